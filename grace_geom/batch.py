@@ -1,0 +1,39 @@
+"""One minibatch, as every part of the house sees it."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images in pixel space and their labels.
+
+    Attributes:
+        images: ``(B, C, H, W)`` float in [0, 1], before mean/std normalisation (which lives in the model).
+        labels: ``(B,)`` int64 class indices.
+        index: ``(B,)`` int64 positions in the data set the images came from.
+    """
+
+    images: Float[Tensor, " b c h w"]
+    labels: Int[Tensor, " b"]
+    index: Int[Tensor, " b"]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def to(self, device: object) -> "Batch":
+        """The same batch on another device; copies overlap with work where the memory is pinned."""
+        return Batch(
+            self.images.to(device, non_blocking=True),  # type: ignore[call-overload]
+            self.labels.to(device, non_blocking=True),  # type: ignore[call-overload]
+            self.index.to(device, non_blocking=True),  # type: ignore[call-overload]
+        )
+
+    def split(self, size: int) -> "list[Batch]":
+        """Consecutive pieces of at most ``size`` images."""
+        return [
+            Batch(self.images[i : i + size], self.labels[i : i + size], self.index[i : i + size])
+            for i in range(0, len(self), size)
+        ]

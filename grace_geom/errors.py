@@ -1,0 +1,55 @@
+"""Errors for people: a user's mistake is one or two lines on stderr and exit code 2, never a traceback."""
+
+import difflib
+import functools
+import sys
+from collections.abc import Callable, Iterable
+
+
+class UserError(Exception):
+    """A mistake the user can mend.
+
+    The message says what was wrong, in which file or flag, and what to do about it.
+    """
+
+
+class Interrupted(Exception):
+    """The user stopped the run; the message says what was saved and how to go on."""
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """A sentence that offers the closest valid names, or all of them where none is close.
+
+    Args:
+        name: What the user typed.
+        valid: What would have been accepted.
+    """
+    options = sorted(valid)
+    close = difflib.get_close_matches(name, options, n=3, cutoff=0.5)
+    if close:
+        return "did you mean " + " or ".join(repr(c) for c in close) + "?"
+    return "valid: " + ", ".join(options)
+
+
+def door(main: Callable[..., None]) -> Callable[..., None]:
+    """Turn the exceptions of a command into exit codes: 0 success, 2 user's mistake, 130 interrupted.
+
+    Anything else is a fault of ours and keeps its traceback (exit code 1).
+    """
+
+    @functools.wraps(main)
+    def run(*args: object, **kwargs: object) -> None:
+        try:
+            main(*args, **kwargs)
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            raise SystemExit(2) from None
+        except (Interrupted, KeyboardInterrupt) as stop:
+            print(f"interrupted: {stop}" if str(stop) else "interrupted", file=sys.stderr)
+            raise SystemExit(130) from None
+        except BrokenPipeError:
+            # The reader of our output went away (`... | head`): nothing is lost, nothing to report.
+            sys.stderr.close()
+            raise SystemExit(0) from None
+
+    return run

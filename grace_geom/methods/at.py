@@ -1,0 +1,35 @@
+"""PGD adversarial training (Madry et al. 2018) of the whole image tower, and of LoRA adapters."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from grace_geom.batch import Batch
+from grace_geom.methods.adversary import Adversary
+from grace_geom.methods.base import FullFt, Run, share_right
+from grace_geom.methods.lora import Lora
+from grace_geom.weights import Weights
+
+
+def adversarial_cross_entropy(method: Adversary, run: Run, weights: Weights, batch: Batch) -> dict[str, Tensor]:
+    """``CE(phi_W(x + delta), y)`` with delta from PGD at W."""
+    logits = run.model(method.attack(run, weights, batch), weights)
+    run.scalars["train_acc_adv"] = share_right(logits, batch.labels)
+    return {"adv": F.cross_entropy(logits, batch.labels)}
+
+
+@dataclass
+class At(Adversary, FullFt):
+    """``CE(s f(x + delta) T', y)``: the plain reference; the head is the frozen text head unless ``train_head``."""
+
+    def losses(self, run: Run, weights: Weights, batch: Batch) -> dict[str, Tensor]:
+        return adversarial_cross_entropy(self, run, weights, batch)
+
+
+@dataclass
+class LoraAt(Adversary, Lora):
+    """The same objective; only LoRA factors train."""
+
+    def losses(self, run: Run, weights: Weights, batch: Batch) -> dict[str, Tensor]:
+        return adversarial_cross_entropy(self, run, weights, batch)

@@ -1,0 +1,134 @@
+"""What a method is: hyper-parameters as fields, and a few hooks in the order a run meets them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from grace_geom.batch import Batch
+from grace_geom.models import ClipClassifier
+from grace_geom.weights import Weights, detach, leaves, select
+
+
+@dataclass
+class Run:
+    """What a method sees of the training that is under way.
+
+    Attributes:
+        model: The frozen pretrained classifier; its own weights are theta_0.
+        params: The leaves that train, by name.
+        state: The method's own tensors and plain values; saved with and restored from checkpoints.
+        generator: The only source of randomness, on the model's device.
+        step: Optimiser steps done so far.
+        total_steps: Optimiser steps this run will have.
+        backward: Back-propagates a loss (through the fp16 scaler where one is in use).
+        emit: Writes one record to ``NAME.jsonl`` of the run directory.
+        scalars: Numbers of the current step to be logged beside the loss terms.
+    """
+
+    model: ClipClassifier
+    params: Weights
+    generator: torch.Generator
+    total_steps: int
+    state: dict[str, Any] = field(default_factory=dict)
+    step: int = 0
+    backward: Callable[[Tensor], None] = lambda loss: loss.backward()
+    emit: Callable[[str, dict[str, Any]], None] = lambda stream, record: None
+    scalars: dict[str, Tensor | float] = field(default_factory=dict)
+
+
+@dataclass
+class Method:
+    """Fine-tuning of some weights with cross-entropy; every other method says how it differs.
+
+    Attributes:
+        lr: Peak learning rate (the loop warms it up and decays it by a cosine).
+        weight_decay: Decoupled weight decay (AdamW) or L2 (SGD), towards zero, on every trained tensor.
+        optimizer: ``adamw`` (betas 0.9, 0.999) or ``sgd``.
+        momentum: Of SGD.
+    """
+
+    lr: float = 3e-5
+    weight_decay: float = 0.1
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    momentum: float = 0.9
+
+    trains: ClassVar[bool] = True
+
+    def setup(self, model: ClipClassifier, generator: torch.Generator) -> tuple[Weights, dict[str, Any]]:
+        """The leaves that train and the method's initial state. ``generator`` lives on the CPU."""
+        raise NotImplementedError
+
+    def make_optimizer(self, params: Weights) -> torch.optim.Optimizer:
+        """The optimiser over the leaves."""
+        if self.optimizer == "sgd":
+            return torch.optim.SGD(
+                list(params.values()), lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay
+            )
+        return torch.optim.AdamW(list(params.values()), lr=self.lr, weight_decay=self.weight_decay)
+
+    def weights(self, model: ClipClassifier, params: Weights) -> Weights:
+        """The effective weights W(theta) as a differentiable function of the leaves."""
+        return params
+
+    def before_step(self, run: Run, batches: Sequence[Batch]) -> None:
+        """Called with the whole step's data before any gradient (curvature refreshes, say)."""
+
+    def losses(self, run: Run, weights: Weights, batch: Batch) -> dict[str, Tensor]:
+        """Named loss terms of one batch, whose sum is minimised; a batch mean each."""
+        logits = run.model(batch.images, weights)
+        run.scalars["train_acc"] = share_right(logits, batch.labels)
+        return {"task": F.cross_entropy(logits, batch.labels)}
+
+    def gradients(self, run: Run, batches: Sequence[Batch]) -> dict[str, Tensor]:
+        """Leave the gradient of the mean loss over all ``batches`` in the leaves; return the mean of each term.
+
+        ``run.scalars`` ends as the mean over the batches too.
+        """
+        n = sum(len(batch) for batch in batches)
+        means: dict[str, Tensor | float] = {}
+        scalars: dict[str, Tensor | float] = {}
+        for batch in batches:
+            share = len(batch) / n
+            terms = self.losses(run, self.weights(run.model, run.params), batch)
+            run.backward(share * torch.stack(list(terms.values())).sum())
+            for total, part in ((means, terms), (scalars, run.scalars)):
+                for name, value in part.items():
+                    value = value.detach() if isinstance(value, Tensor) else value
+                    total[name] = total.get(name, 0.0) + share * value
+        run.scalars = scalars
+        return {name: torch.as_tensor(value) for name, value in means.items()}
+
+    def finish(self, run: Run) -> Weights:
+        """The weights that this run leaves behind: merged, plain, named as the model names them."""
+        with torch.no_grad():
+            return detach(self.weights(run.model, run.params))
+
+    def adapter(self, run: Run) -> Weights:
+        """Low-rank factors worth keeping beside the merged weights; most methods have none."""
+        return {}
+
+
+@dataclass
+class FullFt(Method):
+    """Base of the methods that train the image tower's own weights.
+
+    Attributes:
+        train_head: Train the classification head too (it starts as s T, bias 0).
+        targets: Regular expression for the trained tensors of the image tower.
+    """
+
+    train_head: bool = False
+    targets: str = r"^visual\."
+
+    def setup(self, model: ClipClassifier, generator: torch.Generator) -> tuple[Weights, dict[str, Any]]:
+        chosen = select({n: w for n, w in model.weights().items() if n not in model.head}, self.targets)
+        return leaves(chosen | (model.head if self.train_head else {})), {}
+
+
+def share_right(logits: Tensor, labels: Tensor) -> Tensor:
+    """Share of right answers, a scalar tensor (no host synchronisation)."""
+    return (logits.detach().argmax(dim=-1) == labels).float().mean()

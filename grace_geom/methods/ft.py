@@ -1,0 +1,12 @@
+"""Vanilla fine-tuning: cross-entropy over image tower and head (the FT of WiSE-FT, Wortsman et al. 2022)."""
+
+from dataclasses import dataclass
+
+from grace_geom.methods.base import FullFt
+
+
+@dataclass
+class Ft(FullFt):
+    """``CE(head(f), y)``; the head starts as s T with bias 0 and trains with the image tower."""
+
+    train_head: bool = True

@@ -1,0 +1,156 @@
+"""GRACE (Chopra et al. 2026, arXiv 2603.27139, Algorithm 1): LoRA + LAR-AWP + Gram-volume alignment.
+
+The authors published no code; the equations are theirs. Choices where the paper is silent are fields, and
+marked (ours).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from grace_geom.batch import Batch
+from grace_geom.methods import curvature, gram_volume, lar_awp
+from grace_geom.methods.adversary import Adversary
+from grace_geom.methods.base import Run, share_right
+from grace_geom.methods.lora import Lora, factors
+from grace_geom.weights import Weights, detach
+
+
+@dataclass
+class Grace(Adversary, Lora):
+    """``L = L_task + lambda_lar L_LAR-AWP + lambda_gv L_GV`` (Eq. 4) over LoRA factors.
+
+    With both weights 0 nothing of the adversarial branch is computed, and the run is LoRA's, bit for bit.
+
+    Attributes:
+        lambda_lar: Weight of the cross-entropy at perturbed weights and images (ours: 1).
+        lambda_gv: Weight of the Gram volume (ours: 1).
+        lar: ``off`` drops the term L_LAR-AWP; the perturbed feature of the Gram volume stays (ablation).
+        gv: ``off`` drops the term L_GV (ablation).
+        curriculum: ``off`` gives every matrix r_max (ablation).
+        rho: Radius of the weight perturbation, relative to ||W||_F (ours: relative).
+        absolute: Take ``rho`` as the radius itself.
+        r_max: Highest rank of the perturbation of a matrix.
+        awp_steps: T_AWP, ascent steps (ours: 1).
+        awp_lr: Length of an ascent step as a share of the radius (ours: 1).
+        percentile: Scores at or above it get r_max.
+        low_percentile: Scores below it get rank 0.
+        beta: Memory of the curvature estimate.
+        refresh_every: K, steps between refreshes, capped so that a run has at least 20 (ours: the cap).
+        curvature_labels: Labels of the curvature's cross-entropy: the data's, or ``sampled`` from the model's
+            own prediction as in Sophia, which makes the estimate an unbiased Gauss-Newton diagonal.
+        gv_form: ``volume`` is the paper's; ``spread`` is 1 - lambda_max(G)/m (ours).
+        gv_eps: Ridge of the Gram matrix (ours: 1e-6).
+        gv_anchor: Add the pretrained feature of the clean image as a fourth vector (ours).
+    """
+
+    lambda_lar: float = 1.0
+    lambda_gv: float = 1.0
+    lar: bool = True
+    gv: bool = True
+    curriculum: bool = True
+    rho: float = 0.005
+    absolute: bool = False
+    r_max: int = 4
+    awp_steps: int = 1
+    awp_lr: float = 1.0
+    percentile: float = 80.0
+    low_percentile: float = 20.0
+    beta: float = 0.9
+    refresh_every: int = 1000
+    curvature_labels: Literal["true", "sampled"] = "true"
+    gv_form: Literal["volume", "spread"] = "volume"
+    gv_eps: float = 1e-6
+    gv_anchor: bool = False
+
+    @property
+    def uses_lar(self) -> bool:
+        return self.lar and self.lambda_lar != 0
+
+    @property
+    def uses_gv(self) -> bool:
+        return self.gv and self.lambda_gv != 0
+
+    def refresh_period(self, total_steps: int) -> int:
+        """K, capped so that a run of ``total_steps`` refreshes at least 20 times."""
+        return max(1, min(self.refresh_every, total_steps // 20))
+
+    def before_step(self, run: Run, batches: Sequence[Batch]) -> None:
+        """Line 2 of Algorithm 1: refresh curvature and ranks every K steps, first at step 0."""
+        if not (self.uses_lar or self.uses_gv) or run.step % self.refresh_period(run.total_steps):
+            return
+        with torch.no_grad():
+            weights = detach(self.weights(run.model, run.params))
+        names = [name for name, _, _ in factors(run.params)]
+
+        def loss(weights: Weights, batch: Batch) -> Tensor:
+            logits = run.model(batch.images, weights)
+            return F.cross_entropy(logits, self._curvature_labels(logits, batch, run.generator))
+
+        new = curvature.gauss_newton_diagonal(loss, weights, names, batches)
+        run.state["h"] = curvature.moving_average(run.state.get("h", {}), new, self.beta)
+        score = curvature.scores(run.state["h"])
+        ranks = curvature.rank_curriculum(score, self.r_max, self.percentile, self.low_percentile)
+        run.state["ranks"] = ranks if self.curriculum else dict.fromkeys(ranks, self.r_max)
+        matrices = {name: {"score": score[name], "rank": run.state["ranks"][name]} for name in names}
+        run.emit("curvature", {"step": run.step, "matrices": matrices})
+
+    def _curvature_labels(self, logits: Tensor, batch: Batch, generator: torch.Generator) -> Tensor:
+        if self.curvature_labels == "true":
+            return batch.labels
+        return torch.multinomial(logits.detach().softmax(dim=-1), 1, generator=generator).squeeze(1)
+
+    def losses(self, run: Run, weights: Weights, batch: Batch) -> dict[str, Tensor]:
+        if not (self.uses_lar or self.uses_gv):
+            return super().losses(run, weights, batch)
+        model, fixed = run.model, detach(weights)
+        x_adv = self.attack(run, fixed, batch)
+        delta = self.perturbation(run, fixed, x_adv, batch.labels)
+
+        features = self._features(run, weights, batch.images, x_adv)
+        f_awp = features["awp"] = model.features(x_adv, lar_awp.perturb(weights, delta))
+        logits, logits_awp = model.logits(features["id"], weights), model.logits(f_awp, weights)
+
+        terms = {"task": F.cross_entropy(logits, batch.labels)}
+        if self.uses_lar:
+            terms["lar"] = self.lambda_lar * F.cross_entropy(logits_awp, batch.labels)
+        if self.uses_gv:
+            vectors = list(features.values())
+            terms["gv"] = self.lambda_gv * self.feature_term(vectors).to(logits)
+            with torch.no_grad():
+                run.scalars["gram_volume"] = gram_volume.volume(vectors, self.gv_eps).mean()
+            run.scalars.update(gram_volume.cosines(features))
+        run.scalars["train_acc"] = share_right(logits, batch.labels)
+        run.scalars["train_acc_awp"] = share_right(logits_awp, batch.labels)
+        return terms
+
+    def perturbation(self, run: Run, fixed: Weights, x_adv: Tensor, labels: Tensor) -> lar_awp.Factors:
+        """Step 2: T_AWP ascent steps on fresh low-rank factors at the adversarial images, under the ranks."""
+        delta = lar_awp.draw(fixed, run.state["ranks"], run.generator)
+        radius = lar_awp.radii({name: fixed[name] for name in delta}, self.rho, self.absolute)
+
+        def loss(weights: Weights) -> Tensor:
+            return F.cross_entropy(run.model(x_adv, weights), labels)
+
+        return lar_awp.ascend(loss, fixed, delta, radius, self.awp_steps, self.awp_lr)
+
+    def feature_term(self, features: Sequence[Tensor]) -> Tensor:
+        """L_GV: the batch mean of the volume, or of the spread."""
+        if self.gv_form == "spread":
+            return gram_volume.spread(features).mean()
+        return gram_volume.volume(features, self.gv_eps).mean()
+
+    def _features(self, run: Run, weights: Weights, x: Tensor, x_adv: Tensor) -> dict[str, Tensor]:
+        """Normalised features at W of the clean and, where the Gram matrix needs it, the adversarial images."""
+        if not self.uses_gv:
+            return {"id": run.model.features(x, weights)}
+        clean, adv = run.model.features(torch.cat([x, x_adv]), weights).chunk(2)
+        features = {"id": clean, "adv": adv}
+        if self.gv_anchor:
+            with torch.no_grad():
+                features["base"] = run.model.features(x)
+        return features

@@ -1,0 +1,143 @@
+"""A CLIP image tower and a text head as one classifier, called at any dictionary of weights."""
+
+import contextlib
+import copy
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional as F
+
+from grace_geom.errors import UserError
+from grace_geom.models.head import Tokenizer, text_head
+from grace_geom.models.spec import ModelSpec
+from grace_geom.models.vit import shape_of, vit
+from grace_geom.weights import Weights
+
+TOWER = "visual."
+
+
+class ClipClassifier(nn.Module):
+    """``x in [0, 1] -> normalise -> phi_W -> f = phi / |phi| -> f (s T)' + b``.
+
+    Mean/std normalisation is inside, so an attack's epsilon always means pixels. The model itself is frozen;
+    what varies is handed in as ``weights``: tensors by their open_clip state-dict name (``visual....``), and
+    ``head.weight`` = s T ``(K, D)``, ``head.bias`` ``(K,)``. Names that are not handed in keep their own value.
+
+    Args:
+        clip: An open_clip model with ``visual``, ``encode_text`` and ``logit_scale``.
+        tokenizer: Its tokenizer.
+        class_names: K class names in label order.
+        templates: Prompt templates of the zero-shot head.
+    """
+
+    def __init__(
+        self, clip: nn.Module, tokenizer: Tokenizer, class_names: Sequence[str], templates: Sequence[str]
+    ) -> None:
+        super().__init__()
+        self.clip = clip.eval().requires_grad_(False)
+        self.tokenizer = tokenizer
+        self.autocast_dtype: torch.dtype | None = None
+        self.spec: ModelSpec | None = None
+        self.origin = ""
+        size = clip.visual.image_size  # type: ignore[union-attr]
+        self.image_size: int = int(size[0] if isinstance(size, (tuple, list)) else size)  # type: ignore[arg-type]
+        cfg = clip.visual.preprocess_cfg  # type: ignore[union-attr]
+        self.register_buffer("mean", torch.tensor(cfg["mean"]).view(1, -1, 1, 1), persistent=False)  # type: ignore[index]
+        self.register_buffer("std", torch.tensor(cfg["std"]).view(1, -1, 1, 1), persistent=False)  # type: ignore[index]
+        self.shape = shape_of(clip.visual)  # type: ignore[arg-type]
+        self.recompute = False
+        self._set_head(class_names, templates, None)
+
+    def _set_head(self, class_names: Sequence[str], templates: Sequence[str], head: Weights | None) -> None:
+        self.class_names, self.templates = tuple(class_names), tuple(templates)
+        if head is None:
+            T = text_head(self.clip, self.tokenizer, class_names, templates)
+            head = {"head.weight": self.logit_scale * T, "head.bias": T.new_zeros(len(T))}
+        self.head = {name: w.to(self.mean.device, self.mean.dtype) for name, w in head.items()}  # type: ignore[arg-type]
+
+    def _apply(self, fn, recurse: bool = True):
+        super()._apply(fn, recurse)  # keep the head with the module in `.to(...)` and `.double()`
+        self.head = {name: fn(w) for name, w in self.head.items()}
+        return self
+
+    def with_head(
+        self, class_names: Sequence[str], templates: Sequence[str], head: Weights | None = None
+    ) -> "ClipClassifier":
+        """The same towers (shared, not copied) with another head: of these classes, or the given tensors."""
+        other = copy.copy(self)
+        other._set_head(class_names, templates, head)
+        return other
+
+    @property
+    def logit_scale(self) -> float:
+        """s, the inverse temperature of the pretrained model, frozen."""
+        return self.clip.logit_scale.exp().item()  # type: ignore[operator, union-attr]
+
+    @property
+    def device(self) -> torch.device:
+        return self.mean.device  # type: ignore[return-value]
+
+    def weights(self) -> Weights:
+        """Every weight of the image tower and of the head, by name; shared memory, no gradients."""
+        tower = {TOWER + name: w.detach() for name, w in self.clip.visual.named_parameters()}  # type: ignore[union-attr]
+        return tower | self.head
+
+    def load_weights(self, weights: Weights) -> None:
+        """Copy values into the model in place; names the model lacks raise ``KeyError``."""
+        own = self.weights()
+        with torch.no_grad():
+            for name, w in weights.items():
+                own[name].copy_(w)
+
+    def checkpoint_activations(self, enable: bool = True) -> None:
+        """Recompute each block in the backward pass instead of keeping its activations (no second derivatives).
+
+        Raises:
+            UserError: If the image tower is not a plain class-token ViT.
+        """
+        if enable and self.shape is None:
+            tower = type(self.clip.visual).__name__
+            raise UserError(f"--grad-checkpoint needs a plain open_clip ViT, not this {tower}: use --micro-batch instead")
+        self.recompute = enable
+
+    def encode(self, images: Float[Tensor, " b c h w"], weights: Weights | None = None) -> Float[Tensor, " b d"]:
+        """phi_W(x): un-normalised embeddings, float32 (or the images' float64).
+
+        Images of another size than the tower's are resized inside (bicubic), so that an attack acts on the
+        pixels it is given.
+        """
+        x = images
+        if x.shape[-1] != self.image_size or x.shape[-2] != self.image_size:
+            x = F.interpolate(x, size=(self.image_size, self.image_size), mode="bicubic", antialias=True)
+        x = (x - self.mean) / self.std  # type: ignore[operator]
+        given = {n[len(TOWER) :]: w for n, w in (weights or {}).items() if n.startswith(TOWER)}
+        visual: nn.Module = self.clip.visual  # type: ignore[assignment]
+        with self._precision(x.device.type):
+            if self.shape is not None:
+                out = vit(self.shape, dict(visual.named_parameters()) | given, x, self.recompute)
+            else:
+                out = functional_call(visual, given, (x,))
+        out = out[0] if isinstance(out, tuple) else out  # towers that also return tokens
+        return out.to(x.dtype)
+
+    def features(self, images: Float[Tensor, " b c h w"], weights: Weights | None = None) -> Float[Tensor, " b d"]:
+        """f = phi_W(x) / |phi_W(x)|."""
+        return F.normalize(self.encode(images, weights), dim=-1)
+
+    def logits(self, features: Float[Tensor, " b d"], weights: Weights | None = None) -> Float[Tensor, " b k"]:
+        """f (s T)' + b, with the head of ``weights`` where it has one."""
+        head = self.head if weights is None else {**self.head, **{k: weights[k] for k in self.head if k in weights}}
+        return F.linear(features, head["head.weight"], head["head.bias"])
+
+    def forward(self, images: Float[Tensor, " b c h w"], weights: Weights | None = None) -> Float[Tensor, " b k"]:
+        """Logits ``(B, K)`` at the given weights."""
+        return self.logits(self.features(images, weights), weights)
+
+    def _precision(self, device: str) -> contextlib.AbstractContextManager[object]:
+        if self.autocast_dtype is None:
+            return contextlib.nullcontext()
+        # The weight cache must be off: it would keep the first cast of a perturbed weight for the next call.
+        return torch.autocast(device, dtype=self.autocast_dtype, cache_enabled=False)

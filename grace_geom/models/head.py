@@ -1,0 +1,45 @@
+"""The zero-shot head: class names and prompts become one unit vector a class (Radford et al. 2021, sec. 3.1)."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from grace_geom.errors import UserError
+
+Tokenizer = Callable[[list[str]], Tensor]
+
+
+@torch.no_grad()
+def text_head(
+    clip: nn.Module, tokenizer: Tokenizer, class_names: Sequence[str], templates: Sequence[str], batch: int = 1024
+) -> Float[Tensor, " k d"]:
+    """Rows ``T_k``: normalised text embeddings, averaged over the templates and normalised again.
+
+    Args:
+        clip: An open_clip model; its text tower is read, never changed.
+        tokenizer: Text to token ids, as ``open_clip.get_tokenizer`` returns.
+        class_names: K names.
+        templates: Prompt templates, each with one ``{}`` for the name.
+        batch: Prompts a forward pass.
+
+    Returns:
+        ``(K, D)`` float32 on the model's device, without the logit scale.
+
+    Raises:
+        UserError: If there is no class or no template, or a template has no ``{}``.
+    """
+    if not class_names or not templates:
+        raise UserError("a zero-shot head needs at least one class name and one prompt template")
+    for template in templates:
+        if "{}" not in template:
+            raise UserError(f"the prompt template {template!r} has no {{}} where the class name goes")
+    prompts = [template.replace("{}", name) for name in class_names for template in templates]
+    device = next(clip.parameters()).device
+    pieces = [
+        clip.encode_text(tokenizer(prompts[i : i + batch]).to(device), normalize=True).float()  # type: ignore[operator]
+        for i in range(0, len(prompts), batch)
+    ]
+    mean = torch.cat(pieces).view(len(class_names), len(templates), -1).mean(dim=1)
+    return nn.functional.normalize(mean, dim=-1)

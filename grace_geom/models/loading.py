@@ -1,0 +1,120 @@
+"""From a model's name to a ``ClipClassifier``: open_clip names, our own tiny configurations, local weight files."""
+
+import contextlib
+import logging
+import struct
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+from torch import nn
+
+from grace_geom.errors import UserError, nearest
+from grace_geom.files import sha256
+from grace_geom.models.classifier import ClipClassifier
+from grace_geom.models.spec import ModelSpec
+
+CONFIGS = Path(__file__).parent / "configs"
+SHIPPED = Path(__file__).parent / "weights"
+
+
+def register_configs(folder: Path = CONFIGS) -> None:
+    """Make our JSON model configurations known to open_clip (``open_clip.create_model("tiny-shapes")``)."""
+    missing = [file for file in folder.glob("*.json") if file.stem not in open_clip.list_models()]
+    if missing:
+        open_clip.add_model_config(folder)
+
+
+def known_models() -> list[str]:
+    """Every name that ``ModelSpec.model`` may have."""
+    register_configs()
+    return open_clip.list_models()
+
+
+def open_clip_model(spec: ModelSpec) -> tuple[nn.Module, str]:
+    """The plain open_clip model, in float32 on the CPU, and the origin of its weights.
+
+    Returns:
+        The model, and ``"NAME:sha256"`` of the file it was loaded from, the open_clip tag, or ``"random:SEED"``.
+
+    Raises:
+        UserError: Unknown name, no weights named, a file that is missing or does not fit.
+    """
+    if spec.model not in known_models():
+        raise UserError(f"--model {spec.model!r} is not known; {nearest(spec.model, known_models())}")
+    source = spec.pretrained
+    if source is None:
+        shipped = SHIPPED / f"{spec.model}.safetensors"
+        if not shipped.is_file():
+            raise UserError(
+                f"--model {spec.model} needs weights: give --pretrained FILE or an open_clip tag, "
+                "or --pretrained random to start from nothing"
+            )
+        source = str(shipped)
+    if source == "random":
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(spec.seed)
+            return _create(spec.model, None), f"random:{spec.seed}"
+    if Path(source).is_file():
+        return _from_file(spec.model, Path(source)), f"{Path(source).name}:{sha256(source)}"
+    tags = open_clip.list_pretrained_tags_by_model(spec.model)
+    if source not in tags:
+        raise UserError(f"--pretrained {source!r} is neither a file nor a tag of {spec.model}; {nearest(source, tags)}")
+    try:
+        return _create(spec.model, source), f"open_clip:{source}"
+    except (OSError, RuntimeError) as error:  # no network, or the hub refuses
+        raise UserError(
+            f"--pretrained {source}: open_clip cannot fetch these weights here ({_first_line(error)}); give a file"
+        ) from None
+
+
+def build(spec: ModelSpec, class_names: Sequence[str], templates: Sequence[str]) -> ClipClassifier:
+    """A ``ClipClassifier`` with the zero-shot head of these classes; ``.origin`` tells where its weights came from."""
+    clip, origin = open_clip_model(spec)
+    model = ClipClassifier(clip, tokenizer_of(spec.model), class_names, templates)
+    model.spec, model.origin = spec, origin
+    return model
+
+
+def tokenizer_of(model: str) -> Any:
+    """The tokenizer that open_clip's configuration names for this model."""
+    register_configs()
+    return open_clip.get_tokenizer(model)
+
+
+def _create(model: str, pretrained: str | None) -> nn.Module:
+    with _quiet():
+        return open_clip.create_model(model, pretrained=pretrained, load_weights=pretrained is not None)
+
+
+def _from_file(model: str, path: Path) -> nn.Module:
+    try:
+        return _create(model, str(path))
+    except (RuntimeError, KeyError, ValueError, EOFError, OSError, AttributeError, struct.error) as error:
+        raise UserError(f"--pretrained {path}: not weights of {model} ({_first_line(error)})") from None
+    except Exception as error:  # safetensors and pickle raise classes of their own
+        if type(error).__module__.split(".")[0] in {"safetensors", "safetensors_rust", "_pickle", "pickle", "builtins"}:
+            raise UserError(f"--pretrained {path}: cannot be read as weights ({_first_line(error)})") from None
+        raise
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (": ".join(lines[:2]) or type(error).__name__)[:200]
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """open_clip warns on the root logger when a model starts without weights; here that is asked for."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        root.setLevel(level)

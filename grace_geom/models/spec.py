@@ -1,0 +1,19 @@
+"""Which network and which weights."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """Which network, and where its pretrained weights come from.
+
+    Attributes:
+        model: An open_clip name (``ViT-B-32``) or one of ours (``tiny-shapes``).
+        pretrained: A weight file, an open_clip tag (``openai``), ``random`` for no weights at all, or ``None``
+            for the weights shipped with one of our own models.
+        seed: Only used by ``random``.
+    """
+
+    model: str = "tiny-shapes"
+    pretrained: str | None = None
+    seed: int = 0

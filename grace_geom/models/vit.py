@@ -1,0 +1,127 @@
+"""The open_clip vision transformer as a pure function of its weights: the same numbers, fewer operations.
+
+``functional_call`` on the module is right but not fast where it matters, in an attack's thousands of passes:
+on a CPU the patch convolution's input gradient alone costs a third of a forward pass, and attention runs
+through sequence-first copies. Here patches are a matrix product, attention stays batch-first, and the last
+block computes only the class token that is read. Activation checkpointing is exact too: a block recomputed in
+the backward pass sees the tensors that the forward pass saw (open_clip's own would see the module's).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from open_clip.transformer import QuickGELU, ResidualAttentionBlock, VisionTransformer
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+BLOCK = (
+    "ln_1.weight", "ln_1.bias", "attn.in_proj_weight", "attn.in_proj_bias", "attn.out_proj.weight",
+    "attn.out_proj.bias", "ln_2.weight", "ln_2.bias", "mlp.c_fc.weight", "mlp.c_fc.bias", "mlp.c_proj.weight",
+    "mlp.c_proj.bias",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class VitShape:
+    """What the weights do not say.
+
+    Attributes:
+        patch: Side of a patch in pixels.
+        layers: Number of blocks.
+        heads: Attention heads of each.
+        quick_gelu: ``x sigmoid(1.702 x)`` (OpenAI's weights) instead of the exact GELU.
+        eps: Of every LayerNorm.
+    """
+
+    patch: int
+    layers: int
+    heads: int
+    quick_gelu: bool
+    eps: float
+
+
+def shape_of(visual: nn.Module) -> VitShape | None:
+    """The shape of an image tower, or ``None`` where it is not a plain class-token ViT (then call the module)."""
+    if type(visual) is not VisionTransformer or visual.attn_pool is not None or visual.pool_type != "tok":
+        return None
+    plain = isinstance(visual.patch_dropout, nn.Identity) and isinstance(visual.ln_pre, nn.LayerNorm)
+    blocks = list(visual.transformer.resblocks)
+    if not plain or visual.proj is None or not blocks or not all(_plain(block) for block in blocks):
+        return None
+    act = type(blocks[0].mlp.gelu)
+    return VitShape(
+        patch=int(visual.conv1.kernel_size[0]),
+        layers=len(blocks),
+        heads=blocks[0].attn.num_heads,
+        quick_gelu=act is QuickGELU,
+        eps=blocks[0].ln_1.eps,
+    )
+
+
+def _plain(block: nn.Module) -> bool:
+    if type(block) is not ResidualAttentionBlock or hasattr(block, "ln_1_kv"):
+        return False
+    gelu = block.mlp.gelu
+    exact = type(gelu) is nn.GELU and gelu.approximate == "none"
+    scales = isinstance(block.ls_1, nn.Identity) and isinstance(block.ls_2, nn.Identity)
+    return scales and (exact or type(gelu) is QuickGELU) and block.attn.batch_first
+
+
+def vit(
+    shape: VitShape, w: Mapping[str, Tensor], x: Float[Tensor, " b c h w"], recompute: bool = False
+) -> Float[Tensor, " b d"]:
+    """Un-normalised embeddings of normalised images.
+
+    Args:
+        shape: As :func:`shape_of` gives.
+        w: Every parameter of the tower by its name in the module.
+        x: Images after mean/std normalisation, of the tower's own size.
+        recompute: Keep only each block's input and recompute the rest in the backward pass.
+    """
+    tokens = F.linear(patches(x, shape.patch), w["conv1.weight"].flatten(1))
+    cls = w["class_embedding"].to(tokens.dtype).expand(len(x), 1, -1)
+    z = torch.cat([cls, tokens], dim=1) + w["positional_embedding"].to(tokens.dtype)
+    z = _norm(z, w["ln_pre.weight"], w["ln_pre.bias"], shape.eps)
+    for i in range(shape.layers):
+        tensors = [w[f"transformer.resblocks.{i}.{name}"] for name in BLOCK]
+        last = i == shape.layers - 1
+        if recompute and torch.is_grad_enabled():
+            z = checkpoint(_block, shape, last, z, *tensors, use_reentrant=False)  # type: ignore[assignment]
+        else:
+            z = _block(shape, last, z, *tensors)
+    return _norm(z[:, 0], w["ln_post.weight"], w["ln_post.bias"], shape.eps) @ w["proj"]
+
+
+def patches(x: Float[Tensor, " b c h w"], side: int) -> Float[Tensor, " b n p"]:
+    """Non-overlapping patches in reading order, each flattened as a convolution kernel is: channel, row, column."""
+    b, c, h, width = x.shape
+    x = x.view(b, c, h // side, side, width // side, side).permute(0, 2, 4, 1, 3, 5)
+    return x.reshape(b, (h // side) * (width // side), c * side * side)
+
+
+def _block(shape: VitShape, last: bool, z: Tensor, *tensors: Tensor) -> Tensor:
+    """``z + Attn(LN z)``, then ``z + MLP(LN z)``; the last block returns the class token alone, ``(B, 1, D)``."""
+    (g1, b1, W_qkv, b_qkv, W_o, b_o, g2, b2, W_fc, b_fc, W_proj, b_proj) = tensors
+    attended = _attention(shape, last, _norm(z, g1, b1, shape.eps), W_qkv, b_qkv)
+    z = (z[:, :1] if last else z) + F.linear(attended, W_o, b_o)
+    hidden = F.linear(_norm(z, g2, b2, shape.eps), W_fc, b_fc)
+    hidden = hidden * torch.sigmoid(1.702 * hidden) if shape.quick_gelu else F.gelu(hidden)
+    return z + F.linear(hidden, W_proj, b_proj)
+
+
+def _attention(shape: VitShape, last: bool, h: Tensor, W_qkv: Tensor, b_qkv: Tensor) -> Tensor:
+    b, n, d = h.shape
+    if last:  # only the class token asks, every token answers
+        q = F.linear(h[:, :1], W_qkv[:d], b_qkv[:d]).view(b, 1, shape.heads, -1)
+        k, v = F.linear(h, W_qkv[d:], b_qkv[d:]).view(b, n, 2, shape.heads, -1).unbind(2)
+    else:
+        q, k, v = F.linear(h, W_qkv, b_qkv).view(b, n, 3, shape.heads, -1).unbind(2)
+    out = F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
+    return out.transpose(1, 2).reshape(b, -1, d)
+
+
+def _norm(z: Tensor, gain: Tensor, bias: Tensor, eps: float) -> Tensor:
+    return F.layer_norm(z, (z.shape[-1],), gain, bias, eps)

@@ -1,0 +1,76 @@
+"""What is promised of every method is asked of every method."""
+
+import json
+from dataclasses import asdict, fields
+
+import pytest
+import torch
+
+from grace_geom.methods import METHODS, method_class
+from tests.toys import toy_batch, toy_clip, toy_run, train
+
+TRAINED = [name for name, method in METHODS.items() if method.trains]
+QUICK = {"attack_steps": 1, "lr": 3e-3}
+
+
+def make(name: str):
+    known = {f.name for f in fields(METHODS[name])}
+    return METHODS[name](**{key: value for key, value in QUICK.items() if key in known})
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_learns(name):
+    method = make(name)
+    history = train(method, toy_run(method, steps=25), [toy_batch(32, seed=s) for s in range(25)])
+    totals = [sum(v.item() for v in terms.values()) for terms in history]
+    assert sum(totals[-5:]) < 0.8 * sum(totals[:5])
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_leaves_a_plain_model_behind(name):
+    method, model = make(name), toy_clip()
+    before = {n: w.clone() for n, w in model.clip.state_dict().items()}
+    run = toy_run(method, model)
+    if method.trains:
+        train(method, run, [toy_batch()])
+    assert all(torch.equal(before[n], w) for n, w in model.clip.state_dict().items()), "the frozen model moved"
+    left = method.finish(run)
+    assert left.keys() <= model.weights().keys()
+    assert all(left[n].shape == model.weights()[n].shape and not left[n].requires_grad for n in left)
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_same_seed_same_bits(name):
+    ends = []
+    for _ in range(2):
+        method = make(name)
+        run = toy_run(method)
+        train(method, run, [toy_batch(seed=s) for s in range(3)])
+        ends.append(method.finish(run))
+    assert all(torch.equal(ends[0][n], ends[1][n]) for n in ends[0])
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_fields_are_plain_data(name):
+    assert json.loads(json.dumps(asdict(METHODS[name]()))) == asdict(METHODS[name]())
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_ragged_micro_batches_give_the_gradient_of_the_batch_where_nothing_is_drawn(name):
+    if "eps" in {f.name for f in fields(METHODS[name])}:
+        pytest.skip("draws a random start for each piece")
+    method, batch = make(name), toy_batch(7)
+    gradients = []
+    for pieces in ([batch], batch.split(3)):
+        run = toy_run(method)
+        terms = method.gradients(run, pieces)
+        gradients.append({n: p.grad for n, p in run.params.items() if p.grad is not None} | terms)
+    for key in gradients[0]:
+        torch.testing.assert_close(gradients[0][key], gradients[1][key], rtol=1e-3, atol=1e-6)
+
+
+def test_an_unknown_name_is_answered_with_near_ones():
+    from grace_geom.errors import UserError
+
+    with pytest.raises(UserError, match="grace"):
+        method_class("grase")

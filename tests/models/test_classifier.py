@@ -1,0 +1,89 @@
+import open_clip
+import pytest
+import torch
+from torch.testing import assert_close
+
+from grace_geom.errors import UserError
+from grace_geom.models import ModelSpec, build, open_clip_model, text_head, tokenizer_of
+from tests.toys import CLASSES, TEMPLATES, toy_batch, toy_clip
+
+
+def test_logits_are_those_of_plain_open_clip():
+    model, batch = toy_clip(), toy_batch()
+    clip, tokenizer = model.clip, model.tokenizer
+    mean = torch.tensor(open_clip.OPENAI_DATASET_MEAN).view(1, 3, 1, 1)
+    std = torch.tensor(open_clip.OPENAI_DATASET_STD).view(1, 3, 1, 1)
+    templates = [lambda name, t=t: t.format(name) for t in TEMPLATES]
+    T = open_clip.build_zero_shot_classifier(clip, tokenizer, CLASSES, templates)  # (D, K), an independent builder
+    image = clip.encode_image((batch.images - mean) / std, normalize=True)
+    assert_close(model(batch.images), clip.logit_scale.exp() * image @ T, rtol=1e-5, atol=1e-5)
+
+
+def test_handed_in_weights_act_and_leave_the_module_alone():
+    model, batch = toy_clip(), toy_batch()
+    before = {name: w.clone() for name, w in model.clip.state_dict().items()}
+    plain = model(batch.images)
+    doubled = {name: 2 * w for name, w in model.weights().items() if "mlp" in name}
+    other = model(batch.images, doubled)
+    assert (other - plain).abs().max() > 1e-3
+    assert all(torch.equal(before[name], w) for name, w in model.clip.state_dict().items())
+    model.load_weights(doubled)
+    assert_close(model(batch.images), other)
+
+
+def test_head_weights_replace_the_head():
+    model, batch = toy_clip(), toy_batch()
+    head = {"head.weight": torch.zeros_like(model.head["head.weight"]), "head.bias": torch.tensor([1.0, 2.0, 3.0])}
+    assert_close(model(batch.images, head), torch.tensor([1.0, 2.0, 3.0]).expand(len(batch), 3))
+
+
+def test_with_head_shares_the_towers():
+    model = toy_clip()
+    other = model.with_head(["red", "blue"], ["{}"])
+    assert other.clip is model.clip
+    assert other(toy_batch().images).shape == (8, 2)
+    assert model(toy_batch().images).shape == (8, 3)
+
+
+def test_images_of_another_size_are_resized_inside():
+    model = toy_clip()
+    images = torch.rand(2, 3, 24, 24)
+    small = torch.nn.functional.interpolate(images, size=(16, 16), mode="bicubic", antialias=True)
+    assert_close(model(images), model(small))
+
+
+def test_head_rows_are_unit_means_over_templates():
+    clip, _ = open_clip_model(ModelSpec("toy-clip", "random"))
+    tokenizer = tokenizer_of("toy-clip")
+    T = text_head(clip, tokenizer, CLASSES, TEMPLATES, batch=2)
+    for k, name in enumerate(CLASSES):
+        one = torch.stack(
+            [clip.encode_text(tokenizer([t.format(name)]), normalize=True)[0] for t in TEMPLATES]
+        ).mean(dim=0)
+        assert_close(T[k], one / one.norm(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        (ModelSpec("ViT-B-23"), "did you mean .*ViT-B-32"),
+        (ModelSpec("ViT-B-32"), "--pretrained"),
+        (ModelSpec("ViT-B-32", "opnai"), "openai"),
+    ],
+)
+def test_says_what_is_wrong_with_a_model_name(spec, says):
+    with pytest.raises(UserError, match=says):
+        build(spec, CLASSES, TEMPLATES)
+
+
+def test_a_file_that_is_not_weights_is_named(tmp_path):
+    for name, content in [("a.safetensors", b"\x08\0\0\0\0\0\0\0{}"), ("b.pt", b"nothing"), ("c.safetensors", b"x")]:
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(UserError, match=name):
+            build(ModelSpec("toy-clip", str(tmp_path / name)), CLASSES, TEMPLATES)
+
+
+def test_a_template_needs_a_place_for_the_name():
+    model = toy_clip()
+    with pytest.raises(UserError, match=r"no \{\}"):
+        model.with_head(CLASSES, ["a photo"])

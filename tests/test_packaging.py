@@ -1,0 +1,36 @@
+"""The conda environment, the package and the documents say the same."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def normal(requirement: str) -> tuple[str, str]:
+    name, _, bound = requirement.partition(">=")
+    return re.sub(r"\[.*\]", "", name).strip().lower().replace("_", "-"), bound.strip()
+
+
+def test_environment_yml_has_the_package_s_requirements():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    conda = [d for d in environment["dependencies"] if isinstance(d, str)]
+    (pip,) = [d["pip"] for d in environment["dependencies"] if isinstance(d, dict)]
+    wanted = {normal(r) for r in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["test"]}
+    listed = {normal(r) for r in pip if not r.startswith("-e")}
+    assert listed == wanted
+    assert "-e ." in pip
+    (python,) = [normal(d) for d in conda if d.startswith("python")]
+    assert f">={python[1]}" == PROJECT["requires-python"]
+
+
+def test_the_fixed_packages_are_required():
+    names = {normal(r)[0] for r in PROJECT["dependencies"]}
+    assert {"torch", "pyhessian", "open-clip-torch", "scipy", "matplotlib", "plotly", "streamlit"} <= names
+
+
+def test_version_is_in_the_changelog():
+    assert f"## {PROJECT['version']}" in (ROOT / "CHANGELOG.md").read_text()
