@@ -1,0 +1,27 @@
+"""Adversarial attacks on any classifier: they take closures ``x -> loss`` or ``x -> logits`` and know no model."""
+
+from grace_geom.attacks.apgd import apgd
+from grace_geom.attacks.balls import BALLS, L2, Ball, Linf, check_eps
+from grace_geom.attacks.hunt import Outcome
+from grace_geom.attacks.pgd import pgd, pgd_attack
+from grace_geom.attacks.square import square
+from grace_geom.attacks.suite import SUITES, AttackSpec, Part, SuiteResult, join, run
+
+__all__ = [
+    "BALLS",
+    "L2",
+    "SUITES",
+    "AttackSpec",
+    "Ball",
+    "Linf",
+    "Outcome",
+    "Part",
+    "SuiteResult",
+    "apgd",
+    "check_eps",
+    "join",
+    "pgd",
+    "pgd_attack",
+    "run",
+    "square",
+]

@@ -1,0 +1,147 @@
+"""Projected gradient descent (Madry et al. 2018; GRACE Eq. 19): the inner maximisation of adversarial training."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from grace_geom.attacks.balls import Ball, Linf, ball_named
+from grace_geom.attacks.hunt import Hunt, Logits, Noise, Outcome
+from grace_geom.attacks.losses import cross_entropy
+
+
+def pgd(
+    loss: Callable[[Float[Tensor, " b *d"]], Float[Tensor, " *b"]],
+    x: Float[Tensor, " b *d"],
+    eps: float,
+    alpha: float,
+    steps: int,
+    generator: torch.Generator | None = None,
+    random_start: bool = True,
+    ball: type[Ball] = Linf,
+) -> Float[Tensor, " b *d"]:
+    """``x_{t+1} = Proj(x_t + alpha sign grad loss(x_t))``, from a uniform random point of the ball.
+
+    Costs ``steps`` calls of ``loss``, each with one backward pass to the input: two forwards a step. Gradients of
+    weights are never computed, whether or not the weights ask for them. The loss should be a *sum* over samples, or
+    one number a sample: the gradients of a mean shrink with the batch and vanish in fp16.
+
+    Args:
+        loss: What to maximise: ``x_adv -> (B,)`` or a scalar. Called on a fresh leaf each time.
+        x: Images in [0, 1], ``(B, C, H, W)``. Keep them in float32 also under autocast: bfloat16 cannot hold a
+            step of 1/255.
+        eps: Radius of the ball, in pixels of [0, 1].
+        alpha: Step size, same unit.
+        steps: Number of steps; 0 returns the start.
+        generator: Source of the random start, on any device: one on the CPU gives the same start on every device.
+        random_start: Whether to start from a random point of the ball, or from ``x``.
+        ball: :class:`Linf` or :class:`L2`.
+
+    Returns:
+        ``x_adv`` in the ball and in [0, 1], detached.
+
+    Raises:
+        ValueError: If a random start is asked for without a generator, or an argument is out of range.
+        RuntimeError: If a gradient is NaN.
+    """
+    if random_start and generator is None:
+        raise ValueError("pgd needs a torch.Generator for its random start (or random_start=False).")
+    if steps < 0:
+        raise ValueError(f"pgd needs steps >= 0; got {steps}.")
+    with torch.inference_mode(False), torch.enable_grad():
+        region = ball(x.detach(), eps)
+        x_adv = x.detach().clone() if generator is None or not random_start else region.start(_uniform(x, generator))
+        sums = []
+        for _ in range(steps):
+            grad = input_gradient(loss, x_adv)
+            sums.append(grad.sum())
+            x_adv = region.project_(torch.add(x_adv, region.direction(grad), alpha=alpha))
+    stop_on_nan(sums)
+    return x_adv
+
+
+def input_gradient(loss: Callable[[Tensor], Tensor], x: Float[Tensor, " b *d"]) -> Float[Tensor, " b *d"]:
+    """Gradient of ``loss(x)``, summed over samples, with respect to ``x`` alone: one forward, one backward."""
+    leaf = x.detach().requires_grad_()
+    (grad,) = torch.autograd.grad(loss(leaf).sum(), leaf)
+    return grad
+
+
+def stop_on_nan(sums: list[Tensor]) -> None:
+    """Raise if a step's gradient held a NaN. Looks once, at the end: a look every step would stall a GPU.
+
+    ``sign(NaN)`` is 0 in torch, so without this look a NaN would pass for an attack that finds nothing.
+
+    Args:
+        sums: The sum of each step's gradient.
+
+    Raises:
+        RuntimeError: Naming the first such step.
+    """
+    bad = torch.stack(sums).isnan().nonzero() if sums else torch.empty(0)
+    if len(bad):
+        raise RuntimeError(
+            f"The attack's gradient is NaN at step {int(bad[0]) + 1} of {len(sums)}. The model overflows at this "
+            "precision, or its weights are NaN already: attack in float32, or lower the learning rate."
+        )
+
+
+def _uniform(x: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.rand(x.shape, generator=generator, device=generator.device, dtype=x.dtype).to(x.device)
+
+
+def pgd_attack(
+    logits_fn: Logits,
+    x: Float[Tensor, " b *d"],
+    y: Int[Tensor, " b"],
+    eps: float,
+    alpha: float | None = None,
+    steps: int = 20,
+    restarts: int = 1,
+    norm: str = "linf",
+    seed: int = 0,
+    index: Sequence[int] | Int[Tensor, " b"] | None = None,
+    until_fooled: bool = True,
+) -> Outcome:
+    """PGD on the cross-entropy as an evaluation: an image is robust if no point on the way was misclassified.
+
+    Costs ``steps`` forwards and backwards and one more forward an image and a restart, and nothing more once an image
+    is fooled.
+
+    Args:
+        logits_fn: ``x (b, ...) -> logits (b, K)`` for any ``b``.
+        x: Images in [0, 1].
+        y: Labels.
+        eps: Radius, in pixels of [0, 1].
+        alpha: Step size, same unit; ``eps / 4`` by default.
+        steps: Steps of one run.
+        restarts: Runs from different random points.
+        norm: ``"linf"`` or ``"l2"``.
+        seed: Seed of the random starts.
+        index: A number for each image that its random start depends on; its position in ``x`` by default.
+        until_fooled: See :class:`Hunt`.
+
+    Raises:
+        ValueError: For an unknown norm.
+        RuntimeError: If a gradient or a logit is NaN.
+    """
+    alpha = eps / 4 if alpha is None else alpha
+    hunt = Hunt(logits_fn, x, y, until_fooled)
+    noise = Noise(seed, range(len(x)) if index is None else index)
+    for restart in range(restarts):
+        rows = hunt.rows()
+        if not len(rows):
+            break
+        ball = ball_named(norm)(hunt.x[rows], eps)
+        x_adv = ball.start(noise.uniform(rows, x.shape[1:], f"pgd/{restart}"))
+        for _ in range(steps):
+            _, grad = hunt.climb(x_adv, rows, cross_entropy)
+            if (keep := hunt.standing(rows)) is not None:
+                rows, x_adv, grad, ball = rows[keep], x_adv[keep], grad[keep], ball.select(keep)
+            if not len(rows):
+                break
+            x_adv = ball.project_(torch.add(x_adv, ball.direction(grad), alpha=alpha))
+        if len(rows):
+            hunt.look(x_adv, rows, cross_entropy)
+    return hunt.outcome

@@ -1,0 +1,95 @@
+"""Square Attack (Andriushchenko et al. 2020, Algorithms 1 and 2), for the maximum norm: random search, no gradients.
+
+It cannot be fooled by gradients that vanish or mislead: where it beats a gradient attack, the gradients were masked.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from grace_geom.attacks.balls import Linf
+from grace_geom.attacks.hunt import Hunt, Logits, Noise, Outcome
+from grace_geom.attacks.losses import margin
+
+# Of 10,000 queries. The paper's text leaves out 500; the authors' code has it.
+HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
+
+
+def square(
+    logits_fn: Logits,
+    x: Float[Tensor, " b c h w"],
+    y: Int[Tensor, " b"],
+    eps: float,
+    queries: int = 5000,
+    p_init: float = 0.8,
+    seed: int = 0,
+    index: Sequence[int] | Int[Tensor, " b"] | None = None,
+    until_fooled: bool = True,
+) -> Outcome:
+    """Try one square of ``x + {-eps, eps}`` a query, and keep it where the margin loss rises.
+
+    Costs at most ``queries`` forwards an image, no backwards.
+
+    Args:
+        logits_fn: ``x (b, C, H, W) -> logits (b, K)`` for any ``b``.
+        x: Images in [0, 1].
+        y: Labels.
+        eps: Radius in the maximum norm, in pixels of [0, 1].
+        queries: Points tried for each image; the schedule of square sizes is stretched over them.
+        p_init: Share of the pixels that the first squares cover.
+        seed: Seed of the search.
+        index: A number for each image that its search depends on; its position in ``x`` by default.
+        until_fooled: See :class:`Hunt`.
+
+    Raises:
+        RuntimeError: If a logit is NaN.
+    """
+    _, channels, height, width = x.shape
+    hunt = Hunt(logits_fn, x, y, until_fooled)
+    rows = hunt.rows()
+    if not len(rows) or queries < 1:
+        return hunt.outcome
+    noise = Noise(seed, range(len(x)) if index is None else index)
+    ball = Linf(hunt.x, eps)
+    stripes = _signs(noise.uniform(rows, (channels, 1, width), "square/stripes").to(x))
+    best = ball.project_(hunt.x + eps * stripes)
+    f_best = hunt.look(best, rows, margin)
+    draws = noise.uniform(rows, (queries - 1, 2 + channels), "square/queries").to(x)
+    for query in range(1, queries):
+        if (keep := hunt.standing(rows)) is not None:
+            rows, best, f_best, draws, ball = rows[keep], best[keep], f_best[keep], draws[keep], ball.select(keep)
+        if not len(rows):
+            break
+        side = _side(query - 1, queries, p_init, height, width)
+        tried = _with_square(best, ball, draws[:, query - 1], side, eps)
+        f = hunt.look(tried, rows, margin)
+        better = f > f_best
+        best = torch.where(better.view(-1, 1, 1, 1), tried, best)
+        f_best = torch.where(better, f, f_best)
+    return hunt.outcome
+
+
+def _with_square(
+    best: Float[Tensor, " b c h w"], ball: Linf, draws: Float[Tensor, " b n"], side: int, eps: float
+) -> Float[Tensor, " b c h w"]:
+    """``best`` with one square of each image set to ``x + eps`` or ``x - eps``, one sign a channel."""
+    height, width = best.shape[2:]
+    top = (draws[:, 0] * (height - side + 1)).long().view(-1, 1, 1, 1)
+    left = (draws[:, 1] * (width - side + 1)).long().view(-1, 1, 1, 1)
+    row = torch.arange(height, device=best.device).view(1, 1, -1, 1)
+    column = torch.arange(width, device=best.device).view(1, 1, 1, -1)
+    inside = (row >= top) & (row < top + side) & (column >= left) & (column < left + side)
+    return torch.where(inside, ball.project_(ball.x + eps * _signs(draws[:, 2:])[:, :, None, None]), best)
+
+
+def _side(query: int, queries: int, p_init: float, height: int, width: int) -> int:
+    """Side of the squares: the share of pixels they cover halves at fixed fractions of the budget."""
+    p = p_init / 2 ** sum(query * 10_000 // queries > bound for bound in HALVINGS)
+    return max(1, min(round(math.sqrt(p * height * width)), height, width))
+
+
+def _signs(noise: Tensor) -> Tensor:
+    return torch.where(noise < 0.5, -1.0, 1.0).to(noise)

@@ -1,0 +1,269 @@
+"""Named attack suites: one call from images to "which of them still stand", with everything a record must say."""
+
+import contextlib
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from grace_geom.attacks.apgd import apgd
+from grace_geom.attacks.balls import ball_named
+from grace_geom.attacks.hunt import Logits, Outcome
+from grace_geom.attacks.pgd import pgd_attack
+from grace_geom.attacks.square import square
+from grace_geom.errors import UserError, nearest
+
+SUITES: dict[str, tuple[str, ...]] = {
+    "pgd": ("pgd",),
+    "apgd-ce": ("apgd-ce",),
+    "apgd-t": ("apgd-t",),
+    "apgd": ("apgd-ce", "apgd-t"),
+    "square": ("square",),
+    "autoattack": ("apgd-ce", "apgd-t", "fab-t", "square"),
+}
+MISSING = {"fab-t": "fab-t is not implemented here: this is AutoAttack without its third part"}
+LOSSES = {"pgd": "ce", "apgd-ce": "ce", "apgd-t": "dlr-targeted", "square": "margin"}
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
+
+
+@dataclass(frozen=True)
+class AttackSpec:
+    """Which attack, exactly.
+
+    Attributes:
+        name: One of ``SUITES``.
+        eps: Radius in pixels of [0, 1].
+        norm: ``"linf"`` or ``"l2"`` (not for Square Attack).
+        steps: Steps of one run; ``None`` takes 20 for ``pgd`` and 100 for Auto-PGD.
+        restarts: Random starts, for each target.
+        alpha: Step size of ``pgd``; ``None`` takes ``eps / 4``. Auto-PGD finds its own.
+        targets: Wrong classes that ``apgd-t`` aims at; where there are fewer, all of them.
+        queries: Budget of Square Attack.
+        precision: ``"float32"``, ``"float64"`` (the model must be in it), or ``"bfloat16"``, ``"float16"`` by autocast.
+
+    Raises:
+        UserError: For an unknown name, norm or precision, or a number out of range.
+    """
+
+    name: str = "apgd-ce"
+    eps: float = 4 / 255
+    norm: str = "linf"
+    steps: int | None = None
+    restarts: int = 1
+    alpha: float | None = None
+    targets: int = 9
+    queries: int = 5000
+    precision: str = "float32"
+
+    def __post_init__(self) -> None:
+        for field, value, valid in (
+            ("attack", self.name, SUITES),
+            ("norm", self.norm, ("linf", "l2")),
+            ("precision", self.precision, DTYPES),
+        ):
+            if value not in valid:
+                raise UserError(f"unknown {field} {value!r}: {nearest(value, valid)}")
+        if self.norm != "linf" and "square" in self.parts:
+            raise UserError(f"{self.name} includes Square Attack, which is here for norm linf only; use apgd")
+        if not 0 <= self.eps < float("inf"):
+            raise UserError(f"eps must be a number >= 0, such as 4/255; got {self.eps}")
+        for field in ("steps", "restarts", "targets", "queries"):
+            if (value := getattr(self, field)) is not None and value < 1:
+                raise UserError(f"{field} of an attack must be at least 1; got {value}")
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The attacks of the suite that are implemented, in order."""
+        return tuple(part for part in SUITES[self.name] if part not in MISSING)
+
+    def settings(self, seed: int, classes: int) -> dict[str, Any]:
+        """Everything that another program would need to repeat the number on ``classes`` classes, as plain types."""
+        return {
+            "name": self.name,
+            "eps": self.eps,
+            "norm": self.norm,
+            "precision": self.precision,
+            "matmul": torch.get_float32_matmul_precision(),
+            "seed": seed,
+            "parts": [self.part(part, classes) for part in self.parts],
+            "missing": [part for part in SUITES[self.name] if part in MISSING],
+        }
+
+    def part(self, part: str, classes: int) -> dict[str, Any]:
+        """The settings of one part of the suite."""
+        about: dict[str, Any] = {"name": part, "loss": LOSSES[part]}
+        if part == "square":
+            return about | {"queries": self.queries}
+        about |= {"steps": self.steps or (20 if part == "pgd" else 100), "restarts": self.restarts}
+        if part == "pgd":
+            about["alpha"] = self.eps / 4 if self.alpha is None else self.alpha
+        if part == "apgd-t":
+            about["targets"] = min(self.targets, classes - 1)
+        return about
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one attack of a suite did.
+
+    Attributes:
+        name: The attack.
+        attacked: Images that still stood before it.
+        robust: Images that stood after it.
+        forwards: Images sent through the model.
+        seconds: Wall-clock time.
+    """
+
+    name: str
+    attacked: int
+    robust: int
+    forwards: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class SuiteResult:
+    """Which images are correct, and which stay correct under every attack of the suite.
+
+    Attributes:
+        correct: ``(N,)`` correct without attack.
+        robust: ``(N,)`` correct without attack and under every part.
+        x_adv: ``(N, ...)`` the point that fooled the classifier, else the point of highest loss in the last part, else
+            (where the clean image is misclassified already) the clean image; ``None`` if not kept.
+        parts: What each part did.
+        settings: Name, eps, norm, precision, seed and each part's loss, steps and restarts, as plain types.
+        notes: Sentences a reader of the number must see: a part that is missing or not defined.
+    """
+
+    correct: Bool[Tensor, " n"]
+    robust: Bool[Tensor, " n"]
+    x_adv: Float[Tensor, " n *d"] | None
+    parts: tuple[Part, ...]
+    settings: dict[str, Any]
+    notes: tuple[str, ...] = ()
+
+
+def run(
+    attack: AttackSpec,
+    logits_fn: Logits,
+    x: Float[Tensor, " n *d"],
+    y: Int[Tensor, " n"],
+    seed: int = 0,
+    index: Sequence[int] | Int[Tensor, " n"] | None = None,
+    batch_size: int | None = None,
+    device: torch.device | str | None = None,
+    keep_x_adv: bool = True,
+) -> SuiteResult:
+    """Run a suite, part after part; only images that still stand are attacked again.
+
+    Results do not depend on ``batch_size`` or on which images travel together, beyond the rounding of the model itself:
+    random numbers belong to ``(seed, index)``.
+
+    Args:
+        attack: What to run.
+        logits_fn: ``x (b, ...) -> logits (b, K)``; deterministic (the model in eval mode).
+        x: Images in [0, 1], on any device.
+        y: Labels.
+        seed: Seed of every random draw, >= 0.
+        index: A number >= 0 for each image (its place in the data set); its position in ``x`` by default.
+        batch_size: Images a call of the model; all at once by default.
+        device: Where batches are moved to; where ``x`` is by default.
+        keep_x_adv: Whether to return the adversarial images.
+
+    Raises:
+        ValueError: ``apgd-t`` by itself with two classes, where it is not defined (suites skip it, with a note).
+        RuntimeError: If a gradient or a logit is NaN.
+    """
+    if len(y) == 0:
+        raise ValueError("There are no images to attack.")
+    ball_named(attack.norm)
+    x = x.to(DTYPES["float64"] if attack.precision == "float64" else DTYPES["float32"])
+    device = torch.device(device or x.device)
+    size = batch_size or len(y)
+    numbers = torch.as_tensor(range(len(y)) if index is None else index)
+    with _precision(attack.precision, device):
+        correct, classes = _clean(logits_fn, x, y, size, device)
+        robust, x_adv = correct.clone(), x.clone() if keep_x_adv else None
+        parts, notes = [], [MISSING[part] for part in SUITES[attack.name] if part in MISSING]
+        for part in attack.parts:
+            if part == "apgd-t" and classes < 3 and len(attack.parts) > 1:
+                notes.append(f"apgd-t is not defined for {classes} classes and was left out")
+                continue
+            about = attack.part(part, classes)
+            before, forwards, began = int(robust.sum()), 0, time.perf_counter()
+            for rows in _chunks(robust, size):
+                xb, yb = x[rows].to(device), y[rows].to(device)
+                found = _attack(attack, about, logits_fn, xb, yb, seed, numbers[rows.to(numbers.device)])
+                robust[rows] = found.robust.to(robust.device)
+                forwards += found.forwards
+                if x_adv is not None:
+                    x_adv[rows] = found.x_adv.to(x_adv)
+            parts.append(Part(part, before, int(robust.sum()), forwards, time.perf_counter() - began))
+    return SuiteResult(correct, robust, x_adv, tuple(parts), attack.settings(seed, classes), tuple(notes))
+
+
+def join(results: Iterable[SuiteResult]) -> SuiteResult:
+    """One result from the results of consecutive batches under the same attack and seed.
+
+    Raises:
+        ValueError: If there are none, or their settings differ.
+    """
+    results = list(results)
+    if not results or any(r.settings != results[0].settings for r in results):
+        raise ValueError("Only results of the same attack, settings and seed can be joined, and at least one.")
+    images = [r.x_adv for r in results]
+    return SuiteResult(
+        torch.cat([r.correct for r in results]),
+        torch.cat([r.robust for r in results]),
+        None if any(i is None for i in images) else torch.cat([i for i in images if i is not None]),
+        tuple(_add(same) for same in zip(*(r.parts for r in results), strict=True)),
+        results[0].settings,
+        results[0].notes,
+    )
+
+
+def _add(parts: tuple[Part, ...]) -> Part:
+    sums = [sum(getattr(p, field) for p in parts) for field in ("attacked", "robust", "forwards", "seconds")]
+    return Part(parts[0].name, *sums)
+
+
+def _attack(
+    attack: AttackSpec, about: dict[str, Any], logits_fn: Logits, x: Tensor, y: Tensor, seed: int, index: Tensor
+) -> Outcome:
+    """One part on images that still stand."""
+    if about["name"] == "square":
+        return square(logits_fn, x, y, attack.eps, attack.queries, seed=seed, index=index)
+    common = {"steps": about["steps"], "restarts": about["restarts"], "norm": attack.norm, "seed": seed, "index": index}
+    if about["name"] == "pgd":
+        return pgd_attack(logits_fn, x, y, attack.eps, about["alpha"], **common)
+    return apgd(logits_fn, x, y, attack.eps, loss=about["loss"], targets=attack.targets, **common)
+
+
+@torch.no_grad()
+def _clean(logits_fn: Logits, x: Tensor, y: Tensor, size: int, device: torch.device) -> tuple[Tensor, int]:
+    """Which images are correct without attack, and the number of classes."""
+    correct, classes = [], 0
+    for xb, yb in zip(x.split(size), y.split(size), strict=True):
+        logits = logits_fn(xb.to(device))
+        if logits.isnan().any():
+            raise RuntimeError("The model's logits are NaN on clean images: its weights or its precision are at fault.")
+        classes = logits.shape[1]
+        correct.append((logits.argmax(1) == yb.to(device)).to(y.device))
+    return torch.cat(correct), classes
+
+
+def _chunks(mask: Tensor, size: int) -> Iterator[Tensor]:
+    rows = mask.nonzero()[:, 0]
+    return iter(rows.split(size)) if len(rows) else iter(())
+
+
+@contextlib.contextmanager
+def _precision(name: str, device: torch.device) -> Iterator[None]:
+    """Autocast to the named half precision, or no autocast at all, whatever the caller is in."""
+    half = name in ("bfloat16", "float16")
+    with torch.autocast(device.type, dtype=DTYPES[name] if half else None, enabled=half):
+        yield
