@@ -1,0 +1,108 @@
+"""What lies under a data root: the torchvision sets and the ImageNet family, with counts, and what is missing."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import grace_geom.data.imagenet as imagenet
+import grace_geom.data.tv as tv
+from grace_geom.data.pictures import EXTENSIONS
+from grace_geom.data.request import Request
+from grace_geom.errors import UserError
+
+
+@dataclass(frozen=True)
+class Found:
+    """A known data set under the data root.
+
+    Attributes:
+        name: As in ``--data``.
+        place: Where it lies or would have to lie.
+        parts: Part -> (classes, images) of what can be read.
+        problem: Why it cannot be read; empty where it can.
+        absent: Nothing of it is there.
+    """
+
+    name: str
+    place: str
+    parts: dict[str, tuple[int, int]]
+    problem: str = ""
+    absent: bool = False
+
+
+def survey(root: Path) -> list[Found]:
+    """Every known data set, in a fixed order.
+
+    Raises:
+        UserError: If the root is not a folder.
+    """
+    if not root.is_dir():
+        raise UserError(f"--data-root {root} is not a folder")
+    return (
+        [_torchvision(name, root) for name in tv.KNOWN]
+        + [_imagenet(root)]
+        + [_relative(name, root) for name in imagenet.RELATIVES]
+    )
+
+
+def _torchvision(name: str, root: Path) -> Found:
+    spec, place = f"torchvision:{name}", str(root / tv.KNOWN[name].folder)
+    if not os.path.exists(place):
+        return Found(spec, place, {}, absent=True)
+    counts = {}
+    try:
+        for part, read in tv.parts(Request(spec, name, root)).items():
+            image_set = read()
+            counts[part] = (len(image_set.class_names), len(image_set))
+    except UserError as error:
+        return Found(spec, place, counts, str(error))
+    return Found(spec, place, counts)
+
+
+def _imagenet(root: Path) -> Found:
+    found = imagenet.find(root)
+    if not found:
+        return Found("imagenet", f"{root}/imagenet/{{train,val}}/<wnid>", {}, absent=True)
+    counts = {part: _count(path) for part, path in found.items()}
+    wrong = [
+        f"{part} has {n} classes with pictures, not 1,000" for part, (n, _) in counts.items() if n != imagenet.CLASSES
+    ]
+    missing = [part for part in imagenet.SPLITS if part not in counts]
+    problem = "; ".join(wrong + [f"no {part} folder" for part in missing])
+    return Found("imagenet", str(next(iter(found.values())).parent), counts, problem)
+
+
+def _relative(name: str, root: Path) -> Found:
+    places = [root / place for place in imagenet.RELATIVES[name]]
+    here = next((place for place in places if place.is_dir()), None)
+    if here is None:
+        return Found(name, str(places[0]), {}, absent=True)
+    return Found(name, str(here), {"test": _count(here)})
+
+
+def _count(folder: Path) -> tuple[int, int]:
+    """Classes and pictures below a folder: a class is a name of folders that hold pictures, at whatever depth.
+
+    So ImageNet-C, ``<corruption>/<severity>/<wnid>``, has as many classes as the others.
+    """
+    classes: set[str] = set()
+    pictures = 0
+    for directory, _, files in os.walk(folder, followlinks=True):
+        here = sum(os.path.splitext(file)[1].lower() in EXTENSIONS for file in files)
+        if here:
+            classes.add(os.path.basename(directory))
+            pictures += here
+    return len(classes), pictures
+
+
+def table(found: list[Found]) -> str:
+    """The survey as text: what is there, what is there but not whole, what is missing."""
+    lines = []
+    for row in (row for row in found if not row.absent):
+        counts = ", ".join(f"{part} {images:,} images of {k:,} classes" for part, (k, images) in row.parts.items())
+        lines.append(f"{'incomplete' if row.problem else 'present':<11}{row.name:<27}{counts or row.place}")
+        if row.problem:
+            lines.append(f"{'':<38}{row.problem}")
+    lines += [f"{'missing':<11}{row.name:<27}would be {row.place}" for row in found if row.absent]
+    present = sum(not row.absent and not row.problem for row in found)
+    return "\n".join([*lines, f"{present} of {len(found)} known data sets are there and whole"])

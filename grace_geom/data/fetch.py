@@ -1,0 +1,64 @@
+"""Files on the web, kept in a local cache: a shard is read at random, so it has to lie on a disk."""
+
+import contextlib
+import hashlib
+import os
+import shutil
+import urllib.error
+import urllib.request
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
+
+from grace_geom.errors import UserError
+from grace_geom.files import atomic_write
+
+TIMEOUT = 60  # seconds without a byte
+
+
+def is_url(name: str) -> bool:
+    """Whether a name is an http(s) address."""
+    return name.startswith(("http://", "https://"))
+
+
+def cache_dir() -> Path:
+    """``$GRACE_GEOM_CACHE``, else ``grace_geom`` in the user's cache folder."""
+    own = os.environ.get("GRACE_GEOM_CACHE")
+    return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "grace_geom"
+
+
+def cached(url: str) -> Path:
+    """A local copy of a file on the web, fetched unless the cache has this address in this version.
+
+    The version is what the server tells of size, date and ETag; a copy is whole or absent.
+
+    Raises:
+        UserError: If the address does not answer, or the connection ends early.
+    """
+    try:
+        with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:
+            told = {key: answer.headers.get(key) for key in ("Content-Length", "Last-Modified", "ETag")}
+            version = hashlib.sha256(repr((url, told)).encode()).hexdigest()[:16]
+            path = cache_dir() / version / PurePosixPath(urlsplit(url).path).name
+            if not path.is_file():
+                with atomic_write(path) as file:
+                    shutil.copyfileobj(answer, file, 2**20)
+                    _check_length(url, file.tell(), told["Content-Length"])
+            return path
+    except urllib.error.HTTPError as error:
+        raise UserError(f"{url}: the server answers {error.code} {error.reason}") from None
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{url} cannot be fetched ({getattr(error, 'reason', None) or error}). Check the address."
+        ) from None
+
+
+def _check_length(url: str, got: int, told: str | None) -> None:
+    if told is not None and got != int(told):
+        raise UserError(f"{url}: the connection ended after {got} of {told} bytes. Try again.")
+
+
+def cached_if_there(url: str) -> Path | None:
+    """As :func:`cached`, but ``None`` where the server has no such file."""
+    with contextlib.suppress(UserError):
+        return cached(url)
+    return None

@@ -1,0 +1,127 @@
+"""Batches in a reproducible order: a function of (seed, epoch), never of workers, batch size or where one resumed."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from grace_geom.batch import Batch
+from grace_geom.data.base import ImageSet, read_many
+from grace_geom.data.transforms import ATTEMPTS, as_rgb, crop_boxes, eval_view, train_view, uniforms
+from grace_geom.errors import UserError
+
+Arrays = tuple[Tensor, Tensor, Tensor]
+
+
+def order(n: int, seed: int, epoch: int) -> np.ndarray:
+    """Permutation of ``range(n)`` for one epoch, int64 ``(n,)``."""
+    return np.random.default_rng([seed, epoch]).permutation(n)
+
+
+@dataclass(frozen=True)
+class _Views(Dataset[Arrays | UserError]):
+    """Position arrays -> uint8 images, labels, positions. One item is one batch, so that memory is read in blocks."""
+
+    image_set: ImageSet
+    size: int
+    train: bool
+    seed: int
+    epoch: int
+
+    def __getitem__(self, positions: np.ndarray) -> Arrays | UserError:
+        try:
+            images = torch.from_numpy(self._pixels(positions))
+        except UserError as error:
+            return error  # raised by the main process: a worker would wrap it in its own traceback
+        return images, torch.from_numpy(self.image_set.labels[positions]), torch.from_numpy(positions)
+
+    def _pixels(self, positions: np.ndarray) -> np.ndarray:
+        """``(B, size, size, 3)`` uint8."""
+        images = read_many(self.image_set.fetch, positions)
+        if not self.train and isinstance(images, np.ndarray) and images.shape[1:3] == (self.size, self.size):
+            return images if images.shape[-1] == 3 else np.repeat(images, 3, axis=-1)
+        pictures = [as_rgb(image) for image in images]
+        if not self.train:
+            return np.stack([eval_view(picture, self.size) for picture in pictures])
+        u = uniforms(self.seed, self.epoch, positions, 2 * ATTEMPTS + 2)
+        boxes = crop_boxes(u, np.array([picture.size for picture in pictures]))
+        return np.stack([train_view(p, tuple(box), self.size) for p, box in zip(pictures, boxes.tolist(), strict=True)])
+
+
+class Loader:
+    """Iterable of Batch; ``len`` is the number of batches that it yields. Each iteration is the same."""
+
+    def __init__(self, views: _Views, batches: list[np.ndarray], workers: int, pin: bool, context: str | None) -> None:
+        self.views, self.batches = views, batches
+        self.workers, self.pin, self.context = workers, pin, context
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[Batch]:
+        items: DataLoader[Arrays | UserError] = DataLoader(
+            self.views,
+            sampler=self.batches,  # type: ignore[arg-type]  # a list of batches is a sampler of batches
+            batch_size=None,
+            num_workers=self.workers,
+            pin_memory=self.pin,
+            multiprocessing_context=self.context if self.workers else None,
+            generator=torch.Generator(),  # its own: iterating must not advance the global random state
+        )
+        for item in items:
+            if isinstance(item, UserError):
+                raise item
+            images, labels, positions = item
+            yield Batch(images.permute(0, 3, 1, 2).contiguous().float().div_(255), labels, positions)
+
+
+def loader(
+    image_set: ImageSet,
+    batch_size: int,
+    image_size: int,
+    *,
+    train: bool,
+    seed: int = 0,
+    epoch: int = 0,
+    workers: int = 0,
+    skip_batches: int = 0,
+    drop_last: bool = False,
+    pin_memory: bool = False,
+    context: str | None = None,
+) -> Loader:
+    """Batches of a data set, float32 in [0, 1], ``(B, 3, image_size, image_size)``.
+
+    Args:
+        image_set: What to read.
+        batch_size: Images a batch; the last may be smaller unless ``drop_last``.
+        image_size: Side in pixels.
+        train: Shuffled RandomResizedCrop(0.9 to 1) views; otherwise in order, shorter side resized and centre cropped.
+        seed: With ``epoch`` all that the order and the crops depend on, beside an image's position.
+        epoch: Another epoch, another order and other crops.
+        workers: Processes that decode; 0 decodes here. Any number gives the same batches.
+        skip_batches: Batches at the start that are left out without decoding them: a resumed epoch.
+        drop_last: Leave out a last batch that is not full.
+        pin_memory: Page-locked batches, for asynchronous copies to a CUDA device.
+        context: How workers start (``spawn``, ``fork``, ``forkserver``); ``None`` is Python's default.
+
+    Returns:
+        An iterable with ``len``. ``Batch.index`` holds positions in ``image_set``; ``image_set.index`` maps them to
+        positions in the source.
+
+    Raises:
+        UserError: For sizes that are not positive. While iterating: an image that cannot be read.
+    """
+    at_least_1 = {"batch size": batch_size, "image size": image_size}
+    at_least_0 = {"workers": workers, "seed": seed, "epoch": epoch, "skipped batches": skip_batches}
+    for low, values in enumerate((at_least_0, at_least_1)):
+        for name, value in values.items():
+            if value < low:
+                raise UserError(f"{name} is {value}, it must be at least {low}")
+    n = len(image_set)
+    positions = order(n, seed, epoch) if train else np.arange(n, dtype=np.int64)
+    stop = n - n % batch_size if drop_last else n
+    batches = [positions[i : min(i + batch_size, stop)] for i in range(skip_batches * batch_size, stop, batch_size)]
+    return Loader(_Views(image_set, image_size, train, seed, epoch), batches, workers, pin_memory, context)

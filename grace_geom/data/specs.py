@@ -1,0 +1,76 @@
+"""SPEC -> ImageSet: which reader answers, and which split is meant."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from grace_geom.data.base import ImageSet
+from grace_geom.data.embedded import parts as shapes
+from grace_geom.data.folder import parts as folder
+from grace_geom.data.imagenet import RELATIVES
+from grace_geom.data.imagenet import parts as imagenet
+from grace_geom.data.npz import parts as npz
+from grace_geom.data.prompts import given_templates, parse_templates
+from grace_geom.data.request import Request
+from grace_geom.data.splits import Parts, Split, choose
+from grace_geom.data.tv import parts as torchvision
+from grace_geom.data.wds import parts as wds
+from grace_geom.errors import UserError, nearest
+
+READERS: Mapping[str, Callable[[Request], Parts]] = {
+    "shapes": shapes,
+    "npz": npz,
+    "folder": folder,
+    "wds": wds,
+    "torchvision": torchvision,
+    "imagenet": imagenet,
+} | dict.fromkeys(RELATIVES, imagenet)
+
+FORMS = "shapes[:VARIANT], npz:FILE or npz:TRAIN+TEST, folder:DIR, wds:PATTERN, torchvision:NAME, imagenet"
+
+
+def resolve(
+    spec: str,
+    split: Split,
+    *,
+    data_root: Path | str | None = None,
+    seed: int = 0,
+    val_fraction: float = 0.1,
+    download: bool = False,
+    templates: str | Path | tuple[str, ...] | None = None,
+) -> ImageSet:
+    """One split of the data set that a SPEC names.
+
+    Args:
+        spec: ``shapes[:VARIANT]``, ``npz:FILE``, ``npz:TRAIN+TEST``, ``folder:DIR``, ``wds:PATTERN``,
+            ``wds:TRAIN+TEST``, ``torchvision:NAME`` or ``imagenet``.
+        split: ``train``, ``val`` and ``test`` are disjoint. ``eval`` is for sets that are only evaluated on (OOD,
+            zero-shot): their own test split if they have one, otherwise every image.
+        data_root: Folder of the torchvision and ImageNet sets; relative files are looked for here too.
+        seed: Of the splits that have to be drawn. Not the seed of a run: keep it, and runs share their test set.
+        val_fraction: Share of the training images that ``val`` takes where the data set has no own one.
+        download: Fetch a torchvision set that is absent.
+        templates: Prompt templates: a kind from ``prompts.TEMPLATES``, a text file with one a line, or the sentences.
+
+    Raises:
+        UserError: For an unknown form, name or split, and for files that are missing or broken.
+    """
+    scheme, _, rest = spec.partition(":")
+    reader = READERS.get(scheme)
+    if reader is None:
+        hint = f"did you mean {_as_spec(Path(spec))}?" if Path(spec).exists() else nearest(scheme, READERS)
+        raise UserError(f"unknown data set {spec!r}: {hint}\nforms: {FORMS}")
+    request = Request(spec, rest, Path(data_root).expanduser() if data_root is not None else None, download)
+    image_set = choose(reader(request), split, spec, seed, val_fraction)
+    if templates is None:
+        return image_set
+    if isinstance(templates, tuple):
+        kind, sentences = "given", parse_templates("\n".join(templates), "templates")
+    else:
+        kind, sentences = given_templates(templates)
+    return replace(image_set, templates=sentences, note=image_set.note | {"templates": kind})
+
+
+def _as_spec(path: Path) -> str:
+    kind = "folder" if path.is_dir() else {".npz": "npz", ".tar": "wds"}.get(path.suffix, "npz")
+    return f"'{kind}:{path}'"
