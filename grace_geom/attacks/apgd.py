@@ -22,6 +22,7 @@ MOMENTUM = 0.75  # the paper's alpha
 Goal: TypeAlias = Callable[[Tensor], Criterion]  # the loss for these rows of the batch: targets follow the rows
 
 
+@torch.inference_mode(False)  # tensors made in inference mode cannot be saved for a backward pass
 def apgd(
     logits_fn: Logits,
     x: Float[Tensor, " b *d"],
@@ -116,8 +117,8 @@ class _Climb:
     halved: Tensor  # whether that checkpoint halved eta
 
     @classmethod
-    def begin(cls, rows: Tensor, start: Tensor, eps: float) -> "_Climb":
-        zero = torch.zeros(len(rows), device=start.device, dtype=torch.float64)
+    def begin(cls, rows: Tensor, start: Tensor, eps: float, dtype: torch.dtype) -> "_Climb":
+        zero = torch.zeros(len(rows), device=start.device, dtype=dtype)
         empty = torch.zeros_like(start)
         return cls(
             rows, start, start, start, empty, empty,
@@ -153,7 +154,7 @@ def ascend(
         steps: Number of steps.
         rho: Share of rising steps below which a step size halves.
     """
-    run = _Climb.begin(rows, start, ball.eps)
+    run = _Climb.begin(rows, start, ball.eps, hunt.dtype)
     _evaluate(hunt, run, goal)
     last = 0
     due = checkpoints(steps)
@@ -174,14 +175,14 @@ def ascend(
 
 def _step(run: _Climb, ball: Ball, momentum: float) -> Float[Tensor, " b *d"]:
     """``z = P(x + eta dir grad)``, then ``P(x + m (z - x) + (1 - m) (x - x_old))``."""
-    z = ball.project_(run.x + _per_image(run.eta, run.x) * ball.direction(run.grad))
-    return ball.project_(run.x + momentum * (z - run.x) + (1 - momentum) * (run.x - run.x_old))
+    z = ball.project_(ball.direction(run.grad).mul_(_per_image(run.eta, run.x)).add_(run.x))
+    inertia = run.x - run.x_old
+    return ball.project_(z.sub_(run.x).mul_(momentum).add_(inertia, alpha=1 - momentum).add_(run.x))
 
 
 def _evaluate(hunt: Hunt, run: _Climb, goal: Goal) -> None:
     """Loss and gradient at the new point, and the bookkeeping of the best one."""
     f, run.grad = hunt.climb(run.x, run.rows, goal(run.rows))
-    f = f.double()
     run.rises = run.rises + (f > run.f)
     run.f = f
     better = f > run.f_max

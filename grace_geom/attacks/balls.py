@@ -20,7 +20,7 @@ class Ball(Protocol):
         ...
 
     def direction(self, grad: Float[Tensor, " b *d"]) -> Float[Tensor, " b *d"]:
-        """The steepest ascent direction of size one in the ball's norm."""
+        """The steepest ascent direction of size one in the ball's norm, in memory of its own."""
         ...
 
     def project_(self, x_adv: Float[Tensor, " b *d"]) -> Float[Tensor, " b *d"]:

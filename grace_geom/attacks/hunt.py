@@ -45,11 +45,12 @@ class Hunt:
         self, logits_fn: Logits, x: Float[Tensor, " b *d"], y: Int[Tensor, " b"], until_fooled: bool = True
     ) -> None:
         self.x, self.y, self.until_fooled = x.detach(), y, until_fooled
+        self.dtype = torch.promote_types(x.dtype, torch.float32)  # of losses
         self.robust = torch.ones_like(y, dtype=torch.bool)
         self.forwards = 0
         self._logits_fn = logits_fn
         self._x_adv = self.x.clone()
-        self._best = torch.full(y.shape, -torch.inf, device=y.device, dtype=torch.float64)
+        self._best = torch.full(y.shape, -torch.inf, device=y.device, dtype=self.dtype)
 
     @property
     def outcome(self) -> Outcome:
@@ -69,7 +70,7 @@ class Hunt:
         self, x: Float[Tensor, " b *d"], rows: Int[Tensor, " b"], criterion: Criterion
     ) -> tuple[Float[Tensor, " b"], Float[Tensor, " b *d"]]:
         """Losses at ``x`` and their gradients there; notes who was fooled."""
-        with torch.inference_mode(False), torch.enable_grad():
+        with torch.enable_grad():
             leaf = x.detach().clone().requires_grad_()
             logits = self.logits(leaf)
             losses = criterion(logits, self.y[rows])
@@ -105,7 +106,7 @@ class Hunt:
         if self.until_fooled:  # the first point that fools wins over any loss
             higher |= fooled
         self._x_adv[rows[higher]] = x[higher]
-        self._best[rows[higher]] = losses[higher].double()
+        self._best[rows[higher]] = losses[higher].to(self.dtype)
         self.robust[rows[fooled]] = False
 
 
@@ -122,7 +123,7 @@ class Noise:
 
     def __init__(self, seed: int, index: Sequence[int] | Int[Tensor, " b"]) -> None:
         self.seed = seed
-        self.index = [int(i) for i in index]
+        self.index = index.tolist() if isinstance(index, Tensor) else [int(i) for i in index]
 
     def uniform(self, rows: Int[Tensor, " b"], shape: Sequence[int], stream: str) -> Float[Tensor, " b *d"]:
         """``(len(rows), *shape)`` float32 in [0, 1) on the device of ``rows``; ``stream`` names what it is for."""

@@ -147,6 +147,7 @@ class SuiteResult:
     notes: tuple[str, ...] = ()
 
 
+@torch.inference_mode(False)  # tensors made in inference mode cannot be saved for a backward pass
 def run(
     attack: AttackSpec,
     logits_fn: Logits,

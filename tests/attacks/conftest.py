@@ -19,9 +19,9 @@ class Toy:
 def make_toy(classes: int = 5, n: int = 40, dtype: torch.dtype = torch.float64) -> Toy:
     """A small smooth network fitted to noisy prototypes: near-right answers with small margins."""
     generator = torch.Generator().manual_seed(0)
-    prototypes = torch.rand(classes, 3, 4, 4, generator=generator)
+    prototypes = 0.4 + 0.2 * torch.rand(classes, 3, 4, 4, generator=generator)
     y = torch.arange(n) % classes
-    x = (prototypes[y] + 0.15 * torch.randn(n, 3, 4, 4, generator=generator)).clamp(0, 1)
+    x = (prototypes[y] + 0.1 * torch.randn(n, 3, 4, 4, generator=generator)).clamp(0, 1)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         model = nn.Sequential(nn.Flatten(), nn.Linear(48, 32), nn.GELU(), nn.Linear(32, classes))

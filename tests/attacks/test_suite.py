@@ -130,6 +130,14 @@ def test_precision_is_the_suites_choice_not_the_callers():
     assert seen == {torch.bfloat16}
 
 
+def test_works_where_gradients_are_off(toy: Toy):
+    expected = run(quick("autoattack"), toy.model, toy.x, toy.y)
+    for context in (torch.no_grad, torch.inference_mode):
+        with context():
+            found = run(quick("autoattack"), toy.model, toy.x.clone(), toy.y)
+        assert torch.equal(found.robust, expected.robust)
+
+
 def test_nan_logits_stop_the_run(toy: Toy):
     with pytest.raises(RuntimeError, match="NaN on clean images"):
         run(quick("pgd"), lambda z: toy.model(z) * torch.nan, toy.x, toy.y)
