@@ -100,7 +100,7 @@ class ClipClassifier(nn.Module):
         """
         if enable and self.shape is None:
             tower = type(self.clip.visual).__name__
-            raise UserError(f"--grad-checkpoint needs a plain open_clip ViT, not this {tower}: use --micro-batch instead")
+            raise UserError(f"--grad-checkpoint needs a plain open_clip ViT, not this {tower}: use --micro-batch")
         self.recompute = enable
 
     def encode(self, images: Float[Tensor, " b c h w"], weights: Weights | None = None) -> Float[Tensor, " b d"]:

@@ -64,10 +64,10 @@ def shape_of(visual: nn.Module) -> VitShape | None:
 def _plain(block: nn.Module) -> bool:
     if type(block) is not ResidualAttentionBlock or hasattr(block, "ln_1_kv"):
         return False
-    gelu = block.mlp.gelu
+    gelu = block.get_submodule("mlp.gelu")
     exact = type(gelu) is nn.GELU and gelu.approximate == "none"
     scales = isinstance(block.ls_1, nn.Identity) and isinstance(block.ls_2, nn.Identity)
-    return scales and (exact or type(gelu) is QuickGELU) and block.attn.batch_first
+    return scales and (exact or type(gelu) is QuickGELU) and bool(block.get_submodule("attn").batch_first)
 
 
 def vit(

@@ -1,6 +1,6 @@
-import open_clip
 import pytest
 import torch
+from open_clip.transformer import QuickGELU, VisionTransformer
 from torch import nn
 from torch.func import functional_call
 from torch.testing import assert_close
@@ -9,13 +9,13 @@ from grace_geom.models.vit import patches, shape_of, vit
 from tests.toys import toy_batch, toy_clip
 
 
-def tower(**options) -> open_clip.transformer.VisionTransformer:
+def tower(**options) -> VisionTransformer:
     torch.manual_seed(0)
-    sizes = dict(image_size=16, patch_size=4, width=24, layers=3, heads=3, mlp_ratio=4.0, output_dim=8)
-    return open_clip.transformer.VisionTransformer(**sizes | options).eval()
+    options = {"mlp_ratio": 4.0, "output_dim": 8} | options
+    return VisionTransformer(image_size=16, patch_size=4, width=24, layers=3, heads=3, **options).eval()
 
 
-@pytest.mark.parametrize("act", [nn.GELU, open_clip.transformer.QuickGELU])
+@pytest.mark.parametrize("act", [nn.GELU, QuickGELU])
 def test_is_open_clip_s_tower_with_its_gradients(act):
     visual, x = tower(act_layer=act).double(), torch.rand(5, 3, 16, 16, dtype=torch.float64)
     weights = {n: (w + 0.1 * torch.rand_like(w)).detach().requires_grad_() for n, w in visual.named_parameters()}
@@ -55,7 +55,13 @@ def test_patches_are_what_a_convolution_sees():
 
 @pytest.mark.parametrize(
     "options",
-    [{"patch_dropout": 0.5}, {"pool_type": "avg"}, {"ls_init_value": 0.1}, {"no_ln_pre": True}, {"attentional_pool": True}],
+    [
+        {"patch_dropout": 0.5},
+        {"pool_type": "avg"},
+        {"ls_init_value": 0.1},
+        {"no_ln_pre": True},
+        {"attentional_pool": True},
+    ],
 )
 def test_other_towers_are_left_to_their_module(options):
     assert shape_of(tower(**options)) is None
