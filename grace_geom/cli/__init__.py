@@ -1,0 +1,282 @@
+"""Typed dataclasses as command lines: every option of a program is one field, and this is the one place that knows how.
+
+``parse(Config)`` gives flags with dashes, ``--config FILE.yaml`` below the flags, ``--print-config``, a grouped
+``--help``, numbers written as ``4/255``, lists as ``a,b,c`` and dictionaries as repeated ``NAME=VALUE``.
+A mistake is a :class:`UserError` of one or two lines that names the flag or the key of the file.
+"""
+
+import dataclasses
+import json
+import re
+import sys
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NoReturn, TypeVar, cast, get_args, get_origin
+
+import docstring_parser
+from jsonargparse import ArgumentParser, Namespace
+
+from grace_geom.cli.types import Number, as_declared, describe, is_dict, is_list, with_fractions
+from grace_geom.errors import UserError, nearest
+from grace_geom.plain import plain, read_yaml, to_yaml
+
+T = TypeVar("T")
+
+RECORD = "provenance"
+"""Key of a run's ``config.yaml`` that records where it ran; reading the file as ``--config`` skips it."""
+
+
+def parse(
+    config: type[T],
+    argv: Sequence[str] | None = None,
+    *,
+    description: str = "",
+    positionals: Sequence[str] = (),
+    prog: str | None = None,
+) -> T:
+    """An instance of the dataclass ``config``, filled from a command line.
+
+    Help texts come from the ``Attributes:`` section of the class docstring, or ``field(metadata={"help": ...})``;
+    ``field(metadata={"group": "data"})`` groups ``--help`` (a field without one joins the group before it);
+    ``field(metadata={"flag": False})`` is left out.
+
+    Args:
+        config: A dataclass of plain types: ``int``, ``float``, ``bool``, ``str``, ``Path``, ``Literal``,
+            ``X | None``, ``list[X]``, ``tuple[X, ...]``, ``dict[str, str]``.
+        argv: Arguments; ``None`` takes those of the process.
+        description: First line of ``--help``.
+        positionals: Fields given without a flag (a list field takes one or more, a scalar exactly one).
+        prog: How the program is called, for ``--help``.
+
+    Raises:
+        UserError: Unknown flag or key, value of another type, missing positional, unreadable file.
+    """
+    values = Command([config], description=description, positionals=positionals, prog=prog).values(argv)
+    return config(**values)
+
+
+class Command:
+    """A command line made of the fields of several dataclasses, which share one flat name space.
+
+    Args:
+        parts: The dataclasses, in the order of ``--help``. A field name may occur once only.
+        description: First line of ``--help``.
+        positionals: Fields given without a flag.
+        defaults: Defaults that replace those of the fields (a recipe, say).
+        prog: How the program is called.
+    """
+
+    def __init__(
+        self,
+        parts: Sequence[type],
+        *,
+        description: str = "",
+        positionals: Sequence[str] = (),
+        defaults: Mapping[str, Any] | None = None,
+        prog: str | None = None,
+    ) -> None:
+        self.types: dict[str, Any] = {}
+        self.positionals = tuple(positionals)
+        usage = " ".join(["%(prog)s", *(f"{name.upper()}..." for name in positionals), "[flags]"])
+        self.parser = _Parser(prog=prog, usage=usage, description=description, exit_on_error=False)
+        self.parser.add_argument("--config", type=str, default=None, metavar="FILE", help="YAML file, below the flags")
+        self.parser.add_argument("--print-config", action="store_true", help="print the settings as YAML and stop")
+        for part in parts:
+            self._add(part, defaults or {})
+
+    def values(self, argv: Sequence[str] | None = None) -> dict[str, Any]:
+        """Field name -> value, for every field of every part. ``--help`` and ``--print-config`` print and exit.
+
+        Raises:
+            UserError: As :func:`parse`.
+        """
+        tokens, given = self._scan(list(sys.argv[1:] if argv is None else argv))
+        if "config" in given:
+            self.parser.set_defaults(self._from_file(given["config"]))
+        options = self._checked(lambda: self.parser.parse_args(tokens), given).as_dict()
+        printing = options.pop("print_config")
+        del options["config"]
+        plain_options = {name: plain(value) for name, value in options.items()}
+        if printing:
+            print(to_yaml(plain_options), end="")
+            raise SystemExit(0)
+        return {name: as_declared(value, self.types[name]) for name, value in options.items()}
+
+    def read(self, values: Mapping[str, Any], source: str = "settings") -> dict[str, Any]:
+        """The same from a mapping of plain values, over the defaults.
+
+        Raises:
+            UserError: As :func:`parse`, with ``source`` in front.
+        """
+        values = self.check_keys(values, source)
+        options = self._checked(lambda: self.parser.parse_object(values), values, f"{source}: ").as_dict()
+        return {name: as_declared(options[name], kind) for name, kind in self.types.items()}
+
+    def check_keys(self, values: Mapping[str, Any], source: str) -> dict[str, Any]:
+        """``values`` with underscores in its keys, without the record of an earlier run.
+
+        Raises:
+            UserError: For a key that is no field, with the nearest ones.
+        """
+        renamed = {str(key).replace("-", "_"): value for key, value in values.items() if key != RECORD}
+        for key in renamed:
+            if key not in self.types:
+                raise UserError(f"{source}: unknown key {key!r}; {nearest(key, self.types)}")
+        return renamed
+
+    def _from_file(self, path: str) -> dict[str, Any]:
+        values = self.check_keys(read_yaml(path), path)
+        stand_in = {name: ["-"] if is_list(self.types[name]) else "-" for name in self.positionals}
+        read = self._checked(lambda: self.parser.parse_object(stand_in | values), values, f"{path}: ").as_dict()
+        return {name: value for name, value in read.items() if name in values}
+
+    def _add(self, part: type, defaults: Mapping[str, Any]) -> None:
+        helps, hints = field_help(part), typing.get_type_hints(part)
+        group = self.parser.add_argument_group(getattr(part, "group", "settings"))
+        groups: dict[str, Any] = {}
+        for field in dataclasses.fields(part):
+            if not field.init or not field.metadata.get("flag", True):
+                continue
+            if field.name in self.types:
+                raise ValueError(f"two parts of one command line have a field {field.name!r}")
+            self.types[field.name] = hints[field.name]
+            if title := field.metadata.get("group"):
+                group = groups[title] = groups.get(title) or self.parser.add_argument_group(title)
+            settings: dict[str, Any] = {"type": with_fractions(hints[field.name])}
+            settings["help"] = field.metadata.get("help") or helps.get(field.name, field.name.replace("_", " "))
+            default = defaults.get(field.name, _default(field))
+            if field.name in self.positionals:
+                many = is_list(hints[field.name])
+                settings |= {"nargs": "+" if default is dataclasses.MISSING else "*"} if many else {}
+                if many:
+                    settings["type"] = get_args(settings["type"])[0]
+                group.add_argument(field.name, **settings)
+                continue
+            if hints[field.name] is bool:
+                settings |= {"nargs": "?", "const": True}
+            required = default is dataclasses.MISSING
+            settings |= {"required": True} if required else {"default": _shown(default, hints[field.name])}
+            group.add_argument(_flag(field.name), **settings)
+
+    def _scan(self, argv: list[str]) -> tuple[list[str], dict[str, str]]:
+        """Tokens for the parser, positionals first and lists as JSON; and the raw text of each flag."""
+        flags = {_flag(name): name for name in self.types if name not in self.positionals}
+        flags |= {"--config": "config", "--print-config": "print_config", "--help": "help", "-h": "help"}
+        positional: list[str] = []
+        tokens: list[str] = []
+        given: dict[str, str] = {}
+        pairs: dict[str, dict[str, str]] = {}
+        while argv:
+            token = argv.pop(0)
+            if not token.startswith("-") or token == "-":
+                positional.append(token)
+                continue
+            flag, has_value, value = token.partition("=")
+            flag = flag.replace("_", "-")
+            if flag not in flags:
+                raise UserError(f"unknown flag {flag}; {nearest(flag, flags)}")
+            name = flags[flag]
+            if name in {"help", "print_config"}:
+                tokens.append(flag)
+                continue
+            if not has_value:
+                value = self._value(flag, self.types.get(name) is bool, argv)
+            given[name] = value
+            if is_dict(self.types.get(name)) and not value.startswith("{"):
+                key, equals, content = value.partition("=")
+                if not (key and equals and content):
+                    raise UserError(f"{flag} takes NAME=VALUE, not {value!r}")
+                pairs.setdefault(name, {})[key] = content
+            else:
+                tokens.append(f"{flag}={self._list_as_json(name, value)}")
+        tokens += [f"{_flag(name)}={json.dumps(entries)}" for name, entries in pairs.items()]
+        if positional and not self.positionals:
+            raise UserError(f"unexpected argument {positional[0]!r}: every option is a flag; see --help")
+        return positional + tokens, given
+
+    def _value(self, flag: str, switch: bool, argv: list[str]) -> str:
+        follows = bool(argv) and not (argv[0].startswith("--") or argv[0] == "-h")
+        if switch and follows and self.positionals:  # `--resume ckpt.pt`: only its own words belong to a switch
+            follows = argv[0].lower() in _WORDS
+        if follows:
+            return argv.pop(0)
+        if switch:
+            return "true"
+        raise UserError(f"{flag} needs a value: {describe(self.types.get(flag[2:].replace('-', '_'), Path))}")
+
+    def _list_as_json(self, name: str, value: str) -> str:
+        if name not in self.types or not is_list(self.types[name]) or value.startswith("["):
+            return value
+        items = [item.strip() for item in value.split(",") if item.strip()]
+        numeric = all(t in (int, float) for t in get_args(self.types[name]) if t is not Ellipsis)
+        return "[" + ",".join(items) + "]" if numeric else json.dumps(items)
+
+    def _checked(self, step: Callable[[], Any], given: Mapping[str, Any], source: str = "") -> Namespace:
+        """Run one step of the parser; say in one line what it finds wrong with what was ``given``."""
+        try:
+            return cast(Namespace, step())
+        except _ParseError as error:
+            message = str(error)
+        key = re.search(r'[Kk]ey "(\w+)', message)
+        if key and key[1] in self.types:
+            name, kind = key[1], self.types[key[1]]
+            got = f", not {given[name]!r}" if name in given else ""
+            if get_origin(kind) is Literal and got:
+                got += f"; {nearest(str(given[name]), map(str, get_args(kind)))}"
+            label = name if source or name in self.positionals else _flag(name)
+            raise UserError(f"{source}{label} must be {describe(kind)}{got}")
+        missing = re.search(r"arguments are required: (.*)", message)
+        if missing:
+            raise UserError(f"missing: {missing[1]}; see --help")
+        raise UserError(source + " ".join(message.split()))
+
+
+def peek(argv: Sequence[str] | None, name: str, default: str) -> str:
+    """What a command line says about one option before the rest can be understood (``--method``, ``--data``)."""
+    tokens = list(sys.argv[1:] if argv is None else argv)
+    found: dict[str, str] = {}
+    for i, token in enumerate(tokens):
+        flag, has_value, value = token.partition("=")
+        if flag in (_flag(name), "--config"):
+            found[flag] = value if has_value else tokens[i + 1] if i + 1 < len(tokens) else ""
+    if _flag(name) in found:
+        return found[_flag(name)]
+    return str(read_yaml(found["--config"]).get(name, default)) if "--config" in found else default
+
+
+def field_help(config: type) -> dict[str, str]:
+    """Field name -> its text in the ``Attributes:`` sections of the class and the classes it is made from."""
+    helps: dict[str, str] = {}
+    for cls in reversed(config.__mro__):
+        for entry in docstring_parser.parse(cls.__dict__.get("__doc__") or "").params:
+            for name in entry.arg_name.split(","):
+                helps[name.strip()] = " ".join((entry.description or "").split())
+    return helps
+
+
+class _ParseError(Exception):
+    pass
+
+
+class _Parser(ArgumentParser):
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        raise _ParseError(message) from ex
+
+
+_WORDS = {"true", "false", "yes", "no", "on", "off"}
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _default(field: "dataclasses.Field[Any]") -> Any:
+    return field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default
+
+
+def _shown(default: Any, kind: Any) -> Any:
+    wants_float = kind is float or float in get_args(kind)
+    return Number(default) if wants_float and isinstance(default, (int, float)) else default
+
+

@@ -1,0 +1,28 @@
+"""The records that evaluations and analyses leave behind: schema, save, load, list. No torch is imported here."""
+
+from grace_geom.results.accuracy import SUITES, Accuracy, pack
+from grace_geom.results.analysis import RESULT_FORMAT, Measure, Result
+from grace_geom.results.evaluation import EVAL_FORMAT, EvalRecord
+from grace_geom.results.listing import RunFiles, list_runs
+from grace_geom.results.records import RecordError
+from grace_geom.results.summary import COLUMNS, Estimate, harmonic_of, headline_attack, mean_of, summarise
+
+__all__ = [
+    "COLUMNS",
+    "EVAL_FORMAT",
+    "RESULT_FORMAT",
+    "SUITES",
+    "Accuracy",
+    "Estimate",
+    "EvalRecord",
+    "Measure",
+    "RecordError",
+    "Result",
+    "RunFiles",
+    "harmonic_of",
+    "headline_attack",
+    "list_runs",
+    "mean_of",
+    "pack",
+    "summarise",
+]

@@ -1,0 +1,52 @@
+"""Tables line up, fit their width, and never show a missing number as zero."""
+
+import pytest
+
+from grace_geom.tables import Cell, Table, percent
+
+
+def table() -> Table:
+    rows = [
+        ["id", "shapes", percent(0.713, 0.692, 0.733), percent(0.082, 0.061, 0.11)],
+        ["ood", "sketch", percent(1.0, 0.99, 1.0), percent(None)],
+    ]
+    return Table(["suite", "data", "first", "second"], rows, labels=2, title="Title", notes=["A note."])
+
+
+def test_numbers_carry_their_interval():
+    assert percent(0.713, 0.692, 0.733).full == "71.3 [69.2, 73.3]"
+    assert percent(0.7, 0.68, 0.72).short == "70.0 ±2.0"
+    assert percent(-0.02, -0.05, 0.01, signed=True).full == "-2.0 [-5.0, 1.0]"
+    assert percent(0.5).full == "50.0"
+
+
+def test_missing_is_a_dash_and_zero_is_zero():
+    assert percent(None).full == "-" and percent(0.0, 0.0, 0.02).full.startswith("0.0 ")
+
+
+def test_a_wide_terminal_shows_intervals_with_points_below_each_other():
+    assert table().text(100) == "\n".join(
+        [
+            "Title",
+            "suite  data                  first           second",
+            "─────  ──────  ───────────────────  ───────────────",
+            "id     shapes   71.3 [69.2, 73.3]   8.2 [6.1, 11.0]",
+            "ood    sketch  100.0 [99.0, 100.0]    -",
+            "",
+            "A note.",
+        ]
+    )
+
+
+@pytest.mark.parametrize("width", range(24, 100, 3))
+def test_no_line_is_wider_than_the_terminal_and_nothing_is_lost(width):
+    text = table().text(width)
+    widest = 15 + 19  # the labels and the widest column cannot be cut
+    assert max(map(len, text.splitlines())) <= max(width, widest)
+    for number in ("71.3", "100.0", "8.2", "first", "second", "sketch"):
+        assert number in text
+
+
+def test_markdown_is_a_table_whose_bars_are_escaped():
+    text = Table(["method", "x"], [["a|b", Cell("1.0", value=0.01)]], notes=["note"]).markdown()
+    assert text == "| method | x |\n| --- | ---: |\n| a\\|b | 1.0 |\n\nnote\n"
