@@ -1,0 +1,50 @@
+"""Out of the house: merged weights in a file that needs nothing of ours to be read."""
+
+from pathlib import Path
+
+from safetensors.torch import save
+
+from grace_geom.checkpoint.record import Checkpoint, load_checkpoint
+from grace_geom.errors import UserError
+from grace_geom.files import atomic_write
+from grace_geom.models import ModelSpec, open_clip_model
+
+
+def export_weights(checkpoint: Path | str, out: Path | str | None = None, *, force: bool = False) -> str:
+    """Write merged weights as safetensors.
+
+    A fine-tuned head is not part of a CLIP: where the method trained one, the sentence says so.
+
+    Args:
+        checkpoint: One of ours, or a run directory.
+        out: ``FILE.safetensors``; ``None``: ``MODEL.safetensors`` beside the checkpoint.
+        force: Replace an existing file.
+
+    Returns:
+        Two or three lines: where it is, and how to read it.
+
+    Raises:
+        UserError: Not a checkpoint of ours, another suffix, an existing file, a full disk.
+    """
+    read, path = load_checkpoint(checkpoint), Path(checkpoint)
+    folder = path if path.is_dir() else path.parent
+    out = Path(out) if out is not None else folder / f"{read.model}.safetensors"
+    if out.suffix != ".safetensors":
+        raise UserError(f"--out {out}: open_clip knows the format by the suffix, it must end in .safetensors")
+    if out.exists() and not force:
+        raise UserError(f"--out {out} exists already: add --force to replace it")
+    tensors = {name: w.contiguous() for name, w in read.state_dict.items()}
+    with atomic_write(out) as file:
+        file.write(save(tensors, metadata={"format": "pt"}))  # more keys would come in another order each time
+    lines = [str(out), f"read it with: open_clip.create_model({read.model!r}, pretrained={str(out)!r}{_options(read)})"]
+    if read.config.get("train_head"):
+        lines.append("the head that was trained is not in it: it is text_head of the checkpoint")
+    return "\n".join(lines)
+
+
+def _options(read: Checkpoint) -> str:
+    """What open_clip must be told beside the name: a normalisation that is not the network's default."""
+    usual = open_clip_model(ModelSpec(read.model, "random"))[0].visual.preprocess_cfg  # type: ignore[union-attr]
+    own = {name: tuple(read.preprocess[name]) for name in ("mean", "std")}
+    close = all(abs(a - b) < 1e-6 for name in own for a, b in zip(own[name], usual[name], strict=True))  # type: ignore[index, arg-type]
+    return "" if close else f", force_preprocess_cfg={own}"

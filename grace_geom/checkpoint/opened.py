@@ -1,0 +1,169 @@
+"""From a checkpoint to a model, and from a model to a checkpoint; foreign CLIP weights are accepted too."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from grace_geom.checkpoint.record import Checkpoint, digest, is_ours, parsed
+from grace_geom.checkpoint.tensor_files import foreign_weights, read_tensors
+from grace_geom.errors import UserError
+from grace_geom.models import ClipClassifier, ModelSpec, build, known_models, open_clip_model, tokenizer_of
+from grace_geom.weights import Weights
+
+HEAD = "head."
+
+
+def checkpoint_of(
+    model: ClipClassifier, weights: Weights, *, base_sha256: str | None = None, **record: Any
+) -> Checkpoint:
+    """The checkpoint of ``model`` at ``weights`` (names that are missing keep the model's own value).
+
+    Args:
+        model: The frozen pretrained classifier.
+        weights: What a method's ``finish`` or ``weights`` returns: open_clip names, ``head.weight``, ``head.bias``.
+        base_sha256: Digest of the model's own weights where it is known: large models take seconds to hash.
+        **record: Other fields of :class:`Checkpoint`.
+    """
+    clip = {name: w.detach() for name, w in model.clip.state_dict().items()}
+    unknown = weights.keys() - clip.keys() - model.head.keys()
+    if unknown:
+        raise KeyError(f"weights that the model does not have: {sorted(unknown)[:3]}")
+    head = {name: weights.get(name, w) for name, w in model.head.items()}
+    spec = model.spec or ModelSpec("", None)
+    origin = {"model": spec.model, "pretrained": spec.pretrained, "seed": spec.seed, "origin": model.origin}
+    return Checkpoint(
+        model=architecture(model.clip, spec.model),
+        state_dict={name: weights.get(name, w) for name, w in clip.items()},
+        class_names=model.class_names,
+        templates=model.templates,
+        text_head={name.removeprefix(HEAD): w for name, w in head.items()},
+        base=origin | {"sha256": base_sha256 or digest(clip)},
+        preprocess={"mean": _floats(model.mean), "std": _floats(model.std), "image_size": model.image_size},
+        **record,
+    )
+
+
+def open_checkpoint(
+    path: Path | str,
+    *,
+    model: str | None = None,
+    pretrained: str | None = None,
+    class_names: Sequence[str] | None = None,
+    templates: Sequence[str] | None = None,
+    device: torch.device | str = "cpu",
+) -> tuple[ClipClassifier, Checkpoint]:
+    """A classifier at the checkpoint's weights, and its record.
+
+    A foreign file is accepted too: an open_clip state dict, or the image tower alone as RobustVLM, TeCoA and FARE
+    publish it (its text tower then comes from ``pretrained``).
+
+    Args:
+        path: Our ``ckpt.pt``, or foreign weights (``.pt``, ``.safetensors``).
+        model: open_clip name of a foreign file's network.
+        pretrained: Where the text tower of an image-tower-only file comes from.
+        class_names: Classes of a foreign file's head; for one of ours, ask these instead of its own.
+        templates: Prompt templates of that head; ``("a photo of a {}.",)`` if not given.
+        device: Where the model shall live.
+
+    Raises:
+        UserError: As :func:`load_checkpoint`, and where a foreign file comes without names or does not fit.
+    """
+    content = read_tensors(path)
+    if is_ours(content):
+        checkpoint = parsed(content, path)
+        classifier = _classifier(checkpoint, path)
+        if class_names is not None and tuple(class_names) != classifier.class_names:
+            classifier = classifier.with_head(class_names, templates or checkpoint.templates)
+    else:
+        if model is None or class_names is None:
+            missing = "--model NAME" if model is None else "--classes FILE"
+            raise UserError(f"{path} is not a checkpoint of grace_geom; to read it as another CLIP add {missing}")
+        spec = ModelSpec(model, pretrained)
+        classifier = _foreign(content, Path(path), spec, class_names, templates or ("a photo of a {}.",))
+        checkpoint = checkpoint_of(classifier, {}, config={"foreign": str(path)})
+    return classifier.to(device), checkpoint
+
+
+def open_base(checkpoint: Checkpoint, device: torch.device | str = "cpu") -> ClipClassifier:
+    """The pretrained model that a run started from, with the zero-shot head of the same classes.
+
+    Raises:
+        UserError: If its weights are not here any more, or are others than those the run started from.
+    """
+    spec = ModelSpec(checkpoint.base["model"], checkpoint.base["pretrained"], checkpoint.base["seed"])
+    model = build(spec, checkpoint.class_names, checkpoint.templates)
+    if digest(model.clip.state_dict()) != checkpoint.base["sha256"]:
+        raise UserError(
+            f"the weights of {spec.model} ({spec.pretrained or 'shipped'}) are not those the run started from "
+            f"({checkpoint.base['origin']})"
+        )
+    return model.to(device)
+
+
+def load(path: Path | str, *, model: str | None = None, pretrained: str | None = None) -> nn.Module:
+    """A plain open_clip model with the merged weights of a checkpoint, in eval mode on the CPU.
+
+    Args:
+        path: A checkpoint, or foreign weights with ``model`` (and ``pretrained``) as in :func:`open_checkpoint`.
+        model: open_clip name, for foreign weights.
+        pretrained: Origin of the text tower, for weights of an image tower alone.
+    """
+    content = read_tensors(path)
+    if is_ours(content):
+        return _plain_clip(parsed(content, path), path)
+    names = None if model is None else ("object",)
+    classifier, _ = open_checkpoint(path, model=model, pretrained=pretrained, class_names=names)
+    return classifier.clip
+
+
+def architecture(clip: nn.Module, name: str) -> str:
+    """The open_clip name that makes this network again without its tag (OpenAI's weights switch QuickGELU on)."""
+    quick = any(type(module).__name__ == "QuickGELU" for module in clip.modules())
+    variant = f"{name}-quickgelu"
+    return variant if quick and "quickgelu" not in name and variant in known_models() else name
+
+
+def _plain_clip(checkpoint: Checkpoint, path: Path | str) -> nn.Module:
+    clip, _ = open_clip_model(ModelSpec(checkpoint.model, "random"))
+    cfg = clip.visual.preprocess_cfg  # type: ignore[union-attr]
+    cfg.update({name: tuple(checkpoint.preprocess[name]) for name in ("mean", "std")})  # type: ignore[operator, union-attr]
+    try:
+        clip.load_state_dict(checkpoint.state_dict)
+    except RuntimeError as error:
+        raise UserError(f"{path}: its weights do not fit {checkpoint.model}: {str(error).splitlines()[-1]}") from None
+    return clip.eval()
+
+
+def _classifier(checkpoint: Checkpoint, path: Path | str) -> ClipClassifier:
+    clip, names, templates = _plain_clip(checkpoint, path), checkpoint.class_names, checkpoint.templates
+    # The head is in the file: asking for one class only spares the text tower the other prompts.
+    model = ClipClassifier(clip, tokenizer_of(checkpoint.model), names[:1], templates[:1])
+    model = model.with_head(names, templates, {HEAD + name: w for name, w in checkpoint.text_head.items()})
+    model.spec, model.origin = ModelSpec(checkpoint.model, str(path)), checkpoint.base.get("origin", "")
+    return model
+
+
+def _foreign(
+    content: Any, path: Path, spec: ModelSpec, class_names: Sequence[str], templates: Sequence[str]
+) -> ClipClassifier:
+    if spec.model not in known_models() or spec.pretrained is not None:
+        clip, origin = open_clip_model(spec)  # says what is wrong with an unknown name
+    else:
+        clip, origin = open_clip_model(replace(spec, pretrained="random"))[0], ""
+    weights = foreign_weights(content, clip.state_dict(), path)
+    if not origin and weights.keys() != clip.state_dict().keys():
+        raise UserError(
+            f"{path} holds an image tower only: say where the text tower comes from (--pretrained TAG or FILE)"
+        )
+    clip.load_state_dict(clip.state_dict() | weights)
+    model = ClipClassifier(clip, tokenizer_of(spec.model), class_names, templates)
+    model.spec, model.origin = replace(spec, pretrained=str(path)), path.name + (f" on {origin}" if origin else "")
+    return model
+
+
+def _floats(buffer: Any) -> list[float]:
+    return [float(x) for x in buffer.reshape(-1).tolist()]

@@ -1,0 +1,153 @@
+"""The checkpoint as a record: what it holds, written whole, read without running code."""
+
+import hashlib
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from grace_geom.checkpoint.tensor_files import read_tensors
+from grace_geom.errors import UserError
+from grace_geom.files import atomic_write
+from grace_geom.plain import plain
+from grace_geom.weights import Weights
+
+FORMAT = "grace_geom.checkpoint"
+VERSION = 1
+
+
+@dataclass
+class Checkpoint:
+    """What a training leaves behind.
+
+    Attributes:
+        model: open_clip name of the architecture (one of ours included).
+        state_dict: Merged weights of both towers; loads into plain open_clip.
+        class_names: K names in label order.
+        templates: Prompt templates of the head.
+        text_head: ``weight`` (K, D) with the logit scale in it, ``bias`` (K,); tuned where the method tunes it.
+        adapter: Low-rank factors, where the method has some.
+        base: The pretrained model: ``model``, ``pretrained``, ``seed``, ``origin``, and ``sha256`` of its weights.
+        preprocess: ``mean`` and ``std`` of the normalisation, ``image_size`` in pixels.
+        config: Every setting of the run, as plain types.
+        step: Optimiser steps done.
+        metrics: Held-out accuracies so far.
+        trainer: All that a resumed run needs, or ``None``.
+    """
+
+    model: str
+    state_dict: Weights
+    class_names: tuple[str, ...]
+    templates: tuple[str, ...]
+    text_head: Weights
+    adapter: Weights = field(default_factory=dict)
+    base: dict[str, Any] = field(default_factory=dict)
+    preprocess: dict[str, Any] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
+    step: int = 0
+    metrics: dict[str, Any] = field(default_factory=dict)
+    trainer: dict[str, Any] | None = None
+
+
+def save_checkpoint(path: Path | str, checkpoint: Checkpoint) -> None:
+    """Write plain types and CPU tensors with ``torch.save``, to a temporary name first.
+
+    The file depends on the checkpoint's content only: the same run writes the same bytes.
+
+    Raises:
+        UserError: If the disk is full; an older file of this name is untouched.
+    """
+    values = {f.name: getattr(checkpoint, f.name) for f in fields(checkpoint)}
+    content = _storable({"format": f"{FORMAT}/{VERSION}"} | values)
+    with atomic_write(path) as file:
+        try:
+            torch.save(content, file)
+        except RuntimeError as error:  # torch hides the OSError of a full disk in one of these
+            raise OSError(getattr(error.__cause__ or error.__context__, "errno", None), str(error)) from error
+
+
+def load_checkpoint(path: Path | str) -> Checkpoint:
+    """Read a checkpoint of ours, on the CPU; a run directory means its ``ckpt.pt``.
+
+    Raises:
+        UserError: Missing, truncated, holding code, of a newer version, or not ours.
+    """
+    content = read_tensors(path)
+    if not is_ours(content):
+        raise UserError(
+            f"{path} is not a checkpoint of grace_geom: for another CLIP say which network and classes "
+            "(--model NAME --classes FILE)"
+        )
+    return parsed(content, path)
+
+
+def is_ours(content: Any) -> bool:
+    """Whether a file that was read is a checkpoint of grace_geom, of any version."""
+    return isinstance(content, Mapping) and str(content.get("format", "")).partition("/")[0] == FORMAT
+
+
+def parsed(content: Mapping[str, Any], path: Path | str) -> Checkpoint:
+    """The record from what the file holds.
+
+    Raises:
+        UserError: If it is of a newer version, or a part is missing.
+    """
+    version = content["format"].partition("/")[2]
+    if not version.isdigit() or int(version) > VERSION:
+        raise UserError(f"{path} was written by a newer version ({content['format']}): update grace_geom")
+    absent = [f.name for f in fields(Checkpoint) if f.name not in content]
+    if absent:
+        raise UserError(f"{path} is damaged: it has no {', '.join(absent)}")
+    read = Checkpoint(**{f.name: content[f.name] for f in fields(Checkpoint)})
+    return replace(read, class_names=tuple(read.class_names), templates=tuple(read.templates))
+
+
+def link(existing: Path, name: Path) -> None:
+    """Make ``name`` another name of the file ``existing``, replacing what was there; a copy where links are not known.
+
+    Raises:
+        UserError: If neither works; the old ``name`` is untouched.
+    """
+    temporary = name.with_name(f".{name.name}.{os.getpid()}.part")
+    try:
+        temporary.unlink(missing_ok=True)
+        os.link(existing, temporary)
+    except OSError:
+        with open(existing, "rb") as source, atomic_write(name) as target:
+            shutil.copyfileobj(source, target)
+        return
+    os.replace(temporary, name)
+    temporary.unlink(missing_ok=True)  # renaming onto another name of the same file leaves both
+
+
+def digest(weights: Mapping[str, Tensor]) -> str:
+    """SHA-256 of names, types, shapes and values: equal iff two models are the same bit for bit, in any file."""
+    total = hashlib.sha256()
+    for name in sorted(weights):
+        w = weights[name].detach().cpu().contiguous()
+        total.update(f"{name} {w.dtype} {tuple(w.shape)};".encode())
+        total.update(w.reshape(-1).view(torch.uint8).numpy().data)
+    return total.hexdigest()
+
+
+def _storable(value: Any) -> Any:
+    """The same tree with tensors on the CPU, each with only its own memory, and everything else as plain types.
+
+    Equal strings become one object: pickle writes the second occurrence of an object as a reference, so that a
+    resumed run would otherwise write other bytes than one that never stopped.
+    """
+    if isinstance(value, Tensor):
+        w = value.detach().cpu()
+        return w if w.untyped_storage().nbytes() == w.numel() * w.element_size() else w.clone()
+    if isinstance(value, Mapping):
+        return {_storable(name): _storable(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_storable(item) for item in value]
+    value = plain(value)
+    return sys.intern(value) if isinstance(value, str) else value

@@ -1,0 +1,252 @@
+"""Every option of a training run: the typed settings below, and beside them the fields of the chosen method."""
+
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from grace_geom.attacks import check_eps
+from grace_geom.cli import RECORD, Command, peek
+from grace_geom.errors import UserError, nearest
+from grace_geom.methods import METHODS, Method, method_class
+from grace_geom.models import known_models
+from grace_geom.plain import plain, read_yaml
+
+RECIPES = Path(__file__).parent / "recipes"
+DEFAULT_EPOCHS = 10
+
+
+@dataclass
+class TrainConfig:
+    """Settings of one training run.
+
+    Attributes:
+        method: What is trained and how: a name of the methods table.
+        model: open_clip name (ViT-B-32), or tiny-shapes.
+        pretrained: Weight file, open_clip tag (openai), or random; null: the weights shipped with tiny-shapes.
+        out: Run directory; null: runs/METHOD-DATA-sSEED.
+        resume: Continue the run in the directory from its newest checkpoint.
+        seed: Of order, augmentation, initial factors, attacks.
+        device: auto takes a GPU where there is one; cpu, cuda, cuda:1, mps.
+        data: SPEC of the training data: shapes, npz:FILE, folder:DIR, wds:PATTERN, torchvision:NAME, imagenet.
+        ood: Data sets under shift that the run is evaluated on later, NAME=SPEC, repeatable.
+        data_root: Folder of the torchvision and ImageNet sets.
+        download: Fetch a torchvision set that is absent.
+        templates: Prompt templates: a kind (imagenet, cifar, generic ...) or a file with one a line; null: by data.
+        val_fraction: Share of the training images held out where the data have no validation split.
+        split_seed: Of splits that have to be drawn; not the run's seed, so that runs share their held-out images.
+        val_images: Most held-out images that an evaluation looks at.
+        val_pgd: PGD steps of a held-out attack at the method's eps (4/255 where it has none); 0: no attack.
+        train_images: Train on that many images, drawn once; null: all.
+        image_size: Side of the images in pixels; null: the model's. Other sizes are resized inside the model.
+        workers: Processes that decode images; null: none on the CPU, up to 8 beside a GPU. Results never depend on it.
+        epochs: Passes over the training images; null: until max_steps, or 10.
+        max_steps: Most optimiser steps; the schedule ends there.
+        batch_size: Images an optimiser step.
+        micro_batch: Images a forward pass; a smaller number accumulates gradients; null: the whole batch.
+        warmup: Linear warm-up of the learning rate: below 1 a share of the run, else steps.
+        schedule: cosine decays the learning rate to 0.
+        clip_norm: Largest gradient norm; null: any.
+        precision: Of the image tower; auto is float32 on the CPU and bf16 on a GPU that has it.
+        grad_checkpoint: Recompute the tower's blocks in the backward pass: less memory, a third more time.
+        eval_every: Epochs between held-out evaluations, 0: only at the end.
+        save_every: Steps between checkpoints beside those after each evaluation; null: none.
+        keep: Newest checkpoints that stay in checkpoints/ beside the best one; 0: all.
+        log_every: Steps between lines of metrics.jsonl.
+        tensorboard: Write TensorBoard files too.
+        stop_after: Stop after that step as Ctrl-C would; --resume continues.
+        options: Fields of the method that differ from its defaults.
+    """
+
+    method: str = field(default="grace", metadata={"group": "run"})
+    model: str = "tiny-shapes"
+    pretrained: str | None = None
+    out: Path | None = None
+    resume: bool = False
+    seed: int = 0
+    device: str = "auto"
+    data: str = field(default="shapes", metadata={"group": "data"})
+    ood: dict[str, str] = field(default_factory=dict)
+    data_root: Path | None = None
+    download: bool = False
+    templates: str | None = None
+    val_fraction: float = 0.1
+    split_seed: int = 0
+    val_images: int = 5000
+    val_pgd: int = 0
+    train_images: int | None = None
+    image_size: int | None = None
+    workers: int | None = None
+    epochs: int | None = field(default=None, metadata={"group": "training"})
+    max_steps: int | None = None
+    batch_size: int = 256
+    micro_batch: int | None = None
+    warmup: float = 0.1
+    schedule: Literal["cosine", "constant"] = "cosine"
+    clip_norm: float | None = 1.0
+    precision: Literal["auto", "float32", "bf16", "fp16"] = "auto"
+    grad_checkpoint: bool = False
+    eval_every: int = field(default=1, metadata={"group": "records"})
+    save_every: int | None = None
+    keep: int = 1
+    log_every: int = 10
+    tensorboard: bool = False
+    stop_after: int | None = None
+    options: dict[str, Any] = field(default_factory=dict, metadata={"flag": False})
+
+    def __post_init__(self) -> None:
+        cls = method_class(self.method)
+        if self.model not in known_models():
+            raise UserError(f"--model {self.model!r} is not known; {nearest(self.model, known_models())}")
+        names = {f.name for f in fields(cls)}
+        for name in self.options:
+            if name not in names:
+                raise UserError(f"{self.method} has no option {name!r}; {nearest(name, names)}")
+        for name, low in _LEAST.items():
+            value = getattr(self, name)
+            if value is not None and value < low:
+                raise UserError(f"--{name.replace('_', '-')} is {value}, it must be at least {low}")
+
+    def build_method(self) -> Method:
+        """The method with this run's options."""
+        return method_class(self.method)(**self.options)
+
+    @property
+    def run_dir(self) -> Path:
+        """Where the run is kept."""
+        return Path(self.out) if self.out is not None else default_out(self.method, self.data, self.seed)
+
+    def flat(self) -> dict[str, Any]:
+        """Every setting and every field of the method as plain values, in one name space; ``make_config`` reads it."""
+        own = {f.name: plain(getattr(self, f.name)) for f in fields(self) if f.name != "options"}
+        return own | plain(self.build_method())
+
+    def total_steps(self, steps_per_epoch: int) -> int:
+        """Length of the run: ``epochs`` or ``max_steps``, whichever ends first."""
+        if self.epochs is None and self.max_steps is not None:
+            return self.max_steps
+        whole = (DEFAULT_EPOCHS if self.epochs is None else self.epochs) * steps_per_epoch
+        return whole if self.max_steps is None else min(whole, self.max_steps)
+
+
+_LEAST = {
+    "epochs": 0, "max_steps": 0, "batch_size": 1, "micro_batch": 1, "warmup": 0, "clip_norm": 0, "val_images": 1,
+    "train_images": 1, "image_size": 1, "workers": 0, "eval_every": 0, "save_every": 1, "keep": 0, "log_every": 1,
+    "stop_after": 1, "val_fraction": 0, "val_pgd": 0,
+}  # fmt: skip
+
+NOT_THE_RUN = (
+    "out", "resume", "stop_after", "device", "workers", "data_root", "download", "ood", "eval_every", "save_every",
+    "keep", "log_every", "tensorboard", "val_images", "val_pgd",
+)  # fmt: skip
+"""Settings that a resumed run may change: they do not change what is trained."""
+
+
+def make_config(values: Mapping[str, Any], source: str = "settings") -> TrainConfig:
+    """A run from plain, flat values over the data set's recipe over the defaults.
+
+    Args:
+        values: ``{"method": "at", "data": "shapes", "lr": 1e-3, "eps": "4/255", ...}``.
+        source: What error messages call them.
+
+    Raises:
+        UserError: Unknown names, values of another type or out of range.
+    """
+    name, data = str(values.get("method", "grace")), str(values.get("data", "shapes"))
+    command = _command(name, recipe(data, name, values))
+    return _configured(command.read({**values, "method": name, "data": data}, source))
+
+
+def parse_train(argv: Sequence[str] | None = None) -> TrainConfig:
+    """A run from the command line of ``python -m grace_geom.train``.
+
+    With ``--resume``, what the flags do not say is taken from the run directory.
+
+    Raises:
+        UserError: As :func:`make_config`.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    data, name = peek(argv, "data", "shapes"), peek(argv, "method", "grace")
+    stored = stored_settings(_peeked_out(argv, name, data)) if "--resume" in (token[:8] for token in argv) else {}
+    if stored:
+        name = peek(argv, "method", stored.get("method", name))
+        defaults: dict[str, Any] = {key: value for key, value in stored.items() if key not in ("out", "resume")}
+        if name != stored.get("method"):  # refused later, by name; its fields are another method's
+            defaults = {key: value for key, value in defaults.items() if key in _SETTINGS} | {"method": name}
+    else:
+        given = {key: True for key in ("epochs", "max_steps") if peek(argv, key, "null") not in ("null", "None")}
+        defaults = recipe(data, name, given)
+    values = _command(name, defaults).values(argv)
+    config = _configured(values)
+    if defaults and not stored:
+        text = ", ".join(f"{key} {value:g}" for key, value in defaults.items() if values[key] == value)
+        print(f"recipe of {data} (flags and --config override it): {text}", file=sys.stderr)
+    return config
+
+
+def recipe(data: str, method: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Budget and learning rate for a method on a data set that has a recipe; else nothing.
+
+    Args:
+        data: SPEC of the training data.
+        method: Name of the method.
+        given: What the user sets: a length (``epochs`` or ``max_steps``) replaces the recipe's.
+    """
+    path = RECIPES / f"{data}.yaml"
+    if not re.fullmatch(r"[\w-]+", data) or not path.is_file():
+        return {}
+    content = read_yaml(path)
+    values = {**content.get("all", {}), **content.get("methods", {}).get(method, {})}
+    length = {"epochs", "max_steps"}
+    return {key: value for key, value in values.items() if not (key in length and length & given.keys())}
+
+
+def stored_settings(run_dir: Path) -> dict[str, Any]:
+    """The settings that a run directory keeps, without the record of where it ran; empty where there are none."""
+    path = run_dir / "config.yaml"
+    return {key: value for key, value in read_yaml(path).items() if key != RECORD} if path.is_file() else {}
+
+
+def default_out(method: str, data: str, seed: int | str) -> Path:
+    """``runs/METHOD-DATA-sSEED``."""
+    return Path("runs") / f"{method}-{re.sub(r'[^A-Za-z0-9_.]+', '-', data).strip('-.')}-s{seed}"
+
+
+_SETTINGS = tuple(f.name for f in fields(TrainConfig) if f.name != "options")
+
+
+def _peeked_out(argv: Sequence[str], method: str, data: str) -> Path:
+    out = peek(argv, "out", "")
+    return Path(out) if out and out != "null" else default_out(method, data, peek(argv, "seed", "0"))
+
+
+def _command(method: str, defaults: Mapping[str, Any]) -> Command:
+    cls = method_class(method)
+    title = type("Options", (), {"group": f"method {method}"})
+    part = type(cls.__name__, (cls, title), {"__doc__": None})  # the same fields under a title that says whose they are
+    return Command(
+        [TrainConfig, part], prog="python -m grace_geom.train", defaults=defaults,
+        description=f"Fine-tune a CLIP image tower. Methods: {', '.join(METHODS)}.",
+    )  # fmt: skip
+
+
+def _configured(values: Mapping[str, Any]) -> TrainConfig:
+    own = {name: value for name, value in values.items() if name in _SETTINGS}
+    config = TrainConfig(**own, options={name: value for name, value in values.items() if name not in _SETTINGS})
+    eps = config.options.get("eps")
+    if eps is not None and (warning := check_eps(eps)):
+        print(f"warning: --eps: {warning}", file=sys.stderr)
+    return config
+
+
+def differing(config: TrainConfig, stored: Mapping[str, Any]) -> list[str]:
+    """``name: stored, now given`` for every setting that would make a resumed run another one."""
+    now = config.flat()
+    names = [name for name in {**stored, **now} if name not in NOT_THE_RUN]
+    return [
+        f"{name} was {stored.get(name)}, now {now.get(name)}" for name in names if stored.get(name) != now.get(name)
+    ]
+
+

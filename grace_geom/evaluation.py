@@ -1,0 +1,197 @@
+"""Accuracies of a classifier, clean and under attack, on one data set at a time: how a model becomes a number."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from grace_geom.attacks import AttackSpec, Part, SuiteResult, join
+from grace_geom.attacks import run as run_attack
+from grace_geom.batch import Batch
+from grace_geom.data import ImageSet, loader
+from grace_geom.data.base import digest
+from grace_geom.errors import UserError
+from grace_geom.models import ClipClassifier
+from grace_geom.results import Accuracy, pack
+from grace_geom.statistics import wilson
+from grace_geom.weights import Weights
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """How the logits of a model answer a data set's question.
+
+    Attributes:
+        model: The classifier, with the head that is asked.
+        columns: Which of its logits are compared, in the order of the data set's labels; ``None`` means all.
+        how: The same in words, for the record.
+        weights: Another dictionary of weights to evaluate the model at; ``None`` means its own.
+    """
+
+    model: ClipClassifier
+    columns: tuple[int, ...] | None
+    how: str
+    weights: Weights | None = None
+
+    def __call__(self, images: Float[Tensor, " b c h w"]) -> Float[Tensor, " b k"]:
+        logits = self.model(images, self.weights)
+        return logits if self.columns is None else logits[:, list(self.columns)]
+
+
+def reader_for(
+    model: ClipClassifier, image_set: ImageSet, suite: str = "id", weights: Weights | None = None
+) -> Reader:
+    """The model's own (perhaps fine-tuned) head where it has the set's classes, else a text head of these classes.
+
+    Zero-shot transfer always takes a text head. Classes are matched by the set's own ``class_ids``, else by name; a
+    name that two classes of the head share (ImageNet's crane and maillot) matches nothing.
+
+    Raises:
+        UserError: If ``class_ids`` do not fit the head.
+    """
+    own, wanted = model.class_names, image_set.class_names
+    if suite != "zeroshot":
+        if image_set.class_ids is not None:
+            if max(image_set.class_ids) >= len(own):
+                raise UserError(
+                    f"{image_set.spec} is labelled for a head of more than {max(image_set.class_ids)} classes, "
+                    f"this checkpoint has {len(own)}: train or evaluate it on the whole data set's classes"
+                )
+            return Reader(model, image_set.class_ids, f"{len(wanted)} of the checkpoint's {len(own)} classes", weights)
+        if wanted == own:
+            return Reader(model, None, "the checkpoint's head", weights)
+        unique = len(set(own)) == len(own) and len(set(wanted)) == len(wanted)
+        if unique and set(wanted) <= set(own):
+            columns = tuple(own.index(name) for name in wanted)
+            return Reader(model, columns, f"{len(wanted)} of the checkpoint's {len(own)} classes, by name", weights)
+    tower = None if weights is None else {n: w for n, w in weights.items() if not n.startswith("head.")}
+    texts = f"{len(wanted)} class names, {len(image_set.templates)} templates"
+    return Reader(model.with_head(wanted, image_set.templates), None, f"text head of {texts}", tower)
+
+
+@torch.no_grad()
+def correctness(reader: Reader, batches: Iterable[Batch], progress: Progress = lambda n: None) -> np.ndarray:
+    """Right or wrong for each image in order, ``(N,)`` bool.
+
+    Raises:
+        UserError: If a logit is NaN: an accuracy of such a model would look like a number.
+    """
+    reader.model.eval()
+    found: list[Tensor] = []
+    for batch in _on(reader, batches):
+        logits = reader(batch.images)
+        if logits.isnan().any():
+            raise UserError("the model's logits are NaN on clean images: this checkpoint is broken")
+        found.append((logits.argmax(1) == batch.labels).cpu())
+        progress(len(batch))
+    return torch.cat(found).numpy()
+
+
+def robustness(
+    reader: Reader,
+    batches: Iterable[Batch],
+    attack: AttackSpec,
+    seed: int,
+    index: np.ndarray,
+    progress: Progress = lambda n: None,
+) -> SuiteResult:
+    """Which images stay right under every part of an attack; only those that still stand are attacked again.
+
+    Args:
+        reader: Model and head, in eval mode and in the attack's precision (float32 unless asked otherwise).
+        batches: Images in [0, 1] before normalisation.
+        attack: What to run.
+        seed: Seed of every random draw.
+        index: ``(N,)`` a number >= 0 for each image that its random draws depend on, so that cutting the set into
+            other batches, or attacking fewer images, changes nothing.
+        progress: Told the number of images after each batch.
+
+    Raises:
+        UserError: For an attack that is not defined for this number of classes.
+        RuntimeError: If a gradient or a logit is NaN.
+    """
+    reader.model.eval()
+    results: list[SuiteResult] = []
+    for batch in _on(reader, batches):
+        ids = index[batch.index.cpu().numpy()].tolist()
+        try:
+            found = run_attack(attack, reader, batch.images, batch.labels, seed, ids, keep_x_adv=False)
+        except ValueError as error:
+            raise UserError(f"--attack {attack.name}: {error}") from None
+        results.append(found)
+        progress(len(batch))
+    return join(results)
+
+
+def evaluate_set(
+    model: ClipClassifier,
+    image_set: ImageSet,
+    suite: str,
+    name: str,
+    *,
+    attack: AttackSpec | None = None,
+    weights: Weights | None = None,
+    seed: int = 0,
+    batch_size: int = 250,
+    image_size: int | None = None,
+    workers: int = 0,
+    progress: Progress = lambda n: None,
+) -> Accuracy:
+    """One accuracy with its Wilson 95 % interval, its attack and the images it was measured on.
+
+    Args:
+        model: The classifier.
+        image_set: The images; cut it with ``subset(n, seed)`` first where fewer are wanted.
+        suite: ``id``, ``ood``, ``adv``, ``natural_adv`` or ``zeroshot``.
+        name: Name of the data set in tables.
+        attack: ``None`` for clean accuracy.
+        weights: Evaluate at these weights instead of the model's own.
+        seed: Of the attack.
+        batch_size: Images a call of the model.
+        image_size: Side of the images in pixels, which is what an attack's eps is measured in; ``None`` is the model's.
+            Images of another size are resized inside of the model.
+        workers: Processes that decode images.
+        progress: Told the number of images done.
+    """
+    began = time.perf_counter()
+    reader = reader_for(model, image_set, suite, weights)
+    batches = loader(image_set, batch_size, image_size or model.image_size, train=False, workers=workers)
+    if attack is None:
+        right = correctness(reader, batches, progress)
+        accuracy = _accuracy(suite, name, image_set, right, reader.how)
+    else:
+        found = robustness(reader, batches, attack, seed, image_set.index, progress)
+        accuracy = replace(
+            _accuracy(suite, name, image_set, found.robust.cpu().numpy(), reader.how),
+            attack=found.settings, parts=tuple(_part(part, len(image_set)) for part in found.parts), notes=found.notes,
+        )  # fmt: skip
+    return replace(accuracy, seconds=round(time.perf_counter() - began, 3))
+
+
+def _accuracy(suite: str, name: str, image_set: ImageSet, right: np.ndarray, how: str) -> Accuracy:
+    n, correct = len(right), int(right.sum())
+    low, high = wilson(correct, n)
+    drawn = image_set.note.get("subset", {})
+    subset = {"of": drawn.get("of", n), "seed": drawn.get("seed"), "ids_sha256": digest(image_set.index)}
+    if "ids" in drawn:
+        subset["ids"] = drawn["ids"]
+    return Accuracy(
+        suite, name, image_set.spec, n, correct, correct / n, low, high, seconds=0.0, head=how, subset=subset,
+        outcomes=pack(right),
+    )  # fmt: skip
+
+
+def _part(part: Part, n: int) -> dict[str, object]:
+    low, high = wilson(part.robust, n)
+    return asdict(part) | {"ci_low": low, "ci_high": high}
+
+
+def _on(reader: Reader, batches: Iterable[Batch]) -> Iterator[Batch]:
+    for batch in batches:
+        yield batch.to(reader.model.device)

@@ -1,0 +1,38 @@
+"""Merged weights for plain open_clip: ``python -m grace_geom.export CKPT --out FILE.safetensors``"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from grace_geom.checkpoint import export_weights
+from grace_geom.cli import parse
+from grace_geom.errors import door
+
+
+@dataclass
+class ExportConfig:
+    """What to export, and where to.
+
+    Attributes:
+        checkpoint: A checkpoint of ours, or a run directory.
+        out: File to write, .safetensors; null: beside the checkpoint.
+        force: Replace a file that exists.
+    """
+
+    checkpoint: Path = field(metadata={"group": "export"})
+    out: Path | None = None
+    force: bool = False
+
+
+@door
+def main(argv: Sequence[str] | None = None) -> None:
+    """Write the file and say how to read it."""
+    config = parse(
+        ExportConfig, argv, positionals=("checkpoint",), prog="python -m grace_geom.export",
+        description="Write merged weights that open_clip.create_model(..., pretrained=FILE) reads.",
+    )  # fmt: skip
+    print(export_weights(config.checkpoint, config.out, force=config.force))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,153 @@
+"""From settings to a run directory: data, model and method are put together, trained, and kept whole or not at all."""
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from grace_geom.batch import Batch
+from grace_geom.checkpoint import Checkpoint, digest, load_checkpoint
+from grace_geom.config import TrainConfig, differing, stored_settings
+from grace_geom.data import ImageSet, loader, resolve
+from grace_geom.devices import Precision, pick_device, pick_precision, pick_workers
+from grace_geom.errors import Interrupted, UserError
+from grace_geom.loop import Plan, Trainer, fit, seed_global
+from grace_geom.methods import Run
+from grace_geom.models import ClipClassifier, ModelSpec, build
+from grace_geom.plain import plain
+from grace_geom.provenance import provenance
+from grace_geom.runs.directory import RunDirectory
+
+
+def train_run(config: TrainConfig, *, quiet: bool = False) -> Path:
+    """Train one method and keep everything in ``config.run_dir``.
+
+    Nothing is written before data, model and method are known to fit, and nothing stays of a run that fails before
+    its first checkpoint.
+
+    Args:
+        config: All settings.
+        quiet: No progress on stderr.
+
+    Returns:
+        The run directory: ``config.yaml``, ``metrics.jsonl``, ``curvature.jsonl``, ``checkpoints/``, ``ckpt.pt``.
+
+    Raises:
+        UserError: The directory exists (and ``resume`` is not set), or anything that does not fit; diverged training.
+        Interrupted: Stopped by SIGINT, SIGTERM or ``stop_after``; the state is saved.
+    """
+    out, resumed = config.run_dir, _newest(config)
+    device = pick_device(config.device)
+    precision = pick_precision(config.precision, device)
+    train, val = _data(config)
+    model = _model(config, train, resumed).to(device)
+    trainer = _trainer(config, model, precision, len(train))
+    if resumed is not None:
+        if resumed.step == trainer.plan.total_steps:
+            print(f"{out} is finished: {resumed.step} steps", file=sys.stderr)
+            return out
+        trainer.restore(resumed.trainer or {})
+    where = provenance(device) | {"precision": precision, "data": {"train": _note(train), "val": _note(val)}}
+
+    def batches(epoch: int, skip: int) -> Iterable[Batch]:
+        return loader(
+            train, config.batch_size, config.image_size or model.image_size, train=True, seed=config.seed, epoch=epoch,
+            workers=pick_workers(config.workers, device), skip_batches=skip, drop_last=len(train) >= config.batch_size,
+            pin_memory=device.type == "cuda",
+        )  # fmt: skip
+
+    with RunDirectory(config, model, val, where, quiet=quiet) as kept:
+        trainer.run.emit = kept.emit
+        kept.start(trainer)
+        try:
+            fit(trainer, batches, kept)
+        except Interrupted as stop:
+            raise Interrupted(
+                f"{stop}; saved in {out}. Continue with: python -m grace_geom.train --out {out} --resume"
+            ) from None
+        except UserError as error:
+            if kept.saved is None:
+                kept.discard()
+                raise
+            raise UserError(f"{error}\nthe last good checkpoint is step {kept.saved}: {out / 'ckpt.pt'}") from None
+    return out
+
+
+def _model(config: TrainConfig, train: ImageSet, resumed: Checkpoint | None) -> ClipClassifier:
+    """The pretrained model, frozen, with the zero-shot head of the training classes."""
+    model = build(ModelSpec(config.model, config.pretrained, config.seed), train.class_names, train.templates)
+    if resumed is not None and resumed.base["sha256"] != digest(model.clip.state_dict()):
+        raise UserError(
+            f"--resume: {config.run_dir} started from other weights of {config.model} than those found here now"
+        )
+    if config.grad_checkpoint:
+        model.checkpoint_activations()
+    return model
+
+
+def _trainer(config: TrainConfig, model: ClipClassifier, precision: Precision, images: int) -> Trainer:
+    """The method at step 0 of its run, everything random seeded."""
+    method = config.build_method()
+    seed_global(config.seed)
+    params, state = method.setup(model, torch.Generator().manual_seed(config.seed))
+    plan = _plan(config, images, precision, trains=method.trains)
+    generator = torch.Generator(model.device).manual_seed(config.seed + 1)  # not the initial factors' numbers again
+    return Trainer(method, Run(model, params, generator, plan.total_steps, state), plan)
+
+
+def _newest(config: TrainConfig) -> Checkpoint | None:
+    """The checkpoint to continue from; ``None`` for a fresh run, or one that was stopped before its first."""
+    out = config.run_dir
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        if config.resume:
+            raise UserError(f"--resume: there is no run at {out}; name its directory with --out")
+        return None
+    if not config.resume:
+        raise UserError(f"{out} exists already: --resume continues it, --out NAME starts another run")
+    stored = stored_settings(out)
+    if not stored:
+        raise UserError(f"--resume: {out} is not a run directory: it has no config.yaml")
+    if changed := differing(config, stored):
+        raise UserError(
+            f"--resume: {out} is another run: {'; '.join(changed[:4])}. Drop these flags, or use another --out"
+        )
+    if not (out / "ckpt.pt").is_file():
+        return None
+    checkpoint = load_checkpoint(out / "ckpt.pt")
+    if checkpoint.trainer is None and config.build_method().trains:
+        raise UserError(f"--resume: {out / 'ckpt.pt'} holds no training state")
+    return checkpoint
+
+
+def _data(config: TrainConfig) -> tuple[ImageSet, ImageSet]:
+    """Training images and held-out images."""
+    common: dict[str, Any] = {
+        "data_root": config.data_root, "seed": config.split_seed, "val_fraction": config.val_fraction,
+        "download": config.download, "templates": config.templates,
+    }  # fmt: skip
+    train, val = resolve(config.data, "train", **common), resolve(config.data, "val", **common)
+    if config.train_images is not None:
+        train = train.subset(config.train_images, config.split_seed)
+    return train, val.subset(config.val_images, config.split_seed)
+
+
+def _plan(config: TrainConfig, images: int, precision: Precision, *, trains: bool) -> Plan:
+    per_epoch = max(1, images // config.batch_size)
+    total = config.total_steps(per_epoch) if trains else 0
+    warmup = config.warmup * total if config.warmup < 1 else config.warmup
+    return Plan(
+        total_steps=total, steps_per_epoch=per_epoch, warmup_steps=min(round(warmup), total), schedule=config.schedule,
+        micro_batch=config.micro_batch, clip_norm=config.clip_norm, precision=precision,
+        eval_every=config.eval_every * per_epoch, save_every=config.save_every or 0, log_every=config.log_every,
+        stop_after=config.stop_after,
+    )  # fmt: skip
+
+
+def _note(image_set: ImageSet) -> dict[str, Any]:
+    """The record of a data set without its list of ids, which the digest stands for."""
+    note = dict(image_set.note) | {"images": len(image_set)}
+    if "subset" in note:
+        note["subset"] = {name: value for name, value in note["subset"].items() if name != "ids"}
+    return plain(note)

@@ -1,0 +1,206 @@
+"""The command line, YAML files and typed settings are one thing, and say clearly what is wrong with them."""
+
+import contextlib
+import io
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pytest
+import yaml
+
+from grace_geom.cli import parse, peek
+from grace_geom.config import RECIPES, TrainConfig, default_out, make_config, parse_train, recipe
+from grace_geom.errors import UserError
+from grace_geom.methods import METHODS
+from grace_geom.plain import plain, read_yaml, to_yaml
+
+
+@dataclass
+class Toy:
+    """Settings.
+
+    Attributes:
+        files: What to read.
+        max_steps: Steps at most [images].
+        eps: Radius.
+    """
+
+    files: list[str] = field(metadata={"group": "input"})
+    max_steps: int | None = None
+    eps: float = field(default=4 / 255, metadata={"group": "attack"})
+    rho: float | None = None
+    gv: bool = True
+    resume: bool = False
+    attack: Literal["pgd", "apgd-ce"] = "pgd"
+    ood: dict[str, str] = field(default_factory=dict)
+    seeds: tuple[int, ...] = (0, 1)
+    out: Path | None = None
+
+
+def toy(*argv: str) -> Toy:
+    return parse(Toy, argv, positionals=("files",))
+
+
+def printed(call) -> str:
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), pytest.raises(SystemExit) as stop:
+        call()
+    assert stop.value.code == 0
+    return out.getvalue()
+
+
+def test_flags_of_every_type():
+    line = (
+        "a.pt --max-steps 7 --eps 8/255 b.pt --gv off --resume --ood v2=x:y --ood s=npz:a=b.npz "
+        "--seeds 3,4 --rho 1/100 --out some/where --attack=apgd-ce c.pt"
+    )
+    found = toy(*line.split())
+    assert found == Toy(
+        ["a.pt", "b.pt", "c.pt"], 7, 8 / 255, 0.01, False, True, "apgd-ce", {"v2": "x:y", "s": "npz:a=b.npz"}, (3, 4),
+        Path("some/where"),
+    )  # fmt: skip
+    assert type(found.eps) is float
+
+
+def test_defaults_and_null():
+    assert toy("a") == Toy(["a"])
+    assert toy("a", "--max-steps", "null").max_steps is None
+    assert toy("a", "--rho", "-1e-3").rho == -1e-3
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        ("a --epss 1", "unknown flag --epss; did you mean '--eps'"),
+        ("a --eps a/b", "--eps must be a number such as 0.001 or 4/255, not 'a/b'"),
+        ("a --eps 1/0", "--eps must be a number"),
+        ("a --eps nan", "--eps must be a number"),
+        ("a --eps", "--eps needs a value"),
+        ("a --max-steps 1.5", "--max-steps must be a whole number or null, not '1.5'"),
+        ("a --attack apgd", "--attack must be one of pgd, apgd-ce, not 'apgd'; did you mean 'pgd' or 'apgd-ce'"),
+        ("a --ood x", "--ood takes NAME=VALUE, not 'x'"),
+        ("a --seeds 1,x", "--seeds must be a comma-separated list, each a whole number, not '1,x'"),
+        ("--eps 1", "missing: files"),
+        ("a --config /no/such.yaml", "no such file: /no/such.yaml"),
+    ],
+)
+def test_mistakes_are_said_in_a_line_that_names_the_flag(argv, said):
+    with pytest.raises(UserError) as error:
+        toy(*argv.split())
+    assert said in str(error.value)
+    assert str(error.value).count("\n") <= 1
+
+
+def test_a_file_lies_under_the_flags(tmp_path):
+    file = tmp_path / "c.yaml"
+    file.write_text("max-steps: 4\neps: 4/255\nrho: 1e-5\ngv: off\nood: {a: b}\nseeds: [5]\nprovenance: {torch: x}\n")
+    found = toy("a", "--config", str(file), "--rho", "0.5", "--ood", "q=r")
+    assert found == Toy(["a"], 4, 4 / 255, 0.5, gv=False, ood={"q": "r"}, seeds=(5,))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("epss: 1", "unknown key 'epss'; did you mean 'eps'"),
+        ("eps: abc", "eps must be a number such as 0.001 or 4/255, not 'abc'"),
+        ("gv: maybe", "gv must be on or off, not 'maybe'"),
+        ("x: [", "is not YAML"),
+        ("- 1", "must hold settings"),
+    ],
+)
+def test_mistakes_in_a_file_name_the_file_and_the_key(tmp_path, text, said):
+    file = tmp_path / "c.yaml"
+    file.write_text(text)
+    with pytest.raises(UserError) as error:
+        toy("a", "--config", str(file))
+    assert said in str(error.value) and str(file) in str(error.value)
+
+
+def test_printed_settings_read_back_as_the_same(tmp_path):
+    text = printed(lambda: toy("a", "--eps", "3/255", "--gv", "off", "--print-config"))
+    (tmp_path / "c.yaml").write_text(text)
+    assert parse(Toy, ["a", "--config", str(tmp_path / "c.yaml")], positionals=("files",)) == toy(
+        "a", "--eps", "3/255", "--gv", "off"
+    )
+
+
+def test_help_is_grouped_and_gives_texts_and_defaults():
+    text = printed(lambda: toy("--help"))
+    assert text.index("input:") < text.index("--max-steps") < text.index("attack:") < text.index("--eps")
+    assert "Steps at most [images]." in text and "default: 4/255" in text
+
+
+def test_peek_sees_flags_before_files(tmp_path):
+    (tmp_path / "c.yaml").write_text("method: at")
+    given = ["--config", str(tmp_path / "c.yaml")]
+    assert peek(given, "method", "grace") == "at"
+    assert peek([*given, "--method=ft"], "method", "grace") == "ft"
+    assert peek([], "method", "grace") == "grace"
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_no_method_has_a_field_that_a_run_has_too(name):
+    assert not {f.name for f in fields(METHODS[name])} & {f.name for f in fields(TrainConfig)}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_field_has_a_help_text(name):
+    text = printed(lambda: parse_train(["--method", name, "--help"]))
+    for f in [*fields(TrainConfig), *fields(METHODS[name])]:
+        if f.name != "options":
+            assert f"--{f.name.replace('_', '-')} " in text
+            assert f"  {f.name.replace('_', ' ')} (" not in text, f"{f.name} is explained by its own name only"
+
+
+def test_flat_settings_make_the_same_run_again():
+    config = make_config({"method": "grace", "data": "shapes", "rho": "1/50", "ood": {"a": "b"}, "seed": 3})
+    assert config.options["rho"] == 0.02
+    again = make_config(yaml.safe_load(to_yaml(config.flat())))
+    assert again.flat() == config.flat() and again.build_method() == config.build_method()
+
+
+def test_unknown_names_offer_the_nearest():
+    for values, said in [
+        ({"method": "gracee"}, "did you mean 'grace'"),
+        ({"model": "ViT-B32"}, "did you mean 'ViT-B-32'"),
+        ({"lambda_gvv": 1}, "did you mean 'lambda_gv'"),
+        ({"method": "ft", "lambda_gv": 1}, "unknown key 'lambda_gv'"),
+        ({"batch_size": 0}, "--batch-size is 0, it must be at least 1"),
+    ]:
+        with pytest.raises(UserError, match=said):
+            make_config(values)
+
+
+def test_the_recipe_lies_under_everything(capsys):
+    content = read_yaml(RECIPES / "shapes.yaml")
+    assert set(content["methods"]) <= set(METHODS)
+    for name in METHODS:
+        make_config({"method": name, "data": "shapes"})  # every key is a setting
+    grace = make_config({"method": "grace", "data": "shapes"})
+    assert grace.options["lr"] == recipe("shapes", "grace", {})["lr"]
+    assert make_config({"data": "shapes", "lr": 0.5}).options["lr"] == 0.5
+    assert make_config({"data": "shapes", "max_steps": 7}).epochs is None, "the user's length replaces the recipe's"
+    assert make_config({"data": "npz:a.npz"}).options["lr"] == 2e-4
+    assert parse_train(["--method", "grace"]).flat() == grace.flat()
+    assert f"lr {grace.options['lr']:g}" in capsys.readouterr().err, "what a recipe sets is said"
+
+
+def test_four_instead_of_four_255ths_is_warned_about(capsys):
+    make_config({"eps": 4})
+    assert "4/255" in capsys.readouterr().err
+    make_config({"eps": "4/255"})
+    assert not capsys.readouterr().err
+
+
+def test_length_of_a_run():
+    assert TrainConfig(epochs=3).total_steps(10) == 30
+    assert TrainConfig(max_steps=7).total_steps(10) == 7
+    assert TrainConfig(epochs=1, max_steps=70).total_steps(10) == 10
+    assert TrainConfig().total_steps(10) == 100
+    assert default_out("at", "npz:some/File.npz", 2) == Path("runs/at-npz-some-File.npz-s2")
+
+
+def test_plain_types():
+    assert plain({"a": (1, Path("x")), "b": np.int64(3), "c": np.float32(0.5)}) == {"a": [1, "x"], "b": 3, "c": 0.5}
