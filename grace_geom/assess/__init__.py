@@ -1,0 +1,19 @@
+"""Configuration -> the evaluation of one checkpoint."""
+
+from grace_geom.assess.measures import Measures, Source, Target, short_name, targets
+from grace_geom.assess.one import Sets, Silent, Watcher, assess, checkpoint_file, question, record_file
+
+__all__ = [
+    "Measures",
+    "Sets",
+    "Silent",
+    "Source",
+    "Target",
+    "Watcher",
+    "assess",
+    "checkpoint_file",
+    "question",
+    "record_file",
+    "short_name",
+    "targets",
+]

@@ -1,0 +1,203 @@
+"""The evaluation of one checkpoint: what is known already, what is missing, ``eval.json`` after every number."""
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from grace_geom.assess.measures import Measures, Source, Target, targets
+from grace_geom.checkpoint import Checkpoint, open_checkpoint
+from grace_geom.data import ImageSet, Split, resolve
+from grace_geom.data.base import digest
+from grace_geom.data.names import read_class_names
+from grace_geom.devices import pick_device
+from grace_geom.errors import UserError
+from grace_geom.evaluation import evaluate_set
+from grace_geom.files import sha256
+from grace_geom.models import ClipClassifier
+from grace_geom.provenance import provenance
+from grace_geom.results import Accuracy, EvalRecord, RecordError
+
+HERE = Source()
+
+
+class Watcher(Protocol):
+    """Who is told how far an evaluation is."""
+
+    def plan(self, numbers: int) -> None: ...
+
+    def begin(self, target: Target, images: int) -> None: ...
+
+    def advance(self, images: int) -> None: ...
+
+    def end(self, accuracy: Accuracy, known: bool) -> None: ...
+
+
+class Silent:
+    """Tells nobody."""
+
+    def plan(self, numbers: int) -> None:
+        """How many numbers there will be."""
+
+    def begin(self, target: Target, images: int) -> None:
+        """A set begins."""
+
+    def advance(self, images: int) -> None:
+        """Some images are done."""
+
+    def end(self, accuracy: Accuracy, known: bool) -> None:
+        """A set is done, or was ``known`` from an earlier evaluation."""
+
+
+class Sets:
+    """Data sets by SPEC, each read once however many checkpoints are evaluated on it."""
+
+    def __init__(self, data_root: Path | None = None, download: bool = False) -> None:
+        self.data_root, self.download = data_root, download
+        self._read: dict[tuple[str, Split, int], ImageSet] = {}
+
+    def __call__(self, spec: str, split: Split, split_seed: int = 0, root: str | None = None) -> ImageSet:
+        """A split; ``root`` is the data root of the training run, for where none is given."""
+        key = (spec, split, split_seed)
+        if key not in self._read:
+            where = self.data_root or root
+            self._read[key] = resolve(spec, split, data_root=where, download=self.download, seed=split_seed)
+        return self._read[key]
+
+
+def checkpoint_file(path: Path) -> Path:
+    """The file that is meant: a run directory stands for its ``ckpt.pt``.
+
+    Raises:
+        UserError: If there is no such file.
+    """
+    file = path / "ckpt.pt" if path.is_dir() else path
+    if not file.is_file():
+        raise UserError(f"no such checkpoint: {file}; give a file, or a run directory with a ckpt.pt")
+    return file
+
+
+def record_file(checkpoint: Path) -> Path:
+    """``eval.json`` beside a run's ``ckpt.pt``; other checkpoints of a folder keep their name: ``NAME.eval.json``."""
+    return checkpoint.with_name("eval.json" if checkpoint.name == "ckpt.pt" else f"{checkpoint.stem}.eval.json")
+
+
+def assess(
+    path: Path,
+    measures: Measures,
+    source: Source = HERE,
+    *,
+    sets: Sets | None = None,
+    watcher: Watcher | None = None,
+    fresh: bool = False,
+) -> EvalRecord:
+    """Evaluate a checkpoint and write its ``eval.json``, after every number, so that nothing is lost when stopped.
+
+    Numbers of an earlier evaluation are kept where checkpoint and settings agree: those that are asked for again on
+    the same images with the same attack are taken from there, unless ``fresh``.
+
+    Args:
+        path: A checkpoint or a run directory.
+        measures: What to measure.
+        source: Where the images are.
+        sets: Share this between calls, and each data set is read once.
+        watcher: Told about progress.
+        fresh: Measure everything again.
+
+    Raises:
+        UserError: For a checkpoint or a data set that cannot be read, or that do not fit each other.
+    """
+    file = checkpoint_file(path)
+    sets, watcher = sets or Sets(source.data_root, source.download), watcher or Silent()
+    model, checkpoint, data = _open(file, source, sets)
+    config = checkpoint.config
+    wanted = targets(measures, data, config.get("ood"))
+    record = _begin(file, model, config, data, measures)
+    record = replace(record, accuracies=_kept(record_file(file), record, wanted, measures.suites))
+    known = {} if fresh else {a.question: a for a in record.accuracies}
+    image_sets = [_images(target, measures, sets, record, config) for target in wanted]  # a missing one stops us here
+    watcher.plan(len(wanted))
+    for target, image_set in zip(wanted, image_sets, strict=True):
+        old = known.get(question(target, measures.eval_seed, len(image_set.class_names)))
+        accuracy = old if old and _same_images(old, image_set) else None
+        if accuracy is None:
+            watcher.begin(target, len(image_set))
+            accuracy = evaluate_set(
+                model, image_set, target.suite, target.name, attack=target.attack, seed=measures.eval_seed,
+                batch_size=measures.eval_batch, image_size=record.settings["image_size"], workers=source.workers,
+                progress=watcher.advance,
+            )  # fmt: skip
+            record = replace(record, accuracies=record.merged(replace(record, accuracies=(accuracy,)))).summed()
+            record.save(record_file(file))
+        watcher.end(accuracy, accuracy is old)
+    return record.summed()
+
+
+def _open(file: Path, source: Source, sets: Sets) -> tuple[ClipClassifier, Checkpoint, str]:
+    """The model, its record, and the ID data set's SPEC."""
+    device = pick_device(source.device)
+    if source.classes is not None and source.model is None:
+        raise UserError("--classes is for foreign checkpoints: add --model NAME")
+    try:
+        model, checkpoint = open_checkpoint(file, device=device)
+    except UserError:
+        if source.model is None:
+            raise
+        if source.data is None:
+            raise UserError(f"{file}: a foreign checkpoint does not say what to evaluate it on: add --data") from None
+        image_set = sets(source.data, "test")
+        names = read_class_names(source.classes, file) if source.classes else image_set.class_names
+        model, checkpoint = open_checkpoint(
+            file, model=source.model, pretrained=source.pretrained, class_names=names, templates=image_set.templates,
+            device=device,
+        )  # fmt: skip
+    data = source.data or checkpoint.config.get("data")
+    if not data:
+        raise UserError(f"{file} does not say what it was trained on: add --data")
+    return model, checkpoint, str(data)
+
+
+def _images(target: Target, measures: Measures, sets: Sets, record: EvalRecord, config: dict[str, Any]) -> ImageSet:
+    image_set = sets(target.spec, target.split, record.settings["split_seed"], config.get("data_root"))
+    return image_set.subset(target.n, measures.eval_seed) if target.n else image_set
+
+
+def _begin(file: Path, model: ClipClassifier, config: dict[str, Any], data: str, measures: Measures) -> EvalRecord:
+    """The record before anything is measured: which checkpoint, and what all its numbers share."""
+    settings = {
+        "data": data, "split_seed": config.get("split_seed", 0), "eval_seed": measures.eval_seed,
+        "image_size": config.get("image_size") or model.image_size, "model_image_size": model.image_size,
+        "head": _head(model),
+    }  # fmt: skip
+    run = file.parent.name if file.name == "ckpt.pt" else file.stem
+    method, seed = str(config.get("method", "")), config.get("seed")
+    return EvalRecord(sha256(file), run, method, seed, settings, accuracies=(), versions=provenance(model.device))
+
+
+def _head(model: ClipClassifier) -> dict[str, Any]:
+    text = json.dumps([model.class_names, model.templates])
+    return {"classes": len(model.class_names), "sha256": hashlib.sha256(text.encode()).hexdigest()[:16]}
+
+
+def _kept(file: Path, record: EvalRecord, wanted: list[Target], suites: tuple[str, ...]) -> tuple[Accuracy, ...]:
+    """What an earlier evaluation of the same checkpoint found: suites not asked for now, and the same sets as now."""
+    if not file.is_file():
+        return ()
+    try:
+        earlier = EvalRecord.load(file).merged(record)
+    except RecordError:  # truncated, or of a newer version: measured again and replaced
+        return ()
+    asked = {(target.suite, target.name, target.spec) for target in wanted}
+    return tuple(a for a in earlier if a.suite not in suites or (a.suite, a.data, a.spec) in asked)
+
+
+def question(target: Target, seed: int, classes: int) -> tuple[str, str, str]:
+    """What a target asks, as :attr:`Accuracy.question` has it; ``classes`` are those of its data set."""
+    settings = target.attack.settings(seed, classes) if target.attack else None
+    return target.suite, target.name, json.dumps(settings, sort_keys=True)
+
+
+def _same_images(accuracy: Accuracy, image_set: ImageSet) -> bool:
+    ids = digest(image_set.index)
+    return (accuracy.spec, accuracy.n, accuracy.subset.get("ids_sha256")) == (image_set.spec, len(image_set), ids)

@@ -1,0 +1,152 @@
+"""What an evaluation looks like on a terminal: progress, the table, paired tests."""
+
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from tqdm import tqdm
+
+from grace_geom.assess.measures import Target
+from grace_geom.results import COLUMNS, SUITES, Accuracy, EvalRecord, RecordError, headline_attack, summarise
+from grace_geom.statistics import mcnemar
+from grace_geom.tables import Cell, Table, percent
+
+TITLES = dict(zip(SUITES, ("ID", "OOD", "Adv", "NatAdv", "ZS"), strict=True))
+
+
+class Console:
+    """Says what is measured, on stderr: a bar on a terminal, a line a number elsewhere.
+
+    Args:
+        head: Put before every line, such as the checkpoint's name.
+    """
+
+    def __init__(self, head: str = "") -> None:
+        self.head, self.total, self.done, self.reused = head, 0, 0, 0
+        self._bar: tqdm[Any] | None = None
+        self._began = time.perf_counter()
+
+    def plan(self, numbers: int) -> None:
+        """How many numbers there will be."""
+        self.total = numbers
+
+    def begin(self, target: Target, images: int) -> None:
+        """A set begins."""
+        self._began = time.perf_counter()
+        if sys.stderr.isatty():
+            label = f"{self.head}{TITLES[target.suite]} {target.name}"
+            self._bar = tqdm(total=images, desc=label, unit="image", leave=False, dynamic_ncols=True)
+
+    def advance(self, images: int) -> None:
+        """Some images are done."""
+        if self._bar is not None:
+            self._bar.update(images)
+
+    def end(self, accuracy: Accuracy, known: bool) -> None:
+        """A set is done."""
+        self.done += 1
+        self.reused += known
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+        elif not known and not sys.stderr.isatty():
+            seconds = time.perf_counter() - self._began
+            where = f"[{self.done}/{self.total}] {TITLES[accuracy.suite]} {accuracy.data}"
+            print(f"{self.head}{where}: {100 * accuracy.accuracy:.1f} ({seconds:.1f} s)", file=sys.stderr, flush=True)
+
+
+def attack_label(accuracy: Accuracy, steps: bool = False) -> str:
+    """``apgd-ce 4/255``, and on request how many steps; the record has the rest."""
+    settings = accuracy.attack
+    if settings is None:
+        return ""
+    levels = float(settings["eps"]) * 255
+    eps = f"{levels:.4g}/255" if settings.get("norm", "linf") == "linf" else f"{settings['eps']:.4g}"
+    counts = [f"{part['steps']} steps, {part['restarts']} restart(s)" for part in settings["parts"] if "steps" in part]
+    return f"{settings['name']} {eps}" + (f", {counts[0]}, {settings['precision']}" if steps and counts else "")
+
+
+def accuracy_table(records: Sequence[EvalRecord]) -> Table:
+    """Rows are data sets and the columns of the paper, columns are checkpoints."""
+    rows: list[list[Cell | str]] = []
+    for key, some in _questions(records).items():
+        found = [next((a for a in r.accuracies if a.question == key), None) for r in records]
+        label = some.data + (f", {attack_label(some)}" if some.attack else "")
+        images = sorted({a.n for a in found if a})
+        cells = [percent(a.accuracy, a.ci_low, a.ci_high) if a else percent(None) for a in found]
+        rows.append([TITLES[some.suite], label, " or ".join(map(str, images)), *cells])
+    summaries = [summarise(record.accuracies) for record in records]
+    for name in COLUMNS:
+        means = [s[name] for s in summaries]
+        sets = {a.data for r in records for a in r.accuracies if TITLES[a.suite] == name}
+        if name in MEANS and any(means) and len(sets) != 1:
+            cells = [percent(e.value, e.low, e.high) if e else percent(None) for e in means]
+            rows.append([name, MEANS[name], "", *cells])
+    return Table(["", "data", "images", *_names(records)], rows, labels=3, notes=_notes(records))
+
+
+MEANS = {
+    "OOD": "mean",
+    "NatAdv": "mean",
+    "ZS": "mean",
+    "HM": "of ID, OOD, Adv",
+    "OOD'": "(OOD + ZS) / 2",
+    "Adv'": "(Adv + NatAdv) / 2",
+    "HM'": "of ID, OOD', Adv'",
+}
+
+
+def paired_table(records: Sequence[EvalRecord]) -> Table | None:
+    """Every other checkpoint against the first on the same images; ``None`` where nothing can be paired."""
+    rows: list[list[Cell | str]] = []
+    for key, some in _questions(records).items():
+        first, *others = [next((a for a in r.accuracies if a.question == key), None) for r in records]
+        cells = [_paired(other, first) for other in others]
+        if any(cell.value is not None for cell in cells):
+            rows.append([TITLES[some.suite], some.data, *cells])
+    if not rows:
+        return None
+    first_name, *names = _names(records)
+    title = f"Difference to {first_name} on the same images, points (p of McNemar's exact test)"
+    return Table(["", "data", *names], rows, labels=2, title=title)
+
+
+def _paired(a: Accuracy | None, b: Accuracy | None) -> Cell:
+    if a is None or b is None or not a.paired_with(b):
+        return percent(None)
+    try:
+        test = mcnemar(a.right(), b.right())
+    except RecordError:  # a record without outcomes for each image has only its totals
+        return percent(None)
+    return Cell(f"{100 * test.difference:+.1f} (p {test.p:.2g})", value=test.difference)
+
+
+def _questions(records: Sequence[EvalRecord]) -> dict[tuple[str, str, str], Accuracy]:
+    found: dict[tuple[str, str, str], Accuracy] = {}
+    for record in records:
+        for accuracy in record.accuracies:
+            found.setdefault(accuracy.question, accuracy)
+    return dict(sorted(found.items(), key=lambda item: SUITES.index(item[1].suite)))
+
+
+def _names(records: Sequence[EvalRecord]) -> list[str]:
+    names = [record.run for record in records]
+    unique = [f"{record.run} {record.checkpoint[:6]}" for record in records]
+    return [name if names.count(name) == 1 else other for name, other in zip(names, unique, strict=True)]
+
+
+def _notes(records: Sequence[EvalRecord]) -> list[str]:
+    every = [a for record in records for a in record.accuracies]
+    notes = ["Top-1 accuracy in %, Wilson 95 % intervals; of means: normal intervals from image counts."]
+    attacks = sorted({attack_label(a, steps=True) for record in records for a in headline_attack(record.accuracies)})
+    if attacks:
+        notes.append(f"Adv in HM: {'; '.join(attacks)}.")
+    drawn = [a for a in every if a.subset.get("of", a.n) > a.n]
+    if drawn:
+        sets = sorted({f"{a.n} of {a.subset['of']} ({TITLES[a.suite]})" for a in drawn})
+        notes.append(f"Subsets of images: {', '.join(sets)}; seeded, ids in eval.json; --n and --n-attack change them.")
+    texts = sorted({a.data for a in every if a.suite == "ood" and a.head.startswith("text")})
+    if texts:
+        notes.append(f"{', '.join(texts)}: read with a text head of its own, the checkpoint's head lacks its classes.")
+    return notes + sorted({note for a in every for note in a.notes})

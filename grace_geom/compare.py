@@ -1,0 +1,53 @@
+"""Methods on equal terms: ``python -m grace_geom.compare --methods zero-shot,ft,lora,at,grace --seeds 0,1,2``"""
+
+import dataclasses
+import shutil
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from grace_geom.assess import Measures
+from grace_geom.attacks import check_eps
+from grace_geom.cli import Command
+from grace_geom.errors import UserError, door
+from grace_geom.study import Row, Study, StudyOptions, report
+
+
+@door
+def main(argv: Sequence[str] | None = None) -> None:
+    """Train and evaluate what is missing, print the table, say where everything lies."""
+    command = Command(
+        [StudyOptions, Measures],
+        description="Train and evaluate several methods on equal terms. A study that was stopped goes on where it was.",
+        prog="python -m grace_geom.compare",
+    )
+    values = command.values(argv)
+    options, measures = _part(StudyOptions, values), _part(Measures, values)
+    if warning := check_eps(measures.eps):
+        print(f"warning: --eps: {warning}", file=sys.stderr)
+    study = Study(options, measures, say=lambda line: print(line, flush=True))
+    study.width = shutil.get_terminal_size((100, 24)).columns
+    rows = study.run()
+    print("\n" + summary(rows, study.baseline(rows), study.width))
+    print(f"\n{options.out}: table.md (all tables), table.csv, table.json, tradeoff.png, and a folder for each run")
+    print(f"see everything:  streamlit run app/main.py -- --runs {options.out}")
+    if all(not row.records for row in rows):
+        raise UserError("no run of the study succeeded; the reasons stand above")
+
+
+def summary(rows: Sequence[Row], baseline: Row | None, width: int) -> str:
+    """What a terminal shows: the main table, the OOD sets, the differences, and what failed."""
+    tables = [report.main_table(rows), report.sets_table(rows, "ood", "OOD sets")]
+    if baseline is not None:
+        tables.append(report.difference_table(rows, baseline, ("ID", "OOD", "Adv", "HM")))
+    parts = [table.text(width) for table in tables if table is not None]
+    parts[0] += "\n" + report.wrapped(report.definitions(rows), width)
+    return "\n\n".join(parts + [f"failed: {line}" for line in report.failures(rows)])
+
+
+def _part(kind: Any, values: dict[str, Any]) -> Any:
+    return kind(**{f.name: values[f.name] for f in dataclasses.fields(kind)})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""Accuracies of checkpoints, with intervals: ``python -m grace_geom.evaluate runs/NAME``."""
+
+import dataclasses
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from grace_geom.assess import Measures, Sets, Source, assess, checkpoint_file, record_file
+from grace_geom.assess.show import Console, accuracy_table, paired_table
+from grace_geom.attacks import check_eps
+from grace_geom.cli import Command
+from grace_geom.errors import door
+from grace_geom.results.records import dumps
+
+
+@dataclass(frozen=True)
+class Door:
+    """What to evaluate, and how to say it.
+
+    Attributes:
+        checkpoints: Checkpoints or run directories.
+        json: Print the records as JSON instead of tables.
+        fresh: Measure again what eval.json already holds.
+    """
+
+    checkpoints: tuple[Path, ...] = field(metadata={"group": "evaluate"})
+    json: bool = False
+    fresh: bool = False
+
+
+@door
+def main(argv: Sequence[str] | None = None) -> None:
+    """Evaluate, write ``eval.json`` beside each checkpoint, print a table."""
+    command = Command(
+        [Door, Measures, Source],
+        description="Accuracies of checkpoints with 95 % intervals, on ID, OOD, attacked and zero-shot data.",
+        positionals=("checkpoints",),
+        prog="python -m grace_geom.evaluate",
+    )
+    values = command.values(argv)
+    options, measures, source = (_part(kind, values) for kind in (Door, Measures, Source))
+    if warning := check_eps(measures.eps):
+        print(f"warning: --eps: {warning}", file=sys.stderr)
+    files = [checkpoint_file(path) for path in options.checkpoints]
+    sets, records, reused = Sets(source.data_root, source.download), [], 0
+    for file in files:
+        watcher = Console(head=f"{file.parent.name}: " if len(files) > 1 else "")
+        records.append(assess(file, measures, source, sets=sets, watcher=watcher, fresh=options.fresh))
+        reused += watcher.reused
+    if options.json:
+        print(dumps([dataclasses.asdict(record) for record in records]))
+        return
+    width = shutil.get_terminal_size((100, 24)).columns
+    print(accuracy_table(records).text(width))
+    if len(records) > 1 and (paired := paired_table(records)) is not None:
+        print("\n" + paired.text(width))
+    if reused:
+        print(f"\n{reused} numbers were measured before, with the same settings (--fresh measures again).")
+    print("\nwritten: " + ", ".join(str(record_file(file)) for file in files))
+
+
+def _part(kind: Any, values: dict[str, Any]) -> Any:
+    return kind(**{f.name: values[f.name] for f in dataclasses.fields(kind)})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+"""How long a study will take: a few steps of each method, timed, before anything is started."""
+
+import dataclasses
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from grace_geom.assess import Measures, Sets, targets
+from grace_geom.attacks import AttackSpec
+from grace_geom.config import TrainConfig
+from grace_geom.data import ImageSet, loader, resolve
+from grace_geom.devices import DTYPES, pick_device, pick_precision
+from grace_geom.loop import Plan, Trainer
+from grace_geom.methods import Run
+from grace_geom.models import ModelSpec, build
+
+STANDING = 0.3
+"""Share of the attacked images that is assumed to stand to the end where training attacked too; else a tenth of it."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What one method costs here.
+
+    Attributes:
+        steps: Optimiser steps of a run.
+        setup: Seconds before the first step.
+        step: Seconds a step.
+        forward: Seconds of one forward pass of a step's batch without gradients.
+        image: The same for one image, at evaluation.
+    """
+
+    steps: int
+    setup: float
+    step: float
+    forward: float
+    image: float
+
+    @property
+    def cost(self) -> float:
+        """A step in forward passes of its batch."""
+        return self.step / self.forward
+
+    @property
+    def seconds(self) -> float:
+        """Of a whole training."""
+        return self.setup + self.steps * self.step
+
+
+def probe(config: TrainConfig) -> Probe:
+    """Time a few steps of a run, after one that is not counted. Nothing is written.
+
+    The step that is not counted holds what happens now and then (a first curvature estimate, allocation). On the CPU a
+    quarter of the batch is timed and the time multiplied; a GPU takes all of it, since small batches leave it idle.
+    """
+    device, train, method = pick_device(config.device), _train_set(config), config.build_method()
+    spec = ModelSpec(config.model, config.pretrained, config.seed)
+    model = build(spec, train.class_names, train.templates).to(device)
+    per_epoch = max(1, len(train) // config.batch_size)
+    steps = config.total_steps(per_epoch) if method.trains else 0
+    began = time.perf_counter()
+    params, state = method.setup(model, torch.Generator().manual_seed(config.seed))
+    setup = time.perf_counter() - began
+    precision = pick_precision(config.precision, device)
+    model.autocast_dtype = DTYPES[precision]
+    size = max(1, config.batch_size // 4) if device.type == "cpu" else config.batch_size
+    some = train.take(range(min(len(train), size)))
+    batch = next(iter(loader(some, size, config.image_size or model.image_size, train=True))).to(device)
+    whole = config.batch_size / len(batch)
+    with torch.no_grad():
+        forward = _shortest(lambda: model(batch.images), device)
+    if not steps:
+        return Probe(0, setup, 0.0, forward * whole, forward / len(batch))
+    run = Run(model, params, torch.Generator(device).manual_seed(config.seed), steps, state)
+    plan = Plan(steps, per_epoch, micro_batch=config.micro_batch, clip_norm=config.clip_norm, precision=precision)
+    trainer = Trainer(method, run, plan)
+    step = _shortest(lambda: trainer.step(batch), device)
+    return Probe(steps, setup, step * whole, forward * whole, forward / len(batch))
+
+
+def evaluation_seconds(measures: Measures, config: TrainConfig, image: float, sets: Sets) -> float:
+    """Of one evaluation; data sets that are missing are found here, before anything is trained.
+
+    Args:
+        measures: What is measured.
+        config: A run of the study.
+        image: Seconds a forward pass of one image.
+        sets: The data sets.
+    """
+    attacked = "eps" in {f.name for f in dataclasses.fields(config.build_method())}
+    total = 0.0
+    for target in targets(measures, config.data, config.ood):
+        image_set = sets(target.spec, target.split, config.split_seed)
+        n = min(target.n or len(image_set), len(image_set))
+        standing = STANDING if attacked else STANDING / 10
+        passes = 1.0 if target.attack is None else 5 + standing * passes_of(target.attack, len(image_set.class_names))
+        total += n * image * passes
+    return total
+
+
+def passes_of(attack: AttackSpec, classes: int) -> float:
+    """Forward passes for an image that stands to the end; a step is a forward and a backward to the input."""
+    total = 0.0
+    for part in attack.settings(0, classes)["parts"]:
+        if "queries" in part:
+            total += part["queries"]
+        else:
+            total += 2.2 * part["steps"] * part["restarts"] * part.get("targets", 1)
+    return total
+
+
+def _train_set(config: TrainConfig) -> ImageSet:
+    train = resolve(
+        config.data, "train", data_root=config.data_root, seed=config.split_seed, val_fraction=config.val_fraction,
+        download=config.download, templates=config.templates,
+    )  # fmt: skip
+    return train if config.train_images is None else train.subset(config.train_images, config.split_seed)
+
+
+def share_threads(workers: int) -> None:
+    """Let each of ``workers`` processes use its part of the threads; one worker keeps what the user set."""
+    if workers > 1:
+        torch.set_num_threads(max(1, torch.get_num_threads() // workers))
+
+
+def _shortest(work: Callable[[], object], device: torch.device, budget: float = 2.0) -> float:
+    """Seconds of one call: the shortest of a few after one that is not counted, since other programs only add time."""
+    spent = _seconds(work, device)
+    times: list[float] = []
+    while not times or (spent < budget and len(times) < 5):
+        times.append(_seconds(work, device))
+        spent += times[-1]
+    return min(times)
+
+
+def _seconds(work: Callable[[], object], device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    began = time.perf_counter()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - began

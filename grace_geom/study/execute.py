@@ -1,0 +1,184 @@
+"""The runs of a study: which are finished, one after the other or in parallel, a failure stops only its own row."""
+
+import json
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from grace_geom.assess import Measures, Sets, Source, Target, assess, question, record_file, targets
+from grace_geom.config import TrainConfig, stored_settings
+from grace_geom.errors import Interrupted, UserError
+from grace_geom.files import sha256
+from grace_geom.results import EvalRecord, RecordError
+from grace_geom.runs import train_run
+from grace_geom.statistics import harmonic_mean
+from grace_geom.study.estimate import share_threads
+from grace_geom.study.options import Job
+
+Train = Callable[[TrainConfig], Path]
+Evaluate = Callable[[Path, Measures, Source], EvalRecord]
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The two things that a job does; tests put others in their place.
+
+    Attributes:
+        train: Settings -> run directory; continues a run that was stopped (``resume``).
+        evaluate: Run directory -> its record, written as ``eval.json``; numbers that are there are kept.
+    """
+
+    train: Train
+    evaluate: Evaluate
+
+
+def train_quietly(config: TrainConfig) -> Path:
+    """One training run without progress of its own."""
+    return train_run(config, quiet=True)
+
+
+_sets: dict[tuple[Path | None, bool], Sets] = {}
+
+
+def evaluate_quietly(folder: Path, measures: Measures, source: Source) -> EvalRecord:
+    """One evaluation; data sets stay in memory for the next one in this process."""
+    key = source.data_root, source.download
+    return assess(folder, measures, source, sets=_sets.setdefault(key, Sets(*key)))
+
+
+REAL = Steps(train_quietly, evaluate_quietly)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended.
+
+    Attributes:
+        job: The job.
+        record: Its evaluation, or ``None``.
+        error: Why there is none.
+    """
+
+    job: Job
+    record: EvalRecord | None
+    error: str = ""
+
+
+def finished(job: Job, measures: Measures) -> EvalRecord | None:
+    """The record of a run whose ``eval.json`` answers every question of ``measures``; else ``None``.
+
+    The settings were compared when the job was made.
+    """
+    path = record_file(job.folder / "ckpt.pt")
+    if not (path.is_file() and stored_settings(job.folder) and (job.folder / "ckpt.pt").is_file()):
+        return None
+    try:
+        record = EvalRecord.load(path)
+    except RecordError:
+        return None
+    if record.settings.get("eval_seed") != measures.eval_seed or record.checkpoint != sha256(job.folder / "ckpt.pt"):
+        return None
+    wanted = targets(measures, job.config.data, job.config.ood)
+    return record if all(_answered(record, target, measures) for target in wanted) else None
+
+
+def _answered(record: EvalRecord, target: Target, measures: Measures) -> bool:
+    classes = int(record.settings.get("head", {}).get("classes", 0))
+    asked = question(target, measures.eval_seed, classes)
+    for a in record.accuracies:
+        whole = int(a.subset.get("of", a.n))
+        if a.question == asked and a.spec == target.spec and a.n == min(target.n or whole, whole):
+            return True
+    return False
+
+
+def run_job(job: Job, measures: Measures, source: Source, steps: Steps) -> Outcome:
+    """Train (or continue) and evaluate; any error of this run becomes its outcome.
+
+    Raises:
+        Interrupted, KeyboardInterrupt: Only these pass through.
+    """
+    try:
+        started = bool(stored_settings(job.folder))
+        folder = steps.train(replace(job.config, resume=started))
+        return Outcome(job, steps.evaluate(folder, measures, source))
+    except Interrupted:
+        raise
+    except UserError as error:
+        return Outcome(job, None, str(error))
+    except Exception as error:  # a fault in one method must not cost the others
+        return Outcome(job, None, f"{type(error).__name__}: {error}")
+
+
+def run_all(
+    jobs: Sequence[Job], measures: Measures, source: Source, workers: int = 1, steps: Steps = REAL
+) -> Iterator[Outcome]:
+    """Outcomes as they come; in this process for one worker, else in ``workers`` processes that share the cores."""
+    if workers == 1 or len(jobs) < 2:
+        for job in jobs:
+            yield run_job(job, measures, source, steps)
+        return
+    slots = {number: _process(workers) for number in range(workers)}  # one process each: a death is its own job's
+    waiting = list(jobs)
+    running: dict[Future[Outcome], tuple[int, Job]] = {}
+    try:
+        while waiting or running:
+            busy = {number for number, _ in running.values()}
+            for number in sorted(slots.keys() - busy):
+                if waiting:
+                    job = waiting.pop(0)
+                    running[slots[number].submit(run_job, job, measures, source, steps)] = number, job
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                number, job = running.pop(future)
+                try:
+                    yield future.result()
+                except BrokenProcessPool:
+                    slots[number] = _process(workers)
+                    yield Outcome(job, None, "its process died (out of memory?)")
+    finally:
+        for slot in slots.values():
+            slot.shutdown(wait=True, cancel_futures=True)
+
+
+def _process(workers: int) -> ProcessPoolExecutor:
+    context = multiprocessing.get_context("spawn")  # torch and CUDA do not survive a fork
+    return ProcessPoolExecutor(1, mp_context=context, initializer=share_threads, initargs=(workers,))
+
+
+def training_seconds(folder: Path) -> float | None:
+    """Seconds of training over all sessions of a run, from its ``metrics.jsonl``."""
+    record = last_record(folder)
+    return float(record["seconds"]) if "seconds" in record else None
+
+
+def held_out_score(folder: Path) -> float | None:
+    """The newest held-out ID accuracy of a run; its harmonic mean with that under attack, where one was made."""
+    path = folder / "metrics.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    record = next((r for line in reversed(lines) if "val_acc" in (r := _parsed(line))), None)
+    if record is None or "val_acc_pgd" not in record:
+        return float(record["val_acc"]) if record else None
+    return harmonic_mean([float(record["val_acc"]), float(record["val_acc_pgd"])])
+
+
+def last_record(folder: Path, tail: int = 8192) -> dict[str, float]:
+    """Last whole line of ``metrics.jsonl``; empty where there is none. Reads the end of the file only."""
+    path = folder / "metrics.jsonl"
+    if not path.is_file():
+        return {}
+    with open(path, "rb") as file:
+        file.seek(max(0, path.stat().st_size - tail))
+        lines = file.read().decode("utf-8", errors="replace").splitlines()
+    return next((record for line in reversed(lines) if (record := _parsed(line))), {})
+
+
+def _parsed(line: str) -> dict[str, float]:
+    """A record; empty for half a line of a file that is being written."""
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return {}
+    return record if isinstance(record, dict) else {}

@@ -1,0 +1,252 @@
+"""What a study compares: methods with their options, seeds, and the runs that follow from them, on equal terms."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from grace_geom.config import TrainConfig, differing, make_config, stored_settings
+from grace_geom.errors import UserError, nearest
+from grace_geom.methods import METHODS, method_class
+
+GROUPS = {
+    "table6": (
+        "zero-shot", "linear-probe", "ft", "lp-ft", "wise-ft", "flyp", "tpgm", "ftp", "spd", "l2-sp", "sam", "asam",
+        "awp", "at", "tecoa", "fare", "pmg-aft", "trades", "laat", "tga-zsr", "grace",
+    ),
+    "table7": ("lora", "lora-spd", "lora-tecoa", "lora-at", "vpt-pmg-aft", "grace"),
+    "table8": ("lora", "grace:lar=off", "grace:gv=off:curriculum=off", "grace:gv=off", "grace"),
+}  # fmt: skip
+"""The paper's tables by the names of their rows; methods that are not in the table of methods are left out."""
+
+EQUAL = (
+    "data", "model", "pretrained", "batch_size", "epochs", "max_steps", "train_images", "image_size", "val_fraction",
+    "split_seed", "precision",
+)  # fmt: skip
+"""Settings that every trained method of a study shares: same base, same images seen, same batch, same augmentation."""
+
+
+@dataclass(frozen=True)
+class StudyOptions:
+    """What is compared, and how long each method trains.
+
+    Attributes:
+        methods: Names of the methods table, options as NAME:FIELD=VALUE, or groups: table6, table7, table8, all.
+        seeds: Training seeds.
+        out: Folder of the study; a study that was stopped continues there.
+        baseline: Method that the others are compared with, image by image or seed by seed.
+        set: Options of a method, METHOD.FIELD=VALUE, repeatable.
+        lr_grid: off takes the recorded rates; a list, or search (1/3, 1 and 3 times the recorded rate), is tried out.
+        trial_share: Length of a trial as a share of a run; every method gets the same.
+        workers: Runs at a time, each in a process of its own; the threads of torch are divided among them.
+        data: SPEC of the training data.
+        data_root: Folder of the torchvision and ImageNet sets.
+        download: Fetch a torchvision set that is absent.
+        model: open_clip name of the base model, or tiny-shapes.
+        pretrained: Its weights, as in training.
+        epochs: Passes over the training images; null: the data set's recipe.
+        max_steps: Most optimiser steps; null: the data set's recipe.
+        batch_size: Images an optimiser step; null: the data set's recipe.
+        train_images: Train on that many images, drawn once; null: all.
+        device: auto takes a GPU where there is one; cpu, cuda, cuda:1, mps.
+    """
+
+    methods: tuple[str, ...] = field(default=("table6", "table7", "table8"), metadata={"group": "study"})
+    seeds: tuple[int, ...] = (0,)
+    out: Path = Path("runs/compare")
+    baseline: str = "grace"
+    set: dict[str, str] = field(default_factory=dict)
+    lr_grid: str = "off"
+    trial_share: float = 0.25
+    workers: int = 1
+    data: str = field(default="shapes", metadata={"group": "equal terms"})
+    data_root: Path | None = None
+    download: bool = False
+    model: str = "tiny-shapes"
+    pretrained: str | None = None
+    epochs: int | None = None
+    max_steps: int | None = None
+    batch_size: int | None = None
+    train_images: int | None = None
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise UserError(f"--seeds needs different numbers, at least one; got {list(self.seeds)}")
+        if self.workers < 1:
+            raise UserError(f"--workers must be at least 1, not {self.workers}")
+        if not 0 < self.trial_share <= 1:
+            raise UserError(f"--trial-share must lie in (0, 1], not {self.trial_share:g}")
+        if not self.labels():
+            raise UserError("--methods names no method")
+        if self.lr_grid not in ("off", "search"):
+            self.rates(1.0)
+
+    def labels(self) -> tuple[str, ...]:
+        """The rows of the study in order, groups written out, each once.
+
+        Raises:
+            UserError: For an unknown method.
+        """
+        found: dict[str, None] = {}
+        for entry in self.methods:
+            group = tuple(METHODS) if entry == "all" else GROUPS.get(entry, ())
+            known = [label for label in group if label.partition(":")[0] in METHODS]
+            for label in known or [entry]:
+                name = label.partition(":")[0]
+                if name not in METHODS:
+                    raise UserError(f"--methods: {name!r} is not known; {nearest(name, [*METHODS, *GROUPS, 'all'])}")
+                found[label] = None
+        return tuple(found)
+
+    def rates(self, recorded: float) -> tuple[float, ...]:
+        """Learning rates to try; none where nothing is tried.
+
+        Raises:
+            UserError: If the grid is not a list of positive numbers.
+        """
+        if self.lr_grid == "off":
+            return ()
+        if self.lr_grid == "search":
+            return (recorded / 3, recorded, recorded * 3)
+        try:
+            rates = tuple(float(entry) for entry in self.lr_grid.split(","))
+        except ValueError:
+            rates = ()
+        if not rates or min(rates) <= 0:
+            raise UserError(f"--lr-grid must be off, search or numbers such as 3e-5,1e-4, not {self.lr_grid!r}")
+        return rates
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of the study.
+
+    Attributes:
+        label: The row that it belongs to, as in ``--methods``.
+        seed: Training seed.
+        config: All settings.
+    """
+
+    label: str
+    seed: int
+    config: TrainConfig
+
+    @property
+    def folder(self) -> Path:
+        """Its run directory."""
+        return self.config.run_dir
+
+    @property
+    def name(self) -> str:
+        """Its run directory's name."""
+        return self.folder.name
+
+
+def jobs_of(options: StudyOptions, ood: Mapping[str, str], rates: Mapping[str, float] | None = None) -> list[Job]:
+    """Every run, by method, then seed; a method that does not train has one run, whatever the seeds.
+
+    Args:
+        options: The study.
+        ood: OOD sets to be named in the runs' records.
+        rates: Learning rates that were found by trials, by label.
+
+    Raises:
+        UserError: Unknown options, or unequal terms.
+    """
+    jobs: list[Job] = []
+    for label in options.labels():
+        seeds = options.seeds if method_class(label.partition(":")[0]).trains else options.seeds[:1]
+        for seed in seeds:
+            values = settings_of(options, label, seed) | {"ood": dict(ood)}
+            if rates and label in rates:
+                values["lr"] = rates[label]
+            jobs.append(Job(label, seed, make_config(values, f"--methods {label}")))
+    _equal_terms(jobs)
+    return jobs
+
+
+def refuse_other_runs(jobs: Sequence[Job]) -> None:
+    """Refuse a folder in which a run of the same name was made with other settings.
+
+    Raises:
+        UserError: Naming the run and what differs.
+    """
+    for job in jobs:
+        stored = stored_settings(job.folder)
+        if stored and (changed := differing(job.config, stored)):
+            raise UserError(
+                f"{job.folder} was made with other settings: {'; '.join(changed[:3])}. "
+                "Choose another --out, or remove that folder"
+            )
+
+
+def settings_of(options: StudyOptions, label: str, seed: int) -> dict[str, Any]:
+    """Flat settings of a run, without a learning rate that would have to be tried out first."""
+    method, *own = label.split(":")
+    values: dict[str, Any] = {
+        "method": method, "seed": seed, "out": options.out / f"{folder_name(label)}-s{seed}", "data": options.data,
+        "data_root": options.data_root, "download": options.download, "model": options.model,
+        "pretrained": options.pretrained, "device": options.device,
+    }  # fmt: skip
+    for name in ("epochs", "max_steps", "batch_size", "train_images"):
+        if getattr(options, name) is not None:
+            values[name] = getattr(options, name)
+    for key, value in options.set.items():
+        target, dot, name = key.partition(".")
+        if not dot or target not in METHODS:
+            raise UserError(f"--set takes METHOD.FIELD=VALUE, not {key!r}; {nearest(target, METHODS)}")
+        if target == method:
+            values[name] = value
+    for entry in own:
+        name, equals, value = entry.partition("=")
+        if not equals:
+            raise UserError(f"--methods {label}: {entry!r} must be FIELD=VALUE")
+        values[name] = value
+    return values
+
+
+def trials_of(options: StudyOptions, steps: Mapping[str, int]) -> dict[str, dict[float, TrainConfig]]:
+    """Short runs with each learning rate, for each row that trains: ``label -> rate -> settings``.
+
+    A method that trains on attacked images is chosen by the harmonic mean of held-out clean and PGD-10 accuracy:
+    clean accuracy alone would choose the rate at which it learns least of what it is for.
+
+    Args:
+        options: The study.
+        steps: Optimiser steps of a whole run, by label.
+    """
+    found: dict[str, dict[float, TrainConfig]] = {}
+    for label in options.labels():
+        if not method_class(label.partition(":")[0]).trains:
+            continue
+        values = settings_of(options, label, options.seeds[0])
+        recorded = make_config(values, f"--methods {label}").build_method().lr
+        length = max(1, round(options.trial_share * steps.get(label, 1)))
+        for rate in options.rates(recorded):
+            folder = options.out / "trials" / f"{folder_name(label)}-lr{rate:.3g}"
+            trial = values | {"lr": rate, "max_steps": length, "epochs": None, "out": folder}
+            config = make_config(trial, f"--methods {label}")
+            attacked = "eps" in {f.name for f in fields(config.build_method())}
+            # held-out numbers at the end only; under attack where the method trains for that
+            found.setdefault(label, {})[rate] = replace(config, eval_every=0, val_pgd=10 * attacked)
+    return found
+
+
+def folder_name(label: str) -> str:
+    """``grace:gv=off`` -> ``grace-gv-off``."""
+    return re.sub(r"[^A-Za-z0-9.]+", "-", label).strip("-")
+
+
+def _equal_terms(jobs: list[Job]) -> None:
+    trained = [job for job in jobs if method_class(job.config.method).trains]
+    names = [f.name for f in fields(TrainConfig) if f.name in EQUAL]
+    for job in trained[1:]:
+        for name in names:
+            ours, theirs = getattr(job.config, name), getattr(trained[0].config, name)
+            if ours != theirs:
+                raise UserError(
+                    f"not on equal terms: {name} is {ours} for {job.label}, {theirs} for {trained[0].label}; "
+                    f"give --{name.replace('_', '-')} to both"
+                )

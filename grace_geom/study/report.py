@@ -1,0 +1,226 @@
+"""The tables of a study: the paper's Tables 6, 7 and 8 in both definitions, for a terminal, Markdown, CSV, JSON."""
+
+import csv
+import io
+import math
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from grace_geom.results import COLUMNS, Accuracy, Estimate, headline_attack
+from grace_geom.statistics import mean_interval
+from grace_geom.study.options import GROUPS
+from grace_geom.study.rows import Row, difference
+from grace_geom.tables import Cell, Table, percent
+
+OURS = ("ID", "OOD", "Adv", "NatAdv", "ZS", "HM")
+PAPER = ("ID", "OOD'", "Adv'", "HM'")
+DEFINITIONS = {
+    "OOD": "OOD: mean over OOD sets.",
+    "Adv": "Adv: {attack}.",
+    "NatAdv": "NatAdv: mean over natural adversarial sets.",
+    "ZS": "ZS: mean over zero-shot sets.",
+    "HM": "HM = 3 / (1/ID + 1/OOD + 1/Adv).",
+}
+PAPER_DEFINITIONS = "OOD' = (OOD + ZS) / 2, Adv' = (Adv + NatAdv) / 2, HM' = harmonic mean of ID, OOD', Adv'."
+
+SET_TITLES = {"ood": "OOD sets", "natural_adv": "Natural adversarial sets", "zeroshot": "Zero-shot sets"}
+Cells = list[list[Cell | str]]
+Trials = Mapping[str, Mapping[str, float | None]]
+
+
+def main_table(rows: Sequence[Row], columns: Sequence[str] = OURS, title: str = "") -> Table:
+    """One row a method; one whose runs all failed says so."""
+    shown = [c for c in columns if any(row.estimate(c) for row in rows)]
+    names = [row.label if row.records or not row.error else f"{row.label} (failed)" for row in rows]
+    cells: Cells = [[name, *(_cell(row.estimate(c)) for c in shown)] for name, row in zip(names, rows, strict=True)]
+    return Table(["method", *shown], cells, title=title, notes=[intervals_note(rows)])
+
+
+def sets_table(rows: Sequence[Row], suite: str, title: str) -> Table | None:
+    """One column a data set of a suite; ``None`` where there are none."""
+    names: dict[str, None] = {}
+    for row in rows:
+        for record in row.records.values():
+            names |= {a.data: None for a in record.accuracies if a.suite == suite and a.attack is None}
+    if not names:
+        return None
+    cells: Cells = [[row.label, *(_cell(set_estimate(row, suite, name)) for name in names)] for row in rows]
+    return Table(["method", *names], cells, title=title)
+
+
+def set_estimate(row: Row, suite: str, data: str) -> Estimate | None:
+    """One data set's accuracy: Wilson for one seed, Student's t over several."""
+    found = [
+        a for record in row.records.values() for a in record.accuracies
+        if (a.suite, a.data) == (suite, data) and a.attack is None
+    ]  # fmt: skip
+    if not found:
+        return None
+    if len(found) == 1:
+        return Estimate.of(found[0])
+    mean, low, high = mean_interval([a.accuracy for a in found])
+    return Estimate(mean, math.nan, low, high)
+
+
+def difference_table(rows: Sequence[Row], baseline: Row, columns: Sequence[str] = (*OURS, "HM'")) -> Table | None:
+    """Every other row minus the baseline, in points, with 95 % interval and p."""
+    others = [row for row in rows if row.label != baseline.label]
+    shown = [c for c in columns if any(difference(row, baseline, c) for row in others)]
+    if not shown:
+        return None
+    cells: Cells = [[row.label, *(_difference_cell(row, baseline, c) for c in shown)] for row in others]
+    how = sorted({d.how for row in others for c in shown if (d := difference(row, baseline, c))})
+    title = f"Difference to {baseline.label}, points [95 % interval] (p)"
+    return Table(["method", *shown], cells, title=title, notes=[f"Tests: {'; '.join(how)}."])
+
+
+def cost_table(rows: Sequence[Row]) -> Table:
+    """Learning rate, training seconds a run, and a step in forward passes of its batch."""
+    cells: Cells = []
+    for row in rows:
+        seconds = f"{sum(row.seconds) / len(row.seconds):.0f}" if row.seconds else "-"
+        cost = f"{row.cost:.1f}" if row.cost else "-"
+        cells.append([row.label, f"{row.lr:.3g}" if row.lr is not None else "-", seconds, cost])
+    note = "A step in forward passes (without gradients) of its batch, timed on this machine before the study started."
+    return Table(["method", "peak lr", "training seconds", "step in forwards"], cells, notes=[note])
+
+
+def rates_table(trials: Trials) -> Table:
+    """One line a trial."""
+    cells: Cells = [
+        [label, f"{float(rate):.3g}", "failed" if score is None else f"{100 * score:.1f}"]
+        for label, tried in trials.items() for rate, score in tried.items()
+    ]  # fmt: skip
+    note = (
+        "Held-out ID accuracy after a short run of the same length for every method; for methods that train on "
+        "attacked images, its harmonic mean with held-out PGD-10 accuracy."
+    )
+    return Table(["method", "lr", "score"], cells, notes=[note])
+
+
+def wrapped(text: str, width: int) -> str:
+    """The text in lines of at most ``width``."""
+    return textwrap.fill(text, width)
+
+
+def definitions(rows: Sequence[Row]) -> str:
+    """What the columns of the main table mean."""
+    shown = [text for column, text in DEFINITIONS.items() if any(row.estimate(column) for row in rows)]
+    return " ".join(shown).format(attack=attack_note(rows))
+
+
+def failures(rows: Sequence[Row]) -> list[str]:
+    """A line for each row that lacks runs."""
+    return [f"{row.label}: {row.error}" for row in rows if row.error]
+
+
+def intervals_note(rows: Sequence[Row]) -> str:
+    """Which intervals stand in a table."""
+    seeds = sorted({len(row.records) for row in rows if row.records and row.trains})
+    over = f"mean over {' or '.join(map(str, seeds))} seeds with Student's t 95 % interval"
+    images = "95 % interval from image counts (Wilson; normal for means and HM)"
+    fixed = any(not row.trains for row in rows)
+    if not seeds or seeds == [1]:
+        return f"Top-1 accuracy in %, one seed, {images}: it says nothing of other seeds."
+    return f"Top-1 accuracy in %, {over}" + (f"; without training: {images}." if fixed else ".")
+
+
+def attack_note(rows: Sequence[Row]) -> str:
+    """Loss, steps, restarts, images, eps, precision and seed of the attack behind ``Adv``."""
+    found: list[Accuracy] = [a for row in rows for r in row.records.values() for a in headline_attack(r.accuracies)]
+    if not found:
+        return "no attack"
+    settings = found[0].attack or {}
+    parts = ", ".join(
+        f"{p['loss']} loss, {p['steps']} steps, {p['restarts']} restart{'s' * (p['restarts'] > 1)}"
+        for p in settings["parts"] if "steps" in p
+    )  # fmt: skip
+    eps = f"{255 * settings['eps']:.4g}/255"
+    where = f"{found[0].n} of {found[0].subset.get('of', found[0].n)} test images"
+    return f"{settings['name']} at eps {eps} ({parts}, {settings['precision']}, seed {settings['seed']}) on {where}"
+
+
+def markdown(rows: Sequence[Row], baseline: Row | None, heading: str, trials: Trials | None = None) -> str:
+    """Every table of the study; ``trials`` are the learning rates that were tried, if any."""
+    parts = [f"# {heading}\n"]
+    for title, some in grouped(rows).items():
+        parts.append(f"## {title}\n\n{main_table(some).markdown()}")
+        if any(row.estimate("OOD'") or row.estimate("Adv'") for row in some):
+            parts.append(f"In the paper's columns:\n\n{replace(main_table(some, PAPER), notes=()).markdown()}")
+    parts.append(definitions(rows) + "\n\n" + PAPER_DEFINITIONS + "\n")
+    if baseline is not None and (table := difference_table(rows, baseline)) is not None:
+        parts.append(f"## {table.title}\n\n{replace(table, title='').markdown()}")
+    for suite, title in SET_TITLES.items():
+        if (table := sets_table(rows, suite, "")) is not None:
+            parts.append(f"## {title}\n\n{table.markdown()}")
+    parts.append("## Cost\n\n" + cost_table(rows).markdown())
+    if trials:
+        parts.append("## Learning rates tried\n\n" + rates_table(trials).markdown())
+    if lines := failures(rows):
+        parts.append("## Failed\n\n" + "\n".join(f"- {line}" for line in lines) + "\n")
+    return "\n".join(parts)
+
+
+def grouped(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """The paper's three tables, each with at least two methods of the study; rows of no table join the first."""
+    by_label = {row.label: row for row in rows}
+    lora = [by_label[label] for label in GROUPS["table7"] if label in by_label]
+    ablation = [by_label[label] for label in GROUPS["table8"] if label in by_label]
+    extra = {"LoRA group (Table 7)": lora, "Ablation (Table 8)": ablation}
+    found = {"Comparison (Table 6)": list(rows)}
+    return found | {title: some for title, some in extra.items() if len(some) > 2}
+
+
+def csv_text(rows: Sequence[Row]) -> str:
+    """One line a method: each column with its interval, in shares of 1."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    bounds = [name for c in COLUMNS for name in (c, f"{c}_low", f"{c}_high")]
+    writer.writerow(["method", "seeds", *bounds, "lr", "training_seconds", "step_in_forwards", "error"])
+    for row in rows:
+        numbers: list[float | None] = []
+        for c in COLUMNS:
+            e = row.estimate(c)
+            numbers += [e.value, e.low, e.high] if e else [None, None, None]
+        seconds = sum(row.seconds) / len(row.seconds) if row.seconds else None
+        texts = ["" if x is None else f"{x:.6g}" for x in (*numbers, row.lr, seconds, row.cost)]
+        writer.writerow([row.label, " ".join(map(str, sorted(row.records))), *texts, row.error])
+    return out.getvalue()
+
+
+def plain_rows(rows: Sequence[Row], baseline: Row | None) -> list[dict[str, Any]]:
+    """Everything the tables show, and each seed's numbers, as plain types."""
+    found = []
+    for row in rows:
+        columns = {c: _plain(row.estimate(c)) | {"seeds": row.values(c)} for c in COLUMNS if row.values(c)}
+        entry: dict[str, Any] = {"method": row.label, "columns": columns, "error": row.error, "lr": row.lr}
+        entry |= {"training_seconds": list(row.seconds), "step_in_forwards": row.cost}
+        if baseline is not None and row.label != baseline.label:
+            gaps = {c: d for c in COLUMNS if (d := difference(row, baseline, c))}
+            entry["difference"] = {c: vars(d) | {"to": baseline.label} for c, d in gaps.items()}
+        entry["runs"] = {seed: {"run": r.run, "checkpoint": r.checkpoint} for seed, r in row.records.items()}
+        found.append(entry)
+    return found
+
+
+def _plain(estimate: Estimate | None) -> dict[str, Any]:
+    return {"value": estimate.value, "low": estimate.low, "high": estimate.high} if estimate else {}
+
+
+def _cell(estimate: Estimate | None) -> Cell:
+    return percent(estimate.value, estimate.low, estimate.high) if estimate else percent(None)
+
+
+def _difference_cell(row: Row, baseline: Row, column: str) -> Cell:
+    d = difference(row, baseline, column)
+    if d is None:
+        return percent(None)
+    if math.isnan(d.low):
+        return percent(d.value, signed=True)
+    p = "p < 0.001" if d.p < 0.001 else f"p {d.p:.2g}"
+    number = percent(d.value, d.low, d.high, signed=True)
+    return Cell(f"{number.full} ({p})", f"{percent(d.value, signed=True).full} ({p})", d.value)
+
+

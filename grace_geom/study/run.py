@@ -1,0 +1,289 @@
+"""A study from its options to its tables: plan, trials, runs, report; started again, it goes on where it stopped."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from grace_geom.assess import Measures, Sets, Source, targets
+from grace_geom.config import TrainConfig
+from grace_geom.errors import Interrupted, UserError
+from grace_geom.files import write_text
+from grace_geom.methods import method_class
+from grace_geom.plain import plain
+from grace_geom.provenance import provenance
+from grace_geom.results import EvalRecord, summarise
+from grace_geom.results.records import dumps
+from grace_geom.study import report
+from grace_geom.study.estimate import Probe, evaluation_seconds, probe, share_threads
+from grace_geom.study.execute import REAL, Outcome, Steps, finished, held_out_score, run_all, training_seconds
+from grace_geom.study.figure import tradeoff
+from grace_geom.study.options import Job, StudyOptions, jobs_of, refuse_other_runs, trials_of
+from grace_geom.study.rows import Row
+from grace_geom.study.watch import Expected, Watch, duration
+from grace_geom.tables import Cell, Table
+
+FORMAT = "grace_geom.study/1"
+Say = Callable[[str], None]
+
+
+@dataclass
+class State:
+    """What a study remembers between sessions, in ``study.json``.
+
+    Attributes:
+        path: The file.
+        probes: What each method costs here, by label.
+        trials: Held-out score of each learning rate that was tried, by label; ``None`` where the trial failed.
+    """
+
+    path: Path
+    probes: dict[str, Probe] = field(default_factory=dict)
+    trials: dict[str, dict[str, float | None]] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, path: Path) -> "State":
+        """What an earlier session knew; nothing where there is no such file, or it cannot be read."""
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            probes = {label: Probe(**values) for label, values in content["probes"].items()}
+            return cls(path, probes, content["trials"])
+        except (OSError, ValueError, KeyError, TypeError):  # all of it can be measured again
+            return cls(path)
+
+    def save(self) -> None:
+        """Write the file, whole."""
+        probes = {label: asdict(p) for label, p in self.probes.items()}
+        write_text(self.path, dumps({"format": FORMAT, "probes": probes, "trials": self.trials}))
+
+
+@dataclass
+class Study:
+    """A comparison under way.
+
+    Attributes:
+        options: What is compared.
+        measures: What is measured.
+        steps: How a run is trained and evaluated.
+        timed: Times a few steps of a method.
+        say: Where lines for people go.
+    """
+
+    options: StudyOptions
+    measures: Measures
+    steps: Steps = REAL
+    timed: Callable[[TrainConfig], Probe] = probe
+    say: Say = print
+
+    def __post_init__(self) -> None:
+        self.source = Source(
+            data_root=self.options.data_root, download=self.options.download, device=self.options.device
+        )
+        self.state = State.load(self.options.out / "study.json")
+        self.width = 100
+
+    def run(self) -> list[Row]:
+        """Do what is not done yet, write the tables, return the rows.
+
+        Raises:
+            UserError: Options that contradict each other or the folder; before anything is trained.
+            Interrupted: Stopped; what is finished is kept.
+        """
+        share_threads(self.options.workers)
+        jobs = self._jobs(check=not self._rates_missing())
+        records = {} if self._rates_missing() else self._finished(jobs)
+        self._time([job for job in jobs if job.name not in records])
+        refuse_other_runs(_as_jobs(self._all_trials()))
+        expected = self._expected(jobs)
+        self._announce(jobs, records, expected)
+        errors: dict[str, str] = {}
+        try:
+            if self._rates_missing():
+                self._try_rates()
+                jobs = self._jobs(check=True)
+                records = self._finished(jobs)
+            for outcome in self._outcomes([job for job in jobs if job.name not in records], expected):
+                if outcome.record is not None:
+                    records[outcome.job.name] = outcome.record
+                else:
+                    errors[outcome.job.name] = outcome.error
+        except (Interrupted, KeyboardInterrupt):
+            raise Interrupted(
+                f"{len(records)} of {len(jobs)} runs are finished and kept in {self.options.out}; "
+                "the same command goes on from here"
+            ) from None
+        rows = self.rows(jobs, records, errors)
+        self.write(rows)
+        return rows
+
+    def rows(self, jobs: Sequence[Job], records: Mapping[str, EvalRecord], errors: Mapping[str, str]) -> list[Row]:
+        """The study's rows, in the order of its methods."""
+        found = []
+        for label in self.options.labels():
+            own = [job for job in jobs if job.label == label]
+            trains = method_class(label.partition(":")[0]).trains
+            failed = [f"seed {job.seed}: {errors[job.name]}" for job in own if job.name in errors]
+            seconds = [s for job in own if job.name in records and (s := training_seconds(job.folder)) is not None]
+            timed = self.state.probes.get(label)
+            found.append(
+                Row(
+                    label,
+                    {job.seed: records[job.name] for job in own if job.name in records},
+                    trains,
+                    "; ".join(failed),
+                    seconds if trains else (),
+                    timed.cost if timed and trains else None,
+                    own[0].config.build_method().lr if trains else None,
+                )
+            )
+        return found
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """``table.md``, ``table.csv``, ``table.json``, ``tradeoff.png``."""
+        out, baseline = self.options.out, self.baseline(rows)
+        heading = f"{', '.join(row.label for row in rows)} on {self.options.data}"
+        write_text(out / "table.md", report.markdown(rows, baseline, heading, self.state.trials))
+        write_text(out / "table.csv", report.csv_text(rows))
+        settings = {"study": plain(self.options), "measures": plain(self.measures), "trials": self.state.trials}
+        content = {"format": FORMAT, **settings, "rows": report.plain_rows(rows, baseline)}
+        write_text(out / "table.json", dumps(content | {"versions": provenance()}))
+        eps = 255 * self.measures.eps
+        tradeoff(rows, out / "tradeoff.png", f"{self.measures.attack.upper()} accuracy, ε = {eps:.4g}/255 (%)")
+
+    def baseline(self, rows: Sequence[Row]) -> Row | None:
+        """The row that the others are compared with, if the study has it."""
+        return next((row for row in rows if row.label == self.options.baseline and row.records), None)
+
+    def _jobs(self, check: bool) -> list[Job]:
+        rates = {label: best_rate(tried) for label, tried in self.state.trials.items()}
+        searched = rates if self.options.lr_grid != "off" else {}
+        jobs = jobs_of(self.options, self.measures.ood, {label: r for label, r in searched.items() if r is not None})
+        if check:
+            refuse_other_runs(jobs)
+        return jobs
+
+    def _finished(self, jobs: Sequence[Job]) -> dict[str, EvalRecord]:
+        return {job.name: record for job in jobs if (record := finished(job, self.measures)) is not None}
+
+    def _time(self, jobs: Sequence[Job]) -> None:
+        """Time the methods that were not timed yet; one that fails here fails again, by name, when it is run."""
+        for job in jobs:
+            if job.label in self.state.probes:
+                continue
+            try:
+                self.state.probes[job.label] = self.timed(job.config)
+            except UserError:
+                raise
+            except Exception as error:
+                self.say(f"{job.label} cannot be timed: {type(error).__name__}: {error}")
+        self.state.save()
+
+    def _expected(self, jobs: Sequence[Job]) -> dict[str, Expected]:
+        sets = Sets(self.options.data_root, self.options.download)
+        found = {}
+        for job in jobs:
+            timed = self.state.probes.get(job.label) or next(iter(self.state.probes.values()), UNKNOWN)
+            evaluation = evaluation_seconds(self.measures, job.config, timed.image, sets)
+            numbers = len(targets(self.measures, job.config.data, job.config.ood))
+            found[job.name] = Expected(timed.steps, timed.seconds, evaluation, numbers)
+        return found
+
+    def _announce(self, jobs: Sequence[Job], records: Mapping[str, EvalRecord], expected: dict[str, Expected]) -> None:
+        """The plan, with an estimate of time."""
+        cells: list[list[Cell | str]] = []
+        for label in self.options.labels():
+            own = [job for job in jobs if job.label == label]
+            timed = self.state.probes.get(label)
+            cost = f"{timed.cost:.1f}" if timed and timed.steps else "-"
+            done = sum(job.name in records for job in own)
+            each = expected[own[0].name]
+            state = f"{done} finished" if done else ""
+            cells.append([label, str(len(own)), cost, duration(each.training), duration(each.evaluation), state])
+        some = next((job.config for job in jobs if expected[job.name].steps), jobs[0].config)
+        steps = max(e.steps for e in expected.values())
+        self.say(
+            f"{len(jobs)} runs on {some.data} from {some.model}: {steps} steps of {some.batch_size} images each\n\n"
+            + Table(["method", "runs", "step, forwards", "training", "evaluation", ""], cells).text(self.width)
+        )
+        trials = sum(self.options.trial_share * expected[job.name].training for job in self._trial_jobs(jobs))
+        left = sum(expected[job.name].seconds for job in jobs if job.name not in records) + trials
+        if left > 0:
+            self.say(f"\nabout {duration(left / self.options.workers)} to go (each method was timed for a few steps)\n")
+        else:
+            self.say("\nevery run is finished: nothing is trained or measured again")
+
+    def _trial_jobs(self, jobs: Sequence[Job]) -> list[Job]:
+        """One run of each row for each rate that was not tried yet (for the estimate: their folders are others)."""
+        first = {job.label: job for job in reversed(jobs)}
+        return [first[label] for label, rates in self._wanted_rates().items() for _ in rates]
+
+    def _all_trials(self) -> dict[str, dict[float, TrainConfig]]:
+        if self.options.lr_grid == "off":
+            return {}
+        return trials_of(self.options, {label: timed.steps for label, timed in self.state.probes.items()})
+
+    def _wanted_rates(self) -> dict[str, dict[float, TrainConfig]]:
+        """Trials that were not made yet."""
+        done = self.state.trials
+        return {
+            label: left
+            for label, trials in self._all_trials().items()
+            if (left := {rate: c for rate, c in trials.items() if f"{rate:.6g}" not in done.get(label, {})})
+        }
+
+    def _rates_missing(self) -> bool:
+        return bool(self._wanted_rates())
+
+    def _try_rates(self) -> None:
+        """Short runs with each rate of the grid; the held-out score is noted, and the best rate is taken."""
+        wanted = self._wanted_rates()
+        jobs = _as_jobs(wanted)
+        rates = {c.run_dir.name: (label, rate) for label, trials in wanted.items() for rate, c in trials.items()}
+        steps = replace(self.steps, evaluate=not_evaluated)
+        for outcome in run_all(jobs, self.measures, self.source, self.options.workers, steps):
+            label, rate = rates[outcome.job.name]
+            accuracy = None if outcome.error else held_out_score(outcome.job.folder)
+            self.state.trials.setdefault(label, {})[f"{rate:.6g}"] = accuracy
+            self.state.save()
+            shown = outcome.error or (f"held-out {100 * accuracy:.1f}" if accuracy is not None else "no accuracy")
+            self.say(f"trial {label} lr {rate:.3g}: {shown}")
+
+    def _outcomes(self, jobs: Sequence[Job], expected: dict[str, Expected]) -> Iterator[Outcome]:
+        with Watch(jobs, expected, self.options.workers) as watch:
+            for outcome in run_all(jobs, self.measures, self.source, self.options.workers, self.steps):
+                watch.finish(outcome.job)
+                watch.clear()
+                done = len(watch.over)
+                left = f"   {duration(watch.left())} left" if done < len(jobs) else ""
+                self.say(f"[{done}/{len(jobs)}] {_ended(outcome)}{left}")
+                yield outcome
+
+
+UNKNOWN = Probe(steps=1, setup=0.0, step=0.0, forward=1.0, image=1e-3)
+
+
+def _as_jobs(trials: Mapping[str, Mapping[float, TrainConfig]]) -> list[Job]:
+    return [Job(label, config.seed, config) for label, tried in trials.items() for config in tried.values()]
+
+
+def best_rate(tried: Mapping[str, float | None]) -> float | None:
+    """The rate with the highest held-out score, the smaller one of equals; ``None`` if every trial failed."""
+    known = [(accuracy, -float(rate)) for rate, accuracy in tried.items() if accuracy is not None]
+    return -max(known)[1] if known else None
+
+
+def not_evaluated(folder: Path, measures: Measures, source: Source) -> EvalRecord:
+    """The empty record of a trial, of which only the held-out score counts."""
+    return EvalRecord("", folder.name, "", None, {}, ())
+
+
+def _ended(outcome: Outcome) -> str:
+    name = f"{outcome.job.name:<14}"
+    if outcome.record is None:
+        return f"{name} failed: {outcome.error.splitlines()[0]}"
+    found = summarise(outcome.record.accuracies)
+    numbers = "  ".join(f"{c} {100 * e.value:.1f}" for c in ("ID", "OOD", "Adv", "HM") if (e := found[c]) is not None)
+    evaluated = f"evaluated in {duration(sum(a.seconds for a in outcome.record.accuracies))}"
+    if not method_class(outcome.job.config.method).trains:
+        return f"{name} {numbers}   {evaluated}"
+    return f"{name} {numbers}   trained in {duration(training_seconds(outcome.job.folder) or 0)}, {evaluated}"

@@ -1,0 +1,132 @@
+"""How far a study is: from the files that its runs write, whichever process they run in."""
+
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from grace_geom.assess import record_file
+from grace_geom.results import EvalRecord, RecordError
+from grace_geom.study.execute import last_record
+from grace_geom.study.options import Job
+
+REFRESH = 1.0  # seconds between looks where a terminal shows one line that changes
+QUIET_REFRESH = 60.0  # and between lines elsewhere
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a job will take.
+
+    Attributes:
+        steps: Optimiser steps.
+        training: Seconds.
+        evaluation: Seconds.
+        numbers: Accuracies.
+    """
+
+    steps: int
+    training: float
+    evaluation: float
+    numbers: int
+
+    @property
+    def seconds(self) -> float:
+        """Of the whole job."""
+        return self.training + self.evaluation
+
+
+class Watch:
+    """Shows the running jobs and the time left, on stderr, while the ``with`` block lasts.
+
+    Args:
+        jobs: The jobs that are not finished.
+        expected: By job name.
+        workers: Jobs at a time.
+    """
+
+    def __init__(self, jobs: Sequence[Job], expected: dict[str, Expected], workers: int) -> None:
+        self.jobs, self.expected, self.workers = list(jobs), expected, workers
+        self.over: set[str] = set()
+        self.terminal = sys.stderr.isatty()
+        self._before = sum(self._done(job) for job in self.jobs)  # of an earlier session: it cost this one nothing
+        self._began = time.perf_counter()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._loop, daemon=True)
+
+    def __enter__(self) -> "Watch":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        self.clear()
+
+    def finish(self, job: Job) -> None:
+        """A job has ended, well or not."""
+        self.over.add(job.name)
+
+    def clear(self) -> None:
+        """Empty the line, so that another can be printed."""
+        if self.terminal:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+    def left(self) -> float:
+        """Seconds to the end: what is expected of the rest, times how expectation has done so far."""
+        total = sum(self.expected[job.name].seconds for job in self.jobs)
+        done = sum(self._done(job) for job in self.jobs)
+        new, elapsed = done - self._before, time.perf_counter() - self._began
+        pace = elapsed / new if new > 0.05 * (total - self._before) else 1 / self.workers
+        return max(0.0, total - done) * pace
+
+    def line(self) -> str:
+        """What runs now, and the time left."""
+        running = [text for job in self.jobs if job.name not in self.over and (text := self._state(job))]
+        return f"[{len(self.over)}/{len(self.jobs)}] {'; '.join(running) or 'starting'} · {duration(self.left())} left"
+
+    def _state(self, job: Job) -> str:
+        expected, numbers = self.expected[job.name], self._numbers(job)
+        step = int(last_record(job.folder).get("step", 0))
+        if numbers:
+            return f"{job.name}: evaluating {numbers}/{expected.numbers}"
+        if not (job.folder / "config.yaml").is_file():
+            return ""
+        training = expected.steps and step < expected.steps
+        return f"{job.name}: step {step}/{expected.steps}" if training else f"{job.name}: evaluating"
+
+    def _done(self, job: Job) -> float:
+        """Seconds of the expected time that are over."""
+        expected = self.expected[job.name]
+        if job.name in self.over:
+            return expected.seconds
+        step = int(last_record(job.folder).get("step", 0))
+        training = expected.training * min(1.0, step / expected.steps) if expected.steps else 0.0
+        return training + expected.evaluation * min(1.0, self._numbers(job) / max(1, expected.numbers))
+
+    def _numbers(self, job: Job) -> int:
+        try:
+            return len(EvalRecord.load(record_file(job.folder / "ckpt.pt")).accuracies)
+        except RecordError:
+            return 0
+
+    def _loop(self) -> None:
+        while not self._stop.wait(REFRESH if self.terminal else QUIET_REFRESH):
+            if len(self.over) == len(self.jobs):
+                return
+            text = self.line()
+            if self.terminal:
+                print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+            else:
+                print(text, file=sys.stderr, flush=True)
+
+
+def duration(seconds: float) -> str:
+    """``45 s``, ``3:20 min``, ``2 h 05 min``."""
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60}:{seconds % 60:02d} min"
+    return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"

@@ -1,0 +1,441 @@
+"""A study on equal terms: hand-counted tables, runs that are not repeated, failures that stay in their row."""
+
+import csv
+import dataclasses
+import json
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from grace_geom.assess import Measures, record_file, targets
+from grace_geom.assess.one import question
+from grace_geom.compare import main, summary
+from grace_geom.config import TrainConfig, make_config
+from grace_geom.data import resolve
+from grace_geom.errors import Interrupted, UserError
+from grace_geom.files import sha256
+from grace_geom.methods import METHODS
+from grace_geom.plain import to_yaml
+from grace_geom.results import Accuracy, Estimate, EvalRecord, list_runs, pack
+from grace_geom.statistics import wilson
+from grace_geom.study import Row, Study, StudyOptions, figure
+from grace_geom.study.estimate import Probe, passes_of, probe
+from grace_geom.study.execute import Steps, held_out_score, last_record, run_all
+from grace_geom.study.options import jobs_of, settings_of
+from grace_geom.study.rows import difference, image_difference
+from grace_geom.study.run import best_rate
+from grace_geom.study.watch import Expected, Watch, duration
+from tests.toys import CLASSES as TOYS
+from tests.toys import register_toy, toy_batch
+
+CLASSES = 12
+MEASURES = Measures(suites=("id", "ood", "adv"), n_attack=100)
+BASE = {"zero-shot": 0.6, "ft": 0.75, "lora": 0.72, "at": 0.55, "lora-at": 0.56, "grace": 0.7}
+
+
+def accuracy(suite: str, data: str, spec: str, right: np.ndarray, of: int, attack: dict | None = None) -> Accuracy:
+    n, k = len(right), int(right.sum())
+    subset = {"of": of, "seed": 0, "ids_sha256": f"{spec}/{n}"}
+    interval = wilson(k, n)
+    return Accuracy(
+        suite, data, spec, n, k, k / n, *interval, 0.5, attack=attack, subset=subset, outcomes=pack(right)
+    )  # fmt: skip
+
+
+def outcomes(label: str, seed: int, suite: str, data: str, n: int) -> np.ndarray:
+    """What a stub run gets right: a share that depends on everything, the same each time."""
+    share = BASE[label] - {"id": 0.0, "ood": 0.15, "adv": 0.5}[suite] + 0.01 * seed
+    rng = np.random.default_rng([seed, len(data), list(BASE).index(label)])
+    return rng.random(n) < share
+
+
+class Stub:
+    """Trains nothing: writes what a run would leave, and remembers its calls."""
+
+    def __init__(self, fails: str = "", stops: str = "") -> None:
+        self.fails, self.stops = fails, stops
+        self.trained: list[str] = []
+        self.evaluated: list[str] = []
+
+    def train(self, config: TrainConfig) -> Path:
+        out = config.run_dir
+        assert config.resume == (out / "config.yaml").exists()
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "config.yaml").write_text(to_yaml(config.flat() | {"resume": False}))
+        if self.stops and self.stops in out.name:
+            raise Interrupted("stopped after step 3")
+        if self.fails and self.fails in out.name:
+            raise RuntimeError("no such luck")
+        lr = config.build_method().lr
+        lines = [{"step": 10, "seconds": 3.0}, {"step": 20, "seconds": 7.0, "val_acc": 0.5 - abs(math.log10(lr) + 3)}]
+        (out / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        (out / "ckpt.pt").write_text(out.name)
+        self.trained.append(out.name)
+        return out
+
+    def evaluate(self, folder: Path, measures: Measures, source: object) -> EvalRecord:
+        label, _, seed = folder.name.rpartition("-s")
+        found = []
+        for target in targets(measures, "shapes"):
+            n = target.n or 400
+            attack = target.attack.settings(measures.eval_seed, CLASSES) if target.attack else None
+            right = outcomes(label, int(seed), target.suite, target.name, n)
+            found.append(accuracy(target.suite, target.name, target.spec, right, 400, attack))
+            assert question(target, 0, CLASSES) == found[-1].question
+        settings = {"eval_seed": measures.eval_seed, "head": {"classes": CLASSES}}
+        checkpoint = sha256(folder / "ckpt.pt")
+        record = EvalRecord(checkpoint, folder.name, label, int(seed), settings, tuple(found)).summed()
+        record.save(record_file(folder / "ckpt.pt"))
+        self.evaluated.append(folder.name)
+        return record
+
+
+def timed(config: TrainConfig) -> Probe:
+    return Probe(20 if METHODS[config.method].trains else 0, 0.1, 0.05, 0.01, 1e-4)
+
+
+def study(out: Path, stub: Stub, **more) -> tuple[Study, list[str]]:
+    options = {"methods": ("zero-shot", "ft", "grace"), "seeds": (0, 1), "out": out} | more
+    said: list[str] = []
+    return Study(StudyOptions(**options), MEASURES, Steps(stub.train, stub.evaluate), timed, said.append), said
+
+
+def rows_by_label(rows: list[Row]) -> dict[str, Row]:
+    return {row.label: row for row in rows}
+
+
+def test_the_table_is_what_the_run_directories_say(tmp_path):
+    stub = Stub()
+    rows = rows_by_label(study(tmp_path, stub)[0].run())
+    assert stub.trained == ["zero-shot-s0", "ft-s0", "ft-s1", "grace-s0", "grace-s1"]
+    runs = {run.name: {(a.suite, a.data): a.accuracy for a in run.evaluation.accuracies} for run in list_runs(tmp_path)}
+    by_hand = []
+    for name in ("ft-s0", "ft-s1"):
+        values = runs[name]
+        ood = np.mean([v for (suite, _), v in values.items() if suite == "ood"])
+        by_hand.append(3 / (1 / values["id", "shapes"] + 1 / ood + 1 / values["adv", "shapes"]))
+    mean, half = np.mean(by_hand), 12.706204736 * abs(by_hand[0] - by_hand[1]) / 2  # Student's t, 1 degree of freedom
+    estimate = rows["ft"].estimate("HM")
+    assert (estimate.value, estimate.low, estimate.high) == pytest.approx((mean, mean - half, mean + half))
+    written = {row["method"]: row for row in csv.DictReader((tmp_path / "table.csv").open())}
+    assert float(written["ft"]["HM"]) == pytest.approx(mean, rel=1e-5)
+    assert written["zero-shot"]["seeds"] == "0" and written["ft"]["seeds"] == "0 1" and written["ft"]["ZS"] == ""
+    plain = {row["method"]: row for row in json.loads((tmp_path / "table.json").read_text())["rows"]}
+    assert plain["ft"]["columns"]["HM"]["seeds"] == pytest.approx(dict(zip("01", by_hand, strict=True)))
+    assert f"| ft | {100 * rows['ft'].estimate('ID').value:.1f} [" in (tmp_path / "table.md").read_text()
+    assert (tmp_path / "tradeoff.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_method_that_does_not_train_has_one_run_and_the_interval_of_its_images(tmp_path):
+    row = rows_by_label(study(tmp_path, Stub())[0].run())["zero-shot"]
+    right = outcomes("zero-shot", 0, "id", "shapes", 400)
+    assert set(row.records) == {0} and row.lr is None and row.cost is None
+    assert (row.estimate("ID").low, row.estimate("ID").high) == pytest.approx(wilson(int(right.sum()), 400))
+
+
+def test_finished_runs_are_not_repeated(tmp_path):
+    first, again = Stub(), Stub()
+    rows = study(tmp_path, first)[0].run()
+    same, said = study(tmp_path, again)
+    assert [row.values("HM") for row in same.run()] == [row.values("HM") for row in rows]
+    assert again.trained == again.evaluated == []
+    assert any("every run is finished" in line for line in said)
+
+
+def test_a_study_that_was_stopped_goes_on_where_it_was(tmp_path):
+    first = Stub(stops="ft-s1")
+    with pytest.raises(Interrupted, match="2 of 5 runs are finished"):
+        study(tmp_path, first)[0].run()
+    again = Stub()
+    rows = study(tmp_path, again)[0].run()
+    assert again.trained == ["ft-s1", "grace-s0", "grace-s1"]  # ft-s1 with resume: the stub asserts it
+    assert all(len(row.records) == (2 if row.trains else 1) for row in rows)
+
+
+@pytest.mark.parametrize("harm", ["incomplete", "truncated", "another checkpoint", "another attack"])
+def test_a_run_whose_evaluation_does_not_hold_is_evaluated_again(tmp_path, harm):
+    study(tmp_path, Stub())[0].run()
+    path, again = tmp_path / "ft-s0" / "eval.json", Stub()
+    record = EvalRecord.load(path)
+    if harm == "incomplete":
+        dataclasses.replace(record, accuracies=record.accuracies[:-1]).save(path)
+    elif harm == "truncated":
+        path.write_text(path.read_text()[:100])
+    elif harm == "another checkpoint":
+        (tmp_path / "ft-s0" / "ckpt.pt").write_text("other")
+    else:
+        dataclasses.replace(record, settings=record.settings | {"eval_seed": 7}).save(path)
+    study(tmp_path, again)[0].run()
+    assert again.evaluated == ["ft-s0"]
+
+
+def test_a_method_that_fails_is_reported_in_its_row_and_the_rest_finish(tmp_path):
+    one, said = study(tmp_path, Stub(fails="ft-s1"))
+    rows = rows_by_label(one.run())
+    assert rows["ft"].error == "seed 1: RuntimeError: no such luck" and set(rows["ft"].records) == {0}
+    assert set(rows["grace"].records) == {0, 1}
+    assert any("ft-s1" in line and "failed: RuntimeError: no such luck" in line for line in said)
+    assert "no such luck" in (tmp_path / "table.md").read_text()
+    again = Stub()
+    assert rows_by_label(study(tmp_path, again)[0].run())["ft"].error == "" and again.trained == ["ft-s1"]
+
+
+def test_a_method_without_any_run_is_a_row_of_dashes(tmp_path):
+    one, _ = study(tmp_path, Stub(fails="ft"), seeds=(0,))
+    rows = one.run()
+    text = summary(rows, one.baseline(rows), 100)
+    line = next(line for line in text.splitlines() if line.startswith("ft (failed)"))
+    assert line.split()[2:] == ["-"] * 4
+    assert "failed: ft: seed 0: RuntimeError: no such luck" in text
+
+
+def test_a_folder_of_another_study_is_refused_before_anything_is_trained(tmp_path):
+    study(tmp_path, Stub())[0].run()
+    again = Stub()
+    with pytest.raises(UserError, match=r"-s0 was made with other settings: .*max_steps was None, now 5"):
+        study(tmp_path, again, max_steps=5)[0].run()
+    assert again.trained == []
+
+
+def test_rates_are_chosen_on_held_out_data_at_equal_trial_budget_and_kept(tmp_path):
+    stub = Stub(stops="grace-s0")
+    with pytest.raises(Interrupted):
+        study(tmp_path, stub, lr_grid="1e-4,1e-3,1e-2", seeds=(0,))[0].run()
+    trials = [name for name in stub.trained if "-lr" in name]
+    assert trials == [f"{m}-lr{r}" for m in ("ft", "grace") for r in ("0.0001", "0.001", "0.01")]
+    steps = {line for run in tmp_path.glob("trials/*/config.yaml") for line in run.read_text().splitlines()}
+    assert {line for line in steps if line.startswith("max_steps")} == {"max_steps: 5"}  # a quarter of 20
+    again = Stub()
+    rows = rows_by_label(study(tmp_path, again, lr_grid="1e-4,1e-3,1e-2", seeds=(0,))[0].run())
+    assert again.trained == ["grace-s0"] and rows["grace"].lr == rows["ft"].lr == 1e-3  # where the stub is best
+    assert json.loads((tmp_path / "table.json").read_text())["trials"]["ft"]["0.001"] == pytest.approx(0.5)
+
+
+def test_trials_of_another_length_are_not_mixed_in(tmp_path):
+    study(tmp_path, Stub(), lr_grid="1e-3", seeds=(0,))[0].run()
+    with pytest.raises(UserError, match="max_steps was 5, now 10"):
+        study(tmp_path, Stub(), lr_grid="1e-3", seeds=(0,), trial_share=0.5)[0].run()
+
+
+def test_what_a_trial_scores_counts_attacked_images_where_there_are_some(tmp_path):
+    assert held_out_score(tmp_path) is None
+    lines = ['{"step": 1, "val_acc": 0.1}', '{"step": 2, "val_acc": 0.6}', '{"step": 3, "loss": 1.0}']
+    (tmp_path / "metrics.jsonl").write_text("\n".join(lines))
+    assert held_out_score(tmp_path) == 0.6
+    (tmp_path / "metrics.jsonl").write_text("\n".join([*lines, '{"step": 4, "val_acc": 0.6, "val_acc_pgd": 0.2}']))
+    assert held_out_score(tmp_path) == pytest.approx(0.3)  # 2 / (1 / 0.6 + 1 / 0.2)
+
+
+def test_the_best_rate_is_the_smaller_of_equals_and_failed_trials_do_not_count():
+    assert best_rate({"0.1": 0.5, "0.01": 0.7, "0.001": 0.7, "1": None}) == 0.001
+    assert best_rate({"1": None}) is None
+
+
+def test_methods_train_on_equal_terms():
+    options = StudyOptions(methods=("ft", "at"), set={"at.batch_size": "64"})
+    with pytest.raises(UserError, match="not on equal terms: batch_size is 64 for at"):
+        jobs_of(options, {})
+
+
+def test_options_of_a_method_and_its_variants(tmp_path):
+    methods = ("grace", "grace:gv=off:rho=1/100")
+    options = StudyOptions(methods=methods, set={"grace.r": "8", "ft.lr": "1"}, out=tmp_path)
+    plain, variant = jobs_of(options, {})
+    assert plain.config.options["gv"] is True and variant.config.options["gv"] is False
+    assert variant.config.options["rho"] == 0.01
+    assert plain.config.options["r"] == variant.config.options["r"] == 8
+    assert variant.folder == tmp_path / "grace-gv-off-rho-1-100-s0"
+
+
+def test_the_papers_tables_are_groups_of_rows():
+    labels = StudyOptions(methods=("table8", "all")).labels()
+    assert labels[:5] == ("lora", "grace:lar=off", "grace:gv=off:curriculum=off", "grace:gv=off", "grace")
+    assert set(METHODS) <= set(labels) and len(set(labels)) == len(labels)
+
+
+@pytest.mark.parametrize(
+    "argv, message",
+    [
+        (["--methods", "gracee"], "did you mean 'grace'"),
+        (["--methods", "grace:gvv=off"], "did you mean 'gv'"),
+        (["--methods", "grace:gv"], "must be FIELD=VALUE"),
+        (["--seeds", "0,0"], "--seeds needs different numbers"),
+        (["--set", "gracee.r=8"], "did you mean 'grace'"),
+        (["--lr-grid", "1e-3,x"], "--lr-grid must be off, search or numbers"),
+        (["--workers", "0"], "--workers must be at least 1"),
+        (["--trial-share", "2"], "--trial-share must lie in"),
+        (["--attack", "pdg"], "did you mean 'pgd'"),
+        (["--data", "npz:absent.npz", "--methods", "ft"], "absent.npz"),
+    ],
+)
+def test_mistakes_are_one_clear_line_before_anything_is_trained(tmp_path, capsys, argv, message):
+    with pytest.raises(SystemExit) as stop:
+        main(["--out", str(tmp_path / "out"), *argv])
+    text = capsys.readouterr().err
+    assert stop.value.code == 2 and message in text and len(text.splitlines()) <= 2
+    assert not (tmp_path / "out").exists()
+
+
+def one_seed(label: str, cells: dict[tuple[str, str], np.ndarray]) -> Row:
+    attack = {"name": "apgd-ce", "eps": 4 / 255, "parts": []}
+    found = [accuracy(s, d, d, right, len(right), attack if s == "adv" else None) for (s, d), right in cells.items()]
+    return Row(label, {0: EvalRecord("ab", label, label, 0, {}, tuple(found)).summed()})
+
+
+def test_one_seed_is_compared_image_by_image():
+    rng = np.random.default_rng(0)
+    keys = [("id", "a"), ("ood", "b"), ("ood", "c"), ("adv", "a")]
+    base = {key: rng.random(500) < p for key, p in zip(keys, (0.7, 0.5, 0.4, 0.2), strict=True)}
+    better = {key: right | (rng.random(500) < 0.1) for key, right in base.items()}
+    found = difference(one_seed("x", better), one_seed("y", base), "ID")
+    x, y = better["id", "a"], base["id", "a"]
+    only_x, only_y = int((x & ~y).sum()), int((y & ~x).sum())
+    assert found.value == pytest.approx((only_x - only_y) / 500)
+    assert found.p == pytest.approx(stats.binomtest(only_x, only_x + only_y).pvalue)
+    error = math.sqrt(only_x + only_y - (only_x - only_y) ** 2 / 500) / 500  # of a paired difference of shares
+    assert (found.high - found.low) / (2 * 1.96) == pytest.approx(error, rel=0.1)
+    hm = difference(one_seed("x", better), one_seed("y", base), "HM")
+    assert hm.low < hm.value < hm.high and hm.p < 0.01
+
+
+def test_the_same_checkpoint_differs_by_nothing():
+    rng = np.random.default_rng(0)
+    same = {("id", "a"): rng.random(50) < 0.7, ("ood", "b"): rng.random(50) < 0.5, ("adv", "a"): rng.random(50) < 0.2}
+    for column in ("ID", "OOD", "HM"):
+        found = difference(one_seed("x", same), one_seed("y", same), column)
+        assert (found.value, found.low, found.high, found.p) == (0, 0, 0, 1)
+
+
+def test_other_images_are_not_paired():
+    rng = np.random.default_rng(0)
+    a, b = one_seed("x", {("id", "a"): rng.random(50) < 0.7}), one_seed("y", {("id", "a"): rng.random(40) < 0.7})
+    found = image_difference(a.records[0].accuracies, b.records[0].accuracies, "ID")
+    assert math.isnan(found.p) and "not the same" in found.how
+    assert difference(a, b, "Adv") is None
+
+
+def test_several_seeds_are_compared_by_a_paired_t_test(tmp_path):
+    rows = rows_by_label(study(tmp_path, Stub(), seeds=(0, 1, 2))[0].run())
+    found = difference(rows["ft"], rows["grace"], "ID")
+    a, b = (list(rows[label].values("ID").values()) for label in ("ft", "grace"))
+    assert found.p == pytest.approx(stats.ttest_rel(a, b).pvalue)
+    fixed = difference(rows["zero-shot"], rows["grace"], "ID")
+    assert fixed.p == pytest.approx(stats.ttest_1samp(b, rows["zero-shot"].values("ID")[0]).pvalue)
+
+
+def trained_elsewhere(config: TrainConfig) -> Path:
+    if config.method == "at":
+        os._exit(1)  # as the kernel does when memory is out
+    return Stub().train(config)
+
+
+def evaluated_elsewhere(folder: Path, measures: Measures, source: object) -> EvalRecord:
+    return Stub().evaluate(folder, measures, source)
+
+
+def test_processes_share_the_work_and_a_death_costs_one_run(tmp_path):
+    jobs = jobs_of(StudyOptions(methods=("at", "ft"), out=tmp_path), {})
+    steps = Steps(trained_elsewhere, evaluated_elsewhere)
+    found = {outcome.job.label: outcome for outcome in run_all(jobs, MEASURES, None, workers=2, steps=steps)}
+    assert found["at"].record is None and "died" in found["at"].error
+    assert found["ft"].record.summary == Stub().evaluate(tmp_path / "ft-s0", MEASURES, None).summary
+
+
+def test_time_left_follows_what_the_runs_write(tmp_path):
+    a, b = jobs_of(StudyOptions(methods=("ft", "grace"), out=tmp_path), {})
+    watch = Watch([a, b], {a.name: Expected(20, 10, 2, 3), b.name: Expected(20, 30, 2, 3)}, workers=1)
+    assert watch.left() == pytest.approx(44, abs=0.5)
+    a.folder.mkdir()
+    (a.folder / "config.yaml").write_text("method: ft")
+    (a.folder / "metrics.jsonl").write_text('{"step": 5, "seconds": 1}\n{"step": 10, "sec')
+    assert last_record(a.folder) == {"step": 5, "seconds": 1} and "ft-s0: step 5/20" in watch.line()
+    watch.finish(a)
+    assert watch.line().startswith("[1/2] starting")
+
+
+def test_an_attack_is_counted_in_forwards():
+    spec = Measures(attack="apgd", steps=10).attack_spec()
+    assert passes_of(spec, classes=5) == pytest.approx(2.2 * 10 * (1 + 4))
+
+
+@pytest.mark.parametrize("seconds, text", [(3.4, "3 s"), (200, "3:20 min"), (7500, "2 h 05 min")])
+def test_durations_are_read_at_a_glance(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_labels_of_the_figure_cover_nothing(tmp_path, monkeypatch):
+    seen, place = {}, figure.place_labels
+
+    def spy(ax, points, colors):
+        place(ax, points, colors)
+        boxes = [t.get_window_extent() for t in ax.texts]
+        seen[ax] = [(a, b) for i, a in enumerate(boxes) for b in boxes[i + 1 :] if a.overlaps(b)]
+        inside = ax.figure.bbox
+        assert all(inside.x0 <= b.x0 and b.x1 <= inside.x1 for b in boxes)
+
+    monkeypatch.setattr(figure, "place_labels", spy)
+    rng = np.random.default_rng(3)
+    rows = []
+    for label, p in {"zero-shot": 0.6, "ft": 0.75, "lora": 0.74, "wise-ft": 0.745, "at": 0.5, "grace": 0.7}.items():
+        cells = {("id", "a"): rng.random(800) < p, ("ood", "b"): rng.random(800) < p - 0.2}
+        rows.append(one_seed(label, cells | {("adv", "a"): rng.random(300) < abs(0.7 - p)}))
+    assert figure.tradeoff(rows, tmp_path / "t.png") and len(seen) == 2 and not any(seen.values())
+    assert figure.tradeoff(rows[:1], tmp_path / "none.png") is None
+
+
+@pytest.fixture
+def toy_data(tmp_path) -> str:
+    """Training and test images of the toys, as ``npz:TRAIN+TEST``."""
+    for name, n in (("train", 64), ("test", 30)):
+        batch = toy_batch(n, seed=n)
+        pixels = (batch.images.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).numpy()
+        np.savez(tmp_path / f"{name}.npz", images=pixels, labels=batch.labels.numpy())
+        (tmp_path / f"{name}.classes.json").write_text(json.dumps({"class_names": list(TOYS)}))
+    return f"npz:{tmp_path / 'train.npz'}+{tmp_path / 'test.npz'}"
+
+
+def toy_argv(out: Path, data: str) -> list[str]:
+    settings = {"data": data, "model": register_toy(), "pretrained": "random", "batch-size": "16", "max-steps": "3"}
+    flags = [part for name, value in settings.items() for part in (f"--{name}", value)]
+    return ["--out", str(out), "--methods", "zero-shot,ft,at", *flags, "--attack", "pgd", "--set", "at.attack_steps=1"]
+
+
+def test_the_command_trains_evaluates_and_says_where_things_lie(tmp_path, toy_data, capsys):
+    main(toy_argv(tmp_path / "out", toy_data))
+    said = capsys.readouterr().out
+    assert "3 runs on npz:" in said and "3 steps of 16 images each" in said
+    assert f"streamlit run app/main.py -- --runs {tmp_path / 'out'}" in said
+    runs = {run.name: run.evaluation for run in list_runs(tmp_path / "out")}
+    assert set(runs) == {"zero-shot-s0", "ft-s0", "at-s0"}
+    for record in runs.values():
+        (clean,) = [a for a in record.accuracies if a.suite == "id"]
+        assert f"{100 * clean.accuracy:.1f} [{100 * clean.ci_low:.1f}, {100 * clean.ci_high:.1f}]" in said
+    written = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*.pt")}
+    main(toy_argv(tmp_path / "out", toy_data))
+    assert "every run is finished" in capsys.readouterr().out
+    assert written == {path: path.read_bytes() for path in (tmp_path / "out").rglob("*.pt")}
+
+
+def test_timing_a_method_trains_nothing_and_knows_the_length_of_its_run(tmp_path, toy_data, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    values = {"data": toy_data, "model": register_toy(), "pretrained": "random", "batch_size": 16, "epochs": 2}
+    found = probe(make_config({"method": "ft"} | values))
+    assert found.steps == 2 * (len(resolve(toy_data, "train")) // 16)
+    assert found.step > 0 and found.forward > 0 and found.seconds == found.setup + found.steps * found.step
+    assert probe(make_config({"method": "zero-shot"} | values)).steps == 0
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_mean_without_spread_is_not_an_interval_of_zero():
+    estimate = Estimate.of(accuracy("id", "a", "a", np.zeros(100, bool), 100))
+    assert estimate.high > 0.03
+
+
+def test_settings_do_not_fix_what_a_recipe_decides():
+    values = settings_of(StudyOptions(), "ft", 3)
+    assert values["seed"] == 3 and "epochs" not in values and "lr" not in values
