@@ -1,0 +1,183 @@
+"""Tables 2 and 9 and Fig. 2a: how the features of a checkpoint move between ID, OOD and adversarial images."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from matplotlib.figure import Figure
+
+from grace_geom import figures
+from grace_geom.analysis.features import FeatureOptions, cell, distributions, in_order, measures
+from grace_geom.analysis.run import Part, Shown
+from grace_geom.analysis.subject import Subject
+from grace_geom.collect.stability import ESTIMATORS, stability
+from grace_geom.collect.survey import attack, attacked_features, clean_features, weight_perturbed
+from grace_geom.tables import MISSING, Cell, Table
+
+SET_COLORS = ("#0072B2", "#E69F00", "#009E73", "#56B4E9", "#8C6D31", "#7A5195")
+ADV_COLOR = "#D55E00"
+SHOWN_POINTS = 400
+
+
+@dataclass(frozen=True)
+class StabilityOptions(FeatureOptions):
+    """Options of ``feature_stability.py``."""
+
+
+def measure_stability(subject: Subject, options: StabilityOptions, state: Path) -> Part:
+    """Clean, OOD, attacked and weight-perturbed features of one checkpoint, and all numbers on them."""
+    plan, models = options.plan(state.parent), {subject.label: subject.model}
+    id_set, ood = distributions(subject)
+    logits = subject.logits(id_set)
+    sets = clean_features(models, id_set, ood, plan)[subject.label]
+    x_adv = attack(subject.model, logits, id_set, plan)
+    sets["adv"] = attacked_features(models, x_adv, id_set, plan)[subject.label]
+    found = stability(
+        sets, len(id_set.class_names), weight_perturbed(subject.model, logits, x_adv, id_set, plan),
+        replicates=options.replicates, seed=options.seed,
+    )  # fmt: skip
+    arrays = dict(found.arrays)
+    arrays["remarks"] = np.array([f"{where}: {text}" for where, text in found.remarks.items()], dtype=np.str_)
+    arrays["class_names"] = np.array(id_set.class_names, dtype=np.str_)
+    arrays["n"] = np.array([len(sets[name]) for name in sets])
+    return Part(measures(found.numbers, ESTIMATORS), arrays)
+
+
+def show_stability(parts: dict[str, Part], options: StabilityOptions) -> Shown:
+    """Tables 2 and 9, the principal components, and the per-image distributions."""
+    sets = in_order([key.partition("/")[2] for p in parts.values() for key in p.values if key.startswith("lid/")])
+    notes = [
+        options.sample_text(),
+        f"adv: {options.attack_text()}",
+        *(f"{label}, {remark}" for label, part in parts.items() for remark in part.arrays["remarks"].tolist()),
+    ]
+    moved = [name for name in sets if name != "id"]
+    return Shown(
+        [_table("Stability of unit features against ID (Table 2)", parts, moved, notes, [
+            ("centroid_cosine", "cos(μ)", 3), ("delta_lid", "ΔLID", 2), ("delta_two_nn", "ΔTwoNN", 2),
+            ("lemma_centroid_unbiased", "|Δμ|²", 4), ("lemma_covariance", "|ΔΣ|", 4),
+        ]), _table("Dimension and scatter", parts, sets, [], [
+            ("lid", "LID", 2), ("two_nn", "TwoNN", 2), ("scatter_within", "within", 3),
+            ("scatter_between", "between", 3), ("separation", "ratio", 2),
+        ]), _displacements(parts, moved, options)],
+        _components(parts, sets),
+        _page(parts, sets),
+        {"histograms": _histograms(parts), "lid": _sweeps(parts, sets)},
+    )  # fmt: skip
+
+
+def _table(
+    title: str, parts: dict[str, Part], sets: list[str], notes: list[str], columns: list[tuple[str, str, int]]
+) -> Table:
+    rows: list[list[Cell | str]] = [
+        [label, name, *(cell(part.values.get(f"{key}/{name}"), digits) for key, _, digits in columns)]
+        for label, part in parts.items()
+        for name in sets
+    ]
+    return Table(["checkpoint", "set", *(head for _, head, _ in columns)], rows, 2, title, notes)
+
+
+def _displacements(parts: dict[str, Part], moved: list[str], options: StabilityOptions) -> Table:
+    keys = {
+        "gram_volume": "Gram volume", "cos_id_adv": "cos id,adv", "cos_id_awp": "cos id,AWP",
+        "cos_adv_awp": "cos adv,AWP", "shift_adv": "|Δf| adv", "shift_awp": "|Δf| AWP",
+        "shift_awp_clean": "|Δf| AWP clean",
+    }  # fmt: skip
+    ood = [name for name in moved if name != "adv"]
+    rows: list[list[Cell | str]] = [
+        [label, *(cell(part.values.get(key)) for key in keys),
+         *(cell(part.values.get(f"centroid_shift/{name}")) for name in ood)]
+        for label, part in parts.items()
+    ]  # fmt: skip
+    notes = [
+        f"AWP: rank {options.rank} in every attention and MLP matrix, |Δ| = {options.rho:g} |W|, "
+        f"{options.awp_batch} images each; an OOD shift is the mean |Δμ| of the classes"
+    ]
+    heads = ["checkpoint", *keys.values(), *(f"|Δμ| {name}" for name in ood)]
+    return Table(heads, rows, 1, "Displacement under attack, weight perturbation and OOD shift (Table 9)", notes)
+
+
+def _colors(sets: list[str]) -> dict[str, str]:
+    others = [name for name in sets if name != "adv"]
+    return {name: SET_COLORS[i % len(SET_COLORS)] for i, name in enumerate(others)} | {"adv": ADV_COLOR}
+
+
+def _components(parts: dict[str, Part], sets: list[str]) -> Figure:
+    """A row a checkpoint, a panel a distribution over the ID features in grey: same axes within a checkpoint."""
+    moved = [name for name in sets if name != "id"]
+    height = 1.75 * len(parts) + 0.3
+    figure, axes = figures.new(figures.PAGE, height, len(parts), len(moved), sharex="row", sharey="row")
+    colors = _colors(sets)
+    for row, (label, part) in zip(axes, parts.items(), strict=True):
+        share = 100 * part.arrays["pca_share"]
+        for ax, name in zip(row, moved, strict=True):
+            for which, color, size in (("id", "0.75", 3), (name, colors[name], 3)):
+                points = part.arrays.get(f"pca/{which}")
+                if points is not None:
+                    ax.scatter(*points[:SHOWN_POINTS, :2].T, s=size, color=color, linewidths=0, rasterized=True)
+            value = part.values.get(f"centroid_cosine/{name}")
+            ax.set_title(f"{name}: cos(μ) {value.value:.2f}" if value else f"{name}: {MISSING}")
+            ax.set_xlabel(f"PC 1 ({share[0]:.0f} %)")
+            ax.grid(False)
+            ax.locator_params(nbins=4)
+        row[0].set_ylabel(f"{label}\nPC 2 ({share[1]:.0f} %)")
+    figure.supxlabel("grey: ID images; colour: the named set, on the principal axes of the ID features", fontsize=7)
+    return figure
+
+
+def _histograms(parts: dict[str, Part]) -> Figure:
+    """Per-image Gram volume and cosines as cumulative shares: no bins to choose, tails visible."""
+    keys = {"gram_volume": "Gram volume", "cos_id_adv": "cos(id, adv)", "cos_adv_awp": "cos(adv, AWP)"}
+    figure, axes = figures.new(figures.PAGE, 2.2, 1, len(keys), sharey=True)
+    looks = figures.looks(list(parts))
+    for ax, (key, title) in zip(axes[0], keys.items(), strict=True):
+        for label, part in parts.items():
+            if key in part.arrays:
+                x = np.sort(part.arrays[key])
+                ax.plot(x, np.arange(1, len(x) + 1) / len(x), label=label, **looks[label].stroke())
+        ax.set_xlabel(title)
+    axes[0, 0].set_ylabel("share of images below")
+    axes[0, 0].legend()
+    return figure
+
+
+def _sweeps(parts: dict[str, Part], sets: list[str]) -> Figure:
+    figure, axes = figures.new(figures.PAGE, 2.2, 1, len(sets), sharey=True, sharex=True)
+    looks = figures.looks(list(parts))
+    for ax, name in zip(axes[0], sets, strict=True):
+        for label, part in parts.items():
+            if f"lid_sweep/{name}" in part.arrays:
+                ax.plot(part.arrays["lid_k"], part.arrays[f"lid_sweep/{name}"], label=label, **looks[label].line())
+        ax.set_xscale("log")
+        ks = next(iter(parts.values())).arrays["lid_k"]
+        ax.set_xticks(ks, [str(k) for k in ks])
+        ax.minorticks_off()
+        ax.set_title(name)
+        ax.set_xlabel("neighbours k")
+    axes[0, 0].set_ylabel("LID (MLE)")
+    axes[0, 0].legend()
+    return figure
+
+
+def _page(parts: dict[str, Part], sets: list[str]) -> Any:
+    """Fig. 2a, to be turned by hand: three principal components, one scene a checkpoint."""
+    page, colors = go.Figure(), _colors(sets)
+    width = 1 / len(parts)
+    for i, (label, part) in enumerate(parts.items()):
+        scene = f"scene{i + 1}" if i else "scene"
+        names = part.arrays["class_names"]
+        for name in sets:
+            if f"pca/{name}" not in part.arrays:
+                continue
+            points, labels = part.arrays[f"pca/{name}"][:SHOWN_POINTS], part.arrays[f"pca_label/{name}"][:SHOWN_POINTS]
+            page.add_scatter3d(
+                x=points[:, 0], y=points[:, 1], z=points[:, 2], mode="markers", name=name, legendgroup=name,
+                showlegend=i == 0, scene=scene, marker={"size": 2.5, "color": colors[name]},
+                text=[str(names[y]) if y >= 0 else "class that ID lacks" for y in labels],
+            )  # fmt: skip
+        axes = {f"{axis}axis_title": f"PC {k + 1}" for k, axis in enumerate("xyz")}
+        page.update_layout({scene: {"domain": {"x": [i * width, (i + 1) * width]}, **axes}})
+        page.add_annotation(text=label, x=(i + 0.5) * width, y=1.05, xref="paper", yref="paper", showarrow=False)
+    return page.update_layout(template="plotly_white", legend_title="set", margin={"t": 60})

@@ -1,0 +1,294 @@
+"""Hessian or Gauss-Newton spectrum of a checkpoint: ends, trace, Frobenius norm, density, curvature by matrix."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from grace_geom import figures
+from grace_geom.analysis.options import Common
+from grace_geom.analysis.run import Part, Shown, say
+from grace_geom.analysis.state import interruptible
+from grace_geom.analysis.subject import Subject
+from grace_geom.errors import UserError
+from grace_geom.geometry.lanczos import Krylov, eigenpairs, random_start
+from grace_geom.geometry.operators import CurvatureOperator, gauss_newton, hessian
+from grace_geom.geometry.second_opinion import PyHessian
+from grace_geom.geometry.spectrum import Spectrum, spectrum
+from grace_geom.geometry.trace import Estimate, hutchinson, hutchpp, xtrace
+from grace_geom.objective import Objective
+from grace_geom.progress import Progress
+from grace_geom.results import Measure
+from grace_geom.tables import Cell, Table
+
+
+@dataclass(frozen=True)
+class SpectrumOptions(Common):
+    """What is measured of the curvature.
+
+    Attributes:
+        operator: Hessian, or its Gauss-Newton part (ggn).
+        backend: Ours, or PyHessian's eigenvalues and trace on the same images beside ours, for a second opinion.
+        top: Largest eigenvalues.
+        bottom: Smallest (most negative) eigenvalues.
+        rtol: Relative tolerance of the eigenvalues.
+        max_products: Budget of products for them; what has not converged by then is marked.
+        trace: Estimator of the trace; block traces and the Frobenius norm always come from the Hutchinson probes.
+        probes: Products for trace, block traces and Frobenius norm.
+        density_probes: Start vectors of the density (0: no density).
+        density_steps: Lanczos steps from each.
+        width: Standard deviation of the density's Gaussian kernel; default 1 % of the range of all eigenvalues shown.
+        graph_gib: Memory for graphs that are kept between products, GiB.
+    """
+
+    operator: Literal["hessian", "ggn"] = field(default="hessian", metadata={"group": "curvature"})
+    backend: Literal["ours", "pyhessian"] = "ours"
+    top: int = 5
+    bottom: int = 1
+    rtol: float = 1e-3
+    max_products: int = 200
+    trace: Literal["hutchinson", "hutch++", "xtrace"] = "hutchinson"
+    probes: int = 10
+    density_probes: int = 2
+    density_steps: int = 16
+    width: float | None = None
+    graph_gib: float = 2.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for flag, value, least in (("--top", self.top, 1), ("--bottom", self.bottom, 0), ("--probes", self.probes, 2)):
+            if value < least:
+                raise UserError(f"{flag} must be at least {least}, not {value}")
+        if self.backend == "pyhessian" and self.operator == "ggn":
+            raise UserError("--backend pyhessian knows the Hessian only: drop --operator ggn")
+
+
+def operator_of(objective: Objective, options: SpectrumOptions) -> CurvatureOperator:
+    """The Hessian or Gauss-Newton matrix of an objective at its point."""
+    budget = int(options.graph_gib * 2**30)
+    if options.operator == "ggn":
+        return gauss_newton(
+            objective.outputs, objective.criterion, objective.weights, objective.batches, graph_bytes=budget
+        )
+    return hessian(objective.loss, objective.weights, objective.batches, graph_bytes=budget)
+
+
+def measure(subject: Subject, options: SpectrumOptions, state: Path) -> Part:
+    """All numbers of one checkpoint."""
+    objective = subject.objective()
+    A = operator_of(objective, options)
+    announce(A, options)
+    products = options.probes + options.density_probes * options.density_steps
+    watch = Progress(products + 4 * (options.top + options.bottom))
+    krylov = Krylov(random_start(A.dim, options.seed, A.like))
+
+    def seen(_: Any = None) -> None:
+        watch.step(A.n)
+
+    with interruptible(krylov, state) as keep:
+
+        def stepped(_: Krylov) -> None:
+            seen()
+            keep()
+
+        pairs = eigenpairs(
+            A.matvec, krylov, options.top, options.bottom, options.rtol, options.max_products,
+            after_step=stepped,
+        )  # fmt: skip
+    sizes = {name: w.numel() for name, w in A.weights.items()}
+    probed = hutchinson(_counted(A.matvec, seen), A.like, sizes, options.probes, options.seed + 1, krylov)
+    values: dict[str, Measure] = {"dim": Measure(A.dim, estimator="weights that vary")}
+    values |= _eigenvalues(pairs.values, pairs.residuals, pairs.converged, options)
+    values["trace"] = _measure(_trace(A, options, krylov, probed.trace, seen))
+    values["frobenius"] = _measure(probed.frobenius)
+    values["frobenius/sqrt_d"] = _measure(probed.frobenius, 1 / math.sqrt(A.dim))
+    for name, block in probed.blocks.items():
+        values[f"block_trace/{name}"] = _measure(block)
+        values[f"kappa/{name}"] = _measure(block, 1 / sizes[name])
+    arrays = {
+        "eigenvalues": pairs.values.numpy(), "residuals": pairs.residuals.numpy(),
+        "blocks": np.array(list(sizes)), "block_sizes": np.array(list(sizes.values())),
+    }  # fmt: skip
+    if options.density_probes:
+        found = spectrum(
+            A.matvec, A.like, A.dim, options.density_steps, options.density_probes, options.seed + 2, seen
+        )
+        arrays |= {"density_nodes": found.nodes, "density_weights": found.weights}
+        values["density/mean_eigenvalue"] = _measure(found.moment(1))
+    if options.backend == "pyhessian":
+        values |= _second_opinion(objective, options)
+    watch.close()
+    return Part(values | {"products": Measure(A.products, estimator="matrix-vector products")}, arrays)
+
+
+def announce(A: CurvatureOperator, options: SpectrumOptions) -> None:
+    """Say what the run will take before it takes it."""
+    item = A.like.element_size()
+    vectors = 4 * (options.top + options.bottom) + 8
+    graphs = A.graph_bytes * A.n * A.kept / (A.kept + A.rebuilt)
+    say(
+        f"  {options.operator} of {A.dim:,} weights; memory: about {vectors * A.dim * item / 2**30:.2f} GiB for "
+        f"{vectors} Lanczos vectors, {graphs / 2**30:.2f} GiB for {A.kept} kept graphs "
+        f"({A.rebuilt} batches are rebuilt for each product)"
+    )
+
+
+def show(parts: dict[str, Part], options: SpectrumOptions) -> Shown:
+    """Table 3, the density of all checkpoints, curvature by matrix."""
+    first = next(iter(parts.values()))
+    top = [f"lambda_{i + 1}" for i in range(options.top) if f"lambda_{i + 1}" in first.values]
+    low = [f"lambda_min_{i + 1}" for i in range(options.bottom) if f"lambda_min_{i + 1}" in first.values]
+    names = [*top, *low, "trace", "frobenius", "frobenius/sqrt_d"]
+    names += [n for n in ("pyhessian/lambda_1", "pyhessian/trace") if n in first.values]
+    rows: list[list[Cell | str]] = [[label, *(number(part.values[n]) for n in names)] for label, part in parts.items()]
+    table = Table(
+        ["checkpoint", *(_heading(n) for n in names)], rows,
+        title=f"{options.operator}, {options.params}, {options.loss}, n = {options.n}",
+        notes=["± standard error of an estimate; ~ an eigenvalue that has not converged to --rtol"],
+    )  # fmt: skip
+    return Shown([table], draw(parts, options), page(parts, options) if options.density_probes else None)
+
+
+def number(measure: Measure) -> Cell:
+    """``12.3 ± 0.4``; ``~12.3`` where an eigenvalue has not converged."""
+    text = f"{measure.value:.4g}"
+    if "not converged" in measure.estimator:
+        text = "~" + text
+    short = text
+    if measure.error is not None and math.isfinite(measure.error):
+        text += f" ± {measure.error:.2g}"
+    return Cell(text, short, measure.value)
+
+
+def draw(parts: dict[str, Part], options: SpectrumOptions) -> Figure:
+    """Density above, mean curvature of each matrix below; one line a checkpoint."""
+    look = figures.looks(list(parts))
+    figure, axes = figures.new(figures.PAGE, 2.6, 1, 2 if options.density_probes else 1)
+    if options.density_probes:
+        _draw_density(axes[0, 0], parts, options, look)
+    _draw_blocks(axes[0, -1], parts, look)
+    handles, labels = axes[0, -1].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=min(len(parts), 5))
+    return figure
+
+
+def densities(parts: dict[str, Part], options: SpectrumOptions) -> tuple[np.ndarray, dict[str, np.ndarray], float]:
+    """Common abscissae ``(g,)``, each checkpoint's densities ``(probes, g)`` there, and the kernel's width."""
+    spectra = {
+        label: Spectrum(
+            np.asarray(part.arrays["density_nodes"], float), np.asarray(part.arrays["density_weights"], float),
+            int(part.values["dim"].value), 0,
+        )
+        for label, part in parts.items()
+    }  # fmt: skip
+    used = np.concatenate([s.nodes[s.weights > 0] for s in spectra.values()])
+    width = options.width or 0.01 * (float(used.max() - used.min()) or 1.0)
+    grid = np.linspace(used.min() - 6 * width, used.max() + 6 * width, 1200)
+    return grid, {label: s.density(grid, width) for label, s in spectra.items()}, width
+
+
+def _draw_density(axis: Any, parts: dict[str, Part], options: SpectrumOptions, look: dict[str, figures.Look]) -> None:
+    grid, found, width = densities(parts, options)
+    floor = 1e-2 / int(next(iter(parts.values())).values["dim"].value) / width
+    for label, samples in found.items():
+        mean = samples.mean(axis=0)
+        axis.semilogy(grid, np.maximum(mean, floor / 10), label=label, **look[label].stroke())
+        axis.fill_between(
+            grid, np.maximum(samples.min(axis=0), floor / 10), np.maximum(samples.max(axis=0), floor / 10),
+            color=look[label].color, alpha=0.15, linewidth=0,
+        )  # fmt: skip
+    axis.set_ylim(bottom=floor)
+    axis.set_xlabel(f"eigenvalue of the {'Hessian' if options.operator == 'hessian' else 'Gauss-Newton matrix'}")
+    axis.set_ylabel("density")
+    axis.set_title(f"Gaussian kernel, $\\sigma$ = {width:.3g}; band: spread of {options.density_probes} probes")
+
+
+def _draw_blocks(axis: Any, parts: dict[str, Part], look: dict[str, figures.Look]) -> None:
+    names = [n for n in next(iter(parts.values())).arrays["blocks"].tolist() if _is_matrix(n)]
+    names.sort(key=lambda n: n == "visual.proj")  # the last matrix, which open_clip lists first
+    x = np.arange(len(names))
+    for i, (label, part) in enumerate(parts.items()):
+        kappa = [part.values[f"kappa/{n}"] for n in names]
+        shift = 0.12 * (i - (len(parts) - 1) / 2)
+        axis.errorbar(
+            x + shift, [k.value for k in kappa], [k.error or 0.0 for k in kappa], label=label, elinewidth=0.6,
+            linewidth=0.6, markersize=2.5, **look[label].line(),
+        )  # fmt: skip
+    axis.axhline(0, color="0.5", linewidth=0.5)
+    axis.set_xticks(x, [figures.short_weight(n) for n in names], rotation=90, fontsize=5)
+    axis.set_ylabel(r"$\kappa_l$ = trace / entries")
+    axis.set_title("mean curvature of each matrix")
+    axis.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
+
+
+def page(parts: dict[str, Part], options: SpectrumOptions) -> Any:
+    """The density, interactive."""
+    import plotly.graph_objects as go
+
+    grid, found, width = densities(parts, options)
+    look, figure = figures.looks(list(parts)), go.Figure()
+    for label, samples in found.items():
+        figure.add_scatter(x=grid, y=samples.mean(axis=0), name=label, mode="lines", line={"color": look[label].color})
+    figure.update_yaxes(type="log", title="density", exponentformat="power")
+    figure.update_xaxes(title=f"eigenvalue ({options.operator}, kernel width {width:.3g})")
+    figure.update_layout(template="simple_white", title=f"Spectral density, {options.params}, n = {options.n}")
+    return figure
+
+
+def _is_matrix(name: str) -> bool:
+    return name.endswith(("weight", "proj", ".A", ".B")) and ".ln_" not in name and "bias" not in name
+
+
+def _heading(name: str) -> str:
+    return name.replace("frobenius/sqrt_d", "|H|_F/√d").replace("frobenius", "|H|_F").replace("lambda", "λ")
+
+
+def _eigenvalues(values: Tensor, residuals: Tensor, converged: Tensor, options: SpectrumOptions) -> dict[str, Measure]:
+    found = {}
+    top = min(options.top, len(values))
+    for i, (lam, r, done) in enumerate(zip(values.tolist(), residuals.tolist(), converged.tolist(), strict=True)):
+        name = f"lambda_{i + 1}" if i < top else f"lambda_min_{len(values) - i}"
+        words = f"Lanczos, |Hv - lam v| = {r:.2g}" + ("" if done else ", not converged")
+        found[name] = Measure(lam, None, lam - r, lam + r, 1.0, words)
+    return found
+
+
+def _trace(
+    A: CurvatureOperator, options: SpectrumOptions, krylov: Krylov, probed: Estimate, seen: Callable[[], None]
+) -> Estimate:
+    if options.trace == "xtrace":
+        return xtrace(_counted(A.matvec, seen), A.like, A.dim, options.probes, options.seed + 3, krylov)
+    if options.trace == "hutch++":
+        return hutchpp(_counted(A.matvec, seen), A.like, A.dim, options.probes, options.seed + 3)
+    return probed
+
+
+def _second_opinion(objective: Objective, options: SpectrumOptions) -> dict[str, Measure]:
+    say("  PyHessian's eigenvalues and trace on the same images")
+    peer = PyHessian(objective.outputs, objective.criterion, objective.weights, objective.batches)
+    lams = peer.eigenvalues(options.top, options.seed, options.rtol)
+    words = "PyHessian, power iteration, largest magnitude"
+    found = {f"pyhessian/lambda_{i + 1}": Measure(lam, estimator=words) for i, lam in enumerate(lams)}
+    return found | {"pyhessian/trace": _measure(peer.trace(options.probes, options.seed))}
+
+
+def _measure(estimate: Estimate, scale: float = 1.0) -> Measure:
+    value, error = scale * estimate.value, scale * estimate.error
+    if not math.isfinite(error):
+        return Measure(value, estimator=estimate.estimator)
+    return Measure(value, error, value - 1.96 * error, value + 1.96 * error, 0.95, estimate.estimator)
+
+
+def _counted(matvec: Callable[[Tensor], Tensor], seen: Callable[[], None]) -> Callable[[Tensor], Tensor]:
+    def product(v: torch.Tensor) -> torch.Tensor:
+        Av = matvec(v)
+        seen()
+        return Av
+
+    return product

@@ -1,0 +1,225 @@
+"""Slices of the loss of checkpoints: random and Hessian directions, and the line from the pretrained weights."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from grace_geom import figures
+from grace_geom.analysis.options import Common
+from grace_geom.analysis.run import Part, Shown, say
+from grace_geom.analysis.subject import Subject
+from grace_geom.errors import UserError
+from grace_geom.geometry.lanczos import Krylov, eigenpairs, random_start
+from grace_geom.geometry.landscape import filter_normalised, grid, line
+from grace_geom.geometry.mean_loss import MeanLoss
+from grace_geom.geometry.operators import hessian
+from grace_geom.objective import Objective
+from grace_geom.progress import Progress
+from grace_geom.results import Measure
+from grace_geom.tables import Cell, Table
+from grace_geom.weights import Weights, interpolate, unflatten
+
+SLICES = ("random", "eigen", "contour", "line")
+
+
+@dataclass(frozen=True)
+class LandscapeOptions(Common):
+    """Which slices.
+
+    Attributes:
+        slices: random (1-D), eigen (along the top Hessian eigenvector), contour (2-D, two random directions), line
+            (pretrained weights at 0, checkpoint at 1, and beyond: accuracies on ID, OOD and attacked images).
+        points: Points of a 1-D slice.
+        span: Half-width of random slices, in units of the filters' norms.
+        eigen_span: Half-width along the eigenvector, in Euclidean distance.
+        contour_points: Points a side of the 2-D slice.
+        beyond: Where the line ends; 1 is the checkpoint.
+        line_points: Points of the line.
+    """
+
+    slices: tuple[str, ...] = field(default=("random", "contour", "line"), metadata={"group": "slices"})
+    points: int = 15
+    span: float = 0.5
+    eigen_span: float = 1.0
+    contour_points: int = 7
+    beyond: float = 1.5
+    line_points: int = 7
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in self.slices:
+            if name not in SLICES:
+                raise UserError(f"--slices: {name!r} is not known; valid: {', '.join(SLICES)}")
+        for flag, value in (("--points", self.points), ("--contour-points", self.contour_points),
+                            ("--line-points", self.line_points)):  # fmt: skip
+            if value < 2:
+                raise UserError(f"{flag} must be at least 2, not {value}")
+        if self.params in ("adapter", "text") and "line" in self.slices:
+            raise UserError(f"--slices line: the pretrained weights have no --params {self.params}; leave line out")
+
+
+def measure(subject: Subject, options: LandscapeOptions, state: Path) -> Part:
+    """All slices of one checkpoint."""
+    objective = subject.objective()
+    mean, w = MeanLoss(objective.loss, objective.batches), objective.weights
+    ts = np.linspace(-options.span, options.span, options.points)
+    steps = {"random": len(ts), "eigen": len(ts), "contour": options.contour_points**2, "line": options.line_points}
+    watch = Progress(sum(steps[name] for name in options.slices))
+    say(f"  {', '.join(options.slices)}: {watch.total} points, seed {options.seed}")
+
+    def seen() -> None:
+        watch.step(len(objective))
+
+    arrays: dict[str, np.ndarray] = {
+        "blocks": np.array(list(w)), "block_shapes": np.array([str(tuple(x.shape)) for x in w.values()])
+    }  # fmt: skip
+    values = {"loss": Measure(mean.value(w), estimator="mean over the sample")}
+    d1, d2 = filter_normalised(w, 2 * options.seed), filter_normalised(w, 2 * options.seed + 1)
+    if "random" in options.slices:
+        arrays["random"] = np.stack([ts, line(mean.value, w, d1, ts.tolist(), seen)])
+    if "contour" in options.slices:
+        side = np.linspace(-options.span, options.span, options.contour_points)
+        arrays["contour_axis"] = side
+        arrays["contour"] = grid(mean.value, w, d1, d2, side.tolist(), side.tolist(), seen)
+    if "eigen" in options.slices:
+        v, values["eigen/lambda_1"] = _top_eigenvector(objective, options)
+        ts = np.linspace(-options.eigen_span, options.eigen_span, options.points)
+        arrays["eigen"] = np.stack([ts, line(mean.value, w, v, ts.tolist(), seen)])
+    if "line" in options.slices:
+        found = _line(subject, w, options, seen)
+        arrays |= {f"line/{name}": curve for name, curve in found.items()}
+    watch.close()
+    return Part(values, arrays)
+
+
+def _top_eigenvector(objective: Objective, options: LandscapeOptions) -> tuple[Weights, Measure]:
+    A = hessian(objective.loss, objective.weights, objective.batches)
+    pairs = eigenpairs(A.matvec, Krylov(random_start(A.dim, options.seed, A.like)), top=1, rtol=1e-2)
+    v = pairs.vectors[0]
+    v = v * torch.sign(v[v.abs().argmax()])  # an eigenvector has no sign of its own
+    lam, r = pairs.values[0].item(), pairs.residuals[0].item()
+    return unflatten(v, objective.weights), Measure(lam, None, lam - r, lam + r, 1.0, f"Lanczos, residual {r:.2g}")
+
+
+@torch.no_grad()
+def _accuracy(objective: Objective, weights: Weights) -> float:
+    right = sum((objective.outputs(weights, b).argmax(1) == b.labels).sum().item() for b in objective.batches)
+    return right / len(objective)
+
+
+def _line(subject: Subject, w: Weights, options: LandscapeOptions, seen: Any) -> dict[str, np.ndarray]:
+    """Accuracies at ``(1 - t) w0 + t w``; the attack is made anew at every point."""
+    own = subject.base.weights()
+    before = {name: own[name] for name in w}
+    sets = {"id": subject.objective(attacked=False)}
+    sets |= {f"ood/{name}": subject.objective(spec, "eval", attacked=False) for name, spec in subject.ood().items()}
+    ts = np.linspace(0.0, options.beyond, options.line_points)
+    curves: dict[str, list[float]] = {name: [] for name in [*sets, "adv", "id_loss"]}
+    for t in ts.tolist():
+        at = interpolate(before, w, t)
+        for name, objective in sets.items():
+            curves[name].append(_accuracy(objective, at))
+        clean = Objective(sets["id"].logits, at, sets["id"].batches)
+        attacked = clean.attacked(options.eps, options.alpha, options.attack_steps, options.seed)
+        curves["adv"].append(_accuracy(attacked, at))
+        curves["id_loss"].append(MeanLoss(clean.loss, clean.batches).value(at))
+        seen()
+    oods = [curves[name] for name in curves if name.startswith("ood/")]
+    if oods:
+        curves["ood"] = np.mean(oods, axis=0).tolist()
+    return {"t": ts} | {name: np.array(curve) for name, curve in curves.items()}
+
+
+def show(parts: dict[str, Part], options: LandscapeOptions) -> Shown:
+    """The width of the basin and the best point of the line in a table; all slices in the figures."""
+    comparable(parts)
+    rows: list[list[Cell | str]] = []
+    for label, part in parts.items():
+        row: list[Cell | str] = [label, f"{part.values['loss'].value:.4g}"]
+        if "random" in options.slices:
+            row.append(f"{np.asarray(part.arrays['random'])[1].max():.4g}")
+        if "line" in options.slices:
+            t, at_checkpoint = part.arrays["line/t"], [part.arrays[f"line/{name}"] for name in _kinds(part)]
+            row += [f"{100 * np.interp(1.0, t, accuracy):.1f}" for accuracy in at_checkpoint]
+        rows.append(row)
+    heads = ["checkpoint", "loss"] + [f"highest within {options.span:g}"] * ("random" in options.slices)
+    first = next(iter(parts.values()))
+    heads += [f"{name} at t = 1, %" for name in _kinds(first)] if "line" in options.slices else []
+    title = f"Loss landscape, {options.params}, {options.loss}, n = {options.n}, directions of seed {options.seed}"
+    more = {"contour": contours(parts)} if "contour" in options.slices else {}
+    return Shown([Table(heads, rows, title=title)], curves(parts, options), more=more)
+
+
+def comparable(parts: dict[str, Part]) -> None:
+    """Refuse checkpoints whose weights differ in name or shape.
+
+    Raises:
+        UserError: The same seed would mean other directions for them.
+    """
+    labels = list(parts)
+    for label in labels[1:]:
+        for name in ("blocks", "block_shapes"):
+            if parts[label].arrays[name].tolist() != parts[labels[0]].arrays[name].tolist():
+                raise UserError(
+                    f"{label} and {labels[0]} have other weights or shapes: the same seed gives other directions, and "
+                    "their slices cannot be compared; analyse them one by one"
+                )
+
+
+def curves(parts: dict[str, Part], options: LandscapeOptions) -> Figure:
+    """1-D slices side by side, one line a checkpoint; along the line to it, ID, OOD and adversarial accuracy."""
+    look = figures.looks(list(parts))
+    panels: list[tuple[str, str, str, str]] = []
+    if "random" in options.slices:
+        panels.append(("random", "filter-normalised distance", "loss", "random direction"))
+    if "eigen" in options.slices:
+        panels.append(("eigen", "distance", "loss", "top Hessian eigenvector"))
+    if "line" in options.slices:
+        names = {"id": "ID accuracy, %", "ood": "OOD accuracy, %", "adv": "adversarial accuracy, %"}
+        for kind in _kinds(next(iter(parts.values()))):
+            panels.append((f"line/{kind}", "0: pretrained, 1: tuned", names[kind], ""))
+    count = max(len(panels), 1)
+    figure, axes = figures.new(figures.PAGE if count > 1 else figures.COLUMN, 2.1, 1, count)
+    for axis, (key, xlabel, ylabel, title) in zip(axes[0], panels, strict=False):
+        for label, part in parts.items():
+            x, y = _xy(part, key)
+            axis.plot(x, y, label=label, markevery=max(len(x) // 7, 1), **look[label].line())
+        if key.startswith("line/"):
+            axis.axvline(1.0, color="0.6", linewidth=0.6)
+        axis.set(xlabel=xlabel, ylabel=ylabel, title=title)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    if handles:
+        figure.legend(handles, labels, loc="outside upper center", ncols=min(len(parts), 6))
+    return figure
+
+
+def contours(parts: dict[str, Part]) -> Figure:
+    """2-D slices with the same levels for every checkpoint."""
+    values = np.concatenate([np.asarray(part.arrays["contour"]).ravel() for part in parts.values()])
+    levels = MaxNLocator(14).tick_values(values.min(), np.quantile(values, 0.98))
+    figure, axes = figures.new(min(2.3 * len(parts) + 0.6, figures.PAGE), 2.4, 1, len(parts), sharex=True, sharey=True)
+    for axis, (label, part) in zip(axes[0], parts.items(), strict=True):
+        side = np.asarray(part.arrays["contour_axis"])
+        drawn = axis.contourf(side, side, part.arrays["contour"], levels=levels, cmap="viridis", extend="max")
+        axis.contour(side, side, part.arrays["contour"], levels=levels, colors="white", linewidths=0.3)
+        axis.plot(0, 0, marker="+", color="white")
+        axis.set(title=label, xlabel="first direction", aspect="equal")
+    axes[0, 0].set_ylabel("second direction")
+    figure.colorbar(drawn, ax=axes.ravel().tolist(), label="loss", format="%.2g")
+    return figure
+
+
+def _kinds(part: Part) -> list[str]:
+    return [name for name in ("id", "ood", "adv") if f"line/{name}" in part.arrays]
+
+
+def _xy(part: Part, key: str) -> tuple[np.ndarray, np.ndarray]:
+    if key.startswith("line/"):
+        return np.asarray(part.arrays["line/t"]), 100 * np.asarray(part.arrays[key])
+    x, y = np.asarray(part.arrays[key])
+    return x, y

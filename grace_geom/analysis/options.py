@@ -1,0 +1,69 @@
+"""The options that every analysis has."""
+
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from grace_geom.errors import UserError
+from grace_geom.plain import plain
+
+
+@dataclass(frozen=True)
+class Common:
+    """What is analysed, and on which images.
+
+    Attributes:
+        checkpoints: Checkpoints or run directories; several go into one figure.
+        data: ID data set; default the one that each checkpoint was trained on.
+        ood: Out-of-distribution sets, NAME=SPEC; default those known of the data set.
+        n: Images, a seeded subset of the test split.
+        batch: Images at a time. Results do not depend on it.
+        params: Weights that vary: visual, text, head, adapter, or a regular expression; the same for every checkpoint.
+        loss: Cross-entropy on clean images (ce), or on PGD images found at the checkpoint (adv-ce).
+        eps: Radius of PGD in pixels of [0, 1].
+        alpha: Its step size.
+        attack_steps: Its steps.
+        seed: Of the subset, of the attack and of every probe.
+        device: auto, cpu, cuda, cuda:1, mps.
+        dtype: Precision.
+        out: Folder of the results; default analyses/ in the run directory, or beside it for several checkpoints.
+        fresh: Compute again what is there already.
+        data_root: Folder of the torchvision and ImageNet sets; relative files are looked for here too.
+        model: open_clip name of a foreign checkpoint.
+        pretrained: Weights or tag of what a foreign checkpoint lacks.
+        classes: JSON file with the class names of a foreign checkpoint's head.
+    """
+
+    checkpoints: tuple[Path, ...] = field(metadata={"group": "analysis"})
+    data: str | None = None
+    ood: dict[str, str] = field(default_factory=dict)
+    n: int = 512
+    batch: int = 64
+    params: str = "visual"
+    loss: Literal["ce", "adv-ce"] = "ce"
+    eps: float = 4 / 255
+    alpha: float = 1 / 255
+    attack_steps: int = 10
+    seed: int = 0
+    device: str = "auto"
+    dtype: Literal["float32", "float64"] = "float32"
+    out: Path | None = None
+    fresh: bool = False
+    data_root: Path | None = None
+    model: str | None = field(default=None, metadata={"group": "foreign checkpoints"})
+    pretrained: str | None = None
+    classes: Path | None = None
+
+    def __post_init__(self) -> None:
+        for flag, value in (("--n", self.n), ("--batch", self.batch)):
+            if value < 1:
+                raise UserError(f"{flag} must be at least 1, not {value}")
+        if self.classes is not None and self.model is None:
+            raise UserError("--classes is for foreign checkpoints: add --model NAME")
+
+    def settings(self) -> dict[str, Any]:
+        """Everything that a result depends on beside the checkpoint, as plain types."""
+        return {f.name: plain(getattr(self, f.name)) for f in fields(self) if f.name not in NOT_THE_RESULT}
+
+
+NOT_THE_RESULT = {"checkpoints", "out", "fresh", "device", "data_root"}

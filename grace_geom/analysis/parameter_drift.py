@@ -1,0 +1,158 @@
+"""Distance of checkpoints from the pretrained weights, its rank, and whether it goes with zero-shot loss."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from grace_geom import figures
+from grace_geom.analysis.hessian_spectrum import number
+from grace_geom.analysis.options import Common
+from grace_geom.analysis.run import Part, Shown
+from grace_geom.analysis.subject import Subject
+from grace_geom.data import suites
+from grace_geom.evaluation import evaluate_set
+from grace_geom.geometry.drift import correlation, matrix_drift, relative_drift
+from grace_geom.models import ClipClassifier
+from grace_geom.objective import GROUPS
+from grace_geom.results import Measure
+from grace_geom.tables import Cell, Table, percent
+from grace_geom.weights import select
+
+KEPT = 64  # singular values that are stored of each matrix
+
+
+@dataclass(frozen=True)
+class DriftOptions(Common):
+    """What is measured of the drift.
+
+    Attributes:
+        zeroshot: Sets of the zero-shot loss, NAME=SPEC; default those known of the data set.
+    """
+
+    zeroshot: dict[str, str] = field(default_factory=dict, metadata={"group": "drift"})
+
+
+def measure(subject: Subject, options: DriftOptions, state: Path) -> Part:
+    """Drift by matrix and in all; zero-shot accuracy of the pretrained model minus the checkpoint's."""
+    now = select(subject.model.weights(), GROUPS.get(options.params, options.params))
+    before = {name: subject.base.weights()[name] for name in now}
+    values = {"drift": Measure(relative_drift(now, before), estimator="|theta - theta0| / |theta0|, exact")}
+    arrays: dict[str, np.ndarray] = {"blocks": np.array(list(now))}
+    spectra = np.zeros((len(now), KEPT))
+    for i, (name, w) in enumerate(now.items()):
+        moved = matrix_drift(w, before[name])
+        values[f"relative/{name}"] = Measure(moved.relative)
+        values[f"norm/{name}"] = Measure(moved.norm)
+        if w.ndim > 1:
+            values[f"effective_rank/{name}"] = Measure(moved.effective_rank)
+            values[f"stable_rank/{name}"] = Measure(moved.stable_rank)
+            kept = moved.singular_values[:KEPT].numpy()
+            spectra[i, : len(kept)] = kept
+    ranks = [m.value for key, m in values.items() if key.startswith("effective_rank/")]
+    if ranks:
+        values["mean_effective_rank"] = Measure(float(np.mean(ranks)), estimator="over matrices")
+    return Part(values | _zero_shot(subject, options), arrays | {"singular_values": spectra})
+
+
+def _zero_shot(subject: Subject, options: DriftOptions) -> dict[str, Measure]:
+    """Mean over the sets of the loss of accuracy; its error is that of paired answers, taken as independent."""
+    sets = options.zeroshot or suites(subject.data)["zeroshot"]
+    losses, errors, values = [], [], {}
+    for name, spec in sets.items():
+        images = subject.images(spec, "eval")
+        old, new = (_accuracy(m, images, name, options) for m in (subject.base, subject.model))
+        error = float(np.sqrt((old * (1 - old) + new * (1 - new)) / len(images)))
+        values[f"zero_shot_loss/{name}"] = Measure(old - new, error, estimator=f"n = {len(images)}, unpaired error")
+        losses.append(old - new)
+        errors.append(error)
+    if losses:
+        error = float(np.sqrt(np.sum(np.square(errors)))) / len(errors)
+        values["zero_shot_loss"] = Measure(float(np.mean(losses)), error, estimator=f"mean of {len(losses)} sets")
+    return values
+
+
+def _accuracy(model: ClipClassifier, images: Any, name: str, options: DriftOptions) -> float:
+    found = evaluate_set(model.float(), images, "zeroshot", name, batch_size=options.batch, seed=options.seed)
+    return found.accuracy
+
+
+def show(parts: dict[str, Part], options: DriftOptions) -> Shown:
+    """One row a checkpoint; the correlation below, from four checkpoints on."""
+    rows: list[list[Cell | str]] = []
+    for label, part in parts.items():
+        loss, rank = part.values.get("zero_shot_loss"), part.values.get("mean_effective_rank")
+        cells: list[Cell | str] = [label, number(part.values["drift"]), number(rank) if rank else "-"]
+        if loss is None:
+            cells.append("-")
+        else:
+            error = loss.error or 0.0
+            cells.append(percent(loss.value, loss.value - 1.96 * error, loss.value + 1.96 * error))
+        rows.append(cells)
+    pairs = [(p.values["drift"].value, p.values["zero_shot_loss"].value) for p in parts.values()
+             if "zero_shot_loss" in p.values]  # fmt: skip
+    found = correlation([x for x, _ in pairs], [y for _, y in pairs])
+    joint, notes = {}, [f"{options.params}; zero-shot loss: accuracy points below the pretrained model"]
+    if np.isfinite(found.r):
+        words = f"Pearson, {found.n} checkpoints, p = {found.p:.2g}"
+        low, high = (None, None) if np.isnan(found.low) else (found.low, found.high)
+        joint["correlation_drift_zero_shot_loss"] = Measure(found.r, None, low, high, 0.95, words)
+        interval = "" if low is None else f" [{found.low:.2f}, {found.high:.2f}]"
+        notes.append(f"correlation of drift with zero-shot loss: r = {found.r:.2f}{interval}, n = {found.n}")
+    else:
+        notes.append("a correlation needs at least 3 checkpoints that differ")
+    table = Table(
+        ["checkpoint", "drift", "mean effective rank", "zero-shot loss, points"], rows, title="Parameter drift",
+        notes=notes,
+    )  # fmt: skip
+    return Shown([table], draw(parts), page(parts), joint=joint)
+
+
+def draw(parts: dict[str, Part]) -> Figure:
+    """Relative drift of each matrix; singular values of the change that moved most; drift against zero-shot loss."""
+    look = figures.looks(list(parts))
+    scatter = sum("zero_shot_loss" in p.values for p in parts.values()) > 1
+    figure, axes = figures.new(figures.PAGE, 2.6, 1, 3 if scatter else 2)
+    names = [key.partition("/")[2] for key in next(iter(parts.values())).values if key.startswith("effective_rank/")]
+    names.sort(key=lambda n: n == "visual.proj")
+    for label, part in parts.items():
+        relative = [part.values[f"relative/{n}"].value for n in names]
+        axes[0, 0].plot(range(len(names)), relative, label=label, **look[label].line())
+        all_names = part.arrays["blocks"].tolist()
+        most = max(names, key=lambda n: part.values[f"norm/{n}"].value)
+        s = np.asarray(part.arrays["singular_values"])[all_names.index(most)]
+        if (s > 0).any():
+            s = s[s > 1e-7 * s[0]]
+            axes[0, 1].semilogy(range(1, len(s) + 1), s / s[0], label=label, **look[label].stroke())
+        if scatter:
+            loss = part.values["zero_shot_loss"]
+            axes[0, 2].errorbar(
+                part.values["drift"].value, 100 * loss.value, 196 * (loss.error or 0.0), color=look[label].color,
+                marker=look[label].marker, elinewidth=0.6,
+            )  # fmt: skip
+    axes[0, 0].set_xticks(range(len(names)), [figures.short_weight(n) for n in names], rotation=90, fontsize=5)
+    axes[0, 0].set_ylabel(r"$\|W - W_0\|_F / \|W_0\|_F$")
+    axes[0, 1].set(xlabel="index", ylabel=r"$\sigma_i / \sigma_1$ of $W - W_0$", title="matrix that moved most")
+    if scatter:
+        axes[0, 2].set(xlabel="relative drift, all weights", ylabel="zero-shot loss, points")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=min(len(parts), 6))
+    return figure
+
+
+def page(parts: dict[str, Part]) -> Any:
+    """Relative drift of every weight, interactive."""
+    import plotly.graph_objects as go
+
+    look, figure = figures.looks(list(parts)), go.Figure()
+    for label, part in parts.items():
+        names = part.arrays["blocks"].tolist()
+        y = [part.values[f"relative/{n}"].value for n in names]
+        figure.add_scatter(
+            x=[figures.short_weight(n) for n in names], y=y, name=label, mode="lines+markers",
+            line={"color": look[label].color},
+        )  # fmt: skip
+    figure.update_layout(template="simple_white", title="Relative drift of each weight", yaxis_title="|W - W0| / |W0|")
+    return figure

@@ -1,0 +1,196 @@
+"""Several analyses in one HTML file that needs nothing beside itself: tables, figures, captions, commands."""
+
+import base64
+import contextlib
+import html
+import io
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from grace_geom.analysis.run import folder_of, say
+from grace_geom.analysis.subject import file_of, labels_of
+from grace_geom.errors import UserError, nearest
+from grace_geom.files import write_text
+from grace_geom.results import RecordError, Result
+
+CSS = """
+:root { color-scheme: light }
+body { font: 15px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; max-width: 60rem }
+body { margin: 2rem auto; padding: 0 1rem }
+h1 { font-size: 1.6rem } h2 { font-size: 1.2rem; margin-top: 3rem; border-top: 1px solid #ddd; padding-top: 1rem }
+pre { font: 12px/1.4 ui-monospace, monospace; overflow-x: auto; background: #f7f7f7; padding: .8rem }
+figure { margin: 1rem 0 } img { max-width: 100%; height: auto } figcaption, .note { color: #555; font-size: 13px }
+.failed { border-left: 4px solid #b00020; padding-left: .8rem } nav a { margin-right: 1rem }
+"""
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """What goes into the report. Every other option of an analysis keeps that analysis' default.
+
+    Attributes:
+        checkpoints: Checkpoints or run directories.
+        analyses: Which analyses, in this order; default all that are here.
+        data: ID data set; default the one that each checkpoint was trained on.
+        ood: Out-of-distribution sets, NAME=SPEC; default those known of the data set.
+        n: Images; default each analysis' own number.
+        seed: Of subsets, attacks and probes.
+        device: auto, cpu, cuda, cuda:1, mps.
+        data_root: Folder of the torchvision and ImageNet sets.
+        out: Folder of the results; default analyses/ in the run directory, or beside it for several checkpoints.
+        title: Heading of the report.
+    """
+
+    checkpoints: tuple[Path, ...] = field(metadata={"group": "report"})
+    analyses: tuple[str, ...] = ()
+    data: str | None = None
+    ood: dict[str, str] = field(default_factory=dict)
+    n: int | None = None
+    seed: int = 0
+    device: str = "auto"
+    data_root: Path | None = None
+    out: Path | None = None
+    title: str = "The geometry of these checkpoints"
+
+    def arguments(self, out: Path) -> list[str]:
+        """The command line of one analysis."""
+        argv = [*map(str, self.checkpoints), "--seed", str(self.seed), "--device", self.device, "--out", str(out)]
+        for flag, value in (("--data", self.data), ("--n", self.n), ("--data-root", self.data_root)):
+            argv += [flag, str(value)] if value is not None else []
+        for name, spec in self.ood.items():
+            argv += ["--ood", f"{name}={spec}"]
+        return argv
+
+
+@dataclass(frozen=True)
+class Section:
+    """One analysis as the report shows it.
+
+    Attributes:
+        name: The analysis.
+        purpose: What it measures, one line.
+        command: What makes it again.
+        text: The tables that it printed.
+        figures: PNG files.
+        result: What it saved, or ``None`` where it failed.
+        failure: Why it failed; the report says so in its place.
+    """
+
+    name: str
+    purpose: str
+    command: str
+    text: str
+    figures: tuple[Path, ...] = ()
+    result: Result | None = None
+    failure: str = ""
+
+
+def report(options: ReportOptions, mains: dict[str, Callable[[Sequence[str]], object]]) -> Path:
+    """Run the chosen analyses and write ``report.html`` into their folder.
+
+    What an analysis measured before, on the same checkpoints with the same settings, it takes from its cache. One
+    that fails is named in the report with its message, and the others go on.
+
+    Args:
+        options: What to run on.
+        mains: Every analysis by name; each takes a command line.
+
+    Raises:
+        UserError: For an analysis that is not here, or a checkpoint that is not there.
+    """
+    chosen = options.analyses or tuple(mains)
+    for name in chosen:
+        if name not in mains:
+            raise UserError(f"--analyses: {name!r} is not known; {nearest(name, mains)}")
+    files = [file_of(path) for path in options.checkpoints]
+    out = folder_of(options.out, files)
+    sections = []
+    for i, name in enumerate(chosen, start=1):
+        say(f"[{i}/{len(chosen)}] {name}")
+        sections.append(run_section(name, mains[name], options.arguments(out), out))
+    path = out / "report.html"
+    write_text(path, page(options.title, labels_of(files), sections))
+    done = sum(not section.failure for section in sections)
+    print(f"{done} of {len(sections)} analyses are in {path}")
+    return path
+
+
+def run_section(name: str, main: Callable[[Sequence[str]], object], argv: list[str], out: Path) -> Section:
+    """Run one analysis and gather what it printed and wrote."""
+    printed, errors = io.StringIO(), io.StringIO()
+    failure = ""
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(errors):
+        try:
+            main(argv)
+        except SystemExit as stop:
+            if stop.code == 130:  # the user stopped the analysis, and means the report
+                raise KeyboardInterrupt from None
+            failure = _last_line(errors.getvalue()) if stop.code else ""
+        except Exception as error:  # one analysis at fault must not take the others' results with it
+            failure = f"{type(error).__name__}: {error}"
+    result = None
+    if not failure:
+        try:
+            result = Result.load(out / f"{name}.json", arrays=False)
+        except RecordError as error:
+            failure = str(error)
+    command = shlex.join(["python", f"analyses/{name}.py", *argv])
+    pictures = (*out.glob(f"{name}.png"), *sorted(out.glob(f"{name}-*.png"))) if not failure else ()
+    purpose = (main.__doc__ or "").strip().split("\n")[0]
+    text = "\n".join(line for line in printed.getvalue().splitlines() if not line.startswith("written in "))
+    return Section(name, purpose, command, text.strip(), pictures, result, failure)
+
+
+def page(title: str, labels: Sequence[str], sections: Sequence[Section]) -> str:
+    """The whole report; pictures lie in it, nothing is fetched."""
+    links = " ".join(f'<a href="#{s.name}">{s.name}</a>' for s in sections)
+    body = "\n".join(_section(s) for s in sections)
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
+        f"<style>{CSS}</style></head><body>\n<h1>{html.escape(title)}</h1>\n"
+        f"<p>Checkpoints: {html.escape(', '.join(labels))}</p>\n<nav>{links}</nav>\n{body}\n</body></html>\n"
+    )
+
+
+def _section(section: Section) -> str:
+    head = f'<section id="{section.name}"><h2>{section.name.replace("_", " ")}</h2>\n'
+    head += f"<p>{html.escape(section.purpose)}</p>\n<pre>{html.escape(section.command)}</pre>\n"
+    if section.failure:
+        return head + f'<p class="failed">This analysis failed: {html.escape(section.failure)}</p></section>'
+    caption = html.escape(caption_of(section.result)) if section.result else ""
+    pictures = "\n".join(
+        f'<figure><img alt="{html.escape(file.stem)}" src="data:image/png;base64,{_base64(file)}">'
+        f"<figcaption>{html.escape(file.stem)}. {caption}</figcaption></figure>"
+        for file in section.figures
+    )
+    return head + f"<pre>{html.escape(section.text)}</pre>\n{pictures}\n{_estimators(section.result)}</section>"
+
+
+def caption_of(result: Result) -> str:
+    """Sample, seed, precision, intervals, time and versions of a result, in one sentence."""
+    s, levels = result.settings, {m.level for m in result.values.values() if m.low is not None}
+    known = [f"{key} = {s[key]}" for key in ("n", "seed", "dtype", "params", "loss") if s.get(key) is not None]
+    data = f"data {s['data']}" if s.get("data") else "data: each checkpoint's own"
+    intervals = [f"{100 * level:.0f} % intervals" for level in sorted(levels)]
+    versions = f"grace_geom {result.versions.get('grace_geom')}"
+    return ", ".join([data, *known, *intervals, f"{result.seconds:.0f} s", versions]) + "."
+
+
+def _estimators(result: Result | None) -> str:
+    if result is None:
+        return ""
+    texts = list(dict.fromkeys(m.estimator for m in result.values.values() if m.estimator))
+    items = "".join(f"<li>{html.escape(text)}</li>" for text in texts)
+    summary = f"{len(result.values)} numbers; their estimators"
+    return f'<details class="note"><summary>{summary}</summary><ul>{items}</ul></details>'
+
+
+def _base64(file: Path) -> str:
+    return base64.b64encode(file.read_bytes()).decode("ascii")
+
+
+def _last_line(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.strip()]
+    return lines[-1].removeprefix("error: ") if lines else "it stopped without a message"

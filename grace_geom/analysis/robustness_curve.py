@@ -1,0 +1,296 @@
+"""Accuracy against the radius of an attack, margins, transfer between checkpoints, and whether gradients are masked."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from grace_geom import figures
+from grace_geom.analysis.options import Common
+from grace_geom.analysis.run import Part, Shown
+from grace_geom.analysis.subject import Subject, file_of, labels_of, open_subject
+from grace_geom.attacks import AttackSpec
+from grace_geom.attacks import run as run_attack
+from grace_geom.attacks.losses import margin
+from grace_geom.batch import Batch
+from grace_geom.errors import UserError
+from grace_geom.files import sha256
+from grace_geom.results import Measure
+from grace_geom.statistics import wilson
+from grace_geom.tables import Table, percent
+
+EXAMPLES = 4
+MAGNIFIED = 16
+"""Perturbations are shown times this, around middle grey: 4/255 would be invisible."""
+
+
+@dataclass(frozen=True)
+class CurveOptions(Common):
+    """Options of ``robustness_curve.py``.
+
+    Attributes:
+        n: Images, a seeded subset of the test split.
+        radii: Radii of the curve in pixels of [0, 1].
+        attacks: Attacks of the curve: pgd, apgd-ce, apgd-t, apgd (both).
+        steps: Steps of every attack of the curve.
+        targets: Wrong classes that apgd-t aims at, the likeliest first.
+        queries: Budget of the black-box Square attack.
+        checks: Look for masked gradients at --eps (twice the steps, more starts, no random start, Square).
+    """
+
+    n: int = 128
+    batch: int = 128
+    radii: tuple[float, ...] = field(
+        default=(0.5 / 255, 1 / 255, 2 / 255, 4 / 255, 8 / 255), metadata={"group": "robustness"}
+    )
+    attacks: tuple[str, ...] = ("pgd", "apgd-ce", "apgd-t")
+    steps: int = 20
+    targets: int = 3
+    queries: int = 500
+    checks: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.radii or any(not 0 < eps < 0.5 for eps in self.radii):
+            raise UserError("--radii must be numbers between 0 and 0.5, such as 1/255,2/255,4/255")
+        for name in self.attacks:
+            AttackSpec(name)
+
+    def settings(self) -> dict[str, object]:
+        """With the content of all checkpoints: the transfer matrix depends on every one of them."""
+        return super().settings() | {"together": [sha256(file_of(path)) for path in self.checkpoints]}
+
+
+def measure_curve(subject: Subject, options: CurveOptions, state: Path) -> Part:
+    """Everything about one checkpoint, and how the attacks found at it do on the others."""
+    image_set = subject.images()
+    logits, weights = subject.logits(image_set), subject.model.weights()
+    attack = _Attacks(lambda x: logits(x, weights), subject.batches(image_set), image_set.index, options)
+    clean = attack.clean()
+    values = {"clean": _share(clean.correct, "top-1")}
+    for name in options.attacks:
+        standing = clean.correct
+        for eps in sorted(options.radii):  # what fooled the model in a smaller ball lies in the larger one too
+            standing = attack.stands(AttackSpec(name, eps, steps=options.steps, targets=options.targets), standing)
+            aims = f", {options.targets} targets" if name in ("apgd-t", "apgd") else ""
+            how = f"{name}, {options.steps} steps{aims}, linf, radii in turn"
+            values[f"{name}/{_grey(eps)}"] = _share(standing, how)
+    arrays = {"margin": clean.margin.numpy(), "radii": np.array(options.radii)}
+    x_adv = attack.images(AttackSpec("pgd", options.eps, steps=options.steps, alpha=options.alpha))
+    for label, right in _transferred(x_adv, options, image_set.labels).items():
+        values[f"transfer/{label}"] = _share(right, f"PGD images found at this checkpoint, {_grey(options.eps)}")
+    if options.checks:
+        values |= _checks(attack, options)
+    names = np.array(image_set.class_names, dtype=np.str_)
+    return Part(values, arrays | _examples(attack, x_adv, clean.correct, names))
+
+
+@dataclass(frozen=True)
+class _Clean:
+    correct: Tensor
+    margin: Tensor
+
+
+class _Attacks:
+    """Attacks on one model and one sample."""
+
+    def __init__(self, logits, batches: Sequence[Batch], index: np.ndarray, options: CurveOptions) -> None:  # type: ignore[no-untyped-def]
+        self.logits, self.batches, self.index, self.options = logits, batches, index, options
+
+    @torch.no_grad()
+    def clean(self) -> _Clean:
+        """Right answers, and by how much the right logit leads."""
+        gaps = torch.cat([-margin(self.logits(b.images), b.labels) for b in self.batches]).cpu()
+        return _Clean(gaps > 0, gaps)
+
+    def stands(self, spec: AttackSpec, among: Tensor | None = None) -> Tensor:
+        """``(N,)`` right without and under the attack; images that are not ``among`` these fell already."""
+        robust = torch.zeros(len(self.index), dtype=torch.bool)
+        for batch in self.batches:
+            rows = batch.index.cpu() if among is None else batch.index.cpu()[among[batch.index.cpu()]]
+            if len(rows):
+                here = (rows - int(batch.index[0])).to(batch.images.device)
+                part = Batch(batch.images[here], batch.labels[here], batch.index[here])
+                robust[rows] = self._run(part, spec, keep=False).robust.cpu()
+        return robust
+
+    def images(self, spec: AttackSpec) -> list[Tensor]:
+        """Attacked images, batch by batch; images that are wrong already stay as they are."""
+        return [found.x_adv for b in self.batches if (found := self._run(b, spec, keep=True)).x_adv is not None]
+
+    def _run(self, batch: Batch, spec: AttackSpec, keep: bool):  # type: ignore[no-untyped-def]
+        ids = self.index[batch.index.cpu().numpy()].tolist()
+        return run_attack(spec, self.logits, batch.images, batch.labels, self.options.seed, ids, keep_x_adv=keep)
+
+
+def _checks(attack: _Attacks, options: CurveOptions) -> dict[str, Measure]:
+    """The same radius under attacks that can only be stronger, or need no gradient at all (Carlini et al. 2019)."""
+    eps, steps = options.eps, options.steps
+    specs = {
+        "pgd": AttackSpec("pgd", eps, steps=steps),
+        "pgd, 2x steps": AttackSpec("pgd", eps, steps=2 * steps),
+        "pgd, 3 starts": AttackSpec("pgd", eps, steps=steps, restarts=3),
+        "apgd": AttackSpec("apgd", eps, steps=steps, targets=options.targets),
+        "square (black box)": AttackSpec("square", eps, queries=options.queries),
+        "pgd, eps = 64/255": AttackSpec("pgd", 64 / 255, steps=steps),
+    }
+    return {f"check/{name}": _share(attack.stands(spec), name) for name, spec in specs.items()}
+
+
+def masked(values: dict[str, Measure]) -> list[str]:
+    """Sentences that say where gradients look masked; empty where nothing does.
+
+    Square must not be stronger than white-box APGD beyond the interval of the shares, and an unbounded attack must
+    reach every image.
+    """
+    found = []
+    black, white = values.get("check/square (black box)"), values.get("check/apgd")
+    if black and white and white.low is not None and black.high is not None and black.high < white.low:
+        found.append(f"Square leaves {100 * black.value:.1f} %, white-box APGD {100 * white.value:.1f} %")
+    far = values.get("check/pgd, eps = 64/255")
+    if far and far.low is not None and far.low > 0.01:
+        found.append(f"{100 * far.value:.1f} % stand even at eps = 64/255")
+    more, once = values.get("check/pgd, 2x steps"), values.get("check/pgd")
+    if more and once and once.low is not None and more.value < once.low:
+        found.append("PGD has not converged: twice the steps find clearly more")
+    return found
+
+
+def _transferred(x_adv: list[Tensor], options: CurveOptions, labels: np.ndarray) -> dict[str, Tensor]:
+    """Right answers of every checkpoint on the same attacked images."""
+    files = [file_of(path) for path in options.checkpoints]
+    found = {}
+    y = torch.from_numpy(labels)
+    for file, label in zip(files, labels_of(files), strict=True):
+        other = open_subject(file, label, options)
+        logits, weights = other.logits(other.images()), other.model.weights()
+        with torch.no_grad():
+            answers = torch.cat([logits(x, weights).argmax(dim=1).cpu() for x in x_adv])
+        found[label] = answers == y
+    return found
+
+
+def _examples(attack: _Attacks, x_adv: list[Tensor], correct: Tensor, names: np.ndarray) -> dict[str, np.ndarray]:
+    """The first images that the attack turned, with both predictions."""
+    x, adv = torch.cat([b.images for b in attack.batches]), torch.cat(x_adv)
+    with torch.no_grad():
+        after = torch.cat([attack.logits(part).argmax(dim=1) for part in adv.split(attack.options.batch)]).cpu()
+        before = torch.cat([attack.logits(b.images).argmax(dim=1) for b in attack.batches]).cpu()
+    rows = (correct & (after != before)).nonzero()[:EXAMPLES, 0]
+    pixels = [(255 * side[rows.to(side.device)]).round().byte().permute(0, 2, 3, 1).cpu().numpy() for side in (x, adv)]
+    delta = (adv - x)[rows.to(x.device)].permute(0, 2, 3, 1).float().cpu().numpy()
+    return {
+        "example_clean": pixels[0], "example_adv": pixels[1], "example_delta": delta.astype(np.float32),
+        "example_before": names[before[rows].numpy()], "example_after": names[after[rows].numpy()],
+    }  # fmt: skip
+
+
+def show_curve(parts: dict[str, Part], options: CurveOptions) -> Shown:
+    """Accuracy by radius, margins, transfer, checks, examples."""
+    notes = [f"n = {options.n}, seed {options.seed}, linf, {options.steps} steps; Wilson 95 % intervals; % right"]
+    tables = [_curve_table(parts, options, notes), _transfer_table(parts, options)]
+    if options.checks:
+        tables.append(_check_table(parts, options))
+    more = {"margins": _margins(parts), "examples": _panels(parts)}
+    return Shown(tables, _curves(parts, options), more=more)
+
+
+def _curve_table(parts: dict[str, Part], options: CurveOptions, notes: list[str]) -> Table:
+    rows = [
+        [label, name, *(_percent(m) for m in _row(part, name, options))]
+        for label, part in parts.items()
+        for name in options.attacks
+    ]
+    heads = ["checkpoint", "attack", "clean", *(_grey(eps) for eps in options.radii)]
+    return Table(heads, rows, 2, "Accuracy against the radius", notes)
+
+
+def _row(part: Part, name: str, options: CurveOptions) -> list[Measure]:
+    """The clean share, then one for each radius."""
+    return [part.values[key] for key in ("clean", *(f"{name}/{_grey(eps)}" for eps in options.radii))]
+
+
+def _transfer_table(parts: dict[str, Part], options: CurveOptions) -> Table:
+    labels = list(parts)
+    rows = [[f"PGD at {a}", *(_percent(parts[a].values[f"transfer/{b}"]) for b in labels)] for a in labels]
+    notes = [f"radius {_grey(options.eps)}; rows: where the images were found, columns: who looks at them"]
+    return Table(["images", *labels], rows, 1, "Transfer between checkpoints", notes)
+
+
+def _check_table(parts: dict[str, Part], options: CurveOptions) -> Table:
+    keys = [key for key in next(iter(parts.values())).values if key.startswith("check/")]
+    rows = [[label, *(_percent(part.values[key]) for key in keys)] for label, part in parts.items()]
+    found = {label: masked(part.values) for label, part in parts.items()}
+    notes = [f"{label}: gradients look masked: {text}" for label, texts in found.items() for text in texts]
+    notes = notes or ["no sign of masked gradients: PGD has converged, and Square is not stronger than APGD"]
+    heads = ["checkpoint", *(key.removeprefix("check/") for key in keys)]
+    return Table(heads, rows, 1, f"Checks at {_grey(options.eps)}; Square: {options.queries} queries", notes)
+
+
+def _curves(parts: dict[str, Part], options: CurveOptions) -> Figure:
+    """One panel an attack, one line a checkpoint, bands for the intervals."""
+    names = options.attacks
+    figure, axes = figures.new(max(figures.COLUMN, 2.3 * len(names)), 2.4, 1, len(names), sharey=True)
+    looks = figures.looks(list(parts))
+    x = [0.0, *(255 * eps for eps in options.radii)]
+    for ax, name in zip(axes[0], names, strict=True):
+        for label, part in parts.items():
+            row = _row(part, name, options)
+            ax.plot(x, [100 * m.value for m in row], label=label, **looks[label].line())
+            low, high = ([100 * (getattr(m, side) or 0.0) for m in row] for side in ("low", "high"))
+            ax.fill_between(x, low, high, color=looks[label].color, alpha=0.15, linewidth=0)
+        ax.set_title(name)
+        ax.set_xlabel("ε in 1/255")
+        ax.set_ylim(bottom=0)
+    axes[0, 0].set_ylabel("accuracy, %")
+    axes[0, -1].legend()
+    return figure
+
+
+def _margins(parts: dict[str, Part]) -> Figure:
+    figure, axes = figures.new()
+    looks = figures.looks(list(parts))
+    for label, part in parts.items():
+        x = np.sort(part.arrays["margin"])
+        axes[0, 0].plot(x, 100 * np.arange(1, len(x) + 1) / len(x), label=label, **looks[label].stroke())
+    axes[0, 0].axvline(0, color="0.6", linewidth=0.6)
+    axes[0, 0].set_xlabel("clean margin: right logit less the best other")
+    axes[0, 0].set_ylabel("% of images below")
+    axes[0, 0].legend()
+    return figure
+
+
+def _panels(parts: dict[str, Part]) -> Figure:
+    """Clean image, perturbation around grey, attacked image; predictions above."""
+    width = 3 * EXAMPLES
+    figure, axes = figures.new(figures.PAGE, 0.72 * len(parts) + 0.15, len(parts), width)
+    for ax in axes.flat:
+        ax.axis("off")
+    for row, (label, part) in zip(axes, parts.items(), strict=True):
+        a = part.arrays
+        row[0].text(-0.25, 0.5, label, transform=row[0].transAxes, rotation=90, va="center", ha="right", fontsize=7)
+        for i in range(len(a["example_clean"])):
+            grey = np.clip(0.5 + MAGNIFIED * a["example_delta"][i], 0, 1)
+            pictures = (a["example_clean"][i], grey, a["example_adv"][i])
+            titles = (str(a["example_before"][i]), f"×{MAGNIFIED}", str(a["example_after"][i]))
+            for ax, picture, title in zip(row[3 * i : 3 * i + 3], pictures, titles, strict=True):
+                ax.imshow(picture)
+                ax.set_title(title, fontsize=5.5, pad=2)
+    return figure
+
+
+def _percent(m: Measure):  # type: ignore[no-untyped-def]
+    return percent(m.value, m.low, m.high)
+
+
+def _share(right: Tensor, estimator: str) -> Measure:
+    low, high = wilson(int(right.sum()), len(right))
+    return Measure(right.double().mean().item(), None, low, high, 0.95, f"{estimator}; Wilson interval")
+
+
+def _grey(eps: float) -> str:
+    return f"{255 * eps:g}/255"

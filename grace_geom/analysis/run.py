@@ -1,0 +1,164 @@
+"""One analysis from its options to its files: open, measure what is not known yet, join, draw, save."""
+
+import hashlib
+import json
+import shutil
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from grace_geom import figures
+from grace_geom.analysis.options import Common
+from grace_geom.analysis.subject import Subject, file_of, labels_of, open_subject
+from grace_geom.files import sha256, write_text
+from grace_geom.provenance import provenance
+from grace_geom.results import Measure, RecordError, Result
+from grace_geom.tables import Table
+
+O = TypeVar("O", bound=Common)  # noqa: E741
+
+REVISION = 1
+"""Part of every cache key: raise it when an estimator changes."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one checkpoint gave.
+
+    Attributes:
+        values: Numbers by name.
+        arrays: What is drawn, by name.
+    """
+
+    values: dict[str, Measure] = field(default_factory=dict)
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What people see of a result.
+
+    Attributes:
+        tables: Printed one after another.
+        figure: Saved as ``NAME.png``.
+        page: A plotly figure, saved as ``NAME.html``.
+        more: Further figures, saved as ``NAME-KEY.png``.
+        joint: Numbers about all checkpoints together.
+    """
+
+    tables: Sequence[Table]
+    figure: Figure
+    page: Any = None
+    more: Mapping[str, Figure] = field(default_factory=dict)
+    joint: Mapping[str, Measure] = field(default_factory=dict)
+
+
+def analyse(
+    name: str,
+    options: O,
+    measure: Callable[[Subject, O, Path], Part],
+    show: Callable[[dict[str, Part], O], Shown],
+) -> Path:
+    """Measure every checkpoint, print the tables, write ``NAME.json``, ``.npz``, ``.png``, ``.html``.
+
+    What was measured before on the same file with the same settings is not measured again. Returns the JSON's path.
+
+    Args:
+        name: Of the analysis.
+        options: Its options.
+        measure: One checkpoint to its part. The path is where it may keep the state of long work.
+        show: All parts, by label, to tables and figures.
+    """
+    began = time.perf_counter()
+    files = [file_of(path) for path in options.checkpoints]
+    labels, out = labels_of(files), folder_of(options.out, files)
+    parts, records, known = {}, [], 0
+    for file, label in zip(files, labels, strict=True):
+        found = None if options.fresh else read_part(_cache(out, name, file, options))
+        known += found is not None
+        if found is None:
+            found = _measured(name, file, label, options, measure, out)
+        parts[label], record = found
+        records.append(record | {"label": label, "path": str(file)})
+    with figures.style():
+        shown = show(parts, options)
+    many = len(parts) > 1
+    values = {_key(label, key, many): v for label, part in parts.items() for key, v in part.values.items()}
+    arrays = {_key(label, key, many): a for label, part in parts.items() for key, a in part.arrays.items()}
+    seconds = sum(record.pop("seconds", 0.0) for record in records)
+    result = Result(
+        name, tuple(records), options.settings(), values | dict(shown.joint), arrays, round(seconds, 3),
+        {k: str(v) for k, v in provenance(records[0].pop("device", "cpu")).items()},
+    )  # fmt: skip
+    path = result.save(out)
+    _draw(out, name, shown)
+    width = shutil.get_terminal_size((100, 24)).columns
+    print("\n\n".join(table.text(width) for table in shown.tables))
+    if known:
+        print(f"\n{known} of {len(parts)} were measured before with these settings (--fresh measures again)")
+    print(f"\nwritten in {time.perf_counter() - began:.1f} s: {path} and .png beside it")
+    return path
+
+
+def folder_of(out: Path | None, files: Sequence[Path]) -> Path:
+    """``--out``, else ``analyses/`` beside a single checkpoint, else beside the run directories of several."""
+    if out is not None:
+        return out
+    if len(files) == 1:
+        return files[0].parent / "analyses"
+    parents = {file.resolve().parent.parent if file.name == "ckpt.pt" else file.resolve().parent for file in files}
+    return (parents.pop() if len(parents) == 1 else Path("runs").resolve()) / "analyses"
+
+
+def read_part(path: Path) -> tuple[Part, dict[str, Any]] | None:
+    """A part that was measured before; ``None`` where there is none that can be read."""
+    try:
+        stored = Result.load(path)
+    except RecordError:
+        return None
+    return Part(dict(stored.values), dict(stored.arrays)), stored.checkpoints[0] | {"seconds": stored.seconds}
+
+
+def say(text: str) -> None:
+    """Tell the user how things go: on stderr, so that tables can be piped."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def _measured(
+    name: str, file: Path, label: str, options: O, measure: Callable[[Subject, O, Path], Part], out: Path
+) -> tuple[Part, dict[str, Any]]:
+    cache = _cache(out, name, file, options)
+    subject = open_subject(file, label, options)
+    say(f"{label}: {subject.data}, n = {options.n}, {options.params}, {options.dtype} on {subject.model.device}")
+    began = time.perf_counter()
+    part = measure(subject, options, cache.with_suffix(".state"))
+    seconds = time.perf_counter() - began
+    record = subject.identity() | {"device": str(subject.model.device)}
+    Result(cache.stem, (record,), options.settings(), part.values, part.arrays, seconds).save(cache.parent)
+    cache.with_suffix(".state").unlink(missing_ok=True)
+    return part, record | {"seconds": seconds}
+
+
+def _cache(out: Path, name: str, file: Path, options: Common) -> Path:
+    content = {"name": name, "revision": REVISION, "checkpoint": sha256(file)} | options.settings()
+    key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+    return out / ".parts" / f"{name}-{key}.json"
+
+
+def _key(label: str, name: str, many: bool) -> str:
+    return f"{label}/{name}" if many else name
+
+
+def _draw(out: Path, name: str, shown: Shown) -> None:
+    with figures.style():
+        figures.save(shown.figure, out / f"{name}.png")
+        for key, figure in shown.more.items():
+            figures.save(figure, out / f"{name}-{key}.png")
+    if shown.page is not None:
+        write_text(out / f"{name}.html", shown.page.to_html(include_plotlyjs=True))

@@ -1,0 +1,158 @@
+"""Sharpness of checkpoints in every usual sense, on clean and adversarial loss, against the radius."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
+
+from grace_geom import figures
+from grace_geom.analysis.hessian_spectrum import number
+from grace_geom.analysis.options import Common
+from grace_geom.analysis.run import Part, Shown, say
+from grace_geom.analysis.subject import Subject
+from grace_geom.errors import UserError
+from grace_geom.geometry.mean_loss import MeanLoss
+from grace_geom.geometry.sharpness import Shape, average_case, m_sharpness, worst_case
+from grace_geom.objective import Objective
+from grace_geom.progress import Progress
+from grace_geom.results import Measure
+from grace_geom.tables import Cell, Table
+
+LOSSES = ("ce", "adv-ce")
+SHAPES: dict[Shape, str] = {"ball": "rho", "adaptive": "rho_adaptive", "relative": "rho_relative"}
+TITLES = {
+    "ball": r"$\|\epsilon\| \leq \rho$",
+    "adaptive": r"$\|\epsilon / |\theta|\| \leq \rho$",
+    "relative": r"$\|\epsilon_l\|_F \leq \rho\, \|W_l\|_F$",
+}
+
+
+@dataclass(frozen=True)
+class SharpnessOptions(Common):
+    """Which perturbations.
+
+    Attributes:
+        rho: Radii of the Euclidean ball (SAM).
+        rho_adaptive: Radii of the elementwise relative ball (ASAM).
+        rho_relative: Radii relative to the norm of each matrix (AWP).
+        rho_average: Root mean square lengths of the Gaussian perturbations: in many dimensions few point uphill.
+        ascent_steps: Gradients a radius.
+        samples: Pairs of Gaussian perturbations of the average case.
+        unit_logits: Scale each image's logits to length 1 first, so that confidence does not count as sharpness.
+        losses: ce (clean), adv-ce (PGD images found at the checkpoint), or both; --loss does not matter here.
+    """
+
+    rho: tuple[float, ...] = field(default=(0.02, 0.05, 0.1, 0.2), metadata={"group": "sharpness"})
+    rho_adaptive: tuple[float, ...] = (0.2, 0.5, 1.0, 2.0)
+    rho_relative: tuple[float, ...] = (0.001, 0.0025, 0.005, 0.01)
+    rho_average: tuple[float, ...] = (2.0, 5.0, 10.0, 20.0)
+    ascent_steps: int = 5
+    samples: int = 10
+    unit_logits: bool = False
+    losses: tuple[str, ...] = LOSSES
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in (*SHAPES.values(), "rho_average"):
+            radii: Sequence[float] = getattr(self, name)
+            if not radii or any(b <= a for a, b in zip([0.0, *radii], radii, strict=False)):
+                raise UserError(f"--{name.replace('_', '-')} must ascend from above 0, not {list(radii)}")
+        for flag, value, least in (("--ascent-steps", self.ascent_steps, 1), ("--samples", self.samples, 2)):
+            if value < least:
+                raise UserError(f"{flag} must be at least {least}, not {value}")
+        for loss in self.losses:
+            if loss not in LOSSES:
+                raise UserError(f"--losses: {loss!r} is not known; valid: {', '.join(LOSSES)}")
+
+
+def measure(subject: Subject, options: SharpnessOptions, state: Path) -> Part:
+    """Every form on every loss."""
+    values: dict[str, Measure] = {}
+    arrays: dict[str, np.ndarray] = {}
+    radii = sum(len(getattr(options, name)) for name in SHAPES.values())
+    watch = Progress(len(options.losses) * radii * options.ascent_steps)
+    say(f"  {radii} radii, {options.ascent_steps} gradients each, on {' and '.join(options.losses)}")
+    for loss in options.losses:
+        objective = replace(subject.objective(attacked=loss == "adv-ce"), unit_logits=options.unit_logits)
+        mean = MeanLoss(objective.loss, objective.batches)
+        values[f"{loss}/loss"] = Measure(mean.value(objective.weights), estimator="mean over the sample")
+        for shape, name in SHAPES.items():
+            curve = worst_case(
+                mean, objective.weights, getattr(options, name), shape, options.ascent_steps,
+                lambda: watch.step(len(objective)),  # noqa: B023  # called before the next turn
+            )  # fmt: skip
+            words = f"projected ascent, {options.ascent_steps} gradients: a lower bound of the maximum"
+            values |= {f"{loss}/{shape}/{p.rho:g}": Measure(p.rise, estimator=words) for p in curve}
+            arrays[f"{loss}/{shape}"] = np.array([[p.rho, p.rise] for p in curve])
+        values |= _averages(mean, objective, options, loss, arrays)
+    watch.close()
+    return Part(values, arrays)
+
+
+def _averages(
+    mean: MeanLoss, objective: Objective, options: SharpnessOptions, loss: str, arrays: dict[str, np.ndarray]
+) -> dict[str, Measure]:
+    values, rows = {}, []
+    for rho in options.rho_average:
+        found = average_case(mean, objective.weights, rho, options.samples, options.seed)
+        values[f"{loss}/average/{rho:g}"] = Measure(found.value, found.error, estimator=found.estimator)
+        rows.append([rho, found.value, found.error])
+    arrays[f"{loss}/average"] = np.array(rows)
+    middle = options.rho[len(options.rho) // 2]
+    each = m_sharpness(mean, objective.weights, middle, steps=options.ascent_steps)
+    values[f"{loss}/m_sharpness/{middle:g}"] = Measure(each.value, each.error, estimator=each.estimator)
+    return values
+
+
+def show(parts: dict[str, Part], options: SharpnessOptions) -> Shown:
+    """The middle radius of each form in a table, all radii in the figure."""
+    columns = []
+    for loss in options.losses:
+        for shape, name in SHAPES.items():
+            radii = getattr(options, name)
+            columns.append(f"{loss}/{shape}/{radii[len(radii) // 2]:g}")
+        columns.append(f"{loss}/average/{options.rho_average[len(options.rho_average) // 2]:g}")
+        columns.append(f"{loss}/m_sharpness/{options.rho[len(options.rho) // 2]:g}")
+    rows: list[list[Cell | str]] = [[label, *(number(p.values[c]) for c in columns)] for label, p in parts.items()]
+    notes = [f"{options.params}, n = {options.n}; rise of the loss at radius .../rho; a maximum is a lower bound"]
+    return Shown([Table(["checkpoint", *columns], rows, title="Sharpness", notes=notes)], draw(parts, options))
+
+
+def draw(parts: dict[str, Part], options: SharpnessOptions) -> Figure:
+    """One row a loss, one column a form; axes shared down a column."""
+    look = figures.looks(list(parts))
+    kinds = [*SHAPES, "average"]
+    figure, axes = figures.new(
+        figures.PAGE, 1.7 * len(options.losses) + 0.4, len(options.losses), len(kinds), sharex="col"
+    )
+    for row, loss in zip(axes, options.losses, strict=True):
+        for axis, kind in zip(row, kinds, strict=True):
+            for label, part in parts.items():
+                curve = np.asarray(part.arrays[f"{loss}/{kind}"])
+                _curve(axis, curve, label, look[label].line())
+            radii = curve[:, 0]
+            axis.set_xscale("log")
+            axis.set_xticks(radii, [f"{rho:g}" for rho in radii])
+            axis.minorticks_off()
+            rises = np.concatenate([np.asarray(part.arrays[f"{loss}/{kind}"])[:, 1] for part in parts.values()])
+            axis.set_yscale("log" if (rises > 0).all() else "linear")
+            axis.yaxis.set_minor_formatter(NullFormatter())
+        row[0].set_ylabel(f"rise of {'clean' if loss == 'ce' else 'adversarial'} loss")
+    for axis, kind in zip(axes[0], kinds, strict=True):
+        axis.set_title(TITLES.get(kind, r"Gaussian, $E\|\epsilon\|^2 = \rho^2$"))
+    for axis in axes[-1]:
+        axis.set_xlabel(r"$\rho$")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=min(len(parts), 6))
+    return figure
+
+
+def _curve(axis: Any, curve: np.ndarray, label: str, line: dict[str, object]) -> None:
+    if curve.shape[1] == 3:
+        axis.errorbar(curve[:, 0], curve[:, 1], curve[:, 2], label=label, elinewidth=0.6, **line)
+    else:
+        axis.plot(curve[:, 0], curve[:, 1], label=label, **line)

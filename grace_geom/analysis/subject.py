@@ -1,0 +1,165 @@
+"""One checkpoint, opened, with the images that it is analysed on."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from grace_geom.analysis.options import Common
+from grace_geom.batch import Batch
+from grace_geom.checkpoint import Checkpoint, open_base, open_checkpoint
+from grace_geom.data import ImageSet, Split, loader, resolve, suites
+from grace_geom.data.names import read_class_names
+from grace_geom.errors import UserError
+from grace_geom.evaluation import reader_for
+from grace_geom.files import sha256
+from grace_geom.models import ClipClassifier
+from grace_geom.objective import Objective, objective
+from grace_geom.weights import Weights
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """What an analysis is given.
+
+    Attributes:
+        label: How figures and tables call the checkpoint.
+        file: The checkpoint's file.
+        sha256: Of that file.
+        model: The classifier at its weights, in the asked precision, in eval mode.
+        checkpoint: Its record.
+        data: SPEC of the ID data.
+        options: The analysis' options.
+    """
+
+    label: str
+    file: Path
+    sha256: str
+    model: ClipClassifier
+    checkpoint: Checkpoint
+    data: str
+    options: Common
+
+    def identity(self) -> dict[str, Any]:
+        """What a result records of the checkpoint."""
+        method = str(self.checkpoint.config.get("method", ""))
+        return {"label": self.label, "path": str(self.file), "sha256": self.sha256, "method": method}
+
+    def images(self, spec: str | None = None, split: Split = "test") -> ImageSet:
+        """The seeded subset of the ID test split, or of another set."""
+        whole = resolve(
+            spec or self.data, split, data_root=self.options.data_root or self.checkpoint.config.get("data_root"),
+            seed=self.checkpoint.config.get("split_seed", 0),
+        )  # fmt: skip
+        return whole.subset(self.options.n, self.options.seed)
+
+    def ood(self) -> dict[str, str]:
+        """OOD sets by name: the option's, else the run's, else those known of the data."""
+        return self.options.ood or self.checkpoint.config.get("ood") or suites(self.data)["ood"]
+
+    def batches(self, image_set: ImageSet) -> list[Batch]:
+        """The images in a fixed order, on the model's device and in its precision."""
+        read = loader(image_set, self.options.batch, self.model.image_size, train=False)
+        moved = (batch.to(self.model.device) for batch in read)
+        return [replace(b, images=b.images.to(self.model.mean.dtype)) for b in moved]  # type: ignore[arg-type]
+
+    def logits(self, image_set: ImageSet, suite: str = "id") -> Callable[[Tensor, Weights], Tensor]:
+        """``(images, weights) -> logits`` in the order of the set's labels."""
+        reader = reader_for(self.model, image_set, suite)
+        return lambda images, weights: replace(reader, weights=weights)(images)
+
+    def objective(self, spec: str | None = None, split: Split = "test", attacked: bool | None = None) -> Objective:
+        """The mean loss that the options ask for, on the ID sample or on another set."""
+        options, image_set = self.options, self.images(spec, split)
+        found = objective(
+            self.model, self.logits(image_set), self.batches(image_set), options.params,
+            self.checkpoint.adapter, self._adapter_scale(),
+        )  # fmt: skip
+        if attacked if attacked is not None else options.loss == "adv-ce":
+            return found.attacked(options.eps, options.alpha, options.attack_steps, options.seed)
+        return found
+
+    @cached_property
+    def base(self) -> ClipClassifier:
+        """The pretrained model that the run started from, in the same precision."""
+        return open_base(self.checkpoint, self.model.device).to(self.model.mean.dtype).eval()  # type: ignore[arg-type]
+
+    def _adapter_scale(self) -> float:
+        config = self.checkpoint.config
+        return 2.0 if config.get("lora_alpha") is None else config["lora_alpha"] / config["r"]
+
+
+def file_of(path: Path) -> Path:
+    """A run directory stands for its ``ckpt.pt``.
+
+    Raises:
+        UserError: If there is no such file.
+    """
+    file = path / "ckpt.pt" if path.is_dir() else path
+    if not file.is_file():
+        raise UserError(f"no such checkpoint: {file}; give a file, or a run directory with a ckpt.pt")
+    return file
+
+
+def label_of(file: Path) -> str:
+    """The run's name, or the file's where it has another name than ``ckpt.pt``."""
+    return file.resolve().parent.name if file.name == "ckpt.pt" else file.stem
+
+
+def labels_of(files: list[Path]) -> list[str]:
+    """A label for each; equal ones are told apart by the folder above.
+
+    Raises:
+        UserError: If a checkpoint is named twice.
+    """
+    for i, file in enumerate(files):
+        if file.resolve() in [other.resolve() for other in files[:i]]:
+            raise UserError(f"{file} is named twice")
+    names = [label_of(file) for file in files]
+    if len(set(names)) == len(names):
+        return names
+    longer = [f"{file.resolve().parent.parent.name}/{name}" for file, name in zip(files, names, strict=True)]
+    return longer if len(set(longer)) == len(longer) else [str(file) for file in files]
+
+
+def open_subject(file: Path, label: str, options: Common) -> Subject:
+    """Open a checkpoint, ours or a foreign one, as the options say.
+
+    Raises:
+        UserError: If it cannot be read, or does not say what it was trained on and the options do not either.
+    """
+    device = pick_device(options.device)
+    if options.model is None:
+        model, checkpoint = open_checkpoint(file, device=device)
+    else:
+        if options.data is None:
+            raise UserError(f"{file}: a foreign checkpoint does not say what to analyse it on: add --data")
+        images = resolve(options.data, "test", data_root=options.data_root)
+        names = read_class_names(options.classes, file) if options.classes else images.class_names
+        model, checkpoint = open_checkpoint(
+            file, model=options.model, pretrained=options.pretrained, class_names=names, templates=images.templates,
+            device=device,
+        )  # fmt: skip
+    data = options.data or checkpoint.config.get("data")
+    if not data:
+        raise UserError(f"{file} does not say what it was trained on: add --data")
+    model = model.to(getattr(torch, options.dtype)).eval()
+    return Subject(label, file, sha256(file), model, checkpoint, str(data), options)
+
+
+def pick_device(name: str) -> torch.device:
+    """``auto`` is the first GPU, or the CPU where there is none.
+
+    Raises:
+        UserError: For a device that is not here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.zeros(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"--device {name!r} is not here ({str(error).splitlines()[0]}); use auto or cpu") from None

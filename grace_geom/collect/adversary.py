@@ -1,0 +1,168 @@
+"""Adversarial images of a whole set, made once a checkpoint and kept on disk; features under adversarial weights."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from grace_geom.attacks import pgd_attack
+from grace_geom.batch import Batch
+from grace_geom.data import ImageSet, loader
+from grace_geom.data.base import digest
+from grace_geom.files import atomic_write, write_text
+from grace_geom.methods import lar_awp
+from grace_geom.methods.lora import ATTENTION_AND_MLP, target_matrices
+from grace_geom.models import ClipClassifier
+from grace_geom.weights import Weights
+
+Logits = Callable[[Tensor, Weights], Tensor]
+"""``(images, weights) -> logits`` in the order of the data set's labels."""
+
+
+@dataclass(frozen=True)
+class Adversary:
+    """The attack that makes the adversarial distribution, and the weight perturbation.
+
+    Every image is attacked, right or wrong, and none is left alone once it is misclassified: the features shall be
+    those of one distribution.
+
+    Attributes:
+        eps: Radius in pixels of [0, 1].
+        alpha: Step size, same unit.
+        attack_steps: PGD steps on the cross-entropy.
+        rho: Radius of the weight perturbation, relative to each matrix's norm.
+        rank: Rank of the perturbation of every attention and MLP matrix: the same for every checkpoint.
+        awp_steps: Ascent steps.
+    """
+
+    eps: float = 4 / 255
+    alpha: float = 1 / 255
+    attack_steps: int = 10
+    rho: float = 0.005
+    rank: int = 4
+    awp_steps: int = 1
+
+    def pgd_settings(self) -> dict[str, Any]:
+        """The part that decides the adversarial images."""
+        return {"attack": "pgd", "eps": self.eps, "alpha": self.alpha, "steps": self.attack_steps, "keeps": "best loss"}
+
+
+def adversarial_images(
+    model: ClipClassifier,
+    logits: Logits,
+    image_set: ImageSet,
+    adversary: Adversary,
+    *,
+    cache: Path | None,
+    seed: int = 0,
+    batch_size: int = 250,
+) -> np.ndarray:
+    """``(N, 3, H, W)`` float32 adversarial versions of a set, read from ``cache`` where these very ones lie there.
+
+    A file belongs to the model's weights, the images, the attack and the seed; all of them stand in the JSON beside
+    it. Random starts depend on an image's place in its source, not on batches.
+
+    Args:
+        model: In eval mode, float32.
+        logits: How the model answers this set's question.
+        image_set: The clean images.
+        adversary: Attack settings.
+        cache: Folder; ``None`` keeps nothing.
+        seed: Of the random starts.
+        batch_size: Images a step.
+    """
+    weights = model.weights()
+    settings = adversary.pgd_settings() | {
+        "weights": _fingerprint(weights), "data": image_set.spec, "ids": digest(image_set.index), "n": len(image_set),
+        "image_size": model.image_size, "classes": list(image_set.class_names), "seed": seed,
+    }  # fmt: skip
+    key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+    file = None if cache is None else cache / f"adv-{key}.npy"
+    known = None if file is None else _read(file, settings)
+    if known is not None:
+        return known
+    x_adv = np.concatenate([
+        pgd_attack(
+            lambda x: logits(x, weights), batch.images, batch.labels, adversary.eps, adversary.alpha,
+            adversary.attack_steps, seed=seed, index=torch.from_numpy(image_set.index)[batch.index.cpu()],
+            until_fooled=False,
+        ).x_adv.cpu().numpy()
+        for batch in _on(model, loader(image_set, batch_size, model.image_size, train=False))
+    ])  # fmt: skip
+    if file is not None:
+        with atomic_write(file) as out:
+            np.save(out, x_adv)
+        write_text(file.with_suffix(".json"), json.dumps(settings, indent=2, sort_keys=True))
+    return x_adv
+
+
+def batches_of(x: np.ndarray, labels: np.ndarray, batch_size: int) -> Iterator[Batch]:
+    """Images in memory (or mapped from disk) as batches in order."""
+    for start in range(0, len(x), batch_size):
+        rows = np.arange(start, min(start + batch_size, len(x)))
+        yield Batch(torch.from_numpy(np.array(x[rows])), torch.from_numpy(labels[rows]), torch.from_numpy(rows))
+
+
+def perturbed_features(
+    model: ClipClassifier, logits: Logits, clean: Iterable[Batch], attacked: Iterable[Batch], adversary: Adversary,
+    seed: int = 0,
+) -> tuple[Float[Tensor, " n d"], Float[Tensor, " n d"]]:  # fmt: skip
+    """Normalised features of the clean and of the adversarial images at ``W_pert = W + B A``, as in training.
+
+    The perturbation is found batch by batch, by ascent of the cross-entropy at the adversarial images, with the same
+    rank in every matrix; ``|B A|_F = rho |W|_F``.
+
+    Args:
+        model: The classifier.
+        logits: As in :func:`adversarial_images`.
+        clean, attacked: The same images in the same batches, before and after the attack.
+        adversary: Settings of the perturbation.
+        seed: Of the random factors.
+    """
+    weights = model.weights()
+    names = target_matrices(model, ATTENTION_AND_MLP)
+    radius = lar_awp.radii({name: weights[name] for name in names}, adversary.rho, absolute=False)
+    generator = torch.Generator(model.device).manual_seed(seed)
+    found: tuple[list[Tensor], list[Tensor]] = ([], [])
+    for before, after in zip(_on(model, clean), _on(model, attacked), strict=True):
+        start = lar_awp.draw(weights, dict.fromkeys(names, adversary.rank), generator)
+
+        def loss(w: Weights, batch: Batch = after) -> Tensor:
+            return F.cross_entropy(logits(batch.images, w), batch.labels)
+
+        delta = lar_awp.ascend(loss, weights, start, radius, adversary.awp_steps)
+        W_pert = lar_awp.perturb(weights, delta)
+        with torch.no_grad():
+            for side, batch in zip(found, (before, after), strict=True):
+                side.append(model.features(batch.images, W_pert).float().cpu())
+    return torch.cat(found[0]), torch.cat(found[1])
+
+
+def _on(model: ClipClassifier, batches: Iterable[Batch]) -> Iterator[Batch]:
+    return (batch.to(model.device) for batch in batches)
+
+
+def _fingerprint(weights: Weights) -> str:
+    total = hashlib.sha256()
+    for name in sorted(weights):
+        total.update(name.encode() + weights[name].detach().cpu().contiguous().numpy().tobytes())
+    return total.hexdigest()
+
+
+def _read(file: Path, settings: dict[str, Any]) -> np.ndarray | None:
+    """The images, mapped; ``None`` where they are absent, damaged or of other settings: they are then made again."""
+    try:
+        if json.loads(file.with_suffix(".json").read_text(encoding="utf-8")) != settings:
+            return None
+        x_adv = np.load(file, mmap_mode="r")
+    except (OSError, ValueError):
+        return None
+    return x_adv if len(x_adv) == settings["n"] else None

@@ -1,0 +1,97 @@
+"""All features that the analyses need, from one pass over each (checkpoint, distribution)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from grace_geom.collect.adversary import Adversary, Logits, adversarial_images, batches_of, perturbed_features
+from grace_geom.collect.features import Features, collect
+from grace_geom.data import ImageSet, loader
+from grace_geom.data.base import digest
+from grace_geom.models import ClipClassifier
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How features are taken; the same for all.
+
+    Attributes:
+        batch: Images a forward pass.
+        awp_batch: Images that share one weight perturbation, as a training batch does.
+        pool: ``cls``, ``mean`` or ``tokens``.
+        layers: Regular expression for layers.
+        seed: Of the attack and the weight perturbation.
+        adversary: The attack and the weight perturbation.
+        cache: Folder for adversarial images.
+    """
+
+    batch: int = 250
+    awp_batch: int = 64
+    pool: str = "cls"
+    layers: str = ""
+    seed: int = 0
+    adversary: Adversary = field(default_factory=Adversary)
+    cache: Path | None = None
+
+
+def clean_features(
+    models: Mapping[str, ClipClassifier], id_set: ImageSet, ood: Mapping[str, ImageSet], plan: Plan
+) -> dict[str, dict[str, Features]]:
+    """Model -> distribution -> features; every image is decoded once for all models.
+
+    Labels of OOD sets are brought to those of the ID set by class name; -1 where it has no such class.
+    """
+    found: dict[str, dict[str, Features]] = {name: {} for name in models}
+    size = next(iter(models.values())).image_size
+    for distribution, image_set in {"id": id_set, **ood}.items():
+        of_set = collect(
+            models, loader(image_set, plan.batch, size, train=False), images=which_images(image_set),
+            distribution=distribution, pool=plan.pool, layers=plan.layers,
+        )  # fmt: skip
+        for name, features in of_set.items():
+            found[name][distribution] = relabelled(features, image_set.class_names, id_set.class_names)
+    return found
+
+
+def attack(model: ClipClassifier, logits: Logits, id_set: ImageSet, plan: Plan) -> np.ndarray:
+    """The ID images attacked at this model, ``(N, 3, H, W)``, from the cache where they lie there."""
+    return adversarial_images(
+        model, logits, id_set, plan.adversary, cache=plan.cache, seed=plan.seed, batch_size=plan.batch
+    )
+
+
+def attacked_features(
+    models: Mapping[str, ClipClassifier], x_adv: np.ndarray, id_set: ImageSet, plan: Plan
+) -> dict[str, Features]:
+    """Features of every model on the same attacked images; they are paired with the clean ones."""
+    return collect(
+        models, batches_of(x_adv, id_set.labels, plan.batch), images=which_images(id_set), distribution="adv",
+        pool=plan.pool, layers=plan.layers,
+    )  # fmt: skip
+
+
+def weight_perturbed(
+    model: ClipClassifier, logits: Logits, x_adv: np.ndarray, id_set: ImageSet, plan: Plan
+) -> tuple[Tensor, Tensor]:
+    """Unit features at W_pert of the clean and of the attacked ID images."""
+    clean = loader(id_set, plan.awp_batch, model.image_size, train=False)
+    attacked = batches_of(x_adv, id_set.labels, plan.awp_batch)
+    return perturbed_features(model, logits, clean, attacked, plan.adversary, plan.seed)
+
+
+def which_images(image_set: ImageSet) -> str:
+    """The identity of a set's images and their order."""
+    return f"{image_set.spec} {image_set.split} {digest(image_set.index)}"
+
+
+def relabelled(features: Features, names: Sequence[str], target: Sequence[str]) -> Features:
+    """The same features with labels that index ``target``; -1 for classes that it does not have, or has twice."""
+    if tuple(names) == tuple(target):
+        return features
+    place = {name: target.index(name) for name in names if list(target).count(name) == 1}
+    table = torch.tensor([place.get(name, -1) for name in names])
+    return replace(features, labels=table[features.labels])

@@ -1,0 +1,259 @@
+"""Extreme eigenvalues of a symmetric matrix from few products: Lanczos with full reorthogonalisation.
+
+Thick restart as in Wu and Simon (2000). The basis satisfies ``A Q' = Q' T + beta q e_m'`` (rows of Q orthonormal),
+so a Ritz pair ``(theta, Q' s)`` has the residual ``|A v - theta v| = beta |s_m|`` without another product.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from grace_geom.geometry.operators import Matvec
+
+_ROWS = 8  # the basis grows by so many vectors at a time
+_CHUNK = 2**18  # partial sums of so many products are added in float64
+
+
+@dataclass(frozen=True)
+class Eigenpairs:
+    """Some eigenvalues of a symmetric matrix, largest first.
+
+    Attributes:
+        values: Ritz values, float64.
+        vectors: Unit Ritz vectors, rows.
+        residuals: ``|A v - lam v|`` of each; an eigenvalue lies within that distance of ``lam``.
+        errors: Estimated error of each, ``min(residual, residual^2 / gap)`` with the gap to the other Ritz values.
+        converged: Whether the error is within the tolerance that was asked for.
+        products: Products that were spent.
+    """
+
+    values: Float[Tensor, " k"]
+    vectors: Float[Tensor, " k p"]
+    residuals: Float[Tensor, " k"]
+    errors: Float[Tensor, " k"]
+    converged: Bool[Tensor, " k"]
+    products: int
+
+
+class Krylov:
+    """A growing orthonormal basis of the space that ``start, A start, A A start, ...`` span.
+
+    Args:
+        start: Vector ``(p,)``, not zero; gives dtype and device of the products.
+        device: Where the basis lies; the host saves accelerator memory, at the price of copies.
+    """
+
+    def __init__(self, start: Tensor, device: torch.device | str | None = None) -> None:
+        self.dim = start.numel()
+        self.device = torch.device(device or start.device)
+        self.dtype = start.dtype
+        self.T = np.zeros((0, 0))
+        self.beta = 0.0
+        self.next: Tensor | None = start / start.norm()
+        self.products = 0
+        self._blocks: list[Tensor] = []
+
+    def __len__(self) -> int:
+        return len(self.T)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the basis spans the whole space: its Ritz values are the eigenvalues."""
+        return self.next is None
+
+    def vectors(self) -> Float[Tensor, " m p"]:
+        """The basis, one vector a row."""
+        return torch.cat(self._blocks)[: len(self)]
+
+    def extend(self, matvec: Matvec) -> None:
+        """One more vector, one product.
+
+        Raises:
+            ValueError: If the product is not finite, or the basis is complete.
+        """
+        if self.next is None:
+            raise ValueError(f"the basis already spans all {self.dim} dimensions")
+        w = matvec(self.next)
+        if not torch.isfinite(w).all():
+            raise ValueError("a product is not finite: look at the loss and its scale, or use --dtype float64")
+        m = len(self)
+        self._append(self.next)
+        h = self._orthogonalise(w, m + 1)
+        T = np.zeros((m + 1, m + 1))
+        T[:m, :m] = self.T
+        T[:, m] = T[m, :] = h.numpy()
+        self.T, self.beta, self.products = T, w.double().norm().item(), self.products + 1
+        self._advance(w)
+
+    def ritz(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Ritz values in ascending order ``(m,)``, their coordinates ``(m, m)`` as columns, residual norms ``(m,)``.
+
+        A residual is never said to be smaller than the rounding of a product.
+        """
+        theta, S = np.linalg.eigh(self.T)
+        rounding = torch.finfo(self.dtype).eps * np.abs(theta).max()
+        return theta, S, np.hypot(self.beta * S[-1], rounding)
+
+    def combine(self, coordinates: np.ndarray) -> Float[Tensor, " k p"]:
+        """Rows ``coordinates' Q`` for coordinates ``(m, k)``."""
+        C = torch.from_numpy(np.ascontiguousarray(coordinates.T))
+        rows = C.new_zeros(C.shape[0], self.dim, dtype=self.dtype, device=self.device)
+        done = 0
+        for b in self._filled(len(self)):
+            rows.addmm_(C[:, done : done + len(b)].to(b), b)
+            done += len(b)
+        return rows
+
+    def remove(self, w: Tensor) -> Tensor:
+        """Take the basis out of ``w`` in place, twice; returns the coefficients ``(m,)``, float64 on the CPU."""
+        return self._orthogonalise(w, len(self))
+
+    def restart(self, keep: np.ndarray, S: np.ndarray, theta: np.ndarray) -> None:
+        """Shrink the basis to the Ritz vectors of the indices ``keep``; the next direction stays."""
+        self._blocks = [self.combine(S[:, keep])]
+        self.T = np.diag(theta[keep])
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that is needed to go on, as tensors and numbers."""
+        return {
+            "basis": self.vectors() if len(self) else None, "T": torch.from_numpy(self.T), "beta": self.beta,
+            "next": self.next, "products": self.products,
+        }  # fmt: skip
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where :meth:`state_dict` was taken.
+
+        Raises:
+            ValueError: If it belongs to a matrix of another size.
+        """
+        vector = state["next"] if state["next"] is not None else state["basis"][0]
+        if vector.numel() != self.dim:
+            raise ValueError(f"the saved Lanczos basis has {vector.numel()} dimensions, this matrix {self.dim}")
+        self._blocks = [] if state["basis"] is None else [state["basis"].to(self.device)]
+        self.T, self.beta, self.products = state["T"].numpy(), state["beta"], state["products"]
+        self.next = state["next"]
+
+    def _append(self, q: Tensor) -> None:
+        m, room = len(self), sum(len(block) for block in self._blocks)
+        if m == room:
+            self._blocks.append(torch.empty(_ROWS, self.dim, dtype=q.dtype, device=self.device))
+            room += _ROWS
+        self._blocks[-1][m - room] = q
+
+    def _orthogonalise(self, w: Tensor, rows: int) -> Tensor:
+        total = torch.zeros(rows, dtype=torch.float64)
+        filled = self._filled(rows)
+        for _ in range(2 if rows else 0):  # twice is enough (Parlett, Kahan)
+            h = torch.zeros_like(total)
+            for begin in range(0, self.dim, _CHUNK):
+                part = w[begin : begin + _CHUNK].to(self.device)
+                h += torch.cat([b[:, begin : begin + len(part)] @ part for b in filled]).double().cpu()
+            for begin in range(0, self.dim, _CHUNK):
+                part, done = w[begin : begin + _CHUNK], 0
+                for b in filled:
+                    share = h[done : done + len(b)].to(b) @ b[:, begin : begin + len(part)]
+                    part -= share.to(part.device)
+                    done += len(b)
+            total += h
+        return total
+
+    def _filled(self, rows: int) -> list[Tensor]:
+        """The first ``rows`` vectors, block by block, without a copy."""
+        pieces = []
+        for block in self._blocks:
+            pieces.append(block[: max(0, min(rows, len(block)))])
+            rows -= len(block)
+        return pieces
+
+    def _advance(self, w: Tensor) -> None:
+        """The next direction: ``w / beta``, or a fresh one where the space is invariant."""
+        if len(self) == self.dim:
+            self.next, self.beta = None, 0.0
+            return
+        if self.beta > 10 * torch.finfo(w.dtype).eps * np.abs(self.T).max():
+            self.next = w / self.beta
+            return
+        self.beta = 0.0
+        fresh = random_start(self.dim, self.products, w)
+        self.remove(fresh)
+        self.next = fresh / fresh.norm()
+
+
+def eigenpairs(
+    matvec: Matvec,
+    krylov: Krylov,
+    top: int = 5,
+    bottom: int = 0,
+    rtol: float = 1e-4,
+    max_products: int = 300,
+    max_vectors: int = 200,
+    after_step: Callable[[Krylov], None] = lambda krylov: None,
+) -> Eigenpairs:
+    """The ``top`` largest and ``bottom`` smallest eigenvalues with their vectors.
+
+    Every copy of a multiple eigenvalue is found only once the space is used up; in floating point that is late.
+
+    Args:
+        matvec: ``v -> A v``, symmetric.
+        krylov: Where to start, or to go on; it holds the basis afterwards (for a deflated trace, say).
+        top, bottom: How many eigenvalues at each end.
+        rtol: Stop once the estimated error of each is at most ``rtol |lam|``.
+        max_products: Budget of products; what has not converged by then is returned and says so.
+        max_vectors: The basis is restarted from its best Ritz vectors when it holds this many.
+        after_step: Called after each product (progress, saving).
+
+    Raises:
+        ValueError: If nothing is asked for, or a product is not finite.
+    """
+    wanted_count = min(top + bottom, krylov.dim)
+    if wanted_count < 1:
+        raise ValueError("ask for at least one eigenvalue")
+    max_vectors = max(max_vectors, 2 * wanted_count + 3)
+    while True:
+        if len(krylov) >= max(wanted_count, 1):
+            theta, S, residuals = krylov.ritz()
+            wanted = _wanted(len(theta), top, bottom)
+            errors = _errors(theta, residuals)
+            floor = 4 * torch.finfo(krylov.dtype).eps * np.abs(theta).max()
+            done = errors <= rtol * np.abs(theta) + floor
+            enough = krylov.exhausted or len(krylov) >= wanted_count + 2
+            if (enough and done[wanted].all()) or krylov.exhausted or krylov.products >= max_products:
+                break
+            if len(krylov) >= max_vectors:
+                extra = (max_vectors - wanted_count) // 3
+                keep = _wanted(len(theta), top + extra * (top > 0), bottom + extra * (bottom > 0))
+                krylov.restart(keep[: max_vectors - 1], S, theta)
+        krylov.extend(matvec)
+        after_step(krylov)
+    return Eigenpairs(
+        torch.from_numpy(theta[wanted]), krylov.combine(S[:, wanted]), torch.from_numpy(residuals[wanted]),
+        torch.from_numpy(errors[wanted]), torch.from_numpy(done[wanted]), krylov.products,
+    )  # fmt: skip
+
+
+def random_start(dim: int, seed: int, like: Tensor) -> Tensor:
+    """A Gaussian vector ``(dim,)``, the same on every device and of every dtype."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(dim, generator=generator, dtype=torch.float32).to(like)
+
+
+def _wanted(m: int, top: int, bottom: int) -> np.ndarray:
+    """Indices into ascending values: the largest first, then the smallest, none twice."""
+    high = range(m - 1, max(m - 1 - top, -1), -1)
+    low = [i for i in range(min(bottom, m)) if i not in high]
+    return np.array([*high, *reversed(low)])
+
+
+def _errors(theta: np.ndarray, residuals: np.ndarray) -> np.ndarray:
+    if len(theta) == 1:
+        return residuals
+    gaps = np.abs(theta[:, None] - theta[None, :])
+    np.fill_diagonal(gaps, np.inf)
+    gap = np.maximum(gaps.min(axis=1), np.finfo(float).tiny)
+    with np.errstate(over="ignore"):
+        return np.minimum(residuals, residuals**2 / gap)

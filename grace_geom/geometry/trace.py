@@ -1,0 +1,182 @@
+"""Trace, block traces and Frobenius norm of a symmetric matrix from products with random vectors.
+
+Every estimate carries a standard error. None stops early: on a trace of mixed sign a relative change of the running
+mean says nothing about its error.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from grace_geom.geometry.lanczos import Krylov
+from grace_geom.geometry.operators import Matvec
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number that was estimated.
+
+    Attributes:
+        value: The estimate.
+        error: Its standard error; ``nan`` where one sample cannot tell.
+        estimator: In words, with the number of probes.
+        products: Products that were spent.
+    """
+
+    value: float
+    error: float
+    estimator: str
+    products: int
+
+
+@dataclass(frozen=True)
+class Probed:
+    """What one set of Hutchinson probes tells.
+
+    Attributes:
+        trace: ``tr A``.
+        frobenius: ``|A|_F``; the error by the delta method.
+        blocks: ``tr A_ll`` of each diagonal block, by name.
+    """
+
+    trace: Estimate
+    frobenius: Estimate
+    blocks: dict[str, Estimate]
+
+
+def rademacher(dim: int, seed: int, i: int) -> Float[Tensor, " p"]:
+    """Random signs, float32 on the CPU: the ``i``-th probe of a seed, whatever the device and the number of probes."""
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + i)
+    return 2.0 * torch.randint(0, 2, (dim,), generator=generator, dtype=torch.int8).float() - 1.0
+
+
+def mean_of(samples: Sequence[float], name: str, products: int) -> Estimate:
+    """The mean of independent samples and its standard error."""
+    values = torch.tensor(samples, dtype=torch.float64)
+    error = values.std().item() / math.sqrt(len(values)) if len(values) > 1 else math.nan
+    return Estimate(values.mean().item(), error, name, products)
+
+
+def hutchinson(
+    matvec: Matvec,
+    like: Tensor,
+    sizes: Mapping[str, int],
+    probes: int = 30,
+    seed: int = 0,
+    deflate: Krylov | None = None,
+) -> Probed:
+    """Hutchinson (1990) with Rademacher probes, one product each, for the trace, its blocks and the Frobenius norm.
+
+    ``E v'Av = tr A``, ``E v_l'(Av)_l = tr A_ll``, ``E |Av|^2 = |A|_F^2``. With the Lanczos basis Q of an eigenvalue
+    run, ``A = AQQ' + A(I - QQ')`` whose first part is known exactly (``AQ = QT + beta q e_m'``) and only the second
+    is sampled: the large eigenvalues, which cause the variance of ``|A|_F``, are gone from it at no further product.
+
+    Args:
+        matvec: ``v -> A v``, symmetric.
+        like: Gives dtype and device of the products' vectors.
+        sizes: Name -> entries of each diagonal block, in the vector's order.
+        probes: Products.
+        seed: Of the probes.
+        deflate: Lanczos basis of the same matrix, at most half the space or the whole of it.
+    """
+    dim, names = sum(sizes.values()), list(sizes)
+    known = _known_part(deflate, list(sizes.values())) if deflate is not None else None
+    blocks, squares, totals = [], [], []
+    for i in range(probes):
+        v = rademacher(dim, seed, i).to(like)
+        z = v.clone()
+        if deflate is not None:
+            deflate.remove(z)
+        Az = matvec(z)
+        blocks.append(_by_block(v, Az, list(sizes.values())))
+        # the symmetric form has no cross term between the basis and its complement
+        totals.append((z.double() @ Az.double()).item() if deflate is not None else blocks[-1].sum().item())
+        squares.append(Az.double().square().sum().item())
+    parts, trace, frobenius = (known if known is not None else (torch.zeros(len(sizes)), 0.0, 0.0))
+    name = f"Hutchinson, {probes} Rademacher probes" + (f", {len(deflate)} vectors deflated" if deflate else "")
+    samples = torch.stack(blocks)
+    square = mean_of([s + frobenius for s in squares], name, probes)
+    norm = math.sqrt(max(square.value, 0.0))
+    return Probed(
+        mean_of([t + trace for t in totals], name, probes),
+        Estimate(norm, square.error / (2 * norm) if norm else square.error, name, probes),
+        {n: mean_of((samples[:, i] + parts[i]).tolist(), name, probes) for i, n in enumerate(names)},
+    )
+
+
+def hutchpp(matvec: Matvec, like: Tensor, dim: int, products: int = 30, seed: int = 0) -> Estimate:
+    """Hutch++ (Meyer, Musco, Musco, Woodruff 2021): a third each for a sketch, its exact trace and the remainder."""
+    third = max(products // 3, 2)
+    Q = _basis(torch.stack([matvec(rademacher(dim, seed, i).to(like)) for i in range(third)]))
+    exact = sum((q.double() @ matvec(q).double()).item() for q in Q)
+    samples = []
+    for i in range(third, 2 * third):
+        v = rademacher(dim, seed, i).to(like)
+        v -= (Q @ v) @ Q
+        samples.append(exact + (v.double() @ matvec(v).double()).item())
+    return mean_of(samples, f"Hutch++, {third} + {third} + {third} products", 2 * third + len(Q))
+
+
+def xtrace(
+    matvec: Matvec, like: Tensor, dim: int, products: int = 30, seed: int = 0, deflate: Krylov | None = None
+) -> Estimate:
+    """XTrace (Epperly, Tropp, Webber 2024): every test vector serves the sketch of all the others.
+
+    With ``Y = A Om = Q R``, leave-one-out bases are ``Q (I - s_i s_i') Q'`` where s_i is the normalised i-th column of
+    ``R^-T``, so all m estimates cost one sketch and one product with Q. The error is theirs over ``sqrt(m)``.
+
+    Args:
+        products: Half of them sketch. With ``deflate`` all of them act on the complement of that Lanczos basis.
+    """
+    m = min(max(products // 2, 2), dim)
+
+    def project(w: Tensor) -> Tensor:
+        if deflate is not None:
+            deflate.remove(w)
+        return w
+
+    exact = 0.0 if deflate is None else float(deflate.T.trace())
+    Om = torch.stack([rademacher(dim, seed, i).to(like) for i in range(m)])
+    Y = torch.stack([project(matvec(project(w.clone()))) for w in Om])
+    Q, R = torch.linalg.qr(Y.T.double())
+    Z = torch.stack([project(matvec(project(q.to(like)))) for q in Q.T]).double()  # rows A q
+    Om, Y = Om.double(), Y.double()
+    B, X, AQ = Z @ Q, Om @ Q, Om @ Z.T  # Q'AQ; coordinates of the test vectors; om'AQ, rows
+    S = torch.linalg.pinv(R)
+    S = S / S.norm(dim=1, keepdim=True).clamp_min(torch.finfo(S.dtype).tiny)  # row i is the i-th column of R^-T
+    samples = []
+    for i in range(m):
+        s, x = S[i], X[i] - S[i] * (S[i] @ X[i])
+        remainder = Om[i] @ Y[i] - 2 * (AQ[i] @ x) + x @ B @ x
+        samples.append(exact + (B.trace() - s @ B @ s + remainder).item())
+    name = f"XTrace, {2 * m} products" + (f", {len(deflate)} vectors deflated" if deflate is not None else "")
+    return mean_of(samples, name, 2 * m)
+
+
+def _basis(rows: Tensor) -> Tensor:
+    return torch.linalg.qr(rows.T.double())[0].T.contiguous().to(rows)
+
+
+def _by_block(v: Tensor, w: Tensor, sizes: Sequence[int]) -> Float[Tensor, " l"]:
+    pairs = zip(v.split(list(sizes)), w.split(list(sizes)), strict=True)
+    return torch.stack([(a.double() @ b.double()).cpu() for a, b in pairs])
+
+
+def _known_part(krylov: Krylov, sizes: Sequence[int]) -> tuple[Tensor, float, float]:
+    """Of ``A Q Q'``: block traces ``(l,)``; ``tr Q'AQ``; ``|A Q|_F^2``."""
+    T = torch.from_numpy(krylov.T)
+    parts = torch.zeros(len(sizes), dtype=torch.float64)
+    m = len(krylov)
+    for j in range(m):
+        unit = torch.zeros(m, 1, dtype=torch.float64)
+        unit[j] = 1
+        q, Aq = krylov.combine(unit.numpy())[0], krylov.combine(T[:, j : j + 1].numpy())[0]
+        if j == m - 1 and krylov.next is not None:
+            Aq = Aq + krylov.beta * krylov.next.to(Aq)
+        parts += _by_block(q, Aq, sizes)
+    return parts, T.trace().item(), T.square().sum().item() + krylov.beta**2
+

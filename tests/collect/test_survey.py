@@ -1,0 +1,56 @@
+"""One pass for all: distributions, label spaces, and which features are paired."""
+
+import numpy as np
+import pytest
+import torch
+from torch.testing import assert_close
+
+from grace_geom.collect import Adversary, paired
+from grace_geom.collect.survey import Plan, attack, attacked_features, clean_features, weight_perturbed
+from grace_geom.errors import UserError
+from grace_geom.models import ClipClassifier
+from tests.collect.test_adversary import FAST, toy_set
+from tests.toys import toy_clip
+
+
+def toys() -> dict[str, ClipClassifier]:
+    return {"a": toy_clip(0), "b": toy_clip(1)}
+
+
+def test_every_checkpoint_on_every_distribution():
+    both, id_set = toys(), toy_set(9)
+    renamed = toy_set(8)
+    object.__setattr__(renamed, "class_names", ("star", "circle", "hexagon"))
+    object.__setattr__(renamed, "spec", "other")
+    plan = Plan(batch=4, adversary=FAST)
+    found = clean_features(both, id_set, {"other": renamed}, plan)
+    x_adv = attack(both["a"], both["a"], id_set, plan)
+    adv = attacked_features(both, x_adv, id_set, plan)
+    assert {name: list(sets) for name, sets in found.items()} == {"a": ["id", "other"], "b": ["id", "other"]}
+    mapped = {0: 2, 1: 0, 2: -1}  # star, circle, and a class that ID does not have
+    assert found["a"]["other"].labels.tolist() == [mapped[int(y)] for y in renamed.labels]
+    paired(found["a"]["id"], found["b"]["id"])
+    paired(found["a"]["id"], adv["a"])
+    with pytest.raises(UserError, match="not paired"):
+        paired(found["a"]["id"], found["a"]["other"])
+    with torch.no_grad():
+        assert_close(adv["b"].embedding, both["b"].encode(torch.from_numpy(np.array(x_adv))), rtol=1e-4, atol=1e-5)
+
+
+def test_a_subset_is_not_paired_with_the_whole_or_another_order():
+    both, id_set, plan = toys(), toy_set(9), Plan()
+    whole = clean_features(both, id_set, {}, plan)["a"]["id"]
+    for other in (id_set.subset(5, 0), id_set.take(np.arange(9)[::-1])):
+        with pytest.raises(UserError, match="not paired"):
+            paired(whole, clean_features(both, other, {}, plan)["a"]["id"])
+
+
+def test_perturbed_features_belong_to_the_same_images():
+    model, id_set = toy_clip(), toy_set(9)
+    still = Plan(batch=4, awp_batch=5, adversary=Adversary(eps=0.0, attack_steps=1, rho=0.0))
+    x_adv = attack(model, model, id_set, still)
+    clean, adv = weight_perturbed(model, model, x_adv, id_set, still)
+    expected = clean_features({"a": model}, id_set, {}, still)["a"]["id"].embedding
+    expected = torch.nn.functional.normalize(expected, dim=-1)
+    assert_close(clean, expected, rtol=1e-4, atol=1e-5)
+    assert_close(adv, expected, rtol=1e-4, atol=1e-5)
