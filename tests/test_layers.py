@@ -1,0 +1,106 @@
+"""Rows import only rows above them, rooms in one row do not import each other, and the dashboard needs no torch."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "grace_geom"
+
+ROWS = [
+    {"errors"},
+    {"files", "plain", "batch", "results", "weights", "statistics"}  # what everything is made of
+    | {"cli", "devices", "provenance", "progress", "tables", "figures"},  # how it meets people and machines
+    {"data", "models", "attacks", "geometry"},
+    {"methods"},
+    {"loop", "checkpoint", "evaluation", "contrastive", "objective", "collect"},
+    {"config"},
+    {"runs", "assess", "analysis"},
+    {"study"},
+    {"train", "evaluate", "compare", "pretrain", "export"},
+]
+ROW_0_SHARED = {"errors", "files", "plain"}  # the ground every room stands on, row 0 itself included
+
+
+def room(module: str) -> str:
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else ""
+
+
+def imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            found |= {_module(node.module, alias.name) for alias in node.names}
+    return found
+
+
+def _module(package: str, name: str) -> str:
+    """``from a import b`` imports the module ``a.b`` where there is one, else ``a``."""
+    inner = ROOT.joinpath(*package.split("."), name)
+    return f"{package}.{name}" if inner.is_dir() or inner.with_suffix(".py").is_file() else package
+
+
+def rooms_of_package() -> dict[str, set[str]]:
+    uses: dict[str, set[str]] = {}
+    for path in PACKAGE.rglob("*.py"):
+        name = path.relative_to(PACKAGE).with_suffix("").parts[0]
+        if name == "__init__":
+            continue
+        used = {room(m) for m in imports(path) if m.startswith("grace_geom.")}
+        uses.setdefault(name, set()).update(used - {name})
+    return uses
+
+
+def test_every_room_has_its_row():
+    placed = set().union(*ROWS)
+    assert set(rooms_of_package()) <= placed, "a new room: say in which row it lives"
+
+
+def test_rows_import_only_rows_above():
+    row = {name: i for i, names in enumerate(ROWS) for name in names}
+    for name, used in rooms_of_package().items():
+        for other in used - ROW_0_SHARED:
+            assert row[other] < row[name], f"{name} (row {row[name]}) imports {other} (row {row[other]})"
+
+
+@pytest.mark.parametrize("folder", ["grace_geom", "app", "analyses"])
+def test_no_import_cycles_between_files(folder):
+    files = {path: imports(path) for path in (ROOT / folder).rglob("*.py")}
+    names = {".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): p for p in files}
+    graph = {n: {m for m in files[p] if m in names and m != n} for n, p in names.items()}
+    done: set[str] = set()
+
+    def visit(name: str, trail: tuple[str, ...]) -> None:
+        assert name not in trail, f"cycle: {' -> '.join((*trail, name))}"
+        if name not in done:
+            for other in graph[name]:
+                visit(other, (*trail, name))
+            done.add(name)
+
+    for name in graph:
+        visit(name, ())
+
+
+def test_results_need_no_torch():
+    code = "import sys, grace_geom.results; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_the_dashboard_imports_no_torch():
+    for path in (ROOT / "app").rglob("*.py"):
+        used = imports(path)
+        assert not {m for m in used if m.split(".")[0] in {"torch", "open_clip"}}, path
+        assert {m for m in used if m.startswith("grace_geom")} <= {"grace_geom.results"}, path
+
+
+def test_nobody_star_imports():
+    for folder in ("grace_geom", "app", "analyses", "tests", "benchmarks"):
+        for path in (ROOT / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                assert not (isinstance(node, ast.ImportFrom) and any(a.name == "*" for a in node.names)), path
