@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import re
 import struct
 import warnings
 from collections.abc import Iterator, Sequence
@@ -18,6 +19,7 @@ from grace_geom.models.classifier import ClipClassifier
 from grace_geom.models.spec import ModelSpec
 
 CONFIGS = Path(__file__).parent / "configs"
+QUICK = "-quickgelu"
 SHIPPED = Path(__file__).parent / "weights"
 
 
@@ -59,16 +61,42 @@ def open_clip_model(spec: ModelSpec) -> tuple[nn.Module, str]:
             torch.manual_seed(spec.seed)
             return _create(spec.model, None), f"random:{spec.seed}"
     if Path(source).is_file():
+        _say_activation(spec.model, source)
         return _from_file(spec.model, Path(source)), f"{Path(source).name}:{sha256(source)}"
     tags = open_clip.list_pretrained_tags_by_model(spec.model)
     if source not in tags:
         raise UserError(f"--pretrained {source!r} is neither a file nor a tag of {spec.model}; {nearest(source, tags)}")
     try:
-        return _create(spec.model, source), f"open_clip:{source}"
+        return _create(with_activation(spec.model, source), source), f"open_clip:{source}"
     except (OSError, RuntimeError) as error:  # no network, or the hub refuses
         raise UserError(
             f"--pretrained {source}: open_clip cannot fetch these weights here ({_first_line(error)}); give a file"
         ) from None
+
+
+def with_activation(model: str, tag: str) -> str:
+    """The name whose activation fits a tag's weights: OpenAI trained with QuickGELU, which open_clip only warns of.
+
+    Raises:
+        UserError: If the weights need QuickGELU and open_clip has no such configuration.
+    """
+    wants_quick = bool(open_clip.get_pretrained_cfg(model, tag).get("quick_gelu", False))
+    if not wants_quick or model.endswith(QUICK):
+        return model
+    if f"{model}{QUICK}" not in known_models():
+        raise UserError(f"--pretrained {tag}: these weights need QuickGELU, and there is no model {model}{QUICK}")
+    return f"{model}{QUICK}"
+
+
+def _say_activation(model: str, source: str) -> None:
+    """A file does not tell its activation; where both exist, say which one is used."""
+    if model.endswith(QUICK) or f"{model}{QUICK}" not in known_models():
+        return
+    warnings.warn(
+        f"{source}: --model {model} computes with GELU. If these weights come from OpenAI's CLIP (as TeCoA's and "
+        f"FARE's do), they need QuickGELU: --model {model}{QUICK}",
+        stacklevel=3,
+    )
 
 
 def build(spec: ModelSpec, class_names: Sequence[str], templates: Sequence[str]) -> ClipClassifier:
@@ -102,7 +130,8 @@ def _from_file(model: str, path: Path) -> nn.Module:
 
 
 def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))  # torch colours its advice
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     return (": ".join(lines[:2]) or type(error).__name__)[:200]
 
 

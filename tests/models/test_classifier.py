@@ -4,7 +4,7 @@ import torch
 from torch.testing import assert_close
 
 from grace_geom.errors import UserError
-from grace_geom.models import ModelSpec, build, open_clip_model, text_head, tokenizer_of
+from grace_geom.models import ModelSpec, build, loading, open_clip_model, text_head, tokenizer_of
 from tests.toys import CLASSES, TEMPLATES, toy_batch, toy_clip
 
 
@@ -87,3 +87,24 @@ def test_a_template_needs_a_place_for_the_name():
     model = toy_clip()
     with pytest.raises(UserError, match=r"no \{\}"):
         model.with_head(CLASSES, ["a photo"])
+
+
+def test_openai_s_weights_get_quick_gelu(monkeypatch):
+    # open_clip 3 builds GELU for the tag and only warns; every number would be that of a damaged model
+    asked = []
+
+    def create(name: str, **options: object) -> torch.nn.Module:
+        asked.append(name)
+        return torch.nn.Module()
+
+    monkeypatch.setattr(loading.open_clip, "create_model", create)
+    loading.open_clip_model(ModelSpec("ViT-B-32", "openai"))
+    loading.open_clip_model(ModelSpec("ViT-B-32", "laion2b_s34b_b79k"))
+    assert asked == ["ViT-B-32-quickgelu", "ViT-B-32"]
+    assert open_clip.get_model_config(asked[0])["quick_gelu"] is True
+
+
+def test_a_file_s_activation_is_said(tmp_path):
+    (tmp_path / "w.pt").write_bytes(b"nothing")
+    with pytest.warns(UserWarning, match="ViT-B-32-quickgelu"), pytest.raises(UserError):
+        build(ModelSpec("ViT-B-32", str(tmp_path / "w.pt")), CLASSES, TEMPLATES)
