@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
+DEMO := --methods zero-shot,ft,lora,at,grace --seeds 0 --workers 2 --n-attack 300 --out runs/demo
+DEMO_RUNS := $(addprefix runs/demo/,zero-shot-s0 ft-s0 lora-s0 at-s0 grace-s0)
+
 .PHONY: setup demo test lint compare clean
 
 setup: $(READY)
@@ -16,7 +19,10 @@ $(READY): pyproject.toml
 	touch $(READY)
 
 demo: setup
-	$(BIN)/python -m grace_geom.compare --methods zero-shot,ft,lora,at,grace --seeds 0 --out runs/demo
+	$(BIN)/python -m grace_geom.compare $(DEMO)
+	$(BIN)/python analyses/report.py $(DEMO_RUNS) --analyses parameter_drift,feature_stability --n 250 --out runs/demo
+	$(BIN)/python -m grace_geom.compare $(DEMO)
+	@echo "report: runs/demo/report.html     dashboard: $(BIN)/streamlit run app/main.py -- --runs runs/demo"
 
 test: setup lint
 	$(BIN)/python -m pytest

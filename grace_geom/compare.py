@@ -38,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def summary(rows: Sequence[Row], baseline: Row | None, width: int) -> str:
     """What a terminal shows: the main table, the OOD sets, the differences, and what failed."""
     tables = [report.main_table(rows), report.sets_table(rows, "ood", "OOD sets")]
+    tables.append(report.suite_table(rows))
     if baseline is not None:
         tables.append(report.difference_table(rows, baseline, ("ID", "OOD", "Adv", "HM")))
     parts = [table.text(width) for table in tables if table is not None]

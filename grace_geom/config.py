@@ -11,6 +11,7 @@ from grace_geom.attacks import check_eps
 from grace_geom.cli import RECORD, Command, peek
 from grace_geom.errors import UserError, nearest
 from grace_geom.methods import METHODS, Method, method_class
+from grace_geom.methods.bounds import check_fields
 from grace_geom.models import known_models
 from grace_geom.plain import plain, read_yaml
 
@@ -45,7 +46,8 @@ class TrainConfig:
         epochs: Passes over the training images; null: until max_steps, or 10.
         max_steps: Most optimiser steps; the schedule ends there.
         batch_size: Images an optimiser step.
-        micro_batch: Images a forward pass; a smaller number accumulates gradients; null: the whole batch.
+        micro_batch: Images a forward pass; a smaller number accumulates gradients; null: the whole batch. Random
+            starts, and GRACE's weight perturbation, are then drawn for each piece.
         warmup: Linear warm-up of the learning rate: below 1 a share of the run, else steps.
         schedule: cosine decays the learning rate to 0.
         clip_norm: Largest gradient norm; null: any.
@@ -108,6 +110,9 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and value < low:
                 raise UserError(f"--{name.replace('_', '-')} is {value}, it must be at least {low}")
+        if self.clip_norm == 0:
+            raise UserError("--clip-norm is 0, which would stop all training: use null for no clipping")
+        check_fields(self.build_method())
 
     def build_method(self) -> Method:
         """The method with this run's options."""
@@ -134,7 +139,7 @@ class TrainConfig:
 _LEAST = {
     "epochs": 0, "max_steps": 0, "batch_size": 1, "micro_batch": 1, "warmup": 0, "clip_norm": 0, "val_images": 1,
     "train_images": 1, "image_size": 1, "workers": 0, "eval_every": 0, "save_every": 1, "keep": 0, "log_every": 1,
-    "stop_after": 1, "val_fraction": 0, "val_pgd": 0,
+    "stop_after": 1, "val_fraction": 0, "val_pgd": 0, "seed": 0, "split_seed": 0,
 }  # fmt: skip
 
 NOT_THE_RUN = (

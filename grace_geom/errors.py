@@ -13,6 +13,10 @@ class UserError(Exception):
     """
 
 
+class NotFiniteError(UserError, RuntimeError):
+    """Numbers became NaN or infinite: a rate too high or a precision too low, which the user can mend."""
+
+
 class Interrupted(Exception):
     """The user stopped the run; the message says what was saved and how to go on."""
 

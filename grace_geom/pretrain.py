@@ -38,6 +38,7 @@ class Pretraining:
         data_root: Folder of the torchvision and ImageNet sets.
         pairs: Captioned pictures that the embedded world gives.
         views: Pairs made of each picture of a labelled set: itself, and random crops.
+        exclude: Class names that are left out of the labelled sets, such as those whose images are evaluated on later.
         model: An open_clip name or a configuration of ours.
         init: Weights to start from: random, a file, or an open_clip tag.
         steps: Optimiser steps.
@@ -59,6 +60,7 @@ class Pretraining:
     data_root: Path | None = None
     pairs: int = 131_072
     views: int = 4
+    exclude: tuple[str, ...] = ()
     model: str = field(default="tiny-shapes", metadata={"group": "model"})
     init: str = "random"
     steps: int = field(default=2800, metadata={"group": "training"})
@@ -87,8 +89,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     side = int(size[0] if isinstance(size, tuple) else size)  # type: ignore[arg-type]
     began = time.perf_counter()
     material = gather(
-        options.data, side, options.seed, pairs=options.pairs, views=options.views, data_root=options.data_root
-    )
+        options.data, side, options.seed, pairs=options.pairs, views=options.views, exclude=options.exclude,
+        data_root=options.data_root,
+    )  # fmt: skip
     pairs = Pairs.of(torch.cat(material.images), material.captions, tokenizer)
     seconds = {"pairs": round(time.perf_counter() - began, 1)}
     bar = Progress(options.steps)

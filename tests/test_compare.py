@@ -23,7 +23,7 @@ from grace_geom.methods import METHODS
 from grace_geom.plain import to_yaml
 from grace_geom.results import Accuracy, Estimate, EvalRecord, list_runs, pack
 from grace_geom.statistics import wilson
-from grace_geom.study import Row, Study, StudyOptions, figure
+from grace_geom.study import Row, Study, StudyOptions, figure, report
 from grace_geom.study.estimate import Probe, passes_of, probe
 from grace_geom.study.execute import Steps, held_out_score, last_record, run_all
 from grace_geom.study.options import jobs_of, settings_of
@@ -317,6 +317,36 @@ def test_other_images_are_not_paired():
     found = image_difference(a.records[0].accuracies, b.records[0].accuracies, "ID")
     assert math.isnan(found.p) and "not the same" in found.how
     assert difference(a, b, "Adv") is None
+
+
+def suite_row(label: str, share: float, steps: int = 100) -> Row:
+    rng = np.random.default_rng(0)
+    row = one_seed(label, {("id", "a"): rng.random(200) < share, ("ood", "b"): rng.random(200) < share - 0.2})
+    parts = [{"name": name, "loss": "ce", "steps": steps, "restarts": 1} for name in ("apgd-ce", "apgd-t")]
+    attack = {"name": "apgd", "eps": 4 / 255, "precision": "float32", "seed": 0, "parts": parts}
+    low, high = wilson(50, 200)
+    done = ({"name": "apgd-ce", "robust": 50, "ci_low": low, "ci_high": high}, {"name": "apgd-t", "robust": 30})
+    adv = dataclasses.replace(accuracy("adv", "a", "a", np.arange(200) < 30, 200, attack), parts=done)
+    record = row.records[0]
+    return Row(label, {0: dataclasses.replace(record, accuracies=(*record.accuracies, adv)).summed()})
+
+
+def test_an_attack_of_several_parts_leaves_the_other_columns_paired_and_is_shown_whole():
+    rows = [suite_row("x", 0.8), suite_row("y", 0.6)]
+    assert difference(*rows, "ID").p < 1 and difference(*rows, "OOD").low > 0
+    found = difference(*rows, "Adv")
+    assert math.isnan(found.p) and found.how == "Adv without a test: apgd-ce has a total, no outcome for each image"
+    (name,) = report.suite_estimates(rows[0])
+    assert name.startswith("apgd 4/255") and report.suite_estimates(rows[0])[name].value == 0.15
+    assert "25.0 [" in report.markdown(rows, None, "t") and "15.0 [" in report.markdown(rows, None, "t")
+    assert float(next(csv.DictReader(report.csv_text(rows).splitlines()))[name]) == 0.15
+    assert report.plain_rows(rows, None)[0]["whole_attacks"][name]["value"] == 0.15
+    assert "15.0" in summary(rows, rows[1], 100)
+
+
+def test_the_note_lists_every_attack_behind_the_rows():
+    note = report.attack_note([suite_row("x", 0.8), suite_row("y", 0.6, steps=7), suite_row("z", 0.6)])
+    assert note.count("100 steps") == 1 and note.count("7 steps") == 1
 
 
 def test_several_seeds_are_compared_by_a_paired_t_test(tmp_path):

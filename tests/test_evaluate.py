@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from grace_geom.assess import Measures, assess, short_name, targets
+from grace_geom.assess import Measures, Sets, assess, short_name, targets
 from grace_geom.checkpoint import checkpoint_of, save_checkpoint
 from grace_geom.data import resolve
 from grace_geom.errors import UserError
@@ -141,6 +141,14 @@ def test_several_checkpoints_are_compared_on_the_same_images(run, capsys):
     m = int(only_a + only_b)  # exact two-sided binomial test by counting
     p = min(1.0, 2 * sum(math.comb(m, k) for k in range(min(only_a, only_b) + 1)) / 2**m)
     assert f"{100 * (only_b - only_a) / 30:+.1f} (p {p:.2g})" in text
+
+
+def test_the_same_name_below_two_roots_is_two_data_sets(tmp_path):
+    for name, n in (("a", 6), ("b", 9)):
+        (tmp_path / name).mkdir()
+        save_npz(tmp_path / name / "set.npz", n, 0)
+    sets = Sets()
+    assert [len(sets("npz:set.npz", "eval", 0, str(tmp_path / name))) for name in "aba"] == [6, 9, 6]
 
 
 def test_json_is_the_record(run, capsys):

@@ -19,6 +19,7 @@ from grace_geom.contrastive import (
     adversarial_ids,
     contrastive_loss,
     encode_tokens,
+    gather,
     labelled_pairs,
     pretrain,
     shapes_pairs,
@@ -27,6 +28,7 @@ from grace_geom.contrastive import (
 from grace_geom.contrastive.training import Curve, batches
 from grace_geom.data import from_arrays
 from grace_geom.data.shapes.sets import HARD_IDS, SHAPES_SETS, fingerprint, ids_of, render
+from grace_geom.errors import UserError
 from grace_geom.files import sha256
 from grace_geom.models import ModelSpec, build, open_clip_model, register_configs, tokenizer_of
 from grace_geom.models.loading import CONFIGS, SHIPPED
@@ -245,3 +247,17 @@ def test_hard_pictures_are_those_the_shipped_model_gets_wrong():
 def test_model_config_is_known_to_open_clip():
     register_configs()
     assert "tiny-shapes" in open_clip.list_models()
+
+
+def test_excluded_classes_give_no_pair(tmp_path):
+    images = np.zeros((30, 8, 8, 3), dtype=np.uint8)
+    np.savez(tmp_path / "some.npz", images=images, labels=np.arange(30) % 3)
+    (tmp_path / "some.classes.json").write_text(json.dumps({"class_names": ["ant", "bee", "cow"]}))
+    spec = f"npz:{tmp_path / 'some.npz'}"
+    options = {"image_size": 8, "seed": 0, "pairs": 1, "views": 1}
+    captions = gather([spec], **options, exclude=["bee"]).captions
+    assert not any("bee" in caption for caption in captions)
+    assert any("ant" in c for c in captions)
+    assert any("cow" in c for c in captions)
+    with pytest.raises(UserError, match="wasp"):
+        gather([spec], **options, exclude=["wasp"])

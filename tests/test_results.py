@@ -92,6 +92,16 @@ def test_adv_is_apgd_ce_at_the_papers_eps_where_it_was_run():
     assert [a.correct for a in headline_attack([pgd])] == [30]
 
 
+def test_adv_is_the_strongest_of_equals_whatever_their_order():
+    def run(steps: int, correct: int, **more) -> Accuracy:
+        return accuracy("adv", correct, attack=APGD | {"parts": [{"name": "apgd-ce", "steps": steps}]} | more)
+
+    weak, strong, lower = run(10, 15), run(100, 20), run(100, 18, seed=1)
+    for order in ([weak, strong, lower], [lower, strong, weak], [strong, lower, weak]):
+        assert [a.correct for a in headline_attack(order)] == [18]
+    assert [a.correct for a in headline_attack([strong, weak])] == [20]  # though ten steps happen to be lower
+
+
 def test_an_attack_that_began_with_apgd_ce_gives_its_first_part():
     low, high = wilson(22, 100)
     parts = ({"name": "apgd-ce", "robust": 22, "ci_low": low, "ci_high": high}, {"name": "apgd-t", "robust": 19})

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from grace_geom.config import parse_train
 from grace_geom.data import resolve
 from grace_geom.devices import pick_device, pick_precision, pick_workers
 from grace_geom.errors import UserError
+from grace_geom.methods import METHODS
 from grace_geom.progress import Progress
 from grace_geom.provenance import provenance
 from grace_geom.runs import train_run
@@ -167,6 +169,33 @@ def test_stop_and_resume_by_the_command_line(tmp_path, capsys):
     assert "method was lora, now ft" in refused([*command[3:], "--method", "ft"], capsys)
 
 
+@pytest.mark.parametrize("method", ["ft", "lora", "at", "lora-at", "grace"])
+def test_divergence_of_any_method_is_said_and_leaves_nothing_in_the_way(method, tmp_path, capsys):
+    quick = {"attack_steps": 1} if "eps" in {f.name for f in fields(METHODS[method])} else {}
+    diverging = flags(tmp_path, method=method, lr="1e20", warmup=0, **quick)
+    said = refused(diverging, capsys)
+    assert "step 2: " in said and "lower --lr" in said and "last good checkpoint" not in said
+    assert not (tmp_path / "run").exists()
+    said = refused([*diverging, "--save-every", "1"], capsys)
+    assert "step 2: " in said and f"the last good checkpoint is step 1: {tmp_path / 'run' / 'ckpt.pt'}" in said
+
+
+@pytest.mark.parametrize("options", [{"curvature_labels": "sampled"}, {"gv_form": "spread", "attack_steps": 0}])
+def test_divergence_is_said_wherever_a_method_meets_it(options, tmp_path, capsys):
+    said = refused(flags(tmp_path, method="grace", lr="1e20", warmup=0, **options), capsys)
+    assert "step 2: " in said and "lower --lr" in said and not (tmp_path / "run").exists()
+
+
+def test_a_fault_of_ours_before_the_first_checkpoint_leaves_nothing_in_the_way(tmp_path, monkeypatch):
+    def fault(self, batch):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("grace_geom.loop.trainer.Trainer.step", fault)
+    with pytest.raises(ZeroDivisionError):
+        small_run(tmp_path)
+    assert not (tmp_path / "run").exists()
+
+
 def test_divergence_keeps_the_last_good_checkpoint(tmp_path, capsys):
     said = refused(flags(tmp_path, method="ft", lr="1e30", save_every=1, warmup=0), capsys)
     assert "is not a finite number; lower --lr" in said
@@ -175,11 +204,7 @@ def test_divergence_keeps_the_last_good_checkpoint(tmp_path, capsys):
     assert all(w.isfinite().all() for w in checkpoint.trainer["optimizer"]["state"][0].values())
 
 
-def test_nothing_stays_of_a_run_that_fails_before_its_first_checkpoint(tmp_path, capsys):
-    said = refused(flags(tmp_path, method="ft", lr="1e30", warmup=0), capsys)
-    assert "is not a finite number" in said and "last good checkpoint" not in said
-    assert not (tmp_path / "run").exists()
-
+def test_nothing_stays_of_a_run_whose_images_cannot_be_read(tmp_path, capsys):
     folder = tmp_path / "pictures"
     for name in ("circle", "square"):
         (folder / name).mkdir(parents=True)

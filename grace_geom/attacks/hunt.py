@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from grace_geom.attacks.losses import Criterion
+from grace_geom.errors import NotFiniteError
 
 Logits: TypeAlias = Callable[[Tensor], Tensor]
 
@@ -76,7 +77,7 @@ class Hunt:
             losses = criterion(logits, self.y[rows])
             (grad,) = torch.autograd.grad(losses.sum(), leaf)
         if grad.sum().isnan():
-            raise RuntimeError(
+            raise NotFiniteError(
                 "The attack's gradient is NaN. The model overflows at this precision, or its weights are NaN already: "
                 "attack in float32."
             )
@@ -100,7 +101,7 @@ class Hunt:
 
     def _note(self, x: Tensor, rows: Tensor, logits: Tensor, losses: Tensor) -> None:
         if losses.isnan().any():
-            raise RuntimeError("The model's logits are NaN under attack: attack in float32, or check its weights.")
+            raise NotFiniteError("The model's logits are NaN under attack: attack in float32, or check its weights.")
         fooled = logits.argmax(1) != self.y[rows]
         higher = losses > self._best[rows]
         if self.until_fooled:  # the first point that fools wins over any loss

@@ -9,6 +9,7 @@ from torch import Tensor
 from grace_geom.attacks.balls import Ball, Linf, ball_named
 from grace_geom.attacks.hunt import Hunt, Logits, Noise, Outcome
 from grace_geom.attacks.losses import cross_entropy
+from grace_geom.errors import NotFiniteError
 
 
 @torch.inference_mode(False)  # tensors made in inference mode cannot be saved for a backward pass
@@ -79,13 +80,13 @@ def stop_on_nan(sums: list[Tensor]) -> None:
         sums: The sum of each step's gradient.
 
     Raises:
-        RuntimeError: Naming the first such step.
+        NotFiniteError: Naming the first such step.
     """
     bad = torch.stack(sums).isnan().nonzero() if sums else torch.empty(0)
     if len(bad):
-        raise RuntimeError(
+        raise NotFiniteError(
             f"The attack's gradient is NaN at step {int(bad[0]) + 1} of {len(sums)}. The model overflows at this "
-            "precision, or its weights are NaN already: attack in float32, or lower the learning rate."
+            "precision, or its weights are NaN already: use --precision float32, or lower --lr."
         )
 
 

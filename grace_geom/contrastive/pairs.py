@@ -10,9 +10,10 @@ import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
-from grace_geom.data import ImageSet, loader, resolve
+from grace_geom.data import ImageSet, loader, resolve, restrict_classes
 from grace_geom.data.shapes.sets import SHAPES_SETS
 from grace_geom.data.shapes.web import captioned
+from grace_geom.errors import UserError
 
 Tokenizer = Callable[[list[str]], Tensor]
 EMBEDDED = "shapes"
@@ -107,7 +108,14 @@ def labelled_pairs(
 
 
 def gather(
-    specs: Sequence[str], image_size: int, seed: int, *, pairs: int, views: int, data_root: Path | None = None
+    specs: Sequence[str],
+    image_size: int,
+    seed: int,
+    *,
+    pairs: int,
+    views: int,
+    exclude: Sequence[str] = (),
+    data_root: Path | None = None,
 ) -> Material:
     """Pairs of several data sets; of each only the train split, so that its other splits stay unseen.
 
@@ -117,18 +125,23 @@ def gather(
         seed: Of everything that is drawn.
         pairs: How many the embedded world gives.
         views: How many each picture of a labelled set gives.
+        exclude: Class names that are left out of the labelled sets.
         data_root: As in :func:`grace_geom.data.resolve`.
 
     Raises:
-        UserError: If a SPEC cannot be read.
+        UserError: If a SPEC cannot be read, or no set has a class that is to be left out.
     """
-    material = Material()
+    material, unseen = Material(), set(exclude)
     for spec in specs:
         if spec == EMBEDDED:
             prompts = [t.replace("{}", c) for s in SHAPES_SETS.values() for c in s.class_names for t in s.templates]
             material.add(spec, *shapes_pairs(pairs, seed), prompts, "procedural pictures of all styles")
             continue
         image_set = resolve(spec, "train", data_root=data_root)
+        unseen -= set(image_set.class_names)
+        image_set = restrict_classes(image_set, [c for c in image_set.class_names if c not in exclude])
         prompts = [t.replace("{}", c) for c in image_set.class_names for t in image_set.templates]
         material.add(spec, *labelled_pairs(image_set, image_size, seed, views), prompts, image_set.note)
+    if unseen:
+        raise UserError(f"--exclude: no data set has a class called {', '.join(map(repr, sorted(unseen)))}")
     return material

@@ -24,6 +24,7 @@ from grace_geom.weights import Weights, detach
 class Grace(Adversary, Lora):
     """``L = L_task + lambda_lar L_LAR-AWP + lambda_gv L_GV`` (Eq. 4) over LoRA factors.
 
+    The perturbation is one for all images of a forward pass: with a micro-batch, each piece has its own.
     With both weights 0 nothing of the adversarial branch is computed, and the run is LoRA's, bit for bit.
 
     Attributes:

@@ -1,7 +1,7 @@
 """From settings to a run directory: data, model and method are put together, trained, and kept whole or not at all."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from grace_geom.checkpoint import Checkpoint, digest, load_checkpoint
 from grace_geom.config import TrainConfig, differing, stored_settings
 from grace_geom.data import ImageSet, loader, resolve
 from grace_geom.devices import Precision, pick_device, pick_precision, pick_workers
-from grace_geom.errors import Interrupted, UserError
+from grace_geom.errors import Interrupted, NotFiniteError, UserError
 from grace_geom.loop import Plan, Trainer, fit, seed_global
 from grace_geom.methods import Run
 from grace_geom.models import ClipClassifier, ModelSpec, build
@@ -62,7 +62,7 @@ def train_run(config: TrainConfig, *, quiet: bool = False) -> Path:
         trainer.run.emit = kept.emit
         kept.start(trainer)
         try:
-            fit(trainer, batches, kept)
+            _fit(trainer, batches, kept)
         except Interrupted as stop:
             raise Interrupted(
                 f"{stop}; saved in {out}. Continue with: python -m grace_geom.train --out {out} --resume"
@@ -72,7 +72,26 @@ def train_run(config: TrainConfig, *, quiet: bool = False) -> Path:
                 kept.discard()
                 raise
             raise UserError(f"{error}\nthe last good checkpoint is step {kept.saved}: {out / 'ckpt.pt'}") from None
+        except BaseException:
+            if kept.saved is None:  # out of memory, say: what is left would block the next try
+                kept.discard()
+            raise
     return out
+
+
+def _fit(trainer: Trainer, batches: Callable[[int, int], Iterable[Batch]], kept: RunDirectory) -> None:
+    """Train; what a method says when it meets numbers that are not finite becomes an error for people."""
+    try:
+        fit(trainer, batches, kept)
+    except NotFiniteError as error:
+        raise UserError(f"step {trainer.run.step + 1}: {error}") from None
+    except RuntimeError as error:
+        if all(bool(w.isfinite().all()) for w in trainer.weights().values()):
+            raise
+        raise UserError(
+            f"step {trainer.run.step + 1}: the weights are no longer finite numbers; lower --lr, lengthen --warmup, "
+            "or use --precision float32"
+        ) from error
 
 
 def _model(config: TrainConfig, train: ImageSet, resumed: Checkpoint | None) -> ClipClassifier:

@@ -149,7 +149,7 @@ def _process(workers: int) -> ProcessPoolExecutor:
 
 
 def training_seconds(folder: Path) -> float | None:
-    """Seconds of training over all sessions of a run, from its ``metrics.jsonl``."""
+    """Seconds of training over all parts of a run, however often it was stopped, from its ``metrics.jsonl``."""
     record = last_record(folder)
     return float(record["seconds"]) if "seconds" in record else None
 

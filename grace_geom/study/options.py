@@ -21,7 +21,8 @@ GROUPS = {
 """The paper's tables by the names of their rows; methods that are not in the table of methods are left out."""
 
 EQUAL = (
-    "data", "model", "pretrained", "batch_size", "epochs", "max_steps", "train_images", "image_size", "val_fraction",
+    "data", "model", "pretrained", "batch_size", "micro_batch", "epochs", "max_steps", "train_images", "image_size",
+    "val_fraction",
     "split_seed", "precision",
 )  # fmt: skip
 """Settings that every trained method of a study shares: same base, same images seen, same batch, same augmentation."""

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from grace_geom.assess.show import attack_label
 from grace_geom.results import COLUMNS, Accuracy, Estimate, headline_attack
 from grace_geom.statistics import mean_interval
 from grace_geom.study.options import GROUPS
@@ -56,10 +57,33 @@ def set_estimate(row: Row, suite: str, data: str) -> Estimate | None:
         a for record in row.records.values() for a in record.accuracies
         if (a.suite, a.data) == (suite, data) and a.attack is None
     ]  # fmt: skip
-    if not found:
+    return _over_seeds(found)
+
+
+def suite_estimates(row: Row) -> dict[str, Estimate]:
+    """Accuracy under every part of attacks that have several, by the attack's name; ``Adv`` is their first part."""
+    found: dict[str, list[Accuracy]] = {}
+    for record in row.records.values():
+        for a in record.accuracies:
+            if a.suite == "adv" and a.attack and len(a.attack["parts"]) > 1:
+                found.setdefault(attack_label(a, steps=True), []).append(a)
+    return {name: e for name, some in sorted(found.items()) if (e := _over_seeds(some)) is not None}
+
+
+def suite_table(rows: Sequence[Row]) -> Table | None:
+    """One column an attack of several parts; ``None`` where none was run."""
+    found = [suite_estimates(row) for row in rows]
+    names = sorted({name for some in found for name in some})
+    if not names:
         return None
-    if len(found) == 1:
-        return Estimate.of(found[0])
+    cells: Cells = [[row.label, *(_cell(some.get(n)) for n in names)] for row, some in zip(rows, found, strict=True)]
+    note = "Images that stand under every part of the attack; Adv and HM count its APGD-CE part, as the paper does."
+    return Table(["method", *names], cells, title="Whole attack", notes=[note])
+
+
+def _over_seeds(found: Sequence[Accuracy]) -> Estimate | None:
+    if len(found) < 2:
+        return Estimate.of(found[0]) if found else None
     mean, low, high = mean_interval([a.accuracy for a in found])
     return Estimate(mean, math.nan, low, high)
 
@@ -130,15 +154,17 @@ def intervals_note(rows: Sequence[Row]) -> str:
 def attack_note(rows: Sequence[Row]) -> str:
     """Loss, steps, restarts, images, eps, precision and seed of the attack behind ``Adv``."""
     found: list[Accuracy] = [a for row in rows for r in row.records.values() for a in headline_attack(r.accuracies)]
-    if not found:
-        return "no attack"
-    settings = found[0].attack or {}
+    return "; or ".join(dict.fromkeys(map(_attack_text, found))) or "no attack"
+
+
+def _attack_text(accuracy: Accuracy) -> str:
+    settings = accuracy.attack or {}
     parts = ", ".join(
         f"{p['loss']} loss, {p['steps']} steps, {p['restarts']} restart{'s' * (p['restarts'] > 1)}"
         for p in settings["parts"] if "steps" in p
     )  # fmt: skip
     eps = f"{255 * settings['eps']:.4g}/255"
-    where = f"{found[0].n} of {found[0].subset.get('of', found[0].n)} test images"
+    where = f"{accuracy.n} of {accuracy.subset.get('of', accuracy.n)} test images"
     return f"{settings['name']} at eps {eps} ({parts}, {settings['precision']}, seed {settings['seed']}) on {where}"
 
 
@@ -151,6 +177,8 @@ def markdown(rows: Sequence[Row], baseline: Row | None, heading: str, trials: Tr
             parts.append(f"In the paper's columns:\n\n{replace(main_table(some, PAPER), notes=()).markdown()}")
     parts.append(definitions(rows) + "\n\n" + PAPER_DEFINITIONS + "\n")
     if baseline is not None and (table := difference_table(rows, baseline)) is not None:
+        parts.append(f"## {table.title}\n\n{replace(table, title='').markdown()}")
+    if (table := suite_table(rows)) is not None:
         parts.append(f"## {table.title}\n\n{replace(table, title='').markdown()}")
     for suite, title in SET_TITLES.items():
         if (table := sets_table(rows, suite, "")) is not None:
@@ -178,15 +206,18 @@ def csv_text(rows: Sequence[Row]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     bounds = [name for c in COLUMNS for name in (c, f"{c}_low", f"{c}_high")]
-    writer.writerow(["method", "seeds", *bounds, "lr", "training_seconds", "step_in_forwards", "error"])
+    attacks = sorted({name for row in rows for name in suite_estimates(row)})
+    whole = [name for a in attacks for name in (a, f"{a}_low", f"{a}_high")]
+    writer.writerow(["method", "seeds", *bounds, "lr", "training_seconds", "step_in_forwards", "error", *whole])
     for row in rows:
         numbers: list[float | None] = []
         for c in COLUMNS:
-            e = row.estimate(c)
-            numbers += [e.value, e.low, e.high] if e else [None, None, None]
+            numbers += _bounds(row.estimate(c))
         seconds = sum(row.seconds) / len(row.seconds) if row.seconds else None
         texts = ["" if x is None else f"{x:.6g}" for x in (*numbers, row.lr, seconds, row.cost)]
-        writer.writerow([row.label, " ".join(map(str, sorted(row.records))), *texts, row.error])
+        suites = suite_estimates(row)
+        stands = ["" if x is None else f"{x:.6g}" for a in attacks for x in _bounds(suites.get(a))]
+        writer.writerow([row.label, " ".join(map(str, sorted(row.records))), *texts, row.error, *stands])
     return out.getvalue()
 
 
@@ -196,6 +227,7 @@ def plain_rows(rows: Sequence[Row], baseline: Row | None) -> list[dict[str, Any]
     for row in rows:
         columns = {c: _plain(row.estimate(c)) | {"seeds": row.values(c)} for c in COLUMNS if row.values(c)}
         entry: dict[str, Any] = {"method": row.label, "columns": columns, "error": row.error, "lr": row.lr}
+        entry["whole_attacks"] = {name: _plain(e) for name, e in suite_estimates(row).items()}
         entry |= {"training_seconds": list(row.seconds), "step_in_forwards": row.cost}
         if baseline is not None and row.label != baseline.label:
             gaps = {c: d for c in COLUMNS if (d := difference(row, baseline, c))}
@@ -203,6 +235,10 @@ def plain_rows(rows: Sequence[Row], baseline: Row | None) -> list[dict[str, Any]
         entry["runs"] = {seed: {"run": r.run, "checkpoint": r.checkpoint} for seed, r in row.records.items()}
         found.append(entry)
     return found
+
+
+def _bounds(estimate: Estimate | None) -> list[float | None]:
+    return [estimate.value, estimate.low, estimate.high] if estimate else [None, None, None]
 
 
 def _plain(estimate: Estimate | None) -> dict[str, Any]:
@@ -222,5 +258,3 @@ def _difference_cell(row: Row, baseline: Row, column: str) -> Cell:
     p = "p < 0.001" if d.p < 0.001 else f"p {d.p:.2g}"
     number = percent(d.value, d.low, d.high, signed=True)
     return Cell(f"{number.full} ({p})", f"{percent(d.value, signed=True).full} ({p})", d.value)
-
-

@@ -109,9 +109,9 @@ def image_difference(a: Sequence[Accuracy], b: Sequence[Accuracy], column: str, 
     if value_a is None or value_b is None:
         return None
     gap = value_a.value - value_b.value
-    cells = _paired_cells(a, b)
-    if cells is None:
-        return Difference(gap, math.nan, math.nan, math.nan, "images are not the same")
+    cells = _paired_cells(a, b, SUITES_OF[column])
+    if isinstance(cells, str):
+        return Difference(gap, math.nan, math.nan, math.nan, f"{column} without a test: {cells}")
     rng = np.random.default_rng(seed)
     drawn = {key: rng.multinomial(c.sum(), c / c.sum(), RESAMPLES) / c.sum() for key, c in cells.items()}
     column_a = _column({key: d[:, 0] + d[:, 1] for key, d in drawn.items()}, column)
@@ -129,6 +129,10 @@ def image_difference(a: Sequence[Accuracy], b: Sequence[Accuracy], column: str, 
 
 
 SUITE_OF = {"ID": "id", "OOD": "ood", "Adv": "adv", "NatAdv": "natural_adv", "ZS": "zeroshot"}
+SUITES_OF = {name: (suite,) for name, suite in SUITE_OF.items()} | {
+    "HM": ("id", "ood", "adv"), "OOD'": ("ood", "zeroshot"), "Adv'": ("adv", "natural_adv"),
+    "HM'": ("id", "ood", "zeroshot", "adv", "natural_adv"),
+}  # fmt: skip
 Key = tuple[str, str]
 
 
@@ -138,19 +142,19 @@ def _counted(accuracies: Sequence[Accuracy]) -> dict[Key, Accuracy]:
     return {(a.suite, a.data): a for a in found}
 
 
-def _paired_cells(a: Sequence[Accuracy], b: Sequence[Accuracy]) -> dict[Key, np.ndarray] | None:
-    """Counts (both, only a, only b, neither) for each data set; ``None`` unless all are the same images."""
-    ours, theirs = _counted(a), _counted(b)
+def _paired_cells(a: Sequence[Accuracy], b: Sequence[Accuracy], suites: Sequence[str]) -> dict[Key, np.ndarray] | str:
+    """Counts (both, only a, only b, neither) for each data set of the suites, or why they cannot be paired."""
+    ours, theirs = ({k: v for k, v in _counted(some).items() if k[0] in suites} for some in (a, b))
     if ours.keys() != theirs.keys():
-        return None
+        return "data sets are not the same"
     cells = {}
     for key, mine in ours.items():
         if not mine.paired_with(theirs[key]):
-            return None
+            return "images are not the same"
         try:
             x, y = mine.right(), theirs[key].right()
-        except RecordError:  # totals only
-            return None
+        except RecordError:  # totals only, as of one part of an attack
+            return f"{mine.attack_name or key[1]} has a total, no outcome for each image"
         cells[key] = np.array([(x & y).sum(), (x & ~y).sum(), (~x & y).sum(), (~x & ~y).sum()])
     return cells
 

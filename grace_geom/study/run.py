@@ -29,7 +29,7 @@ Say = Callable[[str], None]
 
 @dataclass
 class State:
-    """What a study remembers between sessions, in ``study.json``.
+    """What a study remembers when it is started again, in ``study.json``.
 
     Attributes:
         path: The file.
@@ -43,7 +43,7 @@ class State:
 
     @classmethod
     def load(cls, path: Path) -> "State":
-        """What an earlier session knew; nothing where there is no such file, or it cannot be read."""
+        """What was known when it stopped; nothing where there is no such file, or it cannot be read."""
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             probes = {label: Probe(**values) for label, values in content["probes"].items()}

@@ -50,7 +50,7 @@ class Watch:
         self.jobs, self.expected, self.workers = list(jobs), expected, workers
         self.over: set[str] = set()
         self.terminal = sys.stderr.isatty()
-        self._before = sum(self._done(job) for job in self.jobs)  # of an earlier session: it cost this one nothing
+        self._before = sum(self._done(job) for job in self.jobs)  # finished before this start: it cost this one nothing
         self._began = time.perf_counter()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, daemon=True)

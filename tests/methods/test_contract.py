@@ -6,7 +6,9 @@ from dataclasses import asdict, fields
 import pytest
 import torch
 
+from grace_geom.errors import UserError
 from grace_geom.methods import METHODS, method_class
+from grace_geom.methods.bounds import check_fields
 from tests.toys import toy_batch, toy_clip, toy_run, train
 
 TRAINED = [name for name, method in METHODS.items() if method.trains]
@@ -70,7 +72,24 @@ def test_ragged_micro_batches_give_the_gradient_of_the_batch_where_nothing_is_dr
 
 
 def test_an_unknown_name_is_answered_with_near_ones():
-    from grace_geom.errors import UserError
-
     with pytest.raises(UserError, match="grace"):
         method_class("grase")
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "value"),
+    [
+        ("ft", "lr", -1.0), ("ft", "weight_decay", -1.0), ("lora", "r", 0), ("lora", "targets", "("),
+        ("lora", "lora_alpha", 0.0), ("at", "eps", -0.1), ("at", "attack_steps", -1), ("at", "eps_warmup", 2.0),
+        ("grace", "percentile", 180.0), ("grace", "low_percentile", 90.0), ("grace", "beta", 5.0),
+        ("grace", "refresh_every", 0), ("grace", "rho", -1.0), ("grace", "r_max", -1), ("grace", "lr", float("nan")),
+    ],
+)  # fmt: skip
+def test_values_without_meaning_are_refused(name, field, value):
+    with pytest.raises(UserError, match=f"--{field.replace('_', '-')}"):
+        check_fields(METHODS[name](**{field: value}))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_defaults_have_meaning(name):
+    check_fields(METHODS[name]())

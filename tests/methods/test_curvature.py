@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import torch
 from torch.nn import functional as F
 from torch.testing import assert_close
@@ -8,24 +10,26 @@ from tests.toys import toy_batch, toy_clip
 
 
 def test_estimate_is_n_times_the_squared_gradient_of_an_independent_computation():
-    model, batch = toy_clip(), toy_batch(6)
+    model, batch = toy_clip().double(), toy_batch(6)
+    batch = replace(batch, images=batch.images.double())
     names = target_matrices(model, ATTENTION_AND_MLP)
     h = gauss_newton_diagonal(
         lambda w, b: F.cross_entropy(model(b.images, w), b.labels), model.weights(), names, [batch]
     )
     # independent: open_clip's own encode_image and .backward() on the module's parameters
-    clip = toy_clip().clip
+    clip = toy_clip().double().clip
     head, mean, std = model.head["head.weight"], model.mean, model.std
     clip.requires_grad_(True)
     image = clip.encode_image((batch.images - mean) / std, normalize=True)
     F.cross_entropy(image @ head.T, batch.labels).backward()
     parameters = dict(clip.named_parameters())
     for name in names:
-        assert_close(h[name], 6 * parameters[name].grad ** 2, rtol=1e-4, atol=1e-10)
+        assert_close(h[name], 6 * parameters[name].grad ** 2, rtol=1e-8, atol=1e-14)
 
 
 def test_ragged_pieces_give_the_whole_batch_s_estimate():
-    model, batch = toy_clip(), toy_batch(7)
+    model, batch = toy_clip().double(), toy_batch(7)
+    batch = replace(batch, images=batch.images.double())
     names = target_matrices(model, ATTENTION_AND_MLP)
 
     def loss(w, b):
@@ -34,7 +38,7 @@ def test_ragged_pieces_give_the_whole_batch_s_estimate():
     whole = gauss_newton_diagonal(loss, model.weights(), names, [batch])
     pieces = gauss_newton_diagonal(loss, model.weights(), names, batch.split(3))
     for name in names:
-        assert_close(pieces[name], whole[name], rtol=1e-4, atol=1e-10)
+        assert_close(pieces[name], whole[name], rtol=1e-8, atol=1e-14)
 
 
 def test_first_estimate_initialises_and_later_ones_decay():

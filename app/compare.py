@@ -1,0 +1,116 @@
+"""Runs against each other: who leads in a column, by how much over the baseline, and what may not be compared."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from app.charts import questions
+from app.store import Entry, settings
+from grace_geom.results import Accuracy, Estimate
+
+SUITES_OF = {
+    "ID": ("id",), "OOD": ("ood",), "Adv": ("adv",), "NatAdv": ("natural_adv",), "ZS": ("zeroshot",),
+    "HM": ("id", "ood", "adv"), "OOD'": ("ood", "zeroshot"), "Adv'": ("adv", "natural_adv"),
+    "HM'": ("id", "ood", "adv", "natural_adv", "zeroshot"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Lead:
+    """Who is best in a column.
+
+    Attributes:
+        best: The run.
+        estimate: Its number.
+        delta: What it has over the baseline, in shares of 1; ``None`` where it is the baseline or cannot be compared.
+        rivals: Runs whose intervals overlap with the best one's.
+    """
+
+    best: Entry
+    estimate: Estimate
+    delta: float | None
+    rivals: tuple[Entry, ...]
+
+
+def lead(column: str, entries: Sequence[Entry], baseline: Entry | None) -> Lead | None:
+    """The run with the highest number of a column; ``None`` where none has it."""
+    known = [(e, found) for e in entries if (found := e.estimates.get(column)) is not None]
+    if not known:
+        return None
+    best, top = max(known, key=lambda pair: pair[1].value)
+    rivals = tuple(e for e, other in known if e.id != best.id and other.high >= top.low)
+    return Lead(best, top, delta(best, baseline, column), rivals)
+
+
+def delta(entry: Entry, baseline: Entry | None, column: str) -> float | None:
+    """``entry - baseline`` in a column; ``None`` for the baseline itself and where the two cannot be compared."""
+    if baseline is None or baseline.id == entry.id or incomparable(entry, baseline, SUITES_OF[column]):
+        return None
+    ours, theirs = entry.estimates.get(column), baseline.estimates.get(column)
+    return ours.value - theirs.value if ours and theirs else None
+
+
+def incomparable(entry: Entry, other: Entry, suites: Sequence[str]) -> str:
+    """Why the numbers of two runs may not be set against each other; empty where they may."""
+    ours, theirs = questions(entry), questions(other)
+    for suite in suites:
+        mine = {key: a for key, a in ours.items() if key[0] == suite}
+        others = {key: a for key, a in theirs.items() if key[0] == suite}
+        if mine and others and mine.keys() != others.keys():
+            return f"other data sets in suite {suite}"
+        for key in mine.keys() & others.keys():
+            if reason := _difference(mine[key], others[key]):
+                return f"{reason} ({'/'.join(key)})"
+    return ""
+
+
+def _difference(a: Accuracy, b: Accuracy) -> str:
+    if a.spec != b.spec:
+        return f"data {a.spec} and {b.spec}"
+    if a.attack != b.attack:
+        return "another attack or other attack settings"
+    known = a.subset.get("ids_sha256"), b.subset.get("ids_sha256")
+    if a.n != b.n or (all(known) and known[0] != known[1]):
+        return f"other images, n = {a.n} and {b.n}"
+    return ""
+
+
+_PLACES = {"out", "resume", "provenance", "device", "tensorboard", "workers", "stop_after"}
+
+
+def differing(entries: Sequence[Entry]) -> dict[str, dict[str, Any]]:
+    """Settings in which the runs differ, by run; where a run has no such setting it is left out."""
+    flat = {e.id: {k: v for k, v in settings(e).items() if k not in _PLACES} for e in entries}
+    keys = dict.fromkeys(key for plain in flat.values() for key in plain)
+    wanted = [key for key in keys if len({repr(plain.get(key)) for plain in flat.values() if plain}) > 1]
+    return {run: {key: plain[key] for key in wanted if key in plain} for run, plain in flat.items()}
+
+
+def how_measured(entries: Sequence[Entry], suites: Sequence[str]) -> str:
+    """Estimator, n, attack, seeds and interval of what is drawn, as one sentence or two."""
+    asked = [a for e in entries for key, a in questions(e).items() if key[0] in suites]
+    clean = sorted({a.n for a in asked if a.attack is None})
+    attacked = sorted({a.n for a in asked if a.attack is not None})
+    parts = [f"Top-1 accuracy on {_range(clean)} images a data set"] if clean else ["Top-1 accuracy"]
+    if attacked:
+        attacks = {describe(a.attack) for a in asked if a.attack is not None}
+        parts.append(f"{'; '.join(sorted(attacks))} on {_range(attacked)} images")
+    seeds = sorted({str(e.evaluation.seed) for e in entries if e.evaluation and e.evaluation.seed is not None})
+    if seeds:
+        parts.append(f"training seed{'s' if len(seeds) > 1 else ''} {', '.join(seeds)}, one a run")
+    return (
+        ", ".join(parts) + ". Bars: 95 % intervals from image counts (Wilson; normal for means over sets); "
+        "they say nothing of other training seeds."
+    )
+
+
+def describe(attack: Mapping[str, Any] | None) -> str:
+    """``APGD-CE, 20 steps, ε = 4/255``."""
+    attack = attack or {}
+    steps = [str(part["steps"]) for part in attack.get("parts", []) if "steps" in part]
+    eps = 255 * float(attack.get("eps", 0))
+    return f"{str(attack.get('name', 'attack')).upper()}{f', {steps[0]} steps' if steps else ''}, ε = {eps:.3g}/255"
+
+
+def _range(numbers: Sequence[int]) -> str:
+    return str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"

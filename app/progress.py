@@ -1,0 +1,82 @@
+"""Whether a run is being written, has stalled or is finished, and when it will end."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+DEFAULT_EPOCHS = 10
+PATIENCE = 120.0
+"""Seconds without a record before a run can count as stalled."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands.
+
+    Attributes:
+        state: ``running``, ``stalled``, ``stopped`` (a day), ``finished``, ``untrained`` or ``no record``.
+        step: Newest step on record.
+        total: Steps of the whole run; ``None`` where the settings do not say.
+        left: Seconds to the end at the speed so far; ``None`` unless running.
+        silent: Seconds since the newest record.
+    """
+
+    state: str
+    step: int
+    total: int | None
+    left: float | None
+    silent: float
+
+
+def total_steps(settings: Mapping[str, Any]) -> int | None:
+    """Optimiser steps of a run, from ``epochs`` or ``max_steps``, whichever ends first; ``None`` if not to be known."""
+    try:
+        return _total_steps(settings)
+    except (TypeError, ValueError, AttributeError):  # settings that nobody checked
+        return None
+
+
+def _total_steps(settings: Mapping[str, Any]) -> int | None:
+    epochs, most = settings.get("epochs"), settings.get("max_steps")
+    images = settings.get("provenance", {}).get("data", {}).get("train", {}).get("images")
+    batch = settings.get("batch_size")
+    if epochs is None and most is not None:
+        return int(most)
+    if not images or not batch:
+        return None if most is None else int(most)
+    whole = int((DEFAULT_EPOCHS if epochs is None else epochs) * max(1, images // batch))
+    return whole if most is None else min(whole, int(most))
+
+
+def progress(rows: Sequence[Mapping[str, Any]], settings: Mapping[str, Any], silent: float) -> Progress:
+    """From the records of a run, its settings, and the seconds since its newest record."""
+    total = total_steps(settings)
+    if not rows:
+        return Progress("no record", 0, total, None, silent)
+    step = int(rows[-1]["step"])
+    if step == 0 and any("val_acc" in row for row in rows):
+        return Progress("untrained", 0, None, None, silent)
+    if total is not None and step >= total:
+        return Progress("finished", step, total, None, silent)
+    times = [float(row["seconds"]) for row in rows if isinstance(row.get("seconds"), (int, float))]
+    gaps = sorted(b - a for a, b in pairwise(times) if b > a)
+    usual = gaps[len(gaps) // 2] if gaps else 0.0
+    if silent > max(PATIENCE, 10 * usual):
+        return Progress("stopped" if silent > 24 * 3600 else "stalled", step, total, None, silent)
+    left = (total - step) * times[-1] / step if total is not None and times and step else None
+    return Progress("running", step, total, left, silent)
+
+
+def duration(seconds: float | None) -> str:
+    """``3 min 20 s``; empty for ``None``."""
+    if seconds is None:
+        return ""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    if whole < 48 * 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole // 86400} days"

@@ -1,0 +1,201 @@
+"""Which checkpoint is best for my trade-off?"""
+
+from typing import Literal
+
+import pandas as pd
+import streamlit as st
+
+from app import charts, compare, shell
+from app.shell import Choice, text
+from app.store import Entry
+
+CARDS = (
+    ("HM", "Trade-off", "Harmonic mean of ID, OOD and adversarial accuracy: low if any of the three is low."),
+    ("Adv", "Under attack", "Accuracy on test images that an attack may change by up to ε a pixel."),
+    ("ID", "In distribution", "Accuracy on test images like those it was trained on."),
+    ("OOD", "Under shift", "Mean accuracy over data sets of other styles: sketches, renditions, corruptions."),
+    ("NatAdv", "Hard images", "Accuracy on unmodified images that the zero-shot model gets wrong."),
+    ("ZS", "New tasks", "Zero-shot transfer: mean accuracy on tasks that it was not fine-tuned for."),
+)
+COLUMNS = ("ID", "OOD", "Adv", "NatAdv", "ZS", "HM")
+PAPER = ("OOD'", "Adv'", "HM'")
+
+
+def main() -> None:
+    """Cards, trade-off, table, data sets."""
+    choice = shell.chosen()
+    st.title("Which checkpoint is best for my trade-off?")
+    shell.problems(choice.runs)
+    shown = comparable(choice)
+    if not shown:
+        ids = " ".join(f"{choice.root / e.id}" for e in choice.runs)
+        st.info("None of the chosen runs has been evaluated. This does it:")
+        st.code(f"python -m grace_geom.evaluate {ids}", language="bash")
+        return
+    base = names(choice, [choice.baseline]) if choice.baseline else ""
+    st.markdown(f"The best run for each question, and what it gains over the baseline **{base}**, in points.")
+    cards(choice, shown)
+    seeds(choice, shown)
+    scatters(choice, shown)
+    table(choice, shown)
+    per_set(choice, shown)
+
+
+def comparable(choice: Choice) -> list[Entry]:
+    """Evaluated runs on the baseline's data; of the others it is said why they are left out."""
+    evaluated = [e for e in choice.runs if e.evaluation]
+    waiting = [e for e in choice.runs if not e.evaluation and not e.problems]
+    if waiting and evaluated:
+        command = " ".join(f"{choice.root / e.id}" for e in waiting)
+        st.info(f"Not evaluated yet: {names(choice, waiting)}")
+        st.code(f"python -m grace_geom.evaluate {command}", language="bash")
+    base = choice.baseline
+    if base is None or base.evaluation is None:
+        return evaluated
+    kept = []
+    for entry in evaluated:
+        if reason := compare.incomparable(entry, base, ("id",)):
+            st.warning(f"{names(choice, [entry])} cannot be compared with {names(choice, [base])}: {text(reason)}")
+        else:
+            kept.append(entry)
+            if reason := compare.incomparable(entry, base, ("ood", "adv", "natural_adv", "zeroshot")):
+                st.warning(f"{names(choice, [entry])} has no difference to the baseline everywhere: {text(reason)}")
+    return kept
+
+
+def names(choice: Choice, entries: list[Entry]) -> str:
+    """Names of runs for a sentence."""
+    return ", ".join(text(choice.names[e.id]) for e in entries)
+
+
+def cards(choice: Choice, shown: list[Entry]) -> None:
+    """One card a question: who is best, how good, how much over the baseline, and who may be as good.
+
+    The difference is coloured only where the two intervals do not overlap.
+    """
+    base = choice.baseline
+    leads = [(card, found) for card in CARDS if (found := compare.lead(card[0], shown, base)) is not None]
+    width = 182 if len(leads) in (4, 5) else 316  # whole rows on a wide page
+    with st.container(horizontal=True, gap="small"):
+        for (column, title, meaning), found in leads:
+            with st.container(border=True, width=width, gap="small"):
+                st.markdown(f"{title} ({column})", help=meaning)
+                sure = base is not None and base.id not in {e.id for e in found.rivals}
+                st.metric(
+                    f"**{text(choice.names[found.best.id])}**", f"{100 * found.estimate.value:.1f} %",
+                    None if found.delta is None else f"{100 * found.delta:+.1f}",
+                    delta_color="normal" if sure else "off",
+                )  # fmt: skip
+                low, high = 100 * found.estimate.low, 100 * found.estimate.high
+                st.caption(f"95 % interval {low:.1f} to {high:.1f}. {standing(choice, found, base)}")
+
+
+def seeds(choice: Choice, shown: list[Entry]) -> None:
+    """Say so where the same methods were trained with seeds that are not shown."""
+    pairs = {(e.folder, e.method) for e in shown}
+    others = [e for run, e in choice.known.items() if e.evaluation and run not in choice.names]
+    hidden = [e for e in others if (e.folder, e.method) in pairs]
+    if hidden:
+        table = choice.root / shown[0].folder / "table.md"
+        means = f" Means over seeds are in {text(str(table))}." if table.is_file() else ""
+        st.info(
+            f"{len(hidden)} evaluated runs of these methods with other seeds are not shown; "
+            f"add them in the sidebar.{means}"
+        )  # fmt: skip
+
+
+def standing(choice: Choice, found: compare.Lead, base: Entry | None) -> str:
+    """How sure the first place is."""
+    sentence = "This is the baseline. " if base and found.best.id == base.id else ""
+    if not found.rivals:
+        return sentence + "Clear of the others."
+    close = names(choice, list(found.rivals[:2])) if len(found.rivals) <= 2 else f"{len(found.rivals)} other runs"
+    return f"{sentence}Not clearly ahead of {close}: intervals overlap."
+
+
+def scatters(choice: Choice, shown: list[Entry]) -> None:
+    """ID against Adv and against OOD."""
+    st.subheader("The trade-off", anchor=False)
+    left, right = st.columns(2)
+    panels = (
+        (left, "Adv", "Accuracy under attack (%)", ("id", "adv")),
+        (right, "OOD", "Accuracy under shift (%), mean over sets", ("id", "ood")),
+    )
+    for place, column, title, suites in panels:
+        with place:
+            axes = ("Accuracy in distribution (%)", title)
+            fig = charts.tradeoff(shown, choice.names, "ID", column, choice.ground, axes)
+            shell.figure(
+                fig, f"id-{column.lower()}", f"Scatter of {column} against ID accuracy, one labelled point a run",
+                f"Up and right is better. Ringed: no other run is better in both; dotted: steps of that front. "
+                f"{compare.how_measured(shown, suites)}",
+                columns_table(shown, ("ID", column)), f"No chosen run has both ID and {column} accuracy.",
+            )  # fmt: skip
+
+
+def columns_table(shown: list[Entry], columns: tuple[str, ...]) -> pd.DataFrame:
+    """Numbers of the summary with their intervals, in percent."""
+    rows = []
+    for e in shown:
+        row: dict[str, object] = {"run": e.id}
+        for column in columns:
+            if found := e.estimates.get(column):
+                row |= {column: 100 * found.value, f"{column} low": 100 * found.low, f"{column} high": 100 * found.high}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def table(choice: Choice, shown: list[Entry]) -> None:
+    """Every run, sortable; differences to the baseline, settings that differ and the paper's columns on demand."""
+    st.subheader("All numbers", anchor=False)
+    with st.container(horizontal=True):
+        deltas = st.toggle("Differences to the baseline", help="In points; blank where runs cannot be compared.")
+        paper = st.toggle("The paper's columns", help="OOD' = (OOD + ZS) / 2, Adv' = (Adv + NatAdv) / 2, HM' of these.")
+        settings = st.toggle("Settings that differ")
+    columns = [c for c in (*COLUMNS, *(PAPER if paper else ())) if any(e.estimates.get(c) for e in shown)]
+    other = compare.differing(shown) if settings else {}
+    rows = []
+    for e in shown:
+        seed = e.evaluation.seed if e.evaluation else None
+        row: dict[str, object] = {"run": choice.names[e.id], "method": e.method, "seed": seed}
+        for column in columns:
+            found = e.estimates.get(column)
+            row[column] = 100 * found.value if found else None
+            if deltas:
+                gap = compare.delta(e, choice.baseline, column)
+                row[f"Δ {column}"] = None if gap is None else 100 * gap
+        rows.append(row | {key: str(value) for key, value in other.get(e.id, {}).items() if key not in row})
+    frame = pd.DataFrame(rows)
+    formats = {c: st.column_config.NumberColumn(c, format="%.1f") for c in columns}
+    formats |= {f"Δ {c}": st.column_config.NumberColumn(f"Δ {c}", format="%+.1f") for c in columns}
+    height: Literal["content", "auto"] = "content" if len(frame) <= 25 else "auto"
+    st.dataframe(
+        frame, hide_index=True, column_config=formats, height=height, alt="Accuracies of the chosen runs, in percent"
+    )  # fmt: skip
+    how = compare.how_measured(shown, tuple(charts.SUITE_TITLES))
+    st.caption(f"In percent; higher is better in every column. {how}")
+    wide = columns_table(shown, tuple(columns))
+    st.download_button(
+        "Table with intervals (CSV)", lambda: wide.to_csv(index=False), "runs.csv", "text/csv", on_click="ignore",
+        type="tertiary",
+    )  # fmt: skip
+
+
+def per_set(choice: Choice, shown: list[Entry]) -> None:
+    """Dot plot of the chosen suites."""
+    st.subheader("Data set by data set", anchor=False)
+    there = [s for s in charts.SUITE_TITLES if charts.data_sets(shown, (s,))]
+    picked = st.multiselect("Suites", there, default=there, format_func=lambda s: charts.SUITE_TITLES[s], key="suites")
+    rows = [
+        {"run": e.id, "suite": a.suite, "data": a.data, "attack": a.attack_name, "n": a.n, "correct": a.correct,
+         "accuracy": a.accuracy, "ci_low": a.ci_low, "ci_high": a.ci_high}
+        for e in shown for (suite, _), a in charts.questions(e).items() if suite in picked
+    ]  # fmt: skip
+    shell.figure(
+        charts.dots(shown, choice.names, picked, choice.ground), "data-sets",
+        "Dot plot of accuracy on every data set with 95 % intervals, one colour and marker a run",
+        compare.how_measured(shown, tuple(picked)), pd.DataFrame(rows), "No suite is chosen.",
+    )  # fmt: skip
+
+
+main()

@@ -1,0 +1,96 @@
+"""Is it going well?"""
+
+import time
+
+import pandas as pd
+import streamlit as st
+
+from app import curves, shell, store
+from app.progress import Progress, duration, progress
+from app.shell import Choice, text
+
+REFRESH = 5.0
+
+
+def main() -> None:
+    """State of each run, then every logged number; by itself again and again while a run is being written."""
+    choice = shell.chosen()
+    st.title("Is it going well?")
+    shell.problems(choice.runs)
+    live = any(state.state == "running" for state, _ in states(choice).values())
+    st.fragment(page, run_every=REFRESH if live else None)(choice, live)
+
+
+def states(choice: Choice) -> dict[str, tuple[Progress, store.Lines]]:
+    """Where each chosen run stands, with its records."""
+    found = {}
+    for entry in choice.runs:
+        records = store.lines(entry, "metrics")
+        path = store.own_file(entry, "metrics.jsonl")
+        silent = time.time() - path.stat().st_mtime if path else 0.0
+        found[entry.id] = progress(records.rows, store.settings(entry), silent), records
+    return found
+
+
+def page(choice: Choice, live: bool) -> None:
+    """Everything that changes while a run is being written; ``live``: whether one was when the page was opened."""
+    found = states(choice)
+    if live and not any(state.state == "running" for state, _ in found.values()):
+        st.rerun()  # the last one has ended: once more as a page that does not look again
+    stalled = [run for run, (state, _) in found.items() if state.state == "stalled"]
+    for run in stalled:
+        state = found[run][0]
+        st.warning(
+            f"{text(choice.names[run])} has stalled: no record for {duration(state.silent)}, at step {state.step}. "
+            "If its process is gone, this goes on from its newest checkpoint:"
+        )
+        folder = choice.root / run
+        st.code(f"python -m grace_geom.train --config {folder}/config.yaml --resume", language="bash")
+    if any(state.state == "running" for state, _ in found.values()):
+        st.caption(f"A run is being written: this page looks again every {REFRESH:.0f} seconds.")
+    status(choice, found)
+    records = {run: lines.rows for run, (_, lines) in found.items() if lines.rows}
+    for heading, keys in curves.groups(records).items():
+        st.subheader(heading, anchor=False)
+        with st.container(horizontal=True, gap="medium"):
+            for key in keys:
+                panel(choice, records, key)
+
+
+def status(choice: Choice, found: dict[str, tuple[Progress, store.Lines]]) -> None:
+    """A row for each run."""
+    rows = []
+    for run, (state, records) in found.items():
+        speed = store.series(records.rows, "images_per_s")[1]
+        seconds = store.series(records.rows, "seconds")[1]
+        trained = seconds[-1] if seconds and state.step else None
+        rows.append(
+            {
+                "run": choice.names[run], "state": state.state,
+                "step": f"{state.step} of {state.total}" if state.total else str(state.step),
+                "trained for": duration(trained), "ends in": duration(state.left),
+                "images a second": f"{speed[-1]:.1f}" if speed else "",
+                "lines not readable": str(records.broken) if records.broken else "",
+            }
+        )  # fmt: skip
+    frame = pd.DataFrame(rows)
+    frame = frame[[name for name in frame if frame[name].any()]]
+    st.dataframe(frame, hide_index=True, alt="State of the chosen runs")
+
+
+def panel(choice: Choice, records: dict[str, tuple[dict[str, object], ...]], key: str) -> None:
+    """One logged number."""
+    with st.container(width=470):
+        st.markdown(f"**{text(curves.title(key))}**")
+        fig = curves.training(records, choice.names, key, choice.ground)
+        rows = [
+            {"run": run, "step": row["step"], key: row[key]}
+            for run, some in records.items() for row in some if key in row
+        ]  # fmt: skip
+        shell.figure(
+            fig, f"training-{key}", f"{curves.title(key)} against the training step, one line a run",
+            f"As logged ({key}), not smoothed. {len(rows)} records.", pd.DataFrame(rows),
+        )  # fmt: skip
+
+
+main()

@@ -1,0 +1,45 @@
+"""What values the fields of methods may have: one table, for a name means the same in every method."""
+
+import math
+import re
+from dataclasses import fields
+
+from grace_geom.errors import UserError
+from grace_geom.methods.base import Method
+
+BOUNDS: dict[str, tuple[float, float]] = {
+    "weight_decay": (0, math.inf), "momentum": (0, 0.999999), "r": (1, math.inf), "eps": (0, math.inf), "alpha": (0, math.inf),
+    "attack_steps": (0, math.inf), "eps_warmup": (0, 1), "lambda_lar": (0, math.inf), "lambda_gv": (0, math.inf),
+    "rho": (0, math.inf), "r_max": (0, math.inf), "awp_steps": (0, math.inf), "awp_lr": (0, math.inf),
+    "percentile": (0, 100), "low_percentile": (0, 100), "beta": (0, 1), "refresh_every": (1, math.inf),
+    "gv_eps": (0, math.inf),
+}  # fmt: skip
+"""Smallest and largest value, both allowed."""
+
+POSITIVE = ("lr", "lora_alpha")
+
+
+def check_fields(method: Method) -> None:
+    """Refuse values that have no meaning.
+
+    Raises:
+        UserError: Naming the flag, its value and what it may be.
+    """
+    values = {f.name: getattr(method, f.name) for f in fields(method)}
+    for name, value in values.items():
+        flag = f"--{name.replace('_', '-')}"
+        if name in POSITIVE and value is not None and not 0 < value < math.inf:
+            raise UserError(f"{flag} is {value}, it must be a number above 0")
+        low, high = BOUNDS.get(name, (-math.inf, math.inf))
+        if name in BOUNDS and not low <= value <= high:
+            limit = f"at least {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
+            raise UserError(f"{flag} is {value}, it must be {limit}")
+    if values.get("low_percentile", 0) > values.get("percentile", 100):
+        raise UserError(
+            f"--low-percentile is {values['low_percentile']}, it must not exceed --percentile {values['percentile']}"
+        )
+    if "targets" in values:
+        try:
+            re.compile(values["targets"])
+        except re.error as error:
+            raise UserError(f"--targets {values['targets']!r} is not a regular expression: {error}") from None

@@ -1,0 +1,93 @@
+"""Figures of accuracies: the data in them, not their pixels."""
+
+import itertools
+
+import pytest
+
+from app.charts import data_sets, dots, pareto, place_labels, tradeoff
+from app.look import GROUNDS, labels, look
+from app.store import Entry
+from grace_geom.results import Estimate
+from tests.app.conftest import evaluation
+
+LIGHT = GROUNDS["light"]
+
+
+def entry(run: str, clean: int, attacked: int) -> Entry:
+    record = evaluation(run.rpartition("/")[2], clean, attacked)
+    estimates = {c: Estimate(v, 0.02, v - 0.04, v + 0.04) if v is not None else None for c, v in record.summary.items()}
+    return Entry(run, path=None, evaluation=record, estimates=estimates)  # type: ignore[arg-type]
+
+
+RUNS = [entry("demo/zero-shot-s0", 60, 5), entry("demo/ft-s0", 90, 10), entry("demo/grace-s0", 80, 50)]
+NAMES = labels([e.id for e in RUNS])
+
+
+def test_pareto_is_what_comparing_every_pair_finds():
+    points = {str(i): ((7 * i) % 11 / 11, (5 * i) % 13 / 13) for i in range(40)}
+
+    def beaten(a: tuple[float, float]) -> bool:
+        return any(b[0] >= a[0] and b[1] >= a[1] and b != a for b in points.values())
+
+    assert set(pareto(points)) == {name for name, p in points.items() if not beaten(p)}
+
+
+def test_tradeoff_shows_percent_with_intervals_and_rings_the_front():
+    figure = tradeoff(RUNS, NAMES, "ID", "Adv", LIGHT, ("x", "y"))
+    assert figure is not None
+    trace = next(t for t in figure.data if t.name == "ft-s0")
+    assert (trace.x[0], trace.y[0]) == (90, 10)
+    assert trace.error_x.array[0] == pytest.approx(4)
+    ringed = next(t for t in figure.data if t.name == "not beaten in both")
+    assert sorted(zip(ringed.x, ringed.y, strict=True)) == [(80, 50), (90, 10)]
+    steps = next(t for t in figure.data if t.name == "Pareto front")
+    assert steps.line.shape == "hv"
+    assert list(steps.x) == sorted(steps.x, reverse=True)  # from the right, so that steps stay inside of the front
+
+
+def test_tradeoff_without_the_column_is_no_figure():
+    lone = Entry("a", path=None)  # type: ignore[arg-type]
+    assert tradeoff([lone], {"a": "a"}, "ID", "Adv", LIGHT, ("x", "y")) is None
+
+
+def test_names_are_not_read_as_tags():
+    wild = entry("demo/<b>x</b>-s0", 80, 50)
+    figure = tradeoff([wild], {wild.id: "<b>x</b>"}, "ID", "Adv", LIGHT, ("x", "y"))
+    assert figure is not None
+    named = next(trace for trace in figure.data if trace.text)
+    assert named.name == named.text[0] == "&lt;b&gt;x&lt;/b&gt;"
+    assert "<b>x" not in named.hovertemplate
+
+
+def test_labels_of_two_close_points_do_not_cover_each_other():
+    a, b = Estimate(0.5, 0, 0.5, 0.5), Estimate(0.51, 0, 0.51, 0.51)
+    places = place_labels({"a": (a, a), "b": (b, b)}, {"a": "a long name", "b": "a long name"}, [[0, 100], [0, 100]])
+    assert places["a"] != places["b"]
+
+
+def test_dots_have_one_row_a_data_set_and_the_intervals_of_the_record():
+    suites = ("id", "ood", "adv")
+    figure = dots(RUNS, NAMES, suites, LIGHT)
+    assert figure is not None
+    keys = data_sets(RUNS, suites)
+    assert [key[0] for key in keys] == ["id", "ood", "ood", "adv"]
+    assert len(figure.layout.yaxis.ticktext) == len(keys)
+    trace = next(t for t in figure.data if t.name == "grace-s0")
+    assert list(trace.x) == [80, 80, 80, 50]
+    assert list(trace.error_x.arrayminus) == pytest.approx([4] * 4)
+    assert dots(RUNS, NAMES, (), LIGHT) is None
+
+
+def test_a_look_follows_the_id_and_nothing_else():
+    assert look("demo/ft-s0", LIGHT) == look("demo/ft-s0", LIGHT)
+    usual = [look(f"{folder}{m}-s0", LIGHT) for folder in ("demo/", "shapes/") for m in ("ft", "lora", "at", "grace")]
+    for four in (usual[:4], usual[4:]):
+        assert all(a.color != b.color for a, b in itertools.combinations(four, 2))
+    light, dark = (look("demo/ft-s0", ground) for ground in GROUNDS.values())
+    assert (light.dash, light.marker) == (dark.dash, dark.marker)
+    assert look("a/zero-shot-s0", LIGHT) == look("b/zero-shot-s3", LIGHT)
+
+
+def test_short_names_only_where_they_tell_runs_apart():
+    assert labels(["a/x", "a/y"]) == {"a/x": "x", "a/y": "y"}
+    assert labels(["a/x", "b/x"]) == {"a/x": "a/x", "b/x": "b/x"}

@@ -1,0 +1,63 @@
+"""Who leads, by how much, and what may not be compared."""
+
+from dataclasses import replace
+
+import pytest
+
+from app import compare, store
+from tests.app.conftest import APGD, evaluation
+
+
+@pytest.fixture
+def known(runs):
+    return store.entries(runs)
+
+
+def test_the_leader_of_each_column_and_its_gain(known):
+    chosen, base = list(known.values()), known["demo/zero-shot-s0"]
+    accurate = compare.lead("ID", chosen, base)
+    robust = compare.lead("Adv", chosen, base)
+    assert accurate.best.id == "demo/ft-s0"
+    assert accurate.delta == pytest.approx(0.3)
+    assert robust.best.id == "demo/grace-s0"
+    assert robust.delta == pytest.approx(0.45)
+    assert robust.rivals == ()
+    assert compare.lead("Adv", chosen, robust.best).delta is None
+
+
+def test_rivals_are_those_whose_intervals_overlap(known):
+    close = replace(known["demo/grace-s0"], id="demo/other-s0")
+    assert [e.id for e in compare.lead("HM", [*known.values(), close], None).rivals] == ["demo/other-s0"]
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ({"n": 200}, "other images"),
+        ({"subset": {"ids_sha256": "other"}}, "other images"),
+        ({"spec": "cifar"}, "data cifar"),
+    ],
+)
+def test_other_images_cannot_be_compared(known, more, reason):
+    other = replace(known["demo/ft-s0"], evaluation=evaluation("ft-s0", 90, 10, **more))
+    assert reason in compare.incomparable(other, known["demo/grace-s0"], ("id",))
+    assert compare.delta(other, known["demo/grace-s0"], "ID") is None
+
+
+def test_another_attack_cannot_be_compared_but_clean_numbers_can(known):
+    record = known["demo/ft-s0"].evaluation
+    rows = [replace(a, attack=APGD | {"eps": 8 / 255}) if a.attack else a for a in record.accuracies]
+    other = replace(known["demo/ft-s0"], evaluation=replace(record, accuracies=tuple(rows)))
+    assert "attack" in compare.incomparable(other, known["demo/grace-s0"], ("adv",))
+    assert compare.delta(other, known["demo/grace-s0"], "ID") == pytest.approx(0.1)
+
+
+def test_only_settings_that_differ_are_named(known):
+    other = compare.differing([known["demo/ft-s0"], known["demo/grace-s0"]])
+    assert other == {"demo/ft-s0": {"method": "ft"}, "demo/grace-s0": {"method": "grace", "rho": 0.01}}
+
+
+def test_a_caption_says_estimator_n_seed_and_interval(known):
+    said = compare.how_measured(list(known.values()), ("id", "adv"))
+    for part in ("100 images", "APGD-CE, 20 steps, ε = 4/255", "training seed 0", "95 %", "Wilson"):
+        assert part in said

@@ -1,0 +1,107 @@
+"""Figures of training records, ranks and spectra."""
+
+import numpy as np
+import pytest
+
+from app import curves
+from app.look import GROUNDS
+from app.progress import duration, progress, total_steps
+from app.store import Finding, series
+from grace_geom.results import Measure, Result
+
+LIGHT = GROUNDS["light"]
+ROWS = [{"step": s, "loss": 1 / s, "train_acc": 0.5, "lr": 1e-3, "seconds": 2.0 * s} for s in range(1, 11)]
+
+
+def test_a_line_holds_what_was_logged():
+    figure = curves.training({"a": ROWS, "b": []}, {"a": "a", "b": "b"}, "loss", LIGHT)
+    assert figure is not None
+    assert len(figure.data) == 1
+    assert list(figure.data[0].y) == [1 / s for s in range(1, 11)]
+    assert curves.training({"a": ROWS}, {"a": "a"}, "gram_volume", LIGHT) is None
+
+
+def test_a_single_accuracy_is_not_drawn_beyond_0_and_1():
+    figure = curves.training({"a": [{"step": 5, "train_acc": 1.0}]}, {"a": "a"}, "train_acc", LIGHT)
+    assert figure is not None
+    low, high = figure.layout.yaxis.range
+    assert 0 <= low < 1 < high < 1.05
+
+
+def test_what_is_logged_is_found_by_heading():
+    found = curves.groups({"a": [{"step": 1, "loss": 1, "loss_new": 1, "cos_x_y": 1, "val_acc": 1, "val_n": 5}]})
+    assert found == {"Loss": ["loss", "loss_new"], "Accuracy": ["val_acc"], "Feature geometry": ["cos_x_y"]}
+
+
+def test_long_series_keep_their_ends():
+    steps, values = series([{"step": s, "loss": s} for s in range(10_001)], "loss", most=2000)
+    assert len(steps) == len(values) == 2000
+    assert (steps[0], steps[-1]) == (0, 10_000)
+
+
+def test_curriculum_fills_what_a_refresh_does_not_name():
+    first, second = {"a": {"score": 1.0, "rank": 4}}, {"b": {"rank": 2}}
+    rows = [{"step": 0, "matrices": first}, {"step": 5, "matrices": second}, {"step": 6}]
+    steps, matrices, grids = curves.curriculum(rows)
+    assert (steps, matrices) == ([0, 5], ["a", "b"])
+    np.testing.assert_array_equal(grids["rank"], [[4, np.nan], [np.nan, 2]])
+    np.testing.assert_array_equal(grids["score"], [[1, np.nan], [np.nan, np.nan]])
+
+
+def test_heat_map_of_many_refreshes_is_averaged_in_blocks():
+    figure = curves.heat(np.tile(np.arange(1000.0), (2, 1)), list(range(1000)), ["a", "b"], (0, 999), "rank", LIGHT)
+    z = np.asarray(figure.data[0].z)
+    assert z.shape == (2, 256)
+    assert (z[0, 0], z[0, -1]) == (1.5, 998)  # means of the first four and of the last three
+
+
+def finding(run: str, top: float) -> Finding:
+    arrays = {"density_nodes": np.array([[0.0, top]]), "density_weights": np.array([[0.75, 0.25]])}
+    return Finding(run, Result("hessian_spectrum", (), {}, {"dim": Measure(100), "lambda_1": Measure(top)}, arrays))
+
+
+def test_density_has_the_mass_and_the_mean_of_its_nodes():
+    figure = curves.density([finding("a", 8.0)], {"a": "a"}, LIGHT)
+    assert figure is not None
+    x, y = np.asarray(figure.data[0].x), np.nan_to_num(np.asarray(figure.data[0].y, float))
+    mass = np.trapezoid(y, x)
+    assert mass == pytest.approx(1, rel=1e-2)
+    assert np.trapezoid(x * y, x) / mass == pytest.approx(2.0, rel=1e-2)
+    assert figure.layout.yaxis.type == "log"
+    assert figure.layout.xaxis.type != "log"
+
+
+def test_a_matrix_without_positive_curvature_is_blank():
+    values = {"kappa/a.weight": Measure(0.1), "kappa/b.weight": Measure(-0.1)}
+    figure = curves.blocks([Finding("r", Result("h", (), {}, values))], {"r": "r"}, "kappa", LIGHT)
+    assert figure is not None
+    assert np.isnan(np.asarray(figure.data[0].z, float)[1, 0])
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"max_steps": 7}, 7),
+        ({"epochs": 2, "batch_size": 10, "provenance": {"data": {"train": {"images": 55}}}}, 10),
+        ({"epochs": 2, "max_steps": 3, "batch_size": 10, "provenance": {"data": {"train": {"images": 55}}}}, 3),
+        ({}, None),
+        ({"max_steps": "many"}, None),
+        ({"provenance": None}, None),
+    ],
+)
+def test_length_of_a_run(settings, expected):
+    assert total_steps(settings) == expected
+
+
+def test_a_run_is_running_then_stalled_then_finished():
+    running = progress(ROWS, {"max_steps": 20}, silent=3)
+    assert (running.state, running.step, running.left) == ("running", 10, 20.0)
+    assert progress(ROWS, {"max_steps": 20}, silent=1000).state == "stalled"
+    assert progress(ROWS, {"max_steps": 10}, silent=1000).state == "finished"
+    assert progress([], {"max_steps": 10}, silent=0).state == "no record"
+    slow = [{"step": s, "seconds": 300.0 * s} for s in range(1, 5)]
+    assert progress(slow, {"max_steps": 10}, silent=1000).state == "running"  # its records are five minutes apart
+
+
+def test_durations():
+    assert [duration(s) for s in (None, 5, 65, 7260, 200_000)] == ["", "5 s", "1 min 5 s", "2 h 1 min", "2 days"]

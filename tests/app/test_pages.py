@@ -1,0 +1,195 @@
+"""Every page as Streamlit runs it, without a browser."""
+
+import json
+import os
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from tests.app.conftest import evaluation, spectrum, write_run
+
+MAIN = Path(__file__).resolve().parents[2] / "app" / "main.py"
+PAGES = ("overview", "training", "curvature", "weights", "run")
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """Opens the dashboard on a folder, with what a link says."""
+
+    def start(root: Path, page: str = "overview", **link: object) -> AppTest:
+        monkeypatch.setattr(sys, "argv", ["main.py", "--runs", str(root)])
+        app = AppTest.from_file(str(MAIN), default_timeout=60)
+        for name, value in link.items():
+            app.query_params[name] = value
+        app.run()
+        return app if page == "overview" else app.switch_page(f"views/{page}.py").run()
+
+    return start
+
+
+def sees(app: AppTest) -> str:
+    """Everything that is written on the page."""
+    kinds = (app.title, app.subheader, app.markdown, app.caption, app.info, app.warning, app.code)
+    return "\n".join(str(element.value) for kind in kinds for element in kind)
+
+
+def specs(app: AppTest) -> list[dict]:
+    """The figures of the page."""
+    return [json.loads(element.proto.spec) for element in app.get("plotly_chart")]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_is_drawn(opened, runs, page):
+    spectrum(runs / "demo/ft-s0", 5.0)
+    app = opened(runs, page)
+    assert not app.exception
+    assert app.title[0].value.endswith("?")
+    if page != "run":
+        assert specs(app)
+        assert all(element.proto.alt for element in app.get("plotly_chart"))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_bears_broken_files(opened, broken, page):
+    names = ("cut", "newer", "waiting", "yaml", "wrong", "ft", "grace")
+    app = opened(broken, page, runs=[f"demo/{name}-s0" for name in names])
+    assert not app.exception
+    if page == "run":
+        app = app.selectbox(key="run").select("demo/newer-s0").run()
+        assert not app.exception
+    assert "newer version" in sees(app)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_bears_a_run_that_only_began(opened, tmp_path, page):
+    (tmp_path / "runs/ft-s0").mkdir(parents=True)
+    (tmp_path / "runs/ft-s0/config.yaml").write_text("method: ft\n")
+    assert not opened(tmp_path / "runs", page).exception
+
+
+def test_without_runs_it_says_the_command_that_makes_one(opened, tmp_path):
+    app = opened(tmp_path / "none")
+    assert not app.exception
+    assert app.title[0].value == "No runs yet"
+    assert "make demo" in [code.value for code in app.code]
+
+
+def test_after_a_demo_one_sees_who_won_what(opened, runs):
+    app = opened(runs)
+    cards = {card.label: (card.value, card.delta) for card in app.metric}
+    assert cards["**ft\\-s0**"] == ("90.0 %", "+30.0")
+    harmonic = 3 / (1 / 0.8 + 1 / 0.8 + 1 / 0.5)
+    assert [m.value for m in app.metric if m.label == "**grace\\-s0**"] == [f"{100 * harmonic:.1f} %", "50.0 %"]
+    assert app.selectbox(key="baseline").value == "demo/zero-shot-s0"
+
+
+def test_of_many_runs_one_of_each_method_is_chosen_and_it_is_said(opened, runs):
+    for seed in range(1, 6):
+        for method in ("ft", "grace", "at"):
+            folder = write_run(runs, f"demo/{method}-s{seed}", None)
+            replace(evaluation(folder.name, 95, 60), seed=seed).save(folder / "eval.json")
+    later = write_run(runs, "demo/trials/ft-lr1-s0", None)
+    os.utime(later / "metrics.jsonl", (time.time() + 60, time.time() + 60))
+    app = opened(runs)
+    one_each = ["demo/at-s1", "demo/ft-s0", "demo/grace-s0", "demo/zero-shot-s0"]
+    assert app.multiselect(key="runs").value == one_each
+    assert app.selectbox(key="baseline").value == "demo/zero-shot-s0"
+    assert "14 evaluated runs of these methods with other seeds are not shown" in sees(app)
+
+
+def test_an_unevaluated_run_is_listed_with_the_command(opened, broken):
+    app = opened(broken, runs=["demo/waiting-s0", "demo/ft-s0"])
+    assert "Not evaluated yet: waiting" in sees(app)
+    assert any(code.value.endswith("demo/waiting-s0") for code in app.code)
+    assert len(app.metric) > 0
+
+
+def test_a_run_on_other_images_is_left_out_and_the_reason_said(opened, runs):
+    write_run(runs, "demo/far-s0", None)
+    evaluation("far-s0", 99, 99, n=200).save(runs / "demo/far-s0/eval.json")
+    app = opened(runs)
+    assert "far\\-s0 cannot be compared with zero\\-shot\\-s0: other images" in sees(app)
+    assert "far-s0" not in json.dumps([[trace.get("name") for trace in spec["data"]] for spec in specs(app)])
+
+
+def test_a_link_says_what_is_chosen_and_the_url_follows(opened, runs):
+    app = opened(runs, runs=["demo/ft-s0", "demo/grace-s0"], baseline="demo/grace-s0")
+    assert app.multiselect(key="runs").value == ["demo/ft-s0", "demo/grace-s0"]
+    assert app.selectbox(key="baseline").value == "demo/grace-s0"
+    app.multiselect(key="runs").unselect("demo/grace-s0").run()
+    assert app.query_params["runs"] in ("demo/ft-s0", ["demo/ft-s0"])
+    assert app.query_params["baseline"] in ("demo/ft-s0", ["demo/ft-s0"])
+
+
+@pytest.mark.parametrize("wild", ["../../etc", "/etc", "demo/../../x", "<script>1</script>", "[x](javascript:1)"])
+def test_a_link_cannot_name_anything_outside(opened, runs, wild):
+    app = opened(runs, runs=[wild])
+    assert not app.exception
+    assert all(run.startswith("demo/") for run in app.multiselect(key="runs").value)
+    assert "<script>" not in sees(app)
+    assert "](javascript" not in sees(app)
+
+
+def test_a_wild_name_is_text(opened, runs):
+    write_run(runs, "demo/**b** [x](http:) <i>-s0", 70, 30)
+    app = opened(runs)
+    assert not app.exception
+    assert all("<i>" not in str(m.label) for m in app.metric)
+    assert not any("<i>" in json.dumps(spec) for spec in specs(app))
+
+
+def test_nothing_chosen_is_said(opened, runs):
+    app = opened(runs)
+    app.multiselect(key="runs").set_value([]).run()
+    assert not app.exception
+    assert "No run is chosen" in sees(app)
+
+
+def test_table_shows_differences_the_papers_columns_and_settings(opened, runs):
+    app = opened(runs)
+    for toggle in app.toggle:
+        toggle.set_value(True)
+    frame = app.run().dataframe[0].value
+    assert {"Δ ID", "HM'", "rho"} <= set(frame.columns)
+    row = frame.set_index("run").loc["ft-s0"]
+    assert row["ID"] == pytest.approx(90)
+    assert row["Δ ID"] == pytest.approx(30)
+
+
+def test_suites_can_be_chosen(opened, runs):
+    app = opened(runs)
+    app.multiselect(key="suites").set_value(["adv"]).run()
+    assert len(specs(app)[-1]["layout"]["yaxis"]["ticktext"]) == 1
+
+
+def test_a_run_being_written_is_running_and_then_stalled(opened, runs):
+    folder = write_run(runs, "demo/slow-s0", None, steps=40, total=100)
+    app = opened(runs, "training", runs=["demo/slow-s0"])
+    assert app.dataframe[0].value["state"].tolist() == ["running"]
+    assert "6 s" in app.dataframe[0].value["ends in"].tolist()[0]
+    old = time.time() - 1000
+    os.utime(folder / "metrics.jsonl", (old, old))
+    app = opened(runs, "training", runs=["demo/slow-s0"])
+    assert "has stalled" in sees(app)
+    assert any("--resume" in code.value for code in app.code)
+
+
+def test_the_run_page_says_how_to_make_it_again_and_what_differs(opened, runs):
+    app = opened(runs, "run", run="demo/grace-s0")
+    assert app.selectbox(key="run").value == "demo/grace-s0"
+    assert any("grace_geom.train --config" in code.value for code in app.code)
+    differs = next(d.value for d in app.dataframe if "setting" in d.value and "zero-shot-s0" in d.value)
+    assert differs.set_index("setting").loc["rho", "grace-s0"] == "0.01"
+
+
+def test_spectra_measured_otherwise_are_left_out(opened, runs):
+    spectrum(runs / "demo/ft-s0", 5.0)
+    spectrum(runs / "demo/grace-s0", 3.0, n=10)
+    app = opened(runs, "curvature")
+    assert "grace\\-s0 is left out: measured with other n" in sees(app)
+    assert "Not measured yet: zero\\-shot\\-s0" in sees(app)
+    assert [trace["name"] for trace in specs(app)[0]["data"]] == ["ft-s0"]

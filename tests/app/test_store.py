@@ -1,0 +1,81 @@
+"""What is read below the folder of runs, and what is not."""
+
+import json
+import os
+from hashlib import sha256
+
+import numpy as np
+import pytest
+
+from app import store
+from grace_geom.results import Measure, Result
+from tests.app.conftest import spectrum, write_run
+
+
+def test_runs_are_named_by_their_path_below_the_root(runs):
+    assert list(store.entries(runs)) == ["demo/ft-s0", "demo/grace-s0", "demo/zero-shot-s0"]
+    assert store.entries(runs / "nowhere") == {}
+
+
+def test_what_is_broken_is_named_and_the_rest_is_read(broken):
+    found = store.entries(broken)
+    said = {run: " ".join(e.problems) for run, e in found.items()}
+    assert "truncated" in said["demo/cut-s0"]
+    assert "newer version" in said["demo/newer-s0"]
+    assert "evaluate again" in said["demo/wrong-s0"]
+    assert found["demo/ft-s0"].estimates["ID"].value == pytest.approx(0.9)
+    assert found["demo/cut-s0"].evaluation is None
+    assert store.settings_broken(found["demo/yaml-s0"])
+    assert not any(str(broken) in text for text in said.values())  # paths of the machine stay on it
+
+
+def test_links_out_of_the_folder_are_not_followed(runs, tmp_path):
+    outside = write_run(tmp_path, "outside/secret-s0", 99)
+    (runs / "demo/link-s0").symlink_to(outside)
+    inner = write_run(runs, "demo/inner-s0", 50)
+    for name in ("eval.json", "config.yaml", "metrics.jsonl"):
+        os.remove(inner / name)
+        (inner / name).symlink_to(outside / name)
+    found = store.entries(runs)
+    for run in ("demo/link-s0", "demo/inner-s0"):
+        assert found[run].evaluation is None
+        assert "leads out" in " ".join(found[run].problems)
+    assert store.settings(found["demo/inner-s0"]) == {}
+    assert store.lines(found["demo/inner-s0"], "metrics") == store.Lines()
+
+
+def test_a_line_that_is_cut_short_costs_only_itself(runs):
+    path = runs / "demo/ft-s0/metrics.jsonl"
+    whole = len(path.read_text().splitlines())
+    path.write_text(path.read_text() + '[]\n{"loss": 1}\n{"step": 4, "lo')
+    read = store.lines(store.entries(runs)["demo/ft-s0"], "metrics")
+    assert (len(read.rows), read.broken) == (whole, 3)
+
+
+def test_yaml_makes_no_objects(runs):
+    (runs / "demo/ft-s0/config.yaml").write_text("a: !!python/object/apply:os.getcwd []\n")
+    assert store.settings(store.entries(runs)["demo/ft-s0"]) == {}
+
+
+def test_an_analysis_is_found_in_the_run_and_beside_the_runs(runs):
+    spectrum(runs / "demo/ft-s0", 5.0)
+    checkpoints = tuple({"label": m, "path": f"/elsewhere/{m}/ckpt.pt"} for m in ("grace-s0", "zero-shot-s0"))
+    values = {"grace-s0/lambda_1": Measure(2.0), "zero-shot-s0/lambda_1": Measure(3.0)}
+    Result("hessian_spectrum", checkpoints, {}, values).save(runs / "demo/analyses")
+    found, problems = store.findings("hessian_spectrum", list(store.entries(runs).values()), runs)
+    assert {f.run: f.value("lambda_1").value for f in found} == {
+        "demo/ft-s0": 5.0, "demo/grace-s0": 2.0, "demo/zero-shot-s0": 3.0,
+    }  # fmt: skip
+    assert problems == []
+
+
+def test_arrays_with_pickled_objects_are_refused(runs):
+    folder = runs / "demo/ft-s0"
+    spectrum(folder, 5.0)
+    np.savez(folder / "analyses/hessian_spectrum.npz", bad=np.array([{}], dtype=object))
+    record = json.loads((folder / "analyses/hessian_spectrum.json").read_text())
+    record["npz_sha256"] = sha256((folder / "analyses/hessian_spectrum.npz").read_bytes()).hexdigest()
+    (folder / "analyses/hessian_spectrum.json").write_text(json.dumps(record))
+    found, problems = store.findings("hessian_spectrum", list(store.entries(runs).values()), runs)
+    assert found == []
+    assert "allow_pickle=False" in problems[0]
