@@ -8,7 +8,8 @@ from grace_geom.errors import UserError
 from grace_geom.methods.base import Method
 
 BOUNDS: dict[str, tuple[float, float]] = {
-    "weight_decay": (0, math.inf), "momentum": (0, 0.999999), "r": (1, math.inf), "eps": (0, math.inf), "alpha": (0, math.inf),
+    "weight_decay": (0, math.inf), "momentum": (0, 0.999999), "r": (1, math.inf),
+    "eps": (0, math.inf), "alpha": (0, math.inf),
     "attack_steps": (0, math.inf), "eps_warmup": (0, 1), "lambda_lar": (0, math.inf), "lambda_gv": (0, math.inf),
     "rho": (0, math.inf), "r_max": (0, math.inf), "awp_steps": (0, math.inf), "awp_lr": (0, math.inf),
     "percentile": (0, 100), "low_percentile": (0, 100), "beta": (0, 1), "refresh_every": (1, math.inf),

@@ -86,10 +86,14 @@ def _fit(trainer: Trainer, batches: Callable[[int, int], Iterable[Batch]], kept:
     except NotFiniteError as error:
         raise UserError(f"step {trainer.run.step + 1}: {error}") from None
     except RuntimeError as error:
-        if all(bool(w.isfinite().all()) for w in trainer.weights().values()):
+        model = trainer.run.model
+        grey = torch.full((1, 3, model.image_size, model.image_size), 0.5, device=model.device)
+        with torch.no_grad():
+            sound = bool(model(grey, trainer.weights()).isfinite().all())
+        if sound:
             raise
         raise UserError(
-            f"step {trainer.run.step + 1}: the weights are no longer finite numbers; lower --lr, lengthen --warmup, "
+            f"step {trainer.run.step + 1}: the model's logits are not finite numbers; lower --lr, lengthen --warmup, "
             "or use --precision float32"
         ) from error
 
