@@ -1,5 +1,9 @@
 """The door ``python -m grace_geom.export``."""
 
+import re
+import subprocess
+import sys
+
 import open_clip
 import pytest
 
@@ -26,6 +30,15 @@ def test_the_default_name_is_beside_the_checkpoint(tmp_path, capsys):
     before = (out / "toy-clip.safetensors").read_bytes()
     export.main([str(out), "--force"])
     assert (out / "toy-clip.safetensors").read_bytes() == before
+
+
+def test_the_printed_lines_read_the_embedded_model_where_only_open_clip_is_known(tmp_path, capsys):
+    out = small_run(tmp_path, "zero-shot", model="tiny-shapes")
+    export.main([str(out), "--out", str(tmp_path / "w.safetensors")])
+    said = re.findall("read it with: (.*)", capsys.readouterr().out)
+    code = "import open_clip\n" + "\n".join(said)
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-500:]
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,9 @@ from safetensors.torch import save
 
 from grace_geom.checkpoint.record import Checkpoint, load_checkpoint
 from grace_geom.errors import UserError
-from grace_geom.files import atomic_write
+from grace_geom.files import atomic_write, write_text
 from grace_geom.models import ModelSpec, open_clip_model
+from grace_geom.models.loading import CONFIGS
 
 
 def export_weights(checkpoint: Path | str, out: Path | str | None = None, *, force: bool = False) -> str:
@@ -21,7 +22,7 @@ def export_weights(checkpoint: Path | str, out: Path | str | None = None, *, for
         force: Replace an existing file.
 
     Returns:
-        Two or three lines: where it is, and how to read it.
+        Two to four lines: where it is, and how to read it.
 
     Raises:
         UserError: Not a checkpoint of ours, another suffix, an existing file, a full disk.
@@ -36,7 +37,12 @@ def export_weights(checkpoint: Path | str, out: Path | str | None = None, *, for
     tensors = {name: w.contiguous() for name, w in read.state_dict.items()}
     with atomic_write(out) as file:
         file.write(save(tensors, metadata={"format": "pt"}))  # more keys would come in another order each time
-    lines = [str(out), f"read it with: open_clip.create_model({read.model!r}, pretrained={str(out)!r}{_options(read)})"]
+    lines = [str(out)]
+    config = CONFIGS / f"{read.model}.json"
+    if config.is_file():  # open_clip does not know our own networks until it is shown their configuration
+        write_text(out.with_name(config.name), config.read_text(encoding="utf-8"))
+        lines.append(f"read it with: open_clip.add_model_config({str(out.with_name(config.name))!r})")
+    lines += [f"read it with: open_clip.create_model({read.model!r}, pretrained={str(out)!r}{_options(read)})"]
     if read.config.get("train_head"):
         lines.append("the head that was trained is not in it: it is text_head of the checkpoint")
     return "\n".join(lines)
