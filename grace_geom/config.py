@@ -30,7 +30,7 @@ class TrainConfig:
         out: Run directory; null: runs/METHOD-DATA-sSEED.
         resume: Continue the run in the directory from its newest checkpoint.
         seed: Of order, augmentation, initial factors, attacks.
-        device: auto takes a GPU where there is one; cpu, cuda, cuda:1, mps.
+        device: auto takes a GPU where there is one; cpu, cuda, cuda:1.
         data: SPEC of the training data: shapes, npz:FILE, folder:DIR, wds:PATTERN, torchvision:NAME, imagenet.
         ood: Data sets under shift that the run is evaluated on later, NAME=SPEC, repeatable.
         data_root: Folder of the torchvision and ImageNet sets.
@@ -253,5 +253,3 @@ def differing(config: TrainConfig, stored: Mapping[str, Any]) -> list[str]:
     return [
         f"{name} was {stored.get(name)}, now {now.get(name)}" for name in names if stored.get(name) != now.get(name)
     ]
-
-

@@ -15,8 +15,11 @@ def pick_device(name: str) -> torch.device:
     """``auto`` is the first GPU, else the CPU.
 
     Raises:
-        UserError: If the device is not here.
+        UserError: If the device is not here, or is neither a CPU nor a CUDA GPU: sums and geometry are in float64,
+            which Apple's GPUs do not have.
     """
+    if name != "auto" and name.partition(":")[0] not in ("cpu", "cuda"):
+        raise UserError(f"--device {name}: use auto, cpu, cuda or cuda:N")
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -38,5 +41,3 @@ def pick_workers(workers: int | None, device: torch.device) -> int:
     if workers is not None:
         return workers
     return 0 if device.type == "cpu" else min(8, max(1, (os.cpu_count() or 2) - 1))
-
-

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from grace_geom.assess import Measures, Sets, Source, assess, checkpoint_file, record_file
+from grace_geom.assess import Measures, Sets, Source, assess, record_file
 from grace_geom.assess.show import Console, accuracy_table, paired_table
 from grace_geom.attacks import check_eps
+from grace_geom.checkpoint import checkpoint_file
 from grace_geom.cli import Command
 from grace_geom.errors import door
 from grace_geom.results.records import dumps

@@ -186,8 +186,9 @@ WRONG = {
     "no adapter": (["{run}", "--params", "adapter"], "no low-rank factors"),
     "value": (["{run}", "--operator", "fisher"], "--operator must be"),
     "named twice": (["{run}", "{run}"], "named twice"),
+    "negative seed": (["{run}", "--seed", "-1"], "--seed must be at least 0"),
     "no images": (["{run}", "--n", "0"], "--n must be at least 1"),
-    "device": (["{run}", "--device", "cuda:9"], "--device 'cuda:9' is not here"),
+    "device": (["{run}", "--device", "cuda:9"], "--device cuda:9: not available here"),
     "peer without ggn": (["{run}", "--operator", "ggn", "--backend", "pyhessian"], "drop --operator ggn"),
 }
 

@@ -179,6 +179,40 @@ def test_damaged_and_newer_ones_of_ours(trained, tmp_path):
         load_checkpoint(tmp_path / "damaged.pt")
 
 
+def _nan(tensors):
+    name = next(iter(tensors))
+    return tensors | {name: torch.full_like(tensors[name], float("nan"))}
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "says"),
+    [
+        ("state_dict", lambda w: {}, "its state_dict is empty"),
+        ("state_dict", lambda w: None, "its state_dict is empty"),
+        ("state_dict", lambda w: w | {next(iter(w)): 1}, "is not a tensor"),
+        ("state_dict", _nan, "not finite"),
+        ("text_head", _nan, "not finite"),
+        ("text_head", lambda w: {"weight": w["weight"]}, "no bias"),
+        ("text_head", lambda w: w | {"weight": w["weight"][1:]}, "its text_head has shapes"),
+        ("text_head", lambda w: w | {"bias": w["bias"][None]}, "its text_head has shapes"),
+    ],
+)
+def test_a_part_that_cannot_be_used_is_said(part, change, says, trained, tmp_path):
+    content = torch.load(saved(trained, tmp_path / "c.pt"), weights_only=True)
+    torch.save(content | {part: change(content[part])}, tmp_path / "broken.pt")
+    for reader in (load_checkpoint, grace_geom.load, open_checkpoint):
+        with pytest.raises(UserError, match=says):
+            reader(tmp_path / "broken.pt")
+
+
+def test_a_head_of_another_width_does_not_fit(trained, tmp_path):
+    content = torch.load(saved(trained, tmp_path / "c.pt"), weights_only=True)
+    head = content["text_head"]
+    torch.save(content | {"text_head": head | {"weight": head["weight"][:, 1:].clone()}}, tmp_path / "narrow.pt")
+    with pytest.raises(UserError, match="features of"):
+        open_checkpoint(tmp_path / "narrow.pt")
+
+
 def other_clip() -> ClipClassifier:
     return toy_clip(seed=5)
 

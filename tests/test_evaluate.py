@@ -11,6 +11,7 @@ import torch
 from grace_geom.assess import Measures, Sets, assess, short_name, targets
 from grace_geom.checkpoint import checkpoint_of, save_checkpoint
 from grace_geom.data import resolve
+from grace_geom.devices import pick_device
 from grace_geom.errors import UserError
 from grace_geom.evaluate import main
 from grace_geom.results import EvalRecord
@@ -206,6 +207,19 @@ def test_the_embedded_benchmark_knows_its_suites():
 
 def test_suites_that_a_data_set_does_not_have_are_left_out():
     assert {t.suite for t in targets(Measures(), "npz:a.npz")} == {"id", "adv"}
+
+
+@pytest.mark.parametrize(
+    ("options", "says"), [({"suites": ()}, "--suites is empty"), ({"eval_seed": -1}, "--eval-seed"), ({"n": 0}, "--n ")]
+)
+def test_measures_without_meaning_are_refused(options, says):
+    with pytest.raises(UserError, match=says):
+        Measures(**options)
+
+
+def test_a_device_without_float64_is_refused():
+    with pytest.raises(UserError, match="use auto, cpu, cuda"):
+        pick_device("mps")
 
 
 def test_unknown_measures_are_refused():

@@ -24,7 +24,7 @@ class Common:
         alpha: Its step size.
         attack_steps: Its steps.
         seed: Of the subset, of the attack and of every probe.
-        device: auto, cpu, cuda, cuda:1, mps.
+        device: auto, cpu, cuda, cuda:1.
         dtype: Precision.
         out: Folder of the results; default analyses/ in the run directory, or beside it for several checkpoints.
         fresh: Compute again what is there already.
@@ -58,6 +58,8 @@ class Common:
         for flag, value in (("--n", self.n), ("--batch", self.batch)):
             if value < 1:
                 raise UserError(f"{flag} must be at least 1, not {value}")
+        if self.seed < 0:
+            raise UserError(f"--seed must be at least 0, not {self.seed}")
         if self.classes is not None and self.model is None:
             raise UserError("--classes is for foreign checkpoints: add --model NAME")
 

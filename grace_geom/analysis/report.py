@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from grace_geom.analysis.run import folder_of, say
-from grace_geom.analysis.subject import file_of, labels_of
+from grace_geom.analysis.subject import labels_of
+from grace_geom.checkpoint import checkpoint_file
 from grace_geom.errors import UserError, nearest
 from grace_geom.files import write_text
 from grace_geom.results import RecordError, Result
@@ -104,7 +105,7 @@ def report(options: ReportOptions, mains: dict[str, Callable[[Sequence[str]], ob
     for name in chosen:
         if name not in mains:
             raise UserError(f"--analyses: {name!r} is not known; {nearest(name, mains)}")
-    files = [file_of(path) for path in options.checkpoints]
+    files = [checkpoint_file(path) for path in options.checkpoints]
     out = folder_of(options.out, files)
     sections = []
     for i, name in enumerate(chosen, start=1):

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from grace_geom import figures
 from grace_geom.analysis.features import FeatureOptions, cell, distributions, in_order, measure
 from grace_geom.analysis.run import Part, Shown
-from grace_geom.analysis.subject import Subject, file_of, open_subject
+from grace_geom.analysis.subject import Subject, open_subject
+from grace_geom.checkpoint import checkpoint_file
 from grace_geom.collect.drift import MEASURES, Drift, drift
 from grace_geom.collect.survey import attack, attacked_features, clean_features
 from grace_geom.files import sha256
@@ -38,7 +39,7 @@ class DriftOptions(FeatureOptions):
         """With the reference's content, so that another file of that name is another result."""
         known = super().settings()
         if self.reference != PRETRAINED:
-            known["reference_sha256"] = sha256(file_of(Path(self.reference)))
+            known["reference_sha256"] = sha256(checkpoint_file(Path(self.reference)))
         return known
 
 
@@ -71,7 +72,7 @@ def measure_drift(subject: Subject, options: DriftOptions, state: Path) -> Part:
 def _reference(subject: Subject, options: DriftOptions) -> ClipClassifier:
     if options.reference == PRETRAINED:
         return subject.base
-    return open_subject(file_of(Path(options.reference)), "reference", options).model
+    return open_subject(checkpoint_file(Path(options.reference)), "reference", options).model
 
 
 def _add(values: dict[str, Measure], arrays: dict[str, np.ndarray], name: str, found: Drift) -> None:

@@ -12,11 +12,12 @@ from torch import Tensor
 from grace_geom import figures
 from grace_geom.analysis.options import Common
 from grace_geom.analysis.run import Part, Shown
-from grace_geom.analysis.subject import Subject, file_of, labels_of, open_subject
+from grace_geom.analysis.subject import Subject, labels_of, open_subject
 from grace_geom.attacks import AttackSpec
 from grace_geom.attacks import run as run_attack
 from grace_geom.attacks.losses import margin
 from grace_geom.batch import Batch
+from grace_geom.checkpoint import checkpoint_file
 from grace_geom.errors import UserError
 from grace_geom.files import sha256
 from grace_geom.results import Measure
@@ -62,7 +63,7 @@ class CurveOptions(Common):
 
     def settings(self) -> dict[str, object]:
         """With the content of all checkpoints: the transfer matrix depends on every one of them."""
-        return super().settings() | {"together": [sha256(file_of(path)) for path in self.checkpoints]}
+        return super().settings() | {"together": [sha256(checkpoint_file(path)) for path in self.checkpoints]}
 
 
 def measure_curve(subject: Subject, options: CurveOptions, state: Path) -> Part:
@@ -162,7 +163,7 @@ def masked(values: dict[str, Measure]) -> list[str]:
 
 def _transferred(x_adv: list[Tensor], options: CurveOptions, labels: np.ndarray) -> dict[str, Tensor]:
     """Right answers of every checkpoint on the same attacked images."""
-    files = [file_of(path) for path in options.checkpoints]
+    files = [checkpoint_file(path) for path in options.checkpoints]
     found = {}
     y = torch.from_numpy(labels)
     for file, label in zip(files, labels_of(files), strict=True):

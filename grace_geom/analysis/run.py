@@ -15,7 +15,8 @@ from matplotlib.figure import Figure
 
 from grace_geom import figures
 from grace_geom.analysis.options import Common
-from grace_geom.analysis.subject import Subject, file_of, labels_of, open_subject
+from grace_geom.analysis.subject import Subject, labels_of, open_subject
+from grace_geom.checkpoint import checkpoint_file
 from grace_geom.files import sha256, write_text
 from grace_geom.provenance import provenance
 from grace_geom.results import Measure, RecordError, Result
@@ -76,7 +77,7 @@ def analyse(
         show: All parts, by label, to tables and figures.
     """
     began = time.perf_counter()
-    files = [file_of(path) for path in options.checkpoints]
+    files = [checkpoint_file(path) for path in options.checkpoints]
     labels, out = labels_of(files), folder_of(options.out, files)
     parts, records, known = {}, [], 0
     for file, label in zip(files, labels, strict=True):

@@ -14,6 +14,7 @@ from grace_geom.batch import Batch
 from grace_geom.checkpoint import Checkpoint, open_base, open_checkpoint
 from grace_geom.data import ImageSet, Split, loader, resolve, suites
 from grace_geom.data.names import read_class_names
+from grace_geom.devices import pick_device
 from grace_geom.errors import UserError
 from grace_geom.evaluation import reader_for
 from grace_geom.files import sha256
@@ -93,18 +94,6 @@ class Subject:
         return 2.0 if config.get("lora_alpha") is None else config["lora_alpha"] / config["r"]
 
 
-def file_of(path: Path) -> Path:
-    """A run directory stands for its ``ckpt.pt``.
-
-    Raises:
-        UserError: If there is no such file.
-    """
-    file = path / "ckpt.pt" if path.is_dir() else path
-    if not file.is_file():
-        raise UserError(f"no such checkpoint: {file}; give a file, or a run directory with a ckpt.pt")
-    return file
-
-
 def label_of(file: Path) -> str:
     """The run's name, or the file's where it has another name than ``ckpt.pt``."""
     return file.resolve().parent.name if file.name == "ckpt.pt" else file.stem
@@ -149,17 +138,3 @@ def open_subject(file: Path, label: str, options: Common) -> Subject:
         raise UserError(f"{file} does not say what it was trained on: add --data")
     model = model.to(getattr(torch, options.dtype)).eval()
     return Subject(label, file, sha256(file), model, checkpoint, str(data), options)
-
-
-def pick_device(name: str) -> torch.device:
-    """``auto`` is the first GPU, or the CPU where there is none.
-
-    Raises:
-        UserError: For a device that is not here.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        return torch.zeros(0, device=name).device
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f"--device {name!r} is not here ({str(error).splitlines()[0]}); use auto or cpu") from None

@@ -1,7 +1,7 @@
 """Configuration -> the evaluation of one checkpoint."""
 
 from grace_geom.assess.measures import Measures, Source, Target, short_name, targets
-from grace_geom.assess.one import Sets, Silent, Watcher, assess, checkpoint_file, question, record_file
+from grace_geom.assess.one import Sets, Silent, Watcher, assess, question, record_file
 
 __all__ = [
     "Measures",
@@ -11,7 +11,6 @@ __all__ = [
     "Target",
     "Watcher",
     "assess",
-    "checkpoint_file",
     "question",
     "record_file",
     "short_name",

@@ -45,6 +45,10 @@ class Measures:
     zeroshot: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if not self.suites:
+            raise UserError(f"--suites is empty: name some of {', '.join(SUITES)}")
+        if self.eval_seed < 0:
+            raise UserError(f"--eval-seed must be at least 0, not {self.eval_seed}")
         for suite in self.suites:
             if suite not in SUITES:
                 raise UserError(f"--suites: unknown suite {suite!r}; {nearest(suite, SUITES)}")
@@ -116,7 +120,7 @@ class Source:
         data: ID data set; default the one that the checkpoint was trained on.
         data_root: Folder of the torchvision and ImageNet sets; relative files are looked for here too.
         download: Fetch a torchvision set that is absent.
-        device: auto, cpu, cuda, cuda:1, mps.
+        device: auto, cpu, cuda, cuda:1.
         workers: Processes that decode images.
         model: open_clip name of a foreign checkpoint (a state dict, or visual weights of TeCoA or FARE).
         pretrained: Weights or tag of what a foreign checkpoint lacks (the text tower of visual-only weights).

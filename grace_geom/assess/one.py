@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from grace_geom.assess.measures import Measures, Source, Target, targets
-from grace_geom.checkpoint import Checkpoint, open_checkpoint
+from grace_geom.checkpoint import Checkpoint, checkpoint_file, open_checkpoint
 from grace_geom.data import ImageSet, Split, resolve
 from grace_geom.data.base import digest
 from grace_geom.data.names import read_class_names
@@ -64,18 +64,6 @@ class Sets:
         if key not in self._read:
             self._read[key] = resolve(spec, split, data_root=where, download=self.download, seed=split_seed)
         return self._read[key]
-
-
-def checkpoint_file(path: Path) -> Path:
-    """The file that is meant: a run directory stands for its ``ckpt.pt``.
-
-    Raises:
-        UserError: If there is no such file.
-    """
-    file = path / "ckpt.pt" if path.is_dir() else path
-    if not file.is_file():
-        raise UserError(f"no such checkpoint: {file}; give a file, or a run directory with a ckpt.pt")
-    return file
 
 
 def record_file(checkpoint: Path) -> Path:
@@ -181,7 +169,7 @@ def _head(model: ClipClassifier) -> dict[str, Any]:
 
 
 def _kept(file: Path, record: EvalRecord, wanted: list[Target], suites: tuple[str, ...]) -> tuple[Accuracy, ...]:
-    """What an earlier evaluation of the same checkpoint found: suites not asked for now, and the same sets as now."""
+    """What an earlier evaluation of the same checkpoint found: suites that this one leaves out, and the same sets."""
     if not file.is_file():
         return ()
     try:

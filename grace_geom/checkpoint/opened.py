@@ -142,6 +142,11 @@ def _classifier(checkpoint: Checkpoint, path: Path | str) -> ClipClassifier:
     clip, names, templates = _plain_clip(checkpoint, path), checkpoint.class_names, checkpoint.templates
     # The head is in the file: asking for one class only spares the text tower the other prompts.
     model = ClipClassifier(clip, tokenizer_of(checkpoint.model), names[:1], templates[:1])
+    wide, has = model.head[f"{HEAD}weight"].shape[1], checkpoint.text_head["weight"].shape[1]
+    if has != wide:
+        raise UserError(
+            f"{path} is damaged: its text_head takes features of {has} numbers, {checkpoint.model} has {wide}"
+        )
     model = model.with_head(names, templates, {HEAD + name: w for name, w in checkpoint.text_head.items()})
     model.spec, model.origin = ModelSpec(checkpoint.model, str(path)), checkpoint.base.get("origin", "")
     return model

@@ -87,6 +87,18 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
     return parsed(content, path)
 
 
+def checkpoint_file(path: Path) -> Path:
+    """The file that is meant: a run directory stands for its ``ckpt.pt``.
+
+    Raises:
+        UserError: If there is no such file.
+    """
+    file = path / "ckpt.pt" if path.is_dir() else path
+    if not file.is_file():
+        raise UserError(f"no such checkpoint: {file}; give a file, or a run directory with a ckpt.pt")
+    return file
+
+
 def is_ours(content: Any) -> bool:
     """Whether a file that was read is a checkpoint of grace_geom, of any version."""
     return isinstance(content, Mapping) and str(content.get("format", "")).partition("/")[0] == FORMAT
@@ -96,7 +108,7 @@ def parsed(content: Mapping[str, Any], path: Path | str) -> Checkpoint:
     """The record from what the file holds.
 
     Raises:
-        UserError: If it is of a newer version, or a part is missing.
+        UserError: If it is of a newer version, or a part is missing, of another shape, or not finite.
     """
     version = content["format"].partition("/")[2]
     if not version.isdigit() or int(version) > VERSION:
@@ -105,7 +117,37 @@ def parsed(content: Mapping[str, Any], path: Path | str) -> Checkpoint:
     if absent:
         raise UserError(f"{path} is damaged: it has no {', '.join(absent)}")
     read = Checkpoint(**{f.name: content[f.name] for f in fields(Checkpoint)})
+    flaw = _flaw(read)
+    if flaw:
+        raise UserError(f"{path} is damaged: {flaw}; evaluate an older one from checkpoints/, or train again")
     return replace(read, class_names=tuple(read.class_names), templates=tuple(read.templates))
+
+
+def _flaw(read: Checkpoint) -> str:
+    """What no reader could work with, in words; empty where all is well."""
+    for part in ("state_dict", "text_head"):
+        tensors = getattr(read, part)
+        if not isinstance(tensors, Mapping) or not tensors:
+            return f"its {part} is empty"
+        for name, w in tensors.items():
+            if not isinstance(w, Tensor):
+                return f"{name} of its {part} is not a tensor"
+            if w.is_floating_point() and not torch.isfinite(w).all():
+                return f"{name} of its {part} holds numbers that are not finite"
+    return _head_flaw(read)
+
+
+def _head_flaw(read: Checkpoint) -> str:
+    classes = len(read.class_names)
+    if absent := {"weight", "bias"} - read.text_head.keys():
+        return f"its text_head has no {' and no '.join(sorted(absent))}"
+    weight, bias = read.text_head["weight"], read.text_head["bias"]
+    if weight.ndim != 2 or weight.shape[0] != classes or bias.shape != (classes,):
+        return (
+            f"its text_head has shapes {tuple(weight.shape)} and {tuple(bias.shape)}, "
+            f"where {classes} class names want ({classes}, D) and ({classes},)"
+        )
+    return ""
 
 
 def link(existing: Path, name: Path) -> None:
