@@ -1,14 +1,12 @@
 """Methods on equal terms: ``python -m grace_geom.compare --methods zero-shot,ft,lora,at,grace --seeds 0,1,2``"""
 
-import dataclasses
 import shutil
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 from grace_geom.assess import Measures
 from grace_geom.attacks import check_eps
-from grace_geom.cli import Command
+from grace_geom.cli import Command, part_of
 from grace_geom.errors import UserError, door
 from grace_geom.study import Row, Study, StudyOptions, report
 
@@ -22,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         prog="python -m grace_geom.compare",
     )
     values = command.values(argv)
-    options, measures = _part(StudyOptions, values), _part(Measures, values)
+    options, measures = part_of(StudyOptions, values), part_of(Measures, values)
     if warning := check_eps(measures.eps):
         print(f"warning: --eps: {warning}", file=sys.stderr)
     study = Study(options, measures, say=lambda line: print(line, flush=True))
@@ -44,10 +42,6 @@ def summary(rows: Sequence[Row], baseline: Row | None, width: int) -> str:
     parts = [table.text(width) for table in tables if table is not None]
     parts[0] += "\n" + report.wrapped(report.definitions(rows), width)
     return "\n\n".join(parts + [f"failed: {line}" for line in report.failures(rows)])
-
-
-def _part(kind: Any, values: dict[str, Any]) -> Any:
-    return kind(**{f.name: values[f.name] for f in dataclasses.fields(kind)})
 
 
 if __name__ == "__main__":

@@ -6,13 +6,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from grace_geom.assess import Measures, Sets, Source, assess, record_file
 from grace_geom.assess.show import Console, accuracy_table, paired_table
 from grace_geom.attacks import check_eps
 from grace_geom.checkpoint import checkpoint_file
-from grace_geom.cli import Command
+from grace_geom.cli import Command, part_of
 from grace_geom.errors import door
 from grace_geom.results.records import dumps
 
@@ -42,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         prog="python -m grace_geom.evaluate",
     )
     values = command.values(argv)
-    options, measures, source = (_part(kind, values) for kind in (Door, Measures, Source))
+    options, measures, source = part_of(Door, values), part_of(Measures, values), part_of(Source, values)
     if warning := check_eps(measures.eps):
         print(f"warning: --eps: {warning}", file=sys.stderr)
     files = [checkpoint_file(path) for path in options.checkpoints]
@@ -61,10 +60,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     if reused:
         print(f"\n{reused} numbers were measured before, with the same settings (--fresh measures again).")
     print("\nwritten: " + ", ".join(str(record_file(file)) for file in files))
-
-
-def _part(kind: Any, values: dict[str, Any]) -> Any:
-    return kind(**{f.name: values[f.name] for f in dataclasses.fields(kind)})
 
 
 if __name__ == "__main__":

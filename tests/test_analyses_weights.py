@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from grace_geom.analysis import Part
 from grace_geom.analysis.loss_landscape import comparable
+from grace_geom.analysis.options import Common
 from grace_geom.checkpoint import checkpoint_of, open_checkpoint, save_checkpoint
 from grace_geom.data import loader, resolve
 from grace_geom.errors import UserError
@@ -201,6 +202,17 @@ def test_mistakes_are_answered_in_a_line_or_two(runs, tmp_path, capsys, mistake)
     said = capsys.readouterr().err
     error = said[said.index("error: ") :]
     assert stop.value.code == 2 and re.search(answer, error) and error.count("\n") <= 2
+
+
+def test_a_radius_in_grey_levels_is_warned_about(runs, tmp_path, capsys):
+    argv = [*SMALL, "--ascent-steps", "1", "--samples", "2", "--attack-steps", "1", "--rho", "0.05", "--eps", "4"]
+    script("sharpness")([str(runs / "near"), *argv, "--out", str(tmp_path)])
+    assert "4/255" in capsys.readouterr().err
+
+
+def test_another_data_root_is_another_question(runs):
+    asked = [Common((runs / "near",), data_root=root).settings() for root in (None, Path("elsewhere"))]
+    assert asked[0] != asked[1]
 
 
 def test_sharpness_agrees_with_the_library_at_its_radius(runs, tmp_path, capsys):

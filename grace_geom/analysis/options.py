@@ -68,4 +68,4 @@ class Common:
         return {f.name: plain(getattr(self, f.name)) for f in fields(self) if f.name not in NOT_THE_RESULT}
 
 
-NOT_THE_RESULT = {"checkpoints", "out", "fresh", "device", "data_root"}
+NOT_THE_RESULT = {"checkpoints", "out", "fresh", "device"}

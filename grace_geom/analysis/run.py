@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from grace_geom import figures
 from grace_geom.analysis.options import Common
 from grace_geom.analysis.subject import Subject, labels_of, open_subject
+from grace_geom.attacks import check_eps
 from grace_geom.checkpoint import checkpoint_file
 from grace_geom.files import sha256, write_text
 from grace_geom.provenance import provenance
@@ -77,6 +78,8 @@ def analyse(
         show: All parts, by label, to tables and figures.
     """
     began = time.perf_counter()
+    if warning := check_eps(options.eps):
+        print(f"warning: --eps: {warning}", file=sys.stderr)
     files = [checkpoint_file(path) for path in options.checkpoints]
     labels, out = labels_of(files), folder_of(options.out, files)
     parts, records, known = {}, [], 0

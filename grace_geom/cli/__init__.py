@@ -232,6 +232,11 @@ class Command:
         raise UserError(source + " ".join(message.split()))
 
 
+def part_of(kind: type[T], values: Mapping[str, Any]) -> T:
+    """One dataclass out of the shared name space that :meth:`Command.values` gives."""
+    return kind(**{f.name: values[f.name] for f in dataclasses.fields(kind)})  # type: ignore[arg-type]
+
+
 def peek(argv: Sequence[str] | None, name: str, default: str) -> str:
     """What a command line says about one option before the rest can be understood (``--method``, ``--data``)."""
     tokens = list(sys.argv[1:] if argv is None else argv)
