@@ -138,7 +138,10 @@ def _names(records: Sequence[EvalRecord]) -> list[str]:
 
 def _notes(records: Sequence[EvalRecord]) -> list[str]:
     every = [a for record in records for a in record.accuracies]
-    notes = ["Top-1 accuracy in %, Wilson 95 % intervals; of means: normal intervals from image counts."]
+    notes = [
+        "Top-1 accuracy in %, Wilson 95 % intervals; of means and HM: normal intervals from image counts, "
+        "sets taken as independent."
+    ]
     attacks = sorted({attack_label(a, steps=True) for record in records for a in headline_attack(record.accuracies)})
     if attacks:
         notes.append(f"Adv in HM: {'; '.join(attacks)}.")

@@ -144,7 +144,7 @@ def intervals_note(rows: Sequence[Row]) -> str:
     """Which intervals stand in a table."""
     seeds = sorted({len(row.records) for row in rows if row.records and row.trains})
     over = f"mean over {' or '.join(map(str, seeds))} seeds with Student's t 95 % interval"
-    images = "95 % interval from image counts (Wilson; normal for means and HM)"
+    images = "95 % interval from image counts (Wilson; normal for means and HM, sets as independent)"
     fixed = any(not row.trains for row in rows)
     if not seeds or seeds == [1]:
         return f"Top-1 accuracy in %, one seed, {images}: it says nothing of other seeds."
