@@ -13,7 +13,7 @@ from grace_geom.attacks import AttackSpec, Part, SuiteResult, join
 from grace_geom.attacks import run as run_attack
 from grace_geom.batch import Batch
 from grace_geom.data import ImageSet, loader
-from grace_geom.data.base import digest
+from grace_geom.data.base import ClassIds, digest
 from grace_geom.errors import UserError
 from grace_geom.models import ClipClassifier
 from grace_geom.results import Accuracy, pack
@@ -29,19 +29,29 @@ class Reader:
 
     Attributes:
         model: The classifier, with the head that is asked.
-        columns: Which of its logits are compared, in the order of the data set's labels; ``None`` means all.
+        columns: Which of its logits are compared, in the order of the data set's labels: one a class, or several of
+            which the largest counts (ObjectNet); ``None`` means all.
         how: The same in words, for the record.
         weights: Another dictionary of weights to evaluate the model at; ``None`` means its own.
     """
 
     model: ClipClassifier
-    columns: tuple[int, ...] | None
+    columns: ClassIds | None
     how: str
     weights: Weights | None = None
 
     def __call__(self, images: Float[Tensor, " b c h w"]) -> Float[Tensor, " b k"]:
         logits = self.model(images, self.weights)
-        return logits if self.columns is None else logits[:, list(self.columns)]
+        return logits if self.columns is None else choose_columns(logits, self.columns)
+
+
+def choose_columns(logits: Float[Tensor, " b k"], columns: ClassIds) -> Float[Tensor, " b c"]:
+    """One score a class: the logit at its place, the largest where it has several places."""
+    groups = [(c,) if isinstance(c, int) else c for c in columns]
+    chosen = logits[:, [i for group in groups for i in group]]
+    if all(len(group) == 1 for group in groups):
+        return chosen
+    return torch.stack([part.amax(dim=1) for part in chosen.split([len(group) for group in groups], dim=1)], dim=1)
 
 
 def reader_for(
@@ -58,10 +68,11 @@ def reader_for(
     own, wanted = model.class_names, image_set.class_names
     if suite != "zeroshot":
         if image_set.class_ids is not None:
-            if max(image_set.class_ids) >= len(own):
+            last = max(c if isinstance(c, int) else max(c) for c in image_set.class_ids)
+            if last >= len(own):
                 raise UserError(
-                    f"{image_set.spec} is labelled for a head of more than {max(image_set.class_ids)} classes, "
-                    f"this checkpoint has {len(own)}: train or evaluate it on the whole data set's classes"
+                    f"{image_set.spec} is labelled for a head of more than {last} classes, this checkpoint has "
+                    f"{len(own)}: name it in the suite zeroshot, which gives it a text head of its own classes"
                 )
             return Reader(model, image_set.class_ids, f"{len(wanted)} of the checkpoint's {len(own)} classes", weights)
         if wanted == own:

@@ -12,6 +12,8 @@ from grace_geom.errors import UserError
 
 Pixels = np.ndarray | Image.Image
 Note = dict[str, Any]
+ClassIds = tuple[int | tuple[int, ...], ...]
+"""For each class its logit in a larger head, or several logits whose maximum is its score."""
 
 IDS_KEPT_IN_NOTE = 10_000
 
@@ -68,7 +70,8 @@ class ImageSet:
             where all images lie in memory. Picklable.
         note: Plain record: files, hashes, how the split was made, seed, number, source, licence.
         class_ids: Where each class stands in the head of a model with more classes: the logits to compare are
-            ``logits[:, class_ids]``. ``None``: the head has exactly ``class_names``.
+            ``logits[:, class_ids]``, and the largest of them where a class stands for several. ``None``: the head
+            has exactly ``class_names``.
         index: ``(N,)`` int64, the position of each image in its source, before splits and subsets.
     """
 
@@ -80,7 +83,7 @@ class ImageSet:
     templates: tuple[str, ...]
     fetch: Callable[[int], Pixels]
     note: Note = field(default_factory=dict)
-    class_ids: tuple[int, ...] | None = None
+    class_ids: ClassIds | None = None
     index: np.ndarray = None  # type: ignore[assignment]  # filled below: 0 .. N-1
 
     def __post_init__(self) -> None:

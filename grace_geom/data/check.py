@@ -1,14 +1,21 @@
 """What lies under a data root: the torchvision sets and the ImageNet family, with counts, and what is missing."""
 
+import contextlib
+import io
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import grace_geom.data.imagenet as imagenet
 import grace_geom.data.tv as tv
+from grace_geom.data.base import ImageSet
 from grace_geom.data.pictures import EXTENSIONS
 from grace_geom.data.request import Request
 from grace_geom.errors import UserError
+
+PUBLISHED = {"train": 1_281_167, "val": 50_000}
+"""Images of ImageNet-1k."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +53,7 @@ def survey(root: Path) -> list[Found]:
 
 
 def _torchvision(name: str, root: Path) -> Found:
-    spec, place = f"torchvision:{name}", str(root / tv.KNOWN[name].folder)
+    spec, place = f"torchvision:{name}", str(tv.home(name, root) / tv.KNOWN[name].folder)
     if not os.path.exists(place):
         return Found(spec, place, {}, absent=True)
     counts = {}
@@ -63,21 +70,35 @@ def _imagenet(root: Path) -> Found:
     found = imagenet.find(root)
     if not found:
         return Found("imagenet", f"{root}/imagenet/{{train,val}}/<wnid>", {}, absent=True)
-    counts = {part: _count(path) for part, path in found.items()}
-    wrong = [
-        f"{part} has {n} classes with pictures, not 1,000" for part, (n, _) in counts.items() if n != imagenet.CLASSES
-    ]
-    missing = [part for part in imagenet.SPLITS if part not in counts]
-    problem = "; ".join(wrong + [f"no {part} folder" for part in missing])
-    return Found("imagenet", str(next(iter(found.values())).parent), counts, problem)
+    counts, wrong = {}, []
+    for part, path in found.items():
+        counts[part], problem = _read(lambda path=path: imagenet.read_imagenet(path, "imagenet"), path)  # type: ignore[misc]
+        wrong += [problem] if problem else _short(part, counts[part][1], PUBLISHED[part])
+    wrong += [f"no {part} folder" for part in imagenet.SPLITS if part not in counts]
+    return Found("imagenet", str(next(iter(found.values())).parent), counts, "; ".join(wrong))
 
 
 def _relative(name: str, root: Path) -> Found:
-    places = [root / place for place in imagenet.RELATIVES[name]]
-    here = next((place for place in places if place.is_dir()), None)
+    relative, here = imagenet.RELATIVES[name], imagenet.find_relative(name, root)
     if here is None:
-        return Found(name, str(places[0]), {}, absent=True)
-    return Found(name, str(here), {"test": _count(here)})
+        return Found(name, str(root / relative.places[0]), {}, absent=True)
+    with contextlib.redirect_stderr(io.StringIO()):  # the reader's warning about the number of images is a row below
+        counts, problem = _read(lambda: imagenet.read_relative(name, here, name), here)
+    short = [] if problem or relative.images is None else _short("the set", counts[1], relative.images)
+    return Found(name, str(here), {"test": counts}, problem or "; ".join(short))
+
+
+def _read(read: Callable[[], ImageSet], path: Path) -> tuple[tuple[int, int], str]:
+    """Classes and images as the reader sees them, or as they lie there and why it cannot read them."""
+    try:
+        image_set = read()
+    except UserError as error:
+        return _count(path), str(error)
+    return (len(image_set.class_names), len(image_set)), ""
+
+
+def _short(part: str, images: int, published: int) -> list[str]:
+    return [] if images == published else [f"{part} has {images:,} images, the published one {published:,}"]
 
 
 def _count(folder: Path) -> tuple[int, int]:

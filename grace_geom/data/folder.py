@@ -59,7 +59,13 @@ def class_folders(folder: Path) -> list[str]:
     return names
 
 
-def read(folder: Path, spec: str, folders: list[str] | None = None, top: Path | None = None) -> ImageSet:
+def read(
+    folder: Path,
+    spec: str,
+    folders: list[str] | None = None,
+    top: Path | None = None,
+    only: list[str] | None = None,
+) -> ImageSet:
     """Every picture under the class folders of ``folder``, sorted by class, then by name.
 
     Args:
@@ -68,16 +74,18 @@ def read(folder: Path, spec: str, folders: list[str] | None = None, top: Path | 
         folders: The class folders in label order; default: those that are here.
         top: Where ``classes.json`` lies if not in ``folder``: a list in the sorted folders' order, or an object from
             folder name to class name. Without it the folder names are the class names.
+        only: Read these class folders and leave the others alone; default: all that are here.
 
     Raises:
         UserError: If a class folder is empty or unknown, or ``classes.json`` does not fit the folders.
     """
-    here = class_folders(folder)
+    here = only or class_folders(folder)
     folders = folders or here
+    label_of = {name: label for label, name in enumerate(folders)}
     names: list[str] = []
     labels: list[int] = []
     for name in here:
-        if name not in folders:
+        if name not in label_of:
             raise UserError(
                 f"{folder / name} is a class that the training folder does not have; {nearest(name, folders)}"
             )
@@ -85,7 +93,7 @@ def read(folder: Path, spec: str, folders: list[str] | None = None, top: Path | 
         if not pictures:
             raise UserError(f"{folder / name} holds no pictures ({', '.join(sorted(EXTENSIONS))}): fill or remove it")
         names += pictures
-        labels += [folders.index(name)] * len(pictures)
+        labels += [label_of[name]] * len(pictures)
     class_names = _class_names(folders, [folder] if top is None else [top, folder])
     label = (top or folder).resolve().name
     kind, templates = templates_for(label)

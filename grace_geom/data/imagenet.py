@@ -1,28 +1,72 @@
-"""``imagenet``: the usual folder layouts of ImageNet-1k. Labels are ranks of the sorted WordNet ids."""
+"""``imagenet`` and its relatives in the folder layouts that public repositories use.
+
+Labels are those of ImageNet-1k: the rank of the sorted WordNet id. Sets with fewer classes carry ``class_ids``, by
+which the logits of a 1,000-class head are masked.
+"""
 
 import functools
-from dataclasses import replace
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from grace_geom.data.base import ImageSet
+import numpy as np
+from PIL import Image
+
+from grace_geom.data.base import ClassIds, ImageSet
 from grace_geom.data.folder import class_folders, read
+from grace_geom.data.imagenet_ids import objectnet, subset, wnids
+from grace_geom.data.pictures import Files
 from grace_geom.data.prompts import imagenet_class_names, imagenet_templates
 from grace_geom.data.request import Request
 from grace_geom.data.splits import Parts
-from grace_geom.errors import UserError
+from grace_geom.errors import UserError, nearest
 
-HOMES = ("imagenet", "ILSVRC2012", "ilsvrc", "imagenet-1k", ".")
+HOMES = ("imagenet", "ILSVRC2012", "ilsvrc", "imagenet-1k", "imagenet/images", "imagenet/ILSVRC/Data/CLS-LOC", ".")
 SPLITS = {"train": ("train",), "val": ("val", "val_in_folder", "val_dirs")}
-CLASSES = 1000
+BORDER = 2
+"""Pixels of ObjectNet's red frame."""
 
-# Name -> folders under the data root that it may lie in.
-RELATIVES: dict[str, tuple[str, ...]] = {
-    "imagenet-v2": ("imagenetv2-matched-frequency-format-val", "ImageNetV2-matched-frequency"),
-    "imagenet-a": ("imagenet-a",),
-    "imagenet-a-plus": ("imagenet-a-plus/IN-A-Plus", "imagenet-a-plus"),
-    "imagenet-r": ("imagenet-r",),
-    "imagenet-sketch": ("sketch", "imagenet-sketch", "imagenet-s"),
-    "imagenet-c": ("imagenet-c",),
+CORRUPTIONS = (
+    "gaussian_noise", "shot_noise", "impulse_noise", "defocus_blur", "glass_blur", "motion_blur", "zoom_blur", "snow",
+    "frost", "fog", "brightness", "contrast", "elastic_transform", "pixelate", "jpeg_compression",
+)  # fmt: skip
+"""The 15 of the benchmark; the four of its validation set (speckle_noise ...) are read where they are named."""
+EXTRA = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
+SEVERITIES = ("1", "2", "3", "4", "5")
+
+
+@dataclass(frozen=True)
+class Relative:
+    """A data set labelled with ImageNet's classes.
+
+    Attributes:
+        places: Folders under the data root that it may lie in.
+        images: How many images the published set has; ``None``: not known to us.
+        layout: How its folders are named: ``wnid``, ``number`` (the label itself), ``corrupt`` or ``object``.
+        classes: Key of its class subset; ``None``: all 1,000.
+    """
+
+    places: tuple[str, ...]
+    images: int | None
+    layout: str = "wnid"
+    classes: str | None = None
+
+
+V2 = ("imagenetv2-matched-frequency-format-val", "ImageNetV2-matched-frequency")
+RELATIVES: dict[str, Relative] = {
+    "imagenet-v2": Relative((*V2, *(f"imagenetv2/{name}" for name in V2), "imagenet-v2"), 10_000, "number"),
+    "imagenet-a": Relative(("imagenet-a", "imagenet-adversarial/imagenet-a"), 7_500, classes="imagenet-a"),
+    "imagenet-a-plus": Relative(("imagenet-a-plus/IN-A-Plus", "imagenet-a-plus"), None, classes="imagenet-a"),
+    "imagenet-r": Relative(("imagenet-r", "imagenet-rendition/imagenet-r"), 30_000, classes="imagenet-r"),
+    "imagenet-sketch": Relative(
+        ("sketch", "imagenet-sketch/images", "imagenet-sketch/sketch", "imagenet-sketch", "imagenet-s"), 50_889
+    ),
+    "imagenet-c": Relative(("imagenet-c", "ImageNet-C"), 15 * 5 * 50_000, "corrupt"),
+    "objectnet": Relative(
+        ("objectnet-1.0/images", "objectnet/images", "objectnet/objectnet-1.0/images"), 18_574, "object"
+    ),
 }
 
 
@@ -40,36 +84,180 @@ def find(root: Path) -> dict[str, Path]:
     return {}
 
 
+def find_relative(name: str, root: Path) -> Path | None:
+    """The folder that a relative of ImageNet lies in; ``None`` where it is absent."""
+    return next((root / place for place in RELATIVES[name].places if (root / place).is_dir()), None)
+
+
 def parts(request: Request) -> Parts:
-    """ImageNet-1k's train and val; the val is the test, a validation set is held out of the training set.
+    """ImageNet-1k's train and val, or the test images of a relative. ImageNet's val is its test.
 
     Raises:
-        UserError: If it is not there, or does not have its 1,000 class folders.
+        UserError: If it is not there, or its class folders are not those it must have.
     """
-    if request.data_root is None:
+    root = request.data_root
+    if root is None:
         raise UserError(f"{request.spec} needs --data-root DIR, the folder that holds it")
-    if request.spec in RELATIVES:
-        places = " or ".join(f"{request.data_root}/{place}" for place in RELATIVES[request.spec])
-        raise UserError(
-            f"{request.spec} has no reader yet: it belongs to {places}. "
-            f"With class folders named as the head's classes, --ood NAME=folder:DIR evaluates on it."
-        )
-    found = find(request.data_root)
+    name = request.spec.partition(":")[0]
+    if request.rest and name != "imagenet-c":
+        raise UserError(f"{request.spec!r}: nothing follows {name}; only imagenet-c takes :CORRUPTION[:SEVERITY]")
+    if name in RELATIVES:
+        here = find_relative(name, root)
+        if here is None:
+            places = " or ".join(f"{root}/{place}" for place in RELATIVES[name].places[:3])
+            raise UserError(f"{request.spec} is not under {root}: it belongs to {places}")
+        return {"test": functools.partial(read_relative, name, here, request.spec, request.rest)}
+    found = find(root)
     if not found:
         homes = ", ".join(f"{home}/" for home in HOMES[:-1])
         raise UserError(
-            f"{request.spec} is not under {request.data_root}: it must hold train/<wnid>/ and val/<wnid>/, "
+            f"{request.spec} is not under {root}: it must hold train/<wnid>/ and val/<wnid>/, "
             f"directly or in one of {homes}"
         )
-    return {split: functools.partial(_read, path, request.spec) for split, path in found.items()}
+    return {split: functools.partial(read_imagenet, path, request.spec) for split, path in found.items()}
 
 
-def _read(path: Path, spec: str) -> ImageSet:
-    wnids = class_folders(path)
-    if len(wnids) != CLASSES or not all(name[0] == "n" and name[1:].isdigit() for name in wnids):
-        raise UserError(f"{path} has {len(wnids)} class folders, ImageNet-1k has {CLASSES} named n01440764 ...")
-    image_set = read(path, spec)
+def read_imagenet(path: Path, spec: str) -> ImageSet:
+    """One split of ImageNet-1k.
+
+    Raises:
+        UserError: If its class folders are not the 1,000 WordNet ids.
+    """
+    return _labelled(_by_class(path, spec, wnids()), "imagenet", None)
+
+
+def read_relative(name: str, path: Path, spec: str, rest: str = "") -> ImageSet:
+    """Every image of a relative.
+
+    Args:
+        name: Key of :data:`RELATIVES`.
+        path: The folder it lies in.
+        spec: For the record.
+        rest: Of ``imagenet-c``: ``CORRUPTION`` or ``CORRUPTION:SEVERITY``; all 15 and all severities by default.
+
+    Raises:
+        UserError: If its class folders are not those that it must have.
+    """
+    relative = RELATIVES[name]
+    if relative.layout == "object":
+        return _objectnet(path, spec)
+    if relative.layout == "corrupt":
+        return _corrupted(path, spec, rest)
+    if relative.layout == "number":
+        found = _by_class(path, spec, [str(label) for label in range(len(wnids()))])
+    else:
+        ids = subset(relative.classes) if relative.classes else range(len(wnids()))
+        found = _by_class(path, spec, [wnids()[i] for i in ids])
+    return _checked(_labelled(found, name, subset(relative.classes) if relative.classes else None), relative.images)
+
+
+def _by_class(path: Path, spec: str, folders: Sequence[str]) -> ImageSet:
+    """The pictures of exactly these class folders, labelled by their order here, not by their names' order.
+
+    Raises:
+        UserError: If one is missing, or there is another.
+    """
+    here = set(class_folders(path))
+    missing = [name for name in folders if name not in here]
+    more = sorted(here - set(folders))
+    if missing or more:
+        wrong = [f"{label}: {', '.join(names[:3])}" + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+                 for label, names in (("missing", missing), ("unknown", more)) if names]  # fmt: skip
+        raise UserError(
+            f"{path} has {len(here)} class folders, not the {len(folders)} of {spec.partition(':')[0]} "
+            f"({folders[0]} ... {folders[-1]}); {'; '.join(wrong)}"
+        )
+    return read(path, spec, list(folders))
+
+
+def _labelled(image_set: ImageSet, name: str, ids: ClassIds | None) -> ImageSet:
+    """With open_clip's class names and templates; ``ids`` are the classes' places among the 1,000."""
+    names = imagenet_class_names()
     note = image_set.note | {"class_names": "open_clip", "templates": "imagenet"}
-    return replace(
-        image_set, name="imagenet", class_names=imagenet_class_names(), templates=imagenet_templates(), note=note
-    )
+    if ids is not None:
+        names = tuple(names[i] for i in ids if isinstance(i, int))
+        note["class_ids"] = list(ids)
+    templates = imagenet_templates()
+    return replace(image_set, name=name, class_names=names, templates=templates, class_ids=ids, note=note)
+
+
+def _checked(image_set: ImageSet, images: int | None) -> ImageSet:
+    """Warn of a set that is only a part of the published one: its accuracy is another number."""
+    if images is not None and len(image_set) != images:
+        print(
+            f"warning: {image_set.spec} has {len(image_set):,} images here, the published set has {images:,}",
+            file=sys.stderr,
+        )
+        return replace(image_set, note=image_set.note | {"published_images": images})
+    return image_set
+
+
+def _corrupted(path: Path, spec: str, rest: str) -> ImageSet:
+    """Some or all corruptions and severities one after another; the images have 224 pixels and stay as they are."""
+    wanted, _, level = rest.partition(":")
+    if wanted and wanted not in CORRUPTIONS + EXTRA:
+        raise UserError(f"{spec}: unknown corruption {wanted!r}; {nearest(wanted, CORRUPTIONS + EXTRA)}")
+    if level and level not in SEVERITIES:
+        raise UserError(f"{spec}: the severity is {level!r}, it must be 1 to 5")
+    pieces = []
+    for corruption in [wanted] if wanted else CORRUPTIONS:
+        home = _corruption_folder(path, corruption, spec)
+        for severity in [level] if level else SEVERITIES:
+            if not (home / severity).is_dir():
+                raise UserError(f"{spec}: no folder {home / severity}, one of the severities 1 to 5")
+            pieces.append(_by_class(home / severity, spec, wnids()))
+    folders = [os.path.relpath(piece.note["folder"], path) for piece in pieces]
+    names = [
+        f"{folder}/{file}" for folder, piece in zip(folders, pieces, strict=True) for file in _files(piece).names
+    ]
+    labels = np.concatenate([piece.labels for piece in pieces])
+    joined = replace(
+        pieces[0], labels=labels, fetch=Files(str(path), tuple(names)), index=None,  # type: ignore[arg-type]
+        note=pieces[0].note | {"folder": str(path), "files": len(names), "parts": folders},
+    )  # fmt: skip
+    return _checked(_labelled(joined, "imagenet-c", None), len(pieces) * 50_000)
+
+
+def _corruption_folder(path: Path, corruption: str, spec: str) -> Path:
+    """``<corruption>``, directly or in the archive's group (noise, blur, weather, digital, extra)."""
+    for group in ("", "noise", "blur", "weather", "digital", "extra"):
+        if (path / group / corruption).is_dir():
+            return path / group / corruption
+    raise UserError(f"{spec}: no folder {path / corruption}; imagenet-c:CORRUPTION reads one that is there")
+
+
+def _files(image_set: ImageSet) -> Files:
+    assert isinstance(image_set.fetch, Files)
+    return image_set.fetch
+
+
+@dataclass(frozen=True)
+class WithoutBorder:
+    """Reads pictures without the frame that ObjectNet's authors put around each."""
+
+    inner: Callable[[int], Image.Image]
+
+    def __call__(self, i: int) -> Image.Image:
+        image = self.inner(i)
+        return image.crop((BORDER, BORDER, image.width - BORDER, image.height - BORDER))
+
+
+def _objectnet(path: Path, spec: str) -> ImageSet:
+    """The 113 classes that ImageNet knows; a class's score is the largest of the logits it stands for.
+
+    Raises:
+        UserError: If one of their folders is missing.
+    """
+    here, classes = set(class_folders(path)), objectnet()
+    if missing := [name for name in classes if name not in here]:
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        raise UserError(f"{path} lacks {', '.join(missing[:3])}{more} of ObjectNet's 113 classes that ImageNet has")
+    found = read(path, spec, list(classes), only=list(classes))
+    ids: ClassIds = tuple(group[0] if len(group) == 1 else group for group in classes.values())
+    names = tuple(folder.replace("_", " ") for folder in classes)
+    note = found.note | {"class_ids": [list(group) for group in classes.values()], "templates": "imagenet"}
+    found = replace(
+        found, name="objectnet", class_names=names, templates=imagenet_templates(), class_ids=ids,
+        fetch=WithoutBorder(_files(found)), note=note,
+    )  # fmt: skip
+    return _checked(found, RELATIVES["objectnet"].images)

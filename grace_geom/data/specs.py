@@ -26,7 +26,10 @@ READERS: Mapping[str, Callable[[Request], Parts]] = {
     "imagenet": imagenet,
 } | dict.fromkeys(RELATIVES, imagenet)
 
-FORMS = "shapes[:VARIANT], npz:FILE or npz:TRAIN+TEST, folder:DIR, wds:PATTERN, torchvision:NAME, imagenet"
+FORMS = (
+    "shapes[:VARIANT], npz:FILE or npz:TRAIN+TEST, folder:DIR, wds:PATTERN, torchvision:NAME, imagenet, "
+    + ", ".join(RELATIVES)
+)
 
 
 def resolve(
@@ -43,7 +46,7 @@ def resolve(
 
     Args:
         spec: ``shapes[:VARIANT]``, ``npz:FILE``, ``npz:TRAIN+TEST``, ``folder:DIR``, ``wds:PATTERN``,
-            ``wds:TRAIN+TEST``, ``torchvision:NAME`` or ``imagenet``.
+            ``wds:TRAIN+TEST``, ``torchvision:NAME``, ``imagenet`` or one of its relatives.
         split: ``train``, ``val`` and ``test`` are disjoint. ``eval`` is for sets that are only evaluated on (OOD,
             zero-shot): their own test split if they have one, otherwise every image.
         data_root: Folder of the torchvision and ImageNet sets; relative files are looked for here too.

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from grace_geom.data.base import ImageSet
+from grace_geom.data.base import ClassIds, ImageSet
 from grace_geom.errors import UserError, nearest
 
 
@@ -27,7 +27,7 @@ def restrict_classes(image_set: ImageSet, classes: Sequence[int | str]) -> Image
     positions = np.flatnonzero(new[image_set.labels] >= 0)
     if len(positions) == 0:
         raise UserError(f"{image_set.spec}: no image of the classes {list(classes)}")
-    outer = image_set.class_ids or tuple(range(len(image_set.class_names)))
+    outer: ClassIds = image_set.class_ids or tuple(range(len(image_set.class_names)))
     class_ids = tuple(outer[i] for i in ids)
     kept = image_set.take(positions, class_ids=list(class_ids), classes=len(ids))
     names = tuple(image_set.class_names[i] for i in ids)

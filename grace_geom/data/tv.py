@@ -27,6 +27,7 @@ class Known:
         extra: Further arguments.
         folder: Where it lies under the data root, for messages and the check.
         downloads: Whether torchvision can still fetch it.
+        alias: Folder of its own that it may lie in under the data root.
     """
 
     splits: dict[str, dict[str, Any]]
@@ -34,6 +35,7 @@ class Known:
     names: tuple[str, ...] | dict[str, str] = field(default_factory=dict)
     extra: dict[str, Any] = field(default_factory=dict)
     downloads: bool = True
+    alias: str = ""
 
 
 _TRAIN_FLAG = {"train": {"train": True}, "test": {"train": False}}
@@ -56,10 +58,15 @@ KNOWN: dict[str, Known] = {
     "STL10": Known(_split("train", "test"), "stl10_binary"),
     "DTD": Known(_split("train", "val", "test"), "dtd"),
     "Food101": Known(_split("train", "test"), "food-101"),
-    "Flowers102": Known(_split("train", "val", "test"), "flowers-102"),
-    "FGVCAircraft": Known(_split("train", "val", "test"), "fgvc-aircraft-2013b", extra={"annotation_level": "variant"}),
-    "OxfordIIITPet": Known(_split("trainval", "test"), "oxford-iiit-pet", extra={"target_types": "category"}),
-    "StanfordCars": Known(_split("train", "test"), "stanford_cars", downloads=False),
+    "Flowers102": Known(_split("train", "val", "test"), "flowers-102", alias="flowers"),
+    "FGVCAircraft": Known(
+        _split("train", "val", "test"), "fgvc-aircraft-2013b",
+        extra={"annotation_level": "variant"}, alias="fgvc_aircraft",
+    ),
+    "OxfordIIITPet": Known(
+        _split("trainval", "test"), "oxford-iiit-pet", extra={"target_types": "category"}, alias="pets"
+    ),
+    "StanfordCars": Known(_split("train", "test"), "stanford_cars", downloads=False, alias="cars"),
     "EuroSAT": Known(_ALL, "eurosat", EUROSAT),
     "Caltech101": Known(_ALL, "caltech101", extra={"target_type": "category"}),
     "SUN397": Known(_ALL, "SUN397"),
@@ -115,12 +122,23 @@ def read(name: str, split: str, request: Request) -> ImageSet:
     labels = _labels(data)
     names = known.names if isinstance(known.names, tuple) else _class_names(data, known.names)
     kind, templates = templates_for(name)
-    note = {"torchvision": name, "arguments": known.splits[split] | known.extra, "root": str(request.data_root)}
+    root = str(home(name, Path(str(request.data_root))))
+    note = {"torchvision": name, "arguments": known.splits[split] | known.extra, "root": root}
     rank = _rank(data, len(labels))
     array = _in_memory(data)
-    reader = Array(array) if array is not None else Items(data, f"{request.data_root}, {name}", rank)
+    reader = Array(array) if array is not None else Items(data, f"{root}, {name}", rank)
     note |= {"templates": kind, "torchvision_version": _version()}
     return ImageSet(name, request.spec, "all", labels[rank], names, templates, reader, note)
+
+
+def home(name: str, root: Path) -> Path:
+    """The folder that torchvision is to look in: the data root, or the set's own folder there (``pets/`` and such).
+
+    The names of own folders are those of CLIP_benchmark's data tree.
+    """
+    known = KNOWN[name]
+    own = [root, *(root / alias for alias in (known.alias, name, name.lower()) if alias)]
+    return next((place for place in own if (place / known.folder).exists()), root)
 
 
 def _version() -> str:
@@ -137,11 +155,12 @@ def _open(name: str, split: str, request: Request) -> Any:
     download = request.download and known.downloads
     if known.downloads:
         arguments["download"] = download
-    place = Path(str(request.data_root), known.folder)
+    root = home(name, Path(str(request.data_root)))
+    place = root / known.folder
     if not download and not place.exists():  # asked first: some classes make folders while they look
         raise UserError(f"{request.spec} is not there: no {place}; {_mend(known, download)}")
     try:
-        return getattr(torchvision.datasets, name)(root=str(request.data_root), **arguments)
+        return getattr(torchvision.datasets, name)(root=str(root), **arguments)
     except Exception as error:  # RuntimeError where files are missing; anything where they are damaged
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
         mend = "install the package it names" if isinstance(error, ImportError) else _mend(known, download)

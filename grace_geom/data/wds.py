@@ -3,6 +3,7 @@
 Streaming shards in a shuffled buffer, as webdataset itself does, makes the order depend on the number of workers.
 """
 
+import functools
 import glob
 import json
 import os
@@ -24,7 +25,7 @@ from grace_geom.data.tarball import Member, content, members
 from grace_geom.errors import UserError
 
 LABEL_KEYS = ("cls", "label", "class_id", "target")
-CLASSNAMES, TEMPLATES = "classnames.txt", "zeroshot_classification_templates.txt"
+CLASSNAMES, TEMPLATES, NSHARDS = "classnames.txt", "zeroshot_classification_templates.txt", "nshards.txt"
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,14 @@ class Sample:
 
 
 def parts(request: Request) -> Parts:
-    """One pattern, or one for training and one for testing, which must agree in class names."""
+    """One pattern, or one for training and one for testing, which must agree in class names.
+
+    A folder stands for the shards that its ``train/nshards.txt`` and ``test/nshards.txt`` count, as CLIP_benchmark
+    lays them out.
+    """
     local = [_local(request, pattern) for pattern in request.names("pattern")]
+    if len(local) == 1 and not local[0].endswith(".tar") and (counted := _counted(local[0])):
+        return {split: functools.partial(read, pattern, request.spec) for split, pattern in counted.items()}
     if len(local) == 2:
         first, second = (class_names(expand(pattern)) for pattern in local)
         if first != second:
@@ -77,6 +84,23 @@ def _local(request: Request, pattern: str) -> str:
         return str(Path(pattern).expanduser()) if not is_url(pattern) else pattern
     here, there = (str(place / Path(pattern).expanduser()) for place in (Path(), request.data_root))
     return there if not glob.glob(_braces(here)[0]) and glob.glob(_braces(there)[0]) else here
+
+
+def _counted(folder: str) -> dict[str, str]:
+    """Split -> pattern for the splits of a folder that say how many shards they have; none where it is no such folder.
+
+    Raises:
+        UserError: If the count is not a number.
+    """
+    found = {}
+    for split in ("train", "test"):
+        path = _there(f"{folder.rstrip('/')}/{split}/{NSHARDS}")
+        if path is not None:
+            text = path.read_text(encoding="utf-8", errors="replace").strip()
+            if not text.isdigit() or int(text) == 0:
+                raise UserError(f"{folder}/{split}/{NSHARDS} holds {text[:20]!r}, not a number of shards")
+            found[split] = f"{folder.rstrip('/')}/{split}/{{0..{int(text) - 1}}}.tar"
+    return found
 
 
 def _braces(pattern: str) -> list[str]:
@@ -108,7 +132,10 @@ def _matches(name: str) -> list[str]:
         return sorted(glob.glob(name))
     path = existing(Path(name))
     if path.is_dir():
-        raise UserError(f"{path} is a folder: name its shards, such as {path / '{000..099}.tar'} or {path / '*.tar'}")
+        raise UserError(
+            f"{path} is a folder without test/{NSHARDS}: name its shards, such as {path / '{000..099}.tar'} "
+            f"or {path / '*.tar'}"
+        )
     return [name]
 
 

@@ -222,6 +222,21 @@ class TestWebdataset:
         with pytest.raises(UserError, match="different class names"):
             resolve(spec, "train")
 
+    def test_a_folder_that_counts_its_shards_is_read_as_clip_benchmarks(self, tmp_path: Path):
+        for split, shards in (("train", 3), ("test", 1)):
+            (tmp_path / split).mkdir()
+            (tmp_path / split / "nshards.txt").write_text(f"{shards}\n")
+            for k in range(shards):
+                write_shard(tmp_path / split / f"{k}.tar", pictures(4, seed=k), turns(4), first=4 * k)
+        (tmp_path / "classnames.txt").write_text("apple\nbear\ncar\n")
+        (tmp_path / "zeroshot_classification_templates.txt").write_text("a drawing of a {c}.\n")
+        train, val, test = (resolve(f"wds:{tmp_path}", split) for split in ("train", "val", "test"))
+        assert (len(train) + len(val), len(test)) == (12, 4) and test.class_names == CLASSES
+        assert test.templates == ("a drawing of a {}.",) and np.array_equal(rgb(test, 3), pictures(4, seed=0)[3])
+        (tmp_path / "test" / "nshards.txt").write_text("many")
+        with pytest.raises(UserError, match="'many', not a number of shards"):
+            resolve(f"wds:{tmp_path}", "test")
+
     @pytest.mark.parametrize("text, label", [('{"label": 2}', 2), ('{"cls": 1, "x": [3]}', 1), ("2", 2)])
     def test_labels_may_be_json(self, tmp_path: Path, text: str, label: int):
         write_tar(tmp_path / "a.tar", [("s0.jpg", encoded(pictures(1)[0], "JPEG")), ("s0.json", text.encode())])
@@ -287,7 +302,7 @@ class TestWebdataset:
             resolve(f"wds:{tmp_path}/b.wds.tar", "eval")
         with pytest.raises(UserError, match="no shard fits"):
             resolve(f"wds:{tmp_path}/z*.tar", "eval")
-        with pytest.raises(UserError, match="is a folder: name its shards"):
+        with pytest.raises(UserError, match=r"is a folder without test/nshards\.txt: name its shards"):
             resolve(f"wds:{tmp_path}", "eval")
         with pytest.raises(UserError, match="local files or http"):
             resolve(f"wds:pipe:touch {tmp_path}/ran", "eval")

@@ -12,6 +12,7 @@ from PIL import Image
 
 from grace_geom.data import loader, resolve
 from grace_geom.data.check import survey, table
+from grace_geom.data.imagenet_ids import wnids
 from grace_geom.data.tv import KNOWN
 from grace_geom.errors import UserError
 from tests.data.makers import encoded, pictures
@@ -115,7 +116,7 @@ def make_imagenet(root: Path, classes: int = 1000) -> None:
     content = encoded(pictures(1)[0])
     for split in ("train", "val"):
         for k in range(classes):
-            folder = root / "ILSVRC2012" / split / f"n{k:08d}"
+            folder = root / "ILSVRC2012" / split / wnids()[k]
             folder.mkdir(parents=True)
             (folder / "0.png").write_bytes(content)
 
@@ -138,7 +139,7 @@ def test_imagenet_family_says_where_it_must_lie(tmp_path: Path):
         with pytest.raises(UserError, match=place):
             resolve(spec, "test", data_root=tmp_path)
     make_imagenet(tmp_path, classes=3)
-    with pytest.raises(UserError, match="has 3 class folders"):
+    with pytest.raises(UserError, match=r"has 3 class folders, not the 1000 .*missing: n01491361"):
         resolve("imagenet", "test", data_root=tmp_path)
 
 
@@ -150,12 +151,12 @@ def test_the_survey_counts_what_is_there_and_names_what_is_missing(tmp_path: Pat
     (tmp_path / "imagenet-r" / "n00000001" / "a.jpg").write_bytes(b"")
     found = {row.name: row for row in survey(tmp_path)}
     assert found["torchvision:Food101"].parts == {"train": (2, 8), "test": (2, 4)}
-    assert found["imagenet"].parts == {"train": (2, 2), "val": (2, 2)} and "not 1,000" in found["imagenet"].problem
-    assert found["imagenet-r"].parts == {"test": (1, 1)}
+    assert found["imagenet"].parts == {"train": (2, 2), "val": (2, 2)} and "not the 1000" in found["imagenet"].problem
+    assert found["imagenet-r"].parts == {"test": (1, 1)} and "not the 200" in found["imagenet-r"].problem
     assert "corrupted" in found["torchvision:CIFAR10"].problem
     assert found["torchvision:DTD"].absent and found["imagenet-v2"].absent
     text = table(list(found.values()))
-    assert "train 8 images of 2 classes" in text and "missing" in text and "2 of 28 known data sets" in text
+    assert "train 8 images of 2 classes" in text and "missing" in text and "1 of 29 known data sets" in text
 
 
 def test_the_check_command_and_its_exit_codes(
@@ -166,7 +167,7 @@ def test_the_check_command_and_its_exit_codes(
         runpy.run_module("grace_geom.data", run_name="__main__")
 
     check(tmp_path)
-    assert "0 of 28 known data sets" in capsys.readouterr().out
+    assert "0 of 29 known data sets" in capsys.readouterr().out
     with pytest.raises(SystemExit) as stop:
         check(tmp_path / "no")
     assert stop.value.code == 2 and capsys.readouterr().err.startswith(
