@@ -10,7 +10,7 @@ from PIL import Image
 from analyses import feature_stability, report, representation_drift, robustness_curve
 from grace_geom.analysis.report import ReportOptions, page, run_section
 from grace_geom.analysis.report import report as write_report
-from grace_geom.analysis.robustness_curve import masked
+from grace_geom.analysis.robustness_curve import BLACK_BOX, masked
 from grace_geom.checkpoint import checkpoint_of, save_checkpoint
 from grace_geom.results import Measure, Result
 from tests.toys import CLASSES, toy_batch, toy_clip
@@ -108,10 +108,27 @@ def test_robustness_curve(lab, capsys):
         assert {own, other} <= {k / 40 for k in range(41)}
         delta = result.arrays[f"{run}/example_delta"]
         assert np.abs(delta).max(initial=0) <= 16 / 255 + 1e-6
+        examples_are_what_they_say(result.arrays, run)
+        falls = result.arrays[f"{run}/falls/pgd"]  # by image what the curve says in shares
+        assert (falls > 0).mean() == pytest.approx(clean) and np.isinf(falls).mean() == pytest.approx(far)
+        stands = {name: result.arrays[f"{run}/stands/{name}"] for name in ("pgd", "pgd, 2x steps", "apgd", BLACK_BOX)}
+        assert not (stands["pgd, 2x steps"] & ~stands["pgd"]).any()  # the same walk, longer
+        beyond = (stands["apgd"] & ~stands[BLACK_BOX]).mean()
+        assert result.values[f"{run}/check/square beyond apgd"].value == pytest.approx(beyond)
     for name in ("", "-margins", "-examples"):
         assert Image.open(lab / "curve" / f"robustness_curve{name}.png").width > 600
     out = capsys.readouterr().out
     assert "Transfer between checkpoints" in out and "Square" in out
+
+
+def examples_are_what_they_say(arrays, run: str) -> None:
+    """The example arrays that the dashboard draws, against the checkpoint's own answers."""
+    clean, adv, delta = (arrays[f"{run}/example_{part}"] for part in ("clean", "adv", "delta"))
+    names, before = arrays[f"{run}/class_names"], arrays[f"{run}/example_before"]
+    assert clean.dtype == adv.dtype == np.uint8 and clean.shape == adv.shape == delta.shape
+    assert np.abs(clean / 255 + delta - adv / 255).max(initial=0) <= 0.51 / 255  # rounding to grey levels
+    assert set(before) <= set(names) and (before != arrays[f"{run}/example_after"]).all()
+    assert len(arrays[f"{run}/labels"]) == 40
 
 
 def test_masked_gradients_are_said_and_honest_ones_are_not():
@@ -124,6 +141,9 @@ def test_masked_gradients_are_said_and_honest_ones_are_not():
     assert "Square leaves 10.0 %" in masked(honest | {"check/square (black box)": share(0.1)})[0]
     assert "eps = 64/255" in masked(honest | {"check/pgd, eps = 64/255": share(0.3)})[0]
     assert "not converged" in masked({"check/pgd": share(0.5), "check/pgd, 2x steps": share(0.4)})[0]
+    assert "three starts" in masked({"check/pgd": share(0.5), "check/pgd, 3 starts": share(0.4)})[0]
+    assert "random start" in masked({"check/pgd": share(0.4), "check/pgd, no random start": share(0.5)})[0]
+    assert "Square turns 7.0 %" in masked({"check/square beyond apgd": Measure(0.07, low=0.03)})[0]
 
 
 def test_radii_out_of_range_are_a_mistake(lab, capsys):

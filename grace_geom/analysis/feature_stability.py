@@ -83,7 +83,8 @@ def _displacements(parts: dict[str, Part], moved: list[str], options: StabilityO
     keys = {
         "gram_volume": "Gram volume", "cos_id_adv": "cos id,adv", "cos_id_awp": "cos id,AWP",
         "cos_adv_awp": "cos adv,AWP", "shift_adv": "|Δf| adv", "shift_awp": "|Δf| AWP",
-        "shift_awp_clean": "|Δf| AWP clean",
+        "shift_awp_clean": "|Δf| AWP clean", "centroid_shift_awp_clean": "|Δμ| AWP clean",
+        "centroid_shift/adv": "|Δμ| adv",
     }  # fmt: skip
     ood = [name for name in moved if name != "adv"]
     rows: list[list[Cell | str]] = [
@@ -149,7 +150,9 @@ def _sweeps(parts: dict[str, Part], sets: list[str]) -> Figure:
     for ax, name in zip(axes[0], sets, strict=True):
         for label, part in parts.items():
             if f"lid_sweep/{name}" in part.arrays:
-                ax.plot(part.arrays["lid_k"], part.arrays[f"lid_sweep/{name}"], label=label, **looks[label].line())
+                ks, (low, high) = part.arrays["lid_k"], part.arrays[f"lid_sweep_interval/{name}"]
+                ax.plot(ks, part.arrays[f"lid_sweep/{name}"], label=label, **looks[label].line())
+                ax.fill_between(ks, low, high, color=looks[label].color, alpha=0.15, linewidth=0)
         ax.set_xscale("log")
         ks = next(iter(parts.values())).arrays["lid_k"]
         ax.set_xticks(ks, [str(k) for k in ks])

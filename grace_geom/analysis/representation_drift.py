@@ -81,6 +81,7 @@ def _add(values: dict[str, Measure], arrays: dict[str, np.ndarray], name: str, f
             values[f"{key}/{name}/{layer}"] = measure(column.at(i), MEASURES[key])
         arrays[f"{key}/{name}"] = np.stack([column.value, column.low, column.high])
     arrays[f"cka_layers/{name}"] = found.cka.value
+    arrays[f"cka_layers_interval/{name}"] = np.stack([found.cka.low, found.cka.high])
 
 
 def show_drift(parts: dict[str, Part], options: DriftOptions) -> Shown:

@@ -13,11 +13,12 @@ from grace_geom import figures
 from grace_geom.analysis.options import Common
 from grace_geom.analysis.run import Part, Shown
 from grace_geom.analysis.subject import Subject, labels_of, open_subject
-from grace_geom.attacks import AttackSpec
+from grace_geom.attacks import AttackSpec, pgd_attack
 from grace_geom.attacks import run as run_attack
 from grace_geom.attacks.losses import margin
 from grace_geom.batch import Batch
 from grace_geom.checkpoint import checkpoint_file
+from grace_geom.collect.adversary import Adversary, adversarial_images, batches_of
 from grace_geom.errors import UserError
 from grace_geom.files import sha256
 from grace_geom.results import Measure
@@ -25,6 +26,8 @@ from grace_geom.statistics import wilson
 from grace_geom.tables import Table, percent
 
 EXAMPLES = 4
+BLACK_BOX = "square (black box)"
+BEYOND = "square beyond apgd"
 MAGNIFIED = 16
 """Perturbations are shown times this, around middle grey: 4/255 would be invisible."""
 
@@ -67,27 +70,47 @@ class CurveOptions(Common):
 
 
 def measure_curve(subject: Subject, options: CurveOptions, state: Path) -> Part:
-    """Everything about one checkpoint, and how the attacks found at it do on the others."""
+    """Everything about one checkpoint, and how the attacks found at it do on the others.
+
+    Arrays, N images and R radii: ``margin`` (N,) float32, the right logit less the best other; ``labels`` (N,) int64;
+    ``class_names`` (K,) text; ``radii`` (R,) in pixels of [0, 1]; ``falls/ATTACK`` (N,) float32, the radius at which an
+    image fell, 0 where it was wrong before, infinite where it stands; ``stands/CHECK`` (N,) bool. Of the first E images
+    that were right and that the attack turned: ``example_clean`` and ``example_adv`` (E, H, W, 3) uint8,
+    ``example_delta`` (E, H, W, 3) float32 in pixels of [0, 1], and as class names ``example_before``, ``example_after``
+    (predictions; before is the label).
+    """
     image_set = subject.images()
     logits, weights = subject.logits(image_set), subject.model.weights()
     attack = _Attacks(lambda x: logits(x, weights), subject.batches(image_set), image_set.index, options)
     clean = attack.clean()
     values = {"clean": _share(clean.correct, "top-1")}
+    arrays = {"margin": clean.margin.numpy(), "radii": np.array(options.radii), "labels": image_set.labels}
     for name in options.attacks:
         standing = clean.correct
+        falls = torch.where(standing, torch.inf, 0.0)  # the radius that turned the image; infinite: none did
         for eps in sorted(options.radii):  # what fooled the model in a smaller ball lies in the larger one too
+            before = standing
             standing = attack.stands(AttackSpec(name, eps, steps=options.steps, targets=options.targets), standing)
+            falls[before & ~standing] = eps
             aims = f", {options.targets} targets" if name in ("apgd-t", "apgd") else ""
             how = f"{name}, {options.steps} steps{aims}, linf, radii in turn"
             values[f"{name}/{_grey(eps)}"] = _share(standing, how)
-    arrays = {"margin": clean.margin.numpy(), "radii": np.array(options.radii)}
-    x_adv = attack.images(AttackSpec("pgd", options.eps, steps=options.steps, alpha=options.alpha))
+        arrays[f"falls/{name}"] = falls.numpy()
+    adversary = Adversary(options.eps, options.alpha, options.steps)
+    found = adversarial_images(
+        subject.model, logits, image_set, adversary, cache=state.parent, seed=options.seed, batch_size=options.batch
+    )
+    x_adv = [b.to(subject.model.device).images for b in batches_of(found, image_set.labels, options.batch)]
     for label, right in _transferred(x_adv, options, image_set.labels).items():
         values[f"transfer/{label}"] = _share(right, f"PGD images found at this checkpoint, {_grey(options.eps)}")
     if options.checks:
-        values |= _checks(attack, options)
+        standing_at = _checks(attack, options)
+        values |= {f"check/{name}": _share(stands, name) for name, stands in standing_at.items()}
+        beyond = standing_at["apgd"] & ~standing_at[BLACK_BOX]
+        values[f"check/{BEYOND}"] = _share(beyond, "falls to Square, not to APGD")
+        arrays |= {f"stands/{name}": stands.numpy() for name, stands in standing_at.items()}
     names = np.array(image_set.class_names, dtype=np.str_)
-    return Part(values, arrays | _examples(attack, x_adv, clean.correct, names))
+    return Part(values, arrays | {"class_names": names} | _examples(attack, x_adv, clean.correct, names))
 
 
 @dataclass(frozen=True)
@@ -116,48 +139,62 @@ class _Attacks:
             if len(rows):
                 here = (rows - int(batch.index[0])).to(batch.images.device)
                 part = Batch(batch.images[here], batch.labels[here], batch.index[here])
-                robust[rows] = self._run(part, spec, keep=False).robust.cpu()
+                robust[rows] = self._run(part, spec).robust.cpu()
         return robust
 
-    def images(self, spec: AttackSpec) -> list[Tensor]:
-        """Attacked images, batch by batch; images that are wrong already stay as they are."""
-        return [found.x_adv for b in self.batches if (found := self._run(b, spec, keep=True)).x_adv is not None]
+    def stands_without_start(self, eps: float, steps: int) -> Tensor:
+        """``(N,)`` right without attack, and under PGD that starts at the images themselves."""
+        found = [
+            pgd_attack(self.logits, b.images, b.labels, eps, steps=steps, random_start=False).robust.cpu()
+            for b in self.batches
+        ]
+        return torch.cat(found)
 
-    def _run(self, batch: Batch, spec: AttackSpec, keep: bool):  # type: ignore[no-untyped-def]
+    def _run(self, batch: Batch, spec: AttackSpec):  # type: ignore[no-untyped-def]
         ids = self.index[batch.index.cpu().numpy()].tolist()
-        return run_attack(spec, self.logits, batch.images, batch.labels, self.options.seed, ids, keep_x_adv=keep)
+        return run_attack(spec, self.logits, batch.images, batch.labels, self.options.seed, ids, keep_x_adv=False)
 
 
-def _checks(attack: _Attacks, options: CurveOptions) -> dict[str, Measure]:
-    """The same radius under attacks that can only be stronger, or need no gradient at all (Carlini et al. 2019)."""
+def _checks(attack: _Attacks, options: CurveOptions) -> dict[str, Tensor]:
+    """Who stands at one radius under attacks that can only be stronger, or need no gradient (Carlini et al. 2019)."""
     eps, steps = options.eps, options.steps
     specs = {
         "pgd": AttackSpec("pgd", eps, steps=steps),
         "pgd, 2x steps": AttackSpec("pgd", eps, steps=2 * steps),
         "pgd, 3 starts": AttackSpec("pgd", eps, steps=steps, restarts=3),
         "apgd": AttackSpec("apgd", eps, steps=steps, targets=options.targets),
-        "square (black box)": AttackSpec("square", eps, queries=options.queries),
+        BLACK_BOX: AttackSpec("square", eps, queries=options.queries),
         "pgd, eps = 64/255": AttackSpec("pgd", 64 / 255, steps=steps),
     }
-    return {f"check/{name}": _share(attack.stands(spec), name) for name, spec in specs.items()}
+    found = {name: attack.stands(spec) for name, spec in specs.items()}
+    return found | {"pgd, no random start": attack.stands_without_start(eps, steps)}
 
 
 def masked(values: dict[str, Measure]) -> list[str]:
     """Sentences that say where gradients look masked; empty where nothing does.
 
-    Square must not be stronger than white-box APGD beyond the interval of the shares, and an unbounded attack must
-    reach every image.
+    Square must not be stronger than white-box APGD beyond the interval of the shares, nor turn clearly more than 1 % of
+    the images that APGD leaves; an unbounded attack must reach every image; neither twice the steps, nor more starts,
+    nor a random start instead of the image itself may find clearly more.
     """
     found = []
-    black, white = values.get("check/square (black box)"), values.get("check/apgd")
+    black, white = values.get(f"check/{BLACK_BOX}"), values.get("check/apgd")
     if black and white and white.low is not None and black.high is not None and black.high < white.low:
         found.append(f"Square leaves {100 * black.value:.1f} %, white-box APGD {100 * white.value:.1f} %")
+    beyond = values.get(f"check/{BEYOND}")
+    if beyond and beyond.low is not None and beyond.low > 0.01:
+        found.append(f"Square turns {100 * beyond.value:.1f} % of the images that white-box APGD does not")
     far = values.get("check/pgd, eps = 64/255")
     if far and far.low is not None and far.low > 0.01:
         found.append(f"{100 * far.value:.1f} % stand even at eps = 64/255")
-    more, once = values.get("check/pgd, 2x steps"), values.get("check/pgd")
-    if more and once and once.low is not None and more.value < once.low:
-        found.append("PGD has not converged: twice the steps find clearly more")
+    for name, than, text in (
+        ("pgd, 2x steps", "pgd", "PGD has not converged: twice the steps find clearly more"),
+        ("pgd, 3 starts", "pgd", "PGD depends on its start: three starts find clearly more"),
+        ("pgd", "pgd, no random start", "the gradient at the images misleads: a random start finds clearly more"),
+    ):
+        stronger, once = values.get(f"check/{name}"), values.get(f"check/{than}")
+        if stronger and once and once.low is not None and stronger.value < once.low:
+            found.append(text)
     return found
 
 
@@ -228,6 +265,7 @@ def _check_table(parts: dict[str, Part], options: CurveOptions) -> Table:
     found = {label: masked(part.values) for label, part in parts.items()}
     notes = [f"{label}: gradients look masked: {text}" for label, texts in found.items() for text in texts]
     notes = notes or ["no sign of masked gradients: PGD has converged, and Square is not stronger than APGD"]
+    notes.append(f"{BEYOND}: images that fall to Square and not to APGD")
     heads = ["checkpoint", *(key.removeprefix("check/") for key in keys)]
     return Table(heads, rows, 1, f"Checks at {_grey(options.eps)}; Square: {options.queries} queries", notes)
 

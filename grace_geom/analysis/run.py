@@ -25,7 +25,7 @@ from grace_geom.tables import Table
 
 O = TypeVar("O", bound=Common)  # noqa: E741
 
-REVISION = 1
+REVISION = 2
 """Part of every cache key: raise it when an estimator changes."""
 
 

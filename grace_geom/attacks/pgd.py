@@ -107,6 +107,7 @@ def pgd_attack(
     seed: int = 0,
     index: Sequence[int] | Int[Tensor, " b"] | None = None,
     until_fooled: bool = True,
+    random_start: bool = True,
 ) -> Outcome:
     """PGD on the cross-entropy as an evaluation: an image is robust if no point on the way was misclassified.
 
@@ -125,6 +126,7 @@ def pgd_attack(
         seed: Seed of the random starts.
         index: A number for each image that its random start depends on; its position in ``x`` by default.
         until_fooled: See :class:`Hunt`.
+        random_start: ``False`` starts at the images themselves: weaker, and a check of it (then one run is enough).
 
     Raises:
         ValueError: For an unknown norm.
@@ -138,7 +140,7 @@ def pgd_attack(
         if not len(rows):
             break
         ball = ball_named(norm)(hunt.x[rows], eps)
-        x_adv = ball.start(noise.uniform(rows, x.shape[1:], f"pgd/{restart}"))
+        x_adv = ball.start(noise.uniform(rows, x.shape[1:], f"pgd/{restart}")) if random_start else hunt.x[rows].clone()
         for _ in range(steps):
             _, grad = hunt.climb(x_adv, rows, cross_entropy)
             if (keep := hunt.standing(rows)) is not None:

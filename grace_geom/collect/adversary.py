@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from grace_geom.attacks import pgd_attack
 from grace_geom.batch import Batch
+from grace_geom.collect.kept import fingerprint
 from grace_geom.data import ImageSet, loader
 from grace_geom.data.base import digest
 from grace_geom.files import atomic_write, write_text
@@ -81,7 +82,7 @@ def adversarial_images(
     """
     weights = model.weights()
     settings = adversary.pgd_settings() | {
-        "weights": _fingerprint(weights), "data": image_set.spec, "ids": digest(image_set.index), "n": len(image_set),
+        "weights": fingerprint(weights), "data": image_set.spec, "ids": digest(image_set.index), "n": len(image_set),
         "image_size": model.image_size, "classes": list(image_set.class_names), "seed": seed,
     }  # fmt: skip
     key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
@@ -148,13 +149,6 @@ def perturbed_features(
 
 def _on(model: ClipClassifier, batches: Iterable[Batch]) -> Iterator[Batch]:
     return (batch.to(model.device) for batch in batches)
-
-
-def _fingerprint(weights: Weights) -> str:
-    total = hashlib.sha256()
-    for name in sorted(weights):
-        total.update(name.encode() + weights[name].detach().cpu().contiguous().numpy().tobytes())
-    return total.hexdigest()
 
 
 def _read(file: Path, settings: dict[str, Any]) -> np.ndarray | None:

@@ -3,7 +3,7 @@
 import contextlib
 import copy
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,32 +106,36 @@ def read_features(
 ) -> Iterator[tuple[Batch, dict[str, Layers]]]:
     """Batch by batch, for sums over more images than memory holds: ``(batch, model -> layer -> (b, D) float32)``.
 
-    Arguments and errors are those of :func:`collect`. Hooks are gone when the iterator ends, fails or is closed.
+    Arguments and errors are those of :func:`collect`. Hooks are there during a forward pass only.
     """
     if pool not in POOLS:
         raise UserError(f"--pool {pool!r} is not known; {nearest(pool, POOLS)}")
     expected = 0
-    with contextlib.ExitStack() as stack:
-        taps = {name: stack.enter_context(tapped(_chosen(model, layers))) for name, model in models.items()}
-        for model in models.values():
-            _must_be_still(model)
-        for batch in batches:
-            if batch.index.tolist() != list(range(expected, expected + len(batch))):
-                raise UserError(
-                    "the images come in another order than the data set's: a shuffled loader pairs the features of "
-                    "different images. Read with train=False."
-                )
-            expected += len(batch)
-            yield batch, {name: _features_of(model, batch, taps[name], pool) for name, model in models.items()}
+    chosen = {name: _chosen(model, layers) for name, model in models.items()}
+    for model in models.values():
+        _must_be_still(model)
+    for batch in batches:
+        if batch.index.tolist() != list(range(expected, expected + len(batch))):
+            raise UserError(
+                "the images come in another order than the data set's: a shuffled loader pairs the features of "
+                "different images. Read with train=False."
+            )
+        expected += len(batch)
+        yield batch, {name: _features_of(model, batch, chosen[name], pool) for name, model in models.items()}
 
 
 @contextlib.contextmanager
-def tapped(modules: Mapping[str, nn.Module]) -> Iterator[dict[str, Any]]:
-    """The output of each module's latest call, by name, while the context lasts; the hooks go whatever happens."""
+def tapped(
+    modules: Mapping[str, nn.Module], of: Callable[[Any], Any] = lambda output: output
+) -> Iterator[dict[str, Any]]:
+    """``of`` the output of each module's latest call, by name, while the context lasts; the hooks go whatever happens.
+
+    ``of`` is called at once: what comes later in the pass may write into the same memory.
+    """
     outputs: dict[str, Any] = {}
 
     def keep(name: str) -> Any:
-        return lambda module, inputs, output: outputs.__setitem__(name, output)
+        return lambda module, inputs, output: outputs.__setitem__(name, of(output))
 
     handles = [module.register_forward_hook(keep(name)) for name, module in modules.items()]
     try:
@@ -186,11 +190,13 @@ def _must_be_still(model: ClipClassifier) -> None:
 
 
 @torch.no_grad()
-def _features_of(model: ClipClassifier, batch: Batch, tap: dict[str, Any], pool: str) -> Layers:
-    tap.clear()
-    embedding = through_modules(model).encode(batch.images.to(model.device))
-    rows = {name: _pooled(_tensor(output), model, pool, len(batch)) for name, output in tap.items()}
-    return rows | {EMBEDDING: _at_least_float32(embedding)}
+def _features_of(model: ClipClassifier, batch: Batch, chosen: Mapping[str, nn.Module], pool: str) -> Layers:
+    def rows(output: Any) -> Tensor:  # a copy: all tokens of all layers need not be held until the pass ends
+        return _pooled(_tensor(output), model, pool, len(batch)).clone()
+
+    with tapped(chosen, rows) as found:
+        embedding = through_modules(model).encode(batch.images.to(model.device))
+    return found | {EMBEDDING: _at_least_float32(embedding)}
 
 
 def _tensor(output: Any) -> Tensor:

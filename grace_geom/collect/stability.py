@@ -27,6 +27,7 @@ ESTIMATORS = {
     "lemma_centroid_unbiased": "the same less Tr Sigma/n of both sides",
     "lemma_covariance": "sum_c pi_c |Sigma_id - Sigma_t|_F, plug-in",
     "lid": f"Levina-Bickel / MacKay-Ghahramani, k = {K}",
+    "lid_sweep": "Levina-Bickel / MacKay-Ghahramani at the named k",
     "delta_lid": f"LID(t) - LID(id), k = {K}",
     "two_nn": "TwoNN, largest 10 % of ratios dropped",
     "delta_two_nn": "TwoNN(t) - TwoNN(id)",
@@ -40,6 +41,7 @@ ESTIMATORS = {
     "shift_adv": "mean |f(x_adv) - f(x)|",
     "shift_awp": "mean |f(x_adv; W_pert) - f(x_adv; W)|",
     "shift_awp_clean": "mean |f(x; W_pert) - f(x; W)|",
+    "centroid_shift_awp_clean": "mean over classes of |mu(x; W_pert) - mu(x; W)|, unit features",
 }
 
 
@@ -49,7 +51,7 @@ class Stability:
 
     Attributes:
         numbers: ``measure/distribution`` (or ``measure``) -> a scalar interval; ``ESTIMATORS`` explains the measure.
-        arrays: ``lid_sweep/DIST`` (over ``K_SWEEP``), per image ``gram_volume`` and ``cos_*``, ``pca/DIST`` (n, 3),
+        arrays: ``lid_sweep/DIST`` (over ``K_SWEEP``) and ``lid_sweep_interval/DIST`` (2, k), per image ``gram_volume`` and ``cos_*``, ``pca/DIST`` (n, 3),
             ``pca_label/DIST``, ``pca_share`` (3,).
         remarks: Distribution -> duplicates, NaN and so on.
     """
@@ -89,6 +91,7 @@ def stability(
     unit = {name: F.normalize(f.embedding.double(), dim=-1) for name, f in sets.items()}
     usable = [name for name in sets if not examine(unit[name]).problem]
     triple = _triple(unit, perturbed) if perturbed is not None and {"id", "adv"} <= set(usable) else {}
+    perturbed_clean = F.normalize(perturbed[0].double(), dim=-1) if perturbed is not None else unit["id"]
     samples = ["id", *(name for name in usable if name not in ("id", "adv"))]
     keys: list[str] = []
 
@@ -97,6 +100,8 @@ def stability(
         drawn = {name: at.get(name, at["id"]) for name in usable}
         found = _numbers({n: (unit[n][r], sets[n].labels[r]) for n, r in drawn.items()}, classes)
         found |= {name: x[at["id"]].mean().item() for name, x in triple.items()}
+        if triple:
+            found["centroid_shift_awp_clean"] = _weight_shift(unit["id"], perturbed_clean, sets["id"].labels, at["id"])
         keys[:] = list(found)
         return np.array(list(found.values()))
 
@@ -105,7 +110,7 @@ def stability(
     found = half_sample(statistic, [len(sets[name]) for name in samples], replicates, seed)
     numbers = {key: found.at(i) for i, key in enumerate(keys)}
     arrays = {name: x.numpy() for name, x in triple.items()}
-    arrays |= _sweeps({name: unit[name] for name in usable})
+    arrays |= _sweeps(numbers, usable)
     arrays |= principal_components({name: unit[name] for name in usable}, {n: sets[n].labels for n in usable})
     return Stability(numbers, arrays, {name: r for name, r in remarks.items() if r})
 
@@ -120,7 +125,8 @@ def _numbers(sets: Mapping[str, tuple[Tensor, Tensor]], classes: int) -> dict[st
     grouped = {name: _grouped(*pair, classes) for name, pair in sets.items()}
     found: dict[str, float] = {}
     for name, (X, _) in sets.items():
-        near = neighbours(X, K)
+        near = neighbours(X, max(K_SWEEP))
+        found |= {f"lid_sweep/{name}/{k}": value for k, value in lid_sweep(near, K_SWEEP).items()}
         found |= {f"lid/{name}": lid_mle(near, K), f"two_nn/{name}": two_nn(near)}
         spread = scatter(grouped[name])
         found |= {
@@ -167,10 +173,19 @@ def _triple(unit: Mapping[str, Tensor], perturbed: tuple[Tensor, Tensor]) -> dic
     }
 
 
-def _sweeps(unit: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+def _weight_shift(clean: Tensor, perturbed: Tensor, labels: Tensor, rows: Tensor) -> float:
+    classes = int(labels.max()) + 1
+    before, after = (by_class(side[rows], labels[rows], classes) for side in (clean, perturbed))
+    there = shared(before, after)
+    return (before.mean[there] - after.mean[there]).norm(dim=1).mean().item()
+
+
+def _sweeps(numbers: Mapping[str, Interval], names: Sequence[str]) -> dict[str, np.ndarray]:
     found = {"lid_k": np.array(K_SWEEP)}
-    for name, X in unit.items():
-        found[f"lid_sweep/{name}"] = np.array(list(lid_sweep(neighbours(X, max(K_SWEEP)), K_SWEEP).values()))
+    for name in names:
+        of_k = [numbers[f"lid_sweep/{name}/{k}"] for k in K_SWEEP]
+        found[f"lid_sweep/{name}"] = np.array([float(x.value) for x in of_k])
+        found[f"lid_sweep_interval/{name}"] = np.array([[float(x.low) for x in of_k], [float(x.high) for x in of_k]])
     return found
 
 

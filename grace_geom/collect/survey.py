@@ -1,6 +1,7 @@
 """All features that the analyses need, from one pass over each (checkpoint, distribution)."""
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -8,8 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from grace_geom.batch import Batch
 from grace_geom.collect.adversary import Adversary, Logits, adversarial_images, batches_of, perturbed_features
 from grace_geom.collect.features import Features, collect
+from grace_geom.collect.kept import Kept, fingerprint
 from grace_geom.data import ImageSet, loader
 from grace_geom.data.base import digest
 from grace_geom.models import ClipClassifier
@@ -26,7 +29,7 @@ class Plan:
         layers: Regular expression for layers.
         seed: Of the attack and the weight perturbation.
         adversary: The attack and the weight perturbation.
-        cache: Folder for adversarial images.
+        cache: Folder for adversarial images and features; ``None`` keeps nothing.
     """
 
     batch: int = 250
@@ -41,20 +44,45 @@ class Plan:
 def clean_features(
     models: Mapping[str, ClipClassifier], id_set: ImageSet, ood: Mapping[str, ImageSet], plan: Plan
 ) -> dict[str, dict[str, Features]]:
-    """Model -> distribution -> features; every image is decoded once for all models.
+    """Model -> distribution -> features; every image is decoded once for all models, if at all (see the cache).
 
     Labels of OOD sets are brought to those of the ID set by class name; -1 where it has no such class.
     """
     found: dict[str, dict[str, Features]] = {name: {} for name in models}
     size = next(iter(models.values())).image_size
     for distribution, image_set in {"id": id_set, **ood}.items():
-        of_set = collect(
-            models, loader(image_set, plan.batch, size, train=False), images=which_images(image_set),
-            distribution=distribution, pool=plan.pool, layers=plan.layers,
+        of_set = _collected(
+            models, lambda here=image_set: loader(here, plan.batch, size, train=False),  # type: ignore[misc]
+            torch.from_numpy(image_set.labels), which_images(image_set), distribution, plan, "",
         )  # fmt: skip
         for name, features in of_set.items():
             found[name][distribution] = relabelled(features, image_set.class_names, id_set.class_names)
     return found
+
+
+def _collected(
+    models: Mapping[str, ClipClassifier], batches: Callable[[], Iterable[Batch]], labels: Tensor, images: str,
+    distribution: str, plan: Plan, content: str,
+) -> dict[str, Features]:  # fmt: skip
+    """Features from the cache, and one pass for all models whose features do not lie there."""
+    places = {
+        name: Kept(plan.cache, {
+            "weights": fingerprint(model.weights()), "tower": str(model.shape or type(model.clip.visual).__name__),
+            "precision": str(model.autocast_dtype or model.mean.dtype), "images": images, "content": content,
+            "pool": plan.pool, "layers": plan.layers,
+        })
+        for name, model in models.items()
+    } if plan.cache else {name: Kept(None, {}) for name in models}  # fmt: skip
+    found = {name: place.read(labels, images, distribution) for name, place in places.items()}
+    missing = {name: models[name] for name, features in found.items() if features is None}
+    if missing:
+        fresh = collect(
+            missing, batches(), images=images, distribution=distribution, pool=plan.pool, layers=plan.layers
+        )
+        for name, features in fresh.items():
+            places[name].write(features)
+        found |= fresh
+    return {name: features for name, features in found.items() if features is not None}
 
 
 def attack(model: ClipClassifier, logits: Logits, id_set: ImageSet, plan: Plan) -> np.ndarray:
@@ -68,9 +96,9 @@ def attacked_features(
     models: Mapping[str, ClipClassifier], x_adv: np.ndarray, id_set: ImageSet, plan: Plan
 ) -> dict[str, Features]:
     """Features of every model on the same attacked images; they are paired with the clean ones."""
-    return collect(
-        models, batches_of(x_adv, id_set.labels, plan.batch), images=which_images(id_set), distribution="adv",
-        pool=plan.pool, layers=plan.layers,
+    return _collected(
+        models, lambda: batches_of(x_adv, id_set.labels, plan.batch), torch.from_numpy(id_set.labels),
+        which_images(id_set), "adv", plan, hashlib.sha256(np.ascontiguousarray(x_adv)).hexdigest(),
     )  # fmt: skip
 
 

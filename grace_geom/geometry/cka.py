@@ -6,6 +6,7 @@ layer) are NaN; :func:`grace_geom.geometry.rows.examine` says why.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from grace_geom.geometry.rows import CONSTANT, centred, check_paired
 
+BLOCK = 128  # rows of a Gram matrix that are made at once
 GRAM_BYTES = 2**30
 """Most memory that all n x n Gram matrices of one call may take; above it products stay in feature space."""
 
@@ -100,51 +102,105 @@ def u_centred(K: Float[Tensor, " n n"]) -> Float[Tensor, " n n"]:
 
 
 class MinibatchCka:
-    """Layer x layer CKA from minibatches: ``sum_b n_b(n_b - 3) HSIC_1`` before the ratio (Nguyen et al. 2021).
+    """Layer x layer CKA from groups of rows: ``sum_g n_g(n_g - 3) HSIC_1`` before the ratio (Nguyen et al. 2021).
 
-    Each batch counts by its number of pairs, so a ragged last batch is harmless. Unbiased numerator and denominators;
-    the result scatters around the full-batch value. Products in the features' own precision after float64 centring,
-    sums in float64. Batches of fewer than 4 images are left out and counted.
+    Rows are regrouped as they come, so neither the size of the batches nor a ragged last one matters. Each group counts
+    by its number of pairs. Numerators and denominators are unbiased; the result scatters around the full-batch value,
+    because of all pairs of images only those within a group are seen: the error falls with the root of ``rows``, and
+    time and memory grow with it. Products in the features' own precision after float64 centring, sums in float64.
 
-    Attributes:
-        left_out: Images in batches too small to use.
+    Args:
+        rows: Images of a group, at least 4.
     """
 
-    def __init__(self) -> None:
-        self.left_out = 0
-        self._cross: Tensor | None = None
-        self._own: list[Tensor] = []
+    def __init__(self, rows: int = 512) -> None:
+        if rows < 4:
+            raise ValueError(f"rows = {rows}: an unbiased estimate needs groups of at least 4 images")
+        self.rows = rows
+        self._held: list[list[Tensor]] = []
+        self._layers = (0, 0)
+        self._sums: _Sums | None = None
+
+    @property
+    def left_out(self) -> int:
+        """Images of the last group, where they are too few to be used."""
+        n = self._waiting()
+        return n if n < 4 else 0
 
     def update(self, Xs: Sequence[Float[Tensor, " n _"]], Ys: Sequence[Float[Tensor, " n _"]]) -> None:
-        """Add one batch: the same layers, in the same order, each time.
+        """Add one batch: the same layers, in the same order, each time; any number of rows.
 
         Raises:
             ValueError: If two layers differ in their number of rows.
         """
-        n = len(Xs[0])
         for Z in [*Xs, *Ys]:
             check_paired(Z, Xs[0])
-        if n < 4:
-            self.left_out += n
-            return
-        K, L = (torch.stack([_fast_gram(Z).flatten() for Z in side]) for side in (Xs, Ys))
-        # n(n-3) HSIC_1 is the plain inner product of the U-centred Gram matrices
-        cross, own = (K @ L.T).double(), [k.square().sum(dim=1, dtype=torch.float64) for k in (K, L)]
-        if self._cross is None:
-            self._cross, self._own = cross, own
-        else:
-            self._cross += cross
-            self._own = [a + b for a, b in zip(self._own, own, strict=True)]
+        self._layers = (len(Xs), len(Ys))
+        self._held.append([*Xs, *Ys])
+        while self._waiting() >= self.rows:
+            Zs = self._joined()
+            self._sums = _group_sums([Z[: self.rows] for Z in Zs], self._sums)
+            self._held = [[Z[self.rows :].clone() for Z in Zs]] if len(Zs[0]) > self.rows else []
 
     def cka(self) -> Float[Tensor, " l1 l2"]:
-        """The estimate from all batches so far.
+        """The estimate from all rows so far.
 
         Raises:
-            ValueError: Before the first batch of at least 4 images.
+            ValueError: Before the fourth row.
         """
-        if self._cross is None:
-            raise ValueError("no batch of at least 4 images was added: CKA is not defined")
-        return ratio(self._cross, *self._own)
+        sums = _group_sums(self._joined(), self._sums) if self._waiting() >= 4 else self._sums
+        if sums is None:
+            raise ValueError("fewer than 4 images were added: CKA is not defined")
+        own = torch.where(sums.spread > CONSTANT**2 * sums.length, sums.products.diagonal(), torch.nan)
+        l1 = self._layers[0]
+        return ratio(sums.products[:l1, l1:], own[:l1], own[l1:])
+
+    def _waiting(self) -> int:
+        return sum(len(Zs[0]) for Zs in self._held)
+
+    def _joined(self) -> list[Tensor]:
+        return self._held[0] if len(self._held) == 1 else [torch.cat(parts) for parts in zip(*self._held, strict=True)]
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """Over groups: ``n(n-3) HSIC_1`` of every two layers ``(L, L)``; squared lengths, centred and not, ``(L,)``."""
+
+    products: Tensor
+    spread: Tensor
+    length: Tensor
+
+
+def _group_sums(Zs: Sequence[Float[Tensor, " n _"]], before: _Sums | None) -> _Sums:
+    """One more group.
+
+    For centred rows with ``a_i = |z_i|^2``, ``n(n-3) HSIC_1`` is ``sum_{i != j} K_ij L_ij - 2/(n-2) sum a_i b_i
+    + (sum a)(sum b) / ((n-1)(n-2))``. The Gram matrices are made in blocks, each pair of blocks once.
+    """
+    n, dtype = len(Zs[0]), torch.float64 if any(Z.dtype == torch.float64 for Z in Zs) else torch.float32
+    # The mean is taken out before products: those of float32 numbers with a common offset lose their digits. So would
+    # the mean itself; that of the differences to the first row does not, and costs no copy in float64.
+    firsts = [Z[0].to(dtype) for Z in Zs]
+    Zs = [Z.to(dtype) - first for Z, first in zip(Zs, firsts, strict=True)]
+    rest = [Z.mean(dim=0) for Z in Zs]
+    Zs = [Z.sub_(mean) for Z, mean in zip(Zs, rest, strict=True)]
+    means = [first.double() + mean for first, mean in zip(firsts, rest, strict=True)]
+    a = torch.stack([torch.linalg.vector_norm(Z, dim=1).double().square() for Z in Zs])
+    spread = a.sum(dim=1)
+    length = spread + n * torch.stack([mean @ mean for mean in means])
+    sums = spread.outer(spread) / ((n - 1) * (n - 2)) - 2 / (n - 2) * (a @ a.T)
+    starts = range(0, n, BLOCK)
+    for i in starts:
+        for j in starts[i // BLOCK :]:
+            grams = Zs[0].new_empty(len(Zs), len(Zs[0][i : i + BLOCK]), len(Zs[0][j : j + BLOCK]))
+            for Z, gram in zip(Zs, grams, strict=True):
+                torch.mm(Z[i : i + BLOCK], Z[j : j + BLOCK].T, out=gram)
+            if i == j:
+                grams.diagonal(dim1=1, dim2=2).zero_()
+            sums += (1 if i == j else 2) * (grams.flatten(1) @ grams.flatten(1).T).double()
+    if before is None:
+        return _Sums(sums, spread, length)
+    return _Sums(before.products + sums, before.spread + spread, before.length + length)
 
 
 def _hsic_centred(X: Tensor, Y: Tensor) -> Tensor:
@@ -164,12 +220,6 @@ def _centred_gram(X: Tensor, debiased: bool) -> Tensor:
     X = centred(X)
     K = X @ X.T
     return u_centred(K) if debiased or len(X) < 4 else K
-
-
-def _fast_gram(X: Tensor) -> Tensor:
-    # The mean is taken out in float64: products of float32 numbers with a common offset lose their digits.
-    X = (X - X.mean(dim=0, dtype=torch.float64).to(X.dtype)).float() if X.dtype != torch.float64 else centred(X)
-    return u_centred(X @ X.T)
 
 
 def _rbf_gram(X: Tensor, width: float) -> Tensor:

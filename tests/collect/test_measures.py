@@ -99,6 +99,22 @@ def test_triples_are_those_of_closed_form():
     assert value["shift_awp_clean"] == pytest.approx(math.sqrt(2), abs=1e-2)
 
 
+def test_the_sweep_of_k_has_intervals_and_weights_move_centroids_by_what_was_added():
+    base = features(noise=0.2)
+    attacked = Features({"embedding": base.embedding + 0.1}, base.labels, "A", "adv")
+    unit = torch.nn.functional.normalize(base.embedding, dim=-1)
+    shift = torch.zeros(D)
+    shift[0] = 1.0
+    moved = unit - 2 * unit[:, :1] * shift  # mirrored: lengths stay 1, every centroid moves by twice its first entry
+    found = stability({"id": base, "adv": attacked}, CLASSES, (moved, unit), replicates=20)
+    centroids = torch.stack([unit[base.labels == c].double().mean(dim=0) for c in range(CLASSES)])
+    expected = 2 * centroids[:, 0].abs().mean().item()
+    assert found.numbers["centroid_shift_awp_clean"].value == pytest.approx(expected, rel=1e-5)
+    assert found.arrays["lid_sweep/id"][2] == pytest.approx(found.numbers["lid/id"].value.item())  # k = 20
+    low, high = found.arrays["lid_sweep_interval/id"]
+    assert (low < high)[:3].all()
+
+
 def test_adversarial_features_of_other_images_are_refused():
     with pytest.raises(UserError, match="not paired"):
         stability({"id": features(), "adv": features(images="B", name="adv")}, CLASSES)

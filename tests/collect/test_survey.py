@@ -1,11 +1,13 @@
 """One pass for all: distributions, label spaces, and which features are paired."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from torch.testing import assert_close
 
-from grace_geom.collect import Adversary, paired
+from grace_geom.collect import Adversary, kept, paired, survey
 from grace_geom.collect.survey import Plan, attack, attacked_features, clean_features, weight_perturbed
 from grace_geom.errors import UserError
 from grace_geom.models import ClipClassifier
@@ -54,3 +56,35 @@ def test_perturbed_features_belong_to_the_same_images():
     expected = torch.nn.functional.normalize(expected, dim=-1)
     assert_close(clean, expected, rtol=1e-4, atol=1e-5)
     assert_close(adv, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_one_pass_serves_every_analysis_of_a_folder(tmp_path, monkeypatch):
+    both, id_set, passes = toys(), toy_set(9), []
+    real = survey.collect
+    monkeypatch.setattr(survey, "collect", lambda m, *a, **k: passes.append(sorted(m)) or real(m, *a, **k))
+    plan = Plan(batch=4, adversary=FAST, cache=tmp_path)
+
+    def everything(models=both, plan=plan):
+        x_adv = attack(both["a"], both["a"], id_set, plan)
+        return clean_features(models, id_set, {}, plan), attacked_features(models, x_adv, id_set, plan)
+
+    clean, adv = everything({"a": both["a"]})
+    again, adv_again = everything()
+    assert passes == [["a"], ["a"], ["b"], ["b"]]  # clean and attacked; the second time only what was not known
+    assert torch.equal(again["a"]["id"].layers["block.0"], clean["a"]["id"].layers["block.0"])
+    assert torch.equal(adv_again["a"].embedding, adv["a"].embedding) and adv_again["a"].distribution == "adv"
+    assert not torch.equal(again["a"]["id"].embedding, again["b"]["id"].embedding)
+    everything(plan=replace(plan, pool="mean"))
+    everything({"a": toy_clip(2)})
+    clean_features(both, id_set.subset(5, 0), {}, plan)
+    assert passes[4:] == [["a", "b"], ["a", "b"], ["a"], ["a"], ["a", "b"]]
+    for file in tmp_path.glob("feat-*.npz"):
+        file.write_bytes(file.read_bytes()[:80])  # cut off: collected again, not crashed on
+    everything()
+    assert passes[9:] == [["a", "b"], ["a", "b"]]
+
+
+def test_features_too_large_are_not_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(kept, "MOST_BYTES", 100)
+    clean_features(toys(), toy_set(9), {}, Plan(cache=tmp_path))
+    assert list(tmp_path.iterdir()) == []

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
+from grace_geom.geometry import cka as cka_module
 from grace_geom.geometry.cka import MinibatchCka, cka, cka_matrix, hsic, rbf_cka, u_centred
 from grace_geom.geometry.streaming import StreamingCka
 
@@ -71,17 +72,20 @@ def test_streaming_accepts_batches_of_one():
     assert_close(stream.cka(), cka_matrix(Xs, Ys), rtol=1e-9, atol=1e-12)
 
 
-def test_minibatch_weights_ragged_batches_by_their_pairs():
-    Xs, Ys = related(23)
-    minibatch = MinibatchCka()
-    cuts = [(0, 10), (10, 18), (18, 23)]
-    for a, b in cuts:
-        minibatch.update([X[a:b] for X in Xs], [Y[a:b] for Y in Ys])
+@pytest.mark.parametrize("batch", [1, 7, 24])
+def test_minibatch_weights_groups_by_their_pairs_whatever_the_batches(batch: int, monkeypatch):
+    monkeypatch.setattr(cka_module, "BLOCK", 4)  # 10 = 4 + 4 + 2
+    Xs, Ys = related(24)
+    minibatch = MinibatchCka(rows=10)
+    for i in range(0, 24, batch):
+        minibatch.update([X[i : i + batch] for X in Xs], [Y[i : i + batch] for Y in Ys])
+    cuts = [(0, 10), (10, 20), (20, 24)]
 
     def total(X: Tensor, Y: Tensor) -> float:
         return sum((b - a) * (b - a - 3) * song_hsic(X[a:b], Y[a:b]) for a, b in cuts)
 
     expected = [[total(X, Y) / math.sqrt(total(X, X) * total(Y, Y)) for Y in Ys] for X in Xs]
+    assert minibatch.left_out == 0
     assert_close(minibatch.cka(), torch.tensor(expected, dtype=torch.float64), rtol=1e-9, atol=1e-12)
 
 
@@ -94,7 +98,7 @@ def test_one_minibatch_is_the_full_batch():
 
 def test_minibatches_scatter_around_the_full_value_without_bias():
     Xs, Ys = related(4096, (6,))
-    minibatch = MinibatchCka()
+    minibatch = MinibatchCka(rows=32)
     for i in range(0, 4096, 32):
         minibatch.update([Xs[0][i : i + 32]], [Ys[0][i : i + 32]])
     full = cka_matrix(Xs, Ys).item()
@@ -102,13 +106,14 @@ def test_minibatches_scatter_around_the_full_value_without_bias():
     assert abs(minibatch.cka().item() - full) < 4 * parts.std().item() / math.sqrt(len(parts))
 
 
-def test_small_batches_are_left_out_and_counted():
+def test_a_last_group_of_three_is_left_out_and_counted():
     Xs, Ys = related(13)
-    minibatch = MinibatchCka()
-    minibatch.update([X[:10] for X in Xs], [Y[:10] for Y in Ys])
-    minibatch.update([X[10:] for X in Xs], [Y[10:] for Y in Ys])
+    minibatch = MinibatchCka(rows=10)
+    minibatch.update(Xs, Ys)
     assert minibatch.left_out == 3
     assert_close(minibatch.cka(), cka_matrix([X[:10] for X in Xs], [Y[:10] for Y in Ys]), rtol=1e-9, atol=1e-12)
+    with pytest.raises(ValueError, match="at least 4"):
+        MinibatchCka(rows=3)
 
 
 def test_rotation_scale_and_shift_change_nothing():
@@ -158,9 +163,9 @@ def test_undefined_cells_are_nan_and_the_others_are_not():
     undefined = torch.zeros(3, 3, dtype=torch.bool)
     undefined[1], undefined[:, 2] = True, True
     assert torch.equal(cka_matrix(Xs, Ys).isnan(), undefined)
-    stream = StreamingCka()
-    stream.update(Xs, Ys)
-    assert torch.equal(stream.cka().isnan(), undefined)
+    for form in (StreamingCka(), MinibatchCka()):
+        form.update(Xs, Ys)
+        assert torch.equal(form.cka().isnan(), undefined)
 
 
 def test_fewer_than_four_rows_give_nan():
@@ -173,7 +178,11 @@ def test_fewer_than_four_rows_give_nan():
 
 def test_a_constant_layer_with_float32_rounding_is_still_constant():
     X = torch.full((50, 8), 3.0) + 1e-7 * gaussian(50, 8, 0, torch.float32)
-    assert math.isnan(cka(X, gaussian(50, 8, 1)))
+    Y = gaussian(50, 8, 1)
+    assert math.isnan(cka(X, Y))
+    for form in (StreamingCka(), MinibatchCka()):
+        form.update([X], [Y.float()])
+        assert form.cka().isnan().all()
 
 
 def test_unpaired_rows_are_refused_with_the_reason():
