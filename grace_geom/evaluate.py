@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print("\n" + paired.text(width))
     if reused:
         print(f"\n{reused} numbers were measured before, with the same settings (--fresh measures again).")
-    print("\nwritten: " + ", ".join(str(record_file(file)) for file in files))
+    print("\nwritten: " + ", ".join(str(record_file(file, source.image_size)) for file in files))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Accuracies of a classifier, clean and under attack, on one data set at a time: how a model becomes a number."""
 
+import contextlib
+import json
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -13,7 +15,7 @@ from grace_geom.attacks import AttackSpec, Part, SuiteResult, join
 from grace_geom.attacks import run as run_attack
 from grace_geom.batch import Batch
 from grace_geom.data import ImageSet, loader
-from grace_geom.data.base import ClassIds, digest
+from grace_geom.data.base import ClassIds, digest, digest_text
 from grace_geom.errors import UserError
 from grace_geom.models import ClipClassifier
 from grace_geom.results import Accuracy, pack
@@ -129,15 +131,26 @@ def robustness(
     """
     reader.model.eval()
     results: list[SuiteResult] = []
-    for batch in _on(reader, batches):
-        ids = index[batch.index.cpu().numpy()].tolist()
-        try:
-            found = run_attack(attack, reader, batch.images, batch.labels, seed, ids, keep_x_adv=False)
-        except ValueError as error:
-            raise UserError(f"--attack {attack.name}: {error}") from None
-        results.append(found)
-        progress(len(batch))
+    with _without_autocast(reader.model):
+        for batch in _on(reader, batches):
+            ids = index[batch.index.cpu().numpy()].tolist()
+            try:
+                found = run_attack(attack, reader, batch.images, batch.labels, seed, ids, keep_x_adv=False)
+            except ValueError as error:
+                raise UserError(f"--attack {attack.name}: {error}") from None
+            results.append(found)
+            progress(len(batch))
     return join(results)
+
+
+@contextlib.contextmanager
+def _without_autocast(model: ClipClassifier) -> Iterator[None]:
+    """The precision of an attack is the attack's: a model in bf16 training is asked in float32 all the same."""
+    usual, model.autocast_dtype = getattr(model, "autocast_dtype", None), None
+    try:
+        yield
+    finally:
+        model.autocast_dtype = usual
 
 
 def evaluate_set(
@@ -190,12 +203,18 @@ def _accuracy(suite: str, name: str, image_set: ImageSet, right: np.ndarray, how
     low, high = wilson(correct, n)
     drawn = image_set.note.get("subset", {})
     subset = {"of": drawn.get("of", n), "seed": drawn.get("seed"), "ids_sha256": digest(image_set.index)}
+    subset |= {"content": image_set.content, "templates": templates_digest(image_set)}
     if "ids" in drawn:
         subset["ids"] = drawn["ids"]
     return Accuracy(
         suite, name, image_set.spec, n, correct, correct / n, low, high, seconds=0.0, head=how, subset=subset,
         outcomes=pack(right),
     )  # fmt: skip
+
+
+def templates_digest(image_set: ImageSet) -> str:
+    """Digest of the prompt templates that a text head of this set is made with."""
+    return digest_text(json.dumps(image_set.templates))
 
 
 def _part(part: Part, n: int) -> dict[str, object]:

@@ -12,11 +12,12 @@ import pytest
 import torch
 from scipy import stats
 
-from grace_geom.assess import Measures, record_file, targets
+from grace_geom.assess import Measures, Sets, image_set_of, record_file, targets
 from grace_geom.assess.one import question
 from grace_geom.compare import main, summary
 from grace_geom.config import TrainConfig, make_config
 from grace_geom.data import resolve
+from grace_geom.data.base import digest
 from grace_geom.errors import Interrupted, UserError
 from grace_geom.files import sha256
 from grace_geom.methods import METHODS
@@ -82,10 +83,14 @@ class Stub:
         label, _, seed = folder.name.rpartition("-s")
         found = []
         for target in targets(measures, "shapes"):
-            n = target.n or 400
+            image_set = image_set_of(target, measures, Sets(), {})
+            n = len(image_set)
             attack = target.attack.settings(measures.eval_seed, CLASSES) if target.attack else None
             right = outcomes(label, int(seed), target.suite, target.name, n)
-            found.append(accuracy(target.suite, target.name, target.spec, right, 400, attack))
+            whole = image_set.note.get("subset", {}).get("of", n)
+            one = accuracy(target.suite, target.name, target.spec, right, whole, attack)
+            ids = {"ids_sha256": digest(image_set.index), "content": image_set.content}
+            found.append(dataclasses.replace(one, subset=one.subset | ids))
             assert question(target, 0, CLASSES) == found[-1].question
         settings = {"eval_seed": measures.eval_seed, "head": {"classes": CLASSES}}
         checkpoint = sha256(folder / "ckpt.pt")
@@ -133,9 +138,10 @@ def test_the_table_is_what_the_run_directories_say(tmp_path):
 
 def test_a_method_that_does_not_train_has_one_run_and_the_interval_of_its_images(tmp_path):
     row = rows_by_label(study(tmp_path, Stub())[0].run())["zero-shot"]
-    right = outcomes("zero-shot", 0, "id", "shapes", 400)
+    n = len(resolve("shapes", "test"))
+    right = outcomes("zero-shot", 0, "id", "shapes", n)
     assert set(row.records) == {0} and row.lr is None and row.cost is None
-    assert (row.estimate("ID").low, row.estimate("ID").high) == pytest.approx(wilson(int(right.sum()), 400))
+    assert (row.estimate("ID").low, row.estimate("ID").high) == pytest.approx(wilson(int(right.sum()), n))
 
 
 def test_finished_runs_are_not_repeated(tmp_path):
@@ -172,6 +178,21 @@ def test_a_run_whose_evaluation_does_not_hold_is_evaluated_again(tmp_path, harm)
         dataclasses.replace(record, settings=record.settings | {"eval_seed": 7}).save(path)
     study(tmp_path, again)[0].run()
     assert again.evaluated == ["ft-s0"]
+
+
+def test_a_run_is_evaluated_again_when_its_data_were_replaced(tmp_path, toy_data, capsys):
+    argv = [*toy_argv(tmp_path / "out", toy_data), "--methods", "zero-shot,ft"]
+    main(argv)
+    before = {p: (p / "ckpt.pt").read_bytes() for p in (tmp_path / "out" / "zero-shot-s0", tmp_path / "out" / "ft-s0")}
+    first = [EvalRecord.load(p / "eval.json").accuracies[0].right() for p in before]
+    with np.load(tmp_path / "test.npz") as file:
+        images, labels = file["images"], file["labels"]
+    np.savez(tmp_path / "test.npz", images=images, labels=(labels + 1) % len(TOYS))
+    main(argv)
+    again = [EvalRecord.load(p / "eval.json").accuracies[0].right() for p in before]
+    assert "every run is finished" not in capsys.readouterr().out.split("streamlit")[-2]
+    assert all((a & b).sum() == 0 for a, b in zip(first, again, strict=True))  # what was right has another label now
+    assert all((p / "ckpt.pt").read_bytes() == content for p, content in before.items()), "nothing is trained again"
 
 
 def test_a_method_that_fails_is_reported_in_its_row_and_the_rest_finish(tmp_path):
@@ -271,6 +292,7 @@ def test_the_papers_tables_are_groups_of_rows():
         (["--trial-share", "2"], "--trial-share must lie in"),
         (["--attack", "pdg"], "did you mean 'pgd'"),
         (["--data", "npz:absent.npz", "--methods", "ft"], "absent.npz"),
+        (["--ood", "x=npz:absent.npz", "--methods", "zero-shot"], "absent.npz"),
     ],
 )
 def test_mistakes_are_one_clear_line_before_anything_is_trained(tmp_path, capsys, argv, message):

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from grace_geom.assess import Measures, Sets, assess, short_name, targets
 from grace_geom.checkpoint import checkpoint_of, save_checkpoint
-from grace_geom.data import resolve
+from grace_geom.data import loader, resolve
 from grace_geom.devices import pick_device
 from grace_geom.errors import UserError
 from grace_geom.evaluate import main
@@ -152,6 +153,82 @@ def test_the_same_name_below_two_roots_is_two_data_sets(tmp_path):
     assert [len(sets("npz:set.npz", "eval", 0, str(tmp_path / name))) for name in "aba"] == [6, 9, 6]
 
 
+def test_another_image_size_is_measured_beside_the_usual_one(run, capsys):
+    evaluate(capsys, str(run), "--suites", "id")
+    usual = (run / "eval.json").read_bytes()
+    text = evaluate(capsys, str(run), "--suites", "id,adv", *PGD, "--image-size", "24")
+    record = EvalRecord.load(run / "eval-24px.json")
+    assert record.settings["image_size"] == 24 and record.settings["model_image_size"] == 16
+    assert (run / "eval.json").read_bytes() == usual and "eval-24px.json" in text
+    images = next(iter(loader(resolve(record.settings["data"], "test"), 30, 24, train=False))).images
+    right = (toy_clip()(images).argmax(1) == toy_batch(30, 1).labels).numpy()  # the tower resizes 24 to 16
+    np.testing.assert_array_equal(record.accuracies[0].right(), right)
+    assert "24 x 24" in text
+
+
+def replace_data(path: Path, change: str) -> None:
+    """Other images, other labels or other class names under the same file name."""
+    with np.load(path) as file:
+        images, labels = file["images"], file["labels"]
+    if change == "class names":
+        path.with_suffix(".classes.json").write_text(json.dumps({"class_names": ["a", "b", "c"]}))
+        return
+    images, labels = (255 - images, labels) if change == "images" else (images, (labels + 1) % len(CLASSES))
+    np.savez(path, images=images, labels=labels)
+
+
+@pytest.mark.parametrize("change", ["images", "labels", "class names"])
+def test_a_replaced_data_file_is_measured_again(run, capsys, tmp_path, change):
+    evaluate(capsys, str(run), "--suites", "id,ood")
+    first = EvalRecord.load(run / "eval.json").accuracies
+    replace_data(tmp_path / "shift.npz", change)
+    text = evaluate(capsys, str(run), "--suites", "id,ood")
+    again = EvalRecord.load(run / "eval.json").accuracies
+    assert "1 numbers were measured before" in text and again[0] == first[0]
+    assert again[1].subset["content"] != first[1].subset["content"]
+    assert not first[1].paired_with(again[1]) and first[0].paired_with(again[0])
+    expected = toy_clip().with_head(tuple(json.loads((tmp_path / "shift.classes.json").read_text())["class_names"]),
+                                    resolve(again[1].spec, "eval").templates)  # fmt: skip
+    image_set = resolve(again[1].spec, "eval")
+    batch = next(iter(loader(image_set, 20, 16, train=False)))
+    if change == "class names":
+        assert again[1].correct == (expected(batch.images).argmax(1) == batch.labels).sum()
+    else:
+        order = [CLASSES.index(name) for name in image_set.class_names]
+        assert again[1].correct == (toy_clip()(batch.images)[:, order].argmax(1) == batch.labels).sum()
+
+
+def test_a_replaced_picture_is_seen_though_its_name_stays(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (8, 8), "red").save(tmp_path / name / "1.bmp")
+    before = resolve(f"folder:{tmp_path}", "eval").content
+    assert resolve(f"folder:{tmp_path}", "eval").content == before
+    Image.new("RGB", (8, 8), "blue").save(tmp_path / "a" / "1.bmp")  # as many bytes
+    assert resolve(f"folder:{tmp_path}", "eval").content != before
+
+
+def test_the_templates_of_the_run_make_the_head_of_sets_that_its_own_does_not_fit(run, capsys, tmp_path):
+    config = torch.load(run / "ckpt.pt", weights_only=True)["config"]
+    other = save_npz(tmp_path / "other.npz", 40, 3, ("a cat", "a dog", "a fish"))
+    mine, seen = ("the very {} of it all",), []
+    model = toy_clip().with_head(CLASSES, mine)
+    for folder, given in ((run, "file.txt"), (tmp_path / "runs" / "default", None)):
+        record = checkpoint_of(model, {}, config=config | {"templates": given, "ood": {"other": other}})
+        save_checkpoint(folder / "ckpt.pt", record)
+        evaluate(capsys, str(folder), "--suites", "id,ood")
+        found = EvalRecord.load(folder / "eval.json").accuracies
+        image_set = resolve(other, "eval")
+        templates = mine if given else image_set.templates
+        expected = toy_clip().with_head(("a cat", "a dog", "a fish"), templates)
+        batch = next(iter(loader(image_set, 40, 16, train=False)))
+        right = (expected(batch.images).argmax(1) == batch.labels).numpy()
+        np.testing.assert_array_equal(found[1].right(), right)
+        assert found[0].head == "the checkpoint's head"
+        seen.append(right.tolist())
+    assert seen[0] != seen[1], "the two heads must be told apart by these images"
+
+
 def test_json_is_the_record(run, capsys):
     printed = json.loads(evaluate(capsys, str(run), "--suites", "id", "--json"))
     assert printed[0]["accuracies"] == json.loads((run / "eval.json").read_text())["accuracies"]
@@ -182,6 +259,7 @@ def test_foreign_weights_are_evaluated_with_the_classes_of_the_data(run, capsys,
         (["{run}", "--ood", "x=npz:absent.npz"], "absent.npz"),
         (["{run}", "--device", "cuda:77"], "--device cuda:77: not available"),
         (["{run}", "--classes", "x.json"], "--classes is for foreign checkpoints"),
+        (["{run}", "--image-size", "0"], "--image-size must be at least 1"),
         (["{run}", "--nn", "5"], "unknown flag --nn"),
     ],
 )

@@ -152,6 +152,28 @@ def test_a_broken_model_is_not_given_an_accuracy():
         evaluate_set(model, images(10, 3), "id", "noise")
 
 
+@pytest.mark.parametrize(("precision", "seen"), [("float32", torch.float32), ("bfloat16", torch.bfloat16)])
+def test_an_attack_has_its_own_precision_whatever_the_model_trains_in(precision, seen):
+    model, found = toy_clip(), []
+    model.autocast_dtype = torch.bfloat16  # as in the loop of a bf16 run
+    inner = model.clip.visual.transformer.resblocks[0].mlp.c_fc
+    plain = evaluate_set(toy_clip(), images(6, 3, names=CLASSES), "adv", "noise", attack=AttackSpec("pgd", steps=2))
+    original = torch.nn.functional.linear
+
+    def spy(x, weight, bias=None):
+        out = original(x, weight, bias)
+        if weight.shape == inner.weight.shape:
+            found.append(out.dtype)
+        return out
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.nn.functional, "linear", spy)
+        attack = AttackSpec("pgd", steps=2, precision=precision)
+        attacked = evaluate_set(model, images(6, 3, names=CLASSES), "adv", "noise", attack=attack)
+    assert set(found) == {seen} and model.autocast_dtype is torch.bfloat16
+    assert precision != "float32" or attacked.outcomes == plain.outcomes
+
+
 def test_an_attack_that_two_classes_do_not_define_says_so():
     with pytest.raises(UserError, match="--attack apgd-t"):
         evaluate_set(Linear(2), images(10, 2), "adv", "noise", attack=AttackSpec("apgd-t"))

@@ -1,6 +1,7 @@
 """The door ``python -m grace_geom.train``: what it leaves on disk, and how it says no."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -49,18 +50,21 @@ def refused(argv: list[str], capsys) -> str:
 
 
 def test_a_run_directory(tmp_path, capsys):
-    train.main([*flags(tmp_path, log_every=1), "--ood", "shift=npz:other.npz"])
+    argv = flags(tmp_path, log_every=1)
+    other = f"npz:{shutil.copy(tmp_path / 'toy.npz', tmp_path / 'other.npz')}"
+    shutil.copy(tmp_path / "toy.classes.json", tmp_path / "other.classes.json")
+    train.main([*argv, "--ood", f"shift={other}"])
     out = tmp_path / "run"
     assert capsys.readouterr().out.strip() == str(out / "ckpt.pt")
     names = {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()}
     assert names == {"config.yaml", "metrics.jsonl", "ckpt.pt", "checkpoints/step_10.pt", "checkpoints/best.pt"}
     kept = yaml.safe_load((out / "config.yaml").read_text())
-    assert kept["method"] == "lora" and kept["ood"] == {"shift": "npz:other.npz"} and kept["seed"] == 0
+    assert kept["method"] == "lora" and kept["ood"] == {"shift": other} and kept["seed"] == 0
     assert kept["provenance"]["packages"]["torch"] == torch.__version__.partition("+")[0]
     assert kept["provenance"]["precision"] == "float32"
     assert kept["provenance"]["data"]["train"]["files"][0]["sha256"]
     checkpoint = load_checkpoint(out)
-    assert checkpoint.config["ood"] == {"shift": "npz:other.npz"} and "out" not in checkpoint.config
+    assert checkpoint.config["ood"] == {"shift": other} and "out" not in checkpoint.config
     assert checkpoint.step == 10 and checkpoint.trainer["sampler"] == {"epoch": 2, "batch": 0, "steps_per_epoch": 5}
     assert [r["val_acc"] for r in lines(out / "metrics.jsonl") if "val_acc" in r][-1] == checkpoint.metrics["val_acc"]
 
@@ -127,6 +131,9 @@ def test_no_arguments_means_grace_on_the_embedded_benchmark():
         ({"model": "tiny-shape"}, "did you mean 'tiny-shapes'"),
         ({"data": "shape"}, "did you mean 'shapes'"),
         ({"data": "npz:/no/such.npz"}, "no such file"),
+        ({"ood": "x=npz:/no/such.npz"}, "--ood x"),
+        ({"ood": "x=shape"}, "--ood x"),
+        ({"ood": "shapes:sketch"}, "--ood"),
         ({"pretrained": "/no/such.pt"}, "/no/such.pt"),
         ({"device": "cuda:77"}, "--device cuda:77"),
         ({"device": "gpu"}, "--device gpu"),

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from grace_geom import figures
 from grace_geom.analysis.options import Common
-from grace_geom.analysis.subject import Subject, labels_of, open_subject
+from grace_geom.analysis.subject import Subject, contents_of, labels_of, open_subject
 from grace_geom.attacks import check_eps
 from grace_geom.checkpoint import checkpoint_file
 from grace_geom.files import sha256, write_text
@@ -84,10 +84,11 @@ def analyse(
     labels, out = labels_of(files), folder_of(options.out, files)
     parts, records, known = {}, [], 0
     for file, label in zip(files, labels, strict=True):
-        found = None if options.fresh else read_part(_cache(out, name, file, options))
+        cache = _cache(out, name, file, options)
+        found = None if options.fresh else read_part(cache)
         known += found is not None
         if found is None:
-            found = _measured(name, file, label, options, measure, out)
+            found = _measured(file, label, options, measure, cache)
         parts[label], record = found
         records.append(record | {"label": label, "path": str(file)})
     with figures.style():
@@ -135,9 +136,8 @@ def say(text: str) -> None:
 
 
 def _measured(
-    name: str, file: Path, label: str, options: O, measure: Callable[[Subject, O, Path], Part], out: Path
+    file: Path, label: str, options: O, measure: Callable[[Subject, O, Path], Part], cache: Path
 ) -> tuple[Part, dict[str, Any]]:
-    cache = _cache(out, name, file, options)
     subject = open_subject(file, label, options)
     say(f"{label}: {subject.data}, n = {options.n}, {options.params}, {options.dtype} on {subject.model.device}")
     began = time.perf_counter()
@@ -151,6 +151,7 @@ def _measured(
 
 def _cache(out: Path, name: str, file: Path, options: Common) -> Path:
     content = {"name": name, "revision": REVISION, "checkpoint": sha256(file)} | options.settings()
+    content |= {"contents": contents_of(file, options)}
     key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
     return out / ".parts" / f"{name}-{key}.json"
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from grace_geom.analysis.options import Common
 from grace_geom.batch import Batch
-from grace_geom.checkpoint import Checkpoint, open_base, open_checkpoint
+from grace_geom.checkpoint import Checkpoint, load_checkpoint, open_base, open_checkpoint
 from grace_geom.data import ImageSet, Split, loader, resolve, suites
 from grace_geom.data.names import read_class_names
 from grace_geom.devices import pick_device
@@ -92,6 +92,24 @@ class Subject:
     def _adapter_scale(self) -> float:
         config = self.checkpoint.config
         return 2.0 if config.get("lora_alpha") is None else config["lora_alpha"] / config["r"]
+
+
+def contents_of(file: Path, options: Common) -> dict[str, str]:
+    """Digests of the data sets that an analysis of a checkpoint may read, by SPEC: other data, another measurement.
+
+    A set that cannot be read counts as absent; the analysis that needs it will say so.
+    """
+    config = {} if options.model is not None else load_checkpoint(file).config
+    data, root = options.data or config.get("data"), options.data_root or config.get("data_root")
+    splits: list[tuple[str, Split]] = [(data, "test")] if data else []
+    splits += [(spec, "eval") for spec in (options.ood or config.get("ood") or suites(data or "")["ood"]).values()]
+    found = {}
+    for spec, split in splits:
+        try:
+            found[spec] = resolve(spec, split, data_root=root, seed=config.get("split_seed", 0)).content
+        except UserError:
+            found[spec] = "absent"
+    return found
 
 
 def label_of(file: Path) -> str:

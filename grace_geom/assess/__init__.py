@@ -1,7 +1,7 @@
 """Configuration -> the evaluation of one checkpoint."""
 
 from grace_geom.assess.measures import Measures, Source, Target, short_name, targets
-from grace_geom.assess.one import Sets, Silent, Watcher, assess, question, record_file
+from grace_geom.assess.one import Sets, Silent, Watcher, answers, assess, image_set_of, question, record_file
 
 __all__ = [
     "Measures",
@@ -10,7 +10,9 @@ __all__ = [
     "Source",
     "Target",
     "Watcher",
+    "answers",
     "assess",
+    "image_set_of",
     "question",
     "record_file",
     "short_name",

@@ -122,6 +122,8 @@ class Source:
         download: Fetch a torchvision set that is absent.
         device: auto, cpu, cuda, cuda:1.
         workers: Processes that decode images.
+        image_size: Side of the images in pixels, in which eps is measured; default the one of the training. Other sizes
+            are resized inside the model. What is measured so is kept in eval-SIZEpx.json.
         model: open_clip name of a foreign checkpoint (a state dict, or visual weights of TeCoA or FARE).
         pretrained: Weights or tag of what a foreign checkpoint lacks (the text tower of visual-only weights).
         classes: JSON file with the class names of a foreign checkpoint's head; default those of the ID data set.
@@ -132,6 +134,11 @@ class Source:
     download: bool = False
     device: str = "auto"
     workers: int = 0
+    image_size: int | None = None
     model: str | None = field(default=None, metadata={"group": "foreign checkpoints"})
     pretrained: str | None = None
     classes: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.image_size is not None and self.image_size < 1:
+            raise UserError(f"--image-size must be at least 1, not {self.image_size}")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,7 +14,7 @@ from grace_geom.data.base import digest
 from grace_geom.data.names import read_class_names
 from grace_geom.devices import pick_device
 from grace_geom.errors import UserError
-from grace_geom.evaluation import evaluate_set
+from grace_geom.evaluation import evaluate_set, templates_digest
 from grace_geom.files import sha256
 from grace_geom.models import ClipClassifier
 from grace_geom.provenance import provenance
@@ -66,9 +67,15 @@ class Sets:
         return self._read[key]
 
 
-def record_file(checkpoint: Path) -> Path:
-    """``eval.json`` beside a run's ``ckpt.pt``; other checkpoints of a folder keep their name: ``NAME.eval.json``."""
-    return checkpoint.with_name("eval.json" if checkpoint.name == "ckpt.pt" else f"{checkpoint.stem}.eval.json")
+def record_file(checkpoint: Path, image_size: int | None = None) -> Path:
+    """``eval.json`` beside a run's ``ckpt.pt``; other checkpoints of a folder keep their name: ``NAME.eval.json``.
+
+    Args:
+        checkpoint: The file.
+        image_size: Where a size in pixels was asked for: ``eval-SIZEpx.json``, and the usual numbers stay.
+    """
+    name = "eval" if image_size is None else f"eval-{image_size}px"
+    return checkpoint.with_name(f"{name}.json" if checkpoint.name == "ckpt.pt" else f"{checkpoint.stem}.{name}.json")
 
 
 def assess(
@@ -100,24 +107,26 @@ def assess(
     sets, watcher = sets or Sets(source.data_root, source.download), watcher or Silent()
     model, checkpoint, data = _open(file, source, sets)
     config = checkpoint.config
+    size, path = source.image_size or config.get("image_size") or model.image_size, record_file(file, source.image_size)
     wanted = targets(measures, data, config.get("ood"))
-    record = _begin(file, model, config, data, measures)
-    record = replace(record, accuracies=_kept(record_file(file), record, wanted, measures.suites))
+    record = _begin(file, model, config, data, measures, size)
+    record = replace(record, accuracies=_kept(path, record, wanted, measures.suites))
     known = {} if fresh else {a.question: a for a in record.accuracies}
-    image_sets = [_images(target, measures, sets, record, config) for target in wanted]  # a missing one stops us here
+    given = checkpoint.templates if config.get("templates") else None
+    image_sets = [image_set_of(t, measures, sets, config, given) for t in wanted]  # a missing one stops us here
     watcher.plan(len(wanted))
     for target, image_set in zip(wanted, image_sets, strict=True):
         old = known.get(question(target, measures.eval_seed, len(image_set.class_names)))
-        accuracy = old if old and _same_images(old, image_set) else None
+        accuracy = old if old and answers(old, image_set) else None
         if accuracy is None:
             watcher.begin(target, len(image_set))
             accuracy = evaluate_set(
                 model, image_set, target.suite, target.name, attack=target.attack, seed=measures.eval_seed,
-                batch_size=measures.eval_batch, image_size=record.settings["image_size"], workers=source.workers,
+                batch_size=measures.eval_batch, image_size=size, workers=source.workers,
                 progress=watcher.advance,
             )  # fmt: skip
             record = replace(record, accuracies=record.merged(replace(record, accuracies=(accuracy,)))).summed()
-            record.save(record_file(file))
+            record.save(path)
         watcher.end(accuracy, accuracy is old)
     return record.summed()
 
@@ -146,16 +155,35 @@ def _open(file: Path, source: Source, sets: Sets) -> tuple[ClipClassifier, Check
     return model, checkpoint, str(data)
 
 
-def _images(target: Target, measures: Measures, sets: Sets, record: EvalRecord, config: dict[str, Any]) -> ImageSet:
-    image_set = sets(target.spec, target.split, record.settings["split_seed"], config.get("data_root"))
+def image_set_of(
+    target: Target, measures: Measures, sets: Sets, config: Mapping[str, Any], templates: tuple[str, ...] | None = None
+) -> ImageSet:
+    """The images of a target.
+
+    Args:
+        target: What is measured.
+        measures: Subset and its seed.
+        sets: The data sets.
+        config: Settings of the training run: its split and data root.
+        templates: Prompt templates that the run was given: text heads of its own task are made with them, wherever the
+            head of the checkpoint does not fit a set. Zero-shot tasks keep their own.
+
+    Raises:
+        UserError: For a set that cannot be read.
+    """
+    image_set = sets(target.spec, target.split, config.get("split_seed", 0), config.get("data_root"))
+    if templates is not None and target.suite != "zeroshot":
+        image_set = replace(image_set, templates=templates)
     return image_set.subset(target.n, measures.eval_seed) if target.n else image_set
 
 
-def _begin(file: Path, model: ClipClassifier, config: dict[str, Any], data: str, measures: Measures) -> EvalRecord:
+def _begin(
+    file: Path, model: ClipClassifier, config: dict[str, Any], data: str, measures: Measures, image_size: int
+) -> EvalRecord:
     """The record before anything is measured: which checkpoint, and what all its numbers share."""
     settings = {
         "data": data, "split_seed": config.get("split_seed", 0), "eval_seed": measures.eval_seed,
-        "image_size": config.get("image_size") or model.image_size, "model_image_size": model.image_size,
+        "image_size": image_size, "model_image_size": model.image_size,
         "head": _head(model),
     }  # fmt: skip
     run = file.parent.name if file.name == "ckpt.pt" else file.stem
@@ -186,6 +214,13 @@ def question(target: Target, seed: int, classes: int) -> tuple[str, str, str]:
     return target.suite, target.name, json.dumps(settings, sort_keys=True)
 
 
-def _same_images(accuracy: Accuracy, image_set: ImageSet) -> bool:
+def answers(accuracy: Accuracy, image_set: ImageSet) -> bool:
+    """Whether a number was measured on these images with these labels, class names and prompt templates.
+
+    Records made before their digests were kept are taken at their word about contents.
+    """
     ids = digest(image_set.index)
-    return (accuracy.spec, accuracy.n, accuracy.subset.get("ids_sha256")) == (image_set.spec, len(image_set), ids)
+    now = {"content": image_set.content, "templates": templates_digest(image_set)}
+    same = all(accuracy.subset.get(name, value) == value for name, value in now.items())
+    named = accuracy.spec, accuracy.n, accuracy.subset.get("ids_sha256")
+    return same and named == (image_set.spec, len(image_set), ids)

@@ -142,6 +142,11 @@ def _notes(records: Sequence[EvalRecord]) -> list[str]:
         "Top-1 accuracy in %, Wilson 95 % intervals; of means and HM: normal intervals from image counts, "
         "sets taken as independent."
     ]
+    sizes = {(r.settings["image_size"], r.settings["model_image_size"]) for r in records if "image_size" in r.settings}
+    notes += [
+        f"Images of {shown} x {shown} pixels, in which eps is measured; the model resizes them to {own} x {own} inside."
+        for shown, own in sorted(sizes) if shown != own
+    ]  # fmt: skip
     attacks = sorted({attack_label(a, steps=True) for record in records for a in headline_attack(record.accuracies)})
     if attacks:
         notes.append(f"Adv in HM: {'; '.join(attacks)}.")

@@ -1,6 +1,7 @@
 """A labelled set of images: what every SPEC resolves to, and what the loader reads."""
 
 import hashlib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -68,7 +69,8 @@ class ImageSet:
         templates: Prompt templates with one ``{}`` each.
         fetch: ``i -> image``, uint8 ``(H, W, 3 or 1)`` or a PIL image; may have ``many(positions) -> (B, H, W, C)``
             where all images lie in memory. Picklable.
-        note: Plain record: files, hashes, how the split was made, seed, number, source, licence.
+        note: Plain record: files, hashes, how the split was made, seed, number, source, licence; ``content`` is a
+            digest of what the images were read from.
         class_ids: Where each class stands in the head of a model with more classes: the logits to compare are
             ``logits[:, class_ids]``, and the largest of them where a class stands for several. ``None``: the head
             has exactly ``class_names``.
@@ -100,6 +102,14 @@ class ImageSet:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def content(self) -> str:
+        """16 hexadecimal digits of images, labels and class names: other ones, another measurement.
+
+        The images count as what they were read from, so that none has to be decoded.
+        """
+        return digest_text(json.dumps([self.note.get("content", ""), digest(self.labels), self.class_names]))
 
     def take(self, positions: Sequence[int] | np.ndarray, **note: Any) -> "ImageSet":
         """The images at ``positions`` (into this set), in that order; ``note`` is added to the record."""
@@ -166,6 +176,5 @@ def from_arrays(
         raise UserError(f"{name}: images have shape {images.shape}, expected (N,H,W,3), (N,H,W,1) or (N,H,W)")
     if len(images) != len(labels):
         raise UserError(f"{name}: {len(images)} images but {len(labels)} labels")
-    return ImageSet(
-        name, name, split, np.asarray(labels), tuple(class_names), tuple(templates), Array(images), note or {}
-    )
+    note = {"content": hashlib.sha256(np.ascontiguousarray(images).data).hexdigest()[:16]} | (note or {})
+    return ImageSet(name, name, split, np.asarray(labels), tuple(class_names), tuple(templates), Array(images), note)

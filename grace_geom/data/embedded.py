@@ -58,5 +58,6 @@ def _read(name: str, split: str) -> ImageSet:
     kind = SHAPES_SETS[name]
     ids = ids_of(name, split)
     note = {"source": "procedural", "version": VERSION, "benchmark_seed": BENCHMARK_SEED, "licence": "Apache-2.0"}
+    note["content"] = f"{name} {split} {VERSION} {BENCHMARK_SEED}"
     reader = Painted(name, split, ids)
     return ImageSet(name, name, split, labels_of(name, ids), kind.class_names, kind.templates, reader, note, index=ids)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from grace_geom.data.base import ImageSet, digest_text
-from grace_geom.data.names import existing, read_class_names
+from grace_geom.data.names import content_digest, existing, read_class_names
 from grace_geom.data.pictures import EXTENSIONS, Files
 from grace_geom.data.prompts import templates_for
 from grace_geom.data.request import Request
@@ -101,6 +101,7 @@ def read(
         "folder": str(folder),
         "files": len(names),
         "names_sha256": digest_text("\n".join(names)),
+        "content": content_digest((name, folder / name) for name in names),
         "templates": kind,
     }
     reader = Files(str(folder), tuple(names))

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from grace_geom.data.base import Array, ImageSet
-from grace_geom.data.names import existing, file_record, read_class_names
+from grace_geom.data.names import content_digest, existing, file_record, read_class_names
 from grace_geom.data.prompts import templates_for
 from grace_geom.data.request import Request
 from grace_geom.data.splits import Parts, one_or_two
@@ -44,7 +44,7 @@ def read(path: Path, spec: str) -> ImageSet:
             f"{path.with_suffix('.classes.json').name} has {len(class_names)} class names. Labels count from 0."
         )
     key, templates = templates_for(path.stem)
-    note = {"files": [file_record(path)], "templates": key}
+    note = {"files": [file_record(path)], "content": content_digest([("", path)]), "templates": key}
     return ImageSet(path.stem, spec, "all", labels, class_names, templates, Array(images), note)
 
 

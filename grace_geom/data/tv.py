@@ -1,6 +1,7 @@
 """``torchvision:NAME``: the data sets of torchvision, with class names, official splits and labels without decoding."""
 
 import functools
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from grace_geom.data.base import Array, ImageSet, Pixels
+from grace_geom.data.names import content_digest
 from grace_geom.data.prompts import templates_for
 from grace_geom.data.request import Request
 from grace_geom.data.splits import Parts
@@ -127,7 +129,7 @@ def read(name: str, split: str, request: Request) -> ImageSet:
     rank = _rank(data, len(labels))
     array = _in_memory(data)
     reader = Array(array) if array is not None else Items(data, f"{root}, {name}", rank)
-    note |= {"templates": kind, "torchvision_version": _version()}
+    note |= {"templates": kind, "torchvision_version": _version(), "content": _content(name, array, Path(root))}
     return ImageSet(name, request.spec, "all", labels[rank], names, templates, reader, note)
 
 
@@ -139,6 +141,15 @@ def home(name: str, root: Path) -> Path:
     known = KNOWN[name]
     own = [root, *(root / alias for alias in (known.alias, name, name.lower()) if alias)]
     return next((place for place in own if (place / known.folder).exists()), root)
+
+
+def _content(name: str, array: np.ndarray | None, root: Path) -> str:
+    """Digest of the pixels where they are in memory anyway, else of the files in the set's folder."""
+    if array is not None:
+        return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()[:16]
+    folder = root / KNOWN[name].folder
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return content_digest((path.relative_to(folder).as_posix(), path) for path in files)
 
 
 def _version() -> str:

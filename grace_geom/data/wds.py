@@ -16,7 +16,7 @@ from PIL import Image
 
 from grace_geom.data.base import ImageSet
 from grace_geom.data.fetch import cached, cached_if_there, is_url
-from grace_geom.data.names import existing, file_record, parse_class_names
+from grace_geom.data.names import content_digest, existing, file_record, parse_class_names
 from grace_geom.data.pictures import EXTENSIONS, decode
 from grace_geom.data.prompts import Templates, parse_templates, templates_for
 from grace_geom.data.request import Request
@@ -163,7 +163,8 @@ def read(pattern: str, spec: str) -> ImageSet:
             f"Labels count from 0."
         )
     kind, templates = _templates(names)
-    note = {"files": [file_record(path) for path in paths], "templates": kind}
+    content = content_digest([(str(k), path) for k, path in enumerate(paths)])
+    note = {"files": [file_record(path) for path in paths], "content": content, "templates": kind}
     if is_url(names[0]):
         note["urls"] = names
     reader = Shards(

@@ -29,7 +29,8 @@ class Accuracy:
             steps, restarts and alpha of each; ``None`` for a clean accuracy.
         parts: What each part of the attack did: ``name``, ``attacked``, ``robust`` with ``ci_low`` and ``ci_high``,
             ``forwards`` (images sent through the model), ``seconds``.
-        subset: Which images: ``of``, ``seed``, ``ids_sha256``, and ``ids`` where a part of the set was drawn.
+        subset: Which images: ``of``, ``seed``, ``ids_sha256``, ``content`` (digest of images, labels, class names),
+            ``templates`` (one of the prompt templates), and ``ids`` where a part of the set was drawn.
         outcomes: Right or wrong for each image in order, as base64 of packed bits: see :meth:`right`.
         notes: Sentences that a reader of the number must see.
     """
@@ -74,7 +75,9 @@ class Accuracy:
     def paired_with(self, other: "Accuracy") -> bool:
         """Whether both saw the same images in the same order."""
         mine, theirs = self.subset.get("ids_sha256"), other.subset.get("ids_sha256")
-        return self.spec == other.spec and self.n == other.n and mine is not None and mine == theirs
+        contents = {some.subset["content"] for some in (self, other) if "content" in some.subset}
+        same = self.spec == other.spec and self.n == other.n and len(contents) < 2
+        return same and mine is not None and mine == theirs
 
 
 def pack(right: np.ndarray) -> str:

@@ -39,6 +39,7 @@ def train_run(config: TrainConfig, *, quiet: bool = False) -> Path:
         Interrupted: Stopped by SIGINT, SIGTERM or ``stop_after``; the state is saved.
     """
     out, resumed = config.run_dir, _newest(config)
+    _check_ood(config)
     device = pick_device(config.device)
     precision = pick_precision(config.precision, device)
     train, val = _data(config)
@@ -154,6 +155,19 @@ def _data(config: TrainConfig) -> tuple[ImageSet, ImageSet]:
     if config.train_images is not None:
         train = train.subset(config.train_images, config.split_seed)
     return train, val.subset(config.val_images, config.split_seed)
+
+
+def _check_ood(config: TrainConfig) -> None:
+    """Read the sets that the run names for its evaluation: better now than after hours of training.
+
+    Raises:
+        UserError: Naming the set that cannot be read.
+    """
+    for name, spec in config.ood.items():
+        try:
+            resolve(spec, "eval", data_root=config.data_root, download=config.download)
+        except UserError as error:
+            raise UserError(f"--ood {name}={spec}: {error}") from None
 
 
 def _plan(config: TrainConfig, images: int, precision: Precision, *, trains: bool) -> Plan:

@@ -8,8 +8,20 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from grace_geom.assess import Measures, Sets, Source, Target, assess, question, record_file, targets
+from grace_geom.assess import (
+    Measures,
+    Sets,
+    Source,
+    Target,
+    answers,
+    assess,
+    image_set_of,
+    question,
+    record_file,
+    targets,
+)
 from grace_geom.config import TrainConfig, stored_settings
+from grace_geom.data.prompts import given_templates
 from grace_geom.errors import Interrupted, UserError
 from grace_geom.files import sha256
 from grace_geom.results import EvalRecord, RecordError
@@ -67,10 +79,10 @@ class Outcome:
     error: str = ""
 
 
-def finished(job: Job, measures: Measures) -> EvalRecord | None:
-    """The record of a run whose ``eval.json`` answers every question of ``measures``; else ``None``.
+def finished(job: Job, measures: Measures, sets: Sets) -> EvalRecord | None:
+    """The record of a run whose ``eval.json`` answers every question of ``measures`` on the data as they are now.
 
-    The settings were compared when the job was made.
+    ``None`` where it does not. The settings were compared when the job was made.
     """
     path = record_file(job.folder / "ckpt.pt")
     if not (path.is_file() and stored_settings(job.folder) and (job.folder / "ckpt.pt").is_file()):
@@ -82,17 +94,15 @@ def finished(job: Job, measures: Measures) -> EvalRecord | None:
     if record.settings.get("eval_seed") != measures.eval_seed or record.checkpoint != sha256(job.folder / "ckpt.pt"):
         return None
     wanted = targets(measures, job.config.data, job.config.ood)
-    return record if all(_answered(record, target, measures) for target in wanted) else None
+    return record if all(_answered(record, target, job, measures, sets) for target in wanted) else None
 
 
-def _answered(record: EvalRecord, target: Target, measures: Measures) -> bool:
-    classes = int(record.settings.get("head", {}).get("classes", 0))
-    asked = question(target, measures.eval_seed, classes)
-    for a in record.accuracies:
-        whole = int(a.subset.get("of", a.n))
-        if a.question == asked and a.spec == target.spec and a.n == min(target.n or whole, whole):
-            return True
-    return False
+def _answered(record: EvalRecord, target: Target, job: Job, measures: Measures, sets: Sets) -> bool:
+    config = job.config
+    given = given_templates(config.templates)[1] if config.templates else None
+    image_set = image_set_of(target, measures, sets, vars(config), given)
+    asked = question(target, measures.eval_seed, len(image_set.class_names))
+    return any(a.question == asked and answers(a, image_set) for a in record.accuracies)
 
 
 def run_job(job: Job, measures: Measures, source: Source, steps: Steps) -> Outcome:
@@ -117,6 +127,7 @@ def run_all(
     jobs: Sequence[Job], measures: Measures, source: Source, workers: int = 1, steps: Steps = REAL
 ) -> Iterator[Outcome]:
     """Outcomes as they come; in this process for one worker, else in ``workers`` processes that share the cores."""
+    _sets.clear()  # files may have been replaced since they were last read
     if workers == 1 or len(jobs) < 2:
         for job in jobs:
             yield run_job(job, measures, source, steps)

@@ -79,6 +79,7 @@ class Study:
         self.source = Source(
             data_root=self.options.data_root, download=self.options.download, device=self.options.device
         )
+        self.sets = Sets(self.options.data_root, self.options.download)
         self.state = State.load(self.options.out / "study.json")
         self.width = 100
 
@@ -91,6 +92,7 @@ class Study:
         """
         share_threads(self.options.workers)
         jobs = self._jobs(check=not self._rates_missing())
+        self._read_sets(jobs[0])
         records = {} if self._rates_missing() else self._finished(jobs)
         self._time([job for job in jobs if job.name not in records])
         refuse_other_runs(_as_jobs(self._all_trials()))
@@ -163,7 +165,12 @@ class Study:
         return jobs
 
     def _finished(self, jobs: Sequence[Job]) -> dict[str, EvalRecord]:
-        return {job.name: record for job in jobs if (record := finished(job, self.measures)) is not None}
+        return {job.name: record for job in jobs if (record := finished(job, self.measures, self.sets)) is not None}
+
+    def _read_sets(self, job: Job) -> None:
+        """Read every data set that will be evaluated on: a missing one stops the study before anything is written."""
+        for target in targets(self.measures, job.config.data, job.config.ood):
+            self.sets(target.spec, target.split, job.config.split_seed)
 
     def _time(self, jobs: Sequence[Job]) -> None:
         """Time the methods that were not timed yet; one that fails here fails again, by name, when it is run."""
@@ -179,11 +186,10 @@ class Study:
         self.state.save()
 
     def _expected(self, jobs: Sequence[Job]) -> dict[str, Expected]:
-        sets = Sets(self.options.data_root, self.options.download)
         found = {}
         for job in jobs:
             timed = self.state.probes.get(job.label) or next(iter(self.state.probes.values()), UNKNOWN)
-            evaluation = evaluation_seconds(self.measures, job.config, timed.image, sets)
+            evaluation = evaluation_seconds(self.measures, job.config, timed.image, self.sets)
             numbers = len(targets(self.measures, job.config.data, job.config.ood))
             found[job.name] = Expected(timed.steps, timed.seconds, evaluation, numbers)
         return found

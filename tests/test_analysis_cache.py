@@ -1,0 +1,34 @@
+"""What an analysis takes from its cache: only what was measured on the data as they are now."""
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from grace_geom.analysis.options import Common
+from grace_geom.analysis.run import Part, Shown, analyse
+from grace_geom.results import Measure
+from tests.test_evaluate import make_run, save_npz
+
+
+@pytest.mark.parametrize("replaced", ["test", "shift"])
+def test_replaced_data_are_measured_again(tmp_path, replaced):
+    data = save_npz(tmp_path / "train.npz", 12, 0) + "+" + save_npz(tmp_path / "test.npz", 6, 1).removeprefix("npz:")
+    run = make_run(tmp_path / "run", data, {"shift": save_npz(tmp_path / "shift.npz", 6, 2)})
+    measured: list[float] = []
+
+    def measure(subject, options, state):
+        sets = [subject.images(), *(subject.images(spec, "eval") for spec in subject.ood().values())]
+        measured.append(sum(float(batch.images.sum()) for s in sets for batch in subject.batches(s)))
+        return Part({"sum": Measure(measured[-1])})
+
+    def again() -> list[float]:
+        options = Common((run,), out=tmp_path / "out")
+        analyse("sums", options, measure, lambda parts, options: Shown((), Figure()))
+        return measured
+
+    assert len(again()) == 1 and len(again()) == 1
+    path = tmp_path / f"{replaced}.npz"
+    with np.load(path) as file:
+        images, labels = file["images"], file["labels"]
+    np.savez(path, images=255 - images, labels=labels)
+    assert len(again()) == 2 and measured[0] != measured[1]
