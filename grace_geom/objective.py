@@ -45,6 +45,11 @@ class Objective:
     def __len__(self) -> int:
         return sum(len(batch) for batch in self.batches)
 
+    @property
+    def dim(self) -> int:
+        """Weights that vary."""
+        return sum(w.numel() for w in self.weights.values())
+
     def outputs(self, weights: Weights, batch: Batch) -> Float[Tensor, " b k"]:
         """Logits, or logits of length 1."""
         z = self.logits(batch.images, self.effective(weights))

@@ -7,21 +7,24 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from matplotlib.figure import Figure
-from torch import Tensor
 
 from grace_geom import figures
-from grace_geom.analysis.options import Common
+from grace_geom.analysis.curvature import (
+    Curvature,
+    CurvatureOptions,
+    counted,
+    curvature,
+    eigenvalue_measures,
+    is_matrix,
+)
+from grace_geom.analysis.numbers import as_measure, number
 from grace_geom.analysis.run import Part, Shown, say
-from grace_geom.analysis.state import interruptible
 from grace_geom.analysis.subject import Subject
 from grace_geom.errors import UserError
-from grace_geom.geometry.lanczos import Krylov, eigenpairs, random_start
-from grace_geom.geometry.operators import CurvatureOperator, gauss_newton, hessian
 from grace_geom.geometry.second_opinion import PyHessian
-from grace_geom.geometry.spectrum import Spectrum, spectrum
-from grace_geom.geometry.trace import Estimate, hutchinson, hutchpp, xtrace
+from grace_geom.geometry.spectrum import Spectrum
+from grace_geom.geometry.trace import Estimate, hutchpp, xtrace
 from grace_geom.objective import Objective
 from grace_geom.progress import Progress
 from grace_geom.results import Measure
@@ -29,114 +32,62 @@ from grace_geom.tables import Cell, Table
 
 
 @dataclass(frozen=True)
-class SpectrumOptions(Common):
-    """What is measured of the curvature.
+class SpectrumOptions(CurvatureOptions):
+    """What else is shown of the curvature.
 
     Attributes:
-        operator: Hessian, or its Gauss-Newton part (ggn).
         backend: Ours, or PyHessian's eigenvalues and trace on the same images beside ours, for a second opinion.
-        top: Largest eigenvalues.
-        bottom: Smallest (most negative) eigenvalues.
-        rtol: Relative tolerance of the eigenvalues.
-        max_products: Budget of products for them; what has not converged by then is marked.
         trace: Estimator of the trace; block traces and the Frobenius norm always come from the Hutchinson probes.
-        probes: Products for trace, block traces and Frobenius norm.
         density_probes: Start vectors of the density (0: no density).
         density_steps: Lanczos steps from each.
         width: Standard deviation of the density's Gaussian kernel; default 1 % of the range of all eigenvalues shown.
-        graph_gib: Memory for graphs that are kept between products, GiB.
     """
 
-    operator: Literal["hessian", "ggn"] = field(default="hessian", metadata={"group": "curvature"})
-    backend: Literal["ours", "pyhessian"] = "ours"
-    top: int = 5
-    bottom: int = 1
-    rtol: float = 1e-3
-    max_products: int = 200
+    backend: Literal["ours", "pyhessian"] = field(default="ours", metadata={"group": "spectrum"})
     trace: Literal["hutchinson", "hutch++", "xtrace"] = "hutchinson"
-    probes: int = 10
     density_probes: int = 2
     density_steps: int = 16
     width: float | None = None
-    graph_gib: float = 2.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for flag, value, least in (("--top", self.top, 1), ("--bottom", self.bottom, 0), ("--probes", self.probes, 2)):
+        for flag, value, least in (("--density-probes", self.density_probes, 0),
+                                   ("--density-steps", self.density_steps, 2)):  # fmt: skip
             if value < least:
                 raise UserError(f"{flag} must be at least {least}, not {value}")
+        if self.width is not None and not self.width > 0:
+            raise UserError(f"--width must be positive, not {self.width}")
         if self.backend == "pyhessian" and self.operator == "ggn":
             raise UserError("--backend pyhessian knows the Hessian only: drop --operator ggn")
-
-
-def operator_of(objective: Objective, options: SpectrumOptions) -> CurvatureOperator:
-    """The Hessian or Gauss-Newton matrix of an objective at its point."""
-    budget = int(options.graph_gib * 2**30)
-    if options.operator == "ggn":
-        return gauss_newton(
-            objective.outputs, objective.criterion, objective.weights, objective.batches, graph_bytes=budget
-        )
-    return hessian(objective.loss, objective.weights, objective.batches, graph_bytes=budget)
 
 
 def measure(subject: Subject, options: SpectrumOptions, state: Path) -> Part:
     """All numbers of one checkpoint."""
     objective = subject.objective()
-    A = operator_of(objective, options)
-    announce(A, options)
     products = options.probes + options.density_probes * options.density_steps
     watch = Progress(products + 4 * (options.top + options.bottom))
-    krylov = Krylov(random_start(A.dim, options.seed, A.like))
-
-    def seen(_: Any = None) -> None:
-        watch.step(A.n)
-
-    with interruptible(krylov, state) as keep:
-
-        def stepped(_: Krylov) -> None:
-            seen()
-            keep()
-
-        pairs = eigenpairs(
-            A.matvec, krylov, options.top, options.bottom, options.rtol, options.max_products,
-            after_step=stepped,
-        )  # fmt: skip
+    found = curvature(objective, options, state, watch, options.density_probes, options.density_steps)
+    A, probed = found.operator, found.probed
     sizes = {name: w.numel() for name, w in A.weights.items()}
-    probed = hutchinson(_counted(A.matvec, seen), A.like, sizes, options.probes, options.seed + 1, krylov)
     values: dict[str, Measure] = {"dim": Measure(A.dim, estimator="weights that vary")}
-    values |= _eigenvalues(pairs.values, pairs.residuals, pairs.converged, options)
-    values["trace"] = _measure(_trace(A, options, krylov, probed.trace, seen))
-    values["frobenius"] = _measure(probed.frobenius)
-    values["frobenius/sqrt_d"] = _measure(probed.frobenius, 1 / math.sqrt(A.dim))
+    values |= eigenvalue_measures(found.pairs, options.top)
+    values["trace"] = as_measure(_trace(found, options, lambda: watch.step(A.n)))
+    values["frobenius"] = as_measure(probed.frobenius)
+    values["frobenius/sqrt_d"] = as_measure(probed.frobenius, 1 / math.sqrt(A.dim))
     for name, block in probed.blocks.items():
-        values[f"block_trace/{name}"] = _measure(block)
-        values[f"kappa/{name}"] = _measure(block, 1 / sizes[name])
+        values[f"block_trace/{name}"] = as_measure(block)
+        values[f"kappa/{name}"] = as_measure(block, 1 / sizes[name])
     arrays = {
-        "eigenvalues": pairs.values.numpy(), "residuals": pairs.residuals.numpy(),
+        "eigenvalues": found.pairs.values.numpy(), "residuals": found.pairs.residuals.numpy(),
         "blocks": np.array(list(sizes)), "block_sizes": np.array(list(sizes.values())),
     }  # fmt: skip
-    if options.density_probes:
-        found = spectrum(
-            A.matvec, A.like, A.dim, options.density_steps, options.density_probes, options.seed + 2, seen
-        )
-        arrays |= {"density_nodes": found.nodes, "density_weights": found.weights}
-        values["density/mean_eigenvalue"] = _measure(found.moment(1))
+    if found.density is not None:
+        arrays |= {"density_nodes": found.density.nodes, "density_weights": found.density.weights}
+        values["density/mean_eigenvalue"] = as_measure(found.density.moment(1))
     if options.backend == "pyhessian":
         values |= _second_opinion(objective, options)
     watch.close()
-    return Part(values | {"products": Measure(A.products, estimator="matrix-vector products")}, arrays)
-
-
-def announce(A: CurvatureOperator, options: SpectrumOptions) -> None:
-    """Say what the run will take before it takes it."""
-    item = A.like.element_size()
-    vectors = 4 * (options.top + options.bottom) + 8
-    graphs = A.graph_bytes * A.n * A.kept / (A.kept + A.rebuilt)
-    say(
-        f"  {options.operator} of {A.dim:,} weights; memory: about {vectors * A.dim * item / 2**30:.2f} GiB for "
-        f"{vectors} Lanczos vectors, {graphs / 2**30:.2f} GiB for {A.kept} kept graphs "
-        f"({A.rebuilt} batches are rebuilt for each product)"
-    )
+    return Part(values | {"products": Measure(found.products, estimator="matrix-vector products")}, arrays)
 
 
 def show(parts: dict[str, Part], options: SpectrumOptions) -> Shown:
@@ -153,17 +104,6 @@ def show(parts: dict[str, Part], options: SpectrumOptions) -> Shown:
         notes=["± standard error of an estimate; ~ an eigenvalue that has not converged to --rtol"],
     )  # fmt: skip
     return Shown([table], draw(parts, options), page(parts, options) if options.density_probes else None)
-
-
-def number(measure: Measure) -> Cell:
-    """``12.3 ± 0.4``; ``~12.3`` where an eigenvalue has not converged."""
-    text = f"{measure.value:.4g}"
-    if "not converged" in measure.estimator:
-        text = "~" + text
-    short = text
-    if measure.error is not None and math.isfinite(measure.error):
-        text += f" ± {measure.error:.2g}"
-    return Cell(text, short, measure.value)
 
 
 def draw(parts: dict[str, Part], options: SpectrumOptions) -> Figure:
@@ -210,7 +150,7 @@ def _draw_density(axis: Any, parts: dict[str, Part], options: SpectrumOptions, l
 
 
 def _draw_blocks(axis: Any, parts: dict[str, Part], look: dict[str, figures.Look]) -> None:
-    names = [n for n in next(iter(parts.values())).arrays["blocks"].tolist() if _is_matrix(n)]
+    names = [n for n in next(iter(parts.values())).arrays["blocks"].tolist() if is_matrix(n)]
     names.sort(key=lambda n: n == "visual.proj")  # the last matrix, which open_clip lists first
     x = np.arange(len(names))
     for i, (label, part) in enumerate(parts.items()):
@@ -241,32 +181,17 @@ def page(parts: dict[str, Part], options: SpectrumOptions) -> Any:
     return figure
 
 
-def _is_matrix(name: str) -> bool:
-    return name.endswith(("weight", "proj", ".A", ".B")) and ".ln_" not in name and "bias" not in name
-
-
 def _heading(name: str) -> str:
     return name.replace("frobenius/sqrt_d", "|H|_F/√d").replace("frobenius", "|H|_F").replace("lambda", "λ")
 
 
-def _eigenvalues(values: Tensor, residuals: Tensor, converged: Tensor, options: SpectrumOptions) -> dict[str, Measure]:
-    found = {}
-    top = min(options.top, len(values))
-    for i, (lam, r, done) in enumerate(zip(values.tolist(), residuals.tolist(), converged.tolist(), strict=True)):
-        name = f"lambda_{i + 1}" if i < top else f"lambda_min_{len(values) - i}"
-        words = f"Lanczos, |Hv - lam v| = {r:.2g}" + ("" if done else ", not converged")
-        found[name] = Measure(lam, None, lam - r, lam + r, 1.0, words)
-    return found
-
-
-def _trace(
-    A: CurvatureOperator, options: SpectrumOptions, krylov: Krylov, probed: Estimate, seen: Callable[[], None]
-) -> Estimate:
+def _trace(found: Curvature, options: SpectrumOptions, seen: Callable[[], None]) -> Estimate:
+    A, matvec = found.operator, counted(found.operator.matvec, seen)
     if options.trace == "xtrace":
-        return xtrace(_counted(A.matvec, seen), A.like, A.dim, options.probes, options.seed + 3, krylov)
+        return xtrace(matvec, A.like, A.dim, options.probes, options.seed + 3, found.krylov)
     if options.trace == "hutch++":
-        return hutchpp(_counted(A.matvec, seen), A.like, A.dim, options.probes, options.seed + 3)
-    return probed
+        return hutchpp(matvec, A.like, A.dim, options.probes, options.seed + 3)
+    return found.probed.trace
 
 
 def _second_opinion(objective: Objective, options: SpectrumOptions) -> dict[str, Measure]:
@@ -275,20 +200,4 @@ def _second_opinion(objective: Objective, options: SpectrumOptions) -> dict[str,
     lams = peer.eigenvalues(options.top, options.seed, options.rtol)
     words = "PyHessian, power iteration, largest magnitude"
     found = {f"pyhessian/lambda_{i + 1}": Measure(lam, estimator=words) for i, lam in enumerate(lams)}
-    return found | {"pyhessian/trace": _measure(peer.trace(options.probes, options.seed))}
-
-
-def _measure(estimate: Estimate, scale: float = 1.0) -> Measure:
-    value, error = scale * estimate.value, scale * estimate.error
-    if not math.isfinite(error):
-        return Measure(value, estimator=estimate.estimator)
-    return Measure(value, error, value - 1.96 * error, value + 1.96 * error, 0.95, estimate.estimator)
-
-
-def _counted(matvec: Callable[[Tensor], Tensor], seen: Callable[[], None]) -> Callable[[Tensor], Tensor]:
-    def product(v: torch.Tensor) -> torch.Tensor:
-        Av = matvec(v)
-        seen()
-        return Av
-
-    return product
+    return found | {"pyhessian/trace": as_measure(peer.trace(options.probes, options.seed))}

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from grace_geom import figures
-from grace_geom.analysis.hessian_spectrum import number
+from grace_geom.analysis.numbers import number
 from grace_geom.analysis.options import Common
 from grace_geom.analysis.run import Part, Shown
 from grace_geom.analysis.subject import Subject

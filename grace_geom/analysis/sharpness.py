@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from grace_geom import figures
-from grace_geom.analysis.hessian_spectrum import number
+from grace_geom.analysis.numbers import number
 from grace_geom.analysis.options import Common
 from grace_geom.analysis.run import Part, Shown, say
 from grace_geom.analysis.subject import Subject

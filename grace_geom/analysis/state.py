@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from grace_geom.analysis.run import say
 from grace_geom.errors import Interrupted
@@ -16,33 +17,63 @@ EVERY = 120.0
 """Seconds between saves."""
 
 
+class State:
+    """A Lanczos basis and the rows that finished probes gave.
+
+    Args:
+        krylov: The basis; it is filled from the file where there is one.
+        products: How many products this run has spent so far.
+
+    Attributes:
+        earlier: Products of the interrupted runs before this one.
+    """
+
+    def __init__(self, krylov: Krylov, products: Callable[[], int]) -> None:
+        self.krylov, self.products, self.earlier = krylov, products, 0
+        self._rows: dict[str, list[Tensor]] = {}
+        self._path: Path | None = None
+        self._last = time.monotonic()
+
+    def rows(self, name: str) -> list[Tensor]:
+        """What the finished probes of one estimate gave; the estimate appends to it."""
+        return self._rows.setdefault(name, [])
+
+    def load(self, path: Path) -> None:
+        """Go on from ``path`` if it is there, and save there from now on."""
+        self._path = path
+        if path.is_file():
+            found = torch.load(path, weights_only=True, map_location=self.krylov.device)
+            self.krylov.load_state_dict(found["krylov"])
+            self._rows = {name: [row.cpu() for row in rows] for name, rows in found["rows"].items()}
+            self.earlier = found["products"]
+            say(f"  going on after {self.earlier} products of an interrupted run")
+
+    def save(self) -> None:
+        """Write everything, whole or not at all."""
+        assert self._path is not None, "load() says where"
+        spent = self.earlier + self.products()
+        with atomic_write(self._path) as file:
+            torch.save({"krylov": self.krylov.state_dict(), "rows": self._rows, "products": spent}, file)
+
+    def keep_now_and_then(self) -> None:
+        """Save if the last time is long ago."""
+        if time.monotonic() - self._last > EVERY:
+            self.save()
+            self._last = time.monotonic()
+
+
 @contextlib.contextmanager
-def interruptible(krylov: Krylov, path: Path) -> Iterator[Callable[[], None]]:
-    """Go on from ``path`` if it is there; yields a function to be called after each product.
+def interruptible(state: State, path: Path) -> Iterator[State]:
+    """The state, filled from ``path`` where an interrupted run left it.
 
     Raises:
-        Interrupted: On Ctrl-C, after the basis was saved.
+        Interrupted: On Ctrl-C, after the state was saved.
     """
-    if path.is_file():
-        krylov.load_state_dict(torch.load(path, weights_only=True, map_location=krylov.device))
-        say(f"  going on after {krylov.products} products of an interrupted run")
-    last = time.monotonic()
-
-    def keep() -> None:
-        nonlocal last
-        if time.monotonic() - last > EVERY:
-            _save(krylov, path)
-            last = time.monotonic()
-
+    state.load(path)
     try:
-        yield keep
+        yield state
     except KeyboardInterrupt:
-        _save(krylov, path)
+        state.save()
         raise Interrupted(
-            f"{krylov.products} products are kept in {path}; the same command goes on from there"
+            f"{state.earlier + state.products()} products are kept in {path}; the same command goes on from there"
         ) from None
-
-
-def _save(krylov: Krylov, path: Path) -> None:
-    with atomic_write(path) as file:
-        torch.save(krylov.state_dict(), file)

@@ -58,6 +58,19 @@ class Subject:
         )  # fmt: skip
         return whole.subset(self.options.n, self.options.seed)
 
+    def train_count(self) -> int:
+        """How many different images the run was trained on: its own limit, or all of the training split.
+
+        Raises:
+            UserError: If the data set has no training split.
+        """
+        config = self.checkpoint.config
+        whole = resolve(
+            self.data, "train", data_root=self.options.data_root or config.get("data_root"),
+            seed=config.get("split_seed", 0), val_fraction=config.get("val_fraction", 0.1),
+        )  # fmt: skip
+        return min(len(whole), config.get("train_images") or len(whole))
+
     def ood(self) -> dict[str, str]:
         """OOD sets by name: the option's, else the run's, else those known of the data."""
         return self.options.ood or self.checkpoint.config.get("ood") or suites(self.data)["ood"]

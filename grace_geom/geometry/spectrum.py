@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -53,6 +54,7 @@ def spectrum(
     probes: int = 3,
     seed: int = 0,
     after_step: Callable[[Krylov], None] = lambda krylov: None,
+    kept: list[Tensor] | None = None,
 ) -> Spectrum:
     """Gauss quadrature of the spectral measure from ``probes`` Rademacher vectors, ``steps`` products each.
 
@@ -64,16 +66,17 @@ def spectrum(
         probes: Start vectors; their spread is the error.
         seed: Of the probes.
         after_step: Called after each product.
+        kept: Nodes and weights ``(2, m)`` of the first probes from an earlier call with the same arguments; later
+            ones are appended.
     """
-    nodes, weights, products = [], [], 0
-    for i in range(probes):
+    kept = [] if kept is None else kept
+    for i in range(len(kept), probes):
         krylov = Krylov(rademacher(dim, seed, i).to(like))
         while len(krylov) < min(steps, dim) and (krylov.beta > 0 or not len(krylov)):  # an invariant space is exact
             krylov.extend(matvec)
             after_step(krylov)
         theta, S, _ = krylov.ritz()
-        padding = (0, min(steps, dim) - len(theta))
-        nodes.append(np.pad(theta, padding))
-        weights.append(np.pad(S[0] ** 2, padding))
-        products += krylov.products
-    return Spectrum(np.stack(nodes), np.stack(weights), dim, products)
+        kept.append(torch.from_numpy(np.stack([theta, S[0] ** 2])))
+    longest = min(steps, dim)
+    rows = np.stack([np.pad(row.numpy(), ((0, 0), (0, longest - row.shape[1]))) for row in kept[:probes]])
+    return Spectrum(rows[:, 0], rows[:, 1], dim, sum(row.shape[1] for row in kept[:probes]))

@@ -41,11 +41,13 @@ class Probed:
         trace: ``tr A``.
         frobenius: ``|A|_F``; the error by the delta method.
         blocks: ``tr A_ll`` of each diagonal block, by name.
+        samples: Each probe's block traces, from which the error of any function of them can be had.
     """
 
     trace: Estimate
     frobenius: Estimate
     blocks: dict[str, Estimate]
+    samples: Float[Tensor, " probes l"]
 
 
 def rademacher(dim: int, seed: int, i: int) -> Float[Tensor, " p"]:
@@ -68,6 +70,7 @@ def hutchinson(
     probes: int = 30,
     seed: int = 0,
     deflate: Krylov | None = None,
+    kept: list[Tensor] | None = None,
 ) -> Probed:
     """Hutchinson (1990) with Rademacher probes, one product each, for the trace, its blocks and the Frobenius norm.
 
@@ -82,30 +85,38 @@ def hutchinson(
         probes: Products.
         seed: Of the probes.
         deflate: Lanczos basis of the same matrix, at most half the space or the whole of it.
+        kept: What the first probes gave in an earlier call with the same arguments; later ones are appended.
     """
     dim, names = sum(sizes.values()), list(sizes)
     known = _known_part(deflate, list(sizes.values())) if deflate is not None else None
-    blocks, squares, totals = [], [], []
-    for i in range(probes):
+    kept = [] if kept is None else kept
+    for i in range(len(kept), probes):
         v = rademacher(dim, seed, i).to(like)
-        z = v.clone()
-        if deflate is not None:
-            deflate.remove(z)
-        Az = matvec(z)
-        blocks.append(_by_block(v, Az, list(sizes.values())))
-        # the symmetric form has no cross term between the basis and its complement
-        totals.append((z.double() @ Az.double()).item() if deflate is not None else blocks[-1].sum().item())
-        squares.append(Az.double().square().sum().item())
+        kept.append(_probe(matvec, v, list(sizes.values()), deflate))
+    rows = torch.stack(kept[:probes])
     parts, trace, frobenius = (known if known is not None else (torch.zeros(len(sizes)), 0.0, 0.0))
     name = f"Hutchinson, {probes} Rademacher probes" + (f", {len(deflate)} vectors deflated" if deflate else "")
-    samples = torch.stack(blocks)
-    square = mean_of([s + frobenius for s in squares], name, probes)
+    totals, squares, samples = rows[:, 0] + trace, rows[:, 1] + frobenius, rows[:, 2:] + parts
+    square = mean_of(squares.tolist(), name, probes)
     norm = math.sqrt(max(square.value, 0.0))
     return Probed(
-        mean_of([t + trace for t in totals], name, probes),
+        mean_of(totals.tolist(), name, probes),
         Estimate(norm, square.error / (2 * norm) if norm else square.error, name, probes),
-        {n: mean_of((samples[:, i] + parts[i]).tolist(), name, probes) for i, n in enumerate(names)},
+        {n: mean_of(samples[:, i].tolist(), name, probes) for i, n in enumerate(names)},
+        samples,
     )
+
+
+def _probe(matvec: Matvec, v: Tensor, sizes: Sequence[int], deflate: Krylov | None) -> Float[Tensor, " 2+l"]:
+    """One product's share of the trace, of the squared Frobenius norm, and of each block's trace; float64."""
+    z = v.clone()
+    if deflate is not None:
+        deflate.remove(z)
+    Az = matvec(z)
+    blocks = _by_block(v, Az, sizes)
+    # the symmetric form has no cross term between the basis and its complement
+    total = (z.double() @ Az.double()).cpu() if deflate is not None else blocks.sum()
+    return torch.cat([torch.stack([total, Az.double().square().sum().cpu()]), blocks])
 
 
 def hutchpp(matvec: Matvec, like: Tensor, dim: int, products: int = 30, seed: int = 0) -> Estimate:

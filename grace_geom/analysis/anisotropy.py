@@ -1,0 +1,203 @@
+"""How unevenly curvature fills directions and matrices, and features fill the space they have."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from grace_geom import figures
+from grace_geom.analysis.curvature import CurvatureOptions, curvature, eigenvalue_measures, is_matrix
+from grace_geom.analysis.features import FeatureOptions, cell, distributions, in_order, measures
+from grace_geom.analysis.numbers import as_measure, number
+from grace_geom.analysis.run import Part, Shown
+from grace_geom.analysis.subject import Subject
+from grace_geom.collect.anisotropy import ESTIMATORS, anisotropy
+from grace_geom.collect.survey import attack, attacked_features, clean_features
+from grace_geom.errors import UserError
+from grace_geom.geometry.concentration import over_directions, over_matrices
+from grace_geom.progress import Progress
+from grace_geom.results import Measure
+from grace_geom.tables import Cell, Table
+
+CURVATURE = {
+    "lambda_1/mean": "λ_1/mean", "lambda_1/lambda_5": "λ_1/λ_5", "top_share": "top share of |H|_F²",
+    "gini": "Gini", "effective_matrices": "effective matrices",
+}  # fmt: skip
+FEATURES = {
+    "participation_ratio": ("PR", 1), "iso_score": ("IsoScore", 3), "effective_rank": ("erank", 1),
+    "effective_rank_centred": ("erank, centred", 1), "mean_cosine": ("mean cos", 3),
+    "partition_isotropy": ("partition", 3), "uniformity": ("uniformity", 2), "lid": ("LID", 1),
+    "alignment": ("alignment", 3), "modality_gap": ("modality gap", 3),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class AnisotropyOptions(CurvatureOptions, FeatureOptions):
+    """Both halves' options.
+
+    Attributes:
+        parts: curvature, features, or both.
+    """
+
+    replicates: int = 30
+    parts: tuple[str, ...] = field(default=("curvature", "features"), metadata={"group": "anisotropy"})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in self.parts:
+            if name not in ("curvature", "features"):
+                raise UserError(f"--parts: {name!r} is not known; valid: curvature, features")
+        if not self.parts:
+            raise UserError("--parts is empty: name curvature, features or both")
+
+
+def measure(subject: Subject, options: AnisotropyOptions, state: Path) -> Part:
+    """The chosen halves of one checkpoint."""
+    values: dict[str, Measure] = {}
+    arrays: dict[str, np.ndarray] = {}
+    if "curvature" in options.parts:
+        _curvature(subject, options, state, values, arrays)
+    if "features" in options.parts:
+        _features(subject, options, state, values, arrays)
+    return Part(values, arrays)
+
+
+def _curvature(
+    subject: Subject, options: AnisotropyOptions, state: Path, values: dict[str, Measure], arrays: dict[str, np.ndarray]
+) -> None:
+    watch = Progress(options.probes + 4 * (options.top + options.bottom))
+    found = curvature(subject.objective(), options, state, watch)
+    watch.close()
+    names, dim = list(found.operator.weights), found.operator.dim
+    top = found.pairs.values[: options.top]
+    matrices = [i for i, name in enumerate(names) if is_matrix(name)]
+    numbers = over_directions(top.tolist(), found.probed, dim)
+    if matrices:
+        numbers |= over_matrices(found.probed.samples[:, matrices])
+    values |= {"curvature/dim": Measure(dim, estimator="weights that vary")}
+    values |= {f"curvature/{k}": m for k, m in eigenvalue_measures(found.pairs, options.top).items()}
+    values |= {f"curvature/{key}": as_measure(estimate) for key, estimate in numbers.items()}
+    values["curvature/trace"] = as_measure(found.probed.trace)
+    values["curvature/frobenius"] = as_measure(found.probed.frobenius)
+    values["curvature/products"] = Measure(found.products, estimator="matrix-vector products")
+    arrays["curvature/eigenvalues"] = found.pairs.values.numpy()
+    arrays["curvature/matrices"] = np.array([names[i] for i in matrices], dtype=np.str_)
+    arrays["curvature/traces"] = found.probed.samples[:, matrices].mean(dim=0).numpy()
+
+
+def _features(
+    subject: Subject, options: AnisotropyOptions, state: Path, values: dict[str, Measure], arrays: dict[str, np.ndarray]
+) -> None:
+    plan, models = options.plan(state.parent), {subject.label: subject.model}
+    id_set, ood = distributions(subject)
+    sets = clean_features(models, id_set, ood, plan)[subject.label]
+    x_adv = attack(subject.model, subject.logits(id_set), id_set, plan)
+    sets["adv"] = attacked_features(models, x_adv, id_set, plan)[subject.label]
+    texts = torch.nn.functional.normalize(subject.model.head["head.weight"].cpu(), dim=-1)
+    remarks = []
+    for name, features in sets.items():
+        found = anisotropy(features, texts, replicates=options.replicates, seed=options.seed)
+        values |= {f"features/{name}/{key}": m for key, m in measures(found.numbers, ESTIMATORS).items()}
+        arrays |= {f"features/{name}/spectrum/{layer}": s for layer, s in found.spectra.items()}
+        remarks += [f"{name}, {layer}: {text}" for layer, text in found.remarks.items()]
+    arrays["features/sets"] = np.array(list(sets), dtype=np.str_)
+    arrays["features/layers"] = np.array(list(sets["id"].layers), dtype=np.str_)
+    arrays["features/remarks"] = np.array(remarks, dtype=np.str_)
+
+
+def show(parts: dict[str, Part], options: AnisotropyOptions) -> Shown:
+    """One table a half; the decays of both spectra, curvature by matrix, isotropy layer by layer."""
+    tables = []
+    if "curvature" in options.parts:
+        rows: list[list[Cell | str]] = [
+            [label, *(number(m) if (m := p.values.get(f"curvature/{key}")) else "-" for key in CURVATURE)]
+            for label, p in parts.items()
+        ]
+        notes = [
+            f"{options.operator}, {options.params}, {options.loss}, n = {options.n}; ± standard error. Gini and "
+            "effective number are those of the traces of the matrices: 0 and all of them if every one had the same"
+        ]
+        tables.append(Table(["checkpoint", *CURVATURE.values()], rows, title="Anisotropy of curvature", notes=notes))
+    if "features" in options.parts:
+        tables.append(_feature_table(parts, options))
+    return Shown(tables, draw(parts, options))
+
+
+def _feature_table(parts: dict[str, Part], options: AnisotropyOptions) -> Table:
+    rows: list[list[Cell | str]] = []
+    remarks = []
+    for label, part in parts.items():
+        for name in in_order(part.arrays["features/sets"].tolist()):
+            keys = {key: f"features/{name}/{key}/embedding" for key in FEATURES}
+            rows.append([label, name, *(cell(part.values.get(keys[k]), digits) for k, (_, digits) in FEATURES.items())])
+        remarks += [f"{label}: {text}" for text in part.arrays["features/remarks"].tolist()]
+    notes = [options.sample_text(), f"adv: {options.attack_text()}", *remarks]
+    heads = ["checkpoint", "set", *(head for head, _ in FEATURES.values())]
+    return Table(heads, rows, 2, "Anisotropy of the embedding", notes)
+
+
+def draw(parts: dict[str, Part], options: AnisotropyOptions) -> Figure:
+    """Curvature above (eigenvalues; share of the trace held by the k largest matrices), features below."""
+    look = figures.looks(list(parts))
+    both = len(set(options.parts)) == 2
+    figure, axes = figures.new(
+        figures.PAGE, 4.6 if both else 2.5, 2 if both else 1, 3 if "features" in options.parts else 2
+    )
+    if "curvature" in options.parts:
+        _draw_curvature(axes[0], parts, look)
+    if "features" in options.parts:
+        _draw_features(axes[-1], parts, look)
+    for axis in axes.flat:
+        if not axis.has_data():
+            axis.set_axis_off()
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=min(len(parts), 6))
+    return figure
+
+
+def _draw_curvature(row: Any, parts: dict[str, Part], look: dict[str, figures.Look]) -> None:
+    for label, part in parts.items():
+        lams = np.asarray(part.arrays["curvature/eigenvalues"])
+        lams = lams[lams > 0]
+        row[0].plot(range(1, len(lams) + 1), lams / lams[0], label=label, **look[label].line())
+        traces = np.sort(np.clip(np.asarray(part.arrays["curvature/traces"]), 0, None))[::-1]
+        if traces.sum() > 0:
+            row[1].plot(
+                range(1, len(traces) + 1), np.cumsum(traces) / traces.sum(), label=label, **look[label].stroke()
+            )
+    count = max(len(part.arrays["curvature/traces"]) for part in parts.values())
+    row[1].plot([0, count], [0, 1], color="0.8", linewidth=0.8)
+    row[0].set(xlabel="index", ylabel=r"$\lambda_i / \lambda_1$", title="largest eigenvalues", ylim=(0, None))
+    row[1].set(
+        xlabel="matrices, largest trace first", ylabel="share of the trace", title="trace over matrices (grey: even)"
+    )
+    row[1].set_ylim(0, 1.02)
+    if len(row) > 2:
+        for i, label in enumerate(parts):
+            m = parts[label].values["curvature/effective_matrices"]
+            row[2].errorbar(
+                i, m.value, m.error or 0.0, marker=look[label].marker, color=look[label].color, linestyle="none"
+            )
+        row[2].set(xticks=[], xlim=(-0.6, len(parts) - 0.4), ylim=(0, None))
+        row[2].set(ylabel="effective number", title=f"trace: of {count} matrices")
+
+
+def _draw_features(row: Any, parts: dict[str, Part], look: dict[str, figures.Look]) -> None:
+    for label, part in parts.items():
+        spectrum = np.asarray(part.arrays["features/id/spectrum/embedding"])
+        kept = spectrum[spectrum > 1e-6]
+        row[0].plot(range(1, len(kept) + 1), kept, label=label, **look[label].stroke())
+        layers = part.arrays["features/layers"].tolist()
+        for axis, key in ((row[1], "effective_rank_centred"), (row[2], "mean_cosine")):
+            for name, alpha in (("id", 1.0), ("adv", 0.45)):
+                m = [part.values.get(f"features/{name}/{key}/{layer}") for layer in layers]
+                y = [x.value if x else np.nan for x in m]
+                axis.plot(range(len(layers)), y, alpha=alpha, **look[label].line())
+            axis.set_xticks(range(len(layers)), [x.replace("block.", "").replace("embedding", "emb") for x in layers])
+            axis.set_xlabel("block")
+    row[0].set(xscale="log", yscale="log", xlabel="index", ylabel="share of the variance", title="embedding, ID")
+    row[1].set(ylabel="effective rank, centred", title="full: ID, pale: Adv")
+    row[2].set(ylabel="mean cosine", title="full: ID, pale: Adv")

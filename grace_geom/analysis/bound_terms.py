@@ -1,0 +1,244 @@
+"""The terms of the robust PAC-Bayes bound side by side: proximity (A), sharpness (B), discrepancy (C)."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from grace_geom import figures
+from grace_geom.analysis.curvature import counted
+from grace_geom.analysis.features import FeatureOptions, distributions, measures
+from grace_geom.analysis.numbers import as_measure, number
+from grace_geom.analysis.run import Part, Shown, say
+from grace_geom.analysis.subject import Subject
+from grace_geom.collect.discrepancy import ESTIMATORS, domain_discrepancies
+from grace_geom.collect.survey import attack, attacked_features, clean_features
+from grace_geom.errors import UserError
+from grace_geom.geometry.bound import balance, head_lipschitz, proximity, sharpness_term
+from grace_geom.geometry.mean_loss import MeanLoss
+from grace_geom.geometry.operators import hessian
+from grace_geom.geometry.sharpness import average_case
+from grace_geom.geometry.trace import Estimate, xtrace
+from grace_geom.objective import GROUPS, Objective
+from grace_geom.progress import Progress
+from grace_geom.results import Measure
+from grace_geom.tables import Cell, Table
+from grace_geom.weights import norm, select
+
+TITLES = {"id": "ID", "ood": "worst OOD", "adv": "Adv"}
+SIGMAS = np.geomspace(1e-3, 1.0, 121)
+"""Abscissae of the figure."""
+
+
+@dataclass(frozen=True)
+class BoundOptions(FeatureOptions):
+    """How the bound is evaluated.
+
+    Attributes:
+        sigma: Standard deviation of the Gaussian around every weight; the same for every checkpoint.
+        train_size: Images that (A) is divided by; default the run's training images.
+        probes: Products for each trace (XTrace).
+        samples: Pairs of Gaussian perturbations that (B) is compared with.
+        graph_gib: Memory for graphs that are kept between products, GiB.
+    """
+
+    batch: int = 64
+    replicates: int = 50
+    sigma: float = field(default=0.01, metadata={"group": "bound"})
+    train_size: int | None = None
+    probes: int = 20
+    samples: int = 10
+    graph_gib: float = 2.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.sigma < math.inf:
+            raise UserError(f"--sigma must be positive, not {self.sigma}")
+        for flag, value, least in (("--train-size", self.train_size, 1), ("--probes", self.probes, 4),
+                                   ("--samples", self.samples, 2)):  # fmt: skip
+            if value is not None and value < least:
+                raise UserError(f"{flag} must be at least {least}, not {value}")
+        if self.params in ("adapter", "text"):
+            raise UserError(
+                f"--params {self.params}: (A) needs the distance from the pretrained weights, which have no such "
+                "entries; use --params visual, head or a regular expression"
+            )
+        if self.loss != "ce":
+            raise UserError(
+                "--loss adv-ce: the bound's terms already have the adversarial images as a domain of their own"
+            )
+
+
+def measure(subject: Subject, options: BoundOptions, state: Path) -> Part:
+    """(A), (B) and (C) of one checkpoint, each with its estimator."""
+    n = options.train_size or subject.train_count()
+    now = select(subject.model.weights(), GROUPS.get(options.params, options.params))
+    before = subject.base.weights()
+    distance = norm([w.double() - before[name].double() for name, w in now.items()]).item()
+    values = {
+        "distance": Measure(distance, estimator="|theta - theta0|, exact"),
+        "n_train": Measure(n, estimator="training images"),
+        "dim": Measure(sum(w.numel() for w in now.values()), estimator="weights that vary"),
+        "A": Measure(proximity(distance, n, options.sigma), estimator="|theta - theta0|^2 / (2 n sigma^2), exact"),
+    }
+    values |= _sharpness(subject, options, distance, n)
+    values |= _discrepancy(subject, options, state)
+    return Part(values)
+
+
+def _sharpness(subject: Subject, options: BoundOptions, distance: float, n: int) -> dict[str, Measure]:
+    """Losses on every domain; the trace, (B), and (B) by sampling on ID, Adv, and the OOD set of the highest loss."""
+    domains = {"id": subject.objective(attacked=False)}
+    domains |= {name: subject.objective(spec, "eval", attacked=False) for name, spec in subject.ood().items()}
+    domains["adv"] = domains["id"].attacked(options.eps, options.alpha, options.attack_steps, options.seed)
+    losses = {name: MeanLoss(o.loss, o.batches).value(o.weights) for name, o in domains.items()}
+    values = {f"loss/{name}": Measure(loss, estimator="mean over the sample") for name, loss in losses.items()}
+    oods = {name: loss for name, loss in losses.items() if name not in ("id", "adv")}
+    chosen = {"id": "id"} | ({"ood": max(oods, key=oods.__getitem__)} if oods else {}) | {"adv": "adv"}
+    say(f"  traces on {', '.join(chosen.values())}: {options.probes} products of {domains['id'].dim:,} weights each, "
+        f"about {options.probes * domains['id'].dim * 4 / 2**30:.2f} GiB beside the graphs")  # fmt: skip
+    watch = Progress(len(chosen) * options.probes)
+    for kind, name in chosen.items():
+        trace = _trace(domains[name], options, watch)
+        values[f"trace/{kind}"] = as_measure(trace)
+        values[f"B/{kind}"] = as_measure(sharpness_term(trace, options.sigma))
+        rho = options.sigma * math.sqrt(domains[name].dim)
+        mean = MeanLoss(domains[name].loss, domains[name].batches)
+        rise = average_case(mean, domains[name].weights, rho, options.samples, options.seed)
+        values[f"B_sampled/{kind}"] = as_measure(rise)
+        if name == max(losses, key=losses.__getitem__):
+            values |= _worst(trace, options, distance, n, values[f"B_sampled/{kind}"])
+    watch.close()
+    return values
+
+
+def _worst(trace: Estimate, options: BoundOptions, distance: float, n: int, rise: Measure) -> dict[str, Measure]:
+    """What the bound takes of the domain with the highest loss, whose risk is the robust risk there."""
+    where = balance(distance, n, trace)
+    common = Measure(where.term, None if math.isnan(where.error) else where.error,
+                     estimator="D sqrt(Tr H / n) / 2 at the sigma where (A) = (B)")  # fmt: skip
+    return {
+        "trace": as_measure(trace), "B": as_measure(sharpness_term(trace, options.sigma)), "B_sampled": rise,
+        "balanced": common,
+        "sigma_balanced": Measure(where.sigma, estimator="(D^2 / (n Tr H))^(1/4)"),
+    }  # fmt: skip
+
+
+def _trace(objective: Objective, options: BoundOptions, watch: Progress) -> Estimate:
+    A = hessian(objective.loss, objective.weights, objective.batches, graph_bytes=int(options.graph_gib * 2**30))
+    matvec = counted(A.matvec, lambda: watch.step(A.n))
+    return xtrace(matvec, A.like, A.dim, options.probes, options.seed + 3)
+
+
+def _discrepancy(subject: Subject, options: BoundOptions, state: Path) -> dict[str, Measure]:
+    """(C) and its pairs, without and with ``2 L_f``."""
+    plan, models = options.plan(state.parent), {subject.label: subject.model}
+    id_set, ood = distributions(subject)
+    sets = clean_features(models, id_set, ood, plan)[subject.label]
+    x_adv = attack(subject.model, subject.logits(id_set), id_set, plan)
+    sets["adv"] = attacked_features(models, x_adv, id_set, plan)[subject.label]
+    found = domain_discrepancies(sets, len(id_set.class_names), replicates=options.replicates, seed=options.seed)
+    values = measures(found.numbers, ESTIMATORS)
+    slope = head_lipschitz(subject.model.head["head.weight"])
+    d = values["largest"]
+    low, high = (None if x is None else 2 * slope * x for x in (d.low, d.high))
+    error = None if d.error is None else 2 * slope * d.error
+    words = f"2 L_f times the largest discrepancy, {' to '.join(found.worst)}"
+    return values | {
+        "L_f": Measure(slope, estimator="|s T|_2, the head's spectral norm, exact"),
+        "floor": Measure(found.floor, estimator=ESTIMATORS["floor"]),
+        "C": Measure(2 * slope * d.value, error, low, high, d.level, words),
+    }
+
+
+def show(parts: dict[str, Part], options: BoundOptions) -> Shown:
+    """The terms in one table, what they are made of in a second, three panels."""
+    columns = {"loss/id": "R_ID", "A": "A", "B": "B", "B_sampled": "B sampled", "C": "C", "largest": "C / 2 L_f",
+               "balanced": "A = B at σ*", "sigma_balanced": "σ*"}  # fmt: skip
+    notes = [
+        f"{options.params}, n = {options.n}, σ = {options.sigma:g}; ± standard error. A = |θ-θ0|²/2nσ², B = σ²/2 Tr H "
+        "on the domain of highest loss, C = 2 L_f max d (Lemma 3.2). Cross-entropy is not bounded by 1 and λ* is not "
+        "known: compare checkpoints term by term, the sum is no certificate",
+        "B sampled: E R(θ + σξ) - R(θ) itself, of which B is the second order; where they part, σ is too large for B",
+    ]
+    first = Table(["checkpoint", *columns.values()], _rows(parts, columns), title="The bound's terms", notes=notes)
+    kinds = _kinds(parts)
+    inside = {"distance": "|θ-θ0|", "n_train": "n train"} | {f"trace/{k}": f"Tr H, {k}" for k in kinds}
+    inside |= {f"loss/{k}": f"loss, {k}" for k in ("id", "adv")} | {"L_f": "L_f", "floor": "floor of d"}
+    pairs = [f"{label}: the largest d is {p.values['C'].estimator.rpartition(', ')[2]}" for label, p in parts.items()]
+    second = Table(["checkpoint", *inside.values()], _rows(parts, inside), title="What they are made of", notes=pairs)
+    return Shown([first, second], draw(parts, options))
+
+
+def _rows(parts: dict[str, Part], columns: Mapping[str, str]) -> list[list[Cell | str]]:
+    return [
+        [label, *(number(p.values[key]) if key in p.values else "-" for key in columns)] for label, p in parts.items()
+    ]
+
+
+def _kinds(parts: dict[str, Part]) -> list[str]:
+    return [k for k in ("id", "ood", "adv") if any(f"trace/{k}" in p.values for p in parts.values())]
+
+
+def draw(parts: dict[str, Part], options: BoundOptions) -> Figure:
+    """(A) + (B) over sigma with its minimum; traces by domain; discrepancies of ID, OOD and Adv over their floor."""
+    look = figures.looks(list(parts))
+    figure, axes = figures.new(figures.PAGE, 2.5, 1, 3)
+    for label, part in parts.items():
+        _draw_sum(axes[0, 0], part, label, look[label])
+    axes[0, 0].axvline(options.sigma, color="0.6", linewidth=0.6)
+    axes[0, 0].set(xlabel=r"$\sigma$", ylabel="(A) + (B)", xscale="log", yscale="log", title="proximity + sharpness")
+    _draw_points(axes[0, 1], parts, look, {TITLES[k]: [f"trace/{k}"] for k in _kinds(parts)})
+    axes[0, 1].set_yscale("symlog", linthresh=10, linscale=0.3)
+    axes[0, 1].set(ylabel=r"$\mathrm{Tr}\, H$", title="trace by domain")
+    axes[0, 1].axhline(0, color="0.5", linewidth=0.5)
+    _draw_points(axes[0, 2], parts, look, _groups(parts))
+    for label, part in parts.items():
+        axes[0, 2].axhline(part.values["floor"].value, linewidth=0.6, **look[label].stroke())
+    axes[0, 2].set(ylabel=r"(C) $/\,2L_f$", title="discrepancy (lines: floor)", ylim=(0, None))
+    handles, labels = axes[0, 1].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=min(len(parts), 6))
+    return figure
+
+
+def _draw_sum(axis: Any, part: Part, label: str, look: figures.Look) -> None:
+    distance, n, trace = (part.values[key].value for key in ("distance", "n_train", "trace"))
+    total = distance**2 / (2 * n * SIGMAS**2) + SIGMAS**2 / 2 * trace
+    axis.plot(SIGMAS[total > 0], total[total > 0], label=label, **look.stroke())
+    best = part.values["sigma_balanced"].value
+    if math.isfinite(best) and best > 0:
+        axis.plot(best, 2 * part.values["balanced"].value, color=look.color, marker=look.marker)
+
+
+def _groups(parts: dict[str, Part]) -> dict[str, list[str]]:
+    """Pairs of ID, OOD and Adv -> the keys of their discrepancies; the largest of them is drawn."""
+    groups: dict[str, list[str]] = {"ID, OOD": [], "ID, Adv": [], "OOD, Adv": []}
+    for key in dict.fromkeys(k for p in parts.values() for k in p.values if k.startswith("discrepancy/")):
+        ends = set(key.partition("/")[2].split("-"))
+        if "id" in ends:
+            groups["ID, Adv" if "adv" in ends else "ID, OOD"].append(key)
+        elif "adv" in ends:
+            groups["OOD, Adv"].append(key)
+    return {name: keys for name, keys in groups.items() if keys}
+
+
+def _draw_points(
+    axis: Any, parts: dict[str, Part], look: dict[str, figures.Look], groups: dict[str, list[str]]
+) -> None:
+    """One group an abscissa, checkpoints side by side, with standard errors."""
+    for i, (label, part) in enumerate(parts.items()):
+        shift = 0.6 * ((i + 0.5) / len(parts) - 0.5)
+        best = [
+            max((part.values[k] for k in keys if k in part.values), key=lambda m: m.value, default=Measure(math.nan))
+            for keys in groups.values()
+        ]
+        axis.errorbar(
+            np.arange(len(groups)) + shift, [m.value for m in best], [m.error or 0.0 for m in best], label=label,
+            linestyle="none", marker=look[label].marker, color=look[label].color, elinewidth=0.8,
+        )  # fmt: skip
+    axis.set_xticks(range(len(groups)), list(groups))
+    axis.set_xlim(-0.6, len(groups) - 0.4)

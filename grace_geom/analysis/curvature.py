@@ -1,0 +1,158 @@
+"""What the analyses of curvature share: options, the operator, eigenvalues and probes of one checkpoint."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from grace_geom.analysis.options import Common
+from grace_geom.analysis.run import say
+from grace_geom.analysis.state import State, interruptible
+from grace_geom.errors import UserError
+from grace_geom.geometry.lanczos import Eigenpairs, Krylov, eigenpairs, random_start
+from grace_geom.geometry.operators import CurvatureOperator, Matvec, gauss_newton, hessian
+from grace_geom.geometry.spectrum import Spectrum, spectrum
+from grace_geom.geometry.trace import Probed, hutchinson
+from grace_geom.objective import Objective
+from grace_geom.progress import Progress
+from grace_geom.results import Measure
+
+
+@dataclass(frozen=True)
+class CurvatureOptions(Common):
+    """What is measured of the curvature.
+
+    Attributes:
+        operator: Hessian, or its Gauss-Newton part (ggn).
+        top: Largest eigenvalues.
+        bottom: Smallest (most negative) eigenvalues.
+        rtol: Relative tolerance of the eigenvalues.
+        max_products: Budget of products for them; what has not converged by then is marked.
+        probes: Products for trace, block traces and Frobenius norm.
+        graph_gib: Memory for graphs that are kept between products, GiB.
+    """
+
+    operator: Literal["hessian", "ggn"] = field(default="hessian", metadata={"group": "curvature"})
+    top: int = 5
+    bottom: int = 1
+    rtol: float = 1e-3
+    max_products: int = 200
+    probes: int = 10
+    graph_gib: float = 2.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for flag, value, least in (("--top", self.top, 1), ("--bottom", self.bottom, 0), ("--probes", self.probes, 2),
+                                   ("--max-products", self.max_products, 1)):  # fmt: skip
+            if value < least:
+                raise UserError(f"{flag} must be at least {least}, not {value}")
+
+
+@dataclass(frozen=True)
+class Curvature:
+    """What Lanczos, the probes and (where asked for) the quadrature found.
+
+    Attributes:
+        operator: The matrix.
+        pairs: Its extreme eigenvalues.
+        probed: Trace, block traces and Frobenius norm.
+        krylov: The basis of the eigenvalue run, for further deflated estimates.
+        density: Nodes and weights of the spectral density.
+        earlier: Products that an interrupted run had spent.
+    """
+
+    operator: CurvatureOperator
+    pairs: Eigenpairs
+    probed: Probed
+    krylov: Krylov
+    density: Spectrum | None
+    earlier: int
+
+    @property
+    def products(self) -> int:
+        """All products, those of an interrupted run included."""
+        return self.earlier + self.operator.products
+
+
+def curvature(
+    objective: Objective, options: CurvatureOptions, path: Path, watch: Progress,
+    density_probes: int = 0, density_steps: int = 0,
+) -> Curvature:  # fmt: skip
+    """Eigenvalues, probes and density of one objective; the state of an interrupted run lies in ``path``."""
+    A = operator_of(objective, options)
+    announce(A, options)
+    krylov = Krylov(random_start(A.dim, options.seed, A.like))
+    sizes = {name: w.numel() for name, w in A.weights.items()}
+    with interruptible(State(krylov, lambda: A.products), path) as state:
+        watch.done += state.earlier
+        watch.first = watch.done
+
+        def seen(_: Any = None) -> None:
+            watch.step(A.n)
+            state.keep_now_and_then()
+
+        pairs = eigenpairs(
+            A.matvec, krylov, options.top, options.bottom, options.rtol, options.max_products, after_step=seen
+        )
+        probed = hutchinson(
+            counted(A.matvec, seen), A.like, sizes, options.probes, options.seed + 1, krylov, state.rows("probes")
+        )
+        density = None
+        if density_probes:
+            density = spectrum(
+                A.matvec, A.like, A.dim, density_steps, density_probes, options.seed + 2, seen, state.rows("density")
+            )
+    return Curvature(A, pairs, probed, krylov, density, state.earlier)
+
+
+def operator_of(objective: Objective, options: CurvatureOptions) -> CurvatureOperator:
+    """The Hessian or Gauss-Newton matrix of an objective at its point."""
+    budget = int(options.graph_gib * 2**30)
+    if options.operator == "ggn":
+        return gauss_newton(
+            objective.outputs, objective.criterion, objective.weights, objective.batches, graph_bytes=budget
+        )
+    return hessian(objective.loss, objective.weights, objective.batches, graph_bytes=budget)
+
+
+def announce(A: CurvatureOperator, options: CurvatureOptions) -> None:
+    """Say what the run will take before it takes it."""
+    item = A.like.element_size()
+    vectors = 4 * (options.top + options.bottom) + 8
+    graphs = A.graph_bytes * A.n * A.kept / (A.kept + A.rebuilt)
+    say(
+        f"  {options.operator} of {A.dim:,} weights; memory: about {vectors * A.dim * item / 2**30:.2f} GiB for "
+        f"{vectors} Lanczos vectors, {graphs / 2**30:.2f} GiB for {A.kept} kept graphs "
+        f"({A.rebuilt} batches are rebuilt for each product)"
+    )
+
+
+def eigenvalue_measures(pairs: Eigenpairs, top: int) -> dict[str, Measure]:
+    """``lambda_1`` ... from the top, ``lambda_min_1`` ... from the bottom, each within its residual."""
+    found = {}
+    top = min(top, len(pairs.values))
+    lists = (pairs.values.tolist(), pairs.residuals.tolist(), pairs.converged.tolist())
+    for i, (lam, r, done) in enumerate(zip(*lists, strict=True)):
+        name = f"lambda_{i + 1}" if i < top else f"lambda_min_{len(pairs.values) - i}"
+        words = f"Lanczos, |Hv - lam v| = {r:.2g}" + ("" if done else ", not converged")
+        found[name] = Measure(lam, None, lam - r, lam + r, 1.0, words)
+    return found
+
+
+def counted(matvec: Matvec, seen: Callable[[], None]) -> Matvec:
+    """The same products; ``seen`` is called after each."""
+
+    def product(v: torch.Tensor) -> Tensor:
+        Av = matvec(v)
+        seen()
+        return Av
+
+    return product
+
+
+def is_matrix(name: str) -> bool:
+    """Whether a weight of this name is a matrix that Fig. 7 shows: not a gain, not a bias."""
+    return name.endswith(("weight", "proj", ".A", ".B")) and ".ln_" not in name and "bias" not in name

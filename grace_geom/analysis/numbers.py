@@ -1,0 +1,26 @@
+"""Estimates as measures of a result, and measures as cells of a table."""
+
+import math
+
+from grace_geom.geometry.trace import Estimate
+from grace_geom.results import Measure
+from grace_geom.tables import Cell
+
+
+def as_measure(estimate: Estimate, scale: float = 1.0) -> Measure:
+    """An estimate, scaled, with its normal 95 % interval; one whose error cannot be told has none."""
+    value, error = scale * estimate.value, scale * estimate.error
+    if not math.isfinite(error):
+        return Measure(value, estimator=estimate.estimator)
+    return Measure(value, error, value - 1.96 * error, value + 1.96 * error, 0.95, estimate.estimator)
+
+
+def number(measure: Measure) -> Cell:
+    """``12.3 ± 0.4``; ``~12.3`` where an eigenvalue has not converged."""
+    text = f"{measure.value:.4g}"
+    if "not converged" in measure.estimator:
+        text = "~" + text
+    short = text
+    if measure.error is not None and math.isfinite(measure.error):
+        text += f" ± {measure.error:.2g}"
+    return Cell(text, short, measure.value)

@@ -1,0 +1,97 @@
+"""``bound_terms.py`` and ``anisotropy.py`` from their command lines: files, agreement with other ways, mistakes."""
+
+import math
+import re
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from grace_geom.checkpoint import open_checkpoint
+from grace_geom.data import loader, resolve
+from grace_geom.geometry.isotropy import mean_cosine
+from grace_geom.results import Result
+from tests.test_analyses_weights import SMALL, dense, runs, script  # noqa: F401  # a fixture
+
+FEW = ["--replicates", "4", "--attack-steps", "1", "--ood", "sketch=shapes:sketch"]
+
+
+@pytest.fixture(scope="module")
+def bound(runs, tmp_path_factory) -> Result:  # noqa: F811
+    out = tmp_path_factory.mktemp("bound")
+    argv = [*SMALL, *FEW, "--n", "40", "--batch", "16", "--probes", "60", "--samples", "2", "--sigma", "0.05"]
+    script("bound_terms")([str(runs / "zero_shot"), str(runs / "far"), *argv, "--out", str(out)])
+    assert (out / "bound_terms.png").stat().st_size > 1000
+    return Result.load(out / "bound_terms.json")
+
+
+def test_proximity_is_that_of_the_step_that_was_made(runs, bound):  # noqa: F811
+    a, b = (open_checkpoint(runs / name / "ckpt.pt")[0].weights() for name in ("zero_shot", "far"))
+    D2 = sum((a[n] - b[n]).double().square().sum() for n in a if re.search(r"ln_|proj$", n)).item()
+    n = len(resolve("shapes", "train"))
+    assert bound.values["zero_shot/A"].value == 0
+    assert bound.values["far/A"].value == pytest.approx(D2 / (2 * n * 0.05**2), rel=1e-6)
+    assert bound.values["far/n_train"].value == n
+
+
+def test_sharpness_is_half_the_variance_times_the_dense_trace(runs, bound):  # noqa: F811
+    trace = dense(runs / "far", 40).trace().item()
+    B = bound.values["far/B/id"]
+    assert abs(B.value - 0.05**2 / 2 * trace) < 4 * B.error + 1e-9
+    losses = {k.removeprefix("far/loss/"): m.value for k, m in bound.values.items() if k.startswith("far/loss/")}
+    worst = {"id": "id", "sketch": "ood", "adv": "adv"}[max(losses, key=losses.__getitem__)]
+    assert bound.values["far/B"] == bound.values[f"far/B/{worst}"] and losses["adv"] > losses["id"]
+
+
+def test_discrepancy_has_the_head_s_slope_and_the_largest_pair(runs, bound):  # noqa: F811
+    model, _ = open_checkpoint(runs / "far" / "ckpt.pt")
+    slope = torch.linalg.svdvals(model.head["head.weight"])[0].item()
+    pairs = [m.value for k, m in bound.values.items() if k.startswith("far/discrepancy/")]
+    assert len(pairs) == 3
+    assert bound.values["far/C"].value == pytest.approx(2 * slope * max(pairs), rel=1e-5)
+
+
+def test_anisotropy_is_that_of_the_dense_matrix_and_of_the_features(runs, tmp_path):  # noqa: F811
+    argv = [*SMALL, *FEW, "--n", "24", "--probes", "100", "--rtol", "1e-8", "--out", str(tmp_path)]
+    script("anisotropy")([str(runs / "near"), *argv])
+    result = Result.load(tmp_path / "anisotropy.json")
+    H = dense(runs / "near", 24)
+    lams = torch.linalg.eigvalsh(H).flip(0)
+    found = {k.removeprefix("curvature/"): m for k, m in result.values.items() if k.startswith("curvature/")}
+    assert found["lambda_1/lambda_5"].value == pytest.approx((lams[0] / lams[4]).item(), rel=1e-5)
+    share = lams[:5].square().sum() / H.square().sum()
+    for key, truth in (("lambda_1/mean", lams[0] / lams.mean()), ("top_share", share)):
+        assert abs(found[key].value - truth.item()) < 4 * found[key].error
+    model, _ = open_checkpoint(runs / "near" / "ckpt.pt")
+    (batch,) = loader(resolve("shapes", "test").subset(24, 0), 24, model.image_size, train=False)
+    cosine = result.values["features/id/mean_cosine/embedding"].value
+    assert cosine == pytest.approx(mean_cosine(model.double().encode(batch.images.double())), rel=1e-5)
+    text = F.normalize(model.head["head.weight"], dim=-1)
+    f = model.features(batch.images.double())
+    gap = (f.mean(dim=0) - text[batch.labels].mean(dim=0)).norm().item()
+    assert result.values["features/id/modality_gap/embedding"].value == pytest.approx(gap, rel=1e-4)
+    assert (tmp_path / "anisotropy.png").stat().st_size > 1000 and "features/adv/lid/embedding" in result.values
+
+
+def test_halves_can_be_had_alone(runs, tmp_path):  # noqa: F811
+    argv = [*SMALL, *FEW, "--parts", "curvature", "--operator", "ggn", "--out", str(tmp_path)]
+    script("anisotropy")([str(runs / "near"), *argv])
+    values = Result.load(tmp_path / "anisotropy.json").values
+    assert values and all(k.startswith("curvature/") for k in values) and math.isfinite(values["curvature/gini"].value)
+
+
+WRONG = {
+    ("bound_terms", "--sigma", "0"): r"--sigma must be positive",
+    ("bound_terms", "--params", "adapter"): r"--params adapter: \(A\) needs the distance",
+    ("bound_terms", "--train-size", "0"): r"--train-size must be at least 1",
+    ("anisotropy", "--parts", "hessian"): r"--parts: 'hessian' is not known; valid: curvature, features",
+    ("anisotropy", "--probes", "1"): r"--probes must be at least 2",
+}
+
+
+@pytest.mark.parametrize("mistake", WRONG, ids=" ".join)
+def test_mistakes_name_the_flag_and_the_mend(runs, tmp_path, capsys, mistake):  # noqa: F811
+    with pytest.raises(SystemExit) as stop:
+        script(mistake[0])([str(runs / "near"), *mistake[1:], "--out", str(tmp_path / "out")])
+    assert stop.value.code == 2 and re.search(WRONG[mistake], capsys.readouterr().err)
+    assert not (tmp_path / "out").exists()
