@@ -84,7 +84,7 @@ def parts(model: ClipClassifier, batch: Batch, steps: int) -> dict[str, tuple[Pa
         "forward": (forward, 1.0),
         "clean pass with LoRA gradient": (with_gradient, 3.0),
         f"PGD, {steps} steps": (attack, 2.0 * steps),
-        "ascent on the perturbation": (lambda: grace.perturbation(run, fixed, x, y), 3.0),
+        "ascent on the perturbation": (lambda: grace.perturbation(run, fixed, [batch]), 3.0),
         "ft step": (stepper(METHODS["ft"](), model, batch), 3.0),
         "lora step": (stepper(METHODS["lora"](), model, batch), 3.0),
         "at step": (stepper(METHODS["at"](attack_steps=steps), model, batch), 3.0 + 2.0 * steps),  # type: ignore[call-arg]

@@ -46,8 +46,8 @@ class TrainConfig:
         epochs: Passes over the training images; null: until max_steps, or 10.
         max_steps: Most optimiser steps; the schedule ends there.
         batch_size: Images an optimiser step.
-        micro_batch: Images a forward pass; a smaller number accumulates gradients; null: the whole batch. Random
-            starts, and GRACE's weight perturbation, are then drawn for each piece.
+        micro_batch: Images a forward pass; a smaller number accumulates gradients; null: the whole batch. Weight
+            perturbations stay one for the whole step.
         warmup: Linear warm-up of the learning rate: below 1 a share of the run, else steps.
         schedule: cosine decays the learning rate to 0.
         clip_norm: Largest gradient norm; null: any.

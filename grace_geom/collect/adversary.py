@@ -21,6 +21,7 @@ from grace_geom.data.base import digest
 from grace_geom.files import atomic_write, write_text
 from grace_geom.methods import lar_awp
 from grace_geom.methods.lora import ATTENTION_AND_MLP, target_matrices
+from grace_geom.methods.mean_gradient import mean_gradient
 from grace_geom.models import ClipClassifier
 from grace_geom.weights import Weights
 
@@ -136,10 +137,10 @@ def perturbed_features(
     for before, after in zip(_on(model, clean), _on(model, attacked), strict=True):
         start = lar_awp.draw(weights, dict.fromkeys(names, adversary.rank), generator)
 
-        def loss(w: Weights, batch: Batch = after) -> Tensor:
-            return F.cross_entropy(logits(batch.images, w), batch.labels)
+        def gradient(w: Weights, batch: Batch = after) -> Weights:
+            return mean_gradient(lambda w, b: F.cross_entropy(logits(b.images, w), b.labels), w, names, [batch])
 
-        delta = lar_awp.ascend(loss, weights, start, radius, adversary.awp_steps)
+        delta = lar_awp.ascend(gradient, weights, start, radius, adversary.awp_steps)
         W_pert = lar_awp.perturb(weights, delta)
         with torch.no_grad():
             for side, batch in zip(found, (before, after), strict=True):

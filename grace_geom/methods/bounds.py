@@ -10,7 +10,8 @@ from grace_geom.methods.base import Method
 BOUNDS: dict[str, tuple[float, float]] = {
     "weight_decay": (0, math.inf), "momentum": (0, 0.999999), "r": (1, math.inf),
     "eps": (0, math.inf), "alpha": (0, math.inf),
-    "attack_steps": (0, math.inf), "eps_warmup": (0, 1), "lambda_lar": (0, math.inf), "lambda_gv": (0, math.inf),
+    "attack_steps": (0, math.inf), "eps_warmup": (0, 1), "steps_warmup": (0, 1),
+    "lambda_lar": (0, math.inf), "lambda_gv": (0, math.inf),
     "rho": (0, math.inf), "r_max": (0, math.inf), "awp_steps": (0, math.inf), "awp_lr": (0, math.inf),
     "percentile": (0, 100), "low_percentile": (0, 100), "beta": (0, 1), "refresh_every": (1, math.inf),
     "gv_eps": (0, math.inf),
@@ -39,6 +40,8 @@ def check_fields(method: Method) -> None:
         raise UserError(
             f"--low-percentile is {values['low_percentile']}, it must not exceed --percentile {values['percentile']}"
         )
+    if values.get("awp_reuse") and values["attack_steps"] == 0:
+        raise UserError("--awp-reuse takes the gradient of the last PGD step: --attack-steps must be at least 1")
     if "targets" in values:
         try:
             re.compile(values["targets"])

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from grace_geom.batch import Batch
+from grace_geom.methods.mean_gradient import mean_gradient
 from grace_geom.weights import Weights
 
 
@@ -23,15 +24,8 @@ def gauss_newton_diagonal(
     Returns:
         A tensor of W's shape for every name. One forward and one backward pass.
     """
-    point = {name: w.detach() for name, w in weights.items()} | {
-        name: weights[name].detach().requires_grad_() for name in names
-    }
     n_v = sum(len(batch) for batch in batches)
-    g = {name: torch.zeros_like(point[name], requires_grad=False) for name in names}
-    for batch in batches:
-        share = loss(point, batch) * (len(batch) / n_v)
-        for name, part in zip(names, torch.autograd.grad(share, [point[n] for n in names]), strict=True):
-            g[name] += part
+    g = mean_gradient(loss, weights, names, batches)
     return {name: n_v * g_W.square() for name, g_W in g.items()}
 
 

@@ -5,7 +5,8 @@ marked (ours).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 import torch
@@ -13,10 +14,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from grace_geom.batch import Batch
-from grace_geom.methods import curvature, gram_volume, lar_awp
-from grace_geom.methods.adversary import Adversary
+from grace_geom.methods import curvature, directions, gram_volume, lar_awp
+from grace_geom.methods.adversary import Adversary, Attacked
 from grace_geom.methods.base import Run, share_right
+from grace_geom.methods.last_step import pgd_with_weight_gradient
 from grace_geom.methods.lora import Lora, factors
+from grace_geom.methods.mean_gradient import mean_gradient
 from grace_geom.weights import Weights, detach
 
 
@@ -24,7 +27,8 @@ from grace_geom.weights import Weights, detach
 class Grace(Adversary, Lora):
     """``L = L_task + lambda_lar L_LAR-AWP + lambda_gv L_GV`` (Eq. 4) over LoRA factors.
 
-    The perturbation is one for all images of a forward pass: with a micro-batch, each piece has its own.
+    The perturbation is one for all images of a step, found from the mean loss over its pieces where the batch is cut
+    into some: a step costs the same and gives the same gradient however it is cut.
     With both weights 0 nothing of the adversarial branch is computed, and the run is LoRA's, bit for bit.
 
     Attributes:
@@ -46,6 +50,10 @@ class Grace(Adversary, Lora):
             own prediction as in Sophia, which makes the estimate an unbiased Gauss-Newton diagonal.
         gv_form: ``volume`` is the paper's; ``spread`` is 1 - lambda_max(G)/m (ours).
         gv_eps: Ridge of the Gram matrix (ours: 1e-6).
+        awp_direction: Rows A of a perturbation before its ascent: ``random`` is the paper's; ``sketch`` takes the
+            leading directions of the previous step's gradient (ours).
+        awp_reuse: Take the ascent's first gradient from the last PGD step instead of from x_adv, alpha away: saves
+            two thirds of it (ours).
         gv_anchor: Add the pretrained feature of the clean image as a fourth vector (ours).
     """
 
@@ -67,6 +75,8 @@ class Grace(Adversary, Lora):
     gv_form: Literal["volume", "spread"] = "volume"
     gv_eps: float = 1e-6
     gv_anchor: bool = False
+    awp_direction: Literal["random", "sketch"] = "random"
+    awp_reuse: bool = False
 
     @property
     def uses_lar(self) -> bool:
@@ -105,39 +115,88 @@ class Grace(Adversary, Lora):
             return batch.labels
         return torch.multinomial(logits.detach().softmax(dim=-1), 1, generator=generator).squeeze(1)
 
+    def gradients(self, run: Run, batches: Sequence[Batch]) -> dict[str, Tensor]:
+        """Lines 4 and 5 of Algorithm 1 for the whole step, then the loss of every piece at the same perturbation."""
+        if not (self.uses_lar or self.uses_gv):
+            return super().gradients(run, batches)
+        with torch.no_grad():
+            fixed = detach(self.weights(run.model, run.params))
+        return super().gradients(run, self.attacked(run, fixed, batches))
+
     def losses(self, run: Run, weights: Weights, batch: Batch) -> dict[str, Tensor]:
         if not (self.uses_lar or self.uses_gv):
             return super().losses(run, weights, batch)
-        model, fixed = run.model, detach(weights)
-        x_adv = self.attack(run, fixed, batch)
-        delta = self.perturbation(run, fixed, x_adv, batch.labels)
-
+        if not isinstance(batch, Attacked):
+            (batch,) = self.attacked(run, detach(weights), [batch])
+        model, x_adv = run.model, batch.x_adv
         features = self._features(run, weights, batch.images, x_adv)
-        f_awp = features["awp"] = model.features(x_adv, lar_awp.perturb(weights, delta))
+        f_awp = features["awp"] = model.features(x_adv, batch.perturb(weights))
         logits, logits_awp = model.logits(features["id"], weights), model.logits(f_awp, weights)
 
+        vectors = list(features.values())
         terms = {"task": F.cross_entropy(logits, batch.labels)}
         if self.uses_lar:
             terms["lar"] = self.lambda_lar * F.cross_entropy(logits_awp, batch.labels)
         if self.uses_gv:
-            vectors = list(features.values())
             terms["gv"] = self.lambda_gv * self.feature_term(vectors).to(logits)
-            with torch.no_grad():
-                run.scalars["gram_volume"] = gram_volume.volume(vectors, self.gv_eps).mean()
-            run.scalars.update(gram_volume.cosines(features))
+        with torch.no_grad():
+            run.scalars["gram_volume"] = gram_volume.volume(vectors, self.gv_eps).mean()
+        run.scalars.update(gram_volume.cosines(features))
         run.scalars["train_acc"] = share_right(logits, batch.labels)
         run.scalars["train_acc_awp"] = share_right(logits_awp, batch.labels)
         return terms
 
-    def perturbation(self, run: Run, fixed: Weights, x_adv: Tensor, labels: Tensor) -> lar_awp.Factors:
-        """Step 2: T_AWP ascent steps on fresh low-rank factors at the adversarial images, under the ranks."""
-        delta = lar_awp.draw(fixed, run.state["ranks"], run.generator)
+    def attacked(self, run: Run, fixed: Weights, batches: Sequence[Batch]) -> list[Attacked]:
+        """Steps 1 and 2 of Algorithm 1: attacked images of every piece, and one perturbation for all of them."""
+        images, first = self._attack(run, fixed, batches)
+        delta = self.perturbation(run, fixed, images, first)
+        return [
+            Attacked(b.images, b.labels, b.index, x.images, partial(lar_awp.perturb, factors=delta))
+            for b, x in zip(batches, images, strict=True)
+        ]
+
+    def _attack(self, run: Run, fixed: Weights, batches: Sequence[Batch]) -> tuple[list[Batch], Weights | None]:
+        """The pieces with attacked images and, where it is reused, the weight gradient of the last PGD step."""
+        if not self.awp_reuse:
+            return [replace(b, images=self.attack(run, fixed, b)) for b in batches], None
+        names = [name for name, rank in run.state["ranks"].items() if rank > 0]
+        images, total = [], {name: torch.zeros_like(fixed[name]) for name in names}
+        for b in batches:
+
+            def loss(x: Tensor, weights: Weights, b: Batch = b) -> Tensor:
+                return self.maximised(run, weights, b)(x)
+
+            x_adv, g = pgd_with_weight_gradient(loss, b.images, fixed, names, self.reach(run), run.generator)
+            images.append(replace(b, images=x_adv))
+            total = {name: total[name] + g[name] for name in names}
+        return images, total
+
+    def perturbation(
+        self, run: Run, fixed: Weights, images: Sequence[Batch], first: Weights | None = None
+    ) -> lar_awp.Factors:
+        """T_AWP ascent steps on fresh low-rank factors at attacked images, under the ranks.
+
+        Args:
+            run: Its state holds the ranks, and the directions of the step before.
+            fixed: Effective weights.
+            images: Attacked images of all pieces: the ascent is on their mean loss.
+            first: The first step's gradient up to a factor, where it is known already.
+        """
+        delta = lar_awp.draw(fixed, run.state["ranks"], run.generator, run.state.get("directions"))
         radius = lar_awp.radii({name: fixed[name] for name in delta}, self.rho, self.absolute)
+        known = [first] if first is not None else []
 
-        def loss(weights: Weights) -> Tensor:
-            return F.cross_entropy(run.model(x_adv, weights), labels)
+        def loss(weights: Weights, batch: Batch) -> Tensor:
+            return F.cross_entropy(run.model(batch.images, weights), batch.labels)
 
-        return lar_awp.ascend(loss, fixed, delta, radius, self.awp_steps, self.awp_lr)
+        def gradient(weights: Weights) -> Weights:
+            G = known.pop() if known else mean_gradient(loss, weights, delta, images)
+            if self.awp_direction == "sketch":
+                before = run.state.get("directions", {})
+                run.state["directions"] = directions.improve(before, G, self.r_max, run.generator)
+            return G
+
+        return lar_awp.ascend(gradient, fixed, delta, radius, self.awp_steps, self.awp_lr)
 
     def feature_term(self, features: Sequence[Tensor]) -> Tensor:
         """L_GV: the batch mean of the volume, or of the spread."""
@@ -146,9 +205,11 @@ class Grace(Adversary, Lora):
         return gram_volume.volume(features, self.gv_eps).mean()
 
     def _features(self, run: Run, weights: Weights, x: Tensor, x_adv: Tensor) -> dict[str, Tensor]:
-        """Normalised features at W of the clean and, where the Gram matrix needs it, the adversarial images."""
+        """Normalised features at W of the clean and the adversarial images (for the log alone, without a gradient)."""
         if not self.uses_gv:
-            return {"id": run.model.features(x, weights)}
+            clean = run.model.features(x, weights)
+            with torch.no_grad():
+                return {"id": clean, "adv": run.model.features(x_adv, weights)}
         clean, adv = run.model.features(torch.cat([x, x_adv]), weights).chunk(2)
         features = {"id": clean, "adv": adv}
         if self.gv_anchor:

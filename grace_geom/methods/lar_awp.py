@@ -15,14 +15,28 @@ Factors = dict[str, tuple[Tensor, Tensor]]
 """``name -> (B (n1, r), A (r, n2))``; a matrix of rank 0 has no entry."""
 
 
-def draw(weights: Weights, ranks: dict[str, int], generator: torch.Generator) -> Factors:
-    """Fresh factors: B = 0, A Gaussian. One ascent step then gives ``B = dCE/dW A'``, a sketch of the gradient."""
+def draw(
+    weights: Weights, ranks: dict[str, int], generator: torch.Generator, directions: Weights | None = None
+) -> Factors:
+    """Fresh factors: B = 0, A Gaussian. One ascent step then gives ``B = dCE/dW A'``, a sketch of the gradient.
+
+    Args:
+        weights: The effective weights.
+        ranks: Rank of each perturbed matrix.
+        generator: Of A.
+        directions: Rows to be taken for A where a matrix has some (:func:`grace_geom.methods.directions.improve`).
+    """
     factors: Factors = {}
     for name, rank in ranks.items():
-        if rank > 0:
-            n1, n2 = weights[name].shape
+        if rank <= 0:
+            continue
+        n1, n2 = weights[name].shape
+        if directions and name in directions:
+            A = directions[name][:rank]
+        else:
             A = torch.randn(rank, n2, generator=generator, device=generator.device, dtype=weights[name].dtype)
-            factors[name] = (weights[name].new_zeros(n1, rank), A.to(weights[name].device) / n2**0.5)
+            A = A.to(weights[name].device) / n2**0.5
+        factors[name] = (weights[name].new_zeros(n1, rank), A)
     return factors
 
 
@@ -43,7 +57,7 @@ def project(B: Tensor, A: Tensor, radius: Tensor | float) -> Tensor:
 
 
 def ascend(
-    loss: Callable[[Weights], Tensor],
+    gradient: Callable[[Weights], Weights],
     weights: Weights,
     factors: Factors,
     radius: dict[str, Tensor | float],
@@ -56,23 +70,21 @@ def ascend(
     that one step of lr 1 from B = 0 reaches the sphere whatever the scale of the loss (fp16 scaling included).
 
     Args:
-        loss: ``weights -> scalar`` to be increased, at fixed images.
+        gradient: ``perturbed weights -> G = dL/dW`` of each perturbed matrix, for the loss L to be increased at fixed
+            images. The factors' gradients follow from it: ``dL/dB = G A'``, ``dL/dA = B' G``.
         weights: Fixed effective weights (no graph).
         factors: Start; not modified.
         radius: Per matrix, as :func:`radii` gives.
-        steps: T_AWP. Each costs one forward and one backward pass.
+        steps: T_AWP. Each asks for one gradient.
         lr: Step length as a share of the radius.
 
     Returns:
         Detached factors with ``||B A||_F <= radius``.
     """
     for _ in range(steps if factors else 0):
-        live = {n: (B.detach().requires_grad_(), A.detach().requires_grad_()) for n, (B, A) in factors.items()}
-        flat = [f for pair in live.values() for f in pair]
-        gradients = iter(torch.autograd.grad(loss(perturb(weights, live)), flat))
+        G = gradient(perturb(weights, factors))
         factors = {
-            name: _step(B.detach(), A.detach(), next(gradients), next(gradients), radius[name], lr)
-            for name, (B, A) in live.items()
+            name: _step(B, A, G[name] @ A.mT, B.mT @ G[name], radius[name], lr) for name, (B, A) in factors.items()
         }
     return factors
 

@@ -1,11 +1,16 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.nn import functional as F
 from torch.testing import assert_close
 
+from grace_geom.batch import Batch
 from grace_geom.methods import METHODS
 from grace_geom.methods.grace import Grace
+from grace_geom.methods.last_step import pgd_with_weight_gradient
 from grace_geom.methods.lora import Lora
+from grace_geom.methods.mean_gradient import mean_gradient
 from tests.toys import toy_batch, toy_clip, toy_run, train
 
 FEW = {"attack_steps": 2, "r": 4}
@@ -99,12 +104,43 @@ def test_no_curriculum_gives_every_matrix_r_max():
     assert set(run.state["ranks"].values()) == {method.r_max}
 
 
+@pytest.mark.parametrize("gv", [True, False])
+def test_the_three_cosines_are_logged_whether_or_not_the_gram_volume_is_a_term(gv):
+    method = Grace(gv=gv, eps=16 / 255, alpha=8 / 255, rho=0.05, **FEW)
+    run = warmed_up(method)
+    method.gradients(run, [toy_batch()])
+    cosines = {name: float(run.scalars[name]) for name in ("cos_id_adv", "cos_id_awp", "cos_adv_awp")}
+    assert all(-1 <= c < 1 for c in cosines.values()), cosines
+    assert cosines["cos_adv_awp"] > cosines["cos_id_awp"], "weights move less than images do here"
+
+
+def in_double(batch: Batch) -> Batch:
+    return replace(batch, images=batch.images.double())
+
+
+@pytest.mark.parametrize("options", [{}, {"gv": False}, {"awp_steps": 2}, {"gv_anchor": True}])
+def test_pieces_of_a_step_share_one_perturbation_and_give_the_gradient_of_the_batch(options):
+    # float64: in float32 a pixel whose gradient is nearly 0 may take the other sign in another batch
+    method, batch = Grace(rho=0.05, lr=1e-2, **FEW, **options), in_double(toy_batch(7))
+    found = []
+    for pieces in ([batch], batch.split(3)):
+        run = toy_run(method, toy_clip().double())
+        for p in run.params.values():  # away from B = 0
+            with torch.no_grad():
+                p.copy_(0.1 * torch.randn(p.shape, generator=torch.Generator().manual_seed(p.numel()), dtype=p.dtype))
+        method.before_step(run, pieces)
+        terms = method.gradients(run, pieces)
+        found.append({n: p.grad for n, p in run.params.items()} | terms | dict(run.scalars))
+    for key in found[0]:
+        assert_close(found[1][key], found[0][key], rtol=1e-6, atol=1e-12, msg=lambda m, key=key: f"{key}: {m}")
+
+
 def test_perturbation_obeys_radius_and_ranks():
     method = Grace(**FEW)
     run = warmed_up(method)
     fixed = {n: w.detach() for n, w in method.weights(run.model, run.params).items()}
     batch = toy_batch()
-    delta = method.perturbation(run, fixed, batch.images, batch.labels)
+    delta = method.perturbation(run, fixed, [batch])
     assert set(delta) == {n for n, r in run.state["ranks"].items() if r}
     for name, (B, A) in delta.items():
         assert (B @ A).norm() <= method.rho * fixed[name].norm() * (1 + 1e-5)
@@ -120,7 +156,13 @@ def test_ablations_drop_their_term():
         assert set(method.losses(run, method.weights(run.model, run.params), batch)) == terms
 
 
-@pytest.mark.parametrize("options", [{"gv_form": "spread"}, {"gv_anchor": True}, {"curvature_labels": "sampled"}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"gv_form": "spread"}, {"gv_anchor": True}, {"curvature_labels": "sampled"}, {"awp_direction": "sketch"},
+        {"awp_reuse": True}, {"awp_reuse": True, "awp_steps": 2, "awp_direction": "sketch"}, {"steps_warmup": 1.0},
+    ],
+)  # fmt: skip
 def test_our_options_train(options):
     method = Grace(lr=1e-2, **FEW, **options)
     run = toy_run(method)
@@ -149,3 +191,61 @@ def test_epsilon_warms_up():
         sizes.append((method.attack(run, run.params, toy_batch()) - x).abs().max().item())
     assert sizes[0] <= method.eps / 5 + 1e-6
     assert sizes[0] < sizes[2] < sizes[4] <= method.eps + 1e-6
+
+
+def test_the_last_attack_step_gives_the_images_of_the_attack_and_a_gradient_at_those_before_it():
+    method, batch = Grace(attack_steps=3, r=4), toy_batch()
+    run, again = toy_run(method), toy_run(method)
+    fixed = {n: w.detach() for n, w in method.weights(run.model, run.params).items()}
+
+    def loss(x, weights):
+        return F.cross_entropy(run.model(x, weights), batch.labels, reduction="sum")
+
+    x_adv, g = pgd_with_weight_gradient(loss, batch.images, fixed, list(fixed), method.reach(run), run.generator)
+    assert torch.equal(x_adv, method.attack(again, fixed, batch))
+    before = Grace(attack_steps=2, r=4).attack(toy_run(method), fixed, batch)
+    leaves = {n: w.clone().requires_grad_() for n, w in fixed.items()}
+    loss(before, leaves).backward()
+    for name in fixed:
+        assert_close(g[name], leaves[name].grad, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("pieces", [8, 3])
+def test_reused_gradient_gives_the_same_perturbation_where_the_last_step_has_no_length(pieces):
+    batches, found = toy_batch().split(pieces), []
+    for reuse in (False, True):
+        method = Grace(alpha=0.0, awp_reuse=reuse, rho=0.05, **FEW)
+        run = toy_run(method)
+        method.before_step(run, batches)
+        fixed = {n: w.detach() for n, w in method.weights(run.model, run.params).items()}
+        found.append(method.attacked(run, fixed, batches)[0].perturb(fixed))
+    assert any(not torch.equal(found[0][n], fixed[n]) for n in fixed)
+    for name in fixed:
+        assert_close(found[1][name], found[0][name], rtol=1e-4, atol=1e-5)
+
+
+def test_sketched_directions_see_more_of_the_gradient_than_random_ones():
+    batch, raised = toy_batch(32), {}
+    for direction in ("random", "sketch"):
+        method = Grace(awp_direction=direction, rho=0.05, curriculum=False, **FEW)
+        run = toy_run(method)
+        method.before_step(run, [batch])
+        fixed = {n: w.detach() for n, w in method.weights(run.model, run.params).items()}
+        for _ in range(4):  # the same gradient each time: what is remembered helps from the second on
+            delta = method.perturbation(run, fixed, [batch])
+        model = run.model
+        G = mean_gradient(lambda w, b, m=model: F.cross_entropy(m(b.images, w), b.labels), fixed, delta, [batch])
+        raised[direction] = {n: ((B @ A) * G[n]).sum() / G[n].norm() / (B @ A).norm() for n, (B, A) in delta.items()}
+        best = {n: torch.linalg.svdvals(g)[: method.r_max].norm() / g.norm() for n, g in G.items()}
+    for name, cosine in raised["sketch"].items():
+        assert cosine > raised["random"][name]
+        assert 0.98 * best[name] < cosine <= best[name] * (1 + 1e-5)
+
+
+def test_attack_steps_warm_up():
+    method = Grace(attack_steps=10, steps_warmup=0.5)
+    run = toy_run(method, steps=20)
+    counts = []
+    for run.step in range(20):
+        counts.append(method.reach(run).steps)
+    assert counts == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10] + [10] * 10
