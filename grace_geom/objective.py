@@ -2,19 +2,17 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
-from torch.func import functional_call
+from torch import Tensor
 from torch.nn import functional as F
 
 from grace_geom.attacks import pgd_attack
 from grace_geom.batch import Batch
 from grace_geom.errors import UserError
 from grace_geom.methods.lora import factors
-from grace_geom.models import ClipClassifier
+from grace_geom.models import ClipClassifier, encode_text
 from grace_geom.weights import Weights, select
 
 Logits = Callable[[Tensor, Weights], Tensor]
@@ -121,18 +119,8 @@ def _adapter(model: ClipClassifier, adapter: Weights, scale: float) -> tuple[Wei
     return point, effective
 
 
-class _Text(nn.Module):
-    def __init__(self, clip: Any) -> None:
-        super().__init__()
-        self.clip = clip
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        return self.clip.encode_text(tokens, normalize=True)
-
-
 def _text(model: ClipClassifier) -> tuple[Weights, Callable[[Weights], Weights]]:
     """The head is made again from the text tower at each call: K classes times the templates through it."""
-    tower = _Text(model.clip)
     weights = {
         name: w.detach() for name, w in model.clip.named_parameters()
         if not name.startswith(("visual.", "logit_"))
@@ -142,7 +130,7 @@ def _text(model: ClipClassifier) -> tuple[Weights, Callable[[Weights], Weights]]
     bias = model.head["head.bias"]
 
     def effective(w: Weights) -> Weights:
-        rows = functional_call(tower, {f"clip.{name}": value for name, value in w.items()}, (tokens,))
+        rows = encode_text(model.clip, tokens, w)
         mean = rows.view(len(model.class_names), len(model.templates), -1).mean(dim=1)
         return {"head.weight": model.logit_scale * F.normalize(mean, dim=-1), "head.bias": bias}
 

@@ -12,6 +12,7 @@ from tests.toys import CLASSES, register_toy, toy_batch
 
 QUICK = {
     "grace": {"attack_steps": 2, "r": 2}, "lora": {"r": 2}, "at": {"attack_steps": 2}, "lora-at": {"attack_steps": 2},
+    "lora-spd": {"r": 2}, "lp-ft": {"c_values": 3}, "linear-probe": {"c_values": 3}, "tpgm": {"radius_steps": 3},
 }  # fmt: skip
 
 

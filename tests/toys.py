@@ -44,16 +44,22 @@ def toy_batch(n: int = 8, seed: int = 0) -> Batch:
     return Batch(images, labels, torch.arange(n))
 
 
+def toy_images(part: str) -> list[Batch]:
+    """Clean training and held-out images for what a method does before or after its steps."""
+    return [toy_batch(24, seed=s) for s in ((100, 101) if part == "train" else (102,))]
+
+
 def toy_run(method, model: ClipClassifier | None = None, steps: int = 10, seed: int = 0) -> Run:
     """A run at step 0, its factors and leaves set up from the seed."""
     model = model or toy_clip()
     params, state = method.setup(model, torch.Generator().manual_seed(seed))
-    return Run(model, params, torch.Generator().manual_seed(seed + 1), steps, state)
+    return Run(model, params, torch.Generator().manual_seed(seed + 1), steps, state, images=toy_images)
 
 
 def train(method, run: Run, batches: list[Batch]) -> list[dict[str, torch.Tensor]]:
     """The loop in five lines, for tests of methods alone."""
     optimizer, history = method.make_optimizer(run.params), []
+    method.prepare(run)
     for batch in batches:
         optimizer.zero_grad()
         method.before_step(run, [batch])

@@ -43,7 +43,7 @@ def export_weights(checkpoint: Path | str, out: Path | str | None = None, *, for
         write_text(out.with_name(config.name), config.read_text(encoding="utf-8"))
         lines.append(f"read it with: open_clip.add_model_config({str(out.with_name(config.name))!r})")
     lines += [f"read it with: open_clip.create_model({read.model!r}, pretrained={str(out)!r}{_options(read)})"]
-    if read.config.get("train_head"):
+    if read.config.get("train_head") or read.config.get("method") == "linear-probe":
         lines.append("the head that was trained is not in it: it is text_head of the checkpoint")
     return "\n".join(lines)
 

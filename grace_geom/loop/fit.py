@@ -56,6 +56,8 @@ def fit(trainer: Trainer, batches: Callable[[int, int], Iterable[Batch]], record
     usual, model.autocast_dtype = model.autocast_dtype, DTYPES[plan.precision]
     clock = _Clock(trainer.seconds, trainer.images_seen)
     try:
+        if run.step == 0:
+            trainer.method.prepare(run)
         with stop_requests() as stop:
             for batch in _stream(trainer, batches, stop):
                 numbers = trainer.step(batch.to(trainer.device))

@@ -12,7 +12,7 @@ from grace_geom.devices import Precision
 from grace_geom.errors import UserError
 from grace_geom.loop.randomness import random_state, restore_random_state, to_device
 from grace_geom.methods import Method, Run
-from grace_geom.weights import Weights, detach
+from grace_geom.weights import Weights
 
 SKIPS_ALLOWED = 25
 """fp16 steps in a row that may overflow: the scaler starts at 2^16 and halves each time."""
@@ -91,8 +91,7 @@ class Trainer:
 
     def weights(self) -> Weights:
         """Effective weights now, without a graph."""
-        with torch.no_grad():
-            return detach(self.method.weights(self.run.model, self.run.params))
+        return self.method.snapshot(self.run)
 
     def step(self, batch: Batch) -> dict[str, Tensor | float]:
         """One optimiser step; returns its numbers (tensors stay on the device).

@@ -3,15 +3,35 @@
 from grace_geom.errors import UserError, nearest
 from grace_geom.methods.at import At, LoraAt
 from grace_geom.methods.base import FullFt, Method, Run
+from grace_geom.methods.flyp import Flyp
 from grace_geom.methods.ft import Ft
+from grace_geom.methods.ftp import Ftp
 from grace_geom.methods.grace import Grace
+from grace_geom.methods.l2_sp import L2Sp
+from grace_geom.methods.linear_probe import LinearProbe
 from grace_geom.methods.lora import Lora
+from grace_geom.methods.lp_ft import LpFt
+from grace_geom.methods.sam import Asam, Sam
+from grace_geom.methods.spd import LoraSpd, Spd
+from grace_geom.methods.tpgm import Tpgm
+from grace_geom.methods.wise_ft import WiseFt
 from grace_geom.methods.zero_shot import ZeroShot
 
 METHODS: dict[str, type[Method]] = {
     "zero-shot": ZeroShot,
+    "linear-probe": LinearProbe,
     "ft": Ft,
+    "lp-ft": LpFt,
+    "wise-ft": WiseFt,
+    "flyp": Flyp,
+    "tpgm": Tpgm,
+    "ftp": Ftp,
+    "spd": Spd,
+    "l2-sp": L2Sp,
+    "sam": Sam,
+    "asam": Asam,
     "lora": Lora,
+    "lora-spd": LoraSpd,
     "at": At,
     "lora-at": LoraAt,
     "grace": Grace,

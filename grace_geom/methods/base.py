@@ -1,6 +1,6 @@
 """What a method is: hyper-parameters as fields, and a few hooks in the order a run meets them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -11,6 +11,9 @@ from torch.nn import functional as F
 from grace_geom.batch import Batch
 from grace_geom.models import ClipClassifier
 from grace_geom.weights import Weights, detach, leaves, select
+
+Part = Literal["train", "val"]
+"""The images that train, and those of the training data that are held out."""
 
 
 @dataclass
@@ -27,6 +30,8 @@ class Run:
         backward: Back-propagates a loss (through the fp16 scaler where one is in use).
         emit: Writes one record to ``NAME.jsonl`` of the run directory.
         scalars: Numbers of the current step to be logged beside the loss terms.
+        images: Every clean image of a part of the training data, without augmentation, in order, on the model's
+            device; each call begins anew. For what a method does before or after its steps.
     """
 
     model: ClipClassifier
@@ -38,6 +43,7 @@ class Run:
     backward: Callable[[Tensor], None] = lambda loss: loss.backward()
     emit: Callable[[str, dict[str, Any]], None] = lambda stream, record: None
     scalars: dict[str, Tensor | float] = field(default_factory=dict)
+    images: Callable[[Part], Iterable[Batch]] = lambda part: ()
 
 
 @dataclass
@@ -57,13 +63,17 @@ class Method:
     momentum: float = 0.9
 
     trains: ClassVar[bool] = True
+    """Whether it makes optimiser steps. A method that makes none is one run, whatever the seed."""
 
     def setup(self, model: ClipClassifier, generator: torch.Generator) -> tuple[Weights, dict[str, Any]]:
         """The leaves that train and the method's initial state. ``generator`` lives on the CPU."""
         raise NotImplementedError
 
     def make_optimizer(self, params: Weights) -> torch.optim.Optimizer:
-        """The optimiser over the leaves."""
+        """The optimiser over the leaves, which hold their values from :meth:`setup`, in resumed runs too.
+
+        What a resumed run needs of it must be in its ``state_dict``.
+        """
         if self.optimizer == "sgd":
             return torch.optim.SGD(
                 list(params.values()), lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay
@@ -73,6 +83,9 @@ class Method:
     def weights(self, model: ClipClassifier, params: Weights) -> Weights:
         """The effective weights W(theta) as a differentiable function of the leaves."""
         return params
+
+    def prepare(self, run: Run) -> None:
+        """Called once, before the first step, with ``run.images`` in reach; may change leaves and state in place."""
 
     def before_step(self, run: Run, batches: Sequence[Batch]) -> None:
         """Called with the whole step's data before any gradient (curvature refreshes, say)."""
@@ -88,12 +101,22 @@ class Method:
 
         ``run.scalars`` ends as the mean over the batches too.
         """
+        return self.accumulate(run, batches)
+
+    def accumulate(self, run: Run, batches: Sequence[Batch], offset: Weights | None = None) -> dict[str, Tensor]:
+        """Add the gradient of the mean loss, at the effective weights plus a fixed ``offset``, to that of the leaves.
+
+        Returns the mean of each term; ``run.scalars`` ends as the mean over the batches.
+        """
         n = sum(len(batch) for batch in batches)
         means: dict[str, Tensor | float] = {}
         scalars: dict[str, Tensor | float] = {}
         for batch in batches:
             share = len(batch) / n
-            terms = self.losses(run, self.weights(run.model, run.params), batch)
+            weights = self.weights(run.model, run.params)
+            if offset:
+                weights = weights | {name: weights[name] + v for name, v in offset.items()}
+            terms = self.losses(run, weights, batch)
             run.backward(share * torch.stack(list(terms.values())).sum())
             for total, part in ((means, terms), (scalars, run.scalars)):
                 for name, value in part.items():
@@ -102,10 +125,14 @@ class Method:
         run.scalars = scalars
         return {name: torch.as_tensor(value) for name, value in means.items()}
 
-    def finish(self, run: Run) -> Weights:
-        """The weights that this run leaves behind: merged, plain, named as the model names them."""
+    def snapshot(self, run: Run) -> Weights:
+        """The plain model at this moment, named as the model names it: for held-out numbers and checkpoints."""
         with torch.no_grad():
             return detach(self.weights(run.model, run.params))
+
+    def finish(self, run: Run) -> Weights:
+        """The weights that this run leaves behind, once its steps are done: merged, plain."""
+        return self.snapshot(run)
 
     def adapter(self, run: Run) -> Weights:
         """Low-rank factors worth keeping beside the merged weights; most methods have none."""

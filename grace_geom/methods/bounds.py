@@ -15,10 +15,14 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "rho": (0, math.inf), "r_max": (0, math.inf), "awp_steps": (0, math.inf), "awp_lr": (0, math.inf),
     "percentile": (0, 100), "low_percentile": (0, 100), "beta": (0, 1), "refresh_every": (1, math.inf),
     "gv_eps": (0, math.inf),
+    "c_values": (1, math.inf), "probe_iterations": (1, math.inf), "wise_alpha": (0, 1), "radius_lr": (0, math.inf),
+    "radius_steps": (0, math.inf), "mu": (0, math.inf), "k": (0, 1), "lam": (0, math.inf), "m": (1, math.inf),
+    "eta": (0, math.inf),
 }  # fmt: skip
 """Smallest and largest value, both allowed."""
 
-POSITIVE = ("lr", "lora_alpha")
+POSITIVE = ("lr", "lora_alpha", "c_low", "c_high")
+ORDERED = (("low_percentile", "percentile"), ("c_low", "c_high"))
 
 
 def check_fields(method: Method) -> None:
@@ -33,13 +37,15 @@ def check_fields(method: Method) -> None:
         if name in POSITIVE and value is not None and not 0 < value < math.inf:
             raise UserError(f"{flag} is {value}, it must be a number above 0")
         low, high = BOUNDS.get(name, (-math.inf, math.inf))
-        if name in BOUNDS and not low <= value <= high:
+        if name in BOUNDS and value is not None and not low <= value <= high:
             limit = f"at least {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
             raise UserError(f"{flag} is {value}, it must be {limit}")
-    if values.get("low_percentile", 0) > values.get("percentile", 100):
-        raise UserError(
-            f"--low-percentile is {values['low_percentile']}, it must not exceed --percentile {values['percentile']}"
-        )
+    for low_name, high_name in ORDERED:
+        if low_name in values and values[low_name] > values[high_name]:
+            flags = [f"--{name.replace('_', '-')}" for name in (low_name, high_name)]
+            raise UserError(
+                f"{flags[0]} is {values[low_name]}, it must not exceed {flags[1]} {values[high_name]}"
+            )
     if values.get("awp_reuse") and values["attack_steps"] == 0:
         raise UserError("--awp-reuse takes the gradient of the last PGD step: --attack-steps must be at least 1")
     if "targets" in values:

@@ -11,7 +11,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from grace_geom.errors import UserError
-from grace_geom.models.head import Tokenizer, text_head
+from grace_geom.models.head import Tokenizer, encode_text, text_head
 from grace_geom.models.spec import ModelSpec
 from grace_geom.models.vit import shape_of, vit
 from grace_geom.weights import Weights
@@ -53,9 +53,7 @@ class ClipClassifier(nn.Module):
 
     def _set_head(self, class_names: Sequence[str], templates: Sequence[str], head: Weights | None) -> None:
         self.class_names, self.templates = tuple(class_names), tuple(templates)
-        if head is None:
-            T = text_head(self.clip, self.tokenizer, class_names, templates)
-            head = {"head.weight": self.logit_scale * T, "head.bias": T.new_zeros(len(T))}
+        head = head or self.text_head({})
         self.head = {name: w.to(self.mean.device, self.mean.dtype) for name, w in head.items()}  # type: ignore[arg-type]
 
     def _apply(self, fn, recurse: bool = True):
@@ -135,6 +133,18 @@ class ClipClassifier(nn.Module):
     def forward(self, images: Float[Tensor, " b c h w"], weights: Weights | None = None) -> Float[Tensor, " b k"]:
         """Logits ``(B, K)`` at the given weights."""
         return self.logits(self.features(images, weights), weights)
+
+    def text_features(self, texts: Sequence[str], weights: Weights | None = None) -> Float[Tensor, " b d"]:
+        """Unit features of sentences, with the text tower's weights of ``weights`` where it has some."""
+        tokens = self.tokenizer(list(texts)).to(self.device)
+        with self._precision(self.device.type):
+            return encode_text(self.clip, tokens, weights).to(self.mean.dtype)  # type: ignore[arg-type]
+
+    def text_head(self, weights: Weights) -> Weights:
+        """The head s T of this model's classes, made again from the text tower and logit scale of ``weights``."""
+        T = text_head(self.clip, self.tokenizer, self.class_names, self.templates, weights=weights)
+        scale = weights["logit_scale"].detach().exp().item() if "logit_scale" in weights else self.logit_scale
+        return {"head.weight": scale * T, "head.bias": T.new_zeros(len(T))}
 
     def _precision(self, device: str) -> contextlib.AbstractContextManager[object]:
         if self.autocast_dtype is None:

@@ -3,17 +3,44 @@
 from collections.abc import Callable, Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from grace_geom.errors import UserError
+from grace_geom.weights import Weights
 
 Tokenizer = Callable[[list[str]], Tensor]
 
 
+class TextTower(nn.Module):
+    """The text tower of an open_clip model alone, whatever its layout: tokens -> unit features."""
+
+    def __init__(self, clip: nn.Module) -> None:
+        super().__init__()
+        self.clip = clip
+
+    def forward(self, tokens: Int[Tensor, " b l"]) -> Float[Tensor, " b d"]:
+        return self.clip.encode_text(tokens, normalize=True)  # type: ignore[operator]
+
+
+def encode_text(
+    clip: nn.Module, tokens: Int[Tensor, " b l"], weights: Weights | None = None
+) -> Float[Tensor, " b d"]:
+    """Unit text features, at the model's own weights but for those of ``weights`` (by their open_clip names)."""
+    own = dict(clip.named_parameters())
+    given = {f"clip.{name}": w for name, w in (weights or {}).items() if name in own and not name.startswith("visual.")}
+    return functional_call(TextTower(clip), given, (tokens,))
+
+
 @torch.no_grad()
 def text_head(
-    clip: nn.Module, tokenizer: Tokenizer, class_names: Sequence[str], templates: Sequence[str], batch: int = 1024
+    clip: nn.Module,
+    tokenizer: Tokenizer,
+    class_names: Sequence[str],
+    templates: Sequence[str],
+    batch: int = 1024,
+    weights: Weights | None = None,
 ) -> Float[Tensor, " k d"]:
     """Rows ``T_k``: normalised text embeddings, averaged over the templates and normalised again.
 
@@ -23,6 +50,7 @@ def text_head(
         class_names: K names.
         templates: Prompt templates, each with one ``{}`` for the name.
         batch: Prompts a forward pass.
+        weights: Of the text tower, by their open_clip names, where they are not the model's own.
 
     Returns:
         ``(K, D)`` float32 on the model's device, without the logit scale.
@@ -38,7 +66,7 @@ def text_head(
     prompts = [template.replace("{}", name) for name in class_names for template in templates]
     device = next(clip.parameters()).device
     pieces = [
-        clip.encode_text(tokenizer(prompts[i : i + batch]).to(device), normalize=True).float()  # type: ignore[operator]
+        encode_text(clip, tokenizer(prompts[i : i + batch]).to(device), weights).float()
         for i in range(0, len(prompts), batch)
     ]
     mean = torch.cat(pieces).view(len(class_names), len(templates), -1).mean(dim=1)

@@ -1,7 +1,7 @@
 """From settings to a run directory: data, model and method are put together, trained, and kept whole or not at all."""
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from grace_geom.devices import Precision, pick_device, pick_precision, pick_work
 from grace_geom.errors import Interrupted, NotFiniteError, UserError
 from grace_geom.loop import Plan, Trainer, fit, seed_global
 from grace_geom.methods import Run
+from grace_geom.methods.base import Part
 from grace_geom.models import ClipClassifier, ModelSpec, build
 from grace_geom.plain import plain
 from grace_geom.provenance import provenance
@@ -42,7 +43,8 @@ def train_run(config: TrainConfig, *, quiet: bool = False) -> Path:
     _check_ood(config)
     device = pick_device(config.device)
     precision = pick_precision(config.precision, device)
-    train, val = _data(config)
+    train, held_out = _data(config)
+    val = held_out.subset(config.val_images, config.split_seed)
     model = _model(config, train, resumed).to(device)
     trainer = _trainer(config, model, precision, len(train))
     if resumed is not None:
@@ -59,8 +61,15 @@ def train_run(config: TrainConfig, *, quiet: bool = False) -> Path:
             pin_memory=device.type == "cuda",
         )  # fmt: skip
 
+    def images(part: Part) -> Iterator[Batch]:
+        found = loader(
+            train if part == "train" else held_out, config.micro_batch or config.batch_size,
+            config.image_size or model.image_size, train=False, workers=pick_workers(config.workers, device),
+        )  # fmt: skip
+        return (batch.to(device) for batch in found)
+
     with RunDirectory(config, model, val, where, quiet=quiet) as kept:
-        trainer.run.emit = kept.emit
+        trainer.run.emit, trainer.run.images = kept.emit, images
         kept.start(trainer)
         try:
             _fit(trainer, batches, kept)
@@ -146,7 +155,7 @@ def _newest(config: TrainConfig) -> Checkpoint | None:
 
 
 def _data(config: TrainConfig) -> tuple[ImageSet, ImageSet]:
-    """Training images and held-out images."""
+    """Training images, and all held-out images, of which evaluations may look at fewer."""
     common: dict[str, Any] = {
         "data_root": config.data_root, "seed": config.split_seed, "val_fraction": config.val_fraction,
         "download": config.download, "templates": config.templates,
@@ -154,7 +163,7 @@ def _data(config: TrainConfig) -> tuple[ImageSet, ImageSet]:
     train, val = resolve(config.data, "train", **common), resolve(config.data, "val", **common)
     if config.train_images is not None:
         train = train.subset(config.train_images, config.split_seed)
-    return train, val.subset(config.val_images, config.split_seed)
+    return train, val
 
 
 def _check_ood(config: TrainConfig) -> None:

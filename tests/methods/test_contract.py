@@ -12,12 +12,14 @@ from grace_geom.methods.bounds import check_fields
 from tests.toys import toy_batch, toy_clip, toy_run, train
 
 TRAINED = [name for name, method in METHODS.items() if method.trains]
-QUICK = {"attack_steps": 1, "lr": 3e-3}
+QUICK = {"attack_steps": 1, "lr": 3e-3, "c_values": 3, "radius_steps": 3}
+SLOW = {"ftp": {"mu": 1.0}}  # radii that let the few steps here through
+COUPLED = {"flyp": "an image's loss depends on the others of its piece"}
 
 
 def make(name: str):
     known = {f.name for f in fields(METHODS[name])}
-    return METHODS[name](**{key: value for key, value in QUICK.items() if key in known})
+    return METHODS[name](**{key: value for key, value in QUICK.items() if key in known}, **SLOW.get(name, {}))
 
 
 @pytest.mark.parametrize("name", TRAINED)
@@ -36,9 +38,10 @@ def test_leaves_a_plain_model_behind(name):
     if method.trains:
         train(method, run, [toy_batch()])
     assert all(torch.equal(before[n], w) for n, w in model.clip.state_dict().items()), "the frozen model moved"
-    left = method.finish(run)
-    assert left.keys() <= model.weights().keys()
-    assert all(left[n].shape == model.weights()[n].shape and not left[n].requires_grad for n in left)
+    left, own = method.finish(run), model.clip.state_dict() | model.head
+    assert left.keys() <= own.keys()
+    assert all(left[n].shape == own[n].shape and not left[n].requires_grad for n in left)
+    assert method.snapshot(run).keys() <= own.keys()
 
 
 @pytest.mark.parametrize("name", TRAINED)
@@ -60,6 +63,8 @@ def test_fields_are_plain_data(name):
 @pytest.mark.parametrize("name", TRAINED)
 def test_ragged_micro_batches_give_the_gradient_of_the_batch(name):
     # float64: a pixel whose gradient is nearly 0 may step the other way in float32; CPU draws do not depend on pieces
+    if name in COUPLED:
+        pytest.skip(COUPLED[name])
     method, batch = make(name), toy_batch(7)
     batch = replace(batch, images=batch.images.double())
     gradients = []

@@ -1,0 +1,23 @@
+"""LP-FT (Kumar et al. 2022): the head is fitted first, so that fine-tuning need not distort features to fit it."""
+
+from dataclasses import dataclass
+
+import torch
+
+from grace_geom.methods.base import Run
+from grace_geom.methods.ft import Ft
+from grace_geom.methods.linear_probe import Probe
+
+
+@dataclass
+class LpFt(Probe, Ft):
+    """``ft`` from the linear probe's head instead of s T: coefficients and intercepts become ``head.*``.
+
+    The authors probe features without augmentation and then fine-tune with it, as here.
+    """
+
+    def prepare(self, run: Run) -> None:
+        head = self.probe(run)
+        with torch.no_grad():
+            for name, w in head.items():
+                run.params[name].copy_(w)

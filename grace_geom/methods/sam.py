@@ -1,0 +1,108 @@
+"""SAM (Foret et al. 2021) and ASAM (Kwon et al. 2021): the gradient at the worst weights nearby, applied here."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from grace_geom.batch import Batch
+from grace_geom.methods.base import Run
+from grace_geom.methods.ft import Ft
+from grace_geom.weights import Weights
+
+
+@dataclass
+class Sam(Ft):
+    """``grad L(theta + e)`` with ``e = rho g / |g|``, ``g = grad L(theta)``, the norm over all tensors (Eq. 2, p = 2).
+
+    The loss that is logged is the one at theta + e; ``sharpness`` is what it exceeds the loss at theta by. Two forward
+    and two backward passes a step. The authors' JAX code takes e on each device's share of the batch (m-sharpness,
+    their sec. 4.1), most PyTorch ports on the whole batch: ``m`` says which.
+
+    Attributes:
+        rho: Length of the perturbation.
+        m: Images that share a perturbation; ``None``: the whole step.
+    """
+
+    rho: float = 0.05
+    m: int | None = None
+
+    def gradients(self, run: Run, batches: Sequence[Batch]) -> dict[str, Tensor]:
+        groups = [batches] if self.m is None else [[piece] for batch in batches for piece in batch.split(self.m)]
+        images, totals = sum(map(len, batches)), Totals()
+        for group in groups:
+            share = sum(map(len, group)) / images
+            here = self.accumulate(run, group)
+            seen = run.scalars
+            e = self.perturbation(run.params)
+            clear(run.params)
+            there = self.accumulate(run, group, offset=e)
+            seen["sharpness"] = torch.stack([there[name] - here[name] for name in here]).sum()
+            totals.add(share, there, seen, run.params)
+            clear(run.params)
+        for name, g in totals.gradients.items():
+            run.params[name].grad = g
+        run.scalars = totals.scalars
+        return totals.terms
+
+    def perturbation(self, params: Weights) -> Weights:
+        """e from the gradients of the leaves."""
+        g = {name: p.grad for name, p in params.items() if p.grad is not None}
+        return ascent(g, self.rho)
+
+
+@dataclass
+class Asam(Sam):
+    """``e = rho T^2 g / |T g|`` with ``T = |theta| + eta`` entry by entry, so that rescaling weights changes nothing.
+
+    The paper's T covers every weight; the authors' code leaves tensors without "weight" in their name unscaled. Here
+    biases are unscaled, and everything else (class token, positions, projections) is scaled. Exact invariance needs
+    eta = 0.
+
+    Attributes:
+        rho: Length of the perturbation, about 10 times SAM's, for it is relative to the weights.
+        eta: Added to |theta|, so that zero weights can move.
+    """
+
+    rho: float = 0.5
+    eta: float = 0.01
+
+    def perturbation(self, params: Weights) -> Weights:
+        g = {name: p.grad for name, p in params.items() if p.grad is not None}
+        T = {name: params[name].detach().abs() + self.eta for name in g if not name.endswith("bias")}
+        scaled = {name: w * T[name] if name in T else w for name, w in g.items()}
+        return {name: e * T[name] if name in T else e for name, e in ascent(scaled, self.rho).items()}
+
+
+def ascent(g: Weights, rho: float) -> Weights:
+    """``rho g / |g|``, 0 where all of ``g`` is 0."""
+    norm = torch.nn.utils.get_total_norm(g.values())
+    step = rho / norm.clamp_min(torch.finfo(norm.dtype).tiny)
+    return {name: step * w for name, w in g.items()}
+
+
+def clear(params: Weights) -> None:
+    """Forget the gradients."""
+    for p in params.values():
+        p.grad = None
+
+
+class Totals:
+    """Means over groups of images: of gradients, loss terms and scalars."""
+
+    def __init__(self) -> None:
+        self.gradients: dict[str, Any] = {}
+        self.terms: dict[str, Any] = {}
+        self.scalars: dict[str, Any] = {}
+
+    def add(self, share: float, terms: dict[str, Tensor], scalars: dict[str, Tensor | float], params: Weights) -> None:
+        """One group, whose gradients lie in the leaves, with its share of the images."""
+        found = {name: p.grad for name, p in params.items() if p.grad is not None}
+        parts: tuple[tuple[dict[str, Any], dict[str, Any]], ...] = (
+            (self.gradients, found), (self.terms, terms), (self.scalars, scalars)
+        )  # fmt: skip
+        for totals, part in parts:
+            for name, value in part.items():
+                totals[name] = totals[name] + share * value if name in totals else share * value

@@ -1,0 +1,25 @@
+"""WiSE-FT (Wortsman et al. 2022, Algorithm 1): the average of pretrained and fine-tuned weights."""
+
+from dataclasses import dataclass
+
+from grace_geom.methods.base import Run
+from grace_geom.methods.ft import Ft
+from grace_geom.weights import Weights, interpolate
+
+
+@dataclass
+class WiseFt(Ft):
+    """``theta_alpha = (1 - alpha) theta_0 + alpha theta_ft``, head included; theta_ft is trained as ``ft`` is.
+
+    Held-out numbers and checkpoints on the way are those of the average too. ``python -m grace_geom.dial RUN`` gives
+    the whole curve of alpha from one run, of this method or of ``ft``. Paper and public code agree.
+
+    Attributes:
+        wise_alpha: Share of the fine-tuned weights; 0 is the pretrained model, 1 is ``ft``.
+    """
+
+    wise_alpha: float = 0.5
+
+    def snapshot(self, run: Run) -> Weights:
+        tuned, base = super().snapshot(run), run.model.weights()
+        return interpolate({name: base[name] for name in tuned}, tuned, self.wise_alpha)
