@@ -42,6 +42,8 @@ class TrainConfig:
         val_pgd: PGD steps of a held-out attack at the method's eps (4/255 where it has none); 0: no attack.
         train_images: Train on that many images, drawn once; null: all.
         image_size: Side of the images in pixels; null: the model's. Other sizes are resized inside the model.
+        shuffle_buffer: Read shards (wds:) nearly in sequence, through a shuffle buffer of so many images; null: any
+            image of any shard at any time, which wants them on a fast disk.
         workers: Processes that decode images; null: none on the CPU, up to 8 beside a GPU. Results never depend on it.
         epochs: Passes over the training images; null: until max_steps, or 10.
         max_steps: Most optimiser steps; the schedule ends there.
@@ -80,6 +82,7 @@ class TrainConfig:
     val_pgd: int = 0
     train_images: int | None = None
     image_size: int | None = None
+    shuffle_buffer: int | None = None
     workers: int | None = None
     epochs: int | None = field(default=None, metadata={"group": "training"})
     max_steps: int | None = None
@@ -138,8 +141,8 @@ class TrainConfig:
 
 _LEAST = {
     "epochs": 0, "max_steps": 0, "batch_size": 1, "micro_batch": 1, "warmup": 0, "clip_norm": 0, "val_images": 1,
-    "train_images": 1, "image_size": 1, "workers": 0, "eval_every": 0, "save_every": 1, "keep": 0, "log_every": 1,
-    "stop_after": 1, "val_fraction": 0, "val_pgd": 0, "seed": 0, "split_seed": 0,
+    "train_images": 1, "image_size": 1, "shuffle_buffer": 1, "workers": 0, "eval_every": 0, "save_every": 1, "keep": 0,
+    "log_every": 1, "stop_after": 1, "val_fraction": 0, "val_pgd": 0, "seed": 0, "split_seed": 0,
 }  # fmt: skip
 
 NOT_THE_RUN = (

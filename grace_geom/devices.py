@@ -11,8 +11,12 @@ Precision = Literal["float32", "bf16", "fp16"]
 DTYPES: dict[str, torch.dtype | None] = {"float32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def pick_device(name: str) -> torch.device:
-    """``auto`` is the first GPU, else the CPU.
+def pick_device(name: str, local: int | None = None) -> torch.device:
+    """``auto`` is a GPU where there is one, else the CPU.
+
+    Args:
+        name: auto, cpu, cuda, cuda:N.
+        local: Number of this process among those of its machine, where there are several: its GPU.
 
     Raises:
         UserError: If the device is not here, or is neither a CPU nor a CUDA GPU: sums and geometry are in float64,
@@ -21,7 +25,12 @@ def pick_device(name: str) -> torch.device:
     if name != "auto" and name.partition(":")[0] not in ("cpu", "cuda"):
         raise UserError(f"--device {name}: use auto, cpu, cuda or cuda:N")
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and local is not None:
+        if local >= torch.cuda.device_count():
+            raise UserError(f"--nproc-per-node asks for GPU {local}, this machine has {torch.cuda.device_count()}")
+        torch.cuda.set_device(local)  # NCCL's messages go from there
+        name = f"cuda:{local}"
     try:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError, NotImplementedError):

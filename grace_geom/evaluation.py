@@ -11,11 +11,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from grace_geom.attacks import AttackSpec, Part, SuiteResult, join
+from grace_geom.attacks import AttackSpec, Part, SuiteResult, add_parts, join
 from grace_geom.attacks import run as run_attack
 from grace_geom.batch import Batch
 from grace_geom.data import ImageSet, loader
 from grace_geom.data.base import ClassIds, digest, digest_text
+from grace_geom.distributed import everyones, world, woven
 from grace_geom.errors import UserError
 from grace_geom.models import ClipClassifier
 from grace_geom.results import Accuracy, pack
@@ -182,20 +183,32 @@ def evaluate_set(
             Images of another size are resized inside of the model.
         workers: Processes that decode images.
         progress: Told the number of images done.
+
+    Of several processes each looks at every W-th image, and all of them return the whole set's number.
     """
     began = time.perf_counter()
     reader = reader_for(model, image_set, suite, weights)
-    batches = loader(image_set, batch_size, image_size or model.image_size, train=False, workers=workers)
+    here, part, tell = world(), image_set, progress
+    if 1 < here.size <= len(image_set):
+        part = image_set.take(np.arange(here.rank, len(image_set), here.size))
+        tell = lambda n: progress(n * here.size)  # noqa: E731
+    batches = loader(part, batch_size, image_size or model.image_size, train=False, workers=workers)
     if attack is None:
-        right = correctness(reader, batches, progress)
+        right = _whole(correctness(reader, batches, tell), part is not image_set)
         accuracy = _accuracy(suite, name, image_set, right, reader.how)
     else:
-        found = robustness(reader, batches, attack, seed, image_set.index, progress)
+        found = robustness(reader, batches, attack, seed, part.index, tell)
+        right = _whole(found.robust.cpu().numpy(), part is not image_set)
+        parts = add_parts(everyones(found.parts)) if part is not image_set else found.parts
         accuracy = replace(
-            _accuracy(suite, name, image_set, found.robust.cpu().numpy(), reader.how),
-            attack=found.settings, parts=tuple(_part(part, len(image_set)) for part in found.parts), notes=found.notes,
+            _accuracy(suite, name, image_set, right, reader.how), attack=found.settings,
+            parts=tuple(_part(part, len(image_set)) for part in parts), notes=found.notes,
         )  # fmt: skip
     return replace(accuracy, seconds=round(time.perf_counter() - began, 3))
+
+
+def _whole(right: np.ndarray, shared: bool) -> np.ndarray:
+    return woven(everyones(right)) if shared else right
 
 
 def _accuracy(suite: str, name: str, image_set: ImageSet, right: np.ndarray, how: str) -> Accuracy:

@@ -13,7 +13,7 @@ PACKAGE = ROOT / "grace_geom"
 ROWS = [
     {"errors"},
     {"files", "plain", "batch", "results", "weights", "statistics"}  # what everything is made of
-    | {"cli", "devices", "provenance", "progress", "tables", "figures"},  # how it meets people and machines
+    | {"cli", "devices", "distributed", "provenance", "progress", "tables", "figures"},  # how it meets the world
     {"data", "models", "attacks", "geometry"},
     {"methods"},
     {"loop", "checkpoint", "evaluation", "contrastive", "objective", "collect"},

@@ -5,7 +5,7 @@ from grace_geom.attacks.balls import BALLS, L2, Ball, Linf, check_eps
 from grace_geom.attacks.hunt import Outcome
 from grace_geom.attacks.pgd import pgd, pgd_attack
 from grace_geom.attacks.square import square
-from grace_geom.attacks.suite import SUITES, AttackSpec, Part, SuiteResult, join, run
+from grace_geom.attacks.suite import SUITES, AttackSpec, Part, SuiteResult, add_parts, join, run
 
 __all__ = [
     "BALLS",
@@ -17,6 +17,7 @@ __all__ = [
     "Outcome",
     "Part",
     "SuiteResult",
+    "add_parts",
     "apgd",
     "check_eps",
     "join",

@@ -9,6 +9,7 @@ from torch import Tensor
 from grace_geom.attacks.balls import Ball, Linf, ball_named
 from grace_geom.attacks.hunt import Hunt, Logits, Noise, Outcome
 from grace_geom.attacks.losses import cross_entropy
+from grace_geom.distributed import world
 from grace_geom.errors import NotFiniteError
 
 
@@ -36,7 +37,9 @@ def pgd(
         eps: Radius of the ball, in pixels of [0, 1].
         alpha: Step size, same unit.
         steps: Number of steps; 0 returns the start.
-        generator: Source of the random start, on any device: one on the CPU gives the same start on every device.
+        generator: Source of the random start, on any device: one on the CPU gives the same start on every device. Of
+            W processes, each holding every W-th image of a batch and the generator in the same state, each image gets
+            the start that it would get in one process.
         random_start: Whether to start from a random point of the ball, or from ``x``.
         ball: :class:`Linf` or :class:`L2`.
 
@@ -91,7 +94,11 @@ def stop_on_nan(sums: list[Tensor]) -> None:
 
 
 def _uniform(x: Tensor, generator: torch.Generator) -> Tensor:
-    return torch.rand(x.shape, generator=generator, device=generator.device, dtype=x.dtype).to(x.device)
+    """One number a pixel. Of several processes each draws those of the whole batch and takes its own images' rows."""
+    here = world()
+    shape = (len(x) * here.size, *x.shape[1:])
+    noise = torch.rand(shape, generator=generator, device=generator.device, dtype=x.dtype)
+    return noise[here.rank :: here.size].to(x.device)
 
 
 @torch.inference_mode(False)  # tensors made in inference mode cannot be saved for a backward pass

@@ -221,10 +221,15 @@ def join(results: Iterable[SuiteResult]) -> SuiteResult:
         torch.cat([r.correct for r in results]),
         torch.cat([r.robust for r in results]),
         None if any(i is None for i in images) else torch.cat([i for i in images if i is not None]),
-        tuple(_add(same) for same in zip(*(r.parts for r in results), strict=True)),
+        add_parts([r.parts for r in results]),
         results[0].settings,
         results[0].notes,
     )
+
+
+def add_parts(rows: Sequence[tuple[Part, ...]]) -> tuple[Part, ...]:
+    """What the parts of a suite did on several groups of images together."""
+    return tuple(_add(same) for same in zip(*rows, strict=True))
 
 
 def _add(parts: tuple[Part, ...]) -> Part:

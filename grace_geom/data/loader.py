@@ -9,9 +9,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from grace_geom.batch import Batch
-from grace_geom.data.base import ImageSet, read_many
+from grace_geom.data.base import ImageSet, Picked, read_many
 from grace_geom.data.transforms import ATTEMPTS, as_rgb, crop_boxes, eval_view, train_view, uniforms
+from grace_geom.distributed import World
 from grace_geom.errors import UserError
+
+ALONE = World()
 
 Arrays = tuple[Tensor, Tensor, Tensor]
 
@@ -19,6 +22,47 @@ Arrays = tuple[Tensor, Tensor, Tensor]
 def order(n: int, seed: int, epoch: int) -> np.ndarray:
     """Permutation of ``range(n)`` for one epoch, int64 ``(n,)``."""
     return np.random.default_rng([seed, epoch]).permutation(n)
+
+
+def buffered_order(blocks: np.ndarray, buffer: int, seed: int, epoch: int) -> np.ndarray:
+    """An order that reads files nearly in sequence: blocks in random order, drawn through a shuffle buffer.
+
+    As streaming readers do it: the buffer holds the next ``buffer`` images of the row, one of them drawn at random is
+    next and the row's next image takes its place. But it is an order and no stream: any position can be resumed, and
+    the number of workers and processes does not enter.
+
+    Args:
+        blocks: ``(N,)`` which block (shard) each image lies in; images of a block stand side by side.
+        buffer: Images in the buffer; at least N is as good as a permutation.
+        seed: With ``epoch`` all that the order depends on.
+        epoch: Another epoch, another order.
+
+    Returns:
+        Positions, int64 ``(N,)``, each once.
+    """
+    rng = np.random.default_rng([seed, epoch])
+    ids, starts, sizes = np.unique(blocks, return_index=True, return_counts=True)
+    row = [i for k in rng.permutation(len(ids)) for i in range(starts[k], starts[k] + sizes[k])]
+    held, rest = row[:buffer], row[buffer:]
+    found = []
+    for slot, coming in zip(rng.integers(0, max(len(held), 1), len(rest)).tolist(), rest, strict=True):
+        found.append(held[slot])
+        held[slot] = coming
+    return np.array(found + [held[i] for i in rng.permutation(len(held))], dtype=np.int64)
+
+
+def blocks_of(image_set: ImageSet) -> np.ndarray:
+    """``(N,)`` the shard of each image.
+
+    Raises:
+        UserError: If the set does not lie in shards.
+    """
+    picked = image_set.fetch
+    fetch, positions = (picked.inner, picked.positions) if isinstance(picked, Picked) else (picked, slice(None))
+    blocks: np.ndarray | None = getattr(fetch, "shard", None)
+    if blocks is None:
+        raise UserError(f"--shuffle-buffer is for images in shards (wds:PATTERN), which {image_set.spec} is not")
+    return blocks[positions]
 
 
 @dataclass(frozen=True)
@@ -91,6 +135,8 @@ def loader(
     drop_last: bool = False,
     pin_memory: bool = False,
     context: str | None = None,
+    buffer: int | None = None,
+    share: World = ALONE,
 ) -> Loader:
     """Batches of a data set, float32 in [0, 1], ``(B, 3, image_size, image_size)``.
 
@@ -106,13 +152,16 @@ def loader(
         drop_last: Leave out a last batch that is not full.
         pin_memory: Page-locked batches, for asynchronous copies to a CUDA device.
         context: How workers start (``spawn``, ``fork``, ``forkserver``); ``None`` is Python's default.
+        buffer: Read shards nearly in sequence, through a shuffle buffer of so many images; ``None``: any order.
+        share: Of W processes, each gets every W-th image of every batch: together they see the batches of one.
 
     Returns:
         An iterable with ``len``. ``Batch.index`` holds positions in ``image_set``; ``image_set.index`` maps them to
         positions in the source.
 
     Raises:
-        UserError: For sizes that are not positive. While iterating: an image that cannot be read.
+        UserError: For sizes that are not positive, batches that do not divide among processes, or a buffer where
+            there are no shards. While iterating: an image that cannot be read.
     """
     at_least_1 = {"batch size": batch_size, "image size": image_size}
     at_least_0 = {"workers": workers, "seed": seed, "epoch": epoch, "skipped batches": skip_batches}
@@ -121,7 +170,19 @@ def loader(
             if value < low:
                 raise UserError(f"{name} is {value}, it must be at least {low}")
     n = len(image_set)
-    positions = order(n, seed, epoch) if train else np.arange(n, dtype=np.int64)
+    if not train:
+        positions = np.arange(n, dtype=np.int64)
+    elif buffer is None:
+        positions = order(n, seed, epoch)
+    else:
+        positions = buffered_order(blocks_of(image_set), buffer, seed, epoch)
     stop = n - n % batch_size if drop_last else n
     batches = [positions[i : min(i + batch_size, stop)] for i in range(skip_batches * batch_size, stop, batch_size)]
+    if share.size > 1:
+        if any(len(batch) % share.size for batch in batches):
+            raise UserError(
+                f"batches of {min(map(len, batches))} images do not divide among {share.size} processes: "
+                f"choose a --batch-size that does, and at most the {n} images there are"
+            )
+        batches = [batch[share.rank :: share.size] for batch in batches]
     return Loader(_Views(image_set, image_size, train, seed, epoch), batches, workers, pin_memory, context)

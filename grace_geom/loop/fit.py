@@ -14,6 +14,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from grace_geom import distributed
 from grace_geom.batch import Batch
 from grace_geom.devices import DTYPES
 from grace_geom.errors import Interrupted
@@ -61,13 +62,14 @@ def fit(trainer: Trainer, batches: Callable[[int, int], Iterable[Batch]], record
         with stop_requests() as stop:
             for batch in _stream(trainer, batches, stop):
                 numbers = trainer.step(batch.to(trainer.device))
-                recorder.step(len(batch))
+                recorder.step(len(batch) * distributed.world().size)
                 done = run.step == plan.total_steps
                 if done or run.step % plan.log_every == 0:
                     trainer.watch.check()
                     recorder.log(_record(trainer, numbers, clock))
                 saved = _evaluate_and_save(trainer, recorder, clock, done)
-                if not done and (stop or run.step == plan.stop_after):
+                # Asked every step and of all processes: none may go on into a sum that another has left.
+                if not done and (distributed.anyone(bool(stop)) or run.step == plan.stop_after):
                     trainer.watch.check()
                     if not saved:
                         recorder.save(trainer, trainer.weights())

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from grace_geom import distributed
 from grace_geom.batch import Batch
 from grace_geom.devices import Precision
 from grace_geom.errors import UserError
@@ -106,7 +107,7 @@ class Trainer:
             group["lr"] = group["initial_lr"] * rate
         self.optimizer.zero_grad(set_to_none=True)
         self.method.before_step(run, batches)
-        terms = self.method.gradients(run, batches)
+        terms = self._averaged(self.method.gradients(run, batches))
         self.scaler.unscale_(self.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(run.params.values(), plan.clip_norm or math.inf)
         values = {f"loss_{name}": value for name, value in terms.items()} | {"grad_norm": norm}
@@ -116,10 +117,26 @@ class Trainer:
             self.watch.see(values, run.step + 1)
             self.optimizer.step()
         run.step += 1
-        self.images_seen += len(batch)
+        self.images_seen += len(batch) * distributed.world().size
         loss = torch.stack([value.to(norm.device) for value in terms.values()]).sum()
         lr = self.optimizer.param_groups[0]["lr"]
         return {"lr": lr, "loss": loss, **values, **run.scalars}
+
+    def _averaged(self, terms: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The means over all processes, each of which holds an equal share of the batch: one message a step.
+
+        It carries the leaves' gradients, the terms and the numbers to be logged.
+        """
+        run = self.run
+        if distributed.world().size == 1:
+            return terms
+        numbers = terms | {name: torch.as_tensor(value) for name, value in run.scalars.items()}
+        row = torch.stack([value.detach().to(self.device, torch.float32) for value in numbers.values()])
+        gradients = [w.grad for w in run.params.values() if w.grad is not None]
+        distributed.mean([*gradients, row])
+        means = dict(zip(numbers, row, strict=True))
+        run.scalars = {name: means[name] for name in run.scalars}
+        return {name: means[name] for name in terms}
 
     def _scaled_step(self, values: dict[str, Tensor]) -> None:
         before = self.scaler.get_scale()

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from grace_geom import distributed
 from grace_geom.batch import Batch
 from grace_geom.methods.mean_gradient import mean_gradient
 from grace_geom.weights import Weights
@@ -19,12 +20,12 @@ def gauss_newton_diagonal(
         loss: ``(weights, batch) -> mean loss`` of the batch.
         weights: The effective weights; the gradient is with respect to these matrices, not to any factors.
         names: The matrices wanted.
-        batches: n_v samples in all.
+        batches: n_v samples in all, those of other processes included.
 
     Returns:
         A tensor of W's shape for every name. One forward and one backward pass.
     """
-    n_v = sum(len(batch) for batch in batches)
+    n_v = sum(len(batch) for batch in batches) * distributed.world().size
     g = mean_gradient(loss, weights, names, batches)
     return {name: n_v * g_W.square() for name, g_W in g.items()}
 

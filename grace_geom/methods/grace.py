@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from grace_geom import distributed
 from grace_geom.batch import Batch
 from grace_geom.methods import curvature, directions, gram_volume, lar_awp
 from grace_geom.methods.adversary import Adversary, Attacked
@@ -169,6 +170,7 @@ class Grace(Adversary, Lora):
             x_adv, g = pgd_with_weight_gradient(loss, b.images, fixed, names, self.reach(run), run.generator)
             images.append(replace(b, images=x_adv))
             total = {name: total[name] + g[name] for name in names}
+        distributed.mean(list(total.values()))
         return images, total
 
     def perturbation(

@@ -6,6 +6,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from grace_geom import distributed
 from grace_geom.batch import Batch
 from grace_geom.weights import Weights
 
@@ -24,7 +25,8 @@ def mean_gradient(
         batches: n samples in all. One forward and one backward pass of each.
 
     Returns:
-        A tensor of W's shape for every name, without a graph.
+        A tensor of W's shape for every name, without a graph. Processes that share a batch in equal parts all get the
+        gradient of the whole.
     """
     names = list(names)
     point = {name: w.detach() for name, w in weights.items()}
@@ -35,4 +37,5 @@ def mean_gradient(
         share = loss(point, batch) * (len(batch) / n)
         for name, part in zip(names, torch.autograd.grad(share, [point[name] for name in names]), strict=True):
             g[name] += part
+    distributed.mean(list(g.values()))
     return g

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from grace_geom import distributed
 from grace_geom.batch import Batch
 from grace_geom.methods.base import Run
 from grace_geom.methods.ft import Ft
@@ -36,6 +37,8 @@ class Sam(Ft):
             share = sum(map(len, group)) / images
             here = self.accumulate(run, group)
             seen = run.scalars
+            if self.m is None:  # one perturbation for the whole step, however many processes share it
+                distributed.mean([p.grad for p in run.params.values() if p.grad is not None])
             e = self.perturbation(run.params)
             clear(run.params)
             there = self.accumulate(run, group, offset=e)

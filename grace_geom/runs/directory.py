@@ -4,7 +4,7 @@ import contextlib
 import json
 import shutil
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Self, TextIO
 
 from grace_geom.attacks import AttackSpec
 from grace_geom.checkpoint import Checkpoint, checkpoint_of, digest, link, save_checkpoint
@@ -24,7 +24,73 @@ ATTACKED = 500
 """Most held-out images that are attacked."""
 
 
-class RunDirectory:
+class Helper:
+    """What the loop tells a process that is not the first: it takes its part in evaluations and keeps nothing.
+
+    Args:
+        config: Settings.
+        model: The classifier that held-out images are shown to.
+        val: Held-out images.
+        where: Record of machine, versions and data.
+        quiet: No progress.
+    """
+
+    def __init__(
+        self, config: TrainConfig, model: ClipClassifier, val: ImageSet, where: dict[str, Any], *, quiet: bool
+    ) -> None:
+        self.config, self.model, self.val, self.where, self.quiet = config, model, val, where, quiet
+        self.out = config.run_dir
+        self.saved: int | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Nothing is open."""
+
+    def start(self, trainer: Trainer) -> None:
+        """The run begins, or goes on."""
+        self.saved = trainer.run.step or None
+
+    def step(self, images: int) -> None:
+        """One step is done."""
+
+    def log(self, record: dict[str, float]) -> None:
+        """One line of ``metrics.jsonl``."""
+
+    def emit(self, stream: str, record: dict[str, Any]) -> None:
+        """One line of ``STREAM.jsonl``."""
+
+    def save(self, trainer: Trainer, weights: Weights) -> None:
+        """A checkpoint is due: the first process writes it."""
+        self.saved = trainer.run.step
+
+    def discard(self) -> None:
+        """The run failed before its first checkpoint."""
+
+    def way_on(self) -> str:
+        """What there is to continue from, and how."""
+        if self.saved is None:
+            return "there is no checkpoint yet: start again, and --save-every N keeps one every N steps"
+        return (
+            f"the newest checkpoint is step {self.saved}. Continue, on any number of processes, with: "
+            f"python -m grace_geom.train --out {self.out} --resume (or torchrun -m grace_geom.train ...)"
+        )
+
+    def evaluate(self, weights: Weights) -> dict[str, float]:
+        """Accuracy on the held-out images, and under a short attack where one is asked for."""
+        settings: dict[str, Any] = {"batch_size": self.config.batch_size, "image_size": self.config.image_size}
+        clean = evaluate_set(self.model, self.val, "id", "val", weights=weights, **settings)
+        found = {"val_acc": clean.accuracy, "val_n": clean.n}
+        if self.config.val_pgd:
+            attack = AttackSpec("pgd", getattr(self.config.build_method(), "eps", 4 / 255), steps=self.config.val_pgd)
+            some = self.val.subset(ATTACKED, self.config.split_seed)
+            attacked = evaluate_set(self.model, some, "adv", "val", attack=attack, weights=weights, **settings)
+            found |= {"val_acc_pgd": attacked.accuracy, "val_pgd_n": attacked.n}
+        return found
+
+
+class RunDirectory(Helper):
     """What the loop tells goes here: ``metrics.jsonl``, ``NAME.jsonl``, checkpoints, progress.
 
     Args:
@@ -38,17 +104,15 @@ class RunDirectory:
     def __init__(
         self, config: TrainConfig, model: ClipClassifier, val: ImageSet, where: dict[str, Any], *, quiet: bool
     ) -> None:
-        self.config, self.model, self.val, self.where, self.quiet = config, model, val, where, quiet
-        self.out = config.run_dir
+        super().__init__(config, model, val, where, quiet=quiet)
         # Where a run lies is not what it is: the same run in another folder writes the same checkpoint.
         self.settings = {name: v for name, v in config.flat().items() if name not in ("out", "resume", "stop_after")}
         self.base_sha256 = digest(model.clip.state_dict())
         self.streams: dict[str, TextIO] = {}
         self.progress = Progress(0, quiet=True)
         self.board: Any = None
-        self.saved: int | None = None
 
-    def __enter__(self) -> "RunDirectory":
+    def __enter__(self) -> Self:
         if self.config.tensorboard:
             self.board = _tensorboard(self.out / "tensorboard")
         stored = read_yaml(self.out / "config.yaml") if (self.out / "config.yaml").is_file() else {}
@@ -121,18 +185,6 @@ class RunDirectory:
             self.streams[stream].flush()
         except OSError as error:
             raise UserError(f"cannot write {self.out / stream}.jsonl: {error.strerror}") from error
-
-    def evaluate(self, weights: Weights) -> dict[str, float]:
-        """Accuracy on the held-out images, and under a short attack where one is asked for."""
-        settings: dict[str, Any] = {"batch_size": self.config.batch_size, "image_size": self.config.image_size}
-        clean = evaluate_set(self.model, self.val, "id", "val", weights=weights, **settings)
-        found = {"val_acc": clean.accuracy, "val_n": clean.n}
-        if self.config.val_pgd:
-            attack = AttackSpec("pgd", getattr(self.config.build_method(), "eps", 4 / 255), steps=self.config.val_pgd)
-            some = self.val.subset(ATTACKED, self.config.split_seed)
-            attacked = evaluate_set(self.model, some, "adv", "val", attack=attack, weights=weights, **settings)
-            found |= {"val_acc_pgd": attacked.accuracy, "val_pgd_n": attacked.n}
-        return found
 
     def save(self, trainer: Trainer, weights: Weights) -> None:
         """``checkpoints/step_N.pt``, which ``ckpt.pt`` then is too, and ``checkpoints/best.pt`` if it is the best."""

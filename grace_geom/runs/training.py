@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from grace_geom import distributed
 from grace_geom.batch import Batch
 from grace_geom.checkpoint import Checkpoint, digest, load_checkpoint
 from grace_geom.config import TrainConfig, differing, stored_settings
@@ -19,7 +20,7 @@ from grace_geom.methods.base import Part
 from grace_geom.models import ClipClassifier, ModelSpec, build
 from grace_geom.plain import plain
 from grace_geom.provenance import provenance
-from grace_geom.runs.directory import RunDirectory
+from grace_geom.runs.directory import Helper, RunDirectory
 
 
 def train_run(config: TrainConfig, *, quiet: bool = False) -> Path:
@@ -37,28 +38,33 @@ def train_run(config: TrainConfig, *, quiet: bool = False) -> Path:
 
     Raises:
         UserError: The directory exists (and ``resume`` is not set), or anything that does not fit; diverged training.
-        Interrupted: Stopped by SIGINT, SIGTERM or ``stop_after``; the state is saved.
+        Interrupted: Stopped by SIGINT, SIGTERM or ``stop_after``; the state is saved. Another process of the job is
+            gone; the newest checkpoint is named.
     """
     out, resumed = config.run_dir, _newest(config)
     _check_ood(config)
-    device = pick_device(config.device)
+    here = distributed.world()
+    device = pick_device(config.device, here.local if here.size > 1 else None)
     precision = pick_precision(config.precision, device)
-    train, held_out = _data(config)
+    with distributed.first_of_machine_first():
+        train, held_out = _data(config)
     val = held_out.subset(config.val_images, config.split_seed)
     model = _model(config, train, resumed).to(device)
     trainer = _trainer(config, model, precision, len(train))
     if resumed is not None:
         if resumed.step == trainer.plan.total_steps:
-            print(f"{out} is finished: {resumed.step} steps", file=sys.stderr)
+            if distributed.first():
+                print(f"{out} is finished: {resumed.step} steps", file=sys.stderr)
             return out
         trainer.restore(resumed.trainer or {})
     where = provenance(device) | {"precision": precision, "data": {"train": _note(train), "val": _note(val)}}
+    where |= {"processes": here.size} if here.size > 1 else {}
 
     def batches(epoch: int, skip: int) -> Iterable[Batch]:
         return loader(
             train, config.batch_size, config.image_size or model.image_size, train=True, seed=config.seed, epoch=epoch,
             workers=pick_workers(config.workers, device), skip_batches=skip, drop_last=len(train) >= config.batch_size,
-            pin_memory=device.type == "cuda",
+            pin_memory=device.type == "cuda", buffer=config.shuffle_buffer, share=here,
         )  # fmt: skip
 
     def images(part: Part) -> Iterator[Batch]:
@@ -68,11 +74,17 @@ def train_run(config: TrainConfig, *, quiet: bool = False) -> Path:
         )  # fmt: skip
         return (batch.to(device) for batch in found)
 
-    with RunDirectory(config, model, val, where, quiet=quiet) as kept:
+    distributed.wait_for_all()  # all have looked at what is in the directory: now one of them may write there
+    keeper = RunDirectory if here.rank == 0 else Helper
+    with keeper(config, model, val, where, quiet=quiet) as kept:
         trainer.run.emit, trainer.run.images = kept.emit, images
         kept.start(trainer)
         try:
             _fit(trainer, batches, kept)
+        except distributed.PeerLost as lost:
+            if kept.saved is None:
+                kept.discard()
+            raise Interrupted(f"{lost}; {kept.way_on()}") from None
         except Interrupted as stop:
             raise Interrupted(
                 f"{stop}; saved in {out}. Continue with: python -m grace_geom.train --out {out} --resume"
@@ -89,7 +101,7 @@ def train_run(config: TrainConfig, *, quiet: bool = False) -> Path:
     return out
 
 
-def _fit(trainer: Trainer, batches: Callable[[int, int], Iterable[Batch]], kept: RunDirectory) -> None:
+def _fit(trainer: Trainer, batches: Callable[[int, int], Iterable[Batch]], kept: Helper) -> None:
     """Train; what a method says when it meets numbers that are not finite becomes an error for people."""
     try:
         fit(trainer, batches, kept)
