@@ -1,6 +1,7 @@
 """The feature analyses from the command line: files, tables, caches and mistakes, on two toy checkpoints."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,18 @@ def test_representation_drift(lab, capsys):
     assert "clean-adv" in shown.out and "95 % intervals" in shown.out
     for name in ("", "-layers", "-gram", "-procrustes"):
         assert Image.open(lab / "drift" / f"representation_drift{name}.png").width > 600
+
+
+def test_streaming_gives_the_same_numbers(lab, capsys):
+    for out, more in (("whole", []), ("sums", ["--stream"])):
+        representation_drift.main([runs(lab)[1], *FAST, *more, "--out", str(lab / out)])
+    whole, sums = (Result.load(lab / out / "representation_drift.json") for out in ("whole", "sums"))
+    assert whole.values.keys() == sums.values.keys() and any(key.startswith("cka/clean-adv/") for key in sums.values)
+    for key, value in whole.values.items():
+        assert sums.values[key].value == pytest.approx(value.value, abs=1e-6), key
+    assert "16 groups" in sums.values["cka/id/embedding"].estimator and "GiB" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        representation_drift.main([runs(lab)[1], "--stream", "--rbf"])
 
 
 def test_another_checkpoint_as_reference(lab):
@@ -171,11 +184,12 @@ def test_report_is_one_file_with_everything_in_it(lab, capsys):
              "representation_drift": quick(representation_drift.main)}  # fmt: skip
     path = write_report(options, mains)
     text = path.read_text()
-    assert text.count("data:image/png;base64,") == 7 and "<script" not in text
+    assert text.count("data:image/png;base64,") == 8 and "<script" not in text
     assert "http://" not in text and "https://" not in text  # nothing is fetched
     assert "A &amp; B" in text and "What it measures &lt;here&gt;." in text
     assert "This analysis failed: RuntimeError: eigenvalues &lt;lost&gt;" in text
     assert "python analyses/feature_stability.py" in text and "95 % intervals" in text and "Table 2" in text
+    assert re.search(r"<figcaption>feature_stability\. data.*n = 60, seed = 0.*95 % intervals, estimators: .* more", text)
     assert "Levina-Bickel" in text and "n = 60" in text and "seed = 0" in text
     assert "2 of 3 analyses" in capsys.readouterr().out
 

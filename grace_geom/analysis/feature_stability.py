@@ -64,7 +64,7 @@ def show_stability(parts: dict[str, Part], options: StabilityOptions) -> Shown:
         ]), _displacements(parts, moved, options)],
         _components(parts, sets),
         _page(parts, sets),
-        {"histograms": _histograms(parts), "lid": _sweeps(parts, sets)},
+        {"fig2a": _clouds(parts, sets), "histograms": _histograms(parts), "lid": _sweeps(parts, sets)},
     )  # fmt: skip
 
 
@@ -126,6 +126,49 @@ def _components(parts: dict[str, Part], sets: list[str]) -> Figure:
         row[0].set_ylabel(f"{label}\nPC 2 ({share[1]:.0f} %)")
     figure.supxlabel("grey: ID images; colour: the named set, on the principal axes of the ID features", fontsize=7)
     return figure
+
+
+def _clouds(parts: dict[str, Part], sets: list[str]) -> Figure:
+    """Fig. 2a: ID, all OOD sets together and adversarial features on three principal axes of ID; one scale for all."""
+    shown = {"ID": ["id"], "OOD": [name for name in sets if name not in ("id", "adv")], "Adv": ["adv"]}
+    colors = {"ID": "0.6", "OOD": SET_COLORS[0], "Adv": ADV_COLOR}
+    columns = min(len(parts), 4)
+    rows = -(-len(parts) // columns)
+    figure, axes = figures.new(
+        figures.PAGE, figures.PAGE / max(columns, 2) * rows + 0.2, rows, columns, subplot_kw={"projection": "3d"}
+    )
+    clouds = {
+        label: {kind: _thinned([part.arrays[f"pca/{n}"] for n in names if f"pca/{n}" in part.arrays])
+                for kind, names in shown.items()}
+        for label, part in parts.items()
+    }  # fmt: skip
+    reach = max(np.abs(x).max(initial=0.0) for cloud in clouds.values() for x in cloud.values())
+    for ax in axes.flat[len(parts) :]:
+        ax.set_axis_off()
+    for ax, (label, cloud) in zip(axes.flat, clouds.items(), strict=False):
+        for kind, points in cloud.items():
+            ax.scatter(*points.T, s=2.5, color=colors[kind], linewidths=0, alpha=0.7, depthshade=False, label=kind)
+        share = 100 * parts[label].arrays["pca_share"].sum()
+        ax.set_title(f"{label} ({share:.0f} % of ID variance)")
+        ax.set(xlim=(-reach, reach), ylim=(-reach, reach), zlim=(-reach, reach))
+        for axis in (ax.xaxis, ax.yaxis, ax.zaxis):
+            axis.set_ticklabels([])
+            axis.set_pane_color("white")
+        ax.set_xlabel("PC 1", labelpad=-12)
+        ax.set_ylabel("PC 2", labelpad=-12)
+        ax.set_zlabel("PC 3", labelpad=-12)
+        ax.view_init(elev=20, azim=-60)
+    handles, names = axes.flat[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=len(names), markerscale=3)
+    return figure
+
+
+def _thinned(clouds: list[np.ndarray]) -> np.ndarray:
+    """At most ``SHOWN_POINTS`` of several clouds, evenly."""
+    if not clouds:
+        return np.zeros((0, 3))
+    points = np.concatenate(clouds)
+    return points[np.linspace(0, len(points) - 1, min(SHOWN_POINTS, len(points))).astype(int)]
 
 
 def _histograms(parts: dict[str, Part]) -> Figure:

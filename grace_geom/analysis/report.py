@@ -170,13 +170,16 @@ def _section(section: Section) -> str:
 
 
 def caption_of(result: Result) -> str:
-    """Sample, seed, precision, intervals, time and versions of a result, in one sentence."""
+    """Sample, seed, precision, intervals, estimators, time and versions of a result, in one sentence."""
     s, levels = result.settings, {m.level for m in result.values.values() if m.low is not None}
     known = [f"{key} = {s[key]}" for key in ("n", "seed", "dtype", "params", "loss") if s.get(key) is not None]
     data = f"data {s['data']}" if s.get("data") else "data: each checkpoint's own"
     intervals = [f"{100 * level:.0f} % intervals" for level in sorted(levels)]
+    named = list(dict.fromkeys(m.estimator.partition(";")[0] for m in result.values.values() if m.estimator))
+    more = f" and {len(named) - 3} more, listed below" if len(named) > 3 else ""
+    estimators = [f"estimators: {'; '.join(named[:3])}{more}"] if named else []
     versions = f"grace_geom {result.versions.get('grace_geom')}"
-    return ", ".join([data, *known, *intervals, f"{result.seconds:.0f} s", versions]) + "."
+    return ", ".join([data, *known, *intervals, *estimators, f"{result.seconds:.0f} s", versions]) + "."
 
 
 def _estimators(result: Result | None) -> str:

@@ -1,5 +1,6 @@
 """What fine-tuning changed in the representation: layer by layer against a reference, and clean against attacked."""
 
+import itertools
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,18 +10,21 @@ from matplotlib.figure import Figure
 
 from grace_geom import figures
 from grace_geom.analysis.features import FeatureOptions, cell, distributions, in_order, measure
-from grace_geom.analysis.run import Part, Shown
+from grace_geom.analysis.run import Part, Shown, say
 from grace_geom.analysis.subject import Subject, open_subject
 from grace_geom.checkpoint import checkpoint_file
-from grace_geom.collect.drift import MEASURES, Drift, drift
-from grace_geom.collect.survey import attack, attacked_features, clean_features
+from grace_geom.collect.drift import MEASURES, WITHIN, Drift, drift
+from grace_geom.collect.streamed import GROUPS, bytes_needed, streamed_drift, streams
+from grace_geom.collect.survey import Plan, attack, attacked_features, clean_features
+from grace_geom.data import ImageSet
+from grace_geom.errors import UserError
 from grace_geom.files import sha256
 from grace_geom.models import ClipClassifier
 from grace_geom.results import Measure
 from grace_geom.tables import Cell, Table
 
-WITHIN = "clean-adv"
 PRETRAINED = "pretrained"
+LAYER_AXIS = "block (E: out)"
 
 
 @dataclass(frozen=True)
@@ -30,10 +34,18 @@ class DriftOptions(FeatureOptions):
     Attributes:
         reference: What the checkpoints are compared to: pretrained, or a checkpoint.
         rbf: Also CKA with a Gaussian kernel.
+        stream: Keep sums instead of features: the same numbers of any number of images, in memory that does not grow
+            with it. Intervals come from groups of images, the layer x layer matrix has none.
     """
 
     reference: str = field(default=PRETRAINED, metadata={"group": "drift"})
     rbf: bool = False
+    stream: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.rbf and self.stream:
+            raise UserError("--rbf needs all distances between images and cannot go with --stream")
 
     def settings(self) -> dict[str, Any]:
         """With the reference's content, so that another file of that name is another result."""
@@ -52,17 +64,41 @@ def measure_drift(subject: Subject, options: DriftOptions, state: Path) -> Part:
     plan = options.plan(state.parent)
     models = {"reference": _reference(subject, options), "checkpoint": subject.model}
     id_set, ood = distributions(subject)
-    clean = clean_features(models, id_set, ood, plan)
     x_adv = attack(subject.model, subject.logits(id_set), id_set, plan)
+    if options.stream:
+        return _part(_streamed(models, id_set, ood, x_adv, plan, options), f", {GROUPS} groups of images")
+    clean = clean_features(models, id_set, ood, plan)
     adv = attacked_features(models, x_adv, id_set, plan)
     pairs = {name: (clean["reference"][name], clean["checkpoint"][name]) for name in clean["reference"]}
     pairs |= {"adv": (adv["reference"], adv["checkpoint"]), WITHIN: (clean["checkpoint"]["id"], adv["checkpoint"])}
+    found = {
+        name: drift(a, b, replicates=options.replicates, seed=options.seed, rbf=options.rbf)
+        for name, (a, b) in pairs.items()
+    }
+    return _part(found)
+
+
+def _streamed(
+    models: dict[str, ClipClassifier], id_set: ImageSet, ood: dict[str, ImageSet], x_adv: np.ndarray, plan: Plan,
+    options: DriftOptions,
+) -> dict[str, Drift]:  # fmt: skip
+    found = {}
+    for name, (pairs, n) in streams(models["reference"], models["checkpoint"], id_set, ood, x_adv, plan).items():
+        first = next(pairs)
+        need = bytes_needed([x.shape[1] for x in first[0].values()])
+        say(f"  {name}: {n} images, sums of {need / 2**30:.2f} GiB")
+        found[name] = streamed_drift(
+            itertools.chain([first], pairs), n, replicates=options.replicates, seed=options.seed
+        )
+    return found
+
+
+def _part(drifts: dict[str, Drift], how: str = "") -> Part:
     values: dict[str, Measure] = {}
     arrays: dict[str, np.ndarray] = {}
     remarks = []
-    for name, (a, b) in pairs.items():
-        found = drift(a, b, replicates=options.replicates, seed=options.seed, rbf=options.rbf)
-        _add(values, arrays, name, found)
+    for name, found in drifts.items():
+        _add(values, arrays, name, found, how)
         remarks += [f"{name}, {layer}: {text}" for layer, text in found.remarks.items()]
         arrays["layers"] = np.array(found.layers, dtype=np.str_)
     arrays["remarks"] = np.array(remarks, dtype=np.str_)
@@ -75,10 +111,10 @@ def _reference(subject: Subject, options: DriftOptions) -> ClipClassifier:
     return open_subject(checkpoint_file(Path(options.reference)), "reference", options).model
 
 
-def _add(values: dict[str, Measure], arrays: dict[str, np.ndarray], name: str, found: Drift) -> None:
+def _add(values: dict[str, Measure], arrays: dict[str, np.ndarray], name: str, found: Drift, how: str) -> None:
     for key, column in found.by_layer.items():
         for i, layer in enumerate(found.layers):
-            values[f"{key}/{name}/{layer}"] = measure(column.at(i), MEASURES[key])
+            values[f"{key}/{name}/{layer}"] = measure(column.at(i), MEASURES[key] + how)
         arrays[f"{key}/{name}"] = np.stack([column.value, column.low, column.high])
     arrays[f"cka_layers/{name}"] = found.cka.value
     arrays[f"cka_layers_interval/{name}"] = np.stack([found.cka.low, found.cka.high])
@@ -141,9 +177,9 @@ def _last(parts: dict[str, Part], pairs: list[str]) -> Table:
 
 def _by_layer(key: str, title: str, parts: dict[str, Part], pairs: list[str]) -> Figure:
     """One panel a distribution, one line a checkpoint, bands for the intervals."""
-    columns = len(pairs) if len(pairs) < 5 else 3
+    columns = len(pairs) if len(pairs) < 5 else 4
     rows = -(-len(pairs) // columns)
-    figure, axes = figures.new(figures.PAGE, 1.9 * rows + 0.3, rows, columns, sharex=True, sharey=True)
+    figure, axes = figures.new(figures.PAGE, 1.6 * rows + 0.3, rows, columns, sharex=True, sharey=True)
     looks = figures.looks(list(parts))
     for ax, name in zip(axes.flat, pairs, strict=False):
         for label, part in parts.items():
@@ -151,35 +187,45 @@ def _by_layer(key: str, title: str, parts: dict[str, Part], pairs: list[str]) ->
             x = np.arange(len(value))
             ax.plot(x, value, label=label, **looks[label].line())
             ax.fill_between(x, low, high, color=looks[label].color, alpha=0.2, linewidth=0)
-            names = [layer.removeprefix("block.") for layer in _layers(part)]
-            ax.set_xticks(x, [n if n != "embedding" else "emb" for n in names])
+            ax.set_xticks(x, _short(_layers(part)))
         ax.set_title(name)
-    for ax in axes.flat[len(pairs) :]:
-        ax.set_visible(False)
+    free = axes.flat[len(pairs) :]
+    for ax in free:
+        ax.set_axis_off()
     for ax in axes.flat[max(0, len(pairs) - columns) : len(pairs)]:  # the lowest panel of every column
         ax.tick_params(labelbottom=True)
-        ax.set_xlabel("block")
+        ax.set_xlabel(LAYER_AXIS)
     for row in axes:
         row[0].set_ylabel(title)
-    axes[0, 0].legend()
+    if len(free):  # the empty place is the legend's
+        free[0].legend(*axes[0, 0].get_legend_handles_labels(), loc="center")
+    else:
+        axes[0, 0].legend()
     return figure
+
+
+def _short(layers: list[str]) -> list[str]:
+    """Tick labels that fit a small panel."""
+    return [name.removeprefix("block.").removeprefix("stage.").replace("embedding", "E") for name in layers]
 
 
 def _heat_maps(parts: dict[str, Part], pairs: list[str]) -> Figure:
     side = figures.PAGE / max(3, len(pairs) + 0.5)
-    figure, axes = figures.new(figures.PAGE, side * len(parts) + 0.7, len(parts), len(pairs), sharex=True, sharey=True)
+    height = 0.84 * side * len(parts) + 0.6
+    figure, axes = figures.new(figures.PAGE, height, len(parts), len(pairs), sharex=True, sharey=True)
     image: Any = None
     for row, (label, part) in zip(axes, parts.items(), strict=True):
-        names = [n.removeprefix("block.").replace("embedding", "emb") for n in _layers(part)]
+        names = _short(_layers(part))
+        every = range(0, len(names), 1 + len(names) // 8)
         for ax, name in zip(row, pairs, strict=True):
             image = ax.imshow(part.arrays[f"cka_layers/{name}"], vmin=0, vmax=1, cmap="viridis", origin="lower")
-            ax.set_xticks(range(len(names)), names)
-            ax.set_yticks(range(len(names)), names)
+            ax.set_xticks(every, [names[i] for i in every])
+            ax.set_yticks(every, [names[i] for i in every])
             ax.grid(False)
         row[0].set_ylabel(f"{label}\nreference layer")
     for ax, name in zip(axes[0], pairs, strict=True):
         ax.set_title(name)
     for ax in axes[-1]:
-        ax.set_xlabel("layer")
+        ax.set_xlabel(LAYER_AXIS)
     figure.colorbar(image, ax=axes, label="CKA", shrink=0.8, pad=0.01)
     return figure

@@ -91,19 +91,24 @@ def adversarial_images(
     known = None if file is None else _read(file, settings)
     if known is not None:
         return known
-    x_adv = np.concatenate([
+    attacked = (
         pgd_attack(
             lambda x: logits(x, weights), batch.images, batch.labels, adversary.eps, adversary.alpha,
             adversary.attack_steps, seed=seed, index=torch.from_numpy(image_set.index)[batch.index.cpu()],
             until_fooled=False,
-        ).x_adv.cpu().numpy()
+        ).x_adv.cpu().numpy().astype(np.float32)
         for batch in _on(model, loader(image_set, batch_size, model.image_size, train=False))
-    ])  # fmt: skip
-    if file is not None:
-        with atomic_write(file) as out:
-            np.save(out, x_adv)
-        write_text(file.with_suffix(".json"), json.dumps(settings, indent=2, sort_keys=True))
-    return x_adv
+    )  # fmt: skip
+    if file is None:
+        return np.concatenate(list(attacked))
+    with atomic_write(file) as out:  # batch by batch: the set may be larger than memory
+        shape = (len(image_set), 3, model.image_size, model.image_size)
+        header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(out, header)
+        for x_adv in attacked:
+            out.write(np.ascontiguousarray(x_adv, dtype="<f4").tobytes())
+    write_text(file.with_suffix(".json"), json.dumps(settings, indent=2, sort_keys=True))
+    return np.load(file, mmap_mode="r")
 
 
 def batches_of(x: np.ndarray, labels: np.ndarray, batch_size: int) -> Iterator[Batch]:

@@ -13,6 +13,9 @@ from grace_geom.geometry.gram import gram_drift
 from grace_geom.geometry.procrustes import procrustes
 from grace_geom.geometry.rows import examine
 
+WITHIN = "clean-adv"
+"""Name of the comparison of a checkpoint with itself, clean against attacked images."""
+
 MEASURES = {
     "cka": "CKA, linear kernel, debiased",
     "procrustes": "Procrustes d^2 after unit-Frobenius scaling, 0 to 2",

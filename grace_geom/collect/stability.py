@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from grace_geom.collect.features import Features, paired
 from grace_geom.geometry.bootstrap import Interval, half_sample
 from grace_geom.geometry.centroids import Classes, by_class, centroid_cosines, discrepancy, scatter, shared
-from grace_geom.geometry.dimension import lid_mle, lid_sweep, neighbours, two_nn
+from grace_geom.geometry.dimension import Neighbours, Subsets, lid_mle, lid_sweep, two_nn
 from grace_geom.geometry.rows import examine
 from grace_geom.methods.gram_volume import volume
 
@@ -51,8 +51,8 @@ class Stability:
 
     Attributes:
         numbers: ``measure/distribution`` (or ``measure``) -> a scalar interval; ``ESTIMATORS`` explains the measure.
-        arrays: ``lid_sweep/DIST`` (over ``K_SWEEP``) and ``lid_sweep_interval/DIST`` (2, k), per image ``gram_volume`` and ``cos_*``, ``pca/DIST`` (n, 3),
-            ``pca_label/DIST``, ``pca_share`` (3,).
+        arrays: ``lid_sweep/DIST`` (over ``K_SWEEP``) and ``lid_sweep_interval/DIST`` (2, k); per image ``gram_volume``
+            and ``cos_*``; ``pca/DIST`` (n, 3), ``pca_label/DIST``, ``pca_share`` (3,).
         remarks: Distribution -> duplicates, NaN and so on.
     """
 
@@ -93,12 +93,14 @@ def stability(
     triple = _triple(unit, perturbed) if perturbed is not None and {"id", "adv"} <= set(usable) else {}
     perturbed_clean = F.normalize(perturbed[0].double(), dim=-1) if perturbed is not None else unit["id"]
     samples = ["id", *(name for name in usable if name not in ("id", "adv"))]
+    points = {name: Subsets(unit[name]) for name in usable}
     keys: list[str] = []
 
     def statistic(*rows: Tensor) -> np.ndarray:
         at = dict(zip(samples, rows, strict=True))
         drawn = {name: at.get(name, at["id"]) for name in usable}
-        found = _numbers({n: (unit[n][r], sets[n].labels[r]) for n, r in drawn.items()}, classes)
+        near = {name: points[name].neighbours(r, max(K_SWEEP)) for name, r in drawn.items()}
+        found = _numbers({n: (unit[n][r], sets[n].labels[r]) for n, r in drawn.items()}, near, classes)
         found |= {name: x[at["id"]].mean().item() for name, x in triple.items()}
         if triple:
             found["centroid_shift_awp_clean"] = _weight_shift(unit["id"], perturbed_clean, sets["id"].labels, at["id"])
@@ -121,11 +123,12 @@ def _remark(features: Features) -> str:
     return rows.remark or (f"{rows.n} images are too few for a dimension at k = {K}" if short else "")
 
 
-def _numbers(sets: Mapping[str, tuple[Tensor, Tensor]], classes: int) -> dict[str, float]:
+def _numbers(
+    sets: Mapping[str, tuple[Tensor, Tensor]], neighbours: Mapping[str, Neighbours], classes: int
+) -> dict[str, float]:
     grouped = {name: _grouped(*pair, classes) for name, pair in sets.items()}
     found: dict[str, float] = {}
-    for name, (X, _) in sets.items():
-        near = neighbours(X, max(K_SWEEP))
+    for name, near in neighbours.items():
         found |= {f"lid_sweep/{name}/{k}": value for k, value in lid_sweep(near, K_SWEEP).items()}
         found |= {f"lid/{name}": lid_mle(near, K), f"two_nn/{name}": two_nn(near)}
         spread = scatter(grouped[name])

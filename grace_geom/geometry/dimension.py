@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from grace_geom.geometry.rows import centred
 
 SPARE = 8  # candidates beyond k whose exact distance is taken, against rounding in the float32 search
 BLOCK = 1024  # rows of the distance table that are held at once
+TABLE = 2000  # points whose distances are kept as a table
 GATHERED = 2**21  # numbers of candidate rows that are held at once
 
 
@@ -54,6 +55,30 @@ def neighbours(X: Float[Tensor, " n d"], k: int) -> Neighbours:
         for i in range(0, n, BLOCK)
     ]
     return Neighbours(torch.cat(found), len(X) - n)
+
+
+class Subsets:
+    """:func:`neighbours` of many subsets of one set of points, for half-samples: distances are computed once.
+
+    Sets of more than ``TABLE`` points, or with equal points, are searched anew each time.
+
+    Args:
+        X: ``(n, d)`` points.
+    """
+
+    def __init__(self, X: Float[Tensor, " n d"]) -> None:
+        self.X = X.double()
+        self._table: Tensor | None = None
+        if 1 < len(X) <= TABLE and X.isfinite().all():
+            table = torch.cdist(self.X, self.X, compute_mode="donot_use_mm_for_euclid_dist").fill_diagonal_(torch.inf)
+            self._table = table if (table > 0).all() else None
+
+    def neighbours(self, rows: Int[Tensor, " m"], k: int) -> Neighbours:
+        """Of the points at ``rows``, among themselves."""
+        if self._table is None:
+            return neighbours(self.X[rows], k)
+        near = self._table[rows][:, rows].topk(min(k, len(rows) - 1), largest=False).values
+        return Neighbours(near, 0)
 
 
 def _exact(points: Tensor, rough: Tensor, half_squares: Tensor, rows: Tensor, k: int) -> Tensor:

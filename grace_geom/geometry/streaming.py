@@ -21,8 +21,8 @@ class StreamingCka:
     def __init__(self) -> None:
         self.n = 0
         self._shift: list[list[Tensor]] = []
-        self._pairs: dict[tuple[int, int], _PairSums] = {}
-        self._own: tuple[list[_PairSums], list[_PairSums]] = ([], [])
+        self._pairs: dict[tuple[int, int], PairSums] = {}
+        self._own: tuple[list[PairSums], list[PairSums]] = ([], [])
 
     def update(self, Xs: Sequence[Float[Tensor, " n _"]], Ys: Sequence[Float[Tensor, " n _"]]) -> None:
         """Add one batch: the same layers, in the same order, each time; any number of rows, one included.
@@ -34,11 +34,11 @@ class StreamingCka:
             check_paired(Z, Xs[0])
         if not self._shift:
             self._shift = [[Z.double().mean(dim=0) for Z in side] for side in (Xs, Ys)]
-            self._pairs = {(i, j): _PairSums() for i in range(len(Xs)) for j in range(len(Ys))}
-            self._own = ([_PairSums() for _ in Xs], [_PairSums() for _ in Ys])
+            self._pairs = {(i, j): PairSums() for i in range(len(Xs)) for j in range(len(Ys))}
+            self._own = ([PairSums() for _ in Xs], [PairSums() for _ in Ys])
         self.n += len(Xs[0])
         x, y = (
-            [_Shifted(Z.double() - s) for Z, s in zip(side, shifts, strict=True)]
+            [Shifted(Z.double() - s) for Z, s in zip(side, shifts, strict=True)]
             for side, shifts in zip((Xs, Ys), self._shift, strict=True)
         )
         for (i, j), sums in self._pairs.items():
@@ -64,21 +64,21 @@ class StreamingCka:
         return ratio(cross, *own)
 
 
-class _Shifted:
+class Shifted:
     """Rows ``(n, d)`` minus the shift, and their squared lengths ``(n,)``."""
 
     def __init__(self, z: Tensor) -> None:
         self.z, self.p = z, z.square().sum(dim=1)
 
 
-class _PairSums:
+class PairSums:
     """Running sums over the rows (z, w) of two layers; p = |z|^2, q = |w|^2."""
 
     def __init__(self) -> None:
         zero = torch.zeros((), dtype=torch.float64)
         self.zw = self.z = self.w = self.pw = self.qz = self.pq = self.pp = self.qq = zero
 
-    def add(self, x: _Shifted, y: _Shifted) -> None:
+    def add(self, x: Shifted, y: Shifted) -> None:
         self.zw = self.zw.to(x.z.device) + x.z.T @ y.z
         self.z = self.z.to(x.z.device) + x.z.sum(dim=0)
         self.w = self.w.to(x.z.device) + y.z.sum(dim=0)
@@ -87,6 +87,17 @@ class _PairSums:
         self.pq = self.pq.to(x.z.device) + x.p @ y.p
         self.pp = self.pp.to(x.z.device) + x.p.sum()
         self.qq = self.qq.to(x.z.device) + y.p.sum()
+
+    def __add__(self, other: "PairSums") -> "PairSums":
+        """Sums over the rows of both; they must have been shifted alike."""
+        total = PairSums()
+        for name in vars(self):
+            setattr(total, name, getattr(self, name) + getattr(other, name))
+        return total
+
+    def centred(self, n: int) -> Float[Tensor, " d1 d2"]:
+        """``Xc' Yc`` of n rows."""
+        return self.zw - torch.outer(self.z, self.w) / n
 
     def hsic(self, n: int) -> Tensor:
         """HSIC_1 with the means put in: ``a_i = |z_i|^2 - 2 z_i.mu + |mu|^2`` and so for b."""

@@ -79,6 +79,22 @@ def test_rotation_scale_and_shift_change_no_dimension():
     assert two_nn(moved) == pytest.approx(two_nn(neighbours(X, 20)), rel=1e-9)
 
 
+@pytest.mark.parametrize("kind", ["table", "too many", "equal points"])
+def test_neighbours_of_subsets_are_those_of_a_search_among_them(kind: str, monkeypatch):
+    X = embedded(80, 3, 10)
+    if kind == "too many":
+        monkeypatch.setattr(dimension, "TABLE", 79)
+    if kind == "equal points":
+        X[5] = X[6]
+    subsets = dimension.Subsets(X)
+    assert (subsets._table is None) == (kind != "table")
+    for rows in (torch.arange(80), torch.arange(1, 80, 2), torch.arange(12)):
+        found, expected = subsets.neighbours(rows, 20), neighbours(X[rows], 20)
+        assert found.duplicates == expected.duplicates
+        for f, e in zip(found.distances.T, expected.distances.T, strict=True):  # a search sorts its points
+            torch.testing.assert_close(f.sort().values, e.sort().values, rtol=1e-9, atol=1e-12)
+
+
 def test_too_few_points_and_bad_features():
     few = neighbours(gaussian(6, 3), 20)
     assert few.distances.shape == (6, 5)
