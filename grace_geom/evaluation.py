@@ -182,7 +182,7 @@ def evaluate_set(
         found = robustness(reader, batches, attack, seed, image_set.index, progress)
         accuracy = replace(
             _accuracy(suite, name, image_set, found.robust.cpu().numpy(), reader.how),
-            attack=found.settings, parts=tuple(_part(part, len(image_set)) for part in found.parts), notes=found.notes,
+            attack=found.settings, parts=tuple(map(_part, found.parts, found.standing)), notes=found.notes,
         )  # fmt: skip
     return replace(accuracy, seconds=round(time.perf_counter() - began, 3))
 
@@ -206,9 +206,9 @@ def templates_digest(image_set: ImageSet) -> str:
     return digest_text(json.dumps(image_set.templates))
 
 
-def _part(part: Part, n: int) -> dict[str, object]:
-    low, high = wilson(part.robust, n)
-    return asdict(part) | {"ci_low": low, "ci_high": high}
+def _part(part: Part, standing: Tensor) -> dict[str, object]:
+    low, high = wilson(part.robust, len(standing))
+    return asdict(part) | {"ci_low": low, "ci_high": high, "outcomes": pack(standing.cpu().numpy())}
 
 
 def _on(reader: Reader, batches: Iterable[Batch]) -> Iterator[Batch]:
