@@ -200,9 +200,10 @@ def evaluate_set(
         found = robustness(reader, batches, attack, seed, part.index, tell)
         right = _whole(found.robust.cpu().numpy(), part is not image_set)
         parts = add_parts(everyones(found.parts)) if part is not image_set else found.parts
+        standing = [_whole(stood.cpu().numpy(), part is not image_set) for stood in found.standing]
         accuracy = replace(
             _accuracy(suite, name, image_set, right, reader.how), attack=found.settings,
-            parts=tuple(_part(part, len(image_set)) for part in parts), notes=found.notes,
+            parts=tuple(map(_part, parts, standing)), notes=found.notes,
         )  # fmt: skip
     return replace(accuracy, seconds=round(time.perf_counter() - began, 3))
 
@@ -230,9 +231,9 @@ def templates_digest(image_set: ImageSet) -> str:
     return digest_text(json.dumps(image_set.templates))
 
 
-def _part(part: Part, n: int) -> dict[str, object]:
-    low, high = wilson(part.robust, n)
-    return asdict(part) | {"ci_low": low, "ci_high": high}
+def _part(part: Part, standing: np.ndarray) -> dict[str, object]:
+    low, high = wilson(part.robust, len(standing))
+    return asdict(part) | {"ci_low": low, "ci_high": high, "outcomes": pack(standing)}
 
 
 def _on(reader: Reader, batches: Iterable[Batch]) -> Iterator[Batch]:

@@ -11,6 +11,7 @@ from grace_geom.attacks import AttackSpec
 from grace_geom.data import from_arrays, restrict_classes
 from grace_geom.errors import UserError
 from grace_geom.evaluation import evaluate_set, reader_for
+from grace_geom.results.accuracy import outcomes_of
 from tests.toys import CLASSES, TEMPLATES, toy_clip
 
 SIDE = 4
@@ -73,6 +74,8 @@ def test_robust_accuracy_of_a_linear_classifier_is_the_closed_form(attack):
     np.testing.assert_array_equal(found.right(), robust)
     assert found.attack["eps"] == eps and found.attack["seed"] == 0 and found.attack["precision"] == "float32"
     assert found.parts[0]["attacked"] == (margin > 0).sum() and found.parts[-1]["robust"] == found.correct
+    for part in found.parts:
+        np.testing.assert_array_equal(outcomes_of(part["outcomes"], found.n), robust)
 
 
 def test_another_batch_size_or_subset_attacks_an_image_in_the_same_way():

@@ -109,6 +109,57 @@ def test_an_attack_that_began_with_apgd_ce_gives_its_first_part():
     assert [(a.correct, a.attack_name) for a in headline_attack([both])] == [(22, "apgd-ce")]
 
 
+def shared_images(n: int = 900, attacked: int = 300, seed: int = 3) -> dict[str, Accuracy]:
+    """ID on all images and Adv on some of them (robust implies right), OOD on others."""
+    rng = np.random.default_rng(0)
+    right = rng.random(n) < 0.7
+    places = np.sort(np.random.default_rng(seed).choice(n, attacked, replace=False))
+    robust = right[places] & (rng.random(attacked) < 0.5)
+    drawn = {"of": n, "seed": seed}
+    subset = {"data": "set", "subset": {"of": n, "seed": None}, "outcomes": pack(right)}
+    ood = rng.random(400) < 0.5
+    return {
+        "id": accuracy("id", int(right.sum()), n, **subset),
+        "adv": accuracy("adv", int(robust.sum()), attacked, attack=APGD, subset=drawn, outcomes=pack(robust)),
+        "ood": accuracy("ood", int(ood.sum()), 400, data="other", outcomes=pack(ood)),
+    }
+
+
+def test_the_interval_of_hm_draws_images_for_clean_and_attacked_answers_at_once():
+    some = shared_images()
+    estimate = summarise(list(some.values()))["HM"]
+    right, robust, ood = (some[k].right() for k in ("id", "adv", "ood"))
+    places = np.sort(np.random.default_rng(3).choice(900, 300, replace=False))
+    others = np.setdiff1d(np.arange(900), places)
+    rng = np.random.default_rng(7)
+    found = []
+    for _ in range(3000):  # image by image, as the definition has it
+        both = rng.integers(300, size=300)
+        clean = (right[places][both].sum() + right[rng.choice(others, 600)].sum()) / 900
+        values = clean, robust[both].mean(), ood[rng.integers(400, size=400)].mean()
+        found.append(3 / sum(1 / v for v in values))
+    low, high = np.quantile(found, [0.025, 0.975])
+    assert estimate.how == "bootstrap" and estimate.error == pytest.approx(np.std(found), rel=0.06)
+    assert (estimate.low, estimate.high) == pytest.approx((low, high), abs=0.15 * (high - low))
+
+
+def test_images_that_id_and_adv_share_widen_the_interval():
+    some = shared_images(300, 300)
+    together = summarise(list(some.values()))["HM"].error
+    apart = dataclasses.replace(some["adv"], spec="npz:elsewhere")
+    independent = summarise([some["id"], some["ood"], apart])["HM"].error
+    counts_only = summarise([dataclasses.replace(a, outcomes="") for a in some.values()])["HM"]
+    assert together > 1.05 * independent, "clean and robust answers to an image go together"
+    assert independent == pytest.approx(counts_only.error, rel=0.05) and counts_only.how == ""
+
+
+def test_an_interval_of_nothing_right_has_a_width():
+    some = shared_images()
+    none = dataclasses.replace(some["adv"], correct=0, accuracy=0.0, outcomes=pack(np.zeros(300, bool)))
+    hm = summarise([some["id"], some["ood"], none])["HM"]
+    assert hm.value == hm.low == 0 and 0.005 < hm.high < 0.05
+
+
 def test_an_evaluation_comes_back_as_it_was(tmp_path):
     right = np.random.default_rng(0).random(1003) < 0.5
     one = accuracy("adv", int(right.sum()), 1003, attack=APGD, parts=({"name": "apgd-ce"},), outcomes=pack(right))

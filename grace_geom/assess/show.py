@@ -8,7 +8,17 @@ from typing import Any
 from tqdm import tqdm
 
 from grace_geom.assess.measures import Target
-from grace_geom.results import COLUMNS, SUITES, Accuracy, EvalRecord, RecordError, headline_attack, summarise
+from grace_geom.results import (
+    COLUMNS,
+    SUITES,
+    Accuracy,
+    Estimate,
+    EvalRecord,
+    RecordError,
+    headline_attack,
+    summarise,
+)
+from grace_geom.results.resample import RESAMPLES
 from grace_geom.statistics import mcnemar
 from grace_geom.tables import Cell, Table, percent
 
@@ -136,12 +146,18 @@ def _names(records: Sequence[EvalRecord]) -> list[str]:
     return [name if names.count(name) == 1 else other for name, other in zip(names, unique, strict=True)]
 
 
+def how_intervals(estimates: Sequence[Estimate]) -> str:
+    """What the intervals of means and of HM are, in words; HM's depends on what the records hold."""
+    means = "of means: normal intervals from image counts, sets taken as independent"
+    if any(e.how == "bootstrap" for e in estimates):
+        return f"{means}; of HM: bootstrap over images ({RESAMPLES} draws), clean and attacked answers drawn together"
+    return means.replace("means", "means and HM")
+
+
 def _notes(records: Sequence[EvalRecord]) -> list[str]:
     every = [a for record in records for a in record.accuracies]
-    notes = [
-        "Top-1 accuracy in %, Wilson 95 % intervals; of means and HM: normal intervals from image counts, "
-        "sets taken as independent."
-    ]
+    columns = [e for r in records for e in summarise(r.accuracies).values() if e is not None]
+    notes = [f"Top-1 accuracy in %, Wilson 95 % intervals; {how_intervals(columns)}."]
     sizes = {(r.settings["image_size"], r.settings["model_image_size"]) for r in records if "image_size" in r.settings}
     notes += [
         f"Images of {shown} x {shown} pixels, in which eps is measured; the model resizes them to {own} x {own} inside."

@@ -137,6 +137,7 @@ class SuiteResult:
         parts: What each part did.
         settings: Name, eps, norm, precision, seed and each part's loss, steps and restarts, as plain types.
         notes: Sentences a reader of the number must see: a part that is missing or not defined.
+        standing: ``(N,)`` for each part: who was still right after it.
     """
 
     correct: Bool[Tensor, " n"]
@@ -145,6 +146,7 @@ class SuiteResult:
     parts: tuple[Part, ...]
     settings: dict[str, Any]
     notes: tuple[str, ...] = ()
+    standing: tuple[Bool[Tensor, " n"], ...] = ()
 
 
 @torch.inference_mode(False)  # tensors made in inference mode cannot be saved for a backward pass
@@ -189,7 +191,7 @@ def run(
     with _precision(attack.precision, device):
         correct, classes = _clean(logits_fn, x, y, size, device)
         robust, x_adv = correct.clone(), x.clone() if keep_x_adv else None
-        parts, notes = [], [MISSING[part] for part in SUITES[attack.name] if part in MISSING]
+        parts, standing, notes = [], [], [MISSING[part] for part in SUITES[attack.name] if part in MISSING]
         for part in attack.parts:
             if part == "apgd-t" and classes < 3 and len(attack.parts) > 1:
                 notes.append(f"apgd-t is not defined for {classes} classes and was left out")
@@ -204,7 +206,9 @@ def run(
                 if x_adv is not None:
                     x_adv[rows] = found.x_adv.to(x_adv)
             parts.append(Part(part, before, int(robust.sum()), forwards, time.perf_counter() - began))
-    return SuiteResult(correct, robust, x_adv, tuple(parts), attack.settings(seed, classes), tuple(notes))
+            standing.append(robust.clone())
+    settings = attack.settings(seed, classes)
+    return SuiteResult(correct, robust, x_adv, tuple(parts), settings, tuple(notes), tuple(standing))
 
 
 def join(results: Iterable[SuiteResult]) -> SuiteResult:
@@ -224,6 +228,7 @@ def join(results: Iterable[SuiteResult]) -> SuiteResult:
         add_parts([r.parts for r in results]),
         results[0].settings,
         results[0].notes,
+        tuple(torch.cat(same) for same in zip(*(r.standing for r in results), strict=True)),
     )
 
 

@@ -5,7 +5,7 @@ from grace_geom.results.analysis import RESULT_FORMAT, Measure, Result
 from grace_geom.results.evaluation import EVAL_FORMAT, EvalRecord
 from grace_geom.results.listing import RunFiles, list_runs
 from grace_geom.results.records import RecordError
-from grace_geom.results.summary import COLUMNS, Estimate, harmonic_of, headline_attack, mean_of, summarise
+from grace_geom.results.summary import COLUMNS, Estimate, counted, harmonic_of, headline_attack, mean_of, summarise
 
 __all__ = [
     "COLUMNS",
@@ -19,6 +19,7 @@ __all__ = [
     "RecordError",
     "Result",
     "RunFiles",
+    "counted",
     "harmonic_of",
     "headline_attack",
     "list_runs",

@@ -28,7 +28,7 @@ class Accuracy:
         attack: Settings of the attack: ``name``, ``eps``, ``norm``, ``precision``, ``seed``, and ``parts`` with loss,
             steps, restarts and alpha of each; ``None`` for a clean accuracy.
         parts: What each part of the attack did: ``name``, ``attacked``, ``robust`` with ``ci_low`` and ``ci_high``,
-            ``forwards`` (images sent through the model), ``seconds``.
+            ``forwards`` (images sent through the model), ``seconds``, ``outcomes`` (as below: who stood after it).
         subset: Which images: ``of``, ``seed``, ``ids_sha256``, ``content`` (digest of images, labels, class names),
             ``templates`` (one of the prompt templates), and ``ids`` where a part of the set was drawn.
         outcomes: Right or wrong for each image in order, as base64 of packed bits: see :meth:`right`.
@@ -67,10 +67,10 @@ class Accuracy:
         Raises:
             RecordError: If the file holds no outcomes, or too few.
         """
-        bits = np.unpackbits(np.frombuffer(base64.b64decode(self.outcomes), np.uint8))
-        if len(bits) < self.n:
+        right = outcomes_of(self.outcomes, self.n)
+        if len(right) < self.n:
             raise RecordError(f"{self.suite}/{self.data}: the record holds no outcome for each image; evaluate again")
-        return bits[: self.n].astype(bool)
+        return right
 
     def paired_with(self, other: "Accuracy") -> bool:
         """Whether both saw the same images in the same order."""
@@ -78,6 +78,11 @@ class Accuracy:
         contents = {some.subset["content"] for some in (self, other) if "content" in some.subset}
         same = self.spec == other.spec and self.n == other.n and len(contents) < 2
         return same and mine is not None and mine == theirs
+
+
+def outcomes_of(packed: str, n: int) -> np.ndarray:
+    """The inverse of :func:`pack`: ``(n,)`` bool, or fewer where so many are not there."""
+    return np.unpackbits(np.frombuffer(base64.b64decode(packed), np.uint8))[:n].astype(bool)
 
 
 def pack(right: np.ndarray) -> str:

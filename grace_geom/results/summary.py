@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from statistics import harmonic_mean
 
 from grace_geom.results.accuracy import Accuracy
+from grace_geom.results.records import RecordError
+from grace_geom.results.resample import SUITES_OF, Answers, Key, image_interval
 
 COLUMNS = ("ID", "OOD", "Adv", "NatAdv", "ZS", "HM", "OOD'", "Adv'", "HM'")
 ATTACK_PREFERENCE = ("apgd-ce", "apgd", "autoattack", "pgd")
@@ -15,12 +17,13 @@ Z95 = 1.959963984540054
 
 @dataclass(frozen=True)
 class Estimate:
-    """A share between 0 and 1, its standard error and its 95 % interval."""
+    """A share between 0 and 1, its standard error and its 95 % interval; ``how`` says so where it is a bootstrap."""
 
     value: float
     error: float
     low: float
     high: float
+    how: str = ""
 
     @classmethod
     def of(cls, accuracy: Accuracy) -> "Estimate":
@@ -92,7 +95,8 @@ def summarise(accuracies: Sequence[Accuracy]) -> dict[str, Estimate | None]:
 
     ``OOD``, ``NatAdv`` and ``ZS`` are means over data sets, ``Adv`` see :func:`headline_attack`,
     ``HM = 3 / (1/ID + 1/OOD + 1/Adv)``. The paper's Table 6: ``OOD' = (OOD + ZS) / 2``,
-    ``Adv' = (Adv + NatAdv) / 2``, ``HM'`` of ID, OOD', Adv'. Errors take data sets as independent.
+    ``Adv' = (Adv + NatAdv) / 2``, ``HM'`` of ID, OOD', Adv'. Errors take data sets as independent; those of HM and HM',
+    which hold ID and Adv on the same images, are a bootstrap over images wherever the record has their outcomes.
     """
 
     def suite(name: str) -> Estimate | None:
@@ -102,7 +106,24 @@ def summarise(accuracies: Sequence[Accuracy]) -> dict[str, Estimate | None]:
     adv = mean_of([Estimate.of(a) for a in headline_attack(accuracies)])
     ood_, adv_ = mean_of([ood, zs]), mean_of([adv, natural])
     values = (id_, ood, adv, natural, zs, harmonic_of([id_, ood, adv]), ood_, adv_, harmonic_of([id_, ood_, adv_]))
-    return dict(zip(COLUMNS, values, strict=True))
+    found = dict(zip(COLUMNS, values, strict=True))
+    return found | {name: _over_images(e, accuracies, name) for name in ("HM", "HM'") if (e := found[name]) is not None}
+
+
+def counted(accuracies: Sequence[Accuracy], column: str) -> dict[Key, Accuracy]:
+    """What a column is made of: clean accuracies, and the attack of ``Adv``, by suite and data set."""
+    found = [a for a in accuracies if a.attack is None] + headline_attack(accuracies)
+    return {(a.suite, a.data): a for a in found if a.suite in SUITES_OF[column]}
+
+
+def _over_images(estimate: Estimate, accuracies: Sequence[Accuracy], column: str) -> Estimate:
+    """The estimate with the interval of a bootstrap; as it was where a record holds totals only."""
+    try:
+        group = tuple(Answers.of_accuracy(a) for a in counted(accuracies, column).values())
+        error, low, high = image_interval(group, column)
+    except RecordError:
+        return estimate
+    return Estimate(estimate.value, error, low, high, "bootstrap")
 
 
 def _apgd_ce_part(a: Accuracy) -> Accuracy | None:
@@ -112,5 +133,6 @@ def _apgd_ce_part(a: Accuracy) -> Accuracy | None:
     correct = int(first["robust"])
     return replace(
         a, correct=correct, accuracy=correct / a.n, ci_low=first["ci_low"], ci_high=first["ci_high"],
-        attack=a.attack | {"name": "apgd-ce", "parts": a.attack["parts"][:1]}, parts=(first,), outcomes="",
+        attack=a.attack | {"name": "apgd-ce", "parts": a.attack["parts"][:1]}, parts=(first,),
+        outcomes=first.get("outcomes", ""),
     )  # fmt: skip

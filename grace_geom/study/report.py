@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from grace_geom.assess.show import attack_label
+from grace_geom.assess.show import attack_label, how_intervals
 from grace_geom.results import COLUMNS, Accuracy, Estimate, headline_attack
 from grace_geom.statistics import mean_interval
 from grace_geom.study.options import GROUPS
@@ -144,7 +144,8 @@ def intervals_note(rows: Sequence[Row]) -> str:
     """Which intervals stand in a table."""
     seeds = sorted({len(row.records) for row in rows if row.records and row.trains})
     over = f"mean over {' or '.join(map(str, seeds))} seeds with Student's t 95 % interval"
-    images = "95 % interval from image counts (Wilson; normal for means and HM, sets as independent)"
+    alone = [row.estimate(c) for row in rows if len(row.records) == 1 for c in ("HM", "HM'")]
+    images = f"Wilson 95 % intervals ({how_intervals([e for e in alone if e is not None])})"
     fixed = any(not row.trains for row in rows)
     if not seeds or seeds == [1]:
         return f"Top-1 accuracy in %, one seed, {images}: it says nothing of other seeds."

@@ -6,17 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from grace_geom.results import (
-    Accuracy,
-    Estimate,
-    EvalRecord,
-    RecordError,
-    headline_attack,
-    summarise,
-)
+from grace_geom.results import Accuracy, Estimate, EvalRecord, RecordError, counted, summarise
+from grace_geom.results.resample import RESAMPLES, SUITE_OF, Answers, Key, column_of, resampled
 from grace_geom.statistics import mcnemar, mean_interval, paired_t
-
-RESAMPLES = 4000
 
 
 @dataclass(frozen=True)
@@ -101,80 +93,39 @@ def difference(row: Row, baseline: Row, column: str) -> Difference | None:
 def image_difference(a: Sequence[Accuracy], b: Sequence[Accuracy], column: str, seed: int = 0) -> Difference | None:
     """The difference of a column between two checkpoints on the same images.
 
-    For every data set the images fall into four cells (both right, one, the other, neither). The interval is a
-    bootstrap that draws these cells again, sets independently. p is McNemar's exact one where the column is one data
-    set, else the bootstrap's.
+    The interval is a bootstrap over images: each is drawn for both checkpoints, and for its clean and its attacked
+    answer, at once; data sets independently. p is McNemar's exact one where the column is one data set, else the
+    bootstrap's.
     """
     value_a, value_b = summarise(a)[column], summarise(b)[column]
     if value_a is None or value_b is None:
         return None
     gap = value_a.value - value_b.value
-    cells = _paired_cells(a, b, SUITES_OF[column])
-    if isinstance(cells, str):
-        return Difference(gap, math.nan, math.nan, math.nan, f"{column} without a test: {cells}")
-    rng = np.random.default_rng(seed)
-    drawn = {key: rng.multinomial(c.sum(), c / c.sum(), RESAMPLES) / c.sum() for key, c in cells.items()}
-    column_a = _column({key: d[:, 0] + d[:, 1] for key, d in drawn.items()}, column)
-    column_b = _column({key: d[:, 0] + d[:, 2] for key, d in drawn.items()}, column)
-    gaps = column_a - column_b
+    ours, theirs = counted(a, column), counted(b, column)
+    if reason := _unpaired(ours, theirs):
+        return Difference(gap, math.nan, math.nan, math.nan, f"{column} without a test: {reason}")
+    groups = [[Answers.of_accuracy(one) for one in some.values()] for some in (ours, theirs)]
+    draws_a, draws_b = resampled(groups, RESAMPLES, seed)
+    gaps = column_of(draws_a, column) - column_of(draws_b, column)
     low, high = np.quantile(gaps, [0.025, 0.975])
-    suites = [key for key in cells if key[0] == SUITE_OF.get(column)]
-    if len(suites) == 1:
-        counts = cells[suites[0]]
-        test = mcnemar(np.repeat([True, True, False, False], counts), np.repeat([True, False, True, False], counts))
+    if column in SUITE_OF and len(ours) == 1:
+        (key,) = ours
+        test = mcnemar(ours[key].right(), theirs[key].right())
         return Difference(gap, float(low), float(high), test.p, "McNemar's exact test, one seed")
     tail = min((gaps <= 0).mean(), (gaps >= 0).mean())
     p = float(min(1.0, 2 * max(tail, 1 / RESAMPLES)))
     return Difference(gap, float(low), float(high), p, "paired bootstrap over images, one seed")
 
 
-SUITE_OF = {"ID": "id", "OOD": "ood", "Adv": "adv", "NatAdv": "natural_adv", "ZS": "zeroshot"}
-SUITES_OF = {name: (suite,) for name, suite in SUITE_OF.items()} | {
-    "HM": ("id", "ood", "adv"), "OOD'": ("ood", "zeroshot"), "Adv'": ("adv", "natural_adv"),
-    "HM'": ("id", "ood", "zeroshot", "adv", "natural_adv"),
-}  # fmt: skip
-Key = tuple[str, str]
-
-
-def _counted(accuracies: Sequence[Accuracy]) -> dict[Key, Accuracy]:
-    """What the columns are made of: clean accuracies, and the attack of ``Adv``."""
-    found = [a for a in accuracies if a.attack is None] + headline_attack(accuracies)
-    return {(a.suite, a.data): a for a in found}
-
-
-def _paired_cells(a: Sequence[Accuracy], b: Sequence[Accuracy], suites: Sequence[str]) -> dict[Key, np.ndarray] | str:
-    """Counts (both, only a, only b, neither) for each data set of the suites, or why they cannot be paired."""
-    ours, theirs = ({k: v for k, v in _counted(some).items() if k[0] in suites} for some in (a, b))
+def _unpaired(ours: Mapping[Key, Accuracy], theirs: Mapping[Key, Accuracy]) -> str:
+    """Why two checkpoints cannot be compared image by image; empty where they can."""
     if ours.keys() != theirs.keys():
         return "data sets are not the same"
-    cells = {}
     for key, mine in ours.items():
         if not mine.paired_with(theirs[key]):
             return "images are not the same"
         try:
-            x, y = mine.right(), theirs[key].right()
-        except RecordError:  # totals only, as of one part of an attack
+            mine.right(), theirs[key].right()
+        except RecordError:  # totals only, as of one part of an attack in older records
             return f"{mine.attack_name or key[1]} has a total, no outcome for each image"
-        cells[key] = np.array([(x & y).sum(), (x & ~y).sum(), (~x & y).sum(), (~x & ~y).sum()])
-    return cells
-
-
-def _column(shares: Mapping[Key, np.ndarray], column: str) -> np.ndarray:
-    """A column from accuracies of its data sets, for every draw."""
-
-    def suite(name: str) -> np.ndarray:
-        return np.mean([value for (kind, _), value in shares.items() if kind == SUITE_OF[name]], axis=0)
-
-    def harmonic(parts: Sequence[np.ndarray]) -> np.ndarray:
-        stacked = np.stack(parts)
-        with np.errstate(divide="ignore"):
-            return np.where((stacked > 0).all(0), len(parts) / (1 / stacked).sum(0), 0.0)
-
-    paper = {"OOD'": ("OOD", "ZS"), "Adv'": ("Adv", "NatAdv")}
-    if column in paper:
-        return np.mean([suite(name) for name in paper[column]], axis=0)
-    if column == "HM":
-        return harmonic([suite("ID"), suite("OOD"), suite("Adv")])
-    if column == "HM'":
-        return harmonic([suite("ID"), _column(shares, "OOD'"), _column(shares, "Adv'")])
-    return suite(column)
+    return ""
