@@ -73,21 +73,25 @@ def measure_curve(subject: Subject, options: CurveOptions, state: Path) -> Part:
     attack = _Attacks(lambda x: logits(x, weights), subject.batches(image_set), image_set.index, options)
     clean = attack.clean()
     values = {"clean": _share(clean.correct, "top-1")}
+    arrays = {"margin": clean.margin.numpy(), "radii": np.array(options.radii), "labels": image_set.labels}
     for name in options.attacks:
         standing = clean.correct
+        falls = torch.where(standing, torch.inf, 0.0)  # the radius that turned the image; infinite: none did
         for eps in sorted(options.radii):  # what fooled the model in a smaller ball lies in the larger one too
+            before = standing
             standing = attack.stands(AttackSpec(name, eps, steps=options.steps, targets=options.targets), standing)
+            falls[before & ~standing] = eps
             aims = f", {options.targets} targets" if name in ("apgd-t", "apgd") else ""
             how = f"{name}, {options.steps} steps{aims}, linf, radii in turn"
             values[f"{name}/{_grey(eps)}"] = _share(standing, how)
-    arrays = {"margin": clean.margin.numpy(), "radii": np.array(options.radii)}
+        arrays[f"falls/{name}"] = falls.numpy()
     x_adv = attack.images(AttackSpec("pgd", options.eps, steps=options.steps, alpha=options.alpha))
     for label, right in _transferred(x_adv, options, image_set.labels).items():
         values[f"transfer/{label}"] = _share(right, f"PGD images found at this checkpoint, {_grey(options.eps)}")
     if options.checks:
         values |= _checks(attack, options)
     names = np.array(image_set.class_names, dtype=np.str_)
-    return Part(values, arrays | _examples(attack, x_adv, clean.correct, names))
+    return Part(values, arrays | {"class_names": names} | _examples(attack, x_adv, clean.correct, names))
 
 
 @dataclass(frozen=True)
