@@ -91,7 +91,7 @@ def _span(estimates: Sequence[Estimate]) -> list[float]:
     """Range of an axis, in percent: all intervals, and room for names at both ends."""
     low, high = min(e.low for e in estimates), max(e.high for e in estimates)
     room = 0.12 * max(high - low, 0.02)
-    return [100 * (low - room), 100 * (high + room)]
+    return [max(100 * (low - room), -4.0), min(100 * (high + room), 104.0)]  # intervals over few seeds go further
 
 
 def _bars(e: Estimate, color: str) -> dict[str, object]:
@@ -163,9 +163,15 @@ def data_sets(entries: Sequence[Entry], suites: Sequence[str]) -> list[tuple[str
     return sorted((key for key in keys if key[0] in suites), key=lambda key: suites.index(key[0]))
 
 
-def dots(entries: Sequence[Entry], names: Mapping[str, str], suites: Sequence[str], ground: Ground) -> go.Figure | None:
-    """Accuracy on every data set, a row each, a point with its Wilson 95 % interval for each run."""
-    keys = data_sets(entries, suites)
+def distribution(key: tuple[str, str]) -> str:
+    """What the sidebar calls a (suite, data set): ``id``, ``adv``, or the data set's name."""
+    return key[0] if key[0] in ("id", "adv") else key[1]
+
+
+def dots(
+    entries: Sequence[Entry], names: Mapping[str, str], keys: Sequence[tuple[str, str]], ground: Ground
+) -> go.Figure | None:
+    """Accuracy on every (suite, data set) of ``keys``, a row each, a point with its 95 % interval for each run."""
     if not keys:
         return None
     figure = go.Figure()
@@ -182,8 +188,8 @@ def dots(entries: Sequence[Entry], names: Mapping[str, str], suites: Sequence[st
                 "arrayminus": [100 * (a.accuracy - a.ci_low) for _, a in rows], "color": style.color,
                 "thickness": 1.2, "width": 0,
             },
-            customdata=[[plain_html(a.data), a.correct, a.n] for _, a in rows],
-            hovertemplate="%{customdata[0]}: %{x:.1f} % (%{customdata[1]} of %{customdata[2]})",
+            customdata=[[plain_html(a.data), counted(entry, a)] for _, a in rows],
+            hovertemplate="%{customdata[0]}: %{x:.1f} % (%{customdata[1]})",
         )  # fmt: skip
     for j in range(0, len(keys), 2):
         figure.add_hrect(y0=j - 0.5, y1=j + 0.5, fillcolor=ground.band, line_width=0, layer="below")
@@ -191,14 +197,20 @@ def dots(entries: Sequence[Entry], names: Mapping[str, str], suites: Sequence[st
         if keys[j][0] != keys[j - 1][0]:
             figure.add_hline(y=j - 0.5, line={"color": ground.muted, "width": 1})
     per_row = max(30, 9 * len(entries))
+    everything = [Estimate.of(asked[key]) for asked in map(questions, entries) for key in keys if key in asked]
     return dress(
-        figure, ground, 110 + per_row * len(keys),
-        xaxis={"title": "Top-1 accuracy (%)", "side": "bottom"},
+        figure, ground, 80 + per_row * len(keys), showlegend=False,
+        xaxis={"title": "Top-1 accuracy (%)", "range": _span(everything)},
         yaxis={
             "range": [len(keys) - 0.5, -0.5], "tickvals": list(range(len(keys))), "showgrid": False, "ticks": "",
             "ticktext": [_row_name(key) for key in keys],
         },
     )  # fmt: skip
+
+
+def counted(entry: Entry, a: Accuracy) -> str:
+    """What an accuracy was counted from."""
+    return f"mean of {len(entry.members)} seeds, n = {a.n} each" if entry.members else f"{a.correct} of {a.n}"
 
 
 def _row_name(key: tuple[str, str]) -> str:

@@ -95,13 +95,28 @@ def how_measured(entries: Sequence[Entry], suites: Sequence[str]) -> str:
     if attacked:
         attacks = {describe(a.attack) for a in asked if a.attack is not None}
         parts.append(f"{'; '.join(sorted(attacks))} on {_range(attacked)} images")
-    seeds = sorted({str(e.evaluation.seed) for e in entries if e.evaluation and e.evaluation.seed is not None})
-    if seeds:
-        parts.append(f"training seed{'s' if len(seeds) > 1 else ''} {', '.join(seeds)}, one a run")
-    return (
-        ", ".join(parts) + ". Bars: 95 % intervals from image counts (Wilson; normal for means over sets); "
-        "they say nothing of other training seeds."
-    )
+    return ", ".join(parts) + ". " + _bars(entries)
+
+
+def _bars(entries: Sequence[Entry]) -> str:
+    """What the intervals are, of means over seeds and of single runs."""
+    sentences = []
+    means = [e for e in entries if e.members]
+    if means:
+        seeds = sorted({m.seed for e in means for m in e.members})
+        sentences.append(f"Means over training seeds {_listed(seeds)}; bars: Student's 95 % intervals over seeds.")
+    single = sorted({e.seed for e in entries if not e.members and e.evaluation and e.evaluation.seed is not None})
+    if single or not means:
+        of = f"Single runs (seed {_listed(single)}): b" if single else "B"
+        sentences.append(
+            f"{of}ars are 95 % intervals from image counts (Wilson; normal for means over sets), which say nothing of "
+            "other training seeds."
+        )
+    return " ".join(sentences)
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers))
 
 
 def describe(attack: Mapping[str, Any] | None) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from app.look import Ground, dress, look, plain_html
+from app.panels import Curve, heat, log_axis, log_ticks, overlay
 from app.store import Finding, series
 
 TITLES = {
@@ -65,7 +66,7 @@ def training(
     yaxis = {"title": _short(key), "range": _room([y for line in figure.data for y in line.y], key), **numbers}
     last = max(max(line.x) for line in figure.data)
     xaxis = {"title": "Step", "range": [0, 1.04 * last] if last else [-0.5, 1]}
-    return dress(figure, ground, 300, xaxis=xaxis, yaxis=yaxis, showlegend=True)
+    return dress(figure, ground, 270, xaxis=xaxis, yaxis=yaxis, showlegend=False)
 
 
 def _room(values: Sequence[float], key: str) -> list[float] | None:
@@ -109,49 +110,30 @@ def _number(entry: Any, key: str) -> float:
     return float(value) if isinstance(value, (int, float)) else float("nan")
 
 
-def heat(
-    grid: np.ndarray, steps: Sequence[int], matrices: Sequence[str], span: tuple[float, float], title: str,
+def refreshes(
+    grid: np.ndarray, steps: Sequence[int], matrices: Sequence[str], ends: tuple[float, float], title: str,
     ground: Ground, log: bool = False,
-) -> go.Figure:
-    """Matrices down, refreshes across; ``span`` is shared by the figures that stand side by side.
+) -> go.Figure:  # fmt: skip
+    """Matrices down, refreshes across; ``ends`` are shared by the figures that stand side by side.
 
     Args:
-        grid: ``(matrices, steps)``; over 256 refreshes are averaged in blocks.
+        grid: ``(matrices, steps)``.
         steps: Of the refreshes.
         matrices: Names.
-        span: Ends of the colour scale, of the logarithm where ``log``.
+        ends: Of the colour scale, of the logarithm where ``log``.
         title: Of the colour bar.
         ground: Light or dark.
         log: Colour the logarithm to base 10.
-    """  # fmt: skip
-    if grid.shape[1] > 256:
-        parts = np.array_split(np.arange(grid.shape[1]), 256)
-        grid = np.stack([np.nanmean(grid[:, part], axis=1) for part in parts], axis=1)
-        steps = [steps[int(part[0])] for part in parts]
+    """
     with np.errstate(divide="ignore"):
         shown = np.log10(grid) if log else grid
-    names = [plain_html(short_weight(m)) for m in matrices]
-    bar: dict[str, Any] = {"title": {"text": title, "side": "right"}, "thickness": 12, "outlinewidth": 0}
-    bar |= _log_ticks(span) if log else {"dtick": 1} if span[1] <= 10 else {}
-    figure = go.Figure(
-        go.Heatmap(
-            z=np.where(np.isfinite(shown), shown, np.nan), x=[str(s) for s in steps], y=names, zmin=span[0],
-            zmax=span[1], colorscale="Viridis", colorbar=bar, customdata=grid,
-            hovertemplate="%{y}, step %{x}: %{customdata:.4g}<extra></extra>",
-        )
+    bar = log_ticks(ends) if log else {"dtick": 1} if ends[1] <= 10 else {}
+    figure = heat(
+        grid, [str(s) for s in steps], [short_weight(m) for m in matrices], ends, title, ground,
+        ("Step of the refresh", ""), square=False, height=120 + 18 * len(matrices), bar=bar, shown=shown,
     )  # fmt: skip
-    return dress(
-        figure, ground, 120 + 18 * len(names), xaxis={"title": "Step of the refresh", "type": "category", "nticks": 12},
-        yaxis={"autorange": "reversed", "type": "category", "dtick": 1, "ticks": ""},
-    )  # fmt: skip
-
-
-def _log_ticks(span: tuple[float, float]) -> dict[str, Any]:
-    """Powers of ten, with 2 and 5 between them where there are few."""
-    tens = range(int(np.floor(span[0])), int(np.ceil(span[1])) + 1)
-    heads = (1,) if span[1] - span[0] > 3 else (1, 2, 5)
-    ticks = [(np.log10(head) + ten, f"{head}·10<sup>{ten}</sup>") for ten in tens for head in heads]
-    return {"tickvals": [t for t, _ in ticks], "ticktext": [name.removeprefix("1·") for _, name in ticks]}
+    figure.update_xaxes(nticks=12)
+    return figure.update_yaxes(autorange="reversed", dtick=1)
 
 
 def measures(
@@ -206,26 +188,103 @@ def density(found: Sequence[Finding], names: Mapping[str, str], ground: Ground) 
             x=grid, y=np.where(curve > floor, curve, np.nan), mode="lines", name=plain_html(names[f.run]),
             line={"color": style.color, "dash": style.dash, "width": 1.6}, hovertemplate="λ = %{x:.4g}: %{y:.2g}",
         )  # fmt: skip
+    _name_peaks(figure, drawn, names, ground, (float(grid[0]), float(grid[-1])))
     return dress(
-        figure, ground, 380, xaxis={"title": "Eigenvalue λ"},
+        figure, ground, 420, xaxis={"title": "Eigenvalue λ", "range": [float(grid[0]), float(grid[-1])]},
         yaxis={"title": "Density (share of weights per unit λ)", "type": "log", "exponentformat": "power", "dtick": 1},
-        showlegend=True,
+        showlegend=False,
     )  # fmt: skip
 
 
-def blocks(found: Sequence[Finding], names: Mapping[str, str], group: str, ground: Ground) -> go.Figure | None:
-    """Mean curvature of each weight matrix, runs across, on one logarithmic colour scale; blank where not positive."""
-    matrices = list(dict.fromkeys(name for f in found for name in f.names(group) if name.endswith("weight")))
-    if not matrices:
-        return None
-    values = [[m.value if (m := f.value(f"{group}/{name}")) else np.nan for f in found] for name in matrices]
-    grid = np.array(values, float)
-    positive = grid[np.isfinite(grid) & (grid > 0)]
-    if not positive.size:
-        return None
-    span = float(np.log10(positive.min())), float(np.log10(positive.max()))
-    figure = heat(np.where(grid > 0, grid, np.nan), list(range(len(found))), matrices, span, "", ground, log=True)
-    figure.data[0].update(
-        x=[plain_html(names[f.run]) for f in found], hovertemplate="%{y}, %{x}: %{customdata:.4g}<extra></extra>"
-    )
-    return figure.update_xaxes(title="")
+def _name_peaks(
+    figure: go.Figure, found: Sequence[Finding], names: Mapping[str, str], ground: Ground, ends: tuple[float, float]
+) -> None:
+    """A line at each run's largest eigenvalue, named; names that would collide stand on other levels."""
+    tops = sorted((m.value, f.run) for f in found if (m := f.value("lambda_1")) is not None and np.isfinite(m.value))
+    levels: list[float] = []  # where the newest name of each level begins, from the right
+    for top, run in reversed(tops):
+        at = (top - ends[0]) / (ends[1] - ends[0])
+        need = 0.012 * (len(names[run]) + 8)
+        level = next((i for i, left in enumerate(levels) if at < left - 0.005), len(levels))
+        levels[level : level + 1] = [at - need]
+        height = 0.98 - 0.065 * level
+        color = look(run, ground).color
+        figure.add_shape(
+            type="line", x0=top, x1=top, y0=0, y1=height, yref="paper", line={"color": color, "width": 1, "dash": "dot"}
+        )  # fmt: skip
+        figure.add_annotation(
+            x=top, y=height, yref="paper", text=f"{plain_html(names[run])} {top:.3g}", showarrow=False, xanchor="right",
+            yanchor="middle", font={"color": color, "size": 12}, xshift=-3,
+        )  # fmt: skip
+
+
+def kinds(names: Sequence[str]) -> tuple[list[str], list[str], dict[str, tuple[int, int]]]:
+    """Weight matrices by kind and block: kinds, blocks (``-``: outside of every block), name -> (kind, block)."""
+    split = {name: re.fullmatch(r"(\d+) (.+)", short_weight(name)) for name in names}
+    inside = [int(found[1]) for found in split.values() if found]
+    blocks = [str(i) for i in range(max(inside) + 1)] if inside else []
+    outside = any(found is None for found in split.values())
+    columns = [*blocks, *(["-"] if outside else [])]
+    rows = list(dict.fromkeys(found[2] if found else short_weight(name) for name, found in split.items()))
+    rows.sort(key=lambda kind: not any(found and found[2] == kind for found in split.values()))
+    place = {
+        name: (rows.index(found[2]), int(found[1])) if found else (rows.index(short_weight(name)), len(blocks))
+        for name, found in split.items()
+    }
+    return rows, columns, place
+
+
+def by_block(found: Sequence[Finding], names: Mapping[str, str], group: str, ground: Ground) -> dict[str, go.Figure]:
+    """Kind of matrix down, block across, a panel a run, on one logarithmic colour scale; blank where not positive."""
+    matrices = list(dict.fromkeys(n for f in found for n in f.names(group) if n.endswith(("weight", "proj"))))
+    rows, columns, place = kinds(matrices)
+    grids = {}
+    for f in found:
+        grid = np.full((len(rows), len(columns)), np.nan)
+        for name, at in place.items():
+            if (m := f.value(f"{group}/{name}")) is not None and m.value > 0:
+                grid[at] = m.value
+        grids[f.run] = grid
+    every = np.concatenate([g.ravel() for g in grids.values()]) if grids else np.array([])
+    every = every[np.isfinite(every)]
+    if not every.size:
+        return {}
+    ends = float(np.log10(every.min())), float(np.log10(every.max()))
+    bar = log_ticks(ends)
+    drawn = {}
+    for run, grid in grids.items():
+        figure = heat(
+            grid, columns, rows, ends, "", ground, ("Block (-: outside of the blocks)", ""), square=False,
+            height=110 + 22 * len(rows), bar=bar, shown=np.log10(grid),
+        )  # fmt: skip
+        drawn[names[run]] = figure.update_yaxes(autorange="reversed", dtick=1)
+    return drawn
+
+
+FORMS = {
+    "ball": ("‖ε‖ ≤ ρ (SAM)", False), "adaptive": ("‖ε / |θ|‖ ≤ ρ (adaptive)", False),
+    "relative": ("‖ε‖ ≤ ρ ‖W‖ in each matrix (AWP)", False), "average": ("Gaussian, E‖ε‖² = ρ²", True),
+}  # fmt: skip
+
+
+def sharpness(
+    found: Sequence[Finding], names: Mapping[str, str], loss: str, ground: Ground
+) -> dict[str, go.Figure]:  # fmt: skip
+    """Rise of a loss against the radius, a panel a form; logarithmic radii, and rises where all are positive."""
+    drawn = {}
+    for form, (title, _) in FORMS.items():
+        arrays = {f.run: np.asarray(a, float) for f in found if (a := f.array(f"{loss}/{form}")) is not None and a.size}
+        if not arrays:
+            continue
+        rises = np.concatenate([a[:, 1] for a in arrays.values()])
+        lines = {
+            run: Curve(a[:, 0], a[:, 1], *([a[:, 1] + s * 1.96 * a[:, 2] for s in (-1, 1)] if a.shape[1] > 2 else ()))
+            for run, a in arrays.items()
+        }
+        radii = sorted({float(r) for a in arrays.values() for r in a[:, 0]})
+        x = {"title": "ρ", "type": "log", "tickvals": radii, "ticktext": [f"{r:g}" for r in radii]}
+        y = {"title": "Rise of the loss", "exponentformat": "power"}
+        if (rises > 0).all() and form != "average":
+            y |= log_axis([rises])
+        drawn[title] = overlay(lines, names, ground, x, y)
+    return drawn

@@ -16,7 +16,7 @@ _COLORS = {
 _DASHES = ("solid", "dash", "dashdot", "dot", "longdash", "longdashdot", "8px,2px", "3px,2px,9px,2px")
 _MARKERS = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "hexagon", "star")
 _GREY = {"light": "#595959", "dark": "#B0B0B0"}
-_SALT = "830"
+_SALT = "35281"
 """Chosen once, so that the usual runs of a demo and of a comparison differ in colour."""
 
 
@@ -76,7 +76,20 @@ def plain_html(text: str) -> str:
 
 def faint(color: str) -> str:
     """``#rrggbb`` at half strength."""
-    return f"rgba({', '.join(str(int(color[i : i + 2], 16)) for i in (1, 3, 5))}, 0.5)"
+    return see_through(color, 0.5)
+
+
+def see_through(color: str, share: float) -> str:
+    """``#rrggbb`` at a share of its strength."""
+    return f"rgba({', '.join(str(int(color[i : i + 2], 16)) for i in (1, 3, 5))}, {share:g})"
+
+
+def of_sets(names: list[str], ground: Ground) -> dict[str, str]:
+    """Colours of distributions, where colours do not mean runs: ID grey, attacked red, the others in fixed order."""
+    others = [name for name in names if name not in ("id", "adv")]
+    colors = ("#E69F00", "#009E73", "#56B4E9", "#B08CD0", "#C2A15C", "#E29BC4")
+    found = {name: colors[i % len(colors)] for i, name in enumerate(others)}
+    return {"id": _GREY[ground.name], **found, "adv": "#EE5A24"}
 
 
 def dress(figure: go.Figure, ground: Ground, height: int, **layout: Any) -> go.Figure:

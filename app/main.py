@@ -37,9 +37,13 @@ def main() -> None:
     st.set_page_config(page_title="grace_geom", layout="wide")
     pages = [
         st.Page(VIEWS / "overview.py", title="Overview", default=True),
-        st.Page(VIEWS / "training.py", title="Training"),
         st.Page(VIEWS / "curvature.py", title="Curvature"),
+        st.Page(VIEWS / "landscape.py", title="Landscape"),
+        st.Page(VIEWS / "drift.py", title="Representation drift"),
+        st.Page(VIEWS / "features.py", title="Feature geometry"),
+        st.Page(VIEWS / "robustness.py", title="Robustness"),
         st.Page(VIEWS / "weights.py", title="Weights"),
+        st.Page(VIEWS / "training.py", title="Training"),
         st.Page(VIEWS / "run.py", title="Run"),
     ]
     page = st.navigation(pages)

@@ -1,20 +1,20 @@
-"""What every page shares: the choice of runs in the sidebar and in the URL, figures with caption and downloads."""
+"""What every page shares: the choice in the sidebar and in the URL, and how names are written."""
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-import plotly.graph_objects as go
 import streamlit as st
 
-from app import store
+from app import seeds, store
+from app.charts import questions
 from app.look import GROUNDS, Ground, labels
 from app.store import Entry
 
 MOST_AT_FIRST = 12
-"""Runs that are chosen before anybody has chosen."""
+"""Rows of a table or lines of a figure before anybody has chosen."""
+MOST_RUNS_AT_FIRST = 60
 
 
 @dataclass(frozen=True)
@@ -24,18 +24,39 @@ class Choice:
     Attributes:
         root: Folder of runs.
         runs: The chosen runs.
-        names: How each is called on this page.
-        baseline: What the others are compared with; ``None`` where no run is chosen.
+        compared: The same, or means over seeds in their place.
+        names: How each run and each mean is called on this page.
+        baseline: What the others are compared with, of ``compared``; ``None`` where no run is chosen.
         known: Every run below the root.
+        sets: Chosen distributions; none for all of them.
         ground: Light or dark.
+        remarks: Which runs could not be taken together as seeds, and why.
     """
 
     root: Path
     runs: tuple[Entry, ...]
+    compared: tuple[Entry, ...]
     names: Mapping[str, str]
     baseline: Entry | None
     known: Mapping[str, Entry]
+    sets: frozenset[str]
     ground: Ground
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def single(self) -> tuple[Entry, ...]:
+        """For pages that draw single runs: of a mean over seeds, the run with the lowest seed."""
+        return tuple(min(e.members, key=lambda m: m.seed) if e.members else e for e in self.compared)
+
+    @property
+    def base_run(self) -> Entry | None:
+        """The baseline as a single run."""
+        known = zip(self.compared, self.single, strict=True)
+        return next((run for e, run in known if self.baseline and e.id == self.baseline.id), None)
+
+    def keeps(self, distribution: str) -> bool:
+        """Whether a distribution (``id``, the name of a set, ``adv``) is to be drawn."""
+        return not self.sets or distribution.removeprefix("clean-") in self.sets
 
 
 def chosen() -> Choice:
@@ -50,7 +71,7 @@ def text(raw: str) -> str:
 
 
 def sidebar(root: Path) -> Choice | None:
-    """Let people choose runs and baseline; keep the choice in the URL. ``None`` where there is no run at all."""
+    """Let people choose runs, baseline, distributions; keep the choice in the URL. ``None`` where there is no run."""
     known = _entries(root)
     if not known:
         return None
@@ -64,28 +85,75 @@ def sidebar(root: Path) -> Choice | None:
             "Runs", sorted(known), key="runs", format_func=lambda run: every.get(run, run),
             help="Called by their folder, or by the path to it where two folders have the same name.",
         )  # fmt: skip
-        names = labels(runs)
-        if st.session_state.get("baseline") not in runs:
-            st.session_state["baseline"] = default_baseline([known[run] for run in runs])
-        baseline = st.selectbox(
-            "Baseline", runs, key="baseline", format_func=lambda run: names.get(run, run),
-            help="Differences are to this run.",
-        )  # fmt: skip
+        entries = tuple(known[run] for run in runs)
+        compared, remarks = _seeds(entries)
+        names = labels(list(dict.fromkeys([*runs, *(e.id for e in compared)])))
+        baseline = _baseline(compared, names)
+        sets = _distributions(entries)
         st.caption(f"{len(known)} run{'s' if len(known) > 1 else ''} below {text(str(root))}")
         if st.button("Look for new runs", help="Reads the folder again."):
             _entries.clear()
             st.rerun()
         if strangers:
             st.warning("The link names runs that are not here: " + ", ".join(text(s) for s in strangers))
-    _write_url(runs, baseline)
-    entries = tuple(known[run] for run in runs)
+    _write_url(runs, baseline, sets)
+    base = next((e for e in compared if e.id == baseline), None)
     ground = GROUNDS["dark" if st.context.theme.type == "dark" else "light"]
-    return Choice(root, entries, names, known.get(baseline or ""), known, ground)
+    return Choice(root, entries, compared, names, base, known, frozenset(sets), ground, tuple(remarks))
 
 
 @st.cache_resource(ttl=5, show_spinner=False)
 def _entries(root: Path) -> dict[str, Entry]:
     return store.entries(root)
+
+
+def _seeds(entries: tuple[Entry, ...]) -> tuple[tuple[Entry, ...], list[str]]:
+    """Means over seeds in the place of runs, where there are some and they are wanted."""
+    means, remarks = seeds.grouped(entries)
+    if not any(e.members for e in means):
+        return entries, []
+    wanted = st.toggle(
+        "Means over seeds", key="means",
+        help="Runs NAME-s0, NAME-s1, ... that differ in nothing but their seed become one point with an interval over "
+        "seeds. Pages that draw single runs show the lowest seed of each.",
+    )  # fmt: skip
+    return (means, remarks) if wanted else (entries, [])
+
+
+def _baseline(compared: Sequence[Entry], names: Mapping[str, str]) -> str | None:
+    """The control; a run that is now part of a mean hands its place to that mean, and the other way round."""
+    ids = [e.id for e in compared]
+    now = st.session_state.get("baseline")
+    if now not in ids:
+        close = [e.id for e in compared if now in {m.id for m in e.members} or (now and seeds.family(e) == now)]
+        st.session_state["baseline"] = close[0] if close else default_baseline(compared)
+    found: str | None = st.selectbox(
+        "Baseline", ids, key="baseline", format_func=lambda run: names.get(run, run),
+        help="Differences are to this run.",
+    )  # fmt: skip
+    return found
+
+
+def _distributions(entries: Sequence[Entry]) -> list[str]:
+    there = distributions(entries)
+    if "sets" in st.session_state:
+        st.session_state["sets"] = [name for name in st.session_state["sets"] if name in there]
+    found: list[str] = st.multiselect(
+        "Distributions", list(there), key="sets", format_func=lambda name: there.get(name, name), placeholder="All",
+        help="Which data sets have a row or a panel; none chosen: all of them. Means over sets (OOD, zero-shot) always "
+        "take every set.",
+    )  # fmt: skip
+    return found
+
+
+def distributions(entries: Sequence[Entry]) -> dict[str, str]:
+    """Names of the distributions that runs were evaluated on, and how they are called."""
+    short = {"ood": "shift", "natural_adv": "natural adv.", "zeroshot": "zero-shot"}
+    keys = list(dict.fromkeys(key for e in entries for key in questions(e)))
+    found = {"id": "in distribution", "adv": "under attack"}
+    for suite, title in short.items():
+        found |= {data: f"{data} ({title})" for of, data in keys if of == suite}
+    return found
 
 
 def _first_choice(known: Mapping[str, Entry]) -> list[str]:
@@ -95,7 +163,9 @@ def _first_choice(known: Mapping[str, Entry]) -> list[str]:
     named = st.query_params.get_all("runs")
     asked = [run for run in named if run in known]
     st.session_state["runs"] = asked or newest(known)
-    if st.query_params.get("baseline") in st.session_state["runs"]:
+    st.session_state["sets"] = st.query_params.get_all("sets")
+    st.session_state["means"] = st.query_params.get("seeds") != "each"
+    if "baseline" in st.query_params:
         st.session_state["baseline"] = st.query_params["baseline"]
     return [run for run in named if run not in known]
 
@@ -103,12 +173,13 @@ def _first_choice(known: Mapping[str, Entry]) -> list[str]:
 def newest(known: Mapping[str, Entry]) -> list[str]:
     """Runs of the folder in which something was evaluated last (trials of learning rates are not).
 
-    Where there are many, one run of each method, its lowest seed: a method must not win by having more runs.
+    Where there are too many for one figure even as means over seeds, one run of each method, its lowest seed: a method
+    must not win by having more runs.
     """
     evaluated = [e for e in known.values() if e.evaluation] or list(known.values())
     folder = max(evaluated, key=lambda e: e.changed).folder
     there = [e for e in known.values() if e.folder == folder]
-    if len(there) > MOST_AT_FIRST:
+    if len({seeds.family(e) for e in there}) > MOST_AT_FIRST or len(there) > MOST_RUNS_AT_FIRST:
         ordered = sorted(there, key=lambda e: (e.evaluation is None, e.seed, e.id), reverse=True)
         there = list({e.method or e.id: e for e in ordered}.values())[-MOST_AT_FIRST:]
     return sorted(e.id for e in there)
@@ -123,11 +194,17 @@ def default_baseline(entries: Sequence[Entry]) -> str | None:
     return next((e.id for e in entries if e.evaluation), entries[0].id if entries else None)
 
 
-def _write_url(runs: Sequence[str], baseline: str | None) -> None:
-    wanted = {"runs": list(runs)} | ({"baseline": [baseline]} if baseline else {})
-    now = {key: st.query_params.get_all(key) for key in ("runs", "baseline") if key in st.query_params}
+def _write_url(runs: Sequence[str], baseline: str | None, sets: Sequence[str]) -> None:
+    """Explicit ids of runs: a link shows the same thing tomorrow."""
+    wanted = (
+        {"runs": list(runs)} | ({"baseline": [baseline]} if baseline else {}) | ({"sets": list(sets)} if sets else {})
+    )
+    if "means" in st.session_state and not st.session_state["means"]:
+        wanted["seeds"] = ["each"]
+    ours = ("runs", "baseline", "sets", "seeds")
+    now = {key: st.query_params.get_all(key) for key in ours if key in st.query_params}
     if now != wanted:
-        kept = {key: st.query_params.get_all(key) for key in st.query_params if key not in wanted}
+        kept = {key: st.query_params.get_all(key) for key in st.query_params if key not in ours}
         st.query_params.from_dict(kept | wanted)
 
 
@@ -138,30 +215,3 @@ def problems(entries: Sequence[Entry]) -> None:
     if found:
         rows = "\n".join(f"- **{text(run)}**: {text(problem)}" for run, problem in found)
         st.warning(f"Left out because {'they' if len(found) > 1 else 'it'} cannot be read:\n\n{rows}")
-
-
-def figure(fig: go.Figure | None, key: str, alt: str, caption: str, table: pd.DataFrame, none: str = "") -> None:
-    """A figure with its caption, its numbers as CSV, itself as a page that needs no network; or why there is none."""
-    if fig is None:
-        if none:
-            st.info(none)
-        return
-    config = {"displaylogo": False, "toImageButtonOptions": {"filename": key, "scale": 2}, "displayModeBar": "hover"}
-    st.plotly_chart(fig, theme=None, key=f"figure-{key}", config=config, alt=alt)
-    st.caption(caption)
-    with st.container(horizontal=True, gap="small"):
-        st.download_button(
-            "Data (CSV)", lambda: table.to_csv(index=False), f"{key}.csv", "text/csv", key=f"csv-{key}",
-            on_click="ignore", type="tertiary",
-        )  # fmt: skip
-        st.download_button(
-            "Figure (HTML)", lambda: _page(fig), f"{key}.html", "text/html", key=f"html-{key}", on_click="ignore",
-            type="tertiary", help="One file that opens without a network. The camera above the figure saves a PNG.",
-        )  # fmt: skip
-
-
-def _page(fig: go.Figure) -> str:
-    copy = go.Figure(fig)
-    ground = next((g for g in GROUNDS.values() if g.text == fig.layout.font.color), GROUNDS["light"])
-    copy.update_layout(paper_bgcolor=ground.paper)
-    return str(copy.to_html(include_plotlyjs=True, full_html=True))

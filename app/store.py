@@ -4,18 +4,21 @@ import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from grace_geom.results import Accuracy, Estimate, EvalRecord, RecordError, Result, RunFiles, list_runs, summarise
+from grace_geom.results import Accuracy, Estimate, EvalRecord, RecordError, Result, read_run, run_folders, summarise
 
 LOG = logging.getLogger("grace_geom.app")
 LARGEST = 64 * 2**20
 """Bytes of a record file that are read."""
 
 _YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+Stamp = tuple[int, int]
+"""When a file was written, in nanoseconds, and its size: what is read again only if it has changed."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class Entry:
         analyses: Files of the analyses of this run alone, by name.
         problems: A sentence for each file that cannot be read.
         changed: When its newest record was written, seconds since the epoch.
+        members: The runs that it is the mean of; none for a run.
     """
 
     id: str
@@ -39,6 +43,7 @@ class Entry:
     analyses: Mapping[str, Path] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
     changed: float = 0.0
+    members: tuple["Entry", ...] = ()
 
     @property
     def method(self) -> str:
@@ -64,11 +69,25 @@ class Entry:
 def entries(root: Path) -> dict[str, Entry]:
     """Every run below ``root`` by id. What cannot be read is said in ``problems``, never raised."""
     try:
-        found = list_runs(root)
+        found = run_folders(root)
     except OSError as error:
         LOG.warning("%s: %s", root, error)
         return {}
-    return {run.name: _entry(run, root) for run in found}
+    read = [_entry(folder, root, folder.resolve(), _stamps(folder)) for folder in found]
+    return {entry.id: entry for entry in read}
+
+
+def _stamps(folder: Path) -> tuple[tuple[str, Stamp], ...]:
+    """Of every file that :func:`entries` looks into."""
+    paths = [folder / name for name in ("eval.json", "metrics.jsonl", "config.yaml")]
+    paths += sorted((folder / "analyses").glob("*.json"))
+    return tuple((path.name, stamp(path)) for path in paths if path.is_file())
+
+
+def stamp(path: Path) -> Stamp:
+    """What tells one version of a file from the next."""
+    stat = path.stat()
+    return stat.st_mtime_ns, stat.st_size
 
 
 def inside(path: Path, root: Path) -> bool:
@@ -76,9 +95,13 @@ def inside(path: Path, root: Path) -> bool:
     return path.resolve().is_relative_to(root.resolve())
 
 
-def _entry(run: RunFiles, root: Path) -> Entry:
-    if not inside(run.path, root):
-        return Entry(run.name, run.path, problems=("a link that leads out of the folder of runs: not read",))
+@lru_cache(maxsize=4096)
+def _entry(folder: Path, root: Path, resolved: Path, stamps: tuple[tuple[str, Stamp], ...]) -> Entry:
+    """One run; ``resolved`` and ``stamps`` are there so that a changed folder is read again."""
+    if not resolved.is_relative_to(root.resolve()):
+        name = folder.relative_to(root).as_posix()
+        return Entry(name, folder, problems=("a link that leads out of the folder of runs: not read",))
+    run = read_run(folder, root)
     problems = [_relative(problem, root) for problem in run.problems]
     evaluation, estimates = run.evaluation, {}
     if evaluation is not None and not inside(run.path / "eval.json", root):
@@ -128,10 +151,15 @@ def own_file(entry: Entry, name: str) -> Path | None:
 def settings(entry: Entry) -> dict[str, Any]:
     """``config.yaml``; empty where there is none or it cannot be read."""
     path = own_file(entry, "config.yaml")
+    return _settings(path, stamp(path)) if path else {}
+
+
+@lru_cache(maxsize=1024)
+def _settings(path: Path, _: Stamp) -> dict[str, Any]:
     try:
-        plain = yaml.load(path.read_text(encoding="utf-8"), _YAML) if path else {}
+        plain = yaml.load(path.read_text(encoding="utf-8"), _YAML)
     except (OSError, ValueError, yaml.YAMLError) as error:
-        LOG.warning("%s/config.yaml: %s", entry.id, error)
+        LOG.warning("%s: %s", path, error)
         return {}
     return plain if isinstance(plain, dict) else {}
 
@@ -157,8 +185,11 @@ class Lines:
 def lines(entry: Entry, stream: str) -> Lines:
     """``STREAM.jsonl`` of a run, as far as it can be read."""
     path = own_file(entry, f"{stream}.jsonl")
-    if path is None:
-        return Lines()
+    return _lines(path, stamp(path)) if path else Lines()
+
+
+@lru_cache(maxsize=64)
+def _lines(path: Path, _: Stamp) -> Lines:
     rows, broken = [], 0
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
@@ -206,25 +237,49 @@ class Finding:
         start = f"{self.prefix}{group}/"
         return [name.removeprefix(start) for name in self.result.values if name.startswith(start)]
 
+    def array_names(self, group: str) -> list[str]:
+        """Names of arrays below ``group/``, without it."""
+        start = f"{self.prefix}{group}/"
+        return [name.removeprefix(start) for name in self.result.arrays if name.startswith(start)]
+
+    @property
+    def checkpoint(self) -> str:
+        """SHA-256 of the file that was measured; empty where it is not on record."""
+        label = self.prefix.rstrip("/")
+        known = [c for c in self.result.checkpoints if not label or c.get("label") == label]
+        return str(known[0].get("sha256", "")) if known else ""
+
 
 def findings(name: str, chosen: Sequence[Entry], root: Path) -> tuple[list[Finding], list[str]]:
     """What an analysis found on the chosen runs, newest file first for each, and what could not be read."""
-    files: dict[Path, Entry] = {e.analyses[name]: e for e in chosen if name in e.analyses}
+    files: set[Path] = {e.analyses[name] for e in chosen if name in e.analyses}
     for folder in {root.joinpath(e.folder) for e in chosen} | {root}:
         shared = folder / "analyses" / f"{name}.json"
-        if shared.is_file() and inside(shared, root):
-            files.setdefault(shared, chosen[0])
+        if shared.is_file():
+            files.add(shared)
     found: dict[str, Finding] = {}
     problems = []
     for path in sorted(files, key=lambda p: p.stat().st_mtime, reverse=True):
+        arrays = path.with_suffix(".npz")
+        if not inside(path, root) or not inside(arrays, root):
+            problems.append(f"{path.name}: a link that leads out of the folder of runs")
+            continue
+        if any(file.is_file() and file.stat().st_size > LARGEST for file in (path, arrays)):
+            problems.append(_relative(f"{path}: larger than {LARGEST // 2**20} MiB", root))
+            continue
         try:
-            result = Result.load(path)
+            result = _result(path, stamp(path), stamp(arrays) if arrays.is_file() else (0, 0))
         except RecordError as error:
             problems.append(_relative(str(error), root))
             continue
         for finding in _shares(result, path, chosen, root):
             found.setdefault(finding.run, finding)
     return [found[e.id] for e in chosen if e.id in found], problems
+
+
+@lru_cache(maxsize=32)
+def _result(path: Path, _: Stamp, __: Stamp) -> Result:
+    return Result.load(path)
 
 
 def _shares(result: Result, path: Path, chosen: Sequence[Entry], root: Path) -> list[Finding]:

@@ -1,12 +1,11 @@
 """Is it flat, and where not?"""
 
-import shlex
-
 import pandas as pd
 import streamlit as st
 
-from app import curves, shell, store
-from app.shell import Choice, text
+from app import curves, shell, show
+from app.measured import attack_of, how, measured, values_table
+from app.shell import Choice
 from app.store import Finding
 
 NUMBERS = (
@@ -15,100 +14,104 @@ NUMBERS = (
     ("trace", "Trace", "Sum of all eigenvalues."),
     ("frobenius/sqrt_d", "‖H‖_F / √d", "Root mean square eigenvalue."),
 )
-SAME = ("data", "n", "params", "loss", "operator", "eps", "seed", "dtype")
 
 
 def main() -> None:
-    """What ``hessian_spectrum`` found."""
+    """What ``hessian_spectrum`` and ``sharpness`` found."""
     choice = shell.chosen()
     st.title("Is it flat, and where not?")
     shell.problems(choice.runs)
-    found, broken = store.findings("hessian_spectrum", choice.runs, choice.root)
-    for problem in broken:
-        st.warning(f"Left out: {text(problem)}")
-    missing = [e for e in choice.runs if e.id not in {f.run for f in found}]
-    if missing:
-        st.info(f"Not measured yet: {', '.join(text(choice.names[e.id]) for e in missing)}. This does it:")
-        folders = " ".join(shlex.quote(str(choice.root / e.id)) for e in choice.runs)
-        st.code(f"python analyses/hessian_spectrum.py {folders}", language="bash", wrap_lines=True)
-    shown = same_settings(choice, found)
+    shown = measured(choice, "hessian_spectrum", ("operator",))
     if shown:
+        show.legend([choice.known[f.run] for f in shown], choice.names, choice.ground)
+        density(choice, shown)
         numbers(choice, shown)
-        pictures(choice, shown)
-
-
-def same_settings(choice: Choice, found: list[Finding]) -> list[Finding]:
-    """Those measured as the baseline was (or as the first); of the others it is said why they are left out."""
-    base = choice.baseline.id if choice.baseline else ""
-    first = next((f for f in found if f.run == base), found[0] if found else None)
-    kept = []
-    for f in found:
-        other = [k for k in SAME if first and f.result.settings.get(k) != first.result.settings.get(k)]
-        if other and first:
-            st.warning(f"{text(choice.names[f.run])} is left out: measured with other {text(', '.join(other))}")
-        else:
-            kept.append(f)
-    return kept
+        matrices(choice, shown)
+    sharpness(choice)
 
 
 def caption(found: list[Finding], key: str = "") -> str:
     """How it was measured."""
     s = found[0].result.settings
     m = found[0].value(key) if key else None
-    how = f"{m.estimator}. " if m is not None and m.estimator else ""
-    loss = "cross-entropy on clean images" if s.get("loss") == "ce" else f"loss {s.get('loss')}"
-    return (
-        f"{how}{s.get('operator', 'hessian')} of the {loss} over the weights `{s.get('params')}`, "
-        f"n = {s.get('n')} images, seed {s.get('seed')}, {s.get('dtype')}."
-    )
+    estimator = f"{m.estimator}. " if m is not None and m.estimator else ""
+    loss = "cross-entropy on clean images" if s.get("loss") == "ce" else f"cross-entropy under {attack_of(found)}"
+    name = {"hessian": "Hessian", "ggn": "Gauss-Newton matrix"}.get(str(s.get("operator")), str(s.get("operator")))
+    return how(found, f"{estimator}{name} of the {loss} over the weights `{s.get('params')}`,")
+
+
+def density(choice: Choice, found: list[Finding]) -> None:
+    """The whole spectrum."""
+    st.subheader("Spectral density", anchor=False)
+    nodes = [
+        {"run": f.run, "node": float(x), "weight": float(w)} for f in found if f.array("density_nodes") is not None
+        for x, w in zip(f.array("density_nodes").ravel(), f.array("density_weights").ravel(), strict=True)
+    ]  # fmt: skip
+    show.figure(
+        curves.density(found, choice.names, choice.ground), "density",
+        "Spectral density of each run, linear eigenvalue axis, logarithmic density axis",
+        "Stochastic Lanczos quadrature, mean over start vectors, one Gaussian kernel for all (1 % of the range); "
+        f"nothing is drawn below a hundredth of one eigenvalue; λ₁ is named where it was measured. {caption(found)}",
+        pd.DataFrame(nodes), "Measured without --density-probes.",
+    )  # fmt: skip
 
 
 def numbers(choice: Choice, found: list[Finding]) -> None:
     """Four numbers, each a dot plot."""
     st.subheader("Four numbers", anchor=False)
-    with st.container(horizontal=True, gap="medium"):
-        for key, title, meaning in NUMBERS:
-            fig = curves.measures(found, choice.names, key, title, choice.ground)
-            if fig is None:
-                continue
-            with st.container(width=470):
-                st.markdown(f"**{title}**", help=meaning)
-                rows = [{"run": f.run, "value": m.value, "low": m.low, "high": m.high, "estimator": m.estimator}
-                        for f in found if (m := f.value(key)) is not None]  # fmt: skip
-                shell.figure(
-                    fig, f"curvature-{key.replace('/', '-')}", f"{title} of each run with its interval",
-                    caption(found, key), pd.DataFrame(rows),
-                )  # fmt: skip
+    drawn = {
+        title: fig for key, title, _ in NUMBERS
+        if (fig := curves.measures(found, choice.names, key, title, choice.ground)) is not None
+    }  # fmt: skip
+    there = [(key, title, meaning) for key, title, meaning in NUMBERS if title in drawn]
+    meanings = " ".join(f"*{title}*: {meaning}" for _, title, meaning in there)
+    estimators = "; ".join(
+        dict.fromkeys(m.estimator for key, _, _ in there if (m := found[0].value(key)) is not None and m.estimator)
+    )
+    show.panels(
+        drawn, "curvature", "One number of the curvature of each run with its interval",
+        f"{meanings} Estimators: {estimators}. Bars: eigenvalues within their residual bounds, estimates within "
+        f"95 %. {caption(found)}", values_table(found, [key for key, _, _ in there]),
+    )  # fmt: skip
 
 
-def pictures(choice: Choice, found: list[Finding]) -> None:
-    """Density and curvature by matrix."""
-    left, right = st.columns(2)
-    with left:
-        st.subheader("Spectral density", anchor=False)
-        nodes = [
-            {"run": f.run, "node": float(x), "weight": float(w)} for f in found if f.array("density_nodes") is not None
-            for x, w in zip(f.array("density_nodes").ravel(), f.array("density_weights").ravel(), strict=True)
-        ]  # fmt: skip
-        shell.figure(
-            curves.density(found, choice.names, choice.ground), "density",
-            "Spectral density of each run, linear eigenvalue axis, logarithmic density axis",
-            "Stochastic Lanczos quadrature, mean over start vectors, one Gaussian kernel for all (1 % of the range); "
-            f"nothing is drawn below a hundredth of one eigenvalue. {caption(found)}",
-            pd.DataFrame(nodes), "Measured without --density-probes.",
-        )  # fmt: skip
-    with right:
-        st.subheader("Curvature of each matrix", anchor=False)
-        rows = [
-            {"run": f.run, "matrix": name, "kappa": f.value(f"kappa/{name}").value}
-            for f in found for name in f.names("kappa")
-        ]  # fmt: skip
-        shell.figure(
-            curves.blocks(found, choice.names, "kappa", choice.ground), "kappa",
-            "Heat map of the mean curvature of each weight matrix, one column a run",
-            f"Mean diagonal of its block (trace / size); blank where the estimate is not positive. {caption(found)}",
-            pd.DataFrame(rows), "No curvature by matrix on record.",
-        )  # fmt: skip
+def matrices(choice: Choice, found: list[Finding]) -> None:
+    """Curvature matrix by matrix."""
+    st.subheader("Curvature of each matrix", anchor=False)
+    drawn = curves.by_block(found, choice.names, "kappa", choice.ground)
+    if not drawn:
+        st.info("No curvature by matrix on record.")
+        return
+    keys = [f"kappa/{name}" for name in found[0].names("kappa")]
+    show.panels(
+        drawn, "kappa", "Heat map of the mean curvature of each weight matrix, kind down, block across",
+        "Mean diagonal of each matrix' block of the Hessian (trace / size), one logarithmic colour scale; blank where "
+        f"the estimate is not positive. {caption(found, keys[0] if keys else '')}", values_table(found, keys),
+    )  # fmt: skip
+
+
+def sharpness(choice: Choice) -> None:
+    """Rise of the loss against the radius."""
+    st.subheader("Sharpness: how far the loss rises nearby", anchor=False)
+    found = measured(choice, "sharpness", ("unit_logits", "ascent_steps", "samples"))
+    losses = [loss for loss in ("ce", "adv-ce") if any(f.array_names(loss) for f in found)]
+    if not losses:
+        return
+    titles = {"ce": "clean loss", "adv-ce": "adversarial loss"}
+    loss = st.segmented_control(
+        "Loss", losses, default=losses[0], format_func=lambda name: titles[name], key="sharpness-loss", required=True,
+        help="Adversarial: on PGD images that were found at the checkpoint.",
+    )  # fmt: skip
+    show.legend([choice.known[f.run] for f in found], choice.names, choice.ground)
+    keys = [f"{loss}/{name}" for name in found[0].names(str(loss))]
+    steps = found[0].result.settings.get("ascent_steps")
+    show.panels(
+        curves.sharpness(found, choice.names, str(loss), choice.ground), f"sharpness-{loss}",
+        f"Rise of the {titles[str(loss)]} against the radius of the weight perturbation, one line a run",
+        how(found, f"Maxima by projected ascent, {steps} gradients, lower bounds of the true ones; the Gaussian one "
+            f"is a mean of {found[0].result.settings.get('samples')} pairs, band: 1.96 standard errors;"),
+        values_table(found, keys),
+    )  # fmt: skip
 
 
 main()

@@ -5,9 +5,10 @@ from typing import Literal
 import pandas as pd
 import streamlit as st
 
-from app import charts, compare, shell
+from app import charts, compare, paper, shell, show, store, why
+from app.measured import command
 from app.shell import Choice, text
-from app.store import Entry
+from app.store import Entry, Finding
 
 CARDS = (
     ("HM", "Trade-off", "Harmonic mean of ID, OOD and adversarial accuracy: low if any of the three is low."),
@@ -22,7 +23,7 @@ PAPER = ("OOD'", "Adv'", "HM'")
 
 
 def main() -> None:
-    """Cards, trade-off, table, data sets."""
+    """Cards, trade-off, geometry, table, data sets, the paper's rows."""
     choice = shell.chosen()
     st.title("Which checkpoint is best for my trade-off?")
     shell.problems(choice.runs)
@@ -37,18 +38,21 @@ def main() -> None:
     cards(choice, shown)
     seeds(choice, shown)
     scatters(choice, shown)
+    geometry(choice, shown)
     table(choice, shown)
     per_set(choice, shown)
+    papers_table(choice, shown)
 
 
 def comparable(choice: Choice) -> list[Entry]:
     """Evaluated runs on the baseline's data; of the others it is said why they are left out."""
-    evaluated = [e for e in choice.runs if e.evaluation]
-    waiting = [e for e in choice.runs if not e.evaluation and not e.problems]
+    evaluated = [e for e in choice.compared if e.evaluation]
+    waiting = [e for e in choice.compared if not e.evaluation and not e.problems]
     if waiting and evaluated:
-        command = " ".join(f"{choice.root / e.id}" for e in waiting)
-        st.info(f"Not evaluated yet: {names(choice, waiting)}")
-        st.code(f"python -m grace_geom.evaluate {command}", language="bash")
+        st.info(f"Not evaluated yet: {names(choice, waiting)}. This does it:")
+        st.code(f"python -m grace_geom.evaluate {' '.join(f'{choice.root / e.id}' for e in waiting)}", language="bash")
+    for remark in choice.remarks:
+        st.info(f"Not taken together as seeds of one method: {text(remark)}")
     base = choice.baseline
     if base is None or base.evaluation is None:
         return evaluated
@@ -93,7 +97,8 @@ def cards(choice: Choice, shown: list[Entry]) -> None:
 def seeds(choice: Choice, shown: list[Entry]) -> None:
     """Say so where the same methods were trained with seeds that are not shown."""
     pairs = {(e.folder, e.method) for e in shown}
-    others = [e for run, e in choice.known.items() if e.evaluation and run not in choice.names]
+    here = {e.id for e in choice.runs}
+    others = [e for run, e in choice.known.items() if e.evaluation and run not in here]
     hidden = [e for e in others if (e.folder, e.method) in pairs]
     if hidden:
         table = choice.root / shown[0].folder / "table.md"
@@ -125,7 +130,7 @@ def scatters(choice: Choice, shown: list[Entry]) -> None:
         with place:
             axes = ("Accuracy in distribution (%)", title)
             fig = charts.tradeoff(shown, choice.names, "ID", column, choice.ground, axes)
-            shell.figure(
+            show.figure(
                 fig, f"id-{column.lower()}", f"Scatter of {column} against ID accuracy, one labelled point a run",
                 f"Up and right is better. Ringed: no other run is better in both; dotted: steps of that front. "
                 f"{compare.how_measured(shown, suites)}",
@@ -145,18 +150,62 @@ def columns_table(shown: list[Entry], columns: tuple[str, ...]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def geometry(choice: Choice, shown: list[Entry]) -> None:
+    """Measured numbers of weights, features and curvature beside the accuracies that they go with."""
+    st.subheader("Why? What the geometry says", anchor=False)
+    panels, sentences, rows, absent = {}, [], [], set()
+    base = choice.baseline.id if choice.baseline else ""
+    escaped = {run: text(name) for run, name in choice.names.items()}
+    for link in why.LINKS:
+        found = alike(choice, link.analysis)
+        x = why.numbers(link, shown, found)
+        if len(x) < 2:
+            absent.add(link.analysis)
+            continue
+        panels[link.title] = why.relation(link, shown, x, choice.names, choice.ground)
+        rho = why.rank_correlation(list(x.values()), [e.estimates[link.column].value for e in shown if e.id in x])  # type: ignore[union-attr]
+        together = "" if rho is None else f" Over these {len(x)}, ranks correlate at ρ = {rho:+.2f}."
+        sentences.append(f"- {link.title} {why.sentence(link, shown, x, escaped, base)}{together}")
+        rows += [{"run": run, "number": link.number, "value": v, "beside": link.column} for run, v in x.items()]
+    if panels:
+        st.markdown("\n".join(sentences))
+        meanings = " ".join(f"*{link.number}*: {link.meaning}" for link in why.LINKS if link.title in panels)
+        show.panels(
+            panels, "why", "Scatter of a geometric number against an accuracy, one labelled point a run",
+            f"{meanings} ρ: Spearman's rank correlation over the runs shown, which are few: a description, no test. "
+            "Bars: 95 % intervals of the accuracy, as above.", pd.DataFrame(rows),
+        )  # fmt: skip
+    if absent:
+        st.caption(
+            "Measured by these, and not on record for two of the chosen runs:" if panels else "Nothing on record:"
+        )
+        st.code("\n".join(command(choice, name) for name in sorted(absent)), language="bash", wrap_lines=True)
+
+
+def alike(choice: Choice, analysis: str) -> dict[str, Finding]:
+    """Findings on the chosen runs with the settings of the first; the page of the analysis says what it leaves out."""
+    found, _ = store.findings(analysis, choice.runs, choice.root)
+    keys = ("n", "params", "loss", "eps", "seed")
+    first = [found[0].result.settings.get(k) for k in keys] if found else []
+    return {f.run: f for f in found if [f.result.settings.get(k) for k in keys] == first}
+
+
 def table(choice: Choice, shown: list[Entry]) -> None:
     """Every run, sortable; differences to the baseline, settings that differ and the paper's columns on demand."""
     st.subheader("All numbers", anchor=False)
     with st.container(horizontal=True):
         deltas = st.toggle("Differences to the baseline", help="In points; blank where runs cannot be compared.")
         paper = st.toggle("The paper's columns", help="OOD' = (OOD + ZS) / 2, Adv' = (Adv + NatAdv) / 2, HM' of these.")
-        settings = st.toggle("Settings that differ")
+        settings = st.toggle("Settings that differ", help="Only the columns in which the runs differ.")
+        wanted = st.text_input(
+            "Filter", placeholder="Filter by name or method", label_visibility="collapsed", width=240, key="filter"
+        )  # fmt: skip
     columns = [c for c in (*COLUMNS, *(PAPER if paper else ())) if any(e.estimates.get(c) for e in shown)]
     other = compare.differing(shown) if settings else {}
     rows = []
-    for e in shown:
-        seed = e.evaluation.seed if e.evaluation else None
+    listed = [e for e in shown if wanted.lower() in f"{choice.names[e.id]} {e.method}".lower()]
+    for e in listed:
+        seed = ", ".join(str(m.seed) for m in e.members) if e.members else str(e.seed)
         row: dict[str, object] = {"run": choice.names[e.id], "method": e.method, "seed": seed}
         for column in columns:
             found = e.estimates.get(column)
@@ -172,9 +221,9 @@ def table(choice: Choice, shown: list[Entry]) -> None:
     st.dataframe(
         frame, hide_index=True, column_config=formats, height=height, alt="Accuracies of the chosen runs, in percent"
     )  # fmt: skip
-    how = compare.how_measured(shown, tuple(charts.SUITE_TITLES))
-    st.caption(f"In percent; higher is better in every column. {how}")
-    wide = columns_table(shown, tuple(columns))
+    how = compare.how_measured(listed, tuple(charts.SUITE_TITLES))
+    st.caption(f"In percent; higher is better in every column; a click on a column's head sorts. {how}")
+    wide = columns_table(listed, tuple(columns))
     st.download_button(
         "Table with intervals (CSV)", lambda: wide.to_csv(index=False), "runs.csv", "text/csv", on_click="ignore",
         type="tertiary",
@@ -182,20 +231,49 @@ def table(choice: Choice, shown: list[Entry]) -> None:
 
 
 def per_set(choice: Choice, shown: list[Entry]) -> None:
-    """Dot plot of the chosen suites."""
+    """Dot plot of the chosen distributions."""
     st.subheader("Data set by data set", anchor=False)
-    there = [s for s in charts.SUITE_TITLES if charts.data_sets(shown, (s,))]
-    picked = st.multiselect("Suites", there, default=there, format_func=lambda s: charts.SUITE_TITLES[s], key="suites")
+    keys = [
+        key for key in charts.data_sets(shown, tuple(charts.SUITE_TITLES)) if choice.keeps(charts.distribution(key))
+    ]
     rows = [
-        {"run": e.id, "suite": a.suite, "data": a.data, "attack": a.attack_name, "n": a.n, "correct": a.correct,
-         "accuracy": a.accuracy, "ci_low": a.ci_low, "ci_high": a.ci_high}
-        for e in shown for (suite, _), a in charts.questions(e).items() if suite in picked
+        {"run": e.id, "suite": a.suite, "data": a.data, "attack": a.attack_name, "n": a.n,
+         "seeds": len(e.members) or 1, "accuracy": a.accuracy, "ci_low": a.ci_low, "ci_high": a.ci_high}
+        for e in shown for key, a in charts.questions(e).items() if key in keys
     ]  # fmt: skip
-    shell.figure(
-        charts.dots(shown, choice.names, picked, choice.ground), "data-sets",
+    show.legend(shown, choice.names, choice.ground)
+    show.figure(
+        charts.dots(shown, choice.names, keys, choice.ground), "data-sets",
         "Dot plot of accuracy on every data set with 95 % intervals, one colour and marker a run",
-        compare.how_measured(shown, tuple(picked)), pd.DataFrame(rows), "No suite is chosen.",
+        compare.how_measured(shown, tuple({suite for suite, _ in keys})), pd.DataFrame(rows),
+        "None of the chosen distributions was evaluated.",
     )  # fmt: skip
+
+
+def papers_table(choice: Choice, shown: list[Entry]) -> None:
+    """The paper's rows above ours: other data and another model, so only the order within each block compares."""
+    ours = [e for e in shown if all(e.estimates.get(c) for c in paper.COLUMNS)]
+    with st.expander("The paper's Table 6 with these runs", key="papers-table"):
+        heads = ("ID", "OOD", "Adv", "HM")
+        rows: list[dict[str, object]] = [
+            {"source": "paper: ViT-B/32, ImageNet-1K", "method": name} | dict(zip(heads, row, strict=True))
+            for name, row in paper.TABLE6.items()
+        ]
+        rows += [
+            {"source": "these runs", "method": choice.names[e.id]}
+            | {h: 100 * e.estimates[c].value for h, c in zip(heads, paper.COLUMNS, strict=True)}  # type: ignore[union-attr]
+            for e in ours
+        ]
+        formats = {head: st.column_config.NumberColumn(head, format="%.1f") for head in heads}
+        st.dataframe(
+            pd.DataFrame(rows), hide_index=True, column_config=formats, height="content",
+            alt="Table 6 of the paper beside the chosen runs, in percent",
+        )  # fmt: skip
+        st.caption(
+            "Top-1, in percent. Other model and other data: what compares is the order within a block, not a number of "
+            "one with a number of the other. Of these runs: OOD = (OOD + ZS) / 2, Adv = (Adv + NatAdv) / 2, HM the "
+            "harmonic mean of the three; runs that lack one of them are left out."
+        )
 
 
 main()

@@ -5,7 +5,7 @@ import time
 import pandas as pd
 import streamlit as st
 
-from app import curves, shell, store
+from app import curves, shell, show, store
 from app.progress import Progress, duration, progress
 from app.shell import Choice, text
 
@@ -49,12 +49,20 @@ def page(choice: Choice, live: bool) -> None:
     if any(state.state == "running" for state, _ in found.values()):
         st.caption(f"A run is being written: this page looks again every {REFRESH:.0f} seconds.")
     status(choice, found)
-    records = {run: lines.rows for run, (_, lines) in found.items() if lines.rows}
+    records = {run: found[run][1].rows for run in drawn(choice, found) if found[run][1].rows}
+    show.legend([choice.known[run] for run in records], choice.names, choice.ground)
     for heading, keys in curves.groups(records).items():
         st.subheader(heading, anchor=False)
-        with st.container(horizontal=True, gap="medium"):
-            for key in keys:
-                panel(choice, records, key)
+        panels(choice, records, heading, keys)
+
+
+def drawn(choice: Choice, found: dict[str, tuple[Progress, store.Lines]]) -> list[str]:
+    """Runs with a line: all of them where they are few, else one seed of each, and those being written."""
+    if len(choice.runs) <= shell.MOST_AT_FIRST:
+        return list(found)
+    one_each = {e.id for e in choice.single}
+    st.caption("One seed of each method is drawn, and every run that is being written; the table names all.")
+    return [run for run, (state, _) in found.items() if run in one_each or state.state in ("running", "stalled")]
 
 
 def status(choice: Choice, found: dict[str, tuple[Progress, store.Lines]]) -> None:
@@ -78,19 +86,21 @@ def status(choice: Choice, found: dict[str, tuple[Progress, store.Lines]]) -> No
     st.dataframe(frame, hide_index=True, alt="State of the chosen runs")
 
 
-def panel(choice: Choice, records: dict[str, tuple[dict[str, object], ...]], key: str) -> None:
-    """One logged number."""
-    with st.container(width=470):
-        st.markdown(f"**{text(curves.title(key))}**")
-        fig = curves.training(records, choice.names, key, choice.ground)
-        rows = [
-            {"run": run, "step": row["step"], key: row[key]}
-            for run, some in records.items() for row in some if key in row
-        ]  # fmt: skip
-        shell.figure(
-            fig, f"training-{key}", f"{curves.title(key)} against the training step, one line a run",
-            f"As logged ({key}), not smoothed. {len(rows)} records.", pd.DataFrame(rows),
-        )  # fmt: skip
+def panels(
+    choice: Choice, records: dict[str, tuple[dict[str, object], ...]], heading: str, keys: list[str]
+) -> None:  # fmt: skip
+    """The logged numbers of one heading."""
+    figures = {curves.title(key): curves.training(records, choice.names, key, choice.ground) for key in keys}
+    rows = [
+        {"run": run, "step": row["step"], "name": key, "value": row[key]}
+        for key in keys for run, some in records.items() for row in some if key in row
+    ]  # fmt: skip
+    what = f"{heading.lower()} against the training step, one line a run"
+    show.panels(
+        {title: fig for title, fig in figures.items() if fig is not None}, f"training-{heading.split()[0].lower()}",
+        what[0].upper() + what[1:], f"As logged, not smoothed: {', '.join(keys)}. {len(rows)} records.",
+        pd.DataFrame(rows),
+    )  # fmt: skip
 
 
 main()

@@ -4,8 +4,10 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import curves, shell, store
-from app.shell import text
+from app import curves, drifts, shell, show, store
+from app.measured import how, measured, values_table
+from app.shell import Choice, text
+from app.store import Finding
 
 Span = tuple[float, float]
 MAPS = (("rank", "Rank of the perturbation", False), ("score", "Curvature score", True))
@@ -14,26 +16,92 @@ HOW = {
     "score": "Estimated Gauss-Newton diagonal, mean over each weight matrix; moving average over refreshes.",
 }
 
+
 def main() -> None:
-    """The rank curriculum and the curvature scores behind it, on colour scales that the runs share."""
+    """Drift, its singular values, the rank curriculum."""
     choice = shell.chosen()
-    st.title("Where may the weights move?")
+    st.title("Where did the weights move?")
     shell.problems(choice.runs)
+    found = measured(choice, "parameter_drift")
+    if found:
+        drift(choice, found)
+        singular_values(choice, found)
+    curriculum(choice)
+
+
+def drift(choice: Choice, found: list[Finding]) -> None:
+    """Relative drift of every matrix and of all weights."""
+    st.subheader("Drift from the pretrained weights", anchor=False)
+    show.legend([choice.known[f.run] for f in found], choice.names, choice.ground)
+    names = [f"relative/{name}" for name in found[0].names("relative")]
+    show.figure(
+        drifts.by_matrix(found, choice.names, choice.ground), "drift",
+        "Relative drift of each weight matrix, one line a run",
+        how(found, "‖W − W₀‖_F / ‖W₀‖_F of every weight matrix, exact (it needs no images); logarithmic. Matrices that "
+            "a run leaves alone have no point. Settings of the analysis:"),
+        values_table(found, ["drift", *names]),
+    )  # fmt: skip
+    panels = {
+        title: fig for key, title in (("drift", "All weights: ‖θ − θ₀‖ / ‖θ₀‖"),
+                                      ("mean_effective_rank", "Mean effective rank of W − W₀"))
+        if (fig := curves.measures(found, choice.names, key, title, choice.ground)) is not None
+    }  # fmt: skip
+    show.panels(
+        panels, "drift-all", "One number of each run's drift",
+        "Left: all weights of the image tower as one vector, exact. Right: exp of the entropy of the singular values "
+        "of W − W₀, mean over matrices: low-rank methods stay low.",
+        values_table(found, ["drift", "mean_effective_rank", "zero_shot_loss"]), width=474,
+    )  # fmt: skip
+
+
+def singular_values(choice: Choice, found: list[Finding]) -> None:
+    """Of one matrix' change."""
+    st.subheader("Singular values of W − W₀", anchor=False)
+    matrices = drifts.matrices(found)
+    if not matrices:
+        st.info("No singular values on record.")
+        return
+    name = st.selectbox(
+        "Matrix", matrices, format_func=curves.short_weight, key="matrix",
+        help="Block and name; first the matrix that moved most in any run.",
+    )  # fmt: skip
+    fig, rows = drifts.singular(found, choice.names, name, choice.ground)
+    show.figure(
+        fig, "singular-values", f"Singular values of the change of {name}, one line a run",
+        f"σᵢ of W − W₀ for {name}, the largest 64, logarithmic; exact. LoRA of rank r ends at i = r.",
+        pd.DataFrame(rows), "No run moved this matrix.",
+    )  # fmt: skip
+
+
+def curriculum(choice: Choice) -> None:
+    """The rank curriculum and the curvature scores behind it, on colour scales that the runs share."""
+    st.subheader("GRACE's rank curriculum", anchor=False)
     st.markdown(
         "GRACE perturbs each weight matrix within a low rank that follows its curvature: the more curved a matrix is, "
         "the higher the rank of its perturbation. Score and rank are taken again at every refresh."
     )
-    found = {e.id: curves.curriculum(store.lines(e, "curvature").rows) for e in choice.runs}
+    found = {e.id: curves.curriculum(store.lines(e, "curvature").rows) for e in choice.single}
     drawn = {run: f for run, f in found.items() if f[0]}
-    if without := [text(choice.names[run]) for run in found if run not in drawn]:
-        st.info(f"No curvature on record (only `grace` writes `curvature.jsonl`): {', '.join(without)}")
+    if not drawn:
+        st.info("None of the chosen runs has a `curvature.jsonl`; `grace` writes one. This trains it:")
+        st.code("python -m grace_geom.train --method grace", language="bash")
     spans = {key: span(drawn, key, log) for key, _, log in MAPS}
     for run, (steps, matrices, grids) in drawn.items():
-        st.subheader(text(choice.names[run]), anchor=False)
-        with st.container(horizontal=True, gap="medium"):
-            for key, heading, log in MAPS:
-                if (ends := spans[key]) is not None:
-                    one_map(choice, run, (steps, matrices, grids[key]), key, heading, ends, log)
+        ends = {key: e for key, e in spans.items() if e is not None}
+        panels = {
+            heading: curves.refreshes(grids[key], steps, matrices, ends[key], key, choice.ground, log)
+            for key, heading, log in MAPS if key in ends
+        }  # fmt: skip
+        rows = [
+            {"run": run, "step": step, "matrix": name, "rank": grids["rank"][i, j], "score": grids["score"][i, j]}
+            for i, name in enumerate(matrices) for j, step in enumerate(steps)
+        ]  # fmt: skip
+        st.markdown(f"Run **{text(choice.names[run])}**")
+        show.panels(
+            panels, f"curriculum-{run.replace('/', '-')}", f"Heat map by weight matrix and refresh of run {run}",
+            f"{len(matrices)} matrices, {len(steps)} refreshes, from curvature.jsonl. Rank {HOW['rank']} "
+            f"Score: {HOW['score']}", pd.DataFrame(rows), width=474,
+        )  # fmt: skip
 
 
 def span(drawn: dict[str, tuple[list[int], list[str], dict[str, np.ndarray]]], key: str, log: bool) -> Span | None:
@@ -43,25 +111,6 @@ def span(drawn: dict[str, tuple[list[int], list[str], dict[str, np.ndarray]]], k
     if not values.size:
         return None
     return (float(np.log10(values.min())), float(np.log10(values.max()))) if log else (0.0, float(values.max()))
-
-
-def one_map(
-    choice: shell.Choice, run: str, what: tuple[list[int], list[str], np.ndarray], key: str, heading: str, ends: Span,
-    log: bool,
-) -> None:  # fmt: skip
-    """Matrices down, refreshes across."""
-    steps, matrices, grid = what
-    rows = [
-        {"run": run, "step": step, "matrix": name, key: grid[i, j]}
-        for i, name in enumerate(matrices) for j, step in enumerate(steps)
-    ]  # fmt: skip
-    with st.container(width=470):
-        st.markdown(f"**{heading}**")
-        shell.figure(
-            curves.heat(grid, steps, matrices, ends, key, choice.ground, log), f"{key}-{run.replace('/', '-')}",
-            f"Heat map of the {key} of each weight matrix at each refresh of run {run}",
-            f"{len(matrices)} matrices, {len(steps)} refreshes, from curvature.jsonl. {HOW[key]}", pd.DataFrame(rows),
-        )  # fmt: skip
 
 
 main()

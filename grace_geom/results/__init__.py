@@ -3,7 +3,7 @@
 from grace_geom.results.accuracy import SUITES, Accuracy, pack
 from grace_geom.results.analysis import RESULT_FORMAT, Measure, Result
 from grace_geom.results.evaluation import EVAL_FORMAT, EvalRecord
-from grace_geom.results.listing import RunFiles, list_runs
+from grace_geom.results.listing import RunFiles, list_runs, read_run, run_folders
 from grace_geom.results.records import RecordError
 from grace_geom.results.summary import COLUMNS, Estimate, counted, harmonic_of, headline_attack, mean_of, summarise
 
@@ -25,5 +25,7 @@ __all__ = [
     "list_runs",
     "mean_of",
     "pack",
+    "read_run",
+    "run_folders",
     "summarise",
 ]

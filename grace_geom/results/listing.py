@@ -30,17 +30,22 @@ class RunFiles:
 
 
 def list_runs(root: Path | str, depth: int = 3) -> list[RunFiles]:
-    """Run directories below ``root`` (or ``root`` itself), by name. Broken files are reported, never raised.
+    """Run directories below ``root`` (or ``root`` itself), by name. Broken files are reported, never raised."""
+    return [read_run(folder, root) for folder in run_folders(root, depth)]
+
+
+def run_folders(root: Path | str, depth: int = 3) -> list[Path]:
+    """Where there are runs, without reading them.
 
     Args:
         root: Folder of runs; one that does not exist holds none.
         depth: How many folders deep to look. Hidden folders and what lies inside of a run are left out.
     """
-    found: list[RunFiles] = []
+    found: list[Path] = []
 
     def look(folder: Path, level: int) -> None:
         if any((folder / name).is_file() for name in RUN_MARKS):
-            found.append(_run_files(folder, Path(root)))
+            found.append(folder)
         elif level < depth:
             for child in sorted(folder.iterdir()):
                 if child.is_dir() and not child.name.startswith("."):
@@ -51,7 +56,8 @@ def list_runs(root: Path | str, depth: int = 3) -> list[RunFiles]:
     return found
 
 
-def _run_files(folder: Path, root: Path) -> RunFiles:
+def read_run(folder: Path, root: Path | str) -> RunFiles:
+    """One run directory, named by its path below ``root``."""
     problems: list[str] = []
     evaluation = None
     if (folder / "eval.json").is_file():
@@ -66,5 +72,5 @@ def _run_files(folder: Path, root: Path) -> RunFiles:
             analyses[file.stem] = file
         except RecordError as error:
             problems.append(str(error))
-    name = folder.relative_to(root).as_posix() if folder != root else folder.resolve().name
+    name = folder.relative_to(root).as_posix() if folder != Path(root) else folder.resolve().name
     return RunFiles(folder, name, evaluation, analyses, tuple(problems))

@@ -1,4 +1,5 @@
-"""Small folders of runs, written by hand through the package's own save functions: the numbers are made up."""
+"""Small folders of runs: of real trainings of a toy, or written by hand through the package's save functions, with
+made-up numbers."""
 
 import json
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 import yaml
 
 from grace_geom.results import Accuracy, EvalRecord, Measure, Result, pack
+from tests.app.lab import make_lab
 
 SETS = (("id", "shapes"), ("ood", "sketch"), ("ood", "v2"), ("natural_adv", "hard"), ("zeroshot", "colour"))
 APGD = {"name": "apgd-ce", "eps": 4 / 255, "norm": "linf", "seed": 0, "parts": [{"name": "apgd-ce", "steps": 20}]}
@@ -54,7 +56,7 @@ def write_run(root: Path, run: str, clean: int | None, attacked: int = 0, steps:
     return folder
 
 
-def spectrum(folder: Path, top: float, n: int = 96) -> None:
+def spectrum(folder: Path, top: float, n: int = 96, sha256: str = "") -> None:
     """A Hessian spectrum of two Lanczos nodes."""
     values = {
         "dim": Measure(1000), "lambda_1": Measure(top, low=top - 1, high=top + 1, estimator="Lanczos"),
@@ -63,8 +65,14 @@ def spectrum(folder: Path, top: float, n: int = 96) -> None:
     }  # fmt: skip
     arrays = {"density_nodes": np.array([[0.0, top]]), "density_weights": np.array([[0.9, 0.1]])}
     settings = {"data": "shapes", "n": n, "params": "visual", "loss": "ce", "operator": "hessian", "seed": 0}
-    checkpoint = {"label": folder.name, "path": str(folder / "ckpt.pt"), "method": "ft"}
+    checkpoint = {"label": folder.name, "path": str(folder / "ckpt.pt"), "method": "ft", "sha256": sha256}
     Result("hessian_spectrum", (checkpoint,), settings, values, arrays).save(folder / "analyses")
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of four real runs of a toy model, three of them analysed. Tests only look at it."""
+    return make_lab(tmp_path_factory.mktemp("lab"))
 
 
 @pytest.fixture
@@ -90,5 +98,3 @@ def broken(runs: Path) -> Path:
     plain["accuracies"][0] |= {"accuracy": None}
     wrong.write_text(json.dumps(plain))
     return runs
-
-

@@ -1,6 +1,7 @@
 """Figures of accuracies: the data in them, not their pixels."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
@@ -66,10 +67,9 @@ def test_labels_of_two_close_points_do_not_cover_each_other():
 
 
 def test_dots_have_one_row_a_data_set_and_the_intervals_of_the_record():
-    suites = ("id", "ood", "adv")
-    figure = dots(RUNS, NAMES, suites, LIGHT)
+    keys = data_sets(RUNS, ("id", "ood", "adv"))
+    figure = dots(RUNS, NAMES, keys, LIGHT)
     assert figure is not None
-    keys = data_sets(RUNS, suites)
     assert [key[0] for key in keys] == ["id", "ood", "ood", "adv"]
     assert len(figure.layout.yaxis.ticktext) == len(keys)
     trace = next(t for t in figure.data if t.name == "grace-s0")
@@ -78,11 +78,20 @@ def test_dots_have_one_row_a_data_set_and_the_intervals_of_the_record():
     assert dots(RUNS, NAMES, (), LIGHT) is None
 
 
+def test_intervals_over_few_seeds_do_not_stretch_an_axis_of_percent():
+    wide = replace(RUNS[0], estimates={"ID": Estimate(0.5, 1, -3.0, 4.0), "Adv": Estimate(0.1, 1, -1.0, 1.2)})
+    figure = tradeoff([wide], NAMES, "ID", "Adv", LIGHT, ("x", "y"))
+    assert figure is not None
+    for axis in (figure.layout.xaxis, figure.layout.yaxis):
+        assert axis.range[0] >= -5 and axis.range[1] <= 105
+
+
 def test_a_look_follows_the_id_and_nothing_else():
     assert look("demo/ft-s0", LIGHT) == look("demo/ft-s0", LIGHT)
     usual = [look(f"{folder}{m}-s0", LIGHT) for folder in ("demo/", "shapes/") for m in ("ft", "lora", "at", "grace")]
-    for four in (usual[:4], usual[4:]):
-        assert all(a.color != b.color for a, b in itertools.combinations(four, 2))
+    means = [look(f"shapes/{m}", LIGHT) for m in ("ft", "lora", "at", "lora-at", "grace")]
+    for some in (usual[:4], usual[4:], means):
+        assert all(a.color != b.color for a, b in itertools.combinations(some, 2))
     light, dark = (look("demo/ft-s0", ground) for ground in GROUNDS.values())
     assert (light.dash, light.marker) == (dark.dash, dark.marker)
     assert look("a/zero-shot-s0", LIGHT) == look("b/zero-shot-s3", LIGHT)

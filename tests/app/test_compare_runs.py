@@ -59,5 +59,5 @@ def test_only_settings_that_differ_are_named(known):
 
 def test_a_caption_says_estimator_n_seed_and_interval(known):
     said = compare.how_measured(list(known.values()), ("id", "adv"))
-    for part in ("100 images", "APGD-CE, 20 steps, ε = 4/255", "training seed 0", "95 %", "Wilson"):
+    for part in ("100 images", "APGD-CE, 20 steps, ε = 4/255", "seed 0", "95 %", "Wilson"):
         assert part in said

@@ -49,10 +49,12 @@ def test_curriculum_fills_what_a_refresh_does_not_name():
 
 
 def test_heat_map_of_many_refreshes_is_averaged_in_blocks():
-    figure = curves.heat(np.tile(np.arange(1000.0), (2, 1)), list(range(1000)), ["a", "b"], (0, 999), "rank", LIGHT)
+    grid = np.tile(np.arange(1000.0), (2, 1))
+    figure = curves.refreshes(grid, list(range(1000)), ["a", "b"], (0, 999), "rank", LIGHT)
     z = np.asarray(figure.data[0].z)
     assert z.shape == (2, 256)
     assert (z[0, 0], z[0, -1]) == (1.5, 998)  # means of the first four and of the last three
+    assert list(figure.data[0].x[:2]) == ["0", "4"]  # a block is named by its first refresh
 
 
 def finding(run: str, top: float) -> Finding:
@@ -71,11 +73,36 @@ def test_density_has_the_mass_and_the_mean_of_its_nodes():
     assert figure.layout.xaxis.type != "log"
 
 
-def test_a_matrix_without_positive_curvature_is_blank():
-    values = {"kappa/a.weight": Measure(0.1), "kappa/b.weight": Measure(-0.1)}
-    figure = curves.blocks([Finding("r", Result("h", (), {}, values))], {"r": "r"}, "kappa", LIGHT)
+def test_curvature_by_kind_and_block_is_blank_where_it_is_not_positive():
+    block = "visual.transformer.resblocks"
+    values = {
+        f"kappa/{block}.0.attn.in_proj_weight": Measure(0.1), f"kappa/{block}.1.attn.in_proj_weight": Measure(-0.1),
+        f"kappa/{block}.1.mlp.c_fc.weight": Measure(0.01), "kappa/visual.proj": Measure(1.0),
+    }  # fmt: skip
+    (figure,) = curves.by_block([Finding("r", Result("h", (), {}, values))], {"r": "r"}, "kappa", LIGHT).values()
+    heat = figure.data[0]
+    assert (list(heat.y), list(heat.x)) == (["attn.in_proj", "mlp.c_fc", "proj"], ["0", "1", "-"])
+    z = np.asarray(heat.z, float)
+    np.testing.assert_allclose(z, [[-1, np.nan, np.nan], [np.nan, -2, np.nan], [np.nan, np.nan, 0]], atol=1e-12)
+
+
+def test_names_of_close_eigenvalues_stand_on_other_levels():
+    names = {run: f"a-long-name-{run}" for run in "abc"}
+    figure = curves.density([finding("a", 8.0), finding("b", 8.2), finding("c", 30.0)], names, LIGHT)
     assert figure is not None
-    assert np.isnan(np.asarray(figure.data[0].z, float)[1, 0])
+    level = {note.text.split()[0]: note.y for note in figure.layout.annotations}
+    assert level[names["a"]] != level[names["b"]]
+    assert level[names["c"]] == level[names["b"]]  # far enough to share one
+
+
+def test_sharpness_has_the_radii_and_rises_of_the_record():
+    arrays = {"ce/ball": np.array([[0.1, 1.0], [0.2, 3.0]]), "ce/average": np.array([[5.0, -0.1, 0.05]])}
+    drawn = curves.sharpness([Finding("r", Result("s", (), {}, {}, arrays))], {"r": "r"}, "ce", LIGHT)
+    ball, average = drawn.values()
+    assert (list(ball.data[0].x), list(ball.data[0].y)) == ([0.1, 0.2], [1.0, 3.0])
+    assert ball.layout.yaxis.type == "log"
+    assert average.layout.yaxis.type != "log"  # a mean over few perturbations may be negative
+    np.testing.assert_allclose(average.data[0].y, [-0.1 - 1.96 * 0.05, -0.1 + 1.96 * 0.05])
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,14 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from app import shell
 from tests.app.conftest import evaluation, spectrum, write_run
 
 MAIN = Path(__file__).resolve().parents[2] / "app" / "main.py"
-PAGES = ("overview", "training", "curvature", "weights", "run")
+PAGES = (
+    "overview", "curvature", "landscape", "drift", "features", "robustness", "weights", "training", "run",
+)  # fmt: skip
+ANALYSED = ("curvature", "landscape", "drift", "features", "robustness", "weights")
 
 
 @pytest.fixture
@@ -43,14 +47,38 @@ def specs(app: AppTest) -> list[dict]:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_page_is_drawn(opened, runs, page):
-    spectrum(runs / "demo/ft-s0", 5.0)
-    app = opened(runs, page)
+def test_every_page_is_drawn_from_what_real_runs_and_analyses_leave(opened, lab, page):
+    app = opened(lab, page)
     assert not app.exception
     assert app.title[0].value.endswith("?")
+    assert not app.warning
     if page != "run":
-        assert specs(app)
-        assert all(element.proto.alt for element in app.get("plotly_chart"))
+        figures = app.get("plotly_chart")
+        assert len(figures) >= 4
+        assert all(figure.proto.alt for figure in figures)
+        assert all(spec["data"] for spec in specs(app))
+
+
+@pytest.mark.parametrize("page", ANALYSED)
+def test_a_page_without_its_analysis_says_the_command_that_makes_it(opened, runs, page):
+    for run in ("ft-s0", "grace-s0"):
+        (runs / f"demo/{run}/ckpt.pt").write_bytes(b"")
+    app = opened(runs, page)
+    assert not app.exception
+    assert "has not been measured for ft\\-s0, grace\\-s0" in sees(app)
+    assert "no checkpoint to measure it on: zero\\-shot\\-s0" in sees(app)
+    commands = [code.value for code in app.code if code.value.startswith("python analyses/")]
+    assert commands
+    for command in commands:
+        assert f"{runs / 'demo/ft-s0'} {runs / 'demo/grace-s0'}" in command
+
+
+@pytest.mark.parametrize("page", ANALYSED)
+def test_a_run_without_analyses_is_named_and_the_others_are_drawn(opened, lab, page):
+    app = opened(lab, page, runs=["toy/ft-s1", "toy/grace-s0"])
+    assert not app.exception
+    assert "has not been measured for ft\\-s1" in sees(app)
+    assert specs(app)
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -87,7 +115,8 @@ def test_after_a_demo_one_sees_who_won_what(opened, runs):
     assert app.selectbox(key="baseline").value == "demo/zero-shot-s0"
 
 
-def test_of_many_runs_one_of_each_method_is_chosen_and_it_is_said(opened, runs):
+def test_of_very_many_runs_one_of_each_method_is_chosen_and_it_is_said(opened, runs, monkeypatch):
+    monkeypatch.setattr(shell, "MOST_RUNS_AT_FIRST", 10)
     for seed in range(1, 6):
         for method in ("ft", "grace", "at"):
             folder = write_run(runs, f"demo/{method}-s{seed}", None)
@@ -160,10 +189,71 @@ def test_table_shows_differences_the_papers_columns_and_settings(opened, runs):
     assert row["Δ ID"] == pytest.approx(30)
 
 
-def test_suites_can_be_chosen(opened, runs):
+def test_distributions_are_chosen_once_for_every_page(opened, lab):
+    app = opened(lab, sets=["adv"])
+    assert app.multiselect(key="sets").value == ["adv"]
+    assert app.query_params["sets"] in ("adv", ["adv"])
+    rows = next(spec for spec in specs(app) if "ticktext" in spec["layout"]["yaxis"])["layout"]["yaxis"]["ticktext"]
+    assert len(rows) == 1 and "attack" in rows[0]
+    app = app.switch_page("views/drift.py").run()
+    titles = [m.value for m in app.markdown]
+    assert "**Under attack**" in titles and "**In distribution**" not in titles
+    app.multiselect(key="sets").set_value([]).run()
+    assert "**In distribution**" in [m.value for m in app.markdown]
+    assert "sets" not in app.query_params
+
+
+def test_seeds_are_a_mean_until_somebody_wants_each(opened, lab):
+    app = opened(lab)
+    assert app.dataframe[0].value["run"].tolist() == ["ft", "grace-s0", "zero-shot-s0"]
+    assert app.dataframe[0].value["seed"].tolist() == ["0, 1", "0", "0"]
+    app.selectbox(key="baseline").select("toy/ft").run()
+    app.toggle(key="means").set_value(False).run()
+    assert app.dataframe[0].value["run"].tolist() == ["ft-s0", "ft-s1", "grace-s0", "zero-shot-s0"]
+    assert app.selectbox(key="baseline").value == "toy/ft-s0"  # the mean's place is taken by its first run
+    assert app.query_params["seeds"] in ("each", ["each"])
+    again = opened(lab, seeds="each", baseline="toy/ft-s1")
+    assert not again.toggle(key="means").value
+    assert again.selectbox(key="baseline").value == "toy/ft-s1"
+
+
+def test_the_overview_says_why(opened, lab):
+    said = sees(opened(lab))
+    assert "Why? What the geometry says" in said
+    assert "best at" in said and "class-centroid cosine ID→Adv of 3" in said
+    table = next(frame.value for frame in opened(lab).dataframe if "source" in frame.value)
+    assert {"GRACE", "zero-shot-s0"} - set(table["method"]) == {"zero-shot-s0"}  # it lacks natural adversarial sets
+
+
+def test_the_table_can_be_filtered(opened, runs):
     app = opened(runs)
-    app.multiselect(key="suites").set_value(["adv"]).run()
-    assert len(specs(app)[-1]["layout"]["yaxis"]["ticktext"]) == 1
+    app.text_input(key="filter").set_value("GRA").run()
+    assert app.dataframe[0].value["run"].tolist() == ["grace-s0"]
+
+
+CONTROLS = {
+    "curvature": {"sharpness-loss": "adv-ce"}, "landscape": {"surfaces": True},
+    "drift": {"heat-set": "adv", "gram-measure": "procrustes"}, "features": {"cloud-kind": "3-D"},
+    "robustness": {"class-attack": "apgd-ce", "class-radius": 64 / 255}, "weights": {"matrix": None},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("page", "key"), [(page, key) for page, keys in CONTROLS.items() for key in keys])
+def test_every_control_changes_what_is_drawn(opened, lab, page, key):
+    app = opened(lab, page)
+    before, value = specs(app), CONTROLS[page][key]
+    if key == "surfaces":
+        app.toggle(key=key).set_value(True)
+    elif key in ("sharpness-loss", "heat-set", "cloud-kind"):
+        app.segmented_control(key=key).set_value(value)
+    elif key == "class-radius":
+        app.select_slider(key=key).set_value(value)
+    else:
+        box = app.selectbox(key=key)
+        box.set_value(value) if value else box.select_index(1)
+    app.run()
+    assert not app.exception
+    assert specs(app) != before
 
 
 def test_a_run_being_written_is_running_and_then_stalled(opened, runs):
@@ -191,5 +281,10 @@ def test_spectra_measured_otherwise_are_left_out(opened, runs):
     spectrum(runs / "demo/grace-s0", 3.0, n=10)
     app = opened(runs, "curvature")
     assert "grace\\-s0 is left out: measured with other n" in sees(app)
-    assert "Not measured yet: zero\\-shot\\-s0" in sees(app)
+    assert "no checkpoint to measure it on: zero\\-shot\\-s0" in sees(app)
     assert [trace["name"] for trace in specs(app)[0]["data"]] == ["ft-s0"]
+
+
+def test_an_analysis_of_another_checkpoint_than_the_evaluated_one_is_marked(opened, runs):
+    spectrum(runs / "demo/ft-s0", 5.0, sha256="0" * 64)
+    assert "measured on another checkpoint file" in sees(opened(runs, "curvature"))

@@ -1,0 +1,111 @@
+"""An analysis on a page: what was found on the chosen runs, what is missing and its command, what is left out."""
+
+import shlex
+from collections.abc import Sequence
+
+import pandas as pd
+import streamlit as st
+
+from app import store
+from app.shell import Choice, text
+from app.store import Entry, Finding, settings
+
+SAME = ("data", "n", "params", "loss", "eps", "alpha", "attack_steps", "seed", "dtype")
+"""Settings in which the findings of a page must agree."""
+
+
+def measured(choice: Choice, name: str, same: Sequence[str] = (), flags: str = "") -> list[Finding]:
+    """What an analysis found on the chosen runs, as far as it can be compared with the baseline.
+
+    Says which runs it was not made for, with the command that makes it, and which are left out, and why.
+
+    Args:
+        choice: Of this session.
+        name: The analysis.
+        same: Settings beside ``SAME`` that must be equal.
+        flags: What the command needs beside the runs.
+    """
+    found, broken = store.findings(name, choice.single, choice.root)
+    for problem in broken:
+        st.warning(f"Left out: {text(problem)}")
+    missing = [e for e in choice.single if e.id not in {f.run for f in found}]
+    lost = [e for e in missing if not has_checkpoint(e)]
+    if lost:
+        st.info(f"No `{name}` and no checkpoint to measure it on: {', '.join(text(choice.names[e.id]) for e in lost)}")
+    missing = [e for e in missing if e not in lost]
+    if missing:
+        everyone = len(missing) == len(choice.single)
+        who = "" if everyone else f" for {', '.join(text(choice.names[e.id]) for e in missing)}"
+        st.info(f"`{name}` has not been measured{who}. This does it:")
+        st.code(command(choice, name, flags), language="bash", wrap_lines=True)
+    kept = same_settings(choice, found, (*SAME, *same))
+    for f in kept:
+        known = choice.known[f.run].evaluation
+        if known and f.checkpoint and known.checkpoint and f.checkpoint != known.checkpoint:
+            st.warning(
+                f"{text(choice.names[f.run])}: {name} was measured on another checkpoint file than the one that was "
+                "evaluated. Measure or evaluate it again."
+            )
+    return kept
+
+
+def has_checkpoint(entry: Entry) -> bool:
+    """Whether there is something to measure."""
+    return (entry.path / "ckpt.pt").is_file()
+
+
+def command(choice: Choice, name: str, flags: str = "") -> str:
+    """What measures it, on all chosen runs, so that they share one figure."""
+    folders = " ".join(shlex.quote(str(choice.root / e.id)) for e in choice.single if has_checkpoint(e)) or "RUN"
+    return f"python analyses/{name}.py {folders}{f' {flags}' if flags else ''}"
+
+
+def same_settings(choice: Choice, found: Sequence[Finding], keys: Sequence[str]) -> list[Finding]:
+    """Those measured as the baseline was (or as the first); of the others it is said why they are left out."""
+    base = choice.base_run.id if choice.base_run else ""
+    first = next((f for f in found if f.run == base), found[0] if found else None)
+    kept = []
+    for f in found:
+        other = [k for k in keys if first and _setting(choice, f, k) != _setting(choice, first, k)]
+        if other and first:
+            st.warning(f"{text(choice.names[f.run])} is left out: measured with other {text(', '.join(other))}")
+        else:
+            kept.append(f)
+    return kept
+
+
+def _setting(choice: Choice, f: Finding, key: str) -> object:
+    """A setting of an analysis; data that it did not name are those of the run."""
+    value = f.result.settings.get(key)
+    return settings(choice.known[f.run]).get("data") if key == "data" and value is None else value
+
+
+def how(found: Sequence[Finding], estimator: str, interval: str = "") -> str:
+    """A caption: estimator, loss and weights, n, seed, precision, interval."""
+    if not found:
+        return estimator
+    s = found[0].result.settings
+    parts = [f"n = {s.get('n')} images", f"seed {s.get('seed')}", str(s.get("dtype", "")).strip()]
+    return f"{estimator} {', '.join(p for p in parts if p)}.{f' {interval}' if interval else ''}"
+
+
+def half_samples(found: Sequence[Finding]) -> str:
+    """What the intervals of the feature analyses are."""
+    count = found[0].result.settings.get("replicates") if found else None
+    return f"95 % intervals from {count} half-samples of the images." if count else ""
+
+
+def attack_of(found: Sequence[Finding]) -> str:
+    """The attack behind adversarial features or losses."""
+    s = found[0].result.settings if found else {}
+    return f"PGD, ε = {255 * float(s.get('eps', 0)):.3g}/255, {s.get('attack_steps')} steps"
+
+
+def values_table(found: Sequence[Finding], keys: Sequence[str]) -> pd.DataFrame:
+    """Values of an analysis with their intervals, a row each."""
+    rows = [
+        {"run": f.run, "name": key, "value": m.value, "low": m.low, "high": m.high, "error": m.error,
+         "estimator": m.estimator}
+        for f in found for key in keys if (m := f.value(key)) is not None
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=["run", "name", "value", "low", "high", "error", "estimator"])

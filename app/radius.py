@@ -1,0 +1,128 @@
+"""Robustness against the radius, examples, margins and transfer as figures: plain functions of findings."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+
+from app.look import Ground
+from app.panels import Curve, Point, heat, overlay
+from app.store import Finding
+
+MAGNIFIED = 16
+"""Perturbations are shown times this, around middle grey: 4/255 would be invisible."""
+GAP = 2
+"""Columns of pixels between the three pictures of an example."""
+
+
+def attacks(found: Sequence[Finding]) -> list[str]:
+    """Attacks of the curves, in the order in which they were asked for."""
+    return list(dict.fromkeys(str(a) for f in found for a in f.result.settings.get("attacks", [])))
+
+
+def curve(f: Finding, attack: str) -> Curve | None:
+    """Accuracy in percent against ε in 1/255, the clean accuracy at 0."""
+    radii = {0.0: f.value("clean")} | {_eps(name): f.value(f"{attack}/{name}") for name in f.names(attack)}
+    known = sorted((eps, m) for eps, m in radii.items() if m is not None)
+    if len(known) < 2:
+        return None
+    parts = [[100 * (m.value if end is None else end) for _, m in known for end in (getattr(m, side),)]
+             for side in ("value", "low", "high")]  # fmt: skip
+    return Curve([eps for eps, _ in known], *parts)
+
+
+def _eps(name: str) -> float:
+    return float(name.partition("/")[0])
+
+
+def curves(found: Sequence[Finding], names: Mapping[str, str], ground: Ground) -> dict[str, go.Figure]:
+    """A panel an attack, a line a run with its band."""
+    drawn = {}
+    for attack in attacks(found):
+        lines = {f.run: c for f in found if (c := curve(f, attack)) is not None}
+        if lines:
+            x, y = {"title": "ε in 1/255", "rangemode": "tozero"}, {"title": "Accuracy (%)", "range": [-2, 102]}
+            drawn[attack.upper()] = overlay(lines, names, ground, x, y, height=340)
+    return drawn
+
+
+def margins(found: Sequence[Finding], names: Mapping[str, str], ground: Ground) -> go.Figure | None:
+    """Clean margins as cumulative shares: no bins to choose."""
+    lines = {}
+    for f in found:
+        if (a := f.array("margin")) is not None and len(a):
+            x = np.sort(np.asarray(a, float))
+            lines[f.run] = Curve(x, 100 * np.arange(1, len(x) + 1) / len(x))
+    if not lines:
+        return None
+    x_axis, y_axis = {"title": "Logit margin: right class less the best other"}, {"title": "Images below (%)"}
+    figure = overlay(lines, names, ground, x_axis, y_axis, height=340, markers=False)
+    return figure.add_vline(x=0, line={"color": ground.muted, "width": 1, "dash": "dot"})
+
+
+def transfer(found: Sequence[Finding], names: Mapping[str, str], ground: Ground) -> go.Figure | None:
+    """Accuracy of every run (columns) on the images found at every run (rows), in percent."""
+    labels = {
+        str(c.get("label")): f.run for f in found for c in f.result.checkpoints if f.prefix == f"{c.get('label')}/"
+    }
+    looking = list(dict.fromkeys(name for f in found for name in f.names("transfer")))
+    looking = [name for name in looking if name in labels] or looking
+    if not looking or not found:
+        return None
+    grid = np.full((len(found), len(looking)), np.nan)
+    for i, f in enumerate(found):
+        for j, name in enumerate(looking):
+            if (m := f.value(f"transfer/{name}")) is not None:
+                grid[i, j] = 100 * m.value
+    columns = [names[labels[name]] if name in labels else name for name in looking]
+    figure = heat(
+        grid, columns, [names[f.run] for f in found], (0, 100), "Accuracy (%)", ground,
+        ("Who looks at them", "Where the images were found"), square=False, words=True, height=140 + 34 * len(found),
+    )  # fmt: skip
+    return figure.update_yaxes(autorange="reversed", dtick=1).update_xaxes(dtick=1)
+
+
+def drops(f: Finding, attack: str, eps: float) -> dict[str, Point]:
+    """Share of each class's images, in percent, that are right without attack and wrong within ``eps``.
+
+    A proportion, with Wilson's 95 % interval; classes without images are left out.
+    """
+    falls, labels, names = f.array(f"falls/{attack}"), f.array("labels"), f.array("class_names")
+    if falls is None or labels is None or names is None:
+        return {}
+    turned = (falls > 0) & (falls <= eps * 1.0001)
+    found = {}
+    for i, name in enumerate(names.tolist()):
+        of = turned[labels == i]
+        if len(of):
+            low, high = wilson(int(of.sum()), len(of))
+            found[str(name)] = Point(100 * float(of.mean()), 100 * low, 100 * high)
+    return found
+
+
+def wilson(k: int, n: int, z: float = 1.959963984540054) -> tuple[float, float]:
+    """Wilson's score interval for ``k`` of ``n``."""
+    p = k / n
+    centre, half = p + z**2 / (2 * n), z * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    return max(0.0, (centre - half) / (1 + z**2 / n)), min(1.0, (centre + half) / (1 + z**2 / n))
+
+
+def examples(f: Finding) -> list[tuple[np.ndarray, str, str]]:
+    """Triples (clean | perturbation, magnified around grey | attacked) as ``(H, W, 3)`` uint8, both predictions."""
+    clean, adv, delta = (f.array(f"example_{part}") for part in ("clean", "adv", "delta"))
+    before, after = f.array("example_before"), f.array("example_after")
+    if any(part is None for part in (clean, adv, delta, before, after)):
+        return []
+    found = []
+    for x, x_adv, d, a, b in zip(clean, adv, delta, before, after, strict=True):
+        grey = (255 * np.clip(0.5 + MAGNIFIED * np.asarray(d, float), 0, 1)).round().astype(np.uint8)
+        gap = np.full((x.shape[0], GAP, 3), 255, np.uint8)
+        found.append((np.concatenate([x, gap, grey, gap, x_adv], axis=1), str(a), str(b)))
+    return found
+
+
+def enlarged(picture: np.ndarray, height: int = 96) -> np.ndarray:
+    """Nearest neighbours, to at least ``height`` pixels: small images stay sharp."""
+    times = max(1, -(-height // picture.shape[0]))
+    return picture.repeat(times, axis=0).repeat(times, axis=1)

@@ -1,0 +1,88 @@
+"""Means over training seeds: runs that differ in nothing but their seed, as one entry with Student's interval."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from scipy.special import stdtrit
+
+from app import compare
+from app.charts import SUITE_TITLES, questions
+from app.store import Entry, settings
+from grace_geom.results import COLUMNS, Accuracy, Estimate
+
+
+def grouped(entries: Sequence[Entry]) -> tuple[tuple[Entry, ...], list[str]]:
+    """Means over seeds where there are several; all other runs as they are.
+
+    Runs ``LABEL-sSEED`` of one folder belong together if they were evaluated on the same images under the same attack
+    and their settings differ in the seed alone.
+
+    Returns:
+        Entries in the order of their first runs, and sentences that say which runs were not taken together, and why.
+    """
+    families: dict[str, list[Entry]] = {}
+    for entry in entries:
+        families.setdefault(family(entry), []).append(entry)
+    found, remarks = [], []
+    for label, members in families.items():
+        evaluated = [e for e in members if e.evaluation]
+        reason = _apart(evaluated)
+        if len(evaluated) < 2 or reason:
+            found += members
+            remarks += [f"{label}: {reason}"] if reason else []
+            continue
+        found += [_mean(label, evaluated), *(e for e in members if not e.evaluation)]
+    return tuple(found), remarks
+
+
+def family(entry: Entry) -> str:
+    """``demo/grace-s2`` -> ``demo/grace``; the id itself where the name says no seed."""
+    return re.sub(r"-s\d+$", "", entry.id)
+
+
+def mean_interval(values: Sequence[float]) -> Estimate:
+    """Mean with Student's 95 % interval, ``mean -+ t_{n-1} s / sqrt(n)``; ``n`` at least 2."""
+    n, mean = len(values), float(np.mean(values))
+    error = float(np.std(values, ddof=1)) / math.sqrt(n)
+    half = float(stdtrit(n - 1, 0.975)) * error
+    return Estimate(mean, error, mean - half, mean + half)
+
+
+def _apart(members: Sequence[Entry]) -> str:
+    """Why runs of one label are not runs of one method; empty where they are."""
+    for other in members[1:]:
+        if reason := compare.incomparable(members[0], other, tuple(SUITE_TITLES)):
+            return reason
+    plains = [settings(e) for e in members]
+    differ = {key for e in compare.differing(members).values() for key in e} - {"seed"}
+    if all(plains) and differ:
+        return f"other {', '.join(sorted(differ))}"
+    return ""
+
+
+def _mean(label: str, members: Sequence[Entry]) -> Entry:
+    columns: dict[str, Estimate | None] = {}
+    for column in COLUMNS:
+        known = [e.estimates.get(column) for e in members]
+        values = [x.value for x in known if x is not None]
+        columns[column] = mean_interval(values) if len(values) == len(members) else None
+    first = members[0].evaluation
+    assert first is not None  # members were evaluated
+    record = replace(first, run=label.rpartition("/")[2], seed=None, accuracies=tuple(_accuracies(members)))
+    changed = max(e.changed for e in members)
+    return Entry(label, members[0].path, record, columns, {}, (), changed, tuple(members))
+
+
+def _accuracies(members: Sequence[Entry]) -> list[Accuracy]:
+    asked: list[Mapping[Any, Accuracy]] = [questions(e) for e in members]
+    found = []
+    for key, first in asked[0].items():
+        rows = [some[key] for some in asked if key in some]
+        if len(rows) == len(members):
+            mean = mean_interval([a.accuracy for a in rows])
+            found.append(replace(first, accuracy=mean.value, ci_low=mean.low, ci_high=mean.high, outcomes="", parts=()))
+    return found

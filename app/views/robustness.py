@@ -1,0 +1,143 @@
+"""How does accuracy fall with ε, and on which images?"""
+
+import pandas as pd
+import streamlit as st
+
+from app import panels, radius, shell, show
+from app.measured import command, how, measured, values_table
+from app.shell import Choice, text
+from app.store import Finding
+
+CHECKS = {
+    "pgd": "PGD", "pgd, 2x steps": "twice the steps", "pgd, 3 starts": "three starts", "apgd": "APGD (CE and targeted)",
+    "square (black box)": "Square (black box)", "pgd, eps = 64/255": "PGD at ε = 64/255",
+}  # fmt: skip
+
+
+def main() -> None:
+    """Curves, images, classes, transfer, checks."""
+    choice = shell.chosen()
+    st.title("How does accuracy fall with ε, and on which images?")
+    shell.problems(choice.runs)
+    found = measured(choice, "robustness_curve", ("steps", "targets", "attacks"))
+    if not found:
+        return
+    show.legend([choice.known[f.run] for f in found], choice.names, choice.ground)
+    curves(choice, found)
+    examples(choice, found)
+    classes(choice, found)
+    transfer(choice, found)
+    checks(choice, found)
+
+
+def curves(choice: Choice, found: list[Finding]) -> None:
+    """Accuracy against the radius, and margins."""
+    st.subheader("Accuracy against the radius", anchor=False)
+    s = found[0].result.settings
+    drawn = radius.curves(found, choice.names, choice.ground)
+    keys = ["clean", *(f"{a}/{name}" for a in radius.attacks(found) for name in found[0].names(a))]
+    show.panels(
+        drawn, "radius", "Accuracy against the radius of the attack, one line a run with its band",
+        how(found, f"Right without attack and at every smaller radius too; ℓ∞, {s.get('steps')} steps;",
+            "Bands: Wilson 95 % intervals."), values_table(found, keys),
+    )  # fmt: skip
+    st.subheader("Margins on clean images", anchor=False)
+    rows = [{"run": f.run, "image": i, "margin": float(v)} for f in found
+            if (a := f.array("margin")) is not None for i, v in enumerate(a)]  # fmt: skip
+    show.figure(
+        radius.margins(found, choice.names, choice.ground), "margins",
+        "Cumulative share of images below a clean logit margin, one line a run",
+        how(found, "Left of the dotted line images are wrong without any attack; a steep rise there means that small "
+            "changes flip many;"), pd.DataFrame(rows), "No margins on record.",
+    )  # fmt: skip
+
+
+def examples(choice: Choice, found: list[Finding]) -> None:
+    """Images that the attack turned."""
+    st.subheader("Images that the attack turned", anchor=False)
+    eps = 255 * float(found[0].result.settings.get("eps", 0))
+    for f in found:
+        shown = radius.examples(f)
+        name = choice.names[f.run]
+        if not shown:
+            st.caption(f"{text(name)}: none of the first images was turned, or the record holds no pictures.")
+            continue
+        st.markdown(f"Found at **{text(name)}**")
+        with st.container(horizontal=True, gap="medium"):
+            for picture, before, after in shown:
+                st.image(
+                    radius.enlarged(picture), caption=f"{text(before)} → {text(after)}", width=306,
+                    alt=f"clean image taken for {before}, perturbation, attacked image taken for {after}",
+                )  # fmt: skip
+    st.caption(
+        f"The first images, by number, that are right without attack and wrong under PGD at ε = {eps:.3g}/255. Left: "
+        f"clean, and what it is taken for; middle: the perturbation times {radius.MAGNIFIED} on grey; right: attacked."
+    )
+
+
+def classes(choice: Choice, found: list[Finding]) -> None:
+    """Which classes lose most."""
+    st.subheader("Class by class: what the attack takes", anchor=False)
+    there = [a for a in radius.attacks(found) if any(f.array(f"falls/{a}") is not None for f in found)]
+    if not there:
+        st.info("Not on record for single images. This measures it:")
+        st.code(command(choice, "robustness_curve", "--fresh"), language="bash", wrap_lines=True)
+        return
+    radii = sorted(float(r) for r in found[0].result.settings.get("radii", []))
+    with st.container(horizontal=True):
+        attack = st.selectbox("Attack", there, format_func=str.upper, key="class-attack", width=200)
+        eps = st.select_slider(
+            "Radius", radii, value=min(radii, key=lambda r: abs(r - 4 / 255)), key="class-radius", width=260,
+            format_func=lambda r: f"{255 * r:.3g}/255",
+        )  # fmt: skip
+    drops = {f.run: radius.drops(f, attack, eps) for f in found}
+    heads = list(dict.fromkeys(name for known in drops.values() for name in known))
+    rows = [{"run": run, "class": name, "lost": p.value, "low": p.low, "high": p.high}
+            for run, known in drops.items() for name, p in known.items()]  # fmt: skip
+    axis = {"title": "Images of the class lost (%)", "rangemode": "tozero"}
+    show.figure(
+        panels.rows(drops, heads, choice.names, choice.ground, axis),
+        "classes", "Dot plot of the share of each class lost under attack, one marker a run",
+        how(found, f"Right without attack, wrong under {attack.upper()} within ε = {255 * eps:.3g}/255, of all images "
+            "of the class;", "Wilson 95 % intervals: classes have few images here."), pd.DataFrame(rows),
+    )  # fmt: skip
+
+
+def transfer(choice: Choice, found: list[Finding]) -> None:
+    """Who is fooled by whose images."""
+    st.subheader("Transfer: who is fooled by whose images", anchor=False)
+    keys = [f"transfer/{name}" for name in found[0].names("transfer")]
+    show.figure(
+        radius.transfer(found, choice.names, choice.ground), "transfer",
+        "Heat map of the accuracy of every run on the attacked images of every run",
+        how(found, "Accuracy in percent; images found by PGD at the run of the row, seen by the run of the column. "
+            "Off the diagonal, low numbers mean that attacks carry over;"),
+        values_table(found, keys), "No transfer on record.",
+    )  # fmt: skip
+
+
+def checks(choice: Choice, found: list[Finding]) -> None:
+    """Whether gradients are masked."""
+    st.subheader(
+        "Are gradients masked?", anchor=False,
+        help="A model can hide its gradients and look robust. Then an attack without gradients (Square) does better "
+        "than one with them, more steps or starts find much more, or even huge perturbations do not reach every image.",
+    )  # fmt: skip
+    keys = [f"check/{name}" for name in CHECKS]
+    rows = [
+        {"run": choice.names[f.run]}
+        | {title: 100 * m.value for name, title in CHECKS.items() if (m := f.value(f"check/{name}")) is not None}
+        for f in found
+    ]  # fmt: skip
+    frame = pd.DataFrame(rows)
+    if len(frame.columns) < 2:
+        st.info("Measured without --checks.")
+        return
+    form = {title: st.column_config.NumberColumn(title, format="%.1f") for title in CHECKS.values()}
+    st.dataframe(frame, hide_index=True, column_config=form, height="content", alt="Accuracy under stronger attacks")
+    st.caption(how(found, "Accuracy in percent under each attack. APGD must be at least as low as Square, and the last "
+                   "column must be 0;"))  # fmt: skip
+    show.downloads([], "checks", values_table(found, keys))
+
+
+main()

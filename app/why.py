@@ -1,0 +1,143 @@
+"""What the geometry says of the accuracies: one measured number against one accuracy, and where the best run stands."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import plotly.graph_objects as go
+
+from app.charts import place_labels
+from app.look import Ground, dress, faint, look, plain_html
+from app.store import Entry, Finding
+from grace_geom.results import Estimate
+
+
+@dataclass(frozen=True)
+class Link:
+    """Which number of the geometry stands beside which accuracy.
+
+    Attributes:
+        analysis: Where the number comes from.
+        key: Its name; ``*`` at the end: the mean over the OOD sets.
+        column: Of the summary.
+        title: The question.
+        number: What the number is called, for axes and sentences.
+        meaning: What it is, in words.
+    """
+
+    analysis: str
+    key: str
+    column: str
+    title: str
+    number: str
+    meaning: str
+
+
+LINKS = (
+    Link("feature_stability", "centroid_cosine/adv", "Adv", "Do attacked images stay with their class?",
+         "class-centroid cosine ID→Adv", "Cosine of a class's mean feature on clean and attacked images; 1: unmoved."),
+    Link("feature_stability", "centroid_cosine/*", "OOD", "Do shifted images stay with their class?",
+         "class-centroid cosine ID→OOD", "The same for images under shift, mean over the OOD sets."),
+    Link("parameter_drift", "drift", "ZS", "What did moving the weights cost?",
+         "relative weight drift", "‖θ−θ₀‖ / ‖θ₀‖: how far fine-tuning moved the weights."),
+    Link("hessian_spectrum", "lambda_1", "Adv", "Is it flat?",
+         "largest Hessian eigenvalue λ₁", "Curvature of the loss in its sharpest direction."),
+)  # fmt: skip
+
+
+def numbers(link: Link, entries: Sequence[Entry], found: Mapping[str, Finding]) -> dict[str, float]:
+    """The geometry's number for each entry that has it on record; of a mean over seeds, the mean of its runs."""
+    known = {}
+    for entry in entries:
+        each = [_number(link, found.get(run.id)) for run in entry.members or (entry,)]
+        there = [x for x in each if x is not None and np.isfinite(x)]
+        if there and entry.estimates.get(link.column):
+            known[entry.id] = float(np.mean(there))
+    return known
+
+
+def _number(link: Link, f: Finding | None) -> float | None:
+    if f is None:
+        return None
+    group, _, last = link.key.partition("/")
+    keys = [f"{group}/{name}" for name in f.names(group) if name != "adv"] if last == "*" else [link.key]
+    values = [m.value for key in keys if (m := f.value(key)) is not None]
+    return float(np.mean(values)) if values else None
+
+
+def rank_correlation(x: Sequence[float], y: Sequence[float]) -> float | None:
+    """Spearman's; ``None`` below four points, or where one side does not vary."""
+    a, b = (_ranks(np.asarray(v, float)) for v in (x, y))
+    if len(a) < 4 or not np.ptp(a) or not np.ptp(b):
+        return None
+    return float(np.corrcoef(a, b)[0, 1])
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """1 for the smallest; equals share the mean of their places."""
+    return np.array([(values < v).sum() + ((values == v).sum() + 1) / 2 for v in values])
+
+
+def sentence(link: Link, entries: Sequence[Entry], x: Mapping[str, float], names: Mapping[str, str], base: str) -> str:
+    """Where the run with the best accuracy stands among the geometry's numbers, as Markdown of escaped names."""
+    there = [e for e in entries if e.id in x]
+    best = max(there, key=lambda e: _value(e, link.column))
+    below = sum(x[e.id] < x[best.id] for e in there)
+    place = _place(below, len(there))
+    text = f"**{names[best.id]}**, best at {100 * _value(best, link.column):.1f} % {link.column}, has the {place} "
+    text += f"{link.number} of {len(there)}: {x[best.id]:.3g}"
+    if base in x and base != best.id:
+        text += f" (baseline {x[base]:.3g})"
+    return text + "."
+
+
+def _place(below: int, n: int) -> str:
+    if below == n - 1:
+        return "highest"
+    if below == 0:
+        return "lowest"
+    above = n - below
+    if above == 2:
+        return "second highest"
+    return "second lowest" if below == 1 else f"{above}{'rd' if above == 3 else 'th'} highest"
+
+
+def _value(entry: Entry, column: str) -> float:
+    found = entry.estimates.get(column)
+    return found.value if found else float("-inf")
+
+
+def relation(
+    link: Link, entries: Sequence[Entry], x: Mapping[str, float], names: Mapping[str, str], ground: Ground
+) -> go.Figure:
+    """The geometry's number against the accuracy with its interval, a named point for each run."""
+    points: dict[str, tuple[Estimate, Estimate]] = {}
+    for e in entries:
+        if e.id in x and (y := e.estimates.get(link.column)) is not None:
+            at = x[e.id] / 100  # place_labels thinks in shares of 1
+            points[e.id] = Estimate(at, 0.0, at, at), y
+    spans = [_span([p[i] for p in points.values()], share, i == 1) for i, share in ((0, 0.18), (1, 0.12))]
+    places = place_labels(points, {run: names[run] for run in points}, spans, (230, 200))
+    figure = go.Figure()
+    for run, (at, y) in points.items():
+        style, text = look(run, ground), plain_html(names[run])
+        figure.add_scatter(
+            x=[100 * at.value], y=[100 * y.value], mode="markers+text", text=[text], name=text, showlegend=False,
+            textposition=places[run], textfont={"color": ground.text, "size": 12}, cliponaxis=False,
+            marker={"color": style.color, "symbol": style.marker, "size": 10},
+            error_y={"type": "data", "symmetric": False, "array": [100 * (y.high - y.value)],
+                     "arrayminus": [100 * (y.value - y.low)], "color": faint(style.color), "thickness": 1.2,
+                     "width": 0},
+            hovertemplate=f"<b>{text}</b><br>{link.number} %{{x:.4g}}<br>{link.column} %{{y:.1f}} %<extra></extra>",
+        )  # fmt: skip
+    return dress(
+        figure, ground, 280, xaxis={"title": link.number, "range": spans[0], "nticks": 6},
+        yaxis={"title": f"{link.column} (%)", "range": spans[1]},
+    )  # fmt: skip
+
+
+def _span(estimates: Sequence[Estimate], share: float, percent: bool) -> list[float]:
+    low, high = min(e.low for e in estimates), max(e.high for e in estimates)
+    room = share * (high - low) or 0.05 * abs(high) or 0.01
+    ends = [100 * (low - room), 100 * (high + room)]
+    return [max(ends[0], -4.0), min(ends[1], 104.0)] if percent else ends

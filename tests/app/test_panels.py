@@ -1,0 +1,203 @@
+"""Figures of the analyses: the numbers in them, against those that the records hold or that are counted by hand."""
+
+import numpy as np
+import pytest
+
+from app import cloud, drifts, layers, panels, radius, slices, why
+from app.look import GROUNDS
+from app.store import Entry, Finding
+from grace_geom.results import Estimate, Measure, Result
+from grace_geom.statistics import wilson
+
+LIGHT = GROUNDS["light"]
+NAMES = {"a": "a", "b": "b<i>"}
+
+
+def finding(run: str = "a", values: dict | None = None, arrays: dict | None = None, **settings: object) -> Finding:
+    return Finding(run, Result("x", ({"label": run},), settings, values or {}, arrays or {}))
+
+
+def line_of(figure, name: str = "a"):
+    return next(t for t in figure.data if t.name == name)
+
+
+def test_long_lines_are_thinned_and_keep_their_ends():
+    figure = panels.overlay({"a": panels.Curve(range(9000), range(9000))}, NAMES, LIGHT, {}, {})
+    x = figure.data[0].x
+    assert len(x) == panels.MOST_POINTS and (x[0], x[-1]) == (0, 8999)
+
+
+def test_a_band_is_as_wide_as_its_interval():
+    figure = panels.overlay({"a": panels.Curve([0, 1], [1, 2], [0.5, 1.5], [2, 3])}, NAMES, LIGHT, {}, {})
+    band = line_of(figure, "a interval")
+    assert list(band.y) == [0.5, 1.5, 3, 2]
+    assert band.fill == "toself"
+
+
+def test_large_grids_are_averaged_on_both_sides():
+    grid, (rows, columns) = panels.averaged(np.add.outer(np.arange(512.0), 10 * np.arange(300.0)))
+    assert grid.shape == (256, 256)
+    assert grid[0, 0] == pytest.approx(np.mean([[0, 10], [1, 11]]))
+    assert (rows[1], columns[1]) == (2, 2)
+
+
+def test_a_point_without_interval_shows_its_standard_error():
+    found = panels.point(Measure(1.0, 0.5))
+    assert found is not None and (found.low, found.high) == pytest.approx((1 - 0.98, 1 + 0.98))
+    assert panels.point(Measure(float("nan"))) is None
+
+
+def test_a_contour_s_levels_are_the_same_for_every_run_and_axes_are_equal():
+    low, high = np.zeros((3, 3)), np.full((3, 3), 7.0)
+    axis = np.array([-1.0, 0.0, 1.0])
+    found = [finding(run, arrays={"contour": z, "contour_axis": axis}) for run, z in (("a", low), ("b", high))]
+    one, two = slices.contours(found, NAMES, LIGHT).values()
+    assert one.data[0].contours.to_plotly_json() == two.data[0].contours.to_plotly_json()
+    assert (one.data[0].zmin, one.data[0].zmax) == (0, 7)
+    assert one.layout.yaxis.scaleanchor == "x"
+    solid = list(slices.surfaces(found, NAMES, LIGHT).values())
+    assert solid[0].layout.scene.zaxis.range == solid[1].layout.scene.zaxis.range
+    assert all(s.layout.scene.aspectmode == "manual" and s.layout.uirevision for s in solid)
+
+
+def test_slices_of_other_shapes_are_refused():
+    blocks = [{"blocks": np.array(["w"]), "block_shapes": np.array([shape])} for shape in ("(2,)", "(2,)", "(3,)")]
+    kept, refused = slices.comparable([finding(run, arrays=b) for run, b in zip("abc", blocks, strict=True)])
+    assert [f.run for f in kept] == ["a", "b"]
+    assert [f.run for f in refused] == ["c"]
+
+
+def test_the_line_shows_percent_against_the_way():
+    arrays = {"line/t": np.array([0, 1.0]), "line/id": np.array([0.5, 0.75]), "line/adv": np.array([0.0, 0.25])}
+    drawn = slices.line([finding(arrays=arrays)], NAMES, ["id", "adv"], LIGHT)
+    assert list(drawn) == ["In distribution", "Under attack"]
+    assert list(drawn["In distribution"].data[0].y) == [50, 75]
+    assert drawn["In distribution"].layout.yaxis.range == drawn["Under attack"].layout.yaxis.range
+
+
+def test_cka_heat_maps_share_the_scale_from_0_to_1():
+    grid = np.array([[1.0, 0.2], [0.3, 0.9]])
+    f = finding(arrays={"layers": np.array(["block.0", "embedding"]), "cka_layers/id": grid})
+    (figure,) = layers.layer_by_layer([f], NAMES, "id", LIGHT).values()
+    heat = figure.data[0]
+    assert (heat.zmin, heat.zmax) == (0, 1)
+    np.testing.assert_array_equal(heat.z, grid)
+    assert (list(heat.x), list(heat.y)) == (["0", "emb"], ["0", "emb"])
+
+
+def test_panels_by_layer_share_their_scale_and_come_in_order():
+    arrays = {f"cka/{s}": np.array([[v, v], [v - 0.1, v], [v, v + 0.1]]) for s, v in
+              (("clean-adv", 0.9), ("adv", 0.2), ("sketch", 0.5), ("id", 0.7))}  # fmt: skip
+    f = finding(arrays=arrays | {"layers": np.array(["block.0", "embedding"])})
+    sets = layers.order(f.array_names("cka"))
+    assert sets == ["id", "sketch", "adv", "clean-adv"]
+    drawn = layers.by_layer([f], NAMES, "cka", sets, "CKA", LIGHT)
+    assert len({tuple(figure.layout.yaxis.range) for figure in drawn.values()}) == 1
+    assert list(line_of(drawn["In distribution"]).y) == [0.7, 0.7]
+
+
+def test_clouds_show_the_components_of_each_distribution_with_equal_axes():
+    points = np.arange(12.0).reshape(4, 3)
+    arrays = {"pca/id": points, "pca/adv": points + 1, "pca_share": np.array([0.5, 0.3, 0.1]),
+              "pca_label/id": np.array([0, 1, 0, -1]), "pca_label/adv": np.zeros(4, int),
+              "class_names": np.array(["cat", "<b>dog"])}  # fmt: skip
+    (flat,) = cloud.clouds([finding(arrays=arrays)], NAMES, ["id", "adv"], LIGHT).values()
+    assert list(flat.data[0].x) == [0, 3, 6, 9]
+    assert flat.data[0].text == ("cat", "&lt;b&gt;dog", "cat", "a class that ID lacks")
+    assert flat.layout.yaxis.scaleanchor == "x"
+    (solid,) = cloud.clouds([finding(arrays=arrays)], NAMES, ["id", "adv"], LIGHT, solid=True).values()
+    assert list(solid.data[1].z) == [3, 6, 9, 12]
+    assert solid.layout.scene.aspectmode == "data"
+
+
+def test_a_histogram_counts_every_image_in_bins_that_runs_share():
+    rng = np.random.default_rng(0)
+    found = [finding("a", arrays={"v": rng.random(50)}), finding("b", arrays={"v": 1 + rng.random(20)})]
+    figure = cloud.histogram(found, NAMES, "v", "v", LIGHT)
+    assert figure is not None
+    one, two = figure.data
+    assert list(one.x) == list(two.x)
+    for trace in (one, two):
+        assert np.asarray(trace.y)[1:-1:2].sum() == pytest.approx(1)
+
+
+def test_features_by_layer_take_their_intervals():
+    values = {
+        f"features/id/lid/{layer}": Measure(v, None, v - 1, v + 1)
+        for layer, v in (("block.0", 3.0), ("embedding", 5.0))
+    }
+    f = finding(values=values, arrays={"features/layers": np.array(["block.0", "embedding"])})
+    figure = cloud.by_layer([f], NAMES, "lid", ["id"], "LID", LIGHT)["In distribution"]
+    assert list(line_of(figure).y) == [3, 5]
+    assert list(line_of(figure, "a interval").y) == [2, 4, 6, 4]
+
+
+def test_accuracy_against_the_radius_begins_with_the_clean_one():
+    values = {"clean": Measure(0.9, None, 0.8, 0.95), "pgd/8/255": Measure(0.1), "pgd/0.5/255": Measure(0.7)}
+    c = radius.curve(finding(values=values), "pgd")
+    assert c is not None
+    assert (list(c.x), list(c.y)) == ([0, 0.5, 8], pytest.approx([90, 70, 10]))
+    assert (c.low[0], c.high[0]) == (80, 95)
+
+
+def test_class_drops_count_images_that_were_right_and_fell():
+    arrays = {"falls/pgd": np.array([0, 0.01, 0.02, np.inf, 0.01]), "labels": np.array([0, 0, 0, 0, 1]),
+              "class_names": np.array(["cat", "dog", "never"])}  # fmt: skip
+    found = radius.drops(finding(arrays=arrays), "pgd", 0.01)
+    assert list(found) == ["cat", "dog"]
+    assert (found["cat"].value, found["dog"].value) == (25, 100)
+    assert (found["cat"].low, found["cat"].high) == pytest.approx([100 * x for x in wilson(1, 4)])
+
+
+@pytest.mark.parametrize(("k", "n"), [(0, 5), (5, 5), (3, 10), (40, 41)])
+def test_wilson_is_the_package_s(k, n):
+    assert radius.wilson(k, n) == pytest.approx(wilson(k, n), abs=1e-12)
+
+
+def test_examples_stand_side_by_side_with_the_perturbation_magnified_around_grey():
+    clean, adv = np.full((1, 2, 2, 3), 100, np.uint8), np.full((1, 2, 2, 3), 104, np.uint8)
+    arrays = {"example_clean": clean, "example_adv": adv, "example_delta": np.full((1, 2, 2, 3), 4 / 255, np.float32),
+              "example_before": np.array(["cat"]), "example_after": np.array(["dog"])}  # fmt: skip
+    ((picture, before, after),) = radius.examples(finding(arrays=arrays))
+    assert picture.shape == (2, 6 + 2 * radius.GAP, 3)
+    assert (picture[0, 0, 0], picture[0, -1, 0], before, after) == (100, 104, "cat", "dog")
+    assert picture[0, 2 + radius.GAP, 0] == round(127.5 + 16 * 4)
+    assert radius.enlarged(picture).shape[0] >= 96
+
+
+def test_singular_values_of_the_matrix_that_moved_most_come_first():
+    values = {
+        "effective_rank/u": Measure(1),
+        "effective_rank/v": Measure(1),
+        "norm/u": Measure(1),
+        "norm/v": Measure(9),
+    }
+    f = finding(
+        values=values, arrays={"blocks": np.array(["u", "v"]), "singular_values": np.array([[1, 0], [9, 1e-12]])}
+    )
+    assert drifts.matrices([f]) == ["v", "u"]
+    figure, rows = drifts.singular([f], NAMES, "v", LIGHT)
+    assert list(figure.data[0].y) == [9]  # what is below 1e-7 of the largest is rounding
+    assert rows == [{"run": "a", "matrix": "v", "i": 1, "singular_value": 9.0}]
+
+
+def test_rank_correlation_is_scipy_s():
+    from scipy.stats import spearmanr
+
+    rng = np.random.default_rng(3)
+    x, y = rng.integers(0, 6, 12), rng.integers(0, 6, 12)  # with ties
+    assert why.rank_correlation(x, y) == pytest.approx(spearmanr(x, y).statistic)
+    assert why.rank_correlation([1, 2, 3], [1, 2, 3]) is None
+    assert why.rank_correlation([1, 1, 1, 1], [1, 2, 3, 4]) is None
+
+
+def test_the_sentence_says_where_the_best_run_stands():
+    entries = [
+        Entry(run, None, estimates={"Adv": Estimate(v, 0, v, v)}) for run, v in (("a", 0.1), ("b", 0.7), ("c", 0.3))
+    ]
+    names = {"a": "a", "b": "b", "c": "c"}
+    said = why.sentence(why.LINKS[0], entries, {"a": 0.2, "b": 0.5, "c": 0.9}, names, "a")
+    assert (
+        "**b**, best at 70.0 % Adv, has the second highest class-centroid cosine ID→Adv of 3: 0.5 (baseline 0.2)"
+        in said
+    )
