@@ -12,6 +12,7 @@ from grace_geom.assess.show import Console, accuracy_table, paired_table
 from grace_geom.attacks import check_eps
 from grace_geom.checkpoint import checkpoint_file
 from grace_geom.cli import Command, part_of
+from grace_geom.distributed import first, processes
 from grace_geom.errors import door
 from grace_geom.results.records import dumps
 
@@ -33,7 +34,12 @@ class Door:
 
 @door
 def main(argv: Sequence[str] | None = None) -> None:
-    """Evaluate, write ``eval.json`` beside each checkpoint, print a table."""
+    """Evaluate, write ``eval.json`` beside each checkpoint, print a table; images are shared out over processes."""
+    with processes():
+        _evaluate(argv)
+
+
+def _evaluate(argv: Sequence[str] | None) -> None:
     command = Command(
         [Door, Measures, Source],
         description="Accuracies of checkpoints with 95 % intervals, on ID, OOD, attacked and zero-shot data.",
@@ -47,9 +53,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     files = [checkpoint_file(path) for path in options.checkpoints]
     sets, records, reused = Sets(source.data_root, source.download), [], 0
     for file in files:
-        watcher = Console(head=f"{file.parent.name}: " if len(files) > 1 else "")
+        watcher = Console(head=f"{file.parent.name}: " if len(files) > 1 else "") if first() else None
         records.append(assess(file, measures, source, sets=sets, watcher=watcher, fresh=options.fresh))
-        reused += watcher.reused
+        reused += watcher.reused if watcher else 0
+    if not first():
+        return
     if options.json:
         print(dumps([dataclasses.asdict(record) for record in records]))
         return

@@ -1,10 +1,12 @@
 """Two processes do what one does: the same update, the same ranks, the same accuracies; and one may die."""
 
+import json
 import multiprocessing as mp
 import os
 import socket
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,7 @@ from grace_geom.checkpoint import load_checkpoint
 from grace_geom.cli import RECORD
 from grace_geom.data import from_arrays
 from grace_geom.distributed import World
+from grace_geom.evaluate import main as evaluate
 from grace_geom.evaluation import evaluate_set
 from grace_geom.loop import Plan, Trainer
 from grace_geom.methods import METHODS, Method
@@ -69,6 +72,8 @@ def accuracies() -> list[object]:
     found = [evaluate_set(toy_clip(), noisy_set(), "id", "noise", attack=a, batch_size=4) for a in (None, attack)]
     return [(a.correct, a.right().tolist(), [(p["attacked"], p["robust"]) for p in a.parts or ()]) for a in found]
 
+
+Command = Callable[[list[str]], None]
 
 CASES = (("ft", None), ("at", None), ("sam", None), ("grace", None), ("grace", 4), ("grace, gradient reused", 4))
 """Methods, and images a forward pass of all processes together."""
@@ -129,23 +134,23 @@ def test_alone_nothing_is_done():
     assert np.array_equal(distributed.woven([whole[r::3] for r in range(3)]), whole)
 
 
-def ranks(folder: Path, flags: list[str], size: int) -> list[mp.process.BaseProcess]:
+def ranks(folder: Path, flags: list[str], size: int, command: Command = main) -> list[mp.process.BaseProcess]:
     """The processes that torchrun would start on this machine; what rank R says on stderr goes to ``err.R``."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     context = mp.get_context("fork")  # torch is imported already: starting anew would cost more than the test
-    found = [context.Process(target=door, args=(rank, size, port, folder, flags)) for rank in range(size)]
+    found = [context.Process(target=door, args=(command, rank, size, port, folder, flags)) for rank in range(size)]
     for process in found:
         process.start()
     return found
 
 
-def door(rank: int, size: int, port: str, folder: Path, flags: list[str]) -> None:
+def door(command: Command, rank: int, size: int, port: str, folder: Path, flags: list[str]) -> None:
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(size)}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     sys.stderr = open(folder / f"err.{rank}", "w", buffering=1)  # noqa: SIM115
-    main(flags)
+    command(flags)
 
 
 def wait(processes: list[mp.process.BaseProcess]) -> list[int | None]:
@@ -192,6 +197,14 @@ def test_a_stopped_run_of_one_goes_on_in_two_and_ends_as_if_it_had_been_one(tmp_
         assert_close(two.state_dict[name], w, rtol=1e-4, atol=1e-5)
     record = read_yaml(tmp_path / "run" / "config.yaml")[RECORD]
     assert record["resumed"][-1]["processes"] == 2
+    flags = [str(tmp_path / "run"), "--suites", "id,adv", "--attack", "pgd", "--steps", "2", "--device", "cpu"]
+    assert wait(ranks(tmp_path, flags, 2, evaluate)) == [0, 0], (tmp_path / "err.0").read_text()
+    shared = json.loads((tmp_path / "run" / "eval.json").read_text())
+    evaluate([*flags, "--fresh"])
+    alone = json.loads((tmp_path / "run" / "eval.json").read_text())
+    assert len(shared["accuracies"]) == 2
+    for a, b in zip(shared["accuracies"], alone["accuracies"], strict=True):
+        assert all(a[key] == b[key] for key in ("suite", "n", "correct", "outcomes"))
 
 
 def test_one_process_asked_to_stop_stops_all_at_the_same_step(tmp_path: Path):

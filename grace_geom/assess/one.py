@@ -13,6 +13,7 @@ from grace_geom.data import ImageSet, Split, resolve
 from grace_geom.data.base import digest
 from grace_geom.data.names import read_class_names
 from grace_geom.devices import pick_device
+from grace_geom.distributed import first, world
 from grace_geom.errors import UserError
 from grace_geom.evaluation import evaluate_set, templates_digest
 from grace_geom.files import sha256
@@ -126,14 +127,15 @@ def assess(
                 progress=watcher.advance,
             )  # fmt: skip
             record = replace(record, accuracies=record.merged(replace(record, accuracies=(accuracy,)))).summed()
-            record.save(path)
+            if first():
+                record.save(path)
         watcher.end(accuracy, accuracy is old)
     return record.summed()
 
 
 def _open(file: Path, source: Source, sets: Sets) -> tuple[ClipClassifier, Checkpoint, str]:
     """The model, its record, and the ID data set's SPEC."""
-    device = pick_device(source.device)
+    device = pick_device(source.device, world().local if world().size > 1 else None)
     if source.classes is not None and source.model is None:
         raise UserError("--classes is for foreign checkpoints: add --model NAME")
     try:
