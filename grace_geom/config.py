@@ -25,6 +25,8 @@ class TrainConfig:
 
     Attributes:
         method: What is trained and how: a name of the methods table.
+        preset: Named settings of the method's origin (published, paper ...), laid under the other flags; null: its
+            defaults.
         model: open_clip name (ViT-B-32), or tiny-shapes.
         pretrained: Weight file, open_clip tag (openai), or random; null: the weights shipped with tiny-shapes.
         out: Run directory; null: runs/METHOD-DATA-sSEED.
@@ -65,6 +67,7 @@ class TrainConfig:
     """
 
     method: str = field(default="grace", metadata={"group": "run"})
+    preset: str | None = None
     model: str = "tiny-shapes"
     pretrained: str | None = None
     out: Path | None = None
@@ -118,8 +121,8 @@ class TrainConfig:
         check_fields(self.build_method())
 
     def build_method(self) -> Method:
-        """The method with this run's options."""
-        return method_class(self.method)(**self.options)
+        """The method with this run's options, over those of its preset."""
+        return method_class(self.method)(**{**preset_of(self.method, self.preset), **self.options})
 
     @property
     def run_dir(self) -> Path:
@@ -163,7 +166,7 @@ def make_config(values: Mapping[str, Any], source: str = "settings") -> TrainCon
         UserError: Unknown names, values of another type or out of range.
     """
     name, data = str(values.get("method", "grace")), str(values.get("data", "shapes"))
-    command = _command(name, recipe(data, name, values))
+    command = _command(name, recipe(data, name, values) | preset_of(name, values.get("preset")))
     return _configured(command.read({**values, "method": name, "data": data}, source))
 
 
@@ -176,7 +179,7 @@ def parse_train(argv: Sequence[str] | None = None) -> TrainConfig:
         UserError: As :func:`make_config`.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
-    data, name = peek(argv, "data", "shapes"), peek(argv, "method", "grace")
+    data, name, preset = peek(argv, "data", "shapes"), peek(argv, "method", "grace"), peek(argv, "preset", "null")
     stored = stored_settings(_peeked_out(argv, name, data)) if "--resume" in (token[:8] for token in argv) else {}
     if stored:
         name = peek(argv, "method", stored.get("method", name))
@@ -185,13 +188,30 @@ def parse_train(argv: Sequence[str] | None = None) -> TrainConfig:
             defaults = {key: value for key, value in defaults.items() if key in _SETTINGS} | {"method": name}
     else:
         given = {key: True for key in ("epochs", "max_steps") if peek(argv, key, "null") not in ("null", "None")}
-        defaults = recipe(data, name, given)
+        defaults = recipe(data, name, given) | preset_of(name, preset)
     values = _command(name, defaults).values(argv)
     config = _configured(values)
     if defaults and not stored:
-        text = ", ".join(f"{key} {value:g}" for key, value in defaults.items() if values[key] == value)
-        print(f"recipe of {data} (flags and --config override it): {text}", file=sys.stderr)
+        sources = [f"recipe of {data}"] * bool(recipe(data, name, given)) + [f"preset {preset}"] * bool(config.preset)
+        shown = [(key, value) for key, value in defaults.items() if values[key] == value]
+        text = ", ".join(f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}" for key, value in shown)
+        print(f"{' and '.join(sources)} (flags and --config override it): {text}", file=sys.stderr)
     return config
+
+
+def preset_of(method: str, preset: object) -> dict[str, Any]:
+    """The values of a method's fields that a preset stands for; ``None`` (or the text null) is none.
+
+    Raises:
+        UserError: If the method has no such preset; those it has are named.
+    """
+    known = method_class(method).presets
+    if preset in (None, "null", "None"):
+        return {}
+    if preset not in known:
+        has = f"; {nearest(str(preset), known)}" if known else ": it has none, leave --preset out"
+        raise UserError(f"--preset {preset!r} is not known for {method}{has}")
+    return dict(known[str(preset)])
 
 
 def recipe(data: str, method: str, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from grace_geom.attacks import pgd_attack
 from grace_geom.batch import Batch
 from grace_geom.errors import UserError
 from grace_geom.methods.lora import factors
-from grace_geom.models import ClipClassifier, encode_text
+from grace_geom.models import PROMPT, ClipClassifier, encode_text
 from grace_geom.weights import Weights, select
 
 Logits = Callable[[Tensor, Weights], Tensor]
@@ -114,7 +114,8 @@ def _adapter(model: ClipClassifier, adapter: Weights, scale: float) -> tuple[Wei
     base = {name: own[name] - scale * B @ A for name, B, A in factors(point)}
 
     def effective(weights: Weights) -> Weights:
-        return {name: torch.addmm(base[name], B, A, alpha=scale) for name, B, A in factors(weights)}
+        merged = {name: torch.addmm(base[name], B, A, alpha=scale) for name, B, A in factors(weights)}
+        return merged | {name: w for name, w in weights.items() if name == PROMPT}
 
     return point, effective
 

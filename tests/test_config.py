@@ -187,6 +187,34 @@ def test_the_recipe_lies_under_everything(capsys):
     assert f"lr {grace.options['lr']:g}" in capsys.readouterr().err, "what a recipe sets is said"
 
 
+def test_a_preset_lies_under_the_flags_and_over_the_recipe(tmp_path, capsys):
+    config = parse_train(["--method", "pmg-aft", "--preset", "published", "--eps", "2/255"])
+    method = config.build_method()
+    assert (method.kl_reduction, method.logit_scale, method.optimizer, method.lr) == ("sum", "none", "sgd", 5e-5)
+    assert method.eps == 2 / 255 and method.alpha == 1 / 255 and method.attack_steps == 2
+    assert "preset published" in capsys.readouterr().err, "what a preset sets is said"
+    assert make_config({"method": "pmg-aft", "preset": "published", "eps": "2/255"}).flat() == config.flat()
+    assert TrainConfig(method="pmg-aft", preset="published", options={"eps": 2 / 255}).build_method() == method
+    text = printed(lambda: parse_train(["--method", "tecoa", "--preset", "published", "--print-config"]))
+    shown = make_config(yaml.safe_load(text)).flat()
+    expected = {"preset": "published", "optimizer": "sgd", "attack_steps": 2, "eps": 1 / 255}
+    assert {name: shown[name] for name in expected} == expected
+    (tmp_path / "c.yaml").write_text(text)
+    assert parse_train(["--config", str(tmp_path / "c.yaml")]).build_method().optimizer == "sgd"
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        ("--method pmg-aft --preset publish", "did you mean 'published'"),
+        ("--method ft --preset published", "it has none, leave --preset out"),
+    ],
+)
+def test_an_unknown_preset_is_refused(argv, said):
+    with pytest.raises(UserError, match=said):
+        parse_train(argv.split())
+
+
 def test_four_instead_of_four_255ths_is_warned_about(capsys):
     make_config({"eps": 4})
     assert "4/255" in capsys.readouterr().err

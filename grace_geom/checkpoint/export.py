@@ -4,6 +4,7 @@ from pathlib import Path
 
 from safetensors.torch import save
 
+from grace_geom.checkpoint.opened import refuse_prompt
 from grace_geom.checkpoint.record import Checkpoint, load_checkpoint
 from grace_geom.errors import UserError
 from grace_geom.files import atomic_write, write_text
@@ -25,9 +26,11 @@ def export_weights(checkpoint: Path | str, out: Path | str | None = None, *, for
         Two to four lines: where it is, and how to read it.
 
     Raises:
-        UserError: Not a checkpoint of ours, another suffix, an existing file, a full disk.
+        UserError: Not a checkpoint of ours, or one with visual prompt tokens; another suffix, an existing file, a full
+            disk.
     """
     read, path = load_checkpoint(checkpoint), Path(checkpoint)
+    refuse_prompt(read, path)
     folder = path if path.is_dir() else path.parent
     out = Path(out) if out is not None else folder / f"{read.model}.safetensors"
     if out.suffix != ".safetensors":

@@ -11,7 +11,7 @@ from torch import nn
 from grace_geom.checkpoint.record import Checkpoint, digest, is_ours, parsed
 from grace_geom.checkpoint.tensor_files import foreign_weights, read_tensors
 from grace_geom.errors import UserError
-from grace_geom.models import ClipClassifier, ModelSpec, build, known_models, open_clip_model, tokenizer_of
+from grace_geom.models import PROMPT, ClipClassifier, ModelSpec, build, known_models, open_clip_model, tokenizer_of
 from grace_geom.weights import Weights
 
 HEAD = "head."
@@ -24,15 +24,18 @@ def checkpoint_of(
 
     Args:
         model: The frozen pretrained classifier.
-        weights: What a method's ``finish`` or ``weights`` returns: open_clip names, ``head.weight``, ``head.bias``.
+        weights: What a method's ``finish`` or ``weights`` returns: open_clip names, ``head.weight``, ``head.bias``; and
+            ``visual.prompt``, which is no weight of an open_clip model and is kept under ``adapter``.
         base_sha256: Digest of the model's own weights where it is known: large models take seconds to hash.
         **record: Other fields of :class:`Checkpoint`.
     """
     clip = {name: w.detach() for name, w in model.clip.state_dict().items()}
-    unknown = weights.keys() - clip.keys() - model.head.keys()
+    unknown = weights.keys() - clip.keys() - model.head.keys() - {PROMPT}
     if unknown:
         raise KeyError(f"weights that the model does not have: {sorted(unknown)[:3]}")
     head = {name: weights.get(name, w) for name, w in model.head.items()}
+    if PROMPT in weights:
+        record["adapter"] = record.get("adapter", {}) | {PROMPT: weights[PROMPT]}
     spec = model.spec or ModelSpec("", None)
     origin = {"model": spec.model, "pretrained": spec.pretrained, "seed": spec.seed, "origin": model.origin}
     return Checkpoint(
@@ -111,13 +114,32 @@ def load(path: Path | str, *, model: str | None = None, pretrained: str | None =
         path: A checkpoint, or foreign weights with ``model`` (and ``pretrained``) as in :func:`open_checkpoint`.
         model: open_clip name, for foreign weights.
         pretrained: Origin of the text tower, for weights of an image tower alone.
+
+    Raises:
+        UserError: As :func:`open_checkpoint`, and where the checkpoint is more than a plain open_clip model.
     """
     content = read_tensors(path)
     if is_ours(content):
-        return _plain_clip(parsed(content, path), path)
+        checkpoint = parsed(content, path)
+        refuse_prompt(checkpoint, path)
+        return _plain_clip(checkpoint, path)
     names = None if model is None else ("object",)
     classifier, _ = open_checkpoint(path, model=model, pretrained=pretrained, class_names=names)
     return classifier.clip
+
+
+def refuse_prompt(checkpoint: Checkpoint, path: Path | str) -> None:
+    """Refuse to make a plain open_clip model of one whose image tower has learned tokens.
+
+    Raises:
+        UserError: If the checkpoint has visual prompt tokens.
+    """
+    if PROMPT in checkpoint.adapter:
+        tokens = len(checkpoint.adapter[PROMPT])
+        raise UserError(
+            f"{path} has {tokens} visual prompt tokens, which a plain open_clip model has no place for: without them "
+            "it would be the pretrained model. evaluate and the analyses open it with them"
+        )
 
 
 def architecture(clip: nn.Module, name: str) -> str:
@@ -149,6 +171,7 @@ def _classifier(checkpoint: Checkpoint, path: Path | str) -> ClipClassifier:
         )
     model = model.with_head(names, templates, {HEAD + name: w for name, w in checkpoint.text_head.items()})
     model.spec, model.origin = ModelSpec(checkpoint.model, str(path)), checkpoint.base.get("origin", "")
+    model.prompt = checkpoint.adapter.get(PROMPT)
     return model
 
 

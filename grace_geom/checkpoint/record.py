@@ -32,7 +32,7 @@ class Checkpoint:
         class_names: K names in label order.
         templates: Prompt templates of the head.
         text_head: ``weight`` (K, D) with the logit scale in it, ``bias`` (K,); tuned where the method tunes it.
-        adapter: Low-rank factors, where the method has some.
+        adapter: Low-rank factors or visual prompt tokens, where the method has some.
         base: The pretrained model: ``model``, ``pretrained``, ``seed``, ``origin``, and ``sha256`` of its weights.
         preprocess: ``mean`` and ``std`` of the normalisation, ``image_size`` in pixels.
         config: Every setting of the run, as plain types.

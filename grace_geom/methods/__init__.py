@@ -2,18 +2,26 @@
 
 from grace_geom.errors import UserError, nearest
 from grace_geom.methods.at import At, LoraAt
+from grace_geom.methods.awp import Awp
 from grace_geom.methods.base import FullFt, Method, Run
+from grace_geom.methods.fare import Fare
 from grace_geom.methods.flyp import Flyp
 from grace_geom.methods.ft import Ft
 from grace_geom.methods.ftp import Ftp
 from grace_geom.methods.grace import Grace
 from grace_geom.methods.l2_sp import L2Sp
+from grace_geom.methods.laat import Laat
 from grace_geom.methods.linear_probe import LinearProbe
 from grace_geom.methods.lora import Lora
 from grace_geom.methods.lp_ft import LpFt
+from grace_geom.methods.pmg_aft import PmgAft
 from grace_geom.methods.sam import Asam, Sam
 from grace_geom.methods.spd import LoraSpd, Spd
+from grace_geom.methods.tecoa import LoraTecoa, Tecoa
+from grace_geom.methods.tga_zsr import TgaZsr
 from grace_geom.methods.tpgm import Tpgm
+from grace_geom.methods.trades import Trades
+from grace_geom.methods.vpt import VptPmgAft
 from grace_geom.methods.wise_ft import WiseFt
 from grace_geom.methods.zero_shot import ZeroShot
 
@@ -32,8 +40,17 @@ METHODS: dict[str, type[Method]] = {
     "asam": Asam,
     "lora": Lora,
     "lora-spd": LoraSpd,
+    "awp": Awp,
     "at": At,
+    "tecoa": Tecoa,
+    "fare": Fare,
+    "pmg-aft": PmgAft,
+    "trades": Trades,
+    "laat": Laat,
+    "tga-zsr": TgaZsr,
     "lora-at": LoraAt,
+    "lora-tecoa": LoraTecoa,
+    "vpt-pmg-aft": VptPmgAft,
     "grace": Grace,
 }
 

@@ -64,6 +64,8 @@ class Method:
 
     trains: ClassVar[bool] = True
     """Whether it makes optimiser steps. A method that makes none is one run, whatever the seed."""
+    presets: ClassVar[dict[str, dict[str, Any]]] = {}
+    """Named settings of a method's origin: values of its fields, which ``--preset`` lays under the other flags."""
 
     def setup(self, model: ClipClassifier, generator: torch.Generator) -> tuple[Weights, dict[str, Any]]:
         """The leaves that train and the method's initial state. ``generator`` lives on the CPU."""

@@ -17,11 +17,13 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "gv_eps": (0, math.inf),
     "c_values": (1, math.inf), "probe_iterations": (1, math.inf), "wise_alpha": (0, 1), "radius_lr": (0, math.inf),
     "radius_steps": (0, math.inf), "mu": (0, math.inf), "k": (0, 1), "lam": (0, math.inf), "m": (1, math.inf),
-    "eta": (0, math.inf),
+    "eta": (0, math.inf), "gamma": (0, math.inf), "lambda_kl": (0, math.inf), "lambda_cos": (0, math.inf),
+    "lambda_clean": (0, math.inf), "lambda_original": (0, math.inf), "lambda_attack": (0, math.inf),
+    "prompt_tokens": (0, math.inf),
 }  # fmt: skip
 """Smallest and largest value, both allowed."""
 
-POSITIVE = ("lr", "lora_alpha", "c_low", "c_high")
+POSITIVE = ("lr", "lora_alpha", "c_low", "c_high", "tau")
 ORDERED = (("low_percentile", "percentile"), ("c_low", "c_high"))
 
 

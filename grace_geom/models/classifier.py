@@ -17,6 +17,8 @@ from grace_geom.models.vit import shape_of, vit
 from grace_geom.weights import Weights
 
 TOWER = "visual."
+PROMPT = "visual.prompt"
+"""Learned tokens ``(p, width)`` beside the patches: a weight that a plain open_clip tower does not have."""
 
 
 class ClipClassifier(nn.Module):
@@ -25,6 +27,8 @@ class ClipClassifier(nn.Module):
     Mean/std normalisation is inside, so an attack's epsilon always means pixels. The model itself is frozen;
     what varies is handed in as ``weights``: tensors by their open_clip state-dict name (``visual....``), and
     ``head.weight`` = s T ``(K, D)``, ``head.bias`` ``(K,)``. Names that are not handed in keep their own value.
+    A class-token ViT also understands ``visual.prompt``, learned tokens that a plain tower lacks; a model that was
+    opened with some has them in ``prompt``.
 
     Args:
         clip: An open_clip model with ``visual``, ``encode_text`` and ``logit_scale``.
@@ -49,6 +53,7 @@ class ClipClassifier(nn.Module):
         self.register_buffer("std", torch.tensor(cfg["std"]).view(1, -1, 1, 1), persistent=False)  # type: ignore[index]
         self.shape = shape_of(clip.visual)  # type: ignore[arg-type]
         self.recompute = False
+        self.prompt: Tensor | None = None
         self._set_head(class_names, templates, None)
 
     def _set_head(self, class_names: Sequence[str], templates: Sequence[str], head: Weights | None) -> None:
@@ -59,6 +64,7 @@ class ClipClassifier(nn.Module):
     def _apply(self, fn, recurse: bool = True):
         super()._apply(fn, recurse)  # keep the head with the module in `.to(...)` and `.double()`
         self.head = {name: fn(w) for name, w in self.head.items()}
+        self.prompt = None if self.prompt is None else fn(self.prompt)
         return self
 
     def with_head(
@@ -81,7 +87,7 @@ class ClipClassifier(nn.Module):
     def weights(self) -> Weights:
         """Every weight of the image tower and of the head, by name; shared memory, no gradients."""
         tower = {TOWER + name: w.detach() for name, w in self.clip.visual.named_parameters()}  # type: ignore[union-attr]
-        return tower | self.head
+        return tower | ({} if self.prompt is None else {PROMPT: self.prompt}) | self.head
 
     def load_weights(self, weights: Weights) -> None:
         """Copy values into the model in place; names the model lacks raise ``KeyError``."""
@@ -107,15 +113,29 @@ class ClipClassifier(nn.Module):
         Images of another size than the tower's are resized inside (bicubic), so that an attack acts on the
         pixels it is given.
         """
+        return self._embed(images, weights, tokens=False)
+
+    def tokens(self, images: Float[Tensor, " b c h w"], weights: Weights | None = None) -> Float[Tensor, " b n d"]:
+        """Embeddings of the class token (what :meth:`encode` gives) and of every patch, all by the same projection.
+
+        Raises:
+            ValueError: If the image tower is not a plain class-token ViT.
+        """
+        if self.shape is None:
+            raise ValueError("only a plain class-token ViT shows its patch tokens")
+        return self._embed(images, weights, tokens=True)
+
+    def _embed(self, images: Tensor, weights: Weights | None, *, tokens: bool) -> Tensor:
         x = images
         if x.shape[-1] != self.image_size or x.shape[-2] != self.image_size:
             x = F.interpolate(x, size=(self.image_size, self.image_size), mode="bicubic", antialias=True)
         x = (x - self.mean) / self.std  # type: ignore[operator]
-        given = {n[len(TOWER) :]: w for n, w in (weights or {}).items() if n.startswith(TOWER)}
+        given = {} if self.prompt is None else {"prompt": self.prompt}
+        given |= {n[len(TOWER) :]: w for n, w in (weights or {}).items() if n.startswith(TOWER)}
         visual: nn.Module = self.clip.visual  # type: ignore[assignment]
         with self._precision(x.device.type):
             if self.shape is not None:
-                out = vit(self.shape, dict(visual.named_parameters()) | given, x, self.recompute)
+                out = vit(self.shape, dict(visual.named_parameters()) | given, x, self.recompute, tokens)
             else:
                 out = functional_call(visual, given, (x,))
         out = out[0] if isinstance(out, tuple) else out  # towers that also return tokens

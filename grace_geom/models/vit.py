@@ -75,28 +75,38 @@ def _plain(block: nn.Module) -> bool:
 
 
 def vit(
-    shape: VitShape, w: Mapping[str, Tensor], x: Float[Tensor, " b c h w"], recompute: bool = False
-) -> Float[Tensor, " b d"]:
+    shape: VitShape,
+    w: Mapping[str, Tensor],
+    x: Float[Tensor, " b c h w"],
+    recompute: bool = False,
+    tokens: bool = False,
+) -> Float[Tensor, " b *n d"]:
     """Un-normalised embeddings of normalised images.
 
     Args:
         shape: As :func:`shape_of` gives.
-        w: Every parameter of the tower by its name in the module.
+        w: Every parameter of the tower by its name in the module; ``prompt`` (p, width) adds p learned tokens to the
+            patches (see :mod:`grace_geom.methods.vpt`).
         x: Images after mean/std normalisation, of the tower's own size.
         recompute: Keep only each block's input and recompute the rest in the backward pass.
+        tokens: Return the embedding of the class token *and* of every patch, not of the class token alone.
     """
-    tokens = F.linear(patches(x, shape.patch), w["conv1.weight"].flatten(1))
-    cls = w["class_embedding"].to(tokens.dtype).expand(len(x), 1, -1)
-    z = torch.cat([cls, tokens], dim=1) + w["positional_embedding"].to(tokens.dtype)
+    grid = F.linear(patches(x, shape.patch), w["conv1.weight"].flatten(1))
+    cls = w["class_embedding"].to(grid.dtype).expand(len(x), 1, -1)
+    z = torch.cat([cls, grid], dim=1) + w["positional_embedding"].to(grid.dtype)
+    plain = z.shape[1]
+    if "prompt" in w:
+        z = torch.cat([z, w["prompt"].to(z.dtype).expand(len(x), -1, -1)], dim=1)
     z = _norm(z, w["ln_pre.weight"], w["ln_pre.bias"], shape.eps)
     for i in range(shape.layers):
         tensors = [w[f"transformer.resblocks.{i}.{name}"] for name in BLOCK]
-        last = i == shape.layers - 1
+        last = i == shape.layers - 1 and not tokens
         if recompute and torch.is_grad_enabled():
             z = checkpoint(_block, shape, last, z, *tensors, use_reentrant=False)  # type: ignore[assignment]
         else:
             z = _block(shape, last, z, *tensors)
-    return _norm(z[:, 0], w["ln_post.weight"], w["ln_post.bias"], shape.eps) @ w["proj"]
+    z = z[:, :plain] if tokens else z[:, 0]
+    return _norm(z, w["ln_post.weight"], w["ln_post.bias"], shape.eps) @ w["proj"]
 
 
 def patches(x: Float[Tensor, " b c h w"], side: int) -> Float[Tensor, " b n p"]:

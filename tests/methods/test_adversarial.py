@@ -1,0 +1,323 @@
+"""What each adversarial method claims, against formulas written out again."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.nn import functional as F
+from torch.testing import assert_close
+
+from grace_geom.batch import Batch
+from grace_geom.errors import UserError
+from grace_geom.methods import METHODS
+from grace_geom.methods.at import At
+from grace_geom.methods.awp import Awp, steepest
+from grace_geom.methods.fare import Fare
+from grace_geom.methods.ft import Ft
+from grace_geom.methods.laat import Laat, spread_anchors
+from grace_geom.methods.pmg_aft import PmgAft
+from grace_geom.methods.tecoa import LoraTecoa, Tecoa
+from grace_geom.methods.tga_zsr import TgaZsr, attention
+from grace_geom.methods.trades import Trades, divergence
+from tests.toys import toy_batch, toy_clip, toy_run, train
+
+
+def in_double(n: int = 5) -> tuple[Batch, torch.nn.Module]:
+    batch = toy_batch(n)
+    return replace(batch, images=batch.images.double()), toy_clip().double()
+
+
+def moved(method, model=None, steps: int = 2):
+    """A run whose weights are no longer the pretrained ones."""
+    run = toy_run(method, model)
+    g = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for p in run.params.values():
+            p.add_(0.05 * torch.randn(p.shape, generator=g, dtype=p.dtype))
+    return run
+
+
+def terms_of(method, run, batch):
+    return method.losses(run, method.weights(run.model, run.params), batch)
+
+
+# FARE
+
+
+def test_fare_is_nothing_at_the_pretrained_weights_on_clean_images():
+    method = Fare(eps=0.0)
+    run = toy_run(method)
+    assert terms_of(method, run, toy_batch())["fare"].item() == 0.0
+
+
+def test_fare_is_the_summed_squared_distance_of_raw_embeddings_to_a_target_that_stays(monkeypatch):
+    batch, model = in_double()
+    x_adv = (batch.images + 0.03).clamp(0, 1)
+    monkeypatch.setattr(Fare, "attack", lambda self, run, weights, batch: x_adv)
+    method = Fare()
+    run = moved(method, model)
+    clip = toy_clip().double().clip  # open_clip's own network, never touched
+    with torch.no_grad():
+        target = clip.encode_image((batch.images - model.mean) / model.std, normalize=False)
+        clip.load_state_dict(clip.state_dict() | run.params)
+        moved_to = clip.encode_image((x_adv - model.mean) / model.std, normalize=False)
+    expected = sum(((moved_to[i] - target[i]) ** 2).sum() for i in range(5)) / 5
+    assert_close(terms_of(method, run, batch)["fare"], expected, rtol=1e-9, atol=0)
+    assert expected > 1e-3
+
+
+def test_fare_s_attack_leaves_the_start_because_it_is_random_and_needs_no_label():
+    method, batch = Fare(attack_steps=3), toy_batch()
+    run = toy_run(method)
+    x_adv = method.attack(run, run.params, batch)
+    target = run.model.encode(batch.images)
+    start = Fare(attack_steps=0).attack(toy_run(method), run.params, batch)
+    distance = [(run.model.encode(x) - target).square().sum() for x in (batch.images, start, x_adv)]
+    assert distance[0] == 0 < distance[1] < distance[2]
+    other = replace(batch, labels=(batch.labels + 1) % 3)
+    assert torch.equal(method.attack(toy_run(method), run.params, other), x_adv)
+
+
+# TeCoA
+
+
+def test_tecoa_s_objective_is_adversarial_training_s():
+    batch, pairs = toy_batch(), [(Tecoa(), At()), (LoraTecoa(), METHODS["lora-at"]())]
+    for method, plain in pairs:
+        found = [terms_of(m, toy_run(m), batch)["adv"] for m in (method, plain)]
+        assert torch.equal(*found)
+
+
+def test_lora_tecoa_trains_factors_only():
+    method = LoraTecoa(attack_steps=1, r=2, lr=1e-2)
+    run = toy_run(method)
+    assert {name.rsplit(".", 1)[1] for name in run.params} == {"A", "B"}
+    train(method, run, [toy_batch()])
+    left = method.finish(run)
+    for name, w in left.items():
+        assert torch.linalg.matrix_rank((w - run.model.weights()[name]).double(), rtol=1e-4) <= 2
+    assert not any("ln_" in name or "bias" in name for name in left)
+
+
+# TRADES
+
+
+def test_trades_without_its_divergence_is_ft_bit_for_bit():
+    batches = [toy_batch(seed=s) for s in range(3)]
+    ends = []
+    for method in (Trades(lambda_kl=0, train_head=True), Ft()):
+        run = toy_run(method)
+        train(method, run, batches)
+        ends.append(run.params)
+    assert all(torch.equal(ends[0][n], ends[1][n]) for n in ends[1])
+
+
+def test_divergence_is_kl_of_the_first_from_the_second():
+    p, q = torch.tensor([[1.0, 2.0, -1.0]]).double(), torch.tensor([[0.0, 0.5, 0.5]]).double()
+    P, Q = [torch.distributions.Categorical(logits=z) for z in (p, q)]
+    assert_close(divergence(p, q), torch.distributions.kl_divergence(P, Q), rtol=1e-12, atol=0)
+    assert divergence(p, q) != divergence(q, p)
+
+
+def test_trades_attack_raises_the_divergence_and_both_sides_have_a_gradient():
+    method, batch = Trades(attack_steps=3, eps=16 / 255, alpha=8 / 255), toy_batch()
+    run = moved(method)
+    x_adv = method.attack(run, run.params, batch)
+    with torch.no_grad():
+        start = Trades(attack_steps=0, eps=16 / 255).attack(moved(method), run.params, batch)
+        clean = run.model(batch.images, run.params)
+        kl = [divergence(clean, run.model(x, run.params)).mean() for x in (start, x_adv)]
+    assert kl[1] > kl[0]
+    again = moved(method)
+    assert_close(terms_of(method, again, batch)["kl"], 6 * kl[1], rtol=1e-4, atol=1e-6)
+
+
+# PMG-AFT
+
+
+def log_softmax(z: list[float]) -> list[float]:
+    total = math.log(sum(math.exp(v) for v in z))
+    return [v - total for v in z]
+
+
+def kl(p: list[float], q: list[float]) -> float:
+    return sum(math.exp(a) * (a - b) for a, b in zip(log_softmax(p), log_softmax(q), strict=True))
+
+
+@pytest.mark.parametrize("preset", ["paper", "published"])
+def test_pmg_aft_is_its_formula_number_by_number(preset, monkeypatch):
+    batch, model = in_double()
+    x_adv = (batch.images - 0.05).clamp(0, 1)
+    monkeypatch.setattr(PmgAft, "attack", lambda self, run, weights, batch: x_adv)
+    method = PmgAft(**PmgAft.presets[preset])
+    run = moved(method, model)
+    s = model.logit_scale if preset == "paper" else 1.0
+    T = model.head["head.weight"] / model.logit_scale
+    with torch.no_grad():
+        clean, adv = ((s * model.features(x, run.params) @ T.T).tolist() for x in (batch.images, x_adv))
+        original = (s * model.features(x_adv) @ T.T).tolist()
+    n = len(batch) if preset == "paper" else 1  # the published code sums its divergences, not its cross-entropy
+    expected = {
+        "adv": -sum(log_softmax(adv[i])[y] for i, y in enumerate(batch.labels.tolist())) / len(batch),
+        "clean": sum(kl(clean[i], adv[i]) for i in range(len(batch))) / n,
+        "original": sum(kl(original[i], adv[i]) for i in range(len(batch))) / n,
+    }
+    found = terms_of(method, run, batch)
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        assert found[name].item() == pytest.approx(value, rel=1e-9), name
+        assert value > 0
+
+
+def test_a_sum_over_the_batch_does_not_depend_on_how_the_step_is_cut():
+    batch, model = in_double(7)
+    found = []
+    for pieces in ([batch], batch.split(3)):
+        method = PmgAft(kl_reduction="sum", attack_steps=1)
+        run = moved(method, model)
+        method.before_step(run, pieces)
+        found.append(method.gradients(run, pieces) | {n: p.grad for n, p in run.params.items()})
+    for name, value in found[0].items():
+        assert_close(found[1][name], value, rtol=1e-6, atol=1e-10)
+
+
+def test_pmg_aft_s_divergences_vanish_where_nothing_moved():
+    method = PmgAft(eps=0.0)
+    found = terms_of(method, toy_run(method), toy_batch())
+    assert_close(found["clean"] + found["original"], torch.zeros(()), atol=1e-6, rtol=0)
+
+
+# AWP
+
+
+def test_awp_s_perturbation_has_its_norm_in_every_matrix_and_is_the_gradient_s_direction():
+    method, batch = Awp(gamma=0.02, attack_steps=1), toy_batch()
+    run = toy_run(method)
+    (found,) = method.attacked(run, run.params, [batch])
+    perturbed = found.perturb(run.params)
+    leaves = {n: w.detach().clone().requires_grad_() for n, w in run.params.items()}
+    F.cross_entropy(run.model(found.x_adv, leaves), batch.labels).backward()
+    for name, w in run.params.items():
+        delta = (perturbed[name] - w).detach()
+        if w.ndim < 2:
+            assert torch.equal(perturbed[name], w)
+            continue
+        assert delta.norm().item() == pytest.approx(0.02 * w.norm().item(), rel=1e-3), name
+        g = leaves[name].grad
+        assert F.cosine_similarity(delta.flatten(), g.flatten(), dim=0) > 0.999, name
+    assert {"visual.proj", "visual.positional_embedding", "visual.conv1.weight"} <= run.params.keys()
+
+
+def test_awp_takes_the_gradient_at_the_perturbed_weights_and_leaves_the_weights():
+    method, batch = Awp(gamma=0.05, attack_steps=1), toy_batch()
+    run, again = toy_run(method), toy_run(method)
+    before = {n: p.detach().clone() for n, p in run.params.items()}
+    method.gradients(run, [batch])
+    (found,) = method.attacked(again, again.params, [batch])
+    W = {n: w.detach().clone().requires_grad_() for n, w in found.perturb(again.params).items()}
+    F.cross_entropy(again.model(found.x_adv, W), batch.labels).backward()
+    for name, p in run.params.items():
+        assert torch.equal(p, before[name]), name
+        assert_close(p.grad, W[name].grad, rtol=1e-4, atol=1e-6)
+
+
+def test_awp_without_radius_is_adversarial_training():
+    ends = []
+    for method in (Awp(gamma=0.0, attack_steps=1, lr=1e-3), At(attack_steps=1, lr=1e-3)):
+        run = toy_run(method)
+        train(method, run, [toy_batch(seed=s) for s in range(2)])
+        ends.append(run.params)
+    for name in ends[0]:
+        assert_close(ends[0][name], ends[1][name], rtol=1e-5, atol=1e-6)
+
+
+def test_no_gradient_no_perturbation():
+    assert not steepest({"W": torch.ones(2, 2)}, {"W": torch.zeros(2, 2)}, 0.1)["W"].any()
+
+
+# LAAT
+
+
+def test_anchors_angles_in_closed_form():
+    g = torch.Generator().manual_seed(0)
+    T = F.normalize(torch.randn(6, 12, generator=g, dtype=torch.float64) + 2.0, dim=-1)
+    m = F.normalize(T.mean(0), dim=-1)
+    anchors = spread_anchors(7.0 * T)
+    before, after = (torch.arccos((F.normalize(t, dim=-1) @ m).clamp(-1, 1)) for t in (T, anchors))
+    assert_close(after, math.pi / 2 * before / before.max(), rtol=1e-6, atol=1e-7)
+    assert after.max().item() == pytest.approx(math.pi / 2, abs=1e-6)
+    assert_close(anchors.norm(dim=-1), torch.ones(6, dtype=torch.float64))
+    across = [F.normalize(t - (t @ m)[:, None] * m, dim=-1) for t in (T, anchors)]
+    assert_close(*across, rtol=1e-6, atol=1e-7)  # the azimuth stays
+
+
+def test_two_anchors_become_opposite():
+    T = torch.tensor([[math.cos(0.1), math.sin(0.1)], [math.cos(0.1), -math.sin(0.1)]])
+    a = spread_anchors(T)
+    assert_close(a, torch.tensor([[0.0, 1.0], [0.0, -1.0]]), atol=1e-6, rtol=0)
+
+
+def test_laat_s_terms_and_the_head_it_keeps(monkeypatch):
+    batch, model = in_double()
+    x_adv = (batch.images + 0.05).clamp(0, 1)
+    monkeypatch.setattr(Laat, "attack", lambda self, run, weights, batch: x_adv)
+    method = Laat(tau=0.5, lambda_cos=2.0)
+    run = moved(method, model)
+    found, head = terms_of(method, run, batch), method.finish(run)
+    f, f_adv = model.features(batch.images, run.params), model.features(x_adv, run.params)
+    anchors = spread_anchors(model.head["head.weight"])
+    cosines = (f_adv @ anchors.T) / 0.5
+    assert_close(found["adv"], F.cross_entropy(cosines, batch.labels), rtol=1e-9, atol=0)
+    assert_close(found["cos"], -2.0 * F.cosine_similarity(f, f_adv).mean(), rtol=1e-9, atol=0)
+    assert_close(head["head.weight"], anchors / 0.5)
+    assert not head["head.bias"].any()
+
+
+def test_laat_refuses_what_would_undo_its_anchors():
+    with pytest.raises(UserError, match="--train-head"):
+        toy_run(Laat(train_head=True))
+    model = toy_clip()
+    with pytest.raises(UserError, match="at least two"):
+        toy_run(Laat(), model.with_head(["circle"], model.templates))
+
+
+# TGA-ZSR
+
+
+def test_attention_is_a_map_from_0_to_1_of_each_patch_s_cosine_to_the_text():
+    g = torch.Generator().manual_seed(0)
+    tokens, text = torch.randn(2, 5, 8, generator=g), F.normalize(torch.randn(2, 8, generator=g), dim=-1)
+    A = attention(tokens, text, 2)  # 2 x 2 patches at their own size: no interpolation
+    for i in range(2):
+        cosines = torch.stack([F.cosine_similarity(t, text[i], dim=0) for t in tokens[i, 1:]])
+        expected = (cosines - cosines.min()) / (cosines.max() - cosines.min())
+        assert_close(A[i].flatten(), expected, rtol=1e-4, atol=1e-5)
+    wide = attention(tokens, text, 16)
+    assert wide.shape == (2, 16, 16) and wide.min() >= 0 and wide.max() <= 1
+    assert not attention(torch.ones(1, 5, 8), text[:1], 4).any()
+
+
+def test_tga_zsr_is_nothing_but_its_cross_entropy_where_nothing_moved():
+    method, batch = TgaZsr(eps=0.0), toy_batch()
+    run = toy_run(method)
+    found = terms_of(method, run, batch)
+    assert found["attention_adv"].item() == 0 == found["attention_clean"].item()
+    assert_close(found["adv"], F.cross_entropy(run.model(batch.images), batch.labels), rtol=1e-5, atol=1e-6)
+    g = torch.autograd.grad(sum(found.values()), list(run.params.values()))
+    assert all(x.isfinite().all() for x in g), "a norm has no derivative at 0"
+
+
+def test_tga_zsr_s_norms():
+    method, batch = TgaZsr(attack_steps=1), toy_batch(3)
+    run, again = moved(method), moved(method)
+    found, x_adv = terms_of(method, run, batch), method.attack(again, again.params, batch)
+    T = F.normalize(run.model.head["head.weight"], dim=-1)[batch.labels]
+
+    def A(x, weights):
+        return attention(run.model.tokens(x, weights), T, 16).flatten(1)
+
+    for name, share, x in (("attention_adv", 0.08, x_adv), ("attention_clean", 0.05, batch.images)):
+        norms = [((A(x, run.params) - A(batch.images, None))[i] ** 2).sum().sqrt() for i in range(3)]
+        assert_close(found[name], share * sum(norms) / 3, rtol=1e-4, atol=1e-6)
+        assert found[name] > 0
