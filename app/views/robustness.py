@@ -9,8 +9,10 @@ from app.shell import Choice, text
 from app.store import Finding
 
 CHECKS = {
-    "pgd": "PGD", "pgd, 2x steps": "twice the steps", "pgd, 3 starts": "three starts", "apgd": "APGD (CE and targeted)",
+    "pgd": "PGD", "pgd, 2x steps": "twice the steps", "pgd, 3 starts": "three starts",
+    "pgd, no random start": "no random start", "apgd": "APGD (CE and targeted)",
     "square (black box)": "Square (black box)", "pgd, eps = 64/255": "PGD at ε = 64/255",
+    "square beyond apgd": "fall to Square alone",
 }  # fmt: skip
 
 
@@ -133,11 +135,11 @@ def checks(choice: Choice, found: list[Finding]) -> None:
     if len(frame.columns) < 2:
         st.info("Measured without --checks.")
         return
-    form = {title: st.column_config.NumberColumn(title, format="%.1f") for title in CHECKS.values()}
+    form = {title: st.column_config.NumberColumn(title, format="%.1f") for title in titles.values()}
     st.dataframe(frame, hide_index=True, column_config=form, height="content", alt="Accuracy under stronger attacks")
-    st.caption(how(found, "Accuracy in percent under each attack. APGD must be at least as low as Square, and the last "
-                   "column must be 0;"))  # fmt: skip
-    show.downloads([], "checks", values_table(found, keys))
+    st.caption(how(found, "Accuracy in percent under each attack. APGD must be at least as low as Square, and PGD at "
+                   "ε = 64/255 must leave none;"))  # fmt: skip
+    show.downloads([], "checks", values_table(found, [f"check/{name}" for name in titles]))
 
 
 main()

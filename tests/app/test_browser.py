@@ -1,5 +1,6 @@
 """The dashboard in a real browser, where Chromium and Playwright are installed."""
 
+import json
 import re
 import shutil
 import socket
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.app.conftest import spectrum, write_run
+from grace_geom.results import Result
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -22,22 +23,19 @@ FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 )  # fmt: skip
-PAGES = {"overview": "", "training": "training", "curvature": "curvature", "weights": "weights", "run": "run"}
+PAGES = ("", "curvature", "landscape", "drift", "features", "robustness", "weights", "training", "run")
 KNOWN = re.compile(r"404 \(Not Found\)")
 """Streamlit asks for two files below the page's own path first; its own fallback finds them."""
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def served(lab: Path) -> Iterator[str]:
     """Address of a dashboard that was started as a user starts it, from another folder."""
-    root = tmp_path_factory.mktemp("served")
-    for run, clean, attacked in (("zero-shot-s0", 60, 5), ("ft-s0", 90, 10), ("grace-s0", 80, 50)):
-        spectrum(write_run(root, f"demo/{run}", clean, attacked), attacked)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "app/main.py"), "--server.port", str(port)]
-    process = subprocess.Popen([*command, "--", "--runs", str(root)], cwd=root, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen([*command, "--", "--runs", str(lab)], cwd=lab, stdout=subprocess.DEVNULL)
     try:
         address = f"http://127.0.0.1:{port}"
         for _ in range(300):
@@ -79,7 +77,7 @@ def test_every_page_without_error_and_without_leaving_this_machine(browser, serv
     errors: list[str] = []
     page.on("request", lambda request: requests.append(request.url))
     page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-    drawn(page, f"{served}/{PAGES[name]}")
+    drawn(page, f"{served}/{name}")
     assert page.locator('[data-testid="stException"]').count() == 0
     assert [error for error in errors if not KNOWN.search(error)] == []
     assert [url for url in requests if not url.startswith((served, "data:", "blob:"))] == []
@@ -91,52 +89,69 @@ def test_every_page_without_error_and_without_leaving_this_machine(browser, serv
     context.close()
 
 
+def test_a_figure_in_the_browser_holds_the_numbers_of_the_record(browser, served, lab):
+    context = browser.new_context()
+    page = context.new_page()
+    drawn(page, f"{served}/drift?runs=toy%2Fft-s0&runs=toy%2Fgrace-s0")
+    page.wait_for_selector(".js-plotly-plot", timeout=60_000)
+    told = page.evaluate(
+        "JSON.stringify([...document.querySelectorAll('.js-plotly-plot')[0].data]"
+        ".filter(t => t.name == 'grace-s0').map(t => Array.from(t.y._inputArray ?? t.y)))"
+    )
+    record = Result.load(lab / "toy/analyses/representation_drift.json").arrays["grace-s0/cka/id"]
+    assert json.loads(told)[0] == pytest.approx(record[0].tolist(), rel=1e-5)
+    context.close()
+
+
 def test_a_narrow_page_does_not_scroll_sideways(browser, served):
     context = browser.new_context(viewport={"width": 420, "height": 900})
     page = context.new_page()
-    for path in PAGES.values():
+    for path in PAGES:
         drawn(page, f"{served}/{path}")
         excess = "(e => e.scrollWidth - e.clientWidth)(document.querySelector('[data-testid=stMain]'))"
         assert page.evaluate(excess) <= 0, path
     context.close()
 
 
-def test_a_link_opened_elsewhere_shows_the_same_runs(browser, served):
+def test_a_link_opened_elsewhere_shows_the_same_choice(browser, served):
     context = browser.new_context()
     page = context.new_page()
-    drawn(page, f"{served}/?runs=demo%2Fft-s0&runs=demo%2Fgrace-s0&baseline=demo%2Fgrace-s0")
+    drawn(page, f"{served}/?runs=toy%2Fft-s0&runs=toy%2Fgrace-s0&baseline=toy%2Fgrace-s0&sets=adv")
     page.get_by_role("link", name="Weights").click()
     page.wait_for_selector("h1:has-text('weights')", timeout=60_000)
-    page.wait_for_url(lambda url: "runs=" in url, timeout=60_000)
+    page.wait_for_url(lambda url: all(part in url for part in ("runs=", "sets=adv", "baseline=")), timeout=60_000)
     link = page.url
     context.close()
     other = browser.new_context()
     page = other.new_page()
     drawn(page, link)
-    chips = page.locator('[data-testid="stSidebar"] [data-testid="stMultiSelect"]').inner_text()
-    assert "ft-s0" in chips
-    assert "grace-s0" in chips
-    assert "zero-shot-s0" not in chips
+    assert "/weights?" in page.url
+    runs, sets = page.locator('[data-testid="stSidebar"] [data-testid="stMultiSelect"]').all_inner_texts()
+    assert "ft-s0" in runs and "grace-s0" in runs and "zero-shot-s0" not in runs
+    assert "under attack" in sets
+    assert "grace-s0" in page.locator('[data-testid="stSidebar"] [data-testid="stSelectbox"]').inner_text()
     other.close()
 
 
 def test_downloads_hold_the_numbers_and_the_figure(browser, served):
-    context = browser.new_context(accept_downloads=True)
+    context = browser.new_context(accept_downloads=True, viewport={"width": 1440, "height": 900})
     page = context.new_page()
     drawn(page, served)
     page.wait_for_function("document.querySelectorAll('[data-testid=stDownloadButton]').length >= 4", timeout=60_000)
 
-    def downloads(label: str) -> list[str]:
-        found = []
-        for button in page.get_by_role("button", name=label).all():
-            with page.expect_download(timeout=60_000) as waiting:
-                button.click()
-            found.append(Path(waiting.value.path()).read_text(encoding="utf-8"))
-        return found
+    def download(button: Any) -> bytes:
+        with page.expect_download(timeout=60_000) as waiting:
+            button.click()
+        return Path(waiting.value.path()).read_bytes()
 
-    (table,) = [t for t in downloads("Data (CSV)") if t.startswith("run,ID,ID low,ID high,Adv,Adv low,Adv high")]
-    assert "demo/grace-s0,80.0" in table
-    figure = downloads("Figure (HTML)")[0]
-    assert "Plotly.newPlot" in figure
-    assert 'src="http' not in figure
+    table = download(page.get_by_role("button", name="Data (CSV)").first).decode()
+    assert table.startswith("run,ID,ID low,ID high,Adv,Adv low,Adv high")
+    assert "toy/grace-s0," in table
+    for button in page.get_by_role("button", name="Figure (HTML)").all()[:3:2]:  # a single figure, and panels
+        figure = download(button).decode()
+        assert "Plotly.newPlot" in figure
+        assert 'src="http' not in figure
+    page.locator(".js-plotly-plot").first.hover()
+    camera = page.locator('.js-plotly-plot [data-title^="Download plot as a"]').first
+    assert download(camera).startswith(b"\x89PNG")
     context.close()
