@@ -2,6 +2,7 @@
 
 from grace_geom.attacks.apgd import apgd
 from grace_geom.attacks.balls import BALLS, L2, Ball, Linf, check_eps
+from grace_geom.attacks.fab import fab_t
 from grace_geom.attacks.hunt import Outcome
 from grace_geom.attacks.pgd import pgd, pgd_attack
 from grace_geom.attacks.square import square
@@ -20,6 +21,7 @@ __all__ = [
     "add_parts",
     "apgd",
     "check_eps",
+    "fab_t",
     "join",
     "pgd",
     "pgd_attack",

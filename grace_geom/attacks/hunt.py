@@ -81,7 +81,7 @@ class Hunt:
                 "The attack's gradient is NaN. The model overflows at this precision, or its weights are NaN already: "
                 "attack in float32."
             )
-        self._note(leaf.detach(), rows, logits.detach(), losses.detach())
+        self.note(leaf.detach(), rows, logits.detach(), losses.detach())
         return losses.detach(), grad
 
     @torch.no_grad()
@@ -89,7 +89,7 @@ class Hunt:
         """Losses at ``x`` without gradients; notes who was fooled."""
         logits = self.logits(x)
         losses = criterion(logits, self.y[rows])
-        self._note(x, rows, logits, losses)
+        self.note(x, rows, logits, losses)
         return losses
 
     def standing(self, rows: Int[Tensor, " b"]) -> Int[Tensor, " s"] | None:
@@ -99,7 +99,14 @@ class Hunt:
         standing = self.robust[rows]
         return None if bool(standing.all()) else standing.nonzero()[:, 0]
 
-    def _note(self, x: Tensor, rows: Tensor, logits: Tensor, losses: Tensor) -> None:
+    def note(
+        self,
+        x: Float[Tensor, " b *d"],
+        rows: Int[Tensor, " b"],
+        logits: Float[Tensor, " b k"],
+        losses: Float[Tensor, " b"],
+    ) -> None:
+        """What the model said at points inside of the ball: remembers who was fooled, and the point of highest loss."""
         if losses.isnan().any():
             raise NotFiniteError("The model's logits are NaN under attack: attack in float32, or check its weights.")
         fooled = logits.argmax(1) != self.y[rows]

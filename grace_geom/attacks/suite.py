@@ -12,6 +12,7 @@ from torch import Tensor
 
 from grace_geom.attacks.apgd import apgd
 from grace_geom.attacks.balls import ball_named
+from grace_geom.attacks.fab import fab_t
 from grace_geom.attacks.hunt import Logits, Outcome
 from grace_geom.attacks.pgd import pgd_attack
 from grace_geom.attacks.square import square
@@ -22,11 +23,11 @@ SUITES: dict[str, tuple[str, ...]] = {
     "apgd-ce": ("apgd-ce",),
     "apgd-t": ("apgd-t",),
     "apgd": ("apgd-ce", "apgd-t"),
+    "fab-t": ("fab-t",),
     "square": ("square",),
     "autoattack": ("apgd-ce", "apgd-t", "fab-t", "square"),
 }
-MISSING = {"fab-t": "fab-t is not implemented here: this is AutoAttack without its third part"}
-LOSSES = {"pgd": "ce", "apgd-ce": "ce", "apgd-t": "dlr-targeted", "square": "margin"}
+LOSSES = {"pgd": "ce", "apgd-ce": "ce", "apgd-t": "dlr-targeted", "fab-t": "border", "square": "margin"}
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
 
 
@@ -37,11 +38,11 @@ class AttackSpec:
     Attributes:
         name: One of ``SUITES``.
         eps: Radius in pixels of [0, 1].
-        norm: ``"linf"`` or ``"l2"`` (not for Square Attack).
-        steps: Steps of one run; ``None`` takes 20 for ``pgd`` and 100 for Auto-PGD.
+        norm: ``"linf"`` or ``"l2"`` (not for FAB-T and Square Attack).
+        steps: Steps of one run; ``None`` takes 20 for ``pgd`` and 100 for Auto-PGD and FAB-T.
         restarts: Random starts, for each target.
         alpha: Step size of ``pgd``; ``None`` takes ``eps / 4``. Auto-PGD finds its own.
-        targets: Wrong classes that ``apgd-t`` aims at; where there are fewer, all of them.
+        targets: Wrong classes that ``apgd-t`` and ``fab-t`` aim at; where there are fewer, all of them.
         queries: Budget of Square Attack.
         precision: ``"float32"``, ``"float64"`` (the model must be in it), or ``"bfloat16"``, ``"float16"`` by autocast.
 
@@ -67,8 +68,8 @@ class AttackSpec:
         ):
             if value not in valid:
                 raise UserError(f"unknown {field} {value!r}: {nearest(value, valid)}")
-        if self.norm != "linf" and "square" in self.parts:
-            raise UserError(f"{self.name} includes Square Attack, which is here for norm linf only; use apgd")
+        if self.norm != "linf" and (only := {"fab-t", "square"}.intersection(self.parts)):
+            raise UserError(f"{self.name} runs {' and '.join(sorted(only))}, here for norm linf only; use apgd")
         if not 0 <= self.eps < float("inf"):
             raise UserError(f"eps must be a number >= 0, such as 4/255; got {self.eps}")
         for field in ("steps", "restarts", "targets", "queries"):
@@ -77,8 +78,8 @@ class AttackSpec:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """The attacks of the suite that are implemented, in order."""
-        return tuple(part for part in SUITES[self.name] if part not in MISSING)
+        """The attacks of the suite, in order."""
+        return SUITES[self.name]
 
     def settings(self, seed: int, classes: int) -> dict[str, Any]:
         """Everything that another program would need to repeat the number on ``classes`` classes, as plain types."""
@@ -90,7 +91,6 @@ class AttackSpec:
             "matmul": torch.get_float32_matmul_precision(),
             "seed": seed,
             "parts": [self.part(part, classes) for part in self.parts],
-            "missing": [part for part in SUITES[self.name] if part in MISSING],
         }
 
     def part(self, part: str, classes: int) -> dict[str, Any]:
@@ -101,7 +101,7 @@ class AttackSpec:
         about |= {"steps": self.steps or (20 if part == "pgd" else 100), "restarts": self.restarts}
         if part == "pgd":
             about["alpha"] = self.eps / 4 if self.alpha is None else self.alpha
-        if part == "apgd-t":
+        if part in ("apgd-t", "fab-t"):
             about["targets"] = min(self.targets, classes - 1)
         return about
 
@@ -136,7 +136,7 @@ class SuiteResult:
             (where the clean image is misclassified already) the clean image; ``None`` if not kept.
         parts: What each part did.
         settings: Name, eps, norm, precision, seed and each part's loss, steps and restarts, as plain types.
-        notes: Sentences a reader of the number must see: a part that is missing or not defined.
+        notes: Sentences a reader of the number must see: a part that is not defined.
         standing: ``(N,)`` for each part: who was still right after it.
     """
 
@@ -191,7 +191,7 @@ def run(
     with _precision(attack.precision, device):
         correct, classes = _clean(logits_fn, x, y, size, device)
         robust, x_adv = correct.clone(), x.clone() if keep_x_adv else None
-        parts, standing, notes = [], [], [MISSING[part] for part in SUITES[attack.name] if part in MISSING]
+        parts, standing, notes = [], [], []
         for part in attack.parts:
             if part == "apgd-t" and classes < 3 and len(attack.parts) > 1:
                 notes.append(f"apgd-t is not defined for {classes} classes and was left out")
@@ -248,7 +248,10 @@ def _attack(
     """One part on images that still stand."""
     if about["name"] == "square":
         return square(logits_fn, x, y, attack.eps, attack.queries, seed=seed, index=index)
-    common = {"steps": about["steps"], "restarts": about["restarts"], "norm": attack.norm, "seed": seed, "index": index}
+    common = {"steps": about["steps"], "restarts": about["restarts"], "seed": seed, "index": index}
+    if about["name"] == "fab-t":
+        return fab_t(logits_fn, x, y, attack.eps, targets=attack.targets, **common)
+    common["norm"] = attack.norm
     if about["name"] == "pgd":
         return pgd_attack(logits_fn, x, y, attack.eps, about["alpha"], **common)
     return apgd(logits_fn, x, y, attack.eps, loss=about["loss"], targets=attack.targets, **common)

@@ -93,10 +93,12 @@ def test_the_record_says_what_was_run(toy: Toy):
     assert about["parts"] == [
         {"name": "apgd-ce", "loss": "ce", "steps": 8, "restarts": 1},
         {"name": "apgd-t", "loss": "dlr-targeted", "steps": 8, "restarts": 1, "targets": 4},  # five classes
+        {"name": "fab-t", "loss": "border", "steps": 8, "restarts": 1, "targets": 4},
         {"name": "square", "loss": "margin", "queries": 20},
     ]
-    assert about["missing"] == ["fab-t"]
-    assert "fab-t is not implemented" in found.notes[0]
+    assert [part.name for part in found.parts] == [part["name"] for part in about["parts"]] and not found.notes
+    after = torch.stack(found.standing)
+    assert after.sum(1).tolist() == [part.robust for part in found.parts] and torch.equal(after[-1], found.robust)
 
 
 def test_the_defaults_are_the_papers():
