@@ -131,7 +131,7 @@ def _components(parts: dict[str, Part], sets: list[str]) -> Figure:
 def _clouds(parts: dict[str, Part], sets: list[str]) -> Figure:
     """Fig. 2a: ID, all OOD sets together and adversarial features on three principal axes of ID; one scale for all."""
     shown = {"ID": ["id"], "OOD": [name for name in sets if name not in ("id", "adv")], "Adv": ["adv"]}
-    colors = {"ID": "0.6", "OOD": SET_COLORS[0], "Adv": ADV_COLOR}
+    colors = {"ID": "0.75", "OOD": SET_COLORS[0], "Adv": ADV_COLOR}
     columns = min(len(parts), 4)
     rows = -(-len(parts) // columns)
     figure, axes = figures.new(
@@ -147,9 +147,11 @@ def _clouds(parts: dict[str, Part], sets: list[str]) -> Figure:
         ax.set_axis_off()
     for ax, (label, cloud) in zip(axes.flat, clouds.items(), strict=False):
         for kind, points in cloud.items():
-            ax.scatter(*points.T, s=2.5, color=colors[kind], linewidths=0, alpha=0.7, depthshade=False, label=kind)
+            size = 9 if kind == "ID" else 2.5  # the ground that the others are seen against
+            ax.scatter(*points.T, s=size, color=colors[kind], linewidths=0, alpha=0.7, depthshade=False, label=kind)
         share = 100 * parts[label].arrays["pca_share"].sum()
-        ax.set_title(f"{label} ({share:.0f} % of ID variance)")
+        ax.text2D(0.5, 1.0, f"{label}\n{share:.0f} % of ID variance", transform=ax.transAxes, ha="center", va="top")
+        ax.set_box_aspect(None, zoom=1.25)
         ax.set(xlim=(-reach, reach), ylim=(-reach, reach), zlim=(-reach, reach))
         for axis in (ax.xaxis, ax.yaxis, ax.zaxis):
             axis.set_ticklabels([])
@@ -159,7 +161,7 @@ def _clouds(parts: dict[str, Part], sets: list[str]) -> Figure:
         ax.set_zlabel("PC 3", labelpad=-12)
         ax.view_init(elev=20, azim=-60)
     handles, names = axes.flat[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=len(names), markerscale=3)
+    figure.legend(handles, names, loc="outside lower center", ncols=len(names), markerscale=2)
     return figure
 
 
@@ -172,16 +174,21 @@ def _thinned(clouds: list[np.ndarray]) -> np.ndarray:
 
 
 def _histograms(parts: dict[str, Part]) -> Figure:
-    """Per-image Gram volume and cosines as cumulative shares: no bins to choose, tails visible."""
-    keys = {"gram_volume": "Gram volume", "cos_id_adv": "cos(id, adv)", "cos_adv_awp": "cos(adv, AWP)"}
+    """Per-image Gram volume and cosines as cumulative shares: no bins to choose, tails visible.
+
+    Weight perturbation turns features by little: that cosine is shown by its distance to 1, on a log axis.
+    """
+    keys = {"gram_volume": "Gram volume", "cos_id_adv": "cos(id, adv)", "cos_adv_awp": "1 − cos(adv, AWP)"}
     figure, axes = figures.new(figures.PAGE, 2.2, 1, len(keys), sharey=True)
     looks = figures.looks(list(parts))
     for ax, (key, title) in zip(axes[0], keys.items(), strict=True):
         for label, part in parts.items():
             if key in part.arrays:
-                x = np.sort(part.arrays[key])
+                x = part.arrays[key]
+                x = np.sort(np.clip(1 - x, 1e-7, None) if key == "cos_adv_awp" else x)  # float32 keeps 7 digits
                 ax.plot(x, np.arange(1, len(x) + 1) / len(x), label=label, **looks[label].stroke())
         ax.set_xlabel(title)
+    axes[0, -1].set_xscale("log")
     axes[0, 0].set_ylabel("share of images below")
     axes[0, 0].legend()
     return figure
