@@ -54,7 +54,9 @@ def streamed_drift(
     """
     rng = np.random.default_rng(seed)
     group_of = rng.permutation(np.arange(n) % groups)
-    cross, sums, shift, seen = StreamingCka(), {}, {}, 0
+    cross, seen = StreamingCka(), 0
+    sums: dict[tuple[str, int], LayerSums] = {}
+    shift: dict[str, tuple[Tensor, Tensor]] = {}
     bad: dict[str, int] = {}
     for a, b in pairs:
         if list(a) != list(b):

@@ -98,7 +98,7 @@ def attacked_features(
     """Features of every model on the same attacked images; they are paired with the clean ones."""
     return _collected(
         models, lambda: batches_of(x_adv, id_set.labels, plan.batch), torch.from_numpy(id_set.labels),
-        which_images(id_set), "adv", plan, hashlib.sha256(np.ascontiguousarray(x_adv)).hexdigest(),
+        which_images(id_set), "adv", plan, hashlib.sha256(memoryview(np.ascontiguousarray(x_adv)).cast("B")).hexdigest(),
     )  # fmt: skip
 
 
