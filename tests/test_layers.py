@@ -20,7 +20,7 @@ ROWS = [
     {"config"},
     {"runs", "assess", "analysis"},
     {"study"},
-    {"train", "evaluate", "compare", "pretrain", "export"},
+    {"train", "evaluate", "dial", "compare", "pretrain", "export"},
 ]
 ROW_0_SHARED = {"errors", "files", "plain"}  # the ground every room stands on, row 0 itself included
 

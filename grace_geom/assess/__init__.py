@@ -1,9 +1,11 @@
 """Configuration -> the evaluation of one checkpoint."""
 
+from grace_geom.assess.dial import DialOptions, dial, dial_file
 from grace_geom.assess.measures import Measures, Source, Target, short_name, targets
 from grace_geom.assess.one import Sets, Silent, Watcher, answers, assess, image_set_of, question, record_file
 
 __all__ = [
+    "DialOptions",
     "Measures",
     "Sets",
     "Silent",
@@ -12,6 +14,8 @@ __all__ = [
     "Watcher",
     "answers",
     "assess",
+    "dial",
+    "dial_file",
     "image_set_of",
     "question",
     "record_file",

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -110,27 +110,43 @@ def assess(
     config = checkpoint.config
     size, path = source.image_size or config.get("image_size") or model.image_size, record_file(file, source.image_size)
     wanted = targets(measures, data, config.get("ood"))
-    record = _begin(file, model, config, data, measures, size)
+    record = begin(file, model, config, data, measures, size)
     record = replace(record, accuracies=_kept(path, record, wanted, measures.suites))
-    known = {} if fresh else {a.question: a for a in record.accuracies}
+    known = () if fresh else record.accuracies
     given = checkpoint.templates if config.get("templates") else None
-    image_sets = [image_set_of(t, measures, sets, config, given) for t in wanted]  # a missing one stops us here
-    watcher.plan(len(wanted))
-    for target, image_set in zip(wanted, image_sets, strict=True):
-        old = known.get(question(target, measures.eval_seed, len(image_set.class_names)))
+    asked = [(t, image_set_of(t, measures, sets, config, given)) for t in wanted]  # a missing one stops us here
+    for accuracy, new in measure(model, asked, known, measures, source, size, watcher):
+        if new:
+            record = replace(record, accuracies=record.merged(replace(record, accuracies=(accuracy,)))).summed()
+            if first():
+                record.save(path)
+    return record.summed()
+
+
+def measure(
+    model: ClipClassifier,
+    asked: Sequence[tuple[Target, ImageSet]],
+    known: Sequence[Accuracy],
+    measures: Measures,
+    source: Source,
+    image_size: int,
+    watcher: Watcher,
+) -> Iterator[tuple[Accuracy, bool]]:
+    """The answer to each question in order, and whether it is new: those among ``known`` on the same images are not."""
+    before = {a.question: a for a in known}
+    watcher.plan(len(asked))
+    for target, image_set in asked:
+        old = before.get(question(target, measures.eval_seed, len(image_set.class_names)))
         accuracy = old if old and answers(old, image_set) else None
         if accuracy is None:
             watcher.begin(target, len(image_set))
             accuracy = evaluate_set(
                 model, image_set, target.suite, target.name, attack=target.attack, seed=measures.eval_seed,
-                batch_size=measures.eval_batch, image_size=size, workers=source.workers,
+                batch_size=measures.eval_batch, image_size=image_size, workers=source.workers,
                 progress=watcher.advance,
             )  # fmt: skip
-            record = replace(record, accuracies=record.merged(replace(record, accuracies=(accuracy,)))).summed()
-            if first():
-                record.save(path)
         watcher.end(accuracy, accuracy is old)
-    return record.summed()
+        yield accuracy, accuracy is not old
 
 
 def _open(file: Path, source: Source, sets: Sets) -> tuple[ClipClassifier, Checkpoint, str]:
@@ -179,7 +195,7 @@ def image_set_of(
     return image_set.subset(target.n, measures.eval_seed) if target.n else image_set
 
 
-def _begin(
+def begin(
     file: Path, model: ClipClassifier, config: dict[str, Any], data: str, measures: Measures, image_size: int
 ) -> EvalRecord:
     """The record before anything is measured: which checkpoint, and what all its numbers share."""

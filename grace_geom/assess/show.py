@@ -12,6 +12,7 @@ from grace_geom.results import (
     COLUMNS,
     SUITES,
     Accuracy,
+    DialRecord,
     Estimate,
     EvalRecord,
     RecordError,
@@ -174,3 +175,23 @@ def _notes(records: Sequence[EvalRecord]) -> list[str]:
     if texts:
         notes.append(f"{', '.join(texts)}: read with a text head of its own, the checkpoint's head lacks its classes.")
     return notes + sorted({note for a in every for note in a.notes})
+
+
+def dial_table(record: DialRecord, ts: Sequence[float]) -> Table:
+    """Rows are these values of t, columns the held-out scores and those of the paper; the chosen t has a star."""
+    points = [point for point in record.points if point.t in ts]
+    summaries = [summarise(point.accuracies) for point in points]
+    shown = [name for name in COLUMNS if any(summary[name] for summary in summaries)]
+    scores = next((p.held_out for p in points if p.held_out), ())
+    heads = [f"held-out {attack_label(a)}".strip() for a in scores]
+    rows: list[list[Cell | str]] = []
+    for point, summary in zip(points, summaries, strict=True):
+        cells = [percent(a.accuracy, a.ci_low, a.ci_high) for a in point.held_out] or [percent(None)] * len(heads)
+        cells += [percent(e.value, e.low, e.high) if (e := summary[name]) else percent(None) for name in shown]
+        rows.append([f"{point.t:g}" + " *" * (point.t == record.chosen), *cells])
+    notes = ["t = 0: the pretrained model; t = 1: this run. 95 % intervals from image counts."]
+    if record.chosen is not None:
+        notes.append(f"* t = {record.chosen:g} has the highest {record.chosen_by}.")
+    attacks = {attack_label(a, steps=True) for p in points for a in headline_attack(p.accuracies)}
+    notes += [f"Adv: {attack}." for attack in sorted(attacks)]
+    return Table(["t", *heads, *shown], rows, title=f"{record.run} ({record.method})", notes=notes)

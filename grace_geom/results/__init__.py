@@ -2,6 +2,7 @@
 
 from grace_geom.results.accuracy import SUITES, Accuracy, pack
 from grace_geom.results.analysis import RESULT_FORMAT, Measure, Result
+from grace_geom.results.dial import DIAL_FORMAT, DialRecord, Point
 from grace_geom.results.evaluation import EVAL_FORMAT, EvalRecord
 from grace_geom.results.listing import RunFiles, list_runs, read_run, run_folders
 from grace_geom.results.records import RecordError
@@ -9,13 +10,16 @@ from grace_geom.results.summary import COLUMNS, Estimate, counted, harmonic_of, 
 
 __all__ = [
     "COLUMNS",
+    "DIAL_FORMAT",
     "EVAL_FORMAT",
     "RESULT_FORMAT",
     "SUITES",
     "Accuracy",
+    "DialRecord",
     "Estimate",
     "EvalRecord",
     "Measure",
+    "Point",
     "RecordError",
     "Result",
     "RunFiles",

@@ -54,7 +54,7 @@ class EvalRecord:
         """
         plain = read_record(path, EVAL_FORMAT)
         try:
-            rows = tuple(_accuracy(row) for row in plain["accuracies"])
+            rows = tuple(read_accuracy(row) for row in plain["accuracies"])
             return build_record(cls, plain | {"accuracies": rows})
         except (KeyError, TypeError, AttributeError) as error:
             raise RecordError(f"{path}: incomplete evaluation record ({error}); evaluate again") from None
@@ -81,6 +81,7 @@ class EvalRecord:
         return tuple(sorted([*kept, *newer.accuracies], key=lambda a: order.get(a.suite, len(order))))
 
 
-def _accuracy(plain: Plain) -> Accuracy:
+def read_accuracy(plain: Plain) -> Accuracy:
+    """An accuracy from its JSON object."""
     tuples = {name: tuple(plain[name]) for name in ("parts", "notes") if name in plain}
     return build_record(Accuracy, plain | tuples)

@@ -1,0 +1,53 @@
+"""A finished run between and beyond its ends: ``python -m grace_geom.dial runs/NAME --t 0,0.25,0.5,0.75,1``"""
+
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from grace_geom.assess import DialOptions, Measures, Source, dial, dial_file
+from grace_geom.assess.show import Console, dial_table
+from grace_geom.attacks import check_eps
+from grace_geom.checkpoint import checkpoint_file
+from grace_geom.cli import Command, part_of
+from grace_geom.errors import door
+
+
+@dataclass(frozen=True)
+class Door:
+    """Which run.
+
+    Attributes:
+        run: Run directory or checkpoint.
+        fresh: Measure again what dial.json already holds.
+    """
+
+    run: Path = field(metadata={"group": "run"})
+    fresh: bool = False
+
+
+@door
+def main(argv: Sequence[str] | None = None) -> None:
+    """Evaluate along the line, write ``dial.json`` beside the checkpoint, print a table."""
+    command = Command(
+        [Door, DialOptions, Measures, Source],
+        description="One run along the line from its pretrained weights (t = 0) through its own (t = 1).",
+        positionals=("run",),
+        defaults={"suites": ["id", "ood", "adv"]},
+        prog="python -m grace_geom.dial",
+    )
+    values = command.values(argv)
+    options, measures = part_of(Door, values), part_of(Measures, values)
+    if warning := check_eps(measures.eps):
+        print(f"warning: --eps: {warning}", file=sys.stderr)
+    record, ts = dial(
+        options.run, part_of(DialOptions, values), measures, part_of(Source, values), fresh=options.fresh,
+        watcher=lambda t: Console(head=f"t = {t:g}: "),
+    )  # fmt: skip
+    print(dial_table(record, ts).text(shutil.get_terminal_size((100, 24)).columns))
+    print(f"\nwritten: {dial_file(checkpoint_file(options.run))}")
+
+
+if __name__ == "__main__":
+    main()
