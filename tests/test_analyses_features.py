@@ -189,7 +189,8 @@ def test_report_is_one_file_with_everything_in_it(lab, capsys):
     assert "A &amp; B" in text and "What it measures &lt;here&gt;." in text
     assert "This analysis failed: RuntimeError: eigenvalues &lt;lost&gt;" in text
     assert "python analyses/feature_stability.py" in text and "95 % intervals" in text and "Table 2" in text
-    assert re.search(r"<figcaption>feature_stability\. data.*n = 60, seed = 0.*95 % intervals, estimators: .* more", text)
+    caption = r"<figcaption>feature_stability\. data.*n = 60, seed = 0.*95 % intervals, estimators: .* more"
+    assert re.search(caption, text)
     assert "Levina-Bickel" in text and "n = 60" in text and "seed = 0" in text
     assert "2 of 3 analyses" in capsys.readouterr().out
 

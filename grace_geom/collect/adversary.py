@@ -84,6 +84,7 @@ def adversarial_images(
     weights = model.weights()
     settings = adversary.pgd_settings() | {
         "weights": fingerprint(weights), "data": image_set.spec, "ids": digest(image_set.index), "n": len(image_set),
+        "content": image_set.content,
         "image_size": model.image_size, "classes": list(image_set.class_names), "seed": seed,
     }  # fmt: skip
     key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]

@@ -96,9 +96,10 @@ def attacked_features(
     models: Mapping[str, ClipClassifier], x_adv: np.ndarray, id_set: ImageSet, plan: Plan
 ) -> dict[str, Features]:
     """Features of every model on the same attacked images; they are paired with the clean ones."""
+    content = hashlib.sha256(memoryview(np.ascontiguousarray(x_adv)).cast("B")).hexdigest()
     return _collected(
         models, lambda: batches_of(x_adv, id_set.labels, plan.batch), torch.from_numpy(id_set.labels),
-        which_images(id_set), "adv", plan, hashlib.sha256(memoryview(np.ascontiguousarray(x_adv)).cast("B")).hexdigest(),
+        which_images(id_set), "adv", plan, content,
     )  # fmt: skip
 
 
@@ -113,7 +114,7 @@ def weight_perturbed(
 
 def which_images(image_set: ImageSet) -> str:
     """The identity of a set's images and their order."""
-    return f"{image_set.spec} {image_set.split} {digest(image_set.index)}"
+    return f"{image_set.spec} {image_set.split} {digest(image_set.index)} {image_set.content}"
 
 
 def relabelled(features: Features, names: Sequence[str], target: Sequence[str]) -> Features:

@@ -9,6 +9,7 @@ from torch.testing import assert_close
 
 from grace_geom.collect import Adversary, kept, paired, survey
 from grace_geom.collect.survey import Plan, attack, attacked_features, clean_features, weight_perturbed
+from grace_geom.data import from_arrays
 from grace_geom.errors import UserError
 from grace_geom.models import ClipClassifier
 from tests.collect.test_adversary import FAST, toy_set
@@ -82,6 +83,19 @@ def test_one_pass_serves_every_analysis_of_a_folder(tmp_path, monkeypatch):
         file.write_bytes(file.read_bytes()[:80])  # cut off: collected again, not crashed on
     everything()
     assert passes[9:] == [["a", "b"], ["a", "b"]]
+
+
+def test_a_data_file_that_was_replaced_is_attacked_and_collected_again(tmp_path):
+    models, plan = {"a": toy_clip()}, Plan(batch=4, adversary=FAST, cache=tmp_path)
+    old = toy_set(9)
+    new = from_arrays(old.spec, 255 - old.fetch.images, old.labels, old.class_names)  # same SPEC, labels and numbers
+    for found in (old, new):
+        attacked = attack(models["a"], models["a"], found, plan)
+        clean = clean_features(models, found, {}, plan)["a"]["id"]
+        x = torch.from_numpy(found.fetch.images).permute(0, 3, 1, 2) / 255
+        assert np.abs(attacked - x.numpy()).max() <= FAST.eps + 1e-6
+        with torch.no_grad():
+            assert_close(clean.embedding, models["a"].encode(x), rtol=1e-4, atol=1e-5)
 
 
 def test_features_too_large_are_not_kept(tmp_path, monkeypatch):
