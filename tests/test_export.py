@@ -22,6 +22,11 @@ def test_exports_a_run_directory(tmp_path, capsys):
     assert digest(clip.state_dict()) == digest(load_checkpoint(out).state_dict)
 
 
+def test_says_that_a_probe_s_head_is_not_in_the_file(tmp_path, capsys):
+    export.main([str(small_run(tmp_path, "linear-probe"))])
+    assert "text_head of the checkpoint" in capsys.readouterr().out
+
+
 def test_the_default_name_is_beside_the_checkpoint(tmp_path, capsys):
     out = small_run(tmp_path)
     export.main([str(out / "ckpt.pt")])

@@ -19,8 +19,9 @@ class Flyp(Method):
 
     Both towers and log s train. The head of the checkpoint, and of held-out numbers on the way, is the text head of
     the tuned text tower times the tuned s; zero-shot heads of other classes come from that tower too. Captions of one
-    class in a batch count as negatives of each other, as in paper and code. With a micro-batch the negatives are
-    those of each piece. The public code clips neither gradients nor s; gradients are clipped here as for every method.
+    class in a batch count as negatives of each other, as in paper and code. With a micro-batch, or in several
+    processes, the negatives are those of each piece. The public code clips neither gradients nor s; gradients are
+    clipped here as for every method.
     """
 
     lr: float = 1e-5

@@ -34,7 +34,8 @@ class Probe:
 
         As in the code of Kumar et al., features are shifted and scaled by their common mean and deviation (one number
         each), which makes C independent of their scale, each fit starts from the one before, and the scaling is
-        undone in the coefficients. Their fits stop after 20 iterations; ours run until they converge.
+        undone in the coefficients. Their fits stop after 20 iterations, ours at scikit-learn's tolerance. All features
+        are in memory at once, 8 N D bytes.
 
         Raises:
             UserError: If a class has no training image.

@@ -111,6 +111,9 @@ def test_an_unknown_name_is_answered_with_near_ones():
         ("lora", "lora_alpha", 0.0), ("at", "eps", -0.1), ("at", "attack_steps", -1), ("at", "eps_warmup", 2.0),
         ("grace", "percentile", 180.0), ("grace", "low_percentile", 90.0), ("grace", "beta", 5.0),
         ("grace", "refresh_every", 0), ("grace", "rho", -1.0), ("grace", "r_max", -1), ("grace", "lr", float("nan")),
+        ("wise-ft", "wise_alpha", 1.5), ("ftp", "k", 2.0), ("ftp", "mu", -1.0), ("spd", "lam", -1.0), ("sam", "m", 0),
+        ("asam", "eta", -0.1), ("tpgm", "radius_steps", -1), ("linear-probe", "c_low", 0.0), ("lp-ft", "c_low", 1e3),
+        ("lp-ft", "c_values", 0), ("l2-sp", "alpha", -1.0),
     ],
 )  # fmt: skip
 def test_values_without_meaning_are_refused(name, field, value):
