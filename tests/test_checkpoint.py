@@ -240,6 +240,8 @@ def test_a_whole_foreign_clip(layout, suffix, tmp_path):
     with torch.no_grad():
         assert_close(model(toy_batch().images), wanted(toy_batch().images), atol=0.1, rtol=1e-2)
     assert record.class_names == CLASSES
+    with pytest.raises(UserError, match="does not say which weights it was tuned from: add --pretrained"):
+        open_base(record)
     assert digest(grace_geom.load(path, model=register_toy()).state_dict()) == digest(model.clip.state_dict())
 
 
@@ -259,9 +261,10 @@ def test_an_image_tower_alone_takes_its_text_tower_from_pretrained(layout, tmp_p
     torch.save(layout(tuned), tmp_path / "tower.pt")
     with pytest.raises(UserError, match="image tower only"):
         open_checkpoint(tmp_path / "tower.pt", model=register_toy(), class_names=CLASSES)
-    model, _ = open_checkpoint(
+    model, record = open_checkpoint(
         tmp_path / "tower.pt", model=register_toy(), pretrained="random", class_names=CLASSES, templates=TEMPLATES
     )
+    assert digest(open_base(record).clip.state_dict()) == digest(toy_clip(seed=0).clip.state_dict())
     assert digest(model.clip.visual.state_dict()) == digest(tuned)
     base = toy_clip(seed=0)  # "random" is seed 0
     assert digest({"t": model.head["head.weight"]}) == digest({"t": base.head["head.weight"]})

@@ -16,23 +16,23 @@ from grace_geom.assess import Measures, Sets, image_set_of, record_file, targets
 from grace_geom.assess.one import question
 from grace_geom.compare import main, summary
 from grace_geom.config import TrainConfig, make_config
-from grace_geom.data import resolve
+from grace_geom.data import loader, resolve
 from grace_geom.data.base import digest
 from grace_geom.errors import Interrupted, UserError
 from grace_geom.files import sha256
 from grace_geom.methods import METHODS
 from grace_geom.plain import to_yaml
 from grace_geom.results import Accuracy, Estimate, EvalRecord, list_runs, pack
+from grace_geom.runs import train_run
 from grace_geom.statistics import wilson
 from grace_geom.study import Row, Study, StudyOptions, figure, report
 from grace_geom.study.estimate import Probe, passes_of, probe
 from grace_geom.study.execute import Steps, held_out_score, last_record, run_all
-from grace_geom.study.options import jobs_of, settings_of
+from grace_geom.study.options import best_rate, beyond, jobs_of, settings_of
 from grace_geom.study.rows import difference, image_difference
-from grace_geom.study.run import best_rate
 from grace_geom.study.watch import Expected, Watch, duration
 from tests.toys import CLASSES as TOYS
-from tests.toys import register_toy, toy_batch
+from tests.toys import register_toy, toy_batch, toy_clip
 
 CLASSES = 12
 MEASURES = Measures(suites=("id", "ood", "adv"), n_attack=100)
@@ -237,6 +237,95 @@ def test_rates_are_chosen_on_held_out_data_at_equal_trial_budget_and_kept(tmp_pa
     assert json.loads((tmp_path / "table.json").read_text())["trials"]["ft"]["0.001"] == pytest.approx(0.5)
 
 
+def test_a_grid_is_extended_once_where_its_best_rate_lies_at_the_edge(tmp_path):
+    stub = Stub()  # best at 1e-3
+    one, said = study(tmp_path / "fixed", stub, lr_grid="1e-1,1e-2", seeds=(0,))
+    assert rows_by_label(one.run())["ft"].lr == 1e-2
+    assert any("warning: ft: the best rate, 0.01, is the smallest tried" in line for line in said)
+    assert "0.01, is the smallest tried" in (tmp_path / "fixed" / "table.md").read_text()
+    stub = Stub(stops="ft-s0")
+    with pytest.raises(Interrupted):
+        study(tmp_path / "longer", stub, lr_grid="1e-1,1e-2", lr_extend=True, seeds=(0,))[0].run()
+    assert [name for name in stub.trained if "ft-lr" in name] == ["ft-lr0.1", "ft-lr0.01", "ft-lr0.001"]
+    again = Stub()
+    rows = rows_by_label(study(tmp_path / "longer", again, lr_grid="1e-1,1e-2", lr_extend=True, seeds=(0,))[0].run())
+    assert rows["ft"].lr == 1e-3 and again.trained == ["ft-s0", "grace-s0"]
+    kept = json.loads((tmp_path / "longer" / "table.json").read_text())
+    assert set(kept["trials"]["ft"]) == {"0.1", "0.01", "0.001"} and "0.001" in kept["rates_at_an_edge"][0]
+    inside, said = study(tmp_path / "inside", Stub(), lr_grid="1e-4,1e-3,1e-2", lr_extend=True, seeds=(0,))
+    inside.run()
+    assert len(inside.state.trials["ft"]) == 3 and not any("warning" in line for line in said)
+
+
+def test_a_step_beyond_a_grid_keeps_its_ratio():
+    assert beyond([1e-3, 1e-2], 1e-2) == pytest.approx(1e-1) and beyond([3.0, 1.0, 9.0], 1.0) == pytest.approx(1 / 3)
+    assert beyond([1, 2, 3], 2) is None and beyond([1.0], 1.0) is None and beyond([1, 2], None) is None
+
+
+def test_the_papers_tables_stand_apart_where_the_study_has_their_rows():
+    def titles(*labels: str) -> dict[str, list[str]]:
+        found = report.grouped([one_seed(label, {("id", "a"): np.ones(9, bool)}) for label in labels])
+        return {title.split("(")[1][:-1]: [row.label for row in some] for title, some in found.items()}
+
+    assert titles("ft", "lora", "grace", "mine") == {"Table 6": ["ft", "lora", "grace", "mine"]}
+    rows = ("ft", "lora", "lora-at", "grace:gv=off", "grace:lar=off", "grace")
+    assert titles(*rows) == {
+        "Table 6": ["ft", "grace"],
+        "Table 7": ["lora", "lora-at", "grace"],
+        "Table 8": ["lora", "grace:lar=off", "grace:gv=off", "grace"],
+    }
+    table = report.csv_text([one_seed(label, {("id", "a"): np.ones(9, bool)}) for label in rows])
+    by_label = {row["method"]: row["tables"] for row in csv.DictReader(table.splitlines())}
+    assert by_label["grace"].count("Table") == 3 and "Table 6" not in by_label["lora-at"]
+
+
+def test_a_run_that_was_stopped_half_way_ends_as_if_it_had_not_been(tmp_path, toy_data, capsys):
+    argv = [*toy_argv(tmp_path / "whole", toy_data), "--methods", "ft"]
+    main(argv)
+    cut = [*toy_argv(tmp_path / "cut", toy_data), "--methods", "ft"]
+    options = StudyOptions(methods=("ft",), out=tmp_path / "cut", data=toy_data, model=register_toy(),
+                           pretrained="random", batch_size=16, max_steps=3)  # fmt: skip
+    (job,) = jobs_of(options, {})
+    with pytest.raises(Interrupted):
+        train_run(dataclasses.replace(job.config, stop_after=2), quiet=True)
+    (job.folder / "metrics.jsonl").open("a").write('{"step": 3, "lo')  # killed while it wrote
+    main(cut)
+    name = Path("ft-s0") / "ckpt.pt"
+    assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+LAYOUTS = {
+    "fare": lambda tower: tower,
+    "tecoa": lambda tower: {
+        "epoch": 3, "state_dict": {"pad_up": torch.zeros(1, 3, 2, 16)}, "best_acc1": 0.5, "optimizer": {"state": {}},
+        "vision_encoder_state_dict": {f"module.{name}": w for name, w in tower.items()},
+    },
+}  # fmt: skip
+
+
+def test_checkpoints_from_elsewhere_are_rows_like_our_own(tmp_path, toy_data, capsys):
+    tuned = toy_clip(seed=5).clip
+    for name, layout in LAYOUTS.items():
+        torch.save(layout(tuned.visual.state_dict()), tmp_path / f"{name}.pt")
+    torch.save({"epoch": 3, "state_dict": {"pad_up": torch.zeros(1)}}, tmp_path / "prompt.pt")
+    also = [f"--also={name}={tmp_path / name}.pt" for name in (*LAYOUTS, "prompt")]
+    main([*toy_argv(tmp_path / "out", toy_data), "--methods", "zero-shot", "--baseline", "zero-shot", *also])
+    said = capsys.readouterr().out
+    rows = {row["method"]: row for row in csv.DictReader((tmp_path / "out" / "table.csv").open())}
+    image_set = resolve(toy_data, "test")
+    model = toy_clip()  # the text tower of the base: random, seed 0
+    model.clip.visual.load_state_dict(tuned.visual.state_dict())
+    batch = next(iter(loader(image_set, 30, 16, train=False)))
+    text = toy_clip().with_head(TOYS, image_set.templates)
+    right = (model.with_head(TOYS, (), text.head)(batch.images).argmax(1) == batch.labels).float().mean().item()
+    assert float(rows["fare"]["ID"]) == float(rows["tecoa"]["ID"]) == pytest.approx(right, abs=1e-6)
+    assert "visual." in rows["prompt"]["error"] and rows["prompt"]["ID"] == "" and "failed: prompt" in said
+    plain = {row["method"]: row for row in json.loads((tmp_path / "out" / "table.json").read_text())["rows"]}
+    assert plain["fare"]["difference"]["ID"]["how"] == "McNemar's exact test, one seed"
+    assert (tmp_path / "out" / "also" / "fare.eval.json").is_file()
+    assert not (tmp_path / "fare.eval.json").exists(), "nothing is written beside somebody else's file"
+
+
 def test_trials_of_another_length_are_not_mixed_in(tmp_path):
     study(tmp_path, Stub(), lr_grid="1e-3", seeds=(0,))[0].run()
     with pytest.raises(UserError, match="max_steps was 5, now 10"):
@@ -291,6 +380,13 @@ def test_the_papers_tables_are_groups_of_rows():
         (["--workers", "0"], "--workers must be at least 1"),
         (["--trial-share", "2"], "--trial-share must lie in"),
         (["--attack", "pdg"], "did you mean 'pgd'"),
+        (["--methods", "ft", "--baseline", "lora"], "--baseline lora is no row of this study"),
+        (["--methods", "ft", "--set", "ft.lr=1e-3", "--lr-grid", "search"], "--set ft.lr fixes a learning rate"),
+        (["--methods", "ft:lr=1e-3", "--lr-grid", "search"], "--methods ft:lr=1e-3 fixes a learning rate"),
+        (["--methods", "ft", "--lr-extend"], "--lr-extend needs a grid"),
+        (["--methods", "ft", "--set", "ft.seed=3"], "--set ft.seed: the study decides that itself"),
+        (["--methods", "ft", "--also", "ft=x.pt"], "a method of this study has that name"),
+        (["--methods", "zero-shot", "--also", "fare=absent.pt"], "--also fare=absent.pt: no such checkpoint"),
         (["--data", "npz:absent.npz", "--methods", "ft"], "absent.npz"),
         (["--ood", "x=npz:absent.npz", "--methods", "zero-shot"], "absent.npz"),
     ],

@@ -87,6 +87,7 @@ def assess(
     sets: Sets | None = None,
     watcher: Watcher | None = None,
     fresh: bool = False,
+    into: Path | None = None,
 ) -> EvalRecord:
     """Evaluate a checkpoint and write its ``eval.json``, after every number, so that nothing is lost when stopped.
 
@@ -100,6 +101,7 @@ def assess(
         sets: Share this between calls, and each data set is read once.
         watcher: Told about progress.
         fresh: Measure everything again.
+        into: Keep the record there instead, as for a file in somebody else's folder.
 
     Raises:
         UserError: For a checkpoint or a data set that cannot be read, or that do not fit each other.
@@ -108,7 +110,8 @@ def assess(
     sets, watcher = sets or Sets(source.data_root, source.download), watcher or Silent()
     model, checkpoint, data = _open(file, source, sets)
     config = checkpoint.config
-    size, path = source.image_size or config.get("image_size") or model.image_size, record_file(file, source.image_size)
+    size = source.image_size or config.get("image_size") or model.image_size
+    path = into or record_file(file, source.image_size)
     wanted = targets(measures, data, config.get("ood"))
     record = begin(file, model, config, data, measures, size)
     record = replace(record, accuracies=_kept(path, record, wanted, measures.suites))

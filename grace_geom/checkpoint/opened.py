@@ -67,7 +67,8 @@ def open_checkpoint(
     Args:
         path: Our ``ckpt.pt``, or foreign weights (``.pt``, ``.safetensors``).
         model: open_clip name of a foreign file's network.
-        pretrained: Where the text tower of an image-tower-only file comes from.
+        pretrained: Where the text tower of an image-tower-only file comes from: the weights that it was tuned from,
+            which is also what analyses measure its drift from.
         class_names: Classes of a foreign file's head; for one of ours, ask these instead of its own.
         templates: Prompt templates of that head; ``("a photo of a {}.",)`` if not given.
         device: Where the model shall live.
@@ -86,8 +87,8 @@ def open_checkpoint(
             missing = "--model NAME" if model is None else "--classes FILE"
             raise UserError(f"{path} is not a checkpoint of grace_geom; to read it as another CLIP add {missing}")
         spec = ModelSpec(model, pretrained)
-        classifier = _foreign(content, Path(path), spec, class_names, templates or ("a photo of a {}.",))
-        checkpoint = checkpoint_of(classifier, {}, config={"foreign": str(path)})
+        classifier, base = _foreign(content, Path(path), spec, class_names, templates or ("a photo of a {}.",))
+        checkpoint = replace(checkpoint_of(classifier, {}, config={"foreign": str(path)}), base=base)
     return classifier.to(device), checkpoint
 
 
@@ -95,8 +96,14 @@ def open_base(checkpoint: Checkpoint, device: torch.device | str = "cpu") -> Cli
     """The pretrained model that a run started from, with the zero-shot head of the same classes.
 
     Raises:
-        UserError: If its weights are not here any more, or are others than those the run started from.
+        UserError: If its weights are not here any more, are others than those the run started from, or nobody has said
+            which they were, as for a foreign file without ``--pretrained``.
     """
+    if not checkpoint.base:
+        raise UserError(
+            f"{checkpoint.config.get('foreign', 'this checkpoint')} does not say which weights it was tuned from: "
+            "add --pretrained TAG or FILE"
+        )
     spec = ModelSpec(checkpoint.base["model"], checkpoint.base["pretrained"], checkpoint.base["seed"])
     model = build(spec, checkpoint.class_names, checkpoint.templates)
     if digest(model.clip.state_dict()) != checkpoint.base["sha256"]:
@@ -177,7 +184,8 @@ def _classifier(checkpoint: Checkpoint, path: Path | str) -> ClipClassifier:
 
 def _foreign(
     content: Any, path: Path, spec: ModelSpec, class_names: Sequence[str], templates: Sequence[str]
-) -> ClipClassifier:
+) -> tuple[ClipClassifier, dict[str, Any]]:
+    """The classifier, and the record of the weights that it was tuned from; empty where nobody has named them."""
     if spec.model not in known_models() or spec.pretrained is not None:
         clip, origin = open_clip_model(spec)  # says what is wrong with an unknown name
     else:
@@ -187,10 +195,14 @@ def _foreign(
         raise UserError(
             f"{path} holds an image tower only: say where the text tower comes from (--pretrained TAG or FILE)"
         )
+    base: dict[str, Any] = {}
+    if origin:
+        base = {"model": spec.model, "pretrained": spec.pretrained, "seed": spec.seed, "origin": origin}
+        base["sha256"] = digest(clip.state_dict())
     clip.load_state_dict(clip.state_dict() | weights)
     model = ClipClassifier(clip, tokenizer_of(spec.model), class_names, templates)
     model.spec, model.origin = replace(spec, pretrained=str(path)), path.name + (f" on {origin}" if origin else "")
-    return model
+    return model, base
 
 
 def _floats(buffer: Any) -> list[float]:

@@ -28,6 +28,9 @@ EQUAL = (
 """Settings that every trained method of a study shares: same base, same images seen, same batch, same augmentation."""
 
 
+OF_THE_STUDY = ("method", "out", "seed", "resume", "device", "data_root")
+
+
 @dataclass(frozen=True)
 class StudyOptions:
     """What is compared, and how long each method trains.
@@ -39,7 +42,11 @@ class StudyOptions:
         baseline: Method that the others are compared with, image by image or seed by seed.
         set: Options of a method, METHOD.FIELD=VALUE, repeatable.
         lr_grid: off takes the recorded rates; a list, or search (1/3, 1 and 3 times the recorded rate), is tried out.
+        lr_extend: Where the best rate lies at an edge of its grid, try one more beyond it.
         trial_share: Length of a trial as a share of a run; every method gets the same.
+        also: Further checkpoints as rows, NAME=FILE, repeatable: runs of other studies, or foreign weights.
+        also_model: open_clip name of foreign weights among them; default the study's base model.
+        also_pretrained: What foreign weights of an image tower alone lack (the text tower); default the base's weights.
         workers: Runs at a time, each in a process of its own; the threads of torch are divided among them.
         data: SPEC of the training data.
         data_root: Folder of the torchvision and ImageNet sets.
@@ -59,7 +66,11 @@ class StudyOptions:
     baseline: str = "grace"
     set: dict[str, str] = field(default_factory=dict)
     lr_grid: str = "off"
+    lr_extend: bool = False
     trial_share: float = 0.25
+    also: dict[str, str] = field(default_factory=dict)
+    also_model: str | None = None
+    also_pretrained: str | None = None
     workers: int = 1
     data: str = field(default="shapes", metadata={"group": "equal terms"})
     data_root: Path | None = None
@@ -83,6 +94,28 @@ class StudyOptions:
             raise UserError("--methods names no method")
         if self.lr_grid not in ("off", "search"):
             self.rates(1.0)
+        self._no_contradictions()
+
+    def _no_contradictions(self) -> None:
+        """Refuse options of which one would silently win over another.
+
+        Raises:
+            UserError: Naming both.
+        """
+        labels = self.labels()
+        if self.baseline != "grace" and self.baseline not in (*labels, *self.also):
+            raise UserError(f"--baseline {self.baseline} is no row of this study: {', '.join((*labels, *self.also))}")
+        if self.lr_extend and self.lr_grid == "off":
+            raise UserError("--lr-extend needs a grid: add --lr-grid search, or numbers")
+        if clash := sorted(set(labels) & set(self.also)):
+            raise UserError(f"--also {clash[0]}=...: a method of this study has that name; choose another")
+        fixed = [f"--set {key}" for key in self.set if key.partition(".")[2] == "lr"]
+        fixed += [f"--methods {label}" for label in labels if any(e.startswith("lr=") for e in label.split(":")[1:])]
+        if fixed and self.lr_grid != "off":
+            raise UserError(f"{fixed[0]} fixes a learning rate that --lr-grid would choose: drop one of them")
+        for key in self.set:
+            if key.partition(".")[2] in OF_THE_STUDY:
+                raise UserError(f"--set {key}: the study decides that itself")
 
     def labels(self) -> tuple[str, ...]:
         """The rows of the study in order, groups written out, each once.
@@ -208,7 +241,28 @@ def settings_of(options: StudyOptions, label: str, seed: int) -> dict[str, Any]:
     return values
 
 
-def trials_of(options: StudyOptions, steps: Mapping[str, int]) -> dict[str, dict[float, TrainConfig]]:
+def best_rate(tried: Mapping[str, float | None]) -> float | None:
+    """The rate with the highest held-out score, the smaller one of equals; ``None`` if every trial failed."""
+    known = [(accuracy, -float(rate)) for rate, accuracy in tried.items() if accuracy is not None]
+    return -max(known)[1] if known else None
+
+
+def beyond(rates: Sequence[float], best: float | None) -> float | None:
+    """The next rate past the edge of a grid at which its best lies, by the ratio of the last two there.
+
+    ``None`` where the best is inside, or the grid is a single rate and has no inside.
+    """
+    ordered = sorted(rates)
+    if best is None or len(ordered) < 2:
+        return None
+    if f"{best:.6g}" == f"{ordered[-1]:.6g}":
+        return ordered[-1] ** 2 / ordered[-2]
+    return ordered[0] ** 2 / ordered[1] if f"{best:.6g}" == f"{ordered[0]:.6g}" else None
+
+
+def trials_of(
+    options: StudyOptions, steps: Mapping[str, int], tried: Mapping[str, Mapping[str, float | None]] | None = None
+) -> dict[str, dict[float, TrainConfig]]:
     """Short runs with each learning rate, for each row that trains: ``label -> rate -> settings``.
 
     A method that trains on attacked images is chosen by the harmonic mean of held-out clean and PGD-10 accuracy:
@@ -217,6 +271,7 @@ def trials_of(options: StudyOptions, steps: Mapping[str, int]) -> dict[str, dict
     Args:
         options: The study.
         steps: Optimiser steps of a whole run, by label.
+        tried: Scores so far: a grid whose best rate lies at its edge gets one more (``lr_extend``).
     """
     found: dict[str, dict[float, TrainConfig]] = {}
     for label in options.labels():
@@ -225,7 +280,11 @@ def trials_of(options: StudyOptions, steps: Mapping[str, int]) -> dict[str, dict
         values = settings_of(options, label, options.seeds[0])
         recorded = make_config(values, f"--methods {label}").build_method().lr
         length = max(1, round(options.trial_share * steps.get(label, 1)))
-        for rate in options.rates(recorded):
+        rates, known = options.rates(recorded), (tried or {}).get(label, {})
+        if options.lr_extend and all(f"{rate:.6g}" in known for rate in rates):
+            more = beyond(rates, best_rate({f"{rate:.6g}": known[f"{rate:.6g}"] for rate in rates}))
+            rates += (more,) if more is not None else ()
+        for rate in rates:
             folder = options.out / "trials" / f"{folder_name(label)}-lr{rate:.3g}"
             trial = values | {"lr": rate, "max_steps": length, "epochs": None, "out": folder}
             config = make_config(trial, f"--methods {label}")

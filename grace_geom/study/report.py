@@ -11,7 +11,7 @@ from typing import Any
 from grace_geom.assess.show import attack_label, how_intervals
 from grace_geom.results import COLUMNS, Accuracy, Estimate, headline_attack
 from grace_geom.statistics import mean_interval
-from grace_geom.study.options import GROUPS
+from grace_geom.study.options import GROUPS, best_rate, beyond
 from grace_geom.study.rows import Row, difference
 from grace_geom.tables import Cell, Table, percent
 
@@ -121,7 +121,18 @@ def rates_table(trials: Trials) -> Table:
         "Held-out ID accuracy after a short run of the same length for every method; for methods that train on "
         "attacked images, its harmonic mean with held-out PGD-10 accuracy."
     )
-    return Table(["method", "lr", "score"], cells, notes=[note])
+    return Table(["method", "lr", "score"], cells, notes=[note, *edges(trials)])
+
+
+def edges(trials: Trials) -> list[str]:
+    """A sentence for each method whose best rate is the smallest or the largest that was tried."""
+    found = []
+    for label, tried in trials.items():
+        best, rates = best_rate(tried), sorted(map(float, tried))
+        if best is not None and beyond(rates, best) is not None:
+            side = "smallest" if best == rates[0] else "largest"
+            found.append(f"{label}: the best rate, {best:.3g}, is the {side} tried; a wider --lr-grid may be fairer")
+    return found
 
 
 def wrapped(text: str, width: int) -> str:
@@ -193,13 +204,18 @@ def markdown(rows: Sequence[Row], baseline: Row | None, heading: str, trials: Tr
 
 
 def grouped(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """The paper's three tables, each with at least two methods of the study; rows of no table join the first."""
+    """The paper's three tables, 7 and 8 where the study has at least three of their rows.
+
+    Rows of no table, and those of tables that are not shown, stand in the first.
+    """
     by_label = {row.label: row for row in rows}
     lora = [by_label[label] for label in GROUPS["table7"] if label in by_label]
     ablation = [by_label[label] for label in GROUPS["table8"] if label in by_label]
     extra = {"LoRA group (Table 7)": lora, "Ablation (Table 8)": ablation}
-    found = {"Comparison (Table 6)": list(rows)}
-    return found | {title: some for title, some in extra.items() if len(some) > 2}
+    extra = {title: some for title, some in extra.items() if len(some) > 2}
+    elsewhere = {row.label for some in extra.values() for row in some} - set(GROUPS["table6"])
+    first = [row for row in rows if row.label not in elsewhere]
+    return ({"Comparison (Table 6)": first} if first else {}) | extra
 
 
 def csv_text(rows: Sequence[Row]) -> str:
@@ -209,7 +225,9 @@ def csv_text(rows: Sequence[Row]) -> str:
     bounds = [name for c in COLUMNS for name in (c, f"{c}_low", f"{c}_high")]
     attacks = sorted({name for row in rows for name in suite_estimates(row)})
     whole = [name for a in attacks for name in (a, f"{a}_low", f"{a}_high")]
-    writer.writerow(["method", "seeds", *bounds, "lr", "training_seconds", "step_in_forwards", "error", *whole])
+    cost = ["lr", "training_seconds", "step_in_forwards"]
+    writer.writerow(["method", "seeds", *bounds, *cost, "error", *whole, "tables"])
+    tables = grouped(rows)
     for row in rows:
         numbers: list[float | None] = []
         for c in COLUMNS:
@@ -218,7 +236,8 @@ def csv_text(rows: Sequence[Row]) -> str:
         texts = ["" if x is None else f"{x:.6g}" for x in (*numbers, row.lr, seconds, row.cost)]
         suites = suite_estimates(row)
         stands = ["" if x is None else f"{x:.6g}" for a in attacks for x in _bounds(suites.get(a))]
-        writer.writerow([row.label, " ".join(map(str, sorted(row.records))), *texts, row.error, *stands])
+        shown = "; ".join(title for title, some in tables.items() if row in some)
+        writer.writerow([row.label, " ".join(map(str, sorted(row.records))), *texts, row.error, *stands, shown])
     return out.getvalue()
 
 

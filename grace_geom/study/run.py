@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from grace_geom.assess import Measures, Sets, Source, targets
+from grace_geom.assess import Measures, Sets, Source, assess, targets
+from grace_geom.checkpoint import checkpoint_file
 from grace_geom.config import TrainConfig
 from grace_geom.errors import Interrupted, UserError
 from grace_geom.files import write_text
@@ -18,7 +19,7 @@ from grace_geom.study import report
 from grace_geom.study.estimate import Probe, evaluation_seconds, probe, share_threads
 from grace_geom.study.execute import REAL, Outcome, Steps, finished, held_out_score, run_all, training_seconds
 from grace_geom.study.figure import tradeoff
-from grace_geom.study.options import Job, StudyOptions, jobs_of, refuse_other_runs, trials_of
+from grace_geom.study.options import Job, StudyOptions, best_rate, folder_name, jobs_of, refuse_other_runs, trials_of
 from grace_geom.study.rows import Row
 from grace_geom.study.watch import Expected, Watch, duration
 from grace_geom.tables import Cell, Table
@@ -93,6 +94,7 @@ class Study:
         share_threads(self.options.workers)
         jobs = self._jobs(check=not self._rates_missing())
         self._read_sets(jobs[0])
+        self._missing_files()
         records = {} if self._rates_missing() else self._finished(jobs)
         self._time([job for job in jobs if job.name not in records])
         refuse_other_runs(_as_jobs(self._all_trials()))
@@ -101,7 +103,8 @@ class Study:
         errors: dict[str, str] = {}
         try:
             if self._rates_missing():
-                self._try_rates()
+                while self._rates_missing():  # a second round where grids are extended
+                    self._try_rates()
                 jobs = self._jobs(check=True)
                 records = self._finished(jobs)
             for outcome in self._outcomes([job for job in jobs if job.name not in records], expected):
@@ -114,7 +117,9 @@ class Study:
                 f"{len(records)} of {len(jobs)} runs are finished and kept in {self.options.out}; "
                 "the same command goes on from here"
             ) from None
-        rows = self.rows(jobs, records, errors)
+        for warning in report.edges(self.state.trials):
+            self.say(f"warning: {warning}")
+        rows = self.rows(jobs, records, errors) + self._also()
         self.write(rows)
         return rows
 
@@ -147,6 +152,8 @@ class Study:
         write_text(out / "table.md", report.markdown(rows, baseline, heading, self.state.trials))
         write_text(out / "table.csv", report.csv_text(rows))
         settings = {"study": plain(self.options), "measures": plain(self.measures), "trials": self.state.trials}
+        settings["tables"] = {title: [row.label for row in some] for title, some in report.grouped(rows).items()}
+        settings["rates_at_an_edge"] = report.edges(self.state.trials)
         content = {"format": FORMAT, **settings, "rows": report.plain_rows(rows, baseline)}
         write_text(out / "table.json", dumps(content | {"versions": provenance()}))
         eps = 255 * self.measures.eps
@@ -155,6 +162,33 @@ class Study:
     def baseline(self, rows: Sequence[Row]) -> Row | None:
         """The row that the others are compared with, if the study has it."""
         return next((row for row in rows if row.label == self.options.baseline and row.records), None)
+
+    def _also(self) -> list[Row]:
+        """Checkpoints from elsewhere, measured like the study's own; what is wrong with one is said in its row."""
+        options = self.options
+        pretrained = options.also_pretrained or options.pretrained
+        found = []
+        for name, file in options.also.items():
+            source = replace(
+                self.source, data=options.data, model=options.also_model or options.model, pretrained=pretrained
+            )
+            into = options.out / "also" / f"{folder_name(name)}.eval.json"
+            try:
+                record = assess(Path(file), self.measures, source, sets=self.sets, into=into)
+                self.say(f"{name:<14} evaluated: {file}")
+                found.append(Row(name, {options.seeds[0]: record}, trains=False))
+            except UserError as error:
+                self.say(f"{name:<14} failed: {str(error).splitlines()[0]}")
+                found.append(Row(name, {}, trains=False, error=str(error)))
+        return found
+
+    def _missing_files(self) -> None:
+        """Refuse a file that is not there before anything is trained; one that does not fit fails in its row."""
+        for name, file in self.options.also.items():
+            try:
+                checkpoint_file(Path(file))
+            except UserError as error:
+                raise UserError(f"--also {name}={file}: {error}") from None
 
     def _jobs(self, check: bool) -> list[Job]:
         rates = {label: best_rate(tried) for label, tried in self.state.trials.items()}
@@ -226,7 +260,8 @@ class Study:
     def _all_trials(self) -> dict[str, dict[float, TrainConfig]]:
         if self.options.lr_grid == "off":
             return {}
-        return trials_of(self.options, {label: timed.steps for label, timed in self.state.probes.items()})
+        steps = {label: timed.steps for label, timed in self.state.probes.items()}
+        return trials_of(self.options, steps, self.state.trials)
 
     def _wanted_rates(self) -> dict[str, dict[float, TrainConfig]]:
         """Trials that were not made yet."""
@@ -270,12 +305,6 @@ UNKNOWN = Probe(steps=1, setup=0.0, step=0.0, forward=1.0, image=1e-3)
 
 def _as_jobs(trials: Mapping[str, Mapping[float, TrainConfig]]) -> list[Job]:
     return [Job(label, config.seed, config) for label, tried in trials.items() for config in tried.values()]
-
-
-def best_rate(tried: Mapping[str, float | None]) -> float | None:
-    """The rate with the highest held-out score, the smaller one of equals; ``None`` if every trial failed."""
-    known = [(accuracy, -float(rate)) for rate, accuracy in tried.items() if accuracy is not None]
-    return -max(known)[1] if known else None
 
 
 def not_evaluated(folder: Path, measures: Measures, source: Source) -> EvalRecord:
