@@ -1,6 +1,6 @@
 """How long the dashboard takes with many runs: ``python benchmarks/dashboard.py``
 
-200 runs with records of the size that a study writes, ten of them with a drift of 12 x 12 layers on three distributions,
+200 runs with records of the size that a study writes, ten of them with a drift of 12 x 12 layers on 3 distributions,
 made on the spot from random numbers (they are drawn, not believed). Printed, each the median of three: listing the runs
 from nothing and again, the first page, and a change to every page. The targets are those of the specification: runs
 listed in under 2 s, a page change in under 1 s after the first.
