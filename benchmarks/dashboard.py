@@ -61,7 +61,8 @@ def make_runs(root: Path, count: int = 200, n: int = 2000) -> list[Path]:
 def make_drift(root: Path, folders: list[Path]) -> None:
     """One ``representation_drift`` of all these runs."""
     rng = np.random.default_rng(1)
-    values, arrays = {}, {}
+    values: dict[str, Measure] = {}
+    arrays: dict[str, np.ndarray] = {}
     for folder in folders:
         for name in ("id", "ood", "adv"):
             for key in ("cka", "gram_chord", "gram_chord_centred", "procrustes", "log_norm_ratio"):

@@ -31,7 +31,7 @@ def main() -> None:
     if not shown:
         ids = " ".join(f"{choice.root / e.id}" for e in choice.runs)
         st.info("None of the chosen runs has been evaluated. This does it:")
-        st.code(f"python -m grace_geom.evaluate {ids}", language="bash")
+        st.code(f"python -m grace_geom.evaluate {ids}", language="bash", wrap_lines=True)
         return
     base = names(choice, [choice.baseline]) if choice.baseline else ""
     st.markdown(f"The best run for each question, and what it gains over the baseline **{base}**, in points.")
@@ -50,7 +50,8 @@ def comparable(choice: Choice) -> list[Entry]:
     waiting = [e for e in choice.compared if not e.evaluation and not e.problems]
     if waiting and evaluated:
         st.info(f"Not evaluated yet: {names(choice, waiting)}. This does it:")
-        st.code(f"python -m grace_geom.evaluate {' '.join(f'{choice.root / e.id}' for e in waiting)}", language="bash")
+        ids = " ".join(f"{choice.root / e.id}" for e in waiting)
+        st.code(f"python -m grace_geom.evaluate {ids}", language="bash", wrap_lines=True)
     for remark in choice.remarks:
         st.info(f"Not taken together as seeds of one method: {text(remark)}")
     base = choice.baseline
@@ -287,11 +288,10 @@ def papers_table(choice: Choice, shown: list[Entry]) -> None:
             {"source": "paper: ViT-B/32, ImageNet-1K", "method": name} | dict(zip(heads, row, strict=True))
             for name, row in paper.TABLE6.items()
         ]
-        rows += [
-            {"source": "these runs", "method": choice.names[e.id]}
-            | {h: 100 * e.estimates[c].value for h, c in zip(heads, paper.COLUMNS, strict=True)}  # type: ignore[union-attr]
-            for e in ours
-        ]
+        for e in ours:
+            row: dict[str, object] = {"source": "these runs", "method": choice.names[e.id]}
+            known = zip(heads, map(e.estimates.get, paper.COLUMNS), strict=True)
+            rows.append(row | {head: 100 * x.value for head, x in known if x is not None})
         formats = {head: st.column_config.NumberColumn(head, format="%.1f") for head in heads}
         st.dataframe(
             pd.DataFrame(rows), hide_index=True, column_config=formats, height="content",

@@ -68,7 +68,7 @@ def examples(choice: Choice, found: list[Finding]) -> None:
         with st.container(horizontal=True, gap="medium"):
             for picture, before, after in shown:
                 st.image(
-                    radius.enlarged(picture), caption=f"{text(before)} → {text(after)}", width=306,
+                    radius.enlarged(picture), caption=f"{text(before)} → {text(after)}", width=296,
                     alt=f"clean image taken for {before}, perturbation, attacked image taken for {after}",
                 )  # fmt: skip
     st.caption(
