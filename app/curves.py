@@ -148,7 +148,7 @@ def measures(
         style = look(run, ground)
         low, high = (m.value if end is None else end for end in (m.low, m.high))
         figure.add_scatter(
-            x=[m.value], y=[i], mode="markers", name=plain_html(names[run]), showlegend=False,
+            x=[m.value], y=[i], mode="markers", name=plain_html(names[run]), showlegend=False, cliponaxis=False,
             marker={"color": style.color, "symbol": style.marker, "size": 10},
             error_x={
                 "type": "data", "symmetric": False, "array": [high - m.value], "arrayminus": [m.value - low],

@@ -32,7 +32,7 @@ def layer_names(f: Finding) -> list[str]:
 
 def short(layer: str) -> str:
     """``block.3`` -> ``3``; ``embedding`` -> ``emb``."""
-    return layer.removeprefix("block.").replace("embedding", "emb")
+    return layer.removeprefix("block.").removeprefix("stage.").replace("embedding", "emb")
 
 
 def by_layer(

@@ -92,6 +92,8 @@ def how(found: Sequence[Finding], estimator: str, interval: str = "") -> str:
 def half_samples(found: Sequence[Finding]) -> str:
     """What the intervals of the feature analyses are."""
     count = found[0].result.settings.get("replicates") if found else None
+    if found and found[0].result.settings.get("stream"):
+        return "95 % intervals from groups of images."
     return f"95 % intervals from {count} half-samples of the images." if count else ""
 
 

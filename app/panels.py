@@ -11,6 +11,7 @@ from app.look import Ground, dress, look, plain_html, see_through
 
 MOST_POINTS = 2000
 MOST_CELLS = 256
+Numbers = Sequence[float] | np.ndarray
 
 
 @dataclass(frozen=True)
@@ -22,10 +23,10 @@ class Curve:
         low, high: Ends of a band, or ``None``.
     """
 
-    x: Sequence[float]
-    y: Sequence[float]
-    low: Sequence[float] | None = None
-    high: Sequence[float] | None = None
+    x: Numbers
+    y: Numbers
+    low: Numbers | None = None
+    high: Numbers | None = None
 
 
 def overlay(
@@ -103,7 +104,7 @@ def heat(
         ground: Light or dark.
         axes: Titles of the axes.
         square: Equal cells.
-        words: Write the numbers into the cells.
+        words: Write what is coloured into the cells.
         height: In pixels.
         bar: More settings of the colour bar.
         shown: What is coloured, where that is not ``grid`` itself (its logarithm).
@@ -115,7 +116,7 @@ def heat(
             z=np.where(np.isfinite(coloured), coloured, np.nan), customdata=numbers,
             x=[plain_html(xs[i]) for i in columns], y=[plain_html(ys[i]) for i in rows], zmin=ends[0], zmax=ends[1],
             colorscale="Viridis", hovertemplate="%{y}, %{x}: %{customdata:.4g}<extra></extra>",
-            texttemplate="%{customdata:.0f}" if words else "", textfont={"size": 11},
+            texttemplate="%{z:.0f}" if words else "", textfont={"size": 11},
             colorbar={"title": {"text": title, "side": "right"}, "thickness": 10, "outlinewidth": 0} | dict(bar or {}),
         )
     )  # fmt: skip

@@ -119,10 +119,10 @@ def relation(
     spans = [_span([p[i] for p in points.values()], share, i == 1) for i, share in ((0, 0.18), (1, 0.12))]
     places = place_labels(points, {run: names[run] for run in points}, spans, (230, 200))
     figure = go.Figure()
-    for run, (at, y) in points.items():
+    for run, (there, y) in points.items():
         style, text = look(run, ground), plain_html(names[run])
         figure.add_scatter(
-            x=[100 * at.value], y=[100 * y.value], mode="markers+text", text=[text], name=text, showlegend=False,
+            x=[100 * there.value], y=[100 * y.value], mode="markers+text", text=[text], name=text, showlegend=False,
             textposition=places[run], textfont={"color": ground.text, "size": 12}, cliponaxis=False,
             marker={"color": style.color, "symbol": style.marker, "size": 10},
             error_y={"type": "data", "symmetric": False, "array": [100 * (y.high - y.value)],

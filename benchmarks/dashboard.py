@@ -1,6 +1,6 @@
 """How long the dashboard takes with many runs: ``python benchmarks/dashboard.py``
 
-200 runs with records of the size that a study writes, ten of them with a drift of 12 x 12 layers on three distributions,
+200 runs with records of the size that a study writes, ten of them with a drift of 12 x 12 layers on 3 distributions,
 made on the spot from random numbers (they are drawn, not believed). Printed, each the median of three: listing the runs
 from nothing and again, the first page, and a change to every page. The targets are those of the specification: runs
 listed in under 2 s, a page change in under 1 s after the first.
@@ -61,7 +61,8 @@ def make_runs(root: Path, count: int = 200, n: int = 2000) -> list[Path]:
 def make_drift(root: Path, folders: list[Path]) -> None:
     """One ``representation_drift`` of all these runs."""
     rng = np.random.default_rng(1)
-    values, arrays = {}, {}
+    values: dict[str, Measure] = {}
+    arrays: dict[str, np.ndarray] = {}
     for folder in folders:
         for name in ("id", "ood", "adv"):
             for key in ("cka", "gram_chord", "gram_chord_centred", "procrustes", "log_norm_ratio"):

@@ -5,8 +5,8 @@ from typing import Literal
 import pandas as pd
 import streamlit as st
 
-from app import charts, compare, paper, shell, show, store, why
-from app.measured import command
+from app import charts, compare, curves, paper, shell, show, store, why
+from app.measured import command, how, values_table
 from app.shell import Choice, text
 from app.store import Entry, Finding
 
@@ -31,7 +31,7 @@ def main() -> None:
     if not shown:
         ids = " ".join(f"{choice.root / e.id}" for e in choice.runs)
         st.info("None of the chosen runs has been evaluated. This does it:")
-        st.code(f"python -m grace_geom.evaluate {ids}", language="bash")
+        st.code(f"python -m grace_geom.evaluate {ids}", language="bash", wrap_lines=True)
         return
     base = names(choice, [choice.baseline]) if choice.baseline else ""
     st.markdown(f"The best run for each question, and what it gains over the baseline **{base}**, in points.")
@@ -50,7 +50,8 @@ def comparable(choice: Choice) -> list[Entry]:
     waiting = [e for e in choice.compared if not e.evaluation and not e.problems]
     if waiting and evaluated:
         st.info(f"Not evaluated yet: {names(choice, waiting)}. This does it:")
-        st.code(f"python -m grace_geom.evaluate {' '.join(f'{choice.root / e.id}' for e in waiting)}", language="bash")
+        ids = " ".join(f"{choice.root / e.id}" for e in waiting)
+        st.code(f"python -m grace_geom.evaluate {ids}", language="bash", wrap_lines=True)
     for remark in choice.remarks:
         st.info(f"Not taken together as seeds of one method: {text(remark)}")
     base = choice.baseline
@@ -175,11 +176,39 @@ def geometry(choice: Choice, shown: list[Entry]) -> None:
             f"{meanings} ρ: Spearman's rank correlation over the runs shown, which are few: a description, no test. "
             "Bars: 95 % intervals of the accuracy, as above.", pd.DataFrame(rows),
         )  # fmt: skip
+    bound(choice, shown)
     if absent:
         st.caption(
             "Measured by these, and not on record for two of the chosen runs:" if panels else "Nothing on record:"
         )
         st.code("\n".join(command(choice, name) for name in sorted(absent)), language="bash", wrap_lines=True)
+
+
+BOUND = {
+    "A": ("(A) proximity", "‖θ−θ₀‖² / 2nσ²"), "B": ("(B) sharpness", "σ²/2 · Tr H of the riskiest domain"),
+    "C": ("(C) discrepancy", "2 L_f times the largest distance between domains (Lemma 3.2)"),
+}  # fmt: skip
+
+
+def bound(choice: Choice, shown: list[Entry]) -> None:
+    """The three terms of the paper's bound, where they were measured."""
+    known = alike(choice, "bound_terms")
+    here = {run.id: e.id for e in shown for run in e.members or (e,)}
+    found = [f for run, f in known.items() if run in here]
+    names = {f.run: choice.names[f.run] for f in found}
+    drawn = {
+        title: fig
+        for key, (title, _) in BOUND.items()
+        if (fig := curves.measures(found, names, key, title, choice.ground)) is not None
+    }
+    if drawn:
+        s = found[0].result.settings
+        terms = "; ".join(f"{title}: {formula}" for title, formula in BOUND.values())
+        show.panels(
+            drawn, "bound", "One term of the robust PAC-Bayes bound for each run, with its interval",
+            how(found, f"The paper's bound term by term at σ = {s.get('sigma')}. {terms}. Cross-entropy is not bounded "
+                "by 1: compare runs term by term, the sum certifies nothing;"), values_table(found, list(BOUND)),
+        )  # fmt: skip
 
 
 def alike(choice: Choice, analysis: str) -> dict[str, Finding]:
@@ -259,11 +288,10 @@ def papers_table(choice: Choice, shown: list[Entry]) -> None:
             {"source": "paper: ViT-B/32, ImageNet-1K", "method": name} | dict(zip(heads, row, strict=True))
             for name, row in paper.TABLE6.items()
         ]
-        rows += [
-            {"source": "these runs", "method": choice.names[e.id]}
-            | {h: 100 * e.estimates[c].value for h, c in zip(heads, paper.COLUMNS, strict=True)}  # type: ignore[union-attr]
-            for e in ours
-        ]
+        for e in ours:
+            row: dict[str, object] = {"source": "these runs", "method": choice.names[e.id]}
+            known = zip(heads, map(e.estimates.get, paper.COLUMNS), strict=True)
+            rows.append(row | {head: 100 * x.value for head, x in known if x is not None})
         formats = {head: st.column_config.NumberColumn(head, format="%.1f") for head in heads}
         st.dataframe(
             pd.DataFrame(rows), hide_index=True, column_config=formats, height="content",

@@ -68,7 +68,7 @@ def examples(choice: Choice, found: list[Finding]) -> None:
         with st.container(horizontal=True, gap="medium"):
             for picture, before, after in shown:
                 st.image(
-                    radius.enlarged(picture), caption=f"{text(before)} → {text(after)}", width=306,
+                    radius.enlarged(picture), caption=f"{text(before)} → {text(after)}", width=296,
                     alt=f"clean image taken for {before}, perturbation, attacked image taken for {after}",
                 )  # fmt: skip
     st.caption(
@@ -125,12 +125,13 @@ def checks(choice: Choice, found: list[Finding]) -> None:
         help="A model can hide its gradients and look robust. Then an attack without gradients (Square) does better "
         "than one with them, more steps or starts find much more, or even huge perturbations do not reach every image.",
     )  # fmt: skip
-    keys = [f"check/{name}" for name in CHECKS]
+    names = dict.fromkeys(name for f in found for name in f.names("check"))
+    titles = {name: CHECKS.get(name, name) for name in sorted(names, key=lambda n: [*CHECKS, n].index(n))}
     rows = [
         {"run": choice.names[f.run]}
-        | {title: 100 * m.value for name, title in CHECKS.items() if (m := f.value(f"check/{name}")) is not None}
+        | {title: 100 * m.value for name, title in titles.items() if (m := f.value(f"check/{name}")) is not None}
         for f in found
-    ]  # fmt: skip
+    ]
     frame = pd.DataFrame(rows)
     if len(frame.columns) < 2:
         st.info("Measured without --checks.")

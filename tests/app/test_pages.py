@@ -193,7 +193,7 @@ def test_distributions_are_chosen_once_for_every_page(opened, lab):
     app = opened(lab, sets=["adv"])
     assert app.multiselect(key="sets").value == ["adv"]
     assert app.query_params["sets"] in ("adv", ["adv"])
-    rows = next(spec for spec in specs(app) if "ticktext" in spec["layout"]["yaxis"])["layout"]["yaxis"]["ticktext"]
+    rows = specs(app)[-1]["layout"]["yaxis"]["ticktext"]
     assert len(rows) == 1 and "attack" in rows[0]
     app = app.switch_page("views/drift.py").run()
     titles = [m.value for m in app.markdown]
@@ -220,6 +220,7 @@ def test_seeds_are_a_mean_until_somebody_wants_each(opened, lab):
 def test_the_overview_says_why(opened, lab):
     said = sees(opened(lab))
     assert "Why? What the geometry says" in said
+    assert "(A) proximity" in said  # the bound's terms, which nobody has to look up
     assert "best at" in said and "class-centroid cosine ID→Adv of 3" in said
     table = next(frame.value for frame in opened(lab).dataframe if "source" in frame.value)
     assert {"GRACE", "zero-shot-s0"} - set(table["method"]) == {"zero-shot-s0"}  # it lacks natural adversarial sets
