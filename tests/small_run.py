@@ -1,18 +1,21 @@
 """A whole training run that takes a second: 60 images of 16 pixels, a CLIP of a few thousand weights."""
 
 import json
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from grace_geom.config import TrainConfig, make_config
+from grace_geom.methods import METHODS
 from grace_geom.runs import train_run
 from tests.toys import CLASSES, register_toy, toy_batch
 
 QUICK = {
-    "grace": {"attack_steps": 2, "r": 2}, "lora": {"r": 2}, "at": {"attack_steps": 2}, "lora-at": {"attack_steps": 2},
-    "lora-spd": {"r": 2}, "lp-ft": {"c_values": 3}, "linear-probe": {"c_values": 3}, "tpgm": {"radius_steps": 3},
+    "grace": {"r": 2}, "lora": {"r": 2}, "lora-spd": {"r": 2}, "lora-tecoa": {"r": 2},
+    "vpt-pmg-aft": {"prompt_tokens": 2},
+    "lp-ft": {"c_values": 3}, "linear-probe": {"c_values": 3}, "tpgm": {"radius_steps": 3},
 }  # fmt: skip
 
 
@@ -33,7 +36,8 @@ def small_config(folder: Path, method: str = "lora", **values: Any) -> TrainConf
     model = {"model": register_toy(), "pretrained": "random", "data": f"npz:{folder / 'toy.npz'}"}
     if method == "zero-shot":
         del plan["lr"]
-    return make_config({"method": method, **model, **plan, **QUICK.get(method, {}), **values})
+    attack = {"attack_steps": 2} if "eps" in {f.name for f in fields(METHODS[method])} else {}
+    return make_config({"method": method, **model, **plan, **attack, **QUICK.get(method, {}), **values})
 
 
 def small_run(folder: Path, method: str = "lora", **values: Any) -> Path:
