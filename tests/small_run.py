@@ -13,7 +13,8 @@ from grace_geom.runs import train_run
 from tests.toys import CLASSES, register_toy, toy_batch
 
 QUICK = {
-    "grace": {"r": 2}, "lora": {"r": 2}, "lora-spd": {"r": 2}, "lora-tecoa": {"r": 2}, "vpt-pmg-aft": {"prompt_tokens": 2},
+    "grace": {"r": 2}, "lora": {"r": 2}, "lora-spd": {"r": 2}, "lora-tecoa": {"r": 2},
+    "vpt-pmg-aft": {"prompt_tokens": 2},
     "lp-ft": {"c_values": 3}, "linear-probe": {"c_values": 3}, "tpgm": {"radius_steps": 3},
 }  # fmt: skip
 

@@ -77,7 +77,7 @@ def measure(subject: Subject, options: BoundOptions, state: Path) -> Part:
     """(A), (B) and (C) of one checkpoint, each with its estimator."""
     n = options.train_size or subject.train_count()
     now = select(subject.model.weights(), GROUPS.get(options.params, options.params))
-    before = subject.base.weights()
+    before = subject.before(now)
     distance = norm([w.double() - before[name].double() for name, w in now.items()]).item()
     values = {
         "distance": Measure(distance, estimator="|theta - theta0|, exact"),

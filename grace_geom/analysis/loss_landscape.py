@@ -114,8 +114,7 @@ def _accuracy(objective: Objective, weights: Weights) -> float:
 
 def _line(subject: Subject, w: Weights, options: LandscapeOptions, seen: Any) -> dict[str, np.ndarray]:
     """Accuracies at ``(1 - t) w0 + t w``; the attack is made anew at every point."""
-    own = subject.base.weights()
-    before = {name: own[name] for name in w}
+    before = subject.before(w)
     sets = {"id": subject.objective(attacked=False)}
     sets |= {f"ood/{name}": subject.objective(spec, "eval", attacked=False) for name, spec in subject.ood().items()}
     ts = np.linspace(0.0, options.beyond, options.line_points)

@@ -38,7 +38,7 @@ class DriftOptions(Common):
 def measure(subject: Subject, options: DriftOptions, state: Path) -> Part:
     """Drift by matrix and in all; zero-shot accuracy of the pretrained model minus the checkpoint's."""
     now = select(subject.model.weights(), GROUPS.get(options.params, options.params))
-    before = {name: subject.base.weights()[name] for name in now}
+    before = subject.before(now)
     values = {"drift": Measure(relative_drift(now, before), estimator="|theta - theta0| / |theta0|, exact")}
     arrays: dict[str, np.ndarray] = {"blocks": np.array(list(now))}
     spectra = np.zeros((len(now), KEPT))

@@ -102,6 +102,20 @@ class Subject:
         """The pretrained model that the run started from, in the same precision."""
         return open_base(self.checkpoint, self.model.device).to(self.model.mean.dtype).eval()  # type: ignore[arg-type]
 
+    def before(self, now: Weights) -> Weights:
+        """The pretrained values of weights that vary.
+
+        Raises:
+            UserError: If some have none (learned prompt tokens).
+        """
+        own = self.base.weights()
+        if new := sorted(now.keys() - own.keys()):
+            raise UserError(
+                f"{self.file}: {', '.join(new)} has no pretrained value to be compared with; leave it out with "
+                r"--params '^visual\.(?!prompt)'"
+            )
+        return {name: own[name] for name in now}
+
     def _adapter_scale(self) -> float:
         config = self.checkpoint.config
         return 2.0 if config.get("lora_alpha") is None else config["lora_alpha"] / config["r"]

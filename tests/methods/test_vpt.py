@@ -1,8 +1,11 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
 from torch.testing import assert_close
 
+from grace_geom.analysis.subject import Subject
 from grace_geom.checkpoint import checkpoint_of, export_weights, load, open_checkpoint, save_checkpoint
 from grace_geom.errors import UserError
 from grace_geom.methods.vpt import VptPmgAft
@@ -72,3 +75,12 @@ def test_it_is_never_passed_off_as_a_plain_model(written, tmp_path):
     with pytest.raises(UserError, match="4 visual prompt tokens"):
         export_weights(path, tmp_path / "out.safetensors")
     assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_what_the_pretrained_model_lacks_cannot_be_compared_with_it():
+    model = toy_clip()
+    subject = SimpleNamespace(base=model, file="ckpt.pt")
+    now = {n: w + 1 for n, w in model.weights().items() if n.startswith("visual.ln")}
+    assert all(torch.equal(w, now[n] - 1) for n, w in Subject.before(subject, now).items())
+    with pytest.raises(UserError, match=r"visual\.prompt has no pretrained value"):
+        Subject.before(subject, now | {PROMPT: torch.zeros(2, 16)})
