@@ -187,7 +187,8 @@ def parse_train(argv: Sequence[str] | None = None) -> TrainConfig:
         if name != stored.get("method"):  # refused later, by name; its fields are another method's
             defaults = {key: value for key, value in defaults.items() if key in _SETTINGS} | {"method": name}
     else:
-        given = {key: True for key in ("epochs", "max_steps") if peek(argv, key, "null") not in ("null", "None")}
+        length = [key for key in ("epochs", "max_steps") if peek(argv, key, "null") not in ("null", "None")]
+        given: dict[str, Any] = {"preset": preset} | dict.fromkeys(length, True)
         defaults = recipe(data, name, given) | preset_of(name, preset)
     values = _command(name, defaults).values(argv)
     config = _configured(values)
@@ -220,13 +221,15 @@ def recipe(data: str, method: str, given: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         data: SPEC of the training data.
         method: Name of the method.
-        given: What the user sets: a length (``epochs`` or ``max_steps``) replaces the recipe's.
+        given: What the user sets: a length (``epochs`` or ``max_steps``) replaces the recipe's, a ``preset`` what the
+            recipe says of the method.
     """
     path = RECIPES / f"{data}.yaml"
     if not re.fullmatch(r"[\w-]+", data) or not path.is_file():
         return {}
     content = read_yaml(path)
-    values = {**content.get("all", {}), **content.get("methods", {}).get(method, {})}
+    own = {} if preset_of(method, given.get("preset")) else content.get("methods", {}).get(method, {})
+    values = {**content.get("all", {}), **own}
     length = {"epochs", "max_steps"}
     return {key: value for key, value in values.items() if not (key in length and length & given.keys())}
 
