@@ -159,7 +159,7 @@ def _notes(records: Sequence[EvalRecord]) -> list[str]:
     every = [a for record in records for a in record.accuracies]
     columns = [e for r in records for e in summarise(r.accuracies).values() if e is not None]
     notes = [f"Top-1 accuracy in %, Wilson 95 % intervals; {how_intervals(columns)}."]
-    sizes = {(r.settings["image_size"], r.settings["model_image_size"]) for r in records if "image_size" in r.settings}
+    sizes = {(s["image_size"], s["model_image_size"]) for r in records if "model_image_size" in (s := r.settings)}
     notes += [
         f"Images of {shown} x {shown} pixels, in which eps is measured; the model resizes them to {own} x {own} inside."
         for shown, own in sorted(sizes) if shown != own
