@@ -116,13 +116,16 @@ def cost_table(model: nn.Module, batch: Batch, rounds: int) -> tuple[Table, floa
         with torch.no_grad():
             loss(w, batch)
 
+    def gradient() -> object:
+        return torch.autograd.grad(loss(dict(model.named_parameters()), batch), params)
+
     def forward_over_reverse() -> None:
         with twice_differentiable():
             jvp(grad(lambda p: loss(p, batch)), (w,), (direction,))
 
     works: dict[str, tuple[Callable[[], object], str]] = {
         "forward": (forward, "1"),
-        "gradient": (lambda: torch.autograd.grad(loss(dict(model.named_parameters()), batch), params), "3"),
+        "gradient": (gradient, "3"),
         "HVP, kept graph": (lambda: kept.matvec(v), "6"),
         "HVP, rebuilt graph": (lambda: rebuilt.matvec(v), "9"),
         "jvp of grad": (forward_over_reverse, ""),

@@ -43,8 +43,8 @@ def test_eigenvalues_trace_and_moments_through_the_operator_are_those_of_the_den
     else:
         A, dense = hessian(nets.loss(net), weights, nets.batches()), nets.dense_hessian()
     lams = torch.linalg.eigvalsh((dense + dense.T) / 2).flip(0)
-    pairs = eigenpairs(A.matvec, Krylov(random_start(A.dim, 0, A.like)), top=4, bottom=2, rtol=1e-9)
-    assert_close(pairs.values, torch.cat([lams[:4], lams[-2:]]), rtol=1e-6, atol=1e-9)
+    pairs = eigenpairs(A.matvec, Krylov(random_start(A.dim, 0, A.like)), top=4, bottom=1, rtol=1e-9)
+    assert_close(pairs.values, torch.cat([lams[:4], lams[-1:]]), rtol=1e-6, atol=1e-9)  # of many zeros one is found
     sizes, product = {name: w.numel() for name, w in A.weights.items()}, columns(A)
     trace = [hutchinson(lambda v: product @ v, A.like, sizes, 100, seed).trace for seed in range(20)]
     z = torch.tensor([(t.value - lams.sum().item()) / t.error for t in trace])
