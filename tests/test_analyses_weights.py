@@ -21,6 +21,7 @@ from grace_geom.geometry.operators import hessian
 from grace_geom.geometry.sharpness import worst_case
 from grace_geom.models import ModelSpec, build
 from grace_geom.results import Result
+from grace_geom.weights import norm
 from tests.toys import register_toy
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -132,6 +133,40 @@ def test_an_interrupted_spectrum_goes_on(runs, tmp_path, capsys, monkeypatch):
     found = Result.load(tmp_path / "hessian_spectrum.json").values["lambda_1"].value
     assert found == pytest.approx(torch.linalg.eigvalsh(dense(runs / "far"))[-1].item(), rel=1e-6)
     assert not list((tmp_path / ".parts").glob("*.state"))
+
+
+@pytest.mark.parametrize("stop_at", [14, 18, 33], ids=["eigenvalues", "probes", "density"])
+def test_whatever_is_interrupted_only_the_open_probe_is_lost(runs, tmp_path, capsys, monkeypatch, stop_at):
+    """Interrupted and continued, the numbers are those of one run, at no more products than the open one had."""
+    from grace_geom.geometry.operators import CurvatureOperator
+
+    real, calls = CurvatureOperator.matvec, []
+
+    def counting(self, v):
+        calls.append(1)
+        if len(calls) == stop_at and not resumed:
+            raise KeyboardInterrupt
+        return real(self, v)
+
+    main = script("hessian_spectrum")
+    argv = [str(runs / "far"), *SMALL, "--params", "head", "--top", "2", "--bottom", "0", "--max-products", "15",
+            "--probes", "6", "--density-probes", "3", "--density-steps", "6", "--rtol", "1e-9"]  # fmt: skip
+    resumed = True
+    monkeypatch.setattr(CurvatureOperator, "matvec", counting)
+    main([*argv, "--out", str(tmp_path / "whole")])
+    whole, spent = Result.load(tmp_path / "whole" / "hessian_spectrum.json"), len(calls)
+    resumed = False
+    calls.clear()
+    with pytest.raises(SystemExit):
+        main([*argv, "--out", str(tmp_path / "parts")])
+    resumed = True
+    main([*argv, "--out", str(tmp_path / "parts")])
+    parts = Result.load(tmp_path / "parts" / "hessian_spectrum.json")
+    lost = len(calls) - 1 - spent  # the call that was interrupted is no product
+    assert 0 <= lost < 6 and f"going on after {stop_at - 1} products" in capsys.readouterr().err
+    assert parts.values["products"].value == len(calls) - 1
+    for name in ("lambda_1", "trace", "frobenius", "density/mean_eigenvalue"):
+        assert parts.values[name].value == pytest.approx(whole.values[name].value, rel=1e-9)
 
 
 @pytest.mark.parametrize("options", [["--operator", "ggn"], ["--loss", "adv-ce", "--attack-steps", "2"],
@@ -248,6 +283,27 @@ def test_landscape_passes_through_the_checkpoint_and_the_pretrained_model(runs, 
     assert result.arrays["zero_shot/line/id"].std() == 0  # nothing moved
     assert (result.arrays["near/line/adv"] <= result.arrays["near/line/id"] + 1e-9).all()
     assert (tmp_path / "loss_landscape-contour.png").is_file()
+
+
+def test_a_plane_passes_through_its_three_checkpoints(runs, tmp_path):
+    near, far = (open_checkpoint(runs / name / "ckpt.pt")[0] for name in ("near", "far"))
+    turned = {n: w + 0.02 * torch.sin(100 * w) for n, w in near.weights().items() if n.startswith("visual.")}
+    third = checkpoint_of(near, near.weights() | turned, config={"data": "shapes"})
+    save_checkpoint(tmp_path / "turned" / "ckpt.pt", third)
+    argv = ["--n", "8", "--dtype", "float64", "--slices", "plane", "--contour-points", "4", "--out", str(tmp_path)]
+    script("loss_landscape")([str(runs / "near"), *argv, "--through", f"{runs / 'far'},{tmp_path / 'turned'}"])
+    arrays = Result.load(tmp_path / "loss_landscape.json").arrays
+    corner = {n: far.weights()[n] - near.weights()[n] for n in turned}
+    assert arrays["plane_corners"][1, 0] == pytest.approx(norm(corner).item(), rel=1e-5)
+    assert arrays["plane_names"].tolist() == ["near", "far", "turned"] and np.isfinite(arrays["plane"]).all()
+    assert (tmp_path / "loss_landscape-plane.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("given", [[], ["--through", "a"]])
+def test_a_plane_needs_two_other_checkpoints(runs, tmp_path, capsys, given):
+    with pytest.raises(SystemExit) as stop:
+        script("loss_landscape")([str(runs / "near"), "--slices", "plane", *given, "--out", str(tmp_path)])
+    assert stop.value.code == 2 and "--through A,B, two other checkpoints" in capsys.readouterr().err
 
 
 def test_slices_of_other_shapes_are_refused():

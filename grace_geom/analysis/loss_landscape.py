@@ -1,6 +1,7 @@
 """Slices of the loss of checkpoints: random and Hessian directions, and the line from the pretrained weights."""
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ from matplotlib.ticker import MaxNLocator
 from grace_geom import figures
 from grace_geom.analysis.options import Common
 from grace_geom.analysis.run import Part, Shown, say
-from grace_geom.analysis.subject import Subject
+from grace_geom.analysis.subject import Subject, label_of, open_subject
+from grace_geom.checkpoint import checkpoint_file
 from grace_geom.errors import UserError
 from grace_geom.geometry.lanczos import Krylov, eigenpairs, random_start
-from grace_geom.geometry.landscape import filter_normalised, grid, line
+from grace_geom.geometry.landscape import filter_normalised, grid, line, plane
 from grace_geom.geometry.mean_loss import MeanLoss
 from grace_geom.geometry.operators import hessian
 from grace_geom.objective import Objective
@@ -24,7 +26,7 @@ from grace_geom.results import Measure
 from grace_geom.tables import Cell, Table
 from grace_geom.weights import Weights, interpolate, unflatten
 
-SLICES = ("random", "eigen", "contour", "line")
+SLICES = ("random", "eigen", "contour", "line", "plane")
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,9 @@ class LandscapeOptions(Common):
 
     Attributes:
         slices: random (1-D), eigen (along the top Hessian eigenvector), contour (2-D, two random directions), line
-            (pretrained weights at 0, checkpoint at 1, and beyond: accuracies on ID, OOD and attacked images).
+            (pretrained weights at 0, checkpoint at 1, and beyond: accuracies on ID, OOD and attacked images), plane
+            (2-D, through the checkpoint and the two of --through).
+        through: Two other checkpoints that a plane passes through.
         points: Points of a 1-D slice.
         span: Half-width of random slices, in units of the filters' norms.
         eigen_span: Half-width along the eigenvector, in Euclidean distance.
@@ -43,6 +47,7 @@ class LandscapeOptions(Common):
     """
 
     slices: tuple[str, ...] = field(default=("random", "contour", "line"), metadata={"group": "slices"})
+    through: tuple[Path, ...] = ()
     points: int = 15
     span: float = 0.5
     eigen_span: float = 1.0
@@ -59,6 +64,10 @@ class LandscapeOptions(Common):
                             ("--line-points", self.line_points)):  # fmt: skip
             if value < 2:
                 raise UserError(f"{flag} must be at least 2, not {value}")
+        if ("plane" in self.slices) != (len(self.through) == 2):
+            raise UserError(
+                f"--slices plane goes with --through A,B, two other checkpoints ({len(self.through)} were named)"
+            )
         if self.params in ("adapter", "text") and "line" in self.slices:
             raise UserError(f"--slices line: the pretrained weights have no --params {self.params}; leave line out")
 
@@ -68,7 +77,8 @@ def measure(subject: Subject, options: LandscapeOptions, state: Path) -> Part:
     objective = subject.objective()
     mean, w = MeanLoss(objective.loss, objective.batches), objective.weights
     ts = np.linspace(-options.span, options.span, options.points)
-    steps = {"random": len(ts), "eigen": len(ts), "contour": options.contour_points**2, "line": options.line_points}
+    steps = {"random": len(ts), "eigen": len(ts), "contour": options.contour_points**2, "line": options.line_points,
+             "plane": options.contour_points**2}  # fmt: skip
     watch = Progress(sum(steps[name] for name in options.slices))
     say(f"  {', '.join(options.slices)}: {watch.total} points, seed {options.seed}")
 
@@ -93,8 +103,33 @@ def measure(subject: Subject, options: LandscapeOptions, state: Path) -> Part:
     if "line" in options.slices:
         found = _line(subject, w, options, seen)
         arrays |= {f"line/{name}": curve for name, curve in found.items()}
+    if "plane" in options.slices:
+        arrays |= _plane(subject, mean, w, options, seen)
     watch.close()
     return Part(values, arrays)
+
+
+def _plane(
+    subject: Subject, mean: MeanLoss, w: Weights, options: LandscapeOptions, seen: Callable[[], None]
+) -> dict[str, np.ndarray]:
+    """The loss on the plane through this checkpoint and the two of ``--through``, a quarter beyond its corners."""
+    points = [w]
+    for file in map(checkpoint_file, options.through):
+        other = open_subject(file, label_of(file), replace(options, data=subject.data)).model.weights()
+        points.append({name: other[name] for name in w if name in other})
+    try:
+        found = plane(*points)
+    except ValueError as error:
+        raise UserError(f"--through: {error}") from None
+    low, high = found.corners.min(axis=0), found.corners.max(axis=0)
+    margin = 0.25 * (high - low)
+    xs, ys = (np.linspace(a, b, options.contour_points) for a, b in zip(low - margin, high + margin, strict=True))
+    values = grid(mean.value, found.centre, found.d1, found.d2, xs.tolist(), ys.tolist(), seen)
+    names = [subject.label, *(label_of(checkpoint_file(file)) for file in options.through)]
+    return {
+        "plane": values, "plane_x": xs, "plane_y": ys, "plane_corners": found.corners,
+        "plane_names": np.array(names, dtype=np.str_),
+    }  # fmt: skip
 
 
 def _top_eigenvector(objective: Objective, options: LandscapeOptions) -> tuple[Weights, Measure]:
@@ -151,6 +186,7 @@ def show(parts: dict[str, Part], options: LandscapeOptions) -> Shown:
     heads += [f"{name} at t = 1, %" for name in _kinds(first)] if "line" in options.slices else []
     title = f"Loss landscape, {options.params}, {options.loss}, n = {options.n}, directions of seed {options.seed}"
     more = {"contour": contours(parts)} if "contour" in options.slices else {}
+    more |= {"plane": planes(parts)} if "plane" in options.slices else {}
     return Shown([Table(heads, rows, title=title)], curves(parts, options), more=more)
 
 
@@ -209,6 +245,26 @@ def contours(parts: dict[str, Part]) -> Figure:
         axis.plot(0, 0, marker="+", color="white")
         axis.set(title=label, xlabel="first direction", aspect="equal")
     axes[0, 0].set_ylabel("second direction")
+    figure.colorbar(drawn, ax=axes.ravel().tolist(), label="loss", format="%.2g")
+    return figure
+
+
+def planes(parts: dict[str, Part]) -> Figure:
+    """The plane through three checkpoints, distances in Euclidean norm, the same levels in every panel."""
+    values = np.concatenate([np.asarray(part.arrays["plane"]).ravel() for part in parts.values()])
+    levels = MaxNLocator(14).tick_values(values.min(), np.quantile(values, 0.98))
+    figure, axes = figures.new(min(2.6 * len(parts) + 0.8, figures.PAGE), 2.6, 1, len(parts))
+    for axis, part in zip(axes[0], parts.values(), strict=True):
+        x, y = np.asarray(part.arrays["plane_x"]), np.asarray(part.arrays["plane_y"])
+        drawn = axis.contourf(x, y, part.arrays["plane"], levels=levels, cmap="viridis", extend="max")
+        axis.contour(x, y, part.arrays["plane"], levels=levels, colors="white", linewidths=0.3)
+        for (a, b), name, marker in zip(
+            part.arrays["plane_corners"], part.arrays["plane_names"].tolist(), "os^", strict=True
+        ):
+            axis.plot(a, b, marker=marker, color="white", markeredgecolor="black", linestyle="none", label=name)
+        axis.set(xlabel="distance", aspect="equal")
+        axis.legend(loc="upper right", frameon=True, fontsize=5)
+    axes[0, 0].set_ylabel("distance")
     figure.colorbar(drawn, ax=axes.ravel().tolist(), label="loss", format="%.2g")
     return figure
 

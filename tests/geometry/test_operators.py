@@ -5,9 +5,13 @@ from torch.func import functional_call, grad, jacrev, jvp
 from torch.nn import functional as F
 from torch.testing import assert_close
 from torch.utils.checkpoint import checkpoint
+from torch.utils.flop_counter import FlopCounterMode
 
 from grace_geom.errors import UserError
+from grace_geom.geometry.lanczos import Krylov, eigenpairs, random_start
 from grace_geom.geometry.operators import gauss_newton, hessian, twice_differentiable
+from grace_geom.geometry.spectrum import spectrum
+from grace_geom.geometry.trace import hutchinson
 from grace_geom.weights import flatten, unflatten
 from tests.geometry import nets
 
@@ -28,6 +32,40 @@ def test_hessian_is_the_dense_one_of_central_differences_with_layernorm_attentio
     H = nets.dense_hessian()
     assert (columns(operator) - H).norm() < 1e-8 * H.norm()
     assert operator.products == operator.dim == len(H)
+
+
+@pytest.mark.parametrize("kind", ["hessian", "ggn"])
+def test_eigenvalues_trace_and_moments_through_the_operator_are_those_of_the_dense_matrix(kind):
+    """The whole way, ragged batches included: eigenvalues to 1e-6, trace and moments within their errors."""
+    net, weights = nets.make()
+    if kind == "ggn":
+        A, dense = gauss_newton(nets.outputs(net), nets.criterion, weights, nets.batches()), nets.dense_ggn()
+    else:
+        A, dense = hessian(nets.loss(net), weights, nets.batches()), nets.dense_hessian()
+    lams = torch.linalg.eigvalsh((dense + dense.T) / 2).flip(0)
+    pairs = eigenpairs(A.matvec, Krylov(random_start(A.dim, 0, A.like)), top=4, bottom=1, rtol=1e-9)
+    assert_close(pairs.values, torch.cat([lams[:4], lams[-1:]]), rtol=1e-6, atol=1e-9)  # of many zeros one is found
+    sizes, product = {name: w.numel() for name, w in A.weights.items()}, columns(A)
+    trace = [hutchinson(lambda v: product @ v, A.like, sizes, 100, seed).trace for seed in range(20)]
+    z = torch.tensor([(t.value - lams.sum().item()) / t.error for t in trace])
+    assert (z.abs() < 3).sum() >= 19 and z.abs().max() < 5  # the samples of few large eigenvalues are skewed
+    found = spectrum(A.matvec, A.like, A.dim, steps=10, probes=15)
+    for order in (1, 2, 3):
+        moment = found.moment(order)
+        assert abs(moment.value - (lams**order).mean().item()) < 4 * moment.error
+
+
+@pytest.mark.parametrize("graph_bytes", [0, 2**30])
+def test_unused_and_frozen_weights_have_zero_rows_and_take_no_place(graph_bytes):
+    net, weights = nets.make()
+    A = gauss_newton(nets.outputs(net), nets.criterion, weights, nets.batches(), graph_bytes=graph_bytes)
+    B = hessian(nets.loss(net), weights, nets.batches(), graph_bytes=graph_bytes)
+    unused = flatten({n: torch.full_like(w, n == "unused") for n, w in weights.items()}).bool()
+    v = torch.randn(A.dim, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    for operator in (A, B):
+        assert not operator.matvec(v)[unused].any() and not operator.matvec(unused.double()).any()
+    rest = hessian(nets.loss(net), weights, nets.batches(), pattern="^(?!head)", graph_bytes=graph_bytes)
+    assert not [n for n in rest.weights if n.startswith("head")] and rest.dim < A.dim
 
 
 @pytest.mark.parametrize("graph_bytes", [0, 2**30])
@@ -58,6 +96,35 @@ def test_subset_is_the_block_of_the_dense_hessian():
     inside = flatten({n: torch.full_like(w, n in operator.weights) for n, w in weights.items()}).bool()
     assert 0 < operator.dim < len(inside)
     assert_close(columns(operator), nets.dense_hessian()[inside][:, inside], rtol=1e-7, atol=1e-9)
+
+
+def flops(work) -> int:
+    with FlopCounterMode(display=False) as counter:
+        work()
+    return counter.get_total_flops()
+
+
+def test_products_cost_six_forward_passes_on_kept_graphs_nine_on_rebuilt_ones_and_a_tail_only_its_own():
+    """In arithmetic of matrix products, which no busy machine disturbs; behind a frozen trunk t is the tail's share."""
+    g = torch.Generator().manual_seed(0)
+    w = {f"{i}": torch.randn(16, 16, generator=g) / 4 for i in range(6)}
+    batch, calls = torch.randn(8, 16, generator=g), []
+
+    def loss(weights, x):
+        calls.append(1)
+        for W in weights.values():
+            x = torch.tanh(x @ W)
+        return x.square().mean()
+
+    F_ = flops(lambda: loss(w, batch))
+    for pattern, share in (("", 1.0), ("[45]", 2 / 6)):
+        kept, rebuilt = (hessian(loss, w, [batch], pattern, graph_bytes=b) for b in (2**30, 0))
+        v = torch.ones(kept.dim)
+        calls.clear()
+        assert flops(lambda: kept.matvec(v)) <= 6 * share * F_  # noqa: B023
+        assert not calls  # the trunk's activations lie in the kept graph
+        assert flops(lambda: rebuilt.matvec(v)) <= (1 - share) * F_ + 9 * share * F_  # noqa: B023
+        assert len(calls) == 1
 
 
 def test_module_is_left_alone():
