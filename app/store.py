@@ -1,5 +1,6 @@
 """What lies below the folder of runs. Nothing outside of it is read, whatever a link or a symbolic link says."""
 
+import hashlib
 import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
@@ -138,6 +139,17 @@ def _relative(text: str, root: Path) -> str:
 def _changed(path: Path) -> float:
     marks = [path / name for name in ("eval.json", "metrics.jsonl", "config.yaml")]
     return max((mark.stat().st_mtime for mark in marks if mark.is_file()), default=0.0)
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file; empty where it is larger than :data:`LARGEST`."""
+    return _digest(path, stamp(path)) if path.stat().st_size <= LARGEST else ""
+
+
+@lru_cache(maxsize=1024)
+def _digest(path: Path, _: Stamp) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def own_file(entry: Entry, name: str) -> Path | None:

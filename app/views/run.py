@@ -128,7 +128,10 @@ def files(entry: Entry) -> None:
     """What lies in the run directory."""
     st.subheader("Files", anchor=False)
     paths = [p for p in sorted(entry.path.rglob("*")) if p.is_file() and store.inside(p, entry.path)][:500]
-    rows = [{"file": p.relative_to(entry.path).as_posix(), "KiB": p.stat().st_size / 1024} for p in paths]
+    rows = [
+        {"file": p.relative_to(entry.path).as_posix(), "KiB": p.stat().st_size / 1024, "SHA-256": store.digest(p)}
+        for p in paths
+    ]
     form = {"KiB": st.column_config.NumberColumn("KiB", format="%.1f")}
     st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=form, alt="Files of this run")
 

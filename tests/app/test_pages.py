@@ -5,6 +5,7 @@ import os
 import sys
 import time
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -273,6 +274,8 @@ def test_the_run_page_says_how_to_make_it_again_and_what_differs(opened, runs):
     app = opened(runs, "run", run="demo/grace-s0")
     assert app.selectbox(key="run").value == "demo/grace-s0"
     assert any("grace_geom.train --config" in code.value for code in app.code)
+    files = next(d.value for d in app.dataframe if "SHA-256" in d.value).set_index("file")
+    assert files.loc["eval.json", "SHA-256"] == sha256((runs / "demo/grace-s0/eval.json").read_bytes()).hexdigest()
     differs = next(d.value for d in app.dataframe if "setting" in d.value and "zero-shot-s0" in d.value)
     assert differs.set_index("setting").loc["rho", "grace-s0"] == "0.01"
 
