@@ -2,7 +2,11 @@
 
 F is one forward pass of the image tower without gradient at the same batch. A forward and backward pass with
 weight gradients has a floor of 3 F; one to the input alone, 2 F. Every figure is the median of ``--repeats``
-rounds in which all parts are timed in turn, so that a machine that drifts drifts for all of them.
+rounds in which all parts are timed in turn, so that a machine that drifts drifts for all of them. On the CPU it
+is the time that this process spent computing, not the clock on the wall: other work on the machine counts less.
+
+The peer is a straightforward implementation of the same step (``benchmarks/peer.py``), timed in the same rounds
+where transformers and peft are installed. On a GPU the share of ``--peak`` (bf16 matrix rate) is printed too.
 """
 
 import argparse
@@ -11,10 +15,12 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 from grace_geom.attacks import pgd
 from grace_geom.batch import Batch
@@ -25,6 +31,7 @@ from grace_geom.models import ClipClassifier, ModelSpec, build
 from grace_geom.weights import detach
 
 Part = Callable[[], object]
+PEER = "peer (transformers + peft)"
 
 
 def options() -> argparse.Namespace:
@@ -35,6 +42,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=7, help="rounds; medians are printed")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--precision", choices=["float32", "bf16"], default="float32")
+    parser.add_argument("--peak", type=float, default=989, help="dense bf16 TFLOP/s of the GPU (H100 SXM: 989)")
     parser.add_argument("--out", type=Path, help="write the figures as JSON too")
     return parser.parse_args()
 
@@ -92,18 +100,48 @@ def parts(model: ClipClassifier, batch: Batch, steps: int) -> dict[str, tuple[Pa
     }
 
 
+def peer(model: ClipClassifier, batch: Batch, steps: int) -> dict[str, tuple[Part, float]]:
+    """The peer's step, where its libraries are installed; it has our floor."""
+    from peer import Peer  # beside this file
+
+    try:
+        other = Peer(model, batch, Grace(attack_steps=steps))
+    except ImportError as error:
+        print(f"no peer ({error}): pip install transformers peft")
+        return {}
+
+    def step() -> None:
+        with torch.autocast(batch.images.device.type, model.autocast_dtype, enabled=model.autocast_dtype is not None):
+            other.step()
+
+    return {PEER: (step, 12.0 + 2.0 * steps)}
+
+
 def measure(timed: dict[str, tuple[Part, float]], repeats: int, device: str) -> dict[str, list[float]]:
     """Seconds of every part in every round, after one round that is not counted."""
+    clock = time.perf_counter if device.startswith("cuda") else time.process_time
     seconds: dict[str, list[float]] = {name: [] for name in timed}
     for counted in range(-1, repeats):
         for name, (part, _) in timed.items():
             _wait(device)
-            start = time.perf_counter()
+            start = clock()
             part()
             _wait(device)
             if counted >= 0:
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(clock() - start)
     return seconds
+
+
+def flops(part: Part) -> int:
+    """Floating-point operations of the matrix products and attention of one call, as torch counts them."""
+    with FlopCounterMode(display=False) as counter:
+        part()
+    return counter.get_total_flops()
+
+
+def seconds_of(rows: list[dict[str, Any]], start: str) -> float:
+    """Of the part whose name begins so."""
+    return float(next(r["ms"] for r in rows if r["part"].startswith(start))) / 1e3
 
 
 def _wait(device: str) -> None:
@@ -119,20 +157,28 @@ def main() -> None:
     g = torch.Generator().manual_seed(0)
     images = torch.rand(o.batch, 3, model.image_size, model.image_size, generator=g)
     batch = Batch(images, torch.randint(0, 12, (o.batch,), generator=g), torch.arange(o.batch)).to(o.device)
-    timed = parts(model, batch, o.steps)
+    timed = parts(model, batch, o.steps) | peer(model, batch, o.steps)
     seconds = measure(timed, o.repeats, o.device)
     forward = statistics.median(seconds["forward"])
     print(f"{o.model}, batch {o.batch}, {o.precision}, {o.device}, {torch.get_num_threads()} threads, "
           f"torch {torch.__version__}: F = {1e3 * forward:.2f} ms")  # fmt: skip
     print(f"{'part':32} {'ms':>9} {'in F':>8} {'floor':>7} {'ratio':>6}")
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, (_, floor) in timed.items():
         median = statistics.median(seconds[name])
         in_f = statistics.median([t / f for t, f in zip(seconds[name], seconds["forward"], strict=True)])
         rows.append({"part": name, "ms": 1e3 * median, "forwards": in_f, "floor": floor, "ratio": in_f / floor})
         print(f"{name:32} {1e3 * median:9.2f} {in_f:8.2f} {floor:7.1f} {in_f / floor:6.2f}")
     pgd_step = next(r["forwards"] for r in rows if str(r["part"]).startswith("PGD")) / o.steps
-    print(f"one PGD step costs {pgd_step:.2f} forwards")
+    ours = next(r for r in rows if r["part"] == "grace step")
+    print(f"one PGD step costs {pgd_step:.2f} forwards (goal 2.05)")
+    print(f"a GRACE step costs {ours['ratio']:.2f} of its floor (goal 1.15)")
+    for other in (r for r in rows if r["part"] == PEER):
+        by_round = [a / b for a, b in zip(seconds["grace step"], seconds[PEER], strict=True)]
+        print(f"a GRACE step costs {statistics.median(by_round):.2f} of the peer's {other['ms']:.0f} ms (goal 0.5)")
+    if o.device.startswith("cuda"):
+        rate = 2 * o.steps * flops(timed["forward"][0]) / seconds_of(rows, "PGD") / 1e12
+        print(f"PGD runs at {rate:.0f} TFLOP/s, {100 * rate / o.peak:.0f} % of {o.peak:.0f} (goal 45 %)")
     if o.out:
         o.out.write_text(json.dumps({"options": {k: str(v) for k, v in vars(o).items()}, "rows": rows}, indent=1))
 

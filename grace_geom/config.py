@@ -50,8 +50,9 @@ class TrainConfig:
         epochs: Passes over the training images; null: until max_steps, or 10.
         max_steps: Most optimiser steps; the schedule ends there.
         batch_size: Images an optimiser step.
-        micro_batch: Images a forward pass; a smaller number accumulates gradients; null: the whole batch. Weight
-            perturbations stay one for the whole step.
+        micro_batch: Images a forward pass of a process; a smaller number accumulates gradients; null: the whole batch;
+            auto: as many as fit, by what a step on two images keeps, fewer if that was too many. Weight perturbations
+            stay one for the whole step.
         warmup: Linear warm-up of the learning rate: below 1 a share of the run, else steps.
         schedule: cosine decays the learning rate to 0.
         clip_norm: Largest gradient norm; null: any.
@@ -90,7 +91,7 @@ class TrainConfig:
     epochs: int | None = field(default=None, metadata={"group": "training"})
     max_steps: int | None = None
     batch_size: int = 256
-    micro_batch: int | None = None
+    micro_batch: int | Literal["auto"] | None = None
     warmup: float = 0.1
     schedule: Literal["cosine", "constant"] = "cosine"
     clip_norm: float | None = 1.0
@@ -114,7 +115,7 @@ class TrainConfig:
                 raise UserError(f"{self.method} has no option {name!r}; {nearest(name, names)}")
         for name, low in _LEAST.items():
             value = getattr(self, name)
-            if value is not None and value < low:
+            if value not in (None, "auto") and value < low:
                 raise UserError(f"--{name.replace('_', '-')} is {value}, it must be at least {low}")
         if self.clip_norm == 0:
             raise UserError("--clip-norm is 0, which would stop all training: use null for no clipping")

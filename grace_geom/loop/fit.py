@@ -61,7 +61,7 @@ def fit(trainer: Trainer, batches: Callable[[int, int], Iterable[Batch]], record
             trainer.method.prepare(run)
         with stop_requests() as stop:
             for batch in _stream(trainer, batches, stop):
-                numbers = trainer.step(batch.to(trainer.device))
+                numbers = trainer.step_that_fits(batch.to(trainer.device))
                 recorder.step(len(batch) * distributed.world().size)
                 done = run.step == plan.total_steps
                 if done or run.step % plan.log_every == 0:

@@ -1,7 +1,8 @@
 """One optimiser step at a time: schedule, accumulation, scaling, clipping, and a state that continues bit for bit."""
 
 import math
-from dataclasses import dataclass, field
+import sys
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
@@ -29,6 +30,7 @@ class Plan:
         warmup_steps: Steps of linear warm-up.
         schedule: ``cosine`` decays to 0 at the end, ``constant`` does not.
         micro_batch: Images a forward pass; larger batches accumulate gradients. ``None``: the whole batch.
+        adapt: Halve ``micro_batch`` where the device has no room for it.
         clip_norm: Largest gradient norm; ``None``: any.
         precision: Of the image tower's autocast; weights and optimiser stay float32.
         eval_every: Steps between held-out evaluations (the last step always has one); 0: never.
@@ -42,6 +44,7 @@ class Plan:
     warmup_steps: int = 0
     schedule: Literal["cosine", "constant"] = "cosine"
     micro_batch: int | None = None
+    adapt: bool = False
     clip_norm: float | None = 1.0
     precision: Precision = "float32"
     eval_every: int = 0
@@ -93,6 +96,34 @@ class Trainer:
     def weights(self) -> Weights:
         """Effective weights now, without a graph."""
         return self.method.snapshot(self.run)
+
+    def step_that_fits(self, batch: Batch) -> dict[str, Tensor | float]:
+        """One optimiser step; where the device has no room for it, again in halved pieces if the plan says so.
+
+        Raises:
+            UserError: Without room, where pieces may not be halved: one image, a fixed size, or several processes (the
+                others are in the middle of theirs).
+        """
+        run = self.run
+        while True:
+            state, generator = dict(run.state), run.generator.get_state()
+            try:
+                return self.step(batch)
+            except torch.OutOfMemoryError:
+                size = min(self.plan.micro_batch or len(batch), len(batch))
+                half = math.ceil(size / 2)
+                if not self.plan.adapt or size == 1 or distributed.world().size > 1:
+                    raise UserError(
+                        f"step {run.step + 1}: the device has no room for {size} images at once; use --micro-batch "
+                        f"{half}, --grad-checkpoint, or a smaller --batch-size"
+                    ) from None
+            run.state = state
+            run.generator.set_state(generator)
+            self.optimizer.zero_grad(set_to_none=True)
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+            self.plan = replace(self.plan, micro_batch=half)
+            print(f"no room for {size} images at once: going on with --micro-batch {half}", file=sys.stderr)
 
     def step(self, batch: Batch) -> dict[str, Tensor | float]:
         """One optimiser step; returns its numbers (tensors stay on the device).

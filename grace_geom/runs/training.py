@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from grace_geom.config import TrainConfig, differing, stored_settings
 from grace_geom.data import ImageSet, loader, resolve
 from grace_geom.devices import Precision, pick_device, pick_precision, pick_workers
 from grace_geom.errors import Interrupted, NotFiniteError, UserError
-from grace_geom.loop import Plan, Trainer, fit, seed_global
+from grace_geom.loop import Plan, Trainer, choose_micro_batch, fit, free_bytes, measure, seed_global
 from grace_geom.methods import Run
 from grace_geom.methods.base import Part
 from grace_geom.models import ClipClassifier, ModelSpec, build
@@ -57,6 +58,8 @@ def train_run(config: TrainConfig, *, quiet: bool = False) -> Path:
                 print(f"{out} is finished: {resumed.step} steps", file=sys.stderr)
             return out
         trainer.restore(resumed.trainer or {})
+    if config.micro_batch == "auto" and trainer.plan.total_steps:
+        trainer.plan = _fitting(trainer, config.batch_size // here.size, config.image_size or model.image_size)
     where = provenance(device) | {"precision": precision, "data": {"train": _note(train), "val": _note(val)}}
     where |= {"processes": here.size} if here.size > 1 else {}
 
@@ -69,7 +72,7 @@ def train_run(config: TrainConfig, *, quiet: bool = False) -> Path:
 
     def images(part: Part) -> Iterator[Batch]:
         found = loader(
-            train if part == "train" else held_out, config.micro_batch or config.batch_size,
+            train if part == "train" else held_out, trainer.plan.micro_batch or config.batch_size,
             config.image_size or model.image_size, train=False, workers=pick_workers(config.workers, device),
         )  # fmt: skip
         return (batch.to(device) for batch in found)
@@ -118,6 +121,18 @@ def _fit(trainer: Trainer, batches: Callable[[int, int], Iterable[Batch]], kept:
             f"step {trainer.run.step + 1}: the model's logits are not finite numbers; lower --lr, lengthen --warmup, "
             "or use --precision float32"
         ) from error
+
+
+def _fitting(trainer: Trainer, images: int, side: int) -> Plan:
+    """The plan with as many images a forward pass as there is memory for."""
+    memory = measure(trainer, side)
+    size = choose_micro_batch(memory, images, free_bytes(trainer.device))
+    if distributed.first():
+        print(
+            f"--micro-batch auto: {size} of {images} images a forward pass, about {memory.of(size) / 2**30:.1f} GiB",
+            file=sys.stderr,
+        )
+    return replace(trainer.plan, micro_batch=size)
 
 
 def _model(config: TrainConfig, train: ImageSet, resumed: Checkpoint | None) -> ClipClassifier:
@@ -197,7 +212,8 @@ def _plan(config: TrainConfig, images: int, precision: Precision, *, trains: boo
     warmup = config.warmup * total if config.warmup < 1 else config.warmup
     return Plan(
         total_steps=total, steps_per_epoch=per_epoch, warmup_steps=min(round(warmup), total), schedule=config.schedule,
-        micro_batch=config.micro_batch, clip_norm=config.clip_norm, precision=precision,
+        micro_batch=None if config.micro_batch == "auto" else config.micro_batch, adapt=config.micro_batch == "auto",
+        clip_norm=config.clip_norm, precision=precision,
         eval_every=config.eval_every * per_epoch, save_every=config.save_every or 0, log_every=config.log_every,
         stop_after=config.stop_after,
     )  # fmt: skip

@@ -74,7 +74,8 @@ def probe(config: TrainConfig) -> Probe:
     if not steps:
         return Probe(0, setup, 0.0, forward * whole, forward / len(batch))
     run = Run(model, params, torch.Generator(device).manual_seed(config.seed), steps, state)
-    plan = Plan(steps, per_epoch, micro_batch=config.micro_batch, clip_norm=config.clip_norm, precision=precision)
+    micro = None if config.micro_batch == "auto" else config.micro_batch
+    plan = Plan(steps, per_epoch, micro_batch=micro, clip_norm=config.clip_norm, precision=precision)
     trainer = Trainer(method, run, plan)
     step = _shortest(lambda: trainer.step(batch), device)
     return Probe(steps, setup, step * whole, forward * whole, forward / len(batch))
