@@ -129,7 +129,7 @@ def test_a_link_opened_elsewhere_shows_the_same_choice(browser, served):
     runs, sets = page.locator('[data-testid="stSidebar"] [data-testid="stMultiSelect"]').all_inner_texts()
     assert "ft-s0" in runs and "grace-s0" in runs and "zero-shot-s0" not in runs
     assert "under attack" in sets
-    assert "grace-s0" in page.locator('[data-testid="stSidebar"] [data-testid="stSelectbox"]').inner_text()
+    assert "grace-s0" in page.locator('[data-testid="stSidebar"] [data-testid="stSelectbox"]').inner_html()
     other.close()
 
 
