@@ -96,7 +96,7 @@ def attacked_features(
     models: Mapping[str, ClipClassifier], x_adv: np.ndarray, id_set: ImageSet, plan: Plan
 ) -> dict[str, Features]:
     """Features of every model on the same attacked images; they are paired with the clean ones."""
-    content = hashlib.sha256(memoryview(np.ascontiguousarray(x_adv)).cast("B")).hexdigest()
+    content = hashlib.sha256(np.ascontiguousarray(x_adv).data).hexdigest()
     return _collected(
         models, lambda: batches_of(x_adv, id_set.labels, plan.batch), torch.from_numpy(id_set.labels),
         which_images(id_set), "adv", plan, content,
