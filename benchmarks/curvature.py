@@ -120,8 +120,11 @@ def cost_table(model: nn.Module, batch: Batch, rounds: int) -> tuple[Table, floa
         return torch.autograd.grad(loss(dict(model.named_parameters()), batch), params)
 
     def forward_over_reverse() -> None:
+        def here(weights: Weights) -> Tensor:
+            return loss(weights, batch)
+
         with twice_differentiable():
-            jvp(grad(lambda p: loss(p, batch)), (w,), (direction,))
+            jvp(grad(here), (w,), (direction,))
 
     works: dict[str, tuple[Callable[[], object], str]] = {
         "forward": (forward, "1"),

@@ -7,6 +7,7 @@ perturbation is a forward hook on each layer, and clean, adversarial and perturb
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -38,14 +39,14 @@ class Peer:
         assert model.shape is not None
         weights = model.weights()
         width = weights["visual.conv1.weight"].shape[0]
-        config = CLIPVisionConfig(
+        shape: dict[str, Any] = dict(  # noqa: C408
             hidden_size=width, intermediate_size=weights["visual.transformer.resblocks.0.mlp.c_fc.weight"].shape[0],
             projection_dim=weights["visual.proj"].shape[1], num_hidden_layers=model.shape.layers,
             num_attention_heads=model.shape.heads, image_size=model.image_size, patch_size=model.shape.patch,
             hidden_act="quick_gelu" if model.shape.quick_gelu else "gelu", attn_implementation="sdpa",
         )  # fmt: skip
-        lora = LoraConfig(r=grace.r, lora_alpha=grace.scale * grace.r, target_modules=TARGETS)
-        self.tower = get_peft_model(CLIPVisionModelWithProjection(config), lora).to(model.device)
+        lora = LoraConfig(r=grace.r, lora_alpha=round(grace.scale * grace.r), target_modules=TARGETS)
+        self.tower = get_peft_model(CLIPVisionModelWithProjection(CLIPVisionConfig(**shape)), lora).to(model.device)
         self.head, self.mean, self.std = model.head["head.weight"], model.mean, model.std
         self.batch, self.grace = batch, grace
         self.layers = [m for n, m in self.tower.named_modules() if n.rpartition(".")[2] in TARGETS]
