@@ -50,8 +50,8 @@ def test_the_step_is_measured_and_left_as_it_was():
 
 def test_grace_keeps_the_graphs_of_three_images_at_once_others_of_one():
     lora, lora_at, grace = (measure(trainer(name), 16).image for name in ("lora", "lora-at", "grace"))
-    assert lora_at == pytest.approx(lora, rel=0.1)  # the attack's graphs are gone by then
-    assert 2.5 < grace / lora < 3.1  # clean, adversarial and perturbed; the adversarial one has no logits
+    assert lora_at == pytest.approx(lora, rel=0.2)  # the attack's graphs are gone by then
+    assert 2.3 < grace / lora_at < 3.5  # clean, adversarial and perturbed; the adversarial one has no logits
 
 
 def test_recomputing_keeps_less():
