@@ -12,7 +12,9 @@ from analyses import feature_stability, report, representation_drift, robustness
 from grace_geom.analysis.report import ReportOptions, page, run_section
 from grace_geom.analysis.report import report as write_report
 from grace_geom.analysis.robustness_curve import BLACK_BOX, masked
-from grace_geom.checkpoint import checkpoint_of, save_checkpoint
+from grace_geom.checkpoint import checkpoint_of, open_checkpoint, save_checkpoint
+from grace_geom.data import resolve
+from grace_geom.evaluation import evaluate_set
 from grace_geom.results import Measure, Result
 from tests.toys import CLASSES, toy_batch, toy_clip
 
@@ -142,6 +144,19 @@ def examples_are_what_they_say(arrays, run: str) -> None:
     assert np.abs(clean / 255 + delta - adv / 255).max(initial=0) <= 0.51 / 255  # rounding to grey levels
     assert set(before) <= set(names) and (before != arrays[f"{run}/example_after"]).all()
     assert len(arrays[f"{run}/labels"]) == 40
+
+
+@pytest.mark.parametrize("names", [("moon", "tree", "circle"), ("moon", "tree", "circle", "house", "boat")], ids=len)
+def test_a_set_of_other_classes_is_answered_by_its_own_text_head(lab, tmp_path, names):
+    with np.load(lab / "id.npz") as file:
+        np.savez(tmp_path / "other.npz", images=file["images"], labels=np.arange(len(file["labels"])) % len(names))
+    (tmp_path / "other.classes.json").write_text(json.dumps(list(names)))
+    spec = f"npz:{tmp_path}/other.npz"
+    argv = ["--data", spec, "--n", "60", "--steps", "1", "--radii", "1/255", "--attacks", "pgd", "--checks", "false"]
+    robustness_curve.main([runs(lab)[1], *argv, "--out", str(tmp_path / "out")])
+    found = Result.load(tmp_path / "out" / "robustness_curve.json").values["clean"].value
+    model, _ = open_checkpoint(lab / "moved" / "ckpt.pt")
+    assert found == evaluate_set(model, resolve(spec, "test").subset(60, 0), "id", "other").accuracy
 
 
 def test_masked_gradients_are_said_and_honest_ones_are_not():

@@ -239,6 +239,16 @@ def test_mistakes_are_answered_in_a_line_or_two(runs, tmp_path, capsys, mistake)
     assert stop.value.code == 2 and re.search(answer, error) and error.count("\n") <= 2
 
 
+@pytest.mark.parametrize("params", ["head", "text", r"ln_|head\.weight"])
+def test_a_head_that_is_not_asked_does_not_vary(runs, tmp_path, capsys, params):
+    np.savez(tmp_path / "other.npz", images=np.zeros((20, 16, 16, 3), np.uint8), labels=np.arange(20) % 2)
+    (tmp_path / "other.classes.json").write_text('["moon", "tree"]')
+    argv = ["--data", f"npz:{tmp_path}/other.npz", "--params", params, "--n", "4", "--out", str(tmp_path / "out")]
+    with pytest.raises(SystemExit) as stop:
+        script("hessian_spectrum")([str(runs / "near"), *argv])
+    assert stop.value.code == 2 and "has other classes than the checkpoint's head" in capsys.readouterr().err
+
+
 def test_a_radius_in_grey_levels_is_warned_about(runs, tmp_path, capsys):
     argv = [*SMALL, "--ascent-steps", "1", "--samples", "2", "--attack-steps", "1", "--rho", "0.05", "--eps", "4"]
     script("sharpness")([str(runs / "near"), *argv, "--out", str(tmp_path)])

@@ -18,15 +18,13 @@ from grace_geom.analysis.options import Common
 from grace_geom.analysis.subject import Subject, contents_of, labels_of, open_subject
 from grace_geom.attacks import check_eps
 from grace_geom.checkpoint import checkpoint_file
+from grace_geom.collect.kept import REVISION
 from grace_geom.files import sha256, write_text
 from grace_geom.provenance import provenance
 from grace_geom.results import Measure, RecordError, Result
 from grace_geom.tables import Table
 
 O = TypeVar("O", bound=Common)  # noqa: E741
-
-REVISION = 2
-"""Part of every cache key: raise it when an estimator changes."""
 
 
 @dataclass(frozen=True)

@@ -84,15 +84,32 @@ class Subject:
     def logits(self, image_set: ImageSet, suite: str = "id") -> Callable[[Tensor, Weights], Tensor]:
         """``(images, weights) -> logits`` in the order of the set's labels."""
         reader = reader_for(self.model, image_set, suite)
-        return lambda images, weights: replace(reader, weights=weights)(images)
+        own = reader.model is self.model
+
+        def answer(images: Tensor, weights: Weights) -> Tensor:
+            # A text head of other classes must not be overwritten by the checkpoint's, which `weights` may hold.
+            at = weights if own else {name: w for name, w in weights.items() if not name.startswith("head.")}
+            return replace(reader, weights=at)(images)
+
+        return answer
 
     def objective(self, spec: str | None = None, split: Split = "test", attacked: bool | None = None) -> Objective:
-        """The mean loss that the options ask for, on the ID sample or on another set."""
+        """The mean loss that the options ask for, on the ID sample or on another set.
+
+        Raises:
+            UserError: If the head shall vary, but the set is answered by a text head of its own classes.
+        """
         options, image_set = self.options, self.images(spec, split)
         found = objective(
             self.model, self.logits(image_set), self.batches(image_set), options.params,
             self.checkpoint.adapter, self._adapter_scale(),
         )  # fmt: skip
+        varies = options.params == "text" or any(name.startswith("head.") for name in found.weights)
+        if varies and reader_for(self.model, image_set).model is not self.model:
+            raise UserError(
+                f"--params {options.params}: {image_set.spec} has other classes than the checkpoint's head, which "
+                "takes no part in its loss; use --params visual, or data of the checkpoint's classes"
+            )
         if attacked if attacked is not None else options.loss == "adv-ce":
             return found.attacked(options.eps, options.alpha, options.attack_steps, options.seed)
         return found

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from grace_geom.attacks import pgd_attack
 from grace_geom.batch import Batch
-from grace_geom.collect.kept import fingerprint
+from grace_geom.collect.kept import REVISION, fingerprint
 from grace_geom.data import ImageSet, loader
 from grace_geom.data.base import digest
 from grace_geom.files import atomic_write, write_text
@@ -84,7 +84,7 @@ def adversarial_images(
     weights = model.weights()
     settings = adversary.pgd_settings() | {
         "weights": fingerprint(weights), "data": image_set.spec, "ids": digest(image_set.index), "n": len(image_set),
-        "content": image_set.content,
+        "content": image_set.content, "revision": REVISION,
         "image_size": model.image_size, "classes": list(image_set.class_names), "seed": seed,
     }  # fmt: skip
     key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
