@@ -47,10 +47,25 @@ class Reader:
         logits = self.model(images, self.weights)
         return logits if self.columns is None else choose_columns(logits, self.columns)
 
+    @property
+    def head_rows(self) -> Float[Tensor, " r d"]:
+        """The rows of ``s T`` that are compared, in the order of the data set's labels; see :attr:`grouped`."""
+        head = (self.weights or {}).get("head.weight", self.model.head["head.weight"])
+        return head if self.columns is None else head[[i for group in _groups(self.columns) for i in group]]
+
+    @property
+    def grouped(self) -> bool:
+        """Whether a class has several rows of the head, of which the largest logit counts."""
+        return self.columns is not None and any(len(group) > 1 for group in _groups(self.columns))
+
+
+def _groups(columns: ClassIds) -> list[tuple[int, ...]]:
+    return [(c,) if isinstance(c, int) else tuple(c) for c in columns]
+
 
 def choose_columns(logits: Float[Tensor, " b k"], columns: ClassIds) -> Float[Tensor, " b c"]:
     """One score a class: the logit at its place, the largest where it has several places."""
-    groups = [(c,) if isinstance(c, int) else c for c in columns]
+    groups = _groups(columns)
     chosen = logits[:, [i for group in groups for i in group]]
     if all(len(group) == 1 for group in groups):
         return chosen

@@ -1,14 +1,17 @@
 """``bound_terms.py`` and ``anisotropy.py`` from their command lines: files, agreement with other ways, mistakes."""
 
+import json
 import math
 import re
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
 from grace_geom.checkpoint import open_checkpoint
 from grace_geom.data import loader, resolve
+from grace_geom.evaluation import Reader
 from grace_geom.geometry.isotropy import mean_cosine
 from grace_geom.results import Result
 from tests.test_analyses_weights import SMALL, dense, runs, script  # noqa: F401  # a fixture
@@ -78,6 +81,49 @@ def test_halves_can_be_had_alone(runs, tmp_path):  # noqa: F811
     script("anisotropy")([str(runs / "near"), *argv])
     values = Result.load(tmp_path / "anisotropy.json").values
     assert values and all(k.startswith("curvature/") for k in values) and math.isfinite(values["curvature/gini"].value)
+
+
+@pytest.fixture(scope="module")
+def data(runs, tmp_path_factory) -> dict[str, str]:  # noqa: F811
+    """30 images of ``shapes``, with classes in the checkpoint's order and backwards; and of its last two classes."""
+    folder = tmp_path_factory.mktemp("data")
+    model, _ = open_checkpoint(runs / "far" / "ckpt.pt")
+    names = list(model.class_names)
+    g, labels = np.random.default_rng(0), np.arange(30) % len(names)
+    images = g.integers(0, 256, (30, 16, 16, 3), np.uint8) // 2 + (8 * labels.astype(np.uint8))[:, None, None, None]
+    found = {}
+    for key, y, classes in (("same", labels, names), ("back", len(names) - 1 - labels, names[::-1]),
+                            ("two", labels % 2, names[-2:])):  # fmt: skip
+        np.savez(folder / f"{key}.npz", images=images, labels=y)
+        (folder / f"{key}.classes.json").write_text(json.dumps(classes))
+        found[key] = f"npz:{folder}/{key}.npz+{folder}/{key}.npz"
+    return found
+
+
+def test_alignment_does_not_depend_on_the_order_of_the_classes(runs, data, tmp_path):  # noqa: F811
+    found = []
+    for key in ("same", "back"):
+        argv = [*SMALL, *FEW, "--n", "30", "--parts", "features", "--data", data[key], "--out", str(tmp_path / key)]
+        script("anisotropy")([str(runs / "far"), *argv])
+        values = Result.load(tmp_path / key / "anisotropy.json").values
+        found.append([values[f"features/id/{m}/embedding"].value for m in ("alignment", "modality_gap")])
+    assert found[0] == pytest.approx(found[1], rel=1e-9)
+
+
+def test_slope_is_that_of_the_rows_that_are_asked(runs, data, tmp_path):  # noqa: F811
+    argv = [*SMALL, *FEW, "--n", "30", "--batch", "30", "--probes", "4", "--samples", "2", "--data", data["two"]]
+    script("bound_terms")([str(runs / "far"), *argv, "--out", str(tmp_path)])
+    model, _ = open_checkpoint(runs / "far" / "ckpt.pt")
+    slope = np.linalg.norm(model.head["head.weight"][-2:].double().numpy(), 2)
+    assert Result.load(tmp_path / "bound_terms.json").values["L_f"].value == pytest.approx(slope, rel=1e-6)
+
+
+def test_a_class_with_several_texts_has_no_alignment(runs):  # noqa: F811
+    model, _ = open_checkpoint(runs / "far" / "ckpt.pt")
+    W = model.head["head.weight"]
+    one, several = Reader(model, ((2,), 0), ""), Reader(model, ((2, 1), 0), "")
+    assert not one.grouped and one.head_rows.equal(W[[2, 0]])
+    assert several.grouped and several.head_rows.equal(W[[2, 1, 0]]) and not Reader(model, None, "").grouped
 
 
 WRONG = {

@@ -17,6 +17,7 @@ from grace_geom.analysis.subject import Subject
 from grace_geom.collect.anisotropy import ESTIMATORS, anisotropy
 from grace_geom.collect.survey import attack, attacked_features, clean_features
 from grace_geom.errors import UserError
+from grace_geom.evaluation import reader_for
 from grace_geom.geometry.concentration import over_directions, over_matrices
 from grace_geom.progress import Progress
 from grace_geom.results import Measure
@@ -96,8 +97,9 @@ def _features(
     sets = clean_features(models, id_set, ood, plan)[subject.label]
     x_adv = attack(subject.model, subject.logits(id_set), id_set, plan)
     sets["adv"] = attacked_features(models, x_adv, id_set, plan)[subject.label]
-    texts = torch.nn.functional.normalize(subject.model.head["head.weight"].cpu(), dim=-1)
-    remarks = []
+    reader = reader_for(subject.model, id_set)
+    texts = None if reader.grouped else torch.nn.functional.normalize(reader.head_rows.cpu(), dim=-1)
+    remarks = ["no alignment: a class has several texts"] if reader.grouped else []
     for name, features in sets.items():
         found = anisotropy(features, texts, replicates=options.replicates, seed=options.seed)
         values |= {f"features/{name}/{key}": m for key, m in measures(found.numbers, ESTIMATORS).items()}

@@ -18,6 +18,7 @@ from grace_geom.analysis.subject import Subject
 from grace_geom.collect.discrepancy import ESTIMATORS, domain_discrepancies
 from grace_geom.collect.survey import attack, attacked_features, clean_features
 from grace_geom.errors import UserError
+from grace_geom.evaluation import reader_for
 from grace_geom.geometry.bound import balance, head_lipschitz, proximity, sharpness_term
 from grace_geom.geometry.mean_loss import MeanLoss
 from grace_geom.geometry.operators import hessian
@@ -143,7 +144,7 @@ def _discrepancy(subject: Subject, options: BoundOptions, state: Path) -> dict[s
     sets["adv"] = attacked_features(models, x_adv, id_set, plan)[subject.label]
     found = domain_discrepancies(sets, len(id_set.class_names), replicates=options.replicates, seed=options.seed)
     values = measures(found.numbers, ESTIMATORS)
-    slope = head_lipschitz(subject.model.head["head.weight"])
+    slope = head_lipschitz(reader_for(subject.model, id_set).head_rows)
     d = values["largest"]
     low, high = (None if x is None else 2 * slope * x for x in (d.low, d.high))
     error = None if d.error is None else 2 * slope * d.error
