@@ -24,7 +24,7 @@ ESTIMATORS = {
     "centroid_cosine": "mean over shared classes of cos(mu_id, mu_t), unit features",
     "centroid_shift": "mean over shared classes of |mu_id - mu_t|, unit features",
     "lemma_centroid": "sum_c pi_c |mu_id - mu_t|^2, plug-in",
-    "lemma_centroid_unbiased": "the same less Tr Sigma/n of both sides",
+    "lemma_centroid_unbiased": "the same less Tr Sigma/n of both sides (adv: Tr Cov(f_adv - f_id)/n, same images)",
     "lemma_covariance": "sum_c pi_c |Sigma_id - Sigma_t|_F, plug-in",
     "lid": f"Levina-Bickel / MacKay-Ghahramani, k = {K}",
     "lid_sweep": "Levina-Bickel / MacKay-Ghahramani at the named k",
@@ -138,7 +138,8 @@ def _numbers(
         }  # fmt: skip
     for name in sets:
         if name != "id":
-            found |= {f"{key}/{name}": value for key, value in _shift(grouped["id"], grouped[name]).items()}
+            moved = _shift(grouped["id"], grouped[name], same_images=name == "adv")
+            found |= {f"{key}/{name}": value for key, value in moved.items()}
             found |= {f"delta_{m}/{name}": found[f"{m}/{name}"] - found[f"{m}/id"] for m in ("lid", "two_nn")}
     return found
 
@@ -148,9 +149,9 @@ def _grouped(X: Tensor, labels: Tensor, classes: int) -> Classes:
     return by_class(X[known], labels[known], classes)
 
 
-def _shift(a: Classes, b: Classes) -> dict[str, float]:
+def _shift(a: Classes, b: Classes, same_images: bool) -> dict[str, float]:
     both = shared(a, b)
-    terms = discrepancy(a, b)
+    terms = discrepancy(a, b, same_images)
     gaps = (a.mean[both] - b.mean[both]).norm(dim=1)
     return {
         "centroid_cosine": centroid_cosines(a, b).mean().item() if len(both) else math.nan,

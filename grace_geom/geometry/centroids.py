@@ -88,7 +88,7 @@ class Discrepancy:
     Attributes:
         centroid: The first term, plug-in.
         centroid_unbiased: The first term less ``Tr Sigma_s / n_s + Tr Sigma_t / n_t``, what sampling alone adds to a
-            squared distance of means. It may be slightly negative.
+            squared distance of means (paired sets: less ``Tr Cov(x_t - x_s) / n``). It may be slightly negative.
         covariance: The second term, plug-in.
         classes: How many classes count: those with at least two images in both sets.
     """
@@ -104,17 +104,26 @@ class Discrepancy:
         return self.centroid + self.covariance
 
 
-def discrepancy(a: Classes, b: Classes) -> Discrepancy:
+def discrepancy(a: Classes, b: Classes, paired: bool = False) -> Discrepancy:
     """Lemma 3.2's terms between two domains; ``pi_c`` is the class frequency in ``a`` among the shared classes.
+
+    ``paired`` says that row i of both is the same image (an attacked one and the clean one): the noise of the two
+    means is then not independent, and what sampling adds is the variance of the mean difference.
 
     ``sqrt(Tr(Sigma_s - Sigma_t)^2)`` is a Frobenius norm: positive for equal covariances too, by sampling alone.
     NaN where no class has two images in both.
+
+    Raises:
+        ValueError: If the sets shall be paired and their labels differ.
     """
+    if paired and not torch.equal(a.labels, b.labels):
+        raise ValueError("paired sets must have the same labels in the same order")
     both = shared(a, b, at_least=2)
     if not len(both):
         return Discrepancy(float("nan"), float("nan"), float("nan"), 0)
     pi = a.count[both].double() / a.count[both].sum()
     gap = (a.mean[both] - b.mean[both]).square().sum(dim=1)
-    noise = sum(side.variance()[both] / side.count[both] for side in (a, b))
+    sides = (by_class(b.features - a.features, a.labels, len(a.count)),) if paired else (a, b)
+    noise = sum(side.variance()[both] / side.count[both] for side in sides)
     spread = torch.stack([(a.covariance(c) - b.covariance(c)).norm() for c in both.tolist()])
     return Discrepancy((pi @ gap).item(), (pi @ (gap - noise)).item(), (pi @ spread).item(), len(both))

@@ -72,6 +72,11 @@ def test_a_constant_and_a_nan_layer_are_named_and_the_rest_measured():
     assert "1 of 60 rows hold NaN" in found.remarks["embedding"] and not np.isnan(found.by_layer["cka"].value[0])
 
 
+def test_an_attack_that_moves_nothing_shifts_no_centroid():
+    found = values(stability({"id": features(), "adv": features(name="adv")}, CLASSES, replicates=4))
+    assert found["lemma_centroid/adv"] == 0 and found["lemma_centroid_unbiased/adv"] == 0
+
+
 def test_stability_sees_a_planted_shift():
     sets = {"id": features(), "sketch": features(shift=3.0, seed=1, name="sketch", images="B"),
             "twin": features(seed=2, name="twin", images="C"), "adv": features(shift=0.5, name="adv")}  # fmt: skip

@@ -66,6 +66,25 @@ def test_the_unbiased_centroid_term_is_zero_for_one_distribution():
     assert np.mean([f.centroid for f in found]) == pytest.approx(2 * d / n, rel=0.2)  # what sampling alone adds
 
 
+def test_paired_sets_give_the_square_of_their_shift():
+    X, x = labelled(30, 4, 3)
+    a = by_class(X, x, 3)
+    assert discrepancy(a, by_class(X + 0.3, x, 3), paired=True).centroid_unbiased == pytest.approx(4 * 0.3**2)
+    assert discrepancy(a, a, paired=True).centroid_unbiased == 0
+    with pytest.raises(ValueError, match="same labels"):
+        discrepancy(a, by_class(X, x.flip(0), 3), paired=True)
+
+
+def test_the_paired_term_is_unbiased_where_every_image_moves_differently():
+    n, d, draws = 20, 5, 200
+    y, found = torch.zeros(n, dtype=torch.long), []
+    for seed in range(draws):
+        X = gaussian(n, d, 2 * seed)
+        moved = X + 0.2 + 0.5 * gaussian(n, d, 2 * seed + 1)
+        found.append(discrepancy(by_class(X, y, 1), by_class(moved, y, 1), paired=True).centroid_unbiased)
+    assert abs(np.mean(found) - d * 0.2**2) < 4 * np.std(found) / math.sqrt(draws)
+
+
 def test_a_class_with_one_image_does_not_count():
     X, x = labelled(10, 3, 2)
     lone = by_class(X[:1], x[:1], 2)
