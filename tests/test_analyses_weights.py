@@ -225,6 +225,10 @@ WRONG = {
     "negative seed": (["{run}", "--seed", "-1"], "--seed must be at least 0"),
     "no images": (["{run}", "--n", "0"], "--n must be at least 1"),
     "device": (["{run}", "--device", "cuda:9"], "--device cuda:9: not available here"),
+    "smallest of a singular matrix": (
+        ["{run}", "--operator", "ggn", "--bottom", "2", "--n", "2"], r"--bottom 2: .* rank n\(K-1\)"
+    ),
+    "name of a domain": (["{run}", "--ood", "adv=shapes:sketch"], "--ood adv="),
     "peer without ggn": (["{run}", "--operator", "ggn", "--backend", "pyhessian"], "drop --operator ggn"),
 }
 

@@ -109,13 +109,32 @@ def curvature(
 
 
 def operator_of(objective: Objective, options: CurvatureOptions) -> CurvatureOperator:
-    """The Hessian or Gauss-Newton matrix of an objective at its point."""
+    """The Hessian or Gauss-Newton matrix of an objective at its point.
+
+    Raises:
+        UserError: If several smallest eigenvalues of a singular Gauss-Newton matrix are asked for.
+    """
     budget = int(options.graph_gib * 2**30)
     if options.operator == "ggn":
+        _must_not_repeat(objective, options)
         return gauss_newton(
             objective.outputs, objective.criterion, objective.weights, objective.batches, graph_bytes=budget
         )
     return hessian(objective.loss, objective.weights, objective.batches, graph_bytes=budget)
+
+
+def _must_not_repeat(objective: Objective, options: CurvatureOptions) -> None:
+    """Lanczos sees one copy of a multiple eigenvalue, so of many zeros only the first would be told truly."""
+    if options.bottom < 2:
+        return
+    with torch.no_grad():
+        classes = objective.outputs(objective.weights, objective.batches[0]).shape[1]
+    rank = len(objective) * (classes - 1)
+    if objective.dim > rank:
+        raise UserError(
+            f"--bottom {options.bottom}: the Gauss-Newton matrix of {objective.dim} weights has at most rank "
+            f"n(K-1) = {rank}, its smallest eigenvalues are all 0 and Lanczos finds one of them; use --bottom 1 or 0"
+        )
 
 
 def announce(A: CurvatureOperator, options: CurvatureOptions) -> None:

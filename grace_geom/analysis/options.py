@@ -58,6 +58,9 @@ class Common:
         for flag, value in (("--n", self.n), ("--batch", self.batch)):
             if value < 1:
                 raise UserError(f"{flag} must be at least 1, not {value}")
+        for name in ("id", "adv"):
+            if name in self.ood:
+                raise UserError(f"--ood {name}=...: {name} is the name of the data's own domain; choose another name")
         if self.seed < 0:
             raise UserError(f"--seed must be at least 0, not {self.seed}")
         if self.classes is not None and self.model is None:
