@@ -103,4 +103,4 @@ def sampling_floor(
         halves = [by_class(X[rows], labels[rows], classes) for rows in order.tensor_split(2)]
         d = discrepancy(*halves)
         totals.append(d.centroid / 2 + d.covariance / math.sqrt(2))
-    return sum(totals) / len(totals)
+    return torch.tensor(totals, dtype=torch.float64).nanmean().item()

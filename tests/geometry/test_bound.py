@@ -77,6 +77,12 @@ def test_floor_is_what_two_samples_of_one_distribution_give():
     assert floor == pytest.approx(np.mean(found), rel=0.15)
 
 
+def test_a_half_without_two_images_of_a_class_is_left_out_of_the_floor():
+    X = gaussian(8, 3)
+    assert sampling_floor(X, torch.arange(8) // 4, 2) > 0  # some of ten halves share no class with two images
+    assert math.isnan(sampling_floor(X, torch.arange(8), 8))
+
+
 def test_mistakes_are_refused():
     with pytest.raises(ValueError, match="sigma > 0"):
         proximity(1.0, 10, 0.0)
