@@ -9,6 +9,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from grace_geom.analysis import Part
+from grace_geom.analysis.anisotropy import AnisotropyOptions, draw
 from grace_geom.checkpoint import open_checkpoint
 from grace_geom.data import loader, resolve
 from grace_geom.evaluation import Reader
@@ -124,6 +126,15 @@ def test_a_class_with_several_texts_has_no_alignment(runs):  # noqa: F811
     one, several = Reader(model, ((2,), 0), ""), Reader(model, ((2, 1), 0), "")
     assert not one.grouped and one.head_rows.equal(W[[2, 0]])
     assert several.grouped and several.head_rows.equal(W[[2, 1, 0]]) and not Reader(model, None, "").grouped
+
+
+def test_what_was_not_measured_is_not_drawn():
+    gains = {"curvature/eigenvalues": np.array([2.0, 1.0]), "curvature/traces": np.array([])}
+    few = {"features/layers": np.array(["embedding"])}
+    figure = draw({"run": Part({}, gains | few)}, AnisotropyOptions(()))
+    curvature, features = figure.axes[:3], figure.axes[3:]
+    assert curvature[0].lines[0].get_ydata().tolist() == [1.0, 0.5] and not curvature[2].containers
+    assert len(features[0].lines[0].get_xdata()) == 0
 
 
 WRONG = {

@@ -179,7 +179,9 @@ def _draw_curvature(row: Any, parts: dict[str, Part], look: dict[str, figures.Lo
     row[1].set_ylim(0, 1.02)
     if len(row) > 2:
         for i, label in enumerate(parts):
-            m = parts[label].values["curvature/effective_matrices"]
+            m = parts[label].values.get("curvature/effective_matrices")
+            if m is None:  # no matrix is among the weights that vary
+                continue
             row[2].errorbar(
                 i, m.value, m.error or 0.0, marker=look[label].marker, color=look[label].color, linestyle="none"
             )
@@ -189,7 +191,8 @@ def _draw_curvature(row: Any, parts: dict[str, Part], look: dict[str, figures.Lo
 
 def _draw_features(row: Any, parts: dict[str, Part], look: dict[str, figures.Look]) -> None:
     for label, part in parts.items():
-        spectrum = np.asarray(part.arrays["features/id/spectrum/embedding"])
+        # Too few images leave no spectrum; the table's remarks say so.
+        spectrum = np.asarray(part.arrays.get("features/id/spectrum/embedding", []))
         kept = spectrum[spectrum > 1e-6]
         row[0].plot(range(1, len(kept) + 1), kept, label=label, **look[label].stroke())
         layers = part.arrays["features/layers"].tolist()
