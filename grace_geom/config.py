@@ -123,7 +123,9 @@ class TrainConfig:
 
     def build_method(self) -> Method:
         """The method with this run's options, over those of its preset."""
-        return method_class(self.method)(**{**preset_of(self.method, self.preset), **self.options})
+        given = preset_of(self.method, self.preset)
+        own = {name: value for name, value in given.items() if name not in _SETTINGS}
+        return method_class(self.method)(**{**own, **self.options})
 
     @property
     def run_dir(self) -> Path:
@@ -196,13 +198,20 @@ def parse_train(argv: Sequence[str] | None = None) -> TrainConfig:
     if defaults and not stored:
         sources = [f"recipe of {data}"] * bool(recipe(data, name, given)) + [f"preset {preset}"] * bool(config.preset)
         shown = [(key, value) for key, value in defaults.items() if values[key] == value]
-        text = ", ".join(f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}" for key, value in shown)
+        text = ", ".join(f"{key} {_said(value)}" for key, value in shown)
         print(f"{' and '.join(sources)} (flags and --config override it): {text}", file=sys.stderr)
     return config
 
 
+def _said(value: object) -> str:
+    return "null" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
 def preset_of(method: str, preset: object) -> dict[str, Any]:
-    """The values of a method's fields that a preset stands for; ``None`` (or the text null) is none.
+    """The values of settings and of a method's fields that a preset stands for; ``None`` (or the text null) is none.
+
+    The settings (``clip_norm: null``) are laid by :func:`make_config` and :func:`parse_train`; a ``TrainConfig`` that
+    is built in Python has its own.
 
     Raises:
         UserError: If the method has no such preset; those it has are named.
@@ -213,7 +222,7 @@ def preset_of(method: str, preset: object) -> dict[str, Any]:
     if preset not in known:
         has = f"; {nearest(str(preset), known)}" if known else ": it has none, leave --preset out"
         raise UserError(f"--preset {preset!r} is not known for {method}{has}")
-    return dict(known[str(preset)])
+    return {**method_class(method).preset_training.get(str(preset), {}), **known[str(preset)]}
 
 
 def recipe(data: str, method: str, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from grace_geom.assess import DialOptions, Measures, Source, dial, dial_file
+from grace_geom.assess import DialOptions, Measures, Source, dial
 from grace_geom.assess.show import Console, dial_table
 from grace_geom.attacks import check_eps
-from grace_geom.checkpoint import checkpoint_file
 from grace_geom.cli import Command, part_of
 from grace_geom.errors import door
 
@@ -41,12 +40,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     options, measures = part_of(Door, values), part_of(Measures, values)
     if warning := check_eps(measures.eps):
         print(f"warning: --eps: {warning}", file=sys.stderr)
-    record, ts = dial(
+    record, ts, file = dial(
         options.run, part_of(DialOptions, values), measures, part_of(Source, values), fresh=options.fresh,
         watcher=lambda t: Console(head=f"t = {t:g}: "),
     )  # fmt: skip
     print(dial_table(record, ts).text(shutil.get_terminal_size((100, 24)).columns))
-    print(f"\nwritten: {dial_file(checkpoint_file(options.run))}")
+    print(f"\nwritten: {file}")
 
 
 if __name__ == "__main__":

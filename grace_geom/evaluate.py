@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from grace_geom.assess import Measures, Sets, Source, assess, record_file
+from grace_geom.assess import Measures, Sets, Source, assess
 from grace_geom.assess.show import Console, accuracy_table, paired_table
 from grace_geom.attacks import check_eps
 from grace_geom.checkpoint import checkpoint_file
@@ -52,9 +52,11 @@ def _evaluate(argv: Sequence[str] | None) -> None:
         print(f"warning: --eps: {warning}", file=sys.stderr)
     files = [checkpoint_file(path) for path in options.checkpoints]
     sets, records, reused = Sets(source.data_root, source.download), [], 0
+    written: list[Path] = []
     for file in files:
         watcher = Console(head=f"{file.parent.name}: " if len(files) > 1 else "") if first() else None
-        records.append(assess(file, measures, source, sets=sets, watcher=watcher, fresh=options.fresh))
+        record = assess(file, measures, source, sets=sets, watcher=watcher, fresh=options.fresh, kept_in=written.append)
+        records.append(record)
         reused += watcher.reused if watcher else 0
     if not first():
         return
@@ -67,7 +69,7 @@ def _evaluate(argv: Sequence[str] | None) -> None:
         print("\n" + paired.text(width))
     if reused:
         print(f"\n{reused} numbers were measured before, with the same settings (--fresh measures again).")
-    print("\nwritten: " + ", ".join(str(record_file(file, source.image_size)) for file in files))
+    print("\nwritten: " + ", ".join(str(file) for file in written))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from grace_geom.batch import Batch
 from grace_geom.data import ImageSet, loader
 from grace_geom.data.base import ClassIds, digest, digest_text
 from grace_geom.distributed import everyones, world, woven
-from grace_geom.errors import UserError
+from grace_geom.errors import NotFiniteError, UserError
 from grace_geom.models import ClipClassifier
 from grace_geom.results import Accuracy, pack
 from grace_geom.statistics import wilson
@@ -72,9 +72,7 @@ def choose_columns(logits: Float[Tensor, " b k"], columns: ClassIds) -> Float[Te
     return torch.stack([part.amax(dim=1) for part in chosen.split([len(group) for group in groups], dim=1)], dim=1)
 
 
-def reader_for(
-    model: ClipClassifier, image_set: ImageSet, suite: str = "id", weights: Weights | None = None
-) -> Reader:
+def reader_for(model: ClipClassifier, image_set: ImageSet, suite: str = "id", weights: Weights | None = None) -> Reader:
     """The model's own (perhaps fine-tuned) head where it has the set's classes, else a text head of these classes.
 
     Zero-shot transfer always takes a text head. Classes are matched by the set's own ``class_ids``, else by name; a
@@ -109,14 +107,14 @@ def correctness(reader: Reader, batches: Iterable[Batch], progress: Progress = l
     """Right or wrong for each image in order, ``(N,)`` bool.
 
     Raises:
-        UserError: If a logit is NaN: an accuracy of such a model would look like a number.
+        NotFiniteError: If a logit is NaN: an accuracy of such a model would look like a number.
     """
     reader.model.eval()
     found: list[Tensor] = []
     for batch in _on(reader, batches):
         logits = reader(batch.images)
         if logits.isnan().any():
-            raise UserError("the model's logits are NaN on clean images: this checkpoint is broken")
+            raise NotFiniteError("the model's logits are NaN on clean images: this checkpoint is broken")
         found.append((logits.argmax(1) == batch.labels).cpu())
         progress(len(batch))
     return torch.cat(found).numpy()

@@ -203,6 +203,21 @@ def test_a_preset_lies_under_the_flags_and_over_the_recipe(tmp_path, capsys):
     assert parse_train(["--config", str(tmp_path / "c.yaml")]).build_method().optimizer == "sgd"
 
 
+NOT_CLIPPED = [(m, p) for m in ("tecoa", "fare", "pmg-aft", "tga-zsr", "vpt-pmg-aft") for p in METHODS[m].presets]
+
+
+@pytest.mark.parametrize(("method", "preset"), NOT_CLIPPED)
+def test_presets_of_codes_that_do_not_clip_train_without_clipping(method, preset, capsys):
+    flags = ["--method", method, "--preset", preset]
+    assert parse_train(["--method", method]).clip_norm == 1.0
+    assert parse_train(flags).clip_norm is None and "clip_norm null" in capsys.readouterr().err
+    assert parse_train([*flags, "--clip-norm", "0.5"]).clip_norm == 0.5
+    assert make_config({"method": method, "preset": preset}).clip_norm is None
+    assert make_config({"method": method, "preset": preset, "clip_norm": 2.0}).clip_norm == 2.0
+    shown = yaml.safe_load(printed(lambda: parse_train([*flags, "--print-config"])))
+    assert shown["clip_norm"] is None
+
+
 @pytest.mark.parametrize(
     ("argv", "said"),
     [

@@ -15,6 +15,7 @@ from grace_geom.errors import UserError
 from grace_geom.methods.lora import factors
 from grace_geom.results import DialRecord, RecordError
 from tests.small_run import small_run
+from tests.test_evaluate import save_npz
 from tests.toys import CLASSES, toy_batch, toy_clip
 
 FLAGS = ("--suites", "id,adv", "--attack", "pgd", "--steps", "2")
@@ -113,6 +114,45 @@ def test_what_is_known_is_not_measured_again(tmp_path, monkeypatch):
     assert second.point(1.0) == first.point(1.0)
     turn(run, "--t", "0", "--fresh")
     assert len(asked) == 6
+
+
+def test_the_best_of_all_stored_points_is_chosen_not_of_the_last_call(tmp_path, capsys):
+    run = small_run(tmp_path, "ft")
+    whole = turn(run, "--t", "0,1", "--suites", "id")
+    assert whole.chosen == 1.0, "the toy must learn, or nothing is told apart"
+    capsys.readouterr()
+    assert turn(run, "--t", "0", "--suites", "id", "--choose", "clean").chosen == 1.0
+    assert "t = 1 (measured before) has the highest held-out accuracy" in capsys.readouterr().out
+    other = turn(run, "--t", "0", "--suites", "id", "--choose", "hm")
+    assert other.chosen == 0.0, "t = 1 has no held-out score under attack yet"
+
+
+def test_other_data_and_sizes_leave_the_usual_record(tmp_path, capsys):
+    run = small_run(tmp_path, "ft", epochs=0)
+    turn(run, "--t", "0,1", "--suites", "id")
+    usual = (run / "dial.json").read_bytes()
+    other = save_npz(tmp_path / "other.npz", 40, 7)
+    for flags, name in ((["--data", other], "dial-other-*.json"), (["--image-size", "24"], "dial-24px.json")):
+        capsys.readouterr()
+        turn(run, "--t", "0", "--suites", "id", *flags)
+        (file,) = run.glob(name)
+        assert f"written: {file}" in capsys.readouterr().out and len(DialRecord.load(file).points) == 1
+    assert (run / "dial.json").read_bytes() == usual
+
+
+def test_a_t_too_far_out_is_named_not_the_checkpoint(tmp_path, capsys):
+    run = small_run(tmp_path, "ft", epochs=1)
+    with pytest.raises(SystemExit) as stop:
+        turn(run, "--t", "1e38", "--suites", "id")
+    said = capsys.readouterr().err
+    assert stop.value.code == 2 and "at t = 1e+38" in said and "broken" not in said
+
+
+@pytest.mark.parametrize("flag", ["--model", "--pretrained", "--classes"])
+def test_flags_of_foreign_checkpoints_are_refused_by_name(flag, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        door.main([str(tmp_path / "nowhere"), flag, "tiny-shapes"])
+    assert stop.value.code == 2 and f"{flag} is for foreign checkpoints" in capsys.readouterr().err
 
 
 def test_defaults_reach_beyond_one_for_adapters_only():

@@ -166,6 +166,26 @@ def test_another_image_size_is_measured_beside_the_usual_one(run, capsys):
     assert "24 x 24" in text
 
 
+def test_another_data_set_is_measured_beside_the_run_s_own(run, capsys, tmp_path):
+    own = EvalRecord.load
+    evaluate(capsys, str(run), *PGD)
+    usual = (run / "eval.json").read_bytes()
+    (tmp_path / "far").mkdir()
+    specs = [save_npz(tmp_path / "new.npz", 24, 7), save_npz(tmp_path / "far" / "new.npz", 18, 8)]
+    files = []
+    for spec in specs:  # of the same name
+        text = evaluate(capsys, str(run), "--suites", "id", "--data", spec)
+        (file,) = set(run.glob("eval-new-*.json")) - set(files)
+        files.append(file)
+        assert f"written: {file}" in text and own(file).settings["data"] == spec
+    assert (run / "eval.json").read_bytes() == usual and own(files[0]).settings["data"] == specs[0]
+    assert [own(f).accuracies[0].n for f in files] == [len(resolve(spec, "test")) for spec in specs]
+    text = evaluate(capsys, str(run), "--suites", "id", "--data", specs[0], "--image-size", "24")
+    assert f"{files[0].stem}-24px.json" in text and own(files[0]).settings["image_size"] == 16
+    text = evaluate(capsys, str(run), *PGD, "--data", own(run / "eval.json").settings["data"])
+    assert f"written: {run / 'eval.json'}" in text and "3 numbers were measured before" in text
+
+
 def replace_data(path: Path, change: str) -> None:
     """Other images, other labels or other class names under the same file name."""
     with np.load(path) as file:

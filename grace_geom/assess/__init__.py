@@ -1,6 +1,6 @@
 """Configuration -> the evaluation of one checkpoint."""
 
-from grace_geom.assess.dial import DialOptions, dial, dial_file
+from grace_geom.assess.dial import DialOptions, dial
 from grace_geom.assess.measures import Measures, Source, Target, short_name, targets
 from grace_geom.assess.one import Sets, Silent, Watcher, answers, assess, image_set_of, question, record_file
 
@@ -15,7 +15,6 @@ __all__ = [
     "answers",
     "assess",
     "dial",
-    "dial_file",
     "image_set_of",
     "question",
     "record_file",

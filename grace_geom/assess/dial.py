@@ -8,14 +8,26 @@ from statistics import harmonic_mean
 from typing import Any, Literal
 
 from grace_geom.assess.measures import ATTACKED_BY_DEFAULT, Measures, Source, Target, targets
-from grace_geom.assess.one import HERE, Sets, Silent, Watcher, begin, image_set_of, measure
+from grace_geom.assess.one import (
+    HERE,
+    Sets,
+    Silent,
+    Watcher,
+    answers,
+    begin,
+    image_set_of,
+    measure,
+    other_data,
+    question,
+    record_file,
+)
 from grace_geom.attacks import AttackSpec
 from grace_geom.checkpoint import checkpoint_file, load_checkpoint
 from grace_geom.checkpoint.line import line_of
 from grace_geom.data import ImageSet, resolve
 from grace_geom.devices import pick_device
-from grace_geom.errors import UserError
-from grace_geom.results import Accuracy, DialRecord, RecordError
+from grace_geom.errors import NotFiniteError, UserError
+from grace_geom.results import Accuracy, DialRecord, Point, RecordError
 
 CLEAN, HM = "held-out accuracy", "harmonic mean of held-out accuracy, clean and under PGD-10"
 
@@ -48,9 +60,15 @@ class DialOptions:
         return {"clean": CLEAN, "hm": HM, "none": ""}[self.choose]
 
 
-def dial_file(checkpoint: Path) -> Path:
-    """``dial.json`` beside a run's ``ckpt.pt``; other checkpoints of a folder keep their name."""
-    return checkpoint.with_name("dial.json" if checkpoint.name == "ckpt.pt" else f"{checkpoint.stem}.dial.json")
+def refuse_foreign(source: Source) -> None:
+    """Refuse what says how to read a foreign checkpoint: a line begins at a run's own pretrained weights.
+
+    Raises:
+        UserError: Naming the flag.
+    """
+    for name in ("model", "pretrained", "classes"):
+        if getattr(source, name) is not None:
+            raise UserError(f"--{name} is for foreign checkpoints, which have no line: leave it out")
 
 
 def dial(
@@ -61,11 +79,12 @@ def dial(
     *,
     watcher: Callable[[float], Watcher] = lambda t: Silent(),
     fresh: bool = False,
-) -> tuple[DialRecord, tuple[float, ...]]:
+) -> tuple[DialRecord, tuple[float, ...], Path]:
     """Evaluate a run at each t, choose one on held-out images, and keep ``dial.json`` after every number.
 
     Numbers that an earlier call found for this checkpoint are not measured again, unless ``fresh``; its other points
-    stay in the file.
+    stay in the file, and t is chosen among all that were scored on the same held-out images. Another ID data set than
+    the run's own, and another image size, have a file of their own, as those of ``evaluate``.
 
     Args:
         path: A checkpoint of ours or a run directory.
@@ -76,11 +95,12 @@ def dial(
         fresh: Measure everything again.
 
     Returns:
-        The record, and the values of t that were asked for.
+        The record, the values of t that were asked for, and the file.
 
     Raises:
-        UserError: For a checkpoint, its pretrained weights or data that cannot be read.
+        UserError: For a checkpoint, its pretrained weights or data that cannot be read, or NaN at a t.
     """
+    refuse_foreign(source)
     file = checkpoint_file(path)
     checkpoint, sets = load_checkpoint(file), Sets(source.data_root, source.download)
     config, data = checkpoint.config, str(source.data or checkpoint.config.get("data") or "")
@@ -91,7 +111,8 @@ def dial(
     size = source.image_size or config.get("image_size") or model.image_size
     frame = begin(file, model, config, data, measures, size)
     record = DialRecord(frame.checkpoint, frame.run, frame.method, frame.settings, versions=frame.versions)
-    record = record if fresh else _earlier(dial_file(file), record)
+    into = record_file(file, source.image_size, other_data(source, config), kind="dial")
+    record = record if fresh else _earlier(into, record)
     criterion = options.criterion(config)
     wanted = targets(measures, data, config.get("ood"))
     given = checkpoint.templates if config.get("templates") else None
@@ -102,14 +123,23 @@ def dial(
         model, point = line.at(t), record.point(t)
         known = (*point.accuracies, *point.held_out)
         found: list[Accuracy] = []
-        for accuracy, new in measure(model, [*held_out, *asked], known, measures, source, size, watcher(t)):
-            found.append(accuracy)
-            record = record.with_point(point.answered(found[len(held_out) :], found[: len(held_out)]))
-            if new:
-                record.save(dial_file(file))
-    record = replace(record, **_choice(record, ts, criterion))
-    record.save(dial_file(file))
-    return record, ts
+        try:
+            for accuracy, new in measure(model, [*held_out, *asked], known, measures, source, size, watcher(t)):
+                found.append(accuracy)
+                record = record.with_point(point.answered(found[len(held_out) :], found[: len(held_out)]))
+                if new:
+                    record.save(into)
+        except NotFiniteError as error:
+            raise _not_finite(t, error) from None
+    record = replace(record, **_choice(record, held_out, measures.eval_seed, criterion))
+    record.save(into)
+    return record, ts, into
+
+
+def _not_finite(t: float, error: NotFiniteError) -> NotFiniteError:
+    if 0 <= t <= 1:
+        return NotFiniteError(f"at t = {t:g}: {error}")
+    return NotFiniteError(f"at t = {t:g} the model's logits are not finite: give --t values nearer to 0 ... 1")
 
 
 def _earlier(file: Path, record: DialRecord) -> DialRecord:
@@ -142,9 +172,17 @@ def _held_out(
     return asked
 
 
-def _choice(record: DialRecord, ts: tuple[float, ...], criterion: str) -> dict[str, Any]:
-    """The t of the highest score, the smallest of equals."""
+def _choice(record: DialRecord, held_out: list[tuple[Target, ImageSet]], seed: int, criterion: str) -> dict[str, Any]:
+    """The t of the highest score, the smallest of equals, of all points that were scored on these images."""
     if not criterion:
         return {"chosen": None, "chosen_by": ""}
-    scores = {p.t: harmonic_mean([a.accuracy for a in p.held_out]) for p in record.points if p.t in ts}
+    found = {p.t: _scores(p, held_out, seed) for p in record.points}
+    scores = {t: harmonic_mean(parts) for t, parts in found.items() if len(parts) == len(held_out)}
     return {"chosen": max(scores, key=lambda t: (scores[t], -t)), "chosen_by": criterion}
+
+
+def _scores(point: Point, held_out: list[tuple[Target, ImageSet]], seed: int) -> list[float]:
+    """The point's answers to these questions; fewer where some are missing or of other images."""
+    known = {a.question: a for a in point.held_out}
+    pairs = [(known.get(question(t, seed, len(images.class_names))), images) for t, images in held_out]
+    return [a.accuracy for a, images in pairs if a is not None and answers(a, images)]

@@ -117,7 +117,8 @@ class Source:
     """Where the images and a foreign model come from.
 
     Attributes:
-        data: ID data set; default the one that the checkpoint was trained on.
+        data: ID data set; default the one that the checkpoint was trained on. What is measured on another one is kept
+            in eval-NAME.json.
         data_root: Folder of the torchvision and ImageNet sets; relative files are looked for here too.
         download: Fetch a torchvision set that is absent.
         device: auto, cpu, cuda, cuda:1.

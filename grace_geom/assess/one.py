@@ -2,12 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from grace_geom.assess.measures import Measures, Source, Target, targets
+from grace_geom.assess.measures import Measures, Source, Target, short_name, targets
 from grace_geom.checkpoint import Checkpoint, checkpoint_file, open_checkpoint
 from grace_geom.data import ImageSet, Split, resolve
 from grace_geom.data.base import digest
@@ -68,14 +69,31 @@ class Sets:
         return self._read[key]
 
 
-def record_file(checkpoint: Path, image_size: int | None = None) -> Path:
+def other_data(source: Source, config: Mapping[str, Any]) -> str | None:
+    """The SPEC that is asked for, where the run was trained on other data."""
+    return source.data if source.data and config.get("data") not in (None, source.data) else None
+
+
+def record_file(
+    checkpoint: Path, image_size: int | None = None, data: str | None = None, *, kind: str = "eval"
+) -> Path:
     """``eval.json`` beside a run's ``ckpt.pt``; other checkpoints of a folder keep their name: ``NAME.eval.json``.
 
     Args:
         checkpoint: The file.
         image_size: Where a size in pixels was asked for: ``eval-SIZEpx.json``, and the usual numbers stay.
+        data: SPEC of another ID data set than the run's own: ``eval-DATA.json`` in the same way. A data set from a
+            path has six digits of its SPEC's SHA-256 behind its name, as many files may be called ``test.npz``.
+        kind: First word of the name.
     """
-    name = "eval" if image_size is None else f"eval-{image_size}px"
+    parts = [kind]
+    if data is not None:
+        short = short_name(data)
+        unique = [] if short == data else [hashlib.sha256(data.encode()).hexdigest()[:6]]
+        parts += [re.sub(r"[^A-Za-z0-9_.]+", "-", short).strip("-."), *unique]
+    if image_size is not None:
+        parts.append(f"{image_size}px")
+    name = "-".join(parts)
     return checkpoint.with_name(f"{name}.json" if checkpoint.name == "ckpt.pt" else f"{checkpoint.stem}.{name}.json")
 
 
@@ -88,11 +106,13 @@ def assess(
     watcher: Watcher | None = None,
     fresh: bool = False,
     into: Path | None = None,
+    kept_in: Callable[[Path], object] = lambda path: None,
 ) -> EvalRecord:
     """Evaluate a checkpoint and write its ``eval.json``, after every number, so that nothing is lost when stopped.
 
     Numbers of an earlier evaluation are kept where checkpoint and settings agree: those that are asked for again on
-    the same images with the same attack are taken from there, unless ``fresh``.
+    the same images with the same attack are taken from there, unless ``fresh``. Another ID data set or image size than
+    the run's own has a file of its own (:func:`record_file`).
 
     Args:
         path: A checkpoint or a run directory.
@@ -102,6 +122,7 @@ def assess(
         watcher: Told about progress.
         fresh: Measure everything again.
         into: Keep the record there instead, as for a file in somebody else's folder.
+        kept_in: Told where the record is kept.
 
     Raises:
         UserError: For a checkpoint or a data set that cannot be read, or that do not fit each other.
@@ -111,7 +132,8 @@ def assess(
     model, checkpoint, data = _open(file, source, sets)
     config = checkpoint.config
     size = source.image_size or config.get("image_size") or model.image_size
-    path = into or record_file(file, source.image_size)
+    path = into or record_file(file, source.image_size, other_data(source, config))
+    kept_in(path)
     wanted = targets(measures, data, config.get("ood"))
     record = begin(file, model, config, data, measures, size)
     record = replace(record, accuracies=_kept(path, record, wanted, measures.suites))

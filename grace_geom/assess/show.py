@@ -191,7 +191,8 @@ def dial_table(record: DialRecord, ts: Sequence[float]) -> Table:
         rows.append([f"{point.t:g}" + " *" * (point.t == record.chosen), *cells])
     notes = ["t = 0: the pretrained model; t = 1: this run. 95 % intervals from image counts."]
     if record.chosen is not None:
-        notes.append(f"* t = {record.chosen:g} has the highest {record.chosen_by}.")
+        before = "" if record.chosen in ts else " (measured before)"
+        notes.append(f"* t = {record.chosen:g}{before} has the highest {record.chosen_by}.")
     attacks = {attack_label(a, steps=True) for p in points for a in headline_attack(p.accuracies)}
     notes += [f"Adv: {attack}." for attack in sorted(attacks)]
     return Table(["t", *heads, *shown], rows, title=f"{record.run} ({record.method})", notes=notes)

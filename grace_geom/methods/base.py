@@ -46,6 +46,10 @@ class Run:
     images: Callable[[Part], Iterable[Batch]] = lambda part: ()
 
 
+NO_CLIPPING: dict[str, Any] = {"clip_norm": None}
+"""For presets of codes in which we know of no clipping of gradients."""
+
+
 @dataclass
 class Method:
     """Fine-tuning of some weights with cross-entropy; every other method says how it differs.
@@ -66,6 +70,8 @@ class Method:
     """Whether it makes optimiser steps. A method that makes none is one run, whatever the seed."""
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
     """Named settings of a method's origin: values of its fields, which ``--preset`` lays under the other flags."""
+    preset_training: ClassVar[dict[str, dict[str, Any]]] = {}
+    """Settings of the training loop that belong to a preset, by its name."""
 
     def setup(self, model: ClipClassifier, generator: torch.Generator) -> tuple[Weights, dict[str, Any]]:
         """The leaves that train and the method's initial state. ``generator`` lives on the CPU."""

@@ -3,7 +3,8 @@
 Objective: ``(1/n) sum_i max_delta |phi_W(x_i + delta) - phi_W0(x_i)|^2``, squared distances *summed* over dimensions,
 of *un-normalised* embeddings; the target is the pretrained model's and never moves. No labels.
 
-Paper and code agree. The attack needs its random start: at W0 and delta = 0 the loss and its gradient are both 0.
+Paper and code agree. We know of no clipping of gradients there: preset ``published`` carries ``clip_norm: null``.
+The attack needs its random start: at W0 and delta = 0 the loss and its gradient are both 0.
 """
 
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from torch.nn import functional as F
 
 from grace_geom.batch import Batch
 from grace_geom.methods.adversary import Adversary
-from grace_geom.methods.base import FullFt, Run, share_right
+from grace_geom.methods.base import NO_CLIPPING, FullFt, Run, share_right
 from grace_geom.methods.tecoa import SCHLARMANN
 from grace_geom.weights import Weights
 
@@ -26,6 +27,7 @@ class Fare(Adversary, FullFt):
     """Squared distance of the attacked embedding to the pretrained clean one."""
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {"published": SCHLARMANN}
+    preset_training: ClassVar[dict[str, dict[str, Any]]] = dict.fromkeys(presets, NO_CLIPPING)
 
     lr: float = 1e-5
     weight_decay: float = 1e-4

@@ -7,8 +7,9 @@ Paper against code (presets ``paper`` and ``published``): the paper's logits car
 are means. The published code takes raw cosines (its text embeddings are normalised after scaling, which cancels the
 temperature, in its attack too) and *sums* the divergences over the batch while the cross-entropy is a mean, so that
 their weight grows with the batch. It also normalises images with ImageNet's mean and std; this one is not copied:
-normalisation is inside the model here, and the model stays CLIP. Both train with SGD at eps = 1/255 and 2 steps. The
-defaults are the paper's objective with the optimiser and radius of the other methods here.
+normalisation is inside the model here, and the model stays CLIP. Both train with SGD at eps = 1/255 and 2 steps, and
+without clipping of gradients as far as we know (``clip_norm: null``).
+The defaults are the paper's objective with the optimiser and radius of the other methods here.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,7 +23,7 @@ from torch.nn import functional as F
 from grace_geom.batch import Batch
 from grace_geom.distributed import world
 from grace_geom.methods.adversary import Adversary
-from grace_geom.methods.base import FullFt, Run, share_right
+from grace_geom.methods.base import NO_CLIPPING, FullFt, Run, share_right
 from grace_geom.methods.trades import divergence
 from grace_geom.weights import Weights
 
@@ -47,6 +48,7 @@ class PmgAftLoss(Adversary):
         "paper": {**_SGD, "logit_scale": "model", "kl_reduction": "mean"},
         "published": {**_SGD, "logit_scale": "none", "kl_reduction": "sum"},
     }
+    preset_training: ClassVar[dict[str, dict[str, Any]]] = dict.fromkeys(presets, NO_CLIPPING)
 
     logit_scale: Literal["model", "none"] = "model"
     kl_reduction: Literal["mean", "sum"] = "mean"

@@ -5,13 +5,15 @@ here and in the public code, the contrastive loss is this cross-entropy: TeCoA i
 
 Paper against code: the paper names SGD with lr 1e-5, the published script's default is 1e-7 (its README gives no other
 for fine-tuning). Preset ``published`` takes the paper's. The defaults are those with which Schlarmann et al. 2024
-trained TeCoA again, at the radius of the other methods here; preset ``schlarmann`` says so by name.
+trained TeCoA again, at the radius of the other methods here; preset ``schlarmann`` says so by name. We know of no
+clipping of gradients in either code: both presets carry ``clip_norm: null``.
 """
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from grace_geom.methods.at import At, LoraAt
+from grace_geom.methods.base import NO_CLIPPING
 
 SCHLARMANN: dict[str, Any] = {
     "optimizer": "adamw", "lr": 1e-5, "weight_decay": 1e-4, "eps": 4 / 255, "alpha": 1 / 255, "attack_steps": 10,
@@ -29,6 +31,7 @@ class Tecoa(At):
         },
         "schlarmann": SCHLARMANN,
     }  # fmt: skip
+    preset_training: ClassVar[dict[str, dict[str, Any]]] = dict.fromkeys(presets, NO_CLIPPING)
 
     lr: float = 1e-5
     weight_decay: float = 1e-4

@@ -6,7 +6,8 @@ pixels). The text-guided attention A(x) is the similarity of every patch token t
 
 Paper against code: the published code divides token embeddings by their norm *over the tokens* (dim 1 of a B, N, D
 tensor), not over their features, before the similarity; here each token is normalised as CLIP's feature is, as the
-paper's formula reads. It trains with SGD lr 1e-4 at eps = 1/255, 2 steps (preset ``published``). The norms grow with
+paper's formula reads. It trains with SGD lr 1e-4 at eps = 1/255, 2 steps (preset ``published``), and without
+clipping of gradients as far as we know (``clip_norm: null``). The norms grow with
 the side of the image: alpha and beta were chosen at 224 pixels.
 """
 
@@ -21,7 +22,7 @@ from torch.nn import functional as F
 from grace_geom.batch import Batch
 from grace_geom.errors import UserError
 from grace_geom.methods.adversary import Adversary
-from grace_geom.methods.base import FullFt, Run, share_right
+from grace_geom.methods.base import NO_CLIPPING, FullFt, Run, share_right
 from grace_geom.models import ClipClassifier
 from grace_geom.weights import Weights
 
@@ -41,6 +42,7 @@ class TgaZsr(Adversary, FullFt):
             "attack_steps": 2,
         }
     }  # fmt: skip
+    preset_training: ClassVar[dict[str, dict[str, Any]]] = dict.fromkeys(presets, NO_CLIPPING)
 
     lr: float = 1e-5
     weight_decay: float = 1e-4

@@ -11,7 +11,7 @@ for them.
 
 Paper against code: GRACE's Table 7 gives no settings. TeCoA's code adds 100 tokens (and a frame of pixels, which is not
 copied) and trains them with SGD at lr 40, without weight decay: preset ``published`` with PMG-AFT's objective as
-published. The defaults are ours.
+published, and without clipping of gradients, of which we know none there. The defaults are ours.
 """
 
 import math
@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 import torch
 
 from grace_geom.errors import UserError
-from grace_geom.methods.base import Method, Run
+from grace_geom.methods.base import NO_CLIPPING, Method, Run
 from grace_geom.methods.pmg_aft import PmgAftLoss
 from grace_geom.models import PROMPT, ClipClassifier
 from grace_geom.weights import Weights
@@ -59,3 +59,4 @@ class VptPmgAft(PmgAftLoss, Vpt):
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "published": {**PmgAftLoss.presets["published"], "lr": 40.0, "prompt_tokens": 100},
     }
+    preset_training: ClassVar[dict[str, dict[str, Any]]] = dict.fromkeys(presets, NO_CLIPPING)
