@@ -100,7 +100,7 @@ def sampling_floor(
     totals = []
     for _ in range(splits):
         order = torch.randperm(len(X), generator=generator)
-        halves = [by_class(X[rows], labels[rows], classes) for rows in order.tensor_split(2)]
-        d = discrepancy(*halves)
+        one, other = (by_class(X[rows], labels[rows], classes) for rows in order.tensor_split(2))
+        d = discrepancy(one, other)
         totals.append(d.centroid / 2 + d.covariance / math.sqrt(2))
     return torch.tensor(totals, dtype=torch.float64).nanmean().item()
