@@ -154,7 +154,7 @@ def test_files_that_are_not_checkpoints(trained, tmp_path):
     whole = saved(trained, tmp_path / "ckpt.pt").read_bytes()
     cases = {
         "cut.pt": whole[: len(whole) // 2], "start.pt": whole[:100], "empty.pt": b"", "text.pt": b"hello " * 50,
-        "zip.pt": b"PK\x03\x04" + bytes(200), "cut.safetensors": bytes(9),
+        "host.pt": b"machine\n", "zip.pt": b"PK\x03\x04" + bytes(200), "cut.safetensors": bytes(9),
     }  # fmt: skip
     for name, content in cases.items():
         (tmp_path / name).write_bytes(content)

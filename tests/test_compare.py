@@ -387,6 +387,7 @@ def test_the_papers_tables_are_groups_of_rows():
         (["--methods", "ft", "--set", "ft.seed=3"], "--set ft.seed: the study decides that itself"),
         (["--methods", "ft", "--also", "ft=x.pt"], "a method of this study has that name"),
         (["--methods", "zero-shot", "--also", "fare=absent.pt"], "--also fare=absent.pt: no such checkpoint"),
+        (["--methods", "zero-shot", "--also", "x y=a.pt", "--also", "x:y=b.pt"], "would share a file"),
         (["--data", "npz:absent.npz", "--methods", "ft"], "absent.npz"),
         (["--ood", "x=npz:absent.npz", "--methods", "zero-shot"], "absent.npz"),
     ],

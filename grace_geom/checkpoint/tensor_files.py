@@ -44,7 +44,9 @@ def read_tensors(path: Path | str) -> Any:
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if "GLOBAL" in str(error) or "Unsupported" in str(error):
+        with open(path, "rb") as file:  # torch says the same of a text file: a pickle begins in one of these ways
+            pickled = file.read(2).startswith((b"\x80", b"PK"))
+        if pickled and ("GLOBAL" in str(error) or "Unsupported" in str(error)):
             raise UserError(
                 f"{path} holds pickled code, which is never run here: save its plain state_dict instead"
             ) from None

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from grace_geom.collect.features import Features, paired
+from grace_geom.errors import UserError
 from grace_geom.geometry.bootstrap import Interval, half_sample
 from grace_geom.geometry.bound import sampling_floor, worst_pair
 from grace_geom.geometry.centroids import Classes, by_class
@@ -48,14 +49,17 @@ def domain_discrepancies(sets: Mapping[str, Features], classes: int, *, replicat
         seed: Of the half-samples and of the floor's splits.
 
     Raises:
-        UserError: If ``adv`` is not of the same images as ``id``.
-        ValueError: If no two domains share a class with two images in both.
+        UserError: If ``adv`` is not of the same images as ``id``, or no two domains share a class with two images in
+            both.
     """
     if "adv" in sets:
         paired(sets["id"], sets["adv"])
     rows = {name: (F.normalize(f.embedding.double(), dim=-1), f.labels) for name, f in sets.items()}
     samples = [name for name in sets if name != "adv"]
-    worst, _ = worst_pair({name: _grouped(*pair, classes) for name, pair in rows.items()})
+    try:
+        worst, _ = worst_pair({name: _grouped(*pair, classes) for name, pair in rows.items()})
+    except ValueError as error:
+        raise UserError(f"term (C): {error}; take more images with --n") from None
     keys: list[str] = []
 
     def statistic(*drawn: Tensor) -> np.ndarray:
@@ -70,7 +74,10 @@ def domain_discrepancies(sets: Mapping[str, Features], classes: int, *, replicat
         keys[:] = list(found)
         return np.array(list(found.values()))
 
-    intervals = half_sample(statistic, [len(sets[name]) for name in samples], replicates, seed)
+    try:
+        intervals = half_sample(statistic, [len(sets[name]) for name in samples], replicates, seed)
+    except ValueError as error:
+        raise UserError(f"term (C), in a half of the images: {error}; take more images with --n") from None
     numbers = {key: intervals.at(i) for i, key in enumerate(keys)}
     usable = {key: x for key, x in numbers.items() if not math.isnan(float(x.value))}
     known = rows["id"][1] >= 0

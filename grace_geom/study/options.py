@@ -109,6 +109,9 @@ class StudyOptions:
             raise UserError("--lr-extend needs a grid: add --lr-grid search, or numbers")
         if clash := sorted(set(labels) & set(self.also)):
             raise UserError(f"--also {clash[0]}=...: a method of this study has that name; choose another")
+        for name in self.also:
+            if same := [other for other in self.also if other != name and folder_name(other) == folder_name(name)]:
+                raise UserError(f"--also {name}=... and {same[0]}=... would share a file: rename one")
         fixed = [f"--set {key}" for key in self.set if key.partition(".")[2] == "lr"]
         fixed += [f"--methods {label}" for label in labels if any(e.startswith("lr=") for e in label.split(":")[1:])]
         if fixed and self.lr_grid != "off":

@@ -65,3 +65,11 @@ def test_attacked_images_of_another_set_are_refused():
     sets["adv"] = features(sets["id"].embedding, sets["id"].labels, "other", "adv")
     with pytest.raises(UserError, match="not paired"):
         domain_discrepancies(sets, 3)
+
+
+def test_too_few_images_for_a_class_in_common_are_answered_with_the_mend():
+    X = gaussian(4, 6)
+    labels = {"id": [0, 0, 1, 2], "far": [3, 3, 1, 2]}
+    apart = {name: features(X, torch.tensor(y), name, name) for name, y in labels.items()}
+    with pytest.raises(UserError, match=r"share a class .*--n"):
+        domain_discrepancies(apart, 4, replicates=2)
