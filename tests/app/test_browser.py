@@ -137,16 +137,19 @@ def test_downloads_hold_the_numbers_and_the_figure(browser, served):
     context = browser.new_context(accept_downloads=True, viewport={"width": 1440, "height": 900})
     page = context.new_page()
     drawn(page, served)
-    page.wait_for_function("document.querySelectorAll('[data-testid=stDownloadButton]').length >= 4", timeout=60_000)
+    page.wait_for_function("document.querySelectorAll('[data-testid=stDownloadButton]').length >= 7", timeout=60_000)
+    page.wait_for_selector('[data-testid="stApp"][data-test-script-state="notRunning"]', timeout=60_000)
 
     def download(button: Any) -> bytes:
         with page.expect_download(timeout=60_000) as waiting:
             button.click()
         return Path(waiting.value.path()).read_bytes()
 
-    table = download(page.get_by_role("button", name="Data (CSV)").first).decode()
-    assert table.startswith("run,ID,ID low,ID high,Adv,Adv low,Adv high")
-    assert "toy/grace-s0," in table
+    # While the page is still being drawn the buttons change places: both scatter plots' tables, in either order.
+    tables = [download(button).decode() for button in page.get_by_role("button", name="Data (CSV)").all()[:2]]
+    for y in ("Adv", "OOD"):
+        table = next(t for t in tables if t.startswith(f"run,ID,ID low,ID high,{y},{y} low,{y} high"))
+        assert "toy/grace-s0," in table
     for button in page.get_by_role("button", name="Figure (HTML)").all()[:3:2]:  # a single figure, and panels
         figure = download(button).decode()
         assert "Plotly.newPlot" in figure
