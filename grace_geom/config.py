@@ -283,9 +283,14 @@ def _configured(values: Mapping[str, Any]) -> TrainConfig:
 
 
 def differing(config: TrainConfig, stored: Mapping[str, Any]) -> list[str]:
-    """``name: stored, now given`` for every setting that would make a resumed run another one."""
+    """``name: stored, now given`` for every setting that would make a resumed run another one.
+
+    A run from before an option existed did what the option's default does, so that default counts as stored: a study
+    may go on after the package was brought up to date.
+    """
     now = config.flat()
-    names = [name for name in {**stored, **now} if name not in NOT_THE_RUN]
+    before = {**TrainConfig(method=config.method, preset=config.preset).flat(), **stored}
+    names = [name for name in before if name not in NOT_THE_RUN]
     return [
-        f"{name} was {stored.get(name)}, now {now.get(name)}" for name in names if stored.get(name) != now.get(name)
+        f"{name} was {before.get(name)}, now {now.get(name)}" for name in names if before.get(name) != now.get(name)
     ]

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from grace_geom.cli import parse, peek
-from grace_geom.config import RECIPES, TrainConfig, default_out, make_config, parse_train, recipe
+from grace_geom.config import RECIPES, TrainConfig, default_out, differing, make_config, parse_train, recipe
 from grace_geom.errors import UserError
 from grace_geom.methods import METHODS
 from grace_geom.plain import plain, read_yaml, to_yaml
@@ -247,3 +247,11 @@ def test_length_of_a_run():
 
 def test_plain_types():
     assert plain({"a": (1, Path("x")), "b": np.int64(3), "c": np.float32(0.5)}) == {"a": [1, "x"], "b": 3, "c": 0.5}
+
+
+def test_a_record_from_before_an_option_existed_counts_as_its_default() -> None:
+    config = make_config({"method": "grace", "lr": 2e-3})
+    older = {name: value for name, value in config.flat().items() if name not in ("steps_warmup", "shuffle_buffer")}
+    assert differing(config, older) == []
+    given = make_config({"method": "grace", "lr": 2e-3, "steps_warmup": 0.5})
+    assert differing(given, older) == ["steps_warmup was 0.0, now 0.5"]
