@@ -2,6 +2,8 @@
 
 import json
 import multiprocessing
+import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -156,7 +158,23 @@ def run_all(
 
 def _process(workers: int) -> ProcessPoolExecutor:
     context = multiprocessing.get_context("spawn")  # torch and CUDA do not survive a fork
-    return ProcessPoolExecutor(1, mp_context=context, initializer=share_threads, initargs=(workers,))
+    return ProcessPoolExecutor(1, mp_context=context, initializer=_begin, initargs=(workers,))
+
+
+def _begin(workers: int) -> None:
+    """First thing in a process of its own: take its part of the threads, and end when the study does.
+
+    Without the latter a study that was killed would leave its runs going, and the same command again would start a
+    second process in their folders.
+    """
+    share_threads(workers)
+    if study := multiprocessing.parent_process():
+        threading.Thread(target=_end_with, args=(study,), daemon=True).start()
+
+
+def _end_with(study: multiprocessing.process.BaseProcess) -> None:
+    study.join()
+    os._exit(1)  # as the study itself ended: at once; files are written whole or not at all
 
 
 def training_seconds(folder: Path) -> float | None:
