@@ -213,7 +213,7 @@ def _plan(config: TrainConfig, images: int, precision: Precision, *, trains: boo
     return Plan(
         total_steps=total, steps_per_epoch=per_epoch, warmup_steps=min(round(warmup), total), schedule=config.schedule,
         micro_batch=None if config.micro_batch == "auto" else config.micro_batch, adapt=config.micro_batch == "auto",
-        clip_norm=config.clip_norm, precision=precision,
+        clip_norm=config.largest_norm, precision=precision,
         eval_every=config.eval_every * per_epoch, save_every=config.save_every or 0, log_every=config.log_every,
         stop_after=config.stop_after,
     )  # fmt: skip
