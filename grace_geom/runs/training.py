@@ -16,7 +16,7 @@ from grace_geom.data import ImageSet, loader, resolve
 from grace_geom.devices import Precision, pick_device, pick_precision, pick_workers
 from grace_geom.errors import Interrupted, NotFiniteError, UserError
 from grace_geom.loop import Plan, Trainer, choose_micro_batch, fit, free_bytes, measure, seed_global
-from grace_geom.methods import Run
+from grace_geom.methods import Method, Run
 from grace_geom.methods.base import Part
 from grace_geom.models import ClipClassifier, ModelSpec, build
 from grace_geom.plain import plain
@@ -61,7 +61,7 @@ def train_run(config: TrainConfig, *, quiet: bool = False) -> Path:
     if config.micro_batch == "auto" and trainer.plan.total_steps:
         trainer.plan = _fitting(trainer, config.batch_size // here.size, config.image_size or model.image_size)
     where = provenance(device) | {"precision": precision, "data": {"train": _note(train), "val": _note(val)}}
-    where |= {"processes": here.size} if here.size > 1 else {}
+    where |= _shared_out(trainer.method, config.batch_size, here) if here.size > 1 else {}
 
     def batches(epoch: int, skip: int) -> Iterable[Batch]:
         return loader(
@@ -102,6 +102,16 @@ def train_run(config: TrainConfig, *, quiet: bool = False) -> Path:
                 kept.discard()
             raise
     return out
+
+
+def _shared_out(method: Method, batch_size: int, here: distributed.World) -> dict[str, Any]:
+    """The record of a run in several processes; what is another method there is said at once."""
+    found: dict[str, Any] = {"processes": here.size}
+    if changes := method.apart(batch_size // here.size):
+        found["processes_change"] = changes
+        if here.rank == 0:
+            print(f"warning: in {here.size} processes this is another run than in one: {changes}", file=sys.stderr)
+    return found
 
 
 def _fit(trainer: Trainer, batches: Callable[[int, int], Iterable[Batch]], kept: Helper) -> None:
