@@ -82,25 +82,7 @@ def train_run(config: TrainConfig, *, quiet: bool = False) -> Path:
     with keeper(config, model, val, where, quiet=quiet) as kept:
         trainer.run.emit, trainer.run.images = kept.emit, images
         kept.start(trainer)
-        try:
-            _fit(trainer, batches, kept)
-        except distributed.PeerLost as lost:
-            if kept.saved is None:
-                kept.discard()
-            raise Interrupted(f"{lost}; {kept.way_on()}") from None
-        except Interrupted as stop:
-            raise Interrupted(
-                f"{stop}; saved in {out}. Continue with: python -m grace_geom.train --out {out} --resume"
-            ) from None
-        except UserError as error:
-            if kept.saved is None:
-                kept.discard()
-                raise
-            raise UserError(f"{error}\nthe last good checkpoint is step {kept.saved}: {out / 'ckpt.pt'}") from None
-        except BaseException:
-            if kept.saved is None:  # out of memory, say: what is left would block the next try
-                kept.discard()
-            raise
+        _fit_or_discard(trainer, batches, kept, out)
     return out
 
 
@@ -112,6 +94,29 @@ def _shared_out(method: Method, batch_size: int, here: distributed.World) -> dic
         if here.rank == 0:
             print(f"warning: in {here.size} processes this is another run than in one: {changes}", file=sys.stderr)
     return found
+
+
+def _fit_or_discard(trainer: Trainer, batches: Callable[[int, int], Iterable[Batch]], kept: Helper, out: Path) -> None:
+    """Train; what ends it early says how to go on, or leaves nothing behind where no checkpoint was saved yet."""
+    try:
+        _fit(trainer, batches, kept)
+    except distributed.PeerLost as lost:
+        if kept.saved is None:
+            kept.discard()
+        raise Interrupted(f"{lost}; {kept.way_on()}") from None
+    except Interrupted as stop:
+        raise Interrupted(
+            f"{stop}; saved in {out}. Continue with: python -m grace_geom.train --out {out} --resume"
+        ) from None
+    except UserError as error:
+        if kept.saved is None:
+            kept.discard()
+            raise
+        raise UserError(f"{error}\nthe last good checkpoint is step {kept.saved}: {out / 'ckpt.pt'}") from None
+    except BaseException:
+        if kept.saved is None:  # out of memory, say: what is left would block the next try
+            kept.discard()
+        raise
 
 
 def _fit(trainer: Trainer, batches: Callable[[int, int], Iterable[Batch]], kept: Helper) -> None:
