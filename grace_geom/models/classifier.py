@@ -82,6 +82,7 @@ class ClipClassifier(nn.Module):
 
     @property
     def device(self) -> torch.device:
+        """Where the weights lie."""
         return self.mean.device  # type: ignore[return-value]
 
     def weights(self) -> Weights:
