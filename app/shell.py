@@ -65,6 +65,14 @@ def chosen() -> Choice:
     return choice
 
 
+def page(title: str) -> Choice:
+    """The head of a page: its question, and what of the chosen runs could not be read. Returns the choice."""
+    choice = chosen()
+    st.title(title)
+    problems(choice.runs)
+    return choice
+
+
 def text(raw: str) -> str:
     """A name for Markdown: nothing in it is formatted, linked or read as HTML."""
     return re.sub(r"([\\`*_{}\[\]()<>#+\-.!|~$:&])", r"\\\1", raw)

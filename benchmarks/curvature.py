@@ -11,7 +11,6 @@ import argparse
 import contextlib
 import ctypes
 import gc
-import importlib
 import io
 import statistics
 import sys
@@ -28,6 +27,19 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, jvp
 from torch.nn import functional as F
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # called by its path, only this folder is there
+
+from benchmarks.curvature_peers import (
+    Answer,
+    copy_of,
+    curvlinops_density,
+    curvlinops_eigsh,
+    eigenthings_density,
+    eigenthings_lanczos,
+    find_peers,
+    pyhessian_density,
+    pyhessian_eigenvalues,
+)
 from grace_geom.batch import Batch
 from grace_geom.geometry.lanczos import Krylov, eigenpairs, random_start
 from grace_geom.geometry.operators import CurvatureOperator, hessian, twice_differentiable
@@ -97,7 +109,7 @@ def ours(model: nn.Module, batch: Batch, **options: Any) -> CurvatureOperator:
 def in_double(model: M) -> tuple[nn.Module, Batch]:
     """The same weights and images in float64."""
     batch = sample()
-    return _copy(model).double(), Batch(batch.images.double(), batch.labels, batch.index)
+    return copy_of(model).double(), Batch(batch.images.double(), batch.labels, batch.index)
 
 
 # ---------------------------------------------------------------- one product in forward passes
@@ -192,9 +204,6 @@ def _mib(b: int) -> str:
 
 # ---------------------------------------------------------------- whole jobs beside peers
 
-Answer = tuple[Any, int]
-"""What a tool found, and the products it spent."""
-
 
 def job_table(title: str, works: dict[str, Callable[[], Answer]], error: Callable[[Any], str], F_: float) -> Table:
     """Each tool once: products, CPU seconds, in products of 6 F, peak memory, error."""
@@ -252,44 +261,6 @@ def as_scipy(A: CurvatureOperator, dtype: str) -> LinearOperator:
     return LinearOperator((A.dim, A.dim), lambda v: A.matvec(torch.from_numpy(v.ravel())).numpy(), dtype=dtype)
 
 
-def pyhessian_eigenvalues(tool: Any, model: M, batch: Batch, tol: float) -> Answer:
-    torch.manual_seed(0)
-    module = importlib.import_module("pyhessian.hessian")
-    with _counting(module, "hessian_vector_product") as count:
-        peer = tool.hessian(_copy(model), nn.CrossEntropyLoss(), data=(batch.images, batch.labels), cuda=False)
-        return peer.eigenvalues(tol=tol, top_n=5)[0], count[0]
-
-
-def curvlinops_operator(tool: Any, model: M, batch: Batch) -> Any:
-    twin = _copy(model)
-    return tool.HessianLinearOperator(
-        twin, nn.CrossEntropyLoss(), list(twin.parameters()), [(batch.images, batch.labels)], check_deterministic=False
-    )
-
-
-def curvlinops_eigsh(tool: Any, model: M, batch: Batch) -> Answer:
-    A, count = curvlinops_operator(tool, model, batch), [0]
-    inner = A.to_scipy(dtype=np.float32)
-
-    def product(v: np.ndarray) -> np.ndarray:
-        count[0] += 1
-        return inner @ v.ravel()
-
-    op = LinearOperator(inner.shape, product, dtype="f4")
-    return eigsh(op, k=5, which="LA", tol=1e-4, return_eigenvectors=False), count[0]
-
-
-def eigenthings_operator(tool: Any, model: M, batch: Batch) -> Any:
-    loss = tool.supervised_loss(nn.CrossEntropyLoss())
-    return tool.HessianOperator(_copy(model), [(batch.images, batch.labels)], loss)
-
-
-def eigenthings_lanczos(tool: Any, model: M, batch: Batch) -> Answer:
-    A, count = eigenthings_operator(tool, model, batch), [0]
-    found = tool.lanczos(_counted(A, count), k=5, tol=1e-4, which="LA", seed=0)
-    return found.eigenvalues, count[0]
-
-
 def density_table(model: M, batch: Batch, peers: dict[str, Any], F_: float, steps: int) -> Table:
     """One start vector, ``steps`` Lanczos steps; the error is that of the mass where weights come back."""
 
@@ -309,39 +280,6 @@ def density_table(model: M, batch: Batch, peers: dict[str, Any], F_: float, step
         f"Spectral density, one start vector, {steps} steps (error: of the mass)", works,
         lambda mass: mass if isinstance(mass, str) else f"{mass:.0e}", F_,
     )  # fmt: skip
-
-
-def pyhessian_density(tool: Any, model: M, batch: Batch, steps: int) -> Answer:
-    torch.manual_seed(0)
-    module = importlib.import_module("pyhessian.hessian")
-    with _counting(module, "hessian_vector_product") as count:
-        peer = tool.hessian(_copy(model), nn.CrossEntropyLoss(), data=(batch.images, batch.labels), cuda=False)
-        try:
-            _, weights = peer.density(iter=steps, n_v=1)
-        except (RuntimeError, AttributeError) as error:  # torch.eig is gone: the products are spent, the answer lost
-            return f"fails: {str(error).split('.')[0][:40]}", count[0]
-        return abs(sum(weights[0]) - 1), count[0]
-
-
-def curvlinops_density(tool: Any, model: M, batch: Batch, steps: int) -> Answer:
-    torch.manual_seed(0)
-    A, count = curvlinops_operator(tool, model, batch), [0]
-    inner = A._matmat
-
-    def product(X: Any) -> Any:
-        count[0] += X[0].shape[-1]
-        return inner(X)
-
-    A._matmat = product
-    grid, density = tool.lanczos_approximate_spectrum(A, ncv=steps)
-    return float(abs(np.trapezoid(np.asarray(density), np.asarray(grid)) - 1)), count[0]
-
-
-def eigenthings_density(tool: Any, model: M, batch: Batch, steps: int) -> Answer:
-    A, count = eigenthings_operator(tool, model, batch), [0]
-    found = tool.spectral_density(_counted(A, count), num_runs=1, lanczos_steps=steps, seed=0)
-    grid, density = (np.asarray(getattr(found, name)) for name in ("grid", "density"))
-    return float(abs(np.trapezoid(density, grid) - 1)), count[0]
 
 
 # ---------------------------------------------------------------- accuracy of traces
@@ -375,56 +313,6 @@ def trace_table(seeds: int, budgets: tuple[int, int] = (12, 60)) -> Table:
         lines.append([name, *(f"{np.sqrt(np.mean(e)):.3f}" for e in errors)])
     title = f"Trace, relative error over {seeds} seeds (dense Hessian of {A.dim} weights)"
     return Table(["estimator", *(f"{m} products" for m in budgets)], lines, 1, title)
-
-
-# ---------------------------------------------------------------- helpers
-
-
-def _copy(model: M) -> M:
-    """A fresh module: some tools write into ``.grad``."""
-    twin = M(*model.arguments)
-    twin.load_state_dict(model.state_dict())
-    return twin
-
-
-def _counted(A: Any, count: list[int]) -> Any:
-    inner = A.matvec
-
-    def matvec(v: Tensor) -> Tensor:
-        count[0] += 1
-        return inner(v)
-
-    A.matvec = matvec
-    return A
-
-
-@contextlib.contextmanager
-def _counting(module: Any, name: str):  # type: ignore[no-untyped-def]
-    """How often a module's function is called while the context lasts."""
-    real, count = getattr(module, name), [0]
-
-    def call(*args: Any) -> Any:
-        count[0] += 1
-        return real(*args)
-
-    setattr(module, name, call)
-    try:
-        yield count
-    finally:
-        setattr(module, name, real)
-
-
-def find_peers() -> dict[str, Any]:
-    """What is installed; a printed line for what is not."""
-    found = {}
-    for name in ("pyhessian", "curvlinops", "hessian_eigenthings"):
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                found[name] = importlib.import_module(name)
-        except ImportError as error:
-            print(f"{name} is left out: {error}")
-    return found
 
 
 def main() -> None:

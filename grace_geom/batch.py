@@ -1,7 +1,9 @@
 """One minibatch, as every part of the house sees it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -37,3 +39,10 @@ class Batch:
             Batch(self.images[i : i + size], self.labels[i : i + size], self.index[i : i + size])
             for i in range(0, len(self), size)
         ]
+
+
+def joined(batches: Sequence[Batch]) -> Batch:
+    """All images in one batch: what :meth:`Batch.split` took apart."""
+    if len(batches) == 1:
+        return batches[0]
+    return Batch(*(torch.cat([getattr(b, name) for b in batches]) for name in ("images", "labels", "index")))

@@ -55,7 +55,7 @@ class TrainConfig:
             stay one for the whole step.
         warmup: Linear warm-up of the learning rate: below 1 a share of the run, else steps.
         schedule: cosine decays the learning rate to 0.
-        clip_norm: Largest gradient norm; null: any.
+        clip_norm: Largest gradient norm; null: any; auto: the preset's, else 1. The record has the number.
         precision: Of the image tower; auto is float32 on the CPU and bf16 on a GPU that has it.
         grad_checkpoint: Recompute the tower's blocks in the backward pass: less memory, a third more time.
         eval_every: Epochs between held-out evaluations, 0: only at the end.
@@ -94,7 +94,7 @@ class TrainConfig:
     micro_batch: int | Literal["auto"] | None = None
     warmup: float = 0.1
     schedule: Literal["cosine", "constant"] = "cosine"
-    clip_norm: float | None = 1.0
+    clip_norm: float | Literal["auto"] | None = "auto"
     precision: Literal["auto", "float32", "bf16", "fp16"] = "auto"
     grad_checkpoint: bool = False
     eval_every: int = field(default=1, metadata={"group": "records"})
@@ -113,6 +113,7 @@ class TrainConfig:
         for name in self.options:
             if name not in names:
                 raise UserError(f"{self.method} has no option {name!r}; {nearest(name, names)}")
+        self.clip_norm = self.largest_norm
         for name, low in _LEAST.items():
             value = getattr(self, name)
             if value not in (None, "auto") and value < low:
@@ -120,6 +121,13 @@ class TrainConfig:
         if self.clip_norm == 0:
             raise UserError("--clip-norm is 0, which would stop all training: use null for no clipping")
         check_fields(self.build_method())
+
+    @property
+    def largest_norm(self) -> float | None:
+        """``clip_norm`` as a number: where it is ``auto``, what the preset says, else 1."""
+        if self.clip_norm == "auto":
+            return preset_of(self.method, self.preset).get("clip_norm", 1.0)
+        return self.clip_norm
 
     def build_method(self) -> Method:
         """The method with this run's options, over those of its preset."""
@@ -209,9 +217,6 @@ def _said(value: object) -> str:
 
 def preset_of(method: str, preset: object) -> dict[str, Any]:
     """The values of settings and of a method's fields that a preset stands for; ``None`` (or the text null) is none.
-
-    The settings (``clip_norm: null``) are laid by :func:`make_config` and :func:`parse_train`; a ``TrainConfig`` that
-    is built in Python has its own.
 
     Raises:
         UserError: If the method has no such preset; those it has are named.

@@ -11,11 +11,13 @@ from torch.nn import functional as F
 
 from grace_geom.analysis import Part
 from grace_geom.analysis.anisotropy import AnisotropyOptions, draw
+from grace_geom.analysis.bound_terms import BoundOptions, show
+from grace_geom.analysis.bound_terms import draw as draw_bound
 from grace_geom.checkpoint import open_checkpoint
 from grace_geom.data import loader, resolve
 from grace_geom.evaluation import Reader
 from grace_geom.geometry.isotropy import mean_cosine
-from grace_geom.results import Result
+from grace_geom.results import Measure, Result
 from tests.test_analyses_weights import SMALL, dense, runs, script  # noqa: F401  # a fixture
 
 FEW = ["--replicates", "4", "--attack-steps", "1", "--ood", "sketch=shapes:sketch"]
@@ -54,6 +56,53 @@ def test_discrepancy_has_the_head_s_slope_and_the_largest_pair(runs, bound):  # 
     pairs = [m.value for k, m in bound.values.items() if k.startswith("far/discrepancy/")]
     assert len(pairs) == 3
     assert bound.values["far/C"].value == pytest.approx(2 * slope * max(pairs), rel=1e-5)
+
+
+def test_the_counted_classes_are_recorded(bound):
+    """Counted again from the data itself."""
+    samples = [resolve(spec, split).subset(40, 0) for spec, split in (("shapes", "test"), ("shapes:sketch", "eval"))]
+    count = np.stack([np.bincount(sample.labels, minlength=12) for sample in samples])
+    counted = (count >= 2).all(axis=0)
+    assert bound.values["far/classes"].value == counted.sum() < 12
+    assert bound.values["far/images_per_class"].value == count[:, counted].min()
+
+
+def described(**more: float) -> Part:
+    """A part as ``measure`` makes one, of invented numbers."""
+    numbers = {"distance": 1.0, "n_train": 10, "trace": 2.0, "sigma_balanced": 0.1, "balanced": 1.0, "floor": 0.2}
+    numbers |= {"classes": 7, "images_per_class": 5, "loss/id": 1.0, "loss/far-adv": 1.0, "loss/adv": 2.0}
+    numbers |= {f"discrepancy/{pair}": 0.5 for pair in ("id-far-adv", "id-adv", "far-adv-adv")}
+    values = {key: Measure(x) for key, x in (numbers | more).items()}
+    return Part(values | {"C": Measure(1.0, estimator="2 L_f times the largest discrepancy, id to adv")})
+
+
+def test_few_images_a_class_are_warned_of():
+    notes = {n: show({"run": described(images_per_class=n)}, BoundOptions(())).tables[1].notes for n in (4, 5)}
+    assert any("only 4 images" in note for note in notes[4])
+    assert not any("images of some counted class" in note for note in notes[5])
+
+
+def test_the_floor_is_not_drawn_for_the_same_images():
+    axis = draw_bound({"run": described()}, BoundOptions(())).axes[2]
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["ID, OOD", "ID, Adv", "OOD, Adv"]
+    spans = [segment[:, 0] for lines in axis.collections for segment in lines.get_segments()
+             if (segment[:, 1] == 0.2).all()]  # fmt: skip
+    assert [[low < at < high for low, high in spans].count(True) for at in range(3)] == [1, 0, 1]
+
+
+def test_a_set_of_other_classes_is_named():
+    part = described()
+    values = {key: m for key, m in part.values.items() if "far-adv" not in key or key.startswith("loss/")}
+    notes = show({"run": Part(values)}, BoundOptions(())).tables[1].notes
+    assert any("far-adv has no class of the ID data" in note for note in notes)
+
+
+def test_too_few_images_are_refused_before_any_trace(runs, tmp_path, capsys):  # noqa: F811
+    with pytest.raises(SystemExit) as stop:
+        script("bound_terms")([str(runs / "near"), *SMALL, *FEW, "--n", "3", "--out", str(tmp_path / "out")])
+    said = capsys.readouterr().err
+    assert stop.value.code == 2 and "no class has two images in each of id, sketch, adv" in said
+    assert "traces" not in said and not (tmp_path / "out").exists()
 
 
 def test_anisotropy_is_that_of_the_dense_matrix_and_of_the_features(runs, tmp_path):  # noqa: F811
@@ -113,7 +162,7 @@ def test_alignment_does_not_depend_on_the_order_of_the_classes(runs, data, tmp_p
 
 
 def test_slope_is_that_of_the_rows_that_are_asked(runs, data, tmp_path):  # noqa: F811
-    argv = [*SMALL, *FEW, "--n", "30", "--batch", "30", "--probes", "4", "--samples", "2", "--data", data["two"]]
+    argv = [*SMALL, *FEW, "--n", "60", "--batch", "30", "--probes", "4", "--samples", "2", "--data", data["two"]]
     script("bound_terms")([str(runs / "far"), *argv, "--out", str(tmp_path)])
     model, _ = open_checkpoint(runs / "far" / "ckpt.pt")
     slope = np.linalg.norm(model.head["head.weight"][-2:].double().numpy(), 2)

@@ -3,145 +3,29 @@
 import csv
 import dataclasses
 import json
-import math
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from scipy import stats
 
-from grace_geom.assess import Measures, Sets, image_set_of, record_file, targets
-from grace_geom.assess.one import question
-from grace_geom.compare import main, summary
+from grace_geom.assess import Measures
+from grace_geom.compare import main
 from grace_geom.config import TrainConfig, make_config
 from grace_geom.data import loader, resolve
-from grace_geom.data.base import digest
 from grace_geom.errors import Interrupted, UserError
-from grace_geom.files import sha256
 from grace_geom.methods import METHODS
-from grace_geom.plain import to_yaml
-from grace_geom.results import Accuracy, Estimate, EvalRecord, list_runs, pack
+from grace_geom.results import EvalRecord, list_runs
 from grace_geom.runs import train_run
-from grace_geom.statistics import wilson
-from grace_geom.study import Row, Study, StudyOptions, figure, report
-from grace_geom.study.estimate import Probe, passes_of, probe
+from grace_geom.study import StudyOptions
+from grace_geom.study.estimate import passes_of, probe
 from grace_geom.study.execute import Steps, held_out_score, last_record, run_all
 from grace_geom.study.options import best_rate, beyond, jobs_of, settings_of
-from grace_geom.study.rows import difference, image_difference
 from grace_geom.study.watch import Expected, Watch, duration
+from tests.stub_study import MEASURES, Stub, rows_by_label, study
 from tests.toys import CLASSES as TOYS
 from tests.toys import register_toy, toy_batch, toy_clip
-
-CLASSES = 12
-MEASURES = Measures(suites=("id", "ood", "adv"), n_attack=100)
-BASE = {"zero-shot": 0.6, "ft": 0.75, "lora": 0.72, "at": 0.55, "lora-at": 0.56, "grace": 0.7}
-
-
-def accuracy(suite: str, data: str, spec: str, right: np.ndarray, of: int, attack: dict | None = None) -> Accuracy:
-    n, k = len(right), int(right.sum())
-    subset = {"of": of, "seed": 0, "ids_sha256": f"{spec}/{n}"}
-    interval = wilson(k, n)
-    return Accuracy(
-        suite, data, spec, n, k, k / n, *interval, 0.5, attack=attack, subset=subset, outcomes=pack(right)
-    )  # fmt: skip
-
-
-def outcomes(label: str, seed: int, suite: str, data: str, n: int) -> np.ndarray:
-    """What a stub run gets right: a share that depends on everything, the same each time."""
-    share = BASE[label] - {"id": 0.0, "ood": 0.15, "adv": 0.5}[suite] + 0.01 * seed
-    rng = np.random.default_rng([seed, len(data), list(BASE).index(label)])
-    return rng.random(n) < share
-
-
-class Stub:
-    """Trains nothing: writes what a run would leave, and remembers its calls."""
-
-    def __init__(self, fails: str = "", stops: str = "") -> None:
-        self.fails, self.stops = fails, stops
-        self.trained: list[str] = []
-        self.evaluated: list[str] = []
-
-    def train(self, config: TrainConfig) -> Path:
-        out = config.run_dir
-        assert config.resume == (out / "config.yaml").exists()
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "config.yaml").write_text(to_yaml(config.flat() | {"resume": False}))
-        if self.stops and self.stops in out.name:
-            raise Interrupted("stopped after step 3")
-        if self.fails and self.fails in out.name:
-            raise RuntimeError("no such luck")
-        lr = config.build_method().lr
-        lines = [{"step": 10, "seconds": 3.0}, {"step": 20, "seconds": 7.0, "val_acc": 0.5 - abs(math.log10(lr) + 3)}]
-        (out / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-        (out / "ckpt.pt").write_text(out.name)
-        self.trained.append(out.name)
-        return out
-
-    def evaluate(self, folder: Path, measures: Measures, source: object) -> EvalRecord:
-        label, _, seed = folder.name.rpartition("-s")
-        found = []
-        for target in targets(measures, "shapes"):
-            image_set = image_set_of(target, measures, Sets(), {})
-            n = len(image_set)
-            attack = target.attack.settings(measures.eval_seed, CLASSES) if target.attack else None
-            right = outcomes(label, int(seed), target.suite, target.name, n)
-            whole = image_set.note.get("subset", {}).get("of", n)
-            one = accuracy(target.suite, target.name, target.spec, right, whole, attack)
-            ids = {"ids_sha256": digest(image_set.index), "content": image_set.content}
-            found.append(dataclasses.replace(one, subset=one.subset | ids))
-            assert question(target, 0, CLASSES) == found[-1].question
-        settings = {"eval_seed": measures.eval_seed, "head": {"classes": CLASSES}}
-        checkpoint = sha256(folder / "ckpt.pt")
-        record = EvalRecord(checkpoint, folder.name, label, int(seed), settings, tuple(found)).summed()
-        record.save(record_file(folder / "ckpt.pt"))
-        self.evaluated.append(folder.name)
-        return record
-
-
-def timed(config: TrainConfig) -> Probe:
-    return Probe(20 if METHODS[config.method].trains else 0, 0.1, 0.05, 0.01, 1e-4)
-
-
-def study(out: Path, stub: Stub, **more) -> tuple[Study, list[str]]:
-    options = {"methods": ("zero-shot", "ft", "grace"), "seeds": (0, 1), "out": out} | more
-    said: list[str] = []
-    return Study(StudyOptions(**options), MEASURES, Steps(stub.train, stub.evaluate), timed, said.append), said
-
-
-def rows_by_label(rows: list[Row]) -> dict[str, Row]:
-    return {row.label: row for row in rows}
-
-
-def test_the_table_is_what_the_run_directories_say(tmp_path):
-    stub = Stub()
-    rows = rows_by_label(study(tmp_path, stub)[0].run())
-    assert stub.trained == ["zero-shot-s0", "ft-s0", "ft-s1", "grace-s0", "grace-s1"]
-    runs = {run.name: {(a.suite, a.data): a.accuracy for a in run.evaluation.accuracies} for run in list_runs(tmp_path)}
-    by_hand = []
-    for name in ("ft-s0", "ft-s1"):
-        values = runs[name]
-        ood = np.mean([v for (suite, _), v in values.items() if suite == "ood"])
-        by_hand.append(3 / (1 / values["id", "shapes"] + 1 / ood + 1 / values["adv", "shapes"]))
-    mean, half = np.mean(by_hand), 12.706204736 * abs(by_hand[0] - by_hand[1]) / 2  # Student's t, 1 degree of freedom
-    estimate = rows["ft"].estimate("HM")
-    assert (estimate.value, estimate.low, estimate.high) == pytest.approx((mean, mean - half, mean + half))
-    written = {row["method"]: row for row in csv.DictReader((tmp_path / "table.csv").open())}
-    assert float(written["ft"]["HM"]) == pytest.approx(mean, rel=1e-5)
-    assert written["zero-shot"]["seeds"] == "0" and written["ft"]["seeds"] == "0 1" and written["ft"]["ZS"] == ""
-    plain = {row["method"]: row for row in json.loads((tmp_path / "table.json").read_text())["rows"]}
-    assert plain["ft"]["columns"]["HM"]["seeds"] == pytest.approx(dict(zip("01", by_hand, strict=True)))
-    assert f"| ft | {100 * rows['ft'].estimate('ID').value:.1f} [" in (tmp_path / "table.md").read_text()
-    assert (tmp_path / "tradeoff.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_a_method_that_does_not_train_has_one_run_and_the_interval_of_its_images(tmp_path):
-    row = rows_by_label(study(tmp_path, Stub())[0].run())["zero-shot"]
-    n = len(resolve("shapes", "test"))
-    right = outcomes("zero-shot", 0, "id", "shapes", n)
-    assert set(row.records) == {0} and row.lr is None and row.cost is None
-    assert (row.estimate("ID").low, row.estimate("ID").high) == pytest.approx(wilson(int(right.sum()), n))
 
 
 def test_finished_runs_are_not_repeated(tmp_path):
@@ -206,15 +90,6 @@ def test_a_method_that_fails_is_reported_in_its_row_and_the_rest_finish(tmp_path
     assert rows_by_label(study(tmp_path, again)[0].run())["ft"].error == "" and again.trained == ["ft-s1"]
 
 
-def test_a_method_without_any_run_is_a_row_of_dashes(tmp_path):
-    one, _ = study(tmp_path, Stub(fails="ft"), seeds=(0,))
-    rows = one.run()
-    text = summary(rows, one.baseline(rows), 100)
-    line = next(line for line in text.splitlines() if line.startswith("ft (failed)"))
-    assert line.split()[2:] == ["-"] * 4
-    assert "failed: ft: seed 0: RuntimeError: no such luck" in text
-
-
 def test_a_folder_of_another_study_is_refused_before_anything_is_trained(tmp_path):
     study(tmp_path, Stub())[0].run()
     again = Stub()
@@ -260,23 +135,6 @@ def test_a_grid_is_extended_once_where_its_best_rate_lies_at_the_edge(tmp_path):
 def test_a_step_beyond_a_grid_keeps_its_ratio():
     assert beyond([1e-3, 1e-2], 1e-2) == pytest.approx(1e-1) and beyond([3.0, 1.0, 9.0], 1.0) == pytest.approx(1 / 3)
     assert beyond([1, 2, 3], 2) is None and beyond([1.0], 1.0) is None and beyond([1, 2], None) is None
-
-
-def test_the_papers_tables_stand_apart_where_the_study_has_their_rows():
-    def titles(*labels: str) -> dict[str, list[str]]:
-        found = report.grouped([one_seed(label, {("id", "a"): np.ones(9, bool)}) for label in labels])
-        return {title.split("(")[1][:-1]: [row.label for row in some] for title, some in found.items()}
-
-    assert titles("ft", "lora", "grace", "mine") == {"Table 6": ["ft", "lora", "grace", "mine"]}
-    rows = ("ft", "lora", "lora-at", "grace:gv=off", "grace:lar=off", "grace")
-    assert titles(*rows) == {
-        "Table 6": ["ft", "grace"],
-        "Table 7": ["lora", "lora-at", "grace"],
-        "Table 8": ["lora", "grace:lar=off", "grace:gv=off", "grace"],
-    }
-    table = report.csv_text([one_seed(label, {("id", "a"): np.ones(9, bool)}) for label in rows])
-    by_label = {row["method"]: row["tables"] for row in csv.DictReader(table.splitlines())}
-    assert by_label["grace"].count("Table") == 3 and "Table 6" not in by_label["lora-at"]
 
 
 def test_a_run_that_was_stopped_half_way_ends_as_if_it_had_not_been(tmp_path, toy_data, capsys):
@@ -400,83 +258,6 @@ def test_mistakes_are_one_clear_line_before_anything_is_trained(tmp_path, capsys
     assert not (tmp_path / "out").exists()
 
 
-def one_seed(label: str, cells: dict[tuple[str, str], np.ndarray]) -> Row:
-    attack = {"name": "apgd-ce", "eps": 4 / 255, "parts": []}
-    found = [accuracy(s, d, d, right, len(right), attack if s == "adv" else None) for (s, d), right in cells.items()]
-    return Row(label, {0: EvalRecord("ab", label, label, 0, {}, tuple(found)).summed()})
-
-
-def test_one_seed_is_compared_image_by_image():
-    rng = np.random.default_rng(0)
-    keys = [("id", "a"), ("ood", "b"), ("ood", "c"), ("adv", "a")]
-    base = {key: rng.random(500) < p for key, p in zip(keys, (0.7, 0.5, 0.4, 0.2), strict=True)}
-    better = {key: right | (rng.random(500) < 0.1) for key, right in base.items()}
-    found = difference(one_seed("x", better), one_seed("y", base), "ID")
-    x, y = better["id", "a"], base["id", "a"]
-    only_x, only_y = int((x & ~y).sum()), int((y & ~x).sum())
-    assert found.value == pytest.approx((only_x - only_y) / 500)
-    assert found.p == pytest.approx(stats.binomtest(only_x, only_x + only_y).pvalue)
-    error = math.sqrt(only_x + only_y - (only_x - only_y) ** 2 / 500) / 500  # of a paired difference of shares
-    assert (found.high - found.low) / (2 * 1.96) == pytest.approx(error, rel=0.1)
-    hm = difference(one_seed("x", better), one_seed("y", base), "HM")
-    assert hm.low < hm.value < hm.high and hm.p < 0.01
-
-
-def test_the_same_checkpoint_differs_by_nothing():
-    rng = np.random.default_rng(0)
-    same = {("id", "a"): rng.random(50) < 0.7, ("ood", "b"): rng.random(50) < 0.5, ("adv", "a"): rng.random(50) < 0.2}
-    for column in ("ID", "OOD", "HM"):
-        found = difference(one_seed("x", same), one_seed("y", same), column)
-        assert (found.value, found.low, found.high, found.p) == (0, 0, 0, 1)
-
-
-def test_other_images_are_not_paired():
-    rng = np.random.default_rng(0)
-    a, b = one_seed("x", {("id", "a"): rng.random(50) < 0.7}), one_seed("y", {("id", "a"): rng.random(40) < 0.7})
-    found = image_difference(a.records[0].accuracies, b.records[0].accuracies, "ID")
-    assert math.isnan(found.p) and "not the same" in found.how
-    assert difference(a, b, "Adv") is None
-
-
-def suite_row(label: str, share: float, steps: int = 100) -> Row:
-    rng = np.random.default_rng(0)
-    row = one_seed(label, {("id", "a"): rng.random(200) < share, ("ood", "b"): rng.random(200) < share - 0.2})
-    parts = [{"name": name, "loss": "ce", "steps": steps, "restarts": 1} for name in ("apgd-ce", "apgd-t")]
-    attack = {"name": "apgd", "eps": 4 / 255, "precision": "float32", "seed": 0, "parts": parts}
-    low, high = wilson(50, 200)
-    done = ({"name": "apgd-ce", "robust": 50, "ci_low": low, "ci_high": high}, {"name": "apgd-t", "robust": 30})
-    adv = dataclasses.replace(accuracy("adv", "a", "a", np.arange(200) < 30, 200, attack), parts=done)
-    record = row.records[0]
-    return Row(label, {0: dataclasses.replace(record, accuracies=(*record.accuracies, adv)).summed()})
-
-
-def test_an_attack_of_several_parts_leaves_the_other_columns_paired_and_is_shown_whole():
-    rows = [suite_row("x", 0.8), suite_row("y", 0.6)]
-    assert difference(*rows, "ID").p < 1 and difference(*rows, "OOD").low > 0
-    found = difference(*rows, "Adv")
-    assert math.isnan(found.p) and found.how == "Adv without a test: apgd-ce has a total, no outcome for each image"
-    (name,) = report.suite_estimates(rows[0])
-    assert name.startswith("apgd 4/255") and report.suite_estimates(rows[0])[name].value == 0.15
-    assert "25.0 [" in report.markdown(rows, None, "t") and "15.0 [" in report.markdown(rows, None, "t")
-    assert float(next(csv.DictReader(report.csv_text(rows).splitlines()))[name]) == 0.15
-    assert report.plain_rows(rows, None)[0]["whole_attacks"][name]["value"] == 0.15
-    assert "15.0" in summary(rows, rows[1], 100)
-
-
-def test_the_note_lists_every_attack_behind_the_rows():
-    note = report.attack_note([suite_row("x", 0.8), suite_row("y", 0.6, steps=7), suite_row("z", 0.6)])
-    assert note.count("100 steps") == 1 and note.count("7 steps") == 1
-
-
-def test_several_seeds_are_compared_by_a_paired_t_test(tmp_path):
-    rows = rows_by_label(study(tmp_path, Stub(), seeds=(0, 1, 2))[0].run())
-    found = difference(rows["ft"], rows["grace"], "ID")
-    a, b = (list(rows[label].values("ID").values()) for label in ("ft", "grace"))
-    assert found.p == pytest.approx(stats.ttest_rel(a, b).pvalue)
-    fixed = difference(rows["zero-shot"], rows["grace"], "ID")
-    assert fixed.p == pytest.approx(stats.ttest_1samp(b, rows["zero-shot"].values("ID")[0]).pvalue)
-
-
 def trained_elsewhere(config: TrainConfig) -> Path:
     if config.method == "at":
         os._exit(1)  # as the kernel does when memory is out
@@ -515,26 +296,6 @@ def test_an_attack_is_counted_in_forwards():
 @pytest.mark.parametrize("seconds, text", [(3.4, "3 s"), (200, "3:20 min"), (7500, "2 h 05 min")])
 def test_durations_are_read_at_a_glance(seconds, text):
     assert duration(seconds) == text
-
-
-def test_labels_of_the_figure_cover_nothing(tmp_path, monkeypatch):
-    seen, place = {}, figure.place_labels
-
-    def spy(ax, points, colors):
-        place(ax, points, colors)
-        boxes = [t.get_window_extent() for t in ax.texts]
-        seen[ax] = [(a, b) for i, a in enumerate(boxes) for b in boxes[i + 1 :] if a.overlaps(b)]
-        inside = ax.figure.bbox
-        assert all(inside.x0 <= b.x0 and b.x1 <= inside.x1 for b in boxes)
-
-    monkeypatch.setattr(figure, "place_labels", spy)
-    rng = np.random.default_rng(3)
-    rows = []
-    for label, p in {"zero-shot": 0.6, "ft": 0.75, "lora": 0.74, "wise-ft": 0.745, "at": 0.5, "grace": 0.7}.items():
-        cells = {("id", "a"): rng.random(800) < p, ("ood", "b"): rng.random(800) < p - 0.2}
-        rows.append(one_seed(label, cells | {("adv", "a"): rng.random(300) < abs(0.7 - p)}))
-    assert figure.tradeoff(rows, tmp_path / "t.png") and len(seen) == 2 and not any(seen.values())
-    assert figure.tradeoff(rows[:1], tmp_path / "none.png") is None
 
 
 @pytest.fixture
@@ -578,11 +339,6 @@ def test_timing_a_method_trains_nothing_and_knows_the_length_of_its_run(tmp_path
     assert found.step > 0 and found.forward > 0 and found.seconds == found.setup + found.steps * found.step
     assert probe(make_config({"method": "zero-shot"} | values)).steps == 0
     assert not (tmp_path / "runs").exists()
-
-
-def test_a_mean_without_spread_is_not_an_interval_of_zero():
-    estimate = Estimate.of(accuracy("id", "a", "a", np.zeros(100, bool), 100))
-    assert estimate.high > 0.03
 
 
 def test_settings_do_not_fix_what_a_recipe_decides():

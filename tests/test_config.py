@@ -216,6 +216,9 @@ def test_presets_of_codes_that_do_not_clip_train_without_clipping(method, preset
     assert make_config({"method": method, "preset": preset, "clip_norm": 2.0}).clip_norm == 2.0
     shown = yaml.safe_load(printed(lambda: parse_train([*flags, "--print-config"])))
     assert shown["clip_norm"] is None
+    assert TrainConfig(method=method, preset=preset).clip_norm is None, "Python and the command line agree"
+    assert TrainConfig(method=method, preset=preset, clip_norm=1.0).clip_norm == 1.0
+    assert TrainConfig(method=method).clip_norm == 1.0
 
 
 @pytest.mark.parametrize(

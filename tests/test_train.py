@@ -19,11 +19,15 @@ from grace_geom.checkpoint import load_checkpoint, open_checkpoint
 from grace_geom.config import parse_train
 from grace_geom.data import resolve
 from grace_geom.devices import pick_device, pick_precision, pick_workers
+from grace_geom.distributed import World
 from grace_geom.errors import UserError
 from grace_geom.methods import METHODS
+from grace_geom.methods.flyp import Flyp
+from grace_geom.methods.grace import Grace
+from grace_geom.methods.sam import Sam
 from grace_geom.progress import Progress
 from grace_geom.provenance import provenance
-from grace_geom.runs import train_run
+from grace_geom.runs import train_run, training
 from tests.small_run import lines, small_config, small_run, write_npz
 from tests.toys import register_toy, toy_clip
 
@@ -310,3 +314,15 @@ def test_progress_lines(capsys):
 def test_registered_toy_is_what_the_runs_use(tmp_path):
     assert small_config(tmp_path).model == register_toy()
     assert train_run(small_config(tmp_path, epochs=0), quiet=True) == tmp_path / "run"
+
+
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [(Flyp(), "contrasts its own 4 images"), (Sam(m=3), "4 images of a step, no multiple of --m 3"), (Sam(m=2), ""),
+     (Sam(), ""), (Grace(), "")],
+)  # fmt: skip
+def test_what_processes_change_is_said_by_one_and_recorded(method, said, capsys):
+    records = [training._shared_out(method, 8, World(rank, 2)) for rank in range(2)]
+    assert records[0] == records[1] and records[0]["processes"] == 2
+    assert said in records[0].get("processes_change", "") and ("processes_change" in records[0]) == bool(said)
+    assert capsys.readouterr().err.count("warning: in 2 processes") == bool(said)

@@ -18,9 +18,7 @@ NUMBERS = (
 
 def main() -> None:
     """What ``hessian_spectrum`` and ``sharpness`` found."""
-    choice = shell.chosen()
-    st.title("Is it flat, and where not?")
-    shell.problems(choice.runs)
+    choice = shell.page("Is it flat, and where not?")
     shown = measured(choice, "hessian_spectrum", ("operator",))
     if shown:
         show.legend([choice.known[f.run] for f in shown], choice.names, choice.ground)

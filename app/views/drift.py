@@ -19,9 +19,7 @@ MEASURES = {
 
 def main() -> None:
     """CKA, Gram drift, centroids."""
-    choice = shell.chosen()
-    st.title("What changed, on which data?")
-    shell.problems(choice.runs)
+    choice = shell.page("What changed, on which data?")
     found = measured(choice, "representation_drift", ("reference", "reference_sha256", "pool", "layers"))
     found = same_layers(choice, found)
     if found:

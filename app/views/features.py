@@ -29,9 +29,7 @@ HISTOGRAMS = {
 
 def main() -> None:
     """Clouds, spectra, numbers by layer, histograms."""
-    choice = shell.chosen()
-    st.title("Do features collapse or deform?")
-    shell.problems(choice.runs)
+    choice = shell.page("Do features collapse or deform?")
     found = measured(choice, "feature_stability", ("pool", "rho", "rank", "awp_batch"))
     if found:
         clouds(choice, found)

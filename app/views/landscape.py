@@ -15,9 +15,7 @@ MOST_SCENES = 6  # three-dimensional panels at a time: browsers keep few of them
 
 def main() -> None:
     """1-D slices, the line through the checkpoint, contours."""
-    choice = shell.chosen()
-    st.title("How does the loss look around it?")
-    shell.problems(choice.runs)
+    choice = shell.page("How does the loss look around it?")
     found = measured(choice, "loss_landscape", ALIKE, "--slices random,eigen,contour,line")
     found, refused = slices.comparable(found)
     for f in refused:

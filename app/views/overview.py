@@ -24,9 +24,7 @@ PAPER = ("OOD'", "Adv'", "HM'")
 
 def main() -> None:
     """Cards, trade-off, geometry, table, data sets, the paper's rows."""
-    choice = shell.chosen()
-    st.title("Which checkpoint is best for my trade-off?")
-    shell.problems(choice.runs)
+    choice = shell.page("Which checkpoint is best for my trade-off?")
     shown = comparable(choice)
     if not shown:
         ids = " ".join(f"{choice.root / e.id}" for e in choice.runs)

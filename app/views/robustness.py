@@ -18,9 +18,7 @@ CHECKS = {
 
 def main() -> None:
     """Curves, images, classes, transfer, checks."""
-    choice = shell.chosen()
-    st.title("How does accuracy fall with ε, and on which images?")
-    shell.problems(choice.runs)
+    choice = shell.page("How does accuracy fall with ε, and on which images?")
     found = measured(choice, "robustness_curve", ("steps", "targets", "attacks"))
     if not found:
         return

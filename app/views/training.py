@@ -14,9 +14,7 @@ REFRESH = 5.0
 
 def main() -> None:
     """State of each run, then every logged number; by itself again and again while a run is being written."""
-    choice = shell.chosen()
-    st.title("Is it going well?")
-    shell.problems(choice.runs)
+    choice = shell.page("Is it going well?")
     live = any(state.state == "running" for state, _ in states(choice).values())
     st.fragment(page, run_every=REFRESH if live else None)(choice, live)
 

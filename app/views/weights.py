@@ -19,9 +19,7 @@ HOW = {
 
 def main() -> None:
     """Drift, its singular values, the rank curriculum."""
-    choice = shell.chosen()
-    st.title("Where did the weights move?")
-    shell.problems(choice.runs)
+    choice = shell.page("Where did the weights move?")
     found = measured(choice, "parameter_drift")
     if found:
         drift(choice, found)

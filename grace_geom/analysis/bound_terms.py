@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 
 from grace_geom import figures
@@ -15,8 +16,8 @@ from grace_geom.analysis.features import FeatureOptions, distributions, measures
 from grace_geom.analysis.numbers import as_measure, number
 from grace_geom.analysis.run import Part, Shown, say
 from grace_geom.analysis.subject import Subject
-from grace_geom.collect.discrepancy import ESTIMATORS, domain_discrepancies
-from grace_geom.collect.survey import attack, attacked_features, clean_features
+from grace_geom.collect.discrepancy import ESTIMATORS, common_classes, domain_discrepancies
+from grace_geom.collect.survey import attack, attacked_features, clean_features, labels_among
 from grace_geom.errors import UserError
 from grace_geom.evaluation import reader_for
 from grace_geom.geometry.bound import balance, head_lipschitz, proximity, sharpness_term
@@ -31,8 +32,12 @@ from grace_geom.tables import Cell, Table
 from grace_geom.weights import norm, select
 
 TITLES = {"id": "ID", "ood": "worst OOD", "adv": "Adv"}
+PAIRED = "ID, Adv"
+"""The group of the figure whose two samples are the same images; no sampling floor is drawn for it."""
 SIGMAS = np.geomspace(1e-3, 1.0, 121)
 """Abscissae of the figure."""
+ENOUGH = 5
+"""Images of every counted class below which (C) is warned of."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,7 @@ class BoundOptions(FeatureOptions):
 
 def measure(subject: Subject, options: BoundOptions, state: Path) -> Part:
     """(A), (B) and (C) of one checkpoint, each with its estimator."""
+    _check_classes(subject)
     n = options.train_size or subject.train_count()
     now = select(subject.model.weights(), GROUPS.get(options.params, options.params))
     before = subject.before(now)
@@ -135,6 +141,14 @@ def _trace(objective: Objective, options: BoundOptions, watch: Progress) -> Esti
     return xtrace(matvec, A.like, A.dim, options.probes, options.seed + 3)
 
 
+def _check_classes(subject: Subject) -> None:
+    """Refuse before anything expensive what labels alone tell: that (C) has no class to count."""
+    id_set, ood = distributions(subject)
+    sets = {"id": id_set, **ood, "adv": id_set}
+    found = {name: labels_among(torch.tensor(s.labels), s.class_names, id_set.class_names) for name, s in sets.items()}
+    common_classes(found, len(id_set.class_names))
+
+
 def _discrepancy(subject: Subject, options: BoundOptions, state: Path) -> dict[str, Measure]:
     """(C) and its pairs, without and with ``2 L_f``."""
     plan, models = options.plan(state.parent), {subject.label: subject.model}
@@ -152,6 +166,8 @@ def _discrepancy(subject: Subject, options: BoundOptions, state: Path) -> dict[s
     return values | {
         "L_f": Measure(slope, estimator="|s T|_2, the head's spectral norm, exact"),
         "floor": Measure(found.floor, estimator=ESTIMATORS["floor"]),
+        "classes": Measure(found.classes, estimator=ESTIMATORS["classes"]),
+        "images_per_class": Measure(found.images_per_class, estimator=ESTIMATORS["images_per_class"]),
         "C": Measure(2 * slope * d.value, error, low, high, d.level, words),
     }
 
@@ -170,9 +186,32 @@ def show(parts: dict[str, Part], options: BoundOptions) -> Shown:
     kinds = _kinds(parts)
     inside = {"distance": "|θ-θ0|", "n_train": "n train"} | {f"trace/{k}": f"Tr H, {k}" for k in kinds}
     inside |= {f"loss/{k}": f"loss, {k}" for k in ("id", "adv")} | {"L_f": "L_f", "floor": "floor of d"}
-    pairs = [f"{label}: the largest d is {p.values['C'].estimator.rpartition(', ')[2]}" for label, p in parts.items()]
-    second = Table(["checkpoint", *inside.values()], _rows(parts, inside), title="What they are made of", notes=pairs)
+    inside |= {"classes": "classes", "images_per_class": "images a class, least"}
+    about = [note for label, part in parts.items() for note in _about_discrepancy(label, part)] + [
+        "floor of d: what two independent samples of the ID distribution give. id and adv are the same images, so no "
+        "floor of this kind holds for them"
+    ]
+    second = Table(["checkpoint", *inside.values()], _rows(parts, inside), title="What they are made of", notes=about)
     return Shown([first, second], draw(parts, options))
+
+
+def _about_discrepancy(label: str, part: Part) -> list[str]:
+    """Which pair is the largest, which sets took no part, and whether there are images enough to believe it."""
+    found = [f"{label}: the largest d is {part.values['C'].estimator.rpartition(', ')[2]}"]
+    absent = [name for name in _oods(part) if f"discrepancy/id-{name}" not in part.values]
+    if absent:
+        found.append(f"{label}: {', '.join(absent)} has no class of the ID data and takes no part in C")
+    fewest = int(part.values["images_per_class"].value)
+    if fewest < ENOUGH:
+        found.append(
+            f"{label}: only {fewest} images of some counted class: C is mostly noise of sampling; take more with --n"
+        )
+    return found
+
+
+def _oods(part: Part) -> list[str]:
+    names = [key.partition("/")[2] for key in part.values if key.startswith("loss/")]
+    return [name for name in names if name not in ("id", "adv")]
 
 
 def _rows(parts: dict[str, Part], columns: Mapping[str, str]) -> list[list[Cell | str]]:
@@ -197,9 +236,12 @@ def draw(parts: dict[str, Part], options: BoundOptions) -> Figure:
     axes[0, 1].set_yscale("symlog", linthresh=10, linscale=0.3)
     axes[0, 1].set(ylabel=r"$\mathrm{Tr}\, H$", title="trace by domain")
     axes[0, 1].axhline(0, color="0.5", linewidth=0.5)
-    _draw_points(axes[0, 2], parts, look, _groups(parts))
-    for label, part in parts.items():
-        axes[0, 2].axhline(part.values["floor"].value, linewidth=0.6, **look[label].stroke())
+    groups = _groups(parts)
+    _draw_points(axes[0, 2], parts, look, groups)
+    for i, name in enumerate(groups):
+        if name != PAIRED:
+            for label, part in parts.items():
+                axes[0, 2].hlines(part.values["floor"].value, i - 0.4, i + 0.4, linewidth=0.6, **look[label].stroke())
     axes[0, 2].set(ylabel=r"(C) $/\,2L_f$", title="discrepancy (lines: floor)", ylim=(0, None))
     handles, labels = axes[0, 1].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=min(len(parts), 6))
@@ -217,14 +259,12 @@ def _draw_sum(axis: Any, part: Part, label: str, look: figures.Look) -> None:
 
 def _groups(parts: dict[str, Part]) -> dict[str, list[str]]:
     """Pairs of ID, OOD and Adv -> the keys of their discrepancies; the largest of them is drawn."""
-    groups: dict[str, list[str]] = {"ID, OOD": [], "ID, Adv": [], "OOD, Adv": []}
-    for key in dict.fromkeys(k for p in parts.values() for k in p.values if k.startswith("discrepancy/")):
-        ends = set(key.partition("/")[2].split("-"))
-        if "id" in ends:
-            groups["ID, Adv" if "adv" in ends else "ID, OOD"].append(key)
-        elif "adv" in ends:
-            groups["OOD, Adv"].append(key)
-    return {name: keys for name, keys in groups.items() if keys}
+    oods = dict.fromkeys(name for part in parts.values() for name in _oods(part))
+    groups = {"ID, OOD": [f"id-{name}" for name in oods], PAIRED: ["id-adv"]}
+    groups["OOD, Adv"] = [f"{name}-adv" for name in oods]
+    there = {key for part in parts.values() for key in part.values}
+    found = {group: [f"discrepancy/{pair}" for pair in pairs] for group, pairs in groups.items()}
+    return {group: keys for group, keys in found.items() if there.intersection(keys)}
 
 
 def _draw_points(

@@ -28,13 +28,17 @@ HERE = Source()
 class Watcher(Protocol):
     """Who is told how far an evaluation is."""
 
-    def plan(self, numbers: int) -> None: ...
+    def plan(self, numbers: int) -> None:
+        """So many accuracies will be measured or found on record."""
 
-    def begin(self, target: Target, images: int) -> None: ...
+    def begin(self, target: Target, images: int) -> None:
+        """The accuracy of a target is begun, on so many images."""
 
-    def advance(self, images: int) -> None: ...
+    def advance(self, images: int) -> None:
+        """So many more of its images are done."""
 
-    def end(self, accuracy: Accuracy, known: bool) -> None: ...
+    def end(self, accuracy: Accuracy, known: bool) -> None:
+        """It is there; ``known``: it was on record."""
 
 
 class Silent:

@@ -119,8 +119,12 @@ def which_images(image_set: ImageSet) -> str:
 
 def relabelled(features: Features, names: Sequence[str], target: Sequence[str]) -> Features:
     """The same features with labels that index ``target``; -1 for classes that it does not have, or has twice."""
+    return replace(features, labels=labels_among(features.labels, names, target))
+
+
+def labels_among(labels: Tensor, names: Sequence[str], target: Sequence[str]) -> Tensor:
+    """Labels that index ``names``, as labels that index ``target``; -1 as in :func:`relabelled`."""
     if tuple(names) == tuple(target):
-        return features
+        return labels
     place = {name: target.index(name) for name in names if list(target).count(name) == 1}
-    table = torch.tensor([place.get(name, -1) for name in names])
-    return replace(features, labels=table[features.labels])
+    return torch.tensor([place.get(name, -1) for name in names])[labels]

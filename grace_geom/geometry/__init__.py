@@ -1,0 +1,1 @@
+"""Curvature, landscapes and representations: functions of functions and tensors that know no CLIP."""

@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from grace_geom.geometry.centroids import Classes, Discrepancy, by_class, discrepancy
+from grace_geom.geometry.centroids import Classes, Discrepancy, by_class, discrepancy, shared
 from grace_geom.geometry.trace import Estimate
 
 
@@ -75,17 +75,14 @@ def head_lipschitz(head: Float[Tensor, " k d"]) -> float:
     return torch.linalg.matrix_norm(head.double(), ord=2).item()
 
 
-def worst_pair(domains: Mapping[str, Classes]) -> tuple[tuple[str, str], dict[tuple[str, str], Discrepancy]]:
-    """(C) without its factor ``2 L_f``: the pair of domains with the largest plug-in total, and every pair.
+def every_pair(domains: Mapping[str, Classes]) -> dict[tuple[str, str], Discrepancy]:
+    """The discrepancies whose largest is (C), without its factor ``2 L_f``, all over the same classes.
 
-    Raises:
-        ValueError: If there are fewer than two domains, or no pair shares a class with two images on both sides.
+    These are the classes with two images in *every* domain: a maximum over pairs compares domains only if no pair
+    counts a class that another leaves out. NaN where there is none.
     """
-    found = {(s, t): discrepancy(domains[s], domains[t]) for s, t in combinations(domains, 2)}
-    known = {pair: d.total for pair, d in found.items() if not math.isnan(d.total)}
-    if not known:
-        raise ValueError(f"no two of {list(domains)} share a class with two images in both")
-    return max(known, key=known.__getitem__), found
+    common = shared(*domains.values(), at_least=2)
+    return {(s, t): discrepancy(domains[s], domains[t], among=common) for s, t in combinations(domains, 2)}
 
 
 def sampling_floor(

@@ -45,9 +45,9 @@ def by_class(X: Float[Tensor, " n d"], labels: Int[Tensor, " n"], classes: int) 
     return Classes(count, torch.where(count[:, None] > 0, total / count[:, None], torch.nan), X, labels)
 
 
-def shared(a: Classes, b: Classes, at_least: int = 1) -> Int[Tensor, " s"]:
-    """Classes with at least so many images in both sets."""
-    return ((a.count >= at_least) & (b.count >= at_least)).nonzero()[:, 0]
+def shared(*sets: Classes, at_least: int = 1) -> Int[Tensor, " s"]:
+    """Classes with at least so many images in every set."""
+    return torch.stack([each.count >= at_least for each in sets]).all(dim=0).nonzero()[:, 0]
 
 
 def centroid_cosines(a: Classes, b: Classes) -> Float[Tensor, " s"]:
@@ -90,7 +90,7 @@ class Discrepancy:
         centroid_unbiased: The first term less ``Tr Sigma_s / n_s + Tr Sigma_t / n_t``, what sampling alone adds to a
             squared distance of means (paired sets: less ``Tr Cov(x_t - x_s) / n``). It may be slightly negative.
         covariance: The second term, plug-in.
-        classes: How many classes count: those with at least two images in both sets.
+        classes: How many classes count.
     """
 
     centroid: float
@@ -104,21 +104,25 @@ class Discrepancy:
         return self.centroid + self.covariance
 
 
-def discrepancy(a: Classes, b: Classes, paired: bool = False) -> Discrepancy:
-    """Lemma 3.2's terms between two domains; ``pi_c`` is the class frequency in ``a`` among the shared classes.
+def discrepancy(
+    a: Classes, b: Classes, paired: bool = False, among: Int[Tensor, " s"] | None = None
+) -> Discrepancy:
+    """Lemma 3.2's terms between two domains; ``pi_c`` is the class frequency in ``a`` among the classes that count.
+
+    These are ``among``, each with at least two images in both sets, or all that have as many.
 
     ``paired`` says that row i of both is the same image (an attacked one and the clean one): the noise of the two
     means is then not independent, and what sampling adds is the variance of the mean difference.
 
     ``sqrt(Tr(Sigma_s - Sigma_t)^2)`` is a Frobenius norm: positive for equal covariances too, by sampling alone.
-    NaN where no class has two images in both.
+    NaN where no class counts.
 
     Raises:
         ValueError: If the sets shall be paired and their labels differ.
     """
     if paired and not torch.equal(a.labels, b.labels):
         raise ValueError("paired sets must have the same labels in the same order")
-    both = shared(a, b, at_least=2)
+    both = shared(a, b, at_least=2) if among is None else among
     if not len(both):
         return Discrepancy(float("nan"), float("nan"), float("nan"), 0)
     pi = a.count[both].double() / a.count[both].sum()

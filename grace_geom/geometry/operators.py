@@ -60,6 +60,7 @@ class CurvatureOperator:
 
     @property
     def dim(self) -> int:
+        """Weights that vary: the matrix is ``dim x dim``."""
         return sum(w.numel() for w in self.weights.values())
 
     @property

@@ -79,6 +79,7 @@ class PairSums:
         self.zw = self.z = self.w = self.pw = self.qz = self.pq = self.pp = self.qq = zero
 
     def add(self, x: Shifted, y: Shifted) -> None:
+        """Some rows more, the same images in both layers."""
         self.zw = self.zw.to(x.z.device) + x.z.T @ y.z
         self.z = self.z.to(x.z.device) + x.z.sum(dim=0)
         self.w = self.w.to(x.z.device) + y.z.sum(dim=0)

@@ -133,6 +133,10 @@ class Method:
         run.scalars = scalars
         return {name: torch.as_tensor(value) for name, value in means.items()}
 
+    def apart(self, share: int) -> str:
+        """What is another method where each of several processes has ``share`` of a step's images; empty: nothing."""
+        return ""
+
     def snapshot(self, run: Run) -> Weights:
         """The plain model at this moment, named as the model names it: for held-out numbers and checkpoints."""
         with torch.no_grad():

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from grace_geom import distributed
-from grace_geom.batch import Batch
+from grace_geom.batch import Batch, joined
 from grace_geom.methods.base import Run
 from grace_geom.methods.ft import Ft
 from grace_geom.weights import Weights
@@ -24,14 +24,16 @@ class Sam(Ft):
 
     Attributes:
         rho: Length of the perturbation.
-        m: Images that share a perturbation; ``None``: the whole step.
+        m: Images that share a perturbation, however the step is cut; ``None``: the whole step. Each of several
+            processes takes them from its own images.
     """
 
     rho: float = 0.05
     m: int | None = None
 
     def gradients(self, run: Run, batches: Sequence[Batch]) -> dict[str, Tensor]:
-        groups = [batches] if self.m is None else [[piece] for batch in batches for piece in batch.split(self.m)]
+        micro = len(batches[0])
+        groups = [batches] if self.m is None else [part.split(micro) for part in joined(batches).split(self.m)]
         images, totals = sum(map(len, batches)), Totals()
         for group in groups:
             share = sum(map(len, group)) / images
@@ -49,6 +51,11 @@ class Sam(Ft):
             run.params[name].grad = g
         run.scalars = totals.scalars
         return totals.terms
+
+    def apart(self, share: int) -> str:
+        if self.m is None or share % self.m == 0:
+            return ""
+        return f"a process has {share} images of a step, no multiple of --m {self.m}: some perturbations are of fewer"
 
     def perturbation(self, params: Weights) -> Weights:
         """e from the gradients of the leaves."""

@@ -20,7 +20,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from grace_geom.batch import Batch
-from grace_geom.errors import UserError
 from grace_geom.methods.adversary import Adversary
 from grace_geom.methods.base import NO_CLIPPING, FullFt, Run, share_right
 from grace_geom.models import ClipClassifier
@@ -50,9 +49,7 @@ class TgaZsr(Adversary, FullFt):
     lambda_clean: float = 0.05
 
     def setup(self, model: ClipClassifier, generator: torch.Generator) -> tuple[Weights, dict[str, Any]]:
-        if model.shape is None:
-            tower = type(model.clip.visual).__name__
-            raise UserError(f"--method tga-zsr needs the patch tokens of a plain open_clip ViT, not this {tower}")
+        model.plain_vit("--method tga-zsr needs the patch tokens of")
         return super().setup(model, generator)
 
     def losses(self, run: Run, weights: Weights, batch: Batch) -> dict[str, Tensor]:

@@ -20,7 +20,6 @@ from typing import Any, ClassVar
 
 import torch
 
-from grace_geom.errors import UserError
 from grace_geom.methods.base import NO_CLIPPING, Method, Run
 from grace_geom.methods.pmg_aft import PmgAftLoss
 from grace_geom.models import PROMPT, ClipClassifier
@@ -40,11 +39,9 @@ class Vpt(Method):
     prompt_tokens: int = 16
 
     def setup(self, model: ClipClassifier, generator: torch.Generator) -> tuple[Weights, dict[str, Any]]:
-        if model.shape is None:
-            tower = type(model.clip.visual).__name__
-            raise UserError(f"visual prompt tokens need a plain open_clip ViT, not this {tower}")
+        shape = model.plain_vit("visual prompt tokens need")
         like = model.weights()["visual.class_embedding"]
-        bound = math.sqrt(6 / (3 * model.shape.patch**2 + len(like)))
+        bound = math.sqrt(6 / (3 * shape.patch**2 + len(like)))
         tokens = torch.empty(self.prompt_tokens, len(like)).uniform_(-bound, bound, generator=generator)
         return {PROMPT: tokens.to(like).requires_grad_()}, {}
 

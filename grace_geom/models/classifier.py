@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from grace_geom.errors import UserError
 from grace_geom.models.head import Tokenizer, encode_text, text_head
 from grace_geom.models.spec import ModelSpec
-from grace_geom.models.vit import shape_of, vit
+from grace_geom.models.vit import VitShape, shape_of, vit
 from grace_geom.weights import Weights
 
 TOWER = "visual."
@@ -82,6 +82,7 @@ class ClipClassifier(nn.Module):
 
     @property
     def device(self) -> torch.device:
+        """Where the weights lie."""
         return self.mean.device  # type: ignore[return-value]
 
     def weights(self) -> Weights:
@@ -102,10 +103,23 @@ class ClipClassifier(nn.Module):
         Raises:
             UserError: If the image tower is not a plain class-token ViT.
         """
-        if enable and self.shape is None:
-            tower = type(self.clip.visual).__name__
-            raise UserError(f"--grad-checkpoint needs a plain open_clip ViT, not this {tower}: use --micro-batch")
+        if enable:
+            self.plain_vit("--grad-checkpoint needs", ": use --micro-batch")
         self.recompute = enable
+
+    def plain_vit(self, needs: str, mend: str = "") -> VitShape:
+        """The shape of the image tower, for what works on a plain class-token ViT only.
+
+        Args:
+            needs: The beginning of the refusal: what was asked, and its verb.
+            mend: Its end.
+
+        Raises:
+            UserError: If the image tower is another one.
+        """
+        if self.shape is None:
+            raise UserError(f"{needs} a plain open_clip ViT, not this {type(self.clip.visual).__name__}{mend}")
+        return self.shape
 
     def encode(self, images: Float[Tensor, " b c h w"], weights: Weights | None = None) -> Float[Tensor, " b d"]:
         """phi_W(x): un-normalised embeddings, float32 (or the images' float64).

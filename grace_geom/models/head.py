@@ -21,6 +21,7 @@ class TextTower(nn.Module):
         self.clip = clip
 
     def forward(self, tokens: Int[Tensor, " b l"]) -> Float[Tensor, " b d"]:
+        """Unit features of tokenised texts."""
         return self.clip.encode_text(tokens, normalize=True)  # type: ignore[operator]
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from grace_geom.files import atomic_write, write_text
-from grace_geom.results.records import Plain, RecordError, build_record, dumps, read_record
+from grace_geom.results.records import Plain, RecordError, build_record, complete, dumps, read_record
 
 RESULT_FORMAT = "grace_geom.result/1"
 
@@ -96,13 +96,11 @@ class Result:
         """
         plain = read_record(path, RESULT_FORMAT)
         digest, listed = plain.pop("npz_sha256", ""), plain.pop("arrays", {})
-        try:
+        with complete(path, "result", "run the analysis again"):
             plain["values"] = {name: build_record(Measure, _with_nan(v)) for name, v in plain["values"].items()}
             plain["checkpoints"] = tuple(plain["checkpoints"])
             plain["arrays"] = _read_arrays(Path(path).with_suffix(".npz"), digest) if arrays and listed else {}
             return build_record(cls, plain)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise RecordError(f"{path}: incomplete result ({error}); run the analysis again") from None
 
 
 def _with_nan(value: Plain) -> Plain:

@@ -8,7 +8,7 @@ from pathlib import Path
 from grace_geom.files import write_text
 from grace_geom.results.accuracy import SUITES, Accuracy
 from grace_geom.results.evaluation import read_accuracy
-from grace_geom.results.records import Plain, RecordError, build_record, dumps, read_record
+from grace_geom.results.records import Plain, build_record, complete, dumps, read_record
 from grace_geom.results.summary import summarise
 
 DIAL_FORMAT = "grace_geom.dial/1"
@@ -89,13 +89,11 @@ class DialRecord:
             RecordError: If the file is missing, truncated, not of this kind, or of a newer version.
         """
         plain = read_record(path, DIAL_FORMAT)
-        try:
+        with complete(path, "record", "turn the dial again"):
             points = tuple(
                 Point(float(p["t"]), _read(p["accuracies"]), _read(p["held_out"])) for p in plain["points"]
             )
             return build_record(cls, plain | {"points": points})
-        except (KeyError, TypeError, AttributeError) as error:
-            raise RecordError(f"{path}: incomplete record ({error}); turn the dial again") from None
 
 
 def _read(rows: Iterable[Plain]) -> tuple[Accuracy, ...]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from grace_geom.files import write_text
 from grace_geom.results.accuracy import SUITES, Accuracy
-from grace_geom.results.records import Plain, RecordError, build_record, dumps, read_record
+from grace_geom.results.records import Plain, build_record, complete, dumps, read_record
 from grace_geom.results.summary import summarise
 
 EVAL_FORMAT = "grace_geom.eval/1"
@@ -53,11 +53,9 @@ class EvalRecord:
             RecordError: If the file is missing, truncated, not of this kind, or of a newer version.
         """
         plain = read_record(path, EVAL_FORMAT)
-        try:
+        with complete(path, "evaluation record", "evaluate again"):
             rows = tuple(read_accuracy(row) for row in plain["accuracies"])
             return build_record(cls, plain | {"accuracies": rows})
-        except (KeyError, TypeError, AttributeError) as error:
-            raise RecordError(f"{path}: incomplete evaluation record ({error}); evaluate again") from None
 
     def summed(self) -> "EvalRecord":
         """The same record with the summary of its accuracies."""

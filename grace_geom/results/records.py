@@ -1,9 +1,10 @@
 """Versioned JSON records: written for people to read, read back with errors that name the file."""
 
+import contextlib
 import dataclasses
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -56,6 +57,19 @@ def read_record(path: Path | str, expected: str) -> Plain:
     if not version.isdigit() or int(version) > int(known):
         raise RecordError(f"{path}: written by a newer version ({found}; this one reads {expected}): update grace_geom")
     return plain
+
+
+@contextlib.contextmanager
+def complete(path: Path | str, kind: str, mend: str) -> Iterator[None]:
+    """Inside, an entry that is missing or of another type is an error for people.
+
+    Raises:
+        RecordError: Naming the file, what it should be, and how it is made again.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError) as error:
+        raise RecordError(f"{path}: incomplete {kind} ({error}); {mend}") from None
 
 
 def build_record(record: type[Record], plain: Mapping[str, Any]) -> Record:

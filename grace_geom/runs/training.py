@@ -16,7 +16,7 @@ from grace_geom.data import ImageSet, loader, resolve
 from grace_geom.devices import Precision, pick_device, pick_precision, pick_workers
 from grace_geom.errors import Interrupted, NotFiniteError, UserError
 from grace_geom.loop import Plan, Trainer, choose_micro_batch, fit, free_bytes, measure, seed_global
-from grace_geom.methods import Run
+from grace_geom.methods import Method, Run
 from grace_geom.methods.base import Part
 from grace_geom.models import ClipClassifier, ModelSpec, build
 from grace_geom.plain import plain
@@ -61,7 +61,7 @@ def train_run(config: TrainConfig, *, quiet: bool = False) -> Path:
     if config.micro_batch == "auto" and trainer.plan.total_steps:
         trainer.plan = _fitting(trainer, config.batch_size // here.size, config.image_size or model.image_size)
     where = provenance(device) | {"precision": precision, "data": {"train": _note(train), "val": _note(val)}}
-    where |= {"processes": here.size} if here.size > 1 else {}
+    where |= _shared_out(trainer.method, config.batch_size, here) if here.size > 1 else {}
 
     def batches(epoch: int, skip: int) -> Iterable[Batch]:
         return loader(
@@ -82,26 +82,41 @@ def train_run(config: TrainConfig, *, quiet: bool = False) -> Path:
     with keeper(config, model, val, where, quiet=quiet) as kept:
         trainer.run.emit, trainer.run.images = kept.emit, images
         kept.start(trainer)
-        try:
-            _fit(trainer, batches, kept)
-        except distributed.PeerLost as lost:
-            if kept.saved is None:
-                kept.discard()
-            raise Interrupted(f"{lost}; {kept.way_on()}") from None
-        except Interrupted as stop:
-            raise Interrupted(
-                f"{stop}; saved in {out}. Continue with: python -m grace_geom.train --out {out} --resume"
-            ) from None
-        except UserError as error:
-            if kept.saved is None:
-                kept.discard()
-                raise
-            raise UserError(f"{error}\nthe last good checkpoint is step {kept.saved}: {out / 'ckpt.pt'}") from None
-        except BaseException:
-            if kept.saved is None:  # out of memory, say: what is left would block the next try
-                kept.discard()
-            raise
+        _fit_or_discard(trainer, batches, kept, out)
     return out
+
+
+def _shared_out(method: Method, batch_size: int, here: distributed.World) -> dict[str, Any]:
+    """The record of a run in several processes; what is another method there is said at once."""
+    found: dict[str, Any] = {"processes": here.size}
+    if changes := method.apart(batch_size // here.size):
+        found["processes_change"] = changes
+        if here.rank == 0:
+            print(f"warning: in {here.size} processes this is another run than in one: {changes}", file=sys.stderr)
+    return found
+
+
+def _fit_or_discard(trainer: Trainer, batches: Callable[[int, int], Iterable[Batch]], kept: Helper, out: Path) -> None:
+    """Train; what ends it early says how to go on, or leaves nothing behind where no checkpoint was saved yet."""
+    try:
+        _fit(trainer, batches, kept)
+    except distributed.PeerLost as lost:
+        if kept.saved is None:
+            kept.discard()
+        raise Interrupted(f"{lost}; {kept.way_on()}") from None
+    except Interrupted as stop:
+        raise Interrupted(
+            f"{stop}; saved in {out}. Continue with: python -m grace_geom.train --out {out} --resume"
+        ) from None
+    except UserError as error:
+        if kept.saved is None:
+            kept.discard()
+            raise
+        raise UserError(f"{error}\nthe last good checkpoint is step {kept.saved}: {out / 'ckpt.pt'}") from None
+    except BaseException:
+        if kept.saved is None:  # out of memory, say: what is left would block the next try
+            kept.discard()
+        raise
 
 
 def _fit(trainer: Trainer, batches: Callable[[int, int], Iterable[Batch]], kept: Helper) -> None:
@@ -213,7 +228,7 @@ def _plan(config: TrainConfig, images: int, precision: Precision, *, trains: boo
     return Plan(
         total_steps=total, steps_per_epoch=per_epoch, warmup_steps=min(round(warmup), total), schedule=config.schedule,
         micro_batch=None if config.micro_batch == "auto" else config.micro_batch, adapt=config.micro_batch == "auto",
-        clip_norm=config.clip_norm, precision=precision,
+        clip_norm=config.largest_norm, precision=precision,
         eval_every=config.eval_every * per_epoch, save_every=config.save_every or 0, log_every=config.log_every,
         stop_after=config.stop_after,
     )  # fmt: skip

@@ -75,7 +75,7 @@ def probe(config: TrainConfig) -> Probe:
         return Probe(0, setup, 0.0, forward * whole, forward / len(batch))
     run = Run(model, params, torch.Generator(device).manual_seed(config.seed), steps, state)
     micro = None if config.micro_batch == "auto" else config.micro_batch
-    plan = Plan(steps, per_epoch, micro_batch=micro, clip_norm=config.clip_norm, precision=precision)
+    plan = Plan(steps, per_epoch, micro_batch=micro, clip_norm=config.largest_norm, precision=precision)
     trainer = Trainer(method, run, plan)
     step = _shortest(lambda: trainer.step(batch), device)
     return Probe(steps, setup, step * whole, forward * whole, forward / len(batch))

@@ -7,15 +7,13 @@ from unittest import mock
 import numpy as np
 
 from grace_geom import evaluate, figures
+from tests.app import gallery
 from tests.small_run import small_run, write_npz
 
 ANALYSES = {
     "hessian_spectrum": ["--top", "1", "--probes", "2", "--density-steps", "4", "--max-products", "8"],
     "parameter_drift": ["--zeroshot", "odd={odd}"],
-    "sharpness": [
-        "--rho", "0.05,0.1", "--rho-adaptive", "0.5,1", "--rho-relative", "0.005,0.01", "--rho-average", "5,10",
-        "--ascent-steps", "1", "--samples", "2",
-    ],
+    "sharpness": gallery.ANALYSES["sharpness"],
     "loss_landscape": [
         "--slices", "random,eigen,contour,line", "--points", "3", "--contour-points", "3", "--line-points", "3",
     ],

@@ -7,8 +7,8 @@ import pytest
 import torch
 from scipy.stats import multivariate_normal
 
-from grace_geom.geometry.bound import balance, head_lipschitz, proximity, sampling_floor, sharpness_term, worst_pair
-from grace_geom.geometry.centroids import by_class
+from grace_geom.geometry.bound import balance, every_pair, head_lipschitz, proximity, sampling_floor, sharpness_term
+from grace_geom.geometry.centroids import by_class, discrepancy
 from grace_geom.geometry.sharpness import average_case
 from grace_geom.geometry.trace import Estimate
 from tests.geometry.test_cka import gaussian
@@ -59,20 +59,29 @@ def test_lipschitz_constant_is_reached_and_never_passed():
     assert (T @ top).norm().item() == pytest.approx(slope)
 
 
-def test_worst_pair_is_the_one_that_was_moved_farthest():
+def test_a_shift_is_its_square_between_every_two_domains():
     X, y = gaussian(60, 3), torch.arange(60) % 2
     domains = {name: by_class(X + shift, y, 2) for name, shift in (("id", 0.0), ("near", 0.1), ("far", -1.0))}
-    pair, every = worst_pair(domains)
-    assert pair == ("near", "far") and len(every) == 3
-    assert every[pair].total == pytest.approx(3 * 1.1**2)  # a shift leaves covariances alone
-    with pytest.raises(ValueError, match="share a class"):
-        worst_pair({"id": domains["id"], "other": by_class(X[:1], y[:1], 2)})
+    every = every_pair(domains)
+    gaps = {("id", "near"): 0.1, ("id", "far"): 1.0, ("near", "far"): 1.1}
+    assert {pair: d.total for pair, d in every.items()} == pytest.approx({k: 3 * v**2 for k, v in gaps.items()})
+    alone = by_class(X[:1], y[:1], 2)
+    assert all(math.isnan(d.total) for d in every_pair(domains | {"other": alone}).values())
+
+
+def test_every_pair_counts_the_same_classes():
+    """A class that one domain lacks, and that lies far apart in the two others, belongs to none of the pairs."""
+    X, y = gaussian(60, 3), torch.arange(60) % 3
+    moved = X + 10.0 * (y == 2)[:, None]
+    domains = {"id": by_class(X, y, 3), "far": by_class(moved, y, 3), "few": by_class(X[y < 2], y[y < 2], 3)}
+    every = every_pair(domains)
+    assert {d.classes for d in every.values()} == {2}
+    assert {pair: d.total for pair, d in every.items()} == pytest.approx(dict.fromkeys(every, 0.0))
 
 
 def test_floor_is_what_two_samples_of_one_distribution_give():
     X, y = gaussian(400, 6), torch.arange(400) % 4
-    found = [worst_pair({"a": by_class(gaussian(400, 6, seed=s), y, 4), "b": by_class(X, y, 4)})[1]["a", "b"].total
-             for s in range(1, 9)]  # fmt: skip
+    found = [discrepancy(by_class(gaussian(400, 6, seed=s), y, 4), by_class(X, y, 4)).total for s in range(1, 9)]
     floor = sampling_floor(X, y, 4, splits=20)
     assert floor == pytest.approx(np.mean(found), rel=0.15)
 

@@ -15,7 +15,6 @@ from tests.toys import toy_batch, toy_clip, toy_run, train
 TRAINED = [name for name, method in METHODS.items() if method.trains]
 QUICK = {"attack_steps": 1, "lr": 3e-3, "c_values": 3, "radius_steps": 3}
 OWN = {"ftp": {"mu": 1.0}, "vpt-pmg-aft": {"lr": 0.3}}  # radii, a rate that let the few steps here through
-COUPLED = {"flyp": "an image's loss depends on the others of its piece"}
 
 
 def make(name: str):
@@ -84,8 +83,6 @@ def test_fields_are_plain_data(name):
 @pytest.mark.parametrize("name", TRAINED)
 def test_ragged_micro_batches_give_the_gradient_of_the_batch(name):
     # float64: a pixel whose gradient is nearly 0 may step the other way in float32; CPU draws do not depend on pieces
-    if name in COUPLED:
-        pytest.skip(COUPLED[name])
     method, batch = make(name), toy_batch(7)
     batch = replace(batch, images=batch.images.double())
     gradients = []

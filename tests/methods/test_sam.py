@@ -7,7 +7,7 @@ from torch.testing import assert_close
 from grace_geom.methods.ft import Ft
 from grace_geom.methods.sam import Asam, Sam
 from tests.methods.ends import left_by, same_bits
-from tests.toys import toy_batch, toy_run
+from tests.toys import toy_batch, toy_clip, toy_run
 
 
 def quadratic(cls, A: dict[int, torch.Tensor], w: torch.Tensor, **fields):
@@ -109,3 +109,15 @@ def test_asam_s_perturbation_by_hand():
     T, norm = torch.tensor([4.0, 2.0]), (4.0**2 + 4.0**2 + 2.0**2) ** 0.5  # |T g| = |(4, 4, -2)|
     assert_close(e["w"], 0.5 * T**2 * torch.tensor([1.0, 2.0]) / norm)
     assert_close(e["b.bias"], torch.tensor([0.5 * -2.0 / norm]))
+
+
+@pytest.mark.parametrize("micro", [1, 3, 5])
+def test_images_that_share_a_perturbation_are_the_same_however_the_step_is_cut(micro):
+    batch, gradients = toy_batch(8), []
+    batch = replace(batch, images=batch.images.double())
+    for pieces in ([batch], batch.split(micro)):
+        run = toy_run(Sam(m=4), toy_clip().double())
+        terms = Sam(m=4).gradients(run, pieces)
+        gradients.append({n: p.grad for n, p in run.params.items()} | terms)
+    for key, whole in gradients[0].items():
+        assert_close(gradients[1][key], whole, rtol=1e-6, atol=1e-10)

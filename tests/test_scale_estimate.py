@@ -1,0 +1,38 @@
+"""The calculated figures of docs/scale.md: operations as torch counts them, factors as LoRA makes them, the table."""
+
+import re
+from pathlib import Path
+
+import open_clip
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks import scale_estimate
+from grace_geom.models.vit import shape_of, vit
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "scale.md"
+
+
+@pytest.mark.parametrize("name", scale_estimate.MODELS[:2])
+def test_operations_are_those_that_torch_counts_in_our_tower(name):
+    with torch.device("meta"):
+        visual = open_clip.CLIP(**open_clip.get_model_config(name)).visual
+        x = torch.empty(1, 3, 224, 224)
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            vit(shape_of(visual), dict(visual.named_parameters()), x)
+    assert scale_estimate.tower(name).forward() == pytest.approx(counter.get_total_flops(), rel=1e-3)
+
+
+def test_the_page_says_what_the_script_calculates():
+    """To the digits that the page gives."""
+    columns = [scale_estimate.rows(scale_estimate.tower(m), 989e12, 256, 10, 64, 0.8) for m in scale_estimate.MODELS]
+    keys = list(columns[0])[:10]
+    text = PAGE.read_text().partition("## Hours and bytes")[2].partition("## ")[0]
+    table = [re.findall(r"[\d.,]+(?= *\|)", line.partition("|")[2].partition("|")[2]) for line in text.splitlines()
+             if line.startswith("|") and "--" not in line and "ViT" not in line]  # fmt: skip
+    assert len(table) == len(keys)
+    for key, said in zip(keys, table, strict=True):
+        for column, number in zip(columns, said, strict=True):
+            digits = len(number.partition(".")[2])
+            assert float(number.replace(",", "")) == pytest.approx(column[key], abs=0.5001 * 10.0**-digits), key
