@@ -112,6 +112,12 @@ def test_rates_are_chosen_on_held_out_data_at_equal_trial_budget_and_kept(tmp_pa
     assert json.loads((tmp_path / "table.json").read_text())["trials"]["ft"]["0.001"] == pytest.approx(0.5)
 
 
+def test_a_search_goes_around_the_rate_that_is_set(tmp_path):
+    stub = Stub()
+    study(tmp_path, stub, methods=("ft",), lr_grid="search", set={"ft.lr": "2e-3"}, seeds=(0,))[0].run()
+    assert [name for name in stub.trained if "-lr" in name] == ["ft-lr0.000667", "ft-lr0.002", "ft-lr0.006"]
+
+
 def test_a_grid_is_extended_once_where_its_best_rate_lies_at_the_edge(tmp_path):
     stub, short = Stub(), {"methods": ("ft",), "seeds": (0,)}  # best at 1e-3
     one, said = study(tmp_path / "fixed", stub, lr_grid="1e-1,1e-2", **short)
@@ -239,7 +245,7 @@ def test_the_papers_tables_are_groups_of_rows():
         (["--trial-share", "2"], "--trial-share must lie in"),
         (["--attack", "pdg"], "did you mean 'pgd'"),
         (["--methods", "ft", "--baseline", "lora"], "--baseline lora is no row of this study"),
-        (["--methods", "ft", "--set", "ft.lr=1e-3", "--lr-grid", "search"], "--set ft.lr fixes a learning rate"),
+        (["--methods", "ft", "--set", "ft.lr=1e-3", "--lr-grid", "1e-3,1e-2"], "--set ft.lr fixes a learning rate"),
         (["--methods", "ft:lr=1e-3", "--lr-grid", "search"], "--methods ft:lr=1e-3 fixes a learning rate"),
         (["--methods", "ft", "--lr-extend"], "--lr-extend needs a grid"),
         (["--methods", "ft", "--set", "ft.seed=3"], "--set ft.seed: the study decides that itself"),

@@ -41,7 +41,8 @@ class StudyOptions:
         out: Folder of the study; a study that was stopped continues there.
         baseline: Method that the others are compared with, image by image or seed by seed.
         set: Options of a method, METHOD.FIELD=VALUE, repeatable.
-        lr_grid: off takes the recorded rates; a list, or search (1/3, 1 and 3 times the recorded rate), is tried out.
+        lr_grid: off takes the recorded rates; a list, or search (1/3, 1 and 3 times the recorded rate, or the one of
+            --set METHOD.lr), is tried out.
         lr_extend: Where the best rate lies at an edge of its grid, try one more beyond it.
         trial_share: Length of a trial as a share of a run; every method gets the same.
         also: Further checkpoints as rows, NAME=FILE, repeatable: runs of other studies, or foreign weights.
@@ -112,7 +113,7 @@ class StudyOptions:
         for name in self.also:
             if same := [other for other in self.also if other != name and folder_name(other) == folder_name(name)]:
                 raise UserError(f"--also {name}=... and {same[0]}=... would share a file: rename one")
-        fixed = [f"--set {key}" for key in self.set if key.partition(".")[2] == "lr"]
+        fixed = [f"--set {key}" for key in self.set if key.partition(".")[2] == "lr" and self.lr_grid != "search"]
         fixed += [f"--methods {label}" for label in labels if any(e.startswith("lr=") for e in label.split(":")[1:])]
         if fixed and self.lr_grid != "off":
             raise UserError(f"{fixed[0]} fixes a learning rate that --lr-grid would choose: drop one of them")
