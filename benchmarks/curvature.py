@@ -54,19 +54,23 @@ CLASSES, SIDE = 10, 32
 
 
 class M(nn.Module):
-    """A ViT classifier whose forward pass is :func:`grace_geom.models.vit.vit`."""
+    """A ViT classifier whose forward pass is :func:`grace_geom.models.vit.vit`, drawn as ``nn.Linear`` does."""
 
-    def __init__(self, width: int = 96, layers: int = 4, patch: int = 8) -> None:
+    def __init__(self, width: int = 96, layers: int = 4, patch: int = 8, seed: int = 0) -> None:
         super().__init__()
-        self.arguments = (width, layers, patch)
+        self.arguments = (width, layers, patch, seed)
         self.shape = VitShape(patch, layers, heads=width // 32 or 2, quick_gelu=False, eps=1e-5)
-        g = torch.Generator().manual_seed(0)
+        g = torch.Generator().manual_seed(seed)
         self.names, values = [], []
         for name, size in sizes(width, layers, patch).items():
-            gain = name.endswith(("ln_1.weight", "ln_2.weight", "ln_pre.weight", "ln_post.weight"))
-            fan = np.prod(size[1:]) if len(size) > 1 else width
-            draw = torch.randn(size, generator=g) / float(fan) ** 0.5
-            values.append(nn.Parameter(1 + 0.1 * draw if gain else draw))
+            fan_in = float(np.prod(size[1:])) if len(size) > 1 and name != "proj" else width
+            if "ln_" in name:
+                draw = torch.full(size, float(name.endswith("weight")))
+            elif "embedding" in name:
+                draw = 0.02 * torch.randn(size, generator=g)
+            else:
+                draw = (2 * torch.rand(size, generator=g) - 1) / fan_in**0.5
+            values.append(nn.Parameter(draw))
             self.names.append(name)
         self.values = nn.ParameterList(values)
 
@@ -322,9 +326,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15, help="rounds of the first table; medians are printed")
     parser.add_argument("--steps", type=int, default=60, help="Lanczos steps of the density")
     parser.add_argument("--seeds", type=int, default=20, help="of the traces")
+    parser.add_argument("--model-seed", type=int, default=0, help="of the random weights")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    peers, model, batch = find_peers(), M(), sample()
+    peers, model, batch = find_peers(), M(seed=options.model_seed), sample()
     dim = sum(p.numel() for p in model.parameters())
     print(f"torch {torch.__version__}, 1 thread, {dim:,} weights, batch {len(batch)}")
     wanted = options.tables.split(",")

@@ -344,6 +344,9 @@ def test_timing_a_method_trains_nothing_and_knows_the_length_of_its_run(tmp_path
     assert found.steps == 2 * (len(resolve(toy_data, "train")) // 16)
     assert found.step > 0 and found.forward > 0 and found.seconds == found.setup + found.steps * found.step
     assert probe(make_config({"method": "zero-shot"} | values)).steps == 0
+    fitted = probe(make_config({"method": "tpgm", "radius_steps": 10**6} | values))
+    passes = 3 * 10**6 * min(16, len(resolve(toy_data, "val"))) / 16  # of a batch, a forward and a backward each
+    assert fitted.setup == pytest.approx(passes * fitted.forward, rel=1e-3)
     assert not (tmp_path / "runs").exists()
 
 

@@ -137,6 +137,16 @@ class Method:
         """What is another method where each of several processes has ``share`` of a step's images; empty: nothing."""
         return ""
 
+    def outside(self, train: int, held_out: int, batch: int) -> float:
+        """Forward passes of one image that a run spends outside its steps, a backward pass being two: for estimates.
+
+        Args:
+            train: Training images.
+            held_out: Held-out images.
+            batch: Images a step.
+        """
+        return 0.0
+
     def snapshot(self, run: Run) -> Weights:
         """The plain model at this moment, named as the model names it: for held-out numbers and checkpoints."""
         with torch.no_grad():

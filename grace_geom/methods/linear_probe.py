@@ -29,6 +29,10 @@ class Probe:
     c_values: int = 50
     probe_iterations: int = 1000
 
+    def outside(self, train: int, held_out: int, batch: int) -> float:
+        """The features; the solver's time depends on the data and is not known before."""
+        return float(train + held_out)
+
     def probe(self, run: Run) -> Weights:
         """The head of the C with the highest held-out accuracy, the smallest such C; logged to ``probe.jsonl``.
 

@@ -35,6 +35,9 @@ class Tpgm(Ft):
     radius_steps: int = 200
     project_head: bool = True
 
+    def outside(self, train: int, held_out: int, batch: int) -> float:
+        return 3.0 * self.radius_steps * min(held_out, batch)
+
     def finish(self, run: Run) -> Weights:
         tuned, base = self.snapshot(run), run.model.weights()
         moved = {n: w - base[n] for n, w in tuned.items() if self.project_head or n not in run.model.head}

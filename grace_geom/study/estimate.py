@@ -26,7 +26,7 @@ class Probe:
 
     Attributes:
         steps: Optimiser steps of a run.
-        setup: Seconds before the first step.
+        setup: Seconds outside the steps.
         step: Seconds a step.
         forward: Seconds of one forward pass of a step's batch without gradients.
         image: The same for one image, at evaluation.
@@ -55,7 +55,8 @@ def probe(config: TrainConfig) -> Probe:
     The step that is not counted holds what happens now and then (a first curvature estimate, allocation). On the CPU a
     quarter of the batch is timed and the time multiplied; a GPU takes all of it, since small batches leave it idle.
     """
-    device, train, method = pick_device(config.device), _train_set(config), config.build_method()
+    device, method = pick_device(config.device), config.build_method()
+    train, held_out = _sets(config)
     spec = ModelSpec(config.model, config.pretrained, config.seed)
     model = build(spec, train.class_names, train.templates).to(device)
     per_epoch = max(1, len(train) // config.batch_size)
@@ -71,6 +72,7 @@ def probe(config: TrainConfig) -> Probe:
     whole = config.batch_size / len(batch)
     with torch.no_grad():
         forward = _shortest(lambda: model(batch.images), device)
+    setup += forward / len(batch) * method.outside(len(train), len(held_out), config.batch_size)
     if not steps:
         return Probe(0, setup, 0.0, forward * whole, forward / len(batch))
     run = Run(model, params, torch.Generator(device).manual_seed(config.seed), steps, state)
@@ -113,12 +115,15 @@ def passes_of(attack: AttackSpec, classes: int) -> float:
     return total
 
 
-def _train_set(config: TrainConfig) -> ImageSet:
-    train = resolve(
-        config.data, "train", data_root=config.data_root, seed=config.split_seed, val_fraction=config.val_fraction,
-        download=config.download, templates=config.templates,
+def _sets(config: TrainConfig) -> tuple[ImageSet, ImageSet]:
+    train, held_out = (
+        resolve(
+            config.data, split, data_root=config.data_root, seed=config.split_seed, val_fraction=config.val_fraction,
+            download=config.download, templates=config.templates,
+        )
+        for split in ("train", "val")
     )  # fmt: skip
-    return train if config.train_images is None else train.subset(config.train_images, config.split_seed)
+    return train if config.train_images is None else train.subset(config.train_images, config.split_seed), held_out
 
 
 def share_threads(workers: int) -> None:
