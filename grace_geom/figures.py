@@ -81,6 +81,13 @@ def new(width: float = COLUMN, height: float = 2.4, rows: int = 1, columns: int 
     return plt.subplots(rows, columns, figsize=(width, height), squeeze=False, **options)
 
 
+def legend_above(figure: Figure, axis: Any, most: int = 6) -> None:
+    """One legend for all panels, above them, with the labels of ``axis``; at most ``most`` in a row."""
+    handles, labels = axis.get_legend_handles_labels()
+    if handles:
+        figure.legend(handles, labels, loc="outside upper center", ncols=min(len(handles), most))
+
+
 def save(figure: Figure, path: Path) -> Path:
     """Write a PNG, whole or not at all, and close the figure."""
     with atomic_write(path) as file:

@@ -155,8 +155,7 @@ def draw(parts: dict[str, Part], options: AnisotropyOptions) -> Figure:
     for axis in axes.flat:
         if not axis.has_data():
             axis.set_axis_off()
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=min(len(parts), 6))
+    figures.legend_above(figure, axes[0, 0])
     return figure
 
 

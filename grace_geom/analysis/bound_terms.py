@@ -243,8 +243,7 @@ def draw(parts: dict[str, Part], options: BoundOptions) -> Figure:
             for label, part in parts.items():
                 axes[0, 2].hlines(part.values["floor"].value, i - 0.4, i + 0.4, linewidth=0.6, **look[label].stroke())
     axes[0, 2].set(ylabel=r"(C) $/\,2L_f$", title="discrepancy (lines: floor)", ylim=(0, None))
-    handles, labels = axes[0, 1].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=min(len(parts), 6))
+    figures.legend_above(figure, axes[0, 1])
     return figure
 
 

@@ -190,7 +190,7 @@ def _histograms(parts: dict[str, Part]) -> Figure:
         ax.set_xlabel(title)
     axes[0, -1].set_xscale("log")
     axes[0, 0].set_ylabel("share of images below")
-    axes[0, 0].legend()
+    figures.legend_above(figure, axes[0, 0])
     return figure
 
 
@@ -210,7 +210,7 @@ def _sweeps(parts: dict[str, Part], sets: list[str]) -> Figure:
         ax.set_title(name)
         ax.set_xlabel("neighbours k")
     axes[0, 0].set_ylabel("LID (MLE)")
-    axes[0, 0].legend()
+    figures.legend_above(figure, axes[0, 0])
     return figure
 
 

@@ -113,8 +113,7 @@ def draw(parts: dict[str, Part], options: SpectrumOptions) -> Figure:
     if options.density_probes:
         _draw_density(axes[0, 0], parts, options, look)
     _draw_blocks(axes[0, -1], parts, look)
-    handles, labels = axes[0, -1].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=min(len(parts), 5))
+    figures.legend_above(figure, axes[0, -1])
     return figure
 
 

@@ -227,9 +227,7 @@ def curves(parts: dict[str, Part], options: LandscapeOptions) -> Figure:
         if key.startswith("line/"):
             axis.axvline(1.0, color="0.6", linewidth=0.6)
         axis.set(xlabel=xlabel, ylabel=ylabel, title=title)
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    if handles:
-        figure.legend(handles, labels, loc="outside upper center", ncols=min(len(parts), 6))
+    figures.legend_above(figure, axes[0, 0])
     return figure
 
 

@@ -137,8 +137,7 @@ def draw(parts: dict[str, Part]) -> Figure:
     axes[0, 1].set(xlabel="index", ylabel=r"$\sigma_i / \sigma_1$ of $W - W_0$", title="matrix that moved most")
     if scatter:
         axes[0, 2].set(xlabel="relative drift, all weights", ylabel="zero-shot loss, points")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=min(len(parts), 6))
+    figures.legend_above(figure, axes[0, 0])
     return figure
 
 

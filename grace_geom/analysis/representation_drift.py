@@ -200,7 +200,7 @@ def _by_layer(key: str, title: str, parts: dict[str, Part], pairs: list[str]) ->
     if len(free):  # the empty place is the legend's
         free[0].legend(*axes[0, 0].get_legend_handles_labels(), loc="center")
     else:
-        axes[0, 0].legend()
+        figures.legend_above(figure, axes[0, 0])
     return figure
 
 
@@ -222,10 +222,11 @@ def _heat_maps(parts: dict[str, Part], pairs: list[str]) -> Figure:
             ax.set_xticks(every, [names[i] for i in every])
             ax.set_yticks(every, [names[i] for i in every])
             ax.grid(False)
-        row[0].set_ylabel(f"{label}\nreference layer")
+        row[0].set_ylabel(label)
     for ax, name in zip(axes[0], pairs, strict=True):
         ax.set_title(name)
     for ax in axes[-1]:
         ax.set_xlabel(LAYER_AXIS)
+    figure.supylabel("layer of the reference", fontsize=8)
     figure.colorbar(image, ax=axes, label="CKA", shrink=0.8, pad=0.01)
     return figure

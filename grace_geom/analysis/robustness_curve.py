@@ -286,7 +286,7 @@ def _curves(parts: dict[str, Part], options: CurveOptions) -> Figure:
         ax.set_xlabel("ε in 1/255")
         ax.set_ylim(bottom=0)
     axes[0, 0].set_ylabel("accuracy, %")
-    axes[0, -1].legend()
+    figures.legend_above(figure, axes[0, -1])
     return figure
 
 
@@ -299,7 +299,7 @@ def _margins(parts: dict[str, Part]) -> Figure:
     axes[0, 0].axvline(0, color="0.6", linewidth=0.6)
     axes[0, 0].set_xlabel("clean margin: right logit less the best other")
     axes[0, 0].set_ylabel("% of images below")
-    axes[0, 0].legend()
+    figures.legend_above(figure, axes[0, 0], most=3)
     return figure
 
 

@@ -146,8 +146,7 @@ def draw(parts: dict[str, Part], options: SharpnessOptions) -> Figure:
         axis.set_title(TITLES.get(kind, r"Gaussian, $E\|\epsilon\|^2 = \rho^2$"))
     for axis in axes[-1]:
         axis.set_xlabel(r"$\rho$")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=min(len(parts), 6))
+    figures.legend_above(figure, axes[0, 0])
     return figure
 
 
