@@ -5,7 +5,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from grace_geom.analysis.options import Common
-from grace_geom.analysis.run import Part, Shown, analyse
+from grace_geom.analysis.run import Part, Shown, analyse, folder_of
 from grace_geom.results import Measure
 from tests.test_evaluate import make_run, save_npz
 
@@ -32,3 +32,12 @@ def test_replaced_data_are_measured_again(tmp_path, replaced):
         images, labels = file["images"], file["labels"]
     np.savez(path, images=255 - images, labels=labels)
     assert len(again()) == 2 and measured[0] != measured[1]
+
+
+def test_results_of_several_runs_lie_in_the_nearest_folder_that_holds_them_all(tmp_path):
+    one, other = tmp_path / "study" / "ft-s0" / "ckpt.pt", tmp_path / "study" / "at-s0" / "ckpt.pt"
+    elsewhere = tmp_path / "photos" / "ckpt.pt"
+    assert folder_of(None, [one]) == one.parent / "analyses"
+    assert folder_of(None, [one, other]) == tmp_path / "study" / "analyses"
+    assert folder_of(None, [one, elsewhere]) == tmp_path / "analyses"
+    assert folder_of(tmp_path / "x", [one, elsewhere]) == tmp_path / "x"

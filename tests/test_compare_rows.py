@@ -96,6 +96,15 @@ def test_one_seed_is_compared_image_by_image():
     assert hm.low < hm.value < hm.high and hm.p < 0.01
 
 
+def test_few_images_that_differ_are_not_significant_together():
+    right = np.ones(32, dtype=bool)
+    worse = {("id", "a"): right.copy(), ("ood", "b"): right.copy(), ("adv", "a"): right.copy()}
+    for key, count in zip(worse, (2, 1, 1), strict=True):
+        worse[key][:count] = False
+    hm = difference(one_seed("x", worse), one_seed("y", dict.fromkeys(worse, right)), "HM")
+    assert hm.value < 0 and hm.p == pytest.approx(2 * 2**-4)  # four one-sided images: both sides of 2^4 exchanges
+
+
 def test_the_same_checkpoint_differs_by_nothing():
     rng = np.random.default_rng(0)
     same = {("id", "a"): rng.random(50) < 0.7, ("ood", "b"): rng.random(50) < 0.5, ("adv", "a"): rng.random(50) < 0.2}

@@ -34,3 +34,10 @@ def test_the_fixed_packages_are_required():
 
 def test_version_is_in_the_changelog():
     assert f"## {PROJECT['version']}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_what_the_demo_measures_lies_where_the_dashboard_looks():
+    """The dashboard reads ``analyses/`` below its root, which is where scripts write unless they are told another."""
+    recipe = [line for line in (ROOT / "Makefile").read_text().splitlines() if "python analyses/" in line]
+    assert any("report.py $(DEMO_RUNS)" in line for line in recipe)
+    assert not [line for line in recipe if "--out" in line]

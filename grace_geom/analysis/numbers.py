@@ -20,7 +20,6 @@ def number(measure: Measure) -> Cell:
     text = f"{measure.value:.4g}"
     if "not converged" in measure.estimator:
         text = "~" + text
-    short = text
     if measure.error is not None and math.isfinite(measure.error):
         text += f" ± {measure.error:.2g}"
-    return Cell(text, short, measure.value)
+    return Cell(text, value=measure.value)

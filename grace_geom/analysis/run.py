@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 import sys
 import time
@@ -110,13 +111,13 @@ def analyse(
 
 
 def folder_of(out: Path | None, files: Sequence[Path]) -> Path:
-    """``--out``, else ``analyses/`` beside a single checkpoint, else beside the run directories of several."""
+    """``--out``, else ``analyses/`` beside a single checkpoint, else in the nearest folder that holds all of several."""
     if out is not None:
         return out
     if len(files) == 1:
         return files[0].parent / "analyses"
     parents = {file.resolve().parent.parent if file.name == "ckpt.pt" else file.resolve().parent for file in files}
-    return (parents.pop() if len(parents) == 1 else Path("runs").resolve()) / "analyses"
+    return Path(os.path.commonpath(parents)) / "analyses"
 
 
 def read_part(path: Path) -> tuple[Part, dict[str, Any]] | None:

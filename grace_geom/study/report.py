@@ -96,7 +96,7 @@ def difference_table(rows: Sequence[Row], baseline: Row, columns: Sequence[str] 
         return None
     cells: Cells = [[row.label, *(_difference_cell(row, baseline, c) for c in shown)] for row in others]
     how = sorted({d.how for row in others for c in shown if (d := difference(row, baseline, c))})
-    title = f"Difference to {baseline.label}, points [95 % interval] (p)"
+    title = f"Difference to {baseline.label}, points with 95 % interval (p)"
     return Table(["method", *shown], cells, title=title, notes=[f"Tests: {'; '.join(how)}."])
 
 
@@ -277,4 +277,4 @@ def _difference_cell(row: Row, baseline: Row, column: str) -> Cell:
         return percent(d.value, signed=True)
     p = "p < 0.001" if d.p < 0.001 else f"p {d.p:.2g}"
     number = percent(d.value, d.low, d.high, signed=True)
-    return Cell(f"{number.full} ({p})", f"{percent(d.value, signed=True).full} ({p})", d.value)
+    return Cell(f"{number.full} ({p})", f"{number.short} ({p.replace(' < ', '<')})", d.value)

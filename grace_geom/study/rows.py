@@ -95,7 +95,8 @@ def image_difference(a: Sequence[Accuracy], b: Sequence[Accuracy], column: str, 
 
     The interval is a bootstrap over images: each is drawn for both checkpoints, and for its clean and its attacked
     answer, at once; data sets independently. p is McNemar's exact one where the column is one data set, else the
-    bootstrap's.
+    bootstrap's, but never below ``2^(1 - m)``, the least that m images with different answers allow: exchanging both
+    checkpoints on each of them at random has 2^m outcomes (a bootstrap of a few one-sided images knows no doubt).
     """
     value_a, value_b = summarise(a)[column], summarise(b)[column]
     if value_a is None or value_b is None:
@@ -113,7 +114,8 @@ def image_difference(a: Sequence[Accuracy], b: Sequence[Accuracy], column: str, 
         test = mcnemar(ours[key].right(), theirs[key].right())
         return Difference(gap, float(low), float(high), test.p, "McNemar's exact test, one seed")
     tail = min((gaps <= 0).mean(), (gaps >= 0).mean())
-    p = float(min(1.0, 2 * max(tail, 1 / RESAMPLES)))
+    apart = sum(int((ours[key].right() != theirs[key].right()).sum()) for key in ours)
+    p = float(min(1.0, max(2 * max(tail, 1 / RESAMPLES), 2.0 ** (1 - apart))))
     return Difference(gap, float(low), float(high), p, "paired bootstrap over images, one seed")
 
 
