@@ -178,7 +178,11 @@ def _choice(record: DialRecord, held_out: list[tuple[Target, ImageSet]], seed: i
         return {"chosen": None, "chosen_by": ""}
     found = {p.t: _scores(p, held_out, seed) for p in record.points}
     scores = {t: harmonic_mean(parts) for t, parts in found.items() if len(parts) == len(held_out)}
-    return {"chosen": max(scores, key=lambda t: (scores[t], -t)), "chosen_by": criterion}
+    best = max(scores.values())
+    first, *others = sorted(t for t, score in scores.items() if score == best)
+    if others:
+        criterion += f"; t = {', '.join(f'{t:g}' for t in others)} the same, of equals the smallest is taken"
+    return {"chosen": first, "chosen_by": criterion}
 
 
 def _scores(point: Point, held_out: list[tuple[Target, ImageSet]], seed: int) -> list[float]:

@@ -153,11 +153,12 @@ class RunDirectory(Helper):
         trainer.seconds = _last_seconds(self.out / "metrics.jsonl")
         self.saved = step or None
         self.progress = Progress(total, done=step, quiet=self.quiet)
-        images = len(self.val)
-        c = self.config
+        seen, c = self.where["data"]["train"]["images"], self.config
+        asked = c.train_images
+        few = f" (all there are, of {asked} asked for)" if asked is not None and asked > seen else ""
         self.progress.say(
             f"{c.method} on {c.data}: {c.model}, {total} steps of {c.batch_size}, {self.where['precision']} on "
-            f"{self.where['device_name']}, {images} held-out images -> {self.out}" + f" (from step {step})" * (step > 0)
+            f"{self.where['device_name']}, {seen} training images{few}, {len(self.val)} held out -> {self.out}" + f" (from step {step})" * (step > 0)
         )
 
     def step(self, images: int) -> None:

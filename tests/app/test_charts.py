@@ -88,9 +88,13 @@ def test_intervals_over_few_seeds_do_not_stretch_an_axis_of_percent():
 
 def test_a_look_follows_the_id_and_nothing_else():
     assert look("demo/ft-s0", LIGHT) == look("demo/ft-s0", LIGHT)
-    usual = [look(f"{folder}{m}-s0", LIGHT) for folder in ("demo/", "shapes/") for m in ("ft", "lora", "at", "grace")]
-    means = [look(f"shapes/{m}", LIGHT) for m in ("ft", "lora", "at", "lora-at", "grace")]
-    for some in (usual[:4], usual[4:], means):
+    methods = ("ft", "lora", "at", "grace")
+    usual = [
+        [look(name.format(m), LIGHT) for m in methods]
+        for name in ("{}-s0", "{}", "demo/{}-s0", "demo/{}", "shapes/{}", "compare/{}-s0", "compare/{}")
+    ]
+    usual += [[look(name.format(m), LIGHT) for m in (*methods, "lora-at")] for name in ("{}-s0", "shapes/{}")]
+    for some in usual:
         assert all(a.color != b.color for a, b in itertools.combinations(some, 2))
     light, dark = (look("demo/ft-s0", ground) for ground in GROUNDS.values())
     assert (light.dash, light.marker) == (dark.dash, dark.marker)
