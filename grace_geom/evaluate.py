@@ -68,7 +68,8 @@ def _evaluate(argv: Sequence[str] | None) -> None:
     if len(records) > 1 and (paired := paired_table(records)) is not None:
         print("\n" + paired.text(width))
     if reused:
-        print(f"\n{reused} numbers were measured before, with the same settings (--fresh measures again).")
+        were = "number was" if reused == 1 else "numbers were"
+        print(f"\n{reused} {were} measured before, with the same settings (--fresh measures again).")
     print("\nwritten: " + ", ".join(str(file) for file in written))
 
 

@@ -62,6 +62,9 @@ class Progress:
     def line(self) -> str:
         """The state of the run in one line."""
         seconds = time.perf_counter() - self.began
+        if self.done > self.total:  # Lanczos stops when it has converged, not when it was expected to
+            said = f"step {self.done}, {self.total} were expected  {self.images_per_s:.0f} images/s"
+            return f"{said}  {self.numbers}".rstrip()
         left = seconds / max(self.done - self.first, 1) * (self.total - self.done)
         return (
             f"step {self.done}/{self.total}  {self.images_per_s:.0f} images/s  {tqdm.format_interval(left)} left  "

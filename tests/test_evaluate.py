@@ -204,7 +204,7 @@ def test_a_replaced_data_file_is_measured_again(run, capsys, tmp_path, change):
     replace_data(tmp_path / "shift.npz", change)
     text = evaluate(capsys, str(run), "--suites", "id,ood")
     again = EvalRecord.load(run / "eval.json").accuracies
-    assert "1 numbers were measured before" in text and again[0] == first[0]
+    assert "1 number was measured before" in text and again[0] == first[0]
     assert again[1].subset["content"] != first[1].subset["content"]
     assert not first[1].paired_with(again[1]) and first[0].paired_with(again[0])
     expected = toy_clip().with_head(tuple(json.loads((tmp_path / "shift.classes.json").read_text())["class_names"]),

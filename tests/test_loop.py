@@ -14,6 +14,7 @@ from grace_geom.errors import Interrupted, UserError
 from grace_geom.loop import Plan, Trainer, fit
 from grace_geom.methods import METHODS
 from grace_geom.methods.ft import Ft
+from grace_geom.progress import Progress
 from tests.toys import toy_batch, toy_clip, toy_run
 
 BATCHES = [toy_batch(8, seed) for seed in range(4)]
@@ -237,3 +238,10 @@ def test_no_steps_leave_the_base():
         with torch.no_grad():
             assert_close(model(BATCHES[0].images, notes.weights), model(BATCHES[0].images), rtol=0, atol=0)
         assert notes.saved == [0]
+
+
+def test_work_that_takes_longer_than_expected_has_no_negative_time_left():
+    watch = Progress(2, quiet=True)
+    for _ in range(3):
+        watch.step(4)
+    assert watch.line().startswith("step 3, 2 were expected") and "-" not in watch.line()

@@ -111,7 +111,7 @@ def analyse(
 
 
 def folder_of(out: Path | None, files: Sequence[Path]) -> Path:
-    """``--out``, else ``analyses/`` beside a single checkpoint, else in the nearest folder that holds all of several."""
+    """``--out``, else ``analyses/`` beside a single checkpoint, else in the nearest folder that holds all."""
     if out is not None:
         return out
     if len(files) == 1:

@@ -158,7 +158,8 @@ class RunDirectory(Helper):
         few = f" (all there are, of {asked} asked for)" if asked is not None and asked > seen else ""
         self.progress.say(
             f"{c.method} on {c.data}: {c.model}, {total} steps of {c.batch_size}, {self.where['precision']} on "
-            f"{self.where['device_name']}, {seen} training images{few}, {len(self.val)} held out -> {self.out}" + f" (from step {step})" * (step > 0)
+            f"{self.where['device_name']}, {seen} training images{few}, {len(self.val)} held out -> "
+            f"{self.out}" + f" (from step {step})" * (step > 0)
         )
 
     def step(self, images: int) -> None:
