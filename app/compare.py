@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from app import paired
 from app.charts import questions
+from app.paired import Gap
 from app.store import Entry, settings
 from grace_geom.results import Accuracy, Estimate
 
@@ -16,6 +18,24 @@ SUITES_OF = {
 
 
 @dataclass(frozen=True)
+class Verdict:
+    """Whether the best run is clearly ahead of another.
+
+    Attributes:
+        other: Who it is compared with.
+        clear: Whether it is ahead.
+        gap: The paired difference that says so; ``None`` where the two cannot be paired, or where their intervals do
+            not even overlap.
+        reason: Why there is no verdict; empty where there is one.
+    """
+
+    other: Entry
+    clear: bool
+    gap: Gap | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
 class Lead:
     """Who is best in a column.
 
@@ -23,13 +43,18 @@ class Lead:
         best: The run.
         estimate: Its number.
         delta: What it has over the baseline, in shares of 1; ``None`` where it is the baseline or cannot be compared.
-        rivals: Runs whose intervals overlap with the best one's.
+        verdicts: On all others, the second best first.
     """
 
     best: Entry
     estimate: Estimate
     delta: float | None
-    rivals: tuple[Entry, ...]
+    verdicts: tuple[Verdict, ...] = ()
+
+    @property
+    def rivals(self) -> tuple[Entry, ...]:
+        """Runs that may be as good."""
+        return tuple(v.other for v in self.verdicts if not v.clear)
 
 
 def lead(column: str, entries: Sequence[Entry], baseline: Entry | None) -> Lead | None:
@@ -37,9 +62,38 @@ def lead(column: str, entries: Sequence[Entry], baseline: Entry | None) -> Lead 
     known = [(e, found) for e in entries if (found := e.estimates.get(column)) is not None]
     if not known:
         return None
-    best, top = max(known, key=lambda pair: pair[1].value)
-    rivals = tuple(e for e, other in known if e.id != best.id and other.high >= top.low)
-    return Lead(best, top, delta(best, baseline, column), rivals)
+    (best, top), *others = sorted(known, key=lambda pair: -pair[1].value)
+    verdicts = tuple(_verdict(column, (best, top), other, i == 0) for i, other in enumerate(others))
+    return Lead(best, top, delta(best, baseline, column), verdicts)
+
+
+def _verdict(column: str, best: tuple[Entry, Estimate], other: tuple[Entry, Estimate], second: bool) -> Verdict:
+    """By the paired difference where there is one, else by whether the intervals overlap.
+
+    Intervals that do not overlap need no pairs: ``sd(a - b) <= sd(a) + sd(b)`` whatever the two have in common. Only of
+    the second best the difference is always wanted, to be shown.
+    """
+    (ours, mine), (theirs, yours) = best, other
+    if reason := incomparable(ours, theirs, SUITES_OF[column]):
+        return Verdict(theirs, False, reason=reason)
+    alike, apart = paired.same_kind(ours, theirs), yours.high < mine.low
+    if alike and apart and not second:
+        return Verdict(theirs, True)
+    if (found := paired.gap(ours, theirs, column)) is not None:
+        return Verdict(theirs, found.clear, found)
+    if not alike:
+        return Verdict(theirs, False, reason="a mean over seeds and a single run")
+    return Verdict(theirs, apart)
+
+
+def points(gap: Gap) -> str:
+    """``+5.7 [2.3, 9.0]``."""
+    return f"{_signed(gap.value)} [{_signed(gap.low).lstrip('+')}, {_signed(gap.high).lstrip('+')}]"
+
+
+def _signed(share: float) -> str:
+    """In points, with one digit and a true minus; never ``-0.0``."""
+    return f"{round(100 * share, 1) + 0.0:+.1f}".replace("-", "\u2212")
 
 
 def delta(entry: Entry, baseline: Entry | None, column: str) -> float | None:

@@ -74,7 +74,7 @@ def names(choice: Choice, entries: list[Entry]) -> str:
 def cards(choice: Choice, shown: list[Entry]) -> None:
     """One card a question: who is best, how good, how much over the baseline, and who may be as good.
 
-    The difference is coloured only where the two intervals do not overlap.
+    The difference is coloured only where the best run is clearly ahead of the baseline.
     """
     base = choice.baseline
     leads = [(card, found) for card in CARDS if (found := compare.lead(card[0], shown, base)) is not None]
@@ -109,12 +109,31 @@ def seeds(choice: Choice, shown: list[Entry]) -> None:
 
 
 def standing(choice: Choice, found: compare.Lead, base: Entry | None) -> str:
-    """How sure the first place is."""
+    """How sure the first place is: paired differences on the same images where there are any."""
     sentence = "This is the baseline. " if base and found.best.id == base.id else ""
-    if not found.rivals:
-        return sentence + "Clear of the others."
-    close = names(choice, list(found.rivals[:2])) if len(found.rivals) <= 2 else f"{len(found.rivals)} other runs"
-    return f"{sentence}Not clearly ahead of {close}: intervals overlap."
+    if not found.verdicts:
+        return sentence + "No other run has this number."
+    close = [v for v in found.verdicts if not v.clear]
+    if not close:
+        second = found.verdicts[0]
+        rest = " Clear of the others too." if len(found.verdicts) > 1 else ""
+        return f"{sentence}Ahead of {against(choice, second)}.{rest}"
+    named = "; nor of ".join(against(choice, v) for v in close[:2])
+    more = f"; nor of {len(close) - 2} more" if len(close) > 2 else ""
+    return f"{sentence}Not clearly ahead of {named}{more}."
+
+
+def against(choice: Choice, verdict: compare.Verdict) -> str:
+    """Another run, the difference to it and what it rests on."""
+    name, gap = names(choice, [verdict.other]), verdict.gap
+    if verdict.reason:
+        return f"{name}: not to be compared, {text(verdict.reason)}"
+    if gap is None:
+        return f"{name}: intervals {'do not overlap' if verdict.clear else 'overlap'}, no images in common"
+    if gap.clear:
+        return f"{name} by {text(compare.points(gap).replace(' [', ' points [').lstrip('+'))}, {gap.on}"
+    p = f", p = {gap.p:.2f}" if gap.low > 0 else ""
+    return f"{name}: {text(compare.points(gap) + p)}, {gap.on}"
 
 
 def scatters(choice: Choice, shown: list[Entry]) -> None:

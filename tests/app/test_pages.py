@@ -116,6 +116,14 @@ def test_after_a_demo_one_sees_who_won_what(opened, runs):
     assert app.selectbox(key="baseline").value == "demo/zero-shot-s0"
 
 
+def test_cards_judge_by_the_same_images_and_say_so(opened, runs):
+    write_run(runs, "demo/near-s0", 88, 40)  # right wherever ft is, but for two images
+    said = [c.value.replace("\\", "") for c in opened(runs).caption]
+    assert any("Ahead of near-s0 by 10.0 points [4.0, 16.0], the same images." in c for c in said)
+    assert any("Not clearly ahead of near-s0: +2.0 [0.0, 5.0], the same images" in c for c in said)
+    assert not any("overlap" in c for c in said)
+
+
 def test_of_very_many_runs_one_of_each_method_is_chosen_and_it_is_said(opened, runs, monkeypatch):
     monkeypatch.setattr(shell, "MOST_RUNS_AT_FIRST", 10)
     for seed in range(1, 6):
