@@ -86,6 +86,58 @@ def _verdict(column: str, best: tuple[Entry, Estimate], other: tuple[Entry, Esti
     return Verdict(theirs, apart)
 
 
+def head_to_head(entries: Sequence[Entry], names: Mapping[str, str], most: int = 3) -> list[str]:
+    """GRACE against the best other run by HM, a sentence for each of its runs; without GRACE the best against the next.
+
+    Args:
+        entries: Evaluated runs.
+        names: How they are called, escaped for Markdown.
+        most: Sentences at most, those with the highest HM.
+
+    Returns:
+        Such as ``**grace-s0**: HM 72.9 %, 0.4 [−0.8, 1.7] behind **at-s0**, not clearly. Against it, ...``.
+    """
+    ranked = sorted(
+        (e for e in entries if e.estimates.get("HM")), key=lambda e: -_number(e, "HM")
+    )  # fmt: skip
+    ours = [e for e in ranked if e.method == "grace"] or ranked[:1]
+    others = [e for e in ranked if e not in ours]
+    if not others:
+        ours, others = ranked[:1], ranked[1:]
+    return [_against(e, others[0], names) for e in ours[:most]] if others else []
+
+
+def _against(ours: Entry, other: Entry, names: Mapping[str, str]) -> str:
+    head = f"**{names[ours.id]}**: HM {100 * _number(ours, 'HM'):.1f} %"
+    if (value := delta(ours, other, "HM")) is None:
+        return f"{head}; **{names[other.id]}**: HM {100 * _number(other, 'HM'):.1f} %, measured otherwise."
+    front, behind = (other, ours) if value < 0 else (ours, other)
+    gap = paired.gap(front, behind, "HM")
+    size = _escaped(points(gap)) if gap else f"{100 * abs(value):.1f}"
+    sure = ", not clearly" if gap and not gap.clear else ""
+    said = f"{head}, {size.lstrip('+')} {'behind' if value < 0 else 'ahead of'} **{names[other.id]}**{sure}."
+    known = {column: _difference_of(ours, other, column) for column in ("ID", "OOD", "Adv")}
+    each = ", ".join(f"{column} {found}" for column, found in known.items() if found)
+    return f"{said} Against it, in points: {each}." if each else said
+
+
+def _difference_of(ours: Entry, other: Entry, column: str) -> str | None:
+    """``+2.2 [1.0, 3.4]``, without an interval where there are no pairs; ``None`` where they cannot be compared."""
+    if (value := delta(ours, other, column)) is None:
+        return None
+    found = paired.gap(ours, other, column)
+    return _escaped(points(found)) if found else _signed(value)
+
+
+def _escaped(interval: str) -> str:
+    return interval.replace("[", "\\[").replace("]", "\\]")
+
+
+def _number(entry: Entry, column: str) -> float:
+    found = entry.estimates.get(column)
+    return found.value if found else float("-inf")
+
+
 def points(gap: Gap) -> str:
     """``+5.7 [2.3, 9.0]``."""
     return f"{_signed(gap.value)} [{_signed(gap.low).lstrip('+')}, {_signed(gap.high).lstrip('+')}]"

@@ -37,6 +37,10 @@ class Gap:
     p: float
     on: str
 
+    def __neg__(self) -> "Gap":
+        """The same, seen from the other run."""
+        return Gap(-self.value, -self.high, -self.low, self.p, self.on)
+
     @property
     def clear(self) -> bool:
         """Whether the first run is ahead: the test says so, and the interval that is shown agrees."""
@@ -57,6 +61,8 @@ def gap(a: Entry, b: Entry, column: str) -> Gap | None:
     if not ours or not _same_images(ours, theirs):
         return None
     one, other = (tuple(Answers.of_accuracy(x) for x in some.values()) for some in (ours, theirs))
+    if column_of(_shares(one), column) < column_of(_shares(other), column):
+        return -over_images(other, one, column)  # the same draws whichever way round it is asked
     return over_images(one, other, column)
 
 

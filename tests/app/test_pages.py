@@ -124,6 +124,17 @@ def test_cards_judge_by_the_same_images_and_say_so(opened, runs):
     assert not any("overlap" in c for c in said)
 
 
+def test_who_won_and_why_stands_before_the_first_figure(opened, lab):
+    app = opened(lab)
+    every = [element for element in app.main if element.type in ("markdown", "subheader", "plotly_chart")]
+    words = [i for i, e in enumerate(every) if e.type == "markdown" and "**grace\\-s0**: HM " in e.value]
+    assert len(words) == 1
+    assert "Do attacked images stay with their class?" in every[words[0]].value
+    assert "in points: ID " in every[words[0]].value
+    figures = [i for i, e in enumerate(every) if e.type in ("plotly_chart", "subheader")]
+    assert words[0] < min(figures)
+
+
 def test_of_very_many_runs_one_of_each_method_is_chosen_and_it_is_said(opened, runs, monkeypatch):
     monkeypatch.setattr(shell, "MOST_RUNS_AT_FIRST", 10)
     for seed in range(1, 6):

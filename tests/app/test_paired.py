@@ -57,8 +57,10 @@ def test_what_overlapping_intervals_hide_the_same_images_show(two):
 
 @pytest.mark.parametrize("column", COLUMNS)
 def test_differences_are_those_of_the_study(two, column):
-    ours = paired.gap(*two, column)
-    theirs = image_difference(two[0].accuracies, two[1].accuracies, column)
+    best, other = sorted(two, key=lambda e: -e.estimates[column].value)
+    ours = paired.gap(best, other, column)
+    assert paired.gap(other, best, column) == -ours
+    theirs = image_difference(best.accuracies, other.accuracies, column)
     assert (ours.value, ours.low, ours.high, ours.p) == pytest.approx(
         (theirs.value, theirs.low, theirs.high, theirs.p), abs=1e-12
     )
@@ -135,3 +137,16 @@ def test_means_over_other_seeds_are_compared_by_their_intervals(tmp_path):
 
 def test_points_are_written_with_true_signs():
     assert compare.points(paired.Gap(0.057, -0.0001, -0.09, 0.1, "")) == "+5.7 [0.0, −9.0]"
+
+
+def test_grace_is_set_against_the_best_other_run(two):
+    at, grace = two
+    worse = entry("demo/ft-s0", 0.8, 0.1, draw=3)
+    names = {e.id: e.id.rpartition("/")[2] for e in (*two, worse)}
+    (said,) = compare.head_to_head([worse, grace, at], names)
+    gap = compare.points(paired.gap(at, grace, "HM")).lstrip("+")
+    assert f"{gap} behind **at-s0**" in said.replace("\\", "")
+    assert said.startswith(f"**grace-s0**: HM {100 * grace.estimates['HM'].value:.1f} %, ")
+    assert "ID +" in said and "Adv −" in said
+    assert compare.head_to_head([worse, at], names)[0].startswith("**at-s0**: HM")
+    assert compare.head_to_head([grace], names) == []
