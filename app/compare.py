@@ -184,12 +184,41 @@ def _difference(a: Accuracy, b: Accuracy) -> str:
 _PLACES = {"out", "resume", "provenance", "device", "tensorboard", "workers", "stop_after"}
 
 
+_UNTRAINED = {
+    "method", "seed", "model", "pretrained", "data", "ood", "data_root", "templates", "val_fraction", "split_seed",
+    "val_images", "image_size", "precision",
+}  # fmt: skip
+"""Settings that mean something where nothing is trained."""
+
+
 def differing(entries: Sequence[Entry]) -> dict[str, dict[str, Any]]:
-    """Settings in which the runs differ, by run; where a run has no such setting it is left out."""
-    flat = {e.id: {k: v for k, v in settings(e).items() if k not in _PLACES} for e in entries}
-    keys = dict.fromkeys(key for plain in flat.values() for key in plain)
-    wanted = [key for key in keys if len({repr(plain.get(key)) for plain in flat.values() if plain}) > 1]
-    return {run: {key: plain[key] for key in wanted if key in plain} for run, plain in flat.items()}
+    """Settings in which the runs differ, by run; where a run has no such setting, or it has no effect, it is left out.
+
+    A zero-shot run records defaults of the training that it never did.
+    """
+    flat = {}
+    for e in entries:
+        known = {k: v for k, v in settings(e).items() if k not in _PLACES}
+        idle = known.keys() - _UNTRAINED if known.get("method") == "zero-shot" else set()
+        flat[e.id] = known, idle
+    keys = dict.fromkeys(key for plain, _ in flat.values() for key in plain)
+    wanted = [
+        key for key in keys
+        if len({repr(plain.get(key)) for plain, idle in flat.values() if plain and key not in idle}) > 1
+    ]  # fmt: skip
+    return {
+        run: {key: plain[key] for key in wanted if key in plain and key not in idle}
+        for run, (plain, idle) in flat.items()
+    }
+
+
+def written(key: str, value: Any) -> str:
+    """A setting as people write it: perturbations of pixels as ``4/255``; ``alpha`` may be a share of weights too."""
+    if key in ("eps", "alpha") and isinstance(value, float) and 0 < value < 0.1:
+        halves = 510 * value
+        if abs(halves - round(halves)) < 1e-6:
+            return f"{round(halves) / 2:g}/255"
+    return str(value)
 
 
 def how_measured(entries: Sequence[Entry], suites: Sequence[str]) -> str:

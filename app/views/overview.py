@@ -274,7 +274,9 @@ def table(choice: Choice, shown: list[Entry]) -> None:
     """Every run, sortable; differences to the baseline, settings that differ and the paper's columns on demand."""
     st.subheader("All numbers", anchor=False)
     with st.container(horizontal=True):
-        deltas = st.toggle("Differences to the baseline", help="In points; blank where runs cannot be compared.")
+        deltas = st.toggle(
+            "Differences to the baseline", help="In points; – for the baseline and where runs cannot be compared."
+        )
         paper = st.toggle("The paper's columns", help="OOD' = (OOD + ZS) / 2, Adv' = (Adv + NatAdv) / 2, HM' of these.")
         settings = st.toggle("Settings that differ", help="Only the columns in which the runs differ.")
         wanted = st.text_input(
@@ -284,6 +286,9 @@ def table(choice: Choice, shown: list[Entry]) -> None:
     other = compare.differing(shown) if settings else {}
     rows = []
     listed = [e for e in shown if wanted.lower() in f"{choice.names[e.id]} {e.method}".lower()]
+    if not listed:
+        st.info(f"No run matches '{text(wanted)}'.")
+        return
     for e in listed:
         seed = ", ".join(str(m.seed) for m in e.members) if e.members else str(e.seed)
         row: dict[str, object] = {"run": choice.names[e.id], "method": e.method, "seed": seed}
@@ -293,13 +298,16 @@ def table(choice: Choice, shown: list[Entry]) -> None:
             if deltas:
                 gap = compare.delta(e, choice.baseline, column)
                 row[f"Δ {column}"] = None if gap is None else 100 * gap
-        rows.append(row | {key: str(value) for key, value in other.get(e.id, {}).items() if key not in row})
+        rows.append(
+            row | {key: compare.written(key, value) for key, value in other.get(e.id, {}).items() if key not in row}
+        )
     frame = pd.DataFrame(rows)
     formats = {c: st.column_config.NumberColumn(c, format="%.1f") for c in columns}
     formats |= {f"Δ {c}": st.column_config.NumberColumn(f"Δ {c}", format="%+.1f") for c in columns}
     height: Literal["content", "auto"] = "content" if len(frame) <= 25 else "auto"
     st.dataframe(
-        frame, hide_index=True, column_config=formats, height=height, alt="Accuracies of the chosen runs, in percent"
+        frame, hide_index=True, column_config=formats, height=height, placeholder="–",
+        alt="Accuracies of the chosen runs, in percent",
     )  # fmt: skip
     how = compare.how_measured(listed, tuple(charts.SUITE_TITLES))
     st.caption(f"In percent; higher is better in every column; a click on a column's head sorts. {how}")

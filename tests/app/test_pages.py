@@ -207,6 +207,7 @@ def test_table_shows_differences_the_papers_columns_and_settings(opened, runs):
     row = frame.set_index("run").loc["ft-s0"]
     assert row["ID"] == pytest.approx(90)
     assert row["Δ ID"] == pytest.approx(30)
+    assert app.dataframe[0].proto.placeholder == "–"  # in the place of the baseline's own differences
 
 
 def test_distributions_are_chosen_once_for_every_page(opened, lab):
@@ -250,6 +251,9 @@ def test_the_table_can_be_filtered(opened, runs):
     app = opened(runs)
     app.text_input(key="filter").set_value("GRA").run()
     assert app.dataframe[0].value["run"].tolist() == ["grace-s0"]
+    app.text_input(key="filter").set_value("zzz").run()
+    assert "No run matches 'zzz'." in sees(app)
+    assert all("source" in frame.value for frame in app.dataframe)  # the paper's rows; no table without a row
 
 
 CONTROLS = {
