@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from app import paired
 from app.charts import questions
+from app.paired import Gap
 from app.store import Entry, settings
 from grace_geom.results import Accuracy, Estimate
 
@@ -16,6 +18,24 @@ SUITES_OF = {
 
 
 @dataclass(frozen=True)
+class Verdict:
+    """Whether the best run is clearly ahead of another.
+
+    Attributes:
+        other: Who it is compared with.
+        clear: Whether it is ahead.
+        gap: The paired difference that says so; ``None`` where the two cannot be paired, or where their intervals do
+            not even overlap.
+        reason: Why there is no verdict; empty where there is one.
+    """
+
+    other: Entry
+    clear: bool
+    gap: Gap | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
 class Lead:
     """Who is best in a column.
 
@@ -23,13 +43,18 @@ class Lead:
         best: The run.
         estimate: Its number.
         delta: What it has over the baseline, in shares of 1; ``None`` where it is the baseline or cannot be compared.
-        rivals: Runs whose intervals overlap with the best one's.
+        verdicts: On all others, the second best first.
     """
 
     best: Entry
     estimate: Estimate
     delta: float | None
-    rivals: tuple[Entry, ...]
+    verdicts: tuple[Verdict, ...] = ()
+
+    @property
+    def rivals(self) -> tuple[Entry, ...]:
+        """Runs that may be as good."""
+        return tuple(v.other for v in self.verdicts if not v.clear)
 
 
 def lead(column: str, entries: Sequence[Entry], baseline: Entry | None) -> Lead | None:
@@ -37,9 +62,90 @@ def lead(column: str, entries: Sequence[Entry], baseline: Entry | None) -> Lead 
     known = [(e, found) for e in entries if (found := e.estimates.get(column)) is not None]
     if not known:
         return None
-    best, top = max(known, key=lambda pair: pair[1].value)
-    rivals = tuple(e for e, other in known if e.id != best.id and other.high >= top.low)
-    return Lead(best, top, delta(best, baseline, column), rivals)
+    (best, top), *others = sorted(known, key=lambda pair: -pair[1].value)
+    verdicts = tuple(_verdict(column, (best, top), other, i == 0) for i, other in enumerate(others))
+    return Lead(best, top, delta(best, baseline, column), verdicts)
+
+
+def _verdict(column: str, best: tuple[Entry, Estimate], other: tuple[Entry, Estimate], second: bool) -> Verdict:
+    """By the paired difference where there is one, else by whether the intervals overlap.
+
+    Intervals that do not overlap need no pairs: ``sd(a - b) <= sd(a) + sd(b)`` whatever the two have in common. Only of
+    the second best the difference is always wanted, to be shown.
+    """
+    (ours, mine), (theirs, yours) = best, other
+    if reason := incomparable(ours, theirs, SUITES_OF[column]):
+        return Verdict(theirs, False, reason=reason)
+    alike, apart = paired.same_kind(ours, theirs), yours.high < mine.low
+    if alike and apart and not second:
+        return Verdict(theirs, True)
+    if (found := paired.gap(ours, theirs, column)) is not None:
+        return Verdict(theirs, found.clear, found)
+    if not alike:
+        return Verdict(theirs, False, reason="a mean over seeds and a single run")
+    return Verdict(theirs, apart)
+
+
+def head_to_head(entries: Sequence[Entry], names: Mapping[str, str], most: int = 3) -> list[str]:
+    """GRACE against the best other run by HM, a sentence for each of its runs; without GRACE the best against the next.
+
+    Args:
+        entries: Evaluated runs.
+        names: How they are called, escaped for Markdown.
+        most: Sentences at most, those with the highest HM.
+
+    Returns:
+        Such as ``**grace-s0**: HM 72.9 %, 0.4 [−0.8, 1.7] behind **at-s0**, not clearly. Against it, ...``.
+    """
+    ranked = sorted(
+        (e for e in entries if e.estimates.get("HM")), key=lambda e: -_number(e, "HM")
+    )  # fmt: skip
+    ours = [e for e in ranked if e.method == "grace"] or ranked[:1]
+    others = [e for e in ranked if e not in ours]
+    if not others:
+        ours, others = ranked[:1], ranked[1:]
+    return [_against(e, others[0], names) for e in ours[:most]] if others else []
+
+
+def _against(ours: Entry, other: Entry, names: Mapping[str, str]) -> str:
+    head = f"**{names[ours.id]}**: HM {100 * _number(ours, 'HM'):.1f} %"
+    if (value := delta(ours, other, "HM")) is None:
+        return f"{head}; **{names[other.id]}**: HM {100 * _number(other, 'HM'):.1f} %, measured otherwise."
+    front, behind = (other, ours) if value < 0 else (ours, other)
+    gap = paired.gap(front, behind, "HM")
+    size = _escaped(points(gap)) if gap else f"{100 * abs(value):.1f}"
+    sure = ", not clearly" if gap and not gap.clear else ""
+    said = f"{head}, {size.lstrip('+')} {'behind' if value < 0 else 'ahead of'} **{names[other.id]}**{sure}."
+    known = {column: _difference_of(ours, other, column) for column in ("ID", "OOD", "Adv")}
+    each = ", ".join(f"{column} {found}" for column, found in known.items() if found)
+    return f"{said} Against it, in points: {each}." if each else said
+
+
+def _difference_of(ours: Entry, other: Entry, column: str) -> str | None:
+    """``+2.2 [1.0, 3.4]``, without an interval where there are no pairs; ``None`` where they cannot be compared."""
+    if (value := delta(ours, other, column)) is None:
+        return None
+    found = paired.gap(ours, other, column)
+    return _escaped(points(found)) if found else _signed(value)
+
+
+def _escaped(interval: str) -> str:
+    return interval.replace("[", "\\[").replace("]", "\\]")
+
+
+def _number(entry: Entry, column: str) -> float:
+    found = entry.estimates.get(column)
+    return found.value if found else float("-inf")
+
+
+def points(gap: Gap) -> str:
+    """``+5.7 [2.3, 9.0]``."""
+    return f"{_signed(gap.value)} [{_signed(gap.low).lstrip('+')}, {_signed(gap.high).lstrip('+')}]"
+
+
+def _signed(share: float) -> str:
+    """In points, with one digit and a true minus; never ``-0.0``."""
+    return f"{round(100 * share, 1) + 0.0:+.1f}".replace("-", "\u2212")
 
 
 def delta(entry: Entry, baseline: Entry | None, column: str) -> float | None:
@@ -78,12 +184,41 @@ def _difference(a: Accuracy, b: Accuracy) -> str:
 _PLACES = {"out", "resume", "provenance", "device", "tensorboard", "workers", "stop_after"}
 
 
+_UNTRAINED = {
+    "method", "seed", "model", "pretrained", "data", "ood", "data_root", "templates", "val_fraction", "split_seed",
+    "val_images", "image_size", "precision",
+}  # fmt: skip
+"""Settings that mean something where nothing is trained."""
+
+
 def differing(entries: Sequence[Entry]) -> dict[str, dict[str, Any]]:
-    """Settings in which the runs differ, by run; where a run has no such setting it is left out."""
-    flat = {e.id: {k: v for k, v in settings(e).items() if k not in _PLACES} for e in entries}
-    keys = dict.fromkeys(key for plain in flat.values() for key in plain)
-    wanted = [key for key in keys if len({repr(plain.get(key)) for plain in flat.values() if plain}) > 1]
-    return {run: {key: plain[key] for key in wanted if key in plain} for run, plain in flat.items()}
+    """Settings in which the runs differ, by run; where a run has no such setting, or it has no effect, it is left out.
+
+    A zero-shot run records defaults of the training that it never did.
+    """
+    flat = {}
+    for e in entries:
+        known = {k: v for k, v in settings(e).items() if k not in _PLACES}
+        idle = known.keys() - _UNTRAINED if known.get("method") == "zero-shot" else set()
+        flat[e.id] = known, idle
+    keys = dict.fromkeys(key for plain, _ in flat.values() for key in plain)
+    wanted = [
+        key for key in keys
+        if len({repr(plain.get(key)) for plain, idle in flat.values() if plain and key not in idle}) > 1
+    ]  # fmt: skip
+    return {
+        run: {key: plain[key] for key in wanted if key in plain and key not in idle}
+        for run, (plain, idle) in flat.items()
+    }
+
+
+def written(key: str, value: Any) -> str:
+    """A setting as people write it: perturbations of pixels as ``4/255``; ``alpha`` may be a share of weights too."""
+    if key in ("eps", "alpha") and isinstance(value, float) and 0 < value < 0.1:
+        halves = 510 * value
+        if abs(halves - round(halves)) < 1e-6:
+            return f"{round(halves) / 2:g}/255"
+    return str(value)
 
 
 def how_measured(entries: Sequence[Entry], suites: Sequence[str]) -> str:

@@ -33,6 +33,7 @@ class Link:
     meaning: str
 
 
+Z95 = 1.959963984540054
 LINKS = (
     Link("feature_stability", "centroid_cosine/adv", "Adv", "Do attacked images stay with their class?",
          "class-centroid cosine ID→Adv", "Cosine of a class's mean feature on clean and attacked images; 1: unmoved."),
@@ -71,6 +72,41 @@ def rank_correlation(x: Sequence[float], y: Sequence[float]) -> float | None:
     if len(a) < 4 or not np.ptp(a) or not np.ptp(b):
         return None
     return float(np.corrcoef(a, b)[0, 1])
+
+
+def rank_range(
+    x: Sequence[float], y: Sequence[Estimate], draws: int = 2000, seed: int = 0
+) -> tuple[float, float] | None:  # fmt: skip
+    """Which rank correlations the intervals of ``y`` allow: ranks of accuracies that noise could swap say little.
+
+    Each accuracy is drawn by itself from the normal that has its 95 % interval.
+
+    Args:
+        x: ``(n,)`` numbers of the geometry, as they are.
+        y: ``(n,)`` accuracies.
+        draws: How often all ``n`` are drawn.
+        seed: Of the draws.
+
+    Returns:
+        2.5 and 97.5 percentile; ``None`` where there is no rank correlation.
+    """
+    if rank_correlation(x, [e.value for e in y]) is None:
+        return None
+    low, high = (np.array([getattr(e, end) for e in y]) for end in ("low", "high"))
+    centre, spread = (low + high) / 2, (high - low) / (2 * Z95)
+    drawn = np.random.default_rng(seed).normal(centre, spread, (draws, len(y)))
+    found = [rank_correlation(x, some) for some in drawn]
+    ends = np.quantile([rho for rho in found if rho is not None], [0.025, 0.975])
+    return float(ends[0]), float(ends[1])
+
+
+def together(x: Sequence[float], y: Sequence[Estimate]) -> str:
+    """``ρ = −1.00 (−1.00 to −0.70 within the accuracies' intervals)``; empty where there is no rank correlation."""
+    rho, ends = rank_correlation(x, [e.value for e in y]), rank_range(x, y)
+    if rho is None or ends is None:
+        return ""
+    said = f"ρ = {rho:+.2f} ({ends[0]:+.2f} to {ends[1]:+.2f} within the accuracies' intervals)"
+    return said.replace("-", "\u2212")
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:

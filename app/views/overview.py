@@ -1,5 +1,6 @@
 """Which checkpoint is best for my trade-off?"""
 
+from dataclasses import dataclass
 from typing import Literal
 
 import pandas as pd
@@ -23,7 +24,7 @@ PAPER = ("OOD'", "Adv'", "HM'")
 
 
 def main() -> None:
-    """Cards, trade-off, geometry, table, data sets, the paper's rows."""
+    """Cards, who won what and why, trade-off, geometry, table, data sets, the paper's rows."""
     choice = shell.page("Which checkpoint is best for my trade-off?")
     shown = comparable(choice)
     if not shown:
@@ -33,10 +34,12 @@ def main() -> None:
         return
     base = names(choice, [choice.baseline]) if choice.baseline else ""
     st.markdown(f"The best run for each question, and what it gains over the baseline **{base}**, in points.")
+    found = reasons(choice, shown)
     cards(choice, shown)
+    answer(choice, shown, found)
     seeds(choice, shown)
     scatters(choice, shown)
-    geometry(choice, shown)
+    geometry(choice, shown, found)
     table(choice, shown)
     per_set(choice, shown)
     papers_table(choice, shown)
@@ -74,7 +77,7 @@ def names(choice: Choice, entries: list[Entry]) -> str:
 def cards(choice: Choice, shown: list[Entry]) -> None:
     """One card a question: who is best, how good, how much over the baseline, and who may be as good.
 
-    The difference is coloured only where the two intervals do not overlap.
+    The difference is coloured only where the best run is clearly ahead of the baseline.
     """
     base = choice.baseline
     leads = [(card, found) for card in CARDS if (found := compare.lead(card[0], shown, base)) is not None]
@@ -109,12 +112,31 @@ def seeds(choice: Choice, shown: list[Entry]) -> None:
 
 
 def standing(choice: Choice, found: compare.Lead, base: Entry | None) -> str:
-    """How sure the first place is."""
+    """How sure the first place is: paired differences on the same images where there are any."""
     sentence = "This is the baseline. " if base and found.best.id == base.id else ""
-    if not found.rivals:
-        return sentence + "Clear of the others."
-    close = names(choice, list(found.rivals[:2])) if len(found.rivals) <= 2 else f"{len(found.rivals)} other runs"
-    return f"{sentence}Not clearly ahead of {close}: intervals overlap."
+    if not found.verdicts:
+        return sentence + "No other run has this number."
+    close = [v for v in found.verdicts if not v.clear]
+    if not close:
+        second = found.verdicts[0]
+        rest = " Clear of the others too." if len(found.verdicts) > 1 else ""
+        return f"{sentence}Ahead of {against(choice, second)}.{rest}"
+    named = "; nor of ".join(against(choice, v) for v in close[:2])
+    more = f"; nor of {len(close) - 2} more" if len(close) > 2 else ""
+    return f"{sentence}Not clearly ahead of {named}{more}."
+
+
+def against(choice: Choice, verdict: compare.Verdict) -> str:
+    """Another run, the difference to it and what it rests on."""
+    name, gap = names(choice, [verdict.other]), verdict.gap
+    if verdict.reason:
+        return f"{name}: not to be compared, {text(verdict.reason)}"
+    if gap is None:
+        return f"{name}: intervals {'do not overlap' if verdict.clear else 'overlap'}, no images in common"
+    if gap.clear:
+        return f"{name} by {text(compare.points(gap).replace(' [', ' points [').lstrip('+'))}, {gap.on}"
+    p = f", p = {gap.p:.2f}" if gap.low > 0 else ""
+    return f"{name}: {text(compare.points(gap) + p)}, {gap.on}"
 
 
 def scatters(choice: Choice, shown: list[Entry]) -> None:
@@ -149,37 +171,68 @@ def columns_table(shown: list[Entry], columns: tuple[str, ...]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def geometry(choice: Choice, shown: list[Entry]) -> None:
+@dataclass(frozen=True)
+class Reasons:
+    """What the geometry says of the accuracies.
+
+    Attributes:
+        known: Each question with the geometry's number for each run.
+        absent: Analyses of which there are not two to be compared.
+    """
+
+    known: tuple[tuple[why.Link, dict[str, float]], ...]
+    absent: tuple[str, ...]
+
+
+def reasons(choice: Choice, shown: list[Entry]) -> Reasons:
+    """The questions for which two runs at least have a number on record."""
+    found = [(link, why.numbers(link, shown, alike(choice, link.analysis))) for link in why.LINKS]
+    absent = {link.analysis for link, x in found if len(x) < 2}
+    return Reasons(tuple((link, x) for link, x in found if len(x) > 1), tuple(sorted(absent)))
+
+
+def answer(choice: Choice, shown: list[Entry], found: Reasons) -> None:
+    """Who won what, and where the winners stand among the geometry's numbers: in words, before any figure."""
+    escaped = {run: text(name) for run, name in choice.names.items()}
+    base = choice.baseline.id if choice.baseline else ""
+    lines = [f"- {line}" for line in compare.head_to_head(shown, escaped)]
+    for link, x in found.known:
+        y = [e.estimates[link.column] for e in shown if e.id in x]
+        said = why.together([x[e.id] for e in shown if e.id in x], [one for one in y if one is not None])
+        lines.append(f"- {link.title} {why.sentence(link, shown, x, escaped, base)} {text(said)}{'.' if said else ''}")
+    if lines:
+        st.markdown("\n".join(lines), help=RHO if found.known else None)
+
+
+RHO = (
+    "ρ: Spearman's rank correlation over the runs shown, which are few: a description, no test. In brackets its 2.5 "
+    "and 97.5 percentile when every accuracy is drawn by itself, 2000 times with seed 0, from the normal distribution "
+    "that has its 95 % interval."
+)
+
+
+def geometry(choice: Choice, shown: list[Entry], found: Reasons) -> None:
     """Measured numbers of weights, features and curvature beside the accuracies that they go with."""
     st.subheader("Why? What the geometry says", anchor=False)
-    panels, sentences, rows, absent = {}, [], [], set()
-    base = choice.baseline.id if choice.baseline else ""
-    escaped = {run: text(name) for run, name in choice.names.items()}
-    for link in why.LINKS:
-        found = alike(choice, link.analysis)
-        x = why.numbers(link, shown, found)
-        if len(x) < 2:
-            absent.add(link.analysis)
-            continue
-        panels[link.title] = why.relation(link, shown, x, choice.names, choice.ground)
-        rho = why.rank_correlation(list(x.values()), [e.estimates[link.column].value for e in shown if e.id in x])  # type: ignore[union-attr]
-        together = "" if rho is None else f" Over these {len(x)}, ranks correlate at ρ = {rho:+.2f}."
-        sentences.append(f"- {link.title} {why.sentence(link, shown, x, escaped, base)}{together}")
-        rows += [{"run": run, "number": link.number, "value": v, "beside": link.column} for run, v in x.items()]
-    if panels:
-        st.markdown("\n".join(sentences))
-        meanings = " ".join(f"*{link.number}*: {link.meaning}" for link in why.LINKS if link.title in panels)
+    if found.known:
+        meanings = " ".join(f"*{link.number}*: {link.meaning}" for link, _ in found.known)
+        rows = [
+            {"run": run, "number": link.number, "value": v, "beside": link.column}
+            for link, x in found.known for run, v in x.items()
+        ]  # fmt: skip
         show.panels(
-            panels, "why", "Scatter of a geometric number against an accuracy, one labelled point a run",
-            f"{meanings} ρ: Spearman's rank correlation over the runs shown, which are few: a description, no test. "
-            "Bars: 95 % intervals of the accuracy, as above.", pd.DataFrame(rows),
+            {link.title: why.relation(link, shown, x, choice.names, choice.ground) for link, x in found.known}, "why",
+            "Scatter of a geometric number against an accuracy, one labelled point a run",
+            f"{meanings} {RHO} Bars: 95 % intervals of the accuracy, as above.", pd.DataFrame(rows),
         )  # fmt: skip
     bound(choice, shown)
-    if absent:
+    if found.absent:
         st.caption(
-            "Measured by these, and not on record for two of the chosen runs:" if panels else "Nothing on record:"
-        )
-        st.code("\n".join(command(choice, name) for name in sorted(absent)), language="bash", wrap_lines=True)
+            "Fewer than two of the chosen runs have numbers of the other analyses. This measures them:"
+            if found.known else "None of this has been measured on two of the chosen runs. This does it:"
+        )  # fmt: skip
+        commands = [command(choice, name) for name in found.absent]
+        st.code("\n".join(commands), language="bash", wrap_lines=True)
 
 
 BOUND = {
@@ -221,7 +274,9 @@ def table(choice: Choice, shown: list[Entry]) -> None:
     """Every run, sortable; differences to the baseline, settings that differ and the paper's columns on demand."""
     st.subheader("All numbers", anchor=False)
     with st.container(horizontal=True):
-        deltas = st.toggle("Differences to the baseline", help="In points; blank where runs cannot be compared.")
+        deltas = st.toggle(
+            "Differences to the baseline", help="In points; – for the baseline and where runs cannot be compared."
+        )
         paper = st.toggle("The paper's columns", help="OOD' = (OOD + ZS) / 2, Adv' = (Adv + NatAdv) / 2, HM' of these.")
         settings = st.toggle("Settings that differ", help="Only the columns in which the runs differ.")
         wanted = st.text_input(
@@ -231,6 +286,9 @@ def table(choice: Choice, shown: list[Entry]) -> None:
     other = compare.differing(shown) if settings else {}
     rows = []
     listed = [e for e in shown if wanted.lower() in f"{choice.names[e.id]} {e.method}".lower()]
+    if not listed:
+        st.info(f"No run matches '{text(wanted)}'.")
+        return
     for e in listed:
         seed = ", ".join(str(m.seed) for m in e.members) if e.members else str(e.seed)
         row: dict[str, object] = {"run": choice.names[e.id], "method": e.method, "seed": seed}
@@ -240,13 +298,16 @@ def table(choice: Choice, shown: list[Entry]) -> None:
             if deltas:
                 gap = compare.delta(e, choice.baseline, column)
                 row[f"Δ {column}"] = None if gap is None else 100 * gap
-        rows.append(row | {key: str(value) for key, value in other.get(e.id, {}).items() if key not in row})
+        rows.append(
+            row | {key: compare.written(key, value) for key, value in other.get(e.id, {}).items() if key not in row}
+        )
     frame = pd.DataFrame(rows)
     formats = {c: st.column_config.NumberColumn(c, format="%.1f") for c in columns}
     formats |= {f"Δ {c}": st.column_config.NumberColumn(f"Δ {c}", format="%+.1f") for c in columns}
     height: Literal["content", "auto"] = "content" if len(frame) <= 25 else "auto"
     st.dataframe(
-        frame, hide_index=True, column_config=formats, height=height, alt="Accuracies of the chosen runs, in percent"
+        frame, hide_index=True, column_config=formats, height=height, placeholder="–",
+        alt="Accuracies of the chosen runs, in percent",
     )  # fmt: skip
     how = compare.how_measured(listed, tuple(charts.SUITE_TITLES))
     st.caption(f"In percent; higher is better in every column; a click on a column's head sorts. {how}")

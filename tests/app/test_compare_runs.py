@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+import yaml
 
 from app import compare, store
 from tests.app.conftest import APGD, evaluation
@@ -55,6 +56,26 @@ def test_another_attack_cannot_be_compared_but_clean_numbers_can(known):
 def test_only_settings_that_differ_are_named(known):
     other = compare.differing([known["demo/ft-s0"], known["demo/grace-s0"]])
     assert other == {"demo/ft-s0": {"method": "ft"}, "demo/grace-s0": {"method": "grace", "rho": 0.01}}
+
+
+def test_settings_of_a_training_that_never_was_are_not_listed(runs):
+    for run, lr in (("zero-shot", 3e-5), ("ft", 1e-3), ("grace", 2e-3)):
+        path = runs / f"demo/{run}-s0/config.yaml"
+        plain = yaml.safe_load(path.read_text()) | {"lr": lr, "weight_decay": 0.0 if run == "zero-shot" else 0.1}
+        path.write_text(yaml.safe_dump(plain))
+    other = compare.differing(list(store.entries(runs).values()))
+    assert other["demo/zero-shot-s0"] == {"method": "zero-shot"}
+    assert (other["demo/ft-s0"]["lr"], other["demo/grace-s0"]["lr"]) == (1e-3, 2e-3)
+    assert "weight_decay" not in other["demo/ft-s0"]  # the trained ones agree
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [("eps", 4 / 255, "4/255"), ("eps", 0.01568627450980392, "4/255"), ("alpha", 0.5 / 255, "0.5/255"),
+     ("alpha", 0.5, "0.5"), ("alpha", 0.05, "0.05"), ("lr", 4 / 255, str(4 / 255)), ("eps", 0, "0")],
+)  # fmt: skip
+def test_pixels_are_written_in_255ths_and_shares_are_not(key, value, said):
+    assert compare.written(key, value) == said
 
 
 def test_a_caption_says_estimator_n_seed_and_interval(known):

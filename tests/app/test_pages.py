@@ -116,6 +116,25 @@ def test_after_a_demo_one_sees_who_won_what(opened, runs):
     assert app.selectbox(key="baseline").value == "demo/zero-shot-s0"
 
 
+def test_cards_judge_by_the_same_images_and_say_so(opened, runs):
+    write_run(runs, "demo/near-s0", 88, 40)  # right wherever ft is, but for two images
+    said = [c.value.replace("\\", "") for c in opened(runs).caption]
+    assert any("Ahead of near-s0 by 10.0 points [4.0, 16.0], the same images." in c for c in said)
+    assert any("Not clearly ahead of near-s0: +2.0 [0.0, 5.0], the same images" in c for c in said)
+    assert not any("overlap" in c for c in said)
+
+
+def test_who_won_and_why_stands_before_the_first_figure(opened, lab):
+    app = opened(lab)
+    every = [element for element in app.main if element.type in ("markdown", "subheader", "plotly_chart")]
+    words = [i for i, e in enumerate(every) if e.type == "markdown" and "**grace\\-s0**: HM " in e.value]
+    assert len(words) == 1
+    assert "Do attacked images stay with their class?" in every[words[0]].value
+    assert "in points: ID " in every[words[0]].value
+    figures = [i for i, e in enumerate(every) if e.type in ("plotly_chart", "subheader")]
+    assert words[0] < min(figures)
+
+
 def test_of_very_many_runs_one_of_each_method_is_chosen_and_it_is_said(opened, runs, monkeypatch):
     monkeypatch.setattr(shell, "MOST_RUNS_AT_FIRST", 10)
     for seed in range(1, 6):
@@ -188,6 +207,7 @@ def test_table_shows_differences_the_papers_columns_and_settings(opened, runs):
     row = frame.set_index("run").loc["ft-s0"]
     assert row["ID"] == pytest.approx(90)
     assert row["Δ ID"] == pytest.approx(30)
+    assert app.dataframe[0].proto.placeholder == "–"  # in the place of the baseline's own differences
 
 
 def test_distributions_are_chosen_once_for_every_page(opened, lab):
@@ -231,6 +251,9 @@ def test_the_table_can_be_filtered(opened, runs):
     app = opened(runs)
     app.text_input(key="filter").set_value("GRA").run()
     assert app.dataframe[0].value["run"].tolist() == ["grace-s0"]
+    app.text_input(key="filter").set_value("zzz").run()
+    assert "No run matches 'zzz'." in sees(app)
+    assert all("source" in frame.value for frame in app.dataframe)  # the paper's rows; no table without a row
 
 
 CONTROLS = {

@@ -1,5 +1,7 @@
 """Figures of the analyses: the numbers in them, against those that the records hold or that are counted by hand."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -189,6 +191,21 @@ def test_rank_correlation_is_scipy_s():
     assert why.rank_correlation(x, y) == pytest.approx(spearmanr(x, y).statistic)
     assert why.rank_correlation([1, 2, 3], [1, 2, 3]) is None
     assert why.rank_correlation([1, 1, 1, 1], [1, 2, 3, 4]) is None
+
+
+def test_a_rank_correlation_comes_with_what_its_noise_allows():
+    from scipy.stats import spearmanr
+
+    x, sure = [1.0, 2.0, 3.0, 4.0, 5.0], [Estimate(v, 0, v - 1e-6, v + 1e-6) for v in (0.5, 0.4, 0.3, 0.2, 0.1)]
+    assert why.rank_range(x, sure) == pytest.approx((-1, -1))
+    # three that noise alone tells apart: all six orders are equally likely, those of the clear two are fixed
+    same = [Estimate(v, 0, 0.1 - 0.01, 0.1 + 0.01) for v in (0.101, 0.1, 0.099)]
+    orders = [spearmanr(x, [9, 8, *order]).statistic for order in itertools.permutations((1, 2, 3))]
+    low, high = why.rank_range(x, [*sure[:2], *same])
+    assert (low, high) == pytest.approx((min(orders), max(orders)))
+    said = why.together(x, [*sure[:2], *same])
+    assert said == f"ρ = −1.00 (−1.00 to {max(orders):+.2f} within the accuracies' intervals)".replace("-", "−")
+    assert why.together(x[:3], sure[:3]) == ""
 
 
 def test_the_sentence_says_where_the_best_run_stands():
