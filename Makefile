@@ -21,7 +21,7 @@ $(READY): pyproject.toml
 demo: setup
 	$(BIN)/python -m grace_geom.compare $(DEMO)
 	$(BIN)/python analyses/report.py $(DEMO_RUNS) --analyses parameter_drift,feature_stability --n 250
-	$(BIN)/python analyses/hessian_spectrum.py $(DEMO_RUNS) --n 128 --density-probes 1
+	$(BIN)/python analyses/hessian_spectrum.py $(DEMO_RUNS) --n 64 --density-probes 1
 	$(BIN)/python -m grace_geom.compare $(DEMO)
 	@echo "report: runs/demo/analyses/report.html     dashboard: $(BIN)/streamlit run app/main.py -- --runs runs/demo"
 
