@@ -16,7 +16,10 @@ SUITE_TITLES = {
 _PLACES = (
     "middle right", "middle left", "top center", "bottom center",
     "top right", "bottom right", "top left", "bottom left",
+    "top center lifted",
 )  # fmt: skip
+_LINE = 16  # pixels
+_AWAY = 200.0  # pixels that a name may cover before it leaves its point
 _MOST_LABELS = 14
 
 Point = tuple[Estimate, Estimate]
@@ -63,7 +66,7 @@ def tradeoff(
         text = plain_html(names[run])
         figure.add_scatter(
             x=[100 * a.value], y=[100 * b.value], name=text, mode="markers+text" if run in places else "markers",
-            text=[text], textposition=places.get(run, "top center"), textfont={"color": ground.text, "size": 13},
+            **label_at(places.get(run, "top center"), text), textfont={"color": ground.text, "size": 13},
             marker={"color": style.color, "symbol": style.marker, "size": 11},
             error_x=_bars(a, style.color), error_y=_bars(b, style.color), showlegend=False, cliponaxis=False,
             customdata=[[100 * a.low, 100 * a.high, 100 * b.low, 100 * b.high]],
@@ -107,7 +110,7 @@ def place_labels(
     spans: Sequence[list[float]],
     size: tuple[int, int] = (420, 360),
 ) -> dict[str, str]:
-    """Where each name stands beside its point: of plotly's eight places the one that covers least.
+    """Where each name stands beside its point: of plotly's eight places, or a line above, the one that covers least.
 
     Args:
         points: All runs, in shares of 1.
@@ -130,16 +133,23 @@ def place_labels(
     for run, text in texts.items():
         boxes = {place: _box(at[run], 7.2 * len(text), place) for place in _PLACES}
         cost = {p: sum(_overlap(box, other) for other in taken) + _outside(box, size) for p, box in boxes.items()}
+        cost = {p: c + _AWAY if p.endswith("lifted") else c for p, c in cost.items()}
         chosen[run] = min(_PLACES, key=lambda place: cost[place])
         taken.append(boxes[chosen[run]])
     return chosen
 
 
+def label_at(place: str, text: str) -> dict[str, object]:
+    """A place of :func:`place_labels` as plotly takes it; an empty line below lifts a name."""
+    position = place.removesuffix(" lifted")
+    return {"text": [text if position == place else f"{text}<br>\u00a0"], "textposition": position}
+
+
 def _box(at: tuple[float, ...], width: float, place: str) -> tuple[float, float, float, float]:
-    vertical, horizontal = place.split()
+    vertical, horizontal, *lifted = place.split()
     x = at[0] + {"left": -width - 9, "center": -width / 2, "right": 9}[horizontal]
-    y = at[1] + {"bottom": -25, "middle": -8, "top": 9}[vertical]
-    return x, y, x + width, y + 16
+    y = at[1] + {"bottom": -25, "middle": -8, "top": 9}[vertical] + _LINE * len(lifted)
+    return x, y, x + width, y + _LINE
 
 
 def _overlap(a: Sequence[float], b: Sequence[float]) -> float:

@@ -1,6 +1,7 @@
 """Training records, ranks and curvature as figures: plain functions of records, tested without Streamlit."""
 
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -58,7 +59,8 @@ def training(
         figure.add_scatter(
             x=steps, y=values, name=plain_html(names[run]), mode="lines" if len(steps) > 40 else "lines+markers",
             line={"color": style.color, "dash": style.dash, "width": 1.8},
-            marker={"symbol": style.marker, "size": 7, "color": style.color}, hovertemplate="step %{x}: %{y:.4g}",
+            marker={"symbol": style.marker, "size": 7, "color": style.color},
+            hovertemplate=f"{plain_html(key)}, step %{{x}}: %{{y:.4g}}",
         )  # fmt: skip
     if not figure.data:
         return None
@@ -84,7 +86,7 @@ def _room(values: Sequence[float], key: str) -> list[float] | None:
 
 def _short(key: str) -> str:
     words = title(key).split(":")[0]
-    return words if len(words) < 34 else key
+    return "<br>".join(textwrap.wrap(words, 30, break_on_hyphens=False))
 
 
 def short_weight(name: str) -> str:
@@ -196,25 +198,36 @@ def density(found: Sequence[Finding], names: Mapping[str, str], ground: Ground) 
     )  # fmt: skip
 
 
+_LABEL = 0.022
+"""Width of a letter as a share of a narrow plot, on a telephone."""
+
+
 def _name_peaks(
     figure: go.Figure, found: Sequence[Finding], names: Mapping[str, str], ground: Ground, ends: tuple[float, float]
 ) -> None:
-    """A line at each run's largest eigenvalue, named; names that would collide stand on other levels."""
+    """A line at each run's largest eigenvalue, named; names that would collide stand on other levels.
+
+    A name stands left of its line, or right of it where it would leave the plot.
+    """
     tops = sorted((m.value, f.run) for f in found if (m := f.value("lambda_1")) is not None and np.isfinite(m.value))
-    levels: list[float] = []  # where the newest name of each level begins, from the right
+    levels: list[list[tuple[float, float]]] = []  # what the names on each level cover
     for top, run in reversed(tops):
-        at = (top - ends[0]) / (ends[1] - ends[0])
-        need = 0.012 * (len(names[run]) + 8)
-        level = next((i for i, left in enumerate(levels) if at < left - 0.005), len(levels))
-        levels[level : level + 1] = [at - need]
+        at, need = (top - ends[0]) / (ends[1] - ends[0]), _LABEL * (len(names[run]) + 6)
+        left = at >= need
+        begin, end = (at - need, at - 0.005) if left else (at + 0.005, at + need)
+        free = (i for i, level in enumerate(levels) if all(end < a or b < begin for a, b in level))
+        level = next(free, len(levels))
+        levels[level:] = [*levels[level:]] or [[]]
+        levels[level].append((begin, end))
         height = 0.98 - 0.065 * level
         color = look(run, ground).color
         figure.add_shape(
             type="line", x0=top, x1=top, y0=0, y1=height, yref="paper", line={"color": color, "width": 1, "dash": "dot"}
         )  # fmt: skip
         figure.add_annotation(
-            x=top, y=height, yref="paper", text=f"{plain_html(names[run])} {top:.3g}", showarrow=False, xanchor="right",
-            yanchor="middle", font={"color": color, "size": 12}, xshift=-3,
+            x=top, y=height, yref="paper", text=f"{plain_html(names[run])} {top:.3g}", showarrow=False,
+            xanchor="right" if left else "left", yanchor="middle", font={"color": color, "size": 12},
+            xshift=-3 if left else 3, bgcolor=ground.paper,
         )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import plotly.graph_objects as go
 
-from app.charts import place_labels
+from app.charts import label_at, place_labels
 from app.look import Ground, dress, faint, look, plain_html
 from app.store import Entry, Finding
 from grace_geom.results import Estimate
@@ -152,14 +152,14 @@ def relation(
         if e.id in x and (y := e.estimates.get(link.column)) is not None:
             at = x[e.id] / 100  # place_labels thinks in shares of 1
             points[e.id] = Estimate(at, 0.0, at, at), y
-    spans = [_span([p[i] for p in points.values()], share, i == 1) for i, share in ((0, 0.18), (1, 0.12))]
+    spans = [_span([p[i] for p in points.values()], share, i == 1) for i, share in ((0, 0.3), (1, 0.12))]
     places = place_labels(points, {run: names[run] for run in points}, spans, (230, 200))
     figure = go.Figure()
     for run, (there, y) in points.items():
         style, text = look(run, ground), plain_html(names[run])
         figure.add_scatter(
-            x=[100 * there.value], y=[100 * y.value], mode="markers+text", text=[text], name=text, showlegend=False,
-            textposition=places[run], textfont={"color": ground.text, "size": 12}, cliponaxis=False,
+            x=[100 * there.value], y=[100 * y.value], mode="markers+text", **label_at(places[run], text), name=text,
+            showlegend=False, textfont={"color": ground.text, "size": 12}, cliponaxis=False,
             marker={"color": style.color, "symbol": style.marker, "size": 10},
             error_y={"type": "data", "symmetric": False, "array": [100 * (y.high - y.value)],
                      "arrayminus": [100 * (y.value - y.low)], "color": faint(style.color), "thickness": 1.2,

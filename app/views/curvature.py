@@ -1,5 +1,6 @@
 """Is it flat, and where not?"""
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -45,10 +46,12 @@ def density(choice: Choice, found: list[Finding]) -> None:
         {"run": f.run, "node": float(x), "weight": float(w)} for f in found if f.array("density_nodes") is not None
         for x, w in zip(f.array("density_nodes").ravel(), f.array("density_weights").ravel(), strict=True)
     ]  # fmt: skip
+    starts = {np.atleast_2d(a).shape[0] for f in found if (a := f.array("density_nodes")) is not None}
+    many = f"mean over {max(starts)} start vectors" if starts and max(starts) > 1 else "one start vector"
     show.figure(
         curves.density(found, choice.names, choice.ground), "density",
         "Spectral density of each run, linear eigenvalue axis, logarithmic density axis",
-        "Stochastic Lanczos quadrature, mean over start vectors, one Gaussian kernel for all (1 % of the range); "
+        f"Stochastic Lanczos quadrature, {many}, one Gaussian kernel for all (1 % of the range); "
         f"nothing is drawn below a hundredth of one eigenvalue; λ₁ is named where it was measured. {caption(found)}",
         pd.DataFrame(nodes), "Measured without --density-probes.",
     )  # fmt: skip

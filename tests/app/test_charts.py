@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from app.charts import data_sets, dots, pareto, place_labels, tradeoff
+from app.charts import data_sets, dots, label_at, pareto, place_labels, tradeoff
 from app.look import GROUNDS, labels, look
 from app.store import Entry
 from grace_geom.results import Estimate
@@ -64,6 +64,26 @@ def test_labels_of_two_close_points_do_not_cover_each_other():
     a, b = Estimate(0.5, 0, 0.5, 0.5), Estimate(0.51, 0, 0.51, 0.51)
     places = place_labels({"a": (a, a), "b": (b, b)}, {"a": "a long name", "b": "a long name"}, [[0, 100], [0, 100]])
     assert places["a"] != places["b"]
+
+
+def test_a_name_without_room_beside_its_point_stands_a_line_higher():
+    at = {"at-s0": (3.1, 74.0), "ft-s0": (26.7, 1.3), "lora-s0": (24.4, 1.7), "zero-shot-s0": (43.6, 1.0)}
+    points = {run: (Estimate(x / 100, 0, x / 100, x / 100), Estimate(y / 100, 0, y / 100, y / 100 + 0.02))
+              for run, (x, y) in at.items()}  # fmt: skip
+    spans = [[-9.1, 55.8], [-4.0, 88.0]]
+    places = place_labels(points, {run: run for run in at}, spans, (230, 200))
+    scale = [size / (span[1] - span[0]) for size, span in zip((230, 200), spans, strict=True)]
+    boxes = []
+    for run, (x, y) in at.items():
+        vertical, horizontal, *lifted = places[run].split()
+        aside = {"left": -9 - 7 * len(run), "center": -3.5 * len(run), "right": 9}[horizontal]
+        left = (x - spans[0][0]) * scale[0] + aside
+        bottom = (y - spans[1][0]) * scale[1] + {"bottom": -25, "middle": -8, "top": 9}[vertical] + 16 * len(lifted)
+        boxes.append((left, bottom, left + 7 * len(run), bottom + 14))  # letters of 12 pixels
+    for a, b in itertools.combinations(boxes, 2):
+        assert a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1]
+    assert label_at("top center lifted", "a") == {"text": ["a<br>\u00a0"], "textposition": "top center"}
+    assert label_at("top left", "a") == {"text": ["a"], "textposition": "top left"}
 
 
 def test_dots_have_one_row_a_data_set_and_the_intervals_of_the_record():

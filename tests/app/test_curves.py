@@ -1,5 +1,7 @@
 """Figures of training records, ranks and spectra."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -19,6 +21,16 @@ def test_a_line_holds_what_was_logged():
     assert len(figure.data) == 1
     assert list(figure.data[0].y) == [1 / s for s in range(1, 11)]
     assert curves.training({"a": ROWS}, {"a": "a"}, "gram_volume", LIGHT) is None
+
+
+@pytest.mark.parametrize("key", [key for key in curves.TITLES if key != "lr"])
+def test_axes_of_logged_numbers_are_in_words_and_the_key_is_in_the_tooltip(key):
+    figure = curves.training({"a": [{"step": 5, key: 0.5}]}, {"a": "a"}, key, LIGHT)
+    assert figure is not None
+    lines = figure.layout.yaxis.title.text.split("<br>")
+    assert " ".join(lines) == curves.TITLES[key].split(":")[0]
+    assert max(map(len, lines)) <= 30  # of the height of a panel
+    assert figure.data[0].hovertemplate.startswith(f"{key}, step")
 
 
 def test_a_single_accuracy_is_not_drawn_beyond_0_and_1():
@@ -87,12 +99,27 @@ def test_curvature_by_kind_and_block_is_blank_where_it_is_not_positive():
 
 
 def test_names_of_close_eigenvalues_stand_on_other_levels():
-    names = {run: f"a-long-name-{run}" for run in "abc"}
+    names = {run: f"long-{run}" for run in "abc"}
     figure = curves.density([finding("a", 8.0), finding("b", 8.2), finding("c", 30.0)], names, LIGHT)
     assert figure is not None
     level = {note.text.split()[0]: note.y for note in figure.layout.annotations}
     assert level[names["a"]] != level[names["b"]]
     assert level[names["c"]] == level[names["b"]]  # far enough to share one
+
+
+def test_names_of_eigenvalues_do_not_collide_on_a_telephone():
+    tops = {"zero-shot-s0": 43.6, "ft-s0": 26.7, "lora-s0": 24.4, "grace-s0": 7.5, "at-s0": 3.1}
+    figure = curves.density([finding(run, top) for run, top in tops.items()], {run: run for run in tops}, LIGHT)
+    assert figure is not None
+    start, stop = figure.layout.xaxis.range
+    boxes = []
+    for note in figure.layout.annotations:
+        x, width = 330 * (note.x - start) / (stop - start), 6.5 * len(note.text)  # a plot of 330 pixels
+        x += note.xshift - (width if note.xanchor == "right" else 0)
+        assert x >= 0 and x + width <= 330
+        boxes.append((note.y, x, x + width))
+    for a, b in itertools.combinations(boxes, 2):
+        assert a[0] != b[0] or a[2] <= b[1] or b[2] <= a[1]
 
 
 def test_sharpness_has_the_radii_and_rises_of_the_record():
