@@ -132,10 +132,11 @@ def _clouds(parts: dict[str, Part], sets: list[str]) -> Figure:
     """Fig. 2a: ID, all OOD sets together and adversarial features on three principal axes of ID; one scale for all."""
     shown = {"ID": ["id"], "OOD": [name for name in sets if name not in ("id", "adv")], "Adv": ["adv"]}
     colors = {"ID": "0.75", "OOD": SET_COLORS[0], "Adv": ADV_COLOR}
-    columns = min(len(parts), 4)
-    rows = -(-len(parts) // columns)
+    rows = -(-len(parts) // 4)
+    columns = -(-len(parts) // rows)
+    in_order = {"projection": "3d", "computed_zorder": False}  # by depth, whole clouds would hide each other
     figure, axes = figures.new(
-        figures.PAGE, figures.PAGE / max(columns, 2) * rows + 0.2, rows, columns, subplot_kw={"projection": "3d"}
+        figures.PAGE, figures.PAGE / max(columns, 2) * rows + 0.2, rows, columns, subplot_kw=in_order
     )
     clouds = {
         label: {kind: _thinned([part.arrays[f"pca/{n}"] for n in names if f"pca/{n}" in part.arrays])
