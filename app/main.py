@@ -60,4 +60,5 @@ def main() -> None:
     page.run()
 
 
-main()
+if __name__ == "__main__":  # not where a process of another program looks this file up
+    main()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import sys
 import time
 from dataclasses import replace
@@ -315,3 +316,13 @@ def test_spectra_measured_otherwise_are_left_out(opened, runs):
 def test_an_analysis_of_another_checkpoint_than_the_evaluated_one_is_marked(opened, runs):
     spectrum(runs / "demo/ft-s0", 5.0, sha256="0" * 64)
     assert "measured on another checkpoint file" in sees(opened(runs, "curvature"))
+
+
+def test_a_process_that_only_looks_the_script_up_draws_nothing(monkeypatch):
+    """``multiprocessing`` runs the file of ``__main__`` again in the processes it spawns, under another name."""
+
+    def drawn(**_: object) -> None:
+        raise AssertionError("the dashboard was drawn")
+
+    monkeypatch.setattr("streamlit.set_page_config", drawn)
+    runpy.run_path(str(Path(__file__).parents[2] / "app" / "main.py"), run_name="__mp_main__")
