@@ -1,16 +1,13 @@
 """Means over training seeds: runs that differ in nothing but their seed, as one entry with Student's interval."""
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-from scipy.special import stdtrit
-
 from app import compare
 from app.charts import SUITE_TITLES, questions
+from app.paired import mean_interval
 from app.store import Entry, settings
 from grace_geom.results import COLUMNS, Accuracy, Estimate
 
@@ -42,14 +39,6 @@ def grouped(entries: Sequence[Entry]) -> tuple[tuple[Entry, ...], list[str]]:
 def family(entry: Entry) -> str:
     """``demo/grace-s2`` -> ``demo/grace``; the id itself where the name says no seed."""
     return re.sub(r"-s\d+$", "", entry.id)
-
-
-def mean_interval(values: Sequence[float]) -> Estimate:
-    """Mean with Student's 95 % interval, ``mean -+ t_{n-1} s / sqrt(n)``; ``n`` at least 2."""
-    n, mean = len(values), float(np.mean(values))
-    error = float(np.std(values, ddof=1)) / math.sqrt(n)
-    half = float(stdtrit(n - 1, 0.975)) * error
-    return Estimate(mean, error, mean - half, mean + half)
 
 
 def _apart(members: Sequence[Entry]) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Float, Shaped
 from numpy import ndarray
 from scipy import stats
 
@@ -101,44 +101,6 @@ def paired_t(a: Sequence[float], b: Sequence[float], level: float = 0.95) -> Pai
     if error == 0:
         return Paired(mean, low, high, 1.0 if mean == 0 else 0.0)
     return Paired(mean, low, high, float(2 * stats.t.sf(abs(mean) / error, len(gaps) - 1)))
-
-
-@dataclass(frozen=True)
-class McNemar:
-    """Two classifiers on the same images.
-
-    Attributes:
-        only_a: Images that only the first got right.
-        only_b: Images that only the second got right.
-        difference: ``(only_a - only_b) / n``, the difference of their accuracies.
-        p: Two-sided exact p-value of "equally often right".
-    """
-
-    only_a: int
-    only_b: int
-    difference: float
-    p: float
-
-
-def mcnemar(a: Bool[ndarray, " n"], b: Bool[ndarray, " n"]) -> McNemar:
-    """McNemar's exact test (1947): of the images where two classifiers differ, is one right more often?
-
-    Under the null the ``only_a`` of ``only_a + only_b`` images are a fair coin's; the p-value is the binomial one,
-    without the chi-square approximation.
-
-    Args:
-        a: Whether the first classifier is right, image by image.
-        b: The same for the second, on the same images in the same order.
-
-    Raises:
-        ValueError: If the two differ in length, or are empty.
-    """
-    a, b = np.asarray(a, dtype=bool), np.asarray(b, dtype=bool)
-    if a.shape != b.shape or a.size == 0:
-        raise ValueError(f"McNemar's test compares answers to the same images; got shapes {a.shape} and {b.shape}.")
-    only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
-    p = 1.0 if only_a == only_b else float(stats.binomtest(only_a, only_a + only_b, 0.5).pvalue)
-    return McNemar(only_a, only_b, (only_a - only_b) / a.size, p)
 
 
 def bootstrap(

@@ -11,10 +11,10 @@ from scipy import stats
 
 from grace_geom.compare import summary
 from grace_geom.data import resolve
-from grace_geom.results import Estimate, EvalRecord, list_runs
+from grace_geom.results import Estimate, EvalRecord, image_difference, list_runs
 from grace_geom.statistics import wilson
 from grace_geom.study import Row, figure, report
-from grace_geom.study.rows import difference, image_difference
+from grace_geom.study.rows import difference
 from tests.stub_study import Stub, accuracy, outcomes, rows_by_label, study
 
 

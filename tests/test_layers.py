@@ -96,7 +96,7 @@ def test_the_dashboard_imports_no_torch():
     for path in (ROOT / "app").rglob("*.py"):
         used = imports(path)
         assert not {m for m in used if m.split(".")[0] in {"torch", "open_clip"}}, path
-        assert {room(m) for m in used if m.startswith("grace_geom")} <= {"results"}, path
+        assert {m for m in used if m.startswith("grace_geom")} <= {"grace_geom.results"}, path
 
 
 def test_nobody_star_imports():

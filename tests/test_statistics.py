@@ -1,13 +1,12 @@
 """Intervals and tests against scipy's own, enumeration, and what they promise: coverage."""
 
 import math
-from itertools import product
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from grace_geom.statistics import bootstrap, harmonic_mean, mcnemar, mean_interval, paired_t, wilson
+from grace_geom.statistics import bootstrap, harmonic_mean, mean_interval, paired_t, wilson
 
 
 @pytest.mark.parametrize(("correct", "n"), [(0, 10), (1, 10), (37, 50), (10, 10), (4999, 5000)])
@@ -72,23 +71,6 @@ def test_paired_t_of_equal_and_of_shifted_values():
     assert math.isnan(paired_t([1.0], [2.0]).p)
     with pytest.raises(ValueError, match="pairs"):
         paired_t([1.0, 2.0], [1.0])
-
-
-@pytest.mark.parametrize(("only_a", "only_b"), [(0, 0), (3, 3), (1, 6), (8, 2), (0, 5)])
-def test_mcnemar_by_counting_all_coin_throws(only_a: int, only_b: int):
-    a = np.array([True] * 4 + [True] * only_a + [False] * only_b + [False] * 2)
-    b = np.array([True] * 4 + [False] * only_a + [True] * only_b + [False] * 2)
-    throws = [sum(throw) for throw in product((0, 1), repeat=only_a + only_b)]
-    as_far = [abs(2 * t - only_a - only_b) >= abs(only_a - only_b) for t in throws]
-    found = mcnemar(a, b)
-    assert (found.only_a, found.only_b) == (only_a, only_b)
-    assert found.p == pytest.approx(sum(as_far) / len(throws))
-    assert found.difference == pytest.approx(a.mean() - b.mean())
-
-
-def test_mcnemar_needs_the_same_images():
-    with pytest.raises(ValueError, match="same images"):
-        mcnemar(np.ones(3, dtype=bool), np.ones(4, dtype=bool))
 
 
 def test_bootstrap_of_a_mean_has_the_textbook_width():

@@ -17,10 +17,10 @@ from grace_geom.results import (
     EvalRecord,
     RecordError,
     headline_attack,
+    mcnemar,
     summarise,
 )
 from grace_geom.results.resample import RESAMPLES
-from grace_geom.statistics import mcnemar
 from grace_geom.tables import Cell, Table, percent
 
 TITLES = dict(zip(SUITES, ("ID", "OOD", "Adv", "NatAdv", "ZS"), strict=True))

@@ -5,6 +5,7 @@ from grace_geom.results.analysis import RESULT_FORMAT, Measure, Result
 from grace_geom.results.dial import DIAL_FORMAT, DialRecord, Point
 from grace_geom.results.evaluation import EVAL_FORMAT, EvalRecord
 from grace_geom.results.listing import RunFiles, list_runs, read_run, run_folders
+from grace_geom.results.paired import Difference, image_difference, mcnemar
 from grace_geom.results.records import RecordError
 from grace_geom.results.summary import COLUMNS, Estimate, counted, harmonic_of, headline_attack, mean_of, summarise
 
@@ -16,6 +17,7 @@ __all__ = [
     "SUITES",
     "Accuracy",
     "DialRecord",
+    "Difference",
     "Estimate",
     "EvalRecord",
     "Measure",
@@ -26,7 +28,9 @@ __all__ = [
     "counted",
     "harmonic_of",
     "headline_attack",
+    "image_difference",
     "list_runs",
+    "mcnemar",
     "mean_of",
     "pack",
     "read_run",

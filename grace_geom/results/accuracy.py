@@ -65,9 +65,12 @@ class Accuracy:
         """``(n,)`` bool, image by image, for paired tests.
 
         Raises:
-            RecordError: If the file holds no outcomes, or too few.
+            RecordError: If the file holds no outcomes, too few, or none that can be read.
         """
-        right = outcomes_of(self.outcomes, self.n)
+        try:
+            right = outcomes_of(self.outcomes, self.n)
+        except ValueError:  # not base64
+            right = np.zeros(0, dtype=bool)
         if len(right) < self.n:
             raise RecordError(f"{self.suite}/{self.data}: the record holds no outcome for each image; evaluate again")
         return right
