@@ -1,7 +1,9 @@
 """``python -m grace_geom.dial``: WiSE-FT's curve and LoRA's scale as a sweep of one finished run."""
 
+import importlib
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -18,6 +20,7 @@ from tests.small_run import small_run
 from tests.test_evaluate import save_npz
 from tests.toys import CLASSES, toy_batch, toy_clip
 
+dial_module = importlib.import_module("grace_geom.assess.dial")  # the room exports a function of that name
 FLAGS = ("--suites", "id,adv", "--attack", "pgd", "--steps", "2")
 
 
@@ -90,6 +93,20 @@ def test_numbers_are_those_of_evaluate_and_t_is_chosen_on_held_out_images(tmp_pa
     assert f"{record.chosen:g} *" in printed and "held-out accuracy" in printed
     plain = json.loads((run / "dial.json").read_text())
     assert plain["points"][2]["summary"]["ID"] == pytest.approx(record.point(1.0).accuracies[0].accuracy)
+
+
+def test_equal_scores_are_named_and_the_smallest_t_is_taken(monkeypatch):
+    scores = {0.0: 0.2, 0.5: 0.7, 1.0: 0.7, 1.5: 0.6}
+    record = SimpleNamespace(points=[SimpleNamespace(t=t) for t in scores])
+    monkeypatch.setattr(dial_module, "_scores", lambda point, held_out, seed: [scores[point.t]])
+    found = dial_module._choice(record, [None], 0, "held-out accuracy")
+    assert found == {
+        "chosen": 0.5, "chosen_by": "held-out accuracy; t = 1 the same, of equals the smallest is taken"
+    }  # fmt: skip
+    scores[1.0] = 0.71
+    assert dial_module._choice(record, [None], 0, "held-out accuracy") == {
+        "chosen": 1.0, "chosen_by": "held-out accuracy"
+    }  # fmt: skip
 
 
 def test_attacked_methods_choose_by_the_harmonic_mean(tmp_path):

@@ -59,7 +59,10 @@ def test_a_run_directory(tmp_path, capsys):
     shutil.copy(tmp_path / "toy.classes.json", tmp_path / "other.classes.json")
     train.main([*argv, "--ood", f"shift={other}"])
     out = tmp_path / "run"
-    assert capsys.readouterr().out.strip() == str(out / "ckpt.pt")
+    said = capsys.readouterr()
+    assert said.out.strip() == str(out / "ckpt.pt")
+    seen, held = (len(resolve(f"npz:{tmp_path / 'toy.npz'}", split)) for split in ("train", "val"))
+    assert f"{seen} training images, {held} held out -> {out}" in said.err
     names = {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()}
     assert names == {"config.yaml", "metrics.jsonl", "ckpt.pt", "checkpoints/step_10.pt", "checkpoints/best.pt"}
     kept = yaml.safe_load((out / "config.yaml").read_text())
@@ -154,6 +157,11 @@ def test_mistakes_exit_with_2_and_leave_nothing(values, said, tmp_path, capsys):
     argv += [f"--{name.replace('_', '-')}={value}" for name, value in values.items()]
     assert said in refused(argv, capsys)
     assert not (tmp_path / "run").exists()
+
+
+def test_asking_for_more_images_than_there_are_is_said(tmp_path, capsys):
+    train.main(flags(tmp_path, train_images=10**6, epochs=1))
+    assert "training images (all there are, of 1000000 asked for), " in capsys.readouterr().err
 
 
 def test_an_existing_directory_is_not_touched(tmp_path, capsys):

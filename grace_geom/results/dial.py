@@ -48,7 +48,7 @@ class DialRecord:
         settings: What all numbers share.
         points: By ascending t.
         chosen: The t with the highest held-out score, or ``None``.
-        chosen_by: What the score is, in words; empty where nothing was chosen.
+        chosen_by: What the score is, in words, and which other t reach it; empty where nothing was chosen.
         versions: Of this package and of what it computed with.
     """
 
