@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+import filelock
+
 from grace_geom.errors import UserError
 
 
@@ -45,6 +47,40 @@ def write_text(path: Path | str, text: str) -> None:
     """Write ``text`` as UTF-8, whole or not at all."""
     with atomic_write(path, "w") as file:
         file.write(text)
+
+
+@contextlib.contextmanager
+def alone(folder: Path, work: str) -> Iterator[None]:
+    """Hold ``folder`` for this process: two that write into it would each undo what the other notes.
+
+    The lock is the system's, on ``folder/.lock``: it ends with the process, however that ends, even if the file stays.
+
+    Args:
+        folder: Made where it is missing, and removed again if nothing was written.
+        work: What is under way there, for the message: "study".
+
+    Raises:
+        UserError: Another process holds it, or the folder cannot be written.
+    """
+    lock = filelock.FileLock(folder / ".lock", timeout=0)
+    new = not folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except filelock.Timeout:
+        raise UserError(
+            f"{folder} is in use: another process is at work on this {work}. "
+            "Wait for it, stop it, or choose another --out."
+        ) from None
+    except OSError as error:
+        raise UserError(f"cannot write {folder}: {error.strerror or error}. Nothing was changed there.") from error
+    try:
+        yield
+    finally:
+        (folder / ".lock").unlink(missing_ok=True)
+        lock.release()
+        if new and not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def sha256(path: Path | str) -> str:

@@ -15,6 +15,7 @@ from grace_geom.compare import main
 from grace_geom.config import TrainConfig, make_config
 from grace_geom.data import loader, resolve
 from grace_geom.errors import Interrupted, UserError
+from grace_geom.files import alone
 from grace_geom.methods import METHODS
 from grace_geom.results import EvalRecord, list_runs
 from grace_geom.runs import train_run
@@ -45,6 +46,15 @@ def test_a_study_that_was_stopped_goes_on_where_it_was(tmp_path):
     rows = study(tmp_path, again)[0].run()
     assert again.trained == ["ft-s1", "grace-s0", "grace-s1"]  # ft-s1 with resume: the stub asserts it
     assert all(len(row.records) == (2 if row.trains else 1) for row in rows)
+
+
+def test_a_study_that_another_process_is_at_is_refused_and_left_as_it_is(tmp_path):
+    with alone(tmp_path, "study"), pytest.raises(UserError, match="another process is at work on this study"):
+        study(tmp_path, Stub())[0].run()
+    assert not list(tmp_path.iterdir())
+    (tmp_path / ".lock").touch()  # of a process that was killed
+    assert study(tmp_path, Stub())[0].run()
+    assert not (tmp_path / ".lock").exists()
 
 
 @pytest.mark.parametrize("harm", ["incomplete", "truncated", "another checkpoint", "another attack"])

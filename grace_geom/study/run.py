@@ -9,7 +9,7 @@ from grace_geom.assess import Measures, Sets, Source, assess, targets
 from grace_geom.checkpoint import checkpoint_file
 from grace_geom.config import TrainConfig
 from grace_geom.errors import Interrupted, UserError
-from grace_geom.files import write_text
+from grace_geom.files import alone, write_text
 from grace_geom.methods import method_class
 from grace_geom.plain import plain
 from grace_geom.provenance import provenance
@@ -81,16 +81,22 @@ class Study:
             data_root=self.options.data_root, download=self.options.download, device=self.options.device
         )
         self.sets = Sets(self.options.data_root, self.options.download)
-        self.state = State.load(self.options.out / "study.json")
+        self.state = State(self.options.out / "study.json")
         self.width = 100
 
     def run(self) -> list[Row]:
         """Do what is not done yet, write the tables, return the rows.
 
         Raises:
-            UserError: Options that contradict each other or the folder; before anything is trained.
+            UserError: Options that contradict each other or the folder, or another process at work on the same study;
+                before anything is trained.
             Interrupted: Stopped; what is finished is kept.
         """
+        with alone(self.options.out, "study"):
+            return self._run()
+
+    def _run(self) -> list[Row]:
+        self.state = State.load(self.state.path)
         share_threads(self.options.workers)
         jobs = self._jobs(check=not self._rates_missing())
         self._read_sets(jobs[0])
