@@ -304,6 +304,18 @@ def test_time_left_follows_what_the_runs_write(tmp_path):
     assert watch.line().startswith("[1/2] starting")
 
 
+def test_time_left_moves_from_the_plan_to_the_pace_of_the_runs(tmp_path):
+    jobs = jobs_of(StudyOptions(methods=("ft", "grace"), seeds=tuple(range(10)), out=tmp_path), {})
+    watch = Watch(jobs, {job.name: Expected(20, 8, 2, 3) for job in jobs}, workers=2)
+    watch._began -= 40  # the first of 20 jobs of 10 s took 40 s, where the plan says 5 s
+    watch.finish(jobs[0])
+    assert watch.left() == pytest.approx(190 * (20 / 2 + 40) / (20 + 10), abs=0.5)  # 5:17 min, not 12:40
+    watch._began -= 360  # ... and so did nine more: now the pace counts
+    for job in jobs[1:10]:
+        watch.finish(job)
+    assert watch.left() == pytest.approx(100 * (10 + 400) / (20 + 100), abs=0.5)
+
+
 def test_an_attack_is_counted_in_forwards():
     spec = Measures(attack="apgd", steps=10).attack_spec()
     assert passes_of(spec, classes=5) == pytest.approx(2.2 * 10 * (1 + 4))

@@ -74,11 +74,13 @@ class Watch:
             print("\r\033[K", end="", file=sys.stderr, flush=True)
 
     def left(self) -> float:
-        """Seconds to the end: what is expected of the rest, times how expectation has done so far."""
+        """Seconds to the end: what is expected of the rest, times how the plan has done so far."""
         total = sum(self.expected[job.name].seconds for job in self.jobs)
         done = sum(self._done(job) for job in self.jobs)
         new, elapsed = done - self._before, time.perf_counter() - self._began
-        pace = elapsed / new if new > 0.05 * (total - self._before) else 1 / self.workers
+        # As much trust in the plan as in the first tenth of the work: one slow start does not turn it over.
+        plan = 0.1 * (total - self._before)
+        pace = (plan / self.workers + elapsed) / (plan + new) if plan + new > 0 else 0.0
         return max(0.0, total - done) * pace
 
     def line(self) -> str:
