@@ -21,6 +21,7 @@ from grace_geom.data.pictures import Files
 from grace_geom.data.prompts import imagenet_class_names, imagenet_templates
 from grace_geom.data.request import Request
 from grace_geom.data.splits import Parts
+from grace_geom.distributed import first
 from grace_geom.errors import UserError, nearest
 
 HOMES = ("imagenet", "ILSVRC2012", "ilsvrc", "imagenet-1k", "imagenet/images", "imagenet/ILSVRC/Data/CLS-LOC", ".")
@@ -184,10 +185,11 @@ def _labelled(image_set: ImageSet, name: str, ids: ClassIds | None) -> ImageSet:
 def _checked(image_set: ImageSet, images: int | None) -> ImageSet:
     """Warn of a set that is only a part of the published one: its accuracy is another number."""
     if images is not None and len(image_set) != images:
-        print(
-            f"warning: {image_set.spec} has {len(image_set):,} images here, the published set has {images:,}",
-            file=sys.stderr,
-        )
+        if first():
+            print(
+                f"warning: {image_set.spec} has {len(image_set):,} images here, the published set has {images:,}",
+                file=sys.stderr,
+            )
         return replace(image_set, note=image_set.note | {"published_images": images})
     return image_set
 
