@@ -1,4 +1,4 @@
-"""From ImageNet's folders to the table of a study: train, evaluate every suite, compare, on all layouts in miniature."""
+"""From the folders of ImageNet to the table of a study: train, evaluate all suites, compare, on miniature layouts."""
 
 import json
 from pathlib import Path
