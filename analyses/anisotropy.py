@@ -13,7 +13,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """How unevenly curvature fills directions and matrices, and features fill the space they have."""
     options = parse(
         AnisotropyOptions, argv, positionals=("checkpoints",), prog="python analyses/anisotropy.py",
-        description="Anisotropy of the Hessian (or Gauss-Newton matrix) and of the features of checkpoints.",
+        description="Anisotropy of the Hessian (or Gauss-Newton matrix) and of the features of checkpoints. "
+        "Started by torchrun, each process takes its share of the images; the first one writes and speaks.",
     )  # fmt: skip
     analyse("anisotropy", options, measure, show)
 

@@ -13,7 +13,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Proximity to the pretrained weights, sharpness and cross-domain discrepancy, as the robust bound adds them."""
     options = parse(
         BoundOptions, argv, positionals=("checkpoints",), prog="python analyses/bound_terms.py",
-        description="The terms of the robust PAC-Bayes bound (Theorem 3.1, Lemma 3.2), each with its estimator.",
+        description="The terms of the robust PAC-Bayes bound (Theorem 3.1, Lemma 3.2), each with its estimator. "
+        "Started by torchrun, each process takes its share of the images; the first one writes and speaks.",
     )  # fmt: skip
     analyse("bound_terms", options, measure, show)
 

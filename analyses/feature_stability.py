@@ -13,7 +13,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Centroid cosines, dimensions, Gram volumes, displacements and principal components of features."""
     options = parse(
         StabilityOptions, argv, positionals=("checkpoints",), prog="python analyses/feature_stability.py",
-        description="How features move between ID, OOD and adversarial images, and under weight perturbation.",
+        description="How features move between ID, OOD and adversarial images, and under weight perturbation. "
+        "Started by torchrun, each process takes its share of the images; the first one writes and speaks.",
     )  # fmt: skip
     analyse("feature_stability", options, measure_stability, show_stability)
 

@@ -10,7 +10,10 @@ from grace_geom.errors import door
 
 @door
 def main(argv: Sequence[str] | None = None) -> None:
-    """Relative drift and effective rank of the change of each matrix, and its correlation with zero-shot loss."""
+    """Relative drift and effective rank of the change of each matrix, and its correlation with zero-shot loss.
+
+    Started by torchrun, only the images of the zero-shot sets are shared out: singular values need no images.
+    """
     options = parse(DriftOptions, argv, description=main.__doc__ or "", positionals=("checkpoints",))
     analyse("parameter_drift", options, measure, show)
 

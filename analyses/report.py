@@ -14,7 +14,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the chosen analyses, reuse what is valid already, write ``report.html``."""
     options = parse(
         ReportOptions, argv, positionals=("checkpoints",), prog="python analyses/report.py",
-        description="The chosen analyses of the chosen checkpoints as one HTML file that needs no network.",
+        description="The chosen analyses of the chosen checkpoints as one HTML file that needs no network. It runs in "
+        "one process; what analyses measured under torchrun before, with the same settings, it takes from their cache.",
     )  # fmt: skip
     report(options, mains())
 

@@ -13,7 +13,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Layer by layer and layer x layer, on ID, OOD and attacked images, and clean against attacked."""
     options = parse(
         DriftOptions, argv, positionals=("checkpoints",), prog="python analyses/representation_drift.py",
-        description="How far representations moved from a reference checkpoint, on ID, OOD and attacked images.",
+        description="How far representations moved from a reference checkpoint, on ID, OOD and attacked images. "
+        "Started by torchrun, each process takes its share of the images; the first one writes and speaks.",
     )  # fmt: skip
     analyse("representation_drift", options, measure_drift, show_drift)
 

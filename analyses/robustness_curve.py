@@ -13,7 +13,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Accuracy under PGD and Auto-PGD by radius, margins, transfer attacks, checks and example images."""
     options = parse(
         CurveOptions, argv, positionals=("checkpoints",), prog="python analyses/robustness_curve.py",
-        description="Accuracy against the radius of an attack, and whether the numbers can be trusted.",
+        description="Accuracy against the radius of an attack, and whether the numbers can be trusted. "
+        "Started by torchrun, each process takes its share of the images; the first one writes and speaks.",
     )  # fmt: skip
     analyse("robustness_curve", options, measure_curve, show_curve)
 

@@ -1,7 +1,8 @@
-"""Does it fit? ``python benchmarks/memory.py --model ViT-L-14 --batch 256 --gib 80``: the memory of a step, by estimate
+"""Does it fit? ``python benchmarks/memory.py --estimate --model ViT-L-14 --batch 256 --gib 80``: the memory of a step
 
-What autograd keeps of an image is counted while the method makes its own passes over one image and over two, on
-whatever device there is; nothing is multiplied out by hand. Weights are random.
+What autograd keeps of an image is counted while the method makes its own passes over one image and over two: real
+passes with random weights on whatever device there is, or with --estimate passes over shapes alone, which compute
+nothing and take seconds for any model. --table prints what one pass keeps of a 224 px image, as docs/scale.md has it.
 """
 
 import argparse
@@ -11,8 +12,15 @@ import torch
 from grace_geom.devices import Precision
 from grace_geom.errors import UserError, door
 from grace_geom.loop import Plan, Trainer, choose_micro_batch, measure
+from grace_geom.loop.memory import Memory
+from grace_geom.loop.shapes import shapes_only
 from grace_geom.methods import Run, method_class
-from grace_geom.models import ModelSpec, build
+from grace_geom.models import ClipClassifier, ModelSpec, build
+from grace_geom.tables import Table
+
+MODELS = ("ViT-B-32", "ViT-B-16", "ViT-L-14")
+WAYS = {"plain": False, "--grad-checkpoint": True}
+TEMPLATES = ["a photo of a {}"]
 
 
 def options() -> argparse.Namespace:
@@ -23,41 +31,77 @@ def options() -> argparse.Namespace:
     parser.add_argument("--gib", type=float, default=80, help="memory of the GPU, of which 92 %% is used")
     parser.add_argument("--precision", choices=["float32", "bf16"], default="bf16")
     parser.add_argument("--classes", type=int, default=10)
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--device", default="cpu", help="of real passes")
+    parser.add_argument("--estimate", action="store_true", help="passes over shapes alone")
+    parser.add_argument("--table", action="store_true", help="what one pass keeps, for the three models of the page")
     return parser.parse_args()
 
 
-def trainer(o: argparse.Namespace, recompute: bool, precision: Precision) -> Trainer:
-    """A run of the method at step 0, with one PGD step: more of them keep no more."""
-    spec = ModelSpec(o.model, "random")
-    model = build(spec, [f"class {i}" for i in range(o.classes)], ["a photo of a {}"]).to(o.device)
+def names(classes: int) -> list[str]:
+    return [f"class {i}" for i in range(classes)]
+
+
+def real(model: str, method: str, recompute: bool, precision: Precision, classes: int, device: str) -> Memory:
+    """From real passes with random weights."""
+    built = build(ModelSpec(model, "random"), names(classes), TEMPLATES).to(device)
+    return _measured(built, method, recompute, precision)
+
+
+def estimate(model: str, method: str, recompute: bool, precision: Precision, classes: int = 10) -> Memory:
+    """From passes over shapes, by the CPU's kernels: as on a GPU, but up to 64 tokens with attention's N x N scores."""
+    with shapes_only(model, names(classes), TEMPLATES) as hollow:
+        return _measured(hollow, method, recompute, precision)
+
+
+def _measured(model: ClipClassifier, name: str, recompute: bool, precision: Precision) -> Memory:
+    """Of a run of the method at step 0, with one PGD step: more of them keep no more."""
     model.checkpoint_activations(recompute)
-    cls = method_class(o.method)
-    method = cls()
+    method = method_class(name)()
     if hasattr(method, "attack_steps"):
         method.attack_steps = 1
     params, state = method.setup(model, torch.Generator().manual_seed(0))
     run = Run(model, params, torch.Generator(model.device).manual_seed(0), total_steps=10, state=state)
-    return Trainer(method, run, Plan(10, 10, precision=precision))
+    return measure(Trainer(method, run, Plan(10, 10, precision=precision)), model.image_size)
+
+
+def kept_by_a_pass() -> dict[str, dict[str, float]]:
+    """MiB an image that one pass keeps, by way and model: float32, gradients of all weights of the image tower."""
+    return {
+        way: {model: estimate(model, "ft", recompute, "float32").image / 2**20 for model in MODELS}
+        for way, recompute in WAYS.items()
+    }
+
+
+def answers(memory: Memory, batch: int, gib: float) -> list[str]:
+    """Fixed GiB, MiB an image, GiB of the whole batch, images that fit, the value of ``--micro-batch``."""
+    budget = int(0.92 * gib * 2**30)
+    try:
+        pieces = str(choose_micro_batch(memory, batch, budget))
+    except UserError:
+        pieces = "does not fit"
+    whole = memory.of(batch) / 2**30
+    return [f"{memory.fixed / 2**30:.1f}", f"{memory.image / 2**20:.1f}", f"{whole:.1f}", f"{memory.largest(budget)}",
+            pieces]  # fmt: skip
 
 
 @door
 def main() -> None:
     o = options()
-    budget = int(0.92 * o.gib * 2**30)
-    print(f"{o.method} on {o.model}, {o.precision}, {o.batch} images a step, {o.gib:g} GiB")
-    print(f"{'':18} {'fixed, GiB':>11} {'an image, MiB':>14} {'whole batch, GiB':>17} {'images that fit':>16}  "
-          "--micro-batch")  # fmt: skip
-    for recompute in (False, True):
-        t = trainer(o, recompute, o.precision)
-        memory = measure(t, t.run.model.image_size)
-        try:
-            size = str(choose_micro_batch(memory, o.batch, budget))
-        except UserError:
-            size = "does not fit"
-        name = "--grad-checkpoint" if recompute else "plain"
-        print(f"{name:18} {memory.fixed / 2**30:11.1f} {memory.image / 2**20:14.1f} {memory.of(o.batch) / 2**30:17.1f} "
-              f"{memory.largest(budget):16d}  {size}")  # fmt: skip
+    if o.table:
+        rows = [[way, *(f"{mib:.0f}" for mib in found.values())] for way, found in kept_by_a_pass().items()]
+        print(Table(["MiB an image and pass", *MODELS], rows).text())
+        return
+    rows = []
+    for way, recompute in WAYS.items():
+        if o.estimate:
+            memory = estimate(o.model, o.method, recompute, o.precision, o.classes)
+        else:
+            memory = real(o.model, o.method, recompute, o.precision, o.classes, o.device)
+        rows.append([way, *answers(memory, o.batch, o.gib)])
+    how = "estimated over shapes" if o.estimate else f"real passes on {o.device}"
+    title = f"{o.method} on {o.model}, {o.precision}, {o.batch} images a step, {o.gib:g} GiB: {how}"
+    heads = ["", "fixed, GiB", "an image, MiB", "whole batch, GiB", "images that fit", "--micro-batch"]
+    print(Table(heads, rows, title=title).text())
 
 
 if __name__ == "__main__":

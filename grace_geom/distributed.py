@@ -54,6 +54,11 @@ def first() -> bool:
     return world().rank == 0
 
 
+def asked_for() -> int:
+    """How many processes torchrun started, whether or not they know of each other yet."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 @contextlib.contextmanager
 def processes() -> Iterator[World]:
     """The process group that torchrun asks for, for the time of a command; none where torchrun did not start us.
@@ -63,7 +68,7 @@ def processes() -> Iterator[World]:
     Raises:
         UserError: If the environment speaks of several processes but they cannot find each other.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) <= 1 or dist.is_initialized():
+    if asked_for() <= 1 or dist.is_initialized():
         yield world()
         return
     nccl = torch.cuda.is_available() and dist.is_nccl_available()
@@ -145,6 +150,47 @@ def everyones(value: T) -> list[T]:
     with _explained():
         dist.all_gather_object(found, value)
     return found
+
+
+def of_first(value: T) -> T:
+    """The first process's value, in all of them; what the others hold does not matter."""
+    if world().size == 1:
+        return value
+    told = [value if first() else None]
+    with _explained():
+        dist.broadcast_object_list(told, src=0)
+    return told[0]  # type: ignore[return-value]
+
+
+def to_first(value: T) -> list[T]:
+    """The values of all processes, by rank, in the first; the others get an empty list."""
+    here = world()
+    if here.size == 1:
+        return [value]
+    found: list[T] | None = [value] * here.size if here.rank == 0 else None
+    with _explained():
+        dist.gather_object(value, found, dst=0)
+    return found or []
+
+
+def my_images(n: int) -> np.ndarray:
+    """Which of ``n`` images this process has where images are shared out in turn: positions, int64.
+
+    All of them where there are fewer images than processes.
+    """
+    here = world()
+    return np.arange(here.rank, n, here.size, dtype=np.int64) if here.size <= n else np.arange(n, dtype=np.int64)
+
+
+def my_batches(n: int, size: int) -> np.ndarray:
+    """Which of ``n`` images this process has where whole batches of ``size`` are shared out in turn: positions, int64.
+
+    The batches are those of one process, so that whatever depends on them (the groups of m-sharpness, images that
+    share a perturbation) stays the same. Where there are fewer batches than processes, some have none.
+    """
+    positions = np.arange(n, dtype=np.int64)
+    here = world()
+    return positions[(positions // size) % here.size == here.rank]
 
 
 def woven(shares: Sequence[np.ndarray]) -> np.ndarray:

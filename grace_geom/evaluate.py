@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from grace_geom.assess import Measures, Sets, Source, assess
-from grace_geom.assess.show import Console, accuracy_table, paired_table
+from grace_geom.assess.show import Console, accuracy_table, corruption_table, paired_table
 from grace_geom.attacks import check_eps
 from grace_geom.checkpoint import checkpoint_file
 from grace_geom.cli import Command, part_of
@@ -65,6 +65,8 @@ def _evaluate(argv: Sequence[str] | None) -> None:
         return
     width = shutil.get_terminal_size((100, 24)).columns
     print(accuracy_table(records).text(width))
+    if (corrupted := corruption_table(records)) is not None:
+        print("\n" + corrupted.text(width))
     if len(records) > 1 and (paired := paired_table(records)) is not None:
         print("\n" + paired.text(width))
     if reused:

@@ -235,8 +235,22 @@ def _accuracy(suite: str, name: str, image_set: ImageSet, right: np.ndarray, how
         subset["ids"] = drawn["ids"]
     return Accuracy(
         suite, name, image_set.spec, n, correct, correct / n, low, high, seconds=0.0, head=how, subset=subset,
-        outcomes=pack(right),
+        outcomes=pack(right), groups=_groups_of(image_set, right),
     )  # fmt: skip
+
+
+def _groups_of(image_set: ImageSet, right: np.ndarray) -> tuple[dict[str, object], ...]:
+    """The accuracy of each part of a set that has parts."""
+    if image_set.group is None:
+        return ()
+    found: list[dict[str, object]] = []
+    for i, name in enumerate(image_set.group_names):
+        here = right[image_set.group == i]
+        if n := len(here):
+            low, high = wilson(correct := int(here.sum()), n)
+            found.append({"name": name, "n": n, "correct": correct, "accuracy": correct / n}
+                         | {"ci_low": low, "ci_high": high})  # fmt: skip
+    return tuple(found)
 
 
 def templates_digest(image_set: ImageSet) -> str:

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from grace_geom.attacks import pgd_attack
 from grace_geom.batch import Batch
 from grace_geom.errors import UserError
+from grace_geom.geometry.mean_loss import MeanLoss
 from grace_geom.methods.lora import factors
 from grace_geom.models import PROMPT, ClipClassifier, encode_text
 from grace_geom.weights import Weights, select
@@ -28,10 +29,12 @@ class Objective:
     Attributes:
         logits: The model's answer at a dictionary of its weights.
         weights: The point: names and values of the weights that vary.
-        batches: The sample, on the model's device; adversarial images where the adversarial loss is meant.
+        batches: The sample, on the model's device; adversarial images where the adversarial loss is meant. Of several
+            processes each has its own.
         effective: From the weights that vary to a dictionary that the model understands.
         unit_logits: Scale each image's logits to Euclidean length 1 (Andriushchenko et al. 2023), which takes a
             change of confidence out of a change of the loss.
+        images: Of all processes together, where the batches are shared out; ``None``: they are all here.
     """
 
     logits: Logits
@@ -39,9 +42,19 @@ class Objective:
     batches: list[Batch]
     effective: Callable[[Weights], Weights] = lambda weights: weights
     unit_logits: bool = False
+    images: int | None = None
 
     def __len__(self) -> int:
-        return sum(len(batch) for batch in self.batches)
+        return self.images if self.images is not None else sum(len(batch) for batch in self.batches)
+
+    @property
+    def distributed(self) -> bool:
+        """Whether means and products are sums over the processes of the job."""
+        return self.images is not None
+
+    def mean(self) -> MeanLoss:
+        """The loss as a function of the weights, over the images of all processes."""
+        return MeanLoss(self.loss, self.batches, self.distributed)
 
     @property
     def dim(self) -> int:
@@ -81,6 +94,7 @@ def objective(
     params: str = "visual",
     adapter: Weights | None = None,
     scale: float = 2.0,
+    images: int | None = None,
 ) -> Objective:
     """The objective of a checkpoint as a function of some of its weights.
 
@@ -92,6 +106,7 @@ def objective(
             ``adapter`` (the low-rank factors), or a regular expression for names of the image tower and the head.
         adapter: The checkpoint's low-rank factors, merged in the model's weights.
         scale: ``lora_alpha / r``, by which their product was multiplied.
+        images: See :class:`Objective`.
 
     Raises:
         UserError: If the checkpoint has no such weights, or the model cannot be differentiated twice as it is.
@@ -103,7 +118,7 @@ def objective(
         weights, effective = _text(model)
     else:
         weights, effective = select(model.weights(), GROUPS.get(params, params)), lambda w: w
-    return Objective(logits, weights, list(batches), effective)
+    return Objective(logits, weights, list(batches), effective, images=images)
 
 
 def _adapter(model: ClipClassifier, adapter: Weights, scale: float) -> tuple[Weights, Callable[[Weights], Weights]]:

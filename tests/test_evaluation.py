@@ -1,6 +1,7 @@
 """Accuracies against counts by hand, robust accuracy against the closed form of a linear classifier."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -180,3 +181,18 @@ def test_an_attack_has_its_own_precision_whatever_the_model_trains_in(precision,
 def test_an_attack_that_two_classes_do_not_define_says_so():
     with pytest.raises(UserError, match="--attack apgd-t"):
         evaluate_set(Linear(2), images(10, 2), "adv", "noise", attack=AttackSpec("apgd-t"))
+
+
+def test_a_set_with_parts_tells_the_accuracy_of_each_however_it_was_cut():
+    model = Linear(3)
+    whole = images(90, 3)
+    part = np.arange(90) % 4
+    parts = replace(whole, group_names=("a/1", "a/2", "b/1", "b/2"), group=part)
+    for cut in (parts, parts.subset(31, 5), parts.take([1, 5, 2, 9])):
+        found = evaluate_set(model, cut, "ood", "c")
+        right, here = found.right(), part[cut.index]
+        expected = {n: (int((here == i).sum()), int(right[here == i].sum())) for i, n in enumerate(cut.group_names)}
+        assert {g["name"]: (g["n"], g["correct"]) for g in found.groups} == {n: x for n, x in expected.items() if x[0]}
+        assert all(g["accuracy"] == g["correct"] / g["n"] for g in found.groups)
+    assert 0 < found.correct < found.n or 0 < evaluate_set(model, parts, "ood", "c").correct < 90
+    assert evaluate_set(model, whole, "ood", "plain").groups == ()

@@ -4,6 +4,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from benchmarks import memory as benchmark
+from grace_geom.devices import Precision
 from grace_geom.errors import UserError
 from grace_geom.loop import Plan, Trainer, choose_micro_batch
 from grace_geom.loop.memory import Memory, kept_by_autograd, measure
@@ -11,7 +13,7 @@ from grace_geom.methods import METHODS
 from grace_geom.methods.gram_volume import volume
 from grace_geom.plain import read_yaml
 from tests.small_run import small_config, small_run
-from tests.toys import toy_batch, toy_clip, toy_run
+from tests.toys import register_toy, toy_batch, toy_clip, toy_run
 
 
 def trainer(name: str = "ft", recompute: bool = False, **plan) -> Trainer:
@@ -118,3 +120,27 @@ def test_auto_is_a_value_of_the_flag_and_trains(tmp_path, capsys):
     assert "--micro-batch auto: 8 of 8 images a forward pass, about" in capsys.readouterr().err
     with pytest.raises(UserError, match="micro"):
         small_config(tmp_path, micro_batch="some")
+
+
+@pytest.mark.parametrize("method", ["ft", "lora", "at", "grace"])
+@pytest.mark.parametrize("precision, recompute", [("float32", False), ("float32", True), ("bf16", False)])
+def test_passes_over_shapes_keep_what_real_ones_keep(method: str, precision: Precision, recompute: bool):
+    """Real passes on the same model. What is fixed depends on the ranks, which made-up numbers decide; in bf16 the
+    CPU's layer norm keeps means and deviations in float32, which fake tensors do not know: 8 bytes a token of width 16.
+    """
+    name = register_toy()
+    real = benchmark.real(name, method, recompute, precision, 10, "cpu")
+    shapes = benchmark.estimate(name, method, recompute, precision)
+    assert shapes.image == pytest.approx(real.image, rel=1e-3 if precision == "float32" else 0.04)
+    assert shapes.fixed == pytest.approx(real.fixed, rel=0.1)
+
+
+def test_a_model_that_fits_no_machine_is_answered_too():
+    """Nothing is allocated or computed. Of 2.5 billion weights, those that train take four times their bytes (values,
+    gradients, two moments) and two sets of gradients more."""
+    memory = benchmark.estimate("ViT-bigG-14", "ft", True, "bf16")
+    visual, text = 1.84e9, 0.69e9
+    assert memory.fixed == pytest.approx(4 * (visual + text) + 4 * 6 * visual, rel=0.03)
+    assert not torch.empty(1).is_meta and type(torch.empty(1)) is torch.Tensor  # the modes are left
+    with pytest.raises(UserError, match="ViT-L-15"):
+        benchmark.estimate("ViT-L-15", "ft", False, "bf16")

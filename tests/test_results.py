@@ -15,10 +15,13 @@ from grace_geom.results import (
     Measure,
     RecordError,
     Result,
+    by_level,
     harmonic_of,
     headline_attack,
     list_runs,
+    mean_corruption,
     mean_of,
+    over_levels,
     pack,
     summarise,
 )
@@ -262,3 +265,19 @@ def test_runs_are_listed_and_broken_files_are_named_not_raised(tmp_path):
 
 def test_a_folder_without_runs_lists_none(tmp_path):
     assert list_runs(tmp_path) == [] == list_runs(tmp_path / "absent")
+
+
+def test_every_corruption_counts_the_same_and_every_severity_within_it(tmp_path):
+    """However many images or severities each has."""
+
+    def groups(*shares: float) -> tuple[dict[str, object], ...]:
+        names = ("fog/1", "fog/2", "frost/1")
+        return tuple({"name": name, "accuracy": share} for name, share in zip(names, shares, strict=True))
+
+    one, two = accuracy("ood", 5, groups=groups(0.2, 0.4, 0.9)), accuracy("ood", 5, groups=groups(0.4, 0.8, 0.7))
+    levels = by_level([one, two])
+    assert levels == {"fog": pytest.approx({"1": 0.3, "2": 0.6}), "frost": pytest.approx({"1": 0.8})}
+    assert over_levels(levels) == pytest.approx({"fog": 0.45, "frost": 0.8})
+    assert mean_corruption(levels) == pytest.approx(0.625) and math.isnan(mean_corruption(by_level([])))
+    record = EvalRecord("0" * 64, "run", "ft", 0, {}, (one,))
+    assert EvalRecord.load(record.save(tmp_path / "eval.json")).accuracies == (one,)

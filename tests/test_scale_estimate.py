@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import scale_estimate
+from benchmarks import memory, scale_estimate
 from grace_geom.models.vit import shape_of, vit
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "scale.md"
@@ -22,6 +22,22 @@ def test_operations_are_those_that_torch_counts_in_our_tower(name):
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             vit(shape_of(visual), dict(visual.named_parameters()), x)
     assert scale_estimate.tower(name).forward() == pytest.approx(counter.get_total_flops(), rel=1e-3)
+
+
+def table(heading: str, first: str) -> list[list[str]]:
+    """The numbers of the page's table under a heading whose first line begins so; a row's name is left out."""
+    lines = PAGE.read_text().partition(heading)[2].partition(first)[2].partition("\n\n")[0].splitlines()[2:]
+    return [re.findall(r"[\d.,]+(?= *\|)", line.partition("|")[2].partition("|")[2]) for line in lines]
+
+
+def test_the_page_says_what_passes_over_shapes_keep():
+    found = [[f"{mib:.0f}" for mib in models.values()] for models in memory.kept_by_a_pass().values()]
+    assert table("## Memory", "| MiB an image and pass |") == found
+
+
+def test_the_page_says_what_fits_on_80_gib():
+    for said, recompute in zip(table("## Memory", "| | fixed, GiB |"), memory.WAYS.values(), strict=True):
+        assert said == memory.answers(memory.estimate("ViT-L-14", "grace", recompute, "bf16"), 256, 80)
 
 
 def test_the_page_says_what_the_script_calculates():

@@ -12,14 +12,14 @@ from grace_geom import figures
 from grace_geom.analysis.curvature import CurvatureOptions, curvature, eigenvalue_measures, is_matrix
 from grace_geom.analysis.features import FeatureOptions, cell, distributions, in_order, measures
 from grace_geom.analysis.numbers import as_measure, number
-from grace_geom.analysis.run import Part, Shown
+from grace_geom.analysis.run import Part, Shown, progress
 from grace_geom.analysis.subject import Subject
 from grace_geom.collect.anisotropy import ESTIMATORS, anisotropy
 from grace_geom.collect.survey import attack, attacked_features, clean_features
+from grace_geom.distributed import first
 from grace_geom.errors import UserError
 from grace_geom.evaluation import reader_for
 from grace_geom.geometry.concentration import over_directions, over_matrices
-from grace_geom.progress import Progress
 from grace_geom.results import Measure
 from grace_geom.tables import Cell, Table
 
@@ -69,7 +69,7 @@ def measure(subject: Subject, options: AnisotropyOptions, state: Path) -> Part:
 def _curvature(
     subject: Subject, options: AnisotropyOptions, state: Path, values: dict[str, Measure], arrays: dict[str, np.ndarray]
 ) -> None:
-    watch = Progress(options.probes + 4 * (options.top + options.bottom))
+    watch = progress(options.probes + 4 * (options.top + options.bottom))
     found = curvature(subject.objective(), options, state, watch)
     watch.close()
     names, dim = list(found.operator.weights), found.operator.dim
@@ -97,6 +97,8 @@ def _features(
     sets = clean_features(models, id_set, ood, plan)[subject.label]
     x_adv = attack(subject.model, subject.logits(id_set), id_set, plan)
     sets["adv"] = attacked_features(models, x_adv, id_set, plan)[subject.label]
+    if not first():  # the features are in the first process, and so are the numbers made of them
+        return
     reader = reader_for(subject.model, id_set)
     texts = None if reader.grouped else torch.nn.functional.normalize(reader.head_rows.cpu(), dim=-1)
     remarks = ["no alignment: a class has several texts"] if reader.grouped else []

@@ -14,14 +14,14 @@ from grace_geom import figures
 from grace_geom.analysis.curvature import counted
 from grace_geom.analysis.features import FeatureOptions, distributions, measures
 from grace_geom.analysis.numbers import as_measure, number
-from grace_geom.analysis.run import Part, Shown, say
+from grace_geom.analysis.run import Part, Shown, progress, say
 from grace_geom.analysis.subject import Subject
 from grace_geom.collect.discrepancy import ESTIMATORS, common_classes, domain_discrepancies
 from grace_geom.collect.survey import attack, attacked_features, clean_features, labels_among
+from grace_geom.distributed import first
 from grace_geom.errors import UserError
 from grace_geom.evaluation import reader_for
 from grace_geom.geometry.bound import balance, head_lipschitz, proximity, sharpness_term
-from grace_geom.geometry.mean_loss import MeanLoss
 from grace_geom.geometry.operators import hessian
 from grace_geom.geometry.sharpness import average_case
 from grace_geom.geometry.trace import Estimate, xtrace
@@ -102,20 +102,19 @@ def _sharpness(subject: Subject, options: BoundOptions, distance: float, n: int)
     domains = {"id": subject.objective(attacked=False)}
     domains |= {name: subject.objective(spec, "eval", attacked=False) for name, spec in subject.ood().items()}
     domains["adv"] = domains["id"].attacked(options.eps, options.alpha, options.attack_steps, options.seed)
-    losses = {name: MeanLoss(o.loss, o.batches).value(o.weights) for name, o in domains.items()}
+    losses = {name: o.mean().value(o.weights) for name, o in domains.items()}
     values = {f"loss/{name}": Measure(loss, estimator="mean over the sample") for name, loss in losses.items()}
     oods = {name: loss for name, loss in losses.items() if name not in ("id", "adv")}
     chosen = {"id": "id"} | ({"ood": max(oods, key=oods.__getitem__)} if oods else {}) | {"adv": "adv"}
     say(f"  traces on {', '.join(chosen.values())}: {options.probes} products of {domains['id'].dim:,} weights each, "
         f"about {options.probes * domains['id'].dim * 4 / 2**30:.2f} GiB beside the graphs")  # fmt: skip
-    watch = Progress(len(chosen) * options.probes)
+    watch = progress(len(chosen) * options.probes)
     for kind, name in chosen.items():
         trace = _trace(domains[name], options, watch)
         values[f"trace/{kind}"] = as_measure(trace)
         values[f"B/{kind}"] = as_measure(sharpness_term(trace, options.sigma))
         rho = options.sigma * math.sqrt(domains[name].dim)
-        mean = MeanLoss(domains[name].loss, domains[name].batches)
-        rise = average_case(mean, domains[name].weights, rho, options.samples, options.seed)
+        rise = average_case(domains[name].mean(), domains[name].weights, rho, options.samples, options.seed)
         values[f"B_sampled/{kind}"] = as_measure(rise)
         if name == max(losses, key=losses.__getitem__):
             values |= _worst(trace, options, distance, n, values[f"B_sampled/{kind}"])
@@ -136,7 +135,10 @@ def _worst(trace: Estimate, options: BoundOptions, distance: float, n: int, rise
 
 
 def _trace(objective: Objective, options: BoundOptions, watch: Progress) -> Estimate:
-    A = hessian(objective.loss, objective.weights, objective.batches, graph_bytes=int(options.graph_gib * 2**30))
+    budget = int(options.graph_gib * 2**30)
+    A = hessian(
+        objective.loss, objective.weights, objective.batches, graph_bytes=budget, distributed=objective.distributed
+    )
     matvec = counted(A.matvec, lambda: watch.step(A.n))
     return xtrace(matvec, A.like, A.dim, options.probes, options.seed + 3)
 
@@ -156,6 +158,8 @@ def _discrepancy(subject: Subject, options: BoundOptions, state: Path) -> dict[s
     sets = clean_features(models, id_set, ood, plan)[subject.label]
     x_adv = attack(subject.model, subject.logits(id_set), id_set, plan)
     sets["adv"] = attacked_features(models, x_adv, id_set, plan)[subject.label]
+    if not first():  # the features are in the first process, and so are the numbers made of them
+        return {}
     found = domain_discrepancies(sets, len(id_set.class_names), replicates=options.replicates, seed=options.seed)
     values = measures(found.numbers, ESTIMATORS)
     slope = head_lipschitz(reader_for(subject.model, id_set).head_rows)

@@ -11,6 +11,7 @@ from torch import Tensor
 from grace_geom.analysis.options import Common
 from grace_geom.analysis.run import say
 from grace_geom.analysis.state import State, interruptible
+from grace_geom.distributed import everyones, world
 from grace_geom.errors import UserError
 from grace_geom.geometry.lanczos import Eigenpairs, Krylov, eigenpairs, random_start
 from grace_geom.geometry.operators import CurvatureOperator, Matvec, gauss_newton, hessian
@@ -118,9 +119,12 @@ def operator_of(objective: Objective, options: CurvatureOptions) -> CurvatureOpe
     if options.operator == "ggn":
         _must_not_repeat(objective, options)
         return gauss_newton(
-            objective.outputs, objective.criterion, objective.weights, objective.batches, graph_bytes=budget
-        )
-    return hessian(objective.loss, objective.weights, objective.batches, graph_bytes=budget)
+            objective.outputs, objective.criterion, objective.weights, objective.batches, graph_bytes=budget,
+            distributed=objective.distributed,
+        )  # fmt: skip
+    return hessian(
+        objective.loss, objective.weights, objective.batches, graph_bytes=budget, distributed=objective.distributed
+    )
 
 
 def _must_not_repeat(objective: Objective, options: CurvatureOptions) -> None:
@@ -128,7 +132,8 @@ def _must_not_repeat(objective: Objective, options: CurvatureOptions) -> None:
     if options.bottom < 2:
         return
     with torch.no_grad():
-        classes = objective.outputs(objective.weights, objective.batches[0]).shape[1]
+        widths = [objective.outputs(objective.weights, batch).shape[1] for batch in objective.batches[:1]]
+    classes = max(width for found in everyones(widths) for width in found)  # a process may have no batch
     rank = len(objective) * (classes - 1)
     if objective.dim > rank:
         raise UserError(
@@ -141,10 +146,10 @@ def announce(A: CurvatureOperator, options: CurvatureOptions) -> None:
     """Say what the run will take before it takes it."""
     item = A.like.element_size()
     vectors = 4 * (options.top + options.bottom) + 8
-    graphs = A.graph_bytes * A.n * A.kept / (A.kept + A.rebuilt)
+    whose = " of each process" if world().size > 1 else ""
     say(
-        f"  {options.operator} of {A.dim:,} weights; memory: about {vectors * A.dim * item / 2**30:.2f} GiB for "
-        f"{vectors} Lanczos vectors, {graphs / 2**30:.2f} GiB for {A.kept} kept graphs "
+        f"  {options.operator} of {A.dim:,} weights; memory{whose}: about {vectors * A.dim * item / 2**30:.2f} GiB "
+        f"for {vectors} Lanczos vectors, {A.kept_bytes / 2**30:.2f} GiB for {A.kept} kept graphs "
         f"({A.rebuilt} batches are rebuilt for each product)"
     )
 

@@ -14,6 +14,7 @@ from grace_geom.analysis.run import Part, Shown
 from grace_geom.analysis.subject import Subject
 from grace_geom.collect.stability import ESTIMATORS, stability
 from grace_geom.collect.survey import attack, attacked_features, clean_features, weight_perturbed
+from grace_geom.distributed import first
 from grace_geom.tables import MISSING, Cell, Table
 
 SET_COLORS = ("#0072B2", "#E69F00", "#009E73", "#56B4E9", "#8C6D31", "#7A5195")
@@ -34,8 +35,11 @@ def measure_stability(subject: Subject, options: StabilityOptions, state: Path) 
     sets = clean_features(models, id_set, ood, plan)[subject.label]
     x_adv = attack(subject.model, logits, id_set, plan)
     sets["adv"] = attacked_features(models, x_adv, id_set, plan)[subject.label]
+    perturbed = weight_perturbed(subject.model, logits, x_adv, id_set, plan)
+    if not first():  # the features are in the first process, and so are the numbers made of them
+        return Part()
     found = stability(
-        sets, len(id_set.class_names), weight_perturbed(subject.model, logits, x_adv, id_set, plan),
+        sets, len(id_set.class_names), perturbed,
         replicates=options.replicates, seed=options.seed,
     )  # fmt: skip
     arrays = dict(found.arrays)

@@ -19,14 +19,14 @@ from grace_geom.analysis.curvature import (
     is_matrix,
 )
 from grace_geom.analysis.numbers import as_measure, number
-from grace_geom.analysis.run import Part, Shown, say
+from grace_geom.analysis.run import Part, Shown, progress, say
 from grace_geom.analysis.subject import Subject
+from grace_geom.distributed import world
 from grace_geom.errors import UserError
 from grace_geom.geometry.second_opinion import PyHessian
 from grace_geom.geometry.spectrum import Spectrum
 from grace_geom.geometry.trace import Estimate, hutchpp, xtrace
 from grace_geom.objective import Objective
-from grace_geom.progress import Progress
 from grace_geom.results import Measure
 from grace_geom.tables import Cell, Table
 
@@ -36,7 +36,8 @@ class SpectrumOptions(CurvatureOptions):
     """What else is shown of the curvature.
 
     Attributes:
-        backend: Ours, or PyHessian's eigenvalues and trace on the same images beside ours, for a second opinion.
+        backend: Ours, or PyHessian's eigenvalues and trace on the same images beside ours, for a second opinion (in one
+            process only).
         trace: Estimator of the trace; block traces and the Frobenius norm always come from the Hutchinson probes.
         density_probes: Start vectors of the density (0: no density).
         density_steps: Lanczos steps from each.
@@ -62,10 +63,16 @@ class SpectrumOptions(CurvatureOptions):
 
 
 def measure(subject: Subject, options: SpectrumOptions, state: Path) -> Part:
-    """All numbers of one checkpoint."""
+    """All numbers of one checkpoint.
+
+    Raises:
+        UserError: If PyHessian is asked of several processes: it has no sum over them.
+    """
+    if options.backend == "pyhessian" and world().size > 1:
+        raise UserError("--backend pyhessian looks at all images in one process: start it without torchrun")
     objective = subject.objective()
     products = options.probes + options.density_probes * options.density_steps
-    watch = Progress(products + 4 * (options.top + options.bottom))
+    watch = progress(products + 4 * (options.top + options.bottom))
     found = curvature(objective, options, state, watch, options.density_probes, options.density_steps)
     A, probed = found.operator, found.probed
     sizes = {name: w.numel() for name, w in A.weights.items()}

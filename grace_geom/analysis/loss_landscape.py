@@ -12,16 +12,16 @@ from matplotlib.ticker import MaxNLocator
 
 from grace_geom import figures
 from grace_geom.analysis.options import Common
-from grace_geom.analysis.run import Part, Shown, say
+from grace_geom.analysis.run import Part, Shown, progress, say
 from grace_geom.analysis.subject import Subject, label_of, open_subject
 from grace_geom.checkpoint import checkpoint_file
+from grace_geom.distributed import everyones
 from grace_geom.errors import UserError
 from grace_geom.geometry.lanczos import Krylov, eigenpairs, random_start
 from grace_geom.geometry.landscape import filter_normalised, grid, line, plane
 from grace_geom.geometry.mean_loss import MeanLoss
 from grace_geom.geometry.operators import hessian
 from grace_geom.objective import Objective
-from grace_geom.progress import Progress
 from grace_geom.results import Measure
 from grace_geom.tables import Cell, Table
 from grace_geom.weights import Weights, interpolate, unflatten
@@ -75,11 +75,11 @@ class LandscapeOptions(Common):
 def measure(subject: Subject, options: LandscapeOptions, state: Path) -> Part:
     """All slices of one checkpoint."""
     objective = subject.objective()
-    mean, w = MeanLoss(objective.loss, objective.batches), objective.weights
+    mean, w = objective.mean(), objective.weights
     ts = np.linspace(-options.span, options.span, options.points)
     steps = {"random": len(ts), "eigen": len(ts), "contour": options.contour_points**2, "line": options.line_points,
              "plane": options.contour_points**2}  # fmt: skip
-    watch = Progress(sum(steps[name] for name in options.slices))
+    watch = progress(sum(steps[name] for name in options.slices))
     say(f"  {', '.join(options.slices)}: {watch.total} points, seed {options.seed}")
 
     def seen() -> None:
@@ -133,7 +133,7 @@ def _plane(
 
 
 def _top_eigenvector(objective: Objective, options: LandscapeOptions) -> tuple[Weights, Measure]:
-    A = hessian(objective.loss, objective.weights, objective.batches)
+    A = hessian(objective.loss, objective.weights, objective.batches, distributed=objective.distributed)
     pairs = eigenpairs(A.matvec, Krylov(random_start(A.dim, options.seed, A.like)), top=1, rtol=1e-2)
     v = pairs.vectors[0]
     v = v * torch.sign(v[v.abs().argmax()])  # an eigenvector has no sign of its own
@@ -144,7 +144,7 @@ def _top_eigenvector(objective: Objective, options: LandscapeOptions) -> tuple[W
 @torch.no_grad()
 def _accuracy(objective: Objective, weights: Weights) -> float:
     right = sum((objective.outputs(weights, b).argmax(1) == b.labels).sum().item() for b in objective.batches)
-    return right / len(objective)
+    return sum(everyones(right)) / len(objective)
 
 
 def _line(subject: Subject, w: Weights, options: LandscapeOptions, seen: Any) -> dict[str, np.ndarray]:
@@ -158,10 +158,10 @@ def _line(subject: Subject, w: Weights, options: LandscapeOptions, seen: Any) ->
         at = interpolate(before, w, t)
         for name, objective in sets.items():
             curves[name].append(_accuracy(objective, at))
-        clean = Objective(sets["id"].logits, at, sets["id"].batches)
+        clean = Objective(sets["id"].logits, at, sets["id"].batches, images=sets["id"].images)
         attacked = clean.attacked(options.eps, options.alpha, options.attack_steps, options.seed)
         curves["adv"].append(_accuracy(attacked, at))
-        curves["id_loss"].append(MeanLoss(clean.loss, clean.batches).value(at))
+        curves["id_loss"].append(clean.mean().value(at))
         seen()
     oods = [curves[name] for name in curves if name.startswith("ood/")]
     if oods:

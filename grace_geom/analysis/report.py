@@ -12,6 +12,7 @@ from pathlib import Path
 from grace_geom.analysis.run import folder_of, say
 from grace_geom.analysis.subject import labels_of
 from grace_geom.checkpoint import checkpoint_file
+from grace_geom.distributed import asked_for
 from grace_geom.errors import UserError, nearest
 from grace_geom.files import write_text
 from grace_geom.results import RecordError, Result
@@ -99,8 +100,13 @@ def report(options: ReportOptions, mains: dict[str, Callable[[Sequence[str]], ob
         mains: Every analysis by name; each takes a command line.
 
     Raises:
-        UserError: For an analysis that is not here, or a checkpoint that is not there.
+        UserError: For an analysis that is not here, or a checkpoint that is not there; for several processes.
     """
+    if asked_for() > 1:
+        raise UserError(
+            "report.py runs in one process: start each analysis with torchrun, then report.py without it; it takes "
+            "what they measured with the same settings from their cache"
+        )
     chosen = options.analyses or tuple(mains)
     for name in chosen:
         if name not in mains:

@@ -17,6 +17,7 @@ from grace_geom.collect.drift import MEASURES, WITHIN, Drift, drift
 from grace_geom.collect.streamed import GROUPS, bytes_needed, streamed_drift, streams
 from grace_geom.collect.survey import Plan, attack, attacked_features, clean_features
 from grace_geom.data import ImageSet
+from grace_geom.distributed import first
 from grace_geom.errors import UserError
 from grace_geom.files import sha256
 from grace_geom.models import ClipClassifier
@@ -35,7 +36,8 @@ class DriftOptions(FeatureOptions):
         reference: What the checkpoints are compared to: pretrained, or a checkpoint.
         rbf: Also CKA with a Gaussian kernel.
         stream: Keep sums instead of features: the same numbers of any number of images, in memory that does not grow
-            with it. Intervals come from groups of images, the layer x layer matrix has none.
+            with it. Intervals come from groups of images, the layer x layer matrix has none. Of several processes the
+            attack is shared out, and the first alone adds up.
     """
 
     reference: str = field(default=PRETRAINED, metadata={"group": "drift"})
@@ -66,9 +68,13 @@ def measure_drift(subject: Subject, options: DriftOptions, state: Path) -> Part:
     id_set, ood = distributions(subject)
     x_adv = attack(subject.model, subject.logits(id_set), id_set, plan)
     if options.stream:
+        if not first():
+            return Part()
         return _part(_streamed(models, id_set, ood, x_adv, plan, options), f", {GROUPS} groups of images")
     clean = clean_features(models, id_set, ood, plan)
     adv = attacked_features(models, x_adv, id_set, plan)
+    if not first():  # the features are in the first process, and so are the numbers made of them
+        return Part()
     pairs = {name: (clean["reference"][name], clean["checkpoint"][name]) for name in clean["reference"]}
     pairs |= {"adv": (adv["reference"], adv["checkpoint"]), WITHIN: (clean["checkpoint"]["id"], adv["checkpoint"])}
     found = {

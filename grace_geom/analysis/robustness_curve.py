@@ -19,6 +19,7 @@ from grace_geom.attacks.losses import margin
 from grace_geom.batch import Batch
 from grace_geom.checkpoint import checkpoint_file
 from grace_geom.collect.adversary import Adversary, adversarial_images, batches_of
+from grace_geom.distributed import everyones, my_images
 from grace_geom.errors import UserError
 from grace_geom.files import sha256
 from grace_geom.results import Measure
@@ -81,7 +82,8 @@ def measure_curve(subject: Subject, options: CurveOptions, state: Path) -> Part:
     """
     image_set = subject.images()
     logits, weights = subject.logits(image_set), subject.model.weights()
-    attack = _Attacks(lambda x: logits(x, weights), subject.batches(image_set), image_set.index, options)
+    mine = my_images(len(image_set))
+    attack = _Attacks(lambda x: logits(x, weights), subject.batches(image_set, mine), mine, image_set.index, options)
     clean = attack.clean()
     values = {"clean": _share(clean.correct, "top-1")}
     arrays = {"margin": clean.margin.numpy(), "radii": np.array(options.radii), "labels": image_set.labels}
@@ -100,8 +102,10 @@ def measure_curve(subject: Subject, options: CurveOptions, state: Path) -> Part:
     found = adversarial_images(
         subject.model, logits, image_set, adversary, cache=state.parent, seed=options.seed, batch_size=options.batch
     )
-    x_adv = [b.to(subject.model.device).images for b in batches_of(found, image_set.labels, options.batch)]
-    for label, right in _transferred(x_adv, options, image_set.labels).items():
+    x_adv = [b.to(subject.model.device).images for b in batches_of(found, image_set.labels, options.batch, mine)]
+    y = torch.from_numpy(image_set.labels)
+    for label, answers in _transferred(x_adv, options).items():
+        right = attack.joined(answers) == y
         values[f"transfer/{label}"] = _share(right, f"PGD images found at this checkpoint, {_grey(options.eps)}")
     if options.checks:
         standing_at = _checks(attack, options)
@@ -110,7 +114,10 @@ def measure_curve(subject: Subject, options: CurveOptions, state: Path) -> Part:
         values[f"check/{BEYOND}"] = _share(beyond, "falls to Square, not to APGD")
         arrays |= {f"stands/{name}": stands.numpy() for name, stands in standing_at.items()}
     names = np.array(image_set.class_names, dtype=np.str_)
-    return Part(values, arrays | {"class_names": names} | _examples(attack, x_adv, clean.correct, names))
+    examples = _examples(attack, x_adv, clean.correct, EXAMPLES)
+    shown = subject.batches(image_set, examples.rows)
+    x = torch.cat([b.images for b in shown]).cpu() if shown else torch.from_numpy(np.array(found[:0]))
+    return Part(values, arrays | {"class_names": names} | examples.arrays(x, found, names))
 
 
 @dataclass(frozen=True)
@@ -120,27 +127,39 @@ class _Clean:
 
 
 class _Attacks:
-    """Attacks on one model and one sample."""
+    """Attacks on one model and one sample, of which each process has some images; answers are on all of them."""
 
-    def __init__(self, logits, batches: Sequence[Batch], index: np.ndarray, options: CurveOptions) -> None:  # type: ignore[no-untyped-def]
-        self.logits, self.batches, self.index, self.options = logits, batches, index, options
+    def __init__(  # type: ignore[no-untyped-def]
+        self, logits, batches: Sequence[Batch], mine: np.ndarray, index: np.ndarray, options: CurveOptions
+    ) -> None:
+        self.logits, self.batches, self.mine, self.index, self.options = logits, batches, mine, index, options
+
+    def joined(self, found: Sequence[Tensor]) -> Tensor:
+        """``(N,)`` of all images from what each process found of its own, batch by batch."""
+        own = torch.cat(list(found)).cpu()
+        whole = own.new_empty(len(self.index))
+        for positions, values in everyones((self.mine, own)):
+            whole[torch.from_numpy(positions)] = values
+        return whole
 
     @torch.no_grad()
     def clean(self) -> _Clean:
         """Right answers, and by how much the right logit leads."""
-        gaps = torch.cat([-margin(self.logits(b.images), b.labels) for b in self.batches]).cpu()
+        gaps = self.joined([-margin(self.logits(b.images), b.labels) for b in self.batches])
         return _Clean(gaps > 0, gaps)
 
     def stands(self, spec: AttackSpec, among: Tensor | None = None) -> Tensor:
         """``(N,)`` right without and under the attack; images that are not ``among`` these fell already."""
-        robust = torch.zeros(len(self.index), dtype=torch.bool)
+        found = []
         for batch in self.batches:
-            rows = batch.index.cpu() if among is None else batch.index.cpu()[among[batch.index.cpu()]]
+            robust = torch.zeros(len(batch), dtype=torch.bool)
+            rows = torch.arange(len(batch)) if among is None else among[batch.index.cpu()].nonzero()[:, 0]
             if len(rows):
-                here = (rows - int(batch.index[0])).to(batch.images.device)
+                here = rows.to(batch.images.device)
                 part = Batch(batch.images[here], batch.labels[here], batch.index[here])
                 robust[rows] = self._run(part, spec).robust.cpu()
-        return robust
+            found.append(robust)
+        return self.joined(found)
 
     def stands_without_start(self, eps: float, steps: int) -> Tensor:
         """``(N,)`` right without attack, and under PGD that starts at the images themselves."""
@@ -148,7 +167,7 @@ class _Attacks:
             pgd_attack(self.logits, b.images, b.labels, eps, steps=steps, random_start=False).robust.cpu()
             for b in self.batches
         ]
-        return torch.cat(found)
+        return self.joined(found)
 
     def _run(self, batch: Batch, spec: AttackSpec):  # type: ignore[no-untyped-def]
         ids = self.index[batch.index.cpu().numpy()].tolist()
@@ -198,33 +217,44 @@ def masked(values: dict[str, Measure]) -> list[str]:
     return found
 
 
-def _transferred(x_adv: list[Tensor], options: CurveOptions, labels: np.ndarray) -> dict[str, Tensor]:
-    """Right answers of every checkpoint on the same attacked images."""
+def _transferred(x_adv: list[Tensor], options: CurveOptions) -> dict[str, list[Tensor]]:
+    """Answers of every checkpoint to the same attacked images of this process, batch by batch."""
     files = [checkpoint_file(path) for path in options.checkpoints]
     found = {}
-    y = torch.from_numpy(labels)
     for file, label in zip(files, labels_of(files), strict=True):
         other = open_subject(file, label, options)
         logits, weights = other.logits(other.images()), other.model.weights()
         with torch.no_grad():
-            answers = torch.cat([logits(x, weights).argmax(dim=1).cpu() for x in x_adv])
-        found[label] = answers == y
+            found[label] = [logits(x, weights).argmax(dim=1).cpu() for x in x_adv]
     return found
 
 
-def _examples(attack: _Attacks, x_adv: list[Tensor], correct: Tensor, names: np.ndarray) -> dict[str, np.ndarray]:
-    """The first images that the attack turned, with both predictions."""
-    x, adv = torch.cat([b.images for b in attack.batches]), torch.cat(x_adv)
-    with torch.no_grad():
-        after = torch.cat([attack.logits(part).argmax(dim=1) for part in adv.split(attack.options.batch)]).cpu()
-        before = torch.cat([attack.logits(b.images).argmax(dim=1) for b in attack.batches]).cpu()
-    rows = (correct & (after != before)).nonzero()[:EXAMPLES, 0]
-    pixels = [(255 * side[rows.to(side.device)]).round().byte().permute(0, 2, 3, 1).cpu().numpy() for side in (x, adv)]
-    delta = (adv - x)[rows.to(x.device)].permute(0, 2, 3, 1).float().cpu().numpy()
-    return {
-        "example_clean": pixels[0], "example_adv": pixels[1], "example_delta": delta.astype(np.float32),
-        "example_before": names[before[rows].numpy()], "example_after": names[after[rows].numpy()],
-    }  # fmt: skip
+@dataclass(frozen=True)
+class _Examples:
+    """Images that the attack turned: their rows, and the predictions before and after."""
+
+    rows: np.ndarray
+    before: np.ndarray
+    after: np.ndarray
+
+    def arrays(self, x: Tensor, x_adv: np.ndarray, names: np.ndarray) -> dict[str, np.ndarray]:
+        """As :func:`measure_curve` says, from the clean images of these rows and all attacked ones."""
+        adv = torch.from_numpy(np.array(x_adv[self.rows]))
+        pixels = [(255 * side).round().byte().permute(0, 2, 3, 1).numpy() for side in (x, adv)]
+        delta = (adv - x).permute(0, 2, 3, 1).float().numpy()
+        return {
+            "example_clean": pixels[0], "example_adv": pixels[1], "example_delta": delta.astype(np.float32),
+            "example_before": names[self.before], "example_after": names[self.after],
+        }  # fmt: skip
+
+
+@torch.no_grad()
+def _examples(attack: _Attacks, x_adv: list[Tensor], correct: Tensor, most: int) -> _Examples:
+    """The first images that the attack turned."""
+    after = attack.joined([attack.logits(x).argmax(dim=1) for x in x_adv])
+    before = attack.joined([attack.logits(b.images).argmax(dim=1) for b in attack.batches])
+    rows = (correct & (after != before)).nonzero()[:most, 0]
+    return _Examples(rows.numpy(), before[rows].numpy(), after[rows].numpy())
 
 
 def show_curve(parts: dict[str, Part], options: CurveOptions) -> Shown:

@@ -1,12 +1,15 @@
 """One analysis from its options to its files: open, measure what is not known yet, join, draw, save."""
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
+import signal
 import sys
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,7 +23,10 @@ from grace_geom.analysis.subject import Subject, contents_of, labels_of, open_su
 from grace_geom.attacks import check_eps
 from grace_geom.checkpoint import checkpoint_file
 from grace_geom.collect.kept import REVISION
+from grace_geom.distributed import PeerLost, first, of_first, processes
+from grace_geom.errors import Interrupted
 from grace_geom.files import sha256, write_text
+from grace_geom.progress import Progress
 from grace_geom.provenance import provenance
 from grace_geom.results import Measure, RecordError, Result
 from grace_geom.tables import Table
@@ -69,27 +75,52 @@ def analyse(
     """Measure every checkpoint, print the tables, write ``NAME.json``, ``.npz``, ``.png``, ``.html``.
 
     What was measured before on the same file with the same settings is not measured again. Returns the JSON's path.
+    Of several processes (torchrun) each has its share of the images; the first one looks for what is known, writes,
+    draws and speaks.
 
     Args:
         name: Of the analysis.
         options: Its options.
         measure: One checkpoint to its part. The path is where it may keep the state of long work.
         show: All parts, by label, to tables and figures.
+
+    Raises:
+        Interrupted: On Ctrl-C or SIGTERM, or when another process of the job is gone.
     """
+    with processes(), _terminable():
+        try:
+            return _analyse(name, options, measure, show)
+        except PeerLost as lost:
+            raise Interrupted(
+                f"{lost}; checkpoints that were done before are kept, the same command goes on with the others"
+            ) from None
+
+
+def _analyse(
+    name: str,
+    options: O,
+    measure: Callable[[Subject, O, Path], Part],
+    show: Callable[[dict[str, Part], O], Shown],
+) -> Path:
     began = time.perf_counter()
     if warning := check_eps(options.eps):
-        print(f"warning: --eps: {warning}", file=sys.stderr)
+        say(f"warning: --eps: {warning}")
     files = [checkpoint_file(path) for path in options.checkpoints]
     labels, out = labels_of(files), folder_of(options.out, files)
     parts, records, known = {}, [], 0
     for file, label in zip(files, labels, strict=True):
         cache = _cache(out, name, file, options)
-        found = None if options.fresh else read_part(cache)
+        # The first one alone looks, so that all go the same way; what it found is needed there only.
+        found = None if options.fresh or not first() else read_part(cache)
+        if of_first(found is not None) and not first():
+            continue
         known += found is not None
         if found is None:
             found = _measured(file, label, options, measure, cache)
         parts[label], record = found
         records.append(record | {"label": label, "path": str(file)})
+    if not first():
+        return out / f"{name}.json"
     with figures.style():
         shown = show(parts, options)
     many = len(parts) > 1
@@ -130,8 +161,31 @@ def read_part(path: Path) -> tuple[Part, dict[str, Any]] | None:
 
 
 def say(text: str) -> None:
-    """Tell the user how things go: on stderr, so that tables can be piped."""
-    print(text, file=sys.stderr, flush=True)
+    """Tell the user how things go, in the first process: on stderr, so that tables can be piped."""
+    if first():
+        print(text, file=sys.stderr, flush=True)
+
+
+def progress(total: int) -> Progress:
+    """How far an analysis is, in the first process."""
+    return Progress(total, quiet=not first())
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM as Ctrl-C, so that a job that is ended (scancel, torchrun after a process died) keeps its state."""
+
+    def stop(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():  # only there may handlers be set
+        yield
+        return
+    usual = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, usual)
 
 
 def _measured(
@@ -143,8 +197,9 @@ def _measured(
     part = measure(subject, options, cache.with_suffix(".state"))
     seconds = time.perf_counter() - began
     record = subject.identity() | {"device": str(subject.model.device)}
-    Result(cache.stem, (record,), options.settings(), part.values, part.arrays, seconds).save(cache.parent)
-    cache.with_suffix(".state").unlink(missing_ok=True)
+    if first():
+        Result(cache.stem, (record,), options.settings(), part.values, part.arrays, seconds).save(cache.parent)
+        cache.with_suffix(".state").unlink(missing_ok=True)
     return part, record | {"seconds": seconds}
 
 

@@ -12,13 +12,12 @@ from matplotlib.ticker import NullFormatter
 from grace_geom import figures
 from grace_geom.analysis.numbers import number
 from grace_geom.analysis.options import Common
-from grace_geom.analysis.run import Part, Shown, say
+from grace_geom.analysis.run import Part, Shown, progress, say
 from grace_geom.analysis.subject import Subject
 from grace_geom.errors import UserError
 from grace_geom.geometry.mean_loss import MeanLoss
 from grace_geom.geometry.sharpness import Shape, average_case, m_sharpness, worst_case
 from grace_geom.objective import Objective
-from grace_geom.progress import Progress
 from grace_geom.results import Measure
 from grace_geom.tables import Cell, Table
 
@@ -74,11 +73,11 @@ def measure(subject: Subject, options: SharpnessOptions, state: Path) -> Part:
     values: dict[str, Measure] = {}
     arrays: dict[str, np.ndarray] = {}
     radii = sum(len(getattr(options, name)) for name in SHAPES.values())
-    watch = Progress(len(options.losses) * radii * options.ascent_steps)
+    watch = progress(len(options.losses) * radii * options.ascent_steps)
     say(f"  {radii} radii, {options.ascent_steps} gradients each, on {' and '.join(options.losses)}")
     for loss in options.losses:
         objective = replace(subject.objective(attacked=loss == "adv-ce"), unit_logits=options.unit_logits)
-        mean = MeanLoss(objective.loss, objective.batches)
+        mean = objective.mean()
         values[f"{loss}/loss"] = Measure(mean.value(objective.weights), estimator="mean over the sample")
         for shape, name in SHAPES.items():
             curve = worst_case(

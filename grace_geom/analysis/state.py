@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from grace_geom.analysis.run import say
-from grace_geom.errors import Interrupted
+from grace_geom.distributed import PeerLost, everyones, first
+from grace_geom.errors import Interrupted, UserError
 from grace_geom.files import atomic_write
 from grace_geom.geometry.lanczos import Krylov
 
@@ -39,9 +40,19 @@ class State:
         return self._rows.setdefault(name, [])
 
     def load(self, path: Path) -> None:
-        """Go on from ``path`` if it is there, and save there from now on."""
+        """Go on from ``path`` if it is there, and save there from now on.
+
+        Raises:
+            UserError: If some processes of the job see the file and others do not.
+        """
         self._path = path
-        if path.is_file():
+        there = everyones(path.is_file())
+        if any(there) and not all(there):
+            raise UserError(
+                f"{path} is there for process {there.index(True)} and not for process {there.index(False)}: --out must "
+                "lie on a disk that all machines of the job share"
+            )
+        if all(there):
             found = torch.load(path, weights_only=True, map_location=self.krylov.device)
             self.krylov.load_state_dict(found["krylov"])
             self._rows = {name: [row.cpu() for row in rows] for name, rows in found["rows"].items()}
@@ -49,7 +60,9 @@ class State:
             say(f"  going on after {self.earlier} products of an interrupted run")
 
     def save(self) -> None:
-        """Write everything, whole or not at all."""
+        """Write everything, whole or not at all; all processes hold the same, so that the first one writes."""
+        if not first():
+            return
         assert self._path is not None, "load() says where"
         spent = self.earlier + self.products()
         with atomic_write(self._path) as file:
@@ -67,13 +80,16 @@ def interruptible(state: State, path: Path) -> Iterator[State]:
     """The state, filled from ``path`` where an interrupted run left it.
 
     Raises:
-        Interrupted: On Ctrl-C, after the state was saved.
+        Interrupted: On Ctrl-C, or when another process of the job is gone, after the state was saved.
     """
     state.load(path)
     try:
         yield state
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, PeerLost) as stop:
         state.save()
+        why = f"{stop}; " if isinstance(stop, PeerLost) else ""
+        if not first():  # it cannot know whether the first one still lived to save
+            raise Interrupted(f"{why}the same command goes on from what the first process kept in {path}") from None
         raise Interrupted(
-            f"{state.earlier + state.products()} products are kept in {path}; the same command goes on from there"
+            f"{why}{state.earlier + state.products()} products are kept in {path}; the same command goes on from there"
         ) from None

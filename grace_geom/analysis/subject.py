@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,6 +16,7 @@ from grace_geom.checkpoint import Checkpoint, load_checkpoint, open_base, open_c
 from grace_geom.data import ImageSet, Split, loader, resolve, suites
 from grace_geom.data.names import read_class_names
 from grace_geom.devices import pick_device
+from grace_geom.distributed import my_batches, world
 from grace_geom.errors import UserError
 from grace_geom.evaluation import reader_for
 from grace_geom.files import sha256
@@ -75,10 +77,20 @@ class Subject:
         """OOD sets by name: the option's, else the run's, else those known of the data."""
         return self.options.ood or self.checkpoint.config.get("ood") or suites(self.data)["ood"]
 
-    def batches(self, image_set: ImageSet) -> list[Batch]:
-        """The images in a fixed order, on the model's device and in its precision."""
-        read = loader(image_set, self.options.batch, self.model.image_size, train=False)
-        moved = (batch.to(self.model.device) for batch in read)
+    def batches(self, image_set: ImageSet, positions: np.ndarray | None = None) -> list[Batch]:
+        """The images in a fixed order, on the model's device and in its precision.
+
+        Args:
+            image_set: The images.
+            positions: Which of them, by default all; a batch's ``index`` still counts in the whole set, so that random
+                starts do not depend on what is left out.
+        """
+        if positions is None:
+            positions = np.arange(len(image_set))
+        if not len(positions):
+            return []
+        read = loader(image_set.take(positions), self.options.batch, self.model.image_size, train=False)
+        moved = (replace(b, index=torch.from_numpy(positions)[b.index]).to(self.model.device) for b in read)
         return [replace(b, images=b.images.to(self.model.mean.dtype)) for b in moved]  # type: ignore[arg-type]
 
     def logits(self, image_set: ImageSet, suite: str = "id") -> Callable[[Tensor, Weights], Tensor]:
@@ -96,13 +108,16 @@ class Subject:
     def objective(self, spec: str | None = None, split: Split = "test", attacked: bool | None = None) -> Objective:
         """The mean loss that the options ask for, on the ID sample or on another set.
 
+        Of several processes each holds, and attacks, its share of the batches; the mean is over all of them.
+
         Raises:
             UserError: If the head shall vary, but the set is answered by a text head of its own classes.
         """
         options, image_set = self.options, self.images(spec, split)
+        n, shared = len(image_set), world().size > 1
         found = objective(
-            self.model, self.logits(image_set), self.batches(image_set), options.params,
-            self.checkpoint.adapter, self._adapter_scale(),
+            self.model, self.logits(image_set), self.batches(image_set, my_batches(n, options.batch)), options.params,
+            self.checkpoint.adapter, self._adapter_scale(), n if shared else None,
         )  # fmt: skip
         varies = options.params == "text" or any(name.startswith("head.") for name in found.weights)
         if varies and reader_for(self.model, image_set).model is not self.model:
@@ -183,7 +198,7 @@ def open_subject(file: Path, label: str, options: Common) -> Subject:
     Raises:
         UserError: If it cannot be read, or does not say what it was trained on and the options do not either.
     """
-    device = pick_device(options.device)
+    device = pick_device(options.device, world().local if world().size > 1 else None)
     if options.model is None:
         model, checkpoint = open_checkpoint(file, device=device)
     else:

@@ -16,8 +16,11 @@ from grace_geom.results import (
     Estimate,
     EvalRecord,
     RecordError,
+    by_level,
     headline_attack,
     mcnemar,
+    mean_corruption,
+    over_levels,
     summarise,
 )
 from grace_geom.results.resample import RESAMPLES
@@ -95,6 +98,28 @@ def accuracy_table(records: Sequence[EvalRecord]) -> Table:
             cells = [percent(e.value, e.low, e.high) if e else percent(None) for e in means]
             rows.append([name, MEANS[name], "", *cells])
     return Table(["", "data", "images", *_names(records)], rows, labels=3, notes=_notes(records))
+
+
+def corruption_table(records: Sequence[EvalRecord]) -> Table | None:
+    """Sets that have parts (ImageNet-C), by corruption and severity; ``None`` where there is none."""
+    rows: list[list[Cell | str]] = []
+    found = [(name, a.data, by_level([a])) for name, record in zip(_names(records), records, strict=True)
+             for a in record.accuracies if a.groups and a.attack is None]  # fmt: skip
+    levels = sorted({level for _, _, some in found for one in some.values() for level in one})
+    for name, data, some in found:
+        for corruption, one in some.items():
+            cells = [percent(one.get(level)) for level in levels]
+            rows.append([name, data, corruption, *cells, percent(over_levels(some)[corruption])])
+        means = [[one[level] for one in some.values() if level in one] for level in levels]
+        cells = [percent(sum(m) / len(m)) if m else percent(None) for m in means]
+        rows.append([name, data, "mean", *cells, percent(mean_corruption(some))])
+    if not rows:
+        return None
+    notes = [
+        "Top-1 accuracy in %; intervals are in eval.json. Last of all stands the mean corruption accuracy: every "
+        "corruption counts the same, and every severity within it; a part that --n drew no image from does not count."
+    ]
+    return Table(["", "data", "corruption", *levels, "mean"], rows, 3, "By corruption and severity", notes)
 
 
 MEANS = {

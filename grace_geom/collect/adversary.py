@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,12 @@ from grace_geom.batch import Batch
 from grace_geom.collect.kept import REVISION, fingerprint
 from grace_geom.data import ImageSet, loader
 from grace_geom.data.base import digest
+from grace_geom.distributed import everyones, first, my_images, to_first, wait_for_all, world, woven
+from grace_geom.errors import UserError
 from grace_geom.files import atomic_write, write_text
 from grace_geom.methods import lar_awp
 from grace_geom.methods.lora import ATTENTION_AND_MLP, target_matrices
-from grace_geom.methods.mean_gradient import mean_gradient
+from grace_geom.methods.mean_gradient import own_gradient
 from grace_geom.models import ClipClassifier
 from grace_geom.weights import Weights
 
@@ -70,7 +73,8 @@ def adversarial_images(
     """``(N, 3, H, W)`` float32 adversarial versions of a set, read from ``cache`` where these very ones lie there.
 
     A file belongs to the model's weights, the images, the attack and the seed; all of them stand in the JSON beside
-    it. Random starts depend on an image's place in its source, not on batches.
+    it. Random starts depend on an image's place in its source, not on batches. Of several processes each attacks every
+    W-th image, the first writes the file, and all read it.
 
     Args:
         model: In eval mode, float32.
@@ -80,6 +84,9 @@ def adversarial_images(
         cache: Folder; ``None`` keeps nothing.
         seed: Of the random starts.
         batch_size: Images a step.
+
+    Raises:
+        UserError: If the cache does not lie where all processes see it.
     """
     weights = model.weights()
     settings = adversary.pgd_settings() | {
@@ -89,34 +96,58 @@ def adversarial_images(
     }  # fmt: skip
     key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
     file = None if cache is None else cache / f"adv-{key}.npy"
-    known = None if file is None else _read(file, settings)
+    known = _on_record(file, settings)
     if known is not None:
         return known
+    mine = my_images(len(image_set))
+    part = image_set if len(mine) == len(image_set) else image_set.take(mine)
     attacked = (
         pgd_attack(
             lambda x: logits(x, weights), batch.images, batch.labels, adversary.eps, adversary.alpha,
-            adversary.attack_steps, seed=seed, index=torch.from_numpy(image_set.index)[batch.index.cpu()],
+            adversary.attack_steps, seed=seed, index=torch.from_numpy(part.index)[batch.index.cpu()],
             until_fooled=False,
         ).x_adv.cpu().numpy().astype(np.float32)
-        for batch in _on(model, loader(image_set, batch_size, model.image_size, train=False))
+        for batch in _on(model, loader(part, batch_size, model.image_size, train=False))
     )  # fmt: skip
+    shared = len(part) < len(image_set)
     if file is None:
-        return np.concatenate(list(attacked))
-    with atomic_write(file) as out:  # batch by batch: the set may be larger than memory
-        shape = (len(image_set), 3, model.image_size, model.image_size)
-        header = {"descr": "<f4", "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(out, header)
-        for x_adv in attacked:
-            out.write(np.ascontiguousarray(x_adv, dtype="<f4").tobytes())
-    write_text(file.with_suffix(".json"), json.dumps(settings, indent=2, sort_keys=True))
-    return np.load(file, mmap_mode="r")
+        own = np.concatenate(list(attacked))
+        return woven(everyones(own)) if shared else own
+    shape = (len(image_set), 3, model.image_size, model.image_size)
+    rounds = _rounds(attacked, shape, batch_size) if shared else attacked
+    if first():
+        with atomic_write(file) as out:  # batch by batch: the set may be larger than memory
+            header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(out, header)
+            for x_adv in rounds:
+                out.write(np.ascontiguousarray(x_adv, dtype="<f4").tobytes())
+        write_text(file.with_suffix(".json"), json.dumps(settings, indent=2, sort_keys=True))
+    elif shared:
+        for _ in rounds:  # what this process made goes to the first
+            pass
+    wait_for_all()
+    made = _on_record(file, settings)
+    assert made is not None, f"{file} was written just now"
+    return made
 
 
-def batches_of(x: np.ndarray, labels: np.ndarray, batch_size: int) -> Iterator[Batch]:
-    """Images in memory (or mapped from disk) as batches in order."""
-    for start in range(0, len(x), batch_size):
-        rows = np.arange(start, min(start + batch_size, len(x)))
-        yield Batch(torch.from_numpy(np.array(x[rows])), torch.from_numpy(labels[rows]), torch.from_numpy(rows))
+def _rounds(attacked: Iterator[np.ndarray], shape: tuple[int, ...], batch_size: int) -> Iterator[np.ndarray]:
+    """Batch by batch of all processes together, in the order of the set; the first process gets them."""
+    nothing = np.zeros((0, *shape[1:]), dtype=np.float32)
+    for _ in range(0, -(-shape[0] // world().size), batch_size):  # as often as the process with most images
+        shares = to_first(next(attacked, nothing))
+        yield woven(shares) if shares else nothing
+
+
+def batches_of(
+    x: np.ndarray, labels: np.ndarray, batch_size: int, positions: np.ndarray | None = None
+) -> Iterator[Batch]:
+    """Images in memory (or mapped from disk) as batches in order; ``positions``: only these, counted from 0 again."""
+    chosen = np.arange(len(x)) if positions is None else positions
+    for start in range(0, len(chosen), batch_size):
+        rows = chosen[start : start + batch_size]
+        index = torch.arange(start, start + len(rows))
+        yield Batch(torch.from_numpy(np.array(x[rows])), torch.from_numpy(labels[rows]), index)
 
 
 def perturbed_features(
@@ -126,12 +157,13 @@ def perturbed_features(
     """Normalised features of the clean and of the adversarial images at ``W_pert = W + B A``, as in training.
 
     The perturbation is found batch by batch, by ascent of the cross-entropy at the adversarial images, with the same
-    rank in every matrix; ``|B A|_F = rho |W|_F``.
+    rank in every matrix; ``|B A|_F = rho |W|_F``. Of several processes each has every W-th batch, and the first gets
+    all features; the others get none.
 
     Args:
         model: The classifier.
         logits: As in :func:`adversarial_images`.
-        clean, attacked: The same images in the same batches, before and after the attack.
+        clean, attacked: The same images in the same batches, before and after the attack; those of this process.
         adversary: Settings of the perturbation.
         seed: Of the random factors.
     """
@@ -139,23 +171,40 @@ def perturbed_features(
     names = target_matrices(model, ATTENTION_AND_MLP)
     radius = lar_awp.radii({name: weights[name] for name in names}, adversary.rho, absolute=False)
     generator = torch.Generator(model.device).manual_seed(seed)
-    found: tuple[list[Tensor], list[Tensor]] = ([], [])
+    found: list[tuple[Tensor, Tensor]] = []
     for before, after in zip(_on(model, clean), _on(model, attacked), strict=True):
-        start = lar_awp.draw(weights, dict.fromkeys(names, adversary.rank), generator)
+        # One draw for each process's batch, so that a batch has the one that it would have alone.
+        turn = [lar_awp.draw(weights, dict.fromkeys(names, adversary.rank), generator) for _ in range(world().size)]
+        start = turn[world().rank]
 
         def gradient(w: Weights, batch: Batch = after) -> Weights:
-            return mean_gradient(lambda w, b: F.cross_entropy(logits(b.images, w), b.labels), w, names, [batch])
+            return own_gradient(lambda w, b: F.cross_entropy(logits(b.images, w), b.labels), w, names, [batch])
 
         delta = lar_awp.ascend(gradient, weights, start, radius, adversary.awp_steps)
         W_pert = lar_awp.perturb(weights, delta)
         with torch.no_grad():
-            for side, batch in zip(found, (before, after), strict=True):
-                side.append(model.features(batch.images, W_pert).float().cpu())
-    return torch.cat(found[0]), torch.cat(found[1])
+            one, two = (model.features(batch.images, W_pert).float().cpu() for batch in (before, after))
+        found.append((one, two))
+    rows = [pair for each in zip_longest(*to_first(found)) for pair in each if pair is not None]
+    if not rows:
+        return torch.empty(0, 0), torch.empty(0, 0)
+    return torch.cat([one for one, _ in rows]), torch.cat([two for _, two in rows])
 
 
 def _on(model: ClipClassifier, batches: Iterable[Batch]) -> Iterator[Batch]:
     return (batch.to(model.device) for batch in batches)
+
+
+def _on_record(file: Path | None, settings: dict[str, Any]) -> np.ndarray | None:
+    """The images, where every process finds them."""
+    known = None if file is None else _read(file, settings)
+    there = everyones(known is not None)
+    if there[0] and not all(there):
+        raise UserError(
+            f"{file} is there for process 0 and not for process {there.index(False)}: --out must lie on a disk that "
+            "all machines of the job share"
+        )
+    return known if there[0] else None
 
 
 def _read(file: Path, settings: dict[str, Any]) -> np.ndarray | None:

@@ -15,6 +15,7 @@ from grace_geom.collect.features import Features, collect
 from grace_geom.collect.kept import Kept, fingerprint
 from grace_geom.data import ImageSet, loader
 from grace_geom.data.base import digest
+from grace_geom.distributed import first, my_batches, my_images, of_first, to_first, woven
 from grace_geom.models import ClipClassifier
 
 
@@ -46,13 +47,14 @@ def clean_features(
 ) -> dict[str, dict[str, Features]]:
     """Model -> distribution -> features; every image is decoded once for all models, if at all (see the cache).
 
-    Labels of OOD sets are brought to those of the ID set by class name; -1 where it has no such class.
+    Labels of OOD sets are brought to those of the ID set by class name; -1 where it has no such class. Of several
+    processes each looks at every W-th image, and the first gets the features; the others get the labels alone.
     """
     found: dict[str, dict[str, Features]] = {name: {} for name in models}
     size = next(iter(models.values())).image_size
     for distribution, image_set in {"id": id_set, **ood}.items():
         of_set = _collected(
-            models, lambda here=image_set: loader(here, plan.batch, size, train=False),  # type: ignore[misc]
+            models, lambda mine, here=image_set: _read(here, mine, plan.batch, size),  # type: ignore[misc]
             torch.from_numpy(image_set.labels), which_images(image_set), distribution, plan, "",
         )  # fmt: skip
         for name, features in of_set.items():
@@ -61,7 +63,7 @@ def clean_features(
 
 
 def _collected(
-    models: Mapping[str, ClipClassifier], batches: Callable[[], Iterable[Batch]], labels: Tensor, images: str,
+    models: Mapping[str, ClipClassifier], batches: Callable[[np.ndarray], Iterable[Batch]], labels: Tensor, images: str,
     distribution: str, plan: Plan, content: str,
 ) -> dict[str, Features]:  # fmt: skip
     """Features from the cache, and one pass for all models whose features do not lie there."""
@@ -73,16 +75,34 @@ def _collected(
         })
         for name, model in models.items()
     } if plan.cache else {name: Kept(None, {}) for name in models}  # fmt: skip
-    found = {name: place.read(labels, images, distribution) for name, place in places.items()}
-    missing = {name: models[name] for name, features in found.items() if features is None}
+    found = {name: place.read(labels, images, distribution) for name, place in places.items() if first()}
+    known = of_first([name for name, features in found.items() if features is not None])
+    missing = {name: model for name, model in models.items() if name not in known}
     if missing:
+        mine = my_images(len(labels))
         fresh = collect(
-            missing, batches(), images=images, distribution=distribution, pool=plan.pool, layers=plan.layers
+            missing, batches(mine), images=images, distribution=distribution, pool=plan.pool, layers=plan.layers
         )
         for name, features in fresh.items():
-            places[name].write(features)
-        found |= fresh
-    return {name: features for name, features in found.items() if features is not None}
+            found[name] = features if len(mine) == len(labels) else _together(features, labels)
+            if first():
+                places[name].write(found[name])  # type: ignore[arg-type]
+    nothing = Features({}, labels, images, distribution)
+    return {name: found.get(name) or nothing for name in models} if first() else dict.fromkeys(models, nothing)
+
+
+def _together(features: Features, labels: Tensor) -> Features:
+    """The rows of all processes, in the first."""
+    shares = to_first({layer: x.numpy() for layer, x in features.layers.items()})
+    layers = {layer: torch.from_numpy(woven([share[layer] for share in shares])) for layer in features.layers if shares}
+    return replace(features, layers=layers, labels=labels)
+
+
+def _read(image_set: ImageSet, positions: np.ndarray, batch: int, size: int) -> Iterable[Batch]:
+    if not len(positions):
+        return []
+    part = image_set if len(positions) == len(image_set) else image_set.take(positions)
+    return loader(part, batch, size, train=False)
 
 
 def attack(model: ClipClassifier, logits: Logits, id_set: ImageSet, plan: Plan) -> np.ndarray:
@@ -98,7 +118,7 @@ def attacked_features(
     """Features of every model on the same attacked images; they are paired with the clean ones."""
     content = hashlib.sha256(np.ascontiguousarray(x_adv).data).hexdigest()
     return _collected(
-        models, lambda: batches_of(x_adv, id_set.labels, plan.batch), torch.from_numpy(id_set.labels),
+        models, lambda mine: batches_of(x_adv, id_set.labels, plan.batch, mine), torch.from_numpy(id_set.labels),
         which_images(id_set), "adv", plan, content,
     )  # fmt: skip
 
@@ -107,8 +127,9 @@ def weight_perturbed(
     model: ClipClassifier, logits: Logits, x_adv: np.ndarray, id_set: ImageSet, plan: Plan
 ) -> tuple[Tensor, Tensor]:
     """Unit features at W_pert of the clean and of the attacked ID images."""
-    clean = loader(id_set, plan.awp_batch, model.image_size, train=False)
-    attacked = batches_of(x_adv, id_set.labels, plan.awp_batch)
+    mine = my_batches(len(id_set), plan.awp_batch)
+    clean = _read(id_set, mine, plan.awp_batch, model.image_size)
+    attacked = batches_of(x_adv, id_set.labels, plan.awp_batch, mine)
     return perturbed_features(model, logits, clean, attacked, plan.adversary, plan.seed)
 
 

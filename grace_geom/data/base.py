@@ -75,6 +75,8 @@ class ImageSet:
             ``logits[:, class_ids]``, and the largest of them where a class stands for several. ``None``: the head
             has exactly ``class_names``.
         index: ``(N,)`` int64, the position of each image in its source, before splits and subsets.
+        group_names: Parts that accuracies are told of beside the whole; none in most sets.
+        group: ``(N,)`` int64, the part that each image belongs to.
     """
 
     name: str
@@ -87,6 +89,8 @@ class ImageSet:
     note: Note = field(default_factory=dict)
     class_ids: ClassIds | None = None
     index: np.ndarray = None  # type: ignore[assignment]  # filled below: 0 .. N-1
+    group_names: tuple[str, ...] = ()
+    group: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         labels = np.asarray(self.labels)
@@ -124,6 +128,7 @@ class ImageSet:
             labels=self.labels[positions],
             fetch=Picked(fetch, picked),
             index=index,
+            group=None if self.group is None else self.group[positions],
             note=self.note | {"n": len(positions), "ids_sha256": digest(index)} | note,
         )
 

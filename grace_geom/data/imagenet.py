@@ -5,6 +5,7 @@ which the logits of a 1,000-class head are masked.
 """
 
 import functools
+import json
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -14,13 +15,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from grace_geom.data.base import ClassIds, ImageSet
+from grace_geom.data.base import ClassIds, ImageSet, digest_text
 from grace_geom.data.folder import class_folders, read
 from grace_geom.data.imagenet_ids import objectnet, subset, wnids
 from grace_geom.data.pictures import Files
 from grace_geom.data.prompts import imagenet_class_names, imagenet_templates
 from grace_geom.data.request import Request
 from grace_geom.data.splits import Parts
+from grace_geom.distributed import first
 from grace_geom.errors import UserError, nearest
 
 HOMES = ("imagenet", "ILSVRC2012", "ilsvrc", "imagenet-1k", "imagenet/images", "imagenet/ILSVRC/Data/CLS-LOC", ".")
@@ -184,12 +186,15 @@ def _labelled(image_set: ImageSet, name: str, ids: ClassIds | None) -> ImageSet:
 def _checked(image_set: ImageSet, images: int | None) -> ImageSet:
     """Warn of a set that is only a part of the published one: its accuracy is another number."""
     if images is not None and len(image_set) != images:
-        print(
-            f"warning: {image_set.spec} has {len(image_set):,} images here, the published set has {images:,}",
-            file=sys.stderr,
-        )
+        _warn(image_set.spec, image_set.note["folder"], len(image_set), images)
         return replace(image_set, note=image_set.note | {"published_images": images})
     return image_set
+
+
+@functools.cache  # once a process, however often a study reads the set
+def _warn(spec: str, folder: str, here: int, published: int) -> None:
+    if first():
+        print(f"warning: {spec} has {here:,} images here, the published set has {published:,}", file=sys.stderr)
 
 
 def _corrupted(path: Path, spec: str, rest: str) -> ImageSet:
@@ -207,13 +212,19 @@ def _corrupted(path: Path, spec: str, rest: str) -> ImageSet:
                 raise UserError(f"{spec}: no folder {home / severity}, one of the severities 1 to 5")
             pieces.append(_by_class(home / severity, spec, wnids()))
     folders = [os.path.relpath(piece.note["folder"], path) for piece in pieces]
+    groups = tuple("/".join(Path(folder).parts[-2:]) for folder in folders)
+    content = digest_text(json.dumps([*groups, *(piece.note["content"] for piece in pieces)]))
     names = [
         f"{folder}/{file}" for folder, piece in zip(folders, pieces, strict=True) for file in _files(piece).names
     ]
     labels = np.concatenate([piece.labels for piece in pieces])
     joined = replace(
         pieces[0], labels=labels, fetch=Files(str(path), tuple(names)), index=None,  # type: ignore[arg-type]
-        note=pieces[0].note | {"folder": str(path), "files": len(names), "parts": folders},
+        note=pieces[0].note | {
+            "folder": str(path), "files": len(names), "names_sha256": digest_text("\n".join(names)), "content": content,
+            "parts": folders,
+        },
+        group_names=groups, group=np.repeat(np.arange(len(pieces)), [len(piece) for piece in pieces]),
     )  # fmt: skip
     return _checked(_labelled(joined, "imagenet-c", None), len(pieces) * 50_000)
 

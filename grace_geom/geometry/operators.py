@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from grace_geom.distributed import total as sum_over_processes
 from grace_geom.weights import Weights, flatten, select, unflatten
 
 Loss = Callable[[Weights, Any], Tensor]
@@ -45,7 +46,7 @@ class CurvatureOperator:
         kind: ``hessian`` or ``ggn``.
         weights: The weights that vary, detached; a vector is their concatenation in this order.
         n: Samples, of all processes together.
-        graph_bytes: Memory that one sample's graph takes (measured on the first batch).
+        graph_bytes: Memory that one sample's graph takes (measured on the first batch of this process).
     """
 
     kind: str
@@ -67,6 +68,11 @@ class CurvatureOperator:
     def kept(self) -> int:
         """Batches whose graph is kept between products."""
         return len(self._kept)
+
+    @property
+    def kept_bytes(self) -> int:
+        """Memory of the graphs that this process keeps."""
+        return self.graph_bytes * sum(size for size, _ in self._kept)
 
     @property
     def rebuilt(self) -> int:
@@ -105,7 +111,7 @@ class CurvatureOperator:
                     product = self._build(batch)
                 total.add_(_flat(product(vs, False)), alpha=len(batch))
         if self._distributed:
-            torch.distributed.all_reduce(total)
+            sum_over_processes([total])
         self._count[0] += 1
         return total.div_(self.n)
 
@@ -126,11 +132,12 @@ def hessian(
         batches: A list of batches with ``len(batch)`` samples; sizes may differ.
         pattern: Regular expression (``re.search``); the empty one matches all.
         graph_bytes: Graphs are kept while they fit into this many bytes together, else rebuilt for each product.
-        distributed: Sum over the processes of the default group, each of which holds other batches.
+        distributed: Sum over the processes of the default group, each of which holds other batches, perhaps none.
 
     Raises:
         ValueError: If the loss is not a deterministic scalar that depends on the chosen weights, or the batches
             are not a list of a fixed order.
+        PeerLost: A product, if another process is gone.
         UserError: If the pattern matches nothing.
     """
     moving = _moving(weights, pattern)
@@ -204,10 +211,13 @@ def _operator(
     budget: int,
     distributed: bool,
 ) -> CurvatureOperator:
-    if not (hasattr(batches, "__getitem__") and hasattr(batches, "__len__")) or not len(batches):
+    listed = hasattr(batches, "__getitem__") and hasattr(batches, "__len__")
+    if not listed or not (len(batches) or distributed):
         raise ValueError("curvature needs a non-empty list of batches in a fixed order, not a loader that may shuffle")
-    _require_deterministic(loss, constants | moving, batches[0])
-    per_sample = _graph_bytes(build, batches[0], constants | moving)
+    per_sample = 0
+    if len(batches):
+        _require_deterministic(loss, constants | moving, batches[0])
+        per_sample = _graph_bytes(build, batches[0], constants | moving)
     kept: list[tuple[int, Product]] = []
     room = budget
     for batch in batches:
@@ -218,7 +228,7 @@ def _operator(
             kept.append((len(batch), build(batch)))
     n = torch.tensor(sum(len(batch) for batch in batches), device=next(iter(moving.values())).device)
     if distributed:
-        torch.distributed.all_reduce(n)
+        sum_over_processes([n])
     point = {name: w.detach() for name, w in moving.items()}
     return CurvatureOperator(kind, point, int(n), per_sample, build, kept, batches[len(kept) :], distributed)
 

@@ -6,11 +6,13 @@ in AWP (Wu et al. 2020). A value is a lower bound of the maximum: the best point
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from grace_geom.distributed import everyones
 from grace_geom.geometry.mean_loss import MeanLoss
 from grace_geom.geometry.trace import Estimate, mean_of
 from grace_geom.weights import Weights, norm
@@ -147,10 +149,16 @@ def average_case(
 def m_sharpness(
     objective: MeanLoss, weights: Weights, rho: float, shape: Shape = "ball", steps: int = 10
 ) -> Estimate:
-    """Worst case of each batch by itself, averaged over batches by their size (Foret et al. 2021): m is their size."""
-    n, m = len(objective.batches), [len(b) for b in objective.batches]
+    """Worst case of each batch by itself, averaged over batches by their size (Foret et al. 2021): m is their size.
+
+    Of several processes each does its own batches, which are taken to have been shared out in turn.
+    """
     rises = [worst_case(MeanLoss(objective.loss, [b]), weights, [rho], shape, steps)[0].rise for b in objective.batches]
-    weighted = [n * size / sum(m) * rise for size, rise in zip(m, rises, strict=True)]
+    mine = [(len(b), rise) for b, rise in zip(objective.batches, rises, strict=True)]
+    shares = everyones(mine) if objective.distributed else [mine]
+    found = [row for turn in zip_longest(*shares) for row in turn if row is not None]
+    m, n = [size for size, _ in found], len(found)
+    weighted = [n * size / sum(m) * rise for size, rise in found]
     return mean_of(weighted, f"m-sharpness, m = {max(m)}, {n} batches", 0)
 
 

@@ -55,7 +55,7 @@ def kept_by_autograd(own: set[int]) -> Iterator[list[int]]:
         def __init__(self, tensor: Tensor) -> None:
             self.tensor = tensor.detach()  # the tensor itself would make a cycle with the node that saves it
             storage = tensor.untyped_storage()
-            self.address = storage.data_ptr()
+            self.address = _address(tensor)
             if self.address in own:
                 return
             entry = held.setdefault(self.address, [0, storage.nbytes()])
@@ -102,7 +102,7 @@ def _peak(trainer: Trainer, images: int, side: int) -> int:
     run, model = trainer.run, trainer.run.model
     grey = torch.full((images, 3, side, side), 0.5, device=trainer.device)
     batch = Batch(grey, torch.zeros(images, dtype=torch.int64, device=trainer.device), torch.arange(images))
-    own = {w.untyped_storage().data_ptr() for w in [*model.weights().values(), *run.params.values()]}
+    own = {_address(w) for w in [*model.weights().values(), *run.params.values()]}
     before = run.state, run.scalars, run.emit, run.generator.get_state(), model.autocast_dtype
     run.state, run.emit = copy.deepcopy(run.state), lambda stream, record: None
     model.autocast_dtype = DTYPES[trainer.plan.precision]
@@ -115,6 +115,12 @@ def _peak(trainer: Trainer, images: int, side: int) -> int:
         run.generator.set_state(generator)
         trainer.optimizer.zero_grad(set_to_none=True)
     return peak[0]
+
+
+def _address(tensor: Tensor) -> int:
+    """What tells one storage from another, where its bytes lie or, of a tensor of shapes alone, would lie."""
+    storage = tensor.untyped_storage()
+    return int(storage._cdata) if storage.device.type == "meta" else storage.data_ptr()
 
 
 def _tensors(tree: Any) -> Iterator[Tensor]:

@@ -28,6 +28,15 @@ def mean_gradient(
         A tensor of W's shape for every name, without a graph. Processes that share a batch in equal parts all get the
         gradient of the whole.
     """
+    g = own_gradient(loss, weights, names, batches)
+    distributed.mean(list(g.values()))
+    return g
+
+
+def own_gradient(
+    loss: Callable[[Weights, B], Tensor], weights: Weights, names: Iterable[str], batches: Sequence[B]
+) -> Weights:
+    """The same over the batches of this process alone."""
     names = list(names)
     point = {name: w.detach() for name, w in weights.items()}
     point |= {name: point[name].requires_grad_() for name in names}
@@ -37,5 +46,4 @@ def mean_gradient(
         share = loss(point, batch) * (len(batch) / n)
         for name, part in zip(names, torch.autograd.grad(share, [point[name] for name in names]), strict=True):
             g[name] += part
-    distributed.mean(list(g.values()))
     return g

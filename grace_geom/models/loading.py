@@ -107,6 +107,18 @@ def build(spec: ModelSpec, class_names: Sequence[str], templates: Sequence[str])
     return model
 
 
+def shapes_of(model: str) -> nn.Module:
+    """The plain open_clip model on torch's meta device: shapes without memory or numbers, whatever the model's size.
+
+    Raises:
+        UserError: If there is no such model.
+    """
+    if model not in known_models():
+        raise UserError(f"--model {model!r} is not known; {nearest(model, known_models())}")
+    with torch.device("meta"), _quiet():
+        return open_clip.create_model(model, device="meta", load_weights=False)
+
+
 def tokenizer_of(model: str) -> Any:
     """The tokenizer that open_clip's configuration names for this model."""
     register_configs()

@@ -4,6 +4,7 @@ from grace_geom.results.accuracy import SUITES, Accuracy, pack
 from grace_geom.results.analysis import RESULT_FORMAT, Measure, Result
 from grace_geom.results.dial import DIAL_FORMAT, DialRecord, Point
 from grace_geom.results.evaluation import EVAL_FORMAT, EvalRecord
+from grace_geom.results.groups import Levels, by_level, mean_corruption, over_levels
 from grace_geom.results.listing import RunFiles, list_runs, read_run, run_folders
 from grace_geom.results.paired import Difference, image_difference, mcnemar
 from grace_geom.results.records import RecordError
@@ -20,18 +21,22 @@ __all__ = [
     "Difference",
     "Estimate",
     "EvalRecord",
+    "Levels",
     "Measure",
     "Point",
     "RecordError",
     "Result",
     "RunFiles",
+    "by_level",
     "counted",
     "harmonic_of",
     "headline_attack",
     "image_difference",
     "list_runs",
     "mcnemar",
+    "mean_corruption",
     "mean_of",
+    "over_levels",
     "pack",
     "read_run",
     "run_folders",

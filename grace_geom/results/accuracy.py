@@ -33,6 +33,8 @@ class Accuracy:
             ``templates`` (one of the prompt templates), and ``ids`` where a part of the set was drawn.
         outcomes: Right or wrong for each image in order, as base64 of packed bits: see :meth:`right`.
         notes: Sentences that a reader of the number must see.
+        groups: The parts of a set that has some (ImageNet-C: ``corruption/severity``), each with ``name``, ``n``,
+            ``correct``, ``accuracy``, ``ci_low``, ``ci_high``; a part that no image was drawn from has no entry.
     """
 
     suite: str
@@ -50,6 +52,7 @@ class Accuracy:
     subset: Plain = field(default_factory=dict)
     outcomes: str = ""
     notes: tuple[str, ...] = ()
+    groups: tuple[Plain, ...] = ()
 
     @property
     def attack_name(self) -> str:

@@ -81,5 +81,5 @@ class EvalRecord:
 
 def read_accuracy(plain: Plain) -> Accuracy:
     """An accuracy from its JSON object."""
-    tuples = {name: tuple(plain[name]) for name in ("parts", "notes") if name in plain}
+    tuples = {name: tuple(plain[name]) for name in ("parts", "notes", "groups") if name in plain}
     return build_record(Accuracy, plain | tuples)

@@ -1,5 +1,6 @@
 """From settings to a run directory: data, model and method are put together, trained, and kept whole or not at all."""
 
+import functools
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -216,9 +217,14 @@ def _check_ood(config: TrainConfig) -> None:
     """
     for name, spec in config.ood.items():
         try:
-            resolve(spec, "eval", data_root=config.data_root, download=config.download)
+            _readable(spec, config.data_root, config.download)
         except UserError as error:
             raise UserError(f"--ood {name}={spec}: {error}") from None
+
+
+@functools.cache  # a study's runs name the same sets, and listing 3.75 million files takes minutes
+def _readable(spec: str, data_root: Path | None, download: bool) -> None:
+    resolve(spec, "eval", data_root=data_root, download=download)
 
 
 def _plan(config: TrainConfig, images: int, precision: Precision, *, trains: bool) -> Plan:

@@ -9,7 +9,16 @@ from dataclasses import replace
 from typing import Any
 
 from grace_geom.assess.show import attack_label, how_intervals
-from grace_geom.results import COLUMNS, Accuracy, Estimate, headline_attack
+from grace_geom.results import (
+    COLUMNS,
+    Accuracy,
+    Estimate,
+    Levels,
+    by_level,
+    headline_attack,
+    mean_corruption,
+    over_levels,
+)
 from grace_geom.statistics import mean_interval
 from grace_geom.study.options import GROUPS, best_rate, beyond
 from grace_geom.study.rows import Row, difference
@@ -79,6 +88,30 @@ def suite_table(rows: Sequence[Row]) -> Table | None:
     cells: Cells = [[row.label, *(_cell(some.get(n)) for n in names)] for row, some in zip(rows, found, strict=True)]
     note = "Images that stand under every part of the attack; Adv and HM count its APGD-CE part, as the paper does."
     return Table(["method", *names], cells, title="Whole attack", notes=[note])
+
+
+def corruption_levels(row: Row) -> dict[str, Levels]:
+    """Set -> corruption -> severity -> accuracy, mean over seeds, of the sets that have parts."""
+    found: dict[str, list[Accuracy]] = {}
+    for record in row.records.values():
+        for a in record.accuracies:
+            if a.groups and a.attack is None:
+                found.setdefault(a.data, []).append(a)
+    return {data: by_level(some) for data, some in found.items()}
+
+
+def corruption_table(rows: Sequence[Row]) -> Table | None:
+    """One column a corruption, mean over severities, and the mean corruption accuracy; ``None`` where there is none."""
+    found = [(row.label, data, levels) for row in rows for data, levels in corruption_levels(row).items()]
+    names = list(dict.fromkeys(name for _, _, levels in found for name in levels))
+    if not names:
+        return None
+    cells: Cells = [
+        [label, data, *(percent(over_levels(levels).get(name)) for name in names), percent(mean_corruption(levels))]
+        for label, data, levels in found
+    ]
+    note = "Top-1 accuracy in %, mean over severities and seeds; severities are in table.json, intervals in eval.json."
+    return Table(["method", "data", *names, "mean"], cells, 2, "Corruptions", [note])
 
 
 def _over_seeds(found: Sequence[Accuracy]) -> Estimate | None:
@@ -195,6 +228,8 @@ def markdown(rows: Sequence[Row], baseline: Row | None, heading: str, trials: Tr
     for suite, title in SET_TITLES.items():
         if (table := sets_table(rows, suite, "")) is not None:
             parts.append(f"## {title}\n\n{table.markdown()}")
+    if (table := corruption_table(rows)) is not None:
+        parts.append(f"## {table.title}\n\n{replace(table, title='').markdown()}")
     parts.append("## Cost\n\n" + cost_table(rows).markdown())
     if trials:
         parts.append("## Learning rates tried\n\n" + rates_table(trials).markdown())
@@ -247,6 +282,10 @@ def plain_rows(rows: Sequence[Row], baseline: Row | None) -> list[dict[str, Any]
     for row in rows:
         columns = {c: _plain(row.estimate(c)) | {"seeds": row.values(c)} for c in COLUMNS if row.values(c)}
         entry: dict[str, Any] = {"method": row.label, "columns": columns, "error": row.error, "lr": row.lr}
+        entry["corruptions"] = {
+            data: {"by_severity": levels, "mean": mean_corruption(levels)}
+            for data, levels in corruption_levels(row).items()
+        }
         entry["whole_attacks"] = {name: _plain(e) for name, e in suite_estimates(row).items()}
         entry |= {"training_seconds": list(row.seconds), "step_in_forwards": row.cost}
         if baseline is not None and row.label != baseline.label:
