@@ -28,7 +28,7 @@ class TrainConfig:
         preset: Named settings of the method's origin (published, paper ...), laid under the other flags; null: its
             defaults.
         model: open_clip name (ViT-B-32), or tiny-shapes.
-        pretrained: Weight file, open_clip tag (openai), or random; null: the weights shipped with tiny-shapes.
+        pretrained: Weight file, open_clip tag (openai), random, or shipped (with tiny-shapes; so is null).
         out: Run directory; null: runs/METHOD-DATA-sSEED.
         resume: Continue the run in the directory from its newest checkpoint.
         seed: Of order, augmentation, initial factors, attacks.

@@ -27,7 +27,7 @@ from grace_geom.checkpoint import (
 from grace_geom.checkpoint.opened import architecture
 from grace_geom.errors import UserError
 from grace_geom.methods import METHODS
-from grace_geom.models import ClipClassifier, tokenizer_of
+from grace_geom.models import ClipClassifier, ModelSpec, build, tokenizer_of
 from grace_geom.weights import detach
 from tests.toys import CLASSES, TEMPLATES, register_toy, toy_batch, toy_clip, toy_run, train
 
@@ -268,6 +268,17 @@ def test_an_image_tower_alone_takes_its_text_tower_from_pretrained(layout, tmp_p
     assert digest(model.clip.visual.state_dict()) == digest(tuned)
     base = toy_clip(seed=0)  # "random" is seed 0
     assert digest({"t": model.head["head.weight"]}) == digest({"t": base.head["head.weight"]})
+
+
+def test_the_weights_that_come_with_our_model_can_be_named(tmp_path):
+    ours = build(ModelSpec(), CLASSES, TEMPLATES)
+    torch.save(ours.clip.visual.state_dict(), tmp_path / "tower.pt")
+    _, record = open_checkpoint(tmp_path / "tower.pt", model="tiny-shapes", pretrained="shipped", class_names=CLASSES)
+    assert digest(open_base(record).clip.state_dict()) == digest(ours.clip.state_dict())
+    with pytest.raises(UserError, match="valid: random, shipped"):
+        open_checkpoint(tmp_path / "tower.pt", model="tiny-shapes", pretrained="openai", class_names=CLASSES)
+    with pytest.raises(UserError, match="has no shipped weights"):
+        build(ModelSpec("ViT-B-32", "shipped"), CLASSES, TEMPLATES)
 
 
 def test_a_foreign_file_that_does_not_fit(tmp_path):

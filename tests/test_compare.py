@@ -10,16 +10,17 @@ import numpy as np
 import pytest
 import torch
 
-from grace_geom.assess import Measures
+from grace_geom.assess import Measures, Source, assess
 from grace_geom.compare import main
 from grace_geom.config import TrainConfig, make_config
 from grace_geom.data import loader, resolve
 from grace_geom.errors import Interrupted, UserError
 from grace_geom.files import alone
 from grace_geom.methods import METHODS
+from grace_geom.models import ModelSpec, build
 from grace_geom.results import EvalRecord, list_runs
 from grace_geom.runs import train_run
-from grace_geom.study import StudyOptions
+from grace_geom.study import Study, StudyOptions
 from grace_geom.study.estimate import passes_of, probe
 from grace_geom.study.execute import Steps, held_out_score, last_record, run_all
 from grace_geom.study.options import best_rate, beyond, jobs_of, settings_of
@@ -198,6 +199,17 @@ def test_checkpoints_from_elsewhere_are_rows_like_our_own(tmp_path, toy_data, ca
     assert plain["fare"]["difference"]["ID"]["how"] == "McNemar's exact test, one seed"
     assert (tmp_path / "out" / "also" / "fare.eval.json").is_file()
     assert not (tmp_path / "fare.eval.json").exists(), "nothing is written beside somebody else's file"
+
+
+def test_an_image_tower_from_elsewhere_takes_the_text_tower_of_a_shipped_base(tmp_path):
+    ours = build(ModelSpec(), TOYS, ("{}",))
+    torch.save(ours.clip.visual.state_dict(), tmp_path / "tower.pt")
+    options = StudyOptions(methods=("zero-shot",), baseline="zero-shot", also={"tower": str(tmp_path / "tower.pt")})
+    measures = Measures(suites=("id",), n=40)
+    (row,) = Study(dataclasses.replace(options, out=tmp_path / "out"), measures)._also()
+    torch.save(ours.clip.state_dict(), tmp_path / "whole.pt")
+    whole = assess(tmp_path / "whole.pt", measures, Source(data="shapes", model="tiny-shapes"))
+    assert not row.error and row.records[0].accuracies[0].correct == whole.accuracies[0].correct
 
 
 def test_trials_of_another_length_are_not_mixed_in(tmp_path):

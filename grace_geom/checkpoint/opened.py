@@ -193,7 +193,8 @@ def _foreign(
     weights = foreign_weights(content, clip.state_dict(), path)
     if not origin and weights.keys() != clip.state_dict().keys():
         raise UserError(
-            f"{path} holds an image tower only: say where the text tower comes from (--pretrained TAG or FILE)"
+            f"{path} holds an image tower only: say where the text tower comes from (--pretrained TAG or FILE, or "
+            "shipped for one of our own models)"
         )
     base: dict[str, Any] = {}
     if origin:

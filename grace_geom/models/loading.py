@@ -47,12 +47,12 @@ def open_clip_model(spec: ModelSpec) -> tuple[nn.Module, str]:
     """
     if spec.model not in known_models():
         raise UserError(f"--model {spec.model!r} is not known; {nearest(spec.model, known_models())}")
-    source = spec.pretrained
-    if source is None:
-        shipped = SHIPPED / f"{spec.model}.safetensors"
+    source, shipped = spec.pretrained, SHIPPED / f"{spec.model}.safetensors"
+    if source is None or source == "shipped":
         if not shipped.is_file():
+            none = "needs weights" if source is None else "has no shipped weights"
             raise UserError(
-                f"--model {spec.model} needs weights: give --pretrained FILE or an open_clip tag, "
+                f"--model {spec.model} {none}: give --pretrained FILE or an open_clip tag, "
                 "or --pretrained random to start from nothing"
             )
         source = str(shipped)
@@ -65,7 +65,10 @@ def open_clip_model(spec: ModelSpec) -> tuple[nn.Module, str]:
         return _from_file(spec.model, Path(source)), f"{Path(source).name}:{sha256(source)}"
     tags = open_clip.list_pretrained_tags_by_model(spec.model)
     if source not in tags:
-        raise UserError(f"--pretrained {source!r} is neither a file nor a tag of {spec.model}; {nearest(source, tags)}")
+        valid = [*tags, "random", *(["shipped"] if shipped.is_file() else [])]
+        raise UserError(
+            f"--pretrained {source!r} is neither a file nor a tag of {spec.model}; {nearest(source, valid)}"
+        )
     try:
         return _create(with_activation(spec.model, source), source), f"open_clip:{source}"
     except (OSError, RuntimeError) as error:  # no network, or the hub refuses

@@ -172,7 +172,8 @@ class Study:
     def _also(self) -> list[Row]:
         """Checkpoints from elsewhere, measured like the study's own; what is wrong with one is said in its row."""
         options = self.options
-        pretrained = options.also_pretrained or options.pretrained
+        base = "shipped" if options.pretrained is None and options.also_model is None else options.pretrained
+        pretrained = options.also_pretrained or base
         found = []
         for name, file in options.also.items():
             source = replace(
