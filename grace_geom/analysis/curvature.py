@@ -12,7 +12,7 @@ from grace_geom.analysis.options import Common
 from grace_geom.analysis.run import say
 from grace_geom.analysis.state import State, interruptible
 from grace_geom.errors import UserError
-from grace_geom.geometry.lanczos import Eigenpairs, Krylov, eigenpairs, random_start
+from grace_geom.geometry.lanczos import Eigenpairs, Krylov, eigenpairs, leaning_start
 from grace_geom.geometry.operators import CurvatureOperator, Matvec, gauss_newton, hessian
 from grace_geom.geometry.spectrum import Spectrum, spectrum
 from grace_geom.geometry.trace import Probed, hutchinson
@@ -84,7 +84,7 @@ def curvature(
     """Eigenvalues, probes and density of one objective; the state of an interrupted run lies in ``path``."""
     A = operator_of(objective, options)
     announce(A, options)
-    krylov = Krylov(random_start(A.dim, options.seed, A.like))
+    krylov = Krylov(leaning_start(A.gradient(), options.seed))
     sizes = {name: w.numel() for name, w in A.weights.items()}
     with interruptible(State(krylov, lambda: A.products), path) as state:
         watch.done += state.earlier

@@ -16,7 +16,7 @@ from grace_geom.analysis.run import Part, Shown, say
 from grace_geom.analysis.subject import Subject, label_of, open_subject
 from grace_geom.checkpoint import checkpoint_file
 from grace_geom.errors import UserError
-from grace_geom.geometry.lanczos import Krylov, eigenpairs, random_start
+from grace_geom.geometry.lanczos import Krylov, eigenpairs, leaning_start
 from grace_geom.geometry.landscape import filter_normalised, grid, line, plane
 from grace_geom.geometry.mean_loss import MeanLoss
 from grace_geom.geometry.operators import hessian
@@ -134,7 +134,7 @@ def _plane(
 
 def _top_eigenvector(objective: Objective, options: LandscapeOptions) -> tuple[Weights, Measure]:
     A = hessian(objective.loss, objective.weights, objective.batches)
-    pairs = eigenpairs(A.matvec, Krylov(random_start(A.dim, options.seed, A.like)), top=1, rtol=1e-2)
+    pairs = eigenpairs(A.matvec, Krylov(leaning_start(A.gradient(), options.seed)), top=1, rtol=1e-2)
     v = pairs.vectors[0]
     v = v * torch.sign(v[v.abs().argmax()])  # an eigenvector has no sign of its own
     lam, r = pairs.values[0].item(), pairs.residuals[0].item()

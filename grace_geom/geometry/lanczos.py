@@ -242,6 +242,22 @@ def random_start(dim: int, seed: int, like: Tensor) -> Tensor:
     return torch.randn(dim, generator=generator, dtype=torch.float32).to(like)
 
 
+def leaning_start(lean: Tensor, seed: int, share: float = 1 / 32) -> Tensor:
+    """A start ``(p,)`` for the ends of a spectrum: the unit vector along ``lean`` and a random part.
+
+    A gradient lies mostly among the eigenvectors of the largest eigenvalues of its Hessian (Gur-Ari, Roberts, Dyer
+    2018), so a start that leans on it is nearer to them than a random one. The random part has about the component
+    ``share`` along every eigenvector, whatever p: none is missed because the gradient is orthogonal to it.
+
+    Args:
+        lean: Usually the gradient; of its length nothing is used. A zero leaves the random part alone.
+        seed: Of the random part.
+        share: Less saves products where ``lean`` is good, and finds later what it lacks.
+    """
+    random, length = random_start(lean.numel(), seed, lean), lean.norm()
+    return random if length == 0 else share * random + lean / length
+
+
 def _wanted(m: int, top: int, bottom: int) -> np.ndarray:
     """Indices into ascending values: the largest first, then the smallest, none twice."""
     high = range(m - 1, max(m - 1 - top, -1), -1)

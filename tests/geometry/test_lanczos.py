@@ -4,7 +4,7 @@ import torch
 from scipy.sparse.linalg import LinearOperator, eigsh
 from torch.testing import assert_close
 
-from grace_geom.geometry.lanczos import Krylov, eigenpairs, random_start
+from grace_geom.geometry.lanczos import Krylov, eigenpairs, leaning_start, random_start
 from tests.geometry import nets
 
 
@@ -74,6 +74,28 @@ def test_basis_stays_orthonormal_in_float32():
         krylov.extend(lambda v: A @ v)
     Q = krylov.vectors()
     assert_close(Q @ Q.T, torch.eye(80), rtol=0, atol=1e-5)
+
+
+def test_a_start_that_leans_on_the_largest_eigenvectors_saves_products_and_one_that_lacks_some_finds_them_too():
+    lams = torch.cat([torch.linspace(-1, 1, 4000), torch.tensor([1.6, 2, 2.4, 3, 3.5, 4, 5])]).double()
+    products = {}
+    for name, coordinates in {"none": [0.0] * 7, "all": [1.0] * 7, "lacks two": [1.0, 1, 0, 1, 0, 1, 1]}.items():
+        lean = torch.cat([torch.zeros(4000), torch.tensor(coordinates)]).double()
+        pairs = eigenpairs(lambda v: lams * v, Krylov(leaning_start(1e-3 * lean, 0)), top=5, rtol=1e-4)
+        assert pairs.converged.all()
+        assert_close(pairs.values, lams.flip(0)[:5], rtol=1e-4, atol=0)
+        products[name] = pairs.products
+    assert products["all"] < products["none"]
+
+
+def test_the_random_part_of_a_leaning_start_does_not_thin_out_in_many_dimensions():
+    for dim in (10**3, 10**6):
+        lean = torch.zeros(dim)
+        lean[0] = 5.0
+        start = leaning_start(lean, 0)
+        assert start[0] == pytest.approx(1, abs=0.2)
+        assert start[1:].std().item() == pytest.approx(1 / 32, rel=0.1)
+    assert torch.equal(leaning_start(torch.zeros(9), 3), random_start(9, 3, torch.zeros(0)))
 
 
 def test_a_small_matrix_is_solved_exactly_and_then_stops():
