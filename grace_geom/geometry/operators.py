@@ -105,13 +105,14 @@ class CurvatureOperator:
             )
         vs = list(unflatten(v.detach(), self.weights).values())
         total = torch.zeros_like(v)
+        parts = list(unflatten(total, self.weights).values())  # views: no second vector of dim entries is made
         with _explained():
             for size, product in self._kept:
-                total.add_(_flat(product(vs, True)), alpha=size)
+                _add(parts, product(vs, True), size)
             for batch in self._rebuilt:
                 with twice_differentiable():
                     product = self._build(batch)
-                total.add_(_flat(product(vs, False)), alpha=len(batch))
+                _add(parts, product(vs, False), len(batch))
         if self._distributed:
             torch.distributed.all_reduce(total)
         self._count[0] += 1
@@ -238,11 +239,12 @@ def _operator(
 def _summed_gradient(loss: Loss, constants: Weights, moving: Weights, batches: Sequence[Any]) -> Tensor:
     """``sum_b n_b grad loss(w, b)``, flat."""
     params = list(moving.values())
-    total = torch.zeros_like(flatten(moving))
+    total = torch.zeros_like(flatten(moving), requires_grad=False)
+    parts = list(unflatten(total, moving).values())
     for batch in batches:
         with twice_differentiable():  # the kernels of the products: a point has one gradient
             value = loss(constants | moving, batch)
-        total.add_(_flat(torch.autograd.grad(value, params, materialize_grads=True)), alpha=len(batch))
+        _add(parts, torch.autograd.grad(value, params, materialize_grads=True), len(batch))
     return total
 
 
@@ -281,8 +283,9 @@ def _graph_bytes(build: Callable[[Any], Product], batch: Any, weights: Weights) 
     return -(-sum(found.values()) // len(batch))
 
 
-def _flat(tensors: Sequence[Tensor]) -> Tensor:
-    return flatten({str(i): t for i, t in enumerate(tensors)})
+def _add(totals: Sequence[Tensor], tensors: Sequence[Tensor], times: int) -> None:
+    for total, tensor in zip(totals, tensors, strict=True):
+        total.add_(tensor, alpha=times)
 
 
 @contextlib.contextmanager
