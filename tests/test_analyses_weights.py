@@ -151,7 +151,7 @@ def test_whatever_is_interrupted_only_the_open_probe_is_lost(runs, tmp_path, cap
 
     def counting(self, v):
         calls.append(1)
-        if len(calls) == stop_at and not resumed:
+        if not resumed and len(calls) == stop_at:
             raise KeyboardInterrupt
         return real(self, v)
 
