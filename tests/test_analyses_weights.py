@@ -3,6 +3,7 @@
 import importlib.util
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from grace_geom.analysis import Part
+from grace_geom.analysis.curvature import CurvatureOptions, announce
 from grace_geom.analysis.loss_landscape import comparable
 from grace_geom.analysis.options import Common
 from grace_geom.checkpoint import checkpoint_of, open_checkpoint, save_checkpoint
@@ -177,6 +179,23 @@ def test_whatever_is_interrupted_only_the_open_probe_is_lost(runs, tmp_path, cap
         assert parts.values[name].value == pytest.approx(whole.values[name].value, rel=1e-9)
 
 
+def test_half_the_memory_is_announced_and_the_eigenvalues_stay(runs, tmp_path, capsys):
+    argv = [str(runs / "near"), *SMALL, "--top", "2", "--rtol", "1e-4", "--probes", "4", "--density-probes", "0"]
+    argv += ["--basis-dtype", "float16", "--basis-device", "cpu", "--out", str(tmp_path)]
+    script("hessian_spectrum")(argv)
+    assert "Lanczos vectors on the host" in capsys.readouterr().err
+    values = Result.load(tmp_path / "hessian_spectrum.json").values
+    lams = torch.linalg.eigvalsh(dense(runs / "near")).flip(0)
+    assert [values[f"lambda_{i}"].value for i in (1, 2)] == pytest.approx(lams[:2].tolist(), rel=1e-4)
+
+
+@pytest.mark.parametrize(("dtype", "bytes_"), [("same", 8), ("float16", 2)])
+def test_the_memory_that_is_announced_is_that_of_the_basis(capsys, dtype, bytes_, tmp_path):
+    A = SimpleNamespace(like=torch.empty(0, dtype=torch.float64), graph_bytes=0, n=4, kept=1, rebuilt=0, dim=2**30)
+    announce(A, CurvatureOptions((tmp_path,), top=2, bottom=0, basis_dtype=dtype))
+    assert f"about {16 * bytes_:.2f} GiB for 16 Lanczos vectors" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("options", [["--operator", "ggn"], ["--loss", "adv-ce", "--attack-steps", "2"],
                                      ["--params", "head"], ["--trace", "xtrace"], ["--trace", "hutch++"]])  # fmt: skip
 def test_other_operators_losses_and_weights_run(runs, tmp_path, options):
@@ -237,6 +256,9 @@ WRONG = {
         ["{run}", "--operator", "ggn", "--bottom", "2", "--n", "2"], r"--bottom 2: .* rank n\(K-1\)"
     ),
     "name of a domain": (["{run}", "--ood", "adv=shapes:sketch"], "--ood adv="),
+    "more than half precision keeps": (
+        ["{run}", "--basis-dtype", "float16", "--rtol", "1e-6"], r"keeps eigenvalues to 1e-4, not to --rtol 1e-06"
+    ),
     "peer without ggn": (["{run}", "--operator", "ggn", "--backend", "pyhessian"], "drop --operator ggn"),
 }
 

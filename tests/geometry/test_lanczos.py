@@ -98,6 +98,50 @@ def test_the_random_part_of_a_leaning_start_does_not_thin_out_in_many_dimensions
     assert torch.equal(leaning_start(torch.zeros(9), 3), random_start(9, 3, torch.zeros(0)))
 
 
+@pytest.mark.parametrize("max_vectors", [200, 20])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_basis_in_half_precision_keeps_eigenvalues_to_1e_4_of_the_dense_ones(dtype, max_vectors):
+    H = nets.dense_hessian()
+    H = ((H + H.T) / 2).to(dtype)
+    lams = torch.linalg.eigvalsh(H.double()).flip(0)
+    for seed in range(5):
+        krylov = Krylov(start(len(H), seed, dtype), basis_dtype=torch.float16)
+        pairs = eigenpairs(lambda v: H @ v, krylov, top=3, bottom=1, rtol=1e-4, max_vectors=max_vectors)
+        assert pairs.converged.all()
+        assert_close(pairs.values, torch.cat([lams[:3], lams[-1:]]), rtol=1e-4, atol=0)
+        assert all(block.dtype == torch.float16 for block in krylov._blocks)
+        V = pairs.vectors
+        assert ((V @ H - pairs.values.to(dtype)[:, None] * V).norm(dim=1) <= pairs.residuals + 1e-4).all()
+        assert (krylov.vectors().double().norm(dim=1) - 1).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("half", [torch.float16, torch.bfloat16])
+def test_a_basis_in_half_precision_does_not_claim_what_it_cannot_keep(half):
+    A = rotated(SPECTRUM)
+    truth = torch.tensor([89.0, 55, 34, 21, 13]).double()
+    for rtol in (1e-3, 1e-4, 1e-5, 1e-6):
+        krylov = Krylov(start(200), basis_dtype=half)
+        pairs = eigenpairs(lambda v: A @ v, krylov, top=5, rtol=rtol, max_products=60)
+        wrong = (pairs.values / truth - 1).abs() > rtol
+        assert not (wrong & pairs.converged).any()
+
+
+def test_a_basis_in_half_precision_goes_on_where_it_was_interrupted(tmp_path):
+    A = rotated(SPECTRUM)
+    whole, first = (Krylov(start(200), basis_dtype=torch.float16) for _ in range(2))
+    for _ in range(12):
+        whole.extend(lambda v: A @ v)
+    for _ in range(7):
+        first.extend(lambda v: A @ v)
+    torch.save(first.state_dict(), tmp_path / "state.pt")
+    second = Krylov(start(200, seed=7), basis_dtype=torch.float16)
+    second.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    for _ in range(5):
+        second.extend(lambda v: A @ v)
+    for one, two in zip(whole.ritz(), second.ritz(), strict=True):
+        assert_close(torch.from_numpy(one).abs(), torch.from_numpy(two).abs(), rtol=1e-9, atol=1e-9)
+
+
 def test_a_small_matrix_is_solved_exactly_and_then_stops():
     A = rotated(torch.tensor([3.0, -2.0, 1.0, 0.5]))
     pairs = eigenpairs(lambda v: A @ v, Krylov(start(4)), top=9)
