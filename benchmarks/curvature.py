@@ -41,7 +41,7 @@ from benchmarks.curvature_peers import (
     pyhessian_eigenvalues,
 )
 from grace_geom.batch import Batch
-from grace_geom.geometry.lanczos import Krylov, eigenpairs, random_start
+from grace_geom.geometry.lanczos import Krylov, eigenpairs, leaning_start, random_start
 from grace_geom.geometry.operators import CurvatureOperator, hessian, twice_differentiable
 from grace_geom.geometry.spectrum import spectrum
 from grace_geom.geometry.trace import hutchinson, hutchpp, xtrace
@@ -242,7 +242,7 @@ def eigen_table(model: M, batch: Batch, peers: dict[str, Any], F_: float) -> Tab
 
     def mine() -> Answer:
         A = ours(model, batch)
-        pairs = eigenpairs(A.matvec, Krylov(random_start(A.dim, 0, A.like)), top=5, rtol=1e-4)
+        pairs = eigenpairs(A.matvec, Krylov(leaning_start(A.gradient(), 0)), top=5, rtol=1e-4)
         return pairs.values, A.products
 
     def scipy() -> Answer:

@@ -18,7 +18,7 @@ from grace_geom.data import loader, resolve
 from grace_geom.evaluation import Reader
 from grace_geom.geometry.isotropy import mean_cosine
 from grace_geom.results import Measure, Result
-from tests.test_analyses_weights import SMALL, dense, runs, script  # noqa: F401  # a fixture
+from tests.test_analyses_weights import SMALL, dense, runs, script, stands_alone  # noqa: F401  # a fixture
 
 FEW = ["--replicates", "4", "--attack-steps", "1", "--ood", "sketch=shapes:sketch"]
 
@@ -28,7 +28,7 @@ def bound(runs, tmp_path_factory) -> Result:  # noqa: F811
     out = tmp_path_factory.mktemp("bound")
     argv = [*SMALL, *FEW, "--n", "40", "--batch", "16", "--probes", "60", "--samples", "2", "--sigma", "0.05"]
     script("bound_terms")([str(runs / "zero_shot"), str(runs / "far"), *argv, "--out", str(out)])
-    assert (out / "bound_terms.png").stat().st_size > 1000
+    assert (out / "bound_terms.png").stat().st_size > 1000 and stands_alone(out / "bound_terms.html")
     return Result.load(out / "bound_terms.json")
 
 
@@ -125,6 +125,7 @@ def test_anisotropy_is_that_of_the_dense_matrix_and_of_the_features(runs, tmp_pa
     gap = (f.mean(dim=0) - text[batch.labels].mean(dim=0)).norm().item()
     assert result.values["features/id/modality_gap/embedding"].value == pytest.approx(gap, rel=1e-4)
     assert (tmp_path / "anisotropy.png").stat().st_size > 1000 and "features/adv/lid/embedding" in result.values
+    assert stands_alone(tmp_path / "anisotropy.html")
 
 
 def test_halves_can_be_had_alone(runs, tmp_path):  # noqa: F811

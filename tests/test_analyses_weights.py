@@ -3,6 +3,7 @@
 import importlib.util
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from grace_geom.analysis import Part
+from grace_geom.analysis.curvature import CurvatureOptions, announce
 from grace_geom.analysis.loss_landscape import comparable
 from grace_geom.analysis.options import Common
 from grace_geom.checkpoint import checkpoint_of, open_checkpoint, save_checkpoint
@@ -65,6 +67,12 @@ def dense(run: Path, n: int = 10) -> torch.Tensor:
 SPECTRUM = [*SMALL, "--top", "3", "--rtol", "1e-8", "--probes", "6", "--density-probes", "2", "--density-steps", "8"]
 
 
+def stands_alone(page: Path) -> bool:
+    """Whether an HTML file has a figure and fetches no script."""
+    text = page.read_text()
+    return "Plotly.newPlot" in text and not re.search(r"<script[^>]* src=", text)
+
+
 def test_spectrum_agrees_with_a_dense_matrix(runs, tmp_path, capsys):
     script("hessian_spectrum")([str(runs / "near"), *SPECTRUM, "--out", str(tmp_path)])
     result = Result.load(tmp_path / "hessian_spectrum.json")
@@ -80,6 +88,7 @@ def test_spectrum_agrees_with_a_dense_matrix(runs, tmp_path, capsys):
     assert "λ_1" in capsys.readouterr().out
     for suffix in ("json", "npz", "png", "html"):
         assert (tmp_path / f"hessian_spectrum.{suffix}").stat().st_size > 1000
+    assert stands_alone(tmp_path / "hessian_spectrum.html")
     assert result.arrays["density_weights"].sum(axis=1) == pytest.approx(np.ones(2), abs=1e-5)
 
 
@@ -135,8 +144,8 @@ def test_an_interrupted_spectrum_goes_on(runs, tmp_path, capsys, monkeypatch):
     assert not list((tmp_path / ".parts").glob("*.state"))
 
 
-@pytest.mark.parametrize("stop_at", [14, 18, 33], ids=["eigenvalues", "probes", "density"])
-def test_whatever_is_interrupted_only_the_open_probe_is_lost(runs, tmp_path, capsys, monkeypatch, stop_at):
+@pytest.mark.parametrize("after", [-1, 3, 6 + 12], ids=["eigenvalues", "probes", "density"])
+def test_whatever_is_interrupted_only_the_open_probe_is_lost(runs, tmp_path, capsys, monkeypatch, after):
     """Interrupted and continued, the numbers are those of one run, at no more products than the open one had."""
     from grace_geom.geometry.operators import CurvatureOperator
 
@@ -144,7 +153,7 @@ def test_whatever_is_interrupted_only_the_open_probe_is_lost(runs, tmp_path, cap
 
     def counting(self, v):
         calls.append(1)
-        if len(calls) == stop_at and not resumed:
+        if not resumed and len(calls) == stop_at:
             raise KeyboardInterrupt
         return real(self, v)
 
@@ -155,6 +164,7 @@ def test_whatever_is_interrupted_only_the_open_probe_is_lost(runs, tmp_path, cap
     monkeypatch.setattr(CurvatureOperator, "matvec", counting)
     main([*argv, "--out", str(tmp_path / "whole")])
     whole, spent = Result.load(tmp_path / "whole" / "hessian_spectrum.json"), len(calls)
+    stop_at = spent - (6 + 3 * 6) + after  # of so many products the first are those of the eigenvalues
     resumed = False
     calls.clear()
     with pytest.raises(SystemExit):
@@ -167,6 +177,23 @@ def test_whatever_is_interrupted_only_the_open_probe_is_lost(runs, tmp_path, cap
     assert parts.values["products"].value == len(calls) - 1
     for name in ("lambda_1", "trace", "frobenius", "density/mean_eigenvalue"):
         assert parts.values[name].value == pytest.approx(whole.values[name].value, rel=1e-9)
+
+
+def test_half_the_memory_is_announced_and_the_eigenvalues_stay(runs, tmp_path, capsys):
+    argv = [str(runs / "near"), *SMALL, "--top", "2", "--rtol", "1e-4", "--probes", "4", "--density-probes", "0"]
+    argv += ["--basis-dtype", "float16", "--basis-device", "cpu", "--out", str(tmp_path)]
+    script("hessian_spectrum")(argv)
+    assert "Lanczos vectors on the host" in capsys.readouterr().err
+    values = Result.load(tmp_path / "hessian_spectrum.json").values
+    lams = torch.linalg.eigvalsh(dense(runs / "near")).flip(0)
+    assert [values[f"lambda_{i}"].value for i in (1, 2)] == pytest.approx(lams[:2].tolist(), rel=1e-4)
+
+
+@pytest.mark.parametrize(("dtype", "bytes_"), [("same", 8), ("float16", 2)])
+def test_the_memory_that_is_announced_is_that_of_the_basis(capsys, dtype, bytes_, tmp_path):
+    A = SimpleNamespace(like=torch.empty(0, dtype=torch.float64), graph_bytes=0, n=4, kept=1, rebuilt=0, dim=2**30)
+    announce(A, CurvatureOptions((tmp_path,), top=2, bottom=0, basis_dtype=dtype))
+    assert f"about {16 * bytes_:.2f} GiB for 16 Lanczos vectors" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("options", [["--operator", "ggn"], ["--loss", "adv-ce", "--attack-steps", "2"],
@@ -212,7 +239,7 @@ def test_drift_is_twice_as_far_for_twice_the_step(runs, tmp_path, capsys):
     visual = {n: w for n, w in model["zero_shot"].items() if n.startswith("visual.")}
     assert drift[1] == pytest.approx(relative_drift(model["near"], visual))
     assert "Parameter drift" in capsys.readouterr().out
-    assert (tmp_path / "parameter_drift.png").is_file() and (tmp_path / "parameter_drift.html").is_file()
+    assert (tmp_path / "parameter_drift.png").is_file() and stands_alone(tmp_path / "parameter_drift.html")
 
 
 WRONG = {
@@ -229,6 +256,9 @@ WRONG = {
         ["{run}", "--operator", "ggn", "--bottom", "2", "--n", "2"], r"--bottom 2: .* rank n\(K-1\)"
     ),
     "name of a domain": (["{run}", "--ood", "adv=shapes:sketch"], "--ood adv="),
+    "more than half precision keeps": (
+        ["{run}", "--basis-dtype", "float16", "--rtol", "1e-6"], r"keeps eigenvalues to 1e-4, not to --rtol 1e-06"
+    ),
     "peer without ggn": (["{run}", "--operator", "ggn", "--backend", "pyhessian"], "drop --operator ggn"),
 }
 
@@ -278,6 +308,7 @@ def test_sharpness_agrees_with_the_library_at_its_radius(runs, tmp_path, capsys)
     assert [values["ce/ball/0.05"], values["ce/ball/0.1"]] == pytest.approx([p.rise for p in found], rel=1e-6)
     assert values["adv-ce/loss"] > values["ce/loss"]  # the attack does something
     assert "Sharpness" in capsys.readouterr().out and (tmp_path / "sharpness.png").is_file()
+    assert stands_alone(tmp_path / "sharpness.html")
 
 
 def test_landscape_passes_through_the_checkpoint_and_the_pretrained_model(runs, tmp_path):
@@ -296,7 +327,7 @@ def test_landscape_passes_through_the_checkpoint_and_the_pretrained_model(runs, 
     assert line[1] == pytest.approx(result.values["near/loss"].value, rel=1e-6)  # t = 1
     assert result.arrays["zero_shot/line/id"].std() == 0  # nothing moved
     assert (result.arrays["near/line/adv"] <= result.arrays["near/line/id"] + 1e-9).all()
-    assert (tmp_path / "loss_landscape-contour.png").is_file()
+    assert (tmp_path / "loss_landscape-contour.png").is_file() and stands_alone(tmp_path / "loss_landscape.html")
 
 
 def test_a_plane_passes_through_its_three_checkpoints(runs, tmp_path):

@@ -9,6 +9,7 @@ import torch
 from matplotlib.figure import Figure
 
 from grace_geom import figures
+from grace_geom.analysis import pages
 from grace_geom.analysis.curvature import CurvatureOptions, curvature, eigenvalue_measures, is_matrix
 from grace_geom.analysis.features import FeatureOptions, cell, distributions, in_order, measures
 from grace_geom.analysis.numbers import as_measure, number
@@ -127,7 +128,7 @@ def show(parts: dict[str, Part], options: AnisotropyOptions) -> Shown:
         tables.append(Table(["checkpoint", *CURVATURE.values()], rows, title="Anisotropy of curvature", notes=notes))
     if "features" in options.parts:
         tables.append(_feature_table(parts, options))
-    return Shown(tables, draw(parts, options))
+    return Shown(tables, draw(parts, options), page(parts, options))
 
 
 def _feature_table(parts: dict[str, Part], options: AnisotropyOptions) -> Table:
@@ -207,3 +208,64 @@ def _draw_features(row: Any, parts: dict[str, Part], look: dict[str, figures.Loo
     row[0].set(xscale="log", yscale="log", xlabel="index", ylabel="share of the variance", title="embedding, ID")
     row[1].set(ylabel="effective rank, centred", title="full: ID, pale: Adv")
     row[2].set(ylabel="mean cosine", title="full: ID, pale: Adv")
+
+
+def page(parts: dict[str, Part], options: AnisotropyOptions) -> Any:
+    """The same panels, interactive."""
+    rows = []
+    if "curvature" in options.parts:
+        rows.append(_curvature_cells(parts))
+    if "features" in options.parts:
+        rows.append(_feature_cells(parts))
+    return pages.page("Anisotropy", list(parts), rows, f"{options.params}, {options.loss}, n = {options.n}")
+
+
+def _curvature_cells(parts: dict[str, Part]) -> list[pages.Cell]:
+    decay, share, effective = [], [], []
+    for i, (label, part) in enumerate(parts.items()):
+        lams = np.asarray(part.arrays["curvature/eigenvalues"])
+        lams = lams[lams > 0]
+        decay.append(pages.Curve(label, np.arange(1, len(lams) + 1), lams / lams.max(initial=0.0)))
+        traces, names = np.asarray(part.arrays["curvature/traces"]), part.arrays["curvature/matrices"]
+        order = np.argsort(traces)[::-1]
+        kept = np.clip(traces[order], 0, None)
+        if kept.sum() > 0:
+            x, y = np.arange(1, len(kept) + 1), np.cumsum(kept) / kept.sum()
+            hover = [f"{name}<br>{value:.3f} so far" for name, value in zip(names[order].tolist(), y, strict=True)]
+            share.append(pages.Curve(label, x, y, mode="lines", hover=hover))
+        if m := part.values.get("curvature/effective_matrices"):  # none where no matrix is among the weights that vary
+            effective.append(pages.Curve(label, [i], [m.value], [m.error or 0.0], mode="markers"))
+    count = max(len(part.arrays["curvature/traces"]) for part in parts.values())
+    found: list[pages.Cell] = [
+        pages.Panel("largest eigenvalues", "index", "λ<sub>i</sub> / λ<sub>1</sub>", decay, zero=True),
+        pages.Panel("trace over matrices (grey: even)", "matrices, largest trace first", "share of the trace", share,
+                    grounds=[([0, count], [0, 1])], zero=True),
+    ]  # fmt: skip
+    if effective:
+        title = f"trace: of {count} matrices"
+        found.append(pages.Panel(title, "", "effective number", effective, ticks=list(parts), zero=True))
+    return found
+
+
+def _feature_cells(parts: dict[str, Part]) -> list[pages.Cell]:
+    spectra = []
+    layered: dict[str, list[pages.Curve]] = {"effective_rank_centred": [], "mean_cosine": []}
+    for label, part in parts.items():
+        spectrum = np.asarray(part.arrays.get("features/id/spectrum/embedding", []))
+        kept = spectrum[spectrum > 1e-6]
+        spectra.append(pages.Curve(label, np.arange(1, len(kept) + 1), kept, mode="lines"))
+        layers = part.arrays["features/layers"].tolist()
+        for key, curves in layered.items():
+            for name in ("id", "adv"):
+                m = [part.values.get(f"features/{name}/{key}/{layer}") for layer in layers]
+                y = [x.value if x else np.nan for x in m]
+                hover = [f"{name}, {layer}<br>{value:.4g}" for layer, value in zip(layers, y, strict=True)]
+                curves.append(pages.Curve(label, np.arange(len(layers)), y, pale=name == "adv", hover=hover))
+    ticks = [x.replace("block.", "").replace("embedding", "emb") for x in layers]
+    return [
+        pages.Panel("embedding, ID", "index", "share of the variance", spectra, log_x=True, log_y=True),
+        *(
+            pages.Panel("full: ID, pale: Adv", "block", words, layered[key], ticks=ticks)
+            for key, words in (("effective_rank_centred", "effective rank, centred"), ("mean_cosine", "mean cosine"))
+        ),
+    ]

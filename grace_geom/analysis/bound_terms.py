@@ -11,6 +11,7 @@ import torch
 from matplotlib.figure import Figure
 
 from grace_geom import figures
+from grace_geom.analysis import pages
 from grace_geom.analysis.curvature import counted
 from grace_geom.analysis.features import FeatureOptions, distributions, measures
 from grace_geom.analysis.numbers import as_measure, number
@@ -196,7 +197,7 @@ def show(parts: dict[str, Part], options: BoundOptions) -> Shown:
         "floor of this kind holds for them"
     ]
     second = Table(["checkpoint", *inside.values()], _rows(parts, inside), title="What they are made of", notes=about)
-    return Shown([first, second], draw(parts, options))
+    return Shown([first, second], draw(parts, options), page(parts, options))
 
 
 def _about_discrepancy(label: str, part: Part) -> list[str]:
@@ -251,9 +252,14 @@ def draw(parts: dict[str, Part], options: BoundOptions) -> Figure:
     return figure
 
 
-def _draw_sum(axis: Any, part: Part, label: str, look: figures.Look) -> None:
+def _sum_over_sigma(part: Part) -> np.ndarray:
+    """(A) + (B) at :data:`SIGMAS`."""
     distance, n, trace = (part.values[key].value for key in ("distance", "n_train", "trace"))
-    total = distance**2 / (2 * n * SIGMAS**2) + SIGMAS**2 / 2 * trace
+    return distance**2 / (2 * n * SIGMAS**2) + SIGMAS**2 / 2 * trace
+
+
+def _draw_sum(axis: Any, part: Part, label: str, look: figures.Look) -> None:
+    total = _sum_over_sigma(part)
     axis.plot(SIGMAS[total > 0], total[total > 0], label=label, **look.stroke())
     best = part.values["sigma_balanced"].value
     if math.isfinite(best) and best > 0:
@@ -270,19 +276,54 @@ def _groups(parts: dict[str, Part]) -> dict[str, list[str]]:
     return {group: keys for group, keys in found.items() if there.intersection(keys)}
 
 
+def _largest(part: Part, groups: dict[str, list[str]]) -> list[Measure]:
+    """The largest value of each group."""
+    nothing = Measure(math.nan)
+    return [
+        max((part.values[k] for k in keys if k in part.values), key=lambda m: m.value, default=nothing)
+        for keys in groups.values()
+    ]
+
+
 def _draw_points(
     axis: Any, parts: dict[str, Part], look: dict[str, figures.Look], groups: dict[str, list[str]]
 ) -> None:
     """One group an abscissa, checkpoints side by side, with standard errors."""
     for i, (label, part) in enumerate(parts.items()):
         shift = 0.6 * ((i + 0.5) / len(parts) - 0.5)
-        best = [
-            max((part.values[k] for k in keys if k in part.values), key=lambda m: m.value, default=Measure(math.nan))
-            for keys in groups.values()
-        ]
+        best = _largest(part, groups)
         axis.errorbar(
             np.arange(len(groups)) + shift, [m.value for m in best], [m.error or 0.0 for m in best], label=label,
             linestyle="none", marker=look[label].marker, color=look[label].color, elinewidth=0.8,
         )  # fmt: skip
     axis.set_xticks(range(len(groups)), list(groups))
     axis.set_xlim(-0.6, len(groups) - 0.4)
+
+
+def page(parts: dict[str, Part], options: BoundOptions) -> Any:
+    """The same panels, interactive; traces on a linear axis, whose small ones are seen by zooming."""
+    sums: list[pages.Curve] = []
+    traces: list[pages.Curve] = []
+    pairs: list[pages.Curve] = []
+    kinds, groups = _kinds(parts), _groups(parts)
+    by_domain = {TITLES[k]: [f"trace/{k}"] for k in kinds}
+    for i, (label, part) in enumerate(parts.items()):
+        shift = 0.6 * ((i + 0.5) / len(parts) - 0.5)
+        total = _sum_over_sigma(part)
+        sums.append(pages.Curve(label, SIGMAS[total > 0], total[total > 0], mode="lines"))
+        for found, over in ((traces, by_domain), (pairs, groups)):
+            best = _largest(part, over)
+            x, y = np.arange(len(over)) + shift, [m.value for m in best]
+            hover = [f"{name}: {m.value:.4g} ± {m.error or 0:.2g}" for name, m in zip(over, best, strict=True)]
+            found.append(pages.Curve(label, x, y, [m.error or 0.0 for m in best], mode="markers", hover=hover))
+        for j, name in enumerate(groups):
+            if name != PAIRED:
+                floor = [part.values["floor"].value] * 2
+                pairs.append(pages.Curve(label, [j - 0.4, j + 0.4], floor, mode="lines", pale=True))
+    row: list[pages.Cell] = [
+        pages.Panel("proximity + sharpness", "σ", "(A) + (B)", sums, log_x=True, log_y=True, lines=[options.sigma]),
+        pages.Panel("trace by domain", "", "Tr H", traces, ticks=list(by_domain)),
+        pages.Panel("discrepancy (lines: floor)", "", "(C) / 2 L<sub>f</sub>", pairs, ticks=list(groups), zero=True),
+    ]
+    note = f"{options.params}, n = {options.n}; the terms compare checkpoints, their sum certifies nothing"
+    return pages.page("The bound's terms", list(parts), [row], note)

@@ -13,7 +13,7 @@ from grace_geom.analysis.run import say
 from grace_geom.analysis.state import State, interruptible
 from grace_geom.distributed import everyones, world
 from grace_geom.errors import UserError
-from grace_geom.geometry.lanczos import Eigenpairs, Krylov, eigenpairs, random_start
+from grace_geom.geometry.lanczos import Eigenpairs, Krylov, eigenpairs, leaning_start
 from grace_geom.geometry.operators import CurvatureOperator, Matvec, gauss_newton, hessian
 from grace_geom.geometry.spectrum import Spectrum, spectrum
 from grace_geom.geometry.trace import Probed, hutchinson
@@ -34,6 +34,9 @@ class CurvatureOptions(Common):
         max_products: Budget of products for them; what has not converged by then is marked.
         probes: Products for trace, block traces and Frobenius norm.
         graph_gib: Memory for graphs that are kept between products, GiB.
+        basis_dtype: What the Lanczos vectors are kept in: same as the products, or float16 (less memory; for an rtol
+            from 1e-4 on).
+        basis_device: Where they lie: same as the products, or cpu (accelerator memory against copies).
     """
 
     operator: Literal["hessian", "ggn"] = field(default="hessian", metadata={"group": "curvature"})
@@ -43,6 +46,8 @@ class CurvatureOptions(Common):
     max_products: int = 200
     probes: int = 10
     graph_gib: float = 2.0
+    basis_dtype: Literal["same", "float16"] = "same"
+    basis_device: Literal["same", "cpu"] = "same"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -50,6 +55,11 @@ class CurvatureOptions(Common):
                                    ("--max-products", self.max_products, 1)):  # fmt: skip
             if value < least:
                 raise UserError(f"{flag} must be at least {least}, not {value}")
+        if self.basis_dtype == "float16" and self.rtol < 1e-4:
+            raise UserError(
+                f"--basis-dtype float16 keeps eigenvalues to 1e-4, not to --rtol {self.rtol:g}: raise it, or drop "
+                "--basis-dtype and put the vectors on the host with --basis-device cpu"
+            )
 
 
 @dataclass(frozen=True)
@@ -85,7 +95,11 @@ def curvature(
     """Eigenvalues, probes and density of one objective; the state of an interrupted run lies in ``path``."""
     A = operator_of(objective, options)
     announce(A, options)
-    krylov = Krylov(random_start(A.dim, options.seed, A.like))
+    krylov = Krylov(
+        leaning_start(A.gradient(), options.seed),
+        device=None if options.basis_device == "same" else options.basis_device,
+        basis_dtype=None if options.basis_dtype == "same" else torch.float16,
+    )
     sizes = {name: w.numel() for name, w in A.weights.items()}
     with interruptible(State(krylov, lambda: A.products), path) as state:
         watch.done += state.earlier
@@ -144,12 +158,13 @@ def _must_not_repeat(objective: Objective, options: CurvatureOptions) -> None:
 
 def announce(A: CurvatureOperator, options: CurvatureOptions) -> None:
     """Say what the run will take before it takes it."""
-    item = A.like.element_size()
+    item = A.like.element_size() if options.basis_dtype == "same" else torch.float16.itemsize
+    where = "" if options.basis_device == "same" else " on the host"
     vectors = 4 * (options.top + options.bottom) + 8
     whose = " of each process" if world().size > 1 else ""
     say(
         f"  {options.operator} of {A.dim:,} weights; memory{whose}: about {vectors * A.dim * item / 2**30:.2f} GiB "
-        f"for {vectors} Lanczos vectors, {A.kept_bytes / 2**30:.2f} GiB for {A.kept} kept graphs "
+        f"for {vectors} Lanczos vectors{where}, {A.kept_bytes / 2**30:.2f} GiB for {A.kept} kept graphs "
         f"({A.rebuilt} batches are rebuilt for each product)"
     )
 

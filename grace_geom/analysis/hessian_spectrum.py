@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from grace_geom import figures
+from grace_geom.analysis import pages
 from grace_geom.analysis.curvature import (
     Curvature,
     CurvatureOptions,
@@ -110,7 +111,7 @@ def show(parts: dict[str, Part], options: SpectrumOptions) -> Shown:
         title=f"{options.operator}, {options.params}, {options.loss}, n = {options.n}",
         notes=["± standard error of an estimate; ~ an eigenvalue that has not converged to --rtol"],
     )  # fmt: skip
-    return Shown([table], draw(parts, options), page(parts, options) if options.density_probes else None)
+    return Shown([table], draw(parts, options), page(parts, options))
 
 
 def draw(parts: dict[str, Part], options: SpectrumOptions) -> Figure:
@@ -156,8 +157,7 @@ def _draw_density(axis: Any, parts: dict[str, Part], options: SpectrumOptions, l
 
 
 def _draw_blocks(axis: Any, parts: dict[str, Part], look: dict[str, figures.Look]) -> None:
-    names = [n for n in next(iter(parts.values())).arrays["blocks"].tolist() if is_matrix(n)]
-    names.sort(key=lambda n: n == "visual.proj")  # the last matrix, which open_clip lists first
+    names = matrices(parts)
     x = np.arange(len(names))
     for i, (label, part) in enumerate(parts.items()):
         kappa = [part.values[f"kappa/{n}"] for n in names]
@@ -174,17 +174,41 @@ def _draw_blocks(axis: Any, parts: dict[str, Part], look: dict[str, figures.Look
 
 
 def page(parts: dict[str, Part], options: SpectrumOptions) -> Any:
-    """The density, interactive."""
-    import plotly.graph_objects as go
+    """The density, the eigenvalues that were found one by one, and the curvature of each matrix, interactive."""
+    cells: list[pages.Cell] = []
+    if options.density_probes:
+        grid, found, width = densities(parts, options)
+        floor = 1e-2 / int(next(iter(parts.values())).values["dim"].value) / width
+        curves = []
+        for label, samples in found.items():
+            mean, low, high = (np.maximum(f(samples, axis=0), floor) for f in (np.mean, np.min, np.max))
+            shown = np.where(mean > floor, mean, np.nan)
+            curves.append(pages.Curve(label, grid, shown, mode="lines", low=low, high=high))
+        title = f"density (kernel width {width:.3g}; band: spread of {options.density_probes} probes)"
+        cells.append(pages.Panel(title, "eigenvalue", "density", curves, log_y=True))
+    largest = []
+    for label, part in parts.items():
+        values, residuals = (np.asarray(part.arrays[key])[: options.top] for key in ("eigenvalues", "residuals"))
+        largest.append(pages.Curve(label, np.arange(1, len(values) + 1), values, residuals))
+    cells.append(pages.Panel("largest eigenvalues", "index", "λ", largest, zero=True))
+    names = matrices(parts)
+    blocks = []
+    for label, part in parts.items():
+        kappa = [part.values[f"kappa/{n}"] for n in names]
+        hover = [f"{n}<br>{k.value:.3g} ± {k.error or 0:.2g}" for n, k in zip(names, kappa, strict=True)]
+        y, error = [k.value for k in kappa], [k.error or 0.0 for k in kappa]
+        blocks.append(pages.Curve(label, np.arange(len(names)), y, error, hover=hover))
+    short = [figures.short_weight(n) for n in names]
+    title = "mean curvature of each matrix"
+    below: list[pages.Cell] = [pages.Panel(title, "", "κ = trace / entries", blocks, ticks=short)]
+    title = "Spectrum of the " + ("Hessian" if options.operator == "hessian" else "Gauss-Newton matrix")
+    return pages.page(title, list(parts), [cells, below], f"{options.params}, {options.loss}, n = {options.n}")
 
-    grid, found, width = densities(parts, options)
-    look, figure = figures.looks(list(parts)), go.Figure()
-    for label, samples in found.items():
-        figure.add_scatter(x=grid, y=samples.mean(axis=0), name=label, mode="lines", line={"color": look[label].color})
-    figure.update_yaxes(type="log", title="density", exponentformat="power")
-    figure.update_xaxes(title=f"eigenvalue ({options.operator}, kernel width {width:.3g})")
-    figure.update_layout(template="simple_white", title=f"Spectral density, {options.params}, n = {options.n}")
-    return figure
+
+def matrices(parts: dict[str, Part]) -> list[str]:
+    """Names of the matrices, first to last."""
+    names = [n for n in next(iter(parts.values())).arrays["blocks"].tolist() if is_matrix(n)]
+    return sorted(names, key=lambda n: n == "visual.proj")  # the last matrix, which open_clip lists first
 
 
 def _heading(name: str) -> str:

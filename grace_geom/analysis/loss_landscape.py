@@ -11,13 +11,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from grace_geom import figures
+from grace_geom.analysis import pages
 from grace_geom.analysis.options import Common
 from grace_geom.analysis.run import Part, Shown, progress, say
 from grace_geom.analysis.subject import Subject, label_of, open_subject
 from grace_geom.checkpoint import checkpoint_file
 from grace_geom.distributed import everyones
 from grace_geom.errors import UserError
-from grace_geom.geometry.lanczos import Krylov, eigenpairs, random_start
+from grace_geom.geometry.lanczos import Krylov, eigenpairs, leaning_start
 from grace_geom.geometry.landscape import filter_normalised, grid, line, plane
 from grace_geom.geometry.mean_loss import MeanLoss
 from grace_geom.geometry.operators import hessian
@@ -134,7 +135,7 @@ def _plane(
 
 def _top_eigenvector(objective: Objective, options: LandscapeOptions) -> tuple[Weights, Measure]:
     A = hessian(objective.loss, objective.weights, objective.batches, distributed=objective.distributed)
-    pairs = eigenpairs(A.matvec, Krylov(random_start(A.dim, options.seed, A.like)), top=1, rtol=1e-2)
+    pairs = eigenpairs(A.matvec, Krylov(leaning_start(A.gradient(), options.seed)), top=1, rtol=1e-2)
     v = pairs.vectors[0]
     v = v * torch.sign(v[v.abs().argmax()])  # an eigenvector has no sign of its own
     lam, r = pairs.values[0].item(), pairs.residuals[0].item()
@@ -187,7 +188,8 @@ def show(parts: dict[str, Part], options: LandscapeOptions) -> Shown:
     title = f"Loss landscape, {options.params}, {options.loss}, n = {options.n}, directions of seed {options.seed}"
     more = {"contour": contours(parts)} if "contour" in options.slices else {}
     more |= {"plane": planes(parts)} if "plane" in options.slices else {}
-    return Shown([Table(heads, rows, title=title)], curves(parts, options), more=more)
+    html = page(parts, options) if options.slices else None
+    return Shown([Table(heads, rows, title=title)], curves(parts, options), html, more)
 
 
 def comparable(parts: dict[str, Part]) -> None:
@@ -208,16 +210,7 @@ def comparable(parts: dict[str, Part]) -> None:
 
 def curves(parts: dict[str, Part], options: LandscapeOptions) -> Figure:
     """1-D slices side by side, one line a checkpoint; along the line to it, ID, OOD and adversarial accuracy."""
-    look = figures.looks(list(parts))
-    panels: list[tuple[str, str, str, str]] = []
-    if "random" in options.slices:
-        panels.append(("random", "filter-normalised distance", "loss", "random direction"))
-    if "eigen" in options.slices:
-        panels.append(("eigen", "distance", "loss", "top Hessian eigenvector"))
-    if "line" in options.slices:
-        names = {"id": "ID accuracy, %", "ood": "OOD accuracy, %", "adv": "adversarial accuracy, %"}
-        for kind in _kinds(next(iter(parts.values()))):
-            panels.append((f"line/{kind}", "0: pretrained, 1: tuned", names[kind], ""))
+    look, panels = figures.looks(list(parts)), _panels(parts, options)
     count = max(len(panels), 1)
     figure, axes = figures.new(figures.PAGE if count > 1 else figures.COLUMN, 2.1, 1, count)
     for axis, (key, xlabel, ylabel, title) in zip(axes[0], panels, strict=False):
@@ -231,10 +224,60 @@ def curves(parts: dict[str, Part], options: LandscapeOptions) -> Figure:
     return figure
 
 
+def _panels(parts: dict[str, Part], options: LandscapeOptions) -> list[tuple[str, str, str, str]]:
+    """Array, abscissa, ordinate and title of each 1-D slice."""
+    panels: list[tuple[str, str, str, str]] = []
+    if "random" in options.slices:
+        panels.append(("random", "filter-normalised distance", "loss", "random direction"))
+    if "eigen" in options.slices:
+        panels.append(("eigen", "distance", "loss", "top Hessian eigenvector"))
+    if "line" in options.slices:
+        names = {"id": "ID accuracy, %", "ood": "OOD accuracy, %", "adv": "adversarial accuracy, %"}
+        for kind in _kinds(next(iter(parts.values()))):
+            panels.append((f"line/{kind}", "0: pretrained, 1: tuned", names[kind], ""))
+    return panels
+
+
+def page(parts: dict[str, Part], options: LandscapeOptions) -> Any:
+    """1-D slices, then each 2-D slice as contours and as a surface to turn; the levels of all 2-D slices are shared."""
+    above: list[pages.Cell] = []
+    for key, x, y, title in _panels(parts, options):
+        found = [pages.Curve(label, *_xy(part, key)) for label, part in parts.items()]
+        above.append(pages.Panel(title, x, y, found, lines=[1.0] if key.startswith("line/") else []))
+    rows = pages.wrapped(above)
+    keys = [key for key in ("contour", "plane") if key in options.slices]
+    levels = _levels(parts, *keys) if keys else np.zeros(0)
+    for key in keys:
+        flat = [_field(key, label, part, levels, False) for label, part in parts.items()]
+        turned = [_field(key, label, part, levels, True) for label, part in parts.items()]
+        for pair in zip(pages.wrapped(flat), pages.wrapped(turned), strict=True):
+            rows += pair
+    note = f"{options.params}, {options.loss}, n = {options.n}, directions of seed {options.seed}"
+    note += "; colours and heights end at the 98 % quantile of the loss" if keys else ""
+    return pages.page("Loss landscape", list(parts), rows, note)
+
+
+def _field(key: str, label: str, part: Part, levels: np.ndarray, surface: bool) -> pages.Field:
+    if key == "contour":
+        side = np.asarray(part.arrays["contour_axis"])
+        axes, names, marks = (side, side), ("first direction", "second direction"), {label: (0.0, 0.0)}
+    else:
+        axes = (np.asarray(part.arrays["plane_x"]), np.asarray(part.arrays["plane_y"]))
+        names = ("distance", "distance ")
+        corners = zip(part.arrays["plane_names"].tolist(), part.arrays["plane_corners"].tolist(), strict=True)
+        marks = {name: (x, y) for name, (x, y) in corners}
+    return pages.Field(label, *names, *axes, np.asarray(part.arrays[key]), levels, "loss", marks, surface)
+
+
+def _levels(parts: dict[str, Part], *keys: str) -> np.ndarray:
+    """The same levels for all checkpoints; the highest 2 % of the values lie above them."""
+    values = np.concatenate([np.asarray(part.arrays[key]).ravel() for part in parts.values() for key in keys])
+    return np.asarray(MaxNLocator(14).tick_values(values.min(), np.quantile(values, 0.98)))
+
+
 def contours(parts: dict[str, Part]) -> Figure:
     """2-D slices with the same levels for every checkpoint."""
-    values = np.concatenate([np.asarray(part.arrays["contour"]).ravel() for part in parts.values()])
-    levels = MaxNLocator(14).tick_values(values.min(), np.quantile(values, 0.98))
+    levels = _levels(parts, "contour")
     figure, axes = figures.new(min(2.3 * len(parts) + 0.6, figures.PAGE), 2.4, 1, len(parts), sharex=True, sharey=True)
     for axis, (label, part) in zip(axes[0], parts.items(), strict=True):
         side = np.asarray(part.arrays["contour_axis"])
@@ -249,8 +292,7 @@ def contours(parts: dict[str, Part]) -> Figure:
 
 def planes(parts: dict[str, Part]) -> Figure:
     """The plane through three checkpoints, distances in Euclidean norm, the same levels in every panel."""
-    values = np.concatenate([np.asarray(part.arrays["plane"]).ravel() for part in parts.values()])
-    levels = MaxNLocator(14).tick_values(values.min(), np.quantile(values, 0.98))
+    levels = _levels(parts, "plane")
     figure, axes = figures.new(min(2.6 * len(parts) + 0.8, figures.PAGE), 2.6, 1, len(parts))
     for axis, part in zip(axes[0], parts.values(), strict=True):
         x, y = np.asarray(part.arrays["plane_x"]), np.asarray(part.arrays["plane_y"])

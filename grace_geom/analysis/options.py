@@ -71,4 +71,4 @@ class Common:
         return {f.name: plain(getattr(self, f.name)) for f in fields(self) if f.name not in NOT_THE_RESULT}
 
 
-NOT_THE_RESULT = {"checkpoints", "out", "fresh", "device"}
+NOT_THE_RESULT = {"checkpoints", "out", "fresh", "device", "basis_device"}

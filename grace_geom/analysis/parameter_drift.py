@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from grace_geom import figures
+from grace_geom.analysis import pages
 from grace_geom.analysis.numbers import number
 from grace_geom.analysis.options import Common
 from grace_geom.analysis.run import Part, Shown
@@ -120,12 +121,9 @@ def draw(parts: dict[str, Part]) -> Figure:
     for label, part in parts.items():
         relative = [part.values[f"relative/{n}"].value for n in names]
         axes[0, 0].plot(range(len(names)), relative, label=label, **look[label].line())
-        all_names = part.arrays["blocks"].tolist()
-        most = max(names, key=lambda n: part.values[f"norm/{n}"].value)
-        s = np.asarray(part.arrays["singular_values"])[all_names.index(most)]
-        if (s > 0).any():
-            s = s[s > 1e-7 * s[0]]
-            axes[0, 1].semilogy(range(1, len(s) + 1), s / s[0], label=label, **look[label].stroke())
+        s = _most_moved(part)[1]
+        if len(s):
+            axes[0, 1].semilogy(range(1, len(s) + 1), s, label=label, **look[label].stroke())
         if scatter:
             loss = part.values["zero_shot_loss"]
             axes[0, 2].errorbar(
@@ -142,16 +140,38 @@ def draw(parts: dict[str, Part]) -> Figure:
 
 
 def page(parts: dict[str, Part]) -> Any:
-    """Relative drift of every weight, interactive."""
-    import plotly.graph_objects as go
-
-    look, figure = figures.looks(list(parts)), go.Figure()
+    """Relative drift of every weight, singular values of the matrix that moved most, drift against zero-shot loss."""
+    moved, spectra = [], []
+    losses: list[pages.Curve] = []
+    names = next(iter(parts.values())).arrays["blocks"].tolist()
     for label, part in parts.items():
-        names = part.arrays["blocks"].tolist()
         y = [part.values[f"relative/{n}"].value for n in names]
-        figure.add_scatter(
-            x=[figures.short_weight(n) for n in names], y=y, name=label, mode="lines+markers",
-            line={"color": look[label].color},
-        )  # fmt: skip
-    figure.update_layout(template="simple_white", title="Relative drift of each weight", yaxis_title="|W - W0| / |W0|")
-    return figure
+        hover = [f"{n}<br>{value:.3g}" for n, value in zip(names, y, strict=True)]
+        moved.append(pages.Curve(label, np.arange(len(names)), y, hover=hover))
+        matrix, s = _most_moved(part)
+        if len(s):
+            hover = [f"{matrix}<br>σ_{i + 1} / σ_1 = {x:.3g}" for i, x in enumerate(s)]
+            spectra.append(pages.Curve(label, np.arange(1, len(s) + 1), s, mode="lines", hover=hover))
+        if loss := part.values.get("zero_shot_loss"):
+            x, error = part.values["drift"].value, 196 * (loss.error or 0.0)
+            losses.append(pages.Curve(label, [x], [100 * loss.value], [error], mode="markers"))
+    short = [figures.short_weight(n) for n in names]
+    change, sizes = "W − W<sub>0</sub>", "σ<sub>i</sub> / σ<sub>1</sub> of W − W<sub>0</sub>"
+    above: list[pages.Cell] = [pages.Panel("matrix that moved most", "index", sizes, spectra, log_y=True)]
+    below: list[pages.Cell] = [
+        pages.Panel("drift of each weight", "", f"|{change}| / |W<sub>0</sub>|", moved, ticks=short)
+    ]
+    if losses:
+        title = "95 % intervals over images"
+        above.append(pages.Panel(title, "relative drift, all weights", "zero-shot loss, points", losses))
+    return pages.page("Drift from the pretrained weights", list(parts), [above, below])
+
+
+def _most_moved(part: Part) -> tuple[str, np.ndarray]:
+    """The matrix whose change is largest, and the singular values of that change over the first; none of a zero."""
+    names = [key.partition("/")[2] for key in part.values if key.startswith("effective_rank/")]
+    if not names:
+        return "", np.zeros(0)
+    most = max(names, key=lambda n: part.values[f"norm/{n}"].value)
+    s = np.asarray(part.arrays["singular_values"])[part.arrays["blocks"].tolist().index(most)]
+    return most, s[s > 1e-7 * s[0]] / s[0] if s[0] > 0 else np.zeros(0)

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from grace_geom import figures
+from grace_geom.analysis import pages
 from grace_geom.analysis.numbers import number
 from grace_geom.analysis.options import Common
 from grace_geom.analysis.run import Part, Shown, progress, say
@@ -118,7 +119,8 @@ def show(parts: dict[str, Part], options: SharpnessOptions) -> Shown:
         columns.append(f"{loss}/m_sharpness/{options.rho[len(options.rho) // 2]:g}")
     rows: list[list[Cell | str]] = [[label, *(number(p.values[c]) for c in columns)] for label, p in parts.items()]
     notes = [f"{options.params}, n = {options.n}; rise of the loss at radius .../rho; a maximum is a lower bound"]
-    return Shown([Table(["checkpoint", *columns], rows, title="Sharpness", notes=notes)], draw(parts, options))
+    table = Table(["checkpoint", *columns], rows, title="Sharpness", notes=notes)
+    return Shown([table], draw(parts, options), page(parts, options))
 
 
 def draw(parts: dict[str, Part], options: SharpnessOptions) -> Figure:
@@ -154,3 +156,25 @@ def _curve(axis: Any, curve: np.ndarray, label: str, line: dict[str, object]) ->
         axis.errorbar(curve[:, 0], curve[:, 1], curve[:, 2], label=label, elinewidth=0.6, **line)
     else:
         axis.plot(curve[:, 0], curve[:, 1], label=label, **line)
+
+
+def page(parts: dict[str, Part], options: SharpnessOptions) -> Any:
+    """The same panels, interactive."""
+    titles = {
+        "ball": "|ε| ≤ ρ", "adaptive": "|ε / |θ|| ≤ ρ", "relative": "|ε<sub>l</sub>| ≤ ρ |W<sub>l</sub>|, each matrix",
+        "average": "Gaussian, E|ε|² = ρ²",
+    }  # fmt: skip
+    rows: list[list[pages.Cell]] = []
+    for loss in options.losses:
+        row: list[pages.Cell] = []
+        for kind, title in titles.items():
+            found = {label: np.asarray(part.arrays[f"{loss}/{kind}"]) for label, part in parts.items()}
+            curves = [
+                pages.Curve(label, x[:, 0], x[:, 1], x[:, 2] if x.shape[1] == 3 else None) for label, x in found.items()
+            ]
+            positive = all((x[:, 1] > 0).all() for x in found.values())
+            rise = f"rise of {'clean' if loss == 'ce' else 'adversarial'} loss"
+            row.append(pages.Panel(title, "ρ", rise, curves, log_x=True, log_y=positive))
+        rows.append(row)
+    note = f"{options.params}, n = {options.n}; a maximum by projected ascent is a lower bound of it"
+    return pages.page("Sharpness", list(parts), rows, note)

@@ -4,7 +4,7 @@ import torch
 from scipy.sparse.linalg import LinearOperator, eigsh
 from torch.testing import assert_close
 
-from grace_geom.geometry.lanczos import Krylov, eigenpairs, random_start
+from grace_geom.geometry.lanczos import Krylov, eigenpairs, leaning_start, random_start
 from tests.geometry import nets
 
 
@@ -74,6 +74,72 @@ def test_basis_stays_orthonormal_in_float32():
         krylov.extend(lambda v: A @ v)
     Q = krylov.vectors()
     assert_close(Q @ Q.T, torch.eye(80), rtol=0, atol=1e-5)
+
+
+def test_a_start_that_leans_on_the_largest_eigenvectors_saves_products_and_one_that_lacks_some_finds_them_too():
+    lams = torch.cat([torch.linspace(-1, 1, 4000), torch.tensor([1.6, 2, 2.4, 3, 3.5, 4, 5])]).double()
+    products = {}
+    for name, coordinates in {"none": [0.0] * 7, "all": [1.0] * 7, "lacks two": [1.0, 1, 0, 1, 0, 1, 1]}.items():
+        lean = torch.cat([torch.zeros(4000), torch.tensor(coordinates)]).double()
+        pairs = eigenpairs(lambda v: lams * v, Krylov(leaning_start(1e-3 * lean, 0)), top=5, rtol=1e-4)
+        assert pairs.converged.all()
+        assert_close(pairs.values, lams.flip(0)[:5], rtol=1e-4, atol=0)
+        products[name] = pairs.products
+    assert products["all"] < products["none"]
+
+
+def test_the_random_part_of_a_leaning_start_does_not_thin_out_in_many_dimensions():
+    for dim in (10**3, 10**6):
+        lean = torch.zeros(dim)
+        lean[0] = 5.0
+        start = leaning_start(lean, 0)
+        assert start[0] == pytest.approx(1, abs=0.2)
+        assert start[1:].std().item() == pytest.approx(1 / 32, rel=0.1)
+    assert torch.equal(leaning_start(torch.zeros(9), 3), random_start(9, 3, torch.zeros(0)))
+
+
+@pytest.mark.parametrize("max_vectors", [200, 20])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_basis_in_half_precision_keeps_eigenvalues_to_1e_4_of_the_dense_ones(dtype, max_vectors):
+    H = nets.dense_hessian()
+    H = ((H + H.T) / 2).to(dtype)
+    lams = torch.linalg.eigvalsh(H.double()).flip(0)
+    for seed in range(5):
+        krylov = Krylov(start(len(H), seed, dtype), basis_dtype=torch.float16)
+        pairs = eigenpairs(lambda v: H @ v, krylov, top=3, bottom=1, rtol=1e-4, max_vectors=max_vectors)
+        assert pairs.converged.all()
+        assert_close(pairs.values, torch.cat([lams[:3], lams[-1:]]), rtol=1e-4, atol=0)
+        assert all(block.dtype == torch.float16 for block in krylov._blocks)
+        V = pairs.vectors
+        assert ((V @ H - pairs.values.to(dtype)[:, None] * V).norm(dim=1) <= pairs.residuals + 1e-4).all()
+        assert (krylov.vectors().double().norm(dim=1) - 1).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("half", [torch.float16, torch.bfloat16])
+def test_a_basis_in_half_precision_does_not_claim_what_it_cannot_keep(half):
+    A = rotated(SPECTRUM)
+    truth = torch.tensor([89.0, 55, 34, 21, 13]).double()
+    for rtol in (1e-3, 1e-4, 1e-5, 1e-6):
+        krylov = Krylov(start(200), basis_dtype=half)
+        pairs = eigenpairs(lambda v: A @ v, krylov, top=5, rtol=rtol, max_products=60)
+        wrong = (pairs.values / truth - 1).abs() > rtol
+        assert not (wrong & pairs.converged).any()
+
+
+def test_a_basis_in_half_precision_goes_on_where_it_was_interrupted(tmp_path):
+    A = rotated(SPECTRUM)
+    whole, first = (Krylov(start(200), basis_dtype=torch.float16) for _ in range(2))
+    for _ in range(12):
+        whole.extend(lambda v: A @ v)
+    for _ in range(7):
+        first.extend(lambda v: A @ v)
+    torch.save(first.state_dict(), tmp_path / "state.pt")
+    second = Krylov(start(200, seed=7), basis_dtype=torch.float16)
+    second.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    for _ in range(5):
+        second.extend(lambda v: A @ v)
+    for one, two in zip(whole.ritz(), second.ritz(), strict=True):
+        assert_close(torch.from_numpy(one).abs(), torch.from_numpy(two).abs(), rtol=1e-9, atol=1e-9)
 
 
 def test_a_small_matrix_is_solved_exactly_and_then_stops():

@@ -127,6 +127,22 @@ def test_products_cost_six_forward_passes_on_kept_graphs_nine_on_rebuilt_ones_an
         assert len(calls) == 1
 
 
+@pytest.mark.parametrize("pattern", ["", "^ln|unused"])
+def test_gradient_is_that_of_the_whole_sample_and_of_the_chosen_weights(pattern):
+    net, weights = nets.make()
+    whole = nets.Rows(*(torch.cat([getattr(r, name) for r in nets.batches()]) for name in ("x", "y")))
+    w = {n: x.clone().requires_grad_() for n, x in weights.items()}
+    nets.loss(net)(w, whole).backward()
+    A = of_hessian(pattern=pattern)
+    G = gauss_newton(nets.outputs(net), nets.criterion, weights, nets.batches(), pattern)
+    slopes = [torch.zeros_like(w[n]) if w[n].grad is None else w[n].grad for n in A.weights]
+    expected = torch.cat([g.flatten() for g in slopes])
+    assert expected.any()
+    for operator in (A, G):
+        assert_close(operator.gradient(), expected, rtol=1e-10, atol=1e-14)
+        assert operator.products == 0
+
+
 def test_module_is_left_alone():
     net, weights = nets.make()
     net.train()  # no dropout is active: the mode is the caller's business

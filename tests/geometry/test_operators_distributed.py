@@ -12,7 +12,7 @@ def worker(rank: int, folder: str) -> None:
     net, weights = nets.make()
     operator = hessian(nets.loss(net), weights, [nets.batches()[rank]], distributed=True)
     v = torch.linspace(-1, 1, operator.dim, dtype=torch.float64)
-    torch.save((operator.n, operator.matvec(v)), f"{folder}/{rank}.pt")
+    torch.save((operator.n, operator.matvec(v), operator.gradient()), f"{folder}/{rank}.pt")
     torch.distributed.destroy_process_group()
 
 
@@ -22,6 +22,7 @@ def test_two_processes_with_ragged_shares_give_the_whole_product(tmp_path):
     whole = hessian(nets.loss(net), weights, nets.batches())
     Hv = whole.matvec(torch.linspace(-1, 1, whole.dim, dtype=torch.float64))
     for rank in range(2):
-        n, product = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+        n, product, gradient = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
         assert n == 7
         assert_close(product, Hv, rtol=1e-12, atol=1e-14)
+        assert_close(gradient, whole.gradient(), rtol=1e-12, atol=1e-14)
