@@ -191,7 +191,7 @@ def test_half_the_memory_is_announced_and_the_eigenvalues_stay(runs, tmp_path, c
 
 @pytest.mark.parametrize(("dtype", "bytes_"), [("same", 8), ("float16", 2)])
 def test_the_memory_that_is_announced_is_that_of_the_basis(capsys, dtype, bytes_, tmp_path):
-    A = SimpleNamespace(like=torch.empty(0, dtype=torch.float64), graph_bytes=0, n=4, kept=1, rebuilt=0, dim=2**30)
+    A = SimpleNamespace(like=torch.empty(0, dtype=torch.float64), kept_bytes=0, kept=1, rebuilt=0, dim=2**30)
     announce(A, CurvatureOptions((tmp_path,), top=2, bottom=0, basis_dtype=dtype))
     assert f"about {16 * bytes_:.2f} GiB for 16 Lanczos vectors" in capsys.readouterr().err
 

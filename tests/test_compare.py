@@ -17,6 +17,7 @@ from grace_geom.data import loader, resolve
 from grace_geom.errors import Interrupted, UserError
 from grace_geom.files import alone
 from grace_geom.methods import METHODS
+from grace_geom.methods.adversary import Adversary
 from grace_geom.models import ModelSpec, build
 from grace_geom.results import EvalRecord, list_runs
 from grace_geom.runs import train_run
@@ -382,6 +383,14 @@ def test_timing_a_method_trains_nothing_and_knows_the_length_of_its_run(tmp_path
     passes = 3 * 10**6 * min(16, len(resolve(toy_data, "val"))) / 16  # of a batch, a forward and a backward each
     assert fitted.setup == pytest.approx(passes * fitted.forward, rel=1e-3)
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_method_whose_attack_grows_is_timed_where_it_costs_its_mean(toy_data, monkeypatch):
+    seen, reach = [], Adversary.reach
+    monkeypatch.setattr(Adversary, "reach", lambda self, run: seen.append(reach(self, run).steps) or reach(self, run))
+    values = {"data": toy_data, "model": register_toy(), "pretrained": "random", "batch_size": 4, "max_steps": 100}
+    probe(make_config({"method": "at", "attack_steps": 20, "steps_warmup": 1.0, "epochs": None} | values))
+    assert {6, 16} <= set(seen) and 1 in seen  # steps 25 and 75 of 100; step 0 is not counted
 
 
 def test_settings_do_not_fix_what_a_recipe_decides():

@@ -52,7 +52,8 @@ class Probe:
 def probe(config: TrainConfig) -> Probe:
     """Time a few steps of a run, after one that is not counted. Nothing is written.
 
-    The step that is not counted holds what happens now and then (a first curvature estimate, allocation). On the CPU a
+    The step that is not counted holds what happens now and then (a first curvature estimate, allocation); the others lie
+    a quarter and three quarters into the run, for attacks that grow with it. On the CPU a
     quarter of the batch is timed and the time multiplied; a GPU takes all of it, since small batches leave it idle.
     """
     device, method = pick_device(config.device), config.build_method()
@@ -79,7 +80,12 @@ def probe(config: TrainConfig) -> Probe:
     micro = None if config.micro_batch == "auto" else config.micro_batch
     plan = Plan(steps, per_epoch, micro_batch=micro, clip_norm=config.largest_norm, precision=precision)
     trainer = Trainer(method, run, plan)
-    step = _shortest(lambda: trainer.step(batch), device)
+    trainer.step(batch)  # at step 0, where some methods estimate what later steps use
+    quarters = []
+    for begin in (steps // 4, 3 * steps // 4):  # the mean of a cost that rises with the run, as of `steps_warmup`
+        run.step = begin
+        quarters.append(_shortest(lambda: trainer.step(batch), device, budget=1.0))
+    step = sum(quarters) / len(quarters)
     return Probe(steps, setup, step * whole, forward * whole, forward / len(batch))
 
 
