@@ -52,9 +52,9 @@ class Probe:
 def probe(config: TrainConfig) -> Probe:
     """Time a few steps of a run, after one that is not counted. Nothing is written.
 
-    The step that is not counted holds what happens now and then (a first curvature estimate, allocation); the others lie
-    a quarter and three quarters into the run, for attacks that grow with it. On the CPU a
-    quarter of the batch is timed and the time multiplied; a GPU takes all of it, since small batches leave it idle.
+    The step that is not counted holds what happens now and then (a first curvature estimate, allocation); the others
+    lie a quarter and three quarters into the run, for attacks that grow with it. On the CPU a quarter of the batch is
+    timed and the time multiplied; a GPU takes all of it, since small batches leave it idle.
     """
     device, method = pick_device(config.device), config.build_method()
     train, held_out = _sets(config)
