@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from grace_geom.distributed import total as sum_over_processes
+from grace_geom.geometry.mean_loss import MeanLoss
 from grace_geom.weights import Weights, flatten, select, unflatten
 
 Loss = Callable[[Weights, Any], Tensor]
@@ -92,10 +93,7 @@ class CurvatureOperator:
 
     def gradient(self) -> Tensor:
         """The gradient ``(dim,)`` of the mean loss in the weights that vary; made anew, half the cost of a product."""
-        total = self._gradient()
-        if self._distributed:
-            torch.distributed.all_reduce(total)
-        return total.div_(self.n)
+        return self._gradient()
 
     def matvec(self, v: Tensor) -> Tensor:
         """``A v`` for ``v`` of shape ``(dim,)``, in the weights' dtype and on their device.
@@ -241,21 +239,11 @@ def _operator(
     point = {name: w.detach() for name, w in moving.items()}
 
     def gradient() -> Tensor:
-        return _summed_gradient(loss, constants, moving, batches)
+        mean = MeanLoss(lambda w, batch: loss(constants | w, batch), batches, distributed)
+        with twice_differentiable():  # the kernels of the products: a point has one gradient
+            return flatten(mean.gradient(moving)[1])
 
     return CurvatureOperator(kind, point, int(n), per_sample, build, kept, batches[len(kept) :], gradient, distributed)
-
-
-def _summed_gradient(loss: Loss, constants: Weights, moving: Weights, batches: Sequence[Any]) -> Tensor:
-    """``sum_b n_b grad loss(w, b)``, flat."""
-    params = list(moving.values())
-    total = torch.zeros_like(flatten(moving), requires_grad=False)
-    parts = list(unflatten(total, moving).values())
-    for batch in batches:
-        with twice_differentiable():  # the kernels of the products: a point has one gradient
-            value = loss(constants | moving, batch)
-        _add(parts, torch.autograd.grad(value, params, materialize_grads=True), len(batch))
-    return total
 
 
 def _moving(weights: Weights, pattern: str) -> Weights:
