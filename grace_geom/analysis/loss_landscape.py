@@ -263,7 +263,7 @@ def _field(key: str, label: str, part: Part, levels: np.ndarray, surface: bool) 
         axes, names, marks = (side, side), ("first direction", "second direction"), {label: (0.0, 0.0)}
     else:
         axes = (np.asarray(part.arrays["plane_x"]), np.asarray(part.arrays["plane_y"]))
-        names = ("distance", "distance ")
+        names = ("distance", "distance")
         corners = zip(part.arrays["plane_names"].tolist(), part.arrays["plane_corners"].tolist(), strict=True)
         marks = {name: (x, y) for name, (x, y) in corners}
     return pages.Field(label, *names, *axes, np.asarray(part.arrays[key]), levels, "loss", marks, surface)

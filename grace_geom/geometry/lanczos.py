@@ -49,6 +49,8 @@ class Krylov:
         basis_dtype: What the basis is kept in; float16 halves its memory and leaves eigenvalues right to 1e-4 (bfloat16
             does not). A direction is rounded *before* its product is taken, so that T is made of true products, and
             what rounding adds to ``A Q' = Q' T + beta q e_m'`` is known column by column and counted into residuals.
+            A restart rounds all rows again, and the bounds add up: after a few, right values are no longer said to
+            have converged. Give such a basis room instead: it has twice as much.
     """
 
     def __init__(

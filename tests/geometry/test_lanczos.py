@@ -98,7 +98,7 @@ def test_the_random_part_of_a_leaning_start_does_not_thin_out_in_many_dimensions
     assert torch.equal(leaning_start(torch.zeros(9), 3), random_start(9, 3, torch.zeros(0)))
 
 
-@pytest.mark.parametrize("max_vectors", [200, 20])
+@pytest.mark.parametrize("max_vectors", [200, 12])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_a_basis_in_half_precision_keeps_eigenvalues_to_1e_4_of_the_dense_ones(dtype, max_vectors):
     H = nets.dense_hessian()
@@ -106,8 +106,10 @@ def test_a_basis_in_half_precision_keeps_eigenvalues_to_1e_4_of_the_dense_ones(d
     lams = torch.linalg.eigvalsh(H.double()).flip(0)
     for seed in range(5):
         krylov = Krylov(start(len(H), seed, dtype), basis_dtype=torch.float16)
-        pairs = eigenpairs(lambda v: H @ v, krylov, top=3, bottom=1, rtol=1e-4, max_vectors=max_vectors)
-        assert pairs.converged.all()
+        pairs = eigenpairs(lambda v: H @ v, krylov, top=3, bottom=1, rtol=1e-4, max_products=60, max_vectors=max_vectors)
+        restarted = krylov.products > len(krylov)
+        assert restarted == (max_vectors == 12)
+        assert restarted or pairs.converged.all()  # every restart adds to what rounding may have cost: see Krylov
         assert_close(pairs.values, torch.cat([lams[:3], lams[-1:]]), rtol=1e-4, atol=0)
         assert all(block.dtype == torch.float16 for block in krylov._blocks)
         V = pairs.vectors
