@@ -153,7 +153,7 @@ def _draw_density(axis: Any, parts: dict[str, Part], options: SpectrumOptions, l
     axis.set_ylim(bottom=floor)
     axis.set_xlabel(f"eigenvalue of the {'Hessian' if options.operator == 'hessian' else 'Gauss-Newton matrix'}")
     axis.set_ylabel("density")
-    axis.set_title(f"Gaussian kernel, $\\sigma$ = {width:.3g}; band: spread of {options.density_probes} probes")
+    axis.set_title(f"Gaussian kernel, $\\sigma$ = {width:.3g}{_band(options)}")
 
 
 def _draw_blocks(axis: Any, parts: dict[str, Part], look: dict[str, figures.Look]) -> None:
@@ -184,7 +184,7 @@ def page(parts: dict[str, Part], options: SpectrumOptions) -> Any:
             mean, low, high = (np.maximum(f(samples, axis=0), floor) for f in (np.mean, np.min, np.max))
             shown = np.where(mean > floor, mean, np.nan)
             curves.append(pages.Curve(label, grid, shown, mode="lines", low=low, high=high))
-        title = f"density (kernel width {width:.3g}; band: spread of {options.density_probes} probes)"
+        title = f"density (kernel width {width:.3g}{_band(options)})"
         cells.append(pages.Panel(title, "eigenvalue", "density", curves, log_y=True))
     largest = []
     for label, part in parts.items():
@@ -231,3 +231,8 @@ def _second_opinion(objective: Objective, options: SpectrumOptions) -> dict[str,
     words = "PyHessian, power iteration, largest magnitude"
     found = {f"pyhessian/lambda_{i + 1}": Measure(lam, estimator=words) for i, lam in enumerate(lams)}
     return found | {"pyhessian/trace": as_measure(peer.trace(options.probes, options.seed))}
+
+
+def _band(options: SpectrumOptions) -> str:
+    """Of one probe there is no spread."""
+    return f"; band: spread of {options.density_probes} probes" if options.density_probes > 1 else "; one probe"

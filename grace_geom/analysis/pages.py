@@ -233,8 +233,8 @@ def _draw_field(figure: Any, cell: Field, at: Mapping[str, int], scale: Mapping[
                            cmin=cell.levels[0], cmax=cell.levels[-1], **common, **at)  # fmt: skip
         figure.update_scenes(
             **{f"{axis}axis": {"title": {"text": text, "font": {"size": 11}}, "tickfont": {"size": 10}, "nticks": 5}
-               for axis, text in (("x", cell.x), ("y", cell.y), ("z", cell.name))},
-            aspectmode="cube", camera={"eye": {"x": 1.9, "y": -1.9, "z": 1.0}, "center": {"x": 0, "y": 0, "z": -0.15}},
+               for axis, text in (("x", cell.x), ("y", cell.y), ("z", ""))},  # the colour bar names the height
+            aspectmode="cube", camera={"eye": {"x": 1.7, "y": -1.7, "z": 0.9}, "center": {"x": 0, "y": 0, "z": -0.12}},
             **at,
         )  # fmt: skip
         left, right = figure.get_subplot(**at).domain.x

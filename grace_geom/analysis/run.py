@@ -137,7 +137,8 @@ def _analyse(
     print("\n\n".join(table.text(width) for table in shown.tables))
     if known:
         print(f"\n{known} of {len(parts)} were measured before with these settings (--fresh measures again)")
-    print(f"\nwritten in {time.perf_counter() - began:.1f} s: {path} and .png beside it")
+    beside = ".png" if shown.page is None else ".png and .html"
+    print(f"\nwritten in {time.perf_counter() - began:.1f} s: {path}, {beside} beside it")
     return path
 
 
