@@ -106,7 +106,8 @@ def test_a_basis_in_half_precision_keeps_eigenvalues_to_1e_4_of_the_dense_ones(d
     lams = torch.linalg.eigvalsh(H.double()).flip(0)
     for seed in range(5):
         krylov = Krylov(start(len(H), seed, dtype), basis_dtype=torch.float16)
-        pairs = eigenpairs(lambda v: H @ v, krylov, top=3, bottom=1, rtol=1e-4, max_products=60, max_vectors=max_vectors)
+        limits = {"max_products": 60, "max_vectors": max_vectors}
+        pairs = eigenpairs(lambda v: H @ v, krylov, top=3, bottom=1, rtol=1e-4, **limits)
         restarted = krylov.products > len(krylov)
         assert restarted == (max_vectors == 12)
         assert restarted or pairs.converged.all()  # every restart adds to what rounding may have cost: see Krylov
