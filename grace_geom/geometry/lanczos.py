@@ -4,6 +4,7 @@ Thick restart as in Wu and Simon (2000). The basis satisfies ``A Q' = Q' T + bet
 so a Ritz pair ``(theta, Q' s)`` has the residual ``|A v - theta v| = beta |s_m|`` without another product.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -89,15 +90,16 @@ class Krylov:
         if self.next is None:
             raise ValueError(f"the basis already spans all {self.dim} dimensions")
         w = matvec(self.next)
-        if not torch.isfinite(w).all():
+        length = _norm(w)
+        if not math.isfinite(length):
             raise ValueError("a product is not finite: look at the loss and its scale, or use --dtype float64")
         m = len(self)
         self._append(self.next)
-        h = self._orthogonalise(w, m + 1)
+        h, self.beta = self._orthogonalise(w, m + 1, length, last=2)
         T = np.zeros((m + 1, m + 1))
         T[:m, :m] = self.T
         T[:, m] = T[m, :] = h.numpy()
-        self.T, self.beta, self.products = T, w.double().norm().item(), self.products + 1
+        self.T, self.products = T, self.products + 1
         self._lost = np.append(self._lost, 0.0)
         self._advance(w)
 
@@ -131,8 +133,8 @@ class Krylov:
         return rows
 
     def remove(self, w: Tensor) -> Tensor:
-        """Take the basis out of ``w`` in place, twice; returns the coefficients ``(m,)``, float64 on the CPU."""
-        return self._orthogonalise(w, len(self))
+        """Take the basis out of ``w`` in place; returns the coefficients ``(m,)``, float64 on the CPU."""
+        return self._orthogonalise(w, len(self), _norm(w))[0]
 
     def restart(self, keep: np.ndarray, S: np.ndarray, theta: np.ndarray) -> None:
         """Shrink the basis to the Ritz vectors of the indices ``keep``; the next direction stays."""
@@ -174,31 +176,49 @@ class Krylov:
         self._blocks[-1][m - room] = rows[0]
         self._scales += scales
 
-    def _orthogonalise(self, w: Tensor, rows: int) -> Tensor:
-        total = torch.zeros(rows, dtype=torch.float64)
-        filled, scale = self._filled(rows), self._scale(rows)
-        for _ in range(2 if rows else 0):  # twice is enough (Parlett, Kahan)
-            h = torch.zeros_like(total)
-            for begin in range(0, self.dim, _CHUNK):
-                part = w[begin : begin + _CHUNK].to(self.device)
-                h += torch.cat([b[:, begin : begin + len(part)].to(part) @ part for b in filled]).double().cpu()
-            h *= scale
-            for begin in range(0, self.dim, _CHUNK):
-                part, done = w[begin : begin + _CHUNK], 0
-                for b in filled:
-                    piece = b[:, begin : begin + len(part)].to(self.dtype)
-                    share = (h * scale)[done : done + len(b)].to(piece) @ piece
-                    part -= share.to(part.device)
-                    done += len(b)
-            total += h
-        return total
+    def _orthogonalise(self, w: Tensor, rows: int, length: float, last: int = 0) -> tuple[Tensor, float]:
+        """Take the first ``rows`` vectors out of ``w`` in place: their coefficients, and the norm of what is left.
 
-    def _filled(self, rows: int) -> list[Tensor]:
-        """The first ``rows`` vectors, block by block, without a copy."""
-        pieces = []
+        ``length`` is the norm of ``w`` as it comes.
+        A pass that takes away less than half leaves nothing of the basis but rounding, else one more follows (twice is
+        enough: Parlett, Kahan). The recurrence's own two vectors go first, the ``last``: they are most of what there
+        is to take, so the pass over all that follows them seldom needs a second.
+        """
+        total = torch.zeros(rows, dtype=torch.float64)
+        if rows > 2 * last > 0:
+            total[-last:] = self._take_out(w, rows - last, rows)
+            length = _norm(w)
+        for _ in range(2 if rows else 0):
+            total += self._take_out(w, 0, rows)
+            before, length = length, _norm(w)
+            if length > before / 2 and self.basis_dtype == self.dtype:
+                break
+        return total, length
+
+    def _take_out(self, w: Tensor, begin: int, end: int) -> Tensor:
+        """One pass over the vectors from ``begin`` to ``end``, in place; returns their coefficients."""
+        h, scale = torch.zeros(end - begin, dtype=torch.float64), self._scale(end)[begin:]
+        filled = self._filled(end, begin)
+        for at in range(0, self.dim, _CHUNK):
+            part = w[at : at + _CHUNK].to(self.device)
+            h += torch.cat([b[:, at : at + len(part)].to(part) @ part for b in filled]).double().cpu()
+        h *= scale
+        for at in range(0, self.dim, _CHUNK):
+            part, done = w[at : at + _CHUNK], 0
+            for b in filled:
+                piece = b[:, at : at + len(part)].to(self.dtype)
+                share = (h * scale)[done : done + len(b)].to(piece) @ piece
+                part -= share.to(part.device)
+                done += len(b)
+        return h
+
+    def _filled(self, end: int, begin: int = 0) -> list[Tensor]:
+        """The vectors from ``begin`` to ``end``, block by block, without a copy."""
+        pieces, first = [], 0
         for block in self._blocks:
-            pieces.append(block[: max(0, min(rows, len(block)))])
-            rows -= len(block)
+            piece = block[max(0, begin - first) : max(0, end - first)]
+            pieces += [piece] if len(piece) else []
+            first += len(block)
         return pieces
 
     def _advance(self, w: Tensor) -> None:
@@ -288,6 +308,11 @@ def eigenpairs(
         torch.from_numpy(theta[wanted]), krylov.combine(S[:, wanted]), torch.from_numpy(residuals[wanted]),
         torch.from_numpy(errors[wanted]), torch.from_numpy(done[wanted]), krylov.products,
     )  # fmt: skip
+
+
+def _norm(w: Tensor) -> float:
+    """In float64, without a copy; not finite where an entry is not, which is cheaper than asking each."""
+    return torch.linalg.vector_norm(w, dtype=torch.float64).item()
 
 
 def random_start(dim: int, seed: int, like: Tensor) -> Tensor:

@@ -76,6 +76,36 @@ def test_basis_stays_orthonormal_in_float32():
     assert_close(Q @ Q.T, torch.eye(80), rtol=0, atol=1e-5)
 
 
+def test_basis_stays_orthonormal_through_a_restart_and_where_a_product_hardly_leaves_the_basis():
+    """The first product after a restart lies mostly along the kept vectors, which are not the recurrence's own two."""
+    spectrum = torch.cat([torch.full((195,), 1e-3), torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0])])
+    noise = 1e-4 * torch.linspace(-1, 1, 200)
+    A = rotated(spectrum + noise).float()
+    krylov = Krylov(start(200, dtype=torch.float32))
+    for kept in (9, 7, 5):
+        while len(krylov) < 14:
+            krylov.extend(lambda v: A @ v)
+        theta, S, _ = krylov.ritz()
+        krylov.restart(np.argsort(-np.abs(theta))[:kept], S, theta)
+        for _ in range(3):
+            krylov.extend(lambda v: A @ v)
+        Q = krylov.vectors()
+        assert_close(Q @ Q.T, torch.eye(len(Q)), rtol=0, atol=3e-6)
+        assert_close((Q @ A @ Q.T).numpy(), krylov.T.astype(np.float32), rtol=0, atol=1e-5)
+
+
+def test_a_vector_is_read_once_more_only_where_a_pass_took_most_of_what_there_was(monkeypatch):
+    passes = []
+    real = Krylov._take_out
+    monkeypatch.setattr(Krylov, "_take_out", lambda self, w, a, b: passes.append((a, b)) or real(self, w, a, b))
+    A = rotated(SPECTRUM)
+    krylov = Krylov(start(200))
+    for _ in range(20):
+        krylov.extend(lambda v: A @ v)
+    whole = [b for a, b in passes if a == 0 and b > 4]
+    assert whole == list(range(5, 21))  # the two of the recurrence, then each vector of the basis once
+
+
 def test_a_start_that_leans_on_the_largest_eigenvectors_saves_products_and_one_that_lacks_some_finds_them_too():
     lams = torch.cat([torch.linspace(-1, 1, 4000), torch.tensor([1.6, 2, 2.4, 3, 3.5, 4, 5])]).double()
     products = {}
