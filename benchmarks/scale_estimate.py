@@ -15,6 +15,8 @@ from grace_geom.tables import Table
 MODELS = ("ViT-B-32", "ViT-B-16", "ViT-L-14")
 TRAIN_IMAGES = 1_281_167 - 128_116
 """ImageNet's training images, less the tenth that is held out."""
+R_AWP = 4
+"""Rank of the perturbation of a matrix."""
 GRACE, FINE_TUNING, APGD = 32, 3, 300
 """Forward passes an image: the floor of a GRACE step, of a plain step, the most of APGD-CE at 100 steps."""
 
@@ -84,6 +86,7 @@ def rows(t: Tower, peak: float, batch: int, epochs: int, r: int, perturbed: floa
         "64 GPUs at 45 %, hours": hours(GRACE, 0.45, 64),
         f"fine-tuning ({FINE_TUNING} F), 1 GPU at 45 %, hours": hours(FINE_TUNING, 0.45),
         f"adapter r = {r}, MB": 4 * t.factors(r) / 1e6,
+        f"factors' gradients of the perturbation, r = {R_AWP}, MB": 4 * perturbed * t.factors(R_AWP) / 1e6,
         f"gradient of {perturbed:.0%} of the matrices, MB": 4 * perturbed * t.matrices() / 1e6,
         "checkpoint, GB": 4 * (t.parameters + 4 * t.factors(r) + t.matrices()) / 1e9,
         f"a step of {batch}, s": step,

@@ -34,6 +34,7 @@ from tests.toys import CLASSES, TEMPLATES, register_toy, toy_batch, toy_clip, to
 def method(name: str) -> Method:
     settings = {"grace": {"attack_steps": 2, "r": 2}, "at": {"attack_steps": 2}}
     settings["grace, gradient reused"] = settings["grace"] | {"awp_reuse": True}
+    settings["grace, sketch"] = settings["grace"] | {"awp_direction": "sketch", "awp_steps": 2}
     return METHODS[name.split(",")[0]](lr=1e-2, optimizer="sgd", **settings.get(name, {}))
 
 
@@ -75,7 +76,8 @@ def accuracies() -> list[object]:
 
 Command = Callable[[list[str]], None]
 
-CASES = (("ft", None), ("at", None), ("sam", None), ("grace", None), ("grace", 4), ("grace, gradient reused", 4))
+CASES = (("ft", None), ("at", None), ("sam", None), ("grace", None), ("grace", 4), ("grace, gradient reused", 4),
+         ("grace, sketch", None))
 """Methods, and images a forward pass of all processes together."""
 
 

@@ -20,7 +20,7 @@ from grace_geom.methods.adversary import Adversary, Attacked
 from grace_geom.methods.base import Run, share_right
 from grace_geom.methods.last_step import pgd_with_weight_gradient
 from grace_geom.methods.lora import Lora, factors
-from grace_geom.methods.mean_gradient import mean_gradient
+from grace_geom.methods.mean_gradient import own_gradient
 from grace_geom.weights import Weights, detach
 
 
@@ -157,7 +157,7 @@ class Grace(Adversary, Lora):
         ]
 
     def _attack(self, run: Run, fixed: Weights, batches: Sequence[Batch]) -> tuple[list[Batch], Weights | None]:
-        """The pieces with attacked images and, where it is reused, the weight gradient of the last PGD step."""
+        """The pieces attacked and, where it is reused, this process's weight gradient of the last PGD step."""
         if not self.awp_reuse:
             return [replace(b, images=self.attack(run, fixed, b)) for b in batches], None
         names = [name for name, rank in run.state["ranks"].items() if rank > 0]
@@ -170,7 +170,6 @@ class Grace(Adversary, Lora):
             x_adv, g = pgd_with_weight_gradient(loss, b.images, fixed, names, self.reach(run), run.generator)
             images.append(replace(b, images=x_adv))
             total = {name: total[name] + g[name] for name in names}
-        distributed.mean(list(total.values()))
         return images, total
 
     def perturbation(
@@ -182,7 +181,7 @@ class Grace(Adversary, Lora):
             run: Its state holds the ranks, and the directions of the step before.
             fixed: Effective weights.
             images: Attacked images of all pieces: the ascent is on their mean loss.
-            first: The first step's gradient up to a factor, where it is known already.
+            first: This process's gradient for the first step, up to a factor, where it is known already.
         """
         delta = lar_awp.draw(fixed, run.state["ranks"], run.generator, run.state.get("directions"))
         radius = lar_awp.radii({name: fixed[name] for name in delta}, self.rho, self.absolute)
@@ -192,13 +191,14 @@ class Grace(Adversary, Lora):
             return F.cross_entropy(run.model(batch.images, weights), batch.labels)
 
         def gradient(weights: Weights) -> Weights:
-            G = known.pop() if known else mean_gradient(loss, weights, delta, images)
-            if self.awp_direction == "sketch":
+            G = known.pop() if known else own_gradient(loss, weights, delta, images)
+            if self.awp_direction == "sketch":  # needs all of the gradient of all images, the ascent does not
+                distributed.mean(list(G.values()))
                 before = run.state.get("directions", {})
                 run.state["directions"] = directions.improve(before, G, self.r_max, run.generator)
             return G
 
-        return lar_awp.ascend(gradient, fixed, delta, radius, self.awp_steps, self.awp_lr)
+        return lar_awp.ascend(gradient, fixed, delta, radius, self.awp_steps, self.awp_lr, distributed.mean)
 
     def feature_term(self, features: Sequence[Tensor]) -> Tensor:
         """L_GV: the batch mean of the volume, or of the spread."""

@@ -4,7 +4,7 @@ Delta = B A per matrix, of that matrix's own rank. A diagonal mask over r_max ro
 factors that simply have ``rank`` rows are the same perturbation; the latter costs less.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -63,6 +63,7 @@ def ascend(
     radius: dict[str, Tensor | float],
     steps: int = 1,
     lr: float = 1.0,
+    average: Callable[[Sequence[Tensor]], None] = lambda slopes: None,
 ) -> Factors:
     """Gradient ascent on the factors, each step followed by the projection.
 
@@ -77,21 +78,21 @@ def ascend(
         radius: Per matrix, as :func:`radii` gives.
         steps: T_AWP. Each asks for one gradient.
         lr: Step length as a share of the radius.
+        average: Replaces the factors' gradients by their mean over processes, in place. They are linear in G, so this
+            is what G's own mean would give, in a message smaller by the width of a matrix over its rank.
 
     Returns:
         Detached factors with ``||B A||_F <= radius``.
     """
     for _ in range(steps if factors else 0):
         G = gradient(perturb(weights, factors))
-        factors = {
-            name: _step(B, A, G[name] @ A.mT, B.mT @ G[name], radius[name], lr) for name, (B, A) in factors.items()
-        }
+        slopes = {name: (G[name] @ A.mT, B.mT @ G[name]) for name, (B, A) in factors.items()}
+        average([slope for pair in slopes.values() for slope in pair])
+        factors = {name: _step(B, A, *slopes[name], radius[name], lr) for name, (B, A) in factors.items()}
     return factors
 
 
-def _step(
-    B: Tensor, A: Tensor, gB: Tensor, gA: Tensor, radius: Tensor | float, lr: float
-) -> tuple[Tensor, Tensor]:
+def _step(B: Tensor, A: Tensor, gB: Tensor, gA: Tensor, radius: Tensor | float, lr: float) -> tuple[Tensor, Tensor]:
     # d(BA) = gB A + B gA is the first-order change of the product for a unit step along the gradient.
     change = low_rank_norm(torch.cat([gB, B], dim=1), torch.cat([A, gA], dim=0))
     eta = lr * radius / change.clamp_min(torch.finfo(change.dtype).tiny)

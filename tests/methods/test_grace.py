@@ -5,6 +5,7 @@ import torch
 from torch.nn import functional as F
 from torch.testing import assert_close
 
+from grace_geom import distributed
 from grace_geom.batch import Batch
 from grace_geom.methods import METHODS
 from grace_geom.methods.grace import Grace
@@ -240,6 +241,22 @@ def test_sketched_directions_see_more_of_the_gradient_than_random_ones():
     for name, cosine in raised["sketch"].items():
         assert cosine > raised["random"][name]
         assert 0.98 * best[name] < cosine <= best[name] * (1 + 1e-5)
+
+
+def test_processes_tell_each_other_factors_gradients_unless_directions_need_the_whole(monkeypatch):
+    """That the numbers are those of one process, two processes show in tests/test_distributed.py."""
+    batch, sent = toy_batch(8), []
+    method = Grace(rho=0.05, curriculum=False, awp_steps=2, **FEW)
+    run = toy_run(method)
+    method.before_step(run, [batch])
+    fixed = {n: w.detach() for n, w in method.weights(run.model, run.params).items()}
+    monkeypatch.setattr(distributed, "mean", lambda tensors: sent.extend(t.numel() for t in tensors))
+    delta = {n: (B.numel(), A.numel()) for n, (B, A) in method.perturbation(run, fixed, [batch]).items()}
+    assert sent == 2 * [n for pair in delta.values() for n in pair]  # two ascent steps
+    sent.clear()
+    method.awp_direction = "sketch"
+    method.perturbation(run, fixed, [batch])
+    assert sum(sent) == 2 * sum(fixed[n].numel() + sum(pair) for n, pair in delta.items())
 
 
 def test_attack_steps_warm_up():
