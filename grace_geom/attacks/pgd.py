@@ -94,7 +94,7 @@ def pgd_until(
         eps: Radius of the ball, in pixels of [0, 1].
         alpha: Step size, same unit.
         steps: Most steps of an image.
-        stop: In the unit of the loss; ``math.inf`` gives what :func:`pgd` gives, to the last bit.
+        stop: In the unit of the loss; ``math.inf`` gives what :func:`pgd` gives, bit for bit.
         generator: Source of the random start, as there.
         ball: :class:`Linf` or :class:`L2`.
 
