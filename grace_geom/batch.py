@@ -33,6 +33,10 @@ class Batch:
             self.index.to(device, non_blocking=True),  # type: ignore[call-overload]
         )
 
+    def take(self, rows: Int[Tensor, " b"]) -> "Batch":
+        """Some of its images, in the order of ``rows``."""
+        return Batch(self.images[rows], self.labels[rows], self.index[rows])
+
     def split(self, size: int) -> "list[Batch]":
         """Consecutive pieces of at most ``size`` images."""
         return [

@@ -393,6 +393,13 @@ def test_a_method_whose_attack_grows_is_timed_where_it_costs_its_mean(toy_data, 
     assert {6, 16} <= set(seen) and 1 in seen  # steps 25 and 75 of 100; step 0 is not counted
 
 
+def test_an_attack_that_images_leave_early_is_timed_as_if_none_did(toy_data, monkeypatch):
+    monkeypatch.setattr("grace_geom.methods.adversary.pgd_until", None)  # whether they do depends on what is trained
+    values = {"data": toy_data, "model": register_toy(), "pretrained": "random", "batch_size": 4, "max_steps": 8}
+    config = make_config({"method": "at", "attack_stop": 0.7, "attack_steps": 1, "epochs": None} | values)
+    assert probe(config).step > 0 and config.build_method().attack_stop == 0.7
+
+
 def test_settings_do_not_fix_what_a_recipe_decides():
     values = settings_of(StudyOptions(), "ft", 3)
     assert values["seed"] == 3 and "epochs" not in values and "lr" not in values

@@ -48,6 +48,17 @@ def test_a_method_that_does_not_train_has_one_run_and_the_interval_of_its_images
     assert (row.estimate("ID").low, row.estimate("ID").high) == pytest.approx(wilson(int(right.sum()), n))
 
 
+def test_a_cost_that_is_a_bound_says_so_everywhere():
+    bound, known = (dataclasses.replace(one_seed(m, {("id", "a"): np.ones(9, bool)}), cost=22.14) for m in ("a", "b"))
+    bound = dataclasses.replace(bound, at_most=True)
+    text = report.cost_table([bound, known]).markdown()
+    assert "≤ 22.1" in text and text.count("22.1") == 2 and "attack_looks" in text
+    assert "attack_looks" not in report.cost_table([known]).markdown()
+    written = csv.DictReader(report.csv_text([bound, known]).splitlines())
+    assert {row["method"]: row["step_at_most"] for row in written} == {"a": "yes", "b": ""}
+    assert [row["step_at_most"] for row in report.plain_rows([bound, known], None)] == [True, False]
+
+
 def test_a_method_without_any_run_is_a_row_of_dashes(tmp_path):
     one, _ = study(tmp_path, Stub(fails="ft"), seeds=(0,))
     rows = one.run()

@@ -1,4 +1,4 @@
-"""Two processes do what one does: the same update, the same ranks, the same accuracies; and one may die."""
+"""Two or three processes do what one does: the same update, the same ranks, the same accuracies; and one may die."""
 
 import json
 import multiprocessing as mp
@@ -35,6 +35,7 @@ def method(name: str) -> Method:
     settings = {"grace": {"attack_steps": 2, "r": 2}, "at": {"attack_steps": 2}}
     settings["grace, gradient reused"] = settings["grace"] | {"awp_reuse": True}
     settings["grace, sketch"] = settings["grace"] | {"awp_direction": "sketch", "awp_steps": 2}
+    settings["grace, images leave early"] = settings["grace"] | {"attack_stop": 1.0}
     return METHODS[name.split(",")[0]](lr=1e-2, optimizer="sgd", **settings.get(name, {}))
 
 
@@ -43,7 +44,7 @@ def share(batch: Batch, here: World) -> Batch:
 
 
 def two_steps(name: str, micro: int | None) -> dict[str, object]:
-    """Two optimiser steps on batches of 8, of which this process holds its share."""
+    """Two optimiser steps on batches of 12, of which this process holds its share."""
     here = distributed.world()
     m = method(name)
     trainer = Trainer(m, toy_run(m, toy_clip().double(), steps=4), Plan(4, 2, micro_batch=micro, clip_norm=0.5))
@@ -53,7 +54,7 @@ def two_steps(name: str, micro: int | None) -> dict[str, object]:
         group["initial_lr"] = group["lr"]
     numbers = []
     for seed in range(2):
-        batch = share(toy_batch(8, seed), here)
+        batch = share(toy_batch(12, seed), here)
         numbers.append(trainer.step(Batch(batch.images.double(), batch.labels, batch.index)))
     return {
         "params": {n: w.detach() for n, w in trainer.run.params.items()},
@@ -64,8 +65,9 @@ def two_steps(name: str, micro: int | None) -> dict[str, object]:
 
 
 def noisy_set():
-    images = np.random.default_rng(0).integers(0, 256, (21, 16, 16, 3), dtype=np.uint8)
-    return from_arrays("noise", images, np.arange(21) % 3, CLASSES, TEMPLATES)
+    """A number of images that neither two nor three processes share evenly."""
+    images = np.random.default_rng(0).integers(0, 256, (23, 16, 16, 3), dtype=np.uint8)
+    return from_arrays("noise", images, np.arange(23) % 3, CLASSES, TEMPLATES)
 
 
 def accuracies() -> list[object]:
@@ -76,55 +78,58 @@ def accuracies() -> list[object]:
 
 Command = Callable[[list[str]], None]
 
-CASES = (("ft", None), ("at", None), ("sam", None), ("grace", None), ("grace", 4), ("grace, gradient reused", 4),
-         ("grace, sketch", None))
+CASES = (
+    ("ft", None), ("at", None), ("sam", None), ("grace", None), ("grace", 6), ("grace, gradient reused", 6),
+    ("grace, images leave early", 6), ("grace, sketch", None),
+)  # fmt: skip
 """Methods, and images a forward pass of all processes together."""
 
 
-def worker(rank: int, folder: str) -> None:
+def worker(rank: int, size: int, folder: str) -> None:
     torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", f"file://{folder}/store", rank=rank, world_size=2)
-    found: dict = {(name, micro): two_steps(name, micro and micro // 2) for name, micro in CASES}
+    torch.distributed.init_process_group("gloo", f"file://{folder}/store", rank=rank, world_size=size)
+    found: dict = {(name, micro): two_steps(name, micro and micro // size) for name, micro in CASES}
     found["accuracies"] = accuracies()
     found["any"] = [distributed.anyone(rank == 1), distributed.anyone(False)]
     torch.save(found, f"{folder}/{rank}.pt")
     torch.distributed.destroy_process_group()
 
 
-@pytest.fixture(scope="module")
-def two(tmp_path_factory) -> list[dict]:
-    """What each of two processes found."""
-    folder = tmp_path_factory.mktemp("two")
+@pytest.fixture(scope="module", params=[2, 3])
+def several(request, tmp_path_factory) -> list[dict]:
+    """What each of two, then of three processes found."""
+    size, folder = request.param, tmp_path_factory.mktemp("several")
     context = mp.get_context("fork")
-    job = [context.Process(target=worker, args=(rank, str(folder))) for rank in range(2)]
+    job = [context.Process(target=worker, args=(rank, size, str(folder))) for rank in range(size)]
     for process in job:
         process.start()
-    assert wait(job) == [0, 0]
-    return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(2)]
+    assert wait(job) == [0] * size
+    return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(size)]
 
 
 @pytest.mark.parametrize("name, micro", CASES)
-def test_two_processes_make_the_update_of_one_at_the_same_batch(two, name: str, micro):
+def test_several_processes_make_the_update_of_one_at_the_same_batch(several, name: str, micro):
     alone = two_steps(name, micro)
-    first, second = two[0][name, micro], two[1][name, micro]
-    for found in (first, second):
-        assert found["ranks"] == alone["ranks"] and found["images"] == alone["images"] == 16
+    first, *others = (process[name, micro] for process in several)
+    for found in (first, *others):
+        assert found["ranks"] == alone["ranks"] and found["images"] == alone["images"] == 24
         for part in ("params", "h"):
             assert found[part].keys() == alone[part].keys()
             for key, value in alone[part].items():
                 assert_close(found[part][key], value, rtol=1e-6, atol=1e-9)
         for ours, theirs in zip(found["numbers"], alone["numbers"], strict=True):
             assert ours == pytest.approx(theirs, rel=1e-4, abs=1e-6)
-    assert all(torch.equal(first["params"][k], second["params"][k]) for k in alone["params"])
-    assert torch.equal(first["rng"], second["rng"]) and torch.equal(first["rng"], alone["rng"])
+    assert all(torch.equal(first["params"][k], other["params"][k]) for k in alone["params"] for other in others)
+    assert all(torch.equal(found["rng"], alone["rng"]) for found in (first, *others))
 
 
-def test_an_evaluation_shared_out_is_the_evaluation(two):
-    assert two[0]["accuracies"] == two[1]["accuracies"] == accuracies()
+def test_an_evaluation_shared_out_is_the_evaluation(several):
+    alone = accuracies()
+    assert all(process["accuracies"] == alone for process in several)
 
 
-def test_what_one_process_asks_all_learn(two):
-    assert two[0]["any"] == two[1]["any"] == [True, False]
+def test_what_one_process_asks_all_learn(several):
+    assert all(process["any"] == [True, False] for process in several)
 
 
 def test_alone_nothing_is_done():
@@ -221,7 +226,7 @@ def test_one_process_asked_to_stop_stops_all_at_the_same_step(tmp_path: Path):
 
 
 def test_batches_that_do_not_divide_are_refused(tmp_path: Path):
-    job = ranks(tmp_path, toy_flags(tmp_path, epochs=1, **{"batch-size": 9}), size=2)
-    assert wait(job) == [2, 2]
-    assert "batches of 9 images do not divide among 2 processes" in (tmp_path / "err.0").read_text()
+    job = ranks(tmp_path, toy_flags(tmp_path, epochs=1, **{"batch-size": 8}), size=3)
+    assert wait(job) == [2, 2, 2]
+    assert "batches of 8 images do not divide among 3 processes" in (tmp_path / "err.0").read_text()
     assert not (tmp_path / "run").exists()

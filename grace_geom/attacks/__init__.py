@@ -4,7 +4,7 @@ from grace_geom.attacks.apgd import apgd
 from grace_geom.attacks.balls import BALLS, L2, Ball, Linf, check_eps
 from grace_geom.attacks.fab import fab_t
 from grace_geom.attacks.hunt import Outcome
-from grace_geom.attacks.pgd import pgd, pgd_attack
+from grace_geom.attacks.pgd import pgd, pgd_attack, pgd_until
 from grace_geom.attacks.square import square
 from grace_geom.attacks.suite import SUITES, AttackSpec, Part, SuiteResult, add_parts, join, run
 
@@ -25,6 +25,7 @@ __all__ = [
     "join",
     "pgd",
     "pgd_attack",
+    "pgd_until",
     "run",
     "square",
 ]

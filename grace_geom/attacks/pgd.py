@@ -67,6 +67,68 @@ def pgd(
     return x_adv
 
 
+@torch.inference_mode(False)
+def pgd_until(
+    loss: Callable[[Float[Tensor, " b *d"], Int[Tensor, " b"]], Float[Tensor, " b"]],
+    x: Float[Tensor, " n *d"],
+    eps: float,
+    alpha: float,
+    steps: int,
+    stop: float,
+    generator: torch.Generator,
+    ball: type[Ball] = Linf,
+) -> tuple[Float[Tensor, " n *d"], Int[Tensor, " n"]]:
+    """:func:`pgd` that leaves each image at the first point on its way where its loss exceeds ``stop``.
+
+    Stopping early at a wrong answer is friendly adversarial training's (Zhang et al. 2020, arXiv 2002.11242); a bound
+    on the loss in its place is ours. The loss that is compared is the one whose gradient gives the next step, so no
+    pass is added; the point that the last step leads to is not looked at, as in :func:`pgd`. Each image decides for
+    itself, whatever the batch or the processes that it shares: without rounding, it ends at the same point in any.
+
+    Costs one forward and one backward pass of the images still under way a step. On a GPU it also waits for the device
+    once a step, to know how many those are, and the passes change their shapes: not for graphs of fixed shape.
+
+    Args:
+        loss: ``(x_adv[rows], rows) -> (b,)``, one number for each of the images ``rows`` that are still under way.
+        x: Images in [0, 1].
+        eps: Radius of the ball, in pixels of [0, 1].
+        alpha: Step size, same unit.
+        steps: Most steps of an image.
+        stop: In the unit of the loss; ``math.inf`` gives what :func:`pgd` gives, bit for bit.
+        generator: Source of the random start, as there.
+        ball: :class:`Linf` or :class:`L2`.
+
+    Returns:
+        ``x_adv``, detached, and how many gradients were taken of each image: the cost is twice their sum.
+
+    Raises:
+        ValueError: If an argument is out of range.
+        RuntimeError: If a gradient is NaN.
+    """
+    if steps < 0:
+        raise ValueError(f"pgd_until needs steps >= 0; got {steps}.")
+    with torch.enable_grad():
+        region = ball(x.detach(), eps)
+        x_adv = region.start(_uniform(x, generator))
+        rows = torch.arange(len(x), device=x.device)
+        looks, sums = torch.zeros_like(rows), []
+        for _ in range(steps):
+            here = x_adv[rows].requires_grad_()
+            values = loss(here, rows)
+            (grad,) = torch.autograd.grad(values.sum(), here)
+            sums.append(grad.sum())
+            looks[rows] += 1
+            here = here.detach()
+            left = (values.detach() <= stop).nonzero().squeeze(1)
+            if len(left) < len(rows):
+                rows, here, grad, region = rows[left], here[left], grad[left], region.select(left)
+            if not len(rows):
+                break
+            x_adv[rows] = region.project_(region.direction(grad).mul_(alpha).add_(here))
+    stop_on_nan(sums)
+    return x_adv, looks
+
+
 def input_gradient(loss: Callable[[Tensor], Tensor], x: Float[Tensor, " b *d"]) -> Float[Tensor, " b *d"]:
     """Gradient of ``loss(x)``, summed over samples, with respect to ``x`` alone: one forward, one backward."""
     leaf = x.detach().requires_grad_()

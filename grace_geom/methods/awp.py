@@ -11,7 +11,7 @@ is another dictionary, W is never touched, and Delta is one for the whole step h
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -50,7 +50,7 @@ class Awp(At):
 
     def attacked(self, run: Run, fixed: Weights, batches: Sequence[Batch]) -> list[Attacked]:
         """Attacked images of every piece, and one perturbation for all of them."""
-        images = [replace(b, images=self.attack(run, fixed, b)) for b in batches]
+        images = self.attack_pieces(run, fixed, batches)
 
         def loss(weights: Weights, batch: Batch) -> Tensor:
             return F.cross_entropy(run.model(batch.images, weights), batch.labels)

@@ -5,12 +5,13 @@ import re
 from dataclasses import fields
 
 from grace_geom.errors import UserError
+from grace_geom.methods.adversary import Adversary
 from grace_geom.methods.base import Method
 
 BOUNDS: dict[str, tuple[float, float]] = {
     "weight_decay": (0, math.inf), "momentum": (0, 0.999999), "r": (1, math.inf),
     "eps": (0, math.inf), "alpha": (0, math.inf),
-    "attack_steps": (0, math.inf), "eps_warmup": (0, 1), "steps_warmup": (0, 1),
+    "attack_steps": (0, math.inf), "eps_warmup": (0, 1), "steps_warmup": (0, 1), "attack_stop": (0, math.inf),
     "lambda_lar": (0, math.inf), "lambda_gv": (0, math.inf),
     "rho": (0, math.inf), "r_max": (0, math.inf), "awp_steps": (0, math.inf), "awp_lr": (0, math.inf),
     "percentile": (0, 100), "low_percentile": (0, 100), "beta": (0, 1), "refresh_every": (1, math.inf),
@@ -50,6 +51,11 @@ def check_fields(method: Method) -> None:
             )
     if values.get("awp_reuse") and values["attack_steps"] == 0:
         raise UserError("--awp-reuse takes the gradient of the last PGD step: --attack-steps must be at least 1")
+    if isinstance(method, Adversary) and method.attack_stop is not None and method.raised != Adversary.raised:
+        raise UserError(
+            f"--attack-stop is in nats of the cross-entropy; the attack of this method raises {method.raised}: "
+            "leave it out, or use --steps-warmup or fewer --attack-steps"
+        )
     if "targets" in values:
         try:
             re.compile(values["targets"])

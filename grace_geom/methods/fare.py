@@ -29,12 +29,14 @@ class Fare(Adversary, FullFt):
     presets: ClassVar[dict[str, dict[str, Any]]] = {"published": SCHLARMANN}
     preset_training: ClassVar[dict[str, dict[str, Any]]] = dict.fromkeys(presets, NO_CLIPPING)
 
+    raised: ClassVar[str] = "the squared distance to the pretrained embedding"
+
     lr: float = 1e-5
     weight_decay: float = 1e-4
 
     def maximised(self, run: Run, fixed: Weights, batch: Batch) -> Callable[[Tensor], Tensor]:
         target = _target(run, batch)
-        return lambda x: (run.model.encode(x, fixed) - target).square().sum()
+        return lambda x: (run.model.encode(x, fixed) - target).square().sum(dim=-1)
 
     def losses(self, run: Run, weights: Weights, batch: Batch) -> dict[str, Tensor]:
         embedding = run.model.encode(self.attack(run, weights, batch), weights)

@@ -18,7 +18,7 @@ from grace_geom.batch import Batch
 from grace_geom.methods import curvature, directions, gram_volume, lar_awp
 from grace_geom.methods.adversary import Adversary, Attacked
 from grace_geom.methods.base import Run, share_right
-from grace_geom.methods.last_step import pgd_with_weight_gradient
+from grace_geom.methods.last_step import last_step
 from grace_geom.methods.lora import Lora, factors
 from grace_geom.methods.mean_gradient import own_gradient
 from grace_geom.weights import Weights, detach
@@ -159,15 +159,15 @@ class Grace(Adversary, Lora):
     def _attack(self, run: Run, fixed: Weights, batches: Sequence[Batch]) -> tuple[list[Batch], Weights | None]:
         """The pieces attacked and, where it is reused, this process's weight gradient of the last PGD step."""
         if not self.awp_reuse:
-            return [replace(b, images=self.attack(run, fixed, b)) for b in batches], None
+            return self.attack_pieces(run, fixed, batches), None
         names = [name for name, rank in run.state["ranks"].items() if rank > 0]
         images, total = [], {name: torch.zeros_like(fixed[name]) for name in names}
-        for b in batches:
+        for b, before in zip(batches, self.attack_pieces(run, fixed, batches, left_out=1), strict=True):
 
             def loss(x: Tensor, weights: Weights, b: Batch = b) -> Tensor:
                 return self.maximised(run, weights, b)(x)
 
-            x_adv, g = pgd_with_weight_gradient(loss, b.images, fixed, names, self.reach(run), run.generator)
+            x_adv, g = last_step(loss, before.images, b.images, fixed, names, self.reach(run), self.attack_stop)
             images.append(replace(b, images=x_adv))
             total = {name: total[name] + g[name] for name in names}
         return images, total

@@ -60,7 +60,7 @@ class PmgAftLoss(Adversary):
         run.state["step_images"] = world().size * sum(len(batch) for batch in batches)
 
     def maximised(self, run: Run, fixed: Weights, batch: Batch) -> Callable[[Tensor], Tensor]:
-        return lambda x: F.cross_entropy(self._logits(run, x, fixed), batch.labels, reduction="sum")
+        return lambda x: F.cross_entropy(self._logits(run, x, fixed), batch.labels, reduction="none")
 
     def losses(self, run: Run, weights: Weights, batch: Batch) -> dict[str, Tensor]:
         x_adv = self.attack(run, weights, batch)

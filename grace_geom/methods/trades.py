@@ -10,6 +10,7 @@ With lambda_kl = 0 nothing is attacked, and the loss is the cross-entropy of ``f
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -29,12 +30,14 @@ class Trades(Adversary, FullFt):
         lambda_kl: Weight of the divergence: beta (1 / lambda) of the paper.
     """
 
+    raised: ClassVar[str] = "the divergence from the clean answer"
+
     lambda_kl: float = 6.0
 
     def maximised(self, run: Run, fixed: Weights, batch: Batch) -> Callable[[Tensor], Tensor]:
         with torch.no_grad():
             clean = run.model(batch.images, fixed)
-        return lambda x: divergence(clean, run.model(x, fixed)).sum()
+        return lambda x: divergence(clean, run.model(x, fixed))
 
     def losses(self, run: Run, weights: Weights, batch: Batch) -> dict[str, Tensor]:
         if self.lambda_kl == 0:

@@ -13,7 +13,7 @@ from grace_geom.config import TrainConfig
 from grace_geom.data import ImageSet, loader, resolve
 from grace_geom.devices import DTYPES, pick_device, pick_precision
 from grace_geom.loop import Plan, Trainer
-from grace_geom.methods import Run
+from grace_geom.methods import Method, Run
 from grace_geom.models import ModelSpec, build
 
 STANDING = 0.3
@@ -49,14 +49,23 @@ class Probe:
         return self.setup + self.steps * self.step
 
 
+def stops_early(method: Method) -> bool:
+    """Whether a step may cost less than :func:`probe` says."""
+    return getattr(method, "attack_stop", None) is not None
+
+
 def probe(config: TrainConfig) -> Probe:
     """Time a few steps of a run, after one that is not counted. Nothing is written.
 
     The step that is not counted holds what happens now and then (a first curvature estimate, allocation); the others
-    lie a quarter and three quarters into the run, for attacks that grow with it. On the CPU a quarter of the batch is
-    timed and the time multiplied; a GPU takes all of it, since small batches leave it idle.
+    lie a quarter and three quarters into the run, for attacks that grow with it. How many images stop early
+    (``attack_stop``) depends on weights that are not trained yet: the step is timed as if none did, which bounds it. On
+    the CPU a quarter of the batch is timed and the time multiplied; a GPU takes all of it, since small batches leave it
+    idle.
     """
     device, method = pick_device(config.device), config.build_method()
+    if stops_early(method):
+        method = dataclasses.replace(method, attack_stop=None)  # type: ignore[call-arg]
     train, held_out = _sets(config)
     spec = ModelSpec(config.model, config.pretrained, config.seed)
     model = build(spec, train.class_names, train.templates).to(device)

@@ -138,10 +138,13 @@ def cost_table(rows: Sequence[Row]) -> Table:
     cells: Cells = []
     for row in rows:
         seconds = f"{sum(row.seconds) / len(row.seconds):.0f}" if row.seconds else "-"
-        cost = f"{row.cost:.1f}" if row.cost else "-"
+        cost = ("≤ " if row.at_most else "") + f"{row.cost:.1f}" if row.cost else "-"
         cells.append([row.label, f"{row.lr:.3g}" if row.lr is not None else "-", seconds, cost])
     note = "A step in forward passes (without gradients) of its batch, timed on this machine before the study started."
-    return Table(["method", "peak lr", "training seconds", "step in forwards"], cells, notes=[note])
+    notes = [note]
+    if any(row.at_most for row in rows):
+        notes.append("≤: timed as if no image left its attack early; `attack_looks` in metrics.jsonl says how many do.")
+    return Table(["method", "peak lr", "training seconds", "step in forwards"], cells, notes=notes)
 
 
 def rates_table(trials: Trials) -> Table:
@@ -260,7 +263,7 @@ def csv_text(rows: Sequence[Row]) -> str:
     bounds = [name for c in COLUMNS for name in (c, f"{c}_low", f"{c}_high")]
     attacks = sorted({name for row in rows for name in suite_estimates(row)})
     whole = [name for a in attacks for name in (a, f"{a}_low", f"{a}_high")]
-    cost = ["lr", "training_seconds", "step_in_forwards"]
+    cost = ["lr", "training_seconds", "step_in_forwards", "step_at_most"]
     writer.writerow(["method", "seeds", *bounds, *cost, "error", *whole, "tables"])
     tables = grouped(rows)
     for row in rows:
@@ -269,6 +272,7 @@ def csv_text(rows: Sequence[Row]) -> str:
             numbers += _bounds(row.estimate(c))
         seconds = sum(row.seconds) / len(row.seconds) if row.seconds else None
         texts = ["" if x is None else f"{x:.6g}" for x in (*numbers, row.lr, seconds, row.cost)]
+        texts.append("yes" if row.at_most else "")
         suites = suite_estimates(row)
         stands = ["" if x is None else f"{x:.6g}" for a in attacks for x in _bounds(suites.get(a))]
         shown = "; ".join(title for title, some in tables.items() if row in some)
@@ -287,7 +291,7 @@ def plain_rows(rows: Sequence[Row], baseline: Row | None) -> list[dict[str, Any]
             for data, levels in corruption_levels(row).items()
         }
         entry["whole_attacks"] = {name: _plain(e) for name, e in suite_estimates(row).items()}
-        entry |= {"training_seconds": list(row.seconds), "step_in_forwards": row.cost}
+        entry |= {"training_seconds": list(row.seconds), "step_in_forwards": row.cost, "step_at_most": row.at_most}
         if baseline is not None and row.label != baseline.label:
             gaps = {c: d for c in COLUMNS if (d := difference(row, baseline, c))}
             entry["difference"] = {c: vars(d) | {"to": baseline.label} for c, d in gaps.items()}

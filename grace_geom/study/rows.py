@@ -22,6 +22,7 @@ class Row:
         seconds: Training seconds of each run.
         cost: A training step in forward passes of its batch, timed; ``None`` where it was not.
         lr: Peak learning rate.
+        at_most: Whether ``cost`` is an upper bound: images that stop early were timed as if none did.
     """
 
     label: str
@@ -31,6 +32,7 @@ class Row:
     seconds: Sequence[float] = ()
     cost: float | None = None
     lr: float | None = None
+    at_most: bool = False
 
     def values(self, column: str) -> dict[int, float]:
         """A column by seed, where it was measured."""

@@ -16,7 +16,7 @@ from grace_geom.provenance import provenance
 from grace_geom.results import EvalRecord, summarise
 from grace_geom.results.records import dumps
 from grace_geom.study import report
-from grace_geom.study.estimate import Probe, evaluation_seconds, probe, share_threads
+from grace_geom.study.estimate import Probe, evaluation_seconds, probe, share_threads, stops_early
 from grace_geom.study.execute import REAL, Outcome, Steps, finished, held_out_score, run_all, training_seconds
 from grace_geom.study.figure import tradeoff
 from grace_geom.study.options import Job, StudyOptions, best_rate, folder_name, jobs_of, refuse_other_runs, trials_of
@@ -147,6 +147,7 @@ class Study:
                     seconds if trains else (),
                     timed.cost if timed and trains else None,
                     own[0].config.build_method().lr if trains else None,
+                    stops_early(own[0].config.build_method()),
                 )
             )
         return found
@@ -242,6 +243,8 @@ class Study:
             own = [job for job in jobs if job.label == label]
             timed = self.state.probes.get(label)
             cost = f"{timed.cost:.1f}" if timed and timed.steps else "-"
+            if stops_early(own[0].config.build_method()):
+                cost = f"≤ {cost}"
             done = sum(job.name in records for job in own)
             each = expected[own[0].name]
             state = f"{done} finished" if done else ""

@@ -1,5 +1,6 @@
 """PGD: the optimum where it is known, its cost, its determinism."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from grace_geom.attacks import L2, pgd, pgd_attack
+from grace_geom.attacks import L2, Ball, Linf, pgd, pgd_attack, pgd_until
 from tests.attacks.conftest import Toy
 
 EPS, ALPHA = 4 / 255, 1 / 255
@@ -118,6 +119,66 @@ def test_a_nan_stops_it_with_the_step():
     calls = iter([1.0, 1.0, float("nan"), 1.0])
     with pytest.raises(RuntimeError, match="NaN at step 3 of 4"):
         pgd(lambda z: next(calls) * z.sum(), torch.rand(2, 3), EPS, ALPHA, 4, seeded())
+
+
+def test_an_image_leaves_at_the_first_point_where_its_loss_is_above_the_bound():
+    n, steps, stop, eps, alpha = 60, 5, 0.52, 0.1, 0.03
+    generator, sizes = seeded(), []
+    starts = 0.5 + eps * (2 * torch.rand(n, generator=seeded(), dtype=torch.float64).numpy() - 1)
+    slopes = [1.0, -1.0, 0.0] * (n // 3)  # losses that rise with their one pixel, that fall with it, and that stay
+
+    def loss(z: Tensor, rows: Tensor) -> Tensor:
+        sizes.append(len(rows))
+        slope = torch.tensor(slopes, dtype=torch.float64)[rows]
+        return slope * z.flatten() + 0.5 * (1 - slope)
+
+    x = torch.full((n, 1, 1, 1), 0.5, dtype=torch.float64)
+    x_adv, looks = pgd_until(loss, x, eps, alpha, steps, stop, generator)
+    for start, slope, end, seen in zip(starts, slopes, x_adv.flatten().tolist(), looks.tolist(), strict=True):
+        way = [slope * (start - 0.5) + t * alpha * abs(slope) for t in range(steps)]  # the loss above 0.5, unclamped
+        first = next((t for t, height in enumerate(way) if min(height, eps) > stop - 0.5), steps)
+        moved = min(slope * (start - 0.5) + first * alpha, eps)
+        assert end == pytest.approx(start if slope == 0 else 0.5 + slope * moved, abs=1e-12)
+        assert seen == min(first + 1, steps)
+    assert set(looks.tolist()) == set(range(1, steps + 1))
+    assert sizes == [int((looks > t).sum()) for t in range(steps)]  # who has left costs nothing more
+
+
+@pytest.mark.parametrize("ball", [Linf, L2])
+def test_a_bound_that_is_never_reached_changes_no_bit(toy: Toy, ball: type[Ball]):
+    def loss(z: Tensor, rows: Tensor) -> Tensor:
+        return F.cross_entropy(toy.model(z), toy.y[rows], reduction="none")
+
+    generator, again = seeded(4), seeded(4)
+    plain = pgd(summed_ce(toy), toy.x, EPS, ALPHA, 4, generator, ball=ball)
+    found, looks = pgd_until(loss, toy.x, EPS, ALPHA, 4, math.inf, again, ball=ball)
+    assert torch.equal(found, plain) and torch.equal(generator.get_state(), again.get_state())
+    assert looks.tolist() == [4] * len(toy.y)
+    early, looks = pgd_until(loss, toy.x, EPS, ALPHA, 4, 0.0, seeded(4), ball=ball)  # every loss is above 0
+    assert torch.equal(early, pgd(summed_ce(toy), toy.x, EPS, ALPHA, 0, seeded(4), ball=ball)) and (looks == 1).all()
+
+
+@pytest.mark.parametrize(("ball", "eps"), [(Linf, 0.05), (L2, 0.4)])
+def test_where_an_image_ends_does_not_depend_on_its_company(toy: Toy, ball: type[Ball], eps: float):
+    def until(stop: float, n: int) -> tuple[Tensor, Tensor]:
+        def loss(z: Tensor, rows: Tensor) -> Tensor:
+            return F.cross_entropy(toy.model(z), toy.y[rows], reduction="none")
+
+        return pgd_until(loss, toy.x[:n], eps, 0.4 * eps, 6, stop, seeded(2), ball=ball)
+
+    (all_, looks), (some, own) = until(0.7, 40), until(0.7, 13)
+    assert len(set(looks.tolist())) > 1 and torch.equal(own, looks[:13])
+    torch.testing.assert_close(some, all_[:13], rtol=0, atol=1e-12)
+
+
+def test_a_nan_of_one_image_stops_an_attack_that_others_have_left():
+    calls = iter([1.0, 1.0, float("nan"), 1.0])
+
+    def loss(z: Tensor, rows: Tensor) -> Tensor:
+        return next(calls) * z.flatten(1).sum(1) + 100.0 * (rows == 0)
+
+    with pytest.raises(RuntimeError, match="NaN at step 3 of"):
+        pgd_until(loss, torch.rand(2, 3), EPS, ALPHA, 4, 50.0, seeded())
 
 
 def test_a_random_start_needs_a_generator():

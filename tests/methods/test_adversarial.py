@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -11,10 +12,12 @@ from torch.testing import assert_close
 from grace_geom.attacks.balls import Linf
 from grace_geom.batch import Batch
 from grace_geom.errors import UserError
-from grace_geom.methods.at import At
+from grace_geom.methods.at import At, LoraAt
 from grace_geom.methods.awp import Awp, steepest
+from grace_geom.methods.bounds import check_fields
 from grace_geom.methods.fare import Fare
 from grace_geom.methods.ft import Ft
+from grace_geom.methods.grace import Grace
 from grace_geom.methods.laat import Laat, spread_anchors
 from grace_geom.methods.pmg_aft import PmgAft
 from grace_geom.methods.tecoa import LoraTecoa, Tecoa
@@ -40,6 +43,70 @@ def moved(method, model=None, steps: int = 2):
 
 def terms_of(method, run, batch):
     return method.losses(run, method.weights(run.model, run.params), batch)
+
+
+# Images that leave the attack early
+
+
+def early(method, stop: float = 1.12, **more):
+    """With steps so large that some of the toy's images are solved on the way, some at once and some never."""
+    return method(attack_stop=stop, eps=16 / 255, alpha=6 / 255, attack_steps=4, **more)
+
+
+@pytest.mark.parametrize("method", [early(At), early(LoraAt), early(Laat, 1.1), early(PmgAft), early(TgaZsr)])
+def test_each_image_is_left_where_its_own_cross_entropy_is_first_above_the_bound(method):
+    batch, model = in_double(24)
+    run = toy_run(method, model)
+    fixed = {n: w.detach() for n, w in method.weights(model, run.params).items()}
+    found = method.attack(run, fixed, batch)
+    u = torch.rand(batch.images.shape, generator=toy_run(method).generator, dtype=torch.float64)
+    looks = []
+    for i in range(len(batch)):
+        own, y = batch.images[i : i + 1], batch.labels[i : i + 1]
+        x = (own + method.eps * (2 * u[i] - 1)).clamp(own - method.eps, own + method.eps).clamp(0, 1)
+        for _ in range(method.attack_steps):
+            x.requires_grad_()
+            loss = -model(x, fixed).log_softmax(dim=-1)[0, y]
+            looks.append(1)
+            if loss > method.attack_stop:
+                break
+            (g,) = torch.autograd.grad(loss, x)
+            x = (x + method.alpha * g.sign()).clamp(own - method.eps, own + method.eps).clamp(0, 1).detach()
+        assert_close(found[i : i + 1], x.detach(), rtol=0, atol=1e-9)
+    assert float(run.scalars["attack_looks"]) == pytest.approx(len(looks) / len(batch))
+    assert 1.2 < len(looks) / len(batch) < method.attack_steps - 0.2
+
+
+@pytest.mark.parametrize("method", [At, Awp, partial(Grace, r=2), partial(Grace, r=2, awp_reuse=True)])
+def test_a_bound_out_of_reach_changes_no_bit_and_no_bound_logs_nothing(method):
+    ends, looks = [], []
+    for stop in (None, math.inf):
+        m = method(attack_stop=stop, attack_steps=2, lr=1e-3)
+        run = toy_run(m)
+        train(m, run, [toy_batch(seed=s) for s in range(2)])
+        ends.append(run.params)
+        looks.append(run.scalars.get("attack_looks"))
+    assert all(torch.equal(ends[0][n], w) for n, w in ends[1].items())
+    assert looks[0] is None and float(looks[1]) == 2
+
+
+@pytest.mark.parametrize("method", [early(At), early(Awp)])
+def test_pieces_of_a_step_leave_the_attack_as_its_whole_does(method):
+    batch, model = in_double(7)
+    found = []
+    for pieces in ([batch], batch.split(3)):
+        run = toy_run(method, model)
+        found.append(method.gradients(run, pieces) | {n: p.grad for n, p in run.params.items()} | dict(run.scalars))
+    assert 1 < float(found[0]["attack_looks"]) < method.attack_steps
+    for key, value in found[0].items():
+        assert_close(found[1][key], value, rtol=1e-6, atol=1e-10)
+
+
+@pytest.mark.parametrize(("method", "raised"), [(Fare, "squared distance"), (Trades, "divergence")])
+def test_a_bound_in_nats_needs_a_cross_entropy(method, raised):
+    with pytest.raises(UserError, match=rf"--attack-stop is in nats.*{raised}.*leave it out"):
+        check_fields(method(attack_stop=1.0))
+    check_fields(method())
 
 
 # FARE

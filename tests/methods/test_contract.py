@@ -106,6 +106,7 @@ def test_an_unknown_name_is_answered_with_near_ones():
     [
         ("ft", "lr", -1.0), ("ft", "weight_decay", -1.0), ("lora", "r", 0), ("lora", "targets", "("),
         ("lora", "lora_alpha", 0.0), ("at", "eps", -0.1), ("at", "attack_steps", -1), ("at", "eps_warmup", 2.0),
+        ("at", "attack_stop", -0.1),
         ("grace", "percentile", 180.0), ("grace", "low_percentile", 90.0), ("grace", "beta", 5.0),
         ("grace", "refresh_every", 0), ("grace", "rho", -1.0), ("grace", "r_max", -1), ("grace", "lr", float("nan")),
         ("wise-ft", "wise_alpha", 1.5), ("ftp", "k", 2.0), ("ftp", "mu", -1.0), ("spd", "lam", -1.0), ("sam", "m", 0),

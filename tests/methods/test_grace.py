@@ -9,7 +9,7 @@ from grace_geom import distributed
 from grace_geom.batch import Batch
 from grace_geom.methods import METHODS
 from grace_geom.methods.grace import Grace
-from grace_geom.methods.last_step import pgd_with_weight_gradient
+from grace_geom.methods.last_step import last_step
 from grace_geom.methods.lora import Lora
 from grace_geom.methods.mean_gradient import mean_gradient
 from tests.toys import toy_batch, toy_clip, toy_run, train
@@ -119,7 +119,13 @@ def in_double(batch: Batch) -> Batch:
     return replace(batch, images=batch.images.double())
 
 
-@pytest.mark.parametrize("options", [{}, {"gv": False}, {"awp_steps": 2}, {"gv_anchor": True}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {}, {"gv": False}, {"awp_steps": 2}, {"gv_anchor": True}, {"attack_stop": 1.0},
+        {"attack_stop": 1.0, "awp_reuse": True},
+    ],
+)  # fmt: skip
 def test_pieces_of_a_step_share_one_perturbation_and_give_the_gradient_of_the_batch(options):
     # float64: in float32 a pixel whose gradient is nearly 0 may take the other sign in another batch
     method, batch = Grace(rho=0.05, lr=1e-2, **FEW, **options), in_double(toy_batch(7))
@@ -132,6 +138,8 @@ def test_pieces_of_a_step_share_one_perturbation_and_give_the_gradient_of_the_ba
         method.before_step(run, pieces)
         terms = method.gradients(run, pieces)
         found.append({n: p.grad for n, p in run.params.items()} | terms | dict(run.scalars))
+    if options.get("attack_stop") and not options.get("awp_reuse"):
+        assert 1 < float(found[0]["attack_looks"]) < 2
     for key in found[0]:
         assert_close(found[1][key], found[0][key], rtol=1e-6, atol=1e-12, msg=lambda m, key=key: f"{key}: {m}")
 
@@ -194,19 +202,25 @@ def test_epsilon_warms_up():
     assert sizes[0] < sizes[2] < sizes[4] <= method.eps + 1e-6
 
 
-def test_the_last_attack_step_gives_the_images_of_the_attack_and_a_gradient_at_those_before_it():
-    method, batch = Grace(attack_steps=3, r=4), toy_batch()
-    run, again = toy_run(method), toy_run(method)
+@pytest.mark.parametrize("stop", [None, 1.175])
+def test_the_last_attack_step_gives_the_images_of_the_attack_and_a_gradient_at_those_before_it(stop):
+    options = {"r": 4, "attack_stop": stop, "eps": 16 / 255, "alpha": 8 / 255}
+    method, batch = Grace(attack_steps=3, **options), in_double(toy_batch(16))
+    run, again = toy_run(method, toy_clip().double()), toy_run(method, toy_clip().double())
     fixed = {n: w.detach() for n, w in method.weights(run.model, run.params).items()}
 
     def loss(x, weights):
-        return F.cross_entropy(run.model(x, weights), batch.labels, reduction="sum")
+        return F.cross_entropy(run.model(x, weights), batch.labels, reduction="none")
 
-    x_adv, g = pgd_with_weight_gradient(loss, batch.images, fixed, list(fixed), method.reach(run), run.generator)
-    assert torch.equal(x_adv, method.attack(again, fixed, batch))
-    before = Grace(attack_steps=2, r=4).attack(toy_run(method), fixed, batch)
+    x = method.attack(run, fixed, batch, left_out=1)
+    x_adv, g = last_step(loss, x, batch.images, fixed, list(fixed), method.reach(run), stop)
+    whole = method.attack(again, fixed, batch)
+    assert_close(x_adv, whole, rtol=0, atol=1e-12)
+    before = Grace(attack_steps=2, **options).attack(toy_run(method, toy_clip().double()), fixed, batch)
+    stays = (whole == before).flatten(1).all(dim=1)
+    assert 0 < stays.sum() < len(batch) if stop else not stays.any()
     leaves = {n: w.clone().requires_grad_() for n, w in fixed.items()}
-    loss(before, leaves).backward()
+    loss(before, leaves).sum().backward()
     for name in fixed:
         assert_close(g[name], leaves[name].grad, rtol=1e-4, atol=1e-5)
 
