@@ -240,16 +240,18 @@ def eigen_table(model: M, batch: Batch, peers: dict[str, Any], F_: float) -> Tab
         lams = np.sort(np.asarray([float(x) for x in lams]))[::-1][:5]
         return f"{np.abs(lams / truth - 1).max():.1e}"
 
-    def mine() -> Answer:
+    def mine(basis: torch.dtype | None = None) -> Answer:
         A = ours(model, batch)
-        pairs = eigenpairs(A.matvec, Krylov(leaning_start(A.gradient(), 0)), top=5, rtol=1e-4)
+        pairs = eigenpairs(A.matvec, Krylov(leaning_start(A.gradient(), 0), basis_dtype=basis), top=5, rtol=1e-4)
         return pairs.values, A.products
 
     def scipy() -> Answer:
         A = ours(model, batch)
         return eigsh(as_scipy(A, "f4"), k=5, which="LA", tol=1e-4, return_eigenvectors=False), A.products
 
-    works = {"ours": mine, "scipy eigsh on our product": scipy}
+    works: dict[str, Callable[[], Answer]] = {
+        "ours": mine, "ours, basis in float16": lambda: mine(torch.float16), "scipy eigsh on our product": scipy,
+    }  # fmt: skip
     if "curvlinops" in peers:
         works["curvlinops + eigsh"] = lambda: curvlinops_eigsh(peers["curvlinops"], model, batch)
     if "pyhessian" in peers:
