@@ -76,6 +76,23 @@ def test_a_run_whose_evaluation_does_not_hold_is_evaluated_again(tmp_path, harm)
     assert again.evaluated == ["ft-s0"]
 
 
+def test_a_row_counts_only_what_its_study_asks_though_its_runs_were_measured_on_more(tmp_path):
+    """Else a method that was evaluated on a further OOD set would be compared by another mean."""
+    rows = study(tmp_path, Stub())[0].run()
+    path = tmp_path / "ft-s0" / "eval.json"
+    record = EvalRecord.load(path)
+    hard = next(a for a in record.accuracies if a.suite == "ood")
+    further = dataclasses.replace(hard, data="further", correct=0, accuracy=0.0)
+    dataclasses.replace(record, accuracies=(*record.accuracies, further)).summed().save(path)
+    again = Stub()
+    same = study(tmp_path, again)[0].run()
+    assert again.evaluated == []
+    for column in ("ID", "OOD", "Adv", "HM"):
+        assert [row.values(column) for row in same] == [row.values(column) for row in rows]
+    assert "further" not in (tmp_path / "table.md").read_text()
+    assert any(a.data == "further" for a in EvalRecord.load(path).accuracies)
+
+
 def test_a_run_is_evaluated_again_when_its_data_were_replaced(tmp_path, toy_data, capsys):
     argv = [*toy_argv(tmp_path / "out", toy_data), "--methods", "zero-shot,ft"]
     main(argv)

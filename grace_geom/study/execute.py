@@ -23,6 +23,7 @@ from grace_geom.assess import (
     targets,
 )
 from grace_geom.config import TrainConfig, stored_settings
+from grace_geom.data import ImageSet
 from grace_geom.data.prompts import given_templates
 from grace_geom.errors import Interrupted, UserError
 from grace_geom.files import sha256
@@ -99,12 +100,24 @@ def finished(job: Job, measures: Measures, sets: Sets) -> EvalRecord | None:
     return record if all(_answered(record, target, job, measures, sets) for target in wanted) else None
 
 
+def asked(record: EvalRecord, job: Job, measures: Measures, sets: Sets) -> EvalRecord:
+    """The record with nothing but the answers to the study's questions: a run may have been measured on more sets, and
+    a mean over those would be compared with the means over the study's."""
+    wanted = targets(measures, job.config.data, job.config.ood)
+    questions = {_question(target, job, measures, sets)[0] for target in wanted}
+    return replace(record, accuracies=tuple(a for a in record.accuracies if a.question in questions)).summed()
+
+
 def _answered(record: EvalRecord, target: Target, job: Job, measures: Measures, sets: Sets) -> bool:
+    which, image_set = _question(target, job, measures, sets)
+    return any(a.question == which and answers(a, image_set) for a in record.accuracies)
+
+
+def _question(target: Target, job: Job, measures: Measures, sets: Sets) -> tuple[tuple[str, str, str], ImageSet]:
     config = job.config
     given = given_templates(config.templates)[1] if config.templates else None
     image_set = image_set_of(target, measures, sets, vars(config), given)
-    asked = question(target, measures.eval_seed, len(image_set.class_names))
-    return any(a.question == asked and answers(a, image_set) for a in record.accuracies)
+    return question(target, measures.eval_seed, len(image_set.class_names)), image_set
 
 
 def run_job(job: Job, measures: Measures, source: Source, steps: Steps) -> Outcome:

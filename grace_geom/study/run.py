@@ -17,7 +17,7 @@ from grace_geom.results import EvalRecord, summarise
 from grace_geom.results.records import dumps
 from grace_geom.study import report
 from grace_geom.study.estimate import Probe, evaluation_seconds, probe, share_threads, stops_early
-from grace_geom.study.execute import REAL, Outcome, Steps, finished, held_out_score, run_all, training_seconds
+from grace_geom.study.execute import REAL, Outcome, Steps, asked, finished, held_out_score, run_all, training_seconds
 from grace_geom.study.figure import tradeoff
 from grace_geom.study.options import Job, StudyOptions, best_rate, folder_name, jobs_of, refuse_other_runs, trials_of
 from grace_geom.study.rows import Row
@@ -125,7 +125,7 @@ class Study:
             ) from None
         for warning in report.edges(self.state.trials):
             self.say(f"warning: {warning}")
-        rows = self.rows(jobs, records, errors) + self._also()
+        rows = [self._asked(row, jobs[0]) for row in self.rows(jobs, records, errors) + self._also()]
         self.write(rows)
         return rows
 
@@ -151,6 +151,11 @@ class Study:
                 )
             )
         return found
+
+    def _asked(self, row: Row, job: Job) -> Row:
+        """The row with the answers to this study's questions alone, which are the same for all."""
+        own = {seed: asked(record, job, self.measures, self.sets) for seed, record in row.records.items()}
+        return replace(row, records=own)
 
     def write(self, rows: Sequence[Row]) -> None:
         """``table.md``, ``table.csv``, ``table.json``, ``tradeoff.png``."""
