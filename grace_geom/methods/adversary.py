@@ -50,7 +50,7 @@ class Adversary:
             cheaper start (ours). At 1 the run makes about half of the steps.
         attack_stop: Nats: an image leaves the attack where the cross-entropy that is raised exceeds this, its true
             class being less probable than ``exp(-attack_stop)``. Every wrong answer exceeds ln 2 = 0.69, only wrong
-            ones ln K (2.48 for 12 classes). ``None``: every image makes every step. Logs ``attack_looks``, the
+            ones ln K (2.48 for 12 classes). ``null``: every image makes every step. Logs ``attack_looks``, the
             gradients taken an image: each is two forward passes. One wait for a GPU a step of the attack.
     """
 
