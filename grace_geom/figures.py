@@ -88,6 +88,13 @@ def legend_above(figure: Figure, axis: Any, most: int = 6) -> None:
         figure.legend(handles, labels, loc="outside upper center", ncols=min(len(handles), most))
 
 
+def signed(figure: Figure, sample: str) -> Figure:
+    """The figure with the sample that it was drawn from below it, small: a picture is often seen without its table."""
+    said = figure.get_supxlabel()
+    figure.supxlabel(f"{said}; {sample}" if said else sample, fontsize=7 if said else 6, color="0.4")
+    return figure
+
+
 def save(figure: Figure, path: Path) -> Path:
     """Write a PNG, whole or not at all, and close the figure."""
     with atomic_write(path) as file:

@@ -28,14 +28,18 @@ class Cell:
 
 
 def percent(value: float | None, low: float | None = None, high: float | None = None, signed: bool = False) -> Cell:
-    """``71.3 [69.2, 73.3]``, short ``71.3 ±2.1`` (half of the interval), from shares of 1; ``-`` for ``None``."""
+    """``71.3 [69.2, 73.3]``, short ``71.3 ±2.1`` (half of the interval, where it is nearly symmetric).
+
+    From shares of 1; ``-`` for ``None``.
+    """
     if value is None:
         return Cell(MISSING)
     number = f"{100 * value:+.1f}" if signed else f"{100 * value:.1f}"
     if low is None or high is None:
         return Cell(number, value=value)
     full = f"{number} [{100 * low:.1f}, {100 * high:.1f}]"
-    return Cell(full, f"{number} ±{50 * (high - low):.1f}", value)
+    lopsided = abs(high + low - 2 * value) > 0.1 * (high - low)  # as at the ends of [0, 1], where a ± would mislead
+    return Cell(full, full if lopsided else f"{number} ±{50 * (high - low):.1f}", value)
 
 
 @dataclass(frozen=True)

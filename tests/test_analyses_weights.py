@@ -311,8 +311,8 @@ def test_sharpness_agrees_with_the_library_at_its_radius(runs, tmp_path, capsys)
     assert stands_alone(tmp_path / "sharpness.html")
 
 
-def test_landscape_passes_through_the_checkpoint_and_the_pretrained_model(runs, tmp_path):
-    argv = ["--n", "12", "--dtype", "float64", "--points", "3", "--contour-points", "3", "--line-points", "3",
+def test_landscape_passes_through_the_checkpoint_and_the_pretrained_model(runs, tmp_path, capsys):
+    argv = ["--n", "12", "--dtype", "float64", "--points", "3", "--contour-points", "3", "--line-points", "4",
             "--beyond", "2", "--attack-steps", "1", "--ood", "sketch=shapes:sketch"]  # fmt: skip
     both = [str(runs / "near"), str(runs / "zero_shot")]
     script("loss_landscape")([*both, *argv, "--slices", "random,eigen,contour,line", "--out", str(tmp_path)])
@@ -324,7 +324,11 @@ def test_landscape_passes_through_the_checkpoint_and_the_pretrained_model(runs, 
         assert result.arrays[f"{label}/contour"][1, 1] == pytest.approx(loss, rel=1e-6)
     line = result.arrays["near/line/id_loss"]
     assert line[0] == pytest.approx(result.values["zero_shot/loss"].value, rel=1e-6)  # t = 0
-    assert line[1] == pytest.approx(result.values["near/loss"].value, rel=1e-6)  # t = 1
+    assert result.arrays["near/line/t"].tolist() == pytest.approx([0, 2 / 3, 1, 4 / 3, 2])  # 1 is none of the four
+    assert line[2] == pytest.approx(result.values["near/loss"].value, rel=1e-6)  # t = 1
+    printed = next(row.split() for row in capsys.readouterr().out.splitlines() if row.startswith("near "))
+    measured = [f"{100 * result.arrays[f'near/line/{name}'][2]:.1f}" for name in ("id", "ood", "adv")]
+    assert printed[3:] == measured  # and each is a number of images, not of neighbours
     assert result.arrays["zero_shot/line/id"].std() == 0  # nothing moved
     assert (result.arrays["near/line/adv"] <= result.arrays["near/line/id"] + 1e-9).all()
     assert (tmp_path / "loss_landscape-contour.png").is_file() and stands_alone(tmp_path / "loss_landscape.html")

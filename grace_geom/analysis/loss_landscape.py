@@ -1,5 +1,6 @@
 """Slices of the loss of checkpoints: random and Hessian directions, and the line from the pretrained weights."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -44,7 +45,7 @@ class LandscapeOptions(Common):
         eigen_span: Half-width along the eigenvector, in Euclidean distance.
         contour_points: Points a side of the 2-D slice.
         beyond: Where the line ends; 1 is the checkpoint.
-        line_points: Points of the line.
+        line_points: Points of the line; where t = 1, the checkpoint, is none of them, it is added.
     """
 
     slices: tuple[str, ...] = field(default=("random", "contour", "line"), metadata={"group": "slices"})
@@ -73,12 +74,18 @@ class LandscapeOptions(Common):
             raise UserError(f"--slices line: the pretrained weights have no --params {self.params}; leave line out")
 
 
+    def along(self) -> np.ndarray:
+        """The points t of the line, ascending: evenly spaced, and 1 among them, where the checkpoint lies."""
+        even = np.linspace(0.0, self.beyond, self.line_points)
+        return even if np.isclose(even, 1.0).any() else np.sort(np.append(even, 1.0))
+
+
 def measure(subject: Subject, options: LandscapeOptions, state: Path) -> Part:
     """All slices of one checkpoint."""
     objective = subject.objective()
     mean, w = objective.mean(), objective.weights
     ts = np.linspace(-options.span, options.span, options.points)
-    steps = {"random": len(ts), "eigen": len(ts), "contour": options.contour_points**2, "line": options.line_points,
+    steps = {"random": len(ts), "eigen": len(ts), "contour": options.contour_points**2, "line": len(options.along()),
              "plane": options.contour_points**2}  # fmt: skip
     watch = progress(sum(steps[name] for name in options.slices))
     say(f"  {', '.join(options.slices)}: {watch.total} points, seed {options.seed}")
@@ -153,7 +160,7 @@ def _line(subject: Subject, w: Weights, options: LandscapeOptions, seen: Any) ->
     before = subject.before(w)
     sets = {"id": subject.objective(attacked=False)}
     sets |= {f"ood/{name}": subject.objective(spec, "eval", attacked=False) for name, spec in subject.ood().items()}
-    ts = np.linspace(0.0, options.beyond, options.line_points)
+    ts = options.along()
     curves: dict[str, list[float]] = {name: [] for name in [*sets, "adv", "id_loss"]}
     for t in ts.tolist():
         at = interpolate(before, w, t)
@@ -179,8 +186,8 @@ def show(parts: dict[str, Part], options: LandscapeOptions) -> Shown:
         if "random" in options.slices:
             row.append(f"{np.asarray(part.arrays['random'])[1].max():.4g}")
         if "line" in options.slices:
-            t, at_checkpoint = part.arrays["line/t"], [part.arrays[f"line/{name}"] for name in _kinds(part)]
-            row += [f"{100 * np.interp(1.0, t, accuracy):.1f}" for accuracy in at_checkpoint]
+            here = int(np.abs(np.asarray(part.arrays["line/t"]) - 1.0).argmin())  # t = 1 is always among them
+            row += [f"{100 * part.arrays[f'line/{name}'][here]:.1f}" for name in _kinds(part)]
         rows.append(row)
     heads = ["checkpoint", "loss"] + [f"highest within {options.span:g}"] * ("random" in options.slices)
     first = next(iter(parts.values()))
@@ -189,7 +196,10 @@ def show(parts: dict[str, Part], options: LandscapeOptions) -> Shown:
     more = {"contour": contours(parts)} if "contour" in options.slices else {}
     more |= {"plane": planes(parts)} if "plane" in options.slices else {}
     html = page(parts, options) if options.slices else None
-    return Shown([Table(heads, rows, title=title)], curves(parts, options), html, more)
+    wide = 196 * math.sqrt(0.25 / options.n)
+    notes = [f"an accuracy of {options.n} images has a 95 % interval of at most ±{wide:.0f} points: for numbers to "
+             "compare, see evaluate"] if "line" in options.slices else []  # fmt: skip
+    return Shown([Table(heads, rows, title=title, notes=notes)], curves(parts, options), html, more)
 
 
 def comparable(parts: dict[str, Part]) -> None:

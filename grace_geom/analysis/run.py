@@ -132,7 +132,7 @@ def _analyse(
         {k: str(v) for k, v in provenance(records[0].pop("device", "cpu")).items()},
     )  # fmt: skip
     path = result.save(out)
-    _draw(out, name, shown)
+    _draw(out, name, shown, f"n = {options.n}, seed {options.seed}")
     width = shutil.get_terminal_size((100, 24)).columns
     print("\n\n".join(table.text(width) for table in shown.tables))
     if known:
@@ -215,10 +215,9 @@ def _key(label: str, name: str, many: bool) -> str:
     return f"{label}/{name}" if many else name
 
 
-def _draw(out: Path, name: str, shown: Shown) -> None:
+def _draw(out: Path, name: str, shown: Shown, sample: str) -> None:
     with figures.style():
-        figures.save(shown.figure, out / f"{name}.png")
-        for key, figure in shown.more.items():
-            figures.save(figure, out / f"{name}-{key}.png")
+        for key, figure in {"": shown.figure, **{f"-{key}": figure for key, figure in shown.more.items()}}.items():
+            figures.save(figures.signed(figure, sample), out / f"{name}{key}.png")
     if shown.page is not None:
         write_text(out / f"{name}.html", shown.page.to_html(include_plotlyjs=True))

@@ -16,7 +16,7 @@ from grace_geom.collect.features import Features
 from grace_geom.files import atomic_write, write_text
 from grace_geom.weights import Weights
 
-REVISION = 4
+REVISION = 5
 """Part of the cache keys of analyses and of adversarial images: raise it when an estimator or an attack changes."""
 
 MOST_BYTES = 2**28

@@ -63,6 +63,8 @@ def _arrays(path: Path, modified: int, size: int) -> tuple[np.ndarray, np.ndarra
     except UserError:
         raise
     except Exception as error:  # zip, zlib, lzma, numpy and the system each raise their own on bad bytes
+        if "pickle" in str(error).lower() and not (zipfile.is_zipfile(path) or _pickled(path)):
+            raise UserError(f"{path} is not an .npz archive with 'images' and 'labels'") from None
         if "pickle" in str(error).lower():
             raise UserError(
                 f"{path} holds pickled objects, which can run code: refused. "
@@ -118,3 +120,9 @@ def _checked(path: Path, images: np.ndarray, labels: np.ndarray) -> tuple[np.nda
     if len(images) != len(labels):
         raise UserError(f"{path}: {len(images)} images but {len(labels)} labels")
     return images, labels.astype(np.int64)
+
+
+def _pickled(path: Path) -> bool:
+    """Whether the file begins as pickles of protocol 2 and later do; numpy takes whatever it does not know for one."""
+    with path.open("rb") as file:
+        return file.read(1) == b"\x80"

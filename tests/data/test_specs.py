@@ -91,6 +91,12 @@ class TestNpz:
                 resolve(f"npz:{path}", "train")
         assert not (tmp_path / "ran").exists()
 
+    def test_a_file_of_another_kind_is_called_that_and_not_dangerous(self, tmp_path: Path):
+        path = write_npz(tmp_path / "x.npz", pictures(2), turns(2))
+        path.write_text("label,pixel\n")
+        with pytest.raises(UserError, match=r"x\.npz is not an \.npz archive with 'images' and 'labels'"):
+            resolve(f"npz:{path}", "train")
+
     def test_a_broken_archive_says_so(self, tmp_path: Path):
         path = write_npz(tmp_path / "x.npz", pictures(50), turns(50))
         whole = path.read_bytes()
