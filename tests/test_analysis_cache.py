@@ -34,6 +34,26 @@ def test_replaced_data_are_measured_again(tmp_path, replaced):
     assert len(again()) == 2 and measured[0] != measured[1]
 
 
+def test_a_result_of_other_settings_is_replaced_aloud_and_comes_back(tmp_path, capsys):
+    data = save_npz(tmp_path / "train.npz", 12, 0) + "+" + save_npz(tmp_path / "test.npz", 6, 1).removeprefix("npz:")
+    run = make_run(tmp_path / "run", data, {})
+    measured: list[int] = []
+
+    def measure(subject, options, state):
+        measured.append(options.n)
+        return Part({"n": Measure(float(options.n))})
+
+    def call(n: int) -> str:
+        options = Common((run,), out=tmp_path / "out", n=n)
+        analyse("counts", options, measure, lambda parts, options: Shown((), Figure()))
+        return capsys.readouterr().err
+
+    assert "replaces" not in call(6) and "replaces" not in call(6)
+    assert "counts.json (n 6 -> 4): what was measured is kept" in call(4)
+    assert "(n 4 -> 6)" in call(6)
+    assert measured == [6, 4]
+
+
 def test_results_of_several_runs_lie_in_the_nearest_folder_that_holds_them_all(tmp_path):
     one, other = tmp_path / "study" / "ft-s0" / "ckpt.pt", tmp_path / "study" / "at-s0" / "ckpt.pt"
     elsewhere = tmp_path / "photos" / "ckpt.pt"

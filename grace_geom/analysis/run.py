@@ -131,6 +131,8 @@ def _analyse(
         name, tuple(records), options.settings(), values | dict(shown.joint), arrays, round(seconds, 3),
         {k: str(v) for k, v in provenance(records[0].pop("device", "cpu")).items()},
     )  # fmt: skip
+    if news := _replaced(out / f"{name}.json", options):
+        say(news)
     path = result.save(out)
     _draw(out, name, shown, f"n = {options.n}, seed {options.seed}")
     width = shutil.get_terminal_size((100, 24)).columns
@@ -209,6 +211,19 @@ def _cache(out: Path, name: str, file: Path, options: Common) -> Path:
     content |= {"contents": contents_of(file, options)}
     key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
     return out / ".parts" / f"{name}-{key}.json"
+
+
+def _replaced(path: Path, options: Common) -> str:
+    """What to say where a result of other settings lies at this place; nothing of it is lost but the view."""
+    try:
+        before = Result.load(path).settings
+    except RecordError:
+        return ""
+    now = options.settings()
+    changed = [f"{key} {before.get(key)} -> {now.get(key)}" for key in now if before.get(key) != now.get(key)]
+    if not changed:
+        return ""
+    return f"replaces {path} ({'; '.join(changed)}): what was measured is kept, the earlier call brings it back at once"
 
 
 def _key(label: str, name: str, many: bool) -> str:
