@@ -1,5 +1,7 @@
 """What an analysis takes from its cache: only what was measured on the data as they are now."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -36,15 +38,15 @@ def test_replaced_data_are_measured_again(tmp_path, replaced):
 
 def test_a_result_of_other_settings_is_replaced_aloud_and_comes_back(tmp_path, capsys):
     data = save_npz(tmp_path / "train.npz", 12, 0) + "+" + save_npz(tmp_path / "test.npz", 6, 1).removeprefix("npz:")
-    run = make_run(tmp_path / "run", data, {})
+    run, other = make_run(tmp_path / "run", data, {}), make_run(tmp_path / "other", data, {})
     measured: list[int] = []
 
     def measure(subject, options, state):
         measured.append(options.n)
         return Part({"n": Measure(float(options.n))})
 
-    def call(n: int) -> str:
-        options = Common((run,), out=tmp_path / "out", n=n)
+    def call(n: int, *more: Path) -> str:
+        options = Common((run, *more), out=tmp_path / "out", n=n)
         analyse("counts", options, measure, lambda parts, options: Shown((), Figure()))
         return capsys.readouterr().err
 
@@ -52,6 +54,7 @@ def test_a_result_of_other_settings_is_replaced_aloud_and_comes_back(tmp_path, c
     assert "counts.json (n 6 -> 4): what was measured is kept" in call(4)
     assert "(n 4 -> 6)" in call(6)
     assert measured == [6, 4]
+    assert "(checkpoints run -> run, other)" in call(6, other)
 
 
 def test_results_of_several_runs_lie_in_the_nearest_folder_that_holds_them_all(tmp_path):

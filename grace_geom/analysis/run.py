@@ -131,7 +131,7 @@ def _analyse(
         name, tuple(records), options.settings(), values | dict(shown.joint), arrays, round(seconds, 3),
         {k: str(v) for k, v in provenance(records[0].pop("device", "cpu")).items()},
     )  # fmt: skip
-    if news := _replaced(out / f"{name}.json", options):
+    if news := _replaced(out / f"{name}.json", result):
         say(news)
     path = result.save(out)
     _draw(out, name, shown, f"n = {options.n}, seed {options.seed}")
@@ -213,14 +213,16 @@ def _cache(out: Path, name: str, file: Path, options: Common) -> Path:
     return out / ".parts" / f"{name}-{key}.json"
 
 
-def _replaced(path: Path, options: Common) -> str:
-    """What to say where a result of other settings lies at this place; nothing of it is lost but the view."""
+def _replaced(path: Path, result: Result) -> str:
+    """What to say where another result lies at this place; nothing of it is lost but the view."""
     try:
-        before = Result.load(path).settings
+        old = Result.load(path)
     except RecordError:
         return ""
-    now = options.settings()
-    changed = [f"{key} {before.get(key)} -> {now.get(key)}" for key in now if before.get(key) != now.get(key)]
+    before, now = (
+        r.settings | {"checkpoints": ", ".join(c.get("label", "") for c in r.checkpoints)} for r in (old, result)
+    )
+    changed = [f"{key} {before.get(key)} -> {now[key]}" for key in now if before.get(key) != now[key]]
     if not changed:
         return ""
     return f"replaces {path} ({'; '.join(changed)}): what was measured is kept, the earlier call brings it back at once"
