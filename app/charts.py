@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 from app.look import Ground, dress, faint, look, plain_html
 from app.store import Entry
-from grace_geom.results import Accuracy, Estimate, headline_attack
+from grace_geom.records import Accuracy, Estimate, headline_attack
 
 SUITE_TITLES = {
     "id": "In distribution", "ood": "Under shift", "adv": "Under attack", "natural_adv": "Naturally adversarial",

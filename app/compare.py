@@ -8,7 +8,7 @@ from app import paired
 from app.charts import questions
 from app.paired import Gap
 from app.store import Entry, settings
-from grace_geom.results import Accuracy, Estimate
+from grace_geom.records import Accuracy, Estimate
 
 SUITES_OF = {
     "ID": ("id",), "OOD": ("ood",), "Adv": ("adv",), "NatAdv": ("natural_adv",), "ZS": ("zeroshot",),

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.special import stdtr, stdtrit
 
 from app.store import Entry
-from grace_geom.results import Estimate, image_difference
+from grace_geom.records import Estimate, image_difference
 
 LEVEL = 0.05
 """Two-sided p below which a difference counts as clear."""

@@ -9,7 +9,7 @@ from app import compare
 from app.charts import SUITE_TITLES, questions
 from app.paired import mean_interval
 from app.store import Entry, settings
-from grace_geom.results import COLUMNS, Accuracy, Estimate
+from grace_geom.records import COLUMNS, Accuracy, Estimate
 
 
 def grouped(entries: Sequence[Entry]) -> tuple[tuple[Entry, ...], list[str]]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from grace_geom.results import Accuracy, Estimate, EvalRecord, RecordError, Result, read_run, run_folders, summarise
+from grace_geom.records import Accuracy, Estimate, EvalRecord, RecordError, Result, read_run, run_folders, summarise
 
 LOG = logging.getLogger("grace_geom.app")
 LARGEST = 64 * 2**20

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from app.charts import label_at, place_labels
 from app.look import Ground, dress, faint, look, plain_html
 from app.store import Entry, Finding
-from grace_geom.results import Estimate
+from grace_geom.records import Estimate
 
 
 @dataclass(frozen=True)

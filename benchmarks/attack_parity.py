@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from grace_geom.attacks import AttackSpec, Linf, pgd, run
 from grace_geom.attacks.apgd import ascend
-from grace_geom.attacks.hunt import Hunt
 from grace_geom.attacks.losses import Criterion, cross_entropy, dlr_targeted
+from grace_geom.attacks.tracker import Hunt
 
 
 def read(path: Path, n: int | None = None) -> tuple[Tensor, Tensor]:

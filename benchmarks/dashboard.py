@@ -20,7 +20,7 @@ import yaml
 from streamlit.testing.v1 import AppTest
 
 from app import store
-from grace_geom.results import Accuracy, EvalRecord, Measure, Result, pack
+from grace_geom.records import Accuracy, EvalRecord, Measure, Result, pack
 
 MAIN = Path(__file__).resolve().parents[1] / "app" / "main.py"
 PAGES = ("curvature", "landscape", "drift", "features", "robustness", "weights", "training", "run", "overview")

@@ -11,12 +11,12 @@ import torch
 
 from grace_geom.devices import Precision
 from grace_geom.errors import UserError, door
-from grace_geom.loop import Plan, Trainer, choose_micro_batch, measure
-from grace_geom.loop.memory import Memory
-from grace_geom.loop.shapes import shapes_only
 from grace_geom.methods import Run, method_class
 from grace_geom.models import ClipClassifier, ModelSpec, build
 from grace_geom.tables import Table
+from grace_geom.training import Plan, Trainer, choose_micro_batch, measure
+from grace_geom.training.fake_pass import shapes_only
+from grace_geom.training.memory import Memory
 
 MODELS = ("ViT-B-32", "ViT-B-16", "ViT-L-14")
 WAYS = {"plain": False, "--grad-checkpoint": True}

@@ -4,10 +4,10 @@ import shutil
 import sys
 from collections.abc import Sequence
 
-from grace_geom.assess import Measures
 from grace_geom.attacks import check_eps
 from grace_geom.cli import Command, part_of
 from grace_geom.errors import UserError, door
+from grace_geom.evaluation import Measures
 from grace_geom.study import Row, Study, StudyOptions, report
 
 

@@ -13,7 +13,7 @@ from grace_geom.errors import UserError, nearest
 from grace_geom.methods import METHODS, Method, method_class
 from grace_geom.methods.bounds import check_fields
 from grace_geom.models import known_models
-from grace_geom.plain import plain, read_yaml
+from grace_geom.serialise import plain, read_yaml
 
 RECIPES = Path(__file__).parent / "recipes"
 DEFAULT_EPOCHS = 10

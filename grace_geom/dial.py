@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from grace_geom.assess import DialOptions, Measures, Source, dial
-from grace_geom.assess.show import Console, dial_table
 from grace_geom.attacks import check_eps
 from grace_geom.cli import Command, part_of
 from grace_geom.errors import door
+from grace_geom.evaluation import DialOptions, Measures, Source, dial
+from grace_geom.evaluation.table import Console, dial_table
 
 
 @dataclass(frozen=True)

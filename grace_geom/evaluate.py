@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from grace_geom.assess import Measures, Sets, Source, assess
-from grace_geom.assess.show import Console, accuracy_table, corruption_table, paired_table
 from grace_geom.attacks import check_eps
 from grace_geom.checkpoint import checkpoint_file
 from grace_geom.cli import Command, part_of
 from grace_geom.distributed import first, processes
 from grace_geom.errors import door
-from grace_geom.results.records import dumps
+from grace_geom.evaluation import Measures, Sets, Source, assess
+from grace_geom.evaluation.table import Console, accuracy_table, corruption_table, paired_table
+from grace_geom.records.schema import dumps
 
 
 @dataclass(frozen=True)

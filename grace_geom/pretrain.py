@@ -10,18 +10,27 @@ import numpy as np
 import torch
 
 from grace_geom.cli import parse
-from grace_geom.contrastive import EMBEDDED, Pairs, Schedule, adversarial_ids, gather, pretrain, save_weights, thinned
 from grace_geom.data import Split, resolve, suites
 from grace_geom.data.shapes.sets import HARD_IDS, SHAPES_SETS, SIZES, VERSION, fingerprint
 from grace_geom.devices import pick_device
 from grace_geom.errors import UserError, door
-from grace_geom.evaluation import evaluate_set
+from grace_geom.evaluation.accuracy import evaluate_set
 from grace_geom.files import sha256, write_text
 from grace_geom.models import ModelSpec, build, open_clip_model, tokenizer_of
 from grace_geom.progress import Progress
 from grace_geom.provenance import provenance
-from grace_geom.results import Accuracy
-from grace_geom.results.records import dumps
+from grace_geom.records import Accuracy
+from grace_geom.records.schema import dumps
+from grace_geom.tools.tiny_clip import (
+    EMBEDDED,
+    Pairs,
+    Schedule,
+    adversarial_ids,
+    gather,
+    pretrain,
+    save_weights,
+    thinned,
+)
 
 FORMAT = "grace_geom.pretrain/1"
 HARD = "shapes:hard"

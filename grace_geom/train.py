@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from grace_geom.config import parse_train
 from grace_geom.distributed import first, processes
 from grace_geom.errors import door
-from grace_geom.runs import train_run
+from grace_geom.training import train_run
 
 
 @door

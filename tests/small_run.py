@@ -9,7 +9,7 @@ import numpy as np
 
 from grace_geom.config import TrainConfig, make_config
 from grace_geom.methods import METHODS
-from grace_geom.runs import train_run
+from grace_geom.training import train_run
 from tests.toys import CLASSES, register_toy, toy_batch
 
 QUICK = {

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
-from grace_geom.assess import Measures, Sets, image_set_of, record_file, targets
-from grace_geom.assess.one import question
 from grace_geom.config import TrainConfig
 from grace_geom.data.base import digest
 from grace_geom.errors import Interrupted
+from grace_geom.evaluation import Measures, Sets, image_set_of, record_file, targets
+from grace_geom.evaluation.one_checkpoint import question
 from grace_geom.files import sha256
 from grace_geom.methods import METHODS
-from grace_geom.plain import to_yaml
-from grace_geom.results import Accuracy, EvalRecord, pack
-from grace_geom.statistics import wilson
+from grace_geom.records import Accuracy, EvalRecord, pack
+from grace_geom.records.statistics import wilson
+from grace_geom.serialise import to_yaml
 from grace_geom.study import Row, Study, StudyOptions
 from grace_geom.study.estimate import Probe
 from grace_geom.study.execute import Steps

@@ -14,7 +14,7 @@ from grace_geom.cli import parse, peek
 from grace_geom.config import RECIPES, TrainConfig, default_out, differing, make_config, parse_train, recipe
 from grace_geom.errors import UserError
 from grace_geom.methods import METHODS
-from grace_geom.plain import plain, read_yaml, to_yaml
+from grace_geom.serialise import plain, read_yaml, to_yaml
 
 
 @dataclass

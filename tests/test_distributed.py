@@ -22,11 +22,11 @@ from grace_geom.cli import RECORD
 from grace_geom.data import from_arrays
 from grace_geom.distributed import World
 from grace_geom.evaluate import main as evaluate
-from grace_geom.evaluation import evaluate_set
-from grace_geom.loop import Plan, Trainer
+from grace_geom.evaluation.accuracy import evaluate_set
 from grace_geom.methods import METHODS, Method
-from grace_geom.plain import read_yaml
+from grace_geom.serialise import read_yaml
 from grace_geom.train import main
+from grace_geom.training import Plan, Trainer
 from tests.small_run import lines, write_npz
 from tests.toys import CLASSES, TEMPLATES, register_toy, toy_batch, toy_clip, toy_run
 

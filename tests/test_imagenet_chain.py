@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from grace_geom.assess.show import corruption_table
 from grace_geom.compare import main as compare
 from grace_geom.data import resolve
 from grace_geom.data.imagenet import CORRUPTIONS, SEVERITIES
 from grace_geom.evaluate import main as evaluate
-from grace_geom.results import EvalRecord, by_level, mean_corruption
+from grace_geom.evaluation.table import corruption_table
+from grace_geom.records import EvalRecord, by_level, mean_corruption
 from grace_geom.train import main as train
 from tests.data.mini_imagenet import OOD, ZEROSHOT, build, picture
 from tests.toys import register_toy

@@ -11,17 +11,17 @@ from matplotlib.figure import Figure
 from grace_geom import figures
 from grace_geom.analysis import pages
 from grace_geom.analysis.curvature import CurvatureOptions, curvature, eigenvalue_measures, is_matrix
-from grace_geom.analysis.features import FeatureOptions, cell, distributions, in_order, measures
+from grace_geom.analysis.feature_analysis import FeatureOptions, cell, distributions, in_order, measures
+from grace_geom.analysis.features.anisotropy import ESTIMATORS, anisotropy
+from grace_geom.analysis.features.survey import attack, attacked_features, clean_features
 from grace_geom.analysis.numbers import as_measure, number
 from grace_geom.analysis.run import Part, Shown, progress
 from grace_geom.analysis.subject import Subject
-from grace_geom.collect.anisotropy import ESTIMATORS, anisotropy
-from grace_geom.collect.survey import attack, attacked_features, clean_features
 from grace_geom.distributed import first
 from grace_geom.errors import UserError
-from grace_geom.evaluation import reader_for
+from grace_geom.evaluation.accuracy import reader_for
 from grace_geom.geometry.concentration import over_directions, over_matrices
-from grace_geom.results import Measure
+from grace_geom.records import Measure
 from grace_geom.tables import Cell, Table
 
 CURVATURE = {

@@ -13,22 +13,22 @@ from matplotlib.figure import Figure
 from grace_geom import figures
 from grace_geom.analysis import pages
 from grace_geom.analysis.curvature import counted
-from grace_geom.analysis.features import FeatureOptions, distributions, measures
+from grace_geom.analysis.feature_analysis import FeatureOptions, distributions, measures
+from grace_geom.analysis.features.discrepancy import ESTIMATORS, common_classes, domain_discrepancies
+from grace_geom.analysis.features.survey import attack, attacked_features, clean_features, labels_among
 from grace_geom.analysis.numbers import as_measure, number
+from grace_geom.analysis.objective import GROUPS, Objective
 from grace_geom.analysis.run import Part, Shown, progress, say
 from grace_geom.analysis.subject import Subject
-from grace_geom.collect.discrepancy import ESTIMATORS, common_classes, domain_discrepancies
-from grace_geom.collect.survey import attack, attacked_features, clean_features, labels_among
 from grace_geom.distributed import first
 from grace_geom.errors import UserError
-from grace_geom.evaluation import reader_for
+from grace_geom.evaluation.accuracy import reader_for
 from grace_geom.geometry.bound import balance, head_lipschitz, proximity, sharpness_term
 from grace_geom.geometry.operators import hessian
 from grace_geom.geometry.sharpness import average_case
 from grace_geom.geometry.trace import Estimate, xtrace
-from grace_geom.objective import GROUPS, Objective
 from grace_geom.progress import Progress
-from grace_geom.results import Measure
+from grace_geom.records import Measure
 from grace_geom.tables import Cell, Table
 from grace_geom.weights import norm, select
 

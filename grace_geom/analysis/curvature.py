@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from grace_geom.analysis.objective import Objective
 from grace_geom.analysis.options import Common
 from grace_geom.analysis.run import say
 from grace_geom.analysis.state import State, interruptible
@@ -17,9 +18,8 @@ from grace_geom.geometry.lanczos import Eigenpairs, Krylov, eigenpairs, leaning_
 from grace_geom.geometry.operators import CurvatureOperator, Matvec, gauss_newton, hessian
 from grace_geom.geometry.spectrum import Spectrum, spectrum
 from grace_geom.geometry.trace import Probed, hutchinson
-from grace_geom.objective import Objective
 from grace_geom.progress import Progress
-from grace_geom.results import Measure
+from grace_geom.records import Measure
 
 
 @dataclass(frozen=True)

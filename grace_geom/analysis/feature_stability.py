@@ -9,11 +9,11 @@ import plotly.graph_objects as go
 from matplotlib.figure import Figure
 
 from grace_geom import figures
-from grace_geom.analysis.features import FeatureOptions, cell, distributions, in_order, measures
+from grace_geom.analysis.feature_analysis import FeatureOptions, cell, distributions, in_order, measures
+from grace_geom.analysis.features.stability import ESTIMATORS, stability
+from grace_geom.analysis.features.survey import attack, attacked_features, clean_features, weight_perturbed
 from grace_geom.analysis.run import Part, Shown
 from grace_geom.analysis.subject import Subject
-from grace_geom.collect.stability import ESTIMATORS, stability
-from grace_geom.collect.survey import attack, attacked_features, clean_features, weight_perturbed
 from grace_geom.distributed import first
 from grace_geom.tables import MISSING, Cell, Table
 

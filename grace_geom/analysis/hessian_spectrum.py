@@ -20,6 +20,7 @@ from grace_geom.analysis.curvature import (
     is_matrix,
 )
 from grace_geom.analysis.numbers import as_measure, number
+from grace_geom.analysis.objective import Objective
 from grace_geom.analysis.run import Part, Shown, progress, say
 from grace_geom.analysis.subject import Subject
 from grace_geom.distributed import world
@@ -27,8 +28,7 @@ from grace_geom.errors import UserError
 from grace_geom.geometry.second_opinion import PyHessian
 from grace_geom.geometry.spectrum import Spectrum
 from grace_geom.geometry.trace import Estimate, hutchpp, xtrace
-from grace_geom.objective import Objective
-from grace_geom.results import Measure
+from grace_geom.records import Measure
 from grace_geom.tables import Cell, Table
 
 

@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from grace_geom import figures
 from grace_geom.analysis import pages
+from grace_geom.analysis.objective import Objective
 from grace_geom.analysis.options import Common
 from grace_geom.analysis.run import Part, Shown, progress, say
 from grace_geom.analysis.subject import Subject, label_of, open_subject
@@ -23,8 +24,7 @@ from grace_geom.geometry.lanczos import Krylov, eigenpairs, leaning_start
 from grace_geom.geometry.landscape import filter_normalised, grid, line, plane
 from grace_geom.geometry.mean_loss import MeanLoss
 from grace_geom.geometry.operators import hessian
-from grace_geom.objective import Objective
-from grace_geom.results import Measure
+from grace_geom.records import Measure
 from grace_geom.tables import Cell, Table
 from grace_geom.weights import Weights, interpolate, unflatten
 

@@ -3,7 +3,7 @@
 import math
 
 from grace_geom.geometry.trace import Estimate
-from grace_geom.results import Measure
+from grace_geom.records import Measure
 from grace_geom.tables import Cell
 
 

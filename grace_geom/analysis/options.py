@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from grace_geom.errors import UserError
-from grace_geom.plain import plain
+from grace_geom.serialise import plain
 
 
 @dataclass(frozen=True)

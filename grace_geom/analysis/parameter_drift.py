@@ -10,15 +10,15 @@ from matplotlib.figure import Figure
 from grace_geom import figures
 from grace_geom.analysis import pages
 from grace_geom.analysis.numbers import number
+from grace_geom.analysis.objective import GROUPS
 from grace_geom.analysis.options import Common
 from grace_geom.analysis.run import Part, Shown
 from grace_geom.analysis.subject import Subject
 from grace_geom.data import suites
-from grace_geom.evaluation import evaluate_set
+from grace_geom.evaluation.accuracy import evaluate_set
 from grace_geom.geometry.drift import correlation, matrix_drift, relative_drift
 from grace_geom.models import ClipClassifier
-from grace_geom.objective import GROUPS
-from grace_geom.results import Measure
+from grace_geom.records import Measure
 from grace_geom.tables import Cell, Table, percent
 from grace_geom.weights import select
 

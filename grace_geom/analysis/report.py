@@ -15,7 +15,7 @@ from grace_geom.checkpoint import checkpoint_file
 from grace_geom.distributed import asked_for
 from grace_geom.errors import UserError, nearest
 from grace_geom.files import write_text
-from grace_geom.results import RecordError, Result
+from grace_geom.records import RecordError, Result
 
 CSS = """
 :root { color-scheme: light }

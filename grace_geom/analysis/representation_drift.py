@@ -9,19 +9,19 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from grace_geom import figures
-from grace_geom.analysis.features import FeatureOptions, cell, distributions, in_order, measure
+from grace_geom.analysis.feature_analysis import FeatureOptions, cell, distributions, in_order, measure
+from grace_geom.analysis.features.drift import MEASURES, WITHIN, Drift, drift
+from grace_geom.analysis.features.streamed import GROUPS, bytes_needed, streamed_drift, streams
+from grace_geom.analysis.features.survey import Plan, attack, attacked_features, clean_features
 from grace_geom.analysis.run import Part, Shown, say
 from grace_geom.analysis.subject import Subject, open_subject
 from grace_geom.checkpoint import checkpoint_file
-from grace_geom.collect.drift import MEASURES, WITHIN, Drift, drift
-from grace_geom.collect.streamed import GROUPS, bytes_needed, streamed_drift, streams
-from grace_geom.collect.survey import Plan, attack, attacked_features, clean_features
 from grace_geom.data import ImageSet
 from grace_geom.distributed import first
 from grace_geom.errors import UserError
 from grace_geom.files import sha256
 from grace_geom.models import ClipClassifier
-from grace_geom.results import Measure
+from grace_geom.records import Measure
 from grace_geom.tables import Cell, Table
 
 PRETRAINED = "pretrained"

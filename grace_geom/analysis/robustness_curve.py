@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from grace_geom import figures
+from grace_geom.analysis.features.adversary import Adversary, adversarial_images, batches_of
 from grace_geom.analysis.options import Common
 from grace_geom.analysis.run import Part, Shown
 from grace_geom.analysis.subject import Subject, labels_of, open_subject
@@ -18,12 +19,11 @@ from grace_geom.attacks import run as run_attack
 from grace_geom.attacks.losses import margin
 from grace_geom.batch import Batch
 from grace_geom.checkpoint import checkpoint_file
-from grace_geom.collect.adversary import Adversary, adversarial_images, batches_of
 from grace_geom.distributed import everyones, my_images
 from grace_geom.errors import UserError
 from grace_geom.files import sha256
-from grace_geom.results import Measure
-from grace_geom.statistics import wilson
+from grace_geom.records import Measure
+from grace_geom.records.statistics import wilson
 from grace_geom.tables import Table, percent
 
 EXAMPLES = 4

@@ -18,17 +18,17 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from grace_geom import figures
+from grace_geom.analysis.features.cache import REVISION
 from grace_geom.analysis.options import Common
 from grace_geom.analysis.subject import Subject, contents_of, labels_of, open_subject
 from grace_geom.attacks import check_eps
 from grace_geom.checkpoint import checkpoint_file
-from grace_geom.collect.kept import REVISION
 from grace_geom.distributed import PeerLost, first, of_first, processes
 from grace_geom.errors import Interrupted
 from grace_geom.files import sha256, write_text
 from grace_geom.progress import Progress
 from grace_geom.provenance import provenance
-from grace_geom.results import Measure, RecordError, Result
+from grace_geom.records import Measure, RecordError, Result
 from grace_geom.tables import Table
 
 O = TypeVar("O", bound=Common)  # noqa: E741

@@ -12,14 +12,14 @@ from matplotlib.ticker import NullFormatter
 from grace_geom import figures
 from grace_geom.analysis import pages
 from grace_geom.analysis.numbers import number
+from grace_geom.analysis.objective import Objective
 from grace_geom.analysis.options import Common
 from grace_geom.analysis.run import Part, Shown, progress, say
 from grace_geom.analysis.subject import Subject
 from grace_geom.errors import UserError
 from grace_geom.geometry.mean_loss import MeanLoss
 from grace_geom.geometry.sharpness import Shape, average_case, m_sharpness, worst_case
-from grace_geom.objective import Objective
-from grace_geom.results import Measure
+from grace_geom.records import Measure
 from grace_geom.tables import Cell, Table
 
 LOSSES = ("ce", "adv-ce")

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from grace_geom.analysis.objective import Objective, objective
 from grace_geom.analysis.options import Common
 from grace_geom.batch import Batch
 from grace_geom.checkpoint import Checkpoint, load_checkpoint, open_base, open_checkpoint
@@ -18,10 +19,9 @@ from grace_geom.data.names import read_class_names
 from grace_geom.devices import pick_device
 from grace_geom.distributed import my_batches, world
 from grace_geom.errors import UserError
-from grace_geom.evaluation import reader_for
+from grace_geom.evaluation.accuracy import reader_for
 from grace_geom.files import sha256
 from grace_geom.models import ClipClassifier
-from grace_geom.objective import Objective, objective
 from grace_geom.weights import Weights
 
 

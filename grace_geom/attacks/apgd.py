@@ -15,8 +15,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from grace_geom.attacks.balls import Ball, ball_named
-from grace_geom.attacks.hunt import Hunt, Logits, Noise, Outcome
 from grace_geom.attacks.losses import Criterion, cross_entropy, dlr, dlr_targeted
+from grace_geom.attacks.tracker import Hunt, Logits, Noise, Outcome
 
 MOMENTUM = 0.75  # the paper's alpha
 Goal: TypeAlias = Callable[[Tensor], Criterion]  # the loss for these rows of the batch: targets follow the rows

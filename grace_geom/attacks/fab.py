@@ -13,8 +13,8 @@ from torch import Tensor
 
 from grace_geom.attacks.apgd import likeliest_wrong
 from grace_geom.attacks.balls import Linf
-from grace_geom.attacks.hunt import Hunt, Logits, Noise, Outcome
 from grace_geom.attacks.losses import margin
+from grace_geom.attacks.tracker import Hunt, Logits, Noise, Outcome
 from grace_geom.errors import NotFiniteError
 
 ALPHA_MAX, ETA, BETA = 0.1, 1.05, 0.9  # the paper's sec. 4: pull to the image, step over the border, step back

@@ -7,8 +7,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from grace_geom.attacks.balls import Ball, Linf, ball_named
-from grace_geom.attacks.hunt import Hunt, Logits, Noise, Outcome
 from grace_geom.attacks.losses import cross_entropy
+from grace_geom.attacks.tracker import Hunt, Logits, Noise, Outcome
 from grace_geom.distributed import world
 from grace_geom.errors import NotFiniteError
 

@@ -11,8 +11,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from grace_geom.attacks.balls import Linf
-from grace_geom.attacks.hunt import Hunt, Logits, Noise, Outcome
 from grace_geom.attacks.losses import margin
+from grace_geom.attacks.tracker import Hunt, Logits, Noise, Outcome
 
 # Of 10,000 queries. The paper's text leaves out 500; the authors' code has it.
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)

@@ -13,9 +13,9 @@ from torch import Tensor
 from grace_geom.attacks.apgd import apgd
 from grace_geom.attacks.balls import ball_named
 from grace_geom.attacks.fab import fab_t
-from grace_geom.attacks.hunt import Logits, Outcome
 from grace_geom.attacks.pgd import pgd_attack
 from grace_geom.attacks.square import square
+from grace_geom.attacks.tracker import Logits, Outcome
 from grace_geom.errors import UserError, nearest
 
 SUITES: dict[str, tuple[str, ...]] = {

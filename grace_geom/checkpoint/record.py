@@ -15,7 +15,7 @@ from torch import Tensor
 from grace_geom.checkpoint.tensor_files import read_tensors
 from grace_geom.errors import UserError
 from grace_geom.files import atomic_write
-from grace_geom.plain import plain
+from grace_geom.serialise import plain
 from grace_geom.weights import Weights
 
 FORMAT = "grace_geom.checkpoint"

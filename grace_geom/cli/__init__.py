@@ -19,7 +19,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from grace_geom.cli.types import Number, as_declared, describe, is_dict, is_list, with_fractions
 from grace_geom.errors import UserError, nearest
-from grace_geom.plain import plain, read_yaml, to_yaml
+from grace_geom.serialise import plain, read_yaml, to_yaml
 
 T = TypeVar("T")
 

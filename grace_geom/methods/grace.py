@@ -14,8 +14,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from grace_geom import distributed
+from grace_geom.attacks import weight_perturbation
 from grace_geom.batch import Batch
-from grace_geom.methods import curvature, directions, gram_volume, lar_awp
+from grace_geom.geometry import gram_volume
+from grace_geom.methods import curvature, directions
 from grace_geom.methods.adversary import Adversary, Attacked
 from grace_geom.methods.base import Run, share_right
 from grace_geom.methods.last_step import last_step
@@ -152,7 +154,7 @@ class Grace(Adversary, Lora):
         images, first = self._attack(run, fixed, batches)
         delta = self.perturbation(run, fixed, images, first)
         return [
-            Attacked(b.images, b.labels, b.index, x.images, partial(lar_awp.perturb, factors=delta))
+            Attacked(b.images, b.labels, b.index, x.images, partial(weight_perturbation.perturb, factors=delta))
             for b, x in zip(batches, images, strict=True)
         ]
 
@@ -174,7 +176,7 @@ class Grace(Adversary, Lora):
 
     def perturbation(
         self, run: Run, fixed: Weights, images: Sequence[Batch], first: Weights | None = None
-    ) -> lar_awp.Factors:
+    ) -> weight_perturbation.Factors:
         """T_AWP ascent steps on fresh low-rank factors at attacked images, under the ranks.
 
         Args:
@@ -183,8 +185,8 @@ class Grace(Adversary, Lora):
             images: Attacked images of all pieces: the ascent is on their mean loss.
             first: This process's gradient for the first step, up to a factor, where it is known already.
         """
-        delta = lar_awp.draw(fixed, run.state["ranks"], run.generator, run.state.get("directions"))
-        radius = lar_awp.radii({name: fixed[name] for name in delta}, self.rho, self.absolute)
+        delta = weight_perturbation.draw(fixed, run.state["ranks"], run.generator, run.state.get("directions"))
+        radius = weight_perturbation.radii({name: fixed[name] for name in delta}, self.rho, self.absolute)
         known = [first] if first is not None else []
 
         def loss(weights: Weights, batch: Batch) -> Tensor:
@@ -198,7 +200,7 @@ class Grace(Adversary, Lora):
                 run.state["directions"] = directions.improve(before, G, self.r_max, run.generator)
             return G
 
-        return lar_awp.ascend(gradient, fixed, delta, radius, self.awp_steps, self.awp_lr, distributed.mean)
+        return weight_perturbation.ascend(gradient, fixed, delta, radius, self.awp_steps, self.awp_lr, distributed.mean)
 
     def feature_term(self, features: Sequence[Tensor]) -> Tensor:
         """L_GV: the batch mean of the volume, or of the spread."""

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import torch
 
-from grace_geom.assess import Measures, Sets, targets
 from grace_geom.attacks import AttackSpec
 from grace_geom.config import TrainConfig
 from grace_geom.data import ImageSet, loader, resolve
 from grace_geom.devices import DTYPES, pick_device, pick_precision
-from grace_geom.loop import Plan, Trainer
+from grace_geom.evaluation import Measures, Sets, targets
 from grace_geom.methods import Method, Run
 from grace_geom.models import ModelSpec, build
+from grace_geom.training import Plan, Trainer
 
 STANDING = 0.3
 """Share of the attacked images that is assumed to stand to the end where training attacked too; else a tenth of it."""

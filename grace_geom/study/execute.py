@@ -10,7 +10,11 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from grace_geom.assess import (
+from grace_geom.config import TrainConfig, stored_settings
+from grace_geom.data import ImageSet
+from grace_geom.data.prompts import given_templates
+from grace_geom.errors import Interrupted, UserError
+from grace_geom.evaluation import (
     Measures,
     Sets,
     Source,
@@ -22,16 +26,12 @@ from grace_geom.assess import (
     record_file,
     targets,
 )
-from grace_geom.config import TrainConfig, stored_settings
-from grace_geom.data import ImageSet
-from grace_geom.data.prompts import given_templates
-from grace_geom.errors import Interrupted, UserError
 from grace_geom.files import sha256
-from grace_geom.results import EvalRecord, RecordError
-from grace_geom.runs import train_run
-from grace_geom.statistics import harmonic_mean
+from grace_geom.records import EvalRecord, RecordError
+from grace_geom.records.statistics import harmonic_mean
 from grace_geom.study.estimate import share_threads
 from grace_geom.study.options import Job
+from grace_geom.training import train_run
 
 Train = Callable[[TrainConfig], Path]
 Evaluate = Callable[[Path, Measures, Source], EvalRecord]

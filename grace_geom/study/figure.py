@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox
 
 from grace_geom import figures
-from grace_geom.results import Estimate
+from grace_geom.records import Estimate
 from grace_geom.study.rows import Row
 
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from grace_geom.assess.show import attack_label, how_intervals
-from grace_geom.results import (
+from grace_geom.evaluation.table import attack_label, how_intervals
+from grace_geom.records import (
     COLUMNS,
     Accuracy,
     Estimate,
@@ -19,7 +19,7 @@ from grace_geom.results import (
     mean_corruption,
     over_levels,
 )
-from grace_geom.statistics import mean_interval
+from grace_geom.records.statistics import mean_interval
 from grace_geom.study.options import GROUPS, best_rate, beyond
 from grace_geom.study.rows import Row, difference
 from grace_geom.tables import Cell, Table, percent

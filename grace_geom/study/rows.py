@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from grace_geom.results import Difference, Estimate, EvalRecord, image_difference, summarise
-from grace_geom.statistics import mean_interval, paired_t
+from grace_geom.records import Difference, Estimate, EvalRecord, image_difference, summarise
+from grace_geom.records.statistics import mean_interval, paired_t
 
 
 @dataclass(frozen=True)

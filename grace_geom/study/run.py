@@ -5,16 +5,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from grace_geom.assess import Measures, Sets, Source, assess, targets
 from grace_geom.checkpoint import checkpoint_file
 from grace_geom.config import TrainConfig
 from grace_geom.errors import Interrupted, UserError
+from grace_geom.evaluation import Measures, Sets, Source, assess, targets
 from grace_geom.files import alone, write_text
 from grace_geom.methods import method_class
-from grace_geom.plain import plain
 from grace_geom.provenance import provenance
-from grace_geom.results import EvalRecord, summarise
-from grace_geom.results.records import dumps
+from grace_geom.records import EvalRecord, summarise
+from grace_geom.records.schema import dumps
+from grace_geom.serialise import plain
 from grace_geom.study import report
 from grace_geom.study.estimate import Probe, evaluation_seconds, probe, share_threads, stops_early
 from grace_geom.study.execute import REAL, Outcome, Steps, asked, finished, held_out_score, run_all, training_seconds

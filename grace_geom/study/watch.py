@@ -6,8 +6,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from grace_geom.assess import record_file
-from grace_geom.results import EvalRecord, RecordError
+from grace_geom.evaluation import record_file
+from grace_geom.records import EvalRecord, RecordError
 from grace_geom.study.execute import last_record
 from grace_geom.study.options import Job
 

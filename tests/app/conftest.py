@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
-from grace_geom.results import Accuracy, EvalRecord, Measure, Result, pack
+from grace_geom.records import Accuracy, EvalRecord, Measure, Result, pack
 from tests.app.lab import make_lab
 
 SETS = (("id", "shapes"), ("ood", "sketch"), ("ood", "v2"), ("natural_adv", "hard"), ("zeroshot", "colour"))

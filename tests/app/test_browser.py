@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from grace_geom.results import Result
+from grace_geom.records import Result
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

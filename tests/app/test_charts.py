@@ -8,7 +8,7 @@ import pytest
 from app.charts import data_sets, dots, label_at, pareto, place_labels, tradeoff
 from app.look import GROUNDS, labels, look
 from app.store import Entry
-from grace_geom.results import Estimate
+from grace_geom.records import Estimate
 from tests.app.conftest import evaluation
 
 LIGHT = GROUNDS["light"]

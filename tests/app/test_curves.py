@@ -9,7 +9,7 @@ from app import curves
 from app.look import GROUNDS
 from app.progress import duration, progress, total_steps
 from app.store import Finding, series
-from grace_geom.results import Measure, Result
+from grace_geom.records import Measure, Result
 
 LIGHT = GROUNDS["light"]
 ROWS = [{"step": s, "loss": 1 / s, "train_acc": 0.5, "lr": 1e-3, "seconds": 2.0 * s} for s in range(1, 11)]

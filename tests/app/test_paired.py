@@ -9,7 +9,7 @@ from scipy.stats import binomtest
 
 from app import compare, paired, seeds, store
 from app.store import Entry
-from grace_geom.results import EvalRecord, pack, summarise
+from grace_geom.records import EvalRecord, pack, summarise
 from grace_geom.study import Row
 from grace_geom.study.rows import difference
 from tests.app.conftest import accuracy, evaluation, write_run

@@ -8,8 +8,8 @@ import pytest
 from app import cloud, drifts, layers, panels, radius, slices, why
 from app.look import GROUNDS
 from app.store import Entry, Finding
-from grace_geom.results import Estimate, Measure, Result
-from grace_geom.statistics import wilson
+from grace_geom.records import Estimate, Measure, Result
+from grace_geom.records.statistics import wilson
 
 LIGHT = GROUNDS["light"]
 NAMES = {"a": "a", "b": "b<i>"}

@@ -8,7 +8,7 @@ import yaml
 
 from app import seeds, store
 from app.charts import questions
-from grace_geom.statistics import mean_interval
+from grace_geom.records.statistics import mean_interval
 from grace_geom.study import Row
 from tests.app.conftest import evaluation, write_run
 

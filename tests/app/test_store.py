@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from app import store
-from grace_geom.results import Measure, Result
+from grace_geom.records import Measure, Result
 from tests.app.conftest import spectrum, write_run
 
 

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from grace_geom.attacks import Linf, apgd, pgd_attack
 from grace_geom.attacks.apgd import ascend, checkpoints
-from grace_geom.attacks.hunt import Hunt, Noise
 from grace_geom.attacks.losses import cross_entropy, dlr, dlr_targeted
+from grace_geom.attacks.tracker import Hunt, Noise
 from tests.attacks.conftest import Toy, make_toy
 
 EPS = 0.05

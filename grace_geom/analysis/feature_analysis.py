@@ -1,0 +1,85 @@
+"""What the analyses of features share: options, features of one checkpoint, intervals as measures and cells."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from grace_geom.analysis.features import Adversary
+from grace_geom.analysis.features.survey import Plan
+from grace_geom.analysis.options import Common
+from grace_geom.analysis.subject import Subject
+from grace_geom.data import ImageSet
+from grace_geom.geometry.bootstrap import Interval
+from grace_geom.records import Measure
+from grace_geom.tables import MISSING, Cell
+
+
+@dataclass(frozen=True)
+class FeatureOptions(Common):
+    """How features are taken, and what the adversarial distribution is.
+
+    Attributes:
+        pool: What of a block's tokens is its feature: cls, mean of the patches, or all tokens side by side.
+        layers: Regular expression for layers (block.0, ..., embedding); default all.
+        replicates: Half-samples behind every interval.
+        rho: Radius of the weight perturbation, relative to each matrix.
+        rank: Its rank, in every attention and MLP matrix.
+        awp_batch: Images that share one weight perturbation.
+    """
+
+    batch: int = 250
+    pool: Literal["cls", "mean", "tokens"] = field(default="cls", metadata={"group": "features"})
+    layers: str = ""
+    replicates: int = 100
+    rho: float = 0.005
+    rank: int = 4
+    awp_batch: int = 64
+
+    def plan(self, cache: Path | None) -> Plan:
+        """How :mod:`grace_geom.analysis.features.survey` shall work."""
+        adversary = Adversary(self.eps, self.alpha, self.attack_steps, self.rho, self.rank)
+        return Plan(self.batch, self.awp_batch, self.pool, self.layers, self.seed, adversary, cache)
+
+    def sample_text(self) -> str:
+        """The sample and the intervals in words."""
+        return f"n = {self.n}, seed {self.seed}; 95 % intervals from {self.replicates} half-samples of the images"
+
+    def attack_text(self) -> str:
+        """The adversarial distribution in words."""
+        return f"PGD, eps = {255 * self.eps:g}/255, {self.attack_steps} steps, every image attacked"
+
+
+def distributions(subject: Subject) -> tuple[ImageSet, dict[str, ImageSet]]:
+    """The ID subset and the OOD subsets of a checkpoint."""
+    return subject.images(), {name: subject.images(spec, "eval") for name, spec in subject.ood().items()}
+
+
+def measures(numbers: Mapping[str, Interval], estimators: Mapping[str, str]) -> dict[str, Measure]:
+    """Scalar intervals as measures; the part of a name before the first ``/`` says which estimator."""
+    return {key: measure(x, estimators.get(key.partition("/")[0], "")) for key, x in numbers.items()}
+
+
+def measure(x: Interval, estimator: str) -> Measure:
+    """A scalar interval; bounds that are not defined are left out."""
+    error, low, high = (None if math.isnan(float(v)) else float(v) for v in (x.error, x.low, x.high))
+    return Measure(
+        float(x.value), error, low, high, x.level, f"{estimator}; {x.replicates} half-samples of the images"
+    )
+
+
+def cell(m: Measure | None, digits: int = 3) -> Cell:
+    """``0.912 [0.901, 0.922]``, short ``0.912 ± 0.010``; ``-`` where there is no number."""
+    if m is None or math.isnan(m.value):
+        return Cell(MISSING)
+    number = f"{m.value:.{digits}f}"
+    if m.low is None or m.high is None:
+        return Cell(number, value=m.value)
+    full = f"{number} [{m.low:.{digits}f}, {m.high:.{digits}f}]"
+    return Cell(full, f"{number} ± {(m.high - m.low) / 2:.{digits}f}", m.value)
+
+
+def in_order(keys: Sequence[str]) -> list[str]:
+    """Distributions as the tables show them: id first, adv last, the OOD sets between in their own order."""
+    return sorted(dict.fromkeys(keys), key=lambda name: (name != "id", name == "adv"))

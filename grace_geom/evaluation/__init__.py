@@ -1,0 +1,32 @@
+"""Configuration -> the evaluation of one checkpoint."""
+
+from grace_geom.evaluation.interpolation import DialOptions, dial
+from grace_geom.evaluation.measures import Measures, Source, Target, short_name, targets
+from grace_geom.evaluation.one_checkpoint import (
+    Sets,
+    Silent,
+    Watcher,
+    answers,
+    assess,
+    image_set_of,
+    question,
+    record_file,
+)
+
+__all__ = [
+    "DialOptions",
+    "Measures",
+    "Sets",
+    "Silent",
+    "Source",
+    "Target",
+    "Watcher",
+    "answers",
+    "assess",
+    "dial",
+    "image_set_of",
+    "question",
+    "record_file",
+    "short_name",
+    "targets",
+]

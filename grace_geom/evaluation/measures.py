@@ -1,0 +1,145 @@
+"""What is measured, on which sets, on how many images."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from grace_geom.attacks import AttackSpec
+from grace_geom.data import Split, suites
+from grace_geom.errors import UserError, nearest
+from grace_geom.records import SUITES
+
+ATTACKED_BY_DEFAULT = 500
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What is measured on every checkpoint.
+
+    Attributes:
+        suites: Any of id, ood, adv (the attack on the ID test set), natural_adv, zeroshot.
+        attack: pgd, apgd-ce (the paper's), apgd (apgd-ce + targeted, for final tables), autoattack, ...
+        eps: Radius of the attack in pixels of [0, 1].
+        steps: Steps of the attack; default 20 for pgd, 100 for Auto-PGD.
+        restarts: Random starts of the attack.
+        n: Images a data set, a seeded subset; default all of them, and 500 for the attack.
+        n_attack: Images to attack, where that should differ from n.
+        eval_seed: Seed of the subsets and of the attack.
+        eval_batch: Images a call of the model.
+        ood: Out-of-distribution sets; default those of the benchmark that the checkpoint was trained on.
+        natural_adv: Natural adversarial sets, in the same way.
+        zeroshot: Zero-shot transfer sets, in the same way.
+    """
+
+    suites: tuple[str, ...] = field(default=SUITES, metadata={"group": "evaluation"})
+    attack: str = "apgd-ce"
+    eps: float = 4 / 255
+    steps: int | None = None
+    restarts: int = 1
+    n: int | None = None
+    n_attack: int | None = None
+    eval_seed: int = 0
+    eval_batch: int = 250
+    ood: dict[str, str] = field(default_factory=dict)
+    natural_adv: dict[str, str] = field(default_factory=dict)
+    zeroshot: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.suites:
+            raise UserError(f"--suites is empty: name some of {', '.join(SUITES)}")
+        if self.eval_seed < 0:
+            raise UserError(f"--eval-seed must be at least 0, not {self.eval_seed}")
+        for suite in self.suites:
+            if suite not in SUITES:
+                raise UserError(f"--suites: unknown suite {suite!r}; {nearest(suite, SUITES)}")
+        for flag, value in (("--n", self.n), ("--n-attack", self.n_attack), ("--eval-batch", self.eval_batch)):
+            if value is not None and value < 1:
+                raise UserError(f"{flag} must be at least 1, not {value}")
+        self.attack_spec()
+
+    def attack_spec(self) -> AttackSpec:
+        """The attack, float32."""
+        return AttackSpec(self.attack, self.eps, steps=self.steps, restarts=self.restarts)
+
+    def images(self, suite: str) -> int | None:
+        """How many images of a set to take; ``None`` means all."""
+        if suite != "adv":
+            return self.n
+        return self.n_attack or self.n or ATTACKED_BY_DEFAULT
+
+
+@dataclass(frozen=True)
+class Target:
+    """One accuracy to be measured."""
+
+    suite: str
+    name: str
+    spec: str
+    split: Split
+    attack: AttackSpec | None
+    n: int | None
+
+
+def targets(measures: Measures, data: str, trained_ood: Mapping[str, str] | None = None) -> list[Target]:
+    """What to measure for checkpoints of ``data``, in the order of the suites. A suite without sets gives nothing.
+
+    Args:
+        measures: The options; sets that they name replace those that are known of the data set.
+        data: SPEC of the ID data.
+        trained_ood: OOD sets that the training run named.
+    """
+    attack, known = measures.attack_spec(), suites(data)
+    known = known | ({"ood": dict(trained_ood)} if trained_ood else {})
+    id_set: tuple[str, str, Split] = (short_name(data), data, "test")
+    found: list[Target] = []
+    for suite in SUITES:
+        if suite not in measures.suites:
+            continue
+        if suite in ("id", "adv"):
+            found.append(Target(suite, *id_set, attack if suite == "adv" else None, measures.images(suite)))
+            continue
+        own: dict[str, str] = getattr(measures, suite)
+        chosen = (own or known.get(suite, {})).items()
+        found += [Target(suite, name, spec, "eval", None, measures.images(suite)) for name, spec in chosen]
+    return found
+
+
+def short_name(spec: str) -> str:
+    """``npz:packs/cifar10_train.npz+packs/cifar10_test.npz`` -> ``cifar10_test``; names without a path stay."""
+    scheme, _, rest = spec.partition(":")
+    if scheme not in ("npz", "folder", "wds"):
+        return spec
+    return Path(rest.split("+")[-1]).name.split(".")[0] or spec
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the images and a foreign model come from.
+
+    Attributes:
+        data: ID data set; default the one that the checkpoint was trained on. What is measured on another one is kept
+            in eval-NAME.json.
+        data_root: Folder of the torchvision and ImageNet sets; relative files are looked for here too.
+        download: Fetch a torchvision set that is absent.
+        device: auto, cpu, cuda, cuda:1.
+        workers: Processes that decode images.
+        image_size: Side of the images in pixels, in which eps is measured; default the one of the training. Other sizes
+            are resized inside the model. What is measured so is kept in eval-SIZEpx.json.
+        model: open_clip name of a foreign checkpoint (a state dict, or visual weights of TeCoA or FARE).
+        pretrained: Weights or tag of what a foreign checkpoint lacks (the text tower of visual-only weights).
+        classes: JSON file with the class names of a foreign checkpoint's head; default those of the ID data set.
+    """
+
+    data: str | None = field(default=None, metadata={"group": "data"})
+    data_root: Path | None = None
+    download: bool = False
+    device: str = "auto"
+    workers: int = 0
+    image_size: int | None = None
+    model: str | None = field(default=None, metadata={"group": "foreign checkpoints"})
+    pretrained: str | None = None
+    classes: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.image_size is not None and self.image_size < 1:
+            raise UserError(f"--image-size must be at least 1, not {self.image_size}")

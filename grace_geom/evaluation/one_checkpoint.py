@@ -1,0 +1,273 @@
+"""The evaluation of one checkpoint: what is known already, what is missing, ``eval.json`` after every number."""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from grace_geom.checkpoint import Checkpoint, checkpoint_file, open_checkpoint
+from grace_geom.data import ImageSet, Split, resolve
+from grace_geom.data.base import digest
+from grace_geom.data.names import read_class_names
+from grace_geom.devices import pick_device
+from grace_geom.distributed import first, world
+from grace_geom.errors import UserError
+from grace_geom.evaluation.accuracy import evaluate_set, templates_digest
+from grace_geom.evaluation.measures import Measures, Source, Target, short_name, targets
+from grace_geom.files import sha256
+from grace_geom.models import ClipClassifier
+from grace_geom.provenance import provenance
+from grace_geom.records import Accuracy, EvalRecord, RecordError
+
+HERE = Source()
+
+
+class Watcher(Protocol):
+    """Who is told how far an evaluation is."""
+
+    def plan(self, numbers: int) -> None:
+        """So many accuracies will be measured or found on record."""
+
+    def begin(self, target: Target, images: int) -> None:
+        """The accuracy of a target is begun, on so many images."""
+
+    def advance(self, images: int) -> None:
+        """So many more of its images are done."""
+
+    def end(self, accuracy: Accuracy, known: bool) -> None:
+        """It is there; ``known``: it was on record."""
+
+
+class Silent:
+    """Tells nobody."""
+
+    def plan(self, numbers: int) -> None:
+        """How many numbers there will be."""
+
+    def begin(self, target: Target, images: int) -> None:
+        """A set begins."""
+
+    def advance(self, images: int) -> None:
+        """Some images are done."""
+
+    def end(self, accuracy: Accuracy, known: bool) -> None:
+        """A set is done, or was ``known`` from an earlier evaluation."""
+
+
+class Sets:
+    """Data sets by SPEC, each read once however many checkpoints are evaluated on it."""
+
+    def __init__(self, data_root: Path | None = None, download: bool = False) -> None:
+        self.data_root, self.download = data_root, download
+        self._read: dict[tuple[str, Split, int, Path | None], ImageSet] = {}
+
+    def __call__(self, spec: str, split: Split, split_seed: int = 0, root: str | None = None) -> ImageSet:
+        """A split; ``root`` is the data root of the training run, for where none is given."""
+        where = self.data_root or root
+        key = (spec, split, split_seed, Path(where).expanduser().resolve() if where else None)
+        if key not in self._read:
+            self._read[key] = resolve(spec, split, data_root=where, download=self.download, seed=split_seed)
+        return self._read[key]
+
+
+def other_data(source: Source, config: Mapping[str, Any]) -> str | None:
+    """The SPEC that is asked for, where the run was trained on other data."""
+    return source.data if source.data and config.get("data") not in (None, source.data) else None
+
+
+def record_file(
+    checkpoint: Path, image_size: int | None = None, data: str | None = None, *, kind: str = "eval"
+) -> Path:
+    """``eval.json`` beside a run's ``ckpt.pt``; other checkpoints of a folder keep their name: ``NAME.eval.json``.
+
+    Args:
+        checkpoint: The file.
+        image_size: Where a size in pixels was asked for: ``eval-SIZEpx.json``, and the usual numbers stay.
+        data: SPEC of another ID data set than the run's own: ``eval-DATA.json`` in the same way. A data set from a
+            path has six digits of its SPEC's SHA-256 behind its name, as many files may be called ``test.npz``.
+        kind: First word of the name.
+    """
+    parts = [kind]
+    if data is not None:
+        short = short_name(data)
+        unique = [] if short == data else [hashlib.sha256(data.encode()).hexdigest()[:6]]
+        parts += [re.sub(r"[^A-Za-z0-9_.]+", "-", short).strip("-."), *unique]
+    if image_size is not None:
+        parts.append(f"{image_size}px")
+    name = "-".join(parts)
+    return checkpoint.with_name(f"{name}.json" if checkpoint.name == "ckpt.pt" else f"{checkpoint.stem}.{name}.json")
+
+
+def assess(
+    path: Path,
+    measures: Measures,
+    source: Source = HERE,
+    *,
+    sets: Sets | None = None,
+    watcher: Watcher | None = None,
+    fresh: bool = False,
+    into: Path | None = None,
+    kept_in: Callable[[Path], object] = lambda path: None,
+) -> EvalRecord:
+    """Evaluate a checkpoint and write its ``eval.json``, after every number, so that nothing is lost when stopped.
+
+    Numbers of an earlier evaluation are kept where checkpoint and settings agree: those that are asked for again on
+    the same images with the same attack are taken from there, unless ``fresh``. Another ID data set or image size than
+    the run's own has a file of its own (:func:`record_file`).
+
+    Args:
+        path: A checkpoint or a run directory.
+        measures: What to measure.
+        source: Where the images are.
+        sets: Share this between calls, and each data set is read once.
+        watcher: Told about progress.
+        fresh: Measure everything again.
+        into: Keep the record there instead, as for a file in somebody else's folder.
+        kept_in: Told where the record is kept.
+
+    Raises:
+        UserError: For a checkpoint or a data set that cannot be read, or that do not fit each other.
+    """
+    file = checkpoint_file(path)
+    sets, watcher = sets or Sets(source.data_root, source.download), watcher or Silent()
+    model, checkpoint, data = _open(file, source, sets)
+    config = checkpoint.config
+    size = source.image_size or config.get("image_size") or model.image_size
+    path = into or record_file(file, source.image_size, other_data(source, config))
+    kept_in(path)
+    wanted = targets(measures, data, config.get("ood"))
+    record = begin(file, model, config, data, measures, size)
+    record = replace(record, accuracies=_kept(path, record, wanted, measures.suites))
+    known = () if fresh else record.accuracies
+    given = checkpoint.templates if config.get("templates") else None
+    asked = [(t, image_set_of(t, measures, sets, config, given)) for t in wanted]  # a missing one stops us here
+    for accuracy, new in measure(model, asked, known, measures, source, size, watcher):
+        if new:
+            record = replace(record, accuracies=record.merged(replace(record, accuracies=(accuracy,)))).summed()
+            if first():
+                record.save(path)
+    return record.summed()
+
+
+def measure(
+    model: ClipClassifier,
+    asked: Sequence[tuple[Target, ImageSet]],
+    known: Sequence[Accuracy],
+    measures: Measures,
+    source: Source,
+    image_size: int,
+    watcher: Watcher,
+) -> Iterator[tuple[Accuracy, bool]]:
+    """The answer to each question in order, and whether it is new: those among ``known`` on the same images are not."""
+    before = {a.question: a for a in known}
+    watcher.plan(len(asked))
+    for target, image_set in asked:
+        old = before.get(question(target, measures.eval_seed, len(image_set.class_names)))
+        accuracy = old if old and answers(old, image_set) else None
+        if accuracy is None:
+            watcher.begin(target, len(image_set))
+            accuracy = evaluate_set(
+                model, image_set, target.suite, target.name, attack=target.attack, seed=measures.eval_seed,
+                batch_size=measures.eval_batch, image_size=image_size, workers=source.workers,
+                progress=watcher.advance,
+            )  # fmt: skip
+        watcher.end(accuracy, accuracy is old)
+        yield accuracy, accuracy is not old
+
+
+def _open(file: Path, source: Source, sets: Sets) -> tuple[ClipClassifier, Checkpoint, str]:
+    """The model, its record, and the ID data set's SPEC."""
+    device = pick_device(source.device, world().local if world().size > 1 else None)
+    if source.classes is not None and source.model is None:
+        raise UserError("--classes is for foreign checkpoints: add --model NAME")
+    try:
+        model, checkpoint = open_checkpoint(file, device=device)
+    except UserError:
+        if source.model is None:
+            raise
+        if source.data is None:
+            raise UserError(f"{file}: a foreign checkpoint does not say what to evaluate it on: add --data") from None
+        image_set = sets(source.data, "test")
+        names = read_class_names(source.classes, file) if source.classes else image_set.class_names
+        model, checkpoint = open_checkpoint(
+            file, model=source.model, pretrained=source.pretrained, class_names=names, templates=image_set.templates,
+            device=device,
+        )  # fmt: skip
+    data = source.data or checkpoint.config.get("data")
+    if not data:
+        raise UserError(f"{file} does not say what it was trained on: add --data")
+    return model, checkpoint, str(data)
+
+
+def image_set_of(
+    target: Target, measures: Measures, sets: Sets, config: Mapping[str, Any], templates: tuple[str, ...] | None = None
+) -> ImageSet:
+    """The images of a target.
+
+    Args:
+        target: What is measured.
+        measures: Subset and its seed.
+        sets: The data sets.
+        config: Settings of the training run: its split and data root.
+        templates: Prompt templates that the run was given: text heads of its own task are made with them, wherever the
+            head of the checkpoint does not fit a set. Zero-shot tasks keep their own.
+
+    Raises:
+        UserError: For a set that cannot be read.
+    """
+    image_set = sets(target.spec, target.split, config.get("split_seed", 0), config.get("data_root"))
+    if templates is not None and target.suite != "zeroshot":
+        image_set = replace(image_set, templates=templates)
+    return image_set.subset(target.n, measures.eval_seed) if target.n else image_set
+
+
+def begin(
+    file: Path, model: ClipClassifier, config: dict[str, Any], data: str, measures: Measures, image_size: int
+) -> EvalRecord:
+    """The record before anything is measured: which checkpoint, and what all its numbers share."""
+    settings = {
+        "data": data, "split_seed": config.get("split_seed", 0), "eval_seed": measures.eval_seed,
+        "image_size": image_size, "model_image_size": model.image_size,
+        "head": _head(model),
+    }  # fmt: skip
+    run = file.parent.name if file.name == "ckpt.pt" else file.stem
+    method, seed = str(config.get("method", "")), config.get("seed")
+    return EvalRecord(sha256(file), run, method, seed, settings, accuracies=(), versions=provenance(model.device))
+
+
+def _head(model: ClipClassifier) -> dict[str, Any]:
+    text = json.dumps([model.class_names, model.templates])
+    return {"classes": len(model.class_names), "sha256": hashlib.sha256(text.encode()).hexdigest()[:16]}
+
+
+def _kept(file: Path, record: EvalRecord, wanted: list[Target], suites: tuple[str, ...]) -> tuple[Accuracy, ...]:
+    """What an earlier evaluation of the same checkpoint found: suites that this one leaves out, and the same sets."""
+    if not file.is_file():
+        return ()
+    try:
+        earlier = EvalRecord.load(file).merged(record)
+    except RecordError:  # truncated, or of a newer version: measured again and replaced
+        return ()
+    asked = {(target.suite, target.name, target.spec) for target in wanted}
+    return tuple(a for a in earlier if a.suite not in suites or (a.suite, a.data, a.spec) in asked)
+
+
+def question(target: Target, seed: int, classes: int) -> tuple[str, str, str]:
+    """What a target asks, as :attr:`Accuracy.question` has it; ``classes`` are those of its data set."""
+    settings = target.attack.settings(seed, classes) if target.attack else None
+    return target.suite, target.name, json.dumps(settings, sort_keys=True)
+
+
+def answers(accuracy: Accuracy, image_set: ImageSet) -> bool:
+    """Whether a number was measured on these images with these labels, class names and prompt templates.
+
+    Records made before their digests were kept are taken at their word about contents.
+    """
+    ids = digest(image_set.index)
+    now = {"content": image_set.content, "templates": templates_digest(image_set)}
+    same = all(accuracy.subset.get(name, value) == value for name, value in now.items())
+    named = accuracy.spec, accuracy.n, accuracy.subset.get("ids_sha256")
+    return same and named == (image_set.spec, len(image_set), ids)

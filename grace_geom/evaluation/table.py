@@ -1,0 +1,223 @@
+"""What an evaluation looks like on a terminal: progress, the table, paired tests."""
+
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from tqdm import tqdm
+
+from grace_geom.evaluation.measures import Target
+from grace_geom.records import (
+    COLUMNS,
+    SUITES,
+    Accuracy,
+    DialRecord,
+    Estimate,
+    EvalRecord,
+    RecordError,
+    by_level,
+    headline_attack,
+    mcnemar,
+    mean_corruption,
+    over_levels,
+    summarise,
+)
+from grace_geom.records.resample import RESAMPLES
+from grace_geom.tables import Cell, Table, percent
+
+TITLES = dict(zip(SUITES, ("ID", "OOD", "Adv", "NatAdv", "ZS"), strict=True))
+
+
+class Console:
+    """Says what is measured, on stderr: a bar on a terminal, a line a number elsewhere.
+
+    Args:
+        head: Put before every line, such as the checkpoint's name.
+    """
+
+    def __init__(self, head: str = "") -> None:
+        self.head, self.total, self.done, self.reused = head, 0, 0, 0
+        self._bar: tqdm[Any] | None = None
+        self._began = time.perf_counter()
+
+    def plan(self, numbers: int) -> None:
+        """How many numbers there will be."""
+        self.total = numbers
+
+    def begin(self, target: Target, images: int) -> None:
+        """A set begins."""
+        self._began = time.perf_counter()
+        if sys.stderr.isatty():
+            label = f"{self.head}{TITLES[target.suite]} {target.name}"
+            self._bar = tqdm(total=images, desc=label, unit="image", leave=False, dynamic_ncols=True)
+
+    def advance(self, images: int) -> None:
+        """Some images are done."""
+        if self._bar is not None:
+            self._bar.update(images)
+
+    def end(self, accuracy: Accuracy, known: bool) -> None:
+        """A set is done."""
+        self.done += 1
+        self.reused += known
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+        elif not known and not sys.stderr.isatty():
+            seconds = time.perf_counter() - self._began
+            where = f"[{self.done}/{self.total}] {TITLES[accuracy.suite]} {accuracy.data}"
+            print(f"{self.head}{where}: {100 * accuracy.accuracy:.1f} ({seconds:.1f} s)", file=sys.stderr, flush=True)
+
+
+def attack_label(accuracy: Accuracy, steps: bool = False) -> str:
+    """``apgd-ce 4/255``, and on request how many steps; the record has the rest."""
+    settings = accuracy.attack
+    if settings is None:
+        return ""
+    levels = float(settings["eps"]) * 255
+    eps = f"{levels:.4g}/255" if settings.get("norm", "linf") == "linf" else f"{settings['eps']:.4g}"
+    counts = [f"{part['steps']} steps, {part['restarts']} restart(s)" for part in settings["parts"] if "steps" in part]
+    return f"{settings['name']} {eps}" + (f", {counts[0]}, {settings['precision']}" if steps and counts else "")
+
+
+def accuracy_table(records: Sequence[EvalRecord]) -> Table:
+    """Rows are data sets and the columns of the paper, columns are checkpoints."""
+    rows: list[list[Cell | str]] = []
+    for key, some in _questions(records).items():
+        found = [next((a for a in r.accuracies if a.question == key), None) for r in records]
+        label = some.data + (f", {attack_label(some)}" if some.attack else "")
+        images = sorted({a.n for a in found if a})
+        cells = [percent(a.accuracy, a.ci_low, a.ci_high) if a else percent(None) for a in found]
+        rows.append([TITLES[some.suite], label, " or ".join(map(str, images)), *cells])
+    summaries = [summarise(record.accuracies) for record in records]
+    for name in COLUMNS:
+        means = [s[name] for s in summaries]
+        sets = {a.data for r in records for a in r.accuracies if TITLES[a.suite] == name}
+        if name in MEANS and any(means) and len(sets) != 1:
+            cells = [percent(e.value, e.low, e.high) if e else percent(None) for e in means]
+            rows.append([name, MEANS[name], "", *cells])
+    return Table(["", "data", "images", *_names(records)], rows, labels=3, notes=_notes(records))
+
+
+def corruption_table(records: Sequence[EvalRecord]) -> Table | None:
+    """Sets that have parts (ImageNet-C), by corruption and severity; ``None`` where there is none."""
+    rows: list[list[Cell | str]] = []
+    found = [(name, a.data, by_level([a])) for name, record in zip(_names(records), records, strict=True)
+             for a in record.accuracies if a.groups and a.attack is None]  # fmt: skip
+    levels = sorted({level for _, _, some in found for one in some.values() for level in one})
+    for name, data, some in found:
+        for corruption, one in some.items():
+            cells = [percent(one.get(level)) for level in levels]
+            rows.append([name, data, corruption, *cells, percent(over_levels(some)[corruption])])
+        means = [[one[level] for one in some.values() if level in one] for level in levels]
+        cells = [percent(sum(m) / len(m)) if m else percent(None) for m in means]
+        rows.append([name, data, "mean", *cells, percent(mean_corruption(some))])
+    if not rows:
+        return None
+    notes = [
+        "Top-1 accuracy in %; intervals are in eval.json. Last of all stands the mean corruption accuracy: every "
+        "corruption counts the same, and every severity within it; a part that --n drew no image from does not count."
+    ]
+    return Table(["", "data", "corruption", *levels, "mean"], rows, 3, "By corruption and severity", notes)
+
+
+MEANS = {
+    "OOD": "mean",
+    "NatAdv": "mean",
+    "ZS": "mean",
+    "HM": "of ID, OOD, Adv",
+    "OOD'": "(OOD + ZS) / 2",
+    "Adv'": "(Adv + NatAdv) / 2",
+    "HM'": "of ID, OOD', Adv'",
+}
+
+
+def paired_table(records: Sequence[EvalRecord]) -> Table | None:
+    """Every other checkpoint against the first on the same images; ``None`` where nothing can be paired."""
+    rows: list[list[Cell | str]] = []
+    for key, some in _questions(records).items():
+        first, *others = [next((a for a in r.accuracies if a.question == key), None) for r in records]
+        cells = [_paired(other, first) for other in others]
+        if any(cell.value is not None for cell in cells):
+            rows.append([TITLES[some.suite], some.data, *cells])
+    if not rows:
+        return None
+    first_name, *names = _names(records)
+    title = f"Difference to {first_name} on the same images, points (p of McNemar's exact test)"
+    return Table(["", "data", *names], rows, labels=2, title=title)
+
+
+def _paired(a: Accuracy | None, b: Accuracy | None) -> Cell:
+    if a is None or b is None or not a.paired_with(b):
+        return percent(None)
+    try:
+        test = mcnemar(a.right(), b.right())
+    except RecordError:  # a record without outcomes for each image has only its totals
+        return percent(None)
+    return Cell(f"{100 * test.difference:+.1f} (p {test.p:.2g})", value=test.difference)
+
+
+def _questions(records: Sequence[EvalRecord]) -> dict[tuple[str, str, str], Accuracy]:
+    found: dict[tuple[str, str, str], Accuracy] = {}
+    for record in records:
+        for accuracy in record.accuracies:
+            found.setdefault(accuracy.question, accuracy)
+    return dict(sorted(found.items(), key=lambda item: SUITES.index(item[1].suite)))
+
+
+def _names(records: Sequence[EvalRecord]) -> list[str]:
+    names = [record.run for record in records]
+    unique = [f"{record.run} {record.checkpoint[:6]}" for record in records]
+    return [name if names.count(name) == 1 else other for name, other in zip(names, unique, strict=True)]
+
+
+def how_intervals(estimates: Sequence[Estimate]) -> str:
+    """What the intervals of means and of HM are, in words; HM's depends on what the records hold."""
+    means = "of means: normal intervals from image counts, sets taken as independent"
+    if any(e.how == "bootstrap" for e in estimates):
+        return f"{means}; of HM: bootstrap over images ({RESAMPLES} draws), clean and attacked answers drawn together"
+    return means.replace("means", "means and HM")
+
+
+def _notes(records: Sequence[EvalRecord]) -> list[str]:
+    every = [a for record in records for a in record.accuracies]
+    columns = [e for r in records for e in summarise(r.accuracies).values() if e is not None]
+    notes = [f"Top-1 accuracy in %, Wilson 95 % intervals; {how_intervals(columns)}."]
+    sizes = {(s["image_size"], s["model_image_size"]) for r in records if "model_image_size" in (s := r.settings)}
+    notes += [
+        f"Images of {shown} x {shown} pixels, in which eps is measured; the model resizes them to {own} x {own} inside."
+        for shown, own in sorted(sizes) if shown != own
+    ]  # fmt: skip
+    attacks = sorted({attack_label(a, steps=True) for record in records for a in headline_attack(record.accuracies)})
+    if attacks:
+        notes.append(f"Adv in HM: {'; '.join(attacks)}.")
+    drawn = [a for a in every if a.subset.get("of", a.n) > a.n]
+    if drawn:
+        sets = sorted({f"{a.n} of {a.subset['of']} ({TITLES[a.suite]})" for a in drawn})
+        notes.append(f"Subsets of images: {', '.join(sets)}; seeded, ids in eval.json; --n and --n-attack change them.")
+    texts = sorted({a.data for a in every if a.suite == "ood" and a.head.startswith("text")})
+    if texts:
+        notes.append(f"{', '.join(texts)}: read with a text head of its own, the checkpoint's head lacks its classes.")
+    return notes + sorted({note for a in every for note in a.notes})
+
+
+def dial_table(record: DialRecord, ts: Sequence[float]) -> Table:
+    """Rows are these values of t, columns the held-out scores and those of the paper; the chosen t has a star."""
+    points = [point for point in record.points if point.t in ts]
+    summaries = [summarise(point.accuracies) for point in points]
+    shown = [name for name in COLUMNS if any(summary[name] for summary in summaries)]
+    scores = next((p.held_out for p in points if p.held_out), ())
+    heads = [f"held-out {attack_label(a)}".strip() for a in scores]
+    rows: list[list[Cell | str]] = []
+    for point, summary in zip(points, summaries, strict=True):
+        cells = [percent(a.accuracy, a.ci_low, a.ci_high) for a in point.held_out] or [percent(None)] * len(heads)
+        cells += [percent(e.value, e.low, e.high) if (e := summary[name]) else percent(None) for name in shown]
+        rows.append([f"{point.t:g}" + " *" * (point.t == record.chosen), *cells])
+    notes = ["t = 0: the pretrained model; t = 1: this run. 95 % intervals from image counts."]
+    if record.chosen is not None:
+        before = "" if record.chosen in ts else " (measured before)"
+        notes.append(f"* t = {record.chosen:g}{before} has the highest {record.chosen_by}.")
+    attacks = {attack_label(a, steps=True) for p in points for a in headline_attack(p.accuracies)}
+    notes += [f"Adv: {attack}." for attack in sorted(attacks)]
+    return Table(["t", *heads, *shown], rows, title=f"{record.run} ({record.method})", notes=notes)

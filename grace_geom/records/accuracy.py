@@ -1,0 +1,96 @@
+"""One accuracy, with everything that is needed to trust it and to compare it."""
+
+import base64
+import json
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from grace_geom.records.schema import Plain, RecordError
+
+SUITES = ("id", "ood", "adv", "natural_adv", "zeroshot")
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Top-1 accuracy on one data set, clean or under one attack.
+
+    Attributes:
+        suite: One of ``SUITES``.
+        data: Name of the data set within its suite.
+        spec: The SPEC that it was read from.
+        n: Images.
+        correct: Right answers; under an attack, images that are right without it and under every part of it.
+        accuracy: ``correct / n``, in [0, 1].
+        ci_low, ci_high: Wilson 95 % interval.
+        seconds: Wall time of this number.
+        head: How logits became an answer: the checkpoint's head, some of its classes, or a text head of its own.
+        attack: Settings of the attack: ``name``, ``eps``, ``norm``, ``precision``, ``seed``, and ``parts`` with loss,
+            steps, restarts and alpha of each; ``None`` for a clean accuracy.
+        parts: What each part of the attack did: ``name``, ``attacked``, ``robust`` with ``ci_low`` and ``ci_high``,
+            ``forwards`` (images sent through the model), ``seconds``, ``outcomes`` (as below: who stood after it).
+        subset: Which images: ``of``, ``seed``, ``ids_sha256``, ``content`` (digest of images, labels, class names),
+            ``templates`` (one of the prompt templates), and ``ids`` where a part of the set was drawn.
+        outcomes: Right or wrong for each image in order, as base64 of packed bits: see :meth:`right`.
+        notes: Sentences that a reader of the number must see.
+        groups: The parts of a set that has some (ImageNet-C: ``corruption/severity``), each with ``name``, ``n``,
+            ``correct``, ``accuracy``, ``ci_low``, ``ci_high``; a part that no image was drawn from has no entry.
+    """
+
+    suite: str
+    data: str
+    spec: str
+    n: int
+    correct: int
+    accuracy: float
+    ci_low: float
+    ci_high: float
+    seconds: float
+    head: str = ""
+    attack: Plain | None = None
+    parts: tuple[Plain, ...] = ()
+    subset: Plain = field(default_factory=dict)
+    outcomes: str = ""
+    notes: tuple[str, ...] = ()
+    groups: tuple[Plain, ...] = ()
+
+    @property
+    def attack_name(self) -> str:
+        """``apgd-ce`` and the like; empty for a clean accuracy."""
+        return str(self.attack["name"]) if self.attack else ""
+
+    @property
+    def question(self) -> tuple[str, str, str]:
+        """What was asked, whatever the images: suite, data set, attack settings. A record has one answer to each."""
+        return self.suite, self.data, json.dumps(self.attack, sort_keys=True)
+
+    def right(self) -> np.ndarray:
+        """``(n,)`` bool, image by image, for paired tests.
+
+        Raises:
+            RecordError: If the file holds no outcomes, too few, or none that can be read.
+        """
+        try:
+            right = outcomes_of(self.outcomes, self.n)
+        except ValueError:  # not base64
+            right = np.zeros(0, dtype=bool)
+        if len(right) < self.n:
+            raise RecordError(f"{self.suite}/{self.data}: the record holds no outcome for each image; evaluate again")
+        return right
+
+    def paired_with(self, other: "Accuracy") -> bool:
+        """Whether both saw the same images in the same order."""
+        mine, theirs = self.subset.get("ids_sha256"), other.subset.get("ids_sha256")
+        contents = {some.subset["content"] for some in (self, other) if "content" in some.subset}
+        same = self.spec == other.spec and self.n == other.n and len(contents) < 2
+        return same and mine is not None and mine == theirs
+
+
+def outcomes_of(packed: str, n: int) -> np.ndarray:
+    """The inverse of :func:`pack`: ``(n,)`` bool, or fewer where so many are not there."""
+    return np.unpackbits(np.frombuffer(base64.b64decode(packed), np.uint8))[:n].astype(bool)
+
+
+def pack(right: np.ndarray) -> str:
+    """Bool ``(n,)`` as base64 of packed bits."""
+    return base64.b64encode(np.packbits(np.asarray(right, dtype=bool)).tobytes()).decode("ascii")

@@ -1,0 +1,100 @@
+"""``dial.json``: the accuracies of one run along the line from its pretrained weights."""
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from grace_geom.files import write_text
+from grace_geom.records.accuracy import SUITES, Accuracy
+from grace_geom.records.evaluation import read_accuracy
+from grace_geom.records.schema import Plain, build_record, complete, dumps, read_record
+from grace_geom.records.summary import summarise
+
+DIAL_FORMAT = "grace_geom.dial/1"
+
+
+@dataclass(frozen=True)
+class Point:
+    """The model at one t.
+
+    Attributes:
+        t: Where on the line; 0 is the pretrained model, 1 the run's.
+        accuracies: On evaluation data.
+        held_out: On held-out training images, which t may be chosen by: clean, and under a short attack.
+    """
+
+    t: float
+    accuracies: tuple[Accuracy, ...] = ()
+    held_out: tuple[Accuracy, ...] = ()
+
+    def answered(self, accuracies: Sequence[Accuracy], held_out: Sequence[Accuracy]) -> "Point":
+        """The same point with newer answers; those to other questions stay, and the held-out scores if there are none.
+        """
+        asked = {a.question for a in accuracies}
+        kept = [a for a in self.accuracies if a.question not in asked]
+        order = sorted([*kept, *accuracies], key=lambda a: SUITES.index(a.suite))
+        return Point(self.t, tuple(order), tuple(held_out) or self.held_out)
+
+
+@dataclass(frozen=True)
+class DialRecord:
+    """The accuracies of one run along its line.
+
+    Attributes:
+        checkpoint: SHA-256 of the checkpoint file.
+        run: Name of the run directory.
+        method: Method that made it.
+        settings: What all numbers share.
+        points: By ascending t.
+        chosen: The t with the highest held-out score, or ``None``.
+        chosen_by: What the score is, in words, and which other t reach it; empty where nothing was chosen.
+        versions: Of this package and of what it computed with.
+    """
+
+    checkpoint: str
+    run: str
+    method: str
+    settings: Plain
+    points: tuple[Point, ...] = ()
+    chosen: float | None = None
+    chosen_by: str = ""
+    versions: Plain = field(default_factory=dict)
+    format: str = DIAL_FORMAT
+
+    def point(self, t: float) -> Point:
+        """The point at ``t``, empty where there is none."""
+        return next((p for p in self.points if p.t == t), Point(t))
+
+    def with_point(self, point: Point) -> "DialRecord":
+        """The same record with this point in place of the one at its t."""
+        others = [p for p in self.points if p.t != point.t]
+        return dataclasses.replace(self, points=tuple(sorted([*others, point], key=lambda p: p.t)))
+
+    def save(self, path: Path | str) -> Path:
+        """Write the file, whole or not at all; each point with the summary of its accuracies."""
+        plain = dataclasses.asdict(self)
+        for row, point in zip(plain["points"], self.points, strict=True):
+            estimates = summarise(point.accuracies)
+            row["summary"] = {name: e.value if e else None for name, e in estimates.items()}
+            row["intervals"] = {name: [e.low, e.high] if e else None for name, e in estimates.items()}
+        write_text(path, dumps(plain))
+        return Path(path)
+
+    @classmethod
+    def load(cls, path: Path | str) -> "DialRecord":
+        """Read ``dial.json``.
+
+        Raises:
+            RecordError: If the file is missing, truncated, not of this kind, or of a newer version.
+        """
+        plain = read_record(path, DIAL_FORMAT)
+        with complete(path, "record", "turn the dial again"):
+            points = tuple(
+                Point(float(p["t"]), _read(p["accuracies"]), _read(p["held_out"])) for p in plain["points"]
+            )
+            return build_record(cls, plain | {"points": points})
+
+
+def _read(rows: Iterable[Plain]) -> tuple[Accuracy, ...]:
+    return tuple(read_accuracy(row) for row in rows)

@@ -1,0 +1,85 @@
+"""``eval.json``: every accuracy of one checkpoint."""
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from grace_geom.files import write_text
+from grace_geom.records.accuracy import SUITES, Accuracy
+from grace_geom.records.schema import Plain, build_record, complete, dumps, read_record
+from grace_geom.records.summary import summarise
+
+EVAL_FORMAT = "grace_geom.eval/1"
+
+
+@dataclass(frozen=True)
+class EvalRecord:
+    """Every accuracy of one checkpoint: ``eval.json``.
+
+    Attributes:
+        checkpoint: SHA-256 of the checkpoint file.
+        run: Name of the run directory (or of the file, for a checkpoint outside of one).
+        method: Method that made it; empty where unknown.
+        seed: Training seed, or ``None``.
+        settings: What all accuracies share (data, evaluation seed, precision, classes). Records merge if they agree.
+        accuracies: One for each question.
+        summary: ``ID``, ``OOD``, ``Adv``, ``NatAdv``, ``ZS``, ``HM`` and the paper's ``OOD'``, ``Adv'``, ``HM'``, in
+            [0, 1]; ``None`` where a suite was not evaluated.
+        intervals: 95 % interval ``[low, high]`` of each number of the summary, from image counts.
+        versions: Of this package and of what it computed with.
+    """
+
+    checkpoint: str
+    run: str
+    method: str
+    seed: int | None
+    settings: Plain
+    accuracies: tuple[Accuracy, ...]
+    summary: dict[str, float | None] = field(default_factory=dict)
+    intervals: dict[str, list[float] | None] = field(default_factory=dict)
+    versions: Plain = field(default_factory=dict)
+    format: str = EVAL_FORMAT
+
+    def save(self, path: Path | str) -> Path:
+        """Write the file, whole or not at all."""
+        write_text(path, dumps(dataclasses.asdict(self)))
+        return Path(path)
+
+    @classmethod
+    def load(cls, path: Path | str) -> "EvalRecord":
+        """Read ``eval.json``.
+
+        Raises:
+            RecordError: If the file is missing, truncated, not of this kind, or of a newer version.
+        """
+        plain = read_record(path, EVAL_FORMAT)
+        with complete(path, "evaluation record", "evaluate again"):
+            rows = tuple(read_accuracy(row) for row in plain["accuracies"])
+            return build_record(cls, plain | {"accuracies": rows})
+
+    def summed(self) -> "EvalRecord":
+        """The same record with the summary of its accuracies."""
+        estimates = summarise(self.accuracies)
+        return dataclasses.replace(
+            self,
+            summary={name: e.value if e else None for name, e in estimates.items()},
+            intervals={name: [e.low, e.high] if e else None for name, e in estimates.items()},
+        )
+
+    def merged(self, newer: "EvalRecord") -> "tuple[Accuracy, ...]":
+        """The newer accuracies, and those of this record that answer other questions about the same checkpoint.
+
+        Nothing of this record is kept where the checkpoint or the shared settings differ.
+        """
+        if (self.checkpoint, self.settings) != (newer.checkpoint, newer.settings):
+            return newer.accuracies
+        answered = {a.question for a in newer.accuracies}
+        kept = [a for a in self.accuracies if a.question not in answered]
+        order = {suite: i for i, suite in enumerate(SUITES)}
+        return tuple(sorted([*kept, *newer.accuracies], key=lambda a: order.get(a.suite, len(order))))
+
+
+def read_accuracy(plain: Plain) -> Accuracy:
+    """An accuracy from its JSON object."""
+    tuples = {name: tuple(plain[name]) for name in ("parts", "notes", "groups") if name in plain}
+    return build_record(Accuracy, plain | tuples)

@@ -1,0 +1,240 @@
+"""A run directory: every file whole, records that fit the newest checkpoint, old checkpoints removed after new ones."""
+
+import contextlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any, Self, TextIO
+
+from grace_geom.attacks import AttackSpec
+from grace_geom.checkpoint import Checkpoint, checkpoint_of, digest, link, save_checkpoint
+from grace_geom.cli import RECORD
+from grace_geom.config import TrainConfig
+from grace_geom.data import ImageSet
+from grace_geom.errors import UserError
+from grace_geom.evaluation.accuracy import evaluate_set
+from grace_geom.files import write_text
+from grace_geom.models import ClipClassifier
+from grace_geom.progress import Progress
+from grace_geom.serialise import plain, read_yaml, to_yaml
+from grace_geom.training.trainer import Trainer
+from grace_geom.weights import Weights
+
+ATTACKED = 500
+"""Most held-out images that are attacked."""
+
+
+class Helper:
+    """What the loop tells a process that is not the first: it takes its part in evaluations and keeps nothing.
+
+    Args:
+        config: Settings.
+        model: The classifier that held-out images are shown to.
+        val: Held-out images.
+        where: Record of machine, versions and data.
+        quiet: No progress.
+    """
+
+    def __init__(
+        self, config: TrainConfig, model: ClipClassifier, val: ImageSet, where: dict[str, Any], *, quiet: bool
+    ) -> None:
+        self.config, self.model, self.val, self.where, self.quiet = config, model, val, where, quiet
+        self.out = config.run_dir
+        self.saved: int | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Nothing is open."""
+
+    def start(self, trainer: Trainer) -> None:
+        """The run begins, or goes on."""
+        self.saved = trainer.run.step or None
+
+    def step(self, images: int) -> None:
+        """One step is done."""
+
+    def log(self, record: dict[str, float]) -> None:
+        """One line of ``metrics.jsonl``."""
+
+    def emit(self, stream: str, record: dict[str, Any]) -> None:
+        """One line of ``STREAM.jsonl``."""
+
+    def save(self, trainer: Trainer, weights: Weights) -> None:
+        """A checkpoint is due: the first process writes it."""
+        self.saved = trainer.run.step
+
+    def discard(self) -> None:
+        """The run failed before its first checkpoint."""
+
+    def way_on(self) -> str:
+        """What there is to continue from, and how."""
+        if self.saved is None:
+            return "there is no checkpoint yet: start again, and --save-every N keeps one every N steps"
+        return (
+            f"the newest checkpoint is step {self.saved}. Continue, on any number of processes, with: "
+            f"python -m grace_geom.train --out {self.out} --resume (or torchrun -m grace_geom.train ...)"
+        )
+
+    def evaluate(self, weights: Weights) -> dict[str, float]:
+        """Accuracy on the held-out images, and under a short attack where one is asked for."""
+        settings: dict[str, Any] = {"batch_size": self.config.batch_size, "image_size": self.config.image_size}
+        clean = evaluate_set(self.model, self.val, "id", "val", weights=weights, **settings)
+        found = {"val_acc": clean.accuracy, "val_n": clean.n}
+        if self.config.val_pgd:
+            attack = AttackSpec("pgd", getattr(self.config.build_method(), "eps", 4 / 255), steps=self.config.val_pgd)
+            some = self.val.subset(ATTACKED, self.config.split_seed)
+            attacked = evaluate_set(self.model, some, "adv", "val", attack=attack, weights=weights, **settings)
+            found |= {"val_acc_pgd": attacked.accuracy, "val_pgd_n": attacked.n}
+        return found
+
+
+class RunDirectory(Helper):
+    """What the loop tells goes here: ``metrics.jsonl``, ``NAME.jsonl``, checkpoints, progress.
+
+    Args:
+        config: Settings; ``config.run_dir`` is made when the ``with`` block is entered.
+        model: The classifier that held-out images are shown to.
+        val: Held-out images.
+        where: Record of machine, versions and data.
+        quiet: No progress.
+    """
+
+    def __init__(
+        self, config: TrainConfig, model: ClipClassifier, val: ImageSet, where: dict[str, Any], *, quiet: bool
+    ) -> None:
+        super().__init__(config, model, val, where, quiet=quiet)
+        # Where a run lies is not what it is: the same run in another folder writes the same checkpoint.
+        self.settings = {name: v for name, v in config.flat().items() if name not in ("out", "resume", "stop_after")}
+        self.base_sha256 = digest(model.clip.state_dict())
+        self.streams: dict[str, TextIO] = {}
+        self.progress = Progress(0, quiet=True)
+        self.board: Any = None
+
+    def __enter__(self) -> Self:
+        if self.config.tensorboard:
+            self.board = _tensorboard(self.out / "tensorboard")
+        stored = read_yaml(self.out / "config.yaml") if (self.out / "config.yaml").is_file() else {}
+        record = stored.get(RECORD) or self.where
+        if stored and {**record, "resumed": None} != {**plain(self.where), "resumed": None}:
+            record["resumed"] = [*record.get("resumed", []), self.where]
+        write_text(self.out / "config.yaml", to_yaml({**self.config.flat(), "resume": False, RECORD: record}))
+        return self
+
+    def discard(self) -> None:
+        """Take back a run that failed before its first checkpoint: what is left would only be in the way."""
+        self.close()
+        for path in [*self.out.glob("*.jsonl"), self.out / "config.yaml"]:
+            path.unlink(missing_ok=True)
+        shutil.rmtree(self.out / "tensorboard", ignore_errors=True)
+        with contextlib.suppress(OSError):  # not empty: somebody else's file
+            for folder in (self.out / "checkpoints", self.out):
+                if folder.is_dir():
+                    folder.rmdir()
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close what is open; twice does no harm."""
+        self.progress.close()
+        for stream in self.streams.values():
+            stream.close()
+        if self.board is not None:
+            self.board.close()
+
+    def start(self, trainer: Trainer) -> None:
+        """Cut records of steps that the newest checkpoint does not know, and begin to show progress."""
+        step, total = trainer.run.step, trainer.plan.total_steps
+        for path in self.out.glob("*.jsonl"):
+            # A method's records are made before their step and count the steps before it, metrics those after it.
+            _cut_from(path, step + (path.stem == "metrics"))
+        trainer.seconds = _last_seconds(self.out / "metrics.jsonl")
+        self.saved = step or None
+        self.progress = Progress(total, done=step, quiet=self.quiet)
+        seen, c = self.where["data"]["train"]["images"], self.config
+        asked = c.train_images
+        few = f" (all there are, of {asked} asked for)" if asked is not None and asked > seen else ""
+        self.progress.say(
+            f"{c.method} on {c.data}: {c.model}, {total} steps of {c.batch_size}, {self.where['precision']} on "
+            f"{self.where['device_name']}, {seen} training images{few}, {len(self.val)} held out -> "
+            f"{self.out}" + f" (from step {step})" * (step > 0)
+        )
+
+    def step(self, images: int) -> None:
+        """One step is done."""
+        self.progress.step(images)
+
+    def log(self, record: dict[str, float]) -> None:
+        """One line of ``metrics.jsonl``."""
+        self.emit("metrics", record)
+        shown = {name: record[name] for name in ("loss", "train_acc", "train_acc_adv") if name in record}
+        if shown:
+            self.progress.show(**shown)
+        if "val_acc" in record:
+            self.progress.say(f"step {record['step']}: held-out accuracy {100 * record['val_acc']:.1f} %")
+        if self.board is not None:
+            for name, value in record.items():
+                self.board.add_scalar(name, value, int(record["step"]))
+
+    def emit(self, stream: str, record: dict[str, Any]) -> None:
+        """One line of ``STREAM.jsonl``."""
+        try:
+            if stream not in self.streams:
+                self.streams[stream] = open(self.out / f"{stream}.jsonl", "a", encoding="utf-8")  # noqa: SIM115
+            self.streams[stream].write(json.dumps(plain(record)) + "\n")
+            self.streams[stream].flush()
+        except OSError as error:
+            raise UserError(f"cannot write {self.out / stream}.jsonl: {error.strerror}") from error
+
+    def save(self, trainer: Trainer, weights: Weights) -> None:
+        """``checkpoints/step_N.pt``, which ``ckpt.pt`` then is too, and ``checkpoints/best.pt`` if it is the best."""
+        checkpoint = checkpoint_of(
+            self.model, weights, base_sha256=self.base_sha256, config=self.settings, step=trainer.run.step,
+            metrics=dict(trainer.metrics), adapter=trainer.method.adapter(trainer.run), trainer=trainer.state(),
+        )  # fmt: skip
+        self.keep(checkpoint)
+
+    def keep(self, checkpoint: Checkpoint) -> None:
+        """Write a checkpoint; the newest is written whole before an older one is removed."""
+        folder = self.out / "checkpoints"
+        path = folder / f"step_{checkpoint.step}.pt"
+        save_checkpoint(path, checkpoint)
+        link(path, self.out / "ckpt.pt")
+        if checkpoint.metrics.get("best_step", checkpoint.step) == checkpoint.step:
+            link(path, folder / "best.pt")
+        self.saved = checkpoint.step
+        if self.config.keep:
+            older = sorted(folder.glob("step_*.pt"), key=lambda p: int(p.stem[5:]), reverse=True)
+            for old in older[self.config.keep :]:
+                old.unlink()
+
+
+def _cut_from(path: Path, step: int) -> None:
+    """Drop records of this and later steps, and a last line that was cut short: a resumed run writes them again."""
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            if json.loads(line)["step"] < step:
+                kept.append(line)
+        except (ValueError, KeyError):
+            continue
+    write_text(path, "".join(f"{line}\n" for line in kept))
+
+
+def _last_seconds(path: Path) -> float:
+    if not path.is_file():
+        return 0.0
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return float(json.loads(lines[-1])["seconds"]) if lines else 0.0
+
+
+def _tensorboard(folder: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise UserError("--tensorboard needs tensorboard: pip install 'grace_geom[tensorboard]'") from None
+    return SummaryWriter(str(folder))
+
+

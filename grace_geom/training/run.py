@@ -1,0 +1,251 @@
+"""From settings to a run directory: data, model and method are put together, trained, and kept whole or not at all."""
+
+import functools
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from grace_geom import distributed
+from grace_geom.batch import Batch
+from grace_geom.checkpoint import Checkpoint, digest, load_checkpoint
+from grace_geom.config import TrainConfig, differing, stored_settings
+from grace_geom.data import ImageSet, loader, resolve
+from grace_geom.devices import Precision, pick_device, pick_precision, pick_workers
+from grace_geom.errors import Interrupted, NotFiniteError, UserError
+from grace_geom.methods import Method, Run
+from grace_geom.methods.base import Part
+from grace_geom.models import ClipClassifier, ModelSpec, build
+from grace_geom.provenance import provenance
+from grace_geom.serialise import plain
+from grace_geom.training.directory import Helper, RunDirectory
+from grace_geom.training.fit import fit
+from grace_geom.training.memory import choose_micro_batch, free_bytes, measure
+from grace_geom.training.randomness import seed_global
+from grace_geom.training.trainer import Plan, Trainer
+
+
+def train_run(config: TrainConfig, *, quiet: bool = False) -> Path:
+    """Train one method and keep everything in ``config.run_dir``.
+
+    Nothing is written before data, model and method are known to fit, and nothing stays of a run that fails before
+    its first checkpoint.
+
+    Args:
+        config: All settings.
+        quiet: No progress on stderr.
+
+    Returns:
+        The run directory: ``config.yaml``, ``metrics.jsonl``, ``curvature.jsonl``, ``checkpoints/``, ``ckpt.pt``.
+
+    Raises:
+        UserError: The directory exists (and ``resume`` is not set), or anything that does not fit; diverged training.
+        Interrupted: Stopped by SIGINT, SIGTERM or ``stop_after``; the state is saved. Another process of the job is
+            gone; the newest checkpoint is named.
+    """
+    out, resumed = config.run_dir, _newest(config)
+    _check_ood(config)
+    here = distributed.world()
+    device = pick_device(config.device, here.local if here.size > 1 else None)
+    precision = pick_precision(config.precision, device)
+    with distributed.first_of_machine_first():
+        train, held_out = _data(config)
+    val = held_out.subset(config.val_images, config.split_seed)
+    model = _model(config, train, resumed).to(device)
+    trainer = _trainer(config, model, precision, len(train))
+    if resumed is not None:
+        if resumed.step == trainer.plan.total_steps:
+            if distributed.first():
+                print(f"{out} is finished: {resumed.step} steps", file=sys.stderr)
+            return out
+        trainer.restore(resumed.trainer or {})
+    if config.micro_batch == "auto" and trainer.plan.total_steps:
+        trainer.plan = _fitting(trainer, config.batch_size // here.size, config.image_size or model.image_size)
+    where = provenance(device) | {"precision": precision, "data": {"train": _note(train), "val": _note(val)}}
+    where |= _shared_out(trainer.method, config.batch_size, here) if here.size > 1 else {}
+
+    def batches(epoch: int, skip: int) -> Iterable[Batch]:
+        return loader(
+            train, config.batch_size, config.image_size or model.image_size, train=True, seed=config.seed, epoch=epoch,
+            workers=pick_workers(config.workers, device), skip_batches=skip, drop_last=len(train) >= config.batch_size,
+            pin_memory=device.type == "cuda", buffer=config.shuffle_buffer, share=here,
+        )  # fmt: skip
+
+    def images(part: Part) -> Iterator[Batch]:
+        found = loader(
+            train if part == "train" else held_out, trainer.plan.micro_batch or config.batch_size,
+            config.image_size or model.image_size, train=False, workers=pick_workers(config.workers, device),
+        )  # fmt: skip
+        return (batch.to(device) for batch in found)
+
+    distributed.wait_for_all()  # all have looked at what is in the directory: now one of them may write there
+    keeper = RunDirectory if here.rank == 0 else Helper
+    with keeper(config, model, val, where, quiet=quiet) as kept:
+        trainer.run.emit, trainer.run.images = kept.emit, images
+        kept.start(trainer)
+        _fit_or_discard(trainer, batches, kept, out)
+    return out
+
+
+def _shared_out(method: Method, batch_size: int, here: distributed.World) -> dict[str, Any]:
+    """The record of a run in several processes; what is another method there is said at once."""
+    found: dict[str, Any] = {"processes": here.size}
+    if changes := method.apart(batch_size // here.size):
+        found["processes_change"] = changes
+        if here.rank == 0:
+            print(f"warning: in {here.size} processes this is another run than in one: {changes}", file=sys.stderr)
+    return found
+
+
+def _fit_or_discard(trainer: Trainer, batches: Callable[[int, int], Iterable[Batch]], kept: Helper, out: Path) -> None:
+    """Train; what ends it early says how to go on, or leaves nothing behind where no checkpoint was saved yet."""
+    try:
+        _fit(trainer, batches, kept)
+    except distributed.PeerLost as lost:
+        if kept.saved is None:
+            kept.discard()
+        raise Interrupted(f"{lost}; {kept.way_on()}") from None
+    except Interrupted as stop:
+        raise Interrupted(
+            f"{stop}; saved in {out}. Continue with: python -m grace_geom.train --out {out} --resume"
+        ) from None
+    except UserError as error:
+        if kept.saved is None:
+            kept.discard()
+            raise
+        raise UserError(f"{error}\nthe last good checkpoint is step {kept.saved}: {out / 'ckpt.pt'}") from None
+    except BaseException:
+        if kept.saved is None:  # out of memory, say: what is left would block the next try
+            kept.discard()
+        raise
+
+
+def _fit(trainer: Trainer, batches: Callable[[int, int], Iterable[Batch]], kept: Helper) -> None:
+    """Train; what a method says when it meets numbers that are not finite becomes an error for people."""
+    try:
+        fit(trainer, batches, kept)
+    except NotFiniteError as error:
+        raise UserError(f"step {trainer.run.step + 1}: {error}") from None
+    except RuntimeError as error:
+        model = trainer.run.model
+        grey = torch.full((1, 3, model.image_size, model.image_size), 0.5, device=model.device)
+        with torch.no_grad():
+            sound = bool(model(grey, trainer.weights()).isfinite().all())
+        if sound:
+            raise
+        raise UserError(
+            f"step {trainer.run.step + 1}: the model's logits are not finite numbers; lower --lr, lengthen --warmup, "
+            "or use --precision float32"
+        ) from error
+
+
+def _fitting(trainer: Trainer, images: int, side: int) -> Plan:
+    """The plan with as many images a forward pass as there is memory for."""
+    memory = measure(trainer, side)
+    size = choose_micro_batch(memory, images, free_bytes(trainer.device))
+    if distributed.first():
+        print(
+            f"--micro-batch auto: {size} of {images} images a forward pass, about {memory.of(size) / 2**30:.1f} GiB",
+            file=sys.stderr,
+        )
+    return replace(trainer.plan, micro_batch=size)
+
+
+def _model(config: TrainConfig, train: ImageSet, resumed: Checkpoint | None) -> ClipClassifier:
+    """The pretrained model, frozen, with the zero-shot head of the training classes."""
+    model = build(ModelSpec(config.model, config.pretrained, config.seed), train.class_names, train.templates)
+    if resumed is not None and resumed.base["sha256"] != digest(model.clip.state_dict()):
+        raise UserError(
+            f"--resume: {config.run_dir} started from other weights of {config.model} than those found here now"
+        )
+    if config.grad_checkpoint:
+        model.checkpoint_activations()
+    return model
+
+
+def _trainer(config: TrainConfig, model: ClipClassifier, precision: Precision, images: int) -> Trainer:
+    """The method at step 0 of its run, everything random seeded."""
+    method = config.build_method()
+    seed_global(config.seed)
+    params, state = method.setup(model, torch.Generator().manual_seed(config.seed))
+    plan = _plan(config, images, precision, trains=method.trains)
+    generator = torch.Generator(model.device).manual_seed(config.seed + 1)  # not the initial factors' numbers again
+    return Trainer(method, Run(model, params, generator, plan.total_steps, state), plan)
+
+
+def _newest(config: TrainConfig) -> Checkpoint | None:
+    """The checkpoint to continue from; ``None`` for a fresh run, or one that was stopped before its first."""
+    out = config.run_dir
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        if config.resume:
+            raise UserError(f"--resume: there is no run at {out}; name its directory with --out")
+        return None
+    if not config.resume:
+        raise UserError(f"{out} exists already: --resume continues it, --out NAME starts another run")
+    stored = stored_settings(out)
+    if not stored:
+        raise UserError(f"--resume: {out} is not a run directory: it has no config.yaml")
+    if changed := differing(config, stored):
+        raise UserError(
+            f"--resume: {out} is another run: {'; '.join(changed[:4])}. Drop these flags, or use another --out"
+        )
+    if not (out / "ckpt.pt").is_file():
+        return None
+    checkpoint = load_checkpoint(out / "ckpt.pt")
+    if checkpoint.trainer is None and config.build_method().trains:
+        raise UserError(f"--resume: {out / 'ckpt.pt'} holds no training state")
+    return checkpoint
+
+
+def _data(config: TrainConfig) -> tuple[ImageSet, ImageSet]:
+    """Training images, and all held-out images, of which evaluations may look at fewer."""
+    common: dict[str, Any] = {
+        "data_root": config.data_root, "seed": config.split_seed, "val_fraction": config.val_fraction,
+        "download": config.download, "templates": config.templates,
+    }  # fmt: skip
+    train, val = resolve(config.data, "train", **common), resolve(config.data, "val", **common)
+    if config.train_images is not None:
+        train = train.subset(config.train_images, config.split_seed)
+    return train, val
+
+
+def _check_ood(config: TrainConfig) -> None:
+    """Read the sets that the run names for its evaluation: better now than after hours of training.
+
+    Raises:
+        UserError: Naming the set that cannot be read.
+    """
+    for name, spec in config.ood.items():
+        try:
+            _readable(spec, config.data_root, config.download)
+        except UserError as error:
+            raise UserError(f"--ood {name}={spec}: {error}") from None
+
+
+@functools.cache  # a study's runs name the same sets, and listing 3.75 million files takes minutes
+def _readable(spec: str, data_root: Path | None, download: bool) -> None:
+    resolve(spec, "eval", data_root=data_root, download=download)
+
+
+def _plan(config: TrainConfig, images: int, precision: Precision, *, trains: bool) -> Plan:
+    per_epoch = max(1, images // config.batch_size)
+    total = config.total_steps(per_epoch) if trains else 0
+    warmup = config.warmup * total if config.warmup < 1 else config.warmup
+    return Plan(
+        total_steps=total, steps_per_epoch=per_epoch, warmup_steps=min(round(warmup), total), schedule=config.schedule,
+        micro_batch=None if config.micro_batch == "auto" else config.micro_batch, adapt=config.micro_batch == "auto",
+        clip_norm=config.largest_norm, precision=precision,
+        eval_every=config.eval_every * per_epoch, save_every=config.save_every or 0, log_every=config.log_every,
+        stop_after=config.stop_after,
+    )  # fmt: skip
+
+
+def _note(image_set: ImageSet) -> dict[str, Any]:
+    """The record of a data set without its list of ids, which the digest stands for."""
+    note = dict(image_set.note) | {"images": len(image_set)}
+    if "subset" in note:
+        note["subset"] = {name: value for name, value in note["subset"].items() if name != "ids"}
+    return plain(note)

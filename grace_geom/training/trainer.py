@@ -1,0 +1,255 @@
+"""One optimiser step at a time: schedule, accumulation, scaling, clipping, and a state that continues bit for bit."""
+
+import math
+import sys
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from grace_geom import distributed
+from grace_geom.batch import Batch
+from grace_geom.devices import Precision
+from grace_geom.errors import UserError
+from grace_geom.methods import Method, Run
+from grace_geom.training.randomness import random_state, restore_random_state, to_device
+from grace_geom.weights import Weights
+
+SKIPS_ALLOWED = 25
+"""fp16 steps in a row that may overflow: the scaler starts at 2^16 and halves each time."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long a run is and how its steps are made.
+
+    Attributes:
+        total_steps: Optimiser steps; the learning-rate schedule ends there.
+        steps_per_epoch: Batches an epoch.
+        warmup_steps: Steps of linear warm-up.
+        schedule: ``cosine`` decays to 0 at the end, ``constant`` does not.
+        micro_batch: Images a forward pass; larger batches accumulate gradients. ``None``: the whole batch.
+        adapt: Halve ``micro_batch`` where the device has no room for it.
+        clip_norm: Largest gradient norm; ``None``: any.
+        precision: Of the image tower's autocast; weights and optimiser stay float32.
+        eval_every: Steps between held-out evaluations (the last step always has one); 0: never.
+        save_every: Steps between checkpoints (each evaluation is followed by one); 0: only then and at the end.
+        log_every: Steps between records (the last step always has one).
+        stop_after: Stop after this step as if interrupted; ``None``: at the end.
+    """
+
+    total_steps: int
+    steps_per_epoch: int
+    warmup_steps: int = 0
+    schedule: Literal["cosine", "constant"] = "cosine"
+    micro_batch: int | None = None
+    adapt: bool = False
+    clip_norm: float | None = 1.0
+    precision: Precision = "float32"
+    eval_every: int = 0
+    save_every: int = 0
+    log_every: int = 10
+    stop_after: int | None = None
+
+    def rate(self, step: int) -> float:
+        """Share of the peak learning rate in the step that follows ``step`` done ones."""
+        if step < self.warmup_steps:
+            return (step + 1) / self.warmup_steps
+        if self.schedule == "constant":
+            return 1.0
+        done = (step - self.warmup_steps) / max(1, self.total_steps - self.warmup_steps)
+        return 0.5 * (1 + math.cos(math.pi * done))
+
+
+@dataclass
+class Trainer:
+    """One method in training: its leaves, optimiser and scaler, and where it stands.
+
+    Attributes:
+        method: What is trained, and how.
+        run: What the method sees.
+        plan: Length and schedule.
+        images_seen: Images that gradients were taken on.
+        seconds: Training time before this process (a resumed run).
+        metrics: Newest held-out numbers, and the best.
+    """
+
+    method: Method
+    run: Run
+    plan: Plan
+    images_seen: int = 0
+    seconds: float = 0.0
+    metrics: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.device = self.run.model.device
+        nothing = {"nothing": torch.zeros(1, device=self.device)}  # zero-shot: optimisers refuse an empty list
+        self.optimizer = self.method.make_optimizer(self.run.params or nothing)
+        for group in self.optimizer.param_groups:
+            group["initial_lr"] = group["lr"]
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.plan.precision == "fp16")
+        self.run.backward = lambda loss: self.scaler.scale(loss).backward()
+        self.watch = Watch(self.device)
+        self.skipped = 0
+
+    def weights(self) -> Weights:
+        """Effective weights now, without a graph."""
+        return self.method.snapshot(self.run)
+
+    def step_that_fits(self, batch: Batch) -> dict[str, Tensor | float]:
+        """One optimiser step; where the device has no room for it, again in halved pieces if the plan says so.
+
+        Raises:
+            UserError: Without room, where pieces may not be halved: one image, a fixed size, or several processes (the
+                others are in the middle of theirs).
+        """
+        run = self.run
+        while True:
+            state, generator = dict(run.state), run.generator.get_state()
+            try:
+                return self.step(batch)
+            except torch.OutOfMemoryError:
+                size = min(self.plan.micro_batch or len(batch), len(batch))
+                half = math.ceil(size / 2)
+                if not self.plan.adapt or size == 1 or distributed.world().size > 1:
+                    raise UserError(
+                        f"step {run.step + 1}: the device has no room for {size} images at once; use --micro-batch "
+                        f"{half}, --grad-checkpoint, or a smaller --batch-size"
+                    ) from None
+            run.state = state
+            run.generator.set_state(generator)
+            self.optimizer.zero_grad(set_to_none=True)
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+            self.plan = replace(self.plan, micro_batch=half)
+            print(f"no room for {size} images at once: going on with --micro-batch {half}", file=sys.stderr)
+
+    def step(self, batch: Batch) -> dict[str, Tensor | float]:
+        """One optimiser step; returns its numbers (tensors stay on the device).
+
+        Raises:
+            UserError: If the loss or the gradient is not a number, on the CPU at once, elsewhere when next asked.
+        """
+        run, plan = self.run, self.plan
+        batches = batch.split(plan.micro_batch or len(batch))
+        rate = plan.rate(run.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * rate
+        self.optimizer.zero_grad(set_to_none=True)
+        self.method.before_step(run, batches)
+        terms = self._averaged(self.method.gradients(run, batches))
+        self.scaler.unscale_(self.optimizer)
+        norm = torch.nn.utils.clip_grad_norm_(run.params.values(), plan.clip_norm or math.inf)
+        values = {f"loss_{name}": value for name, value in terms.items()} | {"grad_norm": norm}
+        if self.scaler.is_enabled():
+            self._scaled_step(values)
+        else:
+            self.watch.see(values, run.step + 1)
+            self.optimizer.step()
+        run.step += 1
+        self.images_seen += len(batch) * distributed.world().size
+        loss = torch.stack([value.to(norm.device) for value in terms.values()]).sum()
+        lr = self.optimizer.param_groups[0]["lr"]
+        return {"lr": lr, "loss": loss, **values, **run.scalars}
+
+    def _averaged(self, terms: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The means over all processes, each of which holds an equal share of the batch: one message a step.
+
+        It carries the leaves' gradients, the terms and the numbers to be logged.
+        """
+        run = self.run
+        if distributed.world().size == 1:
+            return terms
+        numbers = terms | {name: torch.as_tensor(value) for name, value in run.scalars.items()}
+        row = torch.stack([value.detach().to(self.device, torch.float32) for value in numbers.values()])
+        gradients = [w.grad for w in run.params.values() if w.grad is not None]
+        distributed.mean([*gradients, row])
+        means = dict(zip(numbers, row, strict=True))
+        run.scalars = {name: means[name] for name in run.scalars}
+        return {name: means[name] for name in terms}
+
+    def _scaled_step(self, values: dict[str, Tensor]) -> None:
+        before = self.scaler.get_scale()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.skipped = self.skipped + 1 if self.scaler.get_scale() < before else 0
+        if self.skipped > SKIPS_ALLOWED:
+            self.watch.see(values, self.run.step + 1, strict=True)
+            raise UserError(
+                f"step {self.run.step + 1}: the gradient overflowed fp16 in {self.skipped} steps in a row; "
+                "use --precision bf16 or float32"
+            )
+
+    def state(self) -> dict[str, Any]:
+        """All that :meth:`restore` needs to continue bit for bit on the CPU: plain types and tensors."""
+        epoch, batch = divmod(self.run.step, self.plan.steps_per_epoch)
+        return {
+            "step": self.run.step,
+            "sampler": {"epoch": epoch, "batch": batch, "steps_per_epoch": self.plan.steps_per_epoch},
+            "scheduler": {"total_steps": self.plan.total_steps, "warmup_steps": self.plan.warmup_steps},
+            "images_seen": self.images_seen,
+            "params": {name: w.detach() for name, w in self.run.params.items()},
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "skipped": self.skipped,
+            "method": self.run.state,
+            "rng": random_state(self.run.generator, self.device),
+            "metrics": dict(self.metrics),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue where :meth:`state` was taken.
+
+        Raises:
+            UserError: If the state belongs to other parameters, data or length.
+        """
+        here = (self.plan.steps_per_epoch, self.plan.total_steps, self.plan.warmup_steps)
+        there = (state["sampler"]["steps_per_epoch"], *state["scheduler"].values())
+        if here != there or state["params"].keys() != self.run.params.keys():
+            raise UserError(
+                f"the checkpoint belongs to another run: (steps an epoch, steps, warm-up) were {there}, now {here}"
+            )
+        with torch.no_grad():
+            for name, w in self.run.params.items():
+                w.copy_(state["params"][name])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.run.state = to_device(state["method"], self.device)
+        self.run.step, self.images_seen, self.skipped = state["step"], state["images_seen"], state["skipped"]
+        self.metrics = dict(state["metrics"])
+        restore_random_state(state["rng"], self.run.generator, self.device)
+
+
+class Watch:
+    """Remembers the first step at which each number was not finite, without waiting for the device."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.waits = device.type == "cpu"  # there, looking costs nothing: stop before the weights are spoilt
+        self.first: dict[str, Tensor] = {}
+
+    def see(self, values: dict[str, Tensor], step: int, strict: bool = False) -> None:
+        """Look at the numbers of one step."""
+        for name, value in values.items():
+            bad = torch.where(value.detach().isfinite(), math.inf, float(step))
+            self.first[name] = torch.minimum(self.first[name], bad) if name in self.first else bad
+        if self.waits or strict:
+            self.check()
+
+    def check(self) -> None:
+        """Raise if anything was not finite.
+
+        Raises:
+            UserError: Naming the step and the terms that were the first.
+        """
+        if not self.first:
+            return
+        steps = dict(zip(self.first, torch.stack(list(self.first.values())).tolist(), strict=True))
+        first = min(steps.values())
+        if first < math.inf:
+            terms = [name for name, step in steps.items() if step == first]
+            blamed = [name for name in terms if name != "grad_norm"] or ["the gradient"]
+            raise UserError(
+                f"step {first:.0f}: {', '.join(blamed)} is not a finite number; lower --lr or --clip-norm, "
+                "lengthen --warmup, or use --precision float32"
+            )

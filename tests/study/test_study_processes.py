@@ -1,0 +1,53 @@
+"""Processes of a study: none outlives the study that started it, however that ended."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from grace_geom.config import TrainConfig, make_config
+from grace_geom.evaluation import Measures, Source
+from grace_geom.study.execute import Steps, run_all
+from grace_geom.study.options import Job
+
+SEEDS = (0, 1)
+
+
+def beat(config: TrainConfig) -> Path:
+    """A training that only shows that it is alive, for five minutes at most."""
+    for _ in range(3000):
+        with open(f"{config.run_dir}.beat", "a") as file:
+            file.write(".")
+        time.sleep(0.1)
+    return config.run_dir
+
+
+def never(*_: object) -> None:
+    raise AssertionError("a training that never ends is not evaluated")
+
+
+def study(folder: str) -> None:
+    """Two such trainings in two processes; called in a process of its own."""
+    jobs = [
+        Job("ft", seed, make_config({"method": "ft", "seed": seed, "out": Path(folder) / f"ft-s{seed}"}))
+        for seed in SEEDS
+    ]
+    list(run_all(jobs, Measures(), Source(), workers=2, steps=Steps(beat, never)))  # type: ignore[arg-type]
+
+
+def sizes(folder: Path) -> list[int]:
+    return [path.stat().st_size for path in sorted(folder.glob("*.beat"))]
+
+
+def test_a_killed_study_leaves_no_process_that_goes_on_writing(tmp_path: Path) -> None:
+    words = f"from tests.study.test_study_processes import study; study({str(tmp_path)!r})"
+    with subprocess.Popen([sys.executable, "-c", words], cwd=Path(__file__).parents[2]) as parent:
+        until = time.monotonic() + 240
+        while len(sizes(tmp_path)) < len(SEEDS) and time.monotonic() < until:
+            time.sleep(0.1)
+        assert len(sizes(tmp_path)) == len(SEEDS), "the processes did not start"
+        parent.kill()
+    time.sleep(2)
+    before = sizes(tmp_path)
+    time.sleep(1)
+    assert sizes(tmp_path) == before
