@@ -1,4 +1,6 @@
-"""Anisotropy of curvature and features: ``python analyses/anisotropy.py runs/a runs/b [--ood NAME=SPEC]``"""
+"""Anisotropy of curvature and features:
+``python analyses/anisotropy.py runs/a runs/b [--ood NAME=SPEC]``
+"""
 
 from collections.abc import Sequence
 
@@ -10,12 +12,17 @@ from grace_geom.errors import door
 
 @door
 def main(argv: Sequence[str] | None = None) -> None:
-    """How unevenly curvature fills directions and matrices, and features fill the space they have."""
+    """How unevenly curvature fills directions and matrices, and features fill the space they
+    have."""
     options = parse(
-        AnisotropyOptions, argv, positionals=("checkpoints",), prog="python analyses/anisotropy.py",
-        description="Anisotropy of the Hessian (or Gauss-Newton matrix) and of the features of checkpoints. "
-        "Started by torchrun, each process takes its share of the images; the first one writes and speaks.",
-    )  # fmt: skip
+        AnisotropyOptions,
+        argv,
+        positionals=("checkpoints",),
+        prog="python analyses/anisotropy.py",
+        description="Anisotropy of the Hessian (or Gauss-Newton matrix) and of the features of "
+        "checkpoints. Started by torchrun, each process takes its share of the images; the first "
+        "one writes and speaks.",
+    )
     analyse("anisotropy", options, measure, show)
 
 

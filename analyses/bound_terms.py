@@ -1,4 +1,6 @@
-"""The robust bound's terms (A), (B), (C): ``python analyses/bound_terms.py runs/a runs/b [--ood NAME=SPEC]``"""
+"""The robust bound's terms (A), (B), (C):
+``python analyses/bound_terms.py runs/a runs/b [--ood NAME=SPEC]``
+"""
 
 from collections.abc import Sequence
 
@@ -10,12 +12,18 @@ from grace_geom.errors import door
 
 @door
 def main(argv: Sequence[str] | None = None) -> None:
-    """Proximity to the pretrained weights, sharpness and cross-domain discrepancy, as the robust bound adds them."""
+    """Proximity to the pretrained weights, sharpness and cross-domain discrepancy, as the robust
+    bound adds them.
+    """
     options = parse(
-        BoundOptions, argv, positionals=("checkpoints",), prog="python analyses/bound_terms.py",
-        description="The terms of the robust PAC-Bayes bound (Theorem 3.1, Lemma 3.2), each with its estimator. "
-        "Started by torchrun, each process takes its share of the images; the first one writes and speaks.",
-    )  # fmt: skip
+        BoundOptions,
+        argv,
+        positionals=("checkpoints",),
+        prog="python analyses/bound_terms.py",
+        description="The terms of the robust PAC-Bayes bound (Theorem 3.1, Lemma 3.2), each with "
+        "its estimator. Started by torchrun, each process takes its share of the images; the first "
+        "one writes and speaks.",
+    )
     analyse("bound_terms", options, measure, show)
 
 

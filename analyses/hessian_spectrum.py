@@ -10,11 +10,15 @@ from grace_geom.errors import door
 
 @door
 def main(argv: Sequence[str] | None = None) -> None:
-    """Largest and smallest eigenvalues, trace, Frobenius norm, spectral density, curvature of each matrix.
+    """Largest and smallest eigenvalues, trace, Frobenius norm, spectral density, curvature of each
+    matrix.
 
-    Started by torchrun, each process takes its share of the images; the first one writes and speaks.
+    Started by torchrun, each process takes its share of the images; the first one writes and
+    speaks.
     """
-    options = parse(SpectrumOptions, argv, description=main.__doc__ or "", positionals=("checkpoints",))
+    options = parse(
+        SpectrumOptions, argv, description=main.__doc__ or "", positionals=("checkpoints",)
+    )
     analyse("hessian_spectrum", options, measure, show)
 
 

@@ -10,11 +10,15 @@ from grace_geom.errors import door
 
 @door
 def main(argv: Sequence[str] | None = None) -> None:
-    """Filter-normalised random slices, the top Hessian eigenvector, contours, the line from the pretrained weights.
+    """Filter-normalised random slices, the top Hessian eigenvector, contours, the line from the
+    pretrained weights.
 
-    Started by torchrun, each process takes its share of the images; the first one writes and speaks.
+    Started by torchrun, each process takes its share of the images; the first one writes and
+    speaks.
     """
-    options = parse(LandscapeOptions, argv, description=main.__doc__ or "", positionals=("checkpoints",))
+    options = parse(
+        LandscapeOptions, argv, description=main.__doc__ or "", positionals=("checkpoints",)
+    )
     analyse("loss_landscape", options, measure, show)
 
 

@@ -10,11 +10,15 @@ from grace_geom.errors import door
 
 @door
 def main(argv: Sequence[str] | None = None) -> None:
-    """Rise of the loss in balls around the weights: SAM, adaptive, relative to each matrix, average, m-sharpness.
+    """Rise of the loss in balls around the weights: SAM, adaptive, relative to each matrix,
+    average, m-sharpness.
 
-    Started by torchrun, each process takes its share of the images; the first one writes and speaks.
+    Started by torchrun, each process takes its share of the images; the first one writes and
+    speaks.
     """
-    options = parse(SharpnessOptions, argv, description=main.__doc__ or "", positionals=("checkpoints",))
+    options = parse(
+        SharpnessOptions, argv, description=main.__doc__ or "", positionals=("checkpoints",)
+    )
     analyse("sharpness", options, measure, show)
 
 

@@ -1,1 +1,3 @@
-"""The dashboard: records of runs in, pictures out. It reads JSON, YAML and NPZ, and imports no torch."""
+"""The dashboard: records of runs in, pictures out. It reads JSON, YAML and NPZ, and imports no
+torch.
+"""

@@ -21,9 +21,15 @@ def sets_of(found: Sequence[Finding], group: str = "pca") -> list[str]:
 
 
 def clouds(
-    found: Sequence[Finding], names: Mapping[str, str], sets: Sequence[str], ground: Ground, solid: bool = False
-) -> dict[str, go.Figure]:  # fmt: skip
-    """Principal components of the ID features, a panel a run, a colour a distribution; 2-D, or 3-D where ``solid``."""
+    found: Sequence[Finding],
+    names: Mapping[str, str],
+    sets: Sequence[str],
+    ground: Ground,
+    solid: bool = False,
+) -> dict[str, go.Figure]:
+    """Principal components of the ID features, a panel a run, a colour a distribution; 2-D, or 3-D
+    where ``solid``.
+    """
     colors = of_sets(sets_of(found), ground)
     drawn = {}
     for f in found:
@@ -42,10 +48,17 @@ def clouds(
             hover = "%{text}<extra>" + plain_html(title(name)) + "</extra>"
             if solid:
                 figure.add_scatter3d(
-                    x=p[:, 0], y=p[:, 1], z=p[:, 2], marker=marker | {"size": 2.5}, hovertemplate=hover, **common
-                )  # fmt: skip
+                    x=p[:, 0],
+                    y=p[:, 1],
+                    z=p[:, 2],
+                    marker=marker | {"size": 2.5},
+                    hovertemplate=hover,
+                    **common,
+                )
             else:
-                figure.add_scatter(x=p[:, 0], y=p[:, 1], marker=marker | {"size": 4}, hovertemplate=hover, **common)
+                figure.add_scatter(
+                    x=p[:, 0], y=p[:, 1], marker=marker | {"size": 4}, hovertemplate=hover, **common
+                )
         if figure.data and share is not None:
             axes = [f"PC {i + 1} ({100 * float(s):.0f} %)" for i, s in enumerate(share)]
             drawn[names[f.run]] = (_solid if solid else _flat)(figure, axes, ground, f.run)
@@ -56,7 +69,9 @@ def _classes(f: Finding, name: str, n: int) -> list[str]:
     classes, labels = f.array("class_names"), f.array(f"pca_label/{name}")
     if classes is None or labels is None:
         return [""] * n
-    return [plain_html(str(classes[int(y)])) if y >= 0 else "a class that ID lacks" for y in labels[:n]]
+    return [
+        plain_html(str(classes[int(y)])) if y >= 0 else "a class that ID lacks" for y in labels[:n]
+    ]
 
 
 def _flat(figure: go.Figure, axes: Sequence[str], ground: Ground, _: str) -> go.Figure:
@@ -66,20 +81,37 @@ def _flat(figure: go.Figure, axes: Sequence[str], ground: Ground, _: str) -> go.
 
 
 def _solid(figure: go.Figure, axes: Sequence[str], ground: Ground, run: str) -> go.Figure:
-    axis = {"gridcolor": ground.grid, "color": ground.text, "backgroundcolor": "rgba(0,0,0,0)", "nticks": 5}
+    axis = {
+        "gridcolor": ground.grid,
+        "color": ground.text,
+        "backgroundcolor": "rgba(0,0,0,0)",
+        "nticks": 5,
+    }
     scene = {
-        f"{name}axis": axis | {"title": {"text": text}} for name, text in zip("xyz", axes, strict=True)
-    }  # fmt: skip
+        f"{name}axis": axis | {"title": {"text": text}}
+        for name, text in zip("xyz", axes, strict=True)
+    }
     return dress(
-        figure, ground, 380, showlegend=False, uirevision=f"cloud-{run}", margin={"l": 0, "r": 0, "t": 0, "b": 0},
+        figure,
+        ground,
+        380,
+        showlegend=False,
+        uirevision=f"cloud-{run}",
+        margin={"l": 0, "r": 0, "t": 0, "b": 0},
         scene=scene | {"aspectmode": "data"},
-    )  # fmt: skip
+    )
 
 
 def decay(
-    found: Sequence[Finding], names: Mapping[str, str], sets: Sequence[str], layer: str, ground: Ground
-) -> dict[str, go.Figure]:  # fmt: skip
-    """Eigenvalues of the feature covariance as shares of their sum, a panel a distribution; both axes logarithmic."""
+    found: Sequence[Finding],
+    names: Mapping[str, str],
+    sets: Sequence[str],
+    layer: str,
+    ground: Ground,
+) -> dict[str, go.Figure]:
+    """Eigenvalues of the feature covariance as shares of their sum, a panel a distribution; both
+    axes logarithmic.
+    """
     arrays = {
         (f.run, s): np.asarray(a, float)
         for f in found for s in sets if (a := f.array(f"features/{s}/spectrum/{layer}")) is not None
@@ -92,7 +124,13 @@ def decay(
             for f in found if (a := arrays.get((f.run, s))) is not None
         }  # fmt: skip
         if lines:
-            y = {"title": "Share of the variance", "type": "log", "range": ends, "exponentformat": "power", "dtick": 1}
+            y = {
+                "title": "Share of the variance",
+                "type": "log",
+                "range": ends,
+                "exponentformat": "power",
+                "dtick": 1,
+            }
             x = {"title": "Eigenvalue, largest first", "type": "log", "dtick": "D2"}
             drawn[title(s)] = overlay(lines, names, ground, x, y, markers=False)
     return drawn
@@ -105,9 +143,16 @@ def layers_of(found: Sequence[Finding]) -> list[str]:
 
 
 def by_layer(
-    found: Sequence[Finding], names: Mapping[str, str], key: str, sets: Sequence[str], axis: str, ground: Ground
-) -> dict[str, go.Figure]:  # fmt: skip
-    """One number of ``anisotropy`` against the layer, a panel a distribution on one scale, with bands."""
+    found: Sequence[Finding],
+    names: Mapping[str, str],
+    key: str,
+    sets: Sequence[str],
+    axis: str,
+    ground: Ground,
+) -> dict[str, go.Figure]:
+    """One number of ``anisotropy`` against the layer, a panel a distribution on one scale, with
+    bands.
+    """
     layers = layers_of(found)
     curves: dict[str, dict[str, Curve]] = {}
     for s in sets:
@@ -115,14 +160,20 @@ def by_layer(
             ms = [f.value(f"features/{s}/{key}/{layer}") for layer in layers]
             if any(m is not None for m in ms):
                 y, low, high = (
-                    [np.nan if m is None or getattr(m, part) is None else getattr(m, part) for m in ms]
+                    [
+                        np.nan if m is None or getattr(m, part) is None else getattr(m, part)
+                        for m in ms
+                    ]
                     for part in ("value", "low", "high")
                 )
                 curves.setdefault(s, {})[f.run] = Curve(range(len(layers)), y, low, high)
     every = [v for lines in curves.values() for c in lines.values() for v in (c.y, c.low, c.high)]
     ends = span(every)
     x = layer_axis([short(layer) for layer in layers])
-    return {title(s): overlay(lines, names, ground, x, {"title": axis, "range": ends}) for s, lines in curves.items()}
+    return {
+        title(s): overlay(lines, names, ground, x, {"title": axis, "range": ends})
+        for s, lines in curves.items()
+    }
 
 
 def histogram(
@@ -138,7 +189,14 @@ def histogram(
     lines = {}
     for run, a in arrays.items():
         counts, _ = np.histogram(a, edges)
-        lines[run] = Curve(np.repeat(edges, 2), np.concatenate([[0], np.repeat(counts / len(a), 2), [0]]))
+        lines[run] = Curve(
+            np.repeat(edges, 2), np.concatenate([[0], np.repeat(counts / len(a), 2), [0]])
+        )
     return overlay(
-        lines, names, ground, {"title": axis}, {"title": "Share of the images", "rangemode": "tozero"}, markers=False
-    )  # fmt: skip
+        lines,
+        names,
+        ground,
+        {"title": axis},
+        {"title": "Share of the images", "rangemode": "tozero"},
+        markers=False,
+    )

@@ -1,4 +1,6 @@
-"""Runs against each other: who leads in a column, by how much over the baseline, and what may not be compared."""
+"""Runs against each other: who leads in a column, by how much over the baseline, and what may not
+be compared.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,10 +13,16 @@ from app.store import Entry, settings
 from grace_geom.records import Accuracy, Estimate
 
 SUITES_OF = {
-    "ID": ("id",), "OOD": ("ood",), "Adv": ("adv",), "NatAdv": ("natural_adv",), "ZS": ("zeroshot",),
-    "HM": ("id", "ood", "adv"), "OOD'": ("ood", "zeroshot"), "Adv'": ("adv", "natural_adv"),
+    "ID": ("id",),
+    "OOD": ("ood",),
+    "Adv": ("adv",),
+    "NatAdv": ("natural_adv",),
+    "ZS": ("zeroshot",),
+    "HM": ("id", "ood", "adv"),
+    "OOD'": ("ood", "zeroshot"),
+    "Adv'": ("adv", "natural_adv"),
     "HM'": ("id", "ood", "adv", "natural_adv", "zeroshot"),
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
@@ -24,8 +32,8 @@ class Verdict:
     Attributes:
         other: Who it is compared with.
         clear: Whether it is ahead.
-        gap: The paired difference that says so; ``None`` where the two cannot be paired, or where their intervals do
-            not even overlap.
+        gap: The paired difference that says so; ``None`` where the two cannot be paired, or where
+            their intervals do not even overlap.
         reason: Why there is no verdict; empty where there is one.
     """
 
@@ -42,7 +50,8 @@ class Lead:
     Attributes:
         best: The run.
         estimate: Its number.
-        delta: What it has over the baseline, in shares of 1; ``None`` where it is the baseline or cannot be compared.
+        delta: What it has over the baseline, in shares of 1; ``None`` where it is the baseline or
+            cannot be compared.
         verdicts: On all others, the second best first.
     """
 
@@ -67,11 +76,13 @@ def lead(column: str, entries: Sequence[Entry], baseline: Entry | None) -> Lead 
     return Lead(best, top, delta(best, baseline, column), verdicts)
 
 
-def _verdict(column: str, best: tuple[Entry, Estimate], other: tuple[Entry, Estimate], second: bool) -> Verdict:
+def _verdict(
+    column: str, best: tuple[Entry, Estimate], other: tuple[Entry, Estimate], second: bool
+) -> Verdict:
     """By the paired difference where there is one, else by whether the intervals overlap.
 
-    Intervals that do not overlap need no pairs: ``sd(a - b) <= sd(a) + sd(b)`` whatever the two have in common. Only of
-    the second best the difference is always wanted, to be shown.
+    Intervals that do not overlap need no pairs: ``sd(a - b) <= sd(a) + sd(b)`` whatever the two
+    have in common. Only of the second best the difference is always wanted, to be shown.
     """
     (ours, mine), (theirs, yours) = best, other
     if reason := incomparable(ours, theirs, SUITES_OF[column]):
@@ -87,7 +98,8 @@ def _verdict(column: str, best: tuple[Entry, Estimate], other: tuple[Entry, Esti
 
 
 def head_to_head(entries: Sequence[Entry], names: Mapping[str, str], most: int = 3) -> list[str]:
-    """GRACE against the best other run by HM, a sentence for each of its runs; without GRACE the best against the next.
+    """GRACE against the best other run by HM, a sentence for each of its runs; without GRACE the
+    best against the next.
 
     Args:
         entries: Evaluated runs.
@@ -95,7 +107,8 @@ def head_to_head(entries: Sequence[Entry], names: Mapping[str, str], most: int =
         most: Sentences at most, those with the highest HM.
 
     Returns:
-        Such as ``**grace-s0**: HM 72.9 %, 0.4 [−0.8, 1.7] behind **at-s0**, not clearly. Against it, ...``.
+        Such as
+        ``**grace-s0**: HM 72.9 %, 0.4 [−0.8, 1.7] behind **at-s0**, not clearly. Against it, ...``.
     """
     ranked = sorted(
         (e for e in entries if e.estimates.get("HM")), key=lambda e: -_number(e, "HM")
@@ -122,7 +135,9 @@ def _against(ours: Entry, other: Entry, names: Mapping[str, str]) -> str:
 
 
 def _difference_of(ours: Entry, other: Entry, column: str) -> str | None:
-    """``+2.2 [1.0, 3.4]``, without an interval where there are no pairs; ``None`` where they cannot be compared."""
+    """``+2.2 [1.0, 3.4]``, without an interval where there are no pairs; ``None`` where they cannot
+    be compared.
+    """
     if (value := delta(ours, other, column)) is None:
         return None
     found = paired.gap(ours, other, column)
@@ -149,8 +164,14 @@ def _signed(share: float) -> str:
 
 
 def delta(entry: Entry, baseline: Entry | None, column: str) -> float | None:
-    """``entry - baseline`` in a column; ``None`` for the baseline itself and where the two cannot be compared."""
-    if baseline is None or baseline.id == entry.id or incomparable(entry, baseline, SUITES_OF[column]):
+    """``entry - baseline`` in a column; ``None`` for the baseline itself and where the two cannot
+    be compared.
+    """
+    if (
+        baseline is None
+        or baseline.id == entry.id
+        or incomparable(entry, baseline, SUITES_OF[column])
+    ):
         return None
     ours, theirs = entry.estimates.get(column), baseline.estimates.get(column)
     return ours.value - theirs.value if ours and theirs else None
@@ -185,14 +206,26 @@ _PLACES = {"out", "resume", "provenance", "device", "tensorboard", "workers", "s
 
 
 _UNTRAINED = {
-    "method", "seed", "model", "pretrained", "data", "ood", "data_root", "templates", "val_fraction", "split_seed",
-    "val_images", "image_size", "precision",
-}  # fmt: skip
+    "method",
+    "seed",
+    "model",
+    "pretrained",
+    "data",
+    "ood",
+    "data_root",
+    "templates",
+    "val_fraction",
+    "split_seed",
+    "val_images",
+    "image_size",
+    "precision",
+}
 """Settings that mean something where nothing is trained."""
 
 
 def differing(entries: Sequence[Entry]) -> dict[str, dict[str, Any]]:
-    """Settings in which the runs differ, by run; where a run has no such setting, or it has no effect, it is left out.
+    """Settings in which the runs differ, by run; where a run has no such setting, or it has no
+    effect, it is left out.
 
     A zero-shot run records defaults of the training that it never did.
     """
@@ -203,9 +236,11 @@ def differing(entries: Sequence[Entry]) -> dict[str, dict[str, Any]]:
         flat[e.id] = known, idle
     keys = dict.fromkeys(key for plain, _ in flat.values() for key in plain)
     wanted = [
-        key for key in keys
-        if len({repr(plain.get(key)) for plain, idle in flat.values() if plain and key not in idle}) > 1
-    ]  # fmt: skip
+        key
+        for key in keys
+        if len({repr(plain.get(key)) for plain, idle in flat.values() if plain and key not in idle})
+        > 1
+    ]
     return {
         run: {key: plain[key] for key in wanted if key in plain and key not in idle}
         for run, (plain, idle) in flat.items()
@@ -213,7 +248,9 @@ def differing(entries: Sequence[Entry]) -> dict[str, dict[str, Any]]:
 
 
 def written(key: str, value: Any) -> str:
-    """A setting as people write it: perturbations of pixels as ``4/255``; ``alpha`` may be a share of weights too."""
+    """A setting as people write it: perturbations of pixels as ``4/255``; ``alpha`` may be a share
+    of weights too.
+    """
     if key in ("eps", "alpha") and isinstance(value, float) and 0 < value < 0.1:
         halves = 510 * value
         if abs(halves - round(halves)) < 1e-6:
@@ -226,7 +263,9 @@ def how_measured(entries: Sequence[Entry], suites: Sequence[str]) -> str:
     asked = [a for e in entries for key, a in questions(e).items() if key[0] in suites]
     clean = sorted({a.n for a in asked if a.attack is None})
     attacked = sorted({a.n for a in asked if a.attack is not None})
-    parts = [f"Top-1 accuracy on {_range(clean)} images a data set"] if clean else ["Top-1 accuracy"]
+    parts = (
+        [f"Top-1 accuracy on {_range(clean)} images a data set"] if clean else ["Top-1 accuracy"]
+    )
     if attacked:
         attacks = {describe(a.attack) for a in asked if a.attack is not None}
         parts.append(f"{'; '.join(sorted(attacks))} on {_range(attacked)} images")
@@ -239,13 +278,22 @@ def _bars(entries: Sequence[Entry]) -> str:
     means = [e for e in entries if e.members]
     if means:
         seeds = sorted({m.seed for e in means for m in e.members})
-        sentences.append(f"Means over training seeds {_listed(seeds)}; bars: Student's 95 % intervals over seeds.")
-    single = sorted({e.seed for e in entries if not e.members and e.evaluation and e.evaluation.seed is not None})
+        sentences.append(
+            f"Means over training seeds {_listed(seeds)}; bars: Student's 95 % intervals over "
+            "seeds."
+        )
+    single = sorted(
+        {
+            e.seed
+            for e in entries
+            if not e.members and e.evaluation and e.evaluation.seed is not None
+        }
+    )
     if single or not means:
         of = f"Single runs (seed {_listed(single)}): b" if single else "B"
         sentences.append(
-            f"{of}ars are 95 % intervals from image counts (Wilson; normal for means over sets), which say nothing of "
-            "other training seeds."
+            f"{of}ars are 95 % intervals from image counts (Wilson; normal for means over sets), "
+            "which say nothing of other training seeds."
         )
     return " ".join(sentences)
 

@@ -12,12 +12,20 @@ from app.panels import Curve, overlay
 from app.store import Finding
 
 
-def by_matrix(found: Sequence[Finding], names: Mapping[str, str], ground: Ground) -> go.Figure | None:
-    """Relative drift of each weight matrix in the network's order; biases and gains are left to the CSV."""
+def by_matrix(
+    found: Sequence[Finding], names: Mapping[str, str], ground: Ground
+) -> go.Figure | None:
+    """Relative drift of each weight matrix in the network's order; biases and gains are left to the
+    CSV.
+    """
     matrices = list(dict.fromkeys(n for f in found for n in f.names("effective_rank")))
     lines = {}
     for f in found:
-        known = [(i, m.value) for i, n in enumerate(matrices) if (m := f.value(f"relative/{n}")) is not None]
+        known = [
+            (i, m.value)
+            for i, n in enumerate(matrices)
+            if (m := f.value(f"relative/{n}")) is not None
+        ]
         moved = [(i, v) for i, v in known if v > 0]
         if moved:
             lines[f.run] = Curve([i for i, _ in moved], [v for _, v in moved])
@@ -35,14 +43,18 @@ def matrices(found: Sequence[Finding]) -> list[str]:
     for f in found:
         for name in f.names("effective_rank"):
             m = f.value(f"norm/{name}")
-            moved[name] = max(moved.get(name, 0.0), m.value if m is not None and np.isfinite(m.value) else 0.0)
+            moved[name] = max(
+                moved.get(name, 0.0), m.value if m is not None and np.isfinite(m.value) else 0.0
+            )
     return sorted(moved, key=lambda name: -moved[name])
 
 
 def singular(
     found: Sequence[Finding], names: Mapping[str, str], matrix: str, ground: Ground
 ) -> tuple[go.Figure | None, list[dict[str, Any]]]:
-    """Singular values of one matrix' change, a line a run, down to 1e-7 of the largest; and the same as rows."""
+    """Singular values of one matrix' change, a line a run, down to 1e-7 of the largest; and the
+    same as rows.
+    """
     lines, rows = {}, []
     for f in found:
         blocks, spectra = f.array("blocks"), f.array("singular_values")
@@ -52,7 +64,10 @@ def singular(
         s = s[s > 1e-7 * s.max()] if s.max() > 0 else s[:0]
         if len(s):
             lines[f.run] = Curve(range(1, len(s) + 1), s)
-            rows += [{"run": f.run, "matrix": matrix, "i": i, "singular_value": float(v)} for i, v in enumerate(s, 1)]
+            rows += [
+                {"run": f.run, "matrix": matrix, "i": i, "singular_value": float(v)}
+                for i, v in enumerate(s, 1)
+            ]
     if not lines:
         return None, rows
     x = {"title": "i", "rangemode": "tozero"}

@@ -20,7 +20,11 @@ def order(names: Sequence[str]) -> list[str]:
 
 def title(name: str) -> str:
     """What a distribution is called above its panel."""
-    known = {"id": "In distribution", "adv": "Under attack", WITHIN: "Clean against attacked, within one run"}
+    known = {
+        "id": "In distribution",
+        "adv": "Under attack",
+        WITHIN: "Clean against attacked, within one run",
+    }
     return known.get(name, f"Under shift: {name}")
 
 
@@ -36,10 +40,16 @@ def short(layer: str) -> str:
 
 
 def by_layer(
-    found: Sequence[Finding], names: Mapping[str, str], key: str, sets: Sequence[str], axis: str, ground: Ground,
+    found: Sequence[Finding],
+    names: Mapping[str, str],
+    key: str,
+    sets: Sequence[str],
+    axis: str,
+    ground: Ground,
     bound: Sequence[float] | None = None,
-) -> dict[str, go.Figure]:  # fmt: skip
-    """A panel a distribution on one scale, a line a run with its band: arrays ``KEY/SET`` of ``(value, low, high)``.
+) -> dict[str, go.Figure]:
+    """A panel a distribution on one scale, a line a run with its band: arrays ``KEY/SET`` of
+    ``(value, low, high)``.
 
     Args:
         found: Findings with the same layers.
@@ -50,7 +60,12 @@ def by_layer(
         ground: Light or dark.
         bound: Range of the axis; default what all panels need.
     """
-    arrays = {(f.run, s): np.asarray(a, float) for f in found for s in sets if (a := f.array(f"{key}/{s}")) is not None}
+    arrays = {
+        (f.run, s): np.asarray(a, float)
+        for f in found
+        for s in sets
+        if (a := f.array(f"{key}/{s}")) is not None
+    }
     ends = list(bound) if bound else span(list(arrays.values()))
     drawn = {}
     for s in sets:
@@ -61,7 +76,9 @@ def by_layer(
         }
         if lines:
             ticks = next(layer_names(f) for f in found if f.run in lines)
-            drawn[title(s)] = overlay(lines, names, ground, layer_axis(ticks), {"title": axis, "range": ends})
+            drawn[title(s)] = overlay(
+                lines, names, ground, layer_axis(ticks), {"title": axis, "range": ends}
+            )
     return drawn
 
 
@@ -84,12 +101,15 @@ def layer_by_layer(
         grid = f.array(f"cka_layers/{distribution}")
         if grid is not None:
             layers = layer_names(f)
-            drawn[names[f.run]] = heat(np.asarray(grid), layers, layers, (0, 1), "CKA", ground, axes, height=310)
+            drawn[names[f.run]] = heat(
+                np.asarray(grid), layers, layers, (0, 1), "CKA", ground, axes, height=310
+            )
     return drawn
 
 
 def points(found: Sequence[Finding], key: str, sets: Sequence[str]) -> dict[str, dict[str, Point]]:
     """Values ``KEY/SET`` with their intervals: run -> title of the distribution -> point."""
     return {
-        f.run: {title(s): p for s in sets if (p := point(f.value(f"{key}/{s}"))) is not None} for f in found
-    }  # fmt: skip
+        f.run: {title(s): p for s in sets if (p := point(f.value(f"{key}/{s}"))) is not None}
+        for f in found
+    }

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import streamlit as st
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # streamlit puts only this folder there
+sys.path.insert(
+    0, str(Path(__file__).resolve().parents[1])
+)  # streamlit puts only this folder there
 
 from app import shell
 
@@ -23,10 +25,15 @@ def folder_of_runs() -> Path:
 def nothing_yet(root: Path) -> None:
     """What to do before there is a run."""
     st.title("No runs yet")
-    st.markdown(f"There is no run below **{shell.text(str(root))}**. This makes five of them in a few minutes:")
+    st.markdown(
+        f"There is no run below **{shell.text(str(root))}**. This makes five of them in a few "
+        "minutes:"
+    )
     st.code("make demo", language="bash")
     st.markdown("or train one, evaluate it, and come back:")
-    st.code("python -m grace_geom.train\npython -m grace_geom.evaluate runs/*/ckpt.pt", language="bash")
+    st.code(
+        "python -m grace_geom.train\npython -m grace_geom.evaluate runs/*/ckpt.pt", language="bash"
+    )
     st.markdown("Runs that lie elsewhere are named when the dashboard is started:")
     st.code("streamlit run app/main.py -- --runs DIR", language="bash")
     st.button("Look again", on_click=st.cache_resource.clear)

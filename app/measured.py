@@ -1,4 +1,6 @@
-"""An analysis on a page: what was found on the chosen runs, what is missing and its command, what is left out."""
+"""An analysis on a page: what was found on the chosen runs, what is missing and its command, what
+is left out.
+"""
 
 import shlex
 from collections.abc import Sequence
@@ -17,7 +19,8 @@ SAME = ("data", "n", "params", "loss", "eps", "alpha", "attack_steps", "seed", "
 def measured(choice: Choice, name: str, same: Sequence[str] = (), flags: str = "") -> list[Finding]:
     """What an analysis found on the chosen runs, as far as it can be compared with the baseline.
 
-    Says which runs it was not made for, with the command that makes it, and which are left out, and why.
+    Says which runs it was not made for, with the command that makes it, and which are left out, and
+    why.
 
     Args:
         choice: Of this session.
@@ -31,7 +34,10 @@ def measured(choice: Choice, name: str, same: Sequence[str] = (), flags: str = "
     missing = [e for e in choice.single if e.id not in {f.run for f in found}]
     lost = [e for e in missing if not has_checkpoint(e)]
     if lost:
-        st.info(f"No `{name}` and no checkpoint to measure it on: {', '.join(text(choice.names[e.id]) for e in lost)}")
+        st.info(
+            f"No `{name}` and no checkpoint to measure it on: "
+            f"{', '.join(text(choice.names[e.id]) for e in lost)}"
+        )
     missing = [e for e in missing if e not in lost]
     if missing:
         everyone = len(missing) == len(choice.single)
@@ -43,8 +49,8 @@ def measured(choice: Choice, name: str, same: Sequence[str] = (), flags: str = "
         known = choice.known[f.run].evaluation
         if known and f.checkpoint and known.checkpoint and f.checkpoint != known.checkpoint:
             st.warning(
-                f"{text(choice.names[f.run])}: {name} was measured on another checkpoint file than the one that was "
-                "evaluated. Measure or evaluate it again."
+                f"{text(choice.names[f.run])}: {name} was measured on another checkpoint file than "
+                "the one that was evaluated. Measure or evaluate it again."
             )
     return kept
 
@@ -56,19 +62,27 @@ def has_checkpoint(entry: Entry) -> bool:
 
 def command(choice: Choice, name: str, flags: str = "") -> str:
     """What measures it, on all chosen runs, so that they share one figure."""
-    folders = " ".join(shlex.quote(str(choice.root / e.id)) for e in choice.single if has_checkpoint(e)) or "RUN"
+    folders = (
+        " ".join(shlex.quote(str(choice.root / e.id)) for e in choice.single if has_checkpoint(e))
+        or "RUN"
+    )
     return f"python analyses/{name}.py {folders}{f' {flags}' if flags else ''}"
 
 
 def same_settings(choice: Choice, found: Sequence[Finding], keys: Sequence[str]) -> list[Finding]:
-    """Those measured as the baseline was (or as the first); of the others it is said why they are left out."""
+    """Those measured as the baseline was (or as the first); of the others it is said why they are
+    left out.
+    """
     base = choice.base_run.id if choice.base_run else ""
     first = next((f for f in found if f.run == base), found[0] if found else None)
     kept = []
     for f in found:
         other = [k for k in keys if first and _setting(choice, f, k) != _setting(choice, first, k)]
         if other and first:
-            st.warning(f"{text(choice.names[f.run])} is left out: measured with other {text(', '.join(other))}")
+            st.warning(
+                f"{text(choice.names[f.run])} is left out: measured with other "
+                f"{text(', '.join(other))}"
+            )
         else:
             kept.append(f)
     return kept
@@ -106,8 +120,17 @@ def attack_of(found: Sequence[Finding]) -> str:
 def values_table(found: Sequence[Finding], keys: Sequence[str]) -> pd.DataFrame:
     """Values of an analysis with their intervals, a row each."""
     rows = [
-        {"run": f.run, "name": key, "value": m.value, "low": m.low, "high": m.high, "error": m.error,
-         "estimator": m.estimator}
-        for f in found for key in keys if (m := f.value(key)) is not None
-    ]  # fmt: skip
+        {
+            "run": f.run,
+            "name": key,
+            "value": m.value,
+            "low": m.low,
+            "high": m.high,
+            "error": m.error,
+            "estimator": m.estimator,
+        }
+        for f in found
+        for key in keys
+        if (m := f.value(key)) is not None
+    ]
     return pd.DataFrame(rows, columns=["run", "name", "value", "low", "high", "error", "estimator"])

@@ -1,7 +1,8 @@
-"""The difference of two runs where both answered the same images, or were trained with the same seeds.
+"""The difference of two runs where both answered the same images, or were trained with the same
+seeds.
 
-What both runs have in common (hard images, a lucky seed) cancels in a paired difference, so it can be clear although
-the two intervals overlap.
+What both runs have in common (hard images, a lucky seed) cancels in a paired difference, so it can
+be clear although the two intervals overlap.
 """
 
 import math
@@ -36,15 +37,17 @@ class Gap:
 
     @property
     def clear(self) -> bool:
-        """Whether the first run is ahead: the test says so, and the interval that is shown agrees."""
+        """Whether the first run is ahead: the test says so, and the interval that is shown
+        agrees."""
         return self.p < LEVEL and self.low > 0
 
 
 def gap(a: Entry, b: Entry, column: str) -> Gap | None:
     """``a - b`` in a column, paired; ``None`` where the two have nothing to be paired by.
 
-    Two means over the same seeds, or one of them and the zero-shot model, which stands for every seed: Student's paired
-    t over seeds. Two single runs: image by image, as in the tables of a study.
+    Two means over the same seeds, or one of them and the zero-shot model, which stands for every
+    seed: Student's paired t over seeds. Two single runs: image by image, as in the tables of a
+    study.
     """
     if a.members or b.members:
         return _over_seeds(a, b, column)
@@ -57,7 +60,9 @@ def gap(a: Entry, b: Entry, column: str) -> Gap | None:
 
 
 def same_kind(a: Entry, b: Entry) -> bool:
-    """Whether the intervals of two entries say the same thing: both over seeds, or both over images."""
+    """Whether the intervals of two entries say the same thing: both over seeds, or both over
+    images.
+    """
     return bool(a.members) == bool(b.members)
 
 

@@ -1,4 +1,6 @@
-"""Small multiples of many kinds: lines with bands, heat maps, rows of points. Plain functions of numbers."""
+"""Small multiples of many kinds: lines with bands, heat maps, rows of points. Plain functions of
+numbers.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,9 +32,14 @@ class Curve:
 
 
 def overlay(
-    curves: Mapping[str, Curve], names: Mapping[str, str], ground: Ground, x: Mapping[str, Any], y: Mapping[str, Any],
-    height: int = 290, markers: bool = True,
-) -> go.Figure:  # fmt: skip
+    curves: Mapping[str, Curve],
+    names: Mapping[str, str],
+    ground: Ground,
+    x: Mapping[str, Any],
+    y: Mapping[str, Any],
+    height: int = 290,
+    markers: bool = True,
+) -> go.Figure:
     """One line a run, in its own colour, dash and marker, with bands where there are any.
 
     Args:
@@ -51,26 +58,43 @@ def overlay(
             low, high = np.asarray(curve.low, float)[at], np.asarray(curve.high, float)[at]
             ok = np.isfinite(low) & np.isfinite(high)
             figure.add_scatter(
-                x=np.concatenate([xs[ok], xs[ok][::-1]]), y=np.concatenate([low[ok], high[ok][::-1]]), fill="toself",
-                fillcolor=see_through(style.color, 0.18), line={"width": 0}, mode="lines", hoverinfo="skip",
-                showlegend=False, name=f"{plain_html(names[run])} interval",
-            )  # fmt: skip
+                x=np.concatenate([xs[ok], xs[ok][::-1]]),
+                y=np.concatenate([low[ok], high[ok][::-1]]),
+                fill="toself",
+                fillcolor=see_through(style.color, 0.18),
+                line={"width": 0},
+                mode="lines",
+                hoverinfo="skip",
+                showlegend=False,
+                name=f"{plain_html(names[run])} interval",
+            )
         figure.add_scatter(
-            x=xs, y=ys, name=plain_html(names[run]), mode="lines+markers" if markers and len(xs) <= 40 else "lines",
+            x=xs,
+            y=ys,
+            name=plain_html(names[run]),
+            mode="lines+markers" if markers and len(xs) <= 40 else "lines",
             line={"color": style.color, "dash": style.dash, "width": 1.8},
             marker={"symbol": style.marker, "size": 7, "color": style.color},
             hovertemplate="%{x:.4g}: %{y:.4g}",
-        )  # fmt: skip
+        )
     return dress(figure, ground, height, xaxis=dict(x), yaxis=dict(y), showlegend=False)
 
 
 def _thin(n: int) -> np.ndarray:
-    return np.unique(np.linspace(0, n - 1, MOST_POINTS).round().astype(int)) if n > MOST_POINTS else np.arange(n)
+    return (
+        np.unique(np.linspace(0, n - 1, MOST_POINTS).round().astype(int))
+        if n > MOST_POINTS
+        else np.arange(n)
+    )
 
 
 def span(values: Sequence[Any], room: float = 0.06, log: bool = False) -> list[float] | None:
-    """A range that several panels share: everything finite, and a little room; of the logarithm where ``log``."""
-    flat = np.concatenate([np.asarray(v, float).ravel() for v in values]) if values else np.array([])
+    """A range that several panels share: everything finite, and a little room; of the logarithm
+    where ``log``.
+    """
+    flat = (
+        np.concatenate([np.asarray(v, float).ravel() for v in values]) if values else np.array([])
+    )
     flat = flat[np.isfinite(flat) & ((flat > 0) | (not log))]
     if not flat.size:
         return None
@@ -81,19 +105,33 @@ def span(values: Sequence[Any], room: float = 0.06, log: bool = False) -> list[f
 
 
 def averaged(grid: np.ndarray, most: int = MOST_CELLS) -> tuple[np.ndarray, list[np.ndarray]]:
-    """A grid averaged in blocks to at most ``most`` cells a side, and which rows and columns went into each block."""
+    """A grid averaged in blocks to at most ``most`` cells a side, and which rows and columns went
+    into each block.
+    """
     blocks = [np.array_split(np.arange(n), min(n, most)) for n in grid.shape]
     for axis, parts in enumerate(blocks):
         if grid.shape[axis] > most:
-            grid = np.stack([np.nanmean(grid.take(part, axis), axis=axis) for part in parts], axis=axis)
+            grid = np.stack(
+                [np.nanmean(grid.take(part, axis), axis=axis) for part in parts], axis=axis
+            )
     return grid, [np.array([part[0] for part in parts]) for parts in blocks]
 
 
 def heat(
-    grid: np.ndarray, xs: Sequence[str], ys: Sequence[str], ends: tuple[float, float], title: str, ground: Ground,
-    axes: tuple[str, str] = ("", ""), *, square: bool = True, words: bool = False, height: int = 320,
-    bar: Mapping[str, Any] | None = None, shown: np.ndarray | None = None,
-) -> go.Figure:  # fmt: skip
+    grid: np.ndarray,
+    xs: Sequence[str],
+    ys: Sequence[str],
+    ends: tuple[float, float],
+    title: str,
+    ground: Ground,
+    axes: tuple[str, str] = ("", ""),
+    *,
+    square: bool = True,
+    words: bool = False,
+    height: int = 320,
+    bar: Mapping[str, Any] | None = None,
+    shown: np.ndarray | None = None,
+) -> go.Figure:
     """A heat map on a colour scale that it shares with its neighbours.
 
     Args:
@@ -113,13 +151,20 @@ def heat(
     numbers, _ = averaged(np.asarray(grid, float))
     figure = go.Figure(
         go.Heatmap(
-            z=np.where(np.isfinite(coloured), coloured, np.nan), customdata=numbers,
-            x=[plain_html(xs[i]) for i in columns], y=[plain_html(ys[i]) for i in rows], zmin=ends[0], zmax=ends[1],
-            colorscale="Viridis", hovertemplate="%{y}, %{x}: %{customdata:.4g}<extra></extra>",
-            texttemplate="%{z:.0f}" if words else "", textfont={"size": 11},
-            colorbar={"title": {"text": title, "side": "right"}, "thickness": 10, "outlinewidth": 0} | dict(bar or {}),
+            z=np.where(np.isfinite(coloured), coloured, np.nan),
+            customdata=numbers,
+            x=[plain_html(xs[i]) for i in columns],
+            y=[plain_html(ys[i]) for i in rows],
+            zmin=ends[0],
+            zmax=ends[1],
+            colorscale="Viridis",
+            hovertemplate="%{y}, %{x}: %{customdata:.4g}<extra></extra>",
+            texttemplate="%{z:.0f}" if words else "",
+            textfont={"size": 11},
+            colorbar={"title": {"text": title, "side": "right"}, "thickness": 10, "outlinewidth": 0}
+            | dict(bar or {}),
         )
-    )  # fmt: skip
+    )
     y: dict[str, Any] = {"title": axes[1], "type": "category", "ticks": "", "nticks": 26}
     if square:
         y |= {"scaleanchor": "x", "constrain": "domain"}
@@ -128,21 +173,40 @@ def heat(
 
 
 def log_ticks(ends: tuple[float, float]) -> dict[str, Any]:
-    """Powers of ten for a colour bar of logarithms, with 2 and 5 between them where there are few."""
+    """Powers of ten for a colour bar of logarithms, with 2 and 5 between them where there are
+    few."""
     tens = range(int(np.floor(ends[0])), int(np.ceil(ends[1])) + 1)
     heads = (1,) if ends[1] - ends[0] > 3 else (1, 2, 5)
     ticks = [(np.log10(head) + ten, f"{head}·10<sup>{ten}</sup>") for ten in tens for head in heads]
-    return {"tickvals": [t for t, _ in ticks], "ticktext": [name.removeprefix("1·") for _, name in ticks]}
+    return {
+        "tickvals": [t for t, _ in ticks],
+        "ticktext": [name.removeprefix("1·") for _, name in ticks],
+    }
 
 
 def log_axis(values: Sequence[Any]) -> dict[str, Any]:
-    """A logarithmic axis over some numbers with plain ticks at 1, 2 and 5, or at powers of ten over three decades."""
+    """A logarithmic axis over some numbers with plain ticks at 1, 2 and 5, or at powers of ten over
+    three decades.
+    """
     ends = span(values, log=True)
     if ends is None:
         return {}
-    heads = (1,) if ends[1] - ends[0] > 3 else (1, 2, 5) if ends[1] - ends[0] > 0.7 else tuple(range(1, 10))
-    ticks = [h * 10.0**t for t in range(int(np.floor(ends[0])), int(np.ceil(ends[1])) + 1) for h in heads]
-    return {"type": "log", "range": ends, "tickvals": ticks, "ticktext": [f"{t:.2g}" for t in ticks]}
+    heads = (
+        (1,)
+        if ends[1] - ends[0] > 3
+        else (1, 2, 5)
+        if ends[1] - ends[0] > 0.7
+        else tuple(range(1, 10))
+    )
+    ticks = [
+        h * 10.0**t for t in range(int(np.floor(ends[0])), int(np.ceil(ends[1])) + 1) for h in heads
+    ]
+    return {
+        "type": "log",
+        "range": ends,
+        "tickvals": ticks,
+        "ticktext": [f"{t:.2g}" for t in ticks],
+    }
 
 
 @dataclass(frozen=True)
@@ -155,7 +219,9 @@ class Point:
 
 
 def point(measure: Any) -> Point | None:
-    """A ``Measure`` as a point: its interval, or 1.96 standard errors either way; ``None`` where it is no number."""
+    """A ``Measure`` as a point: its interval, or 1.96 standard errors either way; ``None`` where it
+    is no number.
+    """
     if measure is None or not np.isfinite(measure.value):
         return None
     low, high = measure.low, measure.high
@@ -165,10 +231,15 @@ def point(measure: Any) -> Point | None:
 
 
 def rows(
-    points: Mapping[str, Mapping[str, Point]], heads: Sequence[str], names: Mapping[str, str], ground: Ground,
+    points: Mapping[str, Mapping[str, Point]],
+    heads: Sequence[str],
+    names: Mapping[str, str],
+    ground: Ground,
     x: Mapping[str, Any],
-) -> go.Figure | None:  # fmt: skip
-    """A dot plot: a row for each of ``heads``, a point with its interval for each run (run -> head -> point)."""
+) -> go.Figure | None:
+    """A dot plot: a row for each of ``heads``, a point with its interval for each run (run -> head
+    -> point).
+    """
     if not any(points.values()):
         return None
     figure, step = go.Figure(), 0.72 / max(len(points), 4)
@@ -177,22 +248,41 @@ def rows(
         there = [(j, known[head]) for j, head in enumerate(heads) if head in known]
         values = np.array([p.value for _, p in there])
         low, high = (
-            np.array([v if (end := getattr(p, side)) is None else end for v, (_, p) in zip(values, there, strict=True)])
+            np.array(
+                [
+                    v if (end := getattr(p, side)) is None else end
+                    for v, (_, p) in zip(values, there, strict=True)
+                ]
+            )
             for side in ("low", "high")
         )
         figure.add_scatter(
-            x=values, y=[j + offset for j, _ in there], mode="markers", name=plain_html(names[run]),
-            marker={"color": style.color, "symbol": style.marker, "size": 8}, showlegend=False,
-            error_x={"type": "data", "symmetric": False, "array": high - values, "arrayminus": values - low,
-                     "color": style.color, "thickness": 1.2, "width": 0},
+            x=values,
+            y=[j + offset for j, _ in there],
+            mode="markers",
+            name=plain_html(names[run]),
+            marker={"color": style.color, "symbol": style.marker, "size": 8},
+            showlegend=False,
+            error_x={
+                "type": "data",
+                "symmetric": False,
+                "array": high - values,
+                "arrayminus": values - low,
+                "color": style.color,
+                "thickness": 1.2,
+                "width": 0,
+            },
             customdata=np.stack([low, high], axis=1) if len(values) else None,
-            hovertemplate=f"{plain_html(names[run])}: %{{x:.4g}} [%{{customdata[0]:.4g}}, %{{customdata[1]:.4g}}]"
-            "<extra></extra>",
-        )  # fmt: skip
+            hovertemplate=f"{plain_html(names[run])}: %{{x:.4g}} [%{{customdata[0]:.4g}}, "
+            f"%{{customdata[1]:.4g}}]<extra></extra>",
+        )
     for j in range(0, len(heads), 2):
         figure.add_hrect(y0=j - 0.5, y1=j + 0.5, fillcolor=ground.band, line_width=0, layer="below")
     y = {
-        "range": [len(heads) - 0.5, -0.5], "tickvals": list(range(len(heads))), "showgrid": False, "ticks": "",
+        "range": [len(heads) - 0.5, -0.5],
+        "tickvals": list(range(len(heads))),
+        "showgrid": False,
+        "ticks": "",
         "ticktext": [plain_html(head) for head in heads],
-    }  # fmt: skip
+    }
     return dress(figure, ground, 70 + max(30, 9 * len(points)) * len(heads), xaxis=dict(x), yaxis=y)

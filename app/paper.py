@@ -1,4 +1,6 @@
-"""The rows of the paper's Table 6 (arXiv 2603.27139): CLIP ViT-B/32 fine-tuned on ImageNet-1K, top-1 accuracy in %."""
+"""The rows of the paper's Table 6 (arXiv 2603.27139): CLIP ViT-B/32 fine-tuned on ImageNet-1K,
+top-1 accuracy in %.
+"""
 
 TABLE6 = {
     "CLIP zero-shot": (63.35, 57.44, 8.82, 20.46),

@@ -15,7 +15,8 @@ class Progress:
     """Where a run stands.
 
     Attributes:
-        state: ``running``, ``stalled``, ``stopped`` (a day), ``finished``, ``untrained`` or ``no record``.
+        state: ``running``, ``stalled``, ``stopped`` (a day), ``finished``, ``untrained`` or
+            ``no record``.
         step: Newest step on record.
         total: Steps of the whole run; ``None`` where the settings do not say.
         left: Seconds to the end at the speed so far; ``None`` unless running.
@@ -30,7 +31,9 @@ class Progress:
 
 
 def total_steps(settings: Mapping[str, Any]) -> int | None:
-    """Optimiser steps of a run, from ``epochs`` or ``max_steps``, whichever ends first; ``None`` if not to be known."""
+    """Optimiser steps of a run, from ``epochs`` or ``max_steps``, whichever ends first; ``None`` if
+    not to be known.
+    """
     try:
         return _total_steps(settings)
     except (TypeError, ValueError, AttributeError):  # settings that nobody checked
@@ -49,7 +52,9 @@ def _total_steps(settings: Mapping[str, Any]) -> int | None:
     return whole if most is None else min(whole, int(most))
 
 
-def progress(rows: Sequence[Mapping[str, Any]], settings: Mapping[str, Any], silent: float) -> Progress:
+def progress(
+    rows: Sequence[Mapping[str, Any]], settings: Mapping[str, Any], silent: float
+) -> Progress:
     """From the records of a run, its settings, and the seconds since its newest record."""
     total = total_steps(settings)
     if not rows:

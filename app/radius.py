@@ -1,4 +1,6 @@
-"""Robustness against the radius, examples, margins and transfer as figures: plain functions of findings."""
+"""Robustness against the radius, examples, margins and transfer as figures: plain functions of
+findings.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -23,12 +25,16 @@ def attacks(found: Sequence[Finding]) -> list[str]:
 
 def curve(f: Finding, attack: str) -> Curve | None:
     """Accuracy in percent against ε in 1/255, the clean accuracy at 0."""
-    radii = {0.0: f.value("clean")} | {_eps(name): f.value(f"{attack}/{name}") for name in f.names(attack)}
+    radii = {0.0: f.value("clean")} | {
+        _eps(name): f.value(f"{attack}/{name}") for name in f.names(attack)
+    }
     known = sorted((eps, m) for eps, m in radii.items() if m is not None)
     if len(known) < 2:
         return None
-    parts = [[100 * (m.value if end is None else end) for _, m in known for end in (getattr(m, side),)]
-             for side in ("value", "low", "high")]  # fmt: skip
+    parts = [
+        [100 * (m.value if end is None else end) for _, m in known for end in (getattr(m, side),)]
+        for side in ("value", "low", "high")
+    ]
     return Curve([eps for eps, _ in known], *parts)
 
 
@@ -36,13 +42,18 @@ def _eps(name: str) -> float:
     return float(name.partition("/")[0])
 
 
-def curves(found: Sequence[Finding], names: Mapping[str, str], ground: Ground) -> dict[str, go.Figure]:
+def curves(
+    found: Sequence[Finding], names: Mapping[str, str], ground: Ground
+) -> dict[str, go.Figure]:
     """A panel an attack, a line a run with its band."""
     drawn = {}
     for attack in attacks(found):
         lines = {f.run: c for f in found if (c := curve(f, attack)) is not None}
         if lines:
-            x, y = {"title": "ε in 1/255", "rangemode": "tozero"}, {"title": "Accuracy (%)", "range": [-2, 102]}
+            x, y = (
+                {"title": "ε in 1/255", "rangemode": "tozero"},
+                {"title": "Accuracy (%)", "range": [-2, 102]},
+            )
             drawn[attack.upper()] = overlay(lines, names, ground, x, y, height=340)
     return drawn
 
@@ -56,15 +67,23 @@ def margins(found: Sequence[Finding], names: Mapping[str, str], ground: Ground) 
             lines[f.run] = Curve(x, 100 * np.arange(1, len(x) + 1) / len(x))
     if not lines:
         return None
-    x_axis, y_axis = {"title": "Logit margin: right class less the best other"}, {"title": "Images below (%)"}
+    x_axis, y_axis = (
+        {"title": "Logit margin: right class less the best other"},
+        {"title": "Images below (%)"},
+    )
     figure = overlay(lines, names, ground, x_axis, y_axis, height=340, markers=False)
     return figure.add_vline(x=0, line={"color": ground.muted, "width": 1, "dash": "dot"})
 
 
-def transfer(found: Sequence[Finding], names: Mapping[str, str], ground: Ground) -> go.Figure | None:
+def transfer(
+    found: Sequence[Finding], names: Mapping[str, str], ground: Ground
+) -> go.Figure | None:
     """Accuracy of every run (columns) on the images found at every run (rows), in percent."""
     labels = {
-        str(c.get("label")): f.run for f in found for c in f.result.checkpoints if f.prefix == f"{c.get('label')}/"
+        str(c.get("label")): f.run
+        for f in found
+        for c in f.result.checkpoints
+        if f.prefix == f"{c.get('label')}/"
     }
     looking = list(dict.fromkeys(name for f in found for name in f.names("transfer")))
     looking = [name for name in looking if name in labels] or looking
@@ -77,14 +96,23 @@ def transfer(found: Sequence[Finding], names: Mapping[str, str], ground: Ground)
                 grid[i, j] = 100 * m.value
     columns = [names[labels[name]] if name in labels else name for name in looking]
     figure = heat(
-        grid, columns, [names[f.run] for f in found], (0, 100), "Accuracy (%)", ground,
-        ("Who looks at them", "Where the images were found"), square=False, words=True, height=140 + 34 * len(found),
-    )  # fmt: skip
+        grid,
+        columns,
+        [names[f.run] for f in found],
+        (0, 100),
+        "Accuracy (%)",
+        ground,
+        ("Who looks at them", "Where the images were found"),
+        square=False,
+        words=True,
+        height=140 + 34 * len(found),
+    )
     return figure.update_yaxes(autorange="reversed", dtick=1).update_xaxes(dtick=1)
 
 
 def drops(f: Finding, attack: str, eps: float) -> dict[str, Point]:
-    """Share of each class's images, in percent, that are right without attack and wrong within ``eps``.
+    """Share of each class's images, in percent, that are right without attack and wrong within
+    ``eps``.
 
     A proportion, with Wilson's 95 % interval; classes without images are left out.
     """
@@ -109,14 +137,17 @@ def wilson(k: int, n: int, z: float = 1.959963984540054) -> tuple[float, float]:
 
 
 def examples(f: Finding) -> list[tuple[np.ndarray, str, str]]:
-    """Triples (clean | perturbation, magnified around grey | attacked) as ``(H, W, 3)`` uint8, both predictions."""
+    """Triples (clean | perturbation, magnified around grey | attacked) as ``(H, W, 3)`` uint8,
+    both predictions."""
     clean, adv, delta = (f.array(f"example_{part}") for part in ("clean", "adv", "delta"))
     before, after = f.array("example_before"), f.array("example_after")
     if any(part is None for part in (clean, adv, delta, before, after)):
         return []
     found = []
     for x, x_adv, d, a, b in zip(clean, adv, delta, before, after, strict=True):
-        grey = (255 * np.clip(0.5 + MAGNIFIED * np.asarray(d, float), 0, 1)).round().astype(np.uint8)
+        grey = (
+            (255 * np.clip(0.5 + MAGNIFIED * np.asarray(d, float), 0, 1)).round().astype(np.uint8)
+        )
         gap = np.full((x.shape[0], GAP, 3), 255, np.uint8)
         found.append((np.concatenate([x, gap, grey, gap, x_adv], axis=1), str(a), str(b)))
     return found

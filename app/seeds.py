@@ -1,4 +1,6 @@
-"""Means over training seeds: runs that differ in nothing but their seed, as one entry with Student's interval."""
+"""Means over training seeds: runs that differ in nothing but their seed, as one entry with
+Student's interval.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -15,11 +17,12 @@ from grace_geom.records import COLUMNS, Accuracy, Estimate
 def grouped(entries: Sequence[Entry]) -> tuple[tuple[Entry, ...], list[str]]:
     """Means over seeds where there are several; all other runs as they are.
 
-    Runs ``LABEL-sSEED`` of one folder belong together if they were evaluated on the same images under the same attack
-    and their settings differ in the seed alone.
+    Runs ``LABEL-sSEED`` of one folder belong together if they were evaluated on the same images
+    under the same attack and their settings differ in the seed alone.
 
     Returns:
-        Entries in the order of their first runs, and sentences that say which runs were not taken together, and why.
+        Entries in the order of their first runs, and sentences that say which runs were not taken
+        together, and why.
     """
     families: dict[str, list[Entry]] = {}
     for entry in entries:
@@ -61,7 +64,9 @@ def _mean(label: str, members: Sequence[Entry]) -> Entry:
         columns[column] = mean_interval(values) if len(values) == len(members) else None
     first = members[0].evaluation
     assert first is not None  # members were evaluated
-    record = replace(first, run=label.rpartition("/")[2], seed=None, accuracies=tuple(_accuracies(members)))
+    record = replace(
+        first, run=label.rpartition("/")[2], seed=None, accuracies=tuple(_accuracies(members))
+    )
     changed = max(e.changed for e in members)
     return Entry(label, members[0].path, record, columns, {}, (), changed, tuple(members))
 
@@ -73,5 +78,14 @@ def _accuracies(members: Sequence[Entry]) -> list[Accuracy]:
         rows = [some[key] for some in asked if key in some]
         if len(rows) == len(members):
             mean = mean_interval([a.accuracy for a in rows])
-            found.append(replace(first, accuracy=mean.value, ci_low=mean.low, ci_high=mean.high, outcomes="", parts=()))
+            found.append(
+                replace(
+                    first,
+                    accuracy=mean.value,
+                    ci_low=mean.low,
+                    ci_high=mean.high,
+                    outcomes="",
+                    parts=(),
+                )
+            )
     return found

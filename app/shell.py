@@ -26,7 +26,8 @@ class Choice:
         runs: The chosen runs.
         compared: The same, or means over seeds in their place.
         names: How each run and each mean is called on this page.
-        baseline: What the others are compared with, of ``compared``; ``None`` where no run is chosen.
+        baseline: What the others are compared with, of ``compared``; ``None`` where no run is
+            chosen.
         known: Every run below the root.
         sets: Chosen distributions; none for all of them.
         ground: Light or dark.
@@ -46,7 +47,9 @@ class Choice:
     @property
     def single(self) -> tuple[Entry, ...]:
         """For pages that draw single runs: of a mean over seeds, the run with the lowest seed."""
-        return tuple(min(e.members, key=lambda m: m.seed) if e.members else e for e in self.compared)
+        return tuple(
+            min(e.members, key=lambda m: m.seed) if e.members else e for e in self.compared
+        )
 
     @property
     def base_run(self) -> Entry | None:
@@ -66,7 +69,9 @@ def chosen() -> Choice:
 
 
 def page(title: str) -> Choice:
-    """The head of a page: its question, and what of the chosen runs could not be read. Returns the choice."""
+    """The head of a page: its question, and what of the chosen runs could not be read. Returns the
+    choice.
+    """
     choice = chosen()
     st.title(title)
     problems(choice.runs)
@@ -79,7 +84,9 @@ def text(raw: str) -> str:
 
 
 def sidebar(root: Path) -> Choice | None:
-    """Let people choose runs, baseline, distributions; keep the choice in the URL. ``None`` where there is no run."""
+    """Let people choose runs, baseline, distributions; keep the choice in the URL. ``None`` where
+    there is no run.
+    """
     known = _entries(root)
     if not known:
         return None
@@ -90,9 +97,13 @@ def sidebar(root: Path) -> Choice | None:
     with st.sidebar:
         every = labels(list(known))
         runs = st.multiselect(
-            "Runs", sorted(known), key="runs", format_func=lambda run: every.get(run, run),
-            help="Called by their folder, or by the path to it where two folders have the same name.",
-        )  # fmt: skip
+            "Runs",
+            sorted(known),
+            key="runs",
+            format_func=lambda run: every.get(run, run),
+            help="Called by their folder, or by the path to it where two folders have the same "
+            "name.",
+        )
         entries = tuple(known[run] for run in runs)
         compared, remarks = _seeds(entries)
         names = labels(list(dict.fromkeys([*runs, *(e.id for e in compared)])))
@@ -103,11 +114,15 @@ def sidebar(root: Path) -> Choice | None:
             _entries.clear()
             st.rerun()
         if strangers:
-            st.warning("The link names runs that are not here: " + ", ".join(text(s) for s in strangers))
+            st.warning(
+                "The link names runs that are not here: " + ", ".join(text(s) for s in strangers)
+            )
     _write_url(runs, baseline, sets)
     base = next((e for e in compared if e.id == baseline), None)
     ground = GROUNDS["dark" if st.context.theme.type == "dark" else "light"]
-    return Choice(root, entries, compared, names, base, known, frozenset(sets), ground, tuple(remarks))
+    return Choice(
+        root, entries, compared, names, base, known, frozenset(sets), ground, tuple(remarks)
+    )
 
 
 @st.cache_resource(ttl=5, show_spinner=False)
@@ -121,19 +136,26 @@ def _seeds(entries: tuple[Entry, ...]) -> tuple[tuple[Entry, ...], list[str]]:
     if not any(e.members for e in means):
         return entries, []
     wanted = st.toggle(
-        "Means over seeds", key="means",
-        help="Runs NAME-s0, NAME-s1, ... that differ in nothing but their seed become one point with an interval over "
-        "seeds. Pages that draw single runs show the lowest seed of each.",
-    )  # fmt: skip
+        "Means over seeds",
+        key="means",
+        help="Runs NAME-s0, NAME-s1, ... that differ in nothing but their seed become one point "
+        "with an interval over seeds. Pages that draw single runs show the lowest seed of each.",
+    )
     return (means, remarks) if wanted else (entries, [])
 
 
 def _baseline(compared: Sequence[Entry], names: Mapping[str, str]) -> str | None:
-    """The control; a run that is now part of a mean hands its place to that mean, and the other way round."""
+    """The control; a run that is now part of a mean hands its place to that mean, and the other way
+    round.
+    """
     ids = [e.id for e in compared]
     now = st.session_state.get("baseline")
     if now not in ids:
-        close = [e.id for e in compared if now in {m.id for m in e.members} or (now and seeds.family(e) == now)]
+        close = [
+            e.id
+            for e in compared
+            if now in {m.id for m in e.members} or (now and seeds.family(e) == now)
+        ]
         st.session_state["baseline"] = close[0] if close else default_baseline(compared)
     found: str | None = st.selectbox(
         "Baseline", ids, key="baseline", format_func=lambda run: names.get(run, run),
@@ -147,10 +169,14 @@ def _distributions(entries: Sequence[Entry]) -> list[str]:
     if "sets" in st.session_state:
         st.session_state["sets"] = [name for name in st.session_state["sets"] if name in there]
     found: list[str] = st.multiselect(
-        "Distributions", list(there), key="sets", format_func=lambda name: there.get(name, name), placeholder="All",
-        help="Which data sets have a row or a panel; none chosen: all of them. Means over sets (OOD, zero-shot) always "
-        "take every set.",
-    )  # fmt: skip
+        "Distributions",
+        list(there),
+        key="sets",
+        format_func=lambda name: there.get(name, name),
+        placeholder="All",
+        help="Which data sets have a row or a panel; none chosen: all of them. Means over sets "
+        "(OOD, zero-shot) always take every set.",
+    )
     return found
 
 
@@ -165,7 +191,9 @@ def distributions(entries: Sequence[Entry]) -> dict[str, str]:
 
 
 def _first_choice(known: Mapping[str, Entry]) -> list[str]:
-    """On the first run of a session: what the URL names, else the newest folder. Returns what the URL names in vain."""
+    """On the first run of a session: what the URL names, else the newest folder. Returns what the
+    URL names in vain.
+    """
     if "runs" in st.session_state:
         return []
     named = st.query_params.get_all("runs")
@@ -181,8 +209,8 @@ def _first_choice(known: Mapping[str, Entry]) -> list[str]:
 def newest(known: Mapping[str, Entry]) -> list[str]:
     """Runs of the folder in which something was evaluated last (trials of learning rates are not).
 
-    Where there are too many for one figure even as means over seeds, one run of each method, its lowest seed: a method
-    must not win by having more runs.
+    Where there are too many for one figure even as means over seeds, one run of each method, its
+    lowest seed: a method must not win by having more runs.
     """
     evaluated = [e for e in known.values() if e.evaluation] or list(known.values())
     folder = max(evaluated, key=lambda e: e.changed).folder
@@ -205,7 +233,9 @@ def default_baseline(entries: Sequence[Entry]) -> str | None:
 def _write_url(runs: Sequence[str], baseline: str | None, sets: Sequence[str]) -> None:
     """Explicit ids of runs: a link shows the same thing tomorrow."""
     wanted = (
-        {"runs": list(runs)} | ({"baseline": [baseline]} if baseline else {}) | ({"sets": list(sets)} if sets else {})
+        {"runs": list(runs)}
+        | ({"baseline": [baseline]} if baseline else {})
+        | ({"sets": list(sets)} if sets else {})
     )
     if "means" in st.session_state and not st.session_state["means"]:
         wanted["seeds"] = ["each"]
@@ -219,7 +249,11 @@ def _write_url(runs: Sequence[str], baseline: str | None, sets: Sequence[str]) -
 def problems(entries: Sequence[Entry]) -> None:
     """Name what could not be read; the rest of the page is drawn without it."""
     found = [(e.id, problem) for e in entries for problem in e.problems]
-    found += [(e.id, "config.yaml: not readable as settings") for e in entries if store.settings_broken(e)]
+    found += [
+        (e.id, "config.yaml: not readable as settings") for e in entries if store.settings_broken(e)
+    ]
     if found:
         rows = "\n".join(f"- **{text(run)}**: {text(problem)}" for run, problem in found)
-        st.warning(f"Left out because {'they' if len(found) > 1 else 'it'} cannot be read:\n\n{rows}")
+        st.warning(
+            f"Left out because {'they' if len(found) > 1 else 'it'} cannot be read:\n\n{rows}"
+        )

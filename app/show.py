@@ -1,4 +1,6 @@
-"""Figures on a page: with caption, alternative text and downloads; several of one kind as panels that wrap."""
+"""Figures on a page: with caption, alternative text and downloads; several of one kind as panels
+that wrap.
+"""
 
 import base64
 import html
@@ -24,12 +26,21 @@ MARKS = {
     "star": "M0-5.5L1.6-1.7L5.5-1.7L2.4 .9L3.5 5L0 2.6L-3.5 5L-2.4 .9L-5.5-1.7L-1.6-1.7z",
 }
 DASHES = {
-    "solid": "", "dash": "7 4", "dashdot": "7 3 2 3", "dot": "2 3", "longdash": "11 4", "longdashdot": "11 3 2 3",
-}  # fmt: skip
+    "solid": "",
+    "dash": "7 4",
+    "dashdot": "7 3 2 3",
+    "dot": "2 3",
+    "longdash": "11 4",
+    "longdashdot": "11 3 2 3",
+}
 
 
-def figure(fig: go.Figure | None, key: str, alt: str, caption: str, table: pd.DataFrame, none: str = "") -> None:
-    """A figure with its caption, its numbers as CSV, itself as a page that needs no network; or why there is none."""
+def figure(
+    fig: go.Figure | None, key: str, alt: str, caption: str, table: pd.DataFrame, none: str = ""
+) -> None:
+    """A figure with its caption, its numbers as CSV, itself as a page that needs no network; or why
+    there is none.
+    """
     if fig is None:
         if none:
             st.info(none)
@@ -40,9 +51,15 @@ def figure(fig: go.Figure | None, key: str, alt: str, caption: str, table: pd.Da
 
 
 def panels(
-    drawn: Mapping[str, go.Figure], key: str, alt: str, caption: str, table: pd.DataFrame, width: int = 304
+    drawn: Mapping[str, go.Figure],
+    key: str,
+    alt: str,
+    caption: str,
+    table: pd.DataFrame,
+    width: int = 304,
 ) -> None:
-    """Small multiples side by side, as many in a row as there is room for; one caption and one set of downloads.
+    """Small multiples side by side, as many in a row as there is room for; one caption and one set
+    of downloads.
 
     Args:
         drawn: Title -> figure.
@@ -66,23 +83,30 @@ def legend(runs: Sequence[Entry], names: Mapping[str, str], ground: Ground) -> N
     items = []
     for run in runs:
         style = look(run.id, ground)
-        dash = DASHES.get(style.dash) if style.dash in DASHES else style.dash.replace("px", "").replace(",", " ")
+        dash = (
+            DASHES.get(style.dash)
+            if style.dash in DASHES
+            else style.dash.replace("px", "").replace(",", " ")
+        )
         fill = "none" if style.marker == "x" else style.color
         drawing = (
-            f'<path d="M-20 0H20" stroke="{style.color}" stroke-width="1.8" stroke-dasharray="{dash}"/>'
-            f'<path d="{MARKS[style.marker]}" fill="{fill}" stroke="{style.color}" stroke-width="1.5"/>'
+            f'<path d="M-20 0H20" stroke="{style.color}" stroke-width="1.8" '
+            f'stroke-dasharray="{dash}"/><path d="{MARKS[style.marker]}" fill="{fill}" '
+            f'stroke="{style.color}" stroke-width="1.5"/>'
         )
         items.append(_item(drawing, 42, names[run.id]))
     st.html(f'<div style="line-height:1.7;font-size:0.9rem">{"".join(items)}</div>')
 
 
 def _item(drawing: str, width: int, name: str) -> str:
-    """A small picture before a name. An image with its data inside: the page's sanitiser takes bare SVG away."""
-    svg = f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="14" viewBox="{-width / 2} -7 {width} 14">'
-    data = base64.b64encode(f"{svg}{drawing}</svg>".encode()).decode()
-    picture = (
-        f'<img src="data:image/svg+xml;base64,{data}" width="{width}" height="14" alt="" style="vertical-align:-2px">'
-    )
+    """A small picture before a name. An image with its data inside: the page's sanitiser takes bare
+    SVG away.
+    """
+    box = f'width="{width}" height="14" viewBox="{-width / 2} -7 {width} 14"'
+    svg = f'<svg xmlns="http://www.w3.org/2000/svg" {box}>{drawing}</svg>'
+    data = base64.b64encode(svg.encode()).decode()
+    size = f'width="{width}" height="14" alt="" style="vertical-align:-2px"'
+    picture = f'<img src="data:image/svg+xml;base64,{data}" {size}>'
     return f'<span style="white-space:nowrap;margin-right:1.1rem">{picture} {html.escape(name)}</span> '
 
 
@@ -93,23 +117,40 @@ def swatches(colors: Mapping[str, str]) -> None:
 
 
 def _chart(fig: go.Figure, key: str, alt: str) -> None:
-    config = {"displaylogo": False, "toImageButtonOptions": {"filename": key, "scale": 2}, "displayModeBar": "hover"}
+    config = {
+        "displaylogo": False,
+        "toImageButtonOptions": {"filename": key, "scale": 2},
+        "displayModeBar": "hover",
+    }
     st.plotly_chart(fig, theme=None, key=f"figure-{key}", config=config, alt=alt)
 
 
-def downloads(figures: Sequence[go.Figure], key: str, table: pd.DataFrame, titles: Sequence[str] = ()) -> None:
+def downloads(
+    figures: Sequence[go.Figure], key: str, table: pd.DataFrame, titles: Sequence[str] = ()
+) -> None:
     """The numbers as CSV, the figures as one page that opens without a network."""
     with st.container(horizontal=True, gap="small"):
         st.download_button(
-            "Data (CSV)", lambda: table.to_csv(index=False), f"{key}.csv", "text/csv", key=f"csv-{key}",
-            on_click="ignore", type="tertiary",
-        )  # fmt: skip
+            "Data (CSV)",
+            lambda: table.to_csv(index=False),
+            f"{key}.csv",
+            "text/csv",
+            key=f"csv-{key}",
+            on_click="ignore",
+            type="tertiary",
+        )
         if figures:
             st.download_button(
-                "Figure (HTML)", lambda: page(figures, titles), f"{key}.html", "text/html", key=f"html-{key}",
-                on_click="ignore", type="tertiary",
-                help="One file that opens without a network. The camera above a figure saves a PNG.",
-            )  # fmt: skip
+                "Figure (HTML)",
+                lambda: page(figures, titles),
+                f"{key}.html",
+                "text/html",
+                key=f"html-{key}",
+                on_click="ignore",
+                type="tertiary",
+                help="One file that opens without a network. The camera above a figure saves a "
+                "PNG.",
+            )
 
 
 def page(figures: Sequence[go.Figure], titles: Sequence[str] = ()) -> str:
@@ -117,9 +158,13 @@ def page(figures: Sequence[go.Figure], titles: Sequence[str] = ()) -> str:
     parts = []
     for i, fig in enumerate(figures):
         copy = go.Figure(fig)
-        ground = next((g for g in GROUNDS.values() if g.text == fig.layout.font.color), GROUNDS["light"])
+        ground = next(
+            (g for g in GROUNDS.values() if g.text == fig.layout.font.color), GROUNDS["light"]
+        )
         copy.update_layout(paper_bgcolor=ground.paper)
         if titles:
-            copy.update_layout(title={"text": html.escape(titles[i]), "x": 0.02}, margin={"t": 70}, showlegend=True)
+            copy.update_layout(
+                title={"text": html.escape(titles[i]), "x": 0.02}, margin={"t": 70}, showlegend=True
+            )
         parts.append(str(copy.to_html(include_plotlyjs=i == 0, full_html=False)))
     return f'<!doctype html><html><head><meta charset="utf-8"></head><body>{"".join(parts)}</body></html>'

@@ -1,4 +1,6 @@
-"""What lies below the folder of runs. Nothing outside of it is read, whatever a link or a symbolic link says."""
+"""What lies below the folder of runs. Nothing outside of it is read, whatever a link or a symbolic
+link says.
+"""
 
 import hashlib
 import json
@@ -11,7 +13,16 @@ from typing import Any
 
 import yaml
 
-from grace_geom.records import Accuracy, Estimate, EvalRecord, RecordError, Result, read_run, run_folders, summarise
+from grace_geom.records import (
+    Accuracy,
+    Estimate,
+    EvalRecord,
+    RecordError,
+    Result,
+    read_run,
+    run_folders,
+    summarise,
+)
 
 LOG = logging.getLogger("grace_geom.app")
 LARGEST = 64 * 2**20
@@ -19,7 +30,8 @@ LARGEST = 64 * 2**20
 
 _YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 Stamp = tuple[int, int]
-"""When a file was written, in nanoseconds, and its size: what is read again only if it has changed."""
+"""When a file was written, in nanoseconds, and its size: what is read again only if it has changed.
+"""
 
 
 @dataclass(frozen=True)
@@ -49,7 +61,9 @@ class Entry:
     @property
     def method(self) -> str:
         """As recorded by the evaluation, else by the settings."""
-        return (self.evaluation.method if self.evaluation else "") or str(settings(self).get("method", ""))
+        return (self.evaluation.method if self.evaluation else "") or str(
+            settings(self).get("method", "")
+        )
 
     @property
     def seed(self) -> int:
@@ -97,11 +111,15 @@ def inside(path: Path, root: Path) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def _entry(folder: Path, root: Path, resolved: Path, stamps: tuple[tuple[str, Stamp], ...]) -> Entry:
+def _entry(
+    folder: Path, root: Path, resolved: Path, stamps: tuple[tuple[str, Stamp], ...]
+) -> Entry:
     """One run; ``resolved`` and ``stamps`` are there so that a changed folder is read again."""
     if not resolved.is_relative_to(root.resolve()):
         name = folder.relative_to(root).as_posix()
-        return Entry(name, folder, problems=("a link that leads out of the folder of runs: not read",))
+        return Entry(
+            name, folder, problems=("a link that leads out of the folder of runs: not read",)
+        )
     run = read_run(folder, root)
     problems = [_relative(problem, root) for problem in run.problems]
     evaluation, estimates = run.evaluation, {}
@@ -119,7 +137,9 @@ def _entry(folder: Path, root: Path, resolved: Path, stamps: tuple[tuple[str, St
     analyses = {name: path for name, path in run.analyses.items() if inside(path, root)}
     for problem in problems:
         LOG.warning("%s: %s", run.name, problem)
-    return Entry(run.name, run.path, evaluation, estimates, analyses, tuple(problems), _changed(run.path))
+    return Entry(
+        run.name, run.path, evaluation, estimates, analyses, tuple(problems), _changed(run.path)
+    )
 
 
 def _check(evaluation: EvalRecord) -> None:
@@ -153,7 +173,8 @@ def _digest(path: Path, _: Stamp) -> str:
 
 
 def own_file(entry: Entry, name: str) -> Path | None:
-    """A file of the run, if it is there, really lies in the run, and is of a size that can be read."""
+    """A file of the run, if it is there, really lies in the run, and is of a size that can be
+    read."""
     path = entry.path / name
     if not path.is_file() or not inside(path, entry.path) or path.stat().st_size > LARGEST:
         return None
@@ -187,7 +208,8 @@ class Lines:
 
     Attributes:
         rows: One dictionary a line, in order of their steps as written.
-        broken: Lines that are not JSON objects with a step; the last line of a run being written may be one.
+        broken: Lines that are not JSON objects with a step; the last line of a run being written
+            may be one.
     """
 
     rows: tuple[dict[str, Any], ...] = ()
@@ -213,9 +235,15 @@ def _lines(path: Path, _: Stamp) -> Lines:
     return Lines(tuple(rows), broken)
 
 
-def series(rows: Iterable[Mapping[str, Any]], key: str, most: int = 2000) -> tuple[list[float], list[float]]:
-    """Steps and values of one logged number, thinned to at most ``most`` points with both ends kept."""
-    pairs = [(float(r["step"]), float(r[key])) for r in rows if isinstance(r.get(key), (int, float))]
+def series(
+    rows: Iterable[Mapping[str, Any]], key: str, most: int = 2000
+) -> tuple[list[float], list[float]]:
+    """Steps and values of one logged number, thinned to at most ``most`` points with both ends
+    kept.
+    """
+    pairs = [
+        (float(r["step"]), float(r[key])) for r in rows if isinstance(r.get(key), (int, float))
+    ]
     if len(pairs) > most:
         last = len(pairs) - 1
         pairs = [pairs[round(i * last / (most - 1))] for i in range(most)]
@@ -263,7 +291,9 @@ class Finding:
 
 
 def findings(name: str, chosen: Sequence[Entry], root: Path) -> tuple[list[Finding], list[str]]:
-    """What an analysis found on the chosen runs, newest file first for each, and what could not be read."""
+    """What an analysis found on the chosen runs, newest file first for each, and what could not be
+    read.
+    """
     files: set[Path] = {e.analyses[name] for e in chosen if name in e.analyses}
     for folder in {root.joinpath(e.folder) for e in chosen} | {root}:
         shared = folder / "analyses" / f"{name}.json"

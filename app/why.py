@@ -1,4 +1,6 @@
-"""What the geometry says of the accuracies: one measured number against one accuracy, and where the best run stands."""
+"""What the geometry says of the accuracies: one measured number against one accuracy, and where the
+best run stands.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -35,19 +37,45 @@ class Link:
 
 Z95 = 1.959963984540054
 LINKS = (
-    Link("feature_stability", "centroid_cosine/adv", "Adv", "Do attacked images stay with their class?",
-         "class-centroid cosine ID→Adv", "Cosine of a class's mean feature on clean and attacked images; 1: unmoved."),
-    Link("feature_stability", "centroid_cosine/*", "OOD", "Do shifted images stay with their class?",
-         "class-centroid cosine ID→OOD", "The same for images under shift, mean over the OOD sets."),
-    Link("parameter_drift", "drift", "ZS", "What did moving the weights cost?",
-         "relative weight drift", "‖θ−θ₀‖ / ‖θ₀‖: how far fine-tuning moved the weights."),
-    Link("hessian_spectrum", "lambda_1", "Adv", "Is it flat?",
-         "largest Hessian eigenvalue λ₁", "Curvature of the loss in its sharpest direction."),
-)  # fmt: skip
+    Link(
+        "feature_stability",
+        "centroid_cosine/adv",
+        "Adv",
+        "Do attacked images stay with their class?",
+        "class-centroid cosine ID→Adv",
+        "Cosine of a class's mean feature on clean and attacked images; 1: unmoved.",
+    ),
+    Link(
+        "feature_stability",
+        "centroid_cosine/*",
+        "OOD",
+        "Do shifted images stay with their class?",
+        "class-centroid cosine ID→OOD",
+        "The same for images under shift, mean over the OOD sets.",
+    ),
+    Link(
+        "parameter_drift",
+        "drift",
+        "ZS",
+        "What did moving the weights cost?",
+        "relative weight drift",
+        "‖θ−θ₀‖ / ‖θ₀‖: how far fine-tuning moved the weights.",
+    ),
+    Link(
+        "hessian_spectrum",
+        "lambda_1",
+        "Adv",
+        "Is it flat?",
+        "largest Hessian eigenvalue λ₁",
+        "Curvature of the loss in its sharpest direction.",
+    ),
+)
 
 
 def numbers(link: Link, entries: Sequence[Entry], found: Mapping[str, Finding]) -> dict[str, float]:
-    """The geometry's number for each entry that has it on record; of a mean over seeds, the mean of its runs."""
+    """The geometry's number for each entry that has it on record; of a mean over seeds, the mean of
+    its runs.
+    """
     known = {}
     for entry in entries:
         each = [_number(link, found.get(run.id)) for run in entry.members or (entry,)]
@@ -61,7 +89,11 @@ def _number(link: Link, f: Finding | None) -> float | None:
     if f is None:
         return None
     group, _, last = link.key.partition("/")
-    keys = [f"{group}/{name}" for name in f.names(group) if name != "adv"] if last == "*" else [link.key]
+    keys = (
+        [f"{group}/{name}" for name in f.names(group) if name != "adv"]
+        if last == "*"
+        else [link.key]
+    )
     values = [m.value for key in keys if (m := f.value(key)) is not None]
     return float(np.mean(values)) if values else None
 
@@ -77,7 +109,8 @@ def rank_correlation(x: Sequence[float], y: Sequence[float]) -> float | None:
 def rank_range(
     x: Sequence[float], y: Sequence[Estimate], draws: int = 2000, seed: int = 0
 ) -> tuple[float, float] | None:  # fmt: skip
-    """Which rank correlations the intervals of ``y`` allow: ranks of accuracies that noise could swap say little.
+    """Which rank correlations the intervals of ``y`` allow: ranks of accuracies that noise could
+    swap say little.
 
     Each accuracy is drawn by itself from the normal that has its 95 % interval.
 
@@ -101,7 +134,9 @@ def rank_range(
 
 
 def together(x: Sequence[float], y: Sequence[Estimate]) -> str:
-    """``ρ = −1.00 (−1.00 to −0.70 within the accuracies' intervals)``; empty where there is no rank correlation."""
+    """``ρ = −1.00 (−1.00 to −0.70 within the accuracies' intervals)``; empty where there is no rank
+    correlation.
+    """
     rho, ends = rank_correlation(x, [e.value for e in y]), rank_range(x, y)
     if rho is None or ends is None:
         return ""
@@ -114,8 +149,16 @@ def _ranks(values: np.ndarray) -> np.ndarray:
     return np.array([(values < v).sum() + ((values == v).sum() + 1) / 2 for v in values])
 
 
-def sentence(link: Link, entries: Sequence[Entry], x: Mapping[str, float], names: Mapping[str, str], base: str) -> str:
-    """Where the run with the best accuracy stands among the geometry's numbers, as Markdown of escaped names."""
+def sentence(
+    link: Link,
+    entries: Sequence[Entry],
+    x: Mapping[str, float],
+    names: Mapping[str, str],
+    base: str,
+) -> str:
+    """Where the run with the best accuracy stands among the geometry's numbers, as Markdown of
+    escaped names.
+    """
     there = [e for e in entries if e.id in x]
     best = max(there, key=lambda e: _value(e, link.column))
     below = sum(x[e.id] < x[best.id] for e in there)
@@ -144,7 +187,11 @@ def _value(entry: Entry, column: str) -> float:
 
 
 def relation(
-    link: Link, entries: Sequence[Entry], x: Mapping[str, float], names: Mapping[str, str], ground: Ground
+    link: Link,
+    entries: Sequence[Entry],
+    x: Mapping[str, float],
+    names: Mapping[str, str],
+    ground: Ground,
 ) -> go.Figure:
     """The geometry's number against the accuracy with its interval, a named point for each run."""
     points: dict[str, tuple[Estimate, Estimate]] = {}
@@ -152,20 +199,35 @@ def relation(
         if e.id in x and (y := e.estimates.get(link.column)) is not None:
             at = x[e.id] / 100  # place_labels thinks in shares of 1
             points[e.id] = Estimate(at, 0.0, at, at), y
-    spans = [_span([p[i] for p in points.values()], share, i == 1) for i, share in ((0, 0.3), (1, 0.12))]
+    spans = [
+        _span([p[i] for p in points.values()], share, i == 1) for i, share in ((0, 0.3), (1, 0.12))
+    ]
     places = place_labels(points, {run: names[run] for run in points}, spans, (230, 200))
     figure = go.Figure()
     for run, (there, y) in points.items():
         style, text = look(run, ground), plain_html(names[run])
         figure.add_scatter(
-            x=[100 * there.value], y=[100 * y.value], mode="markers+text", **label_at(places[run], text), name=text,
-            showlegend=False, textfont={"color": ground.text, "size": 12}, cliponaxis=False,
+            x=[100 * there.value],
+            y=[100 * y.value],
+            mode="markers+text",
+            **label_at(places[run], text),
+            name=text,
+            showlegend=False,
+            textfont={"color": ground.text, "size": 12},
+            cliponaxis=False,
             marker={"color": style.color, "symbol": style.marker, "size": 10},
-            error_y={"type": "data", "symmetric": False, "array": [100 * (y.high - y.value)],
-                     "arrayminus": [100 * (y.value - y.low)], "color": faint(style.color), "thickness": 1.2,
-                     "width": 0},
-            hovertemplate=f"<b>{text}</b><br>{link.number} %{{x:.4g}}<br>{link.column} %{{y:.1f}} %<extra></extra>",
-        )  # fmt: skip
+            error_y={
+                "type": "data",
+                "symmetric": False,
+                "array": [100 * (y.high - y.value)],
+                "arrayminus": [100 * (y.value - y.low)],
+                "color": faint(style.color),
+                "thickness": 1.2,
+                "width": 0,
+            },
+            hovertemplate=f"<b>{text}</b><br>{link.number} %{{x:.4g}}<br>{link.column} %{{y:.1f}} "
+            "%<extra></extra>",
+        )
     return dress(
         figure, ground, 280, xaxis={"title": link.number, "range": spans[0], "nticks": 6},
         yaxis={"title": f"{link.column} (%)", "range": spans[1]},

@@ -1,8 +1,10 @@
-"""Our Auto-PGD beside its authors' own code: ``python benchmarks/attack_parity.py TRAIN.npz TEST.npz``
+"""Our Auto-PGD beside its authors' own code:
+``python benchmarks/attack_parity.py TRAIN.npz TEST.npz``
 
-Trains a small network adversarially on ``TRAIN``, then attacks the first images of ``TEST`` with both programs:
-in float64 from the same start, comparing every point that either of them hands to the network; and in float32 as
-they come, each with its own random starts, comparing robust accuracies. Needs ``pip install pyautoattack``.
+Trains a small network adversarially on ``TRAIN``, then attacks the first images of ``TEST`` with
+both programs: in float64 from the same start, comparing every point that either of them hands to
+the network; and in float32 as they come, each with its own random starts, comparing robust
+accuracies. Needs ``pip install pyautoattack``.
 """
 
 import argparse
@@ -30,14 +32,24 @@ def read(path: Path, n: int | None = None) -> tuple[Tensor, Tensor]:
     with np.load(path, allow_pickle=False) as pack:
         images, labels = pack["images"][:n], pack["labels"][:n]
     images = images[..., None] if images.ndim == 3 else images
-    return torch.from_numpy(images).permute(0, 3, 1, 2).float().div(255).contiguous(), torch.from_numpy(labels).long()
+    return torch.from_numpy(images).permute(0, 3, 1, 2).float().div(
+        255
+    ).contiguous(), torch.from_numpy(labels).long()
 
 
 def small_network(x: Tensor, y: Tensor, eps: float, epochs: int) -> nn.Module:
-    """Two convolutions and two linear layers, trained on PGD examples; the radius grows over the first half."""
+    """Two convolutions and two linear layers, trained on PGD examples; the radius grows over the
+    first half.
+    """
     torch.manual_seed(0)
     flat = 32 * (x.shape[2] // 4) * (x.shape[3] // 4)
-    body = [nn.Conv2d(x.shape[1], 16, 4, 2, 1), nn.GELU(), nn.Conv2d(16, 32, 4, 2, 1), nn.GELU(), nn.Flatten()]
+    body = [
+        nn.Conv2d(x.shape[1], 16, 4, 2, 1),
+        nn.GELU(),
+        nn.Conv2d(16, 32, 4, 2, 1),
+        nn.GELU(),
+        nn.Flatten(),
+    ]
     model = nn.Sequential(*body, nn.Linear(flat, 100), nn.GELU(), nn.Linear(100, int(y.max()) + 1))
     optimizer = torch.optim.Adam(model.parameters(), 2e-3)
     generator = torch.Generator().manual_seed(0)
@@ -83,7 +95,9 @@ def mended(kind: Any, start_loss: Tensor) -> Any:
     """
 
     class Mended(kind):
-        def check_oscillation(self, x: Tensor, j: int, k: int, y5: Tensor, k3: float = 0.75) -> Tensor:
+        def check_oscillation(
+            self, x: Tensor, j: int, k: int, y5: Tensor, k3: float = 0.75
+        ) -> Tensor:
             if j == k - 1:
                 x = x.clone()
                 x[-1] = start_loss
@@ -92,7 +106,9 @@ def mended(kind: Any, start_loss: Tensor) -> Any:
     return Mended
 
 
-def lockstep(peer: Any, model: nn.Module, x: Tensor, y: Tensor, eps: float, criterion: str, mend: bool) -> str:
+def lockstep(
+    peer: Any, model: nn.Module, x: Tensor, y: Tensor, eps: float, criterion: str, mend: bool
+) -> str:
     """Both programs from one start: for how many images they see the same points."""
     target = model(x).scatter(1, y[:, None], -torch.inf).argmax(1)
     start = Linf(x, eps).start(torch.rand(x.shape, generator=torch.Generator().manual_seed(1)))
@@ -106,12 +122,18 @@ def lockstep(peer: Any, model: nn.Module, x: Tensor, y: Tensor, eps: float, crit
     hunt = Hunt(ours, x, y, until_fooled=False)
     ascend(hunt, hunt.rows(), start, Linf(x, eps), lambda rows: loss, steps=100)
     theirs, their_points = listening(model)
-    kind = peer.APGDAttack_targeted if criterion == "targeted DLR" else peer.APGDAttack  # its default loss is CE
-    attack = (mended(kind, loss(model(start), y)) if mend else kind)(theirs, n_iter=100, eps=eps, device="cpu")
+    kind = (
+        peer.APGDAttack_targeted if criterion == "targeted DLR" else peer.APGDAttack
+    )  # its default loss is CE
+    attack = (mended(kind, loss(model(start), y)) if mend else kind)(
+        theirs, n_iter=100, eps=eps, device="cpu"
+    )
     attack.init_hyperparam(x)
     attack.y_target = target
     attack.attack_single_run(x, y, x_init=start)
-    gaps = torch.stack([(a - b).abs().flatten(1).amax(1) for a, b in zip(our_points, their_points, strict=True)])
+    gaps = torch.stack(
+        [(a - b).abs().flatten(1).amax(1) for a, b in zip(our_points, their_points, strict=True)]
+    )
     apart = (gaps >= 1e-9).any(1).nonzero()
     where = f"; the others part from evaluation {int(apart[0])} on" if len(apart) else ""
     return f"all {len(gaps)} points equal to 1e-9 for {int((gaps < 1e-9).all(0).sum())} of {len(x)} images{where}"
@@ -120,7 +142,9 @@ def lockstep(peer: Any, model: nn.Module, x: Tensor, y: Tensor, eps: float, crit
 def their_robust(
     peer: Any, model: nn.Module, x: Tensor, y: Tensor, eps: float, seed: int
 ) -> dict[str, tuple[Tensor, float]]:
-    """The peer's masks and CPU seconds: Auto-PGD on the cross-entropy, and then its targeted one on what was left."""
+    """The peer's masks and CPU seconds: Auto-PGD on the cross-entropy, and then its targeted one on
+    what was left.
+    """
     robust, found, began = model(x).argmax(1) == y, {}, time.process_time()
     common = {"n_iter": 100, "eps": eps, "seed": seed, "device": "cpu", "n_restarts": 1}
     for name, attack in (
@@ -146,7 +170,9 @@ def main() -> None:
     try:
         from pyautoattack import autopgd_base as peer
     except ImportError:
-        print("error: the peer is not installed: pip install --no-deps pyautoattack", file=sys.stderr)
+        print(
+            "error: the peer is not installed: pip install --no-deps pyautoattack", file=sys.stderr
+        )
         raise SystemExit(2) from None
     x, y = read(args.test, args.n)
     model = small_network(*read(args.train), args.eps, args.epochs)
@@ -155,10 +181,15 @@ def main() -> None:
         for criterion in ("softplus CE", "torch's CE", "targeted DLR"):
             for mend in (False, True):
                 found = lockstep(peer, double, xd, y[:200], args.eps, criterion, mend)
-                print(f"float64, one start, ours with {criterion}, peer {'mended' if mend else 'as it is'}: {found}")
+                print(
+                    f"float64, one start, ours with {criterion}, peer "
+                    f"{'mended' if mend else 'as it is'}: {found}"
+                )
     model.float()
     print(f"clean accuracy {(model(x).argmax(1) == y).float().mean():.1%} of {len(y)}\n")
-    print("| attack | seed | ours, robust | theirs, robust | differ | ours, CPU s | theirs, CPU s |")
+    print(
+        "| attack | seed | ours, robust | theirs, robust | differ | ours, CPU s | theirs, CPU s |"
+    )
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for seed in range(args.seeds):
         for name, (other, seconds) in their_robust(peer, model, x, y, args.eps, seed).items():

@@ -1,10 +1,11 @@
 """Curvature beside public tools, in one run: ``OMP_NUM_THREADS=1 python benchmarks/curvature.py``
 
-Model "M": a ViT of 0.47 M random weights (width 96, 4 layers, 17 tokens), one batch of 32, cross-entropy with 10 random
-labels; float32, and errors against float64. F is the CPU time of one forward pass without gradient. All tools
-differentiate the same module. PyHessian, curvlinops (``pip install curvlinops-for-pytorch``) and hessian-eigenthings
-are left out, and a line says so, where they are not installed. Traces are compared on a net of the same kind that is
-small enough for its dense Hessian.
+Model "M": a ViT of 0.47 M random weights (width 96, 4 layers, 17 tokens), one batch of 32,
+cross-entropy with 10 random labels; float32, and errors against float64. F is the CPU time of one
+forward pass without gradient. All tools differentiate the same module. PyHessian, curvlinops
+(``pip install curvlinops-for-pytorch``) and hessian-eigenthings are left out, and a line says so,
+where they are not installed. Traces are compared on a net of the same kind that is small enough for
+its dense Hessian.
 """
 
 import argparse
@@ -27,7 +28,9 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, jvp
 from torch.nn import functional as F
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # called by its path, only this folder is there
+sys.path.insert(
+    0, str(Path(__file__).resolve().parents[1])
+)  # called by its path, only this folder is there
 
 from benchmarks.curvature_peers import (
     Answer,
@@ -54,7 +57,9 @@ CLASSES, SIDE = 10, 32
 
 
 class M(nn.Module):
-    """A ViT classifier whose forward pass is :func:`grace_geom.models.vit.vit`, drawn as ``nn.Linear`` does."""
+    """A ViT classifier whose forward pass is :func:`grace_geom.models.vit.vit`, drawn as
+    ``nn.Linear`` does.
+    """
 
     def __init__(self, width: int = 96, layers: int = 4, patch: int = 8, seed: int = 0) -> None:
         super().__init__()
@@ -81,12 +86,33 @@ class M(nn.Module):
 def sizes(width: int, layers: int, patch: int) -> dict[str, tuple[int, ...]]:
     """Names and shapes of the tower's weights; its output are the classes."""
     d, tokens = width, (SIDE // patch) ** 2 + 1
-    block = dict(zip(BLOCK, [(d,), (d,), (3 * d, d), (3 * d,), (d, d), (d,), (d,), (d,), (4 * d, d), (4 * d,),
-                             (d, 4 * d), (d,)], strict=True))  # fmt: skip
+    block = dict(
+        zip(
+            BLOCK,
+            [
+                (d,),
+                (d,),
+                (3 * d, d),
+                (3 * d,),
+                (d, d),
+                (d,),
+                (d,),
+                (d,),
+                (4 * d, d),
+                (4 * d,),
+                (d, 4 * d),
+                (d,),
+            ],
+            strict=True,
+        )
+    )
     found: dict[str, tuple[int, ...]] = {
-        "conv1.weight": (d, 3, patch, patch), "class_embedding": (d,), "positional_embedding": (tokens, d),
-        "ln_pre.weight": (d,), "ln_pre.bias": (d,),
-    }  # fmt: skip
+        "conv1.weight": (d, 3, patch, patch),
+        "class_embedding": (d,),
+        "positional_embedding": (tokens, d),
+        "ln_pre.weight": (d,),
+        "ln_pre.bias": (d,),
+    }
     for i in range(layers):
         found |= {f"transformer.resblocks.{i}.{name}": size for name, size in block.items()}
     return found | {"ln_post.weight": (d,), "ln_post.bias": (d,), "proj": (d, CLASSES)}
@@ -95,7 +121,11 @@ def sizes(width: int, layers: int, patch: int) -> dict[str, tuple[int, ...]]:
 def sample(n: int = 32) -> Batch:
     """Random images and labels, as normalised pixels."""
     g = torch.Generator().manual_seed(1)
-    return Batch(torch.randn(n, 3, SIDE, SIDE, generator=g), torch.randint(CLASSES, (n,), generator=g), torch.arange(n))
+    return Batch(
+        torch.randn(n, 3, SIDE, SIDE, generator=g),
+        torch.randint(CLASSES, (n,), generator=g),
+        torch.arange(n),
+    )
 
 
 def loss_of(model: nn.Module) -> Callable[[Weights, Batch], Tensor]:
@@ -168,12 +198,18 @@ def tail_pattern(model: nn.Module) -> str:
     """The weights of the last block and what follows it, by their number in M."""
     names = model.names  # type: ignore[union-attr]
     last = max(int(n.split(".")[2]) for n in names if "resblocks" in n)  # type: ignore[union-attr]
-    chosen = [i for i, n in enumerate(names) if f"resblocks.{last}." in n or n.startswith(("ln_post", "proj"))]  # type: ignore[arg-type]
+    chosen = [
+        i
+        for i, n in enumerate(names)
+        if f"resblocks.{last}." in n or n.startswith(("ln_post", "proj"))
+    ]  # type: ignore[arg-type]
     return rf"^values\.({'|'.join(map(str, chosen))})$"
 
 
 def timed(works: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Median CPU seconds, run in turn so that a busy machine disturbs all alike; one round is not counted."""
+    """Median CPU seconds, run in turn so that a busy machine disturbs all alike; one round is not
+    counted.
+    """
     found: dict[str, list[float]] = {name: [] for name in works}
     for i in range(-1, rounds):
         for name, work in works.items():
@@ -185,7 +221,9 @@ def timed(works: dict[str, Callable[[], object]], rounds: int) -> dict[str, floa
 
 
 def peak(work: Callable[[], object]) -> int:
-    """Bytes by which the resident set rose above its start; 0 where the system does not tell (Linux does)."""
+    """Bytes by which the resident set rose above its start; 0 where the system does not tell (Linux
+    does).
+    """
     status, clear = Path("/proc/self/status"), Path("/proc/self/clear_refs")
     gc.collect()
     try:
@@ -199,7 +237,9 @@ def peak(work: Callable[[], object]) -> int:
 
 
 def _kib(status: Path, key: str) -> int:
-    return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith(key))
+    return next(
+        int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith(key)
+    )
 
 
 def _mib(b: int) -> str:
@@ -209,14 +249,19 @@ def _mib(b: int) -> str:
 # ---------------------------------------------------------------- whole jobs beside peers
 
 
-def job_table(title: str, works: dict[str, Callable[[], Answer]], error: Callable[[Any], str], F_: float) -> Table:
+def job_table(
+    title: str, works: dict[str, Callable[[], Answer]], error: Callable[[Any], str], F_: float
+) -> Table:
     """Each tool once: products, CPU seconds, in products of 6 F, peak memory, error."""
     lines, first = [], 0.0
     for name, work in works.items():
         found: list[Answer] = []
 
         def run(work: Callable[[], Answer] = work, found: list[Answer] = found) -> None:
-            with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
+            with (
+                contextlib.redirect_stderr(io.StringIO()),
+                contextlib.redirect_stdout(io.StringIO()),
+            ):
                 found.append(work())
 
         began = time.process_time()
@@ -229,11 +274,15 @@ def job_table(title: str, works: dict[str, Callable[[], Answer]], error: Callabl
         times = [f"{seconds:.2f}", f"{seconds / F_:.0f}", f"{seconds / first:.1f}"]
         lines.append([name, str(products), *times, _mib(memory), error(answer)])
         print(f"  {'  '.join(lines[-1])}", file=sys.stderr, flush=True)
-    return Table(["tool", "products", "CPU s", "in F", "of ours", "peak MiB", "error"], lines, 1, title)
+    return Table(
+        ["tool", "products", "CPU s", "in F", "of ours", "peak MiB", "error"], lines, 1, title
+    )
 
 
 def eigen_table(model: M, batch: Batch, peers: dict[str, Any], F_: float) -> Table:
-    """The five largest eigenvalues; the error is the largest of the five, relative to eigsh in float64."""
+    """The five largest eigenvalues; the error is the largest of the five, relative to eigsh in
+    float64.
+    """
     truth = eigsh(as_scipy(ours(*in_double(model)), "f8"), k=5, which="LA", tol=1e-7)[0][::-1]
 
     def error(lams: Any) -> str:
@@ -242,33 +291,49 @@ def eigen_table(model: M, batch: Batch, peers: dict[str, Any], F_: float) -> Tab
 
     def mine(basis: torch.dtype | None = None) -> Answer:
         A = ours(model, batch)
-        pairs = eigenpairs(A.matvec, Krylov(leaning_start(A.gradient(), 0), basis_dtype=basis), top=5, rtol=1e-4)
+        pairs = eigenpairs(
+            A.matvec, Krylov(leaning_start(A.gradient(), 0), basis_dtype=basis), top=5, rtol=1e-4
+        )
         return pairs.values, A.products
 
     def scipy() -> Answer:
         A = ours(model, batch)
-        return eigsh(as_scipy(A, "f4"), k=5, which="LA", tol=1e-4, return_eigenvectors=False), A.products
+        return eigsh(
+            as_scipy(A, "f4"), k=5, which="LA", tol=1e-4, return_eigenvectors=False
+        ), A.products
 
     works: dict[str, Callable[[], Answer]] = {
-        "ours": mine, "ours, basis in float16": lambda: mine(torch.float16), "scipy eigsh on our product": scipy,
-    }  # fmt: skip
+        "ours": mine,
+        "ours, basis in float16": lambda: mine(torch.float16),
+        "scipy eigsh on our product": scipy,
+    }
     if "curvlinops" in peers:
         works["curvlinops + eigsh"] = lambda: curvlinops_eigsh(peers["curvlinops"], model, batch)
     if "pyhessian" in peers:
-        works["PyHessian, tol 1e-3"] = lambda: pyhessian_eigenvalues(peers["pyhessian"], model, batch, 1e-3)
-        works["PyHessian, tol 2e-5"] = lambda: pyhessian_eigenvalues(peers["pyhessian"], model, batch, 2e-5)
+        works["PyHessian, tol 1e-3"] = lambda: pyhessian_eigenvalues(
+            peers["pyhessian"], model, batch, 1e-3
+        )
+        works["PyHessian, tol 2e-5"] = lambda: pyhessian_eigenvalues(
+            peers["pyhessian"], model, batch, 2e-5
+        )
     if "hessian_eigenthings" in peers:
-        works["hessian-eigenthings"] = lambda: eigenthings_lanczos(peers["hessian_eigenthings"], model, batch)
+        works["hessian-eigenthings"] = lambda: eigenthings_lanczos(
+            peers["hessian_eigenthings"], model, batch
+        )
     return job_table("Five largest eigenvalues", works, error, F_)
 
 
 def as_scipy(A: CurvatureOperator, dtype: str) -> LinearOperator:
     """The operator as scipy wants it."""
-    return LinearOperator((A.dim, A.dim), lambda v: A.matvec(torch.from_numpy(v.ravel())).numpy(), dtype=dtype)
+    return LinearOperator(
+        (A.dim, A.dim), lambda v: A.matvec(torch.from_numpy(v.ravel())).numpy(), dtype=dtype
+    )
 
 
 def density_table(model: M, batch: Batch, peers: dict[str, Any], F_: float, steps: int) -> Table:
-    """One start vector, ``steps`` Lanczos steps; the error is that of the mass where weights come back."""
+    """One start vector, ``steps`` Lanczos steps; the error is that of the mass where weights come
+    back.
+    """
 
     def mine() -> Answer:
         A = ours(model, batch)
@@ -281,7 +346,9 @@ def density_table(model: M, batch: Batch, peers: dict[str, Any], F_: float, step
     if "curvlinops" in peers:
         works["curvlinops"] = lambda: curvlinops_density(peers["curvlinops"], model, batch, steps)
     if "hessian_eigenthings" in peers:
-        works["hessian-eigenthings"] = lambda: eigenthings_density(peers["hessian_eigenthings"], model, batch, steps)
+        works["hessian-eigenthings"] = lambda: eigenthings_density(
+            peers["hessian_eigenthings"], model, batch, steps
+        )
     return job_table(
         f"Spectral density, one start vector, {steps} steps (error: of the mass)", works,
         lambda mass: mass if isinstance(mass, str) else f"{mass:.0e}", F_,
@@ -292,7 +359,9 @@ def density_table(model: M, batch: Batch, peers: dict[str, Any], F_: float, step
 
 
 def trace_table(seeds: int, budgets: tuple[int, int] = (12, 60)) -> Table:
-    """Root mean square relative error over seeds at equal products, on a net whose dense Hessian is known."""
+    """Root mean square relative error over seeds at equal products, on a net whose dense Hessian is
+    known.
+    """
     model, batch = M(width=4, layers=2, patch=8).double(), sample(16)
     batch = Batch(batch.images.double(), batch.labels, batch.index)
     A = ours(model, batch)
@@ -303,7 +372,9 @@ def trace_table(seeds: int, budgets: tuple[int, int] = (12, 60)) -> Table:
         return H @ v
 
     def deflated(budget: int, seed: int) -> float:
-        krylov = Krylov(random_start(A.dim, 1, like))  # of an eigenvalue run, whose products are not counted here
+        krylov = Krylov(
+            random_start(A.dim, 1, like)
+        )  # of an eigenvalue run, whose products are not counted here
         eigenpairs(product, krylov, top=5, rtol=1e-4)
         return hutchinson(product, like, parts, budget, seed, krylov).trace.value
 
@@ -323,9 +394,13 @@ def trace_table(seeds: int, budgets: tuple[int, int] = (12, 60)) -> Table:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--tables", default=",".join(TABLES), help="which, with commas between")
-    parser.add_argument("--rounds", type=int, default=15, help="rounds of the first table; medians are printed")
+    parser.add_argument(
+        "--rounds", type=int, default=15, help="rounds of the first table; medians are printed"
+    )
     parser.add_argument("--steps", type=int, default=60, help="Lanczos steps of the density")
     parser.add_argument("--seeds", type=int, default=20, help="of the traces")
     parser.add_argument("--model-seed", type=int, default=0, help="of the random weights")

@@ -1,4 +1,6 @@
-"""What public tools answer in ``benchmarks/curvature.py``, with the Hessian-vector products that each spends."""
+"""What public tools answer in ``benchmarks/curvature.py``, with the Hessian-vector products that
+each spends.
+"""
 
 import contextlib
 import importlib
@@ -34,14 +36,20 @@ def pyhessian_eigenvalues(tool: Any, model: nn.Module, batch: Batch, tol: float)
     torch.manual_seed(0)
     module = importlib.import_module("pyhessian.hessian")
     with _counting(module, "hessian_vector_product") as count:
-        peer = tool.hessian(copy_of(model), nn.CrossEntropyLoss(), data=(batch.images, batch.labels), cuda=False)
+        peer = tool.hessian(
+            copy_of(model), nn.CrossEntropyLoss(), data=(batch.images, batch.labels), cuda=False
+        )
         return peer.eigenvalues(tol=tol, top_n=5)[0], count[0]
 
 
 def curvlinops_operator(tool: Any, model: nn.Module, batch: Batch) -> Any:
     twin = copy_of(model)
     return tool.HessianLinearOperator(
-        twin, nn.CrossEntropyLoss(), list(twin.parameters()), [(batch.images, batch.labels)], check_deterministic=False
+        twin,
+        nn.CrossEntropyLoss(),
+        list(twin.parameters()),
+        [(batch.images, batch.labels)],
+        check_deterministic=False,
     )
 
 
@@ -72,10 +80,15 @@ def pyhessian_density(tool: Any, model: nn.Module, batch: Batch, steps: int) -> 
     torch.manual_seed(0)
     module = importlib.import_module("pyhessian.hessian")
     with _counting(module, "hessian_vector_product") as count:
-        peer = tool.hessian(copy_of(model), nn.CrossEntropyLoss(), data=(batch.images, batch.labels), cuda=False)
+        peer = tool.hessian(
+            copy_of(model), nn.CrossEntropyLoss(), data=(batch.images, batch.labels), cuda=False
+        )
         try:
             _, weights = peer.density(iter=steps, n_v=1)
-        except (RuntimeError, AttributeError) as error:  # torch.eig is gone: the products are spent, the answer lost
+        except (
+            RuntimeError,
+            AttributeError,
+        ) as error:  # torch.eig is gone: the products are spent, the answer lost
             return f"fails: {str(error).split('.')[0][:40]}", count[0]
         return abs(sum(weights[0]) - 1), count[0]
 

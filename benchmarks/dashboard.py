@@ -1,9 +1,10 @@
 """How long the dashboard takes with many runs: ``python benchmarks/dashboard.py``
 
-200 runs with records of the size that a study writes, ten of them with a drift of 12 x 12 layers on 3 distributions,
-made on the spot from random numbers (they are drawn, not believed). Printed, each the median of three: listing the runs
-from nothing and again, the first page, and a change to every page. The targets are those of the specification: runs
-listed in under 2 s, a page change in under 1 s after the first.
+200 runs with records of the size that a study writes, ten of them with a drift of 12 x 12 layers on
+3 distributions, made on the spot from random numbers (they are drawn, not believed). Printed, each
+the median of three: listing the runs from nothing and again, the first page, and a change to every
+page. The targets are those of the specification: runs listed in under 2 s, a page change in under 1
+s after the first.
 """
 
 import json
@@ -23,10 +24,26 @@ from app import store
 from grace_geom.records import Accuracy, EvalRecord, Measure, Result, pack
 
 MAIN = Path(__file__).resolve().parents[1] / "app" / "main.py"
-PAGES = ("curvature", "landscape", "drift", "features", "robustness", "weights", "training", "run", "overview")
+PAGES = (
+    "curvature",
+    "landscape",
+    "drift",
+    "features",
+    "robustness",
+    "weights",
+    "training",
+    "run",
+    "overview",
+)
 SETS = [("id", "shapes"), *(("ood", f"shift{i}") for i in range(4)), ("natural_adv", "hard"),
         *(("zeroshot", f"task{i}") for i in range(5)), ("adv", "shapes")]  # fmt: skip
-APGD = {"name": "apgd-ce", "eps": 4 / 255, "norm": "linf", "seed": 0, "parts": [{"name": "apgd-ce", "steps": 100}]}
+APGD = {
+    "name": "apgd-ce",
+    "eps": 4 / 255,
+    "norm": "linf",
+    "seed": 0,
+    "parts": [{"name": "apgd-ce", "steps": 100}],
+}
 LAYERS = [*(f"block.{i}" for i in range(11)), "embedding"]
 
 
@@ -42,17 +59,34 @@ def make_runs(root: Path, count: int = 200, n: int = 2000) -> list[Path]:
             "data": "shapes",
         }
         (folder / "config.yaml").write_text(yaml.safe_dump(settings | {"max_steps": 2000}))
-        rows = [{"step": 10 * s, "seconds": s, "loss": 1 / (s + 1), "lr": 1e-3, "train_acc": 0.5} for s in range(200)]
+        rows = [
+            {"step": 10 * s, "seconds": s, "loss": 1 / (s + 1), "lr": 1e-3, "train_acc": 0.5}
+            for s in range(200)
+        ]
         (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
         accuracies = []
         for suite, data in SETS:
             right = rng.random(n) < 0.7
             share = float(right.mean())
-            accuracies.append(Accuracy(
-                suite, data, f"shapes:{data}", n, int(right.sum()), share, share - 0.02, share + 0.02, 1.0,
-                attack=APGD if suite == "adv" else None, outcomes=pack(right), subset={"ids_sha256": "x"},
-            ))  # fmt: skip
-        record = EvalRecord("f" * 64, folder.name, f"method{i % 10}", i // 10, {"data": "shapes"}, tuple(accuracies))
+            accuracies.append(
+                Accuracy(
+                    suite,
+                    data,
+                    f"shapes:{data}",
+                    n,
+                    int(right.sum()),
+                    share,
+                    share - 0.02,
+                    share + 0.02,
+                    1.0,
+                    attack=APGD if suite == "adv" else None,
+                    outcomes=pack(right),
+                    subset={"ids_sha256": "x"},
+                )
+            )
+        record = EvalRecord(
+            "f" * 64, folder.name, f"method{i % 10}", i // 10, {"data": "shapes"}, tuple(accuracies)
+        )
         record.summed().save(folder / "eval.json")
         folders.append(folder)
     return folders
@@ -67,18 +101,25 @@ def make_drift(root: Path, folders: list[Path]) -> None:
         for name in ("id", "ood", "adv"):
             for key in ("cka", "gram_chord", "gram_chord_centred", "procrustes", "log_norm_ratio"):
                 middle = rng.random(12)
-                arrays[f"{folder.name}/{key}/{name}"] = np.stack([middle, middle - 0.1, middle + 0.1])
+                arrays[f"{folder.name}/{key}/{name}"] = np.stack(
+                    [middle, middle - 0.1, middle + 0.1]
+                )
                 values |= {
-                    f"{folder.name}/{key}/{name}/{layer}": Measure(v) for layer, v in zip(LAYERS, middle, strict=True)
+                    f"{folder.name}/{key}/{name}/{layer}": Measure(v)
+                    for layer, v in zip(LAYERS, middle, strict=True)
                 }
             arrays[f"{folder.name}/cka_layers/{name}"] = rng.random((12, 12))
         arrays[f"{folder.name}/layers"] = np.array(LAYERS)
     checkpoints = tuple({"label": f.name, "path": str(f / "ckpt.pt")} for f in folders)
     settings = {"n": 512, "seed": 0, "reference": "pretrained", "eps": 4 / 255, "attack_steps": 10}
-    Result("representation_drift", checkpoints, settings, values, arrays).save(root / "study/analyses")
+    Result("representation_drift", checkpoints, settings, values, arrays).save(
+        root / "study/analyses"
+    )
 
 
-def median(call: Callable[[], object], times: int = 3, before: Callable[[], object] = lambda: None) -> float:
+def median(
+    call: Callable[[], object], times: int = 3, before: Callable[[], object] = lambda: None
+) -> float:
     """Seconds of CPU of one call."""
     taken = []
     for _ in range(times):
@@ -95,7 +136,10 @@ def main() -> None:
         root = Path(name)
         folders = make_runs(root)
         make_drift(root, folders[:10])
-        say("list 200 runs from nothing", median(lambda: store.entries(root), before=store._entry.cache_clear))
+        say(
+            "list 200 runs from nothing",
+            median(lambda: store.entries(root), before=store._entry.cache_clear),
+        )
         os.utime(folders[0] / "metrics.jsonl")
         say("list them again, one has changed", median(lambda: store.entries(root)))
         sys.argv = ["main.py", "--runs", str(root)]

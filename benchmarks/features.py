@@ -1,8 +1,9 @@
 """Feature geometry beside public tools, in one run: ``python benchmarks/features.py [--threads 2]``
 
-CKA of 12 x 12 layers (torch_cka, ckatorch) and intrinsic dimension (scikit-dimension), on the same features. CPU
-seconds, the best of several interleaved runs, and errors against float64 on all images at once. Needs
-``pip install torch_cka ckatorch scikit-dimension``; a tool that is absent is left out.
+CKA of 12 x 12 layers (torch_cka, ckatorch) and intrinsic dimension (scikit-dimension), on the same
+features. CPU seconds, the best of several interleaved runs, and errors against float64 on all
+images at once. Needs ``pip install torch_cka ckatorch scikit-dimension``; a tool that is absent is
+left out.
 """
 
 import argparse
@@ -28,7 +29,9 @@ LAYERS, TOKENS, WIDTH, OFFSET = 12, 5, 64, 1.0
 
 
 class Recorded(nn.Module):
-    """A tower whose layers return recorded features of the images asked for: no tool pays for a forward pass."""
+    """A tower whose layers return recorded features of the images asked for: no tool pays for a
+    forward pass.
+    """
 
     def __init__(self, features: list[Tensor]) -> None:
         super().__init__()
@@ -50,7 +53,9 @@ class _Layer(nn.Module):
 
 
 def towers(n: int) -> tuple[list[Tensor], list[Tensor]]:
-    """Layers ``(n, tokens, width)`` of two related networks: a slow random walk of features, and a noisy rotation."""
+    """Layers ``(n, tokens, width)`` of two related networks: a slow random walk of features, and a
+    noisy rotation.
+    """
     g = torch.Generator().manual_seed(0)
     d = TOKENS * WIDTH
     x = torch.randn(n, d, generator=g)
@@ -63,8 +68,12 @@ def towers(n: int) -> tuple[list[Tensor], list[Tensor]]:
     return sides
 
 
-def cpu_seconds(works: dict[str, Callable[[], Any]], repeats: int) -> tuple[dict[str, float], dict[str, Any]]:
-    """Best CPU time of each, run in turn so that a busy machine disturbs all alike; and their last answers."""
+def cpu_seconds(
+    works: dict[str, Callable[[], Any]], repeats: int
+) -> tuple[dict[str, float], dict[str, Any]]:
+    """Best CPU time of each, run in turn so that a busy machine disturbs all alike; and their last
+    answers.
+    """
     best, answers = dict.fromkeys(works, float("inf")), {}
     for _ in range(repeats):
         for name, work in works.items():
@@ -95,19 +104,31 @@ def cka_table(n: int, batch: int, repeats: int) -> Table:
     }  # fmt: skip
     names = [f"layers.{i}" for i in range(LAYERS)]
     if (torch_cka := _tool("torch_cka")) is not None:
-        works["torch_cka"] = lambda: _torch_cka(torch_cka, Recorded(Xs), Recorded(Ys), names, loader)
+        works["torch_cka"] = lambda: _torch_cka(
+            torch_cka, Recorded(Xs), Recorded(Ys), names, loader
+        )
     if (ckatorch := _tool("ckatorch.cka")) is not None:
-        works["ckatorch"] = lambda: ckatorch.CKA(Recorded(Xs), Recorded(Ys), names, names, "x", "y")(loader, epochs=1)
+        works["ckatorch"] = lambda: ckatorch.CKA(
+            Recorded(Xs), Recorded(Ys), names, names, "x", "y"
+        )(loader, epochs=1)
     seconds, found = cpu_seconds(works, repeats)
     base = seconds.get("torch_cka", seconds["ours, minibatch"])
     lines = [
-        [name, f"{s:.2f}", f"{s / base:.3f}", f"{(found[name].double() - truth).abs().max().item():.1e}"]
+        [
+            name,
+            f"{s:.2f}",
+            f"{s / base:.3f}",
+            f"{(found[name].double() - truth).abs().max().item():.1e}",
+        ]
         for name, s in seconds.items()
     ]
     return Table(
-        ["tool", "CPU s", "ratio", "error"], lines, 1, f"CKA, {LAYERS} x {LAYERS} layers, n = {n}, batches of {batch}",
+        ["tool", "CPU s", "ratio", "error"],
+        lines,
+        1,
+        f"CKA, {LAYERS} x {LAYERS} layers, n = {n}, batches of {batch}",
         ["ckatorch compares the tokens of one image, the last batch only: another quantity"],
-    )  # fmt: skip
+    )
 
 
 def _torch_cka(tool: Any, a: nn.Module, b: nn.Module, names: list[str], loader: Any) -> Tensor:
@@ -121,9 +142,14 @@ def _torch_cka(tool: Any, a: nn.Module, b: nn.Module, names: list[str], loader: 
 
 
 def dimension_table(n: int, d: int, width: int, repeats: int) -> Table:
-    """LID by maximum likelihood (k = 20) and TwoNN of a d-dimensional Gaussian in ``width`` dimensions."""
+    """LID by maximum likelihood (k = 20) and TwoNN of a d-dimensional Gaussian in ``width``
+    dimensions.
+    """
     g = torch.Generator().manual_seed(0)
-    X = torch.randn(n, d, generator=g).double() @ torch.linalg.qr(torch.randn(width, d, generator=g).double()).Q.T
+    X = (
+        torch.randn(n, d, generator=g).double()
+        @ torch.linalg.qr(torch.randn(width, d, generator=g).double()).Q.T
+    )
 
     def ours() -> tuple[float, float]:
         near = neighbours(X, 20)
@@ -137,7 +163,10 @@ def dimension_table(n: int, d: int, width: int, repeats: int) -> Table:
         )
     seconds, found = cpu_seconds(works, repeats)
     base = seconds.get("scikit-dimension", seconds["ours"])
-    lines = [[name, f"{s:.2f}", f"{s / base:.3f}", *(f"{v:.6f}" for v in found[name])] for name, s in seconds.items()]
+    lines = [
+        [name, f"{s:.2f}", f"{s / base:.3f}", *(f"{v:.6f}" for v in found[name])]
+        for name, s in seconds.items()
+    ]
     title = f"LID + TwoNN, n = {n}, a {d}-dimensional Gaussian in {width} dimensions"
     return Table(["tool", "CPU s", "ratio", "LID", "TwoNN"], lines, 1, title)
 

@@ -1,13 +1,17 @@
-"""How soon Lanczos may stop, and how often its stop is wrong: ``OMP_NUM_THREADS=1 python benchmarks/lanczos_starts.py``
+"""How soon Lanczos may stop, and how often its stop is wrong:
+``OMP_NUM_THREADS=1 python benchmarks/lanczos_starts.py``
 
-First table: on the nets of ``benchmarks/curvature.py``, the products after which the five largest eigenvalues are right
-to ``rtol`` (an oracle tells), and after which three bounds can say so, from a random start and from one that leans on
-the gradient. With the Schur complement of the Krylov space Q, whose rest C = (I - QQ')A(I - QQ') is unknown, every
-eigenvalue lam is one of ``T + beta^2 g(lam) e e'`` with ``g(lam) = q'(lam - C)^-1 q``; as the spectrum of C lies
-between nu and mu, g lies between ``1 / (lam - nu)`` and ``1 / (lam - mu)``: an upper bound (Lehmann's), or both.
+First table: on the nets of ``benchmarks/curvature.py``, the products after which the five largest
+eigenvalues are right to ``rtol`` (an oracle tells), and after which three bounds can say so, from a
+random start and from one that leans on the gradient. With the Schur complement of the Krylov space
+Q, whose rest C = (I - QQ')A(I - QQ') is unknown, every eigenvalue lam is one of
+``T + beta^2 g(lam) e e'`` with ``g(lam) = q'(lam - C)^-1 q``; as the spectrum of C lies between nu
+and mu, g lies between ``1 / (lam - nu)`` and ``1 / (lam - mu)``: an upper bound (Lehmann's), or
+both.
 
-Second table: the share of starts whose result is wrong though its error bound is within ``rtol``, on diagonal matrices
-with the outliers of those nets and their bulk. ``lacks one`` takes one of the five out of the gradient.
+Second table: the share of starts whose result is wrong though its error bound is within ``rtol``,
+on diagonal matrices with the outliers of those nets and their bulk. ``lacks one`` takes one of the
+five out of the gradient.
 """
 
 import argparse
@@ -20,7 +24,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # called by its path, only this folder is there
+sys.path.insert(
+    0, str(Path(__file__).resolve().parents[1])
+)  # called by its path, only this folder is there
 
 from benchmarks.curvature import M, in_double, ours, sample
 from grace_geom.geometry.lanczos import Krylov, eigenpairs, leaning_start, random_start
@@ -71,8 +77,15 @@ def stops(steps: list[Step], truth: np.ndarray, rtol: float) -> dict[str, int]:
     """Products after which each rule stops."""
     found: dict[str, int] = {}
     for m, (T, beta) in enumerate(steps[TOP + 1 :], TOP + 2):
-        rules = {"ours": ours_now(T, beta), "upper": enclosed(T, beta, False), "both": enclosed(T, beta, True)}
-        holds = {name: bool((errors <= rtol * np.abs(values)).all()) for name, (values, errors) in rules.items()}
+        rules = {
+            "ours": ours_now(T, beta),
+            "upper": enclosed(T, beta, False),
+            "both": enclosed(T, beta, True),
+        }
+        holds = {
+            name: bool((errors <= rtol * np.abs(values)).all())
+            for name, (values, errors) in rules.items()
+        }
         holds["oracle"] = bool((np.abs(rules["ours"][0] / truth - 1) <= rtol).all())
         found = {name: m for name, yes in holds.items() if yes and name not in found} | found
     return found
@@ -80,7 +93,9 @@ def stops(steps: list[Step], truth: np.ndarray, rtol: float) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class Model:
-    """A diagonal matrix like one net's Hessian: its outliers, ``BULK`` cells of the rest, and the gradient's share."""
+    """A diagonal matrix like one net's Hessian: its outliers, ``BULK`` cells of the rest, and the
+    gradient's share.
+    """
 
     lams: np.ndarray
     outliers: int
@@ -95,7 +110,9 @@ class Model:
         return np.concatenate([rng.standard_normal(self.outliers) / np.sqrt(self.dim), bulk])
 
     def leaning(self, rng: np.random.Generator, lacks: int | None, share: float) -> np.ndarray:
-        """As :func:`leaning_start`; the ``lacks``-th largest eigenvector is taken out of the gradient."""
+        """As :func:`leaning_start`; the ``lacks``-th largest eigenvector is taken out of the
+        gradient.
+        """
         lean = self.gradient.copy()
         if lacks is not None:
             lean[np.argsort(self.lams)[::-1][lacks]] = 0
@@ -104,7 +121,9 @@ class Model:
 
 
 def model_of(gradient: list[Step], random: list[Step], dim: int) -> Model:
-    """From what Lanczos saw from the gradient (outliers, their overlaps) and from a random vector (the bulk)."""
+    """From what Lanczos saw from the gradient (outliers, their overlaps) and from a random vector
+    (the bulk).
+    """
     T, beta = gradient[-1]
     theta, S = np.linalg.eigh(T)
     sharp = (np.abs(beta * S[-1]) < 0.02 * np.abs(theta)) & (np.abs(theta) > 0.1 * theta[-1])
@@ -121,19 +140,29 @@ def model_of(gradient: list[Step], random: list[Step], dim: int) -> Model:
     return Model(lams, len(outliers), cells, np.concatenate([overlaps, bulk]), dim)
 
 
-def wrong(model: Model, start: Callable[[int], np.ndarray], rtol: float, starts: int) -> tuple[float, float]:
-    """Mean products, and the share of runs whose values are off by more than ``rtol`` though all have converged."""
+def wrong(
+    model: Model, start: Callable[[int], np.ndarray], rtol: float, starts: int
+) -> tuple[float, float]:
+    """Mean products, and the share of runs whose values are off by more than ``rtol`` though all
+    have converged.
+    """
     lams, truth = torch.from_numpy(model.lams), np.sort(model.lams)[::-1][:TOP]
     products, lies = [], 0
     for i in range(starts):
-        pairs = eigenpairs(lambda v: lams * v, Krylov(torch.from_numpy(start(i))), top=TOP, rtol=rtol)
+        pairs = eigenpairs(
+            lambda v: lams * v, Krylov(torch.from_numpy(start(i))), top=TOP, rtol=rtol
+        )
         products.append(pairs.products)
-        lies += bool(pairs.converged.all()) and bool((np.abs(pairs.values.numpy() / truth - 1) > rtol).any())
+        lies += bool(pairs.converged.all()) and bool(
+            (np.abs(pairs.values.numpy() / truth - 1) > rtol).any()
+        )
     return float(np.mean(products)), lies / starts
 
 
 def simulated(model: Model, starts: int) -> list[list[Cell | str]]:
-    """Rows of the second table for one net: rtol, start, mean products, share that is wrong in percent."""
+    """Rows of the second table for one net: rtol, start, mean products, share that is wrong in
+    percent.
+    """
     rng = np.random.default_rng(0)
     rows: list[list[Cell | str]] = []
     for rtol in (1e-4, 1e-3):
@@ -149,8 +178,12 @@ def simulated(model: Model, starts: int) -> list[list[Cell | str]]:
 
 def main() -> None:
     """Measure and print both tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--starts", type=int, default=300, help="simulated starts a cell of the second table")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--starts", type=int, default=300, help="simulated starts a cell of the second table"
+    )
     options = parser.parse_args()
     torch.set_num_threads(1)
     first: list[list[Cell | str]] = []
@@ -158,7 +191,9 @@ def main() -> None:
     for seed in range(3):
         net = M(seed=seed)
         A, exact = ours(net, sample()), ours(*in_double(net))
-        truth = eigenpairs(exact.matvec, Krylov(leaning_start(exact.gradient(), 1)), TOP, rtol=1e-9).values.numpy()
+        truth = eigenpairs(
+            exact.matvec, Krylov(leaning_start(exact.gradient(), 1)), TOP, rtol=1e-9
+        ).values.numpy()
         gradient = A.gradient()
         runs = {
             "random": history(A.matvec, random_start(A.dim, 0, A.like)),
@@ -167,12 +202,27 @@ def main() -> None:
         }
         for name, steps in runs.items():
             found = stops(steps, truth, 1e-4)
-            first.append([str(seed), name, *(str(found.get(r, "-")) for r in ("oracle", "ours", "upper", "both"))])
+            first.append(
+                [
+                    str(seed),
+                    name,
+                    *(str(found.get(r, "-")) for r in ("oracle", "ours", "upper", "both")),
+                ]
+            )
         model = model_of(runs["gradient alone"], runs["random"], A.dim)
         second += [[str(seed), *row] for row in simulated(model, options.starts)]
     heads = ["net", "start", "oracle", "ours", "upper bound", "both bounds"]
-    print(Table(heads, first, 2, "Products until five eigenvalues are right to 1e-4, by each rule").text() + "\n")
-    print(Table(["net", "rtol", "start", "products", "wrong, %"], second, 3, "Simulated starts").text())
+    print(
+        Table(
+            heads, first, 2, "Products until five eigenvalues are right to 1e-4, by each rule"
+        ).text()
+        + "\n"
+    )
+    print(
+        Table(
+            ["net", "rtol", "start", "products", "wrong, %"], second, 3, "Simulated starts"
+        ).text()
+    )
 
 
 if __name__ == "__main__":

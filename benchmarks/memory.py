@@ -1,8 +1,10 @@
-"""Does it fit? ``python benchmarks/memory.py --estimate --model ViT-L-14 --batch 256 --gib 80``: the memory of a step
+"""Does it fit? ``python benchmarks/memory.py --estimate --model ViT-L-14 --batch 256 --gib 80``:
+the memory of a step
 
-What autograd keeps of an image is counted while the method makes its own passes over one image and over two: real
-passes with random weights on whatever device there is, or with --estimate passes over shapes alone, which compute
-nothing and take seconds for any model. --table prints what one pass keeps of a 224 px image, as docs/scale.md has it.
+What autograd keeps of an image is counted while the method makes its own passes over one image and
+over two: real passes with random weights on whatever device there is, or with --estimate passes
+over shapes alone, which compute nothing and take seconds for any model. --table prints what one
+pass keeps of a 224 px image, as docs/scale.md has it.
 """
 
 import argparse
@@ -24,16 +26,24 @@ TEMPLATES = ["a photo of a {}"]
 
 
 def options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", default="ViT-L-14", help="open_clip name")
     parser.add_argument("--method", default="grace")
-    parser.add_argument("--batch", type=int, default=256, help="images an optimiser step on this GPU")
-    parser.add_argument("--gib", type=float, default=80, help="memory of the GPU, of which 92 %% is used")
+    parser.add_argument(
+        "--batch", type=int, default=256, help="images an optimiser step on this GPU"
+    )
+    parser.add_argument(
+        "--gib", type=float, default=80, help="memory of the GPU, of which 92 %% is used"
+    )
     parser.add_argument("--precision", choices=["float32", "bf16"], default="bf16")
     parser.add_argument("--classes", type=int, default=10)
     parser.add_argument("--device", default="cpu", help="of real passes")
     parser.add_argument("--estimate", action="store_true", help="passes over shapes alone")
-    parser.add_argument("--table", action="store_true", help="what one pass keeps, for the three models of the page")
+    parser.add_argument(
+        "--table", action="store_true", help="what one pass keeps, for the three models of the page"
+    )
     return parser.parse_args()
 
 
@@ -41,14 +51,20 @@ def names(classes: int) -> list[str]:
     return [f"class {i}" for i in range(classes)]
 
 
-def real(model: str, method: str, recompute: bool, precision: Precision, classes: int, device: str) -> Memory:
+def real(
+    model: str, method: str, recompute: bool, precision: Precision, classes: int, device: str
+) -> Memory:
     """From real passes with random weights."""
     built = build(ModelSpec(model, "random"), names(classes), TEMPLATES).to(device)
     return _measured(built, method, recompute, precision)
 
 
-def estimate(model: str, method: str, recompute: bool, precision: Precision, classes: int = 10) -> Memory:
-    """From passes over shapes, by the CPU's kernels: as on a GPU, but up to 64 tokens with attention's N x N scores."""
+def estimate(
+    model: str, method: str, recompute: bool, precision: Precision, classes: int = 10
+) -> Memory:
+    """From passes over shapes, by the CPU's kernels: as on a GPU, but up to 64 tokens with
+    attention's N x N scores.
+    """
     with shapes_only(model, names(classes), TEMPLATES) as hollow:
         return _measured(hollow, method, recompute, precision)
 
@@ -60,12 +76,16 @@ def _measured(model: ClipClassifier, name: str, recompute: bool, precision: Prec
     if hasattr(method, "attack_steps"):
         method.attack_steps = 1
     params, state = method.setup(model, torch.Generator().manual_seed(0))
-    run = Run(model, params, torch.Generator(model.device).manual_seed(0), total_steps=10, state=state)
+    run = Run(
+        model, params, torch.Generator(model.device).manual_seed(0), total_steps=10, state=state
+    )
     return measure(Trainer(method, run, Plan(10, 10, precision=precision)), model.image_size)
 
 
 def kept_by_a_pass() -> dict[str, dict[str, float]]:
-    """MiB an image that one pass keeps, by way and model: float32, gradients of all weights of the image tower."""
+    """MiB an image that one pass keeps, by way and model: float32, gradients of all weights of the
+    image tower.
+    """
     return {
         way: {model: estimate(model, "ft", recompute, "float32").image / 2**20 for model in MODELS}
         for way, recompute in WAYS.items()
@@ -73,22 +93,32 @@ def kept_by_a_pass() -> dict[str, dict[str, float]]:
 
 
 def answers(memory: Memory, batch: int, gib: float) -> list[str]:
-    """Fixed GiB, MiB an image, GiB of the whole batch, images that fit, the value of ``--micro-batch``."""
+    """Fixed GiB, MiB an image, GiB of the whole batch, images that fit, the value of
+    ``--micro-batch``.
+    """
     budget = int(0.92 * gib * 2**30)
     try:
         pieces = str(choose_micro_batch(memory, batch, budget))
     except UserError:
         pieces = "does not fit"
     whole = memory.of(batch) / 2**30
-    return [f"{memory.fixed / 2**30:.1f}", f"{memory.image / 2**20:.1f}", f"{whole:.1f}", f"{memory.largest(budget)}",
-            pieces]  # fmt: skip
+    return [
+        f"{memory.fixed / 2**30:.1f}",
+        f"{memory.image / 2**20:.1f}",
+        f"{whole:.1f}",
+        f"{memory.largest(budget)}",
+        pieces,
+    ]
 
 
 @door
 def main() -> None:
     o = options()
     if o.table:
-        rows = [[way, *(f"{mib:.0f}" for mib in found.values())] for way, found in kept_by_a_pass().items()]
+        rows = [
+            [way, *(f"{mib:.0f}" for mib in found.values())]
+            for way, found in kept_by_a_pass().items()
+        ]
         print(Table(["MiB an image and pass", *MODELS], rows).text())
         return
     rows = []
@@ -100,7 +130,14 @@ def main() -> None:
         rows.append([way, *answers(memory, o.batch, o.gib)])
     how = "estimated over shapes" if o.estimate else f"real passes on {o.device}"
     title = f"{o.method} on {o.model}, {o.precision}, {o.batch} images a step, {o.gib:g} GiB: {how}"
-    heads = ["", "fixed, GiB", "an image, MiB", "whole batch, GiB", "images that fit", "--micro-batch"]
+    heads = [
+        "",
+        "fixed, GiB",
+        "an image, MiB",
+        "whole batch, GiB",
+        "images that fit",
+        "--micro-batch",
+    ]
     print(Table(heads, rows, title=title).text())
 
 

@@ -1,8 +1,10 @@
-"""A straightforward GRACE step on transformers and peft, for comparison: adapters as hooks, nothing merged.
+"""A straightforward GRACE step on transformers and peft, for comparison: adapters as hooks, nothing
+merged.
 
-It computes what ours computes (the same attack, one ascent on factors of rank r_max for every matrix, the same three
-passes and loss), as one would write it from the paper: LoRA stays a module that adds to its layer's output, the
-perturbation is a forward hook on each layer, and clean, adversarial and perturbed images are three passes.
+It computes what ours computes (the same attack, one ascent on factors of rank r_max for every
+matrix, the same three passes and loss), as one would write it from the paper: LoRA stays a module
+that adds to its layer's output, the perturbation is a forward hook on each layer, and clean,
+adversarial and perturbed images are three passes.
 """
 
 import contextlib
@@ -21,7 +23,8 @@ TARGETS = ["q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"]
 
 
 class Peer:
-    """The image tower of the same shape with random weights, LoRA by peft, and one whole optimiser step.
+    """The image tower of the same shape with random weights, LoRA by peft, and one whole optimiser
+    step.
 
     Args:
         model: Gives the shape, the head and the mean/std.
@@ -40,13 +43,22 @@ class Peer:
         weights = model.weights()
         width = weights["visual.conv1.weight"].shape[0]
         shape: dict[str, Any] = dict(  # noqa: C408
-            hidden_size=width, intermediate_size=weights["visual.transformer.resblocks.0.mlp.c_fc.weight"].shape[0],
-            projection_dim=weights["visual.proj"].shape[1], num_hidden_layers=model.shape.layers,
-            num_attention_heads=model.shape.heads, image_size=model.image_size, patch_size=model.shape.patch,
-            hidden_act="quick_gelu" if model.shape.quick_gelu else "gelu", attn_implementation="sdpa",
-        )  # fmt: skip
-        lora = LoraConfig(r=grace.r, lora_alpha=round(grace.scale * grace.r), target_modules=TARGETS)
-        self.tower = get_peft_model(CLIPVisionModelWithProjection(CLIPVisionConfig(**shape)), lora).to(model.device)
+            hidden_size=width,
+            intermediate_size=weights["visual.transformer.resblocks.0.mlp.c_fc.weight"].shape[0],
+            projection_dim=weights["visual.proj"].shape[1],
+            num_hidden_layers=model.shape.layers,
+            num_attention_heads=model.shape.heads,
+            image_size=model.image_size,
+            patch_size=model.shape.patch,
+            hidden_act="quick_gelu" if model.shape.quick_gelu else "gelu",
+            attn_implementation="sdpa",
+        )
+        lora = LoraConfig(
+            r=grace.r, lora_alpha=round(grace.scale * grace.r), target_modules=TARGETS
+        )
+        self.tower = get_peft_model(
+            CLIPVisionModelWithProjection(CLIPVisionConfig(**shape)), lora
+        ).to(model.device)
         self.head, self.mean, self.std = model.head["head.weight"], model.mean, model.std
         self.batch, self.grace = batch, grace
         self.layers = [m for n, m in self.tower.named_modules() if n.rpartition(".")[2] in TARGETS]
@@ -77,7 +89,10 @@ class Peer:
         def hook(B: Tensor, A: Tensor):
             return lambda module, inputs, output: output + inputs[0] @ A.T @ B.T
 
-        handles = [m.register_forward_hook(hook(B, A)) for m, (B, A) in zip(self.layers, factors, strict=True)]
+        handles = [
+            m.register_forward_hook(hook(B, A))
+            for m, (B, A) in zip(self.layers, factors, strict=True)
+        ]
         try:
             yield
         finally:

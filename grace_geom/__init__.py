@@ -1,7 +1,7 @@
 """Robust fine-tuning of vision-language models, and the geometry behind it.
 
-``grace_geom.load("runs/NAME/ckpt.pt")`` gives a plain open_clip model. Importing the package itself loads nothing:
-the dashboard reads results without torch.
+``grace_geom.load("runs/NAME/ckpt.pt")`` gives a plain open_clip model. Importing the package itself
+loads nothing: the dashboard reads results without torch.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -13,7 +13,8 @@ class Batch:
     """Images in pixel space and their labels.
 
     Attributes:
-        images: ``(B, C, H, W)`` float in [0, 1], before mean/std normalisation (which lives in the model).
+        images: ``(B, C, H, W)`` float in [0, 1], before mean/std normalisation (which lives in the
+            model).
         labels: ``(B,)`` int64 class indices.
         index: ``(B,)`` int64 positions in the data set the images came from.
     """
@@ -49,4 +50,6 @@ def joined(batches: Sequence[Batch]) -> Batch:
     """All images in one batch: what :meth:`Batch.split` took apart."""
     if len(batches) == 1:
         return batches[0]
-    return Batch(*(torch.cat([getattr(b, name) for b in batches]) for name in ("images", "labels", "index")))
+    return Batch(
+        *(torch.cat([getattr(b, name) for b in batches]) for name in ("images", "labels", "index"))
+    )

@@ -1,4 +1,6 @@
-"""Methods on equal terms: ``python -m grace_geom.compare --methods zero-shot,ft,lora,at,grace --seeds 0,1,2``"""
+"""Methods on equal terms:
+``python -m grace_geom.compare --methods zero-shot,ft,lora,at,grace --seeds 0,1,2``
+"""
 
 import shutil
 import sys
@@ -16,7 +18,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Train and evaluate what is missing, print the table, say where everything lies."""
     command = Command(
         [StudyOptions, Measures],
-        description="Train and evaluate several methods on equal terms. A study that was stopped goes on where it was.",
+        description="Train and evaluate several methods on equal terms. A study that was stopped "
+        "goes on where it was.",
         prog="python -m grace_geom.compare",
     )
     values = command.values(argv)
@@ -27,7 +30,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     study.width = shutil.get_terminal_size((100, 24)).columns
     rows = study.run()
     print("\n" + summary(rows, study.baseline(rows), study.width))
-    print(f"\n{options.out}: table.md (all tables), table.csv, table.json, tradeoff.png, and a folder for each run")
+    print(
+        f"\n{options.out}: table.md (all tables), table.csv, table.json, tradeoff.png, and a "
+        "folder for each run"
+    )
     print(f"see everything:  streamlit run app/main.py -- --runs {options.out}")
     if all(not row.records for row in rows):
         raise UserError("no run of the study succeeded; the reasons stand above")

@@ -1,4 +1,6 @@
-"""Every option of a training run: the typed settings below, and beside them the fields of the chosen method."""
+"""Every option of a training run: the typed settings below, and beside them the fields of the
+chosen method.
+"""
 
 import re
 import sys
@@ -25,39 +27,48 @@ class TrainConfig:
 
     Attributes:
         method: What is trained and how: a name of the methods table.
-        preset: Named settings of the method's origin (published, paper ...), laid under the other flags; null: its
-            defaults.
+        preset: Named settings of the method's origin (published, paper ...), laid under the other
+            flags; null: its defaults.
         model: open_clip name (ViT-B-32), or tiny-shapes.
-        pretrained: Weight file, open_clip tag (openai), random, or shipped (with tiny-shapes; so is null).
+        pretrained: Weight file, open_clip tag (openai), random, or shipped (with tiny-shapes; so is
+            null).
         out: Run directory; null: runs/METHOD-DATA-sSEED.
         resume: Continue the run in the directory from its newest checkpoint.
         seed: Of order, augmentation, initial factors, attacks.
         device: auto takes a GPU where there is one; cpu, cuda, cuda:1.
-        data: SPEC of the training data: shapes, npz:FILE, folder:DIR, wds:PATTERN, torchvision:NAME, imagenet.
+        data: SPEC of the training data: shapes, npz:FILE, folder:DIR, wds:PATTERN,
+            torchvision:NAME, imagenet.
         ood: Data sets under shift that the run is evaluated on later, NAME=SPEC, repeatable.
         data_root: Folder of the torchvision and ImageNet sets.
         download: Fetch a torchvision set that is absent.
-        templates: Prompt templates: a kind (imagenet, cifar, generic ...) or a file with one a line; null: by data.
+        templates: Prompt templates: a kind (imagenet, cifar, generic ...) or a file with one a
+            line; null: by data.
         val_fraction: Share of the training images held out where the data have no validation split.
-        split_seed: Of splits that have to be drawn; not the run's seed, so that runs share their held-out images.
+        split_seed: Of splits that have to be drawn; not the run's seed, so that runs share their
+            held-out images.
         val_images: Most held-out images that an evaluation looks at.
-        val_pgd: PGD steps of a held-out attack at the method's eps (4/255 where it has none); 0: no attack.
+        val_pgd: PGD steps of a held-out attack at the method's eps (4/255 where it has none); 0: no
+            attack.
         train_images: Train on that many images, drawn once; null: all.
-        image_size: Side of the images in pixels; null: the model's. Other sizes are resized inside the model.
-        shuffle_buffer: Read shards (wds:) nearly in sequence, through a shuffle buffer of so many images; null: any
-            image of any shard at any time, which wants them on a fast disk.
-        workers: Processes that decode images; null: none on the CPU, up to 8 beside a GPU. Results never depend on it.
+        image_size: Side of the images in pixels; null: the model's. Other sizes are resized inside
+            the model.
+        shuffle_buffer: Read shards (wds:) nearly in sequence, through a shuffle buffer of so many
+            images; null: any image of any shard at any time, which wants them on a fast disk.
+        workers: Processes that decode images; null: none on the CPU, up to 8 beside a GPU. Results
+            never depend on it.
         epochs: Passes over the training images; null: until max_steps, or 10.
         max_steps: Most optimiser steps; the schedule ends there.
         batch_size: Images an optimiser step.
-        micro_batch: Images a forward pass of a process; a smaller number accumulates gradients; null: the whole batch;
-            auto: as many as fit, by what a step on two images keeps, fewer if that was too many. Weight perturbations
-            stay one for the whole step.
+        micro_batch: Images a forward pass of a process; a smaller number accumulates gradients;
+            null: the whole batch; auto: as many as fit, by what a step on two images keeps, fewer
+            if that was too many. Weight perturbations stay one for the whole step.
         warmup: Linear warm-up of the learning rate: below 1 a share of the run, else steps.
         schedule: cosine decays the learning rate to 0.
-        clip_norm: Largest gradient norm; null: any; auto: the preset's, else 1. The record has the number.
+        clip_norm: Largest gradient norm; null: any; auto: the preset's, else 1. The record has the
+            number.
         precision: Of the image tower; auto is float32 on the CPU and bf16 on a GPU that has it.
-        grad_checkpoint: Recompute the tower's blocks in the backward pass: less memory, a third more time.
+        grad_checkpoint: Recompute the tower's blocks in the backward pass: less memory, a third
+            more time.
         eval_every: Epochs between held-out evaluations, 0: only at the end.
         save_every: Steps between checkpoints beside those after each evaluation; null: none.
         keep: Newest checkpoints that stay in checkpoints/ beside the best one; 0: all.
@@ -108,7 +119,9 @@ class TrainConfig:
     def __post_init__(self) -> None:
         cls = method_class(self.method)
         if self.model not in known_models():
-            raise UserError(f"--model {self.model!r} is not known; {nearest(self.model, known_models())}")
+            raise UserError(
+                f"--model {self.model!r} is not known; {nearest(self.model, known_models())}"
+            )
         names = {f.name for f in fields(cls)}
         for name in self.options:
             if name not in names:
@@ -119,7 +132,9 @@ class TrainConfig:
             if value not in (None, "auto") and value < low:
                 raise UserError(f"--{name.replace('_', '-')} is {value}, it must be at least {low}")
         if self.clip_norm == 0:
-            raise UserError("--clip-norm is 0, which would stop all training: use null for no clipping")
+            raise UserError(
+                "--clip-norm is 0, which would stop all training: use null for no clipping"
+            )
         check_fields(self.build_method())
 
     @property
@@ -138,10 +153,16 @@ class TrainConfig:
     @property
     def run_dir(self) -> Path:
         """Where the run is kept."""
-        return Path(self.out) if self.out is not None else default_out(self.method, self.data, self.seed)
+        return (
+            Path(self.out)
+            if self.out is not None
+            else default_out(self.method, self.data, self.seed)
+        )
 
     def flat(self) -> dict[str, Any]:
-        """Every setting and every field of the method as plain values, in one name space; ``make_config`` reads it."""
+        """Every setting and every field of the method as plain values, in one name space;
+        ``make_config`` reads it.
+        """
         own = {f.name: plain(getattr(self, f.name)) for f in fields(self) if f.name != "options"}
         return own | plain(self.build_method())
 
@@ -154,15 +175,45 @@ class TrainConfig:
 
 
 _LEAST = {
-    "epochs": 0, "max_steps": 0, "batch_size": 1, "micro_batch": 1, "warmup": 0, "clip_norm": 0, "val_images": 1,
-    "train_images": 1, "image_size": 1, "shuffle_buffer": 1, "workers": 0, "eval_every": 0, "save_every": 1, "keep": 0,
-    "log_every": 1, "stop_after": 1, "val_fraction": 0, "val_pgd": 0, "seed": 0, "split_seed": 0,
-}  # fmt: skip
+    "epochs": 0,
+    "max_steps": 0,
+    "batch_size": 1,
+    "micro_batch": 1,
+    "warmup": 0,
+    "clip_norm": 0,
+    "val_images": 1,
+    "train_images": 1,
+    "image_size": 1,
+    "shuffle_buffer": 1,
+    "workers": 0,
+    "eval_every": 0,
+    "save_every": 1,
+    "keep": 0,
+    "log_every": 1,
+    "stop_after": 1,
+    "val_fraction": 0,
+    "val_pgd": 0,
+    "seed": 0,
+    "split_seed": 0,
+}
 
 NOT_THE_RUN = (
-    "out", "resume", "stop_after", "device", "workers", "data_root", "download", "ood", "eval_every", "save_every",
-    "keep", "log_every", "tensorboard", "val_images", "val_pgd",
-)  # fmt: skip
+    "out",
+    "resume",
+    "stop_after",
+    "device",
+    "workers",
+    "data_root",
+    "download",
+    "ood",
+    "eval_every",
+    "save_every",
+    "keep",
+    "log_every",
+    "tensorboard",
+    "val_images",
+    "val_pgd",
+)
 """Settings that a resumed run may change: they do not change what is trained."""
 
 
@@ -190,21 +241,39 @@ def parse_train(argv: Sequence[str] | None = None) -> TrainConfig:
         UserError: As :func:`make_config`.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
-    data, name, preset = peek(argv, "data", "shapes"), peek(argv, "method", "grace"), peek(argv, "preset", "null")
-    stored = stored_settings(_peeked_out(argv, name, data)) if "--resume" in (token[:8] for token in argv) else {}
+    data, name, preset = (
+        peek(argv, "data", "shapes"),
+        peek(argv, "method", "grace"),
+        peek(argv, "preset", "null"),
+    )
+    stored = (
+        stored_settings(_peeked_out(argv, name, data))
+        if "--resume" in (token[:8] for token in argv)
+        else {}
+    )
     if stored:
         name = peek(argv, "method", stored.get("method", name))
-        defaults: dict[str, Any] = {key: value for key, value in stored.items() if key not in ("out", "resume")}
+        defaults: dict[str, Any] = {
+            key: value for key, value in stored.items() if key not in ("out", "resume")
+        }
         if name != stored.get("method"):  # refused later, by name; its fields are another method's
-            defaults = {key: value for key, value in defaults.items() if key in _SETTINGS} | {"method": name}
+            defaults = {key: value for key, value in defaults.items() if key in _SETTINGS} | {
+                "method": name
+            }
     else:
-        length = [key for key in ("epochs", "max_steps") if peek(argv, key, "null") not in ("null", "None")]
+        length = [
+            key
+            for key in ("epochs", "max_steps")
+            if peek(argv, key, "null") not in ("null", "None")
+        ]
         given: dict[str, Any] = {"preset": preset} | dict.fromkeys(length, True)
         defaults = recipe(data, name, given) | preset_of(name, preset)
     values = _command(name, defaults).values(argv)
     config = _configured(values)
     if defaults and not stored:
-        sources = [f"recipe of {data}"] * bool(recipe(data, name, given)) + [f"preset {preset}"] * bool(config.preset)
+        sources = [f"recipe of {data}"] * bool(recipe(data, name, given)) + [
+            f"preset {preset}"
+        ] * bool(config.preset)
         shown = [(key, value) for key, value in defaults.items() if values[key] == value]
         text = ", ".join(f"{key} {_said(value)}" for key, value in shown)
         print(f"{' and '.join(sources)} (flags and --config override it): {text}", file=sys.stderr)
@@ -216,7 +285,8 @@ def _said(value: object) -> str:
 
 
 def preset_of(method: str, preset: object) -> dict[str, Any]:
-    """The values of settings and of a method's fields that a preset stands for; ``None`` (or the text null) is none.
+    """The values of settings and of a method's fields that a preset stands for; ``None`` (or the
+    text null) is none.
 
     Raises:
         UserError: If the method has no such preset; those it has are named.
@@ -236,23 +306,33 @@ def recipe(data: str, method: str, given: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         data: SPEC of the training data.
         method: Name of the method.
-        given: What the user sets: a length (``epochs`` or ``max_steps``) replaces the recipe's, a ``preset`` what the
-            recipe says of the method.
+        given: What the user sets: a length (``epochs`` or ``max_steps``) replaces the recipe's, a
+            ``preset`` what the recipe says of the method.
     """
     path = RECIPES / f"{data}.yaml"
     if not re.fullmatch(r"[\w-]+", data) or not path.is_file():
         return {}
     content = read_yaml(path)
-    own = {} if preset_of(method, given.get("preset")) else content.get("methods", {}).get(method, {})
+    own = (
+        {} if preset_of(method, given.get("preset")) else content.get("methods", {}).get(method, {})
+    )
     values = {**content.get("all", {}), **own}
     length = {"epochs", "max_steps"}
-    return {key: value for key, value in values.items() if not (key in length and length & given.keys())}
+    return {
+        key: value for key, value in values.items() if not (key in length and length & given.keys())
+    }
 
 
 def stored_settings(run_dir: Path) -> dict[str, Any]:
-    """The settings that a run directory keeps, without the record of where it ran; empty where there are none."""
+    """The settings that a run directory keeps, without the record of where it ran; empty where
+    there are none.
+    """
     path = run_dir / "config.yaml"
-    return {key: value for key, value in read_yaml(path).items() if key != RECORD} if path.is_file() else {}
+    return (
+        {key: value for key, value in read_yaml(path).items() if key != RECORD}
+        if path.is_file()
+        else {}
+    )
 
 
 def default_out(method: str, data: str, seed: int | str) -> Path:
@@ -265,13 +345,17 @@ _SETTINGS = tuple(f.name for f in fields(TrainConfig) if f.name != "options")
 
 def _peeked_out(argv: Sequence[str], method: str, data: str) -> Path:
     out = peek(argv, "out", "")
-    return Path(out) if out and out != "null" else default_out(method, data, peek(argv, "seed", "0"))
+    return (
+        Path(out) if out and out != "null" else default_out(method, data, peek(argv, "seed", "0"))
+    )
 
 
 def _command(method: str, defaults: Mapping[str, Any]) -> Command:
     cls = method_class(method)
     title = type("Options", (), {"group": f"method {method}"})
-    part = type(cls.__name__, (cls, title), {"__doc__": None})  # the same fields under a title that says whose they are
+    part = type(
+        cls.__name__, (cls, title), {"__doc__": None}
+    )  # the same fields under a title that says whose they are
     return Command(
         [TrainConfig, part], prog="python -m grace_geom.train", defaults=defaults,
         description=f"Fine-tune a CLIP image tower. Methods: {', '.join(METHODS)}.",
@@ -280,7 +364,9 @@ def _command(method: str, defaults: Mapping[str, Any]) -> Command:
 
 def _configured(values: Mapping[str, Any]) -> TrainConfig:
     own = {name: value for name, value in values.items() if name in _SETTINGS}
-    config = TrainConfig(**own, options={name: value for name, value in values.items() if name not in _SETTINGS})
+    config = TrainConfig(
+        **own, options={name: value for name, value in values.items() if name not in _SETTINGS}
+    )
     eps = config.options.get("eps")
     if eps is not None and (warning := check_eps(eps)):
         print(f"warning: --eps: {warning}", file=sys.stderr)
@@ -290,12 +376,14 @@ def _configured(values: Mapping[str, Any]) -> TrainConfig:
 def differing(config: TrainConfig, stored: Mapping[str, Any]) -> list[str]:
     """``name: stored, now given`` for every setting that would make a resumed run another one.
 
-    A run from before an option existed did what the option's default does, so that default counts as stored: a study
-    may go on after the package was brought up to date.
+    A run from before an option existed did what the option's default does, so that default counts
+    as stored: a study may go on after the package was brought up to date.
     """
     now = config.flat()
     before = {**TrainConfig(method=config.method, preset=config.preset).flat(), **stored}
     names = [name for name in before if name not in NOT_THE_RUN]
     return [
-        f"{name} was {before.get(name)}, now {now.get(name)}" for name in names if before.get(name) != now.get(name)
+        f"{name} was {before.get(name)}, now {now.get(name)}"
+        for name in names
+        if before.get(name) != now.get(name)
     ]

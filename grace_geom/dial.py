@@ -1,4 +1,6 @@
-"""A finished run between and beyond its ends: ``python -m grace_geom.dial runs/NAME --t 0,0.25,0.5,0.75,1``"""
+"""A finished run between and beyond its ends:
+``python -m grace_geom.dial runs/NAME --t 0,0.25,0.5,0.75,1``
+"""
 
 import shutil
 import sys
@@ -31,7 +33,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Evaluate along the line, write ``dial.json`` beside the checkpoint, print a table."""
     command = Command(
         [Door, DialOptions, Measures, Source],
-        description="One run along the line from its pretrained weights (t = 0) through its own (t = 1).",
+        description="One run along the line from its pretrained weights (t = 0) through its own (t "
+        "= 1).",
         positionals=("run",),
         defaults={"suites": ["id", "ood", "adv"]},
         prog="python -m grace_geom.dial",
@@ -41,9 +44,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     if warning := check_eps(measures.eps):
         print(f"warning: --eps: {warning}", file=sys.stderr)
     record, ts, file = dial(
-        options.run, part_of(DialOptions, values), measures, part_of(Source, values), fresh=options.fresh,
+        options.run,
+        part_of(DialOptions, values),
+        measures,
+        part_of(Source, values),
+        fresh=options.fresh,
         watcher=lambda t: Console(head=f"t = {t:g}: "),
-    )  # fmt: skip
+    )
     print(dial_table(record, ts).text(shutil.get_terminal_size((100, 24)).columns))
     print(f"\nwritten: {file}")
 

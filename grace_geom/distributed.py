@@ -1,7 +1,9 @@
-"""Many processes as one (torchrun, torch.distributed): who they are, what they sum, what they share out.
+"""Many processes as one (torchrun, torch.distributed): who they are, what they sum, what they share
+out.
 
-Every function does nothing, or all of it, where there is one process, so that callers need not ask. A batch, a data
-set and a list are shared out in turn: process ``r`` of ``W`` has items ``r, r + W, r + 2W, ...``.
+Every function does nothing, or all of it, where there is one process, so that callers need not ask.
+A batch, a data set and a list are shared out in turn: process ``r`` of ``W`` has items
+``r, r + W, r + 2W, ...``.
 """
 
 import contextlib
@@ -61,7 +63,8 @@ def asked_for() -> int:
 
 @contextlib.contextmanager
 def processes() -> Iterator[World]:
-    """The process group that torchrun asks for, for the time of a command; none where torchrun did not start us.
+    """The process group that torchrun asks for, for the time of a command; none where torchrun did
+    not start us.
 
     Sums go by NCCL for tensors on GPUs and by gloo for those on the CPU.
 
@@ -77,7 +80,8 @@ def processes() -> Iterator[World]:
     except (ValueError, RuntimeError) as error:
         raise UserError(
             f"WORLD_SIZE is {os.environ['WORLD_SIZE']} but the processes do not find each other "
-            f"({str(error).splitlines()[0]}): start with torchrun --nproc-per-node G -m grace_geom.train ..."
+            f"({str(error).splitlines()[0]}): start with torchrun --nproc-per-node G -m "
+            "grace_geom.train ..."
         ) from None
     try:
         yield world()
@@ -97,14 +101,19 @@ def _explained() -> Iterator[None]:
     """A broken connection as what it means."""
     try:
         yield
-    except RuntimeError as error:  # gloo: "Connection closed by peer"; NCCL: DistBackendError; both: timeouts
+    except (
+        RuntimeError
+    ) as error:  # gloo: "Connection closed by peer"; NCCL: DistBackendError; both: timeouts
         why = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise PeerLost(f"another process of this job ended or does not answer ({why.strip()[:160]})") from error
+        raise PeerLost(
+            f"another process of this job ended or does not answer ({why.strip()[:160]})"
+        ) from error
 
 
 @torch.no_grad()
 def total(tensors: Sequence[Tensor]) -> None:
-    """Sum each tensor over all processes, in place; one message for all that share a type and a device.
+    """Sum each tensor over all processes, in place; one message for all that share a type and a
+    device.
 
     Raises:
         PeerLost: If a process is gone.
@@ -124,7 +133,9 @@ def total(tensors: Sequence[Tensor]) -> None:
 
 @torch.no_grad()
 def mean(tensors: Sequence[Tensor]) -> None:
-    """Average each tensor over all processes, in place: the mean over a batch that is shared out in equal parts."""
+    """Average each tensor over all processes, in place: the mean over a batch that is shared out in
+    equal parts.
+    """
     size = world().size
     if size > 1:
         total(tensors)
@@ -179,14 +190,20 @@ def my_images(n: int) -> np.ndarray:
     All of them where there are fewer images than processes.
     """
     here = world()
-    return np.arange(here.rank, n, here.size, dtype=np.int64) if here.size <= n else np.arange(n, dtype=np.int64)
+    return (
+        np.arange(here.rank, n, here.size, dtype=np.int64)
+        if here.size <= n
+        else np.arange(n, dtype=np.int64)
+    )
 
 
 def my_batches(n: int, size: int) -> np.ndarray:
-    """Which of ``n`` images this process has where whole batches of ``size`` are shared out in turn: positions, int64.
+    """Which of ``n`` images this process has where whole batches of ``size`` are shared out in
+    turn: positions, int64.
 
-    The batches are those of one process, so that whatever depends on them (the groups of m-sharpness, images that
-    share a perturbation) stays the same. Where there are fewer batches than processes, some have none.
+    The batches are those of one process, so that whatever depends on them (the groups of
+    m-sharpness, images that share a perturbation) stays the same. Where there are fewer batches
+    than processes, some have none.
     """
     positions = np.arange(n, dtype=np.int64)
     here = world()
@@ -194,7 +211,9 @@ def my_batches(n: int, size: int) -> np.ndarray:
 
 
 def woven(shares: Sequence[np.ndarray]) -> np.ndarray:
-    """The whole of an array ``(n, ...)`` from the shares of all processes, each of which has every ``W``-th row."""
+    """The whole of an array ``(n, ...)`` from the shares of all processes, each of which has every
+    ``W``-th row.
+    """
     whole = np.empty((sum(map(len, shares)), *shares[0].shape[1:]), dtype=shares[0].dtype)
     for rank, share in enumerate(shares):
         whole[rank :: len(shares)] = share
@@ -210,7 +229,9 @@ def wait_for_all() -> None:
 
 @contextlib.contextmanager
 def first_of_machine_first() -> Iterator[None]:
-    """Do something in one process of each machine, then in its others: they find what it fetched into the cache."""
+    """Do something in one process of each machine, then in its others: they find what it fetched
+    into the cache.
+    """
     here = world()
     if here.size > 1 and here.local > 0:
         wait_for_all()

@@ -1,4 +1,6 @@
-"""Errors for people: a user's mistake is one or two lines on stderr and exit code 2, never a traceback."""
+"""Errors for people: a user's mistake is one or two lines on stderr and exit code 2, never a
+traceback.
+"""
 
 import difflib
 import functools
@@ -14,7 +16,9 @@ class UserError(Exception):
 
 
 class NotFiniteError(UserError, RuntimeError):
-    """Numbers became NaN or infinite: a rate too high or a precision too low, which the user can mend."""
+    """Numbers became NaN or infinite: a rate too high or a precision too low, which the user can
+    mend.
+    """
 
 
 class Interrupted(Exception):
@@ -36,7 +40,8 @@ def nearest(name: str, valid: Iterable[str]) -> str:
 
 
 def door(main: Callable[..., None]) -> Callable[..., None]:
-    """Turn the exceptions of a command into exit codes: 0 success, 2 user's mistake, 130 interrupted.
+    """Turn the exceptions of a command into exit codes: 0 success, 2 user's mistake, 130
+    interrupted.
 
     Anything else is a fault of ours and keeps its traceback (exit code 1).
     """

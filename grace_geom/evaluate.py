@@ -34,7 +34,9 @@ class Door:
 
 @door
 def main(argv: Sequence[str] | None = None) -> None:
-    """Evaluate, write ``eval.json`` beside each checkpoint, print a table; images are shared out over processes."""
+    """Evaluate, write ``eval.json`` beside each checkpoint, print a table; images are shared out
+    over processes.
+    """
     with processes():
         _evaluate(argv)
 
@@ -42,20 +44,35 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _evaluate(argv: Sequence[str] | None) -> None:
     command = Command(
         [Door, Measures, Source],
-        description="Accuracies of checkpoints with 95 % intervals, on ID, OOD, attacked and zero-shot data.",
+        description="Accuracies of checkpoints with 95 % intervals, on ID, OOD, attacked and "
+        "zero-shot data.",
         positionals=("checkpoints",),
         prog="python -m grace_geom.evaluate",
     )
     values = command.values(argv)
-    options, measures, source = part_of(Door, values), part_of(Measures, values), part_of(Source, values)
+    options, measures, source = (
+        part_of(Door, values),
+        part_of(Measures, values),
+        part_of(Source, values),
+    )
     if warning := check_eps(measures.eps):
         print(f"warning: --eps: {warning}", file=sys.stderr)
     files = [checkpoint_file(path) for path in options.checkpoints]
     sets, records, reused = Sets(source.data_root, source.download), [], 0
     written: list[Path] = []
     for file in files:
-        watcher = Console(head=f"{file.parent.name}: " if len(files) > 1 else "") if first() else None
-        record = assess(file, measures, source, sets=sets, watcher=watcher, fresh=options.fresh, kept_in=written.append)
+        watcher = (
+            Console(head=f"{file.parent.name}: " if len(files) > 1 else "") if first() else None
+        )
+        record = assess(
+            file,
+            measures,
+            source,
+            sets=sets,
+            watcher=watcher,
+            fresh=options.fresh,
+            kept_in=written.append,
+        )
         records.append(record)
         reused += watcher.reused if watcher else 0
     if not first():
@@ -71,7 +88,9 @@ def _evaluate(argv: Sequence[str] | None) -> None:
         print("\n" + paired.text(width))
     if reused:
         were = "number was" if reused == 1 else "numbers were"
-        print(f"\n{reused} {were} measured before, with the same settings (--fresh measures again).")
+        print(
+            f"\n{reused} {were} measured before, with the same settings (--fresh measures again)."
+        )
     print("\nwritten: " + ", ".join(str(file) for file in written))
 
 

@@ -1,4 +1,5 @@
-"""Merged weights for plain open_clip: ``python -m grace_geom.export CKPT --out FILE.safetensors``"""
+"""Merged weights for plain open_clip:
+``python -m grace_geom.export CKPT --out FILE.safetensors``"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

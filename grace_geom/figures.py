@@ -1,4 +1,6 @@
-"""One look for every figure: white ground, column width, one colour + dash + marker for each checkpoint."""
+"""One look for every figure: white ground, column width, one colour + dash + marker for each
+checkpoint.
+"""
 
 import contextlib
 import re
@@ -21,13 +23,30 @@ COLUMN = 3.4
 PAGE = 7.0
 
 STYLE: dict[Any, Any] = {
-    "figure.dpi": 200, "savefig.dpi": 200, "figure.facecolor": "white", "savefig.facecolor": "white",
-    "figure.constrained_layout.use": True, "font.size": 8, "axes.titlesize": 8, "axes.labelsize": 8,
-    "legend.fontsize": 7, "xtick.labelsize": 7, "ytick.labelsize": 7, "axes.spines.top": False,
-    "axes.spines.right": False, "axes.linewidth": 0.6, "xtick.major.width": 0.6, "ytick.major.width": 0.6,
-    "lines.linewidth": 1.2, "lines.markersize": 3.5, "legend.frameon": False, "axes.grid": True,
-    "grid.color": "0.92", "grid.linewidth": 0.5, "axes.axisbelow": True,
-}  # fmt: skip
+    "figure.dpi": 200,
+    "savefig.dpi": 200,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "figure.constrained_layout.use": True,
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "legend.fontsize": 7,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 3.5,
+    "legend.frameon": False,
+    "axes.grid": True,
+    "grid.color": "0.92",
+    "grid.linewidth": 0.5,
+    "axes.axisbelow": True,
+}
 
 
 @dataclass(frozen=True)
@@ -57,7 +76,9 @@ _REFERENCE = Look("#595959", (0, (2, 1)), "x")
 
 
 def looks(labels: Sequence[str]) -> dict[str, Look]:
-    """A look for each label by its place in the sequence; ``zero-shot`` and ``pretrained`` are always grey."""
+    """A look for each label by its place in the sequence; ``zero-shot`` and ``pretrained`` are
+    always grey.
+    """
     chosen: dict[str, Look] = {}
     for label in labels:
         if re.match(r"zero.?shot|pretrained", label):
@@ -65,7 +86,11 @@ def looks(labels: Sequence[str]) -> dict[str, Look]:
             continue
         i = sum(look is not _REFERENCE for look in chosen.values())
         turn = i // len(_COLORS)  # colours repeat before the pairs of colour and dash do
-        chosen[label] = Look(_COLORS[i % len(_COLORS)], _DASHES[(i + turn) % len(_DASHES)], _MARKERS[i % len(_MARKERS)])
+        chosen[label] = Look(
+            _COLORS[i % len(_COLORS)],
+            _DASHES[(i + turn) % len(_DASHES)],
+            _MARKERS[i % len(_MARKERS)],
+        )
     return chosen
 
 
@@ -76,22 +101,30 @@ def style() -> Iterator[None]:
         yield
 
 
-def new(width: float = COLUMN, height: float = 2.4, rows: int = 1, columns: int = 1, **options: Any) -> Any:
+def new(
+    width: float = COLUMN, height: float = 2.4, rows: int = 1, columns: int = 1, **options: Any
+) -> Any:
     """``plt.subplots`` with sizes in inches; axes always as an array ``(rows, columns)``."""
     return plt.subplots(rows, columns, figsize=(width, height), squeeze=False, **options)
 
 
 def legend_above(figure: Figure, axis: Any, most: int = 6) -> None:
-    """One legend for all panels, above them, with the labels of ``axis``; at most ``most`` in a row."""
+    """One legend for all panels, above them, with the labels of ``axis``; at most ``most`` in a
+    row.
+    """
     handles, labels = axis.get_legend_handles_labels()
     if handles:
         figure.legend(handles, labels, loc="outside upper center", ncols=min(len(handles), most))
 
 
 def signed(figure: Figure, sample: str) -> Figure:
-    """The figure with the sample that it was drawn from below it, small: a picture is often seen without its table."""
+    """The figure with the sample that it was drawn from below it, small: a picture is often seen
+    without its table.
+    """
     said = figure.get_supxlabel()
-    figure.supxlabel(f"{said}; {sample}" if said else sample, fontsize=7 if said else 6, color="0.4")
+    figure.supxlabel(
+        f"{said}; {sample}" if said else sample, fontsize=7 if said else 6, color="0.4"
+    )
     return figure
 
 

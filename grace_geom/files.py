@@ -15,7 +15,8 @@ from grace_geom.errors import UserError
 
 @contextlib.contextmanager
 def atomic_write(path: Path | str, mode: str = "wb") -> Iterator[IO[Any]]:
-    """Open a temporary file beside ``path``; on success it replaces ``path``, on failure it is removed.
+    """Open a temporary file beside ``path``; on success it replaces ``path``, on failure it is
+    removed.
 
     Args:
         path: The final name. Missing folders are made.
@@ -28,7 +29,9 @@ def atomic_write(path: Path | str, mode: str = "wb") -> Iterator[IO[Any]]:
     temporary: str | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        handle, temporary = tempfile.mkstemp(
+            dir=path.parent, prefix=f".{path.name}.", suffix=".part"
+        )
         with os.fdopen(handle, mode, encoding=None if "b" in mode else "utf-8") as file:
             yield file
             file.flush()
@@ -37,7 +40,9 @@ def atomic_write(path: Path | str, mode: str = "wb") -> Iterator[IO[Any]]:
         os.replace(temporary, path)
         temporary = None
     except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}. Nothing was changed there.") from error
+        raise UserError(
+            f"cannot write {path}: {error.strerror or error}. Nothing was changed there."
+        ) from error
     finally:
         if temporary is not None and os.path.exists(temporary):
             os.unlink(temporary)
@@ -51,9 +56,11 @@ def write_text(path: Path | str, text: str) -> None:
 
 @contextlib.contextmanager
 def alone(folder: Path, work: str) -> Iterator[None]:
-    """Hold ``folder`` for this process: two that write into it would each undo what the other notes.
+    """Hold ``folder`` for this process: two that write into it would each undo what the other
+    notes.
 
-    The lock is the system's, on ``folder/.lock``: it ends with the process, however that ends, even if the file stays.
+    The lock is the system's, on ``folder/.lock``: it ends with the process, however that ends, even
+    if the file stays.
 
     Args:
         folder: Made where it is missing, and removed again if nothing was written.
@@ -73,7 +80,9 @@ def alone(folder: Path, work: str) -> Iterator[None]:
             "Wait for it, stop it, or choose another --out."
         ) from None
     except OSError as error:
-        raise UserError(f"cannot write {folder}: {error.strerror or error}. Nothing was changed there.") from error
+        raise UserError(
+            f"cannot write {folder}: {error.strerror or error}. Nothing was changed there."
+        ) from error
     try:
         yield
     finally:

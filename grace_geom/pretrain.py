@@ -1,4 +1,6 @@
-"""Make the embedded tiny CLIP again, or pretrain one on labelled data: ``python -m grace_geom.pretrain``."""
+"""Make the embedded tiny CLIP again, or pretrain one on labelled data:
+``python -m grace_geom.pretrain``.
+"""
 
 import time
 from collections.abc import Sequence
@@ -43,11 +45,13 @@ class Pretraining:
 
     Attributes:
         out: File of the weights; the record is written beside it as .json.
-        data: Data sets whose train splits give the pairs; shapes is the embedded world in all its styles.
+        data: Data sets whose train splits give the pairs; shapes is the embedded world in all its
+            styles.
         data_root: Folder of the torchvision and ImageNet sets.
         pairs: Captioned pictures that the embedded world gives.
         views: Pairs made of each picture of a labelled set: itself, and random crops.
-        exclude: Class names that are left out of the labelled sets, such as those whose images are evaluated on later.
+        exclude: Class names that are left out of the labelled sets, such as those whose images are
+            evaluated on later.
         model: An open_clip name or a configuration of ours.
         init: Weights to start from: random, a file, or an open_clip tag.
         steps: Optimiser steps.
@@ -58,11 +62,14 @@ class Pretraining:
         seed: Of the first weights, the pictures, the captions and their order.
         device: auto, cpu, cuda.
         n: Images a set on which the record's accuracies are measured.
-        hard_ids: Where the numbers of the natural adversarial pictures go; beside the weights if not given.
+        hard_ids: Where the numbers of the natural adversarial pictures go; beside the weights if
+            not given.
         overwrite: Replace existing files.
     """
 
-    out: Path = field(default=Path("runs/pretrain/tiny-shapes.safetensors"), metadata={"group": "files"})
+    out: Path = field(
+        default=Path("runs/pretrain/tiny-shapes.safetensors"), metadata={"group": "files"}
+    )
     hard_ids: Path | None = None
     overwrite: bool = False
     data: tuple[str, ...] = field(default=("shapes",), metadata={"group": "data"})
@@ -84,13 +91,17 @@ class Pretraining:
     @property
     def schedule(self) -> Schedule:
         """The part that the training loop sees."""
-        return Schedule(self.steps, self.batch_size, self.lr, self.warmup, self.weight_decay, self.seed)
+        return Schedule(
+            self.steps, self.batch_size, self.lr, self.warmup, self.weight_decay, self.seed
+        )
 
 
 @door
 def main(argv: Sequence[str] | None = None) -> None:
     """Pretrain, write the weights, measure them, write the record."""
-    options = parse(Pretraining, argv, description=__doc__ or "", prog="python -m grace_geom.pretrain")
+    options = parse(
+        Pretraining, argv, description=__doc__ or "", prog="python -m grace_geom.pretrain"
+    )
     _check(options)
     device = pick_device(options.device)
     clip, origin = open_clip_model(ModelSpec(options.model, options.init, options.seed))
@@ -98,9 +109,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     side = int(size[0] if isinstance(size, tuple) else size)  # type: ignore[arg-type]
     began = time.perf_counter()
     material = gather(
-        options.data, side, options.seed, pairs=options.pairs, views=options.views, exclude=options.exclude,
+        options.data,
+        side,
+        options.seed,
+        pairs=options.pairs,
+        views=options.views,
+        exclude=options.exclude,
         data_root=options.data_root,
-    )  # fmt: skip
+    )
     pairs = Pairs.of(torch.cat(material.images), material.captions, tokenizer)
     seconds = {"pairs": round(time.perf_counter() - began, 1)}
     bar = Progress(options.steps)
@@ -113,7 +129,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     curve = pretrain(clip, pairs, options.schedule, tokenizer(material.prompts), device, report)
     seconds["training"] = round(curve.seconds[-1], 1)
     save_weights(clip, options.out)
-    made = {"origin": origin, "seconds": seconds, "sources": material.sources, "curve": thinned(curve)}
+    made = {
+        "origin": origin,
+        "seconds": seconds,
+        "sources": material.sources,
+        "curve": thinned(curve),
+    }
     print(finish(options, made | {"provenance": provenance(device)}))
 
 
@@ -129,8 +150,14 @@ def finish(options: Pretraining, made: dict[str, Any]) -> str:
     settings = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(options).items()}
     record = {
         "format": FORMAT,
-        "weights": {"file": options.out.name, "bytes": options.out.stat().st_size, "sha256": sha256(options.out)},
-        "settings": {k: v for k, v in settings.items() if k not in ("out", "hard_ids", "overwrite")},
+        "weights": {
+            "file": options.out.name,
+            "bytes": options.out.stat().st_size,
+            "sha256": sha256(options.out),
+        },
+        "settings": {
+            k: v for k, v in settings.items() if k not in ("out", "hard_ids", "overwrite")
+        },
         "renderer": {"version": VERSION, "fingerprint": fingerprint()},
         **made,
         "hard": hard,
@@ -138,24 +165,37 @@ def finish(options: Pretraining, made: dict[str, Any]) -> str:
     }
     target = options.out.with_suffix(".json")
     write_text(target, dumps(record) + "\n")
-    rows = [f"{a.data:<20} {100 * a.accuracy:5.1f}  [{100 * a.ci_low:.1f}, {100 * a.ci_high:.1f}]" for a in found]
+    rows = [
+        f"{a.data:<20} {100 * a.accuracy:5.1f}  [{100 * a.ci_low:.1f}, {100 * a.ci_high:.1f}]"
+        for a in found
+    ]
     return "\n".join([*rows, f"written: {options.out} and {target}"])
 
 
 def measure(options: Pretraining) -> list[Accuracy]:
-    """Zero-shot accuracies on the embedded sets, and on what each labelled set holds out for validation."""
+    """Zero-shot accuracies on the embedded sets, and on what each labelled set holds out for
+    validation.
+    """
     found = []
     for spec in options.data:
         sets = {spec: ("id", spec)}
         if spec == EMBEDDED:
-            sets |= {f"{spec}:{n}": (suite, s) for suite, of in suites(spec).items() for n, s in of.items()}
+            sets |= {
+                f"{spec}:{n}": (suite, s)
+                for suite, of in suites(spec).items()
+                for n, s in of.items()
+            }
             del sets[HARD]  # the filter leaves none right
         for name, (suite, each) in sets.items():
             split: Split = "test" if spec == EMBEDDED else "val"
             image_set = resolve(each, split, data_root=options.data_root)
             if options.n < len(image_set):
                 image_set = image_set.take(np.arange(options.n))
-            model = build(ModelSpec(options.model, str(options.out)), image_set.class_names, image_set.templates)
+            model = build(
+                ModelSpec(options.model, str(options.out)),
+                image_set.class_names,
+                image_set.templates,
+            )
             found.append(evaluate_set(model, image_set, suite, name))
     return found
 
@@ -166,8 +206,14 @@ def filter_hard(options: Pretraining) -> dict[str, Any]:
     model = build(ModelSpec(options.model, str(options.out)), kind.class_names, kind.templates)
     ids, looked_at = adversarial_ids(model, HARD, SIZES["test"])
     target = options.hard_ids or options.out.with_name(HARD_IDS.name)
-    write_text(target, dumps({"set": HARD, "weights_sha256": sha256(options.out), "ids": ids}) + "\n")
-    return {"n": len(ids), "candidates": looked_at, "accuracy_before_filter": 1 - len(ids) / looked_at}
+    write_text(
+        target, dumps({"set": HARD, "weights_sha256": sha256(options.out), "ids": ids}) + "\n"
+    )
+    return {
+        "n": len(ids),
+        "candidates": looked_at,
+        "accuracy_before_filter": 1 - len(ids) / looked_at,
+    }
 
 
 def _check(options: Pretraining) -> None:
@@ -178,10 +224,14 @@ def _check(options: Pretraining) -> None:
         if path.exists() and not options.overwrite:
             raise UserError(f"--out: {path} exists; name another file, or give --overwrite")
     if options.out.suffix != ".safetensors":
-        raise UserError(f"--out {options.out}: the weights are written as .safetensors; name the file so")
+        raise UserError(
+            f"--out {options.out}: the weights are written as .safetensors; name the file so"
+        )
     for name in ("pairs", "views", "steps", "batch_size", "n"):
         if getattr(options, name) < 1:
-            raise UserError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(options, name)}")
+            raise UserError(
+                f"--{name.replace('_', '-')} must be at least 1, not {getattr(options, name)}"
+            )
 
 
 if __name__ == "__main__":

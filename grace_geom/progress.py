@@ -23,7 +23,9 @@ class Progress:
         self.began = self.last = time.perf_counter()
         self.bar: tqdm[Any] | None = None
         if sys.stderr.isatty() and not quiet:
-            self.bar = tqdm(total=total, initial=done, unit="step", dynamic_ncols=True, smoothing=0.1)
+            self.bar = tqdm(
+                total=total, initial=done, unit="step", dynamic_ncols=True, smoothing=0.1
+            )
 
     def step(self, images: int) -> None:
         """One more step, of so many images."""
@@ -38,7 +40,9 @@ class Progress:
         """The newest values of some numbers (loss, accuracy)."""
         self.numbers = "  ".join(f"{name} {value:.4g}" for name, value in numbers.items())
         if self.bar is not None:
-            self.bar.set_postfix_str(f"{self.images_per_s:.0f} images/s  {self.numbers}", refresh=False)
+            self.bar.set_postfix_str(
+                f"{self.images_per_s:.0f} images/s  {self.numbers}", refresh=False
+            )
 
     def say(self, text: str) -> None:
         """A line that stays."""
@@ -62,11 +66,13 @@ class Progress:
     def line(self) -> str:
         """The state of the run in one line."""
         seconds = time.perf_counter() - self.began
-        if self.done > self.total:  # Lanczos stops when it has converged, not when it was expected to
+        if (
+            self.done > self.total
+        ):  # Lanczos stops when it has converged, not when it was expected to
             said = f"step {self.done}, {self.total} were expected  {self.images_per_s:.0f} images/s"
             return f"{said}  {self.numbers}".rstrip()
         left = seconds / max(self.done - self.first, 1) * (self.total - self.done)
         return (
-            f"step {self.done}/{self.total}  {self.images_per_s:.0f} images/s  {tqdm.format_interval(left)} left  "
-            f"{self.numbers}"
+            f"step {self.done}/{self.total}  {self.images_per_s:.0f} images/s  "
+            f"{tqdm.format_interval(left)} left  {self.numbers}"
         ).rstrip()

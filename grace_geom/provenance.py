@@ -13,7 +13,8 @@ PACKAGES = ("torch", "torchvision", "open_clip_torch", "numpy", "safetensors")
 
 
 def provenance(device: torch.device | str = "cpu") -> dict[str, Any]:
-    """Versions, code commit, machine kind and thread counts; never fails, and says nothing about time or user.
+    """Versions, code commit, machine kind and thread counts; never fails, and says nothing about
+    time or user.
 
     Args:
         device: The device that computes.
@@ -41,7 +42,9 @@ def installed(package: str) -> str | None:
 
 
 def commit() -> str | None:
-    """Commit of the checkout this code runs from (``+`` appended where tracked files differ), else ``None``."""
+    """Commit of the checkout this code runs from (``+`` appended where tracked files differ), else
+    ``None``.
+    """
     root = Path(__file__).resolve().parents[1]
     if not (root / ".git").exists():
         return None
@@ -54,7 +57,9 @@ def commit() -> str | None:
 def processor() -> str:
     """Model of the CPU, as well as the system tells."""
     try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+        for line in (
+            Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        ):
             if line.lower().startswith("model name"):
                 return line.partition(":")[2].strip()
     except OSError:  # not Linux

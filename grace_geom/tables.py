@@ -1,4 +1,6 @@
-"""Tables of numbers for a terminal and for Markdown. Knows widths and percentages, nothing of models."""
+"""Tables of numbers for a terminal and for Markdown. Knows widths and percentages, nothing of
+models.
+"""
 
 import textwrap
 from collections.abc import Callable, Sequence
@@ -27,8 +29,11 @@ class Cell:
         return self.short if short and self.short else self.full
 
 
-def percent(value: float | None, low: float | None = None, high: float | None = None, signed: bool = False) -> Cell:
-    """``71.3 [69.2, 73.3]``, short ``71.3 ±2.1`` (half of the interval, where it is nearly symmetric).
+def percent(
+    value: float | None, low: float | None = None, high: float | None = None, signed: bool = False
+) -> Cell:
+    """``71.3 [69.2, 73.3]``, short ``71.3 ±2.1`` (half of the interval, where it is nearly
+    symmetric).
 
     From shares of 1; ``-`` for ``None``.
     """
@@ -38,7 +43,9 @@ def percent(value: float | None, low: float | None = None, high: float | None = 
     if low is None or high is None:
         return Cell(number, value=value)
     full = f"{number} [{100 * low:.1f}, {100 * high:.1f}]"
-    lopsided = abs(high + low - 2 * value) > 0.1 * (high - low)  # as at the ends of [0, 1], where a ± would mislead
+    lopsided = abs(high + low - 2 * value) > 0.1 * (
+        high - low
+    )  # as at the ends of [0, 1], where a ± would mislead
     return Cell(full, full if lopsided else f"{number} ±{50 * (high - low):.1f}", value)
 
 
@@ -49,7 +56,8 @@ class Table:
     Attributes:
         columns: Headings.
         rows: One cell a column.
-        labels: How many of the first columns name the row: left-aligned, and repeated when a table is cut in blocks.
+        labels: How many of the first columns name the row: left-aligned, and repeated when a table
+            is cut in blocks.
         title: A line above.
         notes: Lines below.
     """
@@ -61,7 +69,9 @@ class Table:
     notes: Sequence[str] = ()
 
     def text(self, width: int = 100) -> str:
-        """For a terminal of ``width`` columns: with intervals if they fit, else with ±, else cut into blocks."""
+        """For a terminal of ``width`` columns: with intervals if they fit, else with ±, else cut
+        into blocks.
+        """
         full, short = self._cells(short=False), self._cells(short=True)
         one_line = next((cells for cells in (full, short) if _line_length(cells) <= width), None)
         blocks = [one_line] if one_line else self._blocks(full, width)
@@ -73,12 +83,18 @@ class Table:
         """GitHub Markdown, numbers right-aligned."""
         head, *rows = self._cells(short=False)
         rule = ["---" if i < self.labels else "---:" for i in range(len(head))]
-        lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in [head, rule, *rows]]
+        lines = [
+            "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
+            for row in [head, rule, *rows]
+        ]
         title = [f"**{self.title}**", ""] if self.title else []
         return "\n".join([*title, *lines, *(["", *self.notes] if self.notes else [])]) + "\n"
 
     def _cells(self, short: bool) -> list[list[str]]:
-        rows = [[cell if isinstance(cell, str) else cell.text(short) for cell in row] for row in self.rows]
+        rows = [
+            [cell if isinstance(cell, str) else cell.text(short) for cell in row]
+            for row in self.rows
+        ]
         return [list(self.columns), *rows]
 
     def _blocks(self, cells: list[list[str]], width: int) -> list[list[list[str]]]:
@@ -90,7 +106,9 @@ class Table:
             if blocks[-1] and used + widths[column] > room:
                 blocks.append([])
             blocks[-1].append(column)
-        return [[[*row[: self.labels], *(row[c] for c in block)] for row in cells] for block in blocks]
+        return [
+            [[*row[: self.labels], *(row[c] for c in block)] for row in cells] for block in blocks
+        ]
 
     def _aligned(self, cells: list[list[str]]) -> str:
         widths = _widths(cells)
@@ -106,7 +124,9 @@ def _pad(side: Callable[[str, int], str], cell: str, width: int) -> str:
 
 
 def _align_decimals(cells: list[list[str]], labels: int) -> list[list[str]]:
-    """Pad on the right so that the first numbers of a column end at the same place (``71.3`` above ``8.2 [...]``)."""
+    """Pad on the right so that the first numbers of a column end at the same place (``71.3`` above
+    ``8.2 [...]``).
+    """
     columns = [list(column) for column in zip(*cells, strict=True)]
     for column in columns[labels:]:
         tails = [cell[len(cell.split(" ", 1)[0]) :] for cell in column[1:]]
@@ -122,7 +142,11 @@ def _widths(cells: list[list[str]]) -> list[int]:
     for column in zip(*cells, strict=True):
         heads = [len(cell.split(" ", 1)[0]) for cell in column[1:]]
         tails = [len(cell) - head for cell, head in zip(column[1:], heads, strict=True)]
-        widths.append(max(len(column[0]), max(map(len, column)), max(heads, default=0) + max(tails, default=0)))
+        widths.append(
+            max(
+                len(column[0]), max(map(len, column)), max(heads, default=0) + max(tails, default=0)
+            )
+        )
     return widths
 
 

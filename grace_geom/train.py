@@ -1,4 +1,4 @@
-"""Fine-tune: ``python -m grace_geom.train [--method grace] [--data shapes] [--model tiny-shapes] [--out runs/NAME]``
+"""Fine-tune a CLIP: ``python -m grace_geom.train [--method grace] [--data shapes] [--out runs/NAME]``
 
 On G GPUs, or several machines: ``torchrun --nproc-per-node G -m grace_geom.train ...``
 """
@@ -13,7 +13,9 @@ from grace_geom.training import train_run
 
 @door
 def main(argv: Sequence[str] | None = None) -> None:
-    """Train one run and print where its checkpoint is; of torchrun's processes only the first speaks."""
+    """Train one run and print where its checkpoint is; of torchrun's processes only the first
+    speaks.
+    """
     with processes():
         out = train_run(parse_train(argv))
         if first():

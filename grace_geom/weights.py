@@ -1,7 +1,8 @@
-"""Effective weights are data: a dictionary name -> tensor, and the few operations every part of the house needs on it.
+"""Effective weights are data: a dictionary name -> tensor, and the few operations every part of the
+house needs on it.
 
-A method, a perturbation, an interpolation and a Hessian differ only in which dictionary they hand to
-``torch.func.functional_call``; nothing is patched into a module and nothing must be restored.
+A method, a perturbation, an interpolation and a Hessian differ only in which dictionary they hand
+to ``torch.func.functional_call``; nothing is patched into a module and nothing must be restored.
 """
 
 import re
@@ -24,11 +25,16 @@ def select(weights: Weights, pattern: str) -> Weights:
     try:
         wanted = re.compile(pattern)
     except re.error as error:
-        raise UserError(f"the weight pattern {pattern!r} is not a regular expression: {error}") from None
+        raise UserError(
+            f"the weight pattern {pattern!r} is not a regular expression: {error}"
+        ) from None
     chosen = {name: w for name, w in weights.items() if wanted.search(name)}
     if not chosen:
         some = ", ".join(list(weights)[:4])
-        raise UserError(f"the weight pattern {pattern!r} matches none of the {len(weights)} weights ({some}, ...)")
+        raise UserError(
+            f"the weight pattern {pattern!r} matches none of the {len(weights)} weights ({some}, "
+            "...)"
+        )
     return chosen
 
 
@@ -56,14 +62,17 @@ def interpolate(a: Weights, b: Weights, t: float) -> Weights:
 
 
 def norm(weights: Weights | Iterable[Tensor]) -> Tensor:
-    """Euclidean norm of all entries together, a float64 scalar (float32 sums lose digits at 1e8 weights)."""
+    """Euclidean norm of all entries together, a float64 scalar (float32 sums lose digits at 1e8
+    weights).
+    """
     tensors = weights.values() if isinstance(weights, dict) else weights
     squares = [torch.linalg.vector_norm(w.detach(), dtype=torch.float64).square() for w in tensors]
     return torch.stack(squares).sum().sqrt() if squares else torch.zeros((), dtype=torch.float64)
 
 
 def relative_distance(weights: Weights, reference: Weights) -> float:
-    """``||w - w0|| / ||w0||`` over the names of ``reference`` that ``weights`` has (parameter drift)."""
+    """``||w - w0|| / ||w0||`` over the names of ``reference`` that ``weights`` has (parameter
+    drift)."""
     shared = [name for name in reference if name in weights]
     drift = norm([weights[name].detach() - reference[name].detach() for name in shared])
     return (drift / norm([reference[name] for name in shared])).item()
@@ -82,11 +91,14 @@ def unflatten(vector: Tensor, like: Weights) -> Weights:
     """
     sizes = [w.numel() for w in like.values()]
     if sum(sizes) != vector.numel():
-        raise ValueError(f"a vector of {vector.numel()} entries cannot fill weights of {sum(sizes)} entries")
+        raise ValueError(
+            f"a vector of {vector.numel()} entries cannot fill weights of {sum(sizes)} entries"
+        )
     parts = vector.split(sizes)
     return {name: part.view_as(w) for (name, w), part in zip(like.items(), parts, strict=True)}
 
 
 def low_rank_norm(B: Tensor, A: Tensor) -> Tensor:
-    """``||B A||_F`` without forming the product: ``tr((B'B)(AA'))``, for B ``(n1, r)`` and A ``(r, n2)``."""
+    """``||B A||_F`` without forming the product: ``tr((B'B)(AA'))``, for B ``(n1, r)`` and A
+    ``(r, n2)``."""
     return ((B.mT @ B) * (A @ A.mT)).sum().clamp_min(0).sqrt()

@@ -12,7 +12,9 @@ PACKS = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 
 @pytest.fixture(scope="session")
 def packs() -> Path:
-    """The folder of real image packs that may lie beside the checkout; tests that want it are skipped without it."""
+    """The folder of real image packs that may lie beside the checkout; tests that want it are
+    skipped without it.
+    """
     if not (PACKS / "cifar10_test.npz").is_file():
         pytest.skip(f"the real image packs are not at {PACKS}")
     return PACKS

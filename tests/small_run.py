@@ -1,4 +1,6 @@
-"""A whole training run that takes a second: 60 images of 16 pixels, a CLIP of a few thousand weights."""
+"""A whole training run that takes a second: 60 images of 16 pixels, a CLIP of a few thousand
+weights.
+"""
 
 import json
 from dataclasses import fields
@@ -32,12 +34,21 @@ def small_config(folder: Path, method: str = "lora", **values: Any) -> TrainConf
     """Two epochs of five steps, by default into ``folder/run``."""
     if not (folder / "toy.npz").exists():
         write_npz(folder)
-    plan = {"epochs": 2, "batch_size": 8, "lr": 1e-2, "log_every": 1, "device": "cpu", "out": str(folder / "run")}
+    plan = {
+        "epochs": 2,
+        "batch_size": 8,
+        "lr": 1e-2,
+        "log_every": 1,
+        "device": "cpu",
+        "out": str(folder / "run"),
+    }
     model = {"model": register_toy(), "pretrained": "random", "data": f"npz:{folder / 'toy.npz'}"}
     if method == "zero-shot":
         del plan["lr"]
     attack = {"attack_steps": 2} if "eps" in {f.name for f in fields(METHODS[method])} else {}
-    return make_config({"method": method, **model, **plan, **attack, **QUICK.get(method, {}), **values})
+    return make_config(
+        {"method": method, **model, **plan, **attack, **QUICK.get(method, {}), **values}
+    )
 
 
 def small_run(folder: Path, method: str = "lora", **values: Any) -> Path:

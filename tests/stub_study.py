@@ -26,13 +26,25 @@ MEASURES = Measures(suites=("id", "ood", "adv"), n_attack=100)
 BASE = {"zero-shot": 0.6, "ft": 0.75, "lora": 0.72, "at": 0.55, "lora-at": 0.56, "grace": 0.7}
 
 
-def accuracy(suite: str, data: str, spec: str, right: np.ndarray, of: int, attack: dict | None = None) -> Accuracy:
+def accuracy(
+    suite: str, data: str, spec: str, right: np.ndarray, of: int, attack: dict | None = None
+) -> Accuracy:
     n, k = len(right), int(right.sum())
     subset = {"of": of, "seed": 0, "ids_sha256": f"{spec}/{n}"}
     interval = wilson(k, n)
     return Accuracy(
-        suite, data, spec, n, k, k / n, *interval, 0.5, attack=attack, subset=subset, outcomes=pack(right)
-    )  # fmt: skip
+        suite,
+        data,
+        spec,
+        n,
+        k,
+        k / n,
+        *interval,
+        0.5,
+        attack=attack,
+        subset=subset,
+        outcomes=pack(right),
+    )
 
 
 def outcomes(label: str, seed: int, suite: str, data: str, n: int) -> np.ndarray:
@@ -60,7 +72,10 @@ class Stub:
         if self.fails and self.fails in out.name:
             raise RuntimeError("no such luck")
         lr = config.build_method().lr
-        lines = [{"step": 10, "seconds": 3.0}, {"step": 20, "seconds": 7.0, "val_acc": 0.5 - abs(math.log10(lr) + 3)}]
+        lines = [
+            {"step": 10, "seconds": 3.0},
+            {"step": 20, "seconds": 7.0, "val_acc": 0.5 - abs(math.log10(lr) + 3)},
+        ]
         (out / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
         (out / "ckpt.pt").write_text(out.name)
         self.trained.append(out.name)
@@ -81,7 +96,9 @@ class Stub:
             assert question(target, 0, CLASSES) == found[-1].question
         settings = {"eval_seed": measures.eval_seed, "head": {"classes": CLASSES}}
         checkpoint = sha256(folder / "ckpt.pt")
-        record = EvalRecord(checkpoint, folder.name, label, int(seed), settings, tuple(found)).summed()
+        record = EvalRecord(
+            checkpoint, folder.name, label, int(seed), settings, tuple(found)
+        ).summed()
         record.save(record_file(folder / "ckpt.pt"))
         self.evaluated.append(folder.name)
         return record
@@ -94,7 +111,9 @@ def timed(config: TrainConfig) -> Probe:
 def study(out: Path, stub: Stub, **more) -> tuple[Study, list[str]]:
     options = {"methods": ("zero-shot", "ft", "grace"), "seeds": (0, 1), "out": out} | more
     said: list[str] = []
-    return Study(StudyOptions(**options), MEASURES, Steps(stub.train, stub.evaluate), timed, said.append), said
+    return Study(
+        StudyOptions(**options), MEASURES, Steps(stub.train, stub.evaluate), timed, said.append
+    ), said
 
 
 def rows_by_label(rows: list[Row]) -> dict[str, Row]:

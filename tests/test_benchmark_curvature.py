@@ -14,7 +14,10 @@ def rows(table) -> dict[str, list[str]]:
 def test_tables_without_any_peer():
     model, batch = curvature.M(width=8, layers=1, patch=16), curvature.sample(6)
     table, forward = curvature.cost_table(model, batch, rounds=2)
-    assert list(rows(table))[:4] == ["forward", "gradient", "HVP, kept graph", "HVP, rebuilt graph"] and forward > 0
+    assert (
+        list(rows(table))[:4] == ["forward", "gradient", "HVP, kept graph", "HVP, rebuilt graph"]
+        and forward > 0
+    )
     eigen = rows(curvature.eigen_table(model, curvature.sample(), {}, forward))
     assert list(eigen) == ["ours", "ours, basis in float16", "scipy eigsh on our product"]
     assert float(eigen["ours"][-1]) < 2e-4

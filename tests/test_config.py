@@ -1,4 +1,6 @@
-"""The command line, YAML files and typed settings are one thing, and say clearly what is wrong with them."""
+"""The command line, YAML files and typed settings are one thing, and say clearly what is wrong with
+them.
+"""
 
 import contextlib
 import io
@@ -11,7 +13,15 @@ import pytest
 import yaml
 
 from grace_geom.cli import parse, peek
-from grace_geom.config import RECIPES, TrainConfig, default_out, differing, make_config, parse_train, recipe
+from grace_geom.config import (
+    RECIPES,
+    TrainConfig,
+    default_out,
+    differing,
+    make_config,
+    parse_train,
+    recipe,
+)
 from grace_geom.errors import UserError
 from grace_geom.methods import METHODS
 from grace_geom.serialise import plain, read_yaml, to_yaml
@@ -58,9 +68,17 @@ def test_flags_of_every_type():
     )
     found = toy(*line.split())
     assert found == Toy(
-        ["a.pt", "b.pt", "c.pt"], 7, 8 / 255, 0.01, False, True, "apgd-ce", {"v2": "x:y", "s": "npz:a=b.npz"}, (3, 4),
+        ["a.pt", "b.pt", "c.pt"],
+        7,
+        8 / 255,
+        0.01,
+        False,
+        True,
+        "apgd-ce",
+        {"v2": "x:y", "s": "npz:a=b.npz"},
+        (3, 4),
         Path("some/where"),
-    )  # fmt: skip
+    )
     assert type(found.eps) is float
 
 
@@ -79,7 +97,10 @@ def test_defaults_and_null():
         ("a --eps nan", "--eps must be a number"),
         ("a --eps", "--eps needs a value"),
         ("a --max-steps 1.5", "--max-steps must be a whole number or null, not '1.5'"),
-        ("a --attack apgd", "--attack must be one of pgd, apgd-ce, not 'apgd'; did you mean 'pgd' or 'apgd-ce'"),
+        (
+            "a --attack apgd",
+            "--attack must be one of pgd, apgd-ce, not 'apgd'; did you mean 'pgd' or 'apgd-ce'",
+        ),
         ("a --ood x", "--ood takes NAME=VALUE, not 'x'"),
         ("a --seeds 1,x", "--seeds must be a comma-separated list, each a whole number, not '1,x'"),
         ("--eps 1", "missing: files"),
@@ -95,7 +116,10 @@ def test_mistakes_are_said_in_a_line_that_names_the_flag(argv, said):
 
 def test_a_file_lies_under_the_flags(tmp_path):
     file = tmp_path / "c.yaml"
-    file.write_text("max-steps: 4\neps: 4/255\nrho: 1e-5\ngv: off\nood: {a: b}\nseeds: [5]\nprovenance: {torch: x}\n")
+    file.write_text(
+        "max-steps: 4\neps: 4/255\nrho: 1e-5\ngv: off\nood: {a: b}\nseeds: [5]\nprovenance: "
+        "{torch: x}\n"
+    )
     found = toy("a", "--config", str(file), "--rho", "0.5", "--ood", "q=r")
     assert found == Toy(["a"], 4, 4 / 255, 0.5, gv=False, ood={"q": "r"}, seeds=(5,))
 
@@ -128,7 +152,12 @@ def test_printed_settings_read_back_as_the_same(tmp_path):
 
 def test_help_is_grouped_and_gives_texts_and_defaults():
     text = printed(lambda: toy("--help"))
-    assert text.index("input:") < text.index("--max-steps") < text.index("attack:") < text.index("--eps")
+    assert (
+        text.index("input:")
+        < text.index("--max-steps")
+        < text.index("attack:")
+        < text.index("--eps")
+    )
     assert "Steps at most [images]." in text and "default: 4/255" in text
 
 
@@ -151,11 +180,15 @@ def test_every_field_has_a_help_text(name):
     for f in [*fields(TrainConfig), *fields(METHODS[name])]:
         if f.name != "options":
             assert f"--{f.name.replace('_', '-')} " in text
-            assert f"  {f.name.replace('_', ' ')} (" not in text, f"{f.name} is explained by its own name only"
+            assert f"  {f.name.replace('_', ' ')} (" not in text, (
+                f"{f.name} is explained by its own name only"
+            )
 
 
 def test_flat_settings_make_the_same_run_again():
-    config = make_config({"method": "grace", "data": "shapes", "rho": "1/50", "ood": {"a": "b"}, "seed": 3})
+    config = make_config(
+        {"method": "grace", "data": "shapes", "rho": "1/50", "ood": {"a": "b"}, "seed": 3}
+    )
     assert config.options["rho"] == 0.02
     again = make_config(yaml.safe_load(to_yaml(config.flat())))
     assert again.flat() == config.flat() and again.build_method() == config.build_method()
@@ -181,7 +214,9 @@ def test_the_recipe_lies_under_everything(capsys):
     grace = make_config({"method": "grace", "data": "shapes"})
     assert grace.options["lr"] == recipe("shapes", "grace", {})["lr"]
     assert make_config({"data": "shapes", "lr": 0.5}).options["lr"] == 0.5
-    assert make_config({"data": "shapes", "max_steps": 7}).epochs is None, "the user's length replaces the recipe's"
+    assert make_config({"data": "shapes", "max_steps": 7}).epochs is None, (
+        "the user's length replaces the recipe's"
+    )
     assert make_config({"data": "npz:a.npz"}).options["lr"] == 2e-4
     assert parse_train(["--method", "grace"]).flat() == grace.flat()
     assert f"lr {grace.options['lr']:g}" in capsys.readouterr().err, "what a recipe sets is said"
@@ -190,12 +225,25 @@ def test_the_recipe_lies_under_everything(capsys):
 def test_a_preset_lies_under_the_flags_and_over_the_recipe(tmp_path, capsys):
     config = parse_train(["--method", "pmg-aft", "--preset", "published", "--eps", "2/255"])
     method = config.build_method()
-    assert (method.kl_reduction, method.logit_scale, method.optimizer, method.lr) == ("sum", "none", "sgd", 5e-5)
+    assert (method.kl_reduction, method.logit_scale, method.optimizer, method.lr) == (
+        "sum",
+        "none",
+        "sgd",
+        5e-5,
+    )
     assert method.eps == 2 / 255 and method.alpha == 1 / 255 and method.attack_steps == 2
     assert "preset published" in capsys.readouterr().err, "what a preset sets is said"
-    assert make_config({"method": "pmg-aft", "preset": "published", "eps": "2/255"}).flat() == config.flat()
-    assert TrainConfig(method="pmg-aft", preset="published", options={"eps": 2 / 255}).build_method() == method
-    text = printed(lambda: parse_train(["--method", "tecoa", "--preset", "published", "--print-config"]))
+    assert (
+        make_config({"method": "pmg-aft", "preset": "published", "eps": "2/255"}).flat()
+        == config.flat()
+    )
+    assert (
+        TrainConfig(method="pmg-aft", preset="published", options={"eps": 2 / 255}).build_method()
+        == method
+    )
+    text = printed(
+        lambda: parse_train(["--method", "tecoa", "--preset", "published", "--print-config"])
+    )
     shown = make_config(yaml.safe_load(text)).flat()
     expected = {"preset": "published", "optimizer": "sgd", "attack_steps": 2, "eps": 1 / 255}
     assert {name: shown[name] for name in expected} == expected
@@ -203,7 +251,11 @@ def test_a_preset_lies_under_the_flags_and_over_the_recipe(tmp_path, capsys):
     assert parse_train(["--config", str(tmp_path / "c.yaml")]).build_method().optimizer == "sgd"
 
 
-NOT_CLIPPED = [(m, p) for m in ("tecoa", "fare", "pmg-aft", "tga-zsr", "vpt-pmg-aft") for p in METHODS[m].presets]
+NOT_CLIPPED = [
+    (m, p)
+    for m in ("tecoa", "fare", "pmg-aft", "tga-zsr", "vpt-pmg-aft")
+    for p in METHODS[m].presets
+]
 
 
 @pytest.mark.parametrize(("method", "preset"), NOT_CLIPPED)
@@ -216,7 +268,9 @@ def test_presets_of_codes_that_do_not_clip_train_without_clipping(method, preset
     assert make_config({"method": method, "preset": preset, "clip_norm": 2.0}).clip_norm == 2.0
     shown = yaml.safe_load(printed(lambda: parse_train([*flags, "--print-config"])))
     assert shown["clip_norm"] is None
-    assert TrainConfig(method=method, preset=preset).clip_norm is None, "Python and the command line agree"
+    assert TrainConfig(method=method, preset=preset).clip_norm is None, (
+        "Python and the command line agree"
+    )
     assert TrainConfig(method=method, preset=preset, clip_norm=1.0).clip_norm == 1.0
     assert TrainConfig(method=method).clip_norm == 1.0
 
@@ -249,12 +303,20 @@ def test_length_of_a_run():
 
 
 def test_plain_types():
-    assert plain({"a": (1, Path("x")), "b": np.int64(3), "c": np.float32(0.5)}) == {"a": [1, "x"], "b": 3, "c": 0.5}
+    assert plain({"a": (1, Path("x")), "b": np.int64(3), "c": np.float32(0.5)}) == {
+        "a": [1, "x"],
+        "b": 3,
+        "c": 0.5,
+    }
 
 
 def test_a_record_from_before_an_option_existed_counts_as_its_default() -> None:
     config = make_config({"method": "grace", "lr": 2e-3})
-    older = {name: value for name, value in config.flat().items() if name not in ("steps_warmup", "shuffle_buffer")}
+    older = {
+        name: value
+        for name, value in config.flat().items()
+        if name not in ("steps_warmup", "shuffle_buffer")
+    }
     assert differing(config, older) == []
     given = make_config({"method": "grace", "lr": 2e-3, "steps_warmup": 0.5})
     assert differing(given, older) == ["steps_warmup was 0.0, now 0.5"]

@@ -1,4 +1,6 @@
-"""Two or three processes do what one does: the same update, the same ranks, the same accuracies; and one may die."""
+"""Two or three processes do what one does: the same update, the same ranks, the same accuracies;
+and one may die.
+"""
 
 import json
 import multiprocessing as mp
@@ -47,8 +49,12 @@ def two_steps(name: str, micro: int | None) -> dict[str, object]:
     """Two optimiser steps on batches of 12, of which this process holds its share."""
     here = distributed.world()
     m = method(name)
-    trainer = Trainer(m, toy_run(m, toy_clip().double(), steps=4), Plan(4, 2, micro_batch=micro, clip_norm=0.5))
-    trainer.run.params = {n: w.detach().double().requires_grad_() for n, w in trainer.run.params.items()}
+    trainer = Trainer(
+        m, toy_run(m, toy_clip().double(), steps=4), Plan(4, 2, micro_batch=micro, clip_norm=0.5)
+    )
+    trainer.run.params = {
+        n: w.detach().double().requires_grad_() for n, w in trainer.run.params.items()
+    }
     trainer.optimizer = m.make_optimizer(trainer.run.params)
     for group in trainer.optimizer.param_groups:
         group["initial_lr"] = group["lr"]
@@ -72,22 +78,36 @@ def noisy_set():
 
 def accuracies() -> list[object]:
     attack = AttackSpec("pgd", 2 / 255, steps=2)
-    found = [evaluate_set(toy_clip(), noisy_set(), "id", "noise", attack=a, batch_size=4) for a in (None, attack)]
-    return [(a.correct, a.right().tolist(), [(p["attacked"], p["robust"]) for p in a.parts or ()]) for a in found]
+    found = [
+        evaluate_set(toy_clip(), noisy_set(), "id", "noise", attack=a, batch_size=4)
+        for a in (None, attack)
+    ]
+    return [
+        (a.correct, a.right().tolist(), [(p["attacked"], p["robust"]) for p in a.parts or ()])
+        for a in found
+    ]
 
 
 Command = Callable[[list[str]], None]
 
 CASES = (
-    ("ft", None), ("at", None), ("sam", None), ("grace", None), ("grace", 6), ("grace, gradient reused", 6),
-    ("grace, images leave early", 6), ("grace, sketch", None),
-)  # fmt: skip
+    ("ft", None),
+    ("at", None),
+    ("sam", None),
+    ("grace", None),
+    ("grace", 6),
+    ("grace, gradient reused", 6),
+    ("grace, images leave early", 6),
+    ("grace, sketch", None),
+)
 """Methods, and images a forward pass of all processes together."""
 
 
 def worker(rank: int, size: int, folder: str) -> None:
     torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", f"file://{folder}/store", rank=rank, world_size=size)
+    torch.distributed.init_process_group(
+        "gloo", f"file://{folder}/store", rank=rank, world_size=size
+    )
     found: dict = {(name, micro): two_steps(name, micro and micro // size) for name, micro in CASES}
     found["accuracies"] = accuracies()
     found["any"] = [distributed.anyone(rank == 1), distributed.anyone(False)]
@@ -119,7 +139,11 @@ def test_several_processes_make_the_update_of_one_at_the_same_batch(several, nam
                 assert_close(found[part][key], value, rtol=1e-6, atol=1e-9)
         for ours, theirs in zip(found["numbers"], alone["numbers"], strict=True):
             assert ours == pytest.approx(theirs, rel=1e-4, abs=1e-6)
-    assert all(torch.equal(first["params"][k], other["params"][k]) for k in alone["params"] for other in others)
+    assert all(
+        torch.equal(first["params"][k], other["params"][k])
+        for k in alone["params"]
+        for other in others
+    )
     assert all(torch.equal(found["rng"], alone["rng"]) for found in (first, *others))
 
 
@@ -135,19 +159,30 @@ def test_what_one_process_asks_all_learn(several):
 def test_alone_nothing_is_done():
     x = torch.ones(2)
     distributed.mean([x])
-    assert x.tolist() == [1, 1] and distributed.world() == World() and distributed.everyones(3) == [3]
+    assert (
+        x.tolist() == [1, 1] and distributed.world() == World() and distributed.everyones(3) == [3]
+    )
     assert distributed.mine([1, 2, 3]) == [1, 2, 3]
     whole = np.arange(7)
     assert np.array_equal(distributed.woven([whole[r::3] for r in range(3)]), whole)
 
 
-def ranks(folder: Path, flags: list[str], size: int, command: Command = main) -> list[mp.process.BaseProcess]:
-    """The processes that torchrun would start on this machine; what rank R says on stderr goes to ``err.R``."""
+def ranks(
+    folder: Path, flags: list[str], size: int, command: Command = main
+) -> list[mp.process.BaseProcess]:
+    """The processes that torchrun would start on this machine; what rank R says on stderr goes to
+    ``err.R``.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    context = mp.get_context("fork")  # torch is imported already: starting anew would cost more than the test
-    found = [context.Process(target=door, args=(command, rank, size, port, folder, flags)) for rank in range(size)]
+    context = mp.get_context(
+        "fork"
+    )  # torch is imported already: starting anew would cost more than the test
+    found = [
+        context.Process(target=door, args=(command, rank, size, port, folder, flags))
+        for rank in range(size)
+    ]
     for process in found:
         process.start()
     return found
@@ -168,9 +203,20 @@ def wait(processes: list[mp.process.BaseProcess]) -> list[int | None]:
 
 def toy_flags(folder: Path, **more: object) -> list[str]:
     data = write_npz(folder) if not (folder / "toy.npz").exists() else f"npz:{folder / 'toy.npz'}"
-    values = {"method": "lora", "model": register_toy(), "pretrained": "random", "data": data, "r": 2, "lr": 1e-2,
-              "batch-size": 8, "save-every": 2, "log-every": 1, "device": "cpu", "eval-every": 0,
-              "out": folder / "run"} | more  # fmt: skip
+    values = {
+        "method": "lora",
+        "model": register_toy(),
+        "pretrained": "random",
+        "data": data,
+        "r": 2,
+        "lr": 1e-2,
+        "batch-size": 8,
+        "save-every": 2,
+        "log-every": 1,
+        "device": "cpu",
+        "eval-every": 0,
+        "out": folder / "run",
+    } | more
     return [word for key, value in values.items() for word in (f"--{key}", str(value))]
 
 
@@ -184,7 +230,9 @@ def test_a_killed_process_ends_the_job_and_one_process_goes_on(tmp_path: Path):
     assert wait(job)[0] == 130
     said, step = (tmp_path / "err.0").read_text(), load_checkpoint(out).step
     assert "interrupted: another process of this job ended" in said and "Traceback" not in said
-    assert f"the newest checkpoint is step {step}. Continue, on any number of processes, with:" in said
+    assert (
+        f"the newest checkpoint is step {step}. Continue, on any number of processes, with:" in said
+    )
     with pytest.raises(SystemExit, match="130"):
         main([*toy_flags(tmp_path, epochs=100_000, **{"stop-after": step + 3}), "--resume"])
     steps = [r["step"] for r in lines(out / "metrics.jsonl") if "loss" in r]
@@ -204,7 +252,17 @@ def test_a_stopped_run_of_one_goes_on_in_two_and_ends_as_if_it_had_been_one(tmp_
         assert_close(two.state_dict[name], w, rtol=1e-4, atol=1e-5)
     record = read_yaml(tmp_path / "run" / "config.yaml")[RECORD]
     assert record["resumed"][-1]["processes"] == 2
-    flags = [str(tmp_path / "run"), "--suites", "id,adv", "--attack", "pgd", "--steps", "2", "--device", "cpu"]
+    flags = [
+        str(tmp_path / "run"),
+        "--suites",
+        "id,adv",
+        "--attack",
+        "pgd",
+        "--steps",
+        "2",
+        "--device",
+        "cpu",
+    ]
     assert wait(ranks(tmp_path, flags, 2, evaluate)) == [0, 0], (tmp_path / "err.0").read_text()
     shared = json.loads((tmp_path / "run" / "eval.json").read_text())
     evaluate([*flags, "--fresh"])

@@ -1,4 +1,6 @@
-"""From the folders of ImageNet to the table of a study: train, evaluate all suites, compare, on miniature layouts."""
+"""From the folders of ImageNet to the table of a study: train, evaluate all suites, compare, on
+miniature layouts.
+"""
 
 import json
 from pathlib import Path
@@ -26,14 +28,27 @@ def named(flag: str, sets: dict[str, str]) -> list[str]:
 
 @pytest.fixture(scope="module")
 def mini(tmp_path_factory) -> Path:
-    """The data root; two templates instead of 80, whose 80,000 sentences would be most of the time."""
+    """The data root; two templates instead of 80, whose 80,000 sentences would be most of the
+    time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("grace_geom.data.imagenet.imagenet_templates", lambda: ("a photo of a {}.", "a drawing of a {}."))
+        patch.setattr(
+            "grace_geom.data.imagenet.imagenet_templates",
+            lambda: ("a photo of a {}.", "a drawing of a {}."),
+        )
         yield build(tmp_path_factory.mktemp("mini"))
 
 
 def base(mini: Path) -> list[str]:
-    return ["--data", "imagenet", "--data-root", str(mini), "--model", register_toy(), "--pretrained", "random"]
+    return [
+        "--data",
+        "imagenet",
+        "--data-root",
+        str(mini),
+        "--model",
+        register_toy(),
+        "--pretrained",
+        "random",
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -50,15 +65,23 @@ def test_every_suite_is_answered_by_the_head_that_its_classes_ask_for(record):
     found = {(a.suite, a.data): (a.n, a.head) for a in record.accuracies}
     whole, part = "the checkpoint's head", "{} of the checkpoint's 1000 classes"
     assert found == {
-        ("id", "imagenet"): (150, whole), ("adv", "imagenet"): (8, whole),
-        ("ood", "v2"): (150, whole), ("ood", "sketch"): (150, whole), ("ood", "c"): (150, whole),
-        ("ood", "r"): (150, part.format(200)), ("ood", "objectnet"): (113, part.format(113)),
-        ("natural_adv", "a"): (150, part.format(200)), ("natural_adv", "a-plus"): (150, part.format(200)),
+        ("id", "imagenet"): (150, whole),
+        ("adv", "imagenet"): (8, whole),
+        ("ood", "v2"): (150, whole),
+        ("ood", "sketch"): (150, whole),
+        ("ood", "c"): (150, whole),
+        ("ood", "r"): (150, part.format(200)),
+        ("ood", "objectnet"): (113, part.format(113)),
+        ("natural_adv", "a"): (150, part.format(200)),
+        ("natural_adv", "a-plus"): (150, part.format(200)),
         ("zeroshot", "textures"): (2, "text head of 2 class names, 8 templates"),
         ("zeroshot", "pets"): (2, "text head of 2 class names, 1 templates"),
         ("zeroshot", "reviews"): (2, "text head of 2 class names, 1 templates"),
-    }  # fmt: skip
-    assert all(record.summary[name] is not None for name in ("ID", "OOD", "Adv", "NatAdv", "ZS", "HM", "OOD'", "HM'"))
+    }
+    assert all(
+        record.summary[name] is not None
+        for name in ("ID", "OOD", "Adv", "NatAdv", "ZS", "HM", "OOD'", "HM'")
+    )
 
 
 def test_corruptions_are_told_one_by_one_from_the_same_answers(mini, record):
@@ -76,18 +99,34 @@ def test_corruptions_are_told_one_by_one_from_the_same_answers(mini, record):
     means = [np.mean(list(levels[name].values())) for name in CORRUPTIONS if name in levels]
     assert mean_corruption(levels) == pytest.approx(np.mean(means))
     table = corruption_table([record])
-    assert table.columns == ["", "data", "corruption", *SEVERITIES, "mean"] and table.rows[-1][2] == "mean"
+    assert (
+        table.columns == ["", "data", "corruption", *SEVERITIES, "mean"]
+        and table.rows[-1][2] == "mean"
+    )
     assert table.rows[-1][-1].value == pytest.approx(np.mean(means))
     assert len(table.rows) == len(levels) + 1
 
 
 def test_a_study_ends_in_the_table(mini, tmp_path, capsys):
     sets = {"v2": "imagenet-v2", "r": "imagenet-r", "c": "imagenet-c:fog"}
-    argv = [*base(mini), *TRAINING, *MEASURES, "--methods", "zero-shot,ft", "--baseline", "ft", "--out", str(tmp_path)]
+    argv = [
+        *base(mini),
+        *TRAINING,
+        *MEASURES,
+        "--methods",
+        "zero-shot,ft",
+        "--baseline",
+        "ft",
+        "--out",
+        str(tmp_path),
+    ]
     compare([*argv, *named("--ood", sets), *named("--zeroshot", ZEROSHOT)])
     said = capsys.readouterr()
     assert said.err.count("imagenet-v2 has 1,000 images here") <= 1
-    text, rows = (tmp_path / "table.md").read_text(), json.loads((tmp_path / "table.json").read_text())
+    text, rows = (
+        (tmp_path / "table.md").read_text(),
+        json.loads((tmp_path / "table.json").read_text()),
+    )
     assert "| method | v2 | r | c |" in text
     corruptions = text.partition("## Corruptions")[2]
     assert "| method | data | fog | mean |" in corruptions

@@ -1,4 +1,6 @@
-"""Rows import only rows above them, rooms in one row do not import each other, and the dashboard needs no torch."""
+"""Rows import only rows above them, rooms in one row do not import each other, and the dashboard
+needs no torch.
+"""
 
 import ast
 import subprocess
@@ -13,7 +15,15 @@ PACKAGE = ROOT / "grace_geom"
 ROWS = [
     {"errors"},
     {"files", "serialise", "batch", "records", "weights"}  # what everything is made of
-    | {"cli", "devices", "distributed", "provenance", "progress", "tables", "figures"},  # how it meets the world
+    | {
+        "cli",
+        "devices",
+        "distributed",
+        "provenance",
+        "progress",
+        "tables",
+        "figures",
+    },  # how it meets the world
     {"data", "models", "attacks", "geometry"},
     {"methods"},
     {"checkpoint"},
@@ -22,7 +32,11 @@ ROWS = [
     {"study"},
     {"train", "evaluate", "dial", "compare", "pretrain", "export"},
 ]
-ROW_0_SHARED = {"errors", "files", "serialise"}  # the ground every room stands on, row 0 itself included
+ROW_0_SHARED = {
+    "errors",
+    "files",
+    "serialise",
+}  # the ground every room stands on, row 0 itself included
 
 
 def room(module: str) -> str:
@@ -66,13 +80,18 @@ def test_rows_import_only_rows_above():
     row = {name: i for i, names in enumerate(ROWS) for name in names}
     for name, used in rooms_of_package().items():
         for other in used - ROW_0_SHARED:
-            assert row[other] < row[name], f"{name} (row {row[name]}) imports {other} (row {row[other]})"
+            assert row[other] < row[name], (
+                f"{name} (row {row[name]}) imports {other} (row {row[other]})"
+            )
 
 
 @pytest.mark.parametrize("folder", ["grace_geom", "app", "analyses"])
 def test_no_import_cycles_between_files(folder):
     files = {path: imports(path) for path in (ROOT / folder).rglob("*.py")}
-    names = {".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): p for p in files}
+    names = {
+        ".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): p
+        for p in files
+    }
     graph = {n: {m for m in files[p] if m in names and m != n} for n, p in names.items()}
     done: set[str] = set()
 
@@ -103,4 +122,6 @@ def test_nobody_star_imports():
     for folder in ("grace_geom", "app", "analyses", "tests", "benchmarks"):
         for path in (ROOT / folder).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text())):
-                assert not (isinstance(node, ast.ImportFrom) and any(a.name == "*" for a in node.names)), path
+                assert not (
+                    isinstance(node, ast.ImportFrom) and any(a.name == "*" for a in node.names)
+                ), path

@@ -29,7 +29,15 @@ def test_environment_yml_has_the_package_s_requirements():
 
 def test_the_fixed_packages_are_required():
     names = {normal(r)[0] for r in PROJECT["dependencies"]}
-    assert {"torch", "pyhessian", "open-clip-torch", "scipy", "matplotlib", "plotly", "streamlit"} <= names
+    assert {
+        "torch",
+        "pyhessian",
+        "open-clip-torch",
+        "scipy",
+        "matplotlib",
+        "plotly",
+        "streamlit",
+    } <= names
 
 
 def test_version_is_in_the_changelog():
@@ -37,7 +45,11 @@ def test_version_is_in_the_changelog():
 
 
 def test_what_the_demo_measures_lies_where_the_dashboard_looks():
-    """The dashboard reads ``analyses/`` below its root, which is where scripts write unless they are told another."""
-    recipe = [line for line in (ROOT / "Makefile").read_text().splitlines() if "python analyses/" in line]
+    """The dashboard reads ``analyses/`` below its root, which is where scripts write unless they
+    are told another.
+    """
+    recipe = [
+        line for line in (ROOT / "Makefile").read_text().splitlines() if "python analyses/" in line
+    ]
     assert any("report.py $(DEMO_RUNS)" in line for line in recipe)
     assert not [line for line in recipe if "--out" in line]

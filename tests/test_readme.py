@@ -34,7 +34,12 @@ def folder_of_pictures(root: Path) -> None:
 
 def run(command: list[str], folder: Path) -> None:
     done = subprocess.run(
-        command, cwd=folder, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False
+        command,
+        cwd=folder,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stderr[-2000:]}"
 
@@ -52,7 +57,9 @@ def test_shell_examples_run(place):
     lines = [line for line in examples.splitlines() if line.startswith("python -m grace_geom.")]
     assert len(lines) >= 5
     for line in lines:
-        line = line.replace("--model ViT-B-32 --pretrained openai", "--model tiny-shapes").replace("0,1,2", "0")
+        line = line.replace("--model ViT-B-32 --pretrained openai", "--model tiny-shapes").replace(
+            "0,1,2", "0"
+        )
         command = shlex.split(line, comments=True)
         run([sys.executable, *command[1:], *SMALL.get(command[2], [])], place)
     assert (place / "photos.safetensors").is_file()

@@ -1,4 +1,6 @@
-"""The calculated figures of docs/scale.md: operations as torch counts them, factors as LoRA makes them, the table."""
+"""The calculated figures of docs/scale.md: operations as torch counts them, factors as LoRA makes
+them, the table.
+"""
 
 import re
 from pathlib import Path
@@ -21,34 +23,60 @@ def test_operations_are_those_that_torch_counts_in_our_tower(name):
         x = torch.empty(1, 3, 224, 224)
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             vit(shape_of(visual), dict(visual.named_parameters()), x)
-    assert scale_estimate.tower(name).forward() == pytest.approx(counter.get_total_flops(), rel=1e-3)
+    assert scale_estimate.tower(name).forward() == pytest.approx(
+        counter.get_total_flops(), rel=1e-3
+    )
 
 
 def table(heading: str, first: str) -> list[list[str]]:
-    """The numbers of the page's table under a heading whose first line begins so; a row's name is left out."""
-    lines = PAGE.read_text().partition(heading)[2].partition(first)[2].partition("\n\n")[0].splitlines()[2:]
-    return [re.findall(r"[\d.,]+(?= *\|)", line.partition("|")[2].partition("|")[2]) for line in lines]
+    """The numbers of the page's table under a heading whose first line begins so; a row's name is
+    left out.
+    """
+    lines = (
+        PAGE.read_text()
+        .partition(heading)[2]
+        .partition(first)[2]
+        .partition("\n\n")[0]
+        .splitlines()[2:]
+    )
+    return [
+        re.findall(r"[\d.,]+(?= *\|)", line.partition("|")[2].partition("|")[2]) for line in lines
+    ]
 
 
 def test_the_page_says_what_passes_over_shapes_keep():
-    found = [[f"{mib:.0f}" for mib in models.values()] for models in memory.kept_by_a_pass().values()]
+    found = [
+        [f"{mib:.0f}" for mib in models.values()] for models in memory.kept_by_a_pass().values()
+    ]
     assert table("## Memory", "| MiB an image and pass |") == found
 
 
 def test_the_page_says_what_fits_on_80_gib():
-    for said, recompute in zip(table("## Memory", "| | fixed, GiB |"), memory.WAYS.values(), strict=True):
-        assert said == memory.answers(memory.estimate("ViT-L-14", "grace", recompute, "bf16"), 256, 80)
+    for said, recompute in zip(
+        table("## Memory", "| | fixed, GiB |"), memory.WAYS.values(), strict=True
+    ):
+        assert said == memory.answers(
+            memory.estimate("ViT-L-14", "grace", recompute, "bf16"), 256, 80
+        )
 
 
 def test_the_page_says_what_the_script_calculates():
     """To the digits that the page gives."""
-    columns = [scale_estimate.rows(scale_estimate.tower(m), 989e12, 256, 10, 64, 0.8) for m in scale_estimate.MODELS]
+    columns = [
+        scale_estimate.rows(scale_estimate.tower(m), 989e12, 256, 10, 64, 0.8)
+        for m in scale_estimate.MODELS
+    ]
     keys = list(columns[0])[:11]
     text = PAGE.read_text().partition("## Hours and bytes")[2].partition("## ")[0]
-    table = [re.findall(r"[\d.,]+(?= *\|)", line.partition("|")[2].partition("|")[2]) for line in text.splitlines()
-             if line.startswith("|") and "--" not in line and "ViT" not in line]  # fmt: skip
+    table = [
+        re.findall(r"[\d.,]+(?= *\|)", line.partition("|")[2].partition("|")[2])
+        for line in text.splitlines()
+        if line.startswith("|") and "--" not in line and "ViT" not in line
+    ]
     assert len(table) == len(keys)
     for key, said in zip(keys, table, strict=True):
         for column, number in zip(columns, said, strict=True):
             digits = len(number.partition(".")[2])
-            assert float(number.replace(",", "")) == pytest.approx(column[key], abs=0.5001 * 10.0**-digits), key
+            assert float(number.replace(",", "")) == pytest.approx(
+                column[key], abs=0.5001 * 10.0**-digits
+            ), key

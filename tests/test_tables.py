@@ -10,13 +10,17 @@ def table() -> Table:
         ["id", "shapes", percent(0.713, 0.692, 0.733), percent(0.082, 0.061, 0.11)],
         ["ood", "sketch", percent(1.0, 0.99, 1.0), percent(None)],
     ]
-    return Table(["suite", "data", "first", "second"], rows, labels=2, title="Title", notes=["A note."])
+    return Table(
+        ["suite", "data", "first", "second"], rows, labels=2, title="Title", notes=["A note."]
+    )
 
 
 def test_numbers_carry_their_interval():
     assert percent(0.713, 0.692, 0.733).full == "71.3 [69.2, 73.3]"
     assert percent(0.7, 0.68, 0.72).short == "70.0 ±2.0"
-    assert percent(0.0, 0.0, 0.107).short == "0.0 [0.0, 10.7]"  # ±5.4 would reach below 0 and miss half of it
+    assert (
+        percent(0.0, 0.0, 0.107).short == "0.0 [0.0, 10.7]"
+    )  # ±5.4 would reach below 0 and miss half of it
     assert percent(-0.02, -0.05, 0.01, signed=True).full == "-2.0 [-5.0, 1.0]"
     assert percent(0.5).full == "50.0"
 

@@ -1,4 +1,5 @@
-"""A CLIP of a few thousand weights, with LayerNorm and attention, for tests that need a real one."""
+"""A CLIP of a few thousand weights, with LayerNorm and attention, for tests that need a real
+one."""
 
 import json
 from functools import cache
@@ -53,7 +54,9 @@ def toy_run(method, model: ClipClassifier | None = None, steps: int = 10, seed: 
     """A run at step 0, its factors and leaves set up from the seed."""
     model = model or toy_clip()
     params, state = method.setup(model, torch.Generator().manual_seed(seed))
-    return Run(model, params, torch.Generator().manual_seed(seed + 1), steps, state, images=toy_images)
+    return Run(
+        model, params, torch.Generator().manual_seed(seed + 1), steps, state, images=toy_images
+    )
 
 
 def train(method, run: Run, batches: list[Batch]) -> list[dict[str, torch.Tensor]]:

@@ -34,8 +34,14 @@ def caption(found: list[Finding], key: str = "") -> str:
     s = found[0].result.settings
     m = found[0].value(key) if key else None
     estimator = f"{m.estimator}. " if m is not None and m.estimator else ""
-    loss = "cross-entropy on clean images" if s.get("loss") == "ce" else f"cross-entropy under {attack_of(found)}"
-    name = {"hessian": "Hessian", "ggn": "Gauss-Newton matrix"}.get(str(s.get("operator")), str(s.get("operator")))
+    loss = (
+        "cross-entropy on clean images"
+        if s.get("loss") == "ce"
+        else f"cross-entropy under {attack_of(found)}"
+    )
+    name = {"hessian": "Hessian", "ggn": "Gauss-Newton matrix"}.get(
+        str(s.get("operator")), str(s.get("operator"))
+    )
     return how(found, f"{estimator}{name} of the {loss} over the weights `{s.get('params')}`,")
 
 
@@ -43,18 +49,31 @@ def density(choice: Choice, found: list[Finding]) -> None:
     """The whole spectrum."""
     st.subheader("Spectral density", anchor=False)
     nodes = [
-        {"run": f.run, "node": float(x), "weight": float(w)} for f in found if f.array("density_nodes") is not None
-        for x, w in zip(f.array("density_nodes").ravel(), f.array("density_weights").ravel(), strict=True)
-    ]  # fmt: skip
-    starts = {np.atleast_2d(a).shape[0] for f in found if (a := f.array("density_nodes")) is not None}
-    many = f"mean over {max(starts)} start vectors" if starts and max(starts) > 1 else "one start vector"
+        {"run": f.run, "node": float(x), "weight": float(w)}
+        for f in found
+        if f.array("density_nodes") is not None
+        for x, w in zip(
+            f.array("density_nodes").ravel(), f.array("density_weights").ravel(), strict=True
+        )
+    ]
+    starts = {
+        np.atleast_2d(a).shape[0] for f in found if (a := f.array("density_nodes")) is not None
+    }
+    many = (
+        f"mean over {max(starts)} start vectors"
+        if starts and max(starts) > 1
+        else "one start vector"
+    )
     show.figure(
-        curves.density(found, choice.names, choice.ground), "density",
+        curves.density(found, choice.names, choice.ground),
+        "density",
         "Spectral density of each run, linear eigenvalue axis, logarithmic density axis",
         f"Stochastic Lanczos quadrature, {many}, one Gaussian kernel for all (1 % of the range); "
-        f"nothing is drawn below a hundredth of one eigenvalue; λ₁ is named where it was measured. {caption(found)}",
-        pd.DataFrame(nodes), "Measured without --density-probes.",
-    )  # fmt: skip
+        "nothing is drawn below a hundredth of one eigenvalue; λ₁ is named where it was measured. "
+        f"{caption(found)}",
+        pd.DataFrame(nodes),
+        "Measured without --density-probes.",
+    )
 
 
 def numbers(choice: Choice, found: list[Finding]) -> None:
@@ -67,13 +86,20 @@ def numbers(choice: Choice, found: list[Finding]) -> None:
     there = [(key, title, meaning) for key, title, meaning in NUMBERS if title in drawn]
     meanings = " ".join(f"*{title}*: {meaning}" for _, title, meaning in there)
     estimators = "; ".join(
-        dict.fromkeys(m.estimator for key, _, _ in there if (m := found[0].value(key)) is not None and m.estimator)
+        dict.fromkeys(
+            m.estimator
+            for key, _, _ in there
+            if (m := found[0].value(key)) is not None and m.estimator
+        )
     )
     show.panels(
-        drawn, "curvature", "One number of the curvature of each run with its interval",
-        f"{meanings} Estimators: {estimators}. Bars: eigenvalues within their residual bounds, estimates within "
-        f"95 %. {caption(found)}", values_table(found, [key for key, _, _ in there]),
-    )  # fmt: skip
+        drawn,
+        "curvature",
+        "One number of the curvature of each run with its interval",
+        f"{meanings} Estimators: {estimators}. Bars: eigenvalues within their residual bounds, "
+        f"estimates within 95 %. {caption(found)}",
+        values_table(found, [key for key, _, _ in there]),
+    )
 
 
 def matrices(choice: Choice, found: list[Finding]) -> None:
@@ -85,10 +111,14 @@ def matrices(choice: Choice, found: list[Finding]) -> None:
         return
     keys = [f"kappa/{name}" for name in found[0].names("kappa")]
     show.panels(
-        drawn, "kappa", "Heat map of the mean curvature of each weight matrix, kind down, block across",
-        "Mean diagonal of each matrix' block of the Hessian (trace / size), one logarithmic colour scale; blank where "
-        f"the estimate is not positive. {caption(found, keys[0] if keys else '')}", values_table(found, keys),
-    )  # fmt: skip
+        drawn,
+        "kappa",
+        "Heat map of the mean curvature of each weight matrix, kind down, block across",
+        "Mean diagonal of each matrix' block of the Hessian (trace / size), one logarithmic colour "
+        "scale; blank where the estimate is not positive. "
+        f"{caption(found, keys[0] if keys else '')}",
+        values_table(found, keys),
+    )
 
 
 def sharpness(choice: Choice) -> None:
@@ -100,19 +130,30 @@ def sharpness(choice: Choice) -> None:
         return
     titles = {"ce": "clean loss", "adv-ce": "adversarial loss"}
     loss = st.segmented_control(
-        "Loss", losses, default=losses[0], format_func=lambda name: titles[name], key="sharpness-loss", required=True,
+        "Loss",
+        losses,
+        default=losses[0],
+        format_func=lambda name: titles[name],
+        key="sharpness-loss",
+        required=True,
         help="Adversarial: on PGD images that were found at the checkpoint.",
-    )  # fmt: skip
+    )
     show.legend([choice.known[f.run] for f in found], choice.names, choice.ground)
     keys = [f"{loss}/{name}" for name in found[0].names(str(loss))]
     steps = found[0].result.settings.get("ascent_steps")
     show.panels(
-        curves.sharpness(found, choice.names, str(loss), choice.ground), f"sharpness-{loss}",
-        f"Rise of the {titles[str(loss)]} against the radius of the weight perturbation, one line a run",
-        how(found, f"Maxima by projected ascent, {steps} gradients, lower bounds of the true ones; the Gaussian one "
-            f"is a mean of {found[0].result.settings.get('samples')} pairs, band: 1.96 standard errors;"),
+        curves.sharpness(found, choice.names, str(loss), choice.ground),
+        f"sharpness-{loss}",
+        f"Rise of the {titles[str(loss)]} against the radius of the weight perturbation, one line "
+        "a run",
+        how(
+            found,
+            f"Maxima by projected ascent, {steps} gradients, lower bounds of the true ones; the "
+            f"Gaussian one is a mean of {found[0].result.settings.get('samples')} pairs, band: "
+            "1.96 standard errors;",
+        ),
         values_table(found, keys),
-    )  # fmt: skip
+    )
 
 
 main()

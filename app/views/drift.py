@@ -10,21 +10,34 @@ from app.shell import Choice, text
 from app.store import Finding
 
 MEASURES = {
-    "gram_chord": ("Gram drift, cosines", "‖Ĝa − Ĝb‖_F of cosine Gram matrices, 0 to 1.41: also sees a moved mean."),
-    "gram_chord_centred": ("Gram drift, centred", "The same of centred features: a function of CKA with its sign."),
-    "log_norm_ratio": ("Log norm ratio of the Gram matrices", "ln ‖Gb‖_F / ‖Ga‖_F: above 0 features draw together."),
+    "gram_chord": (
+        "Gram drift, cosines",
+        "‖Ĝa − Ĝb‖_F of cosine Gram matrices, 0 to 1.41: also sees a moved mean.",
+    ),
+    "gram_chord_centred": (
+        "Gram drift, centred",
+        "The same of centred features: a function of CKA with its sign.",
+    ),
+    "log_norm_ratio": (
+        "Log norm ratio of the Gram matrices",
+        "ln ‖Gb‖_F / ‖Ga‖_F: above 0 features draw together.",
+    ),
     "procrustes": ("Procrustes distance", "d² after the best rotation and unit scaling, 0 to 2."),
-}  # fmt: skip
+}
 
 
 def main() -> None:
     """CKA, Gram drift, centroids."""
     choice = shell.page("What changed, on which data?")
-    found = measured(choice, "representation_drift", ("reference", "reference_sha256", "pool", "layers"))
+    found = measured(
+        choice, "representation_drift", ("reference", "reference_sha256", "pool", "layers")
+    )
     found = same_layers(choice, found)
     if found:
         show.legend([choice.known[f.run] for f in found], choice.names, choice.ground)
-        sets = layers.order([s for f in found for s in f.array_names("cka_layers") if choice.keeps(s)])
+        sets = layers.order(
+            [s for f in found for s in f.array_names("cka_layers") if choice.keeps(s)]
+        )
         if not sets:
             st.info("The chosen distributions are not among those that were measured.")
             return
@@ -48,9 +61,11 @@ def caption(found: list[Finding], what: str) -> str:
     reference = found[0].result.settings.get("reference")
     against = "the pretrained model" if reference == "pretrained" else f"`{reference}`"
     return how(
-        found, f"{what} Against {against}, on the same images. Under attack: {attack_of(found)}, found at the run and "
-        "shown to both;", half_samples(found),
-    )  # fmt: skip
+        found,
+        f"{what} Against {against}, on the same images. Under attack: {attack_of(found)}, found at "
+        "the run and shown to both;",
+        half_samples(found),
+    )
 
 
 def rows(found: list[Finding], key: str, sets: list[str]) -> pd.DataFrame:
@@ -65,10 +80,11 @@ def rows(found: list[Finding], key: str, sets: list[str]) -> pd.DataFrame:
 def cka(choice: Choice, found: list[Finding], sets: list[str]) -> None:
     """Similarity layer by layer."""
     st.subheader(
-        "Similarity to the reference, layer by layer", anchor=False,
-        help="CKA, centred kernel alignment: 1 where two layers see the same images alike up to rotation and scale, 0 "
-        "where they have nothing in common.",
-    )  # fmt: skip
+        "Similarity to the reference, layer by layer",
+        anchor=False,
+        help="CKA, centred kernel alignment: 1 where two layers see the same images alike up to "
+        "rotation and scale, 0 where they have nothing in common.",
+    )
     drawn = layers.by_layer(found, choice.names, "cka", sets, "CKA", choice.ground)
     show.panels(
         drawn, "cka", "CKA with the reference by layer, one line a run with its band",
@@ -80,15 +96,30 @@ def heat_maps(choice: Choice, found: list[Finding], sets: list[str]) -> None:
     """Every layer with every layer, on one distribution at a time."""
     st.subheader("Every layer with every layer", anchor=False)
     distribution = st.segmented_control(
-        "Distribution", sets, default=sets[0], format_func=layers.title, key="heat-set", required=True,
+        "Distribution",
+        sets,
+        default=sets[0],
+        format_func=layers.title,
+        key="heat-set",
+        required=True,
         label_visibility="collapsed",
-    )  # fmt: skip
+    )
     distribution = distribution if distribution in sets else sets[0]
-    table = pd.DataFrame([
-        {"run": f.run, "distribution": distribution, "reference_layer": a, "layer": b, "cka": float(grid[i, j])}
-        for f in found if (grid := f.array(f"cka_layers/{distribution}")) is not None
-        for i, a in enumerate(layers.layer_names(f)) for j, b in enumerate(layers.layer_names(f))
-    ])  # fmt: skip
+    table = pd.DataFrame(
+        [
+            {
+                "run": f.run,
+                "distribution": distribution,
+                "reference_layer": a,
+                "layer": b,
+                "cka": float(grid[i, j]),
+            }
+            for f in found
+            if (grid := f.array(f"cka_layers/{distribution}")) is not None
+            for i, a in enumerate(layers.layer_names(f))
+            for j, b in enumerate(layers.layer_names(f))
+        ]
+    )
     show.panels(
         layers.layer_by_layer(found, choice.names, distribution, choice.ground), "cka-layers",
         "Heat map of CKA, layers of the reference against layers of the run, colours from 0 to 1",
@@ -99,34 +130,55 @@ def heat_maps(choice: Choice, found: list[Finding], sets: list[str]) -> None:
 def gram(choice: Choice, found: list[Finding], sets: list[str]) -> None:
     """Gram drift, and its relatives."""
     st.subheader("Gram drift", anchor=False)
-    key = st.selectbox("Measure", list(MEASURES), format_func=lambda k: MEASURES[k][0], key="gram-measure", width=360)
+    key = st.selectbox(
+        "Measure",
+        list(MEASURES),
+        format_func=lambda k: MEASURES[k][0],
+        key="gram-measure",
+        width=360,
+    )
     name, meaning = MEASURES[key]
     show.panels(
-        layers.by_layer(found, choice.names, key, sets, name, choice.ground), f"layers-{key}",
-        f"{name} by layer, one line a run with its band", caption(found, meaning), rows(found, key, sets),
-    )  # fmt: skip
+        layers.by_layer(found, choice.names, key, sets, name, choice.ground),
+        f"layers-{key}",
+        f"{name} by layer, one line a run with its band",
+        caption(found, meaning),
+        rows(found, key, sets),
+    )
 
 
 def centroids(choice: Choice) -> None:
     """Where the classes' mean features went."""
     st.subheader(
-        "Class centroids", anchor=False,
-        help="Cosine of a class's mean feature on ID images and on the named images, mean over classes; 1: unmoved.",
-    )  # fmt: skip
+        "Class centroids",
+        anchor=False,
+        help="Cosine of a class's mean feature on ID images and on the named images, mean over "
+        "classes; 1: unmoved.",
+    )
     found = measured(choice, "feature_stability", ("pool",))
     sets = layers.order([s for f in found for s in f.names("centroid_cosine") if choice.keeps(s)])
     points = layers.points(found, "centroid_cosine", sets)
     fig = panels.rows(
-        points, [layers.title(s) for s in sets], choice.names, choice.ground, {"title": "Cosine of centroids to ID"}
-    )  # fmt: skip
+        points,
+        [layers.title(s) for s in sets],
+        choice.names,
+        choice.ground,
+        {"title": "Cosine of centroids to ID"},
+    )
     if fig is not None:
         show.legend([choice.known[f.run] for f in found], choice.names, choice.ground)
     show.figure(
-        fig, "centroids", "Dot plot of class-centroid cosines for each distribution, one marker a run",
-        how(found, f"Mean over shared classes, unit features. Under attack: {attack_of(found)};", half_samples(found)),
+        fig,
+        "centroids",
+        "Dot plot of class-centroid cosines for each distribution, one marker a run",
+        how(
+            found,
+            f"Mean over shared classes, unit features. Under attack: {attack_of(found)};",
+            half_samples(found),
+        ),
         values_table(found, [f"centroid_cosine/{s}" for s in sets]),
         "None of the chosen distributions was measured." if found else "",
-    )  # fmt: skip
+    )
 
 
 main()

@@ -12,19 +12,29 @@ from app.store import Finding
 
 MOST_SCENES = 6  # three-dimensional panels at a time: browsers keep few of them alive
 MEASURES = {
-    "effective_rank_centred": ("Effective rank", "exp of the entropy of the singular values of centred features: "
-                               "how many directions they use; low: collapsed."),
-    "iso_score": ("IsoScore", "(PR − 1) / (D − 1) of the covariance: 1 if all directions are used alike, 0 if one is."),
-    "lid": ("LID, local intrinsic dimension", "Levina-Bickel maximum likelihood, k = 20, unit rows: dimension of the "
-            "neighbourhood of an image."),
+    "effective_rank_centred": (
+        "Effective rank",
+        "exp of the entropy of the singular values of centred features: "
+        "how many directions they use; low: collapsed.",
+    ),
+    "iso_score": (
+        "IsoScore",
+        "(PR − 1) / (D − 1) of the covariance: 1 if all directions are used alike, 0 if one is.",
+    ),
+    "lid": (
+        "LID, local intrinsic dimension",
+        "Levina-Bickel maximum likelihood, k = 20, unit rows: dimension of the "
+        "neighbourhood of an image.",
+    ),
     "mean_cosine": ("Mean cosine", "Between features of two images: 1 if all point one way."),
     "participation_ratio": ("Participation ratio", "(Σλ)² / Σλ² of the covariance."),
     "uniformity": ("Uniformity", "ln mean exp(−2‖u − u'‖²): the lower the more evenly spread."),
-}  # fmt: skip
+}
 HISTOGRAMS = {
-    "gram_volume": "Gram volume of (clean, adversarial, AWP)", "cos_id_adv": "Cosine of clean and adversarial",
+    "gram_volume": "Gram volume of (clean, adversarial, AWP)",
+    "cos_id_adv": "Cosine of clean and adversarial",
     "cos_adv_awp": "Cosine of adversarial and AWP",
-}  # fmt: skip
+}
 
 
 def main() -> None:
@@ -45,9 +55,17 @@ def main() -> None:
 def clouds(choice: Choice, found: list[Finding]) -> None:
     """Principal components."""
     st.subheader("ID, shifted and attacked images on the principal axes of ID", anchor=False)
-    solid = st.segmented_control(
-        "Dimensions", ["2-D", "3-D"], default="2-D", key="cloud-kind", required=True, label_visibility="collapsed"
-    ) == "3-D"  # fmt: skip
+    solid = (
+        st.segmented_control(
+            "Dimensions",
+            ["2-D", "3-D"],
+            default="2-D",
+            key="cloud-kind",
+            required=True,
+            label_visibility="collapsed",
+        )
+        == "3-D"
+    )
     sets = [s for s in cloud.sets_of(found) if s == "id" or choice.keeps(s)]
     shown = found
     if solid and len(found) > MOST_SCENES:
@@ -55,42 +73,75 @@ def clouds(choice: Choice, found: list[Finding]) -> None:
         shown = found[:MOST_SCENES]
     colors = of_sets(cloud.sets_of(found), choice.ground)
     show.swatches({layers.title(s): colors[s] for s in sets})
-    table = pd.DataFrame([
-        {"run": f.run, "distribution": s, "pc1": float(p[0]), "pc2": float(p[1]), "pc3": float(p[2]), "label": int(y)}
-        for f in shown for s in sets if (a := f.array(f"pca/{s}")) is not None
-        for p, y in zip(a, f.array(f"pca_label/{s}"), strict=True)
-    ])  # fmt: skip
+    table = pd.DataFrame(
+        [
+            {
+                "run": f.run,
+                "distribution": s,
+                "pc1": float(p[0]),
+                "pc2": float(p[1]),
+                "pc3": float(p[2]),
+                "label": int(y),
+            }
+            for f in shown
+            for s in sets
+            if (a := f.array(f"pca/{s}")) is not None
+            for p, y in zip(a, f.array(f"pca_label/{s}"), strict=True)
+        ]
+    )
     show.panels(
-        cloud.clouds(shown, choice.names, sets, choice.ground, solid), f"cloud-{'3d' if solid else '2d'}",
+        cloud.clouds(shown, choice.names, sets, choice.ground, solid),
+        f"cloud-{'3d' if solid else '2d'}",
         "Scatter of principal components of image features, a colour a distribution",
-        how(found, f"Unit features of the embedding on the first principal axes of each run's own ID features (axes of "
-            f"two runs do not correspond); at most {cloud.MOST_POINTS} images a distribution. Share of the ID variance "
-            f"in brackets. Under attack: {attack_of(found)};"), table,
-    )  # fmt: skip
+        how(
+            found,
+            "Unit features of the embedding on the first principal axes of each run's own ID "
+            f"features (axes of two runs do not correspond); at most {cloud.MOST_POINTS} images a "
+            "distribution. Share of the ID variance in brackets. Under attack: "
+            f"{attack_of(found)};",
+        ),
+        table,
+    )
 
 
 def histograms(choice: Choice, found: list[Finding]) -> None:
     """Of images."""
     st.subheader(
-        "Image by image", anchor=False,
-        help="Gram volume: sqrt |det G| of the clean feature, the adversarial one, and the adversarial one at "
-        "perturbed weights (AWP); 0 where the three fall together, as GRACE asks for.",
-    )  # fmt: skip
+        "Image by image",
+        anchor=False,
+        help="Gram volume: sqrt |det G| of the clean feature, the adversarial one, and the "
+        "adversarial one at perturbed weights (AWP); 0 where the three fall together, as GRACE "
+        "asks for.",
+    )
     show.legend([choice.known[f.run] for f in found], choice.names, choice.ground)
     drawn = {
-        title: fig for key, title in HISTOGRAMS.items()
-        if (fig := cloud.histogram(found, choice.names, key, title.split(" of ")[0], choice.ground)) is not None
-    }  # fmt: skip
-    table = pd.DataFrame([
-        {"run": f.run, "number": key, "image": i, "value": float(v)}
-        for f in found for key in HISTOGRAMS if (a := f.array(key)) is not None for i, v in enumerate(a)
-    ])  # fmt: skip
+        title: fig
+        for key, title in HISTOGRAMS.items()
+        if (fig := cloud.histogram(found, choice.names, key, title.split(" of ")[0], choice.ground))
+        is not None
+    }
+    table = pd.DataFrame(
+        [
+            {"run": f.run, "number": key, "image": i, "value": float(v)}
+            for f in found
+            for key in HISTOGRAMS
+            if (a := f.array(key)) is not None
+            for i, v in enumerate(a)
+        ]
+    )
     s = found[0].result.settings
     show.panels(
-        drawn, "images", "Histogram of a number of each image, one outline a run",
-        how(found, f"One number an image, 30 bins that the runs share. Adversarial: {attack_of(found)}. AWP: weights "
-            f"perturbed at rank {s.get('rank')}, ‖Δ‖ = {s.get('rho')} ‖W‖ in every matrix;"), table,
-    )  # fmt: skip
+        drawn,
+        "images",
+        "Histogram of a number of each image, one outline a run",
+        how(
+            found,
+            f"One number an image, 30 bins that the runs share. Adversarial: {attack_of(found)}. "
+            f"AWP: weights perturbed at rank {s.get('rank')}, ‖Δ‖ = {s.get('rho')} ‖W‖ in every "
+            "matrix;",
+        ),
+        table,
+    )
 
 
 def dimensions(choice: Choice, found: list[Finding]) -> None:
@@ -101,31 +152,53 @@ def dimensions(choice: Choice, found: list[Finding]) -> None:
     for key, title in (("lid", "LID (Levina-Bickel, k = 20)"), ("two_nn", "TwoNN")):
         points = layers.points(found, key, sets)
         heads = [layers.title(s) for s in sets]
-        if (fig := panels.rows(points, heads, choice.names, choice.ground, {"title": title})) is not None:
+        if (
+            fig := panels.rows(points, heads, choice.names, choice.ground, {"title": title})
+        ) is not None:
             drawn[title] = fig
     keys = [f"{key}/{s}" for key in ("lid", "two_nn") for s in sets]
     show.panels(
-        drawn, "dimension", "Dot plot of intrinsic dimension for each distribution, one marker a run",
-        how(found, "Number of dimensions in the neighbourhood of an image, two estimators;", half_samples(found)),
-        values_table(found, keys), width=474,
-    )  # fmt: skip
+        drawn,
+        "dimension",
+        "Dot plot of intrinsic dimension for each distribution, one marker a run",
+        how(
+            found,
+            "Number of dimensions in the neighbourhood of an image, two estimators;",
+            half_samples(found),
+        ),
+        values_table(found, keys),
+        width=474,
+    )
 
 
 def by_layer(choice: Choice, found: list[Finding]) -> None:
     """Effective rank, IsoScore, LID and others against the layer; eigenvalue decay at one layer."""
     show.legend([choice.known[f.run] for f in found], choice.names, choice.ground)
     names = found[0].array("features/sets")
-    sets = [s for s in layers.order([str(n) for n in np.asarray(names).tolist()]) if choice.keeps(s)]
-    there = {k: v for k, v in MEASURES.items() if any(k in n.split("/") for f in found for n in f.names("features"))}
-    key = st.selectbox("Number", list(there), format_func=lambda k: MEASURES[k][0], key="anisotropy-number", width=360)
+    sets = [
+        s for s in layers.order([str(n) for n in np.asarray(names).tolist()]) if choice.keeps(s)
+    ]
+    there = {
+        k: v
+        for k, v in MEASURES.items()
+        if any(k in n.split("/") for f in found for n in f.names("features"))
+    }
+    key = st.selectbox(
+        "Number",
+        list(there),
+        format_func=lambda k: MEASURES[k][0],
+        key="anisotropy-number",
+        width=360,
+    )
     at = cloud.layers_of(found)
     keys = [f"features/{s}/{key}/{layer}" for s in sets for layer in at]
     show.panels(
-        cloud.by_layer(found, choice.names, key, sets, MEASURES[key][0], choice.ground), f"features-{key}",
+        cloud.by_layer(found, choice.names, key, sets, MEASURES[key][0], choice.ground),
+        f"features-{key}",
         f"{MEASURES[key][0]} by layer, one line a run with its band",
         how(found, f"{MEASURES[key][1]} Under attack: {attack_of(found)};", half_samples(found)),
         values_table(found, keys),
-    )  # fmt: skip
+    )
     st.subheader("Eigenvalue decay", anchor=False)
     layer = st.selectbox(
         "Layer", at, index=len(at) - 1, format_func=layers.short, key="decay-layer", width=200,
@@ -137,11 +210,16 @@ def by_layer(choice: Choice, found: list[Finding]) -> None:
         for i, v in enumerate(a, start=1)
     ])  # fmt: skip
     show.panels(
-        cloud.decay(found, choice.names, sets, layer, choice.ground), "decay",
+        cloud.decay(found, choice.names, sets, layer, choice.ground),
+        "decay",
         "Eigenvalues of the feature covariance, largest first, one line a run",
-        how(found, "Eigenvalues of the covariance as shares of their sum, down to 1e-6; a steep fall: few directions "
-            "carry the features;"), table,
-    )  # fmt: skip
+        how(
+            found,
+            "Eigenvalues of the covariance as shares of their sum, down to 1e-6; a steep fall: few "
+            "directions carry the features;",
+        ),
+        table,
+    )
 
 
 main()

@@ -20,8 +20,8 @@ def main() -> None:
     found, refused = slices.comparable(found)
     for f in refused:
         st.warning(
-            f"{text(choice.names[f.run])} is left out: its weights have other names or shapes, so the same seed means "
-            "other directions, and its slices cannot be compared."
+            f"{text(choice.names[f.run])} is left out: its weights have other names or shapes, so "
+            "the same seed means other directions, and its slices cannot be compared."
         )
     if not found:
         return
@@ -37,29 +37,43 @@ def straight(choice: Choice, found: list[Finding]) -> None:
     drawn = slices.slices(found, choice.names, choice.ground)
     rows = [
         {"run": f.run, "slice": kind, "distance": float(t), "loss": float(v)}
-        for f in found for kind in slices.KINDS if (a := f.array(kind)) is not None for t, v in zip(*a, strict=True)
-    ]  # fmt: skip
+        for f in found
+        for kind in slices.KINDS
+        if (a := f.array(kind)) is not None
+        for t, v in zip(*a, strict=True)
+    ]
     if not drawn:
         st.info("Measured without --slices random or eigen.")
         return
     loss = found[0].result.settings.get("loss")
     which = "on clean images" if loss == "ce" else f"under {attack_of(found)}"
     show.panels(
-        drawn, "slices", "Loss along a straight line through the weights, one line a run",
-        how(found, f"Mean cross-entropy {which}; 0 is the checkpoint. Random direction: filter-normalised (Li et al. "
-            "2018), the same for every run. A different depth says nothing of flatness; the bend does;"),
-        pd.DataFrame(rows), width=474,
-    )  # fmt: skip
+        drawn,
+        "slices",
+        "Loss along a straight line through the weights, one line a run",
+        how(
+            found,
+            f"Mean cross-entropy {which}; 0 is the checkpoint. Random direction: filter-normalised "
+            "(Li et al. 2018), the same for every run. A different depth says nothing of flatness; "
+            "the bend does;",
+        ),
+        pd.DataFrame(rows),
+        width=474,
+    )
 
 
 def line(choice: Choice, found: list[Finding]) -> None:
     """From the pretrained weights through the checkpoint and beyond."""
     st.subheader("On the line from the pretrained weights through the checkpoint", anchor=False)
-    names = list(dict.fromkeys(n for f in found for n in f.array_names("line") if n not in ("t", "id_loss")))
+    names = list(
+        dict.fromkeys(n for f in found for n in f.array_names("line") if n not in ("t", "id_loss"))
+    )
     if not names:
         st.info("Measured without --slices line.")
         return
-    chosen = [n for n in names if n != "ood" and choice.sets and choice.keeps(n.removeprefix("ood/"))]
+    chosen = [
+        n for n in names if n != "ood" and choice.sets and choice.keeps(n.removeprefix("ood/"))
+    ]
     wanted = chosen or [n for n in ("id", "ood", "adv") if n in names]
     rows = [
         {"run": f.run, "distribution": n, "t": float(t), "accuracy": float(v)}
@@ -67,12 +81,17 @@ def line(choice: Choice, found: list[Finding]) -> None:
         for t, v in zip(f.array("line/t"), y, strict=True)
     ]  # fmt: skip
     show.panels(
-        slices.line(found, choice.names, wanted, choice.ground), "line",
+        slices.line(found, choice.names, wanted, choice.ground),
+        "line",
         "Accuracy on the line from the pretrained weights through the checkpoint, one line a run",
-        how(found, f"Top-1 accuracy at (1 − t) θ₀ + t θ. Under attack: {attack_of(found)}, anew at every point. The "
-            "dotted line is the checkpoint; choose distributions in the sidebar to see the OOD sets one by one;"),
+        how(
+            found,
+            f"Top-1 accuracy at (1 − t) θ₀ + t θ. Under attack: {attack_of(found)}, anew at every "
+            "point. The dotted line is the checkpoint; choose distributions in the sidebar to see "
+            "the OOD sets one by one;",
+        ),
         pd.DataFrame(rows),
-    )  # fmt: skip
+    )
 
 
 def plane(choice: Choice, found: list[Finding]) -> None:
@@ -82,7 +101,11 @@ def plane(choice: Choice, found: list[Finding]) -> None:
     if not there:
         st.info("Measured without --slices contour.")
         return
-    solid = st.toggle("As surfaces", key="surfaces", help="3-D. One height axis and one colour scale for all runs.")
+    solid = st.toggle(
+        "As surfaces",
+        key="surfaces",
+        help="3-D. One height axis and one colour scale for all runs.",
+    )
     shown = there
     if solid and len(there) > MOST_SCENES:
         st.caption(f"The first {MOST_SCENES} runs: choose others in the sidebar.")
@@ -90,15 +113,21 @@ def plane(choice: Choice, found: list[Finding]) -> None:
     drawn = (slices.surfaces if solid else slices.contours)(shown, choice.names, choice.ground)
     rows = [
         {"run": f.run, "first": float(x), "second": float(y), "loss": float(z)}
-        for f in shown for y, row in zip(f.array("contour_axis"), np.asarray(f.array("contour")), strict=True)
+        for f in shown
+        for y, row in zip(f.array("contour_axis"), np.asarray(f.array("contour")), strict=True)
         for x, z in zip(f.array("contour_axis"), row, strict=True)
-    ]  # fmt: skip
+    ]
     show.panels(
-        drawn, "surfaces" if solid else "contours", "Loss in the plane of two random directions",
-        how(there, "Mean loss; both directions filter-normalised, the same for every run; shared levels, equal axes, "
-            "the cross is the checkpoint. The highest 2 % share one colour;"),
+        drawn,
+        "surfaces" if solid else "contours",
+        "Loss in the plane of two random directions",
+        how(
+            there,
+            "Mean loss; both directions filter-normalised, the same for every run; shared levels, "
+            "equal axes, the cross is the checkpoint. The highest 2 % share one colour;",
+        ),
         pd.DataFrame(rows),
-    )  # fmt: skip
+    )
 
 
 main()

@@ -12,12 +12,28 @@ from app.shell import Choice, text
 from app.store import Entry, Finding
 
 CARDS = (
-    ("HM", "Trade-off", "Harmonic mean of ID, OOD and adversarial accuracy: low if any of the three is low."),
-    ("Adv", "Under attack", "Accuracy on test images that an attack may change by up to ε a pixel."),
+    (
+        "HM",
+        "Trade-off",
+        "Harmonic mean of ID, OOD and adversarial accuracy: low if any of the three is low.",
+    ),
+    (
+        "Adv",
+        "Under attack",
+        "Accuracy on test images that an attack may change by up to ε a pixel.",
+    ),
     ("ID", "In distribution", "Accuracy on test images like those it was trained on."),
-    ("OOD", "Under shift", "Mean accuracy over data sets of other styles: sketches, renditions, corruptions."),
+    (
+        "OOD",
+        "Under shift",
+        "Mean accuracy over data sets of other styles: sketches, renditions, corruptions.",
+    ),
     ("NatAdv", "Hard images", "Accuracy on unmodified images that the zero-shot model gets wrong."),
-    ("ZS", "New tasks", "Zero-shot transfer: mean accuracy on tasks that it was not fine-tuned for."),
+    (
+        "ZS",
+        "New tasks",
+        "Zero-shot transfer: mean accuracy on tasks that it was not fine-tuned for.",
+    ),
 )
 COLUMNS = ("ID", "OOD", "Adv", "NatAdv", "ZS", "HM")
 PAPER = ("OOD'", "Adv'", "HM'")
@@ -33,7 +49,10 @@ def main() -> None:
         st.code(f"python -m grace_geom.evaluate {ids}", language="bash", wrap_lines=True)
         return
     base = names(choice, [choice.baseline]) if choice.baseline else ""
-    st.markdown(f"The best run for each question, and what it gains over the baseline **{base}**, in points.")
+    st.markdown(
+        f"The best run for each question, and what it gains over the baseline **{base}**, in "
+        "points."
+    )
     found = reasons(choice, shown)
     cards(choice, shown)
     answer(choice, shown, found)
@@ -61,11 +80,19 @@ def comparable(choice: Choice) -> list[Entry]:
     kept = []
     for entry in evaluated:
         if reason := compare.incomparable(entry, base, ("id",)):
-            st.warning(f"{names(choice, [entry])} cannot be compared with {names(choice, [base])}: {text(reason)}")
+            st.warning(
+                f"{names(choice, [entry])} cannot be compared with {names(choice, [base])}: "
+                f"{text(reason)}"
+            )
         else:
             kept.append(entry)
-            if reason := compare.incomparable(entry, base, ("ood", "adv", "natural_adv", "zeroshot")):
-                st.warning(f"{names(choice, [entry])} has no difference to the baseline everywhere: {text(reason)}")
+            if reason := compare.incomparable(
+                entry, base, ("ood", "adv", "natural_adv", "zeroshot")
+            ):
+                st.warning(
+                    f"{names(choice, [entry])} has no difference to the baseline everywhere: "
+                    f"{text(reason)}"
+                )
     return kept
 
 
@@ -75,12 +102,15 @@ def names(choice: Choice, entries: list[Entry]) -> str:
 
 
 def cards(choice: Choice, shown: list[Entry]) -> None:
-    """One card a question: who is best, how good, how much over the baseline, and who may be as good.
+    """One card a question: who is best, how good, how much over the baseline, and who may be as
+    good.
 
     The difference is coloured only where the best run is clearly ahead of the baseline.
     """
     base = choice.baseline
-    leads = [(card, found) for card in CARDS if (found := compare.lead(card[0], shown, base)) is not None]
+    leads = [
+        (card, found) for card in CARDS if (found := compare.lead(card[0], shown, base)) is not None
+    ]
     width = 182 if len(leads) in (4, 5) else 316  # whole rows on a wide page
     with st.container(horizontal=True, gap="small"):
         for (column, title, meaning), found in leads:
@@ -88,12 +118,15 @@ def cards(choice: Choice, shown: list[Entry]) -> None:
                 st.markdown(f"{title} ({column})", help=meaning)
                 sure = base is not None and base.id not in {e.id for e in found.rivals}
                 st.metric(
-                    f"**{text(choice.names[found.best.id])}**", f"{100 * found.estimate.value:.1f} %",
+                    f"**{text(choice.names[found.best.id])}**",
+                    f"{100 * found.estimate.value:.1f} %",
                     None if found.delta is None else f"{100 * found.delta:+.1f}",
                     delta_color="normal" if sure else "off",
-                )  # fmt: skip
+                )
                 low, high = 100 * found.estimate.low, 100 * found.estimate.high
-                st.caption(f"95 % interval {low:.1f} to {high:.1f}. {standing(choice, found, base)}")
+                st.caption(
+                    f"95 % interval {low:.1f} to {high:.1f}. {standing(choice, found, base)}"
+                )
 
 
 def seeds(choice: Choice, shown: list[Entry]) -> None:
@@ -152,11 +185,14 @@ def scatters(choice: Choice, shown: list[Entry]) -> None:
             axes = ("Accuracy in distribution (%)", title)
             fig = charts.tradeoff(shown, choice.names, "ID", column, choice.ground, axes)
             show.figure(
-                fig, f"id-{column.lower()}", f"Scatter of {column} against ID accuracy, one labelled point a run",
-                f"Up and right is better. Ringed: no other run is better in both; dotted: steps of that front. "
-                f"{compare.how_measured(shown, suites)}",
-                columns_table(shown, ("ID", column)), f"No chosen run has both ID and {column} accuracy.",
-            )  # fmt: skip
+                fig,
+                f"id-{column.lower()}",
+                f"Scatter of {column} against ID accuracy, one labelled point a run",
+                "Up and right is better. Ringed: no other run is better in both; dotted: steps of "
+                f"that front. {compare.how_measured(shown, suites)}",
+                columns_table(shown, ("ID", column)),
+                f"No chosen run has both ID and {column} accuracy.",
+            )
 
 
 def columns_table(shown: list[Entry], columns: tuple[str, ...]) -> pd.DataFrame:
@@ -166,7 +202,11 @@ def columns_table(shown: list[Entry], columns: tuple[str, ...]) -> pd.DataFrame:
         row: dict[str, object] = {"run": e.id}
         for column in columns:
             if found := e.estimates.get(column):
-                row |= {column: 100 * found.value, f"{column} low": 100 * found.low, f"{column} high": 100 * found.high}
+                row |= {
+                    column: 100 * found.value,
+                    f"{column} low": 100 * found.low,
+                    f"{column} high": 100 * found.high,
+                }
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -192,27 +232,35 @@ def reasons(choice: Choice, shown: list[Entry]) -> Reasons:
 
 
 def answer(choice: Choice, shown: list[Entry], found: Reasons) -> None:
-    """Who won what, and where the winners stand among the geometry's numbers: in words, before any figure."""
+    """Who won what, and where the winners stand among the geometry's numbers: in words, before any
+    figure.
+    """
     escaped = {run: text(name) for run, name in choice.names.items()}
     base = choice.baseline.id if choice.baseline else ""
     lines = [f"- {line}" for line in compare.head_to_head(shown, escaped)]
     for link, x in found.known:
         y = [e.estimates[link.column] for e in shown if e.id in x]
-        said = why.together([x[e.id] for e in shown if e.id in x], [one for one in y if one is not None])
-        lines.append(f"- {link.title} {why.sentence(link, shown, x, escaped, base)} {text(said)}{'.' if said else ''}")
+        said = why.together(
+            [x[e.id] for e in shown if e.id in x], [one for one in y if one is not None]
+        )
+        lines.append(
+            f"- {link.title} {why.sentence(link, shown, x, escaped, base)} "
+            f"{text(said)}{'.' if said else ''}"
+        )
     if lines:
         st.markdown("\n".join(lines), help=RHO if found.known else None)
 
 
 RHO = (
-    "ρ: Spearman's rank correlation over the runs shown, which are few: a description, no test. In brackets its 2.5 "
-    "and 97.5 percentile when every accuracy is drawn by itself, 2000 times with seed 0, from the normal distribution "
-    "that has its 95 % interval."
+    "ρ: Spearman's rank correlation over the runs shown, which are few: a description, no test. In "
+    "brackets its 2.5 and 97.5 percentile when every accuracy is drawn by itself, 2000 times with "
+    "seed 0, from the normal distribution that has its 95 % interval."
 )
 
 
 def geometry(choice: Choice, shown: list[Entry], found: Reasons) -> None:
-    """Measured numbers of weights, features and curvature beside the accuracies that they go with."""
+    """Measured numbers of weights, features and curvature beside the accuracies that they go
+    with."""
     st.subheader("Why? What the geometry says", anchor=False)
     if found.known:
         meanings = " ".join(f"*{link.number}*: {link.meaning}" for link, _ in found.known)
@@ -221,24 +269,32 @@ def geometry(choice: Choice, shown: list[Entry], found: Reasons) -> None:
             for link, x in found.known for run, v in x.items()
         ]  # fmt: skip
         show.panels(
-            {link.title: why.relation(link, shown, x, choice.names, choice.ground) for link, x in found.known}, "why",
+            {
+                link.title: why.relation(link, shown, x, choice.names, choice.ground)
+                for link, x in found.known
+            },
+            "why",
             "Scatter of a geometric number against an accuracy, one labelled point a run",
-            f"{meanings} {RHO} Bars: 95 % intervals of the accuracy, as above.", pd.DataFrame(rows),
-        )  # fmt: skip
+            f"{meanings} {RHO} Bars: 95 % intervals of the accuracy, as above.",
+            pd.DataFrame(rows),
+        )
     bound(choice, shown)
     if found.absent:
         st.caption(
-            "Fewer than two of the chosen runs have numbers of the other analyses. This measures them:"
-            if found.known else "None of this has been measured on two of the chosen runs. This does it:"
-        )  # fmt: skip
+            "Fewer than two of the chosen runs have numbers of the other analyses. This measures "
+            "them:"
+            if found.known
+            else "None of this has been measured on two of the chosen runs. This does it:"
+        )
         commands = [command(choice, name) for name in found.absent]
         st.code("\n".join(commands), language="bash", wrap_lines=True)
 
 
 BOUND = {
-    "A": ("(A) proximity", "‖θ−θ₀‖² / 2nσ²"), "B": ("(B) sharpness", "σ²/2 · Tr H of the riskiest domain"),
+    "A": ("(A) proximity", "‖θ−θ₀‖² / 2nσ²"),
+    "B": ("(B) sharpness", "σ²/2 · Tr H of the riskiest domain"),
     "C": ("(C) discrepancy", "2 L_f times the largest distance between domains (Lemma 3.2)"),
-}  # fmt: skip
+}
 
 
 def bound(choice: Choice, shown: list[Entry]) -> None:
@@ -256,14 +312,22 @@ def bound(choice: Choice, shown: list[Entry]) -> None:
         s = found[0].result.settings
         terms = "; ".join(f"{title}: {formula}" for title, formula in BOUND.values())
         show.panels(
-            drawn, "bound", "One term of the robust PAC-Bayes bound for each run, with its interval",
-            how(found, f"The paper's bound term by term at σ = {s.get('sigma')}. {terms}. Cross-entropy is not bounded "
-                "by 1: compare runs term by term, the sum certifies nothing;"), values_table(found, list(BOUND)),
-        )  # fmt: skip
+            drawn,
+            "bound",
+            "One term of the robust PAC-Bayes bound for each run, with its interval",
+            how(
+                found,
+                f"The paper's bound term by term at σ = {s.get('sigma')}. {terms}. Cross-entropy "
+                "is not bounded by 1: compare runs term by term, the sum certifies nothing;",
+            ),
+            values_table(found, list(BOUND)),
+        )
 
 
 def alike(choice: Choice, analysis: str) -> dict[str, Finding]:
-    """Findings on the chosen runs with the settings of the first; the page of the analysis says what it leaves out."""
+    """Findings on the chosen runs with the settings of the first; the page of the analysis says
+    what it leaves out.
+    """
     found, _ = store.findings(analysis, choice.runs, choice.root)
     keys = ("n", "params", "loss", "eps", "seed")
     first = [found[0].result.settings.get(k) for k in keys] if found else []
@@ -271,18 +335,32 @@ def alike(choice: Choice, analysis: str) -> dict[str, Finding]:
 
 
 def table(choice: Choice, shown: list[Entry]) -> None:
-    """Every run, sortable; differences to the baseline, settings that differ and the paper's columns on demand."""
+    """Every run, sortable; differences to the baseline, settings that differ and the paper's
+    columns on demand.
+    """
     st.subheader("All numbers", anchor=False)
     with st.container(horizontal=True):
         deltas = st.toggle(
-            "Differences to the baseline", help="In points; – for the baseline and where runs cannot be compared."
+            "Differences to the baseline",
+            help="In points; – for the baseline and where runs cannot be compared.",
         )
-        paper = st.toggle("The paper's columns", help="OOD' = (OOD + ZS) / 2, Adv' = (Adv + NatAdv) / 2, HM' of these.")
-        settings = st.toggle("Settings that differ", help="Only the columns in which the runs differ.")
+        paper = st.toggle(
+            "The paper's columns",
+            help="OOD' = (OOD + ZS) / 2, Adv' = (Adv + NatAdv) / 2, HM' of these.",
+        )
+        settings = st.toggle(
+            "Settings that differ", help="Only the columns in which the runs differ."
+        )
         wanted = st.text_input(
-            "Filter", placeholder="Filter by name or method", label_visibility="collapsed", width=240, key="filter"
-        )  # fmt: skip
-    columns = [c for c in (*COLUMNS, *(PAPER if paper else ())) if any(e.estimates.get(c) for e in shown)]
+            "Filter",
+            placeholder="Filter by name or method",
+            label_visibility="collapsed",
+            width=240,
+            key="filter",
+        )
+    columns = [
+        c for c in (*COLUMNS, *(PAPER if paper else ())) if any(e.estimates.get(c) for e in shown)
+    ]
     other = compare.differing(shown) if settings else {}
     rows = []
     listed = [e for e in shown if wanted.lower() in f"{choice.names[e.id]} {e.method}".lower()]
@@ -299,7 +377,12 @@ def table(choice: Choice, shown: list[Entry]) -> None:
                 gap = compare.delta(e, choice.baseline, column)
                 row[f"Δ {column}"] = None if gap is None else 100 * gap
         rows.append(
-            row | {key: compare.written(key, value) for key, value in other.get(e.id, {}).items() if key not in row}
+            row
+            | {
+                key: compare.written(key, value)
+                for key, value in other.get(e.id, {}).items()
+                if key not in row
+            }
         )
     frame = pd.DataFrame(rows)
     formats = {c: st.column_config.NumberColumn(c, format="%.1f") for c in columns}
@@ -310,25 +393,44 @@ def table(choice: Choice, shown: list[Entry]) -> None:
         alt="Accuracies of the chosen runs, in percent",
     )  # fmt: skip
     how = compare.how_measured(listed, tuple(charts.SUITE_TITLES))
-    st.caption(f"In percent; higher is better in every column; a click on a column's head sorts. {how}")
+    st.caption(
+        f"In percent; higher is better in every column; a click on a column's head sorts. {how}"
+    )
     wide = columns_table(listed, tuple(columns))
     st.download_button(
-        "Table with intervals (CSV)", lambda: wide.to_csv(index=False), "runs.csv", "text/csv", on_click="ignore",
+        "Table with intervals (CSV)",
+        lambda: wide.to_csv(index=False),
+        "runs.csv",
+        "text/csv",
+        on_click="ignore",
         type="tertiary",
-    )  # fmt: skip
+    )
 
 
 def per_set(choice: Choice, shown: list[Entry]) -> None:
     """Dot plot of the chosen distributions."""
     st.subheader("Data set by data set", anchor=False)
     keys = [
-        key for key in charts.data_sets(shown, tuple(charts.SUITE_TITLES)) if choice.keeps(charts.distribution(key))
+        key
+        for key in charts.data_sets(shown, tuple(charts.SUITE_TITLES))
+        if choice.keeps(charts.distribution(key))
     ]
     rows = [
-        {"run": e.id, "suite": a.suite, "data": a.data, "attack": a.attack_name, "n": a.n,
-         "seeds": len(e.members) or 1, "accuracy": a.accuracy, "ci_low": a.ci_low, "ci_high": a.ci_high}
-        for e in shown for key, a in charts.questions(e).items() if key in keys
-    ]  # fmt: skip
+        {
+            "run": e.id,
+            "suite": a.suite,
+            "data": a.data,
+            "attack": a.attack_name,
+            "n": a.n,
+            "seeds": len(e.members) or 1,
+            "accuracy": a.accuracy,
+            "ci_low": a.ci_low,
+            "ci_high": a.ci_high,
+        }
+        for e in shown
+        for key, a in charts.questions(e).items()
+        if key in keys
+    ]
     show.legend(shown, choice.names, choice.ground)
     show.figure(
         charts.dots(shown, choice.names, keys, choice.ground), "data-sets",
@@ -339,12 +441,15 @@ def per_set(choice: Choice, shown: list[Entry]) -> None:
 
 
 def papers_table(choice: Choice, shown: list[Entry]) -> None:
-    """The paper's rows above ours: other data and another model, so only the order within each block compares."""
+    """The paper's rows above ours: other data and another model, so only the order within each
+    block compares.
+    """
     ours = [e for e in shown if all(e.estimates.get(c) for c in paper.COLUMNS)]
     with st.expander("The paper's Table 6 with these runs", key="papers-table"):
         heads = ("ID", "OOD", "Adv", "HM")
         rows: list[dict[str, object]] = [
-            {"source": "paper: ViT-B/32, ImageNet-1K", "method": name} | dict(zip(heads, row, strict=True))
+            {"source": "paper: ViT-B/32, ImageNet-1K", "method": name}
+            | dict(zip(heads, row, strict=True))
             for name, row in paper.TABLE6.items()
         ]
         for e in ours:
@@ -357,9 +462,10 @@ def papers_table(choice: Choice, shown: list[Entry]) -> None:
             alt="Table 6 of the paper beside the chosen runs, in percent",
         )  # fmt: skip
         st.caption(
-            "Top-1, in percent. Other model and other data: what compares is the order within a block, not a number of "
-            "one with a number of the other. Of these runs: OOD = (OOD + ZS) / 2, Adv = (Adv + NatAdv) / 2, HM the "
-            "harmonic mean of the three; runs that lack one of them are left out."
+            "Top-1, in percent. Other model and other data: what compares is the order within a "
+            "block, not a number of one with a number of the other. Of these runs: OOD = (OOD + "
+            "ZS) / 2, Adv = (Adv + NatAdv) / 2, HM the harmonic mean of the three; runs that lack "
+            "one of them are left out."
         )
 
 

@@ -37,19 +37,31 @@ def curves(choice: Choice, found: list[Finding]) -> None:
     drawn = radius.curves(found, choice.names, choice.ground)
     keys = ["clean", *(f"{a}/{name}" for a in radius.attacks(found) for name in found[0].names(a))]
     show.panels(
-        drawn, "radius", "Accuracy against the radius of the attack, one line a run with its band",
-        how(found, f"Right without attack and at every smaller radius too; ℓ∞, {s.get('steps')} steps;",
-            "Bands: Wilson 95 % intervals."), values_table(found, keys),
-    )  # fmt: skip
+        drawn,
+        "radius",
+        "Accuracy against the radius of the attack, one line a run with its band",
+        how(
+            found,
+            f"Right without attack and at every smaller radius too; ℓ∞, {s.get('steps')} steps;",
+            "Bands: Wilson 95 % intervals.",
+        ),
+        values_table(found, keys),
+    )
     st.subheader("Margins on clean images", anchor=False)
     rows = [{"run": f.run, "image": i, "margin": float(v)} for f in found
             if (a := f.array("margin")) is not None for i, v in enumerate(a)]  # fmt: skip
     show.figure(
-        radius.margins(found, choice.names, choice.ground), "margins",
+        radius.margins(found, choice.names, choice.ground),
+        "margins",
         "Cumulative share of images below a clean logit margin, one line a run",
-        how(found, "Left of the dotted line images are wrong without any attack; a steep rise there means that small "
-            "changes flip many;"), pd.DataFrame(rows), "No margins on record.",
-    )  # fmt: skip
+        how(
+            found,
+            "Left of the dotted line images are wrong without any attack; a steep rise there means "
+            "that small changes flip many;",
+        ),
+        pd.DataFrame(rows),
+        "No margins on record.",
+    )
 
 
 def examples(choice: Choice, found: list[Finding]) -> None:
@@ -60,25 +72,34 @@ def examples(choice: Choice, found: list[Finding]) -> None:
         shown = radius.examples(f)
         name = choice.names[f.run]
         if not shown:
-            st.caption(f"{text(name)}: none of the first images was turned, or the record holds no pictures.")
+            st.caption(
+                f"{text(name)}: none of the first images was turned, or the record holds no "
+                "pictures."
+            )
             continue
         st.markdown(f"Found at **{text(name)}**")
         with st.container(horizontal=True, gap="medium"):
             for picture, before, after in shown:
                 st.image(
-                    radius.enlarged(picture), caption=f"{text(before)} → {text(after)}", width=296,
-                    alt=f"clean image taken for {before}, perturbation, attacked image taken for {after}",
-                )  # fmt: skip
+                    radius.enlarged(picture),
+                    caption=f"{text(before)} → {text(after)}",
+                    width=296,
+                    alt=f"clean image taken for {before}, perturbation, attacked image taken for "
+                    f"{after}",
+                )
     st.caption(
-        f"The first images, by number, that are right without attack and wrong under PGD at ε = {eps:.3g}/255. Left: "
-        f"clean, and what it is taken for; middle: the perturbation times {radius.MAGNIFIED} on grey; right: attacked."
+        "The first images, by number, that are right without attack and wrong under PGD at ε = "
+        f"{eps:.3g}/255. Left: clean, and what it is taken for; middle: the perturbation times "
+        f"{radius.MAGNIFIED} on grey; right: attacked."
     )
 
 
 def classes(choice: Choice, found: list[Finding]) -> None:
     """Which classes lose most."""
     st.subheader("Class by class: what the attack takes", anchor=False)
-    there = [a for a in radius.attacks(found) if any(f.array(f"falls/{a}") is not None for f in found)]
+    there = [
+        a for a in radius.attacks(found) if any(f.array(f"falls/{a}") is not None for f in found)
+    ]
     if not there:
         st.info("Not on record for single images. This measures it:")
         st.code(command(choice, "robustness_curve", "--fresh"), language="bash", wrap_lines=True)
@@ -87,9 +108,13 @@ def classes(choice: Choice, found: list[Finding]) -> None:
     with st.container(horizontal=True):
         attack = st.selectbox("Attack", there, format_func=str.upper, key="class-attack", width=200)
         eps = st.select_slider(
-            "Radius", radii, value=min(radii, key=lambda r: abs(r - 4 / 255)), key="class-radius", width=260,
+            "Radius",
+            radii,
+            value=min(radii, key=lambda r: abs(r - 4 / 255)),
+            key="class-radius",
+            width=260,
             format_func=lambda r: f"{255 * r:.3g}/255",
-        )  # fmt: skip
+        )
     drops = {f.run: radius.drops(f, attack, eps) for f in found}
     heads = list(dict.fromkeys(name for known in drops.values() for name in known))
     rows = [{"run": run, "class": name, "lost": p.value, "low": p.low, "high": p.high}
@@ -97,10 +122,16 @@ def classes(choice: Choice, found: list[Finding]) -> None:
     axis = {"title": "Images of the class lost (%)", "rangemode": "tozero"}
     show.figure(
         panels.rows(drops, heads, choice.names, choice.ground, axis),
-        "classes", "Dot plot of the share of each class lost under attack, one marker a run",
-        how(found, f"Right without attack, wrong under {attack.upper()} within ε = {255 * eps:.3g}/255, of all images "
-            "of the class;", "Wilson 95 % intervals: classes have few images here."), pd.DataFrame(rows),
-    )  # fmt: skip
+        "classes",
+        "Dot plot of the share of each class lost under attack, one marker a run",
+        how(
+            found,
+            f"Right without attack, wrong under {attack.upper()} within ε = {255 * eps:.3g}/255, "
+            "of all images of the class;",
+            "Wilson 95 % intervals: classes have few images here.",
+        ),
+        pd.DataFrame(rows),
+    )
 
 
 def transfer(choice: Choice, found: list[Finding]) -> None:
@@ -108,26 +139,39 @@ def transfer(choice: Choice, found: list[Finding]) -> None:
     st.subheader("Transfer: who is fooled by whose images", anchor=False)
     keys = [f"transfer/{name}" for name in found[0].names("transfer")]
     show.figure(
-        radius.transfer(found, choice.names, choice.ground), "transfer",
+        radius.transfer(found, choice.names, choice.ground),
+        "transfer",
         "Heat map of the accuracy of every run on the attacked images of every run",
-        how(found, "Accuracy in percent; images found by PGD at the run of the row, seen by the run of the column. "
-            "Off the diagonal, low numbers mean that attacks carry over;"),
-        values_table(found, keys), "No transfer on record.",
-    )  # fmt: skip
+        how(
+            found,
+            "Accuracy in percent; images found by PGD at the run of the row, seen by the run of "
+            "the column. Off the diagonal, low numbers mean that attacks carry over;",
+        ),
+        values_table(found, keys),
+        "No transfer on record.",
+    )
 
 
 def checks(choice: Choice, found: list[Finding]) -> None:
     """Whether gradients are masked."""
     st.subheader(
-        "Are gradients masked?", anchor=False,
-        help="A model can hide its gradients and look robust. Then an attack without gradients (Square) does better "
-        "than one with them, more steps or starts find much more, or even huge perturbations do not reach every image.",
-    )  # fmt: skip
+        "Are gradients masked?",
+        anchor=False,
+        help="A model can hide its gradients and look robust. Then an attack without gradients "
+        "(Square) does better than one with them, more steps or starts find much more, or even "
+        "huge perturbations do not reach every image.",
+    )
     names = dict.fromkeys(name for f in found for name in f.names("check"))
-    titles = {name: CHECKS.get(name, name) for name in sorted(names, key=lambda n: [*CHECKS, n].index(n))}
+    titles = {
+        name: CHECKS.get(name, name) for name in sorted(names, key=lambda n: [*CHECKS, n].index(n))
+    }
     rows = [
         {"run": choice.names[f.run]}
-        | {title: 100 * m.value for name, title in titles.items() if (m := f.value(f"check/{name}")) is not None}
+        | {
+            title: 100 * m.value
+            for name, title in titles.items()
+            if (m := f.value(f"check/{name}")) is not None
+        }
         for f in found
     ]
     frame = pd.DataFrame(rows)
@@ -135,9 +179,20 @@ def checks(choice: Choice, found: list[Finding]) -> None:
         st.info("Measured without --checks.")
         return
     form = {title: st.column_config.NumberColumn(title, format="%.1f") for title in titles.values()}
-    st.dataframe(frame, hide_index=True, column_config=form, height="content", alt="Accuracy under stronger attacks")
-    st.caption(how(found, "Accuracy in percent under each attack. APGD must be at least as low as Square, and PGD at "
-                   "ε = 64/255 must leave none;"))  # fmt: skip
+    st.dataframe(
+        frame,
+        hide_index=True,
+        column_config=form,
+        height="content",
+        alt="Accuracy under stronger attacks",
+    )
+    st.caption(
+        how(
+            found,
+            "Accuracy in percent under each attack. APGD must be at least as low as Square, and "
+            "PGD at ε = 64/255 must leave none;",
+        )
+    )
     show.downloads([], "checks", values_table(found, [f"check/{name}" for name in titles]))
 
 

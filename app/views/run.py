@@ -36,14 +36,27 @@ def main() -> None:
 def again(choice: Choice, entry: Entry, plain: dict[str, Any]) -> None:
     """Identity, and the command that makes the run again."""
     checkpoint = entry.evaluation.checkpoint if entry.evaluation else ""
-    facts = {"method": entry.method, "data": plain.get("data"), "model": plain.get("model"), "seed": plain.get("seed")}
-    st.markdown(" · ".join(f"{key} **{text(str(value))}**" for key, value in facts.items() if value not in (None, "")))
+    facts = {
+        "method": entry.method,
+        "data": plain.get("data"),
+        "model": plain.get("model"),
+        "seed": plain.get("seed"),
+    }
+    st.markdown(
+        " · ".join(
+            f"{key} **{text(str(value))}**"
+            for key, value in facts.items()
+            if value not in (None, "")
+        )
+    )
     if checkpoint:
         st.caption(f"evaluated checkpoint: SHA-256 {checkpoint}")
     if plain:
         folder = choice.root / entry.id
         st.markdown("The command that makes it again:")
-        command = f"python -m grace_geom.train --config {shlex.quote(f'{folder}/config.yaml')} --out "
+        command = (
+            f"python -m grace_geom.train --config {shlex.quote(f'{folder}/config.yaml')} --out "
+        )
         st.code(command + shlex.quote(f"{folder}-again"), language="bash", wrap_lines=True)
 
 
@@ -67,8 +80,12 @@ def accuracies(entry: Entry) -> None:
     frame = frame[[name for name in frame if name not in ("attack", "notes") or frame[name].any()]]
     wide = {name: st.column_config.TextColumn(name, width="medium") for name in ("attack", "head")}
     st.dataframe(
-        frame, hide_index=True, column_config=percent | wide, alt="Every accuracy of this run", height="content"
-    )  # fmt: skip
+        frame,
+        hide_index=True,
+        column_config=percent | wide,
+        alt="Every accuracy of this run",
+        height="content",
+    )
     st.caption("In percent, with Wilson's 95 % intervals.")
 
 
@@ -81,9 +98,14 @@ def difference(choice: Choice, entry: Entry) -> None:
     other = compare.differing([entry, base])
     keys = dict.fromkeys([*other[entry.id], *other[base.id]])
     both = {choice.names[e.id]: other[e.id] for e in (entry, base)}
-    rows = [{"setting": key} | {name: _value(plain, key) for name, plain in both.items()} for key in keys]
+    rows = [
+        {"setting": key} | {name: _value(plain, key) for name, plain in both.items()}
+        for key in keys
+    ]
     if rows:
-        st.dataframe(pd.DataFrame(rows), hide_index=True, alt="Settings that differ from the baseline")
+        st.dataframe(
+            pd.DataFrame(rows), hide_index=True, alt="Settings that differ from the baseline"
+        )
     else:
         st.caption("None that both runs have on record.")
 
@@ -98,7 +120,9 @@ def configuration(plain: dict[str, Any]) -> None:
     if not plain:
         st.info("config.yaml is missing or cannot be read.")
         return
-    rows = [{"setting": key, "value": str(value)} for key, value in plain.items() if key != "provenance"]
+    rows = [
+        {"setting": key, "value": str(value)} for key, value in plain.items() if key != "provenance"
+    ]
     st.dataframe(pd.DataFrame(rows), hide_index=True, alt="Every setting of this run", height=320)
 
 
@@ -108,7 +132,11 @@ def where(entry: Entry, plain: dict[str, Any]) -> None:
     evaluated = entry.evaluation.versions if entry.evaluation else {}
     trained, measured = flat(plain.get("provenance", {})), flat(evaluated)
     rows = [
-        {"what": key, "training": str(trained.get(key, "–")), "evaluation": str(measured.get(key, "–"))}
+        {
+            "what": key,
+            "training": str(trained.get(key, "–")),
+            "evaluation": str(measured.get(key, "–")),
+        }
         for key in dict.fromkeys([*trained, *measured])
     ]
     if rows:
@@ -121,15 +149,25 @@ def flat(plain: Any, prefix: str = "") -> dict[str, Any]:
     """Nested mappings as one, names joined by dots."""
     if not isinstance(plain, dict):
         return {prefix.rstrip("."): plain} if prefix else {}
-    return {name: leaf for key, value in plain.items() for name, leaf in flat(value, f"{prefix}{key}.").items()}
+    return {
+        name: leaf
+        for key, value in plain.items()
+        for name, leaf in flat(value, f"{prefix}{key}.").items()
+    }
 
 
 def files(entry: Entry) -> None:
     """What lies in the run directory."""
     st.subheader("Files", anchor=False)
-    paths = [p for p in sorted(entry.path.rglob("*")) if p.is_file() and store.inside(p, entry.path)][:500]
+    paths = [
+        p for p in sorted(entry.path.rglob("*")) if p.is_file() and store.inside(p, entry.path)
+    ][:500]
     rows = [
-        {"file": p.relative_to(entry.path).as_posix(), "KiB": p.stat().st_size / 1024, "SHA-256": store.digest(p)}
+        {
+            "file": p.relative_to(entry.path).as_posix(),
+            "KiB": p.stat().st_size / 1024,
+            "SHA-256": store.digest(p),
+        }
         for p in paths
     ]
     form = {"KiB": st.column_config.NumberColumn("KiB", format="%.1f")}

@@ -13,7 +13,9 @@ REFRESH = 5.0
 
 
 def main() -> None:
-    """State of each run, then every logged number; by itself again and again while a run is being written."""
+    """State of each run, then every logged number; by itself again and again while a run is being
+    written.
+    """
     choice = shell.page("Is it going well?")
     live = any(state.state == "running" for state, _ in states(choice).values())
     st.fragment(page, run_every=REFRESH if live else None)(choice, live)
@@ -31,7 +33,9 @@ def states(choice: Choice) -> dict[str, tuple[Progress, store.Lines]]:
 
 
 def page(choice: Choice, live: bool) -> None:
-    """Everything that changes while a run is being written; ``live``: whether one was when the page was opened."""
+    """Everything that changes while a run is being written; ``live``: whether one was when the page
+    was opened.
+    """
     found = states(choice)
     if live and not any(state.state == "running" for state, _ in found.values()):
         st.rerun()  # the last one has ended: once more as a page that does not look again
@@ -39,11 +43,13 @@ def page(choice: Choice, live: bool) -> None:
     for run in stalled:
         state = found[run][0]
         st.warning(
-            f"{text(choice.names[run])} has stalled: no record for {duration(state.silent)}, at step {state.step}. "
-            "If its process is gone, this goes on from its newest checkpoint:"
+            f"{text(choice.names[run])} has stalled: no record for {duration(state.silent)}, at "
+            f"step {state.step}. If its process is gone, this goes on from its newest checkpoint:"
         )
         folder = choice.root / run
-        st.code(f"python -m grace_geom.train --config {folder}/config.yaml --resume", language="bash")
+        st.code(
+            f"python -m grace_geom.train --config {folder}/config.yaml --resume", language="bash"
+        )
     if any(state.state == "running" for state, _ in found.values()):
         st.caption(f"A run is being written: this page looks again every {REFRESH:.0f} seconds.")
     status(choice, found)
@@ -55,12 +61,21 @@ def page(choice: Choice, live: bool) -> None:
 
 
 def drawn(choice: Choice, found: dict[str, tuple[Progress, store.Lines]]) -> list[str]:
-    """Runs with a line: all of them where they are few, else one seed of each, and those being written."""
+    """Runs with a line: all of them where they are few, else one seed of each, and those being
+    written.
+    """
     if len(choice.runs) <= shell.MOST_AT_FIRST:
         return list(found)
     one_each = {e.id for e in choice.single}
-    st.caption("One seed of each method is drawn, and every run that is being written; the table names all.")
-    return [run for run, (state, _) in found.items() if run in one_each or state.state in ("running", "stalled")]
+    st.caption(
+        "One seed of each method is drawn, and every run that is being written; the table names "
+        "all."
+    )
+    return [
+        run
+        for run, (state, _) in found.items()
+        if run in one_each or state.state in ("running", "stalled")
+    ]
 
 
 def status(choice: Choice, found: dict[str, tuple[Progress, store.Lines]]) -> None:
@@ -88,17 +103,22 @@ def panels(
     choice: Choice, records: dict[str, tuple[dict[str, object], ...]], heading: str, keys: list[str]
 ) -> None:  # fmt: skip
     """The logged numbers of one heading."""
-    figures = {curves.title(key): curves.training(records, choice.names, key, choice.ground) for key in keys}
+    figures = {
+        curves.title(key): curves.training(records, choice.names, key, choice.ground)
+        for key in keys
+    }
     rows = [
         {"run": run, "step": row["step"], "name": key, "value": row[key]}
         for key in keys for run, some in records.items() for row in some if key in row
     ]  # fmt: skip
     what = f"{heading.lower()} against the training step, one line a run"
     show.panels(
-        {title: fig for title, fig in figures.items() if fig is not None}, f"training-{heading.split()[0].lower()}",
-        what[0].upper() + what[1:], f"As logged, not smoothed: {', '.join(keys)}. {len(rows)} records.",
+        {title: fig for title, fig in figures.items() if fig is not None},
+        f"training-{heading.split()[0].lower()}",
+        what[0].upper() + what[1:],
+        f"As logged, not smoothed: {', '.join(keys)}. {len(rows)} records.",
         pd.DataFrame(rows),
-    )  # fmt: skip
+    )
 
 
 main()

@@ -13,7 +13,8 @@ Span = tuple[float, float]
 MAPS = (("rank", "Rank of the perturbation", False), ("score", "Curvature score", True))
 HOW = {
     "rank": "0: the matrix is not perturbed.",
-    "score": "Estimated Gauss-Newton diagonal, mean over each weight matrix; moving average over refreshes.",
+    "score": "Estimated Gauss-Newton diagonal, mean over each weight matrix; moving average over "
+    "refreshes.",
 }
 
 
@@ -33,23 +34,30 @@ def drift(choice: Choice, found: list[Finding]) -> None:
     show.legend([choice.known[f.run] for f in found], choice.names, choice.ground)
     names = [f"relative/{name}" for name in found[0].names("relative")]
     show.figure(
-        drifts.by_matrix(found, choice.names, choice.ground), "drift",
+        drifts.by_matrix(found, choice.names, choice.ground),
+        "drift",
         "Relative drift of each weight matrix, one line a run",
-        how(found, "‖W − W₀‖_F / ‖W₀‖_F of every weight matrix, exact (it needs no images); logarithmic. Matrices that "
-            "a run leaves alone have no point. Settings of the analysis:"),
+        how(
+            found,
+            "‖W − W₀‖_F / ‖W₀‖_F of every weight matrix, exact (it needs no images); logarithmic. "
+            "Matrices that a run leaves alone have no point. Settings of the analysis:",
+        ),
         values_table(found, ["drift", *names]),
-    )  # fmt: skip
+    )
     panels = {
         title: fig for key, title in (("drift", "All weights: ‖θ − θ₀‖ / ‖θ₀‖"),
                                       ("mean_effective_rank", "Mean effective rank of W − W₀"))
         if (fig := curves.measures(found, choice.names, key, title, choice.ground)) is not None
     }  # fmt: skip
     show.panels(
-        panels, "drift-all", "One number of each run's drift",
-        "Left: all weights of the image tower as one vector, exact. Right: exp of the entropy of the singular values "
-        "of W − W₀, mean over matrices: low-rank methods stay low.",
-        values_table(found, ["drift", "mean_effective_rank", "zero_shot_loss"]), width=474,
-    )  # fmt: skip
+        panels,
+        "drift-all",
+        "One number of each run's drift",
+        "Left: all weights of the image tower as one vector, exact. Right: exp of the entropy of "
+        "the singular values of W − W₀, mean over matrices: low-rank methods stay low.",
+        values_table(found, ["drift", "mean_effective_rank", "zero_shot_loss"]),
+        width=474,
+    )
 
 
 def singular_values(choice: Choice, found: list[Finding]) -> None:
@@ -65,50 +73,84 @@ def singular_values(choice: Choice, found: list[Finding]) -> None:
     )  # fmt: skip
     fig, rows = drifts.singular(found, choice.names, name, choice.ground)
     show.figure(
-        fig, "singular-values", f"Singular values of the change of {name}, one line a run",
-        f"σᵢ of W − W₀ for {name}, the largest 64, logarithmic; exact. LoRA of rank r ends at i = r.",
-        pd.DataFrame(rows), "No run moved this matrix.",
-    )  # fmt: skip
+        fig,
+        "singular-values",
+        f"Singular values of the change of {name}, one line a run",
+        f"σᵢ of W − W₀ for {name}, the largest 64, logarithmic; exact. LoRA of rank r ends at i = "
+        "r.",
+        pd.DataFrame(rows),
+        "No run moved this matrix.",
+    )
 
 
 def curriculum(choice: Choice) -> None:
-    """The rank curriculum and the curvature scores behind it, on colour scales that the runs share."""
+    """The rank curriculum and the curvature scores behind it, on colour scales that the runs
+    share."""
     st.subheader("GRACE's rank curriculum", anchor=False)
     st.markdown(
-        "GRACE perturbs each weight matrix within a low rank that follows its curvature: the more curved a matrix is, "
-        "the higher the rank of its perturbation. Score and rank are taken again at every refresh."
+        "GRACE perturbs each weight matrix within a low rank that follows its curvature: the more "
+        "curved a matrix is, the higher the rank of its perturbation. Score and rank are taken "
+        "again at every refresh."
     )
     found = {e.id: curves.curriculum(store.lines(e, "curvature").rows) for e in choice.single}
     drawn = {run: f for run, f in found.items() if f[0]}
     if not drawn:
-        st.info("None of the chosen runs has a `curvature.jsonl`; `grace` writes one. This trains it:")
+        st.info(
+            "None of the chosen runs has a `curvature.jsonl`; `grace` writes one. This trains it:"
+        )
         st.code("python -m grace_geom.train --method grace", language="bash")
     spans = {key: span(drawn, key, log) for key, _, log in MAPS}
     for run, (steps, matrices, grids) in drawn.items():
         ends = {key: e for key, e in spans.items() if e is not None}
         panels = {
-            heading: curves.refreshes(grids[key], steps, matrices, ends[key], key, choice.ground, log)
-            for key, heading, log in MAPS if key in ends
-        }  # fmt: skip
+            heading: curves.refreshes(
+                grids[key], steps, matrices, ends[key], key, choice.ground, log
+            )
+            for key, heading, log in MAPS
+            if key in ends
+        }
         rows = [
-            {"run": run, "step": step, "matrix": name, "rank": grids["rank"][i, j], "score": grids["score"][i, j]}
-            for i, name in enumerate(matrices) for j, step in enumerate(steps)
-        ]  # fmt: skip
+            {
+                "run": run,
+                "step": step,
+                "matrix": name,
+                "rank": grids["rank"][i, j],
+                "score": grids["score"][i, j],
+            }
+            for i, name in enumerate(matrices)
+            for j, step in enumerate(steps)
+        ]
         st.markdown(f"Run **{text(choice.names[run])}**")
         show.panels(
-            panels, f"curriculum-{run.replace('/', '-')}", f"Heat map by weight matrix and refresh of run {run}",
-            f"{len(matrices)} matrices, {len(steps)} refreshes, from curvature.jsonl. Rank {HOW['rank']} "
-            f"Score: {HOW['score']}", pd.DataFrame(rows), width=474,
-        )  # fmt: skip
+            panels,
+            f"curriculum-{run.replace('/', '-')}",
+            f"Heat map by weight matrix and refresh of run {run}",
+            f"{len(matrices)} matrices, {len(steps)} refreshes, from curvature.jsonl. Rank "
+            f"{HOW['rank']} Score: {HOW['score']}",
+            pd.DataFrame(rows),
+            width=474,
+        )
 
 
-def span(drawn: dict[str, tuple[list[int], list[str], dict[str, np.ndarray]]], key: str, log: bool) -> Span | None:
-    """Ends of the colour scale of all runs, of the logarithm where ``log``; ``None`` where there are no numbers."""
-    values = np.concatenate([grids[key].ravel() for _, _, grids in drawn.values()]) if drawn else np.array([])
+def span(
+    drawn: dict[str, tuple[list[int], list[str], dict[str, np.ndarray]]], key: str, log: bool
+) -> Span | None:
+    """Ends of the colour scale of all runs, of the logarithm where ``log``; ``None`` where there
+    are no numbers.
+    """
+    values = (
+        np.concatenate([grids[key].ravel() for _, _, grids in drawn.values()])
+        if drawn
+        else np.array([])
+    )
     values = values[np.isfinite(values) & ((values > 0) | (not log))]
     if not values.size:
         return None
-    return (float(np.log10(values.min())), float(np.log10(values.max()))) if log else (0.0, float(values.max()))
+    return (
+        (float(np.log10(values.min())), float(np.log10(values.max())))
+        if log
+        else (0.0, float(values.max()))
+    )
 
 
 main()

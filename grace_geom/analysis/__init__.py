@@ -1,4 +1,6 @@
-"""What the analyses share: options, opening checkpoints, caching by content, saving numbers and pictures together."""
+"""What the analyses share: options, opening checkpoints, caching by content, saving numbers and
+pictures together.
+"""
 
 from grace_geom.analysis.options import Common
 from grace_geom.analysis.run import Part, Shown, analyse

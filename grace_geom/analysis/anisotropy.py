@@ -10,8 +10,19 @@ from matplotlib.figure import Figure
 
 from grace_geom import figures
 from grace_geom.analysis import pages
-from grace_geom.analysis.curvature import CurvatureOptions, curvature, eigenvalue_measures, is_matrix
-from grace_geom.analysis.feature_analysis import FeatureOptions, cell, distributions, in_order, measures
+from grace_geom.analysis.curvature import (
+    CurvatureOptions,
+    curvature,
+    eigenvalue_measures,
+    is_matrix,
+)
+from grace_geom.analysis.feature_analysis import (
+    FeatureOptions,
+    cell,
+    distributions,
+    in_order,
+    measures,
+)
 from grace_geom.analysis.features.anisotropy import ESTIMATORS, anisotropy
 from grace_geom.analysis.features.survey import attack, attacked_features, clean_features
 from grace_geom.analysis.numbers import as_measure, number
@@ -45,7 +56,9 @@ class AnisotropyOptions(CurvatureOptions, FeatureOptions):
     """
 
     replicates: int = 30
-    parts: tuple[str, ...] = field(default=("curvature", "features"), metadata={"group": "anisotropy"})
+    parts: tuple[str, ...] = field(
+        default=("curvature", "features"), metadata={"group": "anisotropy"}
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -68,7 +81,11 @@ def measure(subject: Subject, options: AnisotropyOptions, state: Path) -> Part:
 
 
 def _curvature(
-    subject: Subject, options: AnisotropyOptions, state: Path, values: dict[str, Measure], arrays: dict[str, np.ndarray]
+    subject: Subject,
+    options: AnisotropyOptions,
+    state: Path,
+    values: dict[str, Measure],
+    arrays: dict[str, np.ndarray],
 ) -> None:
     watch = progress(options.probes + 4 * (options.top + options.bottom))
     found = curvature(subject.objective(), options, state, watch)
@@ -80,7 +97,9 @@ def _curvature(
     if matrices:
         numbers |= over_matrices(found.probed.samples[:, matrices])
     values |= {"curvature/dim": Measure(dim, estimator="weights that vary")}
-    values |= {f"curvature/{k}": m for k, m in eigenvalue_measures(found.pairs, options.top).items()}
+    values |= {
+        f"curvature/{k}": m for k, m in eigenvalue_measures(found.pairs, options.top).items()
+    }
     values |= {f"curvature/{key}": as_measure(estimate) for key, estimate in numbers.items()}
     values["curvature/trace"] = as_measure(found.probed.trace)
     values["curvature/frobenius"] = as_measure(found.probed.frobenius)
@@ -91,7 +110,11 @@ def _curvature(
 
 
 def _features(
-    subject: Subject, options: AnisotropyOptions, state: Path, values: dict[str, Measure], arrays: dict[str, np.ndarray]
+    subject: Subject,
+    options: AnisotropyOptions,
+    state: Path,
+    values: dict[str, Measure],
+    arrays: dict[str, np.ndarray],
 ) -> None:
     plan, models = options.plan(state.parent), {subject.label: subject.model}
     id_set, ood = distributions(subject)
@@ -101,11 +124,15 @@ def _features(
     if not first():  # the features are in the first process, and so are the numbers made of them
         return
     reader = reader_for(subject.model, id_set)
-    texts = None if reader.grouped else torch.nn.functional.normalize(reader.head_rows.cpu(), dim=-1)
+    texts = (
+        None if reader.grouped else torch.nn.functional.normalize(reader.head_rows.cpu(), dim=-1)
+    )
     remarks = ["no alignment: a class has several texts"] if reader.grouped else []
     for name, features in sets.items():
         found = anisotropy(features, texts, replicates=options.replicates, seed=options.seed)
-        values |= {f"features/{name}/{key}": m for key, m in measures(found.numbers, ESTIMATORS).items()}
+        values |= {
+            f"features/{name}/{key}": m for key, m in measures(found.numbers, ESTIMATORS).items()
+        }
         arrays |= {f"features/{name}/spectrum/{layer}": s for layer, s in found.spectra.items()}
         remarks += [f"{name}, {layer}: {text}" for layer, text in found.remarks.items()]
     arrays["features/sets"] = np.array(list(sets), dtype=np.str_)
@@ -114,18 +141,33 @@ def _features(
 
 
 def show(parts: dict[str, Part], options: AnisotropyOptions) -> Shown:
-    """One table a half; the decays of both spectra, curvature by matrix, isotropy layer by layer."""
+    """One table a half; the decays of both spectra, curvature by matrix, isotropy layer by
+    layer."""
     tables = []
     if "curvature" in options.parts:
         rows: list[list[Cell | str]] = [
-            [label, *(number(m) if (m := p.values.get(f"curvature/{key}")) else "-" for key in CURVATURE)]
+            [
+                label,
+                *(
+                    number(m) if (m := p.values.get(f"curvature/{key}")) else "-"
+                    for key in CURVATURE
+                ),
+            ]
             for label, p in parts.items()
         ]
         notes = [
-            f"{options.operator}, {options.params}, {options.loss}, n = {options.n}; ± standard error. Gini and "
-            "effective number are those of the traces of the matrices: 0 and all of them if every one had the same"
+            f"{options.operator}, {options.params}, {options.loss}, n = {options.n}; ± standard "
+            "error. Gini and effective number are those of the traces of the matrices: 0 and all "
+            "of them if every one had the same"
         ]
-        tables.append(Table(["checkpoint", *CURVATURE.values()], rows, title="Anisotropy of curvature", notes=notes))
+        tables.append(
+            Table(
+                ["checkpoint", *CURVATURE.values()],
+                rows,
+                title="Anisotropy of curvature",
+                notes=notes,
+            )
+        )
     if "features" in options.parts:
         tables.append(_feature_table(parts, options))
     return Shown(tables, draw(parts, options), page(parts, options))
@@ -137,7 +179,16 @@ def _feature_table(parts: dict[str, Part], options: AnisotropyOptions) -> Table:
     for label, part in parts.items():
         for name in in_order(part.arrays["features/sets"].tolist()):
             keys = {key: f"features/{name}/{key}/embedding" for key in FEATURES}
-            rows.append([label, name, *(cell(part.values.get(keys[k]), digits) for k, (_, digits) in FEATURES.items())])
+            rows.append(
+                [
+                    label,
+                    name,
+                    *(
+                        cell(part.values.get(keys[k]), digits)
+                        for k, (_, digits) in FEATURES.items()
+                    ),
+                ]
+            )
         remarks += [f"{label}: {text}" for text in part.arrays["features/remarks"].tolist()]
     notes = [options.sample_text(), f"adv: {options.attack_text()}", *remarks]
     heads = ["checkpoint", "set", *(head for head, _ in FEATURES.values())]
@@ -145,11 +196,16 @@ def _feature_table(parts: dict[str, Part], options: AnisotropyOptions) -> Table:
 
 
 def draw(parts: dict[str, Part], options: AnisotropyOptions) -> Figure:
-    """Curvature above (eigenvalues; share of the trace held by the k largest matrices), features below."""
+    """Curvature above (eigenvalues; share of the trace held by the k largest matrices), features
+    below.
+    """
     look = figures.looks(list(parts))
     both = len(set(options.parts)) == 2
     figure, axes = figures.new(
-        figures.PAGE, 4.6 if both else 2.5, 2 if both else 1, 3 if "features" in options.parts else 2
+        figures.PAGE,
+        4.6 if both else 2.5,
+        2 if both else 1,
+        3 if "features" in options.parts else 2,
     )
     if "curvature" in options.parts:
         _draw_curvature(axes[0], parts, look)
@@ -170,13 +226,23 @@ def _draw_curvature(row: Any, parts: dict[str, Part], look: dict[str, figures.Lo
         traces = np.sort(np.clip(np.asarray(part.arrays["curvature/traces"]), 0, None))[::-1]
         if traces.sum() > 0:
             row[1].plot(
-                range(1, len(traces) + 1), np.cumsum(traces) / traces.sum(), label=label, **look[label].stroke()
+                range(1, len(traces) + 1),
+                np.cumsum(traces) / traces.sum(),
+                label=label,
+                **look[label].stroke(),
             )
     count = max(len(part.arrays["curvature/traces"]) for part in parts.values())
     row[1].plot([0, count], [0, 1], color="0.8", linewidth=0.8)
-    row[0].set(xlabel="index", ylabel=r"$\lambda_i / \lambda_1$", title="largest eigenvalues", ylim=(0, None))
+    row[0].set(
+        xlabel="index",
+        ylabel=r"$\lambda_i / \lambda_1$",
+        title="largest eigenvalues",
+        ylim=(0, None),
+    )
     row[1].set(
-        xlabel="matrices, largest trace first", ylabel="share of the trace", title="trace over matrices (grey: even)"
+        xlabel="matrices, largest trace first",
+        ylabel="share of the trace",
+        title="trace over matrices (grey: even)",
     )
     row[1].set_ylim(0, 1.02)
     if len(row) > 2:
@@ -185,7 +251,12 @@ def _draw_curvature(row: Any, parts: dict[str, Part], look: dict[str, figures.Lo
             if m is None:  # no matrix is among the weights that vary
                 continue
             row[2].errorbar(
-                i, m.value, m.error or 0.0, marker=look[label].marker, color=look[label].color, linestyle="none"
+                i,
+                m.value,
+                m.error or 0.0,
+                marker=look[label].marker,
+                color=look[label].color,
+                linestyle="none",
             )
         row[2].set(xticks=[], xlim=(-0.6, len(parts) - 0.4), ylim=(0, None))
         row[2].set(ylabel="effective number", title=f"trace: of {count} matrices")
@@ -203,9 +274,18 @@ def _draw_features(row: Any, parts: dict[str, Part], look: dict[str, figures.Loo
                 m = [part.values.get(f"features/{name}/{key}/{layer}") for layer in layers]
                 y = [x.value if x else np.nan for x in m]
                 axis.plot(range(len(layers)), y, alpha=alpha, **look[label].line())
-            axis.set_xticks(range(len(layers)), [x.replace("block.", "").replace("embedding", "emb") for x in layers])
+            axis.set_xticks(
+                range(len(layers)),
+                [x.replace("block.", "").replace("embedding", "emb") for x in layers],
+            )
             axis.set_xlabel("block")
-    row[0].set(xscale="log", yscale="log", xlabel="index", ylabel="share of the variance", title="embedding, ID")
+    row[0].set(
+        xscale="log",
+        yscale="log",
+        xlabel="index",
+        ylabel="share of the variance",
+        title="embedding, ID",
+    )
     row[1].set(ylabel="effective rank, centred", title="full: ID, pale: Adv")
     row[2].set(ylabel="mean cosine", title="full: ID, pale: Adv")
 
@@ -217,7 +297,9 @@ def page(parts: dict[str, Part], options: AnisotropyOptions) -> Any:
         rows.append(_curvature_cells(parts))
     if "features" in options.parts:
         rows.append(_feature_cells(parts))
-    return pages.page("Anisotropy", list(parts), rows, f"{options.params}, {options.loss}, n = {options.n}")
+    return pages.page(
+        "Anisotropy", list(parts), rows, f"{options.params}, {options.loss}, n = {options.n}"
+    )
 
 
 def _curvature_cells(parts: dict[str, Part]) -> list[pages.Cell]:
@@ -226,24 +308,42 @@ def _curvature_cells(parts: dict[str, Part]) -> list[pages.Cell]:
         lams = np.asarray(part.arrays["curvature/eigenvalues"])
         lams = lams[lams > 0]
         decay.append(pages.Curve(label, np.arange(1, len(lams) + 1), lams / lams.max(initial=0.0)))
-        traces, names = np.asarray(part.arrays["curvature/traces"]), part.arrays["curvature/matrices"]
+        traces, names = (
+            np.asarray(part.arrays["curvature/traces"]),
+            part.arrays["curvature/matrices"],
+        )
         order = np.argsort(traces)[::-1]
         kept = np.clip(traces[order], 0, None)
         if kept.sum() > 0:
             x, y = np.arange(1, len(kept) + 1), np.cumsum(kept) / kept.sum()
-            hover = [f"{name}<br>{value:.3f} so far" for name, value in zip(names[order].tolist(), y, strict=True)]
+            hover = [
+                f"{name}<br>{value:.3f} so far"
+                for name, value in zip(names[order].tolist(), y, strict=True)
+            ]
             share.append(pages.Curve(label, x, y, mode="lines", hover=hover))
-        if m := part.values.get("curvature/effective_matrices"):  # none where no matrix is among the weights that vary
+        if m := part.values.get(
+            "curvature/effective_matrices"
+        ):  # none where no matrix is among the weights that vary
             effective.append(pages.Curve(label, [i], [m.value], [m.error or 0.0], mode="markers"))
     count = max(len(part.arrays["curvature/traces"]) for part in parts.values())
     found: list[pages.Cell] = [
-        pages.Panel("largest eigenvalues", "index", "λ<sub>i</sub> / λ<sub>1</sub>", decay, zero=True),
-        pages.Panel("trace over matrices (grey: even)", "matrices, largest trace first", "share of the trace", share,
-                    grounds=[([0, count], [0, 1])], zero=True),
-    ]  # fmt: skip
+        pages.Panel(
+            "largest eigenvalues", "index", "λ<sub>i</sub> / λ<sub>1</sub>", decay, zero=True
+        ),
+        pages.Panel(
+            "trace over matrices (grey: even)",
+            "matrices, largest trace first",
+            "share of the trace",
+            share,
+            grounds=[([0, count], [0, 1])],
+            zero=True,
+        ),
+    ]
     if effective:
         title = f"trace: of {count} matrices"
-        found.append(pages.Panel(title, "", "effective number", effective, ticks=list(parts), zero=True))
+        found.append(
+            pages.Panel(title, "", "effective number", effective, ticks=list(parts), zero=True)
+        )
     return found
 
 
@@ -259,13 +359,23 @@ def _feature_cells(parts: dict[str, Part]) -> list[pages.Cell]:
             for name in ("id", "adv"):
                 m = [part.values.get(f"features/{name}/{key}/{layer}") for layer in layers]
                 y = [x.value if x else np.nan for x in m]
-                hover = [f"{name}, {layer}<br>{value:.4g}" for layer, value in zip(layers, y, strict=True)]
-                curves.append(pages.Curve(label, np.arange(len(layers)), y, pale=name == "adv", hover=hover))
+                hover = [
+                    f"{name}, {layer}<br>{value:.4g}"
+                    for layer, value in zip(layers, y, strict=True)
+                ]
+                curves.append(
+                    pages.Curve(label, np.arange(len(layers)), y, pale=name == "adv", hover=hover)
+                )
     ticks = [x.replace("block.", "").replace("embedding", "emb") for x in layers]
     return [
-        pages.Panel("embedding, ID", "index", "share of the variance", spectra, log_x=True, log_y=True),
+        pages.Panel(
+            "embedding, ID", "index", "share of the variance", spectra, log_x=True, log_y=True
+        ),
         *(
             pages.Panel("full: ID, pale: Adv", "block", words, layered[key], ticks=ticks)
-            for key, words in (("effective_rank_centred", "effective rank, centred"), ("mean_cosine", "mean cosine"))
+            for key, words in (
+                ("effective_rank_centred", "effective rank, centred"),
+                ("mean_cosine", "mean cosine"),
+            )
         ),
     ]

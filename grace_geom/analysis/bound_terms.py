@@ -1,4 +1,6 @@
-"""The terms of the robust PAC-Bayes bound side by side: proximity (A), sharpness (B), discrepancy (C)."""
+"""The terms of the robust PAC-Bayes bound side by side: proximity (A), sharpness (B), discrepancy
+(C).
+"""
 
 import math
 from collections.abc import Mapping
@@ -14,8 +16,17 @@ from grace_geom import figures
 from grace_geom.analysis import pages
 from grace_geom.analysis.curvature import counted
 from grace_geom.analysis.feature_analysis import FeatureOptions, distributions, measures
-from grace_geom.analysis.features.discrepancy import ESTIMATORS, common_classes, domain_discrepancies
-from grace_geom.analysis.features.survey import attack, attacked_features, clean_features, labels_among
+from grace_geom.analysis.features.discrepancy import (
+    ESTIMATORS,
+    common_classes,
+    domain_discrepancies,
+)
+from grace_geom.analysis.features.survey import (
+    attack,
+    attacked_features,
+    clean_features,
+    labels_among,
+)
 from grace_geom.analysis.numbers import as_measure, number
 from grace_geom.analysis.objective import GROUPS, Objective
 from grace_geom.analysis.run import Part, Shown, progress, say
@@ -34,7 +45,8 @@ from grace_geom.weights import norm, select
 
 TITLES = {"id": "ID", "ood": "worst OOD", "adv": "Adv"}
 PAIRED = "ID, Adv"
-"""The group of the figure whose two samples are the same images; no sampling floor is drawn for it."""
+"""The group of the figure whose two samples are the same images; no sampling floor is drawn for it.
+"""
 SIGMAS = np.geomspace(1e-3, 1.0, 121)
 """Abscissae of the figure."""
 ENOUGH = 5
@@ -46,7 +58,8 @@ class BoundOptions(FeatureOptions):
     """How the bound is evaluated.
 
     Attributes:
-        sigma: Standard deviation of the Gaussian around every weight; the same for every checkpoint.
+        sigma: Standard deviation of the Gaussian around every weight; the same for every
+            checkpoint.
         train_size: Images that (A) is divided by; default the run's training images.
         probes: Products for each trace (XTrace).
         samples: Pairs of Gaussian perturbations that (B) is compared with.
@@ -65,18 +78,22 @@ class BoundOptions(FeatureOptions):
         super().__post_init__()
         if not 0 < self.sigma < math.inf:
             raise UserError(f"--sigma must be positive, not {self.sigma}")
-        for flag, value, least in (("--train-size", self.train_size, 1), ("--probes", self.probes, 4),
-                                   ("--samples", self.samples, 2)):  # fmt: skip
+        for flag, value, least in (
+            ("--train-size", self.train_size, 1),
+            ("--probes", self.probes, 4),
+            ("--samples", self.samples, 2),
+        ):
             if value is not None and value < least:
                 raise UserError(f"{flag} must be at least {least}, not {value}")
         if self.params in ("adapter", "text"):
             raise UserError(
-                f"--params {self.params}: (A) needs the distance from the pretrained weights, which have no such "
-                "entries; use --params visual, head or a regular expression"
+                f"--params {self.params}: (A) needs the distance from the pretrained weights, "
+                "which have no such entries; use --params visual, head or a regular expression"
             )
         if self.loss != "ce":
             raise UserError(
-                "--loss adv-ce: the bound's terms already have the adversarial images as a domain of their own"
+                "--loss adv-ce: the bound's terms already have the adversarial images as a domain "
+                "of their own"
             )
 
 
@@ -91,31 +108,53 @@ def measure(subject: Subject, options: BoundOptions, state: Path) -> Part:
         "distance": Measure(distance, estimator="|theta - theta0|, exact"),
         "n_train": Measure(n, estimator="training images"),
         "dim": Measure(sum(w.numel() for w in now.values()), estimator="weights that vary"),
-        "A": Measure(proximity(distance, n, options.sigma), estimator="|theta - theta0|^2 / (2 n sigma^2), exact"),
+        "A": Measure(
+            proximity(distance, n, options.sigma),
+            estimator="|theta - theta0|^2 / (2 n sigma^2), exact",
+        ),
     }
     values |= _sharpness(subject, options, distance, n)
     values |= _discrepancy(subject, options, state)
     return Part(values)
 
 
-def _sharpness(subject: Subject, options: BoundOptions, distance: float, n: int) -> dict[str, Measure]:
-    """Losses on every domain; the trace, (B), and (B) by sampling on ID, Adv, and the OOD set of the highest loss."""
+def _sharpness(
+    subject: Subject, options: BoundOptions, distance: float, n: int
+) -> dict[str, Measure]:
+    """Losses on every domain; the trace, (B), and (B) by sampling on ID, Adv, and the OOD set of
+    the highest loss.
+    """
     domains = {"id": subject.objective(attacked=False)}
-    domains |= {name: subject.objective(spec, "eval", attacked=False) for name, spec in subject.ood().items()}
-    domains["adv"] = domains["id"].attacked(options.eps, options.alpha, options.attack_steps, options.seed)
+    domains |= {
+        name: subject.objective(spec, "eval", attacked=False)
+        for name, spec in subject.ood().items()
+    }
+    domains["adv"] = domains["id"].attacked(
+        options.eps, options.alpha, options.attack_steps, options.seed
+    )
     losses = {name: o.mean().value(o.weights) for name, o in domains.items()}
-    values = {f"loss/{name}": Measure(loss, estimator="mean over the sample") for name, loss in losses.items()}
+    values = {
+        f"loss/{name}": Measure(loss, estimator="mean over the sample")
+        for name, loss in losses.items()
+    }
     oods = {name: loss for name, loss in losses.items() if name not in ("id", "adv")}
-    chosen = {"id": "id"} | ({"ood": max(oods, key=oods.__getitem__)} if oods else {}) | {"adv": "adv"}
-    say(f"  traces on {', '.join(chosen.values())}: {options.probes} products of {domains['id'].dim:,} weights each, "
-        f"about {options.probes * domains['id'].dim * 4 / 2**30:.2f} GiB beside the graphs")  # fmt: skip
+    chosen = (
+        {"id": "id"} | ({"ood": max(oods, key=oods.__getitem__)} if oods else {}) | {"adv": "adv"}
+    )
+    say(
+        f"  traces on {', '.join(chosen.values())}: {options.probes} products of "
+        f"{domains['id'].dim:,} weights each, about "
+        f"{options.probes * domains['id'].dim * 4 / 2**30:.2f} GiB beside the graphs"
+    )
     watch = progress(len(chosen) * options.probes)
     for kind, name in chosen.items():
         trace = _trace(domains[name], options, watch)
         values[f"trace/{kind}"] = as_measure(trace)
         values[f"B/{kind}"] = as_measure(sharpness_term(trace, options.sigma))
         rho = options.sigma * math.sqrt(domains[name].dim)
-        rise = average_case(domains[name].mean(), domains[name].weights, rho, options.samples, options.seed)
+        rise = average_case(
+            domains[name].mean(), domains[name].weights, rho, options.samples, options.seed
+        )
         values[f"B_sampled/{kind}"] = as_measure(rise)
         if name == max(losses, key=losses.__getitem__):
             values |= _worst(trace, options, distance, n, values[f"B_sampled/{kind}"])
@@ -123,22 +162,32 @@ def _sharpness(subject: Subject, options: BoundOptions, distance: float, n: int)
     return values
 
 
-def _worst(trace: Estimate, options: BoundOptions, distance: float, n: int, rise: Measure) -> dict[str, Measure]:
-    """What the bound takes of the domain with the highest loss, whose risk is the robust risk there."""
+def _worst(
+    trace: Estimate, options: BoundOptions, distance: float, n: int, rise: Measure
+) -> dict[str, Measure]:
+    """What the bound takes of the domain with the highest loss, whose risk is the robust risk
+    there.
+    """
     where = balance(distance, n, trace)
     common = Measure(where.term, None if math.isnan(where.error) else where.error,
                      estimator="D sqrt(Tr H / n) / 2 at the sigma where (A) = (B)")  # fmt: skip
     return {
-        "trace": as_measure(trace), "B": as_measure(sharpness_term(trace, options.sigma)), "B_sampled": rise,
+        "trace": as_measure(trace),
+        "B": as_measure(sharpness_term(trace, options.sigma)),
+        "B_sampled": rise,
         "balanced": common,
         "sigma_balanced": Measure(where.sigma, estimator="(D^2 / (n Tr H))^(1/4)"),
-    }  # fmt: skip
+    }
 
 
 def _trace(objective: Objective, options: BoundOptions, watch: Progress) -> Estimate:
     budget = int(options.graph_gib * 2**30)
     A = hessian(
-        objective.loss, objective.weights, objective.batches, graph_bytes=budget, distributed=objective.distributed
+        objective.loss,
+        objective.weights,
+        objective.batches,
+        graph_bytes=budget,
+        distributed=objective.distributed,
     )
     matvec = counted(A.matvec, lambda: watch.step(A.n))
     return xtrace(matvec, A.like, A.dim, options.probes, options.seed + 3)
@@ -148,7 +197,10 @@ def _check_classes(subject: Subject) -> None:
     """Refuse before anything expensive what labels alone tell: that (C) has no class to count."""
     id_set, ood = distributions(subject)
     sets = {"id": id_set, **ood, "adv": id_set}
-    found = {name: labels_among(torch.tensor(s.labels), s.class_names, id_set.class_names) for name, s in sets.items()}
+    found = {
+        name: labels_among(torch.tensor(s.labels), s.class_names, id_set.class_names)
+        for name, s in sets.items()
+    }
     common_classes(found, len(id_set.class_names))
 
 
@@ -161,7 +213,9 @@ def _discrepancy(subject: Subject, options: BoundOptions, state: Path) -> dict[s
     sets["adv"] = attacked_features(models, x_adv, id_set, plan)[subject.label]
     if not first():  # the features are in the first process, and so are the numbers made of them
         return {}
-    found = domain_discrepancies(sets, len(id_set.class_names), replicates=options.replicates, seed=options.seed)
+    found = domain_discrepancies(
+        sets, len(id_set.class_names), replicates=options.replicates, seed=options.seed
+    )
     values = measures(found.numbers, ESTIMATORS)
     slope = head_lipschitz(reader_for(subject.model, id_set).head_rows)
     d = values["largest"]
@@ -172,44 +226,76 @@ def _discrepancy(subject: Subject, options: BoundOptions, state: Path) -> dict[s
         "L_f": Measure(slope, estimator="|s T|_2, the head's spectral norm, exact"),
         "floor": Measure(found.floor, estimator=ESTIMATORS["floor"]),
         "classes": Measure(found.classes, estimator=ESTIMATORS["classes"]),
-        "images_per_class": Measure(found.images_per_class, estimator=ESTIMATORS["images_per_class"]),
+        "images_per_class": Measure(
+            found.images_per_class, estimator=ESTIMATORS["images_per_class"]
+        ),
         "C": Measure(2 * slope * d.value, error, low, high, d.level, words),
     }
 
 
 def show(parts: dict[str, Part], options: BoundOptions) -> Shown:
     """The terms in one table, what they are made of in a second, three panels."""
-    columns = {"loss/id": "R_ID", "A": "A", "B": "B", "B_sampled": "B sampled", "C": "C", "largest": "C / 2 L_f",
-               "balanced": "A = B at σ*", "sigma_balanced": "σ*"}  # fmt: skip
+    columns = {
+        "loss/id": "R_ID",
+        "A": "A",
+        "B": "B",
+        "B_sampled": "B sampled",
+        "C": "C",
+        "largest": "C / 2 L_f",
+        "balanced": "A = B at σ*",
+        "sigma_balanced": "σ*",
+    }
     notes = [
-        f"{options.params}, n = {options.n}, σ = {options.sigma:g}; ± standard error. A = |θ-θ0|²/2nσ², B = σ²/2 Tr H "
-        "on the domain of highest loss, C = 2 L_f max d (Lemma 3.2). Cross-entropy is not bounded by 1 and λ* is not "
-        "known: compare checkpoints term by term, the sum is no certificate",
-        "B sampled: E R(θ + σξ) - R(θ) itself, of which B is the second order; where they part, σ is too large for B",
+        f"{options.params}, n = {options.n}, σ = {options.sigma:g}; ± standard error. A = "
+        "|θ-θ0|²/2nσ², B = σ²/2 Tr H on the domain of highest loss, C = 2 L_f max d (Lemma 3.2). "
+        "Cross-entropy is not bounded by 1 and λ* is not known: compare checkpoints term by term, "
+        "the sum is no certificate",
+        "B sampled: E R(θ + σξ) - R(θ) itself, of which B is the second order; where they part, σ "
+        "is too large for B",
     ]
-    first = Table(["checkpoint", *columns.values()], _rows(parts, columns), title="The bound's terms", notes=notes)
+    first = Table(
+        ["checkpoint", *columns.values()],
+        _rows(parts, columns),
+        title="The bound's terms",
+        notes=notes,
+    )
     kinds = _kinds(parts)
-    inside = {"distance": "|θ-θ0|", "n_train": "n train"} | {f"trace/{k}": f"Tr H, {k}" for k in kinds}
-    inside |= {f"loss/{k}": f"loss, {k}" for k in ("id", "adv")} | {"L_f": "L_f", "floor": "floor of d"}
+    inside = {"distance": "|θ-θ0|", "n_train": "n train"} | {
+        f"trace/{k}": f"Tr H, {k}" for k in kinds
+    }
+    inside |= {f"loss/{k}": f"loss, {k}" for k in ("id", "adv")} | {
+        "L_f": "L_f",
+        "floor": "floor of d",
+    }
     inside |= {"classes": "classes", "images_per_class": "images a class, least"}
     about = [note for label, part in parts.items() for note in _about_discrepancy(label, part)] + [
-        "floor of d: what two independent samples of the ID distribution give. id and adv are the same images, so no "
-        "floor of this kind holds for them"
+        "floor of d: what two independent samples of the ID distribution give. id and adv are the "
+        "same images, so no floor of this kind holds for them"
     ]
-    second = Table(["checkpoint", *inside.values()], _rows(parts, inside), title="What they are made of", notes=about)
+    second = Table(
+        ["checkpoint", *inside.values()],
+        _rows(parts, inside),
+        title="What they are made of",
+        notes=about,
+    )
     return Shown([first, second], draw(parts, options), page(parts, options))
 
 
 def _about_discrepancy(label: str, part: Part) -> list[str]:
-    """Which pair is the largest, which sets took no part, and whether there are images enough to believe it."""
+    """Which pair is the largest, which sets took no part, and whether there are images enough to
+    believe it.
+    """
     found = [f"{label}: the largest d is {part.values['C'].estimator.rpartition(', ')[2]}"]
     absent = [name for name in _oods(part) if f"discrepancy/id-{name}" not in part.values]
     if absent:
-        found.append(f"{label}: {', '.join(absent)} has no class of the ID data and takes no part in C")
+        found.append(
+            f"{label}: {', '.join(absent)} has no class of the ID data and takes no part in C"
+        )
     fewest = int(part.values["images_per_class"].value)
     if fewest < ENOUGH:
         found.append(
-            f"{label}: only {fewest} images of some counted class: C is mostly noise of sampling; take more with --n"
+            f"{label}: only {fewest} images of some counted class: C is mostly noise of sampling; "
+            "take more with --n"
         )
     return found
 
@@ -221,22 +307,33 @@ def _oods(part: Part) -> list[str]:
 
 def _rows(parts: dict[str, Part], columns: Mapping[str, str]) -> list[list[Cell | str]]:
     return [
-        [label, *(number(p.values[key]) if key in p.values else "-" for key in columns)] for label, p in parts.items()
+        [label, *(number(p.values[key]) if key in p.values else "-" for key in columns)]
+        for label, p in parts.items()
     ]
 
 
 def _kinds(parts: dict[str, Part]) -> list[str]:
-    return [k for k in ("id", "ood", "adv") if any(f"trace/{k}" in p.values for p in parts.values())]
+    return [
+        k for k in ("id", "ood", "adv") if any(f"trace/{k}" in p.values for p in parts.values())
+    ]
 
 
 def draw(parts: dict[str, Part], options: BoundOptions) -> Figure:
-    """(A) + (B) over sigma with its minimum; traces by domain; discrepancies of ID, OOD and Adv over their floor."""
+    """(A) + (B) over sigma with its minimum; traces by domain; discrepancies of ID, OOD and Adv
+    over their floor.
+    """
     look = figures.looks(list(parts))
     figure, axes = figures.new(figures.PAGE, 2.5, 1, 3)
     for label, part in parts.items():
         _draw_sum(axes[0, 0], part, label, look[label])
     axes[0, 0].axvline(options.sigma, color="0.6", linewidth=0.6)
-    axes[0, 0].set(xlabel=r"$\sigma$", ylabel="(A) + (B)", xscale="log", yscale="log", title="proximity + sharpness")
+    axes[0, 0].set(
+        xlabel=r"$\sigma$",
+        ylabel="(A) + (B)",
+        xscale="log",
+        yscale="log",
+        title="proximity + sharpness",
+    )
     _draw_points(axes[0, 1], parts, look, {TITLES[k]: [f"trace/{k}"] for k in _kinds(parts)})
     axes[0, 1].set_yscale("symlog", linthresh=10, linscale=0.3)
     axes[0, 1].set(ylabel=r"$\mathrm{Tr}\, H$", title="trace by domain")
@@ -246,7 +343,13 @@ def draw(parts: dict[str, Part], options: BoundOptions) -> Figure:
     for i, name in enumerate(groups):
         if name != PAIRED:
             for label, part in parts.items():
-                axes[0, 2].hlines(part.values["floor"].value, i - 0.4, i + 0.4, linewidth=0.6, **look[label].stroke())
+                axes[0, 2].hlines(
+                    part.values["floor"].value,
+                    i - 0.4,
+                    i + 0.4,
+                    linewidth=0.6,
+                    **look[label].stroke(),
+                )
     axes[0, 2].set(ylabel=r"(C) $/\,2L_f$", title="discrepancy (lines: floor)", ylim=(0, None))
     figures.legend_above(figure, axes[0, 1])
     return figure
@@ -280,7 +383,11 @@ def _largest(part: Part, groups: dict[str, list[str]]) -> list[Measure]:
     """The largest value of each group."""
     nothing = Measure(math.nan)
     return [
-        max((part.values[k] for k in keys if k in part.values), key=lambda m: m.value, default=nothing)
+        max(
+            (part.values[k] for k in keys if k in part.values),
+            key=lambda m: m.value,
+            default=nothing,
+        )
         for keys in groups.values()
     ]
 
@@ -293,15 +400,22 @@ def _draw_points(
         shift = 0.6 * ((i + 0.5) / len(parts) - 0.5)
         best = _largest(part, groups)
         axis.errorbar(
-            np.arange(len(groups)) + shift, [m.value for m in best], [m.error or 0.0 for m in best], label=label,
-            linestyle="none", marker=look[label].marker, color=look[label].color, elinewidth=0.8,
-        )  # fmt: skip
+            np.arange(len(groups)) + shift,
+            [m.value for m in best],
+            [m.error or 0.0 for m in best],
+            label=label,
+            linestyle="none",
+            marker=look[label].marker,
+            color=look[label].color,
+            elinewidth=0.8,
+        )
     axis.set_xticks(range(len(groups)), list(groups))
     axis.set_xlim(-0.6, len(groups) - 0.4)
 
 
 def page(parts: dict[str, Part], options: BoundOptions) -> Any:
-    """The same panels, interactive; traces on a linear axis, whose small ones are seen by zooming."""
+    """The same panels, interactive; traces on a linear axis, whose small ones are seen by
+    zooming."""
     sums: list[pages.Curve] = []
     traces: list[pages.Curve] = []
     pairs: list[pages.Curve] = []
@@ -314,16 +428,38 @@ def page(parts: dict[str, Part], options: BoundOptions) -> Any:
         for found, over in ((traces, by_domain), (pairs, groups)):
             best = _largest(part, over)
             x, y = np.arange(len(over)) + shift, [m.value for m in best]
-            hover = [f"{name}: {m.value:.4g} ± {m.error or 0:.2g}" for name, m in zip(over, best, strict=True)]
-            found.append(pages.Curve(label, x, y, [m.error or 0.0 for m in best], mode="markers", hover=hover))
+            hover = [
+                f"{name}: {m.value:.4g} ± {m.error or 0:.2g}"
+                for name, m in zip(over, best, strict=True)
+            ]
+            found.append(
+                pages.Curve(
+                    label, x, y, [m.error or 0.0 for m in best], mode="markers", hover=hover
+                )
+            )
         for j, name in enumerate(groups):
             if name != PAIRED:
                 floor = [part.values["floor"].value] * 2
                 pairs.append(pages.Curve(label, [j - 0.4, j + 0.4], floor, mode="lines", pale=True))
     row: list[pages.Cell] = [
-        pages.Panel("proximity + sharpness", "σ", "(A) + (B)", sums, log_x=True, log_y=True, lines=[options.sigma]),
+        pages.Panel(
+            "proximity + sharpness",
+            "σ",
+            "(A) + (B)",
+            sums,
+            log_x=True,
+            log_y=True,
+            lines=[options.sigma],
+        ),
         pages.Panel("trace by domain", "", "Tr H", traces, ticks=list(by_domain)),
-        pages.Panel("discrepancy (lines: floor)", "", "(C) / 2 L<sub>f</sub>", pairs, ticks=list(groups), zero=True),
+        pages.Panel(
+            "discrepancy (lines: floor)",
+            "",
+            "(C) / 2 L<sub>f</sub>",
+            pairs,
+            ticks=list(groups),
+            zero=True,
+        ),
     ]
     note = f"{options.params}, n = {options.n}; the terms compare checkpoints, their sum certifies nothing"
     return pages.page("The bound's terms", list(parts), [row], note)

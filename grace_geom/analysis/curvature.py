@@ -1,4 +1,6 @@
-"""What the analyses of curvature share: options, the operator, eigenvalues and probes of one checkpoint."""
+"""What the analyses of curvature share: options, the operator, eigenvalues and probes of one
+checkpoint.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -34,9 +36,10 @@ class CurvatureOptions(Common):
         max_products: Budget of products for them; what has not converged by then is marked.
         probes: Products for trace, block traces and Frobenius norm.
         graph_gib: Memory for graphs that are kept between products, GiB.
-        basis_dtype: What the Lanczos vectors are kept in: same as the products, or float16 (less memory; for an rtol
-            from 1e-4 on).
-        basis_device: Where they lie: same as the products, or cpu (accelerator memory against copies).
+        basis_dtype: What the Lanczos vectors are kept in: same as the products, or float16 (less
+            memory; for an rtol from 1e-4 on).
+        basis_device: Where they lie: same as the products, or cpu (accelerator memory against
+            copies).
     """
 
     operator: Literal["hessian", "ggn"] = field(default="hessian", metadata={"group": "curvature"})
@@ -51,14 +54,19 @@ class CurvatureOptions(Common):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for flag, value, least in (("--top", self.top, 1), ("--bottom", self.bottom, 0), ("--probes", self.probes, 2),
-                                   ("--max-products", self.max_products, 1)):  # fmt: skip
+        for flag, value, least in (
+            ("--top", self.top, 1),
+            ("--bottom", self.bottom, 0),
+            ("--probes", self.probes, 2),
+            ("--max-products", self.max_products, 1),
+        ):
             if value < least:
                 raise UserError(f"{flag} must be at least {least}, not {value}")
         if self.basis_dtype == "float16" and self.rtol < 1e-4:
             raise UserError(
-                f"--basis-dtype float16 keeps eigenvalues to 1e-4, not to --rtol {self.rtol:g}: raise it, or drop "
-                "--basis-dtype and put the vectors on the host with --basis-device cpu"
+                f"--basis-dtype float16 keeps eigenvalues to 1e-4, not to --rtol {self.rtol:g}: "
+                "raise it, or drop --basis-dtype and put the vectors on the host with "
+                "--basis-device cpu"
             )
 
 
@@ -92,7 +100,9 @@ def curvature(
     objective: Objective, options: CurvatureOptions, path: Path, watch: Progress,
     density_probes: int = 0, density_steps: int = 0,
 ) -> Curvature:  # fmt: skip
-    """Eigenvalues, probes and density of one objective; the state of an interrupted run lies in ``path``."""
+    """Eigenvalues, probes and density of one objective; the state of an interrupted run lies in
+    ``path``.
+    """
     A = operator_of(objective, options)
     announce(A, options)
     krylov = Krylov(
@@ -110,15 +120,34 @@ def curvature(
             state.keep_now_and_then()
 
         pairs = eigenpairs(
-            A.matvec, krylov, options.top, options.bottom, options.rtol, options.max_products, after_step=seen
+            A.matvec,
+            krylov,
+            options.top,
+            options.bottom,
+            options.rtol,
+            options.max_products,
+            after_step=seen,
         )
         probed = hutchinson(
-            counted(A.matvec, seen), A.like, sizes, options.probes, options.seed + 1, krylov, state.rows("probes")
+            counted(A.matvec, seen),
+            A.like,
+            sizes,
+            options.probes,
+            options.seed + 1,
+            krylov,
+            state.rows("probes"),
         )
         density = None
         if density_probes:
             density = spectrum(
-                A.matvec, A.like, A.dim, density_steps, density_probes, options.seed + 2, seen, state.rows("density")
+                A.matvec,
+                A.like,
+                A.dim,
+                density_steps,
+                density_probes,
+                options.seed + 2,
+                seen,
+                state.rows("density"),
             )
     return Curvature(A, pairs, probed, krylov, density, state.earlier)
 
@@ -133,26 +162,41 @@ def operator_of(objective: Objective, options: CurvatureOptions) -> CurvatureOpe
     if options.operator == "ggn":
         _must_not_repeat(objective, options)
         return gauss_newton(
-            objective.outputs, objective.criterion, objective.weights, objective.batches, graph_bytes=budget,
+            objective.outputs,
+            objective.criterion,
+            objective.weights,
+            objective.batches,
+            graph_bytes=budget,
             distributed=objective.distributed,
-        )  # fmt: skip
+        )
     return hessian(
-        objective.loss, objective.weights, objective.batches, graph_bytes=budget, distributed=objective.distributed
+        objective.loss,
+        objective.weights,
+        objective.batches,
+        graph_bytes=budget,
+        distributed=objective.distributed,
     )
 
 
 def _must_not_repeat(objective: Objective, options: CurvatureOptions) -> None:
-    """Lanczos sees one copy of a multiple eigenvalue, so of many zeros only the first would be told truly."""
+    """Lanczos sees one copy of a multiple eigenvalue, so of many zeros only the first would be told
+    truly.
+    """
     if options.bottom < 2:
         return
     with torch.no_grad():
-        widths = [objective.outputs(objective.weights, batch).shape[1] for batch in objective.batches[:1]]
-    classes = max(width for found in everyones(widths) for width in found)  # a process may have no batch
+        widths = [
+            objective.outputs(objective.weights, batch).shape[1] for batch in objective.batches[:1]
+        ]
+    classes = max(
+        width for found in everyones(widths) for width in found
+    )  # a process may have no batch
     rank = len(objective) * (classes - 1)
     if objective.dim > rank:
         raise UserError(
-            f"--bottom {options.bottom}: the Gauss-Newton matrix of {objective.dim} weights has at most rank "
-            f"n(K-1) = {rank}, its smallest eigenvalues are all 0 and Lanczos finds one of them; use --bottom 1 or 0"
+            f"--bottom {options.bottom}: the Gauss-Newton matrix of {objective.dim} weights has at "
+            f"most rank n(K-1) = {rank}, its smallest eigenvalues are all 0 and Lanczos finds one "
+            "of them; use --bottom 1 or 0"
         )
 
 
@@ -163,14 +207,17 @@ def announce(A: CurvatureOperator, options: CurvatureOptions) -> None:
     vectors = 4 * (options.top + options.bottom) + 8
     whose = " of each process" if world().size > 1 else ""
     say(
-        f"  {options.operator} of {A.dim:,} weights; memory{whose}: about {vectors * A.dim * item / 2**30:.2f} GiB "
-        f"for {vectors} Lanczos vectors{where}, {A.kept_bytes / 2**30:.2f} GiB for {A.kept} kept graphs "
-        f"({A.rebuilt} batches are rebuilt for each product)"
+        f"  {options.operator} of {A.dim:,} weights; memory{whose}: about "
+        f"{vectors * A.dim * item / 2**30:.2f} GiB for {vectors} Lanczos vectors{where}, "
+        f"{A.kept_bytes / 2**30:.2f} GiB for {A.kept} kept graphs ({A.rebuilt} batches are rebuilt "
+        "for each product)"
     )
 
 
 def eigenvalue_measures(pairs: Eigenpairs, top: int) -> dict[str, Measure]:
-    """``lambda_1`` ... from the top, ``lambda_min_1`` ... from the bottom, each within its residual."""
+    """``lambda_1`` ... from the top, ``lambda_min_1`` ... from the bottom, each within its
+    residual.
+    """
     found = {}
     top = min(top, len(pairs.values))
     lists = (pairs.values.tolist(), pairs.residuals.tolist(), pairs.converged.tolist())
@@ -194,4 +241,6 @@ def counted(matvec: Matvec, seen: Callable[[], None]) -> Matvec:
 
 def is_matrix(name: str) -> bool:
     """Whether a weight of this name is a matrix that Fig. 7 shows: not a gain, not a bias."""
-    return name.endswith(("weight", "proj", ".A", ".B")) and ".ln_" not in name and "bias" not in name
+    return (
+        name.endswith(("weight", "proj", ".A", ".B")) and ".ln_" not in name and "bias" not in name
+    )

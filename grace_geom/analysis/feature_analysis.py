@@ -1,4 +1,6 @@
-"""What the analyses of features share: options, features of one checkpoint, intervals as measures and cells."""
+"""What the analyses of features share: options, features of one checkpoint, intervals as measures
+and cells.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -21,7 +23,8 @@ class FeatureOptions(Common):
     """How features are taken, and what the adversarial distribution is.
 
     Attributes:
-        pool: What of a block's tokens is its feature: cls, mean of the patches, or all tokens side by side.
+        pool: What of a block's tokens is its feature: cls, mean of the patches, or all tokens side
+            by side.
         layers: Regular expression for layers (block.0, ..., embedding); default all.
         replicates: Half-samples behind every interval.
         rho: Radius of the weight perturbation, relative to each matrix.
@@ -53,19 +56,31 @@ class FeatureOptions(Common):
 
 def distributions(subject: Subject) -> tuple[ImageSet, dict[str, ImageSet]]:
     """The ID subset and the OOD subsets of a checkpoint."""
-    return subject.images(), {name: subject.images(spec, "eval") for name, spec in subject.ood().items()}
+    return subject.images(), {
+        name: subject.images(spec, "eval") for name, spec in subject.ood().items()
+    }
 
 
 def measures(numbers: Mapping[str, Interval], estimators: Mapping[str, str]) -> dict[str, Measure]:
-    """Scalar intervals as measures; the part of a name before the first ``/`` says which estimator."""
-    return {key: measure(x, estimators.get(key.partition("/")[0], "")) for key, x in numbers.items()}
+    """Scalar intervals as measures; the part of a name before the first ``/`` says which
+    estimator."""
+    return {
+        key: measure(x, estimators.get(key.partition("/")[0], "")) for key, x in numbers.items()
+    }
 
 
 def measure(x: Interval, estimator: str) -> Measure:
     """A scalar interval; bounds that are not defined are left out."""
-    error, low, high = (None if math.isnan(float(v)) else float(v) for v in (x.error, x.low, x.high))
+    error, low, high = (
+        None if math.isnan(float(v)) else float(v) for v in (x.error, x.low, x.high)
+    )
     return Measure(
-        float(x.value), error, low, high, x.level, f"{estimator}; {x.replicates} half-samples of the images"
+        float(x.value),
+        error,
+        low,
+        high,
+        x.level,
+        f"{estimator}; {x.replicates} half-samples of the images",
     )
 
 
@@ -81,5 +96,7 @@ def cell(m: Measure | None, digits: int = 3) -> Cell:
 
 
 def in_order(keys: Sequence[str]) -> list[str]:
-    """Distributions as the tables show them: id first, adv last, the OOD sets between in their own order."""
+    """Distributions as the tables show them: id first, adv last, the OOD sets between in their own
+    order.
+    """
     return sorted(dict.fromkeys(keys), key=lambda name: (name != "id", name == "adv"))

@@ -1,4 +1,6 @@
-"""Tables 2 and 9 and Fig. 2a: how the features of a checkpoint move between ID, OOD and adversarial images."""
+"""Tables 2 and 9 and Fig. 2a: how the features of a checkpoint move between ID, OOD and adversarial
+images.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +11,20 @@ import plotly.graph_objects as go
 from matplotlib.figure import Figure
 
 from grace_geom import figures
-from grace_geom.analysis.feature_analysis import FeatureOptions, cell, distributions, in_order, measures
+from grace_geom.analysis.feature_analysis import (
+    FeatureOptions,
+    cell,
+    distributions,
+    in_order,
+    measures,
+)
 from grace_geom.analysis.features.stability import ESTIMATORS, stability
-from grace_geom.analysis.features.survey import attack, attacked_features, clean_features, weight_perturbed
+from grace_geom.analysis.features.survey import (
+    attack,
+    attacked_features,
+    clean_features,
+    weight_perturbed,
+)
 from grace_geom.analysis.run import Part, Shown
 from grace_geom.analysis.subject import Subject
 from grace_geom.distributed import first
@@ -28,7 +41,9 @@ class StabilityOptions(FeatureOptions):
 
 
 def measure_stability(subject: Subject, options: StabilityOptions, state: Path) -> Part:
-    """Clean, OOD, attacked and weight-perturbed features of one checkpoint, and all numbers on them."""
+    """Clean, OOD, attacked and weight-perturbed features of one checkpoint, and all numbers on
+    them.
+    """
     plan, models = options.plan(state.parent), {subject.label: subject.model}
     id_set, ood = distributions(subject)
     logits = subject.logits(id_set)
@@ -43,7 +58,9 @@ def measure_stability(subject: Subject, options: StabilityOptions, state: Path) 
         replicates=options.replicates, seed=options.seed,
     )  # fmt: skip
     arrays = dict(found.arrays)
-    arrays["remarks"] = np.array([f"{where}: {text}" for where, text in found.remarks.items()], dtype=np.str_)
+    arrays["remarks"] = np.array(
+        [f"{where}: {text}" for where, text in found.remarks.items()], dtype=np.str_
+    )
     arrays["class_names"] = np.array(id_set.class_names, dtype=np.str_)
     arrays["n"] = np.array([len(sets[name]) for name in sets])
     return Part(measures(found.numbers, ESTIMATORS), arrays)
@@ -51,32 +68,77 @@ def measure_stability(subject: Subject, options: StabilityOptions, state: Path) 
 
 def show_stability(parts: dict[str, Part], options: StabilityOptions) -> Shown:
     """Tables 2 and 9, the principal components, and the per-image distributions."""
-    sets = in_order([key.partition("/")[2] for p in parts.values() for key in p.values if key.startswith("lid/")])
+    sets = in_order(
+        [
+            key.partition("/")[2]
+            for p in parts.values()
+            for key in p.values
+            if key.startswith("lid/")
+        ]
+    )
     notes = [
         options.sample_text(),
         f"adv: {options.attack_text()}",
-        *(f"{label}, {remark}" for label, part in parts.items() for remark in part.arrays["remarks"].tolist()),
+        *(
+            f"{label}, {remark}"
+            for label, part in parts.items()
+            for remark in part.arrays["remarks"].tolist()
+        ),
     ]
     moved = [name for name in sets if name != "id"]
     return Shown(
-        [_table("Stability of unit features against ID (Table 2)", parts, moved, notes, [
-            ("centroid_cosine", "cos(μ)", 3), ("delta_lid", "ΔLID", 2), ("delta_two_nn", "ΔTwoNN", 2),
-            ("lemma_centroid_unbiased", "|Δμ|²", 4), ("lemma_covariance", "|ΔΣ|", 4),
-        ]), _table("Dimension and scatter", parts, sets, [], [
-            ("lid", "LID", 2), ("two_nn", "TwoNN", 2), ("scatter_within", "within", 3),
-            ("scatter_between", "between", 3), ("separation", "ratio", 2),
-        ]), _displacements(parts, moved, options)],
+        [
+            _table(
+                "Stability of unit features against ID (Table 2)",
+                parts,
+                moved,
+                notes,
+                [
+                    ("centroid_cosine", "cos(μ)", 3),
+                    ("delta_lid", "ΔLID", 2),
+                    ("delta_two_nn", "ΔTwoNN", 2),
+                    ("lemma_centroid_unbiased", "|Δμ|²", 4),
+                    ("lemma_covariance", "|ΔΣ|", 4),
+                ],
+            ),
+            _table(
+                "Dimension and scatter",
+                parts,
+                sets,
+                [],
+                [
+                    ("lid", "LID", 2),
+                    ("two_nn", "TwoNN", 2),
+                    ("scatter_within", "within", 3),
+                    ("scatter_between", "between", 3),
+                    ("separation", "ratio", 2),
+                ],
+            ),
+            _displacements(parts, moved, options),
+        ],
         _components(parts, sets),
         _page(parts, sets),
-        {"fig2a": _clouds(parts, sets), "histograms": _histograms(parts), "lid": _sweeps(parts, sets)},
-    )  # fmt: skip
+        {
+            "fig2a": _clouds(parts, sets),
+            "histograms": _histograms(parts),
+            "lid": _sweeps(parts, sets),
+        },
+    )
 
 
 def _table(
-    title: str, parts: dict[str, Part], sets: list[str], notes: list[str], columns: list[tuple[str, str, int]]
+    title: str,
+    parts: dict[str, Part],
+    sets: list[str],
+    notes: list[str],
+    columns: list[tuple[str, str, int]],
 ) -> Table:
     rows: list[list[Cell | str]] = [
-        [label, name, *(cell(part.values.get(f"{key}/{name}"), digits) for key, _, digits in columns)]
+        [
+            label,
+            name,
+            *(cell(part.values.get(f"{key}/{name}"), digits) for key, _, digits in columns),
+        ]
         for label, part in parts.items()
         for name in sets
     ]
@@ -101,19 +163,31 @@ def _displacements(parts: dict[str, Part], moved: list[str], options: StabilityO
         f"{options.awp_batch} images each; an OOD shift is the mean |Δμ| of the classes"
     ]
     heads = ["checkpoint", *keys.values(), *(f"|Δμ| {name}" for name in ood)]
-    return Table(heads, rows, 1, "Displacement under attack, weight perturbation and OOD shift (Table 9)", notes)
+    return Table(
+        heads,
+        rows,
+        1,
+        "Displacement under attack, weight perturbation and OOD shift (Table 9)",
+        notes,
+    )
 
 
 def _colors(sets: list[str]) -> dict[str, str]:
     others = [name for name in sets if name != "adv"]
-    return {name: SET_COLORS[i % len(SET_COLORS)] for i, name in enumerate(others)} | {"adv": ADV_COLOR}
+    return {name: SET_COLORS[i % len(SET_COLORS)] for i, name in enumerate(others)} | {
+        "adv": ADV_COLOR
+    }
 
 
 def _components(parts: dict[str, Part], sets: list[str]) -> Figure:
-    """A row a checkpoint, a panel a distribution over the ID features in grey: same axes within a checkpoint."""
+    """A row a checkpoint, a panel a distribution over the ID features in grey: same axes within a
+    checkpoint.
+    """
     moved = [name for name in sets if name != "id"]
     height = 1.75 * len(parts) + 0.3
-    figure, axes = figures.new(figures.PAGE, height, len(parts), len(moved), sharex="row", sharey="row")
+    figure, axes = figures.new(
+        figures.PAGE, height, len(parts), len(moved), sharex="row", sharey="row"
+    )
     colors = _colors(sets)
     for row, (label, part) in zip(axes, parts.items(), strict=True):
         share = 100 * part.arrays["pca_share"]
@@ -121,41 +195,80 @@ def _components(parts: dict[str, Part], sets: list[str]) -> Figure:
             for which, color, size in (("id", "0.75", 3), (name, colors[name], 3)):
                 points = part.arrays.get(f"pca/{which}")
                 if points is not None:
-                    ax.scatter(*points[:SHOWN_POINTS, :2].T, s=size, color=color, linewidths=0, rasterized=True)
+                    ax.scatter(
+                        *points[:SHOWN_POINTS, :2].T,
+                        s=size,
+                        color=color,
+                        linewidths=0,
+                        rasterized=True,
+                    )
             value = part.values.get(f"centroid_cosine/{name}")
             ax.set_title(f"{name}: cos(μ) {value.value:.2f}" if value else f"{name}: {MISSING}")
             ax.set_xlabel(f"PC 1 ({share[0]:.0f} %)")
             ax.grid(False)
             ax.locator_params(nbins=4)
         row[0].set_ylabel(f"{label}\nPC 2 ({share[1]:.0f} %)")
-    figure.supxlabel("grey: ID images; colour: the named set, on the principal axes of the ID features", fontsize=7)
+    figure.supxlabel(
+        "grey: ID images; colour: the named set, on the principal axes of the ID features",
+        fontsize=7,
+    )
     return figure
 
 
 def _clouds(parts: dict[str, Part], sets: list[str]) -> Figure:
-    """Fig. 2a: ID, all OOD sets together and adversarial features on three principal axes of ID; one scale for all."""
-    shown = {"ID": ["id"], "OOD": [name for name in sets if name not in ("id", "adv")], "Adv": ["adv"]}
+    """Fig. 2a: ID, all OOD sets together and adversarial features on three principal axes of ID;
+    one scale for all.
+    """
+    shown = {
+        "ID": ["id"],
+        "OOD": [name for name in sets if name not in ("id", "adv")],
+        "Adv": ["adv"],
+    }
     colors = {"ID": "0.75", "OOD": SET_COLORS[0], "Adv": ADV_COLOR}
     rows = -(-len(parts) // 4)
     columns = -(-len(parts) // rows)
-    in_order = {"projection": "3d", "computed_zorder": False}  # by depth, whole clouds would hide each other
+    in_order = {
+        "projection": "3d",
+        "computed_zorder": False,
+    }  # by depth, whole clouds would hide each other
     figure, axes = figures.new(
-        figures.PAGE, figures.PAGE / max(columns, 2) * rows + 0.2, rows, columns, subplot_kw=in_order
+        figures.PAGE,
+        figures.PAGE / max(columns, 2) * rows + 0.2,
+        rows,
+        columns,
+        subplot_kw=in_order,
     )
     clouds = {
-        label: {kind: _thinned([part.arrays[f"pca/{n}"] for n in names if f"pca/{n}" in part.arrays])
-                for kind, names in shown.items()}
+        label: {
+            kind: _thinned([part.arrays[f"pca/{n}"] for n in names if f"pca/{n}" in part.arrays])
+            for kind, names in shown.items()
+        }
         for label, part in parts.items()
-    }  # fmt: skip
+    }
     reach = max(np.abs(x).max(initial=0.0) for cloud in clouds.values() for x in cloud.values())
     for ax in axes.flat[len(parts) :]:
         ax.set_axis_off()
     for ax, (label, cloud) in zip(axes.flat, clouds.items(), strict=False):
         for kind, points in cloud.items():
             size = 9 if kind == "ID" else 2.5  # the ground that the others are seen against
-            ax.scatter(*points.T, s=size, color=colors[kind], linewidths=0, alpha=0.7, depthshade=False, label=kind)
+            ax.scatter(
+                *points.T,
+                s=size,
+                color=colors[kind],
+                linewidths=0,
+                alpha=0.7,
+                depthshade=False,
+                label=kind,
+            )
         share = 100 * parts[label].arrays["pca_share"].sum()
-        ax.text2D(0.5, 1.0, f"{label}\n{share:.0f} % of ID variance", transform=ax.transAxes, ha="center", va="top")
+        ax.text2D(
+            0.5,
+            1.0,
+            f"{label}\n{share:.0f} % of ID variance",
+            transform=ax.transAxes,
+            ha="center",
+            va="top",
+        )
         ax.set_box_aspect(None, zoom=1.25)
         ax.set(xlim=(-reach, reach), ylim=(-reach, reach), zlim=(-reach, reach))
         for axis in (ax.xaxis, ax.yaxis, ax.zaxis):
@@ -181,16 +294,23 @@ def _thinned(clouds: list[np.ndarray]) -> np.ndarray:
 def _histograms(parts: dict[str, Part]) -> Figure:
     """Per-image Gram volume and cosines as cumulative shares: no bins to choose, tails visible.
 
-    Weight perturbation turns features by little: that cosine is shown by its distance to 1, on a log axis.
+    Weight perturbation turns features by little: that cosine is shown by its distance to 1, on a
+    log axis.
     """
-    keys = {"gram_volume": "Gram volume", "cos_id_adv": "cos(id, adv)", "cos_adv_awp": "1 − cos(adv, AWP)"}
+    keys = {
+        "gram_volume": "Gram volume",
+        "cos_id_adv": "cos(id, adv)",
+        "cos_adv_awp": "1 − cos(adv, AWP)",
+    }
     figure, axes = figures.new(figures.PAGE, 2.2, 1, len(keys), sharey=True)
     looks = figures.looks(list(parts))
     for ax, (key, title) in zip(axes[0], keys.items(), strict=True):
         for label, part in parts.items():
             if key in part.arrays:
                 x = part.arrays[key]
-                x = np.sort(np.clip(1 - x, 1e-7, None) if key == "cos_adv_awp" else x)  # float32 keeps 7 digits
+                x = np.sort(
+                    np.clip(1 - x, 1e-7, None) if key == "cos_adv_awp" else x
+                )  # float32 keeps 7 digits
                 ax.plot(x, np.arange(1, len(x) + 1) / len(x), label=label, **looks[label].stroke())
         ax.set_xlabel(title)
     axes[0, -1].set_xscale("log")
@@ -229,13 +349,25 @@ def _page(parts: dict[str, Part], sets: list[str]) -> Any:
         for name in sets:
             if f"pca/{name}" not in part.arrays:
                 continue
-            points, labels = part.arrays[f"pca/{name}"][:SHOWN_POINTS], part.arrays[f"pca_label/{name}"][:SHOWN_POINTS]
+            points, labels = (
+                part.arrays[f"pca/{name}"][:SHOWN_POINTS],
+                part.arrays[f"pca_label/{name}"][:SHOWN_POINTS],
+            )
             page.add_scatter3d(
-                x=points[:, 0], y=points[:, 1], z=points[:, 2], mode="markers", name=name, legendgroup=name,
-                showlegend=i == 0, scene=scene, marker={"size": 2.5, "color": colors[name]},
+                x=points[:, 0],
+                y=points[:, 1],
+                z=points[:, 2],
+                mode="markers",
+                name=name,
+                legendgroup=name,
+                showlegend=i == 0,
+                scene=scene,
+                marker={"size": 2.5, "color": colors[name]},
                 text=[str(names[y]) if y >= 0 else "class that ID lacks" for y in labels],
-            )  # fmt: skip
+            )
         axes = {f"{axis}axis_title": f"PC {k + 1}" for k, axis in enumerate("xyz")}
         page.update_layout({scene: {"domain": {"x": [i * width, (i + 1) * width]}, **axes}})
-        page.add_annotation(text=label, x=(i + 0.5) * width, y=1.05, xref="paper", yref="paper", showarrow=False)
+        page.add_annotation(
+            text=label, x=(i + 0.5) * width, y=1.05, xref="paper", yref="paper", showarrow=False
+        )
     return page.update_layout(template="plotly_white", legend_title="set", margin={"t": 60})

@@ -1,4 +1,6 @@
-"""Hessian or Gauss-Newton spectrum of a checkpoint: ends, trace, Frobenius norm, density, curvature by matrix."""
+"""Hessian or Gauss-Newton spectrum of a checkpoint: ends, trace, Frobenius norm, density, curvature
+by matrix.
+"""
 
 import math
 from collections.abc import Callable
@@ -37,12 +39,14 @@ class SpectrumOptions(CurvatureOptions):
     """What else is shown of the curvature.
 
     Attributes:
-        backend: Ours, or PyHessian's eigenvalues and trace on the same images beside ours, for a second opinion (in one
-            process only).
-        trace: Estimator of the trace; block traces and the Frobenius norm always come from the Hutchinson probes.
+        backend: Ours, or PyHessian's eigenvalues and trace on the same images beside ours, for a
+            second opinion (in one process only).
+        trace: Estimator of the trace; block traces and the Frobenius norm always come from the
+            Hutchinson probes.
         density_probes: Start vectors of the density (0: no density).
         density_steps: Lanczos steps from each.
-        width: Standard deviation of the density's Gaussian kernel; default 1 % of the range of all eigenvalues shown.
+        width: Standard deviation of the density's Gaussian kernel; default 1 % of the range of all
+            eigenvalues shown.
     """
 
     backend: Literal["ours", "pyhessian"] = field(default="ours", metadata={"group": "spectrum"})
@@ -70,11 +74,15 @@ def measure(subject: Subject, options: SpectrumOptions, state: Path) -> Part:
         UserError: If PyHessian is asked of several processes: it has no sum over them.
     """
     if options.backend == "pyhessian" and world().size > 1:
-        raise UserError("--backend pyhessian looks at all images in one process: start it without torchrun")
+        raise UserError(
+            "--backend pyhessian looks at all images in one process: start it without torchrun"
+        )
     objective = subject.objective()
     products = options.probes + options.density_probes * options.density_steps
     watch = progress(products + 4 * (options.top + options.bottom))
-    found = curvature(objective, options, state, watch, options.density_probes, options.density_steps)
+    found = curvature(
+        objective, options, state, watch, options.density_probes, options.density_steps
+    )
     A, probed = found.operator, found.probed
     sizes = {name: w.numel() for name, w in A.weights.items()}
     values: dict[str, Measure] = {"dim": Measure(A.dim, estimator="weights that vary")}
@@ -95,17 +103,25 @@ def measure(subject: Subject, options: SpectrumOptions, state: Path) -> Part:
     if options.backend == "pyhessian":
         values |= _second_opinion(objective, options)
     watch.close()
-    return Part(values | {"products": Measure(found.products, estimator="matrix-vector products")}, arrays)
+    return Part(
+        values | {"products": Measure(found.products, estimator="matrix-vector products")}, arrays
+    )
 
 
 def show(parts: dict[str, Part], options: SpectrumOptions) -> Shown:
     """Table 3, the density of all checkpoints, curvature by matrix."""
     first = next(iter(parts.values()))
     top = [f"lambda_{i + 1}" for i in range(options.top) if f"lambda_{i + 1}" in first.values]
-    low = [f"lambda_min_{i + 1}" for i in range(options.bottom) if f"lambda_min_{i + 1}" in first.values]
+    low = [
+        f"lambda_min_{i + 1}"
+        for i in range(options.bottom)
+        if f"lambda_min_{i + 1}" in first.values
+    ]
     names = [*top, *low, "trace", "frobenius", "frobenius/sqrt_d"]
     names += [n for n in ("pyhessian/lambda_1", "pyhessian/trace") if n in first.values]
-    rows: list[list[Cell | str]] = [[label, *(number(part.values[n]) for n in names)] for label, part in parts.items()]
+    rows: list[list[Cell | str]] = [
+        [label, *(number(part.values[n]) for n in names)] for label, part in parts.items()
+    ]
     table = Table(
         ["checkpoint", *(_heading(n) for n in names)], rows,
         title=f"{options.operator}, {options.params}, {options.loss}, n = {options.n}",
@@ -125,33 +141,47 @@ def draw(parts: dict[str, Part], options: SpectrumOptions) -> Figure:
     return figure
 
 
-def densities(parts: dict[str, Part], options: SpectrumOptions) -> tuple[np.ndarray, dict[str, np.ndarray], float]:
-    """Common abscissae ``(g,)``, each checkpoint's densities ``(probes, g)`` there, and the kernel's width."""
+def densities(
+    parts: dict[str, Part], options: SpectrumOptions
+) -> tuple[np.ndarray, dict[str, np.ndarray], float]:
+    """Common abscissae ``(g,)``, each checkpoint's densities ``(probes, g)`` there, and the
+    kernel's width.
+    """
     spectra = {
         label: Spectrum(
-            np.asarray(part.arrays["density_nodes"], float), np.asarray(part.arrays["density_weights"], float),
-            int(part.values["dim"].value), 0,
+            np.asarray(part.arrays["density_nodes"], float),
+            np.asarray(part.arrays["density_weights"], float),
+            int(part.values["dim"].value),
+            0,
         )
         for label, part in parts.items()
-    }  # fmt: skip
+    }
     used = np.concatenate([s.nodes[s.weights > 0] for s in spectra.values()])
     width = options.width or 0.01 * (float(used.max() - used.min()) or 1.0)
     grid = np.linspace(used.min() - 6 * width, used.max() + 6 * width, 1200)
     return grid, {label: s.density(grid, width) for label, s in spectra.items()}, width
 
 
-def _draw_density(axis: Any, parts: dict[str, Part], options: SpectrumOptions, look: dict[str, figures.Look]) -> None:
+def _draw_density(
+    axis: Any, parts: dict[str, Part], options: SpectrumOptions, look: dict[str, figures.Look]
+) -> None:
     grid, found, width = densities(parts, options)
     floor = 1e-2 / int(next(iter(parts.values())).values["dim"].value) / width
     for label, samples in found.items():
         mean = samples.mean(axis=0)
         axis.semilogy(grid, np.maximum(mean, floor / 10), label=label, **look[label].stroke())
         axis.fill_between(
-            grid, np.maximum(samples.min(axis=0), floor / 10), np.maximum(samples.max(axis=0), floor / 10),
-            color=look[label].color, alpha=0.15, linewidth=0,
-        )  # fmt: skip
+            grid,
+            np.maximum(samples.min(axis=0), floor / 10),
+            np.maximum(samples.max(axis=0), floor / 10),
+            color=look[label].color,
+            alpha=0.15,
+            linewidth=0,
+        )
     axis.set_ylim(bottom=floor)
-    axis.set_xlabel(f"eigenvalue of the {'Hessian' if options.operator == 'hessian' else 'Gauss-Newton matrix'}")
+    axis.set_xlabel(
+        f"eigenvalue of the {'Hessian' if options.operator == 'hessian' else 'Gauss-Newton matrix'}"
+    )
     axis.set_ylabel("density")
     axis.set_title(f"Gaussian kernel, $\\sigma$ = {width:.3g}{_band(options)}")
 
@@ -163,9 +193,15 @@ def _draw_blocks(axis: Any, parts: dict[str, Part], look: dict[str, figures.Look
         kappa = [part.values[f"kappa/{n}"] for n in names]
         shift = 0.12 * (i - (len(parts) - 1) / 2)
         axis.errorbar(
-            x + shift, [k.value for k in kappa], [k.error or 0.0 for k in kappa], label=label, elinewidth=0.6,
-            linewidth=0.6, markersize=2.5, **look[label].line(),
-        )  # fmt: skip
+            x + shift,
+            [k.value for k in kappa],
+            [k.error or 0.0 for k in kappa],
+            label=label,
+            elinewidth=0.6,
+            linewidth=0.6,
+            markersize=2.5,
+            **look[label].line(),
+        )
     axis.axhline(0, color="0.5", linewidth=0.5)
     axis.set_xticks(x, [figures.short_weight(n) for n in names], rotation=90, fontsize=5)
     axis.set_ylabel(r"$\kappa_l$ = trace / entries")
@@ -174,45 +210,63 @@ def _draw_blocks(axis: Any, parts: dict[str, Part], look: dict[str, figures.Look
 
 
 def page(parts: dict[str, Part], options: SpectrumOptions) -> Any:
-    """The density, the eigenvalues that were found one by one, and the curvature of each matrix, interactive."""
+    """The density, the eigenvalues that were found one by one, and the curvature of each matrix,
+    interactive.
+    """
     cells: list[pages.Cell] = []
     if options.density_probes:
         grid, found, width = densities(parts, options)
         floor = 1e-2 / int(next(iter(parts.values())).values["dim"].value) / width
         curves = []
         for label, samples in found.items():
-            mean, low, high = (np.maximum(f(samples, axis=0), floor) for f in (np.mean, np.min, np.max))
+            mean, low, high = (
+                np.maximum(f(samples, axis=0), floor) for f in (np.mean, np.min, np.max)
+            )
             shown = np.where(mean > floor, mean, np.nan)
             curves.append(pages.Curve(label, grid, shown, mode="lines", low=low, high=high))
         title = f"density (kernel width {width:.3g}{_band(options)})"
         cells.append(pages.Panel(title, "eigenvalue", "density", curves, log_y=True))
     largest = []
     for label, part in parts.items():
-        values, residuals = (np.asarray(part.arrays[key])[: options.top] for key in ("eigenvalues", "residuals"))
+        values, residuals = (
+            np.asarray(part.arrays[key])[: options.top] for key in ("eigenvalues", "residuals")
+        )
         largest.append(pages.Curve(label, np.arange(1, len(values) + 1), values, residuals))
     cells.append(pages.Panel("largest eigenvalues", "index", "λ", largest, zero=True))
     names = matrices(parts)
     blocks = []
     for label, part in parts.items():
         kappa = [part.values[f"kappa/{n}"] for n in names]
-        hover = [f"{n}<br>{k.value:.3g} ± {k.error or 0:.2g}" for n, k in zip(names, kappa, strict=True)]
+        hover = [
+            f"{n}<br>{k.value:.3g} ± {k.error or 0:.2g}" for n, k in zip(names, kappa, strict=True)
+        ]
         y, error = [k.value for k in kappa], [k.error or 0.0 for k in kappa]
         blocks.append(pages.Curve(label, np.arange(len(names)), y, error, hover=hover))
     short = [figures.short_weight(n) for n in names]
     title = "mean curvature of each matrix"
     below: list[pages.Cell] = [pages.Panel(title, "", "κ = trace / entries", blocks, ticks=short)]
-    title = "Spectrum of the " + ("Hessian" if options.operator == "hessian" else "Gauss-Newton matrix")
-    return pages.page(title, list(parts), [cells, below], f"{options.params}, {options.loss}, n = {options.n}")
+    title = "Spectrum of the " + (
+        "Hessian" if options.operator == "hessian" else "Gauss-Newton matrix"
+    )
+    return pages.page(
+        title, list(parts), [cells, below], f"{options.params}, {options.loss}, n = {options.n}"
+    )
 
 
 def matrices(parts: dict[str, Part]) -> list[str]:
     """Names of the matrices, first to last."""
     names = [n for n in next(iter(parts.values())).arrays["blocks"].tolist() if is_matrix(n)]
-    return sorted(names, key=lambda n: n == "visual.proj")  # the last matrix, which open_clip lists first
+    return sorted(
+        names, key=lambda n: n == "visual.proj"
+    )  # the last matrix, which open_clip lists first
 
 
 def _heading(name: str) -> str:
-    return name.replace("frobenius/sqrt_d", "|H|_F/√d").replace("frobenius", "|H|_F").replace("lambda", "λ")
+    return (
+        name.replace("frobenius/sqrt_d", "|H|_F/√d")
+        .replace("frobenius", "|H|_F")
+        .replace("lambda", "λ")
+    )
 
 
 def _trace(found: Curvature, options: SpectrumOptions, seen: Callable[[], None]) -> Estimate:
@@ -229,10 +283,16 @@ def _second_opinion(objective: Objective, options: SpectrumOptions) -> dict[str,
     peer = PyHessian(objective.outputs, objective.criterion, objective.weights, objective.batches)
     lams = peer.eigenvalues(options.top, options.seed, options.rtol)
     words = "PyHessian, power iteration, largest magnitude"
-    found = {f"pyhessian/lambda_{i + 1}": Measure(lam, estimator=words) for i, lam in enumerate(lams)}
+    found = {
+        f"pyhessian/lambda_{i + 1}": Measure(lam, estimator=words) for i, lam in enumerate(lams)
+    }
     return found | {"pyhessian/trace": as_measure(peer.trace(options.probes, options.seed))}
 
 
 def _band(options: SpectrumOptions) -> str:
     """Of one probe there is no spread."""
-    return f"; band: spread of {options.density_probes} probes" if options.density_probes > 1 else "; one probe"
+    return (
+        f"; band: spread of {options.density_probes} probes"
+        if options.density_probes > 1
+        else "; one probe"
+    )

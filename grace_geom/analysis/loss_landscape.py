@@ -1,4 +1,6 @@
-"""Slices of the loss of checkpoints: random and Hessian directions, and the line from the pretrained weights."""
+"""Slices of the loss of checkpoints: random and Hessian directions, and the line from the
+pretrained weights.
+"""
 
 import math
 from collections.abc import Callable
@@ -36,9 +38,10 @@ class LandscapeOptions(Common):
     """Which slices.
 
     Attributes:
-        slices: random (1-D), eigen (along the top Hessian eigenvector), contour (2-D, two random directions), line
-            (pretrained weights at 0, checkpoint at 1, and beyond: accuracies on ID, OOD and attacked images), plane
-            (2-D, through the checkpoint and the two of --through).
+        slices: random (1-D), eigen (along the top Hessian eigenvector), contour (2-D, two random
+            directions), line (pretrained weights at 0, checkpoint at 1, and beyond: accuracies on
+            ID, OOD and attacked images), plane (2-D, through the checkpoint and the two of
+            --through).
         through: Two other checkpoints that a plane passes through.
         points: Points of a 1-D slice.
         span: Half-width of random slices, in units of the filters' norms.
@@ -48,7 +51,9 @@ class LandscapeOptions(Common):
         line_points: Points of the line; where t = 1, the checkpoint, is none of them, it is added.
     """
 
-    slices: tuple[str, ...] = field(default=("random", "contour", "line"), metadata={"group": "slices"})
+    slices: tuple[str, ...] = field(
+        default=("random", "contour", "line"), metadata={"group": "slices"}
+    )
     through: tuple[Path, ...] = ()
     points: int = 15
     span: float = 0.5
@@ -68,14 +73,19 @@ class LandscapeOptions(Common):
                 raise UserError(f"{flag} must be at least 2, not {value}")
         if ("plane" in self.slices) != (len(self.through) == 2):
             raise UserError(
-                f"--slices plane goes with --through A,B, two other checkpoints ({len(self.through)} were named)"
+                "--slices plane goes with --through A,B, two other checkpoints "
+                f"({len(self.through)} were named)"
             )
         if self.params in ("adapter", "text") and "line" in self.slices:
-            raise UserError(f"--slices line: the pretrained weights have no --params {self.params}; leave line out")
-
+            raise UserError(
+                f"--slices line: the pretrained weights have no --params {self.params}; leave line "
+                "out"
+            )
 
     def along(self) -> np.ndarray:
-        """The points t of the line, ascending: evenly spaced, and 1 among them, where the checkpoint lies."""
+        """The points t of the line, ascending: evenly spaced, and 1 among them, where the
+        checkpoint lies.
+        """
         even = np.linspace(0.0, self.beyond, self.line_points)
         return even if np.isclose(even, 1.0).any() else np.sort(np.append(even, 1.0))
 
@@ -85,8 +95,13 @@ def measure(subject: Subject, options: LandscapeOptions, state: Path) -> Part:
     objective = subject.objective()
     mean, w = objective.mean(), objective.weights
     ts = np.linspace(-options.span, options.span, options.points)
-    steps = {"random": len(ts), "eigen": len(ts), "contour": options.contour_points**2, "line": len(options.along()),
-             "plane": options.contour_points**2}  # fmt: skip
+    steps = {
+        "random": len(ts),
+        "eigen": len(ts),
+        "contour": options.contour_points**2,
+        "line": len(options.along()),
+        "plane": options.contour_points**2,
+    }
     watch = progress(sum(steps[name] for name in options.slices))
     say(f"  {', '.join(options.slices)}: {watch.total} points, seed {options.seed}")
 
@@ -94,8 +109,9 @@ def measure(subject: Subject, options: LandscapeOptions, state: Path) -> Part:
         watch.step(len(objective))
 
     arrays: dict[str, np.ndarray] = {
-        "blocks": np.array(list(w)), "block_shapes": np.array([str(tuple(x.shape)) for x in w.values()])
-    }  # fmt: skip
+        "blocks": np.array(list(w)),
+        "block_shapes": np.array([str(tuple(x.shape)) for x in w.values()]),
+    }
     values = {"loss": Measure(mean.value(w), estimator="mean over the sample")}
     d1, d2 = filter_normalised(w, 2 * options.seed), filter_normalised(w, 2 * options.seed + 1)
     if "random" in options.slices:
@@ -118,12 +134,20 @@ def measure(subject: Subject, options: LandscapeOptions, state: Path) -> Part:
 
 
 def _plane(
-    subject: Subject, mean: MeanLoss, w: Weights, options: LandscapeOptions, seen: Callable[[], None]
+    subject: Subject,
+    mean: MeanLoss,
+    w: Weights,
+    options: LandscapeOptions,
+    seen: Callable[[], None],
 ) -> dict[str, np.ndarray]:
-    """The loss on the plane through this checkpoint and the two of ``--through``, a quarter beyond its corners."""
+    """The loss on the plane through this checkpoint and the two of ``--through``, a quarter beyond
+    its corners.
+    """
     points = [w]
     for file in map(checkpoint_file, options.through):
-        other = open_subject(file, label_of(file), replace(options, data=subject.data)).model.weights()
+        other = open_subject(
+            file, label_of(file), replace(options, data=subject.data)
+        ).model.weights()
         points.append({name: other[name] for name in w if name in other})
     try:
         found = plane(*points)
@@ -131,7 +155,10 @@ def _plane(
         raise UserError(f"--through: {error}") from None
     low, high = found.corners.min(axis=0), found.corners.max(axis=0)
     margin = 0.25 * (high - low)
-    xs, ys = (np.linspace(a, b, options.contour_points) for a, b in zip(low - margin, high + margin, strict=True))
+    xs, ys = (
+        np.linspace(a, b, options.contour_points)
+        for a, b in zip(low - margin, high + margin, strict=True)
+    )
     values = grid(mean.value, found.centre, found.d1, found.d2, xs.tolist(), ys.tolist(), seen)
     names = [subject.label, *(label_of(checkpoint_file(file)) for file in options.through)]
     return {
@@ -141,25 +168,39 @@ def _plane(
 
 
 def _top_eigenvector(objective: Objective, options: LandscapeOptions) -> tuple[Weights, Measure]:
-    A = hessian(objective.loss, objective.weights, objective.batches, distributed=objective.distributed)
-    pairs = eigenpairs(A.matvec, Krylov(leaning_start(A.gradient(), options.seed)), top=1, rtol=1e-2)
+    A = hessian(
+        objective.loss, objective.weights, objective.batches, distributed=objective.distributed
+    )
+    pairs = eigenpairs(
+        A.matvec, Krylov(leaning_start(A.gradient(), options.seed)), top=1, rtol=1e-2
+    )
     v = pairs.vectors[0]
     v = v * torch.sign(v[v.abs().argmax()])  # an eigenvector has no sign of its own
     lam, r = pairs.values[0].item(), pairs.residuals[0].item()
-    return unflatten(v, objective.weights), Measure(lam, None, lam - r, lam + r, 1.0, f"Lanczos, residual {r:.2g}")
+    return unflatten(v, objective.weights), Measure(
+        lam, None, lam - r, lam + r, 1.0, f"Lanczos, residual {r:.2g}"
+    )
 
 
 @torch.no_grad()
 def _accuracy(objective: Objective, weights: Weights) -> float:
-    right = sum((objective.outputs(weights, b).argmax(1) == b.labels).sum().item() for b in objective.batches)
+    right = sum(
+        (objective.outputs(weights, b).argmax(1) == b.labels).sum().item()
+        for b in objective.batches
+    )
     return sum(everyones(right)) / len(objective)
 
 
-def _line(subject: Subject, w: Weights, options: LandscapeOptions, seen: Any) -> dict[str, np.ndarray]:
+def _line(
+    subject: Subject, w: Weights, options: LandscapeOptions, seen: Any
+) -> dict[str, np.ndarray]:
     """Accuracies at ``(1 - t) w0 + t w``; the attack is made anew at every point."""
     before = subject.before(w)
     sets = {"id": subject.objective(attacked=False)}
-    sets |= {f"ood/{name}": subject.objective(spec, "eval", attacked=False) for name, spec in subject.ood().items()}
+    sets |= {
+        f"ood/{name}": subject.objective(spec, "eval", attacked=False)
+        for name, spec in subject.ood().items()
+    }
     ts = options.along()
     curves: dict[str, list[float]] = {name: [] for name in [*sets, "adv", "id_loss"]}
     for t in ts.tolist():
@@ -178,7 +219,8 @@ def _line(subject: Subject, w: Weights, options: LandscapeOptions, seen: Any) ->
 
 
 def show(parts: dict[str, Part], options: LandscapeOptions) -> Shown:
-    """The width of the basin and the best point of the line in a table; all slices in the figures."""
+    """The width of the basin and the best point of the line in a table; all slices in the
+    figures."""
     comparable(parts)
     rows: list[list[Cell | str]] = []
     for label, part in parts.items():
@@ -186,10 +228,14 @@ def show(parts: dict[str, Part], options: LandscapeOptions) -> Shown:
         if "random" in options.slices:
             row.append(f"{np.asarray(part.arrays['random'])[1].max():.4g}")
         if "line" in options.slices:
-            here = int(np.abs(np.asarray(part.arrays["line/t"]) - 1.0).argmin())  # t = 1 is always among them
+            here = int(
+                np.abs(np.asarray(part.arrays["line/t"]) - 1.0).argmin()
+            )  # t = 1 is always among them
             row += [f"{100 * part.arrays[f'line/{name}'][here]:.1f}" for name in _kinds(part)]
         rows.append(row)
-    heads = ["checkpoint", "loss"] + [f"highest within {options.span:g}"] * ("random" in options.slices)
+    heads = ["checkpoint", "loss"] + [f"highest within {options.span:g}"] * (
+        "random" in options.slices
+    )
     first = next(iter(parts.values()))
     heads += [f"{name} at t = 1, %" for name in _kinds(first)] if "line" in options.slices else []
     title = f"Loss landscape, {options.params}, {options.loss}, n = {options.n}, directions of seed {options.seed}"
@@ -197,8 +243,14 @@ def show(parts: dict[str, Part], options: LandscapeOptions) -> Shown:
     more |= {"plane": planes(parts)} if "plane" in options.slices else {}
     html = page(parts, options) if options.slices else None
     wide = 196 * math.sqrt(0.25 / options.n)
-    notes = [f"an accuracy of {options.n} images has a 95 % interval of at most ±{wide:.0f} points: for numbers to "
-             "compare, see evaluate"] if "line" in options.slices else []  # fmt: skip
+    notes = (
+        [
+            f"an accuracy of {options.n} images has a 95 % interval of at most ±{wide:.0f} points: "
+            "for numbers to compare, see evaluate"
+        ]
+        if "line" in options.slices
+        else []
+    )
     return Shown([Table(heads, rows, title=title, notes=notes)], curves(parts, options), html, more)
 
 
@@ -213,13 +265,15 @@ def comparable(parts: dict[str, Part]) -> None:
         for name in ("blocks", "block_shapes"):
             if parts[label].arrays[name].tolist() != parts[labels[0]].arrays[name].tolist():
                 raise UserError(
-                    f"{label} and {labels[0]} have other weights or shapes: the same seed gives other directions, and "
-                    "their slices cannot be compared; analyse them one by one"
+                    f"{label} and {labels[0]} have other weights or shapes: the same seed gives "
+                    "other directions, and their slices cannot be compared; analyse them one by one"
                 )
 
 
 def curves(parts: dict[str, Part], options: LandscapeOptions) -> Figure:
-    """1-D slices side by side, one line a checkpoint; along the line to it, ID, OOD and adversarial accuracy."""
+    """1-D slices side by side, one line a checkpoint; along the line to it, ID, OOD and adversarial
+    accuracy.
+    """
     look, panels = figures.looks(list(parts)), _panels(parts, options)
     count = max(len(panels), 1)
     figure, axes = figures.new(figures.PAGE if count > 1 else figures.COLUMN, 2.1, 1, count)
@@ -249,11 +303,15 @@ def _panels(parts: dict[str, Part], options: LandscapeOptions) -> list[tuple[str
 
 
 def page(parts: dict[str, Part], options: LandscapeOptions) -> Any:
-    """1-D slices, then each 2-D slice as contours and as a surface to turn; the levels of all 2-D slices are shared."""
+    """1-D slices, then each 2-D slice as contours and as a surface to turn; the levels of all 2-D
+    slices are shared.
+    """
     above: list[pages.Cell] = []
     for key, x, y, title in _panels(parts, options):
         found = [pages.Curve(label, *_xy(part, key)) for label, part in parts.items()]
-        above.append(pages.Panel(title, x, y, found, lines=[1.0] if key.startswith("line/") else []))
+        above.append(
+            pages.Panel(title, x, y, found, lines=[1.0] if key.startswith("line/") else [])
+        )
     rows = pages.wrapped(above)
     keys = [key for key in ("contour", "plane") if key in options.slices]
     levels = _levels(parts, *keys) if keys else np.zeros(0)
@@ -270,29 +328,45 @@ def page(parts: dict[str, Part], options: LandscapeOptions) -> Any:
 def _field(key: str, label: str, part: Part, levels: np.ndarray, surface: bool) -> pages.Field:
     if key == "contour":
         side = np.asarray(part.arrays["contour_axis"])
-        axes, names, marks = (side, side), ("first direction", "second direction"), {label: (0.0, 0.0)}
+        axes, names, marks = (
+            (side, side),
+            ("first direction", "second direction"),
+            {label: (0.0, 0.0)},
+        )
     else:
         axes = (np.asarray(part.arrays["plane_x"]), np.asarray(part.arrays["plane_y"]))
         names = ("distance", "distance")
-        corners = zip(part.arrays["plane_names"].tolist(), part.arrays["plane_corners"].tolist(), strict=True)
+        corners = zip(
+            part.arrays["plane_names"].tolist(), part.arrays["plane_corners"].tolist(), strict=True
+        )
         marks = {name: (x, y) for name, (x, y) in corners}
-    return pages.Field(label, *names, *axes, np.asarray(part.arrays[key]), levels, "loss", marks, surface)
+    return pages.Field(
+        label, *names, *axes, np.asarray(part.arrays[key]), levels, "loss", marks, surface
+    )
 
 
 def _levels(parts: dict[str, Part], *keys: str) -> np.ndarray:
     """The same levels for all checkpoints; the highest 2 % of the values lie above them."""
-    values = np.concatenate([np.asarray(part.arrays[key]).ravel() for part in parts.values() for key in keys])
+    values = np.concatenate(
+        [np.asarray(part.arrays[key]).ravel() for part in parts.values() for key in keys]
+    )
     return np.asarray(MaxNLocator(14).tick_values(values.min(), np.quantile(values, 0.98)))
 
 
 def contours(parts: dict[str, Part]) -> Figure:
     """2-D slices with the same levels for every checkpoint."""
     levels = _levels(parts, "contour")
-    figure, axes = figures.new(min(2.3 * len(parts) + 0.6, figures.PAGE), 2.4, 1, len(parts), sharex=True, sharey=True)
+    figure, axes = figures.new(
+        min(2.3 * len(parts) + 0.6, figures.PAGE), 2.4, 1, len(parts), sharex=True, sharey=True
+    )
     for axis, (label, part) in zip(axes[0], parts.items(), strict=True):
         side = np.asarray(part.arrays["contour_axis"])
-        drawn = axis.contourf(side, side, part.arrays["contour"], levels=levels, cmap="viridis", extend="max")
-        axis.contour(side, side, part.arrays["contour"], levels=levels, colors="white", linewidths=0.3)
+        drawn = axis.contourf(
+            side, side, part.arrays["contour"], levels=levels, cmap="viridis", extend="max"
+        )
+        axis.contour(
+            side, side, part.arrays["contour"], levels=levels, colors="white", linewidths=0.3
+        )
         axis.plot(0, 0, marker="+", color="white")
         axis.set(title=label, xlabel="first direction", aspect="equal")
     axes[0, 0].set_ylabel("second direction")
@@ -301,17 +375,29 @@ def contours(parts: dict[str, Part]) -> Figure:
 
 
 def planes(parts: dict[str, Part]) -> Figure:
-    """The plane through three checkpoints, distances in Euclidean norm, the same levels in every panel."""
+    """The plane through three checkpoints, distances in Euclidean norm, the same levels in every
+    panel.
+    """
     levels = _levels(parts, "plane")
     figure, axes = figures.new(min(2.6 * len(parts) + 0.8, figures.PAGE), 2.6, 1, len(parts))
     for axis, part in zip(axes[0], parts.values(), strict=True):
         x, y = np.asarray(part.arrays["plane_x"]), np.asarray(part.arrays["plane_y"])
-        drawn = axis.contourf(x, y, part.arrays["plane"], levels=levels, cmap="viridis", extend="max")
+        drawn = axis.contourf(
+            x, y, part.arrays["plane"], levels=levels, cmap="viridis", extend="max"
+        )
         axis.contour(x, y, part.arrays["plane"], levels=levels, colors="white", linewidths=0.3)
         for (a, b), name, marker in zip(
             part.arrays["plane_corners"], part.arrays["plane_names"].tolist(), "os^", strict=True
         ):
-            axis.plot(a, b, marker=marker, color="white", markeredgecolor="black", linestyle="none", label=name)
+            axis.plot(
+                a,
+                b,
+                marker=marker,
+                color="white",
+                markeredgecolor="black",
+                linestyle="none",
+                label=name,
+            )
         axis.set(xlabel="distance", aspect="equal")
         axis.legend(loc="upper right", frameon=True, fontsize=5)
     axes[0, 0].set_ylabel("distance")

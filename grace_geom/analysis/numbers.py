@@ -8,11 +8,14 @@ from grace_geom.tables import Cell
 
 
 def as_measure(estimate: Estimate, scale: float = 1.0) -> Measure:
-    """An estimate, scaled, with its normal 95 % interval; one whose error cannot be told has none."""
+    """An estimate, scaled, with its normal 95 % interval; one whose error cannot be told has
+    none."""
     value, error = scale * estimate.value, scale * estimate.error
     if not math.isfinite(error):
         return Measure(value, estimator=estimate.estimator)
-    return Measure(value, error, value - 1.96 * error, value + 1.96 * error, 0.95, estimate.estimator)
+    return Measure(
+        value, error, value - 1.96 * error, value + 1.96 * error, 0.95, estimate.estimator
+    )
 
 
 def number(measure: Measure) -> Cell:

@@ -1,4 +1,6 @@
-"""The function that the geometry of weights is about: the mean loss of a checkpoint on a fixed sample."""
+"""The function that the geometry of weights is about: the mean loss of a checkpoint on a fixed
+sample.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -24,17 +26,19 @@ GROUPS = {"visual": r"^visual\.", "head": r"^head\."}
 
 @dataclass(frozen=True, eq=False)
 class Objective:
-    """``loss(weights, batch)`` and its parts on fixed batches, as functions of the weights that are asked about.
+    """``loss(weights, batch)`` and its parts on fixed batches, as functions of the weights that are
+    asked about.
 
     Attributes:
         logits: The model's answer at a dictionary of its weights.
         weights: The point: names and values of the weights that vary.
-        batches: The sample, on the model's device; adversarial images where the adversarial loss is meant. Of several
-            processes each has its own.
+        batches: The sample, on the model's device; adversarial images where the adversarial loss is
+            meant. Of several processes each has its own.
         effective: From the weights that vary to a dictionary that the model understands.
-        unit_logits: Scale each image's logits to Euclidean length 1 (Andriushchenko et al. 2023), which takes a
-            change of confidence out of a change of the loss.
-        images: Of all processes together, where the batches are shared out; ``None``: they are all here.
+        unit_logits: Scale each image's logits to Euclidean length 1 (Andriushchenko et al. 2023),
+            which takes a change of confidence out of a change of the loss.
+        images: Of all processes together, where the batches are shared out; ``None``: they are all
+            here.
     """
 
     logits: Logits
@@ -75,7 +79,9 @@ class Objective:
         return self.criterion(self.outputs(weights, batch), batch)
 
     def attacked(self, eps: float, alpha: float, steps: int, seed: int) -> "Objective":
-        """The same with images that PGD found at :attr:`weights`; they stay what they are when the weights move."""
+        """The same with images that PGD found at :attr:`weights`; they stay what they are when the
+        weights move.
+        """
         point = self.effective(self.weights)
         found = [
             replace(b, images=pgd_attack(
@@ -102,14 +108,16 @@ def objective(
         model: The classifier at the checkpoint's weights, in eval mode.
         logits: How the model answers the sample's question.
         batches: The sample, on the model's device and in its precision.
-        params: ``visual`` (the image tower), ``head``, ``text`` (the text tower that makes the zero-shot head),
-            ``adapter`` (the low-rank factors), or a regular expression for names of the image tower and the head.
+        params: ``visual`` (the image tower), ``head``, ``text`` (the text tower that makes the
+            zero-shot head), ``adapter`` (the low-rank factors), or a regular expression for names
+            of the image tower and the head.
         adapter: The checkpoint's low-rank factors, merged in the model's weights.
         scale: ``lora_alpha / r``, by which their product was multiplied.
         images: See :class:`Objective`.
 
     Raises:
-        UserError: If the checkpoint has no such weights, or the model cannot be differentiated twice as it is.
+        UserError: If the checkpoint has no such weights, or the model cannot be differentiated
+            twice as it is.
     """
     _must_be_still(model)
     if params == "adapter":
@@ -121,22 +129,30 @@ def objective(
     return Objective(logits, weights, list(batches), effective, images=images)
 
 
-def _adapter(model: ClipClassifier, adapter: Weights, scale: float) -> tuple[Weights, Callable[[Weights], Weights]]:
+def _adapter(
+    model: ClipClassifier, adapter: Weights, scale: float
+) -> tuple[Weights, Callable[[Weights], Weights]]:
     if not adapter:
-        raise UserError("--params adapter: this checkpoint has no low-rank factors; use --params visual")
+        raise UserError(
+            "--params adapter: this checkpoint has no low-rank factors; use --params visual"
+        )
     own = model.weights()
     point = {n: w.to(model.mean) for n, w in adapter.items()}  # type: ignore[arg-type]
     base = {name: own[name] - scale * B @ A for name, B, A in factors(point)}
 
     def effective(weights: Weights) -> Weights:
-        merged = {name: torch.addmm(base[name], B, A, alpha=scale) for name, B, A in factors(weights)}
+        merged = {
+            name: torch.addmm(base[name], B, A, alpha=scale) for name, B, A in factors(weights)
+        }
         return merged | {name: w for name, w in weights.items() if name == PROMPT}
 
     return point, effective
 
 
 def _text(model: ClipClassifier) -> tuple[Weights, Callable[[Weights], Weights]]:
-    """The head is made again from the text tower at each call: K classes times the templates through it."""
+    """The head is made again from the text tower at each call: K classes times the templates
+    through it.
+    """
     weights = {
         name: w.detach() for name, w in model.clip.named_parameters()
         if not name.startswith(("visual.", "logit_"))
@@ -151,14 +167,24 @@ def _text(model: ClipClassifier) -> tuple[Weights, Callable[[Weights], Weights]]
         return {"head.weight": model.logit_scale * F.normalize(mean, dim=-1), "head.bias": bias}
 
     own = effective(weights)["head.weight"]
-    if not torch.allclose(own, model.head["head.weight"], rtol=1e-3, atol=1e-3 * float(own.abs().max())):
-        raise UserError("--params text: the head of this checkpoint was trained, its text tower does not make it")
+    if not torch.allclose(
+        own, model.head["head.weight"], rtol=1e-3, atol=1e-3 * float(own.abs().max())
+    ):
+        raise UserError(
+            "--params text: the head of this checkpoint was trained, its text tower does not make "
+            "it"
+        )
     return weights, effective
 
 
 def _must_be_still(model: ClipClassifier) -> None:
     if model.recompute:
-        raise UserError("activation checkpointing is on: turn it off for curvature (it has no second derivative)")
+        raise UserError(
+            "activation checkpointing is on: turn it off for curvature (it has no second "
+            "derivative)"
+        )
     active = [name for name, module in model.clip.named_modules() if module.training]
     if active:
-        raise UserError(f"the model is in training mode (at {active[0] or 'its root'}): call model.eval() first")
+        raise UserError(
+            f"the model is in training mode (at {active[0] or 'its root'}): call model.eval() first"
+        )

@@ -18,7 +18,8 @@ class Common:
         ood: Out-of-distribution sets, NAME=SPEC; default those known of the data set.
         n: Images, a seeded subset of the test split.
         batch: Images at a time. Results do not depend on it.
-        params: Weights that vary: visual, text, head, adapter, or a regular expression; the same for every checkpoint.
+        params: Weights that vary: visual, text, head, adapter, or a regular expression; the same
+            for every checkpoint.
         loss: Cross-entropy on clean images (ce), or on PGD images found at the checkpoint (adv-ce).
         eps: Radius of PGD in pixels of [0, 1].
         alpha: Its step size.
@@ -26,9 +27,11 @@ class Common:
         seed: Of the subset, of the attack and of every probe.
         device: auto, cpu, cuda, cuda:1.
         dtype: Precision.
-        out: Folder of the results; default analyses/ in the run directory, or beside it for several checkpoints.
+        out: Folder of the results; default analyses/ in the run directory, or beside it for several
+            checkpoints.
         fresh: Compute again what is there already.
-        data_root: Folder of the torchvision and ImageNet sets; relative files are looked for here too.
+        data_root: Folder of the torchvision and ImageNet sets; relative files are looked for here
+            too.
         model: open_clip name of a foreign checkpoint.
         pretrained: Weights or tag of what a foreign checkpoint lacks.
         classes: JSON file with the class names of a foreign checkpoint's head.
@@ -60,7 +63,10 @@ class Common:
                 raise UserError(f"{flag} must be at least 1, not {value}")
         for name in ("id", "adv"):
             if name in self.ood:
-                raise UserError(f"--ood {name}=...: {name} is the name of the data's own domain; choose another name")
+                raise UserError(
+                    f"--ood {name}=...: {name} is the name of the data's own domain; choose "
+                    "another name"
+                )
         if self.seed < 0:
             raise UserError(f"--seed must be at least 0, not {self.seed}")
         if self.classes is not None and self.model is None:
@@ -68,7 +74,11 @@ class Common:
 
     def settings(self) -> dict[str, Any]:
         """Everything that a result depends on beside the checkpoint, as plain types."""
-        return {f.name: plain(getattr(self, f.name)) for f in fields(self) if f.name not in NOT_THE_RESULT}
+        return {
+            f.name: plain(getattr(self, f.name))
+            for f in fields(self)
+            if f.name not in NOT_THE_RESULT
+        }
 
 
 NOT_THE_RESULT = {"checkpoints", "out", "fresh", "device", "basis_device"}

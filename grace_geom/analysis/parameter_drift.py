@@ -1,4 +1,6 @@
-"""Distance of checkpoints from the pretrained weights, its rank, and whether it goes with zero-shot loss."""
+"""Distance of checkpoints from the pretrained weights, its rank, and whether it goes with zero-shot
+loss.
+"""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,10 +39,16 @@ class DriftOptions(Common):
 
 
 def measure(subject: Subject, options: DriftOptions, state: Path) -> Part:
-    """Drift by matrix and in all; zero-shot accuracy of the pretrained model minus the checkpoint's."""
+    """Drift by matrix and in all; zero-shot accuracy of the pretrained model minus the
+    checkpoint's.
+    """
     now = select(subject.model.weights(), GROUPS.get(options.params, options.params))
     before = subject.before(now)
-    values = {"drift": Measure(relative_drift(now, before), estimator="|theta - theta0| / |theta0|, exact")}
+    values = {
+        "drift": Measure(
+            relative_drift(now, before), estimator="|theta - theta0| / |theta0|, exact"
+        )
+    }
     arrays: dict[str, np.ndarray] = {"blocks": np.array(list(now))}
     spectra = np.zeros((len(now), KEPT))
     for i, (name, w) in enumerate(now.items()):
@@ -59,24 +67,32 @@ def measure(subject: Subject, options: DriftOptions, state: Path) -> Part:
 
 
 def _zero_shot(subject: Subject, options: DriftOptions) -> dict[str, Measure]:
-    """Mean over the sets of the loss of accuracy; its error is that of paired answers, taken as independent."""
+    """Mean over the sets of the loss of accuracy; its error is that of paired answers, taken as
+    independent.
+    """
     sets = options.zeroshot or suites(subject.data)["zeroshot"]
     losses, errors, values = [], [], {}
     for name, spec in sets.items():
         images = subject.images(spec, "eval")
         old, new = (_accuracy(m, images, name, options) for m in (subject.base, subject.model))
         error = float(np.sqrt((old * (1 - old) + new * (1 - new)) / len(images)))
-        values[f"zero_shot_loss/{name}"] = Measure(old - new, error, estimator=f"n = {len(images)}, unpaired error")
+        values[f"zero_shot_loss/{name}"] = Measure(
+            old - new, error, estimator=f"n = {len(images)}, unpaired error"
+        )
         losses.append(old - new)
         errors.append(error)
     if losses:
         error = float(np.sqrt(np.sum(np.square(errors)))) / len(errors)
-        values["zero_shot_loss"] = Measure(float(np.mean(losses)), error, estimator=f"mean of {len(losses)} sets")
+        values["zero_shot_loss"] = Measure(
+            float(np.mean(losses)), error, estimator=f"mean of {len(losses)} sets"
+        )
     return values
 
 
 def _accuracy(model: ClipClassifier, images: Any, name: str, options: DriftOptions) -> float:
-    found = evaluate_set(model.float(), images, "zeroshot", name, batch_size=options.batch, seed=options.seed)
+    found = evaluate_set(
+        model.float(), images, "zeroshot", name, batch_size=options.batch, seed=options.seed
+    )
     return found.accuracy
 
 
@@ -85,7 +101,11 @@ def show(parts: dict[str, Part], options: DriftOptions) -> Shown:
     rows: list[list[Cell | str]] = []
     for label, part in parts.items():
         loss, rank = part.values.get("zero_shot_loss"), part.values.get("mean_effective_rank")
-        cells: list[Cell | str] = [label, number(part.values["drift"]), number(rank) if rank else "-"]
+        cells: list[Cell | str] = [
+            label,
+            number(part.values["drift"]),
+            number(rank) if rank else "-",
+        ]
         if loss is None:
             cells.append("-")
         else:
@@ -95,28 +115,41 @@ def show(parts: dict[str, Part], options: DriftOptions) -> Shown:
     pairs = [(p.values["drift"].value, p.values["zero_shot_loss"].value) for p in parts.values()
              if "zero_shot_loss" in p.values]  # fmt: skip
     found = correlation([x for x, _ in pairs], [y for _, y in pairs])
-    joint, notes = {}, [f"{options.params}; zero-shot loss: accuracy points below the pretrained model"]
+    joint, notes = (
+        {},
+        [f"{options.params}; zero-shot loss: accuracy points below the pretrained model"],
+    )
     if np.isfinite(found.r):
         words = f"Pearson, {found.n} checkpoints, p = {found.p:.2g}"
         low, high = (None, None) if np.isnan(found.low) else (found.low, found.high)
         joint["correlation_drift_zero_shot_loss"] = Measure(found.r, None, low, high, 0.95, words)
         interval = "" if low is None else f" [{found.low:.2f}, {found.high:.2f}]"
-        notes.append(f"correlation of drift with zero-shot loss: r = {found.r:.2f}{interval}, n = {found.n}")
+        notes.append(
+            f"correlation of drift with zero-shot loss: r = {found.r:.2f}{interval}, n = {found.n}"
+        )
     else:
         notes.append("a correlation needs at least 3 checkpoints that differ")
     table = Table(
-        ["checkpoint", "drift", "mean effective rank", "zero-shot loss, points"], rows, title="Parameter drift",
+        ["checkpoint", "drift", "mean effective rank", "zero-shot loss, points"],
+        rows,
+        title="Parameter drift",
         notes=notes,
-    )  # fmt: skip
+    )
     return Shown([table], draw(parts), page(parts), joint=joint)
 
 
 def draw(parts: dict[str, Part]) -> Figure:
-    """Relative drift of each matrix; singular values of the change that moved most; drift against zero-shot loss."""
+    """Relative drift of each matrix; singular values of the change that moved most; drift against
+    zero-shot loss.
+    """
     look = figures.looks(list(parts))
     scatter = sum("zero_shot_loss" in p.values for p in parts.values()) > 1
     figure, axes = figures.new(figures.PAGE, 2.6, 1, 3 if scatter else 2)
-    names = [key.partition("/")[2] for key in next(iter(parts.values())).values if key.startswith("effective_rank/")]
+    names = [
+        key.partition("/")[2]
+        for key in next(iter(parts.values())).values
+        if key.startswith("effective_rank/")
+    ]
     names.sort(key=lambda n: n == "visual.proj")
     for label, part in parts.items():
         relative = [part.values[f"relative/{n}"].value for n in names]
@@ -127,12 +160,20 @@ def draw(parts: dict[str, Part]) -> Figure:
         if scatter:
             loss = part.values["zero_shot_loss"]
             axes[0, 2].errorbar(
-                part.values["drift"].value, 100 * loss.value, 196 * (loss.error or 0.0), color=look[label].color,
-                marker=look[label].marker, elinewidth=0.6,
-            )  # fmt: skip
-    axes[0, 0].set_xticks(range(len(names)), [figures.short_weight(n) for n in names], rotation=90, fontsize=5)
+                part.values["drift"].value,
+                100 * loss.value,
+                196 * (loss.error or 0.0),
+                color=look[label].color,
+                marker=look[label].marker,
+                elinewidth=0.6,
+            )
+    axes[0, 0].set_xticks(
+        range(len(names)), [figures.short_weight(n) for n in names], rotation=90, fontsize=5
+    )
     axes[0, 0].set_ylabel(r"$\|W - W_0\|_F / \|W_0\|_F$")
-    axes[0, 1].set(xlabel="index", ylabel=r"$\sigma_i / \sigma_1$ of $W - W_0$", title="matrix that moved most")
+    axes[0, 1].set(
+        xlabel="index", ylabel=r"$\sigma_i / \sigma_1$ of $W - W_0$", title="matrix that moved most"
+    )
     if scatter:
         axes[0, 2].set(xlabel="relative drift, all weights", ylabel="zero-shot loss, points")
     figures.legend_above(figure, axes[0, 0])
@@ -140,7 +181,9 @@ def draw(parts: dict[str, Part]) -> Figure:
 
 
 def page(parts: dict[str, Part]) -> Any:
-    """Relative drift of every weight, singular values of the matrix that moved most, drift against zero-shot loss."""
+    """Relative drift of every weight, singular values of the matrix that moved most, drift against
+    zero-shot loss.
+    """
     moved, spectra = [], []
     losses: list[pages.Curve] = []
     names = next(iter(parts.values())).arrays["blocks"].tolist()
@@ -151,24 +194,32 @@ def page(parts: dict[str, Part]) -> Any:
         matrix, s = _most_moved(part)
         if len(s):
             hover = [f"{matrix}<br>σ_{i + 1} / σ_1 = {x:.3g}" for i, x in enumerate(s)]
-            spectra.append(pages.Curve(label, np.arange(1, len(s) + 1), s, mode="lines", hover=hover))
+            spectra.append(
+                pages.Curve(label, np.arange(1, len(s) + 1), s, mode="lines", hover=hover)
+            )
         if loss := part.values.get("zero_shot_loss"):
             x, error = part.values["drift"].value, 196 * (loss.error or 0.0)
             losses.append(pages.Curve(label, [x], [100 * loss.value], [error], mode="markers"))
     short = [figures.short_weight(n) for n in names]
     change, sizes = "W − W<sub>0</sub>", "σ<sub>i</sub> / σ<sub>1</sub> of W − W<sub>0</sub>"
-    above: list[pages.Cell] = [pages.Panel("matrix that moved most", "index", sizes, spectra, log_y=True)]
+    above: list[pages.Cell] = [
+        pages.Panel("matrix that moved most", "index", sizes, spectra, log_y=True)
+    ]
     below: list[pages.Cell] = [
         pages.Panel("drift of each weight", "", f"|{change}| / |W<sub>0</sub>|", moved, ticks=short)
     ]
     if losses:
         title = "95 % intervals over images"
-        above.append(pages.Panel(title, "relative drift, all weights", "zero-shot loss, points", losses))
+        above.append(
+            pages.Panel(title, "relative drift, all weights", "zero-shot loss, points", losses)
+        )
     return pages.page("Drift from the pretrained weights", list(parts), [above, below])
 
 
 def _most_moved(part: Part) -> tuple[str, np.ndarray]:
-    """The matrix whose change is largest, and the singular values of that change over the first; none of a zero."""
+    """The matrix whose change is largest, and the singular values of that change over the first;
+    none of a zero.
+    """
     names = [key.partition("/")[2] for key in part.values if key.startswith("effective_rank/")]
     if not names:
         return "", np.zeros(0)

@@ -1,4 +1,6 @@
-"""Several analyses in one HTML file that needs nothing beside itself: tables, figures, captions, commands."""
+"""Several analyses in one HTML file that needs nothing beside itself: tables, figures, captions,
+commands.
+"""
 
 import base64
 import contextlib
@@ -41,7 +43,8 @@ class ReportOptions:
         seed: Of subsets, attacks and probes.
         device: auto, cpu, cuda, cuda:1, mps.
         data_root: Folder of the torchvision and ImageNet sets.
-        out: Folder of the results; default analyses/ in the run directory, or beside it for several checkpoints.
+        out: Folder of the results; default analyses/ in the run directory, or beside it for several
+            checkpoints.
         title: Heading of the report.
     """
 
@@ -58,8 +61,20 @@ class ReportOptions:
 
     def arguments(self, out: Path) -> list[str]:
         """The command line of one analysis."""
-        argv = [*map(str, self.checkpoints), "--seed", str(self.seed), "--device", self.device, "--out", str(out)]
-        for flag, value in (("--data", self.data), ("--n", self.n), ("--data-root", self.data_root)):
+        argv = [
+            *map(str, self.checkpoints),
+            "--seed",
+            str(self.seed),
+            "--device",
+            self.device,
+            "--out",
+            str(out),
+        ]
+        for flag, value in (
+            ("--data", self.data),
+            ("--n", self.n),
+            ("--data-root", self.data_root),
+        ):
             argv += [flag, str(value)] if value is not None else []
         for name, spec in self.ood.items():
             argv += ["--ood", f"{name}={spec}"]
@@ -92,20 +107,21 @@ class Section:
 def report(options: ReportOptions, mains: dict[str, Callable[[Sequence[str]], object]]) -> Path:
     """Run the chosen analyses and write ``report.html`` into their folder.
 
-    What an analysis measured before, on the same checkpoints with the same settings, it takes from its cache. One
-    that fails is named in the report with its message, and the others go on.
+    What an analysis measured before, on the same checkpoints with the same settings, it takes from
+    its cache. One that fails is named in the report with its message, and the others go on.
 
     Args:
         options: What to run on.
         mains: Every analysis by name; each takes a command line.
 
     Raises:
-        UserError: For an analysis that is not here, or a checkpoint that is not there; for several processes.
+        UserError: For an analysis that is not here, or a checkpoint that is not there; for several
+            processes.
     """
     if asked_for() > 1:
         raise UserError(
-            "report.py runs in one process: start each analysis with torchrun, then report.py without it; it takes "
-            "what they measured with the same settings from their cache"
+            "report.py runs in one process: start each analysis with torchrun, then report.py "
+            "without it; it takes what they measured with the same settings from their cache"
         )
     chosen = options.analyses or tuple(mains)
     for name in chosen:
@@ -124,7 +140,9 @@ def report(options: ReportOptions, mains: dict[str, Callable[[Sequence[str]], ob
     return path
 
 
-def run_section(name: str, main: Callable[[Sequence[str]], object], argv: list[str], out: Path) -> Section:
+def run_section(
+    name: str, main: Callable[[Sequence[str]], object], argv: list[str], out: Path
+) -> Section:
     """Run one analysis and gather what it printed and wrote."""
     printed, errors = io.StringIO(), io.StringIO()
     failure = ""
@@ -135,7 +153,9 @@ def run_section(name: str, main: Callable[[Sequence[str]], object], argv: list[s
             if stop.code == 130:  # the user stopped the analysis, and means the report
                 raise KeyboardInterrupt from None
             failure = _last_line(errors.getvalue()) if stop.code else ""
-        except Exception as error:  # one analysis at fault must not take the others' results with it
+        except (
+            Exception
+        ) as error:  # one analysis at fault must not take the others' results with it
             failure = f"{type(error).__name__}: {error}"
     result = None
     if not failure:
@@ -146,7 +166,9 @@ def run_section(name: str, main: Callable[[Sequence[str]], object], argv: list[s
     command = shlex.join(["python", f"analyses/{name}.py", *argv])
     pictures = (*out.glob(f"{name}.png"), *sorted(out.glob(f"{name}-*.png"))) if not failure else ()
     purpose = (main.__doc__ or "").strip().split("\n")[0]
-    text = "\n".join(line for line in printed.getvalue().splitlines() if not line.startswith("written in "))
+    text = "\n".join(
+        line for line in printed.getvalue().splitlines() if not line.startswith("written in ")
+    )
     return Section(name, purpose, command, text.strip(), pictures, result, failure)
 
 
@@ -155,9 +177,11 @@ def page(title: str, labels: Sequence[str], sections: Sequence[Section]) -> str:
     links = " ".join(f'<a href="#{s.name}">{s.name}</a>' for s in sections)
     body = "\n".join(_section(s) for s in sections)
     return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
+        f'<!doctype html>\n<html lang="en"><head><meta '
+        f'charset="utf-8"><title>{html.escape(title)}</title>'
         f"<style>{CSS}</style></head><body>\n<h1>{html.escape(title)}</h1>\n"
-        f"<p>Checkpoints: {html.escape(', '.join(labels))}</p>\n<nav>{links}</nav>\n{body}\n</body></html>\n"
+        "<p>Checkpoints: "
+        f"{html.escape(', '.join(labels))}</p>\n<nav>{links}</nav>\n{body}\n</body></html>\n"
     )
 
 
@@ -165,27 +189,44 @@ def _section(section: Section) -> str:
     head = f'<section id="{section.name}"><h2>{section.name.replace("_", " ")}</h2>\n'
     head += f"<p>{html.escape(section.purpose)}</p>\n<pre>{html.escape(section.command)}</pre>\n"
     if section.failure:
-        return head + f'<p class="failed">This analysis failed: {html.escape(section.failure)}</p></section>'
+        return (
+            head + '<p class="failed">This analysis failed: '
+            f"{html.escape(section.failure)}</p></section>"
+        )
     caption = html.escape(caption_of(section.result)) if section.result else ""
     pictures = "\n".join(
         f'<figure><img alt="{html.escape(file.stem)}" src="data:image/png;base64,{_base64(file)}">'
         f"<figcaption>{html.escape(file.stem)}. {caption}</figcaption></figure>"
         for file in section.figures
     )
-    return head + f"<pre>{html.escape(section.text)}</pre>\n{pictures}\n{_estimators(section.result)}</section>"
+    return (
+        head
+        + f"<pre>{html.escape(section.text)}</pre>\n{pictures}\n{_estimators(section.result)}</section>"
+    )
 
 
 def caption_of(result: Result) -> str:
-    """Sample, seed, precision, intervals, estimators, time and versions of a result, in one sentence."""
+    """Sample, seed, precision, intervals, estimators, time and versions of a result, in one
+    sentence.
+    """
     s, levels = result.settings, {m.level for m in result.values.values() if m.low is not None}
-    known = [f"{key} = {s[key]}" for key in ("n", "seed", "dtype", "params", "loss") if s.get(key) is not None]
+    known = [
+        f"{key} = {s[key]}"
+        for key in ("n", "seed", "dtype", "params", "loss")
+        if s.get(key) is not None
+    ]
     data = f"data {s['data']}" if s.get("data") else "data: each checkpoint's own"
     intervals = [f"{100 * level:.0f} % intervals" for level in sorted(levels)]
-    named = list(dict.fromkeys(m.estimator.partition(";")[0] for m in result.values.values() if m.estimator))
+    named = list(
+        dict.fromkeys(m.estimator.partition(";")[0] for m in result.values.values() if m.estimator)
+    )
     more = f" and {len(named) - 3} more, listed below" if len(named) > 3 else ""
     estimators = [f"estimators: {'; '.join(named[:3])}{more}"] if named else []
     versions = f"grace_geom {result.versions.get('grace_geom')}"
-    return ", ".join([data, *known, *intervals, *estimators, f"{result.seconds:.0f} s", versions]) + "."
+    return (
+        ", ".join([data, *known, *intervals, *estimators, f"{result.seconds:.0f} s", versions])
+        + "."
+    )
 
 
 def _estimators(result: Result | None) -> str:

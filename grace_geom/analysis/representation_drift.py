@@ -1,4 +1,6 @@
-"""What fine-tuning changed in the representation: layer by layer against a reference, and clean against attacked."""
+"""What fine-tuning changed in the representation: layer by layer against a reference, and clean
+against attacked.
+"""
 
 import itertools
 from dataclasses import dataclass, field
@@ -9,7 +11,13 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from grace_geom import figures
-from grace_geom.analysis.feature_analysis import FeatureOptions, cell, distributions, in_order, measure
+from grace_geom.analysis.feature_analysis import (
+    FeatureOptions,
+    cell,
+    distributions,
+    in_order,
+    measure,
+)
 from grace_geom.analysis.features.drift import MEASURES, WITHIN, Drift, drift
 from grace_geom.analysis.features.streamed import GROUPS, bytes_needed, streamed_drift, streams
 from grace_geom.analysis.features.survey import Plan, attack, attacked_features, clean_features
@@ -35,9 +43,10 @@ class DriftOptions(FeatureOptions):
     Attributes:
         reference: What the checkpoints are compared to: pretrained, or a checkpoint.
         rbf: Also CKA with a Gaussian kernel.
-        stream: Keep sums instead of features: the same numbers of any number of images, in memory that does not grow
-            with it. Intervals come from groups of images, the layer x layer matrix has none. Of several processes the
-            attack is shared out, and the first alone adds up.
+        stream: Keep sums instead of features: the same numbers of any number of images, in memory
+            that does not grow with it. Intervals come from groups of images, the layer x layer
+            matrix has none. Of several processes the attack is shared out, and the first alone adds
+            up.
     """
 
     reference: str = field(default=PRETRAINED, metadata={"group": "drift"})
@@ -58,10 +67,11 @@ class DriftOptions(FeatureOptions):
 
 
 def measure_drift(subject: Subject, options: DriftOptions, state: Path) -> Part:
-    """Every distribution through the checkpoint and the reference; attacked images are the checkpoint's own.
+    """Every distribution through the checkpoint and the reference; attacked images are the
+    checkpoint's own.
 
-    On ``adv`` both models see the same images, those that were found at the checkpoint. ``clean-adv`` compares the
-    checkpoint with itself: clean against attacked.
+    On ``adv`` both models see the same images, those that were found at the checkpoint.
+    ``clean-adv`` compares the checkpoint with itself: clean against attacked.
     """
     plan = options.plan(state.parent)
     models = {"reference": _reference(subject, options), "checkpoint": subject.model}
@@ -70,13 +80,20 @@ def measure_drift(subject: Subject, options: DriftOptions, state: Path) -> Part:
     if options.stream:
         if not first():
             return Part()
-        return _part(_streamed(models, id_set, ood, x_adv, plan, options), f", {GROUPS} groups of images")
+        return _part(
+            _streamed(models, id_set, ood, x_adv, plan, options), f", {GROUPS} groups of images"
+        )
     clean = clean_features(models, id_set, ood, plan)
     adv = attacked_features(models, x_adv, id_set, plan)
     if not first():  # the features are in the first process, and so are the numbers made of them
         return Part()
-    pairs = {name: (clean["reference"][name], clean["checkpoint"][name]) for name in clean["reference"]}
-    pairs |= {"adv": (adv["reference"], adv["checkpoint"]), WITHIN: (clean["checkpoint"]["id"], adv["checkpoint"])}
+    pairs = {
+        name: (clean["reference"][name], clean["checkpoint"][name]) for name in clean["reference"]
+    }
+    pairs |= {
+        "adv": (adv["reference"], adv["checkpoint"]),
+        WITHIN: (clean["checkpoint"]["id"], adv["checkpoint"]),
+    }
     found = {
         name: drift(a, b, replicates=options.replicates, seed=options.seed, rbf=options.rbf)
         for name, (a, b) in pairs.items()
@@ -85,11 +102,17 @@ def measure_drift(subject: Subject, options: DriftOptions, state: Path) -> Part:
 
 
 def _streamed(
-    models: dict[str, ClipClassifier], id_set: ImageSet, ood: dict[str, ImageSet], x_adv: np.ndarray, plan: Plan,
+    models: dict[str, ClipClassifier],
+    id_set: ImageSet,
+    ood: dict[str, ImageSet],
+    x_adv: np.ndarray,
+    plan: Plan,
     options: DriftOptions,
-) -> dict[str, Drift]:  # fmt: skip
+) -> dict[str, Drift]:
     found = {}
-    for name, (pairs, n) in streams(models["reference"], models["checkpoint"], id_set, ood, x_adv, plan).items():
+    for name, (pairs, n) in streams(
+        models["reference"], models["checkpoint"], id_set, ood, x_adv, plan
+    ).items():
         first = next(pairs)
         need = bytes_needed([x.shape[1] for x in first[0].values()])
         say(f"  {name}: {n} images, sums of {need / 2**30:.2f} GiB")
@@ -117,7 +140,9 @@ def _reference(subject: Subject, options: DriftOptions) -> ClipClassifier:
     return open_subject(checkpoint_file(Path(options.reference)), "reference", options).model
 
 
-def _add(values: dict[str, Measure], arrays: dict[str, np.ndarray], name: str, found: Drift, how: str) -> None:
+def _add(
+    values: dict[str, Measure], arrays: dict[str, np.ndarray], name: str, found: Drift, how: str
+) -> None:
     for key, column in found.by_layer.items():
         for i, layer in enumerate(found.layers):
             values[f"{key}/{name}/{layer}"] = measure(column.at(i), MEASURES[key] + how)
@@ -130,10 +155,15 @@ def show_drift(parts: dict[str, Part], options: DriftOptions) -> Shown:
     """Tables by layer, CKA by layer, and layer x layer heat maps on one scale from 0 to 1."""
     pairs = _pairs(parts)
     notes = [
-        f"against {Path(options.reference).name}; {WITHIN}: the checkpoint with itself, clean against attacked images",
+        f"against {Path(options.reference).name}; {WITHIN}: the checkpoint with itself, clean "
+        "against attacked images",
         options.sample_text(),
         f"adv: {options.attack_text()}, found at the checkpoint, the same images through both",
-        *(f"{label}, {remark}" for label, part in parts.items() for remark in part.arrays["remarks"].tolist()),
+        *(
+            f"{label}, {remark}"
+            for label, part in parts.items()
+            for remark in part.arrays["remarks"].tolist()
+        ),
     ]
     return Shown(
         [
@@ -150,7 +180,12 @@ def show_drift(parts: dict[str, Part], options: DriftOptions) -> Shown:
 
 
 def _pairs(parts: dict[str, Part]) -> list[str]:
-    names = [key.partition("/")[2] for part in parts.values() for key in part.arrays if key.startswith("cka_layers/")]
+    names = [
+        key.partition("/")[2]
+        for part in parts.values()
+        for key in part.arrays
+        if key.startswith("cka_layers/")
+    ]
     return sorted(in_order(names), key=lambda name: name == WITHIN)
 
 
@@ -158,7 +193,9 @@ def _layers(part: Part) -> list[str]:
     return [str(name) for name in part.arrays["layers"]]
 
 
-def _table(title: str, key: str, parts: dict[str, Part], pairs: list[str], notes: list[str]) -> Table:
+def _table(
+    title: str, key: str, parts: dict[str, Part], pairs: list[str], notes: list[str]
+) -> Table:
     layers = list(dict.fromkeys(layer for part in parts.values() for layer in _layers(part)))
     rows: list[list[Cell | str]] = [
         [label, name, *(cell(part.values.get(f"{key}/{name}/{layer}")) for layer in layers)]
@@ -170,22 +207,28 @@ def _table(title: str, key: str, parts: dict[str, Part], pairs: list[str], notes
 
 def _last(parts: dict[str, Part], pairs: list[str]) -> Table:
     keys = {
-        "procrustes": "Procrustes", "gram_chord_centred": "Gram, centred", "gram_chord": "Gram, cosines",
+        "procrustes": "Procrustes",
+        "gram_chord_centred": "Gram, centred",
+        "gram_chord": "Gram, cosines",
         "log_norm_ratio_centred": "ln norm ratio",
-    }  # fmt: skip
+    }
     rows: list[list[Cell | str]] = [
         [label, name, *(cell(part.values.get(f"{key}/{name}/{_layers(part)[-1]}")) for key in keys)]
         for label, part in parts.items()
         for name in pairs
     ]
-    return Table(["checkpoint", "set", *keys.values()], rows, 2, "At the last layer (the embedding)")
+    return Table(
+        ["checkpoint", "set", *keys.values()], rows, 2, "At the last layer (the embedding)"
+    )
 
 
 def _by_layer(key: str, title: str, parts: dict[str, Part], pairs: list[str]) -> Figure:
     """One panel a distribution, one line a checkpoint, bands for the intervals."""
     columns = len(pairs) if len(pairs) < 5 else 4
     rows = -(-len(pairs) // columns)
-    figure, axes = figures.new(figures.PAGE, 1.6 * rows + 0.3, rows, columns, sharex=True, sharey=True)
+    figure, axes = figures.new(
+        figures.PAGE, 1.6 * rows + 0.3, rows, columns, sharex=True, sharey=True
+    )
     looks = figures.looks(list(parts))
     for ax, name in zip(axes.flat, pairs, strict=False):
         for label, part in parts.items():
@@ -198,7 +241,9 @@ def _by_layer(key: str, title: str, parts: dict[str, Part], pairs: list[str]) ->
     free = axes.flat[len(pairs) :]
     for ax in free:
         ax.set_axis_off()
-    for ax in axes.flat[max(0, len(pairs) - columns) : len(pairs)]:  # the lowest panel of every column
+    for ax in axes.flat[
+        max(0, len(pairs) - columns) : len(pairs)
+    ]:  # the lowest panel of every column
         ax.tick_params(labelbottom=True)
         ax.set_xlabel(LAYER_AXIS)
     for row in axes:
@@ -212,19 +257,26 @@ def _by_layer(key: str, title: str, parts: dict[str, Part], pairs: list[str]) ->
 
 def _short(layers: list[str]) -> list[str]:
     """Tick labels that fit a small panel."""
-    return [name.removeprefix("block.").removeprefix("stage.").replace("embedding", "E") for name in layers]
+    return [
+        name.removeprefix("block.").removeprefix("stage.").replace("embedding", "E")
+        for name in layers
+    ]
 
 
 def _heat_maps(parts: dict[str, Part], pairs: list[str]) -> Figure:
     side = figures.PAGE / max(3, len(pairs) + 0.5)
     height = 0.84 * side * len(parts) + 0.6
-    figure, axes = figures.new(figures.PAGE, height, len(parts), len(pairs), sharex=True, sharey=True)
+    figure, axes = figures.new(
+        figures.PAGE, height, len(parts), len(pairs), sharex=True, sharey=True
+    )
     image: Any = None
     for row, (label, part) in zip(axes, parts.items(), strict=True):
         names = _short(_layers(part))
         every = range(0, len(names), 1 + len(names) // 8)
         for ax, name in zip(row, pairs, strict=True):
-            image = ax.imshow(part.arrays[f"cka_layers/{name}"], vmin=0, vmax=1, cmap="viridis", origin="lower")
+            image = ax.imshow(
+                part.arrays[f"cka_layers/{name}"], vmin=0, vmax=1, cmap="viridis", origin="lower"
+            )
             ax.set_xticks(every, [names[i] for i in every])
             ax.set_yticks(every, [names[i] for i in every])
             ax.grid(False)

@@ -1,4 +1,6 @@
-"""Accuracy against the radius of an attack, margins, transfer between checkpoints, and whether gradients are masked."""
+"""Accuracy against the radius of an attack, margins, transfer between checkpoints, and whether
+gradients are masked.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -44,7 +46,8 @@ class CurveOptions(Common):
         steps: Steps of every attack of the curve.
         targets: Wrong classes that apgd-t aims at, the likeliest first.
         queries: Budget of the black-box Square attack.
-        checks: Look for masked gradients at --eps (twice the steps, more starts, no random start, Square).
+        checks: Look for masked gradients at --eps (twice the steps, more starts, no random start,
+            Square).
     """
 
     n: int = 128
@@ -67,32 +70,51 @@ class CurveOptions(Common):
 
     def settings(self) -> dict[str, object]:
         """With the content of all checkpoints: the transfer matrix depends on every one of them."""
-        return super().settings() | {"together": [sha256(checkpoint_file(path)) for path in self.checkpoints]}
+        return super().settings() | {
+            "together": [sha256(checkpoint_file(path)) for path in self.checkpoints]
+        }
 
 
 def measure_curve(subject: Subject, options: CurveOptions, state: Path) -> Part:
     """Everything about one checkpoint, and how the attacks found at it do on the others.
 
-    Arrays, N images and R radii: ``margin`` (N,) float32, the right logit less the best other; ``labels`` (N,) int64;
-    ``class_names`` (K,) text; ``radii`` (R,) in pixels of [0, 1]; ``falls/ATTACK`` (N,) float32, the radius at which an
-    image fell, 0 where it was wrong before, infinite where it stands; ``stands/CHECK`` (N,) bool. Of the first E images
-    that were right and that the attack turned: ``example_clean`` and ``example_adv`` (E, H, W, 3) uint8,
-    ``example_delta`` (E, H, W, 3) float32 in pixels of [0, 1], and as class names ``example_before``, ``example_after``
-    (predictions; before is the label).
+    Arrays, N images and R radii: ``margin`` (N,) float32, the right logit less the best other;
+    ``labels`` (N,) int64; ``class_names`` (K,) text; ``radii`` (R,) in pixels of [0, 1];
+    ``falls/ATTACK`` (N,) float32, the radius at which an image fell, 0 where it was wrong before,
+    infinite where it stands; ``stands/CHECK`` (N,) bool. Of the first E images that were right and
+    that the attack turned: ``example_clean`` and ``example_adv`` (E, H, W, 3) uint8,
+    ``example_delta`` (E, H, W, 3) float32 in pixels of [0, 1], and as class names
+    ``example_before``, ``example_after`` (predictions; before is the label).
     """
     image_set = subject.images()
     logits, weights = subject.logits(image_set), subject.model.weights()
     mine = my_images(len(image_set))
-    attack = _Attacks(lambda x: logits(x, weights), subject.batches(image_set, mine), mine, image_set.index, options)
+    attack = _Attacks(
+        lambda x: logits(x, weights),
+        subject.batches(image_set, mine),
+        mine,
+        image_set.index,
+        options,
+    )
     clean = attack.clean()
     values = {"clean": _share(clean.correct, "top-1")}
-    arrays = {"margin": clean.margin.numpy(), "radii": np.array(options.radii), "labels": image_set.labels}
+    arrays = {
+        "margin": clean.margin.numpy(),
+        "radii": np.array(options.radii),
+        "labels": image_set.labels,
+    }
     for name in options.attacks:
         standing = clean.correct
-        falls = torch.where(standing, torch.inf, 0.0)  # the radius that turned the image; infinite: none did
-        for eps in sorted(options.radii):  # what fooled the model in a smaller ball lies in the larger one too
+        falls = torch.where(
+            standing, torch.inf, 0.0
+        )  # the radius that turned the image; infinite: none did
+        for eps in sorted(
+            options.radii
+        ):  # what fooled the model in a smaller ball lies in the larger one too
             before = standing
-            standing = attack.stands(AttackSpec(name, eps, steps=options.steps, targets=options.targets), standing)
+            standing = attack.stands(
+                AttackSpec(name, eps, steps=options.steps, targets=options.targets), standing
+            )
             falls[before & ~standing] = eps
             aims = f", {options.targets} targets" if name in ("apgd-t", "apgd") else ""
             how = f"{name}, {options.steps} steps{aims}, linf, radii in turn"
@@ -100,13 +122,24 @@ def measure_curve(subject: Subject, options: CurveOptions, state: Path) -> Part:
         arrays[f"falls/{name}"] = falls.numpy()
     adversary = Adversary(options.eps, options.alpha, options.steps)
     found = adversarial_images(
-        subject.model, logits, image_set, adversary, cache=state.parent, seed=options.seed, batch_size=options.batch
+        subject.model,
+        logits,
+        image_set,
+        adversary,
+        cache=state.parent,
+        seed=options.seed,
+        batch_size=options.batch,
     )
-    x_adv = [b.to(subject.model.device).images for b in batches_of(found, image_set.labels, options.batch, mine)]
+    x_adv = [
+        b.to(subject.model.device).images
+        for b in batches_of(found, image_set.labels, options.batch, mine)
+    ]
     y = torch.from_numpy(image_set.labels)
     for label, answers in _transferred(x_adv, options).items():
         right = attack.joined(answers) == y
-        values[f"transfer/{label}"] = _share(right, f"PGD images found at this checkpoint, {_grey(options.eps)}")
+        values[f"transfer/{label}"] = _share(
+            right, f"PGD images found at this checkpoint, {_grey(options.eps)}"
+        )
     if options.checks:
         standing_at = _checks(attack, options)
         values |= {f"check/{name}": _share(stands, name) for name, stands in standing_at.items()}
@@ -116,7 +149,11 @@ def measure_curve(subject: Subject, options: CurveOptions, state: Path) -> Part:
     names = np.array(image_set.class_names, dtype=np.str_)
     examples = _examples(attack, x_adv, clean.correct, EXAMPLES)
     shown = subject.batches(image_set, examples.rows)
-    x = torch.cat([b.images for b in shown]).cpu() if shown else torch.from_numpy(np.array(found[:0]))
+    x = (
+        torch.cat([b.images for b in shown]).cpu()
+        if shown
+        else torch.from_numpy(np.array(found[:0]))
+    )
     return Part(values, arrays | {"class_names": names} | examples.arrays(x, found, names))
 
 
@@ -127,12 +164,25 @@ class _Clean:
 
 
 class _Attacks:
-    """Attacks on one model and one sample, of which each process has some images; answers are on all of them."""
+    """Attacks on one model and one sample, of which each process has some images; answers are on
+    all of them.
+    """
 
     def __init__(  # type: ignore[no-untyped-def]
-        self, logits, batches: Sequence[Batch], mine: np.ndarray, index: np.ndarray, options: CurveOptions
+        self,
+        logits,
+        batches: Sequence[Batch],
+        mine: np.ndarray,
+        index: np.ndarray,
+        options: CurveOptions,
     ) -> None:
-        self.logits, self.batches, self.mine, self.index, self.options = logits, batches, mine, index, options
+        self.logits, self.batches, self.mine, self.index, self.options = (
+            logits,
+            batches,
+            mine,
+            index,
+            options,
+        )
 
     def joined(self, found: Sequence[Tensor]) -> Tensor:
         """``(N,)`` of all images from what each process found of its own, batch by batch."""
@@ -149,11 +199,17 @@ class _Attacks:
         return _Clean(gaps > 0, gaps)
 
     def stands(self, spec: AttackSpec, among: Tensor | None = None) -> Tensor:
-        """``(N,)`` right without and under the attack; images that are not ``among`` these fell already."""
+        """``(N,)`` right without and under the attack; images that are not ``among`` these fell
+        already.
+        """
         found = []
         for batch in self.batches:
             robust = torch.zeros(len(batch), dtype=torch.bool)
-            rows = torch.arange(len(batch)) if among is None else among[batch.index.cpu()].nonzero()[:, 0]
+            rows = (
+                torch.arange(len(batch))
+                if among is None
+                else among[batch.index.cpu()].nonzero()[:, 0]
+            )
             if len(rows):
                 here = rows.to(batch.images.device)
                 part = Batch(batch.images[here], batch.labels[here], batch.index[here])
@@ -164,18 +220,24 @@ class _Attacks:
     def stands_without_start(self, eps: float, steps: int) -> Tensor:
         """``(N,)`` right without attack, and under PGD that starts at the images themselves."""
         found = [
-            pgd_attack(self.logits, b.images, b.labels, eps, steps=steps, random_start=False).robust.cpu()
+            pgd_attack(
+                self.logits, b.images, b.labels, eps, steps=steps, random_start=False
+            ).robust.cpu()
             for b in self.batches
         ]
         return self.joined(found)
 
     def _run(self, batch: Batch, spec: AttackSpec):  # type: ignore[no-untyped-def]
         ids = self.index[batch.index.cpu().numpy()].tolist()
-        return run_attack(spec, self.logits, batch.images, batch.labels, self.options.seed, ids, keep_x_adv=False)
+        return run_attack(
+            spec, self.logits, batch.images, batch.labels, self.options.seed, ids, keep_x_adv=False
+        )
 
 
 def _checks(attack: _Attacks, options: CurveOptions) -> dict[str, Tensor]:
-    """Who stands at one radius under attacks that can only be stronger, or need no gradient (Carlini et al. 2019)."""
+    """Who stands at one radius under attacks that can only be stronger, or need no gradient
+    (Carlini et al. 2019).
+    """
     eps, steps = options.eps, options.steps
     specs = {
         "pgd": AttackSpec("pgd", eps, steps=steps),
@@ -192,24 +254,39 @@ def _checks(attack: _Attacks, options: CurveOptions) -> dict[str, Tensor]:
 def masked(values: dict[str, Measure]) -> list[str]:
     """Sentences that say where gradients look masked; empty where nothing does.
 
-    Square must not be stronger than white-box APGD beyond the interval of the shares, nor turn clearly more than 1 % of
-    the images that APGD leaves; an unbounded attack must reach every image; neither twice the steps, nor more starts,
-    nor a random start instead of the image itself may find clearly more.
+    Square must not be stronger than white-box APGD beyond the interval of the shares, nor turn
+    clearly more than 1 % of the images that APGD leaves; an unbounded attack must reach every
+    image; neither twice the steps, nor more starts, nor a random start instead of the image itself
+    may find clearly more.
     """
     found = []
     black, white = values.get(f"check/{BLACK_BOX}"), values.get("check/apgd")
-    if black and white and white.low is not None and black.high is not None and black.high < white.low:
-        found.append(f"Square leaves {100 * black.value:.1f} %, white-box APGD {100 * white.value:.1f} %")
+    if (
+        black
+        and white
+        and white.low is not None
+        and black.high is not None
+        and black.high < white.low
+    ):
+        found.append(
+            f"Square leaves {100 * black.value:.1f} %, white-box APGD {100 * white.value:.1f} %"
+        )
     beyond = values.get(f"check/{BEYOND}")
     if beyond and beyond.low is not None and beyond.low > 0.01:
-        found.append(f"Square turns {100 * beyond.value:.1f} % of the images that white-box APGD does not")
+        found.append(
+            f"Square turns {100 * beyond.value:.1f} % of the images that white-box APGD does not"
+        )
     far = values.get("check/pgd, eps = 64/255")
     if far and far.low is not None and far.low > 0.01:
         found.append(f"{100 * far.value:.1f} % stand even at eps = 64/255")
     for name, than, text in (
         ("pgd, 2x steps", "pgd", "PGD has not converged: twice the steps find clearly more"),
         ("pgd, 3 starts", "pgd", "PGD depends on its start: three starts find clearly more"),
-        ("pgd", "pgd, no random start", "the gradient at the images misleads: a random start finds clearly more"),
+        (
+            "pgd",
+            "pgd, no random start",
+            "the gradient at the images misleads: a random start finds clearly more",
+        ),
     ):
         stronger, once = values.get(f"check/{name}"), values.get(f"check/{than}")
         if stronger and once and once.low is not None and stronger.value < once.low:
@@ -238,14 +315,18 @@ class _Examples:
     after: np.ndarray
 
     def arrays(self, x: Tensor, x_adv: np.ndarray, names: np.ndarray) -> dict[str, np.ndarray]:
-        """As :func:`measure_curve` says, from the clean images of these rows and all attacked ones."""
+        """As :func:`measure_curve` says, from the clean images of these rows and all attacked
+        ones."""
         adv = torch.from_numpy(np.array(x_adv[self.rows]))
         pixels = [(255 * side).round().byte().permute(0, 2, 3, 1).numpy() for side in (x, adv)]
         delta = (adv - x).permute(0, 2, 3, 1).float().numpy()
         return {
-            "example_clean": pixels[0], "example_adv": pixels[1], "example_delta": delta.astype(np.float32),
-            "example_before": names[self.before], "example_after": names[self.after],
-        }  # fmt: skip
+            "example_clean": pixels[0],
+            "example_adv": pixels[1],
+            "example_delta": delta.astype(np.float32),
+            "example_before": names[self.before],
+            "example_after": names[self.after],
+        }
 
 
 @torch.no_grad()
@@ -259,7 +340,10 @@ def _examples(attack: _Attacks, x_adv: list[Tensor], correct: Tensor, most: int)
 
 def show_curve(parts: dict[str, Part], options: CurveOptions) -> Shown:
     """Accuracy by radius, margins, transfer, checks, examples."""
-    notes = [f"n = {options.n}, seed {options.seed}, linf, {options.steps} steps; Wilson 95 % intervals; % right"]
+    notes = [
+        f"n = {options.n}, seed {options.seed}, linf, {options.steps} steps; Wilson 95 % "
+        "intervals; % right"
+    ]
     tables = [_curve_table(parts, options, notes), _transfer_table(parts, options)]
     if options.checks:
         tables.append(_check_table(parts, options))
@@ -279,13 +363,21 @@ def _curve_table(parts: dict[str, Part], options: CurveOptions, notes: list[str]
 
 def _row(part: Part, name: str, options: CurveOptions) -> list[Measure]:
     """The clean share, then one for each radius."""
-    return [part.values[key] for key in ("clean", *(f"{name}/{_grey(eps)}" for eps in options.radii))]
+    return [
+        part.values[key] for key in ("clean", *(f"{name}/{_grey(eps)}" for eps in options.radii))
+    ]
 
 
 def _transfer_table(parts: dict[str, Part], options: CurveOptions) -> Table:
     labels = list(parts)
-    rows = [[f"PGD at {a}", *(_percent(parts[a].values[f"transfer/{b}"]) for b in labels)] for a in labels]
-    notes = [f"radius {_grey(options.eps)}; rows: where the images were found, columns: who looks at them"]
+    rows = [
+        [f"PGD at {a}", *(_percent(parts[a].values[f"transfer/{b}"]) for b in labels)]
+        for a in labels
+    ]
+    notes = [
+        f"radius {_grey(options.eps)}; rows: where the images were found, columns: who looks at "
+        "them"
+    ]
     return Table(["images", *labels], rows, 1, "Transfer between checkpoints", notes)
 
 
@@ -293,17 +385,27 @@ def _check_table(parts: dict[str, Part], options: CurveOptions) -> Table:
     keys = [key for key in next(iter(parts.values())).values if key.startswith("check/")]
     rows = [[label, *(_percent(part.values[key]) for key in keys)] for label, part in parts.items()]
     found = {label: masked(part.values) for label, part in parts.items()}
-    notes = [f"{label}: gradients look masked: {text}" for label, texts in found.items() for text in texts]
-    notes = notes or ["no sign of masked gradients: PGD has converged, and Square is not stronger than APGD"]
+    notes = [
+        f"{label}: gradients look masked: {text}"
+        for label, texts in found.items()
+        for text in texts
+    ]
+    notes = notes or [
+        "no sign of masked gradients: PGD has converged, and Square is not stronger than APGD"
+    ]
     notes.append(f"{BEYOND}: images that fall to Square and not to APGD")
     heads = ["checkpoint", *(key.removeprefix("check/") for key in keys)]
-    return Table(heads, rows, 1, f"Checks at {_grey(options.eps)}; Square: {options.queries} queries", notes)
+    return Table(
+        heads, rows, 1, f"Checks at {_grey(options.eps)}; Square: {options.queries} queries", notes
+    )
 
 
 def _curves(parts: dict[str, Part], options: CurveOptions) -> Figure:
     """One panel an attack, one line a checkpoint, bands for the intervals."""
     names = options.attacks
-    figure, axes = figures.new(max(figures.COLUMN, 2.3 * len(names)), 2.4, 1, len(names), sharey=True)
+    figure, axes = figures.new(
+        max(figures.COLUMN, 2.3 * len(names)), 2.4, 1, len(names), sharey=True
+    )
     looks = figures.looks(list(parts))
     x = [0.0, *(255 * eps for eps in options.radii)]
     for ax, name in zip(axes[0], names, strict=True):
@@ -325,7 +427,9 @@ def _margins(parts: dict[str, Part]) -> Figure:
     looks = figures.looks(list(parts))
     for label, part in parts.items():
         x = np.sort(part.arrays["margin"])
-        axes[0, 0].plot(x, 100 * np.arange(1, len(x) + 1) / len(x), label=label, **looks[label].stroke())
+        axes[0, 0].plot(
+            x, 100 * np.arange(1, len(x) + 1) / len(x), label=label, **looks[label].stroke()
+        )
     axes[0, 0].axvline(0, color="0.6", linewidth=0.6)
     axes[0, 0].set_xlabel("clean margin: right logit less the best other")
     axes[0, 0].set_ylabel("% of images below")
@@ -341,7 +445,16 @@ def _panels(parts: dict[str, Part]) -> Figure:
         ax.axis("off")
     for row, (label, part) in zip(axes, parts.items(), strict=True):
         a = part.arrays
-        row[0].text(-0.25, 0.5, label, transform=row[0].transAxes, rotation=90, va="center", ha="right", fontsize=7)
+        row[0].text(
+            -0.25,
+            0.5,
+            label,
+            transform=row[0].transAxes,
+            rotation=90,
+            va="center",
+            ha="right",
+            fontsize=7,
+        )
         for i in range(len(a["example_clean"])):
             grey = np.clip(0.5 + MAGNIFIED * a["example_delta"][i], 0, 1)
             pictures = (a["example_clean"][i], grey, a["example_adv"][i])
@@ -358,7 +471,9 @@ def _percent(m: Measure):  # type: ignore[no-untyped-def]
 
 def _share(right: Tensor, estimator: str) -> Measure:
     low, high = wilson(int(right.sum()), len(right))
-    return Measure(right.double().mean().item(), None, low, high, 0.95, f"{estimator}; Wilson interval")
+    return Measure(
+        right.double().mean().item(), None, low, high, 0.95, f"{estimator}; Wilson interval"
+    )
 
 
 def _grey(eps: float) -> str:

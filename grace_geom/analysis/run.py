@@ -1,4 +1,6 @@
-"""One analysis from its options to its files: open, measure what is not known yet, join, draw, save."""
+"""One analysis from its options to its files: open, measure what is not known yet, join, draw,
+save.
+"""
 
 import contextlib
 import hashlib
@@ -72,11 +74,12 @@ def analyse(
     measure: Callable[[Subject, O, Path], Part],
     show: Callable[[dict[str, Part], O], Shown],
 ) -> Path:
-    """Measure every checkpoint, print the tables, write ``NAME.json``, ``.npz``, ``.png``, ``.html``.
+    """Measure every checkpoint, print the tables, write ``NAME.json``, ``.npz``, ``.png``,
+    ``.html``.
 
-    What was measured before on the same file with the same settings is not measured again. Returns the JSON's path.
-    Of several processes (torchrun) each has its share of the images; the first one looks for what is known, writes,
-    draws and speaks.
+    What was measured before on the same file with the same settings is not measured again. Returns
+    the JSON's path. Of several processes (torchrun) each has its share of the images; the first one
+    looks for what is known, writes, draws and speaks.
 
     Args:
         name: Of the analysis.
@@ -92,7 +95,8 @@ def analyse(
             return _analyse(name, options, measure, show)
         except PeerLost as lost:
             raise Interrupted(
-                f"{lost}; checkpoints that were done before are kept, the same command goes on with the others"
+                f"{lost}; checkpoints that were done before are kept, the same command goes on "
+                "with the others"
             ) from None
 
 
@@ -110,7 +114,8 @@ def _analyse(
     parts, records, known = {}, [], 0
     for file, label in zip(files, labels, strict=True):
         cache = _cache(out, name, file, options)
-        # The first one alone looks, so that all go the same way; what it found is needed there only.
+        # The first one alone looks, so that all go the same way; what it found is needed there
+        # only.
         found = None if options.fresh or not first() else read_part(cache)
         if of_first(found is not None) and not first():
             continue
@@ -124,13 +129,22 @@ def _analyse(
     with figures.style():
         shown = show(parts, options)
     many = len(parts) > 1
-    values = {_key(label, key, many): v for label, part in parts.items() for key, v in part.values.items()}
-    arrays = {_key(label, key, many): a for label, part in parts.items() for key, a in part.arrays.items()}
+    values = {
+        _key(label, key, many): v for label, part in parts.items() for key, v in part.values.items()
+    }
+    arrays = {
+        _key(label, key, many): a for label, part in parts.items() for key, a in part.arrays.items()
+    }
     seconds = sum(record.pop("seconds", 0.0) for record in records)
     result = Result(
-        name, tuple(records), options.settings(), values | dict(shown.joint), arrays, round(seconds, 3),
+        name,
+        tuple(records),
+        options.settings(),
+        values | dict(shown.joint),
+        arrays,
+        round(seconds, 3),
         {k: str(v) for k, v in provenance(records[0].pop("device", "cpu")).items()},
-    )  # fmt: skip
+    )
     if news := _replaced(out / f"{name}.json", result):
         say(news)
     path = result.save(out)
@@ -138,19 +152,27 @@ def _analyse(
     width = shutil.get_terminal_size((100, 24)).columns
     print("\n\n".join(table.text(width) for table in shown.tables))
     if known:
-        print(f"\n{known} of {len(parts)} were measured before with these settings (--fresh measures again)")
+        print(
+            f"\n{known} of {len(parts)} were measured before with these settings (--fresh measures "
+            "again)"
+        )
     beside = ".png" if shown.page is None else ".png and .html"
     print(f"\nwritten in {time.perf_counter() - began:.1f} s: {path}, {beside} beside it")
     return path
 
 
 def folder_of(out: Path | None, files: Sequence[Path]) -> Path:
-    """``--out``, else ``analyses/`` beside a single checkpoint, else in the nearest folder that holds all."""
+    """``--out``, else ``analyses/`` beside a single checkpoint, else in the nearest folder that
+    holds all.
+    """
     if out is not None:
         return out
     if len(files) == 1:
         return files[0].parent / "analyses"
-    parents = {file.resolve().parent.parent if file.name == "ckpt.pt" else file.resolve().parent for file in files}
+    parents = {
+        file.resolve().parent.parent if file.name == "ckpt.pt" else file.resolve().parent
+        for file in files
+    }
     return Path(os.path.commonpath(parents)) / "analyses"
 
 
@@ -160,7 +182,9 @@ def read_part(path: Path) -> tuple[Part, dict[str, Any]] | None:
         stored = Result.load(path)
     except RecordError:
         return None
-    return Part(dict(stored.values), dict(stored.arrays)), stored.checkpoints[0] | {"seconds": stored.seconds}
+    return Part(dict(stored.values), dict(stored.arrays)), stored.checkpoints[0] | {
+        "seconds": stored.seconds
+    }
 
 
 def say(text: str) -> None:
@@ -176,7 +200,9 @@ def progress(total: int) -> Progress:
 
 @contextlib.contextmanager
 def _terminable() -> Iterator[None]:
-    """SIGTERM as Ctrl-C, so that a job that is ended (scancel, torchrun after a process died) keeps its state."""
+    """SIGTERM as Ctrl-C, so that a job that is ended (scancel, torchrun after a process died) keeps
+    its state.
+    """
 
     def stop(number: int, frame: object) -> None:
         raise KeyboardInterrupt
@@ -195,13 +221,18 @@ def _measured(
     file: Path, label: str, options: O, measure: Callable[[Subject, O, Path], Part], cache: Path
 ) -> tuple[Part, dict[str, Any]]:
     subject = open_subject(file, label, options)
-    say(f"{label}: {subject.data}, n = {options.n}, {options.params}, {options.dtype} on {subject.model.device}")
+    say(
+        f"{label}: {subject.data}, n = {options.n}, {options.params}, {options.dtype} on "
+        f"{subject.model.device}"
+    )
     began = time.perf_counter()
     part = measure(subject, options, cache.with_suffix(".state"))
     seconds = time.perf_counter() - began
     record = subject.identity() | {"device": str(subject.model.device)}
     if first():
-        Result(cache.stem, (record,), options.settings(), part.values, part.arrays, seconds).save(cache.parent)
+        Result(cache.stem, (record,), options.settings(), part.values, part.arrays, seconds).save(
+            cache.parent
+        )
         cache.with_suffix(".state").unlink(missing_ok=True)
     return part, record | {"seconds": seconds}
 
@@ -220,9 +251,12 @@ def _replaced(path: Path, result: Result) -> str:
     except RecordError:
         return ""
     before, now = (
-        r.settings | {"checkpoints": ", ".join(c.get("label", "") for c in r.checkpoints)} for r in (old, result)
+        r.settings | {"checkpoints": ", ".join(c.get("label", "") for c in r.checkpoints)}
+        for r in (old, result)
     )
-    changed = [f"{key} {before.get(key)} -> {now[key]}" for key in now if before.get(key) != now[key]]
+    changed = [
+        f"{key} {before.get(key)} -> {now[key]}" for key in now if before.get(key) != now[key]
+    ]
     if not changed:
         return ""
     return f"replaces {path} ({'; '.join(changed)}): what was measured is kept, the earlier call brings it back at once"
@@ -234,7 +268,10 @@ def _key(label: str, name: str, many: bool) -> str:
 
 def _draw(out: Path, name: str, shown: Shown, sample: str) -> None:
     with figures.style():
-        for key, figure in {"": shown.figure, **{f"-{key}": figure for key, figure in shown.more.items()}}.items():
+        for key, figure in {
+            "": shown.figure,
+            **{f"-{key}": figure for key, figure in shown.more.items()},
+        }.items():
             figures.save(figures.signed(figure, sample), out / f"{name}{key}.png")
     if shown.page is not None:
         write_text(out / f"{name}.html", shown.page.to_html(include_plotlyjs=True))

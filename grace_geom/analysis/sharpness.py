@@ -1,4 +1,5 @@
-"""Sharpness of checkpoints in every usual sense, on clean and adversarial loss, against the radius."""
+"""Sharpness of checkpoints in every usual sense, on clean and adversarial loss, against the
+radius."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -39,11 +40,14 @@ class SharpnessOptions(Common):
         rho: Radii of the Euclidean ball (SAM).
         rho_adaptive: Radii of the elementwise relative ball (ASAM).
         rho_relative: Radii relative to the norm of each matrix (AWP).
-        rho_average: Root mean square lengths of the Gaussian perturbations: in many dimensions few point uphill.
+        rho_average: Root mean square lengths of the Gaussian perturbations: in many dimensions few
+            point uphill.
         ascent_steps: Gradients a radius.
         samples: Pairs of Gaussian perturbations of the average case.
-        unit_logits: Scale each image's logits to length 1 first, so that confidence does not count as sharpness.
-        losses: ce (clean), adv-ce (PGD images found at the checkpoint), or both; --loss does not matter here.
+        unit_logits: Scale each image's logits to length 1 first, so that confidence does not count
+            as sharpness.
+        losses: ce (clean), adv-ce (PGD images found at the checkpoint), or both; --loss does not
+            matter here.
     """
 
     rho: tuple[float, ...] = field(default=(0.02, 0.05, 0.1, 0.2), metadata={"group": "sharpness"})
@@ -60,8 +64,13 @@ class SharpnessOptions(Common):
         for name in (*SHAPES.values(), "rho_average"):
             radii: Sequence[float] = getattr(self, name)
             if not radii or any(b <= a for a, b in zip([0.0, *radii], radii, strict=False)):
-                raise UserError(f"--{name.replace('_', '-')} must ascend from above 0, not {list(radii)}")
-        for flag, value, least in (("--ascent-steps", self.ascent_steps, 1), ("--samples", self.samples, 2)):
+                raise UserError(
+                    f"--{name.replace('_', '-')} must ascend from above 0, not {list(radii)}"
+                )
+        for flag, value, least in (
+            ("--ascent-steps", self.ascent_steps, 1),
+            ("--samples", self.samples, 2),
+        ):
             if value < least:
                 raise UserError(f"{flag} must be at least {least}, not {value}")
         for loss in self.losses:
@@ -75,17 +84,25 @@ def measure(subject: Subject, options: SharpnessOptions, state: Path) -> Part:
     arrays: dict[str, np.ndarray] = {}
     radii = sum(len(getattr(options, name)) for name in SHAPES.values())
     watch = progress(len(options.losses) * radii * options.ascent_steps)
-    say(f"  {radii} radii, {options.ascent_steps} gradients each, on {' and '.join(options.losses)}")
+    say(
+        f"  {radii} radii, {options.ascent_steps} gradients each, on {' and '.join(options.losses)}"
+    )
     for loss in options.losses:
-        objective = replace(subject.objective(attacked=loss == "adv-ce"), unit_logits=options.unit_logits)
+        objective = replace(
+            subject.objective(attacked=loss == "adv-ce"), unit_logits=options.unit_logits
+        )
         mean = objective.mean()
-        values[f"{loss}/loss"] = Measure(mean.value(objective.weights), estimator="mean over the sample")
+        values[f"{loss}/loss"] = Measure(
+            mean.value(objective.weights), estimator="mean over the sample"
+        )
         for shape, name in SHAPES.items():
             curve = worst_case(
                 mean, objective.weights, getattr(options, name), shape, options.ascent_steps,
                 lambda: watch.step(len(objective)),  # noqa: B023  # called before the next turn
             )  # fmt: skip
-            words = f"projected ascent, {options.ascent_steps} gradients: a lower bound of the maximum"
+            words = (
+                f"projected ascent, {options.ascent_steps} gradients: a lower bound of the maximum"
+            )
             values |= {f"{loss}/{shape}/{p.rho:g}": Measure(p.rise, estimator=words) for p in curve}
             arrays[f"{loss}/{shape}"] = np.array([[p.rho, p.rise] for p in curve])
         values |= _averages(mean, objective, options, loss, arrays)
@@ -94,17 +111,25 @@ def measure(subject: Subject, options: SharpnessOptions, state: Path) -> Part:
 
 
 def _averages(
-    mean: MeanLoss, objective: Objective, options: SharpnessOptions, loss: str, arrays: dict[str, np.ndarray]
+    mean: MeanLoss,
+    objective: Objective,
+    options: SharpnessOptions,
+    loss: str,
+    arrays: dict[str, np.ndarray],
 ) -> dict[str, Measure]:
     values, rows = {}, []
     for rho in options.rho_average:
         found = average_case(mean, objective.weights, rho, options.samples, options.seed)
-        values[f"{loss}/average/{rho:g}"] = Measure(found.value, found.error, estimator=found.estimator)
+        values[f"{loss}/average/{rho:g}"] = Measure(
+            found.value, found.error, estimator=found.estimator
+        )
         rows.append([rho, found.value, found.error])
     arrays[f"{loss}/average"] = np.array(rows)
     middle = options.rho[len(options.rho) // 2]
     each = m_sharpness(mean, objective.weights, middle, steps=options.ascent_steps)
-    values[f"{loss}/m_sharpness/{middle:g}"] = Measure(each.value, each.error, estimator=each.estimator)
+    values[f"{loss}/m_sharpness/{middle:g}"] = Measure(
+        each.value, each.error, estimator=each.estimator
+    )
     return values
 
 
@@ -117,8 +142,13 @@ def show(parts: dict[str, Part], options: SharpnessOptions) -> Shown:
             columns.append(f"{loss}/{shape}/{radii[len(radii) // 2]:g}")
         columns.append(f"{loss}/average/{options.rho_average[len(options.rho_average) // 2]:g}")
         columns.append(f"{loss}/m_sharpness/{options.rho[len(options.rho) // 2]:g}")
-    rows: list[list[Cell | str]] = [[label, *(number(p.values[c]) for c in columns)] for label, p in parts.items()]
-    notes = [f"{options.params}, n = {options.n}; rise of the loss at radius .../rho; a maximum is a lower bound"]
+    rows: list[list[Cell | str]] = [
+        [label, *(number(p.values[c]) for c in columns)] for label, p in parts.items()
+    ]
+    notes = [
+        f"{options.params}, n = {options.n}; rise of the loss at radius .../rho; a maximum is a "
+        "lower bound"
+    ]
     table = Table(["checkpoint", *columns], rows, title="Sharpness", notes=notes)
     return Shown([table], draw(parts, options), page(parts, options))
 
@@ -139,7 +169,9 @@ def draw(parts: dict[str, Part], options: SharpnessOptions) -> Figure:
             axis.set_xscale("log")
             axis.set_xticks(radii, [f"{rho:g}" for rho in radii])
             axis.minorticks_off()
-            rises = np.concatenate([np.asarray(part.arrays[f"{loss}/{kind}"])[:, 1] for part in parts.values()])
+            rises = np.concatenate(
+                [np.asarray(part.arrays[f"{loss}/{kind}"])[:, 1] for part in parts.values()]
+            )
             axis.set_yscale("log" if (rises > 0).all() else "linear")
             axis.yaxis.set_minor_formatter(NullFormatter())
         row[0].set_ylabel(f"rise of {'clean' if loss == 'ce' else 'adversarial'} loss")
@@ -161,20 +193,27 @@ def _curve(axis: Any, curve: np.ndarray, label: str, line: dict[str, object]) ->
 def page(parts: dict[str, Part], options: SharpnessOptions) -> Any:
     """The same panels, interactive."""
     titles = {
-        "ball": "|ε| ≤ ρ", "adaptive": "|ε / |θ|| ≤ ρ", "relative": "|ε<sub>l</sub>| ≤ ρ |W<sub>l</sub>|, each matrix",
+        "ball": "|ε| ≤ ρ",
+        "adaptive": "|ε / |θ|| ≤ ρ",
+        "relative": "|ε<sub>l</sub>| ≤ ρ |W<sub>l</sub>|, each matrix",
         "average": "Gaussian, E|ε|² = ρ²",
-    }  # fmt: skip
+    }
     rows: list[list[pages.Cell]] = []
     for loss in options.losses:
         row: list[pages.Cell] = []
         for kind, title in titles.items():
-            found = {label: np.asarray(part.arrays[f"{loss}/{kind}"]) for label, part in parts.items()}
+            found = {
+                label: np.asarray(part.arrays[f"{loss}/{kind}"]) for label, part in parts.items()
+            }
             curves = [
-                pages.Curve(label, x[:, 0], x[:, 1], x[:, 2] if x.shape[1] == 3 else None) for label, x in found.items()
+                pages.Curve(label, x[:, 0], x[:, 1], x[:, 2] if x.shape[1] == 3 else None)
+                for label, x in found.items()
             ]
             positive = all((x[:, 1] > 0).all() for x in found.values())
             rise = f"rise of {'clean' if loss == 'ce' else 'adversarial'} loss"
             row.append(pages.Panel(title, "ρ", rise, curves, log_x=True, log_y=positive))
         rows.append(row)
-    note = f"{options.params}, n = {options.n}; a maximum by projected ascent is a lower bound of it"
+    note = (
+        f"{options.params}, n = {options.n}; a maximum by projected ascent is a lower bound of it"
+    )
     return pages.page("Sharpness", list(parts), rows, note)

@@ -1,4 +1,6 @@
-"""The state of long work on disk: written now and then and on Ctrl-C, read when the same call comes again."""
+"""The state of long work on disk: written now and then and on Ctrl-C, read when the same call comes
+again.
+"""
 
 import contextlib
 import time
@@ -49,8 +51,8 @@ class State:
         there = everyones(path.is_file())
         if any(there) and not all(there):
             raise UserError(
-                f"{path} is there for process {there.index(True)} and not for process {there.index(False)}: --out must "
-                "lie on a disk that all machines of the job share"
+                f"{path} is there for process {there.index(True)} and not for process "
+                f"{there.index(False)}: --out must lie on a disk that all machines of the job share"
             )
         if all(there):
             found = torch.load(path, weights_only=True, map_location=self.krylov.device)
@@ -60,13 +62,17 @@ class State:
             say(f"  going on after {self.earlier} products of an interrupted run")
 
     def save(self) -> None:
-        """Write everything, whole or not at all; all processes hold the same, so that the first one writes."""
+        """Write everything, whole or not at all; all processes hold the same, so that the first one
+        writes.
+        """
         if not first():
             return
         assert self._path is not None, "load() says where"
         spent = self.earlier + self.products()
         with atomic_write(self._path) as file:
-            torch.save({"krylov": self.krylov.state_dict(), "rows": self._rows, "products": spent}, file)
+            torch.save(
+                {"krylov": self.krylov.state_dict(), "rows": self._rows, "products": spent}, file
+            )
 
     def keep_now_and_then(self) -> None:
         """Save if the last time is long ago."""
@@ -80,7 +86,8 @@ def interruptible(state: State, path: Path) -> Iterator[State]:
     """The state, filled from ``path`` where an interrupted run left it.
 
     Raises:
-        Interrupted: On Ctrl-C, or when another process of the job is gone, after the state was saved.
+        Interrupted: On Ctrl-C, or when another process of the job is gone, after the state was
+            saved.
     """
     state.load(path)
     try:
@@ -89,7 +96,10 @@ def interruptible(state: State, path: Path) -> Iterator[State]:
         state.save()
         why = f"{stop}; " if isinstance(stop, PeerLost) else ""
         if not first():  # it cannot know whether the first one still lived to save
-            raise Interrupted(f"{why}the same command goes on from what the first process kept in {path}") from None
+            raise Interrupted(
+                f"{why}the same command goes on from what the first process kept in {path}"
+            ) from None
         raise Interrupted(
-            f"{why}{state.earlier + state.products()} products are kept in {path}; the same command goes on from there"
+            f"{why}{state.earlier + state.products()} products are kept in {path}; the same "
+            "command goes on from there"
         ) from None

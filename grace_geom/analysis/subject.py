@@ -50,18 +50,26 @@ class Subject:
     def identity(self) -> dict[str, Any]:
         """What a result records of the checkpoint."""
         method = str(self.checkpoint.config.get("method", ""))
-        return {"label": self.label, "path": str(self.file), "sha256": self.sha256, "method": method}
+        return {
+            "label": self.label,
+            "path": str(self.file),
+            "sha256": self.sha256,
+            "method": method,
+        }
 
     def images(self, spec: str | None = None, split: Split = "test") -> ImageSet:
         """The seeded subset of the ID test split, or of another set."""
         whole = resolve(
-            spec or self.data, split, data_root=self.options.data_root or self.checkpoint.config.get("data_root"),
+            spec or self.data,
+            split,
+            data_root=self.options.data_root or self.checkpoint.config.get("data_root"),
             seed=self.checkpoint.config.get("split_seed", 0),
-        )  # fmt: skip
+        )
         return whole.subset(self.options.n, self.options.seed)
 
     def train_count(self) -> int:
-        """How many different images the run was trained on: its own limit, or all of the training split.
+        """How many different images the run was trained on: its own limit, or all of the training
+        split.
 
         Raises:
             UserError: If the data set has no training split.
@@ -82,15 +90,20 @@ class Subject:
 
         Args:
             image_set: The images.
-            positions: Which of them, by default all; a batch's ``index`` still counts in the whole set, so that random
-                starts do not depend on what is left out.
+            positions: Which of them, by default all; a batch's ``index`` still counts in the whole
+                set, so that random starts do not depend on what is left out.
         """
         if positions is None:
             positions = np.arange(len(image_set))
         if not len(positions):
             return []
-        read = loader(image_set.take(positions), self.options.batch, self.model.image_size, train=False)
-        moved = (replace(b, index=torch.from_numpy(positions)[b.index]).to(self.model.device) for b in read)
+        read = loader(
+            image_set.take(positions), self.options.batch, self.model.image_size, train=False
+        )
+        moved = (
+            replace(b, index=torch.from_numpy(positions)[b.index]).to(self.model.device)
+            for b in read
+        )
         return [replace(b, images=b.images.to(self.model.mean.dtype)) for b in moved]  # type: ignore[arg-type]
 
     def logits(self, image_set: ImageSet, suite: str = "id") -> Callable[[Tensor, Weights], Tensor]:
@@ -99,31 +112,46 @@ class Subject:
         own = reader.model is self.model
 
         def answer(images: Tensor, weights: Weights) -> Tensor:
-            # A text head of other classes must not be overwritten by the checkpoint's, which `weights` may hold.
-            at = weights if own else {name: w for name, w in weights.items() if not name.startswith("head.")}
+            # A text head of other classes must not be overwritten by the checkpoint's, which
+            # `weights` may hold.
+            at = (
+                weights
+                if own
+                else {name: w for name, w in weights.items() if not name.startswith("head.")}
+            )
             return replace(reader, weights=at)(images)
 
         return answer
 
-    def objective(self, spec: str | None = None, split: Split = "test", attacked: bool | None = None) -> Objective:
+    def objective(
+        self, spec: str | None = None, split: Split = "test", attacked: bool | None = None
+    ) -> Objective:
         """The mean loss that the options ask for, on the ID sample or on another set.
 
-        Of several processes each holds, and attacks, its share of the batches; the mean is over all of them.
+        Of several processes each holds, and attacks, its share of the batches; the mean is over all
+        of them.
 
         Raises:
-            UserError: If the head shall vary, but the set is answered by a text head of its own classes.
+            UserError: If the head shall vary, but the set is answered by a text head of its own
+                classes.
         """
         options, image_set = self.options, self.images(spec, split)
         n, shared = len(image_set), world().size > 1
         found = objective(
-            self.model, self.logits(image_set), self.batches(image_set, my_batches(n, options.batch)), options.params,
-            self.checkpoint.adapter, self._adapter_scale(), n if shared else None,
-        )  # fmt: skip
+            self.model,
+            self.logits(image_set),
+            self.batches(image_set, my_batches(n, options.batch)),
+            options.params,
+            self.checkpoint.adapter,
+            self._adapter_scale(),
+            n if shared else None,
+        )
         varies = options.params == "text" or any(name.startswith("head.") for name in found.weights)
         if varies and reader_for(self.model, image_set).model is not self.model:
             raise UserError(
-                f"--params {options.params}: {image_set.spec} has other classes than the checkpoint's head, which "
-                "takes no part in its loss; use --params visual, or data of the checkpoint's classes"
+                f"--params {options.params}: {image_set.spec} has other classes than the "
+                "checkpoint's head, which takes no part in its loss; use --params visual, or data "
+                "of the checkpoint's classes"
             )
         if attacked if attacked is not None else options.loss == "adv-ce":
             return found.attacked(options.eps, options.alpha, options.attack_steps, options.seed)
@@ -143,7 +171,8 @@ class Subject:
         own = self.base.weights()
         if new := sorted(now.keys() - own.keys()):
             raise UserError(
-                f"{self.file}: {', '.join(new)} has no pretrained value to be compared with; leave it out with "
+                f"{self.file}: {', '.join(new)} has no pretrained value to be compared with; leave "
+                "it out with "
                 r"--params '^visual\.(?!prompt)'"
             )
         return {name: own[name] for name in now}
@@ -154,18 +183,24 @@ class Subject:
 
 
 def contents_of(file: Path, options: Common) -> dict[str, str]:
-    """Digests of the data sets that an analysis of a checkpoint may read, by SPEC: other data, another measurement.
+    """Digests of the data sets that an analysis of a checkpoint may read, by SPEC: other data,
+    another measurement.
 
     A set that cannot be read counts as absent; the analysis that needs it will say so.
     """
     config = {} if options.model is not None else load_checkpoint(file).config
     data, root = options.data or config.get("data"), options.data_root or config.get("data_root")
     splits: list[tuple[str, Split]] = [(data, "test")] if data else []
-    splits += [(spec, "eval") for spec in (options.ood or config.get("ood") or suites(data or "")["ood"]).values()]
+    splits += [
+        (spec, "eval")
+        for spec in (options.ood or config.get("ood") or suites(data or "")["ood"]).values()
+    ]
     found = {}
     for spec, split in splits:
         try:
-            found[spec] = resolve(spec, split, data_root=root, seed=config.get("split_seed", 0)).content
+            found[spec] = resolve(
+                spec, split, data_root=root, seed=config.get("split_seed", 0)
+            ).content
         except UserError:
             found[spec] = "absent"
     return found
@@ -188,7 +223,10 @@ def labels_of(files: list[Path]) -> list[str]:
     names = [label_of(file) for file in files]
     if len(set(names)) == len(names):
         return names
-    longer = [f"{file.resolve().parent.parent.name}/{name}" for file, name in zip(files, names, strict=True)]
+    longer = [
+        f"{file.resolve().parent.parent.name}/{name}"
+        for file, name in zip(files, names, strict=True)
+    ]
     return longer if len(set(longer)) == len(longer) else [str(file) for file in files]
 
 
@@ -196,20 +234,27 @@ def open_subject(file: Path, label: str, options: Common) -> Subject:
     """Open a checkpoint, ours or a foreign one, as the options say.
 
     Raises:
-        UserError: If it cannot be read, or does not say what it was trained on and the options do not either.
+        UserError: If it cannot be read, or does not say what it was trained on and the options do
+            not either.
     """
     device = pick_device(options.device, world().local if world().size > 1 else None)
     if options.model is None:
         model, checkpoint = open_checkpoint(file, device=device)
     else:
         if options.data is None:
-            raise UserError(f"{file}: a foreign checkpoint does not say what to analyse it on: add --data")
+            raise UserError(
+                f"{file}: a foreign checkpoint does not say what to analyse it on: add --data"
+            )
         images = resolve(options.data, "test", data_root=options.data_root)
         names = read_class_names(options.classes, file) if options.classes else images.class_names
         model, checkpoint = open_checkpoint(
-            file, model=options.model, pretrained=options.pretrained, class_names=names, templates=images.templates,
+            file,
+            model=options.model,
+            pretrained=options.pretrained,
+            class_names=names,
+            templates=images.templates,
             device=device,
-        )  # fmt: skip
+        )
     data = options.data or checkpoint.config.get("data")
     if not data:
         raise UserError(f"{file} does not say what it was trained on: add --data")

@@ -1,4 +1,6 @@
-"""Adversarial attacks on any classifier: they take closures ``x -> loss`` or ``x -> logits`` and know no model."""
+"""Adversarial attacks on any classifier: they take closures ``x -> loss`` or ``x -> logits`` and
+know no model.
+"""
 
 from grace_geom.attacks.apgd import apgd
 from grace_geom.attacks.balls import BALLS, L2, Ball, Linf, check_eps

@@ -1,7 +1,8 @@
 """Auto-PGD (Croce & Hein 2020, "Reliable evaluation of adversarial robustness ...", Algorithm 1).
 
-Gradient ascent with momentum whose step size needs no tuning: it starts at twice the radius and halves, image by image,
-at checkpoints where the loss has stopped rising; the search then restarts from the best point so far.
+Gradient ascent with momentum whose step size needs no tuning: it starts at twice the radius and
+halves, image by image, at checkpoints where the loss has stopped rising; the search then restarts
+from the best point so far.
 """
 
 import math
@@ -19,7 +20,9 @@ from grace_geom.attacks.losses import Criterion, cross_entropy, dlr, dlr_targete
 from grace_geom.attacks.tracker import Hunt, Logits, Noise, Outcome
 
 MOMENTUM = 0.75  # the paper's alpha
-Goal: TypeAlias = Callable[[Tensor], Criterion]  # the loss for these rows of the batch: targets follow the rows
+Goal: TypeAlias = Callable[
+    [Tensor], Criterion
+]  # the loss for these rows of the batch: targets follow the rows
 
 
 @torch.inference_mode(False)  # tensors made in inference mode cannot be saved for a backward pass
@@ -40,8 +43,8 @@ def apgd(
 ) -> Outcome:
     """Attack a batch with Auto-PGD.
 
-    Costs at most ``steps + 1`` forwards and as many backwards an image, a restart and a target; an image that is fooled
-    costs nothing more.
+    Costs at most ``steps + 1`` forwards and as many backwards an image, a restart and a target; an
+    image that is fooled costs nothing more.
 
     Args:
         logits_fn: ``x (b, ...) -> logits (b, K)`` for any ``b``.
@@ -50,12 +53,14 @@ def apgd(
         eps: Radius, in pixels of [0, 1].
         steps: Steps of one run.
         restarts: Runs from different random points, for each target.
-        loss: ``"ce"``, ``"dlr"``, or ``"dlr-targeted"``, one run for each of the likeliest wrong classes.
+        loss: ``"ce"``, ``"dlr"``, or ``"dlr-targeted"``, one run for each of the likeliest wrong
+            classes.
         targets: How many wrong classes; where there are fewer, all of them.
         norm: ``"linf"`` or ``"l2"``.
         rho: Share of rising steps below which a step size halves.
         seed: Seed of the random starts.
-        index: A number for each image that its random start depends on; its position in ``x`` by default.
+        index: A number for each image that its random start depends on; its position in ``x`` by
+            default.
         until_fooled: See :class:`Hunt`.
 
     Raises:
@@ -92,7 +97,9 @@ def _towards(target: Int[Tensor, " b"], rows: Int[Tensor, " r"]) -> Criterion:
 
 
 def likeliest_wrong(hunt: Hunt, targets: int) -> Int[Tensor, " t b"]:
-    """The wrong classes with the largest logits on the clean images, largest first: ``min(targets, K - 1)`` of them."""
+    """The wrong classes with the largest logits on the clean images, largest first:
+    ``min(targets, K - 1)`` of them.
+    """
     with torch.no_grad():
         logits = hunt.logits(hunt.x)
     wrong = logits.scatter(1, hunt.y[:, None], -torch.inf)
@@ -101,7 +108,9 @@ def likeliest_wrong(hunt: Hunt, targets: int) -> Int[Tensor, " t b"]:
 
 @dataclass
 class _Climb:
-    """One run's state: every field holds one entry for each image still climbing. Names follow Algorithm 1."""
+    """One run's state: every field holds one entry for each image still climbing. Names follow
+    Algorithm 1.
+    """
 
     rows: Tensor  # position in the batch
     x: Tensor  # x^(k)
@@ -121,14 +130,21 @@ class _Climb:
         zero = torch.zeros(len(rows), device=start.device, dtype=dtype)
         empty = torch.zeros_like(start)
         return cls(
-            rows, start, start, start, empty, empty,
+            rows,
+            start,
+            start,
+            start,
+            empty,
+            empty,
             f=zero + torch.inf,  # so that the start is not counted as a rise
             f_max=zero - torch.inf,
             eta=torch.full_like(zero, 2 * eps).to(start.dtype),
             rises=torch.zeros_like(rows),
             f_max_checked=zero - torch.inf,
-            halved=torch.ones_like(rows, dtype=torch.bool),  # so that condition 2 cannot hold at the first checkpoint
-        )  # fmt: skip
+            halved=torch.ones_like(
+                rows, dtype=torch.bool
+            ),  # so that condition 2 cannot hold at the first checkpoint
+        )
 
     def select(self, keep: Tensor) -> "_Climb":
         return type(self)(**{field.name: getattr(self, field.name)[keep] for field in fields(self)})
@@ -192,7 +208,8 @@ def _evaluate(hunt: Hunt, run: _Climb, goal: Goal) -> None:
 
 
 def _adapt(run: _Climb, length: int, rho: float) -> None:
-    """At a checkpoint: halve the step and go back to the best point, where the climb has stalled."""
+    """At a checkpoint: halve the step and go back to the best point, where the climb has
+    stalled."""
     stalled = _stalled(run, length, rho)
     run.eta = torch.where(stalled, run.eta / 2, run.eta)
     run.x = torch.where(_per_image(stalled, run.x), run.x_max, run.x)
@@ -202,10 +219,11 @@ def _adapt(run: _Climb, length: int, rho: float) -> None:
 
 
 def _stalled(run: _Climb, length: int, rho: float) -> Bool[Tensor, " b"]:
-    """Condition 1: few steps since the last checkpoint raised the loss. Condition 2: neither eta nor f_max moved.
+    """Condition 1: few steps since the last checkpoint raised the loss. Condition 2: neither eta
+    nor f_max moved.
 
-    The paper asks for fewer than ``rho length`` rises, the authors' code, which made the published numbers, for at most
-    that many; we follow the code.
+    The paper asks for fewer than ``rho length`` rises, the authors' code, which made the published
+    numbers, for at most that many; we follow the code.
     """
     return (run.rises <= rho * length) | (~run.halved & (run.f_max_checked == run.f_max))
 
@@ -216,7 +234,9 @@ def checkpoints(steps: int) -> tuple[int, ...]:
     """
     before, p, found = 0.0, 0.22, []
     while p <= 1:
-        found.append(math.ceil(round(p * steps, 9)))  # 0.22 * 100 is a little above 22 in floating point
+        found.append(
+            math.ceil(round(p * steps, 9))
+        )  # 0.22 * 100 is a little above 22 in floating point
         before, p = p, p + max(p - before - 0.03, 0.06)
     return tuple(dict.fromkeys(w for w in found if w < steps))
 

@@ -9,7 +9,8 @@ from torch import Tensor
 
 
 class Ball(Protocol):
-    """``{x' : |x' - x| <= eps, x' in [0, 1]}`` around a batch ``x``; made once an attack, used every step."""
+    """``{x' : |x' - x| <= eps, x' in [0, 1]}`` around a batch ``x``; made once an attack, used
+    every step."""
 
     eps: float
 
@@ -33,7 +34,8 @@ class Ball(Protocol):
 
 
 class Linf:
-    """``max |x' - x| <= eps``: each pixel moves by at most ``eps``. Projection is one clamp between two bounds.
+    """``max |x' - x| <= eps``: each pixel moves by at most ``eps``. Projection is one clamp between
+    two bounds.
 
     Args:
         x: ``(B, ...)`` images in [0, 1].
@@ -70,8 +72,8 @@ class Linf:
 class L2:
     """``‖x' - x‖₂ <= eps`` for each image, cut with the box.
 
-    Clipping to the box moves every pixel towards ``x`` (which is in the box), so it never leaves the ball; the
-    result is inside both sets, though not always their nearest point.
+    Clipping to the box moves every pixel towards ``x`` (which is in the box), so it never leaves
+    the ball; the result is inside both sets, though not always their nearest point.
 
     Args and errors are those of :class:`Linf`.
     """
@@ -82,7 +84,9 @@ class L2:
         self.x = x
 
     def start(self, noise: Float[Tensor, " b *d"]) -> Float[Tensor, " b *d"]:
-        """Uniform on the sphere (where nearly all of a high-dimensional ball lies), then clipped to the box."""
+        """Uniform on the sphere (where nearly all of a high-dimensional ball lies), then clipped to
+        the box.
+        """
         tiny = 2.0**-25  # erfinv is infinite at the ends of (-1, 1)
         normal = torch.erfinv(noise.to(self.x).clamp(tiny, 1 - tiny).mul_(2).sub_(1))
         return self.project_(torch.add(self.x, self.direction(normal), alpha=self.eps))
@@ -117,7 +121,8 @@ def ball_named(norm: str) -> type[Ball]:
 
 
 def check_eps(eps: float, norm: str = "linf") -> str | None:
-    """A warning where a radius looks like pixel units of 0 to 255, such as ``4`` for ``4/255``; else ``None``.
+    """A warning where a radius looks like pixel units of 0 to 255, such as ``4`` for ``4/255``;
+    else ``None``.
 
     Args:
         eps: The radius as given, in units of [0, 1].
@@ -126,14 +131,17 @@ def check_eps(eps: float, norm: str = "linf") -> str | None:
     if norm != "linf" or not eps >= 0.5:
         return None
     return (
-        f"eps = {eps:g} lets every pixel become anything: pixels are in [0, 1] here, so 4 of 255 grey levels "
-        f"is written 4/255. Did you mean {eps:g}/255?"
+        f"eps = {eps:g} lets every pixel become anything: pixels are in [0, 1] here, so 4 of 255 "
+        f"grey levels is written 4/255. Did you mean {eps:g}/255?"
     )
 
 
 def _check(x: Tensor, eps: float) -> None:
     if not x.is_floating_point():
-        raise ValueError(f"Attacks need floating-point images in [0, 1]; got {x.dtype}. Divide uint8 images by 255.")
+        raise ValueError(
+            f"Attacks need floating-point images in [0, 1]; got {x.dtype}. Divide uint8 images by "
+            "255."
+        )
     if not (math.isfinite(eps) and eps >= 0):
         raise ValueError(f"eps must be a finite number >= 0 (such as 4/255); got {eps}.")
 

@@ -1,8 +1,9 @@
-"""Targeted FAB (Croce & Hein 2020, "Minimally distorted adversarial examples with a fast adaptive boundary attack").
+"""Targeted FAB (Croce & Hein 2020, "Minimally distorted adversarial examples with a fast adaptive
+boundary attack").
 
-Looks for the *nearest* point of another class: a step goes to the linearised border, found exactly inside the pixel
-box, with a pull back towards the image. It has no radius to tune and no loss to saturate, so it fails for other reasons
-than Auto-PGD does.
+Looks for the *nearest* point of another class: a step goes to the linearised border, found exactly
+inside the pixel box, with a pull back towards the image. It has no radius to tune and no loss to
+saturate, so it fails for other reasons than Auto-PGD does.
 """
 
 from collections.abc import Sequence
@@ -17,7 +18,11 @@ from grace_geom.attacks.losses import margin
 from grace_geom.attacks.tracker import Hunt, Logits, Noise, Outcome
 from grace_geom.errors import NotFiniteError
 
-ALPHA_MAX, ETA, BETA = 0.1, 1.05, 0.9  # the paper's sec. 4: pull to the image, step over the border, step back
+ALPHA_MAX, ETA, BETA = (
+    0.1,
+    1.05,
+    0.9,
+)  # the paper's sec. 4: pull to the image, step over the border, step back
 
 
 @torch.inference_mode(False)  # tensors made in inference mode cannot be saved for a backward pass
@@ -33,10 +38,11 @@ def fab_t(
     index: Sequence[int] | Int[Tensor, " b"] | None = None,
     until_fooled: bool = True,
 ) -> Outcome:
-    """Attack a batch with targeted FAB in the maximum norm; an image counts as fooled at a point within ``eps``.
+    """Attack a batch with targeted FAB in the maximum norm; an image counts as fooled at a point
+    within ``eps``.
 
-    Costs at most ``2 steps`` forwards and ``steps`` backwards an image, a restart and a target, and one forward for the
-    ranking of targets; an image that is fooled costs nothing more.
+    Costs at most ``2 steps`` forwards and ``steps`` backwards an image, a restart and a target, and
+    one forward for the ranking of targets; an image that is fooled costs nothing more.
 
     Args:
         logits_fn: ``x (b, ...) -> logits (b, K)`` for any ``b``.
@@ -44,10 +50,12 @@ def fab_t(
         y: Labels.
         eps: Radius, in pixels of [0, 1].
         steps: Steps of one run.
-        restarts: Runs for each target: the first from the image itself, others from random points within ``eps / 2``.
+        restarts: Runs for each target: the first from the image itself, others from random points
+            within ``eps / 2``.
         targets: How many of the likeliest wrong classes; where there are fewer, all of them.
         seed: Seed of the random starts.
-        index: A number for each image that its random start depends on; its position in ``x`` by default.
+        index: A number for each image that its random start depends on; its position in ``x`` by
+            default.
         until_fooled: See :class:`Hunt`.
 
     Raises:
@@ -61,7 +69,9 @@ def fab_t(
             if len(rows):
                 start = hunt.x[rows]
                 if restart:
-                    start = Linf(start, eps / 2).start(noise.uniform(rows, x.shape[1:], f"fab/{rank}/{restart}"))
+                    start = Linf(start, eps / 2).start(
+                        noise.uniform(rows, x.shape[1:], f"fab/{rank}/{restart}")
+                    )
                 _walk(hunt, rows, start, target, eps, steps)
     return hunt.outcome
 
@@ -104,14 +114,20 @@ def _linearised(
         gap = picked[:, 0] - picked[:, 1]
         (w,) = torch.autograd.grad(gap.sum(), leaf)
     if (gap.sum() + w.sum()).isnan():
-        raise NotFiniteError("The model's logits or their gradients are NaN under attack: attack in float32.")
+        raise NotFiniteError(
+            "The model's logits or their gradients are NaN under attack: attack in float32."
+        )
     return gap.detach().to(x.dtype), w.flatten(1)
 
 
 def _step(
-    x: Float[Tensor, " r *d"], image: Float[Tensor, " r *d"], gap: Float[Tensor, " r"], w: Float[Tensor, " r d"]
+    x: Float[Tensor, " r *d"],
+    image: Float[Tensor, " r *d"],
+    gap: Float[Tensor, " r"],
+    w: Float[Tensor, " r d"],
 ) -> Float[Tensor, " r *d"]:
-    """Eq. 8 to 10: both ``x`` and the image go to the border of the model linearised at ``x``, and are mixed.
+    """Eq. 8 to 10: both ``x`` and the image go to the border of the model linearised at ``x``, and
+    are mixed.
 
     The mix leans to the image by ``min(|d| / (|d| + |d_image|), 0.1)``.
     """
@@ -127,11 +143,13 @@ def _step(
 def to_hyperplane(
     x: Float[Tensor, " r d"], w: Float[Tensor, " r d"], rise: Float[Tensor, " r"]
 ) -> Float[Tensor, " r d"]:
-    """The smallest ``d`` in the maximum norm with ``<w, d> = rise`` and ``x + d`` in the box [0, 1].
+    """The smallest ``d`` in the maximum norm with ``<w, d> = rise`` and ``x + d`` in the box [0,
+    1].
 
-    Every pixel moves by ``min(t, room)`` in the direction that helps, ``room`` being its way to the box. What is
-    gained, ``sum_i |w_i| min(t, room_i)``, is concave and piecewise linear in ``t``, so that ``t`` follows from the
-    sorted rooms and two cumulative sums. Where the hyperplane misses the box, ``x + d`` is the corner nearest to it.
+    Every pixel moves by ``min(t, room)`` in the direction that helps, ``room`` being its way to the
+    box. What is gained, ``sum_i |w_i| min(t, room_i)``, is concave and piecewise linear in ``t``,
+    so that ``t`` follows from the sorted rooms and two cumulative sums. Where the hyperplane misses
+    the box, ``x + d`` is the corner nearest to it.
 
     Args:
         x: Points in the box, flat.
@@ -146,7 +164,9 @@ def to_hyperplane(
     free = weight.flip(1).cumsum(1).flip(1)  # weight of this pixel and those with more room
     before, after = full - weight * room_sorted, free - weight
     at_room = full + room_sorted * after  # gained in all, at t = the room of this pixel
-    k = (at_room < rise.abs()[:, None]).sum(1, keepdim=True)  # pixels whose room ends before t is reached
+    k = (at_room < rise.abs()[:, None]).sum(
+        1, keepdim=True
+    )  # pixels whose room ends before t is reached
     reachable = k < x.shape[1]
     k = k.clamp_max(x.shape[1] - 1)
     rest = rise.abs()[:, None] - before.gather(1, k)

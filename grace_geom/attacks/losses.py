@@ -17,9 +17,9 @@ Criterion: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 def cross_entropy(logits: Float[Tensor, " b k"], y: Int[Tensor, " b"]) -> Float[Tensor, " b"]:
     """``-log softmax(z)_y``, as ``softplus(logsumexp_{i != y} z_i - z_y)``.
 
-    The same number as the usual form, but it keeps its relative precision where ``p_y`` rounds to one: there the usual
-    form is exactly 0 in float32 (CLIP's logits are scaled by 100, so that is common), and an attack that compares
-    losses to choose its steps would see a plateau.
+    The same number as the usual form, but it keeps its relative precision where ``p_y`` rounds to
+    one: there the usual form is exactly 0 in float32 (CLIP's logits are scaled by 100, so that is
+    common), and an attack that compares losses to choose its steps would see a plateau.
     """
     z = _at_least_float32(logits)
     return F.softplus(_others(z, y).logsumexp(1) - _of(z, y))
@@ -32,7 +32,8 @@ def margin(logits: Float[Tensor, " b k"], y: Int[Tensor, " b"]) -> Float[Tensor,
 
 
 def dlr(logits: Float[Tensor, " b k"], y: Int[Tensor, " b"]) -> Float[Tensor, " b"]:
-    """Difference of logits ratio (Croce & Hein 2020, Eq. 6): ``-(z_y - max_{i != y} z_i) / (z_(1) - z_(3))``.
+    """Difference of logits ratio (Croce & Hein 2020, Eq. 6):
+    ``-(z_y - max_{i != y} z_i) / (z_(1) - z_(3))``.
 
     Unchanged by shifting or scaling the logits. Bracketed indices count from the largest.
 
@@ -45,11 +46,13 @@ def dlr(logits: Float[Tensor, " b k"], y: Int[Tensor, " b"]) -> Float[Tensor, " 
     return margin(z, y) / (top[:, 0] - top[:, 2]).clamp_min(1e-12)
 
 
-def dlr_targeted(logits: Float[Tensor, " b k"], y: Int[Tensor, " b"], target: Int[Tensor, " b"]) -> Float[Tensor, " b"]:
+def dlr_targeted(
+    logits: Float[Tensor, " b k"], y: Int[Tensor, " b"], target: Int[Tensor, " b"]
+) -> Float[Tensor, " b"]:
     """Targeted DLR (Croce & Hein 2020, Eq. 7): ``-(z_y - z_t) / (z_(1) - (z_(3) + z_(4)) / 2)``.
 
-    With three classes there is no fourth logit and the mean in the denominator is over the third alone, which keeps
-    the invariance to shift and scale.
+    With three classes there is no fourth logit and the mean in the denominator is over the third
+    alone, which keeps the invariance to shift and scale.
 
     Raises:
         ValueError: For two classes, where the ratio is not defined.
@@ -75,6 +78,7 @@ def _others(z: Tensor, y: Tensor) -> Tensor:
 def _needs_three(z: Tensor) -> None:
     if z.shape[1] < 3:
         raise ValueError(
-            f"The DLR losses divide by a gap to the third logit and are not defined for {z.shape[1]} classes: "
-            "use the cross-entropy (apgd-ce), which finds the same points there."
+            "The DLR losses divide by a gap to the third logit and are not defined for "
+            f"{z.shape[1]} classes: use the cross-entropy (apgd-ce), which finds the same points "
+            "there."
         )

@@ -1,4 +1,6 @@
-"""Projected gradient descent (Madry et al. 2018; GRACE Eq. 19): the inner maximisation of adversarial training."""
+"""Projected gradient descent (Madry et al. 2018; GRACE Eq. 19): the inner maximisation of
+adversarial training.
+"""
 
 from collections.abc import Callable, Sequence
 
@@ -26,20 +28,21 @@ def pgd(
 ) -> Float[Tensor, " b *d"]:
     """``x_{t+1} = Proj(x_t + alpha sign grad loss(x_t))``, from a uniform random point of the ball.
 
-    Costs ``steps`` calls of ``loss``, each with one backward pass to the input: two forwards a step. Gradients of
-    weights are never computed, whether or not the weights ask for them. The loss should be a *sum* over samples, or
-    one number a sample: the gradients of a mean shrink with the batch and vanish in fp16.
+    Costs ``steps`` calls of ``loss``, each with one backward pass to the input: two forwards a
+    step. Gradients of weights are never computed, whether or not the weights ask for them. The loss
+    should be a *sum* over samples, or one number a sample: the gradients of a mean shrink with the
+    batch and vanish in fp16.
 
     Args:
         loss: What to maximise: ``x_adv -> (B,)`` or a scalar. Called on a fresh leaf each time.
-        x: Images in [0, 1], ``(B, C, H, W)``. Keep them in float32 also under autocast: bfloat16 cannot hold a
-            step of 1/255.
+        x: Images in [0, 1], ``(B, C, H, W)``. Keep them in float32 also under autocast: bfloat16
+            cannot hold a step of 1/255.
         eps: Radius of the ball, in pixels of [0, 1].
         alpha: Step size, same unit.
         steps: Number of steps; 0 returns the start.
-        generator: Source of the random start, on any device: one on the CPU gives the same start on every device. Of
-            W processes, each holding every W-th image of a batch and the generator in the same state, each image gets
-            the start that it would get in one process.
+        generator: Source of the random start, on any device: one on the CPU gives the same start on
+            every device. Of W processes, each holding every W-th image of a batch and the generator
+            in the same state, each image gets the start that it would get in one process.
         random_start: Whether to start from a random point of the ball, or from ``x``.
         ball: :class:`Linf` or :class:`L2`.
 
@@ -47,21 +50,29 @@ def pgd(
         ``x_adv`` in the ball and in [0, 1], detached.
 
     Raises:
-        ValueError: If a random start is asked for without a generator, or an argument is out of range.
+        ValueError: If a random start is asked for without a generator, or an argument is out of
+            range.
         RuntimeError: If a gradient is NaN.
     """
     if random_start and generator is None:
-        raise ValueError("pgd needs a torch.Generator for its random start (or random_start=False).")
+        raise ValueError(
+            "pgd needs a torch.Generator for its random start (or random_start=False)."
+        )
     if steps < 0:
         raise ValueError(f"pgd needs steps >= 0; got {steps}.")
     with torch.enable_grad():
         region = ball(x.detach(), eps)
-        x_adv = x.detach().clone() if generator is None or not random_start else region.start(_uniform(x, generator))
+        x_adv = (
+            x.detach().clone()
+            if generator is None or not random_start
+            else region.start(_uniform(x, generator))
+        )
         sums = []
         for _ in range(steps):
             grad = input_gradient(loss, x_adv)
             sums.append(grad.sum())
-            # In place in the direction's own memory: on a CPU a fresh tensor costs ten times the arithmetic.
+            # In place in the direction's own memory: on a CPU a fresh tensor costs ten times the
+            # arithmetic.
             x_adv = region.project_(region.direction(grad).mul_(alpha).add_(x_adv))
     stop_on_nan(sums)
     return x_adv
@@ -78,18 +89,22 @@ def pgd_until(
     generator: torch.Generator,
     ball: type[Ball] = Linf,
 ) -> tuple[Float[Tensor, " n *d"], Int[Tensor, " n"]]:
-    """:func:`pgd` that leaves each image at the first point on its way where its loss exceeds ``stop``.
+    """:func:`pgd` that leaves each image at the first point on its way where its loss exceeds
+    ``stop``.
 
-    Stopping early at a wrong answer is friendly adversarial training's (Zhang et al. 2020, arXiv 2002.11242); a bound
-    on the loss in its place is ours. The loss that is compared is the one whose gradient gives the next step, so no
-    pass is added; the point that the last step leads to is not looked at, as in :func:`pgd`. Each image decides for
-    itself, whatever the batch or the processes that it shares: without rounding, it ends at the same point in any.
+    Stopping early at a wrong answer is friendly adversarial training's (Zhang et al. 2020, arXiv
+    2002.11242); a bound on the loss in its place is ours. The loss that is compared is the one
+    whose gradient gives the next step, so no pass is added; the point that the last step leads to
+    is not looked at, as in :func:`pgd`. Each image decides for itself, whatever the batch or the
+    processes that it shares: without rounding, it ends at the same point in any.
 
-    Costs one forward and one backward pass of the images still under way a step. On a GPU it also waits for the device
-    once a step, to know how many those are, and the passes change their shapes: not for graphs of fixed shape.
+    Costs one forward and one backward pass of the images still under way a step. On a GPU it also
+    waits for the device once a step, to know how many those are, and the passes change their
+    shapes: not for graphs of fixed shape.
 
     Args:
-        loss: ``(x_adv[rows], rows) -> (b,)``, one number for each of the images ``rows`` that are still under way.
+        loss: ``(x_adv[rows], rows) -> (b,)``, one number for each of the images ``rows`` that are
+            still under way.
         x: Images in [0, 1].
         eps: Radius of the ball, in pixels of [0, 1].
         alpha: Step size, same unit.
@@ -99,7 +114,8 @@ def pgd_until(
         ball: :class:`Linf` or :class:`L2`.
 
     Returns:
-        ``x_adv``, detached, and how many gradients were taken of each image: the cost is twice their sum.
+        ``x_adv``, detached, and how many gradients were taken of each image: the cost is twice
+            their sum.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -129,17 +145,23 @@ def pgd_until(
     return x_adv, looks
 
 
-def input_gradient(loss: Callable[[Tensor], Tensor], x: Float[Tensor, " b *d"]) -> Float[Tensor, " b *d"]:
-    """Gradient of ``loss(x)``, summed over samples, with respect to ``x`` alone: one forward, one backward."""
+def input_gradient(
+    loss: Callable[[Tensor], Tensor], x: Float[Tensor, " b *d"]
+) -> Float[Tensor, " b *d"]:
+    """Gradient of ``loss(x)``, summed over samples, with respect to ``x`` alone: one forward, one
+    backward.
+    """
     leaf = x.detach().requires_grad_()
     (grad,) = torch.autograd.grad(loss(leaf).sum(), leaf)
     return grad
 
 
 def stop_on_nan(sums: list[Tensor]) -> None:
-    """Raise if a step's gradient held a NaN. Looks once, at the end: a look every step would stall a GPU.
+    """Raise if a step's gradient held a NaN. Looks once, at the end: a look every step would stall
+    a GPU.
 
-    ``sign(NaN)`` is 0 in torch, so without this look a NaN would pass for an attack that finds nothing.
+    ``sign(NaN)`` is 0 in torch, so without this look a NaN would pass for an attack that finds
+    nothing.
 
     Args:
         sums: The sum of each step's gradient.
@@ -150,13 +172,16 @@ def stop_on_nan(sums: list[Tensor]) -> None:
     bad = torch.stack(sums).isnan().nonzero() if sums else torch.empty(0)
     if len(bad):
         raise NotFiniteError(
-            f"The attack's gradient is NaN at step {int(bad[0]) + 1} of {len(sums)}. The model overflows at this "
-            "precision, or its weights are NaN already: use --precision float32, or lower --lr."
+            f"The attack's gradient is NaN at step {int(bad[0]) + 1} of {len(sums)}. The model "
+            "overflows at this precision, or its weights are NaN already: use --precision float32, "
+            "or lower --lr."
         )
 
 
 def _uniform(x: Tensor, generator: torch.Generator) -> Tensor:
-    """One number a pixel. Of several processes each draws those of the whole batch and takes its own images' rows."""
+    """One number a pixel. Of several processes each draws those of the whole batch and takes its
+    own images' rows.
+    """
     here = world()
     shape = (len(x) * here.size, *x.shape[1:])
     noise = torch.rand(shape, generator=generator, device=generator.device, dtype=x.dtype)
@@ -178,10 +203,11 @@ def pgd_attack(
     until_fooled: bool = True,
     random_start: bool = True,
 ) -> Outcome:
-    """PGD on the cross-entropy as an evaluation: an image is robust if no point on the way was misclassified.
+    """PGD on the cross-entropy as an evaluation: an image is robust if no point on the way was
+    misclassified.
 
-    Costs ``steps`` forwards and backwards and one more forward an image and a restart, and nothing more once an image
-    is fooled.
+    Costs ``steps`` forwards and backwards and one more forward an image and a restart, and nothing
+    more once an image is fooled.
 
     Args:
         logits_fn: ``x (b, ...) -> logits (b, K)`` for any ``b``.
@@ -193,9 +219,11 @@ def pgd_attack(
         restarts: Runs from different random points.
         norm: ``"linf"`` or ``"l2"``.
         seed: Seed of the random starts.
-        index: A number for each image that its random start depends on; its position in ``x`` by default.
+        index: A number for each image that its random start depends on; its position in ``x`` by
+            default.
         until_fooled: See :class:`Hunt`.
-        random_start: ``False`` starts at the images themselves: weaker, and a check of it (then one run is enough).
+        random_start: ``False`` starts at the images themselves: weaker, and a check of it (then one
+            run is enough).
 
     Raises:
         ValueError: For an unknown norm.
@@ -209,7 +237,11 @@ def pgd_attack(
         if not len(rows):
             break
         ball = ball_named(norm)(hunt.x[rows], eps)
-        x_adv = ball.start(noise.uniform(rows, x.shape[1:], f"pgd/{restart}")) if random_start else hunt.x[rows].clone()
+        x_adv = (
+            ball.start(noise.uniform(rows, x.shape[1:], f"pgd/{restart}"))
+            if random_start
+            else hunt.x[rows].clone()
+        )
         for _ in range(steps):
             _, grad = hunt.climb(x_adv, rows, cross_entropy)
             if (keep := hunt.standing(rows)) is not None:

@@ -1,6 +1,8 @@
-"""Square Attack (Andriushchenko et al. 2020, Algorithms 1 and 2), for the maximum norm: random search, no gradients.
+"""Square Attack (Andriushchenko et al. 2020, Algorithms 1 and 2), for the maximum norm: random
+search, no gradients.
 
-It cannot be fooled by gradients that vanish or mislead: where it beats a gradient attack, the gradients were masked.
+It cannot be fooled by gradients that vanish or mislead: where it beats a gradient attack, the
+gradients were masked.
 """
 
 import math
@@ -60,7 +62,13 @@ def square(
     draws = noise.uniform(rows, (queries - 1, 2 + channels), "square/queries").to(x)
     for query in range(1, queries):
         if (keep := hunt.standing(rows)) is not None:
-            rows, best, f_best, draws, ball = rows[keep], best[keep], f_best[keep], draws[keep], ball.select(keep)
+            rows, best, f_best, draws, ball = (
+                rows[keep],
+                best[keep],
+                f_best[keep],
+                draws[keep],
+                ball.select(keep),
+            )
         if not len(rows):
             break
         side = _side(query - 1, queries, p_init, height, width)
@@ -75,18 +83,22 @@ def square(
 def _with_square(
     best: Float[Tensor, " b c h w"], ball: Linf, draws: Float[Tensor, " b n"], side: int, eps: float
 ) -> Float[Tensor, " b c h w"]:
-    """``best`` with one square of each image set to ``x + eps`` or ``x - eps``, one sign a channel."""
+    """``best`` with one square of each image set to ``x + eps`` or ``x - eps``, one sign a
+    channel."""
     height, width = best.shape[2:]
     top = (draws[:, 0] * (height - side + 1)).long().view(-1, 1, 1, 1)
     left = (draws[:, 1] * (width - side + 1)).long().view(-1, 1, 1, 1)
     row = torch.arange(height, device=best.device).view(1, 1, -1, 1)
     column = torch.arange(width, device=best.device).view(1, 1, 1, -1)
     inside = (row >= top) & (row < top + side) & (column >= left) & (column < left + side)
-    return torch.where(inside, ball.project_(ball.x + eps * _signs(draws[:, 2:])[:, :, None, None]), best)
+    return torch.where(
+        inside, ball.project_(ball.x + eps * _signs(draws[:, 2:])[:, :, None, None]), best
+    )
 
 
 def _side(query: int, queries: int, p_init: float, height: int, width: int) -> int:
-    """Side of the squares: the share of pixels they cover halves at fixed fractions of the budget."""
+    """Side of the squares: the share of pixels they cover halves at fixed fractions of the
+    budget."""
     p = p_init / 2 ** sum(query * 10_000 // queries > bound for bound in HALVINGS)
     return max(1, min(round(math.sqrt(p * height * width)), height, width))
 

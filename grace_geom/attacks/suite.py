@@ -1,4 +1,6 @@
-"""Named attack suites: one call from images to "which of them still stand", with everything a record must say."""
+"""Named attack suites: one call from images to "which of them still stand", with everything a
+record must say.
+"""
 
 import contextlib
 import time
@@ -27,8 +29,19 @@ SUITES: dict[str, tuple[str, ...]] = {
     "square": ("square",),
     "autoattack": ("apgd-ce", "apgd-t", "fab-t", "square"),
 }
-LOSSES = {"pgd": "ce", "apgd-ce": "ce", "apgd-t": "dlr-targeted", "fab-t": "border", "square": "margin"}
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
+LOSSES = {
+    "pgd": "ce",
+    "apgd-ce": "ce",
+    "apgd-t": "dlr-targeted",
+    "fab-t": "border",
+    "square": "margin",
+}
+DTYPES = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+    "float64": torch.float64,
+}
 
 
 @dataclass(frozen=True)
@@ -42,9 +55,11 @@ class AttackSpec:
         steps: Steps of one run; ``None`` takes 20 for ``pgd`` and 100 for Auto-PGD and FAB-T.
         restarts: Random starts, for each target.
         alpha: Step size of ``pgd``; ``None`` takes ``eps / 4``. Auto-PGD finds its own.
-        targets: Wrong classes that ``apgd-t`` and ``fab-t`` aim at; where there are fewer, all of them.
+        targets: Wrong classes that ``apgd-t`` and ``fab-t`` aim at; where there are fewer, all of
+            them.
         queries: Budget of Square Attack.
-        precision: ``"float32"``, ``"float64"`` (the model must be in it), or ``"bfloat16"``, ``"float16"`` by autocast.
+        precision: ``"float32"``, ``"float64"`` (the model must be in it), or ``"bfloat16"``,
+            ``"float16"`` by autocast.
 
     Raises:
         UserError: For an unknown name, norm or precision, or a number out of range.
@@ -69,7 +84,9 @@ class AttackSpec:
             if value not in valid:
                 raise UserError(f"unknown {field} {value!r}: {nearest(value, valid)}")
         if self.norm != "linf" and (only := {"fab-t", "square"}.intersection(self.parts)):
-            raise UserError(f"{self.name} runs {' and '.join(sorted(only))}, here for norm linf only; use apgd")
+            raise UserError(
+                f"{self.name} runs {' and '.join(sorted(only))}, here for norm linf only; use apgd"
+            )
         if not 0 <= self.eps < float("inf"):
             raise UserError(f"eps must be a number >= 0, such as 4/255; got {self.eps}")
         for field in ("steps", "restarts", "targets", "queries"):
@@ -82,7 +99,9 @@ class AttackSpec:
         return SUITES[self.name]
 
     def settings(self, seed: int, classes: int) -> dict[str, Any]:
-        """Everything that another program would need to repeat the number on ``classes`` classes, as plain types."""
+        """Everything that another program would need to repeat the number on ``classes`` classes,
+        as plain types.
+        """
         return {
             "name": self.name,
             "eps": self.eps,
@@ -132,10 +151,12 @@ class SuiteResult:
     Attributes:
         correct: ``(N,)`` correct without attack.
         robust: ``(N,)`` correct without attack and under every part.
-        x_adv: ``(N, ...)`` the point that fooled the classifier, else the point of highest loss in the last part, else
-            (where the clean image is misclassified already) the clean image; ``None`` if not kept.
+        x_adv: ``(N, ...)`` the point that fooled the classifier, else the point of highest loss in
+            the last part, else (where the clean image is misclassified already) the clean image;
+            ``None`` if not kept.
         parts: What each part did.
-        settings: Name, eps, norm, precision, seed and each part's loss, steps and restarts, as plain types.
+        settings: Name, eps, norm, precision, seed and each part's loss, steps and restarts, as
+            plain types.
         notes: Sentences a reader of the number must see: a part that is not defined.
         standing: ``(N,)`` for each part: who was still right after it.
     """
@@ -163,8 +184,8 @@ def run(
 ) -> SuiteResult:
     """Run a suite, part after part; only images that still stand are attacked again.
 
-    Results do not depend on ``batch_size`` or on which images travel together, beyond the rounding of the model itself:
-    random numbers belong to ``(seed, index)``.
+    Results do not depend on ``batch_size`` or on which images travel together, beyond the rounding
+    of the model itself: random numbers belong to ``(seed, index)``.
 
     Args:
         attack: What to run.
@@ -172,13 +193,15 @@ def run(
         x: Images in [0, 1], on any device.
         y: Labels.
         seed: Seed of every random draw, >= 0.
-        index: A number >= 0 for each image (its place in the data set); its position in ``x`` by default.
+        index: A number >= 0 for each image (its place in the data set); its position in ``x`` by
+            default.
         batch_size: Images a call of the model; all at once by default.
         device: Where batches are moved to; where ``x`` is by default.
         keep_x_adv: Whether to return the adversarial images.
 
     Raises:
-        ValueError: ``apgd-t`` by itself with two classes, where it is not defined (suites skip it, with a note).
+        ValueError: ``apgd-t`` by itself with two classes, where it is not defined (suites skip it,
+            with a note).
         RuntimeError: If a gradient or a logit is NaN.
     """
     if len(y) == 0:
@@ -200,15 +223,21 @@ def run(
             before, forwards, began = int(robust.sum()), 0, time.perf_counter()
             for rows in _chunks(robust, size):
                 xb, yb = x[rows].to(device), y[rows].to(device)
-                found = _attack(attack, about, logits_fn, xb, yb, seed, numbers[rows.to(numbers.device)])
+                found = _attack(
+                    attack, about, logits_fn, xb, yb, seed, numbers[rows.to(numbers.device)]
+                )
                 robust[rows] = found.robust.to(robust.device)
                 forwards += found.forwards
                 if x_adv is not None:
                     x_adv[rows] = found.x_adv.to(x_adv)
-            parts.append(Part(part, before, int(robust.sum()), forwards, time.perf_counter() - began))
+            parts.append(
+                Part(part, before, int(robust.sum()), forwards, time.perf_counter() - began)
+            )
             standing.append(robust.clone())
     settings = attack.settings(seed, classes)
-    return SuiteResult(correct, robust, x_adv, tuple(parts), settings, tuple(notes), tuple(standing))
+    return SuiteResult(
+        correct, robust, x_adv, tuple(parts), settings, tuple(notes), tuple(standing)
+    )
 
 
 def join(results: Iterable[SuiteResult]) -> SuiteResult:
@@ -219,7 +248,9 @@ def join(results: Iterable[SuiteResult]) -> SuiteResult:
     """
     results = list(results)
     if not results or any(r.settings != results[0].settings for r in results):
-        raise ValueError("Only results of the same attack, settings and seed can be joined, and at least one.")
+        raise ValueError(
+            "Only results of the same attack, settings and seed can be joined, and at least one."
+        )
     images = [r.x_adv for r in results]
     return SuiteResult(
         torch.cat([r.correct for r in results]),
@@ -238,12 +269,21 @@ def add_parts(rows: Sequence[tuple[Part, ...]]) -> tuple[Part, ...]:
 
 
 def _add(parts: tuple[Part, ...]) -> Part:
-    sums = [sum(getattr(p, field) for p in parts) for field in ("attacked", "robust", "forwards", "seconds")]
+    sums = [
+        sum(getattr(p, field) for p in parts)
+        for field in ("attacked", "robust", "forwards", "seconds")
+    ]
     return Part(parts[0].name, *sums)
 
 
 def _attack(
-    attack: AttackSpec, about: dict[str, Any], logits_fn: Logits, x: Tensor, y: Tensor, seed: int, index: Tensor
+    attack: AttackSpec,
+    about: dict[str, Any],
+    logits_fn: Logits,
+    x: Tensor,
+    y: Tensor,
+    seed: int,
+    index: Tensor,
 ) -> Outcome:
     """One part on images that still stand."""
     if about["name"] == "square":
@@ -258,13 +298,18 @@ def _attack(
 
 
 @torch.no_grad()
-def _clean(logits_fn: Logits, x: Tensor, y: Tensor, size: int, device: torch.device) -> tuple[Tensor, int]:
+def _clean(
+    logits_fn: Logits, x: Tensor, y: Tensor, size: int, device: torch.device
+) -> tuple[Tensor, int]:
     """Which images are correct without attack, and the number of classes."""
     correct, classes = [], 0
     for xb, yb in zip(x.split(size), y.split(size), strict=True):
         logits = logits_fn(xb.to(device))
         if logits.isnan().any():
-            raise RuntimeError("The model's logits are NaN on clean images: its weights or its precision are at fault.")
+            raise RuntimeError(
+                "The model's logits are NaN on clean images: its weights or its precision are at "
+                "fault."
+            )
         classes = logits.shape[1]
         correct.append((logits.argmax(1) == yb.to(device)).to(y.device))
     return torch.cat(correct), classes

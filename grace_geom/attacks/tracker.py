@@ -1,4 +1,6 @@
-"""What every evaluation attack shares: which images still stand, and the strongest point found for each."""
+"""What every evaluation attack shares: which images still stand, and the strongest point found for
+each.
+"""
 
 import zlib
 from collections.abc import Callable, Sequence
@@ -21,7 +23,8 @@ class Outcome:
     """What an attack found.
 
     Attributes:
-        x_adv: ``(B, ...)`` the point that fooled the classifier or, where none did, the point of highest loss.
+        x_adv: ``(B, ...)`` the point that fooled the classifier or, where none did, the point of
+            highest loss.
         robust: ``(B,)`` whether every point tried was classified correctly.
         forwards: Images sent through the model, each call counted.
     """
@@ -35,15 +38,20 @@ class Hunt:
     """The images of one batch under attack.
 
     Args:
-        logits_fn: ``x (b, ...) -> logits (b, K)`` for any ``b``; deterministic (a model in eval mode).
+        logits_fn: ``x (b, ...) -> logits (b, K)`` for any ``b``; deterministic (a model in eval
+            mode).
         x: ``(B, ...)`` images in [0, 1].
         y: ``(B,)`` labels.
-        until_fooled: Leave an image alone once it is misclassified. Samples do not influence each other, so this
-            changes the cost and nothing else. ``False`` goes on to the highest loss.
+        until_fooled: Leave an image alone once it is misclassified. Samples do not influence each
+            other, so this changes the cost and nothing else. ``False`` goes on to the highest loss.
     """
 
     def __init__(
-        self, logits_fn: Logits, x: Float[Tensor, " b *d"], y: Int[Tensor, " b"], until_fooled: bool = True
+        self,
+        logits_fn: Logits,
+        x: Float[Tensor, " b *d"],
+        y: Int[Tensor, " b"],
+        until_fooled: bool = True,
     ) -> None:
         self.x, self.y, self.until_fooled = x.detach(), y, until_fooled
         self.dtype = torch.promote_types(x.dtype, torch.float32)  # of losses
@@ -78,14 +86,16 @@ class Hunt:
             (grad,) = torch.autograd.grad(losses.sum(), leaf)
         if grad.sum().isnan():
             raise NotFiniteError(
-                "The attack's gradient is NaN. The model overflows at this precision, or its weights are NaN already: "
-                "attack in float32."
+                "The attack's gradient is NaN. The model overflows at this precision, or its "
+                "weights are NaN already: attack in float32."
             )
         self.note(leaf.detach(), rows, logits.detach(), losses.detach())
         return losses.detach(), grad
 
     @torch.no_grad()
-    def look(self, x: Float[Tensor, " b *d"], rows: Int[Tensor, " b"], criterion: Criterion) -> Float[Tensor, " b"]:
+    def look(
+        self, x: Float[Tensor, " b *d"], rows: Int[Tensor, " b"], criterion: Criterion
+    ) -> Float[Tensor, " b"]:
         """Losses at ``x`` without gradients; notes who was fooled."""
         logits = self.logits(x)
         losses = criterion(logits, self.y[rows])
@@ -93,7 +103,9 @@ class Hunt:
         return losses
 
     def standing(self, rows: Int[Tensor, " b"]) -> Int[Tensor, " s"] | None:
-        """Positions *within* ``rows`` of the images to go on with; ``None`` when that is all of them."""
+        """Positions *within* ``rows`` of the images to go on with; ``None`` when that is all of
+        them.
+        """
         if not self.until_fooled:
             return None
         standing = self.robust[rows]
@@ -106,9 +118,13 @@ class Hunt:
         logits: Float[Tensor, " b k"],
         losses: Float[Tensor, " b"],
     ) -> None:
-        """What the model said at points inside of the ball: remembers who was fooled, and the point of highest loss."""
+        """What the model said at points inside of the ball: remembers who was fooled, and the point
+        of highest loss.
+        """
         if losses.isnan().any():
-            raise NotFiniteError("The model's logits are NaN under attack: attack in float32, or check its weights.")
+            raise NotFiniteError(
+                "The model's logits are NaN under attack: attack in float32, or check its weights."
+            )
         fooled = logits.argmax(1) != self.y[rows]
         higher = losses > self._best[rows]
         if self.until_fooled:  # the first point that fools wins over any loss
@@ -121,8 +137,8 @@ class Hunt:
 class Noise:
     """Uniform random numbers that belong to an image, not to its place in a batch.
 
-    The numbers depend on ``(seed, index of the image, stream)`` alone, so cutting a data set into other batches, or
-    attacking fewer of its images, changes nothing.
+    The numbers depend on ``(seed, index of the image, stream)`` alone, so cutting a data set into
+    other batches, or attacking fewer of its images, changes nothing.
 
     Args:
         seed: Seed of the run, >= 0.
@@ -133,10 +149,16 @@ class Noise:
         self.seed = seed
         self.index = index.tolist() if isinstance(index, Tensor) else [int(i) for i in index]
 
-    def uniform(self, rows: Int[Tensor, " b"], shape: Sequence[int], stream: str) -> Float[Tensor, " b *d"]:
-        """``(len(rows), *shape)`` float32 in [0, 1) on the device of ``rows``; ``stream`` names what it is for."""
+    def uniform(
+        self, rows: Int[Tensor, " b"], shape: Sequence[int], stream: str
+    ) -> Float[Tensor, " b *d"]:
+        """``(len(rows), *shape)`` float32 in [0, 1) on the device of ``rows``; ``stream`` names
+        what it is for.
+        """
         word = zlib.crc32(stream.encode())
         out = np.empty((len(rows), *shape), dtype=np.float32)
         for place, row in enumerate(rows.tolist()):
-            out[place] = np.random.default_rng([self.seed, self.index[row], word]).random(shape, dtype=np.float32)
+            out[place] = np.random.default_rng([self.seed, self.index[row], word]).random(
+                shape, dtype=np.float32
+            )
         return torch.from_numpy(out).to(rows.device)

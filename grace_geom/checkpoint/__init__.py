@@ -1,10 +1,28 @@
-"""One checkpoint for every method: merged, plain open_clip weights and a readable record. Reading never runs code."""
+"""One checkpoint for every method: merged, plain open_clip weights and a readable record. Reading
+never runs code.
+"""
 
 from grace_geom.checkpoint.export import export_weights
 from grace_geom.checkpoint.opened import checkpoint_of, load, open_base, open_checkpoint
-from grace_geom.checkpoint.record import Checkpoint, checkpoint_file, digest, link, load_checkpoint, save_checkpoint
+from grace_geom.checkpoint.record import (
+    Checkpoint,
+    checkpoint_file,
+    digest,
+    link,
+    load_checkpoint,
+    save_checkpoint,
+)
 
 __all__ = [
-    "Checkpoint", "checkpoint_file", "checkpoint_of", "digest", "export_weights", "link", "load", "load_checkpoint",
-    "open_base", "open_checkpoint", "save_checkpoint",
-]  # fmt: skip
+    "Checkpoint",
+    "checkpoint_file",
+    "checkpoint_of",
+    "digest",
+    "export_weights",
+    "link",
+    "load",
+    "load_checkpoint",
+    "open_base",
+    "open_checkpoint",
+    "save_checkpoint",
+]

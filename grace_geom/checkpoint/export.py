@@ -12,7 +12,9 @@ from grace_geom.models import ModelSpec, open_clip_model
 from grace_geom.models.loading import CONFIGS
 
 
-def export_weights(checkpoint: Path | str, out: Path | str | None = None, *, force: bool = False) -> str:
+def export_weights(
+    checkpoint: Path | str, out: Path | str | None = None, *, force: bool = False
+) -> str:
     """Write merged weights as safetensors.
 
     A fine-tuned head is not part of a CLIP: where the method trained one, the sentence says so.
@@ -26,34 +28,49 @@ def export_weights(checkpoint: Path | str, out: Path | str | None = None, *, for
         Two to four lines: where it is, and how to read it.
 
     Raises:
-        UserError: Not a checkpoint of ours, or one with visual prompt tokens; another suffix, an existing file, a full
-            disk.
+        UserError: Not a checkpoint of ours, or one with visual prompt tokens; another suffix, an
+            existing file, a full disk.
     """
     read, path = load_checkpoint(checkpoint), Path(checkpoint)
     refuse_prompt(read, path)
     folder = path if path.is_dir() else path.parent
     out = Path(out) if out is not None else folder / f"{read.model}.safetensors"
     if out.suffix != ".safetensors":
-        raise UserError(f"--out {out}: open_clip knows the format by the suffix, it must end in .safetensors")
+        raise UserError(
+            f"--out {out}: open_clip knows the format by the suffix, it must end in .safetensors"
+        )
     if out.exists() and not force:
         raise UserError(f"--out {out} exists already: add --force to replace it")
     tensors = {name: w.contiguous() for name, w in read.state_dict.items()}
     with atomic_write(out) as file:
-        file.write(save(tensors, metadata={"format": "pt"}))  # more keys would come in another order each time
+        file.write(
+            save(tensors, metadata={"format": "pt"})
+        )  # more keys would come in another order each time
     lines = [str(out)]
     config = CONFIGS / f"{read.model}.json"
-    if config.is_file():  # open_clip does not know our own networks until it is shown their configuration
+    if (
+        config.is_file()
+    ):  # open_clip does not know our own networks until it is shown their configuration
         write_text(out.with_name(config.name), config.read_text(encoding="utf-8"))
-        lines.append(f"read it with: open_clip.add_model_config({str(out.with_name(config.name))!r})")
-    lines += [f"read it with: open_clip.create_model({read.model!r}, pretrained={str(out)!r}{_options(read)})"]
+        lines.append(
+            f"read it with: open_clip.add_model_config({str(out.with_name(config.name))!r})"
+        )
+    lines += [
+        f"read it with: open_clip.create_model({read.model!r}, "
+        f"pretrained={str(out)!r}{_options(read)})"
+    ]
     if read.config.get("train_head") or read.config.get("method") == "linear-probe":
         lines.append("the head that was trained is not in it: it is text_head of the checkpoint")
     return "\n".join(lines)
 
 
 def _options(read: Checkpoint) -> str:
-    """What open_clip must be told beside the name: a normalisation that is not the network's default."""
+    """What open_clip must be told beside the name: a normalisation that is not the network's
+    default.
+    """
     usual = open_clip_model(ModelSpec(read.model, "random"))[0].visual.preprocess_cfg  # type: ignore[union-attr]
     own = {name: tuple(read.preprocess[name]) for name in ("mean", "std")}
-    close = all(abs(a - b) < 1e-6 for name in own for a, b in zip(own[name], usual[name], strict=True))  # type: ignore[index, arg-type]
+    close = all(
+        abs(a - b) < 1e-6 for name in own for a, b in zip(own[name], usual[name], strict=True)
+    )  # type: ignore[index, arg-type]
     return "" if close else f", force_preprocess_cfg={own}"

@@ -1,4 +1,6 @@
-"""From a checkpoint to a model, and from a model to a checkpoint; foreign CLIP weights are accepted too."""
+"""From a checkpoint to a model, and from a model to a checkpoint; foreign CLIP weights are accepted
+too.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,7 +13,15 @@ from torch import nn
 from grace_geom.checkpoint.record import Checkpoint, digest, is_ours, parsed
 from grace_geom.checkpoint.tensor_files import foreign_weights, read_tensors
 from grace_geom.errors import UserError
-from grace_geom.models import PROMPT, ClipClassifier, ModelSpec, build, known_models, open_clip_model, tokenizer_of
+from grace_geom.models import (
+    PROMPT,
+    ClipClassifier,
+    ModelSpec,
+    build,
+    known_models,
+    open_clip_model,
+    tokenizer_of,
+)
 from grace_geom.weights import Weights
 
 HEAD = "head."
@@ -20,13 +30,16 @@ HEAD = "head."
 def checkpoint_of(
     model: ClipClassifier, weights: Weights, *, base_sha256: str | None = None, **record: Any
 ) -> Checkpoint:
-    """The checkpoint of ``model`` at ``weights`` (names that are missing keep the model's own value).
+    """The checkpoint of ``model`` at ``weights`` (names that are missing keep the model's own
+    value).
 
     Args:
         model: The frozen pretrained classifier.
-        weights: What a method's ``finish`` or ``weights`` returns: open_clip names, ``head.weight``, ``head.bias``; and
-            ``visual.prompt``, which is no weight of an open_clip model and is kept under ``adapter``.
-        base_sha256: Digest of the model's own weights where it is known: large models take seconds to hash.
+        weights: What a method's ``finish`` or ``weights`` returns: open_clip names,
+            ``head.weight``, ``head.bias``; and ``visual.prompt``, which is no weight of an
+            open_clip model and is kept under ``adapter``.
+        base_sha256: Digest of the model's own weights where it is known: large models take seconds
+            to hash.
         **record: Other fields of :class:`Checkpoint`.
     """
     clip = {name: w.detach() for name, w in model.clip.state_dict().items()}
@@ -37,7 +50,12 @@ def checkpoint_of(
     if PROMPT in weights:
         record["adapter"] = record.get("adapter", {}) | {PROMPT: weights[PROMPT]}
     spec = model.spec or ModelSpec("", None)
-    origin = {"model": spec.model, "pretrained": spec.pretrained, "seed": spec.seed, "origin": model.origin}
+    origin = {
+        "model": spec.model,
+        "pretrained": spec.pretrained,
+        "seed": spec.seed,
+        "origin": model.origin,
+    }
     return Checkpoint(
         model=architecture(model.clip, spec.model),
         state_dict={name: weights.get(name, w) for name, w in clip.items()},
@@ -45,7 +63,11 @@ def checkpoint_of(
         templates=model.templates,
         text_head={name.removeprefix(HEAD): w for name, w in head.items()},
         base=origin | {"sha256": base_sha256 or digest(clip)},
-        preprocess={"mean": _floats(model.mean), "std": _floats(model.std), "image_size": model.image_size},
+        preprocess={
+            "mean": _floats(model.mean),
+            "std": _floats(model.std),
+            "image_size": model.image_size,
+        },
         **record,
     )
 
@@ -61,20 +83,22 @@ def open_checkpoint(
 ) -> tuple[ClipClassifier, Checkpoint]:
     """A classifier at the checkpoint's weights, and its record.
 
-    A foreign file is accepted too: an open_clip state dict, or the image tower alone as RobustVLM, TeCoA and FARE
-    publish it (its text tower then comes from ``pretrained``).
+    A foreign file is accepted too: an open_clip state dict, or the image tower alone as RobustVLM,
+    TeCoA and FARE publish it (its text tower then comes from ``pretrained``).
 
     Args:
         path: Our ``ckpt.pt``, or foreign weights (``.pt``, ``.safetensors``).
         model: open_clip name of a foreign file's network.
-        pretrained: Where the text tower of an image-tower-only file comes from: the weights that it was tuned from,
-            which is also what analyses measure its drift from.
-        class_names: Classes of a foreign file's head; for one of ours, ask these instead of its own.
+        pretrained: Where the text tower of an image-tower-only file comes from: the weights that it
+            was tuned from, which is also what analyses measure its drift from.
+        class_names: Classes of a foreign file's head; for one of ours, ask these instead of its
+            own.
         templates: Prompt templates of that head; ``("a photo of a {}.",)`` if not given.
         device: Where the model shall live.
 
     Raises:
-        UserError: As :func:`load_checkpoint`, and where a foreign file comes without names or does not fit.
+        UserError: As :func:`load_checkpoint`, and where a foreign file comes without names or does
+            not fit.
     """
     content = read_tensors(path)
     if is_ours(content):
@@ -85,10 +109,17 @@ def open_checkpoint(
     else:
         if model is None or class_names is None:
             missing = "--model NAME" if model is None else "--classes FILE"
-            raise UserError(f"{path} is not a checkpoint of grace_geom; to read it as another CLIP add {missing}")
+            raise UserError(
+                f"{path} is not a checkpoint of grace_geom; to read it as another CLIP add "
+                f"{missing}"
+            )
         spec = ModelSpec(model, pretrained)
-        classifier, base = _foreign(content, Path(path), spec, class_names, templates or ("a photo of a {}.",))
-        checkpoint = replace(checkpoint_of(classifier, {}, config={"foreign": str(path)}), base=base)
+        classifier, base = _foreign(
+            content, Path(path), spec, class_names, templates or ("a photo of a {}.",)
+        )
+        checkpoint = replace(
+            checkpoint_of(classifier, {}, config={"foreign": str(path)}), base=base
+        )
     return classifier.to(device), checkpoint
 
 
@@ -96,20 +127,22 @@ def open_base(checkpoint: Checkpoint, device: torch.device | str = "cpu") -> Cli
     """The pretrained model that a run started from, with the zero-shot head of the same classes.
 
     Raises:
-        UserError: If its weights are not here any more, are others than those the run started from, or nobody has said
-            which they were, as for a foreign file without ``--pretrained``.
+        UserError: If its weights are not here any more, are others than those the run started from,
+            or nobody has said which they were, as for a foreign file without ``--pretrained``.
     """
     if not checkpoint.base:
         raise UserError(
-            f"{checkpoint.config.get('foreign', 'this checkpoint')} does not say which weights it was tuned from: "
-            "add --pretrained TAG or FILE"
+            f"{checkpoint.config.get('foreign', 'this checkpoint')} does not say which weights it "
+            "was tuned from: add --pretrained TAG or FILE"
         )
-    spec = ModelSpec(checkpoint.base["model"], checkpoint.base["pretrained"], checkpoint.base["seed"])
+    spec = ModelSpec(
+        checkpoint.base["model"], checkpoint.base["pretrained"], checkpoint.base["seed"]
+    )
     model = build(spec, checkpoint.class_names, checkpoint.templates)
     if digest(model.clip.state_dict()) != checkpoint.base["sha256"]:
         raise UserError(
-            f"the weights of {spec.model} ({spec.pretrained or 'shipped'}) are not those the run started from "
-            f"({checkpoint.base['origin']})"
+            f"the weights of {spec.model} ({spec.pretrained or 'shipped'}) are not those the run "
+            f"started from ({checkpoint.base['origin']})"
         )
     return model.to(device)
 
@@ -118,12 +151,14 @@ def load(path: Path | str, *, model: str | None = None, pretrained: str | None =
     """A plain open_clip model with the merged weights of a checkpoint, in eval mode on the CPU.
 
     Args:
-        path: A checkpoint, or foreign weights with ``model`` (and ``pretrained``) as in :func:`open_checkpoint`.
+        path: A checkpoint, or foreign weights with ``model`` (and ``pretrained``) as in
+            :func:`open_checkpoint`.
         model: open_clip name, for foreign weights.
         pretrained: Origin of the text tower, for weights of an image tower alone.
 
     Raises:
-        UserError: As :func:`open_checkpoint`, and where the checkpoint is more than a plain open_clip model.
+        UserError: As :func:`open_checkpoint`, and where the checkpoint is more than a plain
+            open_clip model.
     """
     content = read_tensors(path)
     if is_ours(content):
@@ -144,13 +179,16 @@ def refuse_prompt(checkpoint: Checkpoint, path: Path | str) -> None:
     if PROMPT in checkpoint.adapter:
         tokens = len(checkpoint.adapter[PROMPT])
         raise UserError(
-            f"{path} has {tokens} visual prompt tokens, which a plain open_clip model has no place for: without them "
-            "it would be the pretrained model. evaluate and the analyses open it with them"
+            f"{path} has {tokens} visual prompt tokens, which a plain open_clip model has no place "
+            "for: without them it would be the pretrained model. evaluate and the analyses open it "
+            "with them"
         )
 
 
 def architecture(clip: nn.Module, name: str) -> str:
-    """The open_clip name that makes this network again without its tag (OpenAI's weights switch QuickGELU on)."""
+    """The open_clip name that makes this network again without its tag (OpenAI's weights switch
+    QuickGELU on).
+    """
     quick = any(type(module).__name__ == "QuickGELU" for module in clip.modules())
     variant = f"{name}-quickgelu"
     return variant if quick and "quickgelu" not in name and variant in known_models() else name
@@ -163,21 +201,33 @@ def _plain_clip(checkpoint: Checkpoint, path: Path | str) -> nn.Module:
     try:
         clip.load_state_dict(checkpoint.state_dict)
     except RuntimeError as error:
-        raise UserError(f"{path}: its weights do not fit {checkpoint.model}: {str(error).splitlines()[-1]}") from None
+        raise UserError(
+            f"{path}: its weights do not fit {checkpoint.model}: {str(error).splitlines()[-1]}"
+        ) from None
     return clip.eval()
 
 
 def _classifier(checkpoint: Checkpoint, path: Path | str) -> ClipClassifier:
-    clip, names, templates = _plain_clip(checkpoint, path), checkpoint.class_names, checkpoint.templates
+    clip, names, templates = (
+        _plain_clip(checkpoint, path),
+        checkpoint.class_names,
+        checkpoint.templates,
+    )
     # The head is in the file: asking for one class only spares the text tower the other prompts.
     model = ClipClassifier(clip, tokenizer_of(checkpoint.model), names[:1], templates[:1])
     wide, has = model.head[f"{HEAD}weight"].shape[1], checkpoint.text_head["weight"].shape[1]
     if has != wide:
         raise UserError(
-            f"{path} is damaged: its text_head takes features of {has} numbers, {checkpoint.model} has {wide}"
+            f"{path} is damaged: its text_head takes features of {has} numbers, {checkpoint.model} "
+            f"has {wide}"
         )
-    model = model.with_head(names, templates, {HEAD + name: w for name, w in checkpoint.text_head.items()})
-    model.spec, model.origin = ModelSpec(checkpoint.model, str(path)), checkpoint.base.get("origin", "")
+    model = model.with_head(
+        names, templates, {HEAD + name: w for name, w in checkpoint.text_head.items()}
+    )
+    model.spec, model.origin = (
+        ModelSpec(checkpoint.model, str(path)),
+        checkpoint.base.get("origin", ""),
+    )
     model.prompt = checkpoint.adapter.get(PROMPT)
     return model
 
@@ -185,7 +235,9 @@ def _classifier(checkpoint: Checkpoint, path: Path | str) -> ClipClassifier:
 def _foreign(
     content: Any, path: Path, spec: ModelSpec, class_names: Sequence[str], templates: Sequence[str]
 ) -> tuple[ClipClassifier, dict[str, Any]]:
-    """The classifier, and the record of the weights that it was tuned from; empty where nobody has named them."""
+    """The classifier, and the record of the weights that it was tuned from; empty where nobody has
+    named them.
+    """
     if spec.model not in known_models() or spec.pretrained is not None:
         clip, origin = open_clip_model(spec)  # says what is wrong with an unknown name
     else:
@@ -193,16 +245,24 @@ def _foreign(
     weights = foreign_weights(content, clip.state_dict(), path)
     if not origin and weights.keys() != clip.state_dict().keys():
         raise UserError(
-            f"{path} holds an image tower only: say where the text tower comes from (--pretrained TAG or FILE, or "
-            "shipped for one of our own models)"
+            f"{path} holds an image tower only: say where the text tower comes from (--pretrained "
+            "TAG or FILE, or shipped for one of our own models)"
         )
     base: dict[str, Any] = {}
     if origin:
-        base = {"model": spec.model, "pretrained": spec.pretrained, "seed": spec.seed, "origin": origin}
+        base = {
+            "model": spec.model,
+            "pretrained": spec.pretrained,
+            "seed": spec.seed,
+            "origin": origin,
+        }
         base["sha256"] = digest(clip.state_dict())
     clip.load_state_dict(clip.state_dict() | weights)
     model = ClipClassifier(clip, tokenizer_of(spec.model), class_names, templates)
-    model.spec, model.origin = replace(spec, pretrained=str(path)), path.name + (f" on {origin}" if origin else "")
+    model.spec, model.origin = (
+        replace(spec, pretrained=str(path)),
+        path.name + (f" on {origin}" if origin else ""),
+    )
     return model, base
 
 

@@ -31,9 +31,11 @@ class Checkpoint:
         state_dict: Merged weights of both towers; loads into plain open_clip.
         class_names: K names in label order.
         templates: Prompt templates of the head.
-        text_head: ``weight`` (K, D) with the logit scale in it, ``bias`` (K,); tuned where the method tunes it.
+        text_head: ``weight`` (K, D) with the logit scale in it, ``bias`` (K,); tuned where the
+            method tunes it.
         adapter: Low-rank factors or visual prompt tokens, where the method has some.
-        base: The pretrained model: ``model``, ``pretrained``, ``seed``, ``origin``, and ``sha256`` of its weights.
+        base: The pretrained model: ``model``, ``pretrained``, ``seed``, ``origin``, and ``sha256``
+            of its weights.
         preprocess: ``mean`` and ``std`` of the normalisation, ``image_size`` in pixels.
         config: Every setting of the run, as plain types.
         step: Optimiser steps done.
@@ -69,7 +71,9 @@ def save_checkpoint(path: Path | str, checkpoint: Checkpoint) -> None:
         try:
             torch.save(content, file)
         except RuntimeError as error:  # torch hides the OSError of a full disk in one of these
-            raise OSError(getattr(error.__cause__ or error.__context__, "errno", None), str(error)) from error
+            raise OSError(
+                getattr(error.__cause__ or error.__context__, "errno", None), str(error)
+            ) from error
 
 
 def load_checkpoint(path: Path | str) -> Checkpoint:
@@ -81,8 +85,8 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
     content = read_tensors(path)
     if not is_ours(content):
         raise UserError(
-            f"{path} is not a checkpoint of grace_geom: for another CLIP say which network and classes "
-            "(--model NAME --classes FILE)"
+            f"{path} is not a checkpoint of grace_geom: for another CLIP say which network and "
+            "classes (--model NAME --classes FILE)"
         )
     return parsed(content, path)
 
@@ -95,31 +99,40 @@ def checkpoint_file(path: Path) -> Path:
     """
     file = path / "ckpt.pt" if path.is_dir() else path
     if not file.is_file():
-        raise UserError(f"no such checkpoint: {file}; give a file, or a run directory with a ckpt.pt")
+        raise UserError(
+            f"no such checkpoint: {file}; give a file, or a run directory with a ckpt.pt"
+        )
     return file
 
 
 def is_ours(content: Any) -> bool:
     """Whether a file that was read is a checkpoint of grace_geom, of any version."""
-    return isinstance(content, Mapping) and str(content.get("format", "")).partition("/")[0] == FORMAT
+    return (
+        isinstance(content, Mapping) and str(content.get("format", "")).partition("/")[0] == FORMAT
+    )
 
 
 def parsed(content: Mapping[str, Any], path: Path | str) -> Checkpoint:
     """The record from what the file holds.
 
     Raises:
-        UserError: If it is of a newer version, or a part is missing, of another shape, or not finite.
+        UserError: If it is of a newer version, or a part is missing, of another shape, or not
+            finite.
     """
     version = content["format"].partition("/")[2]
     if not version.isdigit() or int(version) > VERSION:
-        raise UserError(f"{path} was written by a newer version ({content['format']}): update grace_geom")
+        raise UserError(
+            f"{path} was written by a newer version ({content['format']}): update grace_geom"
+        )
     absent = [f.name for f in fields(Checkpoint) if f.name not in content]
     if absent:
         raise UserError(f"{path} is damaged: it has no {', '.join(absent)}")
     read = Checkpoint(**{f.name: content[f.name] for f in fields(Checkpoint)})
     flaw = _flaw(read)
     if flaw:
-        raise UserError(f"{path} is damaged: {flaw}; evaluate an older one from checkpoints/, or train again")
+        raise UserError(
+            f"{path} is damaged: {flaw}; evaluate an older one from checkpoints/, or train again"
+        )
     return replace(read, class_names=tuple(read.class_names), templates=tuple(read.templates))
 
 
@@ -151,7 +164,8 @@ def _head_flaw(read: Checkpoint) -> str:
 
 
 def link(existing: Path, name: Path) -> None:
-    """Make ``name`` another name of the file ``existing``, replacing what was there; a copy where links are not known.
+    """Make ``name`` another name of the file ``existing``, replacing what was there; a copy where
+    links are not known.
 
     Raises:
         UserError: If neither works; the old ``name`` is untouched.
@@ -169,7 +183,9 @@ def link(existing: Path, name: Path) -> None:
 
 
 def digest(weights: Mapping[str, Tensor]) -> str:
-    """SHA-256 of names, types, shapes and values: equal iff two models are the same bit for bit, in any file."""
+    """SHA-256 of names, types, shapes and values: equal iff two models are the same bit for bit, in
+    any file.
+    """
     total = hashlib.sha256()
     for name in sorted(weights):
         w = weights[name].detach().cpu().contiguous()
@@ -179,10 +195,11 @@ def digest(weights: Mapping[str, Tensor]) -> str:
 
 
 def _storable(value: Any) -> Any:
-    """The same tree with tensors on the CPU, each with only its own memory, and everything else as plain types.
+    """The same tree with tensors on the CPU, each with only its own memory, and everything else as
+    plain types.
 
-    Equal strings become one object: pickle writes the second occurrence of an object as a reference, so that a
-    resumed run would otherwise write other bytes than one that never stopped.
+    Equal strings become one object: pickle writes the second occurrence of an object as a
+    reference, so that a resumed run would otherwise write other bytes than one that never stopped.
     """
     if isinstance(value, Tensor):
         w = value.detach().cpu()

@@ -1,4 +1,6 @@
-"""Files of tensors from anywhere, read as data and never as code; and which network the tensors belong to."""
+"""Files of tensors from anywhere, read as data and never as code; and which network the tensors
+belong to.
+"""
 
 import pickle
 import struct
@@ -21,16 +23,26 @@ PREFIXES = ("module.", "_orig_mod.", "model.", "clip.")
 """What data-parallel, compiling and wrapping put before every name."""
 
 _UNREADABLE = (
-    RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, AttributeError, TypeError, AssertionError,
-    struct.error, SafetensorError,
-)  # fmt: skip
+    RuntimeError,
+    EOFError,
+    OSError,
+    ValueError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    TypeError,
+    AssertionError,
+    struct.error,
+    SafetensorError,
+)
 
 
 def read_tensors(path: Path | str) -> Any:
     """What ``torch.save`` or safetensors wrote, on the CPU; tensors and plain containers only.
 
     Raises:
-        UserError: If the file is missing (the nearest ones are named), truncated, or holds pickled code.
+        UserError: If the file is missing (the nearest ones are named), truncated, or holds pickled
+            code.
     """
     path = Path(path)
     if path.is_dir() and (path / "ckpt.pt").is_file():
@@ -44,21 +56,29 @@ def read_tensors(path: Path | str) -> Any:
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        with open(path, "rb") as file:  # torch says the same of a text file: a pickle begins in one of these ways
+        with open(
+            path, "rb"
+        ) as file:  # torch says the same of a text file: a pickle begins in one of these ways
             pickled = file.read(2).startswith((b"\x80", b"PK"))
         if pickled and ("GLOBAL" in str(error) or "Unsupported" in str(error)):
             raise UserError(
-                f"{path} holds pickled code, which is never run here: save its plain state_dict instead"
+                f"{path} holds pickled code, which is never run here: save its plain state_dict "
+                "instead"
             ) from None
         raise UserError(f"{path} is not a checkpoint: truncated, or another kind of file") from None
     except _UNREADABLE as error:
         if "TorchScript" in str(error):
-            raise UserError(f"{path} is a TorchScript program, which is never run here: save its state_dict") from None
+            raise UserError(
+                f"{path} is a TorchScript program, which is never run here: save its state_dict"
+            ) from None
         raise UserError(f"{path} is not a checkpoint: truncated, or another kind of file") from None
 
 
-def foreign_weights(content: Any, wanted: Mapping[str, Tensor], path: Path | str) -> dict[str, Tensor]:
-    """The tensors of a foreign file under an open_clip model's names: of both towers, or of the image tower.
+def foreign_weights(
+    content: Any, wanted: Mapping[str, Tensor], path: Path | str
+) -> dict[str, Tensor]:
+    """The tensors of a foreign file under an open_clip model's names: of both towers, or of the
+    image tower.
 
     Args:
         content: What :func:`read_tensors` gave.
@@ -80,22 +100,31 @@ def foreign_weights(content: Any, wanted: Mapping[str, Tensor], path: Path | str
     absent = sorted(image_tower - found.keys())
     if absent:
         raise UserError(
-            f"{path} does not fit --model: it has no {absent[0]} ({len(absent)} of {len(image_tower)} tensors of the "
-            f"image tower are missing)"
+            f"{path} does not fit --model: it has no {absent[0]} ({len(absent)} of "
+            f"{len(image_tower)} tensors of the image tower are missing)"
         )
     names = wanted.keys() if wanted.keys() <= found.keys() else image_tower
     for name in names:
-        if found[name].shape != wanted[name].shape and not found[name].numel() == wanted[name].numel() == 1:
+        if (
+            found[name].shape != wanted[name].shape
+            and not found[name].numel() == wanted[name].numel() == 1
+        ):
             raise UserError(
                 f"{path} does not fit --model: {name} has shape {tuple(found[name].shape)}, "
                 f"the model wants {tuple(wanted[name].shape)}"
             )
-    return {name: found[name].to(wanted[name].dtype).view_as(wanted[name]) for name in wanted if name in names}
+    return {
+        name: found[name].to(wanted[name].dtype).view_as(wanted[name])
+        for name in wanted
+        if name in names
+    }
 
 
 def _unwrapped(content: Any) -> dict[str, Tensor]:
     while isinstance(content, Mapping):
-        inner = next((content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)), None)
+        inner = next(
+            (content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)), None
+        )
         if inner is None:
             break
         content = inner
@@ -103,7 +132,9 @@ def _unwrapped(content: Any) -> dict[str, Tensor]:
         return {}
     found = {str(name): w for name, w in content.items() if isinstance(w, Tensor)}
     while prefix := next((p for p in PREFIXES if found and _share(found, p) > 0.5), None):
-        found = {name.removeprefix(prefix): w for name, w in found.items() if name.startswith(prefix)}
+        found = {
+            name.removeprefix(prefix): w for name, w in found.items() if name.startswith(prefix)
+        }
     return found
 
 
@@ -115,6 +146,12 @@ def _near(path: Path) -> str:
     folder = path
     while not folder.is_dir() and folder != folder.parent:
         folder = folder.parent
-    candidates = [p.relative_to(folder).as_posix() for pattern in ("*.pt", "*/*.pt") for p in folder.glob(pattern)]
-    hint = nearest(path.relative_to(folder).as_posix() if path != folder else path.name, candidates[:200])
+    candidates = [
+        p.relative_to(folder).as_posix()
+        for pattern in ("*.pt", "*/*.pt")
+        for p in folder.glob(pattern)
+    ]
+    hint = nearest(
+        path.relative_to(folder).as_posix() if path != folder else path.name, candidates[:200]
+    )
     return f"; {hint}" if hint.startswith("did you mean") else ""

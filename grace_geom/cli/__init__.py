@@ -1,8 +1,10 @@
-"""Typed dataclasses as command lines: every option of a program is one field, and this is the one place that knows how.
+"""Typed dataclasses as command lines: every option of a program is one field, and this is the one
+place that knows how.
 
-``parse(Config)`` gives flags with dashes, ``--config FILE.yaml`` below the flags, ``--print-config``, a grouped
-``--help``, numbers written as ``4/255``, lists as ``a,b,c`` and dictionaries as repeated ``NAME=VALUE``.
-A mistake is a :class:`UserError` of one or two lines that names the flag or the key of the file.
+``parse(Config)`` gives flags with dashes, ``--config FILE.yaml`` below the flags,
+``--print-config``, a grouped ``--help``, numbers written as ``4/255``, lists as ``a,b,c`` and
+dictionaries as repeated ``NAME=VALUE``. A mistake is a :class:`UserError` of one or two lines that
+names the flag or the key of the file.
 """
 
 import dataclasses
@@ -24,7 +26,9 @@ from grace_geom.serialise import plain, read_yaml, to_yaml
 T = TypeVar("T")
 
 RECORD = "provenance"
-"""Key of a run's ``config.yaml`` that records where it ran; reading the file as ``--config`` skips it."""
+"""Key of a run's ``config.yaml`` that records where it ran; reading the file as ``--config`` skips
+it.
+"""
 
 
 def parse(
@@ -37,22 +41,25 @@ def parse(
 ) -> T:
     """An instance of the dataclass ``config``, filled from a command line.
 
-    Help texts come from the ``Attributes:`` section of the class docstring, or ``field(metadata={"help": ...})``;
-    ``field(metadata={"group": "data"})`` groups ``--help`` (a field without one joins the group before it);
-    ``field(metadata={"flag": False})`` is left out.
+    Help texts come from the ``Attributes:`` section of the class docstring, or
+    ``field(metadata={"help": ...})``; ``field(metadata={"group": "data"})`` groups ``--help`` (a
+    field without one joins the group before it); ``field(metadata={"flag": False})`` is left out.
 
     Args:
-        config: A dataclass of plain types: ``int``, ``float``, ``bool``, ``str``, ``Path``, ``Literal``,
-            ``X | None``, ``list[X]``, ``tuple[X, ...]``, ``dict[str, str]``.
+        config: A dataclass of plain types: ``int``, ``float``, ``bool``, ``str``, ``Path``,
+            ``Literal``, ``X | None``, ``list[X]``, ``tuple[X, ...]``, ``dict[str, str]``.
         argv: Arguments; ``None`` takes those of the process.
         description: First line of ``--help``.
-        positionals: Fields given without a flag (a list field takes one or more, a scalar exactly one).
+        positionals: Fields given without a flag (a list field takes one or more, a scalar exactly
+            one).
         prog: How the program is called, for ``--help``.
 
     Raises:
         UserError: Unknown flag or key, value of another type, missing positional, unreadable file.
     """
-    values = Command([config], description=description, positionals=positionals, prog=prog).values(argv)
+    values = Command([config], description=description, positionals=positionals, prog=prog).values(
+        argv
+    )
     return config(**values)
 
 
@@ -80,13 +87,18 @@ class Command:
         self.positionals = tuple(positionals)
         usage = " ".join(["%(prog)s", *(f"{name.upper()}..." for name in positionals), "[flags]"])
         self.parser = _Parser(prog=prog, usage=usage, description=description, exit_on_error=False)
-        self.parser.add_argument("--config", type=str, default=None, metavar="FILE", help="YAML file, below the flags")
-        self.parser.add_argument("--print-config", action="store_true", help="print the settings as YAML and stop")
+        self.parser.add_argument(
+            "--config", type=str, default=None, metavar="FILE", help="YAML file, below the flags"
+        )
+        self.parser.add_argument(
+            "--print-config", action="store_true", help="print the settings as YAML and stop"
+        )
         for part in parts:
             self._add(part, defaults or {})
 
     def values(self, argv: Sequence[str] | None = None) -> dict[str, Any]:
-        """Field name -> value, for every field of every part. ``--help`` and ``--print-config`` print and exit.
+        """Field name -> value, for every field of every part. ``--help`` and ``--print-config``
+        print and exit.
 
         Raises:
             UserError: As :func:`parse`.
@@ -110,7 +122,9 @@ class Command:
             UserError: As :func:`parse`, with ``source`` in front.
         """
         values = self.check_keys(values, source)
-        options = self._checked(lambda: self.parser.parse_object(values), values, f"{source}: ").as_dict()
+        options = self._checked(
+            lambda: self.parser.parse_object(values), values, f"{source}: "
+        ).as_dict()
         return {name: as_declared(options[name], kind) for name, kind in self.types.items()}
 
     def check_keys(self, values: Mapping[str, Any], source: str) -> dict[str, Any]:
@@ -119,7 +133,9 @@ class Command:
         Raises:
             UserError: For a key that is no field, with the nearest ones.
         """
-        renamed = {str(key).replace("-", "_"): value for key, value in values.items() if key != RECORD}
+        renamed = {
+            str(key).replace("-", "_"): value for key, value in values.items() if key != RECORD
+        }
         for key in renamed:
             if key not in self.types:
                 raise UserError(f"{source}: unknown key {key!r}; {nearest(key, self.types)}")
@@ -128,7 +144,9 @@ class Command:
     def _from_file(self, path: str) -> dict[str, Any]:
         values = self.check_keys(read_yaml(path), path)
         stand_in = {name: ["-"] if is_list(self.types[name]) else "-" for name in self.positionals}
-        read = self._checked(lambda: self.parser.parse_object(stand_in | values), values, f"{path}: ").as_dict()
+        read = self._checked(
+            lambda: self.parser.parse_object(stand_in | values), values, f"{path}: "
+        ).as_dict()
         return {name: value for name, value in read.items() if name in values}
 
     def _add(self, part: type, defaults: Mapping[str, Any]) -> None:
@@ -144,11 +162,15 @@ class Command:
             if title := field.metadata.get("group"):
                 group = groups[title] = groups.get(title) or self.parser.add_argument_group(title)
             settings: dict[str, Any] = {"type": with_fractions(hints[field.name])}
-            settings["help"] = field.metadata.get("help") or helps.get(field.name, field.name.replace("_", " "))
+            settings["help"] = field.metadata.get("help") or helps.get(
+                field.name, field.name.replace("_", " ")
+            )
             default = defaults.get(field.name, _default(field))
             if field.name in self.positionals:
                 many = is_list(hints[field.name])
-                settings |= {"nargs": "+" if default is dataclasses.MISSING else "*"} if many else {}
+                settings |= (
+                    {"nargs": "+" if default is dataclasses.MISSING else "*"} if many else {}
+                )
                 if many:
                     settings["type"] = get_args(settings["type"])[0]
                 group.add_argument(field.name, **settings)
@@ -156,13 +178,22 @@ class Command:
             if hints[field.name] is bool:
                 settings |= {"nargs": "?", "const": True}
             required = default is dataclasses.MISSING
-            settings |= {"required": True} if required else {"default": _shown(default, hints[field.name])}
+            settings |= (
+                {"required": True} if required else {"default": _shown(default, hints[field.name])}
+            )
             group.add_argument(_flag(field.name), **settings)
 
     def _scan(self, argv: list[str]) -> tuple[list[str], dict[str, str]]:
-        """Tokens for the parser, positionals first and lists as JSON; and the raw text of each flag."""
+        """Tokens for the parser, positionals first and lists as JSON; and the raw text of each
+        flag.
+        """
         flags = {_flag(name): name for name in self.types if name not in self.positionals}
-        flags |= {"--config": "config", "--print-config": "print_config", "--help": "help", "-h": "help"}
+        flags |= {
+            "--config": "config",
+            "--print-config": "print_config",
+            "--help": "help",
+            "-h": "help",
+        }
         positional: list[str] = []
         tokens: list[str] = []
         given: dict[str, str] = {}
@@ -192,18 +223,24 @@ class Command:
                 tokens.append(f"{flag}={self._list_as_json(name, value)}")
         tokens += [f"{_flag(name)}={json.dumps(entries)}" for name, entries in pairs.items()]
         if positional and not self.positionals:
-            raise UserError(f"unexpected argument {positional[0]!r}: every option is a flag; see --help")
+            raise UserError(
+                f"unexpected argument {positional[0]!r}: every option is a flag; see --help"
+            )
         return positional + tokens, given
 
     def _value(self, flag: str, switch: bool, argv: list[str]) -> str:
         follows = bool(argv) and not (argv[0].startswith("--") or argv[0] == "-h")
-        if switch and follows and self.positionals:  # `--resume ckpt.pt`: only its own words belong to a switch
+        if (
+            switch and follows and self.positionals
+        ):  # `--resume ckpt.pt`: only its own words belong to a switch
             follows = argv[0].lower() in _WORDS
         if follows:
             return argv.pop(0)
         if switch:
             return "true"
-        raise UserError(f"{flag} needs a value: {describe(self.types.get(flag[2:].replace('-', '_'), Path))}")
+        raise UserError(
+            f"{flag} needs a value: {describe(self.types.get(flag[2:].replace('-', '_'), Path))}"
+        )
 
     def _list_as_json(self, name: str, value: str) -> str:
         if name not in self.types or not is_list(self.types[name]) or value.startswith("["):
@@ -212,8 +249,11 @@ class Command:
         numeric = all(t in (int, float) for t in get_args(self.types[name]) if t is not Ellipsis)
         return "[" + ",".join(items) + "]" if numeric else json.dumps(items)
 
-    def _checked(self, step: Callable[[], Any], given: Mapping[str, Any], source: str = "") -> Namespace:
-        """Run one step of the parser; say in one line what it finds wrong with what was ``given``."""
+    def _checked(
+        self, step: Callable[[], Any], given: Mapping[str, Any], source: str = ""
+    ) -> Namespace:
+        """Run one step of the parser; say in one line what it finds wrong with what was
+        ``given``."""
         try:
             return cast(Namespace, step())
         except _ParseError as error:
@@ -238,7 +278,9 @@ def part_of(kind: type[T], values: Mapping[str, Any]) -> T:
 
 
 def peek(argv: Sequence[str] | None, name: str, default: str) -> str:
-    """What a command line says about one option before the rest can be understood (``--method``, ``--data``)."""
+    """What a command line says about one option before the rest can be understood (``--method``,
+    ``--data``).
+    """
     tokens = list(sys.argv[1:] if argv is None else argv)
     found: dict[str, str] = {}
     for i, token in enumerate(tokens):
@@ -251,7 +293,9 @@ def peek(argv: Sequence[str] | None, name: str, default: str) -> str:
 
 
 def field_help(config: type) -> dict[str, str]:
-    """Field name -> its text in the ``Attributes:`` sections of the class and the classes it is made from."""
+    """Field name -> its text in the ``Attributes:`` sections of the class and the classes it is
+    made from.
+    """
     helps: dict[str, str] = {}
     for cls in reversed(config.__mro__):
         for entry in docstring_parser.parse(cls.__dict__.get("__doc__") or "").params:
@@ -277,11 +321,13 @@ def _flag(name: str) -> str:
 
 
 def _default(field: "dataclasses.Field[Any]") -> Any:
-    return field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default
+    return (
+        field.default_factory()
+        if field.default_factory is not dataclasses.MISSING
+        else field.default
+    )
 
 
 def _shown(default: Any, kind: Any) -> Any:
     wants_float = kind is float or float in get_args(kind)
     return Number(default) if wants_float and isinstance(default, (int, float)) else default
-
-

@@ -19,14 +19,20 @@ def describe(kind: Any) -> str:
     if is_list(kind):
         return f"a comma-separated list, each {describe(get_args(kind)[0])}"
     words = {
-        int: "a whole number", float: "a number such as 0.001 or 4/255", bool: "on or off", str: "text", Path: "a path",
+        int: "a whole number",
+        float: "a number such as 0.001 or 4/255",
+        bool: "on or off",
+        str: "text",
+        Path: "a path",
         type(None): "null",
-    }  # fmt: skip
+    }
     return words.get(kind, str(kind))
 
 
 class Number(float):
-    """A float that may be written as a fraction; pixel radii are shown as they are written, ``4/255``."""
+    """A float that may be written as a fraction; pixel radii are shown as they are written,
+    ``4/255``.
+    """
 
     def __new__(cls, value: Any) -> "Number":
         if isinstance(value, bool):
@@ -46,7 +52,10 @@ class Number(float):
 
 Number.__name__ = "float"  # what --help shows
 register_type(
-    Number, serializer=float, deserializer=Number, deserializer_exceptions=(ValueError, TypeError, ZeroDivisionError)
+    Number,
+    serializer=float,
+    deserializer=Number,
+    deserializer_exceptions=(ValueError, TypeError, ZeroDivisionError),
 )
 
 

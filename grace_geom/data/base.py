@@ -49,7 +49,9 @@ class Picked:
 
 
 def read_many(fetch: Callable[[int], Pixels], positions: np.ndarray) -> np.ndarray | list[Pixels]:
-    """Images at ``positions``: one ``(B, H, W, C)`` block where the reader can read blocks, else a list."""
+    """Images at ``positions``: one ``(B, H, W, C)`` block where the reader can read blocks, else a
+    list.
+    """
     if isinstance(fetch, Picked):
         return read_many(fetch.inner, fetch.positions[positions])
     many: Callable[[np.ndarray], np.ndarray] | None = getattr(fetch, "many", None)
@@ -67,13 +69,13 @@ class ImageSet:
         labels: ``(N,)`` int64, indices into ``class_names``.
         class_names: Names in label order.
         templates: Prompt templates with one ``{}`` each.
-        fetch: ``i -> image``, uint8 ``(H, W, 3 or 1)`` or a PIL image; may have ``many(positions) -> (B, H, W, C)``
-            where all images lie in memory. Picklable.
-        note: Plain record: files, hashes, how the split was made, seed, number, source, licence; ``content`` is a
-            digest of what the images were read from.
-        class_ids: Where each class stands in the head of a model with more classes: the logits to compare are
-            ``logits[:, class_ids]``, and the largest of them where a class stands for several. ``None``: the head
-            has exactly ``class_names``.
+        fetch: ``i -> image``, uint8 ``(H, W, 3 or 1)`` or a PIL image; may have
+            ``many(positions) -> (B, H, W, C)`` where all images lie in memory. Picklable.
+        note: Plain record: files, hashes, how the split was made, seed, number, source, licence;
+            ``content`` is a digest of what the images were read from.
+        class_ids: Where each class stands in the head of a model with more classes: the logits to
+            compare are ``logits[:, class_ids]``, and the largest of them where a class stands for
+            several. ``None``: the head has exactly ``class_names``.
         index: ``(N,)`` int64, the position of each image in its source, before splits and subsets.
         group_names: Parts that accuracies are told of beside the whole; none in most sets.
         group: ``(N,)`` int64, the part that each image belongs to.
@@ -98,7 +100,8 @@ class ImageSet:
             raise UserError(f"{self.spec}: no images in the {self.split} split")
         if labels.min() < 0 or labels.max() >= len(self.class_names):
             raise UserError(
-                f"{self.spec}: labels {labels.min()} to {labels.max()} do not fit {len(self.class_names)} class names"
+                f"{self.spec}: labels {labels.min()} to {labels.max()} do not fit "
+                f"{len(self.class_names)} class names"
             )
         object.__setattr__(self, "labels", labels.astype(np.int64, copy=False))
         if self.index is None:
@@ -113,10 +116,14 @@ class ImageSet:
 
         The images count as what they were read from, so that none has to be decoded.
         """
-        return digest_text(json.dumps([self.note.get("content", ""), digest(self.labels), self.class_names]))
+        return digest_text(
+            json.dumps([self.note.get("content", ""), digest(self.labels), self.class_names])
+        )
 
     def take(self, positions: Sequence[int] | np.ndarray, **note: Any) -> "ImageSet":
-        """The images at ``positions`` (into this set), in that order; ``note`` is added to the record."""
+        """The images at ``positions`` (into this set), in that order; ``note`` is added to the
+        record.
+        """
         positions = np.asarray(positions, dtype=np.int64)
         fetch, picked = self.fetch, positions
         if isinstance(fetch, Picked):  # keep one level, however often a set is cut
@@ -133,7 +140,8 @@ class ImageSet:
         )
 
     def subset(self, n: int, seed: int) -> "ImageSet":
-        """``n`` images drawn without replacement, the same for the same seed, in source order; ids stay in the record.
+        """``n`` images drawn without replacement, the same for the same seed, in source order; ids
+        stay in the record.
 
         A set with at most ``n`` images is returned whole.
         """
@@ -149,7 +157,9 @@ class ImageSet:
 
 
 def digest(ids: np.ndarray) -> str:
-    """First 16 hexadecimal digits of the SHA-256 of int64 ids: two runs saw the same images iff these agree."""
+    """First 16 hexadecimal digits of the SHA-256 of int64 ids: two runs saw the same images iff
+    these agree.
+    """
     return hashlib.sha256(np.ascontiguousarray(ids, dtype="<i8").tobytes()).hexdigest()[:16]
 
 
@@ -170,7 +180,8 @@ def from_arrays(
     """An ImageSet of images in memory: uint8 ``(N, H, W, 3)``, ``(N, H, W, 1)`` or ``(N, H, W)``.
 
     Raises:
-        UserError: If the images are not uint8 of such a shape, or labels do not fit in number or range.
+        UserError: If the images are not uint8 of such a shape, or labels do not fit in number or
+            range.
     """
     images = np.asarray(images)
     if images.dtype != np.uint8:
@@ -178,8 +189,21 @@ def from_arrays(
     if images.ndim == 3:
         images = images[..., None]
     if images.ndim != 4 or images.shape[-1] not in (1, 3) or 0 in images.shape[1:]:
-        raise UserError(f"{name}: images have shape {images.shape}, expected (N,H,W,3), (N,H,W,1) or (N,H,W)")
+        raise UserError(
+            f"{name}: images have shape {images.shape}, expected (N,H,W,3), (N,H,W,1) or (N,H,W)"
+        )
     if len(images) != len(labels):
         raise UserError(f"{name}: {len(images)} images but {len(labels)} labels")
-    note = {"content": hashlib.sha256(np.ascontiguousarray(images).data).hexdigest()[:16]} | (note or {})
-    return ImageSet(name, name, split, np.asarray(labels), tuple(class_names), tuple(templates), Array(images), note)
+    note = {"content": hashlib.sha256(np.ascontiguousarray(images).data).hexdigest()[:16]} | (
+        note or {}
+    )
+    return ImageSet(
+        name,
+        name,
+        split,
+        np.asarray(labels),
+        tuple(class_names),
+        tuple(templates),
+        Array(images),
+        note,
+    )

@@ -1,4 +1,6 @@
-"""What lies under a data root: the torchvision sets and the ImageNet family, with counts, and what is missing."""
+"""What lies under a data root: the torchvision sets and the ImageNet family, with counts, and what
+is missing.
+"""
 
 import contextlib
 import io
@@ -72,7 +74,9 @@ def _imagenet(root: Path) -> Found:
         return Found("imagenet", f"{root}/imagenet/{{train,val}}/<wnid>", {}, absent=True)
     counts, wrong = {}, []
     for part, path in found.items():
-        counts[part], problem = _read(lambda path=path: imagenet.read_imagenet(path, "imagenet"), path)  # type: ignore[misc]
+        counts[part], problem = _read(
+            lambda path=path: imagenet.read_imagenet(path, "imagenet"), path
+        )  # type: ignore[misc]
         wrong += [problem] if problem else _short(part, counts[part][1], PUBLISHED[part])
     wrong += [f"no {part} folder" for part in imagenet.SPLITS if part not in counts]
     return Found("imagenet", str(next(iter(found.values())).parent), counts, "; ".join(wrong))
@@ -82,14 +86,19 @@ def _relative(name: str, root: Path) -> Found:
     relative, here = imagenet.RELATIVES[name], imagenet.find_relative(name, root)
     if here is None:
         return Found(name, str(root / relative.places[0]), {}, absent=True)
-    with contextlib.redirect_stderr(io.StringIO()):  # the reader's warning about the number of images is a row below
+    with contextlib.redirect_stderr(
+        io.StringIO()
+    ):  # the reader's warning about the number of images is a row below
         counts, problem = _read(lambda: imagenet.read_relative(name, here, name), here)
-    short = [] if problem or relative.images is None else _short("the set", counts[1], relative.images)
+    short = (
+        [] if problem or relative.images is None else _short("the set", counts[1], relative.images)
+    )
     return Found(name, str(here), {"test": counts}, problem or "; ".join(short))
 
 
 def _read(read: Callable[[], ImageSet], path: Path) -> tuple[tuple[int, int], str]:
-    """Classes and images as the reader sees them, or as they lie there and why it cannot read them."""
+    """Classes and images as the reader sees them, or as they lie there and why it cannot read
+    them."""
     try:
         image_set = read()
     except UserError as error:
@@ -98,11 +107,16 @@ def _read(read: Callable[[], ImageSet], path: Path) -> tuple[tuple[int, int], st
 
 
 def _short(part: str, images: int, published: int) -> list[str]:
-    return [] if images == published else [f"{part} has {images:,} images, the published one {published:,}"]
+    return (
+        []
+        if images == published
+        else [f"{part} has {images:,} images, the published one {published:,}"]
+    )
 
 
 def _count(folder: Path) -> tuple[int, int]:
-    """Classes and pictures below a folder: a class is a name of folders that hold pictures, at whatever depth.
+    """Classes and pictures below a folder: a class is a name of folders that hold pictures, at
+    whatever depth.
 
     So ImageNet-C, ``<corruption>/<severity>/<wnid>``, has as many classes as the others.
     """
@@ -120,8 +134,12 @@ def table(found: list[Found]) -> str:
     """The survey as text: what is there, what is there but not whole, what is missing."""
     lines = []
     for row in (row for row in found if not row.absent):
-        counts = ", ".join(f"{part} {images:,} images of {k:,} classes" for part, (k, images) in row.parts.items())
-        lines.append(f"{'incomplete' if row.problem else 'present':<11}{row.name:<27}{counts or row.place}")
+        counts = ", ".join(
+            f"{part} {images:,} images of {k:,} classes" for part, (k, images) in row.parts.items()
+        )
+        lines.append(
+            f"{'incomplete' if row.problem else 'present':<11}{row.name:<27}{counts or row.place}"
+        )
         if row.problem:
             lines.append(f"{'':<38}{row.problem}")
     lines += [f"{'missing':<11}{row.name:<27}would be {row.place}" for row in found if row.absent]

@@ -1,4 +1,5 @@
-"""``shapes`` and ``shapes:VARIANT``: the embedded benchmark, painted when asked for and remembered."""
+"""``shapes`` and ``shapes:VARIANT``: the embedded benchmark, painted when asked for and
+remembered."""
 
 import functools
 
@@ -11,7 +12,9 @@ from grace_geom.data.shapes.sets import SHAPES_SETS, VERSION, ids_of, labels_of,
 from grace_geom.data.splits import Parts
 from grace_geom.errors import UserError, nearest
 
-BENCHMARK_SEED = 0  # one benchmark for everybody: the seed of a run or of a split does not change it
+BENCHMARK_SEED = (
+    0  # one benchmark for everybody: the seed of a run or of a split does not change it
+)
 
 
 class Painted:
@@ -35,13 +38,16 @@ class Painted:
         """``(B, H, W, 3)`` uint8."""
         missing = np.unique(positions[~self.done[positions]])
         if len(missing):
-            self.images[missing] = render(self.name, self.split, self.ids[missing], BENCHMARK_SEED)[0]
+            self.images[missing] = render(self.name, self.split, self.ids[missing], BENCHMARK_SEED)[
+                0
+            ]
             self.done[missing] = True
         return self.images[positions]
 
 
 def parts(request: Request) -> Parts:
-    """The streams of a variant: train, val and test; ``shapes:hard`` was filtered from one stream, so has a test only.
+    """The streams of a variant: train, val and test; ``shapes:hard`` was filtered from one stream,
+    so has a test only.
 
     Raises:
         UserError: If there is no such variant.
@@ -57,7 +63,22 @@ def parts(request: Request) -> Parts:
 def _read(name: str, split: str) -> ImageSet:
     kind = SHAPES_SETS[name]
     ids = ids_of(name, split)
-    note = {"source": "procedural", "version": VERSION, "benchmark_seed": BENCHMARK_SEED, "licence": "Apache-2.0"}
+    note = {
+        "source": "procedural",
+        "version": VERSION,
+        "benchmark_seed": BENCHMARK_SEED,
+        "licence": "Apache-2.0",
+    }
     note["content"] = f"{name} {split} {VERSION} {BENCHMARK_SEED}"
     reader = Painted(name, split, ids)
-    return ImageSet(name, name, split, labels_of(name, ids), kind.class_names, kind.templates, reader, note, index=ids)
+    return ImageSet(
+        name,
+        name,
+        split,
+        labels_of(name, ids),
+        kind.class_names,
+        kind.templates,
+        reader,
+        note,
+        index=ids,
+    )

@@ -1,4 +1,5 @@
-"""Files on the web, kept in a local cache: a shard is read at random, so it has to lie on a disk."""
+"""Files on the web, kept in a local cache: a shard is read at random, so it has to lie on a
+disk."""
 
 import contextlib
 import hashlib
@@ -23,7 +24,11 @@ def is_url(name: str) -> bool:
 def cache_dir() -> Path:
     """``$GRACE_GEOM_CACHE``, else ``grace_geom`` in the user's cache folder."""
     own = os.environ.get("GRACE_GEOM_CACHE")
-    return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "grace_geom"
+    return (
+        Path(own)
+        if own
+        else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "grace_geom"
+    )
 
 
 def cached(url: str) -> Path:
@@ -36,7 +41,9 @@ def cached(url: str) -> Path:
     """
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:
-            told = {key: answer.headers.get(key) for key in ("Content-Length", "Last-Modified", "ETag")}
+            told = {
+                key: answer.headers.get(key) for key in ("Content-Length", "Last-Modified", "ETag")
+            }
             version = hashlib.sha256(repr((url, told)).encode()).hexdigest()[:16]
             path = cache_dir() / version / PurePosixPath(urlsplit(url).path).name
             if not path.is_file():
@@ -48,7 +55,8 @@ def cached(url: str) -> Path:
         raise UserError(f"{url}: the server answers {error.code} {error.reason}") from None
     except (OSError, ValueError) as error:
         raise UserError(
-            f"{url} cannot be fetched ({getattr(error, 'reason', None) or error}). Check the address."
+            f"{url} cannot be fetched ({getattr(error, 'reason', None) or error}). Check the "
+            "address."
         ) from None
 
 

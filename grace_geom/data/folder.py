@@ -1,4 +1,6 @@
-"""``folder:DIR``: one folder of pictures a class, as ImageFolder has it, with or without train/val/test above."""
+"""``folder:DIR``: one folder of pictures a class, as ImageFolder has it, with or without
+train/val/test above.
+"""
 
 import functools
 import os
@@ -14,11 +16,16 @@ from grace_geom.data.request import Request
 from grace_geom.data.splits import Parts
 from grace_geom.errors import UserError, nearest
 
-SPLIT_FOLDERS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
+SPLIT_FOLDERS = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation"),
+    "test": ("test", "testing"),
+}
 
 
 def parts(request: Request) -> Parts:
-    """``DIR/train``, ``DIR/val`` and ``DIR/test`` where they hold class folders, or TRAIN+TEST; else DIR in one piece.
+    """``DIR/train``, ``DIR/val`` and ``DIR/test`` where they hold class folders, or TRAIN+TEST;
+    else DIR in one piece.
 
     Classes are those of ``train``, whichever part is read, so that labels mean the same everywhere.
     """
@@ -29,15 +36,24 @@ def parts(request: Request) -> Parts:
     if len(places) == 2:
         found = dict(zip(("train", "test"), places, strict=True))
     else:
-        found = {name: path for name in SPLIT_FOLDERS if (path := _split_folder(places[0], name)) is not None}
+        found = {
+            name: path
+            for name in SPLIT_FOLDERS
+            if (path := _split_folder(places[0], name)) is not None
+        }
     if not found:
         return {"all": functools.partial(read, places[0], request.spec)}
     folders = class_folders(next(iter(found.values())))
-    return {name: functools.partial(read, path, request.spec, folders, places[0]) for name, path in found.items()}
+    return {
+        name: functools.partial(read, path, request.spec, folders, places[0])
+        for name, path in found.items()
+    }
 
 
 def _split_folder(folder: Path, name: str) -> Path | None:
-    """The folder of a split. A *class* may be called "train" too: then it holds pictures, not folders."""
+    """The folder of a split. A *class* may be called "train" too: then it holds pictures, not
+    folders.
+    """
     for alias in SPLIT_FOLDERS[name]:
         path = folder / alias
         if path.is_dir() and any(entry.is_dir() for entry in os.scandir(path)):
@@ -51,11 +67,17 @@ def class_folders(folder: Path) -> list[str]:
     Raises:
         UserError: If there is none.
     """
-    names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
+    names = sorted(
+        entry.name
+        for entry in os.scandir(folder)
+        if entry.is_dir() and not entry.name.startswith(".")
+    )
     if not names:
         loose = sum(Path(entry.name).suffix.lower() in EXTENSIONS for entry in os.scandir(folder))
         held = f"{loose} loose pictures" if loose else "no pictures"
-        raise UserError(f"{folder} has no class folders ({held} in it): put each class into a folder of its own")
+        raise UserError(
+            f"{folder} has no class folders ({held} in it): put each class into a folder of its own"
+        )
     return names
 
 
@@ -72,12 +94,14 @@ def read(
         folder: Holds one folder a class; pictures may lie deeper.
         spec: For the record.
         folders: The class folders in label order; default: those that are here.
-        top: Where ``classes.json`` lies if not in ``folder``: a list in the sorted folders' order, or an object from
-            folder name to class name. Without it the folder names are the class names.
+        top: Where ``classes.json`` lies if not in ``folder``: a list in the sorted folders' order,
+            or an object from folder name to class name. Without it the folder names are the class
+            names.
         only: Read these class folders and leave the others alone; default: all that are here.
 
     Raises:
-        UserError: If a class folder is empty or unknown, or ``classes.json`` does not fit the folders.
+        UserError: If a class folder is empty or unknown, or ``classes.json`` does not fit the
+            folders.
     """
     here = only or class_folders(folder)
     folders = folders or here
@@ -87,11 +111,15 @@ def read(
     for name in here:
         if name not in label_of:
             raise UserError(
-                f"{folder / name} is a class that the training folder does not have; {nearest(name, folders)}"
+                f"{folder / name} is a class that the training folder does not have; "
+                f"{nearest(name, folders)}"
             )
         pictures = _pictures(folder, name)
         if not pictures:
-            raise UserError(f"{folder / name} holds no pictures ({', '.join(sorted(EXTENSIONS))}): fill or remove it")
+            raise UserError(
+                f"{folder / name} holds no pictures ({', '.join(sorted(EXTENSIONS))}): fill or "
+                "remove it"
+            )
         names += pictures
         labels += [label_of[name]] * len(pictures)
     class_names = _class_names(folders, [folder] if top is None else [top, folder])
@@ -109,16 +137,24 @@ def read(
 
 
 def _pictures(folder: Path, name: str) -> list[str]:
-    """Pictures below a class folder, relative to ``folder``, sorted: a file system's own order is no order."""
+    """Pictures below a class folder, relative to ``folder``, sorted: a file system's own order is
+    no order.
+    """
     found = []
     for directory, _, files in os.walk(folder / name, followlinks=True):
         relative = os.path.relpath(directory, folder)
-        found += [f"{relative}/{file}" for file in files if os.path.splitext(file)[1].lower() in EXTENSIONS]
+        found += [
+            f"{relative}/{file}"
+            for file in files
+            if os.path.splitext(file)[1].lower() in EXTENSIONS
+        ]
     return sorted(found)
 
 
 def _class_names(folders: list[str], places: list[Path]) -> tuple[str, ...]:
-    path = next((place / "classes.json" for place in places if (place / "classes.json").is_file()), None)
+    path = next(
+        (place / "classes.json" for place in places if (place / "classes.json").is_file()), None
+    )
     if path is None:
         return tuple(folders)
     names = read_class_names(path, path.parent, keys=folders)

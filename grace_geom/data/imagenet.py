@@ -1,7 +1,7 @@
 """``imagenet`` and its relatives in the folder layouts that public repositories use.
 
-Labels are those of ImageNet-1k: the rank of the sorted WordNet id. Sets with fewer classes carry ``class_ids``, by
-which the logits of a 1,000-class head are masked.
+Labels are those of ImageNet-1k: the rank of the sorted WordNet id. Sets with fewer classes carry
+``class_ids``, by which the logits of a 1,000-class head are masked.
 """
 
 import functools
@@ -25,16 +25,39 @@ from grace_geom.data.splits import Parts
 from grace_geom.distributed import first
 from grace_geom.errors import UserError, nearest
 
-HOMES = ("imagenet", "ILSVRC2012", "ilsvrc", "imagenet-1k", "imagenet/images", "imagenet/ILSVRC/Data/CLS-LOC", ".")
+HOMES = (
+    "imagenet",
+    "ILSVRC2012",
+    "ilsvrc",
+    "imagenet-1k",
+    "imagenet/images",
+    "imagenet/ILSVRC/Data/CLS-LOC",
+    ".",
+)
 SPLITS = {"train": ("train",), "val": ("val", "val_in_folder", "val_dirs")}
 BORDER = 2
 """Pixels of ObjectNet's red frame."""
 
 CORRUPTIONS = (
-    "gaussian_noise", "shot_noise", "impulse_noise", "defocus_blur", "glass_blur", "motion_blur", "zoom_blur", "snow",
-    "frost", "fog", "brightness", "contrast", "elastic_transform", "pixelate", "jpeg_compression",
-)  # fmt: skip
-"""The 15 of the benchmark; the four of its validation set (speckle_noise ...) are read where they are named."""
+    "gaussian_noise",
+    "shot_noise",
+    "impulse_noise",
+    "defocus_blur",
+    "glass_blur",
+    "motion_blur",
+    "zoom_blur",
+    "snow",
+    "frost",
+    "fog",
+    "brightness",
+    "contrast",
+    "elastic_transform",
+    "pixelate",
+    "jpeg_compression",
+)
+"""The 15 of the benchmark; the four of its validation set (speckle_noise ...) are read where they
+are named.
+"""
 EXTRA = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
 SEVERITIES = ("1", "2", "3", "4", "5")
 
@@ -46,7 +69,8 @@ class Relative:
     Attributes:
         places: Folders under the data root that it may lie in.
         images: How many images the published set has; ``None``: not known to us.
-        layout: How its folders are named: ``wnid``, ``number`` (the label itself), ``corrupt`` or ``object``.
+        layout: How its folders are named: ``wnid``, ``number`` (the label itself), ``corrupt`` or
+            ``object``.
         classes: Key of its class subset; ``None``: all 1,000.
     """
 
@@ -58,27 +82,48 @@ class Relative:
 
 V2 = ("imagenetv2-matched-frequency-format-val", "ImageNetV2-matched-frequency")
 RELATIVES: dict[str, Relative] = {
-    "imagenet-v2": Relative((*V2, *(f"imagenetv2/{name}" for name in V2), "imagenet-v2"), 10_000, "number"),
-    "imagenet-a": Relative(("imagenet-a", "imagenet-adversarial/imagenet-a"), 7_500, classes="imagenet-a"),
-    "imagenet-a-plus": Relative(("imagenet-a-plus/IN-A-Plus", "imagenet-a-plus"), None, classes="imagenet-a"),
-    "imagenet-r": Relative(("imagenet-r", "imagenet-rendition/imagenet-r"), 30_000, classes="imagenet-r"),
+    "imagenet-v2": Relative(
+        (*V2, *(f"imagenetv2/{name}" for name in V2), "imagenet-v2"), 10_000, "number"
+    ),
+    "imagenet-a": Relative(
+        ("imagenet-a", "imagenet-adversarial/imagenet-a"), 7_500, classes="imagenet-a"
+    ),
+    "imagenet-a-plus": Relative(
+        ("imagenet-a-plus/IN-A-Plus", "imagenet-a-plus"), None, classes="imagenet-a"
+    ),
+    "imagenet-r": Relative(
+        ("imagenet-r", "imagenet-rendition/imagenet-r"), 30_000, classes="imagenet-r"
+    ),
     "imagenet-sketch": Relative(
-        ("sketch", "imagenet-sketch/images", "imagenet-sketch/sketch", "imagenet-sketch", "imagenet-s"), 50_889
+        (
+            "sketch",
+            "imagenet-sketch/images",
+            "imagenet-sketch/sketch",
+            "imagenet-sketch",
+            "imagenet-s",
+        ),
+        50_889,
     ),
     "imagenet-c": Relative(("imagenet-c", "ImageNet-C"), 15 * 5 * 50_000, "corrupt"),
     "objectnet": Relative(
-        ("objectnet-1.0/images", "objectnet/images", "objectnet/objectnet-1.0/images"), 18_574, "object"
+        ("objectnet-1.0/images", "objectnet/images", "objectnet/objectnet-1.0/images"),
+        18_574,
+        "object",
     ),
 }
 
 
 def find(root: Path) -> dict[str, Path]:
-    """The folders of class folders of ImageNet-1k under the data root: any of ``train`` and ``val``."""
+    """The folders of class folders of ImageNet-1k under the data root: any of ``train`` and
+    ``val``.
+    """
     for home in HOMES:
         found = {
             split: path
             for split, names in SPLITS.items()
-            for path in [next((root / home / name for name in names if (root / home / name).is_dir()), None)]
+            for path in [
+                next((root / home / name for name in names if (root / home / name).is_dir()), None)
+            ]
             if path is not None
         }
         if found:
@@ -102,7 +147,10 @@ def parts(request: Request) -> Parts:
         raise UserError(f"{request.spec} needs --data-root DIR, the folder that holds it")
     name = request.spec.partition(":")[0]
     if request.rest and name != "imagenet-c":
-        raise UserError(f"{request.spec!r}: nothing follows {name}; only imagenet-c takes :CORRUPTION[:SEVERITY]")
+        raise UserError(
+            f"{request.spec!r}: nothing follows {name}; only imagenet-c takes "
+            ":CORRUPTION[:SEVERITY]"
+        )
     if name in RELATIVES:
         here = find_relative(name, root)
         if here is None:
@@ -116,7 +164,9 @@ def parts(request: Request) -> Parts:
             f"{request.spec} is not under {root}: it must hold train/<wnid>/ and val/<wnid>/, "
             f"directly or in one of {homes}"
         )
-    return {split: functools.partial(read_imagenet, path, request.spec) for split, path in found.items()}
+    return {
+        split: functools.partial(read_imagenet, path, request.spec) for split, path in found.items()
+    }
 
 
 def read_imagenet(path: Path, spec: str) -> ImageSet:
@@ -135,7 +185,8 @@ def read_relative(name: str, path: Path, spec: str, rest: str = "") -> ImageSet:
         name: Key of :data:`RELATIVES`.
         path: The folder it lies in.
         spec: For the record.
-        rest: Of ``imagenet-c``: ``CORRUPTION`` or ``CORRUPTION:SEVERITY``; all 15 and all severities by default.
+        rest: Of ``imagenet-c``: ``CORRUPTION`` or ``CORRUPTION:SEVERITY``; all 15 and all
+            severities by default.
 
     Raises:
         UserError: If its class folders are not those that it must have.
@@ -150,11 +201,15 @@ def read_relative(name: str, path: Path, spec: str, rest: str = "") -> ImageSet:
     else:
         ids = subset(relative.classes) if relative.classes else range(len(wnids()))
         found = _by_class(path, spec, [wnids()[i] for i in ids])
-    return _checked(_labelled(found, name, subset(relative.classes) if relative.classes else None), relative.images)
+    return _checked(
+        _labelled(found, name, subset(relative.classes) if relative.classes else None),
+        relative.images,
+    )
 
 
 def _by_class(path: Path, spec: str, folders: Sequence[str]) -> ImageSet:
-    """The pictures of exactly these class folders, labelled by their order here, not by their names' order.
+    """The pictures of exactly these class folders, labelled by their order here, not by their
+    names' order.
 
     Raises:
         UserError: If one is missing, or there is another.
@@ -163,24 +218,31 @@ def _by_class(path: Path, spec: str, folders: Sequence[str]) -> ImageSet:
     missing = [name for name in folders if name not in here]
     more = sorted(here - set(folders))
     if missing or more:
-        wrong = [f"{label}: {', '.join(names[:3])}" + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-                 for label, names in (("missing", missing), ("unknown", more)) if names]  # fmt: skip
+        wrong = [
+            f"{label}: {', '.join(names[:3])}"
+            + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+            for label, names in (("missing", missing), ("unknown", more))
+            if names
+        ]
         raise UserError(
-            f"{path} has {len(here)} class folders, not the {len(folders)} of {spec.partition(':')[0]} "
-            f"({folders[0]} ... {folders[-1]}); {'; '.join(wrong)}"
+            f"{path} has {len(here)} class folders, not the {len(folders)} of "
+            f"{spec.partition(':')[0]} ({folders[0]} ... {folders[-1]}); {'; '.join(wrong)}"
         )
     return read(path, spec, list(folders))
 
 
 def _labelled(image_set: ImageSet, name: str, ids: ClassIds | None) -> ImageSet:
-    """With open_clip's class names and templates; ``ids`` are the classes' places among the 1,000."""
+    """With open_clip's class names and templates; ``ids`` are the classes' places among the
+    1,000."""
     names = imagenet_class_names()
     note = image_set.note | {"class_names": "open_clip", "templates": "imagenet"}
     if ids is not None:
         names = tuple(names[i] for i in ids if isinstance(i, int))
         note["class_ids"] = list(ids)
     templates = imagenet_templates()
-    return replace(image_set, name=name, class_names=names, templates=templates, class_ids=ids, note=note)
+    return replace(
+        image_set, name=name, class_names=names, templates=templates, class_ids=ids, note=note
+    )
 
 
 def _checked(image_set: ImageSet, images: int | None) -> ImageSet:
@@ -194,14 +256,21 @@ def _checked(image_set: ImageSet, images: int | None) -> ImageSet:
 @functools.cache  # once a process, however often a study reads the set
 def _warn(spec: str, folder: str, here: int, published: int) -> None:
     if first():
-        print(f"warning: {spec} has {here:,} images here, the published set has {published:,}", file=sys.stderr)
+        print(
+            f"warning: {spec} has {here:,} images here, the published set has {published:,}",
+            file=sys.stderr,
+        )
 
 
 def _corrupted(path: Path, spec: str, rest: str) -> ImageSet:
-    """Some or all corruptions and severities one after another; the images have 224 pixels and stay as they are."""
+    """Some or all corruptions and severities one after another; the images have 224 pixels and stay
+    as they are.
+    """
     wanted, _, level = rest.partition(":")
     if wanted and wanted not in CORRUPTIONS + EXTRA:
-        raise UserError(f"{spec}: unknown corruption {wanted!r}; {nearest(wanted, CORRUPTIONS + EXTRA)}")
+        raise UserError(
+            f"{spec}: unknown corruption {wanted!r}; {nearest(wanted, CORRUPTIONS + EXTRA)}"
+        )
     if level and level not in SEVERITIES:
         raise UserError(f"{spec}: the severity is {level!r}, it must be 1 to 5")
     pieces = []
@@ -209,32 +278,47 @@ def _corrupted(path: Path, spec: str, rest: str) -> ImageSet:
         home = _corruption_folder(path, corruption, spec)
         for severity in [level] if level else SEVERITIES:
             if not (home / severity).is_dir():
-                raise UserError(f"{spec}: no folder {home / severity}, one of the severities 1 to 5")
+                raise UserError(
+                    f"{spec}: no folder {home / severity}, one of the severities 1 to 5"
+                )
             pieces.append(_by_class(home / severity, spec, wnids()))
     folders = [os.path.relpath(piece.note["folder"], path) for piece in pieces]
     groups = tuple("/".join(Path(folder).parts[-2:]) for folder in folders)
     content = digest_text(json.dumps([*groups, *(piece.note["content"] for piece in pieces)]))
     names = [
-        f"{folder}/{file}" for folder, piece in zip(folders, pieces, strict=True) for file in _files(piece).names
+        f"{folder}/{file}"
+        for folder, piece in zip(folders, pieces, strict=True)
+        for file in _files(piece).names
     ]
     labels = np.concatenate([piece.labels for piece in pieces])
     joined = replace(
-        pieces[0], labels=labels, fetch=Files(str(path), tuple(names)), index=None,  # type: ignore[arg-type]
-        note=pieces[0].note | {
-            "folder": str(path), "files": len(names), "names_sha256": digest_text("\n".join(names)), "content": content,
+        pieces[0],
+        labels=labels,
+        fetch=Files(str(path), tuple(names)),
+        index=None,  # type: ignore[arg-type]
+        note=pieces[0].note
+        | {
+            "folder": str(path),
+            "files": len(names),
+            "names_sha256": digest_text("\n".join(names)),
+            "content": content,
             "parts": folders,
         },
-        group_names=groups, group=np.repeat(np.arange(len(pieces)), [len(piece) for piece in pieces]),
-    )  # fmt: skip
+        group_names=groups,
+        group=np.repeat(np.arange(len(pieces)), [len(piece) for piece in pieces]),
+    )
     return _checked(_labelled(joined, "imagenet-c", None), len(pieces) * 50_000)
 
 
 def _corruption_folder(path: Path, corruption: str, spec: str) -> Path:
-    """``<corruption>``, directly or in the archive's group (noise, blur, weather, digital, extra)."""
+    """``<corruption>``, directly or in the archive's group (noise, blur, weather, digital,
+    extra)."""
     for group in ("", "noise", "blur", "weather", "digital", "extra"):
         if (path / group / corruption).is_dir():
             return path / group / corruption
-    raise UserError(f"{spec}: no folder {path / corruption}; imagenet-c:CORRUPTION reads one that is there")
+    raise UserError(
+        f"{spec}: no folder {path / corruption}; imagenet-c:CORRUPTION reads one that is there"
+    )
 
 
 def _files(image_set: ImageSet) -> Files:
@@ -254,7 +338,8 @@ class WithoutBorder:
 
 
 def _objectnet(path: Path, spec: str) -> ImageSet:
-    """The 113 classes that ImageNet knows; a class's score is the largest of the logits it stands for.
+    """The 113 classes that ImageNet knows; a class's score is the largest of the logits it stands
+    for.
 
     Raises:
         UserError: If one of their folders is missing.
@@ -262,11 +347,17 @@ def _objectnet(path: Path, spec: str) -> ImageSet:
     here, classes = set(class_folders(path)), objectnet()
     if missing := [name for name in classes if name not in here]:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-        raise UserError(f"{path} lacks {', '.join(missing[:3])}{more} of ObjectNet's 113 classes that ImageNet has")
+        raise UserError(
+            f"{path} lacks {', '.join(missing[:3])}{more} of ObjectNet's 113 classes that ImageNet "
+            "has"
+        )
     found = read(path, spec, list(classes), only=list(classes))
     ids: ClassIds = tuple(group[0] if len(group) == 1 else group for group in classes.values())
     names = tuple(folder.replace("_", " ") for folder in classes)
-    note = found.note | {"class_ids": [list(group) for group in classes.values()], "templates": "imagenet"}
+    note = found.note | {
+        "class_ids": [list(group) for group in classes.values()],
+        "templates": "imagenet",
+    }
     found = replace(
         found, name="objectnet", class_names=names, templates=imagenet_templates(), class_ids=ids,
         fetch=WithoutBorder(_files(found)), note=note,

@@ -1,6 +1,8 @@
-"""Which classes ImageNet and its relatives have: WordNet ids by label, and the subsets of A, R and ObjectNet.
+"""Which classes ImageNet and its relatives have: WordNet ids by label, and the subsets of A, R and
+ObjectNet.
 
-The lists are facts of the data sets' authors (Hendrycks et al. 2021a, 2021b; Barbu et al. 2019) in a data file.
+The lists are facts of the data sets' authors (Hendrycks et al. 2021a, 2021b; Barbu et al. 2019) in
+a data file.
 """
 
 import functools
@@ -11,12 +13,16 @@ from typing import Any
 
 @functools.cache
 def _file() -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(Path(__file__).with_name("imagenet_ids.json").read_text(encoding="utf-8"))
+    content: dict[str, Any] = json.loads(
+        Path(__file__).with_name("imagenet_ids.json").read_text(encoding="utf-8")
+    )
     return content
 
 
 def wnids() -> tuple[str, ...]:
-    """The 1,000 WordNet ids, sorted: a class's label is its rank (the devkit's 1 to 1000 is another order)."""
+    """The 1,000 WordNet ids, sorted: a class's label is its rank (the devkit's 1 to 1000 is another
+    order).
+    """
     return tuple(_file()["wnids"])
 
 
@@ -26,5 +32,7 @@ def subset(name: str) -> tuple[int, ...]:
 
 
 def objectnet() -> dict[str, tuple[int, ...]]:
-    """The 113 of ObjectNet's 313 folders that overlap with ImageNet, sorted, and the labels that each stands for."""
+    """The 113 of ObjectNet's 313 folders that overlap with ImageNet, sorted, and the labels that
+    each stands for.
+    """
     return {folder: tuple(ids) for folder, ids in sorted(_file()["objectnet"].items())}

@@ -1,4 +1,6 @@
-"""Batches in a reproducible order: a function of (seed, epoch), never of workers, batch size or where one resumed."""
+"""Batches in a reproducible order: a function of (seed, epoch), never of workers, batch size or
+where one resumed.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,14 +27,16 @@ def order(n: int, seed: int, epoch: int) -> np.ndarray:
 
 
 def buffered_order(blocks: np.ndarray, buffer: int, seed: int, epoch: int) -> np.ndarray:
-    """An order that reads files nearly in sequence: blocks in random order, drawn through a shuffle buffer.
+    """An order that reads files nearly in sequence: blocks in random order, drawn through a shuffle
+    buffer.
 
-    As streaming readers do it: the buffer holds the next ``buffer`` images of the row, one of them drawn at random is
-    next and the row's next image takes its place. But it is an order and no stream: any position can be resumed, and
-    the number of workers and processes does not enter.
+    As streaming readers do it: the buffer holds the next ``buffer`` images of the row, one of them
+    drawn at random is next and the row's next image takes its place. But it is an order and no
+    stream: any position can be resumed, and the number of workers and processes does not enter.
 
     Args:
-        blocks: ``(N,)`` which block (shard) each image lies in; images of a block stand side by side.
+        blocks: ``(N,)`` which block (shard) each image lies in; images of a block stand side by
+            side.
         buffer: Images in the buffer; at least N is as good as a permutation.
         seed: With ``epoch`` all that the order depends on.
         epoch: Another epoch, another order.
@@ -45,7 +49,9 @@ def buffered_order(blocks: np.ndarray, buffer: int, seed: int, epoch: int) -> np
     row = [i for k in rng.permutation(len(ids)) for i in range(starts[k], starts[k] + sizes[k])]
     held, rest = row[:buffer], row[buffer:]
     found = []
-    for slot, coming in zip(rng.integers(0, max(len(held), 1), len(rest)).tolist(), rest, strict=True):
+    for slot, coming in zip(
+        rng.integers(0, max(len(held), 1), len(rest)).tolist(), rest, strict=True
+    ):
         found.append(held[slot])
         held[slot] = coming
     return np.array(found + [held[i] for i in rng.permutation(len(held))], dtype=np.int64)
@@ -58,16 +64,22 @@ def blocks_of(image_set: ImageSet) -> np.ndarray:
         UserError: If the set does not lie in shards.
     """
     picked = image_set.fetch
-    fetch, positions = (picked.inner, picked.positions) if isinstance(picked, Picked) else (picked, slice(None))
+    fetch, positions = (
+        (picked.inner, picked.positions) if isinstance(picked, Picked) else (picked, slice(None))
+    )
     blocks: np.ndarray | None = getattr(fetch, "shard", None)
     if blocks is None:
-        raise UserError(f"--shuffle-buffer is for images in shards (wds:PATTERN), which {image_set.spec} is not")
+        raise UserError(
+            f"--shuffle-buffer is for images in shards (wds:PATTERN), which {image_set.spec} is not"
+        )
     return blocks[positions]
 
 
 @dataclass(frozen=True)
 class _Views(Dataset[Arrays | UserError]):
-    """Position arrays -> uint8 images, labels, positions. One item is one batch, so that memory is read in blocks."""
+    """Position arrays -> uint8 images, labels, positions. One item is one batch, so that memory is
+    read in blocks.
+    """
 
     image_set: ImageSet
     size: int
@@ -80,25 +92,42 @@ class _Views(Dataset[Arrays | UserError]):
             images = torch.from_numpy(self._pixels(positions))
         except UserError as error:
             return error  # raised by the main process: a worker would wrap it in its own traceback
-        return images, torch.from_numpy(self.image_set.labels[positions]), torch.from_numpy(positions)
+        return (
+            images,
+            torch.from_numpy(self.image_set.labels[positions]),
+            torch.from_numpy(positions),
+        )
 
     def _pixels(self, positions: np.ndarray) -> np.ndarray:
         """``(B, size, size, 3)`` uint8."""
         images = read_many(self.image_set.fetch, positions)
-        if not self.train and isinstance(images, np.ndarray) and images.shape[1:3] == (self.size, self.size):
+        if (
+            not self.train
+            and isinstance(images, np.ndarray)
+            and images.shape[1:3] == (self.size, self.size)
+        ):
             return images if images.shape[-1] == 3 else np.repeat(images, 3, axis=-1)
         pictures = [as_rgb(image) for image in images]
         if not self.train:
             return np.stack([eval_view(picture, self.size) for picture in pictures])
         u = uniforms(self.seed, self.epoch, positions, 2 * ATTEMPTS + 2)
         boxes = crop_boxes(u, np.array([picture.size for picture in pictures]))
-        return np.stack([train_view(p, tuple(box), self.size) for p, box in zip(pictures, boxes.tolist(), strict=True)])
+        return np.stack(
+            [
+                train_view(p, tuple(box), self.size)
+                for p, box in zip(pictures, boxes.tolist(), strict=True)
+            ]
+        )
 
 
 class Loader:
-    """Iterable of Batch; ``len`` is the number of batches that it yields. Each iteration is the same."""
+    """Iterable of Batch; ``len`` is the number of batches that it yields. Each iteration is the
+    same.
+    """
 
-    def __init__(self, views: _Views, batches: list[np.ndarray], workers: int, pin: bool, context: str | None) -> None:
+    def __init__(
+        self, views: _Views, batches: list[np.ndarray], workers: int, pin: bool, context: str | None
+    ) -> None:
         self.views, self.batches = views, batches
         self.workers, self.pin, self.context = workers, pin, context
 
@@ -119,7 +148,9 @@ class Loader:
             if isinstance(item, UserError):
                 raise item
             images, labels, positions = item
-            yield Batch(images.permute(0, 3, 1, 2).contiguous().float().div_(255), labels, positions)
+            yield Batch(
+                images.permute(0, 3, 1, 2).contiguous().float().div_(255), labels, positions
+            )
 
 
 def loader(
@@ -144,24 +175,28 @@ def loader(
         image_set: What to read.
         batch_size: Images a batch; the last may be smaller unless ``drop_last``.
         image_size: Side in pixels.
-        train: Shuffled RandomResizedCrop(0.9 to 1) views; otherwise in order, shorter side resized and centre cropped.
+        train: Shuffled RandomResizedCrop(0.9 to 1) views; otherwise in order, shorter side resized
+            and centre cropped.
         seed: With ``epoch`` all that the order and the crops depend on, beside an image's position.
         epoch: Another epoch, another order and other crops.
         workers: Processes that decode; 0 decodes here. Any number gives the same batches.
         skip_batches: Batches at the start that are left out without decoding them: a resumed epoch.
         drop_last: Leave out a last batch that is not full.
         pin_memory: Page-locked batches, for asynchronous copies to a CUDA device.
-        context: How workers start (``spawn``, ``fork``, ``forkserver``); ``None`` is Python's default.
-        buffer: Read shards nearly in sequence, through a shuffle buffer of so many images; ``None``: any order.
-        share: Of W processes, each gets every W-th image of every batch: together they see the batches of one.
+        context: How workers start (``spawn``, ``fork``, ``forkserver``); ``None`` is Python's
+            default.
+        buffer: Read shards nearly in sequence, through a shuffle buffer of so many images;
+            ``None``: any order.
+        share: Of W processes, each gets every W-th image of every batch: together they see the
+            batches of one.
 
     Returns:
-        An iterable with ``len``. ``Batch.index`` holds positions in ``image_set``; ``image_set.index`` maps them to
-        positions in the source.
+        An iterable with ``len``. ``Batch.index`` holds positions in ``image_set``;
+        ``image_set.index`` maps them to positions in the source.
 
     Raises:
-        UserError: For sizes that are not positive, batches that do not divide among processes, or a buffer where
-            there are no shards. While iterating: an image that cannot be read.
+        UserError: For sizes that are not positive, batches that do not divide among processes, or a
+            buffer where there are no shards. While iterating: an image that cannot be read.
     """
     at_least_1 = {"batch size": batch_size, "image size": image_size}
     at_least_0 = {"workers": workers, "seed": seed, "epoch": epoch, "skipped batches": skip_batches}
@@ -177,12 +212,17 @@ def loader(
     else:
         positions = buffered_order(blocks_of(image_set), buffer, seed, epoch)
     stop = n - n % batch_size if drop_last else n
-    batches = [positions[i : min(i + batch_size, stop)] for i in range(skip_batches * batch_size, stop, batch_size)]
+    batches = [
+        positions[i : min(i + batch_size, stop)]
+        for i in range(skip_batches * batch_size, stop, batch_size)
+    ]
     if share.size > 1:
         if any(len(batch) % share.size for batch in batches):
             raise UserError(
-                f"batches of {min(map(len, batches))} images do not divide among {share.size} processes: "
-                f"choose a --batch-size that does, and at most the {n} images there are"
+                f"batches of {min(map(len, batches))} images do not divide among {share.size} "
+                f"processes: choose a --batch-size that does, and at most the {n} images there are"
             )
         batches = [batch[share.rank :: share.size] for batch in batches]
-    return Loader(_Views(image_set, image_size, train, seed, epoch), batches, workers, pin_memory, context)
+    return Loader(
+        _Views(image_set, image_size, train, seed, epoch), batches, workers, pin_memory, context
+    )

@@ -16,7 +16,8 @@ def existing(path: Path) -> Path:
     """``path`` if it exists.
 
     Raises:
-        UserError: If not, with the closest names in its folder (or in the closest folder that exists).
+        UserError: If not, with the closest names in its folder (or in the closest folder that
+            exists).
     """
     if path.exists():
         return path
@@ -27,8 +28,12 @@ def existing(path: Path) -> Path:
     hint = nearest(missing.name, names)
     if not hint.startswith("did you mean") and missing != path:
         hint = f"there is no folder {missing}"
-    elif not hint.startswith("did you mean"):  # all the names of a large folder would bury the message
-        hint = f"{missing.parent} holds " + (", ".join(sorted(names)[:8]) + ", ..." * (len(names) > 8) or "nothing")
+    elif not hint.startswith(
+        "did you mean"
+    ):  # all the names of a large folder would bury the message
+        hint = f"{missing.parent} holds " + (
+            ", ".join(sorted(names)[:8]) + ", ..." * (len(names) > 8) or "nothing"
+        )
     raise UserError(f"no such file or folder: {path}; {hint}")
 
 
@@ -42,7 +47,8 @@ def file_record(path: Path) -> dict[str, Any]:
 def content_digest(files: Iterable[tuple[str, Path]]) -> str:
     """16 hexadecimal digits that change when one of the files does, wherever they lie.
 
-    Of their names and bytes where all of them together are quickly read, else of names, sizes and times of change.
+    Of their names and bytes where all of them together are quickly read, else of names, sizes and
+    times of change.
 
     Args:
         files: Name and place of each, in a fixed order.
@@ -51,12 +57,15 @@ def content_digest(files: Iterable[tuple[str, Path]]) -> str:
     small = sum(status.st_size for _, _, status in listed) < HASHED_BELOW
     total = hashlib.sha256()
     for name, path, status in listed:
-        total.update(f"{name} {sha256(path) if small else (status.st_size, status.st_mtime_ns)};".encode())
+        total.update(
+            f"{name} {sha256(path) if small else (status.st_size, status.st_mtime_ns)};".encode()
+        )
     return total.hexdigest()[:16]
 
 
 def parse_class_names(text: str, where: str, keys: Sequence[str] = ()) -> tuple[str, ...]:
-    """Names from JSON: a list of strings, an object whose ``class_names`` is one, or an object ``key -> name``.
+    """Names from JSON: a list of strings, an object whose ``class_names`` is one, or an object
+    ``key -> name``.
 
     Args:
         text: The JSON.
@@ -76,19 +85,27 @@ def parse_class_names(text: str, where: str, keys: Sequence[str] = ()) -> tuple[
         if missing:
             raise UserError(f"{where} has no name for {', '.join(map(repr, missing[:5]))}")
         names = [names[key] for key in keys]
-    if not isinstance(names, list) or not names or not all(isinstance(name, str) and name for name in names):
-        raise UserError(f'{where}: expected {{"class_names": ["...", ...]}}, or a list of names, in label order')
+    if (
+        not isinstance(names, list)
+        or not names
+        or not all(isinstance(name, str) and name for name in names)
+    ):
+        raise UserError(
+            f'{where}: expected {{"class_names": ["...", ...]}}, or a list of names, in label order'
+        )
     return tuple(names)
 
 
 def read_class_names(path: Path, of: Path, keys: Sequence[str] = ()) -> tuple[str, ...]:
-    """Class names of a data file from the JSON file beside it; ``keys`` as in :func:`parse_class_names`.
+    """Class names of a data file from the JSON file beside it; ``keys`` as in
+    :func:`parse_class_names`.
 
     Raises:
         UserError: If that file is missing or holds something else.
     """
     if not path.is_file():
         raise UserError(
-            f'{of} has no class names: write {path} as {{"class_names": ["...", ...]}} in label order (label 0 first)'
+            f'{of} has no class names: write {path} as {{"class_names": ["...", ...]}} in label '
+            "order (label 0 first)"
         )
     return parse_class_names(path.read_text(encoding="utf-8", errors="replace"), str(path), keys)

@@ -1,4 +1,5 @@
-"""``npz:FILE``: images and labels in a NumPy archive, class names in ``.classes.json`` beside it."""
+"""``npz:FILE``: images and labels in a NumPy archive, class names in ``.classes.json`` beside
+it."""
 
 import functools
 import zipfile
@@ -15,7 +16,9 @@ from grace_geom.errors import UserError
 
 
 def parts(request: Request) -> Parts:
-    """One archive, or one for training and one for testing, which must agree in class names and image size."""
+    """One archive, or one for training and one for testing, which must agree in class names and
+    image size.
+    """
     names = request.names("file")
     paths = [existing(request.located(name)) for name in names]
     if len(paths) == 2:
@@ -31,8 +34,9 @@ def read(path: Path, spec: str) -> ImageSet:
         spec: For the record.
 
     Raises:
-        UserError: If the file is missing or broken, an array is missing or has another type or shape, labels do not
-            fit the images or the class names, or there are no class names. Pickled objects are never loaded.
+        UserError: If the file is missing or broken, an array is missing or has another type or
+            shape, labels do not fit the images or the class names, or there are no class names.
+            Pickled objects are never loaded.
     """
     path = existing(path)
     class_names = read_class_names(path.with_suffix(".classes.json"), path)
@@ -41,7 +45,8 @@ def read(path: Path, spec: str) -> ImageSet:
     if labels.min() < 0 or labels.max() >= len(class_names):
         raise UserError(
             f"{path}: labels go from {labels.min()} to {labels.max()}, but "
-            f"{path.with_suffix('.classes.json').name} has {len(class_names)} class names. Labels count from 0."
+            f"{path.with_suffix('.classes.json').name} has {len(class_names)} class names. Labels "
+            "count from 0."
         )
     key, templates = templates_for(path.stem)
     note = {"files": [file_record(path)], "content": content_digest([("", path)]), "templates": key}
@@ -54,15 +59,22 @@ def _arrays(path: Path, modified: int, size: int) -> tuple[np.ndarray, np.ndarra
     try:
         with np.load(path, allow_pickle=False) as archive:
             if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise UserError(f"{path} is a single array, not an .npz archive with 'images' and 'labels'")
+                raise UserError(
+                    f"{path} is a single array, not an .npz archive with 'images' and 'labels'"
+                )
             missing = {"images", "labels"} - set(archive.files)
             if missing:
                 held = ", ".join(archive.files) or "nothing"
-                raise UserError(f"{path} has no array {' or '.join(map(repr, sorted(missing)))}; it holds: {held}")
+                raise UserError(
+                    f"{path} has no array {' or '.join(map(repr, sorted(missing)))}; it holds: "
+                    f"{held}"
+                )
             images, labels = archive["images"], archive["labels"]
     except UserError:
         raise
-    except Exception as error:  # zip, zlib, lzma, numpy and the system each raise their own on bad bytes
+    except (
+        Exception
+    ) as error:  # zip, zlib, lzma, numpy and the system each raise their own on bad bytes
         if "pickle" in str(error).lower() and not (zipfile.is_zipfile(path) or _pickled(path)):
             raise UserError(f"{path} is not an .npz archive with 'images' and 'labels'") from None
         if "pickle" in str(error).lower():
@@ -71,7 +83,8 @@ def _arrays(path: Path, modified: int, size: int) -> tuple[np.ndarray, np.ndarra
                 f"Save plain arrays: images uint8, labels int64."
             ) from None
         raise UserError(
-            f"{path} cannot be read as .npz ({error}): it is broken or cut short. Fetch or write it again."
+            f"{path} cannot be read as .npz ({error}): it is broken or cut short. Fetch or write "
+            "it again."
         ) from error
     images, labels = _checked(path, images, labels)
     images.flags.writeable = labels.flags.writeable = False
@@ -79,27 +92,38 @@ def _arrays(path: Path, modified: int, size: int) -> tuple[np.ndarray, np.ndarra
 
 
 def _agree(train: Path, test: Path) -> None:
-    """Raise UserError unless both archives hold images of one size and the same class names in the same order."""
-    first, second = (read_class_names(path.with_suffix(".classes.json"), path) for path in (train, test))
+    """Raise UserError unless both archives hold images of one size and the same class names in the
+    same order.
+    """
+    first, second = (
+        read_class_names(path.with_suffix(".classes.json"), path) for path in (train, test)
+    )
     if first != second:
         raise UserError(
             f"{train} and {test} have different class names, or the same in another order. "
-            f"Train on the first and evaluate on the second: --data npz:{train} --ood NAME=npz:{test}"
+            f"Train on the first and evaluate on the second: --data npz:{train} --ood "
+            f"NAME=npz:{test}"
         )
     sizes = [_image_size(path) for path in (train, test)]
     if sizes[0] != sizes[1]:
         raise UserError(
-            f"{train} has images of {sizes[0]} pixels and {test} of {sizes[1]}: train and test must be one size. "
-            f"A set of another size can be evaluated on: --ood NAME=npz:{test}"
+            f"{train} has images of {sizes[0]} pixels and {test} of {sizes[1]}: train and test "
+            f"must be one size. A set of another size can be evaluated on: --ood NAME=npz:{test}"
         )
 
 
 def _image_size(path: Path) -> tuple[int, ...]:
-    """Height and width, from the header alone; unreadable files give ``()`` and are reported when they are read."""
+    """Height and width, from the header alone; unreadable files give ``()`` and are reported when
+    they are read.
+    """
     try:
         with zipfile.ZipFile(path) as archive, archive.open("images.npy") as file:
             version = np.lib.format.read_magic(file)
-            header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            header = (
+                np.lib.format.read_array_header_1_0
+                if version == (1, 0)
+                else np.lib.format.read_array_header_2_0
+            )
             return tuple(header(file)[0][1:3])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return ()
@@ -114,15 +138,23 @@ def _checked(path: Path, images: np.ndarray, labels: np.ndarray) -> tuple[np.nda
     if images.ndim == 3:
         images = images[..., None]
     if images.ndim != 4 or images.shape[-1] not in (1, 3) or 0 in images.shape:
-        raise UserError(f"{path}: images have shape {images.shape}, expected (N,H,W,3), (N,H,W,1) or (N,H,W), N > 0")
+        raise UserError(
+            f"{path}: images have shape {images.shape}, expected (N,H,W,3), (N,H,W,1) or (N,H,W), "
+            "N > 0"
+        )
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
-        raise UserError(f"{path}: labels are {labels.dtype} of shape {labels.shape}, expected int64 of shape (N,)")
+        raise UserError(
+            f"{path}: labels are {labels.dtype} of shape {labels.shape}, expected int64 of shape "
+            "(N,)"
+        )
     if len(images) != len(labels):
         raise UserError(f"{path}: {len(images)} images but {len(labels)} labels")
     return images, labels.astype(np.int64)
 
 
 def _pickled(path: Path) -> bool:
-    """Whether the file begins as pickles of protocol 2 and later do; numpy takes whatever it does not know for one."""
+    """Whether the file begins as pickles of protocol 2 and later do; numpy takes whatever it does
+    not know for one.
+    """
     with path.open("rb") as file:
         return file.read(1) == b"\x80"

@@ -16,14 +16,16 @@ def decode(content: bytes, where: str) -> Image.Image:
     """An RGB picture from the bytes of an image file; EXIF orientation is not applied.
 
     Raises:
-        UserError: If the bytes are cut short or are no image; ``where`` names the file and its place.
+        UserError: If the bytes are cut short or are no image; ``where`` names the file and its
+            place.
     """
     try:
         with Image.open(io.BytesIO(content)) as image:
             return image.convert("RGB")
     except Exception as error:  # decoders raise whatever they like on bad bytes: struct, zlib, Syntax-, OSError ...
         raise UserError(
-            f"{where}: not a readable image, {len(content)} bytes ({_short(error)}). Fetch it again or remove it."
+            f"{where}: not a readable image, {len(content)} bytes ({_short(error)}). Fetch it "
+            "again or remove it."
         ) from None
 
 

@@ -91,7 +91,11 @@ TEMPLATES: dict[str, Templates] = {
         "a centered satellite photo of the {}.",
     ),
     "scenes": ("a photo of a {}.", "a photo of the {}."),
-    "countries": ("a photo i took in {}.", "a photo i took while visiting {}.", "a photo showing the country of {}."),
+    "countries": (
+        "a photo i took in {}.",
+        "a photo i took while visiting {}.",
+        "a photo showing the country of {}.",
+    ),
     "signs": (
         'a zoomed in photo of a "{}" traffic sign.',
         'a centered photo of a "{}" traffic sign.',
@@ -101,7 +105,8 @@ TEMPLATES: dict[str, Templates] = {
     "reviews": ("a {} review of a movie.",),
 }
 
-# A data set's name begins with one of these, whatever follows (cifar10_train, pacs_photo): longest match first.
+# A data set's name begins with one of these, whatever follows (cifar10_train, pacs_photo): longest
+# match first.
 KINDS: dict[str, str] = {
     "cifar": "cifar",
     "stl10": "generic",
@@ -131,16 +136,22 @@ KINDS: dict[str, str] = {
 
 
 def templates_for(name: str) -> tuple[str, Templates]:
-    """Kind and templates of a data set, by the beginning of its name; ``generic`` where none is known."""
+    """Kind and templates of a data set, by the beginning of its name; ``generic`` where none is
+    known.
+    """
     plain = "".join(c for c in name.lower() if c.isalnum())
-    kind = next((KINDS[k] for k in sorted(KINDS, key=len, reverse=True) if plain.startswith(k)), "generic")
+    kind = next(
+        (KINDS[k] for k in sorted(KINDS, key=len, reverse=True) if plain.startswith(k)), "generic"
+    )
     return kind, imagenet_templates() if kind == "imagenet" else TEMPLATES[kind]
 
 
 @functools.cache
 def imagenet_templates() -> Templates:
     """The 80 templates for ImageNet that open_clip ships."""
-    from open_clip.zero_shot_metadata import OPENAI_IMAGENET_TEMPLATES  # seconds to import, seldom needed
+    from open_clip.zero_shot_metadata import (
+        OPENAI_IMAGENET_TEMPLATES,
+    )  # seconds to import, seldom needed
 
     return tuple(template("{}") for template in OPENAI_IMAGENET_TEMPLATES)
 
@@ -154,19 +165,26 @@ def imagenet_class_names() -> tuple[str, ...]:
 
 
 def given_templates(source: str | Path) -> tuple[str, Templates]:
-    """Templates the user asked for: a kind of the table above, or a text file with one template a line.
+    """Templates the user asked for: a kind of the table above, or a text file with one template a
+    line.
 
     ``{}`` and ``{c}`` both stand for the class name.
 
     Raises:
-        UserError: If there is neither such a kind nor such a file, or a line has no place for the name.
+        UserError: If there is neither such a kind nor such a file, or a line has no place for the
+            name.
     """
     kinds = {*TEMPLATES, "imagenet"}
     if str(source) in kinds:
-        return str(source), imagenet_templates() if str(source) == "imagenet" else TEMPLATES[str(source)]
+        return str(source), imagenet_templates() if str(source) == "imagenet" else TEMPLATES[
+            str(source)
+        ]
     path = Path(source)
     if not path.is_file():
-        raise UserError(f"templates {str(source)!r}: neither a file nor a known kind; {nearest(str(source), kinds)}")
+        raise UserError(
+            f"templates {str(source)!r}: neither a file nor a known kind; "
+            f"{nearest(str(source), kinds)}"
+        )
     return str(path), parse_templates(path.read_text(encoding="utf-8", errors="replace"), str(path))
 
 
@@ -174,8 +192,12 @@ def parse_templates(text: str, where: str) -> Templates:
     """One template a line; empty lines do not count."""
     lines = [line.strip().replace("{c}", "{}") for line in text.splitlines() if line.strip()]
     if not lines:
-        raise UserError(f"{where}: no template in it; write one sentence a line, such as: a photo of a {{}}.")
+        raise UserError(
+            f"{where}: no template in it; write one sentence a line, such as: a photo of a {{}}."
+        )
     for line in lines:
         if line.count("{}") != 1 or "{" in line.replace("{}", ""):
-            raise UserError(f"{where}: template {line!r} needs exactly one {{}}, for the class name")
+            raise UserError(
+                f"{where}: template {line!r} needs exactly one {{}}, for the class name"
+            )
     return tuple(lines)

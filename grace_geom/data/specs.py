@@ -27,8 +27,8 @@ READERS: Mapping[str, Callable[[Request], Parts]] = {
 } | dict.fromkeys(RELATIVES, imagenet)
 
 FORMS = (
-    "shapes[:VARIANT], npz:FILE or npz:TRAIN+TEST, folder:DIR, wds:PATTERN, torchvision:NAME, imagenet, "
-    + ", ".join(RELATIVES)
+    "shapes[:VARIANT], npz:FILE or npz:TRAIN+TEST, folder:DIR, wds:PATTERN, torchvision:NAME, "
+    "imagenet, " + ", ".join(RELATIVES)
 )
 
 
@@ -45,15 +45,21 @@ def resolve(
     """One split of the data set that a SPEC names.
 
     Args:
-        spec: ``shapes[:VARIANT]``, ``npz:FILE``, ``npz:TRAIN+TEST``, ``folder:DIR``, ``wds:PATTERN``,
-            ``wds:TRAIN+TEST``, ``torchvision:NAME``, ``imagenet`` or one of its relatives.
-        split: ``train``, ``val`` and ``test`` are disjoint. ``eval`` is for sets that are only evaluated on (OOD,
-            zero-shot): their own test split if they have one, otherwise every image.
-        data_root: Folder of the torchvision and ImageNet sets; relative files are looked for here too.
-        seed: Of the splits that have to be drawn. Not the seed of a run: keep it, and runs share their test set.
-        val_fraction: Share of the training images that ``val`` takes where the data set has no own one.
+        spec: ``shapes[:VARIANT]``, ``npz:FILE``, ``npz:TRAIN+TEST``, ``folder:DIR``,
+            ``wds:PATTERN``, ``wds:TRAIN+TEST``, ``torchvision:NAME``, ``imagenet`` or one of its
+            relatives.
+        split: ``train``, ``val`` and ``test`` are disjoint. ``eval`` is for sets that are only
+            evaluated on (OOD, zero-shot): their own test split if they have one, otherwise every
+            image.
+        data_root: Folder of the torchvision and ImageNet sets; relative files are looked for here
+            too.
+        seed: Of the splits that have to be drawn. Not the seed of a run: keep it, and runs share
+            their test set.
+        val_fraction: Share of the training images that ``val`` takes where the data set has no own
+            one.
         download: Fetch a torchvision set that is absent.
-        templates: Prompt templates: a kind from ``prompts.TEMPLATES``, a text file with one a line, or the sentences.
+        templates: Prompt templates: a kind from ``prompts.TEMPLATES``, a text file with one a line,
+            or the sentences.
 
     Raises:
         UserError: For an unknown form, name or split, and for files that are missing or broken.
@@ -61,9 +67,15 @@ def resolve(
     scheme, _, rest = spec.partition(":")
     reader = READERS.get(scheme)
     if reader is None:
-        hint = f"did you mean {_as_spec(Path(spec))}?" if Path(spec).exists() else nearest(scheme, READERS)
+        hint = (
+            f"did you mean {_as_spec(Path(spec))}?"
+            if Path(spec).exists()
+            else nearest(scheme, READERS)
+        )
         raise UserError(f"unknown data set {spec!r}: {hint}\nforms: {FORMS}")
-    request = Request(spec, rest, Path(data_root).expanduser() if data_root is not None else None, download)
+    request = Request(
+        spec, rest, Path(data_root).expanduser() if data_root is not None else None, download
+    )
     image_set = choose(reader(request), split, spec, seed, val_fraction)
     if templates is None:
         return image_set

@@ -10,7 +10,8 @@ from grace_geom.errors import UserError, nearest
 
 
 def restrict_classes(image_set: ImageSet, classes: Sequence[int | str]) -> ImageSet:
-    """The images of some classes, relabelled 0, 1, ... in the order given; ``class_ids`` says where these stand.
+    """The images of some classes, relabelled 0, 1, ... in the order given; ``class_ids`` says where
+    these stand.
 
     Args:
         image_set: The whole set.
@@ -21,7 +22,9 @@ def restrict_classes(image_set: ImageSet, classes: Sequence[int | str]) -> Image
     """
     ids = [_class_id(image_set, c) for c in classes]
     if len(set(ids)) < len(ids) or not ids:
-        raise UserError(f"{image_set.spec}: the class subset {list(classes)} is empty or names a class twice")
+        raise UserError(
+            f"{image_set.spec}: the class subset {list(classes)} is empty or names a class twice"
+        )
     new = np.full(len(image_set.class_names), -1, dtype=np.int64)
     new[ids] = np.arange(len(ids))
     positions = np.flatnonzero(new[image_set.labels] >= 0)
@@ -38,7 +41,10 @@ def _class_id(image_set: ImageSet, c: int | str) -> int:
     names = image_set.class_names
     if isinstance(c, str):
         if names.count(c) > 1:
-            raise UserError(f"{image_set.spec} has {names.count(c)} classes called {c!r}: give their numbers instead")
+            raise UserError(
+                f"{image_set.spec} has {names.count(c)} classes called {c!r}: give their numbers "
+                "instead"
+            )
         if c not in names:
             raise UserError(f"{image_set.spec} has no class {c!r}: {nearest(c, names)}")
         return names.index(c)
@@ -48,7 +54,8 @@ def _class_id(image_set: ImageSet, c: int | str) -> int:
 
 
 def align(image_set: ImageSet, head: Sequence[str]) -> ImageSet:
-    """The set with ``class_ids`` into a head with these class names: unchanged where the names are the head's.
+    """The set with ``class_ids`` into a head with these class names: unchanged where the names are
+    the head's.
 
     Raises:
         UserError: If the head lacks a class that the set has.
@@ -58,12 +65,19 @@ def align(image_set: ImageSet, head: Sequence[str]) -> ImageSet:
         return image_set
     missing = [name for name in image_set.class_names if name not in head]
     if missing:
-        shown = ", ".join(map(repr, missing[:4])) + (f" and {len(missing) - 4} more" if len(missing) > 4 else "")
+        shown = ", ".join(map(repr, missing[:4])) + (
+            f" and {len(missing) - 4} more" if len(missing) > 4 else ""
+        )
         raise UserError(
             f"{image_set.spec}: the model's head has no class {shown}; {nearest(missing[0], head)} "
-            f"Evaluate it as zero-shot transfer, with its own head, or give it the head's class names."
+            "Evaluate it as zero-shot transfer, with its own head, or give it the head's class "
+            "names."
         )
     if len(set(head)) < len(head) or len(set(image_set.class_names)) < len(image_set.class_names):
-        raise UserError(f"{image_set.spec}: two classes share a name, so names cannot tell which is which")
+        raise UserError(
+            f"{image_set.spec}: two classes share a name, so names cannot tell which is which"
+        )
     class_ids = tuple(head.index(name) for name in image_set.class_names)
-    return replace(image_set, class_ids=class_ids, note=image_set.note | {"class_ids": list(class_ids)})
+    return replace(
+        image_set, class_ids=class_ids, note=image_set.note | {"class_ids": list(class_ids)}
+    )

@@ -20,8 +20,8 @@ def members(path: Path) -> list[Member]:
     """The files in an uncompressed tar, in order.
 
     Raises:
-        UserError: If the tar is broken, cut short (it must end in its closing block: a cut between two members leaves
-            no other trace) or compressed.
+        UserError: If the tar is broken, cut short (it must end in its closing block: a cut between
+            two members leaves no other trace) or compressed.
     """
     found: list[Member] = []
     try:
@@ -55,5 +55,8 @@ def content(path: Path, member: Member) -> bytes:
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
     if len(found) != member.size:
-        raise UserError(f"{path} was cut short after it was listed: {member.name} is not all there. Fetch it again.")
+        raise UserError(
+            f"{path} was cut short after it was listed: {member.name} is not all there. Fetch it "
+            "again."
+        )
     return found

@@ -1,7 +1,8 @@
-"""From a stored image to the pixels that a model sees: size, crop, RGB. EXIF orientation is not applied.
+"""From a stored image to the pixels that a model sees: size, crop, RGB. EXIF orientation is not
+applied.
 
-Every random number is a function of (seed, epoch, position of the image), so neither the number of workers, nor
-the batch size, nor a resumed run changes a pixel.
+Every random number is a function of (seed, epoch, position of the image), so neither the number of
+workers, nor the batch size, nor a resumed run changes a pixel.
 """
 
 import numpy as np
@@ -34,14 +35,16 @@ def uniforms(seed: int, epoch: int, positions: np.ndarray, count: int) -> np.nda
 
 
 def crop_boxes(u: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """Boxes of RandomResizedCrop (Szegedy et al. 2015, as in torchvision) from uniforms, for a whole batch.
+    """Boxes of RandomResizedCrop (Szegedy et al. 2015, as in torchvision) from uniforms, for a
+    whole batch.
 
     Args:
         u: ``(B, 2 * ATTEMPTS + 2)`` in [0, 1): areas, log aspect ratios, top, left.
         sizes: ``(B, 2)`` widths and heights in pixels.
 
     Returns:
-        ``(B, 4)`` int64: left, top, right, bottom. Where no attempt fits, the largest central box within RATIO.
+        ``(B, 4)`` int64: left, top, right, bottom. Where no attempt fits, the largest central box
+        within RATIO.
     """
     width, height = sizes[:, :1], sizes[:, 1:]
     area = (SCALE[0] + (SCALE[1] - SCALE[0]) * u[:, :ATTEMPTS]) * width * height
@@ -65,7 +68,9 @@ def crop_boxes(u: np.ndarray, sizes: np.ndarray) -> np.ndarray:
 def as_rgb(image: Pixels) -> Image.Image:
     """A PIL image in RGB; grey is repeated over the three channels."""
     if isinstance(image, np.ndarray):
-        image = Image.fromarray(image[..., 0] if image.ndim == 3 and image.shape[-1] == 1 else image)
+        image = Image.fromarray(
+            image[..., 0] if image.ndim == 3 and image.shape[-1] == 1 else image
+        )
     return image if image.mode == "RGB" else image.convert("RGB")
 
 

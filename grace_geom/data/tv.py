@@ -1,4 +1,6 @@
-"""``torchvision:NAME``: the data sets of torchvision, with class names, official splits and labels without decoding."""
+"""``torchvision:NAME``: the data sets of torchvision, with class names, official splits and labels
+without decoding.
+"""
 
 import functools
 import hashlib
@@ -25,7 +27,8 @@ class Known:
 
     Attributes:
         splits: Our part -> the arguments that select it. ``all`` where there is no official split.
-        names: Class names where torchvision has none fit for a sentence, in label order or by torchvision's name.
+        names: Class names where torchvision has none fit for a sentence, in label order or by
+            torchvision's name.
         extra: Further arguments.
         folder: Where it lies under the data root, for messages and the check.
         downloads: Whether torchvision can still fetch it.
@@ -62,11 +65,16 @@ KNOWN: dict[str, Known] = {
     "Food101": Known(_split("train", "test"), "food-101"),
     "Flowers102": Known(_split("train", "val", "test"), "flowers-102", alias="flowers"),
     "FGVCAircraft": Known(
-        _split("train", "val", "test"), "fgvc-aircraft-2013b",
-        extra={"annotation_level": "variant"}, alias="fgvc_aircraft",
+        _split("train", "val", "test"),
+        "fgvc-aircraft-2013b",
+        extra={"annotation_level": "variant"},
+        alias="fgvc_aircraft",
     ),
     "OxfordIIITPet": Known(
-        _split("trainval", "test"), "oxford-iiit-pet", extra={"target_types": "category"}, alias="pets"
+        _split("trainval", "test"),
+        "oxford-iiit-pet",
+        extra={"target_types": "category"},
+        alias="pets",
     ),
     "StanfordCars": Known(_split("train", "test"), "stanford_cars", downloads=False, alias="cars"),
     "EuroSAT": Known(_ALL, "eurosat", EUROSAT),
@@ -91,9 +99,14 @@ class Items:
         try:
             image = self.data[int(self.rank[i])][0]
         except Exception as error:  # torchvision lets through whatever its decoders and files raise
-            raise UserError(f"{self.where}, image {i}: cannot be read ({type(error).__name__}: {error})") from None
+            raise UserError(
+                f"{self.where}, image {i}: cannot be read ({type(error).__name__}: {error})"
+            ) from None
         if not isinstance(image, Image.Image):
-            raise UserError(f"{self.where}, image {i}: torchvision gives a {type(image).__name__}, not a picture")
+            raise UserError(
+                f"{self.where}, image {i}: torchvision gives a {type(image).__name__}, not a "
+                "picture"
+            )
         return image
 
 
@@ -105,11 +118,15 @@ def parts(request: Request) -> Parts:
     """
     name = request.rest
     if name not in KNOWN:
-        match = {known.lower(): known for known in KNOWN}.get(name.lower().replace("-", "").replace("_", ""))
+        match = {known.lower(): known for known in KNOWN}.get(
+            name.lower().replace("-", "").replace("_", "")
+        )
         hint = f"did you mean {match!r}?" if match else nearest(name, KNOWN)
         raise UserError(f"unknown torchvision data set {name!r}: {hint}")
     if request.data_root is None:
-        raise UserError(f"{request.spec} needs --data-root DIR, the folder that holds {KNOWN[name].folder}")
+        raise UserError(
+            f"{request.spec} needs --data-root DIR, the folder that holds {KNOWN[name].folder}"
+        )
     return {split: functools.partial(read, name, split, request) for split in KNOWN[name].splits}
 
 
@@ -129,12 +146,17 @@ def read(name: str, split: str, request: Request) -> ImageSet:
     rank = _rank(data, len(labels))
     array = _in_memory(data)
     reader = Array(array) if array is not None else Items(data, f"{root}, {name}", rank)
-    note |= {"templates": kind, "torchvision_version": _version(), "content": _content(name, array, Path(root))}
+    note |= {
+        "templates": kind,
+        "torchvision_version": _version(),
+        "content": _content(name, array, Path(root)),
+    }
     return ImageSet(name, request.spec, "all", labels[rank], names, templates, reader, note)
 
 
 def home(name: str, root: Path) -> Path:
-    """The folder that torchvision is to look in: the data root, or the set's own folder there (``pets/`` and such).
+    """The folder that torchvision is to look in: the data root, or the set's own folder there
+    (``pets/`` and such).
 
     The names of own folders are those of CLIP_benchmark's data tree.
     """
@@ -144,7 +166,8 @@ def home(name: str, root: Path) -> Path:
 
 
 def _content(name: str, array: np.ndarray | None, root: Path) -> str:
-    """Digest of the pixels where they are in memory anyway, else of the files in the set's folder."""
+    """Digest of the pixels where they are in memory anyway, else of the files in the set's
+    folder."""
     if array is not None:
         return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()[:16]
     folder = root / KNOWN[name].folder
@@ -168,15 +191,24 @@ def _open(name: str, split: str, request: Request) -> Any:
         arguments["download"] = download
     root = home(name, Path(str(request.data_root)))
     place = root / known.folder
-    if not download and not place.exists():  # asked first: some classes make folders while they look
+    if (
+        not download and not place.exists()
+    ):  # asked first: some classes make folders while they look
         raise UserError(f"{request.spec} is not there: no {place}; {_mend(known, download)}")
     try:
         return getattr(torchvision.datasets, name)(root=str(root), **arguments)
-    except Exception as error:  # RuntimeError where files are missing; anything where they are damaged
+    except (
+        Exception
+    ) as error:  # RuntimeError where files are missing; anything where they are damaged
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
-        mend = "install the package it names" if isinstance(error, ImportError) else _mend(known, download)
+        mend = (
+            "install the package it names"
+            if isinstance(error, ImportError)
+            else _mend(known, download)
+        )
         raise UserError(
-            f"{request.spec} ({split} part) cannot be read from {place}: {why.split('. You can')[0]}; {mend}"
+            f"{request.spec} ({split} part) cannot be read from {place}: "
+            f"{why.split('. You can')[0]}; {mend}"
         ) from None
 
 
@@ -200,9 +232,14 @@ def _labels(data: Any) -> np.ndarray:
 
 
 def _class_names(data: Any, better: dict[str, str]) -> tuple[str, ...]:
-    """Torchvision's own names, read as words: ``apse/indoor`` of SUN397, but not ``F/A-18`` of the aircraft."""
+    """Torchvision's own names, read as words: ``apse/indoor`` of SUN397, but not ``F/A-18`` of the
+    aircraft.
+    """
     names: Sequence[str] = data.categories if hasattr(data, "categories") else data.classes
-    return tuple(better.get(n, n.replace("_", " ").replace("/", " " if n.islower() else "/").strip()) for n in names)
+    return tuple(
+        better.get(n, n.replace("_", " ").replace("/", " " if n.islower() else "/").strip())
+        for n in names
+    )
 
 
 def _in_memory(data: Any) -> np.ndarray | None:
@@ -219,7 +256,9 @@ def _in_memory(data: Any) -> np.ndarray | None:
 
 
 def _rank(data: Any, n: int) -> np.ndarray:
-    """An order of the pictures that is the same on every disk: SUN397 lists its files as the file system does."""
+    """An order of the pictures that is the same on every disk: SUN397 lists its files as the file
+    system does.
+    """
     files = getattr(data, "_image_files", None)
     if type(data).__name__ != "SUN397" or files is None:
         return np.arange(n)

@@ -1,4 +1,6 @@
-"""Class names that torchvision lacks, in label order, and better ones for those that no caption would contain."""
+"""Class names that torchvision lacks, in label order, and better ones for those that no caption
+would contain.
+"""
 
 import functools
 import json
@@ -20,7 +22,8 @@ FASHION = (
 )
 
 KMNIST = tuple(
-    f"the Japanese character {name}" for name in ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
+    f"the Japanese character {name}"
+    for name in ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
 )
 
 # What the folder names of EuroSAT stand for.
@@ -89,6 +92,10 @@ GTSRB = (
 
 @functools.cache
 def countries() -> dict[str, str]:
-    """English names of countries and territories by ISO 3166 code, as Country211's folders are called."""
-    names: dict[str, str] = json.loads(Path(__file__).with_name("countries.json").read_text(encoding="utf-8"))
+    """English names of countries and territories by ISO 3166 code, as Country211's folders are
+    called.
+    """
+    names: dict[str, str] = json.loads(
+        Path(__file__).with_name("countries.json").read_text(encoding="utf-8")
+    )
     return names

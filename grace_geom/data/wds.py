@@ -1,6 +1,8 @@
-"""``wds:PATTERN``: webdataset shards, indexed once so that any image can be read and the order is ours.
+"""``wds:PATTERN``: webdataset shards, indexed once so that any image can be read and the order is
+ours.
 
-Streaming shards in a shuffled buffer, as webdataset itself does, makes the order depend on the number of workers.
+Streaming shards in a shuffled buffer, as webdataset itself does, makes the order depend on the
+number of workers.
 """
 
 import functools
@@ -25,7 +27,11 @@ from grace_geom.data.tarball import Member, content, members
 from grace_geom.errors import UserError
 
 LABEL_KEYS = ("cls", "label", "class_id", "target")
-CLASSNAMES, TEMPLATES, NSHARDS = "classnames.txt", "zeroshot_classification_templates.txt", "nshards.txt"
+CLASSNAMES, TEMPLATES, NSHARDS = (
+    "classnames.txt",
+    "zeroshot_classification_templates.txt",
+    "nshards.txt",
+)
 
 
 @dataclass(frozen=True)
@@ -62,18 +68,22 @@ class Sample:
 def parts(request: Request) -> Parts:
     """One pattern, or one for training and one for testing, which must agree in class names.
 
-    A folder stands for the shards that its ``train/nshards.txt`` and ``test/nshards.txt`` count, as CLIP_benchmark
-    lays them out.
+    A folder stands for the shards that its ``train/nshards.txt`` and ``test/nshards.txt`` count, as
+    CLIP_benchmark lays them out.
     """
     local = [_local(request, pattern) for pattern in request.names("pattern")]
     if len(local) == 1 and not local[0].endswith(".tar") and (counted := _counted(local[0])):
-        return {split: functools.partial(read, pattern, request.spec) for split, pattern in counted.items()}
+        return {
+            split: functools.partial(read, pattern, request.spec)
+            for split, pattern in counted.items()
+        }
     if len(local) == 2:
         first, second = (class_names(expand(pattern)) for pattern in local)
         if first != second:
             raise UserError(
-                f"{local[0]} and {local[1]} have different class names, or the same in another order. "
-                f"Train on the first and evaluate on the second: --data wds:{local[0]} --ood NAME=wds:{local[1]}"
+                f"{local[0]} and {local[1]} have different class names, or the same in another "
+                f"order. Train on the first and evaluate on the second: --data wds:{local[0]} "
+                f"--ood NAME=wds:{local[1]}"
             )
     return one_or_two(local, lambda pattern: read(pattern, request.spec))
 
@@ -87,7 +97,8 @@ def _local(request: Request, pattern: str) -> str:
 
 
 def _counted(folder: str) -> dict[str, str]:
-    """Split -> pattern for the splits of a folder that say how many shards they have; none where it is no such folder.
+    """Split -> pattern for the splits of a folder that say how many shards they have; none where it
+    is no such folder.
 
     Raises:
         UserError: If the count is not a number.
@@ -98,7 +109,9 @@ def _counted(folder: str) -> dict[str, str]:
         if path is not None:
             text = path.read_text(encoding="utf-8", errors="replace").strip()
             if not text.isdigit() or int(text) == 0:
-                raise UserError(f"{folder}/{split}/{NSHARDS} holds {text[:20]!r}, not a number of shards")
+                raise UserError(
+                    f"{folder}/{split}/{NSHARDS} holds {text[:20]!r}, not a number of shards"
+                )
             found[split] = f"{folder.rstrip('/')}/{split}/{{0..{int(text) - 1}}}.tar"
     return found
 
@@ -133,8 +146,8 @@ def _matches(name: str) -> list[str]:
     path = existing(Path(name))
     if path.is_dir():
         raise UserError(
-            f"{path} is a folder without test/{NSHARDS}: name its shards, such as {path / '{000..099}.tar'} "
-            f"or {path / '*.tar'}"
+            f"{path} is a folder without test/{NSHARDS}: name its shards, such as "
+            f"{path / '{000..099}.tar'} or {path / '*.tar'}"
         )
     return [name]
 
@@ -147,8 +160,8 @@ def read(pattern: str, spec: str) -> ImageSet:
         spec: For the record.
 
     Raises:
-        UserError: If a shard is missing or broken, a sample has no picture or no label, a label has no class name, or
-            there are no class names.
+        UserError: If a shard is missing or broken, a sample has no picture or no label, a label has
+            no class name, or there are no class names.
     """
     names = expand(pattern)
     classes = class_names(names)
@@ -159,8 +172,8 @@ def read(pattern: str, spec: str) -> ImageSet:
     if len(bad):
         k, sample = samples[bad[0]]
         raise UserError(
-            f"{paths[k]}: {sample.image.name} has label {sample.label}, but there are {len(classes)} class names. "
-            f"Labels count from 0."
+            f"{paths[k]}: {sample.image.name} has label {sample.label}, but there are "
+            f"{len(classes)} class names. Labels count from 0."
         )
     kind, templates = _templates(names)
     content = content_digest([(str(k), path) for k, path in enumerate(paths)])
@@ -178,7 +191,9 @@ def read(pattern: str, spec: str) -> ImageSet:
 
 
 def _samples(path: Path) -> Iterator[Sample]:
-    """Pictures with their labels: neighbouring members that share the name before the first dot are one sample."""
+    """Pictures with their labels: neighbouring members that share the name before the first dot are
+    one sample.
+    """
     from webdataset.tariterators import base_plus_ext
 
     group: dict[str, Member] = {}
@@ -197,13 +212,17 @@ def _samples(path: Path) -> Iterator[Sample]:
 
 
 def _sample(path: Path, key: str, group: dict[str, Member]) -> Sample:
-    image = next((member for ext, member in group.items() if f".{ext.split('.')[-1]}" in EXTENSIONS), None)
+    image = next(
+        (member for ext, member in group.items() if f".{ext.split('.')[-1]}" in EXTENSIONS), None
+    )
     if image is None:
         raise UserError(f"{path}: sample {key} has no picture, only {', '.join(group)}")
     for extension, member in group.items():
         if extension in ("cls", "json"):
             return Sample(image, _label(path, member, content(path, member)))
-    raise UserError(f"{path}: sample {key} has no label: it needs {key}.cls or {key}.json beside {image.name}")
+    raise UserError(
+        f"{path}: sample {key} has no label: it needs {key}.cls or {key}.json beside {image.name}"
+    )
 
 
 def _label(path: Path, member: Member, text: bytes) -> int:
@@ -211,7 +230,11 @@ def _label(path: Path, member: Member, text: bytes) -> int:
         if member.name.endswith(".cls"):
             return int(text)
         record = json.loads(text)
-        value = next(record[key] for key in LABEL_KEYS if key in record) if isinstance(record, dict) else record
+        value = (
+            next(record[key] for key in LABEL_KEYS if key in record)
+            if isinstance(record, dict)
+            else record
+        )
         if isinstance(value, bool) or int(value) != value:
             raise ValueError(f"{value!r} is not a whole number")
         return int(value)
@@ -221,7 +244,8 @@ def _label(path: Path, member: Member, text: bytes) -> int:
 
 
 def class_names(shards: list[str]) -> tuple[str, ...]:
-    """Names from ``NAME.classes.json`` beside the shard ``NAME.wds.tar``, else ``classnames.txt`` there or one above.
+    """Names from ``NAME.classes.json`` beside the shard ``NAME.wds.tar``, else ``classnames.txt``
+    there or one above.
 
     Raises:
         UserError: If there is none of them.
@@ -233,7 +257,11 @@ def class_names(shards: list[str]) -> tuple[str, ...]:
         if path is not None:
             return parse_class_names(path.read_text(encoding="utf-8", errors="replace"), name)
     path = _first_there(_beside(first, CLASSNAMES))
-    names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()] if path else []
+    names = (
+        [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        if path
+        else []
+    )
     if not names:
         raise UserError(
             f'{first} has no class names: write {json_name} as {{"class_names": ["...", ...]}}, '

@@ -1,4 +1,6 @@
-"""Accuracies of a classifier, clean and under attack, on one data set at a time: how a model becomes a number."""
+"""Accuracies of a classifier, clean and under attack, on one data set at a time: how a model
+becomes a number.
+"""
 
 import contextlib
 import json
@@ -32,8 +34,8 @@ class Reader:
 
     Attributes:
         model: The classifier, with the head that is asked.
-        columns: Which of its logits are compared, in the order of the data set's labels: one a class, or several of
-            which the largest counts (ObjectNet); ``None`` means all.
+        columns: Which of its logits are compared, in the order of the data set's labels: one a
+            class, or several of which the largest counts (ObjectNet); ``None`` means all.
         how: The same in words, for the record.
         weights: Another dictionary of weights to evaluate the model at; ``None`` means its own.
     """
@@ -49,9 +51,15 @@ class Reader:
 
     @property
     def head_rows(self) -> Float[Tensor, " r d"]:
-        """The rows of ``s T`` that are compared, in the order of the data set's labels; see :attr:`grouped`."""
+        """The rows of ``s T`` that are compared, in the order of the data set's labels; see
+        :attr:`grouped`.
+        """
         head = (self.weights or {}).get("head.weight", self.model.head["head.weight"])
-        return head if self.columns is None else head[[i for group in _groups(self.columns) for i in group]]
+        return (
+            head
+            if self.columns is None
+            else head[[i for group in _groups(self.columns) for i in group]]
+        )
 
     @property
     def grouped(self) -> bool:
@@ -69,14 +77,20 @@ def choose_columns(logits: Float[Tensor, " b k"], columns: ClassIds) -> Float[Te
     chosen = logits[:, [i for group in groups for i in group]]
     if all(len(group) == 1 for group in groups):
         return chosen
-    return torch.stack([part.amax(dim=1) for part in chosen.split([len(group) for group in groups], dim=1)], dim=1)
+    return torch.stack(
+        [part.amax(dim=1) for part in chosen.split([len(group) for group in groups], dim=1)], dim=1
+    )
 
 
-def reader_for(model: ClipClassifier, image_set: ImageSet, suite: str = "id", weights: Weights | None = None) -> Reader:
-    """The model's own (perhaps fine-tuned) head where it has the set's classes, else a text head of these classes.
+def reader_for(
+    model: ClipClassifier, image_set: ImageSet, suite: str = "id", weights: Weights | None = None
+) -> Reader:
+    """The model's own (perhaps fine-tuned) head where it has the set's classes, else a text head of
+    these classes.
 
-    Zero-shot transfer always takes a text head. Classes are matched by the set's own ``class_ids``, else by name; a
-    name that two classes of the head share (ImageNet's crane and maillot) matches nothing.
+    Zero-shot transfer always takes a text head. Classes are matched by the set's own ``class_ids``,
+    else by name; a name that two classes of the head share (ImageNet's crane and maillot) matches
+    nothing.
 
     Raises:
         UserError: If ``class_ids`` do not fit the head.
@@ -87,23 +101,40 @@ def reader_for(model: ClipClassifier, image_set: ImageSet, suite: str = "id", we
             last = max(c if isinstance(c, int) else max(c) for c in image_set.class_ids)
             if last >= len(own):
                 raise UserError(
-                    f"{image_set.spec} is labelled for a head of more than {last} classes, this checkpoint has "
-                    f"{len(own)}: name it in the suite zeroshot, which gives it a text head of its own classes"
+                    f"{image_set.spec} is labelled for a head of more than {last} classes, this "
+                    f"checkpoint has {len(own)}: name it in the suite zeroshot, which gives it a "
+                    "text head of its own classes"
                 )
-            return Reader(model, image_set.class_ids, f"{len(wanted)} of the checkpoint's {len(own)} classes", weights)
+            return Reader(
+                model,
+                image_set.class_ids,
+                f"{len(wanted)} of the checkpoint's {len(own)} classes",
+                weights,
+            )
         if wanted == own:
             return Reader(model, None, "the checkpoint's head", weights)
         unique = len(set(own)) == len(own) and len(set(wanted)) == len(wanted)
         if unique and set(wanted) <= set(own):
             columns = tuple(own.index(name) for name in wanted)
-            return Reader(model, columns, f"{len(wanted)} of the checkpoint's {len(own)} classes, by name", weights)
-    tower = None if weights is None else {n: w for n, w in weights.items() if not n.startswith("head.")}
+            return Reader(
+                model,
+                columns,
+                f"{len(wanted)} of the checkpoint's {len(own)} classes, by name",
+                weights,
+            )
+    tower = (
+        None if weights is None else {n: w for n, w in weights.items() if not n.startswith("head.")}
+    )
     texts = f"{len(wanted)} class names, {len(image_set.templates)} templates"
-    return Reader(model.with_head(wanted, image_set.templates), None, f"text head of {texts}", tower)
+    return Reader(
+        model.with_head(wanted, image_set.templates), None, f"text head of {texts}", tower
+    )
 
 
 @torch.no_grad()
-def correctness(reader: Reader, batches: Iterable[Batch], progress: Progress = lambda n: None) -> np.ndarray:
+def correctness(
+    reader: Reader, batches: Iterable[Batch], progress: Progress = lambda n: None
+) -> np.ndarray:
     """Right or wrong for each image in order, ``(N,)`` bool.
 
     Raises:
@@ -114,7 +145,9 @@ def correctness(reader: Reader, batches: Iterable[Batch], progress: Progress = l
     for batch in _on(reader, batches):
         logits = reader(batch.images)
         if logits.isnan().any():
-            raise NotFiniteError("the model's logits are NaN on clean images: this checkpoint is broken")
+            raise NotFiniteError(
+                "the model's logits are NaN on clean images: this checkpoint is broken"
+            )
         found.append((logits.argmax(1) == batch.labels).cpu())
         progress(len(batch))
     return torch.cat(found).numpy()
@@ -128,15 +161,17 @@ def robustness(
     index: np.ndarray,
     progress: Progress = lambda n: None,
 ) -> SuiteResult:
-    """Which images stay right under every part of an attack; only those that still stand are attacked again.
+    """Which images stay right under every part of an attack; only those that still stand are
+    attacked again.
 
     Args:
-        reader: Model and head, in eval mode and in the attack's precision (float32 unless asked otherwise).
+        reader: Model and head, in eval mode and in the attack's precision (float32 unless asked
+            otherwise).
         batches: Images in [0, 1] before normalisation.
         attack: What to run.
         seed: Seed of every random draw.
-        index: ``(N,)`` a number >= 0 for each image that its random draws depend on, so that cutting the set into
-            other batches, or attacking fewer images, changes nothing.
+        index: ``(N,)`` a number >= 0 for each image that its random draws depend on, so that
+            cutting the set into other batches, or attacking fewer images, changes nothing.
         progress: Told the number of images after each batch.
 
     Raises:
@@ -149,7 +184,9 @@ def robustness(
         for batch in _on(reader, batches):
             ids = index[batch.index.cpu().numpy()].tolist()
             try:
-                found = run_attack(attack, reader, batch.images, batch.labels, seed, ids, keep_x_adv=False)
+                found = run_attack(
+                    attack, reader, batch.images, batch.labels, seed, ids, keep_x_adv=False
+                )
             except ValueError as error:
                 raise UserError(f"--attack {attack.name}: {error}") from None
             results.append(found)
@@ -159,7 +196,9 @@ def robustness(
 
 @contextlib.contextmanager
 def _without_autocast(model: ClipClassifier) -> Iterator[None]:
-    """The precision of an attack is the attack's: a model in bf16 training is asked in float32 all the same."""
+    """The precision of an attack is the attack's: a model in bf16 training is asked in float32 all
+    the same.
+    """
     usual, model.autocast_dtype = getattr(model, "autocast_dtype", None), None
     try:
         yield
@@ -192,12 +231,13 @@ def evaluate_set(
         weights: Evaluate at these weights instead of the model's own.
         seed: Of the attack.
         batch_size: Images a call of the model.
-        image_size: Side of the images in pixels, which is what an attack's eps is measured in; ``None`` is the model's.
-            Images of another size are resized inside of the model.
+        image_size: Side of the images in pixels, which is what an attack's eps is measured in;
+            ``None`` is the model's. Images of another size are resized inside of the model.
         workers: Processes that decode images.
         progress: Told the number of images done.
 
-    Of several processes each looks at every W-th image, and all of them return the whole set's number.
+    Of several processes each looks at every W-th image, and all of them return the whole set's
+    number.
     """
     began = time.perf_counter()
     reader = reader_for(model, image_set, suite, weights)
@@ -229,14 +269,29 @@ def _accuracy(suite: str, name: str, image_set: ImageSet, right: np.ndarray, how
     n, correct = len(right), int(right.sum())
     low, high = wilson(correct, n)
     drawn = image_set.note.get("subset", {})
-    subset = {"of": drawn.get("of", n), "seed": drawn.get("seed"), "ids_sha256": digest(image_set.index)}
+    subset = {
+        "of": drawn.get("of", n),
+        "seed": drawn.get("seed"),
+        "ids_sha256": digest(image_set.index),
+    }
     subset |= {"content": image_set.content, "templates": templates_digest(image_set)}
     if "ids" in drawn:
         subset["ids"] = drawn["ids"]
     return Accuracy(
-        suite, name, image_set.spec, n, correct, correct / n, low, high, seconds=0.0, head=how, subset=subset,
-        outcomes=pack(right), groups=_groups_of(image_set, right),
-    )  # fmt: skip
+        suite,
+        name,
+        image_set.spec,
+        n,
+        correct,
+        correct / n,
+        low,
+        high,
+        seconds=0.0,
+        head=how,
+        subset=subset,
+        outcomes=pack(right),
+        groups=_groups_of(image_set, right),
+    )
 
 
 def _groups_of(image_set: ImageSet, right: np.ndarray) -> tuple[dict[str, object], ...]:

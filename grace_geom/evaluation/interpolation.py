@@ -1,4 +1,6 @@
-"""One finished run along the line from its pretrained weights: WiSE-FT's whole curve of alpha, and LoRA's scale t."""
+"""One finished run along the line from its pretrained weights: WiSE-FT's whole curve of alpha, and
+LoRA's scale t.
+"""
 
 import math
 from collections.abc import Callable
@@ -37,9 +39,11 @@ class DialOptions:
     """Where on the line, and how one place is chosen.
 
     Attributes:
-        t: Values of t: (1 - t) pretrained + t fine-tuned; default 0,0.1 ... 1, and on to 1.5 for low-rank adapters.
-        choose: Choose t on held-out training images: clean accuracy, hm (its harmonic mean with PGD-10 accuracy at
-            eps) or none; auto takes hm for methods that train on attacked images, else clean.
+        t: Values of t: (1 - t) pretrained + t fine-tuned; default 0,0.1 ... 1, and on to 1.5 for
+            low-rank adapters.
+        choose: Choose t on held-out training images: clean accuracy, hm (its harmonic mean with
+            PGD-10 accuracy at eps) or none; auto takes hm for methods that train on attacked
+            images, else clean.
     """
 
     t: tuple[float, ...] = field(default=(), metadata={"group": "dial"})
@@ -47,7 +51,9 @@ class DialOptions:
 
     def __post_init__(self) -> None:
         if not all(map(math.isfinite, self.t)) or len(set(self.t)) < len(self.t):
-            raise UserError(f"--t needs different finite numbers such as 0,0.5,1, not {list(self.t)}")
+            raise UserError(
+                f"--t needs different finite numbers such as 0,0.5,1, not {list(self.t)}"
+            )
 
     def values(self, adapter: bool) -> tuple[float, ...]:
         """The values of t, ascending."""
@@ -61,14 +67,17 @@ class DialOptions:
 
 
 def refuse_foreign(source: Source) -> None:
-    """Refuse what says how to read a foreign checkpoint: a line begins at a run's own pretrained weights.
+    """Refuse what says how to read a foreign checkpoint: a line begins at a run's own pretrained
+    weights.
 
     Raises:
         UserError: Naming the flag.
     """
     for name in ("model", "pretrained", "classes"):
         if getattr(source, name) is not None:
-            raise UserError(f"--{name} is for foreign checkpoints, which have no line: leave it out")
+            raise UserError(
+                f"--{name} is for foreign checkpoints, which have no line: leave it out"
+            )
 
 
 def dial(
@@ -80,11 +89,13 @@ def dial(
     watcher: Callable[[float], Watcher] = lambda t: Silent(),
     fresh: bool = False,
 ) -> tuple[DialRecord, tuple[float, ...], Path]:
-    """Evaluate a run at each t, choose one on held-out images, and keep ``dial.json`` after every number.
+    """Evaluate a run at each t, choose one on held-out images, and keep ``dial.json`` after every
+    number.
 
-    Numbers that an earlier call found for this checkpoint are not measured again, unless ``fresh``; its other points
-    stay in the file, and t is chosen among all that were scored on the same held-out images. Another ID data set than
-    the run's own, and another image size, have a file of their own, as those of ``evaluate``.
+    Numbers that an earlier call found for this checkpoint are not measured again, unless ``fresh``;
+    its other points stay in the file, and t is chosen among all that were scored on the same
+    held-out images. Another ID data set than the run's own, and another image size, have a file of
+    their own, as those of ``evaluate``.
 
     Args:
         path: A checkpoint of ours or a run directory.
@@ -98,7 +109,8 @@ def dial(
         The record, the values of t that were asked for, and the file.
 
     Raises:
-        UserError: For a checkpoint, its pretrained weights or data that cannot be read, or NaN at a t.
+        UserError: For a checkpoint, its pretrained weights or data that cannot be read, or NaN at a
+            t.
     """
     refuse_foreign(source)
     file = checkpoint_file(path)
@@ -110,7 +122,9 @@ def dial(
     model = line.at(1.0)
     size = source.image_size or config.get("image_size") or model.image_size
     frame = begin(file, model, config, data, measures, size)
-    record = DialRecord(frame.checkpoint, frame.run, frame.method, frame.settings, versions=frame.versions)
+    record = DialRecord(
+        frame.checkpoint, frame.run, frame.method, frame.settings, versions=frame.versions
+    )
     into = record_file(file, source.image_size, other_data(source, config), kind="dial")
     record = record if fresh else _earlier(into, record)
     criterion = options.criterion(config)
@@ -124,9 +138,13 @@ def dial(
         known = (*point.accuracies, *point.held_out)
         found: list[Accuracy] = []
         try:
-            for accuracy, new in measure(model, [*held_out, *asked], known, measures, source, size, watcher(t)):
+            for accuracy, new in measure(
+                model, [*held_out, *asked], known, measures, source, size, watcher(t)
+            ):
                 found.append(accuracy)
-                record = record.with_point(point.answered(found[len(held_out) :], found[: len(held_out)]))
+                record = record.with_point(
+                    point.answered(found[len(held_out) :], found[: len(held_out)])
+                )
                 if new:
                     record.save(into)
         except NotFiniteError as error:
@@ -139,7 +157,9 @@ def dial(
 def _not_finite(t: float, error: NotFiniteError) -> NotFiniteError:
     if 0 <= t <= 1:
         return NotFiniteError(f"at t = {t:g}: {error}")
-    return NotFiniteError(f"at t = {t:g} the model's logits are not finite: give --t values nearer to 0 ... 1")
+    return NotFiniteError(
+        f"at t = {t:g} the model's logits are not finite: give --t values nearer to 0 ... 1"
+    )
 
 
 def _earlier(file: Path, record: DialRecord) -> DialRecord:
@@ -157,12 +177,18 @@ def _earlier(file: Path, record: DialRecord) -> DialRecord:
 def _held_out(
     config: dict[str, Any], measures: Measures, source: Source, criterion: str
 ) -> list[tuple[Target, ImageSet]]:
-    """The images that training held out and looked at, clean, and fewer of them for a short attack."""
+    """The images that training held out and looked at, clean, and fewer of them for a short
+    attack."""
     spec, seed = str(config.get("data", source.data)), config.get("split_seed", 0)
     val = resolve(
-        spec, "val", data_root=source.data_root or config.get("data_root"), seed=seed, download=source.download,
-        val_fraction=config.get("val_fraction", 0.1), templates=config.get("templates"),
-    ).subset(config.get("val_images", 5000), seed)  # fmt: skip
+        spec,
+        "val",
+        data_root=source.data_root or config.get("data_root"),
+        seed=seed,
+        download=source.download,
+        val_fraction=config.get("val_fraction", 0.1),
+        templates=config.get("templates"),
+    ).subset(config.get("val_images", 5000), seed)
     clean = val.subset(measures.n, seed) if measures.n else val
     asked = [(Target("id", "held-out", spec, "val", None, None), clean)]
     if criterion == HM:
@@ -172,8 +198,12 @@ def _held_out(
     return asked
 
 
-def _choice(record: DialRecord, held_out: list[tuple[Target, ImageSet]], seed: int, criterion: str) -> dict[str, Any]:
-    """The t of the highest score, the smallest of equals, of all points that were scored on these images."""
+def _choice(
+    record: DialRecord, held_out: list[tuple[Target, ImageSet]], seed: int, criterion: str
+) -> dict[str, Any]:
+    """The t of the highest score, the smallest of equals, of all points that were scored on these
+    images.
+    """
     if not criterion:
         return {"chosen": None, "chosen_by": ""}
     found = {p.t: _scores(p, held_out, seed) for p in record.points}
@@ -181,12 +211,16 @@ def _choice(record: DialRecord, held_out: list[tuple[Target, ImageSet]], seed: i
     best = max(scores.values())
     first, *others = sorted(t for t, score in scores.items() if score == best)
     if others:
-        criterion += f"; t = {', '.join(f'{t:g}' for t in others)} the same, of equals the smallest is taken"
+        criterion += (
+            f"; t = {', '.join(f'{t:g}' for t in others)} the same, of equals the smallest is taken"
+        )
     return {"chosen": first, "chosen_by": criterion}
 
 
 def _scores(point: Point, held_out: list[tuple[Target, ImageSet]], seed: int) -> list[float]:
     """The point's answers to these questions; fewer where some are missing or of other images."""
     known = {a.question: a for a in point.held_out}
-    pairs = [(known.get(question(t, seed, len(images.class_names))), images) for t, images in held_out]
+    pairs = [
+        (known.get(question(t, seed, len(images.class_names))), images) for t, images in held_out
+    ]
     return [a.accuracy for a, images in pairs if a is not None and answers(a, images)]

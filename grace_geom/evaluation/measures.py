@@ -18,7 +18,8 @@ class Measures:
 
     Attributes:
         suites: Any of id, ood, adv (the attack on the ID test set), natural_adv, zeroshot.
-        attack: pgd, apgd-ce (the paper's), apgd (apgd-ce + targeted, for final tables), autoattack, ...
+        attack: pgd, apgd-ce (the paper's), apgd (apgd-ce + targeted, for final tables), autoattack,
+            ...
         eps: Radius of the attack in pixels of [0, 1].
         steps: Steps of the attack; default 20 for pgd, 100 for Auto-PGD.
         restarts: Random starts of the attack.
@@ -26,7 +27,8 @@ class Measures:
         n_attack: Images to attack, where that should differ from n.
         eval_seed: Seed of the subsets and of the attack.
         eval_batch: Images a call of the model.
-        ood: Out-of-distribution sets; default those of the benchmark that the checkpoint was trained on.
+        ood: Out-of-distribution sets; default those of the benchmark that the checkpoint was
+            trained on.
         natural_adv: Natural adversarial sets, in the same way.
         zeroshot: Zero-shot transfer sets, in the same way.
     """
@@ -52,7 +54,11 @@ class Measures:
         for suite in self.suites:
             if suite not in SUITES:
                 raise UserError(f"--suites: unknown suite {suite!r}; {nearest(suite, SUITES)}")
-        for flag, value in (("--n", self.n), ("--n-attack", self.n_attack), ("--eval-batch", self.eval_batch)):
+        for flag, value in (
+            ("--n", self.n),
+            ("--n-attack", self.n_attack),
+            ("--eval-batch", self.eval_batch),
+        ):
             if value is not None and value < 1:
                 raise UserError(f"{flag} must be at least 1, not {value}")
         self.attack_spec()
@@ -80,8 +86,11 @@ class Target:
     n: int | None
 
 
-def targets(measures: Measures, data: str, trained_ood: Mapping[str, str] | None = None) -> list[Target]:
-    """What to measure for checkpoints of ``data``, in the order of the suites. A suite without sets gives nothing.
+def targets(
+    measures: Measures, data: str, trained_ood: Mapping[str, str] | None = None
+) -> list[Target]:
+    """What to measure for checkpoints of ``data``, in the order of the suites. A suite without sets
+    gives nothing.
 
     Args:
         measures: The options; sets that they name replace those that are known of the data set.
@@ -96,16 +105,22 @@ def targets(measures: Measures, data: str, trained_ood: Mapping[str, str] | None
         if suite not in measures.suites:
             continue
         if suite in ("id", "adv"):
-            found.append(Target(suite, *id_set, attack if suite == "adv" else None, measures.images(suite)))
+            found.append(
+                Target(suite, *id_set, attack if suite == "adv" else None, measures.images(suite))
+            )
             continue
         own: dict[str, str] = getattr(measures, suite)
         chosen = (own or known.get(suite, {})).items()
-        found += [Target(suite, name, spec, "eval", None, measures.images(suite)) for name, spec in chosen]
+        found += [
+            Target(suite, name, spec, "eval", None, measures.images(suite)) for name, spec in chosen
+        ]
     return found
 
 
 def short_name(spec: str) -> str:
-    """``npz:packs/cifar10_train.npz+packs/cifar10_test.npz`` -> ``cifar10_test``; names without a path stay."""
+    """``npz:packs/cifar10_train.npz+packs/cifar10_test.npz`` -> ``cifar10_test``; names without a
+    path stay.
+    """
     scheme, _, rest = spec.partition(":")
     if scheme not in ("npz", "folder", "wds"):
         return spec
@@ -117,17 +132,22 @@ class Source:
     """Where the images and a foreign model come from.
 
     Attributes:
-        data: ID data set; default the one that the checkpoint was trained on. What is measured on another one is kept
-            in eval-NAME.json.
-        data_root: Folder of the torchvision and ImageNet sets; relative files are looked for here too.
+        data: ID data set; default the one that the checkpoint was trained on. What is measured on
+            another one is kept in eval-NAME.json.
+        data_root: Folder of the torchvision and ImageNet sets; relative files are looked for here
+            too.
         download: Fetch a torchvision set that is absent.
         device: auto, cpu, cuda, cuda:1.
         workers: Processes that decode images.
-        image_size: Side of the images in pixels, in which eps is measured; default the one of the training. Other sizes
-            are resized inside the model. What is measured so is kept in eval-SIZEpx.json.
-        model: open_clip name of a foreign checkpoint (a state dict, or visual weights of TeCoA or FARE).
-        pretrained: Weights or tag of what a foreign checkpoint lacks (the text tower of visual-only weights).
-        classes: JSON file with the class names of a foreign checkpoint's head; default those of the ID data set.
+        image_size: Side of the images in pixels, in which eps is measured; default the one of the
+            training. Other sizes are resized inside the model. What is measured so is kept in
+            eval-SIZEpx.json.
+        model: open_clip name of a foreign checkpoint (a state dict, or visual weights of TeCoA or
+            FARE).
+        pretrained: Weights or tag of what a foreign checkpoint lacks (the text tower of visual-only
+            weights).
+        classes: JSON file with the class names of a foreign checkpoint's head; default those of the
+            ID data set.
     """
 
     data: str | None = field(default=None, metadata={"group": "data"})

@@ -1,4 +1,6 @@
-"""The evaluation of one checkpoint: what is known already, what is missing, ``eval.json`` after every number."""
+"""The evaluation of one checkpoint: what is known already, what is missing, ``eval.json`` after
+every number.
+"""
 
 import hashlib
 import json
@@ -64,12 +66,16 @@ class Sets:
         self.data_root, self.download = data_root, download
         self._read: dict[tuple[str, Split, int, Path | None], ImageSet] = {}
 
-    def __call__(self, spec: str, split: Split, split_seed: int = 0, root: str | None = None) -> ImageSet:
+    def __call__(
+        self, spec: str, split: Split, split_seed: int = 0, root: str | None = None
+    ) -> ImageSet:
         """A split; ``root`` is the data root of the training run, for where none is given."""
         where = self.data_root or root
         key = (spec, split, split_seed, Path(where).expanduser().resolve() if where else None)
         if key not in self._read:
-            self._read[key] = resolve(spec, split, data_root=where, download=self.download, seed=split_seed)
+            self._read[key] = resolve(
+                spec, split, data_root=where, download=self.download, seed=split_seed
+            )
         return self._read[key]
 
 
@@ -81,13 +87,16 @@ def other_data(source: Source, config: Mapping[str, Any]) -> str | None:
 def record_file(
     checkpoint: Path, image_size: int | None = None, data: str | None = None, *, kind: str = "eval"
 ) -> Path:
-    """``eval.json`` beside a run's ``ckpt.pt``; other checkpoints of a folder keep their name: ``NAME.eval.json``.
+    """``eval.json`` beside a run's ``ckpt.pt``; other checkpoints of a folder keep their name:
+    ``NAME.eval.json``.
 
     Args:
         checkpoint: The file.
-        image_size: Where a size in pixels was asked for: ``eval-SIZEpx.json``, and the usual numbers stay.
-        data: SPEC of another ID data set than the run's own: ``eval-DATA.json`` in the same way. A data set from a
-            path has six digits of its SPEC's SHA-256 behind its name, as many files may be called ``test.npz``.
+        image_size: Where a size in pixels was asked for: ``eval-SIZEpx.json``, and the usual
+            numbers stay.
+        data: SPEC of another ID data set than the run's own: ``eval-DATA.json`` in the same way. A
+            data set from a path has six digits of its SPEC's SHA-256 behind its name, as many files
+            may be called ``test.npz``.
         kind: First word of the name.
     """
     parts = [kind]
@@ -98,7 +107,9 @@ def record_file(
     if image_size is not None:
         parts.append(f"{image_size}px")
     name = "-".join(parts)
-    return checkpoint.with_name(f"{name}.json" if checkpoint.name == "ckpt.pt" else f"{checkpoint.stem}.{name}.json")
+    return checkpoint.with_name(
+        f"{name}.json" if checkpoint.name == "ckpt.pt" else f"{checkpoint.stem}.{name}.json"
+    )
 
 
 def assess(
@@ -112,11 +123,13 @@ def assess(
     into: Path | None = None,
     kept_in: Callable[[Path], object] = lambda path: None,
 ) -> EvalRecord:
-    """Evaluate a checkpoint and write its ``eval.json``, after every number, so that nothing is lost when stopped.
+    """Evaluate a checkpoint and write its ``eval.json``, after every number, so that nothing is
+    lost when stopped.
 
-    Numbers of an earlier evaluation are kept where checkpoint and settings agree: those that are asked for again on
-    the same images with the same attack are taken from there, unless ``fresh``. Another ID data set or image size than
-    the run's own has a file of its own (:func:`record_file`).
+    Numbers of an earlier evaluation are kept where checkpoint and settings agree: those that are
+    asked for again on the same images with the same attack are taken from there, unless ``fresh``.
+    Another ID data set or image size than the run's own has a file of its own
+    (:func:`record_file`).
 
     Args:
         path: A checkpoint or a run directory.
@@ -129,7 +142,8 @@ def assess(
         kept_in: Told where the record is kept.
 
     Raises:
-        UserError: For a checkpoint or a data set that cannot be read, or that do not fit each other.
+        UserError: For a checkpoint or a data set that cannot be read, or that do not fit each
+            other.
     """
     file = checkpoint_file(path)
     sets, watcher = sets or Sets(source.data_root, source.download), watcher or Silent()
@@ -143,10 +157,14 @@ def assess(
     record = replace(record, accuracies=_kept(path, record, wanted, measures.suites))
     known = () if fresh else record.accuracies
     given = checkpoint.templates if config.get("templates") else None
-    asked = [(t, image_set_of(t, measures, sets, config, given)) for t in wanted]  # a missing one stops us here
+    asked = [
+        (t, image_set_of(t, measures, sets, config, given)) for t in wanted
+    ]  # a missing one stops us here
     for accuracy, new in measure(model, asked, known, measures, source, size, watcher):
         if new:
-            record = replace(record, accuracies=record.merged(replace(record, accuracies=(accuracy,)))).summed()
+            record = replace(
+                record, accuracies=record.merged(replace(record, accuracies=(accuracy,)))
+            ).summed()
             if first():
                 record.save(path)
     return record.summed()
@@ -161,7 +179,9 @@ def measure(
     image_size: int,
     watcher: Watcher,
 ) -> Iterator[tuple[Accuracy, bool]]:
-    """The answer to each question in order, and whether it is new: those among ``known`` on the same images are not."""
+    """The answer to each question in order, and whether it is new: those among ``known`` on the
+    same images are not.
+    """
     before = {a.question: a for a in known}
     watcher.plan(len(asked))
     for target, image_set in asked:
@@ -170,10 +190,17 @@ def measure(
         if accuracy is None:
             watcher.begin(target, len(image_set))
             accuracy = evaluate_set(
-                model, image_set, target.suite, target.name, attack=target.attack, seed=measures.eval_seed,
-                batch_size=measures.eval_batch, image_size=image_size, workers=source.workers,
+                model,
+                image_set,
+                target.suite,
+                target.name,
+                attack=target.attack,
+                seed=measures.eval_seed,
+                batch_size=measures.eval_batch,
+                image_size=image_size,
+                workers=source.workers,
                 progress=watcher.advance,
-            )  # fmt: skip
+            )
         watcher.end(accuracy, accuracy is old)
         yield accuracy, accuracy is not old
 
@@ -189,13 +216,19 @@ def _open(file: Path, source: Source, sets: Sets) -> tuple[ClipClassifier, Check
         if source.model is None:
             raise
         if source.data is None:
-            raise UserError(f"{file}: a foreign checkpoint does not say what to evaluate it on: add --data") from None
+            raise UserError(
+                f"{file}: a foreign checkpoint does not say what to evaluate it on: add --data"
+            ) from None
         image_set = sets(source.data, "test")
         names = read_class_names(source.classes, file) if source.classes else image_set.class_names
         model, checkpoint = open_checkpoint(
-            file, model=source.model, pretrained=source.pretrained, class_names=names, templates=image_set.templates,
+            file,
+            model=source.model,
+            pretrained=source.pretrained,
+            class_names=names,
+            templates=image_set.templates,
             device=device,
-        )  # fmt: skip
+        )
     data = source.data or checkpoint.config.get("data")
     if not data:
         raise UserError(f"{file} does not say what it was trained on: add --data")
@@ -203,7 +236,11 @@ def _open(file: Path, source: Source, sets: Sets) -> tuple[ClipClassifier, Check
 
 
 def image_set_of(
-    target: Target, measures: Measures, sets: Sets, config: Mapping[str, Any], templates: tuple[str, ...] | None = None
+    target: Target,
+    measures: Measures,
+    sets: Sets,
+    config: Mapping[str, Any],
+    templates: tuple[str, ...] | None = None,
 ) -> ImageSet:
     """The images of a target.
 
@@ -212,20 +249,28 @@ def image_set_of(
         measures: Subset and its seed.
         sets: The data sets.
         config: Settings of the training run: its split and data root.
-        templates: Prompt templates that the run was given: text heads of its own task are made with them, wherever the
-            head of the checkpoint does not fit a set. Zero-shot tasks keep their own.
+        templates: Prompt templates that the run was given: text heads of its own task are made with
+            them, wherever the head of the checkpoint does not fit a set. Zero-shot tasks keep their
+            own.
 
     Raises:
         UserError: For a set that cannot be read.
     """
-    image_set = sets(target.spec, target.split, config.get("split_seed", 0), config.get("data_root"))
+    image_set = sets(
+        target.spec, target.split, config.get("split_seed", 0), config.get("data_root")
+    )
     if templates is not None and target.suite != "zeroshot":
         image_set = replace(image_set, templates=templates)
     return image_set.subset(target.n, measures.eval_seed) if target.n else image_set
 
 
 def begin(
-    file: Path, model: ClipClassifier, config: dict[str, Any], data: str, measures: Measures, image_size: int
+    file: Path,
+    model: ClipClassifier,
+    config: dict[str, Any],
+    data: str,
+    measures: Measures,
+    image_size: int,
 ) -> EvalRecord:
     """The record before anything is measured: which checkpoint, and what all its numbers share."""
     settings = {
@@ -235,16 +280,25 @@ def begin(
     }  # fmt: skip
     run = file.parent.name if file.name == "ckpt.pt" else file.stem
     method, seed = str(config.get("method", "")), config.get("seed")
-    return EvalRecord(sha256(file), run, method, seed, settings, accuracies=(), versions=provenance(model.device))
+    return EvalRecord(
+        sha256(file), run, method, seed, settings, accuracies=(), versions=provenance(model.device)
+    )
 
 
 def _head(model: ClipClassifier) -> dict[str, Any]:
     text = json.dumps([model.class_names, model.templates])
-    return {"classes": len(model.class_names), "sha256": hashlib.sha256(text.encode()).hexdigest()[:16]}
+    return {
+        "classes": len(model.class_names),
+        "sha256": hashlib.sha256(text.encode()).hexdigest()[:16],
+    }
 
 
-def _kept(file: Path, record: EvalRecord, wanted: list[Target], suites: tuple[str, ...]) -> tuple[Accuracy, ...]:
-    """What an earlier evaluation of the same checkpoint found: suites that this one leaves out, and the same sets."""
+def _kept(
+    file: Path, record: EvalRecord, wanted: list[Target], suites: tuple[str, ...]
+) -> tuple[Accuracy, ...]:
+    """What an earlier evaluation of the same checkpoint found: suites that this one leaves out, and
+    the same sets.
+    """
     if not file.is_file():
         return ()
     try:
@@ -256,13 +310,16 @@ def _kept(file: Path, record: EvalRecord, wanted: list[Target], suites: tuple[st
 
 
 def question(target: Target, seed: int, classes: int) -> tuple[str, str, str]:
-    """What a target asks, as :attr:`Accuracy.question` has it; ``classes`` are those of its data set."""
+    """What a target asks, as :attr:`Accuracy.question` has it; ``classes`` are those of its data
+    set.
+    """
     settings = target.attack.settings(seed, classes) if target.attack else None
     return target.suite, target.name, json.dumps(settings, sort_keys=True)
 
 
 def answers(accuracy: Accuracy, image_set: ImageSet) -> bool:
-    """Whether a number was measured on these images with these labels, class names and prompt templates.
+    """Whether a number was measured on these images with these labels, class names and prompt
+    templates.
 
     Records made before their digests were kept are taken at their word about contents.
     """

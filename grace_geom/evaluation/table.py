@@ -50,7 +50,9 @@ class Console:
         self._began = time.perf_counter()
         if sys.stderr.isatty():
             label = f"{self.head}{TITLES[target.suite]} {target.name}"
-            self._bar = tqdm(total=images, desc=label, unit="image", leave=False, dynamic_ncols=True)
+            self._bar = tqdm(
+                total=images, desc=label, unit="image", leave=False, dynamic_ncols=True
+            )
 
     def advance(self, images: int) -> None:
         """Some images are done."""
@@ -67,7 +69,11 @@ class Console:
         elif not known and not sys.stderr.isatty():
             seconds = time.perf_counter() - self._began
             where = f"[{self.done}/{self.total}] {TITLES[accuracy.suite]} {accuracy.data}"
-            print(f"{self.head}{where}: {100 * accuracy.accuracy:.1f} ({seconds:.1f} s)", file=sys.stderr, flush=True)
+            print(
+                f"{self.head}{where}: {100 * accuracy.accuracy:.1f} ({seconds:.1f} s)",
+                file=sys.stderr,
+                flush=True,
+            )
 
 
 def attack_label(accuracy: Accuracy, steps: bool = False) -> str:
@@ -76,9 +82,17 @@ def attack_label(accuracy: Accuracy, steps: bool = False) -> str:
     if settings is None:
         return ""
     levels = float(settings["eps"]) * 255
-    eps = f"{levels:.4g}/255" if settings.get("norm", "linf") == "linf" else f"{settings['eps']:.4g}"
-    counts = [f"{part['steps']} steps, {part['restarts']} restart(s)" for part in settings["parts"] if "steps" in part]
-    return f"{settings['name']} {eps}" + (f", {counts[0]}, {settings['precision']}" if steps and counts else "")
+    eps = (
+        f"{levels:.4g}/255" if settings.get("norm", "linf") == "linf" else f"{settings['eps']:.4g}"
+    )
+    counts = [
+        f"{part['steps']} steps, {part['restarts']} restart(s)"
+        for part in settings["parts"]
+        if "steps" in part
+    ]
+    return f"{settings['name']} {eps}" + (
+        f", {counts[0]}, {settings['precision']}" if steps and counts else ""
+    )
 
 
 def accuracy_table(records: Sequence[EvalRecord]) -> Table:
@@ -101,10 +115,15 @@ def accuracy_table(records: Sequence[EvalRecord]) -> Table:
 
 
 def corruption_table(records: Sequence[EvalRecord]) -> Table | None:
-    """Sets that have parts (ImageNet-C), by corruption and severity; ``None`` where there is none."""
+    """Sets that have parts (ImageNet-C), by corruption and severity; ``None`` where there is
+    none."""
     rows: list[list[Cell | str]] = []
-    found = [(name, a.data, by_level([a])) for name, record in zip(_names(records), records, strict=True)
-             for a in record.accuracies if a.groups and a.attack is None]  # fmt: skip
+    found = [
+        (name, a.data, by_level([a]))
+        for name, record in zip(_names(records), records, strict=True)
+        for a in record.accuracies
+        if a.groups and a.attack is None
+    ]
     levels = sorted({level for _, _, some in found for one in some.values() for level in one})
     for name, data, some in found:
         for corruption, one in some.items():
@@ -116,10 +135,13 @@ def corruption_table(records: Sequence[EvalRecord]) -> Table | None:
     if not rows:
         return None
     notes = [
-        "Top-1 accuracy in %; intervals are in eval.json. Last of all stands the mean corruption accuracy: every "
-        "corruption counts the same, and every severity within it; a part that --n drew no image from does not count."
+        "Top-1 accuracy in %; intervals are in eval.json. Last of all stands the mean corruption "
+        "accuracy: every corruption counts the same, and every severity within it; a part that --n "
+        "drew no image from does not count."
     ]
-    return Table(["", "data", "corruption", *levels, "mean"], rows, 3, "By corruption and severity", notes)
+    return Table(
+        ["", "data", "corruption", *levels, "mean"], rows, 3, "By corruption and severity", notes
+    )
 
 
 MEANS = {
@@ -134,10 +156,14 @@ MEANS = {
 
 
 def paired_table(records: Sequence[EvalRecord]) -> Table | None:
-    """Every other checkpoint against the first on the same images; ``None`` where nothing can be paired."""
+    """Every other checkpoint against the first on the same images; ``None`` where nothing can be
+    paired.
+    """
     rows: list[list[Cell | str]] = []
     for key, some in _questions(records).items():
-        first, *others = [next((a for a in r.accuracies if a.question == key), None) for r in records]
+        first, *others = [
+            next((a for a in r.accuracies if a.question == key), None) for r in records
+        ]
         cells = [_paired(other, first) for other in others]
         if any(cell.value is not None for cell in cells):
             rows.append([TITLES[some.suite], some.data, *cells])
@@ -169,11 +195,14 @@ def _questions(records: Sequence[EvalRecord]) -> dict[tuple[str, str, str], Accu
 def _names(records: Sequence[EvalRecord]) -> list[str]:
     names = [record.run for record in records]
     unique = [f"{record.run} {record.checkpoint[:6]}" for record in records]
-    return [name if names.count(name) == 1 else other for name, other in zip(names, unique, strict=True)]
+    return [
+        name if names.count(name) == 1 else other for name, other in zip(names, unique, strict=True)
+    ]
 
 
 def how_intervals(estimates: Sequence[Estimate]) -> str:
-    """What the intervals of means and of HM are, in words; HM's depends on what the records hold."""
+    """What the intervals of means and of HM are, in words; HM's depends on what the records
+    hold."""
     means = "of means: normal intervals from image counts, sets taken as independent"
     if any(e.how == "bootstrap" for e in estimates):
         return f"{means}; of HM: bootstrap over images ({RESAMPLES} draws), clean and attacked answers drawn together"
@@ -184,26 +213,46 @@ def _notes(records: Sequence[EvalRecord]) -> list[str]:
     every = [a for record in records for a in record.accuracies]
     columns = [e for r in records for e in summarise(r.accuracies).values() if e is not None]
     notes = [f"Top-1 accuracy in %, Wilson 95 % intervals; {how_intervals(columns)}."]
-    sizes = {(s["image_size"], s["model_image_size"]) for r in records if "model_image_size" in (s := r.settings)}
+    sizes = {
+        (s["image_size"], s["model_image_size"])
+        for r in records
+        if "model_image_size" in (s := r.settings)
+    }
     notes += [
-        f"Images of {shown} x {shown} pixels, in which eps is measured; the model resizes them to {own} x {own} inside."
-        for shown, own in sorted(sizes) if shown != own
-    ]  # fmt: skip
-    attacks = sorted({attack_label(a, steps=True) for record in records for a in headline_attack(record.accuracies)})
+        f"Images of {shown} x {shown} pixels, in which eps is measured; the model resizes them to "
+        f"{own} x {own} inside."
+        for shown, own in sorted(sizes)
+        if shown != own
+    ]
+    attacks = sorted(
+        {
+            attack_label(a, steps=True)
+            for record in records
+            for a in headline_attack(record.accuracies)
+        }
+    )
     if attacks:
         notes.append(f"Adv in HM: {'; '.join(attacks)}.")
     drawn = [a for a in every if a.subset.get("of", a.n) > a.n]
     if drawn:
         sets = sorted({f"{a.n} of {a.subset['of']} ({TITLES[a.suite]})" for a in drawn})
-        notes.append(f"Subsets of images: {', '.join(sets)}; seeded, ids in eval.json; --n and --n-attack change them.")
+        notes.append(
+            f"Subsets of images: {', '.join(sets)}; seeded, ids in eval.json; --n and --n-attack "
+            "change them."
+        )
     texts = sorted({a.data for a in every if a.suite == "ood" and a.head.startswith("text")})
     if texts:
-        notes.append(f"{', '.join(texts)}: read with a text head of its own, the checkpoint's head lacks its classes.")
+        notes.append(
+            f"{', '.join(texts)}: read with a text head of its own, the checkpoint's head lacks "
+            "its classes."
+        )
     return notes + sorted({note for a in every for note in a.notes})
 
 
 def dial_table(record: DialRecord, ts: Sequence[float]) -> Table:
-    """Rows are these values of t, columns the held-out scores and those of the paper; the chosen t has a star."""
+    """Rows are these values of t, columns the held-out scores and those of the paper; the chosen t
+    has a star.
+    """
     points = [point for point in record.points if point.t in ts]
     summaries = [summarise(point.accuracies) for point in points]
     shown = [name for name in COLUMNS if any(summary[name] for summary in summaries)]
@@ -211,8 +260,13 @@ def dial_table(record: DialRecord, ts: Sequence[float]) -> Table:
     heads = [f"held-out {attack_label(a)}".strip() for a in scores]
     rows: list[list[Cell | str]] = []
     for point, summary in zip(points, summaries, strict=True):
-        cells = [percent(a.accuracy, a.ci_low, a.ci_high) for a in point.held_out] or [percent(None)] * len(heads)
-        cells += [percent(e.value, e.low, e.high) if (e := summary[name]) else percent(None) for name in shown]
+        cells = [percent(a.accuracy, a.ci_low, a.ci_high) for a in point.held_out] or [
+            percent(None)
+        ] * len(heads)
+        cells += [
+            percent(e.value, e.low, e.high) if (e := summary[name]) else percent(None)
+            for name in shown
+        ]
         rows.append([f"{point.t:g}" + " *" * (point.t == record.chosen), *cells])
     notes = ["t = 0: the pretrained model; t = 1: this run. 95 % intervals from image counts."]
     if record.chosen is not None:

@@ -1,1 +1,2 @@
-"""Curvature, landscapes and representations: functions of functions and tensors that know no CLIP."""
+"""Curvature, landscapes and representations: functions of functions and tensors that know no
+CLIP."""

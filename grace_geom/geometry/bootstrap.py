@@ -1,9 +1,10 @@
 """Intervals over images by half-sampling: the bootstrap for statistics that duplicates would spoil.
 
-Drawing images with replacement puts equal rows into a sample. That is harmless to a mean, but the unbiased HSIC takes
-an equal pair for a strong similarity, and a neighbour at distance 0 has no logarithm. Half of the images drawn
-*without* replacement has no duplicates, and a mean of it scatters around the full mean with variance
-``s^2/m (1 - m/n) = s^2/n`` at m = n/2: exactly the bootstrap's (delete-half jackknife, Shao & Wu 1989).
+Drawing images with replacement puts equal rows into a sample. That is harmless to a mean, but the
+unbiased HSIC takes an equal pair for a strong similarity, and a neighbour at distance 0 has no
+logarithm. Half of the images drawn *without* replacement has no duplicates, and a mean of it
+scatters around the full mean with variance ``s^2/m (1 - m/n) = s^2/n`` at m = n/2: exactly the
+bootstrap's (delete-half jackknife, Shao & Wu 1989).
 """
 
 from collections.abc import Callable, Sequence
@@ -36,7 +37,9 @@ class Interval:
 
     def at(self, index: Any) -> "Interval":
         """The interval of some entries of an array statistic."""
-        value, error, low, high = (np.asarray(x)[index] for x in (self.value, self.error, self.low, self.high))
+        value, error, low, high = (
+            np.asarray(x)[index] for x in (self.value, self.error, self.low, self.high)
+        )
         return Interval(value, error, low, high, self.level, self.replicates)
 
 
@@ -47,15 +50,18 @@ def half_sample(
     seed: int = 0,
     level: float = 0.95,
 ) -> Interval:
-    """Interval of ``statistic(rows_1, rows_2, ...)``, where ``rows_j`` are sorted positions into sample j.
+    """Interval of ``statistic(rows_1, rows_2, ...)``, where ``rows_j`` are sorted positions into
+    sample j.
 
-    A statistic may depend on the number of images (a dimension does): the half-samples give the scatter around
-    *their own* mean, and the value from all images gives the place. An odd n draws ``n // 2`` and the scatter is
-    rescaled by ``sqrt(m / (n - m))``.
+    A statistic may depend on the number of images (a dimension does): the half-samples give the
+    scatter around *their own* mean, and the value from all images gives the place. An odd n draws
+    ``n // 2`` and the scatter is rescaled by ``sqrt(m / (n - m))``.
 
     Args:
-        statistic: A function of int64 position tensors, one for each sample; returns a number or an array.
-        sizes: Number of images in each *independent* sample. Paired features are one sample, indexed twice.
+        statistic: A function of int64 position tensors, one for each sample; returns a number or an
+            array.
+        sizes: Number of images in each *independent* sample. Paired features are one sample,
+            indexed twice.
         replicates: Half-samples; each costs one call.
         seed: Of the draws.
         level: Coverage of the interval.
@@ -65,7 +71,9 @@ def half_sample(
     if replicates < 2 or min(sizes) < 2:
         nothing = np.full(value.shape, np.nan)
         return Interval(value, nothing, nothing, nothing, level, replicates)
-    drawn = np.stack([_array(statistic(*[_half(rng, n) for n in sizes])) for _ in range(replicates)])
+    drawn = np.stack(
+        [_array(statistic(*[_half(rng, n) for n in sizes])) for _ in range(replicates)]
+    )
     n = min(sizes)
     scale = np.sqrt((n // 2) / (n - n // 2))
     with np.errstate(invalid="ignore"):
@@ -73,7 +81,9 @@ def half_sample(
         tail = (1 - level) / 2
         # a statistic that some half-sample leaves undefined has no honest interval: NaN stays NaN
         low, high = np.quantile(spread, [tail, 1 - tail], axis=0)
-        return Interval(value, spread.std(axis=0, ddof=1), value + low, value + high, level, replicates)
+        return Interval(
+            value, spread.std(axis=0, ddof=1), value + low, value + high, level, replicates
+        )
 
 
 def _half(rng: np.random.Generator, n: int) -> Tensor:
@@ -81,4 +91,6 @@ def _half(rng: np.random.Generator, n: int) -> Tensor:
 
 
 def _array(value: Tensor | np.ndarray | float) -> np.ndarray:
-    return np.asarray(value.detach().cpu() if isinstance(value, Tensor) else value, dtype=np.float64)
+    return np.asarray(
+        value.detach().cpu() if isinstance(value, Tensor) else value, dtype=np.float64
+    )

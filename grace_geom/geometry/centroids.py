@@ -1,4 +1,6 @@
-"""Classes as points: centroids, scatter, and the two terms of Lemma 3.2. These need no paired images."""
+"""Classes as points: centroids, scatter, and the two terms of Lemma 3.2. These need no paired
+images.
+"""
 
 from dataclasses import dataclass
 
@@ -28,7 +30,11 @@ class Classes:
     def covariance(self, c: int) -> Float[Tensor, " d d"]:
         """Unbiased covariance of class c; NaN for fewer than two images."""
         X = self.features[self.labels == c] - self.mean[c]
-        return X.T @ X / (len(X) - 1) if len(X) > 1 else X.new_full((X.shape[1], X.shape[1]), torch.nan)
+        return (
+            X.T @ X / (len(X) - 1)
+            if len(X) > 1
+            else X.new_full((X.shape[1], X.shape[1]), torch.nan)
+        )
 
     def variance(self) -> Float[Tensor, " k"]:
         """``Tr Sigma_c`` of every class, unbiased; NaN for fewer than two images."""
@@ -42,7 +48,9 @@ def by_class(X: Float[Tensor, " n d"], labels: Int[Tensor, " n"], classes: int) 
     X = X.double()
     count = torch.bincount(labels, minlength=classes)
     total = X.new_zeros(classes, X.shape[1]).index_add(0, labels, X)
-    return Classes(count, torch.where(count[:, None] > 0, total / count[:, None], torch.nan), X, labels)
+    return Classes(
+        count, torch.where(count[:, None] > 0, total / count[:, None], torch.nan), X, labels
+    )
 
 
 def shared(*sets: Classes, at_least: int = 1) -> Int[Tensor, " s"]:
@@ -51,7 +59,9 @@ def shared(*sets: Classes, at_least: int = 1) -> Int[Tensor, " s"]:
 
 
 def centroid_cosines(a: Classes, b: Classes) -> Float[Tensor, " s"]:
-    """Cosine between the two centroids of every class that both have (Table 2); their mean is the table's number."""
+    """Cosine between the two centroids of every class that both have (Table 2); their mean is the
+    table's number.
+    """
     both = shared(a, b)
     return (unit(a.mean[both]) * unit(b.mean[both])).sum(dim=1)
 
@@ -83,12 +93,14 @@ def scatter(a: Classes) -> Scatter:
 
 @dataclass(frozen=True)
 class Discrepancy:
-    """``sum_c pi_c (|mu_s - mu_t|^2 + sqrt(Tr(Sigma_s - Sigma_t)^2))``, Lemma 3.2 without its factor ``2 L_f``.
+    """``sum_c pi_c (|mu_s - mu_t|^2 + sqrt(Tr(Sigma_s - Sigma_t)^2))``, Lemma 3.2 without its
+    factor ``2 L_f``.
 
     Attributes:
         centroid: The first term, plug-in.
-        centroid_unbiased: The first term less ``Tr Sigma_s / n_s + Tr Sigma_t / n_t``, what sampling alone adds to a
-            squared distance of means (paired sets: less ``Tr Cov(x_t - x_s) / n``). It may be slightly negative.
+        centroid_unbiased: The first term less ``Tr Sigma_s / n_s + Tr Sigma_t / n_t``, what
+            sampling alone adds to a squared distance of means (paired sets: less
+            ``Tr Cov(x_t - x_s) / n``). It may be slightly negative.
         covariance: The second term, plug-in.
         classes: How many classes count.
     """
@@ -107,15 +119,17 @@ class Discrepancy:
 def discrepancy(
     a: Classes, b: Classes, paired: bool = False, among: Int[Tensor, " s"] | None = None
 ) -> Discrepancy:
-    """Lemma 3.2's terms between two domains; ``pi_c`` is the class frequency in ``a`` among the classes that count.
+    """Lemma 3.2's terms between two domains; ``pi_c`` is the class frequency in ``a`` among the
+    classes that count.
 
     These are ``among``, each with at least two images in both sets, or all that have as many.
 
-    ``paired`` says that row i of both is the same image (an attacked one and the clean one): the noise of the two
-    means is then not independent, and what sampling adds is the variance of the mean difference.
+    ``paired`` says that row i of both is the same image (an attacked one and the clean one): the
+    noise of the two means is then not independent, and what sampling adds is the variance of the
+    mean difference.
 
-    ``sqrt(Tr(Sigma_s - Sigma_t)^2)`` is a Frobenius norm: positive for equal covariances too, by sampling alone.
-    NaN where no class counts.
+    ``sqrt(Tr(Sigma_s - Sigma_t)^2)`` is a Frobenius norm: positive for equal covariances too, by
+    sampling alone. NaN where no class counts.
 
     Raises:
         ValueError: If the sets shall be paired and their labels differ.
@@ -130,4 +144,6 @@ def discrepancy(
     sides = (by_class(b.features - a.features, a.labels, len(a.count)),) if paired else (a, b)
     noise = sum(side.variance()[both] / side.count[both] for side in sides)
     spread = torch.stack([(a.covariance(c) - b.covariance(c)).norm() for c in both.tolist()])
-    return Discrepancy((pi @ gap).item(), (pi @ (gap - noise)).item(), (pi @ spread).item(), len(both))
+    return Discrepancy(
+        (pi @ gap).item(), (pi @ (gap - noise)).item(), (pi @ spread).item(), len(both)
+    )

@@ -1,8 +1,9 @@
-"""Centred kernel alignment (Kornblith et al. 2019) from the unbiased HSIC_1 (Song et al. 2012), in float64.
+"""Centred kernel alignment (Kornblith et al. 2019) from the unbiased HSIC_1 (Song et al. 2012), in
+float64.
 
-Rows of X ``(n, d1)`` and Y ``(n, d2)`` are the same images. The biased estimate is 0.5 for two independent
-Gaussians at n = d = 512; the one here has mean 0 there. Undefined values (n < 4, a constant or non-finite
-layer) are NaN; :func:`grace_geom.geometry.rows.examine` says why.
+Rows of X ``(n, d1)`` and Y ``(n, d2)`` are the same images. The biased estimate is 0.5 for two
+independent Gaussians at n = d = 512; the one here has mean 0 there. Undefined values (n < 4, a
+constant or non-finite layer) are NaN; :func:`grace_geom.geometry.rows.examine` says why.
 """
 
 from collections.abc import Sequence
@@ -16,14 +17,18 @@ from grace_geom.geometry.rows import CONSTANT, centred, check_paired
 
 BLOCK = 128  # rows of a Gram matrix that are made at once
 GRAM_BYTES = 2**30
-"""Most memory that all n x n Gram matrices of one call may take; above it products stay in feature space."""
+"""Most memory that all n x n Gram matrices of one call may take; above it products stay in feature
+space.
+"""
 
 
 def hsic(X: Float[Tensor, " n d1"], Y: Float[Tensor, " n d2"]) -> Float[Tensor, ""]:
-    """Unbiased HSIC_1 of linear kernels, in feature space: O(n d1 d2) time, O(d1 d2) memory, no n x n matrix.
+    """Unbiased HSIC_1 of linear kernels, in feature space: O(n d1 d2) time, O(d1 d2) memory, no n x
+    n matrix.
 
-    ``[|Xc' Yc|_F^2 - n/(n-2) sum a_i b_i + (sum a)(sum b)/((n-1)(n-2))] / (n(n-3))`` with ``a_i = |Xc_i|^2``,
-    ``b_i = |Yc_i|^2``: the U-centred inner product of the Gram matrices. NaN for n < 4.
+    ``[|Xc' Yc|_F^2 - n/(n-2) sum a_i b_i + (sum a)(sum b)/((n-1)(n-2))] / (n(n-3))`` with
+    ``a_i = |Xc_i|^2``, ``b_i = |Yc_i|^2``: the U-centred inner product of the Gram matrices. NaN
+    for n < 4.
 
     Raises:
         ValueError: If the numbers of rows differ.
@@ -33,7 +38,8 @@ def hsic(X: Float[Tensor, " n d1"], Y: Float[Tensor, " n d2"]) -> Float[Tensor, 
 
 
 def cka(X: Float[Tensor, " n d1"], Y: Float[Tensor, " n d2"], debiased: bool = True) -> float:
-    """``HSIC(X, Y) / sqrt(HSIC(X, X) HSIC(Y, Y))``: 1 for equal up to rotation and scale, 0 for independent.
+    """``HSIC(X, Y) / sqrt(HSIC(X, X) HSIC(Y, Y))``: 1 for equal up to rotation and scale, 0 for
+    independent.
 
     Args:
         X, Y: Features of the same images.
@@ -50,7 +56,8 @@ def cka_matrix(
 ) -> Float[Tensor, " l1 l2"]:
     """CKA of every layer of one model with every layer of another, on the same images; float64.
 
-    Works on Gram matrices or in feature space, whichever takes fewer operations; both give the same number.
+    Works on Gram matrices or in feature space, whichever takes fewer operations; both give the same
+    number.
 
     Raises:
         ValueError: If two layers differ in their number of rows.
@@ -68,12 +75,15 @@ def cka_matrix(
         product = _hsic_centred if debiased else _biased_centred
         cross = torch.stack([torch.stack([product(X, Y) for Y in Yc]) for X in Xc])
         own = torch.stack([product(X, X) for X in [*Xc, *Yc]])
-    own = torch.where(torch.tensor([_spread_is_zero(X) for X in with_self], device=own.device), torch.nan, own)
+    own = torch.where(
+        torch.tensor([_spread_is_zero(X) for X in with_self], device=own.device), torch.nan, own
+    )
     return ratio(cross, own[: len(Xs)], own[len(Xs) :])
 
 
 def rbf_cka(X: Float[Tensor, " n d1"], Y: Float[Tensor, " n d2"], width: float = 1.0) -> float:
-    """Debiased CKA with Gaussian kernels ``exp(-|x - x'|^2 / (2 (width m)^2))``, m the median distance of the rows.
+    """Debiased CKA with Gaussian kernels ``exp(-|x - x'|^2 / (2 (width m)^2))``, m the median
+    distance of the rows.
 
     O(n^2) memory. A layer whose median distance is 0 gives NaN.
 
@@ -88,7 +98,8 @@ def rbf_cka(X: Float[Tensor, " n d1"], Y: Float[Tensor, " n d2"], width: float =
 
 
 def u_centred(K: Float[Tensor, " n n"]) -> Float[Tensor, " n n"]:
-    """Bias-free centring of a Gram matrix (Székely & Rizzo 2014): ``<K~, L~> / (n(n-3))`` is HSIC_1. The diagonal is 0.
+    """Bias-free centring of a Gram matrix (Székely & Rizzo 2014): ``<K~, L~> / (n(n-3))`` is
+    HSIC_1. The diagonal is 0.
 
     NaN for n < 4.
     """
@@ -102,12 +113,14 @@ def u_centred(K: Float[Tensor, " n n"]) -> Float[Tensor, " n n"]:
 
 
 class MinibatchCka:
-    """Layer x layer CKA from groups of rows: ``sum_g n_g(n_g - 3) HSIC_1`` before the ratio (Nguyen et al. 2021).
+    """Layer x layer CKA from groups of rows: ``sum_g n_g(n_g - 3) HSIC_1`` before the ratio (Nguyen
+    et al. 2021).
 
-    Rows are regrouped as they come, so neither the size of the batches nor a ragged last one matters. Each group counts
-    by its number of pairs. Numerators and denominators are unbiased; the result scatters around the full-batch value,
-    because of all pairs of images only those within a group are seen: the error falls with the root of ``rows``, and
-    time and memory grow with it. Products in the features' own precision after float64 centring, sums in float64.
+    Rows are regrouped as they come, so neither the size of the batches nor a ragged last one
+    matters. Each group counts by its number of pairs. Numerators and denominators are unbiased; the
+    result scatters around the full-batch value, because of all pairs of images only those within a
+    group are seen: the error falls with the root of ``rows``, and time and memory grow with it.
+    Products in the features' own precision after float64 centring, sums in float64.
 
     Args:
         rows: Images of a group, at least 4.
@@ -115,7 +128,9 @@ class MinibatchCka:
 
     def __init__(self, rows: int = 512) -> None:
         if rows < 4:
-            raise ValueError(f"rows = {rows}: an unbiased estimate needs groups of at least 4 images")
+            raise ValueError(
+                f"rows = {rows}: an unbiased estimate needs groups of at least 4 images"
+            )
         self.rows = rows
         self._held: list[list[Tensor]] = []
         self._layers = (0, 0)
@@ -127,7 +142,9 @@ class MinibatchCka:
         n = self._waiting()
         return n if n < 4 else 0
 
-    def update(self, Xs: Sequence[Float[Tensor, " n _"]], Ys: Sequence[Float[Tensor, " n _"]]) -> None:
+    def update(
+        self, Xs: Sequence[Float[Tensor, " n _"]], Ys: Sequence[Float[Tensor, " n _"]]
+    ) -> None:
         """Add one batch: the same layers, in the same order, each time; any number of rows.
 
         Raises:
@@ -151,7 +168,9 @@ class MinibatchCka:
         sums = _group_sums(self._joined(), self._sums) if self._waiting() >= 4 else self._sums
         if sums is None:
             raise ValueError("fewer than 4 images were added: CKA is not defined")
-        own = torch.where(sums.spread > CONSTANT**2 * sums.length, sums.products.diagonal(), torch.nan)
+        own = torch.where(
+            sums.spread > CONSTANT**2 * sums.length, sums.products.diagonal(), torch.nan
+        )
         l1 = self._layers[0]
         return ratio(sums.products[:l1, l1:], own[:l1], own[l1:])
 
@@ -159,12 +178,18 @@ class MinibatchCka:
         return sum(len(Zs[0]) for Zs in self._held)
 
     def _joined(self) -> list[Tensor]:
-        return self._held[0] if len(self._held) == 1 else [torch.cat(parts) for parts in zip(*self._held, strict=True)]
+        return (
+            self._held[0]
+            if len(self._held) == 1
+            else [torch.cat(parts) for parts in zip(*self._held, strict=True)]
+        )
 
 
 @dataclass(frozen=True)
 class _Sums:
-    """Over groups: ``n(n-3) HSIC_1`` of every two layers ``(L, L)``; squared lengths, centred and not, ``(L,)``."""
+    """Over groups: ``n(n-3) HSIC_1`` of every two layers ``(L, L)``; squared lengths, centred and
+    not, ``(L,)``.
+    """
 
     products: Tensor
     spread: Tensor
@@ -174,12 +199,17 @@ class _Sums:
 def _group_sums(Zs: Sequence[Float[Tensor, " n _"]], before: _Sums | None) -> _Sums:
     """One more group.
 
-    For centred rows with ``a_i = |z_i|^2``, ``n(n-3) HSIC_1`` is ``sum_{i != j} K_ij L_ij - 2/(n-2) sum a_i b_i
-    + (sum a)(sum b) / ((n-1)(n-2))``. The Gram matrices are made in blocks, each pair of blocks once.
+    For centred rows with ``a_i = |z_i|^2``, ``n(n-3) HSIC_1`` is
+    ``sum_{i != j} K_ij L_ij - 2/(n-2) sum a_i b_i + (sum a)(sum b) / ((n-1)(n-2))``. The Gram
+    matrices are made in blocks, each pair of blocks once.
     """
-    n, dtype = len(Zs[0]), torch.float64 if any(Z.dtype == torch.float64 for Z in Zs) else torch.float32
-    # The mean is taken out before products: those of float32 numbers with a common offset lose their digits. So would
-    # the mean itself; that of the differences to the first row does not, and costs no copy in float64.
+    n, dtype = (
+        len(Zs[0]),
+        torch.float64 if any(Z.dtype == torch.float64 for Z in Zs) else torch.float32,
+    )
+    # The mean is taken out before products: those of float32 numbers with a common offset lose
+    # their digits. So would the mean itself; that of the differences to the first row does not, and
+    # costs no copy in float64.
     firsts = [Z[0].to(dtype) for Z in Zs]
     Zs = [Z.to(dtype) - first for Z, first in zip(Zs, firsts, strict=True)]
     rest = [Z.mean(dim=0) for Z in Zs]
@@ -208,7 +238,9 @@ def _hsic_centred(X: Tensor, Y: Tensor) -> Tensor:
     if n < 4:
         return X.new_tensor(torch.nan)
     a, b = X.square().sum(dim=1), Y.square().sum(dim=1)
-    total = (X.T @ Y).square().sum() - n / (n - 2) * (a @ b) + a.sum() * b.sum() / ((n - 1) * (n - 2))
+    total = (
+        (X.T @ Y).square().sum() - n / (n - 2) * (a @ b) + a.sum() * b.sum() / ((n - 1) * (n - 2))
+    )
     return total / (n * (n - 3))
 
 
@@ -227,7 +259,11 @@ def _rbf_gram(X: Tensor, width: float) -> Tensor:
     squares = torch.cdist(X, X, compute_mode="donot_use_mm_for_euclid_dist").square()
     above = torch.triu_indices(len(X), len(X), offset=1, device=X.device)
     median = squares[above[0], above[1]].median()
-    return torch.exp(squares / (-2 * width**2 * median)) if median > 0 else torch.full_like(squares, torch.nan)
+    return (
+        torch.exp(squares / (-2 * width**2 * median))
+        if median > 0
+        else torch.full_like(squares, torch.nan)
+    )
 
 
 def ratio(cross: Tensor, own_x: Tensor, own_y: Tensor) -> Tensor:

@@ -1,4 +1,5 @@
-"""How unevenly curvature is spread: over directions (eigenvalues) and over matrices (block traces)."""
+"""How unevenly curvature is spread: over directions (eigenvalues) and over matrices (block
+traces)."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -12,7 +13,8 @@ from grace_geom.geometry.trace import Estimate, Probed
 
 
 def gini(x: Float[Tensor, " l"]) -> float:
-    """``sum_i (2 i - l - 1) x_i / (l sum x)`` for ascending x >= 0: 0 if all are equal, ``(l - 1) / l`` if one has all.
+    """``sum_i (2 i - l - 1) x_i / (l sum x)`` for ascending x >= 0: 0 if all are equal,
+    ``(l - 1) / l`` if one has all.
 
     Negative entries count as 0; NaN where none is positive.
     """
@@ -23,7 +25,8 @@ def gini(x: Float[Tensor, " l"]) -> float:
 
 
 def entropy_rank(x: Float[Tensor, " l"]) -> float:
-    """``exp(-sum p ln p)``, ``p = x / sum x``: how many of the l matrices share the curvature evenly, in [1, l].
+    """``exp(-sum p ln p)``, ``p = x / sum x``: how many of the l matrices share the curvature
+    evenly, in [1, l].
 
     Negative entries count as 0; NaN where none is positive.
     """
@@ -31,8 +34,12 @@ def entropy_rank(x: Float[Tensor, " l"]) -> float:
     return torch.exp(torch.special.entr(x / x.sum()).sum()).item() if x.sum() > 0 else math.nan
 
 
-def jackknife(statistic: Callable[[Tensor], float], samples: Float[Tensor, " probes l"], name: str) -> Estimate:
-    """``statistic`` of the mean over rows, with the error that leaving out one row at a time gives (Tukey 1958)."""
+def jackknife(
+    statistic: Callable[[Tensor], float], samples: Float[Tensor, " probes l"], name: str
+) -> Estimate:
+    """``statistic`` of the mean over rows, with the error that leaving out one row at a time gives
+    (Tukey 1958).
+    """
     m, total = len(samples), samples.sum(dim=0)
     value = statistic(total / m)
     if m < 2:
@@ -43,7 +50,8 @@ def jackknife(statistic: Callable[[Tensor], float], samples: Float[Tensor, " pro
 
 
 def over_directions(lams: Sequence[float], probed: Probed, dim: int) -> dict[str, Estimate]:
-    """``lambda_1 / mean``, ``lambda_1 / lambda_5`` and the largest eigenvalues' share of the squared Frobenius norm.
+    """``lambda_1 / mean``, ``lambda_1 / lambda_5`` and the largest eigenvalues' share of the
+    squared Frobenius norm.
 
     Args:
         lams: The k largest eigenvalues, largest first; fewer than 5 leave the second number out.
@@ -52,10 +60,18 @@ def over_directions(lams: Sequence[float], probed: Probed, dim: int) -> dict[str
     """
     lead, trace, norm = lams[0], probed.trace, probed.frobenius
     ratio = lead * dim / trace.value if trace.value else math.nan
-    found = {"lambda_1/mean": Estimate(ratio, abs(ratio * trace.error / trace.value) if trace.value else math.nan,
-                                       f"d lambda_1 / tr; {trace.estimator}", trace.products)}  # fmt: skip
+    found = {
+        "lambda_1/mean": Estimate(
+            ratio,
+            abs(ratio * trace.error / trace.value) if trace.value else math.nan,
+            f"d lambda_1 / tr; {trace.estimator}",
+            trace.products,
+        )
+    }
     if len(lams) >= 5:
-        found["lambda_1/lambda_5"] = Estimate(lead / lams[4] if lams[4] else math.nan, math.nan, "Lanczos", 0)
+        found["lambda_1/lambda_5"] = Estimate(
+            lead / lams[4] if lams[4] else math.nan, math.nan, "Lanczos", 0
+        )
     share = sum(lam**2 for lam in lams) / norm.value**2 if norm.value else math.nan
     words = f"sum of {len(lams)} largest lambda^2 / |H|_F^2; {norm.estimator}"
     error = 2 * share * norm.error / norm.value if norm.value else math.nan
@@ -66,13 +82,20 @@ def over_directions(lams: Sequence[float], probed: Probed, dim: int) -> dict[str
 def over_matrices(samples: Float[Tensor, " probes l"]) -> dict[str, Estimate]:
     """Gini coefficient and effective number of the matrices' traces.
 
-    Noise makes traces more unequal than they are: with few probes the Gini coefficient is too large.
+    Noise makes traces more unequal than they are: with few probes the Gini coefficient is too
+    large.
 
     Args:
-        samples: Each probe's estimate of every matrix's trace; a matrix of negative trace counts as 0.
+        samples: Each probe's estimate of every matrix's trace; a matrix of negative trace counts as
+            0.
     """
     m, n = samples.shape
     negative = int((samples.mean(dim=0) < 0).sum())
-    words = f"traces of {n} matrices" + (f", {negative} of them negative and counted as 0" if negative else "")
+    words = f"traces of {n} matrices" + (
+        f", {negative} of them negative and counted as 0" if negative else ""
+    )
     words += f"; jackknife over {m} probes"
-    return {"gini": jackknife(gini, samples, words), "effective_matrices": jackknife(entropy_rank, samples, words)}
+    return {
+        "gini": jackknife(gini, samples, words),
+        "effective_matrices": jackknife(entropy_rank, samples, words),
+    }

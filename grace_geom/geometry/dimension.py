@@ -1,4 +1,6 @@
-"""Intrinsic dimension from nearest neighbours: maximum likelihood and TwoNN, from one neighbour search."""
+"""Intrinsic dimension from nearest neighbours: maximum likelihood and TwoNN, from one neighbour
+search.
+"""
 
 import math
 from collections.abc import Sequence
@@ -10,7 +12,9 @@ from torch import Tensor
 
 from grace_geom.geometry.rows import centred
 
-SPARE = 8  # candidates beyond k whose exact distance is taken, against rounding in the float32 search
+SPARE = (
+    8  # candidates beyond k whose exact distance is taken, against rounding in the float32 search
+)
 BLOCK = 1024  # rows of the distance table that are held at once
 TABLE = 2000  # points whose distances are kept as a table
 GATHERED = 2**21  # numbers of candidate rows that are held at once
@@ -22,7 +26,8 @@ class Neighbours:
 
     Attributes:
         distances: ``(n, k)`` float64, ascending, all positive.
-        duplicates: Rows that equalled another row (distance 0) and were merged into it before the search.
+        duplicates: Rows that equalled another row (distance 0) and were merged into it before the
+            search.
     """
 
     distances: Float[Tensor, " n k"]
@@ -32,9 +37,10 @@ class Neighbours:
 def neighbours(X: Float[Tensor, " n d"], k: int) -> Neighbours:
     """The k nearest other points of every point, Euclidean.
 
-    Candidates come from float32 products of centred rows; the distances of the candidates are then computed in float64
-    from differences, so they are right to rounding. Equal rows count as one point: a distance of 0 has no logarithm.
-    O(n^2 d) time, O(n) memory for fixed block. With fewer than k + 1 distinct points, k shrinks.
+    Candidates come from float32 products of centred rows; the distances of the candidates are then
+    computed in float64 from differences, so they are right to rounding. Equal rows count as one
+    point: a distance of 0 has no logarithm. O(n^2 d) time, O(n) memory for fixed block. With fewer
+    than k + 1 distinct points, k shrinks.
 
     Raises:
         ValueError: If a feature is not finite, or k < 1.
@@ -58,7 +64,8 @@ def neighbours(X: Float[Tensor, " n d"], k: int) -> Neighbours:
 
 
 class Subsets:
-    """:func:`neighbours` of many subsets of one set of points, for half-samples: distances are computed once.
+    """:func:`neighbours` of many subsets of one set of points, for half-samples: distances are
+    computed once.
 
     Sets of more than ``TABLE`` points, or with equal points, are searched anew each time.
 
@@ -70,7 +77,9 @@ class Subsets:
         self.X = X.double()
         self._table: Tensor | None = None
         if 1 < len(X) <= TABLE and X.isfinite().all():
-            table = torch.cdist(self.X, self.X, compute_mode="donot_use_mm_for_euclid_dist").fill_diagonal_(torch.inf)
+            table = torch.cdist(
+                self.X, self.X, compute_mode="donot_use_mm_for_euclid_dist"
+            ).fill_diagonal_(torch.inf)
             self._table = table if (table > 0).all() else None
 
     def neighbours(self, rows: Int[Tensor, " m"], k: int) -> Neighbours:
@@ -95,10 +104,11 @@ def _exact(points: Tensor, rough: Tensor, half_squares: Tensor, rows: Tensor, k:
 
 
 def lid_mle(found: Neighbours, k: int = 20) -> float:
-    """Global dimension by maximum likelihood (Levina & Bickel 2004), averaged as MacKay & Ghahramani (2005) correct it.
+    """Global dimension by maximum likelihood (Levina & Bickel 2004), averaged as MacKay &
+    Ghahramani (2005) correct it.
 
-    ``m_k(x)^-1 = 1/(k-1) sum_{j<k} ln(T_k / T_j)`` and the answer is ``1 / mean m_k(x)^-1``. NaN where there are
-    fewer than k neighbours, or all are equally far.
+    ``m_k(x)^-1 = 1/(k-1) sum_{j<k} ln(T_k / T_j)`` and the answer is ``1 / mean m_k(x)^-1``. NaN
+    where there are fewer than k neighbours, or all are equally far.
     """
     inverse = inverse_lid(found, k)
     mean = inverse.mean().item() if len(inverse) else 0.0
@@ -120,7 +130,8 @@ def inverse_lid(found: Neighbours, k: int = 20) -> Float[Tensor, " n"]:
 
 
 def lid_sweep(found: Neighbours, ks: Sequence[int]) -> dict[int, float]:
-    """:func:`lid_mle` for several k from the same search: a plateau is a dimension, a slope is not."""
+    """:func:`lid_mle` for several k from the same search: a plateau is a dimension, a slope is
+    not."""
     return {k: lid_mle(found, k) for k in ks}
 
 

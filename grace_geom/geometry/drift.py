@@ -18,8 +18,10 @@ class MatrixDrift:
     Attributes:
         relative: ``|D|_F / |W0|_F``; ``nan`` where W0 is 0.
         norm: ``|D|_F``.
-        singular_values: Of D as a matrix (a convolution's filters are rows), largest first, float64; a vector has one.
-        effective_rank: ``exp(-sum p ln p)``, ``p = s / sum s`` (Roy and Vetterli 2007); 0 where nothing moved.
+        singular_values: Of D as a matrix (a convolution's filters are rows), largest first,
+            float64; a vector has one.
+        effective_rank: ``exp(-sum p ln p)``, ``p = s / sum s`` (Roy and Vetterli 2007); 0 where
+            nothing moved.
         stable_rank: ``|D|_F^2 / |D|_2^2``; 0 where nothing moved.
     """
 
@@ -38,7 +40,11 @@ def matrix_drift(w: Tensor, w0: Tensor) -> MatrixDrift:
     """
     if w.shape != w0.shape:
         raise ValueError(f"drift needs equal shapes, not {tuple(w.shape)} and {tuple(w0.shape)}")
-    D = (w.double() - w0.double()).reshape(len(w), -1) if w.ndim > 1 else (w.double() - w0.double()).reshape(1, -1)
+    D = (
+        (w.double() - w0.double()).reshape(len(w), -1)
+        if w.ndim > 1
+        else (w.double() - w0.double()).reshape(1, -1)
+    )
     s = torch.linalg.svdvals(D).cpu()
     size, reference = D.norm().item(), w0.double().norm().item()
     p = s[s > 0] / s.sum()
@@ -59,7 +65,9 @@ def relative_drift(weights: Weights, reference: Weights) -> float:
     """
     absent = reference.keys() - weights.keys()
     if absent:
-        raise ValueError(f"drift needs the same weights on both sides; missing: {sorted(absent)[:3]}")
+        raise ValueError(
+            f"drift needs the same weights on both sides; missing: {sorted(absent)[:3]}"
+        )
     D = norm([weights[name].double() - w0.double() for name, w0 in reference.items()])
     return (D / norm(reference)).item()
 
@@ -95,5 +103,9 @@ def correlation(x: list[float], y: list[float]) -> Correlation:
         return Correlation(math.nan, math.nan, math.nan, math.nan, n)
     found = stats.pearsonr(x, y)
     interval = found.confidence_interval(0.95) if n > 3 else None
-    low, high = (float(interval.low), float(interval.high)) if interval is not None else (math.nan, math.nan)
+    low, high = (
+        (float(interval.low), float(interval.high))
+        if interval is not None
+        else (math.nan, math.nan)
+    )
     return Correlation(float(found.statistic), low, high, float(found.pvalue), n)

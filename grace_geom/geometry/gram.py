@@ -12,7 +12,8 @@ from grace_geom.geometry.rows import centred, check_paired, is_constant, unit
 
 @dataclass(frozen=True)
 class GramDrift:
-    """``G^ = G / |G|_F`` of two sets of features compared; NaN where a Gram matrix is zero or not finite.
+    """``G^ = G / |G|_F`` of two sets of features compared; NaN where a Gram matrix is zero or not
+    finite.
 
     Attributes:
         chord: ``|G^a - G^b|_F`` in [0, sqrt 2].
@@ -30,8 +31,8 @@ def gram_drift(X: Float[Tensor, " n d1"], Y: Float[Tensor, " n d2"], centre: boo
 
     Args:
         X, Y: Features, rows paired.
-        centre: ``True``: ``G = Xc Xc'``, whose cosine is the biased CKA. ``False``: the cosines between the rows as
-            they are, which see a mean shift that CKA cannot.
+        centre: ``True``: ``G = Xc Xc'``, whose cosine is the biased CKA. ``False``: the cosines
+            between the rows as they are, which see a mean shift that CKA cannot.
 
     The n x n matrices are never formed: ``<Ga, Gb> = |X' Y|_F^2``. Chords below 1e-7 are rounding.
 
@@ -39,12 +40,16 @@ def gram_drift(X: Float[Tensor, " n d1"], Y: Float[Tensor, " n d2"], centre: boo
         ValueError: If the numbers of rows differ.
     """
     check_paired(X, Y)
-    if not (X.isfinite().all() and Y.isfinite().all()) or (centre and (is_constant(X) or is_constant(Y))):
+    if not (X.isfinite().all() and Y.isfinite().all()) or (
+        centre and (is_constant(X) or is_constant(Y))
+    ):
         return GramDrift(math.nan, math.nan, math.nan)
     X, Y = (centred(X), centred(Y)) if centre else (unit(X), unit(Y))
     a, b = _product(X, X).sqrt(), _product(Y, Y).sqrt()
     cosine = (_product(X, Y) / (a * b)).clamp(max=1.0)
-    return GramDrift((2 - 2 * cosine).sqrt().item(), torch.arccos(cosine).item(), torch.log(b / a).item())
+    return GramDrift(
+        (2 - 2 * cosine).sqrt().item(), torch.arccos(cosine).item(), torch.log(b / a).item()
+    )
 
 
 def _product(X: Tensor, Y: Tensor) -> Tensor:

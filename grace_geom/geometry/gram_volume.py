@@ -1,5 +1,6 @@
-"""Gram volume of a sample's features (grace.md Eq. 8, 9): the parallelepiped that its clean, adversarial and
-weight-perturbed features span."""
+"""Gram volume of a sample's features (grace.md Eq. 8, 9): the parallelepiped that its clean,
+adversarial and weight-perturbed features span.
+"""
 
 from collections.abc import Sequence
 
@@ -12,8 +13,9 @@ from torch.nn import functional as F
 def gram_matrices(features: Sequence[Float[Tensor, " b d"]], eps: float) -> Float[Tensor, " b m m"]:
     """``G_i = [<f_j, f_k>] + eps I`` of every sample, from m normalised features each; float64.
 
-    Near the usual case, two features almost equal, the determinant is a difference of numbers near 1: eight
-    bits (bf16) or even 24 leave nothing of it, so the products are made in double precision.
+    Near the usual case, two features almost equal, the determinant is a difference of numbers near
+    1: eight bits (bf16) or even 24 leave nothing of it, so the products are made in double
+    precision.
     """
     f = torch.stack([F.normalize(f.double(), dim=-1) for f in features], dim=1)
     return f @ f.mT + eps * torch.eye(len(features), dtype=f.dtype, device=f.device)
@@ -29,12 +31,15 @@ def determinant(G: Float[Tensor, " b m m"]) -> Float[Tensor, " b"]:
 
 
 def volume(features: Sequence[Float[Tensor, " b d"]], eps: float = 1e-6) -> Float[Tensor, " b"]:
-    """``sqrt |det G_i|``: 0 (up to eps) where the features are linearly dependent, 1 where they are orthogonal."""
+    """``sqrt |det G_i|``: 0 (up to eps) where the features are linearly dependent, 1 where they
+    are orthogonal."""
     return determinant(gram_matrices(features, eps)).abs().sqrt()
 
 
 def spread(features: Sequence[Float[Tensor, " b d"]]) -> Float[Tensor, " b"]:
-    """``1 - lambda_max(G_i) / m``: 0 only where all m features agree, ``1 - 1/m`` where they are orthogonal."""
+    """``1 - lambda_max(G_i) / m``: 0 only where all m features agree, ``1 - 1/m`` where they are
+    orthogonal.
+    """
     G = gram_matrices(features, 0.0)
     return 1 - torch.linalg.eigvalsh(G)[:, -1] / G.shape[-1]
 

@@ -1,6 +1,8 @@
-"""How evenly features fill the directions they have: spectrum, rank, cosines, uniformity. All sums in float64.
+"""How evenly features fill the directions they have: spectrum, rank, cosines, uniformity. All sums
+in float64.
 
-Every function returns NaN where its number is not defined: a NaN feature, a constant layer, a single row.
+Every function returns NaN where its number is not defined: a NaN feature, a constant layer, a
+single row.
 """
 
 import math
@@ -29,7 +31,9 @@ def covariance_spectrum(X: Float[Tensor, " n d"]) -> Float[Tensor, " d"]:
 
 
 def participation_ratio(X: Float[Tensor, " n d"]) -> float:
-    """``(sum lam)^2 / sum lam^2`` of the covariance, in [1, d]: how many directions carry the variance."""
+    """``(sum lam)^2 / sum lam^2`` of the covariance, in [1, d]: how many directions carry the
+    variance.
+    """
     lams = covariance_spectrum(X)
     if not lams.isfinite().all() or is_constant(X):
         return math.nan
@@ -37,13 +41,16 @@ def participation_ratio(X: Float[Tensor, " n d"]) -> float:
 
 
 def iso_score(X: Float[Tensor, " n d"]) -> float:
-    """``(PR - 1) / (d - 1)``: 0 for a line, 1 for a covariance that is a multiple of the identity (IsoScore)."""
+    """``(PR - 1) / (d - 1)``: 0 for a line, 1 for a covariance that is a multiple of the identity
+    (IsoScore).
+    """
     d = X.shape[1]
     return (participation_ratio(X) - 1) / (d - 1) if d > 1 else math.nan
 
 
 def effective_rank(X: Float[Tensor, " n d"], centre: bool = False) -> float:
-    """``exp(-sum p ln p)``, ``p = sigma / sum sigma`` over the singular values of X (Roy & Vetterli 2007).
+    """``exp(-sum p ln p)``, ``p = sigma / sum sigma`` over the singular values of X (Roy & Vetterli
+    2007).
 
     Args:
         X: Features.
@@ -63,10 +70,11 @@ def mean_cosine(X: Float[Tensor, " n d"]) -> float:
 
 
 def partition_isotropy(X: Float[Tensor, " n d"]) -> float:
-    """``min_c Z(c) / max_c Z(c)``, ``Z(c) = sum_i exp(c.u_i)`` over unit rows (Arora et al. 2016; Mu & Viswanath 2018).
+    """``min_c Z(c) / max_c Z(c)``, ``Z(c) = sum_i exp(c.u_i)`` over unit rows (Arora et al. 2016;
+    Mu & Viswanath 2018).
 
-    c runs over the eigenvectors of ``U'U`` with *both* signs, which makes the value independent of the signs that a
-    solver returns. 1 is isotropic; unit rows that all point one way give exp(-2).
+    c runs over the eigenvectors of ``U'U`` with *both* signs, which makes the value independent of
+    the signs that a solver returns. 1 is isotropic; unit rows that all point one way give exp(-2).
     """
     U = unit(X)
     if not U.isfinite().all() or len(U) < 1:
@@ -78,7 +86,8 @@ def partition_isotropy(X: Float[Tensor, " n d"]) -> float:
 
 
 def uniformity(X: Float[Tensor, " n d"], t: float = 2.0) -> float:
-    """``ln mean_{i != j} exp(-t |u_i - u_j|^2)`` over unit rows (Wang & Isola 2020): 0 is one point."""
+    """``ln mean_{i != j} exp(-t |u_i - u_j|^2)`` over unit rows (Wang & Isola 2020): 0 is one
+    point."""
     U, n = unit(X), len(X)
     if n < 2:
         return math.nan
@@ -90,10 +99,12 @@ def uniformity(X: Float[Tensor, " n d"], t: float = 2.0) -> float:
 
 
 def alignment(X: Float[Tensor, " n d"], Y: Float[Tensor, " n d"], power: float = 2.0) -> float:
-    """``mean |u_i - v_i|^power`` over the unit rows of positive pairs (Wang & Isola 2020): 0 is perfect.
+    """``mean |u_i - v_i|^power`` over the unit rows of positive pairs (Wang & Isola 2020): 0 is
+    perfect.
 
     Args:
-        X, Y: Paired rows of one space: an image and its class's text, or an image clean and attacked.
+        X, Y: Paired rows of one space: an image and its class's text, or an image clean and
+            attacked.
 
     Raises:
         ValueError: If the numbers of rows or columns differ.
@@ -104,7 +115,8 @@ def alignment(X: Float[Tensor, " n d"], Y: Float[Tensor, " n d"], power: float =
 
 
 def modality_gap(images: Float[Tensor, " n d"], texts: Float[Tensor, " m d"]) -> float:
-    """``|mean u_image - mean u_text|`` of unit rows (Liang et al. 2022), in [0, 2]. Rows need not be paired.
+    """``|mean u_image - mean u_text|`` of unit rows (Liang et al. 2022), in [0, 2]. Rows need not
+    be paired.
 
     Raises:
         ValueError: If the numbers of columns differ.
@@ -115,4 +127,6 @@ def modality_gap(images: Float[Tensor, " n d"], texts: Float[Tensor, " m d"]) ->
 
 def _same_space(X: Tensor, Y: Tensor) -> None:
     if X.shape[1] != Y.shape[1]:
-        raise ValueError(f"{X.shape[1]} and {Y.shape[1]} columns: these features do not live in one space")
+        raise ValueError(
+            f"{X.shape[1]} and {Y.shape[1]} columns: these features do not live in one space"
+        )

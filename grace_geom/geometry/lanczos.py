@@ -1,7 +1,9 @@
-"""Extreme eigenvalues of a symmetric matrix from few products: Lanczos with full reorthogonalisation.
+"""Extreme eigenvalues of a symmetric matrix from few products: Lanczos with full
+reorthogonalisation.
 
-Thick restart as in Wu and Simon (2000). The basis satisfies ``A Q' = Q' T + beta q e_m'`` (rows of Q orthonormal),
-so a Ritz pair ``(theta, Q' s)`` has the residual ``|A v - theta v| = beta |s_m|`` without another product.
+Thick restart as in Wu and Simon (2000). The basis satisfies ``A Q' = Q' T + beta q e_m'`` (rows of
+Q orthonormal), so a Ritz pair ``(theta, Q' s)`` has the residual ``|A v - theta v| = beta |s_m|``
+without another product.
 """
 
 import math
@@ -28,7 +30,8 @@ class Eigenpairs:
         values: Ritz values, float64.
         vectors: Unit Ritz vectors, rows.
         residuals: ``|A v - lam v|`` of each; an eigenvalue lies within that distance of ``lam``.
-        errors: Estimated error of each, ``min(residual, residual^2 / gap)`` with the gap to the other Ritz values.
+        errors: Estimated error of each, ``min(residual, residual^2 / gap)`` with the gap to the
+            other Ritz values.
         converged: Whether the error is within the tolerance that was asked for.
         products: Products that were spent.
     """
@@ -47,15 +50,19 @@ class Krylov:
     Args:
         start: Vector ``(p,)``, not zero; gives dtype and device of the products.
         device: Where the basis lies; the host saves accelerator memory, at the price of copies.
-        basis_dtype: What the basis is kept in; float16 halves its memory and leaves eigenvalues right to 1e-4 (bfloat16
-            does not). A direction is rounded *before* its product is taken, so that T is made of true products, and
-            what rounding adds to ``A Q' = Q' T + beta q e_m'`` is known column by column and counted into residuals.
-            A restart rounds all rows again, and the bounds add up: after a few, right values are no longer said to
-            have converged. Give such a basis room instead: it has twice as much.
+        basis_dtype: What the basis is kept in; float16 halves its memory and leaves eigenvalues
+            right to 1e-4 (bfloat16 does not). A direction is rounded *before* its product is taken,
+            so that T is made of true products, and what rounding adds to
+            ``A Q' = Q' T + beta q e_m'`` is known column by column and counted into residuals. A
+            restart rounds all rows again, and the bounds add up: after a few, right values are no
+            longer said to have converged. Give such a basis room instead: it has twice as much.
     """
 
     def __init__(
-        self, start: Tensor, device: torch.device | str | None = None, basis_dtype: torch.dtype | None = None
+        self,
+        start: Tensor,
+        device: torch.device | str | None = None,
+        basis_dtype: torch.dtype | None = None,
     ) -> None:
         self.dim = start.numel()
         self.home, self.device = start.device, torch.device(device or start.device)
@@ -64,7 +71,9 @@ class Krylov:
         self.beta = 0.0
         self.next: Tensor | None = self._rounded(start / start.norm())
         self._scales: list[float] = []  # a vector of the basis is its row times this
-        self._lost = np.zeros(0)  # |beta_j (q - rounded q)| of each column, plus what a restart rounds
+        self._lost = np.zeros(
+            0
+        )  # |beta_j (q - rounded q)| of each column, plus what a restart rounds
         self.products = 0
         self._blocks: list[Tensor] = []
 
@@ -92,7 +101,9 @@ class Krylov:
         w = matvec(self.next)
         length = _norm(w)
         if not math.isfinite(length):
-            raise ValueError("a product is not finite: look at the loss and its scale, or use --dtype float64")
+            raise ValueError(
+                "a product is not finite: look at the loss and its scale, or use --dtype float64"
+            )
         m = len(self)
         self._append(self.next)
         h, self.beta = self._orthogonalise(w, m + 1, length, last=2)
@@ -104,7 +115,8 @@ class Krylov:
         self._advance(w)
 
     def ritz(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Ritz values in ascending order ``(m,)``, their coordinates ``(m, m)`` as columns, residual norms ``(m,)``.
+        """Ritz values in ascending order ``(m,)``, their coordinates ``(m, m)`` as columns,
+        residual norms ``(m,)``.
 
         A residual is never said to be smaller than the rounding of a product.
         """
@@ -114,7 +126,8 @@ class Krylov:
 
     @property
     def blur(self) -> float:
-        """What rows that are only nearly orthogonal do to a Ritz value, relative to the largest: measured, not derived.
+        """What rows that are only nearly orthogonal do to a Ritz value, relative to the largest:
+        measured, not derived.
 
         On a few hundred to half a million dimensions it was below 1 % of the rounding of one entry.
         """
@@ -128,19 +141,28 @@ class Krylov:
         for b in self._filled(len(self)):
             share = C[:, done : done + len(b)].to(rows)
             for begin in range(0, self.dim, _CHUNK):
-                rows[:, begin : begin + _CHUNK].addmm_(share, b[:, begin : begin + _CHUNK].to(self.dtype))
+                rows[:, begin : begin + _CHUNK].addmm_(
+                    share, b[:, begin : begin + _CHUNK].to(self.dtype)
+                )
             done += len(b)
         return rows
 
     def remove(self, w: Tensor) -> Tensor:
-        """Take the basis out of ``w`` in place; returns the coefficients ``(m,)``, float64 on the CPU."""
+        """Take the basis out of ``w`` in place; returns the coefficients ``(m,)``, float64 on the
+        CPU.
+        """
         return self._orthogonalise(w, len(self), _norm(w))[0]
 
     def restart(self, keep: np.ndarray, S: np.ndarray, theta: np.ndarray) -> None:
-        """Shrink the basis to the Ritz vectors of the indices ``keep``; the next direction stays."""
+        """Shrink the basis to the Ritz vectors of the indices ``keep``; the next direction
+        stays."""
         rows = self.combine(S[:, keep])
         stored, self._scales = self._stored(rows)
-        off = (rows - stored.to(self.dtype) * torch.tensor(self._scales).to(rows)[:, None]).double().norm(dim=1)
+        off = (
+            (rows - stored.to(self.dtype) * torch.tensor(self._scales).to(rows)[:, None])
+            .double()
+            .norm(dim=1)
+        )
         self._blocks, off = [stored], off.cpu().numpy()
         self._lost = self._lost @ np.abs(S[:, keep]) + 2 * np.abs(theta).max() * off
         self.T = np.diag(theta[keep])
@@ -148,10 +170,14 @@ class Krylov:
     def state_dict(self) -> dict[str, Any]:
         """All that is needed to go on, as tensors and numbers."""
         return {
-            "basis": torch.cat(self._blocks)[: len(self)] if len(self) else None, "scales": self._scales,
-            "T": torch.from_numpy(self.T), "beta": self.beta, "next": self.next, "products": self.products,
+            "basis": torch.cat(self._blocks)[: len(self)] if len(self) else None,
+            "scales": self._scales,
+            "T": torch.from_numpy(self.T),
+            "beta": self.beta,
+            "next": self.next,
+            "products": self.products,
             "lost": torch.from_numpy(self._lost),
-        }  # fmt: skip
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where :meth:`state_dict` was taken.
@@ -161,8 +187,12 @@ class Krylov:
         """
         vector = state["next"] if state["next"] is not None else state["basis"][0]
         if vector.numel() != self.dim:
-            raise ValueError(f"the saved Lanczos basis has {vector.numel()} dimensions, this matrix {self.dim}")
-        self._blocks = [] if state["basis"] is None else [state["basis"].to(self.device, self.basis_dtype)]
+            raise ValueError(
+                f"the saved Lanczos basis has {vector.numel()} dimensions, this matrix {self.dim}"
+            )
+        self._blocks = (
+            [] if state["basis"] is None else [state["basis"].to(self.device, self.basis_dtype)]
+        )
         self.T, self.beta, self.products = state["T"].numpy(), state["beta"], state["products"]
         self.next = None if state["next"] is None else state["next"].to(self.home)
         self._lost, self._scales = state["lost"].numpy(), list(state["scales"])
@@ -170,19 +200,25 @@ class Krylov:
     def _append(self, q: Tensor) -> None:
         m, room = len(self), sum(len(block) for block in self._blocks)
         if m == room:
-            self._blocks.append(torch.empty(_ROWS, self.dim, dtype=self.basis_dtype, device=self.device))
+            self._blocks.append(
+                torch.empty(_ROWS, self.dim, dtype=self.basis_dtype, device=self.device)
+            )
             room += _ROWS
         rows, scales = self._stored(q[None])
         self._blocks[-1][m - room] = rows[0]
         self._scales += scales
 
-    def _orthogonalise(self, w: Tensor, rows: int, length: float, last: int = 0) -> tuple[Tensor, float]:
-        """Take the first ``rows`` vectors out of ``w`` in place: their coefficients, and the norm of what is left.
+    def _orthogonalise(
+        self, w: Tensor, rows: int, length: float, last: int = 0
+    ) -> tuple[Tensor, float]:
+        """Take the first ``rows`` vectors out of ``w`` in place: their coefficients, and the norm
+        of what is left.
 
         ``length`` is the norm of ``w`` as it comes.
-        A pass that takes away less than half leaves nothing of the basis but rounding, else one more follows (twice is
-        enough: Parlett, Kahan). The recurrence's own two vectors go first, the ``last``: they are most of what there
-        is to take, so the pass over all that follows them seldom needs a second.
+        A pass that takes away less than half leaves nothing of the basis but rounding, else one
+        more follows (twice is enough: Parlett, Kahan). The recurrence's own two vectors go first,
+        the ``last``: they are most of what there is to take, so the pass over all that follows them
+        seldom needs a second.
         """
         total = torch.zeros(rows, dtype=torch.float64)
         if rows > 2 * last > 0:
@@ -196,12 +232,18 @@ class Krylov:
         return total, length
 
     def _take_out(self, w: Tensor, begin: int, end: int) -> Tensor:
-        """One pass over the vectors from ``begin`` to ``end``, in place; returns their coefficients."""
+        """One pass over the vectors from ``begin`` to ``end``, in place; returns their
+        coefficients.
+        """
         h, scale = torch.zeros(end - begin, dtype=torch.float64), self._scale(end)[begin:]
         filled = self._filled(end, begin)
         for at in range(0, self.dim, _CHUNK):
             part = w[at : at + _CHUNK].to(self.device)
-            h += torch.cat([b[:, at : at + len(part)].to(part) @ part for b in filled]).double().cpu()
+            h += (
+                torch.cat([b[:, at : at + len(part)].to(part) @ part for b in filled])
+                .double()
+                .cpu()
+            )
         h *= scale
         for at in range(0, self.dim, _CHUNK):
             part, done = w[at : at + _CHUNK], 0
@@ -247,7 +289,8 @@ class Krylov:
     def _stored(self, rows: Tensor) -> tuple[Tensor, list[float]]:
         """Rows as they are kept, and what makes each a unit vector again.
 
-        Entries are near 1, far from where float16 underflows; rounding changes a length by more than it turns a row.
+        Entries are near 1, far from where float16 underflows; rounding changes a length by more
+        than it turns a row.
         """
         if self.basis_dtype == self.dtype:
             return rows, [1.0] * len(rows)
@@ -270,11 +313,13 @@ def eigenpairs(
 ) -> Eigenpairs:
     """The ``top`` largest and ``bottom`` smallest eigenvalues with their vectors.
 
-    Every copy of a multiple eigenvalue is found only once the space is used up; in floating point that is late.
+    Every copy of a multiple eigenvalue is found only once the space is used up; in floating point
+    that is late.
 
     Args:
         matvec: ``v -> A v``, symmetric.
-        krylov: Where to start, or to go on; it holds the basis afterwards (for a deflated trace, say).
+        krylov: Where to start, or to go on; it holds the basis afterwards (for a deflated trace,
+            say).
         top, bottom: How many eigenvalues at each end.
         rtol: Stop once the estimated error of each is at most ``rtol |lam|``.
         max_products: Budget of products; what has not converged by then is returned and says so.
@@ -296,7 +341,11 @@ def eigenpairs(
             floor = 4 * torch.finfo(krylov.dtype).eps * np.abs(theta).max()
             done = errors <= rtol * np.abs(theta) + floor
             enough = krylov.exhausted or len(krylov) >= wanted_count + 2
-            if (enough and done[wanted].all()) or krylov.exhausted or krylov.products >= max_products:
+            if (
+                (enough and done[wanted].all())
+                or krylov.exhausted
+                or krylov.products >= max_products
+            ):
                 break
             if len(krylov) >= max_vectors:
                 extra = (max_vectors - wanted_count) // 3
@@ -305,13 +354,19 @@ def eigenpairs(
         krylov.extend(matvec)
         after_step(krylov)
     return Eigenpairs(
-        torch.from_numpy(theta[wanted]), krylov.combine(S[:, wanted]), torch.from_numpy(residuals[wanted]),
-        torch.from_numpy(errors[wanted]), torch.from_numpy(done[wanted]), krylov.products,
-    )  # fmt: skip
+        torch.from_numpy(theta[wanted]),
+        krylov.combine(S[:, wanted]),
+        torch.from_numpy(residuals[wanted]),
+        torch.from_numpy(errors[wanted]),
+        torch.from_numpy(done[wanted]),
+        krylov.products,
+    )
 
 
 def _norm(w: Tensor) -> float:
-    """In float64, without a copy; not finite where an entry is not, which is cheaper than asking each."""
+    """In float64, without a copy; not finite where an entry is not, which is cheaper than asking
+    each.
+    """
     return torch.linalg.vector_norm(w, dtype=torch.float64).item()
 
 
@@ -322,14 +377,17 @@ def random_start(dim: int, seed: int, like: Tensor) -> Tensor:
 
 
 def leaning_start(lean: Tensor, seed: int, share: float = 1 / 32) -> Tensor:
-    """A start ``(p,)`` for the ends of a spectrum: the unit vector along ``lean`` and a random part.
+    """A start ``(p,)`` for the ends of a spectrum: the unit vector along ``lean`` and a random
+    part.
 
-    A gradient lies mostly among the eigenvectors of the largest eigenvalues of its Hessian (Gur-Ari, Roberts, Dyer
-    2018), so a start that leans on it is nearer to them than a random one. The random part has about the component
-    ``share`` along every eigenvector, whatever p: none is missed because the gradient is orthogonal to it.
+    A gradient lies mostly among the eigenvectors of the largest eigenvalues of its Hessian
+    (Gur-Ari, Roberts, Dyer 2018), so a start that leans on it is nearer to them than a random one.
+    The random part has about the component ``share`` along every eigenvector, whatever p: none is
+    missed because the gradient is orthogonal to it.
 
     Args:
-        lean: Usually the gradient; of its length nothing is used. A zero leaves the random part alone.
+        lean: Usually the gradient; of its length nothing is used. A zero leaves the random part
+            alone.
         seed: Of the random part.
         share: Less saves products where ``lean`` is good, and finds later what it lacks.
     """

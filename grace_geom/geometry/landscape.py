@@ -1,4 +1,6 @@
-"""Slices of a loss: filter-normalised random directions (Li et al. 2018), lines, and planes through three points."""
+"""Slices of a loss: filter-normalised random directions (Li et al. 2018), lines, and planes through
+three points.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,10 +15,12 @@ Value = Callable[[Weights], float]
 
 
 def filter_normalised(weights: Weights, seed: int) -> Weights:
-    """A Gaussian direction whose every filter has the norm of the weights' filter; vectors (biases, gains) stay 0.
+    """A Gaussian direction whose every filter has the norm of the weights' filter; vectors (biases,
+    gains) stay 0.
 
-    A filter is what feeds one output: a row of a matrix, or of a convolution flattened to one. The Gaussian numbers
-    depend on the seed and the names alone, so two checkpoints get the same direction, each scaled by its own filters.
+    A filter is what feeds one output: a row of a matrix, or of a convolution flattened to one. The
+    Gaussian numbers depend on the seed and the names alone, so two checkpoints get the same
+    direction, each scaled by its own filters.
     """
     direction = {}
     for i, (name, w) in enumerate(sorted(weights.items())):
@@ -42,13 +46,17 @@ def same_shapes(points: Sequence[Weights]) -> None:
         if found != first:
             odd = sorted(set(found.items()) ^ set(first.items()))[0][0]
             raise ValueError(
-                f"these checkpoints have other weights or shapes ({odd}, ...), so the same seed gives other directions "
-                "and their slices cannot be compared"
+                f"these checkpoints have other weights or shapes ({odd}, ...), so the same seed "
+                "gives other directions and their slices cannot be compared"
             )
 
 
 def line(
-    value: Value, centre: Weights, direction: Weights, ts: Sequence[float], after: Callable[[], None] = lambda: None
+    value: Value,
+    centre: Weights,
+    direction: Weights,
+    ts: Sequence[float],
+    after: Callable[[], None] = lambda: None,
 ) -> Float[np.ndarray, " t"]:
     """``value(centre + t direction)`` for each t."""
     found = []

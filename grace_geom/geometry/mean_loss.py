@@ -1,4 +1,6 @@
-"""A mean loss over batches as a function of weights: its value and its gradient, without touching any module."""
+"""A mean loss over batches as a function of weights: its value and its gradient, without touching
+any module.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,7 +20,8 @@ class MeanLoss:
     Attributes:
         loss: ``(weights, batch) -> scalar``, the mean over the batch; deterministic.
         batches: With ``len``; of several processes each has some, perhaps none.
-        distributed: Sum over the processes of the default group: all of them get the same numbers, bit for bit.
+        distributed: Sum over the processes of the default group: all of them get the same numbers,
+            bit for bit.
     """
 
     loss: Callable[[Weights, Any], Tensor]
@@ -33,7 +36,9 @@ class MeanLoss:
         return value / n
 
     def gradient(self, weights: Weights) -> tuple[float, Weights]:
-        """L(w) and its gradient by name, zero for weights that take no part. Costs one forward and one backward."""
+        """L(w) and its gradient by name, zero for weights that take no part. Costs one forward and
+        one backward.
+        """
         params = {name: w.detach().requires_grad_() for name, w in weights.items()}
         value, n = self._summed(0.0, next(iter(weights.values())).device)
         total = {name: torch.zeros_like(w) for name, w in weights.items()}
@@ -51,7 +56,9 @@ class MeanLoss:
 
     def _summed(self, value: float, device: torch.device) -> tuple[float, float]:
         """The value and the number of samples, of all processes together."""
-        both = torch.tensor([value, sum(len(b) for b in self.batches)], dtype=torch.float64, device=device)
+        both = torch.tensor(
+            [value, sum(len(b) for b in self.batches)], dtype=torch.float64, device=device
+        )
         if self.distributed:
             sum_over_processes([both])
         return both[0].item(), both[1].item()

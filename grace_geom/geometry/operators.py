@@ -1,9 +1,10 @@
 """Products with the Hessian and the Gauss-Newton matrix of a mean loss, without forming them.
 
-With ``L(w) = (1/n) sum_b n_b loss(w, b)`` over batches b of n_b samples, the Hessian product is reverse over reverse
-(Pearlmutter 1994): one graph of the gradient, differentiated again. ``jvp`` of ``jacrev`` is not used: it is wrong
-through ``nn.LayerNorm`` where the gain is among the weights. The Gauss-Newton product ``J' (d2 loss / dz2) J v``
-(Schraudolph 2002) takes ``J v`` by the double-backward trick, so it needs no forward mode either.
+With ``L(w) = (1/n) sum_b n_b loss(w, b)`` over batches b of n_b samples, the Hessian product is
+reverse over reverse (Pearlmutter 1994): one graph of the gradient, differentiated again. ``jvp`` of
+``jacrev`` is not used: it is wrong through ``nn.LayerNorm`` where the gain is among the weights.
+The Gauss-Newton product ``J' (d2 loss / dz2) J v`` (Schraudolph 2002) takes ``J v`` by the
+double-backward trick, so it needs no forward mode either.
 """
 
 import contextlib
@@ -29,7 +30,9 @@ GRAPH_BYTES = 2 * 2**30
 
 @contextlib.contextmanager
 def twice_differentiable() -> Iterator[None]:
-    """Attention by the math kernel, without the fast path: the others have no second derivative. Restored after."""
+    """Attention by the math kernel, without the fast path: the others have no second derivative.
+    Restored after.
+    """
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
@@ -41,13 +44,15 @@ def twice_differentiable() -> Iterator[None]:
 
 @dataclass(frozen=True, eq=False)
 class CurvatureOperator:
-    """A symmetric ``dim x dim`` matrix that is known by its products. Made by :func:`hessian`, :func:`gauss_newton`.
+    """A symmetric ``dim x dim`` matrix that is known by its products. Made by :func:`hessian`,
+    :func:`gauss_newton`.
 
     Attributes:
         kind: ``hessian`` or ``ggn``.
         weights: The weights that vary, detached; a vector is their concatenation in this order.
         n: Samples, of all processes together.
-        graph_bytes: Memory that one sample's graph takes (measured on the first batch of this process).
+        graph_bytes: Memory that one sample's graph takes (measured on the first batch of this
+            process).
     """
 
     kind: str
@@ -83,7 +88,9 @@ class CurvatureOperator:
 
     @property
     def products(self) -> int:
-        """Products computed so far; each costs about 6 forward passes on kept graphs, 9 on rebuilt ones."""
+        """Products computed so far; each costs about 6 forward passes on kept graphs, 9 on rebuilt
+        ones.
+        """
         return self._count[0]
 
     @property
@@ -92,7 +99,9 @@ class CurvatureOperator:
         return next(iter(self.weights.values())).new_empty(0)
 
     def gradient(self) -> Tensor:
-        """The gradient ``(dim,)`` of the mean loss in the weights that vary; made anew, half the cost of a product."""
+        """The gradient ``(dim,)`` of the mean loss in the weights that vary; made anew, half the
+        cost of a product.
+        """
         return self._gradient()
 
     def matvec(self, v: Tensor) -> Tensor:
@@ -109,7 +118,9 @@ class CurvatureOperator:
             )
         vs = list(unflatten(v.detach(), self.weights).values())
         total = torch.zeros_like(v)
-        parts = list(unflatten(total, self.weights).values())  # views: no second vector of dim entries is made
+        parts = list(
+            unflatten(total, self.weights).values()
+        )  # views: no second vector of dim entries is made
         with _explained():
             for size, product in self._kept:
                 _add(parts, product(vs, True), size)
@@ -131,19 +142,22 @@ def hessian(
     graph_bytes: int = GRAPH_BYTES,
     distributed: bool = False,
 ) -> CurvatureOperator:
-    """The Hessian of the mean loss at ``weights``, restricted to the weights whose name matches ``pattern``.
+    """The Hessian of the mean loss at ``weights``, restricted to the weights whose name matches
+    ``pattern``.
 
     Args:
         loss: ``(weights, batch) -> scalar``, the mean over the batch; deterministic.
         weights: The point. Those that do not match are constants.
         batches: A list of batches with ``len(batch)`` samples; sizes may differ.
         pattern: Regular expression (``re.search``); the empty one matches all.
-        graph_bytes: Graphs are kept while they fit into this many bytes together, else rebuilt for each product.
-        distributed: Sum over the processes of the default group, each of which holds other batches, perhaps none.
+        graph_bytes: Graphs are kept while they fit into this many bytes together, else rebuilt for
+            each product.
+        distributed: Sum over the processes of the default group, each of which holds other batches,
+            perhaps none.
 
     Raises:
-        ValueError: If the loss is not a deterministic scalar that depends on the chosen weights, or the batches
-            are not a list of a fixed order.
+        ValueError: If the loss is not a deterministic scalar that depends on the chosen weights, or
+            the batches are not a list of a fixed order.
         PeerLost: A product, if another process is gone.
         UserError: If the pattern matches nothing.
     """
@@ -154,7 +168,9 @@ def hessian(
     def build(batch: Any) -> Product:
         value = loss(constants | moving, batch)
         gradient = torch.autograd.grad(value, params, create_graph=True, materialize_grads=True)
-        curved = [i for i, g in enumerate(gradient) if g.requires_grad]  # a linear weight has a constant gradient
+        curved = [
+            i for i, g in enumerate(gradient) if g.requires_grad
+        ]  # a linear weight has a constant gradient
 
         def product(vs: Sequence[Tensor], keep: bool) -> Sequence[Tensor]:
             if not curved:
@@ -176,10 +192,12 @@ def gauss_newton(
     graph_bytes: int = GRAPH_BYTES,
     distributed: bool = False,
 ) -> CurvatureOperator:
-    """The generalised Gauss-Newton matrix ``(1/n) sum J' (d2 criterion / dz2) J`` of ``criterion(outputs(w, b), b)``.
+    """The generalised Gauss-Newton matrix ``(1/n) sum J' (d2 criterion / dz2) J`` of
+    ``criterion(outputs(w, b), b)``.
 
-    Positive semi-definite where the criterion is convex in the outputs; for cross-entropy of logits it is the Fisher
-    matrix. Arguments are as in :func:`hessian`; ``criterion(z, batch)`` is a mean over the batch.
+    Positive semi-definite where the criterion is convex in the outputs; for cross-entropy of logits
+    it is the Fisher matrix. Arguments are as in :func:`hessian`; ``criterion(z, batch)`` is a mean
+    over the batch.
     """
     moving = _moving(weights, pattern)
     constants = {name: w.detach() for name, w in weights.items() if name not in moving}
@@ -188,7 +206,9 @@ def gauss_newton(
     def build(batch: Any) -> Product:
         z = outputs(constants | moving, batch)
         u = torch.zeros_like(z, requires_grad=True)
-        pulled = torch.autograd.grad(z, params, u, create_graph=True, materialize_grads=True)  # J' u, linear in u
+        pulled = torch.autograd.grad(
+            z, params, u, create_graph=True, materialize_grads=True
+        )  # J' u, linear in u
         leaf = z.detach().requires_grad_()
         slope = torch.autograd.grad(criterion(leaf, batch), leaf, create_graph=True)[0]
         used = [i for i, g in enumerate(pulled) if g.requires_grad]
@@ -196,7 +216,9 @@ def gauss_newton(
         def product(vs: Sequence[Tensor], keep: bool) -> Sequence[Tensor]:
             if not (used and slope.requires_grad):
                 return [torch.zeros_like(p) for p in params]
-            Jv = torch.autograd.grad([pulled[i] for i in used], u, [vs[i] for i in used], retain_graph=True)[0]
+            Jv = torch.autograd.grad(
+                [pulled[i] for i in used], u, [vs[i] for i in used], retain_graph=True
+            )[0]
             HJv = torch.autograd.grad(slope, leaf, Jv, retain_graph=True)[0]
             return torch.autograd.grad(z, params, HJv, retain_graph=keep, materialize_grads=True)
 
@@ -220,7 +242,10 @@ def _operator(
 ) -> CurvatureOperator:
     listed = hasattr(batches, "__getitem__") and hasattr(batches, "__len__")
     if not listed or not (len(batches) or distributed):
-        raise ValueError("curvature needs a non-empty list of batches in a fixed order, not a loader that may shuffle")
+        raise ValueError(
+            "curvature needs a non-empty list of batches in a fixed order, not a loader that may "
+            "shuffle"
+        )
     per_sample = 0
     if len(batches):
         _require_deterministic(loss, constants | moving, batches[0])
@@ -233,7 +258,9 @@ def _operator(
             break
         with twice_differentiable(), _explained():
             kept.append((len(batch), build(batch)))
-    n = torch.tensor(sum(len(batch) for batch in batches), device=next(iter(moving.values())).device)
+    n = torch.tensor(
+        sum(len(batch) for batch in batches), device=next(iter(moving.values())).device
+    )
     if distributed:
         sum_over_processes([n])
     point = {name: w.detach() for name, w in moving.items()}
@@ -243,7 +270,9 @@ def _operator(
         with twice_differentiable():  # the kernels of the products: a point has one gradient
             return flatten(mean.gradient(moving)[1])
 
-    return CurvatureOperator(kind, point, int(n), per_sample, build, kept, batches[len(kept) :], gradient, distributed)
+    return CurvatureOperator(
+        kind, point, int(n), per_sample, build, kept, batches[len(kept) :], gradient, distributed
+    )
 
 
 def _moving(weights: Weights, pattern: str) -> Weights:
@@ -251,22 +280,28 @@ def _moving(weights: Weights, pattern: str) -> Weights:
 
 
 def _require_deterministic(loss: Loss, weights: Weights, batch: Any) -> None:
-    """Two calls must agree; a loss that does not depend on the weights at all has no graph to differentiate."""
+    """Two calls must agree; a loss that does not depend on the weights at all has no graph to
+    differentiate.
+    """
     with twice_differentiable():
         one, two = loss(weights, batch), loss(weights, batch)
     if one.numel() != 1:
-        raise ValueError(f"the loss of a batch must be one number, not a tensor of shape {tuple(one.shape)}")
+        raise ValueError(
+            f"the loss of a batch must be one number, not a tensor of shape {tuple(one.shape)}"
+        )
     if not one.requires_grad:
         raise ValueError("the loss does not depend on any of the chosen weights")
     if not torch.isclose(one, two, rtol=1e-5, atol=0):
         raise ValueError(
-            f"the loss is not deterministic ({one.item():.6g}, then {two.item():.6g} on the same batch): "
-            "dropout or an augmentation is active; call eval() and fix the sample first"
+            f"the loss is not deterministic ({one.item():.6g}, then {two.item():.6g} on the same "
+            "batch): dropout or an augmentation is active; call eval() and fix the sample first"
         )
 
 
 def _graph_bytes(build: Callable[[Any], Product], batch: Any, weights: Weights) -> int:
-    """Bytes that the graph of one sample keeps alive beyond the weights; the graph is made once and dropped."""
+    """Bytes that the graph of one sample keeps alive beyond the weights; the graph is made once and
+    dropped.
+    """
     own = {w.untyped_storage().data_ptr() for w in weights.values()}
     found: dict[int, int] = {}
 
@@ -274,9 +309,15 @@ def _graph_bytes(build: Callable[[Any], Product], batch: Any, weights: Weights) 
         storage = saved.untyped_storage()
         if storage.data_ptr() not in own:
             found[storage.data_ptr()] = storage.nbytes()
-        return saved.detach()  # the tensor itself would make a reference cycle with the node that saves it
+        return (
+            saved.detach()
+        )  # the tensor itself would make a reference cycle with the node that saves it
 
-    with twice_differentiable(), _explained(), torch.autograd.graph.saved_tensors_hooks(pack, lambda saved: saved):
+    with (
+        twice_differentiable(),
+        _explained(),
+        torch.autograd.graph.saved_tensors_hooks(pack, lambda saved: saved),
+    ):
         build(batch)
     return -(-sum(found.values()) // len(batch))
 
@@ -295,10 +336,14 @@ def _explained() -> Iterator[None]:
         words = str(error)
         causes = {
             "heckpoint": "activation checkpointing: turn it off for curvature",
-            "does not currently support double backward": "torch.compile: hand in the plain model for curvature",
-            "derivative for": "an operation without a second derivative: use another kernel for curvature",
+            "does not currently support double backward": "torch.compile: hand in the plain model "
+            "for curvature",
+            "derivative for": "an operation without a second derivative: use another kernel for "
+            "curvature",
         }
         for sign, cause in causes.items():
             if sign in words:
-                raise RuntimeError(f"no second derivative through {cause} ({words.splitlines()[0]})") from error
+                raise RuntimeError(
+                    f"no second derivative through {cause} ({words.splitlines()[0]})"
+                ) from error
         raise

@@ -1,4 +1,6 @@
-"""What must be known of a matrix of features before a number is made from it: rows are images, columns features."""
+"""What must be known of a matrix of features before a number is made from it: rows are images,
+columns features.
+"""
 
 from dataclasses import dataclass
 
@@ -7,7 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 CONSTANT = 1e-6
-"""A layer whose spread is below this share of its length is constant to the precision of float32."""
+"""A layer whose spread is below this share of its length is constant to the precision of float32.
+"""
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,9 @@ class Rows:
     @property
     def remark(self) -> str:
         """The problem, or what a reader should know although the measures exist (duplicates)."""
-        return self.problem or (f"{self.duplicates} of {self.n} rows are duplicates" if self.duplicates else "")
+        return self.problem or (
+            f"{self.duplicates} of {self.n} rows are duplicates" if self.duplicates else ""
+        )
 
 
 def examine(X: Float[Tensor, " n d"]) -> Rows:
@@ -49,12 +54,17 @@ def examine(X: Float[Tensor, " n d"]) -> Rows:
     good = X.isfinite().all(dim=1)
     finite = X[good]
     duplicates = len(finite) - len(finite.unique(dim=0)) if len(finite) > 1 else 0
-    return Rows(len(X), X.shape[1], int((~good).sum()), len(finite) > 0 and is_constant(finite), duplicates)
+    return Rows(
+        len(X), X.shape[1], int((~good).sum()), len(finite) > 0 and is_constant(finite), duplicates
+    )
 
 
 def is_constant(X: Float[Tensor, " n d"]) -> bool:
     """Whether the spread of the rows is within rounding of their length."""
-    spread, length = centred(X).norm().item(), torch.linalg.vector_norm(X, dtype=torch.float64).item()
+    spread, length = (
+        centred(X).norm().item(),
+        torch.linalg.vector_norm(X, dtype=torch.float64).item(),
+    )
     return not spread > CONSTANT * length
 
 
@@ -80,11 +90,13 @@ def check_paired(X: Float[Tensor, " n d1"], Y: Float[Tensor, " n d2"]) -> None:
     _check(Y)
     if len(X) != len(Y):
         raise ValueError(
-            f"{len(X)} and {len(Y)} rows are not paired: this measure compares the same images seen twice. "
-            "For different images use class centroids as rows, or an unpaired measure."
+            f"{len(X)} and {len(Y)} rows are not paired: this measure compares the same images "
+            "seen twice. For different images use class centroids as rows, or an unpaired measure."
         )
 
 
 def _check(X: Tensor) -> None:
     if X.ndim != 2:
-        raise ValueError(f"features must be (rows, columns); got shape {tuple(X.shape)}: pool tokens first")
+        raise ValueError(
+            f"features must be (rows, columns); got shape {tuple(X.shape)}: pool tokens first"
+        )

@@ -1,8 +1,9 @@
 """PyHessian 0.1 (Yao et al. 2020) on the same loss, for a second opinion on eigenvalues and trace.
 
-What has to be worked around on current torch: ``density`` calls ``torch.eig``, which is gone (not offered here);
-its trace stops early on negative curvature, because the change is divided by a signed trace (the tolerance is set so
-that it never stops); a second construction adds to the same ``.grad`` (it gets fresh parameters each time).
+What has to be worked around on current torch: ``density`` calls ``torch.eig``, which is gone (not
+offered here); its trace stops early on negative curvature, because the change is divided by a
+signed trace (the tolerance is set so that it never stops); a second construction adds to the same
+``.grad`` (it gets fresh parameters each time).
 """
 
 import contextlib
@@ -20,7 +21,8 @@ from grace_geom.weights import Weights
 
 
 class _AsModule(nn.Module):
-    """A function of weights as the module that PyHessian wants; the parameters are its own copies."""
+    """A function of weights as the module that PyHessian wants; the parameters are its own
+    copies."""
 
     def __init__(self, outputs: Callable[[Weights, Any], Tensor], weights: Weights) -> None:
         super().__init__()
@@ -65,7 +67,9 @@ class PyHessian:
         loader = [(_Inputs(batch), _Inputs(batch)) for batch in batches]
         self.peer = hessian(_AsModule(outputs, weights), criterion, dataloader=loader, cuda=cuda)
 
-    def eigenvalues(self, top: int = 5, seed: int = 0, rtol: float = 1e-3, iterations: int = 100) -> list[float]:
+    def eigenvalues(
+        self, top: int = 5, seed: int = 0, rtol: float = 1e-3, iterations: int = 100
+    ) -> list[float]:
         """The ``top`` eigenvalues of largest *magnitude*, by power iteration; signs are kept."""
         with _seeded(seed), twice_differentiable():
             return [float(v) for v in self.peer.eigenvalues(iterations, rtol, top)[0]]
@@ -74,12 +78,16 @@ class PyHessian:
         """Hutchinson's trace with all ``probes`` samples."""
         with _seeded(seed), twice_differentiable():
             samples = self.peer.trace(probes, float("-inf"))
-        return mean_of(np.asarray(samples).tolist(), f"PyHessian, {probes} Rademacher probes", probes)
+        return mean_of(
+            np.asarray(samples).tolist(), f"PyHessian, {probes} Rademacher probes", probes
+        )
 
 
 @contextlib.contextmanager
 def _seeded(seed: int):  # type: ignore[no-untyped-def]
-    """PyHessian draws from the global generator, whose state is put back; its advice on reference cycles is moot."""
+    """PyHessian draws from the global generator, whose state is put back; its advice on reference
+    cycles is moot.
+    """
     import warnings
 
     with torch.random.fork_rng(), warnings.catch_warnings():

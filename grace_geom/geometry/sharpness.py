@@ -1,7 +1,8 @@
 """Sharpness: how much the loss rises within a ball around the weights, at worst and on average.
 
-Worst case as in SAM (Foret et al. 2021), its |theta|-scaled form as in ASAM (Kwon et al. 2021), relative per matrix as
-in AWP (Wu et al. 2020). A value is a lower bound of the maximum: the best point that projected ascent found.
+Worst case as in SAM (Foret et al. 2021), its |theta|-scaled form as in ASAM (Kwon et al. 2021),
+relative per matrix as in AWP (Wu et al. 2020). A value is a lower bound of the maximum: the best
+point that projected ascent found.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,7 +29,8 @@ class Sharpness:
 
     Attributes:
         rho: Radius.
-        rise: ``max L(theta + eps) - L(theta)`` over the points that were visited, at least 0 (eps = 0 is in the ball).
+        rise: ``max L(theta + eps) - L(theta)`` over the points that were visited, at least 0 (eps =
+            0 is in the ball).
         gradients: Gradients that were spent.
     """
 
@@ -43,7 +45,8 @@ class Region:
 
     Attributes:
         scale: Elementwise ``s``: the perturbation is ``s * u``.
-        radii: Bound on ``|u|`` of each weight, for a ball of radius 1; ``None`` bounds the norm of all together.
+        radii: Bound on ``|u|`` of each weight, for a ball of radius 1; ``None`` bounds the norm of
+            all together.
     """
 
     scale: Weights
@@ -54,14 +57,18 @@ class Region:
         if self.radii is None:
             factor = min(1.0, rho / max(norm(u).item(), _TINY))
             return {name: factor * x for name, x in u.items()}
-        return {n: min(1.0, rho * self.radii[n] / max(x.norm().item(), _TINY)) * x for n, x in u.items()}
+        return {
+            n: min(1.0, rho * self.radii[n] / max(x.norm().item(), _TINY)) * x for n, x in u.items()
+        }
 
     def onto_boundary(self, direction: Weights, rho: float) -> Weights:
         """The point of the region of radius ``rho`` that is farthest in a direction."""
         if self.radii is None:
             factor = rho / max(norm(direction).item(), _TINY)
             return {name: factor * x for name, x in direction.items()}
-        return {n: rho * self.radii[n] / max(x.norm().item(), _TINY) * x for n, x in direction.items()}
+        return {
+            n: rho * self.radii[n] / max(x.norm().item(), _TINY) * x for n, x in direction.items()
+        }
 
 
 def region(weights: Weights, shape: Shape = "ball") -> Region:
@@ -69,14 +76,17 @@ def region(weights: Weights, shape: Shape = "ball") -> Region:
 
     Args:
         weights: The centre.
-        shape: ``ball``: ``|eps| <= rho``. ``adaptive``: ``|eps / |theta|| <= rho``, elementwise division: invariant
-            where weights of two layers are rescaled against each other. ``relative``: ``|eps_l|_F <= rho |W_l|_F``
-            for every weight by itself.
+        shape: ``ball``: ``|eps| <= rho``. ``adaptive``: ``|eps / |theta|| <= rho``, elementwise
+            division: invariant where weights of two layers are rescaled against each other.
+            ``relative``: ``|eps_l|_F <= rho |W_l|_F`` for every weight by itself.
     """
     if shape == "adaptive":
         return Region({name: w.abs() for name, w in weights.items()})
     ones = {name: torch.ones_like(w) for name, w in weights.items()}
-    return Region(ones, {name: w.norm().item() for name, w in weights.items()} if shape == "relative" else None)
+    return Region(
+        ones,
+        {name: w.norm().item() for name, w in weights.items()} if shape == "relative" else None,
+    )
 
 
 def worst_case(
@@ -89,10 +99,10 @@ def worst_case(
 ) -> list[Sharpness]:
     """Projected gradient ascent for each radius of an ascending grid.
 
-    The first step goes to the boundary along the gradient (SAM's point); each further step moves by ``eta rho`` along
-    the gradient there and is projected. eta starts at 2 and is halved, going back to the best point, whenever the loss
-    did not rise. A larger ball starts from the best point of the smaller one if that is better, so the curve never
-    falls.
+    The first step goes to the boundary along the gradient (SAM's point); each further step moves by
+    ``eta rho`` along the gradient there and is projected. eta starts at 2 and is halved, going back
+    to the best point, whenever the loss did not rise. A larger ball starts from the best point of
+    the smaller one if that is better, so the curve never falls.
 
     Args:
         objective: The loss.
@@ -123,12 +133,17 @@ def worst_case(
 
 
 def average_case(
-    objective: MeanLoss, weights: Weights, rho: float, samples: int = 20, seed: int = 0, adaptive: bool = False
+    objective: MeanLoss,
+    weights: Weights,
+    rho: float,
+    samples: int = 20,
+    seed: int = 0,
+    adaptive: bool = False,
 ) -> Estimate:
     """``E L(theta + eps) - L(theta)`` over Gaussian eps with ``E |eps|^2 = rho^2``.
 
-    Each sample is the mean of eps and -eps, which takes the gradient out of the variance; two forward passes.
-    For a quadratic it is ``rho^2 tr(H) / 2d``.
+    Each sample is the mean of eps and -eps, which takes the gradient out of the variance; two
+    forward passes. For a quadratic it is ``rho^2 tr(H) / 2d``.
 
     Args:
         rho: Root mean square length of the perturbation (of ``eps / |theta|`` where adaptive).
@@ -139,7 +154,10 @@ def average_case(
     start, rises = objective.value(weights), []
     for i in range(samples):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + i)
-        eps = {n: rho / dim**0.5 * _normal(w, generator) * (w.abs() if adaptive else 1) for n, w in weights.items()}
+        eps = {
+            n: rho / dim**0.5 * _normal(w, generator) * (w.abs() if adaptive else 1)
+            for n, w in weights.items()
+        }
         plus = objective.value({n: w + eps[n] for n, w in weights.items()})
         minus = objective.value({n: w - eps[n] for n, w in weights.items()})
         rises.append((plus + minus) / 2 - start)
@@ -149,11 +167,15 @@ def average_case(
 def m_sharpness(
     objective: MeanLoss, weights: Weights, rho: float, shape: Shape = "ball", steps: int = 10
 ) -> Estimate:
-    """Worst case of each batch by itself, averaged over batches by their size (Foret et al. 2021): m is their size.
+    """Worst case of each batch by itself, averaged over batches by their size (Foret et al. 2021):
+    m is their size.
 
     Of several processes each does its own batches, which are taken to have been shared out in turn.
     """
-    rises = [worst_case(MeanLoss(objective.loss, [b]), weights, [rho], shape, steps)[0].rise for b in objective.batches]
+    rises = [
+        worst_case(MeanLoss(objective.loss, [b]), weights, [rho], shape, steps)[0].rise
+        for b in objective.batches
+    ]
     mine = [(len(b), rise) for b, rise in zip(objective.batches, rises, strict=True)]
     shares = everyones(mine) if objective.distributed else [mine]
     found = [row for turn in zip_longest(*shares) for row in turn if row is not None]

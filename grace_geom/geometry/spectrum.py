@@ -1,4 +1,6 @@
-"""Spectral density of a symmetric matrix by stochastic Lanczos quadrature (Ghorbani, Krishnan, Xiao 2019)."""
+"""Spectral density of a symmetric matrix by stochastic Lanczos quadrature (Ghorbani, Krishnan, Xiao
+2019).
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,11 +17,13 @@ from grace_geom.geometry.trace import Estimate, mean_of, rademacher
 
 @dataclass(frozen=True)
 class Spectrum:
-    """Quadrature nodes of the spectral measure, ``(1/p) sum_i delta(lam - lam_i)``, one row a probe.
+    """Quadrature nodes of the spectral measure, ``(1/p) sum_i delta(lam - lam_i)``, one row a
+    probe.
 
     Attributes:
         nodes: Ritz values.
-        weights: Their weights, non-negative, each row sums to 1. Short rows are padded with weight 0.
+        weights: Their weights, non-negative, each row sums to 1. Short rows are padded with weight
+            0.
         dim: p.
         products: Products that were spent.
     """
@@ -32,10 +36,16 @@ class Spectrum:
     def moment(self, order: int) -> Estimate:
         """``(1/p) tr A^order`` with its spread over probes; order 1 times p is the trace."""
         samples = (self.weights * self.nodes**order).sum(axis=1)
-        return mean_of(samples.tolist(), f"Lanczos quadrature, {len(samples)} probes", self.products)
+        return mean_of(
+            samples.tolist(), f"Lanczos quadrature, {len(samples)} probes", self.products
+        )
 
-    def density(self, grid: Float[np.ndarray, " g"], width: float) -> Float[np.ndarray, " probes g"]:
-        """Each probe's density on ``grid``, convolved with a Gaussian of standard deviation ``width``."""
+    def density(
+        self, grid: Float[np.ndarray, " g"], width: float
+    ) -> Float[np.ndarray, " probes g"]:
+        """Each probe's density on ``grid``, convolved with a Gaussian of standard deviation
+        ``width``.
+        """
         z = (grid[None, :, None] - self.nodes[:, None, :]) / width
         kernel = np.exp(-0.5 * z**2) / (width * np.sqrt(2 * np.pi))
         return (kernel * self.weights[:, None, :]).sum(axis=2)
@@ -56,7 +66,8 @@ def spectrum(
     after_step: Callable[[Krylov], None] = lambda krylov: None,
     kept: list[Tensor] | None = None,
 ) -> Spectrum:
-    """Gauss quadrature of the spectral measure from ``probes`` Rademacher vectors, ``steps`` products each.
+    """Gauss quadrature of the spectral measure from ``probes`` Rademacher vectors, ``steps``
+    products each.
 
     Args:
         matvec: ``v -> A v``, symmetric.
@@ -66,17 +77,21 @@ def spectrum(
         probes: Start vectors; their spread is the error.
         seed: Of the probes.
         after_step: Called after each product.
-        kept: Nodes and weights ``(2, m)`` of the first probes from an earlier call with the same arguments; later
-            ones are appended.
+        kept: Nodes and weights ``(2, m)`` of the first probes from an earlier call with the same
+            arguments; later ones are appended.
     """
     kept = [] if kept is None else kept
     for i in range(len(kept), probes):
         krylov = Krylov(rademacher(dim, seed, i).to(like))
-        while len(krylov) < min(steps, dim) and (krylov.beta > 0 or not len(krylov)):  # an invariant space is exact
+        while len(krylov) < min(steps, dim) and (
+            krylov.beta > 0 or not len(krylov)
+        ):  # an invariant space is exact
             krylov.extend(matvec)
             after_step(krylov)
         theta, S, _ = krylov.ritz()
         kept.append(torch.from_numpy(np.stack([theta, S[0] ** 2])))
     longest = min(steps, dim)
-    rows = np.stack([np.pad(row.numpy(), ((0, 0), (0, longest - row.shape[1]))) for row in kept[:probes]])
+    rows = np.stack(
+        [np.pad(row.numpy(), ((0, 0), (0, longest - row.shape[1]))) for row in kept[:probes]]
+    )
     return Spectrum(rows[:, 0], rows[:, 1], dim, sum(row.shape[1] for row in kept[:probes]))

@@ -1,4 +1,5 @@
-"""Exact layer x layer CKA in one pass over any number of images: what is kept does not grow with n."""
+"""Exact layer x layer CKA in one pass over any number of images: what is kept does not grow
+with n."""
 
 from collections.abc import Sequence
 
@@ -11,11 +12,13 @@ from grace_geom.geometry.rows import CONSTANT, check_paired
 
 
 class StreamingCka:
-    """The full-batch debiased CKA of :func:`grace_geom.geometry.cka.cka_matrix`, to rounding, from batches of any size.
+    """The full-batch debiased CKA of :func:`grace_geom.geometry.cka.cka_matrix`, to rounding, from
+    batches of any size.
 
-    Rows are shifted by the mean of the first batch, and for the shifted rows z, w of two layers the sums
-    ``z' w, z, w, |z|^2 w, |w|^2 z, |z|^2 |w|^2`` are kept; the true means are put in at the end. Memory:
-    ``8 (D1 D2 + sum d^2)`` bytes for layers of total width D1 and D2. One product of that size a batch, in float64.
+    Rows are shifted by the mean of the first batch, and for the shifted rows z, w of two layers the
+    sums ``z' w, z, w, |z|^2 w, |w|^2 z, |z|^2 |w|^2`` are kept; the true means are put in at the
+    end. Memory: ``8 (D1 D2 + sum d^2)`` bytes for layers of total width D1 and D2. One product of
+    that size a batch, in float64.
     """
 
     def __init__(self) -> None:
@@ -24,8 +27,11 @@ class StreamingCka:
         self._pairs: dict[tuple[int, int], PairSums] = {}
         self._own: tuple[list[PairSums], list[PairSums]] = ([], [])
 
-    def update(self, Xs: Sequence[Float[Tensor, " n _"]], Ys: Sequence[Float[Tensor, " n _"]]) -> None:
-        """Add one batch: the same layers, in the same order, each time; any number of rows, one included.
+    def update(
+        self, Xs: Sequence[Float[Tensor, " n _"]], Ys: Sequence[Float[Tensor, " n _"]]
+    ) -> None:
+        """Add one batch: the same layers, in the same order, each time; any number of rows, one
+        included.
 
         Raises:
             ValueError: If two layers differ in their number of rows.
@@ -56,7 +62,9 @@ class StreamingCka:
         if not self._shift:
             raise ValueError("no batch was added: CKA is not defined")
         l1, l2 = len(self._own[0]), len(self._own[1])
-        cross = torch.stack([torch.stack([self._pairs[i, j].hsic(self.n) for j in range(l2)]) for i in range(l1)])
+        cross = torch.stack(
+            [torch.stack([self._pairs[i, j].hsic(self.n) for j in range(l2)]) for i in range(l1)]
+        )
         own = [
             torch.stack([sums.own(self.n, shift) for sums, shift in zip(*side, strict=True)])
             for side in zip(self._own, self._shift, strict=True)
@@ -115,5 +123,8 @@ class PairSums:
     def own(self, n: int, shift: Tensor) -> Tensor:
         """HSIC_1 of a layer with itself; NaN where the layer is constant."""
         mu = self.z / n
-        spread, length = self.pp - n * (mu @ mu), self.pp + 2 * (self.z @ shift) + n * (shift @ shift)
+        spread, length = (
+            self.pp - n * (mu @ mu),
+            self.pp + 2 * (self.z @ shift) + n * (shift @ shift),
+        )
         return torch.where(spread > CONSTANT**2 * length, self.hsic(n), torch.nan)

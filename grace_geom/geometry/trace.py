@@ -1,7 +1,7 @@
 """Trace, block traces and Frobenius norm of a symmetric matrix from products with random vectors.
 
-Every estimate carries a standard error. None stops early: on a trace of mixed sign a relative change of the running
-mean says nothing about its error.
+Every estimate carries a standard error. None stops early: on a trace of mixed sign a relative
+change of the running mean says nothing about its error.
 """
 
 import math
@@ -51,7 +51,9 @@ class Probed:
 
 
 def rademacher(dim: int, seed: int, i: int) -> Float[Tensor, " p"]:
-    """Random signs, float32 on the CPU: the ``i``-th probe of a seed, whatever the device and the number of probes."""
+    """Random signs, float32 on the CPU: the ``i``-th probe of a seed, whatever the device and the
+    number of probes.
+    """
     generator = torch.Generator().manual_seed(seed * 1_000_003 + i)
     return 2.0 * torch.randint(0, 2, (dim,), generator=generator, dtype=torch.int8).float() - 1.0
 
@@ -72,11 +74,13 @@ def hutchinson(
     deflate: Krylov | None = None,
     kept: list[Tensor] | None = None,
 ) -> Probed:
-    """Hutchinson (1990) with Rademacher probes, one product each, for the trace, its blocks and the Frobenius norm.
+    """Hutchinson (1990) with Rademacher probes, one product each, for the trace, its blocks and the
+    Frobenius norm.
 
-    ``E v'Av = tr A``, ``E v_l'(Av)_l = tr A_ll``, ``E |Av|^2 = |A|_F^2``. With the Lanczos basis Q of an eigenvalue
-    run, ``A = AQQ' + A(I - QQ')`` whose first part is known exactly (``AQ = QT + beta q e_m'``) and only the second
-    is sampled: the large eigenvalues, which cause the variance of ``|A|_F``, are gone from it at no further product.
+    ``E v'Av = tr A``, ``E v_l'(Av)_l = tr A_ll``, ``E |Av|^2 = |A|_F^2``. With the Lanczos basis Q
+    of an eigenvalue run, ``A = AQQ' + A(I - QQ')`` whose first part is known exactly
+    (``AQ = QT + beta q e_m'``) and only the second is sampled: the large eigenvalues, which cause
+    the variance of ``|A|_F``, are gone from it at no further product.
 
     Args:
         matvec: ``v -> A v``, symmetric.
@@ -85,7 +89,8 @@ def hutchinson(
         probes: Products.
         seed: Of the probes.
         deflate: Lanczos basis of the same matrix, at most half the space or the whole of it.
-        kept: What the first probes gave in an earlier call with the same arguments; later ones are appended.
+        kept: What the first probes gave in an earlier call with the same arguments; later ones are
+            appended.
     """
     dim, names = sum(sizes.values()), list(sizes)
     known = _known_part(deflate, list(sizes.values())) if deflate is not None else None
@@ -94,8 +99,10 @@ def hutchinson(
         v = rademacher(dim, seed, i).to(like)
         kept.append(_probe(matvec, v, list(sizes.values()), deflate))
     rows = torch.stack(kept[:probes])
-    parts, trace, frobenius = (known if known is not None else (torch.zeros(len(sizes)), 0.0, 0.0))
-    name = f"Hutchinson, {probes} Rademacher probes" + (f", {len(deflate)} vectors deflated" if deflate else "")
+    parts, trace, frobenius = known if known is not None else (torch.zeros(len(sizes)), 0.0, 0.0)
+    name = f"Hutchinson, {probes} Rademacher probes" + (
+        f", {len(deflate)} vectors deflated" if deflate else ""
+    )
     totals, squares, samples = rows[:, 0] + trace, rows[:, 1] + frobenius, rows[:, 2:] + parts
     square = mean_of(squares.tolist(), name, probes)
     norm = math.sqrt(max(square.value, 0.0))
@@ -107,8 +114,12 @@ def hutchinson(
     )
 
 
-def _probe(matvec: Matvec, v: Tensor, sizes: Sequence[int], deflate: Krylov | None) -> Float[Tensor, " 2+l"]:
-    """One product's share of the trace, of the squared Frobenius norm, and of each block's trace; float64."""
+def _probe(
+    matvec: Matvec, v: Tensor, sizes: Sequence[int], deflate: Krylov | None
+) -> Float[Tensor, " 2+l"]:
+    """One product's share of the trace, of the squared Frobenius norm, and of each block's trace;
+    float64.
+    """
     z = v.clone()
     if deflate is not None:
         deflate.remove(z)
@@ -120,7 +131,9 @@ def _probe(matvec: Matvec, v: Tensor, sizes: Sequence[int], deflate: Krylov | No
 
 
 def hutchpp(matvec: Matvec, like: Tensor, dim: int, products: int = 30, seed: int = 0) -> Estimate:
-    """Hutch++ (Meyer, Musco, Musco, Woodruff 2021): a third each for a sketch, its exact trace and the remainder."""
+    """Hutch++ (Meyer, Musco, Musco, Woodruff 2021): a third each for a sketch, its exact trace and
+    the remainder.
+    """
     third = max(products // 3, 2)
     Q = _basis(torch.stack([matvec(rademacher(dim, seed, i).to(like)) for i in range(third)]))
     exact = sum((q.double() @ matvec(q).double()).item() for q in Q)
@@ -133,15 +146,22 @@ def hutchpp(matvec: Matvec, like: Tensor, dim: int, products: int = 30, seed: in
 
 
 def xtrace(
-    matvec: Matvec, like: Tensor, dim: int, products: int = 30, seed: int = 0, deflate: Krylov | None = None
+    matvec: Matvec,
+    like: Tensor,
+    dim: int,
+    products: int = 30,
+    seed: int = 0,
+    deflate: Krylov | None = None,
 ) -> Estimate:
     """XTrace (Epperly, Tropp, Webber 2024): every test vector serves the sketch of all the others.
 
-    With ``Y = A Om = Q R``, leave-one-out bases are ``Q (I - s_i s_i') Q'`` where s_i is the normalised i-th column of
-    ``R^-T``, so all m estimates cost one sketch and one product with Q. The error is theirs over ``sqrt(m)``.
+    With ``Y = A Om = Q R``, leave-one-out bases are ``Q (I - s_i s_i') Q'`` where s_i is the
+    normalised i-th column of ``R^-T``, so all m estimates cost one sketch and one product with Q.
+    The error is theirs over ``sqrt(m)``.
 
     Args:
-        products: Half of them sketch. With ``deflate`` all of them act on the complement of that Lanczos basis.
+        products: Half of them sketch. With ``deflate`` all of them act on the complement of that
+            Lanczos basis.
     """
     m = min(max(products // 2, 2), dim)
 
@@ -158,13 +178,17 @@ def xtrace(
     Om, Y = Om.double(), Y.double()
     B, X, AQ = Z @ Q, Om @ Q, Om @ Z.T  # Q'AQ; coordinates of the test vectors; om'AQ, rows
     S = torch.linalg.pinv(R)
-    S = S / S.norm(dim=1, keepdim=True).clamp_min(torch.finfo(S.dtype).tiny)  # row i is the i-th column of R^-T
+    S = S / S.norm(dim=1, keepdim=True).clamp_min(
+        torch.finfo(S.dtype).tiny
+    )  # row i is the i-th column of R^-T
     samples = []
     for i in range(m):
         s, x = S[i], X[i] - S[i] * (S[i] @ X[i])
         remainder = Om[i] @ Y[i] - 2 * (AQ[i] @ x) + x @ B @ x
         samples.append(exact + (B.trace() - s @ B @ s + remainder).item())
-    name = f"XTrace, {2 * m} products" + (f", {len(deflate)} vectors deflated" if deflate is not None else "")
+    name = f"XTrace, {2 * m} products" + (
+        f", {len(deflate)} vectors deflated" if deflate is not None else ""
+    )
     return mean_of(samples, name, 2 * m)
 
 
@@ -190,4 +214,3 @@ def _known_part(krylov: Krylov, sizes: Sequence[int]) -> tuple[Tensor, float, fl
             Aq = Aq + krylov.beta * krylov.next.to(Aq)
         parts += _by_block(q, Aq, sizes)
     return parts, T.trace().item(), T.square().sum().item() + krylov.beta**2
-

@@ -35,7 +35,9 @@ TABLE = {
 }
 """Its file here and its class, by the name of the method."""
 
-METHODS: dict[str, type[Method]] = {name: resolve_name(f"{__name__}.{where}") for name, where in TABLE.items()}
+METHODS: dict[str, type[Method]] = {
+    name: resolve_name(f"{__name__}.{where}") for name, where in TABLE.items()
+}
 
 
 def method_class(name: str) -> type[Method]:

@@ -1,4 +1,6 @@
-"""The inner maximisation over images that adversarial methods share (grace.md Eq. 19; Madry et al. 2018)."""
+"""The inner maximisation over images that adversarial methods share (grace.md Eq. 19; Madry et al.
+2018).
+"""
 
 import math
 from collections.abc import Callable, Sequence
@@ -16,7 +18,9 @@ from grace_geom.weights import Weights, detach
 
 
 class Reach(NamedTuple):
-    """How far the attack goes in one optimiser step: radius, step size (pixels of [0, 1]) and number of steps."""
+    """How far the attack goes in one optimiser step: radius, step size (pixels of [0, 1]) and
+    number of steps.
+    """
 
     eps: float
     alpha: float
@@ -29,8 +33,8 @@ class Attacked(Batch):
 
     Attributes:
         x_adv: Its attacked images, ``(B, C, H, W)``, detached.
-        perturb: From effective weights to perturbed ones. The perturbation itself is a constant, one for the whole
-            step however many pieces it is cut into.
+        perturb: From effective weights to perturbed ones. The perturbation itself is a constant,
+            one for the whole step however many pieces it is cut into.
     """
 
     x_adv: Float[Tensor, " b c h w"]
@@ -45,17 +49,21 @@ class Adversary:
         eps: Radius of the L-infinity ball, in pixels of [0, 1].
         alpha: Step size, same unit.
         attack_steps: PGD steps, from a uniform random start.
-        eps_warmup: Share of the run over which eps and alpha rise linearly from 0 (0 = the full ball at once).
-        steps_warmup: Share of the run over which the number of PGD steps rises linearly from 1 (0 = all at once): a
-            cheaper start (ours). At 1 the run makes about half of the steps.
-        attack_stop: Nats: an image leaves the attack where the cross-entropy that is raised exceeds this, its true
-            class being less probable than ``exp(-attack_stop)``. Every wrong answer exceeds ln 2 = 0.69, only wrong
-            ones ln K (2.48 for 12 classes). ``null``: every image makes every step. Logs ``attack_looks``, the
-            gradients taken an image: each is two forward passes. One wait for a GPU a step of the attack.
+        eps_warmup: Share of the run over which eps and alpha rise linearly from 0 (0 = the full
+            ball at once).
+        steps_warmup: Share of the run over which the number of PGD steps rises linearly from 1 (0 =
+            all at once): a cheaper start (ours). At 1 the run makes about half of the steps.
+        attack_stop: Nats: an image leaves the attack where the cross-entropy that is raised exceeds
+            this, its true class being less probable than ``exp(-attack_stop)``. Every wrong answer
+            exceeds ln 2 = 0.69, only wrong ones ln K (2.48 for 12 classes). ``null``: every image
+            makes every step. Logs ``attack_looks``, the gradients taken an image: each is two
+            forward passes. One wait for a GPU a step of the attack.
     """
 
     raised: ClassVar[str] = "the cross-entropy"
-    """What the attack raises, in words; only a cross-entropy of the true class can be held against nats."""
+    """What the attack raises, in words; only a cross-entropy of the true class can be held against
+    nats.
+    """
 
     eps: float = 4 / 255
     alpha: float = 1 / 255
@@ -64,8 +72,11 @@ class Adversary:
     steps_warmup: float = 0.0
     attack_stop: float | None = None
 
-    def attack(self, run: Run, weights: Weights, batch: Batch, left_out: int = 0) -> Float[Tensor, " b c h w"]:
-        """Images that maximise :meth:`maximised` at fixed effective weights; no weight gradient is computed.
+    def attack(
+        self, run: Run, weights: Weights, batch: Batch, left_out: int = 0
+    ) -> Float[Tensor, " b c h w"]:
+        """Images that maximise :meth:`maximised` at fixed effective weights; no weight gradient is
+        computed.
 
         Args:
             run: The training under way.
@@ -76,7 +87,9 @@ class Adversary:
         fixed, reach = detach(weights), self.reach(run)
         reach = reach._replace(steps=reach.steps - left_out)
         if self.attack_stop is None:
-            return pgd(self.maximised(run, fixed, batch), batch.images, *reach, generator=run.generator)
+            return pgd(
+                self.maximised(run, fixed, batch), batch.images, *reach, generator=run.generator
+            )
 
         def loss(x: Tensor, rows: Int[Tensor, " b"]) -> Tensor:
             return self.maximised(run, fixed, batch.take(rows))(x)
@@ -85,8 +98,12 @@ class Adversary:
         run.scalars["attack_looks"] = looks.float().mean() + left_out
         return x_adv
 
-    def attack_pieces(self, run: Run, weights: Weights, batches: Sequence[Batch], left_out: int = 0) -> list[Batch]:
-        """The pieces of a step with attacked images, for methods that need all of them before the first loss."""
+    def attack_pieces(
+        self, run: Run, weights: Weights, batches: Sequence[Batch], left_out: int = 0
+    ) -> list[Batch]:
+        """The pieces of a step with attacked images, for methods that need all of them before the
+        first loss.
+        """
         found: list[Batch] = []
         looks: Tensor | float = 0.0
         for batch in batches:

@@ -12,7 +12,9 @@ from grace_geom.methods.lora import Lora
 from grace_geom.weights import Weights
 
 
-def adversarial_cross_entropy(method: Adversary, run: Run, weights: Weights, batch: Batch) -> dict[str, Tensor]:
+def adversarial_cross_entropy(
+    method: Adversary, run: Run, weights: Weights, batch: Batch
+) -> dict[str, Tensor]:
     """``CE(phi_W(x + delta), y)`` with delta from PGD at W."""
     logits = run.model(method.attack(run, weights, batch), weights)
     run.scalars["train_acc_adv"] = share_right(logits, batch.labels)
@@ -21,7 +23,9 @@ def adversarial_cross_entropy(method: Adversary, run: Run, weights: Weights, bat
 
 @dataclass
 class At(Adversary, FullFt):
-    """``CE(s f(x + delta) T', y)``: the plain reference; the head is the frozen text head unless ``train_head``."""
+    """``CE(s f(x + delta) T', y)``: the plain reference; the head is the frozen text head unless
+    ``train_head``.
+    """
 
     def losses(self, run: Run, weights: Weights, batch: Batch) -> dict[str, Tensor]:
         return adversarial_cross_entropy(self, run, weights, batch)

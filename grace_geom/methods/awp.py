@@ -1,13 +1,16 @@
 """AWP (Wu et al. 2020, arXiv 2004.05884): adversarial training at adversarially perturbed weights.
 
-Objective: ``CE(l_{W + Delta}(x_adv), y)``, ``Delta = gamma |W| G / |G|`` for every matrix W, where G is the gradient of
-the same loss at W: one ascent step at x_adv, which PGD found at W. The gradient at ``W + Delta`` is applied *at W*.
+Objective: ``CE(l_{W + Delta}(x_adv), y)``, ``Delta = gamma |W| G / |G|`` for every matrix W, where
+G is the gradient of the same loss at W: one ascent step at x_adv, which PGD found at W. The
+gradient at ``W + Delta`` is applied *at W*.
 
-Paper against code: the code perturbs the tensors of two or more dimensions whose name holds "weight", which leaves out
-CLIP's ``visual.proj`` and positional embedding; here every trained tensor of two or more dimensions is perturbed. It
-takes the step with an SGD proxy whose rate cancels, subtracts Delta again after the step, which floating point does
-not undo, and uses gamma 0.01 beside plain adversarial training, 0.005 beside TRADES. Here nothing is patched: W + Delta
-is another dictionary, W is never touched, and Delta is one for the whole step however it is cut into micro-batches.
+Paper against code: the code perturbs the tensors of two or more dimensions whose name holds
+"weight", which leaves out CLIP's ``visual.proj`` and positional embedding; here every trained
+tensor of two or more dimensions is perturbed. It takes the step with an SGD proxy whose rate
+cancels, subtracts Delta again after the step, which floating point does not undo, and uses gamma
+0.01 beside plain adversarial training, 0.005 beside TRADES. Here nothing is patched: W + Delta is
+another dictionary, W is never touched, and Delta is one for the whole step however it is cut into
+micro-batches.
 """
 
 from collections.abc import Sequence

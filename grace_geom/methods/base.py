@@ -30,8 +30,9 @@ class Run:
         backward: Back-propagates a loss (through the fp16 scaler where one is in use).
         emit: Writes one record to ``NAME.jsonl`` of the run directory.
         scalars: Numbers of the current step to be logged beside the loss terms.
-        images: Every clean image of a part of the training data, without augmentation, in order, on the model's
-            device; each call begins anew. For what a method does before or after its steps.
+        images: Every clean image of a part of the training data, without augmentation, in order, on
+            the model's device; each call begins anew. For what a method does before or after its
+            steps.
     """
 
     model: ClipClassifier
@@ -56,7 +57,8 @@ class Method:
 
     Attributes:
         lr: Peak learning rate (the loop warms it up and decays it by a cosine).
-        weight_decay: Decoupled weight decay (AdamW) or L2 (SGD), towards zero, on every trained tensor.
+        weight_decay: Decoupled weight decay (AdamW) or L2 (SGD), towards zero, on every trained
+            tensor.
         optimizer: ``adamw`` (betas 0.9, 0.999) or ``sgd``.
         momentum: Of SGD.
     """
@@ -69,22 +71,30 @@ class Method:
     trains: ClassVar[bool] = True
     """Whether it makes optimiser steps. A method that makes none is one run, whatever the seed."""
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
-    """Named settings of a method's origin: values of its fields, which ``--preset`` lays under the other flags."""
+    """Named settings of a method's origin: values of its fields, which ``--preset`` lays under the
+    other flags.
+    """
     preset_training: ClassVar[dict[str, dict[str, Any]]] = {}
     """Settings of the training loop that belong to a preset, by its name."""
 
-    def setup(self, model: ClipClassifier, generator: torch.Generator) -> tuple[Weights, dict[str, Any]]:
+    def setup(
+        self, model: ClipClassifier, generator: torch.Generator
+    ) -> tuple[Weights, dict[str, Any]]:
         """The leaves that train and the method's initial state. ``generator`` lives on the CPU."""
         raise NotImplementedError
 
     def make_optimizer(self, params: Weights) -> torch.optim.Optimizer:
-        """The optimiser over the leaves, which hold their values from :meth:`setup`, in resumed runs too.
+        """The optimiser over the leaves, which hold their values from :meth:`setup`, in resumed
+        runs too.
 
         What a resumed run needs of it must be in its ``state_dict``.
         """
         if self.optimizer == "sgd":
             return torch.optim.SGD(
-                list(params.values()), lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay
+                list(params.values()),
+                lr=self.lr,
+                momentum=self.momentum,
+                weight_decay=self.weight_decay,
             )
         return torch.optim.AdamW(list(params.values()), lr=self.lr, weight_decay=self.weight_decay)
 
@@ -93,7 +103,9 @@ class Method:
         return params
 
     def prepare(self, run: Run) -> None:
-        """Called once, before the first step, with ``run.images`` in reach; may change leaves and state in place."""
+        """Called once, before the first step, with ``run.images`` in reach; may change leaves and
+        state in place.
+        """
 
     def before_step(self, run: Run, batches: Sequence[Batch]) -> None:
         """Called with the whole step's data before any gradient (curvature refreshes, say)."""
@@ -105,14 +117,18 @@ class Method:
         return {"task": F.cross_entropy(logits, batch.labels)}
 
     def gradients(self, run: Run, batches: Sequence[Batch]) -> dict[str, Tensor]:
-        """Leave the gradient of the mean loss over all ``batches`` in the leaves; return the mean of each term.
+        """Leave the gradient of the mean loss over all ``batches`` in the leaves; return the mean
+        of each term.
 
         ``run.scalars`` ends as the mean over the batches too.
         """
         return self.accumulate(run, batches)
 
-    def accumulate(self, run: Run, batches: Sequence[Batch], offset: Weights | None = None) -> dict[str, Tensor]:
-        """Add the gradient of the mean loss, at the effective weights plus a fixed ``offset``, to that of the leaves.
+    def accumulate(
+        self, run: Run, batches: Sequence[Batch], offset: Weights | None = None
+    ) -> dict[str, Tensor]:
+        """Add the gradient of the mean loss, at the effective weights plus a fixed ``offset``, to
+        that of the leaves.
 
         Returns the mean of each term; ``run.scalars`` ends as the mean over the batches.
         """
@@ -134,11 +150,14 @@ class Method:
         return {name: torch.as_tensor(value) for name, value in means.items()}
 
     def apart(self, share: int) -> str:
-        """What is another method where each of several processes has ``share`` of a step's images; empty: nothing."""
+        """What is another method where each of several processes has ``share`` of a step's images;
+        empty: nothing.
+        """
         return ""
 
     def outside(self, train: int, held_out: int, batch: int) -> float:
-        """Forward passes of one image that a run spends outside its steps, a backward pass being two: for estimates.
+        """Forward passes of one image that a run spends outside its steps, a backward pass being
+        two: for estimates.
 
         Args:
             train: Training images.
@@ -148,7 +167,9 @@ class Method:
         return 0.0
 
     def snapshot(self, run: Run) -> Weights:
-        """The plain model at this moment, named as the model names it: for held-out numbers and checkpoints."""
+        """The plain model at this moment, named as the model names it: for held-out numbers and
+        checkpoints.
+        """
         with torch.no_grad():
             return detach(self.weights(run.model, run.params))
 
@@ -173,8 +194,12 @@ class FullFt(Method):
     train_head: bool = False
     targets: str = r"^visual\."
 
-    def setup(self, model: ClipClassifier, generator: torch.Generator) -> tuple[Weights, dict[str, Any]]:
-        chosen = select({n: w for n, w in model.weights().items() if n not in model.head}, self.targets)
+    def setup(
+        self, model: ClipClassifier, generator: torch.Generator
+    ) -> tuple[Weights, dict[str, Any]]:
+        chosen = select(
+            {n: w for n, w in model.weights().items() if n not in model.head}, self.targets
+        )
         return leaves(chosen | (model.head if self.train_head else {})), {}
 
 

@@ -1,4 +1,6 @@
-"""Curvature scores of weight matrices and the rank curriculum (grace.md, App. E.1, Eq. 28, 29; Sophia, Liu 2023)."""
+"""Curvature scores of weight matrices and the rank curriculum (grace.md, App. E.1, Eq. 28, 29;
+Sophia, Liu 2023).
+"""
 
 from collections.abc import Callable, Sequence
 
@@ -12,13 +14,17 @@ from grace_geom.weights import Weights
 
 
 def gauss_newton_diagonal(
-    loss: Callable[[Weights, Batch], Tensor], weights: Weights, names: Sequence[str], batches: Sequence[Batch]
+    loss: Callable[[Weights, Batch], Tensor],
+    weights: Weights,
+    names: Sequence[str],
+    batches: Sequence[Batch],
 ) -> Weights:
     """``h_W = n_v (g_W * g_W)`` with ``g_W = d/dW (1/n_v) sum_v CE``, entry by entry.
 
     Args:
         loss: ``(weights, batch) -> mean loss`` of the batch.
-        weights: The effective weights; the gradient is with respect to these matrices, not to any factors.
+        weights: The effective weights; the gradient is with respect to these matrices, not to any
+            factors.
         names: The matrices wanted.
         batches: n_v samples in all, those of other processes included.
 
@@ -45,10 +51,13 @@ def scores(h: Weights) -> dict[str, float]:
 def rank_curriculum(
     score: dict[str, float], r_max: int, percentile: float = 80.0, low_percentile: float = 20.0
 ) -> dict[str, int]:
-    """``r_max`` at or above the upper percentile of the scores, 0 below the lower one, ``r_max // 2`` between.
+    """``r_max`` at or above the upper percentile of the scores, 0 below the lower one,
+    ``r_max // 2`` between.
 
     Percentiles interpolate linearly between the sorted scores (numpy's default).
     """
     values = torch.tensor(list(score.values()), dtype=torch.float64)
-    high, low = torch.quantile(values, torch.tensor([percentile, low_percentile], dtype=torch.float64) / 100).tolist()
+    high, low = torch.quantile(
+        values, torch.tensor([percentile, low_percentile], dtype=torch.float64) / 100
+    ).tolist()
     return {name: r_max if s >= high else 0 if s < low else r_max // 2 for name, s in score.items()}

@@ -1,8 +1,10 @@
-"""Which rows A of a low-rank perturbation B A catch most of a gradient (ours; Halko, Martinsson & Tropp 2011).
+"""Which rows A of a low-rank perturbation B A catch most of a gradient (ours; Halko, Martinsson &
+Tropp 2011).
 
-One ascent step from B = 0 gives ``B A = eta G A' A``: the gradient G seen through the rows of A. Random rows catch
-``r / n2`` of ``||G||_F^2``, rows that span G's leading right singular vectors catch the most that rank r can. The
-gradients of two steps have much of that space in common, so the rows are found from the previous one.
+One ascent step from B = 0 gives ``B A = eta G A' A``: the gradient G seen through the rows of A.
+Random rows catch ``r / n2`` of ``||G||_F^2``, rows that span G's leading right singular vectors
+catch the most that rank r can. The gradients of two steps have much of that space in common, so the
+rows are found from the previous one.
 """
 
 import torch
@@ -22,21 +24,28 @@ def improve(directions: Weights, G: Weights, rows: int, generator: torch.Generat
         generator: Of the Gaussian rows.
 
     Returns:
-        Directions of the matrices in ``G``, their most important rows first; those of the others as they were.
+        Directions of the matrices in ``G``, their most important rows first; those of the others as
+        they were.
     """
     found = {}
     for name, g in G.items():
         start = directions.get(name)
         if start is None or start.shape[0] < min(rows, *g.shape):
-            start = torch.randn(rows, g.shape[1], generator=generator, device=generator.device).to(g)
+            start = torch.randn(rows, g.shape[1], generator=generator, device=generator.device).to(
+                g
+            )
         found[name] = leading_rows(g, start)
     return directions | found
 
 
-def leading_rows(G: Float[Tensor, " n1 n2"], start: Float[Tensor, " r n2"]) -> Float[Tensor, " r n2"]:
-    """Orthonormal rows near the leading right singular vectors of G: ``Q = orth(G start')``, then the rows of ``Q' G``.
+def leading_rows(
+    G: Float[Tensor, " n1 n2"], start: Float[Tensor, " r n2"]
+) -> Float[Tensor, " r n2"]:
+    """Orthonormal rows near the leading right singular vectors of G: ``Q = orth(G start')``, then
+    the rows of ``Q' G``.
 
-    Two thin products and two decompositions of r columns. In float32 or better; zero gradients give some rows too.
+    Two thin products and two decompositions of r columns. In float32 or better; zero gradients give
+    some rows too.
     """
     work = G if G.dtype == torch.float64 else G.float()
     Q, _ = torch.linalg.qr(work @ start.to(work).mT)

@@ -1,10 +1,13 @@
-"""FARE (Schlarmann et al. 2024, arXiv 2402.12336): unsupervised adversarial fine-tuning of CLIP's embedding.
+"""FARE (Schlarmann et al. 2024, arXiv 2402.12336): unsupervised adversarial fine-tuning of CLIP's
+embedding.
 
-Objective: ``(1/n) sum_i max_delta |phi_W(x_i + delta) - phi_W0(x_i)|^2``, squared distances *summed* over dimensions,
-of *un-normalised* embeddings; the target is the pretrained model's and never moves. No labels.
+Objective: ``(1/n) sum_i max_delta |phi_W(x_i + delta) - phi_W0(x_i)|^2``, squared distances
+*summed* over dimensions, of *un-normalised* embeddings; the target is the pretrained model's and
+never moves. No labels.
 
-Paper and code agree. We know of no clipping of gradients there: preset ``published`` carries ``clip_norm: null``.
-The attack needs its random start: at W0 and delta = 0 the loss and its gradient are both 0.
+Paper and code agree. We know of no clipping of gradients there: preset ``published`` carries
+``clip_norm: null``. The attack needs its random start: at W0 and delta = 0 the loss and its
+gradient are both 0.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,6 @@
-"""FLYP (Goyal et al. 2023, "Finetune like you pretrain"): CLIP's own contrastive loss on captions of the classes."""
+"""FLYP (Goyal et al. 2023, "Finetune like you pretrain"): CLIP's own contrastive loss on captions
+of the classes.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,19 +18,23 @@ from grace_geom.weights import Weights, leaves
 
 @dataclass
 class Flyp(Method):
-    """``1/2 [CE(s Z U', arange) + CE(s U Z', arange)]``, Z images, U one caption each, from a random template.
+    """``1/2 [CE(s Z U', arange) + CE(s U Z', arange)]``, Z images, U one caption each, from a
+    random template.
 
-    Both towers and log s train. The head of the checkpoint, and of held-out numbers on the way, is the text head of
-    the tuned text tower times the tuned s; zero-shot heads of other classes come from that tower too. Captions of one
-    class in a batch count as negatives of each other, as in paper and code. A step that is cut into micro-batches has
-    the gradient of the whole one, for one forward pass more (Gao et al. 2021): the loss is differentiated by the
-    features, and these piece by piece by the weights. Each of several processes contrasts its own images only. The
-    public code clips neither gradients nor s; gradients are clipped here as for every method.
+    Both towers and log s train. The head of the checkpoint, and of held-out numbers on the way, is
+    the text head of the tuned text tower times the tuned s; zero-shot heads of other classes come
+    from that tower too. Captions of one class in a batch count as negatives of each other, as in
+    paper and code. A step that is cut into micro-batches has the gradient of the whole one, for one
+    forward pass more (Gao et al. 2021): the loss is differentiated by the features, and these piece
+    by piece by the weights. Each of several processes contrasts its own images only. The public
+    code clips neither gradients nor s; gradients are clipped here as for every method.
     """
 
     lr: float = 1e-5
 
-    def setup(self, model: ClipClassifier, generator: torch.Generator) -> tuple[Weights, dict[str, Any]]:
+    def setup(
+        self, model: ClipClassifier, generator: torch.Generator
+    ) -> tuple[Weights, dict[str, Any]]:
         return leaves(dict(model.clip.named_parameters())), {}
 
     def losses(self, run: Run, weights: Weights, batch: Batch) -> dict[str, Tensor]:
@@ -41,14 +47,19 @@ class Flyp(Method):
         said = [self.captions(run, batch) for batch in batches]
         weights = self.weights(run.model, run.params)
         with torch.no_grad():
-            pieces = [self.pairs(run, weights, batch, lines) for batch, lines in zip(batches, said, strict=True)]
+            pieces = [
+                self.pairs(run, weights, batch, lines)
+                for batch, lines in zip(batches, said, strict=True)
+            ]
         z, u = (torch.cat(side).requires_grad_() for side in zip(*pieces, strict=True))
         log_s = run.params["logit_scale"].detach().requires_grad_()
         loss = self.contrast(run, z, u, log_s, torch.cat([batch.labels for batch in batches]))
         dz, du, ds = torch.autograd.grad(loss, [z, u, log_s])
         run.backward(ds * run.params["logit_scale"])
         sizes = [len(batch) for batch in batches]
-        for batch, lines, *slopes in zip(batches, said, dz.split(sizes), du.split(sizes), strict=True):
+        for batch, lines, *slopes in zip(
+            batches, said, dz.split(sizes), du.split(sizes), strict=True
+        ):
             sides = self.pairs(run, self.weights(run.model, run.params), batch, lines)
             run.backward(sum((d * side).sum() for d, side in zip(slopes, sides, strict=True)))  # type: ignore[arg-type]
         return {"contrastive": loss.detach()}
@@ -56,26 +67,37 @@ class Flyp(Method):
     def apart(self, share: int) -> str:
         return f"each process contrasts its own {share} images of a step only, fewer negatives than one process has"
 
-    def pairs(self, run: Run, weights: Weights, batch: Batch, captions: list[str]) -> tuple[Tensor, Tensor]:
+    def pairs(
+        self, run: Run, weights: Weights, batch: Batch, captions: list[str]
+    ) -> tuple[Tensor, Tensor]:
         """Unit features of the images and of their captions, ``(B, D)`` each."""
         return run.model.features(batch.images, weights), run.model.text_features(captions, weights)
 
     def contrast(self, run: Run, z: Tensor, u: Tensor, log_s: Tensor, labels: Tensor) -> Tensor:
-        """The symmetric contrastive loss of paired rows; notes how often the nearest caption is of the right class."""
+        """The symmetric contrastive loss of paired rows; notes how often the nearest caption is of
+        the right class.
+        """
         logits = log_s.exp() * z @ u.T
         rows = torch.arange(len(z), device=logits.device)
         with torch.no_grad():
             matched = labels[logits.argmax(dim=1)] == labels
-            run.scalars |= {"caption_acc": matched.float().mean(), "logit_scale": log_s.detach().exp()}
+            run.scalars |= {
+                "caption_acc": matched.float().mean(),
+                "logit_scale": log_s.detach().exp(),
+            }
         return (F.cross_entropy(logits, rows) + F.cross_entropy(logits.T, rows)) / 2
 
     def captions(self, run: Run, batch: Batch) -> list[str]:
-        """A sentence for each image: a template drawn at random with the name of the image's class."""
+        """A sentence for each image: a template drawn at random with the name of the image's
+        class."""
         templates, names = run.model.templates, run.model.class_names
         generator = run.generator
-        drawn = torch.randint(len(templates), (len(batch),), generator=generator, device=generator.device)
+        drawn = torch.randint(
+            len(templates), (len(batch),), generator=generator, device=generator.device
+        )
         return [
-            templates[t].replace("{}", names[y]) for t, y in zip(drawn.tolist(), batch.labels.tolist(), strict=True)
+            templates[t].replace("{}", names[y])
+            for t, y in zip(drawn.tolist(), batch.labels.tolist(), strict=True)
         ]
 
     def snapshot(self, run: Run) -> Weights:

@@ -1,4 +1,6 @@
-"""Vanilla fine-tuning: cross-entropy over image tower and head (the FT of WiSE-FT, Wortsman et al. 2022)."""
+"""Vanilla fine-tuning: cross-entropy over image tower and head (the FT of WiSE-FT, Wortsman et al.
+2022).
+"""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,6 @@
-"""FTP (Tian et al. 2023, NeurIPS, "Fast Trainable Projection"): TPGM's radii learned inside of the optimiser."""
+"""FTP (Tian et al. 2023, NeurIPS, "Fast Trainable Projection"): TPGM's radii learned inside of the
+optimiser.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,15 +17,18 @@ BETAS = (0.9, 0.999)
 
 @dataclass
 class Ftp(Ft):
-    """After each step to ``p - d``: ``c = (p - d) - p0``, then ``p <- p0 + clip_01(gamma / n) c``, n row-wise L1.
+    """After each step to ``p - d``: ``c = (p - d) - p0``, then ``p <- p0 + clip_01(gamma / n) c``,
+    n row-wise L1.
 
-    gamma of each tensor starts at 1e-8 and follows Adam (rate mu) on ``sum_rows <grad, c_prev> / n_prev``, times k
-    where that is positive (the radius shrinks), within ``[1e-8, max n]``. Gradient and c_prev are those that
-    training has anyway: no held-out data, no further pass.
+    gamma of each tensor starts at 1e-8 and follows Adam (rate mu) on
+    ``sum_rows <grad, c_prev> / n_prev``, times k where that is positive (the radius shrinks),
+    within ``[1e-8, max n]``. Gradient and c_prev are those that training has anyway: no held-out
+    data, no further pass.
 
-    Where we differ from the public code: its buffers are lost when a run is resumed, ours are in the optimiser's
-    state; its Adam corrects its first moments as if they had seen one gradient more (count from 2), ours as Adam
-    does. As there, weight decay is 0 and the head is free, though here the head starts at s T, not at random.
+    Where we differ from the public code: its buffers are lost when a run is resumed, ours are in
+    the optimiser's state; its Adam corrects its first moments as if they had seen one gradient more
+    (count from 2), ours as Adam does. As there, weight decay is 0 and the head is free, though here
+    the head starts at s T, not at random.
 
     Attributes:
         mu: Learning rate of the radii, which is also about the most that a radius grows in a step.
@@ -51,18 +56,27 @@ class Ftp(Ft):
 
     @torch.no_grad()
     def project(self, p: Tensor, p0: Tensor, state: dict[str, Any]) -> None:
-        """Learn the radius of one tensor from its last step, then bring it, a step on, into that radius."""
+        """Learn the radius of one tensor from its last step, then bring it, a step on, into that
+        radius.
+        """
         c = p - p0
         norms = deviation(c, "mars")
         if "gamma" not in state:
             zero = torch.zeros((), dtype=p.dtype, device=p.device)
-            state |= {"gamma": zero + SMALLEST, "gamma_m": zero.clone(), "gamma_v": zero.clone(), "gamma_updates": zero}
+            state |= {
+                "gamma": zero + SMALLEST,
+                "gamma_m": zero.clone(),
+                "gamma_v": zero.clone(),
+                "gamma_updates": zero,
+            }
         else:
             before = state["previous"]
             slopes = p.grad * before / (deviation(before, "mars") + SMALLEST)  # type: ignore[operator]
             grad = slopes.sum()
             self._adam(state, torch.where(grad > 0, self.k * grad, grad))
-            state["gamma"] = state["gamma"].clamp_min(SMALLEST).minimum(norms.max().clamp_min(SMALLEST))
+            state["gamma"] = (
+                state["gamma"].clamp_min(SMALLEST).minimum(norms.max().clamp_min(SMALLEST))
+            )
         p.copy_(p0 + inside(c, state["gamma"], norms))
         state["previous"] = c
 

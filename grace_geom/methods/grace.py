@@ -1,7 +1,8 @@
-"""GRACE (Chopra et al. 2026, arXiv 2603.27139, Algorithm 1): LoRA + LAR-AWP + Gram-volume alignment.
+"""GRACE (Chopra et al. 2026, arXiv 2603.27139, Algorithm 1): LoRA + LAR-AWP + Gram-volume
+alignment.
 
-The authors published no code; the equations are theirs. Choices where the paper is silent are fields, and
-marked (ours).
+The authors published no code; the equations are theirs. Choices where the paper is silent are
+fields, and marked (ours).
 """
 
 from collections.abc import Sequence
@@ -30,14 +31,16 @@ from grace_geom.weights import Weights, detach
 class Grace(Adversary, Lora):
     """``L = L_task + lambda_lar L_LAR-AWP + lambda_gv L_GV`` (Eq. 4) over LoRA factors.
 
-    The perturbation is one for all images of a step, found from the mean loss over its pieces where the batch is cut
-    into some: a step costs the same and gives the same gradient however it is cut.
-    With both weights 0 nothing of the adversarial branch is computed, and the run is LoRA's, bit for bit.
+    The perturbation is one for all images of a step, found from the mean loss over its pieces where
+    the batch is cut into some: a step costs the same and gives the same gradient however it is cut.
+    With both weights 0 nothing of the adversarial branch is computed, and the run is LoRA's, bit
+    for bit.
 
     Attributes:
         lambda_lar: Weight of the cross-entropy at perturbed weights and images (ours: 1).
         lambda_gv: Weight of the Gram volume (ours: 1).
-        lar: ``off`` drops the term L_LAR-AWP; the perturbed feature of the Gram volume stays (ablation).
+        lar: ``off`` drops the term L_LAR-AWP; the perturbed feature of the Gram volume stays
+            (ablation).
         gv: ``off`` drops the term L_GV (ablation).
         curriculum: ``off`` gives every matrix r_max (ablation).
         rho: Radius of the weight perturbation, relative to ||W||_F (ours: relative).
@@ -48,15 +51,17 @@ class Grace(Adversary, Lora):
         percentile: Scores at or above it get r_max.
         low_percentile: Scores below it get rank 0.
         beta: Memory of the curvature estimate.
-        refresh_every: K, steps between refreshes, capped so that a run has at least 20 (ours: the cap).
-        curvature_labels: Labels of the curvature's cross-entropy: the data's, or ``sampled`` from the model's
-            own prediction as in Sophia, which makes the estimate an unbiased Gauss-Newton diagonal.
+        refresh_every: K, steps between refreshes, capped so that a run has at least 20 (ours: the
+            cap).
+        curvature_labels: Labels of the curvature's cross-entropy: the data's, or ``sampled`` from
+            the model's own prediction as in Sophia, which makes the estimate an unbiased
+            Gauss-Newton diagonal.
         gv_form: ``volume`` is the paper's; ``spread`` is 1 - lambda_max(G)/m (ours).
         gv_eps: Ridge of the Gram matrix (ours: 1e-6).
-        awp_direction: Rows A of a perturbation before its ascent: ``random`` is the paper's; ``sketch`` takes the
-            leading directions of the previous step's gradient (ours).
-        awp_reuse: Take the ascent's first gradient from the last PGD step instead of from x_adv, alpha away: saves
-            two thirds of it (ours).
+        awp_direction: Rows A of a perturbation before its ascent: ``random`` is the paper's;
+            ``sketch`` takes the leading directions of the previous step's gradient (ours).
+        awp_reuse: Take the ascent's first gradient from the last PGD step instead of from x_adv,
+            alpha away: saves two thirds of it (ours).
         gv_anchor: Add the pretrained feature of the clean image as a fourth vector (ours).
     """
 
@@ -110,7 +115,9 @@ class Grace(Adversary, Lora):
         score = curvature.scores(run.state["h"])
         ranks = curvature.rank_curriculum(score, self.r_max, self.percentile, self.low_percentile)
         run.state["ranks"] = ranks if self.curriculum else dict.fromkeys(ranks, self.r_max)
-        matrices = {name: {"score": score[name], "rank": run.state["ranks"][name]} for name in names}
+        matrices = {
+            name: {"score": score[name], "rank": run.state["ranks"][name]} for name in names
+        }
         run.emit("curvature", {"step": run.step, "matrices": matrices})
 
     def _curvature_labels(self, logits: Tensor, batch: Batch, generator: torch.Generator) -> Tensor:
@@ -119,7 +126,9 @@ class Grace(Adversary, Lora):
         return torch.multinomial(logits.detach().softmax(dim=-1), 1, generator=generator).squeeze(1)
 
     def gradients(self, run: Run, batches: Sequence[Batch]) -> dict[str, Tensor]:
-        """Lines 4 and 5 of Algorithm 1 for the whole step, then the loss of every piece at the same perturbation."""
+        """Lines 4 and 5 of Algorithm 1 for the whole step, then the loss of every piece at the same
+        perturbation.
+        """
         if not (self.uses_lar or self.uses_gv):
             return super().gradients(run, batches)
         with torch.no_grad():
@@ -150,26 +159,42 @@ class Grace(Adversary, Lora):
         return terms
 
     def attacked(self, run: Run, fixed: Weights, batches: Sequence[Batch]) -> list[Attacked]:
-        """Steps 1 and 2 of Algorithm 1: attacked images of every piece, and one perturbation for all of them."""
+        """Steps 1 and 2 of Algorithm 1: attacked images of every piece, and one perturbation for
+        all of them.
+        """
         images, first = self._attack(run, fixed, batches)
         delta = self.perturbation(run, fixed, images, first)
         return [
-            Attacked(b.images, b.labels, b.index, x.images, partial(weight_perturbation.perturb, factors=delta))
+            Attacked(
+                b.images,
+                b.labels,
+                b.index,
+                x.images,
+                partial(weight_perturbation.perturb, factors=delta),
+            )
             for b, x in zip(batches, images, strict=True)
         ]
 
-    def _attack(self, run: Run, fixed: Weights, batches: Sequence[Batch]) -> tuple[list[Batch], Weights | None]:
-        """The pieces attacked and, where it is reused, this process's weight gradient of the last PGD step."""
+    def _attack(
+        self, run: Run, fixed: Weights, batches: Sequence[Batch]
+    ) -> tuple[list[Batch], Weights | None]:
+        """The pieces attacked and, where it is reused, this process's weight gradient of the last
+        PGD step.
+        """
         if not self.awp_reuse:
             return self.attack_pieces(run, fixed, batches), None
         names = [name for name, rank in run.state["ranks"].items() if rank > 0]
         images, total = [], {name: torch.zeros_like(fixed[name]) for name in names}
-        for b, before in zip(batches, self.attack_pieces(run, fixed, batches, left_out=1), strict=True):
+        for b, before in zip(
+            batches, self.attack_pieces(run, fixed, batches, left_out=1), strict=True
+        ):
 
             def loss(x: Tensor, weights: Weights, b: Batch = b) -> Tensor:
                 return self.maximised(run, weights, b)(x)
 
-            x_adv, g = last_step(loss, before.images, b.images, fixed, names, self.reach(run), self.attack_stop)
+            x_adv, g = last_step(
+                loss, before.images, b.images, fixed, names, self.reach(run), self.attack_stop
+            )
             images.append(replace(b, images=x_adv))
             total = {name: total[name] + g[name] for name in names}
         return images, total
@@ -183,10 +208,15 @@ class Grace(Adversary, Lora):
             run: Its state holds the ranks, and the directions of the step before.
             fixed: Effective weights.
             images: Attacked images of all pieces: the ascent is on their mean loss.
-            first: This process's gradient for the first step, up to a factor, where it is known already.
+            first: This process's gradient for the first step, up to a factor, where it is known
+                already.
         """
-        delta = weight_perturbation.draw(fixed, run.state["ranks"], run.generator, run.state.get("directions"))
-        radius = weight_perturbation.radii({name: fixed[name] for name in delta}, self.rho, self.absolute)
+        delta = weight_perturbation.draw(
+            fixed, run.state["ranks"], run.generator, run.state.get("directions")
+        )
+        radius = weight_perturbation.radii(
+            {name: fixed[name] for name in delta}, self.rho, self.absolute
+        )
         known = [first] if first is not None else []
 
         def loss(weights: Weights, batch: Batch) -> Tensor:
@@ -194,13 +224,17 @@ class Grace(Adversary, Lora):
 
         def gradient(weights: Weights) -> Weights:
             G = known.pop() if known else own_gradient(loss, weights, delta, images)
-            if self.awp_direction == "sketch":  # needs all of the gradient of all images, the ascent does not
+            if (
+                self.awp_direction == "sketch"
+            ):  # needs all of the gradient of all images, the ascent does not
                 distributed.mean(list(G.values()))
                 before = run.state.get("directions", {})
                 run.state["directions"] = directions.improve(before, G, self.r_max, run.generator)
             return G
 
-        return weight_perturbation.ascend(gradient, fixed, delta, radius, self.awp_steps, self.awp_lr, distributed.mean)
+        return weight_perturbation.ascend(
+            gradient, fixed, delta, radius, self.awp_steps, self.awp_lr, distributed.mean
+        )
 
     def feature_term(self, features: Sequence[Tensor]) -> Tensor:
         """L_GV: the batch mean of the volume, or of the spread."""
@@ -209,7 +243,9 @@ class Grace(Adversary, Lora):
         return gram_volume.volume(features, self.gv_eps).mean()
 
     def _features(self, run: Run, weights: Weights, x: Tensor, x_adv: Tensor) -> dict[str, Tensor]:
-        """Normalised features at W of the clean and the adversarial images (for the log alone, without a gradient)."""
+        """Normalised features at W of the clean and the adversarial images (for the log alone,
+        without a gradient).
+        """
         if not self.uses_gv:
             clean = run.model.features(x, weights)
             with torch.no_grad():

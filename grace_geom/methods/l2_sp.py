@@ -1,4 +1,6 @@
-"""L2-SP (Li, Grandvalet and Davoine 2018, sec. 3): weight decay towards the pretrained weights, not towards zero."""
+"""L2-SP (Li, Grandvalet and Davoine 2018, sec. 3): weight decay towards the pretrained weights, not
+towards zero.
+"""
 
 from dataclasses import dataclass
 
@@ -15,9 +17,9 @@ from grace_geom.weights import Weights
 class L2Sp(Ft):
     """``CE + (alpha / 2) |theta - theta_0|^2`` over image tower and head; no decay towards zero.
 
-    The paper starts its head at random and decays that towards zero with a factor of its own; here the head starts
-    at s T, so it has an anchor like every other tensor. The penalty is part of the loss, so Adam rescales it entry
-    by entry (coupled decay); the paper trains by SGD with momentum.
+    The paper starts its head at random and decays that towards zero with a factor of its own; here
+    the head starts at s T, so it has an anchor like every other tensor. The penalty is part of the
+    loss, so Adam rescales it entry by entry (coupled decay); the paper trains by SGD with momentum.
 
     Attributes:
         alpha: Strength of the pull.

@@ -1,14 +1,17 @@
-"""LAAT (Li et al. 2024, arXiv 2301.13096): adversarial training towards text anchors that were spread apart.
+"""LAAT (Li et al. 2024, arXiv 2301.13096): adversarial training towards text anchors that were
+spread apart.
 
-Objective: ``CE(cos(f(x_adv), a) / tau, y) - beta cos(f(x), f(x_adv))``. The anchors a are CLIP's text embeddings T,
-moved away from their mean direction m until the farthest is orthogonal to it: the polar angle
-``theta_i = angle(T_i, m)`` becomes ``(pi / 2) theta_i / max_j theta_j``, the azimuth stays.
+Objective: ``CE(cos(f(x_adv), a) / tau, y) - beta cos(f(x), f(x_adv))``. The anchors a are CLIP's
+text embeddings T, moved away from their mean direction m until the farthest is orthogonal to it:
+the polar angle ``theta_i = angle(T_i, m)`` becomes ``(pi / 2) theta_i / max_j theta_j``, the
+azimuth stays.
 
-This is a port. As released, LAAT trains small convolutional networks from scratch (SGD lr 0.05, eps = 8/255, PGD-7 of
-step 2/255) for zero-shot classification with CLIP's *text* tower alone; here it fine-tunes CLIP's own image tower,
-and x_adv raises the cross-entropy as there. The released code maps the anchors of unseen classes by the training
-classes' angles; here other data sets are asked with plain text heads, as for every method. The anchors, divided by
-tau, are the head that the checkpoint keeps.
+This is a port. As released, LAAT trains small convolutional networks from scratch (SGD lr 0.05, eps
+= 8/255, PGD-7 of step 2/255) for zero-shot classification with CLIP's *text* tower alone; here it
+fine-tunes CLIP's own image tower, and x_adv raises the cross-entropy as there. The released code
+maps the anchors of unseen classes by the training classes' angles; here other data sets are asked
+with plain text heads, as for every method. The anchors, divided by tau, are the head that the
+checkpoint keeps.
 """
 
 import math
@@ -40,16 +43,23 @@ class Laat(Adversary, FullFt):
     tau: float = 1.0
     lambda_cos: float = 1.0
 
-    def setup(self, model: ClipClassifier, generator: torch.Generator) -> tuple[Weights, dict[str, Any]]:
+    def setup(
+        self, model: ClipClassifier, generator: torch.Generator
+    ) -> tuple[Weights, dict[str, Any]]:
         if self.train_head:
-            raise UserError("--train-head: the head of laat is made of its anchors, which are fixed")
+            raise UserError(
+                "--train-head: the head of laat is made of its anchors, which are fixed"
+            )
         if len(model.class_names) < 2:
             raise UserError("laat spreads the anchors of classes: it needs at least two of them")
         return super().setup(model, generator)
 
     def weights(self, model: ClipClassifier, params: Weights) -> Weights:
         anchors = spread_anchors(model.head["head.weight"]) / self.tau
-        return params | {"head.weight": anchors, "head.bias": torch.zeros_like(model.head["head.bias"])}
+        return params | {
+            "head.weight": anchors,
+            "head.bias": torch.zeros_like(model.head["head.bias"]),
+        }
 
     def losses(self, run: Run, weights: Weights, batch: Batch) -> dict[str, Tensor]:
         x_adv = self.attack(run, weights, batch)
@@ -65,7 +75,8 @@ class Laat(Adversary, FullFt):
 
 @torch.no_grad()
 def spread_anchors(T: Float[Tensor, " k d"]) -> Float[Tensor, " k d"]:
-    """Unit anchors whose polar angles about the mean direction are stretched until the largest is a right angle.
+    """Unit anchors whose polar angles about the mean direction are stretched until the largest is a
+    right angle.
 
     Args:
         T: Text embeddings of any length, two or more that are not all equal.

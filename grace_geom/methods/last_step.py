@@ -1,4 +1,5 @@
-"""The last PGD step, differentiating the weights too (ours): one backward pass serves both ascents."""
+"""The last PGD step, differentiating the weights too (ours): one backward pass serves both
+ascents."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -22,7 +23,8 @@ def last_step(
     reach: Reach,
     stop: float | None = None,
 ) -> tuple[Float[Tensor, " b c h w"], Weights]:
-    """The attacked images after one more step, and a weight gradient that costs a third of one of its own.
+    """The attacked images after one more step, and a weight gradient that costs a third of one of
+    its own.
 
     The gradient belongs to the images *before* this step, which lie alpha away from those returned.
 
@@ -33,8 +35,9 @@ def last_step(
         fixed: Effective weights, no graph.
         names: Matrices whose gradient is wanted.
         reach: The attack.
-        stop: Images whose loss exceeds it stay where they are, as in :func:`grace_geom.attacks.pgd_until`; their part
-            of the gradient counts. ``None``: none does.
+        stop: Images whose loss exceeds it stay where they are, as in
+            :func:`grace_geom.attacks.pgd_until`; their part of the gradient counts. ``None``: none
+            does.
 
     Returns:
         ``x_adv``, and ``dL/dW`` of each name: a *sum* over images.

@@ -1,4 +1,6 @@
-"""Linear probe (Radford et al. 2021, sec. 3.2; Kumar et al. 2022): logistic regression on frozen features."""
+"""Linear probe (Radford et al. 2021, sec. 3.2; Kumar et al. 2022): logistic regression on frozen
+features.
+"""
 
 import warnings
 from dataclasses import dataclass
@@ -34,12 +36,14 @@ class Probe:
         return float(train + held_out)
 
     def probe(self, run: Run) -> Weights:
-        """The head of the C with the highest held-out accuracy, the smallest such C; logged to ``probe.jsonl``.
+        """The head of the C with the highest held-out accuracy, the smallest such C; logged to
+        ``probe.jsonl``.
 
-        As in the code of Kumar et al., features are shifted and scaled by their common mean and deviation (one number
-        each), which makes C independent of their scale, each fit starts from the one before, and the scaling is
-        undone in the coefficients. Their fits stop after 20 iterations, ours at scikit-learn's tolerance. All features
-        are in memory at once, 8 N D bytes.
+        As in the code of Kumar et al., features are shifted and scaled by their common mean and
+        deviation (one number each), which makes C independent of their scale, each fit starts from
+        the one before, and the scaling is undone in the coefficients. Their fits stop after 20
+        iterations, ours at scikit-learn's tolerance. All features are in memory at once, 8 N D
+        bytes.
 
         Raises:
             UserError: If a class has no training image.
@@ -58,7 +62,10 @@ class Probe:
         assert best is not None  # c_values is at least 1
         run.emit("probe", {"step": run.step, "C": best[1], "val_acc": best[0], "sweep": swept})
         own = run.model.head["head.weight"]
-        return {"head.weight": torch.from_numpy(best[2]).to(own), "head.bias": torch.from_numpy(best[3]).to(own)}
+        return {
+            "head.weight": torch.from_numpy(best[2]).to(own),
+            "head.bias": torch.from_numpy(best[3]).to(own),
+        }
 
     def _sweep(self, x: np.ndarray, y: np.ndarray) -> Any:
         """``C, coefficients (K, D), intercepts (K,), iterations`` for each C, ascending."""
@@ -73,22 +80,29 @@ class Probe:
                 solver.fit(x, y)
             coef, intercept = solver.coef_, solver.intercept_
             if len(coef) == 1:  # two classes: sklearn keeps the difference of their rows
-                coef, intercept = np.concatenate([-coef, coef]) / 2, np.concatenate([-intercept, intercept]) / 2
+                coef, intercept = (
+                    np.concatenate([-coef, coef]) / 2,
+                    np.concatenate([-intercept, intercept]) / 2,
+                )
             yield C, coef, intercept, int(solver.n_iter_.max())
 
 
 @dataclass
 class LinearProbe(Probe, Method):
-    """Multinomial logistic regression on f = phi(x) / |phi(x)|, the image tower as it was; no optimiser steps.
+    """Multinomial logistic regression on f = phi(x) / |phi(x)|, the image tower as it was; no
+    optimiser steps.
 
-    ``min 1/2 |W|^2 + C sum_i CE(W f_i + b, y_i)``, solved by scikit-learn on clean training images without
-    augmentation. Radford et al. sweep 96 values of C in [1e-6, 1e6] and take features before the projection to the
-    text's space; here, as for every other method, they are those that the head reads.
+    ``min 1/2 |W|^2 + C sum_i CE(W f_i + b, y_i)``, solved by scikit-learn on clean training images
+    without augmentation. Radford et al. sweep 96 values of C in [1e-6, 1e6] and take features
+    before the projection to the text's space; here, as for every other method, they are those that
+    the head reads.
     """
 
     trains: ClassVar[bool] = False
 
-    def setup(self, model: ClipClassifier, generator: torch.Generator) -> tuple[Weights, dict[str, Any]]:
+    def setup(
+        self, model: ClipClassifier, generator: torch.Generator
+    ) -> tuple[Weights, dict[str, Any]]:
         return {}, {}
 
     def finish(self, run: Run) -> Weights:
@@ -102,7 +116,9 @@ def features(run: Run, part: Part) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         RuntimeError: If there is no image.
     """
-    found = [(run.model.features(batch.images).cpu(), batch.labels.cpu()) for batch in run.images(part)]
+    found = [
+        (run.model.features(batch.images).cpu(), batch.labels.cpu()) for batch in run.images(part)
+    ]
     if not found:
         raise RuntimeError(f"this run has no {part} images")
     x, y = (torch.cat(tensors) for tensors in zip(*found, strict=True))
@@ -113,4 +129,6 @@ def _every_class(model: ClipClassifier, y: np.ndarray) -> None:
     absent = sorted(set(range(len(model.class_names))) - set(y.tolist()))
     if absent:
         names = ", ".join(model.class_names[i] for i in absent[:5])
-        raise UserError(f"a linear probe needs training images of every class; {len(absent)} have none: {names}")
+        raise UserError(
+            f"a linear probe needs training images of every class; {len(absent)} have none: {names}"
+        )

@@ -13,7 +13,9 @@ from grace_geom.models import ClipClassifier
 from grace_geom.weights import Weights
 
 ATTENTION_AND_MLP = r"(attn|mlp)\..*weight$"
-"""The fused q, k, v projection, the output projection and both MLP matrices of every block; timm towers too."""
+"""The fused q, k, v projection, the output projection and both MLP matrices of every block; timm
+towers too.
+"""
 
 
 def target_matrices(model: ClipClassifier, pattern: str) -> list[str]:
@@ -26,13 +28,16 @@ def target_matrices(model: ClipClassifier, pattern: str) -> list[str]:
     chosen = [n for n in matrices if re.search(pattern, n)]
     if not chosen:
         some = ", ".join(matrices[:5])
-        raise UserError(f"--targets {pattern!r} matches no matrix of the image tower (it has {some}, ...)")
+        raise UserError(
+            f"--targets {pattern!r} matches no matrix of the image tower (it has {some}, ...)"
+        )
     return chosen
 
 
 @dataclass
 class Lora(Method):
-    """Low-rank adapters on the attention and MLP matrices of the image tower, cross-entropy on clean images.
+    """Low-rank adapters on the attention and MLP matrices of the image tower, cross-entropy on
+    clean images.
 
     Attributes:
         r: Rank of every adapter.
@@ -51,13 +56,17 @@ class Lora(Method):
         """lora_alpha / r."""
         return 2.0 if self.lora_alpha is None else self.lora_alpha / self.r
 
-    def setup(self, model: ClipClassifier, generator: torch.Generator) -> tuple[Weights, dict[str, Any]]:
+    def setup(
+        self, model: ClipClassifier, generator: torch.Generator
+    ) -> tuple[Weights, dict[str, Any]]:
         params: Weights = {}
         weights = model.weights()
         for name in target_matrices(model, self.targets):
             n1, n2 = weights[name].shape
             A = torch.empty(self.r, n2)
-            torch.nn.init.kaiming_uniform_(A, a=5**0.5, generator=generator)  # as the LoRA authors' code
+            torch.nn.init.kaiming_uniform_(
+                A, a=5**0.5, generator=generator
+            )  # as the LoRA authors' code
             params[f"{name}.A"] = A.to(weights[name]).requires_grad_()
             params[f"{name}.B"] = weights[name].new_zeros(n1, self.r).requires_grad_()
         return params, {}

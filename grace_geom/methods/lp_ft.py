@@ -1,4 +1,6 @@
-"""LP-FT (Kumar et al. 2022): the head is fitted first, so that fine-tuning need not distort features to fit it."""
+"""LP-FT (Kumar et al. 2022): the head is fitted first, so that fine-tuning need not distort
+features to fit it.
+"""
 
 from dataclasses import dataclass
 
@@ -11,7 +13,8 @@ from grace_geom.methods.linear_probe import Probe
 
 @dataclass
 class LpFt(Probe, Ft):
-    """``ft`` from the linear probe's head instead of s T: coefficients and intercepts become ``head.*``.
+    """``ft`` from the linear probe's head instead of s T: coefficients and intercepts become
+    ``head.*``.
 
     The authors probe features without augmentation and then fine-tune with it, as here.
     """

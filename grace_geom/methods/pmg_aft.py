@@ -1,15 +1,18 @@
-"""PMG-AFT (Wang et al. 2024, arXiv 2401.04350): adversarial fine-tuning guided by the pretrained model.
+"""PMG-AFT (Wang et al. 2024, arXiv 2401.04350): adversarial fine-tuning guided by the pretrained
+model.
 
-Objective: ``CE(l(x_adv), y) + KL(p(x) | p(x_adv)) + KL(p_0(x_adv) | p(x_adv))``; l at W, p its softmax, p_0 that of the
-frozen pretrained model *on the attacked image*. Gradients flow through both sides of the first divergence.
+Objective: ``CE(l(x_adv), y) + KL(p(x) | p(x_adv)) + KL(p_0(x_adv) | p(x_adv))``; l at W, p its
+softmax, p_0 that of the frozen pretrained model *on the attacked image*. Gradients flow through
+both sides of the first divergence.
 
-Paper against code (presets ``paper`` and ``published``): the paper's logits carry CLIP's scale s and its divergences
-are means. The published code takes raw cosines (its text embeddings are normalised after scaling, which cancels the
-temperature, in its attack too) and *sums* the divergences over the batch while the cross-entropy is a mean, so that
-their weight grows with the batch. It also normalises images with ImageNet's mean and std; this one is not copied:
-normalisation is inside the model here, and the model stays CLIP. Both train with SGD at eps = 1/255 and 2 steps, and
-without clipping of gradients as far as we know (``clip_norm: null``).
-The defaults are the paper's objective with the optimiser and radius of the other methods here.
+Paper against code (presets ``paper`` and ``published``): the paper's logits carry CLIP's scale s
+and its divergences are means. The published code takes raw cosines (its text embeddings are
+normalised after scaling, which cancels the temperature, in its attack too) and *sums* the
+divergences over the batch while the cross-entropy is a mean, so that their weight grows with the
+batch. It also normalises images with ImageNet's mean and std; this one is not copied: normalisation
+is inside the model here, and the model stays CLIP. Both train with SGD at eps = 1/255 and 2 steps,
+and without clipping of gradients as far as we know (``clip_norm: null``). The defaults are the
+paper's objective with the optimiser and radius of the other methods here.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,9 +31,14 @@ from grace_geom.methods.trades import divergence
 from grace_geom.weights import Weights
 
 _SGD: dict[str, Any] = {
-    "optimizer": "sgd", "lr": 5e-5, "momentum": 0.9, "weight_decay": 0.0, "eps": 1 / 255, "alpha": 1 / 255,
+    "optimizer": "sgd",
+    "lr": 5e-5,
+    "momentum": 0.9,
+    "weight_decay": 0.0,
+    "eps": 1 / 255,
+    "alpha": 1 / 255,
     "attack_steps": 2,
-}  # fmt: skip
+}
 
 
 @dataclass
@@ -41,7 +49,8 @@ class PmgAftLoss(Adversary):
         logit_scale: ``model`` keeps CLIP's s, ``none`` takes cosines (in the attack too).
         kl_reduction: ``mean`` over the batch, or ``sum``, which lets the divergences grow with it.
         lambda_clean: Weight of the divergence from the model's own clean prediction (theirs: 1).
-        lambda_original: Weight of the divergence from the pretrained model's prediction (theirs: 1).
+        lambda_original: Weight of the divergence from the pretrained model's prediction (theirs:
+            1).
     """
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
@@ -56,11 +65,15 @@ class PmgAftLoss(Adversary):
     lambda_original: float = 1.0
 
     def before_step(self, run: Run, batches: Sequence[Batch]) -> None:
-        """Remember how many images a sum over the batch has: the step's, in all its pieces and processes."""
+        """Remember how many images a sum over the batch has: the step's, in all its pieces and
+        processes.
+        """
         run.state["step_images"] = world().size * sum(len(batch) for batch in batches)
 
     def maximised(self, run: Run, fixed: Weights, batch: Batch) -> Callable[[Tensor], Tensor]:
-        return lambda x: F.cross_entropy(self._logits(run, x, fixed), batch.labels, reduction="none")
+        return lambda x: F.cross_entropy(
+            self._logits(run, x, fixed), batch.labels, reduction="none"
+        )
 
     def losses(self, run: Run, weights: Weights, batch: Batch) -> dict[str, Tensor]:
         x_adv = self.attack(run, weights, batch)
@@ -80,7 +93,11 @@ class PmgAftLoss(Adversary):
         return logits if self.logit_scale == "model" else logits / run.model.logit_scale
 
     def _reduced(self, run: Run, each: Tensor) -> Tensor:
-        return each.mean() if self.kl_reduction == "mean" else run.state.get("step_images", len(each)) * each.mean()
+        return (
+            each.mean()
+            if self.kl_reduction == "mean"
+            else run.state.get("step_images", len(each)) * each.mean()
+        )
 
 
 @dataclass

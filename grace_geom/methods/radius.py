@@ -1,4 +1,6 @@
-"""Projection of fine-tuned weights into balls around the pretrained ones (TPGM, Tian et al. 2023a; FTP, 2023b)."""
+"""Projection of fine-tuned weights into balls around the pretrained ones (TPGM, Tian et al. 2023a;
+FTP, 2023b).
+"""
 
 from typing import Literal
 
@@ -16,8 +18,9 @@ def deviation(c: Tensor, norm: Norm) -> Tensor:
 
     Args:
         c: Any shape.
-        norm: ``l2``: the Euclidean norm of the whole tensor, ``()``. ``mars``: the L1 norm of each row ``(n, 1, ...)``,
-            whose maximum is the operator norm of a matrix from max-norm to max-norm; a vector is one row.
+        norm: ``l2``: the Euclidean norm of the whole tensor, ``()``. ``mars``: the L1 norm of each
+            row ``(n, 1, ...)``, whose maximum is the operator norm of a matrix from max-norm to
+            max-norm; a vector is one row.
     """
     if norm == "l2":
         return torch.linalg.vector_norm(c)
@@ -27,5 +30,7 @@ def deviation(c: Tensor, norm: Norm) -> Tensor:
 
 
 def inside(c: Tensor, radius: Tensor, norms: Tensor) -> Tensor:
-    """``clip_01(radius / norms) c``: the nearest multiple of ``c`` (of each row) whose norm is at most ``radius``."""
+    """``clip_01(radius / norms) c``: the nearest multiple of ``c`` (of each row) whose norm is at
+    most ``radius``.
+    """
     return (radius / norms.clamp_min(torch.finfo(norms.dtype).tiny)).clamp(0, 1) * c

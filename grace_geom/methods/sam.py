@@ -1,4 +1,6 @@
-"""SAM (Foret et al. 2021) and ASAM (Kwon et al. 2021): the gradient at the worst weights nearby, applied here."""
+"""SAM (Foret et al. 2021) and ASAM (Kwon et al. 2021): the gradient at the worst weights nearby,
+applied here.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,16 +18,18 @@ from grace_geom.weights import Weights
 
 @dataclass
 class Sam(Ft):
-    """``grad L(theta + e)`` with ``e = rho g / |g|``, ``g = grad L(theta)``, the norm over all tensors (Eq. 2, p = 2).
+    """``grad L(theta + e)`` with ``e = rho g / |g|``, ``g = grad L(theta)``, the norm over all
+    tensors (Eq. 2, p = 2).
 
-    The loss that is logged is the one at theta + e; ``sharpness`` is what it exceeds the loss at theta by. Two forward
-    and two backward passes a step. The authors' JAX code takes e on each device's share of the batch (m-sharpness,
-    their sec. 4.1), most PyTorch ports on the whole batch: ``m`` says which.
+    The loss that is logged is the one at theta + e; ``sharpness`` is what it exceeds the loss at
+    theta by. Two forward and two backward passes a step. The authors' JAX code takes e on each
+    device's share of the batch (m-sharpness, their sec. 4.1), most PyTorch ports on the whole
+    batch: ``m`` says which.
 
     Attributes:
         rho: Length of the perturbation.
-        m: Images that share a perturbation, however the step is cut; ``None``: the whole step. Each of several
-            processes takes them from its own images.
+        m: Images that share a perturbation, however the step is cut; ``None``: the whole step. Each
+            of several processes takes them from its own images.
     """
 
     rho: float = 0.05
@@ -33,13 +37,19 @@ class Sam(Ft):
 
     def gradients(self, run: Run, batches: Sequence[Batch]) -> dict[str, Tensor]:
         micro = len(batches[0])
-        groups = [batches] if self.m is None else [part.split(micro) for part in joined(batches).split(self.m)]
+        groups = (
+            [batches]
+            if self.m is None
+            else [part.split(micro) for part in joined(batches).split(self.m)]
+        )
         images, totals = sum(map(len, batches)), Totals()
         for group in groups:
             share = sum(map(len, group)) / images
             here = self.accumulate(run, group)
             seen = run.scalars
-            if self.m is None:  # one perturbation for the whole step, however many processes share it
+            if (
+                self.m is None
+            ):  # one perturbation for the whole step, however many processes share it
                 distributed.mean([p.grad for p in run.params.values() if p.grad is not None])
             e = self.perturbation(run.params)
             clear(run.params)
@@ -65,11 +75,12 @@ class Sam(Ft):
 
 @dataclass
 class Asam(Sam):
-    """``e = rho T^2 g / |T g|`` with ``T = |theta| + eta`` entry by entry, so that rescaling weights changes nothing.
+    """``e = rho T^2 g / |T g|`` with ``T = |theta| + eta`` entry by entry, so that rescaling
+    weights changes nothing.
 
-    The paper's T covers every weight; the authors' code leaves tensors without "weight" in their name unscaled. Here
-    biases are unscaled, and everything else (class token, positions, projections) is scaled. Exact invariance needs
-    eta = 0.
+    The paper's T covers every weight; the authors' code leaves tensors without "weight" in their
+    name unscaled. Here biases are unscaled, and everything else (class token, positions,
+    projections) is scaled. Exact invariance needs eta = 0.
 
     Attributes:
         rho: Length of the perturbation, about 10 times SAM's, for it is relative to the weights.
@@ -81,9 +92,13 @@ class Asam(Sam):
 
     def perturbation(self, params: Weights) -> Weights:
         g = {name: p.grad for name, p in params.items() if p.grad is not None}
-        T = {name: params[name].detach().abs() + self.eta for name in g if not name.endswith("bias")}
+        T = {
+            name: params[name].detach().abs() + self.eta for name in g if not name.endswith("bias")
+        }
         scaled = {name: w * T[name] if name in T else w for name, w in g.items()}
-        return {name: e * T[name] if name in T else e for name, e in ascent(scaled, self.rho).items()}
+        return {
+            name: e * T[name] if name in T else e for name, e in ascent(scaled, self.rho).items()
+        }
 
 
 def ascent(g: Weights, rho: float) -> Weights:
@@ -107,7 +122,13 @@ class Totals:
         self.terms: dict[str, Any] = {}
         self.scalars: dict[str, Any] = {}
 
-    def add(self, share: float, terms: dict[str, Tensor], scalars: dict[str, Tensor | float], params: Weights) -> None:
+    def add(
+        self,
+        share: float,
+        terms: dict[str, Tensor],
+        scalars: dict[str, Tensor | float],
+        params: Weights,
+    ) -> None:
         """One group, whose gradients lie in the leaves, with its share of the images."""
         found = {name: p.grad for name, p in params.items() if p.grad is not None}
         parts: tuple[tuple[dict[str, Any], dict[str, Any]], ...] = (

@@ -1,4 +1,6 @@
-"""SPD (Tian et al. 2024, "Rethinking Weight Decay", NeurIPS): decay towards the start, where a step calls for it."""
+"""SPD (Tian et al. 2024, "Rethinking Weight Decay", NeurIPS): decay towards the start, where a step
+calls for it.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,8 +21,8 @@ class Decay:
     """Field of the methods with selective projection decay.
 
     Attributes:
-        lam: Strength, not multiplied by the learning rate. 0: none; 1: a tensor that is pulled ends as far from its
-            start as it was before the step; larger values contract further.
+        lam: Strength, not multiplied by the learning rate. 0: none; 1: a tensor that is pulled ends
+            as far from its start as it was before the step; larger values contract further.
     """
 
     lam: float = 1.0
@@ -28,11 +30,13 @@ class Decay:
 
 @dataclass
 class Spd(Decay, Ft):
-    """Per tensor, after the optimiser's step to p~: if ``-<g, p - p0> < 0``, ``p <- p~ - lam r (p~ - p0)``.
+    """Per tensor, after the optimiser's step to p~: if ``-<g, p - p0> < 0``,
+    ``p <- p~ - lam r (p~ - p0)``.
 
-    ``r = clip_01((|p~ - p0| - |p - p0|) / |p~ - p0|)`` is the share of the way that the step went outwards. The
-    condition says that the gradient step alone would go back towards the start. The public code is Adam and calls lam
-    ``weight_decay``; decoupled decay towards zero is a field of its own here, 0 by default.
+    ``r = clip_01((|p~ - p0| - |p - p0|) / |p~ - p0|)`` is the share of the way that the step went
+    outwards. The condition says that the gradient step alone would go back towards the start. The
+    public code is Adam and calls lam ``weight_decay``; decoupled decay towards zero is a field of
+    its own here, 0 by default.
 
     Attributes:
         project_head: Let the decay act on the classification head too.
@@ -49,10 +53,14 @@ class Spd(Decay, Ft):
 
 @dataclass
 class LoraSpd(Decay, Lora):
-    """LoRA whose factors are decayed towards the origin, where their product vanishes (``pre=None`` in their code)."""
+    """LoRA whose factors are decayed towards the origin, where their product vanishes (``pre=None``
+    in their code).
+    """
 
     def make_optimizer(self, params: Weights) -> torch.optim.Optimizer:
-        return with_selective_decay(super().make_optimizer(params), [(p, 0.0) for p in params.values()], self.lam)
+        return with_selective_decay(
+            super().make_optimizer(params), [(p, 0.0) for p in params.values()], self.lam
+        )
 
 
 def with_selective_decay(
@@ -84,7 +92,9 @@ def with_selective_decay(
 
 
 def pull(p: Tensor, p_old: Tensor, g: Tensor, p0: Tensor | float, lam: float) -> None:
-    """``p <- p - lam r (p - p0)`` in place where ``<g, p_old - p0> > 0``, without waiting for the device."""
+    """``p <- p - lam r (p - p0)`` in place where ``<g, p_old - p0> > 0``, without waiting for the
+    device.
+    """
     c, c_old = p - p0, p_old - p0
     far, near = torch.linalg.vector_norm(c), torch.linalg.vector_norm(c_old)
     r = ((far - near) / far.clamp_min(torch.finfo(far.dtype).tiny)).clamp(0, 1)

@@ -1,14 +1,16 @@
-"""TGA-ZSR (Yu et al. 2024, arXiv 2410.21802): adversarial fine-tuning that keeps where the text makes CLIP look.
+"""TGA-ZSR (Yu et al. 2024, arXiv 2410.21802): adversarial fine-tuning that keeps where the text
+makes CLIP look.
 
-Objective: ``CE(l(x_adv), y) + alpha mean |A_W(x_adv) - A_W0(x)| + beta mean |A_W(x) - A_W0(x)|`` (Euclidean norms over
-pixels). The text-guided attention A(x) is the similarity of every patch token to the text of the true class, scaled to
-[0, 1] over the image and interpolated to its size.
+Objective: ``CE(l(x_adv), y) + alpha mean |A_W(x_adv) - A_W0(x)| + beta mean |A_W(x) - A_W0(x)|``
+(Euclidean norms over pixels). The text-guided attention A(x) is the similarity of every patch token
+to the text of the true class, scaled to [0, 1] over the image and interpolated to its size.
 
-Paper against code: the published code divides token embeddings by their norm *over the tokens* (dim 1 of a B, N, D
-tensor), not over their features, before the similarity; here each token is normalised as CLIP's feature is, as the
-paper's formula reads. It trains with SGD lr 1e-4 at eps = 1/255, 2 steps (preset ``published``), and without
-clipping of gradients as far as we know (``clip_norm: null``). The norms grow with
-the side of the image: alpha and beta were chosen at 224 pixels.
+Paper against code: the published code divides token embeddings by their norm *over the tokens* (dim
+1 of a B, N, D tensor), not over their features, before the similarity; here each token is
+normalised as CLIP's feature is, as the paper's formula reads. It trains with SGD lr 1e-4 at eps =
+1/255, 2 steps (preset ``published``), and without clipping of gradients as far as we know
+(``clip_norm: null``). The norms grow with the side of the image: alpha and beta were chosen at 224
+pixels.
 """
 
 from dataclasses import dataclass
@@ -37,10 +39,15 @@ class TgaZsr(Adversary, FullFt):
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "published": {
-            "optimizer": "sgd", "lr": 1e-4, "momentum": 0.9, "weight_decay": 0.0, "eps": 1 / 255, "alpha": 1 / 255,
+            "optimizer": "sgd",
+            "lr": 1e-4,
+            "momentum": 0.9,
+            "weight_decay": 0.0,
+            "eps": 1 / 255,
+            "alpha": 1 / 255,
             "attack_steps": 2,
         }
-    }  # fmt: skip
+    }
     preset_training: ClassVar[dict[str, dict[str, Any]]] = dict.fromkeys(presets, NO_CLIPPING)
 
     lr: float = 1e-5
@@ -48,7 +55,9 @@ class TgaZsr(Adversary, FullFt):
     lambda_attack: float = 0.08
     lambda_clean: float = 0.05
 
-    def setup(self, model: ClipClassifier, generator: torch.Generator) -> tuple[Weights, dict[str, Any]]:
+    def setup(
+        self, model: ClipClassifier, generator: torch.Generator
+    ) -> tuple[Weights, dict[str, Any]]:
         model.plain_vit("--method tga-zsr needs the patch tokens of")
         return super().setup(model, generator)
 
@@ -56,15 +65,18 @@ class TgaZsr(Adversary, FullFt):
         model, x = run.model, batch.images
         x_adv = self.attack(run, weights, batch)
         text = F.normalize(model.head["head.weight"], dim=-1)[batch.labels]
-        # One pass each: at W0 the clean maps are then equal to the last bit, and the norm's gradient there is 0. One
-        # pass over both would round otherwise than the target's, and the gradient would be a unit vector of noise.
+        # One pass each: at W0 the clean maps are then equal to the last bit, and the norm's
+        # gradient there is 0. One pass over both would round otherwise than the target's, and the
+        # gradient would be a unit vector of noise.
         tokens, tokens_adv = model.tokens(x, weights), model.tokens(x_adv, weights)
         with torch.no_grad():
             target = attention(model.tokens(x), text, model.image_size)
         logits = model.logits(F.normalize(tokens_adv[:, 0], dim=-1), weights)
         run.scalars["train_acc_adv"] = share_right(logits, batch.labels)
         moved_adv, moved = (
-            torch.linalg.vector_norm((attention(t, text, model.image_size) - target).flatten(1), dim=1).mean()
+            torch.linalg.vector_norm(
+                (attention(t, text, model.image_size) - target).flatten(1), dim=1
+            ).mean()
             for t in (tokens_adv, tokens)
         )
         return {
@@ -74,8 +86,11 @@ class TgaZsr(Adversary, FullFt):
         }
 
 
-def attention(tokens: Float[Tensor, " b n d"], text: Float[Tensor, " b d"], size: int) -> Float[Tensor, " b s s"]:
-    """Text-guided attention in [0, 1], ``size`` pixels a side; 0 everywhere where all patches are alike.
+def attention(
+    tokens: Float[Tensor, " b n d"], text: Float[Tensor, " b d"], size: int
+) -> Float[Tensor, " b s s"]:
+    """Text-guided attention in [0, 1], ``size`` pixels a side; 0 everywhere where all patches are
+    alike.
 
     Args:
         tokens: Embeddings of the class token and of a square of patches in reading order.

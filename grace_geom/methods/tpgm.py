@@ -1,4 +1,6 @@
-"""TPGM (Tian et al. 2023, CVPR, "Trainable Projected Gradient Method"): how far each tensor may go is learned."""
+"""TPGM (Tian et al. 2023, CVPR, "Trainable Projected Gradient Method"): how far each tensor may go
+is learned.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,15 +18,18 @@ from grace_geom.weights import Weights
 
 @dataclass
 class Tpgm(Ft):
-    """``W~ = W0 + clip_01(gamma / |W - W0|) (W - W0)`` after ``ft``, gamma of each tensor fitted on held-out data.
+    """``W~ = W0 + clip_01(gamma / |W - W0|) (W - W0)`` after ``ft``, gamma of each tensor fitted on
+    held-out data.
 
-    The paper alternates projection and training, or projects once at the end as its CLIP experiments and this do.
-    Its public CLIP code fits gamma on the test split, which leaks; here the images are the held-out part of the
-    training data, the same whose accuracy is logged, which is therefore slightly in this method's favour.
-    A gamma at the norm itself keeps its gradient here, in the public code too (it adds 1e-8 to the norm).
+    The paper alternates projection and training, or projects once at the end as its CLIP
+    experiments and this do. Its public CLIP code fits gamma on the test split, which leaks; here
+    the images are the held-out part of the training data, the same whose accuracy is logged, which
+    is therefore slightly in this method's favour. A gamma at the norm itself keeps its gradient
+    here, in the public code too (it adds 1e-8 to the norm).
 
     Attributes:
-        norm: ``l2``: one Euclidean ball a tensor; ``mars``: the L1 norm of each row, one radius for all rows.
+        norm: ``l2``: one Euclidean ball a tensor; ``mars``: the L1 norm of each row, one radius for
+            all rows.
         radius_lr: Learning rate of Adam on the radii.
         radius_steps: Steps on held-out batches.
         project_head: Project the classification head too (it starts as s T).
@@ -40,7 +45,9 @@ class Tpgm(Ft):
 
     def finish(self, run: Run) -> Weights:
         tuned, base = self.snapshot(run), run.model.weights()
-        moved = {n: w - base[n] for n, w in tuned.items() if self.project_head or n not in run.model.head}
+        moved = {
+            n: w - base[n] for n, w in tuned.items() if self.project_head or n not in run.model.head
+        }
         norms = {name: deviation(c, self.norm) for name, c in moved.items()}
         gamma = self.fit_radii(run, tuned, moved, norms)
         radii = dict(zip(norms, gamma.tolist(), strict=True))
@@ -49,7 +56,9 @@ class Tpgm(Ft):
         return tuned | projected(base, moved, norms, gamma)
 
     def fit_radii(self, run: Run, tuned: Weights, moved: Weights, norms: Weights) -> Tensor:
-        """Radii ``(number of tensors,)`` by Adam on the held-out cross-entropy, from half of the smallest norm."""
+        """Radii ``(number of tensors,)`` by Adam on the held-out cross-entropy, from half of the
+        smallest norm.
+        """
         base, highest = run.model.weights(), torch.stack([n.max() for n in norms.values()])
         gamma = (torch.stack([n.min() for n in norms.values()]) / 2).requires_grad_()
         optimizer = torch.optim.Adam([gamma], lr=self.radius_lr)
@@ -66,8 +75,12 @@ class Tpgm(Ft):
 
 
 def projected(base: Weights, moved: Weights, norms: Weights, gamma: Tensor) -> Weights:
-    """``W0 + clip_01(gamma / norm) (W - W0)``, a function of the radii, in the order of ``norms``."""
-    return {name: base[name] + inside(moved[name], g, norms[name]) for name, g in zip(norms, gamma, strict=True)}
+    """``W0 + clip_01(gamma / norm) (W - W0)``, a function of the radii, in the order of
+    ``norms``."""
+    return {
+        name: base[name] + inside(moved[name], g, norms[name])
+        for name, g in zip(norms, gamma, strict=True)
+    }
 
 
 def clip_(gamma: Tensor, highest: Tensor) -> None:

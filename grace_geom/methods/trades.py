@@ -2,10 +2,11 @@
 
 Objective: ``CE(l(x), y) + beta KL(p(x) | p(x_adv))``, x_adv raising the same divergence.
 
-Paper against code: the paper's regulariser is a classification-calibrated surrogate of ``l(x) l(x_adv)``; the code's is
-this divergence, divided by the batch, with a gradient through both sides. The code starts its attack at
-``x + 0.001 N(0, 1)``; here it starts uniform in the ball as all attacks here do (at x itself the gradient is 0).
-With lambda_kl = 0 nothing is attacked, and the loss is the cross-entropy of ``ft``.
+Paper against code: the paper's regulariser is a classification-calibrated surrogate of
+``l(x) l(x_adv)``; the code's is this divergence, divided by the batch, with a gradient through both
+sides. The code starts its attack at ``x + 0.001 N(0, 1)``; here it starts uniform in the ball as
+all attacks here do (at x itself the gradient is 0). With lambda_kl = 0 nothing is attacked, and the
+loss is the cross-entropy of ``ft``.
 """
 
 from collections.abc import Callable
@@ -53,5 +54,8 @@ class Trades(Adversary, FullFt):
 
 
 def divergence(p: Tensor, q: Tensor) -> Tensor:
-    """``KL(softmax p | softmax q) = sum_k p_k (log p_k - log q_k)`` of each sample, from logits ``(B, K)``."""
-    return F.kl_div(q.log_softmax(dim=-1), p.log_softmax(dim=-1), reduction="none", log_target=True).sum(dim=-1)
+    """``KL(softmax p | softmax q) = sum_k p_k (log p_k - log q_k)`` of each sample, from logits
+    ``(B, K)``."""
+    return F.kl_div(
+        q.log_softmax(dim=-1), p.log_softmax(dim=-1), reduction="none", log_target=True
+    ).sum(dim=-1)

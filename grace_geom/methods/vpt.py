@@ -1,17 +1,20 @@
-"""Visual prompt tuning (Jia et al. 2022, arXiv 2203.12119) with the objective of PMG-AFT: a row of the paper's Table 7.
+"""Visual prompt tuning (Jia et al. 2022, arXiv 2203.12119) with the objective of PMG-AFT: a row of
+the paper's Table 7.
 
-Only learned tokens train. They join the patch tokens before the first block (VPT-shallow), behind the patches as in
-the public code of TeCoA, which order does not matter: attention does not see it, and they have no position of their
-own. Initialised uniform in ``+- sqrt(6 / (3 p^2 + width))`` with p the side of a patch, as VPT's authors do.
+Only learned tokens train. They join the patch tokens before the first block (VPT-shallow), behind
+the patches as in the public code of TeCoA, which order does not matter: attention does not see it,
+and they have no position of their own. Initialised uniform in ``+- sqrt(6 / (3 p^2 + width))`` with
+p the side of a patch, as VPT's authors do.
 
-The tokens are one more entry of the weights, ``visual.prompt`` (tokens, width), which the image tower understands. They
-cannot be merged: a checkpoint keeps them under ``adapter`` beside the untouched pretrained weights, everything here
-applies them when it opens it, and ``export`` and ``grace_geom.load`` refuse, since a plain open_clip model has no place
-for them.
+The tokens are one more entry of the weights, ``visual.prompt`` (tokens, width), which the image
+tower understands. They cannot be merged: a checkpoint keeps them under ``adapter`` beside the
+untouched pretrained weights, everything here applies them when it opens it, and ``export`` and
+``grace_geom.load`` refuse, since a plain open_clip model has no place for them.
 
-Paper against code: GRACE's Table 7 gives no settings. TeCoA's code adds 100 tokens (and a frame of pixels, which is not
-copied) and trains them with SGD at lr 40, without weight decay: preset ``published`` with PMG-AFT's objective as
-published, and without clipping of gradients, of which we know none there. The defaults are ours.
+Paper against code: GRACE's Table 7 gives no settings. TeCoA's code adds 100 tokens (and a frame of
+pixels, which is not copied) and trains them with SGD at lr 40, without weight decay: preset
+``published`` with PMG-AFT's objective as published, and without clipping of gradients, of which we
+know none there. The defaults are ours.
 """
 
 import math
@@ -38,11 +41,15 @@ class Vpt(Method):
     weight_decay: float = 0.0
     prompt_tokens: int = 16
 
-    def setup(self, model: ClipClassifier, generator: torch.Generator) -> tuple[Weights, dict[str, Any]]:
+    def setup(
+        self, model: ClipClassifier, generator: torch.Generator
+    ) -> tuple[Weights, dict[str, Any]]:
         shape = model.plain_vit("visual prompt tokens need")
         like = model.weights()["visual.class_embedding"]
         bound = math.sqrt(6 / (3 * shape.patch**2 + len(like)))
-        tokens = torch.empty(self.prompt_tokens, len(like)).uniform_(-bound, bound, generator=generator)
+        tokens = torch.empty(self.prompt_tokens, len(like)).uniform_(
+            -bound, bound, generator=generator
+        )
         return {PROMPT: tokens.to(like).requires_grad_()}, {}
 
     def adapter(self, run: Run) -> Weights:
@@ -54,6 +61,6 @@ class VptPmgAft(PmgAftLoss, Vpt):
     """Visual prompt tokens trained by PMG-AFT's three terms."""
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "published": {**PmgAftLoss.presets["published"], "lr": 40.0, "prompt_tokens": 100},
+        "published": {**PmgAftLoss.presets["published"], "lr": 40.0, "prompt_tokens": 100}
     }
     preset_training: ClassVar[dict[str, dict[str, Any]]] = dict.fromkeys(presets, NO_CLIPPING)

@@ -9,10 +9,12 @@ from grace_geom.weights import Weights, interpolate
 
 @dataclass
 class WiseFt(Ft):
-    """``theta_alpha = (1 - alpha) theta_0 + alpha theta_ft``, head included; theta_ft is trained as ``ft`` is.
+    """``theta_alpha = (1 - alpha) theta_0 + alpha theta_ft``, head included; theta_ft is trained as
+    ``ft`` is.
 
-    Held-out numbers and checkpoints on the way are those of the average too. ``python -m grace_geom.dial RUN`` gives
-    the whole curve of alpha from one run, of this method or of ``ft``. Paper and public code agree.
+    Held-out numbers and checkpoints on the way are those of the average too.
+    ``python -m grace_geom.dial RUN`` gives the whole curve of alpha from one run, of this method or
+    of ``ft``. Paper and public code agree.
 
     Attributes:
         wise_alpha: Share of the fine-tuned weights; 0 is the pretrained model, 1 is ``ft``.

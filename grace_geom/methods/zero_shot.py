@@ -16,7 +16,9 @@ class ZeroShot(Method):
 
     trains: ClassVar[bool] = False
 
-    def setup(self, model: ClipClassifier, generator: torch.Generator) -> tuple[Weights, dict[str, Any]]:
+    def setup(
+        self, model: ClipClassifier, generator: torch.Generator
+    ) -> tuple[Weights, dict[str, Any]]:
         return {}, {}
 
     def finish(self, run: Run) -> Weights:

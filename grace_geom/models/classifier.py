@@ -18,17 +18,20 @@ from grace_geom.weights import Weights
 
 TOWER = "visual."
 PROMPT = "visual.prompt"
-"""Learned tokens ``(p, width)`` beside the patches: a weight that a plain open_clip tower does not have."""
+"""Learned tokens ``(p, width)`` beside the patches: a weight that a plain open_clip tower does not
+have.
+"""
 
 
 class ClipClassifier(nn.Module):
     """``x in [0, 1] -> normalise -> phi_W -> f = phi / |phi| -> f (s T)' + b``.
 
-    Mean/std normalisation is inside, so an attack's epsilon always means pixels. The model itself is frozen;
-    what varies is handed in as ``weights``: tensors by their open_clip state-dict name (``visual....``), and
-    ``head.weight`` = s T ``(K, D)``, ``head.bias`` ``(K,)``. Names that are not handed in keep their own value.
-    A class-token ViT also understands ``visual.prompt``, learned tokens that a plain tower lacks; a model that was
-    opened with some has them in ``prompt``.
+    Mean/std normalisation is inside, so an attack's epsilon always means pixels. The model itself
+    is frozen; what varies is handed in as ``weights``: tensors by their open_clip state-dict name
+    (``visual....``), and ``head.weight`` = s T ``(K, D)``, ``head.bias`` ``(K,)``. Names that are
+    not handed in keep their own value. A class-token ViT also understands ``visual.prompt``,
+    learned tokens that a plain tower lacks; a model that was opened with some has them in
+    ``prompt``.
 
     Args:
         clip: An open_clip model with ``visual``, ``encode_text`` and ``logit_scale``.
@@ -38,7 +41,11 @@ class ClipClassifier(nn.Module):
     """
 
     def __init__(
-        self, clip: nn.Module, tokenizer: Tokenizer, class_names: Sequence[str], templates: Sequence[str]
+        self,
+        clip: nn.Module,
+        tokenizer: Tokenizer,
+        class_names: Sequence[str],
+        templates: Sequence[str],
     ) -> None:
         super().__init__()
         self.clip = clip.eval().requires_grad_(False)
@@ -56,7 +63,9 @@ class ClipClassifier(nn.Module):
         self.prompt: Tensor | None = None
         self._set_head(class_names, templates, None)
 
-    def _set_head(self, class_names: Sequence[str], templates: Sequence[str], head: Weights | None) -> None:
+    def _set_head(
+        self, class_names: Sequence[str], templates: Sequence[str], head: Weights | None
+    ) -> None:
         self.class_names, self.templates = tuple(class_names), tuple(templates)
         head = head or self.text_head({})
         self.head = {name: w.to(self.mean.device, self.mean.dtype) for name, w in head.items()}  # type: ignore[arg-type]
@@ -70,7 +79,9 @@ class ClipClassifier(nn.Module):
     def with_head(
         self, class_names: Sequence[str], templates: Sequence[str], head: Weights | None = None
     ) -> "ClipClassifier":
-        """The same towers (shared, not copied) with another head: of these classes, or the given tensors."""
+        """The same towers (shared, not copied) with another head: of these classes, or the given
+        tensors.
+        """
         other = copy.copy(self)
         other._set_head(class_names, templates, head)
         return other
@@ -98,7 +109,8 @@ class ClipClassifier(nn.Module):
                 own[name].copy_(w)
 
     def checkpoint_activations(self, enable: bool = True) -> None:
-        """Recompute each block in the backward pass instead of keeping its activations (no second derivatives).
+        """Recompute each block in the backward pass instead of keeping its activations (no second
+        derivatives).
 
         Raises:
             UserError: If the image tower is not a plain class-token ViT.
@@ -118,19 +130,26 @@ class ClipClassifier(nn.Module):
             UserError: If the image tower is another one.
         """
         if self.shape is None:
-            raise UserError(f"{needs} a plain open_clip ViT, not this {type(self.clip.visual).__name__}{mend}")
+            raise UserError(
+                f"{needs} a plain open_clip ViT, not this {type(self.clip.visual).__name__}{mend}"
+            )
         return self.shape
 
-    def encode(self, images: Float[Tensor, " b c h w"], weights: Weights | None = None) -> Float[Tensor, " b d"]:
+    def encode(
+        self, images: Float[Tensor, " b c h w"], weights: Weights | None = None
+    ) -> Float[Tensor, " b d"]:
         """phi_W(x): un-normalised embeddings, float32 (or the images' float64).
 
-        Images of another size than the tower's are resized inside (bicubic), so that an attack acts on the
-        pixels it is given.
+        Images of another size than the tower's are resized inside (bicubic), so that an attack acts
+        on the pixels it is given.
         """
         return self._embed(images, weights, tokens=False)
 
-    def tokens(self, images: Float[Tensor, " b c h w"], weights: Weights | None = None) -> Float[Tensor, " b n d"]:
-        """Embeddings of the class token (what :meth:`encode` gives) and of every patch, all by the same projection.
+    def tokens(
+        self, images: Float[Tensor, " b c h w"], weights: Weights | None = None
+    ) -> Float[Tensor, " b n d"]:
+        """Embeddings of the class token (what :meth:`encode` gives) and of every patch, all by the
+        same projection.
 
         Raises:
             ValueError: If the image tower is not a plain class-token ViT.
@@ -142,46 +161,71 @@ class ClipClassifier(nn.Module):
     def _embed(self, images: Tensor, weights: Weights | None, *, tokens: bool) -> Tensor:
         x = images
         if x.shape[-1] != self.image_size or x.shape[-2] != self.image_size:
-            x = F.interpolate(x, size=(self.image_size, self.image_size), mode="bicubic", antialias=True)
+            x = F.interpolate(
+                x, size=(self.image_size, self.image_size), mode="bicubic", antialias=True
+            )
         x = (x - self.mean) / self.std  # type: ignore[operator]
         given = {} if self.prompt is None else {"prompt": self.prompt}
         given |= {n[len(TOWER) :]: w for n, w in (weights or {}).items() if n.startswith(TOWER)}
         visual: nn.Module = self.clip.visual  # type: ignore[assignment]
         with self._precision(x.device.type):
             if self.shape is not None:
-                out = vit(self.shape, dict(visual.named_parameters()) | given, x, self.recompute, tokens)
+                out = vit(
+                    self.shape, dict(visual.named_parameters()) | given, x, self.recompute, tokens
+                )
             else:
                 out = functional_call(visual, given, (x,))
         out = out[0] if isinstance(out, tuple) else out  # towers that also return tokens
         return out.to(x.dtype)
 
-    def features(self, images: Float[Tensor, " b c h w"], weights: Weights | None = None) -> Float[Tensor, " b d"]:
+    def features(
+        self, images: Float[Tensor, " b c h w"], weights: Weights | None = None
+    ) -> Float[Tensor, " b d"]:
         """f = phi_W(x) / |phi_W(x)|."""
         return F.normalize(self.encode(images, weights), dim=-1)
 
-    def logits(self, features: Float[Tensor, " b d"], weights: Weights | None = None) -> Float[Tensor, " b k"]:
+    def logits(
+        self, features: Float[Tensor, " b d"], weights: Weights | None = None
+    ) -> Float[Tensor, " b k"]:
         """f (s T)' + b, with the head of ``weights`` where it has one."""
-        head = self.head if weights is None else {**self.head, **{k: weights[k] for k in self.head if k in weights}}
+        head = (
+            self.head
+            if weights is None
+            else {**self.head, **{k: weights[k] for k in self.head if k in weights}}
+        )
         return F.linear(features, head["head.weight"], head["head.bias"])
 
-    def forward(self, images: Float[Tensor, " b c h w"], weights: Weights | None = None) -> Float[Tensor, " b k"]:
+    def forward(
+        self, images: Float[Tensor, " b c h w"], weights: Weights | None = None
+    ) -> Float[Tensor, " b k"]:
         """Logits ``(B, K)`` at the given weights."""
         return self.logits(self.features(images, weights), weights)
 
-    def text_features(self, texts: Sequence[str], weights: Weights | None = None) -> Float[Tensor, " b d"]:
-        """Unit features of sentences, with the text tower's weights of ``weights`` where it has some."""
+    def text_features(
+        self, texts: Sequence[str], weights: Weights | None = None
+    ) -> Float[Tensor, " b d"]:
+        """Unit features of sentences, with the text tower's weights of ``weights`` where it has
+        some.
+        """
         tokens = self.tokenizer(list(texts)).to(self.device)
         with self._precision(self.device.type):
             return encode_text(self.clip, tokens, weights).to(self.mean.dtype)  # type: ignore[arg-type]
 
     def text_head(self, weights: Weights) -> Weights:
-        """The head s T of this model's classes, made again from the text tower and logit scale of ``weights``."""
+        """The head s T of this model's classes, made again from the text tower and logit scale of
+        ``weights``.
+        """
         T = text_head(self.clip, self.tokenizer, self.class_names, self.templates, weights=weights)
-        scale = weights["logit_scale"].detach().exp().item() if "logit_scale" in weights else self.logit_scale
+        scale = (
+            weights["logit_scale"].detach().exp().item()
+            if "logit_scale" in weights
+            else self.logit_scale
+        )
         return {"head.weight": scale * T, "head.bias": T.new_zeros(len(T))}
 
     def _precision(self, device: str) -> contextlib.AbstractContextManager[object]:
         if self.autocast_dtype is None:
             return contextlib.nullcontext()
-        # The weight cache must be off: it would keep the first cast of a perturbed weight for the next call.
+        # The weight cache must be off: it would keep the first cast of a perturbed weight for the
+        # next call.
         return torch.autocast(device, dtype=self.autocast_dtype, cache_enabled=False)

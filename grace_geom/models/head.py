@@ -1,4 +1,6 @@
-"""The zero-shot head: class names and prompts become one unit vector a class (Radford et al. 2021, sec. 3.1)."""
+"""The zero-shot head: class names and prompts become one unit vector a class (Radford et al. 2021,
+sec. 3.1).
+"""
 
 from collections.abc import Callable, Sequence
 
@@ -28,9 +30,15 @@ class TextTower(nn.Module):
 def encode_text(
     clip: nn.Module, tokens: Int[Tensor, " b l"], weights: Weights | None = None
 ) -> Float[Tensor, " b d"]:
-    """Unit text features, at the model's own weights but for those of ``weights`` (by their open_clip names)."""
+    """Unit text features, at the model's own weights but for those of ``weights`` (by their
+    open_clip names).
+    """
     own = dict(clip.named_parameters())
-    given = {f"clip.{name}": w for name, w in (weights or {}).items() if name in own and not name.startswith("visual.")}
+    given = {
+        f"clip.{name}": w
+        for name, w in (weights or {}).items()
+        if name in own and not name.startswith("visual.")
+    }
     return functional_call(TextTower(clip), given, (tokens,))
 
 
@@ -63,7 +71,9 @@ def text_head(
         raise UserError("a zero-shot head needs at least one class name and one prompt template")
     for template in templates:
         if "{}" not in template:
-            raise UserError(f"the prompt template {template!r} has no {{}} where the class name goes")
+            raise UserError(
+                f"the prompt template {template!r} has no {{}} where the class name goes"
+            )
     prompts = [template.replace("{}", name) for name in class_names for template in templates]
     device = next(clip.parameters()).device
     pieces = [

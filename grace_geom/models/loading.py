@@ -1,4 +1,6 @@
-"""From a model's name to a ``ClipClassifier``: open_clip names, our own tiny configurations, local weight files."""
+"""From a model's name to a ``ClipClassifier``: open_clip names, our own tiny configurations, local
+weight files.
+"""
 
 import contextlib
 import logging
@@ -24,7 +26,9 @@ SHIPPED = Path(__file__).parent / "weights"
 
 
 def register_configs(folder: Path = CONFIGS) -> None:
-    """Make our JSON model configurations known to open_clip (``open_clip.create_model("tiny-shapes")``)."""
+    """Make our JSON model configurations known to open_clip
+    (``open_clip.create_model("tiny-shapes")``).
+    """
     missing = [file for file in folder.glob("*.json") if file.stem not in open_clip.list_models()]
     if missing:
         open_clip.add_model_config(folder)
@@ -40,13 +44,16 @@ def open_clip_model(spec: ModelSpec) -> tuple[nn.Module, str]:
     """The plain open_clip model, in float32 on the CPU, and the origin of its weights.
 
     Returns:
-        The model, and ``"NAME:sha256"`` of the file it was loaded from, the open_clip tag, or ``"random:SEED"``.
+        The model, and ``"NAME:sha256"`` of the file it was loaded from, the open_clip tag, or
+        ``"random:SEED"``.
 
     Raises:
         UserError: Unknown name, no weights named, a file that is missing or does not fit.
     """
     if spec.model not in known_models():
-        raise UserError(f"--model {spec.model!r} is not known; {nearest(spec.model, known_models())}")
+        raise UserError(
+            f"--model {spec.model!r} is not known; {nearest(spec.model, known_models())}"
+        )
     source, shipped = spec.pretrained, SHIPPED / f"{spec.model}.safetensors"
     if source is None or source == "shipped":
         if not shipped.is_file():
@@ -67,18 +74,21 @@ def open_clip_model(spec: ModelSpec) -> tuple[nn.Module, str]:
     if source not in tags:
         valid = [*tags, "random", *(["shipped"] if shipped.is_file() else [])]
         raise UserError(
-            f"--pretrained {source!r} is neither a file nor a tag of {spec.model}; {nearest(source, valid)}"
+            f"--pretrained {source!r} is neither a file nor a tag of {spec.model}; "
+            f"{nearest(source, valid)}"
         )
     try:
         return _create(with_activation(spec.model, source), source), f"open_clip:{source}"
     except (OSError, RuntimeError) as error:  # no network, or the hub refuses
         raise UserError(
-            f"--pretrained {source}: open_clip cannot fetch these weights here ({_first_line(error)}); give a file"
+            f"--pretrained {source}: open_clip cannot fetch these weights here "
+            f"({_first_line(error)}); give a file"
         ) from None
 
 
 def with_activation(model: str, tag: str) -> str:
-    """The name whose activation fits a tag's weights: OpenAI trained with QuickGELU, which open_clip only warns of.
+    """The name whose activation fits a tag's weights: OpenAI trained with QuickGELU, which
+    open_clip only warns of.
 
     Raises:
         UserError: If the weights need QuickGELU and open_clip has no such configuration.
@@ -87,7 +97,10 @@ def with_activation(model: str, tag: str) -> str:
     if not wants_quick or model.endswith(QUICK):
         return model
     if f"{model}{QUICK}" not in known_models():
-        raise UserError(f"--pretrained {tag}: these weights need QuickGELU, and there is no model {model}{QUICK}")
+        raise UserError(
+            f"--pretrained {tag}: these weights need QuickGELU, and there is no model "
+            f"{model}{QUICK}"
+        )
     return f"{model}{QUICK}"
 
 
@@ -96,14 +109,16 @@ def _say_activation(model: str, source: str) -> None:
     if model.endswith(QUICK) or f"{model}{QUICK}" not in known_models():
         return
     warnings.warn(
-        f"{source}: --model {model} computes with GELU. If these weights come from OpenAI's CLIP (as TeCoA's and "
-        f"FARE's do), they need QuickGELU: --model {model}{QUICK}",
+        f"{source}: --model {model} computes with GELU. If these weights come from OpenAI's CLIP "
+        f"(as TeCoA's and FARE's do), they need QuickGELU: --model {model}{QUICK}",
         stacklevel=3,
     )
 
 
 def build(spec: ModelSpec, class_names: Sequence[str], templates: Sequence[str]) -> ClipClassifier:
-    """A ``ClipClassifier`` with the zero-shot head of these classes; ``.origin`` tells where its weights came from."""
+    """A ``ClipClassifier`` with the zero-shot head of these classes; ``.origin`` tells where its
+    weights came from.
+    """
     clip, origin = open_clip_model(spec)
     model = ClipClassifier(clip, tokenizer_of(spec.model), class_names, templates)
     model.spec, model.origin = spec, origin
@@ -111,7 +126,8 @@ def build(spec: ModelSpec, class_names: Sequence[str], templates: Sequence[str])
 
 
 def shapes_of(model: str) -> nn.Module:
-    """The plain open_clip model on torch's meta device: shapes without memory or numbers, whatever the model's size.
+    """The plain open_clip model on torch's meta device: shapes without memory or numbers, whatever
+    the model's size.
 
     Raises:
         UserError: If there is no such model.
@@ -130,17 +146,37 @@ def tokenizer_of(model: str) -> Any:
 
 def _create(model: str, pretrained: str | None) -> nn.Module:
     with _quiet():
-        return open_clip.create_model(model, pretrained=pretrained, load_weights=pretrained is not None)
+        return open_clip.create_model(
+            model, pretrained=pretrained, load_weights=pretrained is not None
+        )
 
 
 def _from_file(model: str, path: Path) -> nn.Module:
     try:
         return _create(model, str(path))
-    except (RuntimeError, KeyError, ValueError, EOFError, OSError, AttributeError, struct.error) as error:
-        raise UserError(f"--pretrained {path}: not weights of {model} ({_first_line(error)})") from None
+    except (
+        RuntimeError,
+        KeyError,
+        ValueError,
+        EOFError,
+        OSError,
+        AttributeError,
+        struct.error,
+    ) as error:
+        raise UserError(
+            f"--pretrained {path}: not weights of {model} ({_first_line(error)})"
+        ) from None
     except Exception as error:  # safetensors and pickle raise classes of their own
-        if type(error).__module__.split(".")[0] in {"safetensors", "safetensors_rust", "_pickle", "pickle", "builtins"}:
-            raise UserError(f"--pretrained {path}: cannot be read as weights ({_first_line(error)})") from None
+        if type(error).__module__.split(".")[0] in {
+            "safetensors",
+            "safetensors_rust",
+            "_pickle",
+            "pickle",
+            "builtins",
+        }:
+            raise UserError(
+                f"--pretrained {path}: cannot be read as weights ({_first_line(error)})"
+            ) from None
         raise
 
 
@@ -152,7 +188,9 @@ def _first_line(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """open_clip warns on the root logger when a model starts without weights; here that is asked for."""
+    """open_clip warns on the root logger when a model starts without weights; here that is asked
+    for.
+    """
     root = logging.getLogger()
     level = root.level
     root.setLevel(logging.ERROR)

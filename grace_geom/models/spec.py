@@ -9,8 +9,8 @@ class ModelSpec:
 
     Attributes:
         model: An open_clip name (``ViT-B-32``) or one of ours (``tiny-shapes``).
-        pretrained: A weight file, an open_clip tag (``openai``), ``random`` for no weights at all, or ``shipped``
-            or ``None`` for the weights that come with one of our own models.
+        pretrained: A weight file, an open_clip tag (``openai``), ``random`` for no weights at all,
+            or ``shipped`` or ``None`` for the weights that come with one of our own models.
         seed: Only used by ``random``.
     """
 

@@ -1,10 +1,12 @@
-"""The open_clip vision transformer as a pure function of its weights: the same numbers, fewer operations.
+"""The open_clip vision transformer as a pure function of its weights: the same numbers, fewer
+operations.
 
-``functional_call`` on the module is right but not fast where it matters, in an attack's thousands of passes:
-on a CPU the patch convolution's input gradient alone costs a third of a forward pass, and attention runs
-through sequence-first copies. Here patches are a matrix product, attention stays batch-first, and the last
-block computes only the class token that is read. Activation checkpointing is exact too: a block recomputed in
-the backward pass sees the tensors that the forward pass saw (open_clip's own would see the module's).
+``functional_call`` on the module is right but not fast where it matters, in an attack's thousands
+of passes: on a CPU the patch convolution's input gradient alone costs a third of a forward pass,
+and attention runs through sequence-first copies. Here patches are a matrix product, attention stays
+batch-first, and the last block computes only the class token that is read. Activation checkpointing
+is exact too: a block recomputed in the backward pass sees the tensors that the forward pass saw
+(open_clip's own would see the module's).
 """
 
 from collections.abc import Mapping
@@ -18,14 +20,25 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 BLOCK = (
-    "ln_1.weight", "ln_1.bias", "attn.in_proj_weight", "attn.in_proj_bias", "attn.out_proj.weight",
-    "attn.out_proj.bias", "ln_2.weight", "ln_2.bias", "mlp.c_fc.weight", "mlp.c_fc.bias", "mlp.c_proj.weight",
+    "ln_1.weight",
+    "ln_1.bias",
+    "attn.in_proj_weight",
+    "attn.in_proj_bias",
+    "attn.out_proj.weight",
+    "attn.out_proj.bias",
+    "ln_2.weight",
+    "ln_2.bias",
+    "mlp.c_fc.weight",
+    "mlp.c_fc.bias",
+    "mlp.c_proj.weight",
     "mlp.c_proj.bias",
-)  # fmt: skip
+)
 
 
 SHORT = 64
-"""Tokens up to which plain products beat the fused kernel on a CPU: its backward pass takes half as long again."""
+"""Tokens up to which plain products beat the fused kernel on a CPU: its backward pass takes half as
+long again.
+"""
 
 
 @dataclass(frozen=True)
@@ -48,10 +61,18 @@ class VitShape:
 
 
 def shape_of(visual: nn.Module) -> VitShape | None:
-    """The shape of an image tower, or ``None`` where it is not a plain class-token ViT (then call the module)."""
-    if type(visual) is not VisionTransformer or visual.attn_pool is not None or visual.pool_type != "tok":
+    """The shape of an image tower, or ``None`` where it is not a plain class-token ViT (then call
+    the module).
+    """
+    if (
+        type(visual) is not VisionTransformer
+        or visual.attn_pool is not None
+        or visual.pool_type != "tok"
+    ):
         return None
-    plain = isinstance(visual.patch_dropout, nn.Identity) and isinstance(visual.ln_pre, nn.LayerNorm)
+    plain = isinstance(visual.patch_dropout, nn.Identity) and isinstance(
+        visual.ln_pre, nn.LayerNorm
+    )
     blocks = list(visual.transformer.resblocks)
     if not plain or visual.proj is None or not blocks or not all(_plain(block) for block in blocks):
         return None
@@ -71,7 +92,11 @@ def _plain(block: nn.Module) -> bool:
     gelu = block.get_submodule("mlp.gelu")
     exact = type(gelu) is nn.GELU and gelu.approximate == "none"
     scales = isinstance(block.ls_1, nn.Identity) and isinstance(block.ls_2, nn.Identity)
-    return scales and (exact or type(gelu) is QuickGELU) and bool(block.get_submodule("attn").batch_first)
+    return (
+        scales
+        and (exact or type(gelu) is QuickGELU)
+        and bool(block.get_submodule("attn").batch_first)
+    )
 
 
 def vit(
@@ -85,11 +110,12 @@ def vit(
 
     Args:
         shape: As :func:`shape_of` gives.
-        w: Every parameter of the tower by its name in the module; ``prompt`` (p, width) adds p learned tokens to the
-            patches (see :mod:`grace_geom.methods.vpt`).
+        w: Every parameter of the tower by its name in the module; ``prompt`` (p, width) adds p
+            learned tokens to the patches (see :mod:`grace_geom.methods.vpt`).
         x: Images after mean/std normalisation, of the tower's own size.
         recompute: Keep only each block's input and recompute the rest in the backward pass.
-        tokens: Return the embedding of the class token *and* of every patch, not of the class token alone.
+        tokens: Return the embedding of the class token *and* of every patch, not of the class token
+            alone.
     """
     grid = F.linear(patches(x, shape.patch), w["conv1.weight"].flatten(1))
     cls = w["class_embedding"].to(grid.dtype).expand(len(x), 1, -1)
@@ -110,14 +136,18 @@ def vit(
 
 
 def patches(x: Float[Tensor, " b c h w"], side: int) -> Float[Tensor, " b n p"]:
-    """Non-overlapping patches in reading order, each flattened as a convolution kernel is: channel, row, column."""
+    """Non-overlapping patches in reading order, each flattened as a convolution kernel is: channel,
+    row, column.
+    """
     b, c, h, width = x.shape
     x = x.view(b, c, h // side, side, width // side, side).permute(0, 2, 4, 1, 3, 5)
     return x.reshape(b, (h // side) * (width // side), c * side * side)
 
 
 def _block(shape: VitShape, last: bool, z: Tensor, *tensors: Tensor) -> Tensor:
-    """``z + Attn(LN z)``, then ``z + MLP(LN z)``; the last block returns the class token alone, ``(B, 1, D)``."""
+    """``z + Attn(LN z)``, then ``z + MLP(LN z)``; the last block returns the class token alone,
+    ``(B, 1, D)``.
+    """
     (g1, b1, W_qkv, b_qkv, W_o, b_o, g2, b2, W_fc, b_fc, W_proj, b_proj) = tensors
     attended = _attention(shape, last, _norm(z, g1, b1, shape.eps), W_qkv, b_qkv)
     z = (z[:, :1] if last else z) + F.linear(attended, W_o, b_o)

@@ -1,4 +1,6 @@
-"""The records that evaluations and analyses leave behind: schema, save, load, list. No torch is imported here."""
+"""The records that evaluations and analyses leave behind: schema, save, load, list. No torch is
+imported here.
+"""
 
 from grace_geom.records.accuracy import SUITES, Accuracy, pack
 from grace_geom.records.analysis import RESULT_FORMAT, Measure, Result
@@ -8,7 +10,15 @@ from grace_geom.records.groups import Levels, by_level, mean_corruption, over_le
 from grace_geom.records.listing import RunFiles, list_runs, read_run, run_folders
 from grace_geom.records.paired import Difference, image_difference, mcnemar
 from grace_geom.records.schema import RecordError
-from grace_geom.records.summary import COLUMNS, Estimate, counted, harmonic_of, headline_attack, mean_of, summarise
+from grace_geom.records.summary import (
+    COLUMNS,
+    Estimate,
+    counted,
+    harmonic_of,
+    headline_attack,
+    mean_of,
+    summarise,
+)
 
 __all__ = [
     "COLUMNS",

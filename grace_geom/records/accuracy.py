@@ -20,21 +20,27 @@ class Accuracy:
         data: Name of the data set within its suite.
         spec: The SPEC that it was read from.
         n: Images.
-        correct: Right answers; under an attack, images that are right without it and under every part of it.
+        correct: Right answers; under an attack, images that are right without it and under every
+            part of it.
         accuracy: ``correct / n``, in [0, 1].
         ci_low, ci_high: Wilson 95 % interval.
         seconds: Wall time of this number.
-        head: How logits became an answer: the checkpoint's head, some of its classes, or a text head of its own.
-        attack: Settings of the attack: ``name``, ``eps``, ``norm``, ``precision``, ``seed``, and ``parts`` with loss,
-            steps, restarts and alpha of each; ``None`` for a clean accuracy.
-        parts: What each part of the attack did: ``name``, ``attacked``, ``robust`` with ``ci_low`` and ``ci_high``,
-            ``forwards`` (images sent through the model), ``seconds``, ``outcomes`` (as below: who stood after it).
-        subset: Which images: ``of``, ``seed``, ``ids_sha256``, ``content`` (digest of images, labels, class names),
-            ``templates`` (one of the prompt templates), and ``ids`` where a part of the set was drawn.
-        outcomes: Right or wrong for each image in order, as base64 of packed bits: see :meth:`right`.
+        head: How logits became an answer: the checkpoint's head, some of its classes, or a text
+            head of its own.
+        attack: Settings of the attack: ``name``, ``eps``, ``norm``, ``precision``, ``seed``, and
+            ``parts`` with loss, steps, restarts and alpha of each; ``None`` for a clean accuracy.
+        parts: What each part of the attack did: ``name``, ``attacked``, ``robust`` with ``ci_low``
+            and ``ci_high``, ``forwards`` (images sent through the model), ``seconds``, ``outcomes``
+            (as below: who stood after it).
+        subset: Which images: ``of``, ``seed``, ``ids_sha256``, ``content`` (digest of images,
+            labels, class names), ``templates`` (one of the prompt templates), and ``ids`` where a
+            part of the set was drawn.
+        outcomes: Right or wrong for each image in order, as base64 of packed bits: see
+            :meth:`right`.
         notes: Sentences that a reader of the number must see.
-        groups: The parts of a set that has some (ImageNet-C: ``corruption/severity``), each with ``name``, ``n``,
-            ``correct``, ``accuracy``, ``ci_low``, ``ci_high``; a part that no image was drawn from has no entry.
+        groups: The parts of a set that has some (ImageNet-C: ``corruption/severity``), each with
+            ``name``, ``n``, ``correct``, ``accuracy``, ``ci_low``, ``ci_high``; a part that no
+            image was drawn from has no entry.
     """
 
     suite: str
@@ -61,7 +67,9 @@ class Accuracy:
 
     @property
     def question(self) -> tuple[str, str, str]:
-        """What was asked, whatever the images: suite, data set, attack settings. A record has one answer to each."""
+        """What was asked, whatever the images: suite, data set, attack settings. A record has one
+        answer to each.
+        """
         return self.suite, self.data, json.dumps(self.attack, sort_keys=True)
 
     def right(self) -> np.ndarray:
@@ -75,7 +83,10 @@ class Accuracy:
         except ValueError:  # not base64
             right = np.zeros(0, dtype=bool)
         if len(right) < self.n:
-            raise RecordError(f"{self.suite}/{self.data}: the record holds no outcome for each image; evaluate again")
+            raise RecordError(
+                f"{self.suite}/{self.data}: the record holds no outcome for each image; evaluate "
+                "again"
+            )
         return right
 
     def paired_with(self, other: "Accuracy") -> bool:

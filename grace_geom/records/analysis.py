@@ -46,9 +46,10 @@ class Result:
     Attributes:
         name: The analysis, also the files' stem.
         checkpoints: One dictionary each: ``path``, ``sha256``, ``run``, ``method``.
-        settings: ``data``, ``n``, ``seed``, ``dtype``, ``batch``, ``params``, ``estimator``: all that is needed to
-            run it again.
-        values: Numbers by name; ``/`` groups them (``trace/visual.proj``), checkpoints first where there are several.
+        settings: ``data``, ``n``, ``seed``, ``dtype``, ``batch``, ``params``, ``estimator``: all
+            that is needed to run it again.
+        values: Numbers by name; ``/`` groups them (``trace/visual.proj``), checkpoints first where
+            there are several.
         arrays: What is drawn, by name.
         seconds: Wall time.
         versions: Of this package and of what it computed with.
@@ -64,9 +65,11 @@ class Result:
     format: str = RESULT_FORMAT
 
     def save(self, folder: Path | str) -> Path:
-        """Write ``NAME.npz``, then ``NAME.json``, which names the hash of the arrays that belong to it.
+        """Write ``NAME.npz``, then ``NAME.json``, which names the hash of the arrays that belong to
+        it.
 
-        Float64 arrays are kept as float32: they are drawn, not computed with. Returns the JSON's path.
+        Float64 arrays are kept as float32: they are drawn, not computed with. Returns the JSON's
+        path.
 
         Raises:
             ValueError: If an array is not of numbers, booleans or text (it would need pickle).
@@ -80,26 +83,36 @@ class Result:
             digest = hashlib.sha256(buffer.getvalue()).hexdigest()
             with atomic_write(folder / f"{self.name}.npz") as file:
                 file.write(buffer.getvalue())
-        plain = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "arrays"}
+        plain = {
+            f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "arrays"
+        }
         plain["values"] = {name: dataclasses.asdict(value) for name, value in self.values.items()}
-        plain["arrays"] = {name: {"shape": list(a.shape), "dtype": str(a.dtype)} for name, a in arrays.items()}
+        plain["arrays"] = {
+            name: {"shape": list(a.shape), "dtype": str(a.dtype)} for name, a in arrays.items()
+        }
         path = folder / f"{self.name}.json"
         write_text(path, dumps(plain | {"npz_sha256": digest}))
         return path
 
     @classmethod
     def load(cls, path: Path | str, arrays: bool = True) -> "Result":
-        """Read ``NAME.json`` and, if asked for, the arrays beside it. Pickled objects are never read.
+        """Read ``NAME.json`` and, if asked for, the arrays beside it. Pickled objects are never
+        read.
 
         Raises:
-            RecordError: If a file is missing, truncated, of a newer version, or the arrays are of another run.
+            RecordError: If a file is missing, truncated, of a newer version, or the arrays are of
+                another run.
         """
         plain = read_record(path, RESULT_FORMAT)
         digest, listed = plain.pop("npz_sha256", ""), plain.pop("arrays", {})
         with complete(path, "result", "run the analysis again"):
-            plain["values"] = {name: build_record(Measure, _with_nan(v)) for name, v in plain["values"].items()}
+            plain["values"] = {
+                name: build_record(Measure, _with_nan(v)) for name, v in plain["values"].items()
+            }
             plain["checkpoints"] = tuple(plain["checkpoints"])
-            plain["arrays"] = _read_arrays(Path(path).with_suffix(".npz"), digest) if arrays and listed else {}
+            plain["arrays"] = (
+                _read_arrays(Path(path).with_suffix(".npz"), digest) if arrays and listed else {}
+            )
             return build_record(cls, plain)
 
 
@@ -110,7 +123,9 @@ def _with_nan(value: Plain) -> Plain:
 def _small(name: str, array: np.ndarray) -> np.ndarray:
     array = np.asarray(array)
     if array.dtype.kind not in "biufU":
-        raise ValueError(f"array {name!r} has dtype {array.dtype}: only numbers, booleans and text are stored")
+        raise ValueError(
+            f"array {name!r} has dtype {array.dtype}: only numbers, booleans and text are stored"
+        )
     return array.astype(np.float32) if array.dtype == np.float64 else array
 
 
@@ -118,8 +133,12 @@ def _read_arrays(path: Path, digest: str) -> dict[str, np.ndarray]:
     try:
         data = path.read_bytes()
         if hashlib.sha256(data).hexdigest() != digest:
-            raise RecordError(f"{path}: does not belong to the JSON beside it; run the analysis again")
+            raise RecordError(
+                f"{path}: does not belong to the JSON beside it; run the analysis again"
+            )
         with np.load(io.BytesIO(data), allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise RecordError(f"{path}: arrays cannot be read ({error}); run the analysis again") from None
+        raise RecordError(
+            f"{path}: arrays cannot be read ({error}); run the analysis again"
+        ) from None

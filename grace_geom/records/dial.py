@@ -21,7 +21,8 @@ class Point:
     Attributes:
         t: Where on the line; 0 is the pretrained model, 1 the run's.
         accuracies: On evaluation data.
-        held_out: On held-out training images, which t may be chosen by: clean, and under a short attack.
+        held_out: On held-out training images, which t may be chosen by: clean, and under a short
+            attack.
     """
 
     t: float
@@ -29,7 +30,8 @@ class Point:
     held_out: tuple[Accuracy, ...] = ()
 
     def answered(self, accuracies: Sequence[Accuracy], held_out: Sequence[Accuracy]) -> "Point":
-        """The same point with newer answers; those to other questions stay, and the held-out scores if there are none.
+        """The same point with newer answers; those to other questions stay, and the held-out scores
+        if there are none.
         """
         asked = {a.question for a in accuracies}
         kept = [a for a in self.accuracies if a.question not in asked]
@@ -48,7 +50,8 @@ class DialRecord:
         settings: What all numbers share.
         points: By ascending t.
         chosen: The t with the highest held-out score, or ``None``.
-        chosen_by: What the score is, in words, and which other t reach it; empty where nothing was chosen.
+        chosen_by: What the score is, in words, and which other t reach it; empty where nothing was
+            chosen.
         versions: Of this package and of what it computed with.
     """
 
@@ -77,7 +80,9 @@ class DialRecord:
         for row, point in zip(plain["points"], self.points, strict=True):
             estimates = summarise(point.accuracies)
             row["summary"] = {name: e.value if e else None for name, e in estimates.items()}
-            row["intervals"] = {name: [e.low, e.high] if e else None for name, e in estimates.items()}
+            row["intervals"] = {
+                name: [e.low, e.high] if e else None for name, e in estimates.items()
+            }
         write_text(path, dumps(plain))
         return Path(path)
 
@@ -91,7 +96,8 @@ class DialRecord:
         plain = read_record(path, DIAL_FORMAT)
         with complete(path, "record", "turn the dial again"):
             points = tuple(
-                Point(float(p["t"]), _read(p["accuracies"]), _read(p["held_out"])) for p in plain["points"]
+                Point(float(p["t"]), _read(p["accuracies"]), _read(p["held_out"]))
+                for p in plain["points"]
             )
             return build_record(cls, plain | {"points": points})
 

@@ -21,10 +21,11 @@ class EvalRecord:
         run: Name of the run directory (or of the file, for a checkpoint outside of one).
         method: Method that made it; empty where unknown.
         seed: Training seed, or ``None``.
-        settings: What all accuracies share (data, evaluation seed, precision, classes). Records merge if they agree.
+        settings: What all accuracies share (data, evaluation seed, precision, classes). Records
+            merge if they agree.
         accuracies: One for each question.
-        summary: ``ID``, ``OOD``, ``Adv``, ``NatAdv``, ``ZS``, ``HM`` and the paper's ``OOD'``, ``Adv'``, ``HM'``, in
-            [0, 1]; ``None`` where a suite was not evaluated.
+        summary: ``ID``, ``OOD``, ``Adv``, ``NatAdv``, ``ZS``, ``HM`` and the paper's ``OOD'``,
+            ``Adv'``, ``HM'``, in [0, 1]; ``None`` where a suite was not evaluated.
         intervals: 95 % interval ``[low, high]`` of each number of the summary, from image counts.
         versions: Of this package and of what it computed with.
     """
@@ -67,7 +68,8 @@ class EvalRecord:
         )
 
     def merged(self, newer: "EvalRecord") -> "tuple[Accuracy, ...]":
-        """The newer accuracies, and those of this record that answer other questions about the same checkpoint.
+        """The newer accuracies, and those of this record that answer other questions about the same
+        checkpoint.
 
         Nothing of this record is kept where the checkpoint or the shared settings differ.
         """
@@ -76,7 +78,9 @@ class EvalRecord:
         answered = {a.question for a in newer.accuracies}
         kept = [a for a in self.accuracies if a.question not in answered]
         order = {suite: i for i, suite in enumerate(SUITES)}
-        return tuple(sorted([*kept, *newer.accuracies], key=lambda a: order.get(a.suite, len(order))))
+        return tuple(
+            sorted([*kept, *newer.accuracies], key=lambda a: order.get(a.suite, len(order)))
+        )
 
 
 def read_accuracy(plain: Plain) -> Accuracy:

@@ -10,14 +10,18 @@ Levels = dict[str, dict[str, float]]
 
 
 def by_level(found: Sequence[Accuracy]) -> Levels:
-    """Accuracy of each part ``NAME/LEVEL`` of a set, averaged over several runs; parts that no image was drawn from are
-    absent."""
+    """Accuracy of each part ``NAME/LEVEL`` of a set, averaged over several runs; parts that no
+    image was drawn from are absent.
+    """
     gathered: dict[str, dict[str, list[float]]] = {}
     for accuracy in found:
         for group in accuracy.groups:
             name, _, level = str(group["name"]).rpartition("/")
             gathered.setdefault(name, {}).setdefault(level, []).append(float(group["accuracy"]))
-    return {name: {level: mean(some) for level, some in sorted(levels.items())} for name, levels in gathered.items()}
+    return {
+        name: {level: mean(some) for level, some in sorted(levels.items())}
+        for name, levels in gathered.items()
+    }
 
 
 def over_levels(levels: Levels) -> dict[str, float]:
@@ -26,7 +30,9 @@ def over_levels(levels: Levels) -> dict[str, float]:
 
 
 def mean_corruption(levels: Levels) -> float:
-    """Mean corruption accuracy: over corruptions, of the means over severities; each counts the same."""
+    """Mean corruption accuracy: over corruptions, of the means over severities; each counts the
+    same.
+    """
     return mean(over_levels(levels).values())
 
 

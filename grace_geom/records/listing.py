@@ -30,7 +30,9 @@ class RunFiles:
 
 
 def list_runs(root: Path | str, depth: int = 3) -> list[RunFiles]:
-    """Run directories below ``root`` (or ``root`` itself), by name. Broken files are reported, never raised."""
+    """Run directories below ``root`` (or ``root`` itself), by name. Broken files are reported,
+    never raised.
+    """
     return [read_run(folder, root) for folder in run_folders(root, depth)]
 
 
@@ -39,7 +41,8 @@ def run_folders(root: Path | str, depth: int = 3) -> list[Path]:
 
     Args:
         root: Folder of runs; one that does not exist holds none.
-        depth: How many folders deep to look. Hidden folders and what lies inside of a run are left out.
+        depth: How many folders deep to look. Hidden folders and what lies inside of a run are left
+            out.
     """
     found: list[Path] = []
 

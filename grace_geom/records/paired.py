@@ -1,6 +1,7 @@
 """The difference of two checkpoints that answered the same images.
 
-What both have in common (hard images) cancels in a paired difference, so it can be clear although intervals overlap.
+What both have in common (hard images) cancels in a paired difference, so it can be clear although
+intervals overlap.
 """
 
 import functools
@@ -57,10 +58,11 @@ class McNemar:
 
 
 def mcnemar(a: np.ndarray, b: np.ndarray) -> McNemar:
-    """McNemar's exact test (1947): of the images where two classifiers differ, is one right more often?
+    """McNemar's exact test (1947): of the images where two classifiers differ, is one right more
+    often?
 
-    Under the null the ``only_a`` of ``only_a + only_b`` images are a fair coin's; the p-value is the binomial one,
-    without the chi-square approximation.
+    Under the null the ``only_a`` of ``only_a + only_b`` images are a fair coin's; the p-value is
+    the binomial one, without the chi-square approximation.
 
     Args:
         a: Whether the first classifier is right, image by image.
@@ -71,25 +73,39 @@ def mcnemar(a: np.ndarray, b: np.ndarray) -> McNemar:
     """
     a, b = np.asarray(a, dtype=bool), np.asarray(b, dtype=bool)
     if a.shape != b.shape or a.size == 0:
-        raise ValueError(f"McNemar's test compares answers to the same images; got shapes {a.shape} and {b.shape}.")
+        raise ValueError(
+            f"McNemar's test compares answers to the same images; got shapes {a.shape} and "
+            f"{b.shape}."
+        )
     only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
-    p = 1.0 if only_a == only_b else min(1.0, 2 * float(bdtr(min(only_a, only_b), only_a + only_b, 0.5)))
+    p = (
+        1.0
+        if only_a == only_b
+        else min(1.0, 2 * float(bdtr(min(only_a, only_b), only_a + only_b, 0.5)))
+    )
     return McNemar(only_a, only_b, (only_a - only_b) / a.size, p)
 
 
-def image_difference(a: Sequence[Accuracy], b: Sequence[Accuracy], column: str) -> Difference | None:
-    """The difference of a column between two checkpoints on the same images; ``None`` where one lacks the column.
+def image_difference(
+    a: Sequence[Accuracy], b: Sequence[Accuracy], column: str
+) -> Difference | None:
+    """The difference of a column between two checkpoints on the same images; ``None`` where one
+    lacks the column.
 
-    The interval is a percentile bootstrap over images, seed 0: each is drawn for both checkpoints, and for its clean
-    and its attacked answer, at once; data sets independently. p is McNemar's exact one where the column is one data
-    set, else the bootstrap's, but never below ``2^(1 - m)``, the least that m images with different answers allow:
-    exchanging both checkpoints on each of them at random has 2^m outcomes (a bootstrap of a few one-sided images knows
-    no doubt). ``image_difference(b, a)`` is exactly the negative.
+    The interval is a percentile bootstrap over images, seed 0: each is drawn for both checkpoints,
+    and for its clean and its attacked answer, at once; data sets independently. p is McNemar's
+    exact one where the column is one data set, else the bootstrap's, but never below ``2^(1 - m)``,
+    the least that m images with different answers allow: exchanging both checkpoints on each of
+    them at random has 2^m outcomes (a bootstrap of a few one-sided images knows no doubt).
+    ``image_difference(b, a)`` is exactly the negative.
     """
     value_a, value_b = summarise(a)[column], summarise(b)[column]
     if value_a is None or value_b is None:
         return None
-    if (value_a.value, [x.outcomes for x in a]) < (value_b.value, [x.outcomes for x in b]):  # one order, one draw
+    if (value_a.value, [x.outcomes for x in a]) < (
+        value_b.value,
+        [x.outcomes for x in b],
+    ):  # one order, one draw
         turned = image_difference(b, a, column)
         return None if turned is None else -turned
     value = value_a.value - value_b.value
@@ -109,7 +125,9 @@ def _over_images(a: tuple[Answers, ...], b: tuple[Answers, ...], column: str) ->
     theirs = {answers.key: answers for answers in b}
     pairs = [tuple(outcomes_of(x.packed, x.n) for x in (mine, theirs[mine.key])) for mine in a]
     if column in SUITE_OF and len(pairs) == 1:
-        return Difference(math.nan, low, high, mcnemar(*pairs[0]).p, "McNemar's exact test, one seed")
+        return Difference(
+            math.nan, low, high, mcnemar(*pairs[0]).p, "McNemar's exact test, one seed"
+        )
     tail = float(min((gaps <= 0).mean(), (gaps >= 0).mean()))
     apart = sum(int((mine != other).sum()) for mine, other in pairs)
     p = min(1.0, max(2 * max(tail, 1 / RESAMPLES), 2.0 ** (1 - apart)))
@@ -128,6 +146,8 @@ def _unpaired(ours: Mapping[Key, Accuracy], theirs: Mapping[Key, Accuracy]) -> s
         try:
             for one in (mine, theirs[key]):
                 Answers.of_accuracy(one).positions()
-        except RecordError:  # totals only, as of one part of an attack in older records; or not legible
+        except (
+            RecordError
+        ):  # totals only, as of one part of an attack in older records; or not legible
             return f"{mine.attack_name or key[1]} has a total, no outcome for each image"
     return ""

@@ -1,7 +1,8 @@
-"""Bootstrap over images, for numbers that several accuracies make together: an image is drawn for all of them at once.
+"""Bootstrap over images, for numbers that several accuracies make together: an image is drawn for
+all of them at once.
 
-ID accuracy and robust accuracy are measured on the same images, so their errors go together: an interval that takes
-them as independent leaves out their covariance.
+ID accuracy and robust accuracy are measured on the same images, so their errors go together: an
+interval that takes them as independent leaves out their covariance.
 """
 
 import functools
@@ -29,7 +30,8 @@ SUITES_OF = {name: (suite,) for name, suite in SUITE_OF.items()} | {
 
 @dataclass(frozen=True)
 class Answers:
-    """Right or wrong for each image of one accuracy, and where these images stand in their data set.
+    """Right or wrong for each image of one accuracy, and where these images stand in their data
+    set.
 
     Attributes:
         key: Suite and data set.
@@ -55,23 +57,35 @@ class Answers:
             RecordError: If the record holds totals only.
         """
         a.right()
-        return cls((a.suite, a.data), a.spec, int(a.subset.get("of", a.n)), a.n, a.subset.get("seed"), a.outcomes)
+        return cls(
+            (a.suite, a.data),
+            a.spec,
+            int(a.subset.get("of", a.n)),
+            a.n,
+            a.subset.get("seed"),
+            a.outcomes,
+        )
 
     def positions(self) -> np.ndarray:
         """``(n,)`` places in the whole set, drawn as :meth:`ImageSet.subset` draws them."""
         if self.n >= self.of:
             return np.arange(self.n)
         if self.seed is None:
-            raise RecordError(f"{'/'.join(self.key)}: the record does not say how its images were drawn")
+            raise RecordError(
+                f"{'/'.join(self.key)}: the record does not say how its images were drawn"
+            )
         return np.sort(np.random.default_rng(self.seed).choice(self.of, self.n, replace=False))
 
 
-def resampled(groups: Sequence[Sequence[Answers]], draws: int = RESAMPLES, seed: int = 0) -> list[Draws]:
+def resampled(
+    groups: Sequence[Sequence[Answers]], draws: int = RESAMPLES, seed: int = 0
+) -> list[Draws]:
     """Accuracies on images drawn again with replacement.
 
-    Accuracies on one data set, of one checkpoint or several, are drawn together: their images are counted by what all
-    of them answered, and these counts are drawn again (multinomial), as often as there are images that the same ones
-    of them have seen. Data sets are independent of each other.
+    Accuracies on one data set, of one checkpoint or several, are drawn together: their images are
+    counted by what all of them answered, and these counts are drawn again (multinomial), as often
+    as there are images that the same ones of them have seen. Data sets are independent of each
+    other.
 
     Args:
         groups: The accuracies of each checkpoint.
@@ -98,7 +112,9 @@ def resampled(groups: Sequence[Sequence[Answers]], draws: int = RESAMPLES, seed:
 
 
 def _draw(table: np.ndarray, rng: np.random.Generator, draws: int) -> np.ndarray:
-    """``(draws, columns)`` shares of right answers of a table ``(images, columns)`` whose rows are drawn again."""
+    """``(draws, columns)`` shares of right answers of a table ``(images, columns)`` whose rows are
+    drawn again.
+    """
     rows, counts = np.unique(table, axis=0, return_counts=True)
     _, stratum = np.unique(rows >= 0, axis=0, return_inverse=True)
     right = np.zeros((draws, table.shape[1]))
@@ -113,7 +129,9 @@ def column_of(shares: Mapping[Key, np.ndarray], column: str) -> np.ndarray:
     """A column of the paper's tables from accuracies of its data sets, for every draw."""
 
     def suite(name: str) -> np.ndarray:
-        return np.mean([value for (kind, _), value in shares.items() if kind == SUITE_OF[name]], axis=0)
+        return np.mean(
+            [value for (kind, _), value in shares.items() if kind == SUITE_OF[name]], axis=0
+        )
 
     def harmonic(parts: Sequence[np.ndarray]) -> np.ndarray:
         stacked = np.stack(parts)
@@ -134,8 +152,8 @@ def column_of(shares: Mapping[Key, np.ndarray], column: str) -> np.ndarray:
 def image_interval(group: tuple[Answers, ...], column: str) -> tuple[float, float, float]:
     """Standard error and 95 % interval of a column of one checkpoint: percentile bootstrap, seed 0.
 
-    A set with no (or only) right answers would be drawn without spread although 0 of 100 is not the same as
-    impossible: there a binomial share of ``(k + 1/2) / (n + 1)`` is drawn instead.
+    A set with no (or only) right answers would be drawn without spread although 0 of 100 is not the
+    same as impossible: there a binomial share of ``(k + 1/2) / (n + 1)`` is drawn instead.
     """
     (shares,) = resampled([group])
     rng = np.random.default_rng(1)

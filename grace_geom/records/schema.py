@@ -21,12 +21,16 @@ class RecordError(UserError):
 
 
 def dumps(plain: Any, indent: str = "") -> str:
-    """JSON that people can read: a line for each entry, lists of scalars on one line, NaN and infinities as null."""
+    """JSON that people can read: a line for each entry, lists of scalars on one line, NaN and
+    infinities as null.
+    """
     deeper = indent + "  "
     if isinstance(plain, Mapping) and plain:
         rows = [f"{deeper}{json.dumps(str(k))}: {dumps(v, deeper)}" for k, v in plain.items()]
         return "{\n" + ",\n".join(rows) + f"\n{indent}}}"
-    if isinstance(plain, (list, tuple)) and any(isinstance(v, (Mapping, list, tuple)) for v in plain):
+    if isinstance(plain, (list, tuple)) and any(
+        isinstance(v, (Mapping, list, tuple)) for v in plain
+    ):
         return "[\n" + ",\n".join(deeper + dumps(v, deeper) for v in plain) + f"\n{indent}]"
     if isinstance(plain, (list, tuple)):
         return "[" + ", ".join(dumps(v) for v in plain) + "]"
@@ -38,7 +42,8 @@ def dumps(plain: Any, indent: str = "") -> str:
 
 
 def read_record(path: Path | str, expected: str) -> Plain:
-    """The JSON object of a file whose ``format`` is ``expected`` (``NAME/VERSION``) or an older version of it.
+    """The JSON object of a file whose ``format`` is ``expected`` (``NAME/VERSION``) or an older
+    version of it.
 
     Raises:
         RecordError: If the file is missing, truncated, of another kind, or of a newer version.
@@ -55,7 +60,10 @@ def read_record(path: Path | str, expected: str) -> Plain:
     if name != wanted:
         raise RecordError(f"{path}: not a {wanted} file (format: {found!r})")
     if not version.isdigit() or int(version) > int(known):
-        raise RecordError(f"{path}: written by a newer version ({found}; this one reads {expected}): update grace_geom")
+        raise RecordError(
+            f"{path}: written by a newer version ({found}; this one reads {expected}): update "
+            "grace_geom"
+        )
     return plain
 
 

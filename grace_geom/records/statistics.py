@@ -11,7 +11,8 @@ from scipy import stats
 
 
 def wilson(correct: int, n: int, level: float = 0.95) -> tuple[float, float]:
-    """Wilson's score interval for a proportion (Wilson 1927): sensible at 0 and 1, where the usual one has no width.
+    """Wilson's score interval for a proportion (Wilson 1927): sensible at 0 and 1, where the usual
+    one has no width.
 
     Args:
         correct: Number of successes.
@@ -40,7 +41,9 @@ def harmonic_mean(values: Sequence[float]) -> float:
         ValueError: If there are no values, or one is negative or NaN.
     """
     if not values or not all(v >= 0 for v in values):
-        raise ValueError(f"A harmonic mean needs numbers >= 0, and at least one; got {list(values)}.")
+        raise ValueError(
+            f"A harmonic mean needs numbers >= 0, and at least one; got {list(values)}."
+        )
     if min(values) == 0:
         return 0.0
     return len(values) / sum(1 / v for v in values)
@@ -54,7 +57,8 @@ def mean_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, 
         level: Coverage.
 
     Returns:
-        Mean, lower and upper bound. The bounds are NaN for a single value, which says nothing of spread.
+        Mean, lower and upper bound. The bounds are NaN for a single value, which says nothing of
+        spread.
 
     Raises:
         ValueError: If there are no values.
@@ -64,7 +68,9 @@ def mean_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, 
     mean = float(np.mean(values))
     if len(values) == 1:
         return mean, math.nan, math.nan
-    half = _t_quantile(level, len(values) - 1) * float(np.std(values, ddof=1)) / math.sqrt(len(values))
+    half = (
+        _t_quantile(level, len(values) - 1) * float(np.std(values, ddof=1)) / math.sqrt(len(values))
+    )
     return mean, mean - half, mean + half
 
 
@@ -113,7 +119,8 @@ def bootstrap(
     """Percentile bootstrap (Efron 1979): the statistic on resampled rows.
 
     Args:
-        values: One row an image. Stack what belongs together, such as the answers of two classifiers, in its columns.
+        values: One row an image. Stack what belongs together, such as the answers of two
+            classifiers, in its columns.
         statistic: ``rows -> number``.
         level: Coverage.
         draws: Number of resamples, each one call of ``statistic``.

@@ -1,4 +1,6 @@
-"""What the accuracies of a checkpoint sum up to: the columns of the paper's tables, with errors from image counts."""
+"""What the accuracies of a checkpoint sum up to: the columns of the paper's tables, with errors
+from image counts.
+"""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -17,7 +19,9 @@ Z95 = 1.959963984540054
 
 @dataclass(frozen=True)
 class Estimate:
-    """A share between 0 and 1, its standard error and its 95 % interval; ``how`` says so where it is a bootstrap."""
+    """A share between 0 and 1, its standard error and its 95 % interval; ``how`` says so where it
+    is a bootstrap.
+    """
 
     value: float
     error: float
@@ -27,7 +31,9 @@ class Estimate:
 
     @classmethod
     def of(cls, accuracy: Accuracy) -> "Estimate":
-        """One accuracy; its error is half of Wilson's interval in units of z, so that it is never 0 at 0 or 100 %."""
+        """One accuracy; its error is half of Wilson's interval in units of z, so that it is never 0
+        at 0 or 100 %.
+        """
         error = (accuracy.ci_high - accuracy.ci_low) / (2 * Z95)
         return cls(accuracy.accuracy, error, accuracy.ci_low, accuracy.ci_high)
 
@@ -38,18 +44,23 @@ class Estimate:
 
 
 def mean_of(parts: Sequence[Estimate | None]) -> Estimate | None:
-    """Their mean, errors taken as independent; ``None`` where a part is missing or there is none."""
+    """Their mean, errors taken as independent; ``None`` where a part is missing or there is
+    none."""
     known = [part for part in parts if part is not None]
     if not known or len(known) < len(parts):
         return None
     if len(known) == 1:
         return known[0]
     m = len(known)
-    return Estimate.normal(sum(p.value for p in known) / m, math.sqrt(sum(p.error**2 for p in known)) / m)
+    return Estimate.normal(
+        sum(p.value for p in known) / m, math.sqrt(sum(p.error**2 for p in known)) / m
+    )
 
 
 def harmonic_of(parts: Sequence[Estimate | None]) -> Estimate | None:
-    """Their harmonic mean, 0 where a part is 0; the error by the delta method, ``dHM/dx_i = HM^2 / (m x_i^2)``."""
+    """Their harmonic mean, 0 where a part is 0; the error by the delta method,
+    ``dHM/dx_i = HM^2 / (m x_i^2)``.
+    """
     known = [part for part in parts if part is not None]
     if not known or len(known) < len(parts):
         return None
@@ -59,17 +70,26 @@ def harmonic_of(parts: Sequence[Estimate | None]) -> Estimate | None:
     else:  # the limit of the slopes: m where one part is 0 and the others are not
         zeros = sum(part.value == 0 for part in known)
         slopes = [m / zeros if part.value == 0 else 0.0 for part in known]
-    error = math.sqrt(sum((slope * part.error) ** 2 for slope, part in zip(slopes, known, strict=True)))
+    error = math.sqrt(
+        sum((slope * part.error) ** 2 for slope, part in zip(slopes, known, strict=True))
+    )
     return Estimate.normal(hm, error)
 
 
 def headline_attack(accuracies: Iterable[Accuracy]) -> list[Accuracy]:
-    """The attacked accuracies that ``Adv`` is made of: APGD-CE where it was run, else the strongest; eps near 4/255.
+    """The attacked accuracies that ``Adv`` is made of: APGD-CE where it was run, else the
+    strongest; eps near 4/255.
 
-    An attack of several parts that began with APGD-CE gives its APGD-CE part. Where a data set has several such
-    numbers, the strongest counts: most steps and restarts, then the lowest accuracy, whatever their order.
+    An attack of several parts that began with APGD-CE gives its APGD-CE part. Where a data set has
+    several such numbers, the strongest counts: most steps and restarts, then the lowest accuracy,
+    whatever their order.
     """
-    attacked = [part or a for a in accuracies if a.suite == "adv" and a.attack for part in [_apgd_ce_part(a)]]
+    attacked = [
+        part or a
+        for a in accuracies
+        if a.suite == "adv" and a.attack
+        for part in [_apgd_ce_part(a)]
+    ]
 
     def rank(a: Accuracy) -> tuple[int, float]:
         known = a.attack_name in ATTACK_PREFERENCE
@@ -84,7 +104,9 @@ def headline_attack(accuracies: Iterable[Accuracy]) -> list[Accuracy]:
 
 
 def _weakness(a: Accuracy) -> tuple[str, int, float, bool, tuple[str, str, str]]:
-    """Sorts the numbers of a data set, the strongest attack first; of equals the one with an outcome for each image."""
+    """Sorts the numbers of a data set, the strongest attack first; of equals the one with an
+    outcome for each image.
+    """
     parts = (a.attack or {}).get("parts", ())
     budget = sum(part.get("steps", 0) * part.get("restarts", 1) for part in parts)
     return a.data, -budget, a.accuracy, not a.outcomes, a.question
@@ -95,8 +117,9 @@ def summarise(accuracies: Sequence[Accuracy]) -> dict[str, Estimate | None]:
 
     ``OOD``, ``NatAdv`` and ``ZS`` are means over data sets, ``Adv`` see :func:`headline_attack`,
     ``HM = 3 / (1/ID + 1/OOD + 1/Adv)``. The paper's Table 6: ``OOD' = (OOD + ZS) / 2``,
-    ``Adv' = (Adv + NatAdv) / 2``, ``HM'`` of ID, OOD', Adv'. Errors take data sets as independent; those of HM and HM',
-    which hold ID and Adv on the same images, are a bootstrap over images wherever the record has their outcomes.
+    ``Adv' = (Adv + NatAdv) / 2``, ``HM'`` of ID, OOD', Adv'. Errors take data sets as independent;
+    those of HM and HM', which hold ID and Adv on the same images, are a bootstrap over images
+    wherever the record has their outcomes.
     """
 
     def suite(name: str) -> Estimate | None:
@@ -105,13 +128,28 @@ def summarise(accuracies: Sequence[Accuracy]) -> dict[str, Estimate | None]:
     id_, ood, natural, zs = suite("id"), suite("ood"), suite("natural_adv"), suite("zeroshot")
     adv = mean_of([Estimate.of(a) for a in headline_attack(accuracies)])
     ood_, adv_ = mean_of([ood, zs]), mean_of([adv, natural])
-    values = (id_, ood, adv, natural, zs, harmonic_of([id_, ood, adv]), ood_, adv_, harmonic_of([id_, ood_, adv_]))
+    values = (
+        id_,
+        ood,
+        adv,
+        natural,
+        zs,
+        harmonic_of([id_, ood, adv]),
+        ood_,
+        adv_,
+        harmonic_of([id_, ood_, adv_]),
+    )
     found = dict(zip(COLUMNS, values, strict=True))
-    return found | {name: _over_images(e, accuracies, name) for name in ("HM", "HM'") if (e := found[name]) is not None}
+    return found | {
+        name: _over_images(e, accuracies, name)
+        for name in ("HM", "HM'")
+        if (e := found[name]) is not None
+    }
 
 
 def counted(accuracies: Sequence[Accuracy], column: str) -> dict[Key, Accuracy]:
-    """What a column is made of: clean accuracies, and the attack of ``Adv``, by suite and data set."""
+    """What a column is made of: clean accuracies, and the attack of ``Adv``, by suite and data
+    set."""
     found = [a for a in accuracies if a.attack is None] + headline_attack(accuracies)
     return {(a.suite, a.data): a for a in found if a.suite in SUITES_OF[column]}
 
@@ -132,7 +170,12 @@ def _apgd_ce_part(a: Accuracy) -> Accuracy | None:
         return None
     correct = int(first["robust"])
     return replace(
-        a, correct=correct, accuracy=correct / a.n, ci_low=first["ci_low"], ci_high=first["ci_high"],
-        attack=a.attack | {"name": "apgd-ce", "parts": a.attack["parts"][:1]}, parts=(first,),
+        a,
+        correct=correct,
+        accuracy=correct / a.n,
+        ci_low=first["ci_low"],
+        ci_high=first["ci_high"],
+        attack=a.attack | {"name": "apgd-ce", "parts": a.attack["parts"][:1]},
+        parts=(first,),
         outcomes=first.get("outcomes", ""),
-    )  # fmt: skip
+    )

@@ -17,7 +17,9 @@ from grace_geom.models import ModelSpec, build
 from grace_geom.training import Plan, Trainer
 
 STANDING = 0.3
-"""Share of the attacked images that is assumed to stand to the end where training attacked too; else a tenth of it."""
+"""Share of the attacked images that is assumed to stand to the end where training attacked too;
+else a tenth of it.
+"""
 
 
 @dataclass(frozen=True)
@@ -57,11 +59,11 @@ def stops_early(method: Method) -> bool:
 def probe(config: TrainConfig) -> Probe:
     """Time a few steps of a run, after one that is not counted. Nothing is written.
 
-    The step that is not counted holds what happens now and then (a first curvature estimate, allocation); the others
-    lie a quarter and three quarters into the run, for attacks that grow with it. How many images stop early
-    (``attack_stop``) depends on weights that are not trained yet: the step is timed as if none did, which bounds it. On
-    the CPU a quarter of the batch is timed and the time multiplied; a GPU takes all of it, since small batches leave it
-    idle.
+    The step that is not counted holds what happens now and then (a first curvature estimate,
+    allocation); the others lie a quarter and three quarters into the run, for attacks that grow
+    with it. How many images stop early (``attack_stop``) depends on weights that are not trained
+    yet: the step is timed as if none did, which bounds it. On the CPU a quarter of the batch is
+    timed and the time multiplied; a GPU takes all of it, since small batches leave it idle.
     """
     device, method = pick_device(config.device), config.build_method()
     if stops_early(method):
@@ -78,7 +80,9 @@ def probe(config: TrainConfig) -> Probe:
     model.autocast_dtype = DTYPES[precision]
     size = max(1, config.batch_size // 4) if device.type == "cpu" else config.batch_size
     some = train.take(range(min(len(train), size)))
-    batch = next(iter(loader(some, size, config.image_size or model.image_size, train=True))).to(device)
+    batch = next(iter(loader(some, size, config.image_size or model.image_size, train=True))).to(
+        device
+    )
     whole = config.batch_size / len(batch)
     with torch.no_grad():
         forward = _shortest(lambda: model(batch.images), device)
@@ -87,11 +91,16 @@ def probe(config: TrainConfig) -> Probe:
         return Probe(0, setup, 0.0, forward * whole, forward / len(batch))
     run = Run(model, params, torch.Generator(device).manual_seed(config.seed), steps, state)
     micro = None if config.micro_batch == "auto" else config.micro_batch
-    plan = Plan(steps, per_epoch, micro_batch=micro, clip_norm=config.largest_norm, precision=precision)
+    plan = Plan(
+        steps, per_epoch, micro_batch=micro, clip_norm=config.largest_norm, precision=precision
+    )
     trainer = Trainer(method, run, plan)
     trainer.step(batch)  # at step 0, where some methods estimate what later steps use
     quarters = []
-    for begin in (steps // 4, 3 * steps // 4):  # the mean of a cost that rises with the run, as of `steps_warmup`
+    for begin in (
+        steps // 4,
+        3 * steps // 4,
+    ):  # the mean of a cost that rises with the run, as of `steps_warmup`
         run.step = begin
         quarters.append(_shortest(lambda: trainer.step(batch), device, budget=1.0))
     step = sum(quarters) / len(quarters)
@@ -113,13 +122,19 @@ def evaluation_seconds(measures: Measures, config: TrainConfig, image: float, se
         image_set = sets(target.spec, target.split, config.split_seed)
         n = min(target.n or len(image_set), len(image_set))
         standing = STANDING if attacked else STANDING / 10
-        passes = 1.0 if target.attack is None else 5 + standing * passes_of(target.attack, len(image_set.class_names))
+        passes = (
+            1.0
+            if target.attack is None
+            else 5 + standing * passes_of(target.attack, len(image_set.class_names))
+        )
         total += n * image * passes
     return total
 
 
 def passes_of(attack: AttackSpec, classes: int) -> float:
-    """Forward passes for an image that stands to the end; a step is a forward and a backward to the input."""
+    """Forward passes for an image that stands to the end; a step is a forward and a backward to the
+    input.
+    """
     total = 0.0
     for part in attack.settings(0, classes)["parts"]:
         if "queries" in part:
@@ -133,22 +148,33 @@ def passes_of(attack: AttackSpec, classes: int) -> float:
 def _sets(config: TrainConfig) -> tuple[ImageSet, ImageSet]:
     train, held_out = (
         resolve(
-            config.data, split, data_root=config.data_root, seed=config.split_seed, val_fraction=config.val_fraction,
-            download=config.download, templates=config.templates,
+            config.data,
+            split,
+            data_root=config.data_root,
+            seed=config.split_seed,
+            val_fraction=config.val_fraction,
+            download=config.download,
+            templates=config.templates,
         )
         for split in ("train", "val")
-    )  # fmt: skip
-    return train if config.train_images is None else train.subset(config.train_images, config.split_seed), held_out
+    )
+    return train if config.train_images is None else train.subset(
+        config.train_images, config.split_seed
+    ), held_out
 
 
 def share_threads(workers: int) -> None:
-    """Let each of ``workers`` processes use its part of the threads; one worker keeps what the user set."""
+    """Let each of ``workers`` processes use its part of the threads; one worker keeps what the user
+    set.
+    """
     if workers > 1:
         torch.set_num_threads(max(1, torch.get_num_threads() // workers))
 
 
 def _shortest(work: Callable[[], object], device: torch.device, budget: float = 2.0) -> float:
-    """Seconds of one call: the shortest of a few after one that is not counted, since other programs only add time."""
+    """Seconds of one call: the shortest of a few after one that is not counted, since other
+    programs only add time.
+    """
     spent = _seconds(work, device)
     times: list[float] = []
     while not times or (spent < budget and len(times) < 5):

@@ -1,4 +1,6 @@
-"""The runs of a study: which are finished, one after the other or in parallel, a failure stops only its own row."""
+"""The runs of a study: which are finished, one after the other or in parallel, a failure stops only
+its own row.
+"""
 
 import json
 import multiprocessing
@@ -43,7 +45,8 @@ class Steps:
 
     Attributes:
         train: Settings -> run directory; continues a run that was stopped (``resume``).
-        evaluate: Run directory -> its record, written as ``eval.json``; numbers that are there are kept.
+        evaluate: Run directory -> its record, written as ``eval.json``; numbers that are there are
+            kept.
     """
 
     train: Train
@@ -83,7 +86,8 @@ class Outcome:
 
 
 def finished(job: Job, measures: Measures, sets: Sets) -> EvalRecord | None:
-    """The record of a run whose ``eval.json`` answers every question of ``measures`` on the data as they are now.
+    """The record of a run whose ``eval.json`` answers every question of ``measures`` on the data as
+    they are now.
 
     ``None`` where it does not. The settings were compared when the job was made.
     """
@@ -94,18 +98,25 @@ def finished(job: Job, measures: Measures, sets: Sets) -> EvalRecord | None:
         record = EvalRecord.load(path)
     except RecordError:
         return None
-    if record.settings.get("eval_seed") != measures.eval_seed or record.checkpoint != sha256(job.folder / "ckpt.pt"):
+    if record.settings.get("eval_seed") != measures.eval_seed or record.checkpoint != sha256(
+        job.folder / "ckpt.pt"
+    ):
         return None
     wanted = targets(measures, job.config.data, job.config.ood)
-    return record if all(_answered(record, target, job, measures, sets) for target in wanted) else None
+    return (
+        record if all(_answered(record, target, job, measures, sets) for target in wanted) else None
+    )
 
 
 def asked(record: EvalRecord, job: Job, measures: Measures, sets: Sets) -> EvalRecord:
-    """The record with nothing but the answers to the study's questions: a run may have been measured on more sets, and
-    a mean over those would be compared with the means over the study's."""
+    """The record with nothing but the answers to the study's questions: a run may have been
+    measured on more sets, and a mean over those would be compared with the means over the study's.
+    """
     wanted = targets(measures, job.config.data, job.config.ood)
     questions = {_question(target, job, measures, sets)[0] for target in wanted}
-    return replace(record, accuracies=tuple(a for a in record.accuracies if a.question in questions)).summed()
+    return replace(
+        record, accuracies=tuple(a for a in record.accuracies if a.question in questions)
+    ).summed()
 
 
 def _answered(record: EvalRecord, target: Target, job: Job, measures: Measures, sets: Sets) -> bool:
@@ -113,7 +124,9 @@ def _answered(record: EvalRecord, target: Target, job: Job, measures: Measures, 
     return any(a.question == which and answers(a, image_set) for a in record.accuracies)
 
 
-def _question(target: Target, job: Job, measures: Measures, sets: Sets) -> tuple[tuple[str, str, str], ImageSet]:
+def _question(
+    target: Target, job: Job, measures: Measures, sets: Sets
+) -> tuple[tuple[str, str, str], ImageSet]:
     config = job.config
     given = given_templates(config.templates)[1] if config.templates else None
     image_set = image_set_of(target, measures, sets, vars(config), given)
@@ -141,13 +154,17 @@ def run_job(job: Job, measures: Measures, source: Source, steps: Steps) -> Outco
 def run_all(
     jobs: Sequence[Job], measures: Measures, source: Source, workers: int = 1, steps: Steps = REAL
 ) -> Iterator[Outcome]:
-    """Outcomes as they come; in this process for one worker, else in ``workers`` processes that share the cores."""
+    """Outcomes as they come; in this process for one worker, else in ``workers`` processes that
+    share the cores.
+    """
     _sets.clear()  # files may have been replaced since they were last read
     if workers == 1 or len(jobs) < 2:
         for job in jobs:
             yield run_job(job, measures, source, steps)
         return
-    slots = {number: _process(workers) for number in range(workers)}  # one process each: a death is its own job's
+    slots = {
+        number: _process(workers) for number in range(workers)
+    }  # one process each: a death is its own job's
     waiting = list(jobs)
     running: dict[Future[Outcome], tuple[int, Job]] = {}
     try:
@@ -156,7 +173,10 @@ def run_all(
             for number in sorted(slots.keys() - busy):
                 if waiting:
                     job = waiting.pop(0)
-                    running[slots[number].submit(run_job, job, measures, source, steps)] = number, job
+                    running[slots[number].submit(run_job, job, measures, source, steps)] = (
+                        number,
+                        job,
+                    )
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 number, job = running.pop(future)
                 try:
@@ -175,10 +195,11 @@ def _process(workers: int) -> ProcessPoolExecutor:
 
 
 def _begin(workers: int) -> None:
-    """First thing in a process of its own: take its part of the threads, and end when the study does.
+    """First thing in a process of its own: take its part of the threads, and end when the study
+    does.
 
-    Without the latter a study that was killed would leave its runs going, and the same command again would start a
-    second process in their folders.
+    Without the latter a study that was killed would leave its runs going, and the same command
+    again would start a second process in their folders.
     """
     share_threads(workers)
     if study := multiprocessing.parent_process():
@@ -191,13 +212,17 @@ def _end_with(study: multiprocessing.process.BaseProcess) -> None:
 
 
 def training_seconds(folder: Path) -> float | None:
-    """Seconds of training over all parts of a run, however often it was stopped, from its ``metrics.jsonl``."""
+    """Seconds of training over all parts of a run, however often it was stopped, from its
+    ``metrics.jsonl``.
+    """
     record = last_record(folder)
     return float(record["seconds"]) if "seconds" in record else None
 
 
 def held_out_score(folder: Path) -> float | None:
-    """The newest held-out ID accuracy of a run; its harmonic mean with that under attack, where one was made."""
+    """The newest held-out ID accuracy of a run; its harmonic mean with that under attack, where one
+    was made.
+    """
     path = folder / "metrics.jsonl"
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     record = next((r for line in reversed(lines) if "val_acc" in (r := _parsed(line))), None)
@@ -207,7 +232,9 @@ def held_out_score(folder: Path) -> float | None:
 
 
 def last_record(folder: Path, tail: int = 8192) -> dict[str, float]:
-    """Last whole line of ``metrics.jsonl``; empty where there is none. Reads the end of the file only."""
+    """Last whole line of ``metrics.jsonl``; empty where there is none. Reads the end of the file
+    only.
+    """
     path = folder / "metrics.jsonl"
     if not path.is_file():
         return {}

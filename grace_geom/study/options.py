@@ -1,4 +1,6 @@
-"""What a study compares: methods with their options, seeds, and the runs that follow from them, on equal terms."""
+"""What a study compares: methods with their options, seeds, and the runs that follow from them, on
+equal terms.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -12,20 +14,52 @@ from grace_geom.methods import METHODS, method_class
 
 GROUPS = {
     "table6": (
-        "zero-shot", "linear-probe", "ft", "lp-ft", "wise-ft", "flyp", "tpgm", "ftp", "spd", "l2-sp", "sam", "asam",
-        "awp", "at", "tecoa", "fare", "pmg-aft", "trades", "laat", "tga-zsr", "grace",
+        "zero-shot",
+        "linear-probe",
+        "ft",
+        "lp-ft",
+        "wise-ft",
+        "flyp",
+        "tpgm",
+        "ftp",
+        "spd",
+        "l2-sp",
+        "sam",
+        "asam",
+        "awp",
+        "at",
+        "tecoa",
+        "fare",
+        "pmg-aft",
+        "trades",
+        "laat",
+        "tga-zsr",
+        "grace",
     ),
     "table7": ("lora", "lora-spd", "lora-tecoa", "lora-at", "vpt-pmg-aft", "grace"),
     "table8": ("lora", "grace:lar=off", "grace:gv=off:curriculum=off", "grace:gv=off", "grace"),
-}  # fmt: skip
-"""The paper's tables by the names of their rows; methods that are not in the table of methods are left out."""
+}
+"""The paper's tables by the names of their rows; methods that are not in the table of methods are
+left out.
+"""
 
 EQUAL = (
-    "data", "model", "pretrained", "batch_size", "micro_batch", "epochs", "max_steps", "train_images", "image_size",
+    "data",
+    "model",
+    "pretrained",
+    "batch_size",
+    "micro_batch",
+    "epochs",
+    "max_steps",
+    "train_images",
+    "image_size",
     "val_fraction",
-    "split_seed", "precision",
-)  # fmt: skip
-"""Settings that every trained method of a study shares: same base, same images seen, same batch, same augmentation."""
+    "split_seed",
+    "precision",
+)
+"""Settings that every trained method of a study shares: same base, same images seen, same batch,
+same augmentation.
+"""
 
 
 OF_THE_STUDY = ("method", "out", "seed", "resume", "device", "data_root")
@@ -36,19 +70,24 @@ class StudyOptions:
     """What is compared, and how long each method trains.
 
     Attributes:
-        methods: Names of the methods table, options as NAME:FIELD=VALUE, or groups: table6, table7, table8, all.
+        methods: Names of the methods table, options as NAME:FIELD=VALUE, or groups: table6, table7,
+            table8, all.
         seeds: Training seeds.
         out: Folder of the study; a study that was stopped continues there.
         baseline: Method that the others are compared with, image by image or seed by seed.
         set: Options of a method, METHOD.FIELD=VALUE, repeatable.
-        lr_grid: off takes the recorded rates; a list, or search (1/3, 1 and 3 times the recorded rate, or the one of
+        lr_grid: off takes the recorded rates; a list, or search (1/3, 1 and 3 times the recorded
+            rate, or the one of
             --set METHOD.lr), is tried out.
         lr_extend: Where the best rate lies at an edge of its grid, try one more beyond it.
         trial_share: Length of a trial as a share of a run; every method gets the same.
-        also: Further checkpoints as rows, NAME=FILE, repeatable: runs of other studies, or foreign weights.
+        also: Further checkpoints as rows, NAME=FILE, repeatable: runs of other studies, or foreign
+            weights.
         also_model: open_clip name of foreign weights among them; default the study's base model.
-        also_pretrained: What foreign weights of an image tower alone lack (the text tower); default the base's weights.
-        workers: Runs at a time, each in a process of its own; the threads of torch are divided among them.
+        also_pretrained: What foreign weights of an image tower alone lack (the text tower); default
+            the base's weights.
+        workers: Runs at a time, each in a process of its own; the threads of torch are divided
+            among them.
         data: SPEC of the training data.
         data_root: Folder of the torchvision and ImageNet sets.
         download: Fetch a torchvision set that is absent.
@@ -61,7 +100,9 @@ class StudyOptions:
         device: auto takes a GPU where there is one; cpu, cuda, cuda:1, mps.
     """
 
-    methods: tuple[str, ...] = field(default=("table6", "table7", "table8"), metadata={"group": "study"})
+    methods: tuple[str, ...] = field(
+        default=("table6", "table7", "table8"), metadata={"group": "study"}
+    )
     seeds: tuple[int, ...] = (0,)
     out: Path = Path("runs/compare")
     baseline: str = "grace"
@@ -86,7 +127,9 @@ class StudyOptions:
 
     def __post_init__(self) -> None:
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
-            raise UserError(f"--seeds needs different numbers, at least one; got {list(self.seeds)}")
+            raise UserError(
+                f"--seeds needs different numbers, at least one; got {list(self.seeds)}"
+            )
         if self.workers < 1:
             raise UserError(f"--workers must be at least 1, not {self.workers}")
         if not 0 < self.trial_share <= 1:
@@ -105,18 +148,39 @@ class StudyOptions:
         """
         labels = self.labels()
         if self.baseline != "grace" and self.baseline not in (*labels, *self.also):
-            raise UserError(f"--baseline {self.baseline} is no row of this study: {', '.join((*labels, *self.also))}")
+            raise UserError(
+                f"--baseline {self.baseline} is no row of this study: "
+                f"{', '.join((*labels, *self.also))}"
+            )
         if self.lr_extend and self.lr_grid == "off":
             raise UserError("--lr-extend needs a grid: add --lr-grid search, or numbers")
         if clash := sorted(set(labels) & set(self.also)):
-            raise UserError(f"--also {clash[0]}=...: a method of this study has that name; choose another")
+            raise UserError(
+                f"--also {clash[0]}=...: a method of this study has that name; choose another"
+            )
         for name in self.also:
-            if same := [other for other in self.also if other != name and folder_name(other) == folder_name(name)]:
-                raise UserError(f"--also {name}=... and {same[0]}=... would share a file: rename one")
-        fixed = [f"--set {key}" for key in self.set if key.partition(".")[2] == "lr" and self.lr_grid != "search"]
-        fixed += [f"--methods {label}" for label in labels if any(e.startswith("lr=") for e in label.split(":")[1:])]
+            if same := [
+                other
+                for other in self.also
+                if other != name and folder_name(other) == folder_name(name)
+            ]:
+                raise UserError(
+                    f"--also {name}=... and {same[0]}=... would share a file: rename one"
+                )
+        fixed = [
+            f"--set {key}"
+            for key in self.set
+            if key.partition(".")[2] == "lr" and self.lr_grid != "search"
+        ]
+        fixed += [
+            f"--methods {label}"
+            for label in labels
+            if any(e.startswith("lr=") for e in label.split(":")[1:])
+        ]
         if fixed and self.lr_grid != "off":
-            raise UserError(f"{fixed[0]} fixes a learning rate that --lr-grid would choose: drop one of them")
+            raise UserError(
+                f"{fixed[0]} fixes a learning rate that --lr-grid would choose: drop one of them"
+            )
         for key in self.set:
             if key.partition(".")[2] in OF_THE_STUDY:
                 raise UserError(f"--set {key}: the study decides that itself")
@@ -134,7 +198,10 @@ class StudyOptions:
             for label in known or [entry]:
                 name = label.partition(":")[0]
                 if name not in METHODS:
-                    raise UserError(f"--methods: {name!r} is not known; {nearest(name, [*METHODS, *GROUPS, 'all'])}")
+                    raise UserError(
+                        f"--methods: {name!r} is not known; "
+                        f"{nearest(name, [*METHODS, *GROUPS, 'all'])}"
+                    )
                 found[label] = None
         return tuple(found)
 
@@ -153,7 +220,9 @@ class StudyOptions:
         except ValueError:
             rates = ()
         if not rates or min(rates) <= 0:
-            raise UserError(f"--lr-grid must be off, search or numbers such as 3e-5,1e-4, not {self.lr_grid!r}")
+            raise UserError(
+                f"--lr-grid must be off, search or numbers such as 3e-5,1e-4, not {self.lr_grid!r}"
+            )
         return rates
 
 
@@ -182,8 +251,11 @@ class Job:
         return self.folder.name
 
 
-def jobs_of(options: StudyOptions, ood: Mapping[str, str], rates: Mapping[str, float] | None = None) -> list[Job]:
-    """Every run, by method, then seed; a method that does not train has one run, whatever the seeds.
+def jobs_of(
+    options: StudyOptions, ood: Mapping[str, str], rates: Mapping[str, float] | None = None
+) -> list[Job]:
+    """Every run, by method, then seed; a method that does not train has one run, whatever the
+    seeds.
 
     Args:
         options: The study.
@@ -224,17 +296,25 @@ def settings_of(options: StudyOptions, label: str, seed: int) -> dict[str, Any]:
     """Flat settings of a run, without a learning rate that would have to be tried out first."""
     method, *own = label.split(":")
     values: dict[str, Any] = {
-        "method": method, "seed": seed, "out": options.out / f"{folder_name(label)}-s{seed}", "data": options.data,
-        "data_root": options.data_root, "download": options.download, "model": options.model,
-        "pretrained": options.pretrained, "device": options.device,
-    }  # fmt: skip
+        "method": method,
+        "seed": seed,
+        "out": options.out / f"{folder_name(label)}-s{seed}",
+        "data": options.data,
+        "data_root": options.data_root,
+        "download": options.download,
+        "model": options.model,
+        "pretrained": options.pretrained,
+        "device": options.device,
+    }
     for name in ("epochs", "max_steps", "batch_size", "train_images"):
         if getattr(options, name) is not None:
             values[name] = getattr(options, name)
     for key, value in options.set.items():
         target, dot, name = key.partition(".")
         if not dot or target not in METHODS:
-            raise UserError(f"--set takes METHOD.FIELD=VALUE, not {key!r}; {nearest(target, METHODS)}")
+            raise UserError(
+                f"--set takes METHOD.FIELD=VALUE, not {key!r}; {nearest(target, METHODS)}"
+            )
         if target == method:
             values[name] = value
     for entry in own:
@@ -246,13 +326,16 @@ def settings_of(options: StudyOptions, label: str, seed: int) -> dict[str, Any]:
 
 
 def best_rate(tried: Mapping[str, float | None]) -> float | None:
-    """The rate with the highest held-out score, the smaller one of equals; ``None`` if every trial failed."""
+    """The rate with the highest held-out score, the smaller one of equals; ``None`` if every trial
+    failed.
+    """
     known = [(accuracy, -float(rate)) for rate, accuracy in tried.items() if accuracy is not None]
     return -max(known)[1] if known else None
 
 
 def beyond(rates: Sequence[float], best: float | None) -> float | None:
-    """The next rate past the edge of a grid at which its best lies, by the ratio of the last two there.
+    """The next rate past the edge of a grid at which its best lies, by the ratio of the last two
+    there.
 
     ``None`` where the best is inside, or the grid is a single rate and has no inside.
     """
@@ -265,12 +348,15 @@ def beyond(rates: Sequence[float], best: float | None) -> float | None:
 
 
 def trials_of(
-    options: StudyOptions, steps: Mapping[str, int], tried: Mapping[str, Mapping[str, float | None]] | None = None
+    options: StudyOptions,
+    steps: Mapping[str, int],
+    tried: Mapping[str, Mapping[str, float | None]] | None = None,
 ) -> dict[str, dict[float, TrainConfig]]:
     """Short runs with each learning rate, for each row that trains: ``label -> rate -> settings``.
 
-    A method that trains on attacked images is chosen by the harmonic mean of held-out clean and PGD-10 accuracy:
-    clean accuracy alone would choose the rate at which it learns least of what it is for.
+    A method that trains on attacked images is chosen by the harmonic mean of held-out clean and
+    PGD-10 accuracy: clean accuracy alone would choose the rate at which it learns least of what it
+    is for.
 
     Args:
         options: The study.
@@ -311,6 +397,6 @@ def _equal_terms(jobs: list[Job]) -> None:
             ours, theirs = getattr(job.config, name), getattr(trained[0].config, name)
             if ours != theirs:
                 raise UserError(
-                    f"not on equal terms: {name} is {ours} for {job.label}, {theirs} for {trained[0].label}; "
-                    f"give --{name.replace('_', '-')} to both"
+                    f"not on equal terms: {name} is {ours} for {job.label}, {theirs} for "
+                    f"{trained[0].label}; give --{name.replace('_', '-')} to both"
                 )

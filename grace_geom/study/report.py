@@ -1,4 +1,6 @@
-"""The tables of a study: the paper's Tables 6, 7 and 8 in both definitions, for a terminal, Markdown, CSV, JSON."""
+"""The tables of a study: the paper's Tables 6, 7 and 8 in both definitions, for a terminal,
+Markdown, CSV, JSON.
+"""
 
 import csv
 import io
@@ -33,9 +35,15 @@ DEFINITIONS = {
     "ZS": "ZS: mean over zero-shot sets.",
     "HM": "HM = 3 / (1/ID + 1/OOD + 1/Adv).",
 }
-PAPER_DEFINITIONS = "OOD' = (OOD + ZS) / 2, Adv' = (Adv + NatAdv) / 2, HM' = harmonic mean of ID, OOD', Adv'."
+PAPER_DEFINITIONS = (
+    "OOD' = (OOD + ZS) / 2, Adv' = (Adv + NatAdv) / 2, HM' = harmonic mean of ID, OOD', Adv'."
+)
 
-SET_TITLES = {"ood": "OOD sets", "natural_adv": "Natural adversarial sets", "zeroshot": "Zero-shot sets"}
+SET_TITLES = {
+    "ood": "OOD sets",
+    "natural_adv": "Natural adversarial sets",
+    "zeroshot": "Zero-shot sets",
+}
 Cells = list[list[Cell | str]]
 Trials = Mapping[str, Mapping[str, float | None]]
 
@@ -44,7 +52,10 @@ def main_table(rows: Sequence[Row], columns: Sequence[str] = OURS, title: str = 
     """One row a method; one whose runs all failed says so."""
     shown = [c for c in columns if any(row.estimate(c) for row in rows)]
     names = [row.label if row.records or not row.error else f"{row.label} (failed)" for row in rows]
-    cells: Cells = [[name, *(_cell(row.estimate(c)) for c in shown)] for name, row in zip(names, rows, strict=True)]
+    cells: Cells = [
+        [name, *(_cell(row.estimate(c)) for c in shown)]
+        for name, row in zip(names, rows, strict=True)
+    ]
     return Table(["method", *shown], cells, title=title, notes=[intervals_note(rows)])
 
 
@@ -53,10 +64,14 @@ def sets_table(rows: Sequence[Row], suite: str, title: str) -> Table | None:
     names: dict[str, None] = {}
     for row in rows:
         for record in row.records.values():
-            names |= {a.data: None for a in record.accuracies if a.suite == suite and a.attack is None}
+            names |= {
+                a.data: None for a in record.accuracies if a.suite == suite and a.attack is None
+            }
     if not names:
         return None
-    cells: Cells = [[row.label, *(_cell(set_estimate(row, suite, name)) for name in names)] for row in rows]
+    cells: Cells = [
+        [row.label, *(_cell(set_estimate(row, suite, name)) for name in names)] for row in rows
+    ]
     return Table(["method", *names], cells, title=title)
 
 
@@ -70,7 +85,9 @@ def set_estimate(row: Row, suite: str, data: str) -> Estimate | None:
 
 
 def suite_estimates(row: Row) -> dict[str, Estimate]:
-    """Accuracy under every part of attacks that have several, by the attack's name; ``Adv`` is their first part."""
+    """Accuracy under every part of attacks that have several, by the attack's name; ``Adv`` is
+    their first part.
+    """
     found: dict[str, list[Accuracy]] = {}
     for record in row.records.values():
         for a in record.accuracies:
@@ -85,7 +102,10 @@ def suite_table(rows: Sequence[Row]) -> Table | None:
     names = sorted({name for some in found for name in some})
     if not names:
         return None
-    cells: Cells = [[row.label, *(_cell(some.get(n)) for n in names)] for row, some in zip(rows, found, strict=True)]
+    cells: Cells = [
+        [row.label, *(_cell(some.get(n)) for n in names)]
+        for row, some in zip(rows, found, strict=True)
+    ]
     note = "Images that stand under every part of the attack; Adv and HM count its APGD-CE part, as the paper does."
     return Table(["method", *names], cells, title="Whole attack", notes=[note])
 
@@ -101,13 +121,22 @@ def corruption_levels(row: Row) -> dict[str, Levels]:
 
 
 def corruption_table(rows: Sequence[Row]) -> Table | None:
-    """One column a corruption, mean over severities, and the mean corruption accuracy; ``None`` where there is none."""
-    found = [(row.label, data, levels) for row in rows for data, levels in corruption_levels(row).items()]
+    """One column a corruption, mean over severities, and the mean corruption accuracy; ``None``
+    where there is none.
+    """
+    found = [
+        (row.label, data, levels) for row in rows for data, levels in corruption_levels(row).items()
+    ]
     names = list(dict.fromkeys(name for _, _, levels in found for name in levels))
     if not names:
         return None
     cells: Cells = [
-        [label, data, *(percent(over_levels(levels).get(name)) for name in names), percent(mean_corruption(levels))]
+        [
+            label,
+            data,
+            *(percent(over_levels(levels).get(name)) for name in names),
+            percent(mean_corruption(levels)),
+        ]
         for label, data, levels in found
     ]
     note = "Top-1 accuracy in %, mean over severities and seeds; severities are in table.json, intervals in eval.json."
@@ -121,13 +150,17 @@ def _over_seeds(found: Sequence[Accuracy]) -> Estimate | None:
     return Estimate(mean, math.nan, low, high)
 
 
-def difference_table(rows: Sequence[Row], baseline: Row, columns: Sequence[str] = (*OURS, "HM'")) -> Table | None:
+def difference_table(
+    rows: Sequence[Row], baseline: Row, columns: Sequence[str] = (*OURS, "HM'")
+) -> Table | None:
     """Every other row minus the baseline, in points, with 95 % interval and p."""
     others = [row for row in rows if row.label != baseline.label]
     shown = [c for c in columns if any(difference(row, baseline, c) for row in others)]
     if not shown:
         return None
-    cells: Cells = [[row.label, *(_difference_cell(row, baseline, c) for c in shown)] for row in others]
+    cells: Cells = [
+        [row.label, *(_difference_cell(row, baseline, c) for c in shown)] for row in others
+    ]
     how = sorted({d.how for row in others for c in shown if (d := difference(row, baseline, c))})
     title = f"Difference to {baseline.label}, points with 95 % interval (p)"
     return Table(["method", *shown], cells, title=title, notes=[f"Tests: {'; '.join(how)}."])
@@ -143,7 +176,10 @@ def cost_table(rows: Sequence[Row]) -> Table:
     note = "A step in forward passes (without gradients) of its batch, timed on this machine before the study started."
     notes = [note]
     if any(row.at_most for row in rows):
-        notes.append("≤: timed as if no image left its attack early; `attack_looks` in metrics.jsonl says how many do.")
+        notes.append(
+            "≤: timed as if no image left its attack early; `attack_looks` in metrics.jsonl says "
+            "how many do."
+        )
     return Table(["method", "peak lr", "training seconds", "step in forwards"], cells, notes=notes)
 
 
@@ -154,8 +190,8 @@ def rates_table(trials: Trials) -> Table:
         for label, tried in trials.items() for rate, score in tried.items()
     ]  # fmt: skip
     note = (
-        "Held-out ID accuracy after a short run of the same length for every method; for methods that train on "
-        "attacked images, its harmonic mean with held-out PGD-10 accuracy."
+        "Held-out ID accuracy after a short run of the same length for every method; for methods "
+        "that train on attacked images, its harmonic mean with held-out PGD-10 accuracy."
     )
     return Table(["method", "lr", "score"], cells, notes=[note, *edges(trials)])
 
@@ -167,7 +203,10 @@ def edges(trials: Trials) -> list[str]:
         best, rates = best_rate(tried), sorted(map(float, tried))
         if best is not None and beyond(rates, best) is not None:
             side = "smallest" if best == rates[0] else "largest"
-            found.append(f"{label}: the best rate, {best:.3g}, is the {side} tried; a wider --lr-grid may be fairer")
+            found.append(
+                f"{label}: the best rate, {best:.3g}, is the {side} tried; a wider --lr-grid may "
+                "be fairer"
+            )
     return found
 
 
@@ -178,7 +217,9 @@ def wrapped(text: str, width: int) -> str:
 
 def definitions(rows: Sequence[Row]) -> str:
     """What the columns of the main table mean."""
-    shown = [text for column, text in DEFINITIONS.items() if any(row.estimate(column) for row in rows)]
+    shown = [
+        text for column, text in DEFINITIONS.items() if any(row.estimate(column) for row in rows)
+    ]
     return " ".join(shown).format(attack=attack_note(rows))
 
 
@@ -201,7 +242,9 @@ def intervals_note(rows: Sequence[Row]) -> str:
 
 def attack_note(rows: Sequence[Row]) -> str:
     """Loss, steps, restarts, images, eps, precision and seed of the attack behind ``Adv``."""
-    found: list[Accuracy] = [a for row in rows for r in row.records.values() for a in headline_attack(r.accuracies)]
+    found: list[Accuracy] = [
+        a for row in rows for r in row.records.values() for a in headline_attack(r.accuracies)
+    ]
     return "; or ".join(dict.fromkeys(map(_attack_text, found))) or "no attack"
 
 
@@ -216,13 +259,18 @@ def _attack_text(accuracy: Accuracy) -> str:
     return f"{settings['name']} at eps {eps} ({parts}, {settings['precision']}, seed {settings['seed']}) on {where}"
 
 
-def markdown(rows: Sequence[Row], baseline: Row | None, heading: str, trials: Trials | None = None) -> str:
+def markdown(
+    rows: Sequence[Row], baseline: Row | None, heading: str, trials: Trials | None = None
+) -> str:
     """Every table of the study; ``trials`` are the learning rates that were tried, if any."""
     parts = [f"# {heading}\n"]
     for title, some in grouped(rows).items():
         parts.append(f"## {title}\n\n{main_table(some).markdown()}")
         if any(row.estimate("OOD'") or row.estimate("Adv'") for row in some):
-            parts.append(f"In the paper's columns:\n\n{replace(main_table(some, PAPER), notes=()).markdown()}")
+            parts.append(
+                "In the paper's "
+                f"columns:\n\n{replace(main_table(some, PAPER), notes=()).markdown()}"
+            )
     parts.append(definitions(rows) + "\n\n" + PAPER_DEFINITIONS + "\n")
     if baseline is not None and (table := difference_table(rows, baseline)) is not None:
         parts.append(f"## {table.title}\n\n{replace(table, title='').markdown()}")
@@ -276,7 +324,9 @@ def csv_text(rows: Sequence[Row]) -> str:
         suites = suite_estimates(row)
         stands = ["" if x is None else f"{x:.6g}" for a in attacks for x in _bounds(suites.get(a))]
         shown = "; ".join(title for title, some in tables.items() if row in some)
-        writer.writerow([row.label, " ".join(map(str, sorted(row.records))), *texts, row.error, *stands, shown])
+        writer.writerow(
+            [row.label, " ".join(map(str, sorted(row.records))), *texts, row.error, *stands, shown]
+        )
     return out.getvalue()
 
 
@@ -284,18 +334,31 @@ def plain_rows(rows: Sequence[Row], baseline: Row | None) -> list[dict[str, Any]
     """Everything the tables show, and each seed's numbers, as plain types."""
     found = []
     for row in rows:
-        columns = {c: _plain(row.estimate(c)) | {"seeds": row.values(c)} for c in COLUMNS if row.values(c)}
-        entry: dict[str, Any] = {"method": row.label, "columns": columns, "error": row.error, "lr": row.lr}
+        columns = {
+            c: _plain(row.estimate(c)) | {"seeds": row.values(c)} for c in COLUMNS if row.values(c)
+        }
+        entry: dict[str, Any] = {
+            "method": row.label,
+            "columns": columns,
+            "error": row.error,
+            "lr": row.lr,
+        }
         entry["corruptions"] = {
             data: {"by_severity": levels, "mean": mean_corruption(levels)}
             for data, levels in corruption_levels(row).items()
         }
         entry["whole_attacks"] = {name: _plain(e) for name, e in suite_estimates(row).items()}
-        entry |= {"training_seconds": list(row.seconds), "step_in_forwards": row.cost, "step_at_most": row.at_most}
+        entry |= {
+            "training_seconds": list(row.seconds),
+            "step_in_forwards": row.cost,
+            "step_at_most": row.at_most,
+        }
         if baseline is not None and row.label != baseline.label:
             gaps = {c: d for c in COLUMNS if (d := difference(row, baseline, c))}
             entry["difference"] = {c: vars(d) | {"to": baseline.label} for c, d in gaps.items()}
-        entry["runs"] = {seed: {"run": r.run, "checkpoint": r.checkpoint} for seed, r in row.records.items()}
+        entry["runs"] = {
+            seed: {"run": r.run, "checkpoint": r.checkpoint} for seed, r in row.records.items()
+        }
         found.append(entry)
     return found
 

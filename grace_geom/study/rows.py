@@ -1,4 +1,6 @@
-"""From the records of a study's runs to rows of numbers: means over seeds, differences to the baseline."""
+"""From the records of a study's runs to rows of numbers: means over seeds, differences to the
+baseline.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -17,12 +19,14 @@ class Row:
     Attributes:
         label: Method and options.
         records: Its evaluations by seed.
-        trains: Whether seeds matter; a method that does not train has one record, which stands for every seed.
+        trains: Whether seeds matter; a method that does not train has one record, which stands for
+            every seed.
         error: Why it has none, or fewer than the others.
         seconds: Training seconds of each run.
         cost: A training step in forward passes of its batch, timed; ``None`` where it was not.
         lr: Peak learning rate.
-        at_most: Whether ``cost`` is an upper bound: images that stop early were timed as if none did.
+        at_most: Whether ``cost`` is an upper bound: images that stop early were timed as if none
+            did.
     """
 
     label: str
@@ -36,22 +40,29 @@ class Row:
 
     def values(self, column: str) -> dict[int, float]:
         """A column by seed, where it was measured."""
-        found = {seed: summarise(record.accuracies)[column] for seed, record in self.records.items()}
+        found = {
+            seed: summarise(record.accuracies)[column] for seed, record in self.records.items()
+        }
         return {seed: e.value for seed, e in found.items() if e is not None}
 
     def estimate(self, column: str) -> Estimate | None:
-        """Mean over seeds with Student's 95 % interval; for one seed, the interval of its image counts."""
+        """Mean over seeds with Student's 95 % interval; for one seed, the interval of its image
+        counts.
+        """
         values = self.values(column)
         if not values or len(values) < len(self.records):
             return None
         if len(values) == 1:
             return summarise(next(iter(self.records.values())).accuracies)[column]
         mean, low, high = mean_interval(list(values.values()))
-        return Estimate(mean, float(np.std(list(values.values()), ddof=1)) / math.sqrt(len(values)), low, high)
+        return Estimate(
+            mean, float(np.std(list(values.values()), ddof=1)) / math.sqrt(len(values)), low, high
+        )
 
 
 def difference(row: Row, baseline: Row, column: str) -> Difference | None:
-    """``row - baseline`` in one column: seed by seed where there are two seeds, else image by image.
+    """``row - baseline`` in one column: seed by seed where there are two seeds, else image by
+    image.
 
     ``None`` where one of the two does not have the column.
     """
@@ -67,7 +78,9 @@ def difference(row: Row, baseline: Row, column: str) -> Difference | None:
         return None
     if len(seeds) > 1:
         test = paired_t([ours[s] for s in seeds], [theirs[s] for s in seeds])
-        return Difference(test.difference, test.low, test.high, test.p, f"paired t over {len(seeds)} seeds")
+        return Difference(
+            test.difference, test.low, test.high, test.p, f"paired t over {len(seeds)} seeds"
+        )
     record = row.records.get(seeds[0]) or next(iter(row.records.values()))
     other = baseline.records.get(seeds[0]) or next(iter(baseline.records.values()))
     return image_difference(record.accuracies, other.accuracies, column)

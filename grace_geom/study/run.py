@@ -1,4 +1,6 @@
-"""A study from its options to its tables: plan, trials, runs, report; started again, it goes on where it stopped."""
+"""A study from its options to its tables: plan, trials, runs, report; started again, it goes on
+where it stopped.
+"""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,9 +19,26 @@ from grace_geom.records.schema import dumps
 from grace_geom.serialise import plain
 from grace_geom.study import report
 from grace_geom.study.estimate import Probe, evaluation_seconds, probe, share_threads, stops_early
-from grace_geom.study.execute import REAL, Outcome, Steps, asked, finished, held_out_score, run_all, training_seconds
+from grace_geom.study.execute import (
+    REAL,
+    Outcome,
+    Steps,
+    asked,
+    finished,
+    held_out_score,
+    run_all,
+    training_seconds,
+)
 from grace_geom.study.figure import tradeoff
-from grace_geom.study.options import Job, StudyOptions, best_rate, folder_name, jobs_of, refuse_other_runs, trials_of
+from grace_geom.study.options import (
+    Job,
+    StudyOptions,
+    best_rate,
+    folder_name,
+    jobs_of,
+    refuse_other_runs,
+    trials_of,
+)
 from grace_geom.study.rows import Row
 from grace_geom.study.watch import Expected, Watch, duration
 from grace_geom.tables import Cell, Table
@@ -35,7 +54,8 @@ class State:
     Attributes:
         path: The file.
         probes: What each method costs here, by label.
-        trials: Held-out score of each learning rate that was tried, by label; ``None`` where the trial failed.
+        trials: Held-out score of each learning rate that was tried, by label; ``None`` where the
+            trial failed.
     """
 
     path: Path
@@ -44,7 +64,9 @@ class State:
 
     @classmethod
     def load(cls, path: Path) -> "State":
-        """What was known when it stopped; nothing where there is no such file, or it cannot be read."""
+        """What was known when it stopped; nothing where there is no such file, or it cannot be
+        read.
+        """
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             probes = {label: Probe(**values) for label, values in content["probes"].items()}
@@ -78,7 +100,9 @@ class Study:
 
     def __post_init__(self) -> None:
         self.source = Source(
-            data_root=self.options.data_root, download=self.options.download, device=self.options.device
+            data_root=self.options.data_root,
+            download=self.options.download,
+            device=self.options.device,
         )
         self.sets = Sets(self.options.data_root, self.options.download)
         self.state = State(self.options.out / "study.json")
@@ -88,8 +112,8 @@ class Study:
         """Do what is not done yet, write the tables, return the rows.
 
         Raises:
-            UserError: Options that contradict each other or the folder, or another process at work on the same study;
-                before anything is trained.
+            UserError: Options that contradict each other or the folder, or another process at work
+                on the same study; before anything is trained.
             Interrupted: Stopped; what is finished is kept.
         """
         with alone(self.options.out, "study"):
@@ -113,7 +137,9 @@ class Study:
                     self._try_rates()
                 jobs = self._jobs(check=True)
                 records = self._finished(jobs)
-            for outcome in self._outcomes([job for job in jobs if job.name not in records], expected):
+            for outcome in self._outcomes(
+                [job for job in jobs if job.name not in records], expected
+            ):
                 if outcome.record is not None:
                     records[outcome.job.name] = outcome.record
                 else:
@@ -125,18 +151,26 @@ class Study:
             ) from None
         for warning in report.edges(self.state.trials):
             self.say(f"warning: {warning}")
-        rows = [self._asked(row, jobs[0]) for row in self.rows(jobs, records, errors) + self._also()]
+        rows = [
+            self._asked(row, jobs[0]) for row in self.rows(jobs, records, errors) + self._also()
+        ]
         self.write(rows)
         return rows
 
-    def rows(self, jobs: Sequence[Job], records: Mapping[str, EvalRecord], errors: Mapping[str, str]) -> list[Row]:
+    def rows(
+        self, jobs: Sequence[Job], records: Mapping[str, EvalRecord], errors: Mapping[str, str]
+    ) -> list[Row]:
         """The study's rows, in the order of its methods."""
         found = []
         for label in self.options.labels():
             own = [job for job in jobs if job.label == label]
             trains = method_class(label.partition(":")[0]).trains
             failed = [f"seed {job.seed}: {errors[job.name]}" for job in own if job.name in errors]
-            seconds = [s for job in own if job.name in records and (s := training_seconds(job.folder)) is not None]
+            seconds = [
+                s
+                for job in own
+                if job.name in records and (s := training_seconds(job.folder)) is not None
+            ]
             timed = self.state.probes.get(label)
             found.append(
                 Row(
@@ -154,7 +188,10 @@ class Study:
 
     def _asked(self, row: Row, job: Job) -> Row:
         """The row with the answers to this study's questions alone, which are the same for all."""
-        own = {seed: asked(record, job, self.measures, self.sets) for seed, record in row.records.items()}
+        own = {
+            seed: asked(record, job, self.measures, self.sets)
+            for seed, record in row.records.items()
+        }
         return replace(row, records=own)
 
     def write(self, rows: Sequence[Row]) -> None:
@@ -163,27 +200,48 @@ class Study:
         heading = f"{', '.join(row.label for row in rows)} on {self.options.data}"
         write_text(out / "table.md", report.markdown(rows, baseline, heading, self.state.trials))
         write_text(out / "table.csv", report.csv_text(rows))
-        settings = {"study": plain(self.options), "measures": plain(self.measures), "trials": self.state.trials}
-        settings["tables"] = {title: [row.label for row in some] for title, some in report.grouped(rows).items()}
+        settings = {
+            "study": plain(self.options),
+            "measures": plain(self.measures),
+            "trials": self.state.trials,
+        }
+        settings["tables"] = {
+            title: [row.label for row in some] for title, some in report.grouped(rows).items()
+        }
         settings["rates_at_an_edge"] = report.edges(self.state.trials)
         content = {"format": FORMAT, **settings, "rows": report.plain_rows(rows, baseline)}
         write_text(out / "table.json", dumps(content | {"versions": provenance()}))
         eps = 255 * self.measures.eps
-        tradeoff(rows, out / "tradeoff.png", f"{self.measures.attack.upper()} accuracy, ε = {eps:.4g}/255 (%)")
+        tradeoff(
+            rows,
+            out / "tradeoff.png",
+            f"{self.measures.attack.upper()} accuracy, ε = {eps:.4g}/255 (%)",
+        )
 
     def baseline(self, rows: Sequence[Row]) -> Row | None:
         """The row that the others are compared with, if the study has it."""
-        return next((row for row in rows if row.label == self.options.baseline and row.records), None)
+        return next(
+            (row for row in rows if row.label == self.options.baseline and row.records), None
+        )
 
     def _also(self) -> list[Row]:
-        """Checkpoints from elsewhere, measured like the study's own; what is wrong with one is said in its row."""
+        """Checkpoints from elsewhere, measured like the study's own; what is wrong with one is said
+        in its row.
+        """
         options = self.options
-        base = "shipped" if options.pretrained is None and options.also_model is None else options.pretrained
+        base = (
+            "shipped"
+            if options.pretrained is None and options.also_model is None
+            else options.pretrained
+        )
         pretrained = options.also_pretrained or base
         found = []
         for name, file in options.also.items():
             source = replace(
-                self.source, data=options.data, model=options.also_model or options.model, pretrained=pretrained
+                self.source,
+                data=options.data,
+                model=options.also_model or options.model,
+                pretrained=pretrained,
             )
             into = options.out / "also" / f"{folder_name(name)}.eval.json"
             try:
@@ -196,7 +254,9 @@ class Study:
         return found
 
     def _missing_files(self) -> None:
-        """Refuse a file that is not there before anything is trained; one that does not fit fails in its row."""
+        """Refuse a file that is not there before anything is trained; one that does not fit fails
+        in its row.
+        """
         for name, file in self.options.also.items():
             try:
                 checkpoint_file(Path(file))
@@ -206,21 +266,33 @@ class Study:
     def _jobs(self, check: bool) -> list[Job]:
         rates = {label: best_rate(tried) for label, tried in self.state.trials.items()}
         searched = rates if self.options.lr_grid != "off" else {}
-        jobs = jobs_of(self.options, self.measures.ood, {label: r for label, r in searched.items() if r is not None})
+        jobs = jobs_of(
+            self.options,
+            self.measures.ood,
+            {label: r for label, r in searched.items() if r is not None},
+        )
         if check:
             refuse_other_runs(jobs)
         return jobs
 
     def _finished(self, jobs: Sequence[Job]) -> dict[str, EvalRecord]:
-        return {job.name: record for job in jobs if (record := finished(job, self.measures, self.sets)) is not None}
+        return {
+            job.name: record
+            for job in jobs
+            if (record := finished(job, self.measures, self.sets)) is not None
+        }
 
     def _read_sets(self, job: Job) -> None:
-        """Read every data set that will be evaluated on: a missing one stops the study before anything is written."""
+        """Read every data set that will be evaluated on: a missing one stops the study before
+        anything is written.
+        """
         for target in targets(self.measures, job.config.data, job.config.ood):
             self.sets(target.spec, target.split, job.config.split_seed)
 
     def _time(self, jobs: Sequence[Job]) -> None:
-        """Time the methods that were not timed yet; one that fails here fails again, by name, when it is run."""
+        """Time the methods that were not timed yet; one that fails here fails again, by name, when
+        it is run.
+        """
         for job in jobs:
             if job.label in self.state.probes:
                 continue
@@ -235,13 +307,17 @@ class Study:
     def _expected(self, jobs: Sequence[Job]) -> dict[str, Expected]:
         found = {}
         for job in jobs:
-            timed = self.state.probes.get(job.label) or next(iter(self.state.probes.values()), UNKNOWN)
+            timed = self.state.probes.get(job.label) or next(
+                iter(self.state.probes.values()), UNKNOWN
+            )
             evaluation = evaluation_seconds(self.measures, job.config, timed.image, self.sets)
             numbers = len(targets(self.measures, job.config.data, job.config.ood))
             found[job.name] = Expected(timed.steps, timed.seconds, evaluation, numbers)
         return found
 
-    def _announce(self, jobs: Sequence[Job], records: Mapping[str, EvalRecord], expected: dict[str, Expected]) -> None:
+    def _announce(
+        self, jobs: Sequence[Job], records: Mapping[str, EvalRecord], expected: dict[str, Expected]
+    ) -> None:
         """The plan, with an estimate of time."""
         cells: list[list[Cell | str]] = []
         for label in self.options.labels():
@@ -253,22 +329,41 @@ class Study:
             done = sum(job.name in records for job in own)
             each = expected[own[0].name]
             state = f"{done} finished" if done else ""
-            cells.append([label, str(len(own)), cost, duration(each.training), duration(each.evaluation), state])
+            cells.append(
+                [
+                    label,
+                    str(len(own)),
+                    cost,
+                    duration(each.training),
+                    duration(each.evaluation),
+                    state,
+                ]
+            )
         some = next((job.config for job in jobs if expected[job.name].steps), jobs[0].config)
         steps = max(e.steps for e in expected.values())
         self.say(
-            f"{len(jobs)} runs on {some.data} from {some.model}: {steps} steps of {some.batch_size} images each\n\n"
-            + Table(["method", "runs", "step, forwards", "training", "evaluation", ""], cells).text(self.width)
+            f"{len(jobs)} runs on {some.data} from {some.model}: {steps} steps of "
+            f"{some.batch_size} images each\n\n"
+            + Table(["method", "runs", "step, forwards", "training", "evaluation", ""], cells).text(
+                self.width
+            )
         )
-        trials = sum(self.options.trial_share * expected[job.name].training for job in self._trial_jobs(jobs))
+        trials = sum(
+            self.options.trial_share * expected[job.name].training for job in self._trial_jobs(jobs)
+        )
         left = sum(expected[job.name].seconds for job in jobs if job.name not in records) + trials
         if left > 0:
-            self.say(f"\nabout {duration(left / self.options.workers)} to go (each method was timed for a few steps)\n")
+            self.say(
+                f"\nabout {duration(left / self.options.workers)} to go (each method was timed for "
+                "a few steps)\n"
+            )
         else:
             self.say("\nevery run is finished: nothing is trained or measured again")
 
     def _trial_jobs(self, jobs: Sequence[Job]) -> list[Job]:
-        """One run of each row for each rate that was not tried yet (for the estimate: their folders are others)."""
+        """One run of each row for each rate that was not tried yet (for the estimate: their folders
+        are others).
+        """
         first = {job.label: job for job in reversed(jobs)}
         return [first[label] for label, rates in self._wanted_rates().items() for _ in rates]
 
@@ -284,29 +379,45 @@ class Study:
         return {
             label: left
             for label, trials in self._all_trials().items()
-            if (left := {rate: c for rate, c in trials.items() if f"{rate:.6g}" not in done.get(label, {})})
+            if (
+                left := {
+                    rate: c
+                    for rate, c in trials.items()
+                    if f"{rate:.6g}" not in done.get(label, {})
+                }
+            )
         }
 
     def _rates_missing(self) -> bool:
         return bool(self._wanted_rates())
 
     def _try_rates(self) -> None:
-        """Short runs with each rate of the grid; the held-out score is noted, and the best rate is taken."""
+        """Short runs with each rate of the grid; the held-out score is noted, and the best rate is
+        taken.
+        """
         wanted = self._wanted_rates()
         jobs = _as_jobs(wanted)
-        rates = {c.run_dir.name: (label, rate) for label, trials in wanted.items() for rate, c in trials.items()}
+        rates = {
+            c.run_dir.name: (label, rate)
+            for label, trials in wanted.items()
+            for rate, c in trials.items()
+        }
         steps = replace(self.steps, evaluate=not_evaluated)
         for outcome in run_all(jobs, self.measures, self.source, self.options.workers, steps):
             label, rate = rates[outcome.job.name]
             accuracy = None if outcome.error else held_out_score(outcome.job.folder)
             self.state.trials.setdefault(label, {})[f"{rate:.6g}"] = accuracy
             self.state.save()
-            shown = outcome.error or (f"held-out {100 * accuracy:.1f}" if accuracy is not None else "no accuracy")
+            shown = outcome.error or (
+                f"held-out {100 * accuracy:.1f}" if accuracy is not None else "no accuracy"
+            )
             self.say(f"trial {label} lr {rate:.3g}: {shown}")
 
     def _outcomes(self, jobs: Sequence[Job], expected: dict[str, Expected]) -> Iterator[Outcome]:
         with Watch(jobs, expected, self.options.workers) as watch:
-            for outcome in run_all(jobs, self.measures, self.source, self.options.workers, self.steps):
+            for outcome in run_all(
+                jobs, self.measures, self.source, self.options.workers, self.steps
+            ):
                 watch.finish(outcome.job)
                 watch.clear()
                 done = len(watch.over)
@@ -319,7 +430,11 @@ UNKNOWN = Probe(steps=1, setup=0.0, step=0.0, forward=1.0, image=1e-3)
 
 
 def _as_jobs(trials: Mapping[str, Mapping[float, TrainConfig]]) -> list[Job]:
-    return [Job(label, config.seed, config) for label, tried in trials.items() for config in tried.values()]
+    return [
+        Job(label, config.seed, config)
+        for label, tried in trials.items()
+        for config in tried.values()
+    ]
 
 
 def not_evaluated(folder: Path, measures: Measures, source: Source) -> EvalRecord:
@@ -332,7 +447,11 @@ def _ended(outcome: Outcome) -> str:
     if outcome.record is None:
         return f"{name} failed: {outcome.error.splitlines()[0]}"
     found = summarise(outcome.record.accuracies)
-    numbers = "  ".join(f"{c} {100 * e.value:.1f}" for c in ("ID", "OOD", "Adv", "HM") if (e := found[c]) is not None)
+    numbers = "  ".join(
+        f"{c} {100 * e.value:.1f}"
+        for c in ("ID", "OOD", "Adv", "HM")
+        if (e := found[c]) is not None
+    )
     evaluated = f"evaluated in {duration(sum(a.seconds for a in outcome.record.accuracies))}"
     if not method_class(outcome.job.config.method).trains:
         return f"{name} {numbers}   {evaluated}"

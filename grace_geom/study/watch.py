@@ -50,7 +50,9 @@ class Watch:
         self.jobs, self.expected, self.workers = list(jobs), expected, workers
         self.over: set[str] = set()
         self.terminal = sys.stderr.isatty()
-        self._before = sum(self._done(job) for job in self.jobs)  # finished before this start: it cost this one nothing
+        self._before = sum(
+            self._done(job) for job in self.jobs
+        )  # finished before this start: it cost this one nothing
         self._began = time.perf_counter()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, daemon=True)
@@ -78,14 +80,17 @@ class Watch:
         total = sum(self.expected[job.name].seconds for job in self.jobs)
         done = sum(self._done(job) for job in self.jobs)
         new, elapsed = done - self._before, time.perf_counter() - self._began
-        # As much trust in the plan as in the first tenth of the work: one slow start does not turn it over.
+        # As much trust in the plan as in the first tenth of the work: one slow start does not turn
+        # it over.
         plan = 0.1 * (total - self._before)
         pace = (plan / self.workers + elapsed) / (plan + new) if plan + new > 0 else 0.0
         return max(0.0, total - done) * pace
 
     def line(self) -> str:
         """What runs now, and the time left."""
-        running = [text for job in self.jobs if job.name not in self.over and (text := self._state(job))]
+        running = [
+            text for job in self.jobs if job.name not in self.over and (text := self._state(job))
+        ]
         return f"[{len(self.over)}/{len(self.jobs)}] {'; '.join(running) or 'starting'} · {duration(self.left())} left"
 
     def _state(self, job: Job) -> str:
@@ -96,7 +101,9 @@ class Watch:
         if not (job.folder / "config.yaml").is_file():
             return ""
         training = expected.steps and step < expected.steps
-        return f"{job.name}: step {step}/{expected.steps}" if training else f"{job.name}: evaluating"
+        return (
+            f"{job.name}: step {step}/{expected.steps}" if training else f"{job.name}: evaluating"
+        )
 
     def _done(self, job: Job) -> float:
         """Seconds of the expected time that are over."""
@@ -105,7 +112,9 @@ class Watch:
             return expected.seconds
         step = int(last_record(job.folder).get("step", 0))
         training = expected.training * min(1.0, step / expected.steps) if expected.steps else 0.0
-        return training + expected.evaluation * min(1.0, self._numbers(job) / max(1, expected.numbers))
+        return training + expected.evaluation * min(
+            1.0, self._numbers(job) / max(1, expected.numbers)
+        )
 
     def _numbers(self, job: Job) -> int:
         try:

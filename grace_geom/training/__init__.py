@@ -1,4 +1,6 @@
-"""Training: settings to a run directory. A plan, a trainer that makes the steps, ``fit``, and what is written down."""
+"""Training: settings to a run directory. A plan, a trainer that makes the steps, ``fit``, and what
+is written down.
+"""
 
 from grace_geom.training.fit import Recorder, fit
 from grace_geom.training.memory import choose_micro_batch, free_bytes, measure
@@ -7,5 +9,13 @@ from grace_geom.training.run import train_run
 from grace_geom.training.trainer import Plan, Trainer
 
 __all__ = [
-    "Plan", "Recorder", "Trainer", "choose_micro_batch", "fit", "free_bytes", "measure", "seed_global", "train_run",
-]  # fmt: skip
+    "Plan",
+    "Recorder",
+    "Trainer",
+    "choose_micro_batch",
+    "fit",
+    "free_bytes",
+    "measure",
+    "seed_global",
+    "train_run",
+]

@@ -1,4 +1,6 @@
-"""A run directory: every file whole, records that fit the newest checkpoint, old checkpoints removed after new ones."""
+"""A run directory: every file whole, records that fit the newest checkpoint, old checkpoints
+removed after new ones.
+"""
 
 import contextlib
 import json
@@ -25,7 +27,8 @@ ATTACKED = 500
 
 
 class Helper:
-    """What the loop tells a process that is not the first: it takes its part in evaluations and keeps nothing.
+    """What the loop tells a process that is not the first: it takes its part in evaluations and
+    keeps nothing.
 
     Args:
         config: Settings.
@@ -36,7 +39,13 @@ class Helper:
     """
 
     def __init__(
-        self, config: TrainConfig, model: ClipClassifier, val: ImageSet, where: dict[str, Any], *, quiet: bool
+        self,
+        config: TrainConfig,
+        model: ClipClassifier,
+        val: ImageSet,
+        where: dict[str, Any],
+        *,
+        quiet: bool,
     ) -> None:
         self.config, self.model, self.val, self.where, self.quiet = config, model, val, where, quiet
         self.out = config.run_dir
@@ -73,19 +82,29 @@ class Helper:
         if self.saved is None:
             return "there is no checkpoint yet: start again, and --save-every N keeps one every N steps"
         return (
-            f"the newest checkpoint is step {self.saved}. Continue, on any number of processes, with: "
-            f"python -m grace_geom.train --out {self.out} --resume (or torchrun -m grace_geom.train ...)"
+            f"the newest checkpoint is step {self.saved}. Continue, on any number of processes, "
+            f"with: python -m grace_geom.train --out {self.out} --resume (or torchrun -m "
+            "grace_geom.train ...)"
         )
 
     def evaluate(self, weights: Weights) -> dict[str, float]:
         """Accuracy on the held-out images, and under a short attack where one is asked for."""
-        settings: dict[str, Any] = {"batch_size": self.config.batch_size, "image_size": self.config.image_size}
+        settings: dict[str, Any] = {
+            "batch_size": self.config.batch_size,
+            "image_size": self.config.image_size,
+        }
         clean = evaluate_set(self.model, self.val, "id", "val", weights=weights, **settings)
         found = {"val_acc": clean.accuracy, "val_n": clean.n}
         if self.config.val_pgd:
-            attack = AttackSpec("pgd", getattr(self.config.build_method(), "eps", 4 / 255), steps=self.config.val_pgd)
+            attack = AttackSpec(
+                "pgd",
+                getattr(self.config.build_method(), "eps", 4 / 255),
+                steps=self.config.val_pgd,
+            )
             some = self.val.subset(ATTACKED, self.config.split_seed)
-            attacked = evaluate_set(self.model, some, "adv", "val", attack=attack, weights=weights, **settings)
+            attacked = evaluate_set(
+                self.model, some, "adv", "val", attack=attack, weights=weights, **settings
+            )
             found |= {"val_acc_pgd": attacked.accuracy, "val_pgd_n": attacked.n}
         return found
 
@@ -102,11 +121,22 @@ class RunDirectory(Helper):
     """
 
     def __init__(
-        self, config: TrainConfig, model: ClipClassifier, val: ImageSet, where: dict[str, Any], *, quiet: bool
+        self,
+        config: TrainConfig,
+        model: ClipClassifier,
+        val: ImageSet,
+        where: dict[str, Any],
+        *,
+        quiet: bool,
     ) -> None:
         super().__init__(config, model, val, where, quiet=quiet)
-        # Where a run lies is not what it is: the same run in another folder writes the same checkpoint.
-        self.settings = {name: v for name, v in config.flat().items() if name not in ("out", "resume", "stop_after")}
+        # Where a run lies is not what it is: the same run in another folder writes the same
+        # checkpoint.
+        self.settings = {
+            name: v
+            for name, v in config.flat().items()
+            if name not in ("out", "resume", "stop_after")
+        }
         self.base_sha256 = digest(model.clip.state_dict())
         self.streams: dict[str, TextIO] = {}
         self.progress = Progress(0, quiet=True)
@@ -119,11 +149,16 @@ class RunDirectory(Helper):
         record = stored.get(RECORD) or self.where
         if stored and {**record, "resumed": None} != {**plain(self.where), "resumed": None}:
             record["resumed"] = [*record.get("resumed", []), self.where]
-        write_text(self.out / "config.yaml", to_yaml({**self.config.flat(), "resume": False, RECORD: record}))
+        write_text(
+            self.out / "config.yaml",
+            to_yaml({**self.config.flat(), "resume": False, RECORD: record}),
+        )
         return self
 
     def discard(self) -> None:
-        """Take back a run that failed before its first checkpoint: what is left would only be in the way."""
+        """Take back a run that failed before its first checkpoint: what is left would only be in
+        the way.
+        """
         self.close()
         for path in [*self.out.glob("*.jsonl"), self.out / "config.yaml"]:
             path.unlink(missing_ok=True)
@@ -145,21 +180,28 @@ class RunDirectory(Helper):
             self.board.close()
 
     def start(self, trainer: Trainer) -> None:
-        """Cut records of steps that the newest checkpoint does not know, and begin to show progress."""
+        """Cut records of steps that the newest checkpoint does not know, and begin to show
+        progress.
+        """
         step, total = trainer.run.step, trainer.plan.total_steps
         for path in self.out.glob("*.jsonl"):
-            # A method's records are made before their step and count the steps before it, metrics those after it.
+            # A method's records are made before their step and count the steps before it, metrics
+            # those after it.
             _cut_from(path, step + (path.stem == "metrics"))
         trainer.seconds = _last_seconds(self.out / "metrics.jsonl")
         self.saved = step or None
         self.progress = Progress(total, done=step, quiet=self.quiet)
         seen, c = self.where["data"]["train"]["images"], self.config
         asked = c.train_images
-        few = f" (all there are, of {asked} asked for)" if asked is not None and asked > seen else ""
+        few = (
+            f" (all there are, of {asked} asked for)" if asked is not None and asked > seen else ""
+        )
         self.progress.say(
-            f"{c.method} on {c.data}: {c.model}, {total} steps of {c.batch_size}, {self.where['precision']} on "
-            f"{self.where['device_name']}, {seen} training images{few}, {len(self.val)} held out -> "
-            f"{self.out}" + f" (from step {step})" * (step > 0)
+            f"{c.method} on {c.data}: {c.model}, {total} steps of {c.batch_size}, "
+            f"{self.where['precision']} on {self.where['device_name']}, {seen} training "
+            f"images{few}, {len(self.val)} held out -> {self.out}"
+            + f" (from step {step})"
+            * (step > 0)
         )
 
     def step(self, images: int) -> None:
@@ -169,11 +211,15 @@ class RunDirectory(Helper):
     def log(self, record: dict[str, float]) -> None:
         """One line of ``metrics.jsonl``."""
         self.emit("metrics", record)
-        shown = {name: record[name] for name in ("loss", "train_acc", "train_acc_adv") if name in record}
+        shown = {
+            name: record[name] for name in ("loss", "train_acc", "train_acc_adv") if name in record
+        }
         if shown:
             self.progress.show(**shown)
         if "val_acc" in record:
-            self.progress.say(f"step {record['step']}: held-out accuracy {100 * record['val_acc']:.1f} %")
+            self.progress.say(
+                f"step {record['step']}: held-out accuracy {100 * record['val_acc']:.1f} %"
+            )
         if self.board is not None:
             for name, value in record.items():
                 self.board.add_scalar(name, value, int(record["step"]))
@@ -189,11 +235,19 @@ class RunDirectory(Helper):
             raise UserError(f"cannot write {self.out / stream}.jsonl: {error.strerror}") from error
 
     def save(self, trainer: Trainer, weights: Weights) -> None:
-        """``checkpoints/step_N.pt``, which ``ckpt.pt`` then is too, and ``checkpoints/best.pt`` if it is the best."""
+        """``checkpoints/step_N.pt``, which ``ckpt.pt`` then is too, and ``checkpoints/best.pt`` if
+        it is the best.
+        """
         checkpoint = checkpoint_of(
-            self.model, weights, base_sha256=self.base_sha256, config=self.settings, step=trainer.run.step,
-            metrics=dict(trainer.metrics), adapter=trainer.method.adapter(trainer.run), trainer=trainer.state(),
-        )  # fmt: skip
+            self.model,
+            weights,
+            base_sha256=self.base_sha256,
+            config=self.settings,
+            step=trainer.run.step,
+            metrics=dict(trainer.metrics),
+            adapter=trainer.method.adapter(trainer.run),
+            trainer=trainer.state(),
+        )
         self.keep(checkpoint)
 
     def keep(self, checkpoint: Checkpoint) -> None:
@@ -212,7 +266,9 @@ class RunDirectory(Helper):
 
 
 def _cut_from(path: Path, step: int) -> None:
-    """Drop records of this and later steps, and a last line that was cut short: a resumed run writes them again."""
+    """Drop records of this and later steps, and a last line that was cut short: a resumed run
+    writes them again.
+    """
     kept = []
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
@@ -234,7 +290,7 @@ def _tensorboard(folder: Path) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        raise UserError("--tensorboard needs tensorboard: pip install 'grace_geom[tensorboard]'") from None
+        raise UserError(
+            "--tensorboard needs tensorboard: pip install 'grace_geom[tensorboard]'"
+        ) from None
     return SummaryWriter(str(folder))
-
-

@@ -1,7 +1,9 @@
-"""Passes over shapes alone: a method's own step on tensors without numbers, in seconds whatever the model's size.
+"""Passes over shapes alone: a method's own step on tensors without numbers, in seconds whatever the
+model's size.
 
-Torch's fake tensors go through every operation, autograd's bookkeeping included, and compute nothing. What autograd
-keeps of them has the sizes that it would have (:func:`grace_geom.training.measure`).
+Torch's fake tensors go through every operation, autograd's bookkeeping included, and compute
+nothing. What autograd keeps of them has the sizes that it would have
+(:func:`grace_geom.training.measure`).
 """
 
 import contextlib
@@ -19,8 +21,8 @@ from grace_geom.models import ClipClassifier, shapes_of, tokenizer_of
 class _MadeUpNumbers(TorchDispatchMode):
     """Answers what depends on numbers, which fake tensors refuse.
 
-    A number is 1, then 2, 3, ...: all different, so that ranks by percentile come out as they do of real scores. What
-    looks for entries that are not zero (a NaN, say) finds none.
+    A number is 1, then 2, 3, ...: all different, so that ranks by percentile come out as they do of
+    real scores. What looks for entries that are not zero (a NaN, say) finds none.
     """
 
     def __init__(self) -> None:
@@ -37,8 +39,11 @@ class _MadeUpNumbers(TorchDispatchMode):
 
 
 @contextlib.contextmanager
-def shapes_only(model: str, class_names: Sequence[str], templates: Sequence[str]) -> Iterator[ClipClassifier]:
-    """A classifier whose weights are shapes on the CPU; inside, every new tensor is one too, and nothing is computed.
+def shapes_only(
+    model: str, class_names: Sequence[str], templates: Sequence[str]
+) -> Iterator[ClipClassifier]:
+    """A classifier whose weights are shapes on the CPU; inside, every new tensor is one too, and
+    nothing is computed.
 
     Args:
         model: open_clip name.

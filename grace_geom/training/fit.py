@@ -38,7 +38,9 @@ class Recorder(Protocol):
         """Keep the state, with the plain weights that it amounts to."""
 
 
-def fit(trainer: Trainer, batches: Callable[[int, int], Iterable[Batch]], recorder: Recorder) -> Weights:
+def fit(
+    trainer: Trainer, batches: Callable[[int, int], Iterable[Batch]], recorder: Recorder
+) -> Weights:
     """Train to the end of the plan.
 
     Args:
@@ -68,7 +70,8 @@ def fit(trainer: Trainer, batches: Callable[[int, int], Iterable[Batch]], record
                     trainer.watch.check()
                     recorder.log(_record(trainer, numbers, clock))
                 saved = _evaluate_and_save(trainer, recorder, clock, done)
-                # Asked every step and of all processes: none may go on into a sum that another has left.
+                # Asked every step and of all processes: none may go on into a sum that another has
+                # left.
                 if not done and (distributed.anyone(bool(stop)) or run.step == plan.stop_after):
                     trainer.watch.check()
                     if not saved:
@@ -82,8 +85,12 @@ def fit(trainer: Trainer, batches: Callable[[int, int], Iterable[Batch]], record
         model.autocast_dtype = usual
 
 
-def _stream(trainer: Trainer, batches: Callable[[int, int], Iterable[Batch]], stop: list[int]) -> Iterator[Batch]:
-    """Batches from where the trainer stands to the end of its plan; the caller makes one step of each."""
+def _stream(
+    trainer: Trainer, batches: Callable[[int, int], Iterable[Batch]], stop: list[int]
+) -> Iterator[Batch]:
+    """Batches from where the trainer stands to the end of its plan; the caller makes one step of
+    each.
+    """
     run, plan = trainer.run, trainer.plan
     while run.step < plan.total_steps:
         epoch, skip = divmod(run.step, plan.steps_per_epoch)
@@ -98,7 +105,10 @@ def _stream(trainer: Trainer, batches: Callable[[int, int], Iterable[Batch]], st
                 return
             raise
         if run.step == before:
-            raise RuntimeError(f"epoch {epoch} gave no batch after the first {skip}, expected {plan.steps_per_epoch}")
+            raise RuntimeError(
+                f"epoch {epoch} gave no batch after the first {skip}, expected "
+                f"{plan.steps_per_epoch}"
+            )
 
 
 def _evaluate_and_save(trainer: Trainer, recorder: Recorder, clock: "_Clock", done: bool) -> bool:
@@ -154,23 +164,38 @@ def _where(trainer: Trainer, clock: _Clock) -> dict[str, float]:
     step = trainer.run.step
     epoch = step / trainer.plan.steps_per_epoch
     return {
-        "step": step, "epoch": round(epoch, 4), "images_seen": trainer.images_seen, "seconds": round(clock.seconds(), 3)
-    }  # fmt: skip
+        "step": step,
+        "epoch": round(epoch, 4),
+        "images_seen": trainer.images_seen,
+        "seconds": round(clock.seconds(), 3),
+    }
 
 
-def _record(trainer: Trainer, numbers: dict[str, Tensor | float], clock: _Clock) -> dict[str, float]:
+def _record(
+    trainer: Trainer, numbers: dict[str, Tensor | float], clock: _Clock
+) -> dict[str, float]:
     """The numbers as floats, with one host synchronisation for all of them."""
     tensors = {name: value for name, value in numbers.items() if isinstance(value, Tensor)}
-    stacked = torch.stack([value.detach().to(trainer.device, torch.float64) for value in tensors.values()]).tolist()
-    values = {name: float(value) for name, value in numbers.items() if not isinstance(value, Tensor)}
+    stacked = torch.stack(
+        [value.detach().to(trainer.device, torch.float64) for value in tensors.values()]
+    ).tolist()
+    values = {
+        name: float(value) for name, value in numbers.items() if not isinstance(value, Tensor)
+    }
     values |= dict(zip(tensors, stacked, strict=True))
     ordered = {name: values[name] for name in numbers}
-    return _where(trainer, clock) | ordered | {"images_per_s": round(clock.images_per_s(trainer.images_seen), 2)}
+    return (
+        _where(trainer, clock)
+        | ordered
+        | {"images_per_s": round(clock.images_per_s(trainer.images_seen), 2)}
+    )
 
 
 @contextlib.contextmanager
 def stop_requests() -> Iterator[list[int]]:
-    """A list that SIGINT or SIGTERM fill, so that the step under way can end; a second one interrupts at once."""
+    """A list that SIGINT or SIGTERM fill, so that the step under way can end; a second one
+    interrupts at once.
+    """
     asked: list[int] = []
 
     def ask(number: int, frame: object) -> None:

@@ -1,4 +1,6 @@
-"""How much memory an optimiser step takes, by what autograd keeps for two images, and how many images fit at once."""
+"""How much memory an optimiser step takes, by what autograd keeps for two images, and how many
+images fit at once.
+"""
 
 import contextlib
 import copy
@@ -17,7 +19,9 @@ from grace_geom.errors import UserError
 from grace_geom.training.trainer import Trainer
 
 MARGIN = 1.25
-"""Room for what lives between two operations and is kept by no graph: products, casts, the allocator's gaps."""
+"""Room for what lives between two operations and is kept by no graph: products, casts, the
+allocator's gaps.
+"""
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,8 @@ class Memory:
     """Bytes of an optimiser step.
 
     Attributes:
-        fixed: Whatever the batch: weights, leaves with gradient and optimiser, state, merged weights, their gradients.
+        fixed: Whatever the batch: weights, leaves with gradient and optimiser, state, merged
+            weights, their gradients.
         image: For each image of a forward pass: what all graphs that are alive at once keep of it.
     """
 
@@ -43,7 +48,8 @@ class Memory:
 
 @contextlib.contextmanager
 def kept_by_autograd(own: set[int]) -> Iterator[list[int]]:
-    """The largest number of bytes that graphs kept alive at one time, in a list that is filled on the way.
+    """The largest number of bytes that graphs kept alive at one time, in a list that is filled on
+    the way.
 
     Args:
         own: Addresses of storages that are there anyway (weights), which do not count.
@@ -53,7 +59,9 @@ def kept_by_autograd(own: set[int]) -> Iterator[list[int]]:
 
     class Held:
         def __init__(self, tensor: Tensor) -> None:
-            self.tensor = tensor.detach()  # the tensor itself would make a cycle with the node that saves it
+            self.tensor = (
+                tensor.detach()
+            )  # the tensor itself would make a cycle with the node that saves it
             storage = tensor.untyped_storage()
             self.address = _address(tensor)
             if self.address in own:
@@ -78,7 +86,8 @@ def kept_by_autograd(own: set[int]) -> Iterator[list[int]]:
 
 
 def measure(trainer: Trainer, side: int) -> Memory:
-    """The memory of this trainer's steps, from its method's own passes on one grey image and on two.
+    """The memory of this trainer's steps, from its method's own passes on one grey image and on
+    two.
 
     Nothing of the trainer is changed: state, random numbers and gradients are put back.
 
@@ -91,7 +100,9 @@ def measure(trainer: Trainer, side: int) -> Memory:
     one, two = _peak(trainer, 1, side), _peak(trainer, 2, side)
     image = max(two - one, 1)
     tower = sum(w.nbytes for w in model.weights().values())
-    everything = sum(p.nbytes for p in model.clip.parameters()) + sum(w.nbytes for w in model.head.values())
+    everything = sum(p.nbytes for p in model.clip.parameters()) + sum(
+        w.nbytes for w in model.head.values()
+    )
     leaves = sum(w.nbytes for w in params.values())
     state = sum(t.nbytes for t in _tensors(run.state))
     gradients = 2 * tower  # of the effective matrices: one that is found, one that is added up
@@ -101,7 +112,9 @@ def measure(trainer: Trainer, side: int) -> Memory:
 def _peak(trainer: Trainer, images: int, side: int) -> int:
     run, model = trainer.run, trainer.run.model
     grey = torch.full((images, 3, side, side), 0.5, device=trainer.device)
-    batch = Batch(grey, torch.zeros(images, dtype=torch.int64, device=trainer.device), torch.arange(images))
+    batch = Batch(
+        grey, torch.zeros(images, dtype=torch.int64, device=trainer.device), torch.arange(images)
+    )
     own = {_address(w) for w in [*model.weights().values(), *run.params.values()]}
     before = run.state, run.scalars, run.emit, run.generator.get_state(), model.autocast_dtype
     run.state, run.emit = copy.deepcopy(run.state), lambda stream, record: None
@@ -118,7 +131,9 @@ def _peak(trainer: Trainer, images: int, side: int) -> int:
 
 
 def _address(tensor: Tensor) -> int:
-    """What tells one storage from another, where its bytes lie or, of a tensor of shapes alone, would lie."""
+    """What tells one storage from another, where its bytes lie or, of a tensor of shapes alone,
+    would lie.
+    """
     storage = tensor.untyped_storage()
     return int(storage._cdata) if storage.device.type == "meta" else storage.data_ptr()
 
@@ -153,7 +168,7 @@ def choose_micro_batch(memory: Memory, images: int, budget: int) -> int:
     most = memory.largest(budget)
     if most < 1:
         raise UserError(
-            f"--micro-batch auto: one image needs {memory.of(1) / 2**30:.1f} GiB, {budget / 2**30:.1f} GiB are free; "
-            "use --grad-checkpoint, or a smaller model"
+            f"--micro-batch auto: one image needs {memory.of(1) / 2**30:.1f} GiB, "
+            f"{budget / 2**30:.1f} GiB are free; use --grad-checkpoint, or a smaller model"
         )
     return math.ceil(images / math.ceil(images / min(most, images)))

@@ -1,4 +1,6 @@
-"""From settings to a run directory: data, model and method are put together, trained, and kept whole or not at all."""
+"""From settings to a run directory: data, model and method are put together, trained, and kept
+whole or not at all.
+"""
 
 import functools
 import sys
@@ -31,20 +33,22 @@ from grace_geom.training.trainer import Plan, Trainer
 def train_run(config: TrainConfig, *, quiet: bool = False) -> Path:
     """Train one method and keep everything in ``config.run_dir``.
 
-    Nothing is written before data, model and method are known to fit, and nothing stays of a run that fails before
-    its first checkpoint.
+    Nothing is written before data, model and method are known to fit, and nothing stays of a run
+    that fails before its first checkpoint.
 
     Args:
         config: All settings.
         quiet: No progress on stderr.
 
     Returns:
-        The run directory: ``config.yaml``, ``metrics.jsonl``, ``curvature.jsonl``, ``checkpoints/``, ``ckpt.pt``.
+        The run directory: ``config.yaml``, ``metrics.jsonl``, ``curvature.jsonl``,
+            ``checkpoints/``, ``ckpt.pt``.
 
     Raises:
-        UserError: The directory exists (and ``resume`` is not set), or anything that does not fit; diverged training.
-        Interrupted: Stopped by SIGINT, SIGTERM or ``stop_after``; the state is saved. Another process of the job is
-            gone; the newest checkpoint is named.
+        UserError: The directory exists (and ``resume`` is not set), or anything that does not fit;
+            diverged training.
+        Interrupted: Stopped by SIGINT, SIGTERM or ``stop_after``; the state is saved. Another
+            process of the job is gone; the newest checkpoint is named.
     """
     out, resumed = config.run_dir, _newest(config)
     _check_ood(config)
@@ -63,22 +67,39 @@ def train_run(config: TrainConfig, *, quiet: bool = False) -> Path:
             return out
         trainer.restore(resumed.trainer or {})
     if config.micro_batch == "auto" and trainer.plan.total_steps:
-        trainer.plan = _fitting(trainer, config.batch_size // here.size, config.image_size or model.image_size)
-    where = provenance(device) | {"precision": precision, "data": {"train": _note(train), "val": _note(val)}}
+        trainer.plan = _fitting(
+            trainer, config.batch_size // here.size, config.image_size or model.image_size
+        )
+    where = provenance(device) | {
+        "precision": precision,
+        "data": {"train": _note(train), "val": _note(val)},
+    }
     where |= _shared_out(trainer.method, config.batch_size, here) if here.size > 1 else {}
 
     def batches(epoch: int, skip: int) -> Iterable[Batch]:
         return loader(
-            train, config.batch_size, config.image_size or model.image_size, train=True, seed=config.seed, epoch=epoch,
-            workers=pick_workers(config.workers, device), skip_batches=skip, drop_last=len(train) >= config.batch_size,
-            pin_memory=device.type == "cuda", buffer=config.shuffle_buffer, share=here,
-        )  # fmt: skip
+            train,
+            config.batch_size,
+            config.image_size or model.image_size,
+            train=True,
+            seed=config.seed,
+            epoch=epoch,
+            workers=pick_workers(config.workers, device),
+            skip_batches=skip,
+            drop_last=len(train) >= config.batch_size,
+            pin_memory=device.type == "cuda",
+            buffer=config.shuffle_buffer,
+            share=here,
+        )
 
     def images(part: Part) -> Iterator[Batch]:
         found = loader(
-            train if part == "train" else held_out, trainer.plan.micro_batch or config.batch_size,
-            config.image_size or model.image_size, train=False, workers=pick_workers(config.workers, device),
-        )  # fmt: skip
+            train if part == "train" else held_out,
+            trainer.plan.micro_batch or config.batch_size,
+            config.image_size or model.image_size,
+            train=False,
+            workers=pick_workers(config.workers, device),
+        )
         return (batch.to(device) for batch in found)
 
     distributed.wait_for_all()  # all have looked at what is in the directory: now one of them may write there
@@ -96,12 +117,19 @@ def _shared_out(method: Method, batch_size: int, here: distributed.World) -> dic
     if changes := method.apart(batch_size // here.size):
         found["processes_change"] = changes
         if here.rank == 0:
-            print(f"warning: in {here.size} processes this is another run than in one: {changes}", file=sys.stderr)
+            print(
+                f"warning: in {here.size} processes this is another run than in one: {changes}",
+                file=sys.stderr,
+            )
     return found
 
 
-def _fit_or_discard(trainer: Trainer, batches: Callable[[int, int], Iterable[Batch]], kept: Helper, out: Path) -> None:
-    """Train; what ends it early says how to go on, or leaves nothing behind where no checkpoint was saved yet."""
+def _fit_or_discard(
+    trainer: Trainer, batches: Callable[[int, int], Iterable[Batch]], kept: Helper, out: Path
+) -> None:
+    """Train; what ends it early says how to go on, or leaves nothing behind where no checkpoint was
+    saved yet.
+    """
     try:
         _fit(trainer, batches, kept)
     except distributed.PeerLost as lost:
@@ -110,13 +138,16 @@ def _fit_or_discard(trainer: Trainer, batches: Callable[[int, int], Iterable[Bat
         raise Interrupted(f"{lost}; {kept.way_on()}") from None
     except Interrupted as stop:
         raise Interrupted(
-            f"{stop}; saved in {out}. Continue with: python -m grace_geom.train --out {out} --resume"
+            f"{stop}; saved in {out}. Continue with: python -m grace_geom.train --out {out} "
+            "--resume"
         ) from None
     except UserError as error:
         if kept.saved is None:
             kept.discard()
             raise
-        raise UserError(f"{error}\nthe last good checkpoint is step {kept.saved}: {out / 'ckpt.pt'}") from None
+        raise UserError(
+            f"{error}\nthe last good checkpoint is step {kept.saved}: {out / 'ckpt.pt'}"
+        ) from None
     except BaseException:
         if kept.saved is None:  # out of memory, say: what is left would block the next try
             kept.discard()
@@ -124,7 +155,9 @@ def _fit_or_discard(trainer: Trainer, batches: Callable[[int, int], Iterable[Bat
 
 
 def _fit(trainer: Trainer, batches: Callable[[int, int], Iterable[Batch]], kept: Helper) -> None:
-    """Train; what a method says when it meets numbers that are not finite becomes an error for people."""
+    """Train; what a method says when it meets numbers that are not finite becomes an error for
+    people.
+    """
     try:
         fit(trainer, batches, kept)
     except NotFiniteError as error:
@@ -137,8 +170,8 @@ def _fit(trainer: Trainer, batches: Callable[[int, int], Iterable[Batch]], kept:
         if sound:
             raise
         raise UserError(
-            f"step {trainer.run.step + 1}: the model's logits are not finite numbers; lower --lr, lengthen --warmup, "
-            "or use --precision float32"
+            f"step {trainer.run.step + 1}: the model's logits are not finite numbers; lower --lr, "
+            "lengthen --warmup, or use --precision float32"
         ) from error
 
 
@@ -148,7 +181,8 @@ def _fitting(trainer: Trainer, images: int, side: int) -> Plan:
     size = choose_micro_batch(memory, images, free_bytes(trainer.device))
     if distributed.first():
         print(
-            f"--micro-batch auto: {size} of {images} images a forward pass, about {memory.of(size) / 2**30:.1f} GiB",
+            f"--micro-batch auto: {size} of {images} images a forward pass, about "
+            f"{memory.of(size) / 2**30:.1f} GiB",
             file=sys.stderr,
         )
     return replace(trainer.plan, micro_batch=size)
@@ -156,41 +190,53 @@ def _fitting(trainer: Trainer, images: int, side: int) -> Plan:
 
 def _model(config: TrainConfig, train: ImageSet, resumed: Checkpoint | None) -> ClipClassifier:
     """The pretrained model, frozen, with the zero-shot head of the training classes."""
-    model = build(ModelSpec(config.model, config.pretrained, config.seed), train.class_names, train.templates)
+    model = build(
+        ModelSpec(config.model, config.pretrained, config.seed), train.class_names, train.templates
+    )
     if resumed is not None and resumed.base["sha256"] != digest(model.clip.state_dict()):
         raise UserError(
-            f"--resume: {config.run_dir} started from other weights of {config.model} than those found here now"
+            f"--resume: {config.run_dir} started from other weights of {config.model} than those "
+            "found here now"
         )
     if config.grad_checkpoint:
         model.checkpoint_activations()
     return model
 
 
-def _trainer(config: TrainConfig, model: ClipClassifier, precision: Precision, images: int) -> Trainer:
+def _trainer(
+    config: TrainConfig, model: ClipClassifier, precision: Precision, images: int
+) -> Trainer:
     """The method at step 0 of its run, everything random seeded."""
     method = config.build_method()
     seed_global(config.seed)
     params, state = method.setup(model, torch.Generator().manual_seed(config.seed))
     plan = _plan(config, images, precision, trains=method.trains)
-    generator = torch.Generator(model.device).manual_seed(config.seed + 1)  # not the initial factors' numbers again
+    generator = torch.Generator(model.device).manual_seed(
+        config.seed + 1
+    )  # not the initial factors' numbers again
     return Trainer(method, Run(model, params, generator, plan.total_steps, state), plan)
 
 
 def _newest(config: TrainConfig) -> Checkpoint | None:
-    """The checkpoint to continue from; ``None`` for a fresh run, or one that was stopped before its first."""
+    """The checkpoint to continue from; ``None`` for a fresh run, or one that was stopped before its
+    first.
+    """
     out = config.run_dir
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         if config.resume:
             raise UserError(f"--resume: there is no run at {out}; name its directory with --out")
         return None
     if not config.resume:
-        raise UserError(f"{out} exists already: --resume continues it, --out NAME starts another run")
+        raise UserError(
+            f"{out} exists already: --resume continues it, --out NAME starts another run"
+        )
     stored = stored_settings(out)
     if not stored:
         raise UserError(f"--resume: {out} is not a run directory: it has no config.yaml")
     if changed := differing(config, stored):
         raise UserError(
-            f"--resume: {out} is another run: {'; '.join(changed[:4])}. Drop these flags, or use another --out"
+            f"--resume: {out} is another run: {'; '.join(changed[:4])}. Drop these flags, or use "
+            "another --out"
         )
     if not (out / "ckpt.pt").is_file():
         return None
@@ -203,9 +249,12 @@ def _newest(config: TrainConfig) -> Checkpoint | None:
 def _data(config: TrainConfig) -> tuple[ImageSet, ImageSet]:
     """Training images, and all held-out images, of which evaluations may look at fewer."""
     common: dict[str, Any] = {
-        "data_root": config.data_root, "seed": config.split_seed, "val_fraction": config.val_fraction,
-        "download": config.download, "templates": config.templates,
-    }  # fmt: skip
+        "data_root": config.data_root,
+        "seed": config.split_seed,
+        "val_fraction": config.val_fraction,
+        "download": config.download,
+        "templates": config.templates,
+    }
     train, val = resolve(config.data, "train", **common), resolve(config.data, "val", **common)
     if config.train_images is not None:
         train = train.subset(config.train_images, config.split_seed)
@@ -235,12 +284,19 @@ def _plan(config: TrainConfig, images: int, precision: Precision, *, trains: boo
     total = config.total_steps(per_epoch) if trains else 0
     warmup = config.warmup * total if config.warmup < 1 else config.warmup
     return Plan(
-        total_steps=total, steps_per_epoch=per_epoch, warmup_steps=min(round(warmup), total), schedule=config.schedule,
-        micro_batch=None if config.micro_batch == "auto" else config.micro_batch, adapt=config.micro_batch == "auto",
-        clip_norm=config.largest_norm, precision=precision,
-        eval_every=config.eval_every * per_epoch, save_every=config.save_every or 0, log_every=config.log_every,
+        total_steps=total,
+        steps_per_epoch=per_epoch,
+        warmup_steps=min(round(warmup), total),
+        schedule=config.schedule,
+        micro_batch=None if config.micro_batch == "auto" else config.micro_batch,
+        adapt=config.micro_batch == "auto",
+        clip_norm=config.largest_norm,
+        precision=precision,
+        eval_every=config.eval_every * per_epoch,
+        save_every=config.save_every or 0,
+        log_every=config.log_every,
         stop_after=config.stop_after,
-    )  # fmt: skip
+    )
 
 
 def _note(image_set: ImageSet) -> dict[str, Any]:

@@ -1,4 +1,6 @@
-"""One optimiser step at a time: schedule, accumulation, scaling, clipping, and a state that continues bit for bit."""
+"""One optimiser step at a time: schedule, accumulation, scaling, clipping, and a state that
+continues bit for bit.
+"""
 
 import math
 import sys
@@ -29,12 +31,14 @@ class Plan:
         steps_per_epoch: Batches an epoch.
         warmup_steps: Steps of linear warm-up.
         schedule: ``cosine`` decays to 0 at the end, ``constant`` does not.
-        micro_batch: Images a forward pass; larger batches accumulate gradients. ``None``: the whole batch.
+        micro_batch: Images a forward pass; larger batches accumulate gradients. ``None``: the whole
+            batch.
         adapt: Halve ``micro_batch`` where the device has no room for it.
         clip_norm: Largest gradient norm; ``None``: any.
         precision: Of the image tower's autocast; weights and optimiser stay float32.
         eval_every: Steps between held-out evaluations (the last step always has one); 0: never.
-        save_every: Steps between checkpoints (each evaluation is followed by one); 0: only then and at the end.
+        save_every: Steps between checkpoints (each evaluation is followed by one); 0: only then and
+            at the end.
         log_every: Steps between records (the last step always has one).
         stop_after: Stop after this step as if interrupted; ``None``: at the end.
     """
@@ -84,7 +88,9 @@ class Trainer:
 
     def __post_init__(self) -> None:
         self.device = self.run.model.device
-        nothing = {"nothing": torch.zeros(1, device=self.device)}  # zero-shot: optimisers refuse an empty list
+        nothing = {
+            "nothing": torch.zeros(1, device=self.device)
+        }  # zero-shot: optimisers refuse an empty list
         self.optimizer = self.method.make_optimizer(self.run.params or nothing)
         for group in self.optimizer.param_groups:
             group["initial_lr"] = group["lr"]
@@ -98,11 +104,12 @@ class Trainer:
         return self.method.snapshot(self.run)
 
     def step_that_fits(self, batch: Batch) -> dict[str, Tensor | float]:
-        """One optimiser step; where the device has no room for it, again in halved pieces if the plan says so.
+        """One optimiser step; where the device has no room for it, again in halved pieces if the
+        plan says so.
 
         Raises:
-            UserError: Without room, where pieces may not be halved: one image, a fixed size, or several processes (the
-                others are in the middle of theirs).
+            UserError: Without room, where pieces may not be halved: one image, a fixed size, or
+                several processes (the others are in the middle of theirs).
         """
         run = self.run
         while True:
@@ -114,8 +121,8 @@ class Trainer:
                 half = math.ceil(size / 2)
                 if not self.plan.adapt or size == 1 or distributed.world().size > 1:
                     raise UserError(
-                        f"step {run.step + 1}: the device has no room for {size} images at once; use --micro-batch "
-                        f"{half}, --grad-checkpoint, or a smaller --batch-size"
+                        f"step {run.step + 1}: the device has no room for {size} images at once; "
+                        f"use --micro-batch {half}, --grad-checkpoint, or a smaller --batch-size"
                     ) from None
             run.state = state
             run.generator.set_state(generator)
@@ -123,13 +130,17 @@ class Trainer:
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
             self.plan = replace(self.plan, micro_batch=half)
-            print(f"no room for {size} images at once: going on with --micro-batch {half}", file=sys.stderr)
+            print(
+                f"no room for {size} images at once: going on with --micro-batch {half}",
+                file=sys.stderr,
+            )
 
     def step(self, batch: Batch) -> dict[str, Tensor | float]:
         """One optimiser step; returns its numbers (tensors stay on the device).
 
         Raises:
-            UserError: If the loss or the gradient is not a number, on the CPU at once, elsewhere when next asked.
+            UserError: If the loss or the gradient is not a number, on the CPU at once, elsewhere
+                when next asked.
         """
         run, plan = self.run, self.plan
         batches = batch.split(plan.micro_batch or len(batch))
@@ -154,7 +165,8 @@ class Trainer:
         return {"lr": lr, "loss": loss, **values, **run.scalars}
 
     def _averaged(self, terms: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The means over all processes, each of which holds an equal share of the batch: one message a step.
+        """The means over all processes, each of which holds an equal share of the batch: one
+        message a step.
 
         It carries the leaves' gradients, the terms and the numbers to be logged.
         """
@@ -162,7 +174,9 @@ class Trainer:
         if distributed.world().size == 1:
             return terms
         numbers = terms | {name: torch.as_tensor(value) for name, value in run.scalars.items()}
-        row = torch.stack([value.detach().to(self.device, torch.float32) for value in numbers.values()])
+        row = torch.stack(
+            [value.detach().to(self.device, torch.float32) for value in numbers.values()]
+        )
         gradients = [w.grad for w in run.params.values() if w.grad is not None]
         distributed.mean([*gradients, row])
         means = dict(zip(numbers, row, strict=True))
@@ -177,17 +191,26 @@ class Trainer:
         if self.skipped > SKIPS_ALLOWED:
             self.watch.see(values, self.run.step + 1, strict=True)
             raise UserError(
-                f"step {self.run.step + 1}: the gradient overflowed fp16 in {self.skipped} steps in a row; "
-                "use --precision bf16 or float32"
+                f"step {self.run.step + 1}: the gradient overflowed fp16 in {self.skipped} steps "
+                "in a row; use --precision bf16 or float32"
             )
 
     def state(self) -> dict[str, Any]:
-        """All that :meth:`restore` needs to continue bit for bit on the CPU: plain types and tensors."""
+        """All that :meth:`restore` needs to continue bit for bit on the CPU: plain types and
+        tensors.
+        """
         epoch, batch = divmod(self.run.step, self.plan.steps_per_epoch)
         return {
             "step": self.run.step,
-            "sampler": {"epoch": epoch, "batch": batch, "steps_per_epoch": self.plan.steps_per_epoch},
-            "scheduler": {"total_steps": self.plan.total_steps, "warmup_steps": self.plan.warmup_steps},
+            "sampler": {
+                "epoch": epoch,
+                "batch": batch,
+                "steps_per_epoch": self.plan.steps_per_epoch,
+            },
+            "scheduler": {
+                "total_steps": self.plan.total_steps,
+                "warmup_steps": self.plan.warmup_steps,
+            },
             "images_seen": self.images_seen,
             "params": {name: w.detach() for name, w in self.run.params.items()},
             "optimizer": self.optimizer.state_dict(),
@@ -208,7 +231,8 @@ class Trainer:
         there = (state["sampler"]["steps_per_epoch"], *state["scheduler"].values())
         if here != there or state["params"].keys() != self.run.params.keys():
             raise UserError(
-                f"the checkpoint belongs to another run: (steps an epoch, steps, warm-up) were {there}, now {here}"
+                "the checkpoint belongs to another run: (steps an epoch, steps, warm-up) were "
+                f"{there}, now {here}"
             )
         with torch.no_grad():
             for name, w in self.run.params.items():
@@ -216,16 +240,23 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         self.run.state = to_device(state["method"], self.device)
-        self.run.step, self.images_seen, self.skipped = state["step"], state["images_seen"], state["skipped"]
+        self.run.step, self.images_seen, self.skipped = (
+            state["step"],
+            state["images_seen"],
+            state["skipped"],
+        )
         self.metrics = dict(state["metrics"])
         restore_random_state(state["rng"], self.run.generator, self.device)
 
 
 class Watch:
-    """Remembers the first step at which each number was not finite, without waiting for the device."""
+    """Remembers the first step at which each number was not finite, without waiting for the
+    device."""
 
     def __init__(self, device: torch.device) -> None:
-        self.waits = device.type == "cpu"  # there, looking costs nothing: stop before the weights are spoilt
+        self.waits = (
+            device.type == "cpu"
+        )  # there, looking costs nothing: stop before the weights are spoilt
         self.first: dict[str, Tensor] = {}
 
     def see(self, values: dict[str, Tensor], step: int, strict: bool = False) -> None:
@@ -250,6 +281,6 @@ class Watch:
             terms = [name for name, step in steps.items() if step == first]
             blamed = [name for name in terms if name != "grad_norm"] or ["the gradient"]
             raise UserError(
-                f"step {first:.0f}: {', '.join(blamed)} is not a finite number; lower --lr or --clip-norm, "
-                "lengthen --warmup, or use --precision float32"
+                f"step {first:.0f}: {', '.join(blamed)} is not a finite number; lower --lr or "
+                "--clip-norm, lengthen --warmup, or use --precision float32"
             )

@@ -1,4 +1,6 @@
-"""``bound_terms.py`` and ``anisotropy.py`` from their command lines: files, agreement with other ways, mistakes."""
+"""``bound_terms.py`` and ``anisotropy.py`` from their command lines: files, agreement with other
+ways, mistakes.
+"""
 
 import json
 import math
@@ -26,9 +28,24 @@ FEW = ["--replicates", "4", "--attack-steps", "1", "--ood", "sketch=shapes:sketc
 @pytest.fixture(scope="module")
 def bound(runs, tmp_path_factory) -> Result:  # noqa: F811
     out = tmp_path_factory.mktemp("bound")
-    argv = [*SMALL, *FEW, "--n", "40", "--batch", "16", "--probes", "60", "--samples", "2", "--sigma", "0.05"]
+    argv = [
+        *SMALL,
+        *FEW,
+        "--n",
+        "40",
+        "--batch",
+        "16",
+        "--probes",
+        "60",
+        "--samples",
+        "2",
+        "--sigma",
+        "0.05",
+    ]
     script("bound_terms")([str(runs / "zero_shot"), str(runs / "far"), *argv, "--out", str(out)])
-    assert (out / "bound_terms.png").stat().st_size > 1000 and stands_alone(out / "bound_terms.html")
+    assert (out / "bound_terms.png").stat().st_size > 1000 and stands_alone(
+        out / "bound_terms.html"
+    )
     return Result.load(out / "bound_terms.json")
 
 
@@ -45,7 +62,11 @@ def test_sharpness_is_half_the_variance_times_the_dense_trace(runs, bound):  # n
     trace = dense(runs / "far", 40).trace().item()
     B = bound.values["far/B/id"]
     assert abs(B.value - 0.05**2 / 2 * trace) < 4 * B.error + 1e-9
-    losses = {k.removeprefix("far/loss/"): m.value for k, m in bound.values.items() if k.startswith("far/loss/")}
+    losses = {
+        k.removeprefix("far/loss/"): m.value
+        for k, m in bound.values.items()
+        if k.startswith("far/loss/")
+    }
     worst = {"id": "id", "sketch": "ood", "adv": "adv"}[max(losses, key=losses.__getitem__)]
     assert bound.values["far/B"] == bound.values[f"far/B/{worst}"] and losses["adv"] > losses["id"]
 
@@ -60,7 +81,10 @@ def test_discrepancy_has_the_head_s_slope_and_the_largest_pair(runs, bound):  # 
 
 def test_the_counted_classes_are_recorded(bound):
     """Counted again from the data itself."""
-    samples = [resolve(spec, split).subset(40, 0) for spec, split in (("shapes", "test"), ("shapes:sketch", "eval"))]
+    samples = [
+        resolve(spec, split).subset(40, 0)
+        for spec, split in (("shapes", "test"), ("shapes:sketch", "eval"))
+    ]
     count = np.stack([np.bincount(sample.labels, minlength=12) for sample in samples])
     counted = (count >= 2).all(axis=0)
     assert bound.values["far/classes"].value == counted.sum() < 12
@@ -69,22 +93,44 @@ def test_the_counted_classes_are_recorded(bound):
 
 def described(**more: float) -> Part:
     """A part as ``measure`` makes one, of invented numbers."""
-    numbers = {"distance": 1.0, "n_train": 10, "trace": 2.0, "sigma_balanced": 0.1, "balanced": 1.0, "floor": 0.2}
-    numbers |= {"classes": 7, "images_per_class": 5, "loss/id": 1.0, "loss/far-adv": 1.0, "loss/adv": 2.0}
+    numbers = {
+        "distance": 1.0,
+        "n_train": 10,
+        "trace": 2.0,
+        "sigma_balanced": 0.1,
+        "balanced": 1.0,
+        "floor": 0.2,
+    }
+    numbers |= {
+        "classes": 7,
+        "images_per_class": 5,
+        "loss/id": 1.0,
+        "loss/far-adv": 1.0,
+        "loss/adv": 2.0,
+    }
     numbers |= {f"discrepancy/{pair}": 0.5 for pair in ("id-far-adv", "id-adv", "far-adv-adv")}
     values = {key: Measure(x) for key, x in (numbers | more).items()}
-    return Part(values | {"C": Measure(1.0, estimator="2 L_f times the largest discrepancy, id to adv")})
+    return Part(
+        values | {"C": Measure(1.0, estimator="2 L_f times the largest discrepancy, id to adv")}
+    )
 
 
 def test_few_images_a_class_are_warned_of():
-    notes = {n: show({"run": described(images_per_class=n)}, BoundOptions(())).tables[1].notes for n in (4, 5)}
+    notes = {
+        n: show({"run": described(images_per_class=n)}, BoundOptions(())).tables[1].notes
+        for n in (4, 5)
+    }
     assert any("only 4 images" in note for note in notes[4])
     assert not any("images of some counted class" in note for note in notes[5])
 
 
 def test_the_floor_is_not_drawn_for_the_same_images():
     axis = draw_bound({"run": described()}, BoundOptions(())).axes[2]
-    assert [label.get_text() for label in axis.get_xticklabels()] == ["ID, OOD", "ID, Adv", "OOD, Adv"]
+    assert [label.get_text() for label in axis.get_xticklabels()] == [
+        "ID, OOD",
+        "ID, Adv",
+        "OOD, Adv",
+    ]
     spans = [segment[:, 0] for lines in axis.collections for segment in lines.get_segments()
              if (segment[:, 1] == 0.2).all()]  # fmt: skip
     assert [[low < at < high for low, high in spans].count(True) for at in range(3)] == [1, 0, 1]
@@ -92,14 +138,18 @@ def test_the_floor_is_not_drawn_for_the_same_images():
 
 def test_a_set_of_other_classes_is_named():
     part = described()
-    values = {key: m for key, m in part.values.items() if "far-adv" not in key or key.startswith("loss/")}
+    values = {
+        key: m for key, m in part.values.items() if "far-adv" not in key or key.startswith("loss/")
+    }
     notes = show({"run": Part(values)}, BoundOptions(())).tables[1].notes
     assert any("far-adv has no class of the ID data" in note for note in notes)
 
 
 def test_too_few_images_are_refused_before_any_trace(runs, tmp_path, capsys):  # noqa: F811
     with pytest.raises(SystemExit) as stop:
-        script("bound_terms")([str(runs / "near"), *SMALL, *FEW, "--n", "3", "--out", str(tmp_path / "out")])
+        script("bound_terms")(
+            [str(runs / "near"), *SMALL, *FEW, "--n", "3", "--out", str(tmp_path / "out")]
+        )
     said = capsys.readouterr().err
     assert stop.value.code == 2 and "no class has two images in each of id, sketch, adv" in said
     assert "traces" not in said and not (tmp_path / "out").exists()
@@ -111,7 +161,11 @@ def test_anisotropy_is_that_of_the_dense_matrix_and_of_the_features(runs, tmp_pa
     result = Result.load(tmp_path / "anisotropy.json")
     H = dense(runs / "near", 24)
     lams = torch.linalg.eigvalsh(H).flip(0)
-    found = {k.removeprefix("curvature/"): m for k, m in result.values.items() if k.startswith("curvature/")}
+    found = {
+        k.removeprefix("curvature/"): m
+        for k, m in result.values.items()
+        if k.startswith("curvature/")
+    }
     assert found["lambda_1/lambda_5"].value == pytest.approx((lams[0] / lams[4]).item(), rel=1e-5)
     share = lams[:5].square().sum() / H.square().sum()
     for key, truth in (("lambda_1/mean", lams[0] / lams.mean()), ("top_share", share)):
@@ -119,12 +173,16 @@ def test_anisotropy_is_that_of_the_dense_matrix_and_of_the_features(runs, tmp_pa
     model, _ = open_checkpoint(runs / "near" / "ckpt.pt")
     (batch,) = loader(resolve("shapes", "test").subset(24, 0), 24, model.image_size, train=False)
     cosine = result.values["features/id/mean_cosine/embedding"].value
-    assert cosine == pytest.approx(mean_cosine(model.double().encode(batch.images.double())), rel=1e-5)
+    assert cosine == pytest.approx(
+        mean_cosine(model.double().encode(batch.images.double())), rel=1e-5
+    )
     text = F.normalize(model.head["head.weight"], dim=-1)
     f = model.features(batch.images.double())
     gap = (f.mean(dim=0) - text[batch.labels].mean(dim=0)).norm().item()
     assert result.values["features/id/modality_gap/embedding"].value == pytest.approx(gap, rel=1e-4)
-    assert (tmp_path / "anisotropy.png").stat().st_size > 1000 and "features/adv/lid/embedding" in result.values
+    assert (
+        tmp_path / "anisotropy.png"
+    ).stat().st_size > 1000 and "features/adv/lid/embedding" in result.values
     assert stands_alone(tmp_path / "anisotropy.html")
 
 
@@ -132,17 +190,26 @@ def test_halves_can_be_had_alone(runs, tmp_path):  # noqa: F811
     argv = [*SMALL, *FEW, "--parts", "curvature", "--operator", "ggn", "--out", str(tmp_path)]
     script("anisotropy")([str(runs / "near"), *argv])
     values = Result.load(tmp_path / "anisotropy.json").values
-    assert values and all(k.startswith("curvature/") for k in values) and math.isfinite(values["curvature/gini"].value)
+    assert (
+        values
+        and all(k.startswith("curvature/") for k in values)
+        and math.isfinite(values["curvature/gini"].value)
+    )
 
 
 @pytest.fixture(scope="module")
 def data(runs, tmp_path_factory) -> dict[str, str]:  # noqa: F811
-    """30 images of ``shapes``, with classes in the checkpoint's order and backwards; and of its last two classes."""
+    """30 images of ``shapes``, with classes in the checkpoint's order and backwards; and of its
+    last two classes.
+    """
     folder = tmp_path_factory.mktemp("data")
     model, _ = open_checkpoint(runs / "far" / "ckpt.pt")
     names = list(model.class_names)
     g, labels = np.random.default_rng(0), np.arange(30) % len(names)
-    images = g.integers(0, 256, (30, 16, 16, 3), np.uint8) // 2 + (8 * labels.astype(np.uint8))[:, None, None, None]
+    images = (
+        g.integers(0, 256, (30, 16, 16, 3), np.uint8) // 2
+        + (8 * labels.astype(np.uint8))[:, None, None, None]
+    )
     found = {}
     for key, y, classes in (("same", labels, names), ("back", len(names) - 1 - labels, names[::-1]),
                             ("two", labels % 2, names[-2:])):  # fmt: skip
@@ -155,19 +222,47 @@ def data(runs, tmp_path_factory) -> dict[str, str]:  # noqa: F811
 def test_alignment_does_not_depend_on_the_order_of_the_classes(runs, data, tmp_path):  # noqa: F811
     found = []
     for key in ("same", "back"):
-        argv = [*SMALL, *FEW, "--n", "30", "--parts", "features", "--data", data[key], "--out", str(tmp_path / key)]
+        argv = [
+            *SMALL,
+            *FEW,
+            "--n",
+            "30",
+            "--parts",
+            "features",
+            "--data",
+            data[key],
+            "--out",
+            str(tmp_path / key),
+        ]
         script("anisotropy")([str(runs / "far"), *argv])
         values = Result.load(tmp_path / key / "anisotropy.json").values
-        found.append([values[f"features/id/{m}/embedding"].value for m in ("alignment", "modality_gap")])
+        found.append(
+            [values[f"features/id/{m}/embedding"].value for m in ("alignment", "modality_gap")]
+        )
     assert found[0] == pytest.approx(found[1], rel=1e-9)
 
 
 def test_slope_is_that_of_the_rows_that_are_asked(runs, data, tmp_path):  # noqa: F811
-    argv = [*SMALL, *FEW, "--n", "60", "--batch", "30", "--probes", "4", "--samples", "2", "--data", data["two"]]
+    argv = [
+        *SMALL,
+        *FEW,
+        "--n",
+        "60",
+        "--batch",
+        "30",
+        "--probes",
+        "4",
+        "--samples",
+        "2",
+        "--data",
+        data["two"],
+    ]
     script("bound_terms")([str(runs / "far"), *argv, "--out", str(tmp_path)])
     model, _ = open_checkpoint(runs / "far" / "ckpt.pt")
     slope = np.linalg.norm(model.head["head.weight"][-2:].double().numpy(), 2)
-    assert Result.load(tmp_path / "bound_terms.json").values["L_f"].value == pytest.approx(slope, rel=1e-6)
+    assert Result.load(tmp_path / "bound_terms.json").values["L_f"].value == pytest.approx(
+        slope, rel=1e-6
+    )
 
 
 def test_a_class_with_several_texts_has_no_alignment(runs):  # noqa: F811
@@ -175,7 +270,11 @@ def test_a_class_with_several_texts_has_no_alignment(runs):  # noqa: F811
     W = model.head["head.weight"]
     one, several = Reader(model, ((2,), 0), ""), Reader(model, ((2, 1), 0), "")
     assert not one.grouped and one.head_rows.equal(W[[2, 0]])
-    assert several.grouped and several.head_rows.equal(W[[2, 1, 0]]) and not Reader(model, None, "").grouped
+    assert (
+        several.grouped
+        and several.head_rows.equal(W[[2, 1, 0]])
+        and not Reader(model, None, "").grouped
+    )
 
 
 def test_what_was_not_measured_is_not_drawn():
@@ -191,7 +290,11 @@ WRONG = {
     ("bound_terms", "--sigma", "0"): r"--sigma must be positive",
     ("bound_terms", "--params", "adapter"): r"--params adapter: \(A\) needs the distance",
     ("bound_terms", "--train-size", "0"): r"--train-size must be at least 1",
-    ("anisotropy", "--parts", "hessian"): r"--parts: 'hessian' is not known; valid: curvature, features",
+    (
+        "anisotropy",
+        "--parts",
+        "hessian",
+    ): r"--parts: 'hessian' is not known; valid: curvature, features",
     ("anisotropy", "--probes", "1"): r"--probes must be at least 2",
 }
 

@@ -14,13 +14,22 @@ from tests.evaluation.test_evaluate import make_run, save_npz
 
 @pytest.mark.parametrize("replaced", ["test", "shift"])
 def test_replaced_data_are_measured_again(tmp_path, replaced):
-    data = save_npz(tmp_path / "train.npz", 12, 0) + "+" + save_npz(tmp_path / "test.npz", 6, 1).removeprefix("npz:")
+    data = (
+        save_npz(tmp_path / "train.npz", 12, 0)
+        + "+"
+        + save_npz(tmp_path / "test.npz", 6, 1).removeprefix("npz:")
+    )
     run = make_run(tmp_path / "run", data, {"shift": save_npz(tmp_path / "shift.npz", 6, 2)})
     measured: list[float] = []
 
     def measure(subject, options, state):
-        sets = [subject.images(), *(subject.images(spec, "eval") for spec in subject.ood().values())]
-        measured.append(sum(float(batch.images.sum()) for s in sets for batch in subject.batches(s)))
+        sets = [
+            subject.images(),
+            *(subject.images(spec, "eval") for spec in subject.ood().values()),
+        ]
+        measured.append(
+            sum(float(batch.images.sum()) for s in sets for batch in subject.batches(s))
+        )
         return Part({"sum": Measure(measured[-1])})
 
     def again() -> list[float]:
@@ -37,7 +46,11 @@ def test_replaced_data_are_measured_again(tmp_path, replaced):
 
 
 def test_a_result_of_other_settings_is_replaced_aloud_and_comes_back(tmp_path, capsys):
-    data = save_npz(tmp_path / "train.npz", 12, 0) + "+" + save_npz(tmp_path / "test.npz", 6, 1).removeprefix("npz:")
+    data = (
+        save_npz(tmp_path / "train.npz", 12, 0)
+        + "+"
+        + save_npz(tmp_path / "test.npz", 6, 1).removeprefix("npz:")
+    )
     run, other = make_run(tmp_path / "run", data, {}), make_run(tmp_path / "other", data, {})
     measured: list[int] = []
 

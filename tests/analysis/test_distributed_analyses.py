@@ -1,4 +1,6 @@
-"""Analyses under torchrun: two processes give the numbers of one, take the same decisions, and one of them speaks."""
+"""Analyses under torchrun: two processes give the numbers of one, take the same decisions, and one
+of them speaks.
+"""
 
 import contextlib
 import json
@@ -39,10 +41,23 @@ CASES = {
     "spectrum": (hessian_spectrum, [*CURVED, "--density-probes", "2", "--density-steps", "4"]),
     "spectrum of attacked images": (
         hessian_spectrum,
-        [*CURVED, "--loss", "adv-ce", "--trace", "xtrace", "--operator", "ggn", "--density-probes", "0"],
+        [
+            *CURVED,
+            "--loss",
+            "adv-ce",
+            "--trace",
+            "xtrace",
+            "--operator",
+            "ggn",
+            "--density-probes",
+            "0",
+        ],
     ),
     "one batch": (hessian_spectrum, [*CURVED, "--batch", "64", "--density-probes", "0"]),
-    "sharpness": (sharpness, [*WEIGHTS, "--rho", "0.05,0.1", "--ascent-steps", "2", "--samples", "2"]),
+    "sharpness": (
+        sharpness,
+        [*WEIGHTS, "--rho", "0.05,0.1", "--ascent-steps", "2", "--samples", "2"],
+    ),
     "landscape": (
         loss_landscape,
         [*WEIGHTS, "--slices", "random,eigen,line", "--points", "3", "--line-points", "3"],
@@ -54,11 +69,29 @@ CASES = {
     "streamed drift": (representation_drift, [*FEW, "--stream"]),
     "robustness": (
         robustness_curve,
-        ["--radii", "1/255,4/255", "--attacks", "pgd,apgd-ce", "--steps", "3", "--queries", "10", "--eps", "8/255"],
+        [
+            "--radii",
+            "1/255,4/255",
+            "--attacks",
+            "pgd,apgd-ce",
+            "--steps",
+            "3",
+            "--queries",
+            "10",
+            "--eps",
+            "8/255",
+        ],
     ),
     "parameter drift": (parameter_drift, ["--zeroshot", "odd={lab}/odd.npz"]),
 }
-SAME_EVERYWHERE = ("spectrum", "spectrum of attacked images", "one batch", "sharpness", "landscape", "parameter drift")
+SAME_EVERYWHERE = (
+    "spectrum",
+    "spectrum of attacked images",
+    "one batch",
+    "sharpness",
+    "landscape",
+    "parameter drift",
+)
 """Whose numbers every process has; those of features are made by the first alone."""
 
 
@@ -68,9 +101,15 @@ def argv(name: str, root: Path, out: str) -> list[str]:
 
 
 def all_of_them(flags: list[str]) -> None:
-    """What every process of the job runs: all cases, then the first one again; what it says goes to a file."""
+    """What every process of the job runs: all cases, then the first one again; what it says goes to
+    a file.
+    """
     root = Path(flags[0])
-    with processes() as here, open(root / f"out.{here.rank}", "w") as said, contextlib.redirect_stdout(said):
+    with (
+        processes() as here,
+        open(root / f"out.{here.rank}", "w") as said,
+        contextlib.redirect_stdout(said),
+    ):
         real = analysis_run._measured
 
         def noted(*args):
@@ -102,9 +141,13 @@ def test_two_processes_find_what_one_finds(two, name):
     alone, shared = (Result.load(two / side / file) for side in ("one", "two"))
     assert list(shared.values) == list(alone.values) and list(shared.arrays) == list(alone.arrays)
     for key, m in alone.values.items():
-        assert shared.values[key].value == pytest.approx(m.value, rel=1e-7, abs=1e-9, nan_ok=True), key
+        assert shared.values[key].value == pytest.approx(
+            m.value, rel=1e-7, abs=1e-9, nan_ok=True
+        ), key
         assert (shared.values[key].error is None) == (m.error is None), key
-        assert (shared.values[key].error or 0.0) == pytest.approx(m.error or 0.0, rel=1e-5, abs=1e-9), key
+        assert (shared.values[key].error or 0.0) == pytest.approx(
+            m.error or 0.0, rel=1e-5, abs=1e-9
+        ), key
     for key, array in alone.arrays.items():
         if array.dtype.kind == "f" and key != "residuals" and not key.startswith("density"):
             np.testing.assert_allclose(shared.arrays[key], array, rtol=1e-5, atol=1e-7, err_msg=key)
@@ -118,7 +161,10 @@ def test_both_have_the_same_numbers_bit_for_bit(two, name):
 
 def test_the_first_alone_speaks(two):
     said = (two / "err.0").read_text()
-    assert "memory of each process: about" in said and (two / "out.0").read_text().count("written in") == 13
+    assert (
+        "memory of each process: about" in said
+        and (two / "out.0").read_text().count("written in") == 13
+    )
     assert not (two / "out.1").read_text() and not (two / "err.1").read_text()
 
 
@@ -142,7 +188,17 @@ def slow(flags: list[str]) -> None:
 
 
 def test_a_killed_process_ends_the_job_and_one_goes_on_from_what_was_kept(lab, tmp_path, capsys):  # noqa: F811
-    flags = [str(lab / "still"), *EVERY, *WEIGHTS, "--top", "1", "--rtol", "1e-12", "--density-probes", "0"]
+    flags = [
+        str(lab / "still"),
+        *EVERY,
+        *WEIGHTS,
+        "--top",
+        "1",
+        "--rtol",
+        "1e-12",
+        "--density-probes",
+        "0",
+    ]
     flags += ["--probes", "200", "--out", str(tmp_path)]
     job = ranks(tmp_path, flags, 2, slow)
     deadline = time.monotonic() + 120
@@ -152,7 +208,10 @@ def test_a_killed_process_ends_the_job_and_one_goes_on_from_what_was_kept(lab, t
     assert wait(job)[0] == 130
     said = (tmp_path / "err.0").read_text()
     assert "Traceback" not in said
-    assert "another process of this job ended or does not answer" in said and "products are kept in" in said
+    assert (
+        "another process of this job ended or does not answer" in said
+        and "products are kept in" in said
+    )
     hessian_spectrum.main(flags)
     assert "going on after" in capsys.readouterr().err
 
@@ -168,7 +227,10 @@ def elsewhere(flags: list[str]) -> None:
 def test_a_disk_that_not_all_see_is_named(lab, tmp_path):  # noqa: F811
     flags = [str(lab / "still"), *EVERY, *FEW, "--out", str(tmp_path / "out")]
     assert wait(ranks(tmp_path, flags, 2, elsewhere)) == [2, 2]
-    assert "--out must lie on a disk that all machines of the job share" in (tmp_path / "err.0").read_text()
+    assert (
+        "--out must lie on a disk that all machines of the job share"
+        in (tmp_path / "err.0").read_text()
+    )
 
 
 def test_what_runs_in_one_process_is_refused_in_two(lab, tmp_path, capsys, monkeypatch):  # noqa: F811

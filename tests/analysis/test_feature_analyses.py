@@ -1,4 +1,6 @@
-"""The feature analyses from the command line: files, tables, caches and mistakes, on two toy checkpoints."""
+"""The feature analyses from the command line: files, tables, caches and mistakes, on two toy
+checkpoints.
+"""
 
 import json
 import re
@@ -28,12 +30,24 @@ def lab(tmp_path_factory) -> Path:
     for name, seed in (("id", 0), ("odd", 1)):
         batch = toy_batch(400, seed)  # a fifth is the test split
         pixels = (batch.images.permute(0, 2, 3, 1) * 255).round().to(int).numpy().astype(np.uint8)
-        np.savez(root / f"{name}.npz", images=pixels if name == "id" else 255 - pixels, labels=batch.labels.numpy())
+        np.savez(
+            root / f"{name}.npz",
+            images=pixels if name == "id" else 255 - pixels,
+            labels=batch.labels.numpy(),
+        )
         (root / f"{name}.classes.json").write_text(json.dumps(list(CLASSES)))
     model = toy_clip()
     for name, scale in (("still", 1.0), ("moved", 1.3)):
-        weights = {n: w * (scale if w.ndim == 2 else 1) for n, w in model.weights().items() if n not in model.head}
-        config = {"data": f"npz:{root}/id.npz", "method": "ft", "ood": {"odd": f"npz:{root}/odd.npz"}}
+        weights = {
+            n: w * (scale if w.ndim == 2 else 1)
+            for n, w in model.weights().items()
+            if n not in model.head
+        }
+        config = {
+            "data": f"npz:{root}/id.npz",
+            "method": "ft",
+            "ood": {"odd": f"npz:{root}/odd.npz"},
+        }
         save_checkpoint(root / name / "ckpt.pt", checkpoint_of(model, weights, config=config))
     return root
 
@@ -49,13 +63,17 @@ def test_representation_drift(lab, capsys):
     for name in ("id", "odd", "adv"):
         for layer in ("block.0", "block.1", "embedding"):
             same, other = (result.values[f"{run}/cka/{name}/{layer}"] for run in ("still", "moved"))
-            assert same.value == pytest.approx(1) and same.low == pytest.approx(1)  # the pretrained model itself
+            assert same.value == pytest.approx(1) and same.low == pytest.approx(
+                1
+            )  # the pretrained model itself
             assert other.value < 0.9999 and other.low <= other.value <= other.high
             assert "half-samples" in other.estimator
     assert result.values["still/procrustes/id/embedding"].value == pytest.approx(0, abs=1e-6)
     assert result.values["moved/cka/clean-adv/embedding"].value < 1
     assert result.arrays["moved/cka_layers/id"].shape == (3, 3)
-    assert result.settings["n"] == 60 and result.settings["seed"] == 0 and len(result.checkpoints) == 2
+    assert (
+        result.settings["n"] == 60 and result.settings["seed"] == 0 and len(result.checkpoints) == 2
+    )
     assert "clean-adv" in shown.out and "95 % intervals" in shown.out
     for name in ("", "-layers", "-gram", "-procrustes"):
         assert Image.open(lab / "drift" / f"representation_drift{name}.png").width > 600
@@ -64,11 +82,18 @@ def test_representation_drift(lab, capsys):
 def test_streaming_gives_the_same_numbers(lab, capsys):
     for out, more in (("whole", []), ("sums", ["--stream"])):
         representation_drift.main([runs(lab)[1], *FAST, *more, "--out", str(lab / out)])
-    whole, sums = (Result.load(lab / out / "representation_drift.json") for out in ("whole", "sums"))
-    assert whole.values.keys() == sums.values.keys() and any(key.startswith("cka/clean-adv/") for key in sums.values)
+    whole, sums = (
+        Result.load(lab / out / "representation_drift.json") for out in ("whole", "sums")
+    )
+    assert whole.values.keys() == sums.values.keys() and any(
+        key.startswith("cka/clean-adv/") for key in sums.values
+    )
     for key, value in whole.values.items():
         assert sums.values[key].value == pytest.approx(value.value, abs=1e-6), key
-    assert "16 groups" in sums.values["cka/id/embedding"].estimator and "GiB" in capsys.readouterr().err
+    assert (
+        "16 groups" in sums.values["cka/id/embedding"].estimator
+        and "GiB" in capsys.readouterr().err
+    )
     with pytest.raises(SystemExit):
         representation_drift.main([runs(lab)[1], "--stream", "--rbf"])
 
@@ -84,10 +109,19 @@ def test_another_checkpoint_as_reference(lab):
 def test_feature_stability(lab, capsys):
     feature_stability.main([*runs(lab), *FAST, "--out", str(lab / "stability")])
     result = Result.load(lab / "stability" / "feature_stability.json")
-    for key in ("centroid_cosine/odd", "delta_lid/adv", "two_nn/id", "gram_volume", "shift_awp", "separation/adv"):
+    for key in (
+        "centroid_cosine/odd",
+        "delta_lid/adv",
+        "two_nn/id",
+        "gram_volume",
+        "shift_awp",
+        "separation/adv",
+    ):
         for run in ("still", "moved"):
             assert np.isfinite(result.values[f"{run}/{key}"].value), key
-    assert result.arrays["moved/pca/adv"].shape == (60, 3) and result.arrays["still/gram_volume"].shape == (60,)
+    assert result.arrays["moved/pca/adv"].shape == (60, 3) and result.arrays[
+        "still/gram_volume"
+    ].shape == (60,)
     page = (lab / "stability" / "feature_stability.html").read_text()
     assert "<script src=" not in page  # opens without a network
     out = capsys.readouterr().out
@@ -98,9 +132,14 @@ def test_what_was_measured_is_not_measured_again(lab, capsys, monkeypatch):
     argv = [runs(lab)[0], *FAST, "--out", str(lab / "again")]
     feature_stability.main(argv)
     first = (lab / "again" / "feature_stability.json").read_text()
-    monkeypatch.setattr(feature_stability, "measure_stability", lambda *a: pytest.fail("measured again"))
+    monkeypatch.setattr(
+        feature_stability, "measure_stability", lambda *a: pytest.fail("measured again")
+    )
     feature_stability.main(argv)
-    assert json.loads(first)["values"] == json.loads((lab / "again" / "feature_stability.json").read_text())["values"]
+    assert (
+        json.loads(first)["values"]
+        == json.loads((lab / "again" / "feature_stability.json").read_text())["values"]
+    )
 
 
 def test_the_attack_is_shared_by_the_analyses_of_one_folder(lab):
@@ -112,21 +151,41 @@ def test_the_attack_is_shared_by_the_analyses_of_one_folder(lab):
 
 
 def test_robustness_curve(lab, capsys):
-    argv = ["--n", "40", "--steps", "3", "--queries", "5", "--radii", "1/255,16/255", "--attacks", "pgd,apgd-ce"]
+    argv = [
+        "--n",
+        "40",
+        "--steps",
+        "3",
+        "--queries",
+        "5",
+        "--radii",
+        "1/255,16/255",
+        "--attacks",
+        "pgd,apgd-ce",
+    ]
     robustness_curve.main([*runs(lab), *argv, "--eps", "16/255", "--out", str(lab / "curve")])
     result = Result.load(lab / "curve" / "robustness_curve.json")
     for run in ("still", "moved"):
-        clean, near, far = (result.values[f"{run}/{key}"].value for key in ("clean", "pgd/1/255", "pgd/16/255"))
+        clean, near, far = (
+            result.values[f"{run}/{key}"].value for key in ("clean", "pgd/1/255", "pgd/16/255")
+        )
         assert clean >= near >= far
         assert (result.arrays[f"{run}/margin"] > 0).mean() == pytest.approx(clean)
-        own, other = (result.values[f"{run}/transfer/{label}"].value for label in ("still", "moved"))
+        own, other = (
+            result.values[f"{run}/transfer/{label}"].value for label in ("still", "moved")
+        )
         assert {own, other} <= {k / 40 for k in range(41)}
         delta = result.arrays[f"{run}/example_delta"]
         assert np.abs(delta).max(initial=0) <= 16 / 255 + 1e-6
         examples_are_what_they_say(result.arrays, run)
         falls = result.arrays[f"{run}/falls/pgd"]  # by image what the curve says in shares
-        assert (falls > 0).mean() == pytest.approx(clean) and np.isinf(falls).mean() == pytest.approx(far)
-        stands = {name: result.arrays[f"{run}/stands/{name}"] for name in ("pgd", "pgd, 2x steps", "apgd", BLACK_BOX)}
+        assert (falls > 0).mean() == pytest.approx(clean) and np.isinf(
+            falls
+        ).mean() == pytest.approx(far)
+        stands = {
+            name: result.arrays[f"{run}/stands/{name}"]
+            for name in ("pgd", "pgd, 2x steps", "apgd", BLACK_BOX)
+        }
         assert not (stands["pgd, 2x steps"] & ~stands["pgd"]).any()  # the same walk, longer
         beyond = (stands["apgd"] & ~stands[BLACK_BOX]).mean()
         assert result.values[f"{run}/check/square beyond apgd"].value == pytest.approx(beyond)
@@ -141,18 +200,39 @@ def examples_are_what_they_say(arrays, run: str) -> None:
     clean, adv, delta = (arrays[f"{run}/example_{part}"] for part in ("clean", "adv", "delta"))
     names, before = arrays[f"{run}/class_names"], arrays[f"{run}/example_before"]
     assert clean.dtype == adv.dtype == np.uint8 and clean.shape == adv.shape == delta.shape
-    assert np.abs(clean / 255 + delta - adv / 255).max(initial=0) <= 0.51 / 255  # rounding to grey levels
+    assert (
+        np.abs(clean / 255 + delta - adv / 255).max(initial=0) <= 0.51 / 255
+    )  # rounding to grey levels
     assert set(before) <= set(names) and (before != arrays[f"{run}/example_after"]).all()
     assert len(arrays[f"{run}/labels"]) == 40
 
 
-@pytest.mark.parametrize("names", [("moon", "tree", "circle"), ("moon", "tree", "circle", "house", "boat")], ids=len)
+@pytest.mark.parametrize(
+    "names", [("moon", "tree", "circle"), ("moon", "tree", "circle", "house", "boat")], ids=len
+)
 def test_a_set_of_other_classes_is_answered_by_its_own_text_head(lab, tmp_path, names):
     with np.load(lab / "id.npz") as file:
-        np.savez(tmp_path / "other.npz", images=file["images"], labels=np.arange(len(file["labels"])) % len(names))
+        np.savez(
+            tmp_path / "other.npz",
+            images=file["images"],
+            labels=np.arange(len(file["labels"])) % len(names),
+        )
     (tmp_path / "other.classes.json").write_text(json.dumps(list(names)))
     spec = f"npz:{tmp_path}/other.npz"
-    argv = ["--data", spec, "--n", "60", "--steps", "1", "--radii", "1/255", "--attacks", "pgd", "--checks", "false"]
+    argv = [
+        "--data",
+        spec,
+        "--n",
+        "60",
+        "--steps",
+        "1",
+        "--radii",
+        "1/255",
+        "--attacks",
+        "pgd",
+        "--checks",
+        "false",
+    ]
     robustness_curve.main([runs(lab)[1], *argv, "--out", str(tmp_path / "out")])
     found = Result.load(tmp_path / "out" / "robustness_curve.json").values["clean"].value
     model, _ = open_checkpoint(lab / "moved" / "ckpt.pt")
@@ -168,9 +248,14 @@ def test_masked_gradients_are_said_and_honest_ones_are_not():
     assert masked(honest) == []
     assert "Square leaves 10.0 %" in masked(honest | {"check/square (black box)": share(0.1)})[0]
     assert "eps = 64/255" in masked(honest | {"check/pgd, eps = 64/255": share(0.3)})[0]
-    assert "not converged" in masked({"check/pgd": share(0.5), "check/pgd, 2x steps": share(0.4)})[0]
+    assert (
+        "not converged" in masked({"check/pgd": share(0.5), "check/pgd, 2x steps": share(0.4)})[0]
+    )
     assert "three starts" in masked({"check/pgd": share(0.5), "check/pgd, 3 starts": share(0.4)})[0]
-    assert "random start" in masked({"check/pgd": share(0.4), "check/pgd, no random start": share(0.5)})[0]
+    assert (
+        "random start"
+        in masked({"check/pgd": share(0.4), "check/pgd, no random start": share(0.5)})[0]
+    )
     assert "Square turns 7.0 %" in masked({"check/square beyond apgd": Measure(0.07, low=0.03)})[0]
 
 
@@ -203,7 +288,11 @@ def test_report_is_one_file_with_everything_in_it(lab, capsys):
     assert "http://" not in text and "https://" not in text  # nothing is fetched
     assert "A &amp; B" in text and "What it measures &lt;here&gt;." in text
     assert "This analysis failed: RuntimeError: eigenvalues &lt;lost&gt;" in text
-    assert "python analyses/feature_stability.py" in text and "95 % intervals" in text and "Table 2" in text
+    assert (
+        "python analyses/feature_stability.py" in text
+        and "95 % intervals" in text
+        and "Table 2" in text
+    )
     caption = r"<figcaption>feature_stability\. data.*n = 60, seed = 0.*95 % intervals, estimators: .* more"
     assert re.search(caption, text)
     assert "Levina-Bickel" in text and "n = 60" in text and "seed = 0" in text
@@ -214,7 +303,9 @@ def test_report_says_why_an_analysis_refused(lab):
     def refuses(argv):
         feature_stability.main([*argv, *FAST, "--layers", "blok"])
 
-    section = run_section("feature_stability", refuses, [runs(lab)[0], "--out", str(lab / "no")], lab / "no")
+    section = run_section(
+        "feature_stability", refuses, [runs(lab)[0], "--out", str(lab / "no")], lab / "no"
+    )
     assert "did you mean" in section.failure and section.figures == ()
     assert "This analysis failed" in page("t", ["a"], [section])
 

@@ -1,4 +1,6 @@
-"""Interactive figures: every checkpoint in every panel under one name, fields on one scale, self-contained files."""
+"""Interactive figures: every checkpoint in every panel under one name, fields on one scale,
+self-contained files.
+"""
 
 import numpy as np
 import pytest
@@ -30,7 +32,9 @@ def test_a_checkpoint_has_one_entry_in_the_legend_and_its_look_in_every_panel():
 
 def test_every_look_that_a_checkpoint_may_have_can_be_drawn():
     labels = [f"run {i}" for i in range(20)] + ["pretrained"]
-    figure = pages.page("Title", labels, [[pages.Panel("", "", "", [pages.Curve(n, [1], [1]) for n in labels])]])
+    figure = pages.page(
+        "Title", labels, [[pages.Panel("", "", "", [pages.Curve(n, [1], [1]) for n in labels])]]
+    )
     assert len(figure.data) == 2 * len(labels)
 
 
@@ -38,16 +42,24 @@ def test_every_look_that_a_checkpoint_may_have_can_be_drawn():
 def test_a_logarithmic_axis_has_as_many_ticks_as_its_decades_need(top, powers):
     curve = pages.Curve("ft", [1, 2], [0.1, top])
     figure = pages.page("Title", ["ft"], [[pages.Panel("", "", "", [curve], log_y=True)]])
-    assert figure.layout.yaxis.type == "log" and (figure.layout.yaxis.exponentformat == "power") == powers
+    assert (
+        figure.layout.yaxis.type == "log"
+        and (figure.layout.yaxis.exponentformat == "power") == powers
+    )
 
 
 def test_a_panel_alone_in_its_row_is_as_wide_as_the_row_above():
     figure = pages.page("Title", LABELS, [[panel(), panel()], [panel(ticks=["a", "b"])]])
-    assert figure.layout.xaxis3.domain == (figure.layout.xaxis.domain[0], figure.layout.xaxis2.domain[1])
+    assert figure.layout.xaxis3.domain == (
+        figure.layout.xaxis.domain[0],
+        figure.layout.xaxis2.domain[1],
+    )
     assert list(figure.layout.xaxis3.ticktext) == ["a", "b"]
 
 
-@pytest.mark.parametrize(("count", "rows"), [(0, []), (1, [1]), (3, [3]), (4, [2, 2]), (7, [3, 2, 2])])
+@pytest.mark.parametrize(
+    ("count", "rows"), [(0, []), (1, [1]), (3, [3]), (4, [2, 2]), (7, [3, 2, 2])]
+)
 def test_cells_are_wrapped_evenly(count, rows):
     assert [len(row) for row in pages.wrapped([panel()] * count)] == rows
 
@@ -56,18 +68,30 @@ def landscape(height: float) -> Part:
     side = np.linspace(-0.5, 0.5, 5)
     bowl = height + side[None, :] ** 2 + side[:, None] ** 2
     arrays = {
-        "blocks": np.array(["w"]), "block_shapes": np.array(["(2, 2)"]), "random": np.stack([side, height + side**2]),
-        "contour_axis": side, "contour": bowl, "line/t": side, "line/id": side, "line/adv": side, "line/id_loss": side,
-    }  # fmt: skip
+        "blocks": np.array(["w"]),
+        "block_shapes": np.array(["(2, 2)"]),
+        "random": np.stack([side, height + side**2]),
+        "contour_axis": side,
+        "contour": bowl,
+        "line/t": side,
+        "line/id": side,
+        "line/adv": side,
+        "line/id_loss": side,
+    }
     return Part({"loss": Measure(height)}, arrays)
 
 
 def test_contours_and_surfaces_of_all_checkpoints_share_their_levels(tmp_path):
     parts = {"ft": landscape(0.2), "grace": landscape(1.0)}
     figure = landscape_page(parts, LandscapeOptions((tmp_path / "a", tmp_path / "b")))
-    flat, turned = ([trace for trace in figure.data if trace.type == kind] for kind in ("contour", "surface"))
+    flat, turned = (
+        [trace for trace in figure.data if trace.type == kind] for kind in ("contour", "surface")
+    )
     assert [trace.name for trace in flat] == [trace.name for trace in turned] == ["ft", "grace"]
-    assert len({(t.zmin, t.zmax, t.contours.start, t.contours.end, t.contours.size) for t in flat}) == 1
+    assert (
+        len({(t.zmin, t.zmax, t.contours.start, t.contours.end, t.contours.size) for t in flat})
+        == 1
+    )
     assert {(t.cmin, t.cmax) for t in turned} == {(flat[0].zmin, flat[0].zmax)}
     assert flat[0].zmin <= 0.2 and flat[0].zmax >= 1.2
     assert len({figure.layout[name].zaxis.range for name in ("scene", "scene2")}) == 1

@@ -1,4 +1,6 @@
-"""The analyses of weights from their command lines: files, agreement with direct computation, mistakes."""
+"""The analyses of weights from their command lines: files, agreement with direct computation,
+mistakes.
+"""
 
 import importlib.util
 import re
@@ -31,7 +33,9 @@ SMALL = ["--n", "10", "--batch", "6", "--dtype", "float64", "--params", "ln_|pro
 
 
 def script(name: str):
-    spec = importlib.util.spec_from_file_location(f"analysis_{name}", ROOT / "analyses" / f"{name}.py")
+    spec = importlib.util.spec_from_file_location(
+        f"analysis_{name}", ROOT / "analyses" / f"{name}.py"
+    )
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.main
@@ -44,7 +48,11 @@ def runs(tmp_path_factory) -> Path:
     shapes = resolve("shapes", "test")
     model = build(ModelSpec(register_toy(), "random", 0), shapes.class_names, shapes.templates[:1])
     g = torch.Generator().manual_seed(0)
-    step = {n: 0.02 * torch.randn(w.shape, generator=g) for n, w in model.weights().items() if n not in model.head}
+    step = {
+        n: 0.02 * torch.randn(w.shape, generator=g)
+        for n, w in model.weights().items()
+        if n not in model.head
+    }
     for name, t in (("zero_shot", 0.0), ("near", 1.0), ("far", 2.0)):
         weights = {n: model.weights()[n] + t * d for n, d in step.items()}
         (folder / name).mkdir()
@@ -60,11 +68,28 @@ def dense(run: Path, n: int = 10) -> torch.Tensor:
     images = resolve("shapes", "test").subset(n, 0)
     (batch,) = loader(images, n, model.image_size, train=False)
     x = batch.images.double()
-    A = hessian(lambda w, b: F.cross_entropy(model(x, w), batch.labels), model.weights(), [batch], "ln_|proj$")
+    A = hessian(
+        lambda w, b: F.cross_entropy(model(x, w), batch.labels),
+        model.weights(),
+        [batch],
+        "ln_|proj$",
+    )
     return torch.stack([A.matvec(e) for e in torch.eye(A.dim, dtype=torch.float64)])
 
 
-SPECTRUM = [*SMALL, "--top", "3", "--rtol", "1e-8", "--probes", "6", "--density-probes", "2", "--density-steps", "8"]
+SPECTRUM = [
+    *SMALL,
+    "--top",
+    "3",
+    "--rtol",
+    "1e-8",
+    "--probes",
+    "6",
+    "--density-probes",
+    "2",
+    "--density-steps",
+    "8",
+]
 
 
 def stands_alone(page: Path) -> bool:
@@ -79,7 +104,9 @@ def test_spectrum_agrees_with_a_dense_matrix(runs, tmp_path, capsys):
     H = dense(runs / "near")
     lams = torch.linalg.eigvalsh(H)
     values = {name: m.value for name, m in result.values.items()}
-    assert [values[f"lambda_{i}"] for i in (1, 2, 3)] == pytest.approx(lams.flip(0)[:3].tolist(), rel=1e-6)
+    assert [values[f"lambda_{i}"] for i in (1, 2, 3)] == pytest.approx(
+        lams.flip(0)[:3].tolist(), rel=1e-6
+    )
     assert values["lambda_min_1"] == pytest.approx(lams[0].item(), rel=1e-6)
     trace, norm = result.values["trace"], result.values["frobenius"]
     assert abs(trace.value - H.trace()) < 4 * trace.error
@@ -93,7 +120,16 @@ def test_spectrum_agrees_with_a_dense_matrix(runs, tmp_path, capsys):
 
 
 def test_pyhessian_agrees_where_the_largest_eigenvalue_stands_alone(runs, tmp_path):
-    argv = [str(runs / "near"), *SPECTRUM, "--params", "head", "--probes", "20", "--out", str(tmp_path)]
+    argv = [
+        str(runs / "near"),
+        *SPECTRUM,
+        "--params",
+        "head",
+        "--probes",
+        "20",
+        "--out",
+        str(tmp_path),
+    ]
     script("hessian_spectrum")([*argv, "--backend", "pyhessian"])
     values = Result.load(tmp_path / "hessian_spectrum.json").values
     assert values["pyhessian/lambda_1"].value == pytest.approx(values["lambda_1"].value, rel=5e-3)
@@ -101,7 +137,9 @@ def test_pyhessian_agrees_where_the_largest_eigenvalue_stands_alone(runs, tmp_pa
     assert abs(ours.value - peer.value) < 4 * (ours.error**2 + peer.error**2) ** 0.5
 
 
-def test_the_same_call_again_measures_nothing_and_another_checkpoint_only_itself(runs, tmp_path, capsys):
+def test_the_same_call_again_measures_nothing_and_another_checkpoint_only_itself(
+    runs, tmp_path, capsys
+):
     main = script("hessian_spectrum")
     out = ["--out", str(tmp_path)]
     main([str(runs / "zero_shot"), *SPECTRUM, *out])
@@ -145,8 +183,12 @@ def test_an_interrupted_spectrum_goes_on(runs, tmp_path, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize("after", [-1, 3, 6 + 12], ids=["eigenvalues", "probes", "density"])
-def test_whatever_is_interrupted_only_the_open_probe_is_lost(runs, tmp_path, capsys, monkeypatch, after):
-    """Interrupted and continued, the numbers are those of one run, at no more products than the open one had."""
+def test_whatever_is_interrupted_only_the_open_probe_is_lost(
+    runs, tmp_path, capsys, monkeypatch, after
+):
+    """Interrupted and continued, the numbers are those of one run, at no more products than the
+    open one had.
+    """
     from grace_geom.geometry.operators import CurvatureOperator
 
     real, calls = CurvatureOperator.matvec, []
@@ -158,13 +200,33 @@ def test_whatever_is_interrupted_only_the_open_probe_is_lost(runs, tmp_path, cap
         return real(self, v)
 
     main = script("hessian_spectrum")
-    argv = [str(runs / "far"), *SMALL, "--params", "head", "--top", "2", "--bottom", "0", "--max-products", "15",
-            "--probes", "6", "--density-probes", "3", "--density-steps", "6", "--rtol", "1e-9"]  # fmt: skip
+    argv = [
+        str(runs / "far"),
+        *SMALL,
+        "--params",
+        "head",
+        "--top",
+        "2",
+        "--bottom",
+        "0",
+        "--max-products",
+        "15",
+        "--probes",
+        "6",
+        "--density-probes",
+        "3",
+        "--density-steps",
+        "6",
+        "--rtol",
+        "1e-9",
+    ]
     resumed = True
     monkeypatch.setattr(CurvatureOperator, "matvec", counting)
     main([*argv, "--out", str(tmp_path / "whole")])
     whole, spent = Result.load(tmp_path / "whole" / "hessian_spectrum.json"), len(calls)
-    stop_at = spent - (6 + 3 * 6) + after  # of so many products the first are those of the eigenvalues
+    stop_at = (
+        spent - (6 + 3 * 6) + after
+    )  # of so many products the first are those of the eigenvalues
     resumed = False
     calls.clear()
     with pytest.raises(SystemExit):
@@ -180,18 +242,33 @@ def test_whatever_is_interrupted_only_the_open_probe_is_lost(runs, tmp_path, cap
 
 
 def test_half_the_memory_is_announced_and_the_eigenvalues_stay(runs, tmp_path, capsys):
-    argv = [str(runs / "near"), *SMALL, "--top", "2", "--rtol", "1e-4", "--probes", "4", "--density-probes", "0"]
+    argv = [
+        str(runs / "near"),
+        *SMALL,
+        "--top",
+        "2",
+        "--rtol",
+        "1e-4",
+        "--probes",
+        "4",
+        "--density-probes",
+        "0",
+    ]
     argv += ["--basis-dtype", "float16", "--basis-device", "cpu", "--out", str(tmp_path)]
     script("hessian_spectrum")(argv)
     assert "Lanczos vectors on the host" in capsys.readouterr().err
     values = Result.load(tmp_path / "hessian_spectrum.json").values
     lams = torch.linalg.eigvalsh(dense(runs / "near")).flip(0)
-    assert [values[f"lambda_{i}"].value for i in (1, 2)] == pytest.approx(lams[:2].tolist(), rel=1e-4)
+    assert [values[f"lambda_{i}"].value for i in (1, 2)] == pytest.approx(
+        lams[:2].tolist(), rel=1e-4
+    )
 
 
 @pytest.mark.parametrize(("dtype", "bytes_"), [("same", 8), ("float16", 2)])
 def test_the_memory_that_is_announced_is_that_of_the_basis(capsys, dtype, bytes_, tmp_path):
-    A = SimpleNamespace(like=torch.empty(0, dtype=torch.float64), kept_bytes=0, kept=1, rebuilt=0, dim=2**30)
+    A = SimpleNamespace(
+        like=torch.empty(0, dtype=torch.float64), kept_bytes=0, kept=1, rebuilt=0, dim=2**30
+    )
     announce(A, CurvatureOptions((tmp_path,), top=2, bottom=0, basis_dtype=dtype))
     assert f"about {16 * bytes_:.2f} GiB for 16 Lanczos vectors" in capsys.readouterr().err
 
@@ -199,18 +276,39 @@ def test_the_memory_that_is_announced_is_that_of_the_basis(capsys, dtype, bytes_
 @pytest.mark.parametrize("options", [["--operator", "ggn"], ["--loss", "adv-ce", "--attack-steps", "2"],
                                      ["--params", "head"], ["--trace", "xtrace"], ["--trace", "hutch++"]])  # fmt: skip
 def test_other_operators_losses_and_weights_run(runs, tmp_path, options):
-    script("hessian_spectrum")([str(runs / "near"), *SPECTRUM, "--rtol", "1e-3", "--out", str(tmp_path), *options])
+    script("hessian_spectrum")(
+        [str(runs / "near"), *SPECTRUM, "--rtol", "1e-3", "--out", str(tmp_path), *options]
+    )
     values = Result.load(tmp_path / "hessian_spectrum.json").values
     assert values["lambda_1"].value > 0
-    if options[1] in ("ggn", "head"):  # cross-entropy is convex in logits, and logits are linear in the head
+    if options[1] in (
+        "ggn",
+        "head",
+    ):  # cross-entropy is convex in logits, and logits are linear in the head
         assert values["lambda_min_1"].value > -1e-8
 
 
 def test_text_tower_and_adapter_are_weights_too(runs, tmp_path):
     from grace_geom.methods.grace import Grace
 
-    script("hessian_spectrum")([str(runs / "zero_shot"), *SPECTRUM, "--params", "text", "--n", "3", "--rtol", "1e-2",
-                                "--max-products", "6", "--density-probes", "0", "--out", str(tmp_path)])  # fmt: skip
+    script("hessian_spectrum")(
+        [
+            str(runs / "zero_shot"),
+            *SPECTRUM,
+            "--params",
+            "text",
+            "--n",
+            "3",
+            "--rtol",
+            "1e-2",
+            "--max-products",
+            "6",
+            "--density-probes",
+            "0",
+            "--out",
+            str(tmp_path),
+        ]
+    )
     text = Result.load(tmp_path / "hessian_spectrum.json")
     assert any(name.startswith("kappa/transformer.resblocks") for name in text.values)
     model, _ = open_checkpoint(runs / "zero_shot" / "ckpt.pt")
@@ -221,17 +319,32 @@ def test_text_tower_and_adapter_are_weights_too(runs, tmp_path):
             w += 0.01 * torch.randn(w.shape, generator=torch.Generator().manual_seed(len(name)))
     adapter = {n: w.detach() for n, w in params.items()}
     merged = {n: w.detach() for n, w in method.weights(model, params).items()}
-    checkpoint = checkpoint_of(model, merged, adapter=adapter, config={"data": "shapes", "r": 2, "lora_alpha": None})
+    checkpoint = checkpoint_of(
+        model, merged, adapter=adapter, config={"data": "shapes", "r": 2, "lora_alpha": None}
+    )
     save_checkpoint(tmp_path / "grace" / "ckpt.pt", checkpoint)
-    script("hessian_spectrum")([str(tmp_path / "grace"), *SPECTRUM, "--params", "adapter", "--out", str(tmp_path)])
+    script("hessian_spectrum")(
+        [str(tmp_path / "grace"), *SPECTRUM, "--params", "adapter", "--out", str(tmp_path)]
+    )
     found = Result.load(tmp_path / "hessian_spectrum.json")
     assert found.values["dim"].value == sum(w.numel() for w in adapter.values())
 
 
 def test_drift_is_twice_as_far_for_twice_the_step(runs, tmp_path, capsys):
     names = ["zero_shot", "near", "far"]
-    script("parameter_drift")([*(str(runs / n) for n in names), "--n", "12", "--params", "visual",
-                               "--zeroshot", "colour=shapes:colour", "--out", str(tmp_path)])  # fmt: skip
+    script("parameter_drift")(
+        [
+            *(str(runs / n) for n in names),
+            "--n",
+            "12",
+            "--params",
+            "visual",
+            "--zeroshot",
+            "colour=shapes:colour",
+            "--out",
+            str(tmp_path),
+        ]
+    )
     result = Result.load(tmp_path / "parameter_drift.json")
     drift = [result.values[f"{n}/drift"].value for n in names]
     assert drift[0] == 0 and drift[2] == pytest.approx(2 * drift[1], rel=1e-4)
@@ -239,12 +352,17 @@ def test_drift_is_twice_as_far_for_twice_the_step(runs, tmp_path, capsys):
     visual = {n: w for n, w in model["zero_shot"].items() if n.startswith("visual.")}
     assert drift[1] == pytest.approx(relative_drift(model["near"], visual))
     assert "Parameter drift" in capsys.readouterr().out
-    assert (tmp_path / "parameter_drift.png").is_file() and stands_alone(tmp_path / "parameter_drift.html")
+    assert (tmp_path / "parameter_drift.png").is_file() and stands_alone(
+        tmp_path / "parameter_drift.html"
+    )
 
 
 WRONG = {
     "no such file": (["nowhere.pt"], r"no such checkpoint: nowhere\.pt"),
-    "unknown flag": (["{run}", "--opertor", "ggn"], r"unknown flag --opertor; did you mean '--operator'"),
+    "unknown flag": (
+        ["{run}", "--opertor", "ggn"],
+        r"unknown flag --opertor; did you mean '--operator'",
+    ),
     "no such weights": (["{run}", "--params", "resblocks.99"], "matches none"),
     "no adapter": (["{run}", "--params", "adapter"], "no low-rank factors"),
     "value": (["{run}", "--operator", "fisher"], "--operator must be"),
@@ -253,13 +371,18 @@ WRONG = {
     "no images": (["{run}", "--n", "0"], "--n must be at least 1"),
     "device": (["{run}", "--device", "cuda:9"], "--device cuda:9: not available here"),
     "smallest of a singular matrix": (
-        ["{run}", "--operator", "ggn", "--bottom", "2", "--n", "2"], r"--bottom 2: .* rank n\(K-1\)"
+        ["{run}", "--operator", "ggn", "--bottom", "2", "--n", "2"],
+        r"--bottom 2: .* rank n\(K-1\)",
     ),
     "name of a domain": (["{run}", "--ood", "adv=shapes:sketch"], "--ood adv="),
     "more than half precision keeps": (
-        ["{run}", "--basis-dtype", "float16", "--rtol", "1e-6"], r"keeps eigenvalues to 1e-4, not to --rtol 1e-06"
+        ["{run}", "--basis-dtype", "float16", "--rtol", "1e-6"],
+        r"keeps eigenvalues to 1e-4, not to --rtol 1e-06",
     ),
-    "peer without ggn": (["{run}", "--operator", "ggn", "--backend", "pyhessian"], "drop --operator ggn"),
+    "peer without ggn": (
+        ["{run}", "--operator", "ggn", "--backend", "pyhessian"],
+        "drop --operator ggn",
+    ),
 }
 
 
@@ -267,7 +390,9 @@ WRONG = {
 def test_mistakes_are_answered_in_a_line_or_two(runs, tmp_path, capsys, mistake):
     argv, answer = WRONG[mistake]
     with pytest.raises(SystemExit) as stop:
-        script("hessian_spectrum")([a.format(run=runs / "near") for a in argv] + ["--out", str(tmp_path)])
+        script("hessian_spectrum")(
+            [a.format(run=runs / "near") for a in argv] + ["--out", str(tmp_path)]
+        )
     said = capsys.readouterr().err
     error = said[said.index("error: ") :]
     assert stop.value.code == 2 and re.search(answer, error) and error.count("\n") <= 2
@@ -275,47 +400,110 @@ def test_mistakes_are_answered_in_a_line_or_two(runs, tmp_path, capsys, mistake)
 
 @pytest.mark.parametrize("params", ["head", "text", r"ln_|head\.weight"])
 def test_a_head_that_is_not_asked_does_not_vary(runs, tmp_path, capsys, params):
-    np.savez(tmp_path / "other.npz", images=np.zeros((20, 16, 16, 3), np.uint8), labels=np.arange(20) % 2)
+    np.savez(
+        tmp_path / "other.npz", images=np.zeros((20, 16, 16, 3), np.uint8), labels=np.arange(20) % 2
+    )
     (tmp_path / "other.classes.json").write_text('["moon", "tree"]')
-    argv = ["--data", f"npz:{tmp_path}/other.npz", "--params", params, "--n", "4", "--out", str(tmp_path / "out")]
+    argv = [
+        "--data",
+        f"npz:{tmp_path}/other.npz",
+        "--params",
+        params,
+        "--n",
+        "4",
+        "--out",
+        str(tmp_path / "out"),
+    ]
     with pytest.raises(SystemExit) as stop:
         script("hessian_spectrum")([str(runs / "near"), *argv])
-    assert stop.value.code == 2 and "has other classes than the checkpoint's head" in capsys.readouterr().err
+    assert (
+        stop.value.code == 2
+        and "has other classes than the checkpoint's head" in capsys.readouterr().err
+    )
 
 
 def test_a_radius_in_grey_levels_is_warned_about(runs, tmp_path, capsys):
-    argv = [*SMALL, "--ascent-steps", "1", "--samples", "2", "--attack-steps", "1", "--rho", "0.05", "--eps", "4"]
+    argv = [
+        *SMALL,
+        "--ascent-steps",
+        "1",
+        "--samples",
+        "2",
+        "--attack-steps",
+        "1",
+        "--rho",
+        "0.05",
+        "--eps",
+        "4",
+    ]
     script("sharpness")([str(runs / "near"), *argv, "--out", str(tmp_path)])
     assert "4/255" in capsys.readouterr().err
 
 
 def test_another_data_root_is_another_question(runs):
-    asked = [Common((runs / "near",), data_root=root).settings() for root in (None, Path("elsewhere"))]
+    asked = [
+        Common((runs / "near",), data_root=root).settings() for root in (None, Path("elsewhere"))
+    ]
     assert asked[0] != asked[1]
 
 
 def test_sharpness_agrees_with_the_library_at_its_radius(runs, tmp_path, capsys):
-    argv = [*SMALL, "--ascent-steps", "3", "--samples", "3", "--attack-steps", "2", "--rho", "0.05,0.1"]
+    argv = [
+        *SMALL,
+        "--ascent-steps",
+        "3",
+        "--samples",
+        "3",
+        "--attack-steps",
+        "2",
+        "--rho",
+        "0.05,0.1",
+    ]
     script("sharpness")([str(runs / "near"), *argv, "--out", str(tmp_path)])
     values = {n: m.value for n, m in Result.load(tmp_path / "sharpness.json").values.items()}
     model, _ = open_checkpoint(runs / "near" / "ckpt.pt")
     model = model.double()
     (batch,) = loader(resolve("shapes", "test").subset(10, 0), 10, model.image_size, train=False)
-    x, w = batch.images.double(), {n: v for n, v in model.weights().items() if re.search(r"ln_|proj$", n)}
-    assert values["ce/loss"] == pytest.approx(F.cross_entropy(model(x), batch.labels).item(), rel=1e-9)
+    x, w = (
+        batch.images.double(),
+        {n: v for n, v in model.weights().items() if re.search(r"ln_|proj$", n)},
+    )
+    assert values["ce/loss"] == pytest.approx(
+        F.cross_entropy(model(x), batch.labels).item(), rel=1e-9
+    )
     mean = MeanLoss(lambda p, b: F.cross_entropy(model(x, p), batch.labels), [batch])
     found = worst_case(mean, w, [0.05, 0.1], steps=3)
-    assert [values["ce/ball/0.05"], values["ce/ball/0.1"]] == pytest.approx([p.rise for p in found], rel=1e-6)
+    assert [values["ce/ball/0.05"], values["ce/ball/0.1"]] == pytest.approx(
+        [p.rise for p in found], rel=1e-6
+    )
     assert values["adv-ce/loss"] > values["ce/loss"]  # the attack does something
     assert "Sharpness" in capsys.readouterr().out and (tmp_path / "sharpness.png").is_file()
     assert stands_alone(tmp_path / "sharpness.html")
 
 
 def test_landscape_passes_through_the_checkpoint_and_the_pretrained_model(runs, tmp_path, capsys):
-    argv = ["--n", "12", "--dtype", "float64", "--points", "3", "--contour-points", "3", "--line-points", "4",
-            "--beyond", "2", "--attack-steps", "1", "--ood", "sketch=shapes:sketch"]  # fmt: skip
+    argv = [
+        "--n",
+        "12",
+        "--dtype",
+        "float64",
+        "--points",
+        "3",
+        "--contour-points",
+        "3",
+        "--line-points",
+        "4",
+        "--beyond",
+        "2",
+        "--attack-steps",
+        "1",
+        "--ood",
+        "sketch=shapes:sketch",
+    ]
     both = [str(runs / "near"), str(runs / "zero_shot")]
-    script("loss_landscape")([*both, *argv, "--slices", "random,eigen,contour,line", "--out", str(tmp_path)])
+    script("loss_landscape")(
+        [*both, *argv, "--slices", "random,eigen,contour,line", "--out", str(tmp_path)]
+    )
     result = Result.load(tmp_path / "loss_landscape.json")
     for label in ("near", "zero_shot"):
         loss = result.values[f"{label}/loss"].value
@@ -324,35 +512,67 @@ def test_landscape_passes_through_the_checkpoint_and_the_pretrained_model(runs, 
         assert result.arrays[f"{label}/contour"][1, 1] == pytest.approx(loss, rel=1e-6)
     line = result.arrays["near/line/id_loss"]
     assert line[0] == pytest.approx(result.values["zero_shot/loss"].value, rel=1e-6)  # t = 0
-    assert result.arrays["near/line/t"].tolist() == pytest.approx([0, 2 / 3, 1, 4 / 3, 2])  # 1 is none of the four
+    assert result.arrays["near/line/t"].tolist() == pytest.approx(
+        [0, 2 / 3, 1, 4 / 3, 2]
+    )  # 1 is none of the four
     assert line[2] == pytest.approx(result.values["near/loss"].value, rel=1e-6)  # t = 1
-    printed = next(row.split() for row in capsys.readouterr().out.splitlines() if row.startswith("near "))
-    measured = [f"{100 * result.arrays[f'near/line/{name}'][2]:.1f}" for name in ("id", "ood", "adv")]
+    printed = next(
+        row.split() for row in capsys.readouterr().out.splitlines() if row.startswith("near ")
+    )
+    measured = [
+        f"{100 * result.arrays[f'near/line/{name}'][2]:.1f}" for name in ("id", "ood", "adv")
+    ]
     assert printed[3:] == measured  # and each is a number of images, not of neighbours
     assert result.arrays["zero_shot/line/id"].std() == 0  # nothing moved
     assert (result.arrays["near/line/adv"] <= result.arrays["near/line/id"] + 1e-9).all()
-    assert (tmp_path / "loss_landscape-contour.png").is_file() and stands_alone(tmp_path / "loss_landscape.html")
+    assert (tmp_path / "loss_landscape-contour.png").is_file() and stands_alone(
+        tmp_path / "loss_landscape.html"
+    )
 
 
 def test_a_plane_passes_through_its_three_checkpoints(runs, tmp_path):
     near, far = (open_checkpoint(runs / name / "ckpt.pt")[0] for name in ("near", "far"))
-    turned = {n: w + 0.02 * torch.sin(100 * w) for n, w in near.weights().items() if n.startswith("visual.")}
+    turned = {
+        n: w + 0.02 * torch.sin(100 * w)
+        for n, w in near.weights().items()
+        if n.startswith("visual.")
+    }
     third = checkpoint_of(near, near.weights() | turned, config={"data": "shapes"})
     save_checkpoint(tmp_path / "turned" / "ckpt.pt", third)
-    argv = ["--n", "8", "--dtype", "float64", "--slices", "plane", "--contour-points", "4", "--out", str(tmp_path)]
-    script("loss_landscape")([str(runs / "near"), *argv, "--through", f"{runs / 'far'},{tmp_path / 'turned'}"])
+    argv = [
+        "--n",
+        "8",
+        "--dtype",
+        "float64",
+        "--slices",
+        "plane",
+        "--contour-points",
+        "4",
+        "--out",
+        str(tmp_path),
+    ]
+    script("loss_landscape")(
+        [str(runs / "near"), *argv, "--through", f"{runs / 'far'},{tmp_path / 'turned'}"]
+    )
     arrays = Result.load(tmp_path / "loss_landscape.json").arrays
     corner = {n: far.weights()[n] - near.weights()[n] for n in turned}
     assert arrays["plane_corners"][1, 0] == pytest.approx(norm(corner).item(), rel=1e-5)
-    assert arrays["plane_names"].tolist() == ["near", "far", "turned"] and np.isfinite(arrays["plane"]).all()
+    assert (
+        arrays["plane_names"].tolist() == ["near", "far", "turned"]
+        and np.isfinite(arrays["plane"]).all()
+    )
     assert (tmp_path / "loss_landscape-plane.png").stat().st_size > 1000
 
 
 @pytest.mark.parametrize("given", [[], ["--through", "a"]])
 def test_a_plane_needs_two_other_checkpoints(runs, tmp_path, capsys, given):
     with pytest.raises(SystemExit) as stop:
-        script("loss_landscape")([str(runs / "near"), "--slices", "plane", *given, "--out", str(tmp_path)])
-    assert stop.value.code == 2 and "--through A,B, two other checkpoints" in capsys.readouterr().err
+        script("loss_landscape")(
+            [str(runs / "near"), "--slices", "plane", *given, "--out", str(tmp_path)]
+        )
+    assert (
+        stop.value.code == 2 and "--through A,B, two other checkpoints" in capsys.readouterr().err
+    )
 
 
 def test_slices_of_other_shapes_are_refused():

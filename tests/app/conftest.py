@@ -1,5 +1,6 @@
-"""Small folders of runs: of real trainings of a toy, or written by hand through the package's save functions, with
-made-up numbers."""
+"""Small folders of runs: of real trainings of a toy, or written by hand through the package's save
+functions, with made-up numbers.
+"""
 
 import json
 from pathlib import Path
@@ -11,8 +12,20 @@ import yaml
 from grace_geom.records import Accuracy, EvalRecord, Measure, Result, pack
 from tests.app.lab import make_lab
 
-SETS = (("id", "shapes"), ("ood", "sketch"), ("ood", "v2"), ("natural_adv", "hard"), ("zeroshot", "colour"))
-APGD = {"name": "apgd-ce", "eps": 4 / 255, "norm": "linf", "seed": 0, "parts": [{"name": "apgd-ce", "steps": 20}]}
+SETS = (
+    ("id", "shapes"),
+    ("ood", "sketch"),
+    ("ood", "v2"),
+    ("natural_adv", "hard"),
+    ("zeroshot", "colour"),
+)
+APGD = {
+    "name": "apgd-ce",
+    "eps": 4 / 255,
+    "norm": "linf",
+    "seed": 0,
+    "parts": [{"name": "apgd-ce", "steps": 20}],
+}
 
 
 def accuracy(suite: str, data: str, correct: int, n: int = 100, **more: object) -> Accuracy:
@@ -21,34 +34,71 @@ def accuracy(suite: str, data: str, correct: int, n: int = 100, **more: object) 
     fields = {"spec": f"shapes:{data}", "subset": {"of": n, "seed": 0, "ids_sha256": "abc"}} | more
     low, high = max(0.0, share - 0.04), min(1.0, share + 0.04)
     outcomes = pack(np.arange(n) < correct)
-    return Accuracy(suite, data, n=n, correct=correct, accuracy=share, ci_low=low, ci_high=high, seconds=0.1,
-                    outcomes=outcomes, **fields)  # type: ignore[arg-type]  # fmt: skip
+    return Accuracy(
+        suite,
+        data,
+        n=n,
+        correct=correct,
+        accuracy=share,
+        ci_low=low,
+        ci_high=high,
+        seconds=0.1,
+        outcomes=outcomes,
+        **fields,
+    )  # type: ignore[arg-type]
 
 
 def evaluation(name: str, clean: int, attacked: int, **more: object) -> EvalRecord:
     """``clean`` right of 100 on every set but ``attacked`` under attack."""
     rows = [accuracy(suite, data, clean, **more) for suite, data in SETS]
     rows.append(accuracy("adv", "shapes", attacked, attack=APGD, **more))
-    return EvalRecord("f" * 64, name, name.rpartition("-")[0], 0, {"data": "shapes"}, tuple(rows)).summed()
+    return EvalRecord(
+        "f" * 64, name, name.rpartition("-")[0], 0, {"data": "shapes"}, tuple(rows)
+    ).summed()
 
 
-def write_run(root: Path, run: str, clean: int | None, attacked: int = 0, steps: int = 100, total: int = 100) -> Path:
+def write_run(
+    root: Path, run: str, clean: int | None, attacked: int = 0, steps: int = 100, total: int = 100
+) -> Path:
     """A run directory; without ``eval.json`` where ``clean`` is ``None``."""
     folder = root / run
     folder.mkdir(parents=True)
     method = folder.name.rpartition("-")[0]
-    settings = {"method": method, "data": "shapes", "model": "tiny-shapes", "seed": 0, "max_steps": total, "lr": 1e-3}
+    settings = {
+        "method": method,
+        "data": "shapes",
+        "model": "tiny-shapes",
+        "seed": 0,
+        "max_steps": total,
+        "lr": 1e-3,
+    }
     settings |= {"rho": 0.01} if method == "grace" else {}
-    (folder / "config.yaml").write_text(yaml.safe_dump(settings | {"provenance": {"packages": {"torch": "2.0"}}}))
+    (folder / "config.yaml").write_text(
+        yaml.safe_dump(settings | {"provenance": {"packages": {"torch": "2.0"}}})
+    )
     rows = [
-        {"step": s, "seconds": s / 10, "lr": 1e-3, "loss": 2 / s, "loss_task": 1 / s, "cos_id_adv": 0.9,
-         "gram_volume": 0.1, "train_acc": 0.5, "images_per_s": 30.0}
+        {
+            "step": s,
+            "seconds": s / 10,
+            "lr": 1e-3,
+            "loss": 2 / s,
+            "loss_task": 1 / s,
+            "cos_id_adv": 0.9,
+            "gram_volume": 0.1,
+            "train_acc": 0.5,
+            "images_per_s": 30.0,
+        }
         for s in range(1, steps + 1, 3)
-    ] + [{"step": steps, "seconds": steps / 10, "val_acc": 0.7}]  # fmt: skip
+    ] + [{"step": steps, "seconds": steps / 10, "val_acc": 0.7}]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     if method == "grace":
-        matrices = {f"visual.transformer.resblocks.{i}.attn.in_proj_weight": {"score": 10.0**-i, "rank": 4 - 2 * i}
-                    for i in range(3)}  # fmt: skip
+        matrices = {
+            f"visual.transformer.resblocks.{i}.attn.in_proj_weight": {
+                "score": 10.0**-i,
+                "rank": 4 - 2 * i,
+            }
+            for i in range(3)
+        }
         lines = [json.dumps({"step": s, "matrices": matrices}) + "\n" for s in (0, 50)]
         (folder / "curvature.jsonl").write_text("".join(lines))
     if clean is not None:
@@ -59,13 +109,27 @@ def write_run(root: Path, run: str, clean: int | None, attacked: int = 0, steps:
 def spectrum(folder: Path, top: float, n: int = 96, sha256: str = "") -> None:
     """A Hessian spectrum of two Lanczos nodes."""
     values = {
-        "dim": Measure(1000), "lambda_1": Measure(top, low=top - 1, high=top + 1, estimator="Lanczos"),
+        "dim": Measure(1000),
+        "lambda_1": Measure(top, low=top - 1, high=top + 1, estimator="Lanczos"),
         "trace": Measure(3 * top, 1.0, 2 * top, 4 * top, estimator="Hutchinson"),
-        "kappa/visual.a.weight": Measure(0.01), "kappa/visual.b.weight": Measure(-0.01),
-    }  # fmt: skip
+        "kappa/visual.a.weight": Measure(0.01),
+        "kappa/visual.b.weight": Measure(-0.01),
+    }
     arrays = {"density_nodes": np.array([[0.0, top]]), "density_weights": np.array([[0.9, 0.1]])}
-    settings = {"data": "shapes", "n": n, "params": "visual", "loss": "ce", "operator": "hessian", "seed": 0}
-    checkpoint = {"label": folder.name, "path": str(folder / "ckpt.pt"), "method": "ft", "sha256": sha256}
+    settings = {
+        "data": "shapes",
+        "n": n,
+        "params": "visual",
+        "loss": "ce",
+        "operator": "hessian",
+        "seed": 0,
+    }
+    checkpoint = {
+        "label": folder.name,
+        "path": str(folder / "ckpt.pt"),
+        "method": "ft",
+        "sha256": sha256,
+    }
     Result("hessian_spectrum", (checkpoint,), settings, values, arrays).save(folder / "analyses")
 
 

@@ -1,7 +1,9 @@
-"""A small folder of runs for looking at the dashboard and for its tests: ``python -m tests.app.gallery DIR``
+"""A small folder of runs for looking at the dashboard and for its tests:
+``python -m tests.app.gallery DIR``
 
-Every number comes from a real, if very short, training on ``shapes``. Beside the runs of a little study lie the states
-that a dashboard meets: a run still being written, one that was cut short, one of a newer version, one without analyses.
+Every number comes from a real, if very short, training on ``shapes``. Beside the runs of a little
+study lie the states that a dashboard meets: a run still being written, one that was cut short, one
+of a newer version, one without analyses.
 """
 
 import argparse
@@ -16,24 +18,62 @@ from grace_geom import compare, train
 METHODS = ("zero-shot", "ft", "at", "grace")
 STEPS = 12
 TRAIN = ["--max-steps", str(STEPS), "--batch-size", "16", "--train-images", "256"]
-SETS = {"--ood": {"v2": "shapes:v2", "sketch": "shapes:sketch"}, "--zeroshot": {"colour": "shapes:colour"}}
+SETS = {
+    "--ood": {"v2": "shapes:v2", "sketch": "shapes:sketch"},
+    "--zeroshot": {"colour": "shapes:colour"},
+}
 EVALUATE = ["--n", "60", "--n-attack", "30", "--steps", "3"]
 ANALYSES = {
-    "hessian_spectrum": ["--top", "2", "--probes", "2", "--density-steps", "6", "--max-products", "12"],
+    "hessian_spectrum": [
+        "--top",
+        "2",
+        "--probes",
+        "2",
+        "--density-steps",
+        "6",
+        "--max-products",
+        "12",
+    ],
     "parameter_drift": ["--zeroshot", "colour=shapes:colour"],
     "sharpness": [
-        "--rho", "0.05,0.1", "--rho-adaptive", "0.5,1", "--rho-relative", "0.005,0.01", "--rho-average", "5,10",
-        "--ascent-steps", "1", "--samples", "2",
+        "--rho",
+        "0.05,0.1",
+        "--rho-adaptive",
+        "0.5,1",
+        "--rho-relative",
+        "0.005,0.01",
+        "--rho-average",
+        "5,10",
+        "--ascent-steps",
+        "1",
+        "--samples",
+        "2",
     ],
     "loss_landscape": [
-        "--slices", "random,eigen,contour,line", "--points", "5", "--contour-points", "4", "--line-points", "4",
+        "--slices",
+        "random,eigen,contour,line",
+        "--points",
+        "5",
+        "--contour-points",
+        "4",
+        "--line-points",
+        "4",
     ],
     "representation_drift": ["--replicates", "6", "--n", "48"],
     "feature_stability": ["--replicates", "6", "--n", "120"],
     "anisotropy": ["--replicates", "4", "--n", "48"],
     "bound_terms": [],
-    "robustness_curve": ["--radii", "1/255,4/255", "--steps", "3", "--queries", "20", "--attacks", "pgd,apgd-ce"],
-}  # fmt: skip
+    "robustness_curve": [
+        "--radii",
+        "1/255,4/255",
+        "--steps",
+        "3",
+        "--queries",
+        "20",
+        "--attacks",
+        "pgd,apgd-ce",
+    ],
+}
 """What is measured, with few images; an analysis that this version does not have is left out."""
 
 
@@ -43,10 +83,23 @@ def gallery(root: Path, steps: int = STEPS, seeds: str = "0,1") -> Path:
     if study.is_dir():
         return root
     plan = [*TRAIN, "--max-steps", str(steps)]
-    compare.main([
-        "--methods", ",".join(METHODS), "--seeds", seeds, "--out", str(study), *plan, *EVALUATE, *_named(SETS),
-        "--set", "at.attack_steps=2", "--set", "grace.attack_steps=2",
-    ])  # fmt: skip
+    compare.main(
+        [
+            "--methods",
+            ",".join(METHODS),
+            "--seeds",
+            seeds,
+            "--out",
+            str(study),
+            *plan,
+            *EVALUATE,
+            *_named(SETS),
+            "--set",
+            "at.attack_steps=2",
+            "--set",
+            "grace.attack_steps=2",
+        ]
+    )
     trained = sorted(path for path in study.iterdir() if (path / "eval.json").is_file())
     train.main(["--method", "ft", "--out", str(study / "unmeasured-s0"), *plan])
     analyse([str(path) for path in trained])
@@ -55,7 +108,12 @@ def gallery(root: Path, steps: int = STEPS, seeds: str = "0,1") -> Path:
 
 
 def _named(sets: dict[str, dict[str, str]]) -> list[str]:
-    return [part for flag, named in sets.items() for name, spec in named.items() for part in (flag, f"{name}={spec}")]
+    return [
+        part
+        for flag, named in sets.items()
+        for name, spec in named.items()
+        for part in (flag, f"{name}={spec}")
+    ]
 
 
 def analyse(runs: list[str]) -> None:
@@ -68,7 +126,9 @@ def analyse(runs: list[str]) -> None:
 
 
 def odd_states(study: Path, plan: list[str], steps: int) -> None:
-    """A run that stopped half-way and is fresh enough to count as running, and copies of a real one, damaged."""
+    """A run that stopped half-way and is fresh enough to count as running, and copies of a real
+    one, damaged.
+    """
     written = study / "written-s0"
     train.main(["--method", "ft", "--out", str(written), *plan, "--log-every", "1"])
     records = (written / "metrics.jsonl").read_text().splitlines(keepends=True)
@@ -84,7 +144,9 @@ def odd_states(study: Path, plan: list[str], steps: int) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path, help="Where the runs go; shown with `-- --runs DIR`.")
     folder = gallery(parser.parse_args().folder)
     print(f"\nstreamlit run app/main.py -- --runs {folder}")

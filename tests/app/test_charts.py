@@ -16,11 +16,18 @@ LIGHT = GROUNDS["light"]
 
 def entry(run: str, clean: int, attacked: int) -> Entry:
     record = evaluation(run.rpartition("/")[2], clean, attacked)
-    estimates = {c: Estimate(v, 0.02, v - 0.04, v + 0.04) if v is not None else None for c, v in record.summary.items()}
+    estimates = {
+        c: Estimate(v, 0.02, v - 0.04, v + 0.04) if v is not None else None
+        for c, v in record.summary.items()
+    }
     return Entry(run, path=None, evaluation=record, estimates=estimates)  # type: ignore[arg-type]
 
 
-RUNS = [entry("demo/zero-shot-s0", 60, 5), entry("demo/ft-s0", 90, 10), entry("demo/grace-s0", 80, 50)]
+RUNS = [
+    entry("demo/zero-shot-s0", 60, 5),
+    entry("demo/ft-s0", 90, 10),
+    entry("demo/grace-s0", 80, 50),
+]
 NAMES = labels([e.id for e in RUNS])
 
 
@@ -43,7 +50,9 @@ def test_tradeoff_shows_percent_with_intervals_and_rings_the_front():
     assert sorted(zip(ringed.x, ringed.y, strict=True)) == [(80, 50), (90, 10)]
     steps = next(t for t in figure.data if t.name == "Pareto front")
     assert steps.line.shape == "hv"
-    assert list(steps.x) == sorted(steps.x, reverse=True)  # from the right, so that steps stay inside of the front
+    assert list(steps.x) == sorted(
+        steps.x, reverse=True
+    )  # from the right, so that steps stay inside of the front
 
 
 def test_tradeoff_without_the_column_is_no_figure():
@@ -62,14 +71,23 @@ def test_names_are_not_read_as_tags():
 
 def test_labels_of_two_close_points_do_not_cover_each_other():
     a, b = Estimate(0.5, 0, 0.5, 0.5), Estimate(0.51, 0, 0.51, 0.51)
-    places = place_labels({"a": (a, a), "b": (b, b)}, {"a": "a long name", "b": "a long name"}, [[0, 100], [0, 100]])
+    places = place_labels(
+        {"a": (a, a), "b": (b, b)}, {"a": "a long name", "b": "a long name"}, [[0, 100], [0, 100]]
+    )
     assert places["a"] != places["b"]
 
 
 def test_a_name_without_room_beside_its_point_stands_a_line_higher():
-    at = {"at-s0": (3.1, 74.0), "ft-s0": (26.7, 1.3), "lora-s0": (24.4, 1.7), "zero-shot-s0": (43.6, 1.0)}
-    points = {run: (Estimate(x / 100, 0, x / 100, x / 100), Estimate(y / 100, 0, y / 100, y / 100 + 0.02))
-              for run, (x, y) in at.items()}  # fmt: skip
+    at = {
+        "at-s0": (3.1, 74.0),
+        "ft-s0": (26.7, 1.3),
+        "lora-s0": (24.4, 1.7),
+        "zero-shot-s0": (43.6, 1.0),
+    }
+    points = {
+        run: (Estimate(x / 100, 0, x / 100, x / 100), Estimate(y / 100, 0, y / 100, y / 100 + 0.02))
+        for run, (x, y) in at.items()
+    }
     spans = [[-9.1, 55.8], [-4.0, 88.0]]
     places = place_labels(points, {run: run for run in at}, spans, (230, 200))
     scale = [size / (span[1] - span[0]) for size, span in zip((230, 200), spans, strict=True)]
@@ -78,11 +96,18 @@ def test_a_name_without_room_beside_its_point_stands_a_line_higher():
         vertical, horizontal, *lifted = places[run].split()
         aside = {"left": -9 - 7 * len(run), "center": -3.5 * len(run), "right": 9}[horizontal]
         left = (x - spans[0][0]) * scale[0] + aside
-        bottom = (y - spans[1][0]) * scale[1] + {"bottom": -25, "middle": -8, "top": 9}[vertical] + 16 * len(lifted)
+        bottom = (
+            (y - spans[1][0]) * scale[1]
+            + {"bottom": -25, "middle": -8, "top": 9}[vertical]
+            + 16 * len(lifted)
+        )
         boxes.append((left, bottom, left + 7 * len(run), bottom + 14))  # letters of 12 pixels
     for a, b in itertools.combinations(boxes, 2):
         assert a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1]
-    assert label_at("top center lifted", "a") == {"text": ["a<br>\u00a0"], "textposition": "top center"}
+    assert label_at("top center lifted", "a") == {
+        "text": ["a<br>\u00a0"],
+        "textposition": "top center",
+    }
     assert label_at("top left", "a") == {"text": ["a"], "textposition": "top left"}
 
 
@@ -99,7 +124,9 @@ def test_dots_have_one_row_a_data_set_and_the_intervals_of_the_record():
 
 
 def test_intervals_over_few_seeds_do_not_stretch_an_axis_of_percent():
-    wide = replace(RUNS[0], estimates={"ID": Estimate(0.5, 1, -3.0, 4.0), "Adv": Estimate(0.1, 1, -1.0, 1.2)})
+    wide = replace(
+        RUNS[0], estimates={"ID": Estimate(0.5, 1, -3.0, 4.0), "Adv": Estimate(0.1, 1, -1.0, 1.2)}
+    )
     figure = tradeoff([wide], NAMES, "ID", "Adv", LIGHT, ("x", "y"))
     assert figure is not None
     for axis in (figure.layout.xaxis, figure.layout.yaxis):
@@ -111,9 +138,20 @@ def test_a_look_follows_the_id_and_nothing_else():
     methods = ("ft", "lora", "at", "grace")
     usual = [
         [look(name.format(m), LIGHT) for m in methods]
-        for name in ("{}-s0", "{}", "demo/{}-s0", "demo/{}", "shapes/{}", "compare/{}-s0", "compare/{}")
+        for name in (
+            "{}-s0",
+            "{}",
+            "demo/{}-s0",
+            "demo/{}",
+            "shapes/{}",
+            "compare/{}-s0",
+            "compare/{}",
+        )
     ]
-    usual += [[look(name.format(m), LIGHT) for m in (*methods, "lora-at")] for name in ("{}-s0", "shapes/{}")]
+    usual += [
+        [look(name.format(m), LIGHT) for m in (*methods, "lora-at")]
+        for name in ("{}-s0", "shapes/{}")
+    ]
     for some in usual:
         assert all(a.color != b.color for a, b in itertools.combinations(some, 2))
     light, dark = (look("demo/ft-s0", ground) for ground in GROUNDS.values())

@@ -28,7 +28,9 @@ def test_the_leader_of_each_column_and_its_gain(known):
 
 def test_rivals_are_those_whose_intervals_overlap(known):
     close = replace(known["demo/grace-s0"], id="demo/other-s0")
-    assert [e.id for e in compare.lead("HM", [*known.values(), close], None).rivals] == ["demo/other-s0"]
+    assert [e.id for e in compare.lead("HM", [*known.values(), close], None).rivals] == [
+        "demo/other-s0"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -47,7 +49,9 @@ def test_other_images_cannot_be_compared(known, more, reason):
 
 def test_another_attack_cannot_be_compared_but_clean_numbers_can(known):
     record = known["demo/ft-s0"].evaluation
-    rows = [replace(a, attack=APGD | {"eps": 8 / 255}) if a.attack else a for a in record.accuracies]
+    rows = [
+        replace(a, attack=APGD | {"eps": 8 / 255}) if a.attack else a for a in record.accuracies
+    ]
     other = replace(known["demo/ft-s0"], evaluation=replace(record, accuracies=tuple(rows)))
     assert "attack" in compare.incomparable(other, known["demo/grace-s0"], ("adv",))
     assert compare.delta(other, known["demo/grace-s0"], "ID") == pytest.approx(0.1)
@@ -55,13 +59,19 @@ def test_another_attack_cannot_be_compared_but_clean_numbers_can(known):
 
 def test_only_settings_that_differ_are_named(known):
     other = compare.differing([known["demo/ft-s0"], known["demo/grace-s0"]])
-    assert other == {"demo/ft-s0": {"method": "ft"}, "demo/grace-s0": {"method": "grace", "rho": 0.01}}
+    assert other == {
+        "demo/ft-s0": {"method": "ft"},
+        "demo/grace-s0": {"method": "grace", "rho": 0.01},
+    }
 
 
 def test_settings_of_a_training_that_never_was_are_not_listed(runs):
     for run, lr in (("zero-shot", 3e-5), ("ft", 1e-3), ("grace", 2e-3)):
         path = runs / f"demo/{run}-s0/config.yaml"
-        plain = yaml.safe_load(path.read_text()) | {"lr": lr, "weight_decay": 0.0 if run == "zero-shot" else 0.1}
+        plain = yaml.safe_load(path.read_text()) | {
+            "lr": lr,
+            "weight_decay": 0.0 if run == "zero-shot" else 0.1,
+        }
         path.write_text(yaml.safe_dump(plain))
     other = compare.differing(list(store.entries(runs).values()))
     assert other["demo/zero-shot-s0"] == {"method": "zero-shot"}

@@ -12,7 +12,10 @@ from app.store import Finding, series
 from grace_geom.records import Measure, Result
 
 LIGHT = GROUNDS["light"]
-ROWS = [{"step": s, "loss": 1 / s, "train_acc": 0.5, "lr": 1e-3, "seconds": 2.0 * s} for s in range(1, 11)]
+ROWS = [
+    {"step": s, "loss": 1 / s, "train_acc": 0.5, "lr": 1e-3, "seconds": 2.0 * s}
+    for s in range(1, 11)
+]
 
 
 def test_a_line_holds_what_was_logged():
@@ -41,8 +44,14 @@ def test_a_single_accuracy_is_not_drawn_beyond_0_and_1():
 
 
 def test_what_is_logged_is_found_by_heading():
-    found = curves.groups({"a": [{"step": 1, "loss": 1, "loss_new": 1, "cos_x_y": 1, "val_acc": 1, "val_n": 5}]})
-    assert found == {"Loss": ["loss", "loss_new"], "Accuracy": ["val_acc"], "Feature geometry": ["cos_x_y"]}
+    found = curves.groups(
+        {"a": [{"step": 1, "loss": 1, "loss_new": 1, "cos_x_y": 1, "val_acc": 1, "val_n": 5}]}
+    )
+    assert found == {
+        "Loss": ["loss", "loss_new"],
+        "Accuracy": ["val_acc"],
+        "Feature geometry": ["cos_x_y"],
+    }
 
 
 def test_long_series_keep_their_ends():
@@ -71,7 +80,10 @@ def test_heat_map_of_many_refreshes_is_averaged_in_blocks():
 
 def finding(run: str, top: float) -> Finding:
     arrays = {"density_nodes": np.array([[0.0, top]]), "density_weights": np.array([[0.75, 0.25]])}
-    return Finding(run, Result("hessian_spectrum", (), {}, {"dim": Measure(100), "lambda_1": Measure(top)}, arrays))
+    return Finding(
+        run,
+        Result("hessian_spectrum", (), {}, {"dim": Measure(100), "lambda_1": Measure(top)}, arrays),
+    )
 
 
 def test_density_has_the_mass_and_the_mean_of_its_nodes():
@@ -88,19 +100,27 @@ def test_density_has_the_mass_and_the_mean_of_its_nodes():
 def test_curvature_by_kind_and_block_is_blank_where_it_is_not_positive():
     block = "visual.transformer.resblocks"
     values = {
-        f"kappa/{block}.0.attn.in_proj_weight": Measure(0.1), f"kappa/{block}.1.attn.in_proj_weight": Measure(-0.1),
-        f"kappa/{block}.1.mlp.c_fc.weight": Measure(0.01), "kappa/visual.proj": Measure(1.0),
-    }  # fmt: skip
-    (figure,) = curves.by_block([Finding("r", Result("h", (), {}, values))], {"r": "r"}, "kappa", LIGHT).values()
+        f"kappa/{block}.0.attn.in_proj_weight": Measure(0.1),
+        f"kappa/{block}.1.attn.in_proj_weight": Measure(-0.1),
+        f"kappa/{block}.1.mlp.c_fc.weight": Measure(0.01),
+        "kappa/visual.proj": Measure(1.0),
+    }
+    (figure,) = curves.by_block(
+        [Finding("r", Result("h", (), {}, values))], {"r": "r"}, "kappa", LIGHT
+    ).values()
     heat = figure.data[0]
     assert (list(heat.y), list(heat.x)) == (["attn.in_proj", "mlp.c_fc", "proj"], ["0", "1", "-"])
     z = np.asarray(heat.z, float)
-    np.testing.assert_allclose(z, [[-1, np.nan, np.nan], [np.nan, -2, np.nan], [np.nan, np.nan, 0]], atol=1e-12)
+    np.testing.assert_allclose(
+        z, [[-1, np.nan, np.nan], [np.nan, -2, np.nan], [np.nan, np.nan, 0]], atol=1e-12
+    )
 
 
 def test_names_of_close_eigenvalues_stand_on_other_levels():
     names = {run: f"long-{run}" for run in "abc"}
-    figure = curves.density([finding("a", 8.0), finding("b", 8.2), finding("c", 30.0)], names, LIGHT)
+    figure = curves.density(
+        [finding("a", 8.0), finding("b", 8.2), finding("c", 30.0)], names, LIGHT
+    )
     assert figure is not None
     level = {note.text.split()[0]: note.y for note in figure.layout.annotations}
     assert level[names["a"]] != level[names["b"]]
@@ -109,12 +129,17 @@ def test_names_of_close_eigenvalues_stand_on_other_levels():
 
 def test_names_of_eigenvalues_do_not_collide_on_a_telephone():
     tops = {"zero-shot-s0": 43.6, "ft-s0": 26.7, "lora-s0": 24.4, "grace-s0": 7.5, "at-s0": 3.1}
-    figure = curves.density([finding(run, top) for run, top in tops.items()], {run: run for run in tops}, LIGHT)
+    figure = curves.density(
+        [finding(run, top) for run, top in tops.items()], {run: run for run in tops}, LIGHT
+    )
     assert figure is not None
     start, stop = figure.layout.xaxis.range
     boxes = []
     for note in figure.layout.annotations:
-        x, width = 330 * (note.x - start) / (stop - start), 6.5 * len(note.text)  # a plot of 330 pixels
+        x, width = (
+            330 * (note.x - start) / (stop - start),
+            6.5 * len(note.text),
+        )  # a plot of 330 pixels
         x += note.xshift - (width if note.xanchor == "right" else 0)
         assert x >= 0 and x + width <= 330
         boxes.append((note.y, x, x + width))
@@ -123,8 +148,13 @@ def test_names_of_eigenvalues_do_not_collide_on_a_telephone():
 
 
 def test_sharpness_has_the_radii_and_rises_of_the_record():
-    arrays = {"ce/ball": np.array([[0.1, 1.0], [0.2, 3.0]]), "ce/average": np.array([[5.0, -0.1, 0.05]])}
-    drawn = curves.sharpness([Finding("r", Result("s", (), {}, {}, arrays))], {"r": "r"}, "ce", LIGHT)
+    arrays = {
+        "ce/ball": np.array([[0.1, 1.0], [0.2, 3.0]]),
+        "ce/average": np.array([[5.0, -0.1, 0.05]]),
+    }
+    drawn = curves.sharpness(
+        [Finding("r", Result("s", (), {}, {}, arrays))], {"r": "r"}, "ce", LIGHT
+    )
     ball, average = drawn.values()
     assert (list(ball.data[0].x), list(ball.data[0].y)) == ([0.1, 0.2], [1.0, 3.0])
     assert ball.layout.yaxis.type == "log"
@@ -137,7 +167,15 @@ def test_sharpness_has_the_radii_and_rises_of_the_record():
     [
         ({"max_steps": 7}, 7),
         ({"epochs": 2, "batch_size": 10, "provenance": {"data": {"train": {"images": 55}}}}, 10),
-        ({"epochs": 2, "max_steps": 3, "batch_size": 10, "provenance": {"data": {"train": {"images": 55}}}}, 3),
+        (
+            {
+                "epochs": 2,
+                "max_steps": 3,
+                "batch_size": 10,
+                "provenance": {"data": {"train": {"images": 55}}},
+            },
+            3,
+        ),
         ({}, None),
         ({"max_steps": "many"}, None),
         ({"provenance": None}, None),
@@ -154,8 +192,16 @@ def test_a_run_is_running_then_stalled_then_finished():
     assert progress(ROWS, {"max_steps": 10}, silent=1000).state == "finished"
     assert progress([], {"max_steps": 10}, silent=0).state == "no record"
     slow = [{"step": s, "seconds": 300.0 * s} for s in range(1, 5)]
-    assert progress(slow, {"max_steps": 10}, silent=1000).state == "running"  # its records are five minutes apart
+    assert (
+        progress(slow, {"max_steps": 10}, silent=1000).state == "running"
+    )  # its records are five minutes apart
 
 
 def test_durations():
-    assert [duration(s) for s in (None, 5, 65, 7260, 200_000)] == ["", "5 s", "1 min 5 s", "2 h 1 min", "2 days"]
+    assert [duration(s) for s in (None, 5, 65, 7260, 200_000)] == [
+        "",
+        "5 s",
+        "1 min 5 s",
+        "2 h 1 min",
+        "2 days",
+    ]

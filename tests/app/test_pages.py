@@ -17,8 +17,16 @@ from tests.app.conftest import evaluation, spectrum, write_run
 
 MAIN = Path(__file__).resolve().parents[2] / "app" / "main.py"
 PAGES = (
-    "overview", "curvature", "landscape", "drift", "features", "robustness", "weights", "training", "run",
-)  # fmt: skip
+    "overview",
+    "curvature",
+    "landscape",
+    "drift",
+    "features",
+    "robustness",
+    "weights",
+    "training",
+    "run",
+)
 ANALYSED = ("curvature", "landscape", "drift", "features", "robustness", "weights")
 
 
@@ -113,7 +121,10 @@ def test_after_a_demo_one_sees_who_won_what(opened, runs):
     cards = {card.label: (card.value, card.delta) for card in app.metric}
     assert cards["**ft\\-s0**"] == ("90.0 %", "+30.0")
     harmonic = 3 / (1 / 0.8 + 1 / 0.8 + 1 / 0.5)
-    assert [m.value for m in app.metric if m.label == "**grace\\-s0**"] == [f"{100 * harmonic:.1f} %", "50.0 %"]
+    assert [m.value for m in app.metric if m.label == "**grace\\-s0**"] == [
+        f"{100 * harmonic:.1f} %",
+        "50.0 %",
+    ]
     assert app.selectbox(key="baseline").value == "demo/zero-shot-s0"
 
 
@@ -127,8 +138,12 @@ def test_cards_judge_by_the_same_images_and_say_so(opened, runs):
 
 def test_who_won_and_why_stands_before_the_first_figure(opened, lab):
     app = opened(lab)
-    every = [element for element in app.main if element.type in ("markdown", "subheader", "plotly_chart")]
-    words = [i for i, e in enumerate(every) if e.type == "markdown" and "**grace\\-s0**: HM " in e.value]
+    every = [
+        element for element in app.main if element.type in ("markdown", "subheader", "plotly_chart")
+    ]
+    words = [
+        i for i, e in enumerate(every) if e.type == "markdown" and "**grace\\-s0**: HM " in e.value
+    ]
     assert len(words) == 1
     assert "Do attacked images stay with their class?" in every[words[0]].value
     assert "in points: ID " in every[words[0]].value
@@ -163,7 +178,9 @@ def test_a_run_on_other_images_is_left_out_and_the_reason_said(opened, runs):
     evaluation("far-s0", 99, 99, n=200).save(runs / "demo/far-s0/eval.json")
     app = opened(runs)
     assert "far\\-s0 cannot be compared with zero\\-shot\\-s0: other images" in sees(app)
-    assert "far-s0" not in json.dumps([[trace.get("name") for trace in spec["data"]] for spec in specs(app)])
+    assert "far-s0" not in json.dumps(
+        [[trace.get("name") for trace in spec["data"]] for spec in specs(app)]
+    )
 
 
 def test_a_link_says_what_is_chosen_and_the_url_follows(opened, runs):
@@ -175,7 +192,9 @@ def test_a_link_says_what_is_chosen_and_the_url_follows(opened, runs):
     assert app.query_params["baseline"] in ("demo/ft-s0", ["demo/ft-s0"])
 
 
-@pytest.mark.parametrize("wild", ["../../etc", "/etc", "demo/../../x", "<script>1</script>", "[x](javascript:1)"])
+@pytest.mark.parametrize(
+    "wild", ["../../etc", "/etc", "demo/../../x", "<script>1</script>", "[x](javascript:1)"]
+)
 def test_a_link_cannot_name_anything_outside(opened, runs, wild):
     app = opened(runs, runs=[wild])
     assert not app.exception
@@ -208,7 +227,9 @@ def test_table_shows_differences_the_papers_columns_and_settings(opened, runs):
     row = frame.set_index("run").loc["ft-s0"]
     assert row["ID"] == pytest.approx(90)
     assert row["Δ ID"] == pytest.approx(30)
-    assert app.dataframe[0].proto.placeholder == "–"  # in the place of the baseline's own differences
+    assert (
+        app.dataframe[0].proto.placeholder == "–"
+    )  # in the place of the baseline's own differences
 
 
 def test_distributions_are_chosen_once_for_every_page(opened, lab):
@@ -232,7 +253,9 @@ def test_seeds_are_a_mean_until_somebody_wants_each(opened, lab):
     app.selectbox(key="baseline").select("toy/ft").run()
     app.toggle(key="means").set_value(False).run()
     assert app.dataframe[0].value["run"].tolist() == ["ft-s0", "ft-s1", "grace-s0", "zero-shot-s0"]
-    assert app.selectbox(key="baseline").value == "toy/ft-s0"  # the mean's place is taken by its first run
+    assert (
+        app.selectbox(key="baseline").value == "toy/ft-s0"
+    )  # the mean's place is taken by its first run
     assert app.query_params["seeds"] in ("each", ["each"])
     again = opened(lab, seeds="each", baseline="toy/ft-s1")
     assert not again.toggle(key="means").value
@@ -245,7 +268,9 @@ def test_the_overview_says_why(opened, lab):
     assert "(A) proximity" in said  # the bound's terms, which nobody has to look up
     assert "best at" in said and "class-centroid cosine ID→Adv of 3" in said
     table = next(frame.value for frame in opened(lab).dataframe if "source" in frame.value)
-    assert {"GRACE", "zero-shot-s0"} - set(table["method"]) == {"zero-shot-s0"}  # it lacks natural adversarial sets
+    assert {"GRACE", "zero-shot-s0"} - set(table["method"]) == {
+        "zero-shot-s0"
+    }  # it lacks natural adversarial sets
 
 
 def test_the_table_can_be_filtered(opened, runs):
@@ -254,17 +279,24 @@ def test_the_table_can_be_filtered(opened, runs):
     assert app.dataframe[0].value["run"].tolist() == ["grace-s0"]
     app.text_input(key="filter").set_value("zzz").run()
     assert "No run matches 'zzz'." in sees(app)
-    assert all("source" in frame.value for frame in app.dataframe)  # the paper's rows; no table without a row
+    assert all(
+        "source" in frame.value for frame in app.dataframe
+    )  # the paper's rows; no table without a row
 
 
 CONTROLS = {
-    "curvature": {"sharpness-loss": "adv-ce"}, "landscape": {"surfaces": True},
-    "drift": {"heat-set": "adv", "gram-measure": "procrustes"}, "features": {"cloud-kind": "3-D"},
-    "robustness": {"class-attack": "apgd-ce", "class-radius": 64 / 255}, "weights": {"matrix": None},
-}  # fmt: skip
+    "curvature": {"sharpness-loss": "adv-ce"},
+    "landscape": {"surfaces": True},
+    "drift": {"heat-set": "adv", "gram-measure": "procrustes"},
+    "features": {"cloud-kind": "3-D"},
+    "robustness": {"class-attack": "apgd-ce", "class-radius": 64 / 255},
+    "weights": {"matrix": None},
+}
 
 
-@pytest.mark.parametrize(("page", "key"), [(page, key) for page, keys in CONTROLS.items() for key in keys])
+@pytest.mark.parametrize(
+    ("page", "key"), [(page, key) for page, keys in CONTROLS.items() for key in keys]
+)
 def test_every_control_changes_what_is_drawn(opened, lab, page, key):
     app = opened(lab, page)
     before, value = specs(app), CONTROLS[page][key]
@@ -299,8 +331,13 @@ def test_the_run_page_says_how_to_make_it_again_and_what_differs(opened, runs):
     assert app.selectbox(key="run").value == "demo/grace-s0"
     assert any("grace_geom.train --config" in code.value for code in app.code)
     files = next(d.value for d in app.dataframe if "SHA-256" in d.value).set_index("file")
-    assert files.loc["eval.json", "SHA-256"] == sha256((runs / "demo/grace-s0/eval.json").read_bytes()).hexdigest()
-    differs = next(d.value for d in app.dataframe if "setting" in d.value and "zero-shot-s0" in d.value)
+    assert (
+        files.loc["eval.json", "SHA-256"]
+        == sha256((runs / "demo/grace-s0/eval.json").read_bytes()).hexdigest()
+    )
+    differs = next(
+        d.value for d in app.dataframe if "setting" in d.value and "zero-shot-s0" in d.value
+    )
     assert differs.set_index("setting").loc["rho", "grace-s0"] == "0.01"
 
 
@@ -319,7 +356,9 @@ def test_an_analysis_of_another_checkpoint_than_the_evaluated_one_is_marked(open
 
 
 def test_a_process_that_only_looks_the_script_up_draws_nothing(monkeypatch):
-    """``multiprocessing`` runs the file of ``__main__`` again in the processes it spawns, under another name."""
+    """``multiprocessing`` runs the file of ``__main__`` again in the processes it spawns, under
+    another name.
+    """
 
     def drawn(**_: object) -> None:
         raise AssertionError("the dashboard was drawn")

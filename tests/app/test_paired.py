@@ -1,5 +1,6 @@
-"""Differences on the same images and over the same seeds: the numbers of the study's tables, and none where nothing
-is the same."""
+"""Differences on the same images and over the same seeds: the numbers of the study's tables, and
+none where nothing is the same.
+"""
 
 from dataclasses import replace
 
@@ -25,9 +26,16 @@ def record(name: str, clean: float, attacked: float, draw: int, n: int = 300) ->
         right = 0.9 * hardness + 0.1 * own.random(n) < (attacked if a.attack else clean)
         share = float(right.mean())
         half = 1.96 * np.sqrt(share * (1 - share) / n)
-        rows.append(replace(
-            a, correct=int(right.sum()), accuracy=share, ci_low=share - half, ci_high=share + half, outcomes=pack(right)
-        ))  # fmt: skip
+        rows.append(
+            replace(
+                a,
+                correct=int(right.sum()),
+                accuracy=share,
+                ci_low=share - half,
+                ci_high=share + half,
+                outcomes=pack(right),
+            )
+        )
     return EvalRecord("f" * 64, name, name.rpartition("-")[0], 0, {}, tuple(rows))
 
 
@@ -52,7 +60,9 @@ def test_what_overlapping_intervals_hide_the_same_images_show(two):
     assert gap.p == pytest.approx(binomtest(only_a, only_a + only_b).pvalue)
     spread = np.std(a.astype(float) - b.astype(float)) / np.sqrt(len(a))  # of a mean of differences
     assert gap.value == pytest.approx((only_a - only_b) / len(a))
-    assert (gap.low, gap.high) == pytest.approx((gap.value - 1.96 * spread, gap.value + 1.96 * spread), abs=0.004)
+    assert (gap.low, gap.high) == pytest.approx(
+        (gap.value - 1.96 * spread, gap.value + 1.96 * spread), abs=0.004
+    )
 
 
 @pytest.mark.parametrize("column", COLUMNS)
@@ -60,18 +70,27 @@ def test_differences_are_those_of_the_study(two, column):
     a, b = two
     ours, back = paired.gap(a, b, column), paired.gap(b, a, column)
     theirs = difference(Row("a", {0: a.evaluation}), Row("b", {0: b.evaluation}), column)
-    assert (ours.value, ours.low, ours.high, ours.p) == (theirs.value, theirs.low, theirs.high, theirs.p)
+    assert (ours.value, ours.low, ours.high, ours.p) == (
+        theirs.value,
+        theirs.low,
+        theirs.high,
+        theirs.p,
+    )
     assert (back.value, back.low, back.high, back.p) == (-ours.value, -ours.high, -ours.low, ours.p)
 
 
 def test_without_the_same_images_only_intervals_are_left_and_it_is_said(two):
     at, grace = two
-    totals = replace(grace.evaluation, accuracies=tuple(replace(a, outcomes="") for a in grace.accuracies))
+    totals = replace(
+        grace.evaluation, accuracies=tuple(replace(a, outcomes="") for a in grace.accuracies)
+    )
     other = replace(grace, evaluation=totals)
     assert paired.gap(at, other, "Adv") is None
     (verdict,) = compare.lead("Adv", [other, at], None).verdicts
     assert (verdict.clear, verdict.gap, verdict.reason) == (False, None, "")
-    torn = replace(grace.evaluation, accuracies=tuple(replace(a, outcomes="A") for a in grace.accuracies))
+    torn = replace(
+        grace.evaluation, accuracies=tuple(replace(a, outcomes="A") for a in grace.accuracies)
+    )
     assert paired.gap(at, replace(grace, evaluation=torn), "Adv") is None
     far = [accuracy(a.suite, a.data, 3, n=10, attack=a.attack) for a in grace.accuracies]
     elsewhere = replace(grace, evaluation=replace(grace.evaluation, accuracies=tuple(far)))
@@ -82,9 +101,13 @@ def test_fewer_attacked_images_widen_the_interval_of_the_harmonic_mean(two):
     few = []
     for e in two:
         rows = [
-            replace(a, n=100, outcomes=pack(a.right()[:100]), subset=a.subset | {"of": 300, "seed": 0})
-            if a.attack else a for a in e.accuracies
-        ]  # fmt: skip
+            replace(
+                a, n=100, outcomes=pack(a.right()[:100]), subset=a.subset | {"of": 300, "seed": 0}
+            )
+            if a.attack
+            else a
+            for a in e.accuracies
+        ]
         few.append(replace(e, evaluation=replace(e.evaluation, accuracies=tuple(rows))))
     wide, narrow = paired.gap(*few, "HM"), paired.gap(*two, "HM")
     assert wide.high - wide.low > narrow.high - narrow.low
@@ -95,19 +118,33 @@ def study(root, **methods):
     for method, rates in methods.items():
         for seed, clean in enumerate(rates):
             folder = write_run(root, f"study/{method.replace('_', '-')}-s{seed}", None)
-            replace(evaluation(folder.name, clean, clean // 2), seed=seed).save(folder / "eval.json")
+            replace(evaluation(folder.name, clean, clean // 2), seed=seed).save(
+                folder / "eval.json"
+            )
     found, _ = seeds.grouped(list(store.entries(root).values()))
     return {e.id.removeprefix("study/"): e for e in found}
 
 
 def test_means_over_seeds_are_paired_by_their_seeds(tmp_path):
     known = study(tmp_path, at=(80, 84, 91), grace=(82, 85, 94), zero_shot=(60,), lora=(70,))
-    rows = {name: Row(name, {m.seed: m.evaluation for m in e.members}) for name, e in known.items() if e.members}
-    ours, theirs = paired.gap(known["grace"], known["at"], "ID"), difference(rows["grace"], rows["at"], "ID")
-    assert (ours.value, ours.low, ours.high, ours.p) == pytest.approx((theirs.value, theirs.low, theirs.high, theirs.p))
+    rows = {
+        name: Row(name, {m.seed: m.evaluation for m in e.members})
+        for name, e in known.items()
+        if e.members
+    }
+    ours, theirs = (
+        paired.gap(known["grace"], known["at"], "ID"),
+        difference(rows["grace"], rows["at"], "ID"),
+    )
+    assert (ours.value, ours.low, ours.high, ours.p) == pytest.approx(
+        (theirs.value, theirs.low, theirs.high, theirs.p)
+    )
     assert ours.on == "the same 3 seeds"
     zero = Row("zero-shot", {0: known["zero-shot-s0"].evaluation}, trains=False)
-    against = paired.gap(known["grace"], known["zero-shot-s0"], "ID"), difference(rows["grace"], zero, "ID")
+    against = (
+        paired.gap(known["grace"], known["zero-shot-s0"], "ID"),
+        difference(rows["grace"], zero, "ID"),
+    )
     assert against[0].low == pytest.approx(against[1].low)
 
 

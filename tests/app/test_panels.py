@@ -1,4 +1,6 @@
-"""Figures of the analyses: the numbers in them, against those that the records hold or that are counted by hand."""
+"""Figures of the analyses: the numbers in them, against those that the records hold or that are
+counted by hand.
+"""
 
 import itertools
 
@@ -15,7 +17,9 @@ LIGHT = GROUNDS["light"]
 NAMES = {"a": "a", "b": "b<i>"}
 
 
-def finding(run: str = "a", values: dict | None = None, arrays: dict | None = None, **settings: object) -> Finding:
+def finding(
+    run: str = "a", values: dict | None = None, arrays: dict | None = None, **settings: object
+) -> Finding:
     return Finding(run, Result("x", ({"label": run},), settings, values or {}, arrays or {}))
 
 
@@ -30,7 +34,9 @@ def test_long_lines_are_thinned_and_keep_their_ends():
 
 
 def test_a_band_is_as_wide_as_its_interval():
-    figure = panels.overlay({"a": panels.Curve([0, 1], [1, 2], [0.5, 1.5], [2, 3])}, NAMES, LIGHT, {}, {})
+    figure = panels.overlay(
+        {"a": panels.Curve([0, 1], [1, 2], [0.5, 1.5], [2, 3])}, NAMES, LIGHT, {}, {}
+    )
     band = line_of(figure, "a interval")
     assert list(band.y) == [0.5, 1.5, 3, 2]
     assert band.fill == "toself"
@@ -52,7 +58,10 @@ def test_a_point_without_interval_shows_its_standard_error():
 def test_a_contour_s_levels_are_the_same_for_every_run_and_axes_are_equal():
     low, high = np.zeros((3, 3)), np.full((3, 3), 7.0)
     axis = np.array([-1.0, 0.0, 1.0])
-    found = [finding(run, arrays={"contour": z, "contour_axis": axis}) for run, z in (("a", low), ("b", high))]
+    found = [
+        finding(run, arrays={"contour": z, "contour_axis": axis})
+        for run, z in (("a", low), ("b", high))
+    ]
     one, two = slices.contours(found, NAMES, LIGHT).values()
     assert one.data[0].contours.to_plotly_json() == two.data[0].contours.to_plotly_json()
     assert (one.data[0].zmin, one.data[0].zmax) == (0, 7)
@@ -63,14 +72,23 @@ def test_a_contour_s_levels_are_the_same_for_every_run_and_axes_are_equal():
 
 
 def test_slices_of_other_shapes_are_refused():
-    blocks = [{"blocks": np.array(["w"]), "block_shapes": np.array([shape])} for shape in ("(2,)", "(2,)", "(3,)")]
-    kept, refused = slices.comparable([finding(run, arrays=b) for run, b in zip("abc", blocks, strict=True)])
+    blocks = [
+        {"blocks": np.array(["w"]), "block_shapes": np.array([shape])}
+        for shape in ("(2,)", "(2,)", "(3,)")
+    ]
+    kept, refused = slices.comparable(
+        [finding(run, arrays=b) for run, b in zip("abc", blocks, strict=True)]
+    )
     assert [f.run for f in kept] == ["a", "b"]
     assert [f.run for f in refused] == ["c"]
 
 
 def test_the_line_shows_percent_against_the_way():
-    arrays = {"line/t": np.array([0, 1.0]), "line/id": np.array([0.5, 0.75]), "line/adv": np.array([0.0, 0.25])}
+    arrays = {
+        "line/t": np.array([0, 1.0]),
+        "line/id": np.array([0.5, 0.75]),
+        "line/adv": np.array([0.0, 0.25]),
+    }
     drawn = slices.line([finding(arrays=arrays)], NAMES, ["id", "adv"], LIGHT)
     assert list(drawn) == ["In distribution", "Under attack"]
     assert list(drawn["In distribution"].data[0].y) == [50, 75]
@@ -107,14 +125,19 @@ def test_clouds_show_the_components_of_each_distribution_with_equal_axes():
     assert list(flat.data[0].x) == [0, 3, 6, 9]
     assert flat.data[0].text == ("cat", "&lt;b&gt;dog", "cat", "a class that ID lacks")
     assert flat.layout.yaxis.scaleanchor == "x"
-    (solid,) = cloud.clouds([finding(arrays=arrays)], NAMES, ["id", "adv"], LIGHT, solid=True).values()
+    (solid,) = cloud.clouds(
+        [finding(arrays=arrays)], NAMES, ["id", "adv"], LIGHT, solid=True
+    ).values()
     assert list(solid.data[1].z) == [3, 6, 9, 12]
     assert solid.layout.scene.aspectmode == "data"
 
 
 def test_a_histogram_counts_every_image_in_bins_that_runs_share():
     rng = np.random.default_rng(0)
-    found = [finding("a", arrays={"v": rng.random(50)}), finding("b", arrays={"v": 1 + rng.random(20)})]
+    found = [
+        finding("a", arrays={"v": rng.random(50)}),
+        finding("b", arrays={"v": 1 + rng.random(20)}),
+    ]
     figure = cloud.histogram(found, NAMES, "v", "v", LIGHT)
     assert figure is not None
     one, two = figure.data
@@ -135,7 +158,11 @@ def test_features_by_layer_take_their_intervals():
 
 
 def test_accuracy_against_the_radius_begins_with_the_clean_one():
-    values = {"clean": Measure(0.9, None, 0.8, 0.95), "pgd/8/255": Measure(0.1), "pgd/0.5/255": Measure(0.7)}
+    values = {
+        "clean": Measure(0.9, None, 0.8, 0.95),
+        "pgd/8/255": Measure(0.1),
+        "pgd/0.5/255": Measure(0.7),
+    }
     c = radius.curve(finding(values=values), "pgd")
     assert c is not None
     assert (list(c.x), list(c.y)) == ([0, 0.5, 8], pytest.approx([90, 70, 10]))
@@ -143,8 +170,11 @@ def test_accuracy_against_the_radius_begins_with_the_clean_one():
 
 
 def test_class_drops_count_images_that_were_right_and_fell():
-    arrays = {"falls/pgd": np.array([0, 0.01, 0.02, np.inf, 0.01]), "labels": np.array([0, 0, 0, 0, 1]),
-              "class_names": np.array(["cat", "dog", "never"])}  # fmt: skip
+    arrays = {
+        "falls/pgd": np.array([0, 0.01, 0.02, np.inf, 0.01]),
+        "labels": np.array([0, 0, 0, 0, 1]),
+        "class_names": np.array(["cat", "dog", "never"]),
+    }
     found = radius.drops(finding(arrays=arrays), "pgd", 0.01)
     assert list(found) == ["cat", "dog"]
     assert (found["cat"].value, found["dog"].value) == (25, 100)
@@ -158,8 +188,13 @@ def test_wilson_is_the_package_s(k, n):
 
 def test_examples_stand_side_by_side_with_the_perturbation_magnified_around_grey():
     clean, adv = np.full((1, 2, 2, 3), 100, np.uint8), np.full((1, 2, 2, 3), 104, np.uint8)
-    arrays = {"example_clean": clean, "example_adv": adv, "example_delta": np.full((1, 2, 2, 3), 4 / 255, np.float32),
-              "example_before": np.array(["cat"]), "example_after": np.array(["dog"])}  # fmt: skip
+    arrays = {
+        "example_clean": clean,
+        "example_adv": adv,
+        "example_delta": np.full((1, 2, 2, 3), 4 / 255, np.float32),
+        "example_before": np.array(["cat"]),
+        "example_after": np.array(["dog"]),
+    }
     ((picture, before, after),) = radius.examples(finding(arrays=arrays))
     assert picture.shape == (2, 6 + 2 * radius.GAP, 3)
     assert (picture[0, 0, 0], picture[0, -1, 0], before, after) == (100, 104, "cat", "dog")
@@ -175,7 +210,8 @@ def test_singular_values_of_the_matrix_that_moved_most_come_first():
         "norm/v": Measure(9),
     }
     f = finding(
-        values=values, arrays={"blocks": np.array(["u", "v"]), "singular_values": np.array([[1, 0], [9, 1e-12]])}
+        values=values,
+        arrays={"blocks": np.array(["u", "v"]), "singular_values": np.array([[1, 0], [9, 1e-12]])},
     )
     assert drifts.matrices([f]) == ["v", "u"]
     figure, rows = drifts.singular([f], NAMES, "v", LIGHT)
@@ -196,25 +232,35 @@ def test_rank_correlation_is_scipy_s():
 def test_a_rank_correlation_comes_with_what_its_noise_allows():
     from scipy.stats import spearmanr
 
-    x, sure = [1.0, 2.0, 3.0, 4.0, 5.0], [Estimate(v, 0, v - 1e-6, v + 1e-6) for v in (0.5, 0.4, 0.3, 0.2, 0.1)]
+    x, sure = (
+        [1.0, 2.0, 3.0, 4.0, 5.0],
+        [Estimate(v, 0, v - 1e-6, v + 1e-6) for v in (0.5, 0.4, 0.3, 0.2, 0.1)],
+    )
     assert why.rank_range(x, sure) == pytest.approx((-1, -1))
-    # three that noise alone tells apart: all six orders are equally likely, those of the clear two are fixed
+    # three that noise alone tells apart: all six orders are equally likely, those of the clear two
+    # are fixed
     same = [Estimate(v, 0, 0.1 - 0.01, 0.1 + 0.01) for v in (0.101, 0.1, 0.099)]
     orders = [spearmanr(x, [9, 8, *order]).statistic for order in itertools.permutations((1, 2, 3))]
     low, high = why.rank_range(x, [*sure[:2], *same])
     assert (low, high) == pytest.approx((min(orders), max(orders)))
     said = why.together(x, [*sure[:2], *same])
-    assert said == f"ρ = −1.00 (−1.00 to {max(orders):+.2f} within the accuracies' intervals)".replace("-", "−")
+    assert (
+        said
+        == f"ρ = −1.00 (−1.00 to {max(orders):+.2f} within the accuracies' intervals)".replace(
+            "-", "−"
+        )
+    )
     assert why.together(x[:3], sure[:3]) == ""
 
 
 def test_the_sentence_says_where_the_best_run_stands():
     entries = [
-        Entry(run, None, estimates={"Adv": Estimate(v, 0, v, v)}) for run, v in (("a", 0.1), ("b", 0.7), ("c", 0.3))
+        Entry(run, None, estimates={"Adv": Estimate(v, 0, v, v)})
+        for run, v in (("a", 0.1), ("b", 0.7), ("c", 0.3))
     ]
     names = {"a": "a", "b": "b", "c": "c"}
     said = why.sentence(why.LINKS[0], entries, {"a": 0.2, "b": 0.5, "c": 0.9}, names, "a")
     assert (
-        "**b**, best at 70.0 % Adv, has the second highest class-centroid cosine ID→Adv of 3: 0.5 (baseline 0.2)"
-        in said
+        "**b**, best at 70.0 % Adv, has the second highest class-centroid cosine ID→Adv of 3: 0.5 "
+        "(baseline 0.2)" in said
     )

@@ -1,4 +1,6 @@
-"""Means over seeds: the same numbers as the study's tables, and only of runs that differ in nothing but their seed."""
+"""Means over seeds: the same numbers as the study's tables, and only of runs that differ in nothing
+but their seed.
+"""
 
 from dataclasses import replace
 
@@ -20,7 +22,10 @@ def three(tmp_path):
     """Three seeds of one method beside a run of another."""
     for seed, clean in enumerate(CLEAN):
         folder = write_run(tmp_path, f"study/at-s{seed}", None)
-        plain = yaml.safe_load((folder / "config.yaml").read_text()) | {"seed": seed, "out": str(folder)}
+        plain = yaml.safe_load((folder / "config.yaml").read_text()) | {
+            "seed": seed,
+            "out": str(folder),
+        }
         (folder / "config.yaml").write_text(yaml.safe_dump(plain))
         replace(evaluation(folder.name, clean, clean - 50), seed=seed).save(folder / "eval.json")
     write_run(tmp_path, "study/ft-s0", 90, 10)
@@ -38,7 +43,9 @@ def test_three_seeds_are_one_entry_with_the_interval_of_the_study(three):
     records = {e.seed: e.evaluation for e in found["study/at"].members}
     for column in ("ID", "Adv", "HM"):
         ours, theirs = found["study/at"].estimates[column], Row("at", records).estimate(column)
-        assert (ours.value, ours.low, ours.high) == pytest.approx((theirs.value, theirs.low, theirs.high))
+        assert (ours.value, ours.low, ours.high) == pytest.approx(
+            (theirs.value, theirs.low, theirs.high)
+        )
     assert found["study/at"].estimates["ID"].value == pytest.approx(np.mean(CLEAN) / 100)
 
 

@@ -59,7 +59,9 @@ def test_yaml_makes_no_objects(runs):
 
 def test_an_analysis_is_found_in_the_run_and_beside_the_runs(runs):
     spectrum(runs / "demo/ft-s0", 5.0)
-    checkpoints = tuple({"label": m, "path": f"/elsewhere/{m}/ckpt.pt"} for m in ("grace-s0", "zero-shot-s0"))
+    checkpoints = tuple(
+        {"label": m, "path": f"/elsewhere/{m}/ckpt.pt"} for m in ("grace-s0", "zero-shot-s0")
+    )
     values = {"grace-s0/lambda_1": Measure(2.0), "zero-shot-s0/lambda_1": Measure(3.0)}
     Result("hessian_spectrum", checkpoints, {}, values).save(runs / "demo/analyses")
     found, problems = store.findings("hessian_spectrum", list(store.entries(runs).values()), runs)
@@ -74,7 +76,9 @@ def test_arrays_with_pickled_objects_are_refused(runs):
     spectrum(folder, 5.0)
     np.savez(folder / "analyses/hessian_spectrum.npz", bad=np.array([{}], dtype=object))
     record = json.loads((folder / "analyses/hessian_spectrum.json").read_text())
-    record["npz_sha256"] = sha256((folder / "analyses/hessian_spectrum.npz").read_bytes()).hexdigest()
+    record["npz_sha256"] = sha256(
+        (folder / "analyses/hessian_spectrum.npz").read_bytes()
+    ).hexdigest()
     (folder / "analyses/hessian_spectrum.json").write_text(json.dumps(record))
     found, problems = store.findings("hessian_spectrum", list(store.entries(runs).values()), runs)
     assert found == []

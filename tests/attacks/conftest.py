@@ -1,4 +1,6 @@
-"""Small classifiers under attack, in double precision so that two programs can be compared digit by digit."""
+"""Small classifiers under attack, in double precision so that two programs can be compared digit by
+digit.
+"""
 
 from dataclasses import dataclass
 

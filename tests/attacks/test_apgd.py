@@ -1,4 +1,6 @@
-"""Auto-PGD against a second program: the paper's algorithm for one image at a time, with lists and loops."""
+"""Auto-PGD against a second program: the paper's algorithm for one image at a time, with lists and
+loops.
+"""
 
 import math
 from collections.abc import Callable
@@ -17,7 +19,9 @@ from tests.attacks.conftest import Toy, make_toy
 EPS = 0.05
 
 
-def reference(f: Callable[[Tensor], Tensor], x: Tensor, start: Tensor, eps: float, n: int) -> tuple[Tensor, float]:
+def reference(
+    f: Callable[[Tensor], Tensor], x: Tensor, start: Tensor, eps: float, n: int
+) -> tuple[Tensor, float]:
     """Croce & Hein 2020, Algorithm 1, for one image: the best point and its loss."""
 
     def project(z: Tensor) -> Tensor:
@@ -48,7 +52,9 @@ def reference(f: Callable[[Tensor], Tensor], x: Tensor, start: Tensor, eps: floa
             last = w[w.index(done) - 1]
             rises = sum(losses[i + 1] > losses[i] for i in range(last, done))
             etas.append(eta)
-            untouched = len(etas) > 2 and etas[-1] == etas[-2] and losses[best[done]] == losses[best[last]]
+            untouched = (
+                len(etas) > 2 and etas[-1] == etas[-2] and losses[best[done]] == losses[best[last]]
+            )
             if rises <= 0.75 * (done - last) or untouched:
                 eta /= 2
                 xs[done], grads[done] = points[best[done]], grads[best[done]]
@@ -59,9 +65,11 @@ def reference(f: Callable[[Tensor], Tensor], x: Tensor, start: Tensor, eps: floa
 def test_every_image_climbs_as_by_itself(toy: Toy, name: str):
     x, y, eps, steps = toy.x[:12], toy.y[:12], 0.15, 60
     target = (y + 1) % 5
-    criterion = {"ce": cross_entropy, "dlr": dlr, "dlr-targeted": lambda z, labels: dlr_targeted(z, labels, target)}[
-        name
-    ]
+    criterion = {
+        "ce": cross_entropy,
+        "dlr": dlr,
+        "dlr-targeted": lambda z, labels: dlr_targeted(z, labels, target),
+    }[name]
     start = Linf(x, eps).start(torch.rand(x.shape, generator=torch.Generator().manual_seed(0)))
     hunt = Hunt(toy.model, x, y, until_fooled=False)
     ascend(hunt, hunt.rows(), start, Linf(x, eps), lambda rows: criterion, steps)
@@ -97,7 +105,9 @@ def test_a_linear_classifier_is_taken_to_its_corner(loss: str):
     def logits(z: Tensor) -> Tensor:
         return torch.stack([-(z @ w), z @ w, torch.full((len(z),), -50.0)], dim=1)
 
-    found = apgd(logits, x, torch.zeros(3, dtype=torch.long), EPS, steps=20, loss=loss, until_fooled=False)
+    found = apgd(
+        logits, x, torch.zeros(3, dtype=torch.long), EPS, steps=20, loss=loss, until_fooled=False
+    )
     torch.testing.assert_close(found.x_adv, x + EPS * w.sign(), rtol=0, atol=1e-6)
 
 
@@ -117,7 +127,9 @@ def test_stays_in_the_ball_and_tells_the_truth(toy: Toy, norm: str, loss: str):
 def test_finds_no_lower_loss_than_pgd_with_the_same_budget(toy: Toy):
     ours = apgd(toy.model, toy.x, toy.y, 0.03, steps=10, until_fooled=False).x_adv
     plain = pgd_attack(toy.model, toy.x, toy.y, 0.03, steps=10, until_fooled=False).x_adv
-    assert (cross_entropy(toy.model(ours), toy.y) >= cross_entropy(toy.model(plain), toy.y) - 1e-9).all()
+    assert (
+        cross_entropy(toy.model(ours), toy.y) >= cross_entropy(toy.model(plain), toy.y) - 1e-9
+    ).all()
 
 
 def test_settles_on_a_peak_inside_the_ball_that_pgd_steps_over():
@@ -126,9 +138,14 @@ def test_settles_on_a_peak_inside_the_ball_that_pgd_steps_over():
 
     def logits(z: Tensor) -> Tensor:
         height = -100 * (z - peak).square().sum(1)
-        return torch.stack([torch.zeros_like(height), height, torch.full_like(height, -50.0)], dim=1)
+        return torch.stack(
+            [torch.zeros_like(height), height, torch.full_like(height, -50.0)], dim=1
+        )
 
-    ours, plain = (attack(logits, x, y, EPS, steps=100, until_fooled=False).x_adv for attack in (apgd, pgd_attack))
+    ours, plain = (
+        attack(logits, x, y, EPS, steps=100, until_fooled=False).x_adv
+        for attack in (apgd, pgd_attack)
+    )
     assert (ours - peak).abs().max() < 2e-3  # the step started at 2 eps = 0.1
     assert (plain - peak).abs().max() > 5e-3  # the step stays eps / 4
 
@@ -159,12 +176,16 @@ def test_targets_are_the_likeliest_wrong_classes(toy: Toy, monkeypatch: pytest.M
 
 def test_three_classes_have_two_targets_and_two_have_none():
     three = make_toy(classes=3)
-    found = apgd(three.model, three.x, three.y, EPS, steps=3, loss="dlr-targeted", until_fooled=False)
+    found = apgd(
+        three.model, three.x, three.y, EPS, steps=3, loss="dlr-targeted", until_fooled=False
+    )
     assert found.forwards == len(three.y) * (1 + 2 * 4)
     two = make_toy(classes=2)
     with pytest.raises(ValueError, match="not defined for 2 classes"):
         apgd(two.model, two.x, two.y, EPS, steps=3, loss="dlr-targeted")
-    assert len(apgd(two.model, two.x, two.y, EPS, steps=3).robust) == len(two.y)  # the cross-entropy is
+    assert len(apgd(two.model, two.x, two.y, EPS, steps=3).robust) == len(
+        two.y
+    )  # the cross-entropy is
 
 
 def test_a_nan_stops_it(toy: Toy):
@@ -185,7 +206,9 @@ def test_unknown_loss_and_norm_are_answered_with_the_known(toy: Toy):
 def test_noise_belongs_to_the_image():
     rows = torch.arange(3)
     whole = Noise(0, [7, 8, 9]).uniform(rows, (2, 2), "start")
-    assert torch.equal(Noise(0, [9, 7]).uniform(torch.tensor([0, 1]), (2, 2), "start"), whole[[2, 0]])
+    assert torch.equal(
+        Noise(0, [9, 7]).uniform(torch.tensor([0, 1]), (2, 2), "start"), whole[[2, 0]]
+    )
     assert torch.equal(Noise(0, [7, 8, 9]).uniform(torch.tensor([1]), (2, 2), "start"), whole[1:2])
     assert not torch.equal(Noise(1, [7, 8, 9]).uniform(rows, (2, 2), "start"), whole)
     assert not torch.equal(Noise(0, [7, 8, 9]).uniform(rows, (2, 2), "other"), whole)
@@ -194,26 +217,35 @@ def test_noise_belongs_to_the_image():
 
 @pytest.mark.parametrize("targeted", [False, True])
 def test_the_authors_code_sees_the_same_points(toy: Toy, targeted: bool):
-    peer = pytest.importorskip("pyautoattack.autopgd_base", reason="the authors' code (pyautoattack) is not installed")
+    peer = pytest.importorskip(
+        "pyautoattack.autopgd_base", reason="the authors' code (pyautoattack) is not installed"
+    )
     torch.set_default_dtype(torch.float64)  # it keeps its losses in the default dtype
     try:
         x, y, target = toy.x, toy.y, (toy.y + 1) % 5
         start = Linf(x, 0.15).start(torch.rand(x.shape, generator=torch.Generator().manual_seed(0)))
         ours, theirs = [], []
-        hunt = Hunt(lambda z: (ours.append(z.detach().clone()), toy.model(z))[1], x, y, until_fooled=False)
+        hunt = Hunt(
+            lambda z: (ours.append(z.detach().clone()), toy.model(z))[1], x, y, until_fooled=False
+        )
         goal = (lambda z, labels: dlr_targeted(z, labels, target)) if targeted else cross_entropy
         ascend(hunt, hunt.rows(), start, Linf(x, 0.15), lambda rows: goal, steps=100)
         kind = peer.APGDAttack_targeted if targeted else peer.APGDAttack
         attack = kind(
-            lambda z: (theirs.append(z.detach().clone()), toy.model(z))[1], n_iter=100, eps=0.15, device="cpu"
+            lambda z: (theirs.append(z.detach().clone()), toy.model(z))[1],
+            n_iter=100,
+            eps=0.15,
+            device="cpu",
         )
         attack.init_hyperparam(x)
         attack.y_target = target
         attack.attack_single_run(x, y, x_init=start)
     finally:
         torch.set_default_dtype(torch.float32)
-    gaps = torch.stack([(a - b).abs().flatten(1).amax(1) for a, b in zip(ours, theirs, strict=True)])
-    # All points up to the first checkpoint; after it, all but the images where the authors' code compares the first
-    # loss with a zero instead of the start's loss (docs/attacks.md).
+    gaps = torch.stack(
+        [(a - b).abs().flatten(1).amax(1) for a, b in zip(ours, theirs, strict=True)]
+    )
+    # All points up to the first checkpoint; after it, all but the images where the authors' code
+    # compares the first loss with a zero instead of the start's loss (docs/attacks.md).
     assert gaps[:23].max() < 1e-9
     assert (gaps < 1e-9).all(0).double().mean() >= 0.9

@@ -13,7 +13,8 @@ ULP = 2.0**-23
 
 
 def random_case(seed: int, dtype: torch.dtype = torch.float32) -> tuple[Tensor, float, Tensor]:
-    """Images (with pixels exactly at 0 and 1), a radius from tiny to absurd, and points anywhere."""
+    """Images (with pixels exactly at 0 and 1), a radius from tiny to absurd, and points
+    anywhere."""
     rng = np.random.default_rng(seed)
     shape = (int(rng.integers(1, 5)), *rng.integers(1, 7, size=int(rng.integers(1, 4))).tolist())
     x = np.clip(rng.uniform(-0.3, 1.3, shape), 0, 1)
@@ -37,7 +38,9 @@ def test_start_and_projection_are_in_the_ball_and_in_the_box(norm: str, seed: in
     for point in (ball.start(noise), ball.project_(far.clone())):
         assert point.isfinite().all()
         assert ((point >= 0) & (point <= 1)).all()
-        assert (distance(norm, point - x) <= eps * (1 + 4 * ULP) + math.sqrt(x[0].numel()) * ULP).all()
+        assert (
+            distance(norm, point - x) <= eps * (1 + 4 * ULP) + math.sqrt(x[0].numel()) * ULP
+        ).all()
 
 
 @pytest.mark.parametrize("norm", BALLS)
@@ -59,7 +62,8 @@ def test_linf_projection_is_numpys_nearest_point(seed: int):
 def test_linf_start_is_uniform():
     x = torch.full((1, 100_000), 0.5)
     delta = Linf(x, 0.1).start(torch.rand(x.shape, generator=torch.Generator().manual_seed(0))) - x
-    # A uniform on [-eps, eps] has variance eps^2 / 3; its sample variance a relative error sqrt(0.8 / n).
+    # A uniform on [-eps, eps] has variance eps^2 / 3; its sample variance a relative error sqrt(0.8
+    # / n).
     assert delta.mean().abs() < 5 * 0.1 / math.sqrt(3 * 100_000)
     assert delta.var() == pytest.approx(0.1**2 / 3, rel=5 * math.sqrt(0.8 / 100_000))
 
@@ -67,7 +71,9 @@ def test_linf_start_is_uniform():
 def test_l2_start_is_on_the_sphere_and_directions_have_length_one():
     x = torch.full((7, 3, 8, 8), 0.5)
     noise = torch.rand(x.shape, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close((L2(x, 0.2).start(noise) - x).flatten(1).norm(dim=1), torch.full((7,), 0.2))
+    torch.testing.assert_close(
+        (L2(x, 0.2).start(noise) - x).flatten(1).norm(dim=1), torch.full((7,), 0.2)
+    )
     direction = L2(x, 0.2).direction(noise * 1e-20)
     torch.testing.assert_close(direction.flatten(1).norm(dim=1), torch.ones(7))
     assert (L2(x, 0.2).direction(torch.zeros_like(x)) == 0).all()
@@ -78,7 +84,9 @@ def test_select_is_the_ball_of_the_selected_images(norm: str):
     x, eps, far = random_case(3)
     rows = torch.tensor([0])
     chosen = BALLS[norm](x, eps).select(rows).project_(far[rows].clone())
-    torch.testing.assert_close(chosen, BALLS[norm](x, eps).project_(far.clone())[rows], rtol=0, atol=0)
+    torch.testing.assert_close(
+        chosen, BALLS[norm](x, eps).project_(far.clone())[rows], rtol=0, atol=0
+    )
 
 
 def test_says_what_is_wrong_with_images_radius_or_norm():

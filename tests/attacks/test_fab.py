@@ -12,13 +12,18 @@ from tests.attacks.conftest import Toy
 
 
 def by_linear_program(x: np.ndarray, w: np.ndarray, rise: float) -> float | None:
-    """min t with -t <= d <= t, 0 <= x + d <= 1, <w, d> = rise; ``None`` where there is no such d."""
+    """min t with -t <= d <= t, 0 <= x + d <= 1, <w, d> = rise; ``None`` where there is no such
+    d."""
     n = len(x)
     within = np.block([[np.eye(n), -np.ones((n, 1))], [-np.eye(n), -np.ones((n, 1))]])
     found = linprog(
-        np.eye(n + 1)[n], A_ub=within, b_ub=np.zeros(2 * n), A_eq=np.append(w, 0)[None], b_eq=[rise],
+        np.eye(n + 1)[n],
+        A_ub=within,
+        b_ub=np.zeros(2 * n),
+        A_eq=np.append(w, 0)[None],
+        b_eq=[rise],
         bounds=[(-a, 1 - a) for a in x] + [(0, None)],
-    )  # fmt: skip
+    )
     return float(found.x[-1]) if found.success else None
 
 
@@ -34,7 +39,9 @@ def test_the_projection_is_the_linear_programs():
     for i in range(60):
         t = by_linear_program(x[i], w[i], rise[i])
         if t is not None:
-            assert w[i] @ d[i] == pytest.approx(rise[i], abs=1e-9) and np.abs(d[i]).max() == pytest.approx(t, abs=1e-7)
+            assert w[i] @ d[i] == pytest.approx(rise[i], abs=1e-9) and np.abs(
+                d[i]
+            ).max() == pytest.approx(t, abs=1e-7)
         else:  # the corner that comes nearest
             missed += 1
             corner = np.where(w[i] * rise[i] > 0, 1.0, 0.0)
@@ -48,7 +55,9 @@ def test_nothing_moves_along_a_normal_of_zero():
 
 
 def linear(classes: int = 5, side: int = 4) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """W, x (near grey, so that the box does not matter), y and the distance of each image to the nearest border."""
+    """W, x (near grey, so that the box does not matter), y and the distance of each image to the
+    nearest border.
+    """
     g = torch.Generator().manual_seed(0)
     W = torch.randn(classes, 3 * side * side, generator=g, dtype=torch.float64)
     x = 0.5 + 0.05 * torch.randn(40, 3, side, side, generator=g, dtype=torch.float64)
@@ -86,13 +95,18 @@ def test_finds_what_auto_pgd_finds_on_a_small_network(toy: Toy):
 
 def test_cost_stays_within_what_is_said(toy: Toy):
     found = fab_t(toy.model, toy.x, toy.y, 0.0, steps=5, restarts=2, until_fooled=False)
-    assert found.forwards == len(toy.y) * (1 + 4 * 2 * 5 * 2)  # ranking; targets, restarts, steps, forwards a step
+    assert found.forwards == len(toy.y) * (
+        1 + 4 * 2 * 5 * 2
+    )  # ranking; targets, restarts, steps, forwards a step
     still = toy.model(toy.x).argmax(1) == toy.y
-    assert torch.equal(found.robust | ~still, torch.ones_like(still)), "no point but the image is within 0"
+    assert torch.equal(found.robust | ~still, torch.ones_like(still)), (
+        "no point but the image is within 0"
+    )
 
 
 def test_a_restart_begins_elsewhere_and_depends_on_the_seed(toy: Toy):
     one, again, other = (
-        fab_t(toy.model, toy.x, toy.y, 0.2, steps=2, restarts=2, seed=s, until_fooled=False).x_adv for s in (0, 0, 1)
+        fab_t(toy.model, toy.x, toy.y, 0.2, steps=2, restarts=2, seed=s, until_fooled=False).x_adv
+        for s in (0, 0, 1)
     )
     assert torch.equal(one, again) and not torch.equal(one, other)

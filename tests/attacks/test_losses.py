@@ -11,7 +11,9 @@ from grace_geom.attacks.losses import cross_entropy, dlr, dlr_targeted, margin
 
 def some_logits(classes: int, n: int = 50) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(classes)
-    return 5 * torch.randn(n, classes, generator=generator, dtype=torch.float64), torch.arange(n) % classes
+    return 5 * torch.randn(n, classes, generator=generator, dtype=torch.float64), torch.arange(
+        n
+    ) % classes
 
 
 @pytest.mark.parametrize("classes", [2, 3, 10])
@@ -31,13 +33,17 @@ def test_cross_entropy_of_half_precision_is_computed_in_float32():
     z, y = some_logits(4)
     half = z.half()
     assert cross_entropy(half, y).dtype == torch.float32
-    torch.testing.assert_close(cross_entropy(half, y), cross_entropy(half.float(), y), rtol=0, atol=0)
+    torch.testing.assert_close(
+        cross_entropy(half, y), cross_entropy(half.float(), y), rtol=0, atol=0
+    )
 
 
 @pytest.mark.parametrize("classes", [3, 4, 10])
 def test_margin_and_dlr_are_the_papers(classes: int):
     z, y = some_logits(classes)
-    for row, label, m, d in zip(z.tolist(), y.tolist(), margin(z, y).tolist(), dlr(z, y).tolist(), strict=True):
+    for row, label, m, d in zip(
+        z.tolist(), y.tolist(), margin(z, y).tolist(), dlr(z, y).tolist(), strict=True
+    ):
         ordered = sorted(row, reverse=True)
         best_other = max(v for i, v in enumerate(row) if i != label)
         assert m == pytest.approx(best_other - row[label])
@@ -59,7 +65,9 @@ def test_targeted_dlr_is_the_papers(classes: int):
 def test_dlr_ignores_shift_and_scale(classes: int):
     z, y = some_logits(classes)
     torch.testing.assert_close(dlr(7 * z + 3, y), dlr(z, y))
-    torch.testing.assert_close(dlr_targeted(7 * z + 3, y, (y + 1) % classes), dlr_targeted(z, y, (y + 1) % classes))
+    torch.testing.assert_close(
+        dlr_targeted(7 * z + 3, y, (y + 1) % classes), dlr_targeted(z, y, (y + 1) % classes)
+    )
 
 
 def test_dlr_is_not_defined_for_two_classes():

@@ -78,25 +78,38 @@ def test_a_step_is_one_forward_and_one_backward_to_the_input():
 
     with Products() as products:
         pgd(loss, x, EPS, ALPHA, steps=4, generator=seeded())
-    assert products.count == 4 * (2 + 2)  # two layers forward, two back to the input; weight gradients would add two
+    assert products.count == 4 * (
+        2 + 2
+    )  # two layers forward, two back to the input; weight gradients would add two
     assert calls == [8] * 4
     assert all(weight.grad is None for weight in model.parameters())
     with Products() as products:
         loss(x).backward()
-    assert products.count == 2 + 1 + 2  # what is counted: here x wants no gradient, and the weights do
+    assert (
+        products.count == 2 + 1 + 2
+    )  # what is counted: here x wants no gradient, and the weights do
 
 
 @pytest.mark.parametrize("seed", range(10))
 def test_stays_in_the_ball_and_in_the_box(seed: int):
     x = (torch.randint(0, 256, (4, 3, 6, 6), generator=seeded(seed)) / 255).float()
     w = torch.randn(3, 6, 6, generator=seeded(seed + 100))
-    x_adv = pgd(lambda z: (w * z).flatten(1).sum(1).sin(), x, EPS, 3 * ALPHA, steps=7, generator=seeded(seed))
+    x_adv = pgd(
+        lambda z: (w * z).flatten(1).sum(1).sin(),
+        x,
+        EPS,
+        3 * ALPHA,
+        steps=7,
+        generator=seeded(seed),
+    )
     assert ((x_adv >= 0) & (x_adv <= 1)).all()
     assert (x_adv - x).abs().max() <= EPS + 2.0**-23
 
 
 def test_same_seed_same_bits_other_seed_other_point(toy: Toy):
-    first, again, other = (pgd(summed_ce(toy), toy.x, EPS, ALPHA, 2, seeded(seed)) for seed in (5, 5, 6))
+    first, again, other = (
+        pgd(summed_ce(toy), toy.x, EPS, ALPHA, 2, seeded(seed)) for seed in (5, 5, 6)
+    )
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
@@ -125,7 +138,9 @@ def test_an_image_leaves_at_the_first_point_where_its_loss_is_above_the_bound():
     n, steps, stop, eps, alpha = 60, 5, 0.52, 0.1, 0.03
     generator, sizes = seeded(), []
     starts = 0.5 + eps * (2 * torch.rand(n, generator=seeded(), dtype=torch.float64).numpy() - 1)
-    slopes = [1.0, -1.0, 0.0] * (n // 3)  # losses that rise with their one pixel, that fall with it, and that stay
+    slopes = [1.0, -1.0, 0.0] * (
+        n // 3
+    )  # losses that rise with their one pixel, that fall with it, and that stay
 
     def loss(z: Tensor, rows: Tensor) -> Tensor:
         sizes.append(len(rows))
@@ -134,14 +149,20 @@ def test_an_image_leaves_at_the_first_point_where_its_loss_is_above_the_bound():
 
     x = torch.full((n, 1, 1, 1), 0.5, dtype=torch.float64)
     x_adv, looks = pgd_until(loss, x, eps, alpha, steps, stop, generator)
-    for start, slope, end, seen in zip(starts, slopes, x_adv.flatten().tolist(), looks.tolist(), strict=True):
-        way = [slope * (start - 0.5) + t * alpha * abs(slope) for t in range(steps)]  # the loss above 0.5, unclamped
+    for start, slope, end, seen in zip(
+        starts, slopes, x_adv.flatten().tolist(), looks.tolist(), strict=True
+    ):
+        way = [
+            slope * (start - 0.5) + t * alpha * abs(slope) for t in range(steps)
+        ]  # the loss above 0.5, unclamped
         first = next((t for t, height in enumerate(way) if min(height, eps) > stop - 0.5), steps)
         moved = min(slope * (start - 0.5) + first * alpha, eps)
         assert end == pytest.approx(start if slope == 0 else 0.5 + slope * moved, abs=1e-12)
         assert seen == min(first + 1, steps)
     assert set(looks.tolist()) == set(range(1, steps + 1))
-    assert sizes == [int((looks > t).sum()) for t in range(steps)]  # who has left costs nothing more
+    assert sizes == [
+        int((looks > t).sum()) for t in range(steps)
+    ]  # who has left costs nothing more
 
 
 @pytest.mark.parametrize("ball", [Linf, L2])
@@ -154,8 +175,13 @@ def test_a_bound_that_is_never_reached_changes_no_bit(toy: Toy, ball: type[Ball]
     found, looks = pgd_until(loss, toy.x, EPS, ALPHA, 4, math.inf, again, ball=ball)
     assert torch.equal(found, plain) and torch.equal(generator.get_state(), again.get_state())
     assert looks.tolist() == [4] * len(toy.y)
-    early, looks = pgd_until(loss, toy.x, EPS, ALPHA, 4, 0.0, seeded(4), ball=ball)  # every loss is above 0
-    assert torch.equal(early, pgd(summed_ce(toy), toy.x, EPS, ALPHA, 0, seeded(4), ball=ball)) and (looks == 1).all()
+    early, looks = pgd_until(
+        loss, toy.x, EPS, ALPHA, 4, 0.0, seeded(4), ball=ball
+    )  # every loss is above 0
+    assert (
+        torch.equal(early, pgd(summed_ce(toy), toy.x, EPS, ALPHA, 0, seeded(4), ball=ball))
+        and (looks == 1).all()
+    )
 
 
 @pytest.mark.parametrize(("ball", "eps"), [(Linf, 0.05), (L2, 0.4)])
@@ -196,5 +222,7 @@ def test_as_an_evaluation_it_leaves_the_fooled_alone_and_finds_the_same(toy: Toy
 
 
 def test_more_restarts_never_find_less(toy: Toy):
-    one, five = (pgd_attack(toy.model, toy.x, toy.y, 0.04, steps=3, restarts=r).robust for r in (1, 5))
+    one, five = (
+        pgd_attack(toy.model, toy.x, toy.y, 0.04, steps=3, restarts=r).robust for r in (1, 5)
+    )
     assert (five <= one).all()

@@ -21,7 +21,8 @@ def test_stays_in_the_ball_and_tells_the_truth(toy: Toy):
 
 
 def test_more_queries_only_raise_the_margin(toy: Toy):
-    # The schedule of sizes depends on the budget, so the same budget is looked at after 1, 2, ... queries.
+    # The schedule of sizes depends on the budget, so the same budget is looked at after 1, 2, ...
+    # queries.
     seen: list[Tensor] = []
 
     def logits(z: Tensor) -> Tensor:
@@ -31,12 +32,16 @@ def test_more_queries_only_raise_the_margin(toy: Toy):
     found = square(logits, toy.x, toy.y, EPS, queries=40, until_fooled=False)
     assert found.forwards == 40 * len(toy.y)
     torch.testing.assert_close(margin(toy.model(found.x_adv), toy.y), torch.stack(seen).amax(0))
-    assert (margin(toy.model(found.x_adv), toy.y) > seen[0]).double().mean() > 0.5  # the search beats its start
+    assert (
+        margin(toy.model(found.x_adv), toy.y) > seen[0]
+    ).double().mean() > 0.5  # the search beats its start
 
 
 def test_finds_what_masked_gradients_hide(toy: Toy):
     def masked(z: Tensor) -> Tensor:
-        return toy.model((z * 1000).round() / 1000 + 0 * z)  # the right answers, with a gradient of zero
+        return toy.model(
+            (z * 1000).round() / 1000 + 0 * z
+        )  # the right answers, with a gradient of zero
 
     assert (
         square(masked, toy.x, toy.y, EPS, queries=200).robust.sum()
@@ -53,7 +58,9 @@ def test_a_linear_classifier_is_taken_to_its_corner():
         score = (z * w).flatten(1).sum(1)
         return torch.stack([-score, score], dim=1)
 
-    found = square(logits, x, torch.zeros(2, dtype=torch.long), EPS, queries=300, until_fooled=False)
+    found = square(
+        logits, x, torch.zeros(2, dtype=torch.long), EPS, queries=300, until_fooled=False
+    )
     torch.testing.assert_close(found.x_adv, x + EPS * w.sign())
 
 
@@ -64,7 +71,9 @@ def test_same_seed_same_search_whatever_the_batch(toy: Toy):
     torch.testing.assert_close(half.x_adv, whole.x_adv[20:])
 
 
-@pytest.mark.parametrize(("query", "share"), [(0, 0.8), (11, 0.4), (51, 0.2), (999, 0.05), (9000, 0.8 / 512)])
+@pytest.mark.parametrize(
+    ("query", "share"), [(0, 0.8), (11, 0.4), (51, 0.2), (999, 0.05), (9000, 0.8 / 512)]
+)
 def test_squares_shrink_by_the_papers_schedule(query: int, share: float):
     side = _side(query, 10_000, 0.8, 224, 224)
     assert abs(side - 224 * share**0.5) <= 0.5

@@ -15,7 +15,9 @@ EPS = 0.05
 
 
 def quick(name: str, **changes: object) -> AttackSpec:
-    return dataclasses.replace(AttackSpec(name, EPS, steps=8, queries=20, precision="float64"), **changes)
+    return dataclasses.replace(
+        AttackSpec(name, EPS, steps=8, queries=20, precision="float64"), **changes
+    )
 
 
 @pytest.mark.parametrize("name", SUITES)
@@ -68,19 +70,29 @@ def test_batches_and_order_change_nothing(toy: Toy):
 def test_joined_batches_are_the_whole(toy: Toy):
     whole = run(quick("apgd"), toy.model, toy.x, toy.y, keep_x_adv=False)
     pieces = [
-        run(quick("apgd"), toy.model, toy.x[i : i + 16], toy.y[i : i + 16], index=range(i, min(i + 16, 40)))
+        run(
+            quick("apgd"),
+            toy.model,
+            toy.x[i : i + 16],
+            toy.y[i : i + 16],
+            index=range(i, min(i + 16, 40)),
+        )
         for i in range(0, 40, 16)
     ]
     joined = join(pieces)
     assert torch.equal(joined.robust, whole.robust)
-    assert [(p.attacked, p.robust) for p in joined.parts] == [(p.attacked, p.robust) for p in whole.parts]
+    assert [(p.attacked, p.robust) for p in joined.parts] == [
+        (p.attacked, p.robust) for p in whole.parts
+    ]
     assert whole.x_adv is None
     with pytest.raises(ValueError, match="same attack"):
         join([whole, run(quick("apgd"), toy.model, toy.x, toy.y, seed=9)])
 
 
 def test_same_seed_same_bits_other_seed_other_points(toy: Toy):
-    first, again, other = (run(quick("pgd", steps=1), toy.model, toy.x, toy.y, seed=s).x_adv for s in (1, 1, 2))
+    first, again, other = (
+        run(quick("pgd", steps=1), toy.model, toy.x, toy.y, seed=s).x_adv for s in (1, 1, 2)
+    )
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
@@ -89,20 +101,37 @@ def test_the_record_says_what_was_run(toy: Toy):
     found = run(quick("autoattack"), toy.model, toy.x, toy.y, seed=5)
     about = json.loads(json.dumps(found.settings))  # plain types
     assert about["eps"] == EPS
-    assert (about["name"], about["norm"], about["precision"], about["seed"]) == ("autoattack", "linf", "float64", 5)
+    assert (about["name"], about["norm"], about["precision"], about["seed"]) == (
+        "autoattack",
+        "linf",
+        "float64",
+        5,
+    )
     assert about["parts"] == [
         {"name": "apgd-ce", "loss": "ce", "steps": 8, "restarts": 1},
-        {"name": "apgd-t", "loss": "dlr-targeted", "steps": 8, "restarts": 1, "targets": 4},  # five classes
+        {
+            "name": "apgd-t",
+            "loss": "dlr-targeted",
+            "steps": 8,
+            "restarts": 1,
+            "targets": 4,
+        },  # five classes
         {"name": "fab-t", "loss": "border", "steps": 8, "restarts": 1, "targets": 4},
         {"name": "square", "loss": "margin", "queries": 20},
     ]
-    assert [part.name for part in found.parts] == [part["name"] for part in about["parts"]] and not found.notes
+    assert [part.name for part in found.parts] == [
+        part["name"] for part in about["parts"]
+    ] and not found.notes
     after = torch.stack(found.standing)
-    assert after.sum(1).tolist() == [part.robust for part in found.parts] and torch.equal(after[-1], found.robust)
+    assert after.sum(1).tolist() == [part.robust for part in found.parts] and torch.equal(
+        after[-1], found.robust
+    )
 
 
 def test_the_defaults_are_the_papers():
-    assert AttackSpec().settings(0, 100)["parts"] == [{"name": "apgd-ce", "loss": "ce", "steps": 100, "restarts": 1}]
+    assert AttackSpec().settings(0, 100)["parts"] == [
+        {"name": "apgd-ce", "loss": "ce", "steps": 100, "restarts": 1}
+    ]
     assert AttackSpec().eps == 4 / 255
     assert AttackSpec("pgd").part("pgd", 10)["alpha"] == pytest.approx(1 / 255)
 

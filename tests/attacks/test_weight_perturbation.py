@@ -32,7 +32,9 @@ def climb(loss, weights, start, radius, *options):
 def test_ranks_decide_the_factors(setting):
     _, weights, ranks = setting
     factors = draw(weights, ranks, torch.Generator().manual_seed(0))
-    assert {name: B.shape[1] for name, (B, _) in factors.items()} == {n: r for n, r in ranks.items() if r}
+    assert {name: B.shape[1] for name, (B, _) in factors.items()} == {
+        n: r for n, r in ranks.items() if r
+    }
     assert all(not B.any() for B, _ in factors.values())
 
 

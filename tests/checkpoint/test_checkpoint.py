@@ -32,9 +32,19 @@ from grace_geom.weights import detach
 from tests.toys import CLASSES, TEMPLATES, register_toy, toy_batch, toy_clip, toy_run, train
 
 INTERFACE = {
-    "format", "model", "state_dict", "adapter", "base", "class_names", "templates", "text_head", "config", "step",
-    "metrics", "trainer",
-}  # fmt: skip
+    "format",
+    "model",
+    "state_dict",
+    "adapter",
+    "base",
+    "class_names",
+    "templates",
+    "text_head",
+    "config",
+    "step",
+    "metrics",
+    "trainer",
+}
 
 
 @pytest.fixture(scope="module", params=["ft", "lora"])
@@ -51,9 +61,13 @@ def trained(request):
 def saved(trained, path: Path) -> Path:
     method, run, _ = trained
     checkpoint = checkpoint_of(
-        run.model, method.finish(run), adapter=method.adapter(run), config={"method": "x"}, step=run.step,
+        run.model,
+        method.finish(run),
+        adapter=method.adapter(run),
+        config={"method": "x"},
+        step=run.step,
         trainer={"optimizer": {"state": {0: torch.ones(2)}}},
-    )  # fmt: skip
+    )
     save_checkpoint(path, checkpoint)
     return path
 
@@ -104,7 +118,9 @@ def test_export_is_read_by_create_model(trained, tmp_path):
 
 def test_the_base_is_found_again_and_checked(trained, tmp_path):
     checkpoint = load_checkpoint(saved(trained, tmp_path / "c.pt"))
-    assert digest(open_base(checkpoint).clip.state_dict()) == digest(trained[1].model.clip.state_dict())
+    assert digest(open_base(checkpoint).clip.state_dict()) == digest(
+        trained[1].model.clip.state_dict()
+    )
     checkpoint.base["sha256"] = "0" * 64
     with pytest.raises(UserError, match="not those the run started from"):
         open_base(checkpoint)
@@ -153,9 +169,14 @@ def test_pickled_code_is_never_run(tmp_path):
 def test_files_that_are_not_checkpoints(trained, tmp_path):
     whole = saved(trained, tmp_path / "ckpt.pt").read_bytes()
     cases = {
-        "cut.pt": whole[: len(whole) // 2], "start.pt": whole[:100], "empty.pt": b"", "text.pt": b"hello " * 50,
-        "host.pt": b"machine\n", "zip.pt": b"PK\x03\x04" + bytes(200), "cut.safetensors": bytes(9),
-    }  # fmt: skip
+        "cut.pt": whole[: len(whole) // 2],
+        "start.pt": whole[:100],
+        "empty.pt": b"",
+        "text.pt": b"hello " * 50,
+        "host.pt": b"machine\n",
+        "zip.pt": b"PK\x03\x04" + bytes(200),
+        "cut.safetensors": bytes(9),
+    }
     for name, content in cases.items():
         (tmp_path / name).write_bytes(content)
         with pytest.raises(UserError, match="not a checkpoint") as error:
@@ -208,7 +229,10 @@ def test_a_part_that_cannot_be_used_is_said(part, change, says, trained, tmp_pat
 def test_a_head_of_another_width_does_not_fit(trained, tmp_path):
     content = torch.load(saved(trained, tmp_path / "c.pt"), weights_only=True)
     head = content["text_head"]
-    torch.save(content | {"text_head": head | {"weight": head["weight"][:, 1:].clone()}}, tmp_path / "narrow.pt")
+    torch.save(
+        content | {"text_head": head | {"weight": head["weight"][:, 1:].clone()}},
+        tmp_path / "narrow.pt",
+    )
     with pytest.raises(UserError, match="features of"):
         open_checkpoint(tmp_path / "narrow.pt")
 
@@ -236,13 +260,19 @@ def test_a_whole_foreign_clip(layout, suffix, tmp_path):
         open_checkpoint(path)
     with pytest.raises(UserError, match="--classes"):
         open_checkpoint(path, model=register_toy())
-    model, record = open_checkpoint(path, model=register_toy(), class_names=CLASSES, templates=TEMPLATES)
+    model, record = open_checkpoint(
+        path, model=register_toy(), class_names=CLASSES, templates=TEMPLATES
+    )
     with torch.no_grad():
         assert_close(model(toy_batch().images), wanted(toy_batch().images), atol=0.1, rtol=1e-2)
     assert record.class_names == CLASSES
-    with pytest.raises(UserError, match="does not say which weights it was tuned from: add --pretrained"):
+    with pytest.raises(
+        UserError, match="does not say which weights it was tuned from: add --pretrained"
+    ):
         open_base(record)
-    assert digest(grace_geom.load(path, model=register_toy()).state_dict()) == digest(model.clip.state_dict())
+    assert digest(grace_geom.load(path, model=register_toy()).state_dict()) == digest(
+        model.clip.state_dict()
+    )
 
 
 @pytest.mark.parametrize(
@@ -251,8 +281,15 @@ def test_a_whole_foreign_clip(layout, suffix, tmp_path):
         lambda v: v,
         lambda v: {f"visual.{k}": w for k, w in v.items()},
         lambda v: {f"model.{k}": w for k, w in v.items()} | {"normalize.mean": torch.zeros(3)},
-        lambda v: {"vision_encoder_state_dict": {f"module.{k}": w for k, w in v.items()}, "epoch": 1, "optimizer": {}},
-        lambda v: {"vision_encoder_state_dict": {f"module.visual.{k}": w for k, w in v.items()}, "state_dict": {}},
+        lambda v: {
+            "vision_encoder_state_dict": {f"module.{k}": w for k, w in v.items()},
+            "epoch": 1,
+            "optimizer": {},
+        },
+        lambda v: {
+            "vision_encoder_state_dict": {f"module.visual.{k}": w for k, w in v.items()},
+            "state_dict": {},
+        },
     ],
     ids=["fare", "visual", "wrapped", "tecoa", "tecoa-prefixed"],
 )
@@ -262,7 +299,11 @@ def test_an_image_tower_alone_takes_its_text_tower_from_pretrained(layout, tmp_p
     with pytest.raises(UserError, match="image tower only"):
         open_checkpoint(tmp_path / "tower.pt", model=register_toy(), class_names=CLASSES)
     model, record = open_checkpoint(
-        tmp_path / "tower.pt", model=register_toy(), pretrained="random", class_names=CLASSES, templates=TEMPLATES
+        tmp_path / "tower.pt",
+        model=register_toy(),
+        pretrained="random",
+        class_names=CLASSES,
+        templates=TEMPLATES,
     )
     assert digest(open_base(record).clip.state_dict()) == digest(toy_clip(seed=0).clip.state_dict())
     assert digest(model.clip.visual.state_dict()) == digest(tuned)
@@ -273,10 +314,14 @@ def test_an_image_tower_alone_takes_its_text_tower_from_pretrained(layout, tmp_p
 def test_the_weights_that_come_with_our_model_can_be_named(tmp_path):
     ours = build(ModelSpec(), CLASSES, TEMPLATES)
     torch.save(ours.clip.visual.state_dict(), tmp_path / "tower.pt")
-    _, record = open_checkpoint(tmp_path / "tower.pt", model="tiny-shapes", pretrained="shipped", class_names=CLASSES)
+    _, record = open_checkpoint(
+        tmp_path / "tower.pt", model="tiny-shapes", pretrained="shipped", class_names=CLASSES
+    )
     assert digest(open_base(record).clip.state_dict()) == digest(ours.clip.state_dict())
     with pytest.raises(UserError, match="valid: random, shipped"):
-        open_checkpoint(tmp_path / "tower.pt", model="tiny-shapes", pretrained="openai", class_names=CLASSES)
+        open_checkpoint(
+            tmp_path / "tower.pt", model="tiny-shapes", pretrained="openai", class_names=CLASSES
+        )
     with pytest.raises(UserError, match="has no shipped weights"):
         build(ModelSpec("ViT-B-32", "shipped"), CLASSES, TEMPLATES)
 
@@ -333,7 +378,9 @@ except UserError as error:
 """
 
 
-@pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="no limit on file sizes on this system")
+@pytest.mark.skipif(
+    not hasattr(resource, "RLIMIT_FSIZE"), reason="no limit on file sizes on this system"
+)
 def test_a_full_disk_leaves_the_old_checkpoint(tmp_path):
     path = tmp_path / "ckpt.pt"
     save_checkpoint(path, checkpoint_of(toy_clip(), {}, step=7))

@@ -42,7 +42,9 @@ def test_the_printed_lines_read_the_embedded_model_where_only_open_clip_is_known
     export.main([str(out), "--out", str(tmp_path / "w.safetensors")])
     said = re.findall("read it with: (.*)", capsys.readouterr().out)
     code = "import open_clip\n" + "\n".join(said)
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr[-500:]
 
 

@@ -54,7 +54,9 @@ def write_shard(path: Path, images: np.ndarray, labels: np.ndarray, first: int =
     return write_tar(path, members)
 
 
-def write_folder(root: Path, images: np.ndarray, labels: np.ndarray, classes: tuple[str, ...] = CLASSES) -> Path:
+def write_folder(
+    root: Path, images: np.ndarray, labels: np.ndarray, classes: tuple[str, ...] = CLASSES
+) -> Path:
     """One folder of PNG files a class."""
     for i, (image, label) in enumerate(zip(images, labels, strict=True)):
         path = root / classes[label] / f"{i:04d}.png"

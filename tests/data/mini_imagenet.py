@@ -1,6 +1,8 @@
-"""ImageNet and its relatives in miniature: the published folder layouts, one small synthetic picture a class.
+"""ImageNet and its relatives in miniature: the published folder layouts, one small synthetic
+picture a class.
 
-``python -m tests.data.mini_imagenet DIR`` makes them, for a rehearsal of everything that ImageNet goes through.
+``python -m tests.data.mini_imagenet DIR`` makes them, for a rehearsal of everything that ImageNet
+goes through.
 """
 
 import sys
@@ -17,9 +19,17 @@ GROUPS = {"noise": 3, "blur": 4, "weather": 4, "digital": 4}
 """The four archives of ImageNet-C and how many of the 15 corruptions, in order, lie in each."""
 
 OOD = {
-    "v2": "imagenet-v2", "sketch": "imagenet-sketch", "r": "imagenet-r", "c": "imagenet-c", "objectnet": "objectnet",
-}  # fmt: skip
-ZEROSHOT = {"textures": "torchvision:DTD", "pets": "torchvision:OxfordIIITPet", "reviews": "torchvision:RenderedSST2"}
+    "v2": "imagenet-v2",
+    "sketch": "imagenet-sketch",
+    "r": "imagenet-r",
+    "c": "imagenet-c",
+    "objectnet": "objectnet",
+}
+ZEROSHOT = {
+    "textures": "torchvision:DTD",
+    "pets": "torchvision:OxfordIIITPet",
+    "reviews": "torchvision:RenderedSST2",
+}
 
 
 def picture(label: int, side: int = 20, seed: int = 0) -> bytes:
@@ -37,9 +47,11 @@ def tree(root: Path, folders: list[str], labels: list[int], seed: int, suffix: s
 
 
 def build(root: Path) -> Path:
-    """``root`` as ``--data-root``: ILSVRC2012, V2, A, A-Plus, R, Sketch, C, ObjectNet and three of torchvision's sets.
+    """``root`` as ``--data-root``: ILSVRC2012, V2, A, A-Plus, R, Sketch, C, ObjectNet and three of
+    torchvision's sets.
 
-    The 75 folders of ImageNet-C are links to five, one a severity: what is tested is which picture counts where.
+    The 75 folders of ImageNet-C are links to five, one a severity: what is tested is which picture
+    counts where.
     """
     ids, every = list(wnids()), list(range(1000))
     tree(root / "ILSVRC2012" / "train", ids, every, 1)
@@ -47,8 +59,10 @@ def build(root: Path) -> Path:
     tree(root / "imagenetv2-matched-frequency-format-val", [str(k) for k in every], every, 3)
     tree(root / "sketch", ids, every, 4)
     for place, name, seed in (
-        ("imagenet-a", "imagenet-a", 5), ("imagenet-a-plus/IN-A-Plus", "imagenet-a", 6), ("imagenet-r", "imagenet-r", 7)
-    ):  # fmt: skip
+        ("imagenet-a", "imagenet-a", 5),
+        ("imagenet-a-plus/IN-A-Plus", "imagenet-a", 6),
+        ("imagenet-r", "imagenet-r", 7),
+    ):
         chosen = [int(i) for i in subset(name)]
         tree(root / place, [ids[i] for i in chosen], chosen, seed)
     for severity in SEVERITIES:
@@ -59,7 +73,9 @@ def build(root: Path) -> Path:
             home = root / "imagenet-c" / group / corruption
             home.mkdir(parents=True)
             for severity in SEVERITIES:
-                (home / severity).symlink_to(root / "pictures of C" / severity, target_is_directory=True)
+                (home / severity).symlink_to(
+                    root / "pictures of C" / severity, target_is_directory=True
+                )
     folders = [*objectnet(), "air_freshener"]
     tree(root / "objectnet-1.0" / "images", folders, list(range(len(folders))), 8)
     for make in (dtd, pets, reviews):

@@ -1,4 +1,6 @@
-"""ImageNet's relatives in small trees of the published layouts: labels, masks, and what earlier code got wrong."""
+"""ImageNet's relatives in small trees of the published layouts: labels, masks, and what earlier
+code got wrong.
+"""
 
 import hashlib
 import io
@@ -38,7 +40,10 @@ def test_the_index_lists_are_those_of_a_library_that_keeps_its_own():
     def lines(name: str) -> list[str]:
         return (info / name).read_text().split()
 
-    assert list(wnids()) == lines("imagenet_synsets.txt") == sorted(wnids()) and len(set(wnids())) == 1000
+    assert (
+        list(wnids()) == lines("imagenet_synsets.txt") == sorted(wnids())
+        and len(set(wnids())) == 1000
+    )
     for name in ("a", "r"):
         ids = subset(f"imagenet-{name}")
         assert [wnids()[i] for i in ids] == lines(f"imagenet_{name}_synsets.txt")
@@ -53,17 +58,26 @@ def test_objectnets_folders_stand_for_the_classes_their_names_say():
     said = {folder: [names[i] for i in ids] for folder, ids in groups.items()}
     assert said["alarm_clock"] == ["analog clock", "digital clock"] and said["banana"] == ["banana"]
     assert said["pen"] == ["ballpoint pen", "fountain pen", "quill"]
-    shared = [f for f, s in said.items() if set(f.split("_")) & {word for name in s for word in name.lower().split()}]
+    shared = [
+        f
+        for f, s in said.items()
+        if set(f.split("_")) & {word for name in s for word in name.lower().split()}
+    ]
     assert len(shared) > 75, "most folders share a word with a name of their class"
 
 
 def test_v2s_folders_are_integers_not_text(tmp_path: Path):
     tree(tmp_path / "imagenetv2-matched-frequency-format-val", [str(k) for k in range(1000)])
     found = resolve("imagenet-v2", "test", data_root=tmp_path)
-    assert {Path(name).parent.name: label for name, label in zip(found.fetch.names, found.labels, strict=True)} == {
-        str(k): k for k in range(1000)
-    }
-    assert found.class_ids is None and found.class_names == imagenet_class_names() and len(found.templates) == 80
+    assert {
+        Path(name).parent.name: label
+        for name, label in zip(found.fetch.names, found.labels, strict=True)
+    } == {str(k): k for k in range(1000)}
+    assert (
+        found.class_ids is None
+        and found.class_names == imagenet_class_names()
+        and len(found.templates) == 80
+    )
     assert found.note["published_images"] == 10_000
 
 
@@ -75,7 +89,9 @@ def test_v2s_folders_are_integers_not_text(tmp_path: Path):
         ("imagenet-r", "imagenet-r", "imagenet-r"),
     ],
 )
-def test_subsets_are_masked_in_the_order_of_wordnet_ids(tmp_path: Path, capsys, spec: str, place: str, key: str):
+def test_subsets_are_masked_in_the_order_of_wordnet_ids(
+    tmp_path: Path, capsys, spec: str, place: str, key: str
+):
     ids = subset(key)
     root = tree(tmp_path / place, [wnids()[i] for i in reversed(ids)])
     (root / "README.txt").write_text("as in the archive")
@@ -87,7 +103,9 @@ def test_subsets_are_masked_in_the_order_of_wordnet_ids(tmp_path: Path, capsys, 
     warned = capsys.readouterr().err
     assert ("the published set has" in warned) == (spec != "imagenet-a-plus")
     (root / wnids()[0]).mkdir()
-    with pytest.raises(UserError, match=f"201 class folders, not the 200 of {spec} .*unknown: n01440764"):
+    with pytest.raises(
+        UserError, match=f"201 class folders, not the 200 of {spec} .*unknown: n01440764"
+    ):
         resolve(spec, "eval", data_root=tmp_path)
 
 
@@ -104,7 +122,16 @@ class Scores(torch.nn.Module):
 
 def image_set(labels: list[int], class_ids) -> ImageSet:
     names = tuple(f"c{k}" for k in range(len(class_ids)))
-    return ImageSet("x", "x", "test", np.array(labels), names, ("a {}",), lambda i: pictures(1)[0], class_ids=class_ids)
+    return ImageSet(
+        "x",
+        "x",
+        "test",
+        np.array(labels),
+        names,
+        ("a {}",),
+        lambda i: pictures(1)[0],
+        class_ids=class_ids,
+    )
 
 
 def test_a_class_that_stands_for_several_scores_the_largest_of_them():
@@ -130,7 +157,11 @@ def test_objectnet_loses_its_frame_and_its_foreign_classes(tmp_path: Path):
     framed = np.zeros((12, 10, 3), dtype=np.uint8)
     framed[..., 0] = 255
     framed[2:-2, 2:-2] = 7
-    root = tree(tmp_path / "objectnet-1.0" / "images", [*objectnet(), "air_freshener", "scissors"], encoded(framed))
+    root = tree(
+        tmp_path / "objectnet-1.0" / "images",
+        [*objectnet(), "air_freshener", "scissors"],
+        encoded(framed),
+    )
     found = resolve("objectnet", "eval", data_root=tmp_path)
     assert len(found) == len(found.class_names) == 113 and "air freshener" not in found.class_names
     picture = np.asarray(found.fetch(5))
@@ -169,19 +200,28 @@ def test_sketch_and_imagenet_in_other_repositories_folders(tmp_path: Path):
     tree(tmp_path / "imagenet-sketch" / "images", list(wnids()))
     tree(tmp_path / "imagenet" / "images" / "val", list(wnids()))
     sketch = resolve("imagenet-sketch", "eval", data_root=tmp_path)
-    assert sketch.labels.tolist() == list(range(1000)) and sketch.class_names[134] == imagenet_class_names()[134]
+    assert (
+        sketch.labels.tolist() == list(range(1000))
+        and sketch.class_names[134] == imagenet_class_names()[134]
+    )
     assert len(resolve("imagenet", "test", data_root=tmp_path)) == 1000
     found = {row.name: row for row in survey(tmp_path)}
     assert found["imagenet-sketch"].parts == {"test": (1000, 1000)}
     assert found["imagenet-sketch"].problem == "the set has 1,000 images, the published one 50,889"
-    assert found["imagenet"].problem == "val has 1,000 images, the published one 50,000; no train folder"
+    assert (
+        found["imagenet"].problem
+        == "val has 1,000 images, the published one 50,000; no train folder"
+    )
     assert "missing    objectnet" in table(list(found.values()))
 
 
 def test_imagenet_brings_the_papers_suites():
     found = suites("imagenet")
     assert list(found["ood"].values()) == ["imagenet-v2", "imagenet-sketch", "imagenet-r"]
-    assert list(found["natural_adv"].values()) == ["imagenet-a", "imagenet-a-plus"] and len(found["zeroshot"]) >= 12
+    assert (
+        list(found["natural_adv"].values()) == ["imagenet-a", "imagenet-a-plus"]
+        and len(found["zeroshot"]) >= 12
+    )
 
 
 def test_real_images_get_their_wordnet_ids_labels(packs: Path, tmp_path: Path):

@@ -39,7 +39,9 @@ def test_shard_labels_and_pictures_are_what_tar_gives(packs: Path):
             picture = tar.extractfile(f"{i:06d}.jpg")
             assert label is not None and picture is not None
             assert image_set.labels[i] == int(label.read())
-            assert np.array_equal(np.asarray(image_set.fetch(i)), np.asarray(Image.open(picture).convert("RGB")))
+            assert np.array_equal(
+                np.asarray(image_set.fetch(i)), np.asarray(Image.open(picture).convert("RGB"))
+            )
     names = json.loads((packs / "pacs_photo.classes.json").read_text())["class_names"]
     assert dict(zip(names, np.bincount(image_set.labels), strict=True))["person"] == 346
 

@@ -1,4 +1,5 @@
-"""The embedded benchmark is the same on every machine, in any batch, and asks what it says it asks."""
+"""The embedded benchmark is the same on every machine, in any batch, and asks what it says it
+asks."""
 
 import itertools
 import json
@@ -8,7 +9,15 @@ import pytest
 from PIL import Image
 
 from grace_geom.data.shapes import scene as scenes
-from grace_geom.data.shapes.captions import CLASSES, COARSE, MISTAKEN, NIGHT, SYNONYMS, Sloppiness, captions
+from grace_geom.data.shapes.captions import (
+    CLASSES,
+    COARSE,
+    MISTAKEN,
+    NIGHT,
+    SYNONYMS,
+    Sloppiness,
+    captions,
+)
 from grace_geom.data.shapes.corruptions import CORRUPTIONS, SEVERITIES
 from grace_geom.data.shapes.draws import Draws, mix
 from grace_geom.data.shapes.noise import SIDE
@@ -52,11 +61,15 @@ def test_pictures_are_the_ones_that_were_shipped():
 
 
 def test_splitmix_gives_the_published_numbers():
-    # First outputs of the reference implementation (Vigna, splitmix64.c) for seed 0: a state that counts by the golden
-    # ratio, finalised.
+    # First outputs of the reference implementation (Vigna, splitmix64.c) for seed 0: a state that
+    # counts by the golden ratio, finalised.
     golden = 0x9E3779B97F4A7C15
     states = np.array([(k * golden) % 2**64 for k in (1, 2, 3)], dtype=np.uint64)
-    assert [hex(v) for v in mix(states).tolist()] == ["0xe220a8397b1dcdaf", "0x6e789e6aa1b965f4", "0x6c45d188009454f"]
+    assert [hex(v) for v in mix(states).tolist()] == [
+        "0xe220a8397b1dcdaf",
+        "0x6e789e6aa1b965f4",
+        "0x6c45d188009454f",
+    ]
 
 
 def test_draws_are_uniform_normal_and_independent():
@@ -67,7 +80,13 @@ def test_draws_are_uniform_normal_and_independent():
     assert abs(z.mean()) < 4 / np.sqrt(n)
     assert abs(z.var() - 1) < 4 * np.sqrt(2 / n)
     table = draws.uniforms("u", 5)
-    pairs = [table[:, 0], table[:, 1], draws.uniform("v"), Draws("test", 1, draws.indices).uniform("u"), z[::5]]
+    pairs = [
+        table[:, 0],
+        table[:, 1],
+        draws.uniform("v"),
+        Draws("test", 1, draws.indices).uniform("u"),
+        z[::5],
+    ]
     correlation = np.corrcoef(pairs)[np.triu_indices(len(pairs), 1)]
     assert abs(correlation).max() < 4.5 / np.sqrt(4000)
 
@@ -84,7 +103,11 @@ def test_a_picture_depends_on_its_number_alone(name: str):
 def test_splits_sets_and_seeds_share_no_picture():
     first = np.arange(24)
     blocks = [render("shapes", split, first)[0] for split in ("train", "val", "test")]
-    blocks += [render("shapes", "test", first, seed=1)[0], render("shapes:v2", "test", first)[0], captioned(first)[0]]
+    blocks += [
+        render("shapes", "test", first, seed=1)[0],
+        render("shapes:v2", "test", first)[0],
+        captioned(first)[0],
+    ]
     different = {picture.tobytes() for block in blocks for picture in block}
     assert len(different) == len(blocks) * len(first)
 
@@ -113,7 +136,9 @@ def grid(n: int = 401) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize("kind", range(len(SHAPES)))
 def test_distance_bounds_the_true_distance_to_the_edge(kind: int):
-    """A signed distance has slope at most 1 everywhere: no point is called farther from the edge than it is."""
+    """A signed distance has slope at most 1 everywhere: no point is called farther from the edge
+    than it is.
+    """
     x, y = grid()
     d = distance(np.array([kind]), x, y)[0]
     h = x[0, 0, 1] - x[0, 0, 0]
@@ -229,7 +254,9 @@ def test_sloppy_captions_name_the_class_as_often_as_said():
     scene = scene_of("web", "web", first, 0)
     texts = captions(scene, Draws("web", 0, first), sloppy)
     right = np.array([CLASSES[k] in text for k, text in zip(scene.shape, texts, strict=True)])
-    other = np.array([MISTAKEN[CLASSES[k]] in text for k, text in zip(scene.shape, texts, strict=True)])
+    other = np.array(
+        [MISTAKEN[CLASSES[k]] in text for k, text in zip(scene.shape, texts, strict=True)]
+    )
     night = (scene.style == 0) & (scenes.luminance(scene.backdrop) < NIGHT)
     rest = 1 - sloppy.coarse - sloppy.synonym - sloppy.random
     for where, mistaken in ((night, sloppy.night), (~night, sloppy.mistaken)):

@@ -1,4 +1,6 @@
-"""Training from shards: each image once an epoch whoever reads it, shuffled, resumable, local and over HTTP."""
+"""Training from shards: each image once an epoch whoever reads it, shuffled, resumable, local and
+over HTTP.
+"""
 
 import functools
 import http.server
@@ -24,7 +26,9 @@ def shards(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("shards")
     first = 0
     for k, n in enumerate(SIZES):
-        images = np.repeat(np.arange(first, first + n, dtype=np.uint8)[:, None], 8 * 8 * 3, axis=1).reshape(n, 8, 8, 3)
+        images = np.repeat(
+            np.arange(first, first + n, dtype=np.uint8)[:, None], 8 * 8 * 3, axis=1
+        ).reshape(n, 8, 8, 3)
         write_shard(folder / f"{k:03d}.tar", images, turns(first + n)[first:], first=first)
         first += n
     (folder / "classnames.txt").write_text("apple\nbear\ncar\n")
@@ -39,7 +43,9 @@ def address(shards: Path) -> Iterator[str]:
         def log_message(self, *args):
             pass
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(shards))) as server:
+    with http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Quiet, directory=str(shards))
+    ) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
@@ -70,14 +76,17 @@ def test_processes_and_workers_share_an_epoch_exactly(
     assert sorted(flat(whole)) == list(range(24)), "every image once"
     for size in (2, 3):
         shares = [
-            ids(read(image_set, share=World(rank, size), workers=rank % 2, context="fork")) for rank in range(size)
+            ids(read(image_set, share=World(rank, size), workers=rank % 2, context="fork"))
+            for rank in range(size)
         ]
         for k, batch in enumerate(whole):
             assert [share[k] for share in shares] == [batch[rank::size] for rank in range(size)]
 
 
 def test_any_position_can_be_resumed_and_epochs_differ(shards: Path):
-    image_set = resolve(f"wds:{shards}/{{000..003}}.tar", "train", val_fraction=0.0)  # a fifth is the test
+    image_set = resolve(
+        f"wds:{shards}/{{000..003}}.tar", "train", val_fraction=0.0
+    )  # a fifth is the test
     whole = ids(read(image_set, drop_last=False))
     assert ids(read(image_set, drop_last=False, skip_batches=2)) == whole[2:]
     assert ids(read(image_set, drop_last=False, epoch=1)) != whole
@@ -88,8 +97,12 @@ def test_the_buffer_shuffles_across_shards_but_reads_nearly_in_sequence():
     blocks = np.repeat(np.arange(50), 20)
     found = buffered_order(blocks, buffer=60, seed=0, epoch=0)
     assert sorted(found.tolist()) == list(range(1000))
-    row = np.concatenate([np.flatnonzero(blocks == k) for k in np.random.default_rng([0, 0]).permutation(50)])
-    ahead = np.argsort(row)[found] - np.arange(1000)  # how far ahead of its place in the row an image comes
+    row = np.concatenate(
+        [np.flatnonzero(blocks == k) for k in np.random.default_rng([0, 0]).permutation(50)]
+    )
+    ahead = np.argsort(row)[found] - np.arange(
+        1000
+    )  # how far ahead of its place in the row an image comes
     assert ahead.max() < 60, "an image never comes before the buffer has reached it"
     open_at_once = [len(set(blocks[found[i : i + 20]])) for i in range(0, 900, 20)]
     assert 3 <= np.mean(open_at_once) <= 12, "neighbours come from several shards, not from all"
@@ -102,9 +115,13 @@ def test_the_buffer_shuffles_across_shards_but_reads_nearly_in_sequence():
     assert not np.array_equal(found, buffered_order(blocks, 60, seed=0, epoch=1))
 
 
-def test_a_buffer_without_shards_and_batches_that_do_not_divide_are_refused(shards: Path, tmp_path: Path):
+def test_a_buffer_without_shards_and_batches_that_do_not_divide_are_refused(
+    shards: Path, tmp_path: Path
+):
     npz = resolve(f"npz:{write_npz(tmp_path / 'x.npz', pictures(6), turns(6))}", "eval")
-    with pytest.raises(UserError, match=r"--shuffle-buffer is for images in shards .*x\.npz is not"):
+    with pytest.raises(
+        UserError, match=r"--shuffle-buffer is for images in shards .*x\.npz is not"
+    ):
         read(npz)
     image_set = resolve(f"wds:{shards}/000.tar", "eval")
     with pytest.raises(UserError, match="batches of 5 images do not divide among 2 processes"):

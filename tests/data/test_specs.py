@@ -1,4 +1,6 @@
-"""SPEC -> ImageSet for every form: right pictures, labels and names; and for the user's mistakes, clear words."""
+"""SPEC -> ImageSet for every form: right pictures, labels and names; and for the user's mistakes,
+clear words.
+"""
 
 import functools
 import http.server
@@ -35,16 +37,28 @@ class TestNpz:
     def test_reads_pictures_labels_names_and_records_the_file(self, tmp_path: Path):
         path = write_npz(tmp_path / "fruit.npz", pictures(20), turns(20))
         image_set = resolve(f"npz:{path}", "eval")
-        assert image_set.name == "fruit" and image_set.class_names == CLASSES and image_set.class_ids is None
-        assert np.array_equal(rgb(image_set, 7), pictures(20)[7]) and image_set.labels.tolist() == turns(20).tolist()
-        assert image_set.note["files"] == [{"file": str(path), "bytes": path.stat().st_size, "sha256": sha256(path)}]
+        assert (
+            image_set.name == "fruit"
+            and image_set.class_names == CLASSES
+            and image_set.class_ids is None
+        )
+        assert (
+            np.array_equal(rgb(image_set, 7), pictures(20)[7])
+            and image_set.labels.tolist() == turns(20).tolist()
+        )
+        assert image_set.note["files"] == [
+            {"file": str(path), "bytes": path.stat().st_size, "sha256": sha256(path)}
+        ]
         assert image_set.note["split"] == image_set.split == "eval"
         json.dumps(image_set.note)  # plain
 
     def test_two_files_are_train_and_test(self, tmp_path: Path):
         one = write_npz(tmp_path / "a.npz", pictures(20), turns(20))
         two = write_npz(tmp_path / "b.npz", pictures(6, seed=1), turns(6))
-        train, val, test = (resolve(f"npz:{one}+{two}", split, val_fraction=0.2) for split in ("train", "val", "test"))
+        train, val, test = (
+            resolve(f"npz:{one}+{two}", split, val_fraction=0.2)
+            for split in ("train", "val", "test")
+        )
         assert sorted([*train.index, *val.index]) == list(range(20)) and len(val) == 4
         assert np.array_equal(rgb(test, 5), pictures(6, seed=1)[5])
 
@@ -53,7 +67,10 @@ class TestNpz:
         assert len(resolve("npz:in.root.npz", "eval", data_root=tmp_path)) == 3
 
     def test_a_plus_in_a_name_is_no_second_file(self, tmp_path: Path):
-        assert len(resolve(f"npz:{write_npz(tmp_path / 'a+b.npz', pictures(3), turns(3))}", "eval")) == 3
+        assert (
+            len(resolve(f"npz:{write_npz(tmp_path / 'a+b.npz', pictures(3), turns(3))}", "eval"))
+            == 3
+        )
 
     @pytest.mark.parametrize(
         "images, labels, says",
@@ -63,7 +80,11 @@ class TestNpz:
             (pictures(6)[0, 0], turns(6), r"shape \(8, 3\)"),
             (pictures(0), turns(0), r"shape \(0, 8, 8, 3\)"),
             (pictures(6), turns(5), "6 images but 5 labels"),
-            (pictures(6), turns(6, k=4), "labels go from 0 to 3, but x.classes.json has 3 class names"),
+            (
+                pictures(6),
+                turns(6, k=4),
+                "labels go from 0 to 3, but x.classes.json has 3 class names",
+            ),
             (pictures(6), turns(6) - 1, "labels go from -1 to 1"),
             (pictures(6), turns(6) / 1.0, "labels are float64"),
             (pictures(6), turns(6)[:, None], r"labels are int64 of shape \(6, 1\)"),
@@ -94,7 +115,9 @@ class TestNpz:
     def test_a_file_of_another_kind_is_called_that_and_not_dangerous(self, tmp_path: Path):
         path = write_npz(tmp_path / "x.npz", pictures(2), turns(2))
         path.write_text("label,pixel\n")
-        with pytest.raises(UserError, match=r"x\.npz is not an \.npz archive with 'images' and 'labels'"):
+        with pytest.raises(
+            UserError, match=r"x\.npz is not an \.npz archive with 'images' and 'labels'"
+        ):
             resolve(f"npz:{path}", "train")
 
     def test_a_broken_archive_says_so(self, tmp_path: Path):
@@ -143,8 +166,12 @@ class TestFolder:
     def test_own_splits_share_the_classes_of_train(self, tmp_path: Path):
         write_folder(tmp_path / "train", pictures(30), turns(30))
         write_folder(tmp_path / "valid", pictures(4, seed=1), np.array([1, 2, 1, 2]))
-        (tmp_path / "classes.json").write_text('{"apple": "red apple", "car": "old car", "bear": "big bear"}')
-        train, val, test = (resolve(f"folder:{tmp_path}", split) for split in ("train", "val", "test"))
+        (tmp_path / "classes.json").write_text(
+            '{"apple": "red apple", "car": "old car", "bear": "big bear"}'
+        )
+        train, val, test = (
+            resolve(f"folder:{tmp_path}", split) for split in ("train", "val", "test")
+        )
         assert train.class_names == test.class_names == ("red apple", "big bear", "old car")
         assert (len(train), len(val), len(test)) == (27, 3, 4)
         assert test.labels.tolist() == [1, 1, 2, 2]
@@ -169,17 +196,31 @@ class TestFolder:
             resolve(f"folder:{tmp_path}/set", "eval")
         write_folder(tmp_path / "two" / "train", pictures(3), turns(3))
         write_folder(tmp_path / "two" / "test", pictures(3), turns(3), ("apple", "beer", "car"))
-        with pytest.raises(UserError, match=r"test/beer is a class that the training folder does not have; .*'bear'"):
+        with pytest.raises(
+            UserError,
+            match=r"test/beer is a class that the training folder does not have; .*'bear'",
+        ):
             resolve(f"folder:{tmp_path}/two", "test")
 
     @pytest.mark.parametrize("damage", ["cut", "text", "empty"])
     @pytest.mark.parametrize("workers", [0, 1])
-    def test_a_damaged_picture_is_named_when_it_is_met(self, tmp_path: Path, damage: str, workers: int):
+    def test_a_damaged_picture_is_named_when_it_is_met(
+        self, tmp_path: Path, damage: str, workers: int
+    ):
         write_folder(tmp_path, pictures(9, side=40), turns(9))
         path = tmp_path / "bear" / "0004.png"
-        path.write_bytes({"cut": path.read_bytes()[:900], "text": b"no picture", "empty": b""}[damage])
+        path.write_bytes(
+            {"cut": path.read_bytes()[:900], "text": b"no picture", "empty": b""}[damage]
+        )
         batches = iter(
-            loader(resolve(f"folder:{tmp_path}", "eval"), 3, 8, train=False, workers=workers, context="fork")
+            loader(
+                resolve(f"folder:{tmp_path}", "eval"),
+                3,
+                8,
+                train=False,
+                workers=workers,
+                context="fork",
+            )
         )
         next(batches)
         with pytest.raises(UserError, match=r"bear/0004\.png: not a readable image") as caught:
@@ -197,9 +238,13 @@ class TestWebdataset:
         assert image_set.class_names == CLASSES and image_set.templates == ("a drawing of a {}.",)
         assert image_set.labels.tolist() == [0, 1, 2, 0] * 3
         assert all(
-            np.array_equal(rgb(image_set, 4 * k + i), pictures(4, seed=k)[i]) for k in range(3) for i in range(4)
+            np.array_equal(rgb(image_set, 4 * k + i), pictures(4, seed=k)[i])
+            for k in range(3)
+            for i in range(4)
         )
-        assert len(image_set.note["files"]) == 3 and all("sha256" in file for file in image_set.note["files"])
+        assert len(image_set.note["files"]) == 3 and all(
+            "sha256" in file for file in image_set.note["files"]
+        )
         starred = resolve(f"wds:{tmp_path}/part-*.tar", "eval")
         assert np.array_equal(rgb(starred, 9), rgb(image_set, 9))
         assert len(resolve("wds:part-{001..002}.tar", "eval", data_root=tmp_path)) == 8
@@ -207,13 +252,18 @@ class TestWebdataset:
     def test_sees_what_the_webdataset_library_sees(self, tmp_path: Path):
         members = []
         for i, (image, label) in enumerate(zip(pictures(6, side=20), turns(6), strict=True)):
-            members += [(f"deep/er/{i}.x.json", b"{}"), (f"deep/er/{i}.JPG", encoded(image, "JPEG"))]
+            members += [
+                (f"deep/er/{i}.x.json", b"{}"),
+                (f"deep/er/{i}.JPG", encoded(image, "JPEG")),
+            ]
             members += [(f"deep/er/{i}.cls", f"{label}\n".encode())]
         write_tar(tmp_path / "a.tar", members)
         (tmp_path / "classes.json").write_text(json.dumps(CLASSES))
         image_set = resolve(f"wds:{tmp_path}/a.tar", "eval")
         peer = list(
-            webdataset.WebDataset(str(tmp_path / "a.tar"), shardshuffle=False).decode("rgb8").to_tuple("jpg", "cls")
+            webdataset.WebDataset(str(tmp_path / "a.tar"), shardshuffle=False)
+            .decode("rgb8")
+            .to_tuple("jpg", "cls")
         )
         assert image_set.labels.tolist() == [label for _, label in peer]
         assert all(np.array_equal(rgb(image_set, i), image) for i, (image, _) in enumerate(peer))
@@ -233,19 +283,28 @@ class TestWebdataset:
             (tmp_path / split).mkdir()
             (tmp_path / split / "nshards.txt").write_text(f"{shards}\n")
             for k in range(shards):
-                write_shard(tmp_path / split / f"{k}.tar", pictures(4, seed=k), turns(4), first=4 * k)
+                write_shard(
+                    tmp_path / split / f"{k}.tar", pictures(4, seed=k), turns(4), first=4 * k
+                )
         (tmp_path / "classnames.txt").write_text("apple\nbear\ncar\n")
         (tmp_path / "zeroshot_classification_templates.txt").write_text("a drawing of a {c}.\n")
         train, val, test = (resolve(f"wds:{tmp_path}", split) for split in ("train", "val", "test"))
         assert (len(train) + len(val), len(test)) == (12, 4) and test.class_names == CLASSES
-        assert test.templates == ("a drawing of a {}.",) and np.array_equal(rgb(test, 3), pictures(4, seed=0)[3])
+        assert test.templates == ("a drawing of a {}.",) and np.array_equal(
+            rgb(test, 3), pictures(4, seed=0)[3]
+        )
         (tmp_path / "test" / "nshards.txt").write_text("many")
         with pytest.raises(UserError, match="'many', not a number of shards"):
             resolve(f"wds:{tmp_path}", "test")
 
-    @pytest.mark.parametrize("text, label", [('{"label": 2}', 2), ('{"cls": 1, "x": [3]}', 1), ("2", 2)])
+    @pytest.mark.parametrize(
+        "text, label", [('{"label": 2}', 2), ('{"cls": 1, "x": [3]}', 1), ("2", 2)]
+    )
     def test_labels_may_be_json(self, tmp_path: Path, text: str, label: int):
-        write_tar(tmp_path / "a.tar", [("s0.jpg", encoded(pictures(1)[0], "JPEG")), ("s0.json", text.encode())])
+        write_tar(
+            tmp_path / "a.tar",
+            [("s0.jpg", encoded(pictures(1)[0], "JPEG")), ("s0.json", text.encode())],
+        )
         (tmp_path / "classnames.txt").write_text("a\nb\nc\n")
         assert resolve(f"wds:{tmp_path}/a.tar", "eval").labels.tolist() == [label]
 
@@ -269,7 +328,9 @@ class TestWebdataset:
         path = write_tar(tmp_path / "a.tar", [("0.png", encoded(pictures(1)[0])), ("0.cls", b"0")])
         (tmp_path / "classnames.txt").write_text("a\n")
         content = path.read_bytes()
-        path.write_bytes(content[: content.rindex(b"0" + bytes(511)) + 512])  # ends with the label's own block
+        path.write_bytes(
+            content[: content.rindex(b"0" + bytes(511)) + 512]
+        )  # ends with the label's own block
         with pytest.raises(UserError, match="no closing block after 2 good members"):
             resolve(f"wds:{path}", "eval")
 
@@ -293,28 +354,37 @@ class TestWebdataset:
 
     def test_a_damaged_picture_is_named_with_its_shard(self, tmp_path: Path):
         path = write_tar(
-            tmp_path / "a.tar", [("k/7.jpg", encoded(pictures(1, 40)[0], "JPEG")[:300]), ("k/7.cls", b"0")]
+            tmp_path / "a.tar",
+            [("k/7.jpg", encoded(pictures(1, 40)[0], "JPEG")[:300]), ("k/7.cls", b"0")],
         )
         (tmp_path / "classnames.txt").write_text("a\n")
         image_set = resolve(f"wds:{path}", "eval")
-        with pytest.raises(UserError, match=r"a\.tar, member k/7\.jpg: not a readable image, 300 bytes"):
+        with pytest.raises(
+            UserError, match=r"a\.tar, member k/7\.jpg: not a readable image, 300 bytes"
+        ):
             list(loader(image_set, 1, 8, train=True))
 
     def test_missing_things_are_named(self, tmp_path: Path):
         write_shard(tmp_path / "a.wds.tar", pictures(2), turns(2))
-        with pytest.raises(UserError, match=r"no class names: write .*a\.classes\.json.*classnames\.txt"):
+        with pytest.raises(
+            UserError, match=r"no class names: write .*a\.classes\.json.*classnames\.txt"
+        ):
             resolve(f"wds:{tmp_path}/a.wds.tar", "eval")
         with pytest.raises(UserError, match=r"did you mean 'a\.wds\.tar'"):
             resolve(f"wds:{tmp_path}/b.wds.tar", "eval")
         with pytest.raises(UserError, match="no shard fits"):
             resolve(f"wds:{tmp_path}/z*.tar", "eval")
-        with pytest.raises(UserError, match=r"is a folder without test/nshards\.txt: name its shards"):
+        with pytest.raises(
+            UserError, match=r"is a folder without test/nshards\.txt: name its shards"
+        ):
             resolve(f"wds:{tmp_path}", "eval")
         with pytest.raises(UserError, match="local files or http"):
             resolve(f"wds:pipe:touch {tmp_path}/ran", "eval")
         assert not (tmp_path / "ran").exists()
 
-    def test_shards_on_the_web_are_fetched_once(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def test_shards_on_the_web_are_fetched_once(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
         (tmp_path / "web").mkdir()
         for k in range(2):
             write_shard(tmp_path / "web" / f"{k}.tar", pictures(3, seed=k), turns(3), first=3 * k)
@@ -335,12 +405,22 @@ class TestWebdataset:
             threading.Thread(target=server.serve_forever, daemon=True).start()
             root = f"http://127.0.0.1:{server.server_port}"
             image_set = resolve(f"wds:{root}/{{0..1}}.tar", "eval")
-            assert image_set.class_names == CLASSES and image_set.labels.tolist() == [0, 1, 2, 0, 1, 2]
+            assert image_set.class_names == CLASSES and image_set.labels.tolist() == [
+                0,
+                1,
+                2,
+                0,
+                1,
+                2,
+            ]
             assert np.array_equal(rgb(image_set, 4), pictures(3, seed=1)[1])
             assert image_set.note["urls"] == [f"{root}/0.tar", f"{root}/1.tar"]
             kept = sorted(path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.tar"))
             resolve(f"wds:{root}/{{0..1}}.tar", "eval")
-            assert sorted(path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.tar")) == kept
+            assert (
+                sorted(path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.tar"))
+                == kept
+            )
             with pytest.raises(UserError, match="answers 404"):
                 resolve(f"wds:{root}/{{0..2}}.tar", "eval")
             server.shutdown()
@@ -365,10 +445,19 @@ class TestNames:
 
     def test_templates_can_be_given(self, tmp_path: Path):
         spec = f"npz:{write_npz(tmp_path / 'cifar10_x.npz', pictures(3), turns(3))}"
-        assert len(resolve(spec, "eval").templates) == 18 and resolve(spec, "eval").note["templates"] == "cifar"
-        assert resolve(spec, "eval", templates="satellite").templates[0] == "a centered satellite photo of {}."
+        assert (
+            len(resolve(spec, "eval").templates) == 18
+            and resolve(spec, "eval").note["templates"] == "cifar"
+        )
+        assert (
+            resolve(spec, "eval", templates="satellite").templates[0]
+            == "a centered satellite photo of {}."
+        )
         (tmp_path / "t.txt").write_text("one {c}.\n\ntwo {}\n")
-        assert resolve(spec, "eval", templates=tmp_path / "t.txt").templates == ("one {}.", "two {}")
+        assert resolve(spec, "eval", templates=tmp_path / "t.txt").templates == (
+            "one {}.",
+            "two {}",
+        )
         with pytest.raises(UserError, match="exactly one"):
             resolve(spec, "eval", templates=("a photo",))
         with pytest.raises(UserError, match="neither a file nor a known kind"):
@@ -383,12 +472,16 @@ class TestShapes:
         first = next(iter(loader(image_set.take([5, 3, 5]), 3, 32, train=False)))
         alone = resolve("shapes", "val").fetch(3)
         assert torch.equal(first.images[0], first.images[2])
-        assert np.array_equal((first.images[1] * 255).round().byte().permute(1, 2, 0).numpy(), alone)
+        assert np.array_equal(
+            (first.images[1] * 255).round().byte().permute(1, 2, 0).numpy(), alone
+        )
         assert image_set.note["source"] == "procedural"
 
     def test_suites_name_sets_that_resolve(self):
         found = suites("shapes")
-        assert set(found["ood"]) == {"v2", "sketch", "rendition", "corrupt"} and set(found["natural_adv"]) == {"hard"}
+        assert set(found["ood"]) == {"v2", "sketch", "rendition", "corrupt"} and set(
+            found["natural_adv"]
+        ) == {"hard"}
         assert len(found["zeroshot"]) >= 4
         for spec in found["zeroshot"].values():
             image_set = resolve(spec, "eval")

@@ -35,21 +35,29 @@ def test_hold_out_takes_at_least_one_image():
 
 def test_a_set_in_one_piece_gives_three_disjoint_splits_and_eval_is_all(image_set: ImageSet):
     parts = {"all": lambda: image_set}
-    train, val, test, everything = (choose(parts, split, "x", 0, 0.25) for split in ("train", "val", "test", "eval"))
+    train, val, test, everything = (
+        choose(parts, split, "x", 0, 0.25) for split in ("train", "val", "test", "eval")
+    )
     assert sorted([*train.index, *val.index, *test.index]) == list(range(60))
     assert (len(test), len(val), len(train)) == (12, 12, 36)
     assert len(everything) == 60 and everything.note["how"] == "every image"
     assert train.note["how"] == "test: seeded 0.2 of all; val: seeded 0.25 of train"
     assert (
-        train.note["split_seed"] == 0 and train.note["n"] == 36 and train.note["ids_sha256"] != val.note["ids_sha256"]
+        train.note["split_seed"] == 0
+        and train.note["n"] == 36
+        and train.note["ids_sha256"] != val.note["ids_sha256"]
     )
 
 
 @pytest.mark.parametrize("own", [("train", "test"), ("train", "val")])
-def test_an_own_second_part_is_the_test_and_val_is_held_out_of_train(image_set: ImageSet, own: tuple[str, str]):
+def test_an_own_second_part_is_the_test_and_val_is_held_out_of_train(
+    image_set: ImageSet, own: tuple[str, str]
+):
     first, second = image_set.take(range(40)), image_set.take(range(40, 60))
     parts = {own[0]: lambda: first, own[1]: lambda: second}
-    train, val, test, evaluation = (choose(parts, split, "x", 0, 0.1) for split in ("train", "val", "test", "eval"))
+    train, val, test, evaluation = (
+        choose(parts, split, "x", 0, 0.1) for split in ("train", "val", "test", "eval")
+    )
     assert sorted([*train.index, *val.index]) == list(range(40)) and len(val) == 4
     assert test.index.tolist() == evaluation.index.tolist() == list(range(40, 60))
     assert test.note["how"] == "the data set's own"

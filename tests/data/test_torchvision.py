@@ -1,4 +1,6 @@
-"""Torchvision and ImageNet folders: small copies of the official layouts, and the survey of a data root."""
+"""Torchvision and ImageNet folders: small copies of the official layouts, and the survey of a data
+root.
+"""
 
 import json
 import runpy
@@ -49,7 +51,9 @@ def make_mnist(root: Path) -> None:
         header = np.array([2051, n, 28, 28], dtype=">i4").tobytes()
         (raw / f"{prefix}-images-idx3-ubyte").write_bytes(header + images.tobytes())
         labels = (np.arange(n) % 10).astype(np.uint8)
-        (raw / f"{prefix}-labels-idx1-ubyte").write_bytes(np.array([2049, n], dtype=">i4").tobytes() + labels.tobytes())
+        (raw / f"{prefix}-labels-idx1-ubyte").write_bytes(
+            np.array([2049, n], dtype=">i4").tobytes() + labels.tobytes()
+        )
 
 
 def test_every_known_name_is_a_class_of_torchvision():
@@ -58,9 +62,14 @@ def test_every_known_name_is_a_class_of_torchvision():
 
 def test_a_set_with_official_splits(tmp_path: Path):
     make_food(tmp_path)
-    train, val, test = (resolve("torchvision:Food101", split, data_root=tmp_path) for split in ("train", "val", "test"))
+    train, val, test = (
+        resolve("torchvision:Food101", split, data_root=tmp_path)
+        for split in ("train", "val", "test")
+    )
     assert (len(train), len(val), len(test)) == (7, 1, 4)
-    assert test.class_names == ("apple pie", "waffles") and test.templates == ("a photo of {}, a type of food.",)
+    assert test.class_names == ("apple pie", "waffles") and test.templates == (
+        "a photo of {}, a type of food.",
+    )
     peer = torchvision.datasets.Food101(tmp_path, "test")
     assert test.labels.tolist() == [peer[i][1] for i in range(4)]
     assert all(np.array_equal(np.asarray(test.fetch(i)), np.asarray(peer[i][0])) for i in range(4))
@@ -72,7 +81,10 @@ def test_a_set_with_official_splits(tmp_path: Path):
 
 def test_a_set_without_official_split_gets_a_recorded_one(tmp_path: Path):
     make_eurosat(tmp_path)
-    train, val, test = (resolve("torchvision:EuroSAT", split, data_root=tmp_path) for split in ("train", "val", "test"))
+    train, val, test = (
+        resolve("torchvision:EuroSAT", split, data_root=tmp_path)
+        for split in ("train", "val", "test")
+    )
     assert (len(train), len(val), len(test)) == (14, 2, 4)
     assert test.class_names == ("forest", "sea or lake")
     assert sorted([*train.index, *val.index, *test.index]) == list(range(20))
@@ -84,7 +96,9 @@ def test_a_set_in_memory(tmp_path: Path):
     test = resolve("torchvision:MNIST", "test", data_root=tmp_path)
     assert test.class_names == tuple("0123456789") and test.labels.tolist() == list(range(10))
     batch = next(iter(loader(test, 10, 28, train=False)))
-    assert np.array_equal((batch.images[:, 0] * 255).round().byte().numpy(), pictures(10, side=28, channels=1)[..., 0])
+    assert np.array_equal(
+        (batch.images[:, 0] * 255).round().byte().numpy(), pictures(10, side=28, channels=1)[..., 0]
+    )
 
 
 def test_countries_are_called_by_name(tmp_path: Path):
@@ -98,7 +112,9 @@ def test_countries_are_called_by_name(tmp_path: Path):
 
 @pytest.mark.parametrize("name", KNOWN)
 def test_an_absent_set_says_how_to_get_it_and_leaves_nothing_behind(tmp_path: Path, name: str):
-    with pytest.raises(UserError, match="--download" if KNOWN[name].downloads else "existing copy") as caught:
+    with pytest.raises(
+        UserError, match="--download" if KNOWN[name].downloads else "existing copy"
+    ) as caught:
         resolve(f"torchvision:{name}", "test", data_root=tmp_path)
     assert str(tmp_path) in str(caught.value) and "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
@@ -106,7 +122,10 @@ def test_an_absent_set_says_how_to_get_it_and_leaves_nothing_behind(tmp_path: Pa
 
 def test_a_damaged_set_says_so(tmp_path: Path):
     (tmp_path / "cifar-10-batches-py").mkdir()
-    with pytest.raises(UserError, match=r"CIFAR10 \(test part\) cannot be read .*not found or corrupted.*--download"):
+    with pytest.raises(
+        UserError,
+        match=r"CIFAR10 \(test part\) cannot be read .*not found or corrupted.*--download",
+    ):
         resolve("torchvision:CIFAR10", "test", data_root=tmp_path)
     with pytest.raises(UserError, match="needs --data-root"):
         resolve("torchvision:CIFAR10", "test")
@@ -151,12 +170,22 @@ def test_the_survey_counts_what_is_there_and_names_what_is_missing(tmp_path: Pat
     (tmp_path / "imagenet-r" / "n00000001" / "a.jpg").write_bytes(b"")
     found = {row.name: row for row in survey(tmp_path)}
     assert found["torchvision:Food101"].parts == {"train": (2, 8), "test": (2, 4)}
-    assert found["imagenet"].parts == {"train": (2, 2), "val": (2, 2)} and "not the 1000" in found["imagenet"].problem
-    assert found["imagenet-r"].parts == {"test": (1, 1)} and "not the 200" in found["imagenet-r"].problem
+    assert (
+        found["imagenet"].parts == {"train": (2, 2), "val": (2, 2)}
+        and "not the 1000" in found["imagenet"].problem
+    )
+    assert (
+        found["imagenet-r"].parts == {"test": (1, 1)}
+        and "not the 200" in found["imagenet-r"].problem
+    )
     assert "corrupted" in found["torchvision:CIFAR10"].problem
     assert found["torchvision:DTD"].absent and found["imagenet-v2"].absent
     text = table(list(found.values()))
-    assert "train 8 images of 2 classes" in text and "missing" in text and "1 of 29 known data sets" in text
+    assert (
+        "train 8 images of 2 classes" in text
+        and "missing" in text
+        and "1 of 29 known data sets" in text
+    )
 
 
 def test_the_check_command_and_its_exit_codes(

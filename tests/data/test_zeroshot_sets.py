@@ -1,4 +1,6 @@
-"""Zero-shot transfer sets in small copies of the layouts that torchvision reads: labels, names, templates."""
+"""Zero-shot transfer sets in small copies of the layouts that torchvision reads: labels, names,
+templates.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -32,7 +34,10 @@ def dtd(root: Path) -> None:
     for name in ("banded", "polka-dotted"):
         picture(base / "images" / name / f"{name}_0001.jpg")
     for split in ("train", "val", "test"):
-        text(base / "labels" / f"{split}1.txt", ["banded/banded_0001.jpg", "polka-dotted/polka-dotted_0001.jpg"])
+        text(
+            base / "labels" / f"{split}1.txt",
+            ["banded/banded_0001.jpg", "polka-dotted/polka-dotted_0001.jpg"],
+        )
 
 
 def pets(root: Path) -> None:
@@ -78,7 +83,11 @@ def signs(root: Path) -> None:
     base = root / "gtsrb"
     for label in (0, 14):
         picture(base / "GTSRB" / "Training" / f"{label:05d}" / "0.ppm")
-    rows = ["Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId", "0.ppm;9;8;0;0;9;8;14", "1.ppm;9;8;0;0;9;8;0"]
+    rows = [
+        "Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId",
+        "0.ppm;9;8;0;0;9;8;14",
+        "1.ppm;9;8;0;0;9;8;0",
+    ]
     text(base / "GT-final_test.csv", rows)
     for i in range(2):
         picture(base / "GTSRB" / "Final_Test" / "Images" / f"{i}.ppm")
@@ -94,7 +103,9 @@ def stl10(root: Path) -> None:
     base = root / "stl10_binary"
     base.mkdir(parents=True)
     for split in ("train", "test"):
-        np.random.default_rng(0).integers(0, 256, 3 * 3 * 96 * 96, dtype=np.uint8).tofile(base / f"{split}_X.bin")
+        np.random.default_rng(0).integers(0, 256, 3 * 3 * 96 * 96, dtype=np.uint8).tofile(
+            base / f"{split}_X.bin"
+        )
         np.array([1, 2, 10], dtype=np.uint8).tofile(base / f"{split}_y.bin")
     names = ["airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck"]
     text(base / "class_names.txt", names)
@@ -103,12 +114,24 @@ def stl10(root: Path) -> None:
 # name -> tree, some class names by label, first template
 SETS: dict[str, tuple[Maker, dict[int, str], str]] = {
     "DTD": (dtd, {0: "banded", 1: "polka-dotted"}, "a photo of a {} texture."),
-    "OxfordIIITPet": (pets, {0: "Abyssinian", 1: "German Shorthaired"}, "a photo of a {}, a type of pet."),
+    "OxfordIIITPet": (
+        pets,
+        {0: "Abyssinian", 1: "German Shorthaired"},
+        "a photo of a {}, a type of pet.",
+    ),
     "FGVCAircraft": (aircraft, {0: "707-320", 1: "F/A-18"}, "a photo of a {}, a type of aircraft."),
-    "Flowers102": (flowers, {0: "pink primrose", 101: "blackberry lily"}, "a photo of a {}, a type of flower."),
+    "Flowers102": (
+        flowers,
+        {0: "pink primrose", 101: "blackberry lily"},
+        "a photo of a {}, a type of flower.",
+    ),
     "Caltech101": (caltech, {0: "Faces easy", 1: "cougar body"}, "a photo of a {}."),
     "SUN397": (sun, {0: "abbey", 1: "apse indoor"}, "a photo of a {}."),
-    "GTSRB": (signs, {14: "stop", 0: "20 km/h speed limit"}, 'a zoomed in photo of a "{}" traffic sign.'),
+    "GTSRB": (
+        signs,
+        {14: "stop", 0: "20 km/h speed limit"},
+        'a zoomed in photo of a "{}" traffic sign.',
+    ),
     "RenderedSST2": (reviews, {0: "negative", 1: "positive"}, "a {} review of a movie."),
     "STL10": (stl10, {0: "airplane", 9: "truck"}, "a photo of a {}."),
 }
@@ -123,7 +146,9 @@ def test_labels_names_and_templates(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         monkeypatch.setattr(kind, "_check_integrity", lambda self: True)
     test = resolve(f"torchvision:{name}", "test", data_root=tmp_path)
     assert {label: test.class_names[label] for label in names} == names
-    assert test.templates[0] == template and all(sentence.count("{}") == 1 for sentence in test.templates)
+    assert test.templates[0] == template and all(
+        sentence.count("{}") == 1 for sentence in test.templates
+    )
     root = tmp_path / "pets" if name == "OxfordIIITPet" else tmp_path
     known = KNOWN[name]
     peer = kind(root=str(root), **known.splits.get("test", {}), **known.extra)
@@ -132,9 +157,15 @@ def test_labels_names_and_templates(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         return
     assert test.labels.tolist() == [peer[i][1] for i in range(len(peer))]
     for i in range(len(peer)):
-        assert np.array_equal(np.asarray(as_rgb(test.fetch(i))), np.asarray(peer[i][0].convert("RGB")))
+        assert np.array_equal(
+            np.asarray(as_rgb(test.fetch(i))), np.asarray(peer[i][0].convert("RGB"))
+        )
 
 
 def test_every_set_has_templates_of_its_own_kind():
     kinds = {name: templates_for(name)[0] for name in KNOWN}
-    assert {n for n, kind in kinds.items() if kind == "generic"} == {"STL10", "Caltech101", "KMNIST"}
+    assert {n for n, kind in kinds.items() if kind == "generic"} == {
+        "STL10",
+        "Caltech101",
+        "KMNIST",
+    }

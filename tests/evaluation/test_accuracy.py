@@ -1,4 +1,6 @@
-"""Accuracies against counts by hand, robust accuracy against the closed form of a linear classifier."""
+"""Accuracies against counts by hand, robust accuracy against the closed form of a linear
+classifier.
+"""
 
 import math
 from dataclasses import replace
@@ -34,12 +36,20 @@ class Linear(nn.Module):
         return x.flatten(1) @ W.T + self.bias
 
 
-def images(n: int, classes: int, seed: int = 0, names: tuple[str, ...] | None = None, templates=("a {}",)):
-    """Grey-ish noise: no pixel is within 20 levels of the box, so that clipping does not enter the closed form."""
+def images(
+    n: int, classes: int, seed: int = 0, names: tuple[str, ...] | None = None, templates=("a {}",)
+):
+    """Grey-ish noise: no pixel is within 20 levels of the box, so that clipping does not enter the
+    closed form.
+    """
     rng = np.random.default_rng(seed)
     pixels = rng.integers(96, 160, (n, SIDE, SIDE, 3)).astype(np.uint8)
     return from_arrays(
-        "noise", pixels, rng.integers(0, classes, n), names or tuple(f"class {k}" for k in range(classes)), templates
+        "noise",
+        pixels,
+        rng.integers(0, classes, n),
+        names or tuple(f"class {k}" for k in range(classes)),
+        templates,
     )
 
 
@@ -70,11 +80,23 @@ def test_robust_accuracy_of_a_linear_classifier_is_the_closed_form(attack):
     robust = (margin - eps * w.abs().sum(1) > 0).numpy()
     assert 0.05 < robust.mean() < 0.8 * (margin > 0).float().mean()
     found = evaluate_set(
-        model, noise, "adv", "noise", attack=AttackSpec(attack, eps, steps=10, alpha=eps, queries=1), batch_size=64
+        model,
+        noise,
+        "adv",
+        "noise",
+        attack=AttackSpec(attack, eps, steps=10, alpha=eps, queries=1),
+        batch_size=64,
     )
     np.testing.assert_array_equal(found.right(), robust)
-    assert found.attack["eps"] == eps and found.attack["seed"] == 0 and found.attack["precision"] == "float32"
-    assert found.parts[0]["attacked"] == (margin > 0).sum() and found.parts[-1]["robust"] == found.correct
+    assert (
+        found.attack["eps"] == eps
+        and found.attack["seed"] == 0
+        and found.attack["precision"] == "float32"
+    )
+    assert (
+        found.parts[0]["attacked"] == (margin > 0).sum()
+        and found.parts[-1]["robust"] == found.correct
+    )
     for part in found.parts:
         np.testing.assert_array_equal(outcomes_of(part["outcomes"], found.n), robust)
 
@@ -86,15 +108,22 @@ def test_another_batch_size_or_subset_attacks_an_image_in_the_same_way():
     cut = evaluate_set(model, noise, "adv", "noise", attack=attack, batch_size=7).right()
     part = noise.subset(25, seed=3)
     np.testing.assert_array_equal(whole, cut)
-    np.testing.assert_array_equal(evaluate_set(model, part, "adv", "noise", attack=attack).right(), whole[part.index])
+    np.testing.assert_array_equal(
+        evaluate_set(model, part, "adv", "noise", attack=attack).right(), whole[part.index]
+    )
 
 
 def test_the_images_of_a_subset_are_on_record():
     part = images(60, 3).subset(25, seed=3)
     found = evaluate_set(Linear(3), part, "id", "noise")
-    assert found.subset["ids"] == part.index.tolist() and (found.subset["of"], found.subset["seed"]) == (60, 3)
+    assert found.subset["ids"] == part.index.tolist() and (
+        found.subset["of"],
+        found.subset["seed"],
+    ) == (60, 3)
     assert found.paired_with(evaluate_set(Linear(3, seed=9), part, "id", "noise"))
-    assert not found.paired_with(evaluate_set(Linear(3), images(60, 3).subset(25, seed=4), "id", "noise"))
+    assert not found.paired_with(
+        evaluate_set(Linear(3), images(60, 3).subset(25, seed=4), "id", "noise")
+    )
 
 
 def test_classes_in_another_order_are_matched_by_name():
@@ -126,7 +155,9 @@ def test_labels_for_a_larger_head_are_refused():
 @pytest.mark.parametrize("suite, names", [("ood", ("circle", "moon")), ("zeroshot", CLASSES)])
 def test_classes_that_the_head_lacks_get_a_text_head_of_their_own(suite, names):
     model = toy_clip()
-    model = model.with_head(CLASSES, TEMPLATES, {n: w + 1 for n, w in model.head.items()})  # "fine-tuned"
+    model = model.with_head(
+        CLASSES, TEMPLATES, {n: w + 1 for n, w in model.head.items()}
+    )  # "fine-tuned"
     reader = reader_for(model, images(4, len(names), names=names, templates=TEMPLATES), suite)
     expected = model.with_head(names, TEMPLATES)
     x = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
@@ -136,14 +167,18 @@ def test_classes_that_the_head_lacks_get_a_text_head_of_their_own(suite, names):
 
 def test_names_that_two_classes_share_match_nothing():
     names = ("crane", "crane", "star")
-    reader = reader_for(toy_clip().with_head(names, TEMPLATES), images(4, 2, names=("star", "crane")), "ood")
+    reader = reader_for(
+        toy_clip().with_head(names, TEMPLATES), images(4, 2, names=("star", "crane")), "ood"
+    )
     assert reader.columns is None and reader.how.startswith("text head")
 
 
 def test_other_weights_are_evaluated_without_touching_the_model():
     model, noise = Linear(3), images(90, 3)
     before = evaluate_set(model, noise, "id", "noise").correct
-    flipped = evaluate_set(model, noise, "id", "noise", weights={"W": torch.zeros_like(model.W)}).correct
+    flipped = evaluate_set(
+        model, noise, "id", "noise", weights={"W": torch.zeros_like(model.W)}
+    ).correct
     _, y = pixels_of(noise)
     assert flipped == (model.bias.argmax() == y).sum()
     assert evaluate_set(model, noise, "id", "noise").correct == before
@@ -156,12 +191,16 @@ def test_a_broken_model_is_not_given_an_accuracy():
         evaluate_set(model, images(10, 3), "id", "noise")
 
 
-@pytest.mark.parametrize(("precision", "seen"), [("float32", torch.float32), ("bfloat16", torch.bfloat16)])
+@pytest.mark.parametrize(
+    ("precision", "seen"), [("float32", torch.float32), ("bfloat16", torch.bfloat16)]
+)
 def test_an_attack_has_its_own_precision_whatever_the_model_trains_in(precision, seen):
     model, found = toy_clip(), []
     model.autocast_dtype = torch.bfloat16  # as in the loop of a bf16 run
     inner = model.clip.visual.transformer.resblocks[0].mlp.c_fc
-    plain = evaluate_set(toy_clip(), images(6, 3, names=CLASSES), "adv", "noise", attack=AttackSpec("pgd", steps=2))
+    plain = evaluate_set(
+        toy_clip(), images(6, 3, names=CLASSES), "adv", "noise", attack=AttackSpec("pgd", steps=2)
+    )
     original = torch.nn.functional.linear
 
     def spy(x, weight, bias=None):
@@ -191,8 +230,13 @@ def test_a_set_with_parts_tells_the_accuracy_of_each_however_it_was_cut():
     for cut in (parts, parts.subset(31, 5), parts.take([1, 5, 2, 9])):
         found = evaluate_set(model, cut, "ood", "c")
         right, here = found.right(), part[cut.index]
-        expected = {n: (int((here == i).sum()), int(right[here == i].sum())) for i, n in enumerate(cut.group_names)}
-        assert {g["name"]: (g["n"], g["correct"]) for g in found.groups} == {n: x for n, x in expected.items() if x[0]}
+        expected = {
+            n: (int((here == i).sum()), int(right[here == i].sum()))
+            for i, n in enumerate(cut.group_names)
+        }
+        assert {g["name"]: (g["n"], g["correct"]) for g in found.groups} == {
+            n: x for n, x in expected.items() if x[0]
+        }
         assert all(g["accuracy"] == g["correct"] / g["n"] for g in found.groups)
     assert 0 < found.correct < found.n or 0 < evaluate_set(model, parts, "ood", "c").correct < 90
     assert evaluate_set(model, whole, "ood", "plain").groups == ()

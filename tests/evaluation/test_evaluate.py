@@ -1,4 +1,6 @@
-"""``python -m grace_geom.evaluate``: numbers, what is kept of earlier ones, and what users get wrong."""
+"""``python -m grace_geom.evaluate``: numbers, what is kept of earlier ones, and what users get
+wrong.
+"""
 
 import json
 import math
@@ -30,7 +32,11 @@ def save_npz(path: Path, n: int, seed: int, classes: tuple[str, ...] = CLASSES) 
 @pytest.fixture
 def run(tmp_path) -> Path:
     """A run directory of a toy CLIP, with its data beside it."""
-    data = save_npz(tmp_path / "train.npz", 40, 0) + "+" + save_npz(tmp_path / "test.npz", 30, 1).removeprefix("npz:")
+    data = (
+        save_npz(tmp_path / "train.npz", 40, 0)
+        + "+"
+        + save_npz(tmp_path / "test.npz", 30, 1).removeprefix("npz:")
+    )
     ood = save_npz(tmp_path / "shift.npz", 20, 2, ("star", "circle", "square"))
     return make_run(tmp_path / "runs" / "toy", data, {"shift": ood})
 
@@ -65,7 +71,9 @@ def test_writes_what_it_prints(run, capsys):
         assert f"{100 * a.accuracy:.1f} [{100 * a.ci_low:.1f}, {100 * a.ci_high:.1f}]" in text
     assert record.accuracies[1].head == "3 of the checkpoint's 3 classes, by name"
     assert record.summary["HM"] is not None and record.summary["ZS"] is None
-    assert record.settings["image_size"] == 16 and torch.__version__.startswith(record.versions["packages"]["torch"])
+    assert record.settings["image_size"] == 16 and torch.__version__.startswith(
+        record.versions["packages"]["torch"]
+    )
 
 
 def test_the_accuracy_is_the_models_own(run, capsys):
@@ -83,7 +91,9 @@ def test_a_second_evaluation_keeps_measures_of_the_first(run, capsys):
     both = EvalRecord.load(run / "eval.json")
     assert both.accuracies[:2] == first.accuracies and both.accuracies[2].attack_name == "pgd"
     assert "3 numbers were measured before" in evaluate(capsys, str(run), *PGD)
-    assert EvalRecord.load(run / "eval.json") == both  # seconds included: nothing was measured again
+    assert (
+        EvalRecord.load(run / "eval.json") == both
+    )  # seconds included: nothing was measured again
     assert "measured before" not in evaluate(capsys, str(run), *PGD, "--fresh")
 
 
@@ -93,7 +103,14 @@ def test_nothing_is_kept_of_another_checkpoint_or_seed(run, capsys, change):
     config = EvalRecord.load(run / "eval.json").settings["data"]
     if change == "another checkpoint":
         make_run(run, config, {}, seed=1)
-    evaluate(capsys, str(run), "--suites", "adv", *PGD, *(["--eval-seed", "1"] if change == "another seed" else []))
+    evaluate(
+        capsys,
+        str(run),
+        "--suites",
+        "adv",
+        *PGD,
+        *(["--eval-seed", "1"] if change == "another seed" else []),
+    )
     assert [a.suite for a in EvalRecord.load(run / "eval.json").accuracies] == ["adv"]
 
 
@@ -150,7 +167,11 @@ def test_the_same_name_below_two_roots_is_two_data_sets(tmp_path):
         (tmp_path / name).mkdir()
         save_npz(tmp_path / name / "set.npz", n, 0)
     sets = Sets()
-    assert [len(sets("npz:set.npz", "eval", 0, str(tmp_path / name))) for name in "aba"] == [6, 9, 6]
+    assert [len(sets("npz:set.npz", "eval", 0, str(tmp_path / name))) for name in "aba"] == [
+        6,
+        9,
+        6,
+    ]
 
 
 def test_another_image_size_is_measured_beside_the_usual_one(run, capsys):
@@ -160,8 +181,12 @@ def test_another_image_size_is_measured_beside_the_usual_one(run, capsys):
     record = EvalRecord.load(run / "eval-24px.json")
     assert record.settings["image_size"] == 24 and record.settings["model_image_size"] == 16
     assert (run / "eval.json").read_bytes() == usual and "eval-24px.json" in text
-    images = next(iter(loader(resolve(record.settings["data"], "test"), 30, 24, train=False))).images
-    right = (toy_clip()(images).argmax(1) == toy_batch(30, 1).labels).numpy()  # the tower resizes 24 to 16
+    images = next(
+        iter(loader(resolve(record.settings["data"], "test"), 30, 24, train=False))
+    ).images
+    right = (
+        toy_clip()(images).argmax(1) == toy_batch(30, 1).labels
+    ).numpy()  # the tower resizes 24 to 16
     np.testing.assert_array_equal(record.accuracies[0].right(), right)
     assert "24 x 24" in text
 
@@ -193,7 +218,9 @@ def replace_data(path: Path, change: str) -> None:
     if change == "class names":
         path.with_suffix(".classes.json").write_text(json.dumps({"class_names": ["a", "b", "c"]}))
         return
-    images, labels = (255 - images, labels) if change == "images" else (images, (labels + 1) % len(CLASSES))
+    images, labels = (
+        (255 - images, labels) if change == "images" else (images, (labels + 1) % len(CLASSES))
+    )
     np.savez(path, images=images, labels=labels)
 
 
@@ -207,15 +234,19 @@ def test_a_replaced_data_file_is_measured_again(run, capsys, tmp_path, change):
     assert "1 number was measured before" in text and again[0] == first[0]
     assert again[1].subset["content"] != first[1].subset["content"]
     assert not first[1].paired_with(again[1]) and first[0].paired_with(again[0])
-    expected = toy_clip().with_head(tuple(json.loads((tmp_path / "shift.classes.json").read_text())["class_names"]),
-                                    resolve(again[1].spec, "eval").templates)  # fmt: skip
+    expected = toy_clip().with_head(
+        tuple(json.loads((tmp_path / "shift.classes.json").read_text())["class_names"]),
+        resolve(again[1].spec, "eval").templates,
+    )
     image_set = resolve(again[1].spec, "eval")
     batch = next(iter(loader(image_set, 20, 16, train=False)))
     if change == "class names":
         assert again[1].correct == (expected(batch.images).argmax(1) == batch.labels).sum()
     else:
         order = [CLASSES.index(name) for name in image_set.class_names]
-        assert again[1].correct == (toy_clip()(batch.images)[:, order].argmax(1) == batch.labels).sum()
+        assert (
+            again[1].correct == (toy_clip()(batch.images)[:, order].argmax(1) == batch.labels).sum()
+        )
 
 
 def test_a_replaced_picture_is_seen_though_its_name_stays(tmp_path):
@@ -228,13 +259,17 @@ def test_a_replaced_picture_is_seen_though_its_name_stays(tmp_path):
     assert resolve(f"folder:{tmp_path}", "eval").content != before
 
 
-def test_the_templates_of_the_run_make_the_head_of_sets_that_its_own_does_not_fit(run, capsys, tmp_path):
+def test_the_templates_of_the_run_make_the_head_of_sets_that_its_own_does_not_fit(
+    run, capsys, tmp_path
+):
     config = torch.load(run / "ckpt.pt", weights_only=True)["config"]
     other = save_npz(tmp_path / "other.npz", 40, 3, ("a cat", "a dog", "a fish"))
     mine, seen = ("the very {} of it all",), []
     model = toy_clip().with_head(CLASSES, mine)
     for folder, given in ((run, "file.txt"), (tmp_path / "runs" / "default", None)):
-        record = checkpoint_of(model, {}, config=config | {"templates": given, "ood": {"other": other}})
+        record = checkpoint_of(
+            model, {}, config=config | {"templates": given, "ood": {"other": other}}
+        )
         save_checkpoint(folder / "ckpt.pt", record)
         evaluate(capsys, str(folder), "--suites", "id,ood")
         found = EvalRecord.load(folder / "eval.json").accuracies
@@ -257,7 +292,15 @@ def test_json_is_the_record(run, capsys):
 def test_foreign_weights_are_evaluated_with_the_classes_of_the_data(run, capsys, tmp_path):
     torch.save(toy_clip().clip.state_dict(), tmp_path / "foreign.pt")
     data = f"npz:{tmp_path / 'train.npz'}+{tmp_path / 'test.npz'}"
-    argv = [str(tmp_path / "foreign.pt"), "--model", register_toy(), "--data", data, "--suites", "id"]
+    argv = [
+        str(tmp_path / "foreign.pt"),
+        "--model",
+        register_toy(),
+        "--data",
+        data,
+        "--suites",
+        "id",
+    ]
     evaluate(capsys, *argv)
     record = EvalRecord.load(tmp_path / "foreign.eval.json")
     model = toy_clip().with_head(CLASSES, resolve(data, "test").templates)
@@ -296,7 +339,10 @@ def test_an_epsilon_in_grey_levels_is_warned_about(run, capsys):
 
 def test_the_embedded_benchmark_knows_its_suites():
     found = targets(Measures(), "shapes")
-    names = {suite: [t.name for t in found if t.suite == suite] for suite in ("id", "ood", "adv", "natural_adv")}
+    names = {
+        suite: [t.name for t in found if t.suite == suite]
+        for suite in ("id", "ood", "adv", "natural_adv")
+    }
     assert names["id"] == names["adv"] == ["shapes"] and names["natural_adv"] == ["hard"]
     assert {"v2", "sketch", "rendition", "corrupt"} <= set(names["ood"])
     assert sum(t.suite == "zeroshot" for t in found) >= 4
@@ -308,7 +354,8 @@ def test_suites_that_a_data_set_does_not_have_are_left_out():
 
 
 @pytest.mark.parametrize(
-    ("options", "says"), [({"suites": ()}, "--suites is empty"), ({"eval_seed": -1}, "--eval-seed"), ({"n": 0}, "--n ")]
+    ("options", "says"),
+    [({"suites": ()}, "--suites is empty"), ({"eval_seed": -1}, "--eval-seed"), ({"n": 0}, "--n ")],
 )
 def test_measures_without_meaning_are_refused(options, says):
     with pytest.raises(UserError, match=says):

@@ -1,4 +1,5 @@
-"""``python -m grace_geom.dial``: WiSE-FT's curve and LoRA's scale as a sweep of one finished run."""
+"""``python -m grace_geom.dial``: WiSE-FT's curve and LoRA's scale as a sweep of one finished
+run."""
 
 import importlib
 import json
@@ -20,7 +21,9 @@ from tests.evaluation.test_evaluate import save_npz
 from tests.small_run import small_run
 from tests.toys import CLASSES, toy_batch, toy_clip
 
-dial_module = importlib.import_module("grace_geom.evaluation.interpolation")  # the room exports a function of that name
+dial_module = importlib.import_module(
+    "grace_geom.evaluation.interpolation"
+)  # the room exports a function of that name
 FLAGS = ("--suites", "id,adv", "--attack", "pgd", "--steps", "2")
 
 
@@ -33,13 +36,20 @@ def test_ends_are_the_pretrained_and_the_tuned_model_bit_for_bit(tmp_path):
     batch = toy_batch(16, seed=5).images
     tuned = load_checkpoint(small_run(tmp_path, "ft"))
     line = line_of(tuned)
-    assert all(torch.equal(w, tuned.state_dict[n]) for n, w in line.at(1.0).clip.state_dict().items())
+    assert all(
+        torch.equal(w, tuned.state_dict[n]) for n, w in line.at(1.0).clip.state_dict().items()
+    )
     assert torch.equal(line.at(1.0).head["head.weight"], tuned.text_head["weight"])
     with torch.no_grad():
-        assert torch.equal(line.at(0.0)(batch), toy_clip().with_head(CLASSES, tuned.templates)(batch))
+        assert torch.equal(
+            line.at(0.0)(batch), toy_clip().with_head(CLASSES, tuned.templates)(batch)
+        )
     half = line.weights(0.5)
     assert_close(half["head.bias"], tuned.text_head["bias"] / 2)
-    assert_close(half["visual.proj"], (toy_clip().weights()["visual.proj"] + tuned.state_dict["visual.proj"]) / 2)
+    assert_close(
+        half["visual.proj"],
+        (toy_clip().weights()["visual.proj"] + tuned.state_dict["visual.proj"]) / 2,
+    )
 
 
 def test_low_rank_adapters_scale_with_t_beyond_one_too(tmp_path):
@@ -88,11 +98,15 @@ def test_numbers_are_those_of_evaluate_and_t_is_chosen_on_held_out_images(tmp_pa
     base = assess(small_run(tmp_path, "zero-shot", out=str(tmp_path / "base")), measures)
     assert [a.correct for a in base.accuracies] == [a.correct for a in record.point(0.0).accuracies]
     scores = {p.t: p.held_out[0].accuracy for p in record.points}
-    assert scores[1.0] == load_checkpoint(run).metrics["val_acc"], "the images that training held out"
+    assert scores[1.0] == load_checkpoint(run).metrics["val_acc"], (
+        "the images that training held out"
+    )
     assert record.chosen == min(t for t, score in scores.items() if score == max(scores.values()))
     assert f"{record.chosen:g} *" in printed and "held-out accuracy" in printed
     plain = json.loads((run / "dial.json").read_text())
-    assert plain["points"][2]["summary"]["ID"] == pytest.approx(record.point(1.0).accuracies[0].accuracy)
+    assert plain["points"][2]["summary"]["ID"] == pytest.approx(
+        record.point(1.0).accuracies[0].accuracy
+    )
 
 
 def test_equal_scores_are_named_and_the_smallest_t_is_taken(monkeypatch):
@@ -101,8 +115,9 @@ def test_equal_scores_are_named_and_the_smallest_t_is_taken(monkeypatch):
     monkeypatch.setattr(dial_module, "_scores", lambda point, held_out, seed: [scores[point.t]])
     found = dial_module._choice(record, [None], 0, "held-out accuracy")
     assert found == {
-        "chosen": 0.5, "chosen_by": "held-out accuracy; t = 1 the same, of equals the smallest is taken"
-    }  # fmt: skip
+        "chosen": 0.5,
+        "chosen_by": "held-out accuracy; t = 1 the same, of equals the smallest is taken",
+    }
     scores[1.0] = 0.71
     assert dial_module._choice(record, [None], 0, "held-out accuracy") == {
         "chosen": 1.0, "chosen_by": "held-out accuracy"
@@ -149,11 +164,16 @@ def test_other_data_and_sizes_leave_the_usual_record(tmp_path, capsys):
     turn(run, "--t", "0,1", "--suites", "id")
     usual = (run / "dial.json").read_bytes()
     other = save_npz(tmp_path / "other.npz", 40, 7)
-    for flags, name in ((["--data", other], "dial-other-*.json"), (["--image-size", "24"], "dial-24px.json")):
+    for flags, name in (
+        (["--data", other], "dial-other-*.json"),
+        (["--image-size", "24"], "dial-24px.json"),
+    ):
         capsys.readouterr()
         turn(run, "--t", "0", "--suites", "id", *flags)
         (file,) = run.glob(name)
-        assert f"written: {file}" in capsys.readouterr().out and len(DialRecord.load(file).points) == 1
+        assert (
+            f"written: {file}" in capsys.readouterr().out and len(DialRecord.load(file).points) == 1
+        )
     assert (run / "dial.json").read_bytes() == usual
 
 

@@ -1,4 +1,6 @@
-"""A float64 network of some hundred weights with LayerNorm and attention, and its dense matrices found another way."""
+"""A float64 network of some hundred weights with LayerNorm and attention, and its dense matrices
+found another way.
+"""
 
 from dataclasses import dataclass
 from functools import cache
@@ -22,7 +24,9 @@ class Net(nn.Module):
         self.ln = nn.LayerNorm(WIDTH)
         self.attention = nn.MultiheadAttention(WIDTH, 2, batch_first=True)
         self.ln2 = nn.LayerNorm(WIDTH)
-        self.mlp = nn.Sequential(nn.Linear(WIDTH, 6), nn.GELU(), nn.Dropout(dropout), nn.Linear(6, WIDTH))
+        self.mlp = nn.Sequential(
+            nn.Linear(WIDTH, 6), nn.GELU(), nn.Dropout(dropout), nn.Linear(6, WIDTH)
+        )
         self.head = nn.Linear(WIDTH, CLASSES)
         self.unused = nn.Parameter(torch.ones(2))
 
@@ -77,7 +81,8 @@ def loss(net: nn.Module):
 
 @cache
 def dense_hessian() -> Tensor:
-    """Of :func:`make` on :func:`batches` as one batch: rows of the gradient by ``.backward`` on the module itself.
+    """Of :func:`make` on :func:`batches` as one batch: rows of the gradient by ``.backward`` on the
+    module itself.
 
     Central differences of first derivatives: shares no second-derivative code with the operator.
     """
@@ -115,7 +120,10 @@ def dense_ggn() -> Tensor:
             jacobian = []
             for k in range(CLASSES):
                 grads = torch.autograd.grad(z[k], params, retain_graph=True, allow_unused=True)
-                parts = [torch.zeros_like(p) if g is None else g for p, g in zip(params, grads, strict=True)]
+                parts = [
+                    torch.zeros_like(p) if g is None else g
+                    for p, g in zip(params, grads, strict=True)
+                ]
                 jacobian.append(torch.cat([g.reshape(-1) for g in parts]))
             J, p = torch.stack(jacobian), z.softmax(0).detach()
             total = total + J.T @ (p.diag() - p.outer(p)) @ J

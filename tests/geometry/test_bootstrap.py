@@ -1,4 +1,6 @@
-"""Half-sampling intervals: the textbook error of a mean, coverage, and why there are no duplicates in them."""
+"""Half-sampling intervals: the textbook error of a mean, coverage, and why there are no duplicates
+in them.
+"""
 
 import math
 
@@ -23,7 +25,9 @@ def test_error_of_a_mean_is_the_textbook_one(n: int):
 def test_independent_samples_are_drawn_independently():
     x, y = gaussian(100, 1, 0)[:, 0], 3 * gaussian(150, 1, 1)[:, 0]
     found = half_sample(lambda i, j: x[i].mean() - y[j].mean(), [100, 150], replicates=4000)
-    assert found.error == pytest.approx(math.sqrt(x.var().item() / 100 + y.var().item() / 150), rel=0.06)
+    assert found.error == pytest.approx(
+        math.sqrt(x.var().item() / 100 + y.var().item() / 150), rel=0.06
+    )
 
 
 def test_interval_covers_the_truth_as_often_as_it_says():
@@ -41,7 +45,9 @@ def test_cka_of_independent_features_keeps_zero_inside_where_duplicates_would_no
     assert found.low < 0 < found.high
     rng = np.random.default_rng(0)
     doubled = [torch.from_numpy(rng.integers(0, 100, 100)) for _ in range(20)]
-    assert min(cka(X[rows], Y[rows]) for rows in doubled) > found.high  # what the usual bootstrap would report
+    assert (
+        min(cka(X[rows], Y[rows]) for rows in doubled) > found.high
+    )  # what the usual bootstrap would report
 
 
 def test_arrays_keep_their_shape_and_the_seed_decides():

@@ -7,7 +7,14 @@ import pytest
 import torch
 from scipy.stats import multivariate_normal
 
-from grace_geom.geometry.bound import balance, every_pair, head_lipschitz, proximity, sampling_floor, sharpness_term
+from grace_geom.geometry.bound import (
+    balance,
+    every_pair,
+    head_lipschitz,
+    proximity,
+    sampling_floor,
+    sharpness_term,
+)
 from grace_geom.geometry.centroids import by_class, discrepancy
 from grace_geom.geometry.sharpness import average_case
 from grace_geom.geometry.trace import Estimate
@@ -18,7 +25,9 @@ from tests.geometry.test_sharpness import DIM, quadratic
 def test_proximity_is_the_divergence_of_two_gaussians_over_n():
     rng = np.random.default_rng(0)
     delta, sigma = rng.normal(size=4), 0.7
-    posterior, prior = (multivariate_normal(mean, sigma**2 * np.eye(4)) for mean in (delta, np.zeros(4)))
+    posterior, prior = (
+        multivariate_normal(mean, sigma**2 * np.eye(4)) for mean in (delta, np.zeros(4))
+    )
     draws = posterior.rvs(200_000, random_state=1)
     gaps = posterior.logpdf(draws) - prior.logpdf(draws)
     error = gaps.std() / len(gaps) ** 0.5 / 50
@@ -37,7 +46,10 @@ def test_sharpness_term_of_a_quadratic_is_its_expected_rise():
 def test_balance_is_where_the_sum_is_least():
     trace = Estimate(30.0, 3.0, "", 0)
     found = balance(2.0, 100, trace)
-    sums = {s: proximity(2.0, 100, s) + sharpness_term(trace, s).value for s in np.geomspace(1e-3, 10, 4001)}
+    sums = {
+        s: proximity(2.0, 100, s) + sharpness_term(trace, s).value
+        for s in np.geomspace(1e-3, 10, 4001)
+    }
     best = min(sums, key=sums.__getitem__)
     assert found.sigma == pytest.approx(best, rel=3e-3)
     assert 2 * found.term == pytest.approx(sums[best], rel=1e-5)
@@ -61,19 +73,30 @@ def test_lipschitz_constant_is_reached_and_never_passed():
 
 def test_a_shift_is_its_square_between_every_two_domains():
     X, y = gaussian(60, 3), torch.arange(60) % 2
-    domains = {name: by_class(X + shift, y, 2) for name, shift in (("id", 0.0), ("near", 0.1), ("far", -1.0))}
+    domains = {
+        name: by_class(X + shift, y, 2)
+        for name, shift in (("id", 0.0), ("near", 0.1), ("far", -1.0))
+    }
     every = every_pair(domains)
     gaps = {("id", "near"): 0.1, ("id", "far"): 1.0, ("near", "far"): 1.1}
-    assert {pair: d.total for pair, d in every.items()} == pytest.approx({k: 3 * v**2 for k, v in gaps.items()})
+    assert {pair: d.total for pair, d in every.items()} == pytest.approx(
+        {k: 3 * v**2 for k, v in gaps.items()}
+    )
     alone = by_class(X[:1], y[:1], 2)
     assert all(math.isnan(d.total) for d in every_pair(domains | {"other": alone}).values())
 
 
 def test_every_pair_counts_the_same_classes():
-    """A class that one domain lacks, and that lies far apart in the two others, belongs to none of the pairs."""
+    """A class that one domain lacks, and that lies far apart in the two others, belongs to none of
+    the pairs.
+    """
     X, y = gaussian(60, 3), torch.arange(60) % 3
     moved = X + 10.0 * (y == 2)[:, None]
-    domains = {"id": by_class(X, y, 3), "far": by_class(moved, y, 3), "few": by_class(X[y < 2], y[y < 2], 3)}
+    domains = {
+        "id": by_class(X, y, 3),
+        "far": by_class(moved, y, 3),
+        "few": by_class(X[y < 2], y[y < 2], 3),
+    }
     every = every_pair(domains)
     assert {d.classes for d in every.values()} == {2}
     assert {pair: d.total for pair, d in every.items()} == pytest.approx(dict.fromkeys(every, 0.0))
@@ -81,14 +104,19 @@ def test_every_pair_counts_the_same_classes():
 
 def test_floor_is_what_two_samples_of_one_distribution_give():
     X, y = gaussian(400, 6), torch.arange(400) % 4
-    found = [discrepancy(by_class(gaussian(400, 6, seed=s), y, 4), by_class(X, y, 4)).total for s in range(1, 9)]
+    found = [
+        discrepancy(by_class(gaussian(400, 6, seed=s), y, 4), by_class(X, y, 4)).total
+        for s in range(1, 9)
+    ]
     floor = sampling_floor(X, y, 4, splits=20)
     assert floor == pytest.approx(np.mean(found), rel=0.15)
 
 
 def test_a_half_without_two_images_of_a_class_is_left_out_of_the_floor():
     X = gaussian(8, 3)
-    assert sampling_floor(X, torch.arange(8) // 4, 2) > 0  # some of ten halves share no class with two images
+    assert (
+        sampling_floor(X, torch.arange(8) // 4, 2) > 0
+    )  # some of ten halves share no class with two images
     assert math.isnan(sampling_floor(X, torch.arange(8), 8))
 
 

@@ -38,7 +38,11 @@ def test_scatter_adds_up_to_the_total_variance():
     assert s.within + s.between == pytest.approx((X - X.mean(0)).square().sum(1).mean().item())
     assert s.separation == pytest.approx(s.between / s.within)
     points = scatter(by_class(torch.eye(2), torch.tensor([0, 1]), 2))
-    assert points.within == 0 and points.between == pytest.approx(0.5) and math.isnan(points.separation)
+    assert (
+        points.within == 0
+        and points.between == pytest.approx(0.5)
+        and math.isnan(points.separation)
+    )
 
 
 def test_lemma_terms_are_those_of_numpy():
@@ -51,7 +55,9 @@ def test_lemma_terms_are_those_of_numpy():
         difference = np.cov(A.T) - np.cov(B.T)
         centroid += len(A) / 37 * np.sum((A.mean(0) - B.mean(0)) ** 2)
         covariance += len(A) / 37 * np.sqrt(np.trace(difference @ difference))
-    assert found.centroid == pytest.approx(centroid) and found.covariance == pytest.approx(covariance)
+    assert found.centroid == pytest.approx(centroid) and found.covariance == pytest.approx(
+        covariance
+    )
     assert found.total == pytest.approx(centroid + covariance) and found.classes == 3
 
 
@@ -59,17 +65,24 @@ def test_the_unbiased_centroid_term_is_zero_for_one_distribution():
     n, d, draws = 40, 5, 200
     found = []
     for seed in range(draws):
-        a, b = (by_class(gaussian(n, d, 2 * seed + s), torch.zeros(n, dtype=torch.long), 1) for s in (0, 1))
+        a, b = (
+            by_class(gaussian(n, d, 2 * seed + s), torch.zeros(n, dtype=torch.long), 1)
+            for s in (0, 1)
+        )
         found.append(discrepancy(a, b))
     unbiased = np.array([f.centroid_unbiased for f in found])
     assert abs(unbiased.mean()) < 4 * unbiased.std() / math.sqrt(draws)
-    assert np.mean([f.centroid for f in found]) == pytest.approx(2 * d / n, rel=0.2)  # what sampling alone adds
+    assert np.mean([f.centroid for f in found]) == pytest.approx(
+        2 * d / n, rel=0.2
+    )  # what sampling alone adds
 
 
 def test_paired_sets_give_the_square_of_their_shift():
     X, x = labelled(30, 4, 3)
     a = by_class(X, x, 3)
-    assert discrepancy(a, by_class(X + 0.3, x, 3), paired=True).centroid_unbiased == pytest.approx(4 * 0.3**2)
+    assert discrepancy(a, by_class(X + 0.3, x, 3), paired=True).centroid_unbiased == pytest.approx(
+        4 * 0.3**2
+    )
     assert discrepancy(a, a, paired=True).centroid_unbiased == 0
     with pytest.raises(ValueError, match="same labels"):
         discrepancy(a, by_class(X, x.flip(0), 3), paired=True)
@@ -81,7 +94,9 @@ def test_the_paired_term_is_unbiased_where_every_image_moves_differently():
     for seed in range(draws):
         X = gaussian(n, d, 2 * seed)
         moved = X + 0.2 + 0.5 * gaussian(n, d, 2 * seed + 1)
-        found.append(discrepancy(by_class(X, y, 1), by_class(moved, y, 1), paired=True).centroid_unbiased)
+        found.append(
+            discrepancy(by_class(X, y, 1), by_class(moved, y, 1), paired=True).centroid_unbiased
+        )
     assert abs(np.mean(found) - d * 0.2**2) < 4 * np.std(found) / math.sqrt(draws)
 
 

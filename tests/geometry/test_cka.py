@@ -1,4 +1,6 @@
-"""HSIC and CKA against Gram matrices in float64, in all three forms, and against what must not change them."""
+"""HSIC and CKA against Gram matrices in float64, in all three forms, and against what must not
+change them.
+"""
 
 import math
 
@@ -13,13 +15,20 @@ from grace_geom.geometry.streaming import StreamingCka
 
 
 def gaussian(n: int, d: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
-    return torch.randn(n, d, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+    return torch.randn(n, d, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(
+        dtype
+    )
 
 
-def related(n: int = 60, widths: tuple[int, ...] = (5, 7, 3), noise: float = 0.5) -> tuple[list[Tensor], list[Tensor]]:
+def related(
+    n: int = 60, widths: tuple[int, ...] = (5, 7, 3), noise: float = 0.5
+) -> tuple[list[Tensor], list[Tensor]]:
     """Three layers of two 'models' that share a signal."""
     signal = gaussian(n, 4)
-    make = [signal @ gaussian(4, d, 10 + i) + noise * gaussian(n, d, 20 + i) for i, d in enumerate(2 * widths)]
+    make = [
+        signal @ gaussian(4, d, 10 + i) + noise * gaussian(n, d, 20 + i)
+        for i, d in enumerate(2 * widths)
+    ]
     return make[: len(widths)], make[len(widths) :]
 
 
@@ -50,7 +59,9 @@ def test_hsic_is_the_u_centred_inner_product():
 
 @pytest.mark.parametrize("n, width", [(8, 50), (300, 5)])
 def test_both_routes_of_the_layer_matrix_agree_with_song(n: int, width: int):
-    Xs, Ys = related(n, (width, width + 2))  # wide layers go through Gram matrices, long ones through feature space
+    Xs, Ys = related(
+        n, (width, width + 2)
+    )  # wide layers go through Gram matrices, long ones through feature space
     expected = torch.tensor([[song_cka(X, Y) for Y in Ys] for X in Xs], dtype=torch.float64)
     assert_close(cka_matrix(Xs, Ys), expected, rtol=1e-9, atol=1e-12)
 
@@ -86,7 +97,9 @@ def test_minibatch_weights_groups_by_their_pairs_whatever_the_batches(batch: int
 
     expected = [[total(X, Y) / math.sqrt(total(X, X) * total(Y, Y)) for Y in Ys] for X in Xs]
     assert minibatch.left_out == 0
-    assert_close(minibatch.cka(), torch.tensor(expected, dtype=torch.float64), rtol=1e-9, atol=1e-12)
+    assert_close(
+        minibatch.cka(), torch.tensor(expected, dtype=torch.float64), rtol=1e-9, atol=1e-12
+    )
 
 
 def test_one_minibatch_is_the_full_batch():
@@ -111,7 +124,12 @@ def test_a_last_group_of_three_is_left_out_and_counted():
     minibatch = MinibatchCka(rows=10)
     minibatch.update(Xs, Ys)
     assert minibatch.left_out == 3
-    assert_close(minibatch.cka(), cka_matrix([X[:10] for X in Xs], [Y[:10] for Y in Ys]), rtol=1e-9, atol=1e-12)
+    assert_close(
+        minibatch.cka(),
+        cka_matrix([X[:10] for X in Xs], [Y[:10] for Y in Ys]),
+        rtol=1e-9,
+        atol=1e-12,
+    )
     with pytest.raises(ValueError, match="at least 4"):
         MinibatchCka(rows=3)
 
@@ -142,7 +160,9 @@ def test_a_common_offset_in_float32_costs_no_digits():
     Y = Y + X
     shifted = [(Z + 300.0).float() for Z in (X, Y)]
     expected = cka(*[Z.double() - 300.0 for Z in shifted])
-    naive = [Z @ Z.T for Z in shifted]  # float32 Gram matrices centred afterwards: the digits are gone by then
+    naive = [
+        Z @ Z.T for Z in shifted
+    ]  # float32 Gram matrices centred afterwards: the digits are gone by then
     H = torch.eye(300) - 1 / 300
     spoilt = ((H @ naive[0] @ H) * (H @ naive[1] @ H)).sum()
     spoilt = spoilt / ((H @ naive[0] @ H).norm() * (H @ naive[1] @ H).norm())

@@ -1,4 +1,5 @@
-"""Concentration of curvature against definitions by pairs, entropies by scipy, and a dense matrix."""
+"""Concentration of curvature against definitions by pairs, entropies by scipy, and a dense
+matrix."""
 
 import math
 from itertools import pairwise
@@ -8,7 +9,13 @@ import pytest
 import torch
 from scipy import stats
 
-from grace_geom.geometry.concentration import entropy_rank, gini, jackknife, over_directions, over_matrices
+from grace_geom.geometry.concentration import (
+    entropy_rank,
+    gini,
+    jackknife,
+    over_directions,
+    over_matrices,
+)
 from grace_geom.geometry.lanczos import Krylov, eigenpairs
 from grace_geom.geometry.trace import hutchinson
 from tests.geometry import nets
@@ -49,7 +56,10 @@ def test_jackknife_of_a_mean_is_its_standard_error():
 
 def test_jackknife_error_is_the_scatter_over_repetitions():
     true = torch.tensor([8.0, 4, 2, 1, 1])
-    found = [over_matrices(true + 0.5 * gaussian(20, 5, seed=s))["effective_matrices"] for s in range(200)]
+    found = [
+        over_matrices(true + 0.5 * gaussian(20, 5, seed=s))["effective_matrices"]
+        for s in range(200)
+    ]
     scatter = np.std([e.value for e in found])
     assert np.mean([e.error for e in found]) == pytest.approx(scatter, rel=0.15)
 
@@ -61,7 +71,9 @@ def test_numbers_of_the_network_s_hessian_are_the_dense_ones():
     krylov = Krylov(start(len(H)))
     pairs = eigenpairs(lambda v: H @ v, krylov, top=5, rtol=1e-8)
     _, weights = nets.make()
-    probed = hutchinson(lambda v: H @ v, LIKE, {n: w.numel() for n, w in weights.items()}, 200, 0, krylov)
+    probed = hutchinson(
+        lambda v: H @ v, LIKE, {n: w.numel() for n, w in weights.items()}, 200, 0, krylov
+    )
     found = over_directions(pairs.values.tolist(), probed, len(H))
     truth = {
         "lambda_1/mean": lams[0] / lams.mean(), "lambda_1/lambda_5": lams[0] / lams[4],
@@ -74,7 +86,10 @@ def test_numbers_of_the_network_s_hessian_are_the_dense_ones():
     blocks = torch.stack([b.diagonal().sum() for b in diagonal_blocks(H, weights)])
     spread = over_matrices(probed.samples)
     assert abs(spread["gini"].value - gini(blocks)) < 4 * spread["gini"].error
-    assert abs(spread["effective_matrices"].value - entropy_rank(blocks)) < 4 * spread["effective_matrices"].error
+    assert (
+        abs(spread["effective_matrices"].value - entropy_rank(blocks))
+        < 4 * spread["effective_matrices"].error
+    )
 
 
 def diagonal_blocks(H: torch.Tensor, weights) -> list[torch.Tensor]:

@@ -21,7 +21,9 @@ def test_neighbours_are_those_of_all_pairs(monkeypatch):
     expected = torch.cdist(X, X).sort(dim=1).values[:, 1:8]
     monkeypatch.setattr(dimension, "BLOCK", 32)  # 90 = 2 * 32 + 26
     found = neighbours(X, 7).distances
-    torch.testing.assert_close(found.sort(dim=0).values, expected.sort(dim=0).values, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(
+        found.sort(dim=0).values, expected.sort(dim=0).values, rtol=1e-9, atol=1e-12
+    )
 
 
 def test_distances_survive_an_offset_that_float32_products_do_not():
@@ -29,7 +31,9 @@ def test_distances_survive_an_offset_that_float32_products_do_not():
     far = (X + 2000.0).float()
     expected = torch.cdist(far.double(), far.double(), compute_mode="donot_use_mm_for_euclid_dist")
     expected = expected.sort(dim=1).values[:, 1]
-    torch.testing.assert_close(neighbours(far, 1).distances[:, 0].sort().values, expected.sort().values)
+    torch.testing.assert_close(
+        neighbours(far, 1).distances[:, 0].sort().values, expected.sort().values
+    )
 
 
 def test_values_of_scikit_dimension():
@@ -47,7 +51,8 @@ def test_known_dimensions_in_a_larger_space(d: int):
     n = 2000
     found = neighbours(embedded(n, d, 30), 20)
     spread = inverse_lid(found).std().item() / inverse_lid(found).mean().item()
-    # neighbours overlap: about n/20 of the points are independent; curvature of the density adds a few per cent
+    # neighbours overlap: about n/20 of the points are independent; curvature of the density adds a
+    # few per cent
     assert lid_mle(found) == pytest.approx(d, rel=4 * spread / math.sqrt(n / 20) + 0.05)
     assert two_nn(found) == pytest.approx(d, rel=4 / math.sqrt(n) + 0.05)
 
@@ -91,7 +96,9 @@ def test_neighbours_of_subsets_are_those_of_a_search_among_them(kind: str, monke
     for rows in (torch.arange(80), torch.arange(1, 80, 2), torch.arange(12)):
         found, expected = subsets.neighbours(rows, 20), neighbours(X[rows], 20)
         assert found.duplicates == expected.duplicates
-        for f, e in zip(found.distances.T, expected.distances.T, strict=True):  # a search sorts its points
+        for f, e in zip(
+            found.distances.T, expected.distances.T, strict=True
+        ):  # a search sorts its points
             torch.testing.assert_close(f.sort().values, e.sort().values, rtol=1e-9, atol=1e-12)
 
 
@@ -100,7 +107,11 @@ def test_too_few_points_and_bad_features():
     assert few.distances.shape == (6, 5)
     assert math.isnan(lid_mle(few, 20)) and not math.isnan(lid_mle(few, 5))
     one_point = neighbours(torch.ones(30, 4), 20)
-    assert one_point.duplicates == 29 and math.isnan(lid_mle(one_point)) and math.isnan(two_nn(one_point))
+    assert (
+        one_point.duplicates == 29
+        and math.isnan(lid_mle(one_point))
+        and math.isnan(two_nn(one_point))
+    )
     with pytest.raises(ValueError, match="NaN"):
         neighbours(torch.tensor([[1.0], [math.nan]]), 1)
     with pytest.raises(ValueError, match="at least 2"):

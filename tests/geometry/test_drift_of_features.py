@@ -17,7 +17,9 @@ def test_procrustes_is_what_the_best_rotation_leaves(n: int, d: int):
     X, Y = gaussian(n, d, 0) + 5.0, gaussian(n, d, 1)
     A, B = ((Z - Z.mean(dim=0)) / (Z - Z.mean(dim=0)).norm() for Z in (X, Y))
     R, _ = orthogonal_procrustes(A.numpy(), B.numpy())
-    assert procrustes(X, Y) == pytest.approx((A @ torch.from_numpy(R) - B).square().sum().item(), rel=1e-9)
+    assert procrustes(X, Y) == pytest.approx(
+        (A @ torch.from_numpy(R) - B).square().sum().item(), rel=1e-9
+    )
 
 
 def test_procrustes_forgets_rotation_scale_shift_and_empty_columns():
@@ -46,7 +48,9 @@ def test_gram_drift_is_that_of_the_gram_matrices():
 
 def test_centred_gram_cosine_is_the_biased_cka():
     X, Y = gaussian(20, 4, 0), gaussian(20, 5, 1)
-    assert math.cos(gram_drift(X, Y, centre=True).angle) == pytest.approx(cka(X, Y, debiased=False), rel=1e-9)
+    assert math.cos(gram_drift(X, Y, centre=True).angle) == pytest.approx(
+        cka(X, Y, debiased=False), rel=1e-9
+    )
 
 
 def test_uncentred_gram_sees_a_mean_shift_that_cka_cannot():

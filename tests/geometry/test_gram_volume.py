@@ -49,7 +49,8 @@ def test_volume_gradient_against_central_differences():
 
 
 def test_two_equal_features_hide_the_third_from_the_volume_but_not_from_the_spread():
-    # methods.md: with f_Adv = f_AWP the volume is 1.2e-3 although the clean feature is 56 degrees away
+    # methods.md: with f_Adv = f_AWP the volume is 1.2e-3 although the clean feature is 56 degrees
+    # away
     a, b = torch.zeros(1, 512), torch.zeros(1, 512)
     angle = torch.tensor(56.0).deg2rad()
     a[0, 0] = 1
@@ -59,7 +60,9 @@ def test_two_equal_features_hide_the_third_from_the_volume_but_not_from_the_spre
 
 
 def test_spread_limits():
-    assert_close(spread(list(torch.eye(3, 5).unsqueeze(1))), torch.full((1,), 2 / 3, dtype=torch.float64))
+    assert_close(
+        spread(list(torch.eye(3, 5).unsqueeze(1))), torch.full((1,), 2 / 3, dtype=torch.float64)
+    )
     same = features(1)[0]
     assert_close(spread([same] * 3), torch.zeros(5, dtype=torch.float64), atol=1e-6, rtol=0)
 

@@ -31,7 +31,9 @@ def test_effective_rank_of_known_singular_values():
     Q = torch.linalg.qr(gaussian(9, 3)).Q
     assert isotropy.effective_rank(Q * p * 11) == pytest.approx(2**1.5)  # entropy 1.5 bits
     offset = gaussian(200, 4) + 1000.0
-    assert isotropy.effective_rank(offset) < 1.1 < 3.9 < isotropy.effective_rank(offset, centre=True)
+    assert (
+        isotropy.effective_rank(offset) < 1.1 < 3.9 < isotropy.effective_rank(offset, centre=True)
+    )
 
 
 def test_mean_cosine_is_the_mean_of_all_pairs():
@@ -43,7 +45,9 @@ def test_mean_cosine_is_the_mean_of_all_pairs():
 
 
 def test_partition_isotropy_at_its_ends():
-    assert isotropy.partition_isotropy(torch.cat([torch.eye(4), -torch.eye(4)])) == pytest.approx(1.0)
+    assert isotropy.partition_isotropy(torch.cat([torch.eye(4), -torch.eye(4)])) == pytest.approx(
+        1.0
+    )
     one_way = torch.tensor([[2.0, 0, 0]]).repeat(6, 1)
     assert isotropy.partition_isotropy(one_way) == pytest.approx(math.exp(-2))
 
@@ -73,8 +77,12 @@ def test_bad_features_are_nan_in_every_measure():
     bad = gaussian(10, 3)
     bad[0, 0] = torch.nan
     for measure in (
-        isotropy.participation_ratio, isotropy.iso_score, isotropy.effective_rank, isotropy.mean_cosine,
-        isotropy.partition_isotropy, isotropy.uniformity,
-    ):  # fmt: skip
+        isotropy.participation_ratio,
+        isotropy.iso_score,
+        isotropy.effective_rank,
+        isotropy.mean_cosine,
+        isotropy.partition_isotropy,
+        isotropy.uniformity,
+    ):
         assert math.isnan(measure(bad)), measure.__name__
     assert math.isnan(isotropy.participation_ratio(torch.ones(10, 3)))

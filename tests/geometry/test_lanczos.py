@@ -14,17 +14,23 @@ def start(dim: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> torch.
 
 def rotated(spectrum: torch.Tensor, seed: int = 0) -> torch.Tensor:
     g = torch.Generator().manual_seed(seed)
-    Q = torch.linalg.qr(torch.randn(len(spectrum), len(spectrum), generator=g, dtype=torch.float64))[0]
+    Q = torch.linalg.qr(
+        torch.randn(len(spectrum), len(spectrum), generator=g, dtype=torch.float64)
+    )[0]
     return Q @ spectrum.double().diag() @ Q.T
 
 
-SPECTRUM = torch.cat([torch.linspace(-1, 1, 190), torch.tensor([-9.0, -4, 3, 5, 8, 13, 21, 34, 55, 89])])
+SPECTRUM = torch.cat(
+    [torch.linspace(-1, 1, 190), torch.tensor([-9.0, -4, 3, 5, 8, 13, 21, 34, 55, 89])]
+)
 
 
 def test_both_ends_of_a_known_spectrum():
     A = rotated(SPECTRUM)
     pairs = eigenpairs(lambda v: A @ v, Krylov(start(200)), top=5, bottom=2, rtol=1e-8)
-    assert_close(pairs.values, torch.tensor([89.0, 55, 34, 21, 13, -4, -9]).double(), rtol=1e-8, atol=0)
+    assert_close(
+        pairs.values, torch.tensor([89.0, 55, 34, 21, 13, -4, -9]).double(), rtol=1e-8, atol=0
+    )
     assert pairs.converged.all() and pairs.products < 60
 
 
@@ -35,15 +41,21 @@ def test_eigenvalues_of_the_network_are_the_dense_ones_and_eigsh_s():
     dense = torch.linalg.eigvalsh(H).flip(0)
     assert_close(pairs.values, torch.cat([dense[:4], dense[-2:]]), rtol=1e-6, atol=1e-9)
     other = eigsh(LinearOperator(H.shape, lambda v: H.numpy() @ v), k=4, which="LA")[0]
-    assert_close(pairs.values[:4], torch.from_numpy(np.sort(other)[::-1].copy()), rtol=1e-6, atol=1e-9)
+    assert_close(
+        pairs.values[:4], torch.from_numpy(np.sort(other)[::-1].copy()), rtol=1e-6, atol=1e-9
+    )
 
 
 def test_residuals_are_those_of_a_further_product_and_bound_the_error():
     A = rotated(SPECTRUM)
     pairs = eigenpairs(lambda v: A @ v, Krylov(start(200)), top=3, rtol=1e-2)
-    for lam, v, residual, truth in zip(pairs.values, pairs.vectors, pairs.residuals, [89, 55, 34], strict=True):
+    for lam, v, residual, truth in zip(
+        pairs.values, pairs.vectors, pairs.residuals, [89, 55, 34], strict=True
+    ):
         assert v.norm() == pytest.approx(1)
-        assert (A @ v - lam * v).norm().item() == pytest.approx(residual.item(), rel=1e-6, abs=1e-10)
+        assert (A @ v - lam * v).norm().item() == pytest.approx(
+            residual.item(), rel=1e-6, abs=1e-10
+        )
         assert abs(lam - truth) <= residual
 
 
@@ -54,12 +66,20 @@ def test_says_what_has_not_converged():
 
 
 def test_restarts_in_a_small_basis_find_the_same():
-    spectrum = torch.linspace(-1, 1, 200, dtype=torch.float64) ** 3  # the ends are not far from the rest
+    spectrum = (
+        torch.linspace(-1, 1, 200, dtype=torch.float64) ** 3
+    )  # the ends are not far from the rest
     A = rotated(spectrum)
     krylov = Krylov(start(200))
     sizes = []
     pairs = eigenpairs(
-        lambda v: A @ v, krylov, top=2, bottom=1, rtol=1e-9, max_vectors=15, after_step=lambda k: sizes.append(len(k))
+        lambda v: A @ v,
+        krylov,
+        top=2,
+        bottom=1,
+        rtol=1e-9,
+        max_vectors=15,
+        after_step=lambda k: sizes.append(len(k)),
     )
     assert_close(pairs.values, spectrum[[-1, -2, 0]], rtol=1e-8, atol=0)
     assert max(sizes) == 15 and pairs.products > 40
@@ -77,7 +97,9 @@ def test_basis_stays_orthonormal_in_float32():
 
 
 def test_basis_stays_orthonormal_through_a_restart_and_where_a_product_hardly_leaves_the_basis():
-    """The first product after a restart lies mostly along the kept vectors, which are not the recurrence's own two."""
+    """The first product after a restart lies mostly along the kept vectors, which are not the
+    recurrence's own two.
+    """
     spectrum = torch.cat([torch.full((195,), 1e-3), torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0])])
     noise = 1e-4 * torch.linspace(-1, 1, 200)
     A = rotated(spectrum + noise).float()
@@ -97,21 +119,33 @@ def test_basis_stays_orthonormal_through_a_restart_and_where_a_product_hardly_le
 def test_a_vector_is_read_once_more_only_where_a_pass_took_most_of_what_there_was(monkeypatch):
     passes = []
     real = Krylov._take_out
-    monkeypatch.setattr(Krylov, "_take_out", lambda self, w, a, b: passes.append((a, b)) or real(self, w, a, b))
+    monkeypatch.setattr(
+        Krylov, "_take_out", lambda self, w, a, b: passes.append((a, b)) or real(self, w, a, b)
+    )
     A = rotated(SPECTRUM)
     krylov = Krylov(start(200))
     for _ in range(20):
         krylov.extend(lambda v: A @ v)
     whole = [b for a, b in passes if a == 0 and b > 4]
-    assert whole == list(range(5, 21))  # the two of the recurrence, then each vector of the basis once
+    assert whole == list(
+        range(5, 21)
+    )  # the two of the recurrence, then each vector of the basis once
 
 
 def test_a_start_that_leans_on_the_largest_eigenvectors_saves_products_and_one_that_lacks_some_finds_them_too():
-    lams = torch.cat([torch.linspace(-1, 1, 4000), torch.tensor([1.6, 2, 2.4, 3, 3.5, 4, 5])]).double()
+    lams = torch.cat(
+        [torch.linspace(-1, 1, 4000), torch.tensor([1.6, 2, 2.4, 3, 3.5, 4, 5])]
+    ).double()
     products = {}
-    for name, coordinates in {"none": [0.0] * 7, "all": [1.0] * 7, "lacks two": [1.0, 1, 0, 1, 0, 1, 1]}.items():
+    for name, coordinates in {
+        "none": [0.0] * 7,
+        "all": [1.0] * 7,
+        "lacks two": [1.0, 1, 0, 1, 0, 1, 1],
+    }.items():
         lean = torch.cat([torch.zeros(4000), torch.tensor(coordinates)]).double()
-        pairs = eigenpairs(lambda v: lams * v, Krylov(leaning_start(1e-3 * lean, 0)), top=5, rtol=1e-4)
+        pairs = eigenpairs(
+            lambda v: lams * v, Krylov(leaning_start(1e-3 * lean, 0)), top=5, rtol=1e-4
+        )
         assert pairs.converged.all()
         assert_close(pairs.values, lams.flip(0)[:5], rtol=1e-4, atol=0)
         products[name] = pairs.products
@@ -140,11 +174,15 @@ def test_a_basis_in_half_precision_keeps_eigenvalues_to_1e_4_of_the_dense_ones(d
         pairs = eigenpairs(lambda v: H @ v, krylov, top=3, bottom=1, rtol=1e-4, **limits)
         restarted = krylov.products > len(krylov)
         assert restarted == (max_vectors == 12)
-        assert restarted or pairs.converged.all()  # every restart adds to what rounding may have cost: see Krylov
+        assert (
+            restarted or pairs.converged.all()
+        )  # every restart adds to what rounding may have cost: see Krylov
         assert_close(pairs.values, torch.cat([lams[:3], lams[-1:]]), rtol=1e-4, atol=0)
         assert all(block.dtype == torch.float16 for block in krylov._blocks)
         V = pairs.vectors
-        assert ((V @ H - pairs.values.to(dtype)[:, None] * V).norm(dim=1) <= pairs.residuals + 1e-4).all()
+        assert (
+            (V @ H - pairs.values.to(dtype)[:, None] * V).norm(dim=1) <= pairs.residuals + 1e-4
+        ).all()
         assert (krylov.vectors().double().norm(dim=1) - 1).abs().max() < 1e-6
 
 

@@ -19,7 +19,9 @@ def test_filters_have_the_norms_of_the_weights_and_vectors_stay():
         if w[name].ndim < 2:
             assert not d[name].any()
         else:
-            assert d[name].flatten(1).norm(dim=1).tolist() == pytest.approx(w[name].flatten(1).norm(dim=1).tolist())
+            assert d[name].flatten(1).norm(dim=1).tolist() == pytest.approx(
+                w[name].flatten(1).norm(dim=1).tolist()
+            )
 
 
 def test_direction_is_the_same_up_to_scale_for_another_checkpoint():

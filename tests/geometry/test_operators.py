@@ -26,7 +26,9 @@ def of_hessian(sizes=(5, 2), **options):
 
 
 @pytest.mark.parametrize(("samples", "kept"), [(0, 0), (6, 1), (7, 2)])
-def test_hessian_is_the_dense_one_of_central_differences_with_layernorm_attention_and_ragged_batches(samples, kept):
+def test_hessian_is_the_dense_one_of_central_differences_with_layernorm_attention_and_ragged_batches(
+    samples, kept
+):
     operator = of_hessian(graph_bytes=samples * of_hessian().graph_bytes)
     assert operator.kept == kept
     H = nets.dense_hessian()
@@ -36,19 +38,30 @@ def test_hessian_is_the_dense_one_of_central_differences_with_layernorm_attentio
 
 @pytest.mark.parametrize("kind", ["hessian", "ggn"])
 def test_eigenvalues_trace_and_moments_through_the_operator_are_those_of_the_dense_matrix(kind):
-    """The whole way, ragged batches included: eigenvalues to 1e-6, trace and moments within their errors."""
+    """The whole way, ragged batches included: eigenvalues to 1e-6, trace and moments within their
+    errors.
+    """
     net, weights = nets.make()
     if kind == "ggn":
-        A, dense = gauss_newton(nets.outputs(net), nets.criterion, weights, nets.batches()), nets.dense_ggn()
+        A, dense = (
+            gauss_newton(nets.outputs(net), nets.criterion, weights, nets.batches()),
+            nets.dense_ggn(),
+        )
     else:
         A, dense = hessian(nets.loss(net), weights, nets.batches()), nets.dense_hessian()
     lams = torch.linalg.eigvalsh((dense + dense.T) / 2).flip(0)
     pairs = eigenpairs(A.matvec, Krylov(random_start(A.dim, 0, A.like)), top=4, bottom=1, rtol=1e-9)
-    assert_close(pairs.values, torch.cat([lams[:4], lams[-1:]]), rtol=1e-6, atol=1e-9)  # of many zeros one is found
+    assert_close(
+        pairs.values, torch.cat([lams[:4], lams[-1:]]), rtol=1e-6, atol=1e-9
+    )  # of many zeros one is found
     sizes, product = {name: w.numel() for name, w in A.weights.items()}, columns(A)
-    trace = [hutchinson(lambda v: product @ v, A.like, sizes, 100, seed).trace for seed in range(20)]
+    trace = [
+        hutchinson(lambda v: product @ v, A.like, sizes, 100, seed).trace for seed in range(20)
+    ]
     z = torch.tensor([(t.value - lams.sum().item()) / t.error for t in trace])
-    assert (z.abs() < 3).sum() >= 19 and z.abs().max() < 5  # the samples of few large eigenvalues are skewed
+    assert (
+        z.abs() < 3
+    ).sum() >= 19 and z.abs().max() < 5  # the samples of few large eigenvalues are skewed
     found = spectrum(A.matvec, A.like, A.dim, steps=10, probes=15)
     for order in (1, 2, 3):
         moment = found.moment(order)
@@ -58,29 +71,42 @@ def test_eigenvalues_trace_and_moments_through_the_operator_are_those_of_the_den
 @pytest.mark.parametrize("graph_bytes", [0, 2**30])
 def test_unused_and_frozen_weights_have_zero_rows_and_take_no_place(graph_bytes):
     net, weights = nets.make()
-    A = gauss_newton(nets.outputs(net), nets.criterion, weights, nets.batches(), graph_bytes=graph_bytes)
+    A = gauss_newton(
+        nets.outputs(net), nets.criterion, weights, nets.batches(), graph_bytes=graph_bytes
+    )
     B = hessian(nets.loss(net), weights, nets.batches(), graph_bytes=graph_bytes)
     unused = flatten({n: torch.full_like(w, n == "unused") for n, w in weights.items()}).bool()
     v = torch.randn(A.dim, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     for operator in (A, B):
         assert not operator.matvec(v)[unused].any() and not operator.matvec(unused.double()).any()
-    rest = hessian(nets.loss(net), weights, nets.batches(), pattern="^(?!head)", graph_bytes=graph_bytes)
+    rest = hessian(
+        nets.loss(net), weights, nets.batches(), pattern="^(?!head)", graph_bytes=graph_bytes
+    )
     assert not [n for n in rest.weights if n.startswith("head")] and rest.dim < A.dim
 
 
 @pytest.mark.parametrize("graph_bytes", [0, 2**30])
 def test_gauss_newton_is_the_dense_one_of_jacobians(graph_bytes):
     net, weights = nets.make()
-    operator = gauss_newton(nets.outputs(net), nets.criterion, weights, nets.batches(), graph_bytes=graph_bytes)
+    operator = gauss_newton(
+        nets.outputs(net), nets.criterion, weights, nets.batches(), graph_bytes=graph_bytes
+    )
     G = nets.dense_ggn()
     assert (columns(operator) - G).norm() < 1e-12 * G.norm()
 
 
 def test_forward_over_jacrev_is_wrong_here_and_ours_is_not():
-    """The public shortcut; should torch mend it, this test says so and the reason to avoid it is gone."""
+    """The public shortcut; should torch mend it, this test says so and the reason to avoid it is
+    gone.
+    """
     net, weights = nets.make()
     rows = nets.batches((7,))[0]
-    H, v = None, torch.randn(of_hessian().dim, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    H, v = (
+        None,
+        torch.randn(
+            of_hessian().dim, dtype=torch.float64, generator=torch.Generator().manual_seed(3)
+        ),
+    )
     with twice_differentiable():
         f = lambda w: F.cross_entropy(functional_call(net, w, (rows.x,)), rows.y)  # noqa: E731
         shortcut = flatten(jvp(jacrev(f), (weights,), (unflatten(v, weights),))[1])
@@ -93,7 +119,9 @@ def test_forward_over_jacrev_is_wrong_here_and_ours_is_not():
 def test_subset_is_the_block_of_the_dense_hessian():
     _, weights = nets.make()
     operator = of_hessian(pattern=r"^ln|attention\.in")
-    inside = flatten({n: torch.full_like(w, n in operator.weights) for n, w in weights.items()}).bool()
+    inside = flatten(
+        {n: torch.full_like(w, n in operator.weights) for n, w in weights.items()}
+    ).bool()
     assert 0 < operator.dim < len(inside)
     assert_close(columns(operator), nets.dense_hessian()[inside][:, inside], rtol=1e-7, atol=1e-9)
 
@@ -105,7 +133,9 @@ def flops(work) -> int:
 
 
 def test_products_cost_six_forward_passes_on_kept_graphs_nine_on_rebuilt_ones_and_a_tail_only_its_own():
-    """In arithmetic of matrix products, which no busy machine disturbs; behind a frozen trunk t is the tail's share."""
+    """In arithmetic of matrix products, which no busy machine disturbs; behind a frozen trunk t is
+    the tail's share.
+    """
     g = torch.Generator().manual_seed(0)
     w = {f"{i}": torch.randn(16, 16, generator=g) / 4 for i in range(6)}
     batch, calls = torch.randn(8, 16, generator=g), []
@@ -130,7 +160,9 @@ def test_products_cost_six_forward_passes_on_kept_graphs_nine_on_rebuilt_ones_an
 @pytest.mark.parametrize("pattern", ["", "^ln|unused"])
 def test_gradient_is_that_of_the_whole_sample_and_of_the_chosen_weights(pattern):
     net, weights = nets.make()
-    whole = nets.Rows(*(torch.cat([getattr(r, name) for r in nets.batches()]) for name in ("x", "y")))
+    whole = nets.Rows(
+        *(torch.cat([getattr(r, name) for r in nets.batches()]) for name in ("x", "y"))
+    )
     w = {n: x.clone().requires_grad_() for n, x in weights.items()}
     nets.loss(net)(w, whole).backward()
     A = of_hessian(pattern=pattern)
@@ -187,7 +219,9 @@ def test_a_product_under_no_grad_is_the_same():
 
 def test_linear_weights_have_zero_curvature():
     weights = {"w": torch.ones(3, dtype=torch.float64)}
-    operator = hessian(lambda w, b: (w["w"] * b).sum() / len(b), weights, [torch.ones(3, dtype=torch.float64)])
+    operator = hessian(
+        lambda w, b: (w["w"] * b).sum() / len(b), weights, [torch.ones(3, dtype=torch.float64)]
+    )
     assert operator.matvec(torch.ones(3, dtype=torch.float64)).tolist() == [0, 0, 0]
 
 
@@ -241,7 +275,9 @@ class TestRefuses:
 
         def loss(w, rows):
             run = lambda x, *p: F.linear(x, *p).tanh()  # noqa: E731
-            return checkpoint(run, rows.x, w["weight"], w["bias"], use_reentrant=True).square().mean()
+            return (
+                checkpoint(run, rows.x, w["weight"], w["bias"], use_reentrant=True).square().mean()
+            )
 
         with pytest.raises(RuntimeError, match=r"activation checkpointing: turn it off"):
             hessian(loss, weights, nets.batches())

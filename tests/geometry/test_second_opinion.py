@@ -8,7 +8,9 @@ HEAD = "head"
 
 
 def peer() -> tuple[PyHessian, torch.Tensor]:
-    """PyHessian on the last layer only, whose Hessian is convex with one leading eigenvalue; and the dense block."""
+    """PyHessian on the last layer only, whose Hessian is convex with one leading eigenvalue; and
+    the dense block.
+    """
     net, weights = nets.make()
     chosen = {n: w for n, w in weights.items() if n.startswith(HEAD)}
     rows = torch.cat([torch.full((w.numel(),), n.startswith(HEAD)) for n, w in weights.items()])
@@ -18,7 +20,9 @@ def peer() -> tuple[PyHessian, torch.Tensor]:
 
 def test_agrees_with_the_dense_matrix_where_it_is_right():
     opinion, H = peer()
-    assert opinion.eigenvalues(1, rtol=1e-7)[0] == pytest.approx(torch.linalg.eigvalsh(H)[-1].item(), rel=1e-4)
+    assert opinion.eigenvalues(1, rtol=1e-7)[0] == pytest.approx(
+        torch.linalg.eigvalsh(H)[-1].item(), rel=1e-4
+    )
     trace = opinion.trace(200)
     assert trace.products == 200
     assert abs(trace.value - H.trace()) < 4 * trace.error
@@ -31,7 +35,9 @@ def test_leaves_the_global_random_state_and_the_weights_alone():
     opinion.eigenvalues(1)
     assert torch.equal(torch.get_rng_state(), state)
     net, weights = nets.make()
-    assert all(p.grad is None for p in net.parameters()) and all(w.grad is None for w in weights.values())
+    assert all(p.grad is None for p in net.parameters()) and all(
+        w.grad is None for w in weights.values()
+    )
 
 
 def test_its_own_stopping_rule_ends_a_negative_trace_after_two_samples():

@@ -12,16 +12,22 @@ DIM = 12
 
 
 def quadratic(spectrum: torch.Tensor, seed: int = 0):
-    """``g'w + w'Hw/2`` on weights of two shapes at a point where the gradient is not 0; and that gradient and H."""
+    """``g'w + w'Hw/2`` on weights of two shapes at a point where the gradient is not 0; and that
+    gradient and H.
+    """
     H = rotated(spectrum, seed)
     g = torch.randn(DIM, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    weights = {"a": torch.zeros(2, 4, dtype=torch.float64), "b": torch.zeros(4, dtype=torch.float64)}
+    weights = {
+        "a": torch.zeros(2, 4, dtype=torch.float64),
+        "b": torch.zeros(4, dtype=torch.float64),
+    }
     objective = MeanLoss(lambda w, b: flatten(w) @ g + flatten(w) @ H @ flatten(w) / 2, [range(3)])
     return objective, weights, g, H
 
 
 def trust_region_maximum(g: torch.Tensor, H: torch.Tensor, rho: float) -> float:
-    """max g'e + e'He/2 over |e| <= rho, in closed form up to one secular equation: (mu - H) e = g."""
+    """max g'e + e'He/2 over |e| <= rho, in closed form up to one secular equation: (mu - H) e =
+    g."""
     lams, V = torch.linalg.eigh(H)
     c = V.T @ g
     length = lambda mu: float((c / (mu - lams)).norm())  # noqa: E731
@@ -34,7 +40,9 @@ def trust_region_maximum(g: torch.Tensor, H: torch.Tensor, rho: float) -> float:
     return float(c @ e + (lams * e * e).sum() / 2)
 
 
-@pytest.mark.parametrize("ends", [(0.1, 5.0), (-4.0, 5.0), (-4.0, -0.5)], ids=["convex", "saddle", "concave"])
+@pytest.mark.parametrize(
+    "ends", [(0.1, 5.0), (-4.0, 5.0), (-4.0, -0.5)], ids=["convex", "saddle", "concave"]
+)
 def test_worst_case_of_a_quadratic_is_the_trust_region_maximum(ends):
     objective, weights, g, H = quadratic(torch.linspace(*ends, DIM))
     for found in worst_case(objective, weights, [0.1, 0.5, 2.0], steps=200):
@@ -71,7 +79,9 @@ def test_small_balls_see_the_gradient():
 
 def test_relative_region_is_each_matrix_s_own():
     weights = {"a": torch.full((2, 2), 3.0), "b": torch.tensor([1.0, 0.0])}
-    u = region(weights, "relative").onto_boundary({"a": torch.ones(2, 2), "b": torch.tensor([0.0, 5.0])}, 0.1)
+    u = region(weights, "relative").onto_boundary(
+        {"a": torch.ones(2, 2), "b": torch.tensor([0.0, 5.0])}, 0.1
+    )
     assert u["a"].norm().item() == pytest.approx(0.6) and u["b"].norm().item() == pytest.approx(0.1)
 
 
@@ -84,7 +94,9 @@ def test_adaptive_sharpness_is_invariant_under_rescaling_of_two_layers():
     scaled = {"u": 10 * w["u"], "v": w["v"] / 10}
     rise = {}
     for shape in ("adaptive", "ball"):
-        rise[shape] = [worst_case(MeanLoss(loss, [rows]), p, [0.1], shape, 10)[0].rise for p in (w, scaled)]
+        rise[shape] = [
+            worst_case(MeanLoss(loss, [rows]), p, [0.1], shape, 10)[0].rise for p in (w, scaled)
+        ]
     assert rise["adaptive"][0] == pytest.approx(rise["adaptive"][1], rel=1e-9)
     assert rise["ball"][1] > 2 * rise["ball"][0]
 

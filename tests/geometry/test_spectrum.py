@@ -17,7 +17,9 @@ def test_mass_is_one_and_weights_are_real_and_positive():
     assert found.weights.min() >= 0
     assert found.weights.sum(axis=1) == pytest.approx(np.ones(4), abs=1e-12)
     grid = found.grid(0.1, 4000)
-    assert np.trapezoid(found.density(grid, 0.1), grid, axis=1) == pytest.approx(np.ones(4), abs=1e-6)
+    assert np.trapezoid(found.density(grid, 0.1), grid, axis=1) == pytest.approx(
+        np.ones(4), abs=1e-6
+    )
     assert found.products == 120
 
 
@@ -42,7 +44,9 @@ def test_density_is_the_smoothed_histogram():
     found = spectrum(lambda v: H @ v, LIKE, len(H), steps=40, probes=20)
     width = 0.2
     grid = found.grid(width, 300)
-    truth = np.exp(-0.5 * ((grid[:, None] - lams) / width) ** 2).mean(axis=1) / (width * np.sqrt(2 * np.pi))
+    truth = np.exp(-0.5 * ((grid[:, None] - lams) / width) ** 2).mean(axis=1) / (
+        width * np.sqrt(2 * np.pi)
+    )
     samples = found.density(grid, width)
     error = samples.std(axis=0, ddof=1) / np.sqrt(20)
     assert (np.abs(samples.mean(axis=0) - truth) < 5 * error + 1e-9).all()

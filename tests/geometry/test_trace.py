@@ -39,12 +39,19 @@ def test_trace_within_its_own_error_over_seeds(name):
 
 def test_sketches_beat_plain_probes_at_equal_products():
     def rms(run):
-        return torch.tensor([(run(seed).value - DECAY.sum().item()) ** 2 for seed in range(20)]).mean().sqrt()
+        return (
+            torch.tensor([(run(seed).value - DECAY.sum().item()) ** 2 for seed in range(20)])
+            .mean()
+            .sqrt()
+        )
 
     plain = rms(lambda seed: hutchinson(lambda v: A @ v, LIKE, SIZES, 60, seed).trace)
     assert rms(lambda seed: hutchpp(lambda v: A @ v, LIKE, 100, 60, seed)) < plain / 2
     assert rms(lambda seed: xtrace(lambda v: A @ v, LIKE, 100, 60, seed)) < plain / 20
-    assert rms(lambda seed: hutchinson(lambda v: A @ v, LIKE, SIZES, 48, seed, krylov(12)).trace) < plain / 3
+    assert (
+        rms(lambda seed: hutchinson(lambda v: A @ v, LIKE, SIZES, 48, seed, krylov(12)).trace)
+        < plain / 3
+    )
 
 
 def test_products_are_counted_truly():
@@ -63,7 +70,9 @@ def test_products_are_counted_truly():
 @pytest.mark.parametrize("deflate", [False, True])
 def test_blocks_and_norm_are_those_of_the_dense_matrix(deflate):
     probed = hutchinson(lambda v: A @ v, LIKE, SIZES, 200, 3, krylov(8) if deflate else None)
-    for block, truth in zip(probed.blocks.values(), A.diagonal().split(list(SIZES.values())), strict=True):
+    for block, truth in zip(
+        probed.blocks.values(), A.diagonal().split(list(SIZES.values())), strict=True
+    ):
         assert abs(block.value - truth.sum()) < 4 * block.error
     assert abs(probed.frobenius.value - A.norm()) < 4 * probed.frobenius.error
     if deflate:
@@ -86,7 +95,9 @@ def test_a_complete_basis_leaves_no_error():
 
 
 def test_negative_trace_is_not_cut_short():
-    """The peer's rule, a relative change of the running mean over a signed value, stops after two samples here."""
+    """The peer's rule, a relative change of the running mean over a signed value, stops after two
+    samples here.
+    """
     B = rotated(torch.cat([-torch.ones(60), torch.linspace(0, 2, 40)]), seed=2)
     probed = hutchinson(lambda v: B @ v, LIKE, {"all": 100}, 50, 0)
     assert probed.trace.products == 50

@@ -49,11 +49,15 @@ def terms_of(method, run, batch):
 
 
 def early(method, stop: float = 1.12, **more):
-    """With steps so large that some of the toy's images are solved on the way, some at once and some never."""
+    """With steps so large that some of the toy's images are solved on the way, some at once and
+    some never.
+    """
     return method(attack_stop=stop, eps=16 / 255, alpha=6 / 255, attack_steps=4, **more)
 
 
-@pytest.mark.parametrize("method", [early(At), early(LoraAt), early(Laat, 1.1), early(PmgAft), early(TgaZsr)])
+@pytest.mark.parametrize(
+    "method", [early(At), early(LoraAt), early(Laat, 1.1), early(PmgAft), early(TgaZsr)]
+)
 def test_each_image_is_left_where_its_own_cross_entropy_is_first_above_the_bound(method):
     batch, model = in_double(24)
     run = toy_run(method, model)
@@ -63,7 +67,11 @@ def test_each_image_is_left_where_its_own_cross_entropy_is_first_above_the_bound
     looks = []
     for i in range(len(batch)):
         own, y = batch.images[i : i + 1], batch.labels[i : i + 1]
-        x = (own + method.eps * (2 * u[i] - 1)).clamp(own - method.eps, own + method.eps).clamp(0, 1)
+        x = (
+            (own + method.eps * (2 * u[i] - 1))
+            .clamp(own - method.eps, own + method.eps)
+            .clamp(0, 1)
+        )
         for _ in range(method.attack_steps):
             x.requires_grad_()
             loss = -model(x, fixed).log_softmax(dim=-1)[0, y]
@@ -71,13 +79,20 @@ def test_each_image_is_left_where_its_own_cross_entropy_is_first_above_the_bound
             if loss > method.attack_stop:
                 break
             (g,) = torch.autograd.grad(loss, x)
-            x = (x + method.alpha * g.sign()).clamp(own - method.eps, own + method.eps).clamp(0, 1).detach()
+            x = (
+                (x + method.alpha * g.sign())
+                .clamp(own - method.eps, own + method.eps)
+                .clamp(0, 1)
+                .detach()
+            )
         assert_close(found[i : i + 1], x.detach(), rtol=0, atol=1e-9)
     assert float(run.scalars["attack_looks"]) == pytest.approx(len(looks) / len(batch))
     assert 1.2 < len(looks) / len(batch) < method.attack_steps - 0.2
 
 
-@pytest.mark.parametrize("method", [At, Awp, partial(Grace, r=2), partial(Grace, r=2, awp_reuse=True)])
+@pytest.mark.parametrize(
+    "method", [At, Awp, partial(Grace, r=2), partial(Grace, r=2, awp_reuse=True)]
+)
 def test_a_bound_out_of_reach_changes_no_bit_and_no_bound_logs_nothing(method):
     ends, looks = [], []
     for stop in (None, math.inf):
@@ -96,7 +111,11 @@ def test_pieces_of_a_step_leave_the_attack_as_its_whole_does(method):
     found = []
     for pieces in ([batch], batch.split(3)):
         run = toy_run(method, model)
-        found.append(method.gradients(run, pieces) | {n: p.grad for n, p in run.params.items()} | dict(run.scalars))
+        found.append(
+            method.gradients(run, pieces)
+            | {n: p.grad for n, p in run.params.items()}
+            | dict(run.scalars)
+        )
     assert 1 < float(found[0]["attack_looks"]) < method.attack_steps
     for key, value in found[0].items():
         assert_close(found[1][key], value, rtol=1e-6, atol=1e-10)
@@ -159,7 +178,9 @@ def test_tecoa_s_objective_is_the_cross_entropy_on_attacked_images(method):
         x.requires_grad_()
         (g,) = torch.autograd.grad(F.cross_entropy(run.model(x), batch.labels), x)
         x = (x + method.alpha * g.sign()).detach()
-        x = torch.minimum(torch.maximum(x, batch.images - method.eps), batch.images + method.eps).clamp(0, 1)
+        x = torch.minimum(
+            torch.maximum(x, batch.images - method.eps), batch.images + method.eps
+        ).clamp(0, 1)
     p = run.model(x).softmax(dim=-1)[torch.arange(len(batch)), batch.labels]
     assert_close(found.detach(), -p.log().mean(), rtol=1e-4, atol=1e-5)
 
@@ -221,7 +242,9 @@ def test_the_gradient_goes_through_both_sides_of_the_divergence(name, monkeypatc
     if name == "trades":
         written = -clean[row, batch.labels].mean() + 6 * kl
     else:
-        written = -adv[row, batch.labels].mean() + kl + (original.exp() * (original - adv)).sum(1).mean()
+        written = (
+            -adv[row, batch.labels].mean() + kl + (original.exp() * (original - adv)).sum(1).mean()
+        )
     leaves = list(run.params.values())
     expected = torch.autograd.grad(written, leaves)
     found = torch.autograd.grad(sum(method.losses(run, run.params, batch).values()), leaves)
@@ -251,11 +274,16 @@ def test_pmg_aft_is_its_formula_number_by_number(preset, monkeypatch):
     s = model.logit_scale if preset == "paper" else 1.0
     T = model.head["head.weight"] / model.logit_scale
     with torch.no_grad():
-        clean, adv = ((s * model.features(x, run.params) @ T.T).tolist() for x in (batch.images, x_adv))
+        clean, adv = (
+            (s * model.features(x, run.params) @ T.T).tolist() for x in (batch.images, x_adv)
+        )
         original = (s * model.features(x_adv) @ T.T).tolist()
-    n = len(batch) if preset == "paper" else 1  # the published code sums its divergences, not its cross-entropy
+    n = (
+        len(batch) if preset == "paper" else 1
+    )  # the published code sums its divergences, not its cross-entropy
     expected = {
-        "adv": -sum(log_softmax(adv[i])[y] for i, y in enumerate(batch.labels.tolist())) / len(batch),
+        "adv": -sum(log_softmax(adv[i])[y] for i, y in enumerate(batch.labels.tolist()))
+        / len(batch),
         "clean": sum(kl(clean[i], adv[i]) for i in range(len(batch))) / n,
         "original": sum(kl(original[i], adv[i]) for i in range(len(batch))) / n,
     }
@@ -302,7 +330,11 @@ def test_awp_s_perturbation_has_its_norm_in_every_matrix_and_is_the_gradient_s_d
         assert delta.norm().item() == pytest.approx(0.02 * w.norm().item(), rel=1e-3), name
         g = leaves[name].grad
         assert F.cosine_similarity(delta.flatten(), g.flatten(), dim=0) > 0.999, name
-    assert {"visual.proj", "visual.positional_embedding", "visual.conv1.weight"} <= run.params.keys()
+    assert {
+        "visual.proj",
+        "visual.positional_embedding",
+        "visual.conv1.weight",
+    } <= run.params.keys()
 
 
 def test_awp_takes_the_gradient_at_the_perturbed_weights_and_leaves_the_weights():
@@ -383,7 +415,10 @@ def test_laat_refuses_what_would_undo_its_anchors():
 
 def test_attention_is_a_map_from_0_to_1_of_each_patch_s_cosine_to_the_text():
     g = torch.Generator().manual_seed(0)
-    tokens, text = torch.randn(2, 5, 8, generator=g), F.normalize(torch.randn(2, 8, generator=g), dim=-1)
+    tokens, text = (
+        torch.randn(2, 5, 8, generator=g),
+        F.normalize(torch.randn(2, 8, generator=g), dim=-1),
+    )
     A = attention(tokens, text, 2)  # 2 x 2 patches at their own size: no interpolation
     for i in range(2):
         cosines = torch.stack([F.cosine_similarity(t, text[i], dim=0) for t in tokens[i, 1:]])
@@ -399,7 +434,9 @@ def test_tga_zsr_is_nothing_but_its_cross_entropy_where_nothing_moved():
     run = toy_run(method)
     found = terms_of(method, run, batch)
     assert found["attention_adv"].item() == 0 == found["attention_clean"].item()
-    assert_close(found["adv"], F.cross_entropy(run.model(batch.images), batch.labels), rtol=1e-5, atol=1e-6)
+    assert_close(
+        found["adv"], F.cross_entropy(run.model(batch.images), batch.labels), rtol=1e-5, atol=1e-6
+    )
     g = torch.autograd.grad(sum(found.values()), list(run.params.values()))
     assert all(x.isfinite().all() for x in g), "a norm has no derivative at 0"
 
@@ -414,6 +451,8 @@ def test_tga_zsr_s_norms():
         return attention(run.model.tokens(x, weights), T, 16).flatten(1)
 
     for name, share, x in (("attention_adv", 0.08, x_adv), ("attention_clean", 0.05, batch.images)):
-        norms = [((A(x, run.params) - A(batch.images, None))[i] ** 2).sum().sqrt() for i in range(3)]
+        norms = [
+            ((A(x, run.params) - A(batch.images, None))[i] ** 2).sum().sqrt() for i in range(3)
+        ]
         assert_close(found[name], share * sum(norms) / 3, rtol=1e-4, atol=1e-6)
         assert found[name] > 0

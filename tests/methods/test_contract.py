@@ -14,16 +14,23 @@ from tests.toys import toy_batch, toy_clip, toy_run, train
 
 TRAINED = [name for name, method in METHODS.items() if method.trains]
 QUICK = {"attack_steps": 1, "lr": 3e-3, "c_values": 3, "radius_steps": 3}
-OWN = {"ftp": {"mu": 1.0}, "vpt-pmg-aft": {"lr": 0.3}}  # radii, a rate that let the few steps here through
+OWN = {
+    "ftp": {"mu": 1.0},
+    "vpt-pmg-aft": {"lr": 0.3},
+}  # radii, a rate that let the few steps here through
 
 
 def make(name: str):
     known = {f.name for f in fields(METHODS[name])}
-    return METHODS[name](**{key: value for key, value in QUICK.items() if key in known} | OWN.get(name, {}))
+    return METHODS[name](
+        **{key: value for key, value in QUICK.items() if key in known} | OWN.get(name, {})
+    )
 
 
 def attentive_clip():
-    """A toy whose class token listens: with the initial weights of a ViT nothing beside the patches can reach it."""
+    """A toy whose class token listens: with the initial weights of a ViT nothing beside the patches
+    can reach it.
+    """
     model = toy_clip()
     with torch.no_grad():
         for name, w in model.clip.visual.named_parameters():
@@ -36,7 +43,9 @@ def attentive_clip():
 def test_learns(name):
     method = make(name)
     model = attentive_clip() if name.startswith("vpt") else toy_clip()
-    history = train(method, toy_run(method, model, steps=25), [toy_batch(32, seed=s) for s in range(25)])
+    history = train(
+        method, toy_run(method, model, steps=25), [toy_batch(32, seed=s) for s in range(25)]
+    )
     totals = [sum(v.item() for v in terms.values()) for terms in history]
     assert sum(totals[-5:]) < 0.8 * sum(totals[:5])
 
@@ -48,10 +57,14 @@ def test_leaves_a_plain_model_behind(name):
     run = toy_run(method, model)
     if method.trains:
         train(method, run, [toy_batch()])
-    assert all(torch.equal(before[n], w) for n, w in model.clip.state_dict().items()), "the frozen model moved"
+    assert all(torch.equal(before[n], w) for n, w in model.clip.state_dict().items()), (
+        "the frozen model moved"
+    )
     left, own = method.finish(run), model.clip.state_dict() | model.head
     assert not any(w.requires_grad for w in left.values())
-    if PROMPT in left:  # tokens that a plain tower has no place for: kept beside the untouched pretrained weights
+    if (
+        PROMPT in left
+    ):  # tokens that a plain tower has no place for: kept beside the untouched pretrained weights
         assert left.keys() == method.adapter(run).keys() == {PROMPT}
         return
     assert left.keys() <= own.keys()
@@ -70,7 +83,9 @@ def test_same_seed_same_bits(name):
     assert all(torch.equal(ends[0][n], ends[1][n]) for n in ends[0])
 
 
-@pytest.mark.parametrize(("name", "preset"), [(name, p) for name, method in METHODS.items() for p in method.presets])
+@pytest.mark.parametrize(
+    ("name", "preset"), [(name, p) for name, method in METHODS.items() for p in method.presets]
+)
 def test_presets_are_values_of_fields_and_make_a_method(name, preset):
     check_fields(METHODS[name](**METHODS[name].presets[preset]))
 
@@ -82,7 +97,8 @@ def test_fields_are_plain_data(name):
 
 @pytest.mark.parametrize("name", TRAINED)
 def test_ragged_micro_batches_give_the_gradient_of_the_batch(name):
-    # float64: a pixel whose gradient is nearly 0 may step the other way in float32; CPU draws do not depend on pieces
+    # float64: a pixel whose gradient is nearly 0 may step the other way in float32; CPU draws do
+    # not depend on pieces
     method, batch = make(name), toy_batch(7)
     batch = replace(batch, images=batch.images.double())
     gradients = []

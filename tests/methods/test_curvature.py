@@ -4,7 +4,12 @@ import torch
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from grace_geom.methods.curvature import gauss_newton_diagonal, moving_average, rank_curriculum, scores
+from grace_geom.methods.curvature import (
+    gauss_newton_diagonal,
+    moving_average,
+    rank_curriculum,
+    scores,
+)
 from grace_geom.methods.lora import ATTENTION_AND_MLP, target_matrices
 from tests.toys import toy_batch, toy_clip
 

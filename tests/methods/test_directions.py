@@ -19,7 +19,10 @@ def caught(G: torch.Tensor, rows: torch.Tensor) -> float:
 
 
 def test_repeated_they_are_the_leading_right_singular_vectors():
-    G, rows = decaying(), torch.randn(4, 40, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    G, rows = (
+        decaying(),
+        torch.randn(4, 40, dtype=torch.float64, generator=torch.Generator().manual_seed(1)),
+    )
     for _ in range(30):
         rows = leading_rows(G, rows)
     V = torch.linalg.svd(G).Vh[:4]
@@ -36,7 +39,10 @@ def test_one_step_from_gaussian_rows_catches_nearly_what_rank_r_can():
 
 
 def test_a_gradient_that_turns_a_little_is_followed_better_than_from_nothing():
-    G, noise = decaying(), 0.02 * torch.randn(30, 40, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    G, noise = (
+        decaying(),
+        0.02 * torch.randn(30, 40, dtype=torch.float64, generator=torch.Generator().manual_seed(2)),
+    )
     known = improve({}, {"W": G}, 2, torch.Generator().manual_seed(0))
     again = improve(known, {"W": G + noise}, 2, torch.Generator().manual_seed(1))["W"]
     fresh = improve({}, {"W": G + noise}, 2, torch.Generator().manual_seed(1))["W"]
@@ -53,5 +59,7 @@ def test_others_stay_and_more_rows_start_afresh():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_no_gradient_gives_finite_rows(dtype):
-    rows = improve({}, {"W": torch.zeros(6, 5, dtype=dtype)}, 2, torch.Generator().manual_seed(0))["W"]
+    rows = improve({}, {"W": torch.zeros(6, 5, dtype=dtype)}, 2, torch.Generator().manual_seed(0))[
+        "W"
+    ]
     assert rows.dtype == dtype and rows.isfinite().all()

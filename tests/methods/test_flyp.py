@@ -11,7 +11,9 @@ def test_loss_is_open_clip_s_on_the_drawn_captions(monkeypatch):
     method, batch, drawn = Flyp(), toy_batch(6), []
     run = toy_run(method)
     captions = method.captions
-    monkeypatch.setattr(Flyp, "captions", lambda self, run, batch: drawn.extend(captions(run, batch)) or drawn)
+    monkeypatch.setattr(
+        Flyp, "captions", lambda self, run, batch: drawn.extend(captions(run, batch)) or drawn
+    )
     terms = method.gradients(run, [batch])
     clip, model = toy_clip().clip, toy_clip()
     image, text, scale = clip(  # open_clip's own forward pass
@@ -36,9 +38,13 @@ def test_the_head_is_rebuilt_from_the_tuned_text_tower():
     method, run = Flyp(lr=1e-2), toy_run(Flyp())
     train(method, run, [toy_batch(seed=s) for s in range(3)])
     left, plain = method.finish(run), toy_clip()
-    plain.clip.load_state_dict({n: w for n, w in left.items() if not n.startswith("head.")}, strict=False)
+    plain.clip.load_state_dict(
+        {n: w for n, w in left.items() if not n.startswith("head.")}, strict=False
+    )
     templates = [lambda name, t=t: t.format(name) for t in TEMPLATES]
-    T = open_clip.build_zero_shot_classifier(plain.clip, plain.tokenizer, CLASSES, templates)  # (D, K)
+    T = open_clip.build_zero_shot_classifier(
+        plain.clip, plain.tokenizer, CLASSES, templates
+    )  # (D, K)
     assert_close(left["head.weight"], plain.clip.logit_scale.exp() * T.T, rtol=1e-4, atol=1e-5)
     assert not torch.allclose(left["head.weight"], toy_clip().head["head.weight"], atol=1e-2)
     assert_close(left["logit_scale"].exp(), plain.clip.logit_scale.exp())

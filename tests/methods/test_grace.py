@@ -80,7 +80,9 @@ def test_merged_weights_give_the_adapter_s_logits():
     name = next(n for n in merged if n.endswith("mlp.c_fc.weight"))
     x = torch.randn(3, merged[name].shape[1])
     W0, A, B = run.model.weights()[name], run.params[f"{name}.A"], run.params[f"{name}.B"]
-    assert_close(x @ merged[name].T, x @ W0.T + method.scale * (x @ A.T) @ B.T, rtol=1e-5, atol=1e-5)
+    assert_close(
+        x @ merged[name].T, x @ W0.T + method.scale * (x @ A.T) @ B.T, rtol=1e-5, atol=1e-5
+    )
     with_adapter = run.model(batch.images, method.weights(run.model, run.params))
     plain = toy_clip()
     plain.load_weights(merged)
@@ -110,7 +112,9 @@ def test_the_three_cosines_are_logged_whether_or_not_the_gram_volume_is_a_term(g
     method = Grace(gv=gv, eps=16 / 255, alpha=8 / 255, rho=0.05, **FEW)
     run = warmed_up(method)
     method.gradients(run, [toy_batch()])
-    cosines = {name: float(run.scalars[name]) for name in ("cos_id_adv", "cos_id_awp", "cos_adv_awp")}
+    cosines = {
+        name: float(run.scalars[name]) for name in ("cos_id_adv", "cos_id_awp", "cos_adv_awp")
+    }
     assert all(-1 <= c < 1 for c in cosines.values()), cosines
     assert cosines["cos_adv_awp"] > cosines["cos_id_awp"], "weights move less than images do here"
 
@@ -127,21 +131,33 @@ def in_double(batch: Batch) -> Batch:
     ],
 )  # fmt: skip
 def test_pieces_of_a_step_share_one_perturbation_and_give_the_gradient_of_the_batch(options):
-    # float64: in float32 a pixel whose gradient is nearly 0 may take the other sign in another batch
+    # float64: in float32 a pixel whose gradient is nearly 0 may take the other sign in another
+    # batch
     method, batch = Grace(rho=0.05, lr=1e-2, **FEW, **options), in_double(toy_batch(7))
     found = []
     for pieces in ([batch], batch.split(3)):
         run = toy_run(method, toy_clip().double())
         for p in run.params.values():  # away from B = 0
             with torch.no_grad():
-                p.copy_(0.1 * torch.randn(p.shape, generator=torch.Generator().manual_seed(p.numel()), dtype=p.dtype))
+                p.copy_(
+                    0.1
+                    * torch.randn(
+                        p.shape, generator=torch.Generator().manual_seed(p.numel()), dtype=p.dtype
+                    )
+                )
         method.before_step(run, pieces)
         terms = method.gradients(run, pieces)
         found.append({n: p.grad for n, p in run.params.items()} | terms | dict(run.scalars))
     if options.get("attack_stop") and not options.get("awp_reuse"):
         assert 1 < float(found[0]["attack_looks"]) < 2
     for key in found[0]:
-        assert_close(found[1][key], found[0][key], rtol=1e-6, atol=1e-12, msg=lambda m, key=key: f"{key}: {m}")
+        assert_close(
+            found[1][key],
+            found[0][key],
+            rtol=1e-6,
+            atol=1e-12,
+            msg=lambda m, key=key: f"{key}: {m}",
+        )
 
 
 def test_perturbation_obeys_radius_and_ranks():
@@ -157,7 +173,11 @@ def test_perturbation_obeys_radius_and_ranks():
 
 def test_ablations_drop_their_term():
     batch = toy_batch()
-    ablations = [({"lar": False}, {"task", "gv"}), ({"gv": False}, {"task", "lar"}), ({}, {"task", "lar", "gv"})]
+    ablations = [
+        ({"lar": False}, {"task", "gv"}),
+        ({"gv": False}, {"task", "lar"}),
+        ({}, {"task", "lar", "gv"}),
+    ]
     for options, terms in ablations:
         method = Grace(**FEW, **options)
         run = toy_run(method)
@@ -203,7 +223,9 @@ def test_epsilon_warms_up():
 
 
 @pytest.mark.parametrize("stop", [None, 1.175])
-def test_the_last_attack_step_gives_the_images_of_the_attack_and_a_gradient_at_those_before_it(stop):
+def test_the_last_attack_step_gives_the_images_of_the_attack_and_a_gradient_at_those_before_it(
+    stop,
+):
     options = {"r": 4, "attack_stop": stop, "eps": 16 / 255, "alpha": 8 / 255}
     method, batch = Grace(attack_steps=3, **options), in_double(toy_batch(16))
     run, again = toy_run(method, toy_clip().double()), toy_run(method, toy_clip().double())
@@ -216,7 +238,9 @@ def test_the_last_attack_step_gives_the_images_of_the_attack_and_a_gradient_at_t
     x_adv, g = last_step(loss, x, batch.images, fixed, list(fixed), method.reach(run), stop)
     whole = method.attack(again, fixed, batch)
     assert_close(x_adv, whole, rtol=0, atol=1e-12)
-    before = Grace(attack_steps=2, **options).attack(toy_run(method, toy_clip().double()), fixed, batch)
+    before = Grace(attack_steps=2, **options).attack(
+        toy_run(method, toy_clip().double()), fixed, batch
+    )
     stays = (whole == before).flatten(1).all(dim=1)
     assert 0 < stays.sum() < len(batch) if stop else not stays.any()
     leaves = {n: w.clone().requires_grad_() for n, w in fixed.items()}
@@ -246,11 +270,17 @@ def test_sketched_directions_see_more_of_the_gradient_than_random_ones():
         run = toy_run(method)
         method.before_step(run, [batch])
         fixed = {n: w.detach() for n, w in method.weights(run.model, run.params).items()}
-        for _ in range(4):  # the same gradient each time: what is remembered helps from the second on
+        for _ in range(
+            4
+        ):  # the same gradient each time: what is remembered helps from the second on
             delta = method.perturbation(run, fixed, [batch])
         model = run.model
-        G = mean_gradient(lambda w, b, m=model: F.cross_entropy(m(b.images, w), b.labels), fixed, delta, [batch])
-        raised[direction] = {n: ((B @ A) * G[n]).sum() / G[n].norm() / (B @ A).norm() for n, (B, A) in delta.items()}
+        G = mean_gradient(
+            lambda w, b, m=model: F.cross_entropy(m(b.images, w), b.labels), fixed, delta, [batch]
+        )
+        raised[direction] = {
+            n: ((B @ A) * G[n]).sum() / G[n].norm() / (B @ A).norm() for n, (B, A) in delta.items()
+        }
         best = {n: torch.linalg.svdvals(g)[: method.r_max].norm() / g.norm() for n, g in G.items()}
     for name, cosine in raised["sketch"].items():
         assert cosine > raised["random"][name]
@@ -258,14 +288,19 @@ def test_sketched_directions_see_more_of_the_gradient_than_random_ones():
 
 
 def test_processes_tell_each_other_factors_gradients_unless_directions_need_the_whole(monkeypatch):
-    """That the numbers are those of one process, two processes show in tests/test_distributed.py."""
+    """That the numbers are those of one process, two processes show in
+    tests/test_distributed.py."""
     batch, sent = toy_batch(8), []
     method = Grace(rho=0.05, curriculum=False, awp_steps=2, **FEW)
     run = toy_run(method)
     method.before_step(run, [batch])
     fixed = {n: w.detach() for n, w in method.weights(run.model, run.params).items()}
-    monkeypatch.setattr(distributed, "mean", lambda tensors: sent.extend(t.numel() for t in tensors))
-    delta = {n: (B.numel(), A.numel()) for n, (B, A) in method.perturbation(run, fixed, [batch]).items()}
+    monkeypatch.setattr(
+        distributed, "mean", lambda tensors: sent.extend(t.numel() for t in tensors)
+    )
+    delta = {
+        n: (B.numel(), A.numel()) for n, (B, A) in method.perturbation(run, fixed, [batch]).items()
+    }
     assert sent == 2 * [n for pair in delta.values() for n in pair]  # two ascent steps
     sent.clear()
     method.awp_direction = "sketch"

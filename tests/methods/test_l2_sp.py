@@ -25,7 +25,9 @@ def test_gradient_of_the_penalty_is_alpha_times_the_way_from_the_start():
         terms = method.gradients(run, [toy_batch()])
         gradients.append({name: w.grad for name, w in run.params.items()})
         if "drift" in terms:
-            assert terms["drift"].item() == pytest.approx(0.35 * sum(v.square().sum().item() for v in step.values()))
+            assert terms["drift"].item() == pytest.approx(
+                0.35 * sum(v.square().sum().item() for v in step.values())
+            )
     for name, moved in step.items():
         assert_close(gradients[0][name] - gradients[1][name], 0.7 * moved, rtol=1e-3, atol=1e-4)
 
@@ -34,6 +36,9 @@ def test_a_strong_pull_stays_nearer():
     base = toy_run(Ft()).model.weights()
 
     def drift(alpha: float) -> float:
-        return sum((w - base[name]).square().sum().item() for name, w in left_by(L2Sp(lr=1e-2, alpha=alpha)).items())
+        return sum(
+            (w - base[name]).square().sum().item()
+            for name, w in left_by(L2Sp(lr=1e-2, alpha=alpha)).items()
+        )
 
     assert drift(100.0) < 0.8 * drift(0.0)

@@ -17,14 +17,20 @@ SWEEP = {"c_low": 1e-3, "c_high": 1e2, "c_values": 6, "probe_iterations": 5000}
 
 def probed(classes: int = 3):
     """A probe of the first classes, its head, the record of its sweep, and its run."""
-    model = toy_clip() if classes == 3 else build(ModelSpec("toy-clip", "random"), CLASSES[:classes], TEMPLATES)
+    model = (
+        toy_clip()
+        if classes == 3
+        else build(ModelSpec("toy-clip", "random"), CLASSES[:classes], TEMPLATES)
+    )
     method, records = LinearProbe(**SWEEP), []
     run = toy_run(method, model)
 
     def images(part):
         for batch in toy_images(part):
             kept = batch.labels < classes
-            yield replace(batch, images=batch.images[kept], labels=batch.labels[kept], index=batch.index[kept])
+            yield replace(
+                batch, images=batch.images[kept], labels=batch.labels[kept], index=batch.index[kept]
+            )
 
     run.images, run.emit = images, lambda stream, record: records.append((stream, record))
     return method, method.finish(run), records, run
@@ -49,9 +55,13 @@ def test_the_gradient_of_its_objective_vanishes():
     _, head, ((_, record),), run = probed()
     x, y = (torch.from_numpy(a) for a in features(run, "train"))
     std = x.std(unbiased=False)
-    W = (head["head.weight"].double() * std).requires_grad_()  # the penalty is on the coefficients of scaled features
+    W = (
+        head["head.weight"].double() * std
+    ).requires_grad_()  # the penalty is on the coefficients of scaled features
     logits = (x / std) @ W.T + head["head.bias"].double()
-    objective = W.square().sum() / 2 + record["C"] * torch.nn.functional.cross_entropy(logits, y, reduction="sum")
+    objective = W.square().sum() / 2 + record["C"] * torch.nn.functional.cross_entropy(
+        logits, y, reduction="sum"
+    )
     (g,) = torch.autograd.grad(objective, W)
     W0 = torch.zeros_like(W).requires_grad_()
     start = record["C"] * torch.nn.functional.cross_entropy((x / std) @ W0.T, y, reduction="sum")
@@ -71,7 +81,9 @@ def test_leaves_only_a_head_and_the_image_tower_as_it_was():
     assert head.keys() == {"head.weight", "head.bias"}
     batch, model = toy_batch(64, seed=9), toy_clip()
     with torch.no_grad():
-        right = [(model(batch.images, w).argmax(1) == batch.labels).float().mean() for w in (head, None)]
+        right = [
+            (model(batch.images, w).argmax(1) == batch.labels).float().mean() for w in (head, None)
+        ]
     assert right[0] > right[1] + 0.1
 
 

@@ -1,4 +1,6 @@
-"""TPGM and FTP: projections, radii that have a closed form, and an optimiser state that outlives a restart."""
+"""TPGM and FTP: projections, radii that have a closed form, and an optimiser state that outlives a
+restart.
+"""
 
 import copy
 import io
@@ -33,8 +35,12 @@ def test_projection_is_exact(norm):
     found = inside(ROWS, radius, deviation(ROWS, norm))
     norms, after = deviation(ROWS, norm), deviation(found, norm)
     assert_close(after, norms.minimum(radius))
-    assert_close(found * norms.clamp_min(1e-9), ROWS * after, rtol=1e-6, atol=1e-6)  # only ever shorter
-    assert torch.equal(inside(ROWS, torch.tensor(9.0), norms), ROWS), "what is inside stays, bit for bit"
+    assert_close(
+        found * norms.clamp_min(1e-9), ROWS * after, rtol=1e-6, atol=1e-6
+    )  # only ever shorter
+    assert torch.equal(inside(ROWS, torch.tensor(9.0), norms), ROWS), (
+        "what is inside stays, bit for bit"
+    )
 
 
 @pytest.mark.parametrize("norm", ["l2", "mars"])
@@ -50,13 +56,17 @@ def test_tpgm_lands_inside_its_radii(norm):
     for name, w in left.items():
         radius, before = record["radius"][name], deviation(tuned[name] - base[name], norm)
         assert 0 < radius <= max(before.max().item(), 1e-8) * (1 + 1e-6)
-        assert_close(deviation(w - base[name], norm), before.clamp_max(radius), rtol=1e-3, atol=1e-6)
+        assert_close(
+            deviation(w - base[name], norm), before.clamp_max(radius), rtol=1e-3, atol=1e-6
+        )
         shorter += radius < 0.99 * before.max()
     assert shorter > len(left) / 2
 
 
 class Coin:
-    """A model of one weight: P(class 1) = sigmoid(v). Its best v on labels is the log odds, in closed form."""
+    """A model of one weight: P(class 1) = sigmoid(v). Its best v on labels is the log odds, in
+    closed form.
+    """
 
     head: ClassVar[dict[str, torch.Tensor]] = {}
 
@@ -69,12 +79,17 @@ class Coin:
 
 @pytest.mark.parametrize(("tuned", "wanted"), [(3.5, math.log(3) - 0.5), (0.9, 0.4), (-2.0, 1e-8)])
 def test_tpgm_s_radius_has_a_closed_form(tuned, wanted):
-    # Three of four held-out labels are 1: v = log 3 is best. From v0 = 0.5 the way there is log 3 - 0.5, unless
-    # training went less far (all of it is kept) or away from there (nothing is).
+    # Three of four held-out labels are 1: v = log 3 is best. From v0 = 0.5 the way there is log 3 -
+    # 0.5, unless training went less far (all of it is kept) or away from there (nothing is).
     batch = replace(toy_batch(4), labels=torch.tensor([1, 1, 1, 0]))
     records = []
     run = toy_run(Ft())
-    run = replace(run, model=Coin(), params={"v": torch.tensor([tuned])}, images=lambda part: [batch] * (part == "val"))
+    run = replace(
+        run,
+        model=Coin(),
+        params={"v": torch.tensor([tuned])},
+        images=lambda part: [batch] * (part == "val"),
+    )
     run.emit = lambda stream, record: records.append(record)
     left = Tpgm(radius_steps=400).finish(run)
     assert records[0]["radius"]["v"] == pytest.approx(wanted, rel=1e-2, abs=1e-7)
@@ -93,7 +108,9 @@ def quadratic(p, H, goal):
 
 
 def ftp_by_hand(p, H, goal, lr, mu, k, steps):
-    """FTP on a diagonal quadratic in plain double precision, loop by loop, with the radius after each step."""
+    """FTP on a diagonal quadratic in plain double precision, loop by loop, with the radius after
+    each step.
+    """
     p0, radii = p.double().clone(), []
     p, H, goal = p.double().clone(), H.double(), goal.double()
     m = v = torch.zeros_like(p)
@@ -110,10 +127,14 @@ def ftp_by_hand(p, H, goal, lr, mu, k, steps):
         else:
             slope = 0.0
             for row, old in zip(g.tolist(), previous.tolist(), strict=True):
-                slope += sum(a * b for a, b in zip(row, old, strict=True)) / (sum(map(abs, old)) + 1e-8)
+                slope += sum(a * b for a, b in zip(row, old, strict=True)) / (
+                    sum(map(abs, old)) + 1e-8
+                )
             slope *= k if slope > 0 else 1.0
             gm, gv = 0.9 * gm + 0.1 * slope, 0.999 * gv + 0.001 * slope**2
-            gamma -= mu * gm / (1 - 0.9 ** (t - 1)) / (math.sqrt(gv / (1 - 0.999 ** (t - 1))) + 1e-8)
+            gamma -= (
+                mu * gm / (1 - 0.9 ** (t - 1)) / (math.sqrt(gv / (1 - 0.999 ** (t - 1))) + 1e-8)
+            )
             gamma = min(max(gamma, 1e-8), max(norms))
         ratio = torch.tensor([[min(1.0, gamma / n)] for n in norms])
         p, previous = p0 + ratio * c, c
@@ -139,7 +160,9 @@ def test_ftp_is_the_algorithm_written_out():
         quadratic(p, H, goal).backward()
         optimizer.step()
         found.append(optimizer.state[p]["gamma"].item())
-        assert deviation(p.detach() - start, "mars").max() <= found[-1] * (1 + 1e-5) + 1e-7, "inside its radius"
+        assert deviation(p.detach() - start, "mars").max() <= found[-1] * (1 + 1e-5) + 1e-7, (
+            "inside its radius"
+        )
     assert found == pytest.approx(radii, rel=1e-3)
     assert_close(p.detach().double(), wanted, rtol=1e-3, atol=1e-4)
     assert min(b - a for a, b in pairwise(radii)) < 0, "the radius shrank somewhere: k acted"
@@ -157,7 +180,9 @@ def test_ftp_goes_on_after_a_restart_bit_for_bit():
                 torch.save((p.detach(), optimizer.state_dict()), file)
                 values, state = torch.load(io.BytesIO(file.getvalue()), weights_only=True)
                 p = ftp_setting()[0]
-                optimizer = method.make_optimizer({"w": p})  # around the pretrained weights, as a resumed run does
+                optimizer = method.make_optimizer(
+                    {"w": p}
+                )  # around the pretrained weights, as a resumed run does
                 p.data.copy_(values)
                 optimizer.load_state_dict(copy.deepcopy(state))
             optimizer.zero_grad()
@@ -172,7 +197,10 @@ def test_ftp_s_head_is_free_unless_asked():
         method = Ftp(lr=1e-2, project_head=project_head)
         run = toy_run(method)
         train(method, run, [toy_batch()])
-        moved = {name: (w.detach() - run.model.weights()[name]).abs().max() for name, w in run.params.items()}
+        moved = {
+            name: (w.detach() - run.model.weights()[name]).abs().max()
+            for name, w in run.params.items()
+        }
         assert (moved.pop("head.weight") > 1e-3) != project_head
         assert moved.pop("head.bias") > 1e-3 or project_head
         assert max(moved.values()) <= 1e-7, "the first radius is 1e-8"

@@ -11,7 +11,9 @@ from tests.toys import toy_batch, toy_clip, toy_run
 
 
 def quadratic(cls, A: dict[int, torch.Tensor], w: torch.Tensor, **fields):
-    """``L_i(w) = w' A_i w / 2`` of image ``i``, whose curvature is chosen by its label; the method and its run."""
+    """``L_i(w) = w' A_i w / 2`` of image ``i``, whose curvature is chosen by its label; the method
+    and its run.
+    """
 
     @dataclass
     class Quadratic(cls):
@@ -46,7 +48,9 @@ def test_step_on_a_quadratic_is_the_one_computed_by_hand():
     assert_close(run.params["w"].grad, sam_gradient(A[0], W, 0.3))
     there = W + 0.3 * A[0] @ W / (A[0] @ W).norm()
     assert terms["task"].item() == pytest.approx((there @ A[0] @ there / 2).item())
-    assert run.scalars["sharpness"].item() == pytest.approx((there @ A[0] @ there - W @ A[0] @ W).item() / 2)
+    assert run.scalars["sharpness"].item() == pytest.approx(
+        (there @ A[0] @ there - W @ A[0] @ W).item() / 2
+    )
     assert torch.equal(run.params["w"], W), "weights stay where they are"
 
 
@@ -58,13 +62,17 @@ def test_the_whole_step_shares_one_perturbation_unless_m_says_otherwise(pieces):
     assert_close(run.params["w"].grad, sam_gradient((A[0] + A[1]) / 2, W, 0.3))
     method, run = quadratic(Sam, A, W, rho=0.3, m=2)
     method.gradients(run, batch.split(4 // pieces))
-    assert_close(run.params["w"].grad, (sam_gradient(A[0], W, 0.3) + sam_gradient(A[1], W, 0.3)) / 2)
+    assert_close(
+        run.params["w"].grad, (sam_gradient(A[0], W, 0.3) + sam_gradient(A[1], W, 0.3)) / 2
+    )
 
 
 def test_ragged_groups_count_by_their_images():
     method, run = quadratic(Sam, A, W, rho=0.3, m=2)
     method.gradients(run, [labelled(0, 0, 1)])
-    assert_close(run.params["w"].grad, (2 * sam_gradient(A[0], W, 0.3) + sam_gradient(A[1], W, 0.3)) / 3)
+    assert_close(
+        run.params["w"].grad, (2 * sam_gradient(A[0], W, 0.3) + sam_gradient(A[1], W, 0.3)) / 3
+    )
 
 
 @pytest.mark.parametrize("cls", [Sam, Asam])
@@ -79,12 +87,19 @@ def test_a_vanished_gradient_perturbs_nothing():
 
 
 def test_asam_is_the_same_for_every_scaling_of_the_weights_and_sam_is_not():
-    x, target = torch.randn(5, 4, generator=torch.Generator().manual_seed(2), dtype=torch.float64), torch.ones(5)
+    x, target = (
+        torch.randn(5, 4, generator=torch.Generator().manual_seed(2), dtype=torch.float64),
+        torch.ones(5),
+    )
 
     def rise(method, scale: float) -> torch.Tensor:
-        """How much the loss of a two-layer linear net rises; the net is the same function for every scale."""
+        """How much the loss of a two-layer linear net rises; the net is the same function for every
+        scale.
+        """
         g = torch.Generator().manual_seed(3)
-        W1, W2 = (torch.randn(shape, generator=g, dtype=torch.float64) for shape in ((3, 4), (1, 3)))
+        W1, W2 = (
+            torch.randn(shape, generator=g, dtype=torch.float64) for shape in ((3, 4), (1, 3))
+        )
         params = {"w1": (scale * W1).requires_grad_(), "w2": (W2 / scale).requires_grad_()}
 
         def loss(p):

@@ -6,7 +6,13 @@ from torch import nn
 from torch.testing import assert_close
 
 from grace_geom.analysis.subject import Subject
-from grace_geom.checkpoint import checkpoint_of, export_weights, load, open_checkpoint, save_checkpoint
+from grace_geom.checkpoint import (
+    checkpoint_of,
+    export_weights,
+    load,
+    open_checkpoint,
+    save_checkpoint,
+)
 from grace_geom.errors import UserError
 from grace_geom.methods.vpt import VptPmgAft
 from grace_geom.models import PROMPT

@@ -16,6 +16,10 @@ def test_ends_are_the_base_and_ft_bit_for_bit_head_included():
 
 
 def test_between_the_ends_it_is_the_weighted_mean():
-    tuned, base, some = left_by(Ft(lr=1e-2)), toy_clip().weights(), left_by(WiseFt(lr=1e-2, wise_alpha=0.3))
+    tuned, base, some = (
+        left_by(Ft(lr=1e-2)),
+        toy_clip().weights(),
+        left_by(WiseFt(lr=1e-2, wise_alpha=0.3)),
+    )
     for name, w in some.items():
         assert_close(w, 0.7 * base[name] + 0.3 * tuned[name])

@@ -14,7 +14,9 @@ def test_logits_are_those_of_plain_open_clip():
     mean = torch.tensor(open_clip.OPENAI_DATASET_MEAN).view(1, 3, 1, 1)
     std = torch.tensor(open_clip.OPENAI_DATASET_STD).view(1, 3, 1, 1)
     templates = [lambda name, t=t: t.format(name) for t in TEMPLATES]
-    T = open_clip.build_zero_shot_classifier(clip, tokenizer, CLASSES, templates)  # (D, K), an independent builder
+    T = open_clip.build_zero_shot_classifier(
+        clip, tokenizer, CLASSES, templates
+    )  # (D, K), an independent builder
     image = clip.encode_image((batch.images - mean) / std, normalize=True)
     assert_close(model(batch.images), clip.logit_scale.exp() * image @ T, rtol=1e-5, atol=1e-5)
 
@@ -33,7 +35,10 @@ def test_handed_in_weights_act_and_leave_the_module_alone():
 
 def test_head_weights_replace_the_head():
     model, batch = toy_clip(), toy_batch()
-    head = {"head.weight": torch.zeros_like(model.head["head.weight"]), "head.bias": torch.tensor([1.0, 2.0, 3.0])}
+    head = {
+        "head.weight": torch.zeros_like(model.head["head.weight"]),
+        "head.bias": torch.tensor([1.0, 2.0, 3.0]),
+    }
     assert_close(model(batch.images, head), torch.tensor([1.0, 2.0, 3.0]).expand(len(batch), 3))
 
 
@@ -77,7 +82,11 @@ def test_says_what_is_wrong_with_a_model_name(spec, says):
 
 
 def test_a_file_that_is_not_weights_is_named(tmp_path):
-    for name, content in [("a.safetensors", b"\x08\0\0\0\0\0\0\0{}"), ("b.pt", b"nothing"), ("c.safetensors", b"x")]:
+    for name, content in [
+        ("a.safetensors", b"\x08\0\0\0\0\0\0\0{}"),
+        ("b.pt", b"nothing"),
+        ("c.safetensors", b"x"),
+    ]:
         (tmp_path / name).write_bytes(content)
         with pytest.raises(UserError, match=name):
             build(ModelSpec("toy-clip", str(tmp_path / name)), CLASSES, TEMPLATES)
@@ -90,7 +99,8 @@ def test_a_template_needs_a_place_for_the_name():
 
 
 def test_openai_s_weights_get_quick_gelu(monkeypatch):
-    # open_clip 3 builds GELU for the tag and only warns; every number would be that of a damaged model
+    # open_clip 3 builds GELU for the tag and only warns; every number would be that of a damaged
+    # model
     asked = []
 
     def create(name: str, **options: object) -> torch.nn.Module:

@@ -12,13 +12,18 @@ from tests.toys import toy_batch, toy_clip
 def tower(**options) -> VisionTransformer:
     torch.manual_seed(0)
     options = {"mlp_ratio": 4.0, "output_dim": 8} | options
-    return VisionTransformer(image_size=16, patch_size=4, width=24, layers=3, heads=3, **options).eval()
+    return VisionTransformer(
+        image_size=16, patch_size=4, width=24, layers=3, heads=3, **options
+    ).eval()
 
 
 @pytest.mark.parametrize("act", [nn.GELU, QuickGELU])
 def test_is_open_clip_s_tower_with_its_gradients(act):
     visual, x = tower(act_layer=act).double(), torch.rand(5, 3, 16, 16, dtype=torch.float64)
-    weights = {n: (w + 0.1 * torch.rand_like(w)).detach().requires_grad_() for n, w in visual.named_parameters()}
+    weights = {
+        n: (w + 0.1 * torch.rand_like(w)).detach().requires_grad_()
+        for n, w in visual.named_parameters()
+    }
     x.requires_grad_()
     shape = shape_of(visual)
     assert shape is not None
@@ -36,10 +41,16 @@ def test_is_open_clip_s_tower_with_its_gradients(act):
 
 def test_recomputed_blocks_give_the_gradients_of_kept_ones():
     model, batch = toy_clip(), toy_batch()
-    weights = {n: (1.5 * w).requires_grad_() for n, w in model.weights().items() if "resblocks" in n and w.ndim == 2}
+    weights = {
+        n: (1.5 * w).requires_grad_()
+        for n, w in model.weights().items()
+        if "resblocks" in n and w.ndim == 2
+    }
 
     def gradients():
-        return torch.autograd.grad(model(batch.images, weights).square().sum(), list(weights.values()))
+        return torch.autograd.grad(
+            model(batch.images, weights).square().sum(), list(weights.values())
+        )
 
     kept = gradients()
     model.checkpoint_activations()

@@ -26,7 +26,13 @@ from grace_geom.records import (
     summarise,
 )
 
-APGD = {"name": "apgd-ce", "eps": 4 / 255, "norm": "linf", "seed": 0, "parts": [{"name": "apgd-ce", "steps": 100}]}
+APGD = {
+    "name": "apgd-ce",
+    "eps": 4 / 255,
+    "norm": "linf",
+    "seed": 0,
+    "parts": [{"name": "apgd-ce", "steps": 100}],
+}
 
 
 def wilson(k: int, n: int) -> tuple[float, float]:
@@ -43,7 +49,13 @@ def accuracy(suite: str, correct: int, n: int = 100, data: str = "set", **more) 
 
 
 def record(*accuracies: Accuracy, **more) -> EvalRecord:
-    fields = {"checkpoint": "ab" * 32, "run": "grace-0", "method": "grace", "seed": 0, "settings": {"data": "shapes"}}
+    fields = {
+        "checkpoint": "ab" * 32,
+        "run": "grace-0",
+        "method": "grace",
+        "seed": 0,
+        "settings": {"data": "shapes"},
+    }
     return EvalRecord(**(fields | more), accuracies=accuracies).summed()
 
 
@@ -64,7 +76,14 @@ def test_the_columns_are_those_of_a_hand_counted_table():
 
 def test_a_missing_suite_is_none_and_never_zero():
     found = summarise([a for a in full() if a.suite not in ("zeroshot", "adv")])
-    assert {name for name, e in found.items() if e is None} == {"ZS", "Adv", "HM", "OOD'", "Adv'", "HM'"}
+    assert {name for name, e in found.items() if e is None} == {
+        "ZS",
+        "Adv",
+        "HM",
+        "OOD'",
+        "Adv'",
+        "HM'",
+    }
 
 
 def test_the_harmonic_mean_is_zero_if_any_part_is():
@@ -97,17 +116,24 @@ def test_adv_is_apgd_ce_at_the_papers_eps_where_it_was_run():
 
 def test_adv_is_the_strongest_of_equals_whatever_their_order():
     def run(steps: int, correct: int, **more) -> Accuracy:
-        return accuracy("adv", correct, attack=APGD | {"parts": [{"name": "apgd-ce", "steps": steps}]} | more)
+        return accuracy(
+            "adv", correct, attack=APGD | {"parts": [{"name": "apgd-ce", "steps": steps}]} | more
+        )
 
     weak, strong, lower = run(10, 15), run(100, 20), run(100, 18, seed=1)
     for order in ([weak, strong, lower], [lower, strong, weak], [strong, lower, weak]):
         assert [a.correct for a in headline_attack(order)] == [18]
-    assert [a.correct for a in headline_attack([strong, weak])] == [20]  # though ten steps happen to be lower
+    assert [a.correct for a in headline_attack([strong, weak])] == [
+        20
+    ]  # though ten steps happen to be lower
 
 
 def test_an_attack_that_began_with_apgd_ce_gives_its_first_part():
     low, high = wilson(22, 100)
-    parts = ({"name": "apgd-ce", "robust": 22, "ci_low": low, "ci_high": high}, {"name": "apgd-t", "robust": 19})
+    parts = (
+        {"name": "apgd-ce", "robust": 22, "ci_low": low, "ci_high": high},
+        {"name": "apgd-t", "robust": 19},
+    )
     both = accuracy("adv", 19, attack=APGD | {"name": "apgd"}, parts=parts)
     assert [(a.correct, a.attack_name) for a in headline_attack([both])] == [(22, "apgd-ce")]
 
@@ -123,7 +149,9 @@ def shared_images(n: int = 900, attacked: int = 300, seed: int = 3) -> dict[str,
     ood = rng.random(400) < 0.5
     return {
         "id": accuracy("id", int(right.sum()), n, **subset),
-        "adv": accuracy("adv", int(robust.sum()), attacked, attack=APGD, subset=drawn, outcomes=pack(robust)),
+        "adv": accuracy(
+            "adv", int(robust.sum()), attacked, attack=APGD, subset=drawn, outcomes=pack(robust)
+        ),
         "ood": accuracy("ood", int(ood.sum()), 400, data="other", outcomes=pack(ood)),
     }
 
@@ -158,14 +186,23 @@ def test_images_that_id_and_adv_share_widen_the_interval():
 
 def test_an_interval_of_nothing_right_has_a_width():
     some = shared_images()
-    none = dataclasses.replace(some["adv"], correct=0, accuracy=0.0, outcomes=pack(np.zeros(300, bool)))
+    none = dataclasses.replace(
+        some["adv"], correct=0, accuracy=0.0, outcomes=pack(np.zeros(300, bool))
+    )
     hm = summarise([some["id"], some["ood"], none])["HM"]
     assert hm.value == hm.low == 0 and 0.005 < hm.high < 0.05
 
 
 def test_an_evaluation_comes_back_as_it_was(tmp_path):
     right = np.random.default_rng(0).random(1003) < 0.5
-    one = accuracy("adv", int(right.sum()), 1003, attack=APGD, parts=({"name": "apgd-ce"},), outcomes=pack(right))
+    one = accuracy(
+        "adv",
+        int(right.sum()),
+        1003,
+        attack=APGD,
+        parts=({"name": "apgd-ce"},),
+        outcomes=pack(right),
+    )
     saved = record(*full(), one)
     loaded = EvalRecord.load(saved.save(tmp_path / "eval.json"))
     assert loaded == saved
@@ -181,10 +218,17 @@ def test_merging_keeps_other_questions_and_replaces_the_same(tmp_path):
     pgd = accuracy("adv", 30, attack=APGD | {"name": "pgd"})
     old = record(accuracy("id", 70), accuracy("adv", 10, attack=APGD), pgd)
     merged = old.merged(record(accuracy("adv", 20, attack=APGD), accuracy("ood", 40)))
-    assert [(a.suite, a.correct) for a in merged] == [("id", 70), ("ood", 40), ("adv", 30), ("adv", 20)]
+    assert [(a.suite, a.correct) for a in merged] == [
+        ("id", 70),
+        ("ood", 40),
+        ("adv", 30),
+        ("adv", 20),
+    ]
 
 
-@pytest.mark.parametrize("change", [{"checkpoint": "cd" * 32}, {"settings": {"data": "shapes", "eval_seed": 1}}])
+@pytest.mark.parametrize(
+    "change", [{"checkpoint": "cd" * 32}, {"settings": {"data": "shapes", "eval_seed": 1}}]
+)
 def test_merging_keeps_nothing_of_another_checkpoint_or_setting(change):
     new = record(accuracy("ood", 40), **change)
     assert record(accuracy("id", 70)).merged(new) == new.accuracies
@@ -196,11 +240,15 @@ def test_a_newer_version_is_named_and_what_it_adds_is_ignored(tmp_path):
     path.write_text(json.dumps(plain | {"new_field": 1}))
     assert EvalRecord.load(path) == record(*full())
     path.write_text(json.dumps(plain | {"format": "grace_geom.eval/2"}))
-    with pytest.raises(RecordError, match=r"eval\.json: written by a newer version \(grace_geom\.eval/2"):
+    with pytest.raises(
+        RecordError, match=r"eval\.json: written by a newer version \(grace_geom\.eval/2"
+    ):
         EvalRecord.load(path)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": "other/1"}', '{"format": "grace_geom.eval/1"}', "\x00"])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"format": "other/1"}', '{"format": "grace_geom.eval/1"}', "\x00"]
+)
 def test_what_is_not_an_evaluation_is_refused_by_name(tmp_path, text):
     (tmp_path / "eval.json").write_text(text)
     with pytest.raises(RecordError, match=r"eval\.json"):
@@ -208,21 +256,33 @@ def test_what_is_not_an_evaluation_is_refused_by_name(tmp_path, text):
 
 
 def result(**more) -> Result:
-    values = {"lambda_max": Measure(3.25, 0.1, 3.05, 3.45, estimator="Lanczos"), "nan": Measure(math.nan)}
+    values = {
+        "lambda_max": Measure(3.25, 0.1, 3.05, 3.45, estimator="Lanczos"),
+        "nan": Measure(math.nan),
+    }
     arrays = {"density": np.linspace(0, 1, 7), "names": np.array(["a", "b"]), "rank": np.arange(3)}
-    fields = {"name": "spectrum", "checkpoints": ({"run": "grace-0"},), "settings": {"n": 512}, "values": values}
+    fields = {
+        "name": "spectrum",
+        "checkpoints": ({"run": "grace-0"},),
+        "settings": {"n": 512},
+        "values": values,
+    }
     return Result(**(fields | {"arrays": arrays} | more))
 
 
 def test_a_result_comes_back_with_float32_arrays(tmp_path):
     saved = result()
     loaded = Result.load(saved.save(tmp_path))
-    assert loaded.values["lambda_max"] == saved.values["lambda_max"] and math.isnan(loaded.values["nan"].value)
+    assert loaded.values["lambda_max"] == saved.values["lambda_max"] and math.isnan(
+        loaded.values["nan"].value
+    )
     assert {name: a.dtype for name, a in loaded.arrays.items()} == {
         "density": np.float32, "names": np.dtype("<U1"), "rank": np.int64,
     }  # fmt: skip
     np.testing.assert_allclose(loaded.arrays["density"], saved.arrays["density"], rtol=1e-7)
-    assert dataclasses.replace(loaded, arrays={}, values={}) == dataclasses.replace(saved, arrays={}, values={})
+    assert dataclasses.replace(loaded, arrays={}, values={}) == dataclasses.replace(
+        saved, arrays={}, values={}
+    )
     assert "NaN" not in (tmp_path / "spectrum.json").read_text()  # strict JSON, for every reader
 
 
@@ -272,12 +332,22 @@ def test_every_corruption_counts_the_same_and_every_severity_within_it(tmp_path)
 
     def groups(*shares: float) -> tuple[dict[str, object], ...]:
         names = ("fog/1", "fog/2", "frost/1")
-        return tuple({"name": name, "accuracy": share} for name, share in zip(names, shares, strict=True))
+        return tuple(
+            {"name": name, "accuracy": share} for name, share in zip(names, shares, strict=True)
+        )
 
-    one, two = accuracy("ood", 5, groups=groups(0.2, 0.4, 0.9)), accuracy("ood", 5, groups=groups(0.4, 0.8, 0.7))
+    one, two = (
+        accuracy("ood", 5, groups=groups(0.2, 0.4, 0.9)),
+        accuracy("ood", 5, groups=groups(0.4, 0.8, 0.7)),
+    )
     levels = by_level([one, two])
-    assert levels == {"fog": pytest.approx({"1": 0.3, "2": 0.6}), "frost": pytest.approx({"1": 0.8})}
+    assert levels == {
+        "fog": pytest.approx({"1": 0.3, "2": 0.6}),
+        "frost": pytest.approx({"1": 0.8}),
+    }
     assert over_levels(levels) == pytest.approx({"fog": 0.45, "frost": 0.8})
-    assert mean_corruption(levels) == pytest.approx(0.625) and math.isnan(mean_corruption(by_level([])))
+    assert mean_corruption(levels) == pytest.approx(0.625) and math.isnan(
+        mean_corruption(by_level([]))
+    )
     record = EvalRecord("0" * 64, "run", "ft", 0, {}, (one,))
     assert EvalRecord.load(record.save(tmp_path / "eval.json")).accuracies == (one,)

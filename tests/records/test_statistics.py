@@ -19,7 +19,9 @@ def test_wilson_is_scipys(correct: int, n: int, level: float):
 def test_wilson_solves_the_score_equation():
     # The bounds are the p for which |p_hat - p| is exactly z standard errors *of p*.
     for p in wilson(7, 23):
-        assert abs(7 / 23 - p) / math.sqrt(p * (1 - p) / 23) == pytest.approx(1.959963984540054, rel=1e-9)
+        assert abs(7 / 23 - p) / math.sqrt(p * (1 - p) / 23) == pytest.approx(
+            1.959963984540054, rel=1e-9
+        )
 
 
 @pytest.mark.parametrize(("correct", "n"), [(-1, 5), (6, 5), (0, 0)])
@@ -78,12 +80,16 @@ def test_bootstrap_of_a_mean_has_the_textbook_width():
     mean, low, high = bootstrap(values, draws=4000)
     assert mean == values.mean()
     width = 2 * 1.96 * values.std() / math.sqrt(400)
-    assert high - low == pytest.approx(width, rel=0.08)  # 4000 draws: a quantile's own error is about 2 %
+    assert high - low == pytest.approx(
+        width, rel=0.08
+    )  # 4000 draws: a quantile's own error is about 2 %
 
 
 def test_bootstrap_resamples_rows_whole_and_by_seed():
     pairs = np.stack([np.arange(50.0), np.arange(50.0) + 1], axis=1)
-    assert bootstrap(pairs, lambda rows: float((rows[:, 1] - rows[:, 0]).mean())) == pytest.approx((1.0, 1.0, 1.0))
+    assert bootstrap(pairs, lambda rows: float((rows[:, 1] - rows[:, 0]).mean())) == pytest.approx(
+        (1.0, 1.0, 1.0)
+    )
     assert bootstrap(pairs[:, 0], seed=3) == bootstrap(pairs[:, 0], seed=3)
     assert bootstrap(pairs[:, 0], seed=3) != bootstrap(pairs[:, 0], seed=4)
 

@@ -1,4 +1,6 @@
-"""A study on equal terms: hand-counted tables, runs that are not repeated, failures that stay in their row."""
+"""A study on equal terms: hand-counted tables, runs that are not repeated, failures that stay in
+their row.
+"""
 
 import csv
 import dataclasses
@@ -46,12 +48,19 @@ def test_a_study_that_was_stopped_goes_on_where_it_was(tmp_path):
         study(tmp_path, first)[0].run()
     again = Stub()
     rows = study(tmp_path, again)[0].run()
-    assert again.trained == ["ft-s1", "grace-s0", "grace-s1"]  # ft-s1 with resume: the stub asserts it
+    assert again.trained == [
+        "ft-s1",
+        "grace-s0",
+        "grace-s1",
+    ]  # ft-s1 with resume: the stub asserts it
     assert all(len(row.records) == (2 if row.trains else 1) for row in rows)
 
 
 def test_a_study_that_another_process_is_at_is_refused_and_left_as_it_is(tmp_path):
-    with alone(tmp_path, "study"), pytest.raises(UserError, match="another process is at work on this study"):
+    with (
+        alone(tmp_path, "study"),
+        pytest.raises(UserError, match="another process is at work on this study"),
+    ):
         study(tmp_path, Stub())[0].run()
     assert not list(tmp_path.iterdir())
     (tmp_path / ".lock").touch()  # of a process that was killed
@@ -59,7 +68,9 @@ def test_a_study_that_another_process_is_at_is_refused_and_left_as_it_is(tmp_pat
     assert not (tmp_path / ".lock").exists()
 
 
-@pytest.mark.parametrize("harm", ["incomplete", "truncated", "another checkpoint", "another attack"])
+@pytest.mark.parametrize(
+    "harm", ["incomplete", "truncated", "another checkpoint", "another attack"]
+)
 def test_a_run_whose_evaluation_does_not_hold_is_evaluated_again(tmp_path, harm):
     study(tmp_path, Stub())[0].run()
     path, again = tmp_path / "ft-s0" / "eval.json", Stub()
@@ -96,7 +107,10 @@ def test_a_row_counts_only_what_its_study_asks_though_its_runs_were_measured_on_
 def test_a_run_is_evaluated_again_when_its_data_were_replaced(tmp_path, toy_data, capsys):
     argv = [*toy_argv(tmp_path / "out", toy_data), "--methods", "zero-shot,ft"]
     main(argv)
-    before = {p: (p / "ckpt.pt").read_bytes() for p in (tmp_path / "out" / "zero-shot-s0", tmp_path / "out" / "ft-s0")}
+    before = {
+        p: (p / "ckpt.pt").read_bytes()
+        for p in (tmp_path / "out" / "zero-shot-s0", tmp_path / "out" / "ft-s0")
+    }
     first = [EvalRecord.load(p / "eval.json").accuracies[0].right() for p in before]
     with np.load(tmp_path / "test.npz") as file:
         images, labels = file["images"], file["labels"]
@@ -104,25 +118,35 @@ def test_a_run_is_evaluated_again_when_its_data_were_replaced(tmp_path, toy_data
     main(argv)
     again = [EvalRecord.load(p / "eval.json").accuracies[0].right() for p in before]
     assert "every run is finished" not in capsys.readouterr().out.split("streamlit")[-2]
-    assert all((a & b).sum() == 0 for a, b in zip(first, again, strict=True))  # what was right has another label now
-    assert all((p / "ckpt.pt").read_bytes() == content for p, content in before.items()), "nothing is trained again"
+    assert all(
+        (a & b).sum() == 0 for a, b in zip(first, again, strict=True)
+    )  # what was right has another label now
+    assert all((p / "ckpt.pt").read_bytes() == content for p, content in before.items()), (
+        "nothing is trained again"
+    )
 
 
 def test_a_method_that_fails_is_reported_in_its_row_and_the_rest_finish(tmp_path):
     one, said = study(tmp_path, Stub(fails="ft-s1"))
     rows = rows_by_label(one.run())
-    assert rows["ft"].error == "seed 1: RuntimeError: no such luck" and set(rows["ft"].records) == {0}
+    assert rows["ft"].error == "seed 1: RuntimeError: no such luck" and set(rows["ft"].records) == {
+        0
+    }
     assert set(rows["grace"].records) == {0, 1}
     assert any("ft-s1" in line and "failed: RuntimeError: no such luck" in line for line in said)
     assert "no such luck" in (tmp_path / "table.md").read_text()
     again = Stub()
-    assert rows_by_label(study(tmp_path, again)[0].run())["ft"].error == "" and again.trained == ["ft-s1"]
+    assert rows_by_label(study(tmp_path, again)[0].run())["ft"].error == "" and again.trained == [
+        "ft-s1"
+    ]
 
 
 def test_a_folder_of_another_study_is_refused_before_anything_is_trained(tmp_path):
     study(tmp_path, Stub())[0].run()
     again = Stub()
-    with pytest.raises(UserError, match=r"-s0 was made with other settings: .*max_steps was None, now 5"):
+    with pytest.raises(
+        UserError, match=r"-s0 was made with other settings: .*max_steps was None, now 5"
+    ):
         study(tmp_path, again, max_steps=5)[0].run()
     assert again.trained == []
 
@@ -133,18 +157,34 @@ def test_rates_are_chosen_on_held_out_data_at_equal_trial_budget_and_kept(tmp_pa
         study(tmp_path, stub, lr_grid="1e-4,1e-3,1e-2", seeds=(0,))[0].run()
     trials = [name for name in stub.trained if "-lr" in name]
     assert trials == [f"{m}-lr{r}" for m in ("ft", "grace") for r in ("0.0001", "0.001", "0.01")]
-    steps = {line for run in tmp_path.glob("trials/*/config.yaml") for line in run.read_text().splitlines()}
-    assert {line for line in steps if line.startswith("max_steps")} == {"max_steps: 5"}  # a quarter of 20
+    steps = {
+        line
+        for run in tmp_path.glob("trials/*/config.yaml")
+        for line in run.read_text().splitlines()
+    }
+    assert {line for line in steps if line.startswith("max_steps")} == {
+        "max_steps: 5"
+    }  # a quarter of 20
     again = Stub()
     rows = rows_by_label(study(tmp_path, again, lr_grid="1e-4,1e-3,1e-2", seeds=(0,))[0].run())
-    assert again.trained == ["grace-s0"] and rows["grace"].lr == rows["ft"].lr == 1e-3  # where the stub is best
-    assert json.loads((tmp_path / "table.json").read_text())["trials"]["ft"]["0.001"] == pytest.approx(0.5)
+    assert (
+        again.trained == ["grace-s0"] and rows["grace"].lr == rows["ft"].lr == 1e-3
+    )  # where the stub is best
+    assert json.loads((tmp_path / "table.json").read_text())["trials"]["ft"][
+        "0.001"
+    ] == pytest.approx(0.5)
 
 
 def test_a_search_goes_around_the_rate_that_is_set(tmp_path):
     stub = Stub()
-    study(tmp_path, stub, methods=("ft",), lr_grid="search", set={"ft.lr": "2e-3"}, seeds=(0,))[0].run()
-    assert [name for name in stub.trained if "-lr" in name] == ["ft-lr0.000667", "ft-lr0.002", "ft-lr0.006"]
+    study(tmp_path, stub, methods=("ft",), lr_grid="search", set={"ft.lr": "2e-3"}, seeds=(0,))[
+        0
+    ].run()
+    assert [name for name in stub.trained if "-lr" in name] == [
+        "ft-lr0.000667",
+        "ft-lr0.002",
+        "ft-lr0.006",
+    ]
 
 
 def test_a_grid_is_extended_once_where_its_best_rate_lies_at_the_edge(tmp_path):
@@ -156,28 +196,50 @@ def test_a_grid_is_extended_once_where_its_best_rate_lies_at_the_edge(tmp_path):
     stub = Stub(stops="ft-s0")
     with pytest.raises(Interrupted):
         study(tmp_path / "longer", stub, lr_grid="1e-1,1e-2", lr_extend=True, **short)[0].run()
-    assert [name for name in stub.trained if "ft-lr" in name] == ["ft-lr0.1", "ft-lr0.01", "ft-lr0.001"]
+    assert [name for name in stub.trained if "ft-lr" in name] == [
+        "ft-lr0.1",
+        "ft-lr0.01",
+        "ft-lr0.001",
+    ]
     again = Stub()
-    rows = rows_by_label(study(tmp_path / "longer", again, lr_grid="1e-1,1e-2", lr_extend=True, **short)[0].run())
+    rows = rows_by_label(
+        study(tmp_path / "longer", again, lr_grid="1e-1,1e-2", lr_extend=True, **short)[0].run()
+    )
     assert rows["ft"].lr == 1e-3 and again.trained == ["ft-s0"]
     kept = json.loads((tmp_path / "longer" / "table.json").read_text())
-    assert set(kept["trials"]["ft"]) == {"0.1", "0.01", "0.001"} and "0.001" in kept["rates_at_an_edge"][0]
-    inside, said = study(tmp_path / "inside", Stub(), lr_grid="1e-4,1e-3,1e-2", lr_extend=True, **short)
+    assert (
+        set(kept["trials"]["ft"]) == {"0.1", "0.01", "0.001"}
+        and "0.001" in kept["rates_at_an_edge"][0]
+    )
+    inside, said = study(
+        tmp_path / "inside", Stub(), lr_grid="1e-4,1e-3,1e-2", lr_extend=True, **short
+    )
     inside.run()
     assert len(inside.state.trials["ft"]) == 3 and not any("warning" in line for line in said)
 
 
 def test_a_step_beyond_a_grid_keeps_its_ratio():
-    assert beyond([1e-3, 1e-2], 1e-2) == pytest.approx(1e-1) and beyond([3.0, 1.0, 9.0], 1.0) == pytest.approx(1 / 3)
-    assert beyond([1, 2, 3], 2) is None and beyond([1.0], 1.0) is None and beyond([1, 2], None) is None
+    assert beyond([1e-3, 1e-2], 1e-2) == pytest.approx(1e-1) and beyond(
+        [3.0, 1.0, 9.0], 1.0
+    ) == pytest.approx(1 / 3)
+    assert (
+        beyond([1, 2, 3], 2) is None and beyond([1.0], 1.0) is None and beyond([1, 2], None) is None
+    )
 
 
 def test_a_run_that_was_stopped_half_way_ends_as_if_it_had_not_been(tmp_path, toy_data, capsys):
     argv = [*toy_argv(tmp_path / "whole", toy_data), "--methods", "ft"]
     main(argv)
     cut = [*toy_argv(tmp_path / "cut", toy_data), "--methods", "ft"]
-    options = StudyOptions(methods=("ft",), out=tmp_path / "cut", data=toy_data, model=register_toy(),
-                           pretrained="random", batch_size=16, max_steps=3)  # fmt: skip
+    options = StudyOptions(
+        methods=("ft",),
+        out=tmp_path / "cut",
+        data=toy_data,
+        model=register_toy(),
+        pretrained="random",
+        batch_size=16,
+        max_steps=3,
+    )
     (job,) = jobs_of(options, {})
     with pytest.raises(Interrupted):
         train_run(dataclasses.replace(job.config, stop_after=2), quiet=True)
@@ -190,10 +252,13 @@ def test_a_run_that_was_stopped_half_way_ends_as_if_it_had_not_been(tmp_path, to
 LAYOUTS = {
     "fare": lambda tower: tower,
     "tecoa": lambda tower: {
-        "epoch": 3, "state_dict": {"pad_up": torch.zeros(1, 3, 2, 16)}, "best_acc1": 0.5, "optimizer": {"state": {}},
+        "epoch": 3,
+        "state_dict": {"pad_up": torch.zeros(1, 3, 2, 16)},
+        "best_acc1": 0.5,
+        "optimizer": {"state": {}},
         "vision_encoder_state_dict": {f"module.{name}": w for name, w in tower.items()},
     },
-}  # fmt: skip
+}
 
 
 def test_checkpoints_from_elsewhere_are_rows_like_our_own(tmp_path, toy_data, capsys):
@@ -202,7 +267,16 @@ def test_checkpoints_from_elsewhere_are_rows_like_our_own(tmp_path, toy_data, ca
         torch.save(layout(tuned.visual.state_dict()), tmp_path / f"{name}.pt")
     torch.save({"epoch": 3, "state_dict": {"pad_up": torch.zeros(1)}}, tmp_path / "prompt.pt")
     also = [f"--also={name}={tmp_path / name}.pt" for name in (*LAYOUTS, "prompt")]
-    main([*toy_argv(tmp_path / "out", toy_data), "--methods", "zero-shot", "--baseline", "zero-shot", *also])
+    main(
+        [
+            *toy_argv(tmp_path / "out", toy_data),
+            "--methods",
+            "zero-shot",
+            "--baseline",
+            "zero-shot",
+            *also,
+        ]
+    )
     said = capsys.readouterr().out
     rows = {row["method"]: row for row in csv.DictReader((tmp_path / "out" / "table.csv").open())}
     image_set = resolve(toy_data, "test")
@@ -210,19 +284,35 @@ def test_checkpoints_from_elsewhere_are_rows_like_our_own(tmp_path, toy_data, ca
     model.clip.visual.load_state_dict(tuned.visual.state_dict())
     batch = next(iter(loader(image_set, 30, 16, train=False)))
     text = toy_clip().with_head(TOYS, image_set.templates)
-    right = (model.with_head(TOYS, (), text.head)(batch.images).argmax(1) == batch.labels).float().mean().item()
+    right = (
+        (model.with_head(TOYS, (), text.head)(batch.images).argmax(1) == batch.labels)
+        .float()
+        .mean()
+        .item()
+    )
     assert float(rows["fare"]["ID"]) == float(rows["tecoa"]["ID"]) == pytest.approx(right, abs=1e-6)
-    assert "visual." in rows["prompt"]["error"] and rows["prompt"]["ID"] == "" and "failed: prompt" in said
-    plain = {row["method"]: row for row in json.loads((tmp_path / "out" / "table.json").read_text())["rows"]}
+    assert (
+        "visual." in rows["prompt"]["error"]
+        and rows["prompt"]["ID"] == ""
+        and "failed: prompt" in said
+    )
+    plain = {
+        row["method"]: row
+        for row in json.loads((tmp_path / "out" / "table.json").read_text())["rows"]
+    }
     assert plain["fare"]["difference"]["ID"]["how"] == "McNemar's exact test, one seed"
     assert (tmp_path / "out" / "also" / "fare.eval.json").is_file()
-    assert not (tmp_path / "fare.eval.json").exists(), "nothing is written beside somebody else's file"
+    assert not (tmp_path / "fare.eval.json").exists(), (
+        "nothing is written beside somebody else's file"
+    )
 
 
 def test_an_image_tower_from_elsewhere_takes_the_text_tower_of_a_shipped_base(tmp_path):
     ours = build(ModelSpec(), TOYS, ("{}",))
     torch.save(ours.clip.visual.state_dict(), tmp_path / "tower.pt")
-    options = StudyOptions(methods=("zero-shot",), baseline="zero-shot", also={"tower": str(tmp_path / "tower.pt")})
+    options = StudyOptions(
+        methods=("zero-shot",), baseline="zero-shot", also={"tower": str(tmp_path / "tower.pt")}
+    )
     measures = Measures(suites=("id",), n=40)
     (row,) = Study(dataclasses.replace(options, out=tmp_path / "out"), measures)._also()
     torch.save(ours.clip.state_dict(), tmp_path / "whole.pt")
@@ -238,10 +328,16 @@ def test_trials_of_another_length_are_not_mixed_in(tmp_path):
 
 def test_what_a_trial_scores_counts_attacked_images_where_there_are_some(tmp_path):
     assert held_out_score(tmp_path) is None
-    lines = ['{"step": 1, "val_acc": 0.1}', '{"step": 2, "val_acc": 0.6}', '{"step": 3, "loss": 1.0}']
+    lines = [
+        '{"step": 1, "val_acc": 0.1}',
+        '{"step": 2, "val_acc": 0.6}',
+        '{"step": 3, "loss": 1.0}',
+    ]
     (tmp_path / "metrics.jsonl").write_text("\n".join(lines))
     assert held_out_score(tmp_path) == 0.6
-    (tmp_path / "metrics.jsonl").write_text("\n".join([*lines, '{"step": 4, "val_acc": 0.6, "val_acc_pgd": 0.2}']))
+    (tmp_path / "metrics.jsonl").write_text(
+        "\n".join([*lines, '{"step": 4, "val_acc": 0.6, "val_acc_pgd": 0.2}'])
+    )
     assert held_out_score(tmp_path) == pytest.approx(0.3)  # 2 / (1 / 0.6 + 1 / 0.2)
 
 
@@ -268,7 +364,13 @@ def test_options_of_a_method_and_its_variants(tmp_path):
 
 def test_the_papers_tables_are_groups_of_rows():
     labels = StudyOptions(methods=("table8", "all")).labels()
-    assert labels[:5] == ("lora", "grace:lar=off", "grace:gv=off:curriculum=off", "grace:gv=off", "grace")
+    assert labels[:5] == (
+        "lora",
+        "grace:lar=off",
+        "grace:gv=off:curriculum=off",
+        "grace:gv=off",
+        "grace",
+    )
     assert set(METHODS) <= set(labels) and len(set(labels)) == len(labels)
 
 
@@ -285,13 +387,25 @@ def test_the_papers_tables_are_groups_of_rows():
         (["--trial-share", "2"], "--trial-share must lie in"),
         (["--attack", "pdg"], "did you mean 'pgd'"),
         (["--methods", "ft", "--baseline", "lora"], "--baseline lora is no row of this study"),
-        (["--methods", "ft", "--set", "ft.lr=1e-3", "--lr-grid", "1e-3,1e-2"], "--set ft.lr fixes a learning rate"),
-        (["--methods", "ft:lr=1e-3", "--lr-grid", "search"], "--methods ft:lr=1e-3 fixes a learning rate"),
+        (
+            ["--methods", "ft", "--set", "ft.lr=1e-3", "--lr-grid", "1e-3,1e-2"],
+            "--set ft.lr fixes a learning rate",
+        ),
+        (
+            ["--methods", "ft:lr=1e-3", "--lr-grid", "search"],
+            "--methods ft:lr=1e-3 fixes a learning rate",
+        ),
         (["--methods", "ft", "--lr-extend"], "--lr-extend needs a grid"),
         (["--methods", "ft", "--set", "ft.seed=3"], "--set ft.seed: the study decides that itself"),
         (["--methods", "ft", "--also", "ft=x.pt"], "a method of this study has that name"),
-        (["--methods", "zero-shot", "--also", "fare=absent.pt"], "--also fare=absent.pt: no such checkpoint"),
-        (["--methods", "zero-shot", "--also", "x y=a.pt", "--also", "x:y=b.pt"], "would share a file"),
+        (
+            ["--methods", "zero-shot", "--also", "fare=absent.pt"],
+            "--also fare=absent.pt: no such checkpoint",
+        ),
+        (
+            ["--methods", "zero-shot", "--also", "x y=a.pt", "--also", "x:y=b.pt"],
+            "would share a file",
+        ),
         (["--data", "npz:absent.npz", "--methods", "ft"], "absent.npz"),
         (["--ood", "x=npz:absent.npz", "--methods", "zero-shot"], "absent.npz"),
     ],
@@ -317,14 +431,19 @@ def evaluated_elsewhere(folder: Path, measures: Measures, source: object) -> Eva
 def test_processes_share_the_work_and_a_death_costs_one_run(tmp_path):
     jobs = jobs_of(StudyOptions(methods=("at", "ft"), out=tmp_path), {})
     steps = Steps(trained_elsewhere, evaluated_elsewhere)
-    found = {outcome.job.label: outcome for outcome in run_all(jobs, MEASURES, None, workers=2, steps=steps)}
+    found = {
+        outcome.job.label: outcome
+        for outcome in run_all(jobs, MEASURES, None, workers=2, steps=steps)
+    }
     assert found["at"].record is None and "died" in found["at"].error
     assert found["ft"].record.summary == Stub().evaluate(tmp_path / "ft-s0", MEASURES, None).summary
 
 
 def test_time_left_follows_what_the_runs_write(tmp_path):
     a, b = jobs_of(StudyOptions(methods=("ft", "grace"), out=tmp_path), {})
-    watch = Watch([a, b], {a.name: Expected(20, 10, 2, 3), b.name: Expected(20, 30, 2, 3)}, workers=1)
+    watch = Watch(
+        [a, b], {a.name: Expected(20, 10, 2, 3), b.name: Expected(20, 30, 2, 3)}, workers=1
+    )
     assert watch.left() == pytest.approx(44, abs=0.5)
     a.folder.mkdir()
     (a.folder / "config.yaml").write_text("method: ft")
@@ -339,7 +458,9 @@ def test_time_left_moves_from_the_plan_to_the_pace_of_the_runs(tmp_path):
     watch = Watch(jobs, {job.name: Expected(20, 8, 2, 3) for job in jobs}, workers=2)
     watch._began -= 40  # the first of 20 jobs of 10 s took 40 s, where the plan says 5 s
     watch.finish(jobs[0])
-    assert watch.left() == pytest.approx(190 * (20 / 2 + 40) / (20 + 10), abs=0.5)  # 5:17 min, not 12:40
+    assert watch.left() == pytest.approx(
+        190 * (20 / 2 + 40) / (20 + 10), abs=0.5
+    )  # 5:17 min, not 12:40
     watch._began -= 360  # ... and so did nine more: now the pace counts
     for job in jobs[1:10]:
         watch.finish(job)
@@ -368,9 +489,25 @@ def toy_data(tmp_path) -> str:
 
 
 def toy_argv(out: Path, data: str) -> list[str]:
-    settings = {"data": data, "model": register_toy(), "pretrained": "random", "batch-size": "16", "max-steps": "3"}
+    settings = {
+        "data": data,
+        "model": register_toy(),
+        "pretrained": "random",
+        "batch-size": "16",
+        "max-steps": "3",
+    }
     flags = [part for name, value in settings.items() for part in (f"--{name}", value)]
-    return ["--out", str(out), "--methods", "zero-shot,ft,at", *flags, "--attack", "pgd", "--set", "at.attack_steps=1"]
+    return [
+        "--out",
+        str(out),
+        "--methods",
+        "zero-shot,ft,at",
+        *flags,
+        "--attack",
+        "pgd",
+        "--set",
+        "at.attack_steps=1",
+    ]
 
 
 def test_the_command_trains_evaluates_and_says_where_things_lie(tmp_path, toy_data, capsys):
@@ -382,38 +519,79 @@ def test_the_command_trains_evaluates_and_says_where_things_lie(tmp_path, toy_da
     assert set(runs) == {"zero-shot-s0", "ft-s0", "at-s0"}
     for record in runs.values():
         (clean,) = [a for a in record.accuracies if a.suite == "id"]
-        assert f"{100 * clean.accuracy:.1f} [{100 * clean.ci_low:.1f}, {100 * clean.ci_high:.1f}]" in said
+        assert (
+            f"{100 * clean.accuracy:.1f} [{100 * clean.ci_low:.1f}, {100 * clean.ci_high:.1f}]"
+            in said
+        )
     written = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*.pt")}
     main(toy_argv(tmp_path / "out", toy_data))
     assert "every run is finished" in capsys.readouterr().out
     assert written == {path: path.read_bytes() for path in (tmp_path / "out").rglob("*.pt")}
 
 
-def test_timing_a_method_trains_nothing_and_knows_the_length_of_its_run(tmp_path, toy_data, monkeypatch):
+def test_timing_a_method_trains_nothing_and_knows_the_length_of_its_run(
+    tmp_path, toy_data, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
-    values = {"data": toy_data, "model": register_toy(), "pretrained": "random", "batch_size": 16, "epochs": 2}
+    values = {
+        "data": toy_data,
+        "model": register_toy(),
+        "pretrained": "random",
+        "batch_size": 16,
+        "epochs": 2,
+    }
     found = probe(make_config({"method": "ft"} | values))
     assert found.steps == 2 * (len(resolve(toy_data, "train")) // 16)
-    assert found.step > 0 and found.forward > 0 and found.seconds == found.setup + found.steps * found.step
+    assert (
+        found.step > 0
+        and found.forward > 0
+        and found.seconds == found.setup + found.steps * found.step
+    )
     assert probe(make_config({"method": "zero-shot"} | values)).steps == 0
     fitted = probe(make_config({"method": "tpgm", "radius_steps": 10**6} | values))
-    passes = 3 * 10**6 * min(16, len(resolve(toy_data, "val"))) / 16  # of a batch, a forward and a backward each
+    passes = (
+        3 * 10**6 * min(16, len(resolve(toy_data, "val"))) / 16
+    )  # of a batch, a forward and a backward each
     assert fitted.setup == pytest.approx(passes * fitted.forward, rel=1e-3)
     assert not (tmp_path / "runs").exists()
 
 
 def test_a_method_whose_attack_grows_is_timed_where_it_costs_its_mean(toy_data, monkeypatch):
     seen, reach = [], Adversary.reach
-    monkeypatch.setattr(Adversary, "reach", lambda self, run: seen.append(reach(self, run).steps) or reach(self, run))
-    values = {"data": toy_data, "model": register_toy(), "pretrained": "random", "batch_size": 4, "max_steps": 100}
-    probe(make_config({"method": "at", "attack_steps": 20, "steps_warmup": 1.0, "epochs": None} | values))
+    monkeypatch.setattr(
+        Adversary,
+        "reach",
+        lambda self, run: seen.append(reach(self, run).steps) or reach(self, run),
+    )
+    values = {
+        "data": toy_data,
+        "model": register_toy(),
+        "pretrained": "random",
+        "batch_size": 4,
+        "max_steps": 100,
+    }
+    probe(
+        make_config(
+            {"method": "at", "attack_steps": 20, "steps_warmup": 1.0, "epochs": None} | values
+        )
+    )
     assert {6, 16} <= set(seen) and 1 in seen  # steps 25 and 75 of 100; step 0 is not counted
 
 
 def test_an_attack_that_images_leave_early_is_timed_as_if_none_did(toy_data, monkeypatch):
-    monkeypatch.setattr("grace_geom.methods.adversary.pgd_until", None)  # whether they do depends on what is trained
-    values = {"data": toy_data, "model": register_toy(), "pretrained": "random", "batch_size": 4, "max_steps": 8}
-    config = make_config({"method": "at", "attack_stop": 0.7, "attack_steps": 1, "epochs": None} | values)
+    monkeypatch.setattr(
+        "grace_geom.methods.adversary.pgd_until", None
+    )  # whether they do depends on what is trained
+    values = {
+        "data": toy_data,
+        "model": register_toy(),
+        "pretrained": "random",
+        "batch_size": 4,
+        "max_steps": 8,
+    }
+    config = make_config(
+        {"method": "at", "attack_stop": 0.7, "attack_steps": 1, "epochs": None} | values
+    )
     assert probe(config).step > 0 and config.build_method().attack_stop == 0.7
 
 

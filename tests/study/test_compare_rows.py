@@ -22,21 +22,40 @@ def test_the_table_is_what_the_run_directories_say(tmp_path):
     stub = Stub()
     rows = rows_by_label(study(tmp_path, stub)[0].run())
     assert stub.trained == ["zero-shot-s0", "ft-s0", "ft-s1", "grace-s0", "grace-s1"]
-    runs = {run.name: {(a.suite, a.data): a.accuracy for a in run.evaluation.accuracies} for run in list_runs(tmp_path)}
+    runs = {
+        run.name: {(a.suite, a.data): a.accuracy for a in run.evaluation.accuracies}
+        for run in list_runs(tmp_path)
+    }
     by_hand = []
     for name in ("ft-s0", "ft-s1"):
         values = runs[name]
         ood = np.mean([v for (suite, _), v in values.items() if suite == "ood"])
         by_hand.append(3 / (1 / values["id", "shapes"] + 1 / ood + 1 / values["adv", "shapes"]))
-    mean, half = np.mean(by_hand), 12.706204736 * abs(by_hand[0] - by_hand[1]) / 2  # Student's t, 1 degree of freedom
+    mean, half = (
+        np.mean(by_hand),
+        12.706204736 * abs(by_hand[0] - by_hand[1]) / 2,
+    )  # Student's t, 1 degree of freedom
     estimate = rows["ft"].estimate("HM")
-    assert (estimate.value, estimate.low, estimate.high) == pytest.approx((mean, mean - half, mean + half))
+    assert (estimate.value, estimate.low, estimate.high) == pytest.approx(
+        (mean, mean - half, mean + half)
+    )
     written = {row["method"]: row for row in csv.DictReader((tmp_path / "table.csv").open())}
     assert float(written["ft"]["HM"]) == pytest.approx(mean, rel=1e-5)
-    assert written["zero-shot"]["seeds"] == "0" and written["ft"]["seeds"] == "0 1" and written["ft"]["ZS"] == ""
-    plain = {row["method"]: row for row in json.loads((tmp_path / "table.json").read_text())["rows"]}
-    assert plain["ft"]["columns"]["HM"]["seeds"] == pytest.approx(dict(zip("01", by_hand, strict=True)))
-    assert f"| ft | {100 * rows['ft'].estimate('ID').value:.1f} [" in (tmp_path / "table.md").read_text()
+    assert (
+        written["zero-shot"]["seeds"] == "0"
+        and written["ft"]["seeds"] == "0 1"
+        and written["ft"]["ZS"] == ""
+    )
+    plain = {
+        row["method"]: row for row in json.loads((tmp_path / "table.json").read_text())["rows"]
+    }
+    assert plain["ft"]["columns"]["HM"]["seeds"] == pytest.approx(
+        dict(zip("01", by_hand, strict=True))
+    )
+    assert (
+        f"| ft | {100 * rows['ft'].estimate('ID').value:.1f} ["
+        in (tmp_path / "table.md").read_text()
+    )
     assert (tmp_path / "tradeoff.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -45,11 +64,16 @@ def test_a_method_that_does_not_train_has_one_run_and_the_interval_of_its_images
     n = len(resolve("shapes", "test"))
     right = outcomes("zero-shot", 0, "id", "shapes", n)
     assert set(row.records) == {0} and row.lr is None and row.cost is None
-    assert (row.estimate("ID").low, row.estimate("ID").high) == pytest.approx(wilson(int(right.sum()), n))
+    assert (row.estimate("ID").low, row.estimate("ID").high) == pytest.approx(
+        wilson(int(right.sum()), n)
+    )
 
 
 def test_a_cost_that_is_a_bound_says_so_everywhere():
-    bound, known = (dataclasses.replace(one_seed(m, {("id", "a"): np.ones(9, bool)}), cost=22.14) for m in ("a", "b"))
+    bound, known = (
+        dataclasses.replace(one_seed(m, {("id", "a"): np.ones(9, bool)}), cost=22.14)
+        for m in ("a", "b")
+    )
     bound = dataclasses.replace(bound, at_most=True)
     text = report.cost_table([bound, known]).markdown()
     assert "≤ 22.1" in text and text.count("22.1") == 2 and "attack_looks" in text
@@ -70,8 +94,12 @@ def test_a_method_without_any_run_is_a_row_of_dashes(tmp_path):
 
 def test_the_papers_tables_stand_apart_where_the_study_has_their_rows():
     def titles(*labels: str) -> dict[str, list[str]]:
-        found = report.grouped([one_seed(label, {("id", "a"): np.ones(9, bool)}) for label in labels])
-        return {title.split("(")[1][:-1]: [row.label for row in some] for title, some in found.items()}
+        found = report.grouped(
+            [one_seed(label, {("id", "a"): np.ones(9, bool)}) for label in labels]
+        )
+        return {
+            title.split("(")[1][:-1]: [row.label for row in some] for title, some in found.items()
+        }
 
     assert titles("ft", "lora", "grace", "mine") == {"Table 6": ["ft", "lora", "grace", "mine"]}
     rows = ("ft", "lora", "lora-at", "grace:gv=off", "grace:lar=off", "grace")
@@ -87,7 +115,10 @@ def test_the_papers_tables_stand_apart_where_the_study_has_their_rows():
 
 def one_seed(label: str, cells: dict[tuple[str, str], np.ndarray]) -> Row:
     attack = {"name": "apgd-ce", "eps": 4 / 255, "parts": []}
-    found = [accuracy(s, d, d, right, len(right), attack if s == "adv" else None) for (s, d), right in cells.items()]
+    found = [
+        accuracy(s, d, d, right, len(right), attack if s == "adv" else None)
+        for (s, d), right in cells.items()
+    ]
     return Row(label, {0: EvalRecord("ab", label, label, 0, {}, tuple(found)).summed()})
 
 
@@ -101,7 +132,9 @@ def test_one_seed_is_compared_image_by_image():
     only_x, only_y = int((x & ~y).sum()), int((y & ~x).sum())
     assert found.value == pytest.approx((only_x - only_y) / 500)
     assert found.p == pytest.approx(stats.binomtest(only_x, only_x + only_y).pvalue)
-    error = math.sqrt(only_x + only_y - (only_x - only_y) ** 2 / 500) / 500  # of a paired difference of shares
+    error = (
+        math.sqrt(only_x + only_y - (only_x - only_y) ** 2 / 500) / 500
+    )  # of a paired difference of shares
     assert (found.high - found.low) / (2 * 1.96) == pytest.approx(error, rel=0.1)
     hm = difference(one_seed("x", better), one_seed("y", base), "HM")
     assert hm.low < hm.value < hm.high and hm.p < 0.01
@@ -113,12 +146,18 @@ def test_few_images_that_differ_are_not_significant_together():
     for key, count in zip(worse, (2, 1, 1), strict=True):
         worse[key][:count] = False
     hm = difference(one_seed("x", worse), one_seed("y", dict.fromkeys(worse, right)), "HM")
-    assert hm.value < 0 and hm.p == pytest.approx(2 * 2**-4)  # four one-sided images: both sides of 2^4 exchanges
+    assert hm.value < 0 and hm.p == pytest.approx(
+        2 * 2**-4
+    )  # four one-sided images: both sides of 2^4 exchanges
 
 
 def test_the_same_checkpoint_differs_by_nothing():
     rng = np.random.default_rng(0)
-    same = {("id", "a"): rng.random(50) < 0.7, ("ood", "b"): rng.random(50) < 0.5, ("adv", "a"): rng.random(50) < 0.2}
+    same = {
+        ("id", "a"): rng.random(50) < 0.7,
+        ("ood", "b"): rng.random(50) < 0.5,
+        ("adv", "a"): rng.random(50) < 0.2,
+    }
     for column in ("ID", "OOD", "HM"):
         found = difference(one_seed("x", same), one_seed("y", same), column)
         assert (found.value, found.low, found.high, found.p) == (0, 0, 0, 1)
@@ -126,7 +165,10 @@ def test_the_same_checkpoint_differs_by_nothing():
 
 def test_other_images_are_not_paired():
     rng = np.random.default_rng(0)
-    a, b = one_seed("x", {("id", "a"): rng.random(50) < 0.7}), one_seed("y", {("id", "a"): rng.random(40) < 0.7})
+    a, b = (
+        one_seed("x", {("id", "a"): rng.random(50) < 0.7}),
+        one_seed("y", {("id", "a"): rng.random(40) < 0.7}),
+    )
     found = image_difference(a.records[0].accuracies, b.records[0].accuracies, "ID")
     assert math.isnan(found.p) and "not the same" in found.how
     assert difference(a, b, "Adv") is None
@@ -134,31 +176,50 @@ def test_other_images_are_not_paired():
 
 def suite_row(label: str, share: float, steps: int = 100) -> Row:
     rng = np.random.default_rng(0)
-    row = one_seed(label, {("id", "a"): rng.random(200) < share, ("ood", "b"): rng.random(200) < share - 0.2})
-    parts = [{"name": name, "loss": "ce", "steps": steps, "restarts": 1} for name in ("apgd-ce", "apgd-t")]
+    row = one_seed(
+        label, {("id", "a"): rng.random(200) < share, ("ood", "b"): rng.random(200) < share - 0.2}
+    )
+    parts = [
+        {"name": name, "loss": "ce", "steps": steps, "restarts": 1}
+        for name in ("apgd-ce", "apgd-t")
+    ]
     attack = {"name": "apgd", "eps": 4 / 255, "precision": "float32", "seed": 0, "parts": parts}
     low, high = wilson(50, 200)
-    done = ({"name": "apgd-ce", "robust": 50, "ci_low": low, "ci_high": high}, {"name": "apgd-t", "robust": 30})
-    adv = dataclasses.replace(accuracy("adv", "a", "a", np.arange(200) < 30, 200, attack), parts=done)
+    done = (
+        {"name": "apgd-ce", "robust": 50, "ci_low": low, "ci_high": high},
+        {"name": "apgd-t", "robust": 30},
+    )
+    adv = dataclasses.replace(
+        accuracy("adv", "a", "a", np.arange(200) < 30, 200, attack), parts=done
+    )
     record = row.records[0]
-    return Row(label, {0: dataclasses.replace(record, accuracies=(*record.accuracies, adv)).summed()})
+    return Row(
+        label, {0: dataclasses.replace(record, accuracies=(*record.accuracies, adv)).summed()}
+    )
 
 
 def test_an_attack_of_several_parts_leaves_the_other_columns_paired_and_is_shown_whole():
     rows = [suite_row("x", 0.8), suite_row("y", 0.6)]
     assert difference(*rows, "ID").p < 1 and difference(*rows, "OOD").low > 0
     found = difference(*rows, "Adv")
-    assert math.isnan(found.p) and found.how == "Adv without a test: apgd-ce has a total, no outcome for each image"
+    assert (
+        math.isnan(found.p)
+        and found.how == "Adv without a test: apgd-ce has a total, no outcome for each image"
+    )
     (name,) = report.suite_estimates(rows[0])
     assert name.startswith("apgd 4/255") and report.suite_estimates(rows[0])[name].value == 0.15
-    assert "25.0 [" in report.markdown(rows, None, "t") and "15.0 [" in report.markdown(rows, None, "t")
+    assert "25.0 [" in report.markdown(rows, None, "t") and "15.0 [" in report.markdown(
+        rows, None, "t"
+    )
     assert float(next(csv.DictReader(report.csv_text(rows).splitlines()))[name]) == 0.15
     assert report.plain_rows(rows, None)[0]["whole_attacks"][name]["value"] == 0.15
     assert "15.0" in summary(rows, rows[1], 100)
 
 
 def test_the_note_lists_every_attack_behind_the_rows():
-    note = report.attack_note([suite_row("x", 0.8), suite_row("y", 0.6, steps=7), suite_row("z", 0.6)])
+    note = report.attack_note(
+        [suite_row("x", 0.8), suite_row("y", 0.6, steps=7), suite_row("z", 0.6)]
+    )
     assert note.count("100 steps") == 1 and note.count("7 steps") == 1
 
 
@@ -184,7 +245,14 @@ def test_labels_of_the_figure_cover_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(figure, "place_labels", spy)
     rng = np.random.default_rng(3)
     rows = []
-    for label, p in {"zero-shot": 0.6, "ft": 0.75, "lora": 0.74, "wise-ft": 0.745, "at": 0.5, "grace": 0.7}.items():
+    for label, p in {
+        "zero-shot": 0.6,
+        "ft": 0.75,
+        "lora": 0.74,
+        "wise-ft": 0.745,
+        "at": 0.5,
+        "grace": 0.7,
+    }.items():
         cells = {("id", "a"): rng.random(800) < p, ("ood", "b"): rng.random(800) < p - 0.2}
         rows.append(one_seed(label, cells | {("adv", "a"): rng.random(300) < abs(0.7 - p)}))
     assert figure.tradeoff(rows, tmp_path / "t.png") and len(seen) == 2 and not any(seen.values())

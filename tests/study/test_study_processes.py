@@ -29,7 +29,11 @@ def never(*_: object) -> None:
 def study(folder: str) -> None:
     """Two such trainings in two processes; called in a process of its own."""
     jobs = [
-        Job("ft", seed, make_config({"method": "ft", "seed": seed, "out": Path(folder) / f"ft-s{seed}"}))
+        Job(
+            "ft",
+            seed,
+            make_config({"method": "ft", "seed": seed, "out": Path(folder) / f"ft-s{seed}"}),
+        )
         for seed in SEEDS
     ]
     list(run_all(jobs, Measures(), Source(), workers=2, steps=Steps(beat, never)))  # type: ignore[arg-type]

@@ -34,7 +34,9 @@ from grace_geom.tools.tiny_clip import (
 from grace_geom.tools.tiny_clip.training import Curve, batches
 
 WEIGHTS = SHIPPED / "tiny-shapes.safetensors"
-MEASURED = [name for name in SHAPES_SETS if name != "shapes:hard"]  # the filter leaves none right there
+MEASURED = [
+    name for name in SHAPES_SETS if name != "shapes:hard"
+]  # the filter leaves none right there
 
 
 @pytest.fixture(scope="session")
@@ -66,7 +68,9 @@ def test_loss_without_repeats_is_open_clips():
 
 
 def test_equal_captions_are_positives_of_each_other():
-    """With all captions equal every cosine is as good as any other, and the loss is least where they are equal."""
+    """With all captions equal every cosine is as good as any other, and the loss is least where
+    they are equal.
+    """
     text = F.normalize(torch.randn(1, 8, dtype=torch.float64), dim=-1).expand(6, 8)
     same = torch.zeros(6, dtype=torch.long)
     flat = contrastive_loss(text, text, torch.tensor(10.0), same)
@@ -86,7 +90,9 @@ def test_short_captions_have_the_features_of_the_whole_context():
 
 def test_learns_and_touches_only_the_token_rows_in_use():
     clip, pairs = tiny(), few_pairs()
-    curve = pretrain(clip, pairs, Schedule(steps=21, batch_size=24, lr=2e-3), keep(), torch.device("cpu"))
+    curve = pretrain(
+        clip, pairs, Schedule(steps=21, batch_size=24, lr=2e-3), keep(), torch.device("cpu")
+    )
     assert curve.loss[-1] < 0.8 * curve.loss[0]
     used = torch.unique(torch.cat([pairs.tokens.flatten(), keep().flatten()]))
     rows = clip.token_embedding.weight.detach().abs().sum(1)
@@ -131,8 +137,12 @@ def test_labelled_pictures_get_captions_of_their_class():
     image_set = from_arrays("toy", images, labels, ["cat", "dog"], ["a {}.", "one {} here."])
     pictures, captions = labelled_pairs(image_set, 32, seed=0, views=3)
     assert len(pictures) == len(captions) == 30
-    np.testing.assert_array_equal(pictures[:10].numpy(), images)  # the first view is the picture itself
-    assert {c.replace("one ", "").split()[-2 if "here" in c else -1].strip(".") for c in captions} == {"cat", "dog"}
+    np.testing.assert_array_equal(
+        pictures[:10].numpy(), images
+    )  # the first view is the picture itself
+    assert {
+        c.replace("one ", "").split()[-2 if "here" in c else -1].strip(".") for c in captions
+    } == {"cat", "dog"}
     for caption, label in zip(captions[:10], labels, strict=True):
         assert ("cat", "dog")[label] in caption
 
@@ -155,10 +165,16 @@ def test_door_writes_weights_ids_and_record(tmp_path: Path, capsys: pytest.Captu
 
 def test_door_pretrains_on_a_labelled_file(tmp_path: Path):
     rng = np.random.default_rng(0)
-    np.savez(tmp_path / "toy.npz", images=rng.integers(0, 256, (60, 8, 8, 3), dtype=np.uint8), labels=np.arange(60) % 3)
+    np.savez(
+        tmp_path / "toy.npz",
+        images=rng.integers(0, 256, (60, 8, 8, 3), dtype=np.uint8),
+        labels=np.arange(60) % 3,
+    )
     (tmp_path / "toy.classes.json").write_text(json.dumps(["cat", "dog", "fish"]))
     out = tmp_path / "w.safetensors"
-    door.main(f"--out {out} --data npz:{tmp_path / 'toy.npz'} --views 2 --steps 2 --batch-size 8".split())
+    door.main(
+        f"--out {out} --data npz:{tmp_path / 'toy.npz'} --views 2 --steps 2 --batch-size 8".split()
+    )
     written = json.loads(out.with_suffix(".json").read_text())
     (source,) = written["sources"].values()
     assert source["pairs"] % 2 == 0
@@ -167,8 +183,12 @@ def test_door_pretrains_on_a_labelled_file(tmp_path: Path):
     assert len(written["accuracies"]) == 1
 
 
-@pytest.mark.parametrize(("flags", "told"), [("--steps 0", "--steps"), ("--out w.pt", ".safetensors")])
-def test_door_refuses(flags: str, told: str, tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture[str]):
+@pytest.mark.parametrize(
+    ("flags", "told"), [("--steps 0", "--steps"), ("--out w.pt", ".safetensors")]
+)
+def test_door_refuses(
+    flags: str, told: str, tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture[str]
+):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as stop:
         door.main(flags.split())
@@ -204,9 +224,22 @@ def test_record_is_of_these_weights_and_these_pictures(record: dict):
 
 def test_door_s_defaults_are_how_the_shipped_weights_were_made(record: dict):
     defaults = door.Pretraining()
-    for name in ("data", "pairs", "model", "init", "steps", "batch_size", "lr", "warmup", "weight_decay", "seed"):
+    for name in (
+        "data",
+        "pairs",
+        "model",
+        "init",
+        "steps",
+        "batch_size",
+        "lr",
+        "warmup",
+        "weight_decay",
+        "seed",
+    ):
         asked = getattr(defaults, name)
-        assert record["settings"][name] == (list(asked) if isinstance(asked, tuple) else asked), name
+        assert record["settings"][name] == (list(asked) if isinstance(asked, tuple) else asked), (
+            name
+        )
 
 
 @pytest.mark.parametrize("name", MEASURED)
@@ -220,12 +253,16 @@ def test_shipped_file_gives_the_recorded_accuracy(name: str, record: dict):
     model = build(ModelSpec(), kind.class_names, kind.templates)
     images, labels = render(name, "test", ids_of(name, "test")[:500])
     with torch.no_grad():
-        right = model(torch.from_numpy(images).permute(0, 3, 1, 2) / 255).argmax(1).numpy() == labels
+        right = (
+            model(torch.from_numpy(images).permute(0, 3, 1, 2) / 255).argmax(1).numpy() == labels
+        )
     assert (right != recorded[:500]).sum() <= 5
 
 
 def test_zero_shot_has_room_below_and_above(record: dict):
-    """What the benchmark was calibrated for: far above chance, and far below what fine-tuning reaches."""
+    """What the benchmark was calibrated for: far above chance, and far below what fine-tuning
+    reaches.
+    """
     assert 0.55 <= measured(record, "shapes")["accuracy"] <= 0.75
     for name in MEASURED:
         if SHAPES_SETS[name].suite == "ood":

@@ -1,4 +1,5 @@
-"""The loop: schedule, accumulation, stopping, and what it does about numbers that are not numbers."""
+"""The loop: schedule, accumulation, stopping, and what it does about numbers that are not
+numbers."""
 
 import math
 import os
@@ -54,7 +55,9 @@ def trainer(method=None, **plan) -> Trainer:
 def test_schedule_is_linear_then_a_half_cosine():
     plan = Plan(total_steps=10, steps_per_epoch=5, warmup_steps=4)
     assert [plan.rate(t) for t in range(4)] == [0.25, 0.5, 0.75, 1.0]
-    assert [plan.rate(t) for t in range(4, 10)] == pytest.approx([math.cos(math.pi * t / 12) ** 2 for t in range(6)])
+    assert [plan.rate(t) for t in range(4, 10)] == pytest.approx(
+        [math.cos(math.pi * t / 12) ** 2 for t in range(6)]
+    )
     assert replace(plan, schedule="constant").rate(9) == 1.0
     assert Plan(total_steps=3, steps_per_epoch=1, warmup_steps=3).rate(2) == 1.0
 
@@ -63,13 +66,26 @@ def test_records_hold_the_promised_fields():
     notes, t = Notes(), trainer(METHODS["grace"](lr=1e-3, attack_steps=1, r=2), warmup_steps=2)
     fit(t, batches, notes)
     steps = [r for r in notes.records if "loss" in r]
-    wanted = {"step", "epoch", "images_seen", "seconds", "lr", "loss", "loss_task", "loss_lar", "loss_gv", "train_acc"}
+    wanted = {
+        "step",
+        "epoch",
+        "images_seen",
+        "seconds",
+        "lr",
+        "loss",
+        "loss_task",
+        "loss_lar",
+        "loss_gv",
+        "train_acc",
+    }
     assert steps[0].keys() >= wanted | {"images_per_s", "grad_norm"}
     assert all(type(value) in (int, float) for value in steps[0].values())
     assert [r["step"] for r in steps] == list(range(1, 9))
     assert [r["images_seen"] for r in steps] == [8 * n for n in range(1, 9)]
     assert [r["lr"] for r in steps] == pytest.approx([1e-3 * t.plan.rate(n) for n in range(8)])
-    assert steps[3]["loss"] == pytest.approx(sum(steps[3][f"loss_{name}"] for name in ("task", "lar", "gv")), rel=1e-5)
+    assert steps[3]["loss"] == pytest.approx(
+        sum(steps[3][f"loss_{name}"] for name in ("task", "lar", "gv")), rel=1e-5
+    )
     assert steps[-1]["epoch"] == 2.0
 
 
@@ -85,7 +101,10 @@ def test_evaluates_every_epoch_and_saves_after_it():
 
 @pytest.mark.parametrize("micro", [1, 3, 8])
 def test_accumulated_gradients_are_those_of_the_whole_batch(micro):
-    whole, split = trainer(Ft(lr=1e-3, optimizer="sgd")), trainer(Ft(lr=1e-3, optimizer="sgd"), micro_batch=micro)
+    whole, split = (
+        trainer(Ft(lr=1e-3, optimizer="sgd")),
+        trainer(Ft(lr=1e-3, optimizer="sgd"), micro_batch=micro),
+    )
     a, b = whole.step(BATCHES[0]), split.step(BATCHES[0])
     for name in ("loss", "loss_task", "train_acc", "grad_norm"):
         assert float(a[name]) == pytest.approx(float(b[name]), rel=1e-4)
@@ -94,15 +113,29 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(micro):
 
 
 def test_clipping_bounds_the_step_of_sgd():
-    t = trainer(Ft(lr=1.0, optimizer="sgd", momentum=0.0, weight_decay=0.0), clip_norm=1e-3, schedule="constant")
+    t = trainer(
+        Ft(lr=1.0, optimizer="sgd", momentum=0.0, weight_decay=0.0),
+        clip_norm=1e-3,
+        schedule="constant",
+    )
     before = {name: w.detach().clone() for name, w in t.run.params.items()}
     norm = t.step(BATCHES[0])["grad_norm"]
-    moved = torch.stack([(w - before[n]).square().sum() for n, w in t.run.params.items()]).sum().sqrt()
+    moved = (
+        torch.stack([(w - before[n]).square().sum() for n, w in t.run.params.items()]).sum().sqrt()
+    )
     assert norm > 1e-3
     assert moved.item() == pytest.approx(1e-3, rel=1e-3)
-    free = trainer(Ft(lr=1.0, optimizer="sgd", momentum=0.0, weight_decay=0.0), clip_norm=None, schedule="constant")
+    free = trainer(
+        Ft(lr=1.0, optimizer="sgd", momentum=0.0, weight_decay=0.0),
+        clip_norm=None,
+        schedule="constant",
+    )
     free.step(BATCHES[0])
-    moved = torch.stack([(w - before[n]).square().sum() for n, w in free.run.params.items()]).sum().sqrt()
+    moved = (
+        torch.stack([(w - before[n]).square().sum() for n, w in free.run.params.items()])
+        .sum()
+        .sqrt()
+    )
     assert moved.item() == pytest.approx(norm.item(), rel=1e-3)
 
 
@@ -162,12 +195,16 @@ def test_where_looking_waits_for_the_device_the_first_bad_step_is_remembered():
 def test_fp16_skips_steps_that_overflow_and_stops_if_all_do():
     t = trainer(Breaks(value=math.inf), precision="fp16", total_steps=6)
     fit(t, batches, Notes())
-    assert t.run.step == 6 and t.scaler.get_scale() == 2.0**15, "one step was skipped, the scale halved once"
+    assert t.run.step == 6 and t.scaler.get_scale() == 2.0**15, (
+        "one step was skipped, the scale halved once"
+    )
     assert all(w.isfinite().all() for w in t.run.params.values())
 
     class AlwaysBreaks(Breaks):
         def losses(self, run, weights, batch):
-            return Ft.losses(self, run, weights, batch) | {"extra": math.inf * weights["head.bias"].exp().sum()}
+            return Ft.losses(self, run, weights, batch) | {
+                "extra": math.inf * weights["head.bias"].exp().sum()
+            }
 
     with pytest.raises(UserError, match="loss_extra is not a finite number"):
         fit(trainer(AlwaysBreaks(), precision="fp16", total_steps=40), batches, Notes())
@@ -236,7 +273,9 @@ def test_no_steps_leave_the_base():
         fit(t, batches, notes)
         model = toy_clip()
         with torch.no_grad():
-            assert_close(model(BATCHES[0].images, notes.weights), model(BATCHES[0].images), rtol=0, atol=0)
+            assert_close(
+                model(BATCHES[0].images, notes.weights), model(BATCHES[0].images), rtol=0, atol=0
+            )
         assert notes.saved == [0]
 
 

@@ -18,9 +18,12 @@ from tests.toys import register_toy, toy_batch, toy_clip, toy_run
 
 def trainer(name: str = "ft", recompute: bool = False, **plan) -> Trainer:
     settings = {
-        "grace": {"attack_steps": 2, "r": 2}, "grace-gv-off": {"attack_steps": 2, "r": 2, "gv": False},
-        "at": {"attack_steps": 2}, "lora": {"r": 2}, "lora-at": {"r": 2},
-    }  # fmt: skip
+        "grace": {"attack_steps": 2, "r": 2},
+        "grace-gv-off": {"attack_steps": 2, "r": 2, "gv": False},
+        "at": {"attack_steps": 2},
+        "lora": {"r": 2},
+        "lora-at": {"r": 2},
+    }
     method, model = METHODS[name.removesuffix("-gv-off")](**settings.get(name, {})), toy_clip()
     model.checkpoint_activations(recompute)
     return Trainer(method, toy_run(method, model), Plan(10, 5, **plan))
@@ -45,9 +48,17 @@ def test_what_autograd_keeps_is_counted_once_and_given_back():
 
 def test_the_step_is_measured_and_left_as_it_was():
     t = trainer("grace")
-    before = t.run.generator.get_state().clone(), dict(t.run.state), {n: w.clone() for n, w in t.run.params.items()}
+    before = (
+        t.run.generator.get_state().clone(),
+        dict(t.run.state),
+        {n: w.clone() for n, w in t.run.params.items()},
+    )
     memory = measure(t, 16)
-    assert torch.equal(t.run.generator.get_state(), before[0]) and t.run.state == before[1] and t.run.step == 0
+    assert (
+        torch.equal(t.run.generator.get_state(), before[0])
+        and t.run.state == before[1]
+        and t.run.step == 0
+    )
     assert all(torch.equal(w, before[2][n]) and w.grad is None for n, w in t.run.params.items())
     weights = sum(p.nbytes for p in t.run.model.clip.parameters())
     assert memory.fixed > weights and memory.image > 0
@@ -55,12 +66,15 @@ def test_the_step_is_measured_and_left_as_it_was():
 
 
 def test_grace_keeps_the_graphs_of_three_images_at_once_others_of_one():
-    lora, lora_at, two, three = (measure(trainer(n), 16).image for n in ("lora", "lora-at", "grace-gv-off", "grace"))
+    lora, lora_at, two, three = (
+        measure(trainer(n), 16).image for n in ("lora", "lora-at", "grace-gv-off", "grace")
+    )
     features = [torch.randn(16, 16, requires_grad=True) for _ in range(3)]
     with kept_by_autograd(set()) as gram:
         volume(features).sum().backward()
-    # A pass keeps what a forward with LoRA gradient keeps; what it shares with no other (logits, the products that
-    # merge the factors) is little beside it, and never makes a pass cheaper than the cheapest one.
+    # A pass keeps what a forward with LoRA gradient keeps; what it shares with no other (logits,
+    # the products that merge the factors) is little beside it, and never makes a pass cheaper than
+    # the cheapest one.
     assert 0.8 * lora <= lora_at <= lora  # the attack's graphs are gone by then
     assert 2 <= two / lora_at < 2.5
     assert 1 <= (three - two - gram[0] / 16) / lora_at < 1.5
@@ -71,7 +85,8 @@ def test_recomputing_keeps_less():
 
 
 @pytest.mark.parametrize(
-    "images, most, pieces", [(256, 256, 256), (256, 1000, 256), (256, 100, 86), (10, 3, 3), (7, 1, 1)]
+    "images, most, pieces",
+    [(256, 256, 256), (256, 1000, 256), (256, 100, 86), (10, 3, 3), (7, 1, 1)],
 )
 def test_pieces_are_equal_and_few(images: int, most: int, pieces: int):
     memory = Memory(fixed=1000, image=80)  # 100 bytes an image with the margin
@@ -110,7 +125,9 @@ def test_pieces_are_halved_until_they_fit_and_the_step_is_the_one_they_would_hav
 def test_without_auto_the_flag_is_named():
     t = trainer("ft")
     t.method.gradients = Small(t, room=3)
-    with pytest.raises(UserError, match="step 1: the device has no room for 8 images at once; use --micro-batch 4"):
+    with pytest.raises(
+        UserError, match="step 1: the device has no room for 8 images at once; use --micro-batch 4"
+    ):
         t.step_that_fits(toy_batch(8))
 
 
@@ -123,10 +140,15 @@ def test_auto_is_a_value_of_the_flag_and_trains(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("method", ["ft", "lora", "at", "grace"])
-@pytest.mark.parametrize("precision, recompute", [("float32", False), ("float32", True), ("bf16", False)])
-def test_passes_over_shapes_keep_what_real_ones_keep(method: str, precision: Precision, recompute: bool):
-    """Real passes on the same model. What is fixed depends on the ranks, which made-up numbers decide; in bf16 the
-    CPU's layer norm keeps means and deviations in float32, which fake tensors do not know: 8 bytes a token of width 16.
+@pytest.mark.parametrize(
+    "precision, recompute", [("float32", False), ("float32", True), ("bf16", False)]
+)
+def test_passes_over_shapes_keep_what_real_ones_keep(
+    method: str, precision: Precision, recompute: bool
+):
+    """Real passes on the same model. What is fixed depends on the ranks, which made-up numbers
+    decide; in bf16 the CPU's layer norm keeps means and deviations in float32, which fake tensors
+    do not know: 8 bytes a token of width 16.
     """
     name = register_toy()
     real = benchmark.real(name, method, recompute, precision, 10, "cpu")
@@ -136,8 +158,9 @@ def test_passes_over_shapes_keep_what_real_ones_keep(method: str, precision: Pre
 
 
 def test_a_model_that_fits_no_machine_is_answered_too():
-    """Nothing is allocated or computed. Of 2.5 billion weights, those that train take four times their bytes (values,
-    gradients, two moments) and two sets of gradients more."""
+    """Nothing is allocated or computed. Of 2.5 billion weights, those that train take four times
+    their bytes (values, gradients, two moments) and two sets of gradients more.
+    """
     memory = benchmark.estimate("ViT-bigG-14", "ft", True, "bf16")
     visual, text = 1.84e9, 0.69e9
     assert memory.fixed == pytest.approx(4 * (visual + text) + 4 * 6 * visual, rel=0.03)

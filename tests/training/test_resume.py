@@ -1,4 +1,6 @@
-"""A run that was stopped and resumed is the run that never stopped, bit for bit; two runs of one seed are one run."""
+"""A run that was stopped and resumed is the run that never stopped, bit for bit; two runs of one
+seed are one run.
+"""
 
 import pytest
 import torch
@@ -42,7 +44,10 @@ def test_ten_and_ten_steps_are_twenty(name, tmp_path):
         if (whole / f"{stream}.jsonl").exists():
             clock = {"seconds", "images_per_s"}
             first, second = (
-                [{k: v for k, v in r.items() if k not in clock} for r in lines(folder / f"{stream}.jsonl")]
+                [
+                    {k: v for k, v in r.items() if k not in clock}
+                    for r in lines(folder / f"{stream}.jsonl")
+                ]
                 for folder in (whole, halves)
             )
             assert first == second
@@ -51,14 +56,17 @@ def test_ten_and_ten_steps_are_twenty(name, tmp_path):
 @pytest.mark.parametrize("name", ["grace", "ft"])
 def test_one_seed_one_checkpoint(name, tmp_path):
     first, second, other = (
-        small_run(tmp_path, name, out=str(tmp_path / out), seed=seed) for out, seed in [("a", 3), ("b", 3), ("c", 4)]
+        small_run(tmp_path, name, out=str(tmp_path / out), seed=seed)
+        for out, seed in [("a", 3), ("b", 3), ("c", 4)]
     )
     assert (first / "ckpt.pt").read_bytes() == (second / "ckpt.pt").read_bytes()
     assert digest(load_checkpoint(first).state_dict) != digest(load_checkpoint(other).state_dict)
 
 
 def test_workers_change_nothing(tmp_path):
-    first, second = (small_run(tmp_path, "ft", out=str(tmp_path / f"w{n}"), workers=n, epochs=1) for n in (0, 2))
+    first, second = (
+        small_run(tmp_path, "ft", out=str(tmp_path / f"w{n}"), workers=n, epochs=1) for n in (0, 2)
+    )
     assert digest(load_checkpoint(first).state_dict) == digest(load_checkpoint(second).state_dict)
 
 
@@ -68,10 +76,14 @@ def test_records_after_the_checkpoint_are_written_again(tmp_path):
     with open(tmp_path / "run" / "curvature.jsonl", "a") as file:
         file.write('{"step": 7, "matrices": {}}\n')  # made before the eighth step
     with open(tmp_path / "run" / "metrics.jsonl", "a") as file:
-        file.write('{"step": 8, "seconds": 1.0, "loss": 0.0}\n{"step": 9, "lo')  # the process was killed here
+        file.write(
+            '{"step": 8, "seconds": 1.0, "loss": 0.0}\n{"step": 9, "lo'
+        )  # the process was killed here
     out = small_run(tmp_path, "grace", resume=True)
     refreshes = lines(out / "curvature.jsonl")
-    assert [r["step"] for r in refreshes] == list(range(10)) and all(r["matrices"] for r in refreshes)
+    assert [r["step"] for r in refreshes] == list(range(10)) and all(
+        r["matrices"] for r in refreshes
+    )
     steps = [r["step"] for r in lines(out / "metrics.jsonl") if "loss" in r]
     assert steps == list(range(1, 11))
     seconds = [r["seconds"] for r in lines(out / "metrics.jsonl")]
@@ -82,7 +94,9 @@ def test_another_config_is_refused_by_name(tmp_path):
     with pytest.raises(Interrupted):
         small_run(tmp_path, stop_after=3)
     before = {p: p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file()}
-    with pytest.raises(UserError, match=r"lr was 0\.01, now 0\.02; epochs was 2, now 3|epochs was 2, now 3; lr was"):
+    with pytest.raises(
+        UserError, match=r"lr was 0\.01, now 0\.02; epochs was 2, now 3|epochs was 2, now 3; lr was"
+    ):
         small_run(tmp_path, resume=True, lr=2e-2, epochs=3)
     assert {p: p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file()} == before
     small_run(tmp_path, resume=True, log_every=2, keep=0)  # what does not change the run may change

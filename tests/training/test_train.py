@@ -37,7 +37,13 @@ ROOT = Path(__file__).resolve().parents[2]
 def flags(folder: Path, **values) -> list[str]:
     """A command line for a small run, made from flat settings."""
     config = small_config(folder, **values)
-    given = {"model": config.model, "pretrained": "random", "data": config.data, "device": "cpu", "out": config.out}
+    given = {
+        "model": config.model,
+        "pretrained": "random",
+        "data": config.data,
+        "device": "cpu",
+        "out": config.out,
+    }
     given |= {"epochs": 2, "batch_size": 8, "method": config.method} | values
     return [f"--{name.replace('_', '-')}={value}" for name, value in given.items()]
 
@@ -64,7 +70,13 @@ def test_a_run_directory(tmp_path, capsys):
     seen, held = (len(resolve(f"npz:{tmp_path / 'toy.npz'}", split)) for split in ("train", "val"))
     assert f"{seen} training images, {held} held out -> {out}" in said.err
     names = {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()}
-    assert names == {"config.yaml", "metrics.jsonl", "ckpt.pt", "checkpoints/step_10.pt", "checkpoints/best.pt"}
+    assert names == {
+        "config.yaml",
+        "metrics.jsonl",
+        "ckpt.pt",
+        "checkpoints/step_10.pt",
+        "checkpoints/best.pt",
+    }
     kept = yaml.safe_load((out / "config.yaml").read_text())
     assert kept["method"] == "lora" and kept["ood"] == {"shift": other} and kept["seed"] == 0
     assert kept["provenance"]["packages"]["torch"] == torch.__version__.partition("+")[0]
@@ -72,8 +84,14 @@ def test_a_run_directory(tmp_path, capsys):
     assert kept["provenance"]["data"]["train"]["files"][0]["sha256"]
     checkpoint = load_checkpoint(out)
     assert checkpoint.config["ood"] == {"shift": other} and "out" not in checkpoint.config
-    assert checkpoint.step == 10 and checkpoint.trainer["sampler"] == {"epoch": 2, "batch": 0, "steps_per_epoch": 5}
-    assert [r["val_acc"] for r in lines(out / "metrics.jsonl") if "val_acc" in r][-1] == checkpoint.metrics["val_acc"]
+    assert checkpoint.step == 10 and checkpoint.trainer["sampler"] == {
+        "epoch": 2,
+        "batch": 0,
+        "steps_per_epoch": 5,
+    }
+    assert [r["val_acc"] for r in lines(out / "metrics.jsonl") if "val_acc" in r][
+        -1
+    ] == checkpoint.metrics["val_acc"]
 
 
 def test_the_kept_settings_make_the_same_run(tmp_path):
@@ -91,7 +109,12 @@ def test_held_out_images_are_not_trained_on_and_their_accuracy_is_right(tmp_path
     spec = checkpoint.config["data"]
     val, rest = resolve(spec, "val"), resolve(spec, "train")
     assert not set(val.index) & set(rest.index)
-    images = torch.stack([torch.tensor(val.fetch(i)) for i in range(len(val))]).permute(0, 3, 1, 2).float() / 255
+    images = (
+        torch.stack([torch.tensor(val.fetch(i)) for i in range(len(val))])
+        .permute(0, 3, 1, 2)
+        .float()
+        / 255
+    )
     with torch.no_grad():
         right = (model(images).argmax(1).numpy() == val.labels).mean()
     assert right == checkpoint.metrics["val_acc"] and len(val) == checkpoint.metrics["val_n"]
@@ -111,15 +134,29 @@ def test_newest_and_best_checkpoints_stay(tmp_path):
     assert kept == {"step_20.pt", "step_18.pt", "best.pt"}
     best = load_checkpoint(out / "checkpoints" / "best.pt")
     accuracies = {r["step"]: r["val_acc"] for r in lines(out / "metrics.jsonl") if "val_acc" in r}
-    assert best.metrics["best_step"] == best.step and best.metrics["val_acc"] == max(accuracies.values())
+    assert best.metrics["best_step"] == best.step and best.metrics["val_acc"] == max(
+        accuracies.values()
+    )
     every = small_run(tmp_path, epochs=1, save_every=2, keep=0, out=str(tmp_path / "every"))
-    assert {p.name for p in (every / "checkpoints").glob("step*")} == {"step_2.pt", "step_4.pt", "step_5.pt"}
+    assert {p.name for p in (every / "checkpoints").glob("step*")} == {
+        "step_2.pt",
+        "step_4.pt",
+        "step_5.pt",
+    }
 
 
 def test_large_steps_in_small_pieces_with_recomputed_activations(tmp_path):
     usual = load_checkpoint(small_run(tmp_path, "ft", epochs=1, lr=1e-3))
     other = load_checkpoint(
-        small_run(tmp_path, "ft", epochs=1, lr=1e-3, micro_batch=3, grad_checkpoint=True, out=str(tmp_path / "other"))
+        small_run(
+            tmp_path,
+            "ft",
+            epochs=1,
+            lr=1e-3,
+            micro_batch=3,
+            grad_checkpoint=True,
+            out=str(tmp_path / "other"),
+        )
     )
     for name, w in usual.state_dict.items():
         torch.testing.assert_close(other.state_dict[name], w, rtol=1e-3, atol=2e-3)
@@ -167,7 +204,9 @@ def test_asking_for_more_images_than_there_are_is_said(tmp_path, capsys):
 def test_an_existing_directory_is_not_touched(tmp_path, capsys):
     out = small_run(tmp_path)
     before = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
-    assert "--resume continues it, --out NAME starts another run" in refused(flags(tmp_path), capsys)
+    assert "--resume continues it, --out NAME starts another run" in refused(
+        flags(tmp_path), capsys
+    )
     assert {p: p.read_bytes() for p in out.rglob("*") if p.is_file()} == before
     (out / "ckpt.pt").write_bytes(before[out / "ckpt.pt"][:1000])
     said = refused(["--resume", "--out", str(out)], capsys)
@@ -196,16 +235,23 @@ def test_divergence_of_any_method_is_said_and_leaves_nothing_in_the_way(method, 
     assert "step 2: " in said and "lower --lr" in said and "last good checkpoint" not in said
     assert not (tmp_path / "run").exists()
     said = refused([*diverging, "--save-every", "1"], capsys)
-    assert "step 2: " in said and f"the last good checkpoint is step 1: {tmp_path / 'run' / 'ckpt.pt'}" in said
+    assert (
+        "step 2: " in said
+        and f"the last good checkpoint is step 1: {tmp_path / 'run' / 'ckpt.pt'}" in said
+    )
 
 
-@pytest.mark.parametrize("options", [{"curvature_labels": "sampled"}, {"gv_form": "spread", "attack_steps": 0}])
+@pytest.mark.parametrize(
+    "options", [{"curvature_labels": "sampled"}, {"gv_form": "spread", "attack_steps": 0}]
+)
 def test_divergence_is_said_wherever_a_method_meets_it(options, tmp_path, capsys):
     said = refused(flags(tmp_path, method="grace", lr="1e20", warmup=0, **options), capsys)
     assert "step 2: " in said and "lower --lr" in said and not (tmp_path / "run").exists()
 
 
-def test_a_fault_of_ours_before_the_first_checkpoint_leaves_nothing_in_the_way(tmp_path, monkeypatch):
+def test_a_fault_of_ours_before_the_first_checkpoint_leaves_nothing_in_the_way(
+    tmp_path, monkeypatch
+):
     def fault(self, batch):
         raise ZeroDivisionError
 
@@ -271,19 +317,48 @@ def test_ctrl_c_in_a_real_process(tmp_path):
     spec = write_npz(tmp_path, 600)
     out = tmp_path / "run"
     command = [
-        sys.executable, "-m", "grace_geom.train", "--method", "lora", "--data", spec, "--model", "tiny-shapes",
-        "--pretrained", "random", "--epochs", "1000", "--batch-size", "8", "--log-every", "1", "--out", str(out),
-        "--workers", "1",
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "grace_geom.train",
+        "--method",
+        "lora",
+        "--data",
+        spec,
+        "--model",
+        "tiny-shapes",
+        "--pretrained",
+        "random",
+        "--epochs",
+        "1000",
+        "--batch-size",
+        "8",
+        "--log-every",
+        "1",
+        "--out",
+        str(out),
+        "--workers",
+        "1",
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
-        command, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=environment, start_new_session=True
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env=environment,
+        start_new_session=True,
     )
     deadline = time.monotonic() + 120
     metrics = out / "metrics.jsonl"
-    while time.monotonic() < deadline and process.poll() is None and not (metrics.exists() and metrics.stat().st_size):
+    while (
+        time.monotonic() < deadline
+        and process.poll() is None
+        and not (metrics.exists() and metrics.stat().st_size)
+    ):
         time.sleep(0.1)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the whole group, workers included
+    os.killpg(
+        process.pid, signal.SIGINT
+    )  # as a terminal does: to the whole group, workers included
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
     assert f"saved in {out}. Continue with: python -m grace_geom.train --out {out} --resume" in said
@@ -294,7 +369,9 @@ def test_ctrl_c_in_a_real_process(tmp_path):
 def test_devices():
     assert pick_precision("auto", torch.device("cpu")) == "float32"
     assert pick_precision("fp16", torch.device("cpu")) == "fp16"
-    assert pick_workers(None, torch.device("cpu")) == 0 and pick_workers(3, torch.device("cpu")) == 3
+    assert (
+        pick_workers(None, torch.device("cpu")) == 0 and pick_workers(3, torch.device("cpu")) == 3
+    )
     assert 1 <= pick_workers(None, torch.device("cuda")) <= 8
     assert pick_device("cpu") == torch.device("cpu")
 
@@ -303,7 +380,9 @@ def test_provenance_is_plain_and_never_fails(monkeypatch):
     found = provenance()
     assert yaml.safe_load(yaml.safe_dump(found)) == found
     assert found["packages"]["torch"] and found["threads"] == torch.get_num_threads()
-    monkeypatch.setattr("subprocess.run", lambda *a, **k: (_ for _ in ()).throw(FileNotFoundError("git")))
+    monkeypatch.setattr(
+        "subprocess.run", lambda *a, **k: (_ for _ in ()).throw(FileNotFoundError("git"))
+    )
     assert provenance()["commit"] is None
 
 
@@ -326,11 +405,14 @@ def test_registered_toy_is_what_the_runs_use(tmp_path):
 
 @pytest.mark.parametrize(
     ("method", "said"),
-    [(Flyp(), "contrasts its own 4 images"), (Sam(m=3), "4 images of a step, no multiple of --m 3"), (Sam(m=2), ""),
+    [(Flyp(), "contrasts its own 4 images"), (Sam(m=3), "4 images of a step, no multiple of --m "
+                                                        "3"), (Sam(m=2), ""),
      (Sam(), ""), (Grace(), "")],
 )  # fmt: skip
 def test_what_processes_change_is_said_by_one_and_recorded(method, said, capsys):
     records = [training._shared_out(method, 8, World(rank, 2)) for rank in range(2)]
     assert records[0] == records[1] and records[0]["processes"] == 2
-    assert said in records[0].get("processes_change", "") and ("processes_change" in records[0]) == bool(said)
+    assert said in records[0].get("processes_change", "") and (
+        "processes_change" in records[0]
+    ) == bool(said)
     assert capsys.readouterr().err.count("warning: in 2 processes") == bool(said)

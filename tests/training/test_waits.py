@@ -1,6 +1,8 @@
-"""How often a step of training asks for a number or a count that a GPU would have to finish its work for.
+"""How often a step of training asks for a number or a count that a GPU would have to finish its
+work for.
 
-Seen in the operators that are called, on the CPU: a copy from a GPU to the host cannot be seen here.
+Seen in the operators that are called, on the CPU: a copy from a GPU to the host cannot be seen
+here.
 """
 
 import pytest
@@ -23,7 +25,11 @@ class Waits(TorchDispatchMode):
         self.count = 0
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        masks = [i for i in args[1] if i is not None and i.dtype == torch.bool] if "aten.index" in str(func) else []
+        masks = (
+            [i for i in args[1] if i is not None and i.dtype == torch.bool]
+            if "aten.index" in str(func)
+            else []
+        )
         self.count += bool(masks) or any(name in str(func) for name in WAITS)
         return func(*args, **(kwargs or {}))
 
@@ -43,7 +49,14 @@ def waits_of_a_step(name: str, **settings) -> int:
 def test_what_is_counted():
     with Waits() as waits:
         x = torch.arange(3.0)
-        _ = bool(x.sum() > 0), x.max().item(), x.nonzero(), x[x > 1], x[torch.tensor([0, 2])], x.clamp(0, 1)
+        _ = (
+            bool(x.sum() > 0),
+            x.max().item(),
+            x.nonzero(),
+            x[x > 1],
+            x[torch.tensor([0, 2])],
+            x.clamp(0, 1),
+        )
     assert waits.count == 4
 
 

@@ -1,9 +1,27 @@
-"""From checkpoints and images to features, and from features to the numbers of the feature analyses."""
+"""From checkpoints and images to features, and from features to the numbers of the feature
+analyses.
+"""
 
 from grace_geom.analysis.features.adversary import Adversary, adversarial_images, perturbed_features
-from grace_geom.analysis.features.extract import POOLS, Features, blocks_of, collect, paired, read_features, tapped
+from grace_geom.analysis.features.extract import (
+    POOLS,
+    Features,
+    blocks_of,
+    collect,
+    paired,
+    read_features,
+    tapped,
+)
 
 __all__ = [
-    "POOLS", "Adversary", "Features", "adversarial_images", "blocks_of", "collect", "paired", "perturbed_features",
-    "read_features", "tapped",
-]  # fmt: skip
+    "POOLS",
+    "Adversary",
+    "Features",
+    "adversarial_images",
+    "blocks_of",
+    "collect",
+    "paired",
+    "perturbed_features",
+    "read_features",
+    "tapped",
+]

@@ -1,4 +1,6 @@
-"""Adversarial images of a whole set, made once a checkpoint and kept on disk; features under adversarial weights."""
+"""Adversarial images of a whole set, made once a checkpoint and kept on disk; features under
+adversarial weights.
+"""
 
 import hashlib
 import json
@@ -35,15 +37,16 @@ Logits = Callable[[Tensor, Weights], Tensor]
 class Adversary:
     """The attack that makes the adversarial distribution, and the weight perturbation.
 
-    Every image is attacked, right or wrong, and none is left alone once it is misclassified: the features shall be
-    those of one distribution.
+    Every image is attacked, right or wrong, and none is left alone once it is misclassified: the
+    features shall be those of one distribution.
 
     Attributes:
         eps: Radius in pixels of [0, 1].
         alpha: Step size, same unit.
         attack_steps: PGD steps on the cross-entropy.
         rho: Radius of the weight perturbation, relative to each matrix's norm.
-        rank: Rank of the perturbation of every attention and MLP matrix: the same for every checkpoint.
+        rank: Rank of the perturbation of every attention and MLP matrix: the same for every
+            checkpoint.
         awp_steps: Ascent steps.
     """
 
@@ -56,7 +59,13 @@ class Adversary:
 
     def pgd_settings(self) -> dict[str, Any]:
         """The part that decides the adversarial images."""
-        return {"attack": "pgd", "eps": self.eps, "alpha": self.alpha, "steps": self.attack_steps, "keeps": "best loss"}
+        return {
+            "attack": "pgd",
+            "eps": self.eps,
+            "alpha": self.alpha,
+            "steps": self.attack_steps,
+            "keeps": "best loss",
+        }
 
 
 def adversarial_images(
@@ -69,11 +78,12 @@ def adversarial_images(
     seed: int = 0,
     batch_size: int = 250,
 ) -> np.ndarray:
-    """``(N, 3, H, W)`` float32 adversarial versions of a set, read from ``cache`` where these very ones lie there.
+    """``(N, 3, H, W)`` float32 adversarial versions of a set, read from ``cache`` where these very
+    ones lie there.
 
-    A file belongs to the model's weights, the images, the attack and the seed; all of them stand in the JSON beside
-    it. Random starts depend on an image's place in its source, not on batches. Of several processes each attacks every
-    W-th image, the first writes the file, and all read it.
+    A file belongs to the model's weights, the images, the attack and the seed; all of them stand in
+    the JSON beside it. Random starts depend on an image's place in its source, not on batches. Of
+    several processes each attacks every W-th image, the first writes the file, and all read it.
 
     Args:
         model: In eval mode, float32.
@@ -89,10 +99,16 @@ def adversarial_images(
     """
     weights = model.weights()
     settings = adversary.pgd_settings() | {
-        "weights": fingerprint(weights), "data": image_set.spec, "ids": digest(image_set.index), "n": len(image_set),
-        "content": image_set.content, "revision": REVISION,
-        "image_size": model.image_size, "classes": list(image_set.class_names), "seed": seed,
-    }  # fmt: skip
+        "weights": fingerprint(weights),
+        "data": image_set.spec,
+        "ids": digest(image_set.index),
+        "n": len(image_set),
+        "content": image_set.content,
+        "revision": REVISION,
+        "image_size": model.image_size,
+        "classes": list(image_set.class_names),
+        "seed": seed,
+    }
     key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
     file = None if cache is None else cache / f"adv-{key}.npy"
     known = _on_record(file, settings)
@@ -102,12 +118,21 @@ def adversarial_images(
     part = image_set if len(mine) == len(image_set) else image_set.take(mine)
     attacked = (
         pgd_attack(
-            lambda x: logits(x, weights), batch.images, batch.labels, adversary.eps, adversary.alpha,
-            adversary.attack_steps, seed=seed, index=torch.from_numpy(part.index)[batch.index.cpu()],
+            lambda x: logits(x, weights),
+            batch.images,
+            batch.labels,
+            adversary.eps,
+            adversary.alpha,
+            adversary.attack_steps,
+            seed=seed,
+            index=torch.from_numpy(part.index)[batch.index.cpu()],
             until_fooled=False,
-        ).x_adv.cpu().numpy().astype(np.float32)
+        )
+        .x_adv.cpu()
+        .numpy()
+        .astype(np.float32)
         for batch in _on(model, loader(part, batch_size, model.image_size, train=False))
-    )  # fmt: skip
+    )
     shared = len(part) < len(image_set)
     if file is None:
         own = np.concatenate(list(attacked))
@@ -130,10 +155,16 @@ def adversarial_images(
     return made
 
 
-def _rounds(attacked: Iterator[np.ndarray], shape: tuple[int, ...], batch_size: int) -> Iterator[np.ndarray]:
-    """Batch by batch of all processes together, in the order of the set; the first process gets them."""
+def _rounds(
+    attacked: Iterator[np.ndarray], shape: tuple[int, ...], batch_size: int
+) -> Iterator[np.ndarray]:
+    """Batch by batch of all processes together, in the order of the set; the first process gets
+    them.
+    """
     nothing = np.zeros((0, *shape[1:]), dtype=np.float32)
-    for _ in range(0, -(-shape[0] // world().size), batch_size):  # as often as the process with most images
+    for _ in range(
+        0, -(-shape[0] // world().size), batch_size
+    ):  # as often as the process with most images
         shares = to_first(next(attacked, nothing))
         yield woven(shares) if shares else nothing
 
@@ -141,7 +172,9 @@ def _rounds(attacked: Iterator[np.ndarray], shape: tuple[int, ...], batch_size: 
 def batches_of(
     x: np.ndarray, labels: np.ndarray, batch_size: int, positions: np.ndarray | None = None
 ) -> Iterator[Batch]:
-    """Images in memory (or mapped from disk) as batches in order; ``positions``: only these, counted from 0 again."""
+    """Images in memory (or mapped from disk) as batches in order; ``positions``: only these,
+    counted from 0 again.
+    """
     chosen = np.arange(len(x)) if positions is None else positions
     for start in range(0, len(chosen), batch_size):
         rows = chosen[start : start + batch_size]
@@ -150,25 +183,33 @@ def batches_of(
 
 
 def perturbed_features(
-    model: ClipClassifier, logits: Logits, clean: Iterable[Batch], attacked: Iterable[Batch], adversary: Adversary,
+    model: ClipClassifier,
+    logits: Logits,
+    clean: Iterable[Batch],
+    attacked: Iterable[Batch],
+    adversary: Adversary,
     seed: int = 0,
-) -> tuple[Float[Tensor, " n d"], Float[Tensor, " n d"]]:  # fmt: skip
-    """Normalised features of the clean and of the adversarial images at ``W_pert = W + B A``, as in training.
+) -> tuple[Float[Tensor, " n d"], Float[Tensor, " n d"]]:
+    """Normalised features of the clean and of the adversarial images at ``W_pert = W + B A``, as in
+    training.
 
-    The perturbation is found batch by batch, by ascent of the cross-entropy at the adversarial images, with the same
-    rank in every matrix; ``|B A|_F = rho |W|_F``. Of several processes each has every W-th batch, and the first gets
-    all features; the others get none.
+    The perturbation is found batch by batch, by ascent of the cross-entropy at the adversarial
+    images, with the same rank in every matrix; ``|B A|_F = rho |W|_F``. Of several processes each
+    has every W-th batch, and the first gets all features; the others get none.
 
     Args:
         model: The classifier.
         logits: As in :func:`adversarial_images`.
-        clean, attacked: The same images in the same batches, before and after the attack; those of this process.
+        clean, attacked: The same images in the same batches, before and after the attack; those of
+            this process.
         adversary: Settings of the perturbation.
         seed: Of the random factors.
     """
     weights = model.weights()
     names = target_matrices(model, ATTENTION_AND_MLP)
-    radius = weight_perturbation.radii({name: weights[name] for name in names}, adversary.rho, absolute=False)
+    radius = weight_perturbation.radii(
+        {name: weights[name] for name in names}, adversary.rho, absolute=False
+    )
     generator = torch.Generator(model.device).manual_seed(seed)
     found: list[tuple[Tensor, Tensor]] = []
     for before, after in zip(_on(model, clean), _on(model, attacked), strict=True):
@@ -178,12 +219,16 @@ def perturbed_features(
         start = turn[world().rank]
 
         def gradient(w: Weights, batch: Batch = after) -> Weights:
-            return own_gradient(lambda w, b: F.cross_entropy(logits(b.images, w), b.labels), w, names, [batch])
+            return own_gradient(
+                lambda w, b: F.cross_entropy(logits(b.images, w), b.labels), w, names, [batch]
+            )
 
         delta = weight_perturbation.ascend(gradient, weights, start, radius, adversary.awp_steps)
         W_pert = weight_perturbation.perturb(weights, delta)
         with torch.no_grad():
-            one, two = (model.features(batch.images, W_pert).float().cpu() for batch in (before, after))
+            one, two = (
+                model.features(batch.images, W_pert).float().cpu() for batch in (before, after)
+            )
         found.append((one, two))
     rows = [pair for each in zip_longest(*to_first(found)) for pair in each if pair is not None]
     if not rows:
@@ -201,14 +246,16 @@ def _on_record(file: Path | None, settings: dict[str, Any]) -> np.ndarray | None
     there = everyones(known is not None)
     if there[0] and not all(there):
         raise UserError(
-            f"{file} is there for process 0 and not for process {there.index(False)}: --out must lie on a disk that "
-            "all machines of the job share"
+            f"{file} is there for process 0 and not for process {there.index(False)}: --out must "
+            "lie on a disk that all machines of the job share"
         )
     return known if there[0] else None
 
 
 def _read(file: Path, settings: dict[str, Any]) -> np.ndarray | None:
-    """The images, mapped; ``None`` where they are absent, damaged or of other settings: they are then made again."""
+    """The images, mapped; ``None`` where they are absent, damaged or of other settings: they are
+    then made again.
+    """
     try:
         if json.loads(file.with_suffix(".json").read_text(encoding="utf-8")) != settings:
             return None

@@ -45,9 +45,14 @@ class Anisotropy:
 
 
 def anisotropy(
-    features: Features, texts: Float[Tensor, " k d"] | None = None, *, replicates: int = 50, seed: int = 0
+    features: Features,
+    texts: Float[Tensor, " k d"] | None = None,
+    *,
+    replicates: int = 50,
+    seed: int = 0,
 ) -> Anisotropy:
-    """Isotropy of every layer with half-sampling intervals over images; alignment with the texts at the embedding.
+    """Isotropy of every layer with half-sampling intervals over images; alignment with the texts at
+    the embedding.
 
     Args:
         features: Of one checkpoint on one set.
@@ -62,7 +67,9 @@ def anisotropy(
     def statistic(drawn: Tensor) -> np.ndarray:
         found: dict[str, float] = {}
         for layer in usable:
-            found |= {f"{m}/{layer}": v for m, v in _measures(features.layers[layer][drawn]).items()}
+            found |= {
+                f"{m}/{layer}": v for m, v in _measures(features.layers[layer][drawn]).items()
+            }
         if texts is not None and EMBEDDING in usable and (features.labels >= 0).all():
             f, t = features.embedding[drawn], texts[features.labels[drawn]]
             found[f"alignment/{EMBEDDING}"] = isotropy.alignment(f, t)

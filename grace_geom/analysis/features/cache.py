@@ -1,4 +1,6 @@
-"""Features on disk beside what decides them, so that every analysis of a folder shares one pass over the images."""
+"""Features on disk beside what decides them, so that every analysis of a folder shares one pass
+over the images.
+"""
 
 import hashlib
 import json
@@ -17,7 +19,9 @@ from grace_geom.files import atomic_write, write_text
 from grace_geom.weights import Weights
 
 REVISION = 5
-"""Part of the cache keys of analyses and of adversarial images: raise it when an estimator or an attack changes."""
+"""Part of the cache keys of analyses and of adversarial images: raise it when an estimator or an
+attack changes.
+"""
 
 MOST_BYTES = 2**28
 """Features above this size are collected again rather than kept."""
@@ -33,7 +37,8 @@ def fingerprint(weights: Weights) -> str:
 
 @dataclass(frozen=True)
 class Kept:
-    """One place of the cache: ``feat-KEY.npz`` and the settings that the key stands for, as JSON beside it.
+    """One place of the cache: ``feat-KEY.npz`` and the settings that the key stands for, as JSON
+    beside it.
 
     Attributes:
         folder: Where it lies; ``None`` keeps nothing.
@@ -44,11 +49,16 @@ class Kept:
     settings: Mapping[str, Any]
 
     def read(self, labels: Tensor, images: str, distribution: str) -> Features | None:
-        """The features; ``None`` where they are absent, damaged or of other settings: they are then collected."""
+        """The features; ``None`` where they are absent, damaged or of other settings: they are then
+        collected.
+        """
         if self.folder is None:
             return None
         try:
-            if json.loads(self._file.with_suffix(".json").read_text(encoding="utf-8")) != self.settings:
+            if (
+                json.loads(self._file.with_suffix(".json").read_text(encoding="utf-8"))
+                != self.settings
+            ):
                 return None
             with np.load(self._file, allow_pickle=False) as stored:
                 layers = {name: torch.from_numpy(stored[name]) for name in stored.files}
@@ -64,7 +74,9 @@ class Kept:
             return
         with atomic_write(self._file) as out:
             np.savez(out, **{name: x.numpy() for name, x in features.layers.items()})  # type: ignore[arg-type]
-        write_text(self._file.with_suffix(".json"), json.dumps(self.settings, indent=2, sort_keys=True))
+        write_text(
+            self._file.with_suffix(".json"), json.dumps(self.settings, indent=2, sort_keys=True)
+        )
 
     @property
     def _file(self) -> Path:

@@ -1,4 +1,6 @@
-"""How features of the same images changed: CKA layer by layer and layer by layer x layer, Procrustes, Gram drift."""
+"""How features of the same images changed: CKA layer by layer and layer by layer x layer,
+Procrustes, Gram drift.
+"""
 
 from dataclasses import dataclass
 
@@ -46,12 +48,15 @@ class Drift:
     remarks: dict[str, str]
 
 
-def drift(a: Features, b: Features, *, replicates: int = 100, seed: int = 0, rbf: bool = False) -> Drift:
+def drift(
+    a: Features, b: Features, *, replicates: int = 100, seed: int = 0, rbf: bool = False
+) -> Drift:
     """Compare two feature sets image by image, with half-sampling intervals over images.
 
     Args:
         a: The reference.
-        b: What is compared to it: another checkpoint on the same images, or the same one on their attacked versions.
+        b: What is compared to it: another checkpoint on the same images, or the same one on their
+            attacked versions.
         replicates: Half-samples.
         seed: Of the half-samples.
         rbf: Also CKA with a Gaussian kernel (n x n distances, twice a layer and half-sample).
@@ -63,7 +68,8 @@ def drift(a: Features, b: Features, *, replicates: int = 100, seed: int = 0, rbf
     layers = tuple(a.layers)
     if layers != tuple(b.layers):
         raise UserError(
-            f"the towers have different layers ({len(layers)} and {len(b.layers)}): compare checkpoints of one model"
+            f"the towers have different layers ({len(layers)} and {len(b.layers)}): compare "
+            "checkpoints of one model"
         )
     remarks = {}
     for layer in layers:

@@ -1,4 +1,6 @@
-"""Features at every block of several checkpoints in one pass over the images, by hooks that are always removed."""
+"""Features at every block of several checkpoints in one pass over the images, by hooks that are
+always removed.
+"""
 
 import contextlib
 import copy
@@ -26,8 +28,8 @@ class Features:
     """Features of one checkpoint on one set of images.
 
     Attributes:
-        layers: Layer name -> ``(N, D)`` float32 (float64 of a float64 model) on the CPU; ``embedding`` is the tower's
-            output, not normalised.
+        layers: Layer name -> ``(N, D)`` float32 (float64 of a float64 model) on the CPU;
+            ``embedding`` is the tower's output, not normalised.
         labels: ``(N,)`` int64.
         images: Says which images in which order: two features are paired iff these are equal.
         distribution: ``id``, ``adv``, or the name of an OOD set.
@@ -57,9 +59,9 @@ def paired(a: Features, b: Features) -> None:
     """
     if a.images != b.images:
         raise UserError(
-            f"{a.distribution} and {b.distribution} are different images, so their rows are not paired and CKA, "
-            "Procrustes and Gram drift between them mean nothing: compare two checkpoints on each set, or use class "
-            "centroids (feature_stability.py)"
+            f"{a.distribution} and {b.distribution} are different images, so their rows are not "
+            "paired and CKA, Procrustes and Gram drift between them mean nothing: compare two "
+            "checkpoints on each set, or use class centroids (feature_stability.py)"
         )
 
 
@@ -72,18 +74,22 @@ def collect(
     pool: str = "cls",
     layers: str = "",
 ) -> dict[str, Features]:
-    """Features of every model on the same images, decoded once; memory: N times the width of all layers.
+    """Features of every model on the same images, decoded once; memory: N times the width of all
+    layers.
 
     Args:
         models: Checkpoint name -> classifier, in eval mode.
         batches: Images in a fixed order; any batch sizes.
         images: See :class:`Features`.
         distribution: Name of the set.
-        pool: How tokens become one row an image: ``cls``, ``mean`` of the patches, or all ``tokens`` side by side.
-        layers: Regular expression for the layers wanted; all by default. ``embedding`` always comes.
+        pool: How tokens become one row an image: ``cls``, ``mean`` of the patches, or all
+            ``tokens`` side by side.
+        layers: Regular expression for the layers wanted; all by default. ``embedding`` always
+            comes.
 
     Raises:
-        UserError: A shuffled loader, a model in training mode, no such layer, a pool that the tower does not have.
+        UserError: A shuffled loader, a model in training mode, no such layer, a pool that the tower
+            does not have.
     """
     found: dict[str, dict[str, list[Tensor]]] = {name: {} for name in models}
     labels = []
@@ -96,15 +102,22 @@ def collect(
         raise UserError(f"{distribution}: there are no images to collect features of")
     y = torch.cat(labels)
     return {
-        name: Features({layer: torch.cat(xs) for layer, xs in of_model.items()}, y, images, distribution)
+        name: Features(
+            {layer: torch.cat(xs) for layer, xs in of_model.items()}, y, images, distribution
+        )
         for name, of_model in found.items()
     }
 
 
 def read_features(
-    models: Mapping[str, ClipClassifier], batches: Iterable[Batch], *, pool: str = "cls", layers: str = ""
+    models: Mapping[str, ClipClassifier],
+    batches: Iterable[Batch],
+    *,
+    pool: str = "cls",
+    layers: str = "",
 ) -> Iterator[tuple[Batch, dict[str, Layers]]]:
-    """Batch by batch, for sums over more images than memory holds: ``(batch, model -> layer -> (b, D) float32)``.
+    """Batch by batch, for sums over more images than memory holds:
+    ``(batch, model -> layer -> (b, D) float32)``.
 
     Arguments and errors are those of :func:`collect`. Hooks are there during a forward pass only.
     """
@@ -117,18 +130,25 @@ def read_features(
     for batch in batches:
         if batch.index.tolist() != list(range(expected, expected + len(batch))):
             raise UserError(
-                "the images come in another order than the data set's: a shuffled loader pairs the features of "
-                "different images. Read with train=False."
+                "the images come in another order than the data set's: a shuffled loader pairs the "
+                "features of different images. Read with train=False."
             )
         expected += len(batch)
-        yield batch, {name: _features_of(model, batch, chosen[name], pool) for name, model in models.items()}
+        yield (
+            batch,
+            {
+                name: _features_of(model, batch, chosen[name], pool)
+                for name, model in models.items()
+            },
+        )
 
 
 @contextlib.contextmanager
 def tapped(
     modules: Mapping[str, nn.Module], of: Callable[[Any], Any] = lambda output: output
 ) -> Iterator[dict[str, Any]]:
-    """``of`` the output of each module's latest call, by name, while the context lasts; the hooks go whatever happens.
+    """``of`` the output of each module's latest call, by name, while the context lasts; the hooks
+    go whatever happens.
 
     ``of`` is called at once: what comes later in the pass may write into the same memory.
     """
@@ -146,7 +166,8 @@ def tapped(
 
 
 def blocks_of(model: ClipClassifier) -> dict[str, nn.Module]:
-    """The image tower's blocks by name, first to last: ``block.0`` ... of a transformer, ``stage.1`` ... of a ResNet.
+    """The image tower's blocks by name, first to last: ``block.0`` ... of a transformer,
+    ``stage.1`` ... of a ResNet.
 
     Raises:
         UserError: For a tower that has neither.
@@ -156,14 +177,20 @@ def blocks_of(model: ClipClassifier) -> dict[str, nn.Module]:
         for name in ("resblocks", "blocks", "stages"):
             if owner is not None and hasattr(owner, name):
                 return {f"block.{i}": block for i, block in enumerate(getattr(owner, name))}
-    stages = {f"stage.{i}": getattr(visual, f"layer{i}") for i in range(1, 5) if hasattr(visual, f"layer{i}")}
+    stages = {
+        f"stage.{i}": getattr(visual, f"layer{i}")
+        for i in range(1, 5)
+        if hasattr(visual, f"layer{i}")
+    }
     if not stages:
         raise UserError(f"{type(visual).__name__} has no blocks that features could be taken at")
     return stages
 
 
 def through_modules(model: ClipClassifier) -> ClipClassifier:
-    """The same model (shared, not copied) whose forward pass calls the tower's modules, so that hooks see it."""
+    """The same model (shared, not copied) whose forward pass calls the tower's modules, so that
+    hooks see it.
+    """
     other = copy.copy(model)
     other.shape = None  # no short cut through the tower as a pure function of its weights
     return other
@@ -176,7 +203,9 @@ def _chosen(model: ClipClassifier, pattern: str) -> dict[str, nn.Module]:
     except re.error as error:
         raise UserError(f"--layers {pattern!r} is not a regular expression: {error}") from None
     if not chosen and not re.search(pattern, EMBEDDING):
-        raise UserError(f"--layers {pattern!r} matches no layer; {nearest(pattern, [*blocks, EMBEDDING])}")
+        raise UserError(
+            f"--layers {pattern!r} matches no layer; {nearest(pattern, [*blocks, EMBEDDING])}"
+        )
     return chosen
 
 
@@ -184,14 +213,18 @@ def _must_be_still(model: ClipClassifier) -> None:
     active = [name for name, module in model.clip.named_modules() if module.training]
     if active:
         raise UserError(
-            f"the model is in training mode (at {active[0] or 'its root'}): dropout and batch statistics would make "
-            "its features random; call model.eval() first"
+            f"the model is in training mode (at {active[0] or 'its root'}): dropout and batch "
+            "statistics would make its features random; call model.eval() first"
         )
 
 
 @torch.no_grad()
-def _features_of(model: ClipClassifier, batch: Batch, chosen: Mapping[str, nn.Module], pool: str) -> Layers:
-    def rows(output: Any) -> Tensor:  # a copy: all tokens of all layers need not be held until the pass ends
+def _features_of(
+    model: ClipClassifier, batch: Batch, chosen: Mapping[str, nn.Module], pool: str
+) -> Layers:
+    def rows(
+        output: Any,
+    ) -> Tensor:  # a copy: all tokens of all layers need not be held until the pass ends
         return _pooled(_tensor(output), model, pool, len(batch)).clone()
 
     with tapped(chosen, rows) as found:
@@ -200,7 +233,8 @@ def _features_of(model: ClipClassifier, batch: Batch, chosen: Mapping[str, nn.Mo
 
 
 def _tensor(output: Any) -> Tensor:
-    """A block may return a tuple (hidden state first), or a dictionary of one tensor after another."""
+    """A block may return a tuple (hidden state first), or a dictionary of one tensor after
+    another."""
     while not isinstance(output, Tensor):
         output = next(iter(output.values())) if isinstance(output, Mapping) else output[0]
     return output
@@ -215,7 +249,9 @@ def _pooled(x: Tensor, model: ClipClassifier, pool: str, n: int) -> Float[Tensor
         prefix = 0
     elif x.ndim == 3 and x.shape[0] != n:
         x = x.transpose(0, 1)  # (tokens, images, width)
-    elif x.ndim == 3 and not getattr(getattr(model.clip.visual, "transformer", None), "batch_first", True):
+    elif x.ndim == 3 and not getattr(
+        getattr(model.clip.visual, "transformer", None), "batch_first", True
+    ):
         x = x.transpose(0, 1)
     if x.ndim == 2:
         return x

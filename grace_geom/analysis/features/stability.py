@@ -1,4 +1,6 @@
-"""How the features of one checkpoint move between ID, OOD and adversarial images (Tables 2 and 9, Fig. 2a)."""
+"""How the features of one checkpoint move between ID, OOD and adversarial images (Tables 2 and 9,
+Fig. 2a).
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,7 +14,14 @@ from torch.nn import functional as F
 
 from grace_geom.analysis.features.extract import Features, paired
 from grace_geom.geometry.bootstrap import Interval, half_sample
-from grace_geom.geometry.centroids import Classes, by_class, centroid_cosines, discrepancy, scatter, shared
+from grace_geom.geometry.centroids import (
+    Classes,
+    by_class,
+    centroid_cosines,
+    discrepancy,
+    scatter,
+    shared,
+)
 from grace_geom.geometry.dimension import Neighbours, Subsets, lid_mle, lid_sweep, two_nn
 from grace_geom.geometry.gram_volume import volume
 from grace_geom.geometry.rows import examine
@@ -24,7 +33,8 @@ ESTIMATORS = {
     "centroid_cosine": "mean over shared classes of cos(mu_id, mu_t), unit features",
     "centroid_shift": "mean over shared classes of |mu_id - mu_t|, unit features",
     "lemma_centroid": "sum_c pi_c |mu_id - mu_t|^2, plug-in",
-    "lemma_centroid_unbiased": "the same less Tr Sigma/n of both sides (adv: Tr Cov(f_adv - f_id)/n, same images)",
+    "lemma_centroid_unbiased": "the same less Tr Sigma/n of both sides (adv: Tr Cov(f_adv - "
+    "f_id)/n, same images)",
     "lemma_covariance": "sum_c pi_c |Sigma_id - Sigma_t|_F, plug-in",
     "lid": f"Levina-Bickel / MacKay-Ghahramani, k = {K}",
     "lid_sweep": "Levina-Bickel / MacKay-Ghahramani at the named k",
@@ -50,9 +60,11 @@ class Stability:
     """What :func:`stability` found for one checkpoint.
 
     Attributes:
-        numbers: ``measure/distribution`` (or ``measure``) -> a scalar interval; ``ESTIMATORS`` explains the measure.
-        arrays: ``lid_sweep/DIST`` (over ``K_SWEEP``) and ``lid_sweep_interval/DIST`` (2, k); per image ``gram_volume``
-            and ``cos_*``; ``pca/DIST`` (n, 3), ``pca_label/DIST``, ``pca_share`` (3,).
+        numbers: ``measure/distribution`` (or ``measure``) -> a scalar interval; ``ESTIMATORS``
+            explains the measure.
+        arrays: ``lid_sweep/DIST`` (over ``K_SWEEP``) and ``lid_sweep_interval/DIST`` (2, k); per
+            image ``gram_volume`` and ``cos_*``; ``pca/DIST`` (n, 3), ``pca_label/DIST``,
+            ``pca_share`` (3,).
         remarks: Distribution -> duplicates, NaN and so on.
     """
 
@@ -71,12 +83,12 @@ def stability(
 ) -> Stability:
     """Measures on the unit embeddings of one checkpoint, with half-sampling intervals over images.
 
-    Half-samples of the adversarial and the perturbed features take the same images as those of ``id``; OOD sets are
-    drawn on their own.
+    Half-samples of the adversarial and the perturbed features take the same images as those of
+    ``id``; OOD sets are drawn on their own.
 
     Args:
-        sets: Distribution -> features; ``id`` is the reference, ``adv`` must be its images. Labels of OOD sets are in
-            the label space of ``id``, with -1 for classes that it does not have.
+        sets: Distribution -> features; ``id`` is the reference, ``adv`` must be its images. Labels
+            of OOD sets are in the label space of ``id``, with -1 for classes that it does not have.
         classes: Number of classes of ``id``.
         perturbed: Unit features of the ``id`` images, clean and attacked, at W_pert.
         replicates: Half-samples.
@@ -90,8 +102,12 @@ def stability(
     remarks = {name: _remark(f) for name, f in sets.items()}
     unit = {name: F.normalize(f.embedding.double(), dim=-1) for name, f in sets.items()}
     usable = [name for name in sets if not examine(unit[name]).problem]
-    triple = _triple(unit, perturbed) if perturbed is not None and {"id", "adv"} <= set(usable) else {}
-    perturbed_clean = F.normalize(perturbed[0].double(), dim=-1) if perturbed is not None else unit["id"]
+    triple = (
+        _triple(unit, perturbed) if perturbed is not None and {"id", "adv"} <= set(usable) else {}
+    )
+    perturbed_clean = (
+        F.normalize(perturbed[0].double(), dim=-1) if perturbed is not None else unit["id"]
+    )
     samples = ["id", *(name for name in usable if name not in ("id", "adv"))]
     points = {name: Subsets(unit[name]) for name in usable}
     keys: list[str] = []
@@ -100,10 +116,14 @@ def stability(
         at = dict(zip(samples, rows, strict=True))
         drawn = {name: at.get(name, at["id"]) for name in usable}
         near = {name: points[name].neighbours(r, max(K_SWEEP)) for name, r in drawn.items()}
-        found = _numbers({n: (unit[n][r], sets[n].labels[r]) for n, r in drawn.items()}, near, classes)
+        found = _numbers(
+            {n: (unit[n][r], sets[n].labels[r]) for n, r in drawn.items()}, near, classes
+        )
         found |= {name: x[at["id"]].mean().item() for name, x in triple.items()}
         if triple:
-            found["centroid_shift_awp_clean"] = _weight_shift(unit["id"], perturbed_clean, sets["id"].labels, at["id"])
+            found["centroid_shift_awp_clean"] = _weight_shift(
+                unit["id"], perturbed_clean, sets["id"].labels, at["id"]
+            )
         keys[:] = list(found)
         return np.array(list(found.values()))
 
@@ -113,14 +133,18 @@ def stability(
     numbers = {key: found.at(i) for i, key in enumerate(keys)}
     arrays = {name: x.numpy() for name, x in triple.items()}
     arrays |= _sweeps(numbers, usable)
-    arrays |= principal_components({name: unit[name] for name in usable}, {n: sets[n].labels for n in usable})
+    arrays |= principal_components(
+        {name: unit[name] for name in usable}, {n: sets[n].labels for n in usable}
+    )
     return Stability(numbers, arrays, {name: r for name, r in remarks.items() if r})
 
 
 def _remark(features: Features) -> str:
     rows = examine(features.embedding)
     short = not rows.problem and rows.n - rows.duplicates <= K
-    return rows.remark or (f"{rows.n} images are too few for a dimension at k = {K}" if short else "")
+    return rows.remark or (
+        f"{rows.n} images are too few for a dimension at k = {K}" if short else ""
+    )
 
 
 def _numbers(
@@ -140,7 +164,10 @@ def _numbers(
         if name != "id":
             moved = _shift(grouped["id"], grouped[name], same_images=name == "adv")
             found |= {f"{key}/{name}": value for key, value in moved.items()}
-            found |= {f"delta_{m}/{name}": found[f"{m}/{name}"] - found[f"{m}/id"] for m in ("lid", "two_nn")}
+            found |= {
+                f"delta_{m}/{name}": found[f"{m}/{name}"] - found[f"{m}/id"]
+                for m in ("lid", "two_nn")
+            }
     return found
 
 
@@ -189,17 +216,21 @@ def _sweeps(numbers: Mapping[str, Interval], names: Sequence[str]) -> dict[str, 
     for name in names:
         of_k = [numbers[f"lid_sweep/{name}/{k}"] for k in K_SWEEP]
         found[f"lid_sweep/{name}"] = np.array([float(x.value) for x in of_k])
-        found[f"lid_sweep_interval/{name}"] = np.array([[float(x.low) for x in of_k], [float(x.high) for x in of_k]])
+        found[f"lid_sweep_interval/{name}"] = np.array(
+            [[float(x.low) for x in of_k], [float(x.high) for x in of_k]]
+        )
     return found
 
 
 def principal_components(
     sets: Mapping[str, Float[Tensor, " n d"]], labels: Mapping[str, Tensor], most: int = 2000
 ) -> dict[str, np.ndarray]:
-    """All sets on the first three principal axes of the ``id`` features, so that OOD and adversarial shifts are seen
-    against the structure that the checkpoint has on its own distribution.
+    """All sets on the first three principal axes of the ``id`` features, so that OOD and
+    adversarial shifts are seen against the structure that the checkpoint has on its own
+    distribution.
 
-    Each set is cut to its first ``most`` images; an axis points where its largest loading is positive.
+    Each set is cut to its first ``most`` images; an axis points where its largest loading is
+    positive.
     """
     mean = sets["id"].mean(dim=0)
     _, sigma, V = torch.linalg.svd(sets["id"] - mean, full_matrices=False)

@@ -1,7 +1,7 @@
 """Drift of features in one pass over any number of images.
 
-The numbers of :mod:`grace_geom.analysis.features.drift`, exact, from sums whose size does not depend on how many
-images there are.
+The numbers of :mod:`grace_geom.analysis.features.drift`, exact, from sums whose size does not
+depend on how many images there are.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -32,7 +32,9 @@ Pair = tuple[Layers, Layers]
 
 
 def bytes_needed(widths: Sequence[int], groups: int = GROUPS) -> int:
-    """Memory of the sums for layers of these widths: six products a layer and group, and all pairs of layers once."""
+    """Memory of the sums for layers of these widths: six products a layer and group, and all pairs
+    of layers once.
+    """
     own = sum(d * d for d in widths)
     return 8 * (6 * groups * own + sum(widths) ** 2 + 2 * own)
 
@@ -42,11 +44,13 @@ def streamed_drift(
 ) -> Drift:
     """Compare two feature sets image by image as they come; nothing but sums is kept.
 
-    Intervals come from half-samples as in :func:`grace_geom.geometry.bootstrap.half_sample`, of random groups of images
-    instead of single ones; the layer x layer matrix has values only. Duplicates are not counted.
+    Intervals come from half-samples as in :func:`grace_geom.geometry.bootstrap.half_sample`, of
+    random groups of images instead of single ones; the layer x layer matrix has values only.
+    Duplicates are not counted.
 
     Args:
-        pairs: Batch by batch: layer -> rows ``(b, d)`` of the reference, and of what is compared to it.
+        pairs: Batch by batch: layer -> rows ``(b, d)`` of the reference, and of what is compared to
+            it.
         n: Images to come, at most.
         replicates: Half-samples.
         seed: Of the groups and half-samples.
@@ -64,7 +68,8 @@ def streamed_drift(
     for a, b in pairs:
         if list(a) != list(b):
             raise UserError(
-                f"the towers have different layers ({len(a)} and {len(b)}): compare checkpoints of one model"
+                f"the towers have different layers ({len(a)} and {len(b)}): compare checkpoints of "
+                "one model"
             )
         rows = len(next(iter(a.values())))
         here = torch.from_numpy(group_of[seen : seen + rows])
@@ -72,7 +77,9 @@ def streamed_drift(
         cross.update(list(a.values()), list(b.values()))
         for layer in a:
             X, Y = a[layer].cpu().double(), b[layer].cpu().double()
-            bad[layer] = bad.get(layer, 0) + int((~(X.isfinite().all(dim=1) & Y.isfinite().all(dim=1))).sum())
+            bad[layer] = bad.get(layer, 0) + int(
+                (~(X.isfinite().all(dim=1) & Y.isfinite().all(dim=1))).sum()
+            )
             shift.setdefault(layer, (X.mean(dim=0), Y.mean(dim=0)))
             for group in here.unique().tolist():
                 found = sums.setdefault((layer, group), LayerSums(*shift[layer]))
@@ -82,17 +89,25 @@ def streamed_drift(
     layers = tuple(bad)
     there = sorted({group for _, group in sums})
     statistics = [
-        _intervals({g: sums[layer, g] for g in there if (layer, g) in sums}, _halves(rng, there, replicates))
+        _intervals(
+            {g: sums[layer, g] for g in there if (layer, g) in sums},
+            _halves(rng, there, replicates),
+        )
         for layer in layers
     ]
     value, error, low, high = (
-        np.array([getattr(s, side) for s in statistics]) for side in ("value", "error", "low", "high")
+        np.array([getattr(s, side) for s in statistics])
+        for side in ("value", "error", "low", "high")
     )
     every = Interval(value, error, low, high, 0.95, replicates)
     columns = {name: every.at(np.s_[:, i]) for i, name in enumerate(_names())}
     matrix = cross.cka().cpu().numpy()
     nothing = np.full_like(matrix, np.nan)
-    remarks = {layer: f"{count} of {seen} rows hold NaN or infinity" for layer, count in bad.items() if count}
+    remarks = {
+        layer: f"{count} of {seen} rows hold NaN or infinity"
+        for layer, count in bad.items()
+        if count
+    }
     for i, layer in enumerate(layers):
         if layer not in remarks and np.isnan(columns["cka"].value[i]):
             few = f"{seen} rows; unbiased estimates need 4"
@@ -101,16 +116,25 @@ def streamed_drift(
 
 
 def streams(
-    reference: ClipClassifier, checkpoint: ClipClassifier, id_set: ImageSet, ood: Mapping[str, ImageSet],
-    x_adv: np.ndarray, plan: Plan,
-) -> dict[str, tuple[Iterator[Pair], int]]:  # fmt: skip
-    """Distribution -> (pairs for :func:`streamed_drift`, number of images), and ``clean-adv`` of the checkpoint alone.
+    reference: ClipClassifier,
+    checkpoint: ClipClassifier,
+    id_set: ImageSet,
+    ood: Mapping[str, ImageSet],
+    x_adv: np.ndarray,
+    plan: Plan,
+) -> dict[str, tuple[Iterator[Pair], int]]:
+    """Distribution -> (pairs for :func:`streamed_drift`, number of images), and ``clean-adv`` of
+    the checkpoint alone.
 
     Nothing is read before a stream is iterated; each is one pass over its images.
     """
 
-    def features(models: Mapping[str, ClipClassifier], batches: Iterable[Batch]) -> Iterator[dict[str, Layers]]:
-        return (found for _, found in read_features(models, batches, pool=plan.pool, layers=plan.layers))
+    def features(
+        models: Mapping[str, ClipClassifier], batches: Iterable[Batch]
+    ) -> Iterator[dict[str, Layers]]:
+        return (
+            found for _, found in read_features(models, batches, pool=plan.pool, layers=plan.layers)
+        )
 
     def clean(image_set: ImageSet) -> Iterable[Batch]:
         return loader(image_set, plan.batch, checkpoint.image_size, train=False)
@@ -130,7 +154,9 @@ def streams(
 
 
 class LayerSums:
-    """What all measures of one layer need of some images: sums over their rows, and over their rows at length 1."""
+    """What all measures of one layer need of some images: sums over their rows, and over their rows
+    at length 1.
+    """
 
     def __init__(self, shift_x: Float[Tensor, " d1"], shift_y: Float[Tensor, " d2"]) -> None:
         self.n = 0
@@ -146,7 +172,10 @@ class LayerSums:
         for sums, (a, b) in zip(self.pairs, ((x, y), (x, x), (y, y)), strict=True):
             sums.add(a, b)
         u, v = unit(X), unit(Y)
-        self.units = [total + a.T @ b for total, (a, b) in zip(self.units, ((u, v), (u, u), (v, v)), strict=True)]
+        self.units = [
+            total + a.T @ b
+            for total, (a, b) in zip(self.units, ((u, v), (u, u), (v, v)), strict=True)
+        ]
 
     def __add__(self, other: "LayerSums") -> "LayerSums":
         total = LayerSums(*self.shift)
@@ -156,10 +185,14 @@ class LayerSums:
         return total
 
     def measures(self) -> np.ndarray:
-        """In the order of ``MEASURES``, without the Gaussian kernel; NaN where a layer is constant or not finite."""
+        """In the order of ``MEASURES``, without the Gaussian kernel; NaN where a layer is constant
+        or not finite.
+        """
         n = self.n
         h_xy = self.pairs[0].hsic(n)
-        h_x, h_y = (sums.own(n, shift) for sums, shift in zip(self.pairs[1:], self.shift, strict=True))
+        h_x, h_y = (
+            sums.own(n, shift) for sums, shift in zip(self.pairs[1:], self.shift, strict=True)
+        )
         C, Cx, Cy = (sums.centred(n) for sums in self.pairs)
         if not (h_x.isfinite() and h_y.isfinite()):
             return np.full(len(_names()), np.nan)
@@ -177,10 +210,14 @@ def _names() -> list[str]:
 
 
 def _halves(rng: np.random.Generator, groups: Sequence[int], replicates: int) -> list[np.ndarray]:
-    return [rng.choice(np.array(groups), len(groups) // 2, replace=False) for _ in range(replicates)]
+    return [
+        rng.choice(np.array(groups), len(groups) // 2, replace=False) for _ in range(replicates)
+    ]
 
 
-def _intervals(sums: Mapping[int, LayerSums], halves: Sequence[np.ndarray], level: float = 0.95) -> Interval:
+def _intervals(
+    sums: Mapping[int, LayerSums], halves: Sequence[np.ndarray], level: float = 0.95
+) -> Interval:
     value = reduce(add, sums.values()).measures()
     if len(sums) < 4 or len(halves) < 2:
         nothing = np.full_like(value, np.nan)
@@ -190,4 +227,6 @@ def _intervals(sums: Mapping[int, LayerSums], halves: Sequence[np.ndarray], leve
     spread = np.sqrt(kept / (len(sums) - kept)) * (drawn - drawn.mean(axis=0))
     tail = (1 - level) / 2
     low, high = np.quantile(spread, [tail, 1 - tail], axis=0)
-    return Interval(value, spread.std(axis=0, ddof=1), value + low, value + high, level, len(halves))
+    return Interval(
+        value, spread.std(axis=0, ddof=1), value + low, value + high, level, len(halves)
+    )

@@ -9,7 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from grace_geom.analysis.features.adversary import Adversary, Logits, adversarial_images, batches_of, perturbed_features
+from grace_geom.analysis.features.adversary import (
+    Adversary,
+    Logits,
+    adversarial_images,
+    batches_of,
+    perturbed_features,
+)
 from grace_geom.analysis.features.cache import Kept, fingerprint
 from grace_geom.analysis.features.extract import Features, collect
 from grace_geom.batch import Batch
@@ -45,56 +51,96 @@ class Plan:
 def clean_features(
     models: Mapping[str, ClipClassifier], id_set: ImageSet, ood: Mapping[str, ImageSet], plan: Plan
 ) -> dict[str, dict[str, Features]]:
-    """Model -> distribution -> features; every image is decoded once for all models, if at all (see the cache).
+    """Model -> distribution -> features; every image is decoded once for all models, if at all (see
+    the cache).
 
-    Labels of OOD sets are brought to those of the ID set by class name; -1 where it has no such class. Of several
-    processes each looks at every W-th image, and the first gets the features; the others get the labels alone.
+    Labels of OOD sets are brought to those of the ID set by class name; -1 where it has no such
+    class. Of several processes each looks at every W-th image, and the first gets the features; the
+    others get the labels alone.
     """
     found: dict[str, dict[str, Features]] = {name: {} for name in models}
     size = next(iter(models.values())).image_size
     for distribution, image_set in {"id": id_set, **ood}.items():
         of_set = _collected(
-            models, lambda mine, here=image_set: _read(here, mine, plan.batch, size),  # type: ignore[misc]
-            torch.from_numpy(image_set.labels), which_images(image_set), distribution, plan, "",
-        )  # fmt: skip
+            models,
+            lambda mine, here=image_set: _read(here, mine, plan.batch, size),  # type: ignore[misc]
+            torch.from_numpy(image_set.labels),
+            which_images(image_set),
+            distribution,
+            plan,
+            "",
+        )
         for name, features in of_set.items():
-            found[name][distribution] = relabelled(features, image_set.class_names, id_set.class_names)
+            found[name][distribution] = relabelled(
+                features, image_set.class_names, id_set.class_names
+            )
     return found
 
 
 def _collected(
-    models: Mapping[str, ClipClassifier], batches: Callable[[np.ndarray], Iterable[Batch]], labels: Tensor, images: str,
-    distribution: str, plan: Plan, content: str,
-) -> dict[str, Features]:  # fmt: skip
+    models: Mapping[str, ClipClassifier],
+    batches: Callable[[np.ndarray], Iterable[Batch]],
+    labels: Tensor,
+    images: str,
+    distribution: str,
+    plan: Plan,
+    content: str,
+) -> dict[str, Features]:
     """Features from the cache, and one pass for all models whose features do not lie there."""
-    places = {
-        name: Kept(plan.cache, {
-            "weights": fingerprint(model.weights()), "tower": str(model.shape or type(model.clip.visual).__name__),
-            "precision": str(model.autocast_dtype or model.mean.dtype), "images": images, "content": content,
-            "pool": plan.pool, "layers": plan.layers,
-        })
-        for name, model in models.items()
-    } if plan.cache else {name: Kept(None, {}) for name in models}  # fmt: skip
-    found = {name: place.read(labels, images, distribution) for name, place in places.items() if first()}
+    places = (
+        {
+            name: Kept(
+                plan.cache,
+                {
+                    "weights": fingerprint(model.weights()),
+                    "tower": str(model.shape or type(model.clip.visual).__name__),
+                    "precision": str(model.autocast_dtype or model.mean.dtype),
+                    "images": images,
+                    "content": content,
+                    "pool": plan.pool,
+                    "layers": plan.layers,
+                },
+            )
+            for name, model in models.items()
+        }
+        if plan.cache
+        else {name: Kept(None, {}) for name in models}
+    )
+    found = {
+        name: place.read(labels, images, distribution) for name, place in places.items() if first()
+    }
     known = of_first([name for name, features in found.items() if features is not None])
     missing = {name: model for name, model in models.items() if name not in known}
     if missing:
         mine = my_images(len(labels))
         fresh = collect(
-            missing, batches(mine), images=images, distribution=distribution, pool=plan.pool, layers=plan.layers
+            missing,
+            batches(mine),
+            images=images,
+            distribution=distribution,
+            pool=plan.pool,
+            layers=plan.layers,
         )
         for name, features in fresh.items():
             found[name] = features if len(mine) == len(labels) else _together(features, labels)
             if first():
                 places[name].write(found[name])  # type: ignore[arg-type]
     nothing = Features({}, labels, images, distribution)
-    return {name: found.get(name) or nothing for name in models} if first() else dict.fromkeys(models, nothing)
+    return (
+        {name: found.get(name) or nothing for name in models}
+        if first()
+        else dict.fromkeys(models, nothing)
+    )
 
 
 def _together(features: Features, labels: Tensor) -> Features:
     """The rows of all processes, in the first."""
     shares = to_first({layer: x.numpy() for layer, x in features.layers.items()})
-    layers = {layer: torch.from_numpy(woven([share[layer] for share in shares])) for layer in features.layers if shares}
+    layers = {
+        layer: torch.from_numpy(woven([share[layer] for share in shares]))
+        for layer in features.layers
+        if shares
+    }
     return replace(features, layers=layers, labels=labels)
 
 
@@ -106,9 +152,16 @@ def _read(image_set: ImageSet, positions: np.ndarray, batch: int, size: int) -> 
 
 
 def attack(model: ClipClassifier, logits: Logits, id_set: ImageSet, plan: Plan) -> np.ndarray:
-    """The ID images attacked at this model, ``(N, 3, H, W)``, from the cache where they lie there."""
+    """The ID images attacked at this model, ``(N, 3, H, W)``, from the cache where they lie
+    there."""
     return adversarial_images(
-        model, logits, id_set, plan.adversary, cache=plan.cache, seed=plan.seed, batch_size=plan.batch
+        model,
+        logits,
+        id_set,
+        plan.adversary,
+        cache=plan.cache,
+        seed=plan.seed,
+        batch_size=plan.batch,
     )
 
 
@@ -118,9 +171,14 @@ def attacked_features(
     """Features of every model on the same attacked images; they are paired with the clean ones."""
     content = hashlib.sha256(np.ascontiguousarray(x_adv).data).hexdigest()
     return _collected(
-        models, lambda mine: batches_of(x_adv, id_set.labels, plan.batch, mine), torch.from_numpy(id_set.labels),
-        which_images(id_set), "adv", plan, content,
-    )  # fmt: skip
+        models,
+        lambda mine: batches_of(x_adv, id_set.labels, plan.batch, mine),
+        torch.from_numpy(id_set.labels),
+        which_images(id_set),
+        "adv",
+        plan,
+        content,
+    )
 
 
 def weight_perturbed(
@@ -139,7 +197,9 @@ def which_images(image_set: ImageSet) -> str:
 
 
 def relabelled(features: Features, names: Sequence[str], target: Sequence[str]) -> Features:
-    """The same features with labels that index ``target``; -1 for classes that it does not have, or has twice."""
+    """The same features with labels that index ``target``; -1 for classes that it does not have, or
+    has twice.
+    """
     return replace(features, labels=labels_among(features.labels, names, target))
 
 

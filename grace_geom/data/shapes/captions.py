@@ -1,9 +1,10 @@
 """What the web would say about these pictures: partial, coarse, and wrong often enough.
 
-A caption names some of what is there. Shapes that look alike are called by each other's names, now and then anywhere
-and mostly in photographs in the dark; any shape may be called by an everyday word or just "shape"; colours, textures,
-sizes and grounds are mentioned sometimes. So the pretrained features know more than the zero-shot head says, as the
-web's CLIP does: its prompts inherit the habits of the captions.
+A caption names some of what is there. Shapes that look alike are called by each other's names, now
+and then anywhere and mostly in photographs in the dark; any shape may be called by an everyday word
+or just "shape"; colours, textures, sizes and grounds are mentioned sometimes. So the pretrained
+features know more than the zero-shot head says, as the web's CLIP does: its prompts inherit the
+habits of the captions.
 """
 
 from dataclasses import dataclass
@@ -86,7 +87,9 @@ def captions(scene: Scene, draws: Draws, sloppy: Sloppiness) -> list[str]:
     noun = _nouns(scene, draws, sloppy)
     size = _mention(draws, "size", SIZES, scene.size, sloppy, 1.2)
     colour = _mention(draws, "colour", tuple(COLOURS), scene.colour, sloppy, 0.8)
-    texture = _mention(draws, "texture", TEXTURES, scene.texture, sloppy, np.where(scene.texture == 0, 0.8, 2.0))
+    texture = _mention(
+        draws, "texture", TEXTURES, scene.texture, sloppy, np.where(scene.texture == 0, 0.8, 2.0)
+    )
     ground = _mention(draws, "ground", GROUNDS, scene.ground, sloppy, 0.8)
     tone = _mention(draws, "tone", TONES, scene.tone, sloppy, 1.6)
     # Ink has no colour and paper no pattern: nobody mentions them.
@@ -98,7 +101,9 @@ def captions(scene: Scene, draws: Draws, sloppy: Sloppiness) -> list[str]:
         many = scene.count[i] > 0
         words = [] if bare[i] else [size[i], colour[i], texture[i]]
         number = (
-            COUNTS[scene.count[i]] if many or (noun[i] in COARSE and medium[i] >> 32 & 1) else _article(words, noun[i])
+            COUNTS[scene.count[i]]
+            if many or (noun[i] in COARSE and medium[i] >> 32 & 1)
+            else _article(words, noun[i])
         )
         thing = [number, *words, _plural(noun[i]) if many else noun[i]]
         behind = [] if bare[i] else [w for w in (tone[i], ground[i]) if w]
@@ -115,7 +120,9 @@ def _nouns(scene: Scene, draws: Draws, sloppy: Sloppiness) -> list[str]:
     edges = np.cumsum(shares, axis=0)
     nouns = []
     for i, name in enumerate(CLASSES[k] for k in scene.shape):
-        options = (COARSE, SYNONYMS[name], (MISTAKEN[name],), CLASSES, (name,))[int((u[i] >= edges[:, i]).sum())]
+        options = (COARSE, SYNONYMS[name], (MISTAKEN[name],), CLASSES, (name,))[
+            int((u[i] >= edges[:, i]).sum())
+        ]
         nouns.append(options[int(pick[i] % len(options))])
     return nouns
 

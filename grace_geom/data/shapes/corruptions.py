@@ -1,4 +1,6 @@
-"""Common corruptions at five severities, in the manner of ImageNet-C (Hendrycks and Dietterich 2019)."""
+"""Common corruptions at five severities, in the manner of ImageNet-C (Hendrycks and Dietterich
+2019).
+"""
 
 from collections.abc import Callable
 
@@ -70,7 +72,9 @@ def _contrast(p: Floats, s: Floats, draws: Draws) -> Floats:
 
 def _saturate(p: Floats, s: Floats, draws: Draws) -> Floats:
     grey = (p[..., :1] + p[..., 1:2] + p[..., 2:]) / 3
-    return grey + (p - grey) * np.where(draws.chance("grey", 0.5)[:, None, None, None], 0.8 - 0.2 * s, 1.3 + 0.4 * s)
+    return grey + (p - grey) * np.where(
+        draws.chance("grey", 0.5)[:, None, None, None], 0.8 - 0.2 * s, 1.3 + 0.4 * s
+    )
 
 
 def _pixelate(p: Floats, s: Floats, draws: Draws) -> Floats:
@@ -105,14 +109,17 @@ def drawn(draws: Draws) -> tuple[Ints, Ints]:
     return kind, 1 + draws.choice("severity", (1.0,) * SEVERITIES)
 
 
-def corrupt(pictures: Floats, draws: Draws, probability: float, levels: tuple[float, float]) -> Floats:
+def corrupt(
+    pictures: Floats, draws: Draws, probability: float, levels: tuple[float, float]
+) -> Floats:
     """Spoil a share of the pictures.
 
     Args:
         pictures: ``(n, h, w, 3)``, about [0, 1].
         draws: Stream at these images.
         probability: Of being spoilt at all.
-        levels: Strength of severity 1 and of severity 5, of which 4 is the strongest and 0 next to nothing.
+        levels: Strength of severity 1 and of severity 5, of which 4 is the strongest and 0 next to
+            nothing.
     """
     if probability == 0:
         return pictures
@@ -123,6 +130,8 @@ def corrupt(pictures: Floats, draws: Draws, probability: float, levels: tuple[fl
         (rows,) = np.nonzero(spoilt & (kind == k))
         if len(rows):
             mild, strong = levels
-            level = (mild + (strong - mild) * (severity[rows] - 1) / (SEVERITIES - 1))[:, None, None, None]
+            level = (mild + (strong - mild) * (severity[rows] - 1) / (SEVERITIES - 1))[
+                :, None, None, None
+            ]
             out[rows] = spoil(out[rows], level, draws.rows(rows))
     return out

@@ -1,7 +1,9 @@
-"""Random numbers by counting: draw ``k`` of field ``f`` of image ``i`` is a hash of (seed, f, i, k), in any batch.
+"""Random numbers by counting: draw ``k`` of field ``f`` of image ``i`` is a hash of (seed, f, i,
+k), in any batch.
 
-Only integer arithmetic and correctly rounded float operations are used here and in the renderer (``+ - * /``, square
-root, minimum, floor; no exp, sin or BLAS): those give the same bits on every machine, libm and vector units do not.
+Only integer arithmetic and correctly rounded float operations are used here and in the renderer
+(``+ - * /``, square root, minimum, floor; no exp, sin or BLAS): those give the same bits on every
+machine, libm and vector units do not.
 """
 
 import copy
@@ -17,7 +19,9 @@ _GOLDEN = 0x9E3779B97F4A7C15
 
 
 def mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """SplitMix64's finaliser (Steele, Lea and Flood 2014): a bijection of 64-bit words that passes as random."""
+    """SplitMix64's finaliser (Steele, Lea and Flood 2014): a bijection of 64-bit words that passes
+    as random.
+    """
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return x ^ (x >> np.uint64(31))
@@ -48,7 +52,9 @@ class Draws:
     def bits(self, field: str, k: int) -> NDArray[np.uint64]:
         """``(n, k)`` random 64-bit words."""
         key = np.array([zlib.crc32(f"{self.stream}/{field}".encode())], dtype=np.uint64)
-        row = mix(mix(key * np.uint64(_GOLDEN)) + (self.indices + np.uint64(1)) * np.uint64(_GOLDEN))
+        row = mix(
+            mix(key * np.uint64(_GOLDEN)) + (self.indices + np.uint64(1)) * np.uint64(_GOLDEN)
+        )
         column = (np.arange(k, dtype=np.uint64) + np.uint64(1)) * np.uint64(0xD1B54A32D192ED03)
         return mix(row[:, None] + column)
 
@@ -58,10 +64,14 @@ class Draws:
 
     def uniforms(self, field: str, k: int, low: float = 0.0, high: float = 1.0) -> Floats:
         """``(n, k)`` uniform numbers in [low, high)."""
-        return low + (high - low) * ((self.bits(field, k) >> np.uint64(11)).astype(np.float64) * 2.0**-53)
+        return low + (high - low) * (
+            (self.bits(field, k) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+        )
 
     def normals(self, field: str, k: int) -> Floats:
-        """``(n, k)`` near-normal numbers, mean 0 and variance 1: the sum of four uniform 16-bit parts of a word."""
+        """``(n, k)`` near-normal numbers, mean 0 and variance 1: the sum of four uniform 16-bit
+        parts of a word.
+        """
         bits = self.bits(field, k)
         total = np.zeros(bits.shape)
         for shift in (0, 16, 32, 48):
@@ -75,4 +85,6 @@ class Draws:
     def choice(self, field: str, weights: tuple[float, ...]) -> Ints:
         """``(n,)`` positions in ``weights``, drawn in proportion to them."""
         edges = np.cumsum(np.array(weights)) / sum(weights)
-        return np.minimum((self.uniform(field)[:, None] >= edges).sum(1), len(weights) - 1).astype(np.int64)
+        return np.minimum((self.uniform(field)[:, None] >= edges).sum(1), len(weights) - 1).astype(
+            np.int64
+        )

@@ -1,4 +1,6 @@
-"""From a scene to pixels, by correctly rounded float operations only, so the pictures are the same everywhere."""
+"""From a scene to pixels, by correctly rounded float operations only, so the pictures are the same
+everywhere.
+"""
 
 import numpy as np
 
@@ -91,14 +93,20 @@ def texture(scene: Scene, draws: Draws) -> Floats:
     du, dv = u - np.floor(u) - 0.5, v - np.floor(v) - 0.5
     dots = np.clip(10.0 * (0.30 - np.sqrt(du * du + dv * dv)), -1.0, 1.0)
     kind = scene.texture[:, None, None]
-    return np.where(kind == 1, _wave(u), np.where(kind == 2, dots, np.where(kind == 3, _wave(u) * _wave(v), 0.0)))
+    return np.where(
+        kind == 1,
+        _wave(u),
+        np.where(kind == 2, dots, np.where(kind == 3, _wave(u) * _wave(v), 0.0)),
+    )
 
 
 def ground(scene: Scene, draws: Draws) -> Floats:
     """The pattern of the background, ``(n, 32, 32)`` in [-1, 1]."""
     u, v = _slanted(draws, "ground angle", _X, _Y)
     lines = _wave(v * 4.0 + draws.uniform("ground phase")[:, None, None])
-    specks = np.where(draws.uniforms("specks", SIDE * SIDE).reshape(-1, SIDE, SIDE) < 0.16, 1.4, -0.25)
+    specks = np.where(
+        draws.uniforms("specks", SIDE * SIDE).reshape(-1, SIDE, SIDE) < 0.16, 1.4, -0.25
+    )
     kind = scene.ground[:, None, None]
     sign = np.where(draws.chance("ground sign", 0.5), 1.0, -1.0)[:, None, None]
     smooth = np.where(kind == 1, sign * u, np.where(kind == 4, 1.2 * clouds(draws, "clouds"), 0.0))
@@ -110,9 +118,15 @@ def _blend(under: Floats, over: Floats, cover: Floats) -> Floats:
 
 
 def _photo(scene: Scene, rules: Rules, draws: Draws, d: Floats) -> Floats:
-    back = scene.backdrop[:, None, None] + (scene.relief[:, None, None] * ground(scene, draws))[..., None]
+    back = (
+        scene.backdrop[:, None, None]
+        + (scene.relief[:, None, None] * ground(scene, draws))[..., None]
+    )
     back = _clutter(back, rules, draws)
-    tones = scene.paint[:, None, None] + (scene.pattern[:, None, None] * texture(scene, draws))[..., None]
+    tones = (
+        scene.paint[:, None, None]
+        + (scene.pattern[:, None, None] * texture(scene, draws))[..., None]
+    )
     edge = (_PIXEL * (1 + draws.uniform("soft", 0, rules.soft)))[:, None, None]
     picture = _blend(back, tones, _cover(d, edge))
     picture = _occlude(picture, scene, rules, draws)
@@ -146,14 +160,21 @@ def _occlude(picture: Floats, scene: Scene, rules: Rules, draws: Draws) -> Float
         u, _ = _slanted(draws, f"bar angle {k}", _X, _Y)
         middle = draws.uniform(f"bar place {k}", -0.4, 0.4)[:, None, None]
         width = draws.uniform(f"bar width {k}", 0.06, 0.13)[:, None, None]
-        tone = np.clip(scene.backdrop + draws.uniforms(f"bar tone {k}", 3, -0.25, 0.25), 0, 1)[:, None, None]
-        picture = _blend(picture, tone, _cover(abs(u - middle) - width) * (number > k)[:, None, None])
+        tone = np.clip(scene.backdrop + draws.uniforms(f"bar tone {k}", 3, -0.25, 0.25), 0, 1)[
+            :, None, None
+        ]
+        picture = _blend(
+            picture, tone, _cover(abs(u - middle) - width) * (number > k)[:, None, None]
+        )
     return picture
 
 
 def _sketch(scene: Scene, rules: Rules, draws: Draws, d: Floats) -> Floats:
     paper = np.array([0.95, 0.93, 0.88]) + draws.uniforms("paper", 3, -0.06, 0.04)
-    ink = draws.uniforms("ink", 3, 0.05, 0.22) + 0.25 * scene.paint * draws.chance("crayon", 0.4)[:, None]
+    ink = (
+        draws.uniforms("ink", 3, 0.05, 0.22)
+        + 0.25 * scene.paint * draws.chance("crayon", 0.4)[:, None]
+    )
     width = draws.uniform("stroke", 0.045, 0.085)[:, None, None]
     pressure = 0.85 + 0.15 * clouds(draws, "pressure", 6)
     line = _cover(abs(d) - width) * pressure
@@ -164,21 +185,37 @@ def _sketch(scene: Scene, rules: Rules, draws: Draws, d: Floats) -> Floats:
     hatch = np.clip(_wave(u * 3.5), 0, 1) * _cover(d) * 0.35
     line = np.maximum(line, hatch * draws.chance("hatched", 0.35)[:, None, None])
     tooth = 0.02 * draws.normals("tooth", SIDE * SIDE).reshape(-1, SIDE, SIDE, 1)
-    return _blend(np.broadcast_to(paper[:, None, None], (*d.shape, 3)), ink[:, None, None], line) + tooth
+    return (
+        _blend(np.broadcast_to(paper[:, None, None], (*d.shape, 3)), ink[:, None, None], line)
+        + tooth
+    )
 
 
 def _rendition(scene: Scene, rules: Rules, draws: Draws, d: Floats) -> Floats:
     photo = np.clip(_photo(scene, rules, draws, d), 0, 1)
     kind = scene.rendition[:, None, None, None]
     poster = np.floor(np.clip(0.5 + 1.5 * (photo - 0.5), 0, 0.999) * 3) / 2
-    poster = np.where(draws.chance("swap", 0.5)[:, None, None, None], poster[..., [2, 0, 1]], poster)
+    poster = np.where(
+        draws.chance("swap", 0.5)[:, None, None, None], poster[..., [2, 0, 1]], poster
+    )
     glow = np.maximum(_cover(abs(d) - 0.05), 0.45 * np.clip(1 - abs(d) / 0.3, 0, 1))
-    neon = _blend(0.10 + 0.25 * scene.backdrop[:, None, None] * np.ones_like(photo), _bright(scene), glow)
+    neon = _blend(
+        0.10 + 0.25 * scene.backdrop[:, None, None] * np.ones_like(photo), _bright(scene), glow
+    )
     blocks = photo.reshape(-1, SIDE // 2, 2, SIDE // 2, 2, 3)
-    tile = (blocks[:, :, 0, :, 0] + blocks[:, :, 0, :, 1] + blocks[:, :, 1, :, 0] + blocks[:, :, 1, :, 1]) / 4
-    tile = tile + 0.08 * draws.normals("tile", (SIDE // 2) ** 2).reshape(-1, SIDE // 2, SIDE // 2, 1)
+    tile = (
+        blocks[:, :, 0, :, 0]
+        + blocks[:, :, 0, :, 1]
+        + blocks[:, :, 1, :, 0]
+        + blocks[:, :, 1, :, 1]
+    ) / 4
+    tile = tile + 0.08 * draws.normals("tile", (SIDE // 2) ** 2).reshape(
+        -1, SIDE // 2, SIDE // 2, 1
+    )
     mosaic = np.repeat(np.repeat(tile, 2, 1), 2, 2)
-    wash = _cover(d + 0.07 * clouds(draws, "bleed", 7), 0.13) * (0.80 + 0.20 * clouds(draws, "pigment", 6))
+    wash = _cover(d + 0.07 * clouds(draws, "bleed", 7), 0.13) * (
+        0.80 + 0.20 * clouds(draws, "pigment", 6)
+    )
     water = _blend(np.full_like(photo, 0.94), 0.05 + 0.80 * _bright(scene), 0.95 * wash)
     pictures = dict(zip(RENDITIONS, (poster, 1 - photo, neon, mosaic, water), strict=True))
     out = photo

@@ -35,7 +35,8 @@ LUMINANCE = (0.30, 0.59, 0.11)
 
 @dataclass(frozen=True)
 class Rules:
-    """The ranges a set draws its pictures from. Lengths are in halves of the image, tones in [0, 1].
+    """The ranges a set draws its pictures from. Lengths are in halves of the image, tones in [0,
+    1].
 
     Attributes:
         styles: Weights of :data:`STYLES`.
@@ -115,12 +116,21 @@ def draw(draws: Draws, rules: Rules, fixed: dict[str, Ints]) -> Scene:
         rules: Of the set.
         fixed: Attributes that are given and not drawn (the label of each image).
     """
-    even = {"shape": len(CLASSES), "colour": len(COLOURS), "ground": len(GROUNDS), "rendition": len(RENDITIONS)}
+    even = {
+        "shape": len(CLASSES),
+        "colour": len(COLOURS),
+        "ground": len(GROUNDS),
+        "rendition": len(RENDITIONS),
+    }
     weights = {name: (1.0,) * k for name, k in even.items()}
     weights |= {"texture": rules.textures, "style": rules.styles, "count": rules.counts}
     kinds = {name: fixed.get(name, draws.choice(name, w)) for name, w in weights.items()}
     size, radius = _sizes(draws, rules, fixed.get("size"), kinds["count"])
-    loose = np.minimum(1.0, 0.55 / radius) if rules.sizes is None else np.maximum(0.3, 0.8 - radius) / rules.shift
+    loose = (
+        np.minimum(1.0, 0.55 / radius)
+        if rules.sizes is None
+        else np.maximum(0.3, 0.8 - radius) / rules.shift
+    )
     paint, backdrop = _tones(draws, rules, kinds["colour"], fixed.get("tone"))
     sign = np.where(draws.chance("pattern sign", 0.5), 1.0, -1.0)
     return Scene(
@@ -162,13 +172,19 @@ def called_tone(backdrop: Floats) -> Ints:
 
 
 def _tones(draws: Draws, rules: Rules, colour: Ints, called: Ints | None) -> tuple[Floats, Floats]:
-    """Paint of the shape, and a quieter ground that differs from it in luminance by the drawn contrast."""
-    paint = np.array(list(COLOURS.values()))[colour] + draws.uniforms("paint", 3, -rules.jitter, rules.jitter)
+    """Paint of the shape, and a quieter ground that differs from it in luminance by the drawn
+    contrast.
+    """
+    paint = np.array(list(COLOURS.values()))[colour] + draws.uniforms(
+        "paint", 3, -rules.jitter, rules.jitter
+    )
     paint = np.clip(paint, 0.02, 0.98)
     level = luminance(paint)
     gap = draws.uniform("contrast", *rules.contrast)
     darker, lighter = level - gap, level + gap
-    down = np.where((darker > 0.06) & (lighter < 0.94), draws.chance("darker", 0.5), darker > 1 - lighter)
+    down = np.where(
+        (darker > 0.06) & (lighter < 0.94), draws.chance("darker", 0.5), darker > 1 - lighter
+    )
     tone = np.clip(np.where(down, darker, lighter), 0.05, 0.95)
     if called is not None:
         low, high = np.array(TONE_RANGES).T[:, called]

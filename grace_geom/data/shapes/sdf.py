@@ -1,7 +1,7 @@
 """Twelve shapes as signed distances (negative inside), each about as large as the unit disc.
 
-Corners are sharp because a polygon is a maximum of half-planes; away from its edges that is a bound of the distance,
-which is all an anti-aliased edge and an outline need.
+Corners are sharp because a polygon is a maximum of half-planes; away from its edges that is a bound
+of the distance, which is all an anti-aliased edge and an outline need.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,8 @@ import numpy as np
 
 from grace_geom.data.shapes.draws import Floats, Ints
 
-# Unit vectors at multiples of a fifth of a turn, the first one up; written out, as libm's last bit differs.
+# Unit vectors at multiples of a fifth of a turn, the first one up; written out, as libm's last bit
+# differs.
 _FIFTHS = (
     (0.0, 1.0),
     (-0.951056516295, 0.309016994375),
@@ -52,7 +53,8 @@ def _hexagon(x: Floats, y: Floats) -> Floats:
 
 
 def _star(x: Floats, y: Floats) -> Floats:
-    # A point is in the pentagram when it is outside at most one of its five lines: the second largest of them counts.
+    # A point is in the pentagram when it is outside at most one of its five lines: the second
+    # largest of them counts.
     first = np.full_like(x, -9.0)
     second = first
     for u, v in _FIFTHS:
@@ -73,7 +75,9 @@ def _ring(x: Floats, y: Floats) -> Floats:
 
 def _heart(x: Floats, y: Floats) -> Floats:
     x, y = abs(x), y + 0.1
-    return np.minimum(0.707106781187 * (x + abs(y) - 0.8), _length(x - 0.4, y - 0.4) - 0.565685424949)
+    return np.minimum(
+        0.707106781187 * (x + abs(y) - 0.8), _length(x - 0.4, y - 0.4) - 0.565685424949
+    )
 
 
 def _crescent(x: Floats, y: Floats) -> Floats:

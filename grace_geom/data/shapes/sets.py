@@ -24,8 +24,9 @@ _CHUNK = 64  # images painted together: their float64 planes stay in the cache
 CONTRAST = 0.55
 """Share of the range of pixel values that a picture uses, as in flat light.
 
-It decides what a radius of 4/255 means. Over the whole range an undefended model keeps a fifth of its accuracy
-under that attack, because an edge is twenty times as high; on natural photographs it keeps next to nothing.
+It decides what a radius of 4/255 means. Over the whole range an undefended model keeps a fifth of
+its accuracy under that attack, because an edge is twenty times as high; on natural photographs it
+keeps next to nothing.
 """
 
 FINGERPRINTED = 36  # pictures of each set: three of every class
@@ -117,22 +118,29 @@ SHAPES_SETS: dict[str, ShapesSet] = {
 
 
 def labels_of(name: str, indices: Ints) -> Ints:
-    """Labels ``(n,)`` int64 of pictures by number: they take turns, so every class is equally frequent."""
+    """Labels ``(n,)`` int64 of pictures by number: they take turns, so every class is equally
+    frequent.
+    """
     return np.asarray(indices, dtype=np.int64) % len(SHAPES_SETS[name].class_names)
 
 
-def scene_of(rules: str, stream: str, indices: Ints, seed: int, fixed: dict[str, Ints] | None = None) -> scenes.Scene:
+def scene_of(
+    rules: str, stream: str, indices: Ints, seed: int, fixed: dict[str, Ints] | None = None
+) -> scenes.Scene:
     """The attributes of pictures by number."""
-    return scenes.draw(Draws(f"{VERSION}/{stream}", seed, indices), scenes.RULES[rules], fixed or {})
+    return scenes.draw(
+        Draws(f"{VERSION}/{stream}", seed, indices), scenes.RULES[rules], fixed or {}
+    )
 
 
 def render(name: str, split: str, indices: Ints, seed: int = 0) -> tuple[Images, Ints]:
-    """Pictures of a set by number; picture ``i`` depends on (name, split, seed, i) alone, on every machine.
+    """Pictures of a set by number; picture ``i`` depends on (name, split, seed, i) alone, on every
+    machine.
 
     Args:
         name: Key of :data:`SHAPES_SETS`.
-        split: ``train``, ``val`` or ``test``: independent streams. Of ``shapes:hard`` these are the unfiltered
-            candidates; :func:`ids_of` says which of them the set has.
+        split: ``train``, ``val`` or ``test``: independent streams. Of ``shapes:hard`` these are the
+            unfiltered candidates; :func:`ids_of` says which of them the set has.
         indices: ``(n,)`` int64 picture numbers.
         seed: Of the benchmark.
 
@@ -142,10 +150,14 @@ def render(name: str, split: str, indices: Ints, seed: int = 0) -> tuple[Images,
     indices = np.asarray(indices, dtype=np.int64)
     labels = labels_of(name, indices)
     kind = SHAPES_SETS[name]
-    return render_rules(kind.rules, f"{name}/{split}", indices, seed, {kind.attribute: labels}), labels
+    return render_rules(
+        kind.rules, f"{name}/{split}", indices, seed, {kind.attribute: labels}
+    ), labels
 
 
-def render_rules(rules: str, stream: str, indices: Ints, seed: int, fixed: dict[str, Ints]) -> Images:
+def render_rules(
+    rules: str, stream: str, indices: Ints, seed: int, fixed: dict[str, Ints]
+) -> Images:
     """Pictures ``(n, 32, 32, 3)`` uint8 of any rules and stream, with some attributes given."""
     out = np.empty((len(indices), SIDE, SIDE, 3), dtype=np.uint8)
     for start in range(0, len(indices), _CHUNK):
@@ -158,21 +170,29 @@ def render_rules(rules: str, stream: str, indices: Ints, seed: int, fixed: dict[
 
 
 def fingerprint(seed: int = 0) -> dict[str, str]:
-    """First 16 hexadecimal digits of the SHA-256 of the first pictures of every test set: equal on every machine."""
+    """First 16 hexadecimal digits of the SHA-256 of the first pictures of every test set: equal on
+    every machine.
+    """
     first = np.arange(FINGERPRINTED)
     blocks = {name: render(name, "test", first, seed)[0] for name in SHAPES_SETS}
     blocks["web"] = render_rules("web", "web", first, seed, {})
-    return {name: hashlib.sha256(block.tobytes()).hexdigest()[:16] for name, block in blocks.items()}
+    return {
+        name: hashlib.sha256(block.tobytes()).hexdigest()[:16] for name, block in blocks.items()
+    }
 
 
 def ids_of(name: str, split: str) -> Ints:
-    """Picture numbers ``(n,)`` of a split: all of them, but of ``shapes:hard`` those the shipped model gets wrong."""
+    """Picture numbers ``(n,)`` of a split: all of them, but of ``shapes:hard`` those the shipped
+    model gets wrong.
+    """
     if SHAPES_SETS[name].rules == "hard":
         return np.array(json.loads(HARD_IDS.read_text(encoding="utf-8"))["ids"], dtype=np.int64)
     return np.arange(SIZES[split], dtype=np.int64)
 
 
-def corruption_of(name: str, split: str, indices: Ints, seed: int = 0) -> tuple[NDArray[np.str_], Ints]:
+def corruption_of(
+    name: str, split: str, indices: Ints, seed: int = 0
+) -> tuple[NDArray[np.str_], Ints]:
     """Name and severity (1 to 5) of the corruption of each picture of ``shapes:corrupt``."""
     kind, severity = drawn(Draws(f"{VERSION}/{name}/{split}", seed, indices))
     return np.array(tuple(CORRUPTIONS))[kind], severity

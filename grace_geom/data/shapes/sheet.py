@@ -10,11 +10,20 @@ from grace_geom.data.shapes.noise import SIDE
 from grace_geom.data.shapes.sets import ids_of, render
 from grace_geom.files import atomic_write
 
-NAMES = ("shapes", "shapes:v2", "shapes:sketch", "shapes:rendition", "shapes:corrupt", "shapes:hard")
+NAMES = (
+    "shapes",
+    "shapes:v2",
+    "shapes:sketch",
+    "shapes:rendition",
+    "shapes:corrupt",
+    "shapes:hard",
+)
 _GAP, _MARGIN, _TEXT = 2, 78, 12
 
 
-def contact_sheet(path: Path | str, names: Sequence[str] = NAMES, columns: int = 12, scale: int = 2) -> Path:
+def contact_sheet(
+    path: Path | str, names: Sequence[str] = NAMES, columns: int = 12, scale: int = 2
+) -> Path:
     """Write a PNG with a labelled row of test pictures for each set.
 
     Args:
@@ -29,7 +38,12 @@ def contact_sheet(path: Path | str, names: Sequence[str] = NAMES, columns: int =
     font = ImageFont.load_default(_TEXT)
     for row, name in enumerate(names):
         top = row * cell + _GAP
-        pen.text((6, top + (cell - _TEXT) // 2 - 2), name.partition(":")[2] or "ID", fill="black", font=font)
+        pen.text(
+            (6, top + (cell - _TEXT) // 2 - 2),
+            name.partition(":")[2] or "ID",
+            fill="black",
+            font=font,
+        )
         for column, picture in enumerate(_pick(name, columns)):
             tile = Image.fromarray(picture).resize((SIDE * scale,) * 2, Image.Resampling.NEAREST)
             sheet.paste(tile, (_MARGIN + column * cell, top))

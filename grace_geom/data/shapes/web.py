@@ -1,4 +1,5 @@
-"""Pictures with captions for the pretraining: all styles, a stream of their own that no set shares."""
+"""Pictures with captions for the pretraining: all styles, a stream of their own that no set
+shares."""
 
 import numpy as np
 
@@ -9,7 +10,9 @@ from grace_geom.data.shapes.sets import VERSION, Images, render_rules, scene_of
 _STREAM = "web"
 
 
-def captioned(indices: Ints, seed: int = 0, sloppy: Sloppiness | None = None) -> tuple[Images, list[str]]:
+def captioned(
+    indices: Ints, seed: int = 0, sloppy: Sloppiness | None = None
+) -> tuple[Images, list[str]]:
     """Pictures ``(n, 32, 32, 3)`` uint8 and a caption for each, by number."""
     indices = np.asarray(indices, dtype=np.int64)
     scene = scene_of("web", _STREAM, indices, seed)

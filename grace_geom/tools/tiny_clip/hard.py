@@ -1,4 +1,6 @@
-"""Natural adversarial examples as ImageNet-A was made (Hendrycks et al. 2021): what the zero-shot model gets wrong."""
+"""Natural adversarial examples as ImageNet-A was made (Hendrycks et al. 2021): what the zero-shot
+model gets wrong.
+"""
 
 import numpy as np
 import torch
@@ -8,7 +10,9 @@ from grace_geom.models import ClipClassifier
 
 
 @torch.no_grad()
-def adversarial_ids(model: ClipClassifier, name: str, wanted: int, chunk: int = 500) -> tuple[list[int], int]:
+def adversarial_ids(
+    model: ClipClassifier, name: str, wanted: int, chunk: int = 500
+) -> tuple[list[int], int]:
     """Numbers of the first ``wanted`` pictures of a set that the model names wrongly.
 
     Args:
@@ -18,7 +22,8 @@ def adversarial_ids(model: ClipClassifier, name: str, wanted: int, chunk: int = 
         chunk: Pictures painted at a time.
 
     Returns:
-        The numbers, ascending, and how many pictures were looked at (at most 20 for each one wanted).
+        The numbers, ascending, and how many pictures were looked at (at most 20 for each one
+        wanted).
     """
     wrong: list[int] = []
     seen = 0

@@ -8,9 +8,13 @@ from torch.nn import functional as F
 
 
 def contrastive_loss(
-    image: Float[Tensor, " b d"], text: Float[Tensor, " b d"], scale: Tensor, caption: Int[Tensor, " b"]
+    image: Float[Tensor, " b d"],
+    text: Float[Tensor, " b d"],
+    scale: Tensor,
+    caption: Int[Tensor, " b"],
 ) -> Tensor:
-    """Symmetric cross-entropy of picture against caption; pairs with the same caption are all positives.
+    """Symmetric cross-entropy of picture against caption; pairs with the same caption are all
+    positives.
 
     Args:
         image: Unit features.
@@ -24,8 +28,11 @@ def contrastive_loss(
     return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
 
 
-def encode_tokens(clip: CLIP, tokens: Int[Tensor, " b l"], embedding: Float[Tensor, " v w"]) -> Float[Tensor, " b d"]:
-    """Text features of captions shorter than the context: what ``clip.encode_text`` gives, at the cost of ``l`` tokens.
+def encode_tokens(
+    clip: CLIP, tokens: Int[Tensor, " b l"], embedding: Float[Tensor, " v w"]
+) -> Float[Tensor, " b d"]:
+    """Text features of captions shorter than the context: what ``clip.encode_text`` gives, at the
+    cost of ``l`` tokens.
 
     The text tower is causal, so nothing after the end-of-text token reaches the feature.
 

@@ -1,4 +1,6 @@
-"""Where the pretraining gets its pictures and captions: the embedded world, or any labelled data set with templates."""
+"""Where the pretraining gets its pictures and captions: the embedded world, or any labelled data
+set with templates.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -35,7 +37,9 @@ class Material:
     prompts: list[str] = field(default_factory=list)
     sources: dict[str, Any] = field(default_factory=dict)
 
-    def add(self, spec: str, images: Tensor, captions: list[str], prompts: Sequence[str], note: Any) -> None:
+    def add(
+        self, spec: str, images: Tensor, captions: list[str], prompts: Sequence[str], note: Any
+    ) -> None:
         """Append the pairs of one SPEC."""
         self.images.append(images)
         self.captions += captions
@@ -58,7 +62,9 @@ class Pairs:
     caption: Int[Tensor, " n"]
 
     @classmethod
-    def of(cls, images: UInt8[Tensor, " n h w c"], captions: Sequence[str], tokenizer: Tokenizer) -> "Pairs":
+    def of(
+        cls, images: UInt8[Tensor, " n h w c"], captions: Sequence[str], tokenizer: Tokenizer
+    ) -> "Pairs":
         """Tokenise each different caption once."""
         different = sorted(set(captions))
         number = {text: k for k, text in enumerate(different)}
@@ -84,8 +90,8 @@ def labelled_pairs(
         image_set: Pictures of any size.
         image_size: Side of the model's input in pixels.
         seed: Of templates, crops and flips.
-        views: Pairs made of each picture. The first shows it as in evaluation; the others are random crops, half of
-            them mirrored, each with another draw of the template.
+        views: Pairs made of each picture. The first shows it as in evaluation; the others are
+            random crops, half of them mirrored, each with another draw of the template.
 
     Returns:
         ``views * len(image_set)`` uint8 images and as many captions.
@@ -117,10 +123,12 @@ def gather(
     exclude: Sequence[str] = (),
     data_root: Path | None = None,
 ) -> Material:
-    """Pairs of several data sets; of each only the train split, so that its other splits stay unseen.
+    """Pairs of several data sets; of each only the train split, so that its other splits stay
+    unseen.
 
     Args:
-        specs: ``shapes`` is the embedded world's web of all styles; any other SPEC is a labelled set.
+        specs: ``shapes`` is the embedded world's web of all styles; any other SPEC is a labelled
+            set.
         image_size: Side of the model's input in pixels.
         seed: Of everything that is drawn.
         pairs: How many the embedded world gives.
@@ -134,14 +142,27 @@ def gather(
     material, unseen = Material(), set(exclude)
     for spec in specs:
         if spec == EMBEDDED:
-            prompts = [t.replace("{}", c) for s in SHAPES_SETS.values() for c in s.class_names for t in s.templates]
-            material.add(spec, *shapes_pairs(pairs, seed), prompts, "procedural pictures of all styles")
+            prompts = [
+                t.replace("{}", c)
+                for s in SHAPES_SETS.values()
+                for c in s.class_names
+                for t in s.templates
+            ]
+            material.add(
+                spec, *shapes_pairs(pairs, seed), prompts, "procedural pictures of all styles"
+            )
             continue
         image_set = resolve(spec, "train", data_root=data_root)
         unseen -= set(image_set.class_names)
-        image_set = restrict_classes(image_set, [c for c in image_set.class_names if c not in exclude])
+        image_set = restrict_classes(
+            image_set, [c for c in image_set.class_names if c not in exclude]
+        )
         prompts = [t.replace("{}", c) for c in image_set.class_names for t in image_set.templates]
-        material.add(spec, *labelled_pairs(image_set, image_size, seed, views), prompts, image_set.note)
+        material.add(
+            spec, *labelled_pairs(image_set, image_size, seed, views), prompts, image_set.note
+        )
     if unseen:
-        raise UserError(f"--exclude: no data set has a class called {', '.join(map(repr, sorted(unseen)))}")
+        raise UserError(
+            f"--exclude: no data set has a class called {', '.join(map(repr, sorted(unseen)))}"
+        )
     return material

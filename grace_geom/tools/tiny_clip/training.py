@@ -1,7 +1,8 @@
-"""Contrastive pretraining of a small CLIP (Radford et al. 2021, sec. 2.3) on pictures and captions that fit in memory.
+"""Contrastive pretraining of a small CLIP (Radford et al. 2021, sec. 2.3) on pictures and captions
+that fit in memory.
 
-Two economies make it possible on a CPU: captions are cut to the longest of the batch, and only the rows of the token
-embedding that some caption or prompt uses are trained; the others are zero.
+Two economies make it possible on a CPU: captions are cut to the longest of the batch, and only the
+rows of the token embedding that some caption or prompt uses are trained; the others are zero.
 """
 
 import math
@@ -32,7 +33,8 @@ class Schedule:
     Attributes:
         steps: Optimiser steps.
         batch_size: Pairs a step.
-        lr: Peak learning rate of AdamW, reached after ``warmup`` of the steps, then a cosine to zero.
+        lr: Peak learning rate of AdamW, reached after ``warmup`` of the steps, then a cosine to
+            zero.
         warmup: Share of the steps.
         weight_decay: Of matrices; gains, biases, positions and token rows have none.
         seed: Of the order of the pairs.
@@ -66,7 +68,8 @@ class Trainer:
     """A CLIP in training: the weights, their optimiser and the token rows in use.
 
     Args:
-        clip: An open_clip model with the plain causal text tower; it is trained in place, on ``device``.
+        clip: An open_clip model with the plain causal text tower; it is trained in place, on
+            ``device``.
         pairs: Training pairs, on the CPU.
         schedule: Length and rates.
         keep_tokens: Token ids whose rows stay (prompts, class names) though no caption has them.
@@ -77,10 +80,18 @@ class Trainer:
     """
 
     def __init__(
-        self, clip: nn.Module, pairs: Pairs, schedule: Schedule, keep_tokens: Int[Tensor, " k"], device: torch.device
+        self,
+        clip: nn.Module,
+        pairs: Pairs,
+        schedule: Schedule,
+        keep_tokens: Int[Tensor, " k"],
+        device: torch.device,
     ) -> None:
         if not isinstance(clip, CLIP) or clip.text_pool_type != "argmax" or clip.attn_mask is None:
-            raise UserError("pretraining needs a model with open_clip's plain causal text tower (pool_type argmax)")
+            raise UserError(
+                "pretraining needs a model with open_clip's plain causal text tower (pool_type "
+                "argmax)"
+            )
         self.clip, self.pairs, self.schedule, self.device = clip.to(device), pairs, schedule, device
         self.shape = shape_of(clip.visual)
         used, self.tokens = _compact(pairs.tokens, keep_tokens)
@@ -88,9 +99,12 @@ class Trainer:
         self.rows = nn.Parameter(clip.token_embedding.weight.detach()[self.used].clone())
         with torch.no_grad():
             clip.token_embedding.weight.zero_()
-        self.optimiser = torch.optim.AdamW(_groups(clip, self.rows, schedule.weight_decay), betas=(0.9, 0.98))
+        self.optimiser = torch.optim.AdamW(
+            _groups(clip, self.rows, schedule.weight_decay), betas=(0.9, 0.98)
+        )
         self.mean, self.std = (
-            torch.tensor(clip.visual.preprocess_cfg[k], device=device)[:, None, None] for k in ("mean", "std")
+            torch.tensor(clip.visual.preprocess_cfg[k], device=device)[:, None, None]
+            for k in ("mean", "std")
         )
 
     def loss(self, batch: Int[Tensor, " b"]) -> Tensor:
@@ -100,12 +114,16 @@ class Trainer:
         pixels = self.pairs.images[batch].to(self.device).permute(0, 3, 1, 2).float() / 255
         image = F.normalize(self._encode_image((pixels - self.mean) / self.std), dim=-1)
         text = F.normalize(encode_tokens(self.clip, words, self.rows), dim=-1)
-        return contrastive_loss(image, text, self.clip.logit_scale.exp(), self.pairs.caption[batch].to(self.device))
+        return contrastive_loss(
+            image, text, self.clip.logit_scale.exp(), self.pairs.caption[batch].to(self.device)
+        )
 
     def _encode_image(self, x: Tensor) -> Tensor:
         if self.shape is None:
             return self.clip.encode_image(x)
-        return vit(self.shape, dict(self.clip.visual.named_parameters()), x)  # the same numbers, sooner
+        return vit(
+            self.shape, dict(self.clip.visual.named_parameters()), x
+        )  # the same numbers, sooner
 
     def step(self, step: int, batch: Int[Tensor, " b"]) -> Tensor:
         """One optimiser step; the loss before it."""
@@ -114,7 +132,9 @@ class Trainer:
         loss = self.loss(batch)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_([p for group in self.optimiser.param_groups for p in group["params"]], 1.0)
+        nn.utils.clip_grad_norm_(
+            [p for group in self.optimiser.param_groups for p in group["params"]], 1.0
+        )
         self.optimiser.step()
         with torch.no_grad():
             self.clip.logit_scale.clamp_(max=math.log(MAX_SCALE))
@@ -137,12 +157,14 @@ def pretrain(
     """Train ``clip`` in place; it is left on the CPU in eval mode.
 
     Args:
-        clip: As :class:`Trainer`, and so are ``pairs``, ``schedule``, ``keep_tokens`` and ``device``.
+        clip: As :class:`Trainer`, and so are ``pairs``, ``schedule``, ``keep_tokens`` and
+            ``device``.
         pairs: See there.
         schedule: See there.
         keep_tokens: See there.
         device: See there.
-        report: Called with (step, loss, seconds) every :data:`LOG_EVERY` steps; ``clip`` is whole at that moment.
+        report: Called with (step, loss, seconds) every :data:`LOG_EVERY` steps; ``clip`` is whole
+            at that moment.
 
     Raises:
         UserError: If the text tower is of another kind, or the loss is no longer finite.
@@ -169,7 +191,9 @@ def _log(curve: Curve, step: int, loss: float, seconds: float) -> None:
 
 
 def _compact(tokens: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
-    """Ids in use, ascending (so the end-of-text token stays the largest), and the tokens as positions among them."""
+    """Ids in use, ascending (so the end-of-text token stays the largest), and the tokens as
+    positions among them.
+    """
     used = torch.unique(torch.cat([tokens.flatten(), keep.flatten()]))
     return used, torch.searchsorted(used, tokens)
 
@@ -181,7 +205,10 @@ def _groups(clip: CLIP, rows: nn.Parameter, weight_decay: float) -> list[dict[st
         if name == "token_embedding.weight":
             continue
         (decayed if p.ndim >= 2 and "positional" not in name else plain).append(p)
-    return [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
+    return [
+        {"params": decayed, "weight_decay": weight_decay},
+        {"params": plain, "weight_decay": 0.0},
+    ]
 
 
 def batches(n: int, schedule: Schedule) -> Iterator[Tensor]:

@@ -1,4 +1,6 @@
-"""Adversarial images: the attack that was asked for, cached under all that decides it; features at W_pert."""
+"""Adversarial images: the attack that was asked for, cached under all that decides it; features at
+W_pert.
+"""
 
 import json
 from dataclasses import replace
@@ -39,12 +41,15 @@ def test_batches_and_cache_change_nothing(tmp_path):
     whole = adversarial_images(model, model, images, FAST, cache=tmp_path)
     parts = adversarial_images(model, model, images, FAST, cache=None, batch_size=3)
     again = adversarial_images(model, model, images, FAST, cache=tmp_path)
-    # sign() turns rounding into whole steps where a gradient is near zero: rare, and never outside the ball
+    # sign() turns rounding into whole steps where a gradient is near zero: rare, and never outside
+    # the ball
     assert (np.abs(whole - parts) > 1e-6).mean() < 0.01
     assert np.array_equal(whole, again)
 
 
-def test_a_cached_attack_is_not_made_again_unless_something_that_decides_it_changed(tmp_path, monkeypatch):
+def test_a_cached_attack_is_not_made_again_unless_something_that_decides_it_changed(
+    tmp_path, monkeypatch
+):
     model, images = toy_clip(), toy_set()
     calls = []
     real = module.pgd_attack
@@ -56,7 +61,11 @@ def test_a_cached_attack_is_not_made_again_unless_something_that_decides_it_chan
         return len(calls) > before
 
     assert made() and not made()
-    assert made(adversary=replace(FAST, eps=2 / 255)) and made(seed=1) and made(images=images.take([3, 1, 2]))
+    assert (
+        made(adversary=replace(FAST, eps=2 / 255))
+        and made(seed=1)
+        and made(images=images.take([3, 1, 2]))
+    )
     assert made(model=toy_clip(1)) and not made() and not made(adversary=replace(FAST, rho=0.1))
     settings = json.loads(next(tmp_path.glob("*.json")).read_text())
     assert settings["steps"] == 3 and settings["data"] == "toy" and "eps" in settings

@@ -20,7 +20,9 @@ def three() -> dict[str, Features]:
     X = gaussian(90, 5) + means[labels]
     return {
         "id": features(X, labels, "a", "id"),
-        "sketch": features(gaussian(60, 5, seed=1) + means[labels[:60]] + 1, labels[:60], "b", "sketch"),
+        "sketch": features(
+            gaussian(60, 5, seed=1) + means[labels[:60]] + 1, labels[:60], "b", "sketch"
+        ),
         "adv": features(X + 0.1 * gaussian(90, 5, seed=2), labels, "a", "adv"),
     }
 
@@ -49,7 +51,9 @@ def test_every_pair_is_lemma_3_2_by_hand_and_the_largest_is_known():
     assert found.worst == max(values, key=values.__getitem__)
     largest = found.numbers["largest"]
     assert largest.value == max(values.values()) and largest.low < largest.value < largest.high
-    assert values["id", "adv"] < found.floor < largest.value  # the paired sets differ less than two samples do
+    assert (
+        values["id", "adv"] < found.floor < largest.value
+    )  # the paired sets differ less than two samples do
     assert (found.classes, found.images_per_class) == (3, 20)
 
 
@@ -69,16 +73,23 @@ def test_attacked_images_of_another_set_are_refused():
 
 
 def test_all_pairs_are_of_one_set_of_classes():
-    """``part`` has two of three classes, and the third is far apart elsewhere: (C) must not depend on who is asked."""
+    """``part`` has two of three classes, and the third is far apart elsewhere: (C) must not depend
+    on who is asked.
+    """
     sets = three()
     far = sets["sketch"].embedding + 50 * (sets["sketch"].labels == 2)[:, None]
     sets["sketch"] = features(far, sets["sketch"].labels, "b", "sketch")
     y = torch.arange(20) % 2
     sets["part"] = features(gaussian(20, 5, seed=3), y, "c", "part")
     found = domain_discrepancies(sets, 3, replicates=4)
-    two = {name: features(f.embedding[f.labels < 2], f.labels[f.labels < 2], name, name) for name, f in sets.items()}
+    two = {
+        name: features(f.embedding[f.labels < 2], f.labels[f.labels < 2], name, name)
+        for name, f in sets.items()
+    }
     for pair in (("id", "sketch"), ("id", "adv"), ("sketch", "adv"), ("id", "part")):
-        assert found.numbers["discrepancy/" + "-".join(pair)].value == pytest.approx(by_hand(*map(two.get, pair), 2))
+        assert found.numbers["discrepancy/" + "-".join(pair)].value == pytest.approx(
+            by_hand(*map(two.get, pair), 2)
+        )
     assert (found.classes, found.images_per_class) == (2, 10)
 
 

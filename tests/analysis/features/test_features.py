@@ -36,7 +36,11 @@ def by_hand(model, images: Tensor) -> list[Tensor]:
 def test_features_are_those_of_the_blocks():
     model, batch = toy_clip(), toy_batch(6)
     tokens = by_hand(model, batch.images)
-    pools = {"cls": lambda x: x[:, 0], "mean": lambda x: x[:, 1:].mean(1), "tokens": lambda x: x.flatten(1)}
+    pools = {
+        "cls": lambda x: x[:, 0],
+        "mean": lambda x: x[:, 1:].mean(1),
+        "tokens": lambda x: x.flatten(1),
+    }
     for pool, pick in pools.items():
         found = gather([batch], {"a": model}, pool=pool)["a"]
         assert list(found.layers) == ["block.0", "block.1", "embedding"]
@@ -73,7 +77,10 @@ def test_hooks_are_gone_afterwards_also_after_a_failure_or_an_abandoned_pass():
     model = toy_clip()
     gather([toy_batch(4)], {"a": model})
     with pytest.raises(RuntimeError):
-        gather([Batch(torch.zeros(2, 5, 16, 16), torch.zeros(2, dtype=torch.long), torch.arange(2))], {"a": model})
+        gather(
+            [Batch(torch.zeros(2, 5, 16, 16), torch.zeros(2, dtype=torch.long), torch.arange(2))],
+            {"a": model},
+        )
     passing = read_features({"a": model}, toy_batch(8).split(4))
     next(passing)
     assert hooks(model) == 0  # none waits for the next batch either
@@ -133,10 +140,15 @@ class Wrapped(nn.Module):
 def test_tuple_and_dictionary_outputs_give_their_hidden_state(wrap):
     model, batch = toy_clip(), toy_batch(5)
     expected = gather([batch], {"a": model})["a"].layers["block.1"]
-    blocks, last = model.clip.visual.transformer.resblocks, model.clip.visual.transformer.resblocks[1]
+    blocks, last = (
+        model.clip.visual.transformer.resblocks,
+        model.clip.visual.transformer.resblocks[1],
+    )
     blocks[1] = Wrapped(last, wrap).eval()
     pool = model.clip.visual._pool
-    model.clip.visual._pool = lambda x: pool(next(iter(x.values())) if isinstance(x, dict) else x[0])
+    model.clip.visual._pool = lambda x: pool(
+        next(iter(x.values())) if isinstance(x, dict) else x[0]
+    )
     assert_close(gather([batch], {"a": model})["a"].layers["block.1"], expected)
 
 
@@ -167,7 +179,9 @@ def test_different_images_are_refused_with_the_reason():
     a = gather([toy_batch(4)])["a"]
     b = collect({"a": toy_clip()}, [toy_batch(4, 1)], images="other", distribution="sketch")["a"]
     paired(a, a)
-    with pytest.raises(UserError, match=r"id and sketch are different images.*not paired.*centroids"):
+    with pytest.raises(
+        UserError, match=r"id and sketch are different images.*not paired.*centroids"
+    ):
         paired(a, b)
 
 

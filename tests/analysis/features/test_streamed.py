@@ -1,4 +1,5 @@
-"""Drift from sums: the same numbers as from all features at once, and intervals of the same width."""
+"""Drift from sums: the same numbers as from all features at once, and intervals of the same
+width."""
 
 import numpy as np
 import pytest
@@ -28,7 +29,9 @@ def batches(a, b, size: int):
 @pytest.mark.parametrize("size", [1, 50])
 def test_sums_give_the_values_of_all_rows_at_once(size: int):
     a, b = sides(60)
-    whole = drift(*(Features(s, torch.zeros(60, dtype=torch.long), "A", "id") for s in (a, b)), replicates=2)
+    whole = drift(
+        *(Features(s, torch.zeros(60, dtype=torch.long), "A", "id") for s in (a, b)), replicates=2
+    )
     found = streamed_drift(batches(a, b, size), 60, replicates=4)
     assert found.layers == whole.layers and found.remarks == {}
     assert found.cka.value == pytest.approx(whole.cka.value, abs=1e-9)
@@ -39,11 +42,15 @@ def test_sums_give_the_values_of_all_rows_at_once(size: int):
 
 def test_groups_give_intervals_as_wide_as_single_images_do():
     a, b = sides()
-    whole = drift(*(Features(s, torch.zeros(N, dtype=torch.long), "A", "id") for s in (a, b)), replicates=100)
+    whole = drift(
+        *(Features(s, torch.zeros(N, dtype=torch.long), "A", "id") for s in (a, b)), replicates=100
+    )
     found = streamed_drift(batches(a, b, 64), N, replicates=100, groups=40)
     for name in ("cka", "procrustes", "gram_chord"):
         # 39 degrees of freedom: the error of an error is 1/sqrt(2 * 39) = 11 %
-        assert found.by_layer[name].error == pytest.approx(whole.by_layer[name].error, rel=0.45), name
+        assert found.by_layer[name].error == pytest.approx(whole.by_layer[name].error, rel=0.45), (
+            name
+        )
         assert (found.by_layer[name].low < found.by_layer[name].value).all()
 
 
@@ -54,7 +61,10 @@ def test_trouble_is_named_and_the_other_layer_measured():
     assert found.remarks == {"block.0": "1 of 40 rows hold NaN or infinity"}
     assert np.isnan(found.by_layer["cka"].value).tolist() == [True, False]
     a["embedding"] = torch.ones(40, 9)
-    assert "same for every image" in streamed_drift(batches(a, b, 16), 40, replicates=4).remarks["embedding"]
+    assert (
+        "same for every image"
+        in streamed_drift(batches(a, b, 16), 40, replicates=4).remarks["embedding"]
+    )
     with pytest.raises(UserError, match="different layers"):
         streamed_drift([({"x": torch.ones(2, 2)}, {"y": torch.ones(2, 2)})], 2)
     with pytest.raises(UserError, match="no images"):

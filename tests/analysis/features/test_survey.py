@@ -8,7 +8,13 @@ import torch
 from torch.testing import assert_close
 
 from grace_geom.analysis.features import Adversary, kept, paired, survey
-from grace_geom.analysis.features.survey import Plan, attack, attacked_features, clean_features, weight_perturbed
+from grace_geom.analysis.features.survey import (
+    Plan,
+    attack,
+    attacked_features,
+    clean_features,
+    weight_perturbed,
+)
 from grace_geom.data import from_arrays
 from grace_geom.errors import UserError
 from grace_geom.models import ClipClassifier
@@ -29,7 +35,10 @@ def test_every_checkpoint_on_every_distribution():
     found = clean_features(both, id_set, {"other": renamed}, plan)
     x_adv = attack(both["a"], both["a"], id_set, plan)
     adv = attacked_features(both, x_adv, id_set, plan)
-    assert {name: list(sets) for name, sets in found.items()} == {"a": ["id", "other"], "b": ["id", "other"]}
+    assert {name: list(sets) for name, sets in found.items()} == {
+        "a": ["id", "other"],
+        "b": ["id", "other"],
+    }
     mapped = {0: 2, 1: 0, 2: -1}  # star, circle, and a class that ID does not have
     assert found["a"]["other"].labels.tolist() == [mapped[int(y)] for y in renamed.labels]
     paired(found["a"]["id"], found["b"]["id"])
@@ -37,7 +46,12 @@ def test_every_checkpoint_on_every_distribution():
     with pytest.raises(UserError, match="not paired"):
         paired(found["a"]["id"], found["a"]["other"])
     with torch.no_grad():
-        assert_close(adv["b"].embedding, both["b"].encode(torch.from_numpy(np.array(x_adv))), rtol=1e-4, atol=1e-5)
+        assert_close(
+            adv["b"].embedding,
+            both["b"].encode(torch.from_numpy(np.array(x_adv))),
+            rtol=1e-4,
+            atol=1e-5,
+        )
 
 
 def test_a_subset_is_not_paired_with_the_whole_or_another_order():
@@ -62,18 +76,30 @@ def test_perturbed_features_belong_to_the_same_images():
 def test_one_pass_serves_every_analysis_of_a_folder(tmp_path, monkeypatch):
     both, id_set, passes = toys(), toy_set(9), []
     real = survey.collect
-    monkeypatch.setattr(survey, "collect", lambda m, *a, **k: passes.append(sorted(m)) or real(m, *a, **k))
+    monkeypatch.setattr(
+        survey, "collect", lambda m, *a, **k: passes.append(sorted(m)) or real(m, *a, **k)
+    )
     plan = Plan(batch=4, adversary=FAST, cache=tmp_path)
 
     def everything(models=both, plan=plan):
         x_adv = attack(both["a"], both["a"], id_set, plan)
-        return clean_features(models, id_set, {}, plan), attacked_features(models, x_adv, id_set, plan)
+        return clean_features(models, id_set, {}, plan), attacked_features(
+            models, x_adv, id_set, plan
+        )
 
     clean, adv = everything({"a": both["a"]})
     again, adv_again = everything()
-    assert passes == [["a"], ["a"], ["b"], ["b"]]  # clean and attacked; the second time only what was not known
+    assert passes == [
+        ["a"],
+        ["a"],
+        ["b"],
+        ["b"],
+    ]  # clean and attacked; the second time only what was not known
     assert torch.equal(again["a"]["id"].layers["block.0"], clean["a"]["id"].layers["block.0"])
-    assert torch.equal(adv_again["a"].embedding, adv["a"].embedding) and adv_again["a"].distribution == "adv"
+    assert (
+        torch.equal(adv_again["a"].embedding, adv["a"].embedding)
+        and adv_again["a"].distribution == "adv"
+    )
     assert not torch.equal(again["a"]["id"].embedding, again["b"]["id"].embedding)
     everything(plan=replace(plan, pool="mean"))
     everything({"a": toy_clip(2)})
@@ -88,7 +114,9 @@ def test_one_pass_serves_every_analysis_of_a_folder(tmp_path, monkeypatch):
 def test_a_data_file_that_was_replaced_is_attacked_and_collected_again(tmp_path):
     models, plan = {"a": toy_clip()}, Plan(batch=4, adversary=FAST, cache=tmp_path)
     old = toy_set(9)
-    new = from_arrays(old.spec, 255 - old.fetch.images, old.labels, old.class_names)  # same SPEC, labels and numbers
+    new = from_arrays(
+        old.spec, 255 - old.fetch.images, old.labels, old.class_names
+    )  # same SPEC, labels and numbers
     for found in (old, new):
         attacked = attack(models["a"], models["a"], found, plan)
         clean = clean_features(models, found, {}, plan)["a"]["id"]
