@@ -1,4 +1,4 @@
-"""Fine-tune a CLIP: ``python -m grace_geom.train [--method grace] [--data shapes] [--out runs/NAME]``
+"""Fine-tune a CLIP: ``python -m grace_geom.train [--method grace] [--data shapes]``
 
 On G GPUs, or several machines: ``torchrun --nproc-per-node G -m grace_geom.train ...``
 """
