@@ -27,7 +27,8 @@ from grace_geom.methods.grace import Grace
 from grace_geom.methods.sam import Sam
 from grace_geom.progress import Progress
 from grace_geom.provenance import provenance
-from grace_geom.training import train_run, training
+from grace_geom.training import run as training
+from grace_geom.training import train_run
 from tests.small_run import lines, small_config, small_run, write_npz
 from tests.toys import register_toy, toy_clip
 
