@@ -13,7 +13,7 @@ from grace_geom.attacks import check_eps
 from grace_geom.cli import RECORD, Command, peek
 from grace_geom.errors import UserError, nearest
 from grace_geom.methods import METHODS, Method, method_class
-from grace_geom.methods.bounds import check_fields
+from grace_geom.methods.base import check_fields
 from grace_geom.models import known_models
 from grace_geom.serialise import plain, read_yaml
 
@@ -313,9 +313,8 @@ def recipe(data: str, method: str, given: Mapping[str, Any]) -> dict[str, Any]:
     if not re.fullmatch(r"[\w-]+", data) or not path.is_file():
         return {}
     content = read_yaml(path)
-    own = (
-        {} if preset_of(method, given.get("preset")) else content.get("methods", {}).get(method, {})
-    )
+    stated: dict[str, dict[str, Any]] = method_class(method).__dict__.get("recipes", {})
+    own = {} if preset_of(method, given.get("preset")) else stated.get(data, {})
     values = {**content.get("all", {}), **own}
     length = {"epochs", "max_steps"}
     return {

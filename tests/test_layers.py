@@ -14,6 +14,7 @@ PACKAGE = ROOT / "grace_geom"
 
 ROWS = [
     {"errors"},
+    {"fields"},
     {"files", "serialise", "batch", "records", "weights"}  # what everything is made of
     | {
         "cli",

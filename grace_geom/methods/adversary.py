@@ -13,6 +13,8 @@ from torch.nn import functional as F
 
 from grace_geom.attacks import pgd, pgd_until
 from grace_geom.batch import Batch
+from grace_geom.errors import UserError
+from grace_geom.fields import bounded
 from grace_geom.methods.base import Run
 from grace_geom.weights import Weights, detach
 
@@ -65,12 +67,24 @@ class Adversary:
     nats.
     """
 
-    eps: float = 4 / 255
-    alpha: float = 1 / 255
-    attack_steps: int = 10
-    eps_warmup: float = 0.0
-    steps_warmup: float = 0.0
-    attack_stop: float | None = None
+    eps: float = bounded(4 / 255, least=0)
+    alpha: float = bounded(1 / 255, least=0)
+    attack_steps: int = bounded(10, least=0)
+    eps_warmup: float = bounded(0.0, least=0, most=1)
+    steps_warmup: float = bounded(0.0, least=0, most=1)
+    attack_stop: float | None = bounded(None, least=0)
+
+    def check(self) -> None:
+        """``attack_stop`` is in nats of a cross-entropy.
+
+        Raises:
+            UserError: If the attack raises something else.
+        """
+        if self.attack_stop is not None and self.raised != Adversary.raised:
+            raise UserError(
+                "--attack-stop is in nats of the cross-entropy; the attack of this method raises "
+                f"{self.raised}: leave it out, or use --steps-warmup or fewer --attack-steps"
+            )
 
     def attack(
         self, run: Run, weights: Weights, batch: Batch, left_out: int = 0

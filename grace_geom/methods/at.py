@@ -1,6 +1,7 @@
 """PGD adversarial training (Madry et al. 2018) of the whole image tower, and of LoRA adapters."""
 
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -27,6 +28,10 @@ class At(Adversary, FullFt):
     ``train_head``.
     """
 
+    name: ClassVar[str] = "at"
+    tables: ClassVar[tuple[int, ...]] = (6,)
+    recipes: ClassVar[dict[str, dict[str, Any]]] = {"shapes": {"lr": 0.0027, "eps_warmup": 0.2}}
+
     def losses(self, run: Run, weights: Weights, batch: Batch) -> dict[str, Tensor]:
         return adversarial_cross_entropy(self, run, weights, batch)
 
@@ -34,6 +39,10 @@ class At(Adversary, FullFt):
 @dataclass
 class LoraAt(Adversary, Lora):
     """The same objective; only LoRA factors train."""
+
+    name: ClassVar[str] = "lora-at"
+    tables: ClassVar[tuple[int, ...]] = (7,)
+    recipes: ClassVar[dict[str, dict[str, Any]]] = {"shapes": {"lr": 0.009, "eps_warmup": 0.2}}
 
     def losses(self, run: Run, weights: Weights, batch: Batch) -> dict[str, Tensor]:
         return adversarial_cross_entropy(self, run, weights, batch)

@@ -16,12 +16,14 @@ micro-batches.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from grace_geom.batch import Batch
+from grace_geom.fields import bounded
 from grace_geom.methods.adversary import Attacked
 from grace_geom.methods.at import At
 from grace_geom.methods.base import Run, share_right
@@ -37,7 +39,11 @@ class Awp(At):
         gamma: Radius of the perturbation of each matrix, relative to its norm.
     """
 
-    gamma: float = 0.005
+    name: ClassVar[str] = "awp"
+    tables: ClassVar[tuple[int, ...]] = (6,)
+    recipes: ClassVar[dict[str, dict[str, Any]]] = {"shapes": {"lr": 0.0009, "eps_warmup": 0.2}}
+
+    gamma: float = bounded(0.005, least=0)
 
     def gradients(self, run: Run, batches: Sequence[Batch]) -> dict[str, Tensor]:
         with torch.no_grad():

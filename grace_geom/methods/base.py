@@ -1,5 +1,6 @@
 """What a method is: hyper-parameters as fields, and a few hooks in the order a run meets them."""
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
@@ -9,6 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from grace_geom.batch import Batch
+from grace_geom.errors import UserError
+from grace_geom.fields import bounded, check_bounds
 from grace_geom.models import ClipClassifier
 from grace_geom.weights import Weights, detach, leaves, select
 
@@ -63,11 +66,17 @@ class Method:
         momentum: Of SGD.
     """
 
-    lr: float = 3e-5
-    weight_decay: float = 0.1
+    lr: float = bounded(3e-5, above=0)
+    weight_decay: float = bounded(0.1, least=0)
     optimizer: Literal["adamw", "sgd"] = "adamw"
-    momentum: float = 0.9
+    momentum: float = bounded(0.9, least=0, most=0.999999)
 
+    name: ClassVar[str]
+    """Its name on the command line. Only a class that states one is a method that can be chosen."""
+    tables: ClassVar[tuple[int, ...]] = ()
+    """Numbers of the paper's tables that it has a row in; not inherited."""
+    recipes: ClassVar[dict[str, dict[str, Any]]] = {}
+    """Settings by the name of a data set, for runs that say nothing else; not inherited."""
     trains: ClassVar[bool] = True
     """Whether it makes optimiser steps. A method that makes none is one run, whatever the seed."""
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
@@ -76,6 +85,13 @@ class Method:
     """
     preset_training: ClassVar[dict[str, dict[str, Any]]] = {}
     """Settings of the training loop that belong to a preset, by its name."""
+
+    def check(self) -> None:
+        """Refuse values that do not go together; each class states its own rule.
+
+        Raises:
+            UserError: Naming the flags.
+        """
 
     def setup(
         self, model: ClipClassifier, generator: torch.Generator
@@ -206,3 +222,34 @@ class FullFt(Method):
 def share_right(logits: Tensor, labels: Tensor) -> Tensor:
     """Share of right answers, a scalar tensor (no host synchronisation)."""
     return (logits.detach().argmax(dim=-1) == labels).float().mean()
+
+
+def check_fields(method: Method) -> None:
+    """Refuse values that have no meaning: out of bounds, or against a rule of one of its classes.
+
+    Raises:
+        UserError: Naming the flag, its value and what it may be.
+    """
+    check_bounds(method)
+    pattern = getattr(method, "targets", "")
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise UserError(f"--targets {pattern!r} is not a regular expression: {error}") from None
+    for cls in reversed(type(method).__mro__):
+        if "check" in cls.__dict__:
+            cls.__dict__["check"](method)
+
+
+def check_order(method: object, low: str, high: str) -> None:
+    """Refuse a lower limit above the upper one, two fields of a method.
+
+    Raises:
+        UserError: Naming both flags.
+    """
+    if getattr(method, low) > getattr(method, high):
+        flags = [f"--{name.replace('_', '-')}" for name in (low, high)]
+        raise UserError(
+            f"{flags[0]} is {getattr(method, low)}, it must not exceed {flags[1]} "
+            f"{getattr(method, high)}"
+        )

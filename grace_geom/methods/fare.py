@@ -29,6 +29,10 @@ from grace_geom.weights import Weights
 class Fare(Adversary, FullFt):
     """Squared distance of the attacked embedding to the pretrained clean one."""
 
+    name: ClassVar[str] = "fare"
+    tables: ClassVar[tuple[int, ...]] = (6,)
+    recipes: ClassVar[dict[str, dict[str, Any]]] = {"shapes": {"lr": 0.0027, "eps_warmup": 0.2}}
+
     presets: ClassVar[dict[str, dict[str, Any]]] = {"published": SCHLARMANN}
     preset_training: ClassVar[dict[str, dict[str, Any]]] = dict.fromkeys(presets, NO_CLIPPING)
 

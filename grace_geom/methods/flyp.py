@@ -4,7 +4,7 @@ of the classes.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -29,6 +29,10 @@ class Flyp(Method):
     by piece by the weights. Each of several processes contrasts its own images only. The public
     code clips neither gradients nor s; gradients are clipped here as for every method.
     """
+
+    name: ClassVar[str] = "flyp"
+    tables: ClassVar[tuple[int, ...]] = (6,)
+    recipes: ClassVar[dict[str, dict[str, Any]]] = {"shapes": {"lr": 0.0009}}
 
     lr: float = 1e-5
 

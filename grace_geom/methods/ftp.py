@@ -3,11 +3,12 @@ optimiser.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from grace_geom.fields import bounded
 from grace_geom.methods.ft import Ft
 from grace_geom.methods.radius import SMALLEST, deviation, inside
 from grace_geom.weights import Weights
@@ -36,9 +37,13 @@ class Ftp(Ft):
         project_head: Project the classification head too.
     """
 
+    name: ClassVar[str] = "ftp"
+    tables: ClassVar[tuple[int, ...]] = (6,)
+    recipes: ClassVar[dict[str, dict[str, Any]]] = {"shapes": {"lr": 0.0027}}
+
     weight_decay: float = 0.0
-    mu: float = 1e-2
-    k: float = 1.0
+    mu: float = bounded(1e-2, least=0)
+    k: float = bounded(1.0, least=0, most=1)
     project_head: bool = False
 
     def make_optimizer(self, params: Weights) -> torch.optim.Optimizer:

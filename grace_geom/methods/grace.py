@@ -8,7 +8,7 @@ fields, and marked (ours).
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -17,10 +17,12 @@ from torch.nn import functional as F
 from grace_geom import distributed
 from grace_geom.attacks import weight_perturbation
 from grace_geom.batch import Batch
+from grace_geom.errors import UserError
+from grace_geom.fields import bounded
 from grace_geom.geometry import gram_volume
 from grace_geom.methods import curvature, directions
 from grace_geom.methods.adversary import Adversary, Attacked
-from grace_geom.methods.base import Run, share_right
+from grace_geom.methods.base import Run, check_order, share_right
 from grace_geom.methods.last_step import last_step
 from grace_geom.methods.lora import Lora, factors
 from grace_geom.methods.mean_gradient import own_gradient
@@ -65,26 +67,44 @@ class Grace(Adversary, Lora):
         gv_anchor: Add the pretrained feature of the clean image as a fourth vector (ours).
     """
 
-    lambda_lar: float = 1.0
-    lambda_gv: float = 1.0
+    name: ClassVar[str] = "grace"
+    tables: ClassVar[tuple[int, ...]] = (6, 7, 8)
+    recipes: ClassVar[dict[str, dict[str, Any]]] = {"shapes": {"lr": 0.006}}
+    ablations: ClassVar[tuple[str, ...]] = ("lar=off", "gv=off:curriculum=off", "gv=off")
+
+    lambda_lar: float = bounded(1.0, least=0)
+    lambda_gv: float = bounded(1.0, least=0)
     lar: bool = True
     gv: bool = True
     curriculum: bool = True
-    rho: float = 0.005
+    rho: float = bounded(0.005, least=0)
     absolute: bool = False
-    r_max: int = 4
-    awp_steps: int = 1
-    awp_lr: float = 1.0
-    percentile: float = 80.0
-    low_percentile: float = 20.0
-    beta: float = 0.9
-    refresh_every: int = 1000
+    r_max: int = bounded(4, least=0)
+    awp_steps: int = bounded(1, least=0)
+    awp_lr: float = bounded(1.0, least=0)
+    percentile: float = bounded(80.0, least=0, most=100)
+    low_percentile: float = bounded(20.0, least=0, most=100)
+    beta: float = bounded(0.9, least=0, most=1)
+    refresh_every: int = bounded(1000, least=1)
     curvature_labels: Literal["true", "sampled"] = "true"
     gv_form: Literal["volume", "spread"] = "volume"
-    gv_eps: float = 1e-6
+    gv_eps: float = bounded(1e-6, least=0)
     gv_anchor: bool = False
     awp_direction: Literal["random", "sketch"] = "random"
     awp_reuse: bool = False
+
+    def check(self) -> None:
+        """The percentiles are in order; a gradient is reused only where an attack makes one.
+
+        Raises:
+            UserError: Otherwise.
+        """
+        check_order(self, "low_percentile", "percentile")
+        if self.awp_reuse and self.attack_steps == 0:
+            raise UserError(
+                "--awp-reuse takes the gradient of the last PGD step: --attack-steps must be at "
+                "least 1"
+            )
 
     @property
     def uses_lar(self) -> bool:

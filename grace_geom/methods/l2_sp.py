@@ -3,11 +3,13 @@ towards zero.
 """
 
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from grace_geom.batch import Batch
+from grace_geom.fields import bounded
 from grace_geom.methods.base import Run
 from grace_geom.methods.ft import Ft
 from grace_geom.weights import Weights
@@ -25,8 +27,12 @@ class L2Sp(Ft):
         alpha: Strength of the pull.
     """
 
+    name: ClassVar[str] = "l2-sp"
+    tables: ClassVar[tuple[int, ...]] = (6,)
+    recipes: ClassVar[dict[str, dict[str, Any]]] = {"shapes": {"lr": 0.0009}}
+
     weight_decay: float = 0.0
-    alpha: float = 0.1
+    alpha: float = bounded(0.1, least=0)
 
     def losses(self, run: Run, weights: Weights, batch: Batch) -> dict[str, Tensor]:
         base = run.model.weights()

@@ -16,7 +16,7 @@ checkpoint keeps.
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -25,6 +25,7 @@ from torch.nn import functional as F
 
 from grace_geom.batch import Batch
 from grace_geom.errors import UserError
+from grace_geom.fields import bounded
 from grace_geom.methods.adversary import Adversary
 from grace_geom.methods.base import FullFt, Run, share_right
 from grace_geom.models import ClipClassifier
@@ -40,8 +41,12 @@ class Laat(Adversary, FullFt):
         lambda_cos: Weight of the agreement: beta of the paper.
     """
 
-    tau: float = 1.0
-    lambda_cos: float = 1.0
+    name: ClassVar[str] = "laat"
+    tables: ClassVar[tuple[int, ...]] = (6,)
+    recipes: ClassVar[dict[str, dict[str, Any]]] = {"shapes": {"lr": 0.0027, "eps_warmup": 0.2}}
+
+    tau: float = bounded(1.0, above=0)
+    lambda_cos: float = bounded(1.0, least=0)
 
     def setup(
         self, model: ClipClassifier, generator: torch.Generator

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from grace_geom.errors import UserError
-from grace_geom.methods.base import Method, Part, Run
+from grace_geom.fields import bounded
+from grace_geom.methods.base import Method, Part, Run, check_order
 from grace_geom.models import ClipClassifier
 from grace_geom.weights import Weights
 
@@ -26,10 +27,18 @@ class Probe:
         probe_iterations: Most iterations of the solver (L-BFGS) for each C.
     """
 
-    c_low: float = 1e-7
-    c_high: float = 1e2
-    c_values: int = 50
-    probe_iterations: int = 1000
+    c_low: float = bounded(1e-7, above=0)
+    c_high: float = bounded(1e2, above=0)
+    c_values: int = bounded(50, least=1)
+    probe_iterations: int = bounded(1000, least=1)
+
+    def check(self) -> None:
+        """The sweep runs upwards.
+
+        Raises:
+            UserError: Otherwise.
+        """
+        check_order(self, "c_low", "c_high")
 
     def outside(self, train: int, held_out: int, batch: int) -> float:
         """The features; the solver's time depends on the data and is not known before."""
@@ -97,6 +106,9 @@ class LinearProbe(Probe, Method):
     before the projection to the text's space; here, as for every other method, they are those that
     the head reads.
     """
+
+    name: ClassVar[str] = "linear-probe"
+    tables: ClassVar[tuple[int, ...]] = (6,)
 
     trains: ClassVar[bool] = False
 

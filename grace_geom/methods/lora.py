@@ -2,12 +2,13 @@
 
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from grace_geom.errors import UserError
+from grace_geom.fields import bounded
 from grace_geom.methods.base import Method, Run
 from grace_geom.models import ClipClassifier
 from grace_geom.weights import Weights
@@ -45,10 +46,14 @@ class Lora(Method):
         targets: Regular expression for the adapted matrices.
     """
 
+    name: ClassVar[str] = "lora"
+    tables: ClassVar[tuple[int, ...]] = (7, 8)
+    recipes: ClassVar[dict[str, dict[str, Any]]] = {"shapes": {"lr": 0.006}}
+
     lr: float = 2e-4
     weight_decay: float = 0.0
-    r: int = 64
-    lora_alpha: float | None = None
+    r: int = bounded(64, least=1)
+    lora_alpha: float | None = bounded(None, above=0)
     targets: str = ATTENTION_AND_MLP
 
     @property

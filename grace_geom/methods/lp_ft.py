@@ -3,6 +3,7 @@ features to fit it.
 """
 
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 
@@ -18,6 +19,10 @@ class LpFt(Probe, Ft):
 
     The authors probe features without augmentation and then fine-tune with it, as here.
     """
+
+    name: ClassVar[str] = "lp-ft"
+    tables: ClassVar[tuple[int, ...]] = (6,)
+    recipes: ClassVar[dict[str, dict[str, Any]]] = {"shapes": {"lr": 0.0001}}
 
     def prepare(self, run: Run) -> None:
         head = self.probe(run)

@@ -25,6 +25,7 @@ from torch.nn import functional as F
 
 from grace_geom.batch import Batch
 from grace_geom.distributed import world
+from grace_geom.fields import bounded
 from grace_geom.methods.adversary import Adversary
 from grace_geom.methods.base import NO_CLIPPING, FullFt, Run, share_right
 from grace_geom.methods.trades import divergence
@@ -61,8 +62,8 @@ class PmgAftLoss(Adversary):
 
     logit_scale: Literal["model", "none"] = "model"
     kl_reduction: Literal["mean", "sum"] = "mean"
-    lambda_clean: float = 1.0
-    lambda_original: float = 1.0
+    lambda_clean: float = bounded(1.0, least=0)
+    lambda_original: float = bounded(1.0, least=0)
 
     def before_step(self, run: Run, batches: Sequence[Batch]) -> None:
         """Remember how many images a sum over the batch has: the step's, in all its pieces and
@@ -103,6 +104,10 @@ class PmgAftLoss(Adversary):
 @dataclass
 class PmgAft(PmgAftLoss, FullFt):
     """PMG-AFT of the image tower."""
+
+    name: ClassVar[str] = "pmg-aft"
+    tables: ClassVar[tuple[int, ...]] = (6,)
+    recipes: ClassVar[dict[str, dict[str, Any]]] = {"shapes": {"lr": 0.0027, "eps_warmup": 0.2}}
 
     lr: float = 1e-5
     weight_decay: float = 1e-4

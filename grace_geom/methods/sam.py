@@ -4,13 +4,14 @@ applied here.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from grace_geom import distributed
 from grace_geom.batch import Batch, joined
+from grace_geom.fields import bounded
 from grace_geom.methods.base import Run
 from grace_geom.methods.ft import Ft
 from grace_geom.weights import Weights
@@ -32,8 +33,12 @@ class Sam(Ft):
             of several processes takes them from its own images.
     """
 
-    rho: float = 0.05
-    m: int | None = None
+    name: ClassVar[str] = "sam"
+    tables: ClassVar[tuple[int, ...]] = (6,)
+    recipes: ClassVar[dict[str, dict[str, Any]]] = {"shapes": {"lr": 0.0009}}
+
+    rho: float = bounded(0.05, least=0)
+    m: int | None = bounded(None, least=1)
 
     def gradients(self, run: Run, batches: Sequence[Batch]) -> dict[str, Tensor]:
         micro = len(batches[0])
@@ -87,8 +92,12 @@ class Asam(Sam):
         eta: Added to |theta|, so that zero weights can move.
     """
 
+    name: ClassVar[str] = "asam"
+    tables: ClassVar[tuple[int, ...]] = (6,)
+    recipes: ClassVar[dict[str, dict[str, Any]]] = {"shapes": {"lr": 0.0009}}
+
     rho: float = 0.5
-    eta: float = 0.01
+    eta: float = bounded(0.01, least=0)
 
     def perturbation(self, params: Weights) -> Weights:
         g = {name: p.grad for name, p in params.items() if p.grad is not None}

@@ -4,11 +4,12 @@ calls for it.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from grace_geom.fields import bounded
 from grace_geom.methods.ft import Ft
 from grace_geom.methods.lora import Lora
 from grace_geom.weights import Weights
@@ -25,7 +26,7 @@ class Decay:
             as far from its start as it was before the step; larger values contract further.
     """
 
-    lam: float = 1.0
+    lam: float = bounded(1.0, least=0)
 
 
 @dataclass
@@ -42,6 +43,10 @@ class Spd(Decay, Ft):
         project_head: Let the decay act on the classification head too.
     """
 
+    name: ClassVar[str] = "spd"
+    tables: ClassVar[tuple[int, ...]] = (6,)
+    recipes: ClassVar[dict[str, dict[str, Any]]] = {"shapes": {"lr": 0.0009}}
+
     weight_decay: float = 0.0
     project_head: bool = True
 
@@ -56,6 +61,10 @@ class LoraSpd(Decay, Lora):
     """LoRA whose factors are decayed towards the origin, where their product vanishes (``pre=None``
     in their code).
     """
+
+    name: ClassVar[str] = "lora-spd"
+    tables: ClassVar[tuple[int, ...]] = (7,)
+    recipes: ClassVar[dict[str, dict[str, Any]]] = {"shapes": {"lr": 0.006}}
 
     def make_optimizer(self, params: Weights) -> torch.optim.Optimizer:
         return with_selective_decay(

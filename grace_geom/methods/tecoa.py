@@ -32,6 +32,10 @@ SCHLARMANN: dict[str, Any] = {
 class Tecoa(At):
     """``CE(s f(x + delta) T', y)`` over the image tower."""
 
+    name: ClassVar[str] = "tecoa"
+    tables: ClassVar[tuple[int, ...]] = (6,)
+    recipes: ClassVar[dict[str, dict[str, Any]]] = {"shapes": {"lr": 0.0027, "eps_warmup": 0.2}}
+
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "published": {
             "optimizer": "sgd",
@@ -55,6 +59,10 @@ class LoraTecoa(LoraAt):
     """The same objective; only LoRA factors train (a row of the paper's Table 7, which gives no
     settings of it).
     """
+
+    name: ClassVar[str] = "lora-tecoa"
+    tables: ClassVar[tuple[int, ...]] = (7,)
+    recipes: ClassVar[dict[str, dict[str, Any]]] = {"shapes": {"lr": 0.009, "eps_warmup": 0.2}}
 
     lr: float = 2e-4
     weight_decay: float = 1e-4

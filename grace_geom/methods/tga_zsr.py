@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from grace_geom.batch import Batch
+from grace_geom.fields import bounded
 from grace_geom.methods.adversary import Adversary
 from grace_geom.methods.base import NO_CLIPPING, FullFt, Run, share_right
 from grace_geom.models import ClipClassifier
@@ -36,6 +37,10 @@ class TgaZsr(Adversary, FullFt):
         lambda_attack: Weight of the attention's distance on attacked images: alpha of the paper.
         lambda_clean: Weight of the same on clean images: beta of the paper.
     """
+
+    name: ClassVar[str] = "tga-zsr"
+    tables: ClassVar[tuple[int, ...]] = (6,)
+    recipes: ClassVar[dict[str, dict[str, Any]]] = {"shapes": {"lr": 0.0027, "eps_warmup": 0.2}}
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "published": {
@@ -52,8 +57,8 @@ class TgaZsr(Adversary, FullFt):
 
     lr: float = 1e-5
     weight_decay: float = 1e-4
-    lambda_attack: float = 0.08
-    lambda_clean: float = 0.05
+    lambda_attack: float = bounded(0.08, least=0)
+    lambda_clean: float = bounded(0.05, least=0)
 
     def setup(
         self, model: ClipClassifier, generator: torch.Generator

@@ -4,12 +4,14 @@ is learned.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from grace_geom.batch import Batch
+from grace_geom.fields import bounded
 from grace_geom.methods.base import Run
 from grace_geom.methods.ft import Ft
 from grace_geom.methods.radius import SMALLEST, Norm, deviation, inside
@@ -35,9 +37,13 @@ class Tpgm(Ft):
         project_head: Project the classification head too (it starts as s T).
     """
 
+    name: ClassVar[str] = "tpgm"
+    tables: ClassVar[tuple[int, ...]] = (6,)
+    recipes: ClassVar[dict[str, dict[str, Any]]] = {"shapes": {"lr": 0.0009}}
+
     norm: Norm = "l2"
-    radius_lr: float = 1e-2
-    radius_steps: int = 200
+    radius_lr: float = bounded(1e-2, least=0)
+    radius_steps: int = bounded(200, least=0)
     project_head: bool = True
 
     def outside(self, train: int, held_out: int, batch: int) -> float:

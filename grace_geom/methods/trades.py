@@ -11,13 +11,14 @@ loss is the cross-entropy of ``ft``.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from grace_geom.batch import Batch
+from grace_geom.fields import bounded
 from grace_geom.methods.adversary import Adversary
 from grace_geom.methods.base import FullFt, Run, share_right
 from grace_geom.weights import Weights
@@ -31,9 +32,13 @@ class Trades(Adversary, FullFt):
         lambda_kl: Weight of the divergence: beta (1 / lambda) of the paper.
     """
 
+    name: ClassVar[str] = "trades"
+    tables: ClassVar[tuple[int, ...]] = (6,)
+    recipes: ClassVar[dict[str, dict[str, Any]]] = {"shapes": {"lr": 0.0027, "eps_warmup": 0.2}}
+
     raised: ClassVar[str] = "the divergence from the clean answer"
 
-    lambda_kl: float = 6.0
+    lambda_kl: float = bounded(6.0, least=0)
 
     def maximised(self, run: Run, fixed: Weights, batch: Batch) -> Callable[[Tensor], Tensor]:
         with torch.no_grad():

@@ -23,6 +23,7 @@ from typing import Any, ClassVar
 
 import torch
 
+from grace_geom.fields import bounded
 from grace_geom.methods.base import NO_CLIPPING, Method, Run
 from grace_geom.methods.pmg_aft import PmgAftLoss
 from grace_geom.models import PROMPT, ClipClassifier
@@ -39,7 +40,7 @@ class Vpt(Method):
 
     lr: float = 1e-2
     weight_decay: float = 0.0
-    prompt_tokens: int = 16
+    prompt_tokens: int = bounded(16, least=0)
 
     def setup(
         self, model: ClipClassifier, generator: torch.Generator
@@ -59,6 +60,10 @@ class Vpt(Method):
 @dataclass
 class VptPmgAft(PmgAftLoss, Vpt):
     """Visual prompt tokens trained by PMG-AFT's three terms."""
+
+    name: ClassVar[str] = "vpt-pmg-aft"
+    tables: ClassVar[tuple[int, ...]] = (7,)
+    recipes: ClassVar[dict[str, dict[str, Any]]] = {"shapes": {"lr": 0.00333}}
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "published": {**PmgAftLoss.presets["published"], "lr": 40.0, "prompt_tokens": 100}

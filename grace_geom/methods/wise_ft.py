@@ -1,7 +1,9 @@
 """WiSE-FT (Wortsman et al. 2022, Algorithm 1): the average of pretrained and fine-tuned weights."""
 
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
+from grace_geom.fields import bounded
 from grace_geom.methods.base import Run
 from grace_geom.methods.ft import Ft
 from grace_geom.weights import Weights, interpolate
@@ -20,7 +22,11 @@ class WiseFt(Ft):
         wise_alpha: Share of the fine-tuned weights; 0 is the pretrained model, 1 is ``ft``.
     """
 
-    wise_alpha: float = 0.5
+    name: ClassVar[str] = "wise-ft"
+    tables: ClassVar[tuple[int, ...]] = (6,)
+    recipes: ClassVar[dict[str, dict[str, Any]]] = {"shapes": {"lr": 0.0009}}
+
+    wise_alpha: float = bounded(0.5, least=0, most=1)
 
     def snapshot(self, run: Run) -> Weights:
         tuned, base = super().snapshot(run), run.model.weights()

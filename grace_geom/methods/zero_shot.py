@@ -14,6 +14,9 @@ from grace_geom.weights import Weights
 class ZeroShot(Method):
     """No training: the text head on the pretrained image tower."""
 
+    name: ClassVar[str] = "zero-shot"
+    tables: ClassVar[tuple[int, ...]] = (6,)
+
     trains: ClassVar[bool] = False
 
     def setup(

@@ -11,37 +11,13 @@ from typing import Any
 from grace_geom.config import TrainConfig, differing, make_config, stored_settings
 from grace_geom.errors import UserError, nearest
 from grace_geom.methods import METHODS, method_class
+from grace_geom.methods.grace import Grace
 
 GROUPS = {
-    "table6": (
-        "zero-shot",
-        "linear-probe",
-        "ft",
-        "lp-ft",
-        "wise-ft",
-        "flyp",
-        "tpgm",
-        "ftp",
-        "spd",
-        "l2-sp",
-        "sam",
-        "asam",
-        "awp",
-        "at",
-        "tecoa",
-        "fare",
-        "pmg-aft",
-        "trades",
-        "laat",
-        "tga-zsr",
-        "grace",
-    ),
-    "table7": ("lora", "lora-spd", "lora-tecoa", "lora-at", "vpt-pmg-aft", "grace"),
-    "table8": ("lora", "grace:lar=off", "grace:gv=off:curriculum=off", "grace:gv=off", "grace"),
-}
-"""The paper's tables by the names of their rows; methods that are not in the table of methods are
-left out.
-"""
+    f"table{n}": tuple(name for name, cls in METHODS.items() if n in cls.__dict__.get("tables", ()))
+    for n in (6, 7)
+} | {"table8": ("lora", *(f"grace:{changed}" for changed in Grace.ablations), "grace")}
+"""The paper's tables by the names of their rows, as the methods state them."""
 
 EQUAL = (
     "data",

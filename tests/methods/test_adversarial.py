@@ -14,7 +14,7 @@ from grace_geom.batch import Batch
 from grace_geom.errors import UserError
 from grace_geom.methods.at import At, LoraAt
 from grace_geom.methods.awp import Awp, steepest
-from grace_geom.methods.bounds import check_fields
+from grace_geom.methods.base import check_fields
 from grace_geom.methods.fare import Fare
 from grace_geom.methods.ft import Ft
 from grace_geom.methods.grace import Grace

@@ -8,7 +8,7 @@ import torch
 
 from grace_geom.errors import UserError
 from grace_geom.methods import METHODS, method_class
-from grace_geom.methods.bounds import check_fields
+from grace_geom.methods.base import check_fields
 from grace_geom.models import PROMPT
 from tests.toys import toy_batch, toy_clip, toy_run, train
 
