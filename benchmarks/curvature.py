@@ -200,9 +200,9 @@ def tail_pattern(model: nn.Module) -> str:
     last = max(int(n.split(".")[2]) for n in names if "resblocks" in n)  # type: ignore[union-attr]
     chosen = [
         i
-        for i, n in enumerate(names)
+        for i, n in enumerate(names)  # type: ignore[arg-type]
         if f"resblocks.{last}." in n or n.startswith(("ln_post", "proj"))
-    ]  # type: ignore[arg-type]
+    ]
     return rf"^values\.({'|'.join(map(str, chosen))})$"
 
 

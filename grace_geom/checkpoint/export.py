@@ -71,6 +71,8 @@ def _options(read: Checkpoint) -> str:
     usual = open_clip_model(ModelSpec(read.model, "random"))[0].visual.preprocess_cfg  # type: ignore[union-attr]
     own = {name: tuple(read.preprocess[name]) for name in ("mean", "std")}
     close = all(
-        abs(a - b) < 1e-6 for name in own for a, b in zip(own[name], usual[name], strict=True)
-    )  # type: ignore[index, arg-type]
+        abs(a - b) < 1e-6
+        for name in own
+        for a, b in zip(own[name], usual[name], strict=True)  # type: ignore[index, arg-type]
+    )
     return "" if close else f", force_preprocess_cfg={own}"

@@ -3,6 +3,7 @@ is missing.
 """
 
 import contextlib
+import functools
 import io
 import os
 from collections.abc import Callable
@@ -74,9 +75,8 @@ def _imagenet(root: Path) -> Found:
         return Found("imagenet", f"{root}/imagenet/{{train,val}}/<wnid>", {}, absent=True)
     counts, wrong = {}, []
     for part, path in found.items():
-        counts[part], problem = _read(
-            lambda path=path: imagenet.read_imagenet(path, "imagenet"), path
-        )  # type: ignore[misc]
+        read = functools.partial(imagenet.read_imagenet, path, "imagenet")
+        counts[part], problem = _read(read, path)
         wrong += [problem] if problem else _short(part, counts[part][1], PUBLISHED[part])
     wrong += [f"no {part} folder" for part in imagenet.SPLITS if part not in counts]
     return Found("imagenet", str(next(iter(found.values())).parent), counts, "; ".join(wrong))
