@@ -5,22 +5,31 @@
 import shutil
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from grace_geom.attacks import check_eps
-from grace_geom.cli import Command, part_of
+from grace_geom.cli import Command, part_of, quick
 from grace_geom.errors import UserError, door
-from grace_geom.evaluation import Measures
-from grace_geom.study import Row, Study, StudyOptions, report
+
+if TYPE_CHECKING:
+    from grace_geom.study import Row
+
+PROG = "python -m grace_geom.compare"
 
 
 @door
 def main(argv: Sequence[str] | None = None) -> None:
     """Train and evaluate what is missing, print the table, say where everything lies."""
+    quick.answer(PROG, argv)
+    from grace_geom.attacks import check_eps
+    from grace_geom.evaluation import Measures
+    from grace_geom.study import Study, StudyOptions
+
     command = Command(
         [StudyOptions, Measures],
         description="Train and evaluate several methods on equal terms. A study that was stopped "
         "goes on where it was.",
-        prog="python -m grace_geom.compare",
+        prog=PROG,
+        key=PROG,
     )
     values = command.values(argv)
     options, measures = part_of(StudyOptions, values), part_of(Measures, values)
@@ -39,8 +48,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise UserError("no run of the study succeeded; the reasons stand above")
 
 
-def summary(rows: Sequence[Row], baseline: Row | None, width: int) -> str:
+def summary(rows: Sequence["Row"], baseline: "Row | None", width: int) -> str:
     """What a terminal shows: the main table, the OOD sets, the differences, and what failed."""
+    from grace_geom.study import report
+
     tables = [report.main_table(rows), report.sets_table(rows, "ood", "OOD sets")]
     tables.append(report.suite_table(rows))
     if baseline is not None:

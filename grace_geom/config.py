@@ -11,7 +11,10 @@ from typing import Any, Literal
 
 from grace_geom.attacks import check_eps
 from grace_geom.cli import RECORD, Command, peek
+from grace_geom.cli.memory import remember
+from grace_geom.cli.quick import train_key
 from grace_geom.errors import UserError, nearest
+from grace_geom.fields import bounded, check_bounds
 from grace_geom.methods import METHODS, Method, method_class
 from grace_geom.methods.base import check_fields
 from grace_geom.models import known_models
@@ -84,36 +87,36 @@ class TrainConfig:
     pretrained: str | None = None
     out: Path | None = None
     resume: bool = False
-    seed: int = 0
+    seed: int = bounded(0, least=0)
     device: str = "auto"
     data: str = field(default="shapes", metadata={"group": "data"})
     ood: dict[str, str] = field(default_factory=dict)
     data_root: Path | None = None
     download: bool = False
     templates: str | None = None
-    val_fraction: float = 0.1
-    split_seed: int = 0
-    val_images: int = 5000
-    val_pgd: int = 0
-    train_images: int | None = None
-    image_size: int | None = None
-    shuffle_buffer: int | None = None
-    workers: int | None = None
-    epochs: int | None = field(default=None, metadata={"group": "training"})
-    max_steps: int | None = None
-    batch_size: int = 256
-    micro_batch: int | Literal["auto"] | None = None
-    warmup: float = 0.1
+    val_fraction: float = bounded(0.1, least=0)
+    split_seed: int = bounded(0, least=0)
+    val_images: int = bounded(5000, least=1)
+    val_pgd: int = bounded(0, least=0)
+    train_images: int | None = bounded(None, least=1)
+    image_size: int | None = bounded(None, least=1)
+    shuffle_buffer: int | None = bounded(None, least=1)
+    workers: int | None = bounded(None, least=0)
+    epochs: int | None = bounded(None, least=0, group="training")
+    max_steps: int | None = bounded(None, least=0)
+    batch_size: int = bounded(256, least=1)
+    micro_batch: int | Literal["auto"] | None = bounded(None, least=1)
+    warmup: float = bounded(0.1, least=0)
     schedule: Literal["cosine", "constant"] = "cosine"
-    clip_norm: float | Literal["auto"] | None = "auto"
+    clip_norm: float | Literal["auto"] | None = bounded("auto", least=0)
     precision: Literal["auto", "float32", "bf16", "fp16"] = "auto"
     grad_checkpoint: bool = False
-    eval_every: int = field(default=1, metadata={"group": "records"})
-    save_every: int | None = None
-    keep: int = 1
-    log_every: int = 10
+    eval_every: int = bounded(1, least=0, group="records")
+    save_every: int | None = bounded(None, least=1)
+    keep: int = bounded(1, least=0)
+    log_every: int = bounded(10, least=1)
     tensorboard: bool = False
-    stop_after: int | None = None
+    stop_after: int | None = bounded(None, least=1)
     options: dict[str, Any] = field(default_factory=dict, metadata={"flag": False})
 
     def __post_init__(self) -> None:
@@ -127,10 +130,7 @@ class TrainConfig:
             if name not in names:
                 raise UserError(f"{self.method} has no option {name!r}; {nearest(name, names)}")
         self.clip_norm = self.largest_norm
-        for name, low in _LEAST.items():
-            value = getattr(self, name)
-            if value not in (None, "auto") and value < low:
-                raise UserError(f"--{name.replace('_', '-')} is {value}, it must be at least {low}")
+        check_bounds(self)
         if self.clip_norm == 0:
             raise UserError(
                 "--clip-norm is 0, which would stop all training: use null for no clipping"
@@ -173,29 +173,6 @@ class TrainConfig:
         whole = (DEFAULT_EPOCHS if self.epochs is None else self.epochs) * steps_per_epoch
         return whole if self.max_steps is None else min(whole, self.max_steps)
 
-
-_LEAST = {
-    "epochs": 0,
-    "max_steps": 0,
-    "batch_size": 1,
-    "micro_batch": 1,
-    "warmup": 0,
-    "clip_norm": 0,
-    "val_images": 1,
-    "train_images": 1,
-    "image_size": 1,
-    "shuffle_buffer": 1,
-    "workers": 0,
-    "eval_every": 0,
-    "save_every": 1,
-    "keep": 0,
-    "log_every": 1,
-    "stop_after": 1,
-    "val_fraction": 0,
-    "val_pgd": 0,
-    "seed": 0,
-    "split_seed": 0,
-}
 
 NOT_THE_RUN = (
     "out",
@@ -241,6 +218,8 @@ def parse_train(argv: Sequence[str] | None = None) -> TrainConfig:
         UserError: As :func:`make_config`.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
+    remember("methods", list(METHODS))
+    remember("models", list(known_models()))
     data, name, preset = (
         peek(argv, "data", "shapes"),
         peek(argv, "method", "grace"),
@@ -268,7 +247,7 @@ def parse_train(argv: Sequence[str] | None = None) -> TrainConfig:
         ]
         given: dict[str, Any] = {"preset": preset} | dict.fromkeys(length, True)
         defaults = recipe(data, name, given) | preset_of(name, preset)
-    values = _command(name, defaults).values(argv)
+    values = _command(name, defaults, train_key(argv)).values(argv)
     config = _configured(values)
     if defaults and not stored:
         sources = [f"recipe of {data}"] * bool(recipe(data, name, given)) + [
@@ -349,16 +328,19 @@ def _peeked_out(argv: Sequence[str], method: str, data: str) -> Path:
     )
 
 
-def _command(method: str, defaults: Mapping[str, Any]) -> Command:
+def _command(method: str, defaults: Mapping[str, Any], key: str | None = None) -> Command:
     cls = method_class(method)
     title = type("Options", (), {"group": f"method {method}"})
     part = type(
         cls.__name__, (cls, title), {"__doc__": None}
     )  # the same fields under a title that says whose they are
     return Command(
-        [TrainConfig, part], prog="python -m grace_geom.train", defaults=defaults,
+        [TrainConfig, part],
+        prog="python -m grace_geom.train",
+        defaults=defaults,
         description=f"Fine-tune a CLIP image tower. Methods: {', '.join(METHODS)}.",
-    )  # fmt: skip
+        key=key,
+    )
 
 
 def _configured(values: Mapping[str, Any]) -> TrainConfig:

@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from grace_geom.attacks import check_eps
-from grace_geom.cli import Command, part_of
+from grace_geom.cli import Command, part_of, quick
 from grace_geom.errors import door
-from grace_geom.evaluation import DialOptions, Measures, Source, dial
-from grace_geom.evaluation.table import Console, dial_table
+
+PROG = "python -m grace_geom.dial"
 
 
 @dataclass(frozen=True)
@@ -31,13 +30,19 @@ class Door:
 @door
 def main(argv: Sequence[str] | None = None) -> None:
     """Evaluate along the line, write ``dial.json`` beside the checkpoint, print a table."""
+    quick.answer(PROG, argv)
+    from grace_geom.attacks import check_eps
+    from grace_geom.evaluation import DialOptions, Measures, Source, dial
+    from grace_geom.evaluation.table import Console, dial_table
+
     command = Command(
         [Door, DialOptions, Measures, Source],
         description="One run along the line from its pretrained weights (t = 0) through its own (t "
         "= 1).",
         positionals=("run",),
         defaults={"suites": ["id", "ood", "adv"]},
-        prog="python -m grace_geom.dial",
+        prog=PROG,
+        key=PROG,
     )
     values = command.values(argv)
     options, measures = part_of(Door, values), part_of(Measures, values)

@@ -7,14 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from grace_geom.attacks import check_eps
-from grace_geom.checkpoint import checkpoint_file
-from grace_geom.cli import Command, part_of
-from grace_geom.distributed import first, processes
+from grace_geom.cli import Command, part_of, quick
 from grace_geom.errors import door
-from grace_geom.evaluation import Measures, Sets, Source, assess
-from grace_geom.evaluation.table import Console, accuracy_table, corruption_table, paired_table
-from grace_geom.records.schema import dumps
+
+PROG = "python -m grace_geom.evaluate"
 
 
 @dataclass(frozen=True)
@@ -37,17 +33,28 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Evaluate, write ``eval.json`` beside each checkpoint, print a table; images are shared out
     over processes.
     """
+    quick.answer(PROG, argv)
+    from grace_geom.distributed import processes
+
     with processes():
         _evaluate(argv)
 
 
 def _evaluate(argv: Sequence[str] | None) -> None:
+    from grace_geom.attacks import check_eps
+    from grace_geom.checkpoint import checkpoint_file
+    from grace_geom.distributed import first
+    from grace_geom.evaluation import Measures, Sets, Source, assess
+    from grace_geom.evaluation.table import Console, accuracy_table, corruption_table, paired_table
+    from grace_geom.records.schema import dumps
+
     command = Command(
         [Door, Measures, Source],
         description="Accuracies of checkpoints with 95 % intervals, on ID, OOD, attacked and "
         "zero-shot data.",
         positionals=("checkpoints",),
-        prog="python -m grace_geom.evaluate",
+        prog=PROG,
+        key=PROG,
     )
     values = command.values(argv)
     options, measures, source = (

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from grace_geom.checkpoint import export_weights
-from grace_geom.cli import parse
+from grace_geom.cli import parse, quick
 from grace_geom.errors import door
+
+PROG = "python -m grace_geom.export"
 
 
 @dataclass
@@ -28,8 +29,11 @@ class ExportConfig:
 @door
 def main(argv: Sequence[str] | None = None) -> None:
     """Write the file and say how to read it."""
+    quick.answer(PROG, argv)
+    from grace_geom.checkpoint import export_weights
+
     config = parse(
-        ExportConfig, argv, positionals=("checkpoint",), prog="python -m grace_geom.export",
+        ExportConfig, argv, positionals=("checkpoint",), prog=PROG,
         description="Write merged weights that open_clip.create_model(..., pretrained=FILE) reads.",
     )  # fmt: skip
     print(export_weights(config.checkpoint, config.out, force=config.force))

@@ -2,6 +2,7 @@
 
 import inspect
 import math
+from collections.abc import Mapping
 from dataclasses import Field, field, fields
 from typing import Any
 
@@ -47,12 +48,16 @@ def check_bounds(settings: Any) -> None:
         UserError: Naming the flag, its value and what it may be.
     """
     for entry in fields(settings):
-        check_value(type(settings), entry.name, getattr(settings, entry.name))
+        limits = limits_of(type(settings), entry.name)
+        check_limits(entry.name, getattr(settings, entry.name), limits)
 
 
-def check_value(cls: type, name: str, value: Any) -> None:
-    """The same for one field of a class."""
-    limits = limits_of(cls, name)
+def check_limits(name: str, value: Any, limits: Mapping[str, float]) -> None:
+    """The same for one value; ``None`` and texts have no limits.
+
+    Raises:
+        UserError: As :func:`check_bounds`.
+    """
     if not limits or value is None or isinstance(value, str):
         return
     flag = f"--{name.replace('_', '-')}"

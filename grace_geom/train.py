@@ -3,23 +3,36 @@
 On G GPUs, or several machines: ``torchrun --nproc-per-node G -m grace_geom.train ...``
 """
 
+import sys
 from collections.abc import Sequence
 
-from grace_geom.config import parse_train
-from grace_geom.distributed import first, processes
+from grace_geom.cli import peek, quick
+from grace_geom.cli.memory import recall
 from grace_geom.errors import door
-from grace_geom.training import train_run
 
 
 @door
 def main(argv: Sequence[str] | None = None) -> None:
-    """Train one run and print where its checkpoint is; of torchrun's processes only the first
-    speaks.
+    """Train one run and print where its checkpoint is; under torchrun only the first process
+    prints.
     """
+    _answer(argv)
+    from grace_geom.config import parse_train
+    from grace_geom.distributed import first, processes
+    from grace_geom.training import train_run
+
     with processes():
         out = train_run(parse_train(argv))
         if first():
             print(out / "ckpt.pt")
+
+
+def _answer(argv: Sequence[str] | None) -> None:
+    """Answer at once what needs no torch; the options of a run depend on its method."""
+    tokens = list(sys.argv[1:] if argv is None else argv)
+    quick.check_name("method", peek(tokens, "method", "grace"), recall("methods") or ())
+    if (key := quick.train_key(tokens)) is not None:
+        quick.answer(key, tokens, {"model": "models"})
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ ROWS = [
     {"config", "evaluation"},
     {"training", "analysis", "tools"},
     {"study"},
-    {"train", "evaluate", "dial", "compare", "pretrain", "export"},
+    {"train", "evaluate", "dial", "compare", "pretrain", "export", "analyses"},
 ]
 ROW_0_SHARED = {
     "errors",

@@ -19,8 +19,19 @@ from typing import Any, Literal, NoReturn, TypeVar, cast, get_args, get_origin
 import docstring_parser
 from jsonargparse import ArgumentParser, Namespace
 
-from grace_geom.cli.types import Number, as_declared, describe, is_dict, is_list, with_fractions
+from grace_geom.cli.memory import remember
+from grace_geom.cli.types import (
+    Number,
+    as_declared,
+    describe,
+    is_dict,
+    is_list,
+    read_back,
+    with_fractions,
+    written,
+)
 from grace_geom.errors import UserError, nearest
+from grace_geom.fields import check_limits, limits_of
 from grace_geom.serialise import plain, read_yaml, to_yaml
 
 T = TypeVar("T")
@@ -57,10 +68,10 @@ def parse(
     Raises:
         UserError: Unknown flag or key, value of another type, missing positional, unreadable file.
     """
-    values = Command([config], description=description, positionals=positionals, prog=prog).values(
-        argv
+    command = Command(
+        [config], description=description, positionals=positionals, prog=prog, key=prog
     )
-    return config(**values)
+    return config(**command.values(argv))
 
 
 class Command:
@@ -72,6 +83,7 @@ class Command:
         positionals: Fields given without a flag.
         defaults: Defaults that replace those of the fields (a recipe, say).
         prog: How the program is called.
+        key: Under which :func:`grace_geom.cli.quick.answer` finds it at the next call.
     """
 
     def __init__(
@@ -82,9 +94,41 @@ class Command:
         positionals: Sequence[str] = (),
         defaults: Mapping[str, Any] | None = None,
         prog: str | None = None,
+        key: str | None = None,
     ) -> None:
+        options = [entry for part in parts for entry in options_of(part, defaults or {})]
+        self._build(options, description, tuple(positionals), prog)
+        self.key = key
+
+    @classmethod
+    def described(cls, description: Mapping[str, Any]) -> "Command":
+        """The command line that :meth:`description` describes."""
+        self = cls.__new__(cls)
+        self.key = None
+        options = [Option(**entry) for entry in description["options"]]
+        self._build(
+            options, description["text"], tuple(description["positionals"]), description["prog"]
+        )
+        return self
+
+    def description(self) -> dict[str, Any]:
+        """Everything that a command line is made of, as plain values."""
+        return {
+            "options": [dataclasses.asdict(option) for option in self.options],
+            "text": self.parser.description,
+            "positionals": list(self.positionals),
+            "prog": self.parser.prog,
+        }
+
+    def _build(
+        self,
+        options: Sequence["Option"],
+        description: str,
+        positionals: tuple[str, ...],
+        prog: str | None,
+    ) -> None:
+        self.options, self.positionals = options, positionals
         self.types: dict[str, Any] = {}
-        self.positionals = tuple(positionals)
         usage = " ".join(["%(prog)s", *(f"{name.upper()}..." for name in positionals), "[flags]"])
         self.parser = _Parser(prog=prog, usage=usage, description=description, exit_on_error=False)
         self.parser.add_argument(
@@ -93,8 +137,15 @@ class Command:
         self.parser.add_argument(
             "--print-config", action="store_true", help="print the settings as YAML and stop"
         )
-        for part in parts:
-            self._add(part, defaults or {})
+        groups: dict[str, Any] = {}
+        for option in options:
+            if option.name in self.types:
+                raise ValueError(f"two parts of one command line have a field {option.name!r}")
+            self.types[option.name] = read_back(option.kind)
+            group = groups.get(option.group)
+            if group is None:
+                group = groups[option.group] = self.parser.add_argument_group(option.group)
+            self._add(group, option)
 
     def values(self, argv: Sequence[str] | None = None) -> dict[str, Any]:
         """Field name -> value, for every field of every part. ``--help`` and ``--print-config``
@@ -103,6 +154,8 @@ class Command:
         Raises:
             UserError: As :func:`parse`.
         """
+        if self.key is not None:
+            remember(self.key, self.description())
         tokens, given = self._scan(list(sys.argv[1:] if argv is None else argv))
         if "config" in given:
             self.parser.set_defaults(self._from_file(given["config"]))
@@ -113,7 +166,10 @@ class Command:
         if printing:
             print(to_yaml(plain_options), end="")
             raise SystemExit(0)
-        return {name: as_declared(value, self.types[name]) for name, value in options.items()}
+        found = {name: as_declared(value, self.types[name]) for name, value in options.items()}
+        for option in self.options:
+            check_limits(option.name, found[option.name], option.limits)
+        return found
 
     def read(self, values: Mapping[str, Any], source: str = "settings") -> dict[str, Any]:
         """The same from a mapping of plain values, over the defaults.
@@ -149,39 +205,20 @@ class Command:
         ).as_dict()
         return {name: value for name, value in read.items() if name in values}
 
-    def _add(self, part: type, defaults: Mapping[str, Any]) -> None:
-        helps, hints = field_help(part), typing.get_type_hints(part)
-        group = self.parser.add_argument_group(getattr(part, "group", "settings"))
-        groups: dict[str, Any] = {}
-        for field in dataclasses.fields(part):
-            if not field.init or not field.metadata.get("flag", True):
-                continue
-            if field.name in self.types:
-                raise ValueError(f"two parts of one command line have a field {field.name!r}")
-            self.types[field.name] = hints[field.name]
-            if title := field.metadata.get("group"):
-                group = groups[title] = groups.get(title) or self.parser.add_argument_group(title)
-            settings: dict[str, Any] = {"type": with_fractions(hints[field.name])}
-            settings["help"] = field.metadata.get("help") or helps.get(
-                field.name, field.name.replace("_", " ")
-            )
-            default = defaults.get(field.name, _default(field))
-            if field.name in self.positionals:
-                many = is_list(hints[field.name])
-                settings |= (
-                    {"nargs": "+" if default is dataclasses.MISSING else "*"} if many else {}
-                )
-                if many:
-                    settings["type"] = get_args(settings["type"])[0]
-                group.add_argument(field.name, **settings)
-                continue
-            if hints[field.name] is bool:
-                settings |= {"nargs": "?", "const": True}
-            required = default is dataclasses.MISSING
-            settings |= (
-                {"required": True} if required else {"default": _shown(default, hints[field.name])}
-            )
-            group.add_argument(_flag(field.name), **settings)
+    def _add(self, group: Any, option: "Option") -> None:
+        kind = self.types[option.name]
+        settings: dict[str, Any] = {"type": with_fractions(kind), "help": option.help}
+        if option.name in self.positionals:
+            if is_list(kind):
+                settings |= {"nargs": "+" if option.required else "*"}
+                settings["type"] = get_args(settings["type"])[0]
+            group.add_argument(option.name, **settings)
+            return
+        if kind is bool:
+            settings |= {"nargs": "?", "const": True}
+        default = as_declared(option.default, kind)
+        settings |= {"required": True} if option.required else {"default": _shown(default, kind)}
+        group.add_argument(_flag(option.name), **settings)
 
     def _scan(self, argv: list[str]) -> tuple[list[str], dict[str, str]]:
         """Tokens for the parser, positionals first and lists as JSON; and the raw text of each
@@ -270,6 +307,55 @@ class Command:
         if missing:
             raise UserError(f"missing: {missing[1]}; see --help")
         raise UserError(source + " ".join(message.split()))
+
+
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """One option of a command line, as plain values.
+
+    Attributes:
+        name: Its field.
+        kind: Its type, as :func:`grace_geom.cli.types.written` writes it.
+        help: Its text.
+        group: Heading that it stands under.
+        required: Whether it has no default.
+        default: Its default.
+        limits: Of its value, as :func:`grace_geom.fields.bounded` takes them.
+    """
+
+    name: str
+    kind: Any
+    help: str
+    group: str
+    required: bool
+    default: Any
+    limits: dict[str, float]
+
+
+def options_of(part: type, defaults: Mapping[str, Any]) -> list[Option]:
+    """The options that the fields of a dataclass stand for, in order."""
+    helps, hints = field_help(part), typing.get_type_hints(part)
+    found: list[Option] = []
+    group = getattr(part, "group", "settings")
+    for field in dataclasses.fields(part):
+        if not field.init or not field.metadata.get("flag", True):
+            continue
+        group = field.metadata.get("group", group)
+        default = defaults.get(field.name, _default(field))
+        required = default is dataclasses.MISSING
+        text = field.metadata.get("help") or helps.get(field.name, field.name.replace("_", " "))
+        found.append(
+            Option(
+                field.name,
+                written(hints[field.name]),
+                text,
+                group,
+                required,
+                None if required else plain(default),
+                limits_of(part, field.name),
+            )
+        )
+    return found
 
 
 def part_of(kind: type[T], values: Mapping[str, Any]) -> T:

@@ -92,3 +92,38 @@ def as_declared(value: Any, kind: Any) -> Any:
     if isinstance(value, dict):
         return {key: as_declared(item, None) for key, item in value.items()}
     return value
+
+
+def written(kind: Any) -> Any:
+    """A type as plain values, which :func:`read_back` reads."""
+    if kind in _PLAIN.values():
+        return next(name for name, plain_type in _PLAIN.items() if plain_type is kind)
+    origin, args = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        return {"literal": list(args)}
+    name = "union" if origin in (Union, types.UnionType) else origin.__name__
+    return {name: ["..." if arg is Ellipsis else written(arg) for arg in args]}
+
+
+def read_back(kind: Any) -> Any:
+    """The type that :func:`written` wrote."""
+    if isinstance(kind, str):
+        return Ellipsis if kind == "..." else _PLAIN[kind]
+    ((name, args),) = kind.items()
+    if name == "literal":
+        return Literal[tuple(args)]
+    inner = tuple(read_back(arg) for arg in args)
+    if name == "union":
+        return functools.reduce(lambda a, b: a | b, inner)
+    return {"list": list, "tuple": tuple, "dict": dict}[name][inner]  # type: ignore[index]
+
+
+_PLAIN: dict[str, Any] = {
+    "int": int,
+    "float": float,
+    "bool": bool,
+    "str": str,
+    "path": Path,
+    "none": type(None),
+    "any": Any,
+}

@@ -1,0 +1,111 @@
+"""The analyses by name, and their command lines. A new analysis is its file in ``analysis/``, one
+entry here, and a script of three lines in ``analyses/``.
+
+Importing this module imports no torch: ``--help`` and refusals answer at once.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+
+from grace_geom.cli import quick
+from grace_geom.errors import door
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """Where an analysis is.
+
+    Attributes:
+        options: Name of its options' dataclass in ``grace_geom.analysis.NAME``.
+        text: First lines of ``--help``.
+        measure: Name of the function from one checkpoint to its numbers.
+        show: Name of the function from all numbers to tables and figures.
+    """
+
+    options: str
+    text: str
+    measure: str = "measure"
+    show: str = "show"
+
+
+SHARED = (
+    " Under torchrun each process takes its share of the images; the first one writes and prints."
+)
+
+ANALYSES = {
+    "hessian_spectrum": Analysis(
+        "SpectrumOptions",
+        "Largest and smallest Hessian eigenvalues, trace, Frobenius norm, spectral density and the "
+        "curvature of each matrix." + SHARED,
+    ),
+    "sharpness": Analysis(
+        "SharpnessOptions",
+        "Rise of the loss in balls around the weights: SAM, adaptive, relative to each matrix, "
+        "average, m-sharpness." + SHARED,
+    ),
+    "loss_landscape": Analysis(
+        "LandscapeOptions",
+        "Loss along filter-normalised random directions, the top Hessian eigenvector and the line "
+        "from the pretrained weights." + SHARED,
+    ),
+    "anisotropy": Analysis(
+        "AnisotropyOptions",
+        "Anisotropy of the Hessian (or Gauss-Newton matrix) and of the features." + SHARED,
+    ),
+    "bound_terms": Analysis(
+        "BoundOptions",
+        "The terms of the robust PAC-Bayes bound (Theorem 3.1, Lemma 3.2), each with its "
+        "estimator." + SHARED,
+    ),
+    "parameter_drift": Analysis(
+        "DriftOptions",
+        "Relative change and effective rank of each matrix, and its correlation with lost "
+        "zero-shot accuracy. Under torchrun only the images of zero-shot sets are shared out.",
+    ),
+    "representation_drift": Analysis(
+        "DriftOptions",
+        "How far representations moved from a reference checkpoint, on ID, OOD and attacked "
+        "images." + SHARED,
+        "measure_drift",
+        "show_drift",
+    ),
+    "feature_stability": Analysis(
+        "StabilityOptions",
+        "How features move between ID, OOD and adversarial images, and under weight perturbation."
+        + SHARED,
+        "measure_stability",
+        "show_stability",
+    ),
+    "robustness_curve": Analysis(
+        "CurveOptions",
+        "Accuracy against the radius of an attack, and whether the numbers can be trusted."
+        + SHARED,
+        "measure_curve",
+        "show_curve",
+    ),
+}
+
+
+def script(name: str) -> Callable[..., None]:
+    """``main(argv)`` of ``python analyses/NAME.py``."""
+    prog = f"python analyses/{name}.py"
+
+    @door
+    def main(argv: Sequence[str] | None = None) -> None:
+        quick.answer(prog, argv)
+        from grace_geom.analysis import analyse
+        from grace_geom.cli import parse
+
+        entry, module = ANALYSES[name], import_module(f"grace_geom.analysis.{name}")
+        options = parse(
+            getattr(module, entry.options),
+            argv,
+            positionals=("checkpoints",),
+            prog=prog,
+            description=entry.text,
+        )
+        analyse(name, options, getattr(module, entry.measure), getattr(module, entry.show))
+
+    main.__doc__ = ANALYSES[name].text
+    return main
