@@ -43,6 +43,10 @@ def decode(content: bytes, where: str) -> Image.Image:
                 return _rgb(image, where)
     except UserError:
         raise
+    except Image.DecompressionBombError:  # Pillow's own bound, met while it opens a picture
+        raise UserError(
+            f"{where}: more than {MAX_PIXELS // 10**6} megapixels: reduce it or remove it"
+        ) from None
     except Exception as error:  # decoders raise whatever they like on bad bytes: struct, zlib, Syntax-, OSError ...
         raise UserError(
             f"{where}: not a readable image, {len(content)} bytes ({_short(error)}). Fetch it "

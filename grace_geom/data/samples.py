@@ -1,4 +1,4 @@
-"""The samples of a webdataset shard: neighbouring members of one name, a photograph and its label."""
+"""The samples of a shard: neighbouring members of one name, a photograph and its label."""
 
 import json
 import re
