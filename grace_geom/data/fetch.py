@@ -3,6 +3,7 @@ disk."""
 
 import contextlib
 import hashlib
+import http.client
 import os
 import shutil
 import urllib.error
@@ -14,6 +15,10 @@ from grace_geom.errors import UserError
 from grace_geom.files import atomic_write
 
 TIMEOUT = 60  # seconds without a byte
+
+
+class Absent(UserError):
+    """The server answers that it has no such file."""
 
 
 def is_url(name: str) -> bool:
@@ -45,15 +50,19 @@ def cached(url: str) -> Path:
                 key: answer.headers.get(key) for key in ("Content-Length", "Last-Modified", "ETag")
             }
             version = hashlib.sha256(repr((url, told)).encode()).hexdigest()[:16]
-            path = cache_dir() / version / PurePosixPath(urlsplit(url).path).name
+            name = PurePosixPath(urlsplit(url).path).name
+            if not name:
+                raise UserError(f"{url} names no file")
+            path = cache_dir() / version / name
             if not path.is_file():
                 with atomic_write(path) as file:
                     shutil.copyfileobj(answer, file, 2**20)
                     _check_length(url, file.tell(), told["Content-Length"])
             return path
     except urllib.error.HTTPError as error:
-        raise UserError(f"{url}: the server answers {error.code} {error.reason}") from None
-    except (OSError, ValueError) as error:
+        kind = Absent if error.code in (403, 404, 410) else UserError
+        raise kind(f"{url}: the server answers {error.code} {error.reason}") from None
+    except (OSError, ValueError, http.client.HTTPException) as error:
         raise UserError(
             f"{url} cannot be fetched ({getattr(error, 'reason', None) or error}). Check the "
             "address."
@@ -66,7 +75,11 @@ def _check_length(url: str, got: int, told: str | None) -> None:
 
 
 def cached_if_there(url: str) -> Path | None:
-    """As :func:`cached`, but ``None`` where the server has no such file."""
-    with contextlib.suppress(UserError):
+    """As :func:`cached`, but ``None`` where the server has no such file.
+
+    Raises:
+        UserError: If it does not answer: the file may be there.
+    """
+    with contextlib.suppress(Absent):
         return cached(url)
     return None

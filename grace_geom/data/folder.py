@@ -1,26 +1,33 @@
 """``folder:DIR``: one folder of pictures a class, as ImageFolder has it, with or without
-train/val/test above.
+train/val/test above; or pictures whose labels stand in a table.
 """
 
 import functools
-import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from grace_geom.data.base import ImageSet, digest_text
-from grace_geom.data.names import content_digest, existing, read_class_names
+from grace_geom.data.classes import WNID, Classes, classes_of, in_order
+from grace_geom.data.layout import EXPECTED, Part, layout
+from grace_geom.data.listing import Walk, is_picture, visible
+from grace_geom.data.names import (
+    Given,
+    content_digest,
+    existing,
+    parse_given,
+    parse_lines,
+    printable_path,
+)
 from grace_geom.data.pictures import EXTENSIONS, Files
 from grace_geom.data.prompts import templates_for
 from grace_geom.data.request import Request
 from grace_geom.data.splits import Parts
-from grace_geom.errors import UserError, nearest
+from grace_geom.data.text import nfc, printable, read_text, shown
+from grace_geom.errors import UserError
 
-SPLIT_FOLDERS = {
-    "train": ("train", "training"),
-    "val": ("val", "valid", "validation"),
-    "test": ("test", "testing"),
-}
+CLASS_LISTS = ("classes.json", "classnames.txt")
 
 
 def parts(request: Request) -> Parts:
@@ -28,37 +35,38 @@ def parts(request: Request) -> Parts:
     else DIR in one piece.
 
     Classes are those of ``train``, whichever part is read, so that labels mean the same everywhere.
+
+    Raises:
+        UserError: If DIR is laid out in no way that we know, or in two at once.
     """
-    places = [existing(request.located(name)) for name in request.names("dir")]
+    places = [printable_path(existing(request.located(name))) for name in request.names("dir")]
     for place in places:
         if not place.is_dir():
             raise UserError(f"{place} is a file, not a folder of class folders")
-    if len(places) == 2:
-        found = dict(zip(("train", "test"), places, strict=True))
-    else:
-        found = {
-            name: path
-            for name in SPLIT_FOLDERS
-            if (path := _split_folder(places[0], name)) is not None
-        }
-    if not found:
-        return {"all": functools.partial(read, places[0], request.spec)}
-    folders = class_folders(next(iter(found.values())))
+    found = layout(places[0]) if len(places) == 1 else _two(*places)
+    first = next(iter(found.values()))
+    classes = _classes(first, [places[0], first.folder])
     return {
-        name: functools.partial(read, path, request.spec, folders, places[0])
-        for name, path in found.items()
+        name: functools.partial(_read, part, request.spec, classes, places[0].resolve().name)
+        for name, part in found.items()
     }
 
 
-def _split_folder(folder: Path, name: str) -> Path | None:
-    """The folder of a split. A *class* may be called "train" too: then it holds pictures, not
-    folders.
+def _two(train: Path, test: Path) -> dict[str, Part]:
+    """The parts of TRAIN+TEST.
+
+    Raises:
+        UserError: If one of them has several parts itself.
     """
-    for alias in SPLIT_FOLDERS[name]:
-        path = folder / alias
-        if path.is_dir() and any(entry.is_dir() for entry in os.scandir(path)):
-            return path
-    return None
+    found = {}
+    for name, place in (("train", train), ("test", test)):
+        own = layout(place)
+        if len(own) > 1:
+            raise UserError(
+                f"{shown(place)} holds {', '.join(sorted(own))} itself: name the one that is meant"
+            )
+        found[name] = next(iter(own.values()))
+    return found
 
 
 def class_folders(folder: Path) -> list[str]:
@@ -67,63 +75,73 @@ def class_folders(folder: Path) -> list[str]:
     Raises:
         UserError: If there is none.
     """
-    names = sorted(
-        entry.name
-        for entry in os.scandir(folder)
-        if entry.is_dir() and not entry.name.startswith(".")
-    )
+    names, files = visible(folder)
     if not names:
-        loose = sum(Path(entry.name).suffix.lower() in EXTENSIONS for entry in os.scandir(folder))
+        loose = sum(map(is_picture, files))
         held = f"{loose} loose pictures" if loose else "no pictures"
         raise UserError(
-            f"{folder} has no class folders ({held} in it): put each class into a folder of its own"
+            f"{shown(folder)} has no class folders ({held} in it): put each class into a folder of "
+            f"its own. {EXPECTED}"
         )
+    for name in names:
+        if not printable(name):
+            raise UserError(f"{shown(folder / name)}: the name is not UTF-8; rename the folder")
     return names
 
 
 def read(
-    folder: Path,
-    spec: str,
-    folders: list[str] | None = None,
-    top: Path | None = None,
-    only: list[str] | None = None,
+    folder: Path, spec: str, folders: list[str] | None = None, only: list[str] | None = None
 ) -> ImageSet:
     """Every picture under the class folders of ``folder``, sorted by class, then by name.
 
     Args:
         folder: Holds one folder a class; pictures may lie deeper.
         spec: For the record.
-        folders: The class folders in label order; default: those that are here.
-        top: Where ``classes.json`` lies if not in ``folder``: a list in the sorted folders' order,
-            or an object from folder name to class name. Without it the folder names are the class
-            names.
+        folders: The class folders in label order, which name the classes; default: those that are
+            here, called as a class list beside them says.
         only: Read these class folders and leave the others alone; default: all that are here.
 
     Raises:
-        UserError: If a class folder is empty or unknown, or ``classes.json`` does not fit the
+        UserError: If a class folder is empty or unknown, or the class list does not fit the
             folders.
     """
-    here = only or class_folders(folder)
-    folders = folders or here
-    label_of = {name: label for label, name in enumerate(folders)}
-    names: list[str] = []
-    labels: list[int] = []
-    for name in here:
-        if name not in label_of:
-            raise UserError(
-                f"{folder / name} is a class that the training folder does not have; "
-                f"{nearest(name, folders)}"
-            )
-        pictures = _pictures(folder, name)
-        if not pictures:
-            raise UserError(
-                f"{folder / name} holds no pictures ({', '.join(sorted(EXTENSIONS))}): fill or "
-                "remove it"
-            )
-        names += pictures
-        labels += [label_of[name]] * len(pictures)
-    class_names = _class_names(folders, [folder] if top is None else [top, folder])
-    label = (top or folder).resolve().name
+    part = Part(folder)
+    if folders is None:
+        classes = _classes(part, [folder])
+    else:
+        classes = Classes(tuple(folders), {nfc(name): i for i, name in enumerate(folders)})
+    return _read(part, spec, classes, folder.resolve().name, only)
+
+
+def _classes(part: Part, places: list[Path]) -> Classes:
+    """Labels and names of the classes of a part, from the class list in the first place that has
+    one.
+
+    Raises:
+        UserError: If the list does not fit the classes.
+    """
+    if part.table is None:
+        keys = class_folders(part.folder)
+    else:
+        keys = in_order(row.label for row in part.table.rows)
+    lists = [path for place in places for name in CLASS_LISTS if (path := place / name).is_file()]
+    given: Given | None = None
+    if lists:
+        parse = parse_given if lists[0].suffix == ".json" else _listed
+        given = parse(read_text(lists[0]), shown(lists[0]))
+    return classes_of(keys, given, shown(lists[0]) if lists else "", shown(places[0]))
+
+
+def _listed(text: str, where: str) -> Given:
+    return list(parse_lines(text, where))
+
+
+def _read(
+    part: Part, spec: str, classes: Classes, label: str, only: list[str] | None = None
+) -> ImageSet:
+    """The pictures of one part, with labels that ``classes`` gives them."""
+    folder = part.folder
+    names, labels, left = _from_table(part, classes) if part.table else _walk(folder, classes, only)
     kind, templates = templates_for(label)
     note = {
         "folder": str(folder),
@@ -132,32 +150,47 @@ def read(
         "content": content_digest((name, folder / name) for name in names),
         "templates": kind,
     }
+    if part.table is not None:
+        note["table"] = str(part.table.path)
+    if left:
+        note["left_out"] = left
+    keys = {label: key for key, label in classes.labels.items()}
+    if len(keys) == len(classes.names) and all(map(WNID.fullmatch, keys.values())):
+        note["wnids"] = [keys[i] for i in range(len(keys))]
     reader = Files(str(folder), tuple(names))
-    return ImageSet(label, spec, "all", np.array(labels), class_names, templates, reader, note)
+    return ImageSet(label, spec, "all", np.array(labels), classes.names, templates, reader, note)
 
 
-def _pictures(folder: Path, name: str) -> list[str]:
-    """Pictures below a class folder, relative to ``folder``, sorted: a file system's own order is
-    no order.
-    """
-    found = []
-    for directory, _, files in os.walk(folder / name, followlinks=True):
-        relative = os.path.relpath(directory, folder)
-        found += [
-            f"{relative}/{file}"
-            for file in files
-            if os.path.splitext(file)[1].lower() in EXTENSIONS
-        ]
-    return sorted(found)
+Found = tuple[list[str], list[int], Mapping[str, int]]
+"""File names, labels, and numbers of files that are left out by ending."""
 
 
-def _class_names(folders: list[str], places: list[Path]) -> tuple[str, ...]:
-    path = next(
-        (place / "classes.json" for place in places if (place / "classes.json").is_file()), None
-    )
-    if path is None:
-        return tuple(folders)
-    names = read_class_names(path, path.parent, keys=folders)
-    if len(names) != len(folders):
-        raise UserError(f"{path} has {len(names)} class names for {len(folders)} class folders")
-    return names
+def _walk(folder: Path, classes: Classes, only: list[str] | None) -> Found:
+    """Pictures of the class folders."""
+    walk = Walk(folder)
+    by_label: dict[int, list[str]] = {}
+    for name in only or class_folders(folder):
+        label = classes.label(name, shown(folder / name))
+        pictures = walk.pictures(name)
+        if not pictures:
+            raise UserError(
+                f"{shown(folder / name)} holds no pictures ({', '.join(sorted(EXTENSIONS))}): fill "
+                "or remove it"
+            )
+        by_label.setdefault(label, []).extend(pictures)  # NFC and NFD folders are one class
+    doubles = walk.doubles()
+    names = [name for label in sorted(by_label) for name in by_label[label] if name not in doubles]
+    labels = [
+        label for label in sorted(by_label) for name in by_label[label] if name not in doubles
+    ]
+    return names, labels, walk.tell()
+
+
+def _from_table(part: Part, classes: Classes) -> Found:
+    """Pictures that a table lists, sorted by class, then by name."""
+    assert part.table is not None
+    where = shown(part.table.path)
+    rows = [
+        (classes.label(row.label, f"{where}: {row.label}"), row.file) for row in part.table.rows
+    ]
+    return [file for _, file in sorted(rows)], [label for label, _ in sorted(rows)], {}

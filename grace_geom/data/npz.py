@@ -2,16 +2,20 @@
 it."""
 
 import functools
+import math
+import os
 import zipfile
 from pathlib import Path
 
 import numpy as np
 
 from grace_geom.data.base import Array, ImageSet
-from grace_geom.data.names import content_digest, existing, file_record, read_class_names
+from grace_geom.data.names import content_digest, existing_file, file_record, read_class_names
+from grace_geom.data.pictures import check_sides
 from grace_geom.data.prompts import templates_for
 from grace_geom.data.request import Request
 from grace_geom.data.splits import Parts, one_or_two
+from grace_geom.data.text import shown
 from grace_geom.errors import UserError
 
 
@@ -20,7 +24,7 @@ def parts(request: Request) -> Parts:
     image size.
     """
     names = request.names("file")
-    paths = [existing(request.located(name)) for name in names]
+    paths = [existing_file(request.located(name)) for name in names]
     if len(paths) == 2:
         _agree(*paths)
     return one_or_two(names, lambda name: read(request.located(name), request.spec))
@@ -38,7 +42,7 @@ def read(path: Path, spec: str) -> ImageSet:
             shape, labels do not fit the images or the class names, or there are no class names.
             Pickled objects are never loaded.
     """
-    path = existing(path)
+    path = existing_file(path)
     class_names = read_class_names(path.with_suffix(".classes.json"), path)
     status = path.stat()
     images, labels = _arrays(path, status.st_mtime_ns, status.st_size)
@@ -56,39 +60,122 @@ def read(path: Path, spec: str) -> ImageSet:
 @functools.lru_cache(maxsize=2)  # train and val are cut from one file, and LZMA takes seconds
 def _arrays(path: Path, modified: int, size: int) -> tuple[np.ndarray, np.ndarray]:
     """``(N, H, W, C)`` uint8 and ``(N,)`` int64, read-only as they are shared."""
+    _check_headers(path)
     try:
         with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise UserError(
-                    f"{path} is a single array, not an .npz archive with 'images' and 'labels'"
-                )
-            missing = {"images", "labels"} - set(archive.files)
-            if missing:
-                held = ", ".join(archive.files) or "nothing"
-                raise UserError(
-                    f"{path} has no array {' or '.join(map(repr, sorted(missing)))}; it holds: "
-                    f"{held}"
-                )
             images, labels = archive["images"], archive["labels"]
-    except UserError:
-        raise
-    except (
-        Exception
-    ) as error:  # zip, zlib, lzma, numpy and the system each raise their own on bad bytes
-        if "pickle" in str(error).lower() and not (zipfile.is_zipfile(path) or _pickled(path)):
-            raise UserError(f"{path} is not an .npz archive with 'images' and 'labels'") from None
-        if "pickle" in str(error).lower():
-            raise UserError(
-                f"{path} holds pickled objects, which can run code: refused. "
-                f"Save plain arrays: images uint8, labels int64."
-            ) from None
-        raise UserError(
-            f"{path} cannot be read as .npz ({error}): it is broken or cut short. Fetch or write "
-            "it again."
-        ) from error
-    images, labels = _checked(path, images, labels)
+    except Exception as error:  # zip, zlib, lzma, numpy and the system each raise their own
+        raise _broken(path, error) from error
+    if images.ndim == 3:
+        images = images[..., None]
+    images, labels = np.ascontiguousarray(images), labels.astype(np.int64)
     images.flags.writeable = labels.flags.writeable = False
     return images, labels
+
+
+def _broken(path: Path, error: Exception) -> UserError:
+    why = shown(str(error) or type(error).__name__)[:200]
+    return UserError(
+        f"{shown(path)} cannot be read as .npz ({why}): it is broken or cut short. Fetch or write it "
+        "again."
+    )
+
+
+Header = tuple[tuple[int, ...], np.dtype]
+
+
+def _check_headers(path: Path) -> None:
+    """Refuse an archive by what its arrays declare, before memory is taken for them.
+
+    Raises:
+        UserError: As :func:`read` tells.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            held = archive.namelist()
+            found = {
+                name: _header(archive, f"{name}.npy")
+                for name in ("images", "labels")
+                if f"{name}.npy" in held
+            }
+    except UserError as error:
+        raise UserError(f"{shown(path)}: {error}") from None
+    except Exception as error:  # zip, zlib, lzma, numpy and the system each raise their own
+        if isinstance(error, zipfile.BadZipFile):
+            _other_kind(path)
+        raise _broken(path, error) from error
+    missing = [name for name in ("images", "labels") if name not in found]
+    if missing:
+        names = ", ".join(shown(name.removesuffix(".npy")) for name in held[:20]) or "nothing"
+        raise UserError(
+            f"{shown(path)} has no array {' or '.join(map(repr, missing))}; it holds: {names}"
+        )
+    _check_kinds(shown(path), *found["images"], *found["labels"])
+    _check_memory(path, math.prod(found["images"][0]) + 8 * found["labels"][0][0])
+
+
+def _other_kind(path: Path) -> None:
+    """Raise UserError for a file that is no zip, if it can be told what it is."""
+    with path.open("rb") as file:
+        head = file.read(6)
+    if head.startswith(b"\x80"):  # as pickles of protocol 2 and later begin
+        raise _pickled(path)
+    if head == b"\x93NUMPY":
+        raise UserError(
+            f"{shown(path)} is a single array, not an .npz archive with 'images' and 'labels'"
+        )
+    if head and not head.startswith(b"PK"):
+        raise UserError(f"{shown(path)} is not an .npz archive with 'images' and 'labels'")
+
+
+def _pickled(path: Path | str) -> UserError:
+    return UserError(
+        f"{shown(path)} holds pickled objects, which can run code: refused. "
+        f"Save plain arrays: images uint8, labels int64."
+    )
+
+
+def _header(archive: zipfile.ZipFile, name: str) -> Header:
+    """Shape and type of an array; its bytes must be as many as these need.
+
+    Raises:
+        UserError: If they are not, or the archive has the array twice.
+        ValueError: If it has no header of an array.
+    """
+    if archive.namelist().count(name) > 1:
+        raise UserError(f"holds {name} twice")
+    with archive.open(name) as file:
+        version = np.lib.format.read_magic(file)
+        if version not in ((1, 0), (2, 0)):  # 3.0 is for field names, which these arrays lack
+            raise UserError(f"{name} has the format {version}: save plain arrays with numpy.savez")
+        read = (
+            np.lib.format.read_array_header_1_0
+            if version == (1, 0)
+            else np.lib.format.read_array_header_2_0
+        )
+        shape, _, dtype = read(file)
+        held = archive.getinfo(name).file_size - file.tell()
+    if any(side < 0 for side in shape):
+        raise UserError(f"{name} declares the shape {shape}")
+    declared = math.prod(shape) * dtype.itemsize
+    if declared != held and not dtype.hasobject:
+        raise UserError(
+            f"{name} declares {declared} bytes (shape {shape}) and holds {held}: it is broken or "
+            "cut short"
+        )
+    return tuple(map(int, shape)), dtype
+
+
+def _check_memory(path: Path, need: int) -> None:
+    """Refuse arrays that do not fit into the memory of this machine: a small file may unpack to any
+    size.
+    """
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if need > there:
+        raise UserError(
+            f"{shown(path)} unpacks to {need / 2**30:.1f} GiB, this machine has "
+            f"{there / 2**30:.1f} GiB of memory: use a folder or shards, which are read one by one"
+        )
 
 
 def _agree(train: Path, test: Path) -> None:
@@ -113,48 +200,36 @@ def _agree(train: Path, test: Path) -> None:
 
 
 def _image_size(path: Path) -> tuple[int, ...]:
-    """Height and width, from the header alone; unreadable files give ``()`` and are reported when
-    they are read.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive, archive.open("images.npy") as file:
-            version = np.lib.format.read_magic(file)
-            header = (
-                np.lib.format.read_array_header_1_0
-                if version == (1, 0)
-                else np.lib.format.read_array_header_2_0
-            )
-            return tuple(header(file)[0][1:3])
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return ()
+    """Height and width, from the header alone."""
+    _check_headers(path)
+    with zipfile.ZipFile(path) as archive:
+        return _header(archive, "images.npy")[0][1:3]
 
 
-def _checked(path: Path, images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    if images.dtype != np.uint8:
+def _check_kinds(
+    where: str,
+    images: tuple[int, ...],
+    images_type: np.dtype,
+    labels: tuple[int, ...],
+    labels_type: np.dtype,
+) -> None:
+    """Refuse shapes and types that are not images and labels."""
+    if images_type.hasobject or labels_type.hasobject:
+        raise _pickled(where)
+    if images_type != np.uint8:
         raise UserError(
-            f"{path}: images are {images.dtype}, expected uint8 in 0..255. "
+            f"{where}: images are {images_type}, expected uint8 in 0..255. "
             f"Save (images * 255).round().astype('uint8') if they lie in [0, 1]."
         )
-    if images.ndim == 3:
-        images = images[..., None]
-    if images.ndim != 4 or images.shape[-1] not in (1, 3) or 0 in images.shape:
+    whole = images if len(images) == 4 else (*images, 1)
+    if len(whole) != 4 or whole[-1] not in (1, 3) or 0 in whole:
         raise UserError(
-            f"{path}: images have shape {images.shape}, expected (N,H,W,3), (N,H,W,1) or (N,H,W), "
-            "N > 0"
+            f"{where}: images have shape {images}, expected (N,H,W,3), (N,H,W,1) or (N,H,W), N > 0"
         )
-    if labels.ndim != 1 or labels.dtype.kind not in "iu":
+    if len(labels) != 1 or labels_type.kind not in "iu":
         raise UserError(
-            f"{path}: labels are {labels.dtype} of shape {labels.shape}, expected int64 of shape "
-            "(N,)"
+            f"{where}: labels are {labels_type} of shape {labels}, expected int64 of shape (N,)"
         )
-    if len(images) != len(labels):
-        raise UserError(f"{path}: {len(images)} images but {len(labels)} labels")
-    return images, labels.astype(np.int64)
-
-
-def _pickled(path: Path) -> bool:
-    """Whether the file begins as pickles of protocol 2 and later do; numpy takes whatever it does
-    not know for one.
-    """
-    with path.open("rb") as file:
-        return file.read(1) == b"\x80"
+    if images[0] != labels[0]:
+        raise UserError(f"{where}: {images[0]} images but {labels[0]} labels")
+    check_sides((whole[2], whole[1]), where)

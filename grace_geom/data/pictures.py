@@ -1,32 +1,119 @@
-"""Decoding of image files, wherever their bytes lie."""
+"""Decoding of image files, wherever their bytes lie, into the RGB that open_clip's pipeline sees.
+
+As ``image.convert("RGB")`` there: EXIF orientation is not applied, alpha is dropped, palettes and
+CMYK are converted, of an animation the first frame counts. Unlike there, grey pictures of more than
+8 bits keep their levels, where ``convert`` would cut them off at 255.
+"""
 
 import io
+import math
+import stat
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
+from grace_geom.data.text import shown
 from grace_geom.errors import UserError
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff"})
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "PPM", "TIFF", "GIF", "AVIF", "JPEG2000")
+"""What may lie under such a name; others (EPS, PDF ...) would start further programs."""
+
+MAX_BYTES = 2**30  # of one image file
+MAX_PIXELS = 150_000_000  # the largest cameras have 150 megapixels
+MAX_ASPECT = 200  # a longer strip, resized by its short side, would fill the memory
 
 
 def decode(content: bytes, where: str) -> Image.Image:
     """An RGB picture from the bytes of an image file; EXIF orientation is not applied.
 
     Raises:
-        UserError: If the bytes are cut short or are no image; ``where`` names the file and its
-            place.
+        UserError: If the bytes are cut short or are no image, or the picture's sides or values are
+            out of range; ``where`` names the file and its place.
     """
     try:
-        with Image.open(io.BytesIO(content)) as image:
-            return image.convert("RGB")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what Pillow warns of is decided here: read or refused
+            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+                check_sides(image.size, where)
+                return _rgb(image, where)
+    except UserError:
+        raise
+    except Image.DecompressionBombError:  # Pillow's own bound, met while it opens a picture
+        raise UserError(
+            f"{where}: more than {MAX_PIXELS // 10**6} megapixels: reduce it or remove it"
+        ) from None
     except Exception as error:  # decoders raise whatever they like on bad bytes: struct, zlib, Syntax-, OSError ...
         raise UserError(
             f"{where}: not a readable image, {len(content)} bytes ({_short(error)}). Fetch it "
             "again or remove it."
         ) from None
+
+
+def check_sides(size: tuple[int, int], where: str) -> None:
+    """Refuse a picture by its declared width and height, before memory is taken for it.
+
+    Raises:
+        UserError: If it has no pixels, too many, or is a strip.
+    """
+    width, height = size
+    if not (width and height):
+        why = "no pixels"
+    elif width * height > MAX_PIXELS:
+        why = f"more than {MAX_PIXELS // 10**6} megapixels: reduce it"
+    elif max(size) > MAX_ASPECT * min(size):
+        why = f"sides that differ by more than {MAX_ASPECT} times: crop it"
+    else:
+        return
+    raise UserError(f"{where}: a picture of {width}x{height} pixels, {why} or remove it")
+
+
+def _rgb(image: Image.Image, where: str) -> Image.Image:
+    """As ``convert("RGB")``, but with the levels of 16-bit, 32-bit and float pictures kept."""
+    if image.mode.startswith("I;16"):
+        grey, top = np.asarray(image), 65535.0
+    elif image.mode in ("I", "F"):
+        grey = np.asarray(image)
+        grey, top = _with_range(image, grey, where)
+    else:
+        return image.convert("RGB")
+    levels = np.rint(grey.astype(np.float64) * (255 / top)).astype(np.uint8)
+    return Image.fromarray(levels).convert("RGB")
+
+
+def _with_range(image: Image.Image, grey: np.ndarray, where: str) -> tuple[np.ndarray, float]:
+    """Values and the one that means white.
+
+    32-bit numbers carry no range of their own: they count as 8, 16 or 32 bits, whichever holds the
+    largest one, and fractions as 0 to 1 or 0 to 255.
+    """
+    tags = getattr(image, "tag_v2", {})
+    bits = np.ravel(tags.get(258, 0))[0]
+    unsigned = image.mode == "I" and bits == 32 and np.ravel(tags.get(339, 1))[0] == 1
+    if unsigned:
+        grey = grey.view(np.uint32)
+    low, high = float(grey.min()), float(grey.max())
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise UserError(f"{where}: a float picture with NaN or infinite values")
+    if image.format in ("PNG", "PPM") and image.mode == "I":
+        tops = [65535.0]
+    elif image.mode == "F":
+        tops = [1.0, 255.0]
+    elif bits == 16:
+        tops = [32767.0]
+    else:
+        tops = [255.0, 65535.0, 2.0**31 - 1, 2.0**32 - 1]
+    top = next((top for top in tops if high <= top), None)
+    if low < 0 or top is None:
+        raise UserError(
+            f"{where}: values from {low:g} to {high:g} tell no range of brightness: save it with 8 "
+            "or 16 bits"
+        )
+    return grey, top
 
 
 def _short(error: Exception) -> str:
@@ -49,9 +136,17 @@ class Files:
     def __call__(self, i: int) -> Image.Image:
         path = Path(self.folder, self.names[i])
         try:
+            status = path.stat()
+            if not stat.S_ISREG(status.st_mode):
+                raise UserError(f"{shown(path)} is no longer a plain file")
+            if status.st_size > MAX_BYTES:
+                raise UserError(
+                    f"{shown(path)}: {status.st_size} bytes are too many for one picture"
+                )
             content = path.read_bytes()
         except OSError as error:
             raise UserError(
-                f"{path} cannot be read ({error.strerror}); it was there when the folder was listed"
+                f"{shown(path)} cannot be read ({error.strerror}); it was there when the folder "
+                "was listed"
             ) from None
-        return decode(content, str(path))
+        return decode(content, shown(path))

@@ -6,6 +6,7 @@ The sentences for published data sets follow Radford et al. 2021 (CLIP).
 import functools
 from pathlib import Path
 
+from grace_geom.data.text import read_text
 from grace_geom.errors import UserError, nearest
 
 Templates = tuple[str, ...]
@@ -185,7 +186,7 @@ def given_templates(source: str | Path) -> tuple[str, Templates]:
             f"templates {str(source)!r}: neither a file nor a known kind; "
             f"{nearest(str(source), kinds)}"
         )
-    return str(path), parse_templates(path.read_text(encoding="utf-8", errors="replace"), str(path))
+    return str(path), parse_templates(read_text(path), str(path))
 
 
 def parse_templates(text: str, where: str) -> Templates:

@@ -77,6 +77,11 @@ def resolve(
         spec, rest, Path(data_root).expanduser() if data_root is not None else None, download
     )
     image_set = choose(reader(request), split, spec, seed, val_fraction)
+    if len(image_set.class_names) < 2:
+        raise UserError(
+            f"{spec} has one class only ({image_set.class_names[0]}), in which every classifier is "
+            "right: classification needs two"
+        )
     if templates is None:
         return image_set
     if isinstance(templates, tuple):

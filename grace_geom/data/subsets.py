@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from grace_geom.data.base import ClassIds, ImageSet
+from grace_geom.data.text import nfc
 from grace_geom.errors import UserError, nearest
 
 
@@ -40,6 +41,7 @@ def restrict_classes(image_set: ImageSet, classes: Sequence[int | str]) -> Image
 def _class_id(image_set: ImageSet, c: int | str) -> int:
     names = image_set.class_names
     if isinstance(c, str):
+        c = nfc(c)
         if names.count(c) > 1:
             raise UserError(
                 f"{image_set.spec} has {names.count(c)} classes called {c!r}: give their numbers "
@@ -60,7 +62,7 @@ def align(image_set: ImageSet, head: Sequence[str]) -> ImageSet:
     Raises:
         UserError: If the head lacks a class that the set has.
     """
-    head = tuple(head)
+    head = tuple(map(nfc, head))  # heads that were named on macOS may be decomposed
     if image_set.class_ids is not None or image_set.class_names == head:
         return image_set
     missing = [name for name in image_set.class_names if name not in head]

@@ -1,10 +1,22 @@
 """Tar files as random access: where each member's bytes lie, without unpacking."""
 
+import os
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from grace_geom.data.listing import hidden_path
+from grace_geom.data.names import existing_file
+from grace_geom.data.text import shown
 from grace_geom.errors import UserError
+
+PACKED = {
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"PK\x03\x04": "zip",
+}
 
 
 @dataclass(frozen=True)
@@ -17,46 +29,83 @@ class Member:
 
 
 def members(path: Path) -> list[Member]:
-    """The files in an uncompressed tar, in order.
+    """The files in an uncompressed tar, in order; hidden ones (``._x.jpg``, ``__MACOSX/``) are left
+    out.
 
     Raises:
         UserError: If the tar is broken, cut short (it must end in its closing block: a cut between
-            two members leaves no other trace) or compressed.
+            two members leaves no other trace) or compressed, or a member is a link or another thing
+            without bytes of its own.
     """
+    existing_file(path)
     found: list[Member] = []
     try:
         with tarfile.open(path, "r:") as tar:
             for info in tar:
-                if info.isfile():
-                    found.append(Member(info.name, info.offset_data, info.size))
+                if info.size < 0:  # would send the reader back to where it was, for ever
+                    raise tarfile.HeaderError(f"{shown(info.name)} has a negative size")
+                if info.isdir() or hidden_path(info.name):
+                    continue
+                if not info.isfile() or info.issparse():
+                    raise UserError(
+                        f"{shown(path)}: member {shown(info.name)} is a link, a sparse file or a "
+                        "device, not a plain file. Write the shard again (tar --hard-dereference)."
+                    )
+                found.append(Member(info.name, info.offset_data, info.size))
             end = tar.offset
         with open(path, "rb") as file:
             file.seek(end)
             whole = file.read(512) == bytes(512)
-    except (tarfile.TarError, EOFError, ValueError) as error:
-        raise UserError(_broken(path, len(found), str(error))) from None
+    except UserError:
+        raise
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
+        raise UserError(f"{shown(path)} cannot be read: {error.strerror or error}") from None
+    except Exception as error:  # tarfile lets through what numbers and texts in headers raise
+        raise UserError(_broken(path, len(found), shown(str(error)))) from None
     if not whole:
         raise UserError(_broken(path, len(found), "no closing block"))
     return found
 
 
 def _broken(path: Path, good: int, why: str) -> str:
-    return f"{path} is not a whole, uncompressed tar ({why} after {good} good members). Fetch or write the shard again."
+    with open(path, "rb") as file:
+        head = file.read(8)
+    packed = next((name for mark, name in PACKED.items() if head.startswith(mark)), None)
+    if packed:
+        why, mend = f"it is packed with {packed}", "Unpack it: images are read at random."
+    else:
+        why, mend = f"{why} after {good} good members", "Fetch or write the shard again."
+    return f"{shown(path)} is not a whole, uncompressed tar ({why}). {mend}"
 
 
-def content(path: Path, member: Member) -> bytes:
-    """Bytes of a member."""
+def content(path: Path, member: Member, most: int) -> bytes:
+    """Bytes of a member.
+
+    Args:
+        path: Of the tar.
+        member: As :func:`members` lists it.
+        most: Number of bytes that it may have.
+
+    Raises:
+        UserError: If it has more, or the tar changed since it was listed.
+    """
+    if member.size > most:
+        raise UserError(
+            f"{shown(path)}, member {shown(member.name)}: {member.size} bytes, at most {most} are "
+            "read"
+        )
     try:
-        with open(path, "rb") as file:
-            file.seek(member.offset)
-            found = file.read(member.size)
+        if os.path.getsize(path) < member.offset + member.size:
+            found = b""
+        else:
+            with open(path, "rb") as file:
+                file.seek(member.offset)
+                found = file.read(member.size)
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
+        raise UserError(f"{shown(path)} cannot be read: {error.strerror or error}") from None
     if len(found) != member.size:
         raise UserError(
-            f"{path} was cut short after it was listed: {member.name} is not all there. Fetch it "
-            "again."
+            f"{shown(path)} was cut short after it was listed: {shown(member.name)} is not all "
+            "there. Fetch it again."
         )
     return found

@@ -4,7 +4,8 @@ without decoding.
 
 import functools
 import hashlib
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from grace_geom.data.base import Array, ImageSet, Pixels
+from grace_geom.data.listing import hidden, hidden_path, visible
 from grace_geom.data.names import content_digest
 from grace_geom.data.prompts import templates_for
 from grace_geom.data.request import Request
@@ -138,6 +140,7 @@ def read(name: str, split: str, request: Request) -> ImageSet:
     """
     known = KNOWN[name]
     data = _open(name, split, request)
+    _drop_hidden(data)
     labels = _labels(data)
     names = known.names if isinstance(known.names, tuple) else _class_names(data, known.names)
     kind, templates = templates_for(name)
@@ -218,6 +221,42 @@ def _mend(known: Known, download: bool) -> str:
     if known.downloads:
         return f"add --download to fetch it, or name the --data-root that holds {known.folder}"
     return "it cannot be downloaded any more: put an existing copy there"
+
+
+def _drop_hidden(data: Any) -> None:
+    """Take hidden files and folders out of what torchvision listed: its ImageFolder makes
+    ``.ipynb_checkpoints`` a class, which moves all labels by one.
+    """
+    root = str(data.root)
+
+    def kept(path: str | Path) -> bool:
+        return not hidden_path(os.path.relpath(path, root))
+
+    attribute = next((name for name in ("samples", "_samples") if hasattr(data, name)), None)
+    if attribute is not None:
+        samples: list[tuple[str, int]] = getattr(data, attribute)
+        left = _visible_samples(samples, kept)
+        setattr(data, attribute, left)
+        if attribute == "samples":
+            data.imgs, data.targets = left, [label for _, label in left]
+            data.classes = [name for name in data.classes if not hidden(name)]
+    elif hasattr(data, "index") and hasattr(data, "categories"):  # Caltech101 counts files
+        data.categories = [name for name in data.categories if not hidden(name)]
+        homes = [os.path.join(root, "101_ObjectCategories", name) for name in data.categories]
+        counts = [len(visible(home)[1]) for home in homes]
+        data.index = [i for n in counts for i in range(1, n + 1)]
+        data.y = [label for label, n in enumerate(counts) for _ in range(n)]
+
+
+def _visible_samples(
+    samples: list[tuple[str, int]], kept: Callable[[str], bool]
+) -> list[tuple[str, int]]:
+    """Paths and labels without hidden files, counted without hidden class folders."""
+    left = [(path, label) for path, label in samples if kept(path)]
+    gone = {label for path, label in samples if hidden(os.path.basename(os.path.dirname(path)))} - {
+        label for _, label in left
+    }
+    return [(path, label - sum(other < label for other in gone)) for path, label in left]
 
 
 def _labels(data: Any) -> np.ndarray:

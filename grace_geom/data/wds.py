@@ -7,26 +7,37 @@ number of workers.
 
 import functools
 import glob
-import json
+import math
 import os
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
 
 import numpy as np
 from PIL import Image
 
 from grace_geom.data.base import ImageSet
 from grace_geom.data.fetch import cached, cached_if_there, is_url
-from grace_geom.data.names import content_digest, existing, file_record, parse_class_names
-from grace_geom.data.pictures import EXTENSIONS, decode
+from grace_geom.data.listing import hidden_path
+from grace_geom.data.names import (
+    content_digest,
+    existing,
+    file_record,
+    parse_class_names,
+    parse_lines,
+)
+from grace_geom.data.pictures import MAX_BYTES, decode
 from grace_geom.data.prompts import Templates, parse_templates, templates_for
 from grace_geom.data.request import Request
+from grace_geom.data.samples import samples_of
 from grace_geom.data.splits import Parts, one_or_two
-from grace_geom.data.tarball import Member, content, members
+from grace_geom.data.tarball import Member, content
+from grace_geom.data.text import read_text, shown
 from grace_geom.errors import UserError
 
-LABEL_KEYS = ("cls", "label", "class_id", "target")
+MAX_SHARDS = 1_000_000
 CLASSNAMES, TEMPLATES, NSHARDS = (
     "classnames.txt",
     "zeroshot_classification_templates.txt",
@@ -54,15 +65,8 @@ class Shards:
     def __call__(self, i: int) -> Image.Image:
         path = self.paths[self.shard[i]]
         member = Member(self.names[i], int(self.offset[i]), int(self.size[i]))
-        return decode(content(Path(path), member), f"{path}, member {member.name}")
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A picture and its label in one shard."""
-
-    image: Member
-    label: int
+        found = content(Path(path), member, MAX_BYTES)
+        return decode(found, f"{shown(path)}, member {shown(member.name)}")
 
 
 def parts(request: Request) -> Parts:
@@ -107,8 +111,8 @@ def _counted(folder: str) -> dict[str, str]:
     for split in ("train", "test"):
         path = _there(f"{folder.rstrip('/')}/{split}/{NSHARDS}")
         if path is not None:
-            text = path.read_text(encoding="utf-8", errors="replace").strip()
-            if not text.isdigit() or int(text) == 0:
+            text = read_text(path, f"{folder}/{split}/{NSHARDS}").strip()
+            if not re.fullmatch(r"0*[1-9][0-9]{0,6}", text) or int(text) > MAX_SHARDS:
                 raise UserError(
                     f"{folder}/{split}/{NSHARDS} holds {text[:20]!r}, not a number of shards"
                 )
@@ -119,6 +123,14 @@ def _counted(folder: str) -> dict[str, str]:
 def _braces(pattern: str) -> list[str]:
     from webdataset.shardlists import expand_urls  # imports torch: needed for shards only
 
+    count = math.prod(
+        max(0, (abs(int(b) - int(a)) // max(1, abs(int(step or 1))) + 1))
+        for a, b, step in re.findall(
+            r"\{(-?\d{1,18})\.\.(-?\d{1,18})(?:\.\.(-?\d{1,18}))?\}", pattern
+        )
+    )
+    if count > MAX_SHARDS or re.search(r"\d{19}", pattern):
+        raise UserError(f"the pattern {pattern!r} names more than {MAX_SHARDS:,} shards")
     try:
         return expand_urls(pattern)
     except (ValueError, AssertionError) as error:
@@ -142,7 +154,7 @@ def expand(pattern: str) -> list[str]:
 
 def _matches(name: str) -> list[str]:
     if any(c in name for c in "*?[") and not os.path.exists(name):
-        return sorted(glob.glob(name))
+        return sorted(hit for hit in glob.glob(name) if not hidden_path(hit.rpartition("/")[2]))
     path = existing(Path(name))
     if path.is_dir():
         raise UserError(
@@ -166,7 +178,7 @@ def read(pattern: str, spec: str) -> ImageSet:
     names = expand(pattern)
     classes = class_names(names)
     paths = [cached(name) if is_url(name) else Path(name) for name in names]
-    samples = [(k, sample) for k, path in enumerate(paths) for sample in _samples(path)]
+    samples = [(k, sample) for k, path in enumerate(paths) for sample in samples_of(path)]
     labels = np.array([sample.label for _, sample in samples], dtype=np.int64)
     bad = np.flatnonzero((labels < 0) | (labels >= len(classes)))
     if len(bad):
@@ -190,95 +202,65 @@ def read(pattern: str, spec: str) -> ImageSet:
     return ImageSet(_stem(names[0]), spec, "all", labels, classes, templates, reader, note)
 
 
-def _samples(path: Path) -> Iterator[Sample]:
-    """Pictures with their labels: neighbouring members that share the name before the first dot are
-    one sample.
-    """
-    from webdataset.tariterators import base_plus_ext
-
-    group: dict[str, Member] = {}
-    current: str | None = None
-    for member in members(path):
-        key, extension = base_plus_ext(member.name)
-        if key is None or PurePosixPath(member.name).name.startswith("."):
-            continue
-        if key != current and group:
-            yield _sample(path, current or "", group)
-            group = {}
-        current = key
-        group[extension.lower()] = member
-    if group:
-        yield _sample(path, current or "", group)
-
-
-def _sample(path: Path, key: str, group: dict[str, Member]) -> Sample:
-    image = next(
-        (member for ext, member in group.items() if f".{ext.split('.')[-1]}" in EXTENSIONS), None
-    )
-    if image is None:
-        raise UserError(f"{path}: sample {key} has no picture, only {', '.join(group)}")
-    for extension, member in group.items():
-        if extension in ("cls", "json"):
-            return Sample(image, _label(path, member, content(path, member)))
-    raise UserError(
-        f"{path}: sample {key} has no label: it needs {key}.cls or {key}.json beside {image.name}"
-    )
-
-
-def _label(path: Path, member: Member, text: bytes) -> int:
-    try:
-        if member.name.endswith(".cls"):
-            return int(text)
-        record = json.loads(text)
-        value = (
-            next(record[key] for key in LABEL_KEYS if key in record)
-            if isinstance(record, dict)
-            else record
-        )
-        if isinstance(value, bool) or int(value) != value:
-            raise ValueError(f"{value!r} is not a whole number")
-        return int(value)
-    except (ValueError, TypeError, StopIteration) as error:
-        why = str(error) or f"none of the keys {', '.join(LABEL_KEYS)}"
-        raise UserError(f"{path}, member {member.name}: no label in it ({why})") from None
-
-
 def class_names(shards: list[str]) -> tuple[str, ...]:
     """Names from ``NAME.classes.json`` beside the shard ``NAME.wds.tar``, else ``classnames.txt``
     there or one above.
 
     Raises:
-        UserError: If there is none of them.
+        UserError: If there is none of them, or shards of different folders have different ones.
     """
+    found: dict[str, tuple[str, ...]] = {}
+    places = {
+        own if _stands(own := _json_beside(shard)) else _parent(shard): shard
+        for shard in reversed(shards)
+    }
+    for shard in {*places.values(), shards[0]}:
+        found[shard] = _names_beside(shard)
     first = shards[0]
-    json_name = f"{_parent(first)}/{_stem(first)}.classes.json"
-    for name in (json_name, f"{_parent(first)}/classes.json"):
+    other = next((shard for shard in sorted(found) if found[shard] != found[first]), None)
+    if other is not None:
+        raise UserError(
+            f"{first} and {other} have different class names, or the same in another order: read "
+            "them as two data sets"
+        )
+    return found[first]
+
+
+def _json_beside(shard: str) -> str:
+    return f"{_parent(shard)}/{_stem(shard)}.classes.json"
+
+
+def _stands(name: str) -> bool:
+    """Whether a shard has class names of its own; not asked of servers, a question a shard."""
+    return not is_url(name) and os.path.isfile(name)
+
+
+def _names_beside(shard: str) -> tuple[str, ...]:
+    json_name = _json_beside(shard)
+    for name in (json_name, f"{_parent(shard)}/classes.json"):
         path = _there(name)
         if path is not None:
-            return parse_class_names(path.read_text(encoding="utf-8", errors="replace"), name)
-    path = _first_there(_beside(first, CLASSNAMES))
-    names = (
-        [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-        if path
-        else []
-    )
+            return parse_class_names(read_text(path, name), name)
+    path = _first_there(_beside(shard, CLASSNAMES))
+    names = parse_lines(read_text(path), str(path)) if path else ()
     if not names:
         raise UserError(
-            f'{first} has no class names: write {json_name} as {{"class_names": ["...", ...]}}, '
-            f"or {_parent(first)}/{CLASSNAMES} with one a line, in label order"
+            f'{shard} has no class names: write {json_name} as {{"class_names": ["...", ...]}}, '
+            f"or {_parent(shard)}/{CLASSNAMES} with one a line, in label order"
         )
-    return tuple(names)
+    return names
 
 
 def _templates(shards: list[str]) -> tuple[str, Templates]:
     path = _first_there(_beside(shards[0], TEMPLATES))
     if path is None:
         return templates_for(_stem(shards[0]))
-    return str(path), parse_templates(path.read_text(encoding="utf-8"), str(path))
+    return str(path), parse_templates(read_text(path), str(path))
 
 
 def _beside(shard: str, name: str) -> list[str]:
-    return [f"{_parent(shard)}/{name}", f"{_parent(_parent(shard))}/{name}"]
+    parents = [_parent(shard), _parent(_parent(shard))]
+    return [f"{p}/{name}" for p in parents if not p.startswith("http") or urlsplit(p).netloc]
 
 
 def _first_there(names: Iterable[str]) -> Path | None:
@@ -288,7 +270,7 @@ def _first_there(names: Iterable[str]) -> Path | None:
 def _there(name: str) -> Path | None:
     if is_url(name):
         return cached_if_there(name)
-    return Path(name) if Path(name).is_file() else None
+    return Path(name) if os.path.isfile(name) else None
 
 
 def _parent(name: str) -> str:

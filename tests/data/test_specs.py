@@ -357,7 +357,7 @@ class TestWebdataset:
             tmp_path / "a.tar",
             [("k/7.jpg", encoded(pictures(1, 40)[0], "JPEG")[:300]), ("k/7.cls", b"0")],
         )
-        (tmp_path / "classnames.txt").write_text("a\n")
+        (tmp_path / "classnames.txt").write_text("a\nb\n")
         image_set = resolve(f"wds:{path}", "eval")
         with pytest.raises(
             UserError, match=r"a\.tar, member k/7\.jpg: not a readable image, 300 bytes"

@@ -169,3 +169,29 @@ def test_every_set_has_templates_of_its_own_kind():
         "Caltech101",
         "KMNIST",
     }
+
+
+@pytest.mark.parametrize("name", ["Caltech101", "RenderedSST2", "EuroSAT"])
+def test_hidden_copies_are_neither_classes_nor_pictures(tmp_path: Path, name: str):
+    def tree(root: Path) -> None:
+        if name in SETS:
+            SETS[name][0](root)
+            return
+        for kind in ("AnnualCrop", "Forest", "River"):
+            picture(root / "eurosat" / "2750" / kind / f"{kind}_1.jpg")
+
+    tree(tmp_path / "plain")
+    tree(tmp_path / "copied")
+    folders = [path for path in (tmp_path / "copied").rglob("*") if path.is_dir()]
+    holders = [path for path in folders if any(path.glob("*.jpg")) or any(path.glob("*.png"))]
+    for folder in holders:
+        for file in [path for path in folder.iterdir() if path.suffix in (".jpg", ".png")]:
+            for copies in (folder, folder.parent):
+                picture(copies / ".ipynb_checkpoints" / f"{file.stem}-checkpoint{file.suffix}")
+    plain, copied = (
+        resolve(f"torchvision:{name}", "eval", data_root=tmp_path / kind)
+        for kind in ("plain", "copied")
+    )
+    assert copied.class_names == plain.class_names
+    assert copied.labels.tolist() == plain.labels.tolist()
+    assert np.array_equal(np.asarray(copied.fetch(0)), np.asarray(plain.fetch(0)))

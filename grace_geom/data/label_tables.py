@@ -1,0 +1,256 @@
+"""Pictures whose labels stand in a table: ``metadata.csv`` as Hugging Face's imagefolder has it, or
+``labels.csv`` beside ``images/``; CSV, TSV and JSON lines.
+"""
+
+import csv
+import io
+import json
+import os
+import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from grace_geom.data.listing import hidden_path, is_picture, visible
+from grace_geom.data.pictures import EXTENSIONS
+from grace_geom.data.text import nfc, printable, read_text, shown
+from grace_geom.errors import UserError
+
+ENDINGS = (".csv", ".tsv", ".jsonl")
+FILE_COLUMNS = [
+    "file_name",
+    "filename",
+    "file",
+    "image",
+    "image_name",
+    "image_path",
+    "path",
+    "filepath",
+    "file_path",
+    "img",
+    "image_id",
+    "img_name",
+    "id",
+]
+LABEL_COLUMNS = ["label", "class", "class_name", "category", "target", "labels", "cls"]
+SPLIT_COLUMNS = ["split", "subset", "partition", "set", "fold"]
+
+IMAGE_FOLDERS = ["images", "imgs", "image", "img", "pictures", "photos"]
+
+SPLITS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "devel": "val",
+    "development": "val",
+    "test": "test",
+    "testing": "test",
+}
+FILLERS = frozenset(
+    [
+        "set",
+        "data",
+        "images",
+        "imgs",
+        "labels",
+        "label",
+        "metadata",
+        "annotations",
+        "folder",
+        "split",
+        "seg",
+    ]
+)
+
+
+def split_of(name: str) -> str | None:
+    """The split that a folder or table is named for: ``Train``, ``training_set``, ``valid``,
+    ``dev``, ``testset``, ``train_labels`` ...; ``None`` where it is none.
+    """
+    words = [word for word in re.split(r"[^a-z0-9]+", name.lower()) if word]
+    words = [word for word in words if word not in FILLERS]
+    if len(words) != 1:
+        return None
+    return SPLITS.get(words[0].removesuffix("set")) or SPLITS.get(words[0])
+
+
+@dataclass(frozen=True)
+class Row:
+    """One picture: its path below the folder, its label as written, its split (or ``None``)."""
+
+    file: str
+    label: str
+    split: str | None
+
+
+@dataclass(frozen=True)
+class Table:
+    """Pictures and labels of a folder.
+
+    Attributes:
+        path: The table's file.
+        rows: One a picture, in the table's order.
+    """
+
+    path: Path
+    rows: tuple[Row, ...]
+
+
+def tables_in(folder: Path) -> list[Path]:
+    """Files that may hold labels: ``metadata``, ``labels`` and the like, and those named for a
+    split; where there is none of them, the only table of another name.
+    """
+    files = [name for name in visible(folder)[1] if name.lower().endswith(ENDINGS)]
+    known = [name for name in files if _plain(name) or split_of(Path(name).stem)]
+    return [folder / name for name in known or (files if len(files) == 1 else [])]
+
+
+def _plain(name: str) -> bool:
+    """Whether a table speaks of the whole folder: ``metadata.csv``, ``labels.csv`` ..."""
+    words = {word for word in re.split(r"[^a-z0-9]+", Path(name).stem.lower()) if word}
+    return words <= FILLERS | {"image", "file", "annotation", "class", "classes"}
+
+
+def read_table(path: Path) -> Table | None:
+    """The pictures that a table lists; ``None`` where it has no columns for files and labels.
+
+    Raises:
+        UserError: If a row has no file or label, a file twice, a file that is not there or lies
+            outside the folder; if the text is not UTF-8 or not a table.
+    """
+    where = shown(path)
+    rows = list(_records(path, where))
+    columns = list(rows[0][1]) if rows else []
+    file, label = _columns(columns)
+    if file is None or label is None:
+        return None
+    split = next((c for c in columns if c.strip().lower() in SPLIT_COLUMNS), None)
+    finder = _Finder(path)
+    found: dict[str, Row] = {}
+    for line, row in rows:
+        name, text = (_cell(row.get(column), f"{where}, line {line}") for column in (file, label))
+        if not name or not text:
+            raise UserError(f"{where}, line {line}: no {file if not name else label}")
+        places = finder.find(name)
+        if len(places) != 1:
+            why = f"{' and '.join(map(shown, places[:2]))} could be" if places else "no picture is"
+            raise UserError(f"{where}, line {line}: {why} {shown(name)}")
+        if places[0] in found:
+            raise UserError(f"{where}, line {line}: {shown(name)} is listed twice")
+        part = _split(row.get(split), where, line) if split else None
+        found[places[0]] = Row(places[0], text, part)
+    return Table(path, tuple(found.values()))
+
+
+def columns_of(path: Path) -> list[str]:
+    """The columns of a table, as its first row names them."""
+    return next((list(row) for _, row in _records(path, shown(path))), [])
+
+
+def _cell(value: Any, where: str) -> str:
+    """A cell as text in NFC; JSON lines may hold whole numbers.
+
+    Raises:
+        UserError: If it is neither.
+    """
+    if value is None:
+        return ""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise UserError(f"{where}: {value!r} is neither text nor a whole number")
+    return nfc(str(value)).strip()
+
+
+def _split(value: Any, where: str, line: int) -> str:
+    split = split_of(str(value or ""))
+    if split is None:
+        raise UserError(f"{where}, line {line}: the split is {value!r}, not train, val or test")
+    return split
+
+
+def _records(path: Path, where: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Line number and cells by column."""
+    text = read_text(path)
+    if path.suffix.lower() == ".jsonl":
+        for number, line in enumerate(text.split("\n"), 1):
+            if line.strip():
+                try:
+                    record = json.loads(line)
+                except (ValueError, RecursionError) as error:
+                    raise UserError(f"{where}, line {number}: not JSON ({error})") from None
+                if not isinstance(record, dict):
+                    raise UserError(f"{where}, line {number}: not a JSON object")
+                yield number, record
+        return
+    head = text.split("\n", 1)[0]
+    mark = max("\t;,", key=head.count) if any(c in head for c in "\t;,") else ","
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark, strict=True)
+    try:
+        header = next(reader, [])
+        for cells in reader:
+            if not any(cell.strip() for cell in cells):
+                continue
+            if len(cells) != len(header):
+                raise UserError(
+                    f"{where}, line {reader.line_num}: {len(cells)} cells for {len(header)} columns"
+                )
+            yield reader.line_num, dict(zip(header, cells, strict=True))
+    except csv.Error as error:
+        raise UserError(f"{where}, line {reader.line_num}: not a table ({error})") from None
+
+
+def _columns(columns: list[str]) -> tuple[str | None, str | None]:
+    """The columns of files and of labels; of two columns, the one that is not the files'."""
+    plain = {c.strip().lower(): c for c in columns}
+    file = next((plain[c] for c in FILE_COLUMNS if c in plain), None)
+    label = next((plain[c] for c in LABEL_COLUMNS if c in plain), None)
+    rest = [c for c in columns if c != file]
+    if label is None and file is not None and len(rest) == 1 and not _speaks(rest[0]):
+        label = rest[0]
+    return file, label
+
+
+def _speaks(column: str) -> bool:
+    """Whether a column of this name holds sentences or measures, not classes."""
+    return column.strip().lower() in {"text", "caption", "description", "prompt", "url", "width"}
+
+
+class _Finder:
+    """Finds the pictures that a table means: from the folder, from ``images/`` or the only folder
+    in it, or from the folder of the split that the table is named for; without the ending where the
+    table leaves it out.
+
+    Args:
+        table: Its path.
+    """
+
+    def __init__(self, table: Path) -> None:
+        self.folder = table.parent
+        inner, split = visible(self.folder)[0], split_of(table.stem)
+        own = [name for name in inner if split_of(name) and split in (None, split_of(name))]
+        images = [n for n in inner if len(inner) == 1 or n.lower() in IMAGE_FOLDERS]
+        self.homes = list(dict.fromkeys(["", *(f"{name}/" for name in [*images, *own])]))
+
+    def find(self, name: str) -> list[str]:
+        """Paths below the folder that ``name`` could mean."""
+        plain = name.replace("\\", "/") if "/" not in name else name
+        if os.path.isabs(plain):
+            plain = os.path.relpath(plain, self.folder.absolute())
+        path = os.path.normpath(plain)
+        if path.startswith("..") or hidden_path(path) or not printable(path):
+            return []
+        endings = (
+            [""] if is_picture(path) else sorted(e for x in EXTENSIONS for e in (x, x.upper()))
+        )
+        forms = {path, unicodedata.normalize("NFD", path)}  # macOS writes the second
+        return [
+            f"{home}{form}{ending}"
+            for home in self.homes
+            for form in sorted(forms)
+            for ending in endings
+            if os.path.isfile(self.folder / f"{home}{form}{ending}")
+        ]
