@@ -56,6 +56,14 @@ class Shards:
         member = Member(self.names[i], int(self.offset[i]), int(self.size[i]))
         return decode(content(Path(path), member), f"{path}, member {member.name}")
 
+    def place(self, i: int) -> tuple[str, int, int | None]:
+        """Tar, offset and number of bytes of an image."""
+        return self.paths[self.shard[i]], int(self.offset[i]), int(self.size[i])
+
+    def called(self, i: int) -> str:
+        """The tar and the member in it."""
+        return f"{self.paths[self.shard[i]]}, member {self.names[i]}"
+
 
 @dataclass(frozen=True)
 class Sample:
