@@ -37,6 +37,8 @@ class TrainConfig:
             null).
         out: Run directory; null: runs/METHOD-DATA-sSEED.
         resume: Continue the run in the directory from its newest checkpoint.
+        resume_anyway: As resume, though images or labels are others than when the run began; the
+            record says so.
         seed: Of order, augmentation, initial factors, attacks.
         device: auto takes a GPU where there is one; cpu, cuda, cuda:1.
         data: SPEC of the training data: shapes, npz:FILE, folder:DIR, wds:PATTERN,
@@ -87,6 +89,7 @@ class TrainConfig:
     pretrained: str | None = None
     out: Path | None = None
     resume: bool = False
+    resume_anyway: bool = False
     seed: int = bounded(0, least=0)
     device: str = "auto"
     data: str = field(default="shapes", metadata={"group": "data"})
@@ -121,6 +124,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         cls = method_class(self.method)
+        self.resume = self.resume or self.resume_anyway
         if self.model not in known_models():
             raise UserError(
                 f"--model {self.model!r} is not known; {nearest(self.model, known_models())}"
@@ -177,6 +181,7 @@ class TrainConfig:
 NOT_THE_RUN = (
     "out",
     "resume",
+    "resume_anyway",
     "stop_after",
     "device",
     "workers",
@@ -233,7 +238,9 @@ def parse_train(argv: Sequence[str] | None = None) -> TrainConfig:
     if stored:
         name = peek(argv, "method", stored.get("method", name))
         defaults: dict[str, Any] = {
-            key: value for key, value in stored.items() if key not in ("out", "resume")
+            key: value
+            for key, value in stored.items()
+            if key not in ("out", "resume", "resume_anyway")
         }
         if name != stored.get("method"):  # refused later, by name; its fields are another method's
             defaults = {key: value for key, value in defaults.items() if key in _SETTINGS} | {

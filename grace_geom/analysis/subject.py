@@ -1,5 +1,7 @@
 """One checkpoint, opened, with the images that it is analysed on."""
 
+import functools
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,9 +17,10 @@ from grace_geom.analysis.options import Common
 from grace_geom.batch import Batch
 from grace_geom.checkpoint import Checkpoint, load_checkpoint, open_base, open_checkpoint
 from grace_geom.data import ImageSet, Split, loader, resolve, suites
+from grace_geom.data.membership import unseen
 from grace_geom.data.names import read_class_names
 from grace_geom.devices import pick_device
-from grace_geom.distributed import my_batches, world
+from grace_geom.distributed import first, my_batches, world
 from grace_geom.errors import UserError
 from grace_geom.evaluation.accuracy import reader_for
 from grace_geom.files import sha256
@@ -58,14 +61,22 @@ class Subject:
         }
 
     def images(self, spec: str | None = None, split: Split = "test") -> ImageSet:
-        """The seeded subset of the ID test split, or of another set."""
+        """The seeded subset of the ID test split, or of another set, of images that the run was not
+        trained on.
+
+        Raises:
+            UserError: If it was trained on all of them.
+        """
         whole = resolve(
             spec or self.data,
             split,
             data_root=self.options.data_root or self.checkpoint.config.get("data_root"),
             seed=self.checkpoint.config.get("split_seed", 0),
         )
-        return whole.subset(self.options.n, self.options.seed)
+        clean = unseen(whole, self.checkpoint)
+        for sentence in clean.note.get("told", ()):
+            _tell(sentence)
+        return clean.subset(self.options.n, self.options.seed)
 
     def train_count(self) -> int:
         """How many different images the run was trained on: its own limit, or all of the training
@@ -74,7 +85,9 @@ class Subject:
         Raises:
             UserError: If the data set has no training split.
         """
-        config = self.checkpoint.config
+        config, members = self.checkpoint.config, self.checkpoint.members
+        if members and self.data == config.get("data"):
+            return len(members["keys"])
         whole = resolve(
             self.data, "train", data_root=self.options.data_root or config.get("data_root"),
             seed=config.get("split_seed", 0), val_fraction=config.get("val_fraction", 0.1),
@@ -180,6 +193,12 @@ class Subject:
     def _adapter_scale(self) -> float:
         config = self.checkpoint.config
         return 2.0 if config.get("lora_alpha") is None else config["lora_alpha"] / config["r"]
+
+
+@functools.cache  # once a process, however often the set is read
+def _tell(sentence: str) -> None:
+    if first():
+        print(sentence, file=sys.stderr)
 
 
 def contents_of(file: Path, options: Common) -> dict[str, str]:

@@ -41,6 +41,9 @@ class Checkpoint:
         step: Optimiser steps done.
         metrics: Held-out accuracies so far.
         trainer: All that a resumed run needs, or ``None``.
+        members: Which images the run was trained on and held out, as
+            ``grace_geom.data.membership.members_of`` says; empty where that is not known (of
+            earlier versions).
     """
 
     model: str
@@ -55,6 +58,7 @@ class Checkpoint:
     step: int = 0
     metrics: dict[str, Any] = field(default_factory=dict)
     trainer: dict[str, Any] | None = None
+    members: Weights = field(default_factory=dict)
 
 
 def save_checkpoint(path: Path | str, checkpoint: Checkpoint) -> None:
@@ -124,6 +128,7 @@ def parsed(content: Mapping[str, Any], path: Path | str) -> Checkpoint:
         raise UserError(
             f"{path} was written by a newer version ({content['format']}): update grace_geom"
         )
+    content = {"members": {}, **content}  # earlier versions kept none
     absent = [f.name for f in fields(Checkpoint) if f.name not in content]
     if absent:
         raise UserError(f"{path} is damaged: it has no {', '.join(absent)}")

@@ -139,6 +139,10 @@ class ImageSet:
             note=self.note | {"n": len(positions), "ids_sha256": digest(index)} | note,
         )
 
+    def with_note(self, **note: Any) -> "ImageSet":
+        """The same images with ``note`` added to the record."""
+        return replace(self, note=self.note | note)
+
     def subset(self, n: int, seed: int) -> "ImageSet":
         """``n`` images drawn without replacement, the same for the same seed, in source order; ids
         stay in the record.

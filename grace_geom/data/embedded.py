@@ -34,6 +34,10 @@ class Painted:
     def __call__(self, i: int) -> np.ndarray:
         return self.many(np.array([i]))[0]
 
+    def published(self, i: int) -> str:
+        """Set, stream and number: all that a picture depends on."""
+        return f"{self.name}/{self.split}/{self.ids[i]}"
+
     def many(self, positions: np.ndarray) -> np.ndarray:
         """``(B, H, W, 3)`` uint8."""
         missing = np.unique(positions[~self.done[positions]])

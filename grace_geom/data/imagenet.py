@@ -8,7 +8,7 @@ import functools
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -239,10 +239,10 @@ def _labelled(image_set: ImageSet, name: str, ids: ClassIds | None) -> ImageSet:
     if ids is not None:
         names = tuple(names[i] for i in ids if isinstance(i, int))
         note["class_ids"] = list(ids)
-    templates = imagenet_templates()
     return replace(
-        image_set, name=name, class_names=names, templates=templates, class_ids=ids, note=note
-    )
+        image_set, name=name, class_names=names, templates=imagenet_templates(), class_ids=ids,
+        fetch=replace(_files(image_set), collection=name), note=note,
+    )  # fmt: skip
 
 
 def _checked(image_set: ImageSet, images: int | None) -> ImageSet:
@@ -330,11 +330,19 @@ def _files(image_set: ImageSet) -> Files:
 class WithoutBorder:
     """Reads pictures without the frame that ObjectNet's authors put around each."""
 
-    inner: Callable[[int], Image.Image]
+    inner: Files
 
     def __call__(self, i: int) -> Image.Image:
         image = self.inner(i)
         return image.crop((BORDER, BORDER, image.width - BORDER, image.height - BORDER))
+
+    def published(self, i: int) -> str:
+        """The picture's name in the collection."""
+        return f"objectnet/{self.inner.names[i]}"
+
+    def called(self, i: int) -> str:
+        """The image's file."""
+        return self.inner.called(i)
 
 
 def _objectnet(path: Path, spec: str) -> ImageSet:

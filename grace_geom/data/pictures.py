@@ -7,6 +7,7 @@ CMYK are converted, of an animation the first frame counts. Unlike there, grey p
 
 import io
 import math
+import os
 import stat
 import warnings
 from collections.abc import Sequence
@@ -128,10 +129,13 @@ class Files:
     Attributes:
         folder: What ``names`` are relative to.
         names: One file an image.
+        collection: A published collection whose names are fixed: there a picture is known by its
+            name, elsewhere by its bytes.
     """
 
     folder: str
     names: Sequence[str]
+    collection: str = ""
 
     def __call__(self, i: int) -> Image.Image:
         path = Path(self.folder, self.names[i])
@@ -150,3 +154,15 @@ class Files:
                 "was listed"
             ) from None
         return decode(content, shown(path))
+
+    def place(self, i: int) -> tuple[str, int, int | None]:
+        """File, offset and number of bytes of an image: it begins at 0 and takes the whole file."""
+        return os.path.join(self.folder, self.names[i]), 0, None
+
+    def published(self, i: int) -> str | None:
+        """The name by which everybody knows an image; ``None`` where names are the user's own."""
+        return f"{self.collection}/{self.names[i]}" if self.collection else None
+
+    def called(self, i: int) -> str:
+        """The image's file."""
+        return os.path.join(self.folder, self.names[i])

@@ -2,6 +2,8 @@
 one, on record.
 """
 
+import functools
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Literal, get_args
@@ -9,6 +11,8 @@ from typing import Literal, get_args
 import numpy as np
 
 from grace_geom.data.base import ImageSet
+from grace_geom.data.membership import keys_of, uniforms_of
+from grace_geom.distributed import first
 from grace_geom.errors import UserError, nearest
 
 Split = Literal["train", "val", "test", "eval"]
@@ -18,28 +22,37 @@ is in one piece.
 """
 
 TEST_FRACTION = 0.2
+RULE = "a hash of each image"
+"""How splits are drawn, on record: earlier versions drew positions, which an added image moved."""
 
 
-def hold_out(labels: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def hold_out(
+    keys: np.ndarray, fraction: float, seed: int, stream: str = "val"
+) -> tuple[np.ndarray, np.ndarray]:
     """Positions that stay and positions that are held out, both sorted: disjoint, together
     everything.
 
-    Stratified: images are sorted by class, at random within a class, and every ``1 / fraction``-th
-    of that row is held out from a random start, so that each class gives its share to within one
-    image, however small the classes.
+    Each image is held out or not by a hash of its own key: whatever images are added, removed,
+    renamed or moved to another row, no other image changes sides, and exact copies stay together.
+    The share of each class is right to within chance (binomial), so a small class may have none.
+    Where the draw takes no image or every image, the one with the smallest or the largest draw (and
+    its copies) goes to the other side: only then can a further image move another one.
 
     Args:
-        labels: ``(N,)`` class indices.
-        fraction: In [0, 1). Above 0, at least one image is held out where there are two.
+        keys: ``(N,)`` uint64, one an image, as ``membership.keys_of`` makes them.
+        fraction: In [0, 1). Above 0, at least one image is held out, and one stays, where there are
+            two different ones.
         seed: Another seed, another draw.
+        stream: What is drawn: test and validation images are drawn independently.
     """
-    rng = np.random.default_rng([seed, 0x5911])  # not the stream of any epoch's order
-    row = np.lexsort((rng.random(len(labels)), labels))
-    steps = np.floor(np.arange(len(row) + 1) * fraction + rng.random())
-    held = steps[1:] > steps[:-1]
-    if fraction > 0 and len(row) > 1 and not held.any():
-        held[rng.integers(len(row))] = True
-    return np.sort(row[~held]), np.sort(row[held])
+    draws = uniforms_of(keys, seed, stream)
+    held = draws < fraction
+    if fraction > 0 and len(np.unique(draws)) > 1:
+        if not held.any():
+            held = draws == draws.min()
+        elif held.all():
+            held = draws < draws.max()
+    return np.flatnonzero(~held), np.flatnonzero(held)
 
 
 def choose(parts: Parts, split: Split, spec: str, seed: int, val_fraction: float) -> ImageSet:
@@ -71,19 +84,17 @@ def choose(parts: Parts, split: Split, spec: str, seed: int, val_fraction: float
     if split == "val" and "val" in parts and "test" in parts:
         return _record(parts["val"](), spec, split, "the data set's own")
     image_set, how = whole(), []
+    rest = np.arange(len(image_set))
     if own_test is None:
-        rest, test = hold_out(image_set.labels, TEST_FRACTION, seed)
+        rest, test = hold_out(keys_of(image_set), TEST_FRACTION, seed, "test")
         how.append(f"test: seeded {TEST_FRACTION:g} of all")
         if split == "test":
             return _cut(image_set, test, spec, split, how, seed)
-        image_set = image_set.take(rest)
     if split == "train" and (val_fraction == 0 or ("val" in parts and "test" in parts)):
-        return _cut(
-            image_set, np.arange(len(image_set)), spec, split, how or ["the data set's own"], seed
-        )
-    kept, held = hold_out(image_set.labels, val_fraction, seed)
+        return _cut(image_set, rest, spec, split, how or ["the data set's own"], seed)
+    kept, held = hold_out(keys_of(image_set)[rest], val_fraction, seed, "val")
     how.append(f"val: seeded {val_fraction:g} of train")
-    return _cut(image_set, kept if split == "train" else held, spec, split, how, seed)
+    return _cut(image_set, rest[kept if split == "train" else held], spec, split, how, seed)
 
 
 def one_or_two(names: list[str], read: Callable[[str], ImageSet]) -> Parts:
@@ -97,12 +108,32 @@ def _cut(
     image_set: ImageSet, positions: np.ndarray, spec: str, split: Split, how: list[str], seed: int
 ) -> ImageSet:
     if len(positions) == 0:
+        copies = len(image_set) > 1 and len(np.unique(keys_of(image_set))) == 1
         raise UserError(
             f"{spec}: no image is left for the {split} split of {len(image_set)} images "
-            f"({'; '.join(how)})"
+            f"({'; '.join(how)})" + "; they are copies of one picture" * copies
         )
-    seeded = {"split_seed": seed} if any("seeded" in part for part in how) else {}
-    return _record(image_set.take(positions, **seeded), spec, split, "; ".join(how))
+    if not any("seeded" in part for part in how):
+        return _record(image_set.take(positions), spec, split, "; ".join(how))
+    cut = image_set.take(positions, split_seed=seed, split_rule=RULE)
+    empty = np.setdiff1d(image_set.labels, cut.labels)
+    if split != "val" and len(empty):
+        names = tuple(image_set.class_names[label] for label in empty)
+        _warn_of_empty(spec, split, seed, names)
+        cut = cut.with_note(classes_without_images=list(names))
+    return _record(cut, spec, split, "; ".join(how))
+
+
+@functools.cache  # once a process, however often the set is read
+def _warn_of_empty(spec: str, split: str, seed: int, names: tuple[str, ...]) -> None:
+    shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+    if first():
+        print(
+            f"warning: {spec}: no image of {shown} is in the {split} split: each image is drawn on "
+            "its own, and these classes are small; give a test set of your own (TRAIN+TEST), or "
+            f"another --split-seed than {seed}",
+            file=sys.stderr,
+        )
 
 
 def _record(image_set: ImageSet, spec: str, split: Split, how: str) -> ImageSet:

@@ -111,6 +111,29 @@ class Items:
             )
         return image
 
+    def called(self, i: int) -> str:
+        """The image's place in torchvision's own order."""
+        return f"{self.where}, image {int(self.rank[i])}"
+
+
+@dataclass(frozen=True)
+class FileItems(Items):
+    """Reads pictures of a torchvision data set that lie in files of their own.
+
+    Attributes:
+        files: In torchvision's order.
+    """
+
+    files: tuple[str, ...]
+
+    def place(self, i: int) -> tuple[str, int, int | None]:
+        """File, offset and number of bytes of an image: it begins at 0 and takes the whole file."""
+        return self.files[int(self.rank[i])], 0, None
+
+    def called(self, i: int) -> str:
+        """The image's file."""
+        return self.files[int(self.rank[i])]
+
 
 def parts(request: Request) -> Parts:
     """The official splits of a torchvision set.
@@ -148,7 +171,7 @@ def read(name: str, split: str, request: Request) -> ImageSet:
     note = {"torchvision": name, "arguments": known.splits[split] | known.extra, "root": root}
     rank = _rank(data, len(labels))
     array = _in_memory(data)
-    reader = Array(array) if array is not None else Items(data, f"{root}, {name}", rank)
+    reader = Array(array) if array is not None else _items(data, f"{root}, {name}", rank)
     note |= {
         "templates": kind,
         "torchvision_version": _version(),
@@ -292,6 +315,22 @@ def _in_memory(data: Any) -> np.ndarray | None:
     elif array.shape[1] == 3 and array.shape[-1] != 3:  # STL10 and SVHN keep channels first
         array = array.transpose(0, 2, 3, 1)
     return np.ascontiguousarray(array)
+
+
+def _items(data: Any, where: str, rank: np.ndarray) -> Items:
+    """A reader that knows the files, whichever attribute this class keeps them in (PCAM has
+    none)."""
+    if type(data).__name__ == "Caltech101":
+        files = [
+            Path(data.root, "101_ObjectCategories", data.categories[y], f"image_{i:04d}.jpg")
+            for y, i in zip(data.y, data.index, strict=True)
+        ]
+    else:
+        files = getattr(data, "_image_files", getattr(data, "_images", []))
+    files = files or [item[0] for item in getattr(data, "_samples", getattr(data, "samples", []))]
+    if len(files) != len(rank):
+        return Items(data, where, rank)
+    return FileItems(data, where, rank, tuple(map(str, files)))
 
 
 def _rank(data: Any, n: int) -> np.ndarray:

@@ -68,6 +68,14 @@ class Shards:
         found = content(Path(path), member, MAX_BYTES)
         return decode(found, f"{shown(path)}, member {shown(member.name)}")
 
+    def place(self, i: int) -> tuple[str, int, int | None]:
+        """Tar, offset and number of bytes of an image."""
+        return self.paths[self.shard[i]], int(self.offset[i]), int(self.size[i])
+
+    def called(self, i: int) -> str:
+        """The tar and the member in it."""
+        return f"{self.paths[self.shard[i]]}, member {self.names[i]}"
+
 
 def parts(request: Request) -> Parts:
     """One pattern, or one for training and one for testing, which must agree in class names.

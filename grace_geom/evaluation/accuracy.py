@@ -254,9 +254,10 @@ def evaluate_set(
         right = _whole(found.robust.cpu().numpy(), part is not image_set)
         parts = add_parts(everyones(found.parts)) if part is not image_set else found.parts
         standing = [_whole(stood.cpu().numpy(), part is not image_set) for stood in found.standing]
+        accuracy = _accuracy(suite, name, image_set, right, reader.how)
         accuracy = replace(
-            _accuracy(suite, name, image_set, right, reader.how), attack=found.settings,
-            parts=tuple(map(_part, parts, standing)), notes=found.notes,
+            accuracy, attack=found.settings, parts=tuple(map(_part, parts, standing)),
+            notes=(*accuracy.notes, *found.notes),
         )  # fmt: skip
     return replace(accuracy, seconds=round(time.perf_counter() - began, 3))
 
@@ -277,6 +278,8 @@ def _accuracy(suite: str, name: str, image_set: ImageSet, right: np.ndarray, how
     subset |= {"content": image_set.content, "templates": templates_digest(image_set)}
     if "ids" in drawn:
         subset["ids"] = drawn["ids"]
+    if "left_out" in image_set.note:
+        subset["left_out"] = image_set.note["left_out"]
     return Accuracy(
         suite,
         name,
@@ -290,6 +293,7 @@ def _accuracy(suite: str, name: str, image_set: ImageSet, right: np.ndarray, how
         head=how,
         subset=subset,
         outcomes=pack(right),
+        notes=tuple(image_set.note.get("told", ())),
         groups=_groups_of(image_set, right),
     )
 

@@ -10,9 +10,10 @@ from statistics import harmonic_mean
 from typing import Any, Literal
 
 from grace_geom.attacks import AttackSpec
-from grace_geom.checkpoint import checkpoint_file, load_checkpoint
+from grace_geom.checkpoint import Checkpoint, checkpoint_file, load_checkpoint
 from grace_geom.checkpoint.line import line_of
 from grace_geom.data import ImageSet, resolve
+from grace_geom.data.membership import unseen
 from grace_geom.devices import pick_device
 from grace_geom.errors import NotFiniteError, UserError
 from grace_geom.evaluation.measures import ATTACKED_BY_DEFAULT, Measures, Source, Target, targets
@@ -130,8 +131,11 @@ def dial(
     criterion = options.criterion(config)
     wanted = targets(measures, data, config.get("ood"))
     given = checkpoint.templates if config.get("templates") else None
-    asked = [(target, image_set_of(target, measures, sets, config, given)) for target in wanted]
-    held_out = _held_out(config, measures, source, criterion) if criterion else []
+    asked = [
+        (target, image_set_of(target, measures, sets, config, given, checkpoint))
+        for target in wanted
+    ]
+    held_out = _held_out(checkpoint, measures, source, criterion) if criterion else []
     ts = options.values(bool(checkpoint.adapter))
     for t in ts:
         model, point = line.at(t), record.point(t)
@@ -175,12 +179,13 @@ def _earlier(file: Path, record: DialRecord) -> DialRecord:
 
 
 def _held_out(
-    config: dict[str, Any], measures: Measures, source: Source, criterion: str
+    run: Checkpoint, measures: Measures, source: Source, criterion: str
 ) -> list[tuple[Target, ImageSet]]:
     """The images that training held out and looked at, clean, and fewer of them for a short
     attack."""
+    config = run.config
     spec, seed = str(config.get("data", source.data)), config.get("split_seed", 0)
-    val = resolve(
+    held_out = resolve(
         spec,
         "val",
         data_root=source.data_root or config.get("data_root"),
@@ -188,7 +193,8 @@ def _held_out(
         download=source.download,
         val_fraction=config.get("val_fraction", 0.1),
         templates=config.get("templates"),
-    ).subset(config.get("val_images", 5000), seed)
+    )
+    val = unseen(held_out, run).subset(config.get("val_images", 5000), seed)
     clean = val.subset(measures.n, seed) if measures.n else val
     asked = [(Target("id", "held-out", spec, "val", None, None), clean)]
     if criterion == HM:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from grace_geom.checkpoint import Checkpoint, checkpoint_file, open_checkpoint
 from grace_geom.data import ImageSet, Split, resolve
 from grace_geom.data.base import digest
+from grace_geom.data.membership import Trained, unseen
 from grace_geom.data.names import read_class_names
 from grace_geom.devices import pick_device
 from grace_geom.distributed import first, world
@@ -158,7 +159,7 @@ def assess(
     known = () if fresh else record.accuracies
     given = checkpoint.templates if config.get("templates") else None
     asked = [
-        (t, image_set_of(t, measures, sets, config, given)) for t in wanted
+        (t, image_set_of(t, measures, sets, config, given, checkpoint)) for t in wanted
     ]  # a missing one stops us here
     for accuracy, new in measure(model, asked, known, measures, source, size, watcher):
         if new:
@@ -241,8 +242,9 @@ def image_set_of(
     sets: Sets,
     config: Mapping[str, Any],
     templates: tuple[str, ...] | None = None,
+    run: Trained | None = None,
 ) -> ImageSet:
-    """The images of a target.
+    """The images of a target, without those that the run was trained on.
 
     Args:
         target: What is measured.
@@ -252,15 +254,18 @@ def image_set_of(
         templates: Prompt templates that the run was given: text heads of its own task are made with
             them, wherever the head of the checkpoint does not fit a set. Zero-shot tasks keep their
             own.
+        run: The checkpoint: what it was trained on is left out.
 
     Raises:
-        UserError: For a set that cannot be read.
+        UserError: For a set that cannot be read, or of which the run was trained on every image.
     """
     image_set = sets(
         target.spec, target.split, config.get("split_seed", 0), config.get("data_root")
     )
     if templates is not None and target.suite != "zeroshot":
         image_set = replace(image_set, templates=templates)
+    if run is not None:
+        image_set = unseen(image_set, run)
     return image_set.subset(target.n, measures.eval_seed) if target.n else image_set
 
 

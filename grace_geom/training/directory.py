@@ -8,6 +8,8 @@ import shutil
 from pathlib import Path
 from typing import Any, Self, TextIO
 
+import msgspec
+
 from grace_geom.attacks import AttackSpec
 from grace_geom.checkpoint import Checkpoint, checkpoint_of, digest, link, save_checkpoint
 from grace_geom.cli import RECORD
@@ -35,6 +37,7 @@ class Helper:
         model: The classifier that held-out images are shown to.
         val: Held-out images.
         where: Record of machine, versions and data.
+        members: Which images are trained on and held out, for the checkpoint.
         quiet: No progress.
     """
 
@@ -45,10 +48,11 @@ class Helper:
         val: ImageSet,
         where: dict[str, Any],
         *,
+        members: Weights,
         quiet: bool,
     ) -> None:
         self.config, self.model, self.val, self.where, self.quiet = config, model, val, where, quiet
-        self.out = config.run_dir
+        self.out, self.members = config.run_dir, members
         self.saved: int | None = None
 
     def __enter__(self) -> Self:
@@ -76,6 +80,10 @@ class Helper:
 
     def discard(self) -> None:
         """The run failed before its first checkpoint."""
+
+    def in_place(self) -> bool:
+        """Whether the run directory is still where it was."""
+        return True
 
     def way_on(self) -> str:
         """What there is to continue from, and how."""
@@ -117,6 +125,7 @@ class RunDirectory(Helper):
         model: The classifier that held-out images are shown to.
         val: Held-out images.
         where: Record of machine, versions and data.
+        members: Which images are trained on and held out, for the checkpoint.
         quiet: No progress.
     """
 
@@ -127,39 +136,64 @@ class RunDirectory(Helper):
         val: ImageSet,
         where: dict[str, Any],
         *,
+        members: Weights,
         quiet: bool,
     ) -> None:
-        super().__init__(config, model, val, where, quiet=quiet)
+        super().__init__(config, model, val, where, members=members, quiet=quiet)
         # Where a run lies is not what it is: the same run in another folder writes the same
         # checkpoint.
         self.settings = {
             name: v
             for name, v in config.flat().items()
-            if name not in ("out", "resume", "stop_after")
+            if name not in ("out", "resume", "resume_anyway", "stop_after")
         }
         self.base_sha256 = digest(model.clip.state_dict())
         self.streams: dict[str, TextIO] = {}
         self.progress = Progress(0, quiet=True)
         self.board: Any = None
+        self.folder: tuple[int, int] | None = None
 
     def __enter__(self) -> Self:
+        self.out.mkdir(parents=True, exist_ok=True)
+        self.folder = _identity(self.out)
         if self.config.tensorboard:
             self.board = _tensorboard(self.out / "tensorboard")
         stored = read_yaml(self.out / "config.yaml") if (self.out / "config.yaml").is_file() else {}
-        record = stored.get(RECORD) or self.where
+        record = _record_of(stored, self.out / "config.yaml") or self.where
         if stored and {**record, "resumed": None} != {**plain(self.where), "resumed": None}:
-            record["resumed"] = [*record.get("resumed", []), self.where]
+            record["resumed"] = [*(record.get("resumed") or []), self.where]
         write_text(
             self.out / "config.yaml",
-            to_yaml({**self.config.flat(), "resume": False, RECORD: record}),
+            to_yaml(
+                {**self.config.flat(), "resume": False, "resume_anyway": False, RECORD: record}
+            ),
         )
         return self
+
+    def in_place(self) -> bool:
+        """Whether the run directory is still where it was, and no other has taken its place."""
+        return self.folder == _identity(self.out)
+
+    def check_place(self) -> None:
+        """Write nothing where the run directory no longer is.
+
+        Raises:
+            UserError: If it was removed, renamed or replaced.
+        """
+        if not self.in_place():
+            raise UserError(
+                f"{self.out} was removed, renamed or replaced while the training ran: it stops, and "
+                "nothing is written there any more. If the folder has another name now, continue "
+                "with: python -m grace_geom.train --resume --out NAME"
+            )
 
     def discard(self) -> None:
         """Take back a run that failed before its first checkpoint: what is left would only be in
         the way.
         """
         self.close()
+        if not self.in_place():
+            return
         for path in [*self.out.glob("*.jsonl"), self.out / "config.yaml"]:
             path.unlink(missing_ok=True)
         shutil.rmtree(self.out / "tensorboard", ignore_errors=True)
@@ -226,6 +260,7 @@ class RunDirectory(Helper):
 
     def emit(self, stream: str, record: dict[str, Any]) -> None:
         """One line of ``STREAM.jsonl``."""
+        self.check_place()
         try:
             if stream not in self.streams:
                 self.streams[stream] = open(self.out / f"{stream}.jsonl", "a", encoding="utf-8")  # noqa: SIM115
@@ -247,11 +282,13 @@ class RunDirectory(Helper):
             metrics=dict(trainer.metrics),
             adapter=trainer.method.adapter(trainer.run),
             trainer=trainer.state(),
+            members=self.members,
         )
         self.keep(checkpoint)
 
     def keep(self, checkpoint: Checkpoint) -> None:
         """Write a checkpoint; the newest is written whole before an older one is removed."""
+        self.check_place()
         folder = self.out / "checkpoints"
         path = folder / f"step_{checkpoint.step}.pt"
         save_checkpoint(path, checkpoint)
@@ -265,25 +302,74 @@ class RunDirectory(Helper):
                 old.unlink()
 
 
+class _Line(msgspec.Struct):
+    """What a resumed run needs to know of a line of its records."""
+
+    step: int
+    seconds: float = 0.0
+
+
+def _lines(path: Path) -> list[tuple[str, _Line]]:
+    """The lines of a record with what they say; a last one that was cut short is left out.
+
+    Raises:
+        UserError: Naming the line that is no record of a step.
+    """
+    try:
+        rows = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise UserError(f"--resume: {path} cannot be read ({error.strerror})") from None
+    found = []
+    for i, row in enumerate(rows):
+        try:
+            if row.strip():
+                text = row.decode("utf-8")
+                found.append((text, msgspec.convert(json.loads(text), _Line)))
+        except (ValueError, msgspec.ValidationError, RecursionError) as error:
+            if i == len(rows) - 1:  # the process was killed while it wrote this
+                continue
+            raise UserError(
+                f"--resume: {path}, line {i + 1} is damaged ({' '.join(str(error).split())[:100]}): "
+                "remove the line, or move the file away"
+            ) from None
+    return found
+
+
 def _cut_from(path: Path, step: int) -> None:
     """Drop records of this and later steps, and a last line that was cut short: a resumed run
     writes them again.
     """
-    kept = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            if json.loads(line)["step"] < step:
-                kept.append(line)
-        except (ValueError, KeyError):
-            continue
-    write_text(path, "".join(f"{line}\n" for line in kept))
+    kept = [text for text, line in _lines(path) if line.step < step]
+    write_text(path, "".join(f"{text}\n" for text in kept))
 
 
 def _last_seconds(path: Path) -> float:
-    if not path.is_file():
-        return 0.0
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return float(json.loads(lines[-1])["seconds"]) if lines else 0.0
+    lines = _lines(path) if path.is_file() else []
+    return lines[-1][1].seconds if lines else 0.0
+
+
+def _record_of(stored: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The record of where a run began; empty where there is none.
+
+    Raises:
+        UserError: If it is something else than a record.
+    """
+    record = stored.get(RECORD) or {}
+    if not isinstance(record, dict) or not isinstance(record.get("resumed") or [], list):
+        raise UserError(
+            f"--resume: {path} is damaged: {RECORD} is not a record of where the run began; remove "
+            "it from the file"
+        )
+    return record
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    """Which folder this is, whatever its name; ``None`` where there is none."""
+    try:
+        status = folder.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _tensorboard(folder: Path) -> Any:

@@ -2,6 +2,7 @@
 whole or not at all.
 """
 
+import contextlib
 import functools
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -18,11 +19,13 @@ from grace_geom.config import TrainConfig, differing, stored_settings
 from grace_geom.data import ImageSet, loader, resolve
 from grace_geom.devices import Precision, pick_device, pick_precision, pick_workers
 from grace_geom.errors import Interrupted, NotFiniteError, UserError
+from grace_geom.files import alone
 from grace_geom.methods import Method, Run
 from grace_geom.methods.base import Part
 from grace_geom.models import ClipClassifier, ModelSpec, build
 from grace_geom.provenance import provenance
 from grace_geom.serialise import plain
+from grace_geom.training.data import training_data
 from grace_geom.training.directory import Helper, RunDirectory
 from grace_geom.training.fit import fit
 from grace_geom.training.memory import choose_micro_batch, free_bytes, measure
@@ -50,6 +53,11 @@ def train_run(config: TrainConfig, *, quiet: bool = False) -> Path:
         Interrupted: Stopped by SIGINT, SIGTERM or ``stop_after``; the state is saved. Another
             process of the job is gone; the newest checkpoint is named.
     """
+    with _only_one(config.run_dir):
+        return _train(config, quiet=quiet)
+
+
+def _train(config: TrainConfig, *, quiet: bool) -> Path:
     out, resumed = config.run_dir, _newest(config)
     _check_ood(config)
     here = distributed.world()
@@ -57,6 +65,7 @@ def train_run(config: TrainConfig, *, quiet: bool = False) -> Path:
     precision = pick_precision(config.precision, device)
     with distributed.first_of_machine_first():
         train, held_out = _data(config)
+    data = training_data(config, train, held_out, resumed)
     val = held_out.subset(config.val_images, config.split_seed)
     model = _model(config, train, resumed).to(device)
     trainer = _trainer(config, model, precision, len(train))
@@ -72,7 +81,7 @@ def train_run(config: TrainConfig, *, quiet: bool = False) -> Path:
         )
     where = provenance(device) | {
         "precision": precision,
-        "data": {"train": _note(train), "val": _note(val)},
+        "data": {"train": _note(train), "val": _note(val), **data.record},
     }
     where |= _shared_out(trainer.method, config.batch_size, here) if here.size > 1 else {}
 
@@ -104,7 +113,7 @@ def train_run(config: TrainConfig, *, quiet: bool = False) -> Path:
 
     distributed.wait_for_all()  # all have looked at what is in the directory: now one of them may write there
     keeper = RunDirectory if here.rank == 0 else Helper
-    with keeper(config, model, val, where, quiet=quiet) as kept:
+    with keeper(config, model, val, where, members=data.members, quiet=quiet) as kept:
         trainer.run.emit, trainer.run.images = kept.emit, images
         kept.start(trainer)
         _fit_or_discard(trainer, batches, kept, out)
@@ -142,6 +151,8 @@ def _fit_or_discard(
             "--resume"
         ) from None
     except UserError as error:
+        if not kept.in_place():
+            raise
         if kept.saved is None:
             kept.discard()
             raise
@@ -222,7 +233,7 @@ def _newest(config: TrainConfig) -> Checkpoint | None:
     first.
     """
     out = config.run_dir
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+    if not out.exists() or (out.is_dir() and not _files(out)):
         if config.resume:
             raise UserError(f"--resume: there is no run at {out}; name its directory with --out")
         return None
@@ -244,6 +255,30 @@ def _newest(config: TrainConfig) -> Checkpoint | None:
     if checkpoint.trainer is None and config.build_method().trains:
         raise UserError(f"--resume: {out / 'ckpt.pt'} holds no training state")
     return checkpoint
+
+
+def _files(folder: Path) -> list[Path]:
+    """What lies in a folder but for the lock and temporary files of a process that was killed."""
+    return [path for path in folder.iterdir() if not path.name.startswith(".")]
+
+
+@contextlib.contextmanager
+def _only_one(out: Path) -> Iterator[None]:
+    """Hold the run directory for this job: two would mix their logs and checkpoints.
+
+    Raises:
+        UserError: Another process is at work there, in every process of this job.
+    """
+    with contextlib.ExitStack() as stack:
+        refused = ""
+        if distributed.first() and not out.is_file():
+            try:
+                stack.enter_context(alone(out, "training"))
+            except UserError as error:
+                refused = str(error)
+        if refused := distributed.of_first(refused):
+            raise UserError(refused)
+        yield
 
 
 def _data(config: TrainConfig) -> tuple[ImageSet, ImageSet]:

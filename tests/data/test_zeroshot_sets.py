@@ -69,14 +69,17 @@ def flowers(root: Path) -> None:
 def caltech(root: Path) -> None:
     for name, n in (("BACKGROUND_Google", 2), ("Faces_easy", 3), ("cougar_body", 4)):
         for i in range(n):
-            picture(root / "caltech101" / "101_ObjectCategories" / name / f"image_{i + 1:04d}.jpg")
+            picture(
+                root / "caltech101" / "101_ObjectCategories" / name / f"image_{i + 1:04d}.jpg",
+                20 * i,
+            )
 
 
 def sun(root: Path) -> None:
     text(root / "SUN397" / "ClassName.txt", ["/a/abbey", "/a/apse/indoor"])
     for name in ("abbey", "apse/indoor"):
         for i in range(5):
-            picture(root / "SUN397" / "a" / name / f"sun_{i}.jpg")
+            picture(root / "SUN397" / "a" / name / f"sun_{i}.jpg", 20 * i)
 
 
 def signs(root: Path) -> None:

@@ -1,0 +1,159 @@
+"""Images are known by what they are: files may be renamed, packed anew or moved, rows permuted."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from grace_geom.data import from_arrays, resolve
+from grace_geom.data.membership import BLOCK, file_key, keys_of
+from grace_geom.errors import UserError
+from tests.data.makers import CLASSES, encoded, pictures, turns, write_npz, write_tar
+
+
+def folder_of(root: Path, n: int = 60) -> dict[str, bytes]:
+    """``n`` noise pictures in three class folders; their bytes by name."""
+    files = {}
+    for i, image in enumerate(pictures(n)):
+        path = root / CLASSES[i % 3] / f"{i:03d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encoded(image))
+        files[f"{CLASSES[i % 3]}/{i:03d}.png"] = path.read_bytes()
+    return files
+
+
+def sides(spec: str, seed: int = 0) -> dict[int, set[str]]:
+    """In which splits each image is, by key."""
+    found: dict[int, set[str]] = {}
+    for split in ("train", "val", "test"):
+        for key in keys_of(resolve(spec, split, seed=seed)).tolist():
+            found.setdefault(key, set()).add(split)
+    return found
+
+
+def unmoved(before: dict[int, set[str]], now: dict[int, set[str]]) -> bool:
+    return all(now[key] == before[key] for key in before.keys() & now.keys())
+
+
+@pytest.mark.parametrize("seed", [0, 1, 7])
+def test_nobody_moves_when_a_folder_changes(tmp_path: Path, seed: int):
+    files = folder_of(tmp_path, 150)
+    before = sides(f"folder:{tmp_path}", seed)
+    assert len(before) == 150 and all(len(where) == 1 for where in before.values())
+    Image.fromarray(pictures(1, seed=9)[0]).save(tmp_path / "apple" / "000a.png")
+    added = sides(f"folder:{tmp_path}", seed)
+    assert unmoved(before, added) and len(added) == 151
+    for name in list(files)[::5]:
+        (tmp_path / name).unlink()
+    for i, name in enumerate(list(files)[1::5]):  # renamed so that they sort otherwise
+        (tmp_path / name).rename((tmp_path / name).with_name(f"{999 - i}.png"))
+    (tmp_path / list(files)[2]).rename(tmp_path / "car" / "moved.png")  # another class
+    (tmp_path / "bear").rename(tmp_path / "Zebra")
+    now = sides(f"folder:{tmp_path}", seed)
+    assert unmoved(added, now) and len(now) == 151 - 30
+
+
+def test_copies_stay_together(tmp_path: Path):
+    files = folder_of(tmp_path)
+    for i, (name, content) in enumerate(files.items()):
+        (tmp_path / CLASSES[i % 2] / f"copy-{i}-{Path(name).name}").write_bytes(content)
+    found = sides(f"folder:{tmp_path}")
+    assert len(found) == 60 and all(len(where) == 1 for where in found.values())
+
+
+def test_rows_of_an_archive_may_be_permuted(tmp_path: Path):
+    images, labels = pictures(80), turns(80)
+    order = np.random.default_rng(1).permutation(80)
+    one = write_npz(tmp_path / "one.npz", images, labels)
+    two = write_npz(tmp_path / "two.npz", images[order], labels[order])
+    three = write_npz(tmp_path / "three.npz", images[order][:50], labels[order][:50])
+    before = sides(f"npz:{one}")
+    assert sides(f"npz:{two}") == before and unmoved(before, sides(f"npz:{three}"))
+    test = resolve(f"npz:{one}", "test")
+    assert {keys_of(test)[0]} <= set(keys_of(resolve(f"npz:{one}", "eval")).tolist())
+
+
+def test_shards_may_be_packed_anew_and_are_the_folder_they_were_packed_from(tmp_path: Path):
+    files = list(folder_of(tmp_path / "folder").items())
+    (tmp_path / "classnames.txt").write_text("\n".join(CLASSES))
+
+    def pack(name: str, chosen: list[tuple[str, bytes]], shards: int) -> str:
+        for k in range(shards):
+            members = []
+            for i, (path, content) in enumerate(chosen[k::shards]):
+                label = CLASSES.index(path.split("/")[0])
+                members += [(f"{i:04d}.png", content), (f"{i:04d}.cls", str(label).encode())]
+            write_tar(tmp_path / f"{name}-{k}.tar", members)
+        return f"wds:{tmp_path}/{name}-{{0..{shards - 1}}}.tar"
+
+    before = sides(f"folder:{tmp_path / 'folder'}")
+    assert sides(pack("a", files, 2)) == before
+    assert sides(pack("b", files[::-1], 3)) == before
+
+
+def test_keys_tell_files_apart_by_a_byte_and_not_by_their_name(tmp_path: Path):
+    rng = np.random.default_rng(0)
+    for size in (0, 1, BLOCK, 3 * BLOCK, 3 * BLOCK + 1, 40 * BLOCK):
+        content = rng.bytes(size)
+        (tmp_path / "a.png").write_bytes(content)
+        (tmp_path / "b.jpg").write_bytes(content)
+        (tmp_path / "c.tar").write_bytes(b"x" * 512 + content + b"yy")
+        key = file_key(str(tmp_path / "a.png"))
+        assert key == file_key(str(tmp_path / "b.jpg"))
+        assert key == file_key(str(tmp_path / "c.tar"), 512, size)
+        for at in {0, size // 2, size - 1} - {-1}:
+            other = bytearray(content)
+            if other:
+                other[at] ^= 1
+                (tmp_path / f"{at}.png").write_bytes(other)
+                assert file_key(str(tmp_path / f"{at}.png")) != key
+    (tmp_path / "u.bmp").write_bytes(other := bytearray(content))
+    key = file_key(str(tmp_path / "u.bmp"))
+    other[2 * BLOCK] ^= 1  # between the blocks: an uncompressed picture is read whole
+    (tmp_path / "v.bmp").write_bytes(other)
+    assert file_key(str(tmp_path / "v.bmp")) != key
+    with pytest.raises(UserError, match=r"gone\.png cannot be read"):
+        file_key(str(tmp_path / "gone.png"))
+
+
+def test_a_set_of_many_files_has_the_keys_of_its_files_in_order(tmp_path: Path):
+    folder_of(tmp_path)
+    image_set = resolve(f"folder:{tmp_path}", "eval")
+    names = image_set.fetch.names  # type: ignore[attr-defined]
+    assert keys_of(image_set).tolist() == [file_key(str(tmp_path / name)) for name in names]
+    part = image_set.take([5, 3]).take([1])
+    assert keys_of(part).tolist() == [file_key(str(tmp_path / names[3]))]
+
+
+def test_a_replaced_file_is_another_image(tmp_path: Path):
+    folder_of(tmp_path, 12)
+    first = keys_of(resolve(f"folder:{tmp_path}", "eval"))
+    Image.fromarray(pictures(1, seed=5)[0]).save(tmp_path / "apple" / "000.png")
+    again = keys_of(resolve(f"folder:{tmp_path}", "eval"))
+    assert (first != again).tolist() == [True] + [False] * 11
+
+
+def test_an_unknown_reader_is_asked_for_its_pixels():
+    images = pictures(6)
+
+    def reader(i: int) -> Image.Image:
+        return Image.fromarray(images[i])
+
+    plain = from_arrays("x", images, turns(6), CLASSES)
+    other = type(plain)("x", "x", "test", turns(6), CLASSES, ("{}",), reader)
+    assert keys_of(other).tolist() == keys_of(plain).tolist()
+
+
+def test_a_split_says_which_classes_it_has_no_image_of(tmp_path: Path, capsys):
+    images = pictures(40)
+    labels = np.array([0] * 39 + [1])
+    path = write_npz(tmp_path / "small.npz", images, labels, ("many", "rare"))
+    test, train = resolve(f"npz:{path}", "test"), resolve(f"npz:{path}", "train")
+    lacking = test if 1 not in test.labels else train
+    assert lacking.note["classes_without_images"] == ["rare"]
+    err = capsys.readouterr().err
+    assert err.count("warning") == (1 not in test.labels) + (1 not in train.labels)
+    assert f"no image of rare is in the {lacking.split} split" in err
+    assert json.loads(json.dumps(lacking.note))["split_rule"] == "a hash of each image"
