@@ -72,6 +72,7 @@ def _evaluate(argv: Sequence[str] | None) -> None:
             watcher=watcher,
             fresh=options.fresh,
             kept_in=written.append,
+            say=_say,
         )
         records.append(record)
         reused += watcher.reused if watcher else 0
@@ -92,6 +93,11 @@ def _evaluate(argv: Sequence[str] | None) -> None:
             f"\n{reused} {were} measured before, with the same settings (--fresh measures again)."
         )
     print("\nwritten: " + ", ".join(str(file) for file in written))
+
+
+def _say(text: str) -> None:
+    if first():
+        print(text, file=sys.stderr)
 
 
 if __name__ == "__main__":
