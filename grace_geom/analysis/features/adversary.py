@@ -99,6 +99,7 @@ def adversarial_images(
     weights = model.weights()
     settings = adversary.pgd_settings() | {
         "model": identity.of_model(model),
+        "data": image_set.spec,
         "images": identity.of_images(image_set),
         "n": len(image_set),
         "revision": REVISION,
