@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 from app.look import Ground, dress, faint, look, plain_html
 from app.store import Entry
-from grace_geom.records import Accuracy, Estimate, headline_attack
+from grace_geom.records import Accuracy, Estimate, headline_attack, strongest
 
 SUITE_TITLES = {
     "id": "In distribution",
@@ -224,7 +224,7 @@ def questions(entry: Entry) -> dict[tuple[str, str], Accuracy]:
     ``Adv`` stands for.
     """
     found = [
-        a for a in entry.accuracies if a.attack is None and a.suite != "adv"
+        a for a in strongest(entry.accuracies) if a.attack is None and a.suite != "adv"
     ] + headline_attack(entry.accuracies)
     return {(a.suite, a.data): a for a in found}
 

@@ -55,6 +55,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         part_of(Source, values),
         fresh=options.fresh,
         watcher=lambda t: Console(head=f"t = {t:g}: "),
+        say=lambda text: print(text, file=sys.stderr),
     )
     print(dial_table(record, ts).text(shutil.get_terminal_size((100, 24)).columns))
     print(f"\nwritten: {file}")

@@ -79,6 +79,7 @@ def _evaluate(argv: Sequence[str] | None) -> None:
             watcher=watcher,
             fresh=options.fresh,
             kept_in=written.append,
+            say=_say,
         )
         records.append(record)
         reused += watcher.reused if watcher else 0
@@ -99,6 +100,13 @@ def _evaluate(argv: Sequence[str] | None) -> None:
             f"\n{reused} {were} measured before, with the same settings (--fresh measures again)."
         )
     print("\nwritten: " + ", ".join(str(file) for file in written))
+
+
+def _say(text: str) -> None:
+    from grace_geom.distributed import first
+
+    if first():
+        print(text, file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -4,13 +4,15 @@ import contextlib
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import filelock
 
 from grace_geom.errors import UserError
+
+T = TypeVar("T")
 
 
 @contextlib.contextmanager
@@ -90,6 +92,34 @@ def alone(folder: Path, work: str) -> Iterator[None]:
         lock.release()
         if new and folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
+
+
+def version_of(path: Path | str) -> tuple[int, int, int]:
+    """What tells a file from the one that takes its name later: inode, size, time of change in
+    nanoseconds.
+    """
+    status = os.stat(path)
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def read_whole(path: Path | str, read: Callable[[], T], tries: int = 3) -> tuple[T, str]:
+    """What ``read`` makes of a file, and the SHA-256 of the very same version of it.
+
+    A checkpoint of a training that goes on is replaced now and then: where that happens between
+    the two, both are done again.
+
+    Raises:
+        UserError: If it was replaced every time.
+    """
+    for _ in range(tries):
+        before = version_of(path)
+        found, digest = read(), sha256(path)
+        if version_of(path) == before:
+            return found, digest
+    raise UserError(
+        f"{path} was replaced each of the {tries} times that it was read: wait until nobody writes "
+        "it, or give a copy"
+    )
 
 
 def sha256(path: Path | str) -> str:

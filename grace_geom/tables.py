@@ -28,6 +28,12 @@ class Cell:
         """The longer or the shorter form."""
         return self.short if short and self.short else self.full
 
+    def marked(self, mark: str) -> "Cell":
+        """The same with a sign behind it that a note explains; an empty one changes nothing."""
+        if not mark:
+            return self
+        return Cell(f"{self.full} {mark}", f"{self.short} {mark}" if self.short else "", self.value)
+
 
 def percent(
     value: float | None, low: float | None = None, high: float | None = None, signed: bool = False

@@ -11,6 +11,7 @@ from grace_geom.config import TrainConfig
 from grace_geom.data.base import digest
 from grace_geom.errors import Interrupted
 from grace_geom.evaluation import Measures, Sets, image_set_of, record_file, targets
+from grace_geom.evaluation.identity import asked
 from grace_geom.evaluation.one_checkpoint import question
 from grace_geom.files import sha256
 from grace_geom.methods import METHODS
@@ -92,7 +93,8 @@ class Stub:
             whole = image_set.note.get("subset", {}).get("of", n)
             one = accuracy(target.suite, target.name, target.spec, right, whole, attack)
             ids = {"ids_sha256": digest(image_set.index), "content": image_set.content}
-            found.append(dataclasses.replace(one, subset=one.subset | ids))
+            now = asked(image_set, target.suite, attack=target.attack, seed=measures.eval_seed)
+            found.append(dataclasses.replace(one, subset=one.subset | ids, identity=now))
             assert question(target, 0, CLASSES) == found[-1].question
         settings = {"eval_seed": measures.eval_seed, "head": {"classes": CLASSES}}
         checkpoint = sha256(folder / "ckpt.pt")

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -73,6 +73,10 @@ class BoundOptions(FeatureOptions):
     probes: int = 20
     samples: int = 10
     graph_gib: float = 2.0
+
+    def splits(self) -> tuple[Literal["train", "test"], ...]:
+        """The bound counts the training images."""
+        return ("test", "train")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -82,6 +82,10 @@ class LandscapeOptions(Common):
                 "out"
             )
 
+    def others(self) -> tuple[Path, ...]:
+        """The other corners of a plane."""
+        return self.through
+
     def along(self) -> np.ndarray:
         """The points t of the line, ascending: evenly spaced, and 1 among them, where the
         checkpoint lies.

@@ -72,6 +72,14 @@ class Common:
         if self.classes is not None and self.model is None:
             raise UserError("--classes is for foreign checkpoints: add --model NAME")
 
+    def others(self) -> tuple[Path, ...]:
+        """Checkpoints that the result of each one depends on too, such as a reference."""
+        return ()
+
+    def splits(self) -> tuple[Literal["train", "test"], ...]:
+        """Parts of the ID data that the result depends on."""
+        return ("test",)
+
     def settings(self) -> dict[str, Any]:
         """Everything that a result depends on beside the checkpoint, as plain types."""
         return {

@@ -27,7 +27,6 @@ from grace_geom.checkpoint import checkpoint_file
 from grace_geom.data import ImageSet
 from grace_geom.distributed import first
 from grace_geom.errors import UserError
-from grace_geom.files import sha256
 from grace_geom.models import ClipClassifier
 from grace_geom.records import Measure
 from grace_geom.tables import Cell, Table
@@ -58,12 +57,9 @@ class DriftOptions(FeatureOptions):
         if self.rbf and self.stream:
             raise UserError("--rbf needs all distances between images and cannot go with --stream")
 
-    def settings(self) -> dict[str, Any]:
-        """With the reference's content, so that another file of that name is another result."""
-        known = super().settings()
-        if self.reference != PRETRAINED:
-            known["reference_sha256"] = sha256(checkpoint_file(Path(self.reference)))
-        return known
+    def others(self) -> tuple[Path, ...]:
+        """The reference, where it is a checkpoint."""
+        return () if self.reference == PRETRAINED else (Path(self.reference),)
 
 
 def measure_drift(subject: Subject, options: DriftOptions, state: Path) -> Part:
@@ -83,7 +79,8 @@ def measure_drift(subject: Subject, options: DriftOptions, state: Path) -> Part:
         return _part(
             _streamed(models, id_set, ood, x_adv, plan, options), f", {GROUPS} groups of images"
         )
-    clean = clean_features(models, id_set, ood, plan)
+    # Both see the pixels that the checkpoint sees, as they do on its attacked images.
+    clean = clean_features(models, id_set, ood, plan, subject.model.image_size)
     adv = attacked_features(models, x_adv, id_set, plan)
     if not first():  # the features are in the first process, and so are the numbers made of them
         return Part()

@@ -23,7 +23,6 @@ from grace_geom.batch import Batch
 from grace_geom.checkpoint import checkpoint_file
 from grace_geom.distributed import everyones, my_images
 from grace_geom.errors import UserError
-from grace_geom.files import sha256
 from grace_geom.records import Measure
 from grace_geom.records.statistics import wilson
 from grace_geom.tables import Table, percent
@@ -68,11 +67,9 @@ class CurveOptions(Common):
         for name in self.attacks:
             AttackSpec(name)
 
-    def settings(self) -> dict[str, object]:
-        """With the content of all checkpoints: the transfer matrix depends on every one of them."""
-        return super().settings() | {
-            "together": [sha256(checkpoint_file(path)) for path in self.checkpoints]
-        }
+    def others(self) -> tuple[Path, ...]:
+        """All checkpoints: the transfer matrix depends on every one of them."""
+        return self.checkpoints
 
 
 def measure_curve(subject: Subject, options: CurveOptions, state: Path) -> Part:

@@ -3,8 +3,6 @@ save.
 """
 
 import contextlib
-import hashlib
-import json
 import os
 import shutil
 import signal
@@ -22,12 +20,20 @@ from matplotlib.figure import Figure
 from grace_geom import figures
 from grace_geom.analysis.features.cache import REVISION
 from grace_geom.analysis.options import Common
-from grace_geom.analysis.subject import Subject, contents_of, labels_of, open_subject
+from grace_geom.analysis.subject import (
+    Subject,
+    contents_of,
+    label_of,
+    labels_of,
+    open_subject,
+    read_once,
+)
 from grace_geom.attacks import check_eps
 from grace_geom.checkpoint import checkpoint_file
 from grace_geom.distributed import PeerLost, first, of_first, processes
 from grace_geom.errors import Interrupted
-from grace_geom.files import sha256, write_text
+from grace_geom.evaluation.identity import key_of
+from grace_geom.files import write_text
 from grace_geom.progress import Progress
 from grace_geom.provenance import provenance
 from grace_geom.records import Measure, RecordError, Result
@@ -77,9 +83,10 @@ def analyse(
     """Measure every checkpoint, print the tables, write ``NAME.json``, ``.npz``, ``.png``,
     ``.html``.
 
-    What was measured before on the same file with the same settings is not measured again. Returns
-    the JSON's path. Of several processes (torchrun) each has its share of the images; the first one
-    looks for what is known, writes, draws and speaks.
+    What was measured before on the same model and images with the same settings is not measured
+    again, and each checkpoint is read and hashed once. Returns the JSON's path. Of several
+    processes (torchrun) each has its share of the images; the first one looks for what is known,
+    writes, draws and speaks.
 
     Args:
         name: Of the analysis.
@@ -112,18 +119,20 @@ def _analyse(
     files = [checkpoint_file(path) for path in options.checkpoints]
     labels, out = labels_of(files), folder_of(options.out, files)
     parts, records, known = {}, [], 0
-    for file, label in zip(files, labels, strict=True):
-        cache = _cache(out, name, file, options)
-        # The first one alone looks, so that all go the same way; what it found is needed there
-        # only.
-        found = None if options.fresh or not first() else read_part(cache)
-        if of_first(found is not None) and not first():
-            continue
-        known += found is not None
-        if found is None:
-            found = _measured(file, label, options, measure, cache)
-        parts[label], record = found
-        records.append(record | {"label": label, "path": str(file)})
+    with read_once(options.others()):
+        for file, label in zip(files, labels, strict=True):
+            subject = open_subject(file, label, options)
+            cache = _cache(out, name, subject, options)
+            # The first one alone looks, so that all go the same way; what it found is needed there
+            # only.
+            found = None if options.fresh or not first() else read_part(cache)
+            if of_first(found is not None) and not first():
+                continue
+            known += found is not None
+            if found is None:
+                found = _measured(subject, options, measure, cache)
+            parts[label], record = found
+            records.append(record | {"label": label, "path": str(file)})
     if not first():
         return out / f"{name}.json"
     with figures.style():
@@ -218,11 +227,10 @@ def _terminable() -> Iterator[None]:
 
 
 def _measured(
-    file: Path, label: str, options: O, measure: Callable[[Subject, O, Path], Part], cache: Path
+    subject: Subject, options: O, measure: Callable[[Subject, O, Path], Part], cache: Path
 ) -> tuple[Part, dict[str, Any]]:
-    subject = open_subject(file, label, options)
     say(
-        f"{label}: {subject.data}, n = {options.n}, {options.params}, {options.dtype} on "
+        f"{subject.label}: {subject.data}, n = {options.n}, {options.params}, {options.dtype} on "
         f"{subject.model.device}"
     )
     began = time.perf_counter()
@@ -237,11 +245,17 @@ def _measured(
     return part, record | {"seconds": seconds}
 
 
-def _cache(out: Path, name: str, file: Path, options: Common) -> Path:
-    content = {"name": name, "revision": REVISION, "checkpoint": sha256(file)} | options.settings()
-    content |= {"contents": contents_of(file, options)}
-    key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
-    return out / ".parts" / f"{name}-{key}.json"
+def _cache(out: Path, name: str, subject: Subject, options: Common) -> Path:
+    """Where the part of a checkpoint is kept: a name of all that it depends on."""
+    others = [checkpoint_file(path) for path in options.others()]
+    contents = {
+        "name": name,
+        "revision": REVISION,
+        "of": contents_of(subject),
+        "with": [contents_of(open_subject(f, label_of(f), options)) for f in others],
+        "settings": options.settings(),
+    }
+    return out / ".parts" / f"{name}-{key_of(contents)}.json"
 
 
 def _replaced(path: Path, result: Result) -> str:

@@ -1,9 +1,11 @@
 """One checkpoint, opened, with the images that it is analysed on."""
 
+import contextlib
 import functools
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,15 +17,16 @@ from torch import Tensor
 from grace_geom.analysis.objective import Objective, objective
 from grace_geom.analysis.options import Common
 from grace_geom.batch import Batch
-from grace_geom.checkpoint import Checkpoint, load_checkpoint, open_base, open_checkpoint
+from grace_geom.checkpoint import Checkpoint, checkpoint_file, open_base, open_checkpoint
 from grace_geom.data import ImageSet, Split, loader, resolve, suites
 from grace_geom.data.membership import unseen
 from grace_geom.data.names import read_class_names
 from grace_geom.devices import pick_device
 from grace_geom.distributed import first, my_batches, world
 from grace_geom.errors import UserError
+from grace_geom.evaluation import identity
 from grace_geom.evaluation.accuracy import reader_for
-from grace_geom.files import sha256
+from grace_geom.files import read_whole
 from grace_geom.models import ClipClassifier
 from grace_geom.weights import Weights
 
@@ -201,28 +204,62 @@ def _tell(sentence: str) -> None:
         print(sentence, file=sys.stderr)
 
 
-def contents_of(file: Path, options: Common) -> dict[str, str]:
-    """Digests of the data sets that an analysis of a checkpoint may read, by SPEC: other data,
-    another measurement.
+def contents_of(subject: Subject) -> dict[str, Any]:
+    """All that an analysis of a checkpoint may read, as digests: the model as it was loaded, the
+    weights that it was tuned from, its record, and the images by SPEC.
 
     A set that cannot be read counts as absent; the analysis that needs it will say so.
     """
-    config = {} if options.model is not None else load_checkpoint(file).config
-    data, root = options.data or config.get("data"), options.data_root or config.get("data_root")
-    splits: list[tuple[str, Split]] = [(data, "test")] if data else []
-    splits += [
-        (spec, "eval")
-        for spec in (options.ood or config.get("ood") or suites(data or "")["ood"]).values()
-    ]
-    found = {}
+    splits: list[tuple[str, Split]] = [(subject.data, s) for s in subject.options.splits()]
+    splits += [(spec, "eval") for spec in subject.ood().values()]
+    images: dict[str, Any] = {}
     for spec, split in splits:
         try:
-            found[spec] = resolve(
-                spec, split, data_root=root, seed=config.get("split_seed", 0)
-            ).content
+            images[f"{spec} {split}"] = identity.of_images(subject.images(spec, split))
         except UserError:
-            found[spec] = "absent"
-    return found
+            images[f"{spec} {split}"] = "absent"
+    return {
+        "file": subject.sha256,
+        "model": identity.of_model(subject.model),
+        "base": subject.checkpoint.base.get("sha256", ""),
+        "images": images,
+    }
+
+
+MOST_HELD = 2**32
+"""Bytes of weights of other checkpoints that are held while an analysis runs; more are read again
+when they are needed.
+"""
+
+
+@dataclass
+class _Read:
+    """The checkpoints that several parts of an analysis read.
+
+    Attributes:
+        shared: Their files.
+        held: Opened ones, with the digest of their weights.
+        first: SHA-256 of each file as it was read first.
+    """
+
+    shared: frozenset[Path]
+    held: dict[Any, tuple[Subject, str]] = field(default_factory=dict)
+    first: dict[Any, str] = field(default_factory=dict)
+
+
+_reading: ContextVar[_Read | None] = ContextVar("_reading", default=None)
+
+
+@contextlib.contextmanager
+def read_once(files: Iterable[Path]) -> Iterator[None]:
+    """Within, :func:`open_subject` reads each of these checkpoints once, so that all parts of an
+    analysis see one state of a file that a training may replace meanwhile.
+    """
+    token = _reading.set(_Read(frozenset(checkpoint_file(path).resolve() for path in files)))
+    try:
+        yield
+    finally:
+        _reading.reset(token)
 
 
 def label_of(file: Path) -> str:
@@ -250,32 +287,61 @@ def labels_of(files: list[Path]) -> list[str]:
 
 
 def open_subject(file: Path, label: str, options: Common) -> Subject:
-    """Open a checkpoint, ours or a foreign one, as the options say.
+    """Open a checkpoint, ours or a foreign one, as the options say; see :func:`read_once`.
 
     Raises:
-        UserError: If it cannot be read, or does not say what it was trained on and the options do
-            not either.
+        UserError: If it cannot be read, does not say what it was trained on and the options do not
+            either, or was replaced since this analysis first read it.
     """
+    reading = _reading.get()
+    if reading is None or file.resolve() not in reading.shared:
+        return _opened(file, label, options)
+    how = (options.device, options.model, options.pretrained, options.classes, options.dtype)
+    key = (file.resolve(), options.data, options.data_root, *how)
+    if key in reading.held:
+        subject, weights = reading.held[key]
+        if identity.of_model(subject.model)["weights"] == weights:
+            return replace(subject, label=label, options=options)
+    subject = _opened(file, label, options)
+    if reading.first.setdefault(file.resolve(), subject.sha256) != subject.sha256:
+        raise UserError(
+            f"{file} was replaced while it was analysed: wait until nobody writes it, or give a "
+            "copy"
+        )
+    held = [s.model for s, _ in reading.held.values()]
+    if sum(_bytes(m) for m in [*held, subject.model]) <= MOST_HELD:
+        reading.held[key] = (subject, identity.of_model(subject.model)["weights"])
+    return subject
+
+
+def _bytes(model: ClipClassifier) -> int:
+    return sum(w.nbytes for w in model.clip.state_dict().values())
+
+
+def _opened(file: Path, label: str, options: Common) -> Subject:
     device = pick_device(options.device, world().local if world().size > 1 else None)
-    if options.model is None:
-        model, checkpoint = open_checkpoint(file, device=device)
-    else:
+
+    def head() -> tuple[tuple[str, ...], tuple[str, ...]]:
         if options.data is None:
             raise UserError(
                 f"{file}: a foreign checkpoint does not say what to analyse it on: add --data"
             )
         images = resolve(options.data, "test", data_root=options.data_root)
         names = read_class_names(options.classes, file) if options.classes else images.class_names
-        model, checkpoint = open_checkpoint(
+        return names, images.templates
+
+    (model, checkpoint), sha = read_whole(
+        file,
+        lambda: open_checkpoint(
             file,
             model=options.model,
             pretrained=options.pretrained,
-            class_names=names,
-            templates=images.templates,
+            foreign_head=head,
             device=device,
-        )
+        ),
+    )
     data = options.data or checkpoint.config.get("data")
     if not data:
         raise UserError(f"{file} does not say what it was trained on: add --data")
     model = model.to(getattr(torch, options.dtype)).eval()
-    return Subject(label, file, sha256(file), model, checkpoint, str(data), options)
+    return Subject(label, file, sha, model, checkpoint, str(data), options)

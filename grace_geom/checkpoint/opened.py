@@ -2,7 +2,7 @@
 too.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -79,6 +79,7 @@ def open_checkpoint(
     pretrained: str | None = None,
     class_names: Sequence[str] | None = None,
     templates: Sequence[str] | None = None,
+    foreign_head: Callable[[], tuple[Sequence[str], Sequence[str]]] | None = None,
     device: torch.device | str = "cpu",
 ) -> tuple[ClipClassifier, Checkpoint]:
     """A classifier at the checkpoint's weights, and its record.
@@ -94,6 +95,8 @@ def open_checkpoint(
         class_names: Classes of a foreign file's head; for one of ours, ask these instead of its
             own.
         templates: Prompt templates of that head; ``("a photo of a {}.",)`` if not given.
+        foreign_head: Class names and templates of a foreign file where they are not given; asked
+            only if it is one.
         device: Where the model shall live.
 
     Raises:
@@ -107,6 +110,8 @@ def open_checkpoint(
         if class_names is not None and tuple(class_names) != classifier.class_names:
             classifier = classifier.with_head(class_names, templates or checkpoint.templates)
     else:
+        if model is not None and class_names is None and foreign_head is not None:
+            class_names, templates = foreign_head()
         if model is None or class_names is None:
             missing = "--model NAME" if model is None else "--classes FILE"
             raise UserError(

@@ -22,14 +22,15 @@ from grace_geom.evaluation.one_checkpoint import (
     Sets,
     Silent,
     Watcher,
-    answers,
+    answer,
     begin,
     image_set_of,
     measure,
     other_data,
-    question,
     record_file,
+    set_aside,
 )
+from grace_geom.files import read_whole
 from grace_geom.records import Accuracy, DialRecord, Point, RecordError
 
 CLEAN, HM = "held-out accuracy", "harmonic mean of held-out accuracy, clean and under PGD-10"
@@ -89,6 +90,7 @@ def dial(
     *,
     watcher: Callable[[float], Watcher] = lambda t: Silent(),
     fresh: bool = False,
+    say: Callable[[str], object] = lambda text: None,
 ) -> tuple[DialRecord, tuple[float, ...], Path]:
     """Evaluate a run at each t, choose one on held-out images, and keep ``dial.json`` after every
     number.
@@ -105,6 +107,7 @@ def dial(
         source: Where the images are.
         watcher: Who is told about the progress at a t.
         fresh: Measure everything again.
+        say: Told what became of an earlier record that does not belong to this one.
 
     Returns:
         The record, the values of t that were asked for, and the file.
@@ -115,19 +118,21 @@ def dial(
     """
     refuse_foreign(source)
     file = checkpoint_file(path)
-    checkpoint, sets = load_checkpoint(file), Sets(source.data_root, source.download)
+    checkpoint, sha = read_whole(file, lambda: load_checkpoint(file))
+    sets = Sets(source.data_root, source.download)
     config, data = checkpoint.config, str(source.data or checkpoint.config.get("data") or "")
     if not data:
         raise UserError(f"{file} does not say what it was trained on: add --data")
     line = line_of(checkpoint, pick_device(source.device))
     model = line.at(1.0)
     size = source.image_size or config.get("image_size") or model.image_size
-    frame = begin(file, model, config, data, measures, size)
+    frame = begin(file, sha, model, config, data, measures, size)
     record = DialRecord(
         frame.checkpoint, frame.run, frame.method, frame.settings, versions=frame.versions
     )
     into = record_file(file, source.image_size, other_data(source, config), kind="dial")
-    record = record if fresh else _earlier(into, record)
+    set_aside(into, record, say)
+    record = _earlier(into, record)
     criterion = options.criterion(config)
     wanted = targets(measures, data, config.get("ood"))
     given = checkpoint.templates if config.get("templates") else None
@@ -139,7 +144,7 @@ def dial(
     ts = options.values(bool(checkpoint.adapter))
     for t in ts:
         model, point = line.at(t), record.point(t)
-        known = (*point.accuracies, *point.held_out)
+        known = () if fresh else (*point.accuracies, *point.held_out)
         found: list[Accuracy] = []
         try:
             for accuracy, new in measure(
@@ -225,8 +230,5 @@ def _choice(
 
 def _scores(point: Point, held_out: list[tuple[Target, ImageSet]], seed: int) -> list[float]:
     """The point's answers to these questions; fewer where some are missing or of other images."""
-    known = {a.question: a for a in point.held_out}
-    pairs = [
-        (known.get(question(t, seed, len(images.class_names))), images) for t, images in held_out
-    ]
-    return [a.accuracy for a, images in pairs if a is not None and answers(a, images)]
+    found = [answer(point.held_out, target, seed, images) for target, images in held_out]
+    return [a.accuracy for a in found if a is not None]

@@ -4,28 +4,30 @@ every number.
 
 import hashlib
 import json
+import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from grace_geom.checkpoint import Checkpoint, checkpoint_file, open_checkpoint
 from grace_geom.data import ImageSet, Split, resolve
-from grace_geom.data.base import digest
 from grace_geom.data.membership import Trained, unseen
 from grace_geom.data.names import read_class_names
 from grace_geom.devices import pick_device
-from grace_geom.distributed import first, world
+from grace_geom.distributed import first, wait_for_all, world
 from grace_geom.errors import UserError
-from grace_geom.evaluation.accuracy import evaluate_set, templates_digest
+from grace_geom.evaluation import identity
+from grace_geom.evaluation.accuracy import evaluate_set
 from grace_geom.evaluation.measures import Measures, Source, Target, short_name, targets
-from grace_geom.files import sha256
+from grace_geom.files import read_whole
 from grace_geom.models import ClipClassifier
 from grace_geom.provenance import provenance
-from grace_geom.records import Accuracy, EvalRecord, RecordError
+from grace_geom.records import Accuracy, DialRecord, EvalRecord, RecordError
 
 HERE = Source()
+Kept = EvalRecord | DialRecord
 
 
 class Watcher(Protocol):
@@ -123,14 +125,16 @@ def assess(
     fresh: bool = False,
     into: Path | None = None,
     kept_in: Callable[[Path], object] = lambda path: None,
+    say: Callable[[str], object] = lambda text: None,
 ) -> EvalRecord:
     """Evaluate a checkpoint and write its ``eval.json``, after every number, so that nothing is
     lost when stopped.
 
-    Numbers of an earlier evaluation are kept where checkpoint and settings agree: those that are
-    asked for again on the same images with the same attack are taken from there, unless ``fresh``.
-    Another ID data set or image size than the run's own has a file of its own
-    (:func:`record_file`).
+    Numbers of an earlier evaluation are kept where checkpoint and settings agree: those of the very
+    same measurement (:mod:`~grace_geom.evaluation.identity`) are taken from there, unless
+    ``fresh``; those on more or fewer images stay beside the new ones. Another ID data set or image
+    size than the run's own has a file of its own (:func:`record_file`), and so has the same
+    checkpoint once it is read as another model (:func:`set_aside`).
 
     Args:
         path: A checkpoint or a run directory.
@@ -141,6 +145,7 @@ def assess(
         fresh: Measure everything again.
         into: Keep the record there instead, as for a file in somebody else's folder.
         kept_in: Told where the record is kept.
+        say: Told what became of an earlier record that does not belong to this one.
 
     Raises:
         UserError: For a checkpoint or a data set that cannot be read, or that do not fit each
@@ -148,19 +153,22 @@ def assess(
     """
     file = checkpoint_file(path)
     sets, watcher = sets or Sets(source.data_root, source.download), watcher or Silent()
-    model, checkpoint, data = _open(file, source, sets)
+    (model, checkpoint, data), sha = read_whole(file, lambda: _open(file, source, sets))
     config = checkpoint.config
     size = source.image_size or config.get("image_size") or model.image_size
     path = into or record_file(file, source.image_size, other_data(source, config))
     kept_in(path)
     wanted = targets(measures, data, config.get("ood"))
-    record = begin(file, model, config, data, measures, size)
-    record = replace(record, accuracies=_kept(path, record, wanted, measures.suites))
-    known = () if fresh else record.accuracies
+    record = begin(file, sha, model, config, data, measures, size)
     given = checkpoint.templates if config.get("templates") else None
     asked = [
         (t, image_set_of(t, measures, sets, config, given, checkpoint)) for t in wanted
     ]  # a missing one stops us here
+    if first():
+        set_aside(path, record, say)
+    wait_for_all()
+    record = replace(record, accuracies=_kept(path, record, wanted, measures.suites))
+    known = () if fresh else record.accuracies
     for accuracy, new in measure(model, asked, known, measures, source, size, watcher):
         if new:
             record = replace(
@@ -180,17 +188,24 @@ def measure(
     image_size: int,
     watcher: Watcher,
 ) -> Iterator[tuple[Accuracy, bool]]:
-    """The answer to each question in order, and whether it is new: those among ``known`` on the
-    same images are not.
+    """The answer to each question in order, and whether it is new: those among ``known`` that are
+    the same measurement are not.
     """
-    before = {a.question: a for a in known}
     watcher.plan(len(asked))
     for target, image_set in asked:
-        old = before.get(question(target, measures.eval_seed, len(image_set.class_names)))
-        accuracy = old if old and answers(old, image_set) else None
+        now = identity.measurement(
+            model,
+            image_set,
+            target.suite,
+            attack=target.attack,
+            seed=measures.eval_seed,
+            image_size=image_size,
+        )
+        old = answer(known, target, measures.eval_seed, image_set, now)
+        accuracy = old
         if accuracy is None:
             watcher.begin(target, len(image_set))
-            accuracy = evaluate_set(
+            found = evaluate_set(
                 model,
                 image_set,
                 target.suite,
@@ -202,6 +217,7 @@ def measure(
                 workers=source.workers,
                 progress=watcher.advance,
             )
+            accuracy = replace(found, identity=now)
         watcher.end(accuracy, accuracy is old)
         yield accuracy, accuracy is not old
 
@@ -211,25 +227,19 @@ def _open(file: Path, source: Source, sets: Sets) -> tuple[ClipClassifier, Check
     device = pick_device(source.device, world().local if world().size > 1 else None)
     if source.classes is not None and source.model is None:
         raise UserError("--classes is for foreign checkpoints: add --model NAME")
-    try:
-        model, checkpoint = open_checkpoint(file, device=device)
-    except UserError:
-        if source.model is None:
-            raise
+
+    def head() -> tuple[tuple[str, ...], tuple[str, ...]]:
         if source.data is None:
             raise UserError(
                 f"{file}: a foreign checkpoint does not say what to evaluate it on: add --data"
-            ) from None
+            )
         image_set = sets(source.data, "test")
         names = read_class_names(source.classes, file) if source.classes else image_set.class_names
-        model, checkpoint = open_checkpoint(
-            file,
-            model=source.model,
-            pretrained=source.pretrained,
-            class_names=names,
-            templates=image_set.templates,
-            device=device,
-        )
+        return names, image_set.templates
+
+    model, checkpoint = open_checkpoint(
+        file, model=source.model, pretrained=source.pretrained, foreign_head=head, device=device
+    )
     data = source.data or checkpoint.config.get("data")
     if not data:
         raise UserError(f"{file} does not say what it was trained on: add --data")
@@ -271,6 +281,7 @@ def image_set_of(
 
 def begin(
     file: Path,
+    sha: str,
     model: ClipClassifier,
     config: dict[str, Any],
     data: str,
@@ -281,12 +292,12 @@ def begin(
     settings = {
         "data": data, "split_seed": config.get("split_seed", 0), "eval_seed": measures.eval_seed,
         "image_size": image_size, "model_image_size": model.image_size,
-        "head": _head(model),
+        "head": _head(model), "model": identity.of_model(model),
     }  # fmt: skip
     run = file.parent.name if file.name == "ckpt.pt" else file.stem
     method, seed = str(config.get("method", "")), config.get("seed")
     return EvalRecord(
-        sha256(file), run, method, seed, settings, accuracies=(), versions=provenance(model.device)
+        sha, run, method, seed, settings, accuracies=(), versions=provenance(model.device)
     )
 
 
@@ -322,14 +333,71 @@ def question(target: Target, seed: int, classes: int) -> tuple[str, str, str]:
     return target.suite, target.name, json.dumps(settings, sort_keys=True)
 
 
-def answers(accuracy: Accuracy, image_set: ImageSet) -> bool:
-    """Whether a number was measured on these images with these labels, class names and prompt
-    templates.
+def answer(
+    known: Iterable[Accuracy],
+    target: Target,
+    seed: int,
+    image_set: ImageSet,
+    now: identity.Identity | None = None,
+) -> Accuracy | None:
+    """The number among ``known`` that was measured on these images, with these labels, names,
+    prompts and this attack.
 
-    Records made before their digests were kept are taken at their word about contents.
+    Args:
+        known: Accuracies of one checkpoint.
+        target: The question.
+        seed: Of the attack.
+        image_set: The images.
+        now: Identity of the whole measurement; by default that of the question alone, where the
+            checkpoint is known to be the same.
+
+    A number without an identity, as earlier versions wrote it, answers nothing.
     """
-    ids = digest(image_set.index)
-    now = {"content": image_set.content, "templates": templates_digest(image_set)}
-    same = all(accuracy.subset.get(name, value) == value for name, value in now.items())
-    named = accuracy.spec, accuracy.n, accuracy.subset.get("ids_sha256")
-    return same and named == (image_set.spec, len(image_set), ids)
+    now = now or identity.asked(image_set, target.suite, attack=target.attack, seed=seed)
+    which = question(target, seed, len(image_set.class_names))
+    found = [a for a in known if a.question == which and identity.same(a.identity, now)]
+    return found[-1] if found else None
+
+
+def set_aside(path: Path, record: Kept, say: Callable[[str], object] = lambda text: None) -> None:
+    """Move what lies at ``path`` out of the way where it is not about the same model and settings,
+    and bring back what was moved earlier and is.
+
+    A record of the same checkpoint file, read as another model, with another seed, or by a version
+    that did not note what it read, keeps its numbers in ``eval-was-DIGITS.json``. One of another
+    checkpoint, which this one has replaced, is left to be overwritten.
+    """
+    try:
+        there: Kept | None = type(record).load(path) if path.is_file() else None
+    except RecordError:  # truncated, or of a newer version: measured again and replaced
+        return
+    mine = _aside(path, record)
+    if there is not None:
+        if (there.checkpoint, there.settings) == (record.checkpoint, record.settings):
+            return
+        if there.checkpoint == record.checkpoint:
+            os.replace(path, _aside(path, there))
+            what = ", ".join(_reasons(there.settings, record.settings))
+            say(
+                f"{path} held numbers of the same file that are not known to be of the same model "
+                f"({what}): kept as {_aside(path, there).name}"
+            )
+    if mine.is_file():
+        os.replace(mine, path)
+
+
+def _aside(path: Path, record: Kept) -> Path:
+    key = identity.key_of({"checkpoint": record.checkpoint, "settings": record.settings})[:6]
+    kind, dot, rest = path.stem.rpartition(".")
+    return path.with_name(f"{kind}{dot}{rest}-was-{key}.json")
+
+
+def _reasons(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Which settings differ, the model's by their parts."""
+    found = identity.changed(before, now)
+    if "model" not in found:
+        return found
+    found.remove("model")
+    if "model" not in before:
+        return ["an earlier version did not note what it read", *found]
+    return [*identity.changed(before["model"], now["model"]), *found]

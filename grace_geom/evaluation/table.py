@@ -10,6 +10,7 @@ from tqdm import tqdm
 from grace_geom.evaluation.measures import Target
 from grace_geom.records import (
     COLUMNS,
+    MARK,
     SUITES,
     Accuracy,
     DialRecord,
@@ -21,7 +22,9 @@ from grace_geom.records import (
     mcnemar,
     mean_corruption,
     over_levels,
+    strongest,
     summarise,
+    uneven,
 )
 from grace_geom.records.resample import RESAMPLES
 from grace_geom.tables import Cell, Table, percent
@@ -98,20 +101,55 @@ def attack_label(accuracy: Accuracy, steps: bool = False) -> str:
 def accuracy_table(records: Sequence[EvalRecord]) -> Table:
     """Rows are data sets and the columns of the paper, columns are checkpoints."""
     rows: list[list[Cell | str]] = []
-    for key, some in _questions(records).items():
-        found = [next((a for a in r.accuracies if a.question == key), None) for r in records]
-        label = some.data + (f", {attack_label(some)}" if some.attack else "")
-        images = sorted({a.n for a in found if a})
+    weaker = False
+    for some, found in _answers(records):
+        label = some.data + (f", {attack_label(some, steps=True)}" if some.attack else "")
+        counts = any(a in counting(r) for a, r in zip(found, records, strict=True) if a)
+        weaker |= not counts
         cells = [percent(a.accuracy, a.ci_low, a.ci_high) if a else percent(None) for a in found]
-        rows.append([TITLES[some.suite], label, " or ".join(map(str, images)), *cells])
+        rows.append([TITLES[some.suite], label, str(some.n) + ASIDE * (not counts), *cells])
+    apart = uneven([(n, [r.accuracies]) for n, r in zip(_names(records), records, strict=True)])
     summaries = [summarise(record.accuracies) for record in records]
     for name in COLUMNS:
         means = [s[name] for s in summaries]
         sets = {a.data for r in records for a in r.accuracies if TITLES[a.suite] == name}
         if name in MEANS and any(means) and len(sets) != 1:
-            cells = [percent(e.value, e.low, e.high) if e else percent(None) for e in means]
+            cells = [
+                percent(e.value, e.low, e.high).marked(apart.mark(i, name)) if e else percent(None)
+                for i, e in enumerate(means)
+            ]
             rows.append([name, MEANS[name], "", *cells])
-    return Table(["", "data", "images", *_names(records)], rows, labels=3, notes=_notes(records))
+    notes = [*_notes(records), *apart.notes]
+    if weaker:
+        notes.append(
+            f"{ASIDE.strip()} on record, and in no mean: the same set was measured on more images, "
+            "or under a stronger attack."
+        )
+    return Table(["", "data", "images", *_names(records)], rows, labels=3, notes=notes)
+
+
+def counting(record: EvalRecord) -> list[Accuracy]:
+    """The accuracies that a record's summary is made of; an attack of several parts counts by
+    one."""
+    chosen = {(a.suite, a.data, a.sample) for a in headline_attack(record.accuracies)}
+    return [
+        a for a in strongest(record.accuracies)
+        if a.attack is None or (a.suite, a.data, a.sample) in chosen
+    ]  # fmt: skip
+
+
+def _answers(records: Sequence[EvalRecord]) -> list[tuple[Accuracy, list[Accuracy | None]]]:
+    """One row for each question and sample: one of its answers, and the answer of each record."""
+    found: dict[Any, Accuracy] = {}
+    for record in records:
+        for accuracy in record.accuracies:
+            found.setdefault((accuracy.question, accuracy.sample), accuracy)
+    order = sorted(found.items(), key=lambda item: (SUITES.index(item[1].suite), item[1].data))
+    return [
+        (some, [next((a for a in r.accuracies if (a.question, a.sample) == key), None)
+                for r in records])
+        for key, some in order
+    ]  # fmt: skip
 
 
 def corruption_table(records: Sequence[EvalRecord]) -> Table | None:
@@ -121,7 +159,7 @@ def corruption_table(records: Sequence[EvalRecord]) -> Table | None:
     found = [
         (name, a.data, by_level([a]))
         for name, record in zip(_names(records), records, strict=True)
-        for a in record.accuracies
+        for a in strongest(record.accuracies)
         if a.groups and a.attack is None
     ]
     levels = sorted({level for _, _, some in found for one in some.values() for level in one})
@@ -144,6 +182,7 @@ def corruption_table(records: Sequence[EvalRecord]) -> Table | None:
     )
 
 
+ASIDE = " ‡"
 MEANS = {
     "OOD": "mean",
     "NatAdv": "mean",
@@ -160,10 +199,7 @@ def paired_table(records: Sequence[EvalRecord]) -> Table | None:
     paired.
     """
     rows: list[list[Cell | str]] = []
-    for key, some in _questions(records).items():
-        first, *others = [
-            next((a for a in r.accuracies if a.question == key), None) for r in records
-        ]
+    for some, (first, *others) in _answers(records):
         cells = [_paired(other, first) for other in others]
         if any(cell.value is not None for cell in cells):
             rows.append([TITLES[some.suite], some.data, *cells])
@@ -182,14 +218,6 @@ def _paired(a: Accuracy | None, b: Accuracy | None) -> Cell:
     except RecordError:  # a record without outcomes for each image has only its totals
         return percent(None)
     return Cell(f"{100 * test.difference:+.1f} (p {test.p:.2g})", value=test.difference)
-
-
-def _questions(records: Sequence[EvalRecord]) -> dict[tuple[str, str, str], Accuracy]:
-    found: dict[tuple[str, str, str], Accuracy] = {}
-    for record in records:
-        for accuracy in record.accuracies:
-            found.setdefault(accuracy.question, accuracy)
-    return dict(sorted(found.items(), key=lambda item: SUITES.index(item[1].suite)))
 
 
 def _names(records: Sequence[EvalRecord]) -> list[str]:
@@ -256,15 +284,22 @@ def dial_table(record: DialRecord, ts: Sequence[float]) -> Table:
     points = [point for point in record.points if point.t in ts]
     summaries = [summarise(point.accuracies) for point in points]
     shown = [name for name in COLUMNS if any(summary[name] for summary in summaries)]
-    scores = next((p.held_out for p in points if p.held_out), ())
+    scores = next((tuple(strongest(p.held_out)) for p in points if p.held_out), ())
     heads = [f"held-out {attack_label(a)}".strip() for a in scores]
     rows: list[list[Cell | str]] = []
-    for point, summary in zip(points, summaries, strict=True):
-        cells = [percent(a.accuracy, a.ci_low, a.ci_high) for a in point.held_out] or [
-            percent(None)
-        ] * len(heads)
+    apart = uneven([(f"t = {p.t:g}", [p.accuracies]) for p in points], shown)
+    for i, (point, summary) in enumerate(zip(points, summaries, strict=True)):
+        held_out = {a.question: a for a in strongest(point.held_out)}
+        cells = [
+            percent(a.accuracy, a.ci_low, a.ci_high).marked("" if a.sample == s.sample else MARK)
+            if (a := held_out.get(s.question))
+            else percent(None)
+            for s in scores
+        ]
         cells += [
-            percent(e.value, e.low, e.high) if (e := summary[name]) else percent(None)
+            percent(e.value, e.low, e.high).marked(apart.mark(i, name))
+            if (e := summary[name])
+            else percent(None)
             for name in shown
         ]
         rows.append([f"{point.t:g}" + " *" * (point.t == record.chosen), *cells])
@@ -273,5 +308,7 @@ def dial_table(record: DialRecord, ts: Sequence[float]) -> Table:
         before = "" if record.chosen in ts else " (measured before)"
         notes.append(f"* t = {record.chosen:g}{before} has the highest {record.chosen_by}.")
     attacks = {attack_label(a, steps=True) for p in points for a in headline_attack(p.accuracies)}
-    notes += [f"Adv: {attack}." for attack in sorted(attacks)]
+    notes += [*(f"Adv: {attack}." for attack in sorted(attacks)), *apart.notes]
+    if any(MARK in cell.full for row in rows for cell in row if isinstance(cell, Cell)):
+        notes.append(f"{MARK} on other images than the rest of its column.")
     return Table(["t", *heads, *shown], rows, title=f"{record.run} ({record.method})", notes=notes)

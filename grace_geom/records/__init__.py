@@ -17,13 +17,16 @@ from grace_geom.records.summary import (
     harmonic_of,
     headline_attack,
     mean_of,
+    strongest,
     summarise,
 )
+from grace_geom.records.uneven import MARK, Uneven, measured_on, uneven
 
 __all__ = [
     "COLUMNS",
     "DIAL_FORMAT",
     "EVAL_FORMAT",
+    "MARK",
     "RESULT_FORMAT",
     "SUITES",
     "Accuracy",
@@ -37,6 +40,7 @@ __all__ = [
     "RecordError",
     "Result",
     "RunFiles",
+    "Uneven",
     "by_level",
     "counted",
     "harmonic_of",
@@ -46,9 +50,12 @@ __all__ = [
     "mcnemar",
     "mean_corruption",
     "mean_of",
+    "measured_on",
     "over_levels",
     "pack",
     "read_run",
     "run_folders",
+    "strongest",
     "summarise",
+    "uneven",
 ]

@@ -41,6 +41,9 @@ class Accuracy:
         groups: The parts of a set that has some (ImageNet-C: ``corruption/severity``), each with
             ``name``, ``n``, ``correct``, ``accuracy``, ``ci_low``, ``ci_high``; a part that no
             image was drawn from has no entry.
+        identity: Digests of all that the number depends on, by name, as
+            :mod:`grace_geom.evaluation.identity` makes them; empty in records of earlier versions,
+            which nobody can tell to be the same as anything.
     """
 
     suite: str
@@ -59,6 +62,7 @@ class Accuracy:
     outcomes: str = ""
     notes: tuple[str, ...] = ()
     groups: tuple[Plain, ...] = ()
+    identity: Plain = field(default_factory=dict)
 
     @property
     def attack_name(self) -> str:
@@ -68,9 +72,27 @@ class Accuracy:
     @property
     def question(self) -> tuple[str, str, str]:
         """What was asked, whatever the images: suite, data set, attack settings. A record has one
-        answer to each.
+        answer to each on every :attr:`sample` of images.
         """
         return self.suite, self.data, json.dumps(self.attack, sort_keys=True)
+
+    @property
+    def sample(self) -> tuple[str, int, str]:
+        """Which images: the set's SPEC, how many of them, and the digest of their numbers there."""
+        return self.spec, self.n, str(self.subset.get("ids_sha256", ""))
+
+    def replaces(self, older: "Accuracy") -> bool:
+        """Whether nobody needs an older number beside this one: it answers the same question on the
+        same images, or one about a set that has other contents, names or prompts by now.
+        """
+        if (self.question, self.sample) == (older.question, older.sample):
+            return True
+        mine, theirs = (
+            {name: text for name, text in a.identity.items() if name not in ("images", "attack")}
+            for a in (self, older)
+        )
+        same_set = (self.suite, self.data) == (older.suite, older.data)
+        return same_set and mine != theirs
 
     def right(self) -> np.ndarray:
         """``(n,)`` bool, image by image, for paired tests.

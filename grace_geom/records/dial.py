@@ -30,13 +30,9 @@ class Point:
     held_out: tuple[Accuracy, ...] = ()
 
     def answered(self, accuracies: Sequence[Accuracy], held_out: Sequence[Accuracy]) -> "Point":
-        """The same point with newer answers; those to other questions stay, and the held-out scores
-        if there are none.
-        """
-        asked = {a.question for a in accuracies}
-        kept = [a for a in self.accuracies if a.question not in asked]
-        order = sorted([*kept, *accuracies], key=lambda a: SUITES.index(a.suite))
-        return Point(self.t, tuple(order), tuple(held_out) or self.held_out)
+        """The same point with newer answers; those to other questions, or on other images, stay."""
+        order = sorted(_beside(self.accuracies, accuracies), key=lambda a: SUITES.index(a.suite))
+        return Point(self.t, tuple(order), tuple(_beside(self.held_out, held_out)))
 
 
 @dataclass(frozen=True)
@@ -100,6 +96,10 @@ class DialRecord:
                 for p in plain["points"]
             )
             return build_record(cls, plain | {"points": points})
+
+
+def _beside(older: Sequence[Accuracy], newer: Sequence[Accuracy]) -> list[Accuracy]:
+    return [*(a for a in older if not any(b.replaces(a) for b in newer)), *newer]
 
 
 def _read(rows: Iterable[Plain]) -> tuple[Accuracy, ...]:

@@ -21,9 +21,11 @@ class EvalRecord:
         run: Name of the run directory (or of the file, for a checkpoint outside of one).
         method: Method that made it; empty where unknown.
         seed: Training seed, or ``None``.
-        settings: What all accuracies share (data, evaluation seed, precision, classes). Records
-            merge if they agree.
-        accuracies: One for each question.
+        settings: What all accuracies share (data, evaluation seed, precision, classes, the model
+            as it was loaded). Records merge if they agree.
+        accuracies: One for each question and sample of images: what was measured on fewer images,
+            or by a shorter attack, stands beside the stronger number, which is the one that counts
+            (:func:`~grace_geom.records.strongest`).
         summary: ``ID``, ``OOD``, ``Adv``, ``NatAdv``, ``ZS``, ``HM`` and the paper's ``OOD'``,
             ``Adv'``, ``HM'``, in [0, 1]; ``None`` where a suite was not evaluated.
         intervals: 95 % interval ``[low, high]`` of each number of the summary, from image counts.
@@ -69,14 +71,13 @@ class EvalRecord:
 
     def merged(self, newer: "EvalRecord") -> "tuple[Accuracy, ...]":
         """The newer accuracies, and those of this record that answer other questions about the same
-        checkpoint.
+        checkpoint, or the same on other images.
 
         Nothing of this record is kept where the checkpoint or the shared settings differ.
         """
         if (self.checkpoint, self.settings) != (newer.checkpoint, newer.settings):
             return newer.accuracies
-        answered = {a.question for a in newer.accuracies}
-        kept = [a for a in self.accuracies if a.question not in answered]
+        kept = [a for a in self.accuracies if not any(b.replaces(a) for b in newer.accuracies)]
         order = {suite: i for i, suite in enumerate(SUITES)}
         return tuple(
             sorted([*kept, *newer.accuracies], key=lambda a: order.get(a.suite, len(order)))

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from grace_geom.config import TrainConfig, stored_settings
-from grace_geom.data import ImageSet
 from grace_geom.data.prompts import given_templates
 from grace_geom.errors import Interrupted, UserError
 from grace_geom.evaluation import (
@@ -21,15 +20,14 @@ from grace_geom.evaluation import (
     Sets,
     Source,
     Target,
-    answers,
+    answer,
     assess,
     image_set_of,
-    question,
     record_file,
     targets,
 )
 from grace_geom.files import sha256
-from grace_geom.records import EvalRecord, RecordError
+from grace_geom.records import Accuracy, EvalRecord, RecordError
 from grace_geom.records.statistics import harmonic_mean
 from grace_geom.study.estimate import share_threads
 from grace_geom.study.options import Job
@@ -104,7 +102,9 @@ def finished(job: Job, measures: Measures, sets: Sets) -> EvalRecord | None:
         return None
     wanted = targets(measures, job.config.data, job.config.ood)
     return (
-        record if all(_answered(record, target, job, measures, sets) for target in wanted) else None
+        record
+        if all(_answer(record, target, job, measures, sets) is not None for target in wanted)
+        else None
     )
 
 
@@ -113,24 +113,17 @@ def asked(record: EvalRecord, job: Job, measures: Measures, sets: Sets) -> EvalR
     measured on more sets, and a mean over those would be compared with the means over the study's.
     """
     wanted = targets(measures, job.config.data, job.config.ood)
-    questions = {_question(target, job, measures, sets)[0] for target in wanted}
-    return replace(
-        record, accuracies=tuple(a for a in record.accuracies if a.question in questions)
-    ).summed()
+    found = [_answer(record, target, job, measures, sets) for target in wanted]
+    return replace(record, accuracies=tuple(a for a in found if a is not None)).summed()
 
 
-def _answered(record: EvalRecord, target: Target, job: Job, measures: Measures, sets: Sets) -> bool:
-    which, image_set = _question(target, job, measures, sets)
-    return any(a.question == which and answers(a, image_set) for a in record.accuracies)
-
-
-def _question(
-    target: Target, job: Job, measures: Measures, sets: Sets
-) -> tuple[tuple[str, str, str], ImageSet]:
+def _answer(
+    record: EvalRecord, target: Target, job: Job, measures: Measures, sets: Sets
+) -> Accuracy | None:
     config = job.config
     given = given_templates(config.templates)[1] if config.templates else None
     image_set = image_set_of(target, measures, sets, vars(config), given)
-    return question(target, measures.eval_seed, len(image_set.class_names)), image_set
+    return answer(record.accuracies, target, measures.eval_seed, image_set)
 
 
 def run_job(job: Job, measures: Measures, source: Source, steps: Steps) -> Outcome:

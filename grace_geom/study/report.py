@@ -16,10 +16,13 @@ from grace_geom.records import (
     Accuracy,
     Estimate,
     Levels,
+    Uneven,
     by_level,
     headline_attack,
     mean_corruption,
     over_levels,
+    strongest,
+    uneven,
 )
 from grace_geom.records.statistics import mean_interval
 from grace_geom.study.options import GROUPS, best_rate, beyond
@@ -39,6 +42,7 @@ PAPER_DEFINITIONS = (
     "OOD' = (OOD + ZS) / 2, Adv' = (Adv + NatAdv) / 2, HM' = harmonic mean of ID, OOD', Adv'."
 )
 
+COLUMN_OF = {"ood": "OOD", "natural_adv": "NatAdv", "zeroshot": "ZS"}
 SET_TITLES = {
     "ood": "OOD sets",
     "natural_adv": "Natural adversarial sets",
@@ -52,11 +56,21 @@ def main_table(rows: Sequence[Row], columns: Sequence[str] = OURS, title: str = 
     """One row a method; one whose runs all failed says so."""
     shown = [c for c in columns if any(row.estimate(c) for row in rows)]
     names = [row.label if row.records or not row.error else f"{row.label} (failed)" for row in rows]
+    apart = uneven_rows(rows, shown)
     cells: Cells = [
-        [name, *(_cell(row.estimate(c)) for c in shown)]
-        for name, row in zip(names, rows, strict=True)
+        [name, *(_cell(row.estimate(c)).marked(apart.mark(i, c)) for c in shown)]
+        for i, (name, row) in enumerate(zip(names, rows, strict=True))
     ]
-    return Table(["method", *shown], cells, title=title, notes=[intervals_note(rows)])
+    notes = [intervals_note(rows), *apart.notes]
+    return Table(["method", *shown], cells, title=title, notes=notes)
+
+
+def uneven_rows(rows: Sequence[Row], columns: Sequence[str] = COLUMNS) -> Uneven:
+    """Which numbers were measured on other images, or under another attack, than most of their
+    column.
+    """
+    shown = [(row.label, [r.accuracies for r in row.records.values()]) for row in rows]
+    return uneven(shown, columns)
 
 
 def sets_table(rows: Sequence[Row], suite: str, title: str) -> Table | None:
@@ -69,16 +83,24 @@ def sets_table(rows: Sequence[Row], suite: str, title: str) -> Table | None:
             }
     if not names:
         return None
+    apart = uneven_rows(rows, [COLUMN_OF[suite]])
     cells: Cells = [
-        [row.label, *(_cell(set_estimate(row, suite, name)) for name in names)] for row in rows
+        [
+            row.label,
+            *(
+                _cell(set_estimate(row, suite, name)).marked(apart.mark_set(i, suite, name))
+                for name in names
+            ),
+        ]
+        for i, row in enumerate(rows)
     ]
-    return Table(["method", *names], cells, title=title)
+    return Table(["method", *names], cells, title=title, notes=apart.notes)
 
 
 def set_estimate(row: Row, suite: str, data: str) -> Estimate | None:
     """One data set's accuracy: Wilson for one seed, Student's t over several."""
     found = [
-        a for record in row.records.values() for a in record.accuracies
+        a for record in row.records.values() for a in strongest(record.accuracies)
         if (a.suite, a.data) == (suite, data) and a.attack is None
     ]  # fmt: skip
     return _over_seeds(found)
@@ -90,7 +112,7 @@ def suite_estimates(row: Row) -> dict[str, Estimate]:
     """
     found: dict[str, list[Accuracy]] = {}
     for record in row.records.values():
-        for a in record.accuracies:
+        for a in strongest(record.accuracies):
             if a.suite == "adv" and a.attack and len(a.attack["parts"]) > 1:
                 found.setdefault(attack_label(a, steps=True), []).append(a)
     return {name: e for name, some in sorted(found.items()) if (e := _over_seeds(some)) is not None}
@@ -114,7 +136,7 @@ def corruption_levels(row: Row) -> dict[str, Levels]:
     """Set -> corruption -> severity -> accuracy, mean over seeds, of the sets that have parts."""
     found: dict[str, list[Accuracy]] = {}
     for record in row.records.values():
-        for a in record.accuracies:
+        for a in strongest(record.accuracies):
             if a.groups and a.attack is None:
                 found.setdefault(a.data, []).append(a)
     return {data: by_level(some) for data, some in found.items()}
@@ -158,12 +180,15 @@ def difference_table(
     shown = [c for c in columns if any(difference(row, baseline, c) for row in others)]
     if not shown:
         return None
+    apart = [uneven_rows([baseline, row], shown) for row in others]
     cells: Cells = [
-        [row.label, *(_difference_cell(row, baseline, c) for c in shown)] for row in others
+        [row.label, *(_difference_cell(row, baseline, c).marked(a.mark(1, c)) for c in shown)]
+        for row, a in zip(others, apart, strict=True)
     ]
     how = sorted({d.how for row in others for c in shown if (d := difference(row, baseline, c))})
     title = f"Difference to {baseline.label}, points with 95 % interval (p)"
-    return Table(["method", *shown], cells, title=title, notes=[f"Tests: {'; '.join(how)}."])
+    notes = [f"Tests: {'; '.join(how)}.", *(note for a in apart for note in a.notes)]
+    return Table(["method", *shown], cells, title=title, notes=notes)
 
 
 def cost_table(rows: Sequence[Row]) -> Table:
@@ -267,10 +292,8 @@ def markdown(
     for title, some in grouped(rows).items():
         parts.append(f"## {title}\n\n{main_table(some).markdown()}")
         if any(row.estimate("OOD'") or row.estimate("Adv'") for row in some):
-            parts.append(
-                "In the paper's "
-                f"columns:\n\n{replace(main_table(some, PAPER), notes=()).markdown()}"
-            )
+            paper = replace(main_table(some, PAPER), notes=uneven_rows(some, PAPER).notes)
+            parts.append(f"In the paper's columns:\n\n{paper.markdown()}")
     parts.append(definitions(rows) + "\n\n" + PAPER_DEFINITIONS + "\n")
     if baseline is not None and (table := difference_table(rows, baseline)) is not None:
         parts.append(f"## {table.title}\n\n{replace(table, title='').markdown()}")
@@ -312,9 +335,10 @@ def csv_text(rows: Sequence[Row]) -> str:
     attacks = sorted({name for row in rows for name in suite_estimates(row)})
     whole = [name for a in attacks for name in (a, f"{a}_low", f"{a}_high")]
     cost = ["lr", "training_seconds", "step_in_forwards", "step_at_most"]
-    writer.writerow(["method", "seeds", *bounds, *cost, "error", *whole, "tables"])
-    tables = grouped(rows)
-    for row in rows:
+    heads = ["method", "seeds", *bounds, *cost, "error", *whole, "tables", "measured_unlike"]
+    writer.writerow(heads)
+    tables, apart = grouped(rows), uneven_rows(rows)
+    for i, row in enumerate(rows):
         numbers: list[float | None] = []
         for c in COLUMNS:
             numbers += _bounds(row.estimate(c))
@@ -325,15 +349,23 @@ def csv_text(rows: Sequence[Row]) -> str:
         stands = ["" if x is None else f"{x:.6g}" for a in attacks for x in _bounds(suites.get(a))]
         shown = "; ".join(title for title, some in tables.items() if row in some)
         writer.writerow(
-            [row.label, " ".join(map(str, sorted(row.records))), *texts, row.error, *stands, shown]
+            [
+                row.label,
+                " ".join(map(str, sorted(row.records))),
+                *texts,
+                row.error,
+                *stands,
+                shown,
+                apart.note_of(i),
+            ]
         )
     return out.getvalue()
 
 
 def plain_rows(rows: Sequence[Row], baseline: Row | None) -> list[dict[str, Any]]:
     """Everything the tables show, and each seed's numbers, as plain types."""
-    found = []
-    for row in rows:
+    found, apart = [], uneven_rows(rows)
+    for i, row in enumerate(rows):
         columns = {
             c: _plain(row.estimate(c)) | {"seeds": row.values(c)} for c in COLUMNS if row.values(c)
         }
@@ -347,6 +379,7 @@ def plain_rows(rows: Sequence[Row], baseline: Row | None) -> list[dict[str, Any]
             data: {"by_severity": levels, "mean": mean_corruption(levels)}
             for data, levels in corruption_levels(row).items()
         }
+        entry["measured_unlike"] = apart.note_of(i)
         entry["whole_attacks"] = {name: _plain(e) for name, e in suite_estimates(row).items()}
         entry |= {
             "training_seconds": list(row.seconds),

@@ -1,5 +1,6 @@
 """What an analysis takes from its cache: only what was measured on the data as they are now."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,12 @@ from matplotlib.figure import Figure
 
 from grace_geom.analysis.options import Common
 from grace_geom.analysis.run import Part, Shown, analyse, folder_of
-from grace_geom.records import Measure
+from grace_geom.analysis.subject import open_subject
+from grace_geom.data import resolve
+from grace_geom.records import Measure, Result
 from tests.evaluation.test_evaluate import make_run, save_npz
+from tests.evaluation.test_identity import count_reads, text_tower, tower_file, with_text_of
+from tests.toys import register_toy, toy_clip
 
 
 @pytest.mark.parametrize("replaced", ["test", "shift"])
@@ -77,3 +82,82 @@ def test_results_of_several_runs_lie_in_the_nearest_folder_that_holds_them_all(t
     assert folder_of(None, [one, other]) == tmp_path / "study" / "analyses"
     assert folder_of(None, [one, elsewhere]) == tmp_path / "analyses"
     assert folder_of(tmp_path / "x", [one, elsewhere]) == tmp_path / "x"
+
+
+def toy_data(tmp_path) -> str:
+    test = save_npz(tmp_path / "test.npz", 6, 1).removeprefix("npz:")
+    return f"{save_npz(tmp_path / 'train.npz', 12, 0)}+{test}"
+
+
+@dataclass(frozen=True)
+class Pair(Common):
+    """Options of an analysis that reads a second checkpoint."""
+
+    other: Path | None = None
+
+    def others(self) -> tuple[Path, ...]:
+        return () if self.other is None else (self.other,)
+
+
+def text_sum(subject, options, state) -> Part:
+    """Numbers of both towers and of the second checkpoint."""
+    values = {"head": subject.model.head["head.weight"].double().sum().item()}
+    if options.other is not None:
+        other = open_subject(options.other, "other", options).model.weights()
+        values["other"] = other["visual.proj"].double().sum().item()
+    return Part({name: Measure(value) for name, value in values.items()})
+
+
+def values_of(options: Common) -> dict[str, float]:
+    path = analyse("sums", options, text_sum, lambda parts, options: Shown((), Figure()))
+    return {name: m.value for name, m in Result.load(path).values.items()}
+
+
+def test_another_text_tower_under_the_same_name_is_measured_again(tmp_path):
+    data, out = toy_data(tmp_path), tmp_path / "out"
+    tower, text = tower_file(tmp_path / "tower.pt"), tmp_path / "text.pt"
+    seen = []
+    for seed in (0, 6):
+        text_tower(text, seed)
+        options = Pair(
+            (tower,), data=data, n=6, out=out, model=register_toy(), pretrained=str(text)
+        )
+        head = with_text_of(seed, resolve(data, "test").templates).head["head.weight"]
+        seen.append(values_of(options)["head"])
+        assert seen[-1] == pytest.approx(head.double().sum().item())
+    assert seen[0] != pytest.approx(seen[1])
+
+
+def test_another_checkpoint_that_was_replaced_is_read_again_and_each_is_read_once(
+    tmp_path, monkeypatch
+):
+    data = toy_data(tmp_path)
+    run, other = make_run(tmp_path / "run", data, {}), make_run(tmp_path / "other", data, {})
+    options = Pair((run,), n=6, out=tmp_path / "out", other=other / "ckpt.pt")
+    reads = count_reads(monkeypatch)
+    for seed in (0, 3):
+        make_run(tmp_path / "other", data, {}, seed=seed)
+        expected = toy_clip(seed).weights()["visual.proj"].double().sum().item()
+        assert values_of(options)["other"] == pytest.approx(expected)
+    for folder in (run, other):  # in two analyses
+        assert reads(folder / "ckpt.pt") == {"load": 2, "hash": 2}
+
+
+def test_a_checkpoint_that_a_training_replaces_is_one_state_in_an_analysis(tmp_path):
+    data = toy_data(tmp_path)
+    runs = [make_run(tmp_path / name, data, {}) for name in ("a", "b")]
+
+    def measure(subject, options, state):
+        found = open_subject(runs[1] / "ckpt.pt", "b", options).model.weights()["visual.proj"]
+        make_run(tmp_path / "b", data, {}, seed=5)  # as a training does
+        return Part({"b": Measure(found.double().sum().item())})
+
+    @dataclass(frozen=True)
+    class Both(Common):
+        def others(self) -> tuple[Path, ...]:
+            return self.checkpoints
+
+    options = Both(tuple(runs), n=6, out=tmp_path / "out")
+    path = analyse("both", options, measure, lambda parts, options: Shown((), Figure()))
+    a, b = (Result.load(path).values[f"{name}/b"].value for name in "ab")
+    assert a == b == pytest.approx(toy_clip(0).weights()["visual.proj"].double().sum().item())

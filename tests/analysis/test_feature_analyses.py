@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import open_clip
 import pytest
 from PIL import Image
 
@@ -17,8 +18,9 @@ from grace_geom.analysis.robustness_curve import BLACK_BOX, masked
 from grace_geom.checkpoint import checkpoint_of, open_checkpoint, save_checkpoint
 from grace_geom.data import resolve
 from grace_geom.evaluation.accuracy import evaluate_set
+from grace_geom.models import ModelSpec, build
 from grace_geom.records import Measure, Result
-from tests.toys import CLASSES, toy_batch, toy_clip
+from tests.toys import CLASSES, CONFIG, TEMPLATES, toy_batch, toy_clip
 
 FAST = ["--n", "60", "--batch", "32", "--attack-steps", "2", "--replicates", "6"]
 
@@ -332,3 +334,22 @@ def test_mistakes_are_one_line(lab, capsys, argv, message):
     assert stop.value.code == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("error:") and message in error
+
+
+def test_a_reference_of_another_size_leaves_the_checkpoint_s_own_numbers(lab, tmp_path):
+    """The checkpoint's clean images are of its own size whatever it is compared with."""
+    config = {"data": f"npz:{lab}/id.npz", "method": "ft"}
+    large = CONFIG | {"vision_cfg": CONFIG["vision_cfg"] | {"image_size": 32}}
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "toy-large.json").write_text(json.dumps(large))
+    open_clip.add_model_config(tmp_path / "configs")
+    model = build(ModelSpec("toy-large", "random", 1), CLASSES, TEMPLATES)
+    save_checkpoint(tmp_path / "large" / "ckpt.pt", checkpoint_of(model, {}, config=config))
+    found = []
+    for more in ([], ["--reference", str(tmp_path / "large")], []):
+        out = tmp_path / "out"  # one cache of features for all
+        argv = [str(lab / "moved"), *FAST, *more, "--out", str(out), "--fresh"]
+        representation_drift.main(argv)
+        values = Result.load(out / "representation_drift.json").values
+        found.append({k: m.value for k, m in values.items() if "/clean-adv/" in k})
+    assert found[0] and found[0] == found[1] == found[2]

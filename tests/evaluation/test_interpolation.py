@@ -136,10 +136,12 @@ def test_attacked_methods_choose_by_the_harmonic_mean(tmp_path):
 def test_what_is_known_is_not_measured_again(tmp_path, monkeypatch):
     run = small_run(tmp_path, "ft", epochs=1)
     first = turn(run, "--t", "0,1")
-    from grace_geom.evaluation import one
+    from grace_geom.evaluation import one_checkpoint
 
-    asked, real = [], one.evaluate_set
-    monkeypatch.setattr(one, "evaluate_set", lambda *a, **k: asked.append(a[2]) or real(*a, **k))
+    asked, real = [], one_checkpoint.evaluate_set
+    monkeypatch.setattr(
+        one_checkpoint, "evaluate_set", lambda *a, **k: asked.append(a[2]) or real(*a, **k)
+    )
     second = turn(run, "--t", "0,0.5")
     assert asked == ["id", "id", "adv"], "held-out, ID and attacked ID at t = 0.5 only"
     assert [p.t for p in second.points] == [0.0, 0.5, 1.0]

@@ -2,7 +2,6 @@
 adversarial weights.
 """
 
-import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -16,13 +15,13 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from grace_geom.analysis.features.cache import REVISION, fingerprint
+from grace_geom.analysis.features.cache import REVISION
 from grace_geom.attacks import pgd_attack, weight_perturbation
 from grace_geom.batch import Batch
 from grace_geom.data import ImageSet, loader
-from grace_geom.data.base import digest
 from grace_geom.distributed import everyones, first, my_images, to_first, wait_for_all, world, woven
 from grace_geom.errors import UserError
+from grace_geom.evaluation import identity
 from grace_geom.files import atomic_write, write_text
 from grace_geom.methods.lora import ATTENTION_AND_MLP, target_matrices
 from grace_geom.methods.mean_gradient import own_gradient
@@ -99,18 +98,15 @@ def adversarial_images(
     """
     weights = model.weights()
     settings = adversary.pgd_settings() | {
-        "weights": fingerprint(weights),
+        "model": identity.of_model(model),
         "data": image_set.spec,
-        "ids": digest(image_set.index),
+        "images": identity.of_images(image_set),
         "n": len(image_set),
-        "content": image_set.content,
         "revision": REVISION,
         "image_size": model.image_size,
-        "classes": list(image_set.class_names),
         "seed": seed,
     }
-    key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
-    file = None if cache is None else cache / f"adv-{key}.npy"
+    file = None if cache is None else cache / f"adv-{identity.key_of(settings)}.npy"
     known = _on_record(file, settings)
     if known is not None:
         return known

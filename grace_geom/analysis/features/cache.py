@@ -2,7 +2,6 @@
 over the images.
 """
 
-import hashlib
 import json
 import zipfile
 from collections.abc import Mapping
@@ -15,24 +14,16 @@ import torch
 from torch import Tensor
 
 from grace_geom.analysis.features.extract import Features
+from grace_geom.evaluation.identity import key_of
 from grace_geom.files import atomic_write, write_text
-from grace_geom.weights import Weights
 
-REVISION = 5
+REVISION = 6
 """Part of the cache keys of analyses and of adversarial images: raise it when an estimator or an
 attack changes.
 """
 
 MOST_BYTES = 2**28
 """Features above this size are collected again rather than kept."""
-
-
-def fingerprint(weights: Weights) -> str:
-    """sha256 of names and values."""
-    total = hashlib.sha256()
-    for name in sorted(weights):
-        total.update(name.encode() + weights[name].detach().cpu().contiguous().numpy().tobytes())
-    return total.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -81,5 +72,4 @@ class Kept:
     @property
     def _file(self) -> Path:
         assert self.folder is not None
-        key = hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()[:16]
-        return self.folder / f"feat-{key}.npz"
+        return self.folder / f"feat-{key_of(self.settings)}.npz"

@@ -16,12 +16,12 @@ from grace_geom.analysis.features.adversary import (
     batches_of,
     perturbed_features,
 )
-from grace_geom.analysis.features.cache import Kept, fingerprint
+from grace_geom.analysis.features.cache import REVISION, Kept
 from grace_geom.analysis.features.extract import Features, collect
 from grace_geom.batch import Batch
 from grace_geom.data import ImageSet, loader
-from grace_geom.data.base import digest
 from grace_geom.distributed import first, my_batches, my_images, of_first, to_first, woven
+from grace_geom.evaluation import identity
 from grace_geom.models import ClipClassifier
 
 
@@ -49,26 +49,31 @@ class Plan:
 
 
 def clean_features(
-    models: Mapping[str, ClipClassifier], id_set: ImageSet, ood: Mapping[str, ImageSet], plan: Plan
+    models: Mapping[str, ClipClassifier],
+    id_set: ImageSet,
+    ood: Mapping[str, ImageSet],
+    plan: Plan,
+    size: int | None = None,
 ) -> dict[str, dict[str, Features]]:
     """Model -> distribution -> features; every image is decoded once for all models, if at all (see
     the cache).
 
     Labels of OOD sets are brought to those of the ID set by class name; -1 where it has no such
     class. Of several processes each looks at every W-th image, and the first gets the features; the
-    others get the labels alone.
+    others get the labels alone. All models see images of ``size`` pixels a side, by default the
+    first one's; another one resizes them inside.
     """
     found: dict[str, dict[str, Features]] = {name: {} for name in models}
-    size = next(iter(models.values())).image_size
+    pixels = size or next(iter(models.values())).image_size
     for distribution, image_set in {"id": id_set, **ood}.items():
         of_set = _collected(
             models,
-            lambda mine, here=image_set: _read(here, mine, plan.batch, size),  # type: ignore[misc]
+            lambda mine, here=image_set: _read(here, mine, plan.batch, pixels),  # type: ignore[misc]
             torch.from_numpy(image_set.labels),
             which_images(image_set),
             distribution,
             plan,
-            "",
+            f"{pixels} pixels a side",
         )
         for name, features in of_set.items():
             found[name][distribution] = relabelled(
@@ -92,9 +97,8 @@ def _collected(
             name: Kept(
                 plan.cache,
                 {
-                    "weights": fingerprint(model.weights()),
-                    "tower": str(model.shape or type(model.clip.visual).__name__),
-                    "precision": str(model.autocast_dtype or model.mean.dtype),
+                    "model": identity.of_model(model),
+                    "revision": REVISION,
                     "images": images,
                     "content": content,
                     "pool": plan.pool,
@@ -192,8 +196,9 @@ def weight_perturbed(
 
 
 def which_images(image_set: ImageSet) -> str:
-    """The identity of a set's images and their order."""
-    return f"{image_set.spec} {image_set.split} {digest(image_set.index)} {image_set.content}"
+    """The identity of a set's images, of their labels and of their order."""
+    of = identity.of_images(image_set)
+    return f"{image_set.spec} {image_set.split} {of['source']} {of['images']} {of['names']}"
 
 
 def relabelled(features: Features, names: Sequence[str], target: Sequence[str]) -> Features:
