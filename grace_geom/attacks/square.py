@@ -47,6 +47,7 @@ def square(
         until_fooled: See :class:`Hunt`.
 
     Raises:
+        PixelError: For images that are not pixels in [0, 1].
         RuntimeError: If a logit is NaN.
     """
     _, channels, height, width = x.shape

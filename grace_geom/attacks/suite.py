@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from grace_geom.attacks.apgd import apgd
-from grace_geom.attacks.balls import ball_named
+from grace_geom.attacks.balls import check_pixels
 from grace_geom.attacks.fab import fab_t
 from grace_geom.attacks.pgd import pgd_attack
 from grace_geom.attacks.square import square
@@ -200,13 +200,14 @@ def run(
         keep_x_adv: Whether to return the adversarial images.
 
     Raises:
+        PixelError: For images that are bytes, NaN, or outside [0, 1] by more than rounding.
         ValueError: ``apgd-t`` by itself with two classes, where it is not defined (suites skip it,
             with a note).
         RuntimeError: If a gradient or a logit is NaN.
     """
     if len(y) == 0:
         raise ValueError("There are no images to attack.")
-    ball_named(attack.norm)
+    check_pixels(x)
     x = x.to(DTYPES["float64"] if attack.precision == "float64" else DTYPES["float32"])
     device = torch.device(device or x.device)
     size = batch_size or len(y)
