@@ -95,7 +95,7 @@ def train_run(config: TrainConfig, *, quiet: bool = False) -> Path:
     def images(part: Part) -> Iterator[Batch]:
         found = loader(
             train if part == "train" else held_out,
-            trainer.plan.micro_batch or config.batch_size,
+            config.batch_size,
             config.image_size or model.image_size,
             train=False,
             workers=pick_workers(config.workers, device),
@@ -106,6 +106,7 @@ def train_run(config: TrainConfig, *, quiet: bool = False) -> Path:
     keeper = RunDirectory if here.rank == 0 else Helper
     with keeper(config, model, val, where, quiet=quiet) as kept:
         trainer.run.emit, trainer.run.images = kept.emit, images
+        trainer.run.pieces = lambda batch: batch.split(trainer.plan.micro_batch or len(batch))
         kept.start(trainer)
         _fit_or_discard(trainer, batches, kept, out)
     return out
