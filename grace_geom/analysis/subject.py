@@ -124,12 +124,22 @@ class Subject:
         return answer
 
     def objective(
-        self, spec: str | None = None, split: Split = "test", attacked: bool | None = None
+        self,
+        spec: str | None = None,
+        split: Split = "test",
+        attacked: bool | None = None,
+        unit: int | None = None,
     ) -> Objective:
         """The mean loss that the options ask for, on the ID sample or on another set.
 
         Of several processes each holds, and attacks, its share of the batches; the mean is over all
         of them.
+
+        Args:
+            spec: Another data set.
+            split: Its part.
+            attacked: Whether images are attacked; by default as the options say.
+            unit: Consecutive images that stay in one process; a batch by default.
 
         Raises:
             UserError: If the head shall vary, but the set is answered by a text head of its own
@@ -140,7 +150,7 @@ class Subject:
         found = objective(
             self.model,
             self.logits(image_set),
-            self.batches(image_set, my_batches(n, options.batch)),
+            self.batches(image_set, my_batches(n, unit or options.batch)),
             options.params,
             self.checkpoint.adapter,
             self._adapter_scale(),
