@@ -98,7 +98,7 @@ class Subject:
         if not len(positions):
             return []
         read = loader(
-            image_set.take(positions), self.options.batch, self.model.image_size, train=False
+            image_set.take(positions), self.options.batch, self.model.preprocess, train=False
         )
         moved = (
             replace(b, index=torch.from_numpy(positions)[b.index]).to(self.model.device)
@@ -261,6 +261,7 @@ def open_subject(file: Path, label: str, options: Common) -> Subject:
             file,
             model=options.model,
             pretrained=options.pretrained,
+            preprocess=options.preprocess,
             class_names=names,
             templates=images.templates,
             device=device,

@@ -146,6 +146,9 @@ class Source:
             FARE).
         pretrained: Weights or tag of what a foreign checkpoint lacks (the text tower of visual-only
             weights).
+        preprocess: How a foreign checkpoint's model reads pictures: resize_mode=squash,mean=0.5
+            (also interpolation, std, fill_color), or a JSON file as open_clip_config.json; default
+            that of --pretrained or of such a file beside the checkpoint, else a guess.
         classes: JSON file with the class names of a foreign checkpoint's head; default those of the
             ID data set.
     """
@@ -158,6 +161,7 @@ class Source:
     image_size: int | None = None
     model: str | None = field(default=None, metadata={"group": "foreign checkpoints"})
     pretrained: str | None = None
+    preprocess: str | None = None
     classes: Path | None = None
 
     def __post_init__(self) -> None:

@@ -210,8 +210,10 @@ def _open(file: Path, source: Source, sets: Sets) -> tuple[ClipClassifier, Check
     device = pick_device(source.device, world().local if world().size > 1 else None)
     if source.classes is not None and source.model is None:
         raise UserError("--classes is for foreign checkpoints: add --model NAME")
+    if source.preprocess is not None and source.model is None:
+        raise UserError("--preprocess is for foreign checkpoints: add --model NAME")
     try:
-        model, checkpoint = open_checkpoint(file, device=device)
+        model, checkpoint = open_checkpoint(file, preprocess=source.preprocess, device=device)
     except UserError:
         if source.model is None:
             raise
@@ -225,6 +227,7 @@ def _open(file: Path, source: Source, sets: Sets) -> tuple[ClipClassifier, Check
             file,
             model=source.model,
             pretrained=source.pretrained,
+            preprocess=source.preprocess,
             class_names=names,
             templates=image_set.templates,
             device=device,

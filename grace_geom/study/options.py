@@ -47,6 +47,7 @@ EQUAL = (
     "data",
     "model",
     "pretrained",
+    "preprocess",
     "batch_size",
     "micro_batch",
     "epochs",

@@ -13,7 +13,7 @@ import torch
 
 from grace_geom import distributed
 from grace_geom.batch import Batch
-from grace_geom.checkpoint import Checkpoint, digest, load_checkpoint
+from grace_geom.checkpoint import Checkpoint, digest, load_checkpoint, recorded
 from grace_geom.config import TrainConfig, differing, stored_settings
 from grace_geom.data import ImageSet, loader, resolve
 from grace_geom.devices import Precision, pick_device, pick_precision, pick_workers
@@ -68,7 +68,7 @@ def train_run(config: TrainConfig, *, quiet: bool = False) -> Path:
         trainer.restore(resumed.trainer or {})
     if config.micro_batch == "auto" and trainer.plan.total_steps:
         trainer.plan = _fitting(
-            trainer, config.batch_size // here.size, config.image_size or model.image_size
+            trainer, config.batch_size // here.size, model.preprocess.at(config.image_size).size
         )
     where = provenance(device) | {
         "precision": precision,
@@ -80,7 +80,7 @@ def train_run(config: TrainConfig, *, quiet: bool = False) -> Path:
         return loader(
             train,
             config.batch_size,
-            config.image_size or model.image_size,
+            model.preprocess.at(config.image_size),
             train=True,
             seed=config.seed,
             epoch=epoch,
@@ -96,7 +96,7 @@ def train_run(config: TrainConfig, *, quiet: bool = False) -> Path:
         found = loader(
             train if part == "train" else held_out,
             config.batch_size,
-            config.image_size or model.image_size,
+            model.preprocess.at(config.image_size),
             train=False,
             workers=pick_workers(config.workers, device),
         )
@@ -165,7 +165,7 @@ def _fit(trainer: Trainer, batches: Callable[[int, int], Iterable[Batch]], kept:
         raise UserError(f"step {trainer.run.step + 1}: {error}") from None
     except RuntimeError as error:
         model = trainer.run.model
-        grey = torch.full((1, 3, model.image_size, model.image_size), 0.5, device=model.device)
+        grey = torch.full((1, 3, *model.preprocess.size), 0.5, device=model.device)
         with torch.no_grad():
             sound = bool(model(grey, trainer.weights()).isfinite().all())
         if sound:
@@ -176,7 +176,7 @@ def _fit(trainer: Trainer, batches: Callable[[int, int], Iterable[Batch]], kept:
         ) from error
 
 
-def _fitting(trainer: Trainer, images: int, side: int) -> Plan:
+def _fitting(trainer: Trainer, images: int, side: tuple[int, int]) -> Plan:
     """The plan with as many images a forward pass as there is memory for."""
     memory = measure(trainer, side)
     size = choose_micro_batch(memory, images, free_bytes(trainer.device))
@@ -192,8 +192,12 @@ def _fitting(trainer: Trainer, images: int, side: int) -> Plan:
 def _model(config: TrainConfig, train: ImageSet, resumed: Checkpoint | None) -> ClipClassifier:
     """The pretrained model, frozen, with the zero-shot head of the training classes."""
     model = build(
-        ModelSpec(config.model, config.pretrained, config.seed), train.class_names, train.templates
+        ModelSpec(config.model, config.pretrained, config.seed, config.preprocess),
+        train.class_names,
+        train.templates,
     )
+    if resumed is not None:  # begun before resize modes were kept, it goes on without them
+        model.read_as(recorded(resumed, model.preprocess.size))
     if resumed is not None and resumed.base["sha256"] != digest(model.clip.state_dict()):
         raise UserError(
             f"--resume: {config.run_dir} started from other weights of {config.model} than those "
