@@ -23,6 +23,8 @@ class Measures:
         eps: Radius of the attack in pixels of [0, 1].
         steps: Steps of the attack; default 20 for pgd, 100 for Auto-PGD.
         restarts: Random starts of the attack.
+        square_schedule: Sizes of Square Attack's squares: standard (AutoAttack's) or stretched over
+            its queries; default standard in autoattack, stretched in square.
         n: Images a data set, a seeded subset; default all of them, and 500 for the attack.
         n_attack: Images to attack, where that should differ from n.
         eval_seed: Seed of the subsets and of the attack.
@@ -38,6 +40,7 @@ class Measures:
     eps: float = 4 / 255
     steps: int | None = None
     restarts: int = 1
+    square_schedule: str | None = None
     n: int | None = None
     n_attack: int | None = None
     eval_seed: int = 0
@@ -65,7 +68,13 @@ class Measures:
 
     def attack_spec(self) -> AttackSpec:
         """The attack, float32."""
-        return AttackSpec(self.attack, self.eps, steps=self.steps, restarts=self.restarts)
+        return AttackSpec(
+            self.attack,
+            self.eps,
+            steps=self.steps,
+            restarts=self.restarts,
+            square_schedule=self.square_schedule,
+        )
 
     def images(self, suite: str) -> int | None:
         """How many images of a set to take; ``None`` means all."""
