@@ -10,7 +10,7 @@ from app import paired
 from app.charts import questions
 from app.paired import Gap
 from app.store import Entry, settings
-from grace_geom.records import Accuracy, Estimate
+from grace_geom.records import Accuracy, Estimate, by_construction
 
 SUITES_OF = {
     "ID": ("id",),
@@ -164,14 +164,16 @@ def _signed(share: float) -> str:
 
 
 def delta(entry: Entry, baseline: Entry | None, column: str) -> float | None:
-    """``entry - baseline`` in a column; ``None`` for the baseline itself and where the two cannot
-    be compared.
+    """``entry - baseline`` in a column; ``None`` for the baseline itself, where the two cannot be
+    compared, and where the images were chosen by what the baseline gets wrong.
     """
     if (
         baseline is None
         or baseline.id == entry.id
         or incomparable(entry, baseline, SUITES_OF[column])
     ):
+        return None
+    if by_construction(column, baseline.method, baseline.accuracies):
         return None
     ours, theirs = entry.estimates.get(column), baseline.estimates.get(column)
     return ours.value - theirs.value if ours and theirs else None

@@ -35,6 +35,9 @@ class TrainConfig:
         model: open_clip name (ViT-B-32), or tiny-shapes.
         pretrained: Weight file, open_clip tag (openai), random, or shipped (with tiny-shapes; so is
             null).
+        preprocess: Over how the weights' pictures are read: resize_mode=squash,mean=0.5 (also
+            interpolation, std, fill_color), or a JSON file as open_clip_config.json; null: as tag,
+            configuration beside the file, or network say.
         out: Run directory; null: runs/METHOD-DATA-sSEED.
         resume: Continue the run in the directory from its newest checkpoint.
         resume_anyway: As resume, though images or labels are others than when the run began; the
@@ -87,6 +90,7 @@ class TrainConfig:
     preset: str | None = None
     model: str = "tiny-shapes"
     pretrained: str | None = None
+    preprocess: str | None = None
     out: Path | None = None
     resume: bool = False
     resume_anyway: bool = False

@@ -21,6 +21,10 @@ class NotFiniteError(UserError, RuntimeError):
     """
 
 
+class PixelError(UserError, ValueError):
+    """Images that are not pixels in [0, 1]: bytes, 0 to 255, normalised by mean and std, or NaN."""
+
+
 class Interrupted(Exception):
     """The user stopped the run; the message says what was saved and how to go on."""
 

@@ -15,7 +15,14 @@ PACKAGE = ROOT / "grace_geom"
 ROWS = [
     {"errors"},
     {"fields"},
-    {"files", "serialise", "batch", "records", "weights"}  # what everything is made of
+    {
+        "files",
+        "serialise",
+        "batch",
+        "preprocess",
+        "records",
+        "weights",
+    }  # what everything is made of
     | {
         "cli",
         "devices",

@@ -34,6 +34,9 @@ class Common:
             too.
         model: open_clip name of a foreign checkpoint.
         pretrained: Weights or tag of what a foreign checkpoint lacks.
+        preprocess: How its model reads pictures: resize_mode=squash,mean=0.5 (also interpolation,
+            std, fill_color), or a JSON file as open_clip_config.json; default that of pretrained or
+            of such a file beside it, else a guess.
         classes: JSON file with the class names of a foreign checkpoint's head.
     """
 
@@ -55,6 +58,7 @@ class Common:
     data_root: Path | None = None
     model: str | None = field(default=None, metadata={"group": "foreign checkpoints"})
     pretrained: str | None = None
+    preprocess: str | None = None
     classes: Path | None = None
 
     def __post_init__(self) -> None:
@@ -71,6 +75,8 @@ class Common:
             raise UserError(f"--seed must be at least 0, not {self.seed}")
         if self.classes is not None and self.model is None:
             raise UserError("--classes is for foreign checkpoints: add --model NAME")
+        if self.preprocess is not None and self.model is None:
+            raise UserError("--preprocess is for foreign checkpoints: add --model NAME")
 
     def others(self) -> tuple[Path, ...]:
         """Checkpoints that the result of each one depends on too, such as a reference."""
@@ -86,6 +92,7 @@ class Common:
             f.name: plain(getattr(self, f.name))
             for f in fields(self)
             if f.name not in NOT_THE_RESULT
+            and not (f.name == "preprocess" and self.preprocess is None)  # older than the option
         }
 
 

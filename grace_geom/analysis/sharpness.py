@@ -17,6 +17,7 @@ from grace_geom.analysis.objective import Objective
 from grace_geom.analysis.options import Common
 from grace_geom.analysis.run import Part, Shown, progress, say
 from grace_geom.analysis.subject import Subject
+from grace_geom.batch import Batch, joined
 from grace_geom.errors import UserError
 from grace_geom.geometry.mean_loss import MeanLoss
 from grace_geom.geometry.sharpness import Shape, average_case, m_sharpness, worst_case
@@ -44,6 +45,7 @@ class SharpnessOptions(Common):
             point uphill.
         ascent_steps: Gradients a radius.
         samples: Pairs of Gaussian perturbations of the average case.
+        m: Images that share a perturbation in m-sharpness, consecutive ones of the sample.
         unit_logits: Scale each image's logits to length 1 first, so that confidence does not count
             as sharpness.
         losses: ce (clean), adv-ce (PGD images found at the checkpoint), or both; --loss does not
@@ -56,6 +58,7 @@ class SharpnessOptions(Common):
     rho_average: tuple[float, ...] = (2.0, 5.0, 10.0, 20.0)
     ascent_steps: int = 5
     samples: int = 10
+    m: int = 64
     unit_logits: bool = False
     losses: tuple[str, ...] = LOSSES
 
@@ -70,6 +73,7 @@ class SharpnessOptions(Common):
         for flag, value, least in (
             ("--ascent-steps", self.ascent_steps, 1),
             ("--samples", self.samples, 2),
+            ("--m", self.m, 1),
         ):
             if value < least:
                 raise UserError(f"{flag} must be at least {least}, not {value}")
@@ -89,7 +93,8 @@ def measure(subject: Subject, options: SharpnessOptions, state: Path) -> Part:
     )
     for loss in options.losses:
         objective = replace(
-            subject.objective(attacked=loss == "adv-ce"), unit_logits=options.unit_logits
+            subject.objective(attacked=loss == "adv-ce", unit=options.m),
+            unit_logits=options.unit_logits,
         )
         mean = objective.mean()
         values[f"{loss}/loss"] = Measure(
@@ -126,11 +131,24 @@ def _averages(
         rows.append([rho, found.value, found.error])
     arrays[f"{loss}/average"] = np.array(rows)
     middle = options.rho[len(options.rho) // 2]
-    each = m_sharpness(mean, objective.weights, middle, steps=options.ascent_steps)
+    each = m_sharpness(
+        mean,
+        objective.weights,
+        middle,
+        steps=options.ascent_steps,
+        groups=groups_of(objective.batches, options.m, options.batch),
+    )
     values[f"{loss}/m_sharpness/{middle:g}"] = Measure(
         each.value, each.error, estimator=each.estimator
     )
     return values
+
+
+def groups_of(batches: Sequence[Batch], m: int, size: int) -> list[list[Batch]]:
+    """Groups of m consecutive images (the last may be smaller), each in batches of at most
+    ``size``, however the images came.
+    """
+    return [group.split(size) for group in joined(batches).split(m)] if batches else []
 
 
 def show(parts: dict[str, Part], options: SharpnessOptions) -> Shown:

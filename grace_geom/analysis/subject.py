@@ -114,7 +114,7 @@ class Subject:
         if not len(positions):
             return []
         read = loader(
-            image_set.take(positions), self.options.batch, self.model.image_size, train=False
+            image_set.take(positions), self.options.batch, self.model.preprocess, train=False
         )
         moved = (
             replace(b, index=torch.from_numpy(positions)[b.index]).to(self.model.device)
@@ -140,12 +140,22 @@ class Subject:
         return answer
 
     def objective(
-        self, spec: str | None = None, split: Split = "test", attacked: bool | None = None
+        self,
+        spec: str | None = None,
+        split: Split = "test",
+        attacked: bool | None = None,
+        unit: int | None = None,
     ) -> Objective:
         """The mean loss that the options ask for, on the ID sample or on another set.
 
         Of several processes each holds, and attacks, its share of the batches; the mean is over all
         of them.
+
+        Args:
+            spec: Another data set.
+            split: Its part.
+            attacked: Whether images are attacked; by default as the options say.
+            unit: Consecutive images that stay in one process; a batch by default.
 
         Raises:
             UserError: If the head shall vary, but the set is answered by a text head of its own
@@ -156,7 +166,7 @@ class Subject:
         found = objective(
             self.model,
             self.logits(image_set),
-            self.batches(image_set, my_batches(n, options.batch)),
+            self.batches(image_set, my_batches(n, unit or options.batch)),
             options.params,
             self.checkpoint.adapter,
             self._adapter_scale(),
@@ -336,6 +346,7 @@ def _opened(file: Path, label: str, options: Common) -> Subject:
             file,
             model=options.model,
             pretrained=options.pretrained,
+            preprocess=options.preprocess,
             foreign_head=head,
             device=device,
         ),

@@ -64,6 +64,7 @@ def apgd(
         until_fooled: See :class:`Hunt`.
 
     Raises:
+        PixelError: For images that are not pixels in [0, 1].
         ValueError: For an unknown loss or norm, or a DLR loss with two classes.
         RuntimeError: If a gradient or a logit is NaN.
     """

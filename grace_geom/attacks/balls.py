@@ -7,6 +7,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from grace_geom.errors import PixelError
+
+ROUNDING = 1e-5
+"""How far a pixel may lie outside [0, 1] by rounding, as after normalising and back in float32."""
+
 
 class Ball(Protocol):
     """``{x' : |x' - x| <= eps, x' in [0, 1]}`` around a batch ``x``; made once an attack, used
@@ -42,7 +47,8 @@ class Linf:
         eps: Radius in pixel units of [0, 1], such as ``4 / 255``.
 
     Raises:
-        ValueError: If ``eps`` is negative or not finite, or ``x`` is not floating point.
+        ValueError: If ``eps`` is negative or not finite, or ``x`` is not floating point. (That its
+            values are pixels is for :func:`check_pixels`: looking at them waits for a GPU.)
     """
 
     def __init__(self, x: Float[Tensor, " b *d"], eps: float) -> None:
@@ -136,12 +142,50 @@ def check_eps(eps: float, norm: str = "linf") -> str | None:
     )
 
 
-def _check(x: Tensor, eps: float) -> None:
+def check_pixels(x: Tensor, extent: tuple[Tensor, Tensor] | None = None) -> None:
+    """Refuse images that are not floating-point pixels in [0, 1], up to rounding.
+
+    An attack clips to [0, 1], so that other images would move by far more than ``eps``.
+
+    Args:
+        x: Images, of any shape.
+        extent: What ``extent_of(x)`` gave, where it was taken before.
+
+    Raises:
+        PixelError: For integers, NaN, or numbers below 0 or above 1; half precision may be out by
+            a rounding of its own.
+    """
+    _check_type(x)
+    if not x.numel():
+        return
+    low, high = (float(end) for end in extent or extent_of(x))
+    if math.isnan(low) or math.isnan(high):
+        raise PixelError("the images to attack hold NaN: look at how they were read or normalised")
+    slack = max(ROUNDING, 2 * torch.finfo(x.dtype).eps)
+    if low < -slack or high > 1 + slack:
+        raise PixelError(
+            f"the images to attack must be pixels in [0, 1]; these go from {low:.4g} to "
+            f"{high:.4g}: divide values of 0 to 255 by 255, and normalise by mean and std inside "
+            "the model, so that eps is measured in pixels"
+        )
+
+
+def extent_of(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The smallest and the largest number, NaN where there is one; still on the device of ``x``."""
+    low, high = x.detach().aminmax()
+    return low, high
+
+
+def _check_type(x: Tensor) -> None:
     if not x.is_floating_point():
-        raise ValueError(
+        raise PixelError(
             f"Attacks need floating-point images in [0, 1]; got {x.dtype}. Divide uint8 images by "
             "255."
         )
+
+
+def _check(x: Tensor, eps: float) -> None:
+    _check_type(x)
     if not (math.isfinite(eps) and eps >= 0):
         raise ValueError(f"eps must be a finite number >= 0 (such as 4/255); got {eps}.")
 

@@ -59,6 +59,7 @@ def fab_t(
         until_fooled: See :class:`Hunt`.
 
     Raises:
+        PixelError: For images that are not pixels in [0, 1].
         RuntimeError: If a gradient or a logit is NaN.
     """
     noise = Noise(seed, range(len(x)) if index is None else index)

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from grace_geom.attacks.balls import Ball, Linf, ball_named
+from grace_geom.attacks.balls import Ball, Linf, ball_named, check_pixels, extent_of
 from grace_geom.attacks.losses import cross_entropy
 from grace_geom.attacks.tracker import Hunt, Logits, Noise, Outcome
 from grace_geom.distributed import world
@@ -51,7 +51,7 @@ def pgd(
 
     Raises:
         ValueError: If a random start is asked for without a generator, or an argument is out of
-            range.
+            range, images that are not pixels in [0, 1] (:class:`PixelError`) included.
         RuntimeError: If a gradient is NaN.
     """
     if random_start and generator is None:
@@ -62,6 +62,7 @@ def pgd(
         raise ValueError(f"pgd needs steps >= 0; got {steps}.")
     with torch.enable_grad():
         region = ball(x.detach(), eps)
+        extent = extent_of(x) if x.numel() else None
         x_adv = (
             x.detach().clone()
             if generator is None or not random_start
@@ -74,6 +75,7 @@ def pgd(
             # In place in the direction's own memory: on a CPU a fresh tensor costs ten times the
             # arithmetic.
             x_adv = region.project_(region.direction(grad).mul_(alpha).add_(x_adv))
+    check_pixels(x, extent)  # at the end, where a GPU is waited for anyway
     stop_on_nan(sums)
     return x_adv
 
@@ -118,11 +120,12 @@ def pgd_until(
             their sum.
 
     Raises:
-        ValueError: If an argument is out of range.
+        ValueError: If an argument is out of range, the images included.
         RuntimeError: If a gradient is NaN.
     """
     if steps < 0:
         raise ValueError(f"pgd_until needs steps >= 0; got {steps}.")
+    check_pixels(x)
     with torch.enable_grad():
         region = ball(x.detach(), eps)
         x_adv = region.start(_uniform(x, generator))
@@ -226,7 +229,7 @@ def pgd_attack(
             run is enough).
 
     Raises:
-        ValueError: For an unknown norm.
+        ValueError: For an unknown norm, or images that are not pixels in [0, 1].
         RuntimeError: If a gradient or a logit is NaN.
     """
     alpha = eps / 4 if alpha is None else alpha

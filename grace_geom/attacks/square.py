@@ -18,6 +18,7 @@ from grace_geom.attacks.tracker import Hunt, Logits, Noise, Outcome
 
 # Of 10,000 queries. The paper's text leaves out 500; the authors' code has it.
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
+SCHEDULES = ("stretched", "standard")
 
 
 def square(
@@ -30,6 +31,7 @@ def square(
     seed: int = 0,
     index: Sequence[int] | Int[Tensor, " b"] | None = None,
     until_fooled: bool = True,
+    schedule: str = "stretched",
 ) -> Outcome:
     """Try one square of ``x + {-eps, eps}`` a query, and keep it where the margin loss rises.
 
@@ -40,13 +42,17 @@ def square(
         x: Images in [0, 1].
         y: Labels.
         eps: Radius in the maximum norm, in pixels of [0, 1].
-        queries: Points tried for each image; the schedule of square sizes is stretched over them.
+        queries: Points tried for each image.
         p_init: Share of the pixels that the first squares cover.
         seed: Seed of the search.
         index: A number for each image that its search depends on; its position in ``x`` by default.
         until_fooled: See :class:`Hunt`.
+        schedule: ``stretched`` over the queries, so that the last squares cover ``p_init / 512``;
+            ``standard``, as AutoAttack has it: that of 10,000 queries, cut off, so that 5,000 end
+            at ``p_init / 128``.
 
     Raises:
+        PixelError: For images that are not pixels in [0, 1].
         RuntimeError: If a logit is NaN.
     """
     _, channels, height, width = x.shape
@@ -54,6 +60,7 @@ def square(
     rows = hunt.rows()
     if not len(rows) or queries < 1:
         return hunt.outcome
+    whole = {"stretched": queries, "standard": 10_000}[schedule]
     noise = Noise(seed, range(len(x)) if index is None else index)
     ball = Linf(hunt.x, eps)
     stripes = _signs(noise.uniform(rows, (channels, 1, width), "square/stripes").to(x))
@@ -71,7 +78,7 @@ def square(
             )
         if not len(rows):
             break
-        side = _side(query - 1, queries, p_init, height, width)
+        side = _side(query - 1, whole, p_init, height, width)
         tried = _with_square(best, ball, draws[:, query - 1], side, eps)
         f = hunt.look(tried, rows, margin)
         better = f > f_best

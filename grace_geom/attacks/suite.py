@@ -13,10 +13,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from grace_geom.attacks.apgd import apgd
-from grace_geom.attacks.balls import ball_named
+from grace_geom.attacks.balls import check_pixels
 from grace_geom.attacks.fab import fab_t
 from grace_geom.attacks.pgd import pgd_attack
-from grace_geom.attacks.square import square
+from grace_geom.attacks.square import SCHEDULES, square
 from grace_geom.attacks.tracker import Logits, Outcome
 from grace_geom.errors import UserError, nearest
 
@@ -58,6 +58,8 @@ class AttackSpec:
         targets: Wrong classes that ``apgd-t`` and ``fab-t`` aim at; where there are fewer, all of
             them.
         queries: Budget of Square Attack.
+        square_schedule: ``standard`` or ``stretched``, see :func:`square`; ``None`` takes
+            AutoAttack's (``standard``) in ``autoattack``, and ``stretched`` in ``square``.
         precision: ``"float32"``, ``"float64"`` (the model must be in it), or ``"bfloat16"``,
             ``"float16"`` by autocast.
 
@@ -73,6 +75,7 @@ class AttackSpec:
     alpha: float | None = None
     targets: int = 9
     queries: int = 5000
+    square_schedule: str | None = None
     precision: str = "float32"
 
     def __post_init__(self) -> None:
@@ -80,6 +83,7 @@ class AttackSpec:
             ("attack", self.name, SUITES),
             ("norm", self.norm, ("linf", "l2")),
             ("precision", self.precision, DTYPES),
+            ("square_schedule", self.schedule, SCHEDULES),
         ):
             if value not in valid:
                 raise UserError(f"unknown {field} {value!r}: {nearest(value, valid)}")
@@ -92,6 +96,11 @@ class AttackSpec:
         for field in ("steps", "restarts", "targets", "queries"):
             if (value := getattr(self, field)) is not None and value < 1:
                 raise UserError(f"{field} of an attack must be at least 1; got {value}")
+
+    @property
+    def schedule(self) -> str:
+        """The schedule of Square Attack's sizes."""
+        return self.square_schedule or ("standard" if self.name == "autoattack" else "stretched")
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -116,7 +125,7 @@ class AttackSpec:
         """The settings of one part of the suite."""
         about: dict[str, Any] = {"name": part, "loss": LOSSES[part]}
         if part == "square":
-            return about | {"queries": self.queries}
+            return about | {"queries": self.queries, "schedule": self.schedule}
         about |= {"steps": self.steps or (20 if part == "pgd" else 100), "restarts": self.restarts}
         if part == "pgd":
             about["alpha"] = self.eps / 4 if self.alpha is None else self.alpha
@@ -200,13 +209,14 @@ def run(
         keep_x_adv: Whether to return the adversarial images.
 
     Raises:
+        PixelError: For images that are bytes, NaN, or outside [0, 1] by more than rounding.
         ValueError: ``apgd-t`` by itself with two classes, where it is not defined (suites skip it,
             with a note).
         RuntimeError: If a gradient or a logit is NaN.
     """
     if len(y) == 0:
         raise ValueError("There are no images to attack.")
-    ball_named(attack.norm)
+    check_pixels(x)
     x = x.to(DTYPES["float64"] if attack.precision == "float64" else DTYPES["float32"])
     device = torch.device(device or x.device)
     size = batch_size or len(y)
@@ -287,7 +297,10 @@ def _attack(
 ) -> Outcome:
     """One part on images that still stand."""
     if about["name"] == "square":
-        return square(logits_fn, x, y, attack.eps, attack.queries, seed=seed, index=index)
+        return square(
+            logits_fn, x, y, attack.eps, attack.queries, seed=seed, index=index,
+            schedule=attack.schedule,
+        )  # fmt: skip
     common = {"steps": about["steps"], "restarts": about["restarts"], "seed": seed, "index": index}
     if about["name"] == "fab-t":
         return fab_t(logits_fn, x, y, attack.eps, targets=attack.targets, **common)

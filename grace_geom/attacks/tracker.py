@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from grace_geom.attacks.balls import check_pixels
 from grace_geom.attacks.losses import Criterion
 from grace_geom.errors import NotFiniteError
 
@@ -44,6 +45,9 @@ class Hunt:
         y: ``(B,)`` labels.
         until_fooled: Leave an image alone once it is misclassified. Samples do not influence each
             other, so this changes the cost and nothing else. ``False`` goes on to the highest loss.
+
+    Raises:
+        PixelError: For images that are not pixels in [0, 1].
     """
 
     def __init__(
@@ -53,6 +57,7 @@ class Hunt:
         y: Int[Tensor, " b"],
         until_fooled: bool = True,
     ) -> None:
+        check_pixels(x)
         self.x, self.y, self.until_fooled = x.detach(), y, until_fooled
         self.dtype = torch.promote_types(x.dtype, torch.float32)  # of losses
         self.robust = torch.ones_like(y, dtype=torch.bool)

@@ -10,6 +10,7 @@ from grace_geom.checkpoint.record import (
     digest,
     link,
     load_checkpoint,
+    recorded,
     save_checkpoint,
 )
 
@@ -24,5 +25,6 @@ __all__ = [
     "load_checkpoint",
     "open_base",
     "open_checkpoint",
+    "recorded",
     "save_checkpoint",
 ]

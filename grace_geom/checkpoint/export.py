@@ -1,15 +1,16 @@
 """Out of the house: merged weights in a file that needs nothing of ours to be read."""
 
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import save
 
 from grace_geom.checkpoint.opened import refuse_prompt
-from grace_geom.checkpoint.record import Checkpoint, load_checkpoint
+from grace_geom.checkpoint.record import Checkpoint, load_checkpoint, recorded
 from grace_geom.errors import UserError
 from grace_geom.files import atomic_write, write_text
-from grace_geom.models import ModelSpec, open_clip_model
 from grace_geom.models.loading import CONFIGS
+from grace_geom.preprocess import Preprocess
 
 
 def export_weights(
@@ -65,14 +66,19 @@ def export_weights(
 
 
 def _options(read: Checkpoint) -> str:
-    """What open_clip must be told beside the name: a normalisation that is not the network's
-    default.
-    """
-    usual = open_clip_model(ModelSpec(read.model, "random"))[0].visual.preprocess_cfg  # type: ignore[union-attr]
-    own = {name: tuple(read.preprocess[name]) for name in ("mean", "std")}
-    close = all(
-        abs(a - b) < 1e-6
-        for name in own
-        for a, b in zip(own[name], usual[name], strict=True)  # type: ignore[index, arg-type]
-    )
-    return "" if close else f", force_preprocess_cfg={own}"
+    """What open_clip must be told beside the name: preprocessing that is not its default."""
+    usual = Preprocess()  # what open_clip takes for a file, whatever its network
+    own = recorded(read, usual.size)
+    differs = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in own.record().items()
+        if not _close(value, usual.record()[name])
+    }
+    return f", force_preprocess_cfg={differs}" if differs else ""
+
+
+def _close(a: Any, b: Any) -> bool:
+    """Equal, or numbers that float32 does not tell apart."""
+    if not isinstance(a, list):
+        return bool(a == b)
+    return all(abs(x - y) < 1e-6 for x, y in zip(a, b, strict=True))

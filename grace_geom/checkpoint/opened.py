@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from grace_geom.checkpoint.record import Checkpoint, digest, is_ours, parsed
+from grace_geom.checkpoint.record import Checkpoint, digest, is_ours, parsed, recorded
 from grace_geom.checkpoint.tensor_files import foreign_weights, read_tensors
 from grace_geom.errors import UserError
 from grace_geom.models import (
@@ -20,6 +20,9 @@ from grace_geom.models import (
     build,
     known_models,
     open_clip_model,
+    preprocess_as_file,
+    preprocess_of,
+    set_preprocess,
     tokenizer_of,
 )
 from grace_geom.weights import Weights
@@ -63,11 +66,7 @@ def checkpoint_of(
         templates=model.templates,
         text_head={name.removeprefix(HEAD): w for name, w in head.items()},
         base=origin | {"sha256": base_sha256 or digest(clip)},
-        preprocess={
-            "mean": _floats(model.mean),
-            "std": _floats(model.std),
-            "image_size": model.image_size,
-        },
+        preprocess=model.preprocess.record() | {"image_size": model.image_size},
         **record,
     )
 
@@ -77,6 +76,7 @@ def open_checkpoint(
     *,
     model: str | None = None,
     pretrained: str | None = None,
+    preprocess: str | None = None,
     class_names: Sequence[str] | None = None,
     templates: Sequence[str] | None = None,
     foreign_head: Callable[[], tuple[Sequence[str], Sequence[str]]] | None = None,
@@ -92,6 +92,8 @@ def open_checkpoint(
         model: open_clip name of a foreign file's network.
         pretrained: Where the text tower of an image-tower-only file comes from: the weights that it
             was tuned from, which is also what analyses measure its drift from.
+        preprocess: How a foreign file's model reads pictures, as ``--preprocess`` has it; by
+            default as ``pretrained``, as the hub's configuration beside the file, or guessed.
         class_names: Classes of a foreign file's head; for one of ours, ask these instead of its
             own.
         templates: Prompt templates of that head; ``("a photo of a {}.",)`` if not given.
@@ -106,6 +108,8 @@ def open_checkpoint(
     content = read_tensors(path)
     if is_ours(content):
         checkpoint = parsed(content, path)
+        if preprocess is not None:
+            raise UserError(f"{path} records how its pictures are read: leave --preprocess out")
         classifier = _classifier(checkpoint, path)
         if class_names is not None and tuple(class_names) != classifier.class_names:
             classifier = classifier.with_head(class_names, templates or checkpoint.templates)
@@ -118,7 +122,7 @@ def open_checkpoint(
                 f"{path} is not a checkpoint of grace_geom; to read it as another CLIP add "
                 f"{missing}"
             )
-        spec = ModelSpec(model, pretrained)
+        spec = ModelSpec(model, pretrained, preprocess=preprocess)
         classifier, base = _foreign(
             content, Path(path), spec, class_names, templates or ("a photo of a {}.",)
         )
@@ -149,6 +153,7 @@ def open_base(checkpoint: Checkpoint, device: torch.device | str = "cpu") -> Cli
             f"the weights of {spec.model} ({spec.pretrained or 'shipped'}) are not those the run "
             f"started from ({checkpoint.base['origin']})"
         )
+    model.read_as(recorded(checkpoint, model.preprocess.size))
     return model.to(device)
 
 
@@ -201,8 +206,7 @@ def architecture(clip: nn.Module, name: str) -> str:
 
 def _plain_clip(checkpoint: Checkpoint, path: Path | str) -> nn.Module:
     clip, _ = open_clip_model(ModelSpec(checkpoint.model, "random"))
-    cfg = clip.visual.preprocess_cfg  # type: ignore[union-attr]
-    cfg.update({name: tuple(checkpoint.preprocess[name]) for name in ("mean", "std")})  # type: ignore[operator, union-attr]
+    set_preprocess(clip, recorded(checkpoint, preprocess_of(clip).size))
     try:
         clip.load_state_dict(checkpoint.state_dict)
     except RuntimeError as error:
@@ -246,7 +250,8 @@ def _foreign(
     if spec.model not in known_models() or spec.pretrained is not None:
         clip, origin = open_clip_model(spec)  # says what is wrong with an unknown name
     else:
-        clip, origin = open_clip_model(replace(spec, pretrained="random"))[0], ""
+        clip, origin = open_clip_model(replace(spec, pretrained="random", preprocess=None))[0], ""
+        preprocess_as_file(clip, spec, path)
     weights = foreign_weights(content, clip.state_dict(), path)
     if not origin and weights.keys() != clip.state_dict().keys():
         raise UserError(
@@ -269,7 +274,3 @@ def _foreign(
         path.name + (f" on {origin}" if origin else ""),
     )
     return model, base
-
-
-def _floats(buffer: Any) -> list[float]:
-    return [float(x) for x in buffer.reshape(-1).tolist()]

@@ -15,6 +15,7 @@ from torch import Tensor
 from grace_geom.checkpoint.tensor_files import read_tensors
 from grace_geom.errors import UserError
 from grace_geom.files import atomic_write
+from grace_geom.preprocess import Preprocess
 from grace_geom.serialise import plain
 from grace_geom.weights import Weights
 
@@ -36,7 +37,9 @@ class Checkpoint:
         adapter: Low-rank factors or visual prompt tokens, where the method has some.
         base: The pretrained model: ``model``, ``pretrained``, ``seed``, ``origin``, and ``sha256``
             of its weights.
-        preprocess: ``mean`` and ``std`` of the normalisation, ``image_size`` in pixels.
+        preprocess: ``mean`` and ``std`` of the normalisation, ``image_size`` in pixels,
+            ``resize_mode``, ``interpolation``, ``fill_color``; without these three where it was
+            written before they were kept: :func:`recorded` gives what was done then.
         config: Every setting of the run, as plain types.
         step: Optimiser steps done.
         metrics: Held-out accuracies so far.
@@ -59,6 +62,14 @@ class Checkpoint:
     metrics: dict[str, Any] = field(default_factory=dict)
     trainer: dict[str, Any] | None = None
     members: Weights = field(default_factory=dict)
+
+
+def recorded(checkpoint: Checkpoint, size: tuple[int, int]) -> Preprocess:
+    """How the run read its pictures, at the network's size. One from before that was kept read
+    every model's shorter side, bicubic, and the centre, with the model's mean and std.
+    """
+    values = {k: v for k, v in checkpoint.preprocess.items() if k != "image_size"}
+    return Preprocess(size).overlaid(values, "the checkpoint's preprocessing")
 
 
 def save_checkpoint(path: Path | str, checkpoint: Checkpoint) -> None:

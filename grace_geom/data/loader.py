@@ -7,14 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from grace_geom.batch import Batch
-from grace_geom.data.base import ImageSet, Picked, read_many
+from grace_geom.data.base import ImageSet, Picked, Pixels, read_many
 from grace_geom.data.transforms import ATTEMPTS, as_rgb, crop_boxes, eval_view, train_view, uniforms
 from grace_geom.distributed import World
 from grace_geom.errors import UserError
+from grace_geom.preprocess import Preprocess, as_inputs
 
 ALONE = World()
 
@@ -82,7 +84,7 @@ class _Views(Dataset[Arrays | UserError]):
     """
 
     image_set: ImageSet
-    size: int
+    inputs: Preprocess
     train: bool
     seed: int
     epoch: int
@@ -99,25 +101,30 @@ class _Views(Dataset[Arrays | UserError]):
         )
 
     def _pixels(self, positions: np.ndarray) -> np.ndarray:
-        """``(B, size, size, 3)`` uint8."""
+        """``(B, h, w, 3)`` uint8."""
         images = read_many(self.image_set.fetch, positions)
         if (
             not self.train
             and isinstance(images, np.ndarray)
-            and images.shape[1:3] == (self.size, self.size)
+            and images.shape[1:3] == self.inputs.size  # no mode changes such pictures
         ):
             return images if images.shape[-1] == 3 else np.repeat(images, 3, axis=-1)
-        pictures = [as_rgb(image) for image in images]
         if not self.train:
-            return np.stack([eval_view(picture, self.size) for picture in pictures])
+            return np.stack([eval_view(_picture(image), self.inputs) for image in images])
+        pictures = [as_rgb(image) for image in images]
         u = uniforms(self.seed, self.epoch, positions, 2 * ATTEMPTS + 2)
         boxes = crop_boxes(u, np.array([picture.size for picture in pictures]))
         return np.stack(
             [
-                train_view(p, tuple(box), self.size)
+                train_view(p, tuple(box), self.inputs.size)
                 for p, box in zip(pictures, boxes.tolist(), strict=True)
             ]
         )
+
+
+def _picture(image: Pixels) -> Image.Image:
+    """As it was opened; arrays in memory in RGB."""
+    return as_rgb(image) if isinstance(image, np.ndarray) else image
 
 
 class Loader:
@@ -156,7 +163,7 @@ class Loader:
 def loader(
     image_set: ImageSet,
     batch_size: int,
-    image_size: int,
+    image_size: int | Preprocess,
     *,
     train: bool,
     seed: int = 0,
@@ -169,14 +176,18 @@ def loader(
     buffer: int | None = None,
     share: World = ALONE,
 ) -> Loader:
-    """Batches of a data set, float32 in [0, 1], ``(B, 3, image_size, image_size)``.
+    """Batches of a data set, float32 in [0, 1], ``(B, 3, h, w)``.
+
+    Batches that do not train, normalised by the model's mean and std, are bit for bit what
+    open_clip's own transform makes of the pictures.
 
     Args:
         image_set: What to read.
         batch_size: Images a batch; the last may be smaller unless ``drop_last``.
-        image_size: Side in pixels.
-        train: Shuffled RandomResizedCrop(0.9 to 1) views; otherwise in order, shorter side resized
-            and centre cropped.
+        image_size: The model's preprocessing (``model.preprocess``); or a side in pixels, where
+            nothing is known but that: shorter side, bicubic, centre.
+        train: Shuffled RandomResizedCrop(0.9 to 1) views, bicubic; otherwise in order, as the
+            preprocessing says.
         seed: With ``epoch`` all that the order and the crops depend on, beside an image's position.
         epoch: Another epoch, another order and other crops.
         workers: Processes that decode; 0 decodes here. Any number gives the same batches.
@@ -198,7 +209,8 @@ def loader(
         UserError: For sizes that are not positive, batches that do not divide among processes, or a
             buffer where there are no shards. While iterating: an image that cannot be read.
     """
-    at_least_1 = {"batch size": batch_size, "image size": image_size}
+    inputs = as_inputs(image_size)
+    at_least_1 = {"batch size": batch_size, "image size": min(inputs.size)}
     at_least_0 = {"workers": workers, "seed": seed, "epoch": epoch, "skipped batches": skip_batches}
     for low, values in enumerate((at_least_0, at_least_1)):
         for name, value in values.items():
@@ -224,5 +236,5 @@ def loader(
             )
         batches = [batch[share.rank :: share.size] for batch in batches]
     return Loader(
-        _Views(image_set, image_size, train, seed, epoch), batches, workers, pin_memory, context
+        _Views(image_set, inputs, train, seed, epoch), batches, workers, pin_memory, context
     )

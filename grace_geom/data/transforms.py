@@ -1,14 +1,19 @@
-"""From a stored image to the pixels that a model sees: size, crop, RGB. EXIF orientation is not
-applied.
+"""From a stored image to the pixels that a model sees: size, crop, RGB, as open_clip does it. EXIF
+orientation is not applied.
 
 Every random number is a function of (seed, epoch, position of the image), so neither the number of
 workers, nor the batch size, nor a resumed run changes a pixel.
 """
 
+from collections.abc import Callable
+from functools import lru_cache
+
 import numpy as np
 from PIL import Image
 
 from grace_geom.data.base import Pixels
+from grace_geom.errors import UserError
+from grace_geom.preprocess import Preprocess, as_inputs
 
 SCALE = (0.9, 1.0)  # share of the area that a training crop keeps
 RATIO = (3 / 4, 4 / 3)
@@ -74,25 +79,47 @@ def as_rgb(image: Pixels) -> Image.Image:
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def train_view(image: Image.Image, box: Box, size: int) -> np.ndarray:
-    """``(size, size, 3)`` uint8: the box, resized with antialiased bicubic interpolation."""
-    if box == (0, 0, size, size) == (0, 0, *image.size):
+def train_view(image: Image.Image, box: Box, size: int | tuple[int, int]) -> np.ndarray:
+    """``(h, w, 3)`` uint8: the box, resized with antialiased bicubic interpolation, which open_clip
+    trains every model with.
+    """
+    height, width = (size, size) if isinstance(size, int) else size
+    if box == (0, 0, width, height) == (0, 0, *image.size):
         return np.asarray(image)
     # Crop first: resize(box=...) would let pixels outside the box into the filter.
-    return np.asarray(image.crop(box).resize((size, size), BICUBIC))
+    return np.asarray(image.crop(box).resize((width, height), BICUBIC))
 
 
-def eval_view(image: Image.Image, size: int) -> np.ndarray:
-    """``(size, size, 3)`` uint8: shorter side to ``size`` (antialiased bicubic), then the centre.
+def eval_view(image: Image.Image, inputs: int | Preprocess) -> np.ndarray:
+    """``(h, w, 3)`` uint8: resized and cropped or padded as the model's preprocessing says; a side
+    in pixels means shorter side (antialiased bicubic), then the centre.
 
-    An image that already has the size is returned untouched: nothing is resampled twice.
+    An image that already has the size is returned untouched: nothing is resampled twice. Pictures
+    of other modes (alpha, palette) become RGB after that, as in open_clip.
+
+    Raises:
+        UserError: If the picture is so narrow that nothing would be left of it.
     """
-    width, height = image.size
-    if min(width, height) != size:
-        short = min(width, height)
-        width, height = size * width // short, size * height // short
-        image = image.resize((width, height), BICUBIC)
-    if (width, height) != (size, size):
-        left, top = round((width - size) / 2), round((height - size) / 2)
-        image = image.crop((left, top, left + size, top + size))
-    return np.asarray(image)
+    inputs = as_inputs(inputs)
+    try:
+        return np.asarray(_geometry(inputs)(image))
+    except ValueError:
+        raise UserError(
+            f"a picture of {image.width} x {image.height} pixels is too narrow to be resized "
+            f"({inputs.resize_mode}) to {inputs.size[1]} x {inputs.size[0]}: leave it out"
+        ) from None
+
+
+@lru_cache
+def _geometry(inputs: Preprocess) -> Callable[[Image.Image], Image.Image]:
+    """open_clip's own transform without its last two steps, which the loader and the model take:
+    to a tensor, and normalised.
+    """
+    # Here: workers that train never need it, and importing it takes a second.
+    from open_clip.transform import PreprocessCfg, image_transform_v2
+    from torchvision.transforms import Compose
+
+    cfg = PreprocessCfg(size=inputs.size, **inputs.record())
+    steps = image_transform_v2(cfg, is_train=False).transforms
+    assert [type(step).__name__ for step in steps[-2:]] == ["MaybeToTensor", "Normalize"]
+    return Compose(steps[:-2])

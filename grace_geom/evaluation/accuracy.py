@@ -245,7 +245,9 @@ def evaluate_set(
     if 1 < here.size <= len(image_set):
         part = image_set.take(np.arange(here.rank, len(image_set), here.size))
         tell = lambda n: progress(n * here.size)  # noqa: E731
-    batches = loader(part, batch_size, image_size or model.image_size, train=False, workers=workers)
+    batches = loader(
+        part, batch_size, model.preprocess.at(image_size), train=False, workers=workers
+    )
     if attack is None:
         right = _whole(correctness(reader, batches, tell), part is not image_set)
         accuracy = _accuracy(suite, name, image_set, right, reader.how)

@@ -23,6 +23,8 @@ class Measures:
         eps: Radius of the attack in pixels of [0, 1].
         steps: Steps of the attack; default 20 for pgd, 100 for Auto-PGD.
         restarts: Random starts of the attack.
+        square_schedule: Sizes of Square Attack's squares: standard (AutoAttack's) or stretched over
+            its queries; default standard in autoattack, stretched in square.
         n: Images a data set, a seeded subset; default all of them, and 500 for the attack.
         n_attack: Images to attack, where that should differ from n.
         eval_seed: Seed of the subsets and of the attack.
@@ -38,6 +40,7 @@ class Measures:
     eps: float = 4 / 255
     steps: int | None = None
     restarts: int = 1
+    square_schedule: str | None = None
     n: int | None = None
     n_attack: int | None = None
     eval_seed: int = 0
@@ -65,7 +68,13 @@ class Measures:
 
     def attack_spec(self) -> AttackSpec:
         """The attack, float32."""
-        return AttackSpec(self.attack, self.eps, steps=self.steps, restarts=self.restarts)
+        return AttackSpec(
+            self.attack,
+            self.eps,
+            steps=self.steps,
+            restarts=self.restarts,
+            square_schedule=self.square_schedule,
+        )
 
     def images(self, suite: str) -> int | None:
         """How many images of a set to take; ``None`` means all."""
@@ -146,6 +155,9 @@ class Source:
             FARE).
         pretrained: Weights or tag of what a foreign checkpoint lacks (the text tower of visual-only
             weights).
+        preprocess: How a foreign checkpoint's model reads pictures: resize_mode=squash,mean=0.5
+            (also interpolation, std, fill_color), or a JSON file as open_clip_config.json; default
+            that of --pretrained or of such a file beside the checkpoint, else a guess.
         classes: JSON file with the class names of a foreign checkpoint's head; default those of the
             ID data set.
     """
@@ -158,6 +170,7 @@ class Source:
     image_size: int | None = None
     model: str | None = field(default=None, metadata={"group": "foreign checkpoints"})
     pretrained: str | None = None
+    preprocess: str | None = None
     classes: Path | None = None
 
     def __post_init__(self) -> None:

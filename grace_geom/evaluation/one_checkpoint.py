@@ -227,6 +227,8 @@ def _open(file: Path, source: Source, sets: Sets) -> tuple[ClipClassifier, Check
     device = pick_device(source.device, world().local if world().size > 1 else None)
     if source.classes is not None and source.model is None:
         raise UserError("--classes is for foreign checkpoints: add --model NAME")
+    if source.preprocess is not None and source.model is None:
+        raise UserError("--preprocess is for foreign checkpoints: add --model NAME")
 
     def head() -> tuple[tuple[str, ...], tuple[str, ...]]:
         if source.data is None:
@@ -238,7 +240,12 @@ def _open(file: Path, source: Source, sets: Sets) -> tuple[ClipClassifier, Check
         return names, image_set.templates
 
     model, checkpoint = open_checkpoint(
-        file, model=source.model, pretrained=source.pretrained, foreign_head=head, device=device
+        file,
+        model=source.model,
+        pretrained=source.pretrained,
+        preprocess=source.preprocess,
+        foreign_head=head,
+        device=device,
     )
     data = source.data or checkpoint.config.get("data")
     if not data:

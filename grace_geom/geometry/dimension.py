@@ -22,16 +22,19 @@ GATHERED = 2**21  # numbers of candidate rows that are held at once
 
 @dataclass(frozen=True)
 class Neighbours:
-    """Distances of each point to its nearest others.
+    """Distances of each distinct point to its nearest others, points in the order of the input.
 
     Attributes:
         distances: ``(n, k)`` float64, ascending, all positive.
         duplicates: Rows that equalled another row (distance 0) and were merged into it before the
             search.
+        rows: ``(n,)`` int64, ascending: where each point first stands in the input; ``None``: every
+            row of it is a point.
     """
 
     distances: Float[Tensor, " n k"]
     duplicates: int
+    rows: Int[Tensor, " n"] | None = None
 
 
 def neighbours(X: Float[Tensor, " n d"], k: int) -> Neighbours:
@@ -49,18 +52,27 @@ def neighbours(X: Float[Tensor, " n d"], k: int) -> Neighbours:
         raise ValueError(f"k = {k}: at least one neighbour is needed")
     if not X.isfinite().all():
         raise ValueError("NaN or infinite features have no nearest neighbours")
-    points = centred(X.unique(dim=0))
+    rows = _first_rows(X)
+    points = centred(X[rows])
     n = len(points)
     k = min(k, n - 1)
     if k < 1:
-        return Neighbours(torch.zeros(n, 0, dtype=torch.float64), len(X) - n)
+        return Neighbours(torch.zeros(n, 0, dtype=torch.float64), len(X) - n, rows)
     rough = points.float()
     half_squares = rough.square().sum(dim=1) / 2
     found = [
         _exact(points, rough, half_squares, torch.arange(i, min(i + BLOCK, n), device=X.device), k)
         for i in range(0, n, BLOCK)
     ]
-    return Neighbours(torch.cat(found), len(X) - n)
+    return Neighbours(torch.cat(found), len(X) - n, rows)
+
+
+def _first_rows(X: Float[Tensor, " n d"]) -> Int[Tensor, " m"]:
+    """Where each distinct row first stands, ascending."""
+    distinct, which = X.unique(dim=0, return_inverse=True)
+    first = torch.full((len(distinct),), len(X), device=X.device)
+    positions = torch.arange(len(X), device=X.device)
+    return first.scatter_reduce(0, which, positions, "amin").sort().values
 
 
 class Subsets:

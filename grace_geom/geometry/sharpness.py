@@ -8,7 +8,7 @@ point that projected ascent found.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -165,23 +165,40 @@ def average_case(
 
 
 def m_sharpness(
-    objective: MeanLoss, weights: Weights, rho: float, shape: Shape = "ball", steps: int = 10
+    objective: MeanLoss,
+    weights: Weights,
+    rho: float,
+    shape: Shape = "ball",
+    steps: int = 10,
+    groups: Sequence[Sequence[Any]] | None = None,
 ) -> Estimate:
-    """Worst case of each batch by itself, averaged over batches by their size (Foret et al. 2021):
-    m is their size.
+    """Worst case of each group of images by itself, averaged over groups by their size (Foret et
+    al. 2021): m is their size.
 
-    Of several processes each does its own batches, which are taken to have been shared out in turn.
+    Of several processes each does its own groups, which are taken to have been shared out in turn.
+
+    Args:
+        objective: The loss.
+        weights: The centre.
+        rho: Radius.
+        shape: See :func:`region`.
+        steps: Gradients a group.
+        groups: The batches of each group, which share one perturbation; by default each batch of
+            ``objective`` is a group.
     """
-    rises = [
-        worst_case(MeanLoss(objective.loss, [b]), weights, [rho], shape, steps)[0].rise
-        for b in objective.batches
+    groups = [[batch] for batch in objective.batches] if groups is None else groups
+    mine = [
+        (
+            sum(map(len, group)),
+            worst_case(MeanLoss(objective.loss, group), weights, [rho], shape, steps)[0].rise,
+        )
+        for group in groups
     ]
-    mine = [(len(b), rise) for b, rise in zip(objective.batches, rises, strict=True)]
     shares = everyones(mine) if objective.distributed else [mine]
     found = [row for turn in zip_longest(*shares) for row in turn if row is not None]
     m, n = [size for size, _ in found], len(found)
     weighted = [n * size / sum(m) * rise for size, rise in found]
-    return mean_of(weighted, f"m-sharpness, m = {max(m)}, {n} batches", 0)
+    return mean_of(weighted, f"m-sharpness, m = {max(m)}, {n} groups", 0)
 
 
 def _ascend(

@@ -34,8 +34,9 @@ class Run:
         emit: Writes one record to ``NAME.jsonl`` of the run directory.
         scalars: Numbers of the current step to be logged beside the loss terms.
         images: Every clean image of a part of the training data, without augmentation, in order, on
-            the model's device; each call begins anew. For what a method does before or after its
-            steps.
+            the model's device, in batches of a step's size however steps are cut; each call begins
+            anew. For what a method does before or after its steps.
+        pieces: Cuts a batch of ``images`` into what fits the device at once, as steps are cut.
     """
 
     model: ClipClassifier
@@ -48,6 +49,7 @@ class Run:
     emit: Callable[[str, dict[str, Any]], None] = lambda stream, record: None
     scalars: dict[str, Tensor | float] = field(default_factory=dict)
     images: Callable[[Part], Iterable[Batch]] = lambda part: ()
+    pieces: Callable[[Batch], list[Batch]] = lambda batch: [batch]
 
 
 NO_CLIPPING: dict[str, Any] = {"clip_norm": None}

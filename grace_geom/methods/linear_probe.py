@@ -129,7 +129,9 @@ def features(run: Run, part: Part) -> tuple[np.ndarray, np.ndarray]:
         RuntimeError: If there is no image.
     """
     found = [
-        (run.model.features(batch.images).cpu(), batch.labels.cpu()) for batch in run.images(part)
+        (run.model.features(piece.images).cpu(), piece.labels.cpu())
+        for batch in run.images(part)
+        for piece in run.pieces(batch)
     ]
     if not found:
         raise RuntimeError(f"this run has no {part} images")

@@ -72,9 +72,11 @@ class Tpgm(Ft):
         clip_(gamma, highest)
         for _ in range(self.radius_steps):
             batch = next(batches)
-            weights = tuned | projected(base, moved, norms, gamma)
-            loss = F.cross_entropy(run.model(batch.images, weights), batch.labels)
-            (gamma.grad,) = torch.autograd.grad(loss, gamma)
+            gamma.grad = torch.zeros_like(gamma)
+            for piece in run.pieces(batch):
+                weights = tuned | projected(base, moved, norms, gamma)
+                loss = F.cross_entropy(run.model(piece.images, weights), piece.labels)
+                gamma.grad += len(piece) / len(batch) * torch.autograd.grad(loss, gamma)[0]
             optimizer.step()
             clip_(gamma, highest)
         return gamma.detach()

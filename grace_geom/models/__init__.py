@@ -6,10 +6,12 @@ from grace_geom.models.loading import (
     build,
     known_models,
     open_clip_model,
+    preprocess_as_file,
     register_configs,
     shapes_of,
     tokenizer_of,
 )
+from grace_geom.models.preprocessing import preprocess_of, set_preprocess
 from grace_geom.models.spec import ModelSpec
 
 __all__ = [
@@ -20,7 +22,10 @@ __all__ = [
     "encode_text",
     "known_models",
     "open_clip_model",
+    "preprocess_as_file",
+    "preprocess_of",
     "register_configs",
+    "set_preprocess",
     "shapes_of",
     "text_head",
     "tokenizer_of",

@@ -12,8 +12,10 @@ from torch.nn import functional as F
 
 from grace_geom.errors import UserError
 from grace_geom.models.head import Tokenizer, encode_text, text_head
+from grace_geom.models.preprocessing import preprocess_of, set_preprocess
 from grace_geom.models.spec import ModelSpec
 from grace_geom.models.vit import VitShape, shape_of, vit
+from grace_geom.preprocess import Preprocess
 from grace_geom.weights import Weights
 
 TOWER = "visual."
@@ -32,6 +34,8 @@ class ClipClassifier(nn.Module):
     not handed in keep their own value. A class-token ViT also understands ``visual.prompt``,
     learned tokens that a plain tower lacks; a model that was opened with some has them in
     ``prompt``.
+
+    ``preprocess`` says how pictures become ``x``: for :func:`grace_geom.data.loader`.
 
     Args:
         clip: An open_clip model with ``visual``, ``encode_text`` and ``logit_scale``.
@@ -53,11 +57,10 @@ class ClipClassifier(nn.Module):
         self.autocast_dtype: torch.dtype | None = None
         self.spec: ModelSpec | None = None
         self.origin = ""
-        size = clip.visual.image_size  # type: ignore[union-attr]
-        self.image_size: int = int(size[0] if isinstance(size, (tuple, list)) else size)  # type: ignore[arg-type]
-        cfg = clip.visual.preprocess_cfg  # type: ignore[union-attr]
-        self.register_buffer("mean", torch.tensor(cfg["mean"]).view(1, -1, 1, 1), persistent=False)  # type: ignore[index]
-        self.register_buffer("std", torch.tensor(cfg["std"]).view(1, -1, 1, 1), persistent=False)  # type: ignore[index]
+        self.preprocess = preprocess_of(clip)
+        for name in ("mean", "std"):
+            values = torch.tensor(getattr(self.preprocess, name)).view(1, -1, 1, 1)
+            self.register_buffer(name, values, persistent=False)
         self.shape = shape_of(clip.visual)  # type: ignore[arg-type]
         self.recompute = False
         self.prompt: Tensor | None = None
@@ -85,6 +88,20 @@ class ClipClassifier(nn.Module):
         other = copy.copy(self)
         other._set_head(class_names, templates, head)
         return other
+
+    @property
+    def image_size(self) -> int:
+        """Shorter side of the tower's input, in pixels."""
+        return min(self.preprocess.size)
+
+    def read_as(self, preprocess: Preprocess) -> None:
+        """Take pictures as other weights do: those that a record tells of."""
+        self.preprocess = preprocess
+        set_preprocess(self.clip, preprocess)
+        with torch.no_grad():
+            for name in ("mean", "std"):
+                buffer: Tensor = getattr(self, name)
+                buffer.copy_(torch.tensor(getattr(preprocess, name)).view_as(buffer))
 
     @property
     def logit_scale(self) -> float:
@@ -160,10 +177,8 @@ class ClipClassifier(nn.Module):
 
     def _embed(self, images: Tensor, weights: Weights | None, *, tokens: bool) -> Tensor:
         x = images
-        if x.shape[-1] != self.image_size or x.shape[-2] != self.image_size:
-            x = F.interpolate(
-                x, size=(self.image_size, self.image_size), mode="bicubic", antialias=True
-            )
+        if x.shape[-2:] != self.preprocess.size:
+            x = F.interpolate(x, size=self.preprocess.size, mode="bicubic", antialias=True)
         x = (x - self.mean) / self.std  # type: ignore[operator]
         given = {} if self.prompt is None else {"prompt": self.prompt}
         given |= {n[len(TOWER) :]: w for n, w in (weights or {}).items() if n.startswith(TOWER)}

@@ -18,7 +18,9 @@ from torch import nn
 from grace_geom.errors import UserError, nearest
 from grace_geom.files import sha256
 from grace_geom.models.classifier import ClipClassifier
+from grace_geom.models.preprocessing import of_file, preprocess_of, set_preprocess, usual
 from grace_geom.models.spec import ModelSpec
+from grace_geom.preprocess import Preprocess, parsed
 
 CONFIGS = Path(__file__).parent / "configs"
 QUICK = "-quickgelu"
@@ -43,6 +45,9 @@ def known_models() -> list[str]:
 def open_clip_model(spec: ModelSpec) -> tuple[nn.Module, str]:
     """The plain open_clip model, in float32 on the CPU, and the origin of its weights.
 
+    Its ``visual.preprocess_cfg`` is that of the weights: of the tag, of the hub's configuration
+    beside a file, or guessed from the network, with a warning; ``spec.preprocess`` goes over it.
+
     Returns:
         The model, and ``"NAME:sha256"`` of the file it was loaded from, the open_clip tag, or
         ``"random:SEED"``.
@@ -50,6 +55,14 @@ def open_clip_model(spec: ModelSpec) -> tuple[nn.Module, str]:
     Raises:
         UserError: Unknown name, no weights named, a file that is missing or does not fit.
     """
+    clip, origin = _with_weights(spec)
+    if spec.preprocess is not None:
+        given = preprocess_of(clip).overlaid(parsed(spec.preprocess), "--preprocess")
+        set_preprocess(clip, given)
+    return clip, origin
+
+
+def _with_weights(spec: ModelSpec) -> tuple[nn.Module, str]:
     if spec.model not in known_models():
         raise UserError(
             f"--model {spec.model!r} is not known; {nearest(spec.model, known_models())}"
@@ -66,10 +79,14 @@ def open_clip_model(spec: ModelSpec) -> tuple[nn.Module, str]:
     if source == "random":
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(spec.seed)
-            return _create(spec.model, None), f"random:{spec.seed}"
+            clip = _create(spec.model, None)
+        set_preprocess(clip, usual(spec.model, _default(clip))[0])
+        return clip, f"random:{spec.seed}"
     if Path(source).is_file():
         _say_activation(spec.model, source)
-        return _from_file(spec.model, Path(source)), f"{Path(source).name}:{sha256(source)}"
+        clip = _from_file(spec.model, Path(source))
+        preprocess_as_file(clip, spec, Path(source))
+        return clip, f"{Path(source).name}:{sha256(source)}"
     tags = open_clip.list_pretrained_tags_by_model(spec.model)
     if source not in tags:
         valid = [*tags, "random", *(["shipped"] if shipped.is_file() else [])]
@@ -84,6 +101,27 @@ def open_clip_model(spec: ModelSpec) -> tuple[nn.Module, str]:
             f"--pretrained {source}: open_clip cannot fetch these weights here "
             f"({_first_line(error)}); give a file"
         ) from None
+
+
+def preprocess_as_file(clip: nn.Module, spec: ModelSpec, path: Path) -> None:
+    """Give a model whose weights come from ``path`` the preprocessing that belongs to them.
+
+    Raises:
+        UserError: If the configuration beside the file, or ``spec.preprocess``, cannot be read.
+    """
+    if spec.preprocess is not None and not (path.parent / "open_clip_config.json").is_file():
+        found = usual(spec.model, _default(clip))[0]  # said by hand: no guess to tell of
+    else:
+        ours = (CONFIGS / f"{spec.model}.json").is_file()
+        found = of_file(spec.model, path, _default(clip), ours=ours)
+    if spec.preprocess is not None:
+        found = found.overlaid(parsed(spec.preprocess), "--preprocess")
+    set_preprocess(clip, found)
+
+
+def _default(clip: nn.Module) -> Preprocess:
+    """open_clip's default at the network's size."""
+    return Preprocess(preprocess_of(clip).size)
 
 
 def with_activation(model: str, tag: str) -> str:

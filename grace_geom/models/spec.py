@@ -12,8 +12,11 @@ class ModelSpec:
         pretrained: A weight file, an open_clip tag (``openai``), ``random`` for no weights at all,
             or ``shipped`` or ``None`` for the weights that come with one of our own models.
         seed: Only used by ``random``.
+        preprocess: What ``--preprocess`` says over the weights' own preprocessing; ``None``:
+            nothing.
     """
 
     model: str = "tiny-shapes"
     pretrained: str | None = None
     seed: int = 0
+    preprocess: str | None = None

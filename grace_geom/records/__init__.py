@@ -11,8 +11,10 @@ from grace_geom.records.listing import RunFiles, list_runs, read_run, run_folder
 from grace_geom.records.paired import Difference, image_difference, mcnemar
 from grace_geom.records.schema import RecordError
 from grace_geom.records.summary import (
+    BY_CONSTRUCTION,
     COLUMNS,
     Estimate,
+    by_construction,
     counted,
     harmonic_of,
     headline_attack,
@@ -23,6 +25,7 @@ from grace_geom.records.summary import (
 from grace_geom.records.uneven import MARK, Uneven, measured_on, uneven
 
 __all__ = [
+    "BY_CONSTRUCTION",
     "COLUMNS",
     "DIAL_FORMAT",
     "EVAL_FORMAT",
@@ -41,6 +44,7 @@ __all__ = [
     "Result",
     "RunFiles",
     "Uneven",
+    "by_construction",
     "by_level",
     "counted",
     "harmonic_of",

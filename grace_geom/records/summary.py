@@ -17,6 +17,23 @@ PAPER_EPS = 4 / 255
 Z95 = 1.959963984540054
 
 
+BY_CONSTRUCTION = (
+    "NatAdv of shapes:hard has no difference to zero-shot: its images were chosen because the "
+    "zero-shot model gets them wrong."
+)
+
+
+def by_construction(column: str, method: str, accuracies: Iterable[Accuracy]) -> bool:
+    """Whether a difference to a baseline's column is no finding, for the images were chosen by what
+    that baseline gets wrong: ``shapes:hard`` and the zero-shot model.
+    """
+    return (
+        column == "NatAdv"
+        and method == "zero-shot"
+        and any(a.suite == "natural_adv" and a.spec == "shapes:hard" for a in accuracies)
+    )
+
+
 @dataclass(frozen=True)
 class Estimate:
     """A share between 0 and 1, its standard error and its 95 % interval; ``how`` says so where it

@@ -69,7 +69,7 @@ def probe(config: TrainConfig) -> Probe:
     if stops_early(method):
         method = dataclasses.replace(method, attack_stop=None)  # type: ignore[call-arg]
     train, held_out = _sets(config)
-    spec = ModelSpec(config.model, config.pretrained, config.seed)
+    spec = ModelSpec(config.model, config.pretrained, config.seed, config.preprocess)
     model = build(spec, train.class_names, train.templates).to(device)
     per_epoch = max(1, len(train) // config.batch_size)
     steps = config.total_steps(per_epoch) if method.trains else 0
@@ -80,7 +80,7 @@ def probe(config: TrainConfig) -> Probe:
     model.autocast_dtype = DTYPES[precision]
     size = max(1, config.batch_size // 4) if device.type == "cpu" else config.batch_size
     some = train.take(range(min(len(train), size)))
-    batch = next(iter(loader(some, size, config.image_size or model.image_size, train=True))).to(
+    batch = next(iter(loader(some, size, model.preprocess.at(config.image_size), train=True))).to(
         device
     )
     whole = config.batch_size / len(batch)

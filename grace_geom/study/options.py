@@ -23,6 +23,7 @@ EQUAL = (
     "data",
     "model",
     "pretrained",
+    "preprocess",
     "batch_size",
     "micro_batch",
     "epochs",

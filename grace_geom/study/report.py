@@ -25,6 +25,7 @@ from grace_geom.records import (
     uneven,
 )
 from grace_geom.records.statistics import mean_interval
+from grace_geom.records.summary import BY_CONSTRUCTION, by_construction
 from grace_geom.study.options import GROUPS, best_rate, beyond
 from grace_geom.study.rows import Row, difference
 from grace_geom.tables import Cell, Table, percent
@@ -178,6 +179,8 @@ def difference_table(
     """Every other row minus the baseline, in points, with 95 % interval and p."""
     others = [row for row in rows if row.label != baseline.label]
     shown = [c for c in columns if any(difference(row, baseline, c) for row in others)]
+    trivial = [c for c in shown if _trivial(c, baseline)]
+    shown = [c for c in shown if c not in trivial]
     if not shown:
         return None
     apart = [uneven_rows([baseline, row], shown) for row in others]
@@ -187,8 +190,14 @@ def difference_table(
     ]
     how = sorted({d.how for row in others for c in shown if (d := difference(row, baseline, c))})
     title = f"Difference to {baseline.label}, points with 95 % interval (p)"
-    notes = [f"Tests: {'; '.join(how)}.", *(note for a in apart for note in a.notes)]
+    notes = [f"Tests: {'; '.join(how)}.", *([BY_CONSTRUCTION] if trivial else [])]
+    notes += [note for a in apart for note in a.notes]
     return Table(["method", *shown], cells, title=title, notes=notes)
+
+
+def _trivial(column: str, baseline: Row) -> bool:
+    records = baseline.records.values()
+    return any(by_construction(column, r.method, r.accuracies) for r in records)
 
 
 def cost_table(rows: Sequence[Row]) -> Table:
@@ -387,7 +396,11 @@ def plain_rows(rows: Sequence[Row], baseline: Row | None) -> list[dict[str, Any]
             "step_at_most": row.at_most,
         }
         if baseline is not None and row.label != baseline.label:
-            gaps = {c: d for c in COLUMNS if (d := difference(row, baseline, c))}
+            gaps = {
+                c: d
+                for c in COLUMNS
+                if not _trivial(c, baseline) and (d := difference(row, baseline, c))
+            }
             entry["difference"] = {c: vars(d) | {"to": baseline.label} for c, d in gaps.items()}
         entry["runs"] = {
             seed: {"run": r.run, "checkpoint": r.checkpoint} for seed, r in row.records.items()

@@ -16,6 +16,7 @@ from torch import Tensor
 from grace_geom.batch import Batch
 from grace_geom.devices import DTYPES
 from grace_geom.errors import UserError
+from grace_geom.preprocess import square
 from grace_geom.training.trainer import Trainer
 
 MARGIN = 1.25
@@ -85,7 +86,7 @@ def kept_by_autograd(own: set[int]) -> Iterator[list[int]]:
         yield peak
 
 
-def measure(trainer: Trainer, side: int) -> Memory:
+def measure(trainer: Trainer, side: int | tuple[int, int]) -> Memory:
     """The memory of this trainer's steps, from its method's own passes on one grey image and on
     two.
 
@@ -93,7 +94,7 @@ def measure(trainer: Trainer, side: int) -> Memory:
 
     Args:
         trainer: At any step.
-        side: Of the images, in pixels.
+        side: Of the images, in pixels; height and width where they differ.
     """
     run = trainer.run
     model, params = run.model, run.params
@@ -109,9 +110,9 @@ def measure(trainer: Trainer, side: int) -> Memory:
     return Memory(everything + 4 * leaves + state + gradients + max(one - image, 0), image)
 
 
-def _peak(trainer: Trainer, images: int, side: int) -> int:
+def _peak(trainer: Trainer, images: int, side: int | tuple[int, int]) -> int:
     run, model = trainer.run, trainer.run.model
-    grey = torch.full((images, 3, side, side), 0.5, device=trainer.device)
+    grey = torch.full((images, 3, *square(side)), 0.5, device=trainer.device)
     batch = Batch(
         grey, torch.zeros(images, dtype=torch.int64, device=trainer.device), torch.arange(images)
     )

@@ -14,7 +14,7 @@ import torch
 
 from grace_geom import distributed
 from grace_geom.batch import Batch
-from grace_geom.checkpoint import Checkpoint, digest, load_checkpoint
+from grace_geom.checkpoint import Checkpoint, digest, load_checkpoint, recorded
 from grace_geom.config import TrainConfig, differing, stored_settings
 from grace_geom.data import ImageSet, loader, resolve
 from grace_geom.devices import Precision, pick_device, pick_precision, pick_workers
@@ -77,7 +77,7 @@ def _train(config: TrainConfig, *, quiet: bool) -> Path:
         trainer.restore(resumed.trainer or {})
     if config.micro_batch == "auto" and trainer.plan.total_steps:
         trainer.plan = _fitting(
-            trainer, config.batch_size // here.size, config.image_size or model.image_size
+            trainer, config.batch_size // here.size, model.preprocess.at(config.image_size).size
         )
     where = provenance(device) | {
         "precision": precision,
@@ -89,7 +89,7 @@ def _train(config: TrainConfig, *, quiet: bool) -> Path:
         return loader(
             train,
             config.batch_size,
-            config.image_size or model.image_size,
+            model.preprocess.at(config.image_size),
             train=True,
             seed=config.seed,
             epoch=epoch,
@@ -104,8 +104,8 @@ def _train(config: TrainConfig, *, quiet: bool) -> Path:
     def images(part: Part) -> Iterator[Batch]:
         found = loader(
             train if part == "train" else held_out,
-            trainer.plan.micro_batch or config.batch_size,
-            config.image_size or model.image_size,
+            config.batch_size,
+            model.preprocess.at(config.image_size),
             train=False,
             workers=pick_workers(config.workers, device),
         )
@@ -115,6 +115,7 @@ def _train(config: TrainConfig, *, quiet: bool) -> Path:
     keeper = RunDirectory if here.rank == 0 else Helper
     with keeper(config, model, val, where, members=data.members, quiet=quiet) as kept:
         trainer.run.emit, trainer.run.images = kept.emit, images
+        trainer.run.pieces = lambda batch: batch.split(trainer.plan.micro_batch or len(batch))
         kept.start(trainer)
         _fit_or_discard(trainer, batches, kept, out)
     return out
@@ -175,7 +176,7 @@ def _fit(trainer: Trainer, batches: Callable[[int, int], Iterable[Batch]], kept:
         raise UserError(f"step {trainer.run.step + 1}: {error}") from None
     except RuntimeError as error:
         model = trainer.run.model
-        grey = torch.full((1, 3, model.image_size, model.image_size), 0.5, device=model.device)
+        grey = torch.full((1, 3, *model.preprocess.size), 0.5, device=model.device)
         with torch.no_grad():
             sound = bool(model(grey, trainer.weights()).isfinite().all())
         if sound:
@@ -186,7 +187,7 @@ def _fit(trainer: Trainer, batches: Callable[[int, int], Iterable[Batch]], kept:
         ) from error
 
 
-def _fitting(trainer: Trainer, images: int, side: int) -> Plan:
+def _fitting(trainer: Trainer, images: int, side: tuple[int, int]) -> Plan:
     """The plan with as many images a forward pass as there is memory for."""
     memory = measure(trainer, side)
     size = choose_micro_batch(memory, images, free_bytes(trainer.device))
@@ -202,8 +203,12 @@ def _fitting(trainer: Trainer, images: int, side: int) -> Plan:
 def _model(config: TrainConfig, train: ImageSet, resumed: Checkpoint | None) -> ClipClassifier:
     """The pretrained model, frozen, with the zero-shot head of the training classes."""
     model = build(
-        ModelSpec(config.model, config.pretrained, config.seed), train.class_names, train.templates
+        ModelSpec(config.model, config.pretrained, config.seed, config.preprocess),
+        train.class_names,
+        train.templates,
     )
+    if resumed is not None:  # begun before resize modes were kept, it goes on without them
+        model.read_as(recorded(resumed, model.preprocess.size))
     if resumed is not None and resumed.base["sha256"] != digest(model.clip.state_dict()):
         raise UserError(
             f"--resume: {config.run_dir} started from other weights of {config.model} than those "

@@ -56,7 +56,7 @@ CASES = {
     "one batch": (hessian_spectrum, [*CURVED, "--batch", "64", "--density-probes", "0"]),
     "sharpness": (
         sharpness,
-        [*WEIGHTS, "--rho", "0.05,0.1", "--ascent-steps", "2", "--samples", "2"],
+        [*WEIGHTS, "--rho", "0.05,0.1", "--ascent-steps", "2", "--samples", "2", "--m", "6"],
     ),
     "landscape": (
         loss_landscape,

@@ -14,7 +14,7 @@ from PIL import Image
 from analyses import feature_stability, report, representation_drift, robustness_curve
 from grace_geom.analysis.report import ReportOptions, page, run_section
 from grace_geom.analysis.report import report as write_report
-from grace_geom.analysis.robustness_curve import BLACK_BOX, masked
+from grace_geom.analysis.robustness_curve import BLACK_BOX, masked, unconverged
 from grace_geom.checkpoint import checkpoint_of, open_checkpoint, save_checkpoint
 from grace_geom.data import resolve
 from grace_geom.evaluation.accuracy import evaluate_set
@@ -251,9 +251,15 @@ def test_masked_gradients_are_said_and_honest_ones_are_not():
     assert "Square leaves 10.0 %" in masked(honest | {"check/square (black box)": share(0.1)})[0]
     assert "eps = 64/255" in masked(honest | {"check/pgd, eps = 64/255": share(0.3)})[0]
     assert (
-        "not converged" in masked({"check/pgd": share(0.5), "check/pgd, 2x steps": share(0.4)})[0]
+        "not converged"
+        in unconverged({"check/pgd": share(0.5), "check/pgd, 2x steps": share(0.4)})[0]
     )
-    assert "three starts" in masked({"check/pgd": share(0.5), "check/pgd, 3 starts": share(0.4)})[0]
+    assert (
+        "three starts"
+        in unconverged({"check/pgd": share(0.5), "check/pgd, 3 starts": share(0.4)})[0]
+    )
+    longer = {"check/pgd": share(0.5), "check/pgd, 2x steps": share(0.4)}
+    assert masked(longer) == [] == unconverged(honest)
     assert (
         "random start"
         in masked({"check/pgd": share(0.4), "check/pgd, no random start": share(0.5)})[0]

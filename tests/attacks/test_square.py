@@ -1,15 +1,19 @@
 """Square Attack: inside the ball, monotone, and right where gradients mislead."""
 
+import importlib
+
 import pytest
 import torch
 from torch import Tensor
 
-from grace_geom.attacks import pgd_attack, square
+from grace_geom.attacks import AttackSpec, pgd_attack, square
 from grace_geom.attacks.losses import margin
 from grace_geom.attacks.square import _side
+from grace_geom.errors import UserError
 from tests.attacks.conftest import Toy
 
 EPS = 0.05
+square_module = importlib.import_module("grace_geom.attacks.square")  # the name is the function's
 
 
 def test_stays_in_the_ball_and_tells_the_truth(toy: Toy):
@@ -79,3 +83,34 @@ def test_squares_shrink_by_the_papers_schedule(query: int, share: float):
     assert abs(side - 224 * share**0.5) <= 0.5
     assert _side(9999, 10_000, 0.8, 8, 8) == 1
     assert _side(0, 10_000, 1.0, 4, 9) == 4  # no larger than the image
+
+
+def test_standard_is_the_schedule_of_ten_thousand_queries_cut_off(monkeypatch):
+    sides = []
+    real = square_module._with_square
+
+    def noted(best, ball, draws, side, eps):
+        sides.append(side)
+        return real(best, ball, draws, side, eps)
+
+    monkeypatch.setattr(square_module, "_with_square", noted)
+    x, y = torch.full((1, 1, 32, 32), 0.5), torch.zeros(1, dtype=torch.long)
+    logits = lambda x: torch.stack([x.flatten(1).sum(1), -x.flatten(1).sum(1)], 1)  # noqa: E731
+    ends = {}
+    for schedule in ("standard", "stretched"):
+        sides.clear()
+        square(logits, x, y, EPS, queries=5000, schedule=schedule)
+        ends[schedule] = sides[9], sides[-1]
+    # Squares of 0.8 of 1024 pixels are halved after 10 of 10,000 queries, 5 where stretched.
+    # The last ones cover p/128, 2.5 pixels a side, and p/512, 1.3.
+    assert ends == {"standard": (29, 3), "stretched": (20, 1)}
+
+
+def test_autoattack_takes_autoattacks_schedule_and_says_so():
+    def recorded(name: str, **options: object) -> str:
+        return AttackSpec(name, EPS, **options).settings(0, 10)["parts"][-1]["schedule"]
+
+    assert recorded("autoattack") == recorded("square", square_schedule="standard") == "standard"
+    assert recorded("square") == recorded("autoattack", square_schedule="stretched") == "stretched"
+    with pytest.raises(UserError, match="square_schedule"):
+        AttackSpec("autoattack", EPS, square_schedule="theirs")

@@ -117,7 +117,7 @@ def test_the_record_says_what_was_run(toy: Toy):
             "targets": 4,
         },  # five classes
         {"name": "fab-t", "loss": "border", "steps": 8, "restarts": 1, "targets": 4},
-        {"name": "square", "loss": "margin", "queries": 20},
+        {"name": "square", "loss": "margin", "queries": 20, "schedule": "standard"},
     ]
     assert [part.name for part in found.parts] == [
         part["name"] for part in about["parts"]

@@ -14,6 +14,7 @@ from grace_geom.attacks import AttackSpec
 from grace_geom.data import from_arrays, restrict_classes
 from grace_geom.errors import UserError
 from grace_geom.evaluation.accuracy import evaluate_set, reader_for
+from grace_geom.preprocess import Preprocess
 from grace_geom.records.accuracy import outcomes_of
 from tests.toys import CLASSES, TEMPLATES, toy_clip
 
@@ -29,7 +30,7 @@ class Linear(nn.Module):
         self.W = torch.randn(classes, 3 * SIDE * SIDE, generator=g)
         self.class_names = tuple(f"class {k}" for k in range(classes))
         self.bias = -self.W.sum(1) / 2  # grey is on every border, so that classes are balanced
-        self.image_size, self.device = SIDE, torch.device("cpu")
+        self.preprocess, self.device = Preprocess((SIDE, SIDE)), torch.device("cpu")
 
     def forward(self, x: Tensor, weights: dict[str, Tensor] | None = None) -> Tensor:
         W = self.W if weights is None else weights["W"]

@@ -127,13 +127,13 @@ def adversarial_images(
         .x_adv.cpu()
         .numpy()
         .astype(np.float32)
-        for batch in _on(model, loader(part, batch_size, model.image_size, train=False))
+        for batch in _on(model, loader(part, batch_size, model.preprocess, train=False))
     )
     shared = len(part) < len(image_set)
     if file is None:
         own = np.concatenate(list(attacked))
         return woven(everyones(own)) if shared else own
-    shape = (len(image_set), 3, model.image_size, model.image_size)
+    shape = (len(image_set), 3, *model.preprocess.size)
     rounds = _rounds(attacked, shape, batch_size) if shared else attacked
     if first():
         with atomic_write(file) as out:  # batch by batch: the set may be larger than memory

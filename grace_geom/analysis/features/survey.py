@@ -23,6 +23,7 @@ from grace_geom.data import ImageSet, loader
 from grace_geom.distributed import first, my_batches, my_images, of_first, to_first, woven
 from grace_geom.evaluation import identity
 from grace_geom.models import ClipClassifier
+from grace_geom.preprocess import Preprocess
 
 
 @dataclass(frozen=True)
@@ -64,16 +65,16 @@ def clean_features(
     first one's; another one resizes them inside.
     """
     found: dict[str, dict[str, Features]] = {name: {} for name in models}
-    pixels = size or next(iter(models.values())).image_size
+    inputs = next(iter(models.values())).preprocess.at(size)
     for distribution, image_set in {"id": id_set, **ood}.items():
         of_set = _collected(
             models,
-            lambda mine, here=image_set: _read(here, mine, plan.batch, pixels),  # type: ignore[misc]
+            lambda mine, here=image_set: _read(here, mine, plan.batch, inputs),  # type: ignore[misc]
             torch.from_numpy(image_set.labels),
             which_images(image_set),
             distribution,
             plan,
-            f"{pixels} pixels a side",
+            f"read as {inputs}",
         )
         for name, features in of_set.items():
             found[name][distribution] = relabelled(
@@ -148,11 +149,13 @@ def _together(features: Features, labels: Tensor) -> Features:
     return replace(features, layers=layers, labels=labels)
 
 
-def _read(image_set: ImageSet, positions: np.ndarray, batch: int, size: int) -> Iterable[Batch]:
+def _read(
+    image_set: ImageSet, positions: np.ndarray, batch: int, inputs: Preprocess
+) -> Iterable[Batch]:
     if not len(positions):
         return []
     part = image_set if len(positions) == len(image_set) else image_set.take(positions)
-    return loader(part, batch, size, train=False)
+    return loader(part, batch, inputs, train=False)
 
 
 def attack(model: ClipClassifier, logits: Logits, id_set: ImageSet, plan: Plan) -> np.ndarray:
@@ -190,7 +193,7 @@ def weight_perturbed(
 ) -> tuple[Tensor, Tensor]:
     """Unit features at W_pert of the clean and of the attacked ID images."""
     mine = my_batches(len(id_set), plan.awp_batch)
-    clean = _read(id_set, mine, plan.awp_batch, model.image_size)
+    clean = _read(id_set, mine, plan.awp_batch, model.preprocess)
     attacked = batches_of(x_adv, id_set.labels, plan.awp_batch, mine)
     return perturbed_features(model, logits, clean, attacked, plan.adversary, plan.seed)
 

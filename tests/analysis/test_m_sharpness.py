@@ -1,0 +1,39 @@
+"""m-sharpness: groups of m images, however many go through the model at a time."""
+
+import re
+from dataclasses import replace
+
+import pytest
+from torch.nn import functional as F
+
+from grace_geom.checkpoint import open_checkpoint
+from grace_geom.data import loader, resolve
+from grace_geom.geometry.mean_loss import MeanLoss
+from grace_geom.geometry.sharpness import worst_case
+from grace_geom.records import Result
+from tests.analysis.test_weight_analyses import SMALL, runs, script  # noqa: F401
+
+
+def test_m_sharpness_is_of_groups_of_m_images_whatever_the_batch(runs, tmp_path):  # noqa: F811
+    few = ["--ascent-steps", "2", "--samples", "2", "--rho", "0.05", "--losses", "ce", "--m", "4"]
+    found = {}
+    for batch in (3, 4, 10):
+        out = str(tmp_path / str(batch))
+        argv = [*SMALL, "--batch", str(batch), *few, "--out", out]
+        script("sharpness")([str(runs / "near"), *argv])
+        found[batch] = Result.load(tmp_path / str(batch) / "sharpness.json").values
+    model, _ = open_checkpoint(runs / "near" / "ckpt.pt")
+    model = model.double()
+    (batch,) = loader(resolve("shapes", "test").subset(10, 0), 10, model.image_size, train=False)
+    w = {n: v for n, v in model.weights().items() if re.search(r"ln_|proj$", n)}
+    expected = 0.0
+    for part in replace(batch, images=batch.images.double()).split(4):
+        mean = MeanLoss(lambda p, b: F.cross_entropy(model(b.images, p), b.labels), [part])
+        expected += len(part) / 10 * worst_case(mean, w, [0.05], steps=2)[0].rise
+    for values in found.values():
+        measure = values["ce/m_sharpness/0.05"]
+        assert measure.value == pytest.approx(expected, rel=1e-6)
+        assert "m = 4, 3 groups" in measure.estimator
+    assert found[3]["ce/m_sharpness/0.05"].error == pytest.approx(
+        found[10]["ce/m_sharpness/0.05"].error, rel=1e-6
+    )
