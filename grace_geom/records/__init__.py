@@ -4,19 +4,23 @@ imported here.
 
 from grace_geom.records.accuracy import SUITES, Accuracy, pack
 from grace_geom.records.analysis import RESULT_FORMAT, Measure, Result
+from grace_geom.records.copies import distinct
 from grace_geom.records.dial import DIAL_FORMAT, DialRecord, Point
 from grace_geom.records.evaluation import EVAL_FORMAT, EvalRecord
 from grace_geom.records.groups import Levels, by_level, mean_corruption, over_levels
 from grace_geom.records.listing import RunFiles, list_runs, read_run, run_folders
-from grace_geom.records.paired import Difference, image_difference, mcnemar
+from grace_geom.records.paired import Difference, image_difference, mcnemar, seeds_difference
 from grace_geom.records.schema import RecordError
+from grace_geom.records.statistics import RankCorrelation, rank_correlation, rankdata, wilson
 from grace_geom.records.summary import (
     COLUMNS,
     Estimate,
     counted,
     harmonic_of,
     headline_attack,
+    mean_accuracy,
     mean_of,
+    over_seeds,
     summarise,
 )
 
@@ -34,21 +38,29 @@ __all__ = [
     "Levels",
     "Measure",
     "Point",
+    "RankCorrelation",
     "RecordError",
     "Result",
     "RunFiles",
     "by_level",
     "counted",
+    "distinct",
     "harmonic_of",
     "headline_attack",
     "image_difference",
     "list_runs",
     "mcnemar",
+    "mean_accuracy",
     "mean_corruption",
     "mean_of",
     "over_levels",
+    "over_seeds",
     "pack",
+    "rank_correlation",
+    "rankdata",
     "read_run",
     "run_folders",
+    "seeds_difference",
     "summarise",
+    "wilson",
 ]

@@ -18,10 +18,10 @@ from grace_geom.records import (
     Levels,
     by_level,
     headline_attack,
+    mean_accuracy,
     mean_corruption,
     over_levels,
 )
-from grace_geom.records.statistics import mean_interval
 from grace_geom.study.options import GROUPS, best_rate, beyond
 from grace_geom.study.rows import Row, difference
 from grace_geom.tables import Cell, Table, percent
@@ -56,7 +56,14 @@ def main_table(rows: Sequence[Row], columns: Sequence[str] = OURS, title: str = 
         [name, *(_cell(row.estimate(c)) for c in shown)]
         for name, row in zip(names, rows, strict=True)
     ]
-    return Table(["method", *shown], cells, title=title, notes=[intervals_note(rows)])
+    return Table(
+        ["method", *shown], cells, title=title, notes=[intervals_note(rows), *copies(rows)]
+    )
+
+
+def copies(rows: Sequence[Row]) -> list[str]:
+    """A sentence for each row that holds one training more than once."""
+    return [f"{row.label}: {row.copies}." for row in rows if row.copies]
 
 
 def sets_table(rows: Sequence[Row], suite: str, title: str) -> Table | None:
@@ -76,12 +83,12 @@ def sets_table(rows: Sequence[Row], suite: str, title: str) -> Table | None:
 
 
 def set_estimate(row: Row, suite: str, data: str) -> Estimate | None:
-    """One data set's accuracy: Wilson for one seed, Student's t over several."""
+    """One data set's accuracy: Wilson for one seed, over seeds and images for several."""
     found = [
-        a for record in row.records.values() for a in record.accuracies
+        a for record in row.seeds.values() for a in record.accuracies
         if (a.suite, a.data) == (suite, data) and a.attack is None
     ]  # fmt: skip
-    return _over_seeds(found)
+    return mean_accuracy(found)
 
 
 def suite_estimates(row: Row) -> dict[str, Estimate]:
@@ -89,11 +96,13 @@ def suite_estimates(row: Row) -> dict[str, Estimate]:
     their first part.
     """
     found: dict[str, list[Accuracy]] = {}
-    for record in row.records.values():
+    for record in row.seeds.values():
         for a in record.accuracies:
             if a.suite == "adv" and a.attack and len(a.attack["parts"]) > 1:
                 found.setdefault(attack_label(a, steps=True), []).append(a)
-    return {name: e for name, some in sorted(found.items()) if (e := _over_seeds(some)) is not None}
+    return {
+        name: e for name, some in sorted(found.items()) if (e := mean_accuracy(some)) is not None
+    }
 
 
 def suite_table(rows: Sequence[Row]) -> Table | None:
@@ -113,7 +122,7 @@ def suite_table(rows: Sequence[Row]) -> Table | None:
 def corruption_levels(row: Row) -> dict[str, Levels]:
     """Set -> corruption -> severity -> accuracy, mean over seeds, of the sets that have parts."""
     found: dict[str, list[Accuracy]] = {}
-    for record in row.records.values():
+    for record in row.seeds.values():
         for a in record.accuracies:
             if a.groups and a.attack is None:
                 found.setdefault(a.data, []).append(a)
@@ -143,13 +152,6 @@ def corruption_table(rows: Sequence[Row]) -> Table | None:
     return Table(["method", "data", *names, "mean"], cells, 2, "Corruptions", [note])
 
 
-def _over_seeds(found: Sequence[Accuracy]) -> Estimate | None:
-    if len(found) < 2:
-        return Estimate.of(found[0]) if found else None
-    mean, low, high = mean_interval([a.accuracy for a in found])
-    return Estimate(mean, math.nan, low, high)
-
-
 def difference_table(
     rows: Sequence[Row], baseline: Row, columns: Sequence[str] = (*OURS, "HM'")
 ) -> Table | None:
@@ -161,7 +163,8 @@ def difference_table(
     cells: Cells = [
         [row.label, *(_difference_cell(row, baseline, c) for c in shown)] for row in others
     ]
-    how = sorted({d.how for row in others for c in shown if (d := difference(row, baseline, c))})
+    found = [difference(row, baseline, c) for row in others for c in shown]
+    how = sorted({d.how for d in found if d is not None})
     title = f"Difference to {baseline.label}, points with 95 % interval (p)"
     return Table(["method", *shown], cells, title=title, notes=[f"Tests: {'; '.join(how)}."])
 
@@ -230,9 +233,12 @@ def failures(rows: Sequence[Row]) -> list[str]:
 
 def intervals_note(rows: Sequence[Row]) -> str:
     """Which intervals stand in a table."""
-    seeds = sorted({len(row.records) for row in rows if row.records and row.trains})
-    over = f"mean over {' or '.join(map(str, seeds))} seeds with Student's t 95 % interval"
-    alone = [row.estimate(c) for row in rows if len(row.records) == 1 for c in ("HM", "HM'")]
+    seeds = sorted({len(row.seeds) for row in rows if row.records and row.trains})
+    over = (
+        f"mean over {' or '.join(map(str, seeds))} seeds with a 95 % interval that holds the spread "
+        "over seeds (Student's t) and over the test images, which all seeds share"
+    )
+    alone = [row.estimate(c) for row in rows if len(row.seeds) == 1 for c in ("HM", "HM'")]
     images = f"Wilson 95 % intervals ({how_intervals([e for e in alone if e is not None])})"
     fixed = any(not row.trains for row in rows)
     if not seeds or seeds == [1]:
@@ -325,7 +331,7 @@ def csv_text(rows: Sequence[Row]) -> str:
         stands = ["" if x is None else f"{x:.6g}" for a in attacks for x in _bounds(suites.get(a))]
         shown = "; ".join(title for title, some in tables.items() if row in some)
         writer.writerow(
-            [row.label, " ".join(map(str, sorted(row.records))), *texts, row.error, *stands, shown]
+            [row.label, " ".join(map(str, sorted(row.seeds))), *texts, row.error, *stands, shown]
         )
     return out.getvalue()
 
@@ -341,6 +347,7 @@ def plain_rows(rows: Sequence[Row], baseline: Row | None) -> list[dict[str, Any]
             "method": row.label,
             "columns": columns,
             "error": row.error,
+            "copies": row.copies,
             "lr": row.lr,
         }
         entry["corruptions"] = {
