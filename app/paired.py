@@ -6,14 +6,10 @@ be clear although the two intervals overlap.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from scipy.special import stdtr, stdtrit
-
 from app.store import Entry
-from grace_geom.records import Estimate, image_difference
+from grace_geom.records import Accuracy, image_difference, seeds_difference
 
 LEVEL = 0.05
 """Two-sided p below which a difference counts as clear."""
@@ -46,8 +42,8 @@ def gap(a: Entry, b: Entry, column: str) -> Gap | None:
     """``a - b`` in a column, paired; ``None`` where the two have nothing to be paired by.
 
     Two means over the same seeds, or one of them and the zero-shot model, which stands for every
-    seed: Student's paired t over seeds. Two single runs: image by image, as in the tables of a
-    study.
+    seed: seed by seed and image by image. Two single runs: image by image. Both are those of the
+    tables of a study.
     """
     if a.members or b.members:
         return _over_seeds(a, b, column)
@@ -66,29 +62,20 @@ def same_kind(a: Entry, b: Entry) -> bool:
     return bool(a.members) == bool(b.members)
 
 
-def mean_interval(values: Sequence[float]) -> Estimate:
-    """Mean with Student's 95 % interval, ``mean -+ t_{n-1} s / sqrt(n)``; ``n`` at least 2."""
-    n, mean = len(values), float(np.mean(values))
-    error = float(np.std(values, ddof=1)) / math.sqrt(n)
-    half = float(stdtrit(n - 1, 0.975)) * error
-    return Estimate(mean, error, mean - half, mean + half)
-
-
 def _over_seeds(a: Entry, b: Entry, column: str) -> Gap | None:
-    """Student's paired t test over seeds that both were trained with."""
-    ours, theirs = _by_seed(a, column), _by_seed(b, column)
+    """Over seeds that both were trained with, as in the tables of a study."""
+    ours, theirs = _by_seed(a), _by_seed(b)
     if not a.members and a.method == "zero-shot" and ours:
         ours = dict.fromkeys(theirs, next(iter(ours.values())))
     if not b.members and b.method == "zero-shot" and theirs:
         theirs = dict.fromkeys(ours, next(iter(theirs.values())))
     if ours.keys() != theirs.keys() or len(ours) < 2:
         return None
-    found = mean_interval([ours[seed] - theirs[seed] for seed in ours])
-    t = abs(found.value) / found.error if found.error else math.inf
-    p = 2 * float(stdtr(len(ours) - 1, -t)) if found.value else 1.0
-    return Gap(found.value, found.low, found.high, p, f"the same {len(ours)} seeds")
+    found = seeds_difference(list(ours.values()), [theirs[seed] for seed in ours], column)
+    if found is None or math.isnan(found.p):
+        return None
+    return Gap(found.value, found.low, found.high, found.p, f"the same {len(ours)} seeds")
 
 
-def _by_seed(entry: Entry, column: str) -> dict[int, float]:
-    known = {run.seed: run.estimates.get(column) for run in entry.members or (entry,)}
-    return {seed: found.value for seed, found in known.items() if found is not None}
+def _by_seed(entry: Entry) -> dict[int, tuple[Accuracy, ...]]:
+    return {run.seed: run.accuracies for run in entry.members or (entry,) if run.evaluation}

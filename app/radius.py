@@ -2,7 +2,6 @@
 findings.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -11,6 +10,7 @@ import plotly.graph_objects as go
 from app.look import Ground
 from app.panels import Curve, Point, heat, overlay
 from app.store import Finding
+from grace_geom.records import wilson
 
 MAGNIFIED = 16
 """Perturbations are shown times this, around middle grey: 4/255 would be invisible."""
@@ -127,13 +127,6 @@ def drops(f: Finding, attack: str, eps: float) -> dict[str, Point]:
             low, high = wilson(int(of.sum()), len(of))
             found[str(name)] = Point(100 * float(of.mean()), 100 * low, 100 * high)
     return found
-
-
-def wilson(k: int, n: int, z: float = 1.959963984540054) -> tuple[float, float]:
-    """Wilson's score interval for ``k`` of ``n``."""
-    p = k / n
-    centre, half = p + z**2 / (2 * n), z * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
-    return max(0.0, (centre - half) / (1 + z**2 / n)), min(1.0, (centre + half) / (1 + z**2 / n))
 
 
 def examples(f: Finding) -> list[tuple[np.ndarray, str, str]]:

@@ -1,5 +1,5 @@
-"""Means over training seeds: runs that differ in nothing but their seed, as one entry with
-Student's interval.
+"""Means over training seeds: runs that differ in nothing but their seed, as one entry with the
+interval of a study's table, over seeds and images.
 """
 
 import re
@@ -9,9 +9,8 @@ from typing import Any
 
 from app import compare
 from app.charts import SUITE_TITLES, questions
-from app.paired import mean_interval
 from app.store import Entry, settings
-from grace_geom.records import COLUMNS, Accuracy, Estimate
+from grace_geom.records import COLUMNS, Accuracy, distinct, mean_accuracy, over_seeds
 
 
 def grouped(entries: Sequence[Entry]) -> tuple[tuple[Entry, ...], list[str]]:
@@ -29,19 +28,27 @@ def grouped(entries: Sequence[Entry]) -> tuple[tuple[Entry, ...], list[str]]:
         families.setdefault(family(entry), []).append(entry)
     found, remarks = [], []
     for label, members in families.items():
-        evaluated = [e for e in members if e.evaluation]
+        evaluated, copies = _distinct([e for e in members if e.evaluation])
         reason = _apart(evaluated)
+        remarks += [f"{label}: {copies}"] if copies else []
         if len(evaluated) < 2 or reason:
             found += members
             remarks += [f"{label}: {reason}"] if reason else []
             continue
-        found += [_mean(label, evaluated), *(e for e in members if not e.evaluation)]
+        found += [_mean(label, evaluated), *(e for e in members if e not in evaluated)]
     return tuple(found), remarks
 
 
 def family(entry: Entry) -> str:
     """``demo/grace-s2`` -> ``demo/grace``; the id itself where the name says no seed."""
     return re.sub(r"-s\d+$", "", entry.id)
+
+
+def _distinct(members: Sequence[Entry]) -> tuple[list[Entry], str]:
+    """The runs that are trainings of their own, and which are copies, in words."""
+    records = {e.id.rpartition("/")[2]: e.evaluation for e in members if e.evaluation}
+    kept, said = distinct(records)
+    return [e for e in members if e.id.rpartition("/")[2] in kept], said
 
 
 def _apart(members: Sequence[Entry]) -> str:
@@ -57,11 +64,8 @@ def _apart(members: Sequence[Entry]) -> str:
 
 
 def _mean(label: str, members: Sequence[Entry]) -> Entry:
-    columns: dict[str, Estimate | None] = {}
-    for column in COLUMNS:
-        known = [e.estimates.get(column) for e in members]
-        values = [x.value for x in known if x is not None]
-        columns[column] = mean_interval(values) if len(values) == len(members) else None
+    runs = [e.accuracies for e in members]
+    columns = {column: over_seeds(runs, column) for column in COLUMNS}
     first = members[0].evaluation
     assert first is not None  # members were evaluated
     record = replace(
@@ -77,7 +81,8 @@ def _accuracies(members: Sequence[Entry]) -> list[Accuracy]:
     for key, first in asked[0].items():
         rows = [some[key] for some in asked if key in some]
         if len(rows) == len(members):
-            mean = mean_interval([a.accuracy for a in rows])
+            mean = mean_accuracy(rows)
+            assert mean is not None  # there are rows
             found.append(
                 replace(
                     first,

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from app.charts import label_at, place_labels
 from app.look import Ground, dress, faint, look, plain_html
 from app.store import Entry, Finding
-from grace_geom.records import Estimate
+from grace_geom.records import Estimate, rank_correlation, rankdata
 
 
 @dataclass(frozen=True)
@@ -98,14 +98,6 @@ def _number(link: Link, f: Finding | None) -> float | None:
     return float(np.mean(values)) if values else None
 
 
-def rank_correlation(x: Sequence[float], y: Sequence[float]) -> float | None:
-    """Spearman's; ``None`` below four points, or where one side does not vary."""
-    a, b = (_ranks(np.asarray(v, float)) for v in (x, y))
-    if len(a) < 4 or not np.ptp(a) or not np.ptp(b):
-        return None
-    return float(np.corrcoef(a, b)[0, 1])
-
-
 def rank_range(
     x: Sequence[float], y: Sequence[Estimate], draws: int = 2000, seed: int = 0
 ) -> tuple[float, float] | None:  # fmt: skip
@@ -125,28 +117,28 @@ def rank_range(
     """
     if rank_correlation(x, [e.value for e in y]) is None:
         return None
+    ranks = rankdata(x)
     low, high = (np.array([getattr(e, end) for e in y]) for end in ("low", "high"))
     centre, spread = (low + high) / 2, (high - low) / (2 * Z95)
     drawn = np.random.default_rng(seed).normal(centre, spread, (draws, len(y)))
-    found = [rank_correlation(x, some) for some in drawn]
-    ends = np.quantile([rho for rho in found if rho is not None], [0.025, 0.975])
+    found = [float(np.corrcoef(ranks, rankdata(some))[0, 1]) for some in drawn if np.ptp(some)]
+    ends = np.quantile(found, [0.025, 0.975])
     return float(ends[0]), float(ends[1])
 
 
 def together(x: Sequence[float], y: Sequence[Estimate]) -> str:
-    """``ρ = −1.00 (−1.00 to −0.70 within the accuracies' intervals)``; empty where there is no rank
-    correlation.
+    """``ρ = −1.00, p = 0.083 of 4 runs (...)`` with what its range means; empty where there is no
+    rank correlation.
     """
-    rho, ends = rank_correlation(x, [e.value for e in y]), rank_range(x, y)
-    if rho is None or ends is None:
+    found, ends = rank_correlation(x, [e.value for e in y]), rank_range(x, y)
+    if found is None or ends is None:
         return ""
-    said = f"ρ = {rho:+.2f} ({ends[0]:+.2f} to {ends[1]:+.2f} within the accuracies' intervals)"
-    return said.replace("-", "\u2212")
-
-
-def _ranks(values: np.ndarray) -> np.ndarray:
-    """1 for the smallest; equals share the mean of their places."""
-    return np.array([(values < v).sum() + ((values == v).sum() + 1) / 2 for v in values])
+    n = len(x)
+    said = f"ρ = {found.rho:+.2f}, p = {found.p:.2g} of {n} runs"
+    if found.least > 0.05:
+        said += f" ({n} runs in one order have p = {found.least:.2g}: too few for a test)"
+    said += f"; {ends[0]:+.2f} to {ends[1]:+.2f} if each accuracy moves within its own interval, "
+    return (said + "which says nothing of other runs").replace("-", "\u2212")
 
 
 def sentence(

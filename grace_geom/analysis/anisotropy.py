@@ -55,7 +55,7 @@ class AnisotropyOptions(CurvatureOptions, FeatureOptions):
         parts: curvature, features, or both.
     """
 
-    replicates: int = 30
+    replicates: int = 100
     parts: tuple[str, ...] = field(
         default=("curvature", "features"), metadata={"group": "anisotropy"}
     )

@@ -8,14 +8,14 @@ from grace_geom.tables import Cell
 
 
 def as_measure(estimate: Estimate, scale: float = 1.0) -> Measure:
-    """An estimate, scaled, with its normal 95 % interval; one whose error cannot be told has
-    none."""
+    """An estimate, scaled, with its 95 % interval: Student's, as few probes tell their scatter
+    poorly. One whose error cannot be told has none.
+    """
     value, error = scale * estimate.value, scale * estimate.error
     if not math.isfinite(error):
         return Measure(value, estimator=estimate.estimator)
-    return Measure(
-        value, error, value - 1.96 * error, value + 1.96 * error, 0.95, estimate.estimator
-    )
+    half = scale * estimate.half_width()
+    return Measure(value, error, value - half, value + half, 0.95, estimate.estimator)
 
 
 def number(measure: Measure) -> Cell:

@@ -26,7 +26,6 @@ from grace_geom.records import (
     summarise,
     uneven,
 )
-from grace_geom.records.resample import RESAMPLES
 from grace_geom.tables import Cell, Table, percent
 
 TITLES = dict(zip(SUITES, ("ID", "OOD", "Adv", "NatAdv", "ZS"), strict=True))
@@ -229,12 +228,10 @@ def _names(records: Sequence[EvalRecord]) -> list[str]:
 
 
 def how_intervals(estimates: Sequence[Estimate]) -> str:
-    """What the intervals of means and of HM are, in words; HM's depends on what the records
-    hold."""
-    means = "of means: normal intervals from image counts, sets taken as independent"
-    if any(e.how == "bootstrap" for e in estimates):
-        return f"{means}; of HM: bootstrap over images ({RESAMPLES} draws), clean and attacked answers drawn together"
-    return means.replace("means", "means and HM")
+    """What the intervals of means and of HM are, in words; it depends on what the records hold."""
+    if any(e.how == "by images" for e in estimates):
+        return "of means and HM: Wilson's at their variance over images, clean and attacked answers taken together"
+    return "of means and HM: normal intervals from image counts, sets taken as independent"
 
 
 def _notes(records: Sequence[EvalRecord]) -> list[str]:

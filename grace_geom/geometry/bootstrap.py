@@ -23,7 +23,8 @@ class Interval:
     Attributes:
         value: From all images.
         error: Standard error.
-        low, high: Interval at ``level``; NaN where half-samples do not define the statistic.
+        low, high: Interval at ``level``; NaN where half-samples do not define the statistic, or
+            are too small to scatter.
         level: Coverage.
         replicates: Half-samples drawn.
     """
@@ -80,6 +81,9 @@ def half_sample(
         spread = scale * (drawn - drawn.mean(axis=0))
         tail = (1 - level) / 2
         # a statistic that some half-sample leaves undefined has no honest interval: NaN stays NaN
+        # so few images that every half gives one number, and not that of all: no scatter is known
+        fixed = (np.ptp(drawn, axis=0) < 1e-12) & (np.abs(drawn[0] - value) > 1e-9)
+        spread = np.where(fixed, np.nan, spread)
         low, high = np.quantile(spread, [tail, 1 - tail], axis=0)
         return Interval(
             value, spread.std(axis=0, ddof=1), value + low, value + high, level, replicates

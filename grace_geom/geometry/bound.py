@@ -62,7 +62,9 @@ def proximity(distance: float, n: int, sigma: float) -> float:
 def sharpness_term(trace: Estimate, sigma: float) -> Estimate:
     """(B): ``(sigma^2 / 2) Tr H``; negative where the mean curvature is."""
     half = sigma**2 / 2
-    return Estimate(half * trace.value, half * trace.error, trace.estimator, trace.products)
+    return Estimate(
+        half * trace.value, half * trace.error, trace.estimator, trace.products, trace.freedom
+    )
 
 
 def balance(distance: float, n: int, trace: Estimate) -> Balance:

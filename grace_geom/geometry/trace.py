@@ -10,10 +10,14 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
+from scipy.special import ndtri, stdtrit
 from torch import Tensor
 
 from grace_geom.geometry.lanczos import Krylov
 from grace_geom.geometry.operators import Matvec
+
+JACKKNIFE = 60
+"""Most test vectors that XTrace's jackknife leaves out; each costs a QR of the sketch."""
 
 
 @dataclass(frozen=True)
@@ -25,12 +29,21 @@ class Estimate:
         error: Its standard error; ``nan`` where one sample cannot tell.
         estimator: In words, with the number of probes.
         products: Products that were spent.
+        freedom: Degrees of freedom of the error; ``None`` where they are many or not known.
     """
 
     value: float
     error: float
     estimator: str
     products: int
+    freedom: int | None = None
+
+    def half_width(self, level: float = 0.95) -> float:
+        """Half of the interval: Student's quantile times the error, normal where degrees of freedom
+        are not known.
+        """
+        q = 0.5 + level / 2
+        return self.error * float(ndtri(q) if self.freedom is None else stdtrit(self.freedom, q))
 
 
 @dataclass(frozen=True)
@@ -62,7 +75,7 @@ def mean_of(samples: Sequence[float], name: str, products: int) -> Estimate:
     """The mean of independent samples and its standard error."""
     values = torch.tensor(samples, dtype=torch.float64)
     error = values.std().item() / math.sqrt(len(values)) if len(values) > 1 else math.nan
-    return Estimate(values.mean().item(), error, name, products)
+    return Estimate(values.mean().item(), error, name, products, max(len(values) - 1, 1))
 
 
 def hutchinson(
@@ -108,7 +121,9 @@ def hutchinson(
     norm = math.sqrt(max(square.value, 0.0))
     return Probed(
         mean_of(totals.tolist(), name, probes),
-        Estimate(norm, square.error / (2 * norm) if norm else square.error, name, probes),
+        Estimate(
+            norm, square.error / (2 * norm) if norm else square.error, name, probes, square.freedom
+        ),
         {n: mean_of(samples[:, i].tolist(), name, probes) for i, n in enumerate(names)},
         samples,
     )
@@ -157,7 +172,9 @@ def xtrace(
 
     With ``Y = A Om = Q R``, leave-one-out bases are ``Q (I - s_i s_i') Q'`` where s_i is the
     normalised i-th column of ``R^-T``, so all m estimates cost one sketch and one product with Q.
-    The error is theirs over ``sqrt(m)``.
+    These share their sketch, so their scatter says too little of the error of their mean: as
+    ``s / sqrt(m)`` it covered 72 to 90 % where 95 was meant. The error is a jackknife over test
+    vectors.
 
     Args:
         products: Half of them sketch. With ``deflate`` all of them act on the complement of that
@@ -177,19 +194,38 @@ def xtrace(
     Z = torch.stack([project(matvec(project(q.to(like)))) for q in Q.T]).double()  # rows A q
     Om, Y = Om.double(), Y.double()
     B, X, AQ = Z @ Q, Om @ Q, Om @ Z.T  # Q'AQ; coordinates of the test vectors; om'AQ, rows
-    S = torch.linalg.pinv(R)
-    S = S / S.norm(dim=1, keepdim=True).clamp_min(
-        torch.finfo(S.dtype).tiny
-    )  # row i is the i-th column of R^-T
-    samples = []
-    for i in range(m):
-        s, x = S[i], X[i] - S[i] * (S[i] @ X[i])
-        remainder = Om[i] @ Y[i] - 2 * (AQ[i] @ x) + x @ B @ x
-        samples.append(exact + (B.trace() - s @ B @ s + remainder).item())
+    own = (Om * Y).sum(dim=1)
+    value = exact + _leave_one_out(B, X, AQ, R, own).item()
     name = f"XTrace, {2 * m} products" + (
         f", {len(deflate)} vectors deflated" if deflate is not None else ""
     )
-    return mean_of(samples, name, 2 * m)
+    return Estimate(value, _jackknife(B, X, AQ, R, own), name, 2 * m, m - 1)
+
+
+def _leave_one_out(B: Tensor, X: Tensor, AQ: Tensor, R: Tensor, own: Tensor) -> Tensor:
+    """The mean of XTrace's estimates in coordinates of the sketch's basis."""
+    S = torch.linalg.pinv(R)  # row i is the i-th column of R^-T
+    S = S / S.norm(dim=1, keepdim=True).clamp_min(torch.finfo(S.dtype).tiny)
+    x = X - S * (S * X).sum(dim=1, keepdim=True)
+    remainder = own - 2 * (AQ * x).sum(dim=1) + ((x @ B) * x).sum(dim=1)
+    return (B.trace() - ((S @ B) * S).sum(dim=1) + remainder).mean()
+
+
+def _jackknife(
+    B: Tensor, X: Tensor, AQ: Tensor, R: Tensor, own: Tensor, most: int = JACKKNIFE
+) -> float:
+    """Standard error from leaving out one test vector at a time, at no further product: the basis
+    of the others lies in that of all. A pair of vectors is what XTrace averages over, and of such
+    means (degenerate U-statistics) the jackknife's variance is twice the true one, so half of it
+    is taken. At most ``most`` vectors are left out, evenly spaced.
+    """
+    m = len(R)
+    found = []
+    for j in range(0, m, -(-m // most)):
+        rest = [i for i in range(m) if i != j]
+        U, R_rest = torch.linalg.qr(R[:, rest])
+        found.append(_leave_one_out(U.T @ B @ U, X[rest] @ U, AQ[rest] @ U, R_rest, own[rest]))
+    return (m - 1) / math.sqrt(2 * m) * torch.stack(found).std().item()
 
 
 def _basis(rows: Tensor) -> Tensor:

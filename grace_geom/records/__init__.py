@@ -4,12 +4,14 @@ imported here.
 
 from grace_geom.records.accuracy import SUITES, Accuracy, pack
 from grace_geom.records.analysis import RESULT_FORMAT, Measure, Result
+from grace_geom.records.copies import distinct
 from grace_geom.records.dial import DIAL_FORMAT, DialRecord, Point
 from grace_geom.records.evaluation import EVAL_FORMAT, EvalRecord
 from grace_geom.records.groups import Levels, by_level, mean_corruption, over_levels
 from grace_geom.records.listing import RunFiles, list_runs, read_run, run_folders
-from grace_geom.records.paired import Difference, image_difference, mcnemar
+from grace_geom.records.paired import Difference, image_difference, mcnemar, seeds_difference
 from grace_geom.records.schema import RecordError
+from grace_geom.records.statistics import RankCorrelation, rank_correlation, rankdata, wilson
 from grace_geom.records.summary import (
     BY_CONSTRUCTION,
     COLUMNS,
@@ -18,7 +20,9 @@ from grace_geom.records.summary import (
     counted,
     harmonic_of,
     headline_attack,
+    mean_accuracy,
     mean_of,
+    over_seeds,
     strongest,
     summarise,
 )
@@ -40,6 +44,7 @@ __all__ = [
     "Levels",
     "Measure",
     "Point",
+    "RankCorrelation",
     "RecordError",
     "Result",
     "RunFiles",
@@ -47,19 +52,26 @@ __all__ = [
     "by_construction",
     "by_level",
     "counted",
+    "distinct",
     "harmonic_of",
     "headline_attack",
     "image_difference",
     "list_runs",
     "mcnemar",
+    "mean_accuracy",
     "mean_corruption",
     "mean_of",
     "measured_on",
     "over_levels",
+    "over_seeds",
     "pack",
+    "rank_correlation",
+    "rankdata",
     "read_run",
     "run_folders",
+    "seeds_difference",
     "strongest",
     "summarise",
     "uneven",
+    "wilson",
 ]

@@ -4,18 +4,18 @@ What both have in common (hard images) cancels in a paired difference, so it can
 intervals overlap.
 """
 
-import functools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import bdtr
 
 from grace_geom.records.accuracy import Accuracy, outcomes_of
-from grace_geom.records.resample import RESAMPLES, SUITE_OF, Answers, Key, column_of, resampled
+from grace_geom.records.answers import SUITE_OF, Answers, Key, same_images
+from grace_geom.records.crossed import Spread, gap_interval, gap_spread, p_value
 from grace_geom.records.schema import RecordError
-from grace_geom.records.summary import counted, summarise
+from grace_geom.records.summary import Estimate, counted, summarise
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,6 @@ class Difference:
     high: float
     p: float
     how: str
-
-    def __neg__(self) -> "Difference":
-        """The same, seen from the other side."""
-        return replace(self, value=-self.value, low=-self.high, high=-self.low)
 
 
 @dataclass(frozen=True)
@@ -92,57 +88,97 @@ def image_difference(
     """The difference of a column between two checkpoints on the same images; ``None`` where one
     lacks the column.
 
-    The interval is a percentile bootstrap over images, seed 0: each is drawn for both checkpoints,
-    and for its clean and its attacked answer, at once; data sets independently. p is McNemar's
-    exact one where the column is one data set, else the bootstrap's, but never below ``2^(1 - m)``,
-    the least that m images with different answers allow: exchanging both checkpoints on each of
-    them at random has 2^m outcomes (a bootstrap of a few one-sided images knows no doubt).
-    ``image_difference(b, a)`` is exactly the negative.
+    The interval comes from both answers to each image (:mod:`.crossed`); data sets are independent
+    of each other. p is McNemar's exact one where the column is one data set, else the interval's,
+    but never below ``2^(1 - m)``, the least that m images with different answers allow: exchanging
+    both checkpoints on each of them at random has 2^m outcomes. ``image_difference(b, a)`` is
+    exactly the negative.
     """
-    value_a, value_b = summarise(a)[column], summarise(b)[column]
-    if value_a is None or value_b is None:
+    return seeds_difference([a], [b], column)
+
+
+def seeds_difference(
+    a: Sequence[Sequence[Accuracy]], b: Sequence[Sequence[Accuracy]], column: str
+) -> Difference | None:
+    """The difference of a column between two methods over the same seeds, ``a[s] - b[s]``; ``None``
+    where a run lacks the column.
+
+    What a seed, and what an image, does to both cancels. Interval and p hold the spread over seeds
+    and over images; without an answer to each image, those of the images are bounded by their
+    totals. For one seed this is :func:`image_difference`.
+
+    Raises:
+        ValueError: If there are no pairs.
+    """
+    if len(a) != len(b) or not a:
+        raise ValueError(f"A paired difference needs pairs; got {len(a)} and {len(b)} runs.")
+    ours, theirs = ([summarise(run)[column] for run in runs] for runs in (a, b))
+    pairs = [(x, y) for x, y in zip(ours, theirs, strict=True) if x is not None and y is not None]
+    if len(pairs) < len(a):
         return None
-    if (value_a.value, [x.outcomes for x in a]) < (
-        value_b.value,
-        [x.outcomes for x in b],
-    ):  # one order, one draw
-        turned = image_difference(b, a, column)
-        return None if turned is None else -turned
-    value = value_a.value - value_b.value
-    ours, theirs = counted(a, column), counted(b, column)
-    if reason := _unpaired(ours, theirs):
-        return Difference(value, math.nan, math.nan, math.nan, f"{column} without a test: {reason}")
-    one, other = (tuple(Answers.of_accuracy(x) for x in some.values()) for some in (ours, theirs))
-    return replace(_over_images(one, other, column), value=value)
+    gaps = [x.value - y.value for x, y in pairs]
+    value = sum(gaps) / len(gaps)
+    sets = [(counted(x, column), counted(y, column)) for x, y in zip(a, b, strict=True)]
+    reason = next(filter(None, (_unlike(x, y) for x, y in sets)), "")
+    unpaired = next(filter(None, (_unpaired(x, y) for x, y in sets)), "")
+    if reason or (unpaired and len(a) == 1):
+        why = f"{column} without a test: {reason or unpaired}"
+        return Difference(value, math.nan, math.nan, math.nan, why)
+    if unpaired:
+        return _tested(value, _from_totals(gaps, pairs), f"{len(a)} seeds and image totals")
+    groups = [[tuple(map(Answers.of_accuracy, side.values())) for side in pair] for pair in sets]
+    one, other = (tuple(pair[i] for pair in groups) for i in (0, 1))
+    if not same_images(one):
+        return _tested(value, _from_totals(gaps, pairs), f"{len(a)} seeds and image totals")
+    if len(a) > 1:
+        return _tested(value, gap_spread(one, other, column), f"{len(a)} seeds and their images")
+    return _over_images(value, one[0], other[0], column)
 
 
-@functools.lru_cache(maxsize=4096)
-def _over_images(a: tuple[Answers, ...], b: tuple[Answers, ...], column: str) -> Difference:
-    """The interval and the test; the value is left to the caller, who has it from the counts."""
-    draws_a, draws_b = resampled([a, b])
-    gaps = column_of(draws_a, column) - column_of(draws_b, column)
-    low, high = (float(x) for x in np.quantile(gaps, [0.025, 0.975]))
+def _tested(value: float, found: Spread, by: str) -> Difference:
+    return Difference(value, *gap_interval(value, found), p_value(found), f"paired over {by}")
+
+
+def _from_totals(gaps: Sequence[float], pairs: Sequence[tuple[Estimate, Estimate]]) -> Spread:
+    """As if all seeds stumbled over the same images, and the two methods over different ones."""
+    S = len(gaps)
+    images = sum(math.hypot(x.error, y.error) for x, y in pairs) ** 2 / S**2
+    return Spread(float(np.mean(gaps)), S, float(np.var(gaps, ddof=1)) / S, images, images)
+
+
+def _over_images(
+    value: float, a: tuple[Answers, ...], b: tuple[Answers, ...], column: str
+) -> Difference:
+    """The interval and the test of one seed."""
+    found = gap_spread((a,), (b,), column)
+    low, high = gap_interval(value, found)
     theirs = {answers.key: answers for answers in b}
-    pairs = [tuple(outcomes_of(x.packed, x.n) for x in (mine, theirs[mine.key])) for mine in a]
-    if column in SUITE_OF and len(pairs) == 1:
+    answers = [tuple(outcomes_of(x.packed, x.n) for x in (mine, theirs[mine.key])) for mine in a]
+    if column in SUITE_OF and len(answers) == 1:
         return Difference(
-            math.nan, low, high, mcnemar(*pairs[0]).p, "McNemar's exact test, one seed"
+            value, low, high, mcnemar(*answers[0]).p, "McNemar's exact test, one seed"
         )
-    tail = float(min((gaps <= 0).mean(), (gaps >= 0).mean()))
-    apart = sum(int((mine != other).sum()) for mine, other in pairs)
-    p = min(1.0, max(2 * max(tail, 1 / RESAMPLES), 2.0 ** (1 - apart)))
-    return Difference(math.nan, low, high, p, "paired bootstrap over images, one seed")
+    apart = sum(int((mine != other).sum()) for mine, other in answers)
+    p = min(1.0, max(p_value(found), 2.0 ** (1 - apart)))
+    return Difference(value, low, high, p, "paired over images, one seed")
+
+
+def _unlike(ours: Mapping[Key, Accuracy], theirs: Mapping[Key, Accuracy]) -> str:
+    """Why the two numbers do not ask the same; empty where they do."""
+    if ours.keys() != theirs.keys():
+        return "data sets are not the same"
+    if any(mine.attack != theirs[key].attack for key, mine in ours.items()):
+        return "attacks are not the same"
+    return ""
 
 
 def _unpaired(ours: Mapping[Key, Accuracy], theirs: Mapping[Key, Accuracy]) -> str:
-    """Why two checkpoints cannot be compared image by image; empty where they can."""
-    if ours.keys() != theirs.keys():
-        return "data sets are not the same"
+    """Why two checkpoints of like questions cannot be compared image by image; empty where they
+    can.
+    """
     for key, mine in ours.items():
         if not mine.paired_with(theirs[key]):
             return "images are not the same"
-        if mine.attack != theirs[key].attack:
-            return "attacks are not the same"
         try:
             for one in (mine, theirs[key]):
                 Answers.of_accuracy(one).positions()

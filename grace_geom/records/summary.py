@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from statistics import harmonic_mean
 
 from grace_geom.records.accuracy import Accuracy
-from grace_geom.records.resample import SUITES_OF, Answers, Key, image_interval
+from grace_geom.records.answers import SUITES_OF, Answers, Key, same_images
+from grace_geom.records.crossed import Spread, share_interval, spread
 from grace_geom.records.schema import RecordError
 
 COLUMNS = ("ID", "OOD", "Adv", "NatAdv", "ZS", "HM", "OOD'", "Adv'", "HM'")
@@ -36,8 +37,8 @@ def by_construction(column: str, method: str, accuracies: Iterable[Accuracy]) ->
 
 @dataclass(frozen=True)
 class Estimate:
-    """A share between 0 and 1, its standard error and its 95 % interval; ``how`` says so where it
-    is a bootstrap.
+    """A share between 0 and 1, its standard error and its 95 % interval; ``how`` is "by images"
+    where the answers to each image made it, not totals alone.
     """
 
     value: float
@@ -149,9 +150,9 @@ def summarise(accuracies: Sequence[Accuracy]) -> dict[str, Estimate | None]:
     Each data set counts by its :func:`strongest` number. ``OOD``, ``NatAdv`` and ``ZS`` are means
     over data sets, ``Adv`` see :func:`headline_attack`,
     ``HM = 3 / (1/ID + 1/OOD + 1/Adv)``. The paper's Table 6: ``OOD' = (OOD + ZS) / 2``,
-    ``Adv' = (Adv + NatAdv) / 2``, ``HM'`` of ID, OOD', Adv'. Errors take data sets as independent;
-    those of HM and HM', which hold ID and Adv on the same images, are a bootstrap over images
-    wherever the record has their outcomes.
+    ``Adv' = (Adv + NatAdv) / 2``, ``HM'`` of ID, OOD', Adv'. Errors of columns of several sets come
+    from the answers to each image, since ID and Adv share images (:mod:`.crossed`); where the
+    record holds totals only, sets are taken as independent.
     """
 
     def suite(name: str) -> Estimate | None:
@@ -172,12 +173,69 @@ def summarise(accuracies: Sequence[Accuracy]) -> dict[str, Estimate | None]:
         adv_,
         harmonic_of([id_, ood_, adv_]),
     )
-    found = dict(zip(COLUMNS, values, strict=True))
-    return found | {
-        name: _over_images(e, accuracies, name)
-        for name in ("HM", "HM'")
-        if (e := found[name]) is not None
+    return {
+        name: None if e is None else _by_images(e, accuracies, name)
+        for name, e in zip(COLUMNS, values, strict=True)
     }
+
+
+def over_seeds(runs: Sequence[Sequence[Accuracy]], column: str) -> Estimate | None:
+    """A column's mean over seeds that answered the same images; ``None`` where one lacks it.
+
+    Its 95 % interval holds the spread over seeds and over images, see :mod:`.crossed`. Where a
+    record has totals only, all seeds are taken to fail on the same images, which is the widest.
+    """
+    each = [summarise(run)[column] for run in runs]
+    known = [e for e in each if e is not None]
+    if not known or len(known) < len(runs):
+        return None
+    if len(known) == 1:
+        return known[0]
+    return _mean(known, _answers([counted(run, column).values() for run in runs]), column)
+
+
+def mean_accuracy(found: Sequence[Accuracy]) -> Estimate | None:
+    """The mean over seeds of one question's accuracies, as :func:`over_seeds`."""
+    each = [Estimate.of(a) for a in found]
+    if len(each) < 2:
+        return each[0] if each else None
+    column = next(name for name, suites in SUITES_OF.items() if suites == (found[0].suite,))
+    return _mean(each, _answers([[a] for a in found]), column)
+
+
+def _mean(
+    each: Sequence[Estimate], groups: tuple[tuple[Answers, ...], ...] | None, column: str
+) -> Estimate:
+    values = [e.value for e in each]
+    value = sum(values) / len(values)
+    if groups is not None:
+        found = spread(groups, column)
+    else:
+        found = _from_totals(each)
+    low, high = share_interval(value, found)
+    return Estimate(value, math.sqrt(found.total), low, high, "by images" if groups else "")
+
+
+def _from_totals(each: Sequence[Estimate]) -> Spread:
+    values = [e.value for e in each]
+    images = sum(e.error for e in each) ** 2 / len(each) ** 2
+    m = len(values)
+    centre = min(max(sum(values) / m, 1e-6), 1 - 1e-6)
+    between = sum((v - sum(values) / m) ** 2 for v in values) / max(m - 1, 1) / m
+    return Spread(centre, m, between, images, images)
+
+
+def _answers(runs: Sequence[Iterable[Accuracy]]) -> tuple[tuple[Answers, ...], ...] | None:
+    """The answers behind the accuracies of each run; ``None`` where a record has none that can
+    be read, or the runs answered other images.
+    """
+    try:
+        groups = tuple(tuple(map(Answers.of_accuracy, run)) for run in runs)
+        for answers in (a for group in groups for a in group):
+            answers.positions()
+    except RecordError:
+        return None
+    return groups if same_images(groups) else None
 
 
 def counted(accuracies: Sequence[Accuracy], column: str) -> dict[Key, Accuracy]:
@@ -187,14 +245,14 @@ def counted(accuracies: Sequence[Accuracy], column: str) -> dict[Key, Accuracy]:
     return {(a.suite, a.data): a for a in found if a.suite in SUITES_OF[column]}
 
 
-def _over_images(estimate: Estimate, accuracies: Sequence[Accuracy], column: str) -> Estimate:
-    """The estimate with the interval of a bootstrap; as it was where a record holds totals only."""
-    try:
-        group = tuple(Answers.of_accuracy(a) for a in counted(accuracies, column).values())
-        error, low, high = image_interval(group, column)
-    except RecordError:
+def _by_images(estimate: Estimate, accuracies: Sequence[Accuracy], column: str) -> Estimate:
+    """The estimate with the interval of its answers; as it was for a single set (Wilson's) and
+    where a record holds totals only.
+    """
+    if len(counted(accuracies, column)) < 2:
         return estimate
-    return Estimate(estimate.value, error, low, high, "bootstrap")
+    groups = _answers([counted(accuracies, column).values()])
+    return estimate if groups is None else _mean([estimate], groups, column)
 
 
 def _apgd_ce_part(a: Accuracy) -> Accuracy | None:

@@ -19,12 +19,12 @@ from grace_geom.records import (
     Uneven,
     by_level,
     headline_attack,
+    mean_accuracy,
     mean_corruption,
     over_levels,
     strongest,
     uneven,
 )
-from grace_geom.records.statistics import mean_interval
 from grace_geom.records.summary import BY_CONSTRUCTION, by_construction
 from grace_geom.study.options import GROUPS, best_rate, beyond
 from grace_geom.study.rows import Row, difference
@@ -62,7 +62,7 @@ def main_table(rows: Sequence[Row], columns: Sequence[str] = OURS, title: str = 
         [name, *(_cell(row.estimate(c)).marked(apart.mark(i, c)) for c in shown)]
         for i, (name, row) in enumerate(zip(names, rows, strict=True))
     ]
-    notes = [intervals_note(rows), *apart.notes]
+    notes = [intervals_note(rows), *copies(rows), *apart.notes]
     return Table(["method", *shown], cells, title=title, notes=notes)
 
 
@@ -70,8 +70,13 @@ def uneven_rows(rows: Sequence[Row], columns: Sequence[str] = COLUMNS) -> Uneven
     """Which numbers were measured on other images, or under another attack, than most of their
     column.
     """
-    shown = [(row.label, [r.accuracies for r in row.records.values()]) for row in rows]
+    shown = [(row.label, [r.accuracies for r in row.seeds.values()]) for row in rows]
     return uneven(shown, columns)
+
+
+def copies(rows: Sequence[Row]) -> list[str]:
+    """A sentence for each row that holds one training more than once."""
+    return [f"{row.label}: {row.copies}." for row in rows if row.copies]
 
 
 def sets_table(rows: Sequence[Row], suite: str, title: str) -> Table | None:
@@ -99,12 +104,12 @@ def sets_table(rows: Sequence[Row], suite: str, title: str) -> Table | None:
 
 
 def set_estimate(row: Row, suite: str, data: str) -> Estimate | None:
-    """One data set's accuracy: Wilson for one seed, Student's t over several."""
+    """One data set's accuracy: Wilson for one seed, over seeds and images for several."""
     found = [
-        a for record in row.records.values() for a in strongest(record.accuracies)
+        a for record in row.seeds.values() for a in strongest(record.accuracies)
         if (a.suite, a.data) == (suite, data) and a.attack is None
     ]  # fmt: skip
-    return _over_seeds(found)
+    return mean_accuracy(found)
 
 
 def suite_estimates(row: Row) -> dict[str, Estimate]:
@@ -112,11 +117,13 @@ def suite_estimates(row: Row) -> dict[str, Estimate]:
     their first part.
     """
     found: dict[str, list[Accuracy]] = {}
-    for record in row.records.values():
+    for record in row.seeds.values():
         for a in strongest(record.accuracies):
             if a.suite == "adv" and a.attack and len(a.attack["parts"]) > 1:
                 found.setdefault(attack_label(a, steps=True), []).append(a)
-    return {name: e for name, some in sorted(found.items()) if (e := _over_seeds(some)) is not None}
+    return {
+        name: e for name, some in sorted(found.items()) if (e := mean_accuracy(some)) is not None
+    }
 
 
 def suite_table(rows: Sequence[Row]) -> Table | None:
@@ -136,7 +143,7 @@ def suite_table(rows: Sequence[Row]) -> Table | None:
 def corruption_levels(row: Row) -> dict[str, Levels]:
     """Set -> corruption -> severity -> accuracy, mean over seeds, of the sets that have parts."""
     found: dict[str, list[Accuracy]] = {}
-    for record in row.records.values():
+    for record in row.seeds.values():
         for a in strongest(record.accuracies):
             if a.groups and a.attack is None:
                 found.setdefault(a.data, []).append(a)
@@ -166,13 +173,6 @@ def corruption_table(rows: Sequence[Row]) -> Table | None:
     return Table(["method", "data", *names, "mean"], cells, 2, "Corruptions", [note])
 
 
-def _over_seeds(found: Sequence[Accuracy]) -> Estimate | None:
-    if len(found) < 2:
-        return Estimate.of(found[0]) if found else None
-    mean, low, high = mean_interval([a.accuracy for a in found])
-    return Estimate(mean, math.nan, low, high)
-
-
 def difference_table(
     rows: Sequence[Row], baseline: Row, columns: Sequence[str] = (*OURS, "HM'")
 ) -> Table | None:
@@ -188,7 +188,8 @@ def difference_table(
         [row.label, *(_difference_cell(row, baseline, c).marked(a.mark(1, c)) for c in shown)]
         for row, a in zip(others, apart, strict=True)
     ]
-    how = sorted({d.how for row in others for c in shown if (d := difference(row, baseline, c))})
+    found = [difference(row, baseline, c) for row in others for c in shown]
+    how = sorted({d.how for d in found if d is not None})
     title = f"Difference to {baseline.label}, points with 95 % interval (p)"
     notes = [f"Tests: {'; '.join(how)}.", *([BY_CONSTRUCTION] if trivial else [])]
     notes += [note for a in apart for note in a.notes]
@@ -264,9 +265,12 @@ def failures(rows: Sequence[Row]) -> list[str]:
 
 def intervals_note(rows: Sequence[Row]) -> str:
     """Which intervals stand in a table."""
-    seeds = sorted({len(row.records) for row in rows if row.records and row.trains})
-    over = f"mean over {' or '.join(map(str, seeds))} seeds with Student's t 95 % interval"
-    alone = [row.estimate(c) for row in rows if len(row.records) == 1 for c in ("HM", "HM'")]
+    seeds = sorted({len(row.seeds) for row in rows if row.records and row.trains})
+    over = (
+        f"mean over {' or '.join(map(str, seeds))} seeds with a 95 % interval that holds the spread "
+        "over seeds (Student's t) and over the test images, which all seeds share"
+    )
+    alone = [row.estimate(c) for row in rows if len(row.seeds) == 1 for c in ("HM", "HM'")]
     images = f"Wilson 95 % intervals ({how_intervals([e for e in alone if e is not None])})"
     fixed = any(not row.trains for row in rows)
     if not seeds or seeds == [1]:
@@ -360,7 +364,7 @@ def csv_text(rows: Sequence[Row]) -> str:
         writer.writerow(
             [
                 row.label,
-                " ".join(map(str, sorted(row.records))),
+                " ".join(map(str, sorted(row.seeds))),
                 *texts,
                 row.error,
                 *stands,
@@ -382,6 +386,7 @@ def plain_rows(rows: Sequence[Row], baseline: Row | None) -> list[dict[str, Any]
             "method": row.label,
             "columns": columns,
             "error": row.error,
+            "copies": row.copies,
             "lr": row.lr,
         }
         entry["corruptions"] = {

@@ -1,15 +1,20 @@
 """From the records of a study's runs to rows of numbers: means over seeds, differences to the
-baseline.
+baseline. What a mean over seeds leaves open is told in :mod:`grace_geom.records.crossed`.
 """
 
-import math
+import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-import numpy as np
-
-from grace_geom.records import Difference, Estimate, EvalRecord, image_difference, summarise
-from grace_geom.records.statistics import mean_interval, paired_t
+from grace_geom.records import (
+    Difference,
+    Estimate,
+    EvalRecord,
+    over_seeds,
+    seeds_difference,
+    summarise,
+)
+from grace_geom.records.copies import distinct
 
 
 @dataclass(frozen=True)
@@ -38,37 +43,34 @@ class Row:
     lr: float | None = None
     at_most: bool = False
 
+    @functools.cached_property
+    def seeds(self) -> dict[int, EvalRecord]:
+        """The evaluations that count: a copy of another seed's run does not."""
+        return distinct(self.records)[0]
+
+    @property
+    def copies(self) -> str:
+        """Which seeds are copies, in words; empty where none is."""
+        return distinct(self.records)[1]
+
     def values(self, column: str) -> dict[int, float]:
         """A column by seed, where it was measured."""
-        found = {
-            seed: summarise(record.accuracies)[column] for seed, record in self.records.items()
-        }
+        found = {seed: summarise(record.accuracies)[column] for seed, record in self.seeds.items()}
         return {seed: e.value for seed, e in found.items() if e is not None}
 
     def estimate(self, column: str) -> Estimate | None:
-        """Mean over seeds with Student's 95 % interval; for one seed, the interval of its image
-        counts.
-        """
-        values = self.values(column)
-        if not values or len(values) < len(self.records):
-            return None
-        if len(values) == 1:
-            return summarise(next(iter(self.records.values())).accuracies)[column]
-        mean, low, high = mean_interval(list(values.values()))
-        return Estimate(
-            mean, float(np.std(list(values.values()), ddof=1)) / math.sqrt(len(values)), low, high
-        )
+        """Mean over seeds, its interval over seeds and images; ``None`` where a seed lacks it."""
+        return over_seeds([record.accuracies for record in self.seeds.values()], column)
 
 
 def difference(row: Row, baseline: Row, column: str) -> Difference | None:
-    """``row - baseline`` in one column: seed by seed where there are two seeds, else image by
-    image.
+    """``row - baseline`` in one column, seed by seed and image by image.
 
     ``None`` where one of the two does not have the column.
     """
-    ours, theirs = row.values(column), baseline.values(column)
-    if not ours or not theirs:
+    if not row.values(column) or not baseline.values(column):
         return None
+    ours, theirs = dict(row.seeds), dict(baseline.seeds)
     if not row.trains:
         ours = dict.fromkeys(theirs, next(iter(ours.values())))
     if not baseline.trains:
@@ -76,11 +78,14 @@ def difference(row: Row, baseline: Row, column: str) -> Difference | None:
     seeds = sorted(ours.keys() & theirs.keys())
     if not seeds:
         return None
-    if len(seeds) > 1:
-        test = paired_t([ours[s] for s in seeds], [theirs[s] for s in seeds])
-        return Difference(
-            test.difference, test.low, test.high, test.p, f"paired t over {len(seeds)} seeds"
-        )
-    record = row.records.get(seeds[0]) or next(iter(row.records.values()))
-    other = baseline.records.get(seeds[0]) or next(iter(baseline.records.values()))
-    return image_difference(record.accuracies, other.accuracies, column)
+    pairs = [(ours[s], theirs[s]) for s in seeds]
+    found = seeds_difference(
+        [a.accuracies for a, _ in pairs], [b.accuracies for _, b in pairs], column
+    )
+    if found is not None and all(_one_checkpoint(a, b) for a, b in pairs):
+        return replace(found, low=0.0, high=0.0, p=1.0, how="the same checkpoint")
+    return found
+
+
+def _one_checkpoint(a: EvalRecord, b: EvalRecord) -> bool:
+    return bool(a.checkpoint) and a.checkpoint == b.checkpoint and a.accuracies == b.accuracies

@@ -118,9 +118,8 @@ def study(root, **methods):
     for method, rates in methods.items():
         for seed, clean in enumerate(rates):
             folder = write_run(root, f"study/{method.replace('_', '-')}-s{seed}", None)
-            replace(evaluation(folder.name, clean, clean // 2), seed=seed).save(
-                folder / "eval.json"
-            )
+            record = evaluation(folder.name, clean, clean // 2)
+            replace(record, seed=seed, checkpoint=f"{seed:064}").save(folder / "eval.json")
     found, _ = seeds.grouped(list(store.entries(root).values()))
     return {e.id.removeprefix("study/"): e for e in found}
 

@@ -224,7 +224,7 @@ def test_rank_correlation_is_scipy_s():
 
     rng = np.random.default_rng(3)
     x, y = rng.integers(0, 6, 12), rng.integers(0, 6, 12)  # with ties
-    assert why.rank_correlation(x, y) == pytest.approx(spearmanr(x, y).statistic)
+    assert why.rank_correlation(x, y).rho == pytest.approx(spearmanr(x, y).statistic)
     assert why.rank_correlation([1, 2, 3], [1, 2, 3]) is None
     assert why.rank_correlation([1, 1, 1, 1], [1, 2, 3, 4]) is None
 
@@ -244,12 +244,13 @@ def test_a_rank_correlation_comes_with_what_its_noise_allows():
     low, high = why.rank_range(x, [*sure[:2], *same])
     assert (low, high) == pytest.approx((min(orders), max(orders)))
     said = why.together(x, [*sure[:2], *same])
-    assert (
-        said
-        == f"ρ = −1.00 (−1.00 to {max(orders):+.2f} within the accuracies' intervals)".replace(
-            "-", "−"
-        )
-    )
+    # 2 of the 120 orders of five runs correlate as strongly
+    assert said == (
+        f"ρ = -1.00, p = 0.017 of 5 runs; -1.00 to {max(orders):+.2f} if each accuracy moves within "
+        "its own interval, which says nothing of other runs"
+    ).replace("-", "−")
+    four = why.together(x[:4], sure[:4])
+    assert "4 runs in one order have p = 0.083: too few for a test" in four
     assert why.together(x[:3], sure[:3]) == ""
 
 

@@ -10,6 +10,7 @@ import torch
 
 from grace_geom.geometry.bootstrap import half_sample
 from grace_geom.geometry.cka import cka
+from grace_geom.geometry.procrustes import procrustes
 from tests.geometry.test_cka import gaussian
 
 
@@ -62,3 +63,11 @@ def test_undefined_half_samples_leave_no_interval():
     assert found.value == 1.0 and math.isnan(found.low) and math.isnan(found.error)
     lone = half_sample(lambda rows: 1.0, [1], 20)
     assert lone.value == 1.0 and math.isnan(lone.high)
+
+
+def test_halves_too_small_to_scatter_leave_no_interval():
+    X, Y = gaussian(5, 8, 0), gaussian(5, 8, 1)  # two centred rows always match: d = 0 in any half
+    found = half_sample(lambda rows: procrustes(X[rows], Y[rows]), [5], 20)
+    assert found.value > 0.01 and math.isnan(found.error) and math.isnan(found.low)
+    exact = half_sample(lambda rows: procrustes(X[rows], X[rows]), [5], 20)
+    assert exact.low == pytest.approx(0, abs=1e-9)

@@ -109,3 +109,28 @@ def test_trace_of_the_network_s_hessian():
     H = nets.dense_hessian()
     probed = hutchinson(lambda v: H @ v, LIKE, {"all": len(H)}, 100)
     assert abs(probed.trace.value - H.trace()) < 4 * probed.trace.error
+
+
+SPECTRA = {
+    "decaying": DECAY,
+    "slow": 1 / (1 + torch.arange(100.0)).sqrt(),
+    "mixed signs": 2 * torch.randn(100, generator=torch.Generator().manual_seed(0)),
+    "spikes": torch.cat([torch.tensor([50.0, 20.0, 10.0]), torch.ones(97)]),
+}
+
+
+@pytest.mark.parametrize("name", SPECTRA)
+def test_intervals_cover_known_traces(name):
+    lams = SPECTRA[name].double()
+    M, truth = rotated(SPECTRA[name]), lams.sum().item()
+    least = {
+        "hutchinson": (0.90, lambda s: hutchinson(lambda v: M @ v, LIKE, SIZES, 10, s).trace),
+        "hutch++": (0.82, lambda s: hutchpp(lambda v: M @ v, LIKE, 100, 10, s)),
+        "xtrace": (0.90, lambda s: xtrace(lambda v: M @ v, LIKE, 100, 20, s)),
+    }
+    for estimator, (share, run) in least.items():
+        found = [run(seed) for seed in range(150)]
+        covered = sum(abs(e.value - truth) <= e.half_width() for e in found) / len(found)
+        assert covered >= share, estimator
+        if estimator == "xtrace":  # one standard error is one: 68 %, where it covered 52 %
+            assert sum(abs(e.value - truth) <= e.error for e in found) / len(found) > 0.6

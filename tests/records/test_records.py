@@ -170,7 +170,7 @@ def test_the_interval_of_hm_draws_images_for_clean_and_attacked_answers_at_once(
         values = clean, robust[both].mean(), ood[rng.integers(400, size=400)].mean()
         found.append(3 / sum(1 / v for v in values))
     low, high = np.quantile(found, [0.025, 0.975])
-    assert estimate.how == "bootstrap" and estimate.error == pytest.approx(np.std(found), rel=0.06)
+    assert estimate.how == "by images" and estimate.error == pytest.approx(np.std(found), rel=0.06)
     assert (estimate.low, estimate.high) == pytest.approx((low, high), abs=0.15 * (high - low))
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from grace_geom.records.statistics import bootstrap, harmonic_mean, mean_interval, paired_t, wilson
+from grace_geom.records.statistics import harmonic_mean, rank_correlation, wilson
 
 
 @pytest.mark.parametrize(("correct", "n"), [(0, 10), (1, 10), (37, 50), (10, 10), (4999, 5000)])
@@ -39,61 +39,27 @@ def test_harmonic_mean_of_the_papers_rows():
         harmonic_mean([0.7, math.nan])
 
 
-def test_mean_interval_is_scipys():
-    values = [0.71, 0.74, 0.69, 0.73]
-    low, high = stats.t.interval(0.95, 3, np.mean(values), stats.sem(values))
-    assert mean_interval(values) == pytest.approx((np.mean(values), low, high))
+def test_rank_correlation_is_scipys_with_all_orders_counted():
+    rng = np.random.default_rng(0)
+    for n in (4, 5):
+        x, y = rng.random(n), rng.integers(0, 4, n)
+        peer = stats.permutation_test(
+            (x,), lambda x, y=y: stats.spearmanr(x, y).statistic, permutation_type="pairings"
+        )
+        found = rank_correlation(x, y)
+        assert found.rho == pytest.approx(stats.spearmanr(x, y).statistic)
+        assert found.p == pytest.approx(peer.pvalue)
 
 
-def test_one_seed_has_no_interval():
-    mean, low, high = mean_interval([0.5])
-    assert mean == 0.5
-    assert math.isnan(low)
-    assert math.isnan(high)
-
-
-def test_mean_interval_covers_as_often_as_it_says():
-    samples = np.random.default_rng(0).normal(3.0, 2.0, (2000, 3))
-    inside = sum(low <= 3.0 <= high for _, low, high in map(mean_interval, samples.tolist()))
-    assert abs(inside / 2000 - 0.95) < 4 * math.sqrt(0.95 * 0.05 / 2000)
-
-
-def test_paired_t_is_scipys():
-    a, b = [0.30, 0.28, 0.33], [0.25, 0.26, 0.27]
-    peer = stats.ttest_rel(a, b)
-    found = paired_t(a, b)
-    interval = peer.confidence_interval(0.95)
-    assert found.p == pytest.approx(peer.pvalue)
-    assert (found.low, found.high) == pytest.approx((interval.low, interval.high))
-
-
-def test_paired_t_of_equal_and_of_shifted_values():
-    assert paired_t([0.1, 0.2, 0.3], [0.1, 0.2, 0.3]).p == 1.0
-    assert paired_t([2.0, 3.0], [1.0, 2.0]).p == 0.0  # always exactly one apart
-    assert math.isnan(paired_t([1.0], [2.0]).p)
-    with pytest.raises(ValueError, match="pairs"):
-        paired_t([1.0, 2.0], [1.0])
-
-
-def test_bootstrap_of_a_mean_has_the_textbook_width():
-    values = np.random.default_rng(1).normal(size=400)
-    mean, low, high = bootstrap(values, draws=4000)
-    assert mean == values.mean()
-    width = 2 * 1.96 * values.std() / math.sqrt(400)
-    assert high - low == pytest.approx(
-        width, rel=0.08
-    )  # 4000 draws: a quantile's own error is about 2 %
-
-
-def test_bootstrap_resamples_rows_whole_and_by_seed():
-    pairs = np.stack([np.arange(50.0), np.arange(50.0) + 1], axis=1)
-    assert bootstrap(pairs, lambda rows: float((rows[:, 1] - rows[:, 0]).mean())) == pytest.approx(
-        (1.0, 1.0, 1.0)
-    )
-    assert bootstrap(pairs[:, 0], seed=3) == bootstrap(pairs[:, 0], seed=3)
-    assert bootstrap(pairs[:, 0], seed=3) != bootstrap(pairs[:, 0], seed=4)
+def test_four_runs_in_one_order_are_no_evidence_and_many_use_students_approximation():
+    found = rank_correlation([1, 2, 3, 4], [4, 3, 2, 1])
+    assert (found.rho, found.p, found.least) == pytest.approx((-1, 2 / 24, 2 / 24))
+    x = np.random.default_rng(1).random((2, 20))
+    assert rank_correlation(*x).p == pytest.approx(stats.spearmanr(*x).pvalue)
+    assert rank_correlation([1, 2, 3], [1, 2, 3]) is None
+    assert rank_correlation([1, 1, 1, 1], [1, 2, 3, 4]) is None
 
 
 def test_a_coverage_is_a_fraction():
     with pytest.raises(ValueError, match=r"0\.95"):
-        mean_interval([1.0, 2.0], level=95)
+        wilson(1, 2, level=95)

@@ -48,7 +48,7 @@ def anisotropy(
     features: Features,
     texts: Float[Tensor, " k d"] | None = None,
     *,
-    replicates: int = 50,
+    replicates: int = 100,
     seed: int = 0,
 ) -> Anisotropy:
     """Isotropy of every layer with half-sampling intervals over images; alignment with the texts at

@@ -1,0 +1,100 @@
+"""The answers behind an accuracy and where their images stand in the data set, so that several
+accuracies can be taken image by image; and how the columns of the tables follow from accuracies.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from grace_geom.records.accuracy import Accuracy
+from grace_geom.records.schema import RecordError
+
+Key = tuple[str, str]
+"""Suite and data set."""
+
+SUITE_OF = {"ID": "id", "OOD": "ood", "Adv": "adv", "NatAdv": "natural_adv", "ZS": "zeroshot"}
+SUITES_OF = {name: (suite,) for name, suite in SUITE_OF.items()} | {
+    "HM": ("id", "ood", "adv"), "OOD'": ("ood", "zeroshot"), "Adv'": ("adv", "natural_adv"),
+    "HM'": ("id", "ood", "zeroshot", "adv", "natural_adv"),
+}  # fmt: skip
+"""The suites that a column is made of."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Right or wrong for each image of one accuracy, and where these images stand in their data
+    set.
+
+    Attributes:
+        key: Suite and data set.
+        spec: SPEC of the data set, and its size.
+        of: Images of the whole set.
+        n: Images measured.
+        seed: Of the draw of ``n`` out of ``of``.
+        packed: Outcomes as the record has them.
+    """
+
+    key: Key
+    spec: str
+    of: int
+    n: int
+    seed: int | None
+    packed: str
+
+    @classmethod
+    def of_accuracy(cls, a: Accuracy) -> "Answers":
+        """The answers behind an accuracy.
+
+        Raises:
+            RecordError: If the record holds totals only.
+        """
+        a.right()
+        return cls(
+            (a.suite, a.data),
+            a.spec,
+            int(a.subset.get("of", a.n)),
+            a.n,
+            a.subset.get("seed"),
+            a.outcomes,
+        )
+
+    def positions(self) -> np.ndarray:
+        """``(n,)`` places in the whole set, drawn as :meth:`ImageSet.subset` draws them."""
+        if self.n >= self.of:
+            return np.arange(self.n)
+        if self.seed is None:
+            raise RecordError(
+                f"{'/'.join(self.key)}: the record does not say how its images were drawn"
+            )
+        return np.sort(np.random.default_rng(self.seed).choice(self.of, self.n, replace=False))
+
+
+def column_of(shares: Mapping[Key, np.ndarray], column: str) -> np.ndarray:
+    """A column of the paper's tables from accuracies of its data sets, ``(k,)`` each."""
+
+    def suite(name: str) -> np.ndarray:
+        return np.mean(
+            [value for (kind, _), value in shares.items() if kind == SUITE_OF[name]], axis=0
+        )
+
+    def harmonic(parts: Sequence[np.ndarray]) -> np.ndarray:
+        stacked = np.stack(parts)
+        with np.errstate(divide="ignore"):
+            return np.where((stacked > 0).all(0), len(parts) / (1 / stacked).sum(0), 0.0)
+
+    paper = {"OOD'": ("OOD", "ZS"), "Adv'": ("Adv", "NatAdv")}
+    if column in paper:
+        return np.mean([suite(name) for name in paper[column]], axis=0)
+    if column == "HM":
+        return harmonic([suite("ID"), suite("OOD"), suite("Adv")])
+    if column == "HM'":
+        return harmonic([suite("ID"), column_of(shares, "OOD'"), column_of(shares, "Adv'")])
+    return suite(column)
+
+
+def same_images(groups: Sequence[Sequence[Answers]]) -> bool:
+    """Whether several checkpoints answered the same images in the same sets."""
+    return (
+        len({tuple(sorted((a.key, a.spec, a.of, a.n, str(a.seed)) for a in g)) for g in groups}) < 2
+    )

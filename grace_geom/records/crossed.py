@@ -1,0 +1,225 @@
+"""Accuracies of several training seeds on one set of test images: both spreads in one interval.
+
+The answer of seed s to image i is taken as ``mu + a_s + b_i + e_si``: a good or a bad seed, an easy
+or a hard image, and what is left. All seeds answer the *same* images, so more seeds average ``a``
+and ``e`` out but never ``b``; this is the crossed random-effects model of readers and cases
+(Obuchowski & Rockette 1995). Of the mean over S seeds
+
+    Var = Var(a) / S + Var(b) / n + Var(e) / (S n).
+
+``A = s^2 / S``, from the spread s of the seeds' numbers, estimates its first and last term with
+S - 1 degrees of freedom; ``C``, the covariance of two seeds' numbers over images, estimates the
+second; ``F``, the variance over images of the mean answer, estimates the last two together. Seeds
+that agree by chance make A small, but F knows what the images alone do.
+
+The half-width is the largest of three (:func:`half_width`), because two seeds tell their spread
+with one degree of freedom and Satterthwaite's approximation covers only 87 % there.
+
+Measured coverage of "95 %" (probit model, images shared, accuracies 1 to 97 %, 30 to 5,000 images,
+20,000 draws and more): 93 to 97 % where seeds differ by more than images do; where they do not, 95
+to 98 % for three seeds and 97 to 99 % for two. Differences of two methods: 94 to 97 % and up to
+99 % likewise; above that below 300 images and 3 % accuracy, where few images differ at all.
+"""
+
+import functools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import ndtr, ndtri, stdtr, stdtrit
+
+from grace_geom.records.accuracy import outcomes_of
+from grace_geom.records.answers import Answers, Key, column_of
+
+SETTLED = 0.1
+"""Share of F that the spread over seeds must exceed before Student's interval is taken in full."""
+
+Group = tuple[Answers, ...]
+"""The accuracies behind a column of one checkpoint."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """What is known of the error of a mean over seeds.
+
+    Attributes:
+        centre: The number on images that hold two imaginary ones, see :func:`spread`.
+        seeds: How many seeds.
+        between: ``A``, the seeds' variance over their number; 0 for one seed.
+        images: ``F``, variance over images of the mean over seeds.
+        shared: ``C``, the part of F that more seeds would not reduce.
+    """
+
+    centre: float
+    seeds: int
+    between: float
+    images: float
+    shared: float
+
+    @property
+    def total(self) -> float:
+        """Variance of the mean: ``A + C``, and at least F."""
+        return max(self.between + self.shared, self.images)
+
+    @property
+    def freedom(self) -> float:
+        """Satterthwaite's degrees of freedom of :attr:`total`; infinite where seeds do not vary."""
+        if self.between == 0:
+            return math.inf
+        return self.total**2 / (self.between**2 / (self.seeds - 1))
+
+    @property
+    def student(self) -> float:
+        """Standard error for Student's interval over seeds, faded out where A is small beside F."""
+        if self.between == 0:
+            return 0.0
+        return self.between / math.sqrt(self.between + SETTLED * self.images)
+
+
+def half_width(found: Spread, level: float = 0.95) -> float:
+    """Half of an interval of the mean over seeds: the largest of what the images alone give
+    (``z sqrt F``), Student's over seeds (``t sqrt A``, faded out below ``SETTLED F``) and
+    Satterthwaite's of both.
+    """
+    q = 0.5 + level / 2
+    widths = [float(ndtri(q)) * math.sqrt(found.images)]
+    if found.between > 0:
+        widths.append(float(stdtrit(found.seeds - 1, q)) * found.student)
+        widths.append(_quantile(found.freedom, q) * math.sqrt(found.total))
+    return max(widths)
+
+
+def p_value(found: Spread) -> float:
+    """Two-sided p of "the mean is 0": below 0.05 exactly where :func:`half_width` leaves 0 out."""
+    gap = abs(found.centre)
+    if gap == 0 or found.total == 0:
+        return 1.0
+    values = [2 * float(ndtr(-gap / math.sqrt(found.images)))] if found.images else []
+    if found.between > 0:
+        values.append(2 * float(stdtr(found.seeds - 1, -gap / found.student)))
+        values.append(2 * _tail(found.freedom, gap / math.sqrt(found.total)))
+    return max(values)
+
+
+def share_interval(value: float, found: Spread) -> tuple[float, float]:
+    """95 % interval of a share: Wilson's with the images that a simple sample of the same variance
+    would have (Kott & Carr 1997). It lies inside [0, 1]; for one seed on one set it is Wilson's.
+    """
+    room = found.centre * (1 - found.centre)
+    q = half_width(found) ** 2 / room
+    centre = (value + q / 2) / (1 + q)
+    half = math.sqrt(q * value * (1 - value) + q**2 / 4) / (1 + q)
+    low, high = max(0.0, centre - half), min(1.0, centre + half)
+    return (0.0 if value == 0 else low), (1.0 if value == 1 else high)
+
+
+def gap_interval(value: float, found: Spread) -> tuple[float, float]:
+    """95 % interval of a difference of shares, in [-1, 1]; it holds the value."""
+    half = half_width(found)
+    low, high = found.centre - half, found.centre + half
+    return max(-1.0, min(low, value)), min(1.0, max(high, value))
+
+
+@functools.lru_cache(maxsize=4096)
+def spread(groups: tuple[Group, ...], column: str) -> Spread:
+    """Of one column of the checkpoints of several seeds, linearised in the accuracies of its sets
+    (the delta method).
+
+    Half an image that every seed gets right and half of one that none does are added to each set:
+    without them 0 of 100 would have no variance.
+
+    Args:
+        groups: The accuracies of each seed, on the same images.
+        column: Of the tables.
+    """
+    parts = [_influence(group, column, (1.0, 0.0), 0.5) for group in groups]
+    values = [float(column_of(_shares(group), column)[0]) for group in groups]
+    return _spread(values, [p[0] for p in parts], [p[1] for p in parts], 0.5)
+
+
+@functools.lru_cache(maxsize=4096)
+def gap_spread(ours: tuple[Group, ...], theirs: tuple[Group, ...], column: str) -> Spread:
+    """Of the difference ``ours - theirs`` of a column, seed by seed and image by image.
+
+    An image that only ours get right and one that only theirs do are added to each set (Bonett &
+    Price 2012, as the adjusted Wald interval of paired shares).
+    """
+    values, centres, influences = [], [], []
+    for one, other in zip(ours, theirs, strict=True):
+        mine, my = _influence(one, column, (1.0, 0.0), 1.0)
+        other_centre, its = _influence(other, column, (0.0, 1.0), 1.0)
+        centres.append(mine - other_centre)
+        influences.append({key: my[key] - its[key] for key in my})
+        a, b = (float(column_of(_shares(group), column)[0]) for group in (one, other))
+        values.append(a - b)
+    return _spread(values, centres, influences, 1.0)
+
+
+def _spread(
+    values: Sequence[float],
+    centres: Sequence[float],
+    influences: Sequence[Mapping[tuple[str, int], np.ndarray]],
+    weight: float,
+) -> Spread:
+    """From each seed's number, and what each image adds to its error, by data set."""
+    S = len(values)
+    images = own = 0.0
+    for key in influences[0]:
+        rows = np.stack([some[key] for some in influences])
+        weights = np.ones(rows.shape[1])
+        weights[-2:] = weight
+        images += float(weights @ rows.mean(axis=0) ** 2)
+        own += float((weights @ rows.T**2).mean())
+    centre = float(np.mean(centres))
+    if S == 1:
+        return Spread(centre, 1, 0.0, images, images)
+    between = float(np.var(values, ddof=1)) / S
+    return Spread(centre, S, between, images, max(0.0, (S * images - own) / (S - 1)))
+
+
+def _influence(
+    group: Group, column: str, imagined: tuple[float, float], weight: float
+) -> tuple[float, dict[tuple[str, int], np.ndarray]]:
+    """A column with two imaginary images of that weight and these answers, and by data set what
+    each image adds to its error, ``(of + 2,)``, 0 where it was not seen.
+    """
+    right = {a.key: outcomes_of(a.packed, a.n) for a in group}
+    shares = {
+        a.key: (right[a.key].sum() + weight * sum(imagined)) / (a.n + 2 * weight) for a in group
+    }
+    slopes = _slopes(shares, column)
+    found: dict[tuple[str, int], np.ndarray] = {}
+    for a in group:
+        row = found.setdefault((a.spec, a.of), np.zeros(a.of + 2))
+        n = a.n + 2 * weight
+        # of a single share, p (1 - p) / n as Wilson has it; of a difference, over n + 2
+        scale = slopes[a.key] / (math.sqrt(a.n * n) if weight < 1 else n)
+        row[a.positions()] += scale * (right[a.key] - shares[a.key])
+        row[-2:] += scale * (np.array(imagined) - shares[a.key])
+    value = column_of({key: np.array([x]) for key, x in shares.items()}, column)
+    return float(value[0]), found
+
+
+def _slopes(shares: Mapping[Key, float], column: str, step: float = 1e-6) -> dict[Key, float]:
+    """Derivative of a column with respect to each accuracy, by central differences."""
+    K = len(shares)
+    moved = {
+        key: x * (1 + step * (np.eye(K)[i, :, None] * np.array([1.0, -1.0])).ravel())
+        for i, (key, x) in enumerate(shares.items())
+    }
+    ends = column_of(moved, column).reshape(K, 2)
+    gaps = ends[:, 0] - ends[:, 1]
+    return {key: gaps[i] / (2 * step * x) for i, (key, x) in enumerate(shares.items())}
+
+
+def _shares(group: Group) -> dict[Key, np.ndarray]:
+    return {a.key: np.array([outcomes_of(a.packed, a.n).mean()]) for a in group}
+
+
+def _quantile(freedom: float, q: float) -> float:
+    return float(ndtri(q) if math.isinf(freedom) else stdtrit(freedom, q))
+
+
+def _tail(freedom: float, t: float) -> float:
+    return float(ndtr(-t) if math.isinf(freedom) else stdtr(freedom, -t))
