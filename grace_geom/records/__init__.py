@@ -7,9 +7,9 @@ from grace_geom.records.analysis import RESULT_FORMAT, Measure, Result
 from grace_geom.records.dial import DIAL_FORMAT, DialRecord, Point
 from grace_geom.records.evaluation import EVAL_FORMAT, EvalRecord
 from grace_geom.records.groups import Levels, by_level, mean_corruption, over_levels
-from grace_geom.records.listing import RunFiles, list_runs, read_run, run_folders
+from grace_geom.records.listing import RunFiles, find_runs, inside, list_runs, read_run, run_folders
 from grace_geom.records.paired import Difference, image_difference, mcnemar
-from grace_geom.records.schema import RecordError
+from grace_geom.records.schema import NewerRecordError, RecordError
 from grace_geom.records.summary import (
     COLUMNS,
     Estimate,
@@ -33,15 +33,18 @@ __all__ = [
     "EvalRecord",
     "Levels",
     "Measure",
+    "NewerRecordError",
     "Point",
     "RecordError",
     "Result",
     "RunFiles",
     "by_level",
     "counted",
+    "find_runs",
     "harmonic_of",
     "headline_attack",
     "image_difference",
+    "inside",
     "list_runs",
     "mcnemar",
     "mean_corruption",
