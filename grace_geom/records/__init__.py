@@ -7,9 +7,17 @@ from grace_geom.records.analysis import RESULT_FORMAT, Measure, Result
 from grace_geom.records.dial import DIAL_FORMAT, DialRecord, Point
 from grace_geom.records.evaluation import EVAL_FORMAT, EvalRecord
 from grace_geom.records.groups import Levels, by_level, mean_corruption, over_levels
-from grace_geom.records.listing import RunFiles, find_runs, inside, list_runs, read_run, run_folders
+from grace_geom.records.listing import (
+    RunFiles,
+    analysis_files,
+    find_runs,
+    inside,
+    list_runs,
+    read_run,
+    run_folders,
+)
 from grace_geom.records.paired import Difference, image_difference, mcnemar
-from grace_geom.records.schema import NewerRecordError, RecordError
+from grace_geom.records.schema import NewerRecordError, RecordError, read_settings
 from grace_geom.records.summary import (
     COLUMNS,
     Estimate,
@@ -38,6 +46,7 @@ __all__ = [
     "RecordError",
     "Result",
     "RunFiles",
+    "analysis_files",
     "by_level",
     "counted",
     "find_runs",
@@ -52,6 +61,7 @@ __all__ = [
     "over_levels",
     "pack",
     "read_run",
+    "read_settings",
     "run_folders",
     "summarise",
 ]

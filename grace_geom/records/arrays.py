@@ -4,6 +4,7 @@ memory is taken.
 
 import io
 import struct
+import tokenize
 import zipfile
 import zlib
 from typing import IO
@@ -38,7 +39,7 @@ def read_arrays(data: bytes, most: int = MOST_BYTES) -> dict[str, np.ndarray]:
             return found
     except (
         zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, NotImplementedError,
-        RuntimeError, LookupError, SyntaxError, TypeError,
+        RuntimeError, LookupError, SyntaxError, TypeError, MemoryError, tokenize.TokenError,
     ) as error:  # fmt: skip
         raise ValueError(f"{type(error).__name__}: {error}") from None
 

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from grace_geom.errors import UserError
-from grace_geom.serialise import as_text, read_file
+from grace_geom.serialise import as_text, read_file, read_yaml
 
 Plain = dict[str, Any]
 Shape = TypeVar("Shape")
@@ -95,6 +95,18 @@ def read_record(path: Path | str, expected: str) -> Plain:
             "grace_geom"
         )
     return plain
+
+
+def read_settings(path: Path | str) -> Plain:
+    """``config.yaml``.
+
+    Raises:
+        RecordError: If it cannot be read as settings.
+    """
+    try:
+        return read_yaml(path)
+    except UserError as error:
+        raise RecordError(str(error)) from None
 
 
 def checked(plain: Any, shape: type[Shape], path: Path | str, mend: str, at: str = "$") -> Shape:
