@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,12 +21,13 @@ from matplotlib.figure import Figure
 
 from grace_geom import figures
 from grace_geom.analysis.features.cache import REVISION
+from grace_geom.analysis.numbers import absent, sample_size, with_refused
 from grace_geom.analysis.options import Common
 from grace_geom.analysis.subject import Subject, contents_of, labels_of, open_subject
 from grace_geom.attacks import check_eps
 from grace_geom.checkpoint import checkpoint_file
-from grace_geom.distributed import PeerLost, first, of_first, processes
-from grace_geom.errors import Interrupted
+from grace_geom.distributed import PeerLost, first, of_first, processes, world
+from grace_geom.errors import Interrupted, UserError
 from grace_geom.files import sha256, write_text
 from grace_geom.progress import Progress
 from grace_geom.provenance import provenance
@@ -43,10 +44,12 @@ class Part:
     Attributes:
         values: Numbers by name.
         arrays: What is drawn, by name.
+        n: Images that were used, by set; filled in by :func:`analyse`.
     """
 
     values: dict[str, Measure] = field(default_factory=dict)
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    n: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,8 @@ def analyse(
     show: Callable[[dict[str, Part], O], Shown],
 ) -> Path:
     """Measure every checkpoint, print the tables, write ``NAME.json``, ``.npz``, ``.png``,
-    ``.html``.
+    ``.html``. A checkpoint that cannot be measured beside others that can has a row of dashes and
+    its reason.
 
     What was measured before on the same file with the same settings is not measured again. Returns
     the JSON's path. Of several processes (torchrun) each has its share of the images; the first one
@@ -88,6 +92,7 @@ def analyse(
         show: All parts, by label, to tables and figures.
 
     Raises:
+        UserError: If no checkpoint can be measured.
         Interrupted: On Ctrl-C or SIGTERM, or when another process of the job is gone.
     """
     with processes(), _terminable():
@@ -112,23 +117,32 @@ def _analyse(
     files = [checkpoint_file(path) for path in options.checkpoints]
     labels, out = labels_of(files), folder_of(options.out, files)
     parts, records, known = {}, [], 0
+    refused: dict[str, str] = {}
     for file, label in zip(files, labels, strict=True):
-        cache = _cache(out, name, file, options)
-        # The first one alone looks, so that all go the same way; what it found is needed there
-        # only.
-        found = None if options.fresh or not first() else read_part(cache)
-        if of_first(found is not None) and not first():
+        try:
+            cache = _cache(out, name, file, options)
+            # The first one alone looks, so that all go the same way; what it found is needed there
+            # only.
+            found = None if options.fresh or not first() else read_part(cache)
+            if of_first(found is not None) and not first():
+                continue
+            known += found is not None
+            if found is None:
+                found = _measured(file, label, options, measure, cache)
+        except UserError as why:
+            if world().size > 1 or len(refused) == len(files) - 1:  # nothing is left to show
+                raise
+            refused[label] = str(why)
+            say(f"{label}: not measured: {why}")
             continue
-        known += found is not None
-        if found is None:
-            found = _measured(file, label, options, measure, cache)
         parts[label], record = found
         records.append(record | {"label": label, "path": str(file)})
     if not first():
         return out / f"{name}.json"
     with figures.style():
         shown = show(parts, options)
-    many = len(parts) > 1
+    tables = [with_refused(table, refused) for table in shown.tables]
+    many = len(files) > 1
     values = {
         _key(label, key, many): v for label, part in parts.items() for key, v in part.values.items()
     }
@@ -140,7 +154,7 @@ def _analyse(
         name,
         tuple(records),
         options.settings(),
-        values | dict(shown.joint),
+        values | dict(shown.joint) | {f"{k}/not_measured": absent(v) for k, v in refused.items()},
         arrays,
         round(seconds, 3),
         {k: str(v) for k, v in provenance(records[0].pop("device", "cpu")).items()},
@@ -148,9 +162,9 @@ def _analyse(
     if news := _replaced(out / f"{name}.json", result):
         say(news)
     path = result.save(out)
-    _draw(out, name, shown, f"n = {options.n}, seed {options.seed}")
+    _draw(out, name, shown, f"{sample_text(parts, options)}, seed {options.seed}")
     width = shutil.get_terminal_size((100, 24)).columns
-    print("\n\n".join(table.text(width) for table in shown.tables))
+    print("\n\n".join(table.text(width) for table in tables))
     if known:
         print(
             f"\n{known} of {len(parts)} were measured before with these settings (--fresh measures "
@@ -159,6 +173,11 @@ def _analyse(
     beside = ".png" if shown.page is None else ".png and .html"
     print(f"\nwritten in {time.perf_counter() - began:.1f} s: {path}, {beside} beside it")
     return path
+
+
+def sample_text(parts: Mapping[str, Part], options: Common) -> str:
+    """How many images were used, in words."""
+    return sample_size({label: part.n for label, part in parts.items()}, options.n)
 
 
 def folder_of(out: Path | None, files: Sequence[Path]) -> Path:
@@ -177,14 +196,19 @@ def folder_of(out: Path | None, files: Sequence[Path]) -> Path:
 
 
 def read_part(path: Path) -> tuple[Part, dict[str, Any]] | None:
-    """A part that was measured before; ``None`` where there is none that can be read."""
+    """A part that was measured before; ``None`` where there is none, or (which is said) none that
+    can be read.
+    """
+    if not path.is_file():
+        return None
     try:
         stored = Result.load(path)
-    except RecordError:
+        record = dict(stored.checkpoints[0])
+        n = {str(name): int(count) for name, count in record["n"].items()}
+    except (RecordError, LookupError, AttributeError, TypeError, ValueError) as error:
+        say(f"{path} is damaged and is measured anew ({error})")
         return None
-    return Part(dict(stored.values), dict(stored.arrays)), stored.checkpoints[0] | {
-        "seconds": stored.seconds
-    }
+    return Part(dict(stored.values), dict(stored.arrays), n), record | {"seconds": stored.seconds}
 
 
 def say(text: str) -> None:
@@ -222,13 +246,14 @@ def _measured(
 ) -> tuple[Part, dict[str, Any]]:
     subject = open_subject(file, label, options)
     say(
-        f"{label}: {subject.data}, n = {options.n}, {options.params}, {options.dtype} on "
+        f"{label}: {subject.data}, up to {options.n} images a set, {options.params}, {options.dtype} on "
         f"{subject.model.device}"
     )
     began = time.perf_counter()
     part = measure(subject, options, cache.with_suffix(".state"))
     seconds = time.perf_counter() - began
-    record = subject.identity() | {"device": str(subject.model.device)}
+    part = replace(part, n=subject.sizes())
+    record = subject.identity() | {"device": str(subject.model.device), "n": part.n}
     if first():
         Result(cache.stem, (record,), options.settings(), part.values, part.arrays, seconds).save(
             cache.parent

@@ -1,7 +1,7 @@
 """One checkpoint, opened, with the images that it is analysed on."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ class Subject:
         checkpoint: Its record.
         data: SPEC of the ID data.
         options: The analysis' options.
+        used: SPEC -> images that were taken of it so far.
     """
 
     label: str
@@ -46,6 +47,7 @@ class Subject:
     checkpoint: Checkpoint
     data: str
     options: Common
+    used: dict[str, int] = field(default_factory=dict)
 
     def identity(self) -> dict[str, Any]:
         """What a result records of the checkpoint."""
@@ -57,15 +59,35 @@ class Subject:
             "method": method,
         }
 
-    def images(self, spec: str | None = None, split: Split = "test") -> ImageSet:
-        """The seeded subset of the ID test split, or of another set."""
+    @property
+    def image_size(self) -> int:
+        """Side of the images in pixels, in which eps is measured: the run's ``--image-size``, else
+        the model's.
+        """
+        return int(self.checkpoint.config.get("image_size") or self.model.image_size)
+
+    def images(self, spec: str | None = None, split: Split = "test", suite: str = "id") -> ImageSet:
+        """The seeded subset of the ID test split, or of another set.
+
+        Prompts are those that the run was given, if any; zero-shot tasks keep their own.
+        """
+        config = self.checkpoint.config
         whole = resolve(
             spec or self.data,
             split,
-            data_root=self.options.data_root or self.checkpoint.config.get("data_root"),
-            seed=self.checkpoint.config.get("split_seed", 0),
+            data_root=self.options.data_root or config.get("data_root"),
+            seed=config.get("split_seed", 0),
         )
-        return whole.subset(self.options.n, self.options.seed)
+        if config.get("templates") and suite != "zeroshot":
+            whole = replace(whole, templates=self.checkpoint.templates)
+        found = whole.subset(self.options.n, self.options.seed)
+        self.used[spec or self.data] = len(found)
+        return found
+
+    def sizes(self) -> dict[str, int]:
+        """Images that were used, by the set's name (``id``, or as in :meth:`ood`), else by SPEC."""
+        names = {spec: name for name, spec in self.ood().items()} | {self.data: "id"}
+        return {names.get(spec, spec): n for spec, n in self.used.items()}
 
     def train_count(self) -> int:
         """How many different images the run was trained on: its own limit, or all of the training
@@ -97,9 +119,7 @@ class Subject:
             positions = np.arange(len(image_set))
         if not len(positions):
             return []
-        read = loader(
-            image_set.take(positions), self.options.batch, self.model.image_size, train=False
-        )
+        read = loader(image_set.take(positions), self.options.batch, self.image_size, train=False)
         moved = (
             replace(b, index=torch.from_numpy(positions)[b.index]).to(self.model.device)
             for b in read

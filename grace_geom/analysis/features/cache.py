@@ -18,7 +18,7 @@ from grace_geom.analysis.features.extract import Features
 from grace_geom.files import atomic_write, write_text
 from grace_geom.weights import Weights
 
-REVISION = 5
+REVISION = 6
 """Part of the cache keys of analyses and of adversarial images: raise it when an estimator or an
 attack changes.
 """

@@ -137,7 +137,7 @@ def streams(
         )
 
     def clean(image_set: ImageSet) -> Iterable[Batch]:
-        return loader(image_set, plan.batch, checkpoint.image_size, train=False)
+        return loader(image_set, plan.batch, plan.size or checkpoint.image_size, train=False)
 
     def attacked() -> Iterable[Batch]:
         return batches_of(x_adv, id_set.labels, plan.batch)

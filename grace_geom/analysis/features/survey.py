@@ -36,6 +36,8 @@ class Plan:
         layers: Regular expression for layers.
         seed: Of the attack and the weight perturbation.
         adversary: The attack and the weight perturbation.
+        size: Side of the images in pixels, whichever models look at them; default that of the
+            (first) model.
         cache: Folder for adversarial images and features; ``None`` keeps nothing.
     """
 
@@ -46,6 +48,7 @@ class Plan:
     seed: int = 0
     adversary: Adversary = field(default_factory=Adversary)
     cache: Path | None = None
+    size: int | None = None
 
 
 def clean_features(
@@ -59,7 +62,7 @@ def clean_features(
     others get the labels alone.
     """
     found: dict[str, dict[str, Features]] = {name: {} for name in models}
-    size = next(iter(models.values())).image_size
+    size = plan.size or next(iter(models.values())).image_size
     for distribution, image_set in {"id": id_set, **ood}.items():
         of_set = _collected(
             models,
@@ -68,7 +71,7 @@ def clean_features(
             which_images(image_set),
             distribution,
             plan,
-            "",
+            f"{size} px",
         )
         for name, features in of_set.items():
             found[name][distribution] = relabelled(
@@ -162,6 +165,7 @@ def attack(model: ClipClassifier, logits: Logits, id_set: ImageSet, plan: Plan) 
         cache=plan.cache,
         seed=plan.seed,
         batch_size=plan.batch,
+        image_size=plan.size,
     )
 
 
@@ -186,7 +190,7 @@ def weight_perturbed(
 ) -> tuple[Tensor, Tensor]:
     """Unit features at W_pert of the clean and of the attacked ID images."""
     mine = my_batches(len(id_set), plan.awp_batch)
-    clean = _read(id_set, mine, plan.awp_batch, model.image_size)
+    clean = _read(id_set, mine, plan.awp_batch, plan.size or model.image_size)
     attacked = batches_of(x_adv, id_set.labels, plan.awp_batch, mine)
     return perturbed_features(model, logits, clean, attacked, plan.adversary, plan.seed)
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from grace_geom.analysis.features import Adversary, kept, paired, survey
+from grace_geom.analysis.features import Adversary, cache, paired, survey
 from grace_geom.analysis.features.survey import (
     Plan,
     attack,
@@ -127,6 +127,6 @@ def test_a_data_file_that_was_replaced_is_attacked_and_collected_again(tmp_path)
 
 
 def test_features_too_large_are_not_kept(tmp_path, monkeypatch):
-    monkeypatch.setattr(kept, "MOST_BYTES", 100)
+    monkeypatch.setattr(cache, "MOST_BYTES", 100)
     clean_features(toys(), toy_set(9), {}, Plan(cache=tmp_path))
     assert list(tmp_path.iterdir()) == []
