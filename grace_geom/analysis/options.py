@@ -35,6 +35,7 @@ class Common:
         model: open_clip name of a foreign checkpoint.
         pretrained: Weights or tag of what a foreign checkpoint lacks.
         classes: JSON file with the class names of a foreign checkpoint's head.
+        no_verify: Do not compare the tensors of a checkpoint with the digest it was written with.
     """
 
     checkpoints: tuple[Path, ...] = field(metadata={"group": "analysis"})
@@ -56,6 +57,7 @@ class Common:
     model: str | None = field(default=None, metadata={"group": "foreign checkpoints"})
     pretrained: str | None = None
     classes: Path | None = None
+    no_verify: bool = False
 
     def __post_init__(self) -> None:
         for flag, value in (("--n", self.n), ("--batch", self.batch)):

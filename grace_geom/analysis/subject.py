@@ -188,7 +188,7 @@ def contents_of(file: Path, options: Common) -> dict[str, str]:
 
     A set that cannot be read counts as absent; the analysis that needs it will say so.
     """
-    config = {} if options.model is not None else load_checkpoint(file).config
+    config = {} if options.model is not None else load_checkpoint(file, verify=False).config
     data, root = options.data or config.get("data"), options.data_root or config.get("data_root")
     splits: list[tuple[str, Split]] = [(data, "test")] if data else []
     splits += [
@@ -239,7 +239,7 @@ def open_subject(file: Path, label: str, options: Common) -> Subject:
     """
     device = pick_device(options.device, world().local if world().size > 1 else None)
     if options.model is None:
-        model, checkpoint = open_checkpoint(file, device=device)
+        model, checkpoint = open_checkpoint(file, device=device, verify=not options.no_verify)
     else:
         if options.data is None:
             raise UserError(

@@ -1,6 +1,7 @@
 """Out of the house: merged weights in a file that needs nothing of ours to be read."""
 
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import save
 
@@ -13,7 +14,11 @@ from grace_geom.models.loading import CONFIGS
 
 
 def export_weights(
-    checkpoint: Path | str, out: Path | str | None = None, *, force: bool = False
+    checkpoint: Path | str,
+    out: Path | str | None = None,
+    *,
+    force: bool = False,
+    verify: bool = True,
 ) -> str:
     """Write merged weights as safetensors.
 
@@ -23,6 +28,7 @@ def export_weights(
         checkpoint: One of ours, or a run directory.
         out: ``FILE.safetensors``; ``None``: ``MODEL.safetensors`` beside the checkpoint.
         force: Replace an existing file.
+        verify: Compare its tensors with the digest that they were written with.
 
     Returns:
         Two to four lines: where it is, and how to read it.
@@ -31,7 +37,7 @@ def export_weights(
         UserError: Not a checkpoint of ours, or one with visual prompt tokens; another suffix, an
             existing file, a full disk.
     """
-    read, path = load_checkpoint(checkpoint), Path(checkpoint)
+    read, path = load_checkpoint(checkpoint, verify=verify), Path(checkpoint)
     refuse_prompt(read, path)
     folder = path if path.is_dir() else path.parent
     out = Path(out) if out is not None else folder / f"{read.model}.safetensors"
@@ -68,9 +74,10 @@ def _options(read: Checkpoint) -> str:
     """What open_clip must be told beside the name: a normalisation that is not the network's
     default.
     """
-    usual = open_clip_model(ModelSpec(read.model, "random"))[0].visual.preprocess_cfg  # type: ignore[union-attr]
+    visual: Any = open_clip_model(ModelSpec(read.model, "random"))[0].visual
+    usual = visual.preprocess_cfg
     own = {name: tuple(read.preprocess[name]) for name in ("mean", "std")}
     close = all(
         abs(a - b) < 1e-6 for name in own for a, b in zip(own[name], usual[name], strict=True)
-    )  # type: ignore[index, arg-type]
+    )
     return "" if close else f", force_preprocess_cfg={own}"

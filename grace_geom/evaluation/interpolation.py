@@ -114,7 +114,8 @@ def dial(
     """
     refuse_foreign(source)
     file = checkpoint_file(path)
-    checkpoint, sets = load_checkpoint(file), Sets(source.data_root, source.download)
+    checkpoint = load_checkpoint(file, verify=not source.no_verify)
+    sets = Sets(source.data_root, source.download)
     config, data = checkpoint.config, str(source.data or checkpoint.config.get("data") or "")
     if not data:
         raise UserError(f"{file} does not say what it was trained on: add --data")

@@ -211,7 +211,7 @@ def _open(file: Path, source: Source, sets: Sets) -> tuple[ClipClassifier, Check
     if source.classes is not None and source.model is None:
         raise UserError("--classes is for foreign checkpoints: add --model NAME")
     try:
-        model, checkpoint = open_checkpoint(file, device=device)
+        model, checkpoint = open_checkpoint(file, device=device, verify=not source.no_verify)
     except UserError:
         if source.model is None:
             raise
