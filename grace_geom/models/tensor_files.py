@@ -116,9 +116,12 @@ def digest(weights: Mapping[str, Tensor]) -> str:
     """
     total = hashlib.sha256()
     for name in sorted(weights):
-        w = weights[name].detach().cpu().contiguous()
+        w = weights[name].detach().cpu()
         total.update(f"{name} {w.dtype} {tuple(w.shape)};".encode())
-        total.update(w.reshape(-1).view(torch.uint8).numpy().data)
+        flat = w.reshape(-1)
+        if flat.stride() != (1,):  # a view of one number may have stride 0
+            flat = flat.clone(memory_format=torch.contiguous_format)
+        total.update(flat.view(torch.uint8).numpy().data)
     return total.hexdigest()
 
 

@@ -11,6 +11,7 @@ import torch
 
 from grace_geom.checkpoint import checkpoint_of, load_checkpoint, open_checkpoint, save_checkpoint
 from grace_geom.errors import UserError
+from grace_geom.models.tensor_files import digest
 from tests.toys import toy_batch, toy_clip
 
 SETTINGS = {
@@ -131,3 +132,18 @@ def test_a_damaged_file_is_told_or_what_was_written(content, seed, tmp_path):
             assert "d.pt" in str(error)
             continue
         assert all(torch.equal(w, content["state_dict"][n]) for n, w in found.state_dict.items())
+
+
+def test_a_digest_depends_on_numbers_not_on_how_they_lie_in_memory():
+    odd = {
+        "one": torch.tensor([3]).as_strided((1,), (0,)),
+        "many": torch.tensor([5]).expand(4),
+        "scalar": torch.tensor(2.0),
+        "turned": torch.arange(6.0).reshape(2, 3).T,
+        "empty": torch.empty(0, 3),
+    }
+    plain = {
+        name: torch.tensor(w.tolist(), dtype=w.dtype).reshape(w.shape) for name, w in odd.items()
+    }
+    assert digest(odd) == digest(plain)
+    assert digest(odd | {"one": torch.tensor([4])}) != digest(plain)
