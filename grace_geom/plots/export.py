@@ -111,6 +111,9 @@ def _for_print(figure: go.Figure) -> go.Figure:
     copy.update_layout(
         paper_bgcolor="white", plot_bgcolor="white", font={"family": _FONT}, autosize=False
     )
+    if figure.layout.title.text:  # at the top and to the left, above the legend
+        above = {"x": 0.05, "xanchor": "left", "y": 0.98, "yanchor": "top", "yref": "container"}
+        copy.update_layout(title=above, margin={"t": 75})
     settings = copy.to_plotly_json()
     _enlarge(settings)
     return go.Figure(settings, skip_invalid=False)
