@@ -31,6 +31,7 @@ ROWS = [
         "progress",
         "tables",
         "figures",
+        "plots",
     },  # how it meets the world
     {"data", "models", "attacks", "geometry"},
     {"methods"},

@@ -1,0 +1,1 @@
+"""Figures: plain functions of results, and their files. No torch, no Streamlit."""
