@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from app.logs import number
 from app.look import Ground, dress, look, plain_html
 from app.panels import Curve, heat, log_axis, log_ticks, overlay
 from app.store import Finding, series
@@ -136,8 +137,8 @@ def curriculum(
 
 
 def _number(entry: Any, key: str) -> float:
-    value = entry.get(key) if isinstance(entry, dict) else None
-    return float(value) if isinstance(value, (int, float)) else float("nan")
+    value = number(entry.get(key)) if isinstance(entry, dict) else None
+    return float("nan") if value is None else value
 
 
 def refreshes(
@@ -241,11 +242,18 @@ def density(found: Sequence[Finding], names: Mapping[str, str], ground: Ground) 
     nodes = {f.run: np.asarray(f.array("density_nodes"), float).ravel() for f in drawn}
     weights = {f.run: np.asarray(f.array("density_weights"), float) for f in drawn}
     used = np.concatenate([nodes[f.run][weights[f.run].ravel() > 0] for f in drawn])
+    used = used[np.isfinite(used)]
+    if not used.size:
+        return None
     width = 0.01 * (float(used.max() - used.min()) or 1.0)
     grid = np.linspace(used.min() - 6 * width, used.max() + 6 * width, 1000)
-    floor = min(1e-2 / drawn[0].value("dim").value / width, 1.0)
+    dim = drawn[0].value("dim").value
+    floor = min(1e-2 / dim / width, 1.0) if dim > 0 else 0.0
     figure = go.Figure()
     for f in drawn:
+        known = np.isfinite(nodes[f.run]) & np.isfinite(weights[f.run].ravel())
+        nodes[f.run] = np.where(known, nodes[f.run], 0.0)
+        weights[f.run] = np.where(known.reshape(weights[f.run].shape), weights[f.run], 0.0)
         kernel = np.exp(-0.5 * ((grid[:, None] - nodes[f.run]) / width) ** 2) / (
             width * np.sqrt(2 * np.pi)
         )

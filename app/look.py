@@ -111,8 +111,10 @@ def labels(runs: list[str]) -> dict[str, str]:
 
 
 def plain_html(text: str) -> str:
-    """Text for plotly, which reads tags: ``<`` stays ``<``."""
-    return html.escape(text, quote=False)
+    """Text for plotly, which reads tags, maths and templates: ``<``, ``$`` and ``%{`` stay as they
+    are.
+    """
+    return html.escape(text, quote=False).replace("$", "&#36;").replace("%{", "&#37;{")
 
 
 def faint(color: str) -> str:

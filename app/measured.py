@@ -2,14 +2,13 @@
 is left out.
 """
 
-import shlex
 from collections.abc import Sequence
 
 import pandas as pd
 import streamlit as st
 
 from app import store
-from app.shell import Choice, text
+from app.shell import Choice, inline, quoted, text
 from app.store import Entry, Finding, settings
 
 SAME = ("data", "n", "params", "loss", "eps", "alpha", "attack_steps", "seed", "dtype")
@@ -57,15 +56,12 @@ def measured(choice: Choice, name: str, same: Sequence[str] = (), flags: str = "
 
 def has_checkpoint(entry: Entry) -> bool:
     """Whether there is something to measure."""
-    return (entry.path / "ckpt.pt").is_file()
+    return store.own_file(entry, "ckpt.pt") is not None
 
 
 def command(choice: Choice, name: str, flags: str = "") -> str:
     """What measures it, on all chosen runs, so that they share one figure."""
-    folders = (
-        " ".join(shlex.quote(str(choice.root / e.id)) for e in choice.single if has_checkpoint(e))
-        or "RUN"
-    )
+    folders = " ".join(quoted(e.path) for e in choice.single if has_checkpoint(e)) or "RUN"
     return f"python analyses/{name}.py {folders}{f' {flags}' if flags else ''}"
 
 
@@ -100,6 +96,7 @@ def how(found: Sequence[Finding], estimator: str, interval: str = "") -> str:
         return estimator
     s = found[0].result.settings
     parts = [f"n = {s.get('n')} images", f"seed {s.get('seed')}", str(s.get("dtype", "")).strip()]
+    parts = [inline(part) for part in parts]
     return f"{estimator} {', '.join(p for p in parts if p)}.{f' {interval}' if interval else ''}"
 
 
@@ -108,13 +105,13 @@ def half_samples(found: Sequence[Finding]) -> str:
     count = found[0].result.settings.get("replicates") if found else None
     if found and found[0].result.settings.get("stream"):
         return "95 % intervals from groups of images."
-    return f"95 % intervals from {count} half-samples of the images." if count else ""
+    return f"95 % intervals from {inline(count)} half-samples of the images." if count else ""
 
 
 def attack_of(found: Sequence[Finding]) -> str:
     """The attack behind adversarial features or losses."""
     s = found[0].result.settings if found else {}
-    return f"PGD, ε = {255 * float(s.get('eps', 0)):.3g}/255, {s.get('attack_steps')} steps"
+    return f"PGD, ε = {255 * float(s.get('eps', 0)):.3g}/255, {inline(s.get('attack_steps'))} steps"
 
 
 def values_table(found: Sequence[Finding], keys: Sequence[str]) -> pd.DataFrame:

@@ -72,12 +72,18 @@ def overlay(
             x=xs,
             y=ys,
             name=plain_html(names[run]),
-            mode="lines+markers" if markers and len(xs) <= 40 else "lines",
+            mode="lines+markers" if (markers and len(xs) <= 40) or _alone(ys) else "lines",
             line={"color": style.color, "dash": style.dash, "width": 1.8},
             marker={"symbol": style.marker, "size": 7, "color": style.color},
             hovertemplate="%{x:.4g}: %{y:.4g}",
         )
     return dress(figure, ground, height, xaxis=dict(x), yaxis=dict(y), showlegend=False)
+
+
+def _alone(values: np.ndarray) -> bool:
+    """Whether a number stands between NaNs, where a line has nothing to draw."""
+    known = np.concatenate([[False], np.isfinite(values), [False]])
+    return bool((known[1:-1] & ~known[:-2] & ~known[2:]).any())
 
 
 def _thin(n: int) -> np.ndarray:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from app.logs import number
+
 DEFAULT_EPOCHS = 10
 PATIENCE = 120.0
 """Seconds without a record before a run can count as stalled."""
@@ -36,7 +38,7 @@ def total_steps(settings: Mapping[str, Any]) -> int | None:
     """
     try:
         return _total_steps(settings)
-    except (TypeError, ValueError, AttributeError):  # settings that nobody checked
+    except (TypeError, ValueError, AttributeError, ArithmeticError):  # settings that nobody checked
         return None
 
 
@@ -64,7 +66,7 @@ def progress(
         return Progress("untrained", 0, None, None, silent)
     if total is not None and step >= total:
         return Progress("finished", step, total, None, silent)
-    times = [float(row["seconds"]) for row in rows if isinstance(row.get("seconds"), (int, float))]
+    times = [t for row in rows if (t := number(row.get("seconds"))) is not None]
     gaps = sorted(b - a for a, b in pairwise(times) if b > a)
     usual = gaps[len(gaps) // 2] if gaps else 0.0
     if silent > max(PATIENCE, 10 * usual):

@@ -1,6 +1,8 @@
 """What every page shares: the choice in the sidebar and in the URL, and how names are written."""
 
+import os
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,16 +81,36 @@ def page(title: str) -> Choice:
 
 
 def text(raw: str) -> str:
-    """A name for Markdown: nothing in it is formatted, linked or read as HTML."""
-    return re.sub(r"([\\`*_{}\[\]()<>#+\-.!|~$:&])", r"\\\1", raw)
+    """A name for Markdown: nothing in it is formatted, linked, set as maths or read as HTML."""
+    return re.sub(r"([\\`*_{}\[\]()<>#+\-.!|~$:&])", r"\\\1", store.readable(raw))
+
+
+def inline(raw: object) -> str:
+    """What a record says, inside of a sentence in Markdown: as it is written."""
+    return re.sub(r"([\\`*_\[\]<>~$:&])", r"\\\1", store.readable(str(raw)))
+
+
+def quoted(path: Path) -> str:
+    """A path for a shell: quoted where needed, with ``$'\\xff'`` for what no text can show."""
+    raw = str(path)
+    shown = store.readable(raw)
+    if shown == raw:
+        return shlex.quote(raw)
+    escaped = "".join(
+        chr(byte) if 32 <= byte < 127 and chr(byte) not in "'\\" else f"\\x{byte:02x}"
+        for byte in os.fsencode(raw)
+    )
+    return f"$'{escaped}'"
 
 
 def sidebar(root: Path) -> Choice | None:
     """Let people choose runs, baseline, distributions; keep the choice in the URL. ``None`` where
     there is no run.
     """
-    known = _entries(root)
+    found = _listing(root)
+    known = found.entries
     if not known:
+        not_looked_into(found.problems)
         return None
     strangers = _first_choice(known)
     kept = [run for run in st.session_state["runs"] if run in known]
@@ -110,8 +132,9 @@ def sidebar(root: Path) -> Choice | None:
         baseline = _baseline(compared, names)
         sets = _distributions(entries)
         st.caption(f"{len(known)} run{'s' if len(known) > 1 else ''} below {text(str(root))}")
+        not_looked_into(found.problems)
         if st.button("Look for new runs", help="Reads the folder again."):
-            _entries.clear()
+            _listing.clear()
             st.rerun()
         if strangers:
             st.warning(
@@ -126,8 +149,15 @@ def sidebar(root: Path) -> Choice | None:
 
 
 @st.cache_resource(ttl=5, show_spinner=False)
-def _entries(root: Path) -> dict[str, Entry]:
-    return store.entries(root)
+def _listing(root: Path) -> store.Listing:
+    return store.listing(root)
+
+
+def not_looked_into(sentences: Sequence[str]) -> None:
+    """Folders that may hold runs, and why nobody knows."""
+    if sentences:
+        rows = "\n".join(f"- {text(sentence)}" for sentence in sentences[:20])
+        st.warning(f"{len(sentences)} folders could not be looked into:\n\n{rows}")
 
 
 def _seeds(entries: tuple[Entry, ...]) -> tuple[tuple[Entry, ...], list[str]]:

@@ -62,7 +62,8 @@ def line(
     for name in wanted:
         lines = {
             f.run: Curve(f.array("line/t"), 100 * np.asarray(y, float))
-            for f in found if (y := f.array(f"line/{name}")) is not None
+            for f in found
+            if (y := f.array(f"line/{name}")) is not None and f.array("line/t") is not None
         }  # fmt: skip
         if lines:
             x, y = {"title": "0: pretrained, 1: tuned"}, {"title": "Accuracy (%)", "range": ends}
@@ -89,7 +90,7 @@ def contours(
     start, end, size = levels(list(grids.values()))
     drawn = {}
     for f in found:
-        if f.run not in grids:
+        if f.run not in grids or f.array("contour_axis") is None:
             continue
         side = np.asarray(f.array("contour_axis"), float)
         figure = go.Figure(
@@ -139,6 +140,8 @@ def levels(grids: Sequence[np.ndarray]) -> tuple[float, float, float]:
     colour.
     """
     every = np.concatenate([g[np.isfinite(g)].ravel() for g in grids])
+    if not every.size:
+        return 0.0, 1.0, 0.1
     low, high = float(every.min()), float(np.quantile(every, 0.98))
     size = (high - low) / 14 or 1.0
     return low, high, size
@@ -156,7 +159,7 @@ def surfaces(
     low, high, _ = levels(list(grids.values()))
     drawn = {}
     for f in found:
-        if f.run not in grids:
+        if f.run not in grids or f.array("contour_axis") is None:
             continue
         at = np.unique(
             np.linspace(0, len(grids[f.run]) - 1, min(len(grids[f.run]), MOST_SURFACE))

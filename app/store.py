@@ -3,35 +3,40 @@ link says.
 """
 
 import hashlib
-import json
 import logging
+import os
+import stat
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
-import yaml
-
+from app.arrays import misfits
+from app.logs import Lines, number, read_lines
 from grace_geom.records import (
     Accuracy,
     Estimate,
     EvalRecord,
     RecordError,
     Result,
+    analysis_files,
+    find_runs,
+    inside,
     read_run,
-    run_folders,
+    read_settings,
     summarise,
 )
 
 LOG = logging.getLogger("grace_geom.app")
 LARGEST = 64 * 2**20
-"""Bytes of a record file that are read."""
+"""Bytes of a file whose digest is taken."""
 
-_YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-Stamp = tuple[int, int]
-"""When a file was written, in nanoseconds, and its size: what is read again only if it has changed.
+Stamp = tuple[int, int, int]
+"""Which file, when it was written, in nanoseconds, and its size: what is read again only if it has
+changed.
 """
+ABSENT: Stamp = (0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -81,89 +86,106 @@ class Entry:
         return self.id.rpartition("/")[0]
 
 
+@dataclass(frozen=True)
+class Listing:
+    """What lies below the folder of runs.
+
+    Attributes:
+        entries: Every run by id.
+        problems: A sentence for each folder that cannot be looked into.
+    """
+
+    entries: Mapping[str, Entry]
+    problems: tuple[str, ...] = ()
+
+
 def entries(root: Path) -> dict[str, Entry]:
     """Every run below ``root`` by id. What cannot be read is said in ``problems``, never raised."""
-    try:
-        found = run_folders(root)
-    except OSError as error:
-        LOG.warning("%s: %s", root, error)
-        return {}
-    read = [_entry(folder, root, folder.resolve(), _stamps(folder)) for folder in found]
-    return {entry.id: entry for entry in read}
+    return dict(listing(root).entries)
+
+
+def listing(root: Path) -> Listing:
+    """Every run below ``root``, and the folders that cannot be looked into. A folder costs only
+    itself.
+    """
+    found = find_runs(root)
+    read: dict[str, Entry] = {}
+    for folder in found.folders:
+        entry = _entry(folder, root, os.path.realpath(folder), _stamps(folder))
+        read[entry.id] = entry
+    for problem in found.problems:
+        LOG.warning("%s", problem)
+    return Listing(read, tuple(readable(problem) for problem in found.problems))
+
+
+def readable(text: str) -> str:
+    """Text that a browser can show: bytes of a name that are no UTF-8, and control characters, as
+    ``\\xff``.
+    """
+    shown = os.fsencode(text).decode("utf-8", "backslashreplace") if _lone(text) else text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
+
+
+def _lone(text: str) -> bool:
+    return any("\ud800" <= c <= "\udfff" for c in text)
 
 
 def _stamps(folder: Path) -> tuple[tuple[str, Stamp], ...]:
     """Of every file that :func:`entries` looks into."""
     paths = [folder / name for name in ("eval.json", "metrics.jsonl", "config.yaml")]
-    paths += sorted((folder / "analyses").glob("*.json"))
-    return tuple((path.name, stamp(path)) for path in paths if path.is_file())
+    return tuple((str(p), stamp(p)) for p in [*paths, *analysis_files(folder, [])])
 
 
 def stamp(path: Path) -> Stamp:
-    """What tells one version of a file from the next."""
-    stat = path.stat()
-    return stat.st_mtime_ns, stat.st_size
+    """What tells one version of a file from the next; ``ABSENT`` where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ABSENT
+    return (found.st_ino, found.st_mtime_ns, found.st_size) if _regular(found) else ABSENT
 
 
-def inside(path: Path, root: Path) -> bool:
-    """Whether a path is below the root once symbolic links are followed."""
-    return path.resolve().is_relative_to(root.resolve())
+def _regular(found: os.stat_result) -> bool:
+    return stat.S_ISREG(found.st_mode)
 
 
 @lru_cache(maxsize=4096)
-def _entry(
-    folder: Path, root: Path, resolved: Path, stamps: tuple[tuple[str, Stamp], ...]
-) -> Entry:
-    """One run; ``resolved`` and ``stamps`` are there so that a changed folder is read again."""
-    if not resolved.is_relative_to(root.resolve()):
-        name = folder.relative_to(root).as_posix()
+def _entry(folder: Path, root: Path, real: str, stamps: tuple[tuple[str, Stamp], ...]) -> Entry:
+    """One run; ``real`` and ``stamps`` are there so that a changed folder is read again."""
+    if not inside(folder, root):
+        name = readable(folder.relative_to(root).as_posix())
         return Entry(
             name, folder, problems=("a link that leads out of the folder of runs: not read",)
         )
     run = read_run(folder, root)
     problems = [_relative(problem, root) for problem in run.problems]
     evaluation, estimates = run.evaluation, {}
-    if evaluation is not None and not inside(run.path / "eval.json", root):
-        evaluation = None
-        problems.append("eval.json is a link that leads out of the folder of runs: not read")
     if evaluation is not None:
         try:
             estimates = summarise(evaluation.accuracies)
-            _check(evaluation)
-        except (TypeError, ValueError, KeyError, AttributeError, ZeroDivisionError) as error:
-            LOG.warning("%s/eval.json: %r", run.name, error)
+        except RecordError as error:
             evaluation = None
-            problems.append("eval.json: numbers are missing or of the wrong kind; evaluate again")
-    analyses = {name: path for name, path in run.analyses.items() if inside(path, root)}
+            problems.append(f"eval.json: {error}")
     for problem in problems:
-        LOG.warning("%s: %s", run.name, problem)
+        LOG.warning("%s: %s", readable(run.name), problem)
+    changed = max((when for name, (_, when, _) in stamps if "/analyses/" not in name), default=0)
     return Entry(
-        run.name, run.path, evaluation, estimates, analyses, tuple(problems), _changed(run.path)
-    )
-
-
-def _check(evaluation: EvalRecord) -> None:
-    """Raise where a field that the pages look into is of the wrong kind."""
-    for a in evaluation.accuracies:
-        a.subset.get("ids_sha256")
-        a.suite + a.data + a.spec
-        if a.attack is not None:
-            float(a.attack["eps"])
-            [part.get("steps") for part in a.attack.get("parts", [])]
+        readable(run.name), run.path, evaluation, estimates, run.analyses, tuple(problems),
+        changed / 1e9,
+    )  # fmt: skip
 
 
 def _relative(text: str, root: Path) -> str:
-    return text.replace(f"{root}/", "").replace(f"{root.resolve()}/", "")
-
-
-def _changed(path: Path) -> float:
-    marks = [path / name for name in ("eval.json", "metrics.jsonl", "config.yaml")]
-    return max((mark.stat().st_mtime for mark in marks if mark.is_file()), default=0.0)
+    return readable(text.replace(f"{root}/", "").replace(f"{root.resolve()}/", ""))
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a file; empty where it is larger than :data:`LARGEST`."""
-    return _digest(path, stamp(path)) if path.stat().st_size <= LARGEST else ""
+    """SHA-256 of a file; empty where it is larger than :data:`LARGEST` or cannot be read."""
+    now = stamp(path)
+    try:
+        return _digest(path, now) if now != ABSENT and now[2] <= LARGEST else ""
+    except OSError:
+        return ""
 
 
 @lru_cache(maxsize=1024)
@@ -173,12 +195,23 @@ def _digest(path: Path, _: Stamp) -> str:
 
 
 def own_file(entry: Entry, name: str) -> Path | None:
-    """A file of the run, if it is there, really lies in the run, and is of a size that can be
-    read."""
+    """A regular file of the run, if it is there and really lies in the run."""
     path = entry.path / name
-    if not path.is_file() or not inside(path, entry.path) or path.stat().st_size > LARGEST:
-        return None
-    return path
+    return path if stamp(path) != ABSENT and inside(path, entry.path) else None
+
+
+def files_of(entry: Entry, most: int = 500) -> list[tuple[Path, int]]:
+    """Files of a run and their bytes, hidden ones left out, as far as they can be looked at."""
+    found: list[tuple[Path, int]] = []
+    for folder, inner, names in os.walk(entry.path):
+        inner[:] = sorted(name for name in inner if not name.startswith("."))
+        for name in sorted(names, key=os.fsencode):
+            path = Path(folder, name)
+            if not name.startswith(".") and own_file(entry, str(path.relative_to(entry.path))):
+                found.append((path, stamp(path)[2]))
+        if len(found) >= most:
+            break
+    return found[:most]
 
 
 def settings(entry: Entry) -> dict[str, Any]:
@@ -190,60 +223,35 @@ def settings(entry: Entry) -> dict[str, Any]:
 @lru_cache(maxsize=1024)
 def _settings(path: Path, _: Stamp) -> dict[str, Any]:
     try:
-        plain = yaml.load(path.read_text(encoding="utf-8"), _YAML)
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        LOG.warning("%s: %s", path, error)
+        return read_settings(path)
+    except RecordError as error:
+        LOG.warning("%s", readable(str(error)))
         return {}
-    return plain if isinstance(plain, dict) else {}
 
 
 def settings_broken(entry: Entry) -> bool:
     """Whether there is a ``config.yaml`` that says nothing."""
-    return (entry.path / "config.yaml").is_file() and not settings(entry)
-
-
-@dataclass(frozen=True)
-class Lines:
-    """Records of a ``NAME.jsonl``.
-
-    Attributes:
-        rows: One dictionary a line, in order of their steps as written.
-        broken: Lines that are not JSON objects with a step; the last line of a run being written
-            may be one.
-    """
-
-    rows: tuple[dict[str, Any], ...] = ()
-    broken: int = 0
+    return os.path.lexists(entry.path / "config.yaml") and not settings(entry)
 
 
 def lines(entry: Entry, stream: str) -> Lines:
     """``STREAM.jsonl`` of a run, as far as it can be read."""
     path = own_file(entry, f"{stream}.jsonl")
-    return _lines(path, stamp(path)) if path else Lines()
-
-
-@lru_cache(maxsize=64)
-def _lines(path: Path, _: Stamp) -> Lines:
-    rows, broken = [], 0
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            row = json.loads(line)
-            row["step"] = int(row["step"])
-            rows.append(row)
-        except (ValueError, KeyError, TypeError):
-            broken += 1
-    return Lines(tuple(rows), broken)
+    try:
+        return read_lines(path) if path else Lines()
+    except OSError as error:  # removed or closed to us since the last look
+        LOG.warning("%s: %s", readable(str(path)), error)
+        return Lines()
 
 
 def series(
     rows: Iterable[Mapping[str, Any]], key: str, most: int = 2000
 ) -> tuple[list[float], list[float]]:
     """Steps and values of one logged number, thinned to at most ``most`` points with both ends
-    kept.
+    kept. NaN and infinities are left out: they would cut a line into nothing.
     """
-    pairs = [
-        (float(r["step"]), float(r[key])) for r in rows if isinstance(r.get(key), (int, float))
-    ]
+    known = [(number(row.get("step")), number(row.get(key))) for row in rows]
+    pairs = [(step, value) for step, value in known if step is not None and value is not None]
     if len(pairs) > most:
         last = len(pairs) - 1
         pairs = [pairs[round(i * last / (most - 1))] for i in range(most)]
@@ -282,6 +290,11 @@ class Finding:
         start = f"{self.prefix}{group}/"
         return [name.removeprefix(start) for name in self.result.arrays if name.startswith(start)]
 
+    def is_of(self, entry: Entry) -> bool:
+        """Whether it was measured on the file that was evaluated, as far as that is on record."""
+        known = entry.evaluation.checkpoint if entry.evaluation else ""
+        return not (known and self.checkpoint) or known == self.checkpoint
+
     @property
     def checkpoint(self) -> str:
         """SHA-256 of the file that was measured; empty where it is not on record."""
@@ -295,44 +308,78 @@ def findings(name: str, chosen: Sequence[Entry], root: Path) -> tuple[list[Findi
     read.
     """
     files: set[Path] = {e.analyses[name] for e in chosen if name in e.analyses}
-    for folder in {root.joinpath(e.folder) for e in chosen} | {root}:
-        shared = folder / "analyses" / f"{name}.json"
-        if shared.is_file():
-            files.add(shared)
+    above = {folder for e in chosen for folder in e.path.parents if inside(folder, root)}
+    files |= {folder / "analyses" / f"{name}.json" for folder in above}
     found: dict[str, Finding] = {}
     problems = []
-    for path in sorted(files, key=lambda p: p.stat().st_mtime, reverse=True):
+    for path in sorted(files, key=lambda p: stamp(p)[1], reverse=True):
+        if not os.path.lexists(path):
+            continue
         arrays = path.with_suffix(".npz")
         if not inside(path, root) or not inside(arrays, root):
-            problems.append(f"{path.name}: a link that leads out of the folder of runs")
-            continue
-        if any(file.is_file() and file.stat().st_size > LARGEST for file in (path, arrays)):
-            problems.append(_relative(f"{path}: larger than {LARGEST // 2**20} MiB", root))
+            problems.append(_relative(f"{path}: a link that leads out of the folder of runs", root))
             continue
         try:
-            result = _result(path, stamp(path), stamp(arrays) if arrays.is_file() else (0, 0))
+            result = _result(path, stamp(path), stamp(arrays))
         except RecordError as error:
             problems.append(_relative(str(error), root))
             continue
-        for finding in _shares(result, path, chosen, root):
+        for finding in _shares(result, path, chosen):
             found.setdefault(finding.run, finding)
     return [found[e.id] for e in chosen if e.id in found], problems
 
 
 @lru_cache(maxsize=32)
 def _result(path: Path, _: Stamp, __: Stamp) -> Result:
-    return Result.load(path)
+    result = Result.load(path)
+    if wrong := misfits(result):
+        raise RecordError(f"{path.with_suffix('.npz')}: {wrong[0]}; run the analysis again")
+    return result
 
 
-def _shares(result: Result, path: Path, chosen: Sequence[Entry], root: Path) -> list[Finding]:
+def _shares(result: Result, path: Path, chosen: Sequence[Entry]) -> list[Finding]:
+    """Which run each checkpoint of a result is: by its content, else by its place."""
     many = len(result.checkpoints) > 1
     shares = []
     for checkpoint in result.checkpoints:
-        folder = Path(str(checkpoint.get("path", ""))).parent
-        prefix = f"{checkpoint.get('label', folder.name)}/" if many else ""
-        for entry in chosen:
-            own = path.is_relative_to(entry.path) and not many
-            beside = entry.path.name == folder.name and path.parent.parent in entry.path.parents
-            if own or beside:
-                shares.append(Finding(entry.id, result, prefix))
+        file = PurePath(str(checkpoint.get("path", "")))
+        prefix = f"{checkpoint.get('label', file.parent.name)}/" if many else ""
+        own = [e for e in chosen if path.is_relative_to(e.path) and not many]
+        matched = own or _runs_of(checkpoint, file.parent, path.parent.parent, chosen)
+        shares += [Finding(e.id, result, prefix) for e in matched]
     return shares
+
+
+def _runs_of(
+    checkpoint: Mapping[str, Any], place: PurePath, folder: Path, chosen: Sequence[Entry]
+) -> list[Entry]:
+    """Runs that a checkpoint of a result in ``folder`` stands for.
+
+    A run at the recorded place is one, and so is each that was evaluated on a file of the same
+    content. Where the folder of runs was moved, its place below ``folder`` tells, unless the
+    contents differ: a name alone is no run's, since two may share it.
+    """
+    content = str(checkpoint.get("sha256", ""))
+    known = {e.id: e.evaluation.checkpoint if e.evaluation else "" for e in chosen}
+    same = [e for e in chosen if content and known[e.id] == content]
+    at = [e for e in same if _ends_with(place, e.path.parts[-1:])]
+    if same:
+        exact = [e for e in at if _is_at(place, e.path)]
+        return exact or at or same
+    exact = [e for e in chosen if _is_at(place, e.path)]
+    below = [
+        e
+        for e in chosen
+        if folder in e.path.parents
+        and _ends_with(place, e.path.relative_to(folder).parts)
+        and not (content and known[e.id])
+    ]
+    return exact or below
+
+
+def _is_at(place: PurePath, folder: Path) -> bool:
+    return place.is_absolute() and os.path.realpath(place) == os.path.realpath(folder)
+
+
+def _ends_with(place: PurePath, parts: tuple[str, ...]) -> bool:
+    return place.parts[-len(parts) :] == parts

@@ -13,6 +13,7 @@ import matplotlib
 
 matplotlib.use("Agg")  # no display is needed, and none is looked for
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.figure import Figure
 
 from grace_geom.files import atomic_write
@@ -106,6 +107,15 @@ def new(
 ) -> Any:
     """``plt.subplots`` with sizes in inches; axes always as an array ``(rows, columns)``."""
     return plt.subplots(rows, columns, figsize=(width, height), squeeze=False, **options)
+
+
+def logarithmic(axis: Any, x: bool = False, y: bool = False) -> None:
+    """Logarithmic axes, where any line has a positive number to show; linear ones else."""
+    lines = axis.get_lines()
+    for wanted, scale, name in ((x, axis.set_xscale, "x"), (y, axis.set_yscale, "y")):
+        shown = [np.asarray(getattr(line, f"get_{name}data")(), float) for line in lines]
+        if wanted and any((numbers > 0).any() for numbers in shown):
+            scale("log")
 
 
 def legend_above(figure: Figure, axis: Any, most: int = 6) -> None:

@@ -183,6 +183,9 @@ def by_layer(choice: Choice, found: list[Finding]) -> None:
         for k, v in MEASURES.items()
         if any(k in n.split("/") for f in found for n in f.names("features"))
     }
+    if not there or not sets:
+        st.info("No number by layer on record for the chosen distributions.")
+        return
     key = st.selectbox(
         "Number",
         list(there),

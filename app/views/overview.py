@@ -44,7 +44,7 @@ def main() -> None:
     choice = shell.page("Which checkpoint is best for my trade-off?")
     shown = comparable(choice)
     if not shown:
-        ids = " ".join(f"{choice.root / e.id}" for e in choice.runs)
+        ids = " ".join(shell.quoted(e.path) for e in choice.runs)
         st.info("None of the chosen runs has been evaluated. This does it:")
         st.code(f"python -m grace_geom.evaluate {ids}", language="bash", wrap_lines=True)
         return
@@ -70,7 +70,7 @@ def comparable(choice: Choice) -> list[Entry]:
     waiting = [e for e in choice.compared if not e.evaluation and not e.problems]
     if waiting and evaluated:
         st.info(f"Not evaluated yet: {names(choice, waiting)}. This does it:")
-        ids = " ".join(f"{choice.root / e.id}" for e in waiting)
+        ids = " ".join(shell.quoted(m.path) for e in waiting for m in e.members or (e,))
         st.code(f"python -m grace_geom.evaluate {ids}", language="bash", wrap_lines=True)
     for remark in choice.remarks:
         st.info(f"Not taken together as seeds of one method: {text(remark)}")
@@ -319,7 +319,7 @@ def bound(choice: Choice, shown: list[Entry]) -> None:
             "One term of the robust PAC-Bayes bound for each run, with its interval",
             how(
                 found,
-                f"The paper's bound term by term at σ = {s.get('sigma')}. {terms}. Cross-entropy "
+                f"The paper's bound term by term at σ = {shell.inline(s.get('sigma'))}. {terms}. Cross-entropy "
                 "is not bounded by 1: compare runs term by term, the sum certifies nothing;",
             ),
             values_table(found, list(BOUND)),
@@ -333,7 +333,11 @@ def alike(choice: Choice, analysis: str) -> dict[str, Finding]:
     found, _ = store.findings(analysis, choice.runs, choice.root)
     keys = ("n", "params", "loss", "eps", "seed")
     first = [found[0].result.settings.get(k) for k in keys] if found else []
-    return {f.run: f for f in found if [f.result.settings.get(k) for k in keys] == first}
+    return {
+        f.run: f
+        for f in found
+        if [f.result.settings.get(k) for k in keys] == first and f.is_of(choice.known[f.run])
+    }
 
 
 def table(choice: Choice, shown: list[Entry]) -> None:

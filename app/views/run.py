@@ -1,6 +1,6 @@
 """Exactly what is this?"""
 
-import shlex
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -50,14 +50,12 @@ def again(choice: Choice, entry: Entry, plain: dict[str, Any]) -> None:
         )
     )
     if checkpoint:
-        st.caption(f"evaluated checkpoint: SHA-256 {checkpoint}")
+        st.caption(f"evaluated checkpoint: SHA-256 {shell.inline(checkpoint)}")
     if plain:
-        folder = choice.root / entry.id
         st.markdown("The command that makes it again:")
-        command = (
-            f"python -m grace_geom.train --config {shlex.quote(f'{folder}/config.yaml')} --out "
-        )
-        st.code(command + shlex.quote(f"{folder}-again"), language="bash", wrap_lines=True)
+        config, again = entry.path / "config.yaml", Path(f"{entry.path}-again")
+        command = f"python -m grace_geom.train --config {shell.quoted(config)} --out "
+        st.code(command + shell.quoted(again), language="bash", wrap_lines=True)
 
 
 def accuracies(entry: Entry) -> None:
@@ -65,7 +63,7 @@ def accuracies(entry: Entry) -> None:
     st.subheader("Accuracies", anchor=False)
     if not entry.accuracies:
         st.info("Not evaluated yet. This does it:")
-        st.code(f"python -m grace_geom.evaluate {shlex.quote(str(entry.path))}", language="bash")
+        st.code(f"python -m grace_geom.evaluate {shell.quoted(entry.path)}", language="bash")
         return
     rows = [
         {"suite": SUITE_TITLES.get(a.suite, a.suite), "data": a.spec,
@@ -159,16 +157,13 @@ def flat(plain: Any, prefix: str = "") -> dict[str, Any]:
 def files(entry: Entry) -> None:
     """What lies in the run directory."""
     st.subheader("Files", anchor=False)
-    paths = [
-        p for p in sorted(entry.path.rglob("*")) if p.is_file() and store.inside(p, entry.path)
-    ][:500]
     rows = [
         {
-            "file": p.relative_to(entry.path).as_posix(),
-            "KiB": p.stat().st_size / 1024,
-            "SHA-256": store.digest(p),
+            "file": store.readable(path.relative_to(entry.path).as_posix()),
+            "KiB": size / 1024,
+            "SHA-256": store.digest(path),
         }
-        for p in paths
+        for path, size in store.files_of(entry)
     ]
     form = {"KiB": st.column_config.NumberColumn("KiB", format="%.1f")}
     st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=form, alt="Files of this run")

@@ -27,7 +27,8 @@ def states(choice: Choice) -> dict[str, tuple[Progress, store.Lines]]:
     for entry in choice.runs:
         records = store.lines(entry, "metrics")
         path = store.own_file(entry, "metrics.jsonl")
-        silent = time.time() - path.stat().st_mtime if path else 0.0
+        written = store.stamp(path)[1] / 1e9 if path else 0.0
+        silent = time.time() - written if written else 0.0
         found[entry.id] = progress(records.rows, store.settings(entry), silent), records
     return found
 
@@ -46,14 +47,13 @@ def page(choice: Choice, live: bool) -> None:
             f"{text(choice.names[run])} has stalled: no record for {duration(state.silent)}, at "
             f"step {state.step}. If its process is gone, this goes on from its newest checkpoint:"
         )
-        folder = choice.root / run
-        st.code(
-            f"python -m grace_geom.train --config {folder}/config.yaml --resume", language="bash"
-        )
+        config = shell.quoted(choice.known[run].path / "config.yaml")
+        st.code(f"python -m grace_geom.train --config {config} --resume", language="bash")
     if any(state.state == "running" for state, _ in found.values()):
         st.caption(f"A run is being written: this page looks again every {REFRESH:.0f} seconds.")
     status(choice, found)
     records = {run: found[run][1].rows for run in drawn(choice, found) if found[run][1].rows}
+    left_out(choice, {run: found[run][1] for run in records})
     show.legend([choice.known[run] for run in records], choice.names, choice.ground)
     for heading, keys in curves.groups(records).items():
         st.subheader(heading, anchor=False)
@@ -76,6 +76,21 @@ def drawn(choice: Choice, found: dict[str, tuple[Progress, store.Lines]]) -> lis
         for run, (state, _) in found.items()
         if run in one_each or state.state in ("running", "stalled")
     ]
+
+
+def left_out(choice: Choice, logs: dict[str, store.Lines]) -> None:
+    """What of the logs the figures do not show."""
+    for run, log in logs.items():
+        name, said = text(choice.names[run]), []
+        if log.total > len(log.rows):
+            said.append(f"{len(log.rows)} of {log.total} records are drawn, evenly spaced")
+        if log.skipped:
+            said.append(f"the first {log.skipped / 2**20:.0f} MiB of its log are not read")
+        if log.odd:
+            each = ", ".join(f"{shell.inline(key)} {count}" for key, count in log.odd.items())
+            said.append(f"values that are NaN or infinite have no point ({each})")
+        if said:
+            st.caption(f"{name}: {'; '.join(said)}.")
 
 
 def status(choice: Choice, found: dict[str, tuple[Progress, store.Lines]]) -> None:
@@ -108,15 +123,16 @@ def panels(
         for key in keys
     }
     rows = [
-        {"run": run, "step": row["step"], "name": key, "value": row[key]}
-        for key in keys for run, some in records.items() for row in some if key in row
+        {"run": run, "step": step, "name": key, "value": value}
+        for key in keys for run, some in records.items()
+        for step, value in zip(*store.series(some, key), strict=True)
     ]  # fmt: skip
     what = f"{heading.lower()} against the training step, one line a run"
     show.panels(
         {title: fig for title, fig in figures.items() if fig is not None},
         f"training-{heading.split()[0].lower()}",
         what[0].upper() + what[1:],
-        f"As logged, not smoothed: {', '.join(keys)}. {len(rows)} records.",
+        f"As logged, not smoothed: {', '.join(map(shell.inline, keys))}. {len(rows)} records.",
         pd.DataFrame(rows),
     )
 

@@ -1,5 +1,6 @@
 """How unevenly curvature fills directions and matrices, and features fill the space they have."""
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,13 +24,13 @@ from grace_geom.analysis.feature_analysis import (
     in_order,
     measures,
 )
-from grace_geom.analysis.features.anisotropy import ESTIMATORS, anisotropy
+from grace_geom.analysis.features.anisotropy import ESTIMATORS, K, anisotropy
 from grace_geom.analysis.features.survey import attack, attacked_features, clean_features
-from grace_geom.analysis.numbers import as_measure, number
-from grace_geom.analysis.run import Part, Shown, progress
+from grace_geom.analysis.numbers import Footnotes, absent, as_measure, union
+from grace_geom.analysis.run import Part, Shown, progress, sample_text
 from grace_geom.analysis.subject import Subject
 from grace_geom.distributed import first
-from grace_geom.errors import UserError
+from grace_geom.errors import NotFiniteError, UserError
 from grace_geom.evaluation.accuracy import reader_for
 from grace_geom.geometry.concentration import over_directions, over_matrices
 from grace_geom.records import Measure
@@ -38,6 +39,13 @@ from grace_geom.tables import Cell, Table
 CURVATURE = {
     "lambda_1/mean": "λ_1/mean", "lambda_1/lambda_5": "λ_1/λ_5", "top_share": "top share of |H|_F²",
     "gini": "Gini", "effective_matrices": "effective matrices",
+}  # fmt: skip
+UNDEFINED = {
+    "lambda_1/mean": "the trace is 0",
+    "lambda_1/lambda_5": "it takes --top 5 eigenvalues, the fifth not 0",
+    "top_share": "the Frobenius norm is 0",
+    "gini": "no matrix with a positive trace is among the weights",
+    "effective_matrices": "no matrix with a positive trace is among the weights",
 }  # fmt: skip
 FEATURES = {
     "participation_ratio": ("PR", 1), "iso_score": ("IsoScore", 3), "effective_rank": ("erank", 1),
@@ -73,8 +81,14 @@ def measure(subject: Subject, options: AnisotropyOptions, state: Path) -> Part:
     """The chosen halves of one checkpoint."""
     values: dict[str, Measure] = {}
     arrays: dict[str, np.ndarray] = {}
+    if "features" in options.parts:  # what they may refuse is known before the first product
+        options.plan(subject, None)
+        distributions(subject)
     if "curvature" in options.parts:
-        _curvature(subject, options, state, values, arrays)
+        try:
+            _curvature(subject, options, state, values, arrays)
+        except NotFiniteError as why:
+            values |= {f"curvature/{key}": absent(str(why)) for key in CURVATURE}
     if "features" in options.parts:
         _features(subject, options, state, values, arrays)
     return Part(values, arrays)
@@ -116,7 +130,7 @@ def _features(
     values: dict[str, Measure],
     arrays: dict[str, np.ndarray],
 ) -> None:
-    plan, models = options.plan(state.parent), {subject.label: subject.model}
+    plan, models = options.plan(subject, state.parent), {subject.label: subject.model}
     id_set, ood = distributions(subject)
     sets = clean_features(models, id_set, ood, plan)[subject.label]
     x_adv = attack(subject.model, subject.logits(id_set), id_set, plan)
@@ -145,20 +159,22 @@ def show(parts: dict[str, Part], options: AnisotropyOptions) -> Shown:
     layer."""
     tables = []
     if "curvature" in options.parts:
+        feet = Footnotes()
         rows: list[list[Cell | str]] = [
             [
                 label,
                 *(
-                    number(m) if (m := p.values.get(f"curvature/{key}")) else "-"
-                    for key in CURVATURE
+                    feet.cell(p.values.get(f"curvature/{key}"), undefined=why, missing=why)
+                    for key, why in UNDEFINED.items()
                 ),
             ]
             for label, p in parts.items()
         ]
         notes = [
-            f"{options.operator}, {options.params}, {options.loss}, n = {options.n}; ± standard "
-            "error. Gini and effective number are those of the traces of the matrices: 0 and all "
-            "of them if every one had the same"
+            *feet.notes,
+            f"{options.operator}, {options.params}, {options.loss}, {sample_text(parts, options)}; "
+            "± standard error. Gini and effective number are those of the traces of the matrices: 0 and all "
+            "of them if every one had the same",
         ]
         tables.append(
             Table(
@@ -175,7 +191,7 @@ def show(parts: dict[str, Part], options: AnisotropyOptions) -> Shown:
 
 def _feature_table(parts: dict[str, Part], options: AnisotropyOptions) -> Table:
     rows: list[list[Cell | str]] = []
-    remarks = []
+    remarks, feet = [], Footnotes()
     for label, part in parts.items():
         for name in in_order(part.arrays["features/sets"].tolist()):
             keys = {key: f"features/{name}/{key}/embedding" for key in FEATURES}
@@ -184,15 +200,32 @@ def _feature_table(parts: dict[str, Part], options: AnisotropyOptions) -> Table:
                     label,
                     name,
                     *(
-                        cell(part.values.get(keys[k]), digits)
+                        feet.cell(
+                            part.values.get(keys[k]),
+                            lambda m, digits=digits: cell(m, digits),  # type: ignore[misc]
+                            *[_why(part, name, k)] * 2,
+                        )
                         for k, (_, digits) in FEATURES.items()
                     ),
                 ]
             )
         remarks += [f"{label}: {text}" for text in part.arrays["features/remarks"].tolist()]
-    notes = [options.sample_text(), f"adv: {options.attack_text()}", *remarks]
+    notes = [*feet.notes, options.sample_text(parts), f"adv: {options.attack_text()}", *remarks]
     heads = ["checkpoint", "set", *(head for head, _ in FEATURES.values())]
     return Table(heads, rows, 2, "Anisotropy of the embedding", notes)
+
+
+def _why(part: Part, name: str, key: str) -> str:
+    """Why the embedding of a set has no number of this name."""
+    head = f"{name}, embedding: "
+    said = [text for text in part.arrays["features/remarks"].tolist() if text.startswith(head)]
+    if said:
+        return f"{name}: {said[0].removeprefix(head)}"
+    if key == "lid":
+        return f"{name}: too few different images for {K} neighbours"
+    if key in ("alignment", "modality_gap"):
+        return f"{name}: not every class has one text among those of ID"
+    return f"{name}: not defined on these images"
 
 
 def draw(parts: dict[str, Part], options: AnisotropyOptions) -> Figure:
@@ -220,10 +253,10 @@ def draw(parts: dict[str, Part], options: AnisotropyOptions) -> Figure:
 
 def _draw_curvature(row: Any, parts: dict[str, Part], look: dict[str, figures.Look]) -> None:
     for label, part in parts.items():
-        lams = np.asarray(part.arrays["curvature/eigenvalues"])
-        lams = lams[lams > 0]
-        row[0].plot(range(1, len(lams) + 1), lams / lams[0], label=label, **look[label].line())
-        traces = np.sort(np.clip(np.asarray(part.arrays["curvature/traces"]), 0, None))[::-1]
+        lams = _positive(part)
+        relative = lams / lams.max(initial=0.0)
+        row[0].plot(range(1, len(lams) + 1), relative, label=label, **look[label].line())
+        traces = np.sort(np.clip(_traces(part), 0, None))[::-1]
         if traces.sum() > 0:
             row[1].plot(
                 range(1, len(traces) + 1),
@@ -231,7 +264,7 @@ def _draw_curvature(row: Any, parts: dict[str, Part], look: dict[str, figures.Lo
                 label=label,
                 **look[label].stroke(),
             )
-    count = max(len(part.arrays["curvature/traces"]) for part in parts.values())
+    count = max(len(_traces(part)) for part in parts.values())
     row[1].plot([0, count], [0, 1], color="0.8", linewidth=0.8)
     row[0].set(
         xlabel="index",
@@ -248,7 +281,7 @@ def _draw_curvature(row: Any, parts: dict[str, Part], look: dict[str, figures.Lo
     if len(row) > 2:
         for i, label in enumerate(parts):
             m = parts[label].values.get("curvature/effective_matrices")
-            if m is None:  # no matrix is among the weights that vary
+            if m is None or not math.isfinite(m.value):  # no matrix is among the weights
                 continue
             row[2].errorbar(
                 i,
@@ -262,7 +295,19 @@ def _draw_curvature(row: Any, parts: dict[str, Part], look: dict[str, figures.Lo
         row[2].set(ylabel="effective number", title=f"trace: of {count} matrices")
 
 
+def _traces(part: Part) -> np.ndarray:
+    """Trace of each matrix; empty where there is no curvature."""
+    return np.asarray(part.arrays.get("curvature/traces", np.zeros(0)))
+
+
+def _positive(part: Part) -> np.ndarray:
+    """The positive ones among the eigenvalues, largest first."""
+    lams = np.asarray(part.arrays.get("curvature/eigenvalues", np.zeros(0)))
+    return lams[lams > 0]
+
+
 def _draw_features(row: Any, parts: dict[str, Part], look: dict[str, figures.Look]) -> None:
+    every = union(part.arrays["features/layers"].tolist() for part in parts.values())
     for label, part in parts.items():
         # Too few images leave no spectrum; the table's remarks say so.
         spectrum = np.asarray(part.arrays.get("features/id/spectrum/embedding", []))
@@ -273,19 +318,13 @@ def _draw_features(row: Any, parts: dict[str, Part], look: dict[str, figures.Loo
             for name, alpha in (("id", 1.0), ("adv", 0.45)):
                 m = [part.values.get(f"features/{name}/{key}/{layer}") for layer in layers]
                 y = [x.value if x else np.nan for x in m]
-                axis.plot(range(len(layers)), y, alpha=alpha, **look[label].line())
-            axis.set_xticks(
-                range(len(layers)),
-                [x.replace("block.", "").replace("embedding", "emb") for x in layers],
-            )
-            axis.set_xlabel("block")
-    row[0].set(
-        xscale="log",
-        yscale="log",
-        xlabel="index",
-        ylabel="share of the variance",
-        title="embedding, ID",
-    )
+                x = [every.index(layer) for layer in layers]
+                axis.plot(x, y, alpha=alpha, **look[label].line())
+    for axis in row[1:]:
+        axis.set_xticks(range(len(every)), _short(every))
+        axis.set_xlabel("block")
+    figures.logarithmic(row[0], x=True, y=True)
+    row[0].set(xlabel="index", ylabel="share of the variance", title="embedding, ID")
     row[1].set(ylabel="effective rank, centred", title="full: ID, pale: Adv")
     row[2].set(ylabel="mean cosine", title="full: ID, pale: Adv")
 
@@ -298,20 +337,23 @@ def page(parts: dict[str, Part], options: AnisotropyOptions) -> Any:
     if "features" in options.parts:
         rows.append(_feature_cells(parts))
     return pages.page(
-        "Anisotropy", list(parts), rows, f"{options.params}, {options.loss}, n = {options.n}"
-    )
+        "Anisotropy", list(parts), rows,
+        f"{options.params}, {options.loss}, {sample_text(parts, options)}",
+    )  # fmt: skip
+
+
+def _short(layers: list[str]) -> list[str]:
+    """Layers as ticks."""
+    return [name.replace("block.", "").replace("embedding", "emb") for name in layers]
 
 
 def _curvature_cells(parts: dict[str, Part]) -> list[pages.Cell]:
     decay, share, effective = [], [], []
     for i, (label, part) in enumerate(parts.items()):
-        lams = np.asarray(part.arrays["curvature/eigenvalues"])
-        lams = lams[lams > 0]
+        lams = _positive(part)
         decay.append(pages.Curve(label, np.arange(1, len(lams) + 1), lams / lams.max(initial=0.0)))
-        traces, names = (
-            np.asarray(part.arrays["curvature/traces"]),
-            part.arrays["curvature/matrices"],
-        )
+        traces = _traces(part)
+        names = part.arrays.get("curvature/matrices", np.zeros(0, dtype=np.str_))
         order = np.argsort(traces)[::-1]
         kept = np.clip(traces[order], 0, None)
         if kept.sum() > 0:
@@ -321,11 +363,10 @@ def _curvature_cells(parts: dict[str, Part]) -> list[pages.Cell]:
                 for name, value in zip(names[order].tolist(), y, strict=True)
             ]
             share.append(pages.Curve(label, x, y, mode="lines", hover=hover))
-        if m := part.values.get(
-            "curvature/effective_matrices"
-        ):  # none where no matrix is among the weights that vary
+        m = part.values.get("curvature/effective_matrices")
+        if m and math.isfinite(m.value):  # none where no matrix is among the weights that vary
             effective.append(pages.Curve(label, [i], [m.value], [m.error or 0.0], mode="markers"))
-    count = max(len(part.arrays["curvature/traces"]) for part in parts.values())
+    count = max(len(_traces(part)) for part in parts.values())
     found: list[pages.Cell] = [
         pages.Panel(
             "largest eigenvalues", "index", "λ<sub>i</sub> / λ<sub>1</sub>", decay, zero=True
@@ -350,6 +391,7 @@ def _curvature_cells(parts: dict[str, Part]) -> list[pages.Cell]:
 def _feature_cells(parts: dict[str, Part]) -> list[pages.Cell]:
     spectra = []
     layered: dict[str, list[pages.Curve]] = {"effective_rank_centred": [], "mean_cosine": []}
+    every = union(part.arrays["features/layers"].tolist() for part in parts.values())
     for label, part in parts.items():
         spectrum = np.asarray(part.arrays.get("features/id/spectrum/embedding", []))
         kept = spectrum[spectrum > 1e-6]
@@ -363,10 +405,9 @@ def _feature_cells(parts: dict[str, Part]) -> list[pages.Cell]:
                     f"{name}, {layer}<br>{value:.4g}"
                     for layer, value in zip(layers, y, strict=True)
                 ]
-                curves.append(
-                    pages.Curve(label, np.arange(len(layers)), y, pale=name == "adv", hover=hover)
-                )
-    ticks = [x.replace("block.", "").replace("embedding", "emb") for x in layers]
+                x = [every.index(layer) for layer in layers]
+                curves.append(pages.Curve(label, x, y, pale=name == "adv", hover=hover))
+    ticks = _short(every)
     return [
         pages.Panel(
             "embedding, ID", "index", "share of the variance", spectra, log_x=True, log_y=True

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from grace_geom import figures
 from grace_geom.analysis import pages
-from grace_geom.analysis.curvature import counted
+from grace_geom.analysis.curvature import counted, finite
 from grace_geom.analysis.feature_analysis import FeatureOptions, distributions, measures
 from grace_geom.analysis.features.discrepancy import (
     ESTIMATORS,
@@ -27,15 +27,16 @@ from grace_geom.analysis.features.survey import (
     clean_features,
     labels_among,
 )
-from grace_geom.analysis.numbers import as_measure, number
+from grace_geom.analysis.numbers import Footnotes, absent, as_measure, number, or_absent
 from grace_geom.analysis.objective import GROUPS, Objective
-from grace_geom.analysis.run import Part, Shown, progress, say
+from grace_geom.analysis.run import Part, Shown, progress, sample_text, say
 from grace_geom.analysis.subject import Subject
 from grace_geom.distributed import first
 from grace_geom.errors import UserError
 from grace_geom.evaluation.accuracy import reader_for
 from grace_geom.geometry.bound import balance, head_lipschitz, proximity, sharpness_term
 from grace_geom.geometry.operators import hessian
+from grace_geom.geometry.rows import examine
 from grace_geom.geometry.sharpness import average_case
 from grace_geom.geometry.trace import Estimate, xtrace
 from grace_geom.progress import Progress
@@ -103,6 +104,7 @@ class BoundOptions(FeatureOptions):
 
 def measure(subject: Subject, options: BoundOptions, state: Path) -> Part:
     """(A), (B) and (C) of one checkpoint, each with its estimator."""
+    options.plan(subject, None)  # what features may refuse is known before any trace
     _check_classes(subject)
     n = options.train_size or subject.train_count()
     now = select(subject.model.weights(), GROUPS.get(options.params, options.params))
@@ -141,7 +143,8 @@ def _sharpness(
         f"loss/{name}": Measure(loss, estimator="mean over the sample")
         for name, loss in losses.items()
     }
-    oods = {name: loss for name, loss in losses.items() if name not in ("id", "adv")}
+    height = {name: math.inf if math.isnan(loss) else loss for name, loss in losses.items()}
+    oods = {name: loss for name, loss in height.items() if name not in ("id", "adv")}
     chosen = (
         {"id": "id"} | ({"ood": max(oods, key=oods.__getitem__)} if oods else {}) | {"adv": "adv"}
     )
@@ -152,24 +155,24 @@ def _sharpness(
     )
     watch = progress(len(chosen) * options.probes)
     for kind, name in chosen.items():
-        trace = _trace(domains[name], options, watch)
-        values[f"trace/{kind}"] = as_measure(trace)
-        values[f"B/{kind}"] = as_measure(sharpness_term(trace, options.sigma))
+        here = or_absent(
+            lambda: _curved(_trace(domains[name], options, watch), options, distance, n),  # noqa: B023
+            ("trace", "B", "balanced", "sigma_balanced"),
+        )
+        values |= {f"{key}/{kind}": here[key] for key in ("trace", "B")}
         rho = options.sigma * math.sqrt(domains[name].dim)
         rise = average_case(
             domains[name].mean(), domains[name].weights, rho, options.samples, options.seed
         )
         values[f"B_sampled/{kind}"] = as_measure(rise)
-        if name == max(losses, key=losses.__getitem__):
-            values |= _worst(trace, options, distance, n, values[f"B_sampled/{kind}"])
+        if name == max(height, key=height.__getitem__):
+            values |= here | {"B_sampled": values[f"B_sampled/{kind}"]}
     watch.close()
     return values
 
 
-def _worst(
-    trace: Estimate, options: BoundOptions, distance: float, n: int, rise: Measure
-) -> dict[str, Measure]:
-    """What the bound takes of the domain with the highest loss, whose risk is the robust risk
+def _curved(trace: Estimate, options: BoundOptions, distance: float, n: int) -> dict[str, Measure]:
+    """What the bound takes of a domain: with the highest loss, its risk is the robust risk
     there.
     """
     where = balance(distance, n, trace)
@@ -178,7 +181,6 @@ def _worst(
     return {
         "trace": as_measure(trace),
         "B": as_measure(sharpness_term(trace, options.sigma)),
-        "B_sampled": rise,
         "balanced": common,
         "sigma_balanced": Measure(where.sigma, estimator="(D^2 / (n Tr H))^(1/4)"),
     }
@@ -193,7 +195,7 @@ def _trace(objective: Objective, options: BoundOptions, watch: Progress) -> Esti
         graph_bytes=budget,
         distributed=objective.distributed,
     )
-    matvec = counted(A.matvec, lambda: watch.step(A.n))
+    matvec = counted(finite(A.matvec), lambda: watch.step(A.n))
     return xtrace(matvec, A.like, A.dim, options.probes, options.seed + 3)
 
 
@@ -210,13 +212,17 @@ def _check_classes(subject: Subject) -> None:
 
 def _discrepancy(subject: Subject, options: BoundOptions, state: Path) -> dict[str, Measure]:
     """(C) and its pairs, without and with ``2 L_f``."""
-    plan, models = options.plan(state.parent), {subject.label: subject.model}
+    plan, models = options.plan(subject, state.parent), {subject.label: subject.model}
     id_set, ood = distributions(subject)
     sets = clean_features(models, id_set, ood, plan)[subject.label]
     x_adv = attack(subject.model, subject.logits(id_set), id_set, plan)
     sets["adv"] = attacked_features(models, x_adv, id_set, plan)[subject.label]
     if not first():  # the features are in the first process, and so are the numbers made of them
         return {}
+    useless = {name: examine(f.embedding) for name, f in sets.items()}
+    for name, rows in useless.items():
+        if rows.bad or rows.constant:
+            return {key: absent(f"{name}: {rows.problem}") for key in ("C", "largest", "floor")}
     found = domain_discrepancies(
         sets, len(id_set.class_names), replicates=options.replicates, seed=options.seed
     )
@@ -250,18 +256,20 @@ def show(parts: dict[str, Part], options: BoundOptions) -> Shown:
         "sigma_balanced": "σ*",
     }
     notes = [
-        f"{options.params}, n = {options.n}, σ = {options.sigma:g}; ± standard error. A = "
+        f"{options.params}, {sample_text(parts, options)}, σ = {options.sigma:g}; ± standard error. A = "
         "|θ-θ0|²/2nσ², B = σ²/2 Tr H on the domain of highest loss, C = 2 L_f max d (Lemma 3.2). "
         "Cross-entropy is not bounded by 1 and λ* is not known: compare checkpoints term by term, "
         "the sum is no certificate",
         "B sampled: E R(θ + σξ) - R(θ) itself, of which B is the second order; where they part, σ "
         "is too large for B",
     ]
+    feet = Footnotes()
+    rows = _rows(parts, columns, feet)
     first = Table(
         ["checkpoint", *columns.values()],
-        _rows(parts, columns),
+        rows,
         title="The bound's terms",
-        notes=notes,
+        notes=[*feet.notes, *notes],
     )
     kinds = _kinds(parts)
     inside = {"distance": "|θ-θ0|", "n_train": "n train"} | {
@@ -276,11 +284,13 @@ def show(parts: dict[str, Part], options: BoundOptions) -> Shown:
         "floor of d: what two independent samples of the ID distribution give. id and adv are the "
         "same images, so no floor of this kind holds for them"
     ]
+    feet = Footnotes()
+    rows = _rows(parts, inside, feet)
     second = Table(
         ["checkpoint", *inside.values()],
-        _rows(parts, inside),
+        rows,
         title="What they are made of",
-        notes=about,
+        notes=[*feet.notes, *about],
     )
     return Shown([first, second], draw(parts, options), page(parts, options))
 
@@ -289,6 +299,8 @@ def _about_discrepancy(label: str, part: Part) -> list[str]:
     """Which pair is the largest, which sets took no part, and whether there are images enough to
     believe it.
     """
+    if not math.isfinite(part.values["C"].value):
+        return []
     found = [f"{label}: the largest d is {part.values['C'].estimator.rpartition(', ')[2]}"]
     absent = [name for name in _oods(part) if f"discrepancy/id-{name}" not in part.values]
     if absent:
@@ -309,11 +321,24 @@ def _oods(part: Part) -> list[str]:
     return [name for name in names if name not in ("id", "adv")]
 
 
-def _rows(parts: dict[str, Part], columns: Mapping[str, str]) -> list[list[Cell | str]]:
+def _rows(
+    parts: dict[str, Part], columns: Mapping[str, str], feet: Footnotes
+) -> list[list[Cell | str]]:
     return [
-        [label, *(number(p.values[key]) if key in p.values else "-" for key in columns)]
+        [label, *(feet.cell(p.values.get(key), number, *_why(key)) for key in columns)]
         for label, p in parts.items()
     ]
+
+
+def _why(key: str) -> tuple[str, str]:
+    """Why a term is not defined, and why it is not there."""
+    undefined = {
+        "balanced": "Tr H is not positive: (A) and (B) are equal nowhere",
+        "sigma_balanced": "Tr H is not positive: (A) and (B) are equal nowhere",
+        "floor": "no half of the sample has two images of a class",
+    }.get(key, "the loss or the features are not finite")
+    missing = {"trace/ood": "no OOD set is known for this checkpoint: add --ood NAME=SPEC"}
+    return undefined, missing.get(key, "not measured on this checkpoint")
 
 
 def _kinds(parts: dict[str, Part]) -> list[str]:
@@ -331,13 +356,10 @@ def draw(parts: dict[str, Part], options: BoundOptions) -> Figure:
     for label, part in parts.items():
         _draw_sum(axes[0, 0], part, label, look[label])
     axes[0, 0].axvline(options.sigma, color="0.6", linewidth=0.6)
-    axes[0, 0].set(
-        xlabel=r"$\sigma$",
-        ylabel="(A) + (B)",
-        xscale="log",
-        yscale="log",
-        title="proximity + sharpness",
+    figures.logarithmic(
+        axes[0, 0], x=True, y=any((_sum_over_sigma(p) > 0).any() for p in parts.values())
     )
+    axes[0, 0].set(xlabel=r"$\sigma$", ylabel="(A) + (B)", title="proximity + sharpness")
     _draw_points(axes[0, 1], parts, look, {TITLES[k]: [f"trace/{k}"] for k in _kinds(parts)})
     axes[0, 1].set_yscale("symlog", linthresh=10, linscale=0.3)
     axes[0, 1].set(ylabel=r"$\mathrm{Tr}\, H$", title="trace by domain")
@@ -361,14 +383,16 @@ def draw(parts: dict[str, Part], options: BoundOptions) -> Figure:
 
 def _sum_over_sigma(part: Part) -> np.ndarray:
     """(A) + (B) at :data:`SIGMAS`."""
-    distance, n, trace = (part.values[key].value for key in ("distance", "n_train", "trace"))
+    distance, n, trace = (
+        part.values.get(key, Measure(math.nan)).value for key in ("distance", "n_train", "trace")
+    )
     return distance**2 / (2 * n * SIGMAS**2) + SIGMAS**2 / 2 * trace
 
 
 def _draw_sum(axis: Any, part: Part, label: str, look: figures.Look) -> None:
     total = _sum_over_sigma(part)
     axis.plot(SIGMAS[total > 0], total[total > 0], label=label, **look.stroke())
-    best = part.values["sigma_balanced"].value
+    best = part.values.get("sigma_balanced", Measure(math.nan)).value
     if math.isfinite(best) and best > 0:
         axis.plot(best, 2 * part.values["balanced"].value, color=look.color, marker=look.marker)
 
@@ -388,7 +412,11 @@ def _largest(part: Part, groups: dict[str, list[str]]) -> list[Measure]:
     nothing = Measure(math.nan)
     return [
         max(
-            (part.values[k] for k in keys if k in part.values),
+            (
+                part.values[k]
+                for k in keys
+                if k in part.values and math.isfinite(part.values[k].value)
+            ),
             key=lambda m: m.value,
             default=nothing,
         )
@@ -465,5 +493,8 @@ def page(parts: dict[str, Part], options: BoundOptions) -> Any:
             zero=True,
         ),
     ]
-    note = f"{options.params}, n = {options.n}; the terms compare checkpoints, their sum certifies nothing"
+    note = (
+        f"{options.params}, {sample_text(parts, options)}; the terms compare checkpoints, their sum "
+        "certifies nothing"
+    )
     return pages.page("The bound's terms", list(parts), [row], note)

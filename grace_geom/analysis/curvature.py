@@ -15,7 +15,7 @@ from grace_geom.analysis.options import Common
 from grace_geom.analysis.run import say
 from grace_geom.analysis.state import State, interruptible
 from grace_geom.distributed import everyones, world
-from grace_geom.errors import UserError
+from grace_geom.errors import NotFiniteError, UserError
 from grace_geom.geometry.lanczos import Eigenpairs, Krylov, eigenpairs, leaning_start
 from grace_geom.geometry.operators import CurvatureOperator, Matvec, gauss_newton, hessian
 from grace_geom.geometry.spectrum import Spectrum, spectrum
@@ -104,9 +104,10 @@ def curvature(
     ``path``.
     """
     A = operator_of(objective, options)
+    matvec = finite(A.matvec)
     announce(A, options)
     krylov = Krylov(
-        leaning_start(A.gradient(), options.seed),
+        start_of(A, options.seed),
         device=None if options.basis_device == "same" else options.basis_device,
         basis_dtype=None if options.basis_dtype == "same" else torch.float16,
     )
@@ -120,7 +121,7 @@ def curvature(
             state.keep_now_and_then()
 
         pairs = eigenpairs(
-            A.matvec,
+            matvec,
             krylov,
             options.top,
             options.bottom,
@@ -129,7 +130,7 @@ def curvature(
             after_step=seen,
         )
         probed = hutchinson(
-            counted(A.matvec, seen),
+            counted(matvec, seen),
             A.like,
             sizes,
             options.probes,
@@ -140,7 +141,7 @@ def curvature(
         density = None
         if density_probes:
             density = spectrum(
-                A.matvec,
+                matvec,
                 A.like,
                 A.dim,
                 density_steps,
@@ -150,6 +151,18 @@ def curvature(
                 state.rows("density"),
             )
     return Curvature(A, pairs, probed, krylov, density, state.earlier)
+
+
+def start_of(A: CurvatureOperator, seed: int) -> Tensor:
+    """Where Lanczos begins: a random vector that leans to the gradient.
+
+    Raises:
+        NotFiniteError: If the gradient is not finite.
+    """
+    gradient = A.gradient()
+    if not bool(gradient.isfinite().all()):
+        raise NotFiniteError("the gradient of the loss is not finite at these weights")
+    return leaning_start(gradient, seed)
 
 
 def operator_of(objective: Objective, options: CurvatureOptions) -> CurvatureOperator:
@@ -234,6 +247,25 @@ def counted(matvec: Matvec, seen: Callable[[], None]) -> Matvec:
     def product(v: torch.Tensor) -> Tensor:
         Av = matvec(v)
         seen()
+        return Av
+
+    return product
+
+
+def finite(matvec: Matvec) -> Matvec:
+    """The same products, refused where they are not finite.
+
+    Raises:
+        NotFiniteError: By the product, which says so before any estimate is made of it.
+    """
+
+    def product(v: Tensor) -> Tensor:
+        Av = matvec(v)
+        if not bool(Av.isfinite().all()):
+            raise NotFiniteError(
+                "the loss has no finite second derivative at these weights (a tower whose output "
+                "is 0 has none, and too large weights overflow: try --dtype float64)"
+            )
         return Av
 
     return product

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Literal
 
 from grace_geom.analysis.features import Adversary
+from grace_geom.analysis.features.extract import check_tower
 from grace_geom.analysis.features.survey import Plan
 from grace_geom.analysis.options import Common
+from grace_geom.analysis.run import Part, sample_text
 from grace_geom.analysis.subject import Subject
 from grace_geom.data import ImageSet
 from grace_geom.geometry.bootstrap import Interval
@@ -40,14 +42,25 @@ class FeatureOptions(Common):
     rank: int = 4
     awp_batch: int = 64
 
-    def plan(self, cache: Path | None) -> Plan:
-        """How :mod:`grace_geom.analysis.features.survey` shall work."""
-        adversary = Adversary(self.eps, self.alpha, self.attack_steps, self.rho, self.rank)
-        return Plan(self.batch, self.awp_batch, self.pool, self.layers, self.seed, adversary, cache)
+    def plan(self, subject: Subject, cache: Path | None) -> Plan:
+        """How :mod:`grace_geom.analysis.features.survey` shall work.
 
-    def sample_text(self) -> str:
+        Raises:
+            UserError: If the tower has no such layers or tokens.
+        """
+        check_tower(subject.model, self.pool, self.layers)
+        adversary = Adversary(self.eps, self.alpha, self.attack_steps, self.rho, self.rank)
+        return Plan(
+            self.batch, self.awp_batch, self.pool, self.layers, self.seed, adversary, cache,
+            subject.image_size,
+        )  # fmt: skip
+
+    def sample_text(self, parts: Mapping[str, Part]) -> str:
         """The sample and the intervals in words."""
-        return f"n = {self.n}, seed {self.seed}; 95 % intervals from {self.replicates} half-samples of the images"
+        return (
+            f"{sample_text(parts, self)}, seed {self.seed}; 95 % intervals from {self.replicates} "
+            "half-samples of the images"
+        )
 
     def attack_text(self) -> str:
         """The adversarial distribution in words."""

@@ -2,6 +2,7 @@
 images.
 """
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,16 +19,18 @@ from grace_geom.analysis.feature_analysis import (
     in_order,
     measures,
 )
-from grace_geom.analysis.features.stability import ESTIMATORS, stability
+from grace_geom.analysis.features.stability import ESTIMATORS, K_SWEEP, stability
 from grace_geom.analysis.features.survey import (
     attack,
     attacked_features,
     clean_features,
     weight_perturbed,
 )
+from grace_geom.analysis.numbers import Footnotes
 from grace_geom.analysis.run import Part, Shown
 from grace_geom.analysis.subject import Subject
 from grace_geom.distributed import first
+from grace_geom.methods.lora import ATTENTION_AND_MLP, target_matrices
 from grace_geom.tables import MISSING, Cell, Table
 
 SET_COLORS = ("#0072B2", "#E69F00", "#009E73", "#56B4E9", "#8C6D31", "#7A5195")
@@ -44,7 +47,8 @@ def measure_stability(subject: Subject, options: StabilityOptions, state: Path) 
     """Clean, OOD, attacked and weight-perturbed features of one checkpoint, and all numbers on
     them.
     """
-    plan, models = options.plan(state.parent), {subject.label: subject.model}
+    plan, models = options.plan(subject, state.parent), {subject.label: subject.model}
+    target_matrices(subject.model, ATTENTION_AND_MLP)  # refuses before the attack
     id_set, ood = distributions(subject)
     logits = subject.logits(id_set)
     sets = clean_features(models, id_set, ood, plan)[subject.label]
@@ -61,6 +65,7 @@ def measure_stability(subject: Subject, options: StabilityOptions, state: Path) 
     arrays["remarks"] = np.array(
         [f"{where}: {text}" for where, text in found.remarks.items()], dtype=np.str_
     )
+    arrays["sets"] = np.array(list(sets), dtype=np.str_)
     arrays["class_names"] = np.array(id_set.class_names, dtype=np.str_)
     arrays["n"] = np.array([len(sets[name]) for name in sets])
     return Part(measures(found.numbers, ESTIMATORS), arrays)
@@ -68,16 +73,9 @@ def measure_stability(subject: Subject, options: StabilityOptions, state: Path) 
 
 def show_stability(parts: dict[str, Part], options: StabilityOptions) -> Shown:
     """Tables 2 and 9, the principal components, and the per-image distributions."""
-    sets = in_order(
-        [
-            key.partition("/")[2]
-            for p in parts.values()
-            for key in p.values
-            if key.startswith("lid/")
-        ]
-    )
+    sets = in_order([name for part in parts.values() for name in part.arrays["sets"].tolist()])
     notes = [
-        options.sample_text(),
+        options.sample_text(parts),
         f"adv: {options.attack_text()}",
         *(
             f"{label}, {remark}"
@@ -133,16 +131,32 @@ def _table(
     notes: list[str],
     columns: list[tuple[str, str, int]],
 ) -> Table:
+    feet = Footnotes()
     rows: list[list[Cell | str]] = [
         [
             label,
             name,
-            *(cell(part.values.get(f"{key}/{name}"), digits) for key, _, digits in columns),
+            *(_cell(part, f"{key}/{name}", name, digits, feet) for key, _, digits in columns),
         ]
         for label, part in parts.items()
         for name in sets
     ]
-    return Table(["checkpoint", "set", *(head for _, head, _ in columns)], rows, 2, title, notes)
+    heads = ["checkpoint", "set", *(head for _, head, _ in columns)]
+    return Table(heads, rows, 2, title, [*feet.notes, *notes])
+
+
+def _cell(part: Part, key: str, name: str, digits: int, feet: Footnotes) -> Cell:
+    """A number on one set, or why there is none."""
+    if name not in part.arrays["sets"].tolist():
+        return feet.dash(f"{name} is not among this checkpoint's sets")
+    why = _remark(part, name) or _remark(part, "id") or "too few images, or no class in common"
+    return feet.cell(part.values.get(key), lambda m: cell(m, digits), why, why)
+
+
+def _remark(part: Part, name: str) -> str:
+    """What was said of a set."""
+    said = [text for text in part.arrays["remarks"].tolist() if text.startswith(f"{name}: ")]
+    return said[0] if said else ""
 
 
 def _displacements(parts: dict[str, Part], moved: list[str], options: StabilityOptions) -> Table:
@@ -152,15 +166,16 @@ def _displacements(parts: dict[str, Part], moved: list[str], options: StabilityO
         "shift_awp_clean": "|Δf| AWP clean", "centroid_shift_awp_clean": "|Δμ| AWP clean",
         "centroid_shift/adv": "|Δμ| adv",
     }  # fmt: skip
-    ood = [name for name in moved if name != "adv"]
+    ood, feet = [name for name in moved if name != "adv"], Footnotes()
     rows: list[list[Cell | str]] = [
-        [label, *(cell(part.values.get(key)) for key in keys),
-         *(cell(part.values.get(f"centroid_shift/{name}")) for name in ood)]
+        [label, *(_cell(part, key, "adv", 3, feet) for key in keys),
+         *(_cell(part, f"centroid_shift/{name}", name, 3, feet) for name in ood)]
         for label, part in parts.items()
     ]  # fmt: skip
     notes = [
+        *feet.notes,
         f"AWP: rank {options.rank} in every attention and MLP matrix, |Δ| = {options.rho:g} |W|, "
-        f"{options.awp_batch} images each; an OOD shift is the mean |Δμ| of the classes"
+        f"{options.awp_batch} images each; an OOD shift is the mean |Δμ| of the classes",
     ]
     heads = ["checkpoint", *keys.values(), *(f"|Δμ| {name}" for name in ood)]
     return Table(
@@ -190,7 +205,7 @@ def _components(parts: dict[str, Part], sets: list[str]) -> Figure:
     )
     colors = _colors(sets)
     for row, (label, part) in zip(axes, parts.items(), strict=True):
-        share = 100 * part.arrays["pca_share"]
+        share = 100 * part.arrays.get("pca_share", np.full(3, np.nan))
         for ax, name in zip(row, moved, strict=True):
             for which, color, size in (("id", "0.75", 3), (name, colors[name], 3)):
                 points = part.arrays.get(f"pca/{which}")
@@ -203,16 +218,22 @@ def _components(parts: dict[str, Part], sets: list[str]) -> Figure:
                         rasterized=True,
                     )
             value = part.values.get(f"centroid_cosine/{name}")
-            ax.set_title(f"{name}: cos(μ) {value.value:.2f}" if value else f"{name}: {MISSING}")
-            ax.set_xlabel(f"PC 1 ({share[0]:.0f} %)")
+            cosine = math.nan if value is None else value.value
+            words = f"cos(μ) {cosine:.2f}" if math.isfinite(cosine) else MISSING
+            ax.set_title(f"{name}: {words}")
+            ax.set_xlabel(f"PC 1{_share(share[0])}")
             ax.grid(False)
             ax.locator_params(nbins=4)
-        row[0].set_ylabel(f"{label}\nPC 2 ({share[1]:.0f} %)")
+        row[0].set_ylabel(f"{label}\nPC 2{_share(share[1])}")
     figure.supxlabel(
         "grey: ID images; colour: the named set, on the principal axes of the ID features",
         fontsize=7,
     )
     return figure
+
+
+def _share(percent: float) -> str:
+    return f" ({percent:.0f} %)" if math.isfinite(percent) else ""
 
 
 def _clouds(parts: dict[str, Part], sets: list[str]) -> Figure:
@@ -245,7 +266,8 @@ def _clouds(parts: dict[str, Part], sets: list[str]) -> Figure:
         }
         for label, part in parts.items()
     }
-    reach = max(np.abs(x).max(initial=0.0) for cloud in clouds.values() for x in cloud.values())
+    sizes = [np.abs(x).max(initial=0.0) for cloud in clouds.values() for x in cloud.values()]
+    reach = max(sizes) or 1.0  # nothing is drawn, and axes have a length
     for ax in axes.flat[len(parts) :]:
         ax.set_axis_off()
     for ax, (label, cloud) in zip(axes.flat, clouds.items(), strict=False):
@@ -260,15 +282,9 @@ def _clouds(parts: dict[str, Part], sets: list[str]) -> Figure:
                 depthshade=False,
                 label=kind,
             )
-        share = 100 * parts[label].arrays["pca_share"].sum()
-        ax.text2D(
-            0.5,
-            1.0,
-            f"{label}\n{share:.0f} % of ID variance",
-            transform=ax.transAxes,
-            ha="center",
-            va="top",
-        )
+        share = 100 * np.sum(parts[label].arrays.get("pca_share", np.nan))
+        words = f"{share:.0f} % of ID variance" if math.isfinite(share) else "no features to show"
+        ax.text2D(0.5, 1.0, f"{label}\n{words}", transform=ax.transAxes, ha="center", va="top")
         ax.set_box_aspect(None, zoom=1.25)
         ax.set(xlim=(-reach, reach), ylim=(-reach, reach), zlim=(-reach, reach))
         for axis in (ax.xaxis, ax.yaxis, ax.zaxis):
@@ -313,7 +329,7 @@ def _histograms(parts: dict[str, Part]) -> Figure:
                 )  # float32 keeps 7 digits
                 ax.plot(x, np.arange(1, len(x) + 1) / len(x), label=label, **looks[label].stroke())
         ax.set_xlabel(title)
-    axes[0, -1].set_xscale("log")
+    figures.logarithmic(axes[0, -1], x=True)
     axes[0, 0].set_ylabel("share of images below")
     figures.legend_above(figure, axes[0, 0])
     return figure
@@ -329,8 +345,7 @@ def _sweeps(parts: dict[str, Part], sets: list[str]) -> Figure:
                 ax.plot(ks, part.arrays[f"lid_sweep/{name}"], label=label, **looks[label].line())
                 ax.fill_between(ks, low, high, color=looks[label].color, alpha=0.15, linewidth=0)
         ax.set_xscale("log")
-        ks = next(iter(parts.values())).arrays["lid_k"]
-        ax.set_xticks(ks, [str(k) for k in ks])
+        ax.set_xticks(K_SWEEP, [str(k) for k in K_SWEEP])
         ax.minorticks_off()
         ax.set_title(name)
         ax.set_xlabel("neighbours k")

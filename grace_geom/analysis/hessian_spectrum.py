@@ -19,11 +19,12 @@ from grace_geom.analysis.curvature import (
     counted,
     curvature,
     eigenvalue_measures,
+    finite,
     is_matrix,
 )
-from grace_geom.analysis.numbers import as_measure, number
+from grace_geom.analysis.numbers import Footnotes, as_measure, union
 from grace_geom.analysis.objective import Objective
-from grace_geom.analysis.run import Part, Shown, progress, say
+from grace_geom.analysis.run import Part, Shown, progress, sample_text, say
 from grace_geom.analysis.subject import Subject
 from grace_geom.distributed import world
 from grace_geom.errors import UserError
@@ -110,22 +111,23 @@ def measure(subject: Subject, options: SpectrumOptions, state: Path) -> Part:
 
 def show(parts: dict[str, Part], options: SpectrumOptions) -> Shown:
     """Table 3, the density of all checkpoints, curvature by matrix."""
-    first = next(iter(parts.values()))
-    top = [f"lambda_{i + 1}" for i in range(options.top) if f"lambda_{i + 1}" in first.values]
-    low = [
-        f"lambda_min_{i + 1}"
-        for i in range(options.bottom)
-        if f"lambda_min_{i + 1}" in first.values
-    ]
-    names = [*top, *low, "trace", "frobenius", "frobenius/sqrt_d"]
-    names += [n for n in ("pyhessian/lambda_1", "pyhessian/trace") if n in first.values]
+    there, feet = {name for part in parts.values() for name in part.values}, Footnotes()
+    names = [f"lambda_{i + 1}" for i in range(options.top)]
+    names += [f"lambda_min_{i + 1}" for i in range(options.bottom)]
+    names += ["trace", "frobenius", "frobenius/sqrt_d", "pyhessian/lambda_1", "pyhessian/trace"]
+    names = [name for name in names if name in there]
+    fewer = "so many eigenvalues were not found, or there are not so many weights"
     rows: list[list[Cell | str]] = [
-        [label, *(number(part.values[n]) for n in names)] for label, part in parts.items()
+        [label, *(feet.cell(part.values.get(n), missing=fewer) for n in names)]
+        for label, part in parts.items()
     ]
     table = Table(
         ["checkpoint", *(_heading(n) for n in names)], rows,
-        title=f"{options.operator}, {options.params}, {options.loss}, n = {options.n}",
-        notes=["± standard error of an estimate; ~ an eigenvalue that has not converged to --rtol"],
+        title=f"{options.operator}, {options.params}, {options.loss}, {sample_text(parts, options)}",
+        notes=[
+            *feet.notes,
+            "± standard error of an estimate; ~ an eigenvalue that has not converged to --rtol",
+        ],
     )  # fmt: skip
     return Shown([table], draw(parts, options), page(parts, options))
 
@@ -162,11 +164,18 @@ def densities(
     return grid, {label: s.density(grid, width) for label, s in spectra.items()}, width
 
 
+def _floor(parts: dict[str, Part], width: float) -> float:
+    """The density below which nothing is drawn: a hundredth of one eigenvalue of the largest
+    matrix.
+    """
+    return 1e-2 / max(int(part.values["dim"].value) for part in parts.values()) / width
+
+
 def _draw_density(
     axis: Any, parts: dict[str, Part], options: SpectrumOptions, look: dict[str, figures.Look]
 ) -> None:
     grid, found, width = densities(parts, options)
-    floor = 1e-2 / int(next(iter(parts.values())).values["dim"].value) / width
+    floor = _floor(parts, width)
     for label, samples in found.items():
         mean = samples.mean(axis=0)
         axis.semilogy(grid, np.maximum(mean, floor / 10), label=label, **look[label].stroke())
@@ -190,7 +199,7 @@ def _draw_blocks(axis: Any, parts: dict[str, Part], look: dict[str, figures.Look
     names = matrices(parts)
     x = np.arange(len(names))
     for i, (label, part) in enumerate(parts.items()):
-        kappa = [part.values[f"kappa/{n}"] for n in names]
+        kappa = _kappa(part, names)
         shift = 0.12 * (i - (len(parts) - 1) / 2)
         axis.errorbar(
             x + shift,
@@ -216,7 +225,7 @@ def page(parts: dict[str, Part], options: SpectrumOptions) -> Any:
     cells: list[pages.Cell] = []
     if options.density_probes:
         grid, found, width = densities(parts, options)
-        floor = 1e-2 / int(next(iter(parts.values())).values["dim"].value) / width
+        floor = _floor(parts, width)
         curves = []
         for label, samples in found.items():
             mean, low, high = (
@@ -236,7 +245,7 @@ def page(parts: dict[str, Part], options: SpectrumOptions) -> Any:
     names = matrices(parts)
     blocks = []
     for label, part in parts.items():
-        kappa = [part.values[f"kappa/{n}"] for n in names]
+        kappa = _kappa(part, names)
         hover = [
             f"{n}<br>{k.value:.3g} ± {k.error or 0:.2g}" for n, k in zip(names, kappa, strict=True)
         ]
@@ -249,15 +258,21 @@ def page(parts: dict[str, Part], options: SpectrumOptions) -> Any:
         "Hessian" if options.operator == "hessian" else "Gauss-Newton matrix"
     )
     return pages.page(
-        title, list(parts), [cells, below], f"{options.params}, {options.loss}, n = {options.n}"
-    )
+        title, list(parts), [cells, below],
+        f"{options.params}, {options.loss}, {sample_text(parts, options)}",
+    )  # fmt: skip
+
+
+def _kappa(part: Part, names: list[str]) -> list[Measure]:
+    """Mean curvature of each matrix; no value for those that this checkpoint lacks."""
+    return [part.values.get(f"kappa/{name}", Measure(math.nan)) for name in names]
 
 
 def matrices(parts: dict[str, Part]) -> list[str]:
-    """Names of the matrices, first to last."""
-    names = [n for n in next(iter(parts.values())).arrays["blocks"].tolist() if is_matrix(n)]
+    """Names of the matrices of all checkpoints, first to last."""
+    every = union(part.arrays["blocks"].tolist() for part in parts.values())
     return sorted(
-        names, key=lambda n: n == "visual.proj"
+        filter(is_matrix, every), key=lambda n: n == "visual.proj"
     )  # the last matrix, which open_clip lists first
 
 
@@ -270,7 +285,7 @@ def _heading(name: str) -> str:
 
 
 def _trace(found: Curvature, options: SpectrumOptions, seen: Callable[[], None]) -> Estimate:
-    A, matvec = found.operator, counted(found.operator.matvec, seen)
+    A, matvec = found.operator, counted(finite(found.operator.matvec), seen)
     if options.trace == "xtrace":
         return xtrace(matvec, A.like, A.dim, options.probes, options.seed + 3, found.krylov)
     if options.trace == "hutch++":

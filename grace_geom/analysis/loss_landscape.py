@@ -15,21 +15,27 @@ from matplotlib.ticker import MaxNLocator
 
 from grace_geom import figures
 from grace_geom.analysis import pages
+from grace_geom.analysis.curvature import finite, start_of
+from grace_geom.analysis.numbers import NOT_MEASURED, Footnotes, absent
 from grace_geom.analysis.objective import Objective
 from grace_geom.analysis.options import Common
-from grace_geom.analysis.run import Part, Shown, progress, say
+from grace_geom.analysis.run import Part, Shown, progress, sample_text, say
 from grace_geom.analysis.subject import Subject, label_of, open_subject
 from grace_geom.checkpoint import checkpoint_file
 from grace_geom.distributed import everyones
-from grace_geom.errors import UserError
-from grace_geom.geometry.lanczos import Krylov, eigenpairs, leaning_start
-from grace_geom.geometry.landscape import filter_normalised, grid, line, plane
+from grace_geom.errors import NotFiniteError, UserError
+from grace_geom.geometry.lanczos import Krylov, eigenpairs
+from grace_geom.geometry.landscape import Plane, filter_normalised, grid, line, plane
 from grace_geom.geometry.mean_loss import MeanLoss
 from grace_geom.geometry.operators import hessian
 from grace_geom.records import Measure
-from grace_geom.tables import Cell, Table
+from grace_geom.tables import Cell, Table, percent
 from grace_geom.weights import Weights, interpolate, unflatten
 
+OTHER_DIRECTIONS = (
+    "other weights or shapes than the first checkpoint: the same seed gives other directions; "
+    "analyse it by itself"
+)
 SLICES = ("random", "eigen", "contour", "line", "plane")
 
 
@@ -98,6 +104,9 @@ def measure(subject: Subject, options: LandscapeOptions, state: Path) -> Part:
     """All slices of one checkpoint."""
     objective = subject.objective()
     mean, w = objective.mean(), objective.weights
+    # What may be refused comes before anything is measured.
+    before = subject.before(w) if "line" in options.slices else {}
+    through = _through(subject, w, options) if "plane" in options.slices else None
     ts = np.linspace(-options.span, options.span, options.points)
     steps = {
         "random": len(ts),
@@ -125,27 +134,27 @@ def measure(subject: Subject, options: LandscapeOptions, state: Path) -> Part:
         arrays["contour_axis"] = side
         arrays["contour"] = grid(mean.value, w, d1, d2, side.tolist(), side.tolist(), seen)
     if "eigen" in options.slices:
-        v, values["eigen/lambda_1"] = _top_eigenvector(objective, options)
         ts = np.linspace(-options.eigen_span, options.eigen_span, options.points)
-        arrays["eigen"] = np.stack([ts, line(mean.value, w, v, ts.tolist(), seen)])
+        try:
+            v, values["eigen/lambda_1"] = _top_eigenvector(objective, options)
+            along = line(mean.value, w, v, ts.tolist(), seen)
+        except NotFiniteError as why:
+            values["eigen/lambda_1"], along = absent(str(why)), np.full(len(ts), np.nan)
+        arrays["eigen"] = np.stack([ts, along])
     if "line" in options.slices:
-        found = _line(subject, w, options, seen)
+        found = _line(subject, before, w, options, seen)
         arrays |= {f"line/{name}": curve for name, curve in found.items()}
-    if "plane" in options.slices:
-        arrays |= _plane(subject, mean, w, options, seen)
+    if through is not None:
+        arrays |= _plane(subject, mean, through, options, seen)
     watch.close()
     return Part(values, arrays)
 
 
-def _plane(
-    subject: Subject,
-    mean: MeanLoss,
-    w: Weights,
-    options: LandscapeOptions,
-    seen: Callable[[], None],
-) -> dict[str, np.ndarray]:
-    """The loss on the plane through this checkpoint and the two of ``--through``, a quarter beyond
-    its corners.
+def _through(subject: Subject, w: Weights, options: LandscapeOptions) -> Plane:
+    """The plane through this checkpoint and the two of ``--through``.
+
+    Raises:
+        UserError: If their weights differ in name or shape, or they lie on one line.
     """
     points = [w]
     for file in map(checkpoint_file, options.through):
@@ -154,9 +163,19 @@ def _plane(
         ).model.weights()
         points.append({name: other[name] for name in w if name in other})
     try:
-        found = plane(*points)
+        return plane(*points)
     except ValueError as error:
         raise UserError(f"--through: {error}") from None
+
+
+def _plane(
+    subject: Subject,
+    mean: MeanLoss,
+    found: Plane,
+    options: LandscapeOptions,
+    seen: Callable[[], None],
+) -> dict[str, np.ndarray]:
+    """The loss on a plane, a quarter beyond its corners."""
     low, high = found.corners.min(axis=0), found.corners.max(axis=0)
     margin = 0.25 * (high - low)
     xs, ys = (
@@ -175,9 +194,7 @@ def _top_eigenvector(objective: Objective, options: LandscapeOptions) -> tuple[W
     A = hessian(
         objective.loss, objective.weights, objective.batches, distributed=objective.distributed
     )
-    pairs = eigenpairs(
-        A.matvec, Krylov(leaning_start(A.gradient(), options.seed)), top=1, rtol=1e-2
-    )
+    pairs = eigenpairs(finite(A.matvec), Krylov(start_of(A, options.seed)), top=1, rtol=1e-2)
     v = pairs.vectors[0]
     v = v * torch.sign(v[v.abs().argmax()])  # an eigenvector has no sign of its own
     lam, r = pairs.values[0].item(), pairs.residuals[0].item()
@@ -188,18 +205,18 @@ def _top_eigenvector(objective: Objective, options: LandscapeOptions) -> tuple[W
 
 @torch.no_grad()
 def _accuracy(objective: Objective, weights: Weights) -> float:
-    right = sum(
-        (objective.outputs(weights, b).argmax(1) == b.labels).sum().item()
-        for b in objective.batches
-    )
+    """Share of right answers; NaN where a logit is: it would look like an answer."""
+    right = 0.0
+    for b in objective.batches:
+        z = objective.outputs(weights, b)
+        right += math.nan if z.isnan().any() else (z.argmax(1) == b.labels).sum().item()
     return sum(everyones(right)) / len(objective)
 
 
 def _line(
-    subject: Subject, w: Weights, options: LandscapeOptions, seen: Any
+    subject: Subject, before: Weights, w: Weights, options: LandscapeOptions, seen: Any
 ) -> dict[str, np.ndarray]:
     """Accuracies at ``(1 - t) w0 + t w``; the attack is made anew at every point."""
-    before = subject.before(w)
     sets = {"id": subject.objective(attacked=False)}
     sets |= {
         f"ood/{name}": subject.objective(spec, "eval", attacked=False)
@@ -212,8 +229,13 @@ def _line(
         for name, objective in sets.items():
             curves[name].append(_accuracy(objective, at))
         clean = Objective(sets["id"].logits, at, sets["id"].batches, images=sets["id"].images)
-        attacked = clean.attacked(options.eps, options.alpha, options.attack_steps, options.seed)
-        curves["adv"].append(_accuracy(attacked, at))
+        try:
+            attacked = clean.attacked(
+                options.eps, options.alpha, options.attack_steps, options.seed
+            )
+            curves["adv"].append(_accuracy(attacked, at))
+        except NotFiniteError:  # beyond the checkpoint weights may grow too large
+            curves["adv"].append(math.nan)
         curves["id_loss"].append(clean.mean().value(at))
         seen()
     oods = [curves[name] for name in curves if name.startswith("ood/")]
@@ -225,53 +247,76 @@ def _line(
 def show(parts: dict[str, Part], options: LandscapeOptions) -> Shown:
     """The width of the basin and the best point of the line in a table; all slices in the
     figures."""
-    comparable(parts)
-    rows: list[list[Cell | str]] = []
-    for label, part in parts.items():
-        row: list[Cell | str] = [label, f"{part.values['loss'].value:.4g}"]
-        if "random" in options.slices:
-            row.append(f"{np.asarray(part.arrays['random'])[1].max():.4g}")
-        if "line" in options.slices:
-            here = int(
-                np.abs(np.asarray(part.arrays["line/t"]) - 1.0).argmin()
-            )  # t = 1 is always among them
-            row += [f"{100 * part.arrays[f'line/{name}'][here]:.1f}" for name in _kinds(part)]
-        rows.append(row)
+    parts = comparable(parts)
+    feet, kinds = Footnotes(), _kinds(parts)
+    rows = [[label, *_row(part, kinds, options, feet)] for label, part in parts.items()]
     heads = ["checkpoint", "loss"] + [f"highest within {options.span:g}"] * (
         "random" in options.slices
     )
-    first = next(iter(parts.values()))
-    heads += [f"{name} at t = 1, %" for name in _kinds(first)] if "line" in options.slices else []
-    title = f"Loss landscape, {options.params}, {options.loss}, n = {options.n}, directions of seed {options.seed}"
+    heads += [f"{name} at t = 1, %" for name in kinds] if "line" in options.slices else []
+    sample = sample_text(parts, options)
+    title = f"Loss landscape, {options.params}, {options.loss}, {sample}, directions of seed {options.seed}"
     more = {"contour": contours(parts)} if "contour" in options.slices else {}
     more |= {"plane": planes(parts)} if "plane" in options.slices else {}
     html = page(parts, options) if options.slices else None
-    wide = 196 * math.sqrt(0.25 / options.n)
-    notes = (
-        [
-            f"an accuracy of {options.n} images has a 95 % interval of at most ±{wide:.0f} points: "
-            "for numbers to compare, see evaluate"
-        ]
-        if "line" in options.slices
-        else []
-    )
+    notes = list(feet.notes)
+    for label, part in parts.items():
+        found = part.values.get("eigen/lambda_1")
+        if found is not None and not math.isfinite(found.value):
+            notes.append(f"{label}: no eigenvector: {found.estimator.removeprefix(NOT_MEASURED)}")
+    if "line" in options.slices:
+        n = min((part.n.get("id", options.n) for part in parts.values()), default=options.n)
+        wide = 196 * math.sqrt(0.25 / n)
+        notes.append(
+            f"an accuracy of {n} images has a 95 % interval of at most ±{wide:.0f} points: for "
+            "numbers to compare, see evaluate"
+        )
     return Shown([Table(heads, rows, title=title, notes=notes)], curves(parts, options), html, more)
 
 
-def comparable(parts: dict[str, Part]) -> None:
-    """Refuse checkpoints whose weights differ in name or shape.
-
-    Raises:
-        UserError: The same seed would mean other directions for them.
-    """
-    labels = list(parts)
-    for label in labels[1:]:
-        for name in ("blocks", "block_shapes"):
-            if parts[label].arrays[name].tolist() != parts[labels[0]].arrays[name].tolist():
-                raise UserError(
-                    f"{label} and {labels[0]} have other weights or shapes: the same seed gives "
-                    "other directions, and their slices cannot be compared; analyse them one by one"
+def _row(
+    part: Part, kinds: list[str], options: LandscapeOptions, feet: Footnotes
+) -> list[Cell | str]:
+    """Loss, highest loss of the random slice, accuracies at the checkpoint."""
+    infinite = "the loss is not finite there"
+    row: list[Cell | str] = [feet.cell(part.values["loss"], undefined=infinite)]
+    if "random" in options.slices:
+        highest = (
+            Measure(float(np.max(part.arrays["random"][1]))) if "random" in part.arrays else None
+        )
+        row.append(feet.cell(highest, undefined=infinite, missing=OTHER_DIRECTIONS))
+    if "line" in options.slices:
+        # t = 1 is always among them
+        here = int(np.abs(np.asarray(part.arrays["line/t"]) - 1.0).argmin())
+        for name in kinds:
+            curve = part.arrays.get(f"line/{name}")
+            share = None if curve is None else Measure(float(curve[here]))
+            row.append(
+                feet.cell(
+                    share,
+                    lambda m: percent(m.value),
+                    undefined="the model's logits are not finite there",
+                    missing=f"no {name.upper()} set is known for this checkpoint: add --ood NAME=SPEC",
                 )
+            )
+    return row
+
+
+def comparable(parts: dict[str, Part]) -> dict[str, Part]:
+    """The same without the random slices of checkpoints whose weights differ from the first one's
+    in name or shape: one seed gives them other directions. Lines and losses compare.
+    """
+    first = next(iter(parts.values()))
+
+    def alike(part: Part) -> bool:
+        names = ("blocks", "block_shapes")
+        return all(part.arrays[n].tolist() == first.arrays[n].tolist() for n in names)
+
+    def kept(part: Part) -> Part:
+        odd = ("random", "contour", "contour_axis")
+        return replace(part, arrays={k: a for k, a in part.arrays.items() if k not in odd})
+
+    return {label: part if alike(part) else kept(part) for label, part in parts.items()}
 
 
 def curves(parts: dict[str, Part], options: LandscapeOptions) -> Figure:
@@ -301,7 +346,7 @@ def _panels(parts: dict[str, Part], options: LandscapeOptions) -> list[tuple[str
         panels.append(("eigen", "distance", "loss", "top Hessian eigenvector"))
     if "line" in options.slices:
         names = {"id": "ID accuracy, %", "ood": "OOD accuracy, %", "adv": "adversarial accuracy, %"}
-        for kind in _kinds(next(iter(parts.values()))):
+        for kind in _kinds(parts):
             panels.append((f"line/{kind}", "0: pretrained, 1: tuned", names[kind], ""))
     return panels
 
@@ -320,11 +365,12 @@ def page(parts: dict[str, Part], options: LandscapeOptions) -> Any:
     keys = [key for key in ("contour", "plane") if key in options.slices]
     levels = _levels(parts, *keys) if keys else np.zeros(0)
     for key in keys:
-        flat = [_field(key, label, part, levels, False) for label, part in parts.items()]
-        turned = [_field(key, label, part, levels, True) for label, part in parts.items()]
+        drawn = {label: part for label, part in parts.items() if key in part.arrays}
+        flat = [_field(key, label, part, levels, False) for label, part in drawn.items()]
+        turned = [_field(key, label, part, levels, True) for label, part in drawn.items()]
         for pair in zip(pages.wrapped(flat), pages.wrapped(turned), strict=True):
             rows += pair
-    note = f"{options.params}, {options.loss}, n = {options.n}, directions of seed {options.seed}"
+    note = f"{options.params}, {options.loss}, {sample_text(parts, options)}, directions of seed {options.seed}"
     note += "; colours and heights end at the 98 % quantile of the loss" if keys else ""
     return pages.page("Loss landscape", list(parts), rows, note)
 
@@ -352,29 +398,47 @@ def _field(key: str, label: str, part: Part, levels: np.ndarray, surface: bool) 
 def _levels(parts: dict[str, Part], *keys: str) -> np.ndarray:
     """The same levels for all checkpoints; the highest 2 % of the values lie above them."""
     values = np.concatenate(
-        [np.asarray(part.arrays[key]).ravel() for part in parts.values() for key in keys]
+        [
+            np.asarray(part.arrays[key]).ravel()
+            for part in parts.values()
+            for key in keys
+            if key in part.arrays
+        ]
     )
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return np.array([0.0, 1.0])  # panels that say that nothing is finite
     return np.asarray(MaxNLocator(14).tick_values(values.min(), np.quantile(values, 0.98)))
+
+
+def _draw_slice(axis: Any, x: Any, y: Any, z: Any, levels: np.ndarray) -> Any:
+    """Filled contours and lines of a slice; words where it has no finite value."""
+    z = np.ma.masked_invalid(np.asarray(z))
+    if not z.count():
+        axis.text(0.5, 0.5, "no finite loss", transform=axis.transAxes, ha="center", va="center")
+        return None
+    drawn = axis.contourf(x, y, z, levels=levels, cmap="viridis", extend="max")
+    if ((levels > z.min()) & (levels < z.max())).any():
+        axis.contour(x, y, z, levels=levels, colors="white", linewidths=0.3)
+    return drawn
 
 
 def contours(parts: dict[str, Part]) -> Figure:
     """2-D slices with the same levels for every checkpoint."""
     levels = _levels(parts, "contour")
+    parts = {label: part for label, part in parts.items() if "contour" in part.arrays}
     figure, axes = figures.new(
         min(2.3 * len(parts) + 0.6, figures.PAGE), 2.4, 1, len(parts), sharex=True, sharey=True
     )
+    drawn: Any = None
     for axis, (label, part) in zip(axes[0], parts.items(), strict=True):
         side = np.asarray(part.arrays["contour_axis"])
-        drawn = axis.contourf(
-            side, side, part.arrays["contour"], levels=levels, cmap="viridis", extend="max"
-        )
-        axis.contour(
-            side, side, part.arrays["contour"], levels=levels, colors="white", linewidths=0.3
-        )
+        drawn = _draw_slice(axis, side, side, part.arrays["contour"], levels) or drawn
         axis.plot(0, 0, marker="+", color="white")
         axis.set(title=label, xlabel="first direction", aspect="equal")
     axes[0, 0].set_ylabel("second direction")
-    figure.colorbar(drawn, ax=axes.ravel().tolist(), label="loss", format="%.2g")
+    if drawn is not None:
+        figure.colorbar(drawn, ax=axes.ravel().tolist(), label="loss", format="%.2g")
     return figure
 
 
@@ -384,12 +448,10 @@ def planes(parts: dict[str, Part]) -> Figure:
     """
     levels = _levels(parts, "plane")
     figure, axes = figures.new(min(2.6 * len(parts) + 0.8, figures.PAGE), 2.6, 1, len(parts))
+    drawn: Any = None
     for axis, part in zip(axes[0], parts.values(), strict=True):
         x, y = np.asarray(part.arrays["plane_x"]), np.asarray(part.arrays["plane_y"])
-        drawn = axis.contourf(
-            x, y, part.arrays["plane"], levels=levels, cmap="viridis", extend="max"
-        )
-        axis.contour(x, y, part.arrays["plane"], levels=levels, colors="white", linewidths=0.3)
+        drawn = _draw_slice(axis, x, y, part.arrays["plane"], levels) or drawn
         for (a, b), name, marker in zip(
             part.arrays["plane_corners"], part.arrays["plane_names"].tolist(), "os^", strict=True
         ):
@@ -405,15 +467,20 @@ def planes(parts: dict[str, Part]) -> Figure:
         axis.set(xlabel="distance", aspect="equal")
         axis.legend(loc="upper right", frameon=True, fontsize=5)
     axes[0, 0].set_ylabel("distance")
-    figure.colorbar(drawn, ax=axes.ravel().tolist(), label="loss", format="%.2g")
+    if drawn is not None:
+        figure.colorbar(drawn, ax=axes.ravel().tolist(), label="loss", format="%.2g")
     return figure
 
 
-def _kinds(part: Part) -> list[str]:
-    return [name for name in ("id", "ood", "adv") if f"line/{name}" in part.arrays]
+def _kinds(parts: dict[str, Part]) -> list[str]:
+    there = {key for part in parts.values() for key in part.arrays}
+    return [name for name in ("id", "ood", "adv") if f"line/{name}" in there]
 
 
 def _xy(part: Part, key: str) -> tuple[np.ndarray, np.ndarray]:
+    """Abscissae and ordinates; none where the checkpoint lacks the slice."""
+    if key not in part.arrays:
+        return np.zeros(0), np.zeros(0)
     if key.startswith("line/"):
         return np.asarray(part.arrays["line/t"]), 100 * np.asarray(part.arrays[key])
     x, y = np.asarray(part.arrays[key])

@@ -1,10 +1,21 @@
-"""Estimates as measures of a result, and measures as cells of a table."""
+"""Estimates as measures of a result, and measures as cells of a table: a number, or a dash whose
+footnote says why there is none.
+"""
 
 import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
+from grace_geom.errors import NotFiniteError
 from grace_geom.geometry.trace import Estimate
 from grace_geom.records import Measure
-from grace_geom.tables import Cell
+from grace_geom.tables import MISSING, Cell, Table
+
+NOT_MEASURED = "not measured: "
+"""How the estimator of a measure without a value begins; the reason follows."""
+
+ELSEWHERE = "this checkpoint has no such entry"
+_MARKS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def as_measure(estimate: Estimate, scale: float = 1.0) -> Measure:
@@ -18,11 +29,130 @@ def as_measure(estimate: Estimate, scale: float = 1.0) -> Measure:
     return Measure(value, error, value - half, value + half, 0.95, estimate.estimator)
 
 
+def absent(why: str) -> Measure:
+    """A measure without a value, and the reason."""
+    return Measure(math.nan, estimator=NOT_MEASURED + why)
+
+
+def or_absent(
+    measure: Callable[[], Mapping[str, Measure]], keys: Iterable[str]
+) -> dict[str, Measure]:
+    """What ``measure`` finds; where its numbers are not finite, no value under any of ``keys``."""
+    try:
+        return dict(measure())
+    except NotFiniteError as why:
+        return {key: absent(str(why)) for key in keys}
+
+
 def number(measure: Measure) -> Cell:
-    """``12.3 ± 0.4``; ``~12.3`` where an eigenvalue has not converged."""
+    """``12.3 ± 0.4``; ``~12.3`` where an eigenvalue has not converged; a dash where there is no
+    finite number.
+    """
+    if not math.isfinite(measure.value):
+        return Cell(MISSING)
     text = f"{measure.value:.4g}"
     if "not converged" in measure.estimator:
         text = "~" + text
     if measure.error is not None and math.isfinite(measure.error):
         text += f" ± {measure.error:.2g}"
     return Cell(text, value=measure.value)
+
+
+class Footnotes:
+    """The cells of one table. Where there is no number they hold a dash with a mark, and
+    :attr:`notes` says what each mark means.
+    """
+
+    def __init__(self) -> None:
+        self._reasons: list[str] = []
+
+    def cell(
+        self,
+        measure: Measure | None,
+        draw: Callable[[Measure], Cell] = number,
+        undefined: str = "not defined on these images",
+        missing: str = ELSEWHERE,
+    ) -> Cell:
+        """The measure as ``draw`` shows it, or a marked dash.
+
+        Args:
+            measure: The number; ``None`` where the checkpoint has none of this name.
+            draw: How a number looks.
+            undefined: Reason for a value that is not finite and does not bring its own.
+            missing: Reason for ``None``.
+        """
+        if measure is None:
+            return self.dash(missing)
+        if math.isfinite(measure.value):
+            return draw(measure)
+        own = measure.estimator.startswith(NOT_MEASURED)
+        return self.dash(measure.estimator.removeprefix(NOT_MEASURED) if own else undefined)
+
+    def dash(self, why: str) -> Cell:
+        """A dash for this reason; the same reason has the same mark."""
+        if why not in self._reasons:
+            self._reasons.append(why)
+        return Cell(MISSING + _mark(self._reasons.index(why) + 1))
+
+    @property
+    def notes(self) -> list[str]:
+        """One line for each reason, in the order of the marks."""
+        return [f"{_mark(i)} {why}" for i, why in enumerate(self._reasons, start=1)]
+
+
+def _mark(i: int) -> str:
+    return str(i).translate(_MARKS)
+
+
+def with_refused(table: Table, refused: Mapping[str, str]) -> Table:
+    """The table with a row of dashes for each checkpoint that could not be measured, and why.
+
+    Args:
+        table: The others.
+        refused: Label -> reason.
+    """
+    rows = [[label, *[MISSING] * (len(table.columns) - 1)] for label in refused]
+    notes = [f"{label}: {NOT_MEASURED}{why}" for label, why in refused.items()]
+    return replace(table, rows=[*table.rows, *rows], notes=[*table.notes, *notes])
+
+
+def union(lists: Iterable[Iterable[str]]) -> list[str]:
+    """Names that any of the lists has, each once: what a later list has between two known names
+    stands between them.
+    """
+    found: list[str] = []
+    for names in lists:
+        at = 0
+        for name in names:
+            if name in found:
+                at = found.index(name) + 1
+            else:
+                found.insert(at, name)
+                at += 1
+    return found
+
+
+def sample_size(used: Mapping[str, Mapping[str, int]], asked: int) -> str:
+    """``n = 60``: the images that were used, where they are fewer than was asked for.
+
+    Args:
+        used: Label -> set -> images; empty where that is not known.
+        asked: ``--n``.
+    """
+    ids = {label: sets["id"] for label, sets in used.items() if "id" in sets}
+    others: dict[str, list[int]] = {}
+    for sets in used.values():
+        for name, n in sets.items():
+            if name != "id":
+                others.setdefault(name, []).append(n)
+    usual = set(ids.values()) or {asked}
+    own = ", ".join(f"{n} ({label})" for label, n in ids.items())
+    text = f"n = {usual.pop()}" if len(usual) == 1 else f"n = {own}"
+    fewer = [f"{name}: {_range(ns)}" for name, ns in others.items() if set(ns) != set(ids.values())]
+    if any(n < asked for n in [*ids.values(), *(n for ns in others.values() for n in ns)]):
+        text += f" (asked: {asked})"
+    return ", ".join([text, *fewer])
+
+
+def _range(ns: Sequence[int]) -> str:
+    return str(ns[0]) if min(ns) == max(ns) else f"{min(ns)} to {max(ns)}"

@@ -2,6 +2,7 @@
 loss.
 """
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,12 @@ from matplotlib.figure import Figure
 
 from grace_geom import figures
 from grace_geom.analysis import pages
-from grace_geom.analysis.numbers import number
+from grace_geom.analysis.numbers import Footnotes, absent, union
 from grace_geom.analysis.objective import GROUPS
 from grace_geom.analysis.options import Common
 from grace_geom.analysis.run import Part, Shown
 from grace_geom.analysis.subject import Subject
-from grace_geom.data import suites
+from grace_geom.data import ImageSet, suites
 from grace_geom.evaluation.accuracy import evaluate_set
 from grace_geom.geometry.drift import correlation, matrix_drift, relative_drift
 from grace_geom.models import ClipClassifier
@@ -44,6 +45,10 @@ def measure(subject: Subject, options: DriftOptions, state: Path) -> Part:
     """
     now = select(subject.model.weights(), GROUPS.get(options.params, options.params))
     before = subject.before(now)
+    sets = {  # what cannot be read is known before anything is measured
+        name: subject.images(spec, "eval", "zeroshot")
+        for name, spec in (options.zeroshot or suites(subject.data)["zeroshot"]).items()
+    }
     values = {
         "drift": Measure(
             relative_drift(now, before), estimator="|theta - theta0| / |theta0|, exact"
@@ -63,18 +68,27 @@ def measure(subject: Subject, options: DriftOptions, state: Path) -> Part:
     ranks = [m.value for key, m in values.items() if key.startswith("effective_rank/")]
     if ranks:
         values["mean_effective_rank"] = Measure(float(np.mean(ranks)), estimator="over matrices")
-    return Part(values | _zero_shot(subject, options), arrays | {"singular_values": spectra})
+    arrays["zero_shot_sets"] = np.array([x.spec for x in sets.values()], dtype=np.str_)
+    found = _zero_shot(subject, sets, options)
+    return Part(values | found, arrays | {"singular_values": spectra})
 
 
-def _zero_shot(subject: Subject, options: DriftOptions) -> dict[str, Measure]:
+def _zero_shot(
+    subject: Subject, sets: dict[str, ImageSet], options: DriftOptions
+) -> dict[str, Measure]:
     """Mean over the sets of the loss of accuracy; its error is that of paired answers, taken as
     independent.
     """
-    sets = options.zeroshot or suites(subject.data)["zeroshot"]
     losses, errors, values = [], [], {}
-    for name, spec in sets.items():
-        images = subject.images(spec, "eval")
-        old, new = (_accuracy(m, images, name, options) for m in (subject.base, subject.model))
+    for name, images in sets.items():
+        if len(images.class_names) < 2:
+            why = f"{name} has a single class, so that every answer is right"
+            values[f"zero_shot_loss/{name}"] = absent(why)
+            continue
+        old, new = (
+            _accuracy(m, images, name, options, subject.image_size)
+            for m in (subject.base, subject.model)
+        )
         error = float(np.sqrt((old * (1 - old) + new * (1 - new)) / len(images)))
         values[f"zero_shot_loss/{name}"] = Measure(
             old - new, error, estimator=f"n = {len(images)}, unpaired error"
@@ -89,35 +103,46 @@ def _zero_shot(subject: Subject, options: DriftOptions) -> dict[str, Measure]:
     return values
 
 
-def _accuracy(model: ClipClassifier, images: Any, name: str, options: DriftOptions) -> float:
+def _accuracy(
+    model: ClipClassifier, images: ImageSet, name: str, options: DriftOptions, size: int
+) -> float:
     found = evaluate_set(
-        model.float(), images, "zeroshot", name, batch_size=options.batch, seed=options.seed
-    )
+        model.float(), images, "zeroshot", name, batch_size=options.batch, seed=options.seed,
+        image_size=size,
+    )  # fmt: skip
     return found.accuracy
 
 
 def show(parts: dict[str, Part], options: DriftOptions) -> Shown:
     """One row a checkpoint; the correlation below, from four checkpoints on."""
-    rows: list[list[Cell | str]] = []
-    for label, part in parts.items():
-        loss, rank = part.values.get("zero_shot_loss"), part.values.get("mean_effective_rank")
-        cells: list[Cell | str] = [
+    feet = Footnotes()
+    rows: list[list[Cell | str]] = [
+        [
             label,
-            number(part.values["drift"]),
-            number(rank) if rank else "-",
+            feet.cell(part.values["drift"], undefined="the pretrained weights are all 0"),
+            feet.cell(
+                part.values.get("mean_effective_rank"), missing="no matrix is among the weights"
+            ),
+            feet.cell(
+                part.values.get("zero_shot_loss"),
+                _points,
+                missing="no zero-shot set is known for its data: add --zeroshot NAME=SPEC",
+            ),
         ]
-        if loss is None:
-            cells.append("-")
-        else:
-            error = loss.error or 0.0
-            cells.append(percent(loss.value, loss.value - 1.96 * error, loss.value + 1.96 * error))
-        rows.append(cells)
-    pairs = [(p.values["drift"].value, p.values["zero_shot_loss"].value) for p in parts.values()
-             if "zero_shot_loss" in p.values]  # fmt: skip
-    found = correlation([x for x, _ in pairs], [y for _, y in pairs])
+        for label, part in parts.items()
+    ]
+    sets = {label: part.arrays["zero_shot_sets"].tolist() for label, part in _with_loss(parts)}
+    alike = len({str(names) for names in sets.values()}) < 2
+    pairs = [
+        (p.values["drift"].value, p.values["zero_shot_loss"].value) for _, p in _with_loss(parts)
+    ]
+    found = correlation(*([[x for x, _ in pairs], [y for _, y in pairs]] if alike else [[], []]))
     joint, notes = (
         {},
-        [f"{options.params}; zero-shot loss: accuracy points below the pretrained model"],
+        [
+            *feet.notes,
+            f"{options.params}; zero-shot loss: accuracy points below the pretrained model",
+        ],
     )
     if np.isfinite(found.r):
         words = f"Pearson, {found.n} checkpoints, p = {found.p:.2g}"
@@ -127,8 +152,11 @@ def show(parts: dict[str, Part], options: DriftOptions) -> Shown:
         notes.append(
             f"correlation of drift with zero-shot loss: r = {found.r:.2f}{interval}, n = {found.n}"
         )
-    else:
+    elif alike:
         notes.append("a correlation needs at least 3 checkpoints that differ")
+    else:
+        each = "; ".join(f"{label}: {', '.join(names)}" for label, names in sets.items())
+        notes.append(f"the losses are means over unlike sets and do not compare ({each})")
     table = Table(
         ["checkpoint", "drift", "mean effective rank", "zero-shot loss, points"],
         rows,
@@ -138,27 +166,36 @@ def show(parts: dict[str, Part], options: DriftOptions) -> Shown:
     return Shown([table], draw(parts), page(parts), joint=joint)
 
 
+def _with_loss(parts: dict[str, Part]) -> list[tuple[str, Part]]:
+    """Checkpoints with a zero-shot loss."""
+    return [(label, part) for label, part in parts.items() if "zero_shot_loss" in part.values]
+
+
+def _points(loss: Measure) -> Cell:
+    error = loss.error or 0.0
+    return percent(loss.value, loss.value - 1.96 * error, loss.value + 1.96 * error)
+
+
 def draw(parts: dict[str, Part]) -> Figure:
     """Relative drift of each matrix; singular values of the change that moved most; drift against
     zero-shot loss.
     """
     look = figures.looks(list(parts))
-    scatter = sum("zero_shot_loss" in p.values for p in parts.values()) > 1
+    scatter = len(_with_loss(parts)) > 1
     figure, axes = figures.new(figures.PAGE, 2.6, 1, 3 if scatter else 2)
-    names = [
-        key.partition("/")[2]
-        for key in next(iter(parts.values())).values
-        if key.startswith("effective_rank/")
-    ]
+    names = union(
+        [key.partition("/")[2] for key in part.values if key.startswith("effective_rank/")]
+        for part in parts.values()
+    )
     names.sort(key=lambda n: n == "visual.proj")
     for label, part in parts.items():
-        relative = [part.values[f"relative/{n}"].value for n in names]
+        relative = _relative(part, names)
         axes[0, 0].plot(range(len(names)), relative, label=label, **look[label].line())
         s = _most_moved(part)[1]
         if len(s):
             axes[0, 1].semilogy(range(1, len(s) + 1), s, label=label, **look[label].stroke())
-        if scatter:
-            loss = part.values["zero_shot_loss"]
+        loss = part.values.get("zero_shot_loss")
+        if scatter and loss is not None:
             axes[0, 2].errorbar(
                 part.values["drift"].value,
                 100 * loss.value,
@@ -186,9 +223,9 @@ def page(parts: dict[str, Part]) -> Any:
     """
     moved, spectra = [], []
     losses: list[pages.Curve] = []
-    names = next(iter(parts.values())).arrays["blocks"].tolist()
+    names = union(part.arrays["blocks"].tolist() for part in parts.values())
     for label, part in parts.items():
-        y = [part.values[f"relative/{n}"].value for n in names]
+        y = _relative(part, names)
         hover = [f"{n}<br>{value:.3g}" for n, value in zip(names, y, strict=True)]
         moved.append(pages.Curve(label, np.arange(len(names)), y, hover=hover))
         matrix, s = _most_moved(part)
@@ -214,6 +251,12 @@ def page(parts: dict[str, Part]) -> Any:
             pages.Panel(title, "relative drift, all weights", "zero-shot loss, points", losses)
         )
     return pages.page("Drift from the pretrained weights", list(parts), [above, below])
+
+
+def _relative(part: Part, names: list[str]) -> list[float]:
+    """Drift of each weight; NaN for those that this checkpoint lacks."""
+    nothing = Measure(math.nan)
+    return [part.values.get(f"relative/{name}", nothing).value for name in names]
 
 
 def _most_moved(part: Part) -> tuple[str, np.ndarray]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from grace_geom.analysis.numbers import sample_size
 from grace_geom.analysis.run import folder_of, say
 from grace_geom.analysis.subject import labels_of
 from grace_geom.checkpoint import checkpoint_file
@@ -211,10 +212,11 @@ def caption_of(result: Result) -> str:
     """
     s, levels = result.settings, {m.level for m in result.values.values() if m.low is not None}
     known = [
-        f"{key} = {s[key]}"
-        for key in ("n", "seed", "dtype", "params", "loss")
-        if s.get(key) is not None
+        f"{key} = {s[key]}" for key in ("seed", "dtype", "params", "loss") if s.get(key) is not None
     ]
+    if s.get("n") is not None:
+        used = {c.get("label", ""): c.get("n", {}) for c in result.checkpoints}
+        known.insert(0, sample_size(used, s["n"]))
     data = f"data {s['data']}" if s.get("data") else "data: each checkpoint's own"
     intervals = [f"{100 * level:.0f} % intervals" for level in sorted(levels)]
     named = list(

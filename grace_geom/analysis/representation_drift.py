@@ -19,8 +19,10 @@ from grace_geom.analysis.feature_analysis import (
     measure,
 )
 from grace_geom.analysis.features.drift import MEASURES, WITHIN, Drift, drift
+from grace_geom.analysis.features.extract import blocks_of, check_tower
 from grace_geom.analysis.features.streamed import GROUPS, bytes_needed, streamed_drift, streams
 from grace_geom.analysis.features.survey import Plan, attack, attacked_features, clean_features
+from grace_geom.analysis.numbers import Footnotes, union
 from grace_geom.analysis.run import Part, Shown, say
 from grace_geom.analysis.subject import Subject, open_subject
 from grace_geom.checkpoint import checkpoint_file
@@ -69,8 +71,9 @@ def measure_drift(subject: Subject, options: DriftOptions, state: Path) -> Part:
     On ``adv`` both models see the same images, those that were found at the checkpoint.
     ``clean-adv`` compares the checkpoint with itself: clean against attacked.
     """
-    plan = options.plan(state.parent)
+    plan = options.plan(subject, state.parent)
     models = {"reference": _reference(subject, options), "checkpoint": subject.model}
+    _check_layers(models, options)
     id_set, ood = distributions(subject)
     x_adv = attack(subject.model, subject.logits(id_set), id_set, plan)
     if options.stream:
@@ -80,7 +83,7 @@ def measure_drift(subject: Subject, options: DriftOptions, state: Path) -> Part:
             _streamed(models, id_set, ood, x_adv, plan, options), f", {GROUPS} groups of images"
         )
     # Both see the pixels that the checkpoint sees, as they do on its attacked images.
-    clean = clean_features(models, id_set, ood, plan, subject.model.image_size)
+    clean = clean_features(models, id_set, ood, plan)
     adv = attacked_features(models, x_adv, id_set, plan)
     if not first():  # the features are in the first process, and so are the numbers made of them
         return Part()
@@ -96,6 +99,17 @@ def measure_drift(subject: Subject, options: DriftOptions, state: Path) -> Part:
         for name, (a, b) in pairs.items()
     }
     return _part(found)
+
+
+def _check_layers(models: dict[str, ClipClassifier], options: DriftOptions) -> None:
+    """Refuse before the attack what the towers alone tell."""
+    check_tower(models["reference"], options.pool, options.layers)
+    here, there = (len(blocks_of(model)) for model in models.values())
+    if here != there:
+        raise UserError(
+            f"--reference {options.reference} has {here} blocks and this checkpoint {there}: layers "
+            "are compared one by one, name a reference of the same depth"
+        )
 
 
 def _streamed(
@@ -154,7 +168,7 @@ def show_drift(parts: dict[str, Part], options: DriftOptions) -> Shown:
     notes = [
         f"against {Path(options.reference).name}; {WITHIN}: the checkpoint with itself, clean "
         "against attacked images",
-        options.sample_text(),
+        options.sample_text(parts),
         f"adv: {options.attack_text()}, found at the checkpoint, the same images through both",
         *(
             f"{label}, {remark}"
@@ -193,13 +207,30 @@ def _layers(part: Part) -> list[str]:
 def _table(
     title: str, key: str, parts: dict[str, Part], pairs: list[str], notes: list[str]
 ) -> Table:
-    layers = list(dict.fromkeys(layer for part in parts.values() for layer in _layers(part)))
+    layers, feet = union(_layers(part) for part in parts.values()), Footnotes()
     rows: list[list[Cell | str]] = [
-        [label, name, *(cell(part.values.get(f"{key}/{name}/{layer}")) for layer in layers)]
+        [label, name, *(_cell(part, key, name, layer, feet) for layer in layers)]
         for label, part in parts.items()
         for name in pairs
     ]
-    return Table(["checkpoint", "set", *layers], rows, 2, title, notes)
+    return Table(["checkpoint", "set", *layers], rows, 2, title, [*feet.notes, *notes])
+
+
+def _cell(part: Part, key: str, name: str, layer: str, feet: Footnotes) -> Cell:
+    """A number of one layer on one set, or why there is none."""
+    if f"cka_layers/{name}" not in part.arrays:
+        missing = f"{name} is not among this checkpoint's sets"
+    else:
+        missing = "this tower has no such layer"
+    remark = _remark(part, name, layer)
+    return feet.cell(part.values.get(f"{key}/{name}/{layer}"), cell, remark, missing)
+
+
+def _remark(part: Part, name: str, layer: str) -> str:
+    """What was said of a layer on a set."""
+    head = f"{name}, {layer}: "
+    said = [text for text in part.arrays["remarks"].tolist() if text.startswith(head)]
+    return said[0].removeprefix(head) if said else "not defined on these images"
 
 
 def _last(parts: dict[str, Part], pairs: list[str]) -> Table:
@@ -209,14 +240,16 @@ def _last(parts: dict[str, Part], pairs: list[str]) -> Table:
         "gram_chord": "Gram, cosines",
         "log_norm_ratio_centred": "ln norm ratio",
     }
+    feet = Footnotes()
     rows: list[list[Cell | str]] = [
-        [label, name, *(cell(part.values.get(f"{key}/{name}/{_layers(part)[-1]}")) for key in keys)]
+        [label, name, *(_cell(part, key, name, _layers(part)[-1], feet) for key in keys)]
         for label, part in parts.items()
         for name in pairs
     ]
     return Table(
-        ["checkpoint", "set", *keys.values()], rows, 2, "At the last layer (the embedding)"
-    )
+        ["checkpoint", "set", *keys.values()], rows, 2, "At the last layer (the embedding)",
+        feet.notes,
+    )  # fmt: skip
 
 
 def _by_layer(key: str, title: str, parts: dict[str, Part], pairs: list[str]) -> Figure:
@@ -226,14 +259,17 @@ def _by_layer(key: str, title: str, parts: dict[str, Part], pairs: list[str]) ->
     figure, axes = figures.new(
         figures.PAGE, 1.6 * rows + 0.3, rows, columns, sharex=True, sharey=True
     )
-    looks = figures.looks(list(parts))
+    looks, layers = figures.looks(list(parts)), union(_layers(part) for part in parts.values())
     for ax, name in zip(axes.flat, pairs, strict=False):
         for label, part in parts.items():
+            if f"{key}/{name}" not in part.arrays:
+                ax.plot([], [], label=label, **looks[label].line())  # for the legend
+                continue
             value, low, high = part.arrays[f"{key}/{name}"]
-            x = np.arange(len(value))
+            x = [layers.index(layer) for layer in _layers(part)]
             ax.plot(x, value, label=label, **looks[label].line())
             ax.fill_between(x, low, high, color=looks[label].color, alpha=0.2, linewidth=0)
-            ax.set_xticks(x, _short(_layers(part)))
+        ax.set_xticks(range(len(layers)), _short(layers))
         ax.set_title(name)
     free = axes.flat[len(pairs) :]
     for ax in free:
@@ -263,20 +299,24 @@ def _short(layers: list[str]) -> list[str]:
 def _heat_maps(parts: dict[str, Part], pairs: list[str]) -> Figure:
     side = figures.PAGE / max(3, len(pairs) + 0.5)
     height = 0.84 * side * len(parts) + 0.6
+    alike = len({tuple(_layers(part)) for part in parts.values()}) == 1
     figure, axes = figures.new(
-        figures.PAGE, height, len(parts), len(pairs), sharex=True, sharey=True
+        figures.PAGE, height, len(parts), len(pairs), sharex=alike or "row", sharey=alike or "row"
     )
     image: Any = None
     for row, (label, part) in zip(axes, parts.items(), strict=True):
         names = _short(_layers(part))
         every = range(0, len(names), 1 + len(names) // 8)
         for ax, name in zip(row, pairs, strict=True):
+            ax.grid(False)
+            if f"cka_layers/{name}" not in part.arrays:
+                ax.text(0.5, 0.5, "-", transform=ax.transAxes, ha="center", va="center")
+                continue
             image = ax.imshow(
                 part.arrays[f"cka_layers/{name}"], vmin=0, vmax=1, cmap="viridis", origin="lower"
             )
             ax.set_xticks(every, [names[i] for i in every])
             ax.set_yticks(every, [names[i] for i in every])
-            ax.grid(False)
         row[0].set_ylabel(label)
     for ax, name in zip(axes[0], pairs, strict=True):
         ax.set_title(name)

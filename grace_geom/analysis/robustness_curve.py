@@ -2,6 +2,7 @@
 gradients are masked.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,19 +14,22 @@ from torch import Tensor
 
 from grace_geom import figures
 from grace_geom.analysis.features.adversary import Adversary, adversarial_images, batches_of
+from grace_geom.analysis.numbers import Footnotes, absent
 from grace_geom.analysis.options import Common
-from grace_geom.analysis.run import Part, Shown
+from grace_geom.analysis.run import Part, Shown, sample_text
 from grace_geom.analysis.subject import Subject, labels_of, open_subject
 from grace_geom.attacks import AttackSpec, pgd_attack
 from grace_geom.attacks import run as run_attack
 from grace_geom.attacks.losses import margin
 from grace_geom.batch import Batch
 from grace_geom.checkpoint import checkpoint_file
+from grace_geom.data import ImageSet
 from grace_geom.distributed import everyones, my_images
 from grace_geom.errors import UserError
+from grace_geom.evaluation.accuracy import reader_for
 from grace_geom.records import Measure
 from grace_geom.records.statistics import wilson
-from grace_geom.tables import Table, percent
+from grace_geom.tables import Cell, Table, percent
 
 EXAMPLES = 4
 BLACK_BOX = "square (black box)"
@@ -82,8 +86,17 @@ def measure_curve(subject: Subject, options: CurveOptions, state: Path) -> Part:
     that the attack turned: ``example_clean`` and ``example_adv`` (E, H, W, 3) uint8,
     ``example_delta`` (E, H, W, 3) float32 in pixels of [0, 1], and as class names
     ``example_before``, ``example_after`` (predictions; before is the label).
+
+    Raises:
+        UserError: If the data have a single class.
     """
     image_set = subject.images()
+    classes = len(image_set.class_names)
+    if classes < 2:
+        raise UserError(
+            f"{image_set.spec} has a single class: every answer is right, under any attack; name "
+            "data of two classes or more with --data"
+        )
     logits, weights = subject.logits(image_set), subject.model.weights()
     mine = my_images(len(image_set))
     attack = _Attacks(
@@ -101,6 +114,12 @@ def measure_curve(subject: Subject, options: CurveOptions, state: Path) -> Part:
         "labels": image_set.labels,
     }
     for name in options.attacks:
+        if name == "apgd-t" and classes < 3:
+            why = (
+                "apgd-t is not defined for two classes: its loss compares with a third; apgd-ce is"
+            )
+            values |= {f"{name}/{_grey(eps)}": absent(why) for eps in options.radii}
+            continue
         standing = clean.correct
         falls = torch.where(
             standing, torch.inf, 0.0
@@ -113,7 +132,8 @@ def measure_curve(subject: Subject, options: CurveOptions, state: Path) -> Part:
                 AttackSpec(name, eps, steps=options.steps, targets=options.targets), standing
             )
             falls[before & ~standing] = eps
-            aims = f", {options.targets} targets" if name in ("apgd-t", "apgd") else ""
+            targeted = name in ("apgd-t", "apgd") and classes > 2
+            aims = f", {min(options.targets, classes - 1)} targets" if targeted else ""
             how = f"{name}, {options.steps} steps{aims}, linf, radii in turn"
             values[f"{name}/{_grey(eps)}"] = _share(standing, how)
         arrays[f"falls/{name}"] = falls.numpy()
@@ -126,17 +146,19 @@ def measure_curve(subject: Subject, options: CurveOptions, state: Path) -> Part:
         cache=state.parent,
         seed=options.seed,
         batch_size=options.batch,
+        image_size=subject.image_size,
     )
     x_adv = [
         b.to(subject.model.device).images
         for b in batches_of(found, image_set.labels, options.batch, mine)
     ]
     y = torch.from_numpy(image_set.labels)
-    for label, answers in _transferred(x_adv, options).items():
-        right = attack.joined(answers) == y
-        values[f"transfer/{label}"] = _share(
-            right, f"PGD images found at this checkpoint, {_grey(options.eps)}"
-        )
+    for label, seen in _transferred(x_adv, image_set, options).items():
+        if isinstance(seen, str):
+            values[f"transfer/{label}"] = absent(f"{label}: {seen}")
+            continue
+        how = f"PGD images found at this checkpoint, {_grey(options.eps)}; {seen.how}"
+        values[f"transfer/{label}"] = _share(attack.joined(seen.answers) == y, how)
     if options.checks:
         standing_at = _checks(attack, options)
         values |= {f"check/{name}": _share(stands, name) for name, stands in standing_at.items()}
@@ -300,15 +322,36 @@ def _clearly_more(values: dict[str, Measure], pairs: tuple[tuple[str, str, str],
     return found
 
 
-def _transferred(x_adv: list[Tensor], options: CurveOptions) -> dict[str, list[Tensor]]:
-    """Answers of every checkpoint to the same attacked images of this process, batch by batch."""
+@dataclass(frozen=True)
+class _Seen:
+    """What one checkpoint answered to attacked images, as labels of their set, and by which
+    head."""
+
+    answers: list[Tensor]
+    how: str
+
+
+def _transferred(
+    x_adv: list[Tensor], image_set: ImageSet, options: CurveOptions
+) -> dict[str, _Seen | str]:
+    """Answers of every checkpoint to the same attacked images of this process, batch by batch; a
+    reason where it has none.
+
+    Classes are matched by name: each checkpoint answers the question of these images, whatever the
+    order of its own classes.
+    """
     files = [checkpoint_file(path) for path in options.checkpoints]
-    found = {}
+    found: dict[str, _Seen | str] = {}
     for file, label in zip(files, labels_of(files), strict=True):
-        other = open_subject(file, label, options)
-        logits, weights = other.logits(other.images()), other.model.weights()
+        try:
+            other = open_subject(file, label, options)
+            how = reader_for(other.model, image_set).how
+        except UserError as why:
+            found[label] = str(why)
+            continue
+        logits, weights = other.logits(image_set), other.model.weights()
         with torch.no_grad():
-            found[label] = [logits(x, weights).argmax(dim=1).cpu() for x in x_adv]
+            found[label] = _Seen([logits(x, weights).argmax(dim=1).cpu() for x in x_adv], how)
     return found
 
 
@@ -347,8 +390,8 @@ def _examples(attack: _Attacks, x_adv: list[Tensor], correct: Tensor, most: int)
 def show_curve(parts: dict[str, Part], options: CurveOptions) -> Shown:
     """Accuracy by radius, margins, transfer, checks, examples."""
     notes = [
-        f"n = {options.n}, seed {options.seed}, linf, {options.steps} steps; Wilson 95 % "
-        "intervals; % right"
+        f"{sample_text(parts, options)}, seed {options.seed}, linf, {options.steps} steps; Wilson "
+        "95 % intervals; % right"
     ]
     tables = [_curve_table(parts, options, notes), _transfer_table(parts, options)]
     if options.checks:
@@ -358,38 +401,73 @@ def show_curve(parts: dict[str, Part], options: CurveOptions) -> Shown:
 
 
 def _curve_table(parts: dict[str, Part], options: CurveOptions, notes: list[str]) -> Table:
-    rows = [
-        [label, name, *(_percent(m) for m in _row(part, name, options))]
+    feet = Footnotes()
+    rows: list[list[Cell | str]] = [
+        [label, name, *(feet.cell(m, _percent) for m in _row(part, name, options))]
         for label, part in parts.items()
         for name in options.attacks
     ]
     heads = ["checkpoint", "attack", "clean", *(_grey(eps) for eps in options.radii)]
-    return Table(heads, rows, 2, "Accuracy against the radius", notes)
+    return Table(heads, rows, 2, "Accuracy against the radius", [*feet.notes, *notes])
 
 
 def _row(part: Part, name: str, options: CurveOptions) -> list[Measure]:
     """The clean share, then one for each radius."""
-    return [
-        part.values[key] for key in ("clean", *(f"{name}/{_grey(eps)}" for eps in options.radii))
-    ]
+    keys = ("clean", *(f"{name}/{_grey(eps)}" for eps in options.radii))
+    return [part.values.get(key, Measure(math.nan)) for key in keys]
 
 
 def _transfer_table(parts: dict[str, Part], options: CurveOptions) -> Table:
-    labels = list(parts)
-    rows = [
-        [f"PGD at {a}", *(_percent(parts[a].values[f"transfer/{b}"]) for b in labels)]
-        for a in labels
+    feet, labels = Footnotes(), _targets(parts)
+    rows: list[list[Cell | str]] = [
+        [f"PGD at {a}", *(feet.cell(part.values.get(f"transfer/{b}"), _percent) for b in labels)]
+        for a, part in parts.items()
     ]
+    texts = {
+        label: how
+        for part in parts.values()
+        for label in labels
+        if "text head" in (how := _head_of(part, label))
+    }
     notes = [
+        *feet.notes,
         f"radius {_grey(options.eps)}; rows: where the images were found, columns: who looks at "
-        "them"
+        "them, by the names of the row's classes",
+        *(
+            f"{label} answers some rows by a {how}: its head lacks their classes"
+            for label, how in texts.items()
+        ),
     ]
     return Table(["images", *labels], rows, 1, "Transfer between checkpoints", notes)
 
 
+def _targets(parts: dict[str, Part]) -> list[str]:
+    """Every checkpoint that looked at attacked images."""
+    return list(
+        dict.fromkeys(
+            key.partition("/")[2]
+            for part in parts.values()
+            for key in part.values
+            if key.startswith("transfer/")
+        )
+    )
+
+
+def _head_of(part: Part, label: str) -> str:
+    """Which head ``label`` answered by, in words."""
+    m = part.values.get(f"transfer/{label}")
+    return m.estimator.split("; ")[1] if m is not None and m.estimator.count("; ") > 1 else ""
+
+
 def _check_table(parts: dict[str, Part], options: CurveOptions) -> Table:
-    keys = [key for key in next(iter(parts.values())).values if key.startswith("check/")]
-    rows = [[label, *(_percent(part.values[key]) for key in keys)] for label, part in parts.items()]
+    feet = Footnotes()
+    keys = list(
+        dict.fromkeys(key for p in parts.values() for key in p.values if key.startswith("check/"))
+    )
+    rows: list[list[Cell | str]] = [
+        [label, *(feet.cell(part.values.get(key), _percent) for key in keys)]
+        for label, part in parts.items()
+    ]
     found = {label: masked(part.values) for label, part in parts.items()}
     notes = [
         f"{label}: gradients look masked: {text}"
@@ -417,7 +495,10 @@ def _curves(parts: dict[str, Part], options: CurveOptions) -> Figure:
         for label, part in parts.items():
             row = _row(part, name, options)
             ax.plot(x, [100 * m.value for m in row], label=label, **looks[label].line())
-            low, high = ([100 * (getattr(m, side) or 0.0) for m in row] for side in ("low", "high"))
+            low, high = (
+                [math.nan if (end := getattr(m, side)) is None else 100 * end for m in row]
+                for side in ("low", "high")
+            )
             ax.fill_between(x, low, high, color=looks[label].color, alpha=0.15, linewidth=0)
         ax.set_title(name)
         ax.set_xlabel("ε in 1/255")
@@ -470,7 +551,7 @@ def _panels(parts: dict[str, Part]) -> Figure:
     return figure
 
 
-def _percent(m: Measure):  # type: ignore[no-untyped-def]
+def _percent(m: Measure) -> Cell:
     return percent(m.value, m.low, m.high)
 
 

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 
 from grace_geom import figures
 from grace_geom.analysis.features.cache import REVISION
+from grace_geom.analysis.numbers import absent, sample_size, with_refused
 from grace_geom.analysis.options import Common
 from grace_geom.analysis.subject import (
     Subject,
@@ -30,8 +31,8 @@ from grace_geom.analysis.subject import (
 )
 from grace_geom.attacks import check_eps
 from grace_geom.checkpoint import checkpoint_file
-from grace_geom.distributed import PeerLost, first, of_first, processes
-from grace_geom.errors import Interrupted
+from grace_geom.distributed import PeerLost, first, of_first, processes, world
+from grace_geom.errors import Interrupted, UserError
 from grace_geom.evaluation.identity import key_of
 from grace_geom.files import write_text
 from grace_geom.progress import Progress
@@ -49,10 +50,12 @@ class Part:
     Attributes:
         values: Numbers by name.
         arrays: What is drawn, by name.
+        n: Images that were used, by set; filled in by :func:`analyse`.
     """
 
     values: dict[str, Measure] = field(default_factory=dict)
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    n: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,8 @@ def analyse(
     show: Callable[[dict[str, Part], O], Shown],
 ) -> Path:
     """Measure every checkpoint, print the tables, write ``NAME.json``, ``.npz``, ``.png``,
-    ``.html``.
+    ``.html``. A checkpoint that cannot be measured beside others that can has a row of dashes and
+    its reason.
 
     What was measured before on the same model and images with the same settings is not measured
     again, and each checkpoint is read and hashed once. Returns the JSON's path. Of several
@@ -95,6 +99,7 @@ def analyse(
         show: All parts, by label, to tables and figures.
 
     Raises:
+        UserError: If no checkpoint can be measured.
         Interrupted: On Ctrl-C or SIGTERM, or when another process of the job is gone.
     """
     with processes(), _terminable():
@@ -119,25 +124,28 @@ def _analyse(
     files = [checkpoint_file(path) for path in options.checkpoints]
     labels, out = labels_of(files), folder_of(options.out, files)
     parts, records, known = {}, [], 0
+    refused: dict[str, str] = {}
     with read_once(options.others()):
         for file, label in zip(files, labels, strict=True):
-            subject = open_subject(file, label, options)
-            cache = _cache(out, name, subject, options)
-            # The first one alone looks, so that all go the same way; what it found is needed there
-            # only.
-            found = None if options.fresh or not first() else read_part(cache)
-            if of_first(found is not None) and not first():
+            try:
+                found = _found(name, file, label, options, measure, out)
+            except UserError as why:
+                if world().size > 1 or len(refused) == len(files) - 1:  # nothing is left to show
+                    raise
+                refused[label] = str(why)
+                say(f"{label}: not measured: {why}")
                 continue
-            known += found is not None
             if found is None:
-                found = _measured(subject, options, measure, cache)
-            parts[label], record = found
+                continue
+            (parts[label], record), was_known = found
+            known += was_known
             records.append(record | {"label": label, "path": str(file)})
     if not first():
         return out / f"{name}.json"
     with figures.style():
         shown = show(parts, options)
-    many = len(parts) > 1
+    tables = [with_refused(table, refused) for table in shown.tables]
+    many = len(files) > 1
     values = {
         _key(label, key, many): v for label, part in parts.items() for key, v in part.values.items()
     }
@@ -149,7 +157,7 @@ def _analyse(
         name,
         tuple(records),
         options.settings(),
-        values | dict(shown.joint),
+        values | dict(shown.joint) | {f"{k}/not_measured": absent(v) for k, v in refused.items()},
         arrays,
         round(seconds, 3),
         {k: str(v) for k, v in provenance(records[0].pop("device", "cpu")).items()},
@@ -157,9 +165,9 @@ def _analyse(
     if news := _replaced(out / f"{name}.json", result):
         say(news)
     path = result.save(out)
-    _draw(out, name, shown, f"n = {options.n}, seed {options.seed}")
+    _draw(out, name, shown, f"{sample_text(parts, options)}, seed {options.seed}")
     width = shutil.get_terminal_size((100, 24)).columns
-    print("\n\n".join(table.text(width) for table in shown.tables))
+    print("\n\n".join(table.text(width) for table in tables))
     if known:
         print(
             f"\n{known} of {len(parts)} were measured before with these settings (--fresh measures "
@@ -168,6 +176,11 @@ def _analyse(
     beside = ".png" if shown.page is None else ".png and .html"
     print(f"\nwritten in {time.perf_counter() - began:.1f} s: {path}, {beside} beside it")
     return path
+
+
+def sample_text(parts: Mapping[str, Part], options: Common) -> str:
+    """How many images were used, in words."""
+    return sample_size({label: part.n for label, part in parts.items()}, options.n)
 
 
 def folder_of(out: Path | None, files: Sequence[Path]) -> Path:
@@ -186,14 +199,19 @@ def folder_of(out: Path | None, files: Sequence[Path]) -> Path:
 
 
 def read_part(path: Path) -> tuple[Part, dict[str, Any]] | None:
-    """A part that was measured before; ``None`` where there is none that can be read."""
+    """A part that was measured before; ``None`` where there is none, or (which is said) none that
+    can be read.
+    """
+    if not path.is_file():
+        return None
     try:
         stored = Result.load(path)
-    except RecordError:
+        record = dict(stored.checkpoints[0])
+        n = {str(name): int(count) for name, count in record["n"].items()}
+    except (RecordError, LookupError, AttributeError, TypeError, ValueError) as error:
+        say(f"{path} is damaged and is measured anew ({error})")
         return None
-    return Part(dict(stored.values), dict(stored.arrays)), stored.checkpoints[0] | {
-        "seconds": stored.seconds
-    }
+    return Part(dict(stored.values), dict(stored.arrays), n), record | {"seconds": stored.seconds}
 
 
 def say(text: str) -> None:
@@ -226,17 +244,37 @@ def _terminable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, usual)
 
 
+def _found(
+    name: str,
+    file: Path,
+    label: str,
+    options: O,
+    measure: Callable[[Subject, O, Path], Part],
+    out: Path,
+) -> tuple[tuple[Part, dict[str, Any]], bool] | None:
+    """A checkpoint's part and whether it was known; ``None`` in a process that need not have it."""
+    subject = open_subject(file, label, options)
+    cache = _cache(out, name, subject, options)
+    # The first one alone looks, so that all go the same way; what it found is needed there only.
+    found = None if options.fresh or not first() else read_part(cache)
+    if of_first(found is not None):
+        return (found, True) if found is not None else None
+    return _measured(subject, options, measure, cache), False
+
+
 def _measured(
     subject: Subject, options: O, measure: Callable[[Subject, O, Path], Part], cache: Path
 ) -> tuple[Part, dict[str, Any]]:
     say(
-        f"{subject.label}: {subject.data}, n = {options.n}, {options.params}, {options.dtype} on "
+        f"{subject.label}: {subject.data}, up to {options.n} images a set, {options.params}, "
+        f"{options.dtype} on "
         f"{subject.model.device}"
     )
     began = time.perf_counter()
     part = measure(subject, options, cache.with_suffix(".state"))
     seconds = time.perf_counter() - began
-    record = subject.identity() | {"device": str(subject.model.device)}
+    part = replace(part, n=subject.sizes())
+    record = subject.identity() | {"device": str(subject.model.device), "n": part.n}
     if first():
         Result(cache.stem, (record,), options.settings(), part.values, part.arrays, seconds).save(
             cache.parent

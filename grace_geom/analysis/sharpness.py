@@ -12,10 +12,10 @@ from matplotlib.ticker import NullFormatter
 
 from grace_geom import figures
 from grace_geom.analysis import pages
-from grace_geom.analysis.numbers import number
+from grace_geom.analysis.numbers import Footnotes
 from grace_geom.analysis.objective import Objective
 from grace_geom.analysis.options import Common
-from grace_geom.analysis.run import Part, Shown, progress, say
+from grace_geom.analysis.run import Part, Shown, progress, sample_text, say
 from grace_geom.analysis.subject import Subject
 from grace_geom.batch import Batch, joined
 from grace_geom.errors import UserError
@@ -160,12 +160,15 @@ def show(parts: dict[str, Part], options: SharpnessOptions) -> Shown:
             columns.append(f"{loss}/{shape}/{radii[len(radii) // 2]:g}")
         columns.append(f"{loss}/average/{options.rho_average[len(options.rho_average) // 2]:g}")
         columns.append(f"{loss}/m_sharpness/{options.rho[len(options.rho) // 2]:g}")
+    feet, why = Footnotes(), "the loss is not finite there"
     rows: list[list[Cell | str]] = [
-        [label, *(number(p.values[c]) for c in columns)] for label, p in parts.items()
+        [label, *(feet.cell(p.values.get(c), undefined=why) for c in columns)]
+        for label, p in parts.items()
     ]
     notes = [
-        f"{options.params}, n = {options.n}; rise of the loss at radius .../rho; a maximum is a "
-        "lower bound"
+        *feet.notes,
+        f"{options.params}, {sample_text(parts, options)}; rise of the loss at radius .../rho; a "
+        "maximum is a lower bound",
     ]
     table = Table(["checkpoint", *columns], rows, title="Sharpness", notes=notes)
     return Shown([table], draw(parts, options), page(parts, options))
@@ -232,6 +235,7 @@ def page(parts: dict[str, Part], options: SharpnessOptions) -> Any:
             row.append(pages.Panel(title, "ρ", rise, curves, log_x=True, log_y=positive))
         rows.append(row)
     note = (
-        f"{options.params}, n = {options.n}; a maximum by projected ascent is a lower bound of it"
+        f"{options.params}, {sample_text(parts, options)}; a maximum by projected ascent is a lower "
+        "bound of it"
     )
     return pages.page("Sharpness", list(parts), rows, note)

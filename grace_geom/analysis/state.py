@@ -3,9 +3,12 @@ again.
 """
 
 import contextlib
+import hashlib
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -54,12 +57,16 @@ class State:
                 f"{path} is there for process {there.index(True)} and not for process "
                 f"{there.index(False)}: --out must lie on a disk that all machines of the job share"
             )
-        if all(there):
-            found = torch.load(path, weights_only=True, map_location=self.krylov.device)
+        if not all(there):
+            return
+        found = _read(path, self.krylov.device)
+        if found is not None and _fits(found, self.krylov):
             self.krylov.load_state_dict(found["krylov"])
             self._rows = {name: [row.cpu() for row in rows] for name, rows in found["rows"].items()}
             self.earlier = found["products"]
             say(f"  going on after {self.earlier} products of an interrupted run")
+        else:
+            say(f"  {path} is damaged, or of another version: everything is measured anew")
 
     def save(self) -> None:
         """Write everything, whole or not at all; all processes hold the same, so that the first one
@@ -69,16 +76,61 @@ class State:
             return
         assert self._path is not None, "load() says where"
         spent = self.earlier + self.products()
+        content = {"krylov": self.krylov.state_dict(), "rows": self._rows, "products": spent}
         with atomic_write(self._path) as file:
-            torch.save(
-                {"krylov": self.krylov.state_dict(), "rows": self._rows, "products": spent}, file
-            )
+            torch.save(content | {"sha256": content_digest(content)}, file)
 
     def keep_now_and_then(self) -> None:
         """Save if the last time is long ago."""
         if time.monotonic() - self._last > EVERY:
             self.save()
             self._last = time.monotonic()
+
+
+def content_digest(value: Any) -> str:
+    """sha256 of tensors, numbers, text and ``None`` in lists and dictionaries: values, shapes and
+    types.
+    """
+    total = hashlib.sha256()
+    _add(value, total)
+    return total.hexdigest()
+
+
+def _add(value: Any, total: Any) -> None:
+    if isinstance(value, Tensor):
+        total.update(f"tensor {value.dtype} {tuple(value.shape)}".encode())
+        total.update(value.detach().cpu().contiguous().numpy().data)
+    elif isinstance(value, dict):
+        total.update(f"dict {len(value)}".encode())
+        for key in sorted(value):
+            _add(key, total)
+            _add(value[key], total)
+    elif isinstance(value, (list, tuple)):
+        total.update(f"list {len(value)}".encode())
+        for entry in value:
+            _add(entry, total)
+    else:
+        total.update(f"{type(value).__name__} {value!r} ".encode())
+
+
+def _read(path: Path, device: torch.device) -> dict[str, Any] | None:
+    """What :meth:`State.save` wrote, bit for bit; ``None`` for anything else."""
+    try:
+        with warnings.catch_warnings():  # torch remarks on unusual files
+            warnings.simplefilter("ignore")
+            found = torch.load(path, weights_only=True, map_location=device)
+        digest = found.pop("sha256")
+        return found if digest == content_digest(found) else None
+    except Exception:  # torch.load has no list of what a damaged file may raise
+        return None
+
+
+def _fits(found: dict[str, Any], krylov: Krylov) -> bool:
+    """Whether a whole state belongs to a matrix of this size, in this precision."""
+    kept = found["krylov"]
+    vector = kept["next"] if kept["next"] is not None else kept["basis"][0]
+    basis = kept["basis"]
+    return vector.numel() == krylov.dim and (basis is None or basis.dtype == krylov.basis_dtype)
 
 
 @contextlib.contextmanager

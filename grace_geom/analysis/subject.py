@@ -43,6 +43,7 @@ class Subject:
         checkpoint: Its record.
         data: SPEC of the ID data.
         options: The analysis' options.
+        used: SPEC -> images that were taken of it so far.
     """
 
     label: str
@@ -52,6 +53,7 @@ class Subject:
     checkpoint: Checkpoint
     data: str
     options: Common
+    used: dict[str, int] = field(default_factory=dict)
 
     def identity(self) -> dict[str, Any]:
         """What a result records of the checkpoint."""
@@ -63,23 +65,42 @@ class Subject:
             "method": method,
         }
 
-    def images(self, spec: str | None = None, split: Split = "test") -> ImageSet:
+    @property
+    def image_size(self) -> int:
+        """Side of the images in pixels, in which eps is measured: the run's ``--image-size``, else
+        the model's.
+        """
+        return int(self.checkpoint.config.get("image_size") or self.model.image_size)
+
+    def images(self, spec: str | None = None, split: Split = "test", suite: str = "id") -> ImageSet:
         """The seeded subset of the ID test split, or of another set, of images that the run was not
         trained on.
+
+        Prompts are those that the run was given, if any; zero-shot tasks keep their own.
 
         Raises:
             UserError: If it was trained on all of them.
         """
+        config = self.checkpoint.config
         whole = resolve(
             spec or self.data,
             split,
-            data_root=self.options.data_root or self.checkpoint.config.get("data_root"),
-            seed=self.checkpoint.config.get("split_seed", 0),
+            data_root=self.options.data_root or config.get("data_root"),
+            seed=config.get("split_seed", 0),
         )
-        clean = unseen(whole, self.checkpoint)
-        for sentence in clean.note.get("told", ()):
+        whole = unseen(whole, self.checkpoint)
+        for sentence in whole.note.get("told", ()):
             _tell(sentence)
-        return clean.subset(self.options.n, self.options.seed)
+        if config.get("templates") and suite != "zeroshot":
+            whole = replace(whole, templates=self.checkpoint.templates)
+        found = whole.subset(self.options.n, self.options.seed)
+        self.used[spec or self.data] = len(found)
+        return found
+
+    def sizes(self) -> dict[str, int]:
+        """Images that were used, by the set's name (``id``, or as in :meth:`ood`), else by SPEC."""
+        names = {spec: name for name, spec in self.ood().items()} | {self.data: "id"}
+        return {names.get(spec, spec): n for spec, n in self.used.items()}
 
     def train_count(self) -> int:
         """How many different images the run was trained on: its own limit, or all of the training
@@ -113,9 +134,8 @@ class Subject:
             positions = np.arange(len(image_set))
         if not len(positions):
             return []
-        read = loader(
-            image_set.take(positions), self.options.batch, self.model.preprocess, train=False
-        )
+        inputs = self.model.preprocess.at(self.image_size)
+        read = loader(image_set.take(positions), self.options.batch, inputs, train=False)
         moved = (
             replace(b, index=torch.from_numpy(positions)[b.index]).to(self.model.device)
             for b in read

@@ -18,7 +18,7 @@ from grace_geom.attacks.fab import fab_t
 from grace_geom.attacks.pgd import pgd_attack
 from grace_geom.attacks.square import SCHEDULES, square
 from grace_geom.attacks.tracker import Logits, Outcome
-from grace_geom.errors import UserError, nearest
+from grace_geom.errors import NotFiniteError, UserError, nearest
 
 SUITES: dict[str, tuple[str, ...]] = {
     "pgd": ("pgd",),
@@ -319,7 +319,7 @@ def _clean(
     for xb, yb in zip(x.split(size), y.split(size), strict=True):
         logits = logits_fn(xb.to(device))
         if logits.isnan().any():
-            raise RuntimeError(
+            raise NotFiniteError(
                 "The model's logits are NaN on clean images: its weights or its precision are at "
                 "fault."
             )

@@ -3,6 +3,7 @@ LoRA's scale t.
 """
 
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -31,7 +32,7 @@ from grace_geom.evaluation.one_checkpoint import (
     set_aside,
 )
 from grace_geom.files import read_whole
-from grace_geom.records import Accuracy, DialRecord, Point, RecordError
+from grace_geom.records import Accuracy, DialRecord, NewerRecordError, Point, RecordError
 
 CLEAN, HM = "held-out accuracy", "harmonic mean of held-out accuracy, clean and under PGD-10"
 
@@ -155,12 +156,11 @@ def dial(
                     point.answered(found[len(held_out) :], found[: len(held_out)])
                 )
                 if new:
-                    record.save(into)
+                    record = record.merged_into(into)
         except NotFiniteError as error:
             raise _not_finite(t, error) from None
     record = replace(record, **_choice(record, held_out, measures.eval_seed, criterion))
-    record.save(into)
-    return record, ts, into
+    return record.merged_into(into), ts, into
 
 
 def _not_finite(t: float, error: NotFiniteError) -> NotFiniteError:
@@ -172,12 +172,19 @@ def _not_finite(t: float, error: NotFiniteError) -> NotFiniteError:
 
 
 def _earlier(file: Path, record: DialRecord) -> DialRecord:
-    """The points of an earlier call on the same checkpoint with the same settings."""
+    """The points of an earlier call on the same checkpoint with the same settings.
+
+    Raises:
+        UserError: If a newer version wrote them: going on would lose what that found.
+    """
     if not file.is_file():
         return record
     try:
         earlier = DialRecord.load(file)
-    except RecordError:  # truncated, or of a newer version: measured again and replaced
+    except NewerRecordError:
+        raise
+    except RecordError as error:
+        print(f"{error}: it is measured anew and replaced", file=sys.stderr, flush=True)
         return record
     same = (earlier.checkpoint, earlier.settings) == (record.checkpoint, record.settings)
     return replace(record, points=earlier.points) if same else record

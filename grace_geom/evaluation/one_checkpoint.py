@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +25,7 @@ from grace_geom.evaluation.measures import Measures, Source, Target, short_name,
 from grace_geom.files import read_whole
 from grace_geom.models import ClipClassifier
 from grace_geom.provenance import provenance
-from grace_geom.records import Accuracy, DialRecord, EvalRecord, RecordError
+from grace_geom.records import Accuracy, DialRecord, EvalRecord, NewerRecordError, RecordError
 
 HERE = Source()
 Kept = EvalRecord | DialRecord
@@ -167,7 +168,9 @@ def assess(
     if first():
         set_aside(path, record, say)
     wait_for_all()
-    record = replace(record, accuracies=_kept(path, record, wanted, measures.suites))
+    earlier = _earlier(path, record)
+    record = replace(record, accuracies=_kept(earlier, wanted, measures.suites))
+    superseded = [a for a in earlier if a not in record.accuracies]
     known = () if fresh else record.accuracies
     for accuracy, new in measure(model, asked, known, measures, source, size, watcher):
         if new:
@@ -175,7 +178,7 @@ def assess(
                 record, accuracies=record.merged(replace(record, accuracies=(accuracy,)))
             ).summed()
             if first():
-                record.save(path)
+                record = record.merged_into(path, superseded)
     return record.summed()
 
 
@@ -316,18 +319,28 @@ def _head(model: ClipClassifier) -> dict[str, Any]:
     }
 
 
-def _kept(
-    file: Path, record: EvalRecord, wanted: list[Target], suites: tuple[str, ...]
-) -> tuple[Accuracy, ...]:
-    """What an earlier evaluation of the same checkpoint found: suites that this one leaves out, and
-    the same sets.
+def _earlier(file: Path, record: EvalRecord) -> tuple[Accuracy, ...]:
+    """What an earlier evaluation of the same checkpoint with the same settings found.
+
+    Raises:
+        UserError: If a newer version wrote it: going on would lose what that found.
     """
     if not file.is_file():
         return ()
     try:
-        earlier = EvalRecord.load(file).merged(record)
-    except RecordError:  # truncated, or of a newer version: measured again and replaced
+        return EvalRecord.load(file).merged(record)
+    except NewerRecordError:
+        raise
+    except RecordError as error:
+        if first():
+            print(f"{error}: it is measured anew and replaced", file=sys.stderr, flush=True)
         return ()
+
+
+def _kept(
+    earlier: Sequence[Accuracy], wanted: list[Target], suites: tuple[str, ...]
+) -> tuple[Accuracy, ...]:
+    """Of what was found before: suites that this evaluation leaves out, and the same sets."""
     asked = {(target.suite, target.name, target.spec) for target in wanted}
     return tuple(a for a in earlier if a.suite not in suites or (a.suite, a.data, a.spec) in asked)
 

@@ -88,12 +88,14 @@ def attack_label(accuracy: Accuracy, steps: bool = False) -> str:
         f"{levels:.4g}/255" if settings.get("norm", "linf") == "linf" else f"{settings['eps']:.4g}"
     )
     counts = [
-        f"{part['steps']} steps, {part['restarts']} restart(s)"
-        for part in settings["parts"]
+        f"{part['steps']} steps, {part.get('restarts', 1)} restart(s)"
+        for part in settings.get("parts", ())
         if "steps" in part
     ]
     return f"{settings['name']} {eps}" + (
-        f", {counts[0]}, {settings['precision']}" if steps and counts else ""
+        f", {counts[0]}, {settings.get('precision', 'precision unknown')}"
+        if steps and counts
+        else ""
     )
 
 

@@ -8,9 +8,17 @@ from grace_geom.records.copies import distinct
 from grace_geom.records.dial import DIAL_FORMAT, DialRecord, Point
 from grace_geom.records.evaluation import EVAL_FORMAT, EvalRecord
 from grace_geom.records.groups import Levels, by_level, mean_corruption, over_levels
-from grace_geom.records.listing import RunFiles, list_runs, read_run, run_folders
+from grace_geom.records.listing import (
+    RunFiles,
+    analysis_files,
+    find_runs,
+    inside,
+    list_runs,
+    read_run,
+    run_folders,
+)
 from grace_geom.records.paired import Difference, image_difference, mcnemar, seeds_difference
-from grace_geom.records.schema import RecordError
+from grace_geom.records.schema import NewerRecordError, RecordError, read_settings
 from grace_geom.records.statistics import RankCorrelation, rank_correlation, rankdata, wilson
 from grace_geom.records.summary import (
     BY_CONSTRUCTION,
@@ -43,19 +51,23 @@ __all__ = [
     "EvalRecord",
     "Levels",
     "Measure",
+    "NewerRecordError",
     "Point",
     "RankCorrelation",
     "RecordError",
     "Result",
     "RunFiles",
     "Uneven",
+    "analysis_files",
     "by_construction",
     "by_level",
     "counted",
     "distinct",
+    "find_runs",
     "harmonic_of",
     "headline_attack",
     "image_difference",
+    "inside",
     "list_runs",
     "mcnemar",
     "mean_accuracy",
@@ -68,6 +80,7 @@ __all__ = [
     "rank_correlation",
     "rankdata",
     "read_run",
+    "read_settings",
     "run_folders",
     "seeds_difference",
     "strongest",

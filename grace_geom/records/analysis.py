@@ -3,18 +3,24 @@
 import dataclasses
 import hashlib
 import io
+import json
 import math
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from grace_geom.errors import UserError
 from grace_geom.files import atomic_write, write_text
-from grace_geom.records.schema import Plain, RecordError, build_record, complete, dumps, read_record
+from grace_geom.records.arrays import KINDS, read_arrays
+from grace_geom.records.forms import ResultForm
+from grace_geom.records.schema import Plain, RecordError, checked, dumps, misfit, read_record
+from grace_geom.serialise import read_file
 
 RESULT_FORMAT = "grace_geom.result/1"
+MEND = "run the analysis again"
 
 
 @dataclass(frozen=True)
@@ -104,25 +110,40 @@ class Result:
                 another run.
         """
         plain = read_record(path, RESULT_FORMAT)
-        digest, listed = plain.pop("npz_sha256", ""), plain.pop("arrays", {})
-        with complete(path, "result", "run the analysis again"):
-            plain["values"] = {
-                name: build_record(Measure, _with_nan(v)) for name, v in plain["values"].items()
-            }
-            plain["checkpoints"] = tuple(plain["checkpoints"])
-            plain["arrays"] = (
-                _read_arrays(Path(path).with_suffix(".npz"), digest) if arrays and listed else {}
-            )
-            return build_record(cls, plain)
+        form = checked(plain, ResultForm, path, MEND)
+        values = {name: _measure(v, path, name) for name, v in form.values.items()}
+        read = {}
+        if arrays and form.arrays:
+            read = _read_arrays(Path(path).with_suffix(".npz"), form.npz_sha256)
+            listed = {name: (tuple(a.shape), a.dtype) for name, a in form.arrays.items()}
+            if listed != {name: (a.shape, str(a.dtype)) for name, a in read.items()}:
+                raise misfit(path, "$.arrays", "not those of the npz beside it", MEND)
+        rest = checked(plain | {"values": {}, "arrays": {}}, _Head, path, MEND)
+        return cls(**vars(rest) | {"values": values, "arrays": read})
 
 
-def _with_nan(value: Plain) -> Plain:
-    return value | {"value": math.nan if value["value"] is None else value["value"]}
+@dataclass(frozen=True)
+class _Head:
+    """What a result holds beside values and arrays."""
+
+    name: str
+    checkpoints: tuple[Plain, ...]
+    settings: Plain
+    seconds: float = 0.0
+    versions: Plain = field(default_factory=dict)
+    format: str = RESULT_FORMAT
+
+
+def _measure(plain: Any, path: Path | str, name: str) -> Measure:
+    at = f"$.values[{json.dumps(name)}]"
+    if isinstance(plain, dict) and plain.get("value", 0.0) is None:  # NaN, as JSON has none
+        plain = plain | {"value": math.nan}
+    return checked(plain, Measure, path, MEND, at)
 
 
 def _small(name: str, array: np.ndarray) -> np.ndarray:
     array = np.asarray(array)
-    if array.dtype.kind not in "biufU":
+    if array.dtype.kind not in KINDS:
         raise ValueError(
             f"array {name!r} has dtype {array.dtype}: only numbers, booleans and text are stored"
         )
@@ -131,14 +152,13 @@ def _small(name: str, array: np.ndarray) -> np.ndarray:
 
 def _read_arrays(path: Path, digest: str) -> dict[str, np.ndarray]:
     try:
-        data = path.read_bytes()
+        data = read_file(path)
         if hashlib.sha256(data).hexdigest() != digest:
-            raise RecordError(
-                f"{path}: does not belong to the JSON beside it; run the analysis again"
-            )
-        with np.load(io.BytesIO(data), allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise RecordError(
-            f"{path}: arrays cannot be read ({error}); run the analysis again"
-        ) from None
+            raise RecordError(f"{path}: does not belong to the JSON beside it; {MEND}")
+        return read_arrays(data)
+    except RecordError:
+        raise
+    except UserError as error:
+        raise RecordError(f"{error}; {MEND}") from None
+    except ValueError as error:
+        raise RecordError(f"{path}: arrays cannot be read ({error}); {MEND}") from None

@@ -1,17 +1,26 @@
 """``dial.json``: the accuracies of one run along the line from its pretrained weights."""
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
 
 from grace_geom.files import write_text
 from grace_geom.records.accuracy import SUITES, Accuracy
-from grace_geom.records.evaluation import read_accuracy
-from grace_geom.records.schema import Plain, build_record, complete, dumps, read_record
+from grace_geom.records.forms import PointForm, read_accuracies
+from grace_geom.records.merge import held, known_in
+from grace_geom.records.schema import Plain, checked, dumps, misfit, read_record
 from grace_geom.records.summary import summarise
 
 DIAL_FORMAT = "grace_geom.dial/1"
+MEND = "turn the dial again"
+
+
+class _Form(Struct):
+    points: list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -87,20 +96,47 @@ class DialRecord:
         """Read ``dial.json``.
 
         Raises:
-            RecordError: If the file is missing, truncated, not of this kind, or of a newer version.
+            RecordError: If the file is missing, truncated, not of this kind, or of a newer version;
+                for an entry of another type or that contradicts another, it names the key.
         """
         plain = read_record(path, DIAL_FORMAT)
-        with complete(path, "record", "turn the dial again"):
-            points = tuple(
-                Point(float(p["t"]), _read(p["accuracies"]), _read(p["held_out"]))
-                for p in plain["points"]
-            )
-            return build_record(cls, plain | {"points": points})
+        rows = checked(plain, _Form, path, MEND).points
+        points = tuple(_read(row, path, f"$.points[{i}]") for i, row in enumerate(rows))
+        if len({point.t for point in points}) < len(points):
+            raise misfit(path, "$.points", "the same t is there twice", MEND)
+        record = checked(plain | {"points": []}, cls, path, MEND)
+        return dataclasses.replace(record, points=points)
+
+    def merged_into(self, path: Path | str, superseded: Collection[Point] = ()) -> "DialRecord":
+        """Write this record into its file with the points that another process has found meanwhile,
+        and return both.
+
+        Args:
+            path: ``dial.json``; locked while it is read and written.
+            superseded: Points of the file that are not to be kept.
+
+        Raises:
+            UserError: If the file cannot be written, or is of a newer version: it would be lost.
+        """
+        with held(path):
+            record, there = self, known_in(path, DialRecord.load)
+            same = there and (there.checkpoint, there.settings) == (self.checkpoint, self.settings)
+            for point in there.points if there and same else ():
+                if point not in superseded:
+                    ours = record.point(point.t)
+                    record = record.with_point(point.answered(ours.accuracies, ours.held_out))
+            record.save(path)
+        return record
 
 
 def _beside(older: Sequence[Accuracy], newer: Sequence[Accuracy]) -> list[Accuracy]:
     return [*(a for a in older if not any(b.replaces(a) for b in newer)), *newer]
 
 
-def _read(rows: Iterable[Plain]) -> tuple[Accuracy, ...]:
-    return tuple(read_accuracy(row) for row in rows)
+def _read(row: Plain, path: Path | str, at: str) -> Point:
+    form = checked(row, PointForm, path, MEND, at)
+    return Point(
+        form.t,
+        read_accuracies(form.accuracies, path, MEND, f"{at}.accuracies"),
+        read_accuracies(form.held_out, path, MEND, f"{at}.held_out"),
+    )

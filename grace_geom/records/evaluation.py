@@ -1,15 +1,26 @@
 """``eval.json``: every accuracy of one checkpoint."""
 
 import dataclasses
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
 
 from grace_geom.files import write_text
 from grace_geom.records.accuracy import SUITES, Accuracy
-from grace_geom.records.schema import Plain, build_record, complete, dumps, read_record
+from grace_geom.records.forms import read_accuracies
+from grace_geom.records.merge import held, known_in
+from grace_geom.records.schema import Plain, checked, dumps, read_record
 from grace_geom.records.summary import summarise
 
 EVAL_FORMAT = "grace_geom.eval/1"
+MEND = "evaluate again"
+
+
+class _Form(Struct):
+    accuracies: list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -53,12 +64,34 @@ class EvalRecord:
         """Read ``eval.json``.
 
         Raises:
-            RecordError: If the file is missing, truncated, not of this kind, or of a newer version.
+            RecordError: If the file is missing, truncated, not of this kind, or of a newer version;
+                for an entry of another type or that contradicts another, it names the key.
         """
         plain = read_record(path, EVAL_FORMAT)
-        with complete(path, "evaluation record", "evaluate again"):
-            rows = tuple(read_accuracy(row) for row in plain["accuracies"])
-            return build_record(cls, plain | {"accuracies": rows})
+        form = checked(plain, _Form, path, MEND)
+        rows = read_accuracies(form.accuracies, path, MEND)
+        record = checked(plain | {"accuracies": []}, cls, path, MEND)
+        return dataclasses.replace(record, accuracies=rows)
+
+    def merged_into(self, path: Path | str, superseded: Collection[Accuracy] = ()) -> "EvalRecord":
+        """Write this record into its file with what another process has found meanwhile, and return
+        both: of two evaluations of one checkpoint at once neither loses the other's numbers.
+
+        Args:
+            path: ``eval.json``; locked while it is read and written.
+            superseded: Accuracies of the file that are not to be kept.
+
+        Raises:
+            UserError: If the file cannot be written, or is of a newer version: it would be lost.
+        """
+        with held(path):
+            record = self
+            if (there := known_in(path, EvalRecord.load)) is not None:
+                kept = [a for a in there.accuracies if a not in superseded]
+                earlier = dataclasses.replace(there, accuracies=tuple(kept))
+                record = dataclasses.replace(self, accuracies=earlier.merged(self)).summed()
+            record.save(path)
+        return record
 
     def summed(self) -> "EvalRecord":
         """The same record with the summary of its accuracies."""
@@ -82,9 +115,3 @@ class EvalRecord:
         return tuple(
             sorted([*kept, *newer.accuracies], key=lambda a: order.get(a.suite, len(order)))
         )
-
-
-def read_accuracy(plain: Plain) -> Accuracy:
-    """An accuracy from its JSON object."""
-    tuples = {name: tuple(plain[name]) for name in ("parts", "notes", "groups") if name in plain}
-    return build_record(Accuracy, plain | tuples)

@@ -6,7 +6,7 @@ import json
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
@@ -27,7 +27,7 @@ from grace_geom.evaluation import (
     targets,
 )
 from grace_geom.files import sha256
-from grace_geom.records import Accuracy, EvalRecord, RecordError
+from grace_geom.records import Accuracy, EvalRecord
 from grace_geom.records.statistics import harmonic_mean
 from grace_geom.study.estimate import share_threads
 from grace_geom.study.options import Job
@@ -83,18 +83,24 @@ class Outcome:
     error: str = ""
 
 
-def finished(job: Job, measures: Measures, sets: Sets) -> EvalRecord | None:
+def finished(
+    job: Job, measures: Measures, sets: Sets, say: Callable[[str], None] = print
+) -> EvalRecord | None:
     """The record of a run whose ``eval.json`` answers every question of ``measures`` on the data as
     they are now.
 
-    ``None`` where it does not. The settings were compared when the job was made.
+    ``None`` where it does not, or cannot be read, which is said. The settings were compared when
+    the job was made.
     """
     path = record_file(job.folder / "ckpt.pt")
-    if not (path.is_file() and stored_settings(job.folder) and (job.folder / "ckpt.pt").is_file()):
-        return None
     try:
+        if not (
+            path.is_file() and stored_settings(job.folder) and (job.folder / "ckpt.pt").is_file()
+        ):
+            return None
         record = EvalRecord.load(path)
-    except RecordError:
+    except UserError as error:
+        say(f"{job.name}: {error}")
         return None
     if record.settings.get("eval_seed") != measures.eval_seed or record.checkpoint != sha256(
         job.folder / "ckpt.pt"
@@ -208,8 +214,7 @@ def training_seconds(folder: Path) -> float | None:
     """Seconds of training over all parts of a run, however often it was stopped, from its
     ``metrics.jsonl``.
     """
-    record = last_record(folder)
-    return float(record["seconds"]) if "seconds" in record else None
+    return number(last_record(folder), "seconds")
 
 
 def held_out_score(folder: Path) -> float | None:
@@ -217,14 +222,23 @@ def held_out_score(folder: Path) -> float | None:
     was made.
     """
     path = folder / "metrics.jsonl"
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    record = next((r for line in reversed(lines) if "val_acc" in (r := _parsed(line))), None)
-    if record is None or "val_acc_pgd" not in record:
-        return float(record["val_acc"]) if record else None
-    return harmonic_mean([float(record["val_acc"]), float(record["val_acc_pgd"])])
+    lines = path.read_bytes().splitlines() if path.is_file() else []
+    for record in map(_parsed, reversed(lines)):
+        scores = [number(record, key) for key in ("val_acc", "val_acc_pgd") if key in record]
+        if "val_acc" in record and all(x is not None and 0 <= x <= 1 for x in scores):
+            return harmonic_mean([x for x in scores if x is not None])
+    return None
 
 
-def last_record(folder: Path, tail: int = 8192) -> dict[str, float]:
+def number(record: Mapping[str, object], key: str) -> float | None:
+    """A finite number of a record; ``None`` where it has none."""
+    value = record.get(key)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or abs(value) > 1e300:
+        return None
+    return None if value != value else float(value)
+
+
+def last_record(folder: Path, tail: int = 8192) -> dict[str, object]:
     """Last whole line of ``metrics.jsonl``; empty where there is none. Reads the end of the file
     only.
     """
@@ -233,14 +247,14 @@ def last_record(folder: Path, tail: int = 8192) -> dict[str, float]:
         return {}
     with open(path, "rb") as file:
         file.seek(max(0, path.stat().st_size - tail))
-        lines = file.read().decode("utf-8", errors="replace").splitlines()
+        lines = file.read().splitlines()
     return next((record for line in reversed(lines) if (record := _parsed(line))), {})
 
 
-def _parsed(line: str) -> dict[str, float]:
+def _parsed(line: bytes) -> dict[str, object]:
     """A record; empty for half a line of a file that is being written."""
     try:
         record = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return record if isinstance(record, dict) else {}

@@ -2,10 +2,12 @@
 where it stopped.
 """
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Annotated
+
+from msgspec import Meta, Struct, structs
 
 from grace_geom.checkpoint import checkpoint_file
 from grace_geom.config import TrainConfig
@@ -14,8 +16,8 @@ from grace_geom.evaluation import Measures, Sets, Source, assess, targets
 from grace_geom.files import alone, write_text
 from grace_geom.methods import method_class
 from grace_geom.provenance import provenance
-from grace_geom.records import EvalRecord, summarise
-from grace_geom.records.schema import dumps
+from grace_geom.records import EvalRecord, NewerRecordError, RecordError, summarise
+from grace_geom.records.schema import checked, dumps, read_record
 from grace_geom.serialise import plain
 from grace_geom.study import report
 from grace_geom.study.estimate import Probe, evaluation_seconds, probe, share_threads, stops_early
@@ -47,6 +49,27 @@ FORMAT = "grace_geom.study/1"
 Say = Callable[[str], None]
 
 
+Rate = Annotated[str, Meta(pattern=r"^[0-9]+(\.[0-9]+)?(e[-+]?[0-9]{1,3})?$")]
+
+
+Seconds = Annotated[float, Meta(ge=0)]
+
+
+class _Probe(Struct):
+    steps: Annotated[int, Meta(ge=0)]
+    setup: Seconds
+    step: Seconds
+    forward: Annotated[float, Meta(gt=0)]
+    image: Seconds
+
+
+class _Known(Struct):
+    """``study.json``."""
+
+    probes: dict[str, _Probe]
+    trials: dict[str, dict[Rate, Annotated[float, Meta(ge=0, le=1)] | None]]
+
+
 @dataclass
 class State:
     """What a study remembers when it is started again, in ``study.json``.
@@ -63,16 +86,24 @@ class State:
     trials: dict[str, dict[str, float | None]] = field(default_factory=dict)
 
     @classmethod
-    def load(cls, path: Path) -> "State":
+    def load(cls, path: Path, say: Say = print) -> "State":
         """What was known when it stopped; nothing where there is no such file, or it cannot be
-        read.
+        read, which is said: all of it can be measured again.
+
+        Raises:
+            UserError: If a newer version wrote it: going on would lose what that found.
         """
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            probes = {label: Probe(**values) for label, values in content["probes"].items()}
-            return cls(path, probes, content["trials"])
-        except (OSError, ValueError, KeyError, TypeError):  # all of it can be measured again
+        if not path.exists():
             return cls(path)
+        try:
+            known = checked(read_record(path, FORMAT), _Known, path, "it is measured again")
+        except NewerRecordError:
+            raise
+        except RecordError as error:
+            say(str(error))
+            return cls(path)
+        probes = {label: Probe(**structs.asdict(timed)) for label, timed in known.probes.items()}
+        return cls(path, probes, known.trials)
 
     def save(self) -> None:
         """Write the file, whole."""
@@ -120,7 +151,7 @@ class Study:
             return self._run()
 
     def _run(self) -> list[Row]:
-        self.state = State.load(self.state.path)
+        self.state = State.load(self.state.path, self.say)
         share_threads(self.options.workers)
         jobs = self._jobs(check=not self._rates_missing())
         self._read_sets(jobs[0])
@@ -279,7 +310,7 @@ class Study:
         return {
             job.name: record
             for job in jobs
-            if (record := finished(job, self.measures, self.sets)) is not None
+            if (record := finished(job, self.measures, self.sets, self.say)) is not None
         }
 
     def _read_sets(self, job: Job) -> None:

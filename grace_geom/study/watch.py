@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from grace_geom.evaluation import record_file
 from grace_geom.records import EvalRecord, RecordError
-from grace_geom.study.execute import last_record
+from grace_geom.study.execute import last_record, number
 from grace_geom.study.options import Job
 
 REFRESH = 1.0  # seconds between looks where a terminal shows one line that changes
@@ -95,7 +95,7 @@ class Watch:
 
     def _state(self, job: Job) -> str:
         expected, numbers = self.expected[job.name], self._numbers(job)
-        step = int(last_record(job.folder).get("step", 0))
+        step = int(number(last_record(job.folder), "step") or 0)
         if numbers:
             return f"{job.name}: evaluating {numbers}/{expected.numbers}"
         if not (job.folder / "config.yaml").is_file():
@@ -110,7 +110,7 @@ class Watch:
         expected = self.expected[job.name]
         if job.name in self.over:
             return expected.seconds
-        step = int(last_record(job.folder).get("step", 0))
+        step = int(number(last_record(job.folder), "step") or 0)
         training = expected.training * min(1.0, step / expected.steps) if expected.steps else 0.0
         return training + expected.evaluation * min(
             1.0, self._numbers(job) / max(1, expected.numbers)

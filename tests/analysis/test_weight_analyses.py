@@ -18,7 +18,6 @@ from grace_geom.analysis.loss_landscape import comparable
 from grace_geom.analysis.options import Common
 from grace_geom.checkpoint import checkpoint_of, open_checkpoint, save_checkpoint
 from grace_geom.data import loader, resolve
-from grace_geom.errors import UserError
 from grace_geom.geometry.drift import relative_drift
 from grace_geom.geometry.mean_loss import MeanLoss
 from grace_geom.geometry.operators import hessian
@@ -575,10 +574,12 @@ def test_a_plane_needs_two_other_checkpoints(runs, tmp_path, capsys, given):
     )
 
 
-def test_slices_of_other_shapes_are_refused():
+def test_random_slices_of_other_shapes_are_left_out():
+    arrays = {"random": np.zeros((2, 3)), "line/t": np.ones(1)}
     parts = {
-        label: Part({}, {"blocks": np.array(["w"]), "block_shapes": np.array([shape])})
-        for label, shape in (("a", "(2, 2)"), ("b", "(3, 2)"))
+        label: Part({}, {"blocks": np.array(["w"]), "block_shapes": np.array([shape])} | arrays)
+        for label, shape in (("a", "(2, 2)"), ("b", "(3, 2)"), ("c", "(2, 2)"))
     }
-    with pytest.raises(UserError, match="cannot be compared"):
-        comparable(parts)
+    kept = comparable(parts)
+    assert [label for label, part in kept.items() if "random" in part.arrays] == ["a", "c"]
+    assert all("line/t" in part.arrays for part in kept.values())

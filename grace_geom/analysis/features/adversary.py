@@ -2,7 +2,9 @@
 adversarial weights.
 """
 
+import hashlib
 import json
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -76,6 +78,7 @@ def adversarial_images(
     cache: Path | None,
     seed: int = 0,
     batch_size: int = 250,
+    image_size: int | None = None,
 ) -> np.ndarray:
     """``(N, 3, H, W)`` float32 adversarial versions of a set, read from ``cache`` where these very
     ones lie there.
@@ -92,18 +95,22 @@ def adversarial_images(
         cache: Folder; ``None`` keeps nothing.
         seed: Of the random starts.
         batch_size: Images a step.
+        image_size: Side of the images in pixels, in which eps is measured; default the model's.
 
     Raises:
         UserError: If the cache does not lie where all processes see it.
     """
-    weights = model.weights()
+    weights, size = model.weights(), image_size or model.image_size
+    inputs = model.preprocess.at(size)
     settings = adversary.pgd_settings() | {
         "model": identity.of_model(model),
         "data": image_set.spec,
         "images": identity.of_images(image_set),
         "n": len(image_set),
         "revision": REVISION,
-        "image_size": model.image_size,
+        "image_size": size,
+        "classes": list(image_set.class_names),
+        "templates": list(image_set.templates),
         "seed": seed,
     }
     file = None if cache is None else cache / f"adv-{identity.key_of(settings)}.npy"
@@ -127,21 +134,25 @@ def adversarial_images(
         .x_adv.cpu()
         .numpy()
         .astype(np.float32)
-        for batch in _on(model, loader(part, batch_size, model.preprocess, train=False))
+        for batch in _on(model, loader(part, batch_size, inputs, train=False))
     )
     shared = len(part) < len(image_set)
     if file is None:
         own = np.concatenate(list(attacked))
         return woven(everyones(own)) if shared else own
-    shape = (len(image_set), 3, *model.preprocess.size)
+    shape = (len(image_set), 3, *inputs.size)
     rounds = _rounds(attacked, shape, batch_size) if shared else attacked
     if first():
+        content = hashlib.sha256()
         with atomic_write(file) as out:  # batch by batch: the set may be larger than memory
             header = {"descr": "<f4", "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_1_0(out, header)
             for x_adv in rounds:
-                out.write(np.ascontiguousarray(x_adv, dtype="<f4").tobytes())
-        write_text(file.with_suffix(".json"), json.dumps(settings, indent=2, sort_keys=True))
+                raw = np.ascontiguousarray(x_adv, dtype="<f4").tobytes()
+                content.update(raw)
+                out.write(raw)
+        kept = settings | {"sha256": content.hexdigest()}
+        write_text(file.with_suffix(".json"), json.dumps(kept, indent=2, sort_keys=True))
     elif shared:
         for _ in rounds:  # what this process made goes to the first
             pass
@@ -249,13 +260,31 @@ def _on_record(file: Path | None, settings: dict[str, Any]) -> np.ndarray | None
 
 
 def _read(file: Path, settings: dict[str, Any]) -> np.ndarray | None:
-    """The images, mapped; ``None`` where they are absent, damaged or of other settings: they are
-    then made again.
+    """The images, mapped; ``None`` where they are absent, of other settings, or (with a warning)
+    damaged: they are then made again.
     """
+    if not file.is_file():
+        return None
+    shape = (settings["n"], 3, settings["image_size"], settings["image_size"])
     try:
-        if json.loads(file.with_suffix(".json").read_text(encoding="utf-8")) != settings:
+        kept = json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))
+        digest = kept.pop("sha256")
+        if kept != settings:
             return None
         x_adv = np.load(file, mmap_mode="r")
-    except (OSError, ValueError):
-        return None
-    return x_adv if len(x_adv) == settings["n"] else None
+        whole = x_adv.shape == shape and x_adv.dtype == np.float32 and _sha256(x_adv) == digest
+    except (OSError, ValueError, EOFError, KeyError, AttributeError, TypeError, RecursionError):
+        whole = False
+    if whole:
+        return x_adv
+    if first():
+        print(f"{file} is damaged: the attack is made anew", file=sys.stderr, flush=True)
+    return None
+
+
+def _sha256(x: np.ndarray, rows: int = 256) -> str:
+    """Of the numbers, a few images at a time."""
+    total = hashlib.sha256()
+    for start in range(0, len(x), rows):
+        total.update(np.ascontiguousarray(x[start : start + rows]).data)
+    return total.hexdigest()

@@ -143,6 +143,20 @@ def read_features(
         )
 
 
+def check_tower(model: ClipClassifier, pool: str = "cls", layers: str = "") -> None:
+    """One grey image through the tower: whether it has these layers and tokens is known before any
+    attack.
+
+    Raises:
+        UserError: As :func:`collect`.
+    """
+    size = model.image_size
+    grey = torch.full((1, 3, size, size), 0.5, dtype=model.mean.dtype, device=model.device)  # type: ignore[arg-type]
+    batch = Batch(grey, torch.zeros(1, dtype=torch.int64), torch.arange(1))
+    for _ in read_features({"model": model}, [batch], pool=pool, layers=layers):
+        pass
+
+
 @contextlib.contextmanager
 def tapped(
     modules: Mapping[str, nn.Module], of: Callable[[Any], Any] = lambda output: output

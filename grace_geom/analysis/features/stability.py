@@ -234,6 +234,9 @@ def principal_components(
     """
     mean = sets["id"].mean(dim=0)
     _, sigma, V = torch.linalg.svd(sets["id"] - mean, full_matrices=False)
+    rank = len(sigma)
+    if rank < 3:  # fewer images or features than axes: the others hold nothing
+        V, sigma = F.pad(V, (0, 0, 0, 3 - rank)), F.pad(sigma, (0, 3 - rank))
     axes = V[:3] * V[:3].gather(1, V[:3].abs().argmax(dim=1, keepdim=True)).sign()
     share = sigma.square() / sigma.square().sum()
     found = {"pca_share": share[:3].numpy()}

@@ -137,7 +137,7 @@ def streams(
         )
 
     def clean(image_set: ImageSet) -> Iterable[Batch]:
-        return loader(image_set, plan.batch, checkpoint.preprocess, train=False)
+        return loader(image_set, plan.batch, checkpoint.preprocess.at(plan.size), train=False)
 
     def attacked() -> Iterable[Batch]:
         return batches_of(x_adv, id_set.labels, plan.batch)

@@ -37,6 +37,8 @@ class Plan:
         layers: Regular expression for layers.
         seed: Of the attack and the weight perturbation.
         adversary: The attack and the weight perturbation.
+        size: Side of the images in pixels, whichever models look at them; default that of the
+            (first) model.
         cache: Folder for adversarial images and features; ``None`` keeps nothing.
     """
 
@@ -47,25 +49,22 @@ class Plan:
     seed: int = 0
     adversary: Adversary = field(default_factory=Adversary)
     cache: Path | None = None
+    size: int | None = None
 
 
 def clean_features(
-    models: Mapping[str, ClipClassifier],
-    id_set: ImageSet,
-    ood: Mapping[str, ImageSet],
-    plan: Plan,
-    size: int | None = None,
+    models: Mapping[str, ClipClassifier], id_set: ImageSet, ood: Mapping[str, ImageSet], plan: Plan
 ) -> dict[str, dict[str, Features]]:
     """Model -> distribution -> features; every image is decoded once for all models, if at all (see
     the cache).
 
     Labels of OOD sets are brought to those of the ID set by class name; -1 where it has no such
     class. Of several processes each looks at every W-th image, and the first gets the features; the
-    others get the labels alone. All models see images of ``size`` pixels a side, by default the
-    first one's; another one resizes them inside.
+    others get the labels alone. All models see images as the first one reads them, of
+    ``plan.size`` pixels a side; another one resizes them inside.
     """
     found: dict[str, dict[str, Features]] = {name: {} for name in models}
-    inputs = next(iter(models.values())).preprocess.at(size)
+    inputs = next(iter(models.values())).preprocess.at(plan.size)
     for distribution, image_set in {"id": id_set, **ood}.items():
         of_set = _collected(
             models,
@@ -169,6 +168,7 @@ def attack(model: ClipClassifier, logits: Logits, id_set: ImageSet, plan: Plan) 
         cache=plan.cache,
         seed=plan.seed,
         batch_size=plan.batch,
+        image_size=plan.size,
     )
 
 
@@ -193,7 +193,7 @@ def weight_perturbed(
 ) -> tuple[Tensor, Tensor]:
     """Unit features at W_pert of the clean and of the attacked ID images."""
     mine = my_batches(len(id_set), plan.awp_batch)
-    clean = _read(id_set, mine, plan.awp_batch, model.preprocess)
+    clean = _read(id_set, mine, plan.awp_batch, model.preprocess.at(plan.size))
     attacked = batches_of(x_adv, id_set.labels, plan.awp_batch, mine)
     return perturbed_features(model, logits, clean, attacked, plan.adversary, plan.seed)
 

@@ -1,0 +1,110 @@
+"""The form of every array that the pages draw: dimensions of one letter agree within a run."""
+
+import re
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from app.logs import number
+from grace_geom.records import Result
+
+FORMS = {
+    "hessian_spectrum": {"density_nodes": "m k", "density_weights": "m k"},
+    "sharpness": {"(ce|adv-ce)/[^/]+": "? 2+"},
+    "loss_landscape": {
+        "(random|eigen)": "2+ ?", "contour": "c c", "contour_axis": "c", "line/.*": "p",
+        "(blocks|block_shapes)": "text",
+    },
+    "representation_drift": {
+        "layers": "text l", "cka_layers/.*": "l l",
+        "(cka|gram_chord|gram_chord_centred|log_norm_ratio|procrustes)/.*": "3 l",
+    },
+    "feature_stability": {
+        "pca_share": "3+", "pca/.*": "? 3+", "class_names": "text",
+        "(gram_volume|cos_id_adv|cos_adv_awp)": "?", "pca_label/(.*)": "?",
+    },
+    "anisotropy": {"features/(layers|sets)": "text", "features/.*/spectrum/.*": "?"},
+    "parameter_drift": {"blocks": "text b", "singular_values": "b ?"},
+    "robustness_curve": {
+        "falls/.*": "n", "labels": "n", "margin": "?", "class_names": "text",
+        "example_(clean|adv|delta)": "e h w 3", "example_(before|after)": "text e",
+    },
+}  # fmt: skip
+"""Analysis -> pattern of an array's name -> its dimensions, a number, ``N+`` at least N, ``?`` any;
+``text`` before them for names.
+"""
+
+
+NEEDED = (
+    (r"density_nodes", "density_weights"), (r"contour", "contour_axis"), (r"line/.*", "line/t"),
+    (r"pca/(.*)", r"pca_label/\1"), (r"pca/.*", "pca_share"), (r"singular_values", "blocks"),
+    (r"(cka|cka_layers|gram_chord|procrustes)/.*", "layers"), (r"falls/.*", "labels"),
+)  # fmt: skip
+"""Which array is of no use without which other."""
+
+
+def misfits(result: Result) -> list[str]:
+    """What is wrong with the arrays of a result, a sentence each; none where they can be drawn."""
+    if wrong := _setting(result):
+        return [wrong]
+    labels = [str(c.get("label", "")) for c in result.checkpoints]
+    prefixes = [f"{label}/" for label in labels] if len(labels) > 1 else [""]
+    forms = FORMS.get(result.name, {})
+    return [
+        sentence
+        for prefix in prefixes
+        for sentence in _of_run(
+            {
+                name.removeprefix(prefix): array
+                for name, array in result.arrays.items()
+                if name.startswith(prefix)
+            },
+            forms,
+        )
+    ]
+
+
+def _setting(result: Result) -> str:
+    """What is wrong with a setting that the pages compute with; empty where nothing is."""
+    known = result.settings
+    if "eps" in known and number(known["eps"]) is None:
+        return "the setting eps is no number"
+    radii = known.get("radii", [])
+    if not isinstance(radii, list) or any(number(r) is None for r in radii):
+        return "the setting radii is no list of numbers"
+    attacks = known.get("attacks", [])
+    if not isinstance(attacks, list) or not all(isinstance(a, str) for a in attacks):
+        return "the setting attacks is no list of names"
+    return ""
+
+
+def _of_run(arrays: dict[str, np.ndarray], forms: dict[str, str]) -> Iterator[str]:
+    sides: dict[str, int] = {}
+    for name in arrays:
+        for pattern, other in NEEDED:
+            found = re.fullmatch(pattern, name)
+            if found and (wanted := found.expand(other)) not in arrays:
+                yield f"array {name!r} is there without {wanted!r}"
+    for name, array in arrays.items():
+        form = next((f for pattern, f in forms.items() if re.fullmatch(pattern, name)), None)
+        if form is None:
+            continue
+        text, form = form.startswith("text"), form.removeprefix("text").strip()
+        sizes = form.split() or ["?"]
+        kind = "text" if array.dtype.kind == "U" else "numbers"
+        if text != (kind == "text"):
+            yield f"array {name!r} holds {kind}"
+        elif len(sizes) != array.ndim or not all(map(_fits(sides), sizes, array.shape)):
+            yield f"array {name!r} has shape {array.shape}, wanted ({', '.join(sizes)})"
+
+
+def _fits(sides: dict[str, int]) -> Callable[[str, int], bool]:
+    def fits(wanted: str, size: int) -> bool:
+        if wanted == "?":
+            return True
+        if wanted.rstrip("+").isdigit():
+            least = int(wanted.rstrip("+"))
+            return size >= least if wanted.endswith("+") else size == least
+        return sides.setdefault(wanted, size) == size
+
+    return fits
