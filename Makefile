@@ -35,7 +35,7 @@ test-fast: setup
 # The same calls with every annotation checked as they are made: shapes, dtypes and plain types.
 TYPED := grace_geom.geometry,grace_geom.attacks
 test-types: setup
-	$(BIN)/python -m pytest --jaxtyping-packages=$(TYPED),tests.typed.check -m "not distributed and not untyped" \
+	$(BIN)/python -m pytest -p tests.typed --jaxtyping-packages=$(TYPED),tests.typed.check -m "not distributed and not untyped" \
 		tests/geometry tests/attacks
 
 lint: setup
