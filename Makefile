@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 DEMO := --methods zero-shot,ft,lora,at,grace --seeds 0 --workers 2 --n-attack 300 --out runs/demo
 DEMO_RUNS := $(addprefix runs/demo/,zero-shot-s0 ft-s0 lora-s0 at-s0 grace-s0)
 
-.PHONY: setup demo test lint compare clean
+.PHONY: setup demo test test-fast test-types lint compare clean
 
 setup: $(READY)
 
@@ -27,6 +27,16 @@ demo: setup
 
 test: setup lint
 	$(BIN)/python -m pytest
+
+# What a change is checked with while it is made: no training, no browser, one process.
+test-fast: setup
+	$(BIN)/python -m pytest -m "not slow and not distributed and not browser and not packs"
+
+# The same calls with every annotation checked as they are made: shapes, dtypes and plain types.
+TYPED := grace_geom.geometry,grace_geom.attacks
+test-types: setup
+	$(BIN)/python -m pytest -p tests.typed --jaxtyping-packages=$(TYPED),tests.typed.check -m "not distributed and not untyped" \
+		tests/geometry tests/attacks
 
 lint: setup
 	$(BIN)/ruff check .

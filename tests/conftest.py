@@ -7,7 +7,51 @@ import torch
 
 torch.set_num_threads(1)  # tiny models run several times faster so, and two runs give the same bits
 
-PACKS = Path(__file__).resolve().parents[1].parent / "shared" / "data"
+TESTS = Path(__file__).resolve().parent
+PACKS = TESTS.parents[1] / "shared" / "data"
+
+
+SLOW = {
+    "analysis",
+    "app",
+    "evaluation",
+    "study",
+    "tools",
+    "training",
+    "geometry/test_operators.py",
+    "methods/test_adversarial.py",
+    "methods/test_radii.py",
+    "test_benchmark_curvature.py",
+    "test_benchmark_features.py",
+    "test_imagenet_chain.py",
+    "test_packaging.py",
+    "test_readme.py",
+    "test_scale_estimate.py",
+}
+"""Folders and files whose tests train, evaluate or draw: most of the time, together."""
+
+DISTRIBUTED = {
+    "analysis/test_distributed_analyses.py",
+    "geometry/test_operators_distributed.py",
+    "study/test_study_processes.py",
+    "test_distributed.py",
+}
+"""Files whose tests start several processes."""
+
+BROWSER = {"app/test_browser.py"}
+"""Files whose tests drive Chromium."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test by the file it is in; those that want the image packs by their fixture."""
+    for item in items:
+        place = item.path.relative_to(TESTS)
+        names = {str(place), *map(str, place.parents)}
+        for mark, places in (("slow", SLOW), ("distributed", DISTRIBUTED), ("browser", BROWSER)):
+            if names & places:
+                item.add_marker(mark)
+        if "packs" in getattr(item, "fixturenames", ()):
+            item.add_marker("packs")
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """The sets an attack may search: a norm ball around each image, cut with the pixel box [0, 1]."""
 
 import math
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -13,6 +13,7 @@ ROUNDING = 1e-5
 """How far a pixel may lie outside [0, 1] by rounding, as after normalising and back in float32."""
 
 
+@runtime_checkable
 class Ball(Protocol):
     """``{x' : |x' - x| <= eps, x' in [0, 1]}`` around a batch ``x``; made once an attack, used
     every step."""

@@ -2,25 +2,44 @@
 missing.
 """
 
-import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
-from grace_geom.data.check import survey, table
+from grace_geom.cli import parse, quick
 from grace_geom.errors import door
+
+PROG = "python -m grace_geom.data"
+
+
+@dataclass(frozen=True)
+class Look:
+    """What to look for, and where.
+
+    Attributes:
+        command: check lists the known data sets with their class and image counts.
+        data_root: Folder that holds the data sets.
+    """
+
+    command: Literal["check"] = field(metadata={"group": "data"})
+    data_root: Path
 
 
 @door
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Parse, look, print."""
-    parser = argparse.ArgumentParser(prog="python -m grace_geom.data", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    check = commands.add_parser(
-        "check", help="list the known data sets under a folder, with class and image counts"
+    quick.answer(PROG, argv)
+    from grace_geom.data.check import survey, table
+
+    options = parse(
+        Look,
+        argv,
+        positionals=("command",),
+        prog=PROG,
+        description="Which known data sets are there, and what is missing.",
     )
-    check.add_argument(
-        "--data-root", type=Path, required=True, help="folder that holds the data sets"
-    )
-    print(table(survey(parser.parse_args().data_root.expanduser())))
+    print(table(survey(options.data_root.expanduser())))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+Numbers = np.ndarray | np.float64
+"""NumPy's arithmetic makes a plain number of an array without axes."""
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -29,10 +32,10 @@ class Interval:
         replicates: Half-samples drawn.
     """
 
-    value: np.ndarray
-    error: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
+    value: Numbers
+    error: Numbers
+    low: Numbers
+    high: Numbers
     level: float
     replicates: int
 

@@ -131,9 +131,9 @@ def hutchinson(
 
 def _probe(
     matvec: Matvec, v: Tensor, sizes: Sequence[int], deflate: Krylov | None
-) -> Float[Tensor, " 2+l"]:
-    """One product's share of the trace, of the squared Frobenius norm, and of each block's trace;
-    float64.
+) -> Float[Tensor, " row"]:
+    """One product's share of the trace, of the squared Frobenius norm, and of each of l blocks'
+    traces, ``(2 + l,)``; float64.
     """
     z = v.clone()
     if deflate is not None:

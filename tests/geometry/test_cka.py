@@ -205,6 +205,7 @@ def test_a_constant_layer_with_float32_rounding_is_still_constant():
         assert form.cka().isnan().all()
 
 
+@pytest.mark.untyped
 def test_unpaired_rows_are_refused_with_the_reason():
     with pytest.raises(ValueError, match=r"not paired.*class centroids"):
         cka(gaussian(10, 4), gaussian(11, 4))

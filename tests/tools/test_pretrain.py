@@ -31,6 +31,7 @@ from grace_geom.tools.tiny_clip import (
     shapes_pairs,
     thinned,
 )
+from grace_geom.tools.tiny_clip.making import Pretraining
 from grace_geom.tools.tiny_clip.training import Curve, batches
 
 WEIGHTS = SHIPPED / "tiny-shapes.safetensors"
@@ -223,7 +224,7 @@ def test_record_is_of_these_weights_and_these_pictures(record: dict):
 
 
 def test_door_s_defaults_are_how_the_shipped_weights_were_made(record: dict):
-    defaults = door.Pretraining()
+    defaults = Pretraining()
     for name in (
         "data",
         "pairs",
