@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 PROSE = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *DOCS.rglob("*.md")]
 SMALL = {
-    "grace_geom.train": "--max-steps 2 --batch-size 4 --attack-steps 2",
+    "grace_geom.train": "--max-steps 2 --batch-size 4 --val-images 8 --attack-steps 2",
     "grace_geom.evaluate": "--n 4 --steps 2",
     "analyses/hessian_spectrum.py": "--n 4 --top 1 --bottom 0 --probes 2 --density-probes 0",
     "analyses/feature_stability.py": "--n 24 --attack-steps 1",
@@ -62,7 +62,7 @@ def test_the_tutorial_runs(tmp_path, monkeypatch):
         program = arguments[1] if arguments[0] == "-m" else arguments[0]
         small = SMALL.get(program, "").split()
         if "ft" in arguments:
-            small = small[:4]  # no attack to shorten
+            small = small[:6]  # no attack to shorten
         run([*arguments, *small], monkeypatch)
     assert (tmp_path / "grace.safetensors").is_file()
     for name in ("hessian_spectrum", "feature_stability"):
