@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 DEMO := --methods zero-shot,ft,lora,at,grace --seeds 0 --workers 2 --n-attack 300 --out runs/demo
 DEMO_RUNS := $(addprefix runs/demo/,zero-shot-s0 ft-s0 lora-s0 at-s0 grace-s0)
 
-.PHONY: setup demo test test-fast test-types lint compare clean
+.PHONY: setup demo test test-fast test-types lint docs docs-setup compare clean
 
 setup: $(READY)
 
@@ -42,6 +42,13 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy
+
+docs-setup: setup
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -e '.[docs]'
+
+docs: docs-setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	@echo "site: build/site/index.html"
 
 compare: setup
 	$(BIN)/python -m grace_geom.compare --seeds 0,1,2 --out runs/compare

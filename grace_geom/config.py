@@ -29,60 +29,64 @@ class TrainConfig:
     """Settings of one training run.
 
     Attributes:
-        method: What is trained and how: a name of the methods table.
-        preset: Named settings of the method's origin (published, paper ...), laid under the other
-            flags; null: its defaults.
-        model: open_clip name (ViT-B-32), or tiny-shapes.
-        pretrained: Weight file, open_clip tag (openai), random, or shipped (with tiny-shapes; so is
-            null).
-        preprocess: Over how the weights' pictures are read: resize_mode=squash,mean=0.5 (also
-            interpolation, std, fill_color), or a JSON file as open_clip_config.json; null: as tag,
-            configuration beside the file, or network say.
+        method: Training method.
+        preset: Named settings from the method's paper or code (published, paper ...), overridden by
+            other flags; null: the method's defaults.
+        model: open_clip model name (such as ViT-B-32), or tiny-shapes.
+        pretrained: Weight file, open_clip tag (openai), random, or shipped. null: shipped for
+            tiny-shapes.
+        preprocess: Override the preprocessing of the weights: resize_mode=squash,mean=0.5 (also
+            interpolation, std, fill_color), or a JSON file like open_clip_config.json; null: as the
+            tag, the configuration beside the file, or the network says.
         out: Run directory; null: runs/METHOD-DATA-sSEED.
-        resume: Continue the run in the directory from its newest checkpoint.
-        resume_anyway: As resume, though images or labels are others than when the run began; the
-            record says so.
-        seed: Of order, augmentation, initial factors, attacks.
-        device: auto takes a GPU where there is one; cpu, cuda, cuda:1.
-        data: SPEC of the training data: shapes, npz:FILE, folder:DIR, wds:PATTERN,
-            torchvision:NAME, imagenet.
-        ood: Data sets under shift that the run is evaluated on later, NAME=SPEC, repeatable.
-        data_root: Folder of the torchvision and ImageNet sets.
-        download: Fetch a torchvision set that is absent.
-        templates: Prompt templates: a kind (imagenet, cifar, generic ...) or a file with one a
-            line; null: by data.
-        val_fraction: Share of the training images held out where the data have no validation split.
-        split_seed: Of splits that have to be drawn; not the run's seed, so that runs share their
+        resume: Continue the run from its newest checkpoint.
+        resume_anyway: Like resume, but accept images or labels that changed since the run began;
+            this is recorded.
+        seed: Random seed for shuffling, augmentation, LoRA init and attacks.
+        device: Device: cpu, cuda, cuda:1; auto: a GPU if there is one.
+        data: Training data: shapes, npz:FILE, folder:DIR, wds:PATTERN, torchvision:NAME or
+            imagenet.
+        ood: Out-of-distribution sets to evaluate the run on later, as NAME=SPEC; repeatable.
+        data_root: Directory of the torchvision and ImageNet data sets.
+        download: Download missing torchvision data sets.
+        templates: Prompt templates: a built-in kind (imagenet, cifar, generic ...) or a file with
+            one template per line; null: chosen by the data set.
+        val_fraction: Fraction of the training images to hold out if the data have no validation
+            split.
+        split_seed: Random seed of drawn splits; separate from seed, so that runs share their
             held-out images.
-        val_images: Most held-out images that an evaluation looks at.
-        val_pgd: PGD steps of a held-out attack at the method's eps (4/255 where it has none); 0: no
-            attack.
-        train_images: Train on that many images, drawn once; null: all.
-        image_size: Side of the images in pixels; null: the model's. Other sizes are resized inside
-            the model.
-        shuffle_buffer: Read shards (wds:) nearly in sequence, through a shuffle buffer of so many
-            images; null: any image of any shard at any time, which wants them on a fast disk.
-        workers: Processes that decode images; null: none on the CPU, up to 8 beside a GPU. Results
-            never depend on it.
-        epochs: Passes over the training images; null: until max_steps, or 10.
-        max_steps: Most optimiser steps; the schedule ends there.
-        batch_size: Images an optimiser step.
-        micro_batch: Images a forward pass of a process; a smaller number accumulates gradients;
-            null: the whole batch; auto: as many as fit, by what a step on two images keeps, fewer
-            if that was too many. Weight perturbations stay one for the whole step.
-        warmup: Linear warm-up of the learning rate: below 1 a share of the run, else steps.
-        schedule: cosine decays the learning rate to 0.
-        clip_norm: Largest gradient norm; null: any; auto: the preset's, else 1. The record has the
-            number.
-        precision: Of the image tower; auto is float32 on the CPU and bf16 on a GPU that has it.
-        grad_checkpoint: Recompute the tower's blocks in the backward pass: less memory, a third
-            more time.
-        eval_every: Epochs between held-out evaluations, 0: only at the end.
-        save_every: Steps between checkpoints beside those after each evaluation; null: none.
-        keep: Newest checkpoints that stay in checkpoints/ beside the best one; 0: all.
-        log_every: Steps between lines of metrics.jsonl.
-        tensorboard: Write TensorBoard files too.
-        stop_after: Stop after that step as Ctrl-C would; --resume continues.
+        val_images: Maximum number of held-out images per evaluation.
+        val_pgd: Number of PGD steps on held-out images, with the method's eps (4/255 if it has
+            none); 0: no attack.
+        train_images: Train on a random subset of this size; null: all images.
+        image_size: Image size in pixels; null: the model's. Other sizes are resized inside the
+            model.
+        shuffle_buffer: Size of the shuffle buffer for reading shards (wds:) nearly sequentially;
+            null: random access, which needs a fast disk.
+        workers: Number of data-loading processes; null: 0 on the CPU, up to 8 with a GPU. Does not
+            affect results.
+        epochs: Number of epochs; null: until max_steps, or 10.
+        max_steps: Maximum number of optimizer steps; the schedule ends there.
+        batch_size: Images per optimizer step, over all processes.
+        micro_batch: Images per forward pass and process; smaller values accumulate gradients. null:
+            the whole batch; auto: as many as fit in memory. The step's weight perturbation is the
+            same either way.
+        warmup: Linear warm-up of the learning rate: a fraction of the run if below 1, else a number
+            of steps.
+        schedule: Learning-rate schedule after warm-up: cosine (decays to 0) or constant.
+        clip_norm: Maximum gradient norm; null: no clipping; auto: the preset's value, or 1.
+        precision: Precision of the image tower; auto: float32 on the CPU, bf16 on GPUs that support
+            it.
+        grad_checkpoint: Recompute blocks in the backward pass: less memory, about a third more
+            time.
+        eval_every: Epochs between evaluations on held-out images; 0: only at the end.
+        save_every: Steps between checkpoints, in addition to those after each evaluation; null:
+            none.
+        keep: Number of newest checkpoints to keep in checkpoints/ in addition to the best one; 0:
+            all.
+        log_every: Steps between lines in metrics.jsonl.
+        tensorboard: Also write TensorBoard logs.
+        stop_after: Stop after this step as if by Ctrl-C; --resume continues.
         options: Fields of the method that differ from its defaults.
     """
 

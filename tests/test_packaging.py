@@ -41,7 +41,7 @@ def test_the_fixed_packages_are_required():
 
 
 def test_version_is_in_the_changelog():
-    assert f"## {PROJECT['version']}" in (ROOT / "CHANGELOG.md").read_text()
+    assert f"## [{PROJECT['version']}]" in (ROOT / "CHANGELOG.md").read_text()
 
 
 def test_what_the_demo_measures_lies_where_the_dashboard_looks():

@@ -158,7 +158,7 @@ def _add(
         for i, layer in enumerate(found.layers):
             values[f"{key}/{name}/{layer}"] = measure(column.at(i), MEASURES[key] + how)
         arrays[f"{key}/{name}"] = np.stack([column.value, column.low, column.high])
-    arrays[f"cka_layers/{name}"] = found.cka.value
+    arrays[f"cka_layers/{name}"] = np.asarray(found.cka.value)
     arrays[f"cka_layers_interval/{name}"] = np.stack([found.cka.low, found.cka.high])
 
 

@@ -6,6 +6,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 
 from grace_geom.errors import PixelError
 
@@ -157,7 +158,7 @@ def check_pixels(x: Tensor, extent: tuple[Tensor, Tensor] | None = None) -> None
             a rounding of its own.
     """
     _check_type(x)
-    if not x.numel():
+    if not x.numel() or isinstance(x, FakeTensor):  # a pass over shapes alone has no numbers
         return
     low, high = (float(end) for end in extent or extent_of(x))
     if math.isnan(low) or math.isnan(high):

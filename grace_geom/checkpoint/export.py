@@ -63,17 +63,17 @@ def export_weights(
         )
     lines += [
         f"read it with: open_clip.create_model({read.model!r}, "
-        f"pretrained={str(out)!r}{_options(read)})"
+        f"pretrained={str(out)!r}{_options(read, path)})"
     ]
     if read.config.get("train_head") or read.config.get("method") == "linear-probe":
         lines.append("the head that was trained is not in it: it is text_head of the checkpoint")
     return "\n".join(lines)
 
 
-def _options(read: Checkpoint) -> str:
+def _options(read: Checkpoint, path: Path) -> str:
     """What open_clip must be told beside the name: preprocessing that is not its default."""
     usual = Preprocess()  # what open_clip takes for a file, whatever its network
-    own = recorded(read, usual.size)
+    own = recorded(read, usual.size, path)
     differs = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in own.record().items()

@@ -161,7 +161,8 @@ def open_base(checkpoint: Checkpoint, device: torch.device | str = "cpu") -> Cli
             f"the weights of {spec.model} ({spec.pretrained or 'shipped'}) are not those the run "
             f"started from ({checkpoint.base['origin']})"
         )
-    model.read_as(recorded(checkpoint, model.preprocess.size))
+    own = recorded(checkpoint, model.preprocess.size, "the checkpoint")
+    model.read_as(own)
     return model.to(device)
 
 
@@ -221,7 +222,7 @@ def _plain_clip(checkpoint: Checkpoint, path: Path | str) -> nn.Module:
     if not {"mean", "std"} <= checkpoint.preprocess.keys():
         raise UserError(f"{path} is damaged: its preprocess has no mean or no std")
     clip, _ = open_clip_model(ModelSpec(checkpoint.model, "random"))
-    set_preprocess(clip, recorded(checkpoint, preprocess_of(clip).size))
+    set_preprocess(clip, recorded(checkpoint, preprocess_of(clip).size, path))
     try:
         clip.load_state_dict(checkpoint.state_dict)
     except RuntimeError as error:

@@ -71,12 +71,12 @@ class Checkpoint:
     members: Weights = field(default_factory=dict)
 
 
-def recorded(checkpoint: Checkpoint, size: tuple[int, int]) -> Preprocess:
+def recorded(checkpoint: Checkpoint, size: tuple[int, int], path: Path | str) -> Preprocess:
     """How the run read its pictures, at the network's size. One from before that was kept read
     every model's shorter side, bicubic, and the centre, with the model's mean and std.
     """
     values = {k: v for k, v in checkpoint.preprocess.items() if k != "image_size"}
-    return Preprocess(size).overlaid(values, "the checkpoint's preprocessing")
+    return Preprocess(size).overlaid(values, f"{path}: the recorded preprocessing")
 
 
 def save_checkpoint(path: Path | str, checkpoint: Checkpoint) -> None:

@@ -17,22 +17,21 @@ class Measures:
     """What is measured on every checkpoint.
 
     Attributes:
-        suites: Any of id, ood, adv (the attack on the ID test set), natural_adv, zeroshot.
-        attack: pgd, apgd-ce (the paper's), apgd (apgd-ce + targeted, for final tables), autoattack,
-            ...
-        eps: Radius of the attack in pixels of [0, 1].
-        steps: Steps of the attack; default 20 for pgd, 100 for Auto-PGD.
-        restarts: Random starts of the attack.
-        square_schedule: Sizes of Square Attack's squares: standard (AutoAttack's) or stretched over
-            its queries; default standard in autoattack, stretched in square.
-        n: Images a data set, a seeded subset; default all of them, and 500 for the attack.
-        n_attack: Images to attack, where that should differ from n.
-        eval_seed: Seed of the subsets and of the attack.
-        eval_batch: Images a call of the model.
-        ood: Out-of-distribution sets; default those of the benchmark that the checkpoint was
-            trained on.
-        natural_adv: Natural adversarial sets, in the same way.
-        zeroshot: Zero-shot transfer sets, in the same way.
+        suites: Suites to evaluate: id, ood, adv (attacked ID test set), natural_adv, zeroshot.
+        attack: Attack: pgd, apgd-ce (the paper's), apgd (adds targeted APGD, for final tables),
+            autoattack, ...
+        eps: Attack radius, in pixels of [0, 1].
+        steps: Number of attack steps; default: 20 for pgd, 100 for Auto-PGD.
+        restarts: Number of random restarts of the attack.
+        square_schedule: Square size schedule of Square Attack: standard (AutoAttack's) or stretched
+            over its queries; default: standard in autoattack, stretched in square.
+        n: Images per data set, a random subset; default: all, and 500 for the attack.
+        n_attack: Number of images to attack, if different from n.
+        eval_seed: Random seed of subsets and attacks.
+        eval_batch: Images per forward pass.
+        ood: Out-of-distribution sets, as NAME=SPEC; default: those of the training data.
+        natural_adv: Natural adversarial sets, as NAME=SPEC.
+        zeroshot: Zero-shot transfer sets, as NAME=SPEC.
     """
 
     suites: tuple[str, ...] = field(default=SUITES, metadata={"group": "evaluation"})

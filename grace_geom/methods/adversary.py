@@ -49,17 +49,17 @@ class Adversary:
 
     Attributes:
         eps: Radius of the L-infinity ball, in pixels of [0, 1].
-        alpha: Step size, same unit.
-        attack_steps: PGD steps, from a uniform random start.
-        eps_warmup: Share of the run over which eps and alpha rise linearly from 0 (0 = the full
-            ball at once).
-        steps_warmup: Share of the run over which the number of PGD steps rises linearly from 1 (0 =
-            all at once): a cheaper start (ours). At 1 the run makes about half of the steps.
-        attack_stop: Nats: an image leaves the attack where the cross-entropy that is raised exceeds
-            this, its true class being less probable than ``exp(-attack_stop)``. Every wrong answer
-            exceeds ln 2 = 0.69, only wrong ones ln K (2.48 for 12 classes). ``null``: every image
-            makes every step. Logs ``attack_looks``, the gradients taken an image: each is two
-            forward passes. One wait for a GPU a step of the attack.
+        alpha: PGD step size, in pixels of [0, 1].
+        attack_steps: Number of PGD steps, from a uniform random start.
+        eps_warmup: Fraction of the run over which eps and alpha rise linearly from 0; 0: full
+            radius from the start.
+        steps_warmup: Fraction of the run over which the number of PGD steps rises linearly from 1;
+            0: all steps from the start (ours). At 1 the run takes about half of the PGD steps.
+        attack_stop: Stop attacking an image once its cross-entropy exceeds this many nats, that is
+            once its true class has probability below ``exp(-attack_stop)``. At ln 2 = 0.69 every
+            misclassified image stops, and some others; at ln K (2.48 for 12 classes) only
+            misclassified ones do. ``null``: never. Logs ``attack_looks``, gradients per image (two
+            forward passes each). Synchronises with the GPU once per attack step.
     """
 
     raised: ClassVar[str] = "the cross-entropy"

@@ -36,7 +36,7 @@ class Awp(At):
     """Adversarial cross-entropy at ``W + gamma |W| G / |G|``, applied at W.
 
     Attributes:
-        gamma: Radius of the perturbation of each matrix, relative to its norm.
+        gamma: Radius of each matrix's perturbation, relative to its norm.
     """
 
     name: ClassVar[str] = "awp"

@@ -61,11 +61,11 @@ class Method:
     """Fine-tuning of some weights with cross-entropy; every other method says how it differs.
 
     Attributes:
-        lr: Peak learning rate (the loop warms it up and decays it by a cosine).
-        weight_decay: Decoupled weight decay (AdamW) or L2 (SGD), towards zero, on every trained
-            tensor.
-        optimizer: ``adamw`` (betas 0.9, 0.999) or ``sgd``.
-        momentum: Of SGD.
+        lr: Peak learning rate.
+        weight_decay: Weight decay towards zero on every trained tensor: decoupled (AdamW) or L2
+            (SGD).
+        optimizer: Optimizer: ``adamw`` (betas 0.9, 0.999) or ``sgd``.
+        momentum: Momentum of SGD.
     """
 
     lr: float = bounded(3e-5, above=0)
@@ -205,8 +205,8 @@ class FullFt(Method):
     """Base of the methods that train the image tower's own weights.
 
     Attributes:
-        train_head: Train the classification head too (it starts as s T, bias 0).
-        targets: Regular expression for the trained tensors of the image tower.
+        train_head: Also train the classification head (initialised to s T, bias 0).
+        targets: Regular expression for the names of the trained tensors of the image tower.
     """
 
     train_head: bool = False

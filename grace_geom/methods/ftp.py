@@ -32,9 +32,9 @@ class Ftp(Ft):
     the head starts at s T, not at random.
 
     Attributes:
-        mu: Learning rate of the radii, which is also about the most that a radius grows in a step.
-        k: Factor of positive gradients, in [0, 1]; 0 never shrinks a radius.
-        project_head: Project the classification head too.
+        mu: Learning rate of the projection radii; also roughly the most a radius grows per step.
+        k: Factor on positive gradients of the radii, in [0, 1]; 0: radii never shrink.
+        project_head: Also project the classification head.
     """
 
     name: ClassVar[str] = "ftp"

@@ -41,29 +41,28 @@ class Grace(Adversary, Lora):
     Attributes:
         lambda_lar: Weight of the cross-entropy at perturbed weights and images (ours: 1).
         lambda_gv: Weight of the Gram volume (ours: 1).
-        lar: ``off`` drops the term L_LAR-AWP; the perturbed feature of the Gram volume stays
+        lar: Use the term L_LAR-AWP; ``off`` keeps the perturbed feature of the Gram volume
             (ablation).
-        gv: ``off`` drops the term L_GV (ablation).
-        curriculum: ``off`` gives every matrix r_max (ablation).
+        gv: Use the term L_GV (ablation).
+        curriculum: Choose ranks by curvature; ``off`` gives every matrix r_max (ablation).
         rho: Radius of the weight perturbation, relative to ||W||_F (ours: relative).
-        absolute: Take ``rho`` as the radius itself.
-        r_max: Highest rank of the perturbation of a matrix.
-        awp_steps: T_AWP, ascent steps (ours: 1).
-        awp_lr: Length of an ascent step as a share of the radius (ours: 1).
-        percentile: Scores at or above it get r_max.
-        low_percentile: Scores below it get rank 0.
-        beta: Memory of the curvature estimate.
-        refresh_every: K, steps between refreshes, capped so that a run has at least 20 (ours: the
-            cap).
-        curvature_labels: Labels of the curvature's cross-entropy: the data's, or ``sampled`` from
-            the model's own prediction as in Sophia, which makes the estimate an unbiased
-            Gauss-Newton diagonal.
-        gv_form: ``volume`` is the paper's; ``spread`` is 1 - lambda_max(G)/m (ours).
-        gv_eps: Ridge of the Gram matrix (ours: 1e-6).
-        awp_direction: Rows A of a perturbation before its ascent: ``random`` is the paper's;
-            ``sketch`` takes the leading directions of the previous step's gradient (ours).
-        awp_reuse: Take the ascent's first gradient from the last PGD step instead of from x_adv,
-            alpha away: saves two thirds of it (ours).
+        absolute: Interpret ``rho`` as an absolute radius.
+        r_max: Maximum rank of a matrix's perturbation.
+        awp_steps: Number of ascent steps, T_AWP (ours: 1).
+        awp_lr: Ascent step size, as a fraction of the radius (ours: 1).
+        percentile: Matrices with a curvature score at or above this percentile get rank r_max.
+        low_percentile: Matrices with a curvature score below this percentile get rank 0.
+        beta: Decay of the moving average of the curvature.
+        refresh_every: Steps between curvature updates, K, capped so that a run has at least 20
+            updates (ours: the cap).
+        curvature_labels: Labels for the curvature estimate: ``true``, the data's; ``sampled`` from
+            the model's predictions as in Sophia, which gives an unbiased Gauss-Newton diagonal.
+        gv_form: Alignment loss: ``volume``, the paper's; ``spread``, 1 - lambda_max(G)/m (ours).
+        gv_eps: Ridge added to the Gram matrix (ours: 1e-6).
+        awp_direction: Initial rows A of a perturbation: ``random``, the paper's; ``sketch``,
+            leading directions of the previous step's gradient (ours).
+        awp_reuse: Take the ascent's first gradient from the last PGD step, alpha away from x_adv;
+            saves two thirds of its cost (ours).
         gv_anchor: Add the pretrained feature of the clean image as a fourth vector (ours).
     """
 

@@ -24,7 +24,7 @@ class L2Sp(Ft):
     loss, so Adam rescales it entry by entry (coupled decay); the paper trains by SGD with momentum.
 
     Attributes:
-        alpha: Strength of the pull.
+        alpha: Strength of the pull towards the pretrained weights.
     """
 
     name: ClassVar[str] = "l2-sp"

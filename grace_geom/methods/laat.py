@@ -37,8 +37,8 @@ class Laat(Adversary, FullFt):
     """Cross-entropy against spread anchors, and agreement of clean and attacked features.
 
     Attributes:
-        tau: Temperature of the cosines to the anchors.
-        lambda_cos: Weight of the agreement: beta of the paper.
+        tau: Temperature of the cosine similarities to the anchors.
+        lambda_cos: Weight of the agreement between clean and attacked features; the paper's beta.
     """
 
     name: ClassVar[str] = "laat"

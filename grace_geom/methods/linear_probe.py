@@ -21,10 +21,10 @@ class Probe:
     """Fields of the methods that begin with, or are, a linear probe.
 
     Attributes:
-        c_low: Smallest C (inverse strength of the L2 penalty on coefficients) of the sweep.
-        c_high: Largest C.
-        c_values: How many values of C, equally spaced in their logarithm.
-        probe_iterations: Most iterations of the solver (L-BFGS) for each C.
+        c_low: Smallest C to try (inverse strength of the L2 penalty on coefficients).
+        c_high: Largest C to try.
+        c_values: Number of values of C, logarithmically spaced.
+        probe_iterations: Maximum number of L-BFGS iterations for each C.
     """
 
     c_low: float = bounded(1e-7, above=0)

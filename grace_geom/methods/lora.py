@@ -42,8 +42,8 @@ class Lora(Method):
 
     Attributes:
         r: Rank of every adapter.
-        lora_alpha: Numerator of the scale ``lora_alpha / r``; ``None`` means 2 r.
-        targets: Regular expression for the adapted matrices.
+        lora_alpha: LoRA alpha; the scale is ``lora_alpha / r``. ``None``: 2 r.
+        targets: Regular expression for the names of the adapted matrices.
     """
 
     name: ClassVar[str] = "lora"

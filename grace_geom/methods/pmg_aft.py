@@ -47,10 +47,11 @@ class PmgAftLoss(Adversary):
     """The three terms, for whatever trains.
 
     Attributes:
-        logit_scale: ``model`` keeps CLIP's s, ``none`` takes cosines (in the attack too).
-        kl_reduction: ``mean`` over the batch, or ``sum``, which lets the divergences grow with it.
-        lambda_clean: Weight of the divergence from the model's own clean prediction (theirs: 1).
-        lambda_original: Weight of the divergence from the pretrained model's prediction (theirs:
+        logit_scale: Scale of the logits: ``model``, CLIP's s; ``none``, plain cosines (in the
+            attack too).
+        kl_reduction: Reduction of the KL divergences over the batch: ``mean`` or ``sum``.
+        lambda_clean: Weight of the KL divergence from the model's own clean prediction (theirs: 1).
+        lambda_original: Weight of the KL divergence from the pretrained model's prediction (theirs:
             1).
     """
 

@@ -28,9 +28,9 @@ class Sam(Ft):
     batch: ``m`` says which.
 
     Attributes:
-        rho: Length of the perturbation.
-        m: Images that share a perturbation, however the step is cut; ``None``: the whole step. Each
-            of several processes takes them from its own images.
+        rho: Radius of the perturbation.
+        m: Images per perturbation, however the step is cut into micro-batches; ``None``: the whole
+            step. With several processes, each forms groups from its own images.
     """
 
     name: ClassVar[str] = "sam"
@@ -88,7 +88,7 @@ class Asam(Sam):
     projections) is scaled. Exact invariance needs eta = 0.
 
     Attributes:
-        rho: Length of the perturbation, about 10 times SAM's, for it is relative to the weights.
+        rho: Radius of the perturbation, relative to the weights; about 10 times SAM's.
         eta: Added to |theta|, so that zero weights can move.
     """
 

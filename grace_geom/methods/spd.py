@@ -22,8 +22,8 @@ class Decay:
     """Field of the methods with selective projection decay.
 
     Attributes:
-        lam: Strength, not multiplied by the learning rate. 0: none; 1: a tensor that is pulled ends
-            as far from its start as it was before the step; larger values contract further.
+        lam: Strength of the projection, not multiplied by the learning rate. 0: none; 1: a selected
+            tensor keeps its distance from the start; larger values contract further.
     """
 
     lam: float = bounded(1.0, least=0)
@@ -40,7 +40,7 @@ class Spd(Decay, Ft):
     its own here, 0 by default.
 
     Attributes:
-        project_head: Let the decay act on the classification head too.
+        project_head: Also apply the decay to the classification head.
     """
 
     name: ClassVar[str] = "spd"

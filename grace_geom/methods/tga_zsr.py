@@ -34,8 +34,8 @@ class TgaZsr(Adversary, FullFt):
     """Adversarial cross-entropy, and text-guided attention held to the pretrained model's.
 
     Attributes:
-        lambda_attack: Weight of the attention's distance on attacked images: alpha of the paper.
-        lambda_clean: Weight of the same on clean images: beta of the paper.
+        lambda_attack: Weight of the attention distance on attacked images; the paper's alpha.
+        lambda_clean: Weight of the attention distance on clean images; the paper's beta.
     """
 
     name: ClassVar[str] = "tga-zsr"

@@ -30,11 +30,11 @@ class Tpgm(Ft):
     here, in the public code too (it adds 1e-8 to the norm).
 
     Attributes:
-        norm: ``l2``: one Euclidean ball a tensor; ``mars``: the L1 norm of each row, one radius for
-            all rows.
-        radius_lr: Learning rate of Adam on the radii.
-        radius_steps: Steps on held-out batches.
-        project_head: Project the classification head too (it starts as s T).
+        norm: Projection norm: ``l2``, one Euclidean ball per tensor; ``mars``, the L1 norm of each
+            row with one radius for all rows.
+        radius_lr: Adam's learning rate for the radii.
+        radius_steps: Number of steps on held-out batches.
+        project_head: Also project the classification head (initialised to s T).
     """
 
     name: ClassVar[str] = "tpgm"

@@ -29,7 +29,7 @@ class Trades(Adversary, FullFt):
     """``CE(l(x), y) + lambda_kl KL(p(x) | p(x_adv))``, the head frozen unless ``train_head``.
 
     Attributes:
-        lambda_kl: Weight of the divergence: beta (1 / lambda) of the paper.
+        lambda_kl: Weight of the KL divergence; the paper's beta (1 / lambda).
     """
 
     name: ClassVar[str] = "trades"

@@ -35,7 +35,7 @@ class Vpt(Method):
     """Learned tokens beside the patches, cross-entropy on clean images.
 
     Attributes:
-        prompt_tokens: How many; 0 is the plain model, and trains nothing.
+        prompt_tokens: Number of prompt tokens; 0 gives the plain model and trains nothing.
     """
 
     lr: float = 1e-2

@@ -19,7 +19,8 @@ class WiseFt(Ft):
     of ``ft``. Paper and public code agree.
 
     Attributes:
-        wise_alpha: Share of the fine-tuned weights; 0 is the pretrained model, 1 is ``ft``.
+        wise_alpha: Weight of the fine-tuned model in the interpolation: 0 is the pretrained model,
+            1 is ``ft``.
     """
 
     name: ClassVar[str] = "wise-ft"

@@ -47,34 +47,35 @@ class StudyOptions:
     """What is compared, and how long each method trains.
 
     Attributes:
-        methods: Names of the methods table, options as NAME:FIELD=VALUE, or groups: table6, table7,
+        methods: Methods to compare, variants as NAME:FIELD=VALUE, or groups: table6, table7,
             table8, all.
         seeds: Training seeds.
-        out: Folder of the study; a study that was stopped continues there.
-        baseline: Method that the others are compared with, image by image or seed by seed.
-        set: Options of a method, METHOD.FIELD=VALUE, repeatable.
-        lr_grid: off takes the recorded rates; a list, or search (1/3, 1 and 3 times the recorded
-            rate, or the one of
-            --set METHOD.lr), is tried out.
-        lr_extend: Where the best rate lies at an edge of its grid, try one more beyond it.
-        trial_share: Length of a trial as a share of a run; every method gets the same.
-        also: Further checkpoints as rows, NAME=FILE, repeatable: runs of other studies, or foreign
-            weights.
-        also_model: open_clip name of foreign weights among them; default the study's base model.
-        also_pretrained: What foreign weights of an image tower alone lack (the text tower); default
-            the base's weights.
-        workers: Runs at a time, each in a process of its own; the threads of torch are divided
+        out: Directory of the study; an interrupted study continues there.
+        baseline: Method to compare the others with, on the same images or seeds.
+        set: Options of one method, as METHOD.FIELD=VALUE; repeatable.
+        lr_grid: Learning rates: off (the recorded ones), a list to try, or search (1/3, 1 and 3
+            times the recorded rate or --set METHOD.lr).
+        lr_extend: If the best learning rate is at an edge of the grid, try one more beyond it.
+        trial_share: Length of a learning-rate trial as a fraction of a run, the same for every
+            method.
+        also: Other checkpoints to add as rows, as NAME=FILE; repeatable. Runs of other studies, or
+            foreign weights.
+        also_model: open_clip model name of foreign weights in --also; default: the study's base
+            model.
+        also_pretrained: Weights of the text tower for foreign image towers in --also; default: the
+            base model's.
+        workers: Number of runs at a time, each in its own process; torch's threads are divided
             among them.
-        data: SPEC of the training data.
-        data_root: Folder of the torchvision and ImageNet sets.
-        download: Fetch a torchvision set that is absent.
+        data: Training data, as in training.
+        data_root: Directory of the torchvision and ImageNet data sets.
+        download: Download missing torchvision data sets.
         model: open_clip name of the base model, or tiny-shapes.
-        pretrained: Its weights, as in training.
-        epochs: Passes over the training images; null: the data set's recipe.
-        max_steps: Most optimiser steps; null: the data set's recipe.
-        batch_size: Images an optimiser step; null: the data set's recipe.
-        train_images: Train on that many images, drawn once; null: all.
-        device: auto takes a GPU where there is one; cpu, cuda, cuda:1, mps.
+        pretrained: Weights of the base model, as in training.
+        epochs: Number of epochs; null: the data set's recipe.
+        max_steps: Maximum number of optimizer steps; null: the data set's recipe.
+        batch_size: Images per optimizer step; null: the data set's recipe.
+        train_images: Train on a random subset of this size; null: all images.
+        device: Device: cpu, cuda, cuda:1, mps; auto: a GPU if there is one.
     """
 
     methods: tuple[str, ...] = field(

@@ -208,7 +208,7 @@ def _model(config: TrainConfig, train: ImageSet, resumed: Checkpoint | None) -> 
         train.templates,
     )
     if resumed is not None:  # begun before resize modes were kept, it goes on without them
-        model.read_as(recorded(resumed, model.preprocess.size))
+        model.read_as(recorded(resumed, model.preprocess.size, config.run_dir))
     if resumed is not None and resumed.base["sha256"] != digest(model.clip.state_dict()):
         raise UserError(
             f"--resume: {config.run_dir} started from other weights of {config.model} than those "

@@ -109,7 +109,7 @@ def streamed_drift(
         if count
     }
     for i, layer in enumerate(layers):
-        if layer not in remarks and np.isnan(columns["cka"].value[i]):
+        if layer not in remarks and np.isnan(columns["cka"].at(i).value):
             few = f"{seen} rows; unbiased estimates need 4"
             remarks[layer] = "the features are the same for every image" if seen >= 4 else few
     return Drift(layers, Interval(matrix, nothing, nothing, nothing, 0.95, 0), columns, remarks)
