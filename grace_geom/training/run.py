@@ -124,7 +124,9 @@ def _train(config: TrainConfig, *, quiet: bool) -> Path:
 def _shared_out(method: Method, batch_size: int, here: distributed.World) -> dict[str, Any]:
     """The record of a run in several processes; what is another method there is said at once."""
     found: dict[str, Any] = {"processes": here.size}
-    if changes := method.apart(batch_size // here.size):
+    share, coupled = batch_size // here.size, method.coupled
+    if coupled and (coupled.images is None or share % coupled.images):
+        changes = coupled.otherwise.format(share=share)
         found["processes_change"] = changes
         if here.rank == 0:
             print(
