@@ -24,10 +24,10 @@ from torch.nn import functional as F
 
 from grace_geom.batch import Batch
 from grace_geom.fields import bounded
+from grace_geom.geometry.mean_loss import mean_gradient
 from grace_geom.methods.adversary import Attacked
 from grace_geom.methods.at import At
 from grace_geom.methods.base import Losses, Run, share_right
-from grace_geom.methods.mean_gradient import mean_gradient
 from grace_geom.weights import Weights, detach
 
 

@@ -20,12 +20,12 @@ from grace_geom.batch import Batch
 from grace_geom.errors import UserError
 from grace_geom.fields import bounded
 from grace_geom.geometry import gram_volume
+from grace_geom.geometry.mean_loss import own_gradient
 from grace_geom.methods import curvature, directions
 from grace_geom.methods.adversary import Adversary, Attack, Attacked
 from grace_geom.methods.base import Losses, Run, check_order, share_right
 from grace_geom.methods.last_step import last_step
 from grace_geom.methods.lora import Lora, factors
-from grace_geom.methods.mean_gradient import own_gradient
 from grace_geom.weights import Weights, detach
 
 

@@ -7,11 +7,11 @@ from torch.testing import assert_close
 
 from grace_geom import distributed
 from grace_geom.batch import Batch
+from grace_geom.geometry.mean_loss import mean_gradient
 from grace_geom.methods import METHODS
 from grace_geom.methods.grace import Grace
 from grace_geom.methods.last_step import last_step
 from grace_geom.methods.lora import Lora
-from grace_geom.methods.mean_gradient import mean_gradient
 from tests.toys import toy_batch, toy_clip, toy_run, train
 
 FEW = {"attack_steps": 2, "r": 4}
