@@ -61,12 +61,11 @@ def stepper(method: Method, model: ClipClassifier, batch: Batch) -> Part:
         model, params, torch.Generator(model.device).manual_seed(0), total_steps=10**9, state=state
     )
     optimizer = method.make_optimizer(params)
-    method.before_step(run, [batch])
+    method.gradients(run, [batch])  # the refresh that comes first
 
     def step() -> None:
         run.step += 1
         optimizer.zero_grad(set_to_none=True)
-        method.before_step(run, [batch])
         method.gradients(run, [batch])
         optimizer.step()
 
@@ -79,7 +78,7 @@ def parts(model: ClipClassifier, batch: Batch, steps: int) -> dict[str, tuple[Pa
     params, state = grace.setup(model, torch.Generator().manual_seed(0))
     generator = torch.Generator(model.device).manual_seed(0)
     run = Run(model, params, generator, total_steps=10**9, state=state)
-    grace.before_step(run, [batch])
+    grace.refresh(run, [batch])
     fixed = detach(grace.weights(model, params))
     x, y = batch.images, batch.labels
 

@@ -1,64 +1,15 @@
-"""A finished run between and beyond its ends:
-``python -m grace_geom.dial runs/NAME --t 0,0.25,0.5,0.75,1``
-"""
+"""The former name of ``python -m grace_geom.interpolate``; it goes on working."""
 
-import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 
-from grace_geom.cli import Command, part_of, quick
-from grace_geom.errors import door
-
-PROG = "python -m grace_geom.dial"
+from grace_geom import interpolate
 
 
-@dataclass(frozen=True)
-class Door:
-    """Which run.
-
-    Attributes:
-        run: Run directory or checkpoint.
-        fresh: Measure again what dial.json already holds.
-    """
-
-    run: Path = field(metadata={"group": "run"})
-    fresh: bool = False
-
-
-@door
 def main(argv: Sequence[str] | None = None) -> None:
-    """Evaluate along the line, write ``dial.json`` beside the checkpoint, print a table."""
-    quick.answer(PROG, argv)
-    from grace_geom.attacks import check_eps
-    from grace_geom.evaluation import DialOptions, Measures, Source, dial
-    from grace_geom.evaluation.table import Console, dial_table
-
-    command = Command(
-        [Door, DialOptions, Measures, Source],
-        description="One run along the line from its pretrained weights (t = 0) through its own (t "
-        "= 1).",
-        positionals=("run",),
-        defaults={"suites": ["id", "ood", "adv"]},
-        prog=PROG,
-        key=PROG,
-    )
-    values = command.values(argv)
-    options, measures = part_of(Door, values), part_of(Measures, values)
-    if warning := check_eps(measures.eps):
-        print(f"warning: --eps: {warning}", file=sys.stderr)
-    record, ts, file = dial(
-        options.run,
-        part_of(DialOptions, values),
-        measures,
-        part_of(Source, values),
-        fresh=options.fresh,
-        watcher=lambda t: Console(head=f"t = {t:g}: "),
-        say=lambda text: print(text, file=sys.stderr),
-    )
-    print(dial_table(record, ts).text(shutil.get_terminal_size((100, 24)).columns))
-    print(f"\nwritten: {file}")
+    """Say the new name on stderr, then do the same."""
+    print("note: grace_geom.dial is now grace_geom.interpolate", file=sys.stderr)
+    interpolate.main(argv)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ PROG = "python -m grace_geom.evaluate"
 
 
 @dataclass(frozen=True)
-class Door:
+class EvaluateOptions:
     """What to evaluate, and how to say it.
 
     Attributes:
@@ -49,7 +49,7 @@ def _evaluate(argv: Sequence[str] | None) -> None:
     from grace_geom.records.schema import dumps
 
     command = Command(
-        [Door, Measures, Source],
+        [EvaluateOptions, Measures, Source],
         description="Accuracies of checkpoints with 95 % intervals, on ID, OOD, attacked and "
         "zero-shot data.",
         positionals=("checkpoints",),
@@ -58,7 +58,7 @@ def _evaluate(argv: Sequence[str] | None) -> None:
     )
     values = command.values(argv)
     options, measures, source = (
-        part_of(Door, values),
+        part_of(EvaluateOptions, values),
         part_of(Measures, values),
         part_of(Source, values),
     )

@@ -70,14 +70,6 @@ def norm(weights: Weights | Iterable[Tensor]) -> Tensor:
     return torch.stack(squares).sum().sqrt() if squares else torch.zeros((), dtype=torch.float64)
 
 
-def relative_distance(weights: Weights, reference: Weights) -> float:
-    """``||w - w0|| / ||w0||`` over the names of ``reference`` that ``weights`` has (parameter
-    drift)."""
-    shared = [name for name in reference if name in weights]
-    drift = norm([weights[name].detach() - reference[name].detach() for name in shared])
-    return (drift / norm([reference[name] for name in shared])).item()
-
-
 def flatten(weights: Weights) -> Tensor:
     """All entries as one vector ``(p,)``, in the dictionary's order."""
     return torch.cat([w.reshape(-1) for w in weights.values()])

@@ -39,7 +39,8 @@ ROWS = [
     {"config", "evaluation"},
     {"training", "analysis", "tools"},
     {"study"},
-    {"train", "evaluate", "dial", "compare", "pretrain", "export", "analyses"},
+    {"train", "evaluate", "interpolate", "compare", "pretrain", "export", "analyses"},
+    {"dial"},  # former names of commands
 ]
 ROW_0_SHARED = {
     "errors",

@@ -65,8 +65,7 @@ def train(method, run: Run, batches: list[Batch]) -> list[dict[str, torch.Tensor
     method.prepare(run)
     for batch in batches:
         optimizer.zero_grad()
-        method.before_step(run, [batch])
-        history.append(method.gradients(run, [batch]))
+        history.append(method.gradients(run, [batch]).terms)
         optimizer.step()
         run.step += 1
     return history

@@ -17,15 +17,14 @@ from torch import Tensor
 from grace_geom.analysis.objective import Objective, objective
 from grace_geom.analysis.options import Common
 from grace_geom.batch import Batch
-from grace_geom.checkpoint import Checkpoint, checkpoint_file, open_base, open_checkpoint
+from grace_geom.checkpoint import Checkpoint, checkpoint_file, open_base
 from grace_geom.data import ImageSet, Split, loader, resolve, suites
 from grace_geom.data.membership import unseen
-from grace_geom.data.names import read_class_names
-from grace_geom.devices import pick_device
 from grace_geom.distributed import first, my_batches, world
 from grace_geom.errors import UserError
 from grace_geom.evaluation import identity
 from grace_geom.evaluation.accuracy import reader_for
+from grace_geom.evaluation.opening import open_with
 from grace_geom.files import read_whole
 from grace_geom.models import ClipClassifier
 from grace_geom.weights import Weights
@@ -349,31 +348,11 @@ def _bytes(model: ClipClassifier) -> int:
 
 
 def _opened(file: Path, label: str, options: Common) -> Subject:
-    device = pick_device(options.device, world().local if world().size > 1 else None)
+    def test_set(spec: str) -> ImageSet:
+        return resolve(spec, "test", data_root=options.data_root)
 
-    def head() -> tuple[tuple[str, ...], tuple[str, ...]]:
-        if options.data is None:
-            raise UserError(
-                f"{file}: a foreign checkpoint does not say what to analyse it on: add --data"
-            )
-        images = resolve(options.data, "test", data_root=options.data_root)
-        names = read_class_names(options.classes, file) if options.classes else images.class_names
-        return names, images.templates
-
-    (model, checkpoint), sha = read_whole(
-        file,
-        lambda: open_checkpoint(
-            file,
-            model=options.model,
-            pretrained=options.pretrained,
-            preprocess=options.preprocess,
-            foreign_head=head,
-            device=device,
-            verify=not options.no_verify,
-        ),
+    (model, checkpoint, data), sha = read_whole(
+        file, lambda: open_with(file, options, test_set, "analyse it on")
     )
-    data = options.data or checkpoint.config.get("data")
-    if not data:
-        raise UserError(f"{file} does not say what it was trained on: add --data")
     model = model.to(getattr(torch, options.dtype)).eval()
-    return Subject(label, file, sha, model, checkpoint, str(data), options)
+    return Subject(label, file, sha, model, checkpoint, data, options)

@@ -12,16 +12,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from grace_geom.checkpoint import Checkpoint, checkpoint_file, open_checkpoint
+from grace_geom.checkpoint import Checkpoint, checkpoint_file
 from grace_geom.data import ImageSet, Split, resolve
 from grace_geom.data.membership import Trained, unseen
-from grace_geom.data.names import read_class_names
-from grace_geom.devices import pick_device
-from grace_geom.distributed import first, wait_for_all, world
+from grace_geom.distributed import first, wait_for_all
 from grace_geom.errors import UserError
 from grace_geom.evaluation import identity
 from grace_geom.evaluation.accuracy import evaluate_set
 from grace_geom.evaluation.measures import Measures, Source, Target, short_name, targets
+from grace_geom.evaluation.opening import open_with
 from grace_geom.files import read_whole
 from grace_geom.models import ClipClassifier
 from grace_geom.provenance import provenance
@@ -227,34 +226,11 @@ def measure(
 
 def _open(file: Path, source: Source, sets: Sets) -> tuple[ClipClassifier, Checkpoint, str]:
     """The model, its record, and the ID data set's SPEC."""
-    device = pick_device(source.device, world().local if world().size > 1 else None)
     if source.classes is not None and source.model is None:
         raise UserError("--classes is for foreign checkpoints: add --model NAME")
     if source.preprocess is not None and source.model is None:
         raise UserError("--preprocess is for foreign checkpoints: add --model NAME")
-
-    def head() -> tuple[tuple[str, ...], tuple[str, ...]]:
-        if source.data is None:
-            raise UserError(
-                f"{file}: a foreign checkpoint does not say what to evaluate it on: add --data"
-            )
-        image_set = sets(source.data, "test")
-        names = read_class_names(source.classes, file) if source.classes else image_set.class_names
-        return names, image_set.templates
-
-    model, checkpoint = open_checkpoint(
-        file,
-        model=source.model,
-        pretrained=source.pretrained,
-        preprocess=source.preprocess,
-        foreign_head=head,
-        device=device,
-        verify=not source.no_verify,
-    )
-    data = source.data or checkpoint.config.get("data")
-    if not data:
-        raise UserError(f"{file} does not say what it was trained on: add --data")
-    return model, checkpoint, str(data)
+    return open_with(file, source, lambda spec: sets(spec, "test"), "evaluate it on")
 
 
 def image_set_of(

@@ -1,16 +1,23 @@
 """A mean loss over batches as a function of weights: its value and its gradient, without touching
 any module.
+
+:class:`MeanLoss` is what an analysis asks at many points; :func:`mean_gradient` is the gradient of
+some matrices alone, within a step of training.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
+from grace_geom import distributed as processes
+from grace_geom.batch import Batch
 from grace_geom.distributed import total as sum_over_processes
 from grace_geom.weights import Weights
+
+B = TypeVar("B", bound=Batch)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,3 +69,48 @@ class MeanLoss:
         if self.distributed:
             sum_over_processes([both])
         return both[0].item(), both[1].item()
+
+
+def mean_gradient(
+    loss: Callable[[Weights, B], Tensor],
+    weights: Weights,
+    names: Iterable[str],
+    batches: Sequence[B],
+) -> Weights:
+    """``d/dW (1/n) sum_i loss_i`` for each named matrix W, all other weights constant.
+
+    Args:
+        loss: ``(weights, batch) -> mean loss`` of the batch.
+        weights: The effective weights; the gradient is with respect to these matrices, not to any
+            factors.
+        names: The matrices wanted.
+        batches: n samples in all. One forward and one backward pass of each.
+
+    Returns:
+        A tensor of W's shape for every name, without a graph. Processes that share a batch in equal
+        parts all get the gradient of the whole.
+    """
+    g = own_gradient(loss, weights, names, batches)
+    processes.mean(list(g.values()))
+    return g
+
+
+def own_gradient(
+    loss: Callable[[Weights, B], Tensor],
+    weights: Weights,
+    names: Iterable[str],
+    batches: Sequence[B],
+) -> Weights:
+    """The same over the batches of this process alone."""
+    names = list(names)
+    point = {name: w.detach() for name, w in weights.items()}
+    point |= {name: point[name].requires_grad_() for name in names}
+    n = sum(len(batch) for batch in batches)
+    g = {name: torch.zeros_like(point[name], requires_grad=False) for name in names}
+    for batch in batches:
+        share = loss(point, batch) * (len(batch) / n)
+        for name, part in zip(
+            names, torch.autograd.grad(share, [point[name] for name in names]), strict=True
+        ):
+            g[name] += part
+    return g

@@ -5,7 +5,7 @@ The order of the lines is the order of methods in ``--help``, in tables and in t
 # ruff: noqa: F401, I001
 
 from grace_geom.errors import UserError, nearest
-from grace_geom.methods.base import FullFt, Method, Run, check_fields
+from grace_geom.methods.base import FullFt, Losses, Method, Run, check_fields
 from grace_geom.methods.zero_shot import ZeroShot
 from grace_geom.methods.linear_probe import LinearProbe
 from grace_geom.methods.ft import Ft
@@ -51,4 +51,4 @@ def method_class(name: str) -> type[Method]:
     return METHODS[name]
 
 
-__all__ = ["METHODS", "FullFt", "Method", "Run", "check_fields", "method_class"]
+__all__ = ["METHODS", "FullFt", "Losses", "Method", "Run", "check_fields", "method_class"]

@@ -3,8 +3,8 @@
 """
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, NamedTuple
 
 from jaxtyping import Float, Int
@@ -29,6 +29,22 @@ class Reach(NamedTuple):
     steps: int
 
 
+class Attack(NamedTuple):
+    """What an attack found.
+
+    Attributes:
+        images: Attacked images ``(B, C, H, W)``, detached.
+        observed: Numbers to be logged, means over the images.
+    """
+
+    images: Float[Tensor, " b c h w"]
+    observed: dict[str, Tensor | float]
+
+    def of(self, batch: Batch) -> Batch:
+        """The batch with the attacked images in the place of its own."""
+        return replace(batch, images=self.images)
+
+
 @dataclass(frozen=True)
 class Attacked(Batch):
     """A piece of an optimiser step with what the adversary found for it.
@@ -37,10 +53,19 @@ class Attacked(Batch):
         x_adv: Its attacked images, ``(B, C, H, W)``, detached.
         perturb: From effective weights to perturbed ones. The perturbation itself is a constant,
             one for the whole step however many pieces it is cut into.
+        observed: What the attack of this piece saw.
     """
 
     x_adv: Float[Tensor, " b c h w"]
     perturb: Callable[[Weights], Weights]
+    observed: dict[str, Tensor | float] = field(default_factory=dict)
+
+    @classmethod
+    def from_attack(
+        cls, batch: Batch, found: Attack, perturb: Callable[[Weights], Weights]
+    ) -> "Attacked":
+        """A piece, the attack on it, and the perturbation of the whole step."""
+        return cls(batch.images, batch.labels, batch.index, found.images, perturb, found.observed)
 
 
 @dataclass
@@ -86,9 +111,7 @@ class Adversary:
                 f"{self.raised}: leave it out, or use --steps-warmup or fewer --attack-steps"
             )
 
-    def attack(
-        self, run: Run, weights: Weights, batch: Batch, left_out: int = 0
-    ) -> Float[Tensor, " b c h w"]:
+    def attack(self, run: Run, weights: Weights, batch: Batch, left_out: int = 0) -> Attack:
         """Images that maximise :meth:`maximised` at fixed effective weights; no weight gradient is
         computed.
 
@@ -101,31 +124,14 @@ class Adversary:
         fixed, reach = detach(weights), self.reach(run)
         reach = reach._replace(steps=reach.steps - left_out)
         if self.attack_stop is None:
-            return pgd(
-                self.maximised(run, fixed, batch), batch.images, *reach, generator=run.generator
-            )
+            raised = self.maximised(run, fixed, batch)
+            return Attack(pgd(raised, batch.images, *reach, generator=run.generator), {})
 
         def loss(x: Tensor, rows: Int[Tensor, " b"]) -> Tensor:
             return self.maximised(run, fixed, batch.take(rows))(x)
 
         x_adv, looks = pgd_until(loss, batch.images, *reach, self.attack_stop, run.generator)
-        run.scalars["attack_looks"] = looks.float().mean() + left_out
-        return x_adv
-
-    def attack_pieces(
-        self, run: Run, weights: Weights, batches: Sequence[Batch], left_out: int = 0
-    ) -> list[Batch]:
-        """The pieces of a step with attacked images, for methods that need all of them before the
-        first loss.
-        """
-        found: list[Batch] = []
-        looks: Tensor | float = 0.0
-        for batch in batches:
-            found.append(replace(batch, images=self.attack(run, weights, batch, left_out)))
-            looks += len(batch) * run.scalars.get("attack_looks", 0.0)
-        if self.attack_stop is not None:
-            run.scalars["attack_looks"] = looks / sum(map(len, batches))
-        return found
+        return Attack(x_adv, {"attack_looks": looks.float().mean() + left_out})
 
     def maximised(self, run: Run, fixed: Weights, batch: Batch) -> Callable[[Tensor], Tensor]:
         """``x -> (B,)``, what the attack raises of each image: the cross-entropy."""

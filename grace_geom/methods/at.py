@@ -3,23 +3,25 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from torch import Tensor
 from torch.nn import functional as F
 
 from grace_geom.batch import Batch
 from grace_geom.methods.adversary import Adversary
-from grace_geom.methods.base import FullFt, Run, share_right
+from grace_geom.methods.base import FullFt, Losses, Run, share_right
 from grace_geom.methods.lora import Lora
 from grace_geom.weights import Weights
 
 
 def adversarial_cross_entropy(
     method: Adversary, run: Run, weights: Weights, batch: Batch
-) -> dict[str, Tensor]:
+) -> Losses:
     """``CE(phi_W(x + delta), y)`` with delta from PGD at W."""
-    logits = run.model(method.attack(run, weights, batch), weights)
-    run.scalars["train_acc_adv"] = share_right(logits, batch.labels)
-    return {"adv": F.cross_entropy(logits, batch.labels)}
+    x_adv, seen = method.attack(run, weights, batch)
+    logits = run.model(x_adv, weights)
+    return Losses(
+        {"adv": F.cross_entropy(logits, batch.labels)},
+        seen | {"train_acc_adv": share_right(logits, batch.labels)},
+    )
 
 
 @dataclass
@@ -32,7 +34,7 @@ class At(Adversary, FullFt):
     tables: ClassVar[tuple[int, ...]] = (6,)
     recipes: ClassVar[dict[str, dict[str, Any]]] = {"shapes": {"lr": 0.0027, "eps_warmup": 0.2}}
 
-    def losses(self, run: Run, weights: Weights, batch: Batch) -> dict[str, Tensor]:
+    def losses(self, run: Run, weights: Weights, batch: Batch) -> Losses:
         return adversarial_cross_entropy(self, run, weights, batch)
 
 
@@ -44,5 +46,5 @@ class LoraAt(Adversary, Lora):
     tables: ClassVar[tuple[int, ...]] = (7,)
     recipes: ClassVar[dict[str, dict[str, Any]]] = {"shapes": {"lr": 0.009, "eps_warmup": 0.2}}
 
-    def losses(self, run: Run, weights: Weights, batch: Batch) -> dict[str, Tensor]:
+    def losses(self, run: Run, weights: Weights, batch: Batch) -> Losses:
         return adversarial_cross_entropy(self, run, weights, batch)

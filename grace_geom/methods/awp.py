@@ -24,10 +24,10 @@ from torch.nn import functional as F
 
 from grace_geom.batch import Batch
 from grace_geom.fields import bounded
+from grace_geom.geometry.mean_loss import mean_gradient
 from grace_geom.methods.adversary import Attacked
 from grace_geom.methods.at import At
-from grace_geom.methods.base import Run, share_right
-from grace_geom.methods.mean_gradient import mean_gradient
+from grace_geom.methods.base import Losses, Run, share_right
 from grace_geom.weights import Weights, detach
 
 
@@ -45,21 +45,24 @@ class Awp(At):
 
     gamma: float = bounded(0.005, least=0)
 
-    def gradients(self, run: Run, batches: Sequence[Batch]) -> dict[str, Tensor]:
+    def gradients(self, run: Run, batches: Sequence[Batch]) -> Losses:
         with torch.no_grad():
             fixed = detach(self.weights(run.model, run.params))
         return super().gradients(run, self.attacked(run, fixed, batches))
 
-    def losses(self, run: Run, weights: Weights, batch: Batch) -> dict[str, Tensor]:
+    def losses(self, run: Run, weights: Weights, batch: Batch) -> Losses:
         if not isinstance(batch, Attacked):
             (batch,) = self.attacked(run, detach(weights), [batch])
         logits = run.model(batch.x_adv, batch.perturb(weights))
-        run.scalars["train_acc_awp"] = share_right(logits, batch.labels)
-        return {"adv": F.cross_entropy(logits, batch.labels)}
+        return Losses(
+            {"adv": F.cross_entropy(logits, batch.labels)},
+            batch.observed | {"train_acc_awp": share_right(logits, batch.labels)},
+        )
 
     def attacked(self, run: Run, fixed: Weights, batches: Sequence[Batch]) -> list[Attacked]:
         """Attacked images of every piece, and one perturbation for all of them."""
-        images = self.attack_pieces(run, fixed, batches)
+        found = [self.attack(run, fixed, batch) for batch in batches]
+        images = [attack.of(batch) for attack, batch in zip(found, batches, strict=True)]
 
         def loss(weights: Weights, batch: Batch) -> Tensor:
             return F.cross_entropy(run.model(batch.images, weights), batch.labels)
@@ -67,8 +70,8 @@ class Awp(At):
         matrices = [name for name, w in fixed.items() if w.ndim > 1]
         delta = steepest(fixed, mean_gradient(loss, fixed, matrices, images), self.gamma)
         return [
-            Attacked(b.images, b.labels, b.index, a.images, partial(_add, delta=delta))
-            for b, a in zip(batches, images, strict=True)
+            Attacked.from_attack(batch, attack, partial(_add, delta=delta))
+            for batch, attack in zip(batches, found, strict=True)
         ]
 
 

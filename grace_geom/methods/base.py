@@ -1,9 +1,15 @@
-"""What a method is: hyper-parameters as fields, and a few hooks in the order a run meets them."""
+"""What a method is: hyper-parameters as fields, facts about it as data, and a few hooks in the
+order a run meets them.
+
+A method that only changes the objective overrides :meth:`Method.losses`; one that needs the whole
+step before its first gradient overrides :meth:`Method.gradients`. Both return what they found:
+nothing is written into the :class:`Run` but the method's own ``state``.
+"""
 
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple, final
 
 import torch
 from torch import Tensor
@@ -19,6 +25,44 @@ Part = Literal["train", "val"]
 """The images that train, and those of the training data that are held out."""
 
 
+class Losses(NamedTuple):
+    """What a batch costs, and what was seen on the way.
+
+    Attributes:
+        terms: Named loss terms, batch means, whose sum is minimised.
+        observed: Numbers to be logged beside them, batch means too.
+    """
+
+    terms: dict[str, Tensor]
+    observed: dict[str, Tensor | float] = {}  # noqa: RUF012  # of a tuple: never written to
+
+
+class Coupled(NamedTuple):
+    """Images of a step that one process must hold together for the gradient of the whole step.
+
+    Attributes:
+        images: How many; ``None``: all of the step.
+        otherwise: What a step is where a process holds others, with ``{share}`` for how many.
+    """
+
+    images: int | None
+    otherwise: str
+
+
+class Passes(NamedTuple):
+    """Forward passes that a run spends outside its steps, a backward pass being two.
+
+    Attributes:
+        train: Over each training image.
+        held_out: Over each held-out image.
+        held_out_batches: Over a batch, of a step's size, of held-out images.
+    """
+
+    train: float = 0.0
+    held_out: float = 0.0
+    held_out_batches: float = 0.0
+
+
 @dataclass
 class Run:
     """What a method sees of the training that is under way.
@@ -32,7 +76,6 @@ class Run:
         total_steps: Optimiser steps this run will have.
         backward: Back-propagates a loss (through the fp16 scaler where one is in use).
         emit: Writes one record to ``NAME.jsonl`` of the run directory.
-        scalars: Numbers of the current step to be logged beside the loss terms.
         images: Every clean image of a part of the training data, without augmentation, in order, on
             the model's device, in batches of a step's size however steps are cut; each call begins
             anew. For what a method does before or after its steps.
@@ -47,7 +90,6 @@ class Run:
     step: int = 0
     backward: Callable[[Tensor], None] = lambda loss: loss.backward()
     emit: Callable[[str, dict[str, Any]], None] = lambda stream, record: None
-    scalars: dict[str, Tensor | float] = field(default_factory=dict)
     images: Callable[[Part], Iterable[Batch]] = lambda part: ()
     pieces: Callable[[Batch], list[Batch]] = lambda batch: [batch]
 
@@ -87,6 +129,20 @@ class Method:
     """
     preset_training: ClassVar[dict[str, dict[str, Any]]] = {}
     """Settings of the training loop that belong to a preset, by its name."""
+    keeps_leaves: ClassVar[bool] = False
+    """Whether checkpoints keep the trained leaves beside the merged weights, as low-rank factors
+    are.
+    """
+
+    @property
+    def coupled(self) -> Coupled | None:
+        """Images that several processes must not share out; ``None``: any may be."""
+        return None
+
+    @property
+    def outside(self) -> Passes:
+        """What a run costs beside its steps, for estimates."""
+        return Passes()
 
     def check(self) -> None:
         """Refuse values that do not go together; each class states its own rule.
@@ -125,64 +181,51 @@ class Method:
         state in place.
         """
 
-    def before_step(self, run: Run, batches: Sequence[Batch]) -> None:
-        """Called with the whole step's data before any gradient (curvature refreshes, say)."""
-
-    def losses(self, run: Run, weights: Weights, batch: Batch) -> dict[str, Tensor]:
-        """Named loss terms of one batch, whose sum is minimised; a batch mean each."""
+    def losses(self, run: Run, weights: Weights, batch: Batch) -> Losses:
+        """The loss terms of one batch at these effective weights."""
         logits = run.model(batch.images, weights)
-        run.scalars["train_acc"] = share_right(logits, batch.labels)
-        return {"task": F.cross_entropy(logits, batch.labels)}
+        return Losses(
+            {"task": F.cross_entropy(logits, batch.labels)},
+            {"train_acc": share_right(logits, batch.labels)},
+        )
 
-    def gradients(self, run: Run, batches: Sequence[Batch]) -> dict[str, Tensor]:
-        """Leave the gradient of the mean loss over all ``batches`` in the leaves; return the mean
-        of each term.
+    def gradients(self, run: Run, batches: Sequence[Batch]) -> Losses:
+        """Leave the gradient of the mean loss over the whole step in the leaves; return the means
+        over it.
 
-        ``run.scalars`` ends as the mean over the batches too.
+        What needs the whole step's data before any gradient (curvature, say) comes first here.
+
+        Args:
+            run: The training under way.
+            batches: The step's images, cut into what fits the device at once.
         """
         return self.accumulate(run, batches)
 
+    @final
     def accumulate(
         self, run: Run, batches: Sequence[Batch], offset: Weights | None = None
-    ) -> dict[str, Tensor]:
+    ) -> Losses:
         """Add the gradient of the mean loss, at the effective weights plus a fixed ``offset``, to
-        that of the leaves.
-
-        Returns the mean of each term; ``run.scalars`` ends as the mean over the batches.
+        that of the leaves; return the means over all batches.
         """
         n = sum(len(batch) for batch in batches)
-        means: dict[str, Tensor | float] = {}
-        scalars: dict[str, Tensor | float] = {}
+        means: dict[str, Any] = {}
+        observed: dict[str, Tensor | float] = {}  # of a tuple: never written to
         for batch in batches:
             share = len(batch) / n
             weights = self.weights(run.model, run.params)
             if offset:
                 weights = weights | {name: weights[name] + v for name, v in offset.items()}
-            terms = self.losses(run, weights, batch)
-            run.backward(share * torch.stack(list(terms.values())).sum())
-            for total, part in ((means, terms), (scalars, run.scalars)):
+            found = self.losses(run, weights, batch)
+            run.backward(share * torch.stack(list(found.terms.values())).sum())
+            parts: tuple[tuple[dict[str, Any], dict[str, Any]], ...] = (
+                (means, found.terms), (observed, found.observed)
+            )  # fmt: skip
+            for total, part in parts:
                 for name, value in part.items():
                     value = value.detach() if isinstance(value, Tensor) else value
                     total[name] = total.get(name, 0.0) + share * value
-        run.scalars = scalars
-        return {name: torch.as_tensor(value) for name, value in means.items()}
-
-    def apart(self, share: int) -> str:
-        """What is another method where each of several processes has ``share`` of a step's images;
-        empty: nothing.
-        """
-        return ""
-
-    def outside(self, train: int, held_out: int, batch: int) -> float:
-        """Forward passes of one image that a run spends outside its steps, a backward pass being
-        two: for estimates.
-
-        Args:
-            train: Training images.
-            held_out: Held-out images.
-            batch: Images a step.
-        """
-        return 0.0
+        return Losses(means, observed)
 
     def snapshot(self, run: Run) -> Weights:
         """The plain model at this moment, named as the model names it: for held-out numbers and
@@ -195,9 +238,10 @@ class Method:
         """The weights that this run leaves behind, once its steps are done: merged, plain."""
         return self.snapshot(run)
 
+    @final
     def adapter(self, run: Run) -> Weights:
-        """Low-rank factors worth keeping beside the merged weights; most methods have none."""
-        return {}
+        """The leaves that checkpoints keep beside the merged weights; most methods have none."""
+        return {name: w.detach() for name, w in run.params.items()} if self.keeps_leaves else {}
 
 
 @dataclass

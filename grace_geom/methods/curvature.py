@@ -9,7 +9,7 @@ from torch import Tensor
 
 from grace_geom import distributed
 from grace_geom.batch import Batch
-from grace_geom.methods.mean_gradient import mean_gradient
+from grace_geom.geometry.mean_loss import mean_gradient
 from grace_geom.weights import Weights
 
 

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from grace_geom.batch import Batch
 from grace_geom.methods.adversary import Adversary
-from grace_geom.methods.base import NO_CLIPPING, FullFt, Run, share_right
+from grace_geom.methods.base import NO_CLIPPING, FullFt, Losses, Run, share_right
 from grace_geom.methods.tecoa import SCHLARMANN
 from grace_geom.weights import Weights
 
@@ -45,11 +45,14 @@ class Fare(Adversary, FullFt):
         target = _target(run, batch)
         return lambda x: (run.model.encode(x, fixed) - target).square().sum(dim=-1)
 
-    def losses(self, run: Run, weights: Weights, batch: Batch) -> dict[str, Tensor]:
-        embedding = run.model.encode(self.attack(run, weights, batch), weights)
+    def losses(self, run: Run, weights: Weights, batch: Batch) -> Losses:
+        x_adv, seen = self.attack(run, weights, batch)
+        embedding = run.model.encode(x_adv, weights)
         logits = run.model.logits(F.normalize(embedding.detach(), dim=-1), weights)
-        run.scalars["train_acc_adv"] = share_right(logits, batch.labels)
-        return {"fare": (embedding - _target(run, batch)).square().sum(dim=-1).mean()}
+        return Losses(
+            {"fare": (embedding - _target(run, batch)).square().sum(dim=-1).mean()},
+            seen | {"train_acc_adv": share_right(logits, batch.labels)},
+        )
 
 
 @torch.no_grad()

@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from grace_geom.batch import Batch
-from grace_geom.methods.base import Method, Run
+from grace_geom.methods.base import Coupled, Losses, Method, Run
 from grace_geom.models import ClipClassifier
-from grace_geom.weights import Weights, leaves
+from grace_geom.weights import Weights, detach, leaves
 
 
 @dataclass
@@ -41,11 +41,11 @@ class Flyp(Method):
     ) -> tuple[Weights, dict[str, Any]]:
         return leaves(dict(model.clip.named_parameters())), {}
 
-    def losses(self, run: Run, weights: Weights, batch: Batch) -> dict[str, Tensor]:
+    def losses(self, run: Run, weights: Weights, batch: Batch) -> Losses:
         z, u = self.pairs(run, weights, batch, self.captions(run, batch))
-        return {"contrastive": self.contrast(run, z, u, weights["logit_scale"], batch.labels)}
+        return self.contrast(z, u, weights["logit_scale"], batch.labels)
 
-    def gradients(self, run: Run, batches: Sequence[Batch]) -> dict[str, Tensor]:
+    def gradients(self, run: Run, batches: Sequence[Batch]) -> Losses:
         if len(batches) == 1:
             return self.accumulate(run, batches)
         said = [self.captions(run, batch) for batch in batches]
@@ -57,8 +57,8 @@ class Flyp(Method):
             ]
         z, u = (torch.cat(side).requires_grad_() for side in zip(*pieces, strict=True))
         log_s = run.params["logit_scale"].detach().requires_grad_()
-        loss = self.contrast(run, z, u, log_s, torch.cat([batch.labels for batch in batches]))
-        dz, du, ds = torch.autograd.grad(loss, [z, u, log_s])
+        found = self.contrast(z, u, log_s, torch.cat([batch.labels for batch in batches]))
+        dz, du, ds = torch.autograd.grad(found.terms["contrastive"], [z, u, log_s])
         run.backward(ds * run.params["logit_scale"])
         sizes = [len(batch) for batch in batches]
         for batch, lines, *slopes in zip(
@@ -66,10 +66,15 @@ class Flyp(Method):
         ):
             sides = self.pairs(run, self.weights(run.model, run.params), batch, lines)
             run.backward(sum((d * side).sum() for d, side in zip(slopes, sides, strict=True)))  # type: ignore[arg-type]
-        return {"contrastive": loss.detach()}
+        return found._replace(terms=detach(found.terms))
 
-    def apart(self, share: int) -> str:
-        return f"each process contrasts its own {share} images of a step only, fewer negatives than one process has"
+    @property
+    def coupled(self) -> Coupled:
+        return Coupled(
+            None,
+            "each process contrasts its own {share} images of a step only, fewer negatives than "
+            "one process has",
+        )
 
     def pairs(
         self, run: Run, weights: Weights, batch: Batch, captions: list[str]
@@ -77,19 +82,19 @@ class Flyp(Method):
         """Unit features of the images and of their captions, ``(B, D)`` each."""
         return run.model.features(batch.images, weights), run.model.text_features(captions, weights)
 
-    def contrast(self, run: Run, z: Tensor, u: Tensor, log_s: Tensor, labels: Tensor) -> Tensor:
-        """The symmetric contrastive loss of paired rows; notes how often the nearest caption is of
+    def contrast(self, z: Tensor, u: Tensor, log_s: Tensor, labels: Tensor) -> Losses:
+        """The symmetric contrastive loss of paired rows, and how often the nearest caption is of
         the right class.
         """
         logits = log_s.exp() * z @ u.T
         rows = torch.arange(len(z), device=logits.device)
         with torch.no_grad():
             matched = labels[logits.argmax(dim=1)] == labels
-            run.scalars |= {
-                "caption_acc": matched.float().mean(),
-                "logit_scale": log_s.detach().exp(),
-            }
-        return (F.cross_entropy(logits, rows) + F.cross_entropy(logits.T, rows)) / 2
+        loss = (F.cross_entropy(logits, rows) + F.cross_entropy(logits.T, rows)) / 2
+        return Losses(
+            {"contrastive": loss},
+            {"caption_acc": matched.float().mean(), "logit_scale": log_s.detach().exp()},
+        )
 
     def captions(self, run: Run, batch: Batch) -> list[str]:
         """A sentence for each image: a template drawn at random with the name of the image's

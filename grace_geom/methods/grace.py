@@ -6,7 +6,7 @@ fields, and marked (ours).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Literal
 
@@ -20,12 +20,12 @@ from grace_geom.batch import Batch
 from grace_geom.errors import UserError
 from grace_geom.fields import bounded
 from grace_geom.geometry import gram_volume
+from grace_geom.geometry.mean_loss import own_gradient
 from grace_geom.methods import curvature, directions
-from grace_geom.methods.adversary import Adversary, Attacked
-from grace_geom.methods.base import Run, check_order, share_right
+from grace_geom.methods.adversary import Adversary, Attack, Attacked
+from grace_geom.methods.base import Losses, Run, check_order, share_right
 from grace_geom.methods.last_step import last_step
 from grace_geom.methods.lora import Lora, factors
-from grace_geom.methods.mean_gradient import own_gradient
 from grace_geom.weights import Weights, detach
 
 
@@ -117,9 +117,9 @@ class Grace(Adversary, Lora):
         """K, capped so that a run of ``total_steps`` refreshes at least 20 times."""
         return max(1, min(self.refresh_every, total_steps // 20))
 
-    def before_step(self, run: Run, batches: Sequence[Batch]) -> None:
+    def refresh(self, run: Run, batches: Sequence[Batch]) -> None:
         """Line 2 of Algorithm 1: refresh curvature and ranks every K steps, first at step 0."""
-        if not (self.uses_lar or self.uses_gv) or run.step % self.refresh_period(run.total_steps):
+        if run.step % self.refresh_period(run.total_steps):
             return
         with torch.no_grad():
             weights = detach(self.weights(run.model, run.params))
@@ -144,17 +144,18 @@ class Grace(Adversary, Lora):
             return batch.labels
         return torch.multinomial(logits.detach().softmax(dim=-1), 1, generator=generator).squeeze(1)
 
-    def gradients(self, run: Run, batches: Sequence[Batch]) -> dict[str, Tensor]:
-        """Lines 4 and 5 of Algorithm 1 for the whole step, then the loss of every piece at the same
-        perturbation.
+    def gradients(self, run: Run, batches: Sequence[Batch]) -> Losses:
+        """Lines 2, 4 and 5 of Algorithm 1 for the whole step, then the loss of every piece at the
+        same perturbation.
         """
         if not (self.uses_lar or self.uses_gv):
             return super().gradients(run, batches)
+        self.refresh(run, batches)
         with torch.no_grad():
             fixed = detach(self.weights(run.model, run.params))
         return super().gradients(run, self.attacked(run, fixed, batches))
 
-    def losses(self, run: Run, weights: Weights, batch: Batch) -> dict[str, Tensor]:
+    def losses(self, run: Run, weights: Weights, batch: Batch) -> Losses:
         if not (self.uses_lar or self.uses_gv):
             return super().losses(run, weights, batch)
         if not isinstance(batch, Attacked):
@@ -171,42 +172,38 @@ class Grace(Adversary, Lora):
         if self.uses_gv:
             terms["gv"] = self.lambda_gv * self.feature_term(vectors).to(logits)
         with torch.no_grad():
-            run.scalars["gram_volume"] = gram_volume.volume(vectors, self.gv_eps).mean()
-        run.scalars.update(gram_volume.cosines(features))
-        run.scalars["train_acc"] = share_right(logits, batch.labels)
-        run.scalars["train_acc_awp"] = share_right(logits_awp, batch.labels)
-        return terms
+            volume = gram_volume.volume(vectors, self.gv_eps).mean()
+        seen = batch.observed | {"gram_volume": volume} | gram_volume.cosines(features)
+        seen["train_acc"] = share_right(logits, batch.labels)
+        seen["train_acc_awp"] = share_right(logits_awp, batch.labels)
+        return Losses(terms, seen)
 
     def attacked(self, run: Run, fixed: Weights, batches: Sequence[Batch]) -> list[Attacked]:
         """Steps 1 and 2 of Algorithm 1: attacked images of every piece, and one perturbation for
         all of them.
         """
-        images, first = self._attack(run, fixed, batches)
+        found, first = self._attack(run, fixed, batches)
+        images = [attack.of(batch) for attack, batch in zip(found, batches, strict=True)]
         delta = self.perturbation(run, fixed, images, first)
+        perturb = partial(weight_perturbation.perturb, factors=delta)
         return [
-            Attacked(
-                b.images,
-                b.labels,
-                b.index,
-                x.images,
-                partial(weight_perturbation.perturb, factors=delta),
-            )
-            for b, x in zip(batches, images, strict=True)
+            Attacked.from_attack(batch, attack, perturb)
+            for batch, attack in zip(batches, found, strict=True)
         ]
 
     def _attack(
         self, run: Run, fixed: Weights, batches: Sequence[Batch]
-    ) -> tuple[list[Batch], Weights | None]:
-        """The pieces attacked and, where it is reused, this process's weight gradient of the last
-        PGD step.
+    ) -> tuple[list[Attack], Weights | None]:
+        """The attack of every piece and, where it is reused, this process's weight gradient of the
+        last PGD step.
         """
+        left_out = int(self.awp_reuse)
+        found = [self.attack(run, fixed, batch, left_out) for batch in batches]
         if not self.awp_reuse:
-            return self.attack_pieces(run, fixed, batches), None
+            return found, None
         names = [name for name, rank in run.state["ranks"].items() if rank > 0]
-        images, total = [], {name: torch.zeros_like(fixed[name]) for name in names}
-        for b, before in zip(
-            batches, self.attack_pieces(run, fixed, batches, left_out=1), strict=True
-        ):
+        total = {name: torch.zeros_like(fixed[name]) for name in names}
+        for i, (b, before) in enumerate(zip(batches, found, strict=True)):
 
             def loss(x: Tensor, weights: Weights, b: Batch = b) -> Tensor:
                 return self.maximised(run, weights, b)(x)
@@ -214,9 +211,9 @@ class Grace(Adversary, Lora):
             x_adv, g = last_step(
                 loss, before.images, b.images, fixed, names, self.reach(run), self.attack_stop
             )
-            images.append(replace(b, images=x_adv))
+            found[i] = before._replace(images=x_adv)
             total = {name: total[name] + g[name] for name in names}
-        return images, total
+        return found, total
 
     def perturbation(
         self, run: Run, fixed: Weights, images: Sequence[Batch], first: Weights | None = None

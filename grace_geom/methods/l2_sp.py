@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
 
 from grace_geom.batch import Batch
 from grace_geom.fields import bounded
-from grace_geom.methods.base import Run
+from grace_geom.methods.base import Losses, Run
 from grace_geom.methods.ft import Ft
 from grace_geom.weights import Weights
 
@@ -34,7 +33,8 @@ class L2Sp(Ft):
     weight_decay: float = 0.0
     alpha: float = bounded(0.1, least=0)
 
-    def losses(self, run: Run, weights: Weights, batch: Batch) -> dict[str, Tensor]:
+    def losses(self, run: Run, weights: Weights, batch: Batch) -> Losses:
         base = run.model.weights()
         drift = torch.stack([(w - base[name]).square().sum() for name, w in weights.items()]).sum()
-        return super().losses(run, weights, batch) | {"drift": self.alpha / 2 * drift}
+        found = super().losses(run, weights, batch)
+        return found._replace(terms=found.terms | {"drift": self.alpha / 2 * drift})

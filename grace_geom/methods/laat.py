@@ -27,7 +27,7 @@ from grace_geom.batch import Batch
 from grace_geom.errors import UserError
 from grace_geom.fields import bounded
 from grace_geom.methods.adversary import Adversary
-from grace_geom.methods.base import FullFt, Run, share_right
+from grace_geom.methods.base import FullFt, Losses, Run, share_right
 from grace_geom.models import ClipClassifier
 from grace_geom.weights import Weights
 
@@ -66,16 +66,19 @@ class Laat(Adversary, FullFt):
             "head.bias": torch.zeros_like(model.head["head.bias"]),
         }
 
-    def losses(self, run: Run, weights: Weights, batch: Batch) -> dict[str, Tensor]:
-        x_adv = self.attack(run, weights, batch)
+    def losses(self, run: Run, weights: Weights, batch: Batch) -> Losses:
+        x_adv, seen = self.attack(run, weights, batch)
         clean, adv = run.model.features(torch.cat([batch.images, x_adv]), weights).chunk(2)
         logits = run.model.logits(adv, weights)
-        run.scalars["train_acc"] = share_right(run.model.logits(clean, weights), batch.labels)
-        run.scalars["train_acc_adv"] = share_right(logits, batch.labels)
-        return {
+        seen |= {
+            "train_acc": share_right(run.model.logits(clean, weights), batch.labels),
+            "train_acc_adv": share_right(logits, batch.labels),
+        }
+        terms = {
             "adv": F.cross_entropy(logits, batch.labels),
             "cos": -self.lambda_cos * (clean * adv).sum(dim=-1).mean(),
-        }  # fmt: skip
+        }
+        return Losses(terms, seen)
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from grace_geom.errors import UserError
 from grace_geom.fields import bounded
-from grace_geom.methods.base import Method, Run
+from grace_geom.methods.base import Method
 from grace_geom.models import ClipClassifier
 from grace_geom.weights import Weights
 
@@ -49,6 +49,7 @@ class Lora(Method):
     name: ClassVar[str] = "lora"
     tables: ClassVar[tuple[int, ...]] = (7, 8)
     recipes: ClassVar[dict[str, dict[str, Any]]] = {"shapes": {"lr": 0.006}}
+    keeps_leaves: ClassVar[bool] = True
 
     lr: float = 2e-4
     weight_decay: float = 0.0
@@ -83,9 +84,6 @@ class Lora(Method):
             # beta * W0 + alpha * B A in one kernel, in the weights' own precision
             merged[name] = torch.addmm(base[name], B, A, alpha=self.scale)
         return merged
-
-    def adapter(self, run: Run) -> Weights:
-        return {name: w.detach() for name, w in run.params.items()}
 
 
 def factors(params: Weights) -> list[tuple[str, Tensor, Tensor]]:

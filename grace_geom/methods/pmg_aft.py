@@ -27,7 +27,7 @@ from grace_geom.batch import Batch
 from grace_geom.distributed import world
 from grace_geom.fields import bounded
 from grace_geom.methods.adversary import Adversary
-from grace_geom.methods.base import NO_CLIPPING, FullFt, Run, share_right
+from grace_geom.methods.base import NO_CLIPPING, FullFt, Losses, Run, share_right
 from grace_geom.methods.trades import divergence
 from grace_geom.weights import Weights
 
@@ -66,29 +66,33 @@ class PmgAftLoss(Adversary):
     lambda_clean: float = bounded(1.0, least=0)
     lambda_original: float = bounded(1.0, least=0)
 
-    def before_step(self, run: Run, batches: Sequence[Batch]) -> None:
+    def gradients(self, run: Run, batches: Sequence[Batch]) -> Losses:
         """Remember how many images a sum over the batch has: the step's, in all its pieces and
         processes.
         """
         run.state["step_images"] = world().size * sum(len(batch) for batch in batches)
+        return super().gradients(run, batches)  # type: ignore[misc]  # of what stands beside it
 
     def maximised(self, run: Run, fixed: Weights, batch: Batch) -> Callable[[Tensor], Tensor]:
         return lambda x: F.cross_entropy(
             self._logits(run, x, fixed), batch.labels, reduction="none"
         )
 
-    def losses(self, run: Run, weights: Weights, batch: Batch) -> dict[str, Tensor]:
-        x_adv = self.attack(run, weights, batch)
+    def losses(self, run: Run, weights: Weights, batch: Batch) -> Losses:
+        x_adv, seen = self.attack(run, weights, batch)
         clean, adv = self._logits(run, torch.cat([batch.images, x_adv]), weights).chunk(2)
         with torch.no_grad():
             original = self._logits(run, x_adv, None)
-        run.scalars["train_acc"] = share_right(clean, batch.labels)
-        run.scalars["train_acc_adv"] = share_right(adv, batch.labels)
-        return {
+        seen |= {
+            "train_acc": share_right(clean, batch.labels),
+            "train_acc_adv": share_right(adv, batch.labels),
+        }
+        terms = {
             "adv": F.cross_entropy(adv, batch.labels),
             "clean": self.lambda_clean * self._reduced(run, divergence(clean, adv)),
             "original": self.lambda_original * self._reduced(run, divergence(original, adv)),
         }
+        return Losses(terms, seen)
 
     def _logits(self, run: Run, x: Tensor, weights: Weights | None) -> Tensor:
         logits = run.model(x, weights)

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
 
 from grace_geom import distributed
 from grace_geom.batch import Batch, joined
 from grace_geom.fields import bounded
-from grace_geom.methods.base import Run
+from grace_geom.methods.base import Coupled, Losses, Run
 from grace_geom.methods.ft import Ft
 from grace_geom.weights import Weights
 
@@ -40,7 +39,7 @@ class Sam(Ft):
     rho: float = bounded(0.05, least=0)
     m: int | None = bounded(None, least=1)
 
-    def gradients(self, run: Run, batches: Sequence[Batch]) -> dict[str, Tensor]:
+    def gradients(self, run: Run, batches: Sequence[Batch]) -> Losses:
         micro = len(batches[0])
         groups = (
             [batches]
@@ -51,7 +50,6 @@ class Sam(Ft):
         for group in groups:
             share = sum(map(len, group)) / images
             here = self.accumulate(run, group)
-            seen = run.scalars
             if (
                 self.m is None
             ):  # one perturbation for the whole step, however many processes share it
@@ -59,18 +57,23 @@ class Sam(Ft):
             e = self.perturbation(run.params)
             clear(run.params)
             there = self.accumulate(run, group, offset=e)
-            seen["sharpness"] = torch.stack([there[name] - here[name] for name in here]).sum()
-            totals.add(share, there, seen, run.params)
+            rise = torch.stack([there.terms[name] - here.terms[name] for name in here.terms]).sum()
+            found = Losses(there.terms, there.observed | {"sharpness": rise})
+            totals.add(share, found, run.params)
             clear(run.params)
         for name, g in totals.gradients.items():
             run.params[name].grad = g
-        run.scalars = totals.scalars
-        return totals.terms
+        return totals.losses
 
-    def apart(self, share: int) -> str:
-        if self.m is None or share % self.m == 0:
-            return ""
-        return f"a process has {share} images of a step, no multiple of --m {self.m}: some perturbations are of fewer"
+    @property
+    def coupled(self) -> Coupled | None:
+        if self.m is None:
+            return None
+        return Coupled(
+            self.m,
+            f"a process has {{share}} images of a step, no multiple of --m {self.m}: some "
+            "perturbations are of fewer",
+        )
 
     def perturbation(self, params: Weights) -> Weights:
         """e from the gradients of the leaves."""
@@ -124,25 +127,20 @@ def clear(params: Weights) -> None:
 
 
 class Totals:
-    """Means over groups of images: of gradients, loss terms and scalars."""
+    """Means over groups of images: of gradients, and of what was found with them."""
 
     def __init__(self) -> None:
         self.gradients: dict[str, Any] = {}
-        self.terms: dict[str, Any] = {}
-        self.scalars: dict[str, Any] = {}
+        self.losses = Losses({}, {})
 
-    def add(
-        self,
-        share: float,
-        terms: dict[str, Tensor],
-        scalars: dict[str, Tensor | float],
-        params: Weights,
-    ) -> None:
+    def add(self, share: float, found: Losses, params: Weights) -> None:
         """One group, whose gradients lie in the leaves, with its share of the images."""
-        found = {name: p.grad for name, p in params.items() if p.grad is not None}
+        here = {name: p.grad for name, p in params.items() if p.grad is not None}
         parts: tuple[tuple[dict[str, Any], dict[str, Any]], ...] = (
-            (self.gradients, found), (self.terms, terms), (self.scalars, scalars)
-        )  # fmt: skip
+            (self.gradients, here),
+            (self.losses.terms, found.terms),
+            (self.losses.observed, found.observed),
+        )
         for totals, part in parts:
             for name, value in part.items():
                 totals[name] = totals[name] + share * value if name in totals else share * value

@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from grace_geom.batch import Batch
 from grace_geom.fields import bounded
 from grace_geom.methods.adversary import Adversary
-from grace_geom.methods.base import NO_CLIPPING, FullFt, Run, share_right
+from grace_geom.methods.base import NO_CLIPPING, FullFt, Losses, Run, share_right
 from grace_geom.models import ClipClassifier
 from grace_geom.weights import Weights
 
@@ -66,9 +66,9 @@ class TgaZsr(Adversary, FullFt):
         model.plain_vit("--method tga-zsr needs the patch tokens of")
         return super().setup(model, generator)
 
-    def losses(self, run: Run, weights: Weights, batch: Batch) -> dict[str, Tensor]:
+    def losses(self, run: Run, weights: Weights, batch: Batch) -> Losses:
         model, x = run.model, batch.images
-        x_adv = self.attack(run, weights, batch)
+        x_adv, seen = self.attack(run, weights, batch)
         text = F.normalize(model.head["head.weight"], dim=-1)[batch.labels]
         # One pass each: at W0 the clean maps are then equal to the last bit, and the norm's
         # gradient there is 0. One pass over both would round otherwise than the target's, and the
@@ -77,18 +77,18 @@ class TgaZsr(Adversary, FullFt):
         with torch.no_grad():
             target = attention(model.tokens(x), text, model.image_size)
         logits = model.logits(F.normalize(tokens_adv[:, 0], dim=-1), weights)
-        run.scalars["train_acc_adv"] = share_right(logits, batch.labels)
         moved_adv, moved = (
             torch.linalg.vector_norm(
                 (attention(t, text, model.image_size) - target).flatten(1), dim=1
             ).mean()
             for t in (tokens_adv, tokens)
         )
-        return {
+        terms = {
             "adv": F.cross_entropy(logits, batch.labels),
             "attention_adv": self.lambda_attack * moved_adv,
             "attention_clean": self.lambda_clean * moved,
         }
+        return Losses(terms, seen | {"train_acc_adv": share_right(logits, batch.labels)})
 
 
 def attention(

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from grace_geom.batch import Batch
 from grace_geom.fields import bounded
-from grace_geom.methods.base import Run
+from grace_geom.methods.base import Passes, Run
 from grace_geom.methods.ft import Ft
 from grace_geom.methods.radius import SMALLEST, Norm, deviation, inside
 from grace_geom.weights import Weights
@@ -46,8 +46,9 @@ class Tpgm(Ft):
     radius_steps: int = bounded(200, least=0)
     project_head: bool = True
 
-    def outside(self, train: int, held_out: int, batch: int) -> float:
-        return 3.0 * self.radius_steps * min(held_out, batch)
+    @property
+    def outside(self) -> Passes:
+        return Passes(held_out_batches=3.0 * self.radius_steps)
 
     def finish(self, run: Run) -> Weights:
         tuned, base = self.snapshot(run), run.model.weights()

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from grace_geom.batch import Batch
 from grace_geom.fields import bounded
 from grace_geom.methods.adversary import Adversary
-from grace_geom.methods.base import FullFt, Run, share_right
+from grace_geom.methods.base import FullFt, Losses, Run, share_right
 from grace_geom.weights import Weights
 
 
@@ -45,17 +45,20 @@ class Trades(Adversary, FullFt):
             clean = run.model(batch.images, fixed)
         return lambda x: divergence(clean, run.model(x, fixed))
 
-    def losses(self, run: Run, weights: Weights, batch: Batch) -> dict[str, Tensor]:
+    def losses(self, run: Run, weights: Weights, batch: Batch) -> Losses:
         if self.lambda_kl == 0:
             return super().losses(run, weights, batch)
-        x_adv = self.attack(run, weights, batch)
+        x_adv, seen = self.attack(run, weights, batch)
         clean, adv = run.model(torch.cat([batch.images, x_adv]), weights).chunk(2)
-        run.scalars["train_acc"] = share_right(clean, batch.labels)
-        run.scalars["train_acc_adv"] = share_right(adv, batch.labels)
-        return {
+        seen |= {
+            "train_acc": share_right(clean, batch.labels),
+            "train_acc_adv": share_right(adv, batch.labels),
+        }
+        terms = {
             "task": F.cross_entropy(clean, batch.labels),
             "kl": self.lambda_kl * divergence(clean, adv).mean(),
-        }  # fmt: skip
+        }
+        return Losses(terms, seen)
 
 
 def divergence(p: Tensor, q: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ from typing import Any, ClassVar
 import torch
 
 from grace_geom.fields import bounded
-from grace_geom.methods.base import NO_CLIPPING, Method, Run
+from grace_geom.methods.base import NO_CLIPPING, Method
 from grace_geom.methods.pmg_aft import PmgAftLoss
 from grace_geom.models import PROMPT, ClipClassifier
 from grace_geom.weights import Weights
@@ -37,6 +37,8 @@ class Vpt(Method):
     Attributes:
         prompt_tokens: Number of prompt tokens; 0 gives the plain model and trains nothing.
     """
+
+    keeps_leaves: ClassVar[bool] = True
 
     lr: float = 1e-2
     weight_decay: float = 0.0
@@ -52,9 +54,6 @@ class Vpt(Method):
             -bound, bound, generator=generator
         )
         return {PROMPT: tokens.to(like).requires_grad_()}, {}
-
-    def adapter(self, run: Run) -> Weights:
-        return {name: w.detach() for name, w in run.params.items()}
 
 
 @dataclass

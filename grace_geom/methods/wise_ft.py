@@ -15,8 +15,8 @@ class WiseFt(Ft):
     ``ft`` is.
 
     Held-out numbers and checkpoints on the way are those of the average too.
-    ``python -m grace_geom.dial RUN`` gives the whole curve of alpha from one run, of this method or
-    of ``ft``. Paper and public code agree.
+    ``python -m grace_geom.interpolate RUN`` gives the whole curve of alpha from one run, of this
+    method or of ``ft``. Paper and public code agree.
 
     Attributes:
         wise_alpha: Weight of the fine-tuned model in the interpolation: 0 is the pretrained model,

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from grace_geom.methods.base import Method, Run
+from grace_geom.methods.base import Method
 from grace_geom.models import ClipClassifier
 from grace_geom.weights import Weights
 
@@ -23,6 +23,3 @@ class ZeroShot(Method):
         self, model: ClipClassifier, generator: torch.Generator
     ) -> tuple[Weights, dict[str, Any]]:
         return {}, {}
-
-    def finish(self, run: Run) -> Weights:
-        return {}

@@ -1,4 +1,4 @@
-"""Wilson's interval, the harmonic mean and the rank correlation of tables and the dashboard.
+"""Wilson's interval and the rank correlation of tables and the dashboard.
 
 Only ``scipy.special`` is imported: the dashboard and ``--help`` come by here, and ``scipy.stats``
 takes seconds.
@@ -36,21 +36,6 @@ def wilson(correct: int, n: int, level: float = 0.95) -> tuple[float, float]:
     centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
     return (0.0 if correct == 0 else centre - half), (1.0 if correct == n else centre + half)
-
-
-def harmonic_mean(values: Sequence[float]) -> float:
-    """``n / sum(1 / v)``; 0 as soon as one value is 0.
-
-    Raises:
-        ValueError: If there are no values, or one is negative or NaN.
-    """
-    if not values or not all(v >= 0 for v in values):
-        raise ValueError(
-            f"A harmonic mean needs numbers >= 0, and at least one; got {list(values)}."
-        )
-    if min(values) == 0:
-        return 0.0
-    return len(values) / sum(1 / v for v in values)
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,9 @@ def probe(config: TrainConfig) -> Probe:
     whole = config.batch_size / len(batch)
     with torch.no_grad():
         forward = _shortest(lambda: model(batch.images), device)
-    setup += forward / len(batch) * method.outside(len(train), len(held_out), config.batch_size)
+    each, size = method.outside, min(len(held_out), config.batch_size)
+    passes = each.train * len(train) + each.held_out * len(held_out) + each.held_out_batches * size
+    setup += forward / len(batch) * passes
     if not steps:
         return Probe(0, setup, 0.0, forward * whole, forward / len(batch))
     run = Run(model, params, torch.Generator(device).manual_seed(config.seed), steps, state)

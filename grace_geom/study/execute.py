@@ -11,6 +11,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import harmonic_mean
 
 from grace_geom.config import TrainConfig, stored_settings
 from grace_geom.data.prompts import given_templates
@@ -28,7 +29,6 @@ from grace_geom.evaluation import (
 )
 from grace_geom.files import sha256
 from grace_geom.records import Accuracy, EvalRecord
-from grace_geom.records.statistics import harmonic_mean
 from grace_geom.study.estimate import share_threads
 from grace_geom.study.options import Job
 from grace_geom.training import train_run

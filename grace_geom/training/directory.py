@@ -28,7 +28,7 @@ ATTACKED = 500
 """Most held-out images that are attacked."""
 
 
-class Helper:
+class Follower:
     """What the loop tells a process that is not the first: it takes its part in evaluations and
     keeps nothing.
 
@@ -117,7 +117,7 @@ class Helper:
         return found
 
 
-class RunDirectory(Helper):
+class RunDirectory(Follower):
     """What the loop tells goes here: ``metrics.jsonl``, ``NAME.jsonl``, checkpoints, progress.
 
     Args:

@@ -117,15 +117,14 @@ def _peak(trainer: Trainer, images: int, side: int | tuple[int, int]) -> int:
         grey, torch.zeros(images, dtype=torch.int64, device=trainer.device), torch.arange(images)
     )
     own = {_address(w) for w in [*model.weights().values(), *run.params.values()]}
-    before = run.state, run.scalars, run.emit, run.generator.get_state(), model.autocast_dtype
+    before = run.state, run.emit, run.generator.get_state(), model.autocast_dtype
     run.state, run.emit = copy.deepcopy(run.state), lambda stream, record: None
     model.autocast_dtype = DTYPES[trainer.plan.precision]
     try:
         with kept_by_autograd(own) as peak:
-            trainer.method.before_step(run, [batch])
             trainer.method.gradients(run, [batch])
     finally:
-        run.state, run.scalars, run.emit, generator, model.autocast_dtype = before
+        run.state, run.emit, generator, model.autocast_dtype = before
         run.generator.set_state(generator)
         trainer.optimizer.zero_grad(set_to_none=True)
     return peak[0]

@@ -26,7 +26,7 @@ from grace_geom.models import ClipClassifier, ModelSpec, build
 from grace_geom.provenance import provenance
 from grace_geom.serialise import plain
 from grace_geom.training.data import training_data
-from grace_geom.training.directory import Helper, RunDirectory
+from grace_geom.training.directory import Follower, RunDirectory
 from grace_geom.training.fit import fit
 from grace_geom.training.memory import choose_micro_batch, free_bytes, measure
 from grace_geom.training.randomness import seed_global
@@ -112,7 +112,7 @@ def _train(config: TrainConfig, *, quiet: bool) -> Path:
         return (batch.to(device) for batch in found)
 
     distributed.wait_for_all()  # all have looked at what is in the directory: now one of them may write there
-    keeper = RunDirectory if here.rank == 0 else Helper
+    keeper = RunDirectory if here.rank == 0 else Follower
     with keeper(config, model, val, where, members=data.members, quiet=quiet) as kept:
         trainer.run.emit, trainer.run.images = kept.emit, images
         trainer.run.pieces = lambda batch: batch.split(trainer.plan.micro_batch or len(batch))
@@ -124,7 +124,9 @@ def _train(config: TrainConfig, *, quiet: bool) -> Path:
 def _shared_out(method: Method, batch_size: int, here: distributed.World) -> dict[str, Any]:
     """The record of a run in several processes; what is another method there is said at once."""
     found: dict[str, Any] = {"processes": here.size}
-    if changes := method.apart(batch_size // here.size):
+    share, coupled = batch_size // here.size, method.coupled
+    if coupled and (coupled.images is None or share % coupled.images):
+        changes = coupled.otherwise.format(share=share)
         found["processes_change"] = changes
         if here.rank == 0:
             print(
@@ -135,7 +137,7 @@ def _shared_out(method: Method, batch_size: int, here: distributed.World) -> dic
 
 
 def _fit_or_discard(
-    trainer: Trainer, batches: Callable[[int, int], Iterable[Batch]], kept: Helper, out: Path
+    trainer: Trainer, batches: Callable[[int, int], Iterable[Batch]], kept: Follower, out: Path
 ) -> None:
     """Train; what ends it early says how to go on, or leaves nothing behind where no checkpoint was
     saved yet.
@@ -166,7 +168,7 @@ def _fit_or_discard(
         raise
 
 
-def _fit(trainer: Trainer, batches: Callable[[int, int], Iterable[Batch]], kept: Helper) -> None:
+def _fit(trainer: Trainer, batches: Callable[[int, int], Iterable[Batch]], kept: Follower) -> None:
     """Train; what a method says when it meets numbers that are not finite becomes an error for
     people.
     """

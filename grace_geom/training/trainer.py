@@ -14,7 +14,7 @@ from grace_geom import distributed
 from grace_geom.batch import Batch
 from grace_geom.devices import Precision
 from grace_geom.errors import UserError
-from grace_geom.methods import Method, Run
+from grace_geom.methods import Losses, Method, Run
 from grace_geom.training.randomness import random_state, restore_random_state, to_device
 from grace_geom.weights import Weights
 
@@ -148,8 +148,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * rate
         self.optimizer.zero_grad(set_to_none=True)
-        self.method.before_step(run, batches)
-        terms = self._averaged(self.method.gradients(run, batches))
+        terms, observed = self._averaged(self.method.gradients(run, batches))
         self.scaler.unscale_(self.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(run.params.values(), plan.clip_norm or math.inf)
         values = {f"loss_{name}": value for name, value in terms.items()} | {"grad_norm": norm}
@@ -162,9 +161,9 @@ class Trainer:
         self.images_seen += len(batch) * distributed.world().size
         loss = torch.stack([value.to(norm.device) for value in terms.values()]).sum()
         lr = self.optimizer.param_groups[0]["lr"]
-        return {"lr": lr, "loss": loss, **values, **run.scalars}
+        return {"lr": lr, "loss": loss, **values, **observed}
 
-    def _averaged(self, terms: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _averaged(self, found: Losses) -> Losses:
         """The means over all processes, each of which holds an equal share of the batch: one
         message a step.
 
@@ -172,16 +171,17 @@ class Trainer:
         """
         run = self.run
         if distributed.world().size == 1:
-            return terms
-        numbers = terms | {name: torch.as_tensor(value) for name, value in run.scalars.items()}
+            return found
+        numbers = found.terms | {
+            name: torch.as_tensor(value) for name, value in found.observed.items()
+        }
         row = torch.stack(
             [value.detach().to(self.device, torch.float32) for value in numbers.values()]
         )
         gradients = [w.grad for w in run.params.values() if w.grad is not None]
         distributed.mean([*gradients, row])
         means = dict(zip(numbers, row, strict=True))
-        run.scalars = {name: means[name] for name in run.scalars}
-        return {name: means[name] for name in terms}
+        return Losses(*({name: means[name] for name in part} for part in found))
 
     def _scaled_step(self, values: dict[str, Tensor]) -> None:
         before = self.scaler.get_scale()

@@ -4,8 +4,8 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 from grace_geom.attacks.weight_perturbation import ascend, draw, perturb, project, radii
+from grace_geom.geometry.mean_loss import mean_gradient
 from grace_geom.methods.lora import ATTENTION_AND_MLP, target_matrices
-from grace_geom.methods.mean_gradient import mean_gradient
 from tests.toys import toy_batch, toy_clip
 
 

@@ -1,4 +1,4 @@
-"""``python -m grace_geom.dial``: WiSE-FT's curve and LoRA's scale as a sweep of one finished
+"""``python -m grace_geom.interpolate``: WiSE-FT's curve and LoRA's scale as a sweep of one finished
 run."""
 
 import importlib
@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from grace_geom import dial as door
+from grace_geom import interpolate
 from grace_geom.checkpoint import load_checkpoint
 from grace_geom.checkpoint.line import line_of
 from grace_geom.errors import UserError
@@ -28,7 +28,7 @@ FLAGS = ("--suites", "id,adv", "--attack", "pgd", "--steps", "2")
 
 
 def turn(run, *flags: str) -> DialRecord:
-    door.main([str(run), *FLAGS, *flags])
+    interpolate.main([str(run), *FLAGS, *flags])
     return DialRecord.load(run / "dial.json")
 
 
@@ -190,7 +190,7 @@ def test_a_t_too_far_out_is_named_not_the_checkpoint(tmp_path, capsys):
 @pytest.mark.parametrize("flag", ["--model", "--pretrained", "--classes"])
 def test_flags_of_foreign_checkpoints_are_refused_by_name(flag, tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
-        door.main([str(tmp_path / "nowhere"), flag, "tiny-shapes"])
+        interpolate.main([str(tmp_path / "nowhere"), flag, "tiny-shapes"])
     assert stop.value.code == 2 and f"{flag} is for foreign checkpoints" in capsys.readouterr().err
 
 
@@ -212,13 +212,13 @@ def test_defaults_reach_beyond_one_for_adapters_only():
 )
 def test_mistakes_are_answered_in_a_line(flags, said, tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
-        door.main([str(tmp_path / "nowhere"), *flags])
+        interpolate.main([str(tmp_path / "nowhere"), *flags])
     assert stop.value.code == 2 and said in capsys.readouterr().err
 
 
 def test_a_run_that_is_not_there_or_no_longer_fits(tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
-        door.main([str(tmp_path / "nowhere")])
+        interpolate.main([str(tmp_path / "nowhere")])
     assert stop.value.code == 2 and "no such checkpoint" in capsys.readouterr().err
     run = small_run(tmp_path, "ft", epochs=0)
     from grace_geom.checkpoint import save_checkpoint
@@ -226,8 +226,21 @@ def test_a_run_that_is_not_there_or_no_longer_fits(tmp_path, capsys):
     checkpoint = load_checkpoint(run)
     save_checkpoint(run / "ckpt.pt", replace(checkpoint, base=checkpoint.base | {"sha256": "0"}))
     with pytest.raises(SystemExit) as stop:
-        door.main([str(run)])
+        interpolate.main([str(run)])
     assert stop.value.code == 2 and "not those the run started from" in capsys.readouterr().err
     (run / "dial.json").write_text('{"format": "grace_geom.dial/2"}')
     with pytest.raises(RecordError, match="newer version"):
         DialRecord.load(run / "dial.json")
+
+
+def test_the_former_command_says_the_new_name_and_does_the_same(tmp_path, capsys):
+    from grace_geom import dial
+
+    with pytest.raises(SystemExit) as former:
+        dial.main([str(tmp_path / "nowhere")])
+    said = capsys.readouterr().err
+    assert said.startswith("note: grace_geom.dial is now grace_geom.interpolate\n")
+    with pytest.raises(SystemExit) as new:
+        interpolate.main([str(tmp_path / "nowhere")])
+    assert former.value.code == new.value.code == 2
+    assert said.splitlines()[1:] == capsys.readouterr().err.splitlines()

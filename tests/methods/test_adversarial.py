@@ -12,6 +12,7 @@ from torch.testing import assert_close
 from grace_geom.attacks.balls import Linf
 from grace_geom.batch import Batch
 from grace_geom.errors import UserError
+from grace_geom.methods.adversary import Attack
 from grace_geom.methods.at import At, LoraAt
 from grace_geom.methods.awp import Awp, steepest
 from grace_geom.methods.base import check_fields
@@ -42,7 +43,7 @@ def moved(method, model=None, steps: int = 2):
 
 
 def terms_of(method, run, batch):
-    return method.losses(run, method.weights(run.model, run.params), batch)
+    return method.losses(run, method.weights(run.model, run.params), batch).terms
 
 
 # Images that leave the attack early
@@ -62,7 +63,7 @@ def test_each_image_is_left_where_its_own_cross_entropy_is_first_above_the_bound
     batch, model = in_double(24)
     run = toy_run(method, model)
     fixed = {n: w.detach() for n, w in method.weights(model, run.params).items()}
-    found = method.attack(run, fixed, batch)
+    found, observed = method.attack(run, fixed, batch)
     u = torch.rand(batch.images.shape, generator=toy_run(method).generator, dtype=torch.float64)
     looks = []
     for i in range(len(batch)):
@@ -86,7 +87,7 @@ def test_each_image_is_left_where_its_own_cross_entropy_is_first_above_the_bound
                 .detach()
             )
         assert_close(found[i : i + 1], x.detach(), rtol=0, atol=1e-9)
-    assert float(run.scalars["attack_looks"]) == pytest.approx(len(looks) / len(batch))
+    assert float(observed["attack_looks"]) == pytest.approx(len(looks) / len(batch))
     assert 1.2 < len(looks) / len(batch) < method.attack_steps - 0.2
 
 
@@ -98,9 +99,9 @@ def test_a_bound_out_of_reach_changes_no_bit_and_no_bound_logs_nothing(method):
     for stop in (None, math.inf):
         m = method(attack_stop=stop, attack_steps=2, lr=1e-3)
         run = toy_run(m)
-        train(m, run, [toy_batch(seed=s) for s in range(2)])
-        ends.append(run.params)
-        looks.append(run.scalars.get("attack_looks"))
+        train(m, run, [toy_batch()])
+        looks.append(m.gradients(run, [toy_batch(seed=1)]).observed.get("attack_looks"))
+        ends.append(run.params | {f"grad of {n}": p.grad for n, p in run.params.items()})
     assert all(torch.equal(ends[0][n], w) for n, w in ends[1].items())
     assert looks[0] is None and float(looks[1]) == 2
 
@@ -111,11 +112,8 @@ def test_pieces_of_a_step_leave_the_attack_as_its_whole_does(method):
     found = []
     for pieces in ([batch], batch.split(3)):
         run = toy_run(method, model)
-        found.append(
-            method.gradients(run, pieces)
-            | {n: p.grad for n, p in run.params.items()}
-            | dict(run.scalars)
-        )
+        terms, observed = method.gradients(run, pieces)
+        found.append(terms | {n: p.grad for n, p in run.params.items()} | observed)
     assert 1 < float(found[0]["attack_looks"]) < method.attack_steps
     for key, value in found[0].items():
         assert_close(found[1][key], value, rtol=1e-6, atol=1e-10)
@@ -140,7 +138,7 @@ def test_fare_is_nothing_at_the_pretrained_weights_on_clean_images():
 def test_fare_is_the_summed_squared_distance_of_raw_embeddings_to_a_target_that_stays(monkeypatch):
     batch, model = in_double()
     x_adv = (batch.images + 0.03).clamp(0, 1)
-    monkeypatch.setattr(Fare, "attack", lambda self, run, weights, batch: x_adv)
+    monkeypatch.setattr(Fare, "attack", lambda self, run, weights, batch: Attack(x_adv, {}))
     method = Fare()
     run = moved(method, model)
     clip = toy_clip().double().clip  # open_clip's own network, never touched
@@ -156,13 +154,13 @@ def test_fare_is_the_summed_squared_distance_of_raw_embeddings_to_a_target_that_
 def test_fare_s_attack_leaves_the_start_because_it_is_random_and_needs_no_label():
     method, batch = Fare(attack_steps=3), toy_batch()
     run = toy_run(method)
-    x_adv = method.attack(run, run.params, batch)
+    x_adv = method.attack(run, run.params, batch).images
     target = run.model.encode(batch.images)
-    start = Fare(attack_steps=0).attack(toy_run(method), run.params, batch)
+    start = Fare(attack_steps=0).attack(toy_run(method), run.params, batch).images
     distance = [(run.model.encode(x) - target).square().sum() for x in (batch.images, start, x_adv)]
     assert distance[0] == 0 < distance[1] < distance[2]
     other = replace(batch, labels=(batch.labels + 1) % 3)
-    assert torch.equal(method.attack(toy_run(method), run.params, other), x_adv)
+    assert torch.equal(method.attack(toy_run(method), run.params, other).images, x_adv)
 
 
 # TeCoA
@@ -219,9 +217,10 @@ def test_divergence_is_kl_of_the_first_from_the_second():
 def test_trades_attack_raises_the_divergence():
     method, batch = Trades(attack_steps=3, eps=16 / 255, alpha=8 / 255), toy_batch()
     run = moved(method)
-    x_adv = method.attack(run, run.params, batch)
+    x_adv = method.attack(run, run.params, batch).images
     with torch.no_grad():
-        start = Trades(attack_steps=0, eps=16 / 255).attack(moved(method), run.params, batch)
+        at_once = Trades(attack_steps=0, eps=16 / 255)
+        start = at_once.attack(moved(method), run.params, batch).images
         clean = run.model(batch.images, run.params)
         kl = [divergence(clean, run.model(x, run.params)).mean() for x in (start, x_adv)]
     assert kl[1] > kl[0]
@@ -233,7 +232,7 @@ def test_trades_attack_raises_the_divergence():
 def test_the_gradient_goes_through_both_sides_of_the_divergence(name, monkeypatch):
     method, (batch, model) = (Trades() if name == "trades" else PmgAft()), in_double()
     x_adv = (batch.images - 0.05).clamp(0, 1)
-    monkeypatch.setattr(type(method), "attack", lambda self, run, weights, batch: x_adv)
+    monkeypatch.setattr(type(method), "attack", lambda self, run, weights, batch: Attack(x_adv, {}))
     run = moved(method, model)
     clean, adv = (run.model(x, run.params).log_softmax(1) for x in (batch.images, x_adv))
     original = run.model(x_adv).log_softmax(1).detach()
@@ -247,7 +246,7 @@ def test_the_gradient_goes_through_both_sides_of_the_divergence(name, monkeypatc
         )
     leaves = list(run.params.values())
     expected = torch.autograd.grad(written, leaves)
-    found = torch.autograd.grad(sum(method.losses(run, run.params, batch).values()), leaves)
+    found = torch.autograd.grad(sum(terms_of(method, run, batch).values()), leaves)
     for a, b in zip(found, expected, strict=True):
         assert_close(a, b, rtol=1e-8, atol=1e-10)
 
@@ -268,7 +267,7 @@ def kl(p: list[float], q: list[float]) -> float:
 def test_pmg_aft_is_its_formula_number_by_number(preset, monkeypatch):
     batch, model = in_double()
     x_adv = (batch.images - 0.05).clamp(0, 1)
-    monkeypatch.setattr(PmgAft, "attack", lambda self, run, weights, batch: x_adv)
+    monkeypatch.setattr(PmgAft, "attack", lambda self, run, weights, batch: Attack(x_adv, {}))
     method = PmgAft(**PmgAft.presets[preset])
     run = moved(method, model)
     s = model.logit_scale if preset == "paper" else 1.0
@@ -300,8 +299,8 @@ def test_a_sum_over_the_batch_does_not_depend_on_how_the_step_is_cut():
     for pieces in ([batch], batch.split(3)):
         method = PmgAft(kl_reduction="sum", attack_steps=1)
         run = moved(method, model)
-        method.before_step(run, pieces)
-        found.append(method.gradients(run, pieces) | {n: p.grad for n, p in run.params.items()})
+        terms = method.gradients(run, pieces).terms
+        found.append(terms | {n: p.grad for n, p in run.params.items()})
     for name, value in found[0].items():
         assert_close(found[1][name], value, rtol=1e-6, atol=1e-10)
 
@@ -389,7 +388,7 @@ def test_two_anchors_become_opposite():
 def test_laat_s_terms_and_the_head_it_keeps(monkeypatch):
     batch, model = in_double()
     x_adv = (batch.images + 0.05).clamp(0, 1)
-    monkeypatch.setattr(Laat, "attack", lambda self, run, weights, batch: x_adv)
+    monkeypatch.setattr(Laat, "attack", lambda self, run, weights, batch: Attack(x_adv, {}))
     method = Laat(tau=0.5, lambda_cos=2.0)
     run = moved(method, model)
     found, head = terms_of(method, run, batch), method.finish(run)
@@ -444,7 +443,8 @@ def test_tga_zsr_is_nothing_but_its_cross_entropy_where_nothing_moved():
 def test_tga_zsr_s_norms():
     method, batch = TgaZsr(attack_steps=1), toy_batch(3)
     run, again = moved(method), moved(method)
-    found, x_adv = terms_of(method, run, batch), method.attack(again, again.params, batch)
+    found = terms_of(method, run, batch)
+    x_adv = method.attack(again, again.params, batch).images
     T = F.normalize(run.model.head["head.weight"], dim=-1)[batch.labels]
 
     def A(x, weights):

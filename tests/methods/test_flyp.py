@@ -14,7 +14,7 @@ def test_loss_is_open_clip_s_on_the_drawn_captions(monkeypatch):
     monkeypatch.setattr(
         Flyp, "captions", lambda self, run, batch: drawn.extend(captions(run, batch)) or drawn
     )
-    terms = method.gradients(run, [batch])
+    terms = method.gradients(run, [batch]).terms
     clip, model = toy_clip().clip, toy_clip()
     image, text, scale = clip(  # open_clip's own forward pass
         (batch.images - model.mean) / model.std, model.tokenizer(drawn)

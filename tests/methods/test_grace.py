@@ -7,11 +7,11 @@ from torch.testing import assert_close
 
 from grace_geom import distributed
 from grace_geom.batch import Batch
+from grace_geom.geometry.mean_loss import mean_gradient
 from grace_geom.methods import METHODS
 from grace_geom.methods.grace import Grace
 from grace_geom.methods.last_step import last_step
 from grace_geom.methods.lora import Lora
-from grace_geom.methods.mean_gradient import mean_gradient
 from tests.toys import toy_batch, toy_clip, toy_run, train
 
 FEW = {"attack_steps": 2, "r": 4}
@@ -21,12 +21,12 @@ def warmed_up(method: Grace):
     """A run whose LoRA factors are no longer zero, with ranks of a first refresh."""
     run = toy_run(method)
     train(method, run, [toy_batch(seed=s) for s in range(2)])
-    method.before_step(run, [toy_batch()])
+    method.refresh(run, [toy_batch()])
     return run
 
 
 def gradient_of(term: str, method: Grace, run) -> dict[str, torch.Tensor]:
-    loss = method.losses(run, method.weights(run.model, run.params), toy_batch())[term]
+    loss = method.losses(run, method.weights(run.model, run.params), toy_batch()).terms[term]
     return dict(zip(run.params, torch.autograd.grad(loss, list(run.params.values())), strict=True))
 
 
@@ -94,7 +94,7 @@ def test_refreshes_at_step_0_and_at_least_20_times():
     run, records = toy_run(method, steps=60), []
     run.emit = lambda stream, record: records.append((stream, record))
     for run.step in range(60):
-        method.before_step(run, [toy_batch(4)])
+        method.refresh(run, [toy_batch(4)])
     assert [record["step"] for _, record in records] == list(range(0, 60, 3))
     assert {stream for stream, _ in records} == {"curvature"}
     assert set(records[0][1]["matrices"]) == {n[:-2] for n in run.params if n.endswith(".A")}
@@ -103,7 +103,7 @@ def test_refreshes_at_step_0_and_at_least_20_times():
 def test_no_curriculum_gives_every_matrix_r_max():
     method = Grace(curriculum=False, **FEW)
     run = toy_run(method)
-    method.before_step(run, [toy_batch()])
+    method.refresh(run, [toy_batch()])
     assert set(run.state["ranks"].values()) == {method.r_max}
 
 
@@ -111,10 +111,8 @@ def test_no_curriculum_gives_every_matrix_r_max():
 def test_the_three_cosines_are_logged_whether_or_not_the_gram_volume_is_a_term(gv):
     method = Grace(gv=gv, eps=16 / 255, alpha=8 / 255, rho=0.05, **FEW)
     run = warmed_up(method)
-    method.gradients(run, [toy_batch()])
-    cosines = {
-        name: float(run.scalars[name]) for name in ("cos_id_adv", "cos_id_awp", "cos_adv_awp")
-    }
+    observed = method.gradients(run, [toy_batch()]).observed
+    cosines = {name: float(observed[name]) for name in ("cos_id_adv", "cos_id_awp", "cos_adv_awp")}
     assert all(-1 <= c < 1 for c in cosines.values()), cosines
     assert cosines["cos_adv_awp"] > cosines["cos_id_awp"], "weights move less than images do here"
 
@@ -145,9 +143,8 @@ def test_pieces_of_a_step_share_one_perturbation_and_give_the_gradient_of_the_ba
                         p.shape, generator=torch.Generator().manual_seed(p.numel()), dtype=p.dtype
                     )
                 )
-        method.before_step(run, pieces)
-        terms = method.gradients(run, pieces)
-        found.append({n: p.grad for n, p in run.params.items()} | terms | dict(run.scalars))
+        terms, observed = method.gradients(run, pieces)
+        found.append({n: p.grad for n, p in run.params.items()} | terms | observed)
     if options.get("attack_stop") and not options.get("awp_reuse"):
         assert 1 < float(found[0]["attack_looks"]) < 2
     for key in found[0]:
@@ -181,8 +178,9 @@ def test_ablations_drop_their_term():
     for options, terms in ablations:
         method = Grace(**FEW, **options)
         run = toy_run(method)
-        method.before_step(run, [batch])
-        assert set(method.losses(run, method.weights(run.model, run.params), batch)) == terms
+        method.refresh(run, [batch])
+        found = method.losses(run, method.weights(run.model, run.params), batch)
+        assert set(found.terms) == terms
 
 
 @pytest.mark.parametrize(
@@ -202,7 +200,7 @@ def test_our_options_train(options):
 def test_the_attack_leaves_no_weight_gradient_and_stays_in_the_ball():
     method, batch = Grace(**FEW), toy_batch()
     run = toy_run(method)
-    x_adv = method.attack(run, method.weights(run.model, run.params), batch)
+    x_adv = method.attack(run, method.weights(run.model, run.params), batch).images
     assert (x_adv - batch.images).abs().max() <= method.eps + 1e-6
     assert x_adv.min() >= 0 and x_adv.max() <= 1
     assert not x_adv.requires_grad
@@ -217,7 +215,7 @@ def test_epsilon_warms_up():
     sizes = []
     for run.step in range(6):
         x = toy_batch().images
-        sizes.append((method.attack(run, run.params, toy_batch()) - x).abs().max().item())
+        sizes.append((method.attack(run, run.params, toy_batch()).images - x).abs().max().item())
     assert sizes[0] <= method.eps / 5 + 1e-6
     assert sizes[0] < sizes[2] < sizes[4] <= method.eps + 1e-6
 
@@ -234,13 +232,12 @@ def test_the_last_attack_step_gives_the_images_of_the_attack_and_a_gradient_at_t
     def loss(x, weights):
         return F.cross_entropy(run.model(x, weights), batch.labels, reduction="none")
 
-    x = method.attack(run, fixed, batch, left_out=1)
+    x = method.attack(run, fixed, batch, left_out=1).images
     x_adv, g = last_step(loss, x, batch.images, fixed, list(fixed), method.reach(run), stop)
-    whole = method.attack(again, fixed, batch)
+    whole = method.attack(again, fixed, batch).images
     assert_close(x_adv, whole, rtol=0, atol=1e-12)
-    before = Grace(attack_steps=2, **options).attack(
-        toy_run(method, toy_clip().double()), fixed, batch
-    )
+    fewer = Grace(attack_steps=2, **options)
+    before = fewer.attack(toy_run(method, toy_clip().double()), fixed, batch).images
     stays = (whole == before).flatten(1).all(dim=1)
     assert 0 < stays.sum() < len(batch) if stop else not stays.any()
     leaves = {n: w.clone().requires_grad_() for n, w in fixed.items()}
@@ -255,7 +252,7 @@ def test_reused_gradient_gives_the_same_perturbation_where_the_last_step_has_no_
     for reuse in (False, True):
         method = Grace(alpha=0.0, awp_reuse=reuse, rho=0.05, **FEW)
         run = toy_run(method)
-        method.before_step(run, batches)
+        method.refresh(run, batches)
         fixed = {n: w.detach() for n, w in method.weights(run.model, run.params).items()}
         found.append(method.attacked(run, fixed, batches)[0].perturb(fixed))
     assert any(not torch.equal(found[0][n], fixed[n]) for n in fixed)
@@ -268,7 +265,7 @@ def test_sketched_directions_see_more_of_the_gradient_than_random_ones():
     for direction in ("random", "sketch"):
         method = Grace(awp_direction=direction, rho=0.05, curriculum=False, **FEW)
         run = toy_run(method)
-        method.before_step(run, [batch])
+        method.refresh(run, [batch])
         fixed = {n: w.detach() for n, w in method.weights(run.model, run.params).items()}
         for _ in range(
             4
@@ -293,7 +290,7 @@ def test_processes_tell_each_other_factors_gradients_unless_directions_need_the_
     batch, sent = toy_batch(8), []
     method = Grace(rho=0.05, curriculum=False, awp_steps=2, **FEW)
     run = toy_run(method)
-    method.before_step(run, [batch])
+    method.refresh(run, [batch])
     fixed = {n: w.detach() for n, w in method.weights(run.model, run.params).items()}
     monkeypatch.setattr(
         distributed, "mean", lambda tensors: sent.extend(t.numel() for t in tensors)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from grace_geom.methods import Losses
 from grace_geom.methods.ft import Ft
 from grace_geom.methods.sam import Asam, Sam
 from tests.methods.ends import left_by, same_bits
@@ -19,10 +20,11 @@ def quadratic(cls, A: dict[int, torch.Tensor], w: torch.Tensor, **fields):
     class Quadratic(cls):
         def losses(self, run, weights, batch):
             w = weights["w"]
-            return {"task": torch.stack([w @ A[int(i)] @ w / 2 for i in batch.labels]).mean()}
+            each = [w @ A[int(i)] @ w / 2 for i in batch.labels]
+            return Losses({"task": torch.stack(each).mean()})
 
     run = toy_run(Ft())
-    return Quadratic(**fields), replace(run, params={"w": w.clone().requires_grad_()}, scalars={})
+    return Quadratic(**fields), replace(run, params={"w": w.clone().requires_grad_()})
 
 
 def positive(seed: int, n: int = 3) -> torch.Tensor:
@@ -44,11 +46,11 @@ def sam_gradient(H: torch.Tensor, w: torch.Tensor, rho: float) -> torch.Tensor:
 
 def test_step_on_a_quadratic_is_the_one_computed_by_hand():
     method, run = quadratic(Sam, A, W, rho=0.3)
-    terms = method.gradients(run, [labelled(0, 0)])
+    terms, observed = method.gradients(run, [labelled(0, 0)])
     assert_close(run.params["w"].grad, sam_gradient(A[0], W, 0.3))
     there = W + 0.3 * A[0] @ W / (A[0] @ W).norm()
     assert terms["task"].item() == pytest.approx((there @ A[0] @ there / 2).item())
-    assert run.scalars["sharpness"].item() == pytest.approx(
+    assert observed["sharpness"].item() == pytest.approx(
         (there @ A[0] @ there - W @ A[0] @ W).item() / 2
     )
     assert torch.equal(run.params["w"], W), "weights stay where they are"
@@ -132,7 +134,7 @@ def test_images_that_share_a_perturbation_are_the_same_however_the_step_is_cut(m
     batch = replace(batch, images=batch.images.double())
     for pieces in ([batch], batch.split(micro)):
         run = toy_run(Sam(m=4), toy_clip().double())
-        terms = Sam(m=4).gradients(run, pieces)
+        terms = Sam(m=4).gradients(run, pieces).terms
         gradients.append({n: p.grad for n, p in run.params.items()} | terms)
     for key, whole in gradients[0].items():
         assert_close(gradients[1][key], whole, rtol=1e-6, atol=1e-10)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from grace_geom.records.statistics import harmonic_mean, rank_correlation, wilson
+from grace_geom.records.statistics import rank_correlation, wilson
 
 
 @pytest.mark.parametrize(("correct", "n"), [(0, 10), (1, 10), (37, 50), (10, 10), (4999, 5000)])
@@ -28,15 +28,6 @@ def test_wilson_solves_the_score_equation():
 def test_wilson_refuses_what_is_no_proportion(correct: int, n: int):
     with pytest.raises(ValueError, match="proportion"):
         wilson(correct, n)
-
-
-def test_harmonic_mean_of_the_papers_rows():
-    # Table 6 of the paper: the last column follows from the first three.
-    assert harmonic_mean([63.35, 57.44, 8.82]) == pytest.approx(20.46, abs=0.05)
-    assert harmonic_mean([74.21, 57.01, 22.44]) == pytest.approx(39.69, abs=0.05)
-    assert harmonic_mean([0.7, 0.0, 0.3]) == 0.0
-    with pytest.raises(ValueError, match="harmonic"):
-        harmonic_mean([0.7, math.nan])
 
 
 def test_rank_correlation_is_scipys_with_all_orders_counted():

@@ -154,9 +154,10 @@ class Breaks(Ft):
     at: ClassVar[int] = 4
 
     def losses(self, run, weights, batch):
-        terms = super().losses(run, weights, batch)
+        found = super().losses(run, weights, batch)
         scale = self.value if run.step == self.at else 0.0
-        return terms | {"extra": scale * weights["head.bias"].exp().sum()}
+        extra = {"extra": scale * weights["head.bias"].exp().sum()}
+        return found._replace(terms=found.terms | extra)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
@@ -202,9 +203,9 @@ def test_fp16_skips_steps_that_overflow_and_stops_if_all_do():
 
     class AlwaysBreaks(Breaks):
         def losses(self, run, weights, batch):
-            return Ft.losses(self, run, weights, batch) | {
-                "extra": math.inf * weights["head.bias"].exp().sum()
-            }
+            extra = {"extra": math.inf * weights["head.bias"].exp().sum()}
+            found = Ft.losses(self, run, weights, batch)
+            return found._replace(terms=found.terms | extra)
 
     with pytest.raises(UserError, match="loss_extra is not a finite number"):
         fit(trainer(AlwaysBreaks(), precision="fp16", total_steps=40), batches, Notes())

@@ -25,8 +25,8 @@ from grace_geom.distributed import everyones, first, my_images, to_first, wait_f
 from grace_geom.errors import UserError
 from grace_geom.evaluation import identity
 from grace_geom.files import atomic_write, write_text
+from grace_geom.geometry.mean_loss import own_gradient
 from grace_geom.methods.lora import ATTENTION_AND_MLP, target_matrices
-from grace_geom.methods.mean_gradient import own_gradient
 from grace_geom.models import ClipClassifier
 from grace_geom.weights import Weights
 

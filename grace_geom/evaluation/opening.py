@@ -1,0 +1,71 @@
+"""A checkpoint opened by what the options of a command say of it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from grace_geom.checkpoint import Checkpoint, open_checkpoint
+from grace_geom.data import ImageSet
+from grace_geom.data.names import read_class_names
+from grace_geom.devices import pick_device
+from grace_geom.distributed import world
+from grace_geom.errors import UserError
+from grace_geom.models import ClipClassifier
+
+
+class Opening(Protocol):
+    """Options of a command that opens checkpoints."""
+
+    @property
+    def data(self) -> str | None: ...
+    @property
+    def model(self) -> str | None: ...
+    @property
+    def pretrained(self) -> str | None: ...
+    @property
+    def preprocess(self) -> str | None: ...
+    @property
+    def classes(self) -> Path | None: ...
+    @property
+    def device(self) -> str: ...
+    @property
+    def no_verify(self) -> bool: ...
+
+
+def open_with(
+    file: Path, options: Opening, test_set: Callable[[str], ImageSet], purpose: str
+) -> tuple[ClipClassifier, Checkpoint, str]:
+    """The model, its record, and the ID data set's SPEC.
+
+    Args:
+        file: The checkpoint, of ours or foreign.
+        options: What the command was told.
+        test_set: From a SPEC to its test images, whose classes a foreign checkpoint is asked.
+        purpose: What for, as in "evaluate it on".
+
+    Raises:
+        UserError: For a checkpoint that cannot be read, or about which too little is said.
+    """
+
+    def head() -> tuple[tuple[str, ...], tuple[str, ...]]:
+        if options.data is None:
+            raise UserError(
+                f"{file}: a foreign checkpoint does not say what to {purpose}: add --data"
+            )
+        images = test_set(options.data)
+        names = read_class_names(options.classes, file) if options.classes else images.class_names
+        return names, images.templates
+
+    model, checkpoint = open_checkpoint(
+        file,
+        model=options.model,
+        pretrained=options.pretrained,
+        preprocess=options.preprocess,
+        foreign_head=head,
+        device=pick_device(options.device, world().local if world().size > 1 else None),
+        verify=not options.no_verify,
+    )
+    data = options.data or checkpoint.config.get("data")
+    if not data:
+        raise UserError(f"{file} does not say what it was trained on: add --data")
+    return model, checkpoint, str(data)
