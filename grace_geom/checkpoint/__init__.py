@@ -12,6 +12,7 @@ from grace_geom.checkpoint.record import (
     load_checkpoint,
     recorded,
     save_checkpoint,
+    trained_on,
 )
 
 __all__ = [
@@ -27,4 +28,5 @@ __all__ = [
     "open_checkpoint",
     "recorded",
     "save_checkpoint",
+    "trained_on",
 ]
