@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -135,8 +135,10 @@ def _analyse(
             records.append(record | {"label": label, "path": str(file)})
     if not first():
         return out / f"{name}.json"
+    options, apart = _as_used(options, records)
     with figures.style():
         shown = show(parts, options)
+    tables = [replace(t, notes=[*t.notes, *apart]) for t in shown.tables[:1]] + [*shown.tables[1:]]
     many = len(parts) > 1
     values = {
         _key(label, key, many): v for label, part in parts.items() for key, v in part.values.items()
@@ -159,7 +161,7 @@ def _analyse(
     path = result.save(out)
     _draw(out, name, shown, f"n = {options.n}, seed {options.seed}")
     width = shutil.get_terminal_size((100, 24)).columns
-    print("\n\n".join(table.text(width) for table in shown.tables))
+    print("\n\n".join(table.text(width) for table in tables))
     if known:
         print(
             f"\n{known} of {len(parts)} were measured before with these settings (--fresh measures "
@@ -168,6 +170,30 @@ def _analyse(
     beside = ".png" if shown.page is None else ".png and .html"
     print(f"\nwritten in {time.perf_counter() - began:.1f} s: {path}, {beside} beside it")
     return path
+
+
+def _images_of(subject: Subject) -> dict[str, int]:
+    """How many images of each set a checkpoint is analysed on, that of the ID data first."""
+    taken = {f"{spec} ({split})": n for (spec, split), n in subject.used.items()}
+    own = f"{subject.data} (test)"
+    return ({own: taken[own]} if own in taken else {}) | taken
+
+
+def _as_used(options: O, records: Sequence[Mapping[str, Any]]) -> tuple[O, list[str]]:
+    """The options with the number of ID images that there were, and a sentence where it does not
+    hold of every set and checkpoint.
+    """
+    taken = {record["label"]: record.get("images", {}) for record in records}
+    n = max((next(iter(sets.values())) for sets in taken.values() if sets), default=options.n)
+    texts: dict[str, list[str]] = {}
+    for label, sets in taken.items():
+        if apart := [f"{count} images of {name}" for name, count in sets.items() if count != n]:
+            texts.setdefault(", ".join(apart), []).append(label)
+    told = [
+        text if len(labels) == len(taken) else f"{text} ({', '.join(labels)})"
+        for text, labels in texts.items()
+    ]
+    return replace(options, n=n), [f"Not n = {n}, but: {'; '.join(told)}."] * bool(told)
 
 
 def folder_of(out: Path | None, files: Sequence[Path]) -> Path:
@@ -229,14 +255,17 @@ def _terminable() -> Iterator[None]:
 def _measured(
     subject: Subject, options: O, measure: Callable[[Subject, O, Path], Part], cache: Path
 ) -> tuple[Part, dict[str, Any]]:
+    n = next(iter(_images_of(subject).values()), options.n)
     say(
-        f"{subject.label}: {subject.data}, n = {options.n}, {options.params}, {options.dtype} on "
+        f"{subject.label}: {subject.data}, n = {n}, {options.params}, {options.dtype} on "
         f"{subject.model.device}"
     )
     began = time.perf_counter()
+    subject.used.clear()  # those that the identity was made of; now those that are measured
     part = measure(subject, options, cache.with_suffix(".state"))
     seconds = time.perf_counter() - began
     record = subject.identity() | {"device": str(subject.model.device)}
+    record["images"] = _images_of(subject)
     if first():
         Result(cache.stem, (record,), options.settings(), part.values, part.arrays, seconds).save(
             cache.parent

@@ -43,6 +43,8 @@ class Subject:
         checkpoint: Its record.
         data: SPEC of the ID data.
         options: The analysis' options.
+        used: How many images of each set were taken so far, by SPEC and split: ``--n``, or fewer
+            where there are not so many.
     """
 
     label: str
@@ -52,6 +54,7 @@ class Subject:
     checkpoint: Checkpoint
     data: str
     options: Common
+    used: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def identity(self) -> dict[str, Any]:
         """What a result records of the checkpoint."""
@@ -79,7 +82,9 @@ class Subject:
         clean = unseen(whole, self.checkpoint)
         for sentence in clean.note.get("told", ()):
             _tell(sentence)
-        return clean.subset(self.options.n, self.options.seed)
+        drawn = clean.subset(self.options.n, self.options.seed)
+        self.used[spec or self.data, split] = len(drawn)
+        return drawn
 
     def train_count(self) -> int:
         """How many different images the run was trained on: its own limit, or all of the training
