@@ -17,6 +17,7 @@ from grace_geom.analysis.curvature import (
     is_matrix,
 )
 from grace_geom.analysis.feature_analysis import (
+    LID_BIAS,
     FeatureOptions,
     cell,
     distributions,
@@ -190,7 +191,8 @@ def _feature_table(parts: dict[str, Part], options: AnisotropyOptions) -> Table:
                 ]
             )
         remarks += [f"{label}: {text}" for text in part.arrays["features/remarks"].tolist()]
-    notes = [options.sample_text(), f"adv: {options.attack_text()}", *remarks]
+    notes = [options.sample_text(), f"adv: {options.attack_text()}"]
+    notes += [options.bias_text("LID", LID_BIAS), *remarks]
     heads = ["checkpoint", "set", *(head for head, _ in FEATURES.values())]
     return Table(heads, rows, 2, "Anisotropy of the embedding", notes)
 

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from grace_geom import figures
 from grace_geom.analysis.feature_analysis import (
+    PROCRUSTES_BIAS,
     FeatureOptions,
     cell,
     distributions,
@@ -165,7 +166,7 @@ def show_drift(parts: dict[str, Part], options: DriftOptions) -> Shown:
     return Shown(
         [
             _table("CKA (linear, debiased), layer by layer", "cka", parts, pairs, notes),
-            _last(parts, pairs),
+            _last(parts, pairs, [options.bias_text("Procrustes", PROCRUSTES_BIAS)]),
         ],
         _by_layer("cka", "CKA", parts, pairs),
         more={
@@ -202,7 +203,7 @@ def _table(
     return Table(["checkpoint", "set", *layers], rows, 2, title, notes)
 
 
-def _last(parts: dict[str, Part], pairs: list[str]) -> Table:
+def _last(parts: dict[str, Part], pairs: list[str], notes: list[str]) -> Table:
     keys = {
         "procrustes": "Procrustes",
         "gram_chord_centred": "Gram, centred",
@@ -215,7 +216,7 @@ def _last(parts: dict[str, Part], pairs: list[str]) -> Table:
         for name in pairs
     ]
     return Table(
-        ["checkpoint", "set", *keys.values()], rows, 2, "At the last layer (the embedding)"
+        ["checkpoint", "set", *keys.values()], rows, 2, "At the last layer (the embedding)", notes
     )
 
 
