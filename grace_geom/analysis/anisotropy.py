@@ -18,6 +18,7 @@ from grace_geom.analysis.curvature import (
     is_matrix,
 )
 from grace_geom.analysis.feature_analysis import (
+    LID_BIAS,
     FeatureOptions,
     cell,
     distributions,
@@ -210,7 +211,8 @@ def _feature_table(parts: dict[str, Part], options: AnisotropyOptions) -> Table:
                 ]
             )
         remarks += [f"{label}: {text}" for text in part.arrays["features/remarks"].tolist()]
-    notes = [*feet.notes, options.sample_text(parts), f"adv: {options.attack_text()}", *remarks]
+    notes = [*feet.notes, options.sample_text(parts), f"adv: {options.attack_text()}"]
+    notes += [options.bias_text("LID", LID_BIAS), *remarks]
     heads = ["checkpoint", "set", *(head for head, _ in FEATURES.values())]
     return Table(heads, rows, 2, "Anisotropy of the embedding", notes)
 

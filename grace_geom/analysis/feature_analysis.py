@@ -19,6 +19,9 @@ from grace_geom.geometry.bootstrap import Interval
 from grace_geom.records import Measure
 from grace_geom.tables import MISSING, Cell
 
+LID_BIAS = "LID of a 5-dimensional Gaussian: 4.75 at n = 300, 4.96 at 1,000"
+PROCRUSTES_BIAS = "64 dimensions with 30 % noise: 0.075 at n = 300, 0.084 at 20,000"
+
 
 @dataclass(frozen=True)
 class FeatureOptions(Common):
@@ -60,6 +63,13 @@ class FeatureOptions(Common):
         return (
             f"{sample_text(parts, self)}, seed {self.seed}; 95 % intervals from {self.replicates} "
             "half-samples of the images"
+        )
+
+    def bias_text(self, of: str, example: str) -> str:
+        """What the intervals of a statistic that depends on n do not say, with a measured case."""
+        return (
+            f"Intervals of {of} cover its expectation at this n, not the population's value "
+            f"({example}): compare at equal n only."
         )
 
     def attack_text(self) -> str:

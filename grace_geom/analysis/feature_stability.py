@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from grace_geom import figures
 from grace_geom.analysis.feature_analysis import (
+    LID_BIAS,
     FeatureOptions,
     cell,
     distributions,
@@ -103,7 +104,7 @@ def show_stability(parts: dict[str, Part], options: StabilityOptions) -> Shown:
                 "Dimension and scatter",
                 parts,
                 sets,
-                [],
+                [options.bias_text("LID and TwoNN", LID_BIAS)],
                 [
                     ("lid", "LID", 2),
                     ("two_nn", "TwoNN", 2),

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from grace_geom import figures
 from grace_geom.analysis.feature_analysis import (
+    PROCRUSTES_BIAS,
     FeatureOptions,
     cell,
     distributions,
@@ -179,7 +180,7 @@ def show_drift(parts: dict[str, Part], options: DriftOptions) -> Shown:
     return Shown(
         [
             _table("CKA (linear, debiased), layer by layer", "cka", parts, pairs, notes),
-            _last(parts, pairs),
+            _last(parts, pairs, [options.bias_text("Procrustes", PROCRUSTES_BIAS)]),
         ],
         _by_layer("cka", "CKA", parts, pairs),
         more={
@@ -233,7 +234,7 @@ def _remark(part: Part, name: str, layer: str) -> str:
     return said[0].removeprefix(head) if said else "not defined on these images"
 
 
-def _last(parts: dict[str, Part], pairs: list[str]) -> Table:
+def _last(parts: dict[str, Part], pairs: list[str], notes: list[str]) -> Table:
     keys = {
         "procrustes": "Procrustes",
         "gram_chord_centred": "Gram, centred",
@@ -247,9 +248,12 @@ def _last(parts: dict[str, Part], pairs: list[str]) -> Table:
         for name in pairs
     ]
     return Table(
-        ["checkpoint", "set", *keys.values()], rows, 2, "At the last layer (the embedding)",
-        feet.notes,
-    )  # fmt: skip
+        ["checkpoint", "set", *keys.values()],
+        rows,
+        2,
+        "At the last layer (the embedding)",
+        [*feet.notes, *notes],
+    )
 
 
 def _by_layer(key: str, title: str, parts: dict[str, Part], pairs: list[str]) -> Figure:

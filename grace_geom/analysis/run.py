@@ -271,6 +271,7 @@ def _measured(
         f"{subject.model.device}"
     )
     began = time.perf_counter()
+    subject.used.clear()  # those that the identity was made of; now those that are measured
     part = measure(subject, options, cache.with_suffix(".state"))
     seconds = time.perf_counter() - began
     part = replace(part, n=subject.sizes())

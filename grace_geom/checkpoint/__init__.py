@@ -11,6 +11,7 @@ from grace_geom.checkpoint.record import (
     load_checkpoint,
     recorded,
     save_checkpoint,
+    trained_on,
 )
 from grace_geom.models.tensor_files import digest
 
@@ -27,4 +28,5 @@ __all__ = [
     "open_checkpoint",
     "recorded",
     "save_checkpoint",
+    "trained_on",
 ]

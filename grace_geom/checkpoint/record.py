@@ -1,5 +1,6 @@
 """The checkpoint as a record: what it holds, written whole, read without running code."""
 
+import functools
 import os
 import shutil
 import sys
@@ -133,6 +134,23 @@ def refuse_nameless(content: Any, path: Path | str) -> None:
             f"{path} is damaged: its format is {said[:60]}, not {FORMAT}/{VERSION}; evaluate an "
             "older one from checkpoints/"
         )
+
+
+def trained_on(path: Path) -> Checkpoint:
+    """A checkpoint without its tensors: its settings, and which images it was trained on.
+
+    Read again only if the file was written since: a study asks this of each run several times.
+
+    Raises:
+        UserError: As :func:`load_checkpoint`.
+    """
+    status = path.stat()
+    return _trained_on(path, (status.st_ino, status.st_size, status.st_mtime_ns))
+
+
+@functools.lru_cache(maxsize=256)
+def _trained_on(path: Path, stamp: tuple[int, ...]) -> Checkpoint:
+    return replace(load_checkpoint(path), state_dict={}, text_head={}, adapter={}, trainer=None)
 
 
 def checkpoint_file(path: Path) -> Path:

@@ -1,10 +1,12 @@
-"""Decoding of image files, wherever their bytes lie, into the RGB that open_clip's pipeline sees.
+"""Decoding of image files, wherever their bytes lie, into the picture that open_clip's pipeline
+sees.
 
-As ``image.convert("RGB")`` there: EXIF orientation is not applied, alpha is dropped, palettes and
-CMYK are converted, of an animation the first frame counts. Unlike there, grey pictures of more than
-8 bits keep their levels, where ``convert`` would cut them off at 255.
+As ``PIL.Image.open`` there: EXIF orientation is not applied, palettes, alpha and CMYK stay until
+the picture has been resized, of an animation the first frame counts. Unlike there, grey pictures of
+more than 8 bits keep their levels, where ``convert("RGB")`` would cut them off at 255.
 """
 
+import functools
 import io
 import math
 import os
@@ -30,7 +32,9 @@ MAX_ASPECT = 200  # a longer strip, resized by its short side, would fill the me
 
 
 def decode(content: bytes, where: str) -> Image.Image:
-    """An RGB picture from the bytes of an image file; EXIF orientation is not applied.
+    """A picture from the bytes of an image file, in its own mode; EXIF orientation is not applied.
+
+    Grey of more than 8 bits, and modes that Pillow cannot resize, come as RGB.
 
     Raises:
         UserError: If the bytes are cut short or are no image, or the picture's sides or values are
@@ -41,7 +45,7 @@ def decode(content: bytes, where: str) -> Image.Image:
             warnings.simplefilter("ignore")  # what Pillow warns of is decided here: read or refused
             with Image.open(io.BytesIO(content), formats=FORMATS) as image:
                 check_sides(image.size, where)
-                return _rgb(image, where)
+                return _levels(image, where)
     except UserError:
         raise
     except Image.DecompressionBombError:  # Pillow's own bound, met while it opens a picture
@@ -73,17 +77,27 @@ def check_sides(size: tuple[int, int], where: str) -> None:
     raise UserError(f"{where}: a picture of {width}x{height} pixels, {why} or remove it")
 
 
-def _rgb(image: Image.Image, where: str) -> Image.Image:
-    """As ``convert("RGB")``, but with the levels of 16-bit, 32-bit and float pictures kept."""
+def _levels(image: Image.Image, where: str) -> Image.Image:
+    """The picture as it is, but 16-bit, 32-bit and float ones in RGB with their levels."""
     if image.mode.startswith("I;16"):
         grey, top = np.asarray(image), 65535.0
     elif image.mode in ("I", "F"):
         grey = np.asarray(image)
         grey, top = _with_range(image, grey, where)
     else:
-        return image.convert("RGB")
+        return image.copy() if _resizable(image.mode) else image.convert("RGB")
     levels = np.rint(grey.astype(np.float64) * (255 / top)).astype(np.uint8)
     return Image.fromarray(levels).convert("RGB")
+
+
+@functools.cache
+def _resizable(mode: str) -> bool:
+    """Whether Pillow resizes a mode and then makes RGB of it, as open_clip asks it to."""
+    try:
+        Image.new(mode, (4, 4)).resize((2, 2), Image.Resampling.BICUBIC).convert("RGB")
+    except ValueError:
+        return False
+    return True
 
 
 def _with_range(image: Image.Image, grey: np.ndarray, where: str) -> tuple[np.ndarray, float]:

@@ -259,10 +259,10 @@ def image_set_of(
     image_set = sets(
         target.spec, target.split, config.get("split_seed", 0), config.get("data_root")
     )
-    if templates is not None and target.suite != "zeroshot":
-        image_set = replace(image_set, templates=templates)
     if run is not None:
         image_set = unseen(image_set, run)
+    if templates is not None and target.suite != "zeroshot":
+        image_set = replace(image_set, templates=templates)
     return image_set.subset(target.n, measures.eval_seed) if target.n else image_set
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import harmonic_mean
 
+from grace_geom.checkpoint import trained_on
 from grace_geom.config import TrainConfig, stored_settings
 from grace_geom.data.prompts import given_templates
 from grace_geom.errors import Interrupted, UserError
@@ -106,6 +107,10 @@ def finished(
         job.folder / "ckpt.pt"
     ):
         return None
+    try:
+        trained_on(job.folder / "ckpt.pt")
+    except UserError:  # damaged: the run says so when it is continued
+        return None
     wanted = targets(measures, job.config.data, job.config.ood)
     return (
         record
@@ -128,7 +133,8 @@ def _answer(
 ) -> Accuracy | None:
     config = job.config
     given = given_templates(config.templates)[1] if config.templates else None
-    image_set = image_set_of(target, measures, sets, vars(config), given)
+    run = trained_on(job.folder / "ckpt.pt")
+    image_set = image_set_of(target, measures, sets, vars(config), given, run)
     return answer(record.accuracies, target, measures.eval_seed, image_set)
 
 

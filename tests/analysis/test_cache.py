@@ -12,6 +12,7 @@ from grace_geom.analysis.run import Part, Shown, analyse, folder_of
 from grace_geom.analysis.subject import open_subject
 from grace_geom.data import resolve
 from grace_geom.records import Measure, Result
+from grace_geom.tables import Table
 from tests.evaluation.test_evaluate import make_run, save_npz
 from tests.evaluation.test_identity import count_reads, text_tower, tower_file, with_text_of
 from tests.toys import register_toy, toy_clip
@@ -73,6 +74,34 @@ def test_a_result_of_other_settings_is_replaced_aloud_and_comes_back(tmp_path, c
     assert "(n 4 -> 6)" in call(6)
     assert measured == [6, 4]
     assert "(checkpoints run -> run, other)" in call(6, other)
+
+
+def test_n_is_told_as_used_not_as_asked(tmp_path, capsys):
+    test, far = save_npz(tmp_path / "test.npz", 6, 1), save_npz(tmp_path / "far.npz", 4, 2)
+    data = save_npz(tmp_path / "train.npz", 12, 0) + "+" + test.removeprefix("npz:")
+    run = make_run(tmp_path / "run", data, {"far": far})
+
+    def measure(subject, options, state):
+        subject.images()
+        if options.seed:
+            subject.images(subject.ood()["far"], "eval")
+        return Part({"x": Measure(1.0)})
+
+    def call(seed: int) -> tuple[str, Result]:
+        options = Common((run,), out=tmp_path / "out", n=1000, seed=seed)
+        table = lambda parts, options: Shown(  # noqa: E731
+            (Table(["x"], [["1"]], notes=[f"n = {options.n}."]),), Figure()
+        )
+        path = analyse("counts", options, measure, table)
+        shown = capsys.readouterr()
+        return shown.out + shown.err, Result.load(path)
+
+    for seed in (0, 0, 1, 1):  # measured, then from the cache
+        text, result = call(seed)
+        assert "n = 6." in text and "1000" not in text and result.settings["n"] == 6
+        assert result.checkpoints[0]["images"].get(f"{far} (eval)") == (4 if seed else None)
+        told = f"Not n = 6, but: 4 images of {far} (eval)."
+        assert (told.replace(" ", "") in "".join(text.split())) == bool(seed)
 
 
 def test_results_of_several_runs_lie_in_the_nearest_folder_that_holds_them_all(tmp_path):

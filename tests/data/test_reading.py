@@ -14,6 +14,7 @@ from grace_geom.data.names import parse_class_names, parse_lines
 from grace_geom.data.pictures import decode
 from grace_geom.data.prompts import given_templates
 from grace_geom.data.text import read_text
+from grace_geom.data.transforms import as_rgb
 from grace_geom.errors import UserError
 from tests.data.makers import CLASSES, encoded, pictures, turns, write_npz, write_tar
 
@@ -41,7 +42,7 @@ def stored(values: np.ndarray, kind: str) -> bytes:
     ],
 )
 def test_pictures_keep_their_levels(values: np.ndarray, kind: str):
-    got = np.asarray(decode(stored(values, kind), "x"))
+    got = np.asarray(as_rgb(decode(stored(values, kind), "x")))
     assert got.shape == (4, 256, 3) and np.array_equal(got[..., 0], RAMP)
     assert (got == got[..., :1]).all()
 
@@ -64,7 +65,7 @@ def test_one_bit_palette_alpha_and_rotation_are_as_open_clip_converts_them():
         file = io.BytesIO()
         image.save(file, kind, **more)
         peer = np.asarray(Image.open(io.BytesIO(file.getvalue())).convert("RGB"))
-        assert np.array_equal(np.asarray(decode(file.getvalue(), "x")), peer), kind
+        assert np.array_equal(np.asarray(as_rgb(decode(file.getvalue(), "x"))), peer), kind
 
 
 @pytest.mark.parametrize(

@@ -13,13 +13,14 @@ from PIL import Image
 
 from grace_geom.checkpoint import checkpoint_of, load, open_base, open_checkpoint, save_checkpoint
 from grace_geom.checkpoint.export import export_weights
-from grace_geom.data import from_arrays, loader
+from grace_geom.data import from_arrays, loader, resolve
 from grace_geom.data.base import ImageSet
 from grace_geom.errors import UserError
 from grace_geom.models import ModelSpec, build, open_clip_model, preprocess_of
 from grace_geom.models.loading import preprocess_as_file
 from grace_geom.models.preprocessing import of_tag
 from grace_geom.preprocess import Preprocess, parsed
+from tests.data.makers import write_tar
 from tests.toys import CLASSES, TEMPLATES, register_toy, toy_clip
 
 SIZES = ((48, 96), (97, 41), (64, 64), (33, 500), (16, 16), (15, 17), (224, 224), (640, 427))
@@ -98,6 +99,47 @@ def test_modes_shapes_and_fills_too(mode, resize_mode):
             cfg = {"resize_mode": resize_mode, "interpolation": interpolation, "fill_color": 77}
             expected = torch.stack([oracle(cfg, size)(image) for image in pictures])
             assert torch.equal(entering(Preprocess(size, **cfg), pictures), expected)
+
+
+FILES = (
+    ("RGB", "JPEG", {}), ("L", "JPEG", {}), ("CMYK", "JPEG", {}), ("CMYK", "TIFF", {}),
+    ("1", "PNG", {}), ("1", "TIFF", {}), ("1", "PPM", {}), ("L", "PNG", {"transparency": 9}),
+    ("LA", "PNG", {}), ("LA", "TIFF", {}), ("RGBA", "PNG", {}), ("RGBA", "WEBP", {}),
+    ("RGBA", "TIFF", {}), ("RGBA", "BMP", {}), ("RGB", "PNG", {"transparency": (1, 2, 3)}),
+    ("P", "PNG", {}), ("P", "PNG", {"transparency": 3}), ("P", "PNG", {"transparency": bytes(99)}),
+    ("P", "BMP", {}), ("P", "GIF", {}), ("P", "TIFF", {}), ("YCbCr", "TIFF", {}),
+    ("LAB", "TIFF", {}), ("RGB", "PPM", {}), ("RGB", "WEBP", {"lossless": True}),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("resize_mode", ["shortest", "longest", "squash"])
+@pytest.mark.parametrize("from_shards", [False, True])
+def test_files_of_every_mode_enter_as_open_clip_reads_them(tmp_path, resize_mode, from_shards):
+    paths = []
+    for i, (mode, kind, more) in enumerate(FILES):
+        path = tmp_path / f"{'ab'[i % 2]}" / f"{i:02d}.png"  # a name tells nothing of the format
+        path.parent.mkdir(exist_ok=True)
+        rgb = mode in ("LAB", "YCbCr")
+        image = picture(37, 61, "RGB" if rgb else mode, seed=i)
+        (image.convert("LAB") if mode == "LAB" else image.convert(mode)).save(path, kind, **more)
+        paths.append(path)
+    if from_shards:
+        members = []
+        for i, path in enumerate(paths):
+            members += [(path.name, path.read_bytes()), (f"{i:02d}.cls", str(i % 2).encode())]
+        (tmp_path / "classnames.txt").write_text("a\nb\n")
+        images = resolve(f"wds:{write_tar(tmp_path / '0.tar', members)}", "eval")
+    else:
+        paths.sort()
+        images = resolve(f"folder:{tmp_path}", "eval")
+    preprocess = Preprocess((24, 24), resize_mode, "bicubic", fill_color=7)
+    transform = oracle(preprocess.record(), preprocess.size)
+    got = torch.cat([batch.images for batch in loader(images, 4, preprocess, train=False)])
+    mean, std = (torch.tensor(x)[:, None, None] for x in (preprocess.mean, preprocess.std))
+    for path, found in zip(paths, got, strict=True):
+        expected = transform(Image.open(path))
+        mode = Image.open(path).mode
+        assert torch.equal((found - mean) / std, expected), (mode, path.name)
 
 
 @pytest.mark.parametrize("resize_mode", ["shortest", "longest", "squash"])

@@ -15,6 +15,7 @@ import torch
 from grace_geom.compare import main
 from grace_geom.config import TrainConfig, make_config
 from grace_geom.data import loader, resolve
+from grace_geom.data.membership import keys_of
 from grace_geom.errors import Interrupted, UserError
 from grace_geom.evaluation import Measures, Source, assess
 from grace_geom.files import alone
@@ -85,6 +86,19 @@ def test_a_run_whose_evaluation_does_not_hold_is_evaluated_again(tmp_path, harm)
         dataclasses.replace(record, settings=record.settings | {"eval_seed": 7}).save(path)
     study(tmp_path, again)[0].run()
     assert again.evaluated == ["ft-s0"]
+
+
+def test_a_run_of_which_test_images_were_left_out_is_not_evaluated_again(tmp_path):
+    seen = keys_of(resolve("shapes", "test").take(range(7)))
+    first, again = Stub(), Stub()
+    for stub in (first, again):
+        stub.members = {"keys": torch.from_numpy(seen.view(np.int64))}
+        study(tmp_path, stub)[0].run()
+    (id_,) = (
+        a for a in EvalRecord.load(tmp_path / "ft-s0" / "eval.json").accuracies if a.suite == "id"
+    )
+    assert id_.n == len(resolve("shapes", "test")) - 7
+    assert len(first.evaluated) == 6 and again.evaluated == []
 
 
 def test_a_row_counts_only_what_its_study_asks_though_its_runs_were_measured_on_more(tmp_path):
