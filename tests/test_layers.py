@@ -39,7 +39,7 @@ ROWS = [
     {"config", "evaluation"},
     {"training", "analysis", "tools"},
     {"study"},
-    {"train", "evaluate", "interpolate", "compare", "pretrain", "export", "analyses"},
+    {"train", "evaluate", "interpolate", "compare", "pretrain", "export", "analyses", "runs"},
     {"dial"},  # former names of commands
 ]
 ROW_0_SHARED = {

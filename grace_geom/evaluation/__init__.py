@@ -1,5 +1,6 @@
 """Configuration -> the evaluation of one checkpoint."""
 
+from grace_geom.evaluation.accuracy import evaluate_set, reader_for
 from grace_geom.evaluation.interpolation import DialOptions, dial
 from grace_geom.evaluation.measures import Measures, Source, Target, short_name, targets
 from grace_geom.evaluation.one_checkpoint import (
@@ -24,8 +25,10 @@ __all__ = [
     "answer",
     "assess",
     "dial",
+    "evaluate_set",
     "image_set_of",
     "question",
+    "reader_for",
     "record_file",
     "short_name",
     "targets",
