@@ -1,0 +1,1 @@
+"""Records and numbers as plotly figures: plain functions, without torch and without Streamlit."""
