@@ -19,11 +19,13 @@ class ExportConfig:
         checkpoint: A checkpoint of ours, or a run directory.
         out: File to write, .safetensors; null: beside the checkpoint.
         force: Replace a file that exists.
+        no_verify: Do not compare the tensors with the digest that they were written with.
     """
 
     checkpoint: Path = field(metadata={"group": "export"})
     out: Path | None = None
     force: bool = False
+    no_verify: bool = False
 
 
 @door
@@ -36,7 +38,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         ExportConfig, argv, positionals=("checkpoint",), prog=PROG,
         description="Write merged weights that open_clip.create_model(..., pretrained=FILE) reads.",
     )  # fmt: skip
-    print(export_weights(config.checkpoint, config.out, force=config.force))
+    print(
+        export_weights(
+            config.checkpoint, config.out, force=config.force, verify=not config.no_verify
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -63,7 +63,8 @@ def record(mini, tmp_path_factory) -> EvalRecord:
 
 def test_every_suite_is_answered_by_the_head_that_its_classes_ask_for(record):
     found = {(a.suite, a.data): (a.n, a.head) for a in record.accuracies}
-    whole, part = "the checkpoint's head", "{} of the checkpoint's 1000 classes"
+    whole = "the checkpoint's head"
+    part = "{} of the checkpoint's 1000 classes, by open_clip's names"
     assert found == {
         ("id", "imagenet"): (150, whole),
         ("adv", "imagenet"): (8, whole),

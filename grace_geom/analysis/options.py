@@ -38,6 +38,7 @@ class Common:
             std, fill_color), or a JSON file as open_clip_config.json; default that of pretrained or
             of such a file beside it, else a guess.
         classes: JSON file with the class names of a foreign checkpoint's head.
+        no_verify: Do not compare the tensors of a checkpoint with the digest it was written with.
     """
 
     checkpoints: tuple[Path, ...] = field(metadata={"group": "analysis"})
@@ -60,6 +61,7 @@ class Common:
     pretrained: str | None = None
     preprocess: str | None = None
     classes: Path | None = None
+    no_verify: bool = False
 
     def __post_init__(self) -> None:
         for flag, value in (("--n", self.n), ("--batch", self.batch)):

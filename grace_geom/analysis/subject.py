@@ -369,6 +369,7 @@ def _opened(file: Path, label: str, options: Common) -> Subject:
             preprocess=options.preprocess,
             foreign_head=head,
             device=device,
+            verify=not options.no_verify,
         ),
     )
     data = options.data or checkpoint.config.get("data")

@@ -7,12 +7,12 @@ from grace_geom.checkpoint.opened import checkpoint_of, load, open_base, open_ch
 from grace_geom.checkpoint.record import (
     Checkpoint,
     checkpoint_file,
-    digest,
     link,
     load_checkpoint,
     recorded,
     save_checkpoint,
 )
+from grace_geom.models.tensor_files import digest
 
 __all__ = [
     "Checkpoint",

@@ -14,7 +14,11 @@ from grace_geom.preprocess import Preprocess
 
 
 def export_weights(
-    checkpoint: Path | str, out: Path | str | None = None, *, force: bool = False
+    checkpoint: Path | str,
+    out: Path | str | None = None,
+    *,
+    force: bool = False,
+    verify: bool = True,
 ) -> str:
     """Write merged weights as safetensors.
 
@@ -24,6 +28,7 @@ def export_weights(
         checkpoint: One of ours, or a run directory.
         out: ``FILE.safetensors``; ``None``: ``MODEL.safetensors`` beside the checkpoint.
         force: Replace an existing file.
+        verify: Compare its tensors with the digest that they were written with.
 
     Returns:
         Two to four lines: where it is, and how to read it.
@@ -32,7 +37,7 @@ def export_weights(
         UserError: Not a checkpoint of ours, or one with visual prompt tokens; another suffix, an
             existing file, a full disk.
     """
-    read, path = load_checkpoint(checkpoint), Path(checkpoint)
+    read, path = load_checkpoint(checkpoint, verify=verify), Path(checkpoint)
     refuse_prompt(read, path)
     folder = path if path.is_dir() else path.parent
     out = Path(out) if out is not None else folder / f"{read.model}.safetensors"

@@ -10,9 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from grace_geom.checkpoint.record import Checkpoint, digest, is_ours, parsed, recorded
-from grace_geom.checkpoint.tensor_files import foreign_weights, read_tensors
-from grace_geom.errors import UserError
+from grace_geom.checkpoint.record import Checkpoint, parsed, recorded, refuse_nameless
+from grace_geom.errors import UserError, nearest
 from grace_geom.models import (
     PROMPT,
     ClipClassifier,
@@ -25,6 +24,9 @@ from grace_geom.models import (
     set_preprocess,
     tokenizer_of,
 )
+from grace_geom.models.foreign import read_foreign
+from grace_geom.models.loading import say_activation, say_notes
+from grace_geom.models.tensor_files import digest, is_ours, read_tensors, verify_digest
 from grace_geom.weights import Weights
 
 HEAD = "head."
@@ -81,11 +83,14 @@ def open_checkpoint(
     templates: Sequence[str] | None = None,
     foreign_head: Callable[[], tuple[Sequence[str], Sequence[str]]] | None = None,
     device: torch.device | str = "cpu",
+    verify: bool = True,
 ) -> tuple[ClipClassifier, Checkpoint]:
     """A classifier at the checkpoint's weights, and its record.
 
-    A foreign file is accepted too: an open_clip state dict, or the image tower alone as RobustVLM,
-    TeCoA and FARE publish it (its text tower then comes from ``pretrained``).
+    A foreign file is accepted too: an open_clip state dict in any wrapping, OpenAI's archives,
+    low-rank factors beside the weights, or the image tower alone as RobustVLM, TeCoA and FARE
+    publish it (its text tower then comes from ``pretrained``). What was done on the way is told as
+    a warning and kept under ``config["reading"]``.
 
     Args:
         path: Our ``ckpt.pt``, or foreign weights (``.pt``, ``.safetensors``).
@@ -100,6 +105,7 @@ def open_checkpoint(
         foreign_head: Class names and templates of a foreign file where they are not given; asked
             only if it is one.
         device: Where the model shall live.
+        verify: Compare the tensors of one of ours with the digest that they were written with.
 
     Raises:
         UserError: As :func:`load_checkpoint`, and where a foreign file comes without names or does
@@ -107,13 +113,16 @@ def open_checkpoint(
     """
     content = read_tensors(path)
     if is_ours(content):
-        checkpoint = parsed(content, path)
+        checkpoint = parsed(content, path, verify=False)
         if preprocess is not None:
             raise UserError(f"{path} records how its pictures are read: leave --preprocess out")
-        classifier = _classifier(checkpoint, path)
+        classifier = _classifier(checkpoint, path)  # first: it says what does not fit
+        if verify:
+            verify_digest(content, path)
         if class_names is not None and tuple(class_names) != classifier.class_names:
             classifier = classifier.with_head(class_names, templates or checkpoint.templates)
     else:
+        refuse_nameless(content, path)
         if model is not None and class_names is None and foreign_head is not None:
             class_names, templates = foreign_head()
         if model is None or class_names is None:
@@ -123,12 +132,11 @@ def open_checkpoint(
                 f"{missing}"
             )
         spec = ModelSpec(model, pretrained, preprocess=preprocess)
-        classifier, base = _foreign(
+        classifier, base, notes = _foreign(
             content, Path(path), spec, class_names, templates or ("a photo of a {}.",)
         )
-        checkpoint = replace(
-            checkpoint_of(classifier, {}, config={"foreign": str(path)}), base=base
-        )
+        config = {"foreign": str(path)} | ({"reading": notes} if notes else {})
+        checkpoint = replace(checkpoint_of(classifier, {}, config=config), base=base)
     return classifier.to(device), checkpoint
 
 
@@ -205,6 +213,13 @@ def architecture(clip: nn.Module, name: str) -> str:
 
 
 def _plain_clip(checkpoint: Checkpoint, path: Path | str) -> nn.Module:
+    if checkpoint.model not in known_models():
+        raise UserError(
+            f"{path} was made with the model {checkpoint.model[:80]!r}, which is not known here; "
+            f"{nearest(checkpoint.model[:80], known_models())}"
+        )
+    if not {"mean", "std"} <= checkpoint.preprocess.keys():
+        raise UserError(f"{path} is damaged: its preprocess has no mean or no std")
     clip, _ = open_clip_model(ModelSpec(checkpoint.model, "random"))
     set_preprocess(clip, recorded(checkpoint, preprocess_of(clip).size))
     try:
@@ -243,17 +258,17 @@ def _classifier(checkpoint: Checkpoint, path: Path | str) -> ClipClassifier:
 
 def _foreign(
     content: Any, path: Path, spec: ModelSpec, class_names: Sequence[str], templates: Sequence[str]
-) -> tuple[ClipClassifier, dict[str, Any]]:
-    """The classifier, and the record of the weights that it was tuned from; empty where nobody has
-    named them.
+) -> tuple[ClipClassifier, dict[str, Any], list[str]]:
+    """The classifier, the record of the weights that it was tuned from (empty where nobody has
+    named them), and how the file was read.
     """
     if spec.model not in known_models() or spec.pretrained is not None:
         clip, origin = open_clip_model(spec)  # says what is wrong with an unknown name
     else:
         clip, origin = open_clip_model(replace(spec, pretrained="random", preprocess=None))[0], ""
         preprocess_as_file(clip, spec, path)
-    weights = foreign_weights(content, clip.state_dict(), path)
-    if not origin and weights.keys() != clip.state_dict().keys():
+    found = read_foreign(content, clip, path, based=bool(origin))
+    if not origin and found.tower_only:
         raise UserError(
             f"{path} holds an image tower only: say where the text tower comes from (--pretrained "
             "TAG or FILE, or shipped for one of our own models)"
@@ -267,10 +282,15 @@ def _foreign(
             "origin": origin,
         }
         base["sha256"] = digest(clip.state_dict())
-    clip.load_state_dict(clip.state_dict() | weights)
+    if not any(type(module).__name__ == "QuickGELU" for module in clip.modules()) or (
+        "quickgelu" in spec.model
+    ):  # a tag of OpenAI's has switched it on already
+        say_activation(spec.model, path, openai=found.openai)
+    say_notes(path, found)
+    clip.load_state_dict(clip.state_dict() | found.weights)
     model = ClipClassifier(clip, tokenizer_of(spec.model), class_names, templates)
     model.spec, model.origin = (
         replace(spec, pretrained=str(path)),
         path.name + (f" on {origin}" if origin else ""),
     )
-    return model, base
+    return model, base, found.notes

@@ -1,6 +1,5 @@
 """The checkpoint as a record: what it holds, written whole, read without running code."""
 
-import hashlib
 import os
 import shutil
 import sys
@@ -12,14 +11,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from grace_geom.checkpoint.tensor_files import read_tensors
+from grace_geom.checkpoint.schema import flaw_of
 from grace_geom.errors import UserError
 from grace_geom.files import atomic_write
+from grace_geom.models.tensor_files import (
+    DIGEST,
+    FORMAT,
+    all_tensors,
+    digest,
+    is_ours,
+    read_tensors,
+    verify_digest,
+)
 from grace_geom.preprocess import Preprocess
 from grace_geom.serialise import plain
 from grace_geom.weights import Weights
 
-FORMAT = "grace_geom.checkpoint"
 VERSION = 1
 
 
@@ -82,6 +89,7 @@ def save_checkpoint(path: Path | str, checkpoint: Checkpoint) -> None:
     """
     values = {f.name: getattr(checkpoint, f.name) for f in fields(checkpoint)}
     content = _storable({"format": f"{FORMAT}/{VERSION}"} | values)
+    content[DIGEST] = digest(all_tensors(content))
     with atomic_write(path) as file:
         try:
             torch.save(content, file)
@@ -91,19 +99,40 @@ def save_checkpoint(path: Path | str, checkpoint: Checkpoint) -> None:
             ) from error
 
 
-def load_checkpoint(path: Path | str) -> Checkpoint:
+def load_checkpoint(path: Path | str, *, verify: bool = True) -> Checkpoint:
     """Read a checkpoint of ours, on the CPU; a run directory means its ``ckpt.pt``.
 
+    Args:
+        path: The file or the run directory.
+        verify: Compare its tensors with the digest that they were written with.
+
     Raises:
-        UserError: Missing, truncated, holding code, of a newer version, or not ours.
+        UserError: Missing, truncated, damaged, holding code, of a newer version, or not ours.
     """
     content = read_tensors(path)
     if not is_ours(content):
+        refuse_nameless(content, path)
         raise UserError(
             f"{path} is not a checkpoint of grace_geom: for another CLIP say which network and "
             "classes (--model NAME --classes FILE)"
         )
-    return parsed(content, path)
+    return parsed(content, path, verify=verify)
+
+
+def refuse_nameless(content: Any, path: Path | str) -> None:
+    """A file with the parts of a checkpoint of ours and without its format is damaged, not foreign.
+
+    Raises:
+        UserError: If it is one.
+    """
+    parts = {"state_dict", "class_names", "templates", "text_head"}
+    if isinstance(content, Mapping) and parts <= content.keys():
+        stated = content.get("format", "missing")
+        said = stated if isinstance(stated, str) else f"a {type(stated).__name__}"
+        raise UserError(
+            f"{path} is damaged: its format is {said[:60]}, not {FORMAT}/{VERSION}; evaluate an "
+            "older one from checkpoints/"
+        )
 
 
 def checkpoint_file(path: Path) -> Path:
@@ -120,63 +149,39 @@ def checkpoint_file(path: Path) -> Path:
     return file
 
 
-def is_ours(content: Any) -> bool:
-    """Whether a file that was read is a checkpoint of grace_geom, of any version."""
-    return (
-        isinstance(content, Mapping) and str(content.get("format", "")).partition("/")[0] == FORMAT
-    )
-
-
-def parsed(content: Mapping[str, Any], path: Path | str) -> Checkpoint:
+def parsed(content: Mapping[str, Any], path: Path | str, *, verify: bool = True) -> Checkpoint:
     """The record from what the file holds.
 
+    Args:
+        content: A checkpoint of ours, as :func:`~grace_geom.models.tensor_files.read_tensors` gave
+            it.
+        path: For messages.
+        verify: Compare its tensors with the digest that they were written with.
+
     Raises:
-        UserError: If it is of a newer version, or a part is missing, of another shape, or not
-            finite.
+        UserError: If it is of a newer version, or a part is missing, of another type or shape, not
+            finite, or not what was written.
     """
     version = content["format"].partition("/")[2]
-    if not version.isdigit() or int(version) > VERSION:
+    if not (version.isascii() and version.isdecimal() and 0 < int(version[:9]) <= VERSION):
+        newer = version.isascii() and version.isdecimal() and int(version[:9]) > VERSION
+        if not newer:
+            raise UserError(f"{path} is damaged: its format is {content['format'][:60]!r}")
         raise UserError(
-            f"{path} was written by a newer version ({content['format']}): update grace_geom"
+            f"{path} was written by a newer version ({content['format'][:60]}): update grace_geom"
         )
     content = {"members": {}, **content}  # earlier versions kept none
     absent = [f.name for f in fields(Checkpoint) if f.name not in content]
     if absent:
         raise UserError(f"{path} is damaged: it has no {', '.join(absent)}")
-    read = Checkpoint(**{f.name: content[f.name] for f in fields(Checkpoint)})
-    flaw = _flaw(read)
-    if flaw:
+    if flaw := flaw_of(content):
         raise UserError(
             f"{path} is damaged: {flaw}; evaluate an older one from checkpoints/, or train again"
         )
+    if verify:
+        verify_digest(content, path)
+    read = Checkpoint(**{f.name: content[f.name] for f in fields(Checkpoint)})
     return replace(read, class_names=tuple(read.class_names), templates=tuple(read.templates))
-
-
-def _flaw(read: Checkpoint) -> str:
-    """What no reader could work with, in words; empty where all is well."""
-    for part in ("state_dict", "text_head"):
-        tensors = getattr(read, part)
-        if not isinstance(tensors, Mapping) or not tensors:
-            return f"its {part} is empty"
-        for name, w in tensors.items():
-            if not isinstance(w, Tensor):
-                return f"{name} of its {part} is not a tensor"
-            if w.is_floating_point() and not torch.isfinite(w).all():
-                return f"{name} of its {part} holds numbers that are not finite"
-    return _head_flaw(read)
-
-
-def _head_flaw(read: Checkpoint) -> str:
-    classes = len(read.class_names)
-    if absent := {"weight", "bias"} - read.text_head.keys():
-        return f"its text_head has no {' and no '.join(sorted(absent))}"
-    weight, bias = read.text_head["weight"], read.text_head["bias"]
-    if weight.ndim != 2 or weight.shape[0] != classes or bias.shape != (classes,):
-        return (
-            f"its text_head has shapes {tuple(weight.shape)} and {tuple(bias.shape)}, "
-            f"where {classes} class names want ({classes}, D) and ({classes},)"
-        )
-    return ""
 
 
 def link(existing: Path, name: Path) -> None:
@@ -196,18 +201,6 @@ def link(existing: Path, name: Path) -> None:
         return
     os.replace(temporary, name)
     temporary.unlink(missing_ok=True)  # renaming onto another name of the same file leaves both
-
-
-def digest(weights: Mapping[str, Tensor]) -> str:
-    """SHA-256 of names, types, shapes and values: equal iff two models are the same bit for bit, in
-    any file.
-    """
-    total = hashlib.sha256()
-    for name in sorted(weights):
-        w = weights[name].detach().cpu().contiguous()
-        total.update(f"{name} {w.dtype} {tuple(w.shape)};".encode())
-        total.update(w.reshape(-1).view(torch.uint8).numpy().data)
-    return total.hexdigest()
 
 
 def _storable(value: Any) -> Any:

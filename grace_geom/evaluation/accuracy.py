@@ -18,6 +18,10 @@ from grace_geom.attacks import run as run_attack
 from grace_geom.batch import Batch
 from grace_geom.data import ImageSet, loader
 from grace_geom.data.base import ClassIds, digest, digest_text
+from grace_geom.data.imagenet import RELATIVES
+from grace_geom.data.imagenet_ids import wnids
+from grace_geom.data.imagenet_names import columns_for, normalised
+from grace_geom.data.prompts import imagenet_class_names
 from grace_geom.distributed import everyones, world, woven
 from grace_geom.errors import NotFiniteError, UserError
 from grace_geom.models import ClipClassifier
@@ -88,38 +92,25 @@ def reader_for(
     """The model's own (perhaps fine-tuned) head where it has the set's classes, else a text head of
     these classes.
 
-    Zero-shot transfer always takes a text head. Classes are matched by the set's own ``class_ids``,
-    else by name; a name that two classes of the head share (ImageNet's crane and maillot) matches
-    nothing.
+    Zero-shot transfer always takes a text head. Classes of ImageNet and its relatives are matched
+    by WordNet id or by the names that public lists give them, others by name, whatever the case,
+    the underscores and the order; never by their place. A name that two classes of the head share
+    matches nothing.
 
     Raises:
-        UserError: If ``class_ids`` do not fit the head.
+        UserError: If the set is a part of ImageNet's classes and the head lacks one of them.
     """
     own, wanted = model.class_names, image_set.class_names
     if suite != "zeroshot":
-        if image_set.class_ids is not None:
-            last = max(c if isinstance(c, int) else max(c) for c in image_set.class_ids)
-            if last >= len(own):
-                raise UserError(
-                    f"{image_set.spec} is labelled for a head of more than {last} classes, this "
-                    f"checkpoint has {len(own)}: name it in the suite zeroshot, which gives it a "
-                    "text head of its own classes"
-                )
-            return Reader(
-                model,
-                image_set.class_ids,
-                f"{len(wanted)} of the checkpoint's {len(own)} classes",
-                weights,
-            )
-        if wanted == own:
+        if wanted == own and image_set.class_ids is None:
             return Reader(model, None, "the checkpoint's head", weights)
-        unique = len(set(own)) == len(own) and len(set(wanted)) == len(wanted)
-        if unique and set(wanted) <= set(own):
-            columns = tuple(own.index(name) for name in wanted)
+        found = _by_label(own, image_set) or _by_name(own, wanted) or _by_place(own, image_set)
+        if found is not None:
+            columns, how = found
             return Reader(
                 model,
                 columns,
-                f"{len(wanted)} of the checkpoint's {len(own)} classes, by name",
+                f"{len(wanted)} of the checkpoint's {len(own)} classes{how}",
                 weights,
             )
     tower = (
@@ -129,6 +120,59 @@ def reader_for(
     return Reader(
         model.with_head(wanted, image_set.templates), None, f"text head of {texts}", tower
     )
+
+
+def _by_label(own: tuple[str, ...], image_set: ImageSet) -> tuple[ClassIds, str] | None:
+    """Columns of a set whose labels are ImageNet's; ``None`` where it is another, or where all
+    1,000 classes are asked of a head that is not ImageNet's.
+
+    Raises:
+        UserError: If a part of the 1,000 is asked, and the head lacks some of it.
+    """
+    ids = image_set.class_ids
+    whole = ids is None and image_set.class_names == imagenet_class_names()
+    if not whole and (ids is None or image_set.name not in {"imagenet", *RELATIVES}):
+        return None
+    columns, absent, how = columns_for(own, range(len(image_set.class_names)) if ids is None else ids)  # fmt: skip
+    if not absent:
+        return columns, f", {how}"
+    if whole:
+        return None
+    names = ", ".join(f"{imagenet_class_names()[i]} ({wnids()[i]})" for i in absent[:3])
+    more = f" and {len(absent) - 3} more" if len(absent) > 3 else ""
+    raise UserError(
+        f"{image_set.spec} is labelled with ImageNet's classes, and the {len(own)} classes of this "
+        f"checkpoint's head lack {names}{more} (or name them twice): name the set in the suite "
+        "zeroshot, which gives it a text head of its own classes"
+    )
+
+
+def _by_place(own: tuple[str, ...], image_set: ImageSet) -> tuple[ClassIds, str] | None:
+    """The places that a caller gave a set of its own, where the names tell nothing.
+
+    Raises:
+        UserError: If they do not fit the head.
+    """
+    if image_set.class_ids is None:
+        return None
+    last = max(c if isinstance(c, int) else max(c) for c in image_set.class_ids)
+    if last >= len(own):
+        raise UserError(
+            f"{image_set.spec} is labelled for a head of more than {last} classes, this "
+            f"checkpoint has {len(own)}: name it in the suite zeroshot, which gives it a "
+            "text head of its own classes"
+        )
+    return image_set.class_ids, ", by the set's own places"
+
+
+def _by_name(own: tuple[str, ...], wanted: tuple[str, ...]) -> tuple[ClassIds, str] | None:
+    """Columns by name where each name is there once: as written, else however spelt."""
+    for spell in (str, normalised):
+        mine, theirs = [spell(name) for name in own], [spell(name) for name in wanted]
+        unique = len(set(mine)) == len(mine) and len(set(theirs)) == len(theirs)
+        if unique and set(theirs) <= set(mine):
+            return tuple(mine.index(name) for name in theirs), ", by name"
+    return None
 
 
 @torch.no_grad()

@@ -119,7 +119,7 @@ def dial(
     """
     refuse_foreign(source)
     file = checkpoint_file(path)
-    checkpoint, sha = read_whole(file, lambda: load_checkpoint(file))
+    checkpoint, sha = read_whole(file, lambda: load_checkpoint(file, verify=not source.no_verify))
     sets = Sets(source.data_root, source.download)
     config, data = checkpoint.config, str(source.data or checkpoint.config.get("data") or "")
     if not data:

@@ -160,6 +160,7 @@ class Source:
             that of --pretrained or of such a file beside the checkpoint, else a guess.
         classes: JSON file with the class names of a foreign checkpoint's head; default those of the
             ID data set.
+        no_verify: Do not compare the tensors of a checkpoint with the digest it was written with.
     """
 
     data: str | None = field(default=None, metadata={"group": "data"})
@@ -172,6 +173,7 @@ class Source:
     pretrained: str | None = None
     preprocess: str | None = None
     classes: Path | None = None
+    no_verify: bool = False
 
     def __post_init__(self) -> None:
         if self.image_size is not None and self.image_size < 1:

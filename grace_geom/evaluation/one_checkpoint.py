@@ -249,6 +249,7 @@ def _open(file: Path, source: Source, sets: Sets) -> tuple[ClipClassifier, Check
         preprocess=source.preprocess,
         foreign_head=head,
         device=device,
+        verify=not source.no_verify,
     )
     data = source.data or checkpoint.config.get("data")
     if not data:

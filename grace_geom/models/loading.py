@@ -5,9 +5,8 @@ weight files.
 import contextlib
 import logging
 import re
-import struct
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,11 @@ from torch import nn
 
 from grace_geom.errors import UserError, nearest
 from grace_geom.files import sha256
-from grace_geom.models.classifier import ClipClassifier
+from grace_geom.models.classifier import PROMPT, ClipClassifier
+from grace_geom.models.foreign import Foreign, read_foreign
 from grace_geom.models.preprocessing import of_file, preprocess_of, set_preprocess, usual
 from grace_geom.models.spec import ModelSpec
+from grace_geom.models.tensor_files import is_ours, read_tensors, verify_digest
 from grace_geom.preprocess import Preprocess, parsed
 
 CONFIGS = Path(__file__).parent / "configs"
@@ -83,7 +84,6 @@ def _with_weights(spec: ModelSpec) -> tuple[nn.Module, str]:
         set_preprocess(clip, usual(spec.model, _default(clip))[0])
         return clip, f"random:{spec.seed}"
     if Path(source).is_file():
-        _say_activation(spec.model, source)
         clip = _from_file(spec.model, Path(source))
         preprocess_as_file(clip, spec, Path(source))
         return clip, f"{Path(source).name}:{sha256(source)}"
@@ -142,15 +142,29 @@ def with_activation(model: str, tag: str) -> str:
     return f"{model}{QUICK}"
 
 
-def _say_activation(model: str, source: str) -> None:
-    """A file does not tell its activation; where both exist, say which one is used."""
-    if model.endswith(QUICK) or f"{model}{QUICK}" not in known_models():
+def say_activation(model: str, path: Path | str, *, openai: bool = False) -> None:
+    """A file does not tell its activation; where both exist, say which one is used.
+
+    Args:
+        model: The network that was named.
+        path: The file.
+        openai: It is one of OpenAI's own archives.
+    """
+    quick = model.endswith(QUICK)
+    other = model.removesuffix(QUICK) if quick else f"{model}{QUICK}"
+    if other not in known_models() or (quick and openai):
         return
-    warnings.warn(
-        f"{source}: --model {model} computes with GELU. If these weights come from OpenAI's CLIP "
-        f"(as TeCoA's and FARE's do), they need QuickGELU: --model {model}{QUICK}",
-        stacklevel=3,
-    )
+    if quick:
+        advice = f"If these weights were trained with GELU (as LAION's are), use --model {other}"
+    elif openai:
+        advice = f"These are OpenAI's weights, they need QuickGELU: --model {other}"
+    else:
+        advice = (
+            "If these weights come from OpenAI's CLIP (as TeCoA's and FARE's do), they need "
+            f"QuickGELU: --model {other}"
+        )
+    computes = "QuickGELU" if quick else "GELU"
+    warnings.warn(f"{path}: --model {model} computes with {computes}. {advice}", stacklevel=3)
 
 
 def build(spec: ModelSpec, class_names: Sequence[str], templates: Sequence[str]) -> ClipClassifier:
@@ -190,32 +204,58 @@ def _create(model: str, pretrained: str | None) -> nn.Module:
 
 
 def _from_file(model: str, path: Path) -> nn.Module:
+    """The model at the weights of a file, by the reader that every door uses."""
+    if path.suffix in (".npz", ".npy"):  # big_vision's, which open_clip converts
+        return _from_big_vision(model, path)
+    found: Foreign | None = None
+    try:
+        content = read_tensors(path)
+        clip = _create(model, None)
+        found = read_foreign(plain_weights(content, path), clip, path, based=False)
+    except UserError as error:
+        raise UserError(f"--pretrained {path}: not weights of {model} ({error})") from None
+    finally:
+        if path.parent != SHIPPED:
+            say_activation(model, path, openai=found is not None and found.openai)
+    if found.tower_only:
+        raise UserError(
+            f"--pretrained {path} holds an image tower only: the weights that a run starts from "
+            "need a text tower too"
+        )
+    say_notes(path, found)
+    clip.load_state_dict(clip.state_dict() | found.weights)
+    return clip
+
+
+def say_notes(path: Path, found: Foreign) -> None:
+    """Tell the user how a file was read: what was merged, resized or not used."""
+    for note in found.notes:
+        warnings.warn(f"{path}: {note}", stacklevel=3)
+
+
+def plain_weights(content: Any, path: Path) -> Any:
+    """The merged weights of a checkpoint of ours; another file's content as it is.
+
+    Raises:
+        UserError: If its tensors are not those that were written, or visual prompt tokens would be
+            left out.
+    """
+    if not is_ours(content):
+        return content
+    verify_digest(content, path)
+    adapter = content.get("adapter")
+    if isinstance(adapter, Mapping) and PROMPT in adapter:
+        raise UserError(f"{path} has visual prompt tokens, which no pretrained model has")
+    return content.get("state_dict")
+
+
+def _from_big_vision(model: str, path: Path) -> nn.Module:
     try:
         return _create(model, str(path))
-    except (
-        RuntimeError,
-        KeyError,
-        ValueError,
-        EOFError,
-        OSError,
-        AttributeError,
-        struct.error,
-    ) as error:
+    except (RuntimeError, KeyError, ValueError, EOFError, OSError, AttributeError) as error:
         raise UserError(
             f"--pretrained {path}: not weights of {model} ({_first_line(error)})"
         ) from None
-    except Exception as error:  # safetensors and pickle raise classes of their own
-        if type(error).__module__.split(".")[0] in {
-            "safetensors",
-            "safetensors_rust",
-            "_pickle",
-            "pickle",
-            "builtins",
-        }:
-            raise UserError(
-                f"--pretrained {path}: cannot be read as weights ({_first_line(error)})"
-            ) from None
-        raise
 
 
 def _first_line(error: BaseException) -> str:

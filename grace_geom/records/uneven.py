@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from grace_geom.records.accuracy import Accuracy
-from grace_geom.records.resample import SUITE_OF, Key
+from grace_geom.records.answers import SUITE_OF, Key
 from grace_geom.records.summary import COLUMNS, counted
 
 MARK = "†"

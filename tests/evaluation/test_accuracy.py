@@ -144,7 +144,7 @@ def test_fewer_classes_mask_the_logits_of_the_others():
     x, y = pixels_of(some)
     right = (model(x)[:, [1, 3]].argmax(1) == y).sum().item()
     found = evaluate_set(model, some, "ood", "noise")
-    assert found.correct == right and found.head == "2 of the checkpoint's 4 classes"
+    assert found.correct == right and found.head == "2 of the checkpoint's 4 classes, by name"
 
 
 def test_labels_for_a_larger_head_are_refused():

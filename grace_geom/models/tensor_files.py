@@ -1,0 +1,155 @@
+"""Files of tensors from anywhere, read as data and never as code.
+
+``torch.save`` (zip and the older one), TorchScript archives, whole pickled modules, plain pickles
+and safetensors; the format is known by the first bytes, not by the suffix. Sizes that a file
+declares are compared with its own before memory is taken.
+"""
+
+import hashlib
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from grace_geom.errors import UserError, nearest
+from grace_geom.models.archive import MAX_PICKLE, Damaged, Storage, Storages, ZipStorages, old_file
+from grace_geom.models.inert_pickle import CodeError, read_pickle
+from grace_geom.models.rebuild import Rebuilder
+
+FORMAT = "grace_geom.checkpoint"
+"""What the ``format`` of a checkpoint of ours begins with."""
+
+DIGEST = "tensors_sha256"
+"""Key of our checkpoints: the digest of all their tensors."""
+
+
+def read_tensors(path: Path | str) -> Any:
+    """What ``torch.save`` or safetensors wrote, on the CPU: tensors, plain containers, and an inert
+    :class:`~grace_geom.models.inert_pickle.Named` for every other object.
+
+    Raises:
+        UserError: If the file is missing (the nearest ones are named), truncated, damaged, holds
+            pickled code, or declares more than it has.
+    """
+    path = Path(path)
+    if path.is_dir() and (path / "ckpt.pt").is_file():
+        path = path / "ckpt.pt"
+    if not path.is_file():
+        raise UserError(f"no such checkpoint: {path}{_near(path)}")
+    try:
+        return _read(path)
+    except CodeError as code:
+        raise UserError(
+            f"{path} holds pickled code ({code}), which is never run here: save its plain "
+            "state_dict instead"
+        ) from None
+    except Damaged as flaw:
+        raise UserError(f"{path} is damaged: {flaw}") from None
+    except PermissionError:
+        raise UserError(f"{path} cannot be read: permission denied") from None
+    except (MemoryError, torch.OutOfMemoryError):
+        raise UserError(f"{path} does not fit in this machine's memory") from None
+    except (
+        Exception
+    ):  # whatever the readers of pickles and archives raise on bytes that are neither
+        raise UserError(f"{path} is not a checkpoint: truncated, or another kind of file") from None
+
+
+def _read(path: Path) -> Any:
+    with open(path, "rb") as file:
+        start = file.read(16)
+    if start.startswith(b"PK\x03\x04"):
+        return _zip(path)
+    if path.suffix == ".safetensors" or start[8:9] == b"{":
+        return safetensors.torch.load_file(path)
+    if path.stat().st_size > MAX_PICKLE:
+        raise Damaged("it is larger than any file of the old torch format")
+    data = path.read_bytes()
+    return _old(data)
+
+
+def _zip(path: Path) -> Any:
+    with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
+        storages = ZipStorages(file, archive)
+        content, _ = read_pickle(storages.pickle, storage=storages.declared)
+        return Rebuilder(storages, _old).whole(content)
+
+
+def _old(data: bytes) -> Any:
+    """The format before torch 1.6, or a plain pickle."""
+    storages: Storages
+    storages, content = old_file(data)
+    if isinstance(content, Storage):  # a storage on its own, as plain pickles of tensors hold them
+        return storages.read(content).view(content.dtype)
+    return Rebuilder(storages, _old).whole(content)
+
+
+def is_ours(content: Any) -> bool:
+    """Whether a file that was read is a checkpoint of grace_geom, of any version."""
+    stated = content.get("format") if isinstance(content, Mapping) else None
+    return isinstance(stated, str) and stated.partition("/")[0] == FORMAT
+
+
+def all_tensors(content: Any, name: str = "") -> dict[str, Tensor]:
+    """Every tensor of a tree of dictionaries and lists, by its path in it."""
+    if isinstance(content, Tensor):
+        return {name: content}
+    if isinstance(content, Mapping):
+        pairs = list(content.items())
+    elif isinstance(content, (list, tuple)):
+        pairs = list(enumerate(content))
+    else:
+        return {}
+    found: dict[str, Tensor] = {}
+    for key, value in pairs:
+        found |= all_tensors(value, f"{name}/{key}")
+    return found
+
+
+def digest(weights: Mapping[str, Tensor]) -> str:
+    """SHA-256 of names, types, shapes and values: equal iff two models are the same bit for bit, in
+    any file.
+    """
+    total = hashlib.sha256()
+    for name in sorted(weights):
+        w = weights[name].detach().cpu().contiguous()
+        total.update(f"{name} {w.dtype} {tuple(w.shape)};".encode())
+        total.update(w.reshape(-1).view(torch.uint8).numpy().data)
+    return total.hexdigest()
+
+
+def verify_digest(content: Mapping[str, Any], path: Path | str) -> None:
+    """Compare the tensors of a checkpoint of ours with the digest it was written with; older ones
+    have none.
+
+    Raises:
+        UserError: If they are others.
+    """
+    stored = content.get(DIGEST)
+    if stored is None:
+        return
+    now = digest(all_tensors({k: value for k, value in content.items() if k != DIGEST}))
+    if stored != now:
+        raise UserError(
+            f"{path} is damaged: its tensors are not those that were written (their SHA-256 is not "
+            f"its {DIGEST}); --no-verify reads them all the same"
+        )
+
+
+def _near(path: Path) -> str:
+    folder = path
+    while not folder.is_dir() and folder != folder.parent:
+        folder = folder.parent
+    candidates = [
+        p.relative_to(folder).as_posix()
+        for pattern in ("*.pt", "*/*.pt")
+        for p in folder.glob(pattern)
+    ]
+    hint = nearest(
+        path.relative_to(folder).as_posix() if path != folder else path.name, candidates[:200]
+    )
+    return f"; {hint}" if hint.startswith("did you mean") else ""
