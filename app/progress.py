@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from app.logs import number
+from grace_geom.records import number
 
 DEFAULT_EPOCHS = 10
 PATIENCE = 120.0
