@@ -115,10 +115,12 @@ def test_no_import_cycles_between_files(folder):
         visit(name, ())
 
 
+DRAWN_FOR_PRINT = ("axes", "grids", "marks", "notes", "sheet", "static", "texts", "units")
+"""Modules behind ``export``, which draw a plotly figure with matplotlib."""
 PLOTS = sorted(
     f"grace_geom.plots.{path.stem}"
     for path in (PACKAGE / "plots").glob("*.py")
-    if path.stem not in ("__init__", "export")
+    if path.stem not in ("__init__", "export", *DRAWN_FOR_PRINT)
 )
 
 

@@ -1,1 +1,1 @@
-"""Records and numbers as plotly figures: plain functions, without torch and without Streamlit."""
+"""Figures: plain functions of results, and their files. No torch, no Streamlit."""

@@ -1,0 +1,166 @@
+"""Figures as files: PNG, SVG and PDF for print, HTML with a caption for a screen.
+
+Two engines draw the same figure:
+
+* ``"matplotlib"`` (default) needs nothing but the package. It takes about a second, gives the same
+  bytes each time, and embeds its fonts. Types of traces and settings that it does not know are
+  refused by name, never left out.
+* ``"browser"`` is plotly's own exporter: it draws whatever plotly draws, needs ``pip install
+  grace_geom[images]`` and Chrome or Chromium, starts it anew for each file (several seconds), and
+  names elements of SVG and PDF files anew each time.
+"""
+
+import html as escape
+import io
+import re
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+import plotly.graph_objects as go
+
+from grace_geom.files import atomic_write, write_text
+from grace_geom.plots import static, units
+
+DPI = 300
+"""Pixels an inch of a PNG."""
+
+FORMATS = ("png", "svg", "pdf")
+_BROWSERS = ("google-chrome", "google-chrome-stable", "chrome", "chromium", "chromium-browser")
+_FONT = "DejaVu Sans, Verdana, sans-serif"
+_CREATED: dict[str, dict[str, Any]] = {
+    "png": {"Software": None},
+    "svg": {"Date": None, "Creator": None},
+    "pdf": {"CreationDate": None, "ModDate": None, "Creator": None, "Producer": None},
+}
+"""Nothing that changes from one call to the next or from one machine to the next."""
+
+
+def save(
+    figure: go.Figure,
+    path: Path | str,
+    width_in: float,
+    height_in: float | None = None,
+    engine: Literal["matplotlib", "browser"] = "matplotlib",
+) -> Path:
+    """Write a figure for print, on white ground, whole or not at all.
+
+    Args:
+        figure: Dressed for light ground.
+        path: Ends in ``.png``, ``.svg`` or ``.pdf``.
+        width_in, height_in: Printed size in inches; the height defaults to the figure's own. Text
+            of 12 px on a screen is printed at 7.4 pt, and none below 7 pt.
+        engine: What draws it; see the module.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        ValueError: Another ending, a figure that the engine cannot draw, or no browser.
+        UserError: The file cannot be written.
+    """
+    path = Path(path)
+    kind = path.suffix.lower().removeprefix(".")
+    if kind not in FORMATS:
+        raise ValueError(
+            f"cannot save a figure as {path.name}: the name ends in .png, .svg or .pdf"
+        )
+    if engine not in ("matplotlib", "browser"):
+        raise ValueError(f"no engine {engine!r}: matplotlib or browser")
+    with_ = _by_matplotlib if engine == "matplotlib" else _by_browser
+    data = with_(figure, kind, width_in, height_in or static.inches_high(figure))
+    with atomic_write(path) as file:
+        file.write(data)
+    return path
+
+
+def _by_matplotlib(figure: go.Figure, kind: str, width: float, height: float) -> bytes:
+    drawn, file = static.draw(figure, width, height), io.BytesIO()
+    with static.style():
+        drawn.savefig(file, format=kind, dpi=DPI, metadata=_CREATED[kind])
+    return file.getvalue()
+
+
+def browser() -> bool:
+    """Whether plotly's own exporter can run: kaleido and a Chrome or Chromium are installed."""
+    return find_spec("kaleido") is not None and any(map(shutil.which, _BROWSERS))
+
+
+def _by_browser(figure: go.Figure, kind: str, width: float, height: float) -> bytes:
+    if not browser():
+        raise ValueError(
+            'engine="browser" needs kaleido (pip install "grace_geom[images]") and Chrome or '
+            'Chromium on the PATH; engine="matplotlib" needs neither'
+        )
+    copy, inch = _for_print(figure), 72 / units.POINTS  # pixels of the layout in an inch of print
+    size = {"width": round(width * inch), "height": round(height * inch)}
+    if kind == "png":
+        return bytes(copy.to_image(format="png", scale=DPI / inch, **size))
+    scale = 96 / inch
+    if kind == "pdf":
+        return bytes(copy.to_image(format="pdf", scale=scale, **size))
+    drawn = copy.to_image(format="svg", **size).decode()
+    sized = rf'\g<1> width="{width:g}in" height="{height:g}in"'
+    return re.sub(r'(<svg[^>]*?) width="[\d.]+" height="[\d.]+"', sized, drawn, count=1).encode()
+
+
+def _for_print(figure: go.Figure) -> go.Figure:
+    """A copy on white ground, in matplotlib's letters, none smaller than the least."""
+    copy = go.Figure(figure)
+    copy.update_layout(
+        paper_bgcolor="white", plot_bgcolor="white", font={"family": _FONT}, autosize=False
+    )
+    if figure.layout.title.text:  # at the top and to the left, above the legend
+        above = {"x": 0.05, "xanchor": "left", "y": 0.98, "yanchor": "top", "yref": "container"}
+        copy.update_layout(title=above, margin={"t": 75})
+    settings = copy.to_plotly_json()
+    _enlarge(settings)
+    return go.Figure(settings, skip_invalid=False)
+
+
+def _enlarge(settings: Any) -> None:
+    """Raise every size of a font to the least, in place."""
+    if isinstance(settings, dict):
+        for key, value in settings.items():
+            if key.endswith("font") and isinstance(value, dict):
+                size = value.get("size")
+                if isinstance(size, int | float):
+                    value["size"] = max(size, units.LEAST_FONT / units.POINTS)
+            _enlarge(value)
+    elif isinstance(settings, list | tuple):
+        for value in settings:
+            _enlarge(value)
+
+
+def html(
+    figure: go.Figure, caption: str, plotlyjs: bool | Literal["cdn", "directory"] = True
+) -> str:
+    """A figure as one HTML page with its caption below.
+
+    Args:
+        figure: As it is shown on a screen.
+        caption: Plain text.
+        plotlyjs: ``True`` puts plotly's code into the page, which then opens without a network;
+            ``"directory"`` reads ``plotly.min.js`` beside the page, ``"cdn"`` loads it.
+    """
+    copy = go.Figure(figure)
+    copy.update_layout(paper_bgcolor="white")
+    drawn = copy.to_html(include_plotlyjs=plotlyjs, full_html=False, div_id="figure")
+    title = escape.escape(figure.layout.title.text or "Figure")
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title></head>'
+        f'<body><figure style="margin:1em">{drawn}<figcaption style="font:14px sans-serif;'
+        f'max-width:60em">{escape.escape(caption)}</figcaption></figure></body></html>\n'
+    )
+
+
+def save_html(
+    figure: go.Figure,
+    path: Path | str,
+    caption: str,
+    plotlyjs: bool | Literal["cdn", "directory"] = True,
+) -> Path:
+    """Write :func:`html` to ``path``, whole or not at all."""
+    write_text(path, html(figure, caption, plotlyjs))
+    return Path(path)
