@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.palette import Ground
@@ -18,6 +19,8 @@ _PLACES = (
 _LINE = 16  # pixels
 _AWAY = 200.0  # pixels that a name may cover before it leaves its point
 _MOST_LABELS = 14
+SIZE = (420, 360)
+"""Width and height of a plot on a page of two columns, in pixels."""
 
 Point = tuple[Estimate, Estimate]
 
@@ -56,23 +59,69 @@ def tradeoff(
     Returns:
         ``None`` where no run has both columns.
     """
-    points = {
+    points = _points(estimates, x, y)
+    if not points:
+        return None
+    figure = dress(go.Figure(), legend.ground, 430)
+    _add_panel(figure, points, legend, (x, y), titles, SIZE, {})
+    return figure
+
+
+def tradeoffs(
+    estimates: Mapping[str, Mapping[str, Estimate | None]],
+    legend: Legend,
+    x: tuple[str, str],
+    ys: Sequence[tuple[str, str]],
+    size: tuple[int, int] = (320, 270),
+) -> go.Figure | None:
+    """Several columns against one, as panels side by side of :func:`tradeoff`.
+
+    Args:
+        estimates: Columns of the summary of each run.
+        legend: Name and look of each run.
+        x: Column and title of the horizontal axis.
+        ys: Column and title of each panel; those without two points are left out.
+        size: Width and height that a panel will have inside of its axes, in pixels.
+
+    Returns:
+        ``None`` where no panel has two points.
+    """
+    known = [(y, points) for y in ys if len(points := _points(estimates, x[0], y[0])) > 1]
+    if not known:
+        return None
+    figure = make_subplots(1, len(known), horizontal_spacing=0.3 / len(known))
+    dress(figure, legend.ground, size[1] + 70)
+    for i, ((column, title), points) in enumerate(known, 1):
+        at = {"row": 1, "col": i}
+        _add_panel(figure, points, legend, (x[0], column), (x[1], title), size, at)
+    return figure
+
+
+def _points(
+    estimates: Mapping[str, Mapping[str, Estimate | None]], x: str, y: str
+) -> dict[str, Point]:
+    return {
         run: (a, b)
         for run, columns in estimates.items()
         if (a := columns.get(x)) and (b := columns.get(y))
     }
-    if not points:
-        return None
+
+
+def _add_panel(
+    figure: go.Figure,
+    points: Mapping[str, Point],
+    legend: Legend,
+    columns: tuple[str, str],
+    titles: tuple[str, str],
+    size: tuple[int, int],
+    at: Mapping[str, int],
+) -> None:
     spans = [span([p[i] for p in points.values()]) for i in (0, 1)]
     front = pareto({run: (a.value, b.value) for run, (a, b) in points.items()})
-    figure = go.Figure()
     shown = list(points) if len(points) <= _MOST_LABELS else front
-    places = place_labels(
-        {run: points[run] for run in points}, {run: legend.names[run] for run in shown}, spans
-    )
+    places = place_labels(points, {run: legend.names[run] for run in shown}, spans, size)
     for run, (a, b) in points.items():
-        style = legend.looks[run]
-        text = plain_html(legend.names[run])
+        style, text = legend.looks[run], plain_html(legend.names[run])
         figure.add_scatter(
             x=[100 * a.value],
             y=[100 * b.value],
@@ -86,17 +135,22 @@ def tradeoff(
             showlegend=False,
             cliponaxis=False,
             customdata=[[100 * a.low, 100 * a.high, 100 * b.low, 100 * b.high]],
-            hovertemplate=f"<b>{text}</b><br>{x} %{{x:.1f}} [%{{customdata[0]:.1f}}, "
-            f"%{{customdata[1]:.1f}}]<br>{y} %{{y:.1f}} [%{{customdata[2]:.1f}}, "
+            hovertemplate=f"<b>{text}</b><br>{columns[0]} %{{x:.1f}} [%{{customdata[0]:.1f}}, "
+            f"%{{customdata[1]:.1f}}]<br>{columns[1]} %{{y:.1f}} [%{{customdata[2]:.1f}}, "
             f"%{{customdata[3]:.1f}}]<extra></extra>",
+            **at,
         )
-    _add_front(figure, [points[run] for run in front], spans, legend.ground)
-    axes = [{"title": title, "range": span} for title, span in zip(titles, spans, strict=True)]
-    return dress(figure, legend.ground, 430, xaxis=axes[0], yaxis=axes[1])
+    _add_front(figure, [points[run] for run in front], spans, legend.ground, at)
+    figure.update_xaxes(title_text=titles[0], range=spans[0], **at)
+    figure.update_yaxes(title_text=titles[1], range=spans[1], **at)
 
 
 def _add_front(
-    figure: go.Figure, front: Sequence[Point], spans: Sequence[list[float]], ground: Ground
+    figure: go.Figure,
+    front: Sequence[Point],
+    spans: Sequence[list[float]],
+    ground: Ground,
+    at: Mapping[str, int],
 ) -> None:
     xs, ys = [100 * a.value for a, _ in front], [100 * b.value for _, b in front]
     figure.add_scatter(
@@ -107,10 +161,12 @@ def _add_front(
         hoverinfo="skip",
         line={"shape": "hv", "color": ground.muted, "width": 1.6, "dash": "dot"},
         showlegend=False,
+        **at,
     )
     figure.add_scatter(
         x=xs, y=ys, mode="markers", name="not beaten in both", hoverinfo="skip", showlegend=False,
         marker={"size": 21, "symbol": "circle-open", "color": ground.muted, "line": {"width": 1.2}},
+        **at,
     )  # fmt: skip
 
 
@@ -140,7 +196,7 @@ def place_labels(
     points: Mapping[str, Point],
     texts: Mapping[str, str],
     spans: Sequence[list[float]],
-    size: tuple[int, int] = (420, 360),
+    size: tuple[int, int] = SIZE,
 ) -> dict[str, str]:
     """Where each name stands beside its point: of plotly's eight places, or a line above, the one
     that covers least.
