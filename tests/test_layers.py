@@ -30,10 +30,9 @@ ROWS = [
         "provenance",
         "progress",
         "tables",
-        "figures",
     },  # how it meets the world
     {"plots"},
-    {"data", "models", "attacks", "geometry"},
+    {"data", "models", "attacks", "geometry", "figures"},
     {"methods"},
     {"checkpoint"},
     {"config", "evaluation"},

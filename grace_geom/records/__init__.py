@@ -10,6 +10,7 @@ from grace_geom.records.dial import DIAL_FORMAT, DialRecord, Point
 from grace_geom.records.evaluation import EVAL_FORMAT, EvalRecord
 from grace_geom.records.finding import Finding
 from grace_geom.records.groups import Levels, by_level, mean_corruption, over_levels
+from grace_geom.records.length import DEFAULT_EPOCHS, total_steps
 from grace_geom.records.listing import (
     RunFiles,
     analysis_files,
@@ -43,6 +44,7 @@ from grace_geom.records.uneven import MARK, Uneven, measured_on, uneven
 __all__ = [
     "BY_CONSTRUCTION",
     "COLUMNS",
+    "DEFAULT_EPOCHS",
     "DIAL_FORMAT",
     "EVAL_FORMAT",
     "MARK",
@@ -94,6 +96,7 @@ __all__ = [
     "seeds_difference",
     "strongest",
     "summarise",
+    "total_steps",
     "uneven",
     "wilson",
 ]
