@@ -9,7 +9,7 @@ from app.measured import how, measured, values_table
 from app.shell import Choice, text
 from grace_geom.plots import curriculum as ranks
 from grace_geom.plots import drift as drifts
-from grace_geom.plots import panels
+from grace_geom.plots.panels import measures
 from grace_geom.plots.style import short_weight
 from grace_geom.records import Finding
 
@@ -51,7 +51,7 @@ def drift(choice: Choice, found: list[Finding]) -> None:
     panels = {
         title: fig for key, title in (("drift", "All weights: ‖θ − θ₀‖ / ‖θ₀‖"),
                                       ("mean_effective_rank", "Mean effective rank of W − W₀"))
-        if (fig := panels.measures(found, choice.legend, key, title)) is not None
+        if (fig := measures(found, choice.legend, key, title)) is not None
     }  # fmt: skip
     show.panels(
         panels,
