@@ -5,8 +5,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from app.logs import number
-from grace_geom.records import Result
+from grace_geom.records import Result, number
 
 FORMS = {
     "hessian_spectrum": {"density_nodes": "m k", "density_weights": "m k"},

@@ -7,22 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from app import paired
-from app.charts import questions
 from app.paired import Gap
 from app.store import Entry, settings
-from grace_geom.records import Accuracy, Estimate, by_construction
-
-SUITES_OF = {
-    "ID": ("id",),
-    "OOD": ("ood",),
-    "Adv": ("adv",),
-    "NatAdv": ("natural_adv",),
-    "ZS": ("zeroshot",),
-    "HM": ("id", "ood", "adv"),
-    "OOD'": ("ood", "zeroshot"),
-    "Adv'": ("adv", "natural_adv"),
-    "HM'": ("id", "ood", "adv", "natural_adv", "zeroshot"),
-}
+from grace_geom.records import SUITES_OF, Accuracy, Estimate, by_construction, questions
 
 
 @dataclass(frozen=True)
@@ -181,7 +168,7 @@ def delta(entry: Entry, baseline: Entry | None, column: str) -> float | None:
 
 def incomparable(entry: Entry, other: Entry, suites: Sequence[str]) -> str:
     """Why the numbers of two runs may not be set against each other; empty where they may."""
-    ours, theirs = questions(entry), questions(other)
+    ours, theirs = questions(entry.accuracies), questions(other.accuracies)
     for suite in suites:
         mine = {key: a for key, a in ours.items() if key[0] == suite}
         others = {key: a for key, a in theirs.items() if key[0] == suite}
@@ -262,7 +249,7 @@ def written(key: str, value: Any) -> str:
 
 def how_measured(entries: Sequence[Entry], suites: Sequence[str]) -> str:
     """Estimator, n, attack, seeds and interval of what is drawn, as one sentence or two."""
-    asked = [a for e in entries for key, a in questions(e).items() if key[0] in suites]
+    asked = [a for e in entries for key, a in questions(e.accuracies).items() if key[0] in suites]
     clean = sorted({a.n for a in asked if a.attack is None})
     attacked = sorted({a.n for a in asked if a.attack is not None})
     parts = (

@@ -13,6 +13,8 @@ from typing import Any
 
 import msgspec
 
+from grace_geom.records import number
+
 MOST_ROWS = 2000
 """Of each kind of row that are kept; of more, every second, fourth, eighth ... is."""
 MOST_KINDS = 48
@@ -173,14 +175,3 @@ def _row(line: bytes) -> dict[str, Any] | None:
         return None
     row["step"] = int(step)
     return row
-
-
-def number(value: Any) -> float | None:
-    """A finite number; ``None`` for anything else, truth values included."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    try:
-        found = float(value)
-    except OverflowError:
-        return None
-    return found if math.isfinite(found) else None

@@ -9,7 +9,8 @@ import streamlit as st
 
 from app import store
 from app.shell import Choice, inline, quoted, text
-from app.store import Entry, Finding, settings
+from app.store import Entry, settings
+from grace_geom.records import Finding
 
 SAME = ("data", "n", "params", "loss", "eps", "alpha", "attack_steps", "seed", "dtype")
 """Settings in which the findings of a page must agree."""

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from app.logs import number
+from grace_geom import records
+from grace_geom.records import number
 
-DEFAULT_EPOCHS = 10
 PATIENCE = 120.0
 """Seconds without a record before a run can count as stalled."""
 
@@ -50,8 +50,8 @@ def _total_steps(settings: Mapping[str, Any]) -> int | None:
         return int(most)
     if not images or not batch:
         return None if most is None else int(most)
-    whole = int((DEFAULT_EPOCHS if epochs is None else epochs) * max(1, images // batch))
-    return whole if most is None else min(whole, int(most))
+    found = records.total_steps(epochs, most, max(1, images // batch))
+    return int(found)
 
 
 def progress(

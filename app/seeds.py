@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 from app import compare
-from app.charts import SUITE_TITLES, questions
 from app.store import Entry, settings
-from grace_geom.records import COLUMNS, Accuracy, distinct, mean_accuracy, over_seeds
+from grace_geom.plots.accuracies import SUITE_TITLES
+from grace_geom.records import COLUMNS, Accuracy, distinct, mean_accuracy, over_seeds, questions
 
 
 def grouped(entries: Sequence[Entry]) -> tuple[tuple[Entry, ...], list[str]]:
@@ -76,7 +76,7 @@ def _mean(label: str, members: Sequence[Entry]) -> Entry:
 
 
 def _accuracies(members: Sequence[Entry]) -> list[Accuracy]:
-    asked: list[Mapping[Any, Accuracy]] = [questions(e) for e in members]
+    asked: list[Mapping[Any, Accuracy]] = [questions(e.accuracies) for e in members]
     found = []
     for key, first in asked[0].items():
         rows = [some[key] for some in asked if key in some]

@@ -10,9 +10,10 @@ from pathlib import Path
 import streamlit as st
 
 from app import seeds, store
-from app.charts import questions
-from app.look import GROUNDS, Ground, labels
 from app.store import Entry
+from grace_geom.plots.legend import Identity, Legend, short_names
+from grace_geom.plots.palette import GROUNDS, Ground
+from grace_geom.records import questions
 
 MOST_AT_FIRST = 12
 """Rows of a table or lines of a figure before anybody has chosen."""
@@ -27,31 +28,37 @@ class Choice:
         root: Folder of runs.
         runs: The chosen runs.
         compared: The same, or means over seeds in their place.
-        names: How each run and each mean is called on this page.
+        legend: Name and look of each run and each mean.
         baseline: What the others are compared with, of ``compared``; ``None`` where no run is
             chosen.
         known: Every run below the root.
         sets: Chosen distributions; none for all of them.
-        ground: Light or dark.
         remarks: Which runs could not be taken together as seeds, and why.
     """
 
     root: Path
     runs: tuple[Entry, ...]
     compared: tuple[Entry, ...]
-    names: Mapping[str, str]
+    legend: Legend
     baseline: Entry | None
     known: Mapping[str, Entry]
     sets: frozenset[str]
-    ground: Ground
     remarks: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> Mapping[str, str]:
+        """How each run and each mean is called."""
+        return self.legend.names
+
+    @property
+    def ground(self) -> Ground:
+        """Light or dark."""
+        return self.legend.ground
 
     @property
     def single(self) -> tuple[Entry, ...]:
         """For pages that draw single runs: of a mean over seeds, the run with the lowest seed."""
-        return tuple(
-            min(e.members, key=lambda m: m.seed) if e.members else e for e in self.compared
-        )
+        return tuple(map(stands_for, self.compared))
 
     @property
     def base_run(self) -> Entry | None:
@@ -117,7 +124,7 @@ def sidebar(root: Path) -> Choice | None:
     if kept != st.session_state["runs"]:
         st.session_state["runs"] = kept
     with st.sidebar:
-        every = labels(list(known))
+        every = short_names(known)
         runs = st.multiselect(
             "Runs",
             sorted(known),
@@ -128,7 +135,7 @@ def sidebar(root: Path) -> Choice | None:
         )
         entries = tuple(known[run] for run in runs)
         compared, remarks = _seeds(entries)
-        names = labels(list(dict.fromkeys([*runs, *(e.id for e in compared)])))
+        names = short_names(list(dict.fromkeys([*runs, *(e.id for e in compared)])))
         baseline = _baseline(compared, names)
         sets = _distributions(entries)
         st.caption(f"{len(known)} run{'s' if len(known) > 1 else ''} below {text(str(root))}")
@@ -143,9 +150,29 @@ def sidebar(root: Path) -> Choice | None:
     _write_url(runs, baseline, sets)
     base = next((e for e in compared if e.id == baseline), None)
     ground = GROUNDS["dark" if st.context.theme.type == "dark" else "light"]
-    return Choice(
-        root, entries, compared, names, base, known, frozenset(sets), ground, tuple(remarks)
-    )
+    legend = legend_of(entries, compared, names, ground)
+    return Choice(root, entries, compared, legend, base, known, frozenset(sets), tuple(remarks))
+
+
+def stands_for(entry: Entry) -> Entry:
+    """Of a mean over seeds, the run that is drawn where only single runs are."""
+    return min(entry.members, key=lambda run: run.seed) if entry.members else entry
+
+
+def legend_of(
+    runs: Sequence[Entry], compared: Sequence[Entry], names: Mapping[str, str], ground: Ground
+) -> Legend:
+    """Looks by recorded method and seed; the run that stands for a mean looks like the mean."""
+    who = {
+        e.id: Identity(
+            e.method,
+            seeds.family(e).rpartition("/")[2],
+            None if e.members or e.evaluation is None else e.evaluation.seed,
+        )
+        for e in (*compared, *runs)
+    }
+    same = {stands_for(e).id: e.id for e in compared if e.members}
+    return Legend.of(who, names, ground, same)
 
 
 @st.cache_resource(ttl=5, show_spinner=False)
@@ -213,7 +240,7 @@ def _distributions(entries: Sequence[Entry]) -> list[str]:
 def distributions(entries: Sequence[Entry]) -> dict[str, str]:
     """Names of the distributions that runs were evaluated on, and how they are called."""
     short = {"ood": "shift", "natural_adv": "natural adv.", "zeroshot": "zero-shot"}
-    keys = list(dict.fromkeys(key for e in entries for key in questions(e)))
+    keys = list(dict.fromkeys(key for e in entries for key in questions(e.accuracies)))
     found = {"id": "in distribution", "adv": "under attack"}
     for suite, title in short.items():
         found |= {data: f"{data} ({title})" for of, data in keys if of == suite}

@@ -10,9 +10,9 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from app.look import GROUNDS, Ground, look
 from app.shell import text
-from app.store import Entry
+from grace_geom.plots.legend import Legend
+from grace_geom.plots.palette import GROUNDS
 
 MARKS = {
     "circle": "M0-4a4 4 0 1 0 .01 0z",
@@ -78,11 +78,11 @@ def panels(
     downloads(list(drawn.values()), key, table, list(drawn))
 
 
-def legend(runs: Sequence[Entry], names: Mapping[str, str], ground: Ground) -> None:
+def legend(runs: Sequence[str], names: Legend) -> None:
     """Colour, dash and marker of every run, once for all panels of a page."""
     items = []
     for run in runs:
-        style = look(run.id, ground)
+        style = names.looks[run]
         dash = (
             DASHES.get(style.dash)
             if style.dash in DASHES
@@ -94,7 +94,7 @@ def legend(runs: Sequence[Entry], names: Mapping[str, str], ground: Ground) -> N
             f'stroke-dasharray="{dash}"/><path d="{MARKS[style.marker]}" fill="{fill}" '
             f'stroke="{style.color}" stroke-width="1.5"/>'
         )
-        items.append(_item(drawing, 42, names[run.id]))
+        items.append(_item(drawing, 42, names.names[run]))
     st.html(f'<div style="line-height:1.7;font-size:0.9rem">{"".join(items)}</div>')
 
 

@@ -6,18 +6,19 @@ import hashlib
 import logging
 import os
 import stat
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path, PurePath
 from typing import Any
 
 from app.arrays import misfits
-from app.logs import Lines, number, read_lines
+from app.logs import Lines, read_lines
 from grace_geom.records import (
     Accuracy,
     Estimate,
     EvalRecord,
+    Finding,
     RecordError,
     Result,
     analysis_files,
@@ -242,65 +243,6 @@ def lines(entry: Entry, stream: str) -> Lines:
     except OSError as error:  # removed or closed to us since the last look
         LOG.warning("%s: %s", readable(str(path)), error)
         return Lines()
-
-
-def series(
-    rows: Iterable[Mapping[str, Any]], key: str, most: int = 2000
-) -> tuple[list[float], list[float]]:
-    """Steps and values of one logged number, thinned to at most ``most`` points with both ends
-    kept. NaN and infinities are left out: they would cut a line into nothing.
-    """
-    known = [(number(row.get("step")), number(row.get(key))) for row in rows]
-    pairs = [(step, value) for step, value in known if step is not None and value is not None]
-    if len(pairs) > most:
-        last = len(pairs) - 1
-        pairs = [pairs[round(i * last / (most - 1))] for i in range(most)]
-    return [step for step, _ in pairs], [value for _, value in pairs]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One run's share of an analysis: of its own file, or of one that holds several checkpoints.
-
-    Attributes:
-        run: Id.
-        result: The whole file.
-        prefix: What the names of this run's values and arrays begin with.
-    """
-
-    run: str
-    result: Result
-    prefix: str = ""
-
-    def value(self, name: str) -> Any:
-        """The ``Measure`` of that name, or ``None``."""
-        return self.result.values.get(self.prefix + name)
-
-    def array(self, name: str) -> Any:
-        """The array of that name, or ``None``."""
-        return self.result.arrays.get(self.prefix + name)
-
-    def names(self, group: str) -> list[str]:
-        """Names of values below ``group/``, without it."""
-        start = f"{self.prefix}{group}/"
-        return [name.removeprefix(start) for name in self.result.values if name.startswith(start)]
-
-    def array_names(self, group: str) -> list[str]:
-        """Names of arrays below ``group/``, without it."""
-        start = f"{self.prefix}{group}/"
-        return [name.removeprefix(start) for name in self.result.arrays if name.startswith(start)]
-
-    def is_of(self, entry: Entry) -> bool:
-        """Whether it was measured on the file that was evaluated, as far as that is on record."""
-        known = entry.evaluation.checkpoint if entry.evaluation else ""
-        return not (known and self.checkpoint) or known == self.checkpoint
-
-    @property
-    def checkpoint(self) -> str:
-        """SHA-256 of the file that was measured; empty where it is not on record."""
-        label = self.prefix.rstrip("/")
-        known = [c for c in self.result.checkpoints if not label or c.get("label") == label]
-        return str(known[0].get("sha256", "")) if known else ""
 
 
 def findings(name: str, chosen: Sequence[Entry], root: Path) -> tuple[list[Finding], list[str]]:

@@ -18,10 +18,10 @@ from grace_geom.fields import bounded, check_bounds
 from grace_geom.methods import METHODS, Method, method_class
 from grace_geom.methods.base import check_fields
 from grace_geom.models import known_models
+from grace_geom.records.length import total_steps
 from grace_geom.serialise import plain, read_yaml
 
 RECIPES = Path(__file__).parent / "recipes"
-DEFAULT_EPOCHS = 10
 
 
 @dataclass
@@ -180,10 +180,7 @@ class TrainConfig:
 
     def total_steps(self, steps_per_epoch: int) -> int:
         """Length of the run: ``epochs`` or ``max_steps``, whichever ends first."""
-        if self.epochs is None and self.max_steps is not None:
-            return self.max_steps
-        whole = (DEFAULT_EPOCHS if self.epochs is None else self.epochs) * steps_per_epoch
-        return whole if self.max_steps is None else min(whole, self.max_steps)
+        return total_steps(self.epochs, self.max_steps, steps_per_epoch)
 
 
 NOT_THE_RUN = (

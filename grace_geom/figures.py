@@ -17,6 +17,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from grace_geom.files import atomic_write
+from grace_geom.plots.style import short_weight as short_weight
 
 COLUMN = 3.4
 """Width of a column, inches; twice that is a page."""
@@ -144,10 +145,3 @@ def save(figure: Figure, path: Path) -> Path:
         figure.savefig(file, format="png")
     plt.close(figure)
     return path
-
-
-def short_weight(name: str) -> str:
-    """``visual.transformer.resblocks.3.attn.in_proj_weight`` -> ``3 attn.in_proj``."""
-    name = re.sub(r"^(visual\.)?(transformer\.resblocks\.|trunk\.blocks\.)?", "", name)
-    name = re.sub(r"[._]weight$", "", name)
-    return re.sub(r"^(\d+)\.", r"\1 ", name)

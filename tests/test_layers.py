@@ -30,10 +30,9 @@ ROWS = [
         "provenance",
         "progress",
         "tables",
-        "figures",
-        "plots",
     },  # how it meets the world
-    {"data", "models", "attacks", "geometry"},
+    {"plots"},
+    {"data", "models", "attacks", "geometry", "figures"},
     {"methods"},
     {"checkpoint"},
     {"config", "evaluation"},
@@ -116,16 +115,39 @@ def test_no_import_cycles_between_files(folder):
         visit(name, ())
 
 
-def test_records_need_no_torch():
-    code = "import sys, grace_geom.records; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+DRAWN_FOR_PRINT = ("axes", "grids", "marks", "notes", "sheet", "static", "texts", "units")
+"""Modules behind ``export``, which draw a plotly figure with matplotlib."""
+PLOTS = sorted(
+    f"grace_geom.plots.{path.stem}"
+    for path in (PACKAGE / "plots").glob("*.py")
+    if path.stem not in ("__init__", "export", *DRAWN_FOR_PRINT)
+)
 
 
-def test_the_dashboard_imports_no_torch():
+@pytest.mark.parametrize(
+    ("modules", "unwanted"),
+    [
+        (["grace_geom.records"], ["torch", "plotly", "matplotlib", "streamlit"]),
+        (PLOTS, ["torch", "streamlit", "matplotlib"]),
+    ],
+    ids=["records", "plots"],
+)
+def test_records_and_plots_need_no_torch(modules, unwanted):
+    code = f"import sys, {', '.join(modules)}; print(*(m for m in {unwanted} if m in sys.modules))"
+    found = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    assert not found.stdout.strip()
+
+
+def test_the_dashboard_imports_records_and_plots_alone():
     for path in (ROOT / "app").rglob("*.py"):
         used = imports(path)
-        assert not {m for m in used if m.split(".")[0] in {"torch", "open_clip"}}, path
-        assert {m for m in used if m.startswith("grace_geom")} <= {"grace_geom.records"}, path
+        assert not {m for m in used if m.split(".")[0] in {"torch", "open_clip", "matplotlib"}}, (
+            path
+        )
+        rooms = {".".join(m.split(".")[:2]) for m in used if m.startswith("grace_geom")}
+        assert rooms <= {"grace_geom.records", "grace_geom.plots"}, path
 
 
 def test_nobody_star_imports():

@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import curves, shell, show
+from app import shell, show
 from app.measured import attack_of, how, measured, values_table
 from app.shell import Choice
-from app.store import Finding
+from grace_geom.plots import curvature, panels
+from grace_geom.records import Finding
 
 NUMBERS = (
     ("lambda_1", "Largest eigenvalue λ₁", "Curvature in the sharpest direction."),
@@ -22,7 +23,7 @@ def main() -> None:
     choice = shell.page("Is it flat, and where not?")
     shown = measured(choice, "hessian_spectrum", ("operator",))
     if shown:
-        show.legend([choice.known[f.run] for f in shown], choice.names, choice.ground)
+        show.legend([f.run for f in shown], choice.legend)
         density(choice, shown)
         numbers(choice, shown)
         matrices(choice, shown)
@@ -65,7 +66,7 @@ def density(choice: Choice, found: list[Finding]) -> None:
         else "one start vector"
     )
     show.figure(
-        curves.density(found, choice.names, choice.ground),
+        curvature.density(found, choice.legend),
         "density",
         "Spectral density of each run, linear eigenvalue axis, logarithmic density axis",
         f"Stochastic Lanczos quadrature, {many}, one Gaussian kernel for all (1 % of the range); "
@@ -81,7 +82,7 @@ def numbers(choice: Choice, found: list[Finding]) -> None:
     st.subheader("Four numbers", anchor=False)
     drawn = {
         title: fig for key, title, _ in NUMBERS
-        if (fig := curves.measures(found, choice.names, key, title, choice.ground)) is not None
+        if (fig := panels.measures(found, choice.legend, key, title)) is not None
     }  # fmt: skip
     there = [(key, title, meaning) for key, title, meaning in NUMBERS if title in drawn]
     meanings = " ".join(f"*{title}*: {meaning}" for _, title, meaning in there)
@@ -105,7 +106,7 @@ def numbers(choice: Choice, found: list[Finding]) -> None:
 def matrices(choice: Choice, found: list[Finding]) -> None:
     """Curvature matrix by matrix."""
     st.subheader("Curvature of each matrix", anchor=False)
-    drawn = curves.by_block(found, choice.names, "kappa", choice.ground)
+    drawn = curvature.by_block(found, choice.legend, "kappa")
     if not drawn:
         st.info("No curvature by matrix on record.")
         return
@@ -138,11 +139,11 @@ def sharpness(choice: Choice) -> None:
         required=True,
         help="Adversarial: on PGD images that were found at the checkpoint.",
     )
-    show.legend([choice.known[f.run] for f in found], choice.names, choice.ground)
+    show.legend([f.run for f in found], choice.legend)
     keys = [f"{loss}/{name}" for name in found[0].names(str(loss))]
     steps = found[0].result.settings.get("ascent_steps")
     show.panels(
-        curves.sharpness(found, choice.names, str(loss), choice.ground),
+        curvature.sharpness(found, choice.legend, str(loss)),
         f"sharpness-{loss}",
         f"Rise of the {titles[str(loss)]} against the radius of the weight perturbation, one line "
         "a run",

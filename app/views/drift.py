@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import layers, panels, shell, show
+from app import shell, show
 from app.measured import attack_of, half_samples, how, measured, values_table
 from app.shell import Choice, text
-from app.store import Finding
+from grace_geom.plots import layers, panels
+from grace_geom.records import Finding
 
 MEASURES = {
     "gram_chord": (
@@ -34,7 +35,7 @@ def main() -> None:
     )
     found = same_layers(choice, found)
     if found:
-        show.legend([choice.known[f.run] for f in found], choice.names, choice.ground)
+        show.legend([f.run for f in found], choice.legend)
         sets = layers.order(
             [s for f in found for s in f.array_names("cka_layers") if choice.keeps(s)]
         )
@@ -85,7 +86,7 @@ def cka(choice: Choice, found: list[Finding], sets: list[str]) -> None:
         help="CKA, centred kernel alignment: 1 where two layers see the same images alike up to "
         "rotation and scale, 0 where they have nothing in common.",
     )
-    drawn = layers.by_layer(found, choice.names, "cka", sets, "CKA", choice.ground)
+    drawn = layers.by_layer(found, choice.legend, "cka", sets, "CKA")
     show.panels(
         drawn, "cka", "CKA with the reference by layer, one line a run with its band",
         caption(found, "Linear CKA, debiased (HSIC₁)."), rows(found, "cka", sets),
@@ -121,7 +122,7 @@ def heat_maps(choice: Choice, found: list[Finding], sets: list[str]) -> None:
         ]
     )
     show.panels(
-        layers.layer_by_layer(found, choice.names, distribution, choice.ground), "cka-layers",
+        layers.layer_by_layer(found, choice.legend, distribution), "cka-layers",
         "Heat map of CKA, layers of the reference against layers of the run, colours from 0 to 1",
         caption(found, f"Linear CKA, debiased, {layers.title(distribution).lower()}."), table,
     )  # fmt: skip
@@ -139,7 +140,7 @@ def gram(choice: Choice, found: list[Finding], sets: list[str]) -> None:
     )
     name, meaning = MEASURES[key]
     show.panels(
-        layers.by_layer(found, choice.names, key, sets, name, choice.ground),
+        layers.by_layer(found, choice.legend, key, sets, name),
         f"layers-{key}",
         f"{name} by layer, one line a run with its band",
         caption(found, meaning),
@@ -161,12 +162,11 @@ def centroids(choice: Choice) -> None:
     fig = panels.rows(
         points,
         [layers.title(s) for s in sets],
-        choice.names,
-        choice.ground,
+        choice.legend,
         {"title": "Cosine of centroids to ID"},
     )
     if fig is not None:
-        show.legend([choice.known[f.run] for f in found], choice.names, choice.ground)
+        show.legend([f.run for f in found], choice.legend)
     show.figure(
         fig,
         "centroids",

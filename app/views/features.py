@@ -4,11 +4,12 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import cloud, layers, panels, shell, show
-from app.look import of_sets
+from app import shell, show
 from app.measured import attack_of, half_samples, how, measured, values_table
 from app.shell import Choice
-from app.store import Finding
+from grace_geom.plots import features, layers, panels
+from grace_geom.plots.palette import of_sets
+from grace_geom.records import Finding
 
 MOST_SCENES = 6  # three-dimensional panels at a time: browsers keep few of them alive
 MEASURES = {
@@ -66,12 +67,12 @@ def clouds(choice: Choice, found: list[Finding]) -> None:
         )
         == "3-D"
     )
-    sets = [s for s in cloud.sets_of(found) if s == "id" or choice.keeps(s)]
+    sets = [s for s in features.sets_of(found) if s == "id" or choice.keeps(s)]
     shown = found
     if solid and len(found) > MOST_SCENES:
         st.caption(f"The first {MOST_SCENES} runs: choose others in the sidebar.")
         shown = found[:MOST_SCENES]
-    colors = of_sets(cloud.sets_of(found), choice.ground)
+    colors = of_sets(features.sets_of(found), choice.ground)
     show.swatches({layers.title(s): colors[s] for s in sets})
     table = pd.DataFrame(
         [
@@ -90,13 +91,13 @@ def clouds(choice: Choice, found: list[Finding]) -> None:
         ]
     )
     show.panels(
-        cloud.clouds(shown, choice.names, sets, choice.ground, solid),
+        features.clouds(shown, choice.legend, sets, solid),
         f"cloud-{'3d' if solid else '2d'}",
         "Scatter of principal components of image features, a colour a distribution",
         how(
             found,
             "Unit features of the embedding on the first principal axes of each run's own ID "
-            f"features (axes of two runs do not correspond); at most {cloud.MOST_POINTS} images a "
+            f"features (axes of two runs do not correspond); at most {features.MOST_POINTS} images a "
             "distribution. Share of the ID variance in brackets. Under attack: "
             f"{attack_of(found)};",
         ),
@@ -113,11 +114,11 @@ def histograms(choice: Choice, found: list[Finding]) -> None:
         "adversarial one at perturbed weights (AWP); 0 where the three fall together, as GRACE "
         "asks for.",
     )
-    show.legend([choice.known[f.run] for f in found], choice.names, choice.ground)
+    show.legend([f.run for f in found], choice.legend)
     drawn = {
         title: fig
         for key, title in HISTOGRAMS.items()
-        if (fig := cloud.histogram(found, choice.names, key, title.split(" of ")[0], choice.ground))
+        if (fig := features.histogram(found, choice.legend, key, title.split(" of ")[0]))
         is not None
     }
     table = pd.DataFrame(
@@ -152,9 +153,7 @@ def dimensions(choice: Choice, found: list[Finding]) -> None:
     for key, title in (("lid", "LID (Levina-Bickel, k = 20)"), ("two_nn", "TwoNN")):
         points = layers.points(found, key, sets)
         heads = [layers.title(s) for s in sets]
-        if (
-            fig := panels.rows(points, heads, choice.names, choice.ground, {"title": title})
-        ) is not None:
+        if (fig := panels.rows(points, heads, choice.legend, {"title": title})) is not None:
             drawn[title] = fig
     keys = [f"{key}/{s}" for key in ("lid", "two_nn") for s in sets]
     show.panels(
@@ -173,7 +172,7 @@ def dimensions(choice: Choice, found: list[Finding]) -> None:
 
 def by_layer(choice: Choice, found: list[Finding]) -> None:
     """Effective rank, IsoScore, LID and others against the layer; eigenvalue decay at one layer."""
-    show.legend([choice.known[f.run] for f in found], choice.names, choice.ground)
+    show.legend([f.run for f in found], choice.legend)
     names = found[0].array("features/sets")
     sets = [
         s for s in layers.order([str(n) for n in np.asarray(names).tolist()]) if choice.keeps(s)
@@ -193,10 +192,10 @@ def by_layer(choice: Choice, found: list[Finding]) -> None:
         key="anisotropy-number",
         width=360,
     )
-    at = cloud.layers_of(found)
+    at = features.layers_of(found)
     keys = [f"features/{s}/{key}/{layer}" for s in sets for layer in at]
     show.panels(
-        cloud.by_layer(found, choice.names, key, sets, MEASURES[key][0], choice.ground),
+        features.by_layer(found, choice.legend, key, sets, MEASURES[key][0]),
         f"features-{key}",
         f"{MEASURES[key][0]} by layer, one line a run with its band",
         how(found, f"{MEASURES[key][1]} Under attack: {attack_of(found)};", half_samples(found)),
@@ -213,7 +212,7 @@ def by_layer(choice: Choice, found: list[Finding]) -> None:
         for i, v in enumerate(a, start=1)
     ])  # fmt: skip
     show.panels(
-        cloud.decay(found, choice.names, sets, layer, choice.ground),
+        features.decay(found, choice.legend, sets, layer),
         "decay",
         "Eigenvalues of the feature covariance, largest first, one line a run",
         how(

@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import shell, show, slices
+from app import shell, show
 from app.measured import attack_of, how, measured
 from app.shell import Choice, text
-from app.store import Finding
+from grace_geom.plots import landscape
+from grace_geom.records import Finding
 
 ALIKE = ("span", "eigen_span", "beyond")
 MOST_SCENES = 6  # three-dimensional panels at a time: browsers keep few of them alive
@@ -17,7 +18,7 @@ def main() -> None:
     """1-D slices, the line through the checkpoint, contours."""
     choice = shell.page("How does the loss look around it?")
     found = measured(choice, "loss_landscape", ALIKE, "--slices random,eigen,contour,line")
-    found, refused = slices.comparable(found)
+    found, refused = landscape.comparable(found)
     for f in refused:
         st.warning(
             f"{text(choice.names[f.run])} is left out: its weights have other names or shapes, so "
@@ -25,7 +26,7 @@ def main() -> None:
         )
     if not found:
         return
-    show.legend([choice.known[f.run] for f in found], choice.names, choice.ground)
+    show.legend([f.run for f in found], choice.legend)
     straight(choice, found)
     line(choice, found)
     plane(choice, found)
@@ -34,11 +35,11 @@ def main() -> None:
 def straight(choice: Choice, found: list[Finding]) -> None:
     """1-D slices, overlaid."""
     st.subheader("Straight cuts through the loss", anchor=False)
-    drawn = slices.slices(found, choice.names, choice.ground)
+    drawn = landscape.slices(found, choice.legend)
     rows = [
         {"run": f.run, "slice": kind, "distance": float(t), "loss": float(v)}
         for f in found
-        for kind in slices.KINDS
+        for kind in landscape.KINDS
         if (a := f.array(kind)) is not None
         for t, v in zip(*a, strict=True)
     ]
@@ -81,7 +82,7 @@ def line(choice: Choice, found: list[Finding]) -> None:
         for t, v in zip(f.array("line/t"), y, strict=True)
     ]  # fmt: skip
     show.panels(
-        slices.line(found, choice.names, wanted, choice.ground),
+        landscape.line(found, choice.legend, wanted),
         "line",
         "Accuracy on the line from the pretrained weights through the checkpoint, one line a run",
         how(
@@ -110,7 +111,7 @@ def plane(choice: Choice, found: list[Finding]) -> None:
     if solid and len(there) > MOST_SCENES:
         st.caption(f"The first {MOST_SCENES} runs: choose others in the sidebar.")
         shown = there[:MOST_SCENES]
-    drawn = (slices.surfaces if solid else slices.contours)(shown, choice.names, choice.ground)
+    drawn = (landscape.surfaces if solid else landscape.contours)(shown, choice.legend)
     rows = [
         {"run": f.run, "first": float(x), "second": float(y), "loss": float(z)}
         for f in shown

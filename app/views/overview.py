@@ -6,10 +6,13 @@ from typing import Literal
 import pandas as pd
 import streamlit as st
 
-from app import charts, compare, curves, paper, shell, show, store, why
+from app import compare, paper, shell, show, store
 from app.measured import command, how, values_table
 from app.shell import Choice, text
-from app.store import Entry, Finding
+from app.store import Entry
+from grace_geom.plots import accuracies, correlation, panels
+from grace_geom.plots.tradeoff import tradeoff
+from grace_geom.records import Estimate, Finding, questions
 
 CARDS = (
     (
@@ -183,7 +186,7 @@ def scatters(choice: Choice, shown: list[Entry]) -> None:
     for place, column, title, suites in panels:
         with place:
             axes = ("Accuracy in distribution (%)", title)
-            fig = charts.tradeoff(shown, choice.names, "ID", column, choice.ground, axes)
+            fig = tradeoff({e.id: e.estimates for e in shown}, choice.legend, "ID", column, axes)
             show.figure(
                 fig,
                 f"id-{column.lower()}",
@@ -220,15 +223,28 @@ class Reasons:
         absent: Analyses of which there are not two to be compared.
     """
 
-    known: tuple[tuple[why.Link, dict[str, float]], ...]
+    known: tuple[tuple[correlation.Link, dict[str, float]], ...]
     absent: tuple[str, ...]
 
 
 def reasons(choice: Choice, shown: list[Entry]) -> Reasons:
     """The questions for which two runs at least have a number on record."""
-    found = [(link, why.numbers(link, shown, alike(choice, link.analysis))) for link in why.LINKS]
+    members = {e.id: [run.id for run in e.members] for e in shown}
+    found = [
+        (
+            link,
+            correlation.numbers(link, shares(shown, link), alike(choice, link.analysis), members),
+        )
+        for link in correlation.LINKS
+    ]
     absent = {link.analysis for link, x in found if len(x) < 2}
     return Reasons(tuple((link, x) for link, x in found if len(x) > 1), tuple(sorted(absent)))
+
+
+def shares(shown: list[Entry], link: correlation.Link) -> dict[str, Estimate]:
+    """The accuracy that a question is about, of the runs that have it."""
+    known = ((e.id, e.estimates.get(link.column)) for e in shown)
+    return {run: share for run, share in known if share is not None}
 
 
 def answer(choice: Choice, shown: list[Entry], found: Reasons) -> None:
@@ -239,12 +255,10 @@ def answer(choice: Choice, shown: list[Entry], found: Reasons) -> None:
     base = choice.baseline.id if choice.baseline else ""
     lines = [f"- {line}" for line in compare.head_to_head(shown, escaped)]
     for link, x in found.known:
-        y = [e.estimates[link.column] for e in shown if e.id in x]
-        said = why.together(
-            [x[e.id] for e in shown if e.id in x], [one for one in y if one is not None]
-        )
+        y = {run: share for run, share in shares(shown, link).items() if run in x}
+        said = correlation.together([x[run] for run in y], list(y.values()))
         lines.append(
-            f"- {link.title} {why.sentence(link, shown, x, escaped, base)} "
+            f"- {link.title} {correlation.sentence(link, y, x, escaped, base)} "
             f"{text(said)}{'.' if said else ''}"
         )
     if lines:
@@ -272,7 +286,7 @@ def geometry(choice: Choice, shown: list[Entry], found: Reasons) -> None:
         ]  # fmt: skip
         show.panels(
             {
-                link.title: why.relation(link, shown, x, choice.names, choice.ground)
+                link.title: correlation.relation(link, shares(shown, link), x, choice.legend)
                 for link, x in found.known
             },
             "why",
@@ -304,11 +318,11 @@ def bound(choice: Choice, shown: list[Entry]) -> None:
     known = alike(choice, "bound_terms")
     here = {run.id: e.id for e in shown for run in e.members or (e,)}
     found = [f for run, f in known.items() if run in here]
-    names = {f.run: choice.names[f.run] for f in found}
+    legend = choice.legend
     drawn = {
         title: fig
         for key, (title, _) in BOUND.items()
-        if (fig := curves.measures(found, names, key, title, choice.ground)) is not None
+        if (fig := panels.measures(found, legend, key, title)) is not None
     }
     if drawn:
         s = found[0].result.settings
@@ -336,7 +350,8 @@ def alike(choice: Choice, analysis: str) -> dict[str, Finding]:
     return {
         f.run: f
         for f in found
-        if [f.result.settings.get(k) for k in keys] == first and f.is_of(choice.known[f.run])
+        if [f.result.settings.get(k) for k in keys] == first
+        and f.is_of(known.checkpoint if (known := choice.known[f.run].evaluation) else "")
     }
 
 
@@ -398,7 +413,7 @@ def table(choice: Choice, shown: list[Entry]) -> None:
         frame, hide_index=True, column_config=formats, height=height, placeholder="–",
         alt="Accuracies of the chosen runs, in percent",
     )  # fmt: skip
-    how = compare.how_measured(listed, tuple(charts.SUITE_TITLES))
+    how = compare.how_measured(listed, tuple(accuracies.SUITE_TITLES))
     st.caption(
         f"In percent; higher is better in every column; a click on a column's head sorts. {how}"
     )
@@ -416,10 +431,12 @@ def table(choice: Choice, shown: list[Entry]) -> None:
 def per_set(choice: Choice, shown: list[Entry]) -> None:
     """Dot plot of the chosen distributions."""
     st.subheader("Data set by data set", anchor=False)
+    asked = {e.id: questions(e.accuracies) for e in shown}
+    means = {e.id: len(e.members) for e in shown if e.members}
     keys = [
         key
-        for key in charts.data_sets(shown, tuple(charts.SUITE_TITLES))
-        if choice.keeps(charts.distribution(key))
+        for key in accuracies.data_sets(asked.values(), tuple(accuracies.SUITE_TITLES))
+        if choice.keeps(accuracies.distribution(key))
     ]
     rows = [
         {
@@ -434,12 +451,12 @@ def per_set(choice: Choice, shown: list[Entry]) -> None:
             "ci_high": a.ci_high,
         }
         for e in shown
-        for key, a in charts.questions(e).items()
+        for key, a in asked[e.id].items()
         if key in keys
     ]
-    show.legend(shown, choice.names, choice.ground)
+    show.legend([e.id for e in shown], choice.legend)
     show.figure(
-        charts.dots(shown, choice.names, keys, choice.ground), "data-sets",
+        accuracies.dots(asked, choice.legend, keys, means), "data-sets",
         "Dot plot of accuracy on every data set with 95 % intervals, one colour and marker a run",
         compare.how_measured(shown, tuple({suite for suite, _ in keys})), pd.DataFrame(rows),
         "None of the chosen distributions was evaluated.",

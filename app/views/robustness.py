@@ -3,10 +3,11 @@
 import pandas as pd
 import streamlit as st
 
-from app import panels, radius, shell, show
+from app import shell, show
 from app.measured import command, how, measured, values_table
 from app.shell import Choice, text
-from app.store import Finding
+from grace_geom.plots import panels, robustness
+from grace_geom.records import Finding
 
 CHECKS = {
     "pgd": "PGD", "pgd, 2x steps": "twice the steps", "pgd, 3 starts": "three starts",
@@ -22,7 +23,7 @@ def main() -> None:
     found = measured(choice, "robustness_curve", ("steps", "targets", "attacks"))
     if not found:
         return
-    show.legend([choice.known[f.run] for f in found], choice.names, choice.ground)
+    show.legend([f.run for f in found], choice.legend)
     curves(choice, found)
     examples(choice, found)
     classes(choice, found)
@@ -34,8 +35,11 @@ def curves(choice: Choice, found: list[Finding]) -> None:
     """Accuracy against the radius, and margins."""
     st.subheader("Accuracy against the radius", anchor=False)
     s = found[0].result.settings
-    drawn = radius.curves(found, choice.names, choice.ground)
-    keys = ["clean", *(f"{a}/{name}" for a in radius.attacks(found) for name in found[0].names(a))]
+    drawn = robustness.curves(found, choice.legend)
+    keys = [
+        "clean",
+        *(f"{a}/{name}" for a in robustness.attacks(found) for name in found[0].names(a)),
+    ]
     show.panels(
         drawn,
         "radius",
@@ -51,7 +55,7 @@ def curves(choice: Choice, found: list[Finding]) -> None:
     rows = [{"run": f.run, "image": i, "margin": float(v)} for f in found
             if (a := f.array("margin")) is not None for i, v in enumerate(a)]  # fmt: skip
     show.figure(
-        radius.margins(found, choice.names, choice.ground),
+        robustness.margins(found, choice.legend),
         "margins",
         "Cumulative share of images below a clean logit margin, one line a run",
         how(
@@ -69,7 +73,7 @@ def examples(choice: Choice, found: list[Finding]) -> None:
     st.subheader("Images that the attack turned", anchor=False)
     eps = 255 * float(found[0].result.settings.get("eps", 0))
     for f in found:
-        shown = radius.examples(f)
+        shown = robustness.examples(f)
         name = choice.names[f.run]
         if not shown:
             st.caption(
@@ -81,7 +85,7 @@ def examples(choice: Choice, found: list[Finding]) -> None:
         with st.container(horizontal=True, gap="medium"):
             for picture, before, after in shown:
                 st.image(
-                    radius.enlarged(picture),
+                    robustness.enlarged(picture),
                     caption=f"{text(before)} → {text(after)}",
                     width=296,
                     alt=f"clean image taken for {before}, perturbation, attacked image taken for "
@@ -90,7 +94,7 @@ def examples(choice: Choice, found: list[Finding]) -> None:
     st.caption(
         "The first images, by number, that are right without attack and wrong under PGD at ε = "
         f"{eps:.3g}/255. Left: clean, and what it is taken for; middle: the perturbation times "
-        f"{radius.MAGNIFIED} on grey; right: attacked."
+        f"{robustness.MAGNIFIED} on grey; right: attacked."
     )
 
 
@@ -98,7 +102,9 @@ def classes(choice: Choice, found: list[Finding]) -> None:
     """Which classes lose most."""
     st.subheader("Class by class: what the attack takes", anchor=False)
     there = [
-        a for a in radius.attacks(found) if any(f.array(f"falls/{a}") is not None for f in found)
+        a
+        for a in robustness.attacks(found)
+        if any(f.array(f"falls/{a}") is not None for f in found)
     ]
     if not there:
         st.info("Not on record for single images. This measures it:")
@@ -115,13 +121,13 @@ def classes(choice: Choice, found: list[Finding]) -> None:
             width=260,
             format_func=lambda r: f"{255 * r:.3g}/255",
         )
-    drops = {f.run: radius.drops(f, attack, eps) for f in found}
+    drops = {f.run: robustness.drops(f, attack, eps) for f in found}
     heads = list(dict.fromkeys(name for known in drops.values() for name in known))
     rows = [{"run": run, "class": name, "lost": p.value, "low": p.low, "high": p.high}
             for run, known in drops.items() for name, p in known.items()]  # fmt: skip
     axis = {"title": "Images of the class lost (%)", "rangemode": "tozero"}
     show.figure(
-        panels.rows(drops, heads, choice.names, choice.ground, axis),
+        panels.rows(drops, heads, choice.legend, axis),
         "classes",
         "Dot plot of the share of each class lost under attack, one marker a run",
         how(
@@ -139,7 +145,7 @@ def transfer(choice: Choice, found: list[Finding]) -> None:
     st.subheader("Transfer: who is fooled by whose images", anchor=False)
     keys = [f"transfer/{name}" for name in found[0].names("transfer")]
     show.figure(
-        radius.transfer(found, choice.names, choice.ground),
+        robustness.transfer(found, choice.legend),
         "transfer",
         "Heat map of the accuracy of every run on the attacked images of every run",
         how(

@@ -7,9 +7,9 @@ import pandas as pd
 import streamlit as st
 
 from app import compare, shell, store
-from app.charts import SUITE_TITLES
 from app.shell import Choice, text
 from app.store import Entry
+from grace_geom.plots.accuracies import SUITE_TITLES
 
 
 def main() -> None:

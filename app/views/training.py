@@ -5,9 +5,10 @@ import time
 import pandas as pd
 import streamlit as st
 
-from app import curves, shell, show, store
+from app import shell, show, store
 from app.progress import Progress, duration, progress
 from app.shell import Choice, text
+from grace_geom.plots import training
 
 REFRESH = 5.0
 
@@ -54,8 +55,8 @@ def page(choice: Choice, live: bool) -> None:
     status(choice, found)
     records = {run: found[run][1].rows for run in drawn(choice, found) if found[run][1].rows}
     left_out(choice, {run: found[run][1] for run in records})
-    show.legend([choice.known[run] for run in records], choice.names, choice.ground)
-    for heading, keys in curves.groups(records).items():
+    show.legend(list(records), choice.legend)
+    for heading, keys in training.groups(records).items():
         st.subheader(heading, anchor=False)
         panels(choice, records, heading, keys)
 
@@ -97,8 +98,8 @@ def status(choice: Choice, found: dict[str, tuple[Progress, store.Lines]]) -> No
     """A row for each run."""
     rows = []
     for run, (state, records) in found.items():
-        speed = store.series(records.rows, "images_per_s")[1]
-        seconds = store.series(records.rows, "seconds")[1]
+        speed = training.series(records.rows, "images_per_s")[1]
+        seconds = training.series(records.rows, "seconds")[1]
         trained = seconds[-1] if seconds and state.step else None
         rows.append(
             {
@@ -118,14 +119,11 @@ def panels(
     choice: Choice, records: dict[str, tuple[dict[str, object], ...]], heading: str, keys: list[str]
 ) -> None:  # fmt: skip
     """The logged numbers of one heading."""
-    figures = {
-        curves.title(key): curves.training(records, choice.names, key, choice.ground)
-        for key in keys
-    }
+    figures = {training.title(key): training.training(records, choice.legend, key) for key in keys}
     rows = [
         {"run": run, "step": step, "name": key, "value": value}
         for key in keys for run, some in records.items()
-        for step, value in zip(*store.series(some, key), strict=True)
+        for step, value in zip(*training.series(some, key), strict=True)
     ]  # fmt: skip
     what = f"{heading.lower()} against the training step, one line a run"
     show.panels(

@@ -4,10 +4,14 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import curves, drifts, shell, show, store
+from app import shell, show, store
 from app.measured import how, measured, values_table
 from app.shell import Choice, text
-from app.store import Finding
+from grace_geom.plots import curriculum as ranks
+from grace_geom.plots import drift as drifts
+from grace_geom.plots.panels import measures
+from grace_geom.plots.style import short_weight
+from grace_geom.records import Finding
 
 Span = tuple[float, float]
 MAPS = (("rank", "Rank of the perturbation", False), ("score", "Curvature score", True))
@@ -31,10 +35,10 @@ def main() -> None:
 def drift(choice: Choice, found: list[Finding]) -> None:
     """Relative drift of every matrix and of all weights."""
     st.subheader("Drift from the pretrained weights", anchor=False)
-    show.legend([choice.known[f.run] for f in found], choice.names, choice.ground)
+    show.legend([f.run for f in found], choice.legend)
     names = [f"relative/{name}" for name in found[0].names("relative")]
     show.figure(
-        drifts.by_matrix(found, choice.names, choice.ground),
+        drifts.by_matrix(found, choice.legend),
         "drift",
         "Relative drift of each weight matrix, one line a run",
         how(
@@ -47,7 +51,7 @@ def drift(choice: Choice, found: list[Finding]) -> None:
     panels = {
         title: fig for key, title in (("drift", "All weights: ‖θ − θ₀‖ / ‖θ₀‖"),
                                       ("mean_effective_rank", "Mean effective rank of W − W₀"))
-        if (fig := curves.measures(found, choice.names, key, title, choice.ground)) is not None
+        if (fig := measures(found, choice.legend, key, title)) is not None
     }  # fmt: skip
     show.panels(
         panels,
@@ -68,10 +72,10 @@ def singular_values(choice: Choice, found: list[Finding]) -> None:
         st.info("No singular values on record.")
         return
     name = st.selectbox(
-        "Matrix", matrices, format_func=curves.short_weight, key="matrix",
+        "Matrix", matrices, format_func=short_weight, key="matrix",
         help="Block and name; first the matrix that moved most in any run.",
     )  # fmt: skip
-    fig, rows = drifts.singular(found, choice.names, name, choice.ground)
+    fig, rows = drifts.singular(found, choice.legend, name)
     show.figure(
         fig,
         "singular-values",
@@ -92,7 +96,7 @@ def curriculum(choice: Choice) -> None:
         "curved a matrix is, the higher the rank of its perturbation. Score and rank are taken "
         "again at every refresh."
     )
-    found = {e.id: curves.curriculum(store.lines(e, "curvature").rows) for e in choice.single}
+    found = {e.id: ranks.curriculum(store.lines(e, "curvature").rows) for e in choice.single}
     drawn = {run: f for run, f in found.items() if f[0]}
     if not drawn:
         st.info(
@@ -103,7 +107,7 @@ def curriculum(choice: Choice) -> None:
     for run, (steps, matrices, grids) in drawn.items():
         ends = {key: e for key, e in spans.items() if e is not None}
         panels = {
-            heading: curves.refreshes(
+            heading: ranks.refreshes(
                 grids[key], steps, matrices, ends[key], key, choice.ground, log
             )
             for key, heading, log in MAPS

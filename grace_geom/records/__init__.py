@@ -4,10 +4,13 @@ imported here.
 
 from grace_geom.records.accuracy import SUITES, Accuracy, pack
 from grace_geom.records.analysis import RESULT_FORMAT, Measure, Result
+from grace_geom.records.answers import SUITES_OF
 from grace_geom.records.copies import distinct
 from grace_geom.records.dial import DIAL_FORMAT, DialRecord, Point
 from grace_geom.records.evaluation import EVAL_FORMAT, EvalRecord
+from grace_geom.records.finding import Finding
 from grace_geom.records.groups import Levels, by_level, mean_corruption, over_levels
+from grace_geom.records.length import DEFAULT_EPOCHS, total_steps
 from grace_geom.records.listing import (
     RunFiles,
     analysis_files,
@@ -18,7 +21,7 @@ from grace_geom.records.listing import (
     run_folders,
 )
 from grace_geom.records.paired import Difference, image_difference, mcnemar, seeds_difference
-from grace_geom.records.schema import NewerRecordError, RecordError, read_settings
+from grace_geom.records.schema import NewerRecordError, RecordError, number, read_settings
 from grace_geom.records.statistics import RankCorrelation, rank_correlation, rankdata, wilson
 from grace_geom.records.summary import (
     BY_CONSTRUCTION,
@@ -31,6 +34,8 @@ from grace_geom.records.summary import (
     mean_accuracy,
     mean_of,
     over_seeds,
+    questions,
+    rank_range,
     strongest,
     summarise,
 )
@@ -39,16 +44,19 @@ from grace_geom.records.uneven import MARK, Uneven, measured_on, uneven
 __all__ = [
     "BY_CONSTRUCTION",
     "COLUMNS",
+    "DEFAULT_EPOCHS",
     "DIAL_FORMAT",
     "EVAL_FORMAT",
     "MARK",
     "RESULT_FORMAT",
     "SUITES",
+    "SUITES_OF",
     "Accuracy",
     "DialRecord",
     "Difference",
     "Estimate",
     "EvalRecord",
+    "Finding",
     "Levels",
     "Measure",
     "NewerRecordError",
@@ -74,10 +82,13 @@ __all__ = [
     "mean_corruption",
     "mean_of",
     "measured_on",
+    "number",
     "over_levels",
     "over_seeds",
     "pack",
+    "questions",
     "rank_correlation",
+    "rank_range",
     "rankdata",
     "read_run",
     "read_settings",
@@ -85,6 +96,7 @@ __all__ = [
     "seeds_difference",
     "strongest",
     "summarise",
+    "total_steps",
     "uneven",
     "wilson",
 ]

@@ -109,6 +109,17 @@ def read_settings(path: Path | str) -> Plain:
         raise RecordError(str(error)) from None
 
 
+def number(value: Any) -> float | None:
+    """A finite number; ``None`` for anything else, truth values included."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        found = float(value)
+    except OverflowError:
+        return None
+    return found if math.isfinite(found) else None
+
+
 def checked(plain: Any, shape: type[Shape], path: Path | str, mend: str, at: str = "$") -> Shape:
     """Plain values as what they should be: a dataclass or a ``msgspec.Struct``; entries that it
     does not know are left out.

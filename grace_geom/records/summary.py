@@ -7,10 +7,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import harmonic_mean
 
+import numpy as np
+
 from grace_geom.records.accuracy import Accuracy
 from grace_geom.records.answers import SUITES_OF, Answers, Key, same_images
 from grace_geom.records.crossed import Spread, share_interval, spread
 from grace_geom.records.schema import RecordError
+from grace_geom.records.statistics import rank_correlation, rankdata
 
 COLUMNS = ("ID", "OOD", "Adv", "NatAdv", "ZS", "HM", "OOD'", "Adv'", "HM'")
 ATTACK_PREFERENCE = ("apgd-ce", "apgd", "autoattack", "pgd")
@@ -59,6 +62,34 @@ class Estimate:
     def normal(cls, value: float, error: float) -> "Estimate":
         """Normal interval, cut to [0, 1]."""
         return cls(value, error, max(0.0, value - Z95 * error), min(1.0, value + Z95 * error))
+
+
+def rank_range(
+    x: Sequence[float], y: Sequence[Estimate], draws: int = 2000, seed: int = 0
+) -> tuple[float, float] | None:
+    """Which rank correlations the intervals of ``y`` allow: ranks of accuracies that noise could
+    swap say little.
+
+    Each accuracy is drawn by itself from the normal that has its 95 % interval.
+
+    Args:
+        x: ``(n,)`` numbers of the geometry, as they are.
+        y: ``(n,)`` accuracies.
+        draws: How often all ``n`` are drawn.
+        seed: Of the draws.
+
+    Returns:
+        2.5 and 97.5 percentile; ``None`` where there is no rank correlation.
+    """
+    if rank_correlation(x, [e.value for e in y]) is None:
+        return None
+    ranks = rankdata(x)
+    low, high = (np.array([getattr(e, end) for e in y]) for end in ("low", "high"))
+    centre, spread = (low + high) / 2, (high - low) / (2 * Z95)
+    drawn = np.random.default_rng(seed).normal(centre, spread, (draws, len(y)))
+    found = [float(np.corrcoef(ranks, rankdata(some))[0, 1]) for some in drawn if np.ptp(some)]
+    ends = np.quantile(found, [0.025, 0.975])
+    return float(ends[0]), float(ends[1])
 
 
 def mean_of(parts: Sequence[Estimate | None]) -> Estimate | None:
@@ -238,11 +269,18 @@ def _answers(runs: Sequence[Iterable[Accuracy]]) -> tuple[tuple[Answers, ...], .
     return groups if same_images(groups) else None
 
 
-def counted(accuracies: Sequence[Accuracy], column: str) -> dict[Key, Accuracy]:
-    """What a column is made of: clean accuracies, and the attack of ``Adv``, by suite and data
-    set."""
+def questions(accuracies: Sequence[Accuracy]) -> dict[Key, Accuracy]:
+    """What the summary is made of, by suite and data set: the strongest clean accuracies, and the
+    attack that ``Adv`` stands for.
+    """
     found = [a for a in strongest(accuracies) if a.attack is None] + headline_attack(accuracies)
-    return {(a.suite, a.data): a for a in found if a.suite in SUITES_OF[column]}
+    return {(a.suite, a.data): a for a in found}
+
+
+def counted(accuracies: Sequence[Accuracy], column: str) -> dict[Key, Accuracy]:
+    """The part of :func:`questions` that a column is made of."""
+    suites = SUITES_OF[column]
+    return {key: a for key, a in questions(accuracies).items() if key[0] in suites}
 
 
 def _by_images(estimate: Estimate, accuracies: Sequence[Accuracy], column: str) -> Estimate:

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from app import seeds, store
-from app.charts import questions
+from grace_geom.records import questions
 from grace_geom.study import Row, report
 from tests.app.conftest import evaluation, write_run
 
@@ -53,7 +53,7 @@ def test_each_data_set_has_a_mean_and_its_interval(three):
     found = means(three)[0]["study/at"]
     row = Row("at", {e.seed: e.evaluation for e in found.members})
     theirs = report.set_estimate(row, "ood", "v2")
-    a = questions(found)[("ood", "v2")]
+    a = questions(found.accuracies)[("ood", "v2")]
     assert a.accuracy == pytest.approx(np.mean(CLEAN) / 100)
     assert (a.ci_low, a.ci_high) == pytest.approx((theirs.low, theirs.high))
     # Student's t over seeds alone is [71.1, 98.8]

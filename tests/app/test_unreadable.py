@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from app import logs, measured, shell, store
+from grace_geom.plots.training import series
 from grace_geom.records import Measure, Result
 from tests.app.conftest import evaluation, write_run
 from tests.app.test_pages import opened, sees, specs  # noqa: F401
@@ -157,7 +158,7 @@ def test_numbers_between_nans_are_drawn(opened, runs):  # noqa: F811
     path = runs / "demo/ft-s0/metrics.jsonl"
     log(path, ({"step": s, "loss": float("nan") if s % 2 else 1 / (s + 1)} for s in range(9_000)))
     rows = store.lines(store.entries(runs)["demo/ft-s0"], "metrics").rows
-    steps, values = store.series(rows, "loss")
+    steps, values = series(rows, "loss")
     assert len(steps) > 500 and all(np.isfinite(values))
     app = opened(runs, "training", runs=["demo/ft-s0"])
     assert not app.exception and "loss 4500" in sees(app)

@@ -5,14 +5,14 @@ import itertools
 import numpy as np
 import plotly.graph_objects as go
 import pytest
+from app.look import GROUNDS, dress
+from app.panels import Curve, Point, heat, log_axis, overlay, rows
+from app.slices import contours, surfaces
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_hex
 from matplotlib.text import Text
 from plotly.subplots import make_subplots
 
-from app.look import GROUNDS, dress
-from app.panels import Curve, Point, heat, log_axis, overlay, rows
-from app.slices import contours, surfaces
 from app.store import Finding
 from grace_geom.errors import UserError
 from grace_geom.plots import export, static, units

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import itertools
 import json
 import math
 
@@ -11,6 +12,8 @@ from scipy import stats
 
 from grace_geom.compare import summary
 from grace_geom.data import resolve
+from grace_geom.plots import static
+from grace_geom.plots.palette import look
 from grace_geom.records import Estimate, EvalRecord, image_difference, list_runs
 from grace_geom.records.statistics import wilson
 from grace_geom.study import Row, figure, report
@@ -263,17 +266,7 @@ def test_copies_of_one_seed_count_once_and_the_table_says_so():
         assert report.plain_rows([copied], None)[0]["copies"] == copied.copies
 
 
-def test_labels_of_the_figure_cover_nothing(tmp_path, monkeypatch):
-    seen, place = {}, figure.place_labels
-
-    def spy(ax, points, colors):
-        place(ax, points, colors)
-        boxes = [t.get_window_extent() for t in ax.texts]
-        seen[ax] = [(a, b) for i, a in enumerate(boxes) for b in boxes[i + 1 :] if a.overlaps(b)]
-        inside = ax.figure.bbox
-        assert all(inside.x0 <= b.x0 and b.x1 <= inside.x1 for b in boxes)
-
-    monkeypatch.setattr(figure, "place_labels", spy)
+def test_the_figure_has_a_look_for_each_method_and_a_name_at_each_point(tmp_path):
     rng = np.random.default_rng(3)
     rows = []
     for label, p in {
@@ -286,7 +279,30 @@ def test_labels_of_the_figure_cover_nothing(tmp_path, monkeypatch):
     }.items():
         cells = {("id", "a"): rng.random(800) < p, ("ood", "b"): rng.random(800) < p - 0.2}
         rows.append(one_seed(label, cells | {("adv", "a"): rng.random(300) < abs(0.7 - p)}))
-    assert figure.tradeoff(rows, tmp_path / "t.png") and len(seen) == 2 and not any(seen.values())
+    found = figure.drawn(rows, "Adv")
+    for column, axis in (("Adv", "x"), ("OOD", "x2")):
+        named = {t.name: t for t in found.data if t.text and t.xaxis == axis}
+        assert list(named) == [row.label for row in rows]
+        for row in rows:
+            trace, x, y = named[row.label], row.estimate("ID"), row.estimate(column)
+            assert (trace.x[0], trace.y[0]) == (100 * x.value, 100 * y.value)
+            assert trace.error_y.array[0] == pytest.approx(100 * (y.high - y.value))
+            assert (trace.marker.color, trace.marker.symbol) == (
+                look(row.label).color,
+                look(row.label).marker,
+            )
+    with static.style():
+        page = static.draw(found, figure.PAGE, static.inches_high(found))
+        page.canvas.draw()
+        for ax in page.axes:
+            texts = [t for t in ax.texts if t.get_text().strip() in {row.label for row in rows}]
+            boxes = [t.get_window_extent() for t in texts]
+            assert len(boxes) == len(rows)
+            assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+            inside = page.bbox
+            assert all(inside.x0 <= b.x0 and b.x1 <= inside.x1 for b in boxes)
+    written = figure.tradeoff(rows, tmp_path / "t.png")
+    assert written.read_bytes().startswith(b"\x89PNG")
     assert figure.tradeoff(rows[:1], tmp_path / "none.png") is None
 
 

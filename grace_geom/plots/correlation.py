@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import plotly.graph_objects as go
 
-from app.charts import label_at, place_labels
-from app.look import Ground, dress, faint, look, plain_html
-from app.store import Entry, Finding
-from grace_geom.records import Estimate, rank_correlation, rankdata
+from grace_geom.plots.legend import Legend
+from grace_geom.plots.style import dress, faint, plain_html
+from grace_geom.plots.tradeoff import label_at, place_labels
+from grace_geom.records import Estimate, Finding, rank_correlation, rank_range
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,6 @@ class Link:
     meaning: str
 
 
-Z95 = 1.959963984540054
 LINKS = (
     Link(
         "feature_stability",
@@ -72,16 +71,29 @@ LINKS = (
 )
 
 
-def numbers(link: Link, entries: Sequence[Entry], found: Mapping[str, Finding]) -> dict[str, float]:
-    """The geometry's number for each entry that has it on record; of a mean over seeds, the mean of
-    its runs.
+def numbers(
+    link: Link,
+    y: Mapping[str, Estimate],
+    found: Mapping[str, Finding],
+    members: Mapping[str, Sequence[str]],
+) -> dict[str, float]:
+    """The geometry's number for each run that has it on record.
+
+    Args:
+        link: The question.
+        y: The accuracy of each run; those without one are left out.
+        found: The analysis, by run.
+        members: Of a mean over seeds, its runs.
+
+    Returns:
+        Of a mean over seeds, the mean of its runs.
     """
     known = {}
-    for entry in entries:
-        each = [_number(link, found.get(run.id)) for run in entry.members or (entry,)]
+    for run in y:
+        each = [_number(link, found.get(one)) for one in members.get(run) or (run,)]
         there = [x for x in each if x is not None and np.isfinite(x)]
-        if there and entry.estimates.get(link.column):
-            known[entry.id] = float(np.mean(there))
+        if there:
+            known[run] = float(np.mean(there))
     return known
 
 
@@ -96,34 +108,6 @@ def _number(link: Link, f: Finding | None) -> float | None:
     )
     values = [m.value for key in keys if (m := f.value(key)) is not None]
     return float(np.mean(values)) if values else None
-
-
-def rank_range(
-    x: Sequence[float], y: Sequence[Estimate], draws: int = 2000, seed: int = 0
-) -> tuple[float, float] | None:  # fmt: skip
-    """Which rank correlations the intervals of ``y`` allow: ranks of accuracies that noise could
-    swap say little.
-
-    Each accuracy is drawn by itself from the normal that has its 95 % interval.
-
-    Args:
-        x: ``(n,)`` numbers of the geometry, as they are.
-        y: ``(n,)`` accuracies.
-        draws: How often all ``n`` are drawn.
-        seed: Of the draws.
-
-    Returns:
-        2.5 and 97.5 percentile; ``None`` where there is no rank correlation.
-    """
-    if rank_correlation(x, [e.value for e in y]) is None:
-        return None
-    ranks = rankdata(x)
-    low, high = (np.array([getattr(e, end) for e in y]) for end in ("low", "high"))
-    centre, spread = (low + high) / 2, (high - low) / (2 * Z95)
-    drawn = np.random.default_rng(seed).normal(centre, spread, (draws, len(y)))
-    found = [float(np.corrcoef(ranks, rankdata(some))[0, 1]) for some in drawn if np.ptp(some)]
-    ends = np.quantile(found, [0.025, 0.975])
-    return float(ends[0]), float(ends[1])
 
 
 def together(x: Sequence[float], y: Sequence[Estimate]) -> str:
@@ -143,7 +127,7 @@ def together(x: Sequence[float], y: Sequence[Estimate]) -> str:
 
 def sentence(
     link: Link,
-    entries: Sequence[Entry],
+    y: Mapping[str, Estimate],
     x: Mapping[str, float],
     names: Mapping[str, str],
     base: str,
@@ -151,13 +135,13 @@ def sentence(
     """Where the run with the best accuracy stands among the geometry's numbers, as Markdown of
     escaped names.
     """
-    there = [e for e in entries if e.id in x]
-    best = max(there, key=lambda e: _value(e, link.column))
-    below = sum(x[e.id] < x[best.id] for e in there)
+    there = [run for run in y if run in x]
+    best = max(there, key=lambda run: y[run].value)
+    below = sum(x[run] < x[best] for run in there)
     place = _place(below, len(there))
-    text = f"**{names[best.id]}**, best at {100 * _value(best, link.column):.1f} % {link.column}, has the {place} "
-    text += f"{link.number} of {len(there)}: {x[best.id]:.3g}"
-    if base in x and base != best.id:
+    text = f"**{names[best]}**, best at {100 * y[best].value:.1f} % {link.column}, has the {place} "
+    text += f"{link.number} of {len(there)}: {x[best]:.3g}"
+    if base in x and base != best:
         text += f" (baseline {x[base]:.3g})"
     return text + "."
 
@@ -173,46 +157,37 @@ def _place(below: int, n: int) -> str:
     return "second lowest" if below == 1 else f"{above}{'rd' if above == 3 else 'th'} highest"
 
 
-def _value(entry: Entry, column: str) -> float:
-    found = entry.estimates.get(column)
-    return found.value if found else float("-inf")
-
-
 def relation(
-    link: Link,
-    entries: Sequence[Entry],
-    x: Mapping[str, float],
-    names: Mapping[str, str],
-    ground: Ground,
+    link: Link, y: Mapping[str, Estimate], x: Mapping[str, float], legend: Legend
 ) -> go.Figure:
     """The geometry's number against the accuracy with its interval, a named point for each run."""
     points: dict[str, tuple[Estimate, Estimate]] = {}
-    for e in entries:
-        if e.id in x and (y := e.estimates.get(link.column)) is not None:
-            at = x[e.id] / 100  # place_labels thinks in shares of 1
-            points[e.id] = Estimate(at, 0.0, at, at), y
+    for run, accuracy in y.items():
+        if run in x:
+            at = x[run] / 100  # place_labels thinks in shares of 1
+            points[run] = Estimate(at, 0.0, at, at), accuracy
     spans = [
         _span([p[i] for p in points.values()], share, i == 1) for i, share in ((0, 0.3), (1, 0.12))
     ]
-    places = place_labels(points, {run: names[run] for run in points}, spans, (230, 200))
+    places = place_labels(points, {run: legend.names[run] for run in points}, spans, (230, 200))
     figure = go.Figure()
-    for run, (there, y) in points.items():
-        style, text = look(run, ground), plain_html(names[run])
+    for run, (there, share) in points.items():
+        style, text = legend.looks[run], plain_html(legend.names[run])
         figure.add_scatter(
             x=[100 * there.value],
-            y=[100 * y.value],
+            y=[100 * share.value],
             mode="markers+text",
             **label_at(places[run], text),
             name=text,
             showlegend=False,
-            textfont={"color": ground.text, "size": 12},
+            textfont={"color": legend.ground.text, "size": 12},
             cliponaxis=False,
             marker={"color": style.color, "symbol": style.marker, "size": 10},
             error_y={
                 "type": "data",
                 "symmetric": False,
-                "array": [100 * (y.high - y.value)],
-                "arrayminus": [100 * (y.value - y.low)],
+                "array": [100 * (share.high - share.value)],
+                "arrayminus": [100 * (share.value - share.low)],
                 "color": faint(style.color),
                 "thickness": 1.2,
                 "width": 0,
@@ -221,7 +196,7 @@ def relation(
             "%<extra></extra>",
         )
     return dress(
-        figure, ground, 280, xaxis={"title": link.number, "range": spans[0], "nticks": 6},
+        figure, legend.ground, 280, xaxis={"title": link.number, "range": spans[0], "nticks": 6},
         yaxis={"title": f"{link.column} (%)", "range": spans[1]},
     )  # fmt: skip
 

@@ -1,14 +1,14 @@
 """Numbers against the layer, and layer against layer, as figures: plain functions of findings."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
-from app.look import Ground
-from app.panels import Curve, Point, heat, overlay, point, span
-from app.store import Finding
+from grace_geom.plots.legend import Legend
+from grace_geom.plots.panels import Curve, Point, heat, overlay, point, span
+from grace_geom.records import Finding
 
 WITHIN = "clean-adv"
 
@@ -41,11 +41,10 @@ def short(layer: str) -> str:
 
 def by_layer(
     found: Sequence[Finding],
-    names: Mapping[str, str],
+    legend: Legend,
     key: str,
     sets: Sequence[str],
     axis: str,
-    ground: Ground,
     bound: Sequence[float] | None = None,
 ) -> dict[str, go.Figure]:
     """A panel a distribution on one scale, a line a run with its band: arrays ``KEY/SET`` of
@@ -53,11 +52,10 @@ def by_layer(
 
     Args:
         found: Findings with the same layers.
-        names: How the runs are called.
+        legend: Name and look of each run.
         key: Of the arrays.
         sets: Distributions.
         axis: What is measured.
-        ground: Light or dark.
         bound: Range of the axis; default what all panels need.
     """
     arrays = {
@@ -77,7 +75,7 @@ def by_layer(
         if lines:
             ticks = next(layer_names(f) for f in found if f.run in lines)
             drawn[title(s)] = overlay(
-                lines, names, ground, layer_axis(ticks), {"title": axis, "range": ends}
+                lines, legend, layer_axis(ticks), {"title": axis, "range": ends}
             )
     return drawn
 
@@ -90,7 +88,7 @@ def layer_axis(ticks: Sequence[str]) -> dict[str, Any]:
 
 
 def layer_by_layer(
-    found: Sequence[Finding], names: Mapping[str, str], distribution: str, ground: Ground
+    found: Sequence[Finding], legend: Legend, distribution: str
 ) -> dict[str, go.Figure]:  # fmt: skip
     """CKA of every layer of the reference with every layer of the run, 0 to 1, a panel a run."""
     axes = ("Layer of the run", "Layer of the reference")
@@ -101,8 +99,8 @@ def layer_by_layer(
         grid = f.array(f"cka_layers/{distribution}")
         if grid is not None:
             layers = layer_names(f)
-            drawn[names[f.run]] = heat(
-                np.asarray(grid), layers, layers, (0, 1), "CKA", ground, axes, height=310
+            drawn[legend.names[f.run]] = heat(
+                np.asarray(grid), layers, layers, (0, 1), "CKA", legend.ground, axes, height=310
             )
     return drawn
 

@@ -7,14 +7,13 @@ import itertools
 import numpy as np
 import pytest
 
-from app import cloud, drifts, layers, panels, radius, slices, why
-from app.look import GROUNDS
-from app.store import Entry, Finding
-from grace_geom.records import Estimate, Measure, Result
+from grace_geom.plots import correlation, drift, features, landscape, layers, panels, robustness
+from grace_geom.plots.legend import Legend
+from grace_geom.plots.palette import look
+from grace_geom.records import Estimate, Finding, Measure, Result, rank_correlation, rank_range
 from grace_geom.records.statistics import wilson
 
-LIGHT = GROUNDS["light"]
-NAMES = {"a": "a", "b": "b<i>"}
+LEGEND = Legend({"a": "a", "b": "b<i>"}, {"a": look("ft"), "b": look("at")})
 
 
 def finding(
@@ -28,15 +27,13 @@ def line_of(figure, name: str = "a"):
 
 
 def test_long_lines_are_thinned_and_keep_their_ends():
-    figure = panels.overlay({"a": panels.Curve(range(9000), range(9000))}, NAMES, LIGHT, {}, {})
+    figure = panels.overlay({"a": panels.Curve(range(9000), range(9000))}, LEGEND, {}, {})
     x = figure.data[0].x
     assert len(x) == panels.MOST_POINTS and (x[0], x[-1]) == (0, 8999)
 
 
 def test_a_band_is_as_wide_as_its_interval():
-    figure = panels.overlay(
-        {"a": panels.Curve([0, 1], [1, 2], [0.5, 1.5], [2, 3])}, NAMES, LIGHT, {}, {}
-    )
+    figure = panels.overlay({"a": panels.Curve([0, 1], [1, 2], [0.5, 1.5], [2, 3])}, LEGEND, {}, {})
     band = line_of(figure, "a interval")
     assert list(band.y) == [0.5, 1.5, 3, 2]
     assert band.fill == "toself"
@@ -62,11 +59,11 @@ def test_a_contour_s_levels_are_the_same_for_every_run_and_axes_are_equal():
         finding(run, arrays={"contour": z, "contour_axis": axis})
         for run, z in (("a", low), ("b", high))
     ]
-    one, two = slices.contours(found, NAMES, LIGHT).values()
+    one, two = landscape.contours(found, LEGEND).values()
     assert one.data[0].contours.to_plotly_json() == two.data[0].contours.to_plotly_json()
     assert (one.data[0].zmin, one.data[0].zmax) == (0, 7)
     assert one.layout.yaxis.scaleanchor == "x"
-    solid = list(slices.surfaces(found, NAMES, LIGHT).values())
+    solid = list(landscape.surfaces(found, LEGEND).values())
     assert solid[0].layout.scene.zaxis.range == solid[1].layout.scene.zaxis.range
     assert all(s.layout.scene.aspectmode == "manual" and s.layout.uirevision for s in solid)
 
@@ -76,7 +73,7 @@ def test_slices_of_other_shapes_are_refused():
         {"blocks": np.array(["w"]), "block_shapes": np.array([shape])}
         for shape in ("(2,)", "(2,)", "(3,)")
     ]
-    kept, refused = slices.comparable(
+    kept, refused = landscape.comparable(
         [finding(run, arrays=b) for run, b in zip("abc", blocks, strict=True)]
     )
     assert [f.run for f in kept] == ["a", "b"]
@@ -89,7 +86,7 @@ def test_the_line_shows_percent_against_the_way():
         "line/id": np.array([0.5, 0.75]),
         "line/adv": np.array([0.0, 0.25]),
     }
-    drawn = slices.line([finding(arrays=arrays)], NAMES, ["id", "adv"], LIGHT)
+    drawn = landscape.line([finding(arrays=arrays)], LEGEND, ["id", "adv"])
     assert list(drawn) == ["In distribution", "Under attack"]
     assert list(drawn["In distribution"].data[0].y) == [50, 75]
     assert drawn["In distribution"].layout.yaxis.range == drawn["Under attack"].layout.yaxis.range
@@ -98,7 +95,7 @@ def test_the_line_shows_percent_against_the_way():
 def test_cka_heat_maps_share_the_scale_from_0_to_1():
     grid = np.array([[1.0, 0.2], [0.3, 0.9]])
     f = finding(arrays={"layers": np.array(["block.0", "embedding"]), "cka_layers/id": grid})
-    (figure,) = layers.layer_by_layer([f], NAMES, "id", LIGHT).values()
+    (figure,) = layers.layer_by_layer([f], LEGEND, "id").values()
     heat = figure.data[0]
     assert (heat.zmin, heat.zmax) == (0, 1)
     np.testing.assert_array_equal(heat.z, grid)
@@ -111,7 +108,7 @@ def test_panels_by_layer_share_their_scale_and_come_in_order():
     f = finding(arrays=arrays | {"layers": np.array(["block.0", "embedding"])})
     sets = layers.order(f.array_names("cka"))
     assert sets == ["id", "sketch", "adv", "clean-adv"]
-    drawn = layers.by_layer([f], NAMES, "cka", sets, "CKA", LIGHT)
+    drawn = layers.by_layer([f], LEGEND, "cka", sets, "CKA")
     assert len({tuple(figure.layout.yaxis.range) for figure in drawn.values()}) == 1
     assert list(line_of(drawn["In distribution"]).y) == [0.7, 0.7]
 
@@ -121,13 +118,11 @@ def test_clouds_show_the_components_of_each_distribution_with_equal_axes():
     arrays = {"pca/id": points, "pca/adv": points + 1, "pca_share": np.array([0.5, 0.3, 0.1]),
               "pca_label/id": np.array([0, 1, 0, -1]), "pca_label/adv": np.zeros(4, int),
               "class_names": np.array(["cat", "<b>dog"])}  # fmt: skip
-    (flat,) = cloud.clouds([finding(arrays=arrays)], NAMES, ["id", "adv"], LIGHT).values()
+    (flat,) = features.clouds([finding(arrays=arrays)], LEGEND, ["id", "adv"]).values()
     assert list(flat.data[0].x) == [0, 3, 6, 9]
     assert flat.data[0].text == ("cat", "&lt;b&gt;dog", "cat", "a class that ID lacks")
     assert flat.layout.yaxis.scaleanchor == "x"
-    (solid,) = cloud.clouds(
-        [finding(arrays=arrays)], NAMES, ["id", "adv"], LIGHT, solid=True
-    ).values()
+    (solid,) = features.clouds([finding(arrays=arrays)], LEGEND, ["id", "adv"], solid=True).values()
     assert list(solid.data[1].z) == [3, 6, 9, 12]
     assert solid.layout.scene.aspectmode == "data"
 
@@ -138,7 +133,7 @@ def test_a_histogram_counts_every_image_in_bins_that_runs_share():
         finding("a", arrays={"v": rng.random(50)}),
         finding("b", arrays={"v": 1 + rng.random(20)}),
     ]
-    figure = cloud.histogram(found, NAMES, "v", "v", LIGHT)
+    figure = features.histogram(found, LEGEND, "v", "v")
     assert figure is not None
     one, two = figure.data
     assert list(one.x) == list(two.x)
@@ -152,7 +147,7 @@ def test_features_by_layer_take_their_intervals():
         for layer, v in (("block.0", 3.0), ("embedding", 5.0))
     }
     f = finding(values=values, arrays={"features/layers": np.array(["block.0", "embedding"])})
-    figure = cloud.by_layer([f], NAMES, "lid", ["id"], "LID", LIGHT)["In distribution"]
+    figure = features.by_layer([f], LEGEND, "lid", ["id"], "LID")["In distribution"]
     assert list(line_of(figure).y) == [3, 5]
     assert list(line_of(figure, "a interval").y) == [2, 4, 6, 4]
 
@@ -163,7 +158,7 @@ def test_accuracy_against_the_radius_begins_with_the_clean_one():
         "pgd/8/255": Measure(0.1),
         "pgd/0.5/255": Measure(0.7),
     }
-    c = radius.curve(finding(values=values), "pgd")
+    c = robustness.curve(finding(values=values), "pgd")
     assert c is not None
     assert (list(c.x), list(c.y)) == ([0, 0.5, 8], pytest.approx([90, 70, 10]))
     assert (c.low[0], c.high[0]) == (80, 95)
@@ -175,15 +170,10 @@ def test_class_drops_count_images_that_were_right_and_fell():
         "labels": np.array([0, 0, 0, 0, 1]),
         "class_names": np.array(["cat", "dog", "never"]),
     }
-    found = radius.drops(finding(arrays=arrays), "pgd", 0.01)
+    found = robustness.drops(finding(arrays=arrays), "pgd", 0.01)
     assert list(found) == ["cat", "dog"]
     assert (found["cat"].value, found["dog"].value) == (25, 100)
     assert (found["cat"].low, found["cat"].high) == pytest.approx([100 * x for x in wilson(1, 4)])
-
-
-@pytest.mark.parametrize(("k", "n"), [(0, 5), (5, 5), (3, 10), (40, 41)])
-def test_wilson_is_the_package_s(k, n):
-    assert radius.wilson(k, n) == pytest.approx(wilson(k, n), abs=1e-12)
 
 
 def test_examples_stand_side_by_side_with_the_perturbation_magnified_around_grey():
@@ -195,11 +185,11 @@ def test_examples_stand_side_by_side_with_the_perturbation_magnified_around_grey
         "example_before": np.array(["cat"]),
         "example_after": np.array(["dog"]),
     }
-    ((picture, before, after),) = radius.examples(finding(arrays=arrays))
-    assert picture.shape == (2, 6 + 2 * radius.GAP, 3)
+    ((picture, before, after),) = robustness.examples(finding(arrays=arrays))
+    assert picture.shape == (2, 6 + 2 * robustness.GAP, 3)
     assert (picture[0, 0, 0], picture[0, -1, 0], before, after) == (100, 104, "cat", "dog")
-    assert picture[0, 2 + radius.GAP, 0] == round(127.5 + 16 * 4)
-    assert radius.enlarged(picture).shape[0] >= 96
+    assert picture[0, 2 + robustness.GAP, 0] == round(127.5 + 16 * 4)
+    assert robustness.enlarged(picture).shape[0] >= 96
 
 
 def test_singular_values_of_the_matrix_that_moved_most_come_first():
@@ -213,8 +203,8 @@ def test_singular_values_of_the_matrix_that_moved_most_come_first():
         values=values,
         arrays={"blocks": np.array(["u", "v"]), "singular_values": np.array([[1, 0], [9, 1e-12]])},
     )
-    assert drifts.matrices([f]) == ["v", "u"]
-    figure, rows = drifts.singular([f], NAMES, "v", LIGHT)
+    assert drift.matrices([f]) == ["v", "u"]
+    figure, rows = drift.singular([f], LEGEND, "v")
     assert list(figure.data[0].y) == [9]  # what is below 1e-7 of the largest is rounding
     assert rows == [{"run": "a", "matrix": "v", "i": 1, "singular_value": 9.0}]
 
@@ -224,9 +214,9 @@ def test_rank_correlation_is_scipy_s():
 
     rng = np.random.default_rng(3)
     x, y = rng.integers(0, 6, 12), rng.integers(0, 6, 12)  # with ties
-    assert why.rank_correlation(x, y).rho == pytest.approx(spearmanr(x, y).statistic)
-    assert why.rank_correlation([1, 2, 3], [1, 2, 3]) is None
-    assert why.rank_correlation([1, 1, 1, 1], [1, 2, 3, 4]) is None
+    assert rank_correlation(x, y).rho == pytest.approx(spearmanr(x, y).statistic)
+    assert rank_correlation([1, 2, 3], [1, 2, 3]) is None
+    assert rank_correlation([1, 1, 1, 1], [1, 2, 3, 4]) is None
 
 
 def test_a_rank_correlation_comes_with_what_its_noise_allows():
@@ -236,31 +226,28 @@ def test_a_rank_correlation_comes_with_what_its_noise_allows():
         [1.0, 2.0, 3.0, 4.0, 5.0],
         [Estimate(v, 0, v - 1e-6, v + 1e-6) for v in (0.5, 0.4, 0.3, 0.2, 0.1)],
     )
-    assert why.rank_range(x, sure) == pytest.approx((-1, -1))
+    assert rank_range(x, sure) == pytest.approx((-1, -1))
     # three that noise alone tells apart: all six orders are equally likely, those of the clear two
     # are fixed
     same = [Estimate(v, 0, 0.1 - 0.01, 0.1 + 0.01) for v in (0.101, 0.1, 0.099)]
     orders = [spearmanr(x, [9, 8, *order]).statistic for order in itertools.permutations((1, 2, 3))]
-    low, high = why.rank_range(x, [*sure[:2], *same])
+    low, high = rank_range(x, [*sure[:2], *same])
     assert (low, high) == pytest.approx((min(orders), max(orders)))
-    said = why.together(x, [*sure[:2], *same])
+    said = correlation.together(x, [*sure[:2], *same])
     # 2 of the 120 orders of five runs correlate as strongly
     assert said == (
         f"ρ = -1.00, p = 0.017 of 5 runs; -1.00 to {max(orders):+.2f} if each accuracy moves within "
         "its own interval, which says nothing of other runs"
     ).replace("-", "−")
-    four = why.together(x[:4], sure[:4])
+    four = correlation.together(x[:4], sure[:4])
     assert "4 runs in one order have p = 0.083: too few for a test" in four
-    assert why.together(x[:3], sure[:3]) == ""
+    assert correlation.together(x[:3], sure[:3]) == ""
 
 
 def test_the_sentence_says_where_the_best_run_stands():
-    entries = [
-        Entry(run, None, estimates={"Adv": Estimate(v, 0, v, v)})
-        for run, v in (("a", 0.1), ("b", 0.7), ("c", 0.3))
-    ]
+    y = {run: Estimate(v, 0, v, v) for run, v in (("a", 0.1), ("b", 0.7), ("c", 0.3))}
     names = {"a": "a", "b": "b", "c": "c"}
-    said = why.sentence(why.LINKS[0], entries, {"a": 0.2, "b": 0.5, "c": 0.9}, names, "a")
+    said = correlation.sentence(correlation.LINKS[0], y, {"a": 0.2, "b": 0.5, "c": 0.9}, names, "a")
     assert (
         "**b**, best at 70.0 % Adv, has the second highest class-centroid cosine ID→Adv of 3: 0.5 "
         "(baseline 0.2)" in said

@@ -5,46 +5,50 @@ import itertools
 import numpy as np
 import pytest
 
-from app import curves
-from app.look import GROUNDS
-from app.progress import duration, progress, total_steps
-from app.store import Finding, series
-from grace_geom.records import Measure, Result
+from grace_geom.plots import curriculum, curvature, training
+from grace_geom.plots.legend import Legend
+from grace_geom.plots.palette import LIGHT, look
+from grace_geom.plots.training import series
+from grace_geom.records import Finding, Measure, Result
 
-LIGHT = GROUNDS["light"]
 ROWS = [
     {"step": s, "loss": 1 / s, "train_acc": 0.5, "lr": 1e-3, "seconds": 2.0 * s}
     for s in range(1, 11)
 ]
 
 
+def legend(*runs: str, **names: str) -> Legend:
+    shown = {run: run for run in runs} | names
+    return Legend(shown, {run: look(run) for run in shown})
+
+
 def test_a_line_holds_what_was_logged():
-    figure = curves.training({"a": ROWS, "b": []}, {"a": "a", "b": "b"}, "loss", LIGHT)
+    figure = training.training({"a": ROWS, "b": []}, legend("a", "b"), "loss")
     assert figure is not None
     assert len(figure.data) == 1
     assert list(figure.data[0].y) == [1 / s for s in range(1, 11)]
-    assert curves.training({"a": ROWS}, {"a": "a"}, "gram_volume", LIGHT) is None
+    assert training.training({"a": ROWS}, legend("a"), "gram_volume") is None
 
 
-@pytest.mark.parametrize("key", [key for key in curves.TITLES if key != "lr"])
+@pytest.mark.parametrize("key", [key for key in training.TITLES if key != "lr"])
 def test_axes_of_logged_numbers_are_in_words_and_the_key_is_in_the_tooltip(key):
-    figure = curves.training({"a": [{"step": 5, key: 0.5}]}, {"a": "a"}, key, LIGHT)
+    figure = training.training({"a": [{"step": 5, key: 0.5}]}, legend("a"), key)
     assert figure is not None
     lines = figure.layout.yaxis.title.text.split("<br>")
-    assert " ".join(lines) == curves.TITLES[key].split(":")[0]
+    assert " ".join(lines) == training.TITLES[key].split(":")[0]
     assert max(map(len, lines)) <= 30  # of the height of a panel
     assert figure.data[0].hovertemplate.startswith(f"{key}, step")
 
 
 def test_a_single_accuracy_is_not_drawn_beyond_0_and_1():
-    figure = curves.training({"a": [{"step": 5, "train_acc": 1.0}]}, {"a": "a"}, "train_acc", LIGHT)
+    figure = training.training({"a": [{"step": 5, "train_acc": 1.0}]}, legend("a"), "train_acc")
     assert figure is not None
     low, high = figure.layout.yaxis.range
     assert 0 <= low < 1 < high < 1.05
 
 
 def test_what_is_logged_is_found_by_heading():
-    found = curves.groups(
+    found = training.groups(
         {"a": [{"step": 1, "loss": 1, "loss_new": 1, "cos_x_y": 1, "val_acc": 1, "val_n": 5}]}
     )
     assert found == {
@@ -63,7 +67,7 @@ def test_long_series_keep_their_ends():
 def test_curriculum_fills_what_a_refresh_does_not_name():
     first, second = {"a": {"score": 1.0, "rank": 4}}, {"b": {"rank": 2}}
     rows = [{"step": 0, "matrices": first}, {"step": 5, "matrices": second}, {"step": 6}]
-    steps, matrices, grids = curves.curriculum(rows)
+    steps, matrices, grids = curriculum.curriculum(rows)
     assert (steps, matrices) == ([0, 5], ["a", "b"])
     np.testing.assert_array_equal(grids["rank"], [[4, np.nan], [np.nan, 2]])
     np.testing.assert_array_equal(grids["score"], [[1, np.nan], [np.nan, np.nan]])
@@ -71,7 +75,7 @@ def test_curriculum_fills_what_a_refresh_does_not_name():
 
 def test_heat_map_of_many_refreshes_is_averaged_in_blocks():
     grid = np.tile(np.arange(1000.0), (2, 1))
-    figure = curves.refreshes(grid, list(range(1000)), ["a", "b"], (0, 999), "rank", LIGHT)
+    figure = curriculum.refreshes(grid, list(range(1000)), ["a", "b"], (0, 999), "rank", LIGHT)
     z = np.asarray(figure.data[0].z)
     assert z.shape == (2, 256)
     assert (z[0, 0], z[0, -1]) == (1.5, 998)  # means of the first four and of the last three
@@ -87,7 +91,7 @@ def finding(run: str, top: float) -> Finding:
 
 
 def test_density_has_the_mass_and_the_mean_of_its_nodes():
-    figure = curves.density([finding("a", 8.0)], {"a": "a"}, LIGHT)
+    figure = curvature.density([finding("a", 8.0)], legend("a"))
     assert figure is not None
     x, y = np.asarray(figure.data[0].x), np.nan_to_num(np.asarray(figure.data[0].y, float))
     mass = np.trapezoid(y, x)
@@ -105,8 +109,8 @@ def test_curvature_by_kind_and_block_is_blank_where_it_is_not_positive():
         f"kappa/{block}.1.mlp.c_fc.weight": Measure(0.01),
         "kappa/visual.proj": Measure(1.0),
     }
-    (figure,) = curves.by_block(
-        [Finding("r", Result("h", (), {}, values))], {"r": "r"}, "kappa", LIGHT
+    (figure,) = curvature.by_block(
+        [Finding("r", Result("h", (), {}, values))], legend("r"), "kappa"
     ).values()
     heat = figure.data[0]
     assert (list(heat.y), list(heat.x)) == (["attn.in_proj", "mlp.c_fc", "proj"], ["0", "1", "-"])
@@ -118,8 +122,8 @@ def test_curvature_by_kind_and_block_is_blank_where_it_is_not_positive():
 
 def test_names_of_close_eigenvalues_stand_on_other_levels():
     names = {run: f"long-{run}" for run in "abc"}
-    figure = curves.density(
-        [finding("a", 8.0), finding("b", 8.2), finding("c", 30.0)], names, LIGHT
+    figure = curvature.density(
+        [finding("a", 8.0), finding("b", 8.2), finding("c", 30.0)], legend(**names)
     )
     assert figure is not None
     level = {note.text.split()[0]: note.y for note in figure.layout.annotations}
@@ -129,9 +133,7 @@ def test_names_of_close_eigenvalues_stand_on_other_levels():
 
 def test_names_of_eigenvalues_do_not_collide_on_a_telephone():
     tops = {"zero-shot-s0": 43.6, "ft-s0": 26.7, "lora-s0": 24.4, "grace-s0": 7.5, "at-s0": 3.1}
-    figure = curves.density(
-        [finding(run, top) for run, top in tops.items()], {run: run for run in tops}, LIGHT
-    )
+    figure = curvature.density([finding(run, top) for run, top in tops.items()], legend(*tops))
     assert figure is not None
     start, stop = figure.layout.xaxis.range
     boxes = []
@@ -152,56 +154,9 @@ def test_sharpness_has_the_radii_and_rises_of_the_record():
         "ce/ball": np.array([[0.1, 1.0], [0.2, 3.0]]),
         "ce/average": np.array([[5.0, -0.1, 0.05]]),
     }
-    drawn = curves.sharpness(
-        [Finding("r", Result("s", (), {}, {}, arrays))], {"r": "r"}, "ce", LIGHT
-    )
+    drawn = curvature.sharpness([Finding("r", Result("s", (), {}, {}, arrays))], legend("r"), "ce")
     ball, average = drawn.values()
     assert (list(ball.data[0].x), list(ball.data[0].y)) == ([0.1, 0.2], [1.0, 3.0])
     assert ball.layout.yaxis.type == "log"
     assert average.layout.yaxis.type != "log"  # a mean over few perturbations may be negative
     np.testing.assert_allclose(average.data[0].y, [-0.1 - 1.96 * 0.05, -0.1 + 1.96 * 0.05])
-
-
-@pytest.mark.parametrize(
-    ("settings", "expected"),
-    [
-        ({"max_steps": 7}, 7),
-        ({"epochs": 2, "batch_size": 10, "provenance": {"data": {"train": {"images": 55}}}}, 10),
-        (
-            {
-                "epochs": 2,
-                "max_steps": 3,
-                "batch_size": 10,
-                "provenance": {"data": {"train": {"images": 55}}},
-            },
-            3,
-        ),
-        ({}, None),
-        ({"max_steps": "many"}, None),
-        ({"provenance": None}, None),
-    ],
-)
-def test_length_of_a_run(settings, expected):
-    assert total_steps(settings) == expected
-
-
-def test_a_run_is_running_then_stalled_then_finished():
-    running = progress(ROWS, {"max_steps": 20}, silent=3)
-    assert (running.state, running.step, running.left) == ("running", 10, 20.0)
-    assert progress(ROWS, {"max_steps": 20}, silent=1000).state == "stalled"
-    assert progress(ROWS, {"max_steps": 10}, silent=1000).state == "finished"
-    assert progress([], {"max_steps": 10}, silent=0).state == "no record"
-    slow = [{"step": s, "seconds": 300.0 * s} for s in range(1, 5)]
-    assert (
-        progress(slow, {"max_steps": 10}, silent=1000).state == "running"
-    )  # its records are five minutes apart
-
-
-def test_durations():
-    assert [duration(s) for s in (None, 5, 65, 7260, 200_000)] == [
-        "",
-        "5 s",
-        "1 min 5 s",
-        "2 h 1 min",
-        "2 days",
-    ]

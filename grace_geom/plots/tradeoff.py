@@ -1,21 +1,16 @@
-"""Accuracies as figures: plain functions of records, tested without Streamlit."""
+"""Two accuracies against each other, with a name at every point and the Pareto front."""
 
 import math
 from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
-from app.look import Ground, dress, faint, look, plain_html
-from app.store import Entry
-from grace_geom.records import Accuracy, Estimate, headline_attack, strongest
+from grace_geom.plots.legend import Legend
+from grace_geom.plots.palette import Ground
+from grace_geom.plots.style import dress, faint, plain_html
+from grace_geom.records import Estimate
 
-SUITE_TITLES = {
-    "id": "In distribution",
-    "ood": "Under shift",
-    "adv": "Under attack",
-    "natural_adv": "Naturally adversarial",
-    "zeroshot": "Zero-shot transfer",
-}
 _PLACES = (
     "middle right", "middle left", "top center", "bottom center",
     "top right", "bottom right", "top left", "bottom left",
@@ -24,6 +19,8 @@ _PLACES = (
 _LINE = 16  # pixels
 _AWAY = 200.0  # pixels that a name may cover before it leaves its point
 _MOST_LABELS = 14
+SIZE = (420, 360)
+"""Width and height of a plot on a page of two columns, in pixels."""
 
 Point = tuple[Estimate, Estimate]
 
@@ -42,11 +39,10 @@ def pareto(points: Mapping[str, tuple[float, float]]) -> list[str]:
 
 
 def tradeoff(
-    entries: Sequence[Entry],
-    names: Mapping[str, str],
+    estimates: Mapping[str, Mapping[str, Estimate | None]],
+    legend: Legend,
     x: str,
     y: str,
-    ground: Ground,
     titles: tuple[str, str],
 ) -> go.Figure | None:
     """Two columns of the summary against each other, in percent, with 95 % intervals.
@@ -55,54 +51,106 @@ def tradeoff(
     stand at the points.
 
     Args:
-        entries: Runs; those without both columns are left out.
-        names: What is written at each run's point.
+        estimates: Columns of the summary of each run; those without both are left out.
+        legend: Name and look of each run.
         x, y: Columns.
-        ground: Light or dark.
         titles: Of the axes.
 
     Returns:
         ``None`` where no run has both columns.
     """
-    points = {
-        e.id: (a, b) for e in entries if (a := e.estimates.get(x)) and (b := e.estimates.get(y))
-    }
+    points = _points(estimates, x, y)
     if not points:
         return None
-    spans = [_span([p[i] for p in points.values()]) for i in (0, 1)]
+    figure = dress(go.Figure(), legend.ground, 430)
+    _add_panel(figure, points, legend, (x, y), titles, SIZE, {})
+    return figure
+
+
+def tradeoffs(
+    estimates: Mapping[str, Mapping[str, Estimate | None]],
+    legend: Legend,
+    x: tuple[str, str],
+    ys: Sequence[tuple[str, str]],
+    size: tuple[int, int] = (320, 270),
+) -> go.Figure | None:
+    """Several columns against one, as panels side by side of :func:`tradeoff`.
+
+    Args:
+        estimates: Columns of the summary of each run.
+        legend: Name and look of each run.
+        x: Column and title of the horizontal axis.
+        ys: Column and title of each panel; those without two points are left out.
+        size: Width and height that a panel will have inside of its axes, in pixels.
+
+    Returns:
+        ``None`` where no panel has two points.
+    """
+    known = [(y, points) for y in ys if len(points := _points(estimates, x[0], y[0])) > 1]
+    if not known:
+        return None
+    figure = make_subplots(1, len(known), horizontal_spacing=0.3 / len(known))
+    dress(figure, legend.ground, size[1] + 70)
+    for i, ((column, title), points) in enumerate(known, 1):
+        at = {"row": 1, "col": i}
+        _add_panel(figure, points, legend, (x[0], column), (x[1], title), size, at)
+    return figure
+
+
+def _points(
+    estimates: Mapping[str, Mapping[str, Estimate | None]], x: str, y: str
+) -> dict[str, Point]:
+    return {
+        run: (a, b)
+        for run, columns in estimates.items()
+        if (a := columns.get(x)) and (b := columns.get(y))
+    }
+
+
+def _add_panel(
+    figure: go.Figure,
+    points: Mapping[str, Point],
+    legend: Legend,
+    columns: tuple[str, str],
+    titles: tuple[str, str],
+    size: tuple[int, int],
+    at: Mapping[str, int],
+) -> None:
+    spans = [span([p[i] for p in points.values()]) for i in (0, 1)]
     front = pareto({run: (a.value, b.value) for run, (a, b) in points.items()})
-    figure = go.Figure()
     shown = list(points) if len(points) <= _MOST_LABELS else front
-    places = place_labels(
-        {run: points[run] for run in points}, {run: names[run] for run in shown}, spans
-    )
+    places = place_labels(points, {run: legend.names[run] for run in shown}, spans, size)
     for run, (a, b) in points.items():
-        style = look(run, ground)
-        text = plain_html(names[run])
+        style, text = legend.looks[run], plain_html(legend.names[run])
         figure.add_scatter(
             x=[100 * a.value],
             y=[100 * b.value],
             name=text,
             mode="markers+text" if run in places else "markers",
             **label_at(places.get(run, "top center"), text),
-            textfont={"color": ground.text, "size": 13},
+            textfont={"color": legend.ground.text, "size": 13},
             marker={"color": style.color, "symbol": style.marker, "size": 11},
             error_x=_bars(a, style.color),
             error_y=_bars(b, style.color),
             showlegend=False,
             cliponaxis=False,
             customdata=[[100 * a.low, 100 * a.high, 100 * b.low, 100 * b.high]],
-            hovertemplate=f"<b>{text}</b><br>{x} %{{x:.1f}} [%{{customdata[0]:.1f}}, "
-            f"%{{customdata[1]:.1f}}]<br>{y} %{{y:.1f}} [%{{customdata[2]:.1f}}, "
+            hovertemplate=f"<b>{text}</b><br>{columns[0]} %{{x:.1f}} [%{{customdata[0]:.1f}}, "
+            f"%{{customdata[1]:.1f}}]<br>{columns[1]} %{{y:.1f}} [%{{customdata[2]:.1f}}, "
             f"%{{customdata[3]:.1f}}]<extra></extra>",
+            **at,
         )
-    _add_front(figure, [points[run] for run in front], spans, ground)
-    axes = [{"title": title, "range": span} for title, span in zip(titles, spans, strict=True)]
-    return dress(figure, ground, 430, xaxis=axes[0], yaxis=axes[1])
+    _add_front(figure, [points[run] for run in front], spans, legend.ground, at)
+    figure.update_xaxes(title_text=titles[0], range=spans[0], **at)
+    figure.update_yaxes(title_text=titles[1], range=spans[1], **at)
 
 
 def _add_front(
-    figure: go.Figure, front: Sequence[Point], spans: Sequence[list[float]], ground: Ground
+    figure: go.Figure,
+    front: Sequence[Point],
+    spans: Sequence[list[float]],
+    ground: Ground,
+    at: Mapping[str, int],
 ) -> None:
     xs, ys = [100 * a.value for a, _ in front], [100 * b.value for _, b in front]
     figure.add_scatter(
@@ -113,14 +161,16 @@ def _add_front(
         hoverinfo="skip",
         line={"shape": "hv", "color": ground.muted, "width": 1.6, "dash": "dot"},
         showlegend=False,
+        **at,
     )
     figure.add_scatter(
         x=xs, y=ys, mode="markers", name="not beaten in both", hoverinfo="skip", showlegend=False,
         marker={"size": 21, "symbol": "circle-open", "color": ground.muted, "line": {"width": 1.2}},
+        **at,
     )  # fmt: skip
 
 
-def _span(estimates: Sequence[Estimate]) -> list[float]:
+def span(estimates: Sequence[Estimate]) -> list[float]:
     """Range of an axis, in percent: all intervals, and room for names at both ends."""
     low, high = min(e.low for e in estimates), max(e.high for e in estimates)
     room = 0.12 * max(high - low, 0.02)
@@ -146,7 +196,7 @@ def place_labels(
     points: Mapping[str, Point],
     texts: Mapping[str, str],
     spans: Sequence[list[float]],
-    size: tuple[int, int] = (420, 360),
+    size: tuple[int, int] = SIZE,
 ) -> dict[str, str]:
     """Where each name stands beside its point: of plotly's eight places, or a line above, the one
     that covers least.
@@ -217,105 +267,3 @@ def _overlap(a: Sequence[float], b: Sequence[float]) -> float:
 def _outside(box: Sequence[float], size: tuple[int, int]) -> float:
     whole = (box[2] - box[0]) * (box[3] - box[1])
     return 10 * (whole - _overlap(box, (0, 0, *size)))
-
-
-def questions(entry: Entry) -> dict[tuple[str, str], Accuracy]:
-    """What the summary is made of, by suite and data set: clean accuracies, and the attack that
-    ``Adv`` stands for.
-    """
-    found = [
-        a for a in strongest(entry.accuracies) if a.attack is None and a.suite != "adv"
-    ] + headline_attack(entry.accuracies)
-    return {(a.suite, a.data): a for a in found}
-
-
-def data_sets(entries: Sequence[Entry], suites: Sequence[str]) -> list[tuple[str, str]]:
-    """Every (suite, data set) that a run was evaluated on, suites in the order given."""
-    keys = dict.fromkeys(key for e in entries for key in questions(e))
-    return sorted((key for key in keys if key[0] in suites), key=lambda key: suites.index(key[0]))
-
-
-def distribution(key: tuple[str, str]) -> str:
-    """What the sidebar calls a (suite, data set): ``id``, ``adv``, or the data set's name."""
-    return key[0] if key[0] in ("id", "adv") else key[1]
-
-
-def dots(
-    entries: Sequence[Entry],
-    names: Mapping[str, str],
-    keys: Sequence[tuple[str, str]],
-    ground: Ground,
-) -> go.Figure | None:
-    """Accuracy on every (suite, data set) of ``keys``, a row each, a point with its 95 % interval
-    for each run.
-    """
-    if not keys:
-        return None
-    figure = go.Figure()
-    step = 0.72 / max(len(entries), 4)
-    for i, entry in enumerate(entries):
-        style, asked = look(entry.id, ground), questions(entry)
-        rows = [(j, asked[key]) for j, key in enumerate(keys) if key in asked]
-        offset = (i - (len(entries) - 1) / 2) * step
-        figure.add_scatter(
-            x=[100 * a.accuracy for _, a in rows],
-            y=[j + offset for j, _ in rows],
-            mode="markers",
-            name=plain_html(names[entry.id]),
-            marker={"color": style.color, "symbol": style.marker, "size": 8},
-            error_x={
-                "type": "data",
-                "symmetric": False,
-                "array": [100 * (a.ci_high - a.accuracy) for _, a in rows],
-                "arrayminus": [100 * (a.accuracy - a.ci_low) for _, a in rows],
-                "color": style.color,
-                "thickness": 1.2,
-                "width": 0,
-            },
-            customdata=[[plain_html(a.data), counted(entry, a)] for _, a in rows],
-            hovertemplate="%{customdata[0]}: %{x:.1f} % (%{customdata[1]})",
-        )
-    for j in range(0, len(keys), 2):
-        figure.add_hrect(y0=j - 0.5, y1=j + 0.5, fillcolor=ground.band, line_width=0, layer="below")
-    for j in range(1, len(keys)):
-        if keys[j][0] != keys[j - 1][0]:
-            figure.add_hline(y=j - 0.5, line={"color": ground.muted, "width": 1})
-    per_row = max(30, 9 * len(entries))
-    everything = [
-        Estimate.of(asked[key]) for asked in map(questions, entries) for key in keys if key in asked
-    ]
-    return dress(
-        figure,
-        ground,
-        80 + per_row * len(keys),
-        showlegend=False,
-        xaxis={"title": "Top-1 accuracy (%)", "range": _span(everything)},
-        yaxis={
-            "range": [len(keys) - 0.5, -0.5],
-            "tickvals": list(range(len(keys))),
-            "showgrid": False,
-            "ticks": "",
-            "ticktext": [_row_name(key) for key in keys],
-        },
-    )
-
-
-def counted(entry: Entry, a: Accuracy) -> str:
-    """What an accuracy was counted from."""
-    return (
-        f"mean of {len(entry.members)} seeds, n = {a.n} each"
-        if entry.members
-        else f"{a.correct} of {a.n}"
-    )
-
-
-def _row_name(key: tuple[str, str]) -> str:
-    suite, data = key
-    short = {
-        "id": "ID",
-        "ood": "OOD",
-        "adv": "attack",
-        "natural_adv": "natural adv.",
-        "zeroshot": "zero-shot",
-    }
-    return f"{plain_html(data)} <span style='opacity:0.65'>({short.get(suite, plain_html(suite))})</span>"

@@ -9,7 +9,10 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from app.look import Ground, dress, look, plain_html, see_through
+from grace_geom.plots.legend import Legend
+from grace_geom.plots.palette import Ground
+from grace_geom.plots.style import dress, plain_html, see_through
+from grace_geom.records import Finding
 
 MOST_POINTS = 2000
 MOST_CELLS = 256
@@ -33,8 +36,7 @@ class Curve:
 
 def overlay(
     curves: Mapping[str, Curve],
-    names: Mapping[str, str],
-    ground: Ground,
+    legend: Legend,
     x: Mapping[str, Any],
     y: Mapping[str, Any],
     height: int = 290,
@@ -44,15 +46,14 @@ def overlay(
 
     Args:
         curves: Run -> line.
-        names: How the runs are called.
-        ground: Light or dark.
+        legend: Name and look of each run.
         x, y: Settings of the axes.
         height: In pixels.
         markers: Whether points are marked.
     """
     figure = go.Figure()
     for run, curve in curves.items():
-        style, at = look(run, ground), _thin(len(curve.x))
+        style, at = legend.looks[run], _thin(len(curve.x))
         xs, ys = np.asarray(curve.x, float)[at], np.asarray(curve.y, float)[at]
         if curve.low is not None and curve.high is not None:
             low, high = np.asarray(curve.low, float)[at], np.asarray(curve.high, float)[at]
@@ -66,18 +67,18 @@ def overlay(
                 mode="lines",
                 hoverinfo="skip",
                 showlegend=False,
-                name=f"{plain_html(names[run])} interval",
+                name=f"{plain_html(legend.names[run])} interval",
             )
         figure.add_scatter(
             x=xs,
             y=ys,
-            name=plain_html(names[run]),
+            name=plain_html(legend.names[run]),
             mode="lines+markers" if (markers and len(xs) <= 40) or _alone(ys) else "lines",
             line={"color": style.color, "dash": style.dash, "width": 1.8},
             marker={"symbol": style.marker, "size": 7, "color": style.color},
             hovertemplate="%{x:.4g}: %{y:.4g}",
         )
-    return dress(figure, ground, height, xaxis=dict(x), yaxis=dict(y), showlegend=False)
+    return dress(figure, legend.ground, height, xaxis=dict(x), yaxis=dict(y), showlegend=False)
 
 
 def _alone(values: np.ndarray) -> bool:
@@ -239,8 +240,7 @@ def point(measure: Any) -> Point | None:
 def rows(
     points: Mapping[str, Mapping[str, Point]],
     heads: Sequence[str],
-    names: Mapping[str, str],
-    ground: Ground,
+    legend: Legend,
     x: Mapping[str, Any],
 ) -> go.Figure | None:
     """A dot plot: a row for each of ``heads``, a point with its interval for each run (run -> head
@@ -250,7 +250,7 @@ def rows(
         return None
     figure, step = go.Figure(), 0.72 / max(len(points), 4)
     for i, (run, known) in enumerate(points.items()):
-        style, offset = look(run, ground), (i - (len(points) - 1) / 2) * step
+        style, offset = legend.looks[run], (i - (len(points) - 1) / 2) * step
         there = [(j, known[head]) for j, head in enumerate(heads) if head in known]
         values = np.array([p.value for _, p in there])
         low, high = (
@@ -266,7 +266,7 @@ def rows(
             x=values,
             y=[j + offset for j, _ in there],
             mode="markers",
-            name=plain_html(names[run]),
+            name=plain_html(legend.names[run]),
             marker={"color": style.color, "symbol": style.marker, "size": 8},
             showlegend=False,
             error_x={
@@ -279,11 +279,13 @@ def rows(
                 "width": 0,
             },
             customdata=np.stack([low, high], axis=1) if len(values) else None,
-            hovertemplate=f"{plain_html(names[run])}: %{{x:.4g}} [%{{customdata[0]:.4g}}, "
+            hovertemplate=f"{plain_html(legend.names[run])}: %{{x:.4g}} [%{{customdata[0]:.4g}}, "
             f"%{{customdata[1]:.4g}}]<extra></extra>",
         )
     for j in range(0, len(heads), 2):
-        figure.add_hrect(y0=j - 0.5, y1=j + 0.5, fillcolor=ground.band, line_width=0, layer="below")
+        figure.add_hrect(
+            y0=j - 0.5, y1=j + 0.5, fillcolor=legend.ground.band, line_width=0, layer="below"
+        )
     y = {
         "range": [len(heads) - 0.5, -0.5],
         "tickvals": list(range(len(heads))),
@@ -291,4 +293,50 @@ def rows(
         "ticks": "",
         "ticktext": [plain_html(head) for head in heads],
     }
-    return dress(figure, ground, 70 + max(30, 9 * len(points)) * len(heads), xaxis=dict(x), yaxis=y)
+    return dress(
+        figure, legend.ground, 70 + max(30, 9 * len(points)) * len(heads), xaxis=dict(x), yaxis=y
+    )
+
+
+def measures(found: Sequence[Finding], legend: Legend, key: str, title: str) -> go.Figure | None:
+    """One number of an analysis, a row for each run, with its interval where it has one."""
+    rows = [(f.run, m) for f in found if (m := f.value(key)) is not None and np.isfinite(m.value)]
+    if not rows:
+        return None
+    figure = go.Figure()
+    for i, (run, m) in enumerate(rows):
+        style = legend.looks[run]
+        low, high = (m.value if end is None else end for end in (m.low, m.high))
+        figure.add_scatter(
+            x=[m.value],
+            y=[i],
+            mode="markers",
+            name=plain_html(legend.names[run]),
+            showlegend=False,
+            cliponaxis=False,
+            marker={"color": style.color, "symbol": style.marker, "size": 10},
+            error_x={
+                "type": "data",
+                "symmetric": False,
+                "array": [high - m.value],
+                "arrayminus": [m.value - low],
+                "color": style.color,
+                "thickness": 1.4,
+                "width": 0,
+            },
+            hovertemplate=f"{plain_html(legend.names[run])}: %{{x:.4g}} [{low:.4g}, "
+            f"{high:.4g}]<extra></extra>",
+        )
+    return dress(
+        figure,
+        legend.ground,
+        90 + 30 * len(rows),
+        xaxis={"title": title, "rangemode": "tozero"},
+        yaxis={
+            "tickvals": list(range(len(rows))),
+            "ticktext": [plain_html(legend.names[run]) for run, _ in rows],
+            "ticks": "",
+            "range": [len(rows) - 0.5, -0.5],
+            "showgrid": False,
+        },
+    )

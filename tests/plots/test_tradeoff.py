@@ -1,34 +1,34 @@
 """Figures of accuracies: the data in them, not their pixels."""
 
 import itertools
-from dataclasses import replace
 
 import pytest
 
-from app.charts import data_sets, dots, label_at, pareto, place_labels, tradeoff
-from app.look import GROUNDS, labels, look
-from app.store import Entry
-from grace_geom.records import Estimate
+from grace_geom.plots.accuracies import data_sets, dots
+from grace_geom.plots.legend import Identity, Legend
+from grace_geom.plots.tradeoff import label_at, pareto, place_labels, tradeoff
+from grace_geom.records import Estimate, questions
 from tests.app.conftest import evaluation
 
-LIGHT = GROUNDS["light"]
-
-
-def entry(run: str, clean: int, attacked: int) -> Entry:
-    record = evaluation(run.rpartition("/")[2], clean, attacked)
-    estimates = {
+RECORDS = {
+    name: evaluation(name, clean, attacked)
+    for name, clean, attacked in (("zero-shot-s0", 60, 5), ("ft-s0", 90, 10), ("grace-s0", 80, 50))
+}
+RUNS = {
+    name: {
         c: Estimate(v, 0.02, v - 0.04, v + 0.04) if v is not None else None
         for c, v in record.summary.items()
     }
-    return Entry(run, path=None, evaluation=record, estimates=estimates)  # type: ignore[arg-type]
+    for name, record in RECORDS.items()
+}
+ASKED = {name: questions(record.accuracies) for name, record in RECORDS.items()}
 
 
-RUNS = [
-    entry("demo/zero-shot-s0", 60, 5),
-    entry("demo/ft-s0", 90, 10),
-    entry("demo/grace-s0", 80, 50),
-]
-NAMES = labels([e.id for e in RUNS])
+def legend_of(*names: str) -> Legend:
+    return Legend.of({n: Identity(n[:-3], n) for n in names}, {n: n for n in names})
+
+
+LEGEND = legend_of(*RUNS)
 
 
 def test_pareto_is_what_comparing_every_pair_finds():
@@ -41,7 +41,7 @@ def test_pareto_is_what_comparing_every_pair_finds():
 
 
 def test_tradeoff_shows_percent_with_intervals_and_rings_the_front():
-    figure = tradeoff(RUNS, NAMES, "ID", "Adv", LIGHT, ("x", "y"))
+    figure = tradeoff(RUNS, LEGEND, "ID", "Adv", ("x", "y"))
     assert figure is not None
     trace = next(t for t in figure.data if t.name == "ft-s0")
     assert (trace.x[0], trace.y[0]) == (90, 10)
@@ -56,13 +56,14 @@ def test_tradeoff_shows_percent_with_intervals_and_rings_the_front():
 
 
 def test_tradeoff_without_the_column_is_no_figure():
-    lone = Entry("a", path=None)  # type: ignore[arg-type]
-    assert tradeoff([lone], {"a": "a"}, "ID", "Adv", LIGHT, ("x", "y")) is None
+    assert (
+        tradeoff({"a": {"ID": Estimate(0.5, 0, 0.5, 0.5)}}, LEGEND, "ID", "Adv", ("x", "y")) is None
+    )
 
 
 def test_names_are_not_read_as_tags():
-    wild = entry("demo/<b>x</b>-s0", 80, 50)
-    figure = tradeoff([wild], {wild.id: "<b>x</b>"}, "ID", "Adv", LIGHT, ("x", "y"))
+    wild = {"<b>x</b>": RUNS["grace-s0"]}
+    figure = tradeoff(wild, legend_of(*wild), "ID", "Adv", ("x", "y"))
     assert figure is not None
     named = next(trace for trace in figure.data if trace.text)
     assert named.name == named.text[0] == "&lt;b&gt;x&lt;/b&gt;"
@@ -112,53 +113,20 @@ def test_a_name_without_room_beside_its_point_stands_a_line_higher():
 
 
 def test_dots_have_one_row_a_data_set_and_the_intervals_of_the_record():
-    keys = data_sets(RUNS, ("id", "ood", "adv"))
-    figure = dots(RUNS, NAMES, keys, LIGHT)
+    keys = data_sets(ASKED.values(), ("id", "ood", "adv"))
+    figure = dots(ASKED, LEGEND, keys)
     assert figure is not None
     assert [key[0] for key in keys] == ["id", "ood", "ood", "adv"]
     assert len(figure.layout.yaxis.ticktext) == len(keys)
     trace = next(t for t in figure.data if t.name == "grace-s0")
     assert list(trace.x) == [80, 80, 80, 50]
     assert list(trace.error_x.arrayminus) == pytest.approx([4] * 4)
-    assert dots(RUNS, NAMES, (), LIGHT) is None
+    assert dots(ASKED, LEGEND, ()) is None
 
 
 def test_intervals_over_few_seeds_do_not_stretch_an_axis_of_percent():
-    wide = replace(
-        RUNS[0], estimates={"ID": Estimate(0.5, 1, -3.0, 4.0), "Adv": Estimate(0.1, 1, -1.0, 1.2)}
-    )
-    figure = tradeoff([wide], NAMES, "ID", "Adv", LIGHT, ("x", "y"))
+    wide = {"ft-s0": {"ID": Estimate(0.5, 1, -3.0, 4.0), "Adv": Estimate(0.1, 1, -1.0, 1.2)}}
+    figure = tradeoff(wide, LEGEND, "ID", "Adv", ("x", "y"))
     assert figure is not None
     for axis in (figure.layout.xaxis, figure.layout.yaxis):
         assert axis.range[0] >= -5 and axis.range[1] <= 105
-
-
-def test_a_look_follows_the_id_and_nothing_else():
-    assert look("demo/ft-s0", LIGHT) == look("demo/ft-s0", LIGHT)
-    methods = ("ft", "lora", "at", "grace")
-    usual = [
-        [look(name.format(m), LIGHT) for m in methods]
-        for name in (
-            "{}-s0",
-            "{}",
-            "demo/{}-s0",
-            "demo/{}",
-            "shapes/{}",
-            "compare/{}-s0",
-            "compare/{}",
-        )
-    ]
-    usual += [
-        [look(name.format(m), LIGHT) for m in (*methods, "lora-at")]
-        for name in ("{}-s0", "shapes/{}")
-    ]
-    for some in usual:
-        assert all(a.color != b.color for a, b in itertools.combinations(some, 2))
-    light, dark = (look("demo/ft-s0", ground) for ground in GROUNDS.values())
-    assert (light.dash, light.marker) == (dark.dash, dark.marker)
-    assert look("a/zero-shot-s0", LIGHT) == look("b/zero-shot-s3", LIGHT)
-
-
-def test_short_names_only_where_they_tell_runs_apart():
-    assert labels(["a/x", "a/y"]) == {"a/x": "x", "a/y": "y"}
-    assert labels(["a/x", "b/x"]) == {"a/x": "a/x", "b/x": "b/x"}

@@ -1,15 +1,17 @@
 """Features as clouds, spectra, numbers by layer and histograms: plain functions of findings."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
-from app.layers import layer_axis, order, short, title
-from app.look import Ground, dress, of_sets, plain_html
-from app.panels import Curve, overlay, span
-from app.store import Finding
+from grace_geom.plots.layers import layer_axis, order, short, title
+from grace_geom.plots.legend import Legend
+from grace_geom.plots.palette import Ground, of_sets
+from grace_geom.plots.panels import Curve, overlay, span
+from grace_geom.plots.style import dress, plain_html
+from grace_geom.records import Finding
 
 MOST_POINTS = 300
 """Of each distribution in a cloud: more cover each other."""
@@ -21,16 +23,12 @@ def sets_of(found: Sequence[Finding], group: str = "pca") -> list[str]:
 
 
 def clouds(
-    found: Sequence[Finding],
-    names: Mapping[str, str],
-    sets: Sequence[str],
-    ground: Ground,
-    solid: bool = False,
+    found: Sequence[Finding], legend: Legend, sets: Sequence[str], solid: bool = False
 ) -> dict[str, go.Figure]:
     """Principal components of the ID features, a panel a run, a colour a distribution; 2-D, or 3-D
     where ``solid``.
     """
-    colors = of_sets(sets_of(found), ground)
+    colors = of_sets(sets_of(found), legend.ground)
     drawn = {}
     for f in found:
         share, figure = f.array("pca_share"), go.Figure()
@@ -61,7 +59,9 @@ def clouds(
                 )
         if figure.data and share is not None:
             axes = [f"PC {i + 1} ({100 * float(s):.0f} %)" for i, s in enumerate(share)]
-            drawn[names[f.run]] = (_solid if solid else _flat)(figure, axes, ground, f.run)
+            drawn[legend.names[f.run]] = (_solid if solid else _flat)(
+                figure, axes, legend.ground, f.run
+            )
     return drawn
 
 
@@ -103,11 +103,7 @@ def _solid(figure: go.Figure, axes: Sequence[str], ground: Ground, run: str) -> 
 
 
 def decay(
-    found: Sequence[Finding],
-    names: Mapping[str, str],
-    sets: Sequence[str],
-    layer: str,
-    ground: Ground,
+    found: Sequence[Finding], legend: Legend, sets: Sequence[str], layer: str
 ) -> dict[str, go.Figure]:
     """Eigenvalues of the feature covariance as shares of their sum, a panel a distribution; both
     axes logarithmic.
@@ -132,7 +128,7 @@ def decay(
                 "dtick": 1,
             }
             x = {"title": "Eigenvalue, largest first", "type": "log", "dtick": "D2"}
-            drawn[title(s)] = overlay(lines, names, ground, x, y, markers=False)
+            drawn[title(s)] = overlay(lines, legend, x, y, markers=False)
     return drawn
 
 
@@ -143,12 +139,7 @@ def layers_of(found: Sequence[Finding]) -> list[str]:
 
 
 def by_layer(
-    found: Sequence[Finding],
-    names: Mapping[str, str],
-    key: str,
-    sets: Sequence[str],
-    axis: str,
-    ground: Ground,
+    found: Sequence[Finding], legend: Legend, key: str, sets: Sequence[str], axis: str
 ) -> dict[str, go.Figure]:
     """One number of ``anisotropy`` against the layer, a panel a distribution on one scale, with
     bands.
@@ -171,13 +162,13 @@ def by_layer(
     ends = span(every)
     x = layer_axis([short(layer) for layer in layers])
     return {
-        title(s): overlay(lines, names, ground, x, {"title": axis, "range": ends})
+        title(s): overlay(lines, legend, x, {"title": axis, "range": ends})
         for s, lines in curves.items()
     }
 
 
 def histogram(
-    found: Sequence[Finding], names: Mapping[str, str], key: str, axis: str, ground: Ground
+    found: Sequence[Finding], legend: Legend, key: str, axis: str
 ) -> go.Figure | None:  # fmt: skip
     """Per-image numbers as step outlines with bins that the runs share, in shares of the images."""
     arrays = {f.run: a[np.isfinite(a)] for f in found if (a := f.array(key)) is not None}
@@ -194,8 +185,7 @@ def histogram(
         )
     return overlay(
         lines,
-        names,
-        ground,
+        legend,
         {"title": axis},
         {"title": "Share of the images", "rangemode": "tozero"},
         markers=False,

@@ -2,15 +2,14 @@
 findings.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import plotly.graph_objects as go
 
-from app.look import Ground
-from app.panels import Curve, Point, heat, overlay
-from app.store import Finding
-from grace_geom.records import wilson
+from grace_geom.plots.legend import Legend
+from grace_geom.plots.panels import Curve, Point, heat, overlay
+from grace_geom.records import Finding, wilson
 
 MAGNIFIED = 16
 """Perturbations are shown times this, around middle grey: 4/255 would be invisible."""
@@ -42,9 +41,7 @@ def _eps(name: str) -> float:
     return float(name.partition("/")[0])
 
 
-def curves(
-    found: Sequence[Finding], names: Mapping[str, str], ground: Ground
-) -> dict[str, go.Figure]:
+def curves(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
     """A panel an attack, a line a run with its band."""
     drawn = {}
     for attack in attacks(found):
@@ -54,11 +51,11 @@ def curves(
                 {"title": "ε in 1/255", "rangemode": "tozero"},
                 {"title": "Accuracy (%)", "range": [-2, 102]},
             )
-            drawn[attack.upper()] = overlay(lines, names, ground, x, y, height=340)
+            drawn[attack.upper()] = overlay(lines, legend, x, y, height=340)
     return drawn
 
 
-def margins(found: Sequence[Finding], names: Mapping[str, str], ground: Ground) -> go.Figure | None:
+def margins(found: Sequence[Finding], legend: Legend) -> go.Figure | None:
     """Clean margins as cumulative shares: no bins to choose."""
     lines = {}
     for f in found:
@@ -71,13 +68,11 @@ def margins(found: Sequence[Finding], names: Mapping[str, str], ground: Ground) 
         {"title": "Logit margin: right class less the best other"},
         {"title": "Images below (%)"},
     )
-    figure = overlay(lines, names, ground, x_axis, y_axis, height=340, markers=False)
-    return figure.add_vline(x=0, line={"color": ground.muted, "width": 1, "dash": "dot"})
+    figure = overlay(lines, legend, x_axis, y_axis, height=340, markers=False)
+    return figure.add_vline(x=0, line={"color": legend.ground.muted, "width": 1, "dash": "dot"})
 
 
-def transfer(
-    found: Sequence[Finding], names: Mapping[str, str], ground: Ground
-) -> go.Figure | None:
+def transfer(found: Sequence[Finding], legend: Legend) -> go.Figure | None:
     """Accuracy of every run (columns) on the images found at every run (rows), in percent."""
     labels = {
         str(c.get("label")): f.run
@@ -94,14 +89,14 @@ def transfer(
         for j, name in enumerate(looking):
             if (m := f.value(f"transfer/{name}")) is not None:
                 grid[i, j] = 100 * m.value
-    columns = [names[labels[name]] if name in labels else name for name in looking]
+    columns = [legend.names[labels[name]] if name in labels else name for name in looking]
     figure = heat(
         grid,
         columns,
-        [names[f.run] for f in found],
+        [legend.names[f.run] for f in found],
         (0, 100),
         "Accuracy (%)",
-        ground,
+        legend.ground,
         ("Who looks at them", "Where the images were found"),
         square=False,
         words=True,

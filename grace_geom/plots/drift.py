@@ -1,20 +1,18 @@
 """The weights' way from the pretrained ones as figures: plain functions of findings."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
-from app.curves import short_weight
-from app.look import Ground, plain_html
-from app.panels import Curve, overlay
-from app.store import Finding
+from grace_geom.plots.legend import Legend
+from grace_geom.plots.panels import Curve, overlay
+from grace_geom.plots.style import plain_html, short_weight
+from grace_geom.records import Finding
 
 
-def by_matrix(
-    found: Sequence[Finding], names: Mapping[str, str], ground: Ground
-) -> go.Figure | None:
+def by_matrix(found: Sequence[Finding], legend: Legend) -> go.Figure | None:
     """Relative drift of each weight matrix in the network's order; biases and gains are left to the
     CSV.
     """
@@ -34,7 +32,7 @@ def by_matrix(
     ticks = [plain_html(short_weight(n)) for n in matrices]
     x = {"tickvals": list(range(len(matrices))), "ticktext": ticks, "tickangle": -90, "title": ""}
     y = {"title": "‖W − W₀‖ / ‖W₀‖", "type": "log", "exponentformat": "power"}
-    return overlay(lines, names, ground, x, y, height=400)
+    return overlay(lines, legend, x, y, height=400)
 
 
 def matrices(found: Sequence[Finding]) -> list[str]:
@@ -50,7 +48,7 @@ def matrices(found: Sequence[Finding]) -> list[str]:
 
 
 def singular(
-    found: Sequence[Finding], names: Mapping[str, str], matrix: str, ground: Ground
+    found: Sequence[Finding], legend: Legend, matrix: str
 ) -> tuple[go.Figure | None, list[dict[str, Any]]]:
     """Singular values of one matrix' change, a line a run, down to 1e-7 of the largest; and the
     same as rows.
@@ -72,4 +70,4 @@ def singular(
         return None, rows
     x = {"title": "i", "rangemode": "tozero"}
     y = {"title": "σᵢ of W − W₀", "type": "log", "exponentformat": "power"}
-    return overlay(lines, names, ground, x, y, height=340), rows
+    return overlay(lines, legend, x, y, height=340), rows

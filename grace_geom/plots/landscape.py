@@ -1,13 +1,14 @@
 """Slices of the loss as figures: plain functions of findings."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import plotly.graph_objects as go
 
-from app.look import Ground, dress
-from app.panels import Curve, overlay, span
-from app.store import Finding
+from grace_geom.plots.legend import Legend
+from grace_geom.plots.panels import Curve, overlay, span
+from grace_geom.plots.style import dress
+from grace_geom.records import Finding
 
 MOST_SURFACE = 101
 KINDS = {
@@ -35,23 +36,19 @@ def _listed(f: Finding, name: str) -> list[str]:
     return [] if array is None else [str(x) for x in array.tolist()]
 
 
-def slices(
-    found: Sequence[Finding], names: Mapping[str, str], ground: Ground
-) -> dict[str, go.Figure]:
+def slices(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
     """1-D slices, all runs in one panel for each kind of direction."""
     drawn = {}
     for kind, (title, axis) in KINDS.items():
         arrays = {f.run: np.asarray(a, float) for f in found if (a := f.array(kind)) is not None}
         if arrays:
             lines = {run: Curve(a[0], a[1]) for run, a in arrays.items()}
-            drawn[title] = overlay(
-                lines, names, ground, {"title": axis}, {"title": "Loss"}, height=320
-            )
+            drawn[title] = overlay(lines, legend, {"title": axis}, {"title": "Loss"}, height=320)
     return drawn
 
 
 def line(
-    found: Sequence[Finding], names: Mapping[str, str], wanted: Sequence[str], ground: Ground
+    found: Sequence[Finding], legend: Legend, wanted: Sequence[str]
 ) -> dict[str, go.Figure]:  # fmt: skip
     """Accuracies on the line from the pretrained weights (0) through the checkpoint (1), a panel a
     distribution.
@@ -67,9 +64,9 @@ def line(
         }  # fmt: skip
         if lines:
             x, y = {"title": "0: pretrained, 1: tuned"}, {"title": "Accuracy (%)", "range": ends}
-            figure = overlay(lines, names, ground, x, y)
+            figure = overlay(lines, legend, x, y)
             drawn[title(name)] = figure.add_vline(
-                x=1, line={"color": ground.muted, "width": 1, "dash": "dot"}
+                x=1, line={"color": legend.ground.muted, "width": 1, "dash": "dot"}
             )
     return drawn
 
@@ -80,9 +77,7 @@ def title(name: str) -> str:
     return known.get(name, f"Under shift: {name.removeprefix('ood/')}")
 
 
-def contours(
-    found: Sequence[Finding], names: Mapping[str, str], ground: Ground
-) -> dict[str, go.Figure]:
+def contours(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
     """2-D slices with the same levels and equal axes, a panel a run."""
     grids = {f.run: np.asarray(a, float) for f in found if (a := f.array("contour")) is not None}
     if not grids:
@@ -120,9 +115,9 @@ def contours(
             hoverinfo="skip",
             showlegend=False,
         )
-        drawn[names[f.run]] = dress(
+        drawn[legend.names[f.run]] = dress(
             figure,
-            ground,
+            legend.ground,
             320,
             xaxis={"title": "First direction", "constrain": "domain", "nticks": 6},
             yaxis={
@@ -147,9 +142,7 @@ def levels(grids: Sequence[np.ndarray]) -> tuple[float, float, float]:
     return low, high, size
 
 
-def surfaces(
-    found: Sequence[Finding], names: Mapping[str, str], ground: Ground
-) -> dict[str, go.Figure]:
+def surfaces(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
     """The same as surfaces, on one height axis and one colour scale, with a fixed aspect; a view
     survives a rerun.
     """
@@ -176,14 +169,14 @@ def surfaces(
             )
         )
         axis = {
-            "gridcolor": ground.grid,
-            "color": ground.text,
+            "gridcolor": legend.ground.grid,
+            "color": legend.ground.text,
             "backgroundcolor": "rgba(0,0,0,0)",
             "nticks": 5,
         }
-        drawn[names[f.run]] = dress(
+        drawn[legend.names[f.run]] = dress(
             figure,
-            ground,
+            legend.ground,
             360,
             uirevision=f"surface-{f.run}",
             margin={"l": 0, "r": 0, "t": 0, "b": 0},

@@ -1,0 +1,117 @@
+"""Accuracies data set by data set."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import plotly.graph_objects as go
+
+from grace_geom.plots.legend import Legend
+from grace_geom.plots.style import dress, plain_html
+from grace_geom.plots.tradeoff import span
+from grace_geom.records import Accuracy, Estimate
+
+Key = tuple[str, str]
+"""Suite and data set."""
+
+SUITE_TITLES = {
+    "id": "In distribution",
+    "ood": "Under shift",
+    "adv": "Under attack",
+    "natural_adv": "Naturally adversarial",
+    "zeroshot": "Zero-shot transfer",
+}
+
+
+def data_sets(asked: Iterable[Mapping[Key, Accuracy]], suites: Sequence[str]) -> list[Key]:
+    """Every (suite, data set) that a run was evaluated on, suites in the order given."""
+    keys = dict.fromkeys(key for some in asked for key in some)
+    return sorted((key for key in keys if key[0] in suites), key=lambda key: suites.index(key[0]))
+
+
+def distribution(key: Key) -> str:
+    """What the sidebar calls a (suite, data set): ``id``, ``adv``, or the data set's name."""
+    return key[0] if key[0] in ("id", "adv") else key[1]
+
+
+def dots(
+    asked: Mapping[str, Mapping[Key, Accuracy]],
+    legend: Legend,
+    keys: Sequence[Key],
+    seeds: Mapping[str, int] | None = None,
+) -> go.Figure | None:
+    """Accuracy on every (suite, data set) of ``keys``, a row each, a point with its 95 % interval
+    for each run.
+
+    Args:
+        asked: What :func:`~grace_geom.records.questions` finds for each run.
+        legend: Name and look of each run.
+        keys: The rows.
+        seeds: Of runs that are means over seeds, how many.
+    """
+    if not keys:
+        return None
+    figure = go.Figure()
+    step = 0.72 / max(len(asked), 4)
+    for i, (run, known) in enumerate(asked.items()):
+        style, many = legend.looks[run], (seeds or {}).get(run, 1)
+        rows = [(j, known[key]) for j, key in enumerate(keys) if key in known]
+        offset = (i - (len(asked) - 1) / 2) * step
+        figure.add_scatter(
+            x=[100 * a.accuracy for _, a in rows],
+            y=[j + offset for j, _ in rows],
+            mode="markers",
+            name=plain_html(legend.names[run]),
+            marker={"color": style.color, "symbol": style.marker, "size": 8},
+            error_x={
+                "type": "data",
+                "symmetric": False,
+                "array": [100 * (a.ci_high - a.accuracy) for _, a in rows],
+                "arrayminus": [100 * (a.accuracy - a.ci_low) for _, a in rows],
+                "color": style.color,
+                "thickness": 1.2,
+                "width": 0,
+            },
+            customdata=[[plain_html(a.data), counted(a, many)] for _, a in rows],
+            hovertemplate="%{customdata[0]}: %{x:.1f} % (%{customdata[1]})",
+        )
+    for j in range(0, len(keys), 2):
+        figure.add_hrect(
+            y0=j - 0.5, y1=j + 0.5, fillcolor=legend.ground.band, line_width=0, layer="below"
+        )
+    for j in range(1, len(keys)):
+        if keys[j][0] != keys[j - 1][0]:
+            figure.add_hline(y=j - 0.5, line={"color": legend.ground.muted, "width": 1})
+    per_row = max(30, 9 * len(asked))
+    everything = [
+        Estimate.of(known[key]) for known in asked.values() for key in keys if key in known
+    ]
+    return dress(
+        figure,
+        legend.ground,
+        80 + per_row * len(keys),
+        showlegend=False,
+        xaxis={"title": "Top-1 accuracy (%)", "range": span(everything)},
+        yaxis={
+            "range": [len(keys) - 0.5, -0.5],
+            "tickvals": list(range(len(keys))),
+            "showgrid": False,
+            "ticks": "",
+            "ticktext": [_row_name(key) for key in keys],
+        },
+    )
+
+
+def counted(a: Accuracy, seeds: int = 1) -> str:
+    """What an accuracy was counted from."""
+    return f"mean of {seeds} seeds, n = {a.n} each" if seeds > 1 else f"{a.correct} of {a.n}"
+
+
+def _row_name(key: Key) -> str:
+    suite, data = key
+    short = {
+        "id": "ID",
+        "ood": "OOD",
+        "adv": "attack",
+        "natural_adv": "natural adv.",
+        "zeroshot": "zero-shot",
+    }
+    return f"{plain_html(data)} <span style='opacity:0.65'>({short.get(suite, plain_html(suite))})</span>"

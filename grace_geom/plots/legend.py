@@ -1,0 +1,90 @@
+"""Who is drawn: the name and the look of every run of a page or a file."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from grace_geom.plots.palette import LIGHT, SHADES, Ground, Look, is_reference, look, order
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a run is, as far as its look goes.
+
+    Attributes:
+        method: As on record; empty where nobody knows.
+        label: What the run is called, without its seed: tells variants of a method apart.
+        seed: Of the training; ``None`` for a mean over seeds.
+    """
+
+    method: str
+    label: str = ""
+    seed: int | None = None
+
+    @classmethod
+    def of_label(cls, label: str, seed: int | None = None) -> "Identity":
+        """A row of a study: ``grace:gv=off`` is a variant of ``grace``."""
+        return cls(label.partition(":")[0], label, seed)
+
+
+@dataclass(frozen=True)
+class Legend:
+    """Names and looks by run.
+
+    Attributes:
+        names: What is written for each run.
+        looks: How each is drawn.
+        ground: Light or dark.
+    """
+
+    names: Mapping[str, str]
+    looks: Mapping[str, Look] = field(default_factory=dict)
+    ground: Ground = LIGHT
+
+    @classmethod
+    def of(
+        cls,
+        runs: Mapping[str, Identity],
+        names: Mapping[str, str],
+        ground: Ground = LIGHT,
+        same: Mapping[str, str] | None = None,
+    ) -> "Legend":
+        """Every run has the look of its method and seed.
+
+        Of several that would look alike (variants, copies in other folders) the one with the
+        shortest label keeps it; the others are further shades of the same colour with the same
+        marker, whatever the order in which they are given.
+
+        Args:
+            runs: Run -> what it is.
+            names: What is written for each run.
+            ground: Light or dark.
+            same: Run -> another run whose look it has, such as the mean that it stands for.
+        """
+        looks: dict[str, Look] = {}
+        for run in sorted(runs, key=lambda run: _rank(run, runs[run])):
+            if same and run in same:
+                continue
+            looks[run] = _free(runs[run], ground, set(looks.values()))
+        looks |= {run: looks[other] for run, other in (same or {}).items()}
+        return cls(names, looks, ground)
+
+
+def _rank(run: str, who: Identity) -> tuple[object, ...]:
+    plain = re.sub(r"[^A-Za-z0-9.]+", "-", who.label)  # as folders are called
+    return *order(who.method), who.seed or 0, len(plain), plain, run
+
+
+def _free(who: Identity, ground: Ground, taken: set[Look]) -> Look:
+    method = who.method or who.label
+    if is_reference(method):
+        return look(method, ground)
+    turns = (look(method, ground, who.seed, turn) for turn in range(8 * SHADES))
+    return next((one for one in turns if one not in taken), look(method, ground, who.seed))
+
+
+def short_names(runs: Iterable[str]) -> dict[str, str]:
+    """The last part of each id where that is enough to tell the runs apart, else the whole id."""
+    short = {run: run.rsplit("/", 1)[-1] for run in runs}
+    seen = list(short.values())
+    return {run: name if seen.count(name) == 1 else run for run, name in short.items()}

@@ -1,0 +1,215 @@
+"""How each method and each distribution looks, in every figure, file and folder.
+
+A method has one colour, marker and dash. They come from its name, never from a folder or from its
+place in a list, so a run looks the same on a page, in a PNG and in the next study. Seeds and
+variants of a method are shades of its colour.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
+
+GroundName = Literal["light", "dark"]
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a run is drawn. Marker and dash tell it apart without colour.
+
+    Attributes:
+        color: ``#rrggbb``.
+        dash: Of its lines: a name that plotly knows, or lengths such as ``8px,2px``.
+        marker: A symbol that plotly knows.
+    """
+
+    color: str
+    dash: str
+    marker: str
+
+
+@dataclass(frozen=True)
+class Ground:
+    """Colours of everything that is not a run.
+
+    Attributes:
+        name: ``light`` or ``dark``.
+        text, muted: Of titles and labels; of what may stand back.
+        grid, band: Grid lines; every other row of a dot plot.
+        paper: The page.
+    """
+
+    name: GroundName
+    text: str
+    muted: str
+    grid: str
+    band: str
+    paper: str
+
+
+GROUNDS = {
+    "light": Ground("light", "#262730", "#5b6270", "#e3e5e9", "rgba(0,0,0,0.035)", "#ffffff"),
+    "dark": Ground("dark", "#edebe8", "#b3b3b3", "#3a3936", "rgba(255,255,255,0.05)", "#171614"),
+}
+LIGHT, DARK = GROUNDS["light"], GROUNDS["dark"]
+
+
+class _Color(NamedTuple):
+    light: str
+    dark: str
+
+
+# Found by search: eight hues whose least distance in Oklab, for normal sight and for the three
+# kinds of dichromacy, is as large as the contrasts of 4.5:1 with either ground allow.
+_GREY = _Color("#6E6E6E", "#A8A8A8")
+_BLUE = _Color("#2F63F8", "#43ACFC")
+_PETROL = _Color("#1D5A70", "#44E1F9")
+_BROWN = _Color("#894C06", "#F99603")
+_GOLD = _Color("#8E710F", "#F2E309")
+_MAGENTA = _Color("#BF2FB9", "#BB5FAA")
+_GREEN = _Color("#2C4A37", "#B1D89D")
+_PURPLE = _Color("#6F049F", "#7F6AFC")
+_RED = _Color("#861309", "#E14D28")
+_COLORS = (_BLUE, _PETROL, _BROWN, _GOLD, _MAGENTA, _GREEN, _PURPLE, _RED)
+_MARKERS = (
+    "circle", "square", "triangle-up", "triangle-down", "diamond", "cross", "hexagon", "star",
+)  # fmt: skip
+_DASHES = (
+    "solid", "dash", "dashdot", "dot", "longdash", "longdashdot", "8px,2px", "3px,2px,9px,2px",
+)  # fmt: skip
+
+_METHODS = {
+    "zero-shot": (_GREY, "x", "2px,2px"),
+    "linear-probe": (_BLUE, "triangle-down", "dot"),
+    "ft": (_BLUE, "circle", "longdash"),
+    "lp-ft": (_BLUE, "square", "dash"),
+    "wise-ft": (_BLUE, "diamond", "dashdot"),
+    "flyp": (_BLUE, "triangle-up", "solid"),
+    "tpgm": (_PETROL, "circle", "solid"),
+    "ftp": (_PETROL, "diamond", "longdash"),
+    "spd": (_PETROL, "triangle-up", "dashdot"),
+    "l2-sp": (_GOLD, "circle", "solid"),
+    "sam": (_PURPLE, "circle", "solid"),
+    "asam": (_PURPLE, "square", "dash"),
+    "lora": (_PETROL, "square", "dash"),
+    "lora-spd": (_PETROL, "triangle-down", "dot"),
+    "awp": (_BROWN, "square", "dash"),
+    "at": (_BROWN, "triangle-up", "dashdot"),
+    "tecoa": (_GREEN, "diamond", "dot"),
+    "fare": (_PURPLE, "cross", "8px,2px"),
+    "pmg-aft": (_GREEN, "square", "dash"),
+    "trades": (_RED, "hexagon", "3px,2px,9px,2px"),
+    "laat": (_GOLD, "cross", "dash"),
+    "tga-zsr": (_GREEN, "circle", "solid"),
+    "lora-tecoa": (_GREEN, "triangle-down", "longdash"),
+    "lora-at": (_GOLD, "triangle-down", "longdashdot"),
+    "vpt-pmg-aft": (_GREEN, "hexagon", "dashdot"),
+    "grace": (_MAGENTA, "star", "solid"),
+}
+"""Method -> colour, marker, dash; the order is that of the methods in tables and legends."""
+
+METHOD_ORDER = tuple(_METHODS)
+_TAKEN = {(color, marker) for color, marker, _ in _METHODS.values()}
+_FREE = [(c, m) for c in _COLORS for m in _MARKERS if (c, m) not in _TAKEN and c is not _MAGENTA]
+"""For methods that the table does not name; GRACE shares its colour with none."""
+
+_SHADES = (0.0, 0.3, -0.1, 0.55, -0.2)
+"""Shares of a mixture away from the ground (> 0) or towards it (< 0)."""
+SHADES = len(_SHADES)
+
+
+def look(method: str, ground: Ground = LIGHT, seed: int | None = None, turn: int = 0) -> Look:
+    """The look of a run of a method; zero-shot models are grey whatever their seed.
+
+    Args:
+        method: As on record. One that the table does not name, or the name of a checkpoint whose
+            method nobody knows, has a look of its own, the same every time.
+        ground: Light or dark.
+        seed: Of the training; ``None`` for means over seeds.
+        turn: 1, 2, ... for further runs of one method in a figure; see
+            :class:`~grace_geom.plots.legend.Legend`.
+    """
+    if is_reference(method):
+        color, marker, dash = _METHODS["zero-shot"]
+    else:
+        color, marker, dash = _METHODS.get(method) or _fallback(method)
+        turn += (seed or 0) % SHADES
+    plain = color.light if ground.name == "light" else color.dark
+    found = Look(shade(plain, turn % SHADES, ground), dash, marker)
+    rounds = turn // SHADES
+    return replace(found, dash=_other_dash(dash, rounds)) if rounds else found
+
+
+def is_reference(method: str) -> bool:
+    """Whether it is the model before any fine-tuning, the one that others are seen against."""
+    return re.match(r"zero.?shot|pretrained", method) is not None
+
+
+def order(method: str) -> tuple[int, str]:
+    """Sorts methods as tables and legends list them; unknown ones last, by name."""
+    return METHOD_ORDER.index(method) if method in _METHODS else len(METHOD_ORDER), method
+
+
+def _fallback(name: str) -> tuple[_Color, str, str]:
+    bits = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
+    color, marker = _FREE[int.from_bytes(bits[:4], "big") % len(_FREE)]
+    return color, marker, _DASHES[bits[4] % len(_DASHES)]
+
+
+def _other_dash(dash: str, by: int) -> str:
+    start = _DASHES.index(dash) if dash in _DASHES else 0
+    return _DASHES[(start + by) % len(_DASHES)]
+
+
+def shade(color: str, step: int, ground: Ground) -> str:
+    """One of ``SHADES`` shades of a colour, the first one the colour itself."""
+    share = _SHADES[step]
+    dark_first = ground.name == "light"
+    end = 0 if (share > 0) == dark_first else 255
+    return "#" + "".join(f"{round(v + abs(share) * (end - v)):02X}" for v in _channels(color))
+
+
+def contrast(one: str, other: str) -> float:
+    """Contrast ratio of two ``#rrggbb`` (WCAG 2.1), 1 to 21."""
+    high, low = sorted((_luminance(one), _luminance(other)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+def _luminance(color: str) -> float:
+    linear = [
+        v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4
+        for v in (channel / 255 for channel in _channels(color))
+    ]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def _channels(color: str) -> tuple[int, ...]:
+    return tuple(int(color[i : i + 2], 16) for i in (1, 3, 5))
+
+
+_ATTACKED = "#EE5A24"
+_SETS = ("#D98E00", "#009E73", "#3A9BD0", "#A77BD0", "#B3863C", "#DD7FB4", "#7A8C1E", "#5C6BC0")
+_KNOWN_SETS = {
+    "v2": 0, "sketch": 1, "r": 2, "a": 3, "objectnet": 4, "c": 5, "colour": 6, "hard": 7,
+}  # fmt: skip
+
+
+def of_sets(names: Iterable[str], ground: Ground) -> dict[str, str]:
+    """Colours of distributions, where colours do not mean runs: ID grey, attacked red, each other
+    one a colour by its name; two that would share one are told apart in the order of names.
+    """
+    there = set(names)
+    grey = _GREY.light if ground.name == "light" else _GREY.dark
+    found = {"id": grey}
+    taken: set[int] = set()
+    others = sorted(there - {"id", "adv"}, key=lambda name: (name not in _KNOWN_SETS, name))
+    for name in others:
+        first = _KNOWN_SETS.get(
+            name, hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()[0] % len(_SETS)
+        )
+        free = [(first + i) % len(_SETS) for i in range(len(_SETS))]
+        place = next((i for i in free if i not in taken), first)
+        taken.add(place)
+        found[name] = _SETS[place]
+    return found | {"adv": _ATTACKED}

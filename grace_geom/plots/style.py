@@ -1,0 +1,68 @@
+"""What all figures share beside the looks of their runs: fonts, grid, text that plotly shows as it
+is.
+"""
+
+import html
+import re
+from typing import Any
+
+import plotly.graph_objects as go
+
+from grace_geom.plots.palette import Ground
+
+
+def plain_html(text: str) -> str:
+    """Text for plotly, which reads tags, maths and templates: ``<``, ``$`` and ``%{`` stay as they
+    are.
+    """
+    return html.escape(text, quote=False).replace("$", "&#36;").replace("%{", "&#37;{")
+
+
+def faint(color: str) -> str:
+    """``#rrggbb`` at half strength."""
+    return see_through(color, 0.5)
+
+
+def see_through(color: str, share: float) -> str:
+    """``#rrggbb`` at a share of its strength."""
+    return f"rgba({', '.join(str(int(color[i : i + 2], 16)) for i in (1, 3, 5))}, {share:g})"
+
+
+def short_weight(name: str) -> str:
+    """``visual.transformer.resblocks.3.attn.in_proj_weight`` -> ``3 attn.in_proj``."""
+    name = re.sub(r"^(visual\.)?(transformer\.resblocks\.|trunk\.blocks\.)?", "", name)
+    return re.sub(r"^(\d+)\.", r"\1 ", re.sub(r"[._]weight$", "", name))
+
+
+def dress(figure: go.Figure, ground: Ground, height: int, **layout: Any) -> go.Figure:
+    """Fonts, grid, transparent ground, room for axis titles; legend above the plot."""
+    axis = {
+        "gridcolor": ground.grid,
+        "zeroline": False,
+        "linecolor": ground.muted,
+        "ticks": "outside",
+        "tickcolor": ground.muted,
+        "automargin": True,
+        "title": {"font": {"size": 13, "color": ground.text}},
+    }
+    figure.update_xaxes(**axis)
+    figure.update_yaxes(**axis)
+    figure.update_layout(
+        template="none",
+        height=height,
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font={"size": 12, "color": ground.text, "family": "Source Sans, sans-serif"},
+        margin={"l": 10, "r": 12, "t": 12, "b": 10},
+        hoverlabel={"namelength": -1},
+        legend={
+            "orientation": "h",
+            "yanchor": "bottom",
+            "y": 1.01,
+            "xanchor": "left",
+            "x": 0,
+            "title": {"text": ""},
+        },
+    )
+    figure.update_layout(**layout)
+    return figure

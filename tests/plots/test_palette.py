@@ -1,0 +1,139 @@
+"""One look for each method, wherever its runs lie; colours that everybody can tell apart."""
+
+import itertools
+import random
+
+import numpy as np
+import pytest
+
+from grace_geom.methods import METHODS
+from grace_geom.plots import palette
+from grace_geom.plots.legend import Identity, Legend, short_names
+from grace_geom.plots.palette import DARK, GROUNDS, LIGHT, contrast, look, of_sets
+
+USUAL = ("zero-shot", "ft", "lora", "at", "lora-at", "grace", "tecoa", "fare", "trades")
+# Machado, Oliveira and Fernandes (2009), severity 1, for linear RGB.
+DICHROMACY = {
+    "none": np.eye(3),
+    "protan": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216],
+               [-0.003882, -0.048116, 1.051998]],
+    "deutan": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413],
+               [-0.011820, 0.042940, 0.968881]],
+    "tritan": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602],
+               [0.004733, 0.691367, 0.303900]],
+}  # fmt: skip
+
+
+def oklab(color: str, seen: object) -> np.ndarray:
+    """Ottosson's Oklab of a colour as somebody with a kind of sight sees it."""
+    v = np.array([int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+    linear = np.where(v <= 0.04045, v / 12.92, ((v + 0.055) / 1.055) ** 2.4)
+    linear = np.clip(np.asarray(seen) @ linear, 0, 1)
+    cones = np.cbrt(
+        [[0.4122214708, 0.5363325363, 0.0514459929], [0.2119034982, 0.6806995451, 0.1073969566],
+         [0.0883024619, 0.2817188376, 0.6299787005]] @ linear
+    )  # fmt: skip
+    return [[0.2104542553, 0.7936177850, -0.0040720468], [1.9779984951, -2.4285922050, 0.4505937099],
+            [0.0259040371, 0.7827717662, -0.8086757660]] @ cones  # fmt: skip
+
+
+@pytest.mark.parametrize("ground", GROUNDS.values(), ids=GROUNDS)
+def test_every_method_has_a_colour_and_marker_and_a_colour_and_dash_of_its_own(ground):
+    assert tuple(METHODS) == palette.METHOD_ORDER
+    looks = [look(name, ground) for name in METHODS]
+    assert len({(a.color, a.marker) for a in looks}) == len(METHODS)
+    assert len({(a.color, a.dash) for a in looks}) == len(METHODS)
+
+
+@pytest.mark.parametrize("sight", DICHROMACY)
+@pytest.mark.parametrize("ground", GROUNDS.values(), ids=GROUNDS)
+def test_the_usual_methods_are_told_apart_with_any_sight(ground, sight):
+    looks = [look(name, ground) for name in USUAL]
+    for a, b in itertools.combinations(looks, 2):
+        distance = np.linalg.norm(
+            oklab(a.color, DICHROMACY[sight]) - oklab(b.color, DICHROMACY[sight])
+        )
+        assert distance > 0.07, (a, b)  # 0.02 is just seen
+    assert len({a.marker for a in looks}) == len({a.dash for a in looks}) == len(USUAL)
+
+
+@pytest.mark.parametrize("ground", GROUNDS.values(), ids=GROUNDS)
+def test_colours_stand_out_from_the_page(ground):
+    assert contrast("#000000", "#ffffff") == pytest.approx(21)
+    assert contrast("#767676", "#ffffff") == pytest.approx(4.54, abs=0.01)  # WCAG's own example
+    for name in (*METHODS, "a stranger", "another"):
+        assert contrast(look(name, ground).color, ground.paper) >= 4.5
+        for turn in range(palette.SHADES):  # markers and lines: 3:1
+            assert contrast(look(name, ground, turn=turn).color, ground.paper) >= 3
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_run_looks_the_same_under_any_name_in_any_folder_beside_any_other(method):
+    rng = random.Random(0)
+    for place in ("ft-s0", "a/b/grace", "zero-shot", "9", "x y", "demo/at-s0"):
+        others = rng.sample([m for m in METHODS if m != method], 6)
+        runs = {f"other-{i}": Identity(m, f"other-{i}", i) for i, m in enumerate(others)}
+        listed = [*runs.items(), (place, Identity(method, place, 0))]
+        rng.shuffle(listed)
+        legend = Legend.of(dict(listed), {}, LIGHT)
+        assert legend.looks[place] == look(method)
+
+
+def test_seeds_and_variants_are_shades_of_one_colour_with_one_marker():
+    labels = ("grace", "grace:gv=off", "grace:rho=0.1,gv=off")
+    runs = {
+        f"{label}-s{seed}": Identity.of_label(label, seed) for label in labels for seed in range(3)
+    }
+    legend = Legend.of(runs, {}, DARK)
+    assert len(set(legend.looks.values())) == len(runs)
+    assert {a.marker for a in legend.looks.values()} == {look("grace").marker}
+    assert legend.looks["grace-s0"] == look("grace", DARK)
+    backwards = Legend.of(dict(reversed(runs.items())), {}, DARK)
+    assert backwards.looks == legend.looks
+    shades = [look("ft", DARK, seed).color for seed in range(palette.SHADES)]
+    assert len(set(shades)) == palette.SHADES
+
+
+def test_a_variant_looks_alike_in_a_table_and_by_its_folder():
+    table = Legend.of({n: Identity.of_label(n) for n in ("grace:gv=off", "grace")}, {})
+    folders = {
+        "s/grace-gv-off": Identity("grace", "grace-gv-off"),
+        "s/grace": Identity("grace", "grace"),
+    }
+    page = Legend.of(folders, {})
+    assert page.looks["s/grace"] == table.looks["grace"]
+    assert page.looks["s/grace-gv-off"] == table.looks["grace:gv=off"] != table.looks["grace"]
+
+
+def test_a_run_has_the_look_of_the_mean_that_it_stands_for():
+    runs = {"ft": Identity("ft", "ft"), "ft-s3": Identity("ft", "ft", 3)}
+    legend = Legend.of(runs, {}, same={"ft-s3": "ft"})
+    assert legend.looks["ft-s3"] == legend.looks["ft"] == look("ft")
+
+
+def test_unknown_methods_keep_a_look_of_their_own():
+    for name in ("my-method", "checkpoint.pt", "", "b\udcff"):
+        one = look(name)
+        assert one == look(name)
+        assert (one.color, one.marker) not in {(look(m).color, look(m).marker) for m in METHODS}
+    found = Legend.of({"a": Identity("", "one.pt"), "b": Identity("", "two.pt")}, {}).looks
+    assert found == {"a": look("one.pt"), "b": look("two.pt")}
+
+
+def test_references_are_grey_whatever_their_seed_or_number():
+    runs = {str(i): Identity("zero-shot", "zero-shot", i) for i in range(3)}
+    assert set(Legend.of(runs, {}).looks.values()) == {look("zero-shot")} == {look("pretrained")}
+
+
+def test_distributions_have_colours_of_their_own_by_name():
+    sets = ["id", "v2", "sketch", "zebra", "quagga", "adv"]
+    colors = of_sets(sets, LIGHT)
+    assert len({colors[name] for name in sets}) == len(sets)
+    assert not {colors[name] for name in sets[1:]} & {look(m).color for m in METHODS}
+    assert of_sets(reversed(sets), LIGHT) == colors
+    assert of_sets(["sketch"], LIGHT)["sketch"] == colors["sketch"]
+
+
+def test_short_names_only_where_they_tell_runs_apart():
+    assert short_names(["a/x", "a/y"]) == {"a/x": "x", "a/y": "y"}
+    assert short_names(["a/x", "b/x"]) == {"a/x": "a/x", "b/x": "b/x"}
