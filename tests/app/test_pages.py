@@ -131,8 +131,10 @@ def test_after_a_demo_one_sees_who_won_what(opened, runs):
 def test_cards_judge_by_the_same_images_and_say_so(opened, runs):
     write_run(runs, "demo/near-s0", 88, 40)  # right wherever ft is, but for two images
     said = [c.value.replace("\\", "") for c in opened(runs).caption]
-    assert any("Ahead of near-s0 by 10.0 points [4.0, 16.0], the same images." in c for c in said)
-    assert any("Not clearly ahead of near-s0: +2.0 [0.0, 5.0], the same images" in c for c in said)
+    # Bonett and Price, b against 0 of 100 pairs:
+    # b/102 -+ 1.96 sqrt(((b + 2)/102 - (b/102)^2) / 102), for b = 10 and b = 2
+    assert any("Ahead of near-s0 by 10.0 points [3.4, 16.2], the same images." in c for c in said)
+    assert any("Not clearly ahead of near-s0: +2.0 [−1.9, 5.8], the same images" in c for c in said)
     assert not any("overlap" in c for c in said)
 
 
