@@ -25,8 +25,9 @@ demo: setup
 	$(BIN)/python -m grace_geom.compare $(DEMO)
 	@echo "report: runs/demo/analyses/report.html     dashboard: $(BIN)/streamlit run app/main.py -- --runs runs/demo"
 
+# Two processes, each with whole files, so that fixtures of a file are made once.
 test: setup lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # What a change is checked with while it is made: no training, no browser, one process.
 test-fast: setup

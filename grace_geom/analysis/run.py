@@ -34,7 +34,7 @@ from grace_geom.checkpoint import checkpoint_file
 from grace_geom.distributed import PeerLost, first, of_first, processes, world
 from grace_geom.errors import Interrupted, UserError
 from grace_geom.evaluation.identity import key_of
-from grace_geom.files import write_text
+from grace_geom.files import sha256, write_text
 from grace_geom.progress import Progress
 from grace_geom.provenance import provenance
 from grace_geom.records import Measure, RecordError, Result
@@ -291,10 +291,20 @@ def _cache(out: Path, name: str, subject: Subject, options: Common) -> Path:
         "name": name,
         "revision": REVISION,
         "of": contents_of(subject),
-        "with": [contents_of(open_subject(f, label_of(f), options)) for f in others],
+        "with": [_contents_of_other(file, options) for file in others],
         "settings": options.settings(),
     }
     return out / ".parts" / f"{name}-{key_of(contents)}.json"
+
+
+def _contents_of_other(file: Path, options: Common) -> dict[str, Any]:
+    """The content of another checkpoint that the analysis reads; of one that cannot be opened, its
+    bytes, for the part then says that it could not.
+    """
+    try:
+        return contents_of(open_subject(file, label_of(file), options))
+    except UserError:
+        return {"file": sha256(file), "unreadable": True}
 
 
 def _replaced(path: Path, result: Result) -> str:

@@ -179,7 +179,7 @@ def test_two_classes_leave_one_attack_out_and_one_class_is_refused(lab, tmp_path
     assert 0 <= found["usual/apgd-t/2/255"].value <= 1
     with pytest.raises(SystemExit) as stop:
         call(lab, "robustness_curve", ["single"], tmp_path / "single")
-    assert stop.value.code == 2 and "a single class" in capsys.readouterr().err
+    assert stop.value.code == 2 and "one class only" in capsys.readouterr().err
 
 
 def test_transfer_asks_the_question_of_the_row(lab, tmp_path):
@@ -209,8 +209,9 @@ def test_images_have_the_size_of_the_run(lab, tmp_path):
 def test_n_is_what_was_used(lab, tmp_path, capsys):
     result = call(lab, "sharpness", ["usual"], tmp_path, "--n", "1000")
     said = capsys.readouterr().out
-    assert result.checkpoints[0]["n"] == {"id": 40}
-    assert "n = 40 (asked: 1000)" in said and "n = 1000" not in said
+    there = len(resolve(f"npz:{lab}/id.npz", "test"))
+    assert result.checkpoints[0]["n"] == {"id": there}
+    assert f"n = {there} (asked: 1000)" in said and "n = 1000" not in said
 
 
 def test_words_for_samples():

@@ -400,7 +400,9 @@ def test_mistakes_are_answered_in_a_line_or_two(runs, tmp_path, capsys, mistake)
 @pytest.mark.parametrize("params", ["head", "text", r"ln_|head\.weight"])
 def test_a_head_that_is_not_asked_does_not_vary(runs, tmp_path, capsys, params):
     np.savez(
-        tmp_path / "other.npz", images=np.zeros((20, 16, 16, 3), np.uint8), labels=np.arange(20) % 2
+        tmp_path / "other.npz",
+        images=np.random.default_rng(0).integers(0, 255, (40, 16, 16, 3), np.uint8),
+        labels=np.arange(40) % 2,
     )
     (tmp_path / "other.classes.json").write_text('["moon", "tree"]')
     argv = [

@@ -255,16 +255,13 @@ def test_a_checkpoint_is_read_and_hashed_once(tmp_path, monkeypatch):
 
 def count_reads(monkeypatch):
     """How often a file is loaded as tensors, and hashed, from now on."""
-    import torch as torch_module
-
     from grace_geom import files
+    from grace_geom.models import tensor_files
 
     loads: list[Path] = []
     hashes: list[Path] = []
-    load, digest = torch_module.load, files.sha256
-    monkeypatch.setattr(
-        torch_module, "load", lambda f, *a, **k: loads.append(Path(f)) or load(f, *a, **k)
-    )
+    load, digest = tensor_files._read, files.sha256
+    monkeypatch.setattr(tensor_files, "_read", lambda f: loads.append(Path(f)) or load(f))
     monkeypatch.setattr(files, "sha256", lambda p: hashes.append(Path(p)) or digest(p))
     return lambda file: {"load": loads.count(file), "hash": hashes.count(file)}
 
