@@ -75,8 +75,7 @@ def pgd(
             # In place in the direction's own memory: on a CPU a fresh tensor costs ten times the
             # arithmetic.
             x_adv = region.project_(region.direction(grad).mul_(alpha).add_(x_adv))
-    check_pixels(x, extent)  # at the end, where a GPU is waited for anyway
-    stop_on_nan(sums)
+    stop_unless_sound(x, extent, sums)
     return x_adv
 
 
@@ -125,9 +124,9 @@ def pgd_until(
     """
     if steps < 0:
         raise ValueError(f"pgd_until needs steps >= 0; got {steps}.")
-    check_pixels(x)
     with torch.enable_grad():
         region = ball(x.detach(), eps)
+        extent = extent_of(x) if x.numel() else None
         x_adv = region.start(_uniform(x, generator))
         rows = torch.arange(len(x), device=x.device)
         looks, sums = torch.zeros_like(rows), []
@@ -144,7 +143,7 @@ def pgd_until(
             if not len(rows):
                 break
             x_adv[rows] = region.project_(region.direction(grad).mul_(alpha).add_(here))
-    stop_on_nan(sums)
+    stop_unless_sound(x, extent, sums)
     return x_adv, looks
 
 
@@ -157,6 +156,27 @@ def input_gradient(
     leaf = x.detach().requires_grad_()
     (grad,) = torch.autograd.grad(loss(leaf).sum(), leaf)
     return grad
+
+
+def stop_unless_sound(x: Tensor, extent: tuple[Tensor, Tensor] | None, sums: list[Tensor]) -> None:
+    """:func:`stop_on_nan` and :func:`check_pixels` in one look at the device where all is well.
+
+    Args:
+        x: The images that were attacked.
+        extent: Their smallest and largest number; ``None`` where there are none.
+        sums: The sum of each step's gradient.
+
+    Raises:
+        PixelError: If the images are not pixels in [0, 1].
+        NotFiniteError: If a gradient is NaN.
+    """
+    if extent is not None:
+        low, high = (end.double() for end in extent)
+        total = torch.stack(sums).sum() if sums else torch.zeros_like(low)
+        if bool((low >= 0) & (high <= 1) & ~total.isnan()):
+            return
+    check_pixels(x, extent)  # rounding is borne there
+    stop_on_nan(sums)
 
 
 def stop_on_nan(sums: list[Tensor]) -> None:

@@ -144,7 +144,7 @@ def test_a_run_of_an_earlier_version_is_told_by_its_record(tmp_path: Path):
     digest = read_yaml(out / "config.yaml")
     ids = next(v for v in digest.values() if isinstance(v, dict) and "data" in v)["data"]["train"]
     (out / "config.yaml").write_text(
-        stored.replace(ids["ids_sha256"], "0" * 16).replace("split_rule", "was_not_there")
+        stored.replace(ids["ids_sha256"], "f" * 16).replace("split_rule", "was_not_there")
     )
     with pytest.raises(UserError, match="an earlier version drew its splits by another rule"):
         small_run(tmp_path, "ft", data=spec, resume=True)

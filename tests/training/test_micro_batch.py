@@ -5,6 +5,7 @@ import torch
 
 from grace_geom.checkpoint import Checkpoint, load_checkpoint
 from grace_geom.methods import METHODS
+from grace_geom.methods.adversary import Adversary
 from tests.small_run import small_run
 
 
@@ -20,6 +21,10 @@ def left_behind(folder, name: str, micro_batch: int | None) -> Checkpoint:
 def test_a_step_in_pieces_leaves_the_weights_of_a_whole_one(name, tmp_path):
     whole = left_behind(tmp_path, name, None)
     tensors = whole.state_dict | whole.text_head | whole.adapter
+    # A pixel whose gradient is all but 0 may step the other way after another rounding, and moves
+    # weights by 1e-6 to 1e-5 here; test_contract.py holds gradients under attack to 1e-10, in
+    # float64, where none does.
+    bound = 2e-5 if issubclass(METHODS[name], Adversary) else 2e-6
     for size in (3, 1):
         cut = left_behind(tmp_path, name, size)
         found = cut.state_dict | cut.text_head | cut.adapter
@@ -27,6 +32,6 @@ def test_a_step_in_pieces_leaves_the_weights_of_a_whole_one(name, tmp_path):
         apart = {
             key: (found[key] - w).abs().max().item()
             for key, w in tensors.items()
-            if not torch.allclose(found[key], w, rtol=1e-4, atol=2e-6)
+            if not torch.allclose(found[key], w, rtol=1e-4, atol=bound)
         }
         assert not apart, f"--micro-batch {size} moves these weights"
