@@ -19,7 +19,7 @@ PROGRAMS = [
     TRAIN,
     "grace_geom.evaluate",
     "grace_geom.compare",
-    "grace_geom.dial",
+    "grace_geom.interpolate",
     "grace_geom.export",
     "grace_geom.pretrain",
     "analyses/hessian_spectrum.py",

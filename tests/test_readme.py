@@ -72,5 +72,5 @@ def test_python_examples_run(place):
 
 
 def test_every_door_is_in_the_table():
-    for door in ("train", "evaluate", "dial", "compare", "pretrain", "export", "data check"):
+    for door in ("train", "evaluate", "interpolate", "compare", "pretrain", "export", "data check"):
         assert f"`python -m grace_geom.{door}" in README

@@ -41,6 +41,9 @@ INERT = re.compile(
 )
 """Buffers that models make again, and counters."""
 
+ADDED = re.compile(r"(^|\.)pad_(up|down|left|right)$")
+"""Names of a frame that is added to the pixels: zeros change nothing."""
+
 MEANING = re.compile(
     r"lora|adapter|prompt|ctx|head|classif|prefix|probe|magnitude|ssf|ia3|cache|pad_|soft|"
     r"(^|\.)(fc|linear|proj|film|gate)(\.|$)|text|token",
@@ -337,7 +340,9 @@ def _account(
     )
     meant = [
         n for n in names
-        if unused[n].numel() > 1 and (n.startswith("visual.") or MEANING.search(n))
+        if unused[n].numel() > 1
+        and (n.startswith("visual.") or MEANING.search(n))
+        and not (ADDED.search(n) and not unused[n].any())  # TeCoA keeps a frame of zeros
     ]  # fmt: skip
     if meant:
         raise UserError(
