@@ -82,7 +82,7 @@ def test_every_tag_of_open_clip_is_read_from_its_configuration():
         assert (found.mean, found.std) == (cfg["mean"], cfg["std"])
 
 
-@pytest.mark.parametrize("preprocess", listed(), ids=lambda p: f"{p.size[0]} {p}")
+@pytest.mark.parametrize("preprocess", sorted(listed(), key=repr), ids=lambda p: f"{p.size[0]} {p}")
 def test_what_enters_the_tower_is_what_open_clip_would_hand_it(preprocess):
     peer = oracle(preprocess.record(), preprocess.size[0])
     pictures = [picture(*size, seed=k) for k, size in enumerate(SIZES)]

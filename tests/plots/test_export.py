@@ -5,22 +5,23 @@ import itertools
 import numpy as np
 import plotly.graph_objects as go
 import pytest
-from app.look import GROUNDS, dress
-from app.panels import Curve, Point, heat, log_axis, overlay, rows
-from app.slices import contours, surfaces
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_hex
 from matplotlib.text import Text
 from plotly.subplots import make_subplots
 
-from app.store import Finding
 from grace_geom.errors import UserError
 from grace_geom.plots import export, static, units
+from grace_geom.plots.landscape import contours, surfaces
+from grace_geom.plots.legend import Identity, Legend
+from grace_geom.plots.palette import GROUNDS, LIGHT
+from grace_geom.plots.panels import Curve, Point, heat, log_axis, overlay, rows
+from grace_geom.plots.style import dress
 from grace_geom.plots.texts import inline
-from grace_geom.records import Measure, Result
+from grace_geom.records import Finding, Measure, Result
 
-LIGHT = GROUNDS["light"]
 RUNS = {name: name for name in ("zero-shot", "ft", "at", "grace", "pmg-aft-s0")}
+LEGEND = Legend.of({name: Identity.of_label(name) for name in RUNS}, RUNS)
 X = np.logspace(-3, 0, 7)
 
 
@@ -28,7 +29,7 @@ def lines(**layout):
     curves = {run: Curve(X, X * (i + 1), X * (i + 0.5), X * (i + 2)) for i, run in enumerate(RUNS)}
     x = {"title": "Radius ρ", "type": "log"}
     y = {"title": "Rise of the loss"} | log_axis([X, 6 * X])
-    return overlay(curves, RUNS, LIGHT, x, y).update_layout(showlegend=True, **layout)
+    return overlay(curves, LEGEND, x, y).update_layout(showlegend=True, **layout)
 
 
 def bars():
@@ -65,7 +66,7 @@ def test_lines_hold_the_numbers_scales_and_limits_of_the_figure():
 
 def test_error_bars_reach_from_low_to_high():
     points = {"ft": {"a": Point(0.5, 0.2, 0.6)}, "at": {"a": Point(0.7, 0.6, 0.95)}}
-    ax = drawn(rows(points, ["a"], RUNS, LIGHT, {"title": "CKA"})).axes[0]
+    ax = drawn(rows(points, ["a"], LEGEND, {"title": "CKA"})).axes[0]
     ends = [c.get_segments()[0][:, 0] for c in ax.collections if hasattr(c, "get_segments")]
     np.testing.assert_allclose(ends, [[0.2, 0.6], [0.6, 0.95]])
     assert ax.get_ylim() == (0.5, -0.5)
@@ -114,7 +115,7 @@ def finding():
 
 @pytest.mark.parametrize("make", [contours, surfaces])
 def test_slices_are_drawn(make):
-    (figure,) = make(finding(), RUNS, LIGHT).values()
+    (figure,) = make(finding(), LEGEND).values()
     ax = drawn(figure).axes[0]
     if make is surfaces:
         (sheet,) = (c for c in ax.collections if isinstance(c, PolyCollection))
