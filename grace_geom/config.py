@@ -110,7 +110,7 @@ class TrainConfig:
     val_images: int = bounded(5000, least=1)
     val_pgd: int = bounded(0, least=0)
     train_images: int | None = bounded(None, least=1)
-    image_size: int | None = bounded(None, least=1)
+    image_size: int | None = bounded(None, least=1, most=8192)
     shuffle_buffer: int | None = bounded(None, least=1)
     workers: int | None = bounded(None, least=0)
     epochs: int | None = bounded(None, least=0, group="training")

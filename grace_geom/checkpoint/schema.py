@@ -16,6 +16,7 @@ from grace_geom.models.inert_pickle import Named
 Text = Annotated[str, Meta(min_length=1)]
 Natural = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
 Positive = Annotated[int, Meta(gt=0, lt=1 << 31)]
+Side = Annotated[int, Meta(gt=0, le=8192)]
 Number = Annotated[float, Meta(gt=-1e300, lt=1e300)]
 Channels = Annotated[list[Number], Meta(min_length=1, max_length=4)]
 Template = Annotated[str, Meta(pattern=r"\{\}")]
@@ -59,7 +60,7 @@ class Settings(msgspec.Struct):
     split_seed: Natural | UnsetType = UNSET
     val_fraction: Annotated[float, Meta(ge=0, le=1)] | UnsetType = UNSET
     val_images: Natural | UnsetType = UNSET
-    image_size: Positive | UnsetType | None = UNSET
+    image_size: Side | UnsetType | None = UNSET
     lora_alpha: Number | UnsetType | None = UNSET
     r: Positive | UnsetType | None = UNSET
     train_head: bool | UnsetType = UNSET

@@ -229,18 +229,51 @@ def unseen(image_set: ImageSet, run: Trained) -> ImageSet:
         return _unknown(image_set, run)
     seen = np.isin(keys_of(image_set), _trained(run.members))
     if not seen.any():
-        return image_set
+        return _compared(image_set, run)
     n, left_out = len(image_set), int(seen.sum())
     if left_out == n:
         raise UserError(
             f"{image_set.spec}: this run was trained on all {n:,} images of the {image_set.split} "
             "split: they cannot test it. Name data that it has not seen"
         )
-    told = (
-        f"{image_set.spec}: {left_out:,} of {n:,} images were left out: the run was trained on "
-        f"{'it' if left_out == 1 else 'them'}."
+    which = "it is" if left_out == 1 else "they are"
+    them = "it" if left_out == 1 else "them"
+    why = (
+        f"the run was trained on {them}"
+        if run.step
+        else f"{which} training images, on which no run is measured"
     )
+    told = f"{image_set.spec}: {left_out:,} of {n:,} images were left out: {why}."
     return image_set.take(np.flatnonzero(~seen), left_out=left_out, told=(told,))
+
+
+def _compared(image_set: ImageSet, run: Trained) -> ImageSet:
+    """A test set of which no image is known to have been trained on, with a sentence where its keys
+    are of another kind than the run's, so that equal pictures have unlike keys.
+    """
+    spec = str(run.config.get("data", ""))
+    theirs, ours = KIND_OF.get(spec.partition(":")[0]), _kind(image_set)
+    if image_set.split != "test" or not run.step or theirs in (None, ours):
+        return image_set
+    told = (
+        f"{image_set.spec}: its images are known by their {ours}, those of {spec}, on which the run "
+        f"was trained, by their {theirs}: whether some are the same is unknown."
+    )
+    return image_set.with_note(told=(told,))
+
+
+KIND_OF = {"npz": "pixels", "folder": "file", "wds": "file", "shapes": "name"} | dict.fromkeys(
+    ("imagenet", "imagenet-v2", "imagenet-a", "imagenet-r", "imagenet-sketch"), "name"
+)
+"""What the images of a SPEC are known by (:func:`keys_of`), where its first word tells."""
+
+
+def _kind(image_set: ImageSet) -> str:
+    fetch, positions = _source(image_set)
+    named = getattr(fetch, "published", None)
+    if named is not None and named(int(positions[0])) is not None:
+        return "name"
+    return "file" if hasattr(fetch, "place") else "pixels"
 
 
 def _unknown(image_set: ImageSet, run: Trained) -> ImageSet:

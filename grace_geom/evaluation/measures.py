@@ -175,5 +175,5 @@ class Source:
     no_verify: bool = False
 
     def __post_init__(self) -> None:
-        if self.image_size is not None and self.image_size < 1:
-            raise UserError(f"--image-size must be at least 1, not {self.image_size}")
+        if self.image_size is not None and not 1 <= self.image_size <= 8192:
+            raise UserError(f"--image-size must be between 1 and 8192, not {self.image_size}")

@@ -177,7 +177,7 @@ def assess(
                 record, accuracies=record.merged(replace(record, accuracies=(accuracy,)))
             ).summed()
             if first():
-                record = record.merged_into(path, superseded)
+                record = record.merged_into(path, superseded, lambda r: _aside(path, r))
     return record.summed()
 
 

@@ -1,5 +1,6 @@
 """A checkpoint opened by what the options of a command say of it."""
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -65,7 +66,21 @@ def open_with(
         device=pick_device(options.device, world().local if world().size > 1 else None),
         verify=not options.no_verify,
     )
+    if "foreign" not in checkpoint.config:
+        _say_unused(file, options)
     data = options.data or checkpoint.config.get("data")
     if not data:
         raise UserError(f"{file} does not say what it was trained on: add --data")
     return model, checkpoint, str(data)
+
+
+def _say_unused(file: Path, options: Opening) -> None:
+    """Warn of flags for foreign checkpoints that one of ours does not need."""
+    names = [name for name in ("model", "pretrained", "classes") if getattr(options, name)]
+    if names:
+        flags = ", ".join(f"--{name}" for name in names)
+        warnings.warn(
+            f"{file} is a checkpoint of grace_geom, which records its model and classes: {flags} "
+            "is for the others and changes nothing here",
+            stacklevel=3,
+        )

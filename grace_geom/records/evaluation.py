@@ -1,7 +1,7 @@
 """``eval.json``: every accuracy of one checkpoint."""
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,25 +73,48 @@ class EvalRecord:
         record = checked(plain | {"accuracies": []}, cls, path, MEND)
         return dataclasses.replace(record, accuracies=rows)
 
-    def merged_into(self, path: Path | str, superseded: Collection[Accuracy] = ()) -> "EvalRecord":
+    def merged_into(
+        self,
+        path: Path | str,
+        superseded: Collection[Accuracy] = (),
+        aside: Callable[["EvalRecord"], Path] | None = None,
+    ) -> "EvalRecord":
         """Write this record into its file with what another process has found meanwhile, and return
         both: of two evaluations of one checkpoint at once neither loses the other's numbers.
 
         Args:
             path: ``eval.json``; locked while it is read and written.
             superseded: Accuracies of the file that are not to be kept.
+            aside: Where a record of the same checkpoint with other settings is kept, so that an
+                evaluation with those, at the same time, loses nothing.
 
         Raises:
             UserError: If the file cannot be written, or is of a newer version: it would be lost.
         """
         with held(path):
             record = self
+            if aside is not None:
+                self._make_way(Path(path), aside)
             if (there := known_in(path, EvalRecord.load)) is not None:
                 kept = [a for a in there.accuracies if a not in superseded]
                 earlier = dataclasses.replace(there, accuracies=tuple(kept))
                 record = dataclasses.replace(self, accuracies=earlier.merged(self)).summed()
             record.save(path)
         return record
+
+    def _make_way(self, path: Path, aside: Callable[["EvalRecord"], Path]) -> None:
+        """Move a record of this checkpoint with other settings out of ``path``, and bring back the
+        one with these settings that such a move put away.
+        """
+        there = known_in(path, EvalRecord.load)
+        if there is None or there.checkpoint != self.checkpoint or there.settings == self.settings:
+            return
+        if (before := known_in(aside(there), EvalRecord.load)) is not None:
+            there = dataclasses.replace(there, accuracies=before.merged(there)).summed()
+        there.save(aside(there))
+        path.unlink()
+        if (mine := aside(self)).is_file():
+            mine.replace(path)
 
     def summed(self) -> "EvalRecord":
         """The same record with the summary of its accuracies."""
