@@ -2,13 +2,14 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from grace_geom.data import from_arrays, resolve
-from grace_geom.data.membership import BLOCK, file_key, keys_of
+from grace_geom.data.membership import BLOCK, file_key, keys_of, members_of, unseen
 from grace_geom.errors import UserError
 from tests.data.makers import CLASSES, encoded, pictures, turns, write_npz, write_tar
 
@@ -157,3 +158,23 @@ def test_a_split_says_which_classes_it_has_no_image_of(tmp_path: Path, capsys):
     assert err.count("warning") == (1 not in test.labels) + (1 not in train.labels)
     assert f"no image of rare is in the {lacking.split} split" in err
     assert json.loads(json.dumps(lacking.note))["split_rule"] == "a hash of each image"
+
+
+@pytest.mark.parametrize("kind", ["folder", "npz"])
+def test_images_known_by_other_keys_than_the_run_s_are_said_not_to_be_compared(tmp_path, kind):
+    folder_of(tmp_path / "toy")
+    noise = np.random.default_rng(1).integers(0, 256, (60, 8, 8, 3), dtype=np.uint8)
+    file = write_npz(tmp_path / "toy.npz", noise, np.arange(60) % 3, CLASSES[:3])
+    folder, npz = f"folder:{tmp_path / 'toy'}", f"npz:{file}"
+    spec = folder if kind == "folder" else npz
+    (trained_on, other) = (folder, npz) if kind == "folder" else (npz, folder)
+    train = resolve(trained_on, "train")
+    members = members_of(train, resolve(trained_on, "val"), {})
+    run = SimpleNamespace(config={"data": trained_on, "method": "ft"}, step=3, members=members)
+    assert (
+        "whether some are the same is unknown"
+        in unseen(resolve(other, "test"), run).note["told"][0]
+    )
+    assert "told" not in unseen(resolve(spec, "test"), run).note, "keys of one kind are compared"
+    start = SimpleNamespace(config=run.config, step=0, members=members)
+    assert "told" not in unseen(resolve(other, "test"), start).note, "nothing was trained"
