@@ -1,10 +1,12 @@
 """What every test has at hand."""
 
+import os
 from pathlib import Path
 
 import pytest
 import torch
 
+os.environ["COLUMNS"] = "100"  # tables are laid out for the terminal, whatever runs the tests
 torch.set_num_threads(1)  # tiny models run several times faster so, and two runs give the same bits
 
 TESTS = Path(__file__).resolve().parent
