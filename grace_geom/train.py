@@ -29,6 +29,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _answer(argv: Sequence[str] | None) -> None:
     """Answer at once what needs no torch; the options of a run depend on its method."""
+    if "torch" in sys.modules:  # nothing to save, and models or methods may have been added since
+        return
     tokens = list(sys.argv[1:] if argv is None else argv)
     quick.check_name("method", peek(tokens, "method", "grace"), recall("methods") or ())
     if (key := quick.train_key(tokens)) is not None:
