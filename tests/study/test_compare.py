@@ -22,13 +22,14 @@ from grace_geom.files import alone
 from grace_geom.methods import METHODS
 from grace_geom.methods.adversary import Adversary
 from grace_geom.models import ModelSpec, build
-from grace_geom.records import EvalRecord, list_runs, pack, wilson
+from grace_geom.records import EvalRecord, list_runs
 from grace_geom.study import Study, StudyOptions
 from grace_geom.study.estimate import passes_of, probe
 from grace_geom.study.execute import Steps, held_out_score, last_record, run_all
 from grace_geom.study.options import best_rate, beyond, jobs_of, settings_of
 from grace_geom.study.watch import Expected, Watch, duration
 from grace_geom.training import train_run
+from tests.accuracies import all_wrong
 from tests.stub_study import MEASURES, Stub, rows_by_label, study
 from tests.toys import CLASSES as TOYS
 from tests.toys import register_toy, toy_batch, toy_clip
@@ -107,11 +108,7 @@ def test_a_row_counts_only_what_its_study_asks_though_its_runs_were_measured_on_
     path = tmp_path / "ft-s0" / "eval.json"
     record = EvalRecord.load(path)
     hard = next(a for a in record.accuracies if a.suite == "ood")
-    low, high = wilson(0, hard.n)
-    further = dataclasses.replace(
-        hard, data="further", correct=0, accuracy=0.0, ci_low=low, ci_high=high,
-        outcomes=pack(np.zeros(hard.n, bool)) if hard.outcomes else hard.outcomes,
-    )  # fmt: skip
+    further = all_wrong(hard, data="further")
     dataclasses.replace(record, accuracies=(*record.accuracies, further)).summed().save(path)
     again = Stub()
     same = study(tmp_path, again)[0].run()
