@@ -4,8 +4,8 @@
 
 Each line is a process of its own. Before it counts, the commands that answer ``--help`` are called
 once, which leaves their descriptions in a cache: a first call costs as much as a training's
-imports. The rounds go through all lines in
-turn, so that other work on the machine weighs on all of them alike.
+imports. The rounds go through all lines in turn, so that other work on the machine weighs on all of
+them alike; a ratio is that of two calls of one round.
 """
 
 import json
@@ -92,6 +92,7 @@ def cases(folder: Path) -> list[Case]:
         quick("train --help", "-m", "grace_geom.train", "--help"),
         quick("evaluate --help", "-m", "grace_geom.evaluate", "--help"),
         quick("compare --help", "-m", "grace_geom.compare", "--help"),
+        quick("data --help", "-m", "grace_geom.data", "--help"),
         quick("hessian_spectrum.py --help", "analyses/hessian_spectrum.py", "--help"),
         quick("train --bath-size 8", "-m", "grace_geom.train", "--bath-size", "8", code=2),
         quick("train --method grase", "-m", "grace_geom.train", "--method", "grase", code=2),
@@ -167,15 +168,19 @@ def main(argv: Sequence[str] | None = None) -> None:
         measured = cases(folder)
         prepare(measured, folder)
         seconds = [[cpu_seconds(case, folder) for case in measured] for _ in range(options.repeats)]
-    print("| call | CPU s, median | range | ratio to import torch | goal |")
-    print("| --- | ---: | ---: | ---: | ---: |")
+    print("| call | CPU s, median | range | ratio to import torch, median | range | goal |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: |")
     for case, of_case in zip(measured, zip(*seconds, strict=True), strict=True):
-        ratio = statistics.median(s / each[0] for s, each in zip(of_case, seconds, strict=True))
-        spread = f"{min(of_case):.2f} to {max(of_case):.2f}"
+        ratios = [s / each[0] for s, each in zip(of_case, seconds, strict=True)]
         goal = "" if case.goal is None else f"{case.goal}"
         print(
-            f"| {case.name} | {statistics.median(of_case):.2f} | {spread} | {ratio:.2f} | {goal} |"
+            f"| {case.name} | {_median_and_range(of_case)} | {_median_and_range(ratios)} | {goal} |"
         )
+
+
+def _median_and_range(numbers: Sequence[float]) -> str:
+    """Two cells."""
+    return f"{statistics.median(numbers):.2f} | {min(numbers):.2f} to {max(numbers):.2f}"
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ needs no torch.
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -53,9 +54,16 @@ def room(module: str) -> str:
     return parts[1] if len(parts) > 1 else ""
 
 
+@cache
+def imported(path: Path) -> list[ast.Import | ast.ImportFrom]:
+    """The import statements of a file."""
+    nodes = ast.walk(ast.parse(path.read_text()))
+    return [node for node in nodes if isinstance(node, (ast.Import, ast.ImportFrom))]
+
+
 def imports(path: Path) -> set[str]:
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in imported(path):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
@@ -153,7 +161,7 @@ def test_the_dashboard_imports_records_and_plots_alone():
 def test_nobody_star_imports():
     for folder in ("grace_geom", "app", "analyses", "tests", "benchmarks"):
         for path in (ROOT / folder).rglob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text())):
+            for node in imported(path):
                 assert not (
                     isinstance(node, ast.ImportFrom) and any(a.name == "*" for a in node.names)
                 ), path

@@ -22,8 +22,8 @@ PROGRAMS = [
     "grace_geom.interpolate",
     "grace_geom.export",
     "grace_geom.pretrain",
-    "analyses/hessian_spectrum.py",
-    "analyses/report.py",
+    "grace_geom.data.__main__",
+    *sorted(f"analyses/{path.name}" for path in (ROOT / "analyses").glob("*.py")),
 ]
 SETTINGS = ("--method", "at", "--epochs", "3", "--print-config")
 REFUSED = [

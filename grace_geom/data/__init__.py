@@ -1,11 +1,18 @@
-"""Data: a SPEC resolves to an ImageSet, a loader turns that into batches in [0, 1]."""
+"""Data: a SPEC resolves to an ImageSet, a loader turns that into batches in [0, 1].
 
-from grace_geom.data.base import ImageSet, from_arrays
-from grace_geom.data.loader import Loader, loader
-from grace_geom.data.specs import resolve
-from grace_geom.data.splits import Split, hold_out
-from grace_geom.data.subsets import align, restrict_classes
-from grace_geom.data.suites import suites
+Importing the package itself loads nothing: ``python -m grace_geom.data --help`` needs no torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from grace_geom.data.base import ImageSet, from_arrays
+    from grace_geom.data.batches import Loader, loader
+    from grace_geom.data.related import suites
+    from grace_geom.data.specs import resolve
+    from grace_geom.data.splits import Split, hold_out
+    from grace_geom.data.subsets import align, restrict_classes
 
 __all__ = [
     "ImageSet",
@@ -19,3 +26,21 @@ __all__ = [
     "restrict_classes",
     "suites",
 ]
+
+_HOMES = {
+    "base": ("ImageSet", "from_arrays"),
+    "batches": ("Loader", "loader"),
+    "related": ("suites",),
+    "specs": ("resolve",),
+    "splits": ("Split", "hold_out"),
+    "subsets": ("align", "restrict_classes"),
+}
+"""Module -> names; no name may be that of a module, which would hide it once it is imported."""
+
+
+def __getattr__(name: str) -> Any:
+    for home, names in _HOMES.items():
+        if name in names:
+            found = globals()[name] = getattr(import_module(f"{__name__}.{home}"), name)
+            return found
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from grace_geom.data import loader, resolve
-from grace_geom.data.loader import blocks_of, buffered_order
+from grace_geom.data.batches import blocks_of, buffered_order
 from grace_geom.distributed import World
 from grace_geom.errors import UserError
 from tests.data.makers import pictures, turns, write_npz, write_shard
