@@ -29,9 +29,9 @@ demo: setup
 test: setup lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-# What a change is checked with while it is made: no training, no browser, one process.
+# What a change is checked with while it is made: no training, no browser.
 test-fast: setup
-	$(BIN)/python -m pytest -m "not slow and not distributed and not browser and not packs"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not distributed and not browser and not packs"
 
 # The same calls with every annotation checked as they are made: shapes, dtypes and plain types.
 TYPED := grace_geom.geometry,grace_geom.attacks

@@ -1,6 +1,7 @@
 """What every test has at hand."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,20 @@ TESTS = Path(__file__).resolve().parent
 PACKS = TESTS.parents[1] / "shared" / "data"
 
 
+FIRST = (
+    "analysis/test_distributed_analyses.py",
+    "app/test_browser.py",
+    "app/test_pages.py",
+    "study/test_compare.py",
+    "analysis/test_weight_analyses.py",
+    "analysis/test_feature_analyses.py",
+    "analysis/test_unlike_runs.py",
+    "test_docs.py",
+    "test_readme.py",
+)
+"""The longest files, each of which one worker has alone: begun first, so that none is left over at
+the end, when the other worker has nothing to do any more."""
+
 SLOW = {
     "analysis",
     "app",
@@ -22,11 +37,13 @@ SLOW = {
     "training",
     "geometry/test_operators.py",
     "methods/test_adversarial.py",
+    "methods/test_one_file_one_line.py",
     "methods/test_radii.py",
     "test_benchmark_curvature.py",
     "test_benchmark_features.py",
     "test_imagenet_chain.py",
     "test_packaging.py",
+    "test_quick.py",
     "test_readme.py",
     "test_scale_estimate.py",
 }
@@ -44,8 +61,30 @@ BROWSER = {"app/test_browser.py"}
 """Files whose tests drive Chromium."""
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Have pytest-xdist, where it runs, hand out files in the order of the collected tests; by
+    itself it begins with those of many tests, and the longest have few.
+    """
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test by the file it is in; those that want the image packs by their fixture."""
+    """Mark each test by the file it is in, those that want the image packs by their fixture; put
+    the longest files first, then the other slow ones.
+    """
+    _mark(items)
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    place = str(item.path.relative_to(TESTS))
+    if place in FIRST:
+        return FIRST.index(place)
+    return len(FIRST) + (item.get_closest_marker("slow") is None)
+
+
+def _mark(items: list[pytest.Item]) -> None:
     for item in items:
         place = item.path.relative_to(TESTS)
         names = {str(place), *map(str, place.parents)}
@@ -54,6 +93,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(mark)
         if "packs" in getattr(item, "fixturenames", ()):
             item.add_marker("packs")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def hasty() -> Iterator[None]:
+    """No file of a test need survive a power cut: waiting for the disk after each would be a good
+    part of the time.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
 
 
 @pytest.fixture(scope="session")

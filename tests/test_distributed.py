@@ -3,12 +3,7 @@ and one may die.
 """
 
 import json
-import multiprocessing as mp
-import os
-import socket
-import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +24,7 @@ from grace_geom.methods import METHODS, Method
 from grace_geom.serialise import read_yaml
 from grace_geom.train import main
 from grace_geom.training import Plan, Trainer
+from tests.processes import fork, ranks, wait
 from tests.small_run import lines, write_npz
 from tests.toys import CLASSES, TEMPLATES, register_toy, toy_batch, toy_clip, toy_run
 
@@ -88,8 +84,6 @@ def accuracies() -> list[object]:
     ]
 
 
-Command = Callable[[list[str]], None]
-
 CASES = (
     ("ft", None),
     ("at", None),
@@ -119,11 +113,7 @@ def worker(rank: int, size: int, folder: str) -> None:
 def several(request, tmp_path_factory) -> list[dict]:
     """What each of two, then of three processes found."""
     size, folder = request.param, tmp_path_factory.mktemp("several")
-    context = mp.get_context("fork")
-    job = [context.Process(target=worker, args=(rank, size, str(folder))) for rank in range(size)]
-    for process in job:
-        process.start()
-    assert wait(job) == [0] * size
+    assert wait([fork(worker, rank, size, str(folder)) for rank in range(size)]) == [0] * size
     return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(size)]
 
 
@@ -167,40 +157,6 @@ def test_alone_nothing_is_done():
     assert np.array_equal(distributed.woven([whole[r::3] for r in range(3)]), whole)
 
 
-def ranks(
-    folder: Path, flags: list[str], size: int, command: Command = main
-) -> list[mp.process.BaseProcess]:
-    """The processes that torchrun would start on this machine; what rank R says on stderr goes to
-    ``err.R``.
-    """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    context = mp.get_context(
-        "fork"
-    )  # torch is imported already: starting anew would cost more than the test
-    found = [
-        context.Process(target=door, args=(command, rank, size, port, folder, flags))
-        for rank in range(size)
-    ]
-    for process in found:
-        process.start()
-    return found
-
-
-def door(command: Command, rank: int, size: int, port: str, folder: Path, flags: list[str]) -> None:
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(size)}
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    sys.stderr = open(folder / f"err.{rank}", "w", buffering=1)  # noqa: SIM115
-    command(flags)
-
-
-def wait(processes: list[mp.process.BaseProcess]) -> list[int | None]:
-    for process in processes:
-        process.join(120)
-    return [process.exitcode for process in processes]
-
-
 def toy_flags(folder: Path, **more: object) -> list[str]:
     data = write_npz(folder) if not (folder / "toy.npz").exists() else f"npz:{folder / 'toy.npz'}"
     values = {
@@ -222,7 +178,7 @@ def toy_flags(folder: Path, **more: object) -> list[str]:
 
 def test_a_killed_process_ends_the_job_and_one_process_goes_on(tmp_path: Path):
     out = tmp_path / "run"
-    job = ranks(tmp_path, toy_flags(tmp_path, epochs=100_000), size=2)
+    job = ranks(tmp_path, toy_flags(tmp_path, epochs=100_000), 2, main)
     deadline = time.monotonic() + 120
     while not (out / "ckpt.pt").is_file() and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -244,7 +200,7 @@ def test_a_stopped_run_of_one_goes_on_in_two_and_ends_as_if_it_had_been_one(tmp_
     main(whole)
     with pytest.raises(SystemExit, match="130"):
         main(toy_flags(tmp_path, epochs=2, **{"stop-after": 3}))
-    job = ranks(tmp_path, [*toy_flags(tmp_path, epochs=2), "--resume"], size=2)
+    job = ranks(tmp_path, [*toy_flags(tmp_path, epochs=2), "--resume"], 2, main)
     assert wait(job) == [0, 0], (tmp_path / "err.0").read_text()
     one, two = load_checkpoint(tmp_path / "whole"), load_checkpoint(tmp_path / "run")
     assert one.step == two.step and one.metrics["val_acc"] == two.metrics["val_acc"]
@@ -274,7 +230,7 @@ def test_a_stopped_run_of_one_goes_on_in_two_and_ends_as_if_it_had_been_one(tmp_
 
 def test_one_process_asked_to_stop_stops_all_at_the_same_step(tmp_path: Path):
     out = tmp_path / "run"
-    job = ranks(tmp_path, toy_flags(tmp_path, epochs=100_000), size=2)
+    job = ranks(tmp_path, toy_flags(tmp_path, epochs=100_000), 2, main)
     deadline = time.monotonic() + 120
     while not (out / "ckpt.pt").is_file() and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -284,7 +240,7 @@ def test_one_process_asked_to_stop_stops_all_at_the_same_step(tmp_path: Path):
 
 
 def test_batches_that_do_not_divide_are_refused(tmp_path: Path):
-    job = ranks(tmp_path, toy_flags(tmp_path, epochs=1, **{"batch-size": 8}), size=3)
+    job = ranks(tmp_path, toy_flags(tmp_path, epochs=1, **{"batch-size": 8}), 3, main)
     assert wait(job) == [2, 2, 2]
     assert "batches of 8 images do not divide among 3 processes" in (tmp_path / "err.0").read_text()
     assert not (tmp_path / "run").exists()

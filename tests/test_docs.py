@@ -53,6 +53,7 @@ def run(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
         assert not end.code, arguments
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
 def test_the_tutorial_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -1,15 +1,14 @@
 """The README's examples run, in its order, on a small stand-in for the reader's model and data."""
 
-import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from tests.processes import python
 
 README = (Path(__file__).resolve().parents[1] / "README.md").read_text()
 SMALL = {
@@ -32,16 +31,9 @@ def folder_of_pictures(root: Path) -> None:
             Image.fromarray(pixels).save(root / label / f"{i}.png")
 
 
-def run(command: list[str], folder: Path) -> None:
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, f"{' '.join(command)}\n{done.stderr[-2000:]}"
+def run(words: list[str], folder: Path) -> None:
+    done = python(words, folder, folder / "log")
+    assert done.code == 0, f"{' '.join(words)}\n{done.said[-2000:]}"
 
 
 @pytest.fixture(scope="module")
@@ -61,14 +53,14 @@ def test_shell_examples_run(place):
             "0,1,2", "0"
         )
         command = shlex.split(line, comments=True)
-        run([sys.executable, *command[1:], *SMALL.get(command[2], [])], place)
+        run([*command[1:], *SMALL.get(command[2], [])], place)
     assert (place / "photos.safetensors").is_file()
 
 
 def test_python_examples_run(place):
     (checkpoint,) = re.findall(r'grace_geom.load\("(.*?)"\)', README)
     for code in blocks("python"):
-        run([sys.executable, "-c", code.replace(checkpoint, "runs/photos/ckpt.pt")], place)
+        run(["-c", code.replace(checkpoint, "runs/photos/ckpt.pt")], place)
 
 
 def test_every_door_is_in_the_table():

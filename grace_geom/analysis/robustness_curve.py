@@ -152,7 +152,7 @@ def measure_curve(subject: Subject, options: CurveOptions, state: Path) -> Part:
         b.to(subject.model.device).images
         for b in batches_of(found, image_set.labels, options.batch, mine)
     ]
-    y = torch.from_numpy(image_set.labels)
+    y = torch.tensor(image_set.labels)
     for label, seen in _transferred(x_adv, image_set, options).items():
         if isinstance(seen, str):
             values[f"transfer/{label}"] = absent(f"{label}: {seen}")

@@ -155,6 +155,7 @@ def test_too_few_images_are_refused_before_any_trace(runs, tmp_path, capsys):  #
     assert "traces" not in said and not (tmp_path / "out").exists()
 
 
+@pytest.mark.drawn
 def test_anisotropy_is_that_of_the_dense_matrix_and_of_the_features(runs, tmp_path):  # noqa: F811
     argv = [*SMALL, *FEW, "--n", "24", "--probes", "100", "--rtol", "1e-8", "--out", str(tmp_path)]
     script("anisotropy")([str(runs / "near"), *argv])

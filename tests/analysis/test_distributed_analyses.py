@@ -23,14 +23,16 @@ from analyses import (
     robustness_curve,
     sharpness,
 )
+from grace_geom import figures
 from grace_geom.analysis import run as analysis_run
 from grace_geom.analysis import state
 from grace_geom.analysis.features import adversary
 from grace_geom.distributed import processes, world
 from grace_geom.geometry.operators import CurvatureOperator
 from grace_geom.records import Result
+from tests.analysis.conftest import blank
 from tests.analysis.test_feature_analyses import lab  # noqa: F401  # a fixture
-from tests.test_distributed import ranks, wait
+from tests.processes import ranks, wait
 
 EVERY = ["--dtype", "float64", "--n", "21", "--batch", "4", "--attack-steps", "2"]
 """Six batches, the last of one image: 12 images in the first process, 9 in the second."""
@@ -119,6 +121,7 @@ def all_of_them(flags: list[str]) -> None:
             return part, record
 
         analysis_run._measured = noted
+        figures.save = blank
         for name, (module, _) in CASES.items():
             (root / "two" / name.replace(" ", "_")).mkdir(parents=True, exist_ok=True)
             module.main(argv(name, root, "two"))

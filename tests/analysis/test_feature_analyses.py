@@ -59,6 +59,7 @@ def runs(lab: Path) -> list[str]:
     return [str(lab / "still"), str(lab / "moved")]
 
 
+@pytest.mark.drawn
 def test_representation_drift(lab, capsys):
     representation_drift.main([*runs(lab), *FAST, "--rbf", "--out", str(lab / "drift")])
     shown = capsys.readouterr()
@@ -109,6 +110,7 @@ def test_another_checkpoint_as_reference(lab):
     assert values["gram_chord/adv/embedding"].value == pytest.approx(0, abs=1e-6)
 
 
+@pytest.mark.drawn
 def test_feature_stability(lab, capsys):
     feature_stability.main([*runs(lab), *FAST, "--out", str(lab / "stability")])
     result = Result.load(lab / "stability" / "feature_stability.json")
@@ -154,6 +156,7 @@ def test_the_attack_is_shared_by_the_analyses_of_one_folder(lab):
     assert before and before == {file: file.stat().st_mtime_ns for file in out.rglob("adv-*.npy")}
 
 
+@pytest.mark.drawn
 def test_robustness_curve(lab, capsys):
     argv = [
         "--n",

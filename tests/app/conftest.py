@@ -11,6 +11,7 @@ import yaml
 
 from grace_geom.records import Accuracy, EvalRecord, Measure, Result, pack
 from tests.app.lab import make_lab
+from tests.processes import made_once
 
 SETS = (
     ("id", "shapes"),
@@ -136,7 +137,7 @@ def spectrum(folder: Path, top: float, n: int = 96, sha256: str = "") -> None:
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of four real runs of a toy model, three of them analysed. Tests only look at it."""
-    return make_lab(tmp_path_factory.mktemp("lab"))
+    return made_once(tmp_path_factory, "lab", make_lab)
 
 
 @pytest.fixture

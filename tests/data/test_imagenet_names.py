@@ -1,6 +1,7 @@
 """ImageNet's classes are found by id or name wherever they stand in a head."""
 
 import random
+from functools import cache
 
 import pytest
 
@@ -8,8 +9,12 @@ from grace_geom.data.imagenet_ids import subset, wnids
 from grace_geom.data.imagenet_names import columns_for, normalised
 from grace_geom.data.prompts import imagenet_class_names
 
+HEADS = ("open_clip", "torchvision", "ids", "synsets", "underscores")
 
-def heads():
+
+@cache
+def heads() -> dict[str, tuple[str, ...]]:
+    """The names of a head as each list gives them."""
     from timm.data import ImageNetInfo
     from torchvision.models._meta import _IMAGENET_CATEGORIES
 
@@ -17,19 +22,20 @@ def heads():
     return {
         "open_clip": imagenet_class_names(),
         "torchvision": tuple(_IMAGENET_CATEGORIES),
-        "ids": wnids(),
+        "ids": tuple(wnids()),
         "synsets": tuple(info.index_to_description(k) for k in range(1000)),
         "underscores": tuple(n.replace(" ", "_").upper() for n in imagenet_class_names()),
     }
 
 
-@pytest.mark.parametrize("head", heads())
+@pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("seed", [None, 0])
 def test_columns_are_the_classes_that_they_stand_for(head, seed):
     order = list(range(1000))
     if seed is not None:
         random.Random(seed).shuffle(order)
-    names = tuple(heads()[head][label] for label in order)
+    listed = heads()[head]
+    names = tuple(listed[label] for label in order)
     columns, absent, how = columns_for(names, subset("imagenet-a"))
     assert not absent and how.startswith("by ")
     assert [order[c] for c in columns] == list(subset("imagenet-a"))

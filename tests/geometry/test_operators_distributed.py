@@ -1,9 +1,9 @@
 import torch
-from torch.multiprocessing import spawn
 from torch.testing import assert_close
 
 from grace_geom.geometry.operators import hessian
 from tests.geometry import nets
+from tests.processes import fork, wait
 
 
 def worker(rank: int, folder: str) -> None:
@@ -17,7 +17,7 @@ def worker(rank: int, folder: str) -> None:
 
 
 def test_two_processes_with_ragged_shares_give_the_whole_product(tmp_path):
-    spawn(worker, (str(tmp_path),), nprocs=2)
+    assert wait([fork(worker, rank, str(tmp_path)) for rank in range(2)]) == [0, 0]
     net, weights = nets.make()
     whole = hessian(nets.loss(net), weights, nets.batches())
     Hv = whole.matvec(torch.linspace(-1, 1, whole.dim, dtype=torch.float64))

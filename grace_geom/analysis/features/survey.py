@@ -69,7 +69,7 @@ def clean_features(
         of_set = _collected(
             models,
             lambda mine, here=image_set: _read(here, mine, plan.batch, inputs),  # type: ignore[misc]
-            torch.from_numpy(image_set.labels),
+            torch.tensor(image_set.labels),
             which_images(image_set),
             distribution,
             plan,
