@@ -3,6 +3,8 @@ weight files.
 """
 
 import contextlib
+import functools
+import json
 import logging
 import re
 import warnings
@@ -191,8 +193,17 @@ def shapes_of(model: str) -> nn.Module:
 
 
 def tokenizer_of(model: str) -> Any:
-    """The tokenizer that open_clip's configuration names for this model."""
+    """The tokenizer that open_clip's configuration names for this model, read once a process: its
+    vocabulary takes several times as long as a small model.
+    """
     register_configs()
+    config = open_clip.get_model_config(model) or {}
+    return _tokenizer(model, json.dumps(config.get("text_cfg"), sort_keys=True))
+
+
+@functools.lru_cache(maxsize=8)
+def _tokenizer(model: str, text_config: str) -> Any:
+    """By name and configuration: the same name may be registered anew with another one."""
     return open_clip.get_tokenizer(model)
 
 

@@ -1,3 +1,5 @@
+import json
+
 import open_clip
 import pytest
 import torch
@@ -5,7 +7,7 @@ from torch.testing import assert_close
 
 from grace_geom.errors import UserError
 from grace_geom.models import ModelSpec, build, loading, open_clip_model, text_head, tokenizer_of
-from tests.toys import CLASSES, TEMPLATES, toy_batch, toy_clip
+from tests.toys import CLASSES, CONFIG, TEMPLATES, toy_batch, toy_clip
 
 
 def test_logits_are_those_of_plain_open_clip():
@@ -55,6 +57,17 @@ def test_images_of_another_size_are_resized_inside():
     images = torch.rand(2, 3, 24, 24)
     small = torch.nn.functional.interpolate(images, size=(16, 16), mode="bicubic", antialias=True)
     assert_close(model(images), model(small))
+
+
+def test_a_tokenizer_is_read_once_for_a_name_and_its_configuration(tmp_path):
+    def lengths(context: int) -> int:
+        text = CONFIG["text_cfg"] | {"context_length": context}
+        (tmp_path / "toy-told.json").write_text(json.dumps(CONFIG | {"text_cfg": text}))
+        open_clip.add_model_config(tmp_path)
+        assert tokenizer_of("toy-told") is tokenizer_of("toy-told")
+        return tokenizer_of("toy-told")(["a star"]).shape[1]
+
+    assert [lengths(12), lengths(20), lengths(12)] == [12, 20, 12]
 
 
 def test_head_rows_are_unit_means_over_templates():

@@ -1,7 +1,5 @@
 """Processes of a study: none outlives the study that started it, however that ended."""
 
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -9,6 +7,7 @@ from grace_geom.config import TrainConfig, make_config
 from grace_geom.evaluation import Measures, Source
 from grace_geom.study.execute import Steps, run_all
 from grace_geom.study.options import Job
+from tests.processes import fork
 
 SEEDS = (0, 1)
 
@@ -44,13 +43,15 @@ def sizes(folder: Path) -> list[int]:
 
 
 def test_a_killed_study_leaves_no_process_that_goes_on_writing(tmp_path: Path) -> None:
-    words = f"from tests.study.test_study_processes import study; study({str(tmp_path)!r})"
-    with subprocess.Popen([sys.executable, "-c", words], cwd=Path(__file__).parents[2]) as parent:
-        until = time.monotonic() + 240
+    parent = fork(study, str(tmp_path))
+    try:
+        until = time.monotonic() + 600
         while len(sizes(tmp_path)) < len(SEEDS) and time.monotonic() < until:
             time.sleep(0.1)
         assert len(sizes(tmp_path)) == len(SEEDS), "the processes did not start"
+    finally:
         parent.kill()
+        parent.join()
     time.sleep(2)
     before = sizes(tmp_path)
     time.sleep(1)
