@@ -1,6 +1,7 @@
 """The sets an attack may search: a norm ball around each image, cut with the pixel box [0, 1]."""
 
 import math
+from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -114,10 +115,14 @@ class L2:
         return type(self)(self.x[rows], self.eps)
 
 
-BALLS: dict[str, type[Ball]] = {"linf": Linf, "l2": L2}
+Maker = Callable[[Tensor, float], Ball]
+"""Images and radius to a ball around them. Not ``type[Ball]``: which class has a protocol's data
+cannot be checked at run time."""
+
+BALLS: dict[str, Maker] = {"linf": Linf, "l2": L2}
 
 
-def ball_named(norm: str) -> type[Ball]:
+def ball_named(norm: str) -> Maker:
     """The ball of a norm.
 
     Raises:

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from grace_geom.attacks.balls import Ball, Linf, ball_named, check_pixels, extent_of
+from grace_geom.attacks.balls import Linf, Maker, ball_named, check_pixels, extent_of
 from grace_geom.attacks.losses import cross_entropy
 from grace_geom.attacks.tracker import Hunt, Logits, Noise, Outcome
 from grace_geom.distributed import world
@@ -24,7 +24,7 @@ def pgd(
     steps: int,
     generator: torch.Generator | None = None,
     random_start: bool = True,
-    ball: type[Ball] = Linf,
+    ball: Maker = Linf,
 ) -> Float[Tensor, " b *d"]:
     """``x_{t+1} = Proj(x_t + alpha sign grad loss(x_t))``, from a uniform random point of the ball.
 
@@ -88,7 +88,7 @@ def pgd_until(
     steps: int,
     stop: float,
     generator: torch.Generator,
-    ball: type[Ball] = Linf,
+    ball: Maker = Linf,
 ) -> tuple[Float[Tensor, " n *d"], Int[Tensor, " n"]]:
     """:func:`pgd` that leaves each image at the first point on its way where its loss exceeds
     ``stop``.

@@ -250,6 +250,7 @@ class TestRefuses:
         with pytest.raises(ValueError, match=r"not deterministic.*dropout"):
             hessian(nets.loss(net), weights, nets.batches())
 
+    @pytest.mark.untyped
     def test_a_loader_that_may_shuffle(self):
         net, weights = nets.make()
         with pytest.raises(ValueError, match="fixed order"):
