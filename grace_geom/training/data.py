@@ -94,7 +94,8 @@ def _changed_since_earlier_version(config: TrainConfig, train: ImageSet) -> list
 def _copies(config: TrainConfig, train: ImageSet, held_out: ImageSet) -> dict[str, int]:
     """How many images of the other parts are exact copies of training images, told in one line.
 
-    Parts that are drawn share none, as copies stay together.
+    A drawn test part is not read for it: exact copies stay together, and an evaluation says how
+    many others it leaves out. Held-out images choose the best step, so all their copies are told.
     """
     found = {}
     how = str(train.note.get("how", ""))
@@ -104,8 +105,7 @@ def _copies(config: TrainConfig, train: ImageSet, held_out: ImageSet) -> dict[st
             download=config.download,
         )  # fmt: skip
         found["test"] = (copies(train, test), len(test))
-    if "val:" not in how:
-        found["val"] = (copies(train, held_out), len(held_out))
+    found["val"] = (copies(train, held_out), len(held_out))
     told = {part: pair for part, pair in found.items() if pair[0]}
     if told and distributed.first():
         text = some(f"{k:,} of {n:,} {part} images" for part, (k, n) in told.items())

@@ -13,7 +13,7 @@ import torch
 
 from grace_geom.checkpoint import load_checkpoint, save_checkpoint
 from grace_geom.data import resolve
-from grace_geom.data.membership import keys_of
+from grace_geom.data.keys import keys_of
 from grace_geom.errors import Interrupted, UserError
 from grace_geom.evaluation import DialOptions, Measures, Source, assess, dial
 from grace_geom.files import alone
