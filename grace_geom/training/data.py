@@ -12,6 +12,7 @@ from grace_geom.cli import RECORD
 from grace_geom.config import TrainConfig
 from grace_geom.data import ImageSet, resolve
 from grace_geom.data.membership import changes, class_changes, copies, members_of, some, summary
+from grace_geom.data.text import warn
 from grace_geom.errors import UserError
 from grace_geom.serialise import read_yaml
 
@@ -40,6 +41,8 @@ def training_data(
             cannot be read.
     """
     changed = _changed(config, train, held_out, resumed) if resumed is not None else []
+    for sentence in train.note.get("told", ()):
+        warn(sentence)
     members = members_of(train, held_out, resumed.members if resumed is not None else {})
     record: dict[str, Any] = {"members": summary(members)}
     if changed:
