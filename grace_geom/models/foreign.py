@@ -45,11 +45,14 @@ ADDED = re.compile(r"(^|\.)pad_(up|down|left|right)$")
 """Names of a frame that is added to the pixels: zeros change nothing."""
 
 MEANING = re.compile(
-    r"lora|adapter|prompt|ctx|head|classif|prefix|probe|magnitude|ssf|ia3|cache|pad_|soft|"
-    r"(^|\.)(fc|linear|proj|film|gate)(\.|$)|text|token",
+    r"lora|lo[hk]r|loha|hada|vera_|(^|[._])(oft|boft|dora|diff|diff_b|ia3|ia3_\w+)([._]|$)|"
+    r"adapter|prompt|ctx|head|classif|prefix|probe|magnitude|ssf|cache|pad_|soft|"
+    r"delta|residual|task_?vec|perturb|(^|[._])(ema|swa|shadow|average[ds]?|avg)([._]|$)|shadow_|"
+    r"(^|\.)(fc|linear|proj|film|gate|transformer|resblocks|visual)(\.|$)|text|token",
     re.IGNORECASE,
 )
-"""What changes a model's answers wherever it stands."""
+"""What changes a model's answers wherever it stands: low-rank and other adapters (LoRA, LoHa, LoKr,
+VeRA, OFT, DoRA, IA3, SSF), prompts, heads, differences to add, averages, further blocks."""
 
 SCALES = frozenset({"logit_scale", "logit_bias"})
 
@@ -133,7 +136,11 @@ def _groups(content: Any, label: str, depth: int = 0) -> Iterator[tuple[str, dic
         content = dict(tensors_of_module(content.state, lambda w: isinstance(w, Tensor)))
     if not isinstance(content, Mapping) or depth > 5:
         return
-    yield label, {str(name): w for name, w in content.items() if isinstance(w, Tensor)}
+    found = {str(name): w for name, w in content.items() if isinstance(w, Tensor)}
+    for name, row in content.items():  # as torch_ema keeps its averages, and some their prompts
+        if isinstance(row, (list, tuple)) and not BESIDE.search(str(name)):
+            found |= {f"{name}.{i}": w for i, w in enumerate(row) if isinstance(w, Tensor)}
+    yield label, found
     for name, inner in content.items():
         if not BESIDE.search(str(name)):
             yield from _groups(inner, f"{label}.{name}".lstrip("."), depth + 1)

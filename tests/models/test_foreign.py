@@ -228,6 +228,41 @@ def test_what_changes_the_answers_is_never_dropped(says, pretrained, tuned, tmp_
         opened(REFUSED[says](tuned), tmp_path, pretrained)
 
 
+WORDS = [
+    "delta", "delta.visual.proj", "visual_delta", "weight_delta.0", "task_vector.proj",
+    "base.lora_A", "lora_alpha_table", "lora.down", "hada_w1_a", "lokr_w1", "vera_lambda_b",
+    "oft.blocks", "dora.scale", "x.diff", "x.diff_b", "adapter.down.weight", "ia3_l", "x.ia3.w",
+    "prompt", "prompt_learner.token", "ctx", "learner.ctx_vectors", "soft_prompt", "prefix.0",
+    "head.weight", "fc.weight", "classifier.weight", "linear.weight", "probe",
+    "ema.visual.proj", "model_ema.x", "ema_model.x", "shadow_params", "averaged.x", "swa.x",
+    "transformer.resblocks.7.ln_1.weight", "text.transformer.resblocks.7.ln_1.weight",
+    "cache_keys", "magnitude", "ssf_scale", "film.weight", "residual.0",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WORDS)
+@pytest.mark.parametrize("place", ["beside", "in a dictionary", "in a list"])
+def test_names_that_carry_meaning_are_refused_wherever_they_stand(name, place, tuned, tmp_path):
+    w = torch.ones(3, 5)
+    content = {
+        "beside": {**tuned, name: w},
+        "in a dictionary": {"state_dict": tuned, name: {"x": w}},
+        "in a list": {"state_dict": tuned, name: [w, w]},
+    }[place]
+    with pytest.raises(UserError, match=r"change its answers|without its partner|low-rank"):
+        opened(content, tmp_path)
+
+
+def test_lists_of_numbers_and_a_training_state_are_no_weights(tuned, tmp_path):
+    beside = {
+        "losses": [torch.tensor(1.0)] * 3,
+        "optimizer": {"state": {0: {"exp_avg": torch.ones(3)}}, "ema": [torch.ones(3)]},
+        "schema": torch.ones(2),
+    }
+    model, _ = opened({"state_dict": tuned} | beside, tmp_path)
+    assert same(model.clip, tuned)
+
+
 def test_counters_and_masks_are_not_weights(tuned, tmp_path):
     more = {"attn_mask": torch.ones(12, 12), "input_resolution": torch.tensor(16)}
     model, record = opened(tuned | more, tmp_path)
