@@ -37,6 +37,7 @@ class Common:
         preprocess: How its model reads pictures: resize_mode=squash,mean=0.5 (also interpolation,
             std, fill_color), or a JSON file as open_clip_config.json; default that of pretrained or
             of such a file beside it, else a guess.
+        weights: Which weights of one that holds two sets: ema, model, or a place in the file.
         classes: JSON file with the class names of a foreign checkpoint's head.
         no_verify: Do not compare the tensors of a checkpoint with the digest it was written with.
     """
@@ -60,6 +61,7 @@ class Common:
     model: str | None = field(default=None, metadata={"group": "foreign checkpoints"})
     pretrained: str | None = None
     preprocess: str | None = None
+    weights: str | None = None
     classes: Path | None = None
     no_verify: bool = False
 

@@ -326,7 +326,7 @@ def open_subject(file: Path, label: str, options: Common) -> Subject:
     if reading is None or file.resolve() not in reading.shared:
         return _opened(file, label, options)
     how = (options.device, options.model, options.pretrained, options.classes, options.dtype)
-    key = (file.resolve(), options.data, options.data_root, *how)
+    key = (file.resolve(), options.data, options.data_root, options.weights, *how)
     if key in reading.held:
         subject, weights = reading.held[key]
         if identity.of_model(subject.model)["weights"] == weights:
