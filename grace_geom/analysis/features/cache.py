@@ -17,7 +17,7 @@ from grace_geom.analysis.features.extract import Features
 from grace_geom.evaluation.identity import key_of
 from grace_geom.files import atomic_write, write_text
 
-REVISION = 7
+REVISION = 8
 """Part of the cache keys of analyses and of adversarial images: raise it when an estimator or an
 attack changes.
 """
