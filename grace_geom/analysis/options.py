@@ -88,6 +88,14 @@ class Common:
         """Parts of the ID data that the result depends on."""
         return ("test",)
 
+    def zeroshot_sets(self, data: str) -> dict[str, str]:
+        """Zero-shot sets that the result depends on, NAME -> SPEC; none in most analyses.
+
+        Args:
+            data: SPEC of the ID data.
+        """
+        return {}
+
     def settings(self) -> dict[str, Any]:
         """Everything that a result depends on beside the checkpoint, as plain types."""
         return {
