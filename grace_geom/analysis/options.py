@@ -38,7 +38,7 @@ class Common:
             std, fill_color), or a JSON file as open_clip_config.json; default that of pretrained or
             of such a file beside it, else a guess.
         classes: JSON file with the class names of a foreign checkpoint's head.
-        no_verify: Do not compare the tensors of a checkpoint with the digest it was written with.
+        no_verify: Do not compare a checkpoint with the digests that it was written with.
     """
 
     checkpoints: tuple[Path, ...] = field(metadata={"group": "analysis"})

@@ -109,17 +109,17 @@ class Subject:
         return found
 
     def train_count(self) -> int:
-        """How many different images the run was trained on: its own limit, or all of the training
-        split.
+        """How many images the run was trained on, whatever data it is analysed on: its own limit,
+        or all of the training split.
 
         Raises:
             UserError: If the data set has no training split.
         """
         config, members = self.checkpoint.config, self.checkpoint.members
-        if members and self.data == config.get("data"):
+        if members:
             return len(members["keys"])
         whole = resolve(
-            self.data, "train", data_root=self.options.data_root or config.get("data_root"),
+            config.get("data") or self.data, "train", data_root=self.options.data_root or config.get("data_root"),
             seed=config.get("split_seed", 0), val_fraction=config.get("val_fraction", 0.1),
         )  # fmt: skip
         return min(len(whole), config.get("train_images") or len(whole))

@@ -159,7 +159,7 @@ class Source:
             that of --pretrained or of such a file beside the checkpoint, else a guess.
         classes: JSON file with the class names of a foreign checkpoint's head; default those of the
             ID data set.
-        no_verify: Do not compare the tensors of a checkpoint with the digest it was written with.
+        no_verify: Do not compare a checkpoint with the digests that it was written with.
     """
 
     data: str | None = field(default=None, metadata={"group": "data"})
