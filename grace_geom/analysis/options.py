@@ -39,7 +39,7 @@ class Common:
             of such a file beside it, else a guess.
         weights: Which weights of one that holds two sets: ema, model, or a place in the file.
         classes: JSON file with the class names of a foreign checkpoint's head.
-        no_verify: Do not compare the tensors of a checkpoint with the digest it was written with.
+        no_verify: Do not compare a checkpoint with the digests that it was written with.
     """
 
     checkpoints: tuple[Path, ...] = field(metadata={"group": "analysis"})
@@ -89,6 +89,14 @@ class Common:
     def splits(self) -> tuple[Literal["train", "test"], ...]:
         """Parts of the ID data that the result depends on."""
         return ("test",)
+
+    def zeroshot_sets(self, data: str) -> dict[str, str]:
+        """Zero-shot sets that the result depends on, NAME -> SPEC; none in most analyses.
+
+        Args:
+            data: SPEC of the ID data.
+        """
+        return {}
 
     def settings(self) -> dict[str, Any]:
         """Everything that a result depends on beside the checkpoint, as plain types."""

@@ -18,6 +18,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from grace_geom import figures
+from grace_geom.analysis.alike import Sample, marked, unlike
 from grace_geom.analysis.features.cache import REVISION
 from grace_geom.analysis.numbers import absent, sample_size, with_refused
 from grace_geom.analysis.options import Common
@@ -144,7 +145,8 @@ def _analyse(
         return out / f"{name}.json"
     with figures.style():
         shown = show(parts, options)
-    tables = [with_refused(table, refused) for table in shown.tables]
+    apart = unlike({r["label"]: {k: Sample(*v) for k, v in r["images"].items()} for r in records})
+    tables = [with_refused(marked(table, apart), refused) for table in shown.tables]
     many = len(files) > 1
     values = {
         _key(label, key, many): v for label, part in parts.items() for key, v in part.values.items()
@@ -165,7 +167,8 @@ def _analyse(
     if news := _replaced(out / f"{name}.json", result):
         say(news)
     path = result.save(out)
-    _draw(out, name, shown, f"{sample_text(parts, options)}, seed {options.seed}")
+    others = f", other images: {', '.join(apart)}" if apart else ""
+    _draw(out, name, shown, f"{sample_text(parts, options)}, seed {options.seed}{others}")
     width = shutil.get_terminal_size((100, 24)).columns
     print("\n\n".join(table.text(width) for table in tables))
     if known:
@@ -255,11 +258,15 @@ def _found(
     """A checkpoint's part and whether it was known; ``None`` in a process that need not have it."""
     subject = open_subject(file, label, options)
     cache = _cache(out, name, subject, options)
+    samples = subject.samples()  # of all that was just read for the name of the cache
     # The first one alone looks, so that all go the same way; what it found is needed there only.
     found = None if options.fresh or not first() else read_part(cache)
-    if of_first(found is not None):
-        return (found, True) if found is not None else None
-    return _measured(subject, options, measure, cache), False
+    known = of_first(found is not None)
+    if known and found is None:
+        return None
+    part, record = found or _measured(subject, options, measure, cache)
+    images = {k: (x.n, x.which) for k, x in samples.items() if k in part.n}
+    return (part, record | {"images": images}), known
 
 
 def _measured(
@@ -274,7 +281,7 @@ def _measured(
     subject.used.clear()  # those that the identity was made of; now those that are measured
     part = measure(subject, options, cache.with_suffix(".state"))
     seconds = time.perf_counter() - began
-    part = replace(part, n=subject.sizes())
+    part = replace(part, n={name: sample.n for name, sample in subject.samples().items()})
     record = subject.identity() | {"device": str(subject.model.device), "n": part.n}
     if first():
         Result(cache.stem, (record,), options.settings(), part.values, part.arrays, seconds).save(

@@ -109,7 +109,7 @@ def open_checkpoint(
         foreign_head: Class names and templates of a foreign file where they are not given; asked
             only if it is one.
         device: Where the model shall live.
-        verify: Compare the tensors of one of ours with the digest that they were written with.
+        verify: Compare the content of one of ours with the digests that it was written with.
 
     Raises:
         UserError: As :func:`load_checkpoint`, and where a foreign file comes without names or does

@@ -3,6 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from grace_geom.data.base import ImageSet
 from grace_geom.data.keys import keys_of, kind_of, pixel_keys_of, source_of
+from grace_geom.data.request import Request
 from grace_geom.errors import UserError
 
 SHOWN = 3
@@ -163,7 +165,7 @@ def _unknown(image_set: ImageSet, run: Trained) -> ImageSet:
     drawn, ours = "split_seed" in image_set.note, bool(run.config.get("method"))
     if ours and run.step == 0:  # nothing was trained
         return image_set
-    if ours and drawn and run.config.get("data") == image_set.spec:
+    if ours and drawn and _same_data(image_set.spec, run.config):
         raise UserError(
             f"{image_set.spec}: this run is of an earlier version, which drew another test split "
             "and kept no list of its training images: most of today's test images were trained "
@@ -177,6 +179,21 @@ def _unknown(image_set: ImageSet, run: Trained) -> ImageSet:
         "them is unknown."
     )
     return image_set.with_note(told=_told(image_set, told))
+
+
+def _same_data(spec: str, config: Mapping[str, Any]) -> bool:
+    """Whether a SPEC names what a run was trained on, however the path is written."""
+    theirs, root = str(config.get("data") or ""), config.get("data_root")
+    return _places(spec, root) == _places(theirs, root)
+
+
+def _places(spec: str, root: str | None) -> tuple[str, ...]:
+    """The kind of a data set and where it lies: paths without links and dots, names as they are."""
+    kind, _, rest = spec.partition(":")
+    if kind not in ("npz", "folder", "wds") or not rest.strip("+ "):
+        return (spec,)
+    request = Request(spec, rest, Path(root).expanduser() if root else None)
+    return kind, *(str(request.located(name).resolve()) for name in request.names("file"))
 
 
 def changes(

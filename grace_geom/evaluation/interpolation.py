@@ -159,7 +159,8 @@ def dial(
                     record = record.merged_into(into)
         except NotFiniteError as error:
             raise _not_finite(t, error) from None
-    record = replace(record, **_choice(record, held_out, measures.eval_seed, criterion))
+    if criterion:
+        record = replace(record, **_choice(record, held_out, measures.eval_seed, criterion))
     return record.merged_into(into), ts, into
 
 
@@ -172,7 +173,8 @@ def _not_finite(t: float, error: NotFiniteError) -> NotFiniteError:
 
 
 def _earlier(file: Path, record: DialRecord) -> DialRecord:
-    """The points of an earlier call on the same checkpoint with the same settings.
+    """The points of an earlier call on the same checkpoint with the same settings, and the t that
+    was chosen: it stands until another is.
 
     Raises:
         UserError: If a newer version wrote them: going on would lose what that found.
@@ -187,7 +189,11 @@ def _earlier(file: Path, record: DialRecord) -> DialRecord:
         print(f"{error}: it is measured anew and replaced", file=sys.stderr, flush=True)
         return record
     same = (earlier.checkpoint, earlier.settings) == (record.checkpoint, record.settings)
-    return replace(record, points=earlier.points) if same else record
+    if not same:
+        return record
+    return replace(
+        record, points=earlier.points, chosen=earlier.chosen, chosen_by=earlier.chosen_by
+    )
 
 
 def _held_out(
@@ -222,8 +228,6 @@ def _choice(
     """The t of the highest score, the smallest of equals, of all points that were scored on these
     images.
     """
-    if not criterion:
-        return {"chosen": None, "chosen_by": ""}
     found = {p.t: _scores(p, held_out, seed) for p in record.points}
     scores = {t: harmonic_mean(parts) for t, parts in found.items() if len(parts) == len(held_out)}
     best = max(scores.values())

@@ -161,7 +161,7 @@ class Source:
             that is named when it is refused.
         classes: JSON file with the class names of a foreign checkpoint's head; default those of the
             ID data set.
-        no_verify: Do not compare the tensors of a checkpoint with the digest it was written with.
+        no_verify: Do not compare a checkpoint with the digests that it was written with.
     """
 
     data: str | None = field(default=None, metadata={"group": "data"})
