@@ -5,6 +5,7 @@ imported here.
 from grace_geom.records.accuracy import SUITES, Accuracy, pack
 from grace_geom.records.analysis import RESULT_FORMAT, Measure, Part, Result
 from grace_geom.records.answers import SUITES_OF
+from grace_geom.records.attack import attack_text, radius_text
 from grace_geom.records.copies import distinct
 from grace_geom.records.dial import DIAL_FORMAT, DialRecord, Point
 from grace_geom.records.evaluation import EVAL_FORMAT, EvalRecord
@@ -70,6 +71,7 @@ __all__ = [
     "RunFiles",
     "Uneven",
     "analysis_files",
+    "attack_text",
     "by_construction",
     "by_level",
     "counted",
@@ -90,6 +92,7 @@ __all__ = [
     "over_seeds",
     "pack",
     "questions",
+    "radius_text",
     "rank_correlation",
     "rank_range",
     "rankdata",

@@ -10,13 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from grace_geom.evaluation.table import attack_label, how_intervals
+from grace_geom.evaluation.table import how_intervals
 from grace_geom.records import (
     COLUMNS,
     Accuracy,
     Estimate,
     Levels,
     Uneven,
+    attack_text,
     by_level,
     headline_attack,
     mean_accuracy,
@@ -120,7 +121,7 @@ def suite_estimates(row: Row) -> dict[str, Estimate]:
     for record in row.seeds.values():
         for a in strongest(record.accuracies):
             if a.suite == "adv" and a.attack and len(a.attack["parts"]) > 1:
-                found.setdefault(attack_label(a, steps=True), []).append(a)
+                found.setdefault(attack_text(a.attack), []).append(a)
     return {
         name: e for name, some in sorted(found.items()) if (e := mean_accuracy(some)) is not None
     }
@@ -283,18 +284,11 @@ def attack_note(rows: Sequence[Row]) -> str:
     found: list[Accuracy] = [
         a for row in rows for r in row.records.values() for a in headline_attack(r.accuracies)
     ]
-    return "; or ".join(dict.fromkeys(map(_attack_text, found))) or "no attack"
-
-
-def _attack_text(accuracy: Accuracy) -> str:
-    settings = accuracy.attack or {}
-    parts = ", ".join(
-        f"{p['loss']} loss, {p['steps']} steps, {p['restarts']} restart{'s' * (p['restarts'] > 1)}"
-        for p in settings["parts"] if "steps" in p
-    )  # fmt: skip
-    eps = f"{255 * settings['eps']:.4g}/255"
-    where = f"{accuracy.n} of {accuracy.subset.get('of', accuracy.n)} test images"
-    return f"{settings['name']} at eps {eps} ({parts}, {settings['precision']}, seed {settings['seed']}) on {where}"
+    texts = [
+        f"{attack_text(a.attack, 'all')} on {a.n} of {a.subset.get('of', a.n)} test images"
+        for a in found
+    ]
+    return "; or ".join(dict.fromkeys(texts)) or "no attack"
 
 
 def markdown(
