@@ -24,6 +24,7 @@ from grace_geom.evaluation.one_checkpoint import (
     Silent,
     Watcher,
     answer,
+    aside_of,
     begin,
     image_set_of,
     measure,
@@ -156,12 +157,12 @@ def dial(
                     point.answered(found[len(held_out) :], found[: len(held_out)])
                 )
                 if new:
-                    record = record.merged_into(into)
+                    record = record.merged_into(into, aside=aside_of(into))
         except NotFiniteError as error:
             raise _not_finite(t, error) from None
     if criterion:
         record = replace(record, **_choice(record, held_out, measures.eval_seed, criterion))
-    return record.merged_into(into), ts, into
+    return record.merged_into(into, aside=aside_of(into)), ts, into
 
 
 def _not_finite(t: float, error: NotFiniteError) -> NotFiniteError:

@@ -16,6 +16,7 @@ from grace_geom.records import (
     Accuracy,
     Estimate,
     Uneven,
+    attack_text,
     headline_attack,
     mean_corruption,
     over_levels,
@@ -264,18 +265,11 @@ def attack_note(rows: Sequence[Row]) -> str:
     found: list[Accuracy] = [
         a for row in rows for r in row.records.values() for a in headline_attack(r.accuracies)
     ]
-    return "; or ".join(dict.fromkeys(map(_attack_text, found))) or "no attack"
-
-
-def _attack_text(accuracy: Accuracy) -> str:
-    settings = accuracy.attack or {}
-    parts = ", ".join(
-        f"{p['loss']} loss, {p['steps']} steps, {p['restarts']} restart{'s' * (p['restarts'] > 1)}"
-        for p in settings["parts"] if "steps" in p
-    )  # fmt: skip
-    eps = f"{255 * settings['eps']:.4g}/255"
-    where = f"{accuracy.n} of {accuracy.subset.get('of', accuracy.n)} test images"
-    return f"{settings['name']} at eps {eps} ({parts}, {settings['precision']}, seed {settings['seed']}) on {where}"
+    texts = [
+        f"{attack_text(a.attack, 'all')} on {a.n} of {a.subset.get('of', a.n)} test images"
+        for a in found
+    ]
+    return "; or ".join(dict.fromkeys(texts)) or "no attack"
 
 
 def markdown(

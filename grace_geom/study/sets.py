@@ -4,8 +4,15 @@ every seed has them, as a mean over fewer would stand beside others that are ove
 
 from collections.abc import Callable, Sequence
 
-from grace_geom.evaluation.table import attack_label
-from grace_geom.records import Accuracy, Estimate, Levels, by_level, mean_accuracy, strongest
+from grace_geom.records import (
+    Accuracy,
+    Estimate,
+    Levels,
+    attack_text,
+    by_level,
+    mean_accuracy,
+    strongest,
+)
 from grace_geom.study.rows import Row
 
 Kind = Callable[[Accuracy], str]
@@ -20,7 +27,7 @@ def set_of(suite: str) -> Kind:
 def whole_attack(a: Accuracy) -> str:
     """Attacks of several parts, by name; ``Adv`` is their first part."""
     several = a.suite == "adv" and a.attack and len(a.attack["parts"]) > 1
-    return attack_label(a, steps=True) if several else ""
+    return attack_text(a.attack) if several else ""
 
 
 def in_parts(a: Accuracy) -> str:

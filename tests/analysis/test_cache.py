@@ -18,6 +18,7 @@ from grace_geom.data import resolve
 from grace_geom.data.membership import keys_of
 from grace_geom.records import Measure, Result
 from grace_geom.tables import Table
+from tests.analysis.parts import only
 from tests.evaluation.test_evaluate import make_run, save_npz
 from tests.evaluation.test_identity import count_reads, text_tower, tower_file, with_text_of
 from tests.toys import register_toy, toy_clip
@@ -138,7 +139,7 @@ def text_sum(subject, options, state) -> Part:
 
 def values_of(options: Common) -> dict[str, float]:
     path = analyse("sums", options, text_sum, lambda parts, options: Shown((), Figure()))
-    return {name: m.value for name, m in Result.load(path).values.items()}
+    return {name: m.value for name, m in only(Result.load(path)).values.items()}
 
 
 def test_another_text_tower_under_the_same_name_is_measured_again(tmp_path):
@@ -187,7 +188,7 @@ def test_a_checkpoint_that_a_training_replaces_is_one_state_in_an_analysis(tmp_p
 
     options = Both(tuple(runs), n=6, out=tmp_path / "out")
     path = analyse("both", options, measure, lambda parts, options: Shown((), Figure()))
-    a, b = (Result.load(path).values[f"{name}/b"].value for name in "ab")
+    a, b = (Result.load(path).parts[name].values["b"].value for name in "ab")
     assert a == b == pytest.approx(toy_clip(0).weights()["visual.proj"].double().sum().item())
 
 

@@ -3,6 +3,7 @@ run."""
 
 import importlib
 import json
+import re
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -253,3 +254,15 @@ def test_the_former_command_says_the_new_name_and_does_the_same(tmp_path, capsys
         interpolate.main([str(tmp_path / "nowhere")])
     assert former.value.code == new.value.code == 2
     assert said.splitlines()[1:] == capsys.readouterr().err.splitlines()
+
+
+def test_fewer_images_do_not_cost_the_stronger_rows(tmp_path, capsys):
+    run = small_run(tmp_path, "ft", epochs=0)
+    strong = turn(run, "--t", "0,1", "--n", "20")
+    capsys.readouterr()
+    weak = turn(run, "--t", "0,1", "--n", "8")
+    for t in (0.0, 1.0):
+        assert [a.n for a in weak.point(t).accuracies] == [17, 8, 17, 8]  # each beside the other
+        assert all(a in weak.point(t).accuracies for a in strong.point(t).accuracies)
+    said = " ".join(capsys.readouterr().out.split())
+    assert re.search(r"counts: ID toy on 17 images \(\w+\), not 8 of 17 images", said)
