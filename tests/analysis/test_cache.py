@@ -98,10 +98,10 @@ def test_n_is_told_as_used_not_as_asked(tmp_path, capsys):
 
     for seed in (0, 0, 1, 1):  # measured, then from the cache
         options = Common((run,), out=tmp_path / "out", n=1000, seed=seed)
-        (record,) = Result.load(analyse("counts", options, measure, table)).checkpoints
+        (part,) = Result.load(analyse("counts", options, measure, table)).parts.values()
         far_too = ", far: 4" if seed else ""
         assert f"n = 6 (asked: 1000){far_too}." in capsys.readouterr().out
-        assert record["n"] == {"id": 6} | ({"far": 4} if seed else {})
+        assert part.n == {"id": 6} | ({"far": 4} if seed else {})
 
 
 def test_results_of_several_runs_lie_in_the_nearest_folder_that_holds_them_all(tmp_path):

@@ -89,6 +89,7 @@ def test_select_is_the_ball_of_the_selected_images(norm: str):
     )
 
 
+@pytest.mark.untyped
 def test_says_what_is_wrong_with_images_radius_or_norm():
     with pytest.raises(ValueError, match="Divide uint8 images by 255"):
         Linf(torch.zeros(1, 3, dtype=torch.uint8), 0.1)
