@@ -19,7 +19,7 @@ class ExportConfig:
         checkpoint: A checkpoint of ours, or a run directory.
         out: File to write, .safetensors; null: beside the checkpoint.
         force: Replace a file that exists.
-        no_verify: Do not compare the tensors with the digest that they were written with.
+        no_verify: Do not compare the file with the digests that it was written with.
     """
 
     checkpoint: Path = field(metadata={"group": "export"})

@@ -37,8 +37,9 @@ class Common:
         preprocess: How its model reads pictures: resize_mode=squash,mean=0.5 (also interpolation,
             std, fill_color), or a JSON file as open_clip_config.json; default that of pretrained or
             of such a file beside it, else a guess.
+        weights: Which weights of one that holds two sets: ema, model, or a place in the file.
         classes: JSON file with the class names of a foreign checkpoint's head.
-        no_verify: Do not compare the tensors of a checkpoint with the digest it was written with.
+        no_verify: Do not compare a checkpoint with the digests that it was written with.
     """
 
     checkpoints: tuple[Path, ...] = field(metadata={"group": "analysis"})
@@ -60,6 +61,7 @@ class Common:
     model: str | None = field(default=None, metadata={"group": "foreign checkpoints"})
     pretrained: str | None = None
     preprocess: str | None = None
+    weights: str | None = None
     classes: Path | None = None
     no_verify: bool = False
 
@@ -87,6 +89,14 @@ class Common:
     def splits(self) -> tuple[Literal["train", "test"], ...]:
         """Parts of the ID data that the result depends on."""
         return ("test",)
+
+    def zeroshot_sets(self, data: str) -> dict[str, str]:
+        """Zero-shot sets that the result depends on, NAME -> SPEC; none in most analyses.
+
+        Args:
+            data: SPEC of the ID data.
+        """
+        return {}
 
     def settings(self) -> dict[str, Any]:
         """Everything that a result depends on beside the checkpoint, as plain types."""

@@ -157,9 +157,11 @@ class Source:
         preprocess: How a foreign checkpoint's model reads pictures: resize_mode=squash,mean=0.5
             (also interpolation, std, fill_color), or a JSON file as open_clip_config.json; default
             that of --pretrained or of such a file beside the checkpoint, else a guess.
+        weights: Which weights of a foreign checkpoint that holds two sets: ema, model, or the place
+            that is named when it is refused.
         classes: JSON file with the class names of a foreign checkpoint's head; default those of the
             ID data set.
-        no_verify: Do not compare the tensors of a checkpoint with the digest it was written with.
+        no_verify: Do not compare a checkpoint with the digests that it was written with.
     """
 
     data: str | None = field(default=None, metadata={"group": "data"})
@@ -171,6 +173,7 @@ class Source:
     model: str | None = field(default=None, metadata={"group": "foreign checkpoints"})
     pretrained: str | None = None
     preprocess: str | None = None
+    weights: str | None = None
     classes: Path | None = None
     no_verify: bool = False
 

@@ -26,6 +26,8 @@ class Opening(Protocol):
     @property
     def preprocess(self) -> str | None: ...
     @property
+    def weights(self) -> str | None: ...
+    @property
     def classes(self) -> Path | None: ...
     @property
     def device(self) -> str: ...
@@ -62,6 +64,7 @@ def open_with(
         model=options.model,
         pretrained=options.pretrained,
         preprocess=options.preprocess,
+        weights=options.weights,
         foreign_head=head,
         device=pick_device(options.device, world().local if world().size > 1 else None),
         verify=not options.no_verify,
@@ -76,7 +79,9 @@ def open_with(
 
 def _say_unused(file: Path, options: Opening) -> None:
     """Warn of flags for foreign checkpoints that one of ours does not need."""
-    names = [name for name in ("model", "pretrained", "classes") if getattr(options, name)]
+    names = [
+        name for name in ("model", "pretrained", "weights", "classes") if getattr(options, name)
+    ]
     if names:
         flags = ", ".join(f"--{name}" for name in names)
         warnings.warn(

@@ -13,7 +13,7 @@ def said(found: Sequence[Finding], *more: str) -> str:
         more: Further words, such as what bars mean.
     """
     s = found[0].result.settings
-    used = {str(c.get("label")): c.get("n", {}) for f in found for c in f.result.checkpoints}
+    used = {f.run: f.part.n for f in found}
     parts = [str(s[key]) for key in ("params", "loss") if s.get(key)]
     parts += [sample_size(used, int(s.get("n", 0))), f"seed {s.get('seed', 0)}"]
     return "; ".join([", ".join(parts), *(word for word in more if word)])

@@ -74,7 +74,7 @@ def _train(config: TrainConfig, *, quiet: bool) -> Path:
             if distributed.first():
                 print(f"{out} is finished: {resumed.step} steps", file=sys.stderr)
             return out
-        trainer.restore(resumed.trainer or {})
+        _restore(trainer, resumed, out / "ckpt.pt")
     if config.micro_batch == "auto" and trainer.plan.total_steps:
         trainer.plan = _fitting(
             trainer, config.batch_size // here.size, model.preprocess.at(config.image_size).size
@@ -119,6 +119,24 @@ def _train(config: TrainConfig, *, quiet: bool) -> Path:
         kept.start(trainer)
         _fit_or_discard(trainer, batches, kept, out)
     return out
+
+
+def _restore(trainer: Trainer, resumed: Checkpoint, file: Path) -> None:
+    """Continue where a checkpoint was taken.
+
+    Raises:
+        UserError: Naming the file and the key that does not fit.
+    """
+    state = resumed.trainer or {}
+    try:
+        if state.get("step", resumed.step) != resumed.step:
+            raise UserError(f"its trainer.step: is not its step, {resumed.step}")
+        trainer.restore(state)
+    except UserError as error:
+        raise UserError(
+            f"--resume: {file}: {error}; continue from an older one of checkpoints/, copied to its "
+            "place, or start another run (--out)"
+        ) from None
 
 
 def _shared_out(method: Method, batch_size: int, here: distributed.World) -> dict[str, Any]:

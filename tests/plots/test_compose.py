@@ -11,7 +11,7 @@ from grace_geom.plots.compose import compose
 from grace_geom.plots.landscape import contours, surfaces
 from grace_geom.plots.legend import Identity, Legend
 from grace_geom.plots.panels import Curve, Point, heat, log_ticks, overlay, rows
-from grace_geom.records import Finding, Result
+from grace_geom.records import Finding, Part, Result
 
 RUNS = {name: name for name in ("zero-shot", "ft", "grace")}
 LEGEND = Legend.of({name: Identity.of_label(name) for name in RUNS}, RUNS)
@@ -33,7 +33,7 @@ def slices(make, *runs: str):
     found = []
     for i, run in enumerate(runs or RUNS, 1):
         arrays = {"contour": i * np.add.outer(side**2, 2 * side**2), "contour_axis": side}
-        found.append(Finding(run, Result("loss_landscape", ({"label": run},), {}, {}, arrays)))
+        found.append(Finding(run, Result("x", (), {}, {run: Part({}, arrays)}), run))
     return make(found, LEGEND)
 
 

@@ -12,7 +12,7 @@ from grace_geom.plots.curvature import kernel
 from grace_geom.plots.landscape import levels
 from grace_geom.plots.legend import Identity, Legend
 from grace_geom.plots.sample import said
-from grace_geom.records import Finding, Measure, Result
+from grace_geom.records import Finding, Measure, Part, Result
 
 RUNS = {"ft-s0": "ft", "grace-s0": "grace"}
 LEGEND = Legend.of({run: Identity(m, m, 0) for run, m in RUNS.items()}, {run: run for run in RUNS})
@@ -31,8 +31,8 @@ def found(make, runs=RUNS, **settings) -> list[Finding]:
     findings = []
     for i, run in enumerate(runs):
         values, arrays = make(i)
-        record = {"label": run, "method": runs[run], "seed": 0, "n": {"id": 20}}
-        findings.append(Finding(run, Result("x", (record,), SETTINGS | settings, values, arrays)))
+        part = Part(values, arrays, {"id": 20})
+        findings.append(Finding(run, Result("x", (), SETTINGS | settings, {run: part}), run))
     return findings
 
 
@@ -172,7 +172,7 @@ def test_a_plane_names_its_three_checkpoints():
 
 def test_random_slices_of_other_shapes_are_left_out_and_named():
     findings = found(a_landscape)
-    findings[1].result.arrays["block_shapes"] = np.array(["(3, 2)"])  # type: ignore[index]
+    findings[1].part.arrays["block_shapes"] = np.array(["(3, 2)"])  # type: ignore[index]
     figures = landscape.figures(findings, LEGEND)
     assert [len(panel(figures[""], t)) for t in ("Along one random direction", "In distribution")
             ] == [1, 2]  # fmt: skip
@@ -262,6 +262,7 @@ def test_a_run_has_one_colour_in_every_folder_and_on_the_dashboard():
     assert one.looks["grace-s1"] == two.looks["grace-s1"]
     page = Legend.of({"study/grace-s1": Identity("grace", "grace", 1)}, {"study/grace-s1": "g"})
     assert one.looks["grace-s1"] == page.looks["study/grace-s1"]
+    assert legend_of(result("ft-s0", "at-s0"), ["at-s0"]).names["at-s0"] == "at-s0 (other images)"
     assert one.looks["ft-s0"].color != one.looks["grace-s1"].color
 
 
