@@ -18,8 +18,9 @@ from matplotlib.figure import Figure
 
 from grace_geom import figures
 from grace_geom.analysis.alike import Sample, marked, unlike
+from grace_geom.analysis.drawing import Draw, save_figures
 from grace_geom.analysis.features.cache import REVISION
-from grace_geom.analysis.numbers import sample_size, with_refused
+from grace_geom.analysis.numbers import with_refused
 from grace_geom.analysis.options import Common
 from grace_geom.analysis.subject import (
     Subject,
@@ -35,6 +36,7 @@ from grace_geom.distributed import PeerLost, first, of_first, processes, world
 from grace_geom.errors import Interrupted, UserError
 from grace_geom.evaluation.identity import key_of
 from grace_geom.files import sha256, write_text
+from grace_geom.plots.sample import sample_size
 from grace_geom.progress import Progress
 from grace_geom.provenance import provenance
 from grace_geom.records import Measure, Part, RecordError, Result
@@ -49,14 +51,14 @@ class Shown:
 
     Attributes:
         tables: Printed one after another.
-        figure: Saved as ``NAME.png``.
+        figure: Saved as ``NAME.png``, where the analysis draws by itself.
         page: A plotly figure, saved as ``NAME.html``.
         more: Further figures, saved as ``NAME-KEY.png``.
         joint: Numbers about all checkpoints together.
     """
 
     tables: Sequence[Table]
-    figure: Figure
+    figure: Figure | None = None
     page: Any = None
     more: Mapping[str, Figure] = field(default_factory=dict)
     joint: Mapping[str, Measure] = field(default_factory=dict)
@@ -67,6 +69,7 @@ def analyse(
     options: O,
     measure: Callable[[Subject, O, Path], Part],
     show: Callable[[dict[str, Part], O], Shown],
+    draw: Draw | None = None,
 ) -> Path:
     """Measure every checkpoint, print the tables, write ``NAME.json``, ``.npz``, ``.png``,
     ``.html``. A checkpoint that cannot be measured beside others that can has a row of dashes and
@@ -81,7 +84,8 @@ def analyse(
         name: Of the analysis.
         options: Its options.
         measure: One checkpoint to its part. The path is where it may keep the state of long work.
-        show: All parts, by label, to tables and figures.
+        show: All parts, by label, to tables (and figures, where there is no ``draw``).
+        draw: What was found on each checkpoint to figures, ``NAME-KEY.png`` and ``.html`` each.
 
     Raises:
         UserError: If no checkpoint can be measured.
@@ -89,7 +93,7 @@ def analyse(
     """
     with processes(), _terminable():
         try:
-            return _analyse(name, options, measure, show)
+            return _analyse(name, options, measure, show, draw)
         except PeerLost as lost:
             raise Interrupted(
                 f"{lost}; checkpoints that were done before are kept, the same command goes on "
@@ -102,6 +106,7 @@ def _analyse(
     options: O,
     measure: Callable[[Subject, O, Path], Part],
     show: Callable[[dict[str, Part], O], Shown],
+    draw: Draw | None,
 ) -> Path:
     began = time.perf_counter()
     if warning := check_eps(options.eps):
@@ -146,7 +151,10 @@ def _analyse(
         say(news)
     path = result.save(out)
     others = f", other images: {', '.join(apart)}" if apart else ""
-    _draw(out, name, shown, f"{sample_text(parts, options)}, seed {options.seed}{others}")
+    if draw is not None:
+        save_figures(out, result, draw, apart)
+    else:
+        _draw(out, name, shown, f"{sample_text(parts, options)}, seed {options.seed}{others}")
     width = shutil.get_terminal_size((100, 24)).columns
     print("\n\n".join(table.text(width) for table in tables))
     if known:
@@ -154,7 +162,7 @@ def _analyse(
             f"\n{known} of {len(parts)} were measured before with these settings (--fresh measures "
             "again)"
         )
-    beside = ".png" if shown.page is None else ".png and .html"
+    beside = ".png and .html" if draw is not None or shown.page is not None else ".png"
     print(f"\nwritten in {time.perf_counter() - began:.1f} s: {path}, {beside} beside it")
     return path
 
@@ -243,6 +251,7 @@ def _found(
     if known and found is None:
         return None
     part, record = found or _measured(subject, options, measure, cache)
+    record |= subject.identity()  # an older one lacks what is new there
     images = {k: (x.n, x.which) for k, x in samples.items() if k in part.n}
     return (part, record | {"images": images}), known
 
@@ -315,6 +324,7 @@ def _draw(out: Path, name: str, shown: Shown, sample: str) -> None:
             "": shown.figure,
             **{f"-{key}": figure for key, figure in shown.more.items()},
         }.items():
-            figures.save(figures.signed(figure, sample), out / f"{name}{key}.png")
+            if figure is not None:
+                figures.save(figures.signed(figure, sample), out / f"{name}{key}.png")
     if shown.page is not None:
         write_text(out / f"{name}.html", shown.page.to_html(include_plotlyjs=True))

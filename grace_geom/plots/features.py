@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from grace_geom.plots.columns import union
 from grace_geom.plots.layers import layer_axis, order, short, title
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.palette import Ground, of_sets
@@ -133,9 +134,9 @@ def decay(
 
 
 def layers_of(found: Sequence[Finding]) -> list[str]:
-    """Layers that the anisotropy was measured at."""
-    array = found[0].array("features/layers") if found else None
-    return [] if array is None else [str(name) for name in array.tolist()]
+    """Layers that the anisotropy of any run was measured at, in their order."""
+    arrays = [f.array("features/layers") for f in found]
+    return union([str(name) for name in a.tolist()] for a in arrays if a is not None)
 
 
 def by_layer(

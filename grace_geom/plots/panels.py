@@ -26,12 +26,14 @@ class Curve:
     Attributes:
         x, y: ``(n,)``; over ``MOST_POINTS`` are thinned, both ends kept.
         low, high: Ends of a band, or ``None``.
+        names: What the pointer calls each point, plain text; default its ``x``.
     """
 
     x: Numbers
     y: Numbers
     low: Numbers | None = None
     high: Numbers | None = None
+    names: Sequence[str] | None = None
 
 
 def overlay(
@@ -68,15 +70,18 @@ def overlay(
                 hoverinfo="skip",
                 showlegend=False,
                 name=f"{plain_html(legend.names[run])} interval",
+                legendgroup=run,
             )
         figure.add_scatter(
             x=xs,
             y=ys,
             name=plain_html(legend.names[run]),
+            legendgroup=run,
             mode="lines+markers" if (markers and len(xs) <= 40) or _alone(ys) else "lines",
             line={"color": style.color, "dash": style.dash, "width": 1.8},
             marker={"symbol": style.marker, "size": 7, "color": style.color},
-            hovertemplate="%{x:.4g}: %{y:.4g}",
+            customdata=None if curve.names is None else [plain_html(curve.names[i]) for i in at],
+            hovertemplate=("%{x:.4g}" if curve.names is None else "%{customdata}") + ": %{y:.4g}",
         )
     return dress(figure, legend.ground, height, xaxis=dict(x), yaxis=dict(y), showlegend=False)
 
@@ -267,6 +272,7 @@ def rows(
             y=[j + offset for j, _ in there],
             mode="markers",
             name=plain_html(legend.names[run]),
+            legendgroup=run,
             marker={"color": style.color, "symbol": style.marker, "size": 8},
             showlegend=False,
             error_x={
@@ -312,6 +318,7 @@ def measures(found: Sequence[Finding], legend: Legend, key: str, title: str) -> 
             y=[i],
             mode="markers",
             name=plain_html(legend.names[run]),
+            legendgroup=run,
             showlegend=False,
             cliponaxis=False,
             marker={"color": style.color, "symbol": style.marker, "size": 10},
