@@ -4,14 +4,13 @@ from grace_geom.data.base import ImageSet, from_arrays
 from grace_geom.data.loader import Loader, loader
 from grace_geom.data.specs import resolve
 from grace_geom.data.splits import Split, hold_out
-from grace_geom.data.subsets import align, restrict_classes
+from grace_geom.data.subsets import restrict_classes
 from grace_geom.data.suites import suites
 
 __all__ = [
     "ImageSet",
     "Loader",
     "Split",
-    "align",
     "from_arrays",
     "hold_out",
     "loader",
