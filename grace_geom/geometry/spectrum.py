@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from grace_geom.geometry.lanczos import Krylov
+from grace_geom.geometry.krylov import Krylov
 from grace_geom.geometry.operators import Matvec
 from grace_geom.geometry.trace import Estimate, mean_of, rademacher
 

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from scipy.special import ndtri, stdtrit
 from torch import Tensor
 
-from grace_geom.geometry.lanczos import Krylov
+from grace_geom.geometry.krylov import Krylov
 from grace_geom.geometry.operators import Matvec
 
 JACKKNIFE = 60

@@ -28,7 +28,7 @@ from grace_geom.checkpoint import checkpoint_of, open_checkpoint, save_checkpoin
 from grace_geom.data import loader, resolve
 from grace_geom.errors import NotFiniteError
 from grace_geom.evaluation.accuracy import evaluate_set
-from grace_geom.geometry.lanczos import Krylov
+from grace_geom.geometry.krylov import Krylov
 from grace_geom.models import ModelSpec, build
 from grace_geom.records import Measure, Result
 from tests.toys import CLASSES, CONFIG, TEMPLATES, register_toy, toy_batch

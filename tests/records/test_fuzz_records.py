@@ -28,7 +28,7 @@ from grace_geom.records import (
     summarise,
 )
 from grace_geom.records.arrays import read_arrays
-from grace_geom.study.run import State
+from grace_geom.study.state import State
 
 SEEDS = range(int(os.environ.get("FUZZ_SEEDS", "40")))
 ODD = [
