@@ -16,10 +16,10 @@ class ExportConfig:
     """What to export, and where to.
 
     Attributes:
-        checkpoint: A checkpoint of ours, or a run directory.
-        out: File to write, .safetensors; null: beside the checkpoint.
-        force: Replace a file that exists.
-        no_verify: Do not compare the tensors with the digest that they were written with.
+        checkpoint: Checkpoint of this package, or a run directory.
+        out: Output file (.safetensors); null: beside the checkpoint.
+        force: Overwrite an existing file.
+        no_verify: Do not verify the digest of the checkpoint's tensors.
     """
 
     checkpoint: Path = field(metadata={"group": "export"})

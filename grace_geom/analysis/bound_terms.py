@@ -59,12 +59,12 @@ class BoundOptions(FeatureOptions):
     """How the bound is evaluated.
 
     Attributes:
-        sigma: Standard deviation of the Gaussian around every weight; the same for every
+        sigma: Standard deviation of the Gaussian noise on every weight; the same for every
             checkpoint.
-        train_size: Images that (A) is divided by; default the run's training images.
-        probes: Products for each trace (XTrace).
-        samples: Pairs of Gaussian perturbations that (B) is compared with.
-        graph_gib: Memory for graphs that are kept between products, GiB.
+        train_size: Number of training images in (A); default: that of the run.
+        probes: Number of matrix-vector products for each trace (XTrace).
+        samples: Number of pairs of Gaussian weight perturbations for the sampled (B).
+        graph_gib: Memory for autograd graphs kept between products, in GiB.
     """
 
     batch: int = 64

@@ -28,13 +28,13 @@ class FeatureOptions(Common):
     """How features are taken, and what the adversarial distribution is.
 
     Attributes:
-        pool: What of a block's tokens is its feature: cls, mean of the patches, or all tokens side
-            by side.
-        layers: Regular expression for layers (block.0, ..., embedding); default all.
-        replicates: Half-samples behind every interval.
-        rho: Radius of the weight perturbation, relative to each matrix.
-        rank: Its rank, in every attention and MLP matrix.
-        awp_batch: Images that share one weight perturbation.
+        pool: Feature of a block: its class token (cls), the mean of its patch tokens, or all tokens
+            concatenated.
+        layers: Regular expression for layers (block.0, ..., embedding); default: all.
+        replicates: Number of half-samples for each interval.
+        rho: Radius of the weight perturbation, relative to the norm of each matrix.
+        rank: Rank of the weight perturbation, in every attention and MLP matrix.
+        awp_batch: Images per weight perturbation.
     """
 
     batch: int = 250

@@ -40,13 +40,12 @@ class SpectrumOptions(CurvatureOptions):
     """What else is shown of the curvature.
 
     Attributes:
-        backend: Ours, or PyHessian's eigenvalues and trace on the same images beside ours, for a
-            second opinion (in one process only).
-        trace: Estimator of the trace; block traces and the Frobenius norm always come from the
-            Hutchinson probes.
-        density_probes: Start vectors of the density (0: no density).
-        density_steps: Lanczos steps from each.
-        width: Standard deviation of the density's Gaussian kernel; default 1 % of the range of all
+        backend: Who computes eigenvalues and trace: this package (ours), or PyHessian beside it, on
+            the same images, as a check (one process only).
+        trace: Trace estimator; block traces and the Frobenius norm always use Hutchinson probes.
+        density_probes: Number of start vectors for the spectral density; 0: no density.
+        density_steps: Number of Lanczos steps from each start vector.
+        width: Standard deviation of the density's Gaussian kernel; default: 1 % of the range of the
             eigenvalues shown.
     """
 

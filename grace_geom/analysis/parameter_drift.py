@@ -33,7 +33,8 @@ class DriftOptions(Common):
     """What is measured of the drift.
 
     Attributes:
-        zeroshot: Sets of the zero-shot loss, NAME=SPEC; default those known of the data set.
+        zeroshot: Zero-shot sets for the loss of accuracy, as NAME=SPEC; default: those known for
+            the data set.
     """
 
     zeroshot: dict[str, str] = field(default_factory=dict, metadata={"group": "drift"})

@@ -43,12 +43,12 @@ class DriftOptions(FeatureOptions):
     """Options of ``representation_drift.py``.
 
     Attributes:
-        reference: What the checkpoints are compared to: pretrained, or a checkpoint.
-        rbf: Also CKA with a Gaussian kernel.
-        stream: Keep sums instead of features: the same numbers of any number of images, in memory
-            that does not grow with it. Intervals come from groups of images, the layer x layer
-            matrix has none. Of several processes the attack is shared out, and the first alone adds
-            up.
+        reference: What to compare the checkpoints with: pretrained, or a checkpoint.
+        rbf: Also compute CKA with a Gaussian kernel.
+        stream: Keep running sums instead of features, so that memory does not grow with the number
+            of images. Numbers stay the same; intervals come from groups of images, and the layer x
+            layer matrix has none. With several processes the attack is shared and the first process
+            does the sums.
     """
 
     reference: str = field(default=PRETRAINED, metadata={"group": "drift"})

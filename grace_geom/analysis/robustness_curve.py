@@ -43,14 +43,14 @@ class CurveOptions(Common):
     """Options of ``robustness_curve.py``.
 
     Attributes:
-        n: Images, a seeded subset of the test split.
-        radii: Radii of the curve in pixels of [0, 1].
+        n: Number of test images, a random subset.
+        radii: Attack radii of the curve, in pixels of [0, 1].
         attacks: Attacks of the curve: pgd, apgd-ce, apgd-t, apgd (both).
-        steps: Steps of every attack of the curve.
-        targets: Wrong classes that apgd-t aims at, the likeliest first.
-        queries: Budget of the black-box Square attack.
-        checks: Look for masked gradients at --eps (twice the steps, more starts, no random start,
-            Square).
+        steps: Number of steps of every attack of the curve.
+        targets: Number of wrong classes that apgd-t targets, most likely first.
+        queries: Number of queries per image of the black-box Square Attack.
+        checks: Check for gradient masking at --eps (twice the steps, more restarts, no random
+            start, Square Attack).
     """
 
     n: int = 128

@@ -18,8 +18,8 @@ class Look:
     """What to look for, and where.
 
     Attributes:
-        command: check lists the known data sets with their class and image counts.
-        data_root: Folder that holds the data sets.
+        command: check: list the known data sets with their class and image counts.
+        data_root: Directory that holds the data sets.
     """
 
     command: Literal["check"] = field(metadata={"group": "data"})
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         argv,
         positionals=("command",),
         prog=PROG,
-        description="Which known data sets are there, and what is missing.",
+        description="List the known data sets that are there, and what is missing.",
     )
     print(table(survey(options.data_root.expanduser())))
 
