@@ -59,12 +59,12 @@ ANALYSES = {
         "estimator." + SHARED,
     ),
     "parameter_drift": Analysis(
-        "DriftOptions",
+        "ParameterDriftOptions",
         "Relative change and effective rank of each matrix, and its correlation with lost "
         "zero-shot accuracy. Under torchrun only the images of zero-shot sets are divided.",
     ),
     "representation_drift": Analysis(
-        "DriftOptions",
+        "RepresentationDriftOptions",
         "How far representations moved from a reference checkpoint, on ID, OOD and attacked "
         "images." + SHARED,
         "measure_drift",

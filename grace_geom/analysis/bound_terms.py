@@ -38,7 +38,7 @@ from grace_geom.geometry.bound import balance, head_lipschitz, proximity, sharpn
 from grace_geom.geometry.operators import hessian
 from grace_geom.geometry.rows import examine
 from grace_geom.geometry.sharpness import average_case
-from grace_geom.geometry.trace import Estimate, xtrace
+from grace_geom.geometry.trace import StochasticEstimate, xtrace
 from grace_geom.progress import Progress
 from grace_geom.records import Measure
 from grace_geom.tables import Cell, Table
@@ -171,7 +171,9 @@ def _sharpness(
     return values
 
 
-def _curved(trace: Estimate, options: BoundOptions, distance: float, n: int) -> dict[str, Measure]:
+def _curved(
+    trace: StochasticEstimate, options: BoundOptions, distance: float, n: int
+) -> dict[str, Measure]:
     """What the bound takes of a domain: with the highest loss, its risk is the robust risk
     there.
     """
@@ -186,7 +188,7 @@ def _curved(trace: Estimate, options: BoundOptions, distance: float, n: int) -> 
     }
 
 
-def _trace(objective: Objective, options: BoundOptions, watch: Progress) -> Estimate:
+def _trace(objective: Objective, options: BoundOptions, watch: Progress) -> StochasticEstimate:
     budget = int(options.graph_gib * 2**30)
     A = hessian(
         objective.loss,

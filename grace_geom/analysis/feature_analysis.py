@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from grace_geom.analysis.features import Adversary
+from grace_geom.analysis.features import Perturbations
 from grace_geom.analysis.features.extract import check_tower
-from grace_geom.analysis.features.survey import Plan
+from grace_geom.analysis.features.survey import FeaturePlan
 from grace_geom.analysis.options import Common
 from grace_geom.analysis.run import Part, sample_text
 from grace_geom.analysis.subject import Subject
@@ -45,15 +45,15 @@ class FeatureOptions(Common):
     rank: int = 4
     awp_batch: int = 64
 
-    def plan(self, subject: Subject, cache: Path | None) -> Plan:
+    def plan(self, subject: Subject, cache: Path | None) -> FeaturePlan:
         """How :mod:`grace_geom.analysis.features.survey` shall work.
 
         Raises:
             UserError: If the tower has no such layers or tokens.
         """
         check_tower(subject.model, self.pool, self.layers)
-        adversary = Adversary(self.eps, self.alpha, self.attack_steps, self.rho, self.rank)
-        return Plan(
+        adversary = Perturbations(self.eps, self.alpha, self.attack_steps, self.rho, self.rank)
+        return FeaturePlan(
             self.batch, self.awp_batch, self.pool, self.layers, self.seed, adversary, cache,
             subject.image_size,
         )  # fmt: skip

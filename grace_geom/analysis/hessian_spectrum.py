@@ -30,7 +30,7 @@ from grace_geom.distributed import world
 from grace_geom.errors import UserError
 from grace_geom.geometry.second_opinion import PyHessian
 from grace_geom.geometry.spectrum import Spectrum
-from grace_geom.geometry.trace import Estimate, hutchpp, xtrace
+from grace_geom.geometry.trace import StochasticEstimate, hutchpp, xtrace
 from grace_geom.records import Measure
 from grace_geom.tables import Cell, Table
 
@@ -283,7 +283,9 @@ def _heading(name: str) -> str:
     )
 
 
-def _trace(found: Curvature, options: SpectrumOptions, seen: Callable[[], None]) -> Estimate:
+def _trace(
+    found: Curvature, options: SpectrumOptions, seen: Callable[[], None]
+) -> StochasticEstimate:
     A, matvec = found.operator, counted(finite(found.operator.matvec), seen)
     if options.trace == "xtrace":
         return xtrace(matvec, A.like, A.dim, options.probes, options.seed + 3, found.krylov)

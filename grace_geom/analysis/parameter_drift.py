@@ -29,7 +29,7 @@ KEPT = 64  # singular values that are stored of each matrix
 
 
 @dataclass(frozen=True)
-class DriftOptions(Common):
+class ParameterDriftOptions(Common):
     """What is measured of the drift.
 
     Attributes:
@@ -40,7 +40,7 @@ class DriftOptions(Common):
     zeroshot: dict[str, str] = field(default_factory=dict, metadata={"group": "drift"})
 
 
-def measure(subject: Subject, options: DriftOptions, state: Path) -> Part:
+def measure(subject: Subject, options: ParameterDriftOptions, state: Path) -> Part:
     """Drift by matrix and in all; zero-shot accuracy of the pretrained model minus the
     checkpoint's.
     """
@@ -75,7 +75,7 @@ def measure(subject: Subject, options: DriftOptions, state: Path) -> Part:
 
 
 def _zero_shot(
-    subject: Subject, sets: dict[str, ImageSet], options: DriftOptions
+    subject: Subject, sets: dict[str, ImageSet], options: ParameterDriftOptions
 ) -> dict[str, Measure]:
     """Mean over the sets of the loss of accuracy; its error is that of paired answers, taken as
     independent.
@@ -105,7 +105,7 @@ def _zero_shot(
 
 
 def _accuracy(
-    model: ClipClassifier, images: ImageSet, name: str, options: DriftOptions, size: int
+    model: ClipClassifier, images: ImageSet, name: str, options: ParameterDriftOptions, size: int
 ) -> float:
     found = evaluate_set(
         model.float(), images, "zeroshot", name, batch_size=options.batch, seed=options.seed,
@@ -114,7 +114,7 @@ def _accuracy(
     return found.accuracy
 
 
-def show(parts: dict[str, Part], options: DriftOptions) -> Shown:
+def show(parts: dict[str, Part], options: ParameterDriftOptions) -> Shown:
     """One row a checkpoint; the correlation below, from four checkpoints on."""
     feet = Footnotes()
     rows: list[list[Cell | str]] = [

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from grace_geom import figures
-from grace_geom.analysis.features.adversary import Adversary, adversarial_images, batches_of
+from grace_geom.analysis.features.adversary import Perturbations, adversarial_images, batches_of
 from grace_geom.analysis.numbers import Footnotes, absent
 from grace_geom.analysis.options import Common
 from grace_geom.analysis.run import Part, Shown, sample_text
@@ -137,7 +137,7 @@ def measure_curve(subject: Subject, options: CurveOptions, state: Path) -> Part:
             how = f"{name}, {options.steps} steps{aims}, linf, radii in turn"
             values[f"{name}/{_grey(eps)}"] = _share(standing, how)
         arrays[f"falls/{name}"] = falls.numpy()
-    adversary = Adversary(options.eps, options.alpha, options.steps)
+    adversary = Perturbations(options.eps, options.alpha, options.steps)
     found = adversarial_images(
         subject.model,
         logits,

@@ -14,7 +14,7 @@ PROG = "python -m grace_geom.data"
 
 
 @dataclass(frozen=True)
-class Look:
+class CheckOptions:
     """What to look for, and where.
 
     Attributes:
@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from grace_geom.data.check import survey, table
 
     options = parse(
-        Look,
+        CheckOptions,
         argv,
         positionals=("command",),
         prog=PROG,

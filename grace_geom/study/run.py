@@ -17,10 +17,10 @@ from grace_geom.records import EvalRecord
 from grace_geom.records.schema import dumps
 from grace_geom.serialise import plain
 from grace_geom.study import data_files, report
-from grace_geom.study.estimate import Probe, evaluation_seconds, probe, share_threads, stops_early
+from grace_geom.study.estimate import Timing, evaluation_seconds, probe, share_threads, stops_early
 from grace_geom.study.execute import (
     REAL,
-    Outcome,
+    RunOutcome,
     Steps,
     asked,
     finished,
@@ -40,7 +40,7 @@ from grace_geom.study.options import (
     trials_of,
 )
 from grace_geom.study.rows import Row
-from grace_geom.study.state import FORMAT, Say, State
+from grace_geom.study.state import FORMAT, Say, StudyState
 from grace_geom.study.watch import Expected, Watch, duration, ended
 from grace_geom.tables import Cell, Table
 
@@ -60,7 +60,7 @@ class Study:
     options: StudyOptions
     measures: Measures
     steps: Steps = REAL
-    timed: Callable[[TrainConfig], Probe] = probe
+    timed: Callable[[TrainConfig], Timing] = probe
     say: Say = print
 
     def __post_init__(self) -> None:
@@ -70,7 +70,7 @@ class Study:
             device=self.options.device,
         )
         self.sets = Sets(self.options.data_root, self.options.download)
-        self.state = State(self.options.out / "study.json")
+        self.state = StudyState(self.options.out / "study.json")
         self.width = 100
 
     def run(self) -> list[Row]:
@@ -85,7 +85,7 @@ class Study:
             return self._run()
 
     def _run(self) -> list[Row]:
-        self.state = State.load(self.state.path, self.say)
+        self.state = StudyState.load(self.state.path, self.say)
         share_threads(self.options.workers)
         jobs = self._jobs(check=not self._rates_missing())
         self._read_sets(jobs[0])
@@ -378,7 +378,7 @@ class Study:
             )
             self.say(f"trial {label} lr {rate:.3g}: {shown}")
 
-    def _outcomes(self, jobs: Sequence[Job], expected: dict[str, Expected]) -> Iterator[Outcome]:
+    def _outcomes(self, jobs: Sequence[Job], expected: dict[str, Expected]) -> Iterator[RunOutcome]:
         with Watch(jobs, expected, self.options.workers) as watch:
             for outcome in run_all(
                 jobs, self.measures, self.source, self.options.workers, self.steps
@@ -391,7 +391,7 @@ class Study:
                 yield outcome
 
 
-UNKNOWN = Probe(steps=1, setup=0.0, step=0.0, forward=1.0, image=1e-3)
+UNKNOWN = Timing(steps=1, setup=0.0, step=0.0, forward=1.0, image=1e-3)
 
 
 def not_evaluated(folder: Path, measures: Measures, source: Source) -> EvalRecord:

@@ -10,7 +10,7 @@ from msgspec import Meta, Struct, structs
 from grace_geom.files import write_text
 from grace_geom.records import NewerRecordError, RecordError
 from grace_geom.records.schema import checked, dumps, read_record
-from grace_geom.study.estimate import Probe
+from grace_geom.study.estimate import Timing
 
 FORMAT = "grace_geom.study/1"
 Say = Callable[[str], None]
@@ -35,7 +35,7 @@ class _Known(Struct):
 
 
 @dataclass
-class State:
+class StudyState:
     """What a study remembers when it is started again, in ``study.json``.
 
     Attributes:
@@ -46,11 +46,11 @@ class State:
     """
 
     path: Path
-    probes: dict[str, Probe] = field(default_factory=dict)
+    probes: dict[str, Timing] = field(default_factory=dict)
     trials: dict[str, dict[str, float | None]] = field(default_factory=dict)
 
     @classmethod
-    def load(cls, path: Path, say: Say = print) -> "State":
+    def load(cls, path: Path, say: Say = print) -> "StudyState":
         """What was known when it stopped; nothing where there is no such file, or it cannot be
         read, which is said: all of it can be measured again.
 
@@ -66,7 +66,7 @@ class State:
         except RecordError as error:
             say(str(error))
             return cls(path)
-        probes = {label: Probe(**structs.asdict(timed)) for label, timed in known.probes.items()}
+        probes = {label: Timing(**structs.asdict(timed)) for label, timed in known.probes.items()}
         return cls(path, probes, known.trials)
 
     def save(self) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from grace_geom.evaluation import record_file
 from grace_geom.methods import method_class
 from grace_geom.records import EvalRecord, RecordError, summarise
-from grace_geom.study.execute import Outcome, last_record, number, training_seconds
+from grace_geom.study.execute import RunOutcome, last_record, number, training_seconds
 from grace_geom.study.options import Job
 
 REFRESH = 1.0  # seconds between looks where a terminal shows one line that changes
@@ -144,7 +144,7 @@ def duration(seconds: float) -> str:
     return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
 
 
-def ended(outcome: Outcome) -> str:
+def ended(outcome: RunOutcome) -> str:
     """A line on a run that is over: its accuracies and times, or why it failed."""
     name = f"{outcome.job.name:<14}"
     if outcome.record is None:

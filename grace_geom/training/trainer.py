@@ -96,7 +96,7 @@ class Trainer:
             group["initial_lr"] = group["lr"]
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.plan.precision == "fp16")
         self.run.backward = lambda loss: self.scaler.scale(loss).backward()
-        self.watch = Watch(self.device)
+        self.watch = FiniteWatch(self.device)
         self.skipped = 0
 
     def weights(self) -> Weights:
@@ -249,7 +249,7 @@ class Trainer:
         restore_random_state(state["rng"], self.run.generator, self.device)
 
 
-class Watch:
+class FiniteWatch:
     """Remembers the first step at which each number was not finite, without waiting for the
     device."""
 

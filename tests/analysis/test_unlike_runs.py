@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from grace_geom.analysis.curvature import finite
-from grace_geom.analysis.features import Adversary, adversarial_images, survey
+from grace_geom.analysis.features import Perturbations, adversarial_images, survey
 from grace_geom.analysis.loss_landscape import LandscapeOptions, contours
 from grace_geom.analysis.loss_landscape import page as landscape_page
 from grace_geom.analysis.numbers import Footnotes, absent, sample_size, union
@@ -321,7 +321,7 @@ def test_damaged_attacked_images_are_said_and_made_anew(lab, tmp_path, capsys, d
         open_checkpoint(lab / "usual" / "ckpt.pt")[0],
         resolve(f"npz:{lab}/id.npz", "test"),
     )
-    images, fast = images.subset(4, 0), Adversary(attack_steps=1)
+    images, fast = images.subset(4, 0), Perturbations(attack_steps=1)
     first = np.array(adversarial_images(model, model, images, fast, cache=tmp_path))
     (file,) = tmp_path.glob("adv-*.npy")
     raw = file.read_bytes()

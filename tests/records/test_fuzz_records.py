@@ -28,7 +28,7 @@ from grace_geom.records import (
     summarise,
 )
 from grace_geom.records.arrays import read_arrays
-from grace_geom.study.state import State
+from grace_geom.study.state import StudyState
 
 SEEDS = range(int(os.environ.get("FUZZ_SEEDS", "40")))
 ODD = [
@@ -89,7 +89,7 @@ def write(kind: str, folder) -> tuple[os.PathLike, object]:
                  "trials": {"ft": {"0.001": 0.5, "1e-05": None}}}  # fmt: skip
         (folder / "study.json").write_text(json.dumps(plain))
         return folder / "study.json", lambda p: [
-            s.cost for s in State.load(p, _refuse).probes.values()
+            s.cost for s in StudyState.load(p, _refuse).probes.values()
         ]
     return result().save(folder), Result.load
 
