@@ -46,21 +46,8 @@ def misfits(result: Result) -> list[str]:
     """What is wrong with the arrays of a result, a sentence each; none where they can be drawn."""
     if wrong := _setting(result):
         return [wrong]
-    labels = [str(c.get("label", "")) for c in result.checkpoints]
-    prefixes = [f"{label}/" for label in labels] if len(labels) > 1 else [""]
     forms = FORMS.get(result.name, {})
-    return [
-        sentence
-        for prefix in prefixes
-        for sentence in _of_run(
-            {
-                name.removeprefix(prefix): array
-                for name, array in result.arrays.items()
-                if name.startswith(prefix)
-            },
-            forms,
-        )
-    ]
+    return [wrong for part in result.parts.values() for wrong in _of_part(part.arrays, forms)]
 
 
 def _setting(result: Result) -> str:
@@ -77,7 +64,7 @@ def _setting(result: Result) -> str:
     return ""
 
 
-def _of_run(arrays: dict[str, np.ndarray], forms: dict[str, str]) -> Iterator[str]:
+def _of_part(arrays: dict[str, np.ndarray], forms: dict[str, str]) -> Iterator[str]:
     sides: dict[str, int] = {}
     for name in arrays:
         for pattern, other in NEEDED:

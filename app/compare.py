@@ -9,7 +9,14 @@ from typing import Any
 from app import paired
 from app.paired import Gap
 from app.store import Entry, settings
-from grace_geom.records import SUITES_OF, Accuracy, Estimate, by_construction, questions
+from grace_geom.records import (
+    SUITES_OF,
+    Accuracy,
+    Estimate,
+    attack_text,
+    by_construction,
+    questions,
+)
 
 
 @dataclass(frozen=True)
@@ -256,7 +263,7 @@ def how_measured(entries: Sequence[Entry], suites: Sequence[str]) -> str:
         [f"Top-1 accuracy on {_range(clean)} images a data set"] if clean else ["Top-1 accuracy"]
     )
     if attacked:
-        attacks = {describe(a.attack) for a in asked if a.attack is not None}
+        attacks = {attack_text(a.attack) for a in asked if a.attack is not None}
         parts.append(f"{'; '.join(sorted(attacks))} on {_range(attacked)} images")
     return ", ".join(parts) + ". " + _bars(entries)
 
@@ -289,14 +296,6 @@ def _bars(entries: Sequence[Entry]) -> str:
 
 def _listed(numbers: Sequence[int]) -> str:
     return ", ".join(map(str, numbers))
-
-
-def describe(attack: Mapping[str, Any] | None) -> str:
-    """``APGD-CE, 20 steps, ε = 4/255``."""
-    attack = attack or {}
-    steps = [str(part["steps"]) for part in attack.get("parts", []) if "steps" in part]
-    eps = 255 * float(attack.get("eps", 0))
-    return f"{str(attack.get('name', 'attack')).upper()}{f', {steps[0]} steps' if steps else ''}, ε = {eps:.3g}/255"
 
 
 def _range(numbers: Sequence[int]) -> str:

@@ -281,14 +281,13 @@ def _result(path: Path, _: Stamp, __: Stamp) -> Result:
 
 def _shares(result: Result, path: Path, chosen: Sequence[Entry]) -> list[Finding]:
     """Which run each checkpoint of a result is: by its content, else by its place."""
-    many = len(result.checkpoints) > 1
+    many = len(result.parts) > 1
     shares = []
     for checkpoint in result.checkpoints:
         file = PurePath(str(checkpoint.get("path", "")))
-        prefix = f"{checkpoint.get('label', file.parent.name)}/" if many else ""
         own = [e for e in chosen if path.is_relative_to(e.path) and not many]
         matched = own or _runs_of(checkpoint, file.parent, path.parent.parent, chosen)
-        shares += [Finding(e.id, result, prefix) for e in matched]
+        shares += [Finding(e.id, result, checkpoint["label"]) for e in matched]
     return shares
 
 

@@ -21,7 +21,7 @@ import yaml
 from streamlit.testing.v1 import AppTest
 
 from app import store
-from grace_geom.records import Accuracy, EvalRecord, Measure, Result, pack
+from grace_geom.records import Accuracy, EvalRecord, Measure, Part, Result, pack
 
 MAIN = Path(__file__).resolve().parents[1] / "app" / "main.py"
 PAGES = (
@@ -95,26 +95,20 @@ def make_runs(root: Path, count: int = 200, n: int = 2000) -> list[Path]:
 def make_drift(root: Path, folders: list[Path]) -> None:
     """One ``representation_drift`` of all these runs."""
     rng = np.random.default_rng(1)
-    values: dict[str, Measure] = {}
-    arrays: dict[str, np.ndarray] = {}
+    parts: dict[str, Part] = {}
     for folder in folders:
+        part = parts[folder.name] = Part()
         for name in ("id", "ood", "adv"):
             for key in ("cka", "gram_chord", "gram_chord_centred", "procrustes", "log_norm_ratio"):
                 middle = rng.random(12)
-                arrays[f"{folder.name}/{key}/{name}"] = np.stack(
-                    [middle, middle - 0.1, middle + 0.1]
-                )
-                values |= {
-                    f"{folder.name}/{key}/{name}/{layer}": Measure(v)
-                    for layer, v in zip(LAYERS, middle, strict=True)
-                }
-            arrays[f"{folder.name}/cka_layers/{name}"] = rng.random((12, 12))
-        arrays[f"{folder.name}/layers"] = np.array(LAYERS)
+                part.arrays[f"{key}/{name}"] = np.stack([middle, middle - 0.1, middle + 0.1])
+                for layer, v in zip(LAYERS, middle, strict=True):
+                    part.values[f"{key}/{name}/{layer}"] = Measure(v)
+            part.arrays[f"cka_layers/{name}"] = rng.random((12, 12))
+        part.arrays["layers"] = np.array(LAYERS)
     checkpoints = tuple({"label": f.name, "path": str(f / "ckpt.pt")} for f in folders)
     settings = {"n": 512, "seed": 0, "reference": "pretrained", "eps": 4 / 255, "attack_steps": 10}
-    Result("representation_drift", checkpoints, settings, values, arrays).save(
-        root / "study/analyses"
-    )
+    Result("representation_drift", checkpoints, settings, parts).save(root / "study/analyses")
 
 
 def median(

@@ -19,7 +19,7 @@ class ExportConfig:
         checkpoint: Checkpoint of this package, or a run directory.
         out: Output file (.safetensors); null: beside the checkpoint.
         force: Overwrite an existing file.
-        no_verify: Do not verify the digest of the checkpoint's tensors.
+        no_verify: Do not verify the file against the digests that it was written with.
     """
 
     checkpoint: Path = field(metadata={"group": "export"})

@@ -10,6 +10,7 @@ from app import compare, shell, store
 from app.shell import Choice, text
 from app.store import Entry
 from grace_geom.plots.accuracies import SUITE_TITLES
+from grace_geom.records import attack_text
 
 
 def main() -> None:
@@ -67,7 +68,7 @@ def accuracies(entry: Entry) -> None:
         return
     rows = [
         {"suite": SUITE_TITLES.get(a.suite, a.suite), "data": a.spec,
-         "attack": compare.describe(a.attack) if a.attack else "", "n": a.n,
+         "attack": attack_text(a.attack), "n": a.n,
          "correct": a.correct, "accuracy": 100 * a.accuracy, "95 % low": 100 * a.ci_low,
          "95 % high": 100 * a.ci_high, "head": a.head, "notes": " ".join(a.notes)}
         for a in entry.accuracies

@@ -8,11 +8,8 @@ from dataclasses import replace
 
 from grace_geom.errors import NotFiniteError
 from grace_geom.geometry.trace import StochasticEstimate
-from grace_geom.records import Measure
+from grace_geom.records import NOT_MEASURED, Measure
 from grace_geom.tables import MISSING, Cell, Table
-
-NOT_MEASURED = "not measured: "
-"""How the estimator of a measure without a value begins; the reason follows."""
 
 ELSEWHERE = "this checkpoint has no such entry"
 _MARKS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")

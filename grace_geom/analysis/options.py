@@ -37,8 +37,10 @@ class Common:
         preprocess: Preprocessing of a foreign checkpoint's model: resize_mode=squash,mean=0.5 (also
             interpolation, std, fill_color), or a JSON file like open_clip_config.json; default:
             that of --pretrained or of such a file beside the checkpoint, else a guess.
+        weights: Weights to use of a foreign checkpoint that holds two sets: ema, model, or a place
+            in the file.
         classes: JSON file with the class names of a foreign checkpoint's head.
-        no_verify: Do not verify the digest of a checkpoint's tensors.
+        no_verify: Do not verify a checkpoint against the digests that it was written with.
     """
 
     checkpoints: tuple[Path, ...] = field(metadata={"group": "analysis"})
@@ -60,6 +62,7 @@ class Common:
     model: str | None = field(default=None, metadata={"group": "foreign checkpoints"})
     pretrained: str | None = None
     preprocess: str | None = None
+    weights: str | None = None
     classes: Path | None = None
     no_verify: bool = False
 
@@ -87,6 +90,14 @@ class Common:
     def splits(self) -> tuple[Literal["train", "test"], ...]:
         """Parts of the ID data that the result depends on."""
         return ("test",)
+
+    def zeroshot_sets(self, data: str) -> dict[str, str]:
+        """Zero-shot sets that the result depends on, NAME -> SPEC; none in most analyses.
+
+        Args:
+            data: SPEC of the ID data.
+        """
+        return {}
 
     def settings(self) -> dict[str, Any]:
         """Everything that a result depends on beside the checkpoint, as plain types."""

@@ -39,6 +39,10 @@ class ParameterDriftOptions(Common):
 
     zeroshot: dict[str, str] = field(default_factory=dict, metadata={"group": "drift"})
 
+    def zeroshot_sets(self, data: str) -> dict[str, str]:
+        """Those that are named, else those known of the data."""
+        return self.zeroshot or suites(data)["zeroshot"]
+
 
 def measure(subject: Subject, options: ParameterDriftOptions, state: Path) -> Part:
     """Drift by matrix and in all; zero-shot accuracy of the pretrained model minus the
@@ -48,7 +52,7 @@ def measure(subject: Subject, options: ParameterDriftOptions, state: Path) -> Pa
     before = subject.before(now)
     sets = {  # what cannot be read is known before anything is measured
         name: subject.images(spec, "eval", "zeroshot")
-        for name, spec in (options.zeroshot or suites(subject.data)["zeroshot"]).items()
+        for name, spec in options.zeroshot_sets(subject.data).items()
     }
     values = {
         "drift": Measure(

@@ -210,17 +210,17 @@ def caption_of(result: Result) -> str:
     """Sample, seed, precision, intervals, estimators, time and versions of a result, in one
     sentence.
     """
-    s, levels = result.settings, {m.level for m in result.values.values() if m.low is not None}
+    s, levels = result.settings, {m.level for m in result.measures() if m.low is not None}
     known = [
         f"{key} = {s[key]}" for key in ("seed", "dtype", "params", "loss") if s.get(key) is not None
     ]
     if s.get("n") is not None:
-        used = {c.get("label", ""): c.get("n", {}) for c in result.checkpoints}
+        used = {label: part.n for label, part in result.parts.items() if not part.not_measured}
         known.insert(0, sample_size(used, s["n"]))
     data = f"data {s['data']}" if s.get("data") else "data: each checkpoint's own"
     intervals = [f"{100 * level:.0f} % intervals" for level in sorted(levels)]
     named = list(
-        dict.fromkeys(m.estimator.partition(";")[0] for m in result.values.values() if m.estimator)
+        dict.fromkeys(m.estimator.partition(";")[0] for m in result.measures() if m.estimator)
     )
     more = f" and {len(named) - 3} more, listed below" if len(named) > 3 else ""
     estimators = [f"estimators: {'; '.join(named[:3])}{more}"] if named else []
@@ -234,9 +234,10 @@ def caption_of(result: Result) -> str:
 def _estimators(result: Result | None) -> str:
     if result is None:
         return ""
-    texts = list(dict.fromkeys(m.estimator for m in result.values.values() if m.estimator))
+    measures = list(result.measures())
+    texts = list(dict.fromkeys(m.estimator for m in measures if m.estimator))
     items = "".join(f"<li>{html.escape(text)}</li>" for text in texts)
-    summary = f"{len(result.values)} numbers; their estimators"
+    summary = f"{len(measures)} numbers; their estimators"
     return f'<details class="note"><summary>{summary}</summary><ul>{items}</ul></details>'
 
 

@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 
 from grace_geom import figures
 from grace_geom.analysis.feature_analysis import (
-    PROCRUSTES_BIAS,
+    GRAM_BIAS,
+    PROCRUSTES,
     FeatureOptions,
     cell,
     distributions,
@@ -185,7 +186,7 @@ def show_drift(parts: dict[str, Part], options: RepresentationDriftOptions) -> S
     return Shown(
         [
             _table("CKA (linear, debiased), layer by layer", "cka", parts, pairs, notes),
-            _last(parts, pairs, [options.bias_text("Procrustes", PROCRUSTES_BIAS)]),
+            _last(parts, pairs, [PROCRUSTES, options.bias_text("Gram", GRAM_BIAS)]),
         ],
         _by_layer("cka", "CKA", parts, pairs),
         more={

@@ -14,12 +14,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 from matplotlib.figure import Figure
 
 from grace_geom import figures
+from grace_geom.analysis.alike import Sample, marked, unlike
 from grace_geom.analysis.features.cache import REVISION
-from grace_geom.analysis.numbers import absent, sample_size, with_refused
+from grace_geom.analysis.numbers import sample_size, with_refused
 from grace_geom.analysis.options import Common
 from grace_geom.analysis.subject import (
     Subject,
@@ -37,25 +37,10 @@ from grace_geom.evaluation.identity import key_of
 from grace_geom.files import sha256, write_text
 from grace_geom.progress import Progress
 from grace_geom.provenance import provenance
-from grace_geom.records import Measure, RecordError, Result
+from grace_geom.records import Measure, Part, RecordError, Result
 from grace_geom.tables import Table
 
 O = TypeVar("O", bound=Common)  # noqa: E741
-
-
-@dataclass(frozen=True)
-class Part:
-    """What one checkpoint gave.
-
-    Attributes:
-        values: Numbers by name.
-        arrays: What is drawn, by name.
-        n: Images that were used, by set; filled in by :func:`analyse`.
-    """
-
-    values: dict[str, Measure] = field(default_factory=dict)
-    arrays: dict[str, np.ndarray] = field(default_factory=dict)
-    n: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -144,28 +129,24 @@ def _analyse(
         return out / f"{name}.json"
     with figures.style():
         shown = show(parts, options)
-    tables = [with_refused(table, refused) for table in shown.tables]
-    many = len(files) > 1
-    values = {
-        _key(label, key, many): v for label, part in parts.items() for key, v in part.values.items()
-    }
-    arrays = {
-        _key(label, key, many): a for label, part in parts.items() for key, a in part.arrays.items()
-    }
+    apart = unlike({r["label"]: {k: Sample(*v) for k, v in r["images"].items()} for r in records})
+    tables = [with_refused(marked(table, apart), refused) for table in shown.tables]
+    unmeasured = {label: Part(not_measured=why) for label, why in refused.items()}
     seconds = sum(record.pop("seconds", 0.0) for record in records)
     result = Result(
         name,
         tuple(records),
         options.settings(),
-        values | dict(shown.joint) | {f"{k}/not_measured": absent(v) for k, v in refused.items()},
-        arrays,
-        round(seconds, 3),
-        {k: str(v) for k, v in provenance(records[0].pop("device", "cpu")).items()},
+        {label: (parts | unmeasured)[label] for label in labels},
+        shown.joint,
+        seconds=round(seconds, 3),
+        versions={k: str(v) for k, v in provenance(records[0].pop("device", "cpu")).items()},
     )
     if news := _replaced(out / f"{name}.json", result):
         say(news)
     path = result.save(out)
-    _draw(out, name, shown, f"{sample_text(parts, options)}, seed {options.seed}")
+    others = f", other images: {', '.join(apart)}" if apart else ""
+    _draw(out, name, shown, f"{sample_text(parts, options)}, seed {options.seed}{others}")
     width = shutil.get_terminal_size((100, 24)).columns
     print("\n\n".join(table.text(width) for table in tables))
     if known:
@@ -206,12 +187,12 @@ def read_part(path: Path) -> tuple[Part, dict[str, Any]] | None:
         return None
     try:
         stored = Result.load(path)
-        record = dict(stored.checkpoints[0])
-        n = {str(name): int(count) for name, count in record["n"].items()}
-    except (RecordError, LookupError, AttributeError, TypeError, ValueError) as error:
+        record = stored.checkpoints[0]
+        part = stored.parts[record["label"]]
+    except (RecordError, LookupError) as error:
         say(f"{path} is damaged and is measured anew ({error})")
         return None
-    return Part(dict(stored.values), dict(stored.arrays), n), record | {"seconds": stored.seconds}
+    return part, record | {"seconds": stored.seconds}
 
 
 def say(text: str) -> None:
@@ -255,11 +236,15 @@ def _found(
     """A checkpoint's part and whether it was known; ``None`` in a process that need not have it."""
     subject = open_subject(file, label, options)
     cache = _cache(out, name, subject, options)
+    samples = subject.samples()  # of all that was just read for the name of the cache
     # The first one alone looks, so that all go the same way; what it found is needed there only.
     found = None if options.fresh or not first() else read_part(cache)
-    if of_first(found is not None):
-        return (found, True) if found is not None else None
-    return _measured(subject, options, measure, cache), False
+    known = of_first(found is not None)
+    if known and found is None:
+        return None
+    part, record = found or _measured(subject, options, measure, cache)
+    images = {k: (x.n, x.which) for k, x in samples.items() if k in part.n}
+    return (part, record | {"images": images}), known
 
 
 def _measured(
@@ -274,12 +259,11 @@ def _measured(
     subject.used.clear()  # those that the identity was made of; now those that are measured
     part = measure(subject, options, cache.with_suffix(".state"))
     seconds = time.perf_counter() - began
-    part = replace(part, n=subject.sizes())
-    record = subject.identity() | {"device": str(subject.model.device), "n": part.n}
+    part = replace(part, n={name: sample.n for name, sample in subject.samples().items()})
+    record = subject.identity() | {"device": str(subject.model.device)}
     if first():
-        Result(cache.stem, (record,), options.settings(), part.values, part.arrays, seconds).save(
-            cache.parent
-        )
+        parts = {subject.label: part}
+        Result(cache.stem, (record,), options.settings(), parts, seconds=seconds).save(cache.parent)
         cache.with_suffix(".state").unlink(missing_ok=True)
     return part, record | {"seconds": seconds}
 
@@ -323,10 +307,6 @@ def _replaced(path: Path, result: Result) -> str:
     if not changed:
         return ""
     return f"replaces {path} ({'; '.join(changed)}): what was measured is kept, the earlier call brings it back at once"
-
-
-def _key(label: str, name: str, many: bool) -> str:
-    return f"{label}/{name}" if many else name
 
 
 def _draw(out: Path, name: str, shown: Shown, sample: str) -> None:

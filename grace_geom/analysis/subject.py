@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from grace_geom.analysis.alike import Sample
 from grace_geom.analysis.objective import Objective, objective
 from grace_geom.analysis.options import Common
 from grace_geom.batch import Batch
@@ -42,7 +43,7 @@ class Subject:
         checkpoint: Its record.
         data: SPEC of the ID data.
         options: The analysis' options.
-        used: SPEC -> images that were taken of it so far.
+        used: SPEC and split -> images that were taken of it so far.
     """
 
     label: str
@@ -52,7 +53,7 @@ class Subject:
     checkpoint: Checkpoint
     data: str
     options: Common
-    used: dict[str, int] = field(default_factory=dict)
+    used: dict[tuple[str, Split], Sample] = field(default_factory=dict)
 
     def identity(self) -> dict[str, Any]:
         """What a result records of the checkpoint."""
@@ -93,33 +94,49 @@ class Subject:
         if config.get("templates") and suite != "zeroshot":
             whole = replace(whole, templates=self.checkpoint.templates)
         found = whole.subset(self.options.n, self.options.seed)
-        self.used[spec or self.data] = len(found)
+        self.used[spec or self.data, split] = Sample(len(found), identity.of_sample(found))
         return found
 
-    def sizes(self) -> dict[str, int]:
+    def samples(self) -> dict[str, Sample]:
         """Images that were used, by the set's name (``id``, or as in :meth:`ood`), else by SPEC."""
-        names = {spec: name for name, spec in self.ood().items()} | {self.data: "id"}
-        return {names.get(spec, spec): n for spec, n in self.used.items()}
+        names: dict[tuple[str, Split], list[str]] = {(self.data, "test"): ["id"]}
+        for name, spec in self.ood().items():
+            names.setdefault((spec, "eval"), []).append(name)
+        found: dict[str, Sample] = {}
+        for (spec, split), sample in self.used.items():
+            other = f"{spec} (train)" if split == "train" else spec
+            found |= dict.fromkeys(names.get((spec, split), [other]), sample)
+        return found
 
     def train_count(self) -> int:
-        """How many different images the run was trained on: its own limit, or all of the training
-        split.
+        """How many images the run was trained on, whatever data it is analysed on: its own limit,
+        or all of the training split.
 
         Raises:
             UserError: If the data set has no training split.
         """
         config, members = self.checkpoint.config, self.checkpoint.members
-        if members and self.data == config.get("data"):
+        if members:
             return len(members["keys"])
         whole = resolve(
-            self.data, "train", data_root=self.options.data_root or config.get("data_root"),
+            config.get("data") or self.data, "train", data_root=self.options.data_root or config.get("data_root"),
             seed=config.get("split_seed", 0), val_fraction=config.get("val_fraction", 0.1),
         )  # fmt: skip
         return min(len(whole), config.get("train_images") or len(whole))
 
     def ood(self) -> dict[str, str]:
-        """OOD sets by name: the option's, else the run's, else those known of the data."""
-        return self.options.ood or self.checkpoint.config.get("ood") or suites(self.data)["ood"]
+        """OOD sets by name: the option's, else the run's, else those known of the data.
+
+        Raises:
+            UserError: If the run gave one the name of another domain, whose numbers it would take.
+        """
+        own: dict[str, str] = self.checkpoint.config.get("ood") or suites(self.data)["ood"]
+        if not self.options.ood and (taken := {"id", "adv"} & own.keys()):
+            raise UserError(
+                f"{self.file}: the run calls an OOD set {sorted(taken)[0]}, which is the name of the "
+                "data's own domain: name its sets anew with --ood NAME=SPEC"
+            )
+        return self.options.ood or own
 
     def batches(self, image_set: ImageSet, positions: np.ndarray | None = None) -> list[Batch]:
         """The images in a fixed order, on the model's device and in its precision.
@@ -239,14 +256,17 @@ def contents_of(subject: Subject) -> dict[str, Any]:
 
     A set that cannot be read counts as absent; the analysis that needs it will say so.
     """
-    splits: list[tuple[str, Split]] = [(subject.data, s) for s in subject.options.splits()]
-    splits += [(spec, "eval") for spec in subject.ood().values()]
+    sets: list[tuple[str, Split, str]] = [(subject.data, s, "id") for s in subject.options.splits()]
+    sets += [(spec, "eval", "ood") for spec in subject.ood().values()]
+    zeroshot = subject.options.zeroshot_sets(subject.data).values()
+    sets += [(spec, "eval", "zeroshot") for spec in zeroshot]
     images: dict[str, Any] = {}
-    for spec, split in splits:
+    for spec, split, suite in sets:
+        name = f"{spec} {split}" + " zeroshot" * (suite == "zeroshot")
         try:
-            images[f"{spec} {split}"] = identity.of_images(subject.images(spec, split))
+            images[name] = identity.of_images(subject.images(spec, split, suite))
         except UserError:
-            images[f"{spec} {split}"] = "absent"
+            images[name] = "absent"
     return {
         "file": subject.sha256,
         "model": identity.of_model(subject.model),
@@ -326,7 +346,7 @@ def open_subject(file: Path, label: str, options: Common) -> Subject:
     if reading is None or file.resolve() not in reading.shared:
         return _opened(file, label, options)
     how = (options.device, options.model, options.pretrained, options.classes, options.dtype)
-    key = (file.resolve(), options.data, options.data_root, *how)
+    key = (file.resolve(), options.data, options.data_root, options.weights, *how)
     if key in reading.held:
         subject, weights = reading.held[key]
         if identity.of_model(subject.model)["weights"] == weights:

@@ -28,7 +28,7 @@ def export_weights(
         checkpoint: One of ours, or a run directory.
         out: ``FILE.safetensors``; ``None``: ``MODEL.safetensors`` beside the checkpoint.
         force: Replace an existing file.
-        verify: Compare its tensors with the digest that they were written with.
+        verify: Compare its content with the digests that it was written with.
 
     Returns:
         Two to four lines: where it is, and how to read it.

@@ -30,6 +30,7 @@ from grace_geom.models.tensor_files import digest, is_ours, read_tensors, verify
 from grace_geom.weights import Weights
 
 HEAD = "head."
+CHOOSE = "say which with --weights ema, --weights model or --weights PLACE"
 
 
 def checkpoint_of(
@@ -81,6 +82,7 @@ def open_checkpoint(
     preprocess: str | None = None,
     class_names: Sequence[str] | None = None,
     templates: Sequence[str] | None = None,
+    weights: str | None = None,
     foreign_head: Callable[[], tuple[Sequence[str], Sequence[str]]] | None = None,
     device: torch.device | str = "cpu",
     verify: bool = True,
@@ -102,10 +104,12 @@ def open_checkpoint(
         class_names: Classes of a foreign file's head; for one of ours, ask these instead of its
             own.
         templates: Prompt templates of that head; ``("a photo of a {}.",)`` if not given.
+        weights: Which of two sets of weights in a foreign file: ``ema``, ``model``, or a place in
+            the file.
         foreign_head: Class names and templates of a foreign file where they are not given; asked
             only if it is one.
         device: Where the model shall live.
-        verify: Compare the tensors of one of ours with the digest that they were written with.
+        verify: Compare the content of one of ours with the digests that it was written with.
 
     Raises:
         UserError: As :func:`load_checkpoint`, and where a foreign file comes without names or does
@@ -133,7 +137,7 @@ def open_checkpoint(
             )
         spec = ModelSpec(model, pretrained, preprocess=preprocess)
         classifier, base, notes = _foreign(
-            content, Path(path), spec, class_names, templates or ("a photo of a {}.",)
+            content, Path(path), spec, class_names, templates or ("a photo of a {}.",), weights
         )
         config = {"foreign": str(path)} | ({"reading": notes} if notes else {})
         checkpoint = replace(checkpoint_of(classifier, {}, config=config), base=base)
@@ -166,7 +170,10 @@ def open_base(checkpoint: Checkpoint, device: torch.device | str = "cpu") -> Cli
     return model.to(device)
 
 
-def load(path: Path | str, *, model: str | None = None, pretrained: str | None = None) -> nn.Module:
+def load(
+    path: Path | str, *, model: str | None = None, pretrained: str | None = None,
+    weights: str | None = None,
+) -> nn.Module:  # fmt: skip
     """A plain open_clip model with the merged weights of a checkpoint, in eval mode on the CPU.
 
     Args:
@@ -174,6 +181,7 @@ def load(path: Path | str, *, model: str | None = None, pretrained: str | None =
             :func:`open_checkpoint`.
         model: open_clip name, for foreign weights.
         pretrained: Origin of the text tower, for weights of an image tower alone.
+        weights: Which of two sets of foreign weights, as in :func:`open_checkpoint`.
 
     Raises:
         UserError: As :func:`open_checkpoint`, and where the checkpoint is more than a plain
@@ -185,7 +193,9 @@ def load(path: Path | str, *, model: str | None = None, pretrained: str | None =
         refuse_prompt(checkpoint, path)
         return _plain_clip(checkpoint, path)
     names = None if model is None else ("object",)
-    classifier, _ = open_checkpoint(path, model=model, pretrained=pretrained, class_names=names)
+    classifier, _ = open_checkpoint(
+        path, model=model, pretrained=pretrained, weights=weights, class_names=names
+    )
     return classifier.clip
 
 
@@ -258,7 +268,12 @@ def _classifier(checkpoint: Checkpoint, path: Path | str) -> ClipClassifier:
 
 
 def _foreign(
-    content: Any, path: Path, spec: ModelSpec, class_names: Sequence[str], templates: Sequence[str]
+    content: Any,
+    path: Path,
+    spec: ModelSpec,
+    class_names: Sequence[str],
+    templates: Sequence[str],
+    weights: str | None,
 ) -> tuple[ClipClassifier, dict[str, Any], list[str]]:
     """The classifier, the record of the weights that it was tuned from (empty where nobody has
     named them), and how the file was read.
@@ -268,7 +283,7 @@ def _foreign(
     else:
         clip, origin = open_clip_model(replace(spec, pretrained="random", preprocess=None))[0], ""
         preprocess_as_file(clip, spec, path)
-    found = read_foreign(content, clip, path, based=bool(origin))
+    found = read_foreign(content, clip, path, based=bool(origin), which=weights, advice=CHOOSE)
     if not origin and found.tower_only:
         raise UserError(
             f"{path} holds an image tower only: say where the text tower comes from (--pretrained "

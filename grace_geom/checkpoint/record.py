@@ -18,10 +18,12 @@ from grace_geom.files import atomic_write
 from grace_geom.models.tensor_files import (
     DIGEST,
     FORMAT,
+    REST_DIGEST,
     all_tensors,
     digest,
     is_ours,
     read_tensors,
+    rest_digest,
     verify_digest,
 )
 from grace_geom.preprocess import Preprocess
@@ -90,7 +92,7 @@ def save_checkpoint(path: Path | str, checkpoint: Checkpoint) -> None:
     """
     values = {f.name: getattr(checkpoint, f.name) for f in fields(checkpoint)}
     content = _storable({"format": f"{FORMAT}/{VERSION}"} | values)
-    content[DIGEST] = digest(all_tensors(content))
+    content[DIGEST], content[REST_DIGEST] = digest(all_tensors(content)), rest_digest(content)
     with atomic_write(path) as file:
         try:
             torch.save(content, file)
@@ -105,7 +107,7 @@ def load_checkpoint(path: Path | str, *, verify: bool = True) -> Checkpoint:
 
     Args:
         path: The file or the run directory.
-        verify: Compare its tensors with the digest that they were written with.
+        verify: Compare its content with the digests that it was written with.
 
     Raises:
         UserError: Missing, truncated, damaged, holding code, of a newer version, or not ours.
@@ -174,7 +176,7 @@ def parsed(content: Mapping[str, Any], path: Path | str, *, verify: bool = True)
         content: A checkpoint of ours, as :func:`~grace_geom.models.tensor_files.read_tensors` gave
             it.
         path: For messages.
-        verify: Compare its tensors with the digest that they were written with.
+        verify: Compare its content with the digests that it was written with.
 
     Raises:
         UserError: If it is of a newer version, or a part is missing, of another type or shape, not

@@ -34,7 +34,22 @@ FILE_COLUMNS = [
     "img_name",
     "id",
 ]
-LABEL_COLUMNS = ["label", "class", "class_name", "category", "target", "labels", "cls"]
+LABEL_COLUMNS = [
+    "label",
+    "class",
+    "class_name",
+    "classname",
+    "label_name",
+    "category",
+    "category_name",
+    "target",
+    "target_name",
+    "labels",
+    "cls",
+    "class_id",
+    "label_id",
+    "category_id",
+]
 SPLIT_COLUMNS = ["split", "subset", "partition", "set", "fold"]
 
 IMAGE_FOLDERS = ["images", "imgs", "image", "img", "pictures", "photos"]
@@ -121,14 +136,16 @@ def read_table(path: Path) -> Table | None:
 
     Raises:
         UserError: If a row has no file or label, a file twice, a file that is not there or lies
-            outside the folder; if the text is not UTF-8 or not a table.
+            outside the folder; if two columns of labels disagree; if the text is not UTF-8 or not a
+            table.
     """
     where = shown(path)
     rows = list(_records(path, where))
     columns = list(rows[0][1]) if rows else []
-    file, label = _columns(columns)
-    if file is None or label is None:
+    file, labels = _columns(columns)
+    if file is None or not labels:
         return None
+    label = _label_column(rows, labels, where)
     split = next((c for c in columns if c.strip().lower() in SPLIT_COLUMNS), None)
     finder = _Finder(path)
     found: dict[str, Row] = {}
@@ -203,15 +220,47 @@ def _records(path: Path, where: str) -> Iterator[tuple[int, dict[str, Any]]]:
         raise UserError(f"{where}, line {reader.line_num}: not a table ({error})") from None
 
 
-def _columns(columns: list[str]) -> tuple[str | None, str | None]:
-    """The columns of files and of labels; of two columns, the one that is not the files'."""
-    plain = {c.strip().lower(): c for c in columns}
+def _columns(columns: list[str]) -> tuple[str | None, list[str]]:
+    """The column of files and those of labels; of two columns, the one that is not the files'."""
+    plain = {re.sub(r"[\s-]+", "_", c.strip().lower()): c for c in columns}
     file = next((plain[c] for c in FILE_COLUMNS if c in plain), None)
-    label = next((plain[c] for c in LABEL_COLUMNS if c in plain), None)
+    labels = [plain[c] for c in LABEL_COLUMNS if c in plain]
     rest = [c for c in columns if c != file]
-    if label is None and file is not None and len(rest) == 1 and not _speaks(rest[0]):
-        label = rest[0]
-    return file, label
+    if not labels and file is not None and len(rest) == 1 and not _speaks(rest[0]):
+        labels = rest
+    return file, labels
+
+
+def _label_column(rows: list[tuple[int, dict[str, Any]]], columns: list[str], where: str) -> str:
+    """Of several columns of labels, the first that holds names; numbers where none does.
+
+    Raises:
+        UserError: If they are not the same labels, one for one.
+    """
+    if len(columns) == 1:
+        return columns[0]
+    cells = {c: [_cell(row.get(c), f"{where}, line {line}") for line, row in rows] for c in columns}
+    # A column that is empty throughout says nothing
+    columns = [c for c in columns if any(cells[c])] or columns[:1]
+    first = columns[0]
+    for other in columns[1:]:
+        pairs = dict.fromkeys(zip(cells[first], cells[other], strict=True))
+        for side, by in ((0, first), (1, other)):
+            seen: dict[str, tuple[str, str]] = {}
+            for pair in pairs:
+                if seen.setdefault(pair[side], pair) != pair:
+                    values = " and ".join(repr(p[1 - side]) for p in (seen[pair[side]], pair))
+                    against = other if side == 0 else first
+                    raise UserError(
+                        f"{where}: {shown(by)} and {shown(against)} are both labels and disagree: "
+                        f"{shown(by)} {pair[side]!r} goes with {shown(against)} {values}. Rename "
+                        "or remove the column that is not meant"
+                    )
+    return next((c for c in columns if not all(map(_number, cells[c]))), first)
+
+
+def _number(text: str) -> bool:
+    return re.fullmatch(r"[+-]?\d+(\.0*)?", text) is not None
 
 
 def _speaks(column: str) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from grace_geom.data.label_tables import Table, columns_of, read_table, split_of, tables_in
 from grace_geom.data.listing import holds_pictures, is_picture, visible
+from grace_geom.data.split_lists import split_lists, tell_unlisted
 from grace_geom.data.text import shown, warn
 from grace_geom.errors import UserError
 
@@ -170,7 +171,7 @@ def _by_table(top: Path, folders: list[str], files: list[str]) -> dict[str, Part
     if not _is_flat(top, folders, files):  # the folders are the labels, but for metadata.csv
         paths = [p for p in paths if p.stem.lower() == "metadata" and _is_table(p)]
         if not paths:
-            return {}
+            return _of_class_folders(top)
     read = {path: table for path in paths if (table := read_table(path)) is not None}
     for path in paths:
         if path not in read:
@@ -190,8 +191,34 @@ def _by_table(top: Path, folders: list[str], files: list[str]) -> dict[str, Part
         )
     else:
         found = _divided(top, next(iter(read.values())))
-    _tell_unlisted(top, found)
-    return found
+    return _with_others(top, folders, found)
+
+
+def _of_class_folders(top: Path) -> dict[str, Part]:
+    """The splits of class folders that tables beside them list."""
+    lists = split_lists(top)
+    if lists:
+        tell_unlisted(top, lists, ())
+    return {split: Part(top, table) for split, table in lists.items()}
+
+
+def _with_others(top: Path, folders: list[str], found: dict[str, Part]) -> dict[str, Part]:
+    """The parts that a table lists, and those of folders named for a split that it does not speak
+    of, where these have labels of their own. Pictures in neither are told.
+    """
+    tables = {split: part.table for split, part in found.items() if part.table is not None}
+    named = {row.file.split("/")[0] for table in tables.values() for row in table.rows}
+    silent = {
+        split: name
+        for name in folders
+        if name not in named and (split := split_of(name)) and split not in found
+        if split != "train" and _has_inside(top / name) and holds_pictures(top / name)
+    }
+    if silent and "all" in found:
+        found = {"train": found["all"]}
+    found = found | {split: _unwrapped(top / name, split) for split, name in silent.items()}
+    tell_unlisted(top, tables, silent.values())
+    return {split: found[split] for split in ("all", "train", "val", "test") if split in found}
 
 
 def _is_flat(top: Path, folders: list[str], files: list[str]) -> bool:
@@ -222,17 +249,3 @@ def _divided(top: Path, table: Table) -> dict[str, Part]:
         for split in ("train", "val", "test")
         if (rows := [r for r, of in zip(table.rows, by_row, strict=True) if of == split])
     }
-
-
-def _tell_unlisted(top: Path, parts: Mapping[str, Part]) -> None:
-    """Warn of pictures that stand in no table."""
-    listed = {row.file for part in parts.values() if part.table for row in part.table.rows}
-    homes = {file.rpartition("/")[0] for file in listed}
-    here = {
-        f"{home}/{name}".lstrip("/")
-        for home in homes
-        for name in visible(top / home)[1]
-        if is_picture(name)
-    }
-    if left := len(here - listed):
-        warn(f"{shown(top)}: {left} pictures stand in no row of the table and are left out")

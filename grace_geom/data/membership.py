@@ -1,46 +1,22 @@
-"""Which image is which: a key for each, by which splits are drawn and a run knows what it was
-trained on.
+"""What a run keeps of the images that it was trained on, and which images it has therefore seen."""
 
-A key follows the image, not its place: it is a hash of the image's content, so that renaming,
-reordering, adding or removing others changes nothing, and exact copies share one key.
-
-* Images in memory (npz, torchvision's arrays): all pixels.
-* Files and shards: the size and three blocks of the encoded bytes (:func:`file_key`), so that a
-  folder of a million pictures is not read whole.
-* Published sets whose names are fixed (ImageNet and its relatives, ``shapes``): the name.
-* Any other reader: the decoded pixels.
-"""
-
-import functools
 import hashlib
-import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, Protocol
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from grace_geom.data.base import Array, ImageSet, Picked, Pixels
+from grace_geom.data.base import ImageSet
+from grace_geom.data.keys import keys_of, kind_of, pixel_keys_of, source_of
+from grace_geom.data.request import Request
 from grace_geom.errors import UserError
-
-BLOCK = 4 * 2**10
-"""Bytes of each of the three blocks of a file that its key is made of."""
-
-UNCOMPRESSED = (".bmp", ".ppm", ".pgm", ".tif", ".tiff")
-"""Formats that are read whole: their pictures may have one size and differ between the blocks."""
-
-READERS = 8
-"""Threads that read files: a network file system answers many at once."""
 
 SHOWN = 3
 """Changed images that a message names."""
-
-Place = tuple[str, int, int | None]
-"""A file, where in it an image's bytes begin, and how many there are; ``None``: to its end."""
 
 
 class Trained(Protocol):
@@ -51,132 +27,15 @@ class Trained(Protocol):
     members: dict[str, Tensor]
 
 
-_KNOWN: WeakKeyDictionary[ImageSet, np.ndarray] = WeakKeyDictionary()
-
-
-def keys_of(image_set: ImageSet) -> np.ndarray:
-    """``(N,)`` uint64, one key an image: equal for exact copies, whatever they are called.
-
-    Raises:
-        UserError: If a file cannot be read.
-    """
-    if image_set not in _KNOWN:
-        _KNOWN[image_set] = _keys(image_set)
-    return _KNOWN[image_set]
-
-
-def _keys(image_set: ImageSet) -> np.ndarray:
-    fetch, positions = _source(image_set)
-    if isinstance(fetch, Array):
-        found = _array_keys(fetch.images, positions)
-    elif (published := getattr(fetch, "published", None)) is not None and (
-        published(int(positions[0])) is not None
-    ):
-        found = [_hash(b"name", published(int(i)).encode()) for i in positions]
-    elif hasattr(fetch, "place"):
-        found = _file_keys([fetch.place(int(i)) for i in positions])
-    else:
-        found = [_pixels_key(fetch(int(i))) for i in positions]
-    return np.array(found, dtype=np.uint64)
-
-
-def _source(image_set: ImageSet) -> tuple[Any, np.ndarray]:
-    """The reader behind all cuts, and which of its images the set has."""
-    fetch = image_set.fetch
-    if isinstance(fetch, Picked):
-        return fetch.inner, fetch.positions
-    return fetch, np.arange(len(image_set))
-
-
-def uniforms_of(keys: np.ndarray, seed: int, stream: str) -> np.ndarray:
-    """``(N,)`` float64 in [0, 1): a draw for each key that depends on it, ``seed`` and ``stream``
-    alone.
-
-    The key is mixed by the finaliser of SplitMix64 (Steele et al. 2014), salted before and after.
-    """
-    salt = np.frombuffer(
-        hashlib.blake2b(f"{stream}/{seed}".encode(), digest_size=16).digest(), "<u8"
-    )
-    z = _mixed(_mixed(np.asarray(keys, dtype=np.uint64) ^ salt[:1]) + salt[1:])
-    return (z >> np.uint64(11)).astype(np.float64) / 2.0**53
-
-
-def _mixed(z: np.ndarray) -> np.ndarray:
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
-
-
-def _hash(*parts: bytes) -> int:
-    total = hashlib.blake2b(digest_size=8)
-    for part in parts:
-        total.update(part)
-    return int.from_bytes(total.digest(), "little")
-
-
-def _array_keys(images: np.ndarray, positions: np.ndarray) -> list[int]:
-    """Keys of images ``(N, H, W, C)`` at ``positions``: of shape and pixels."""
-    start = hashlib.blake2b(f"pixels {images.shape[1:]}".encode(), digest_size=8)
-    found = []
-    for i in positions:
-        total = start.copy()
-        total.update(np.ascontiguousarray(images[i]).data)
-        found.append(int.from_bytes(total.digest(), "little"))
-    return found
-
-
-def _pixels_key(image: Pixels) -> int:
-    return _array_keys(np.asarray(image)[None], np.arange(1))[0]
-
-
-def _file_keys(places: Sequence[Place]) -> list[int]:
-    if len(places) < 4 * READERS:
-        return [file_key(*place) for place in places]
-    parts = np.array_split(np.arange(len(places)), READERS)
-    with ThreadPoolExecutor(READERS) as readers:
-        found = readers.map(lambda part: [file_key(*places[i]) for i in part], parts)
-        return [key for keys in found for key in keys]
-
-
-def file_key(path: str, offset: int = 0, size: int | None = None) -> int:
-    """The key of an encoded picture: of its size, and of its bytes at the start, the middle and
-    the end.
-
-    Files of at most three blocks, and uncompressed ones, are read whole. In compressed formats a
-    change of a pixel changes all that follows it, checksum included.
-
-    Raises:
-        UserError: If the file cannot be read.
-    """
-    try:
-        status = os.stat(path)
-        return _kept_key(path, offset, size, status.st_size, status.st_mtime_ns)
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror})") from None
-
-
-@functools.lru_cache(maxsize=2**20)  # a command resolves its data several times
-def _kept_key(path: str, offset: int, size: int | None, length: int, modified: int) -> int:
-    size = length - offset if size is None else size
-    whole = size <= 3 * BLOCK or path.lower().endswith(UNCOMPRESSED)
-    starts = [0] if whole else [0, (size - BLOCK) // 2, size - BLOCK]
-    with open(path, "rb", buffering=0) as file:
-        blocks = [_block(file, offset + start, size if whole else BLOCK) for start in starts]
-    return _hash(f"file {size};".encode(), *blocks)
-
-
-def _block(file: Any, start: int, size: int) -> bytes:
-    file.seek(start)
-    parts, left = [], size
-    while left > 0 and (part := file.read(left)):
-        parts.append(part)
-        left -= len(part)
-    return b"".join(parts)
-
-
 def copies(first: ImageSet, second: ImageSet) -> int:
-    """How many images of ``second`` are exact copies of one of ``first``."""
-    return int(np.isin(keys_of(second), keys_of(first)).sum())
+    """How many images of ``second`` are copies of one of ``first``: the same file or row, or, where
+    both are decoded for it, another one with the same pixels.
+    """
+    same = np.isin(keys_of(second), keys_of(first))
+    ours, theirs = pixel_keys_of(second), pixel_keys_of(first)
+    if ours is not None and theirs is not None:
+        same |= np.isin(ours, theirs)
+    return int(same.sum())
 
 
 def members_of(
@@ -192,27 +51,49 @@ def members_of(
     Returns:
         ``keys`` (N,) and ``held_out_keys`` (M,), uint64 as int64; ``labels`` and
         ``held_out_labels``, int32; ``earlier`` (E,), keys of images that were trained on before
-        the data changed.
+        the data changed. ``pixels`` (N,) and ``earlier_pixels`` (F,), keys of their pixels; absent
+        unless they are known of every image that was trained on.
     """
     found = {}
     for prefix, image_set in (("", train), ("held_out_", held_out)):
-        found[f"{prefix}keys"] = torch.from_numpy(keys_of(image_set).view(np.int64))
+        found[f"{prefix}keys"] = _stored(keys_of(image_set))
         found[f"{prefix}labels"] = torch.from_numpy(image_set.labels.astype(np.int32))
-    gone = np.setdiff1d(_trained(earlier), found["keys"].numpy().view(np.uint64))
-    return found | {"earlier": torch.from_numpy(gone.view(np.int64))}
+    gone = np.setdiff1d(_trained(earlier), _loaded(found["keys"]))
+    found["earlier"] = _stored(gone)
+    pixels = pixel_keys_of(train)
+    if pixels is not None and (len(gone) == 0 or "pixels" in earlier):
+        found["pixels"] = _stored(pixels)
+        found["earlier_pixels"] = _stored(np.setdiff1d(_trained(earlier, PIXELS), pixels))
+    return found
+
+
+def _stored(keys: np.ndarray) -> Tensor:
+    return torch.from_numpy(keys.view(np.int64))
+
+
+def _loaded(keys: Tensor) -> np.ndarray:
+    return keys.numpy().view(np.uint64)
 
 
 def summary(members: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Number and digest of the images that were trained on, for the record."""
+    """For the record: number and digest of the images that were trained on, and whether the keys of
+    their pixels are kept.
+    """
     keys = _trained(members)
-    return {"n": len(keys), "sha256": hashlib.sha256(keys.astype("<u8").tobytes()).hexdigest()[:16]}
+    return {
+        "n": len(keys),
+        "sha256": hashlib.sha256(keys.astype("<u8").tobytes()).hexdigest()[:16],
+        "pixels": "pixels" in members,
+    }
 
 
-def _trained(members: Mapping[str, Tensor]) -> np.ndarray:
+KEYS = ("keys", "earlier")
+PIXELS = ("pixels", "earlier_pixels")
+
+
+def _trained(members: Mapping[str, Tensor], names: Sequence[str] = KEYS) -> np.ndarray:
     """Every key that was trained on, ``(K,)`` uint64, sorted, each once."""
-    rows = [
-        members[name].numpy().view(np.uint64) for name in ("keys", "earlier") if name in members
-    ]
+    rows = [_loaded(members[name]) for name in names if name in members]
     return np.unique(np.concatenate(rows)) if rows else np.zeros(0, dtype=np.uint64)
 
 
@@ -228,8 +109,13 @@ def unseen(image_set: ImageSet, run: Trained) -> ImageSet:
     if not run.members:
         return _unknown(image_set, run)
     seen = np.isin(keys_of(image_set), _trained(run.members))
+    pixels = pixel_keys_of(image_set) if "pixels" in run.members else None
+    others = 0
+    if pixels is not None:
+        same = np.isin(pixels, _trained(run.members, PIXELS))
+        others, seen = int((same & ~seen).sum()), seen | same
     if not seen.any():
-        return _compared(image_set, run)
+        return image_set if pixels is not None else _compared(image_set, run)
     n, left_out = len(image_set), int(seen.sum())
     if left_out == n:
         raise UserError(
@@ -243,23 +129,30 @@ def unseen(image_set: ImageSet, run: Trained) -> ImageSet:
         if run.step
         else f"{which} training images, on which no run is measured"
     )
-    told = f"{image_set.spec}: {left_out:,} of {n:,} images were left out: {why}."
-    return image_set.take(np.flatnonzero(~seen), left_out=left_out, told=(told,))
+    how = f" ({others:,} as other files or rows of the same pixels)" if others else ""
+    told = f"{image_set.spec}: {left_out:,} of {n:,} images were left out: {why}{how}."
+    return image_set.take(np.flatnonzero(~seen), left_out=left_out, told=_told(image_set, told))
+
+
+def _told(image_set: ImageSet, sentence: str) -> tuple[str, ...]:
+    """What is to be said of a set already, and one sentence more."""
+    return (*image_set.note.get("told", ()), sentence)
 
 
 def _compared(image_set: ImageSet, run: Trained) -> ImageSet:
     """A test set of which no image is known to have been trained on, with a sentence where its keys
-    are of another kind than the run's, so that equal pictures have unlike keys.
+    are of another kind than the run's, so that equal pictures have unlike keys, and where pixels
+    could not be compared either.
     """
     spec = str(run.config.get("data", ""))
-    theirs, ours = KIND_OF.get(spec.partition(":")[0]), _kind(image_set)
+    theirs, ours = KIND_OF.get(spec.partition(":")[0]), kind_of(image_set)
     if image_set.split != "test" or not run.step or theirs in (None, ours):
         return image_set
     told = (
         f"{image_set.spec}: its images are known by their {ours}, those of {spec}, on which the run "
         f"was trained, by their {theirs}: whether some are the same is unknown."
     )
-    return image_set.with_note(told=(told,))
+    return image_set.with_note(told=_told(image_set, told))
 
 
 KIND_OF = {"npz": "pixels", "folder": "file", "wds": "file", "shapes": "name"} | dict.fromkeys(
@@ -268,19 +161,11 @@ KIND_OF = {"npz": "pixels", "folder": "file", "wds": "file", "shapes": "name"} |
 """What the images of a SPEC are known by (:func:`keys_of`), where its first word tells."""
 
 
-def _kind(image_set: ImageSet) -> str:
-    fetch, positions = _source(image_set)
-    named = getattr(fetch, "published", None)
-    if named is not None and named(int(positions[0])) is not None:
-        return "name"
-    return "file" if hasattr(fetch, "place") else "pixels"
-
-
 def _unknown(image_set: ImageSet, run: Trained) -> ImageSet:
     drawn, ours = "split_seed" in image_set.note, bool(run.config.get("method"))
     if ours and run.step == 0:  # nothing was trained
         return image_set
-    if ours and drawn and run.config.get("data") == image_set.spec:
+    if ours and drawn and _same_data(image_set.spec, run.config):
         raise UserError(
             f"{image_set.spec}: this run is of an earlier version, which drew another test split "
             "and kept no list of its training images: most of today's test images were trained "
@@ -293,7 +178,22 @@ def _unknown(image_set: ImageSet, run: Trained) -> ImageSet:
         f"{image_set.spec}: {why} no list of its training images: whether some of these are among "
         "them is unknown."
     )
-    return image_set.with_note(told=(told,))
+    return image_set.with_note(told=_told(image_set, told))
+
+
+def _same_data(spec: str, config: Mapping[str, Any]) -> bool:
+    """Whether a SPEC names what a run was trained on, however the path is written."""
+    theirs, root = str(config.get("data") or ""), config.get("data_root")
+    return _places(spec, root) == _places(theirs, root)
+
+
+def _places(spec: str, root: str | None) -> tuple[str, ...]:
+    """The kind of a data set and where it lies: paths without links and dots, names as they are."""
+    kind, _, rest = spec.partition(":")
+    if kind not in ("npz", "folder", "wds") or not rest.strip("+ "):
+        return (spec,)
+    request = Request(spec, rest, Path(root).expanduser() if root else None)
+    return kind, *(str(request.located(name).resolve()) for name in request.names("file"))
 
 
 def changes(
@@ -311,10 +211,21 @@ def changes(
     if found := class_changes(class_names, train.class_names):
         return found  # labels mean something else now
     for what, prefix, now in (("training", "", train), ("held-out", "held_out_", held_out)):
-        before = members[f"{prefix}keys"].numpy().view(np.uint64)
+        before = _loaded(members[f"{prefix}keys"])
         labels = members[f"{prefix}labels"].numpy()
         found += _image_changes(f"{what} image", now, before, labels)
+    if found and (k := _written_anew(train, members)):
+        found.append(f"of the training images, {k:,} are there in other files of the same pixels")
     return found
+
+
+def _written_anew(train: ImageSet, members: Mapping[str, Tensor]) -> int:
+    """How many of a run's training images are there by their pixels alone."""
+    pixels = pixel_keys_of(train) if "pixels" in members else None
+    if pixels is None:
+        return 0
+    gone = ~np.isin(_loaded(members["keys"]), keys_of(train))
+    return int((gone & np.isin(_loaded(members["pixels"]), pixels)).sum())
 
 
 def class_changes(before: Sequence[str], now: Sequence[str]) -> list[str]:
@@ -372,7 +283,7 @@ def _labelled(labels: Sequence[int], names: Sequence[str]) -> str:
 
 def name_of(image_set: ImageSet, i: int) -> str:
     """How people find an image: its file, or its row."""
-    fetch, positions = _source(image_set)
+    fetch, positions = source_of(image_set)
     named: Callable[[int], str] | None = getattr(fetch, "called", None)
     return named(int(positions[i])) if named else f"row {int(image_set.index[i])}"
 

@@ -8,7 +8,6 @@ more than 8 bits keep their levels, where ``convert("RGB")`` would cut them off 
 
 import functools
 import io
-import math
 import os
 import stat
 import warnings
@@ -16,9 +15,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
+from grace_geom.data.depth import levels
 from grace_geom.data.text import shown
 from grace_geom.errors import UserError
 
@@ -45,7 +44,7 @@ def decode(content: bytes, where: str) -> Image.Image:
             warnings.simplefilter("ignore")  # what Pillow warns of is decided here: read or refused
             with Image.open(io.BytesIO(content), formats=FORMATS) as image:
                 check_sides(image.size, where)
-                return _levels(image, where)
+                return _levels(image, content, where)
     except UserError:
         raise
     except Image.DecompressionBombError:  # Pillow's own bound, met while it opens a picture
@@ -77,17 +76,11 @@ def check_sides(size: tuple[int, int], where: str) -> None:
     raise UserError(f"{where}: a picture of {width}x{height} pixels, {why} or remove it")
 
 
-def _levels(image: Image.Image, where: str) -> Image.Image:
+def _levels(image: Image.Image, content: bytes, where: str) -> Image.Image:
     """The picture as it is, but 16-bit, 32-bit and float ones in RGB with their levels."""
-    if image.mode.startswith("I;16"):
-        grey, top = np.asarray(image), 65535.0
-    elif image.mode in ("I", "F"):
-        grey = np.asarray(image)
-        grey, top = _with_range(image, grey, where)
-    else:
-        return image.copy() if _resizable(image.mode) else image.convert("RGB")
-    levels = np.rint(grey.astype(np.float64) * (255 / top)).astype(np.uint8)
-    return Image.fromarray(levels).convert("RGB")
+    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+        return Image.fromarray(levels(image, content, where)).convert("RGB")
+    return image.copy() if _resizable(image.mode) else image.convert("RGB")
 
 
 @functools.cache
@@ -98,37 +91,6 @@ def _resizable(mode: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _with_range(image: Image.Image, grey: np.ndarray, where: str) -> tuple[np.ndarray, float]:
-    """Values and the one that means white.
-
-    32-bit numbers carry no range of their own: they count as 8, 16 or 32 bits, whichever holds the
-    largest one, and fractions as 0 to 1 or 0 to 255.
-    """
-    tags = getattr(image, "tag_v2", {})
-    bits = np.ravel(tags.get(258, 0))[0]
-    unsigned = image.mode == "I" and bits == 32 and np.ravel(tags.get(339, 1))[0] == 1
-    if unsigned:
-        grey = grey.view(np.uint32)
-    low, high = float(grey.min()), float(grey.max())
-    if not (math.isfinite(low) and math.isfinite(high)):
-        raise UserError(f"{where}: a float picture with NaN or infinite values")
-    if image.format in ("PNG", "PPM") and image.mode == "I":
-        tops = [65535.0]
-    elif image.mode == "F":
-        tops = [1.0, 255.0]
-    elif bits == 16:
-        tops = [32767.0]
-    else:
-        tops = [255.0, 65535.0, 2.0**31 - 1, 2.0**32 - 1]
-    top = next((top for top in tops if high <= top), None)
-    if low < 0 or top is None:
-        raise UserError(
-            f"{where}: values from {low:g} to {high:g} tell no range of brightness: save it with 8 "
-            "or 16 bits"
-        )
-    return grey, top
 
 
 def _short(error: Exception) -> str:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from grace_geom.data.base import ImageSet
+from grace_geom.data.depth import dim_set
 from grace_geom.data.embedded import parts as shapes
 from grace_geom.data.folder import parts as folder
 from grace_geom.data.imagenet import RELATIVES
@@ -82,6 +83,9 @@ def resolve(
             f"{spec} has one class only ({image_set.class_names[0]}), in which every classifier is "
             "right: classification needs two"
         )
+    if dim := _dim(image_set.note.get("content"), image_set):
+        told = (*image_set.note.get("told", ()), dim)
+        image_set = image_set.with_note(told=told)
     if templates is None:
         return image_set
     if isinstance(templates, tuple):
@@ -89,6 +93,17 @@ def resolve(
     else:
         kind, sentences = given_templates(templates)
     return replace(image_set, templates=sentences, note=image_set.note | {"templates": kind})
+
+
+def _dim(content: str | None, image_set: ImageSet) -> str:
+    """:func:`dim_set`, asked once a process, however often a set is read."""
+    key = (content, image_set.spec, image_set.split, len(image_set))
+    if key not in _LOOKED:
+        _LOOKED[key] = dim_set(image_set)
+    return _LOOKED[key]
+
+
+_LOOKED: dict[tuple[str | None, str, str, int], str] = {}
 
 
 def _as_spec(path: Path) -> str:

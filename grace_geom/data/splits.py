@@ -11,7 +11,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from grace_geom.data.base import ImageSet
-from grace_geom.data.membership import keys_of, uniforms_of
+from grace_geom.data.keys import keys_of, uniforms_of
 from grace_geom.distributed import first
 from grace_geom.errors import UserError, nearest
 
@@ -39,7 +39,7 @@ def hold_out(
     its copies) goes to the other side: only then can a further image move another one.
 
     Args:
-        keys: ``(N,)`` uint64, one an image, as ``membership.keys_of`` makes them.
+        keys: ``(N,)`` uint64, one an image, as ``keys.keys_of`` makes them.
         fraction: In [0, 1). Above 0, at least one image is held out, and one stays, where there are
             two different ones.
         seed: Another seed, another draw.

@@ -95,6 +95,14 @@ def of_images(image_set: ImageSet) -> Identity:
     }
 
 
+def of_sample(image_set: ImageSet) -> str:
+    """Of images and the class of each, whatever the order of the classes, the prompts, and the name
+    of the set.
+    """
+    classes = [image_set.class_names[label] for label in image_set.labels.tolist()]
+    return _short([digest(image_set.index), _pixels(image_set), classes])
+
+
 def same(kept: Mapping[str, Any], now: Identity) -> bool:
     """Whether a kept result has the identity ``now``, as far as that goes; one without an identity,
     as earlier versions wrote them, has none that is known.

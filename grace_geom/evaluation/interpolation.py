@@ -24,6 +24,7 @@ from grace_geom.evaluation.one_checkpoint import (
     Silent,
     Watcher,
     answer,
+    aside_of,
     begin,
     image_set_of,
     measure,
@@ -156,11 +157,12 @@ def dial(
                     point.answered(found[len(held_out) :], found[: len(held_out)])
                 )
                 if new:
-                    record = record.merged_into(into)
+                    record = record.merged_into(into, aside=aside_of(into))
         except NotFiniteError as error:
             raise _not_finite(t, error) from None
-    record = replace(record, **_choice(record, held_out, measures.eval_seed, criterion))
-    return record.merged_into(into), ts, into
+    if criterion:
+        record = replace(record, **_choice(record, held_out, measures.eval_seed, criterion))
+    return record.merged_into(into, aside=aside_of(into)), ts, into
 
 
 def _not_finite(t: float, error: NotFiniteError) -> NotFiniteError:
@@ -172,7 +174,8 @@ def _not_finite(t: float, error: NotFiniteError) -> NotFiniteError:
 
 
 def _earlier(file: Path, record: DialRecord) -> DialRecord:
-    """The points of an earlier call on the same checkpoint with the same settings.
+    """The points of an earlier call on the same checkpoint with the same settings, and the t that
+    was chosen: it stands until another is.
 
     Raises:
         UserError: If a newer version wrote them: going on would lose what that found.
@@ -187,7 +190,11 @@ def _earlier(file: Path, record: DialRecord) -> DialRecord:
         print(f"{error}: it is measured anew and replaced", file=sys.stderr, flush=True)
         return record
     same = (earlier.checkpoint, earlier.settings) == (record.checkpoint, record.settings)
-    return replace(record, points=earlier.points) if same else record
+    if not same:
+        return record
+    return replace(
+        record, points=earlier.points, chosen=earlier.chosen, chosen_by=earlier.chosen_by
+    )
 
 
 def _held_out(
@@ -222,8 +229,6 @@ def _choice(
     """The t of the highest score, the smallest of equals, of all points that were scored on these
     images.
     """
-    if not criterion:
-        return {"chosen": None, "chosen_by": ""}
     found = {p.t: _scores(p, held_out, seed) for p in record.points}
     scores = {t: harmonic_mean(parts) for t, parts in found.items() if len(parts) == len(held_out)}
     best = max(scores.values())

@@ -156,9 +156,11 @@ class Source:
         preprocess: Preprocessing of a foreign checkpoint's model: resize_mode=squash,mean=0.5 (also
             interpolation, std, fill_color), or a JSON file like open_clip_config.json; default:
             that of --pretrained or of such a file beside the checkpoint, else a guess.
+        weights: Weights to use of a foreign checkpoint that holds two sets: ema, model, or the
+            place that is named when it is refused.
         classes: JSON file with the class names of a foreign checkpoint's head; default: those of
             the ID data set.
-        no_verify: Do not verify the digest of a checkpoint's tensors.
+        no_verify: Do not verify a checkpoint against the digests that it was written with.
     """
 
     data: str | None = field(default=None, metadata={"group": "data"})
@@ -170,6 +172,7 @@ class Source:
     model: str | None = field(default=None, metadata={"group": "foreign checkpoints"})
     pretrained: str | None = None
     preprocess: str | None = None
+    weights: str | None = None
     classes: Path | None = None
     no_verify: bool = False
 

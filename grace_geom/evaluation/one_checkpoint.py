@@ -2,9 +2,9 @@
 every number.
 """
 
+import functools
 import hashlib
 import json
-import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -25,6 +25,7 @@ from grace_geom.files import read_whole
 from grace_geom.models import ClipClassifier
 from grace_geom.provenance import provenance
 from grace_geom.records import Accuracy, DialRecord, EvalRecord, NewerRecordError, RecordError
+from grace_geom.records.merge import held, known_in, make_way
 
 HERE = Source()
 Kept = EvalRecord | DialRecord
@@ -177,7 +178,7 @@ def assess(
                 record, accuracies=record.merged(replace(record, accuracies=(accuracy,)))
             ).summed()
             if first():
-                record = record.merged_into(path, superseded, lambda r: _aside(path, r))
+                record = record.merged_into(path, superseded, aside_of(path))
     return record.summed()
 
 
@@ -364,23 +365,27 @@ def set_aside(path: Path, record: Kept, say: Callable[[str], object] = lambda te
     that did not note what it read, keeps its numbers in ``eval-was-DIGITS.json``. One of another
     checkpoint, which this one has replaced, is left to be overwritten.
     """
-    try:
-        there: Kept | None = type(record).load(path) if path.is_file() else None
-    except RecordError:  # truncated, or of a newer version: measured again and replaced
+    place = aside_of(path)
+    load: Callable[[Path], Kept] = type(record).load
+    there = known_in(path, load)
+    known = there and (there.checkpoint, there.settings) == (record.checkpoint, record.settings)
+    if known or not (there or place(record).is_file()):  # and no lock in a folder that is only read
         return
-    mine = _aside(path, record)
-    if there is not None:
-        if (there.checkpoint, there.settings) == (record.checkpoint, record.settings):
-            return
-        if there.checkpoint == record.checkpoint:
-            os.replace(path, _aside(path, there))
-            what = ", ".join(_reasons(there.settings, record.settings))
-            say(
-                f"{path} held numbers of the same file that are not known to be of the same model "
-                f"({what}): kept as {_aside(path, there).name}"
-            )
-    if mine.is_file():
-        os.replace(mine, path)
+    with held(path):
+        moved = make_way(path, record, place)
+    if moved is not None:
+        what = ", ".join(_reasons(moved.settings, record.settings))
+        say(
+            f"{path} held numbers of the same file that are not known to be of the same model "
+            f"({what}): kept as {place(moved).name}"
+        )
+
+
+def aside_of(path: Path) -> Callable[[Kept], Path]:
+    """Where a record with other settings than those of the one at ``path`` is kept:
+    ``eval-was-DIGITS.json``.
+    """
+    return functools.partial(_aside, path)
 
 
 def _aside(path: Path, record: Kept) -> Path:

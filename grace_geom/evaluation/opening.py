@@ -34,6 +34,10 @@ class Opening(Protocol):
         """How a foreign model preprocesses images."""
 
     @property
+    def weights(self) -> str | None:
+        """Which of two sets of weights in a foreign checkpoint."""
+
+    @property
     def classes(self) -> Path | None:
         """File with a foreign head's class names."""
 
@@ -75,6 +79,7 @@ def open_with(
         model=options.model,
         pretrained=options.pretrained,
         preprocess=options.preprocess,
+        weights=options.weights,
         foreign_head=head,
         device=pick_device(options.device, world().local if world().size > 1 else None),
         verify=not options.no_verify,
@@ -89,7 +94,9 @@ def open_with(
 
 def _say_unused(file: Path, options: Opening) -> None:
     """Warn of flags for foreign checkpoints that one of ours does not need."""
-    names = [name for name in ("model", "pretrained", "classes") if getattr(options, name)]
+    names = [
+        name for name in ("model", "pretrained", "weights", "classes") if getattr(options, name)
+    ]
     if names:
         flags = ", ".join(f"--{name}" for name in names)
         warnings.warn(

@@ -16,11 +16,14 @@ from grace_geom.records import (
     DialRecord,
     Estimate,
     EvalRecord,
+    Point,
     RecordError,
+    attack_text,
     by_level,
     headline_attack,
     mcnemar,
     mean_corruption,
+    measured_on,
     over_levels,
     strongest,
     summarise,
@@ -78,34 +81,13 @@ class Console:
             )
 
 
-def attack_label(accuracy: Accuracy, steps: bool = False) -> str:
-    """``apgd-ce 4/255``, and on request how many steps; the record has the rest."""
-    settings = accuracy.attack
-    if settings is None:
-        return ""
-    levels = float(settings["eps"]) * 255
-    eps = (
-        f"{levels:.4g}/255" if settings.get("norm", "linf") == "linf" else f"{settings['eps']:.4g}"
-    )
-    counts = [
-        f"{part['steps']} steps, {part.get('restarts', 1)} restart(s)"
-        for part in settings.get("parts", ())
-        if "steps" in part
-    ]
-    return f"{settings['name']} {eps}" + (
-        f", {counts[0]}, {settings.get('precision', 'precision unknown')}"
-        if steps and counts
-        else ""
-    )
-
-
 def accuracy_table(records: Sequence[EvalRecord]) -> Table:
     """Rows are data sets and the columns of the paper, columns are checkpoints."""
     rows: list[list[Cell | str]] = []
     weaker = False
     for some, found in _answers(records):
-        label = some.data + (f", {attack_label(some, steps=True)}" if some.attack else "")
-        counts = any(a in counting(r) for a, r in zip(found, records, strict=True) if a)
+        label = some.data + (f", {attack_text(some.attack)}" if some.attack else "")
+        counts = any(a in counting(r.accuracies) for a, r in zip(found, records, strict=True) if a)
         weaker |= not counts
         cells = [percent(a.accuracy, a.ci_low, a.ci_high) if a else percent(None) for a in found]
         rows.append([TITLES[some.suite], label, str(some.n) + ASIDE * (not counts), *cells])
@@ -129,12 +111,11 @@ def accuracy_table(records: Sequence[EvalRecord]) -> Table:
     return Table(["", "data", "images", *_names(records)], rows, labels=3, notes=notes)
 
 
-def counting(record: EvalRecord) -> list[Accuracy]:
-    """The accuracies that a record's summary is made of; an attack of several parts counts by
-    one."""
-    chosen = {(a.suite, a.data, a.sample) for a in headline_attack(record.accuracies)}
+def counting(accuracies: Sequence[Accuracy]) -> list[Accuracy]:
+    """Those that a summary is made of; an attack of several parts counts by one."""
+    chosen = {(a.suite, a.data, a.sample) for a in headline_attack(accuracies)}
     return [
-        a for a in strongest(record.accuracies)
+        a for a in strongest(accuracies)
         if a.attack is None or (a.suite, a.data, a.sample) in chosen
     ]  # fmt: skip
 
@@ -252,11 +233,7 @@ def _notes(records: Sequence[EvalRecord]) -> list[str]:
         if shown != own
     ]
     attacks = sorted(
-        {
-            attack_label(a, steps=True)
-            for record in records
-            for a in headline_attack(record.accuracies)
-        }
+        {attack_text(a.attack) for record in records for a in headline_attack(record.accuracies)}
     )
     if attacks:
         notes.append(f"Adv in HM: {'; '.join(attacks)}.")
@@ -284,7 +261,7 @@ def dial_table(record: DialRecord, ts: Sequence[float]) -> Table:
     summaries = [summarise(point.accuracies) for point in points]
     shown = [name for name in COLUMNS if any(summary[name] for summary in summaries)]
     scores = next((tuple(strongest(p.held_out)) for p in points if p.held_out), ())
-    heads = [f"held-out {attack_label(a)}".strip() for a in scores]
+    heads = [f"held-out {attack_text(a.attack, 'name')}".strip() for a in scores]
     rows: list[list[Cell | str]] = []
     apart = uneven([(f"t = {p.t:g}", [p.accuracies]) for p in points], shown)
     for i, (point, summary) in enumerate(zip(points, summaries, strict=True)):
@@ -306,8 +283,25 @@ def dial_table(record: DialRecord, ts: Sequence[float]) -> Table:
     if record.chosen is not None:
         before = "" if record.chosen in ts else " (measured before)"
         notes.append(f"* t = {record.chosen:g}{before} has the highest {record.chosen_by}.")
-    attacks = {attack_label(a, steps=True) for p in points for a in headline_attack(p.accuracies)}
-    notes += [*(f"Adv: {attack}." for attack in sorted(attacks)), *apart.notes]
+    attacks = {attack_text(a.attack) for p in points for a in headline_attack(p.accuracies)}
+    notes += [*(f"Adv: {attack}." for attack in sorted(attacks)), *_stronger(points), *apart.notes]
     if any(MARK in cell.full for row in rows for cell in row if isinstance(cell, Cell)):
         notes.append(f"{MARK} on other images than the rest of its column.")
     return Table(["t", *heads, *shown], rows, title=f"{record.run} ({record.method})", notes=notes)
+
+
+def _stronger(points: Sequence[Point]) -> list[str]:
+    """Which of several measurements of one set the numbers are of, in a line; none where each set
+    was measured once.
+    """
+    found: dict[str, None] = {}
+    for p in points:
+        used = {(a.suite, a.data): a for a in counting(p.accuracies)}
+        for a in p.accuracies:
+            if (best := used.get((a.suite, a.data))) is not None and best != a:
+                name = f"{TITLES[a.suite]} {a.data}"
+                found[f"{name} on {measured_on(best)}, not {measured_on(a)}"] = None
+    if not found:
+        return []
+    rule = "Of one set, what was measured on more images, or under a stronger attack, counts"
+    return [f"{rule}: {'; '.join(found)}."]

@@ -7,7 +7,7 @@ nothing is written into the :class:`Run` but the method's own ``state``.
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, NamedTuple, final
 
@@ -175,6 +175,16 @@ class Method:
     def weights(self, model: ClipClassifier, params: Weights) -> Weights:
         """The effective weights W(theta) as a differentiable function of the leaves."""
         return params
+
+    def state_flaw(self, run: Run, state: Mapping[str, Any], step: int) -> str:
+        """What is wrong with a stored state of this method, ``KEY: what``; empty where nothing is.
+
+        Args:
+            run: Before its first step.
+            state: Read from a file: plain values and finite tensors.
+            step: Optimiser steps that were done.
+        """
+        return ""
 
     def prepare(self, run: Run) -> None:
         """Called once, before the first step, with ``run.images`` in reach; may change leaves and

@@ -5,7 +5,7 @@ The authors published no code; the equations are theirs. Choices where the paper
 fields, and marked (ours).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Literal
@@ -118,6 +118,29 @@ class Grace(Adversary, Lora):
     def refresh_period(self, total_steps: int) -> int:
         """K, capped so that a run of ``total_steps`` refreshes at least 20 times."""
         return max(1, min(self.refresh_every, total_steps // 20))
+
+    def state_flaw(self, run: Run, state: Mapping[str, Any], step: int) -> str:
+        """Curvature and rank of every matrix, and directions where there are some."""
+        shapes = {name: (B.shape[0], A.shape[1]) for name, B, A in factors(run.params)}
+        if not step:
+            return ""
+        for key in ("h", "ranks"):
+            if not isinstance(state.get(key), Mapping) or state[key].keys() != shapes.keys():
+                return f"{key}: expected one entry a matrix"
+        for name, (rows, columns) in shapes.items():
+            h, rank = state["h"][name], state["ranks"][name]
+            if not _matrix(h, columns) or len(h) != rows or not (h >= 0).all():
+                return f"h.{name}: expected ({rows}, {columns}) numbers of at least 0"
+            if type(rank) is not int or not 0 <= rank <= self.r_max:
+                return f"ranks.{name}: expected a rank of at most {self.r_max}"
+        found = state.get("directions", {})
+        if not isinstance(found, Mapping):
+            return "directions: expected one entry a matrix"
+        for name, rows in found.items():
+            wide = shapes.get(name, (0, 0))[1]
+            if not _matrix(rows, wide):
+                return f"directions.{name}: expected rows of {wide} numbers"
+        return ""
 
     def refresh(self, run: Run, batches: Sequence[Batch]) -> None:
         """Line 2 of Algorithm 1: refresh curvature and ranks every K steps, first at step 0."""
@@ -278,3 +301,9 @@ class Grace(Adversary, Lora):
             with torch.no_grad():
                 features["base"] = run.model.features(x)
         return features
+
+
+def _matrix(value: Any, columns: int) -> bool:
+    """Whether a stored value is a matrix of floating point with so many columns."""
+    shaped = isinstance(value, Tensor) and value.ndim == 2 and value.is_floating_point()
+    return shaped and value.shape[1] == columns

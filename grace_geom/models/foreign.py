@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from grace_geom.errors import UserError
 from grace_geom.models.inert_pickle import Named, tensors_of_module
 from grace_geom.models.lora_pairs import QKV, Pair, merge, split_pairs, stated_scale, target_of
+from grace_geom.models.weight_sets import SCALES, WeightSet, equal, listed, one_of, same, under
 from grace_geom.weights import Weights
 
 WRAPPERS = frozenset(
@@ -45,13 +46,14 @@ ADDED = re.compile(r"(^|\.)pad_(up|down|left|right)$")
 """Names of a frame that is added to the pixels: zeros change nothing."""
 
 MEANING = re.compile(
-    r"lora|adapter|prompt|ctx|head|classif|prefix|probe|magnitude|ssf|ia3|cache|pad_|soft|"
-    r"(^|\.)(fc|linear|proj|film|gate)(\.|$)|text|token",
+    r"lora|lo[hk]r|loha|hada|vera_|(^|[._])(oft|boft|dora|diff|diff_b|ia3|ia3_\w+)([._]|$)|"
+    r"adapter|prompt|ctx|head|classif|prefix|probe|magnitude|ssf|cache|pad_|soft|"
+    r"delta|residual|task_?vec|perturb|(^|[._])(ema|swa|shadow|average[ds]?|avg)([._]|$)|shadow_|"
+    r"(^|\.)(fc|linear|proj|film|gate|transformer|resblocks|visual)(\.|$)|text|token",
     re.IGNORECASE,
 )
-"""What changes a model's answers wherever it stands."""
-
-SCALES = frozenset({"logit_scale", "logit_bias"})
+"""What changes a model's answers wherever it stands: low-rank and other adapters (LoRA, LoHa, LoKr,
+VeRA, OFT, DoRA, IA3, SSF), prompts, heads, differences to add, averages, further blocks."""
 
 
 @dataclass
@@ -71,18 +73,10 @@ class Foreign:
     notes: list[str] = field(default_factory=list)
 
 
-@dataclass
-class _Copy:
-    """One complete image tower within a file."""
-
-    label: str
-    prefix: str
-    names: dict[str, Tensor]
-    stripped: bool
-    raw: set[str]
-
-
-def read_foreign(content: Any, clip: nn.Module, path: Path | str, *, based: bool) -> Foreign:
+def read_foreign(
+    content: Any, clip: nn.Module, path: Path | str, *, based: bool, which: str | None = None,
+    advice: str = "save the one that is meant in a file of its own",
+) -> Foreign:  # fmt: skip
     """The weights of both towers, or of the image tower, for ``clip``.
 
     Args:
@@ -90,11 +84,14 @@ def read_foreign(content: Any, clip: nn.Module, path: Path | str, *, based: bool
         clip: The model whose names and shapes are wanted; it is not changed.
         path: For messages, and for an ``adapter_config.json`` beside it.
         based: ``clip`` has the weights that the file was tuned from.
+        which: Of two sets of weights in the file, the one to read: ``ema``, ``model`` (the one that
+            is no average), or the place that the refusal of two sets names.
+        advice: What to do about two sets.
 
     Raises:
-        UserError: If the file has no such weights, two different sets of them, weights of another
-            shape, a part of a text tower, or tensors that change the answers and have no place in
-            the model.
+        UserError: If the file has no such weights, none called ``which``, two different sets of
+            them, weights of another shape, a part of a text tower, or tensors that change the
+            answers and have no place in the model.
     """
     wanted: Weights = clip.state_dict()
     groups = dict(_groups(content, ""))
@@ -104,7 +101,7 @@ def read_foreign(content: Any, clip: nn.Module, path: Path | str, *, based: bool
     copies = [
         copy for label, group in groups.items() for copy in _copies(label, group, wanted, path)
     ]
-    copy = _one(copies, path)
+    copy, others = one_of(copies, path, which, advice)
     if copy is None and based:
         copy = _adapter_only(groups, wanted, path)
     if copy is None:
@@ -121,7 +118,9 @@ def read_foreign(content: Any, clip: nn.Module, path: Path | str, *, based: bool
         base = wanted if based else None
         all_weights = found.weights
         found.notes.append(merge(all_weights, pairs, scale, base, separate=separate, path=path))
-    _account(found, copies or [copy], rest, groups, path)
+    _account(found, copy, others, rest, groups, path)
+    if differ := [c.place for c in others if not equal(copy, c)]:
+        found.notes.append(f"the weights in {copy.place} were read, not those in {listed(differ)}")
     scalars = {name.rpartition(".")[2] for name in rest}
     found.openai = {"input_resolution", "context_length", "vocab_size"} <= scalars
     return found
@@ -133,7 +132,11 @@ def _groups(content: Any, label: str, depth: int = 0) -> Iterator[tuple[str, dic
         content = dict(tensors_of_module(content.state, lambda w: isinstance(w, Tensor)))
     if not isinstance(content, Mapping) or depth > 5:
         return
-    yield label, {str(name): w for name, w in content.items() if isinstance(w, Tensor)}
+    found = {str(name): w for name, w in content.items() if isinstance(w, Tensor)}
+    for name, row in content.items():  # as torch_ema keeps its averages, and some their prompts
+        if isinstance(row, (list, tuple)) and not BESIDE.search(str(name)):
+            found |= {f"{name}.{i}": w for i, w in enumerate(row) if isinstance(w, Tensor)}
+    yield label, found
     for name, inner in content.items():
         if not BESIDE.search(str(name)):
             yield from _groups(inner, f"{label}.{name}".lstrip("."), depth + 1)
@@ -144,7 +147,7 @@ def _canonical(names: Mapping[str, Tensor], path: Path | str) -> dict[str, Tenso
     found: dict[str, Tensor] = {}
     for name, w in names.items():
         short = ".".join(part for part in name.split(".") if part not in WRAPPERS)
-        if short in found and not _same(found[short], w):
+        if short in found and not same(found[short], w):
             raise UserError(f"{path} holds two tensors for {short}: save the one that is meant")
         found[short] = w
     for name in [n for n in found if re.search(r"(^|\.)q_proj\.(weight|bias)$", n)]:
@@ -157,7 +160,7 @@ def _canonical(names: Mapping[str, Tensor], path: Path | str) -> dict[str, Tenso
 
 def _copies(
     label: str, group: Mapping[str, Tensor], wanted: Weights, path: Path | str
-) -> Iterator[_Copy]:
+) -> Iterator[WeightSet]:
     """Each prefix under which a whole image tower stands."""
     names = _canonical(group, path)
     tower = {n.removeprefix("visual.") for n in wanted if n.startswith("visual.")}
@@ -170,52 +173,15 @@ def _copies(
             bare[prefix] += suffix in tower
     for prefix, count in full.items():
         if count == len(tower):
-            yield _Copy(label, prefix, names, False, set(group))
+            yield WeightSet(label, prefix, names, False, set(group))
     for prefix, count in bare.items():
         if count == len(tower) and full[prefix.removesuffix("visual.")] != len(tower):
-            yield _Copy(label, prefix, names, True, set(group))
-
-
-def _one(copies: list[_Copy], path: Path | str) -> _Copy | None:
-    """The copy that is meant; several that are equal are one.
-
-    Raises:
-        UserError: If two differ.
-    """
-    if not copies:
-        return None
-    first = copies[0]
-    own = _under(first)
-    for other in copies[1:]:
-        theirs = _under(other)
-        if own.keys() != theirs.keys() or any(not _same(own[n], theirs[n]) for n in own):
-            a, b = (c.label + (f"[{c.prefix}*]" if c.prefix else "") for c in (first, other))
-            raise UserError(
-                f"{path} holds different weights in {a or 'the top level'} and in "
-                f"{b or 'the top level'} (an average, or a teacher?): "
-                "save the one that is meant in a file of its own"
-            )
-    return first
-
-
-def _under(copy: _Copy) -> dict[str, Tensor]:
-    """The tensors below a copy's prefix, under open_clip's names."""
-    head = "visual." if copy.stripped else ""
-    return {
-        (head if name.removeprefix(copy.prefix) not in SCALES else "")
-        + name.removeprefix(copy.prefix): w
-        for name, w in copy.names.items()
-        if name.startswith(copy.prefix)
-    }
-
-
-def _same(a: Tensor, b: Tensor) -> bool:
-    return a.shape == b.shape and a.dtype == b.dtype and torch.equal(a, b)
+            yield WeightSet(label, prefix, names, True, set(group))
 
 
 def _adapter_only(
     groups: Mapping[str, Mapping[str, Tensor]], wanted: Weights, path: Path | str
-) -> _Copy | None:
+) -> WeightSet | None:
     """A file of nothing but low-rank factors, whose base is the model itself."""
     for label, group in groups.items():
         names = _canonical(group, path)
@@ -228,7 +194,7 @@ def _adapter_only(
             prefix = ".".join([*parts[:i], ""]) if i else ""
             for stripped in (False, True):
                 if target_of("visual." * stripped + suffix, wanted) is not None:
-                    return _Copy(label, prefix, names, stripped, set(group))
+                    return WeightSet(label, prefix, names, stripped, set(group))
     return None
 
 
@@ -254,20 +220,20 @@ def _does_not_fit(
 
 
 def _sorted(
-    copy: _Copy, wanted: Weights, path: Path | str
+    copy: WeightSet, wanted: Weights, path: Path | str
 ) -> tuple[dict[str, Tensor], dict[str, Tensor], list[Pair]]:
     """The tensors that the model has a place for, the others, and low-rank factors."""
-    under = _under(copy)
-    under, pairs = split_pairs(under, wanted, path)
+    found = under(copy)
+    found, pairs = split_pairs(found, wanted, path)
     used: dict[str, Tensor] = {}
     for name in wanted:
         other = name.removeprefix("text.") if name.startswith("text.") else f"text.{name}"
         for alias in (name, other):
-            if alias in under and (alias == name or not name.startswith("visual.")):
-                used[name] = under.pop(alias)
+            if alias in found and (alias == name or not name.startswith("visual.")):
+                used[name] = found.pop(alias)
                 break
     outside = {n: w for n, w in copy.names.items() if not n.startswith(copy.prefix)}
-    return used, under | outside, pairs
+    return used, found | outside, pairs
 
 
 def _check_text(used: Mapping[str, Tensor], wanted: Weights, path: Path | str) -> bool:
@@ -317,7 +283,7 @@ def _fitted(used: dict[str, Tensor], clip: nn.Module, wanted: Weights, path: Pat
 
 
 def _account(
-    found: Foreign, copies: list[_Copy], rest: Mapping[str, Tensor],
+    found: Foreign, copy: WeightSet, others: list[WeightSet], rest: Mapping[str, Tensor],
     groups: Mapping[str, Mapping[str, Tensor]], path: Path | str,
 ) -> None:  # fmt: skip
     """Say what nobody used.
@@ -325,16 +291,22 @@ def _account(
     Raises:
         UserError: If it carries meaning: a head, prompts, another text tower, more layers.
     """
-    copy, unused = copies[0], dict(rest)
+    unused = dict(rest)
     for label, group in groups.items():
         if label != copy.label:
             unused |= {f"{label}.{name}".lstrip("."): w for name, w in group.items()}
-    equal = tuple(f"{c.label}.{c.prefix}".lstrip(".") for c in copies[1:] if c.label != copy.label)
-    twins = tuple(c.prefix for c in copies[1:] if c.label == copy.label)
+    apart = tuple(f"{c.label}.{c.prefix}".lstrip(".") for c in others if c.label != copy.label)
+    twins = tuple(c.prefix for c in others if c.label == copy.label and c.prefix)
+    if any(c.label == copy.label and not c.prefix for c in others):  # it stands around this one
+        unused = {
+            n: w
+            for n, w in unused.items()
+            if n not in found.weights and f"visual.{n}" not in found.weights
+        }
     names = sorted(
         name
         for name, w in unused.items()
-        if not (INERT.search(name) or (equal and name.startswith(equal)))
+        if not (INERT.search(name) or (apart and name.startswith(apart)))
         and not (twins and name in rest and name.startswith(twins))
         and w.numel()
     )

@@ -26,6 +26,11 @@ FORMAT = "grace_geom.checkpoint"
 DIGEST = "tensors_sha256"
 """Key of our checkpoints: the digest of all their tensors."""
 
+REST_DIGEST = "rest_sha256"
+"""Key of our checkpoints: the digest of all that is no tensor, such as class names, prompts and
+preprocessing. Those of earlier versions have none.
+"""
+
 
 def read_tensors(path: Path | str) -> Any:
     """What ``torch.save`` or safetensors wrote, on the CPU: tensors, plain containers, and an inert
@@ -125,22 +130,41 @@ def digest(weights: Mapping[str, Tensor]) -> str:
     return total.hexdigest()
 
 
+def rest_digest(content: Mapping[str, Any]) -> str:
+    """SHA-256 of all that is no tensor: names and plain values, whatever the order of the keys."""
+    own = {name: value for name, value in content.items() if name not in (DIGEST, REST_DIGEST)}
+    return hashlib.sha256(_spelt(own).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _spelt(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return "tensor"
+    if isinstance(value, Mapping):
+        pairs = sorted(f"{_spelt(key)}: {_spelt(item)}" for key, item in value.items())
+        return f"{{{', '.join(pairs)}}}"
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(_spelt, value))}]"
+    return f"{type(value).__name__} {value!r}"
+
+
 def verify_digest(content: Mapping[str, Any], path: Path | str) -> None:
-    """Compare the tensors of a checkpoint of ours with the digest it was written with; older ones
-    have none.
+    """Compare a checkpoint of ours with the digests that it was written with: of its tensors, and
+    of all the rest. Older ones have one of the two, or none.
 
     Raises:
-        UserError: If they are others.
+        UserError: If something else is there.
     """
-    stored = content.get(DIGEST)
-    if stored is None:
-        return
-    now = digest(all_tensors({k: value for k, value in content.items() if k != DIGEST}))
-    if stored != now:
-        raise UserError(
-            f"{path} is damaged: its tensors are not those that were written (their SHA-256 is not "
-            f"its {DIGEST}); --no-verify reads them all the same"
-        )
+    own = {name: value for name, value in content.items() if name not in (DIGEST, REST_DIGEST)}
+    parts = {
+        DIGEST: ("tensors are", lambda: digest(all_tensors(own))),
+        REST_DIGEST: ("names and settings are", lambda: rest_digest(own)),
+    }
+    for key, (what, now) in parts.items():
+        if content.get(key) is not None and content[key] != now():
+            raise UserError(
+                f"{path} is damaged: its {what} not those that were written (their SHA-256 is not "
+                f"its {key}); --no-verify reads them all the same"
+            )
 
 
 def _near(path: Path) -> str:

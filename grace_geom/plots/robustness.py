@@ -74,12 +74,7 @@ def margins(found: Sequence[Finding], legend: Legend) -> go.Figure | None:
 
 def transfer(found: Sequence[Finding], legend: Legend) -> go.Figure | None:
     """Accuracy of every run (columns) on the images found at every run (rows), in percent."""
-    labels = {
-        str(c.get("label")): f.run
-        for f in found
-        for c in f.result.checkpoints
-        if f.prefix == f"{c.get('label')}/"
-    }
+    labels = {f.label: f.run for f in found}
     looking = list(dict.fromkeys(name for f in found for name in f.names("transfer")))
     looking = [name for name in looking if name in labels] or looking
     if not looking or not found:

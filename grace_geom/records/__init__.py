@@ -3,12 +3,14 @@ imported here.
 """
 
 from grace_geom.records.accuracy import SUITES, Accuracy, pack
-from grace_geom.records.analysis import RESULT_FORMAT, Measure, Result
+from grace_geom.records.analysis import RESULT_FORMAT, Measure, Part, Result
 from grace_geom.records.answers import SUITES_OF
+from grace_geom.records.attack import attack_text, radius_text
 from grace_geom.records.copies import distinct
 from grace_geom.records.dial import DIAL_FORMAT, DialRecord, Point
 from grace_geom.records.evaluation import EVAL_FORMAT, EvalRecord
 from grace_geom.records.finding import Finding
+from grace_geom.records.flat import NOT_MEASURED
 from grace_geom.records.groups import Levels, by_level, mean_corruption, over_levels
 from grace_geom.records.length import DEFAULT_EPOCHS, total_steps
 from grace_geom.records.listing import (
@@ -48,6 +50,7 @@ __all__ = [
     "DIAL_FORMAT",
     "EVAL_FORMAT",
     "MARK",
+    "NOT_MEASURED",
     "RESULT_FORMAT",
     "SUITES",
     "SUITES_OF",
@@ -60,6 +63,7 @@ __all__ = [
     "Levels",
     "Measure",
     "NewerRecordError",
+    "Part",
     "Point",
     "RankCorrelation",
     "RecordError",
@@ -67,6 +71,7 @@ __all__ = [
     "RunFiles",
     "Uneven",
     "analysis_files",
+    "attack_text",
     "by_construction",
     "by_level",
     "counted",
@@ -87,6 +92,7 @@ __all__ = [
     "over_seeds",
     "pack",
     "questions",
+    "radius_text",
     "rank_correlation",
     "rank_range",
     "rankdata",

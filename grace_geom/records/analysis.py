@@ -1,25 +1,37 @@
-"""``NAME.json`` beside ``NAME.npz``: the numbers and arrays that one analysis found."""
+"""``NAME.json`` beside ``NAME.npz``: the numbers and arrays that one analysis found.
+
+The JSON (format ``grace_geom.result/2``) holds ``parts``, an object for each checkpoint by its
+label::
+
+    "parts": {"ft-s0": {"values": {NAME: {"value": 1.5, "error": ...}},
+                        "arrays": {NAME: {"shape": [3, 12], "dtype": "float32"}},
+                        "n": {"id": 512}}}
+
+A checkpoint that could not be measured has ``not_measured``, the reason, beside these. ``values``
+and ``arrays`` outside of ``parts`` are about all checkpoints together. In the npz an array is
+called ``LABEL/NAME``, one of all checkpoints ``NAME``; where a name is taken, the JSON's entry says
+which ``key`` the array has instead.
+"""
 
 import dataclasses
 import hashlib
 import io
-import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from grace_geom.errors import UserError
 from grace_geom.files import atomic_write, write_text
 from grace_geom.records.arrays import KINDS, read_arrays
-from grace_geom.records.forms import ResultForm
+from grace_geom.records.flat import FLAT_FORMAT, from_flat
+from grace_geom.records.forms import MeasureForm, PartForm, ResultForm
 from grace_geom.records.schema import Plain, RecordError, checked, dumps, misfit, read_record
 from grace_geom.serialise import read_file
 
-RESULT_FORMAT = "grace_geom.result/1"
+RESULT_FORMAT = "grace_geom.result/2"
 MEND = "run the analysis again"
 
 
@@ -46,17 +58,35 @@ class Measure:
 
 
 @dataclass(frozen=True)
+class Part:
+    """What an analysis found on one checkpoint.
+
+    Attributes:
+        values: Numbers by name; ``/`` groups them (``trace/visual.proj``).
+        arrays: What is drawn, by name.
+        n: Images that were used, by set; filled in by :func:`grace_geom.analysis.analyse`.
+        not_measured: Why the checkpoint could not be measured; empty where it was.
+    """
+
+    values: dict[str, Measure] = field(default_factory=dict)
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    n: dict[str, int] = field(default_factory=dict)
+    not_measured: str = ""
+
+
+@dataclass(frozen=True)
 class Result:
     """What one analysis found on one or several checkpoints: ``NAME.json`` beside ``NAME.npz``.
 
     Attributes:
         name: The analysis, also the files' stem.
-        checkpoints: One dictionary each: ``path``, ``sha256``, ``run``, ``method``.
+        checkpoints: One dictionary each that was measured: ``label``, ``path``, ``sha256``,
+            ``method``.
         settings: ``data``, ``n``, ``seed``, ``dtype``, ``batch``, ``params``, ``estimator``: all
             that is needed to run it again.
-        values: Numbers by name; ``/`` groups them (``trace/visual.proj``), checkpoints first where
-            there are several.
-        arrays: What is drawn, by name.
+        parts: What was found on each checkpoint, by label, as for one checkpoint so for many.
+        values: Numbers about all checkpoints together, by name.
+        arrays: Arrays about all checkpoints together, by name.
         seconds: Wall time.
         versions: Of this package and of what it computed with.
     """
@@ -64,11 +94,17 @@ class Result:
     name: str
     checkpoints: tuple[Plain, ...]
     settings: Plain
-    values: Mapping[str, Measure]
+    parts: Mapping[str, Part]
+    values: Mapping[str, Measure] = field(default_factory=dict)
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
     seconds: float = 0.0
     versions: Plain = field(default_factory=dict)
-    format: str = RESULT_FORMAT
+
+    def measures(self) -> Iterator[Measure]:
+        """Every number: those of the parts, then those about all checkpoints together."""
+        for part in self.parts.values():
+            yield from part.values.values()
+        yield from self.values.values()
 
     def save(self, folder: Path | str) -> Path:
         """Write ``NAME.npz``, then ``NAME.json``, which names the hash of the arrays that belong to
@@ -80,65 +116,123 @@ class Result:
         Raises:
             ValueError: If an array is not of numbers, booleans or text (it would need pickle).
         """
-        folder = Path(folder)
-        arrays = {name: _small(name, array) for name, array in self.arrays.items()}
+        folder, kept = Path(folder), _Kept()
+        parts = {label: _plain_part(label, part, kept) for label, part in self.parts.items()}
+        joint = {"values": _plain_values(self.values), "arrays": kept.add("", self.arrays)}
         digest = ""
-        if arrays:
+        if kept.arrays:
             buffer = io.BytesIO()
-            np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+            np.savez_compressed(buffer, **kept.arrays)  # type: ignore[arg-type]
             digest = hashlib.sha256(buffer.getvalue()).hexdigest()
             with atomic_write(folder / f"{self.name}.npz") as file:
                 file.write(buffer.getvalue())
-        plain = {
-            f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "arrays"
-        }
-        plain["values"] = {name: dataclasses.asdict(value) for name, value in self.values.items()}
-        plain["arrays"] = {
-            name: {"shape": list(a.shape), "dtype": str(a.dtype)} for name, a in arrays.items()
-        }
+        plain = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        plain |= {"parts": parts, **joint, "format": RESULT_FORMAT, "npz_sha256": digest}
         path = folder / f"{self.name}.json"
-        write_text(path, dumps(plain | {"npz_sha256": digest}))
+        write_text(path, dumps(plain))
         return path
 
     @classmethod
     def load(cls, path: Path | str, arrays: bool = True) -> "Result":
-        """Read ``NAME.json`` and, if asked for, the arrays beside it. Pickled objects are never
-        read.
+        """Read ``NAME.json`` of this format or of format 1 and, if asked for, the arrays beside it.
+        Pickled objects are never read.
 
         Raises:
             RecordError: If a file is missing, truncated, of a newer version, or the arrays are of
                 another run.
         """
         plain = read_record(path, RESULT_FORMAT)
+        if plain["format"] == FLAT_FORMAT:
+            plain = from_flat(plain, path, MEND)
         form = checked(plain, ResultForm, path, MEND)
-        values = {name: _measure(v, path, name) for name, v in form.values.items()}
-        read = {}
-        if arrays and form.arrays:
-            read = _read_arrays(Path(path).with_suffix(".npz"), form.npz_sha256)
-            listed = {name: (tuple(a.shape), a.dtype) for name, a in form.arrays.items()}
-            if listed != {name: (a.shape, str(a.dtype)) for name, a in read.items()}:
-                raise misfit(path, "$.arrays", "not those of the npz beside it", MEND)
-        rest = checked(plain | {"values": {}, "arrays": {}}, _Head, path, MEND)
-        return cls(**vars(rest) | {"values": values, "arrays": read})
+        for i, checkpoint in enumerate(form.checkpoints):
+            if checkpoint.label not in form.parts:
+                what = f"{checkpoint.label!r} has no entry in parts"
+                raise misfit(path, f"$.checkpoints[{i}].label", what, MEND)
+        found = _arrays_of(form, Path(path)) if arrays else None
+        parts = {
+            label: Part(_values(part), _chosen(label, part, found), part.n, part.not_measured)
+            for label, part in form.parts.items()
+        }
+        return cls(
+            form.name,
+            tuple(plain["checkpoints"]),
+            form.settings,
+            parts,
+            _values(form),
+            _chosen("", form, found),
+            form.seconds,
+            form.versions,
+        )
 
 
-@dataclass(frozen=True)
-class _Head:
-    """What a result holds beside values and arrays."""
+class _Kept:
+    """The arrays of a file under the keys of its npz."""
 
-    name: str
-    checkpoints: tuple[Plain, ...]
-    settings: Plain
-    seconds: float = 0.0
-    versions: Plain = field(default_factory=dict)
-    format: str = RESULT_FORMAT
+    def __init__(self) -> None:
+        self.arrays: dict[str, np.ndarray] = {}
+
+    def add(self, label: str, arrays: Mapping[str, np.ndarray]) -> Plain:
+        """Keep these, and return what the JSON says of each."""
+        said: Plain = {}
+        for name, whole in arrays.items():
+            array, usual = _small(name, whole), _key(label, name)
+            key = usual
+            while key in self.arrays:  # `b/x` of `a` and `x` of `a/b`
+                key += "~"
+            self.arrays[key] = array
+            said[name] = {"shape": list(array.shape), "dtype": str(array.dtype)}
+            said[name] |= {"key": key} if key != usual else {}
+        return said
 
 
-def _measure(plain: Any, path: Path | str, name: str) -> Measure:
-    at = f"$.values[{json.dumps(name)}]"
-    if isinstance(plain, dict) and plain.get("value", 0.0) is None:  # NaN, as JSON has none
-        plain = plain | {"value": math.nan}
-    return checked(plain, Measure, path, MEND, at)
+def _key(label: str, name: str) -> str:
+    return f"{label}/{name}" if label else name
+
+
+def _plain_part(label: str, part: Part, kept: _Kept) -> Plain:
+    why = {"not_measured": part.not_measured} if part.not_measured else {}
+    values, arrays = _plain_values(part.values), kept.add(label, part.arrays)
+    return {"values": values, "arrays": arrays, "n": part.n, **why}
+
+
+def _plain_values(values: Mapping[str, Measure]) -> Plain:
+    return {name: dataclasses.asdict(value) for name, value in values.items()}
+
+
+def _values(form: PartForm | ResultForm) -> dict[str, Measure]:
+    return {name: _measure(value) for name, value in form.values.items()}
+
+
+def _measure(form: MeasureForm) -> Measure:
+    value = math.nan if form.value is None else form.value
+    rest = (form.error, form.low, form.high, form.level, form.estimator, form.unit)
+    return Measure(value, *rest)
+
+
+def _arrays_of(form: ResultForm, path: Path) -> dict[str, np.ndarray]:
+    """All arrays of the npz by key, as the JSON lists them."""
+    owners = [("", form.arrays), *((label, part.arrays) for label, part in form.parts.items())]
+    listed = {
+        array.key or _key(label, name): (tuple(array.shape), array.dtype)
+        for label, arrays in owners
+        for name, array in arrays.items()
+    }
+    if not listed:
+        return {}
+    found = _read_arrays(path.with_suffix(".npz"), form.npz_sha256)
+    if listed != {name: (a.shape, str(a.dtype)) for name, a in found.items()}:
+        raise misfit(path, "$.parts", "arrays are not those of the npz beside it", MEND)
+    return found
+
+
+def _chosen(
+    label: str, form: PartForm | ResultForm, found: Mapping[str, np.ndarray] | None
+) -> dict[str, np.ndarray]:
+    """A part's arrays; none where they are not asked for."""
+    if found is None:
+        return {}
+    return {name: found[array.key or _key(label, name)] for name, array in form.arrays.items()}
 
 
 def _small(name: str, array: np.ndarray) -> np.ndarray:

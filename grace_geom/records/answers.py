@@ -33,6 +33,9 @@ class Answers:
         n: Images measured.
         seed: Of the draw of ``n`` out of ``of``.
         packed: Outcomes as the record has them.
+        ids: Digest of the numbers that the images have in the data set; empty where the record has
+            none.
+        content: Digest of images, labels and class names; empty where the record has none.
     """
 
     key: Key
@@ -41,6 +44,8 @@ class Answers:
     n: int
     seed: int | None
     packed: str
+    ids: str = ""
+    content: str = ""
 
     @classmethod
     def of_accuracy(cls, a: Accuracy) -> "Answers":
@@ -57,6 +62,8 @@ class Answers:
             a.n,
             a.subset.get("seed"),
             a.outcomes,
+            str(a.subset.get("ids_sha256") or ""),
+            str(a.subset.get("content") or ""),
         )
 
     def positions(self) -> np.ndarray:
@@ -94,7 +101,14 @@ def column_of(shares: Mapping[Key, np.ndarray], column: str) -> np.ndarray:
 
 
 def same_images(groups: Sequence[Sequence[Answers]]) -> bool:
-    """Whether several checkpoints answered the same images in the same sets."""
-    return (
-        len({tuple(sorted((a.key, a.spec, a.of, a.n, str(a.seed)) for a in g)) for g in groups}) < 2
-    )
+    """Whether several checkpoints answered the same images in the same sets: those of the same
+    numbers in sets of the same contents, where the records tell (contents were not always kept).
+    """
+    contents: dict[Key, set[str]] = {}
+    for a in (a for group in groups for a in group):
+        contents.setdefault(a.key, set()).update({a.content} - {""})
+    which = {
+        tuple(sorted((a.key, a.spec, a.of, a.n, str(a.seed), a.ids) for a in group))
+        for group in groups
+    }
+    return len(which) < 2 and all(len(found) < 2 for found in contents.values())

@@ -1,7 +1,7 @@
 """``dial.json``: the accuracies of one run along the line from its pretrained weights."""
 
 import dataclasses
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from msgspec import Struct
 from grace_geom.files import write_text
 from grace_geom.records.accuracy import SUITES, Accuracy
 from grace_geom.records.forms import PointForm, read_accuracies
-from grace_geom.records.merge import held, known_in
+from grace_geom.records.merge import merge_into
 from grace_geom.records.schema import Plain, checked, dumps, misfit, read_record
 from grace_geom.records.summary import summarise
 
@@ -107,25 +107,40 @@ class DialRecord:
         record = checked(plain | {"points": []}, cls, path, MEND)
         return dataclasses.replace(record, points=points)
 
-    def merged_into(self, path: Path | str, superseded: Collection[Point] = ()) -> "DialRecord":
+    def merged_into(
+        self,
+        path: Path | str,
+        superseded: Collection[Point] = (),
+        aside: Callable[["DialRecord"], Path] | None = None,
+    ) -> "DialRecord":
         """Write this record into its file with the points that another process has found meanwhile,
-        and return both.
+        and return both (:func:`~grace_geom.records.merge.merge_into`).
 
         Args:
             path: ``dial.json``; locked while it is read and written.
             superseded: Points of the file that are not to be kept.
+            aside: Where a record of the same checkpoint with other settings is kept.
 
         Raises:
             UserError: If the file cannot be written, or is of a newer version: it would be lost.
         """
-        with held(path):
-            record, there = self, known_in(path, DialRecord.load)
-            same = there and (there.checkpoint, there.settings) == (self.checkpoint, self.settings)
-            for point in there.points if there and same else ():
-                if point not in superseded:
-                    ours = record.point(point.t)
-                    record = record.with_point(point.answered(ours.accuracies, ours.held_out))
-            record.save(path)
+
+        def join(there: "DialRecord", found: "DialRecord") -> "DialRecord":
+            kept = tuple(p for p in there.points if p not in superseded)
+            return dataclasses.replace(there, points=kept).joined(found)
+
+        return merge_into(path, self, join, aside)
+
+    def joined(self, newer: "DialRecord") -> "DialRecord":
+        """The newer record with the points of this one, and at each t with the answers that no
+        newer one replaces; the newer alone where the checkpoint or the shared settings differ.
+        """
+        if (self.checkpoint, self.settings) != (newer.checkpoint, newer.settings):
+            return newer
+        record = newer
+        for point in self.points:
+            ours = record.point(point.t)
+            record = record.with_point(point.answered(ours.accuracies, ours.held_out))
         return record
 
 

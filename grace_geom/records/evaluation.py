@@ -11,7 +11,7 @@ from msgspec import Struct
 from grace_geom.files import write_text
 from grace_geom.records.accuracy import SUITES, Accuracy
 from grace_geom.records.forms import read_accuracies
-from grace_geom.records.merge import held, known_in
+from grace_geom.records.merge import merge_into
 from grace_geom.records.schema import Plain, checked, dumps, read_record
 from grace_geom.records.summary import summarise
 
@@ -80,41 +80,22 @@ class EvalRecord:
         aside: Callable[["EvalRecord"], Path] | None = None,
     ) -> "EvalRecord":
         """Write this record into its file with what another process has found meanwhile, and return
-        both: of two evaluations of one checkpoint at once neither loses the other's numbers.
+        both (:func:`~grace_geom.records.merge.merge_into`).
 
         Args:
             path: ``eval.json``; locked while it is read and written.
             superseded: Accuracies of the file that are not to be kept.
-            aside: Where a record of the same checkpoint with other settings is kept, so that an
-                evaluation with those, at the same time, loses nothing.
+            aside: Where a record of the same checkpoint with other settings is kept.
 
         Raises:
             UserError: If the file cannot be written, or is of a newer version: it would be lost.
         """
-        with held(path):
-            record = self
-            if aside is not None:
-                self._make_way(Path(path), aside)
-            if (there := known_in(path, EvalRecord.load)) is not None:
-                kept = [a for a in there.accuracies if a not in superseded]
-                earlier = dataclasses.replace(there, accuracies=tuple(kept))
-                record = dataclasses.replace(self, accuracies=earlier.merged(self)).summed()
-            record.save(path)
-        return record
 
-    def _make_way(self, path: Path, aside: Callable[["EvalRecord"], Path]) -> None:
-        """Move a record of this checkpoint with other settings out of ``path``, and bring back the
-        one with these settings that such a move put away.
-        """
-        there = known_in(path, EvalRecord.load)
-        if there is None or there.checkpoint != self.checkpoint or there.settings == self.settings:
-            return
-        if (before := known_in(aside(there), EvalRecord.load)) is not None:
-            there = dataclasses.replace(there, accuracies=before.merged(there)).summed()
-        there.save(aside(there))
-        path.unlink()
-        if (mine := aside(self)).is_file():
-            mine.replace(path)
+        def join(there: "EvalRecord", found: "EvalRecord") -> "EvalRecord":
+            kept = tuple(a for a in there.accuracies if a not in superseded)
+            return dataclasses.replace(there, accuracies=kept).joined(found)
+
+        return merge_into(path, self, join, aside)
 
     def summed(self) -> "EvalRecord":
         """The same record with the summary of its accuracies."""
@@ -124,6 +105,10 @@ class EvalRecord:
             summary={name: e.value if e else None for name, e in estimates.items()},
             intervals={name: [e.low, e.high] if e else None for name, e in estimates.items()},
         )
+
+    def joined(self, newer: "EvalRecord") -> "EvalRecord":
+        """The newer record with the accuracies of :meth:`merged`."""
+        return dataclasses.replace(newer, accuracies=self.merged(newer)).summed()
 
     def merged(self, newer: "EvalRecord") -> "tuple[Accuracy, ...]":
         """The newer accuracies, and those of this record that answer other questions about the same

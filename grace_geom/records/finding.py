@@ -1,42 +1,46 @@
 """One run's share of an analysis of one or several checkpoints."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from grace_geom.records.analysis import Result
+from grace_geom.records.analysis import Part, Result
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One run's share of an analysis: of its own file, or of one that holds several checkpoints.
+    """One run's share of an analysis.
 
     Attributes:
         run: Id.
         result: The whole file.
-        prefix: What the names of this run's values and arrays begin with.
+        label: Which of its parts is this run's.
     """
 
     run: str
     result: Result
-    prefix: str = ""
+    label: str
+
+    @property
+    def part(self) -> Part:
+        """What was found on this run's checkpoint."""
+        return self.result.parts[self.label]
 
     def value(self, name: str) -> Any:
         """The ``Measure`` of that name, or ``None``."""
-        return self.result.values.get(self.prefix + name)
+        return self.part.values.get(name)
 
     def array(self, name: str) -> Any:
         """The array of that name, or ``None``."""
-        return self.result.arrays.get(self.prefix + name)
+        return self.part.arrays.get(name)
 
     def names(self, group: str) -> list[str]:
         """Names of values below ``group/``, without it."""
-        start = f"{self.prefix}{group}/"
-        return [name.removeprefix(start) for name in self.result.values if name.startswith(start)]
+        return _below(group, self.part.values)
 
     def array_names(self, group: str) -> list[str]:
         """Names of arrays below ``group/``, without it."""
-        start = f"{self.prefix}{group}/"
-        return [name.removeprefix(start) for name in self.result.arrays if name.startswith(start)]
+        return _below(group, self.part.arrays)
 
     def is_of(self, checkpoint: str) -> bool:
         """Whether it was measured on the file with this SHA-256, as far as that is on record."""
@@ -45,6 +49,10 @@ class Finding:
     @property
     def checkpoint(self) -> str:
         """SHA-256 of the file that was measured; empty where it is not on record."""
-        label = self.prefix.rstrip("/")
-        known = [c for c in self.result.checkpoints if not label or c.get("label") == label]
+        known = [c for c in self.result.checkpoints if c.get("label") == self.label]
         return str(known[0].get("sha256", "")) if known else ""
+
+
+def _below(group: str, names: Iterable[str]) -> list[str]:
+    start = f"{group}/"
+    return [name.removeprefix(start) for name in names if name.startswith(start)]

@@ -91,30 +91,63 @@ class PointForm(Struct):
     held_out: list[dict[str, Any]]
 
 
-class _Array(Struct):
+class MeasureForm(Struct):
+    """A number of an analysis; ``null`` is NaN, which JSON has not."""
+
+    value: float | None
+    error: float | None = None
+    low: float | None = None
+    high: float | None = None
+    level: float = 0.95
+    estimator: str = ""
+    unit: str = ""
+
+
+class ArrayForm(Struct):
+    """An array of the npz; ``key`` is its name there where that is not ``LABEL/NAME``."""
+
     shape: list[Annotated[int, Meta(ge=0, le=2**40)]]
     dtype: str
+    key: str = ""
 
 
-class _Checkpoint(Struct):
+class PartForm(Struct):
+    """What an analysis found on one checkpoint."""
+
+    values: dict[str, MeasureForm]
+    arrays: dict[str, ArrayForm]
+    n: dict[str, Count]
+    not_measured: str = ""
+
+
+class CheckpointForm(Struct):
+    """A checkpoint that an analysis measured; ``n`` is of format 1."""
+
     label: str = ""
     path: str = ""
     sha256: str = ""
     run: str = ""
     method: str = ""
+    n: dict[str, Count] = {}
 
 
-class ResultForm(Struct):
-    """What stands around the values of an analysis."""
+class FlatForm(Struct):
+    """A result of format 1: names begin with ``LABEL/`` where there are several checkpoints."""
 
     name: str
-    checkpoints: list[_Checkpoint]
+    checkpoints: list[CheckpointForm]
     settings: dict[str, Any]
-    values: dict[str, Any]
-    arrays: dict[str, _Array] = {}
+    values: dict[str, MeasureForm]
+    arrays: dict[str, ArrayForm] = {}
     npz_sha256: str = ""
     seconds: float = 0.0
     versions: dict[str, Any] = {}
+
+
+class ResultForm(FlatForm, kw_only=True):
+    """A result of format 2; ``values`` and ``arrays`` are about all checkpoints together."""
+
+    parts: dict[str, PartForm]
 
 
 def read_accuracies(

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 import filelock
 
@@ -14,6 +14,31 @@ PATIENCE = 60.0
 """Seconds to wait for another process, which needs milliseconds."""
 
 Record = TypeVar("Record")
+
+
+class Merging(Protocol):
+    """A record of one checkpoint that several calls write to, such as ``eval.json``."""
+
+    @property
+    def checkpoint(self) -> str:
+        """SHA-256 of the checkpoint file."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What all numbers share."""
+
+    def save(self, path: Path | str) -> Path:
+        """Write the file."""
+
+    @classmethod
+    def load(cls, path: Path | str) -> Self:
+        """Read the file."""
+
+    def joined(self, newer: Self) -> Self:
+        """The newer record with those numbers of this one that nothing in it replaces."""
+
+
+Merged = TypeVar("Merged", bound=Merging)
 
 
 @contextlib.contextmanager
@@ -59,3 +84,54 @@ def known_in(path: Path | str, load: Callable[[Path], Record]) -> Record | None:
         raise
     except RecordError:
         return None
+
+
+def merge_into(
+    path: Path | str,
+    record: Merged,
+    join: Callable[[Merged, Merged], Merged],
+    aside: Callable[[Merged], Path] | None = None,
+) -> Merged:
+    """Write a record into its file with what another process has found meanwhile, and return both:
+    of two calls on one checkpoint at once neither loses the other's numbers.
+
+    Args:
+        path: The file; locked while it is read and written.
+        record: What this process has found.
+        join: Of what lies there and this record, both.
+        aside: Where a record of the same checkpoint with other settings is kept, so that a call
+            with those, at the same time, loses nothing.
+
+    Raises:
+        UserError: If the file cannot be written, or is of a newer version: it would be lost.
+    """
+    with held(path):
+        if aside is not None:
+            make_way(Path(path), record, aside)
+        if (there := known_in(path, type(record).load)) is not None:
+            record = join(there, record)
+        record.save(path)
+    return record
+
+
+def make_way(path: Path, record: Merged, aside: Callable[[Merged], Path]) -> Merged | None:
+    """Move a record of the same checkpoint with other settings out of ``path``, beside what such a
+    move put away before, and bring back the one with these settings. ``path`` is held.
+
+    A record of another checkpoint is left to be overwritten. Returns what was moved.
+    """
+    load = type(record).load
+    there = known_in(path, load)
+    same = there is not None and there.checkpoint == record.checkpoint
+    if there is not None and same and there.settings == record.settings:
+        return None
+    if there is not None and same:
+        place = aside(there)
+        if (before := known_in(place, load)) is None:
+            path.replace(place)
+        else:
+            before.joined(there).save(place)
+            path.unlink()
+    if (mine := aside(record)).is_file():
+        mine.replace(path)
+    return there if same else None

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from grace_geom.records.accuracy import Accuracy
 from grace_geom.records.answers import SUITE_OF, Key
+from grace_geom.records.attack import attack_text
 from grace_geom.records.summary import COLUMNS, counted
 
 MARK = "†"
@@ -119,8 +120,8 @@ def _either(texts: frozenset[str]) -> str:
 
 
 def measured_on(a: Accuracy) -> str:
-    """``200 of 2000 images (1f0c9a), pgd 4/255, 5 steps``: the digits tell samples and contents of
-    one size apart.
+    """``200 of 2000 images (1f0c9a), pgd 4/255, ce loss, 5 steps, ...``: digits tell samples and
+    contents of one size apart.
     """
     of = int(a.subset.get("of", a.n))
     images = f"{a.n} images" if of == a.n else f"{a.n} of {of} images"
@@ -128,18 +129,4 @@ def measured_on(a: Accuracy) -> str:
     text = f"{images} ({digits})" if digits else images
     if a.attack is None:
         return text
-    parts = ", ".join(_part(part) for part in a.attack.get("parts", ()))
-    eps = f"{255 * float(a.attack['eps']):.4g}/255"
-    norm = "" if a.attack.get("norm", "linf") == "linf" else f" {a.attack['norm']}"
-    about = f"{a.attack_name} {eps}{norm}" + (f", {parts}" if parts else "")
-    return f"{text}, {about}, {a.attack.get('precision', 'float32')}, seed {a.attack.get('seed')}"
-
-
-def _part(part: Mapping[str, object]) -> str:
-    told = [
-        f"{part[key]} {key}" for key in ("steps", "restarts", "targets", "queries") if key in part
-    ]
-    alpha = part.get("alpha")
-    if isinstance(alpha, float):
-        told.append(f"step {255 * alpha:.4g}/255")
-    return " ".join(told)
+    return f"{text}, {attack_text(a.attack, 'all')}"

@@ -7,24 +7,30 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from grace_geom.evaluation.table import attack_label, how_intervals
+from grace_geom.evaluation.table import how_intervals
 from grace_geom.records import (
     COLUMNS,
     Accuracy,
     Estimate,
-    Levels,
     Uneven,
-    by_level,
+    attack_text,
     headline_attack,
-    mean_accuracy,
     mean_corruption,
     over_levels,
-    strongest,
     uneven,
 )
 from grace_geom.records.summary import BY_CONSTRUCTION, by_construction
 from grace_geom.study.options import GROUPS, best_rate, beyond
 from grace_geom.study.rows import Row, difference
+from grace_geom.study.sets import (
+    corruption_levels,
+    in_parts,
+    lacking,
+    set_estimate,
+    set_of,
+    suite_estimates,
+    whole_attack,
+)
 from grace_geom.tables import Cell, Table, percent
 
 OURS = ("ID", "OOD", "Adv", "NatAdv", "ZS", "HM")
@@ -97,30 +103,8 @@ def sets_table(rows: Sequence[Row], suite: str, title: str) -> Table | None:
         ]
         for i, row in enumerate(rows)
     ]
-    return Table(["method", *names], cells, title=title, notes=apart.notes)
-
-
-def set_estimate(row: Row, suite: str, data: str) -> Estimate | None:
-    """One data set's accuracy: Wilson for one seed, over seeds and images for several."""
-    found = [
-        a for record in row.seeds.values() for a in strongest(record.accuracies)
-        if (a.suite, a.data) == (suite, data) and a.attack is None
-    ]  # fmt: skip
-    return mean_accuracy(found)
-
-
-def suite_estimates(row: Row) -> dict[str, Estimate]:
-    """Accuracy under every part of attacks that have several, by the attack's name; ``Adv`` is
-    their first part.
-    """
-    found: dict[str, list[Accuracy]] = {}
-    for record in row.seeds.values():
-        for a in strongest(record.accuracies):
-            if a.suite == "adv" and a.attack and len(a.attack["parts"]) > 1:
-                found.setdefault(attack_label(a, steps=True), []).append(a)
-    return {
-        name: e for name, some in sorted(found.items()) if (e := mean_accuracy(some)) is not None
-    }
+    notes = [*apart.notes, *lacking(rows, set_of(suite))]
+    return Table(["method", *names], cells, title=title, notes=notes)
 
 
 def suite_table(rows: Sequence[Row]) -> Table | None:
@@ -134,17 +118,9 @@ def suite_table(rows: Sequence[Row]) -> Table | None:
         for row, some in zip(rows, found, strict=True)
     ]
     note = "Images that stand under every part of the attack; Adv and HM count its APGD-CE part, as the paper does."
-    return Table(["method", *names], cells, title="Whole attack", notes=[note])
-
-
-def corruption_levels(row: Row) -> dict[str, Levels]:
-    """Set -> corruption -> severity -> accuracy, mean over seeds, of the sets that have parts."""
-    found: dict[str, list[Accuracy]] = {}
-    for record in row.seeds.values():
-        for a in strongest(record.accuracies):
-            if a.groups and a.attack is None:
-                found.setdefault(a.data, []).append(a)
-    return {data: by_level(some) for data, some in found.items()}
+    return Table(
+        ["method", *names], cells, title="Whole attack", notes=[note, *lacking(rows, whole_attack)]
+    )
 
 
 def corruption_table(rows: Sequence[Row]) -> Table | None:
@@ -167,7 +143,13 @@ def corruption_table(rows: Sequence[Row]) -> Table | None:
         for label, data, levels in found
     ]
     note = "Top-1 accuracy in %, mean over severities and seeds; severities are in table.json, intervals in eval.json."
-    return Table(["method", "data", *names, "mean"], cells, 2, "Corruptions", [note])
+    return Table(
+        ["method", "data", *names, "mean"],
+        cells,
+        2,
+        "Corruptions",
+        [note, *lacking(rows, in_parts)],
+    )
 
 
 def difference_table(
@@ -281,18 +263,11 @@ def attack_note(rows: Sequence[Row]) -> str:
     found: list[Accuracy] = [
         a for row in rows for r in row.records.values() for a in headline_attack(r.accuracies)
     ]
-    return "; or ".join(dict.fromkeys(map(_attack_text, found))) or "no attack"
-
-
-def _attack_text(accuracy: Accuracy) -> str:
-    settings = accuracy.attack or {}
-    parts = ", ".join(
-        f"{p['loss']} loss, {p['steps']} steps, {p['restarts']} restart{'s' * (p['restarts'] > 1)}"
-        for p in settings["parts"] if "steps" in p
-    )  # fmt: skip
-    eps = f"{255 * settings['eps']:.4g}/255"
-    where = f"{accuracy.n} of {accuracy.subset.get('of', accuracy.n)} test images"
-    return f"{settings['name']} at eps {eps} ({parts}, {settings['precision']}, seed {settings['seed']}) on {where}"
+    texts = [
+        f"{attack_text(a.attack, 'all')} on {a.n} of {a.subset.get('of', a.n)} test images"
+        for a in found
+    ]
+    return "; or ".join(dict.fromkeys(texts)) or "no attack"
 
 
 def markdown(

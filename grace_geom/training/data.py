@@ -12,6 +12,7 @@ from grace_geom.cli import RECORD
 from grace_geom.config import TrainConfig
 from grace_geom.data import ImageSet, resolve
 from grace_geom.data.membership import changes, class_changes, copies, members_of, some, summary
+from grace_geom.data.text import warn
 from grace_geom.errors import UserError
 from grace_geom.serialise import read_yaml
 
@@ -40,6 +41,8 @@ def training_data(
             cannot be read.
     """
     changed = _changed(config, train, held_out, resumed) if resumed is not None else []
+    for sentence in train.note.get("told", ()):
+        warn(sentence)
     members = members_of(train, held_out, resumed.members if resumed is not None else {})
     record: dict[str, Any] = {"members": summary(members)}
     if changed:
@@ -94,7 +97,8 @@ def _changed_since_earlier_version(config: TrainConfig, train: ImageSet) -> list
 def _copies(config: TrainConfig, train: ImageSet, held_out: ImageSet) -> dict[str, int]:
     """How many images of the other parts are exact copies of training images, told in one line.
 
-    Parts that are drawn share none, as copies stay together.
+    A drawn test part is not read for it: exact copies stay together, and an evaluation says how
+    many others it leaves out. Held-out images choose the best step, so all their copies are told.
     """
     found = {}
     how = str(train.note.get("how", ""))
@@ -104,8 +108,7 @@ def _copies(config: TrainConfig, train: ImageSet, held_out: ImageSet) -> dict[st
             download=config.download,
         )  # fmt: skip
         found["test"] = (copies(train, test), len(test))
-    if "val:" not in how:
-        found["val"] = (copies(train, held_out), len(held_out))
+    found["val"] = (copies(train, held_out), len(held_out))
     told = {part: pair for part, pair in found.items() if pair[0]}
     if told and distributed.first():
         text = some(f"{k:,} of {n:,} {part} images" for part, (k, n) in told.items())

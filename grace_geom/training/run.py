@@ -75,7 +75,7 @@ def _train(config: TrainConfig, *, quiet: bool) -> Path:
             if distributed.first():
                 print(f"{out} is finished: {resumed.step} steps", file=sys.stderr)
             return out
-        trainer.restore(resumed.trainer or {})
+        _restore(trainer, resumed, out / "ckpt.pt")
     if config.micro_batch == "auto" and trainer.plan.total_steps:
         trainer.plan = _fitting(
             trainer, config.batch_size // here.size, model.preprocess.at(config.image_size).size
@@ -135,6 +135,24 @@ class _Feed:
             workers=pick_workers(self.config.workers, self.device),
         )
         return (batch.to(self.device) for batch in found)
+
+
+def _restore(trainer: Trainer, resumed: Checkpoint, file: Path) -> None:
+    """Continue where a checkpoint was taken.
+
+    Raises:
+        UserError: Naming the file and the key that does not fit.
+    """
+    state = resumed.trainer or {}
+    try:
+        if state.get("step", resumed.step) != resumed.step:
+            raise UserError(f"its trainer.step: is not its step, {resumed.step}")
+        trainer.restore(state)
+    except UserError as error:
+        raise UserError(
+            f"--resume: {file}: {error}; continue from an older one of checkpoints/, copied to its "
+            "place, or start another run (--out)"
+        ) from None
 
 
 def _shared_out(method: Method, batch_size: int, here: distributed.World) -> dict[str, Any]:

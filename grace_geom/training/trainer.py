@@ -4,6 +4,7 @@ continues bit for bit.
 
 import math
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -16,6 +17,7 @@ from grace_geom.devices import Precision
 from grace_geom.errors import UserError
 from grace_geom.methods import Losses, Method, Run
 from grace_geom.training.randomness import random_state, restore_random_state, to_device
+from grace_geom.training.stored import check_state
 from grace_geom.weights import Weights
 
 SKIPS_ALLOWED = 25
@@ -225,15 +227,13 @@ class Trainer:
         """Continue where :meth:`state` was taken.
 
         Raises:
-            UserError: If the state belongs to other parameters, data or length.
+            UserError: If the state belongs to other parameters, data or length, or holds what no
+                training writes; nothing is restored then.
         """
-        here = (self.plan.steps_per_epoch, self.plan.total_steps, self.plan.warmup_steps)
-        there = (state["sampler"]["steps_per_epoch"], *state["scheduler"].values())
-        if here != there or state["params"].keys() != self.run.params.keys():
-            raise UserError(
-                "the checkpoint belongs to another run: (steps an epoch, steps, warm-up) were "
-                f"{there}, now {here}"
-            )
+        self._check_run(state)
+        check_state(state, self.state(), self._stepped)
+        if flaw := self.method.state_flaw(self.run, state["method"], state["step"]):
+            raise UserError(f"its trainer.method.{flaw}")
         with torch.no_grad():
             for name, w in self.run.params.items():
                 w.copy_(state["params"][name])
@@ -246,7 +246,38 @@ class Trainer:
             state["skipped"],
         )
         self.metrics = dict(state["metrics"])
-        restore_random_state(state["rng"], self.run.generator, self.device)
+        try:
+            restore_random_state(state["rng"], self.run.generator, self.device)
+        except (RuntimeError, ValueError, TypeError) as error:
+            raise UserError(f"its trainer.rng: is no state of generators ({error})") from None
+
+    def _check_run(self, state: Mapping[str, Any]) -> None:
+        """Refuse the state of a run of another length; damaged numbers are told afterwards."""
+        sampler, scheduler = state.get("sampler"), state.get("scheduler")
+        if not isinstance(sampler, Mapping) or not isinstance(scheduler, Mapping):
+            return
+        there = (
+            sampler.get("steps_per_epoch"),
+            scheduler.get("total_steps"),
+            scheduler.get("warmup_steps"),
+        )
+        here = (self.plan.steps_per_epoch, self.plan.total_steps, self.plan.warmup_steps)
+        if all(type(n) is int and n >= 0 for n in there) and here != there:
+            raise UserError(
+                "the checkpoint belongs to another run: (steps an epoch, steps, warm-up) were "
+                f"{there}, now {here}"
+            )
+
+    def _stepped(self) -> dict[int, dict[str, Any]]:
+        """What this optimiser keeps of each parameter after two steps of small ones."""
+        small = {name: torch.zeros([2] * w.ndim) for name, w in self.run.params.items()}
+        optimizer = self.method.make_optimizer(small)
+        for _ in range(2):
+            for w in small.values():
+                w.grad = torch.ones_like(w)
+            optimizer.step()
+        found: dict[int, dict[str, Any]] = optimizer.state_dict()["state"]
+        return found
 
 
 class FiniteWatch:

@@ -20,6 +20,7 @@ from grace_geom.data import loader, resolve
 from grace_geom.evaluation.accuracy import Reader
 from grace_geom.geometry.isotropy import mean_cosine
 from grace_geom.records import Measure, Result
+from tests.analysis.parts import only
 from tests.analysis.test_weight_analyses import SMALL, dense, runs, script, stands_alone  # noqa: F401  # a fixture
 
 FEW = ["--replicates", "4", "--attack-steps", "1", "--ood", "sketch=shapes:sketch"]
@@ -53,30 +54,33 @@ def test_proximity_is_that_of_the_step_that_was_made(runs, bound):  # noqa: F811
     a, b = (open_checkpoint(runs / name / "ckpt.pt")[0].weights() for name in ("zero_shot", "far"))
     D2 = sum((a[n] - b[n]).double().square().sum() for n in a if re.search(r"ln_|proj$", n)).item()
     n = len(resolve("shapes", "train"))
-    assert bound.values["zero_shot/A"].value == 0
-    assert bound.values["far/A"].value == pytest.approx(D2 / (2 * n * 0.05**2), rel=1e-6)
-    assert bound.values["far/n_train"].value == n
+    assert bound.parts["zero_shot"].values["A"].value == 0
+    assert bound.parts["far"].values["A"].value == pytest.approx(D2 / (2 * n * 0.05**2), rel=1e-6)
+    assert bound.parts["far"].values["n_train"].value == n
 
 
 def test_sharpness_is_half_the_variance_times_the_dense_trace(runs, bound):  # noqa: F811
     trace = dense(runs / "far", 40).trace().item()
-    B = bound.values["far/B/id"]
+    B = bound.parts["far"].values["B/id"]
     assert abs(B.value - 0.05**2 / 2 * trace) < 4 * B.error + 1e-9
     losses = {
-        k.removeprefix("far/loss/"): m.value
-        for k, m in bound.values.items()
-        if k.startswith("far/loss/")
+        k.removeprefix("loss/"): m.value
+        for k, m in bound.parts["far"].values.items()
+        if k.startswith("loss/")
     }
     worst = {"id": "id", "sketch": "ood", "adv": "adv"}[max(losses, key=losses.__getitem__)]
-    assert bound.values["far/B"] == bound.values[f"far/B/{worst}"] and losses["adv"] > losses["id"]
+    assert (
+        bound.parts["far"].values["B"] == bound.parts["far"].values[f"B/{worst}"]
+        and losses["adv"] > losses["id"]
+    )
 
 
 def test_discrepancy_has_the_head_s_slope_and_the_largest_pair(runs, bound):  # noqa: F811
     model, _ = open_checkpoint(runs / "far" / "ckpt.pt")
     slope = torch.linalg.svdvals(model.head["head.weight"])[0].item()
-    pairs = [m.value for k, m in bound.values.items() if k.startswith("far/discrepancy/")]
+    pairs = [m.value for k, m in bound.parts["far"].values.items() if k.startswith("discrepancy/")]
     assert len(pairs) == 3
-    assert bound.values["far/C"].value == pytest.approx(2 * slope * max(pairs), rel=1e-5)
+    assert bound.parts["far"].values["C"].value == pytest.approx(2 * slope * max(pairs), rel=1e-5)
 
 
 def test_the_counted_classes_are_recorded(bound):
@@ -87,8 +91,8 @@ def test_the_counted_classes_are_recorded(bound):
     ]
     count = np.stack([np.bincount(sample.labels, minlength=12) for sample in samples])
     counted = (count >= 2).all(axis=0)
-    assert bound.values["far/classes"].value == counted.sum() < 12
-    assert bound.values["far/images_per_class"].value == count[:, counted].min()
+    assert bound.parts["far"].values["classes"].value == counted.sum() < 12
+    assert bound.parts["far"].values["images_per_class"].value == count[:, counted].min()
 
 
 def described(**more: float) -> Part:
@@ -158,7 +162,7 @@ def test_too_few_images_are_refused_before_any_trace(runs, tmp_path, capsys):  #
 def test_anisotropy_is_that_of_the_dense_matrix_and_of_the_features(runs, tmp_path):  # noqa: F811
     argv = [*SMALL, *FEW, "--n", "24", "--probes", "100", "--rtol", "1e-8", "--out", str(tmp_path)]
     script("anisotropy")([str(runs / "near"), *argv])
-    result = Result.load(tmp_path / "anisotropy.json")
+    result = only(Result.load(tmp_path / "anisotropy.json"))
     H = dense(runs / "near", 24)
     lams = torch.linalg.eigvalsh(H).flip(0)
     found = {
@@ -189,7 +193,7 @@ def test_anisotropy_is_that_of_the_dense_matrix_and_of_the_features(runs, tmp_pa
 def test_halves_can_be_had_alone(runs, tmp_path):  # noqa: F811
     argv = [*SMALL, *FEW, "--parts", "curvature", "--operator", "ggn", "--out", str(tmp_path)]
     script("anisotropy")([str(runs / "near"), *argv])
-    values = Result.load(tmp_path / "anisotropy.json").values
+    values = only(Result.load(tmp_path / "anisotropy.json")).values
     assert (
         values
         and all(k.startswith("curvature/") for k in values)
@@ -235,7 +239,7 @@ def test_alignment_does_not_depend_on_the_order_of_the_classes(runs, data, tmp_p
             str(tmp_path / key),
         ]
         script("anisotropy")([str(runs / "far"), *argv])
-        values = Result.load(tmp_path / key / "anisotropy.json").values
+        values = only(Result.load(tmp_path / key / "anisotropy.json")).values
         found.append(
             [values[f"features/id/{m}/embedding"].value for m in ("alignment", "modality_gap")]
         )
@@ -260,7 +264,7 @@ def test_slope_is_that_of_the_rows_that_are_asked(runs, data, tmp_path):  # noqa
     script("bound_terms")([str(runs / "far"), *argv, "--out", str(tmp_path)])
     model, _ = open_checkpoint(runs / "far" / "ckpt.pt")
     slope = np.linalg.norm(model.head["head.weight"][-2:].double().numpy(), 2)
-    assert Result.load(tmp_path / "bound_terms.json").values["L_f"].value == pytest.approx(
+    assert only(Result.load(tmp_path / "bound_terms.json")).values["L_f"].value == pytest.approx(
         slope, rel=1e-6
     )
 

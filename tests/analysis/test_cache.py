@@ -1,18 +1,24 @@
 """What an analysis takes from its cache: only what was measured on the data as they are now."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from matplotlib.figure import Figure
 
+from grace_geom.analysis.features.cache import Kept
+from grace_geom.analysis.features.extract import Features
 from grace_geom.analysis.options import Common
-from grace_geom.analysis.run import Part, Shown, analyse, folder_of
+from grace_geom.analysis.run import Part, Shown, analyse, folder_of, sample_text
 from grace_geom.analysis.subject import open_subject
+from grace_geom.checkpoint import checkpoint_of, save_checkpoint
 from grace_geom.data import resolve
+from grace_geom.data.membership import keys_of
 from grace_geom.records import Measure, Result
 from grace_geom.tables import Table
+from tests.analysis.parts import only
 from tests.evaluation.test_evaluate import make_run, save_npz
 from tests.evaluation.test_identity import count_reads, text_tower, tower_file, with_text_of
 from tests.toys import register_toy, toy_clip
@@ -87,21 +93,15 @@ def test_n_is_told_as_used_not_as_asked(tmp_path, capsys):
             subject.images(subject.ood()["far"], "eval")
         return Part({"x": Measure(1.0)})
 
-    def call(seed: int) -> tuple[str, Result]:
-        options = Common((run,), out=tmp_path / "out", n=1000, seed=seed)
-        table = lambda parts, options: Shown(  # noqa: E731
-            (Table(["x"], [["1"]], notes=[f"n = {options.n}."]),), Figure()
-        )
-        path = analyse("counts", options, measure, table)
-        shown = capsys.readouterr()
-        return shown.out + shown.err, Result.load(path)
+    def table(parts, options):
+        return Shown((Table(["x"], [["1"]], notes=[f"{sample_text(parts, options)}."]),), Figure())
 
     for seed in (0, 0, 1, 1):  # measured, then from the cache
-        text, result = call(seed)
-        assert "n = 6." in text and "1000" not in text and result.settings["n"] == 6
-        assert result.checkpoints[0]["images"].get(f"{far} (eval)") == (4 if seed else None)
-        told = f"Not n = 6, but: 4 images of {far} (eval)."
-        assert (told.replace(" ", "") in "".join(text.split())) == bool(seed)
+        options = Common((run,), out=tmp_path / "out", n=1000, seed=seed)
+        (record,) = Result.load(analyse("counts", options, measure, table)).checkpoints
+        far_too = ", far: 4" if seed else ""
+        assert f"n = 6 (asked: 1000){far_too}." in capsys.readouterr().out
+        assert record["n"] == {"id": 6} | ({"far": 4} if seed else {})
 
 
 def test_results_of_several_runs_lie_in_the_nearest_folder_that_holds_them_all(tmp_path):
@@ -139,7 +139,7 @@ def text_sum(subject, options, state) -> Part:
 
 def values_of(options: Common) -> dict[str, float]:
     path = analyse("sums", options, text_sum, lambda parts, options: Shown((), Figure()))
-    return {name: m.value for name, m in Result.load(path).values.items()}
+    return {name: m.value for name, m in only(Result.load(path)).values.items()}
 
 
 def test_another_text_tower_under_the_same_name_is_measured_again(tmp_path):
@@ -188,5 +188,41 @@ def test_a_checkpoint_that_a_training_replaces_is_one_state_in_an_analysis(tmp_p
 
     options = Both(tuple(runs), n=6, out=tmp_path / "out")
     path = analyse("both", options, measure, lambda parts, options: Shown((), Figure()))
-    a, b = (Result.load(path).values[f"{name}/b"].value for name in "ab")
+    a, b = (Result.load(path).parts[name].values["b"].value for name in "ab")
     assert a == b == pytest.approx(toy_clip(0).weights()["visual.proj"].double().sum().item())
+
+
+@pytest.mark.parametrize("damage", ["flipped", "cut", "empty", "json", "other settings", "fewer"])
+def test_damaged_features_are_said_and_collected_anew(tmp_path, capsys, damage):
+    y = torch.arange(3)
+    kept = Kept(tmp_path, {"model": "a"})
+    assert kept.read(y, "images", "id") is None and not capsys.readouterr().err
+    kept.write(Features({"embedding": torch.eye(3)}, y, "images", "id"))
+    (file,) = tmp_path.glob("feat-*.npz")
+    found = kept.read(y, "images", "id")
+    assert found is not None and torch.equal(found.embedding, torch.eye(3))
+    raw = file.read_bytes()
+    at = raw.index(np.eye(3, dtype=np.float32).tobytes())
+    if damage == "fewer":
+        y = torch.arange(2)
+    elif damage in ("json", "other settings"):
+        file.with_suffix(".json").write_text('{"model": "b"}' if "other" in damage else "[")
+    else:
+        flipped = raw[:at] + bytes([raw[at] ^ 1]) + raw[at + 1 :]
+        file.write_bytes({"flipped": flipped, "cut": raw[:-9], "empty": b""}[damage])
+    assert not capsys.readouterr().err and kept.read(y, "images", "id") is None
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{file} is damaged: its features are collected anew (")
+
+
+@pytest.mark.parametrize("members", [True, False])
+def test_the_bound_counts_the_images_of_the_training_whatever_data_are_analysed(tmp_path, members):
+    data, other = toy_data(tmp_path), save_npz(tmp_path / "other.npz", 60, 5)
+    train = resolve(data, "train")
+    kept = {"keys": torch.from_numpy(keys_of(train).view(np.int64))} if members else {}
+    config = {"method": "ft", "data": data, "split_seed": 0}
+    run = tmp_path / "run" / "ckpt.pt"
+    save_checkpoint(run, replace(checkpoint_of(toy_clip(), {}, config=config), members=kept))
+    for analysed in (None, other):
+        subject = open_subject(run, "run", Common((run,), data=analysed))
+        assert subject.train_count() == len(train)

@@ -28,7 +28,7 @@ from grace_geom.analysis import state
 from grace_geom.analysis.features import adversary
 from grace_geom.distributed import processes, world
 from grace_geom.geometry.operators import CurvatureOperator
-from grace_geom.records import Result
+from grace_geom.records import Part, Result
 from tests.analysis.test_feature_analyses import lab  # noqa: F401  # a fixture
 from tests.test_distributed import ranks, wait
 
@@ -139,6 +139,12 @@ def test_two_processes_find_what_one_finds(two, name):
     module.main(argv(name, two, "one"))
     file = f"{name.replace(' ', '_')}/{module.__name__.partition('.')[2]}.json"
     alone, shared = (Result.load(two / side / file) for side in ("one", "two"))
+    assert list(shared.parts) == list(alone.parts) and shared.values == alone.values
+    for label, part in alone.parts.items():
+        same_numbers(shared.parts[label], part)
+
+
+def same_numbers(shared: Part, alone: Part) -> None:
     assert list(shared.values) == list(alone.values) and list(shared.arrays) == list(alone.arrays)
     for key, m in alone.values.items():
         assert shared.values[key].value == pytest.approx(

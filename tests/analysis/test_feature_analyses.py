@@ -21,6 +21,7 @@ from grace_geom.data import resolve
 from grace_geom.evaluation.accuracy import evaluate_set
 from grace_geom.models import ModelSpec, build
 from grace_geom.records import Measure, Result
+from tests.analysis.parts import only
 from tests.toys import CLASSES, CONFIG, TEMPLATES, toy_batch, toy_clip
 
 FAST = ["--n", "60", "--batch", "32", "--attack-steps", "2", "--replicates", "6"]
@@ -65,15 +66,19 @@ def test_representation_drift(lab, capsys):
     result = Result.load(lab / "drift" / "representation_drift.json")
     for name in ("id", "odd", "adv"):
         for layer in ("block.0", "block.1", "embedding"):
-            same, other = (result.values[f"{run}/cka/{name}/{layer}"] for run in ("still", "moved"))
+            same, other = (
+                result.parts[run].values[f"cka/{name}/{layer}"] for run in ("still", "moved")
+            )
             assert same.value == pytest.approx(1) and same.low == pytest.approx(
                 1
             )  # the pretrained model itself
             assert other.value < 0.9999 and other.low <= other.value <= other.high
             assert "half-samples" in other.estimator
-    assert result.values["still/procrustes/id/embedding"].value == pytest.approx(0, abs=1e-6)
-    assert result.values["moved/cka/clean-adv/embedding"].value < 1
-    assert result.arrays["moved/cka_layers/id"].shape == (3, 3)
+    assert result.parts["still"].values["procrustes/id/embedding"].value == pytest.approx(
+        0, abs=1e-6
+    )
+    assert result.parts["moved"].values["cka/clean-adv/embedding"].value < 1
+    assert result.parts["moved"].arrays["cka_layers/id"].shape == (3, 3)
     assert (
         result.settings["n"] == 60 and result.settings["seed"] == 0 and len(result.checkpoints) == 2
     )
@@ -86,7 +91,7 @@ def test_streaming_gives_the_same_numbers(lab, capsys):
     for out, more in (("whole", []), ("sums", ["--stream"])):
         representation_drift.main([runs(lab)[1], *FAST, *more, "--out", str(lab / out)])
     whole, sums = (
-        Result.load(lab / out / "representation_drift.json") for out in ("whole", "sums")
+        only(Result.load(lab / out / "representation_drift.json")) for out in ("whole", "sums")
     )
     assert whole.values.keys() == sums.values.keys() and any(
         key.startswith("cka/clean-adv/") for key in sums.values
@@ -104,7 +109,7 @@ def test_streaming_gives_the_same_numbers(lab, capsys):
 def test_another_checkpoint_as_reference(lab):
     argv = [runs(lab)[1], *FAST, "--reference", runs(lab)[1], "--out", str(lab / "self")]
     representation_drift.main(argv)
-    values = Result.load(lab / "self" / "representation_drift.json").values
+    values = only(Result.load(lab / "self" / "representation_drift.json")).values
     assert values["cka/odd/block.1"].value == pytest.approx(1)
     assert values["gram_chord/adv/embedding"].value == pytest.approx(0, abs=1e-6)
 
@@ -121,10 +126,10 @@ def test_feature_stability(lab, capsys):
         "separation/adv",
     ):
         for run in ("still", "moved"):
-            assert np.isfinite(result.values[f"{run}/{key}"].value), key
-    assert result.arrays["moved/pca/adv"].shape == (60, 3) and result.arrays[
-        "still/gram_volume"
-    ].shape == (60,)
+            assert np.isfinite(result.parts[run].values[key].value), key
+    assert result.parts["moved"].arrays["pca/adv"].shape == (60, 3) and result.parts[
+        "still"
+    ].arrays["gram_volume"].shape == (60,)
     page = (lab / "stability" / "feature_stability.html").read_text()
     assert "<script src=" not in page  # opens without a network
     out = capsys.readouterr().out
@@ -141,8 +146,8 @@ def test_what_was_measured_is_not_measured_again(lab, capsys, monkeypatch):
     )
     feature_stability.main(argv)
     assert (
-        json.loads(first)["values"]
-        == json.loads((lab / "again" / "feature_stability.json").read_text())["values"]
+        json.loads(first)["parts"]
+        == json.loads((lab / "again" / "feature_stability.json").read_text())["parts"]
     )
 
 
@@ -171,44 +176,44 @@ def test_robustness_curve(lab, capsys):
     result = Result.load(lab / "curve" / "robustness_curve.json")
     for run in ("still", "moved"):
         clean, near, far = (
-            result.values[f"{run}/{key}"].value for key in ("clean", "pgd/1/255", "pgd/16/255")
+            result.parts[run].values[key].value for key in ("clean", "pgd/1/255", "pgd/16/255")
         )
         assert clean >= near >= far
-        assert (result.arrays[f"{run}/margin"] > 0).mean() == pytest.approx(clean)
+        assert (result.parts[run].arrays["margin"] > 0).mean() == pytest.approx(clean)
         own, other = (
-            result.values[f"{run}/transfer/{label}"].value for label in ("still", "moved")
+            result.parts[run].values[f"transfer/{label}"].value for label in ("still", "moved")
         )
         assert {own, other} <= {k / 40 for k in range(41)}
-        delta = result.arrays[f"{run}/example_delta"]
+        delta = result.parts[run].arrays["example_delta"]
         assert np.abs(delta).max(initial=0) <= 16 / 255 + 1e-6
-        examples_are_what_they_say(result.arrays, run)
-        falls = result.arrays[f"{run}/falls/pgd"]  # by image what the curve says in shares
+        examples_are_what_they_say(result.parts[run].arrays)
+        falls = result.parts[run].arrays["falls/pgd"]  # by image what the curve says in shares
         assert (falls > 0).mean() == pytest.approx(clean) and np.isinf(
             falls
         ).mean() == pytest.approx(far)
         stands = {
-            name: result.arrays[f"{run}/stands/{name}"]
+            name: result.parts[run].arrays[f"stands/{name}"]
             for name in ("pgd", "pgd, 2x steps", "apgd", BLACK_BOX)
         }
         assert not (stands["pgd, 2x steps"] & ~stands["pgd"]).any()  # the same walk, longer
         beyond = (stands["apgd"] & ~stands[BLACK_BOX]).mean()
-        assert result.values[f"{run}/check/square beyond apgd"].value == pytest.approx(beyond)
+        assert result.parts[run].values["check/square beyond apgd"].value == pytest.approx(beyond)
     for name in ("", "-margins", "-examples"):
         assert Image.open(lab / "curve" / f"robustness_curve{name}.png").width > 600
     out = capsys.readouterr().out
     assert "Transfer between checkpoints" in out and "Square" in out
 
 
-def examples_are_what_they_say(arrays, run: str) -> None:
+def examples_are_what_they_say(arrays) -> None:
     """The example arrays that the dashboard draws, against the checkpoint's own answers."""
-    clean, adv, delta = (arrays[f"{run}/example_{part}"] for part in ("clean", "adv", "delta"))
-    names, before = arrays[f"{run}/class_names"], arrays[f"{run}/example_before"]
+    clean, adv, delta = (arrays[f"example_{part}"] for part in ("clean", "adv", "delta"))
+    names, before = arrays["class_names"], arrays["example_before"]
     assert clean.dtype == adv.dtype == np.uint8 and clean.shape == adv.shape == delta.shape
     assert (
         np.abs(clean / 255 + delta - adv / 255).max(initial=0) <= 0.51 / 255
     )  # rounding to grey levels
-    assert set(before) <= set(names) and (before != arrays[f"{run}/example_after"]).all()
-    assert len(arrays[f"{run}/labels"]) == 40
+    assert set(before) <= set(names) and (before != arrays["example_after"]).all()
+    assert len(arrays["labels"]) == 40
 
 
 @pytest.mark.parametrize(
@@ -238,7 +243,7 @@ def test_a_set_of_other_classes_is_answered_by_its_own_text_head(lab, tmp_path, 
         "false",
     ]
     robustness_curve.main([runs(lab)[1], *argv, "--out", str(tmp_path / "out")])
-    found = Result.load(tmp_path / "out" / "robustness_curve.json").values["clean"].value
+    found = only(Result.load(tmp_path / "out" / "robustness_curve.json")).values["clean"].value
     model, _ = open_checkpoint(lab / "moved" / "ckpt.pt")
     assert found == evaluate_set(model, resolve(spec, "test").subset(60, 0), "id", "other").accuracy
 
@@ -359,6 +364,6 @@ def test_a_reference_of_another_size_leaves_the_checkpoint_s_own_numbers(lab, tm
         out = tmp_path / "out"  # one cache of features for all
         argv = [str(lab / "moved"), *FAST, *more, "--out", str(out), "--fresh"]
         representation_drift.main(argv)
-        values = Result.load(out / "representation_drift.json").values
+        values = only(Result.load(out / "representation_drift.json")).values
         found.append({k: m.value for k, m in values.items() if "/clean-adv/" in k})
     assert found[0] and found[0] == found[1] == found[2]

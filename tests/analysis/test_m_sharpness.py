@@ -11,6 +11,7 @@ from grace_geom.data import loader, resolve
 from grace_geom.geometry.mean_loss import MeanLoss
 from grace_geom.geometry.sharpness import worst_case
 from grace_geom.records import Result
+from tests.analysis.parts import only
 from tests.analysis.test_weight_analyses import SMALL, runs, script  # noqa: F401
 
 
@@ -21,7 +22,7 @@ def test_m_sharpness_is_of_groups_of_m_images_whatever_the_batch(runs, tmp_path)
         out = str(tmp_path / str(batch))
         argv = [*SMALL, "--batch", str(batch), *few, "--out", out]
         script("sharpness")([str(runs / "near"), *argv])
-        found[batch] = Result.load(tmp_path / str(batch) / "sharpness.json").values
+        found[batch] = only(Result.load(tmp_path / str(batch) / "sharpness.json")).values
     model, _ = open_checkpoint(runs / "near" / "ckpt.pt")
     model = model.double()
     (batch,) = loader(resolve("shapes", "test").subset(10, 0), 10, model.image_size, train=False)

@@ -31,6 +31,7 @@ from grace_geom.evaluation.accuracy import evaluate_set
 from grace_geom.geometry.krylov import Krylov
 from grace_geom.models import ModelSpec, build
 from grace_geom.records import Measure, Result
+from tests.analysis.parts import only
 from tests.toys import CLASSES, CONFIG, TEMPLATES, register_toy, toy_batch
 
 ORDER = ("star", "circle", "square")
@@ -135,8 +136,8 @@ def test_unlike_runs_share_a_table(lab, tmp_path, capsys, name):
     for run in runs:
         assert f"\n{run} " in said or f"at {run} " in said
     assert "broken: not measured: " in said and "not finite" in said
-    assert result.values["broken/not_measured"].estimator.startswith("not measured: ")
-    assert not any(key.startswith("broken/") for key in result.arrays)
+    assert list(result.parts) == runs and "not finite" in result.parts["broken"].not_measured
+    assert not result.parts["broken"].values and not result.parts["broken"].arrays
 
 
 DEAD = ("anisotropy", "bound_terms", "feature_stability", "hessian_spectrum", "loss_landscape")
@@ -165,25 +166,29 @@ def test_too_few_images_are_said(lab, tmp_path, capsys, name, n):
 
 
 def test_the_pretrained_model_alone_has_a_bound(lab, tmp_path, capsys):
-    found = call(lab, "bound_terms", ["start"], tmp_path).values
+    found = only(call(lab, "bound_terms", ["start"], tmp_path)).values
     assert found["A"].value == 0 and math.isfinite(found["C"].value)
     tables(capsys.readouterr().out)
 
 
 def test_two_classes_leave_one_attack_out_and_one_class_is_refused(lab, tmp_path, capsys):
-    found = call(lab, "robustness_curve", ["pair", "usual"], tmp_path).values
+    found = call(lab, "robustness_curve", ["pair", "usual"], tmp_path).parts
     said = capsys.readouterr().out
     tables(said)
-    assert math.isnan(found["pair/apgd-t/2/255"].value) and "apgd-t is not defined" in said
-    assert 0 <= found["pair/apgd-ce/2/255"].value <= found["pair/clean"].value <= 1
-    assert 0 <= found["usual/apgd-t/2/255"].value <= 1
+    assert (
+        math.isnan(found["pair"].values["apgd-t/2/255"].value) and "apgd-t is not defined" in said
+    )
+    assert (
+        0 <= found["pair"].values["apgd-ce/2/255"].value <= found["pair"].values["clean"].value <= 1
+    )
+    assert 0 <= found["usual"].values["apgd-t/2/255"].value <= 1
     with pytest.raises(SystemExit) as stop:
         call(lab, "robustness_curve", ["single"], tmp_path / "single")
     assert stop.value.code == 2 and "one class only" in capsys.readouterr().err
 
 
 def test_transfer_asks_the_question_of_the_row(lab, tmp_path):
-    found = call(lab, "robustness_curve", ["usual", "turned"], tmp_path).values
+    found = call(lab, "robustness_curve", ["usual", "turned"], tmp_path).parts
     images = resolve(f"npz:{lab}/id.npz", "test").subset(12, 0)
     model, seer = (open_checkpoint(lab / run / "ckpt.pt")[0] for run in ("usual", "turned"))
     (batch,) = loader(images, 12, 16, train=False)
@@ -191,11 +196,11 @@ def test_transfer_asks_the_question_of_the_row(lab, tmp_path):
                        index=torch.from_numpy(images.index), until_fooled=False).x_adv  # fmt: skip
     names = [ORDER[i] for i in seer(x_adv).argmax(1).tolist()]
     right = [name == CLASSES[y] for name, y in zip(names, batch.labels.tolist(), strict=True)]
-    assert found["usual/transfer/turned"].value == pytest.approx(np.mean(right))
+    assert found["usual"].values["transfer/turned"].value == pytest.approx(np.mean(right))
 
 
 def test_images_have_the_size_of_the_run(lab, tmp_path):
-    found = call(lab, "robustness_curve", ["large"], tmp_path)
+    found = only(call(lab, "robustness_curve", ["large"], tmp_path))
     assert found.arrays["example_clean"].shape[1:3] == (24, 24)
     subject = open_subject(lab / "large" / "ckpt.pt", "large", Common((), n=12))
     assert subject.batches(subject.images())[0].images.shape[-1] == 24
@@ -210,7 +215,7 @@ def test_n_is_what_was_used(lab, tmp_path, capsys):
     result = call(lab, "sharpness", ["usual"], tmp_path, "--n", "1000")
     said = capsys.readouterr().out
     there = len(resolve(f"npz:{lab}/id.npz", "test"))
-    assert result.checkpoints[0]["n"] == {"id": there}
+    assert only(result).n == {"id": there}
     assert f"n = {there} (asked: 1000)" in said and "n = 1000" not in said
 
 
@@ -334,8 +339,8 @@ def test_damaged_attacked_images_are_said_and_made_anew(lab, tmp_path, capsys, d
 
 
 def test_a_damaged_part_is_said_and_not_read(tmp_path, capsys):
-    record = {"label": "run", "n": {"id": 4}}
-    Result("part", (record,), {}, {"x": Measure(1.0)}, {"a": np.ones(2)}).save(tmp_path)
+    stored = Part({"x": Measure(1.0)}, {"a": np.ones(2)}, {"id": 4})
+    Result("part", ({"label": "run"},), {}, {"run": stored}).save(tmp_path)
     path = tmp_path / "part.json"
     part, _ = read_part(path)
     assert part.n == {"id": 4} and part.values["x"].value == 1.0 and not capsys.readouterr().err

@@ -25,6 +25,7 @@ from grace_geom.geometry.sharpness import worst_case
 from grace_geom.models import ModelSpec, build
 from grace_geom.records import Result
 from grace_geom.weights import norm
+from tests.analysis.parts import only
 from tests.toys import register_toy
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -99,7 +100,7 @@ def stands_alone(page: Path) -> bool:
 
 def test_spectrum_agrees_with_a_dense_matrix(runs, tmp_path, capsys):
     script("hessian_spectrum")([str(runs / "near"), *SPECTRUM, "--out", str(tmp_path)])
-    result = Result.load(tmp_path / "hessian_spectrum.json")
+    result = only(Result.load(tmp_path / "hessian_spectrum.json"))
     H = dense(runs / "near")
     lams = torch.linalg.eigvalsh(H)
     values = {name: m.value for name, m in result.values.items()}
@@ -130,7 +131,7 @@ def test_pyhessian_agrees_where_the_largest_eigenvalue_stands_alone(runs, tmp_pa
         str(tmp_path),
     ]
     script("hessian_spectrum")([*argv, "--backend", "pyhessian"])
-    values = Result.load(tmp_path / "hessian_spectrum.json").values
+    values = only(Result.load(tmp_path / "hessian_spectrum.json")).values
     assert values["pyhessian/lambda_1"].value == pytest.approx(values["lambda_1"].value, rel=5e-3)
     ours, peer = values["trace"], values["pyhessian/trace"]
     assert abs(ours.value - peer.value) < 4 * (ours.error**2 + peer.error**2) ** 0.5
@@ -142,15 +143,15 @@ def test_the_same_call_again_measures_nothing_and_another_checkpoint_only_itself
     main = script("hessian_spectrum")
     out = ["--out", str(tmp_path)]
     main([str(runs / "zero_shot"), *SPECTRUM, *out])
-    first = Result.load(tmp_path / "hessian_spectrum.json")
+    first = only(Result.load(tmp_path / "hessian_spectrum.json"))
     main([str(runs / "zero_shot"), *SPECTRUM, *out])
     assert "1 of 1 were measured before" in capsys.readouterr().out
-    assert Result.load(tmp_path / "hessian_spectrum.json").values == first.values
+    assert only(Result.load(tmp_path / "hessian_spectrum.json")).values == first.values
     main([str(runs / "zero_shot"), str(runs / "far"), *SPECTRUM, *out])
     assert "1 of 2 were measured before" in capsys.readouterr().out
     both = Result.load(tmp_path / "hessian_spectrum.json")
-    assert both.values["zero_shot/lambda_1"] == first.values["lambda_1"]
-    assert both.values["far/lambda_1"].value != first.values["lambda_1"].value
+    assert both.parts["zero_shot"].values["lambda_1"] == first.values["lambda_1"]
+    assert both.parts["far"].values["lambda_1"].value != first.values["lambda_1"].value
     main([str(runs / "zero_shot"), *SPECTRUM, *out, "--seed", "1"])
     assert "measured before" not in capsys.readouterr().out
 
@@ -176,7 +177,7 @@ def test_an_interrupted_spectrum_goes_on(runs, tmp_path, capsys, monkeypatch):
     assert "goes on from there" in capsys.readouterr().err
     main(argv)
     assert "going on after 6 products" in capsys.readouterr().err
-    found = Result.load(tmp_path / "hessian_spectrum.json").values["lambda_1"].value
+    found = only(Result.load(tmp_path / "hessian_spectrum.json")).values["lambda_1"].value
     assert found == pytest.approx(torch.linalg.eigvalsh(dense(runs / "far"))[-1].item(), rel=1e-6)
     assert not list((tmp_path / ".parts").glob("*.state"))
 
@@ -222,7 +223,7 @@ def test_whatever_is_interrupted_only_the_open_probe_is_lost(
     resumed = True
     monkeypatch.setattr(CurvatureOperator, "matvec", counting)
     main([*argv, "--out", str(tmp_path / "whole")])
-    whole, spent = Result.load(tmp_path / "whole" / "hessian_spectrum.json"), len(calls)
+    whole, spent = only(Result.load(tmp_path / "whole" / "hessian_spectrum.json")), len(calls)
     stop_at = (
         spent - (6 + 3 * 6) + after
     )  # of so many products the first are those of the eigenvalues
@@ -232,7 +233,7 @@ def test_whatever_is_interrupted_only_the_open_probe_is_lost(
         main([*argv, "--out", str(tmp_path / "parts")])
     resumed = True
     main([*argv, "--out", str(tmp_path / "parts")])
-    parts = Result.load(tmp_path / "parts" / "hessian_spectrum.json")
+    parts = only(Result.load(tmp_path / "parts" / "hessian_spectrum.json"))
     lost = len(calls) - 1 - spent  # the call that was interrupted is no product
     assert 0 <= lost < 6 and f"going on after {stop_at - 1} products" in capsys.readouterr().err
     assert parts.values["products"].value == len(calls) - 1
@@ -256,7 +257,7 @@ def test_half_the_memory_is_announced_and_the_eigenvalues_stay(runs, tmp_path, c
     argv += ["--basis-dtype", "float16", "--basis-device", "cpu", "--out", str(tmp_path)]
     script("hessian_spectrum")(argv)
     assert "Lanczos vectors on the host" in capsys.readouterr().err
-    values = Result.load(tmp_path / "hessian_spectrum.json").values
+    values = only(Result.load(tmp_path / "hessian_spectrum.json")).values
     lams = torch.linalg.eigvalsh(dense(runs / "near")).flip(0)
     assert [values[f"lambda_{i}"].value for i in (1, 2)] == pytest.approx(
         lams[:2].tolist(), rel=1e-4
@@ -278,7 +279,7 @@ def test_other_operators_losses_and_weights_run(runs, tmp_path, options):
     script("hessian_spectrum")(
         [str(runs / "near"), *SPECTRUM, "--rtol", "1e-3", "--out", str(tmp_path), *options]
     )
-    values = Result.load(tmp_path / "hessian_spectrum.json").values
+    values = only(Result.load(tmp_path / "hessian_spectrum.json")).values
     assert values["lambda_1"].value > 0
     if options[1] in (
         "ggn",
@@ -308,7 +309,7 @@ def test_text_tower_and_adapter_are_weights_too(runs, tmp_path):
             str(tmp_path),
         ]
     )
-    text = Result.load(tmp_path / "hessian_spectrum.json")
+    text = only(Result.load(tmp_path / "hessian_spectrum.json"))
     assert any(name.startswith("kappa/transformer.resblocks") for name in text.values)
     model, _ = open_checkpoint(runs / "zero_shot" / "ckpt.pt")
     method = Grace(r=2)
@@ -325,7 +326,7 @@ def test_text_tower_and_adapter_are_weights_too(runs, tmp_path):
     script("hessian_spectrum")(
         [str(tmp_path / "grace"), *SPECTRUM, "--params", "adapter", "--out", str(tmp_path)]
     )
-    found = Result.load(tmp_path / "hessian_spectrum.json")
+    found = only(Result.load(tmp_path / "hessian_spectrum.json"))
     assert found.values["dim"].value == sum(w.numel() for w in adapter.values())
 
 
@@ -345,7 +346,7 @@ def test_drift_is_twice_as_far_for_twice_the_step(runs, tmp_path, capsys):
         ]
     )
     result = Result.load(tmp_path / "parameter_drift.json")
-    drift = [result.values[f"{n}/drift"].value for n in names]
+    drift = [result.parts[n].values["drift"].value for n in names]
     assert drift[0] == 0 and drift[2] == pytest.approx(2 * drift[1], rel=1e-4)
     model = {n: open_checkpoint(runs / n / "ckpt.pt")[0].weights() for n in names}
     visual = {n: w for n, w in model["zero_shot"].items() if n.startswith("visual.")}
@@ -461,7 +462,7 @@ def test_sharpness_agrees_with_the_library_at_its_radius(runs, tmp_path, capsys)
         "0.05,0.1",
     ]
     script("sharpness")([str(runs / "near"), *argv, "--out", str(tmp_path)])
-    values = {n: m.value for n, m in Result.load(tmp_path / "sharpness.json").values.items()}
+    values = {n: m.value for n, m in only(Result.load(tmp_path / "sharpness.json")).values.items()}
     model, _ = open_checkpoint(runs / "near" / "ckpt.pt")
     model = model.double()
     (batch,) = loader(resolve("shapes", "test").subset(10, 0), 10, model.image_size, train=False)
@@ -507,25 +508,30 @@ def test_landscape_passes_through_the_checkpoint_and_the_pretrained_model(runs, 
     )
     result = Result.load(tmp_path / "loss_landscape.json")
     for label in ("near", "zero_shot"):
-        loss = result.values[f"{label}/loss"].value
+        loss = result.parts[label].values["loss"].value
         for name in ("random", "eigen"):
-            assert result.arrays[f"{label}/{name}"][1][1] == pytest.approx(loss, rel=1e-6)
-        assert result.arrays[f"{label}/contour"][1, 1] == pytest.approx(loss, rel=1e-6)
-    line = result.arrays["near/line/id_loss"]
-    assert line[0] == pytest.approx(result.values["zero_shot/loss"].value, rel=1e-6)  # t = 0
-    assert result.arrays["near/line/t"].tolist() == pytest.approx(
+            assert result.parts[label].arrays[name][1][1] == pytest.approx(loss, rel=1e-6)
+        assert result.parts[label].arrays["contour"][1, 1] == pytest.approx(loss, rel=1e-6)
+    line = result.parts["near"].arrays["line/id_loss"]
+    assert line[0] == pytest.approx(
+        result.parts["zero_shot"].values["loss"].value, rel=1e-6
+    )  # t = 0
+    assert result.parts["near"].arrays["line/t"].tolist() == pytest.approx(
         [0, 2 / 3, 1, 4 / 3, 2]
     )  # 1 is none of the four
-    assert line[2] == pytest.approx(result.values["near/loss"].value, rel=1e-6)  # t = 1
+    assert line[2] == pytest.approx(result.parts["near"].values["loss"].value, rel=1e-6)  # t = 1
     printed = next(
         row.split() for row in capsys.readouterr().out.splitlines() if row.startswith("near ")
     )
     measured = [
-        f"{100 * result.arrays[f'near/line/{name}'][2]:.1f}" for name in ("id", "ood", "adv")
+        f"{100 * result.parts['near'].arrays[f'line/{name}'][2]:.1f}"
+        for name in ("id", "ood", "adv")
     ]
     assert printed[3:] == measured  # and each is a number of images, not of neighbours
-    assert result.arrays["zero_shot/line/id"].std() == 0  # nothing moved
-    assert (result.arrays["near/line/adv"] <= result.arrays["near/line/id"] + 1e-9).all()
+    assert result.parts["zero_shot"].arrays["line/id"].std() == 0  # nothing moved
+    assert (
+        result.parts["near"].arrays["line/adv"] <= result.parts["near"].arrays["line/id"] + 1e-9
+    ).all()
     assert (tmp_path / "loss_landscape-contour.png").is_file() and stands_alone(
         tmp_path / "loss_landscape.html"
     )
@@ -555,7 +561,7 @@ def test_a_plane_passes_through_its_three_checkpoints(runs, tmp_path):
     script("loss_landscape")(
         [str(runs / "near"), *argv, "--through", f"{runs / 'far'},{tmp_path / 'turned'}"]
     )
-    arrays = Result.load(tmp_path / "loss_landscape.json").arrays
+    arrays = only(Result.load(tmp_path / "loss_landscape.json")).arrays
     corner = {n: far.weights()[n] - near.weights()[n] for n in turned}
     assert arrays["plane_corners"][1, 0] == pytest.approx(norm(corner).item(), rel=1e-5)
     assert (

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import yaml
 
-from grace_geom.records import Accuracy, EvalRecord, Measure, Result, pack
+from grace_geom.records import Accuracy, EvalRecord, Measure, Part, Result, pack
 from tests.app.lab import make_lab
 
 SETS = (
@@ -130,7 +130,8 @@ def spectrum(folder: Path, top: float, n: int = 96, sha256: str = "") -> None:
         "method": "ft",
         "sha256": sha256,
     }
-    Result("hessian_spectrum", (checkpoint,), settings, values, arrays).save(folder / "analyses")
+    parts = {folder.name: Part(values, arrays)}
+    Result("hessian_spectrum", (checkpoint,), settings, parts).save(folder / "analyses")
 
 
 @pytest.fixture(scope="session")

@@ -176,8 +176,8 @@ def test_a_figure_in_the_browser_holds_the_numbers_of_the_record(page, served, l
         "JSON.stringify([...document.querySelectorAll('.js-plotly-plot')[0].data]"
         ".filter(t => t.name == 'grace-s0').map(t => Array.from(t.y._inputArray ?? t.y)))"
     )
-    record = Result.load(lab / "toy/analyses/representation_drift.json").arrays["grace-s0/cka/id"]
-    assert json.loads(told)[0] == pytest.approx(record[0].tolist(), rel=1e-5)
+    record = Result.load(lab / "toy/analyses/representation_drift.json").parts["grace-s0"]
+    assert json.loads(told)[0] == pytest.approx(record.arrays["cka/id"][0].tolist(), rel=1e-5)
 
 
 def test_a_link_opened_elsewhere_shows_the_same_choice(page, browser, served):

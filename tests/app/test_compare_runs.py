@@ -90,5 +90,5 @@ def test_pixels_are_written_in_255ths_and_shares_are_not(key, value, said):
 
 def test_a_caption_says_estimator_n_seed_and_interval(known):
     said = compare.how_measured(list(known.values()), ("id", "adv"))
-    for part in ("100 images", "APGD-CE, 20 steps, ε = 4/255", "seed 0", "95 %", "Wilson"):
+    for part in ("100 images", "apgd-ce 4/255, 20 steps", "seed 0", "95 %", "Wilson"):
         assert part in said

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from app import store
-from grace_geom.records import Measure, Result
+from grace_geom.records import Measure, Part, Result
 from tests.app.conftest import spectrum, write_run
 
 
@@ -62,8 +62,11 @@ def test_an_analysis_is_found_in_the_run_and_beside_the_runs(runs):
     checkpoints = tuple(
         {"label": m, "path": f"/elsewhere/{m}/ckpt.pt"} for m in ("grace-s0", "zero-shot-s0")
     )
-    values = {"grace-s0/lambda_1": Measure(2.0), "zero-shot-s0/lambda_1": Measure(3.0)}
-    Result("hessian_spectrum", checkpoints, {}, values).save(runs / "demo/analyses")
+    parts = {
+        "grace-s0": Part({"lambda_1": Measure(2.0)}),
+        "zero-shot-s0": Part({"lambda_1": Measure(3.0)}),
+    }
+    Result("hessian_spectrum", checkpoints, {}, parts).save(runs / "demo/analyses")
     found, problems = store.findings("hessian_spectrum", list(store.entries(runs).values()), runs)
     assert {f.run: f.value("lambda_1").value for f in found} == {
         "demo/ft-s0": 5.0, "demo/grace-s0": 2.0, "demo/zero-shot-s0": 3.0,

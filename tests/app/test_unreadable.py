@@ -10,7 +10,7 @@ import pytest
 
 from app import logs, measured, shell, store
 from grace_geom.plots.training import series
-from grace_geom.records import Measure, Result
+from grace_geom.records import Measure, Part, Result
 from tests.app.conftest import evaluation, write_run
 from tests.app.test_pages import opened, sees, specs  # noqa: F401
 
@@ -21,8 +21,8 @@ def joint(folder, *runs, sha=True):
         {"label": run, "path": f"{place}/{run}/ckpt.pt", "sha256": content if sha else ""}
         for place, run, content, _ in runs
     )
-    values = {f"{run}/drift": Measure(value) for _, run, _, value in runs}
-    Result("parameter_drift", checkpoints, {"n": 5}, values).save(folder / "analyses")
+    parts = {run: Part({"drift": Measure(value)}) for _, run, _, value in runs}
+    Result("parameter_drift", checkpoints, {"n": 5}, parts).save(folder / "analyses")
 
 
 def two_of_one_name(tmp_path):
@@ -40,8 +40,9 @@ def test_two_runs_of_one_name_have_each_its_own_result(tmp_path, sha):
     root = two_of_one_name(tmp_path)
     joint(root, (root / "a", "ft-s0", "a" * 64, 0.097), (root / "a", "grace-s0", "", 0.5), sha=sha)
     Result(
-        "parameter_drift", ({"path": str(root / "b/ft-s0/ckpt.pt"), "sha256": "b" * 64},), {},
-        {"drift": Measure(0.238)},
+        "parameter_drift",
+        ({"label": "ft-s0", "path": str(root / "b/ft-s0/ckpt.pt"), "sha256": "b" * 64},),
+        {}, {"ft-s0": Part({"drift": Measure(0.238)})},
     ).save(root / "b/analyses")  # fmt: skip
     found, problems = store.findings("parameter_drift", list(store.entries(root).values()), root)
     assert {f.run: f.value("drift").value for f in found} == {

@@ -110,9 +110,45 @@ def test_other_tensors_than_were_written_are_told_unless_one_insists(content, tm
         with pytest.raises(UserError, match=r"not those that were written.*--no-verify"):
             read(tmp_path / "c.pt")
         read(tmp_path / "c.pt", verify=False)
-    older = {k: v for k, v in content.items() if k != "tensors_sha256"}
+    older = {k: v for k, v in content.items() if k not in ("tensors_sha256", "rest_sha256")}
     torch.save(older, tmp_path / "c.pt")
     load_checkpoint(tmp_path / "c.pt")
+
+
+@pytest.mark.parametrize(
+    ("part", "change"),
+    [
+        ("class_names", lambda names: [names[0].swapcase(), *names[1:]]),
+        ("class_names", lambda names: names[::-1]),
+        ("templates", lambda templates: [f"{templates[0]}!", *templates[1:]]),
+        ("preprocess", lambda p: p | {"mean": [p["mean"][0] + 1e-6, *p["mean"][1:]]}),
+        ("config", lambda config: config | {"split_seed": 1}),
+        ("step", lambda step: step + 1),
+    ],
+)
+def test_a_name_or_setting_that_was_not_written_is_told(content, part, change, tmp_path):
+    torch.save(content | {part: change(content[part])}, tmp_path / "c.pt")
+    for read in (load_checkpoint, open_checkpoint):
+        with pytest.raises(UserError, match=r"c\.pt.* names and settings are not.*--no-verify"):
+            read(tmp_path / "c.pt")
+        read(tmp_path / "c.pt", verify=False)
+    older = {k: v for k, v in content.items() if k != "rest_sha256"}
+    torch.save(older | {part: change(content[part])}, tmp_path / "c.pt")
+    load_checkpoint(tmp_path / "c.pt")  # of a version that kept the tensors' digest alone
+    torch.save(older | {"state_dict": {}}, tmp_path / "c.pt")
+    with pytest.raises(UserError):
+        load_checkpoint(tmp_path / "c.pt")
+
+
+def test_no_flipped_byte_of_a_class_name_passes(content, tmp_path):
+    # zip archives have sums of their own; this format has none
+    torch.save(content, tmp_path / "c.pt", _use_new_zipfile_serialization=False)
+    assert outcome(tmp_path / "c.pt") == "read"
+    data, name = (tmp_path / "c.pt").read_bytes(), content["class_names"][1].encode()
+    at = data.index(name)
+    (tmp_path / "c.pt").write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+    with pytest.raises(UserError, match="its names and settings are not those"):
+        open_checkpoint(tmp_path / "c.pt")
 
 
 @pytest.mark.parametrize("seed", range(3))

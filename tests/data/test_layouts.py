@@ -407,3 +407,121 @@ class TestTables:
         (tmp_path / "labels.csv").write_bytes(b"id,caf\xe9\n0,x\n")
         (tmp_path / "bear" / "sizes.csv").write_text("file,width\n0001.png,8\n")
         assert resolve(f"folder:{tmp_path}", "eval").class_names == CLASSES
+
+    @pytest.mark.parametrize("names", ["class_name", "Class Name", "category", "label_name"])
+    @pytest.mark.parametrize("numbers", ["label", "target", "class_id"])
+    def test_names_win_over_numbers(self, tmp_path: Path, names: str, numbers: str):
+        number = {"dog": "0", "cat": "1"}
+        for header, order in (((numbers, names), 1), ((names, numbers), -1)):
+            rows = [(file, *(number[c], c)[::order]) for file, c in self.ROWS]
+            table(self.flat(tmp_path) / "metadata.csv", ("file_name", *header), *rows)
+            found = resolve(f"folder:{tmp_path}", "eval")
+            assert seen(found) == self.RIGHT and found.class_names == ("cat", "dog")
+
+    def test_numbers_stay_where_there_are_no_names(self, tmp_path: Path):
+        rows = [(file, str(i % 2), "") for i, (file, _) in enumerate(self.ROWS)]
+        table(self.flat(tmp_path) / "metadata.csv", ("file_name", "label", "class_name"), *rows)
+        (tmp_path / "classes.json").write_text('["cat", "dog"]')
+        right = {0: "cat", 1: "dog", 2: "cat", 3: "dog"}
+        assert seen(resolve(f"folder:{tmp_path}", "eval")) == right
+
+    @pytest.mark.parametrize(
+        "cells, says",
+        [
+            ((("0", "a"), ("0", "b"), ("1", "c"), ("1", "c")), "label '0' goes with class 'a' and"),
+            ((("0", "a"), ("1", "a"), ("2", "c"), ("2", "c")), "class 'a' goes with label '0' and"),
+            ((("x", "a"), ("x", "b"), ("y", "c"), ("y", "c")), "label 'x' goes with class 'a' and"),
+        ],
+    )
+    def test_two_columns_of_labels_that_disagree_are_refused(self, tmp_path, cells, says: str):
+        rows = [(f"{i}.png", *pair) for i, pair in enumerate(cells)]
+        table(self.flat(tmp_path) / "metadata.csv", ("file_name", "label", "class"), *rows)
+        with pytest.raises(UserError, match=says):
+            resolve(f"folder:{tmp_path}", "eval")
+
+
+class TestBeside:
+    """Tables and folders that both speak."""
+
+    def test_pictures_of_a_split_that_no_table_lists_are_told(self, tmp_path: Path, capsys):
+        for part, base in (("train", 0), ("test", 10)):
+            for i in range(8):
+                put(tmp_path / part / f"{i}.png", base + i)
+        rows = [(f"train/{i}.png", ("cat", "dog")[i % 2]) for i in range(8)]
+        table(tmp_path / "metadata.csv", ("file_name", "label"), *rows)
+        assert max(seen(resolve(f"folder:{tmp_path}", "test"))) < 10
+        err = capsys.readouterr().err
+        assert "8 pictures (test: 8) stand in no row of the table and are left out" in err
+        assert "the test images are drawn from those listed" in err
+
+    @pytest.mark.parametrize("how", ["folders", "table"])
+    def test_a_split_with_labels_of_its_own_is_read(self, tmp_path: Path, how: str, capsys):
+        rows = [(f"train/{i}.png", ("cat", "dog")[i % 2]) for i in range(4)]
+        for i in range(4):
+            put(tmp_path / "train" / f"{i}.png", i)
+        table(tmp_path / "metadata.csv", ("file_name", "label"), *rows)
+        for i, name in enumerate(("cat", "dog")):
+            put(tmp_path / "test" / (name if how == "folders" else "") / f"{i}.png", 10 + i)
+        if how == "table":
+            own = (("file_name", "label"), ("0.png", "cat"), ("1.png", "dog"))
+            table(tmp_path / "test" / "metadata.csv", *own)
+        spec = f"folder:{tmp_path}"
+        assert seen(resolve(spec, "test")) == {10: "cat", 11: "dog"}
+        right = {0: "cat", 1: "dog", 2: "cat", 3: "dog"}
+        assert seen(resolve(spec, "train", val_fraction=0)) == right
+        assert "left out" not in capsys.readouterr().err
+
+    def classes(self, root: Path) -> Path:
+        for i in range(8):
+            put(root / ("cat", "dog")[i % 2] / f"{i}.png", i)
+        return root
+
+    LISTS: ClassVar = {"train": [0, 1, 2, 3], "test": [4, 5]}
+
+    @pytest.mark.parametrize("labels", [("cat", "dog"), ("0", "1"), ("Katze", "Hund")])
+    @pytest.mark.parametrize("names", [("train", "test"), ("train_labels", "validation")])
+    def test_lists_of_splits_beside_class_folders_are_read(self, tmp_path, labels, names, capsys):
+        self.classes(tmp_path)
+        for name, ids in zip(names, self.LISTS.values(), strict=True):
+            rows = [(f"{('cat', 'dog')[i % 2]}/{i}.png", labels[i % 2]) for i in ids]
+            table(tmp_path / f"{name}.csv", ("file_name", "label"), *rows)
+        train = resolve(f"folder:{tmp_path}", "train", val_fraction=0)
+        assert seen(train) == {0: "cat", 1: "dog", 2: "cat", 3: "dog"}
+        assert seen(resolve(f"folder:{tmp_path}", "test")) == {4: "cat", 5: "dog"}
+        assert "2 pictures (cat: 1, dog: 1) stand in no row" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("name", ["train", "labels"])
+    def test_tables_that_give_class_folders_other_labels_are_refused(self, tmp_path, name):
+        self.classes(tmp_path)
+        rows = [(f"{('cat', 'dog')[i % 2]}/{i}.png", "ab"[i // 4]) for i in range(8)]
+        table(tmp_path / f"{name}.csv", ("file_name", "label"), *rows)
+        with pytest.raises(UserError, match=r"(train|labels)\.csv .*'cat' .*'a' and 'b'"):
+            resolve(f"folder:{tmp_path}", "eval")
+
+    @pytest.mark.parametrize(
+        "rows, says",
+        [
+            ([("path",), ("cat/0.png",)], "has the columns path"),
+            ([("file_name", "label"), ("cat/9.png", "cat")], "no picture is cat/9.png"),
+            ([("file_name", "label"), ("cat/0.png", "cat")], "lists 1 picture and no other"),
+        ],
+    )
+    def test_lists_that_cannot_be_read_are_told(self, tmp_path, rows, says: str, capsys):
+        table(self.classes(tmp_path) / "train.csv", *rows)
+        assert len(resolve(f"folder:{tmp_path}", "eval")) == 8
+        err = capsys.readouterr().err
+        assert "train.csv is left out" in err and says in err
+
+    def test_lists_beside_folders_of_splits_are_told_unless_they_say_the_same(
+        self, tmp_path: Path, capsys
+    ):
+        tree(tmp_path / "same")
+        tree(tmp_path / "other")
+        for part, other in (("train", "test"), ("test", "train")):
+            rows = [(f"{part}/{name}/0.png", name) for name in ("cat", "dog")]
+            table(tmp_path / "same" / f"{part}.csv", ("file_name", "label"), *rows)
+            table(tmp_path / "other" / f"{other}.csv", ("file_name", "label"), *rows)
+        assert seen(resolve(f"folder:{tmp_path}/same", "test")) == {10: "cat", 11: "dog"}
+        assert "left out" not in capsys.readouterr().err
+        with pytest.raises(UserError, match=r"csv lists .* for .*, which lies in"):
+            resolve(f"folder:{tmp_path}/other", "test")

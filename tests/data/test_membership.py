@@ -6,10 +6,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from grace_geom.data import from_arrays, resolve
-from grace_geom.data.membership import BLOCK, file_key, keys_of, members_of, unseen
+from grace_geom.data import from_arrays, keys, resolve
+from grace_geom.data.keys import BLOCK, file_key, keys_of, pixel_keys_of
+from grace_geom.data.membership import changes, copies, members_of, unseen
 from grace_geom.errors import UserError
 from tests.data.makers import CLASSES, encoded, pictures, turns, write_npz, write_tar
 
@@ -160,21 +162,121 @@ def test_a_split_says_which_classes_it_has_no_image_of(tmp_path: Path, capsys):
     assert json.loads(json.dumps(lacking.note))["split_rule"] == "a hash of each image"
 
 
+def run_on(spec: str, step: int = 3) -> SimpleNamespace:
+    """A run that was trained on ``spec``."""
+    members = members_of(resolve(spec, "train"), resolve(spec, "val"), {})
+    return SimpleNamespace(config={"data": spec, "method": "ft"}, step=step, members=members)
+
+
 @pytest.mark.parametrize("kind", ["folder", "npz"])
-def test_images_known_by_other_keys_than_the_run_s_are_said_not_to_be_compared(tmp_path, kind):
+def test_images_known_by_other_keys_are_said_not_to_be_compared_where_decoding_takes_too_long(
+    tmp_path, kind, monkeypatch
+):
     folder_of(tmp_path / "toy")
     noise = np.random.default_rng(1).integers(0, 256, (60, 8, 8, 3), dtype=np.uint8)
     file = write_npz(tmp_path / "toy.npz", noise, np.arange(60) % 3, CLASSES[:3])
     folder, npz = f"folder:{tmp_path / 'toy'}", f"npz:{file}"
     spec = folder if kind == "folder" else npz
     (trained_on, other) = (folder, npz) if kind == "folder" else (npz, folder)
-    train = resolve(trained_on, "train")
-    members = members_of(train, resolve(trained_on, "val"), {})
-    run = SimpleNamespace(config={"data": trained_on, "method": "ft"}, step=3, members=members)
-    assert (
-        "whether some are the same is unknown"
-        in unseen(resolve(other, "test"), run).note["told"][0]
-    )
-    assert "told" not in unseen(resolve(spec, "test"), run).note, "keys of one kind are compared"
-    start = SimpleNamespace(config=run.config, step=0, members=members)
-    assert "told" not in unseen(resolve(other, "test"), start).note, "nothing was trained"
+    assert "told" not in unseen(resolve(other, "test"), run_on(trained_on)).note, "compared"
+    for bound in ("MOST_IMAGES", "MOST_BYTES"):
+        with monkeypatch.context() as patch:
+            patch.setattr(keys, bound, 3)
+            run = run_on(trained_on)
+            assert ("pixels" in run.members) == (kind == "npz")
+            assert (
+                "whether some are the same is unknown"
+                in unseen(resolve(other, "test"), run).note["told"][0]
+            )
+            assert "told" not in unseen(resolve(spec, "test"), run).note, "keys of one kind"
+            start = SimpleNamespace(config=run.config, step=0, members=run.members)
+            assert "told" not in unseen(resolve(other, "test"), start).note, "nothing was trained"
+
+
+def save_as(how: str, image: np.ndarray, path: Path) -> None:
+    if how == "npz":
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    options = {"compress_level": 1} if how == "png" else {}
+    Image.fromarray(image).save(path.with_suffix(f".{how}"), **options)
+
+
+@pytest.mark.parametrize("how", ["png", "bmp", "tiff", "ppm", "npz"])
+@pytest.mark.parametrize("back", [False, True])
+@pytest.mark.parametrize("grey", [False, True])
+def test_the_same_pixels_are_the_same_image_in_any_lossless_file(tmp_path, how, back, grey):
+    images = pictures(30)[..., 0] if grey else pictures(30)
+    for i, image in enumerate(images):
+        path = tmp_path / "one" / CLASSES[i % 3] / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(path)
+        save_as(how, image, tmp_path / "two" / CLASSES[i % 3] / f"x{i}")
+    one, two = f"folder:{tmp_path / 'one'}", f"folder:{tmp_path / 'two'}"
+    if how == "npz":
+        two = f"npz:{write_npz(tmp_path / 'two.npz', images, turns(30, 3), CLASSES[:3])}"
+    if back:
+        one, two = two, one
+    run, whole = run_on(one), resolve(two, "eval")
+    trained = resolve(one, "train")
+    found = unseen(whole, run)
+    assert found.note["left_out"] == copies(trained, whole) == len(trained)
+    assert len(found) == 30 - len(trained)
+    left = pixel_keys_of(found)
+    assert left is not None and not np.isin(left, pixel_keys_of(trained)).any()
+    said = f"({len(trained)} as other files or rows of the same pixels)"
+    assert said in found.note["told"][0]
+
+
+def test_other_pixels_sizes_and_jpegs_are_other_images(tmp_path: Path):
+    folder_of(tmp_path / "one", 12)
+    for i, image in enumerate(pictures(12)):
+        path = tmp_path / "two" / CLASSES[i % 3] / f"{i}.bmp"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image = image.copy()
+        if i % 3 == 0:
+            image[0, 0, 0] ^= 1
+        image = image.reshape(4, -1, 3) if i % 3 == 1 else image
+        Image.fromarray(image).save(path.with_suffix(".jpg") if i % 3 == 2 else path)
+    one, two = resolve(f"folder:{tmp_path / 'one'}", "eval"), f"folder:{tmp_path / 'two'}"
+    assert copies(one, resolve(two, "eval")) == 0
+    assert "told" not in unseen(resolve(two, "eval"), run_on(one.spec)).note
+
+
+def test_pixels_of_earlier_images_are_kept_or_none_are(tmp_path: Path):
+    folder_of(tmp_path / "one", 12)
+    spec = f"folder:{tmp_path / 'one'}"
+    first = members_of(resolve(spec, "train"), resolve(spec, "val"), {})
+    gone = next(iter((tmp_path / "one" / "apple").iterdir()))
+    gone.unlink()
+    now = members_of(resolve(spec, "train"), resolve(spec, "val"), first)
+    kept = set(torch.cat([now["pixels"], now["earlier_pixels"]]).tolist())
+    assert kept == {*first["pixels"].tolist(), *now["pixels"].tolist()}
+    old = {name: w for name, w in first.items() if "pixels" not in name}
+    assert "pixels" not in members_of(resolve(spec, "train"), resolve(spec, "val"), old)
+    assert "pixels" in members_of(resolve(spec, "train"), resolve(spec, "val"), {})
+
+
+def test_training_images_that_were_written_anew_are_said_to_have_the_same_pixels(tmp_path: Path):
+    for i, image in enumerate(pictures(12)):
+        for part in ("train", "test"):
+            path = tmp_path / "d" / part / CLASSES[i % 3] / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(path)
+    spec = f"folder:{tmp_path / 'd'}"
+    run = run_on(spec)
+    names = resolve(spec, "train", val_fraction=0).fetch.inner.names  # type: ignore[attr-defined]
+    for name in names:
+        path = tmp_path / "d" / "train" / name
+        Image.open(path).save(path, compress_level=1)
+    train, held = resolve(spec, "train", val_fraction=0), resolve(spec, "val")
+    found = changes(train, held, run.members, train.class_names)
+    n = len(run.members["pixels"])
+    assert f"of the training images, {n} are there in other files of the same pixels" in found
+
+
+def test_a_picture_that_cannot_be_decoded_is_no_other_one(tmp_path: Path):
+    folder_of(tmp_path / "one", 12)
+    (tmp_path / "one" / "apple" / "bad.png").write_bytes(b"no picture")
+    (tmp_path / "one" / "bear" / "bad2.png").write_bytes(b"no picture either")
+    found = pixel_keys_of(resolve(f"folder:{tmp_path / 'one'}", "eval"))
+    assert found is not None and len(set(found.tolist())) == 14

@@ -2,12 +2,14 @@
 
 import io
 import json
+import struct
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from grace_geom.data import resolve
 from grace_geom.data.names import parse_class_names, parse_lines
@@ -45,6 +47,120 @@ def test_pictures_keep_their_levels(values: np.ndarray, kind: str):
     got = np.asarray(as_rgb(decode(stored(values, kind), "x")))
     assert got.shape == (4, 256, 3) and np.array_equal(got[..., 0], RAMP)
     assert (got == got[..., :1]).all()
+
+
+def tiff12(values: np.ndarray) -> bytes:
+    """A grey TIFF with BitsPerSample 12: two samples in three bytes, an even width."""
+    a, b = values.reshape(-1, 2).T.astype(np.uint32)
+    packed = np.stack([a >> 4, (a & 15) << 4 | b >> 8, b & 255], 1).astype(np.uint8).tobytes()
+    height, width = values.shape
+    tags = [(256, width), (257, height), (258, 12), (259, 1), (262, 1), (273, 8), (277, 1)]
+    tags += [(278, height), (279, len(packed))]
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    start = 8 + len(packed)
+    head = struct.pack("<2sHI", b"II", 42, start)
+    return head + packed + struct.pack("<H", len(tags)) + entries + bytes(4)
+
+
+def with_tag(values: np.ndarray, tag: int, value: int) -> bytes:
+    info, file = TiffImagePlugin.ImageFileDirectory_v2(), io.BytesIO()
+    info[tag], info.tagtype[tag] = value, 3
+    Image.fromarray(values).save(file, "TIFF", tiffinfo=info)
+    return file.getvalue()
+
+
+def with_sbit(values: np.ndarray, bits: int) -> bytes:
+    plain = stored(values.astype(np.uint16), "PNG")
+    chunk = b"sBIT" + bytes([bits])
+    chunk = struct.pack(">I", 1) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    return plain[:33] + chunk + plain[33:]
+
+
+RAMP12 = np.rint(RAMP * (4095 / 255)).astype(np.uint16)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        tiff12(RAMP12),
+        with_tag(RAMP12, 341, 4095),
+        with_tag(np.rint(RAMP * (16383 / 255)).astype(np.uint16), 341, 16383),
+        with_tag(RAMP12.astype(np.int32), 341, 4095),
+        with_sbit(RAMP12, 12),  # a writer that leaves the samples as they are
+        with_sbit(RAMP12 << 4 | RAMP12 >> 8, 12),  # by the standard
+        with_sbit(RAMP12 << 4, 12),
+        with_tag((65535 - RAMP * 257).astype(np.uint16), 262, 0),  # white is zero
+    ],
+)
+def test_declared_depths_are_the_range_of_levels(content: bytes):
+    got = np.asarray(as_rgb(decode(content, "x")))
+    assert np.array_equal(got[..., 0].astype(int), RAMP)
+
+
+def test_a_dark_picture_of_a_standard_png_stays_dark():
+    dark = np.tile(np.arange(256), (4, 1)) * 16  # 12 bits, scaled up by the standard
+    assert np.asarray(decode(with_sbit(dark, 12), "x")).max() == 16
+
+
+def test_a_largest_value_that_is_no_depth_is_not_taken_for_one():
+    assert np.asarray(decode(with_tag(RAMP12, 341, 4000), "x")).max() == 16
+
+
+def test_values_above_the_declared_depth_are_refused():
+    with pytest.raises(UserError, match="values from 0 to 4095, but it declares 11 bits"):
+        decode(with_tag(RAMP12, 341, 2047), "x")
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+@pytest.mark.parametrize("colour", [False, True])
+def test_sets_of_dim_16_bit_pictures_are_told(tmp_path: Path, kind: str, colour: bool, capsys):
+    rng = np.random.default_rng(0)
+    for i in range(8):
+        values = rng.integers(0, 3900, (8, 8)).astype(np.uint16)
+        values[0, 0] = 3900
+        path = tmp_path / "set" / "ab"[i % 2] / f"{i}.{kind.lower()}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(rgb16(values, kind) if colour else stored(values, kind))
+    spec = f"folder:{tmp_path / 'set'}"
+    (told,) = resolve(spec, "eval").note["told"]
+    top = 4095 if colour else 3900  # Pillow gives the upper 8 bits of colour
+    assert told.startswith(
+        f"{spec}: in 8 16-bit pictures that were looked at no value exceeds {top}"
+    )
+    assert "If 12 bits are all they hold, multiply the values by 16" in told
+    bright = tmp_path / "set" / "a" / f"bright.{kind.lower()}"
+    bright.write_bytes(stored(np.full((8, 8), 4096, dtype=np.uint16), kind))
+    assert "told" not in resolve(spec, "eval").note
+
+
+def rgb16(values: np.ndarray, kind: str) -> bytes:
+    """Three equal channels of 16 bits, which Pillow does not write."""
+    height, width = values.shape
+    samples = np.repeat(values[..., None], 3, 2)
+    if kind == "PNG":
+        rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in samples)
+        head = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+        parts = [(b"IHDR", head), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+        return b"\x89PNG\r\n\x1a\n" + b"".join(
+            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+            for name, data in parts
+        )
+    data = samples.astype("<u2").tobytes()
+    bits = 8 + len(data)  # where the three numbers of bits stand
+    tags = [(256, width), (257, height), (258, bits), (259, 1), (262, 2), (273, 8), (277, 3)]
+    tags += [(278, height), (279, len(data)), (284, 1)]
+    entries = b"".join(
+        struct.pack("<HHII", tag, 3 if tag == 258 else 4, 3 if tag == 258 else 1, value)
+        for tag, value in tags
+    )
+    head = struct.pack("<2sHI", b"II", 42, bits + 6)
+    return (
+        head
+        + data
+        + struct.pack("<HHH", 16, 16, 16)
+        + struct.pack("<H", len(tags))
+        + (entries + bytes(4))
+    )
 
 
 def test_one_bit_palette_alpha_and_rotation_are_as_open_clip_converts_them():

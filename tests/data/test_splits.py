@@ -5,7 +5,7 @@ import pytest
 import scipy.stats
 
 from grace_geom.data import ImageSet, from_arrays, hold_out, restrict_classes
-from grace_geom.data.membership import uniforms_of
+from grace_geom.data.keys import uniforms_of
 from grace_geom.data.splits import choose
 from grace_geom.errors import UserError
 from tests.data.makers import CLASSES, pictures, turns

@@ -3,6 +3,7 @@ run."""
 
 import importlib
 import json
+import re
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -126,11 +127,10 @@ def test_equal_scores_are_named_and_the_smallest_t_is_taken(monkeypatch):
 
 def test_attacked_methods_choose_by_the_harmonic_mean(tmp_path):
     run = small_run(tmp_path, "grace", epochs=1)
+    assert turn(run, "--t", "0,1.5", "--choose", "none").chosen is None
     record = turn(run, "--t", "0,1.5")
     assert record.chosen_by.startswith("harmonic mean")
     assert [bool(a.attack) for a in record.points[0].held_out] == [False, True]
-    record = turn(run, "--t", "0,1.5", "--choose", "none")
-    assert record.chosen is None
 
 
 def test_what_is_known_is_not_measured_again(tmp_path, monkeypatch):
@@ -159,6 +159,16 @@ def test_the_best_of_all_stored_points_is_chosen_not_of_the_last_call(tmp_path, 
     assert "t = 1 (measured before) has the highest held-out accuracy" in capsys.readouterr().out
     other = turn(run, "--t", "0", "--suites", "id", "--choose", "hm")
     assert other.chosen == 0.0, "t = 1 has no held-out score under attack yet"
+
+
+def test_a_call_that_chooses_no_t_keeps_the_one_that_was_chosen(tmp_path, capsys):
+    run = small_run(tmp_path, "ft")
+    before = turn(run, "--suites", "id", "--t", "0,1", "--choose", "clean")
+    assert before.chosen is not None and before.chosen_by
+    after = turn(run, "--suites", "id", "--t", "0.5", "--choose", "none")
+    assert [p.t for p in after.points] == [0, 0.5, 1]
+    assert (after.chosen, after.chosen_by) == (before.chosen, before.chosen_by)
+    assert f"* t = {before.chosen:g} (measured before)" in capsys.readouterr().out
 
 
 def test_other_data_and_sizes_leave_the_usual_record(tmp_path, capsys):
@@ -244,3 +254,15 @@ def test_the_former_command_says_the_new_name_and_does_the_same(tmp_path, capsys
         interpolate.main([str(tmp_path / "nowhere")])
     assert former.value.code == new.value.code == 2
     assert said.splitlines()[1:] == capsys.readouterr().err.splitlines()
+
+
+def test_fewer_images_do_not_cost_the_stronger_rows(tmp_path, capsys):
+    run = small_run(tmp_path, "ft", epochs=0)
+    strong = turn(run, "--t", "0,1", "--n", "20")
+    capsys.readouterr()
+    weak = turn(run, "--t", "0,1", "--n", "8")
+    for t in (0.0, 1.0):
+        assert [a.n for a in weak.point(t).accuracies] == [17, 8, 17, 8]  # each beside the other
+        assert all(a in weak.point(t).accuracies for a in strong.point(t).accuracies)
+    said = " ".join(capsys.readouterr().out.split())
+    assert re.search(r"counts: ID toy on 17 images \(\w+\), not 8 of 17 images", said)

@@ -6,6 +6,7 @@ import io
 import json
 import pickle
 import random
+import re
 import warnings
 import zipfile
 from pathlib import Path
@@ -226,6 +227,103 @@ REFUSED = {
 def test_what_changes_the_answers_is_never_dropped(says, pretrained, tuned, tmp_path):
     with pytest.raises(UserError, match=says):
         opened(REFUSED[says](tuned), tmp_path, pretrained)
+
+
+WORDS = [
+    "delta", "delta.visual.proj", "visual_delta", "weight_delta.0", "task_vector.proj",
+    "base.lora_A", "lora_alpha_table", "lora.down", "hada_w1_a", "lokr_w1", "vera_lambda_b",
+    "oft.blocks", "dora.scale", "x.diff", "x.diff_b", "adapter.down.weight", "ia3_l", "x.ia3.w",
+    "prompt", "prompt_learner.token", "ctx", "learner.ctx_vectors", "soft_prompt", "prefix.0",
+    "head.weight", "fc.weight", "classifier.weight", "linear.weight", "probe",
+    "ema.visual.proj", "model_ema.x", "ema_model.x", "shadow_params", "averaged.x", "swa.x",
+    "transformer.resblocks.7.ln_1.weight", "text.transformer.resblocks.7.ln_1.weight",
+    "cache_keys", "magnitude", "ssf_scale", "film.weight", "residual.0",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WORDS)
+@pytest.mark.parametrize("place", ["beside", "in a dictionary", "in a list"])
+def test_names_that_carry_meaning_are_refused_wherever_they_stand(name, place, tuned, tmp_path):
+    w = torch.ones(3, 5)
+    content = {
+        "beside": {**tuned, name: w},
+        "in a dictionary": {"state_dict": tuned, name: {"x": w}},
+        "in a list": {"state_dict": tuned, name: [w, w]},
+    }[place]
+    with pytest.raises(UserError, match=r"change its answers|without its partner|low-rank"):
+        opened(content, tmp_path)
+
+
+def test_lists_of_numbers_and_a_training_state_are_no_weights(tuned, tmp_path):
+    beside = {
+        "losses": [torch.tensor(1.0)] * 3,
+        "optimizer": {"state": {0: {"exp_avg": torch.ones(3)}}, "ema": [torch.ones(3)]},
+        "schema": torch.ones(2),
+    }
+    model, _ = opened({"state_dict": tuned} | beside, tmp_path)
+    assert same(model.clip, tuned)
+
+
+def both(how: str, s: dict, mean: dict) -> dict:
+    """A file of two sets of weights."""
+    if how == "prefixes":
+        return {f"student.{n}": w for n, w in s.items()} | {f"ema.{n}": w for n, w in mean.items()}
+    if how == "around":
+        return s | {f"ema.{n}": w for n, w in mean.items()}
+    first, second = {
+        "timm": ("state_dict", "state_dict_ema"), "ema": ("model", "ema"),
+        "deit": ("model", "model_ema"),
+    }[how]  # fmt: skip
+    if how == "ema":
+        mean = {"module": {"module." + n: w for n, w in mean.items()}}
+    return {first: s, second: mean, "epoch": 3}
+
+
+@pytest.mark.parametrize("how", ["timm", "ema", "deit", "prefixes", "around"])
+@pytest.mark.parametrize("tower", [False, True])
+def test_of_two_sets_of_weights_one_is_chosen_or_both_are_named(how, tower, tuned, tmp_path):
+    own = {n: w for n, w in tuned.items() if not tower or n.startswith("visual.")}
+    mean = average(own)
+    torch.save(both(how, own, mean), tmp_path / "f.pt")
+
+    def read(weights: str | None):
+        return open_checkpoint(
+            tmp_path / "f.pt", model=register_toy(), pretrained="random" if tower else None,
+            class_names=CLASSES, weights=weights,
+        )  # fmt: skip
+
+    with pytest.raises(UserError, match=r"different weights in .* and in .*--weights ema") as error:
+        read(None)
+    places = re.search(r"weights in (.*) and in (.*) \(", str(error.value)).groups()
+    for words, right in ((("model", places[0]), own), (("ema", places[1]), mean)):
+        for word in words:
+            model, record = read(word)
+            clip = model.clip.state_dict()
+            assert all(torch.equal(clip[n], w) for n, w in right.items())
+            assert any("were read, not those in" in note for note in record.config["reading"])
+    with pytest.raises(UserError, match=r"no weights called 'nobody' .*: they are in"):
+        read("nobody")
+
+
+def test_the_flag_names_one_set_or_none(tuned, tmp_path):
+    torch.save({"model": tuned}, tmp_path / "one.pt")
+    with pytest.raises(UserError, match=r"no weights called 'ema' .*they are in model"):
+        open_checkpoint(
+            tmp_path / "one.pt", model=register_toy(), class_names=CLASSES, weights="ema"
+        )
+    torch.save({"a": tuned, "b": average(tuned)}, tmp_path / "two.pt")
+    with pytest.raises(UserError, match="different weights in a and in b"):
+        open_checkpoint(
+            tmp_path / "two.pt", model=register_toy(), class_names=CLASSES, weights="model"
+        )
+    with pytest.raises(UserError, match="save the one that is meant in a file of its own"):
+        open_clip_model(ModelSpec(register_toy(), str(tmp_path / "two.pt")))
+    head = {"model": tuned, "ema": average(tuned), "head.weight": torch.ones(3, 16)}
+    torch.save(head, tmp_path / "head.pt")
+    with pytest.raises(UserError, match="change its answers: head"):
+        open_checkpoint(
+            tmp_path / "head.pt", model=register_toy(), class_names=CLASSES, weights="ema"
+        )
 
 
 def test_counters_and_masks_are_not_weights(tuned, tmp_path):

@@ -18,7 +18,7 @@ from grace_geom.plots.palette import GROUNDS, LIGHT
 from grace_geom.plots.panels import Curve, Point, heat, log_axis, overlay, rows
 from grace_geom.plots.style import dress
 from grace_geom.plots.texts import inline
-from grace_geom.records import Finding, Measure, Result
+from grace_geom.records import Finding, Measure, Part, Result
 
 RUNS = {name: name for name in ("zero-shot", "ft", "at", "grace", "pmg-aft-s0")}
 LEGEND = Legend.of({name: Identity.of_label(name) for name in RUNS}, RUNS)
@@ -109,8 +109,10 @@ def test_histograms_count_what_plotly_counts():
 def finding():
     side = np.linspace(-1, 1, 9)
     arrays = {"contour": np.add.outer(side**2, 2 * side**2), "contour_axis": side}
-    result = Result("loss_landscape", [{"label": "ft"}], {}, {"a": Measure(1.0)}, arrays)
-    return [Finding("ft", result)]
+    result = Result(
+        "loss_landscape", ({"label": "ft"},), {}, {"ft": Part({"a": Measure(1.0)}, arrays)}
+    )
+    return [Finding("ft", result, "ft")]
 
 
 @pytest.mark.parametrize("make", [contours, surfaces])

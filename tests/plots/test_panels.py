@@ -10,7 +10,15 @@ import pytest
 from grace_geom.plots import correlation, drift, features, landscape, layers, panels, robustness
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.palette import look
-from grace_geom.records import Estimate, Finding, Measure, Result, rank_correlation, rank_range
+from grace_geom.records import (
+    Estimate,
+    Finding,
+    Measure,
+    Part,
+    Result,
+    rank_correlation,
+    rank_range,
+)
 from grace_geom.records.statistics import wilson
 
 LEGEND = Legend({"a": "a", "b": "b<i>"}, {"a": look("ft"), "b": look("at")})
@@ -19,7 +27,8 @@ LEGEND = Legend({"a": "a", "b": "b<i>"}, {"a": look("ft"), "b": look("at")})
 def finding(
     run: str = "a", values: dict | None = None, arrays: dict | None = None, **settings: object
 ) -> Finding:
-    return Finding(run, Result("x", ({"label": run},), settings, values or {}, arrays or {}))
+    parts = {run: Part(values or {}, arrays or {})}
+    return Finding(run, Result("x", ({"label": run},), settings, parts), run)
 
 
 def line_of(figure, name: str = "a"):

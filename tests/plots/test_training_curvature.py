@@ -9,7 +9,7 @@ from grace_geom.plots import curriculum, curvature, training
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.palette import LIGHT, look
 from grace_geom.plots.training import series
-from grace_geom.records import Finding, Measure, Result
+from grace_geom.records import Finding, Measure, Part, Result
 
 ROWS = [
     {"step": s, "loss": 1 / s, "train_acc": 0.5, "lr": 1e-3, "seconds": 2.0 * s}
@@ -84,10 +84,12 @@ def test_heat_map_of_many_refreshes_is_averaged_in_blocks():
 
 def finding(run: str, top: float) -> Finding:
     arrays = {"density_nodes": np.array([[0.0, top]]), "density_weights": np.array([[0.75, 0.25]])}
-    return Finding(
-        run,
-        Result("hessian_spectrum", (), {}, {"dim": Measure(100), "lambda_1": Measure(top)}, arrays),
-    )
+    return found(run, {"dim": Measure(100), "lambda_1": Measure(top)}, arrays)
+
+
+def found(run: str, values: dict, arrays: dict) -> Finding:
+    parts = {run: Part(values, arrays)}
+    return Finding(run, Result("hessian_spectrum", ({"label": run},), {}, parts), run)
 
 
 def test_density_has_the_mass_and_the_mean_of_its_nodes():
@@ -109,9 +111,7 @@ def test_curvature_by_kind_and_block_is_blank_where_it_is_not_positive():
         f"kappa/{block}.1.mlp.c_fc.weight": Measure(0.01),
         "kappa/visual.proj": Measure(1.0),
     }
-    (figure,) = curvature.by_block(
-        [Finding("r", Result("h", (), {}, values))], legend("r"), "kappa"
-    ).values()
+    (figure,) = curvature.by_block([found("r", values, {})], legend("r"), "kappa").values()
     heat = figure.data[0]
     assert (list(heat.y), list(heat.x)) == (["attn.in_proj", "mlp.c_fc", "proj"], ["0", "1", "-"])
     z = np.asarray(heat.z, float)
@@ -154,7 +154,7 @@ def test_sharpness_has_the_radii_and_rises_of_the_record():
         "ce/ball": np.array([[0.1, 1.0], [0.2, 3.0]]),
         "ce/average": np.array([[5.0, -0.1, 0.05]]),
     }
-    drawn = curvature.sharpness([Finding("r", Result("s", (), {}, {}, arrays))], legend("r"), "ce")
+    drawn = curvature.sharpness([found("r", {}, arrays)], legend("r"), "ce")
     ball, average = drawn.values()
     assert (list(ball.data[0].x), list(ball.data[0].y)) == ([0.1, 0.2], [1.0, 3.0])
     assert ball.layout.yaxis.type == "log"

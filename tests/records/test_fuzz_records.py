@@ -20,6 +20,7 @@ from grace_geom.records import (
     DialRecord,
     EvalRecord,
     Measure,
+    Part,
     Point,
     RecordError,
     Result,
@@ -29,6 +30,7 @@ from grace_geom.records import (
 )
 from grace_geom.records.arrays import read_arrays
 from grace_geom.study.state import StudyState
+from tests.records.test_flat import flat
 
 SEEDS = range(int(os.environ.get("FUZZ_SEEDS", "40")))
 ODD = [
@@ -71,7 +73,9 @@ def result() -> Result:
     values = {"lambda_1": Measure(2.0, 0.1, 1.5, 2.5), "trace/a.b": Measure(1.0)}
     arrays = {"nodes": np.ones((2, 3)), "names": np.array(["a", "b"])}
     about = {"label": "run", "path": "run/ckpt.pt", "sha256": "ab" * 32}
-    return Result("spectrum", (about,), {"n": 5}, values, arrays, 1.0)
+    parts = {"run": Part(values, arrays, {"id": 5}), "lost": Part(not_measured="not finite")}
+    joint = {"correlation": Measure(0.5, low=0.1, high=0.8)}
+    return Result("spectrum", (about,), {"n": 5}, parts, joint, {"axis": np.arange(3)}, 1.0)
 
 
 def write(kind: str, folder) -> tuple[os.PathLike, object]:
@@ -91,6 +95,9 @@ def write(kind: str, folder) -> tuple[os.PathLike, object]:
         return folder / "study.json", lambda p: [
             s.cost for s in StudyState.load(p, _refuse).probes.values()
         ]
+    if kind == "flat":
+        values = {"a/x": 1.0, "a/b/x": 2.0, "joint": 0.5, "c/not_measured": "not finite"}
+        return flat(folder, ["a", "a/b"], values, {"a/y": np.ones(2)}), Result.load
     return result().save(folder), Result.load
 
 
@@ -120,7 +127,7 @@ def damaged(plain, rng: random.Random):
     return plain
 
 
-@pytest.mark.parametrize("kind", ["eval", "dial", "study", "result"])
+@pytest.mark.parametrize("kind", ["eval", "dial", "study", "result", "flat"])
 def test_another_value_anywhere_is_right_or_named(tmp_path, kind):
     path, load = write(kind, tmp_path)
     whole, seen = path.read_text(), {"refused": 0, "read": 0}
@@ -138,7 +145,7 @@ def test_another_value_anywhere_is_right_or_named(tmp_path, kind):
     assert seen["refused"] > 0
 
 
-@pytest.mark.parametrize("kind", ["eval", "dial", "study", "result"])
+@pytest.mark.parametrize("kind", ["eval", "dial", "study", "result", "flat"])
 def test_other_bytes_anywhere_are_right_or_named(tmp_path, kind):
     path, load = write(kind, tmp_path)
     whole = path.read_bytes()
@@ -220,7 +227,7 @@ def test_damaged_arrays_are_right_or_named(tmp_path):
         path.write_text(json.dumps(plain | {"npz_sha256": hashlib.sha256(data).hexdigest()}))
         try:
             loaded = Result.load(path)
-            assert loaded.arrays["nodes"].shape == (2, 3)
+            assert loaded.parts["run"].arrays["nodes"].shape == (2, 3)
         except RecordError as error:
             assert "spectrum." in str(error)
 

@@ -1,8 +1,13 @@
-"""Two evaluations of one checkpoint at once, with unlike settings: neither loses a number."""
+"""Two evaluations, or interpolations, of one checkpoint at once, with unlike settings: neither
+loses a number.
+"""
 
 from dataclasses import replace
 
-from grace_geom.records import EvalRecord
+import pytest
+
+from grace_geom.evaluation.one_checkpoint import set_aside
+from grace_geom.records import DialRecord, EvalRecord, Point
 from tests.app.conftest import evaluation
 
 
@@ -27,3 +32,38 @@ def test_records_of_unlike_settings_change_places_and_lose_nothing(tmp_path):
     assert EvalRecord.load(path).settings["seed"] == 5
     assert kept(path) == expected
     assert kept(tmp_path / "eval-was-0.json") == expected
+
+
+def dial(seed: int, *points: Point) -> DialRecord:
+    return DialRecord("ab" * 32, "run", "ft", {"seed": seed}, points)
+
+
+def test_interpolations_of_unlike_settings_change_places_and_lose_nothing(tmp_path):
+    path, whole = tmp_path / "dial.json", evaluation("grace", 95, 60)
+    for suite in ("id", "adv"):
+        rows = tuple(a for a in whole.accuracies if a.suite == suite)
+        for seed in (0, 5):
+            dial(seed, Point(0.5, rows)).merged_into(path, aside=aside(path))
+    for seed, file in ((5, path), (0, tmp_path / "eval-was-0.json")):
+        record = DialRecord.load(file)
+        assert record.settings == {"seed": seed}
+        assert {a.suite for a in record.point(0.5).accuracies} == {"id", "adv"}
+
+
+@pytest.mark.parametrize("kind", ["eval", "dial"])
+def test_what_lies_aside_already_keeps_its_numbers_when_more_is_put_there(tmp_path, kind):
+    """As where a process was moved aside, and wrote again before it could be brought back."""
+    whole, path = evaluation("grace", 95, 60), tmp_path / f"{kind}.json"
+    halves = [tuple(a for a in whole.accuracies if (a.suite == "id") == first) for first in (1, 0)]
+    old, more = (
+        replace(whole, accuracies=rows) if kind == "eval" else dial(0, Point(0.5, rows))
+        for rows in halves
+    )
+    new = replace(old, settings={"seed": 5})
+    set_aside(old.save(path), new)
+    (moved,) = tmp_path.glob(f"{kind}-was-*.json")
+    more.save(path)
+    set_aside(path, new)
+    found = type(old).load(moved)
+    rows = found.accuracies if kind == "eval" else found.point(0.5).accuracies
+    assert len(rows) == len(whole.accuracies) and not path.exists()

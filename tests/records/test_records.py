@@ -13,6 +13,7 @@ from grace_geom.records import (
     Estimate,
     EvalRecord,
     Measure,
+    Part,
     RecordError,
     Result,
     by_level,
@@ -263,16 +264,17 @@ def result(**more) -> Result:
     arrays = {"density": np.linspace(0, 1, 7), "names": np.array(["a", "b"]), "rank": np.arange(3)}
     fields = {
         "name": "spectrum",
-        "checkpoints": ({"run": "grace-0"},),
+        "checkpoints": ({"label": "grace-0"},),
         "settings": {"n": 512},
-        "values": values,
+        "parts": {"grace-0": Part(values, arrays, {"id": 512})},
     }
-    return Result(**(fields | {"arrays": arrays} | more))
+    return Result(**(fields | more))
 
 
 def test_a_result_comes_back_with_float32_arrays(tmp_path):
-    saved = result()
-    loaded = Result.load(saved.save(tmp_path))
+    whole = result()
+    found = Result.load(whole.save(tmp_path))
+    saved, loaded = (r.parts["grace-0"] for r in (whole, found))
     assert loaded.values["lambda_max"] == saved.values["lambda_max"] and math.isnan(
         loaded.values["nan"].value
     )
@@ -280,15 +282,14 @@ def test_a_result_comes_back_with_float32_arrays(tmp_path):
         "density": np.float32, "names": np.dtype("<U1"), "rank": np.int64,
     }  # fmt: skip
     np.testing.assert_allclose(loaded.arrays["density"], saved.arrays["density"], rtol=1e-7)
-    assert dataclasses.replace(loaded, arrays={}, values={}) == dataclasses.replace(
-        saved, arrays={}, values={}
-    )
+    assert loaded.n == {"id": 512}
+    assert dataclasses.replace(found, parts={}) == dataclasses.replace(whole, parts={})
     assert "NaN" not in (tmp_path / "spectrum.json").read_text()  # strict JSON, for every reader
 
 
 def test_objects_are_neither_written_nor_read(tmp_path):
     with pytest.raises(ValueError, match="only numbers"):
-        result(arrays={"a": np.array([{}], dtype=object)}).save(tmp_path)
+        result(parts={"a": Part({}, {"a": np.array([{}], dtype=object)})}).save(tmp_path)
     path = result().save(tmp_path)
     np.savez(tmp_path / "spectrum.npz", a=np.array([{}], dtype=object))
     digest = hashlib.sha256((tmp_path / "spectrum.npz").read_bytes()).hexdigest()
@@ -302,7 +303,7 @@ def test_arrays_of_another_run_are_refused(tmp_path):
     np.savez(tmp_path / "spectrum.npz", density=np.zeros(7))
     with pytest.raises(RecordError, match="does not belong"):
         Result.load(path)
-    assert Result.load(path, arrays=False).arrays == {}
+    assert Result.load(path, arrays=False).parts["grace-0"].arrays == {}
 
 
 def test_runs_are_listed_and_broken_files_are_named_not_raised(tmp_path):

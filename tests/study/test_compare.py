@@ -15,7 +15,7 @@ import torch
 from grace_geom.compare import main
 from grace_geom.config import TrainConfig, make_config
 from grace_geom.data import loader, resolve
-from grace_geom.data.membership import keys_of
+from grace_geom.data.keys import keys_of
 from grace_geom.errors import Interrupted, UserError
 from grace_geom.evaluation import Measures, Source, assess
 from grace_geom.files import alone

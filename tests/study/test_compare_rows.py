@@ -254,6 +254,21 @@ def test_several_seeds_that_differ_more_than_images_do_are_compared_by_a_paired_
     assert difference(a, zero, "ID").p == pytest.approx(peer.pvalue, rel=0.05)
 
 
+def test_a_set_that_one_seed_lacks_has_no_mean_beside_others_over_all():
+    rng = np.random.default_rng(0)
+    cells = [{("id", "a"): rng.random(300) < 0.7, ("ood", "b"): rng.random(300) < p}
+             for p in (0.2, 0.8)]  # fmt: skip
+    cells[1]["ood", "c"] = rng.random(300) < 0.5
+    first, second = (one_seed("x", some).records[0] for some in cells)
+    row = Row("x", {0: first, 1: dataclasses.replace(second, seed=1, checkpoint="other")})
+    assert report.set_estimate(row, "ood", "c") is None
+    both = report.set_estimate(row, "ood", "b")
+    assert both.value == pytest.approx(np.mean([c["ood", "b"].mean() for c in cells]))
+    table = report.sets_table([row], "ood", "OOD sets")
+    assert table.notes[-1] == "x: c was measured on 1 of 2 seeds, which make no mean."
+    assert not report.sets_table([Row("x", {0: first})], "ood", "OOD sets").notes
+
+
 def test_copies_of_one_seed_count_once_and_the_table_says_so():
     rng = np.random.default_rng(0)
     row = one_seed("x", {("id", "a"): rng.random(500) < 0.7})

@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,14 +14,15 @@ import torch
 
 from grace_geom.checkpoint import load_checkpoint, save_checkpoint
 from grace_geom.data import resolve
-from grace_geom.data.membership import keys_of
+from grace_geom.data.keys import keys_of
+from grace_geom.data.membership import unseen
 from grace_geom.errors import Interrupted, UserError
 from grace_geom.evaluation import DialOptions, Measures, Source, assess, dial
 from grace_geom.files import alone
 from grace_geom.serialise import read_yaml, to_yaml
 from grace_geom.training.directory import RunDirectory
 from tests.data.makers import encoded
-from tests.small_run import lines, small_run
+from tests.small_run import lines, small_run, write_npz
 from tests.toys import CLASSES, toy_batch
 
 ID = Measures(suites=("id",))
@@ -186,6 +188,25 @@ def test_a_test_set_that_was_trained_on_whole_is_refused(tmp_path: Path):
     measures = Measures(suites=("ood",), ood={"mine": f"folder:{tmp_path / 'mine'}"})
     with pytest.raises(UserError, match=r"was trained on all \d+ images"):
         assess(out, measures, CPU)
+
+
+def test_the_data_of_a_run_without_a_list_are_known_however_their_path_is_written(
+    tmp_path: Path, monkeypatch
+):
+    spec = write_npz(tmp_path)
+    run = SimpleNamespace(config={"data": spec, "method": "ft"}, step=3, members={})
+    (tmp_path / "link").symlink_to(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for other in ("npz:toy.npz", "npz:./toy.npz", f"npz:{tmp_path}/link/toy.npz"):
+        with pytest.raises(UserError, match="kept no list of its training images"):
+            unseen(resolve(other, "test"), run)
+    shutil.copy("toy.classes.json", "other.classes.json")
+    shutil.copy("toy.npz", "other.npz")
+    assert "is unknown" in unseen(resolve("npz:other.npz", "test"), run).note["told"][0]
+    run.config |= {"data": "npz:toy.npz", "data_root": str(tmp_path)}
+    monkeypatch.chdir("/")
+    with pytest.raises(UserError, match="kept no list of its training images"):
+        unseen(resolve(spec, "test"), run)
 
 
 def test_unknown_membership_is_said_or_refused(tmp_path: Path):

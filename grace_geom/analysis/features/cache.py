@@ -3,7 +3,7 @@ over the images.
 """
 
 import json
-import zipfile
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +16,9 @@ from torch import Tensor
 from grace_geom.analysis.features.extract import Features
 from grace_geom.evaluation.identity import key_of
 from grace_geom.files import atomic_write, write_text
+from grace_geom.records.arrays import read_arrays
 
-REVISION = 7
+REVISION = 8
 """Part of the cache keys of analyses and of adversarial images: raise it when an estimator or an
 attack changes.
 """
@@ -40,24 +41,36 @@ class Kept:
     settings: Mapping[str, Any]
 
     def read(self, labels: Tensor, images: str, distribution: str) -> Features | None:
-        """The features; ``None`` where they are absent, damaged or of other settings: they are then
-        collected.
+        """The features; ``None`` where there are none, or (which is said) damaged ones: they are
+        then collected.
         """
-        if self.folder is None:
+        # The JSON is written last: without it, nothing was kept.
+        if self.folder is None or not self._file.with_suffix(".json").is_file():
             return None
         try:
-            if (
-                json.loads(self._file.with_suffix(".json").read_text(encoding="utf-8"))
-                != self.settings
-            ):
-                return None
-            with np.load(self._file, allow_pickle=False) as stored:
-                layers = {name: torch.from_numpy(stored[name]) for name in stored.files}
-        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
-            return None
-        if not layers or any(len(x) != len(labels) for x in layers.values()):
+            layers = self._layers(len(labels))
+        except (OSError, ValueError, RecursionError) as error:
+            print(
+                f"{self._file} is damaged: its features are collected anew ({error})",
+                file=sys.stderr,
+                flush=True,
+            )
             return None
         return Features(layers, labels, images, distribution)
+
+    def _layers(self, n: int) -> dict[str, Tensor]:
+        """The features by layer, of ``n`` images.
+
+        Raises:
+            OSError: If a file cannot be read.
+            ValueError: If one holds something else than was written.
+        """
+        if json.loads(self._file.with_suffix(".json").read_text(encoding="utf-8")) != self.settings:
+            raise ValueError("the settings beside it are not those of its name")
+        layers = read_arrays(self._file.read_bytes(), 2 * MOST_BYTES)
+        if not layers or any(x.dtype.kind != "f" or x.shape[:1] != (n,) for x in layers.values()):
+            raise ValueError(f"it does not hold features of {n} images")
+        return {name: torch.from_numpy(x) for name, x in layers.items()}
 
     def write(self, features: Features) -> None:
         """Keep them, unless they are too large."""

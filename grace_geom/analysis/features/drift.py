@@ -9,7 +9,7 @@ from torch import Tensor
 
 from grace_geom.analysis.features.extract import Features, paired
 from grace_geom.errors import UserError
-from grace_geom.geometry.bootstrap import Interval, half_sample
+from grace_geom.geometry.bootstrap import Interval, half_sample, jackknife
 from grace_geom.geometry.cka import cka_matrix, rbf_cka
 from grace_geom.geometry.gram import gram_drift
 from grace_geom.geometry.procrustes import procrustes
@@ -29,6 +29,8 @@ MEASURES = {
     "log_norm_ratio": "ln |Gb|_F / |Ga|_F of cosines",
     "rbf_cka": "CKA, Gaussian kernel at the median distance, debiased",
 }
+
+PROCRUSTES_BOUNDS = (0.0, 2.0)
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,10 @@ class Drift:
 def drift(
     a: Features, b: Features, *, replicates: int = 100, seed: int = 0, rbf: bool = False
 ) -> Drift:
-    """Compare two feature sets image by image, with half-sampling intervals over images.
+    """Compare two feature sets image by image, with intervals over images.
+
+    Half-samples give the intervals. Procrustes, whose bias would exceed its interval, is corrected
+    by a jackknife, which gives its interval too.
 
     Args:
         a: The reference.
@@ -87,14 +92,20 @@ def drift(
         diagonal = np.concatenate([matrix.diagonal()[:, None], np.array(by_layer)], axis=1)
         return np.concatenate([matrix, diagonal], axis=1)
 
+    def distances(rows: Tensor) -> np.ndarray:
+        return np.array([procrustes(*(f.layers[name][rows] for f in (a, b))) for name in layers])
+
     found = half_sample(statistic, [len(a)], replicates, seed)
-    columns = {name: found.at(np.s_[:, L + i]) for i, name in enumerate(names)}
+    sampled = [name for name in names if name != "procrustes"]
+    columns = {name: found.at(np.s_[:, L + i]) for i, name in enumerate(sampled)}
+    columns["procrustes"] = jackknife(distances, len(a), seed, PROCRUSTES_BOUNDS)
+    columns = {name: columns[name] for name in names}
     return Drift(layers, found.at(np.s_[:, :L]), columns, remarks)
 
 
 def _one_layer(X: Tensor, Y: Tensor, rbf: bool) -> list[float]:
     centred, cosines = gram_drift(X, Y, centre=True), gram_drift(X, Y, centre=False)
-    row = [procrustes(X, Y)]
+    row = []
     for g in (centred, cosines):
         row += [g.chord, g.angle, g.log_norm_ratio]
     return [*row, rbf_cka(X, Y)] if rbf else row

@@ -14,19 +14,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from grace_geom.analysis.features.adversary import batches_of
-from grace_geom.analysis.features.drift import MEASURES, WITHIN, Drift
+from grace_geom.analysis.features.drift import MEASURES, PROCRUSTES_BOUNDS, WITHIN, Drift
 from grace_geom.analysis.features.extract import Layers, read_features
 from grace_geom.analysis.features.survey import FeaturePlan
 from grace_geom.batch import Batch
 from grace_geom.data import ImageSet, loader
 from grace_geom.errors import UserError
-from grace_geom.geometry.bootstrap import Interval
+from grace_geom.geometry.bootstrap import GROUPS, Interval, groups_of, jackknifed
 from grace_geom.geometry.rows import unit
 from grace_geom.geometry.streaming import PairSums, Shifted, StreamingCka
 from grace_geom.models import ClipClassifier
-
-GROUPS = 16
-"""Random groups of images whose sums are kept apart; intervals come from halves of them."""
 
 Pair = tuple[Layers, Layers]
 
@@ -45,8 +42,9 @@ def streamed_drift(
     """Compare two feature sets image by image as they come; nothing but sums is kept.
 
     Intervals come from half-samples as in :func:`grace_geom.geometry.bootstrap.half_sample`, of
-    random groups of images instead of single ones; the layer x layer matrix has values only.
-    Duplicates are not counted.
+    random groups of images instead of single ones; those of Procrustes from leaving each group out
+    in turn, as in :func:`grace_geom.geometry.bootstrap.jackknife`. The layer x layer matrix has
+    values only. Duplicates are not counted.
 
     Args:
         pairs: Batch by batch: layer -> rows ``(b, d)`` of the reference, and of what is compared to
@@ -60,7 +58,7 @@ def streamed_drift(
         UserError: If there are no images, or the layers differ.
     """
     rng = np.random.default_rng(seed)
-    group_of = rng.permutation(np.arange(n) % groups)
+    group_of = groups_of(rng, n, groups)
     cross, seen = StreamingCka(), 0
     sums: dict[tuple[str, int], LayerSums] = {}
     shift: dict[str, tuple[Tensor, Tensor]] = {}
@@ -101,6 +99,7 @@ def streamed_drift(
     )
     every = Interval(value, error, low, high, 0.95, replicates)
     columns = {name: every.at(np.s_[:, i]) for i, name in enumerate(_names())}
+    columns["procrustes"] = _procrustes(sums, layers, there)
     matrix = cross.cka().cpu().numpy()
     nothing = np.full_like(matrix, np.nan)
     remarks = {
@@ -196,17 +195,49 @@ class LayerSums:
         C, Cx, Cy = (sums.centred(n) for sums in self.pairs)
         if not (h_x.isfinite() and h_y.isfinite()):
             return np.full(len(_names()), np.nan)
-        nuclear = torch.linalg.svdvals(C).sum() / (Cx.trace() * Cy.trace()).sqrt()
-        values = [h_xy / (h_x * h_y).sqrt(), (2 - 2 * nuclear).clamp(min=0)]
+        values = [h_xy / (h_x * h_y).sqrt(), _distance(C, Cx, Cy)]
         for cross, own_x, own_y in ((C, Cx, Cy), tuple(self.units)):
             a, b = own_x.norm(), own_y.norm()
             cosine = (cross.square().sum() / (a * b)).clamp(max=1.0)
             values += [(2 - 2 * cosine).sqrt(), torch.arccos(cosine), torch.log(b / a)]
         return torch.stack(values).numpy()
 
+    def procrustes(self) -> float:
+        """Alone, for many groups left out in turn; NaN as in :meth:`measures`."""
+        sides = zip(self.pairs[1:], self.shift, strict=True)
+        if not all(sums.own(self.n, shift).isfinite() for sums, shift in sides):
+            return np.nan
+        return _distance(*(sums.centred(self.n) for sums in self.pairs)).item()
+
+
+def _distance(C: Tensor, Cx: Tensor, Cy: Tensor) -> Tensor:
+    """Procrustes from centred cross-products."""
+    nuclear = torch.linalg.svdvals(C).sum() / (Cx.trace() * Cy.trace()).sqrt()
+    return (2 - 2 * nuclear).clamp(min=0)
+
 
 def _names() -> list[str]:
     return [name for name in MEASURES if name != "rbf_cka"]
+
+
+def _procrustes(
+    sums: Mapping[tuple[str, int], LayerSums], layers: Sequence[str], groups: Sequence[int]
+) -> Interval:
+    """Of every layer, corrected for bias: each group's sums left out in turn."""
+    whole, rest = [], []
+    for layer in layers:
+        own = {g: sums[layer, g] for g in groups}
+        whole.append(reduce(add, own.values()).procrustes())
+        rest.append(
+            [
+                reduce(add, (own[g] for g in groups if g != left)).procrustes()
+                if len(groups) > 1
+                else np.nan
+                for left in groups
+            ]
+        )
+    sizes = np.array([sums[layers[0], g].n for g in groups])
+    return jackknifed(np.array(whole), np.array(rest).T, sizes, PROCRUSTES_BOUNDS)
 
 
 def _halves(rng: np.random.Generator, groups: Sequence[int], replicates: int) -> list[np.ndarray]:

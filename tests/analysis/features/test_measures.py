@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from grace_geom.analysis.feature_analysis import cell, measure
 from grace_geom.analysis.features import Features
 from grace_geom.analysis.features.anisotropy import ESTIMATORS as ISOTROPY
 from grace_geom.analysis.features.anisotropy import anisotropy
@@ -53,6 +54,18 @@ def test_a_checkpoint_does_not_drift_from_itself():
     for name in ("procrustes", "gram_chord", "gram_chord_centred", "log_norm_ratio"):
         assert found.by_layer[name].value == pytest.approx([0, 0], abs=1e-6)
     assert found.by_layer["cka"].high - found.by_layer["cka"].low == pytest.approx([0, 0], abs=1e-9)
+
+
+def test_five_images_tell_no_interval_of_procrustes():
+    rows = torch.arange(5)
+    a, b = (
+        Features({n: x[rows] for n, x in f.layers.items()}, f.labels[rows], "A", "id")
+        for f in (features(seed=0), features(seed=1))
+    )
+    found = drift(a, b, replicates=10).by_layer["procrustes"]
+    for i in range(2):
+        shown = cell(measure(found.at(i), "d^2"))
+        assert "±" not in shown.short and "[" not in shown.full and 0 < shown.value <= 2
 
 
 def test_drift_between_different_images_is_refused():

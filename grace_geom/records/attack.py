@@ -1,0 +1,59 @@
+"""An attack in words, the same on the terminal, in reports and on the dashboard."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+Detail = Literal["name", "steps", "all"]
+
+
+def attack_text(attack: Mapping[str, Any] | None, detail: Detail = "steps") -> str:
+    """The attack that a record holds, in words; empty for ``None``.
+
+    Args:
+        attack: As :attr:`Accuracy.attack`: ``name``, ``eps``, ``norm``, ``precision``, ``seed`` and
+            ``parts``.
+        detail: ``name`` gives ``pgd 4/255``; ``steps`` adds the steps and restarts of the first
+            part that has any, and the precision: ``pgd 4/255, 20 steps, 1 restart, float32``;
+            ``all`` gives every part with its loss, step size, targets and queries, and the seed.
+    """
+    if attack is None:
+        return ""
+    norm = str(attack.get("norm", "linf"))
+    head = f"{attack['name']} {radius_text(float(attack['eps']), norm)}"
+    parts = list(attack.get("parts", ()))
+    precision = str(attack.get("precision", "precision unknown"))
+    if detail == "all":
+        several = len(parts) > 1
+        told = [text for part in parts if (text := _part(part, norm, several))]
+        return ", ".join([head, *told, precision, f"seed {attack.get('seed')}"])
+    counts = [_counts(part) for part in parts if "steps" in part]
+    return ", ".join([head, *counts[0], precision]) if detail == "steps" and counts else head
+
+
+def radius_text(eps: float, norm: str = "linf") -> str:
+    """``4/255``, in grey levels; ``0.5 (l2)`` in another norm than l-infinity."""
+    return f"{255 * eps:.4g}/255" if norm == "linf" else f"{eps:.4g} ({norm})"
+
+
+def _counts(part: Mapping[str, Any]) -> list[str]:
+    """``20 steps`` and ``1 restart``."""
+    return [_count(part[key], key[:-1]) for key in ("steps", "restarts") if key in part]
+
+
+def _part(part: Mapping[str, Any], norm: str, several: bool) -> str:
+    """``ce loss, 20 steps, 1 restart, step 1/255``; of several after the part's name."""
+    told = [f"{part['loss']} loss"] if part.get("loss") else []
+    told += _counts(part)
+    told += [_count(part[key], one) for key, one in _MORE.items() if key in part]
+    if isinstance(alpha := part.get("alpha"), float):
+        told.append(f"step {radius_text(alpha, norm)}")
+    text = ", ".join(told)
+    return f"{part.get('name', '')} ({text})" if several else text
+
+
+_MORE = {"targets": "target", "queries": "query"}
+
+
+def _count(n: Any, one: str) -> str:
+    many = f"{one[:-1]}ies" if one.endswith("y") else f"{one}s"
+    return f"{n} {one if n == 1 else many}"
