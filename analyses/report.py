@@ -21,9 +21,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         argv,
         positionals=("checkpoints",),
         prog=PROG,
-        description="The chosen analyses of the chosen checkpoints as one HTML file that needs no "
-        "network. Runs in one process; results that torchrun measured before with the same "
-        "settings are reused.",
+        description="Write the chosen analyses of the chosen checkpoints as one self-contained HTML file. "
+        "Runs in one process; earlier results with the same settings, of torchrun too, are reused.",
     )
     report(options, {name: script(name) for name in ANALYSES})
 

@@ -44,7 +44,8 @@ from benchmarks.curvature_peers import (
     pyhessian_eigenvalues,
 )
 from grace_geom.batch import Batch
-from grace_geom.geometry.lanczos import Krylov, eigenpairs, leaning_start, random_start
+from grace_geom.geometry.krylov import Krylov, leaning_start, random_start
+from grace_geom.geometry.lanczos import eigenpairs
 from grace_geom.geometry.operators import CurvatureOperator, hessian, twice_differentiable
 from grace_geom.geometry.spectrum import spectrum
 from grace_geom.geometry.trace import hutchinson, hutchpp, xtrace

@@ -29,7 +29,8 @@ sys.path.insert(
 )  # called by its path, only this folder is there
 
 from benchmarks.curvature import M, in_double, ours, sample
-from grace_geom.geometry.lanczos import Krylov, eigenpairs, leaning_start, random_start
+from grace_geom.geometry.krylov import Krylov, leaning_start, random_start
+from grace_geom.geometry.lanczos import eigenpairs
 from grace_geom.tables import Cell, Table
 
 TOP, STEPS, BULK = 5, 26, 500

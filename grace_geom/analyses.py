@@ -33,7 +33,7 @@ class Analysis:
 
 
 SHARED = (
-    " Under torchrun each process takes its share of the images; the first one writes and prints."
+    " Under torchrun the images are divided among the processes; the first one writes and prints."
 )
 
 ANALYSES = {
@@ -45,8 +45,8 @@ ANALYSES = {
     ),
     "sharpness": Analysis(
         "SharpnessOptions",
-        "Rise of the loss in balls around the weights: SAM, adaptive, relative to each matrix, "
-        "average, m-sharpness." + SHARED,
+        "Sharpness: how far the loss rises within a radius of the weights (SAM, adaptive, relative "
+        "to each matrix, average, m-sharpness)." + SHARED,
         figures="weight_space.sharpness",
     ),
     "loss_landscape": Analysis(
@@ -67,13 +67,13 @@ ANALYSES = {
         figures="bound.figures",
     ),
     "parameter_drift": Analysis(
-        "DriftOptions",
+        "ParameterDriftOptions",
         "Relative change and effective rank of each matrix, and its correlation with lost "
-        "zero-shot accuracy. Under torchrun only the images of zero-shot sets are shared out.",
+        "zero-shot accuracy. Under torchrun only the images of zero-shot sets are divided.",
         figures="drift.figures",
     ),
     "representation_drift": Analysis(
-        "DriftOptions",
+        "RepresentationDriftOptions",
         "How far representations moved from a reference checkpoint, on ID, OOD and attacked "
         "images." + SHARED,
         "measure_drift",
@@ -88,8 +88,7 @@ ANALYSES = {
     ),
     "robustness_curve": Analysis(
         "CurveOptions",
-        "Accuracy against the radius of an attack, and whether the numbers can be trusted."
-        + SHARED,
+        "Accuracy against the attack radius, with checks for gradient masking." + SHARED,
         "measure_curve",
         "show_curve",
     ),

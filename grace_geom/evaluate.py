@@ -20,7 +20,7 @@ class EvaluateOptions:
     Attributes:
         checkpoints: Checkpoints or run directories.
         json: Print the records as JSON instead of tables.
-        fresh: Measure again what eval.json already holds.
+        fresh: Measure again what eval.json already has.
     """
 
     checkpoints: tuple[Path, ...] = field(metadata={"group": "evaluate"})

@@ -16,10 +16,10 @@ class ExportConfig:
     """What to export, and where to.
 
     Attributes:
-        checkpoint: A checkpoint of ours, or a run directory.
-        out: File to write, .safetensors; null: beside the checkpoint.
-        force: Replace a file that exists.
-        no_verify: Do not compare the file with the digests that it was written with.
+        checkpoint: Checkpoint of this package, or a run directory.
+        out: Output file (.safetensors); null: beside the checkpoint.
+        force: Overwrite an existing file.
+        no_verify: Do not verify the file against the digests that it was written with.
     """
 
     checkpoint: Path = field(metadata={"group": "export"})

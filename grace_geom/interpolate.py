@@ -20,7 +20,7 @@ class InterpolateOptions:
 
     Attributes:
         run: Run directory or checkpoint.
-        fresh: Measure again what dial.json already holds.
+        fresh: Measure again what dial.json already has.
     """
 
     run: Path = field(metadata={"group": "run"})
@@ -37,8 +37,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     command = Command(
         [InterpolateOptions, DialOptions, Measures, Source],
-        description="One run along the line from its pretrained weights (t = 0) through its own (t "
-        "= 1).",
+        description="Evaluate weights between the pretrained model (t = 0) and a run (t = 1), and "
+        "beyond.",
         positionals=("run",),
         defaults={"suites": ["id", "ood", "adv"]},
         prog=PROG,

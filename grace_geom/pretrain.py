@@ -1,4 +1,4 @@
-"""Make the embedded tiny CLIP again, or pretrain one on labelled data:
+"""Pretrain the built-in tiny CLIP again, or one on labelled data sets:
 ``python -m grace_geom.pretrain``.
 """
 

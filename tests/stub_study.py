@@ -21,7 +21,7 @@ from grace_geom.records import Accuracy, EvalRecord, pack
 from grace_geom.records.statistics import wilson
 from grace_geom.serialise import to_yaml
 from grace_geom.study import Row, Study, StudyOptions
-from grace_geom.study.estimate import Probe
+from grace_geom.study.estimate import Timing
 from grace_geom.study.execute import Steps
 
 CLASSES = 12
@@ -119,8 +119,8 @@ class Stub:
         return record
 
 
-def timed(config: TrainConfig) -> Probe:
-    return Probe(20 if METHODS[config.method].trains else 0, 0.1, 0.05, 0.01, 1e-4)
+def timed(config: TrainConfig) -> Timing:
+    return Timing(20 if METHODS[config.method].trains else 0, 0.1, 0.05, 0.01, 1e-4)
 
 
 def study(out: Path, stub: Stub, **more) -> tuple[Study, list[str]]:

@@ -1,12 +1,11 @@
 """Which checkpoint is best for my trade-off?"""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import pandas as pd
 import streamlit as st
 
-from app import compare, paper, shell, show, store
+from app import compare, shell, show, store, tables
 from app.measured import command, how, values_table
 from app.shell import Choice, text
 from app.store import Entry
@@ -38,8 +37,6 @@ CARDS = (
         "Zero-shot transfer: mean accuracy on tasks that it was not fine-tuned for.",
     ),
 )
-COLUMNS = ("ID", "OOD", "Adv", "NatAdv", "ZS", "HM")
-PAPER = ("OOD'", "Adv'", "HM'")
 
 
 def main() -> None:
@@ -62,9 +59,9 @@ def main() -> None:
     seeds(choice, shown)
     scatters(choice, shown)
     geometry(choice, shown, found)
-    table(choice, shown)
+    tables.all_numbers(choice, shown)
     per_set(choice, shown)
-    papers_table(choice, shown)
+    tables.papers_rows(choice, shown)
 
 
 def comparable(choice: Choice) -> list[Entry]:
@@ -193,25 +190,9 @@ def scatters(choice: Choice, shown: list[Entry]) -> None:
                 f"Scatter of {column} against ID accuracy, one labelled point a run",
                 "Up and right is better. Ringed: no other run is better in both; dotted: steps of "
                 f"that front. {compare.how_measured(shown, suites)}",
-                columns_table(shown, ("ID", column)),
+                tables.with_intervals(shown, ("ID", column)),
                 f"No chosen run has both ID and {column} accuracy.",
             )
-
-
-def columns_table(shown: list[Entry], columns: tuple[str, ...]) -> pd.DataFrame:
-    """Numbers of the summary with their intervals, in percent."""
-    rows = []
-    for e in shown:
-        row: dict[str, object] = {"run": e.id}
-        for column in columns:
-            if found := e.estimates.get(column):
-                row |= {
-                    column: 100 * found.value,
-                    f"{column} low": 100 * found.low,
-                    f"{column} high": 100 * found.high,
-                }
-        rows.append(row)
-    return pd.DataFrame(rows)
 
 
 @dataclass(frozen=True)
@@ -355,79 +336,6 @@ def alike(choice: Choice, analysis: str) -> dict[str, Finding]:
     }
 
 
-def table(choice: Choice, shown: list[Entry]) -> None:
-    """Every run, sortable; differences to the baseline, settings that differ and the paper's
-    columns on demand.
-    """
-    st.subheader("All numbers", anchor=False)
-    with st.container(horizontal=True):
-        deltas = st.toggle(
-            "Differences to the baseline",
-            help="In points; – for the baseline and where runs cannot be compared.",
-        )
-        paper = st.toggle(
-            "The paper's columns",
-            help="OOD' = (OOD + ZS) / 2, Adv' = (Adv + NatAdv) / 2, HM' of these.",
-        )
-        settings = st.toggle(
-            "Settings that differ", help="Only the columns in which the runs differ."
-        )
-        wanted = st.text_input(
-            "Filter",
-            placeholder="Filter by name or method",
-            label_visibility="collapsed",
-            width=240,
-            key="filter",
-        )
-    columns = [
-        c for c in (*COLUMNS, *(PAPER if paper else ())) if any(e.estimates.get(c) for e in shown)
-    ]
-    other = compare.differing(shown) if settings else {}
-    rows = []
-    listed = [e for e in shown if wanted.lower() in f"{choice.names[e.id]} {e.method}".lower()]
-    if not listed:
-        st.info(f"No run matches '{text(wanted)}'.")
-        return
-    for e in listed:
-        seed = ", ".join(str(m.seed) for m in e.members) if e.members else str(e.seed)
-        row: dict[str, object] = {"run": choice.names[e.id], "method": e.method, "seed": seed}
-        for column in columns:
-            found = e.estimates.get(column)
-            row[column] = 100 * found.value if found else None
-            if deltas:
-                gap = compare.delta(e, choice.baseline, column)
-                row[f"Δ {column}"] = None if gap is None else 100 * gap
-        rows.append(
-            row
-            | {
-                key: compare.written(key, value)
-                for key, value in other.get(e.id, {}).items()
-                if key not in row
-            }
-        )
-    frame = pd.DataFrame(rows)
-    formats = {c: st.column_config.NumberColumn(c, format="%.1f") for c in columns}
-    formats |= {f"Δ {c}": st.column_config.NumberColumn(f"Δ {c}", format="%+.1f") for c in columns}
-    height: Literal["content", "auto"] = "content" if len(frame) <= 25 else "auto"
-    st.dataframe(
-        frame, hide_index=True, column_config=formats, height=height, placeholder="–",
-        alt="Accuracies of the chosen runs, in percent",
-    )  # fmt: skip
-    how = compare.how_measured(listed, tuple(accuracies.SUITE_TITLES))
-    st.caption(
-        f"In percent; higher is better in every column; a click on a column's head sorts. {how}"
-    )
-    wide = columns_table(listed, tuple(columns))
-    st.download_button(
-        "Table with intervals (CSV)",
-        lambda: wide.to_csv(index=False),
-        "runs.csv",
-        "text/csv",
-        on_click="ignore",
-        type="tertiary",
-    )
-
-
 def per_set(choice: Choice, shown: list[Entry]) -> None:
     """Dot plot of the chosen distributions."""
     st.subheader("Data set by data set", anchor=False)
@@ -461,35 +369,6 @@ def per_set(choice: Choice, shown: list[Entry]) -> None:
         compare.how_measured(shown, tuple({suite for suite, _ in keys})), pd.DataFrame(rows),
         "None of the chosen distributions was evaluated.",
     )  # fmt: skip
-
-
-def papers_table(choice: Choice, shown: list[Entry]) -> None:
-    """The paper's rows above ours: other data and another model, so only the order within each
-    block compares.
-    """
-    ours = [e for e in shown if all(e.estimates.get(c) for c in paper.COLUMNS)]
-    with st.expander("The paper's Table 6 with these runs", key="papers-table"):
-        heads = ("ID", "OOD", "Adv", "HM")
-        rows: list[dict[str, object]] = [
-            {"source": "paper: ViT-B/32, ImageNet-1K", "method": name}
-            | dict(zip(heads, row, strict=True))
-            for name, row in paper.TABLE6.items()
-        ]
-        for e in ours:
-            row: dict[str, object] = {"source": "these runs", "method": choice.names[e.id]}
-            known = zip(heads, map(e.estimates.get, paper.COLUMNS), strict=True)
-            rows.append(row | {head: 100 * x.value for head, x in known if x is not None})
-        formats = {head: st.column_config.NumberColumn(head, format="%.1f") for head in heads}
-        st.dataframe(
-            pd.DataFrame(rows), hide_index=True, column_config=formats, height="content",
-            alt="Table 6 of the paper beside the chosen runs, in percent",
-        )  # fmt: skip
-        st.caption(
-            "Top-1, in percent. Other model and other data: what compares is the order within a "
-            "block, not a number of one with a number of the other. Of these runs: OOD = (OOD + "
-            "ZS) / 2, Adv = (Adv + NatAdv) / 2, HM the harmonic mean of the three; runs that lack "
-            "one of them are left out."
-        )
 
 
 main()

@@ -52,7 +52,7 @@ class AnisotropyOptions(CurvatureOptions, FeatureOptions):
     """Both halves' options.
 
     Attributes:
-        parts: curvature, features, or both.
+        parts: Parts to measure: curvature, features, or both.
     """
 
     replicates: int = 100

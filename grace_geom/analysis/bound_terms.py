@@ -34,7 +34,7 @@ from grace_geom.geometry.bound import balance, head_lipschitz, proximity, sharpn
 from grace_geom.geometry.operators import hessian
 from grace_geom.geometry.rows import examine
 from grace_geom.geometry.sharpness import average_case
-from grace_geom.geometry.trace import Estimate, xtrace
+from grace_geom.geometry.trace import StochasticEstimate, xtrace
 from grace_geom.progress import Progress
 from grace_geom.records import Measure
 from grace_geom.tables import Cell, Table
@@ -49,12 +49,12 @@ class BoundOptions(FeatureOptions):
     """How the bound is evaluated.
 
     Attributes:
-        sigma: Standard deviation of the Gaussian around every weight; the same for every
+        sigma: Standard deviation of the Gaussian noise on every weight; the same for every
             checkpoint.
-        train_size: Images that (A) is divided by; default the run's training images.
-        probes: Products for each trace (XTrace).
-        samples: Pairs of Gaussian perturbations that (B) is compared with.
-        graph_gib: Memory for graphs that are kept between products, GiB.
+        train_size: Number of training images in (A); default: that of the run.
+        probes: Number of matrix-vector products for each trace (XTrace).
+        samples: Number of pairs of Gaussian weight perturbations for the sampled (B).
+        graph_gib: Memory for autograd graphs kept between products, in GiB.
     """
 
     batch: int = 64
@@ -161,7 +161,9 @@ def _sharpness(
     return values
 
 
-def _curved(trace: Estimate, options: BoundOptions, distance: float, n: int) -> dict[str, Measure]:
+def _curved(
+    trace: StochasticEstimate, options: BoundOptions, distance: float, n: int
+) -> dict[str, Measure]:
     """What the bound takes of a domain: with the highest loss, its risk is the robust risk
     there.
     """
@@ -176,7 +178,7 @@ def _curved(trace: Estimate, options: BoundOptions, distance: float, n: int) -> 
     }
 
 
-def _trace(objective: Objective, options: BoundOptions, watch: Progress) -> Estimate:
+def _trace(objective: Objective, options: BoundOptions, watch: Progress) -> StochasticEstimate:
     budget = int(options.graph_gib * 2**30)
     A = hessian(
         objective.loss,

@@ -16,7 +16,8 @@ from grace_geom.analysis.run import say
 from grace_geom.analysis.state import State, interruptible
 from grace_geom.distributed import everyones, world
 from grace_geom.errors import NotFiniteError, UserError
-from grace_geom.geometry.lanczos import Eigenpairs, Krylov, eigenpairs, leaning_start
+from grace_geom.geometry.krylov import Krylov, leaning_start
+from grace_geom.geometry.lanczos import Eigenpairs, eigenpairs
 from grace_geom.geometry.operators import CurvatureOperator, Matvec, gauss_newton, hessian
 from grace_geom.geometry.spectrum import Spectrum, spectrum
 from grace_geom.geometry.trace import Probed, hutchinson
@@ -29,17 +30,18 @@ class CurvatureOptions(Common):
     """What is measured of the curvature.
 
     Attributes:
-        operator: Hessian, or its Gauss-Newton part (ggn).
-        top: Largest eigenvalues.
-        bottom: Smallest (most negative) eigenvalues.
+        operator: Matrix: the Hessian, or its Gauss-Newton part (ggn).
+        top: Number of largest eigenvalues.
+        bottom: Number of smallest (most negative) eigenvalues.
         rtol: Relative tolerance of the eigenvalues.
-        max_products: Budget of products for them; what has not converged by then is marked.
-        probes: Products for trace, block traces and Frobenius norm.
-        graph_gib: Memory for graphs that are kept between products, GiB.
-        basis_dtype: What the Lanczos vectors are kept in: same as the products, or float16 (less
-            memory; for an rtol from 1e-4 on).
-        basis_device: Where they lie: same as the products, or cpu (accelerator memory against
-            copies).
+        max_products: Maximum number of matrix-vector products for the eigenvalues; those not
+            converged by then are marked.
+        probes: Number of matrix-vector products for the trace, block traces and Frobenius norm.
+        graph_gib: Memory for autograd graphs kept between products, in GiB.
+        basis_dtype: Precision of the stored Lanczos vectors: same as the products, or float16 (less
+            memory; needs an rtol of 1e-4 or more).
+        basis_device: Device of the stored Lanczos vectors: same as the products, or cpu (saves GPU
+            memory, costs copies).
     """
 
     operator: Literal["hessian", "ggn"] = field(default="hessian", metadata={"group": "curvature"})

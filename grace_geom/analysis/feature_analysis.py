@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from grace_geom.analysis.features import Adversary
+from grace_geom.analysis.features import Perturbations
 from grace_geom.analysis.features.extract import check_tower
-from grace_geom.analysis.features.survey import Plan
+from grace_geom.analysis.features.survey import FeaturePlan
 from grace_geom.analysis.options import Common
 from grace_geom.analysis.run import Part, sample_text
 from grace_geom.analysis.subject import Subject
@@ -32,13 +32,13 @@ class FeatureOptions(Common):
     """How features are taken, and what the adversarial distribution is.
 
     Attributes:
-        pool: What of a block's tokens is its feature: cls, mean of the patches, or all tokens side
-            by side.
-        layers: Regular expression for layers (block.0, ..., embedding); default all.
-        replicates: Half-samples behind every interval.
-        rho: Radius of the weight perturbation, relative to each matrix.
-        rank: Its rank, in every attention and MLP matrix.
-        awp_batch: Images that share one weight perturbation.
+        pool: Feature of a block: its class token (cls), the mean of its patch tokens, or all tokens
+            concatenated.
+        layers: Regular expression for layers (block.0, ..., embedding); default: all.
+        replicates: Number of half-samples for each interval.
+        rho: Radius of the weight perturbation, relative to the norm of each matrix.
+        rank: Rank of the weight perturbation, in every attention and MLP matrix.
+        awp_batch: Images per weight perturbation.
     """
 
     batch: int = 250
@@ -49,15 +49,15 @@ class FeatureOptions(Common):
     rank: int = 4
     awp_batch: int = 64
 
-    def plan(self, subject: Subject, cache: Path | None) -> Plan:
+    def plan(self, subject: Subject, cache: Path | None) -> FeaturePlan:
         """How :mod:`grace_geom.analysis.features.survey` shall work.
 
         Raises:
             UserError: If the tower has no such layers or tokens.
         """
         check_tower(subject.model, self.pool, self.layers)
-        adversary = Adversary(self.eps, self.alpha, self.attack_steps, self.rho, self.rank)
-        return Plan(
+        adversary = Perturbations(self.eps, self.alpha, self.attack_steps, self.rho, self.rank)
+        return FeaturePlan(
             self.batch, self.awp_batch, self.pool, self.layers, self.seed, adversary, cache,
             subject.image_size,
         )  # fmt: skip

@@ -25,7 +25,7 @@ from grace_geom.analysis.subject import Subject
 from grace_geom.distributed import world
 from grace_geom.errors import UserError
 from grace_geom.geometry.second_opinion import PyHessian
-from grace_geom.geometry.trace import Estimate, hutchpp, xtrace
+from grace_geom.geometry.trace import StochasticEstimate, hutchpp, xtrace
 from grace_geom.records import Measure
 from grace_geom.tables import Cell, Table
 
@@ -35,13 +35,12 @@ class SpectrumOptions(CurvatureOptions):
     """What else is shown of the curvature.
 
     Attributes:
-        backend: Ours, or PyHessian's eigenvalues and trace on the same images beside ours, for a
-            second opinion (in one process only).
-        trace: Estimator of the trace; block traces and the Frobenius norm always come from the
-            Hutchinson probes.
-        density_probes: Start vectors of the density (0: no density).
-        density_steps: Lanczos steps from each.
-        width: Standard deviation of the density's Gaussian kernel; default 1 % of the range of all
+        backend: Who computes eigenvalues and trace: this package (ours), or PyHessian beside it, on
+            the same images, as a check (one process only).
+        trace: Trace estimator; block traces and the Frobenius norm always use Hutchinson probes.
+        density_probes: Number of start vectors for the spectral density; 0: no density.
+        density_steps: Number of Lanczos steps from each start vector.
+        width: Standard deviation of the density's Gaussian kernel; default: 1 % of the range of the
             eigenvalues shown.
     """
 
@@ -135,7 +134,9 @@ def _heading(name: str) -> str:
     )
 
 
-def _trace(found: Curvature, options: SpectrumOptions, seen: Callable[[], None]) -> Estimate:
+def _trace(
+    found: Curvature, options: SpectrumOptions, seen: Callable[[], None]
+) -> StochasticEstimate:
     A, matvec = found.operator, counted(finite(found.operator.matvec), seen)
     if options.trace == "xtrace":
         return xtrace(matvec, A.like, A.dim, options.probes, options.seed + 3, found.krylov)

@@ -20,7 +20,8 @@ from grace_geom.analysis.subject import Subject, label_of, open_subject
 from grace_geom.checkpoint import checkpoint_file
 from grace_geom.distributed import everyones
 from grace_geom.errors import NotFiniteError, UserError
-from grace_geom.geometry.lanczos import Krylov, eigenpairs
+from grace_geom.geometry.krylov import Krylov
+from grace_geom.geometry.lanczos import eigenpairs
 from grace_geom.geometry.landscape import Plane, filter_normalised, grid, line, plane
 from grace_geom.geometry.mean_loss import MeanLoss
 from grace_geom.geometry.operators import hessian
@@ -40,17 +41,18 @@ class LandscapeOptions(Common):
     """Which slices.
 
     Attributes:
-        slices: random (1-D), eigen (along the top Hessian eigenvector), contour (2-D, two random
-            directions), line (pretrained weights at 0, checkpoint at 1, and beyond: accuracies on
-            ID, OOD and attacked images), plane (2-D, through the checkpoint and the two of
-            --through).
-        through: Two other checkpoints that a plane passes through.
-        points: Points of a 1-D slice.
+        slices: Slices to measure: random (1-D), eigen (1-D, along the top Hessian eigenvector),
+            contour (2-D, two random directions), line (from the pretrained weights at 0 through the
+            checkpoint at 1: accuracies on ID, OOD and attacked images), plane (2-D, through the
+            checkpoint and the two of --through).
+        through: The two other checkpoints of the plane.
+        points: Number of points of a 1-D slice.
         span: Half-width of random slices, in units of the filters' norms.
         eigen_span: Half-width along the eigenvector, in Euclidean distance.
-        contour_points: Points a side of the 2-D slice.
-        beyond: Where the line ends; 1 is the checkpoint.
-        line_points: Points of the line; where t = 1, the checkpoint, is none of them, it is added.
+        contour_points: Number of points per side of a 2-D slice.
+        beyond: End of the line; 1 is the checkpoint.
+        line_points: Number of points of the line; t = 1, the checkpoint, is added if it is not one
+            of them.
     """
 
     slices: tuple[str, ...] = field(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from grace_geom.errors import NotFiniteError
-from grace_geom.geometry.trace import Estimate
+from grace_geom.geometry.trace import StochasticEstimate
 from grace_geom.records import NOT_MEASURED, Measure
 from grace_geom.tables import MISSING, Cell, Table
 
@@ -15,7 +15,7 @@ ELSEWHERE = "this checkpoint has no such entry"
 _MARKS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
-def as_measure(estimate: Estimate, scale: float = 1.0) -> Measure:
+def as_measure(estimate: StochasticEstimate, scale: float = 1.0) -> Measure:
     """An estimate, scaled, with its 95 % interval: Student's, as few probes tell their scatter
     poorly. One whose error cannot be told has none.
     """

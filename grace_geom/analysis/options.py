@@ -13,33 +13,34 @@ class Common:
     """What is analysed, and on which images.
 
     Attributes:
-        checkpoints: Checkpoints or run directories; several go into one figure.
-        data: ID data set; default the one that each checkpoint was trained on.
-        ood: Out-of-distribution sets, NAME=SPEC; default those known of the data set.
-        n: Images, a seeded subset of the test split.
-        batch: Images at a time. Results do not depend on it.
-        params: Weights that vary: visual, text, head, adapter, or a regular expression; the same
+        checkpoints: Checkpoints or run directories; several share the tables and figures.
+        data: ID data set; default: the one each checkpoint was trained on.
+        ood: Out-of-distribution sets, as NAME=SPEC; default: those known for the data set.
+        n: Number of test images, a random subset.
+        batch: Images per forward pass. Does not affect results.
+        params: Weights to analyse: visual, text, head, adapter, or a regular expression; the same
             for every checkpoint.
         loss: Cross-entropy on clean images (ce), or on PGD images found at the checkpoint (adv-ce).
-        eps: Radius of PGD in pixels of [0, 1].
-        alpha: Its step size.
-        attack_steps: Its steps.
-        seed: Of the subset, of the attack and of every probe.
-        device: auto, cpu, cuda, cuda:1.
-        dtype: Precision.
-        out: Folder of the results; default analyses/ in the run directory, or beside it for several
-            checkpoints.
-        fresh: Compute again what is there already.
-        data_root: Folder of the torchvision and ImageNet sets; relative files are looked for here
-            too.
-        model: open_clip name of a foreign checkpoint.
-        pretrained: Weights or tag of what a foreign checkpoint lacks.
-        preprocess: How its model reads pictures: resize_mode=squash,mean=0.5 (also interpolation,
-            std, fill_color), or a JSON file as open_clip_config.json; default that of pretrained or
-            of such a file beside it, else a guess.
-        weights: Which weights of one that holds two sets: ema, model, or a place in the file.
+        eps: PGD radius, in pixels of [0, 1].
+        alpha: PGD step size, in pixels of [0, 1].
+        attack_steps: Number of PGD steps.
+        seed: Random seed for the subset, the attack and the probe vectors.
+        device: Device: cpu, cuda, cuda:1; auto: a GPU if there is one.
+        dtype: Floating-point precision.
+        out: Directory of the results; default: analyses/ in the run directory, or beside it for
+            several checkpoints.
+        fresh: Measure again what has been measured with these settings.
+        data_root: Directory of the torchvision and ImageNet data sets; relative paths are also
+            looked for here.
+        model: open_clip model name of a foreign checkpoint.
+        pretrained: Weight file or open_clip tag for what a foreign checkpoint lacks.
+        preprocess: Preprocessing of a foreign checkpoint's model: resize_mode=squash,mean=0.5 (also
+            interpolation, std, fill_color), or a JSON file like open_clip_config.json; default:
+            that of --pretrained or of such a file beside the checkpoint, else a guess.
+        weights: Weights to use of a foreign checkpoint that holds two sets: ema, model, or a place
+            in the file.
         classes: JSON file with the class names of a foreign checkpoint's head.
-        no_verify: Do not compare a checkpoint with the digests that it was written with.
+        no_verify: Do not verify a checkpoint against the digests that it was written with.
     """
 
     checkpoints: tuple[Path, ...] = field(metadata={"group": "analysis"})

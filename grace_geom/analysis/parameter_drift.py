@@ -24,11 +24,12 @@ KEPT = 64  # singular values that are stored of each matrix
 
 
 @dataclass(frozen=True)
-class DriftOptions(Common):
+class ParameterDriftOptions(Common):
     """What is measured of the drift.
 
     Attributes:
-        zeroshot: Sets of the zero-shot loss, NAME=SPEC; default those known of the data set.
+        zeroshot: Zero-shot sets for the loss of accuracy, as NAME=SPEC; default: those known for
+            the data set.
     """
 
     zeroshot: dict[str, str] = field(default_factory=dict, metadata={"group": "drift"})
@@ -38,7 +39,7 @@ class DriftOptions(Common):
         return self.zeroshot or suites(data)["zeroshot"]
 
 
-def measure(subject: Subject, options: DriftOptions, state: Path) -> Part:
+def measure(subject: Subject, options: ParameterDriftOptions, state: Path) -> Part:
     """Drift by matrix and in all; zero-shot accuracy of the pretrained model minus the
     checkpoint's.
     """
@@ -73,7 +74,7 @@ def measure(subject: Subject, options: DriftOptions, state: Path) -> Part:
 
 
 def _zero_shot(
-    subject: Subject, sets: dict[str, ImageSet], options: DriftOptions
+    subject: Subject, sets: dict[str, ImageSet], options: ParameterDriftOptions
 ) -> dict[str, Measure]:
     """Mean over the sets of the loss of accuracy; its error is that of paired answers, taken as
     independent.
@@ -103,7 +104,7 @@ def _zero_shot(
 
 
 def _accuracy(
-    model: ClipClassifier, images: ImageSet, name: str, options: DriftOptions, size: int
+    model: ClipClassifier, images: ImageSet, name: str, options: ParameterDriftOptions, size: int
 ) -> float:
     found = evaluate_set(
         model.float(), images, "zeroshot", name, batch_size=options.batch, seed=options.seed,
@@ -112,7 +113,7 @@ def _accuracy(
     return found.accuracy
 
 
-def show(parts: dict[str, Part], options: DriftOptions) -> Shown:
+def show(parts: dict[str, Part], options: ParameterDriftOptions) -> Shown:
     """One row a checkpoint; the correlation below, from four checkpoints on."""
     feet = Footnotes()
     rows: list[list[Cell | str]] = [

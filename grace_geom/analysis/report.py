@@ -37,15 +37,15 @@ class ReportOptions:
 
     Attributes:
         checkpoints: Checkpoints or run directories.
-        analyses: Which analyses, in this order; default all that are here.
-        data: ID data set; default the one that each checkpoint was trained on.
-        ood: Out-of-distribution sets, NAME=SPEC; default those known of the data set.
-        n: Images; default each analysis' own number.
-        seed: Of subsets, attacks and probes.
-        device: auto, cpu, cuda, cuda:1, mps.
-        data_root: Folder of the torchvision and ImageNet sets.
-        out: Folder of the results; default analyses/ in the run directory, or beside it for several
-            checkpoints.
+        analyses: Analyses in the report, in this order; default: all.
+        data: ID data set; default: the one each checkpoint was trained on.
+        ood: Out-of-distribution sets, as NAME=SPEC; default: those known for the data set.
+        n: Number of images; default: that of each analysis.
+        seed: Random seed for subsets, attacks and probe vectors.
+        device: Device: cpu, cuda, cuda:1, mps; auto: a GPU if there is one.
+        data_root: Directory of the torchvision and ImageNet data sets.
+        out: Directory of the results; default: analyses/ in the run directory, or beside it for
+            several checkpoints.
         title: Heading of the report.
     """
 

@@ -23,7 +23,12 @@ from grace_geom.analysis.feature_analysis import (
 from grace_geom.analysis.features.drift import MEASURES, WITHIN, Drift, drift
 from grace_geom.analysis.features.extract import blocks_of, check_tower
 from grace_geom.analysis.features.streamed import GROUPS, bytes_needed, streamed_drift, streams
-from grace_geom.analysis.features.survey import Plan, attack, attacked_features, clean_features
+from grace_geom.analysis.features.survey import (
+    FeaturePlan,
+    attack,
+    attacked_features,
+    clean_features,
+)
 from grace_geom.analysis.numbers import Footnotes
 from grace_geom.analysis.run import Part, Shown, say
 from grace_geom.analysis.subject import Subject, open_subject
@@ -41,16 +46,16 @@ LAYER_AXIS = "block (E: out)"
 
 
 @dataclass(frozen=True)
-class DriftOptions(FeatureOptions):
+class RepresentationDriftOptions(FeatureOptions):
     """Options of ``representation_drift.py``.
 
     Attributes:
-        reference: What the checkpoints are compared to: pretrained, or a checkpoint.
-        rbf: Also CKA with a Gaussian kernel.
-        stream: Keep sums instead of features: the same numbers of any number of images, in memory
-            that does not grow with it. Intervals come from groups of images, the layer x layer
-            matrix has none. Of several processes the attack is shared out, and the first alone adds
-            up.
+        reference: What to compare the checkpoints with: pretrained, or a checkpoint.
+        rbf: Also compute CKA with a Gaussian kernel.
+        stream: Keep running sums instead of features, so that memory does not grow with the number
+            of images. Numbers stay the same; intervals come from groups of images, and the layer x
+            layer matrix has none. With several processes the attack is shared and the first process
+            does the sums.
     """
 
     reference: str = field(default=PRETRAINED, metadata={"group": "drift"})
@@ -67,7 +72,7 @@ class DriftOptions(FeatureOptions):
         return () if self.reference == PRETRAINED else (Path(self.reference),)
 
 
-def measure_drift(subject: Subject, options: DriftOptions, state: Path) -> Part:
+def measure_drift(subject: Subject, options: RepresentationDriftOptions, state: Path) -> Part:
     """Every distribution through the checkpoint and the reference; attacked images are the
     checkpoint's own.
 
@@ -104,7 +109,7 @@ def measure_drift(subject: Subject, options: DriftOptions, state: Path) -> Part:
     return _part(found)
 
 
-def _check_layers(models: dict[str, ClipClassifier], options: DriftOptions) -> None:
+def _check_layers(models: dict[str, ClipClassifier], options: RepresentationDriftOptions) -> None:
     """Refuse before the attack what the towers alone tell."""
     check_tower(models["reference"], options.pool, options.layers)
     here, there = (len(blocks_of(model)) for model in models.values())
@@ -120,8 +125,8 @@ def _streamed(
     id_set: ImageSet,
     ood: dict[str, ImageSet],
     x_adv: np.ndarray,
-    plan: Plan,
-    options: DriftOptions,
+    plan: FeaturePlan,
+    options: RepresentationDriftOptions,
 ) -> dict[str, Drift]:
     found = {}
     for name, (pairs, n) in streams(
@@ -148,7 +153,7 @@ def _part(drifts: dict[str, Drift], how: str = "") -> Part:
     return Part(values, arrays)
 
 
-def _reference(subject: Subject, options: DriftOptions) -> ClipClassifier:
+def _reference(subject: Subject, options: RepresentationDriftOptions) -> ClipClassifier:
     if options.reference == PRETRAINED:
         return subject.base
     return open_subject(checkpoint_file(Path(options.reference)), "reference", options).model
@@ -165,7 +170,7 @@ def _add(
     arrays[f"cka_layers_interval/{name}"] = np.stack([found.cka.low, found.cka.high])
 
 
-def show_drift(parts: dict[str, Part], options: DriftOptions) -> Shown:
+def show_drift(parts: dict[str, Part], options: RepresentationDriftOptions) -> Shown:
     """Tables by layer, CKA by layer, and layer x layer heat maps on one scale from 0 to 1."""
     pairs = _pairs(parts)
     notes = [

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from grace_geom import figures
-from grace_geom.analysis.features.adversary import Adversary, adversarial_images, batches_of
+from grace_geom.analysis.features.adversary import Perturbations, adversarial_images, batches_of
 from grace_geom.analysis.numbers import Footnotes, absent
 from grace_geom.analysis.options import Common
 from grace_geom.analysis.run import Part, Shown, sample_text
@@ -43,14 +43,14 @@ class CurveOptions(Common):
     """Options of ``robustness_curve.py``.
 
     Attributes:
-        n: Images, a seeded subset of the test split.
-        radii: Radii of the curve in pixels of [0, 1].
+        n: Number of test images, a random subset.
+        radii: Attack radii of the curve, in pixels of [0, 1].
         attacks: Attacks of the curve: pgd, apgd-ce, apgd-t, apgd (both).
-        steps: Steps of every attack of the curve.
-        targets: Wrong classes that apgd-t aims at, the likeliest first.
-        queries: Budget of the black-box Square attack.
-        checks: Look for masked gradients at --eps (twice the steps, more starts, no random start,
-            Square).
+        steps: Number of steps of every attack of the curve.
+        targets: Number of wrong classes that apgd-t targets, most likely first.
+        queries: Number of queries per image of the black-box Square Attack.
+        checks: Check for gradient masking at --eps (twice the steps, more restarts, no random
+            start, Square Attack).
     """
 
     n: int = 128
@@ -137,7 +137,7 @@ def measure_curve(subject: Subject, options: CurveOptions, state: Path) -> Part:
             how = f"{name}, {options.steps} steps{aims}, linf, radii in turn"
             values[f"{name}/{_grey(eps)}"] = _share(standing, how)
         arrays[f"falls/{name}"] = falls.numpy()
-    adversary = Adversary(options.eps, options.alpha, options.steps)
+    adversary = Perturbations(options.eps, options.alpha, options.steps)
     found = adversarial_images(
         subject.model,
         logits,

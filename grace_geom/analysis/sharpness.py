@@ -31,15 +31,15 @@ class SharpnessOptions(Common):
         rho: Radii of the Euclidean ball (SAM).
         rho_adaptive: Radii of the elementwise relative ball (ASAM).
         rho_relative: Radii relative to the norm of each matrix (AWP).
-        rho_average: Root mean square lengths of the Gaussian perturbations: in many dimensions few
-            point uphill.
-        ascent_steps: Gradients a radius.
-        samples: Pairs of Gaussian perturbations of the average case.
-        m: Images that share a perturbation in m-sharpness, consecutive ones of the sample.
-        unit_logits: Scale each image's logits to length 1 first, so that confidence does not count
-            as sharpness.
-        losses: ce (clean), adv-ce (PGD images found at the checkpoint), or both; --loss does not
-            matter here.
+        rho_average: Root-mean-square lengths of the Gaussian perturbations; larger than rho, since
+            few directions in many dimensions point uphill.
+        ascent_steps: Number of gradient steps per radius.
+        samples: Number of pairs of Gaussian perturbations for the average case.
+        m: Images per perturbation in m-sharpness, consecutive ones of the sample.
+        unit_logits: Normalise each image's logits to length 1 first, so that confidence does not
+            count as sharpness.
+        losses: Losses: ce (clean), adv-ce (PGD images found at the checkpoint), or both; --loss is
+            ignored here.
     """
 
     rho: tuple[float, ...] = field(default=(0.02, 0.05, 0.1, 0.2), metadata={"group": "sharpness"})

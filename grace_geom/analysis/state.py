@@ -17,7 +17,7 @@ from grace_geom.analysis.run import say
 from grace_geom.distributed import PeerLost, everyones, first
 from grace_geom.errors import Interrupted, UserError
 from grace_geom.files import atomic_write
-from grace_geom.geometry.lanczos import Krylov
+from grace_geom.geometry.krylov import Krylov
 
 EVERY = 120.0
 """Seconds between saves."""

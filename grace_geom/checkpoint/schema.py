@@ -40,7 +40,7 @@ class Base(msgspec.Struct):
     sha256: str
 
 
-class Preprocess(msgspec.Struct):
+class PreprocessRecord(msgspec.Struct):
     """The normalisation. Other settings are checked where they are used."""
 
     mean: Channels
@@ -75,7 +75,7 @@ class Metrics(msgspec.Struct):
     best_step: Natural | UnsetType = UNSET
 
 
-class Trainer(msgspec.Struct):
+class TrainerState(msgspec.Struct):
     """What a resumed run needs."""
 
     step: Natural | UnsetType = UNSET
@@ -103,9 +103,9 @@ class Stored(msgspec.Struct):
     config: Settings
     step: Natural
     metrics: Metrics
-    trainer: Trainer | None
+    trainer: TrainerState | None
     base: Base | None
-    preprocess: Preprocess | None
+    preprocess: PreprocessRecord | None
 
 
 def flaw_of(content: Mapping[str, Any]) -> str:

@@ -11,15 +11,14 @@ import dataclasses
 import json
 import re
 import sys
-import typing
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeVar, cast, get_args, get_origin
 
-import docstring_parser
 from jsonargparse import ArgumentParser, Namespace
 
 from grace_geom.cli.memory import remember
+from grace_geom.cli.options import Option, options_of
 from grace_geom.cli.types import (
     Number,
     as_declared,
@@ -28,10 +27,9 @@ from grace_geom.cli.types import (
     is_list,
     read_back,
     with_fractions,
-    written,
 )
 from grace_geom.errors import UserError, nearest
-from grace_geom.fields import check_limits, limits_of
+from grace_geom.fields import check_limits
 from grace_geom.serialise import plain, read_yaml, to_yaml
 
 T = TypeVar("T")
@@ -205,7 +203,7 @@ class Command:
         ).as_dict()
         return {name: value for name, value in read.items() if name in values}
 
-    def _add(self, group: Any, option: "Option") -> None:
+    def _add(self, group: Any, option: Option) -> None:
         kind = self.types[option.name]
         settings: dict[str, Any] = {"type": with_fractions(kind), "help": option.help}
         if option.name in self.positionals:
@@ -309,55 +307,6 @@ class Command:
         raise UserError(source + " ".join(message.split()))
 
 
-@dataclasses.dataclass(frozen=True)
-class Option:
-    """One option of a command line, as plain values.
-
-    Attributes:
-        name: Its field.
-        kind: Its type, as :func:`grace_geom.cli.types.written` writes it.
-        help: Its text.
-        group: Heading that it stands under.
-        required: Whether it has no default.
-        default: Its default.
-        limits: Of its value, as :func:`grace_geom.fields.bounded` takes them.
-    """
-
-    name: str
-    kind: Any
-    help: str
-    group: str
-    required: bool
-    default: Any
-    limits: dict[str, float]
-
-
-def options_of(part: type, defaults: Mapping[str, Any]) -> list[Option]:
-    """The options that the fields of a dataclass stand for, in order."""
-    helps, hints = field_help(part), typing.get_type_hints(part)
-    found: list[Option] = []
-    group = getattr(part, "group", "settings")
-    for field in dataclasses.fields(part):
-        if not field.init or not field.metadata.get("flag", True):
-            continue
-        group = field.metadata.get("group", group)
-        default = defaults.get(field.name, _default(field))
-        required = default is dataclasses.MISSING
-        text = field.metadata.get("help") or helps.get(field.name, field.name.replace("_", " "))
-        found.append(
-            Option(
-                field.name,
-                written(hints[field.name]),
-                text,
-                group,
-                required,
-                None if required else plain(default),
-                limits_of(part, field.name),
-            )
-        )
-    return found
-
-
 def part_of(kind: type[T], values: Mapping[str, Any]) -> T:
     """One dataclass out of the shared name space that :meth:`Command.values` gives."""
     return kind(**{f.name: values[f.name] for f in dataclasses.fields(kind)})  # type: ignore[arg-type]
@@ -378,18 +327,6 @@ def peek(argv: Sequence[str] | None, name: str, default: str) -> str:
     return str(read_yaml(found["--config"]).get(name, default)) if "--config" in found else default
 
 
-def field_help(config: type) -> dict[str, str]:
-    """Field name -> its text in the ``Attributes:`` sections of the class and the classes it is
-    made from.
-    """
-    helps: dict[str, str] = {}
-    for cls in reversed(config.__mro__):
-        for entry in docstring_parser.parse(cls.__dict__.get("__doc__") or "").params:
-            for name in entry.arg_name.split(","):
-                helps[name.strip()] = " ".join((entry.description or "").split())
-    return helps
-
-
 class _ParseError(Exception):
     pass
 
@@ -404,14 +341,6 @@ _WORDS = {"true", "false", "yes", "no", "on", "off"}
 
 def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
-
-
-def _default(field: "dataclasses.Field[Any]") -> Any:
-    return (
-        field.default_factory()
-        if field.default_factory is not dataclasses.MISSING
-        else field.default
-    )
 
 
 def _shown(default: Any, kind: Any) -> Any:

@@ -12,13 +12,12 @@ if TYPE_CHECKING:
     from grace_geom.data.related import suites
     from grace_geom.data.specs import resolve
     from grace_geom.data.splits import Split, hold_out
-    from grace_geom.data.subsets import align, restrict_classes
+    from grace_geom.data.subsets import restrict_classes
 
 __all__ = [
     "ImageSet",
     "Loader",
     "Split",
-    "align",
     "from_arrays",
     "hold_out",
     "loader",
@@ -33,7 +32,7 @@ _HOMES = {
     "related": ("suites",),
     "specs": ("resolve",),
     "splits": ("Split", "hold_out"),
-    "subsets": ("align", "restrict_classes"),
+    "subsets": ("restrict_classes",),
 }
 """Module -> names; no name may be that of a module, which would hide it once it is imported."""
 

@@ -14,12 +14,12 @@ PROG = "python -m grace_geom.data"
 
 
 @dataclass(frozen=True)
-class Look:
+class CheckOptions:
     """What to look for, and where.
 
     Attributes:
-        command: check lists the known data sets with their class and image counts.
-        data_root: Folder that holds the data sets.
+        command: check: list the known data sets with their class and image counts.
+        data_root: Directory that holds the data sets.
     """
 
     command: Literal["check"] = field(metadata={"group": "data"})
@@ -33,11 +33,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     from grace_geom.data.check import survey, table
 
     options = parse(
-        Look,
+        CheckOptions,
         argv,
         positionals=("command",),
         prog=PROG,
-        description="Which known data sets are there, and what is missing.",
+        description="List the known data sets that are there, and what is missing.",
     )
     print(table(survey(options.data_root.expanduser())))
 

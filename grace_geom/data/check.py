@@ -22,7 +22,7 @@ PUBLISHED = {"train": 1_281_167, "val": 50_000}
 
 
 @dataclass(frozen=True)
-class Found:
+class DataSetStatus:
     """A known data set under the data root.
 
     Attributes:
@@ -40,7 +40,7 @@ class Found:
     absent: bool = False
 
 
-def survey(root: Path) -> list[Found]:
+def survey(root: Path) -> list[DataSetStatus]:
     """Every known data set, in a fixed order.
 
     Raises:
@@ -55,37 +55,39 @@ def survey(root: Path) -> list[Found]:
     )
 
 
-def _torchvision(name: str, root: Path) -> Found:
+def _torchvision(name: str, root: Path) -> DataSetStatus:
     spec, place = f"torchvision:{name}", str(tv.home(name, root) / tv.KNOWN[name].folder)
     if not os.path.exists(place):
-        return Found(spec, place, {}, absent=True)
+        return DataSetStatus(spec, place, {}, absent=True)
     counts = {}
     try:
         for part, read in tv.parts(Request(spec, name, root)).items():
             image_set = read()
             counts[part] = (len(image_set.class_names), len(image_set))
     except UserError as error:
-        return Found(spec, place, counts, str(error))
-    return Found(spec, place, counts)
+        return DataSetStatus(spec, place, counts, str(error))
+    return DataSetStatus(spec, place, counts)
 
 
-def _imagenet(root: Path) -> Found:
+def _imagenet(root: Path) -> DataSetStatus:
     found = imagenet.find(root)
     if not found:
-        return Found("imagenet", f"{root}/imagenet/{{train,val}}/<wnid>", {}, absent=True)
+        return DataSetStatus("imagenet", f"{root}/imagenet/{{train,val}}/<wnid>", {}, absent=True)
     counts, wrong = {}, []
     for part, path in found.items():
         read = functools.partial(imagenet.read_imagenet, path, "imagenet")
         counts[part], problem = _read(read, path)
         wrong += [problem] if problem else _short(part, counts[part][1], PUBLISHED[part])
     wrong += [f"no {part} folder" for part in imagenet.SPLITS if part not in counts]
-    return Found("imagenet", str(next(iter(found.values())).parent), counts, "; ".join(wrong))
+    return DataSetStatus(
+        "imagenet", str(next(iter(found.values())).parent), counts, "; ".join(wrong)
+    )
 
 
-def _relative(name: str, root: Path) -> Found:
+def _relative(name: str, root: Path) -> DataSetStatus:
     relative, here = imagenet.RELATIVES[name], imagenet.find_relative(name, root)
     if here is None:
-        return Found(name, str(root / relative.places[0]), {}, absent=True)
+        return DataSetStatus(name, str(root / relative.places[0]), {}, absent=True)
     with contextlib.redirect_stderr(
         io.StringIO()
     ):  # the reader's warning about the number of images is a row below
@@ -93,7 +95,7 @@ def _relative(name: str, root: Path) -> Found:
     short = (
         [] if problem or relative.images is None else _short("the set", counts[1], relative.images)
     )
-    return Found(name, str(here), {"test": counts}, problem or "; ".join(short))
+    return DataSetStatus(name, str(here), {"test": counts}, problem or "; ".join(short))
 
 
 def _read(read: Callable[[], ImageSet], path: Path) -> tuple[tuple[int, int], str]:
@@ -130,7 +132,7 @@ def _count(folder: Path) -> tuple[int, int]:
     return len(classes), pictures
 
 
-def table(found: list[Found]) -> str:
+def table(found: list[DataSetStatus]) -> str:
     """The survey as text: what is there, what is there but not whole, what is missing."""
     lines = []
     for row in (row for row in found if not row.absent):

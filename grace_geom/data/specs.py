@@ -58,7 +58,7 @@ def resolve(
             their test set.
         val_fraction: Share of the training images that ``val`` takes where the data set has no own
             one.
-        download: Fetch a torchvision set that is absent.
+        download: Download missing torchvision data sets.
         templates: Prompt templates: a kind from ``prompts.TEMPLATES``, a text file with one a line,
             or the sentences.
 

@@ -53,33 +53,3 @@ def _class_id(image_set: ImageSet, c: int | str) -> int:
     if not 0 <= c < len(names):
         raise UserError(f"{image_set.spec} has classes 0 to {len(names) - 1}, not {c}")
     return int(c)
-
-
-def align(image_set: ImageSet, head: Sequence[str]) -> ImageSet:
-    """The set with ``class_ids`` into a head with these class names: unchanged where the names are
-    the head's.
-
-    Raises:
-        UserError: If the head lacks a class that the set has.
-    """
-    head = tuple(map(nfc, head))  # heads that were named on macOS may be decomposed
-    if image_set.class_ids is not None or image_set.class_names == head:
-        return image_set
-    missing = [name for name in image_set.class_names if name not in head]
-    if missing:
-        shown = ", ".join(map(repr, missing[:4])) + (
-            f" and {len(missing) - 4} more" if len(missing) > 4 else ""
-        )
-        raise UserError(
-            f"{image_set.spec}: the model's head has no class {shown}; {nearest(missing[0], head)} "
-            "Evaluate it as zero-shot transfer, with its own head, or give it the head's class "
-            "names."
-        )
-    if len(set(head)) < len(head) or len(set(image_set.class_names)) < len(image_set.class_names):
-        raise UserError(
-            f"{image_set.spec}: two classes share a name, so names cannot tell which is which"
-        )
-    class_ids = tuple(head.index(name) for name in image_set.class_names)
-    return replace(
-        image_set, class_ids=class_ids, note=image_set.note | {"class_ids": list(class_ids)}
-    )

@@ -43,14 +43,14 @@ class DialOptions:
     """Where on the line, and how one place is chosen.
 
     Attributes:
-        t: Values of t: (1 - t) pretrained + t fine-tuned; default 0,0.1 ... 1, and on to 1.5 for
+        t: Values of t: (1 - t) pretrained + t fine-tuned; default: 0, 0.1 ... 1, and up to 1.5 for
             low-rank adapters.
-        choose: Choose t on held-out training images: clean accuracy, hm (its harmonic mean with
-            PGD-10 accuracy at eps) or none; auto takes hm for methods that train on attacked
-            images, else clean.
+        choose: How to choose t on held-out training images: by clean accuracy, by its harmonic mean
+            with PGD-10 accuracy at eps (hm), or not at all (none); auto: hm for methods that train
+            on attacked images, else clean.
     """
 
-    t: tuple[float, ...] = field(default=(), metadata={"group": "dial"})
+    t: tuple[float, ...] = field(default=(), metadata={"group": "interpolation"})
     choose: Literal["auto", "clean", "hm", "none"] = "auto"
 
     def __post_init__(self) -> None:

@@ -140,28 +140,27 @@ class Source:
     """Where the images and a foreign model come from.
 
     Attributes:
-        data: ID data set; default the one that the checkpoint was trained on. What is measured on
-            another one is kept in eval-NAME.json.
-        data_root: Folder of the torchvision and ImageNet sets; relative files are looked for here
-            too.
-        download: Fetch a torchvision set that is absent.
-        device: auto, cpu, cuda, cuda:1.
-        workers: Processes that decode images.
-        image_size: Side of the images in pixels, in which eps is measured; default the one of the
-            training. Other sizes are resized inside the model. What is measured so is kept in
-            eval-SIZEpx.json.
-        model: open_clip name of a foreign checkpoint (a state dict, or visual weights of TeCoA or
-            FARE).
-        pretrained: Weights or tag of what a foreign checkpoint lacks (the text tower of visual-only
-            weights).
-        preprocess: How a foreign checkpoint's model reads pictures: resize_mode=squash,mean=0.5
-            (also interpolation, std, fill_color), or a JSON file as open_clip_config.json; default
+        data: ID data set; default: the one the checkpoint was trained on. Results on another one go
+            to eval-NAME.json.
+        data_root: Directory of the torchvision and ImageNet data sets; relative paths are also
+            looked for here.
+        download: Download missing torchvision data sets.
+        device: Device: cpu, cuda, cuda:1; auto: a GPU if there is one.
+        workers: Number of data-loading processes.
+        image_size: Image size in pixels, at which eps applies; default: that of the training. Other
+            sizes are resized inside the model. Results at another size go to eval-SIZEpx.json.
+        model: open_clip model name of a foreign checkpoint (a state dict, or the image tower of
+            TeCoA or FARE).
+        pretrained: Weight file or open_clip tag for what a foreign checkpoint lacks (such as the
+            text tower).
+        preprocess: Preprocessing of a foreign checkpoint's model: resize_mode=squash,mean=0.5 (also
+            interpolation, std, fill_color), or a JSON file like open_clip_config.json; default:
             that of --pretrained or of such a file beside the checkpoint, else a guess.
-        weights: Which weights of a foreign checkpoint that holds two sets: ema, model, or the place
-            that is named when it is refused.
-        classes: JSON file with the class names of a foreign checkpoint's head; default those of the
-            ID data set.
-        no_verify: Do not compare a checkpoint with the digests that it was written with.
+        weights: Weights to use of a foreign checkpoint that holds two sets: ema, model, or the
+            place that is named when it is refused.
+        classes: JSON file with the class names of a foreign checkpoint's head; default: those of
+            the ID data set.
+        no_verify: Do not verify a checkpoint against the digests that it was written with.
     """
 
     data: str | None = field(default=None, metadata={"group": "data"})

@@ -18,21 +18,36 @@ class Opening(Protocol):
     """Options of a command that opens checkpoints."""
 
     @property
-    def data(self) -> str | None: ...
+    def data(self) -> str | None:
+        """ID data set."""
+
     @property
-    def model(self) -> str | None: ...
+    def model(self) -> str | None:
+        """open_clip name of a foreign model."""
+
     @property
-    def pretrained(self) -> str | None: ...
+    def pretrained(self) -> str | None:
+        """Weights of what a foreign checkpoint lacks."""
+
     @property
-    def preprocess(self) -> str | None: ...
+    def preprocess(self) -> str | None:
+        """How a foreign model preprocesses images."""
+
     @property
-    def weights(self) -> str | None: ...
+    def weights(self) -> str | None:
+        """Which of two sets of weights in a foreign checkpoint."""
+
     @property
-    def classes(self) -> Path | None: ...
+    def classes(self) -> Path | None:
+        """File with a foreign head's class names."""
+
     @property
-    def device(self) -> str: ...
+    def device(self) -> str:
+        """Device, or ``auto``."""
+
     @property
-    def no_verify(self) -> bool: ...
+    def no_verify(self) -> bool:
+        """Skip the comparison with the digest."""
 
 
 def open_with(

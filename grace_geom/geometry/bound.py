@@ -21,8 +21,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from grace_geom.geometry.centroids import Classes, Discrepancy, by_class, discrepancy, shared
-from grace_geom.geometry.trace import Estimate
+from grace_geom.geometry.centroids import (
+    ClassStatistics,
+    Discrepancy,
+    by_class,
+    discrepancy,
+    shared,
+)
+from grace_geom.geometry.trace import StochasticEstimate
 
 
 @dataclass(frozen=True)
@@ -59,15 +65,15 @@ def proximity(distance: float, n: int, sigma: float) -> float:
     return distance**2 / (2 * n * sigma**2)
 
 
-def sharpness_term(trace: Estimate, sigma: float) -> Estimate:
+def sharpness_term(trace: StochasticEstimate, sigma: float) -> StochasticEstimate:
     """(B): ``(sigma^2 / 2) Tr H``; negative where the mean curvature is."""
     half = sigma**2 / 2
-    return Estimate(
+    return StochasticEstimate(
         half * trace.value, half * trace.error, trace.estimator, trace.products, trace.freedom
     )
 
 
-def balance(distance: float, n: int, trace: Estimate) -> Balance:
+def balance(distance: float, n: int, trace: StochasticEstimate) -> Balance:
     """The ``sigma`` at which (A) and (B) are equal, which makes their sum least, and their value
     there.
     """
@@ -84,7 +90,7 @@ def head_lipschitz(head: Float[Tensor, " k d"]) -> float:
     return torch.linalg.matrix_norm(head.double(), ord=2).item()
 
 
-def every_pair(domains: Mapping[str, Classes]) -> dict[tuple[str, str], Discrepancy]:
+def every_pair(domains: Mapping[str, ClassStatistics]) -> dict[tuple[str, str], Discrepancy]:
     """The discrepancies whose largest is (C), without its factor ``2 L_f``, all over the same
     classes.
 

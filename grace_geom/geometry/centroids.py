@@ -12,7 +12,7 @@ from grace_geom.geometry.rows import unit
 
 
 @dataclass(frozen=True)
-class Classes:
+class ClassStatistics:
     """Per-class statistics of one set of features, for the classes ``0 .. K-1``; float64.
 
     Attributes:
@@ -43,22 +43,22 @@ class Classes:
         return torch.where(self.count > 1, total / (self.count - 1), torch.nan)
 
 
-def by_class(X: Float[Tensor, " n d"], labels: Int[Tensor, " n"], classes: int) -> Classes:
+def by_class(X: Float[Tensor, " n d"], labels: Int[Tensor, " n"], classes: int) -> ClassStatistics:
     """Group rows by their label in ``0 .. classes - 1``."""
     X = X.double()
     count = torch.bincount(labels, minlength=classes)
     total = X.new_zeros(classes, X.shape[1]).index_add(0, labels, X)
-    return Classes(
+    return ClassStatistics(
         count, torch.where(count[:, None] > 0, total / count[:, None], torch.nan), X, labels
     )
 
 
-def shared(*sets: Classes, at_least: int = 1) -> Int[Tensor, " s"]:
+def shared(*sets: ClassStatistics, at_least: int = 1) -> Int[Tensor, " s"]:
     """Classes with at least so many images in every set."""
     return torch.stack([each.count >= at_least for each in sets]).all(dim=0).nonzero()[:, 0]
 
 
-def centroid_cosines(a: Classes, b: Classes) -> Float[Tensor, " s"]:
+def centroid_cosines(a: ClassStatistics, b: ClassStatistics) -> Float[Tensor, " s"]:
     """Cosine between the two centroids of every class that both have (Table 2); their mean is the
     table's number.
     """
@@ -84,7 +84,7 @@ class Scatter:
         return self.between / self.within if self.within > 0 else float("nan")
 
 
-def scatter(a: Classes) -> Scatter:
+def scatter(a: ClassStatistics) -> Scatter:
     """Within- and between-class scatter (traces)."""
     within = (a.features - a.mean[a.labels]).square().sum(dim=1).mean()
     between = (a.mean[a.labels] - a.features.mean(dim=0)).square().sum(dim=1).mean()
@@ -117,7 +117,10 @@ class Discrepancy:
 
 
 def discrepancy(
-    a: Classes, b: Classes, paired: bool = False, among: Int[Tensor, " s"] | None = None
+    a: ClassStatistics,
+    b: ClassStatistics,
+    paired: bool = False,
+    among: Int[Tensor, " s"] | None = None,
 ) -> Discrepancy:
     """Lemma 3.2's terms between two domains; ``pi_c`` is the class frequency in ``a`` among the
     classes that count.

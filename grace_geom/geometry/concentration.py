@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from grace_geom.geometry.trace import Estimate, Probed
+from grace_geom.geometry.trace import Probed, StochasticEstimate
 
 
 def gini(x: Float[Tensor, " l"]) -> float:
@@ -36,20 +36,22 @@ def entropy_rank(x: Float[Tensor, " l"]) -> float:
 
 def jackknife(
     statistic: Callable[[Tensor], float], samples: Float[Tensor, " probes l"], name: str
-) -> Estimate:
+) -> StochasticEstimate:
     """``statistic`` of the mean over rows, with the error that leaving out one row at a time gives
     (Tukey 1958).
     """
     m, total = len(samples), samples.sum(dim=0)
     value = statistic(total / m)
     if m < 2:
-        return Estimate(value, math.nan, name, m)
+        return StochasticEstimate(value, math.nan, name, m)
     without = np.array([statistic((total - row) / (m - 1)) for row in samples])
     error = math.sqrt((m - 1) / m * ((without - without.mean()) ** 2).sum())
-    return Estimate(value, error, name, m)
+    return StochasticEstimate(value, error, name, m)
 
 
-def over_directions(lams: Sequence[float], probed: Probed, dim: int) -> dict[str, Estimate]:
+def over_directions(
+    lams: Sequence[float], probed: Probed, dim: int
+) -> dict[str, StochasticEstimate]:
     """``lambda_1 / mean``, ``lambda_1 / lambda_5`` and the largest eigenvalues' share of the
     squared Frobenius norm.
 
@@ -61,7 +63,7 @@ def over_directions(lams: Sequence[float], probed: Probed, dim: int) -> dict[str
     lead, trace, norm = lams[0], probed.trace, probed.frobenius
     ratio = lead * dim / trace.value if trace.value else math.nan
     found = {
-        "lambda_1/mean": Estimate(
+        "lambda_1/mean": StochasticEstimate(
             ratio,
             abs(ratio * trace.error / trace.value) if trace.value else math.nan,
             f"d lambda_1 / tr; {trace.estimator}",
@@ -69,17 +71,17 @@ def over_directions(lams: Sequence[float], probed: Probed, dim: int) -> dict[str
         )
     }
     if len(lams) >= 5:
-        found["lambda_1/lambda_5"] = Estimate(
+        found["lambda_1/lambda_5"] = StochasticEstimate(
             lead / lams[4] if lams[4] else math.nan, math.nan, "Lanczos", 0
         )
     share = sum(lam**2 for lam in lams) / norm.value**2 if norm.value else math.nan
     words = f"sum of {len(lams)} largest lambda^2 / |H|_F^2; {norm.estimator}"
     error = 2 * share * norm.error / norm.value if norm.value else math.nan
-    found["top_share"] = Estimate(share, error, words, norm.products)
+    found["top_share"] = StochasticEstimate(share, error, words, norm.products)
     return found
 
 
-def over_matrices(samples: Float[Tensor, " probes l"]) -> dict[str, Estimate]:
+def over_matrices(samples: Float[Tensor, " probes l"]) -> dict[str, StochasticEstimate]:
     """Gini coefficient and effective number of the matrices' traces.
 
     Noise makes traces more unequal than they are: with few probes the Gini coefficient is too

@@ -16,7 +16,7 @@ from pyhessian import hessian
 from torch import Tensor, nn
 
 from grace_geom.geometry.operators import twice_differentiable
-from grace_geom.geometry.trace import Estimate, mean_of
+from grace_geom.geometry.trace import StochasticEstimate, mean_of
 from grace_geom.weights import Weights
 
 
@@ -74,7 +74,7 @@ class PyHessian:
         with _seeded(seed), twice_differentiable():
             return [float(v) for v in self.peer.eigenvalues(iterations, rtol, top)[0]]
 
-    def trace(self, probes: int = 30, seed: int = 0) -> Estimate:
+    def trace(self, probes: int = 30, seed: int = 0) -> StochasticEstimate:
         """Hutchinson's trace with all ``probes`` samples."""
         with _seeded(seed), twice_differentiable():
             samples = self.peer.trace(probes, float("-inf"))

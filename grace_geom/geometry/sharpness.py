@@ -15,7 +15,7 @@ from torch import Tensor
 
 from grace_geom.distributed import everyones
 from grace_geom.geometry.mean_loss import MeanLoss
-from grace_geom.geometry.trace import Estimate, mean_of
+from grace_geom.geometry.trace import StochasticEstimate, mean_of
 from grace_geom.weights import Weights, norm
 
 Shape = Literal["ball", "adaptive", "relative"]
@@ -139,7 +139,7 @@ def average_case(
     samples: int = 20,
     seed: int = 0,
     adaptive: bool = False,
-) -> Estimate:
+) -> StochasticEstimate:
     """``E L(theta + eps) - L(theta)`` over Gaussian eps with ``E |eps|^2 = rho^2``.
 
     Each sample is the mean of eps and -eps, which takes the gradient out of the variance; two
@@ -171,7 +171,7 @@ def m_sharpness(
     shape: Shape = "ball",
     steps: int = 10,
     groups: Sequence[Sequence[Any]] | None = None,
-) -> Estimate:
+) -> StochasticEstimate:
     """Worst case of each group of images by itself, averaged over groups by their size (Foret et
     al. 2021): m is their size.
 

@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from grace_geom.geometry.lanczos import Krylov
+from grace_geom.geometry.krylov import Krylov
 from grace_geom.geometry.operators import Matvec
-from grace_geom.geometry.trace import Estimate, mean_of, rademacher
+from grace_geom.geometry.trace import StochasticEstimate, mean_of, rademacher
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Spectrum:
     dim: int
     products: int
 
-    def moment(self, order: int) -> Estimate:
+    def moment(self, order: int) -> StochasticEstimate:
         """``(1/p) tr A^order`` with its spread over probes; order 1 times p is the trace."""
         samples = (self.weights * self.nodes**order).sum(axis=1)
         return mean_of(

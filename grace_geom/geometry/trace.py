@@ -13,7 +13,7 @@ from jaxtyping import Float
 from scipy.special import ndtri, stdtrit
 from torch import Tensor
 
-from grace_geom.geometry.lanczos import Krylov
+from grace_geom.geometry.krylov import Krylov
 from grace_geom.geometry.operators import Matvec
 
 JACKKNIFE = 60
@@ -21,7 +21,7 @@ JACKKNIFE = 60
 
 
 @dataclass(frozen=True)
-class Estimate:
+class StochasticEstimate:
     """A number that was estimated.
 
     Attributes:
@@ -57,9 +57,9 @@ class Probed:
         samples: Each probe's block traces, from which the error of any function of them can be had.
     """
 
-    trace: Estimate
-    frobenius: Estimate
-    blocks: dict[str, Estimate]
+    trace: StochasticEstimate
+    frobenius: StochasticEstimate
+    blocks: dict[str, StochasticEstimate]
     samples: Float[Tensor, " probes l"]
 
 
@@ -71,11 +71,11 @@ def rademacher(dim: int, seed: int, i: int) -> Float[Tensor, " p"]:
     return 2.0 * torch.randint(0, 2, (dim,), generator=generator, dtype=torch.int8).float() - 1.0
 
 
-def mean_of(samples: Sequence[float], name: str, products: int) -> Estimate:
+def mean_of(samples: Sequence[float], name: str, products: int) -> StochasticEstimate:
     """The mean of independent samples and its standard error."""
     values = torch.tensor(samples, dtype=torch.float64)
     error = values.std().item() / math.sqrt(len(values)) if len(values) > 1 else math.nan
-    return Estimate(values.mean().item(), error, name, products, max(len(values) - 1, 1))
+    return StochasticEstimate(values.mean().item(), error, name, products, max(len(values) - 1, 1))
 
 
 def hutchinson(
@@ -121,7 +121,7 @@ def hutchinson(
     norm = math.sqrt(max(square.value, 0.0))
     return Probed(
         mean_of(totals.tolist(), name, probes),
-        Estimate(
+        StochasticEstimate(
             norm, square.error / (2 * norm) if norm else square.error, name, probes, square.freedom
         ),
         {n: mean_of(samples[:, i].tolist(), name, probes) for i, n in enumerate(names)},
@@ -145,7 +145,9 @@ def _probe(
     return torch.cat([torch.stack([total, Az.double().square().sum().cpu()]), blocks])
 
 
-def hutchpp(matvec: Matvec, like: Tensor, dim: int, products: int = 30, seed: int = 0) -> Estimate:
+def hutchpp(
+    matvec: Matvec, like: Tensor, dim: int, products: int = 30, seed: int = 0
+) -> StochasticEstimate:
     """Hutch++ (Meyer, Musco, Musco, Woodruff 2021): a third each for a sketch, its exact trace and
     the remainder.
     """
@@ -167,7 +169,7 @@ def xtrace(
     products: int = 30,
     seed: int = 0,
     deflate: Krylov | None = None,
-) -> Estimate:
+) -> StochasticEstimate:
     """XTrace (Epperly, Tropp, Webber 2024): every test vector serves the sketch of all the others.
 
     With ``Y = A Om = Q R``, leave-one-out bases are ``Q (I - s_i s_i') Q'`` where s_i is the
@@ -199,7 +201,7 @@ def xtrace(
     name = f"XTrace, {2 * m} products" + (
         f", {len(deflate)} vectors deflated" if deflate is not None else ""
     )
-    return Estimate(value, _jackknife(B, X, AQ, R, own), name, 2 * m, m - 1)
+    return StochasticEstimate(value, _jackknife(B, X, AQ, R, own), name, 2 * m, m - 1)
 
 
 def _leave_one_out(B: Tensor, X: Tensor, AQ: Tensor, R: Tensor, own: Tensor) -> Tensor:

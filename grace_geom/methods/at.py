@@ -35,6 +35,7 @@ class At(Adversary, FullFt):
     recipes: ClassVar[dict[str, dict[str, Any]]] = {"shapes": {"lr": 0.0027, "eps_warmup": 0.2}}
 
     def losses(self, run: Run, weights: Weights, batch: Batch) -> Losses:
+        """``adv``: cross-entropy on attacked images."""
         return adversarial_cross_entropy(self, run, weights, batch)
 
 
@@ -47,4 +48,5 @@ class LoraAt(Adversary, Lora):
     recipes: ClassVar[dict[str, dict[str, Any]]] = {"shapes": {"lr": 0.009, "eps_warmup": 0.2}}
 
     def losses(self, run: Run, weights: Weights, batch: Batch) -> Losses:
+        """``adv``: cross-entropy on attacked images."""
         return adversarial_cross_entropy(self, run, weights, batch)

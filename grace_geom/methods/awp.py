@@ -46,11 +46,16 @@ class Awp(At):
     gamma: float = bounded(0.005, least=0)
 
     def gradients(self, run: Run, batches: Sequence[Batch]) -> Losses:
+        """Gradient of the whole step at one perturbation, found on its attacked images."""
         with torch.no_grad():
             fixed = detach(self.weights(run.model, run.params))
         return super().gradients(run, self.attacked(run, fixed, batches))
 
     def losses(self, run: Run, weights: Weights, batch: Batch) -> Losses:
+        """``adv``: cross-entropy on attacked images at the perturbed weights.
+
+        A batch that no step has attacked yet is attacked and gets a perturbation of its own.
+        """
         if not isinstance(batch, Attacked):
             (batch,) = self.attacked(run, detach(weights), [batch])
         logits = run.model(batch.x_adv, batch.perturb(weights))

@@ -269,6 +269,11 @@ class FullFt(Method):
     def setup(
         self, model: ClipClassifier, generator: torch.Generator
     ) -> tuple[Weights, dict[str, Any]]:
+        """The tensors of the image tower that ``targets`` matches, and the head if ``train_head``.
+
+        Raises:
+            UserError: If ``targets`` matches no tensor.
+        """
         chosen = select(
             {n: w for n, w in model.weights().items() if n not in model.head}, self.targets
         )

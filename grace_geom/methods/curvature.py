@@ -22,10 +22,7 @@ def gauss_newton_diagonal(
     """``h_W = n_v (g_W * g_W)`` with ``g_W = d/dW (1/n_v) sum_v CE``, entry by entry.
 
     Args:
-        loss: ``(weights, batch) -> mean loss`` of the batch.
-        weights: The effective weights; the gradient is with respect to these matrices, not to any
-            factors.
-        names: The matrices wanted.
+        loss, weights, names: As :func:`~grace_geom.geometry.mean_loss.mean_gradient` takes them.
         batches: n_v samples in all, those of other processes included.
 
     Returns:

@@ -42,10 +42,12 @@ class Fare(Adversary, FullFt):
     weight_decay: float = 1e-4
 
     def maximised(self, run: Run, fixed: Weights, batch: Batch) -> Callable[[Tensor], Tensor]:
+        """``|phi_W(x) - phi_W0(x)|^2`` of each image, ``(B,)``: what the attack maximises."""
         target = _target(run, batch)
         return lambda x: (run.model.encode(x, fixed) - target).square().sum(dim=-1)
 
     def losses(self, run: Run, weights: Weights, batch: Batch) -> Losses:
+        """``fare``: mean squared distance of attacked to clean pretrained embeddings."""
         x_adv, seen = self.attack(run, weights, batch)
         embedding = run.model.encode(x_adv, weights)
         logits = run.model.logits(F.normalize(embedding.detach(), dim=-1), weights)

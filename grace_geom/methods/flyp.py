@@ -39,13 +39,19 @@ class Flyp(Method):
     def setup(
         self, model: ClipClassifier, generator: torch.Generator
     ) -> tuple[Weights, dict[str, Any]]:
+        """Every parameter of both towers, and log s."""
         return leaves(dict(model.clip.named_parameters())), {}
 
     def losses(self, run: Run, weights: Weights, batch: Batch) -> Losses:
+        """``contrastive``: the loss of this batch alone, each image with a newly drawn caption."""
         z, u = self.pairs(run, weights, batch, self.captions(run, batch))
         return self.contrast(z, u, weights["logit_scale"], batch.labels)
 
     def gradients(self, run: Run, batches: Sequence[Batch]) -> Losses:
+        """Gradient of the whole step's contrastive loss, however the step is cut.
+
+        Features are computed once without and once with a graph (see the class).
+        """
         if len(batches) == 1:
             return self.accumulate(run, batches)
         said = [self.captions(run, batch) for batch in batches]
@@ -70,6 +76,7 @@ class Flyp(Method):
 
     @property
     def coupled(self) -> Coupled:
+        """Each process contrasts its own images only, and is told so."""
         return Coupled(
             None,
             "each process contrasts its own {share} images of a step only, fewer negatives than "
@@ -110,5 +117,6 @@ class Flyp(Method):
         ]
 
     def snapshot(self, run: Run) -> Weights:
+        """Both tuned towers, and the text head made by the tuned text tower."""
         tuned = super().snapshot(run)
         return tuned | run.model.text_head(tuned)

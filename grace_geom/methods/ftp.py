@@ -47,6 +47,7 @@ class Ftp(Ft):
     project_head: bool = False
 
     def make_optimizer(self, params: Weights) -> torch.optim.Optimizer:
+        """The usual optimizer; a hook projects the bound tensors after each of its steps."""
         optimizer = super().make_optimizer(params)
         bound = {n: p for n, p in params.items() if self.project_head or not n.startswith("head.")}
         anchors = [(p, p.detach().clone()) for p in bound.values()]

@@ -107,10 +107,12 @@ class Grace(Adversary, Lora):
 
     @property
     def uses_lar(self) -> bool:
+        """Whether the loss has the term L_LAR-AWP."""
         return self.lar and self.lambda_lar != 0
 
     @property
     def uses_gv(self) -> bool:
+        """Whether the loss has the term L_GV."""
         return self.gv and self.lambda_gv != 0
 
     def refresh_period(self, total_steps: int) -> int:
@@ -179,6 +181,10 @@ class Grace(Adversary, Lora):
         return super().gradients(run, self.attacked(run, fixed, batches))
 
     def losses(self, run: Run, weights: Weights, batch: Batch) -> Losses:
+        """``task`` on clean images, ``lar`` at perturbed weights and images, ``gv`` of features.
+
+        A batch that no step has attacked yet is attacked and gets a perturbation of its own.
+        """
         if not (self.uses_lar or self.uses_gv):
             return super().losses(run, weights, batch)
         if not isinstance(batch, Attacked):

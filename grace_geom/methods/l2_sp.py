@@ -34,6 +34,7 @@ class L2Sp(Ft):
     alpha: float = bounded(0.1, least=0)
 
     def losses(self, run: Run, weights: Weights, batch: Batch) -> Losses:
+        """The usual terms, and ``drift``: ``(alpha / 2) |w - w0|^2``."""
         base = run.model.weights()
         drift = torch.stack([(w - base[name]).square().sum() for name, w in weights.items()]).sum()
         found = super().losses(run, weights, batch)

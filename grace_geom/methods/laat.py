@@ -51,6 +51,11 @@ class Laat(Adversary, FullFt):
     def setup(
         self, model: ClipClassifier, generator: torch.Generator
     ) -> tuple[Weights, dict[str, Any]]:
+        """The tensors of the image tower; the anchors do not train.
+
+        Raises:
+            UserError: With ``train_head``, or for fewer than two classes.
+        """
         if self.train_head:
             raise UserError(
                 "--train-head: the head of laat is made of its anchors, which are fixed"
@@ -60,6 +65,7 @@ class Laat(Adversary, FullFt):
         return super().setup(model, generator)
 
     def weights(self, model: ClipClassifier, params: Weights) -> Weights:
+        """The leaves, with the spread anchors over tau as the head."""
         anchors = spread_anchors(model.head["head.weight"]) / self.tau
         return params | {
             "head.weight": anchors,
@@ -67,6 +73,9 @@ class Laat(Adversary, FullFt):
         }
 
     def losses(self, run: Run, weights: Weights, batch: Batch) -> Losses:
+        """``adv``: cross-entropy on attacked images; ``cos``: minus the weighted mean cosine of
+        clean and attacked features.
+        """
         x_adv, seen = self.attack(run, weights, batch)
         clean, adv = run.model.features(torch.cat([batch.images, x_adv]), weights).chunk(2)
         logits = run.model.logits(adv, weights)

@@ -116,9 +116,11 @@ class LinearProbe(Probe, Method):
     def setup(
         self, model: ClipClassifier, generator: torch.Generator
     ) -> tuple[Weights, dict[str, Any]]:
+        """No leaves: nothing trains by gradient."""
         return {}, {}
 
     def finish(self, run: Run) -> Weights:
+        """The head that scikit-learn finds; the towers stay as they were."""
         return self.probe(run)
 
 

@@ -65,6 +65,11 @@ class Lora(Method):
     def setup(
         self, model: ClipClassifier, generator: torch.Generator
     ) -> tuple[Weights, dict[str, Any]]:
+        """Factors of each adapted matrix: ``NAME.A`` (r, n2), Kaiming-uniform; ``NAME.B``, zero.
+
+        Raises:
+            UserError: If ``targets`` matches no matrix.
+        """
         params: Weights = {}
         weights = model.weights()
         for name in target_matrices(model, self.targets):
@@ -78,6 +83,7 @@ class Lora(Method):
         return params, {}
 
     def weights(self, model: ClipClassifier, params: Weights) -> Weights:
+        """``W0 + scale B A`` of each adapted matrix."""
         base = model.weights()
         merged: Weights = {}
         for name, B, A in factors(params):

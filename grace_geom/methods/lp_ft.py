@@ -25,6 +25,7 @@ class LpFt(Probe, Ft):
     recipes: ClassVar[dict[str, dict[str, Any]]] = {"shapes": {"lr": 0.0001}}
 
     def prepare(self, run: Run) -> None:
+        """Copy the linear probe's head into the leaves before the first step."""
         head = self.probe(run)
         with torch.no_grad():
             for name, w in head.items():

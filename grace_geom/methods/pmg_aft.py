@@ -74,11 +74,15 @@ class PmgAftLoss(Adversary):
         return super().gradients(run, batches)  # type: ignore[misc]  # of what stands beside it
 
     def maximised(self, run: Run, fixed: Weights, batch: Batch) -> Callable[[Tensor], Tensor]:
+        """Cross-entropy of each image, ``(B,)``: what the attack maximises."""
         return lambda x: F.cross_entropy(
             self._logits(run, x, fixed), batch.labels, reduction="none"
         )
 
     def losses(self, run: Run, weights: Weights, batch: Batch) -> Losses:
+        """``adv``: cross-entropy on attacked images; ``clean``, ``original``: weighted divergences
+        of their answers from those to clean images and from the pretrained model's.
+        """
         x_adv, seen = self.attack(run, weights, batch)
         clean, adv = self._logits(run, torch.cat([batch.images, x_adv]), weights).chunk(2)
         with torch.no_grad():

@@ -40,6 +40,7 @@ class Sam(Ft):
     m: int | None = bounded(None, least=1)
 
     def gradients(self, run: Run, batches: Sequence[Batch]) -> Losses:
+        """Gradient at ``theta + e`` of each group of images, averaged over the step."""
         micro = len(batches[0])
         groups = (
             [batches]
@@ -67,6 +68,7 @@ class Sam(Ft):
 
     @property
     def coupled(self) -> Coupled | None:
+        """With ``m``: groups of that many images, which processes must not split."""
         if self.m is None:
             return None
         return Coupled(
@@ -103,6 +105,7 @@ class Asam(Sam):
     eta: float = bounded(0.01, least=0)
 
     def perturbation(self, params: Weights) -> Weights:
+        """e from the gradients of the leaves, scaled by T."""
         g = {name: p.grad for name, p in params.items() if p.grad is not None}
         T = {
             name: params[name].detach().abs() + self.eta for name in g if not name.endswith("bias")

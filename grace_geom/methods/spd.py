@@ -51,6 +51,7 @@ class Spd(Decay, Ft):
     project_head: bool = True
 
     def make_optimizer(self, params: Weights) -> torch.optim.Optimizer:
+        """The usual optimizer, with selective decay towards the initial values."""
         bound = {n: p for n, p in params.items() if self.project_head or not n.startswith("head.")}
         anchored = [(p, p.detach().clone()) for p in bound.values()]
         return with_selective_decay(super().make_optimizer(params), anchored, self.lam)
@@ -67,6 +68,7 @@ class LoraSpd(Decay, Lora):
     recipes: ClassVar[dict[str, dict[str, Any]]] = {"shapes": {"lr": 0.006}}
 
     def make_optimizer(self, params: Weights) -> torch.optim.Optimizer:
+        """The usual optimizer, with selective decay towards zero."""
         return with_selective_decay(
             super().make_optimizer(params), [(p, 0.0) for p in params.values()], self.lam
         )

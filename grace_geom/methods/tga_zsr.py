@@ -63,10 +63,18 @@ class TgaZsr(Adversary, FullFt):
     def setup(
         self, model: ClipClassifier, generator: torch.Generator
     ) -> tuple[Weights, dict[str, Any]]:
+        """The tensors of the image tower.
+
+        Raises:
+            UserError: If the model is no plain ViT, whose patch tokens the attention maps need.
+        """
         model.plain_vit("--method tga-zsr needs the patch tokens of")
         return super().setup(model, generator)
 
     def losses(self, run: Run, weights: Weights, batch: Batch) -> Losses:
+        """``adv``: cross-entropy on attacked images; ``attention_adv``, ``attention_clean``: mean
+        distances of the attention maps of attacked and clean images to the pretrained clean ones.
+        """
         model, x = run.model, batch.images
         x_adv, seen = self.attack(run, weights, batch)
         text = F.normalize(model.head["head.weight"], dim=-1)[batch.labels]

@@ -48,9 +48,11 @@ class Tpgm(Ft):
 
     @property
     def outside(self) -> Passes:
+        """The held-out batches that fitting the radii takes after the last step."""
         return Passes(held_out_batches=3.0 * self.radius_steps)
 
     def finish(self, run: Run) -> Weights:
+        """The tuned weights projected to the fitted radii, which ``radii.jsonl`` records."""
         tuned, base = self.snapshot(run), run.model.weights()
         moved = {
             n: w - base[n] for n, w in tuned.items() if self.project_head or n not in run.model.head

@@ -41,11 +41,13 @@ class Trades(Adversary, FullFt):
     lambda_kl: float = bounded(6.0, least=0)
 
     def maximised(self, run: Run, fixed: Weights, batch: Batch) -> Callable[[Tensor], Tensor]:
+        """``KL(p(x) | p(x_adv))`` of each image, ``(B,)``: what the attack maximises."""
         with torch.no_grad():
             clean = run.model(batch.images, fixed)
         return lambda x: divergence(clean, run.model(x, fixed))
 
     def losses(self, run: Run, weights: Weights, batch: Batch) -> Losses:
+        """``task``: cross-entropy on clean images; ``kl``: weighted divergence to attacked ones."""
         if self.lambda_kl == 0:
             return super().losses(run, weights, batch)
         x_adv, seen = self.attack(run, weights, batch)

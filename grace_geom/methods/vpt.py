@@ -47,6 +47,11 @@ class Vpt(Method):
     def setup(
         self, model: ClipClassifier, generator: torch.Generator
     ) -> tuple[Weights, dict[str, Any]]:
+        """The prompt tokens, ``(prompt_tokens, width)``, uniform as VPT's authors draw them.
+
+        Raises:
+            UserError: If the model is no plain ViT.
+        """
         shape = model.plain_vit("visual prompt tokens need")
         like = model.weights()["visual.class_embedding"]
         bound = math.sqrt(6 / (3 * shape.patch**2 + len(like)))

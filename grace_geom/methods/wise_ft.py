@@ -30,5 +30,6 @@ class WiseFt(Ft):
     wise_alpha: float = bounded(0.5, least=0, most=1)
 
     def snapshot(self, run: Run) -> Weights:
+        """The weights interpolated between the pretrained and the fine-tuned ones."""
         tuned, base = super().snapshot(run), run.model.weights()
         return interpolate({name: base[name] for name in tuned}, tuned, self.wise_alpha)

@@ -22,4 +22,5 @@ class ZeroShot(Method):
     def setup(
         self, model: ClipClassifier, generator: torch.Generator
     ) -> tuple[Weights, dict[str, Any]]:
+        """No leaves: nothing trains."""
         return {}, {}

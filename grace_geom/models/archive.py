@@ -120,6 +120,11 @@ class ZipStorages:
         return found
 
     def read(self, storage: Storage) -> Tensor:
+        """See :class:`Storages`; the checksum is verified where the file has one.
+
+        Raises:
+            Damaged: If the entry contradicts itself or its checksum.
+        """
         if storage.key not in self.blocks:
             self.blocks[storage.key] = self._bytes(self.entries[f"{self.root}data/{storage.key}"])
         return self.blocks[storage.key]
@@ -154,6 +159,11 @@ class OldStorages:
         self.blocks: dict[str, Tensor] = {}
 
     def read(self, storage: Storage) -> Tensor:
+        """See :class:`Storages`.
+
+        Raises:
+            Damaged: If the file has no such storage.
+        """
         if storage.key not in self.blocks:
             raise Damaged(f"it has no storage {storage.key}")
         return self.blocks[storage.key]

@@ -118,13 +118,6 @@ class ClipClassifier(nn.Module):
         tower = {TOWER + name: w.detach() for name, w in self.clip.visual.named_parameters()}  # type: ignore[union-attr]
         return tower | ({} if self.prompt is None else {PROMPT: self.prompt}) | self.head
 
-    def load_weights(self, weights: Weights) -> None:
-        """Copy values into the model in place; names the model lacks raise ``KeyError``."""
-        own = self.weights()
-        with torch.no_grad():
-            for name, w in weights.items():
-                own[name].copy_(w)
-
     def checkpoint_activations(self, enable: bool = True) -> None:
         """Recompute each block in the backward pass instead of keeping its activations (no second
         derivatives).

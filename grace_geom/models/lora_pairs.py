@@ -131,7 +131,7 @@ def target_of(module: str, wanted: Mapping[str, Tensor]) -> tuple[str, slice] | 
 
 
 @dataclass(frozen=True)
-class Scale:
+class LoraScale:
     """What multiplies ``B A``: ``alpha / r``, or ``alpha / sqrt(r)`` for rank-stabilised LoRA."""
 
     alpha: float
@@ -143,7 +143,7 @@ class Scale:
         return self.alpha / (math.sqrt(rank) if self.root else rank)
 
 
-def stated_scale(content: Any, path: Path) -> Scale | None:
+def stated_scale(content: Any, path: Path) -> LoraScale | None:
     """``lora_alpha`` as the file itself says it, or PEFT's ``adapter_config.json`` beside it.
 
     Raises:
@@ -164,7 +164,7 @@ def stated_scale(content: Any, path: Path) -> Scale | None:
         ]:
             raise UserError(f"{path}: LoRA with {odd[0]} is not read here: merge and save again")
     scales = {
-        Scale(float(s["lora_alpha"]), s.get("r", s.get("lora_r", s.get("rank"))), bool(s.get("use_rslora")))
+        LoraScale(float(s["lora_alpha"]), s.get("r", s.get("lora_r", s.get("rank"))), bool(s.get("use_rslora")))
         for s in found
     }  # fmt: skip
     if len(scales) > 1:
@@ -186,7 +186,7 @@ def _settings(content: Any, depth: int) -> Iterator[Mapping[str, Any]]:
 
 
 def merge(
-    weights: Weights, pairs: list[Pair], scale: Scale | None, base: Weights | None, *,
+    weights: Weights, pairs: list[Pair], scale: LoraScale | None, base: Weights | None, *,
     separate: bool, path: Path | str,
 ) -> str:  # fmt: skip
     """Add ``s B A`` to the weights in place, where it is not in them already.
@@ -234,12 +234,12 @@ def merge(
 
 
 def _factor(
-    pair: Pair, scale: Scale | None, held: Tensor, before: Tensor | None, delta: Tensor,
+    pair: Pair, scale: LoraScale | None, held: Tensor, before: Tensor | None, delta: Tensor,
     separate: bool, named: str, path: Path | str,
 ) -> float:  # fmt: skip
     """What must still be added of a pair: s, or 0 where the weight holds it already."""
     if pair.alpha is not None:
-        scale = Scale(pair.alpha, None)
+        scale = LoraScale(pair.alpha, None)
     if scale is not None and scale.rank not in (None, pair.rank):
         raise UserError(f"{path} says r = {scale.rank}, but {pair.names[0]} has {pair.rank}")
     s = None if scale is None else scale.of(pair.rank)

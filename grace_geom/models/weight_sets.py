@@ -66,6 +66,7 @@ def one_of(
 
 
 def listed(places: list[str]) -> str:
+    """Places in a sentence: ``a and in b``."""
     return " and in ".join(places)
 
 
@@ -77,6 +78,7 @@ def _named(copy: WeightSet, which: str) -> bool:
 
 
 def equal(one: WeightSet, other: WeightSet) -> bool:
+    """Whether two copies have the same tensors, by open_clip's names."""
     own, theirs = under(one), under(other)
     return own.keys() == theirs.keys() and all(same(own[n], theirs[n]) for n in own)
 
@@ -93,4 +95,5 @@ def under(copy: WeightSet) -> dict[str, Tensor]:
 
 
 def same(a: Tensor, b: Tensor) -> bool:
+    """Whether shape, dtype and every number agree."""
     return a.shape == b.shape and a.dtype == b.dtype and torch.equal(a, b)

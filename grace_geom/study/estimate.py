@@ -23,7 +23,7 @@ else a tenth of it.
 
 
 @dataclass(frozen=True)
-class Probe:
+class Timing:
     """What one method costs here.
 
     Attributes:
@@ -56,7 +56,7 @@ def stops_early(method: Method) -> bool:
     return getattr(method, "attack_stop", None) is not None
 
 
-def probe(config: TrainConfig) -> Probe:
+def probe(config: TrainConfig) -> Timing:
     """Time a few steps of a run, after one that is not counted. Nothing is written.
 
     The step that is not counted holds what happens now and then (a first curvature estimate,
@@ -90,7 +90,7 @@ def probe(config: TrainConfig) -> Probe:
     passes = each.train * len(train) + each.held_out * len(held_out) + each.held_out_batches * size
     setup += forward / len(batch) * passes
     if not steps:
-        return Probe(0, setup, 0.0, forward * whole, forward / len(batch))
+        return Timing(0, setup, 0.0, forward * whole, forward / len(batch))
     run = Run(model, params, torch.Generator(device).manual_seed(config.seed), steps, state)
     micro = None if config.micro_batch == "auto" else config.micro_batch
     plan = Plan(
@@ -106,7 +106,7 @@ def probe(config: TrainConfig) -> Probe:
         run.step = begin
         quarters.append(_shortest(lambda: trainer.step(batch), device, budget=1.0))
     step = sum(quarters) / len(quarters)
-    return Probe(steps, setup, step * whole, forward * whole, forward / len(batch))
+    return Timing(steps, setup, step * whole, forward * whole, forward / len(batch))
 
 
 def evaluation_seconds(measures: Measures, config: TrainConfig, image: float, sets: Sets) -> float:

@@ -70,7 +70,7 @@ REAL = Steps(train_quietly, evaluate_quietly)
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RunOutcome:
     """How a job ended.
 
     Attributes:
@@ -138,7 +138,7 @@ def _answer(
     return answer(record.accuracies, target, measures.eval_seed, image_set)
 
 
-def run_job(job: Job, measures: Measures, source: Source, steps: Steps) -> Outcome:
+def run_job(job: Job, measures: Measures, source: Source, steps: Steps) -> RunOutcome:
     """Train (or continue) and evaluate; any error of this run becomes its outcome.
 
     Raises:
@@ -147,18 +147,18 @@ def run_job(job: Job, measures: Measures, source: Source, steps: Steps) -> Outco
     try:
         started = bool(stored_settings(job.folder))
         folder = steps.train(replace(job.config, resume=started))
-        return Outcome(job, steps.evaluate(folder, measures, source))
+        return RunOutcome(job, steps.evaluate(folder, measures, source))
     except Interrupted:
         raise
     except UserError as error:
-        return Outcome(job, None, str(error))
+        return RunOutcome(job, None, str(error))
     except Exception as error:  # a fault in one method must not cost the others
-        return Outcome(job, None, f"{type(error).__name__}: {error}")
+        return RunOutcome(job, None, f"{type(error).__name__}: {error}")
 
 
 def run_all(
     jobs: Sequence[Job], measures: Measures, source: Source, workers: int = 1, steps: Steps = REAL
-) -> Iterator[Outcome]:
+) -> Iterator[RunOutcome]:
     """Outcomes as they come; in this process for one worker, else in ``workers`` processes that
     share the cores.
     """
@@ -171,7 +171,7 @@ def run_all(
         number: _process(workers) for number in range(workers)
     }  # one process each: a death is its own job's
     waiting = list(jobs)
-    running: dict[Future[Outcome], tuple[int, Job]] = {}
+    running: dict[Future[RunOutcome], tuple[int, Job]] = {}
     try:
         while waiting or running:
             busy = {number for number, _ in running.values()}
@@ -188,7 +188,7 @@ def run_all(
                     yield future.result()
                 except BrokenProcessPool:
                     slots[number] = _process(workers)
-                    yield Outcome(job, None, "its process died (out of memory?)")
+                    yield RunOutcome(job, None, "its process died (out of memory?)")
     finally:
         for slot in slots.values():
             slot.shutdown(wait=True, cancel_futures=True)

@@ -378,3 +378,12 @@ def _equal_terms(jobs: list[Job]) -> None:
                     f"not on equal terms: {name} is {ours} for {job.label}, {theirs} for "
                     f"{trained[0].label}; give --{name.replace('_', '-')} to both"
                 )
+
+
+def as_jobs(trials: Mapping[str, Mapping[float, TrainConfig]]) -> list[Job]:
+    """A job for every learning rate to try, by label."""
+    return [
+        Job(label, config.seed, config)
+        for label, tried in trials.items()
+        for config in tried.values()
+    ]

@@ -1,14 +1,11 @@
-"""The tables of a study: the paper's Tables 6, 7 and 8 in both definitions, for a terminal,
-Markdown, CSV, JSON.
+"""The tables of a study: the paper's Tables 6, 7 and 8 in both definitions, for a terminal and as
+Markdown. CSV and JSON are in :mod:`grace_geom.study.data_files`.
 """
 
-import csv
-import io
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from grace_geom.evaluation.table import how_intervals
 from grace_geom.records import (
@@ -161,7 +158,7 @@ def difference_table(
     """Every other row minus the baseline, in points, with 95 % interval and p."""
     others = [row for row in rows if row.label != baseline.label]
     shown = [c for c in columns if any(difference(row, baseline, c) for row in others)]
-    trivial = [c for c in shown if _trivial(c, baseline)]
+    trivial = [c for c in shown if by_design(c, baseline)]
     shown = [c for c in shown if c not in trivial]
     if not shown:
         return None
@@ -178,7 +175,8 @@ def difference_table(
     return Table(["method", *shown], cells, title=title, notes=notes)
 
 
-def _trivial(column: str, baseline: Row) -> bool:
+def by_design(column: str, baseline: Row) -> bool:
+    """Whether the baseline's accuracy in this column is fixed by how the data were made."""
     records = baseline.records.values()
     return any(by_construction(column, r.method, r.accuracies) for r in records)
 
@@ -313,88 +311,6 @@ def grouped(rows: Sequence[Row]) -> dict[str, list[Row]]:
     elsewhere = {row.label for some in extra.values() for row in some} - set(GROUPS["table6"])
     first = [row for row in rows if row.label not in elsewhere]
     return ({"Comparison (Table 6)": first} if first else {}) | extra
-
-
-def csv_text(rows: Sequence[Row]) -> str:
-    """One line a method: each column with its interval, in shares of 1."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    bounds = [name for c in COLUMNS for name in (c, f"{c}_low", f"{c}_high")]
-    attacks = sorted({name for row in rows for name in suite_estimates(row)})
-    whole = [name for a in attacks for name in (a, f"{a}_low", f"{a}_high")]
-    cost = ["lr", "training_seconds", "step_in_forwards", "step_at_most"]
-    heads = ["method", "seeds", *bounds, *cost, "error", *whole, "tables", "measured_unlike"]
-    writer.writerow(heads)
-    tables, apart = grouped(rows), uneven_rows(rows)
-    for i, row in enumerate(rows):
-        numbers: list[float | None] = []
-        for c in COLUMNS:
-            numbers += _bounds(row.estimate(c))
-        seconds = sum(row.seconds) / len(row.seconds) if row.seconds else None
-        texts = ["" if x is None else f"{x:.6g}" for x in (*numbers, row.lr, seconds, row.cost)]
-        texts.append("yes" if row.at_most else "")
-        suites = suite_estimates(row)
-        stands = ["" if x is None else f"{x:.6g}" for a in attacks for x in _bounds(suites.get(a))]
-        shown = "; ".join(title for title, some in tables.items() if row in some)
-        writer.writerow(
-            [
-                row.label,
-                " ".join(map(str, sorted(row.seeds))),
-                *texts,
-                row.error,
-                *stands,
-                shown,
-                apart.note_of(i),
-            ]
-        )
-    return out.getvalue()
-
-
-def plain_rows(rows: Sequence[Row], baseline: Row | None) -> list[dict[str, Any]]:
-    """Everything the tables show, and each seed's numbers, as plain types."""
-    found, apart = [], uneven_rows(rows)
-    for i, row in enumerate(rows):
-        columns = {
-            c: _plain(row.estimate(c)) | {"seeds": row.values(c)} for c in COLUMNS if row.values(c)
-        }
-        entry: dict[str, Any] = {
-            "method": row.label,
-            "columns": columns,
-            "error": row.error,
-            "copies": row.copies,
-            "lr": row.lr,
-        }
-        entry["corruptions"] = {
-            data: {"by_severity": levels, "mean": mean_corruption(levels)}
-            for data, levels in corruption_levels(row).items()
-        }
-        entry["measured_unlike"] = apart.note_of(i)
-        entry["whole_attacks"] = {name: _plain(e) for name, e in suite_estimates(row).items()}
-        entry |= {
-            "training_seconds": list(row.seconds),
-            "step_in_forwards": row.cost,
-            "step_at_most": row.at_most,
-        }
-        if baseline is not None and row.label != baseline.label:
-            gaps = {
-                c: d
-                for c in COLUMNS
-                if not _trivial(c, baseline) and (d := difference(row, baseline, c))
-            }
-            entry["difference"] = {c: vars(d) | {"to": baseline.label} for c, d in gaps.items()}
-        entry["runs"] = {
-            seed: {"run": r.run, "checkpoint": r.checkpoint} for seed, r in row.records.items()
-        }
-        found.append(entry)
-    return found
-
-
-def _bounds(estimate: Estimate | None) -> list[float | None]:
-    return [estimate.value, estimate.low, estimate.high] if estimate else [None, None, None]
-
-
-def _plain(estimate: Estimate | None) -> dict[str, Any]:
-    return {"value": estimate.value, "low": estimate.low, "high": estimate.high} if estimate else {}
 
 
 def _cell(estimate: Estimate | None) -> Cell:

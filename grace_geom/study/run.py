@@ -3,11 +3,8 @@ where it stopped.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
-
-from msgspec import Meta, Struct, structs
 
 from grace_geom.checkpoint import checkpoint_file
 from grace_geom.config import TrainConfig
@@ -16,14 +13,14 @@ from grace_geom.evaluation import Measures, Sets, Source, assess, targets
 from grace_geom.files import alone, write_text
 from grace_geom.methods import method_class
 from grace_geom.provenance import provenance
-from grace_geom.records import EvalRecord, NewerRecordError, RecordError, summarise
-from grace_geom.records.schema import checked, dumps, read_record
+from grace_geom.records import EvalRecord
+from grace_geom.records.schema import dumps
 from grace_geom.serialise import plain
-from grace_geom.study import report
-from grace_geom.study.estimate import Probe, evaluation_seconds, probe, share_threads, stops_early
+from grace_geom.study import data_files, report
+from grace_geom.study.estimate import Timing, evaluation_seconds, probe, share_threads, stops_early
 from grace_geom.study.execute import (
     REAL,
-    Outcome,
+    RunOutcome,
     Steps,
     asked,
     finished,
@@ -35,6 +32,7 @@ from grace_geom.study.figure import tradeoff
 from grace_geom.study.options import (
     Job,
     StudyOptions,
+    as_jobs,
     best_rate,
     folder_name,
     jobs_of,
@@ -42,73 +40,9 @@ from grace_geom.study.options import (
     trials_of,
 )
 from grace_geom.study.rows import Row
-from grace_geom.study.watch import Expected, Watch, duration
+from grace_geom.study.state import FORMAT, Say, StudyState
+from grace_geom.study.watch import Expected, Watch, duration, ended
 from grace_geom.tables import Cell, Table
-
-FORMAT = "grace_geom.study/1"
-Say = Callable[[str], None]
-
-
-Rate = Annotated[str, Meta(pattern=r"^[0-9]+(\.[0-9]+)?(e[-+]?[0-9]{1,3})?$")]
-
-
-Seconds = Annotated[float, Meta(ge=0)]
-
-
-class _Probe(Struct):
-    steps: Annotated[int, Meta(ge=0)]
-    setup: Seconds
-    step: Seconds
-    forward: Annotated[float, Meta(gt=0)]
-    image: Seconds
-
-
-class _Known(Struct):
-    """``study.json``."""
-
-    probes: dict[str, _Probe]
-    trials: dict[str, dict[Rate, Annotated[float, Meta(ge=0, le=1)] | None]]
-
-
-@dataclass
-class State:
-    """What a study remembers when it is started again, in ``study.json``.
-
-    Attributes:
-        path: The file.
-        probes: What each method costs here, by label.
-        trials: Held-out score of each learning rate that was tried, by label; ``None`` where the
-            trial failed.
-    """
-
-    path: Path
-    probes: dict[str, Probe] = field(default_factory=dict)
-    trials: dict[str, dict[str, float | None]] = field(default_factory=dict)
-
-    @classmethod
-    def load(cls, path: Path, say: Say = print) -> "State":
-        """What was known when it stopped; nothing where there is no such file, or it cannot be
-        read, which is said: all of it can be measured again.
-
-        Raises:
-            UserError: If a newer version wrote it: going on would lose what that found.
-        """
-        if not path.exists():
-            return cls(path)
-        try:
-            known = checked(read_record(path, FORMAT), _Known, path, "it is measured again")
-        except NewerRecordError:
-            raise
-        except RecordError as error:
-            say(str(error))
-            return cls(path)
-        probes = {label: Probe(**structs.asdict(timed)) for label, timed in known.probes.items()}
-        return cls(path, probes, known.trials)
-
-    def save(self) -> None:
-        """Write the file, whole."""
-        probes = {label: asdict(p) for label, p in self.probes.items()}
-        write_text(self.path, dumps({"format": FORMAT, "probes": probes, "trials": self.trials}))
 
 
 @dataclass
@@ -126,7 +60,7 @@ class Study:
     options: StudyOptions
     measures: Measures
     steps: Steps = REAL
-    timed: Callable[[TrainConfig], Probe] = probe
+    timed: Callable[[TrainConfig], Timing] = probe
     say: Say = print
 
     def __post_init__(self) -> None:
@@ -136,7 +70,7 @@ class Study:
             device=self.options.device,
         )
         self.sets = Sets(self.options.data_root, self.options.download)
-        self.state = State(self.options.out / "study.json")
+        self.state = StudyState(self.options.out / "study.json")
         self.width = 100
 
     def run(self) -> list[Row]:
@@ -151,14 +85,14 @@ class Study:
             return self._run()
 
     def _run(self) -> list[Row]:
-        self.state = State.load(self.state.path, self.say)
+        self.state = StudyState.load(self.state.path, self.say)
         share_threads(self.options.workers)
         jobs = self._jobs(check=not self._rates_missing())
         self._read_sets(jobs[0])
         self._missing_files()
         records = {} if self._rates_missing() else self._finished(jobs)
         self._time([job for job in jobs if job.name not in records])
-        refuse_other_runs(_as_jobs(self._all_trials()))
+        refuse_other_runs(as_jobs(self._all_trials()))
         expected = self._expected(jobs)
         self._announce(jobs, records, expected)
         errors: dict[str, str] = {}
@@ -230,7 +164,7 @@ class Study:
         out, baseline = self.options.out, self.baseline(rows)
         heading = f"{', '.join(row.label for row in rows)} on {self.options.data}"
         write_text(out / "table.md", report.markdown(rows, baseline, heading, self.state.trials))
-        write_text(out / "table.csv", report.csv_text(rows))
+        write_text(out / "table.csv", data_files.csv_text(rows))
         settings = {
             "study": plain(self.options),
             "measures": plain(self.measures),
@@ -240,7 +174,7 @@ class Study:
             title: [row.label for row in some] for title, some in report.grouped(rows).items()
         }
         settings["rates_at_an_edge"] = report.edges(self.state.trials)
-        content = {"format": FORMAT, **settings, "rows": report.plain_rows(rows, baseline)}
+        content = {"format": FORMAT, **settings, "rows": data_files.plain_rows(rows, baseline)}
         write_text(out / "table.json", dumps(content | {"versions": provenance()}))
         eps = 255 * self.measures.eps
         tradeoff(
@@ -427,7 +361,7 @@ class Study:
         taken.
         """
         wanted = self._wanted_rates()
-        jobs = _as_jobs(wanted)
+        jobs = as_jobs(wanted)
         rates = {
             c.run_dir.name: (label, rate)
             for label, trials in wanted.items()
@@ -444,7 +378,7 @@ class Study:
             )
             self.say(f"trial {label} lr {rate:.3g}: {shown}")
 
-    def _outcomes(self, jobs: Sequence[Job], expected: dict[str, Expected]) -> Iterator[Outcome]:
+    def _outcomes(self, jobs: Sequence[Job], expected: dict[str, Expected]) -> Iterator[RunOutcome]:
         with Watch(jobs, expected, self.options.workers) as watch:
             for outcome in run_all(
                 jobs, self.measures, self.source, self.options.workers, self.steps
@@ -453,37 +387,13 @@ class Study:
                 watch.clear()
                 done = len(watch.over)
                 left = f"   {duration(watch.left())} left" if done < len(jobs) else ""
-                self.say(f"[{done}/{len(jobs)}] {_ended(outcome)}{left}")
+                self.say(f"[{done}/{len(jobs)}] {ended(outcome)}{left}")
                 yield outcome
 
 
-UNKNOWN = Probe(steps=1, setup=0.0, step=0.0, forward=1.0, image=1e-3)
-
-
-def _as_jobs(trials: Mapping[str, Mapping[float, TrainConfig]]) -> list[Job]:
-    return [
-        Job(label, config.seed, config)
-        for label, tried in trials.items()
-        for config in tried.values()
-    ]
+UNKNOWN = Timing(steps=1, setup=0.0, step=0.0, forward=1.0, image=1e-3)
 
 
 def not_evaluated(folder: Path, measures: Measures, source: Source) -> EvalRecord:
     """The empty record of a trial, of which only the held-out score counts."""
     return EvalRecord("", folder.name, "", None, {}, ())
-
-
-def _ended(outcome: Outcome) -> str:
-    name = f"{outcome.job.name:<14}"
-    if outcome.record is None:
-        return f"{name} failed: {outcome.error.splitlines()[0]}"
-    found = summarise(outcome.record.accuracies)
-    numbers = "  ".join(
-        f"{c} {100 * e.value:.1f}"
-        for c in ("ID", "OOD", "Adv", "HM")
-        if (e := found[c]) is not None
-    )
-    evaluated = f"evaluated in {duration(sum(a.seconds for a in outcome.record.accuracies))}"
-    if not method_class(outcome.job.config.method).trains:
-        return f"{name} {numbers}   {evaluated}"
-    return f"{name} {numbers}   trained in {duration(training_seconds(outcome.job.folder) or 0)}, {evaluated}"

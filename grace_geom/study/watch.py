@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from grace_geom.evaluation import record_file
-from grace_geom.records import EvalRecord, RecordError
-from grace_geom.study.execute import last_record, number
+from grace_geom.methods import method_class
+from grace_geom.records import EvalRecord, RecordError, summarise
+from grace_geom.study.execute import RunOutcome, last_record, number, training_seconds
 from grace_geom.study.options import Job
 
 REFRESH = 1.0  # seconds between looks where a terminal shows one line that changes
@@ -141,3 +142,20 @@ def duration(seconds: float) -> str:
     if seconds < 3600:
         return f"{seconds // 60}:{seconds % 60:02d} min"
     return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
+
+
+def ended(outcome: RunOutcome) -> str:
+    """A line on a run that is over: its accuracies and times, or why it failed."""
+    name = f"{outcome.job.name:<14}"
+    if outcome.record is None:
+        return f"{name} failed: {outcome.error.splitlines()[0]}"
+    found = summarise(outcome.record.accuracies)
+    numbers = "  ".join(
+        f"{c} {100 * e.value:.1f}"
+        for c in ("ID", "OOD", "Adv", "HM")
+        if (e := found[c]) is not None
+    )
+    evaluated = f"evaluated in {duration(sum(a.seconds for a in outcome.record.accuracies))}"
+    if not method_class(outcome.job.config.method).trains:
+        return f"{name} {numbers}   {evaluated}"
+    return f"{name} {numbers}   trained in {duration(training_seconds(outcome.job.folder) or 0)}, {evaluated}"

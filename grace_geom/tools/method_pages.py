@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from grace_geom.cli import field_help
+from grace_geom.cli.options import field_help
 from grace_geom.cli.types import Number
 from grace_geom.fields import limits_of
 from grace_geom.methods import METHODS, Method

@@ -5,6 +5,7 @@ removed after new ones.
 import contextlib
 import json
 import shutil
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any, Self, TextIO
 
@@ -28,12 +29,13 @@ ATTACKED = 500
 """Most held-out images that are attacked."""
 
 
+@dataclass(eq=False)
 class Follower:
     """What the loop tells a process that is not the first: it takes its part in evaluations and
     keeps nothing.
 
-    Args:
-        config: Settings.
+    Attributes:
+        config: Settings; ``config.run_dir`` is the run directory.
         model: The classifier that held-out images are shown to.
         val: Held-out images.
         where: Record of machine, versions and data.
@@ -41,18 +43,16 @@ class Follower:
         quiet: No progress.
     """
 
-    def __init__(
-        self,
-        config: TrainConfig,
-        model: ClipClassifier,
-        val: ImageSet,
-        where: dict[str, Any],
-        *,
-        members: Weights,
-        quiet: bool,
-    ) -> None:
-        self.config, self.model, self.val, self.where, self.quiet = config, model, val, where, quiet
-        self.out, self.members = config.run_dir, members
+    config: TrainConfig
+    model: ClipClassifier
+    val: ImageSet
+    where: dict[str, Any]
+    _: KW_ONLY
+    members: Weights
+    quiet: bool
+
+    def __post_init__(self) -> None:
+        self.out = self.config.run_dir
         self.saved: int | None = None
 
     def __enter__(self) -> Self:
@@ -120,34 +120,19 @@ class Follower:
 class RunDirectory(Follower):
     """What the loop tells goes here: ``metrics.jsonl``, ``NAME.jsonl``, checkpoints, progress.
 
-    Args:
-        config: Settings; ``config.run_dir`` is made when the ``with`` block is entered.
-        model: The classifier that held-out images are shown to.
-        val: Held-out images.
-        where: Record of machine, versions and data.
-        members: Which images are trained on and held out, for the checkpoint.
-        quiet: No progress.
+    The directory is made when the ``with`` block is entered.
     """
 
-    def __init__(
-        self,
-        config: TrainConfig,
-        model: ClipClassifier,
-        val: ImageSet,
-        where: dict[str, Any],
-        *,
-        members: Weights,
-        quiet: bool,
-    ) -> None:
-        super().__init__(config, model, val, where, members=members, quiet=quiet)
+    def __post_init__(self) -> None:
+        super().__post_init__()
         # Where a run lies is not what it is: the same run in another folder writes the same
         # checkpoint.
         self.settings = {
             name: v
-            for name, v in config.flat().items()
+            for name, v in self.config.flat().items()
             if name not in ("out", "resume", "resume_anyway", "stop_after")
         }
-        self.base_sha256 = digest(model.clip.state_dict())
+        self.base_sha256 = digest(self.model.clip.state_dict())
         self.streams: dict[str, TextIO] = {}
         self.progress = Progress(0, quiet=True)
         self.board: Any = None

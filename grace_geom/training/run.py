@@ -6,7 +6,7 @@ import contextlib
 import functools
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from grace_geom.files import alone
 from grace_geom.methods import Method, Run
 from grace_geom.methods.base import Part
 from grace_geom.models import ClipClassifier, ModelSpec, build
+from grace_geom.preprocess import Preprocess
 from grace_geom.provenance import provenance
 from grace_geom.serialise import plain
 from grace_geom.training.data import training_data
@@ -85,40 +86,55 @@ def _train(config: TrainConfig, *, quiet: bool) -> Path:
     }
     where |= _shared_out(trainer.method, config.batch_size, here) if here.size > 1 else {}
 
-    def batches(epoch: int, skip: int) -> Iterable[Batch]:
-        return loader(
-            train,
-            config.batch_size,
-            model.preprocess.at(config.image_size),
-            train=True,
-            seed=config.seed,
-            epoch=epoch,
-            workers=pick_workers(config.workers, device),
-            skip_batches=skip,
-            drop_last=len(train) >= config.batch_size,
-            pin_memory=device.type == "cuda",
-            buffer=config.shuffle_buffer,
-            share=here,
-        )
-
-    def images(part: Part) -> Iterator[Batch]:
-        found = loader(
-            train if part == "train" else held_out,
-            config.batch_size,
-            model.preprocess.at(config.image_size),
-            train=False,
-            workers=pick_workers(config.workers, device),
-        )
-        return (batch.to(device) for batch in found)
-
-    distributed.wait_for_all()  # all have looked at what is in the directory: now one of them may write there
+    feed = _Feed(config, train, held_out, model.preprocess.at(config.image_size), device)
+    # All have looked at what is in the directory: now one of them may write there.
+    distributed.wait_for_all()
     keeper = RunDirectory if here.rank == 0 else Follower
     with keeper(config, model, val, where, members=data.members, quiet=quiet) as kept:
-        trainer.run.emit, trainer.run.images = kept.emit, images
+        trainer.run.emit, trainer.run.images = kept.emit, feed.images
         trainer.run.pieces = lambda batch: batch.split(trainer.plan.micro_batch or len(batch))
         kept.start(trainer)
-        _fit_or_discard(trainer, batches, kept, out)
+        _fit_or_discard(trainer, feed.batches, kept, out)
     return out
+
+
+@dataclass(frozen=True)
+class _Feed:
+    """The images of a run, in batches: augmented ones for steps, clean ones for the method."""
+
+    config: TrainConfig
+    train: ImageSet
+    held_out: ImageSet
+    preprocess: Preprocess
+    device: torch.device
+
+    def batches(self, epoch: int, skip: int) -> Iterable[Batch]:
+        """This process's share of an epoch's batches, from number ``skip`` on."""
+        return loader(
+            self.train,
+            self.config.batch_size,
+            self.preprocess,
+            train=True,
+            seed=self.config.seed,
+            epoch=epoch,
+            workers=pick_workers(self.config.workers, self.device),
+            skip_batches=skip,
+            drop_last=len(self.train) >= self.config.batch_size,
+            pin_memory=self.device.type == "cuda",
+            buffer=self.config.shuffle_buffer,
+            share=distributed.world(),
+        )
+
+    def images(self, part: Part) -> Iterator[Batch]:
+        """See ``Run.images``."""
+        found = loader(
+            self.train if part == "train" else self.held_out,
+            self.config.batch_size,
+            self.preprocess,
+            train=False,
+            workers=pick_workers(self.config.workers, self.device),
+        )
+        return (batch.to(self.device) for batch in found)
 
 
 def _restore(trainer: Trainer, resumed: Checkpoint, file: Path) -> None:

@@ -98,7 +98,7 @@ class Trainer:
             group["initial_lr"] = group["lr"]
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.plan.precision == "fp16")
         self.run.backward = lambda loss: self.scaler.scale(loss).backward()
-        self.watch = Watch(self.device)
+        self.watch = FiniteWatch(self.device)
         self.skipped = 0
 
     def weights(self) -> Weights:
@@ -280,7 +280,7 @@ class Trainer:
         return found
 
 
-class Watch:
+class FiniteWatch:
     """Remembers the first step at which each number was not finite, without waiting for the
     device."""
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from grace_geom.analysis.curvature import finite
-from grace_geom.analysis.features import Adversary, adversarial_images, survey
+from grace_geom.analysis.features import Perturbations, adversarial_images, survey
 from grace_geom.analysis.numbers import Footnotes, absent
 from grace_geom.analysis.options import Common
 from grace_geom.analysis.run import read_part
@@ -26,7 +26,7 @@ from grace_geom.checkpoint import checkpoint_of, open_checkpoint, save_checkpoin
 from grace_geom.data import loader, resolve
 from grace_geom.errors import NotFiniteError
 from grace_geom.evaluation.accuracy import evaluate_set
-from grace_geom.geometry.lanczos import Krylov
+from grace_geom.geometry.krylov import Krylov
 from grace_geom.models import ModelSpec, build
 from grace_geom.plots.columns import union
 from grace_geom.plots.sample import sample_size
@@ -317,7 +317,7 @@ def test_damaged_attacked_images_are_said_and_made_anew(lab, tmp_path, capsys, d
         open_checkpoint(lab / "usual" / "ckpt.pt")[0],
         resolve(f"npz:{lab}/id.npz", "test"),
     )
-    images, fast = images.subset(4, 0), Adversary(attack_steps=1)
+    images, fast = images.subset(4, 0), Perturbations(attack_steps=1)
     first = np.array(adversarial_images(model, model, images, fast, cache=tmp_path))
     (file,) = tmp_path.glob("adv-*.npy")
     raw = file.read_bytes()

@@ -38,34 +38,51 @@ KNOWN = re.compile(r"404 \(Not Found\)")
 """Streamlit asks for two files below the page's own path first; its own fallback finds them."""
 
 
+VISITORS = {"desktop": ("light", 1440), "phone": ("dark", 420)}
+"""Theme that their system asks for, and width of their window: all four pairs would load every page
+twice more.
+"""
+PATIENCE = 120_000
+"""Milliseconds to wait for what comes within seconds on a machine that has nothing else to do."""
+
+
 @pytest.fixture(scope="module")
 def served(lab: Path) -> Iterator[str]:
     """Address of a dashboard that was started as a user starts it, from another folder."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [
-        sys.executable,
-        "-m",
-        "streamlit",
-        "run",
-        str(ROOT / "app/main.py"),
-        "--server.port",
-        str(port),
-    ]
+    command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "app/main.py")]
     process = subprocess.Popen(
-        [*command, "--", "--runs", str(lab)], cwd=lab, stdout=subprocess.DEVNULL
+        [*command, "--server.port", str(port), "--", "--runs", str(lab)],
+        cwd=lab,
+        stdout=subprocess.DEVNULL,
     )
     try:
         address = f"http://127.0.0.1:{port}"
-        for _ in range(300):
-            with suppress(OSError), urllib.request.urlopen(f"{address}/_stcore/health", timeout=1):
-                break
-            time.sleep(0.2)
+        answers(f"{address}/_stcore/health", process)
         yield address
     finally:
         process.terminate()
-        process.wait(timeout=20)
+        try:
+            process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def answers(address: str, process: subprocess.Popen[bytes]) -> None:
+    """Wait until the server answers.
+
+    Raises:
+        RuntimeError: If it ended, or is silent for too long.
+    """
+    until = time.monotonic() + PATIENCE / 1000
+    while time.monotonic() < until and process.poll() is None:
+        with suppress(OSError), urllib.request.urlopen(address, timeout=5):
+            return
+        time.sleep(0.1)
+    raise RuntimeError(f"the dashboard does not answer at {address} (exit {process.poll()})")
 
 
 @pytest.fixture(scope="module")
@@ -82,21 +99,50 @@ def browser() -> Iterator[Any]:
         chromium.close()
 
 
+@pytest.fixture(scope="module")
+def visitors(browser: Any) -> Iterator[dict[str, Any]]:
+    """A browser context for each visitor: its cache spares every page but the first the compilation
+    of Streamlit and plotly. Moving placeholders are off, which a machine without a GPU paints
+    slowly.
+    """
+    contexts = {
+        name: browser.new_context(
+            color_scheme=theme, viewport={"width": width, "height": 900}, reduced_motion="reduce"
+        )
+        for name, (theme, width) in VISITORS.items()
+    }
+    yield contexts
+    for context in contexts.values():
+        context.close()
+
+
+@pytest.fixture
+def page(visitors: dict[str, Any]) -> Iterator[Any]:
+    """An empty page of the visitor with the wide window."""
+    opened = visitors["desktop"].new_page()
+    opened.set_default_timeout(PATIENCE)
+    yield opened
+    opened.close()
+
+
 def drawn(page: Any, address: str) -> None:
-    """Go there and wait until the script has ended and the figures are there."""
-    page.goto(address)
-    page.wait_for_selector("h1", timeout=60_000)
+    """Go there and wait until the script has ended."""
+    page.goto(address, timeout=PATIENCE)
+    page.wait_for_selector("h1", timeout=PATIENCE)
+    ended(page)
+
+
+def ended(page: Any) -> None:
+    """Wait until the page's script has ended."""
     page.wait_for_selector(
-        '[data-testid="stApp"][data-test-script-state="notRunning"]', timeout=60_000
+        '[data-testid="stApp"][data-test-script-state="notRunning"]', timeout=PATIENCE
     )
-    page.wait_for_timeout(500)
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("visitor", VISITORS)
 @pytest.mark.parametrize("name", PAGES)
-def test_every_page_without_error_and_without_leaving_this_machine(browser, served, name, theme):
-    context = browser.new_context(color_scheme=theme, viewport={"width": 1440, "height": 900})
-    page = context.new_page()
+def test_every_page_without_error_and_without_leaving_this_machine(visitors, served, name, visitor):
+    page = visitors[visitor].new_page()
     requests: list[str] = []
     errors: list[str] = []
     page.on("request", lambda request: requests.append(request.url))
@@ -104,62 +150,52 @@ def test_every_page_without_error_and_without_leaving_this_machine(browser, serv
         "console", lambda message: errors.append(message.text) if message.type == "error" else None
     )
     drawn(page, f"{served}/{name}")
+    if name != "run":
+        page.wait_for_selector(".js-plotly-plot .xtick text", state="attached", timeout=PATIENCE)
+        assert is_light(page, ".js-plotly-plot .xtick text") == (VISITORS[visitor][0] == "dark")
     assert page.locator('[data-testid="stException"]').count() == 0
     assert [error for error in errors if not KNOWN.search(error)] == []
     assert [url for url in requests if not url.startswith((served, "data:", "blob:"))] == []
-    if name != "run":
-        page.wait_for_selector(".js-plotly-plot .xtick", state="attached", timeout=60_000)
-        color = page.evaluate(
-            "getComputedStyle(document.querySelector('.js-plotly-plot .xtick text')).fill"
-        )
-        shade = sum(int(part) for part in re.findall(r"\d+", color)[:3]) / 3
-        assert (shade > 128) == (
-            theme == "dark"
-        )  # text on the ground that the visitor's system asks for
-    context.close()
+    sideways = (
+        "(e => e.scrollWidth - e.clientWidth)(document.querySelector('[data-testid=stMain]'))"
+    )
+    assert page.evaluate(sideways) <= 0
+    page.close()
 
 
-def test_a_figure_in_the_browser_holds_the_numbers_of_the_record(browser, served, lab):
-    context = browser.new_context()
-    page = context.new_page()
+def is_light(page: Any, selector: str) -> bool:
+    """Whether the first text there is nearer to white than to black."""
+    color = page.evaluate(f"getComputedStyle(document.querySelector('{selector}')).fill")
+    return sum(int(part) for part in re.findall(r"\d+", color)[:3]) / 3 > 128
+
+
+def test_a_figure_in_the_browser_holds_the_numbers_of_the_record(page, served, lab):
     drawn(page, f"{served}/drift?runs=toy%2Fft-s0&runs=toy%2Fgrace-s0")
-    page.wait_for_selector(".js-plotly-plot", timeout=60_000)
+    page.wait_for_selector(".js-plotly-plot .xtick", state="attached", timeout=PATIENCE)
     told = page.evaluate(
         "JSON.stringify([...document.querySelectorAll('.js-plotly-plot')[0].data]"
         ".filter(t => t.name == 'grace-s0').map(t => Array.from(t.y._inputArray ?? t.y)))"
     )
     record = Result.load(lab / "toy/analyses/representation_drift.json").parts["grace-s0"]
     assert json.loads(told)[0] == pytest.approx(record.arrays["cka/id"][0].tolist(), rel=1e-5)
-    context.close()
 
 
-def test_a_narrow_page_does_not_scroll_sideways(browser, served):
-    context = browser.new_context(viewport={"width": 420, "height": 900})
-    page = context.new_page()
-    for path in PAGES:
-        drawn(page, f"{served}/{path}")
-        excess = (
-            "(e => e.scrollWidth - e.clientWidth)(document.querySelector('[data-testid=stMain]'))"
-        )
-        assert page.evaluate(excess) <= 0, path
-    context.close()
-
-
-def test_a_link_opened_elsewhere_shows_the_same_choice(browser, served):
-    context = browser.new_context()
-    page = context.new_page()
+def test_a_link_opened_elsewhere_shows_the_same_choice(page, browser, served):
     drawn(page, f"{served}/?runs=toy%2Fft-s0&runs=toy%2Fgrace-s0&baseline=toy%2Fgrace-s0&sets=adv")
     page.get_by_role("link", name="Weights").click()
-    page.wait_for_selector("h1:has-text('weights')", timeout=60_000)
+    page.wait_for_selector("h1:has-text('weights')", timeout=PATIENCE)
     page.wait_for_url(
-        lambda url: all(part in url for part in ("runs=", "sets=adv", "baseline=")), timeout=60_000
+        lambda url: all(part in url for part in ("runs=", "sets=adv", "baseline=")),
+        timeout=PATIENCE,
     )
     link = page.url
-    context.close()
     other = browser.new_context()
     page = other.new_page()
     drawn(page, link)
     assert "/weights?" in page.url
+    page.wait_for_selector(
+        '[data-testid="stSidebar"] [data-testid="stSelectbox"]', timeout=PATIENCE
+    )
     runs, sets = page.locator(
         '[data-testid="stSidebar"] [data-testid="stMultiSelect"]'
     ).all_inner_texts()
@@ -172,19 +208,15 @@ def test_a_link_opened_elsewhere_shows_the_same_choice(browser, served):
     other.close()
 
 
-def test_downloads_hold_the_numbers_and_the_figure(browser, served):
-    context = browser.new_context(accept_downloads=True, viewport={"width": 1440, "height": 900})
-    page = context.new_page()
+def test_downloads_hold_the_numbers_and_the_figure(page, served):
     drawn(page, served)
     page.wait_for_function(
-        "document.querySelectorAll('[data-testid=stDownloadButton]').length >= 7", timeout=60_000
+        "document.querySelectorAll('[data-testid=stDownloadButton]').length >= 7", timeout=PATIENCE
     )
-    page.wait_for_selector(
-        '[data-testid="stApp"][data-test-script-state="notRunning"]', timeout=60_000
-    )
+    ended(page)
 
     def download(button: Any) -> bytes:
-        with page.expect_download(timeout=60_000) as waiting:
+        with page.expect_download(timeout=PATIENCE) as waiting:
             button.click()
         return Path(waiting.value.path()).read_bytes()
 
@@ -207,4 +239,3 @@ def test_downloads_hold_the_numbers_and_the_figure(browser, served):
     page.locator(".js-plotly-plot").first.hover()
     camera = page.locator('.js-plotly-plot [data-title^="Download plot as a"]').first
     assert download(camera).startswith(b"\x89PNG")
-    context.close()

@@ -107,42 +107,66 @@ def rewritten(rng: random.Random, path: Path) -> None:
 
 
 def shards(rng: random.Random, folder: Path) -> str:
+    """A shard with damaged samples, headers, class names or patterns."""
     members: list[tuple[str, bytes]] = []
     harmed = rng.sample(range(N), rng.choice([0, 0, 0, 1, 1, 2]))
     for i in range(N):
-        image = (f"{i}.png", picture(i % 3))
-        label = (f"{i}.cls", str(i % 3).encode())
-        members += [image, label]
-        if i not in harmed:
-            continue
-        json_label = (f"{i}.json", json.dumps({rng.choice(["label", "cls", "x"]): i % 3}).encode())
-        cls = rng.choice([
-            b"", b"1.0", b"NaN", b"\xff", b"9" * 5000, b"1_0", b"-1", str(2**70).encode(), b" 1\n",
-            b"cat", "١".encode(), b"\xef\xbb\xbf1", bytes(9000),
-        ])  # fmt: skip
-        record = rng.choice([
-            b"{", b"[1]", b'{"label": [1]}', b'{"label": null}', b'{"label": true}',
-            b'{"label": 1e999}', b'{"label": NaN}', b'{"label": "1"}',
-            b'{"label": 1.5}', b"[" * 100_000, b'{"label": 1, "cls": 2}', b'{"label": 1e30}',
-            b'{"label": {"a": 1}}', b"", b'"\\ud800"',
-        ])  # fmt: skip
-        members[-2:] = rng.choice([
-            [image, label, json_label], [image, json_label], [image, json_label], [label, image],
-            [image, (f"{i}.cls", cls)],
-            [image, (f"{i}.json", record)], [image, label, (f"{i}.json", record)], [image],
-            [label], [], [image, label, image],
-            [(f"{i}.depth.png", picture(2 - i % 3)), image, label],
-            [(f"{i}.depth.png", b"x"), label], [image, (f"{i}.jpg", picture(0)), label],
-            [(f"../{i}.png", image[1]), (f"../{i}.cls", label[1])],
-            [(f"/{i}.PNG", image[1]), (f"/{i}.CLS", label[1])],
-            [(f"._{i}.png", b"x"), image, label], [("__MACOSX/x.png", b"x"), image, label],
-            [(f"{i}.png", b""), label], [("README", b"x"), image, label],
-            [(f"d/{i}.x.png", image[1]), (f"d/{i}.x.cls", label[1])],
-            [(f"\udcff{i}.png", image[1]), (f"\udcff{i}.cls", label[1])],
-        ])  # fmt: skip
-    path = write_tar(folder / "0.tar", members)
-    how = rng.randrange(10)
+        members += odd_sample(rng, i) if i in harmed else sample(i)
+    harm_archive(rng, write_tar(folder / "0.tar", members))
+    write_names(rng, folder)
+    if not rng.randrange(9):
+        (folder / "test").mkdir()
+        counts = ["1", "0", "", "²", "-1", "1e9", "9" * 30, "999999999", "one", "\ufeff1"]
+        (folder / "test" / "nshards.txt").write_text(rng.choice(counts), encoding="utf-8")
+        return f"wds:{folder}"
+    patterns = [f"{folder}/0.tar"] * 12 + [
+        f"{folder}/*.tar", f"{folder}/{{0..0}}.tar", f"{folder}/{{0..99999999999}}.tar",
+        f"{folder}/{{0..0}}{{1..1000}}{{1..100000}}.tar",
+        f"{folder}/{{0.tar", f"{folder}", "", "{", "*", "..", "-",
+        f"{folder}/0.tar+{folder}/0.tar", f"{folder}/" + "x" * 300, "pipe:ls", "http://",
+    ]  # fmt: skip
+    return f"wds:{rng.choice(patterns)}"
+
+
+def sample(i: int) -> list[tuple[str, bytes]]:
+    """A picture and its label."""
+    return [(f"{i}.png", picture(i % 3)), (f"{i}.cls", str(i % 3).encode())]
+
+
+def odd_sample(rng: random.Random, i: int) -> list[tuple[str, bytes]]:
+    """The same with a label, name or member that is wrong, missing or one too many."""
+    image, label = sample(i)
+    json_label = (f"{i}.json", json.dumps({rng.choice(["label", "cls", "x"]): i % 3}).encode())
+    cls = rng.choice([
+        b"", b"1.0", b"NaN", b"\xff", b"9" * 5000, b"1_0", b"-1", str(2**70).encode(), b" 1\n",
+        b"cat", "١".encode(), b"\xef\xbb\xbf1", bytes(9000),
+    ])  # fmt: skip
+    record = rng.choice([
+        b"{", b"[1]", b'{"label": [1]}', b'{"label": null}', b'{"label": true}',
+        b'{"label": 1e999}', b'{"label": NaN}', b'{"label": "1"}',
+        b'{"label": 1.5}', b"[" * 100_000, b'{"label": 1, "cls": 2}', b'{"label": 1e30}',
+        b'{"label": {"a": 1}}', b"", b'"\\ud800"',
+    ])  # fmt: skip
+    return rng.choice([
+        [image, label, json_label], [image, json_label], [image, json_label], [label, image],
+        [image, (f"{i}.cls", cls)],
+        [image, (f"{i}.json", record)], [image, label, (f"{i}.json", record)], [image],
+        [label], [], [image, label, image],
+        [(f"{i}.depth.png", picture(2 - i % 3)), image, label],
+        [(f"{i}.depth.png", b"x"), label], [image, (f"{i}.jpg", picture(0)), label],
+        [(f"../{i}.png", image[1]), (f"../{i}.cls", label[1])],
+        [(f"/{i}.PNG", image[1]), (f"/{i}.CLS", label[1])],
+        [(f"._{i}.png", b"x"), image, label], [("__MACOSX/x.png", b"x"), image, label],
+        [(f"{i}.png", b""), label], [("README", b"x"), image, label],
+        [(f"d/{i}.x.png", image[1]), (f"d/{i}.x.cls", label[1])],
+        [(f"\udcff{i}.png", image[1]), (f"\udcff{i}.cls", label[1])],
+    ])  # fmt: skip
+
+
+def harm_archive(rng: random.Random, path: Path) -> None:
+    """Damage, compress or empty a tar, or change a header; leave six of ten alone."""
     content = path.read_bytes()
+    how = rng.randrange(10)
     if how == 0:
         path.write_bytes(damaged(rng, content))
     elif how == 1:
@@ -156,6 +180,10 @@ def shards(rng: random.Random, folder: Path) -> str:
         path.write_bytes(header_changed(rng, content))
     elif how == 3:
         path.write_bytes(rng.choice([b"", bytes(512), bytes(1024), bytes(10240)]))
+
+
+def write_names(rng: random.Random, folder: Path) -> None:
+    """``classnames.txt``, right or not, or a class list beside the shard."""
     names = "\n".join(CLASSES)
     texts = [names] * 8 + [
         "",
@@ -170,18 +198,6 @@ def shards(rng: random.Random, folder: Path) -> str:
         (folder / "classnames.txt").write_bytes(rng.choice(texts).encode(encoding))
     else:
         (folder / "0.classes.json").write_bytes(class_list(rng))
-    if not rng.randrange(9):
-        (folder / "test").mkdir()
-        counts = ["1", "0", "", "²", "-1", "1e9", "9" * 30, "999999999", "one", "\ufeff1"]
-        (folder / "test" / "nshards.txt").write_text(rng.choice(counts), encoding="utf-8")
-        return f"wds:{folder}"
-    patterns = [f"{folder}/0.tar"] * 12 + [
-        f"{folder}/*.tar", f"{folder}/{{0..0}}.tar", f"{folder}/{{0..99999999999}}.tar",
-        f"{folder}/{{0..0}}{{1..1000}}{{1..100000}}.tar",
-        f"{folder}/{{0.tar", f"{folder}", "", "{", "*", "..", "-",
-        f"{folder}/0.tar+{folder}/0.tar", f"{folder}/" + "x" * 300, "pipe:ls", "http://",
-    ]  # fmt: skip
-    return f"wds:{rng.choice(patterns)}"
 
 
 def header_changed(rng: random.Random, content: bytes) -> bytes:

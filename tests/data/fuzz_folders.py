@@ -12,8 +12,13 @@ from PIL import Image
 from tests.data.fuzz_base import N, class_list, damaged, picture
 from tests.data.makers import CLASSES
 
+Harms = list[Callable[[], object]]
+Write = Callable[..., None]
+"""Of a path below the class folders' parent, and its content."""
+
 
 def folders(rng: random.Random, folder: Path) -> str:
+    """Class folders with up to three things in them that do not belong there."""
     top = folder / rng.choice(["set", "set", "tiny set"])
     above = rng.choice(["", "", "", "deep/", "train/", "Train/", "a/b/"])
     for i in range(N):
@@ -28,8 +33,33 @@ def folders(rng: random.Random, folder: Path) -> str:
         with open(path, "wb") as file:
             file.write(content)
 
-    rows = "".join(f"{CLASSES[i % 3]}/{i}.png,{CLASSES[i % 3]}\n" for i in range(N))
-    harms: list[Callable[[], object]] = [
+    harms: Harms = [
+        *odd_entries(home, top, above),
+        *odd_files(rng, write),
+        *label_files(rng, write),
+        lambda: write("../test/apple/x.png", picture(0)),
+        lambda: write("../Test/kiwi/x.png", picture(0)),
+        lambda: write("apple/a/b/c/d.png", picture(0)),
+        lambda: [os.unlink(path) for path in home.iterdir() if path.is_file()],
+        lambda: write("x" * 200 + ".csv", b'a,b\n"'),
+        lambda: write("apple/sub.gif", b"GIF89a"),
+    ]
+    for harm in rng.sample(harms, rng.choice([0, 1, 1, 1, 2, 3])):
+        try:
+            harm()
+        except OSError:
+            continue  # two harms at one place
+    ends = ["", "", "", "", "", "/", "/nothing", "/" + "x" * 300, f"+{top}", "/\udce9"]
+    return (
+        f"folder:{top}{rng.choice(ends)}"
+        if rng.randrange(20)
+        else rng.choice(["folder:", "folder:+"])
+    )
+
+
+def odd_entries(home: Path, top: Path, above: str) -> Harms:
+    """Links, a pipe, and a folder called like a picture."""
+    return [
         lambda: (home / "loop").symlink_to(home),
         lambda: (home / "up").symlink_to(top),
         lambda: (home / "gone.png").symlink_to("/nowhere"),
@@ -38,6 +68,12 @@ def folders(rng: random.Random, folder: Path) -> str:
         lambda: (home / "other.png").symlink_to(top / above / "bear" / "1.png"),
         lambda: os.mkfifo(home / "pipe.png"),
         lambda: (home / "folder.png").mkdir(),
+    ]
+
+
+def odd_files(rng: random.Random, write: Write) -> Harms:
+    """Odd names, files of other programs, and a damaged picture."""
+    return [
         lambda: write("apple/caf\udce9.png", picture(0)),
         lambda: write("caf\udce9/x.png", picture(0)),
         lambda: write("apple/new\nline.png", picture(0)),
@@ -49,6 +85,13 @@ def folders(rng: random.Random, folder: Path) -> str:
         lambda: write("empty/README.txt"),
         lambda: write("loose.png", picture(0)),
         lambda: write("apple/0.png", damaged(rng, picture(0))),
+    ]
+
+
+def label_files(rng: random.Random, write: Write) -> Harms:
+    """Class lists and label tables, most of them damaged."""
+    rows = "".join(f"{CLASSES[i % 3]}/{i}.png,{CLASSES[i % 3]}\n" for i in range(N))
+    return [
         lambda: write("classes.json", class_list(rng)),
         lambda: write(
             "classnames.txt",
@@ -74,24 +117,7 @@ def folders(rng: random.Random, folder: Path) -> str:
                 ]
             ),
         ),
-        lambda: write("../test/apple/x.png", picture(0)),
-        lambda: write("../Test/kiwi/x.png", picture(0)),
-        lambda: write("apple/a/b/c/d.png", picture(0)),
-        lambda: [os.unlink(path) for path in home.iterdir() if path.is_file()],
-        lambda: write("x" * 200 + ".csv", b'a,b\n"'),
-        lambda: write("apple/sub.gif", b"GIF89a"),
     ]
-    for harm in rng.sample(harms, rng.choice([0, 1, 1, 1, 2, 3])):
-        try:
-            harm()
-        except OSError:
-            continue  # two harms at one place
-    ends = ["", "", "", "", "", "/", "/nothing", "/" + "x" * 300, f"+{top}", "/\udce9"]
-    return (
-        f"folder:{top}{rng.choice(ends)}"
-        if rng.randrange(20)
-        else rng.choice(["folder:", "folder:+"])
-    )
 
 
 MODES = [

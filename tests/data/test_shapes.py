@@ -18,7 +18,7 @@ from grace_geom.data.shapes.captions import (
     Sloppiness,
     captions,
 )
-from grace_geom.data.shapes.corruptions import CORRUPTIONS, SEVERITIES
+from grace_geom.data.shapes.corruptions import CORRUPTIONS, SEVERITIES, drawn
 from grace_geom.data.shapes.draws import Draws, mix
 from grace_geom.data.shapes.noise import SIDE
 from grace_geom.data.shapes.sdf import SHAPES, distance
@@ -27,7 +27,7 @@ from grace_geom.data.shapes.sets import (
     HARD_IDS,
     SHAPES_SETS,
     SIZES,
-    corruption_of,
+    VERSION,
     fingerprint,
     ids_of,
     labels_of,
@@ -225,7 +225,8 @@ def test_renditions_include_negatives_of_photos():
 
 def test_corruption_hurts_more_when_more_severe():
     first = np.arange(3000)
-    kind, severity = corruption_of("shapes:corrupt", "test", first)
+    drawn_kinds, severity = drawn(Draws(f"{VERSION}/shapes:corrupt/test", 0, first))
+    kind = np.array(tuple(CORRUPTIONS))[drawn_kinds]
     assert set(kind) == set(CORRUPTIONS)
     assert set(severity) == set(range(1, SEVERITIES + 1))
     fixed = {"shape": labels_of("shapes:corrupt", first)}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from grace_geom.data import ImageSet, align, from_arrays, hold_out, restrict_classes
+from grace_geom.data import ImageSet, from_arrays, hold_out, restrict_classes
 from grace_geom.data.keys import uniforms_of
 from grace_geom.data.splits import choose
 from grace_geom.errors import UserError
@@ -158,12 +158,3 @@ def test_restricted_classes_are_relabelled_and_know_their_place_in_the_head(imag
         restrict_classes(image_set, ["baer"])
     with pytest.raises(UserError, match="0 to 2"):
         restrict_classes(image_set, [3])
-
-
-def test_align_finds_the_classes_in_a_larger_or_reordered_head(image_set: ImageSet):
-    assert align(image_set, CLASSES) is image_set
-    assert align(image_set, ("car", "dog", "bear", "apple")).class_ids == (3, 2, 0)
-    with pytest.raises(UserError, match="no class 'bear'"):
-        align(image_set, ("apple", "car", "beer"))
-    with pytest.raises(UserError, match="share a name"):
-        align(image_set, ("car", "bear", "apple", "car"))

@@ -17,7 +17,7 @@ from grace_geom.geometry.bound import (
 )
 from grace_geom.geometry.centroids import by_class, discrepancy
 from grace_geom.geometry.sharpness import average_case
-from grace_geom.geometry.trace import Estimate
+from grace_geom.geometry.trace import StochasticEstimate
 from tests.geometry.test_cka import gaussian
 from tests.geometry.test_sharpness import DIM, quadratic
 
@@ -37,14 +37,14 @@ def test_proximity_is_the_divergence_of_two_gaussians_over_n():
 def test_sharpness_term_of_a_quadratic_is_its_expected_rise():
     objective, weights, _, H = quadratic(torch.linspace(-1, 5, DIM))
     sigma = 0.2
-    B = sharpness_term(Estimate(float(H.trace()), 0.1, "exact", 0), sigma)
+    B = sharpness_term(StochasticEstimate(float(H.trace()), 0.1, "exact", 0), sigma)
     rise = average_case(objective, weights, sigma * DIM**0.5, samples=400)
     assert abs(B.value - rise.value) < 4 * rise.error
     assert B.error == pytest.approx(0.02 * 0.1)
 
 
 def test_balance_is_where_the_sum_is_least():
-    trace = Estimate(30.0, 3.0, "", 0)
+    trace = StochasticEstimate(30.0, 3.0, "", 0)
     found = balance(2.0, 100, trace)
     sums = {
         s: proximity(2.0, 100, s) + sharpness_term(trace, s).value
@@ -53,13 +53,13 @@ def test_balance_is_where_the_sum_is_least():
     best = min(sums, key=sums.__getitem__)
     assert found.sigma == pytest.approx(best, rel=3e-3)
     assert 2 * found.term == pytest.approx(sums[best], rel=1e-5)
-    up = balance(2.0, 100, Estimate(30.03, 0, "", 0)).term
+    up = balance(2.0, 100, StochasticEstimate(30.03, 0, "", 0)).term
     assert found.error == pytest.approx((up - found.term) / 0.03 * 3, rel=1e-3)
 
 
 def test_without_positive_curvature_nothing_balances():
-    assert math.isnan(balance(2.0, 100, Estimate(-1.0, 0.1, "", 0)).sigma)
-    assert balance(0.0, 100, Estimate(3.0, 0.1, "", 0)).term == 0
+    assert math.isnan(balance(2.0, 100, StochasticEstimate(-1.0, 0.1, "", 0)).sigma)
+    assert balance(0.0, 100, StochasticEstimate(3.0, 0.1, "", 0)).term == 0
 
 
 def test_lipschitz_constant_is_reached_and_never_passed():

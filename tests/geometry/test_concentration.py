@@ -16,7 +16,8 @@ from grace_geom.geometry.concentration import (
     over_directions,
     over_matrices,
 )
-from grace_geom.geometry.lanczos import Krylov, eigenpairs
+from grace_geom.geometry.krylov import Krylov
+from grace_geom.geometry.lanczos import eigenpairs
 from grace_geom.geometry.trace import hutchinson
 from tests.geometry import nets
 from tests.geometry.test_cka import gaussian

@@ -4,7 +4,8 @@ import torch
 from scipy.sparse.linalg import LinearOperator, eigsh
 from torch.testing import assert_close
 
-from grace_geom.geometry.lanczos import Krylov, eigenpairs, leaning_start, random_start
+from grace_geom.geometry.krylov import Krylov, leaning_start, random_start
+from grace_geom.geometry.lanczos import eigenpairs
 from tests.geometry import nets
 
 

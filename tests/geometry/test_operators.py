@@ -8,7 +8,8 @@ from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
 from grace_geom.errors import UserError
-from grace_geom.geometry.lanczos import Krylov, eigenpairs, random_start
+from grace_geom.geometry.krylov import Krylov, random_start
+from grace_geom.geometry.lanczos import eigenpairs
 from grace_geom.geometry.operators import gauss_newton, hessian, twice_differentiable
 from grace_geom.geometry.spectrum import spectrum
 from grace_geom.geometry.trace import hutchinson

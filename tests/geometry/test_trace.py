@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from grace_geom.geometry.lanczos import Krylov, eigenpairs
+from grace_geom.geometry.krylov import Krylov
+from grace_geom.geometry.lanczos import eigenpairs
 from grace_geom.geometry.trace import hutchinson, hutchpp, xtrace
 from tests.geometry import nets
 from tests.geometry.test_lanczos import rotated, start

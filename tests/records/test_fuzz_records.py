@@ -29,7 +29,7 @@ from grace_geom.records import (
     summarise,
 )
 from grace_geom.records.arrays import read_arrays
-from grace_geom.study.run import State
+from grace_geom.study.state import StudyState
 from tests.records.test_flat import flat
 
 SEEDS = range(int(os.environ.get("FUZZ_SEEDS", "40")))
@@ -93,7 +93,7 @@ def write(kind: str, folder) -> tuple[os.PathLike, object]:
                  "trials": {"ft": {"0.001": 0.5, "1e-05": None}}}  # fmt: skip
         (folder / "study.json").write_text(json.dumps(plain))
         return folder / "study.json", lambda p: [
-            s.cost for s in State.load(p, _refuse).probes.values()
+            s.cost for s in StudyState.load(p, _refuse).probes.values()
         ]
     if kind == "flat":
         values = {"a/x": 1.0, "a/b/x": 2.0, "joint": 0.5, "c/not_measured": "not finite"}

@@ -16,7 +16,7 @@ from grace_geom.plots import static
 from grace_geom.plots.palette import look
 from grace_geom.records import Estimate, EvalRecord, image_difference, list_runs
 from grace_geom.records.statistics import wilson
-from grace_geom.study import Row, figure, report
+from grace_geom.study import Row, data_files, figure, report
 from grace_geom.study.rows import difference
 from tests.stub_study import Stub, accuracy, outcomes, rows_by_label, study
 
@@ -80,9 +80,12 @@ def test_a_cost_that_is_a_bound_says_so_everywhere():
     text = report.cost_table([bound, known]).markdown()
     assert "≤ 22.1" in text and text.count("22.1") == 2 and "attack_looks" in text
     assert "attack_looks" not in report.cost_table([known]).markdown()
-    written = csv.DictReader(report.csv_text([bound, known]).splitlines())
+    written = csv.DictReader(data_files.csv_text([bound, known]).splitlines())
     assert {row["method"]: row["step_at_most"] for row in written} == {"a": "yes", "b": ""}
-    assert [row["step_at_most"] for row in report.plain_rows([bound, known], None)] == [True, False]
+    assert [row["step_at_most"] for row in data_files.plain_rows([bound, known], None)] == [
+        True,
+        False,
+    ]
 
 
 def test_a_method_without_any_run_is_a_row_of_dashes(tmp_path):
@@ -110,7 +113,9 @@ def test_the_papers_tables_stand_apart_where_the_study_has_their_rows():
         "Table 7": ["lora", "lora-at", "grace"],
         "Table 8": ["lora", "grace:lar=off", "grace:gv=off", "grace"],
     }
-    table = report.csv_text([one_seed(label, {("id", "a"): np.ones(9, bool)}) for label in rows])
+    table = data_files.csv_text(
+        [one_seed(label, {("id", "a"): np.ones(9, bool)}) for label in rows]
+    )
     by_label = {row["method"]: row["tables"] for row in csv.DictReader(table.splitlines())}
     assert by_label["grace"].count("Table") == 3 and "Table 6" not in by_label["lora-at"]
 
@@ -211,8 +216,8 @@ def test_an_attack_of_several_parts_leaves_the_other_columns_paired_and_is_shown
     assert "25.0 [" in report.markdown(rows, None, "t") and "15.0 [" in report.markdown(
         rows, None, "t"
     )
-    assert float(next(csv.DictReader(report.csv_text(rows).splitlines()))[name]) == 0.15
-    assert report.plain_rows(rows, None)[0]["whole_attacks"][name]["value"] == 0.15
+    assert float(next(csv.DictReader(data_files.csv_text(rows).splitlines()))[name]) == 0.15
+    assert data_files.plain_rows(rows, None)[0]["whole_attacks"][name]["value"] == 0.15
     assert "15.0" in summary(rows, rows[1], 100)
 
 
@@ -278,7 +283,7 @@ def test_copies_of_one_seed_count_once_and_the_table_says_so():
         assert list(copied.seeds) == [0] and copied.estimate("ID") == row.estimate("ID")
         assert "counted once" in report.markdown([copied], None, "t")
         assert "one seed" in report.intervals_note([copied])
-        assert report.plain_rows([copied], None)[0]["copies"] == copied.copies
+        assert data_files.plain_rows([copied], None)[0]["copies"] == copied.copies
 
 
 def test_the_figure_has_a_look_for_each_method_and_a_name_at_each_point(tmp_path):

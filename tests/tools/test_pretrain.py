@@ -32,7 +32,7 @@ from grace_geom.tools.tiny_clip import (
     thinned,
 )
 from grace_geom.tools.tiny_clip.making import Pretraining
-from grace_geom.tools.tiny_clip.training import Curve, batches
+from grace_geom.tools.tiny_clip.training import LossCurve, batches
 
 WEIGHTS = SHIPPED / "tiny-shapes.safetensors"
 MEASURED = [
@@ -125,7 +125,7 @@ def test_learning_rate_rises_and_falls():
 
 
 def test_thinned_curve_keeps_the_mean():
-    curve = Curve(list(range(0, 2000, 20)), [float(k) for k in range(100)], [0.0] * 100)
+    curve = LossCurve(list(range(0, 2000, 20)), [float(k) for k in range(100)], [0.0] * 100)
     thin = thinned(curve, points=10)
     assert len(thin["loss"]) == 10
     assert np.mean(thin["loss"]) == pytest.approx(49.5)

@@ -2,7 +2,11 @@
 analyses.
 """
 
-from grace_geom.analysis.features.adversary import Adversary, adversarial_images, perturbed_features
+from grace_geom.analysis.features.adversary import (
+    Perturbations,
+    adversarial_images,
+    perturbed_features,
+)
 from grace_geom.analysis.features.extract import (
     POOLS,
     Features,
@@ -15,8 +19,8 @@ from grace_geom.analysis.features.extract import (
 
 __all__ = [
     "POOLS",
-    "Adversary",
     "Features",
+    "Perturbations",
     "adversarial_images",
     "blocks_of",
     "collect",

@@ -35,7 +35,7 @@ Logits = Callable[[Tensor, Weights], Tensor]
 
 
 @dataclass(frozen=True)
-class Adversary:
+class Perturbations:
     """The attack that makes the adversarial distribution, and the weight perturbation.
 
     Every image is attacked, right or wrong, and none is left alone once it is misclassified: the
@@ -73,7 +73,7 @@ def adversarial_images(
     model: ClipClassifier,
     logits: Logits,
     image_set: ImageSet,
-    adversary: Adversary,
+    adversary: Perturbations,
     *,
     cache: Path | None,
     seed: int = 0,
@@ -194,7 +194,7 @@ def perturbed_features(
     logits: Logits,
     clean: Iterable[Batch],
     attacked: Iterable[Batch],
-    adversary: Adversary,
+    adversary: Perturbations,
     seed: int = 0,
 ) -> tuple[Float[Tensor, " n d"], Float[Tensor, " n d"]]:
     """Normalised features of the clean and of the adversarial images at ``W_pert = W + B A``, as in

@@ -15,7 +15,7 @@ from grace_geom.analysis.features.extract import Features, paired
 from grace_geom.errors import UserError
 from grace_geom.geometry.bootstrap import Interval, half_sample
 from grace_geom.geometry.bound import every_pair, sampling_floor
-from grace_geom.geometry.centroids import Classes, by_class
+from grace_geom.geometry.centroids import ClassStatistics, by_class
 
 ESTIMATORS = {
     "discrepancy": "sum_c pi_c (|mu_s - mu_t|^2 + |Sigma_s - Sigma_t|_F), plug-in, unit features",
@@ -52,7 +52,7 @@ class Domains:
 
 
 @dataclass(frozen=True)
-class Common:
+class SharedClasses:
     """Which classes term (C) counts.
 
     Attributes:
@@ -66,7 +66,7 @@ class Common:
     fewest: int
 
 
-def common_classes(labels: Mapping[str, Tensor], classes: int) -> Common:
+def common_classes(labels: Mapping[str, Tensor], classes: int) -> SharedClasses:
     """The classes that all domains can be compared on; labels are known before any feature is.
 
     Args:
@@ -94,7 +94,7 @@ def common_classes(labels: Mapping[str, Tensor], classes: int) -> Common:
             f"term (C): no class has two images in each of {', '.join(domains)}; take more images "
             "with --n, or name --ood sets that share classes"
         )
-    return Common(domains, common, int(count[:, common].min()))
+    return SharedClasses(domains, common, int(count[:, common].min()))
 
 
 def domain_discrepancies(
@@ -146,6 +146,6 @@ def domain_discrepancies(
     return Domains(numbers, worst, floor, len(common.classes), common.fewest)
 
 
-def _grouped(X: Tensor, labels: Tensor, classes: int) -> Classes:
+def _grouped(X: Tensor, labels: Tensor, classes: int) -> ClassStatistics:
     known = labels >= 0
     return by_class(X[known], labels[known], classes)

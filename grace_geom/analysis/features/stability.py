@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from grace_geom.analysis.features.extract import Features, paired
 from grace_geom.geometry.bootstrap import Interval, half_sample
 from grace_geom.geometry.centroids import (
-    Classes,
+    ClassStatistics,
     by_class,
     centroid_cosines,
     discrepancy,
@@ -171,12 +171,12 @@ def _numbers(
     return found
 
 
-def _grouped(X: Tensor, labels: Tensor, classes: int) -> Classes:
+def _grouped(X: Tensor, labels: Tensor, classes: int) -> ClassStatistics:
     known = labels >= 0
     return by_class(X[known], labels[known], classes)
 
 
-def _shift(a: Classes, b: Classes, same_images: bool) -> dict[str, float]:
+def _shift(a: ClassStatistics, b: ClassStatistics, same_images: bool) -> dict[str, float]:
     both = shared(a, b)
     terms = discrepancy(a, b, same_images)
     gaps = (a.mean[both] - b.mean[both]).norm(dim=1)

@@ -16,7 +16,7 @@ from torch import Tensor
 from grace_geom.analysis.features.adversary import batches_of
 from grace_geom.analysis.features.drift import MEASURES, PROCRUSTES_BOUNDS, WITHIN, Drift
 from grace_geom.analysis.features.extract import Layers, read_features
-from grace_geom.analysis.features.survey import Plan
+from grace_geom.analysis.features.survey import FeaturePlan
 from grace_geom.batch import Batch
 from grace_geom.data import ImageSet, loader
 from grace_geom.errors import UserError
@@ -120,7 +120,7 @@ def streams(
     id_set: ImageSet,
     ood: Mapping[str, ImageSet],
     x_adv: np.ndarray,
-    plan: Plan,
+    plan: FeaturePlan,
 ) -> dict[str, tuple[Iterator[Pair], int]]:
     """Distribution -> (pairs for :func:`streamed_drift`, number of images), and ``clean-adv`` of
     the checkpoint alone.

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from grace_geom.analysis.features.adversary import (
-    Adversary,
     Logits,
+    Perturbations,
     adversarial_images,
     batches_of,
     perturbed_features,
@@ -27,7 +27,7 @@ from grace_geom.preprocess import Preprocess
 
 
 @dataclass(frozen=True)
-class Plan:
+class FeaturePlan:
     """How features are taken; the same for all.
 
     Attributes:
@@ -47,13 +47,16 @@ class Plan:
     pool: str = "cls"
     layers: str = ""
     seed: int = 0
-    adversary: Adversary = field(default_factory=Adversary)
+    adversary: Perturbations = field(default_factory=Perturbations)
     cache: Path | None = None
     size: int | None = None
 
 
 def clean_features(
-    models: Mapping[str, ClipClassifier], id_set: ImageSet, ood: Mapping[str, ImageSet], plan: Plan
+    models: Mapping[str, ClipClassifier],
+    id_set: ImageSet,
+    ood: Mapping[str, ImageSet],
+    plan: FeaturePlan,
 ) -> dict[str, dict[str, Features]]:
     """Model -> distribution -> features; every image is decoded once for all models, if at all (see
     the cache).
@@ -88,7 +91,7 @@ def _collected(
     labels: Tensor,
     images: str,
     distribution: str,
-    plan: Plan,
+    plan: FeaturePlan,
     content: str,
 ) -> dict[str, Features]:
     """Features from the cache, and one pass for all models whose features do not lie there."""
@@ -157,7 +160,9 @@ def _read(
     return loader(part, batch, inputs, train=False)
 
 
-def attack(model: ClipClassifier, logits: Logits, id_set: ImageSet, plan: Plan) -> np.ndarray:
+def attack(
+    model: ClipClassifier, logits: Logits, id_set: ImageSet, plan: FeaturePlan
+) -> np.ndarray:
     """The ID images attacked at this model, ``(N, 3, H, W)``, from the cache where they lie
     there."""
     return adversarial_images(
@@ -173,7 +178,7 @@ def attack(model: ClipClassifier, logits: Logits, id_set: ImageSet, plan: Plan) 
 
 
 def attacked_features(
-    models: Mapping[str, ClipClassifier], x_adv: np.ndarray, id_set: ImageSet, plan: Plan
+    models: Mapping[str, ClipClassifier], x_adv: np.ndarray, id_set: ImageSet, plan: FeaturePlan
 ) -> dict[str, Features]:
     """Features of every model on the same attacked images; they are paired with the clean ones."""
     content = hashlib.sha256(np.ascontiguousarray(x_adv).data).hexdigest()
@@ -189,7 +194,7 @@ def attacked_features(
 
 
 def weight_perturbed(
-    model: ClipClassifier, logits: Logits, x_adv: np.ndarray, id_set: ImageSet, plan: Plan
+    model: ClipClassifier, logits: Logits, x_adv: np.ndarray, id_set: ImageSet, plan: FeaturePlan
 ) -> tuple[Tensor, Tensor]:
     """Unit features at W_pert of the clean and of the attacked ID images."""
     mine = my_batches(len(id_set), plan.awp_batch)

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grace_geom.data.shapes import scene as scenes
-from grace_geom.data.shapes.corruptions import CORRUPTIONS, drawn
 from grace_geom.data.shapes.draws import Draws, Ints
 from grace_geom.data.shapes.noise import SIDE
 from grace_geom.data.shapes.paint import paint
@@ -188,11 +187,3 @@ def ids_of(name: str, split: str) -> Ints:
     if SHAPES_SETS[name].rules == "hard":
         return np.array(json.loads(HARD_IDS.read_text(encoding="utf-8"))["ids"], dtype=np.int64)
     return np.arange(SIZES[split], dtype=np.int64)
-
-
-def corruption_of(
-    name: str, split: str, indices: Ints, seed: int = 0
-) -> tuple[NDArray[np.str_], Ints]:
-    """Name and severity (1 to 5) of the corruption of each picture of ``shapes:corrupt``."""
-    kind, severity = drawn(Draws(f"{VERSION}/{name}/{split}", seed, indices))
-    return np.array(tuple(CORRUPTIONS))[kind], severity

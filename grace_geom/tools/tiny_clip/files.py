@@ -8,7 +8,7 @@ from safetensors.torch import save
 from torch import nn
 
 from grace_geom.files import atomic_write
-from grace_geom.tools.tiny_clip.training import Curve
+from grace_geom.tools.tiny_clip.training import LossCurve
 
 
 def save_weights(clip: nn.Module, path: Path) -> None:
@@ -26,7 +26,7 @@ def save_weights(clip: nn.Module, path: Path) -> None:
         file.write(save(state))
 
 
-def thinned(curve: Curve, points: int = 40) -> dict[str, Any]:
+def thinned(curve: LossCurve, points: int = 40) -> dict[str, Any]:
     """A loss curve of about ``points`` entries, each the mean of the entries it stands for, for a
     record.
     """

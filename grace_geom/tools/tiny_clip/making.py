@@ -34,27 +34,26 @@ class Pretraining:
     """Every setting of a pretraining.
 
     Attributes:
-        out: File of the weights; the record is written beside it as .json.
-        data: Data sets whose train splits give the pairs; shapes is the embedded world in all its
-            styles.
-        data_root: Folder of the torchvision and ImageNet sets.
-        pairs: Captioned pictures that the embedded world gives.
-        views: Pairs made of each picture of a labelled set: itself, and random crops.
-        exclude: Class names that are left out of the labelled sets, such as those whose images are
-            evaluated on later.
-        model: An open_clip name or a configuration of ours.
-        init: Weights to start from: random, a file, or an open_clip tag.
-        steps: Optimiser steps.
-        batch_size: Pairs a step.
-        lr: Peak learning rate of AdamW; warm-up, then a cosine to zero.
-        warmup: Share of the steps that the learning rate rises.
-        weight_decay: Of matrices.
-        seed: Of the first weights, the pictures, the captions and their order.
-        device: auto, cpu, cuda.
-        n: Images a set on which the record's accuracies are measured.
-        hard_ids: Where the numbers of the natural adversarial pictures go; beside the weights if
-            not given.
-        overwrite: Replace existing files.
+        out: File for the weights; the record goes beside it as .json.
+        data: Data sets whose training splits give the image-caption pairs; shapes: the built-in
+            world in all its styles.
+        data_root: Directory of the torchvision and ImageNet data sets.
+        pairs: Number of image-caption pairs from the built-in world.
+        views: Pairs per image of a labelled data set: the image itself and random crops.
+        exclude: Class names to leave out of the labelled data sets, such as those evaluated on
+            later.
+        model: open_clip model name, or a model configuration of this package.
+        init: Initial weights: random, a file, or an open_clip tag.
+        steps: Number of optimizer steps.
+        batch_size: Pairs per optimizer step.
+        lr: Peak learning rate of AdamW; linear warm-up, then cosine decay to zero.
+        warmup: Warm-up of the learning rate, as a fraction of the steps.
+        weight_decay: Weight decay of matrices; other tensors have none.
+        seed: Random seed for the initial weights, the images, the captions and their order.
+        device: Device: cpu, cuda; auto: a GPU if there is one.
+        n: Images per data set for the accuracies in the record.
+        hard_ids: File for the indices of the natural adversarial images; null: beside the weights.
+        overwrite: Overwrite existing files.
     """
 
     out: Path = field(

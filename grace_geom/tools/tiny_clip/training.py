@@ -56,7 +56,7 @@ class Schedule:
 
 
 @dataclass
-class Curve:
+class LossCurve:
     """What a pretraining logged: one entry every few steps."""
 
     step: list[int] = field(default_factory=list)
@@ -64,7 +64,7 @@ class Curve:
     seconds: list[float] = field(default_factory=list)
 
 
-class Trainer:
+class Pretrainer:
     """A CLIP in training: the weights, their optimiser and the token rows in use.
 
     Args:
@@ -153,11 +153,11 @@ def pretrain(
     keep_tokens: Int[Tensor, " k"],
     device: torch.device,
     report: Report = lambda step, loss, seconds: None,
-) -> Curve:
+) -> LossCurve:
     """Train ``clip`` in place; it is left on the CPU in eval mode.
 
     Args:
-        clip: As :class:`Trainer`, and so are ``pairs``, ``schedule``, ``keep_tokens`` and
+        clip: As :class:`Pretrainer`, and so are ``pairs``, ``schedule``, ``keep_tokens`` and
             ``device``.
         pairs: See there.
         schedule: See there.
@@ -169,9 +169,9 @@ def pretrain(
     Raises:
         UserError: If the text tower is of another kind, or the loss is no longer finite.
     """
-    trainer = Trainer(clip, pairs, schedule, keep_tokens, device)
+    trainer = Pretrainer(clip, pairs, schedule, keep_tokens, device)
     clip.train()
-    curve, start = Curve(), time.perf_counter()
+    curve, start = LossCurve(), time.perf_counter()
     for step, batch in enumerate(batches(len(pairs), schedule)):
         loss = trainer.step(step, batch)
         if step % LOG_EVERY == 0 or step == schedule.steps - 1:
@@ -182,7 +182,7 @@ def pretrain(
     return curve
 
 
-def _log(curve: Curve, step: int, loss: float, seconds: float) -> None:
+def _log(curve: LossCurve, step: int, loss: float, seconds: float) -> None:
     if not math.isfinite(loss):
         raise UserError(f"the loss of step {step} is {loss}: lower --lr")
     curve.step.append(step)

@@ -10,14 +10,14 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from grace_geom.analysis.features import Adversary, adversarial_images, perturbed_features
+from grace_geom.analysis.features import Perturbations, adversarial_images, perturbed_features
 from grace_geom.analysis.features import adversary as module
 from grace_geom.analysis.features.adversary import batches_of
 from grace_geom.data import from_arrays
 from grace_geom.weights import norm
 from tests.toys import CLASSES, toy_batch, toy_clip
 
-FAST = Adversary(attack_steps=3, eps=8 / 255, alpha=4 / 255)
+FAST = Perturbations(attack_steps=3, eps=8 / 255, alpha=4 / 255)
 
 
 def toy_set(n: int = 10):
@@ -80,7 +80,7 @@ def test_perturbed_features_move_by_the_radius_and_leave_the_model_alone():
     batches = batch.split(5)
     found = {}
     for rho in (0.0, 0.005, 0.05):
-        clean, attacked = perturbed_features(model, model, batches, batches, Adversary(rho=rho))
+        clean, attacked = perturbed_features(model, model, batches, batches, Perturbations(rho=rho))
         assert torch.equal(clean, attacked) and clean.shape == (12, 16)
         found[rho] = (clean - model.features(batch.images)).norm(dim=1).mean().item()
     assert found[0.0] < 1e-6 < found[0.005] < found[0.05]
@@ -89,7 +89,7 @@ def test_perturbed_features_move_by_the_radius_and_leave_the_model_alone():
 
 def test_weight_perturbation_raises_the_loss():
     model, batch = toy_clip(), toy_batch(12)
-    _, pert = perturbed_features(model, model, [batch], [batch], Adversary(rho=0.05))
+    _, pert = perturbed_features(model, model, [batch], [batch], Perturbations(rho=0.05))
     base = F.cross_entropy(model(batch.images), batch.labels)
     assert F.cross_entropy(model.logits(pert), batch.labels) > base
 

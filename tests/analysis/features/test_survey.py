@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from grace_geom.analysis.features import Adversary, cache, paired, survey
+from grace_geom.analysis.features import Perturbations, cache, paired, survey
 from grace_geom.analysis.features.survey import (
-    Plan,
+    FeaturePlan,
     attack,
     attacked_features,
     clean_features,
@@ -31,7 +31,7 @@ def test_every_checkpoint_on_every_distribution():
     renamed = toy_set(8)
     object.__setattr__(renamed, "class_names", ("star", "circle", "hexagon"))
     object.__setattr__(renamed, "spec", "other")
-    plan = Plan(batch=4, adversary=FAST)
+    plan = FeaturePlan(batch=4, adversary=FAST)
     found = clean_features(both, id_set, {"other": renamed}, plan)
     x_adv = attack(both["a"], both["a"], id_set, plan)
     adv = attacked_features(both, x_adv, id_set, plan)
@@ -55,7 +55,7 @@ def test_every_checkpoint_on_every_distribution():
 
 
 def test_a_subset_is_not_paired_with_the_whole_or_another_order():
-    both, id_set, plan = toys(), toy_set(9), Plan()
+    both, id_set, plan = toys(), toy_set(9), FeaturePlan()
     whole = clean_features(both, id_set, {}, plan)["a"]["id"]
     for other in (id_set.subset(5, 0), id_set.take(np.arange(9)[::-1])):
         with pytest.raises(UserError, match="not paired"):
@@ -64,7 +64,9 @@ def test_a_subset_is_not_paired_with_the_whole_or_another_order():
 
 def test_perturbed_features_belong_to_the_same_images():
     model, id_set = toy_clip(), toy_set(9)
-    still = Plan(batch=4, awp_batch=5, adversary=Adversary(eps=0.0, attack_steps=1, rho=0.0))
+    still = FeaturePlan(
+        batch=4, awp_batch=5, adversary=Perturbations(eps=0.0, attack_steps=1, rho=0.0)
+    )
     x_adv = attack(model, model, id_set, still)
     clean, adv = weight_perturbed(model, model, x_adv, id_set, still)
     expected = clean_features({"a": model}, id_set, {}, still)["a"]["id"].embedding
@@ -79,7 +81,7 @@ def test_one_pass_serves_every_analysis_of_a_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(
         survey, "collect", lambda m, *a, **k: passes.append(sorted(m)) or real(m, *a, **k)
     )
-    plan = Plan(batch=4, adversary=FAST, cache=tmp_path)
+    plan = FeaturePlan(batch=4, adversary=FAST, cache=tmp_path)
 
     def everything(models=both, plan=plan):
         x_adv = attack(both["a"], both["a"], id_set, plan)
@@ -112,7 +114,7 @@ def test_one_pass_serves_every_analysis_of_a_folder(tmp_path, monkeypatch):
 
 
 def test_a_data_file_that_was_replaced_is_attacked_and_collected_again(tmp_path):
-    models, plan = {"a": toy_clip()}, Plan(batch=4, adversary=FAST, cache=tmp_path)
+    models, plan = {"a": toy_clip()}, FeaturePlan(batch=4, adversary=FAST, cache=tmp_path)
     old = toy_set(9)
     new = from_arrays(
         old.spec, 255 - old.fetch.images, old.labels, old.class_names
@@ -128,5 +130,5 @@ def test_a_data_file_that_was_replaced_is_attacked_and_collected_again(tmp_path)
 
 def test_features_too_large_are_not_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(cache, "MOST_BYTES", 100)
-    clean_features(toys(), toy_set(9), {}, Plan(cache=tmp_path))
+    clean_features(toys(), toy_set(9), {}, FeaturePlan(cache=tmp_path))
     assert list(tmp_path.iterdir()) == []
