@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from grace_geom.errors import NotFiniteError
 from grace_geom.geometry.trace import Estimate
+from grace_geom.plots.layers import union as union
 from grace_geom.records import Measure
 from grace_geom.tables import MISSING, Cell, Table
 
@@ -56,6 +57,11 @@ def number(measure: Measure) -> Cell:
     if measure.error is not None and math.isfinite(measure.error):
         text += f" ± {measure.error:.2g}"
     return Cell(text, value=measure.value)
+
+
+def in_255(eps: float) -> str:
+    """A radius in pixels of [0, 1] as people write it: ``4/255``."""
+    return f"{255 * eps:g}/255"
 
 
 class Footnotes:
@@ -114,22 +120,6 @@ def with_refused(table: Table, refused: Mapping[str, str]) -> Table:
     rows = [[label, *[MISSING] * (len(table.columns) - 1)] for label in refused]
     notes = [f"{label}: {NOT_MEASURED}{why}" for label, why in refused.items()]
     return replace(table, rows=[*table.rows, *rows], notes=[*table.notes, *notes])
-
-
-def union(lists: Iterable[Iterable[str]]) -> list[str]:
-    """Names that any of the lists has, each once: what a later list has between two known names
-    stands between them.
-    """
-    found: list[str] = []
-    for names in lists:
-        at = 0
-        for name in names:
-            if name in found:
-                at = found.index(name) + 1
-            else:
-                found.insert(at, name)
-                at += 1
-    return found
 
 
 def sample_size(used: Mapping[str, Mapping[str, int]], asked: int) -> str:

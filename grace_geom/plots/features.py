@@ -1,20 +1,22 @@
 """Features as clouds, spectra, numbers by layer and histograms: plain functions of findings."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
-from grace_geom.plots.layers import layer_axis, order, short, title
+from grace_geom.plots.layers import layer_axis, order, short, title, union
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.palette import Ground, of_sets
-from grace_geom.plots.panels import Curve, overlay, span
+from grace_geom.plots.panels import Curve, below, overlay, span
 from grace_geom.plots.style import dress, plain_html
 from grace_geom.records import Finding
 
 MOST_POINTS = 300
 """Of each distribution in a cloud: more cover each other."""
+FLOAT32 = 1e-7
+"""Digits of what is stored: a cosine that is nearer to 1 is 1."""
 
 
 def sets_of(found: Sequence[Finding], group: str = "pca") -> list[str]:
@@ -26,71 +28,100 @@ def clouds(
     found: Sequence[Finding], legend: Legend, sets: Sequence[str], solid: bool = False
 ) -> dict[str, go.Figure]:
     """Principal components of the ID features, a panel a run, a colour a distribution; 2-D, or 3-D
-    where ``solid``.
+    where ``solid``. All panels have one scale: a run whose features have collapsed looks smaller.
     """
-    colors = of_sets(sets_of(found), legend.ground)
-    drawn = {}
-    for f in found:
-        share, figure = f.array("pca_share"), go.Figure()
-        for name in sets:
-            points = f.array(f"pca/{name}")
-            if points is None:
-                continue
-            p = np.asarray(points, float)[:MOST_POINTS]
-            common: dict[str, Any] = {
-                "mode": "markers",
-                "name": plain_html(title(name)),
-                "text": _classes(f, name, len(p)),
-            }
-            marker = {"color": colors[name], "opacity": 0.75}
-            hover = "%{text}<extra>" + plain_html(title(name)) + "</extra>"
-            if solid:
-                figure.add_scatter3d(
-                    x=p[:, 0],
-                    y=p[:, 1],
-                    z=p[:, 2],
-                    marker=marker | {"size": 2.5},
-                    hovertemplate=hover,
-                    **common,
-                )
-            else:
-                figure.add_scatter(
-                    x=p[:, 0], y=p[:, 1], marker=marker | {"size": 4}, hovertemplate=hover, **common
-                )
-        if figure.data and share is not None:
-            axes = [f"PC {i + 1} ({100 * float(s):.0f} %)" for i, s in enumerate(share)]
-            drawn[legend.names[f.run]] = (_solid if solid else _flat)(
-                figure, axes, legend.ground, f.run
-            )
-    return drawn
+    every, ends = of_sets(sets_of(found), legend.ground), reach(found, sets)
+    colors = {s: every[s] for s in sets}
+    drawn = {f.run: cloud(f, colors, legend.ground, ends, solid) for f in found}
+    return {legend.names[run]: figure for run, figure in drawn.items() if figure is not None}
 
 
-def _classes(f: Finding, name: str, n: int) -> list[str]:
+def reach(found: Sequence[Finding], sets: Sequence[str]) -> list[list[float] | None]:
+    """From where to where the clouds of all runs go along each principal axis."""
+    shown = [p for f in found for s in sets if (p := _points(f, s)) is not None]
+    return [span([p[:, i] for p in shown], 0.03) for i in range(3)]
+
+
+def cloud(
+    f: Finding,
+    colors: Mapping[str, str],
+    ground: Ground,
+    ends: Sequence[list[float] | None],
+    solid: bool = False,
+) -> go.Figure | None:
+    """One panel of :func:`clouds`: points of some distributions of one run, the last on top.
+
+    Args:
+        f: Of ``feature_stability``.
+        colors: Distribution -> colour; those that were not measured are left out.
+        ground: Light or dark.
+        ends: Ranges of the axes.
+        solid: Three axes, not two.
+    """
+    share, figure = f.array("pca_share"), go.Figure()
+    for name, color in colors.items():
+        if (p := _points(f, name)) is None:
+            continue
+        common: dict[str, Any] = {
+            "mode": "markers",
+            "name": plain_html(title(name)),
+            "legendgroup": name,
+            "text": _classes(f, name),
+            "hovertemplate": "%{text}<extra>" + plain_html(title(name)) + "</extra>",
+            "x": p[:, 0],
+            "y": p[:, 1],
+        }
+        marker = {"color": color, "opacity": 0.75, "size": 2.5 if solid else 4}
+        if solid:
+            figure.add_scatter3d(z=p[:, 2], marker=marker, **common)
+        else:
+            figure.add_scatter(marker=marker, **common)
+    if not figure.data or share is None:
+        return None
+    titles = [f"PC {i + 1} ({100 * float(s):.0f} %)" for i, s in enumerate(share)]
+    axes = [{"title": {"text": text}, "range": end} for text, end in zip(titles, ends, strict=True)]
+    return (_solid if solid else _flat)(figure, axes, ground, f.run)
+
+
+def _shown(n: int) -> np.ndarray:
+    """Which of ``n`` images stand in a cloud: all, or ``MOST_POINTS`` evenly."""
+    return np.linspace(0, n - 1, min(n, MOST_POINTS)).astype(int)
+
+
+def _points(f: Finding, name: str) -> np.ndarray | None:
+    points = f.array(f"pca/{name}")
+    return None if points is None else np.asarray(points, float)[_shown(len(points))]
+
+
+def _classes(f: Finding, name: str) -> list[str]:
     classes, labels = f.array("class_names"), f.array(f"pca_label/{name}")
     if classes is None or labels is None:
-        return [""] * n
+        return [""] * len(_shown(len(f.array(f"pca/{name}"))))
     return [
-        plain_html(str(classes[int(y)])) if y >= 0 else "a class that ID lacks" for y in labels[:n]
+        plain_html(str(classes[int(y)])) if y >= 0 else "a class that ID lacks"
+        for y in labels[_shown(len(labels))]
     ]
 
 
-def _flat(figure: go.Figure, axes: Sequence[str], ground: Ground, _: str) -> go.Figure:
-    y = {"title": axes[1], "scaleanchor": "x", "constrain": "domain", "nticks": 6}
-    x = {"title": axes[0], "constrain": "domain", "nticks": 6}
+def _flat(
+    figure: go.Figure, axes: Sequence[Mapping[str, Any]], ground: Ground, _: str
+) -> go.Figure:
+    common = {"constrain": "domain", "nticks": 6}
+    x = {**axes[0], **common}
+    y = {**axes[1], **common, "scaleanchor": "x"}
     return dress(figure, ground, 330, xaxis=x, yaxis=y, showlegend=False)
 
 
-def _solid(figure: go.Figure, axes: Sequence[str], ground: Ground, run: str) -> go.Figure:
-    axis = {
+def _solid(
+    figure: go.Figure, axes: Sequence[Mapping[str, Any]], ground: Ground, run: str
+) -> go.Figure:
+    look = {
         "gridcolor": ground.grid,
         "color": ground.text,
         "backgroundcolor": "rgba(0,0,0,0)",
         "nticks": 5,
     }
-    scene = {
-        f"{name}axis": axis | {"title": {"text": text}}
-        for name, text in zip("xyz", axes, strict=True)
-    }
+    scene = {f"{name}axis": look | dict(axis) for name, axis in zip("xyz", axes, strict=True)}
     return dress(
         figure,
         ground,
@@ -133,8 +164,12 @@ def decay(
 
 
 def layers_of(found: Sequence[Finding]) -> list[str]:
-    """Layers that the anisotropy was measured at."""
-    array = found[0].array("features/layers") if found else None
+    """Layers that the anisotropy was measured at, of all runs in turn."""
+    return union(_layers(f) for f in found)
+
+
+def _layers(f: Finding) -> list[str]:
+    array = f.array("features/layers")
     return [] if array is None else [str(name) for name in array.tolist()]
 
 
@@ -142,13 +177,14 @@ def by_layer(
     found: Sequence[Finding], legend: Legend, key: str, sets: Sequence[str], axis: str
 ) -> dict[str, go.Figure]:
     """One number of ``anisotropy`` against the layer, a panel a distribution on one scale, with
-    bands.
+    bands. A run stands at its own layers among those of all runs.
     """
-    layers = layers_of(found)
+    every = layers_of(found)
     curves: dict[str, dict[str, Curve]] = {}
     for s in sets:
         for f in found:
-            ms = [f.value(f"features/{s}/{key}/{layer}") for layer in layers]
+            own = _layers(f)
+            ms = [f.value(f"features/{s}/{key}/{layer}") for layer in own]
             if any(m is not None for m in ms):
                 y, low, high = (
                     [
@@ -157,14 +193,48 @@ def by_layer(
                     ]
                     for part in ("value", "low", "high")
                 )
-                curves.setdefault(s, {})[f.run] = Curve(range(len(layers)), y, low, high)
-    every = [v for lines in curves.values() for c in lines.values() for v in (c.y, c.low, c.high)]
-    ends = span(every)
-    x = layer_axis([short(layer) for layer in layers])
+                at = [every.index(layer) for layer in own]
+                curves.setdefault(s, {})[f.run] = Curve(at, y, low, high)
+    shown = [v for lines in curves.values() for c in lines.values() for v in (c.y, c.low, c.high)]
+    x, ends = layer_axis([short(layer) for layer in every]), span(shown)
     return {
         title(s): overlay(lines, legend, x, {"title": axis, "range": ends})
         for s, lines in curves.items()
     }
+
+
+def sweeps(found: Sequence[Finding], legend: Legend, sets: Sequence[str]) -> dict[str, go.Figure]:
+    """LID against the number of neighbours it is estimated from, a panel a distribution on one
+    scale, a line a run with its band.
+    """
+    curves: dict[str, dict[str, Curve]] = {}
+    for s in sets:
+        for f in found:
+            k, lid = f.array("lid_k"), f.array(f"lid_sweep/{s}")
+            ends = f.array(f"lid_sweep_interval/{s}")
+            if k is not None and lid is not None:
+                low, high = (None, None) if ends is None else ends
+                curves.setdefault(s, {})[f.run] = Curve(k, lid, low, high)
+    lines = [c for panel in curves.values() for c in panel.values()]
+    ends = span([v for c in lines for v in (c.y, c.low, c.high) if v is not None])
+    ks = sorted({int(k) for c in lines for k in c.x})
+    x = {"title": "Neighbours k", "type": "log", "tickvals": ks, "ticktext": [str(k) for k in ks]}
+    y = {"title": "LID (maximum likelihood)", "range": ends}
+    return {title(s): overlay(panel, legend, x, y) for s, panel in curves.items()}
+
+
+def cumulative(
+    found: Sequence[Finding], legend: Legend, key: str, axis: str, from_one: bool = False
+) -> go.Figure | None:
+    """Per-image numbers as cumulative shares; ``from_one`` shows cosines near 1 by their distance
+    to it, on a logarithmic axis.
+    """
+    arrays = {f.run: np.asarray(a, float) for f in found if (a := f.array(key)) is not None}
+    x: dict[str, Any] = {"title": axis}
+    if from_one:
+        arrays = {run: np.clip(1 - a, FLOAT32, None) for run, a in arrays.items()}
+        x |= {"type": "log", "exponentformat": "power"}
+    return below(arrays, legend, x)
 
 
 def histogram(

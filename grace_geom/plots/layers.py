@@ -1,6 +1,6 @@
 """Numbers against the layer, and layer against layer, as figures: plain functions of findings."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,22 @@ def short(layer: str) -> str:
     return layer.removeprefix("block.").removeprefix("stage.").replace("embedding", "emb")
 
 
+def union(lists: Iterable[Iterable[str]]) -> list[str]:
+    """Names that any of the lists has, each once: what a later list has between two known names
+    stands between them.
+    """
+    found: list[str] = []
+    for names in lists:
+        at = 0
+        for name in names:
+            if name in found:
+                at = found.index(name) + 1
+            else:
+                found.insert(at, name)
+                at += 1
+    return found
+
+
 def by_layer(
     found: Sequence[Finding],
     legend: Legend,
@@ -48,10 +64,10 @@ def by_layer(
     bound: Sequence[float] | None = None,
 ) -> dict[str, go.Figure]:
     """A panel a distribution on one scale, a line a run with its band: arrays ``KEY/SET`` of
-    ``(value, low, high)``.
+    ``(value, low, high)``. A run stands at its own layers among those of all runs.
 
     Args:
-        found: Findings with the same layers.
+        found: Findings.
         legend: Name and look of each run.
         key: Of the arrays.
         sets: Distributions.
@@ -65,15 +81,15 @@ def by_layer(
         if (a := f.array(f"{key}/{s}")) is not None
     }
     ends = list(bound) if bound else span(list(arrays.values()))
+    ticks = union(layer_names(f) for f in found)
     drawn = {}
     for s in sets:
         lines = {
-            f.run: Curve(range(a.shape[1]), a[0], a[1], a[2])
+            f.run: Curve([ticks.index(name) for name in layer_names(f)], a[0], a[1], a[2])
             for f in found
             if (a := arrays.get((f.run, s))) is not None
         }
         if lines:
-            ticks = next(layer_names(f) for f in found if f.run in lines)
             drawn[title(s)] = overlay(
                 lines, legend, layer_axis(ticks), {"title": axis, "range": ends}
             )

@@ -81,6 +81,36 @@ def overlay(
     return dress(figure, legend.ground, height, xaxis=dict(x), yaxis=dict(y), showlegend=False)
 
 
+def below(
+    values: Mapping[str, np.ndarray], legend: Legend, x: Mapping[str, Any], height: int = 290
+) -> go.Figure | None:
+    """Shares of images below a number, in percent, a line a run: no bins to choose, tails visible.
+
+    The bands hold the whole line of the population at 95 % (Dvoretzky-Kiefer-Wolfowitz, with
+    Massart's constant).
+
+    Args:
+        values: Run -> a number of each image; what is not finite is left out.
+        legend: Name and look of each run.
+        x: Settings of the axis.
+        height: In pixels.
+
+    Returns:
+        ``None`` where no run has a number.
+    """
+    lines = {}
+    for run, array in values.items():
+        a = np.sort(np.asarray(array, float)[np.isfinite(array)])
+        if len(a):
+            share, band = np.arange(1, len(a) + 1) / len(a), np.sqrt(np.log(2 / 0.05) / 2 / len(a))
+            low, high = (100 * np.clip(share + side, 0, 1) for side in (-band, band))
+            lines[run] = Curve(a, 100 * share, low, high)
+    if not lines:
+        return None
+    y = {"title": "Images below (%)", "range": [-2, 102]}
+    return overlay(lines, legend, x, y, height, markers=False)
+
+
 def _alone(values: np.ndarray) -> bool:
     """Whether a number stands between NaNs, where a line has nothing to draw."""
     known = np.concatenate([[False], np.isfinite(values), [False]])

@@ -2,17 +2,24 @@
 findings.
 """
 
+import base64
+import io
 from collections.abc import Sequence
 
 import numpy as np
 import plotly.graph_objects as go
+from PIL import Image
 
 from grace_geom.plots.legend import Legend
-from grace_geom.plots.panels import Curve, Point, heat, overlay
+from grace_geom.plots.palette import Ground
+from grace_geom.plots.panels import Curve, Point, below, heat, overlay
+from grace_geom.plots.style import dress, plain_html
 from grace_geom.records import Finding, wilson
 
 MAGNIFIED = 16
 """Perturbations are shown times this, around middle grey: 4/255 would be invisible."""
+EXAMPLES = 4
+"""Pictures in a row."""
 GAP = 2
 """Columns of pixels between the three pictures of an example."""
 
@@ -56,19 +63,11 @@ def curves(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
 
 
 def margins(found: Sequence[Finding], legend: Legend) -> go.Figure | None:
-    """Clean margins as cumulative shares: no bins to choose."""
-    lines = {}
-    for f in found:
-        if (a := f.array("margin")) is not None and len(a):
-            x = np.sort(np.asarray(a, float))
-            lines[f.run] = Curve(x, 100 * np.arange(1, len(x) + 1) / len(x))
-    if not lines:
+    """Clean margins as cumulative shares."""
+    known = {f.run: a for f in found if (a := f.array("margin")) is not None}
+    figure = below(known, legend, {"title": "Logit margin: right class less the best other"}, 340)
+    if figure is None:
         return None
-    x_axis, y_axis = (
-        {"title": "Logit margin: right class less the best other"},
-        {"title": "Images below (%)"},
-    )
-    figure = overlay(lines, legend, x_axis, y_axis, height=340, markers=False)
     return figure.add_vline(x=0, line={"color": legend.ground.muted, "width": 1, "dash": "dot"})
 
 
@@ -139,6 +138,37 @@ def examples(f: Finding) -> list[tuple[np.ndarray, str, str]]:
         gap = np.full((x.shape[0], GAP, 3), 255, np.uint8)
         found.append((np.concatenate([x, gap, grey, gap, x_adv], axis=1), str(a), str(b)))
     return found
+
+
+def strip(f: Finding, ground: Ground) -> go.Figure | None:
+    """The pictures of :func:`examples` of one run side by side, both predictions above each;
+    ``None`` where there are none.
+    """
+    figure, shown = go.Figure(), examples(f)
+    if not shown:
+        return None
+    height, width = shown[0][0].shape[:2]
+    step = 1.08 * width
+    for i, (pixels, before, after) in enumerate(shown):
+        figure.add_image(source=_data_uri(pixels), x0=i * step, hoverinfo="skip")
+        figure.add_annotation(
+            text=f"{plain_html(before)} → {plain_html(after)}",
+            x=i * step + (width - 1) / 2,
+            y=-0.5,
+            yanchor="bottom",
+            showarrow=False,
+            font={"size": 12},
+        )
+    hidden = {"visible": False, "constrain": "domain"}
+    x = hidden | {"range": [-0.5, (EXAMPLES - 1) * step + width - 0.5]}
+    y = hidden | {"range": [height - 0.5, -0.5], "scaleanchor": "x"}
+    return dress(figure, ground, 110, xaxis=x, yaxis=y, margin={"t": 24})
+
+
+def _data_uri(pixels: np.ndarray) -> str:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "png")
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def enlarged(picture: np.ndarray, height: int = 96) -> np.ndarray:

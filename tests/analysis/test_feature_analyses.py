@@ -13,9 +13,9 @@ from PIL import Image
 
 from analyses import feature_stability, report, representation_drift, robustness_curve
 from grace_geom.analyses import ANALYSES
+from grace_geom.analysis.masked_gradients import BLACK_BOX, masked, unconverged
 from grace_geom.analysis.report import ReportOptions, page, run_section
 from grace_geom.analysis.report import report as write_report
-from grace_geom.analysis.robustness_curve import BLACK_BOX, masked, unconverged
 from grace_geom.checkpoint import checkpoint_of, open_checkpoint, save_checkpoint
 from grace_geom.data import resolve
 from grace_geom.evaluation.accuracy import evaluate_set
