@@ -2,7 +2,6 @@
 interval of a study's table, over seeds and images.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from app import compare
 from app.store import Entry, settings
 from grace_geom.plots.accuracies import SUITE_TITLES
+from grace_geom.plots.legend import without_seed
 from grace_geom.records import COLUMNS, Accuracy, distinct, mean_accuracy, over_seeds, questions
 
 
@@ -41,7 +41,7 @@ def grouped(entries: Sequence[Entry]) -> tuple[tuple[Entry, ...], list[str]]:
 
 def family(entry: Entry) -> str:
     """``demo/grace-s2`` -> ``demo/grace``; the id itself where the name says no seed."""
-    return re.sub(r"-s\d+$", "", entry.id)
+    return without_seed(entry.id)
 
 
 def _distinct(members: Sequence[Entry]) -> tuple[list[Entry], str]:

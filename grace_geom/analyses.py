@@ -7,6 +7,7 @@ Importing this module imports no torch: ``--help`` and refusals answer at once.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from typing import Any
 
 from grace_geom.cli import quick
 from grace_geom.errors import door
@@ -21,12 +22,14 @@ class Analysis:
         text: First lines of ``--help``.
         measure: Name of the function from one checkpoint to its numbers.
         show: Name of the function from all numbers to tables and figures.
+        figures: ``MODULE.FUNCTION`` of ``grace_geom.plots``, from findings to figures.
     """
 
     options: str
     text: str
     measure: str = "measure"
     show: str = "show"
+    figures: str = ""
 
 
 SHARED = (
@@ -87,6 +90,12 @@ ANALYSES = {
 }
 
 
+def _drawing(place: str) -> Callable[..., Any]:
+    module, _, function = place.partition(".")
+    found: Callable[..., Any] = getattr(import_module(f"grace_geom.plots.{module}"), function)
+    return found
+
+
 def script(name: str) -> Callable[..., None]:
     """``main(argv)`` of ``python analyses/NAME.py``."""
     prog = f"python analyses/{name}.py"
@@ -105,7 +114,8 @@ def script(name: str) -> Callable[..., None]:
             prog=prog,
             description=entry.text,
         )
-        analyse(name, options, getattr(module, entry.measure), getattr(module, entry.show))
+        draw = _drawing(entry.figures) if entry.figures else None
+        analyse(name, options, getattr(module, entry.measure), getattr(module, entry.show), draw)
 
     main.__doc__ = ANALYSES[name].text
     return main

@@ -18,6 +18,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from grace_geom import figures
+from grace_geom.analysis.drawing import Draw, save_figures
 from grace_geom.analysis.features.cache import REVISION
 from grace_geom.analysis.numbers import absent, sample_size, with_refused
 from grace_geom.analysis.options import Common
@@ -71,7 +72,7 @@ class Shown:
     """
 
     tables: Sequence[Table]
-    figure: Figure
+    figure: Figure | None = None
     page: Any = None
     more: Mapping[str, Figure] = field(default_factory=dict)
     joint: Mapping[str, Measure] = field(default_factory=dict)
@@ -82,6 +83,7 @@ def analyse(
     options: O,
     measure: Callable[[Subject, O, Path], Part],
     show: Callable[[dict[str, Part], O], Shown],
+    draw: Draw | None = None,
 ) -> Path:
     """Measure every checkpoint, print the tables, write ``NAME.json``, ``.npz``, ``.png``,
     ``.html``. A checkpoint that cannot be measured beside others that can has a row of dashes and
@@ -96,7 +98,8 @@ def analyse(
         name: Of the analysis.
         options: Its options.
         measure: One checkpoint to its part. The path is where it may keep the state of long work.
-        show: All parts, by label, to tables and figures.
+        show: All parts, by label, to tables (and figures, where there is no ``draw``).
+        draw: What was found on each checkpoint to figures, ``NAME-KEY.png`` and ``.html`` each.
 
     Raises:
         UserError: If no checkpoint can be measured.
@@ -104,7 +107,7 @@ def analyse(
     """
     with processes(), _terminable():
         try:
-            return _analyse(name, options, measure, show)
+            return _analyse(name, options, measure, show, draw)
         except PeerLost as lost:
             raise Interrupted(
                 f"{lost}; checkpoints that were done before are kept, the same command goes on "
@@ -117,6 +120,7 @@ def _analyse(
     options: O,
     measure: Callable[[Subject, O, Path], Part],
     show: Callable[[dict[str, Part], O], Shown],
+    draw: Draw | None,
 ) -> Path:
     began = time.perf_counter()
     if warning := check_eps(options.eps):
@@ -165,7 +169,10 @@ def _analyse(
     if news := _replaced(out / f"{name}.json", result):
         say(news)
     path = result.save(out)
-    _draw(out, name, shown, f"{sample_text(parts, options)}, seed {options.seed}")
+    if draw is not None:
+        save_figures(out, result, draw)
+    else:
+        _draw(out, name, shown, f"{sample_text(parts, options)}, seed {options.seed}")
     width = shutil.get_terminal_size((100, 24)).columns
     print("\n\n".join(table.text(width) for table in tables))
     if known:
@@ -173,7 +180,7 @@ def _analyse(
             f"\n{known} of {len(parts)} were measured before with these settings (--fresh measures "
             "again)"
         )
-    beside = ".png" if shown.page is None else ".png and .html"
+    beside = ".png and .html" if draw is not None or shown.page is not None else ".png"
     print(f"\nwritten in {time.perf_counter() - began:.1f} s: {path}, {beside} beside it")
     return path
 
@@ -258,7 +265,10 @@ def _found(
     # The first one alone looks, so that all go the same way; what it found is needed there only.
     found = None if options.fresh or not first() else read_part(cache)
     if of_first(found is not None):
-        return (found, True) if found is not None else None
+        if found is None:
+            return None
+        part, record = found
+        return (part, record | subject.identity()), True  # an older one lacks what is new there
     return _measured(subject, options, measure, cache), False
 
 
@@ -335,6 +345,7 @@ def _draw(out: Path, name: str, shown: Shown, sample: str) -> None:
             "": shown.figure,
             **{f"-{key}": figure for key, figure in shown.more.items()},
         }.items():
-            figures.save(figures.signed(figure, sample), out / f"{name}{key}.png")
+            if figure is not None:
+                figures.save(figures.signed(figure, sample), out / f"{name}{key}.png")
     if shown.page is not None:
         write_text(out / f"{name}.html", shown.page.to_html(include_plotlyjs=True))

@@ -62,6 +62,7 @@ class Subject:
             "path": str(self.file),
             "sha256": self.sha256,
             "method": method,
+            "seed": self.checkpoint.config.get("seed"),
         }
 
     @property

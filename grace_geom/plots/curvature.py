@@ -49,6 +49,7 @@ def density(found: Sequence[Finding], legend: Legend) -> go.Figure | None:
             y=np.where(curve > floor, curve, np.nan),
             mode="lines",
             name=plain_html(legend.names[f.run]),
+            legendgroup=f.run,
             line={"color": style.color, "dash": style.dash, "width": 1.6},
             hovertemplate="λ = %{x:.4g}: %{y:.2g}",
         )

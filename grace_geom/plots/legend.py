@@ -83,6 +83,11 @@ def _free(who: Identity, ground: Ground, taken: set[Look]) -> Look:
     return next((one for one in turns if one not in taken), look(method, ground, who.seed))
 
 
+def without_seed(name: str) -> str:
+    """``grace-s2`` -> ``grace``; the name itself where it says no seed."""
+    return re.sub(r"-s\d+$", "", name)
+
+
 def short_names(runs: Iterable[str]) -> dict[str, str]:
     """The last part of each id where that is enough to tell the runs apart, else the whole id."""
     short = {run: run.rsplit("/", 1)[-1] for run in runs}

@@ -68,11 +68,13 @@ def overlay(
                 hoverinfo="skip",
                 showlegend=False,
                 name=f"{plain_html(legend.names[run])} interval",
+                legendgroup=run,
             )
         figure.add_scatter(
             x=xs,
             y=ys,
             name=plain_html(legend.names[run]),
+            legendgroup=run,
             mode="lines+markers" if (markers and len(xs) <= 40) or _alone(ys) else "lines",
             line={"color": style.color, "dash": style.dash, "width": 1.8},
             marker={"symbol": style.marker, "size": 7, "color": style.color},
@@ -297,6 +299,7 @@ def rows(
             y=[j + offset for j, _ in there],
             mode="markers",
             name=plain_html(legend.names[run]),
+            legendgroup=run,
             marker={"color": style.color, "symbol": style.marker, "size": 8},
             showlegend=False,
             error_x={
@@ -342,6 +345,7 @@ def measures(found: Sequence[Finding], legend: Legend, key: str, title: str) -> 
             y=[i],
             mode="markers",
             name=plain_html(legend.names[run]),
+            legendgroup=run,
             showlegend=False,
             cliponaxis=False,
             marker={"color": style.color, "symbol": style.marker, "size": 10},

@@ -147,9 +147,7 @@ def _flat(sheet: Sheet, traces: Sequence[dict[str, Any]], layout: Mapping[str, A
 def _panel(
     sheet: Sheet, panel: Panel, traces: Sequence[dict[str, Any]], layout: Mapping[str, Any]
 ) -> None:
-    points = any(
-        t.get("mode", "lines+markers") != "lines" for t in traces if "scatter" in t["type"]
-    )
+    points = any(t.get("mode", "lines+markers") != "lines" for t in traces if _has_points(t))
     panel.cells = any(t["type"] in ("bar", "histogram", "heatmap") for t in traces)
     solid = all(t["type"] in ("heatmap", "contour", "image") or (t.get("mode") == "markers"
                 and t["type"] == "scatter") for t in traces)  # fmt: skip
@@ -176,6 +174,12 @@ def _panel(
         bars = [marks.histogram(t) if t["type"] == "histogram" else t for t in own_bars]
         made = marks.bars(bars, [place for _, place in columns], layout)
         sheet.handles |= {t["_turn"]: [h] for (t, _), h in zip(columns, made, strict=True)}
+
+
+def _has_points(trace: Mapping[str, Any]) -> bool:
+    """Whether it is a scatter trace that shows something: some stand in the legend only."""
+    ys = trace.get("y")
+    return "scatter" in trace["type"] and ys is not None and any(y is not None for y in ys)
 
 
 def _spans(sheet: Sheet, scales: Mapping[str, axes.Scale]) -> dict[str, tuple[float, float]]:

@@ -1,0 +1,45 @@
+"""The figures of a result as files: an HTML page and a picture each."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import plotly.graph_objects as go
+
+from grace_geom.plots import export
+from grace_geom.plots.legend import Identity, Legend, without_seed
+from grace_geom.records import Finding, Result
+
+Draw = Callable[[Sequence[Finding], Legend], Mapping[str, go.Figure]]
+"""What was found on each checkpoint, and its look, to figures by name; the main one is ``""``."""
+
+PAGE = 7.0
+"""Inches: the width of a printed page."""
+
+
+def findings(result: Result) -> list[Finding]:
+    """One for each checkpoint, called by its label."""
+    labels = [str(record["label"]) for record in result.checkpoints]
+    return [Finding(x, result, f"{x}/" if len(labels) > 1 else "") for x in labels]
+
+
+def legend_of(result: Result) -> Legend:
+    """Looks by the recorded method and seed, so that a run looks the same in every folder."""
+    who = {
+        str(record["label"]): Identity(
+            str(record.get("method", "")),
+            without_seed(str(record["label"]).rpartition("/")[2]),
+            record.get("seed"),
+        )
+        for record in result.checkpoints
+    }
+    return Legend.of(who, {label: label for label in who})
+
+
+def save_figures(folder: Path, result: Result, draw: Draw) -> None:
+    """Write ``NAME.html`` and ``NAME.png``, and ``NAME-KEY`` for every further figure, each file
+    whole or not at all.
+    """
+    for key, figure in draw(findings(result), legend_of(result)).items():
+        stem = folder / f"{result.name}{'-' if key else ''}{key}"
+        export.save_html(figure, stem.with_name(f"{stem.name}.html"), "")
+        export.save(figure, stem.with_name(f"{stem.name}.png"), PAGE)

@@ -1,0 +1,189 @@
+"""Where panels stand in a composed figure: rows and columns, and the room that labels need."""
+
+import re
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import plotly.graph_objects as go
+
+from grace_geom.plots.style import plain_html
+
+COLUMNS = 3
+"""Panels in a row at most."""
+WIDTH = 740
+"""Pixels of all panels of a row at the narrowest, in print on a page."""
+_LETTER = 6.8
+"""Pixels of a letter of 12 px."""
+_CHROME = 90
+"""Pixels of a panel figure's height that are labels and margins."""
+_BAR, _TITLE, _TICKS, _GAP = 72, 20, 18, 16
+_COLOURED = ("heatmap", "contour", "surface")
+
+Span = tuple[float, float]
+
+
+@dataclass
+class Cell:
+    """A panel figure and its place.
+
+    Attributes:
+        title: Plain text above it.
+        traces: Of the figure, as dictionaries that belong to the cell.
+        layout: Of the figure.
+        x, y: Its place in shares of all panels' room.
+        head: Its title, wrapped, as plotly reads it.
+    """
+
+    title: str
+    traces: list[dict[str, Any]]
+    layout: Mapping[str, Any]
+    x: Span = (0.0, 1.0)
+    y: Span = (0.0, 1.0)
+    head: str = ""
+
+    @classmethod
+    def of(cls, title: str, figure: go.Figure) -> "Cell":
+        """A copy of a figure: arrays stay arrays, which ``figure.to_plotly_json`` would encode."""
+        traces = [trace.to_plotly_json() for trace in figure.data]
+        return cls(title, traces, figure.layout.to_plotly_json())
+
+    @property
+    def bars(self) -> list[dict[str, Any]]:
+        """Traces with a colour bar."""
+        return [t for t in self.traces if t["type"] in _COLOURED and t.get("showscale", True)]
+
+    @property
+    def solid(self) -> bool:
+        """Whether it has three axes."""
+        return bool(self.traces) and all(t["type"] in ("surface", "scatter3d") for t in self.traces)
+
+    @property
+    def height(self) -> float:
+        """Pixels between its axes."""
+        asked = float(self.layout.get("height") or 300)
+        return max(asked - _CHROME, 80.0)
+
+    def room(self, side: str) -> float:
+        """Pixels that ticks and title need ``left`` of the axes or ``below`` them."""
+        if self.solid:
+            return 0.0
+        letter = "y" if side == "left" else "x"
+        axis = self.layout.get(f"{letter}axis") or {}
+        words = list(axis.get("ticktext") or ())
+        if axis.get("type") == "category" and not words:
+            words = [v for t in self.traces for v in t.get(letter, ()) if isinstance(v, str)]
+        longest = max((_letters(word) for word in words), default=5)
+        if not axis.get("showticklabels", True):
+            ticks = 0.0
+        elif side == "left" or abs(axis.get("tickangle") or 0) > 45:
+            ticks = _LETTER * longest + 8
+        else:
+            ticks = _TICKS * (1 + max((w.count("<br>") for w in words), default=0))
+        title = ((axis.get("title") or {}).get("text") or "").split("<br>")
+        return ticks + _TITLE * len(title) * bool(title[0])
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """All cells in their places.
+
+    Attributes:
+        cells: Row by row.
+        height: Pixels of all panels with what stands between them.
+        above, below, left: Pixels that labels need around them.
+    """
+
+    cells: Sequence[Cell]
+    height: float
+    above: float
+    below: float
+    left: float
+
+
+def arrange(rows: Sequence[Sequence[Cell]]) -> Sheet:
+    """Wrap rows of more than ``COLUMNS`` cells as evenly as can be, and place every cell.
+
+    Cells that were one row keep one width, and rows of as many columns the same gaps. Those of a
+    row whose colours mean the same share the bar of the last one.
+
+    Args:
+        rows: None of them empty.
+    """
+    wrapped = [(list(part), most) for row in rows for part, most in _wrapped(row)]
+    for cells, _ in wrapped:
+        _share_bars(cells)
+    gaps: dict[int, float] = {}
+    for cells, most in wrapped:
+        needed = max((cell.room("left") for cell in cells[1:]), default=0.0) + _GAP
+        gaps[most] = max(gaps.get(most, 0.0), needed)
+    for cells, most in wrapped:
+        _place_columns(cells, most, gaps[most])
+    heads = [max(_headed(cell) for cell in cells) for cells, _ in wrapped]
+    feet = [max(cell.room("below") for cell in cells) for cells, _ in wrapped]
+    heights = [max(cell.height for cell in cells) for cells, _ in wrapped]
+    total = sum(heights) + sum(heads[1:]) + sum(feet[:-1]) + _GAP * (len(heights) - 1)
+    top = total
+    for (cells, _), height, foot, head in zip(
+        wrapped, heights, feet, [*heads[1:], 0.0], strict=True
+    ):
+        for cell in cells:
+            cell.y = (top - height) / total, top / total
+        top -= height + foot + head + _GAP
+    left = max(cells[0].room("left") for cells, _ in wrapped)
+    return Sheet([c for cells, _ in wrapped for c in cells], total, heads[0], feet[-1], left)
+
+
+def _wrapped(row: Sequence[Cell]) -> Iterator[tuple[Sequence[Cell], int]]:
+    """Parts of a row, and the columns that they are set in."""
+    lines = -(-len(row) // COLUMNS)
+    most, start = -(-len(row) // lines), 0
+    for i in range(lines):
+        n = len(row) // lines + (i < len(row) % lines)
+        yield row[start : start + n], most
+        start += n
+
+
+def _share_bars(cells: Sequence[Cell]) -> None:
+    """Of cells that colour alike, only the last keeps its bar."""
+    bars = [trace for cell in cells for trace in cell.bars]
+    alike = {str([_scale(trace)]) for trace in bars}
+    if len(alike) == 1 and all(cell.bars for cell in cells):
+        for trace in bars[:-1]:
+            trace["showscale"] = False
+
+
+def _scale(trace: Mapping[str, Any]) -> list[Any]:
+    """What the colours of a trace mean; of ends that data decide, nobody knows whether they are
+    equal.
+    """
+    low, high = ("cmin", "cmax") if trace["type"] == "surface" else ("zmin", "zmax")
+    ends = [trace.get(low), trace.get(high)]
+    own = id(trace) if None in ends else 0
+    return [ends, own, trace.get("colorscale"), (trace.get("colorbar") or {}).get("title")]
+
+
+def _place_columns(cells: Sequence[Cell], most: int, gap: float) -> None:
+    """Equal widths; room for the bar of the last cell, or for one beside each."""
+    each = any(cell.bars for cell in cells[:-1])
+    last = bool(cells[-1].bars)
+    bars = _BAR * (most if each else int(last))
+    width = (WIDTH - gap * (most - 1) - bars) / most
+    for i, cell in enumerate(cells):
+        start = i * (width + gap + _BAR * each)
+        cell.x = start / WIDTH, (start + width) / WIDTH
+
+
+def _headed(cell: Cell) -> float:
+    """Wrap the title of a cell to its width. Returns the pixels above the axes."""
+    letters = max(10, int((cell.x[1] - cell.x[0]) * WIDTH / (1.1 * _LETTER)))
+    lines = textwrap.wrap(cell.title, letters, break_on_hyphens=False)
+    cell.head = "<br>".join(plain_html(line) for line in lines)
+    return 17.0 * len(lines) + 8
+
+
+def _letters(text: str) -> int:
+    """Of the longest line, without tags; an entity is one letter."""
+    shown = re.sub(r"&#?\w+;", "x", re.sub(r"<(?!br)[^>]*>", "", str(text)))
+    return max(map(len, shown.split("<br>")))
