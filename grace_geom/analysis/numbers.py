@@ -3,12 +3,13 @@ footnote says why there is none.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from grace_geom.errors import NotFiniteError
 from grace_geom.geometry.trace import Estimate
-from grace_geom.plots.layers import union as union
+from grace_geom.plots.columns import union as union
+from grace_geom.plots.sample import sample_size as sample_size
 from grace_geom.records import Measure
 from grace_geom.tables import MISSING, Cell, Table
 
@@ -120,29 +121,3 @@ def with_refused(table: Table, refused: Mapping[str, str]) -> Table:
     rows = [[label, *[MISSING] * (len(table.columns) - 1)] for label in refused]
     notes = [f"{label}: {NOT_MEASURED}{why}" for label, why in refused.items()]
     return replace(table, rows=[*table.rows, *rows], notes=[*table.notes, *notes])
-
-
-def sample_size(used: Mapping[str, Mapping[str, int]], asked: int) -> str:
-    """``n = 60``: the images that were used, where they are fewer than was asked for.
-
-    Args:
-        used: Label -> set -> images; empty where that is not known.
-        asked: ``--n``.
-    """
-    ids = {label: sets["id"] for label, sets in used.items() if "id" in sets}
-    others: dict[str, list[int]] = {}
-    for sets in used.values():
-        for name, n in sets.items():
-            if name != "id":
-                others.setdefault(name, []).append(n)
-    usual = set(ids.values()) or {asked}
-    own = ", ".join(f"{n} ({label})" for label, n in ids.items())
-    text = f"n = {usual.pop()}" if len(usual) == 1 else f"n = {own}"
-    fewer = [f"{name}: {_range(ns)}" for name, ns in others.items() if set(ns) != set(ids.values())]
-    if any(n < asked for n in [*ids.values(), *(n for ns in others.values() for n in ns)]):
-        text += f" (asked: {asked})"
-    return ", ".join([text, *fewer])
-
-
-def _range(ns: Sequence[int]) -> str:
-    return str(ns[0]) if min(ns) == max(ns) else f"{min(ns)} to {max(ns)}"

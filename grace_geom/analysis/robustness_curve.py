@@ -2,22 +2,19 @@
 gradients are masked.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
-from grace_geom import figures
 from grace_geom.analysis.features.adversary import Adversary, adversarial_images, batches_of
 from grace_geom.analysis.masked_gradients import BEYOND, BLACK_BOX
 from grace_geom.analysis.numbers import absent, in_255
 from grace_geom.analysis.options import Common
-from grace_geom.analysis.robustness_tables import check_table, curve_table, shares, transfer_table
+from grace_geom.analysis.robustness_tables import check_table, curve_table, transfer_table
 from grace_geom.analysis.run import Part, Shown, sample_text
 from grace_geom.analysis.subject import Subject, labels_of, open_subject
 from grace_geom.attacks import AttackSpec, SuiteResult, pgd_attack
@@ -29,7 +26,7 @@ from grace_geom.data import ImageSet
 from grace_geom.distributed import everyones, my_images
 from grace_geom.errors import UserError
 from grace_geom.evaluation.accuracy import reader_for
-from grace_geom.plots.robustness import EXAMPLES, MAGNIFIED
+from grace_geom.plots.robustness import EXAMPLES
 from grace_geom.records import Measure
 from grace_geom.records.statistics import wilson
 
@@ -352,7 +349,7 @@ def _examples(attack: _Attacks, x_adv: list[Tensor], correct: Tensor, most: int)
 
 
 def show_curve(parts: dict[str, Part], options: CurveOptions) -> Shown:
-    """Accuracy by radius, margins, transfer, checks, examples."""
+    """Accuracy by radius, transfer, checks."""
     notes = [
         f"{sample_text(parts, options)}, seed {options.seed}, linf, {options.steps} steps; Wilson "
         "95 % intervals; % right"
@@ -363,76 +360,7 @@ def show_curve(parts: dict[str, Part], options: CurveOptions) -> Shown:
     ]
     if options.checks:
         tables.append(check_table(parts, options.eps, options.queries))
-    more = {"margins": _margins(parts), "examples": _panels(parts)}
-    return Shown(tables, _curves(parts, options), more=more)
-
-
-def _curves(parts: dict[str, Part], options: CurveOptions) -> Figure:
-    """One panel an attack, one line a checkpoint, bands for the intervals."""
-    names = options.attacks
-    figure, axes = figures.new(
-        max(figures.COLUMN, 2.3 * len(names)), 2.4, 1, len(names), sharey=True
-    )
-    looks = figures.looks(list(parts))
-    x = [0.0, *(255 * eps for eps in options.radii)]
-    for ax, name in zip(axes[0], names, strict=True):
-        for label, part in parts.items():
-            row = shares(part, name, options.radii)
-            ax.plot(x, [100 * m.value for m in row], label=label, **looks[label].line())
-            low, high = (
-                [math.nan if (end := getattr(m, side)) is None else 100 * end for m in row]
-                for side in ("low", "high")
-            )
-            ax.fill_between(x, low, high, color=looks[label].color, alpha=0.15, linewidth=0)
-        ax.set_title(name)
-        ax.set_xlabel("ε in 1/255")
-        ax.set_ylim(bottom=0)
-    axes[0, 0].set_ylabel("accuracy, %")
-    figures.legend_above(figure, axes[0, -1])
-    return figure
-
-
-def _margins(parts: dict[str, Part]) -> Figure:
-    figure, axes = figures.new()
-    looks = figures.looks(list(parts))
-    for label, part in parts.items():
-        x = np.sort(part.arrays["margin"])
-        axes[0, 0].plot(
-            x, 100 * np.arange(1, len(x) + 1) / len(x), label=label, **looks[label].stroke()
-        )
-    axes[0, 0].axvline(0, color="0.6", linewidth=0.6)
-    axes[0, 0].set_xlabel("clean margin: right logit less the best other")
-    axes[0, 0].set_ylabel("% of images below")
-    figures.legend_above(figure, axes[0, 0], most=3)
-    return figure
-
-
-def _panels(parts: dict[str, Part]) -> Figure:
-    """Clean image, perturbation around grey, attacked image; predictions above."""
-    width = 3 * EXAMPLES
-    figure, axes = figures.new(figures.PAGE, 0.72 * len(parts) + 0.15, len(parts), width)
-    for ax in axes.flat:
-        ax.axis("off")
-    for row, (label, part) in zip(axes, parts.items(), strict=True):
-        a = part.arrays
-        row[0].text(
-            -0.25,
-            0.5,
-            label,
-            transform=row[0].transAxes,
-            rotation=90,
-            va="center",
-            ha="right",
-            fontsize=7,
-        )
-        for i in range(len(a["example_clean"])):
-            grey = np.clip(0.5 + MAGNIFIED * a["example_delta"][i], 0, 1)
-            pictures = (a["example_clean"][i], grey, a["example_adv"][i])
-            titles = (str(a["example_before"][i]), f"×{MAGNIFIED}", str(a["example_after"][i]))
-            for ax, picture, title in zip(row[3 * i : 3 * i + 3], pictures, titles, strict=True):
-                ax.imshow(picture)
-                ax.set_title(title, fontsize=5.5, pad=2)
-    return figure
+    return Shown(tables)
 
 
 def _share(right: Tensor, estimator: str) -> Measure:

@@ -16,7 +16,7 @@ def curve_table(
     """Shares that stand, a row an attack on a checkpoint, a column a radius."""
     feet = Footnotes()
     rows: list[list[Cell | str]] = [
-        [label, name, *(feet.cell(m, _percent) for m in shares(part, name, radii))]
+        [label, name, *(feet.cell(m, _percent) for m in _row(part, name, radii))]
         for label, part in parts.items()
         for name in attacks
     ]
@@ -24,7 +24,7 @@ def curve_table(
     return Table(heads, rows, 2, "Accuracy against the radius", [*feet.notes, *notes])
 
 
-def shares(part: Part, name: str, radii: Sequence[float]) -> list[Measure]:
+def _row(part: Part, name: str, radii: Sequence[float]) -> list[Measure]:
     """The clean share, then one for each radius."""
     keys = ("clean", *(f"{name}/{in_255(eps)}" for eps in radii))
     return [part.values.get(key, Measure(math.nan)) for key in keys]

@@ -6,15 +6,24 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from grace_geom.plots.layers import layer_axis, order, short, title, union
+from grace_geom.plots.columns import union
+from grace_geom.plots.compose import compose
+from grace_geom.plots.layers import brief, layer_axis, order, short, title
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.palette import Ground, of_sets
-from grace_geom.plots.panels import Curve, below, overlay, span
+from grace_geom.plots.panels import Curve, below, overlay, point, span
+from grace_geom.plots.sample import attack, half_samples, sample
 from grace_geom.plots.style import dress, plain_html
 from grace_geom.records import Finding
 
 MOST_POINTS = 300
 """Of each distribution in a cloud: more cover each other."""
+PER_IMAGE = {
+    "gram_volume": "Gram volume of clean, adversarial, AWP",
+    "cos_id_adv": "Cosine of clean and adversarial",
+    "cos_adv_awp": "Cosine of adversarial and AWP",
+}
+"""Numbers of each image that ``feature_stability`` leaves."""
 FLOAT32 = 1e-7
 """Digits of what is stored: a cosine that is nearer to 1 is 1."""
 
@@ -48,6 +57,7 @@ def cloud(
     ground: Ground,
     ends: Sequence[list[float] | None],
     solid: bool = False,
+    height: int | None = None,
 ) -> go.Figure | None:
     """One panel of :func:`clouds`: points of some distributions of one run, the last on top.
 
@@ -57,6 +67,7 @@ def cloud(
         ground: Light or dark.
         ends: Ranges of the axes.
         solid: Three axes, not two.
+        height: In pixels.
     """
     share, figure = f.array("pca_share"), go.Figure()
     for name, color in colors.items():
@@ -65,7 +76,6 @@ def cloud(
         common: dict[str, Any] = {
             "mode": "markers",
             "name": plain_html(title(name)),
-            "legendgroup": name,
             "text": _classes(f, name),
             "hovertemplate": "%{text}<extra>" + plain_html(title(name)) + "</extra>",
             "x": p[:, 0],
@@ -80,7 +90,9 @@ def cloud(
         return None
     titles = [f"PC {i + 1} ({100 * float(s):.0f} %)" for i, s in enumerate(share)]
     axes = [{"title": {"text": text}, "range": end} for text, end in zip(titles, ends, strict=True)]
-    return (_solid if solid else _flat)(figure, axes, ground, f.run)
+    if solid:
+        return _solid(figure, axes, ground, f.run).update_layout(height=height or 380)
+    return _flat(figure, axes, ground).update_layout(height=height or 330)
 
 
 def _shown(n: int) -> np.ndarray:
@@ -103,9 +115,7 @@ def _classes(f: Finding, name: str) -> list[str]:
     ]
 
 
-def _flat(
-    figure: go.Figure, axes: Sequence[Mapping[str, Any]], ground: Ground, _: str
-) -> go.Figure:
+def _flat(figure: go.Figure, axes: Sequence[Mapping[str, Any]], ground: Ground) -> go.Figure:
     common = {"constrain": "domain", "nticks": 6}
     x = {**axes[0], **common}
     y = {**axes[1], **common, "scaleanchor": "x"}
@@ -129,7 +139,7 @@ def _solid(
         showlegend=False,
         uirevision=f"cloud-{run}",
         margin={"l": 0, "r": 0, "t": 0, "b": 0},
-        scene=scene | {"aspectmode": "data"},
+        scene=scene | {"aspectmode": "data", "camera": {"eye": dict.fromkeys("xyz", 1.5)}},
     )
 
 
@@ -230,7 +240,7 @@ def cumulative(
     to it, on a logarithmic axis.
     """
     arrays = {f.run: np.asarray(a, float) for f in found if (a := f.array(key)) is not None}
-    x: dict[str, Any] = {"title": axis}
+    x: dict[str, Any] = {"title": axis, "nticks": 5}
     if from_one:
         arrays = {run: np.clip(1 - a, FLOAT32, None) for run, a in arrays.items()}
         x |= {"type": "log", "exponentformat": "power"}
@@ -256,7 +266,77 @@ def histogram(
     return overlay(
         lines,
         legend,
-        {"title": axis},
+        {"title": axis, "nticks": 5},
         {"title": "Share of the images", "rangemode": "tozero"},
         markers=False,
     )
+
+
+def figures(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
+    """Of ``feature_stability``: every distribution over that of ID on two principal axes, all of
+    them on three (Fig. 2a), numbers of single images, and LID against k.
+    """
+    sets, bands = sets_of(found), half_samples(found)
+    note = f"{sample(found)}; attacked: {attack(found)}, every image"
+    axes = f"unit features on the principal axes of each run's ID features; {note}"
+    s = found[0].result.settings
+    awp = f"AWP: rank {s.get('rank')}, |Δ| = {s.get('rho')} |W| in every attention and MLP matrix"
+    rows = {
+        "": ("Each distribution over ID, in grey", _over_id(found, legend, sets),
+             f"{axes}; cos(μ): mean cosine of class centroids to ID, {bands}"),
+        "fig2a": ("ID, shifted and attacked images",
+                  [clouds(found, legend, sets, solid=True)], axes),
+        "histograms": ("Image by image", _images(found, legend),
+                       f"{note}; {awp}; bands hold the whole line at 95 % (DKW)"),
+        "lid": ("Intrinsic dimension against the neighbours that it is told from",
+                [sweeps(found, legend, sets_of(found, "lid_sweep"))],
+                f"{note}; bands: {bands}"),
+    }  # fmt: skip
+    drawn = {
+        key: compose(head, panels, legend, words)
+        for key, (head, panels, words) in rows.items()
+        if any(panels)
+    }
+    for key in ("", "fig2a"):  # their points are too small for a key
+        if key in drawn:
+            drawn[key].update_layout(legend={"itemsizing": "constant"})
+    return drawn
+
+
+def _over_id(
+    found: Sequence[Finding], legend: Legend, sets: Sequence[str]
+) -> list[dict[str, go.Figure]]:
+    """A row a distribution, a panel a run: ID in grey, the distribution over it, the cosine of
+    their class centroids above.
+    """
+    colors, ends = of_sets(sets, legend.ground), reach(found, sets)
+    drawn: list[dict[str, go.Figure]] = []
+    for s in sets:
+        if s == "id":
+            continue
+        drawn.append({})
+        for f in found:
+            both = {name: colors[name] for name in ("id", s)}
+            figure = cloud(f, both, legend.ground, ends, height=240)
+            if figure is not None and f.array(f"pca/{s}") is not None:
+                drawn[-1][f"{legend.names[f.run]}, {brief(s)}{_cosine(f, s)}"] = figure
+    return drawn
+
+
+def _cosine(f: Finding, name: str) -> str:
+    m = point(f.value(f"centroid_cosine/{name}"))
+    if m is None:
+        return ""
+    ends = "" if m.low is None or m.high is None else f" [{m.low:.2f}, {m.high:.2f}]"
+    return ": " + f"cos(μ) {m.value:.2f}{ends}".replace(" ", "\N{NO-BREAK SPACE}")
+
+
+def _images(found: Sequence[Finding], legend: Legend) -> list[dict[str, go.Figure]]:
+    """Histograms above, cumulative shares below."""
+    counted, summed = {}, {}
+    for key, name in PER_IMAGE.items():
+        axis, near = name.partition(" of ")[0], key == "cos_adv_awp"
+        counted[name] = histogram(found, legend, key, axis)
+        axis = f"1 − {axis.lower()}" if near else axis
+        summed[f"{axis}, cumulative"] = cumulative(found, legend, key, axis, near)
+    return [{n: fig for n, fig in row.items() if fig is not None} for row in (counted, summed)]

@@ -170,6 +170,7 @@ def heat(
     height: int = 320,
     bar: Mapping[str, Any] | None = None,
     shown: np.ndarray | None = None,
+    interval: np.ndarray | None = None,
 ) -> go.Figure:
     """A heat map on a colour scale that it shares with its neighbours.
 
@@ -185,9 +186,16 @@ def heat(
         height: In pixels.
         bar: More settings of the colour bar.
         shown: What is coloured, where that is not ``grid`` itself (its logarithm).
+        interval: ``(2, rows, columns)`` ends of an interval for the pointer.
     """
     coloured, (rows, columns) = averaged(np.asarray(grid if shown is None else shown, float))
     numbers, _ = averaged(np.asarray(grid, float))
+    hover = "%{customdata:.4g}"
+    if interval is not None:
+        numbers = np.stack(
+            [numbers, *(averaged(np.asarray(end, float))[0] for end in interval)], -1
+        )
+        hover = "%{customdata[0]:.4g} [%{customdata[1]:.4g}, %{customdata[2]:.4g}]"
     figure = go.Figure(
         go.Heatmap(
             z=np.where(np.isfinite(coloured), coloured, np.nan),
@@ -197,7 +205,7 @@ def heat(
             zmin=ends[0],
             zmax=ends[1],
             colorscale="Viridis",
-            hovertemplate="%{y}, %{x}: %{customdata:.4g}<extra></extra>",
+            hovertemplate=f"%{{y}}, %{{x}}: {hover}<extra></extra>",
             texttemplate="%{z:.0f}" if words else "",
             textfont={"size": 11},
             colorbar={"title": {"text": title, "side": "right"}, "thickness": 10, "outlinewidth": 0}

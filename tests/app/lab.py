@@ -84,9 +84,10 @@ def make_lab(folder: Path) -> Path:
     for name, options in ANALYSES.items():
         if (Path(__file__).parents[2] / "analyses" / f"{name}.py").is_file():
             analysis = importlib.import_module(f"analyses.{name}").main
-            with mock.patch.object(
-                figures, "save"
-            ):  # pictures for paper are not what the dashboard reads
+            with (  # pictures for paper are not what the dashboard reads
+                mock.patch.object(figures, "save"),
+                mock.patch("grace_geom.analysis.run.save_figures"),
+            ):
                 analysis(
                     [
                         *paths[:3],

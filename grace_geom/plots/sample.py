@@ -1,0 +1,67 @@
+"""What a figure was drawn from, in words."""
+
+from collections.abc import Mapping, Sequence
+
+from grace_geom.records import Finding
+
+
+def said(found: Sequence[Finding], *more: str) -> str:
+    """``visual, ce, n = 60, seed 0; ...`` for the note of a figure.
+
+    Args:
+        found: Findings of one analysis with the same settings.
+        more: Further words, such as what bars mean.
+    """
+    s = found[0].result.settings
+    used = {str(c.get("label")): c.get("n", {}) for f in found for c in f.result.checkpoints}
+    parts = [str(s[key]) for key in ("params", "loss") if s.get(key)]
+    parts += [sample_size(used, int(s.get("n", 0))), f"seed {s.get('seed', 0)}"]
+    return "; ".join([", ".join(parts), *(word for word in more if word)])
+
+
+def sample(found: Sequence[Finding]) -> str:
+    """``n = 60, seed 0``."""
+    s = found[0].result.settings
+    used = {str(c.get("label")): c.get("n", {}) for f in found for c in f.result.checkpoints}
+    return f"{sample_size(used, int(s.get('n', 0)))}, seed {s.get('seed', 0)}"
+
+
+def half_samples(found: Sequence[Finding]) -> str:
+    """What the intervals of the feature analyses are; empty where there are none."""
+    s = found[0].result.settings
+    if s.get("stream"):
+        return "95 % intervals from groups of images"
+    count = s.get("replicates")
+    return f"95 % intervals from {count} half-samples of the images" if count else ""
+
+
+def attack(found: Sequence[Finding]) -> str:
+    """The attack behind adversarial features or losses."""
+    s = found[0].result.settings
+    return f"PGD, ε = {255 * float(s.get('eps', 0)):.3g}/255, {s.get('attack_steps')} steps"
+
+
+def sample_size(used: Mapping[str, Mapping[str, int]], asked: int) -> str:
+    """``n = 60``: the images that were used, where they are fewer than was asked for.
+
+    Args:
+        used: Label -> set -> images; empty where that is not known.
+        asked: ``--n``.
+    """
+    ids = {label: sets["id"] for label, sets in used.items() if "id" in sets}
+    others: dict[str, list[int]] = {}
+    for sets in used.values():
+        for name, n in sets.items():
+            if name != "id":
+                others.setdefault(name, []).append(n)
+    usual = set(ids.values()) or {asked}
+    own = ", ".join(f"{n} ({label})" for label, n in ids.items())
+    text = f"n = {usual.pop()}" if len(usual) == 1 else f"n = {own}"
+    fewer = [f"{name}: {_range(ns)}" for name, ns in others.items() if set(ns) != set(ids.values())]
+    if any(n < asked for n in [*ids.values(), *(n for ns in others.values() for n in ns)]):
+        text += f" (asked: {asked})"
+    return ", ".join([text, *fewer])
+
+
+def _range(ns: Sequence[int]) -> str:
+    return str(ns[0]) if min(ns) == max(ns) else f"{min(ns)} to {max(ns)}"
