@@ -78,6 +78,7 @@ ANALYSES = {
         "images." + SHARED,
         "measure_drift",
         "show_drift",
+        "layers.figures",
     ),
     "feature_stability": Analysis(
         "StabilityOptions",
@@ -85,20 +86,22 @@ ANALYSES = {
         + SHARED,
         "measure_stability",
         "show_stability",
+        "features.figures",
     ),
     "robustness_curve": Analysis(
         "CurveOptions",
         "Accuracy against the attack radius, with checks for gradient masking." + SHARED,
         "measure_curve",
         "show_curve",
+        "robustness.figures",
     ),
 }
 
 
-def _drawing(place: str) -> Callable[..., Any]:
-    module, _, function = place.partition(".")
-    found: Callable[..., Any] = getattr(import_module(f"grace_geom.plots.{module}"), function)
-    return found
+def drawing(name: str) -> Callable[..., Any] | None:
+    """From the findings of an analysis to its figures."""
+    module, _, function = ANALYSES[name].figures.partition(".")
+    return getattr(import_module(f"grace_geom.plots.{module}"), function) if module else None
 
 
 def script(name: str) -> Callable[..., None]:
@@ -119,8 +122,8 @@ def script(name: str) -> Callable[..., None]:
             prog=prog,
             description=entry.text,
         )
-        draw = _drawing(entry.figures) if entry.figures else None
-        analyse(name, options, getattr(module, entry.measure), getattr(module, entry.show), draw)
+        measure, show = getattr(module, entry.measure), getattr(module, entry.show)
+        analyse(name, options, measure, show, drawing(name))
 
     main.__doc__ = ANALYSES[name].text
     return main

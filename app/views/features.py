@@ -31,11 +31,6 @@ MEASURES = {
     "participation_ratio": ("Participation ratio", "(Σλ)² / Σλ² of the covariance."),
     "uniformity": ("Uniformity", "ln mean exp(−2‖u − u'‖²): the lower the more evenly spread."),
 }
-HISTOGRAMS = {
-    "gram_volume": "Gram volume of (clean, adversarial, AWP)",
-    "cos_id_adv": "Cosine of clean and adversarial",
-    "cos_adv_awp": "Cosine of adversarial and AWP",
-}
 
 
 def main() -> None:
@@ -97,8 +92,9 @@ def clouds(choice: Choice, found: list[Finding]) -> None:
         how(
             found,
             "Unit features of the embedding on the first principal axes of each run's own ID "
-            f"features (axes of two runs do not correspond); at most {features.MOST_POINTS} images a "
-            "distribution. Share of the ID variance in brackets. Under attack: "
+            f"features (axes of two runs do not correspond, their scales do); at most "
+            f"{features.MOST_POINTS} images a distribution. Share of the ID variance in brackets. "
+            "Under attack: "
             f"{attack_of(found)};",
         ),
         table,
@@ -117,7 +113,7 @@ def histograms(choice: Choice, found: list[Finding]) -> None:
     show.legend([f.run for f in found], choice.legend)
     drawn = {
         title: fig
-        for key, title in HISTOGRAMS.items()
+        for key, title in features.PER_IMAGE.items()
         if (fig := features.histogram(found, choice.legend, key, title.split(" of ")[0]))
         is not None
     }
@@ -125,7 +121,7 @@ def histograms(choice: Choice, found: list[Finding]) -> None:
         [
             {"run": f.run, "number": key, "image": i, "value": float(v)}
             for f in found
-            for key in HISTOGRAMS
+            for key in features.PER_IMAGE
             if (a := f.array(key)) is not None
             for i, v in enumerate(a)
         ]

@@ -62,6 +62,7 @@ def curves(choice: Choice, found: list[Finding]) -> None:
             found,
             "Left of the dotted line images are wrong without any attack; a steep rise there means "
             "that small changes flip many;",
+            "Bands hold the whole line at 95 % (Dvoretzky-Kiefer-Wolfowitz).",
         ),
         pd.DataFrame(rows),
         "No margins on record.",

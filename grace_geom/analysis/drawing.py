@@ -46,6 +46,11 @@ def save_figures(folder: Path, result: Result, draw: Draw, apart: Collection[str
     whole or not at all.
     """
     for key, figure in draw(findings(result), legend_of(result, apart)).items():
-        stem = folder / f"{result.name}{'-' if key else ''}{key}"
-        export.save_html(figure, stem.with_name(f"{stem.name}.html"), "")
-        export.save(figure, stem.with_name(f"{stem.name}.png"), PAGE)
+        stem = stem_of(result.name, key)
+        export.save_html(figure, folder / f"{stem}.html", "")
+        export.save(figure, folder / f"{stem}.png", PAGE)
+
+
+def stem_of(name: str, key: str) -> str:
+    """What the files of a figure are called: ``NAME``, ``NAME-KEY``."""
+    return f"{name}-{key}" if key else name

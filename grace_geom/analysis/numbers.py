@@ -55,6 +55,11 @@ def number(measure: Measure) -> Cell:
     return Cell(text, value=measure.value)
 
 
+def in_255(eps: float) -> str:
+    """A radius in pixels of [0, 1] as people write it: ``4/255``."""
+    return f"{255 * eps:g}/255"
+
+
 class Footnotes:
     """The cells of one table. Where there is no number they hold a dash with a mark, and
     :attr:`notes` says what each mark means.

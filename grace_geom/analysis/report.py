@@ -7,10 +7,11 @@ import contextlib
 import html
 import io
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from grace_geom.analysis.drawing import Draw, findings, legend_of, stem_of
 from grace_geom.analysis.run import folder_of, say
 from grace_geom.analysis.subject import labels_of
 from grace_geom.checkpoint import checkpoint_file
@@ -82,6 +83,10 @@ class ReportOptions:
         return argv
 
 
+Main = Callable[[Sequence[str]], object]
+"""An analysis as a function of its command line."""
+
+
 @dataclass(frozen=True)
 class Section:
     """One analysis as the report shows it.
@@ -91,7 +96,7 @@ class Section:
         purpose: What it measures, one line.
         command: What makes it again.
         text: The tables that it printed.
-        figures: PNG files.
+        figures: PNG file -> title.
         result: What it saved, or ``None`` where it failed.
         failure: Why it failed; the report says so in its place.
     """
@@ -100,12 +105,12 @@ class Section:
     purpose: str
     command: str
     text: str
-    figures: tuple[Path, ...] = ()
+    figures: Mapping[Path, str] = field(default_factory=dict)
     result: Result | None = None
     failure: str = ""
 
 
-def report(options: ReportOptions, mains: dict[str, Callable[[Sequence[str]], object]]) -> Path:
+def report(options: ReportOptions, mains: Mapping[str, tuple[Main, Draw | None]]) -> Path:
     """Run the chosen analyses and write ``report.html`` into their folder.
 
     What an analysis measured before, on the same checkpoints with the same settings, it takes from
@@ -113,7 +118,7 @@ def report(options: ReportOptions, mains: dict[str, Callable[[Sequence[str]], ob
 
     Args:
         options: What to run on.
-        mains: Every analysis by name; each takes a command line.
+        mains: Every analysis by name: what takes its command line, and what draws its findings.
 
     Raises:
         UserError: For an analysis that is not here, or a checkpoint that is not there; for several
@@ -133,7 +138,8 @@ def report(options: ReportOptions, mains: dict[str, Callable[[Sequence[str]], ob
     sections = []
     for i, name in enumerate(chosen, start=1):
         say(f"[{i}/{len(chosen)}] {name}")
-        sections.append(run_section(name, mains[name], options.arguments(out), out))
+        main, draw = mains[name]
+        sections.append(run_section(name, main, options.arguments(out), out, draw))
     path = out / "report.html"
     write_text(path, page(options.title, labels_of(files), sections))
     done = sum(not section.failure for section in sections)
@@ -142,7 +148,7 @@ def report(options: ReportOptions, mains: dict[str, Callable[[Sequence[str]], ob
 
 
 def run_section(
-    name: str, main: Callable[[Sequence[str]], object], argv: list[str], out: Path
+    name: str, main: Main, argv: list[str], out: Path, draw: Draw | None = None
 ) -> Section:
     """Run one analysis and gather what it printed and wrote."""
     printed, errors = io.StringIO(), io.StringIO()
@@ -158,19 +164,31 @@ def run_section(
             Exception
         ) as error:  # one analysis at fault must not take the others' results with it
             failure = f"{type(error).__name__}: {error}"
-    result = None
+    result, pictures = None, {}
     if not failure:
         try:
-            result = Result.load(out / f"{name}.json", arrays=False)
+            result = Result.load(out / f"{name}.json")
+            pictures = _pictures(result, out, draw)
         except RecordError as error:
             failure = str(error)
     command = shlex.join(["python", f"analyses/{name}.py", *argv])
-    pictures = (*out.glob(f"{name}.png"), *sorted(out.glob(f"{name}-*.png"))) if not failure else ()
     purpose = (main.__doc__ or "").strip().split("\n")[0]
     text = "\n".join(
         line for line in printed.getvalue().splitlines() if not line.startswith("written in ")
     )
     return Section(name, purpose, command, text.strip(), pictures, result, failure)
+
+
+def _pictures(result: Result, out: Path, draw: Draw | None) -> dict[Path, str]:
+    """The pictures that the analysis has just written; others beside them are older."""
+    if draw is None:
+        files = *out.glob(f"{result.name}.png"), *sorted(out.glob(f"{result.name}-*.png"))
+        return {file: file.stem for file in files}
+    drawn = draw(findings(result), legend_of(result))
+    return {
+        out / f"{stem_of(result.name, key)}.png": html.unescape(figure.layout.title.text)
+        for key, figure in drawn.items()
+    }
 
 
 def page(title: str, labels: Sequence[str], sections: Sequence[Section]) -> str:
@@ -196,9 +214,9 @@ def _section(section: Section) -> str:
         )
     caption = html.escape(caption_of(section.result)) if section.result else ""
     pictures = "\n".join(
-        f'<figure><img alt="{html.escape(file.stem)}" src="data:image/png;base64,{_base64(file)}">'
-        f"<figcaption>{html.escape(file.stem)}. {caption}</figcaption></figure>"
-        for file in section.figures
+        f'<figure><img alt="{html.escape(title)}" src="data:image/png;base64,{_base64(file)}">'
+        f"<figcaption>{html.escape(title)} ({html.escape(file.stem)}). {caption}</figcaption></figure>"
+        for file, title in section.figures.items()
     )
     return (
         head

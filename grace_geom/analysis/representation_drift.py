@@ -5,12 +5,9 @@ against attacked.
 import itertools
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from grace_geom import figures
 from grace_geom.analysis.feature_analysis import (
     GRAM_BIAS,
     PROCRUSTES,
@@ -42,7 +39,6 @@ from grace_geom.records import Measure
 from grace_geom.tables import Cell, Table
 
 PRETRAINED = "pretrained"
-LAYER_AXIS = "block (E: out)"
 
 
 @dataclass(frozen=True)
@@ -171,7 +167,7 @@ def _add(
 
 
 def show_drift(parts: dict[str, Part], options: RepresentationDriftOptions) -> Shown:
-    """Tables by layer, CKA by layer, and layer x layer heat maps on one scale from 0 to 1."""
+    """CKA by layer, and all measures at the last layer."""
     pairs = _pairs(parts)
     notes = [
         f"against {Path(options.reference).name}; {WITHIN}: the checkpoint with itself, clean "
@@ -188,13 +184,7 @@ def show_drift(parts: dict[str, Part], options: RepresentationDriftOptions) -> S
         [
             _table("CKA (linear, debiased), layer by layer", "cka", parts, pairs, notes),
             _last(parts, pairs, [PROCRUSTES, options.bias_text("Gram", GRAM_BIAS)]),
-        ],
-        _by_layer("cka", "CKA", parts, pairs),
-        more={
-            "layers": _heat_maps(parts, pairs),
-            "procrustes": _by_layer("procrustes", "Procrustes $d^2$", parts, pairs),
-            "gram": _by_layer("gram_chord", "Gram drift (cosines)", parts, pairs),
-        },
+        ]
     )
 
 
@@ -261,78 +251,3 @@ def _last(parts: dict[str, Part], pairs: list[str], notes: list[str]) -> Table:
         "At the last layer (the embedding)",
         [*feet.notes, *notes],
     )
-
-
-def _by_layer(key: str, title: str, parts: dict[str, Part], pairs: list[str]) -> Figure:
-    """One panel a distribution, one line a checkpoint, bands for the intervals."""
-    columns = len(pairs) if len(pairs) < 5 else 4
-    rows = -(-len(pairs) // columns)
-    figure, axes = figures.new(
-        figures.PAGE, 1.6 * rows + 0.3, rows, columns, sharex=True, sharey=True
-    )
-    looks, layers = figures.looks(list(parts)), union(_layers(part) for part in parts.values())
-    for ax, name in zip(axes.flat, pairs, strict=False):
-        for label, part in parts.items():
-            if f"{key}/{name}" not in part.arrays:
-                ax.plot([], [], label=label, **looks[label].line())  # for the legend
-                continue
-            value, low, high = part.arrays[f"{key}/{name}"]
-            x = [layers.index(layer) for layer in _layers(part)]
-            ax.plot(x, value, label=label, **looks[label].line())
-            ax.fill_between(x, low, high, color=looks[label].color, alpha=0.2, linewidth=0)
-        ax.set_xticks(range(len(layers)), _short(layers))
-        ax.set_title(name)
-    free = axes.flat[len(pairs) :]
-    for ax in free:
-        ax.set_axis_off()
-    for ax in axes.flat[
-        max(0, len(pairs) - columns) : len(pairs)
-    ]:  # the lowest panel of every column
-        ax.tick_params(labelbottom=True)
-        ax.set_xlabel(LAYER_AXIS)
-    for row in axes:
-        row[0].set_ylabel(title)
-    if len(free):  # the empty place is the legend's
-        free[0].legend(*axes[0, 0].get_legend_handles_labels(), loc="center")
-    else:
-        figures.legend_above(figure, axes[0, 0])
-    return figure
-
-
-def _short(layers: list[str]) -> list[str]:
-    """Tick labels that fit a small panel."""
-    return [
-        name.removeprefix("block.").removeprefix("stage.").replace("embedding", "E")
-        for name in layers
-    ]
-
-
-def _heat_maps(parts: dict[str, Part], pairs: list[str]) -> Figure:
-    side = figures.PAGE / max(3, len(pairs) + 0.5)
-    height = 0.84 * side * len(parts) + 0.6
-    alike = len({tuple(_layers(part)) for part in parts.values()}) == 1
-    figure, axes = figures.new(
-        figures.PAGE, height, len(parts), len(pairs), sharex=alike or "row", sharey=alike or "row"
-    )
-    image: Any = None
-    for row, (label, part) in zip(axes, parts.items(), strict=True):
-        names = _short(_layers(part))
-        every = range(0, len(names), 1 + len(names) // 8)
-        for ax, name in zip(row, pairs, strict=True):
-            ax.grid(False)
-            if f"cka_layers/{name}" not in part.arrays:
-                ax.text(0.5, 0.5, "-", transform=ax.transAxes, ha="center", va="center")
-                continue
-            image = ax.imshow(
-                part.arrays[f"cka_layers/{name}"], vmin=0, vmax=1, cmap="viridis", origin="lower"
-            )
-            ax.set_xticks(every, [names[i] for i in every])
-            ax.set_yticks(every, [names[i] for i in every])
-        row[0].set_ylabel(label)
-    for ax, name in zip(axes[0], pairs, strict=True):
-        ax.set_title(name)
-    for ax in axes[-1]:
-        ax.set_xlabel(LAYER_AXIS)
-    figure.supylabel("layer of the reference", fontsize=8)
-    figure.colorbar(image, ax=axes, label="CKA", shrink=0.8, pad=0.01)
-    return figure

@@ -2,23 +2,22 @@
 gradients are masked.
 """
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
-from grace_geom import figures
 from grace_geom.analysis.features.adversary import Perturbations, adversarial_images, batches_of
-from grace_geom.analysis.numbers import Footnotes, absent
+from grace_geom.analysis.masked_gradients import BEYOND, BLACK_BOX
+from grace_geom.analysis.numbers import absent, in_255
 from grace_geom.analysis.options import Common
+from grace_geom.analysis.robustness_tables import check_table, curve_table, transfer_table
 from grace_geom.analysis.run import Part, Shown, sample_text
 from grace_geom.analysis.subject import Subject, labels_of, open_subject
-from grace_geom.attacks import AttackSpec, pgd_attack
+from grace_geom.attacks import AttackSpec, SuiteResult, pgd_attack
 from grace_geom.attacks import run as run_attack
 from grace_geom.attacks.losses import margin
 from grace_geom.batch import Batch
@@ -27,15 +26,9 @@ from grace_geom.data import ImageSet
 from grace_geom.distributed import everyones, my_images
 from grace_geom.errors import UserError
 from grace_geom.evaluation.accuracy import reader_for
+from grace_geom.plots.robustness import EXAMPLES
 from grace_geom.records import Measure
 from grace_geom.records.statistics import wilson
-from grace_geom.tables import Cell, Table, percent
-
-EXAMPLES = 4
-BLACK_BOX = "square (black box)"
-BEYOND = "square beyond apgd"
-MAGNIFIED = 16
-"""Perturbations are shown times this, around middle grey: 4/255 would be invisible."""
 
 
 @dataclass(frozen=True)
@@ -97,15 +90,7 @@ def measure_curve(subject: Subject, options: CurveOptions, state: Path) -> Part:
             f"{image_set.spec} has a single class: every answer is right, under any attack; name "
             "data of two classes or more with --data"
         )
-    logits, weights = subject.logits(image_set), subject.model.weights()
-    mine = my_images(len(image_set))
-    attack = _Attacks(
-        lambda x: logits(x, weights),
-        subject.batches(image_set, mine),
-        mine,
-        image_set.index,
-        options,
-    )
+    attack = _attacks(subject, image_set, options)
     clean = attack.clean()
     values = {"clean": _share(clean.correct, "top-1")}
     arrays = {
@@ -114,58 +99,19 @@ def measure_curve(subject: Subject, options: CurveOptions, state: Path) -> Part:
         "labels": image_set.labels,
     }
     for name in options.attacks:
-        if name == "apgd-t" and classes < 3:
-            why = (
-                "apgd-t is not defined for two classes: its loss compares with a third; apgd-ce is"
-            )
-            values |= {f"{name}/{_grey(eps)}": absent(why) for eps in options.radii}
-            continue
-        standing = clean.correct
-        falls = torch.where(
-            standing, torch.inf, 0.0
-        )  # the radius that turned the image; infinite: none did
-        for eps in sorted(
-            options.radii
-        ):  # what fooled the model in a smaller ball lies in the larger one too
-            before = standing
-            standing = attack.stands(
-                AttackSpec(name, eps, steps=options.steps, targets=options.targets), standing
-            )
-            falls[before & ~standing] = eps
-            targeted = name in ("apgd-t", "apgd") and classes > 2
-            aims = f", {min(options.targets, classes - 1)} targets" if targeted else ""
-            how = f"{name}, {options.steps} steps{aims}, linf, radii in turn"
-            values[f"{name}/{_grey(eps)}"] = _share(standing, how)
-        arrays[f"falls/{name}"] = falls.numpy()
-    adversary = Perturbations(options.eps, options.alpha, options.steps)
-    found = adversarial_images(
-        subject.model,
-        logits,
-        image_set,
-        adversary,
-        cache=state.parent,
-        seed=options.seed,
-        batch_size=options.batch,
-        image_size=subject.image_size,
-    )
+        shares, falls = _curve(name, attack, clean.correct, classes)
+        values |= shares
+        arrays |= falls
+    found = _attacked(subject, image_set, options, state.parent)
     x_adv = [
         b.to(subject.model.device).images
-        for b in batches_of(found, image_set.labels, options.batch, mine)
+        for b in batches_of(found, image_set.labels, options.batch, attack.mine)
     ]
-    y = torch.tensor(image_set.labels)
-    for label, seen in _transferred(x_adv, image_set, options).items():
-        if isinstance(seen, str):
-            values[f"transfer/{label}"] = absent(f"{label}: {seen}")
-            continue
-        how = f"PGD images found at this checkpoint, {_grey(options.eps)}; {seen.how}"
-        values[f"transfer/{label}"] = _share(attack.joined(seen.answers) == y, how)
+    values |= _transfer(attack, x_adv, image_set)
     if options.checks:
-        standing_at = _checks(attack, options)
-        values |= {f"check/{name}": _share(stands, name) for name, stands in standing_at.items()}
-        beyond = standing_at["apgd"] & ~standing_at[BLACK_BOX]
-        values[f"check/{BEYOND}"] = _share(beyond, "falls to Square, not to APGD")
-        arrays |= {f"stands/{name}": stands.numpy() for name, stands in standing_at.items()}
-    names = np.array(image_set.class_names, dtype=np.str_)
+        shares, stands = _checks(attack)
+        values |= shares
+        arrays |= stands
     examples = _examples(attack, x_adv, clean.correct, EXAMPLES)
     shown = subject.batches(image_set, examples.rows)
     x = (
@@ -173,7 +119,69 @@ def measure_curve(subject: Subject, options: CurveOptions, state: Path) -> Part:
         if shown
         else torch.from_numpy(np.array(found[:0]))
     )
+    names = np.array(image_set.class_names, dtype=np.str_)
     return Part(values, arrays | {"class_names": names} | examples.arrays(x, found, names))
+
+
+def _attacks(subject: Subject, image_set: ImageSet, options: CurveOptions) -> "_Attacks":
+    """Attacks on the checkpoint, of which this process has its share of the images."""
+    logits, weights = subject.logits(image_set), subject.model.weights()
+    mine = my_images(len(image_set))
+    batches = subject.batches(image_set, mine)
+    return _Attacks(lambda x: logits(x, weights), batches, mine, image_set.index, options)
+
+
+def _curve(
+    name: str, attack: "_Attacks", correct: Tensor, classes: int
+) -> tuple[dict[str, Measure], dict[str, np.ndarray]]:
+    """The share that stands at each radius of one attack, and the radius at which each image
+    fell."""
+    options = attack.options
+    if name == "apgd-t" and classes < 3:
+        why = "apgd-t is not defined for two classes: its loss compares with a third; apgd-ce is"
+        return {f"{name}/{in_255(eps)}": absent(why) for eps in options.radii}, {}
+    targeted = name in ("apgd-t", "apgd") and classes > 2
+    aims = f", {min(options.targets, classes - 1)} targets" if targeted else ""
+    how = f"{name}, {options.steps} steps{aims}, linf, radii in turn"
+    values, standing = {}, correct
+    falls = torch.where(standing, torch.inf, 0.0)  # infinite: no radius turned the image
+    for eps in sorted(
+        options.radii
+    ):  # what fooled the model in a smaller ball lies in this one too
+        before = standing
+        spec = AttackSpec(name, eps, steps=options.steps, targets=options.targets)
+        standing = attack.stands(spec, standing)
+        falls[before & ~standing] = eps
+        values[f"{name}/{in_255(eps)}"] = _share(standing, how)
+    return values, {f"falls/{name}": falls.numpy()}
+
+
+def _attacked(
+    subject: Subject, image_set: ImageSet, options: CurveOptions, cache: Path
+) -> np.ndarray:
+    """``(N, 3, H, W)`` images that PGD found at this checkpoint, on disk."""
+    return adversarial_images(
+        subject.model,
+        subject.logits(image_set),
+        image_set,
+        Perturbations(options.eps, options.alpha, options.steps),
+        cache=cache,
+        seed=options.seed,
+        batch_size=options.batch,
+        image_size=subject.image_size,
+    )
+
+
+def _transfer(attack: "_Attacks", x_adv: list[Tensor], image_set: ImageSet) -> dict[str, Measure]:
+    """Accuracy of every checkpoint on the attacked images of this process' checkpoint."""
+    values, y = {}, torch.from_numpy(image_set.labels)
+    for label, seen in _transferred(x_adv, image_set, attack.options).items():
+        if isinstance(seen, str):
+            values[f"transfer/{label}"] = absent(f"{label}: {seen}")
+            continue
+        how = f"PGD images found at this checkpoint, {in_255(attack.options.eps)}; {seen.how}"
+        values[f"transfer/{label}"] = _share(attack.joined(seen.answers) == y, how)
+    return values
 
 
 @dataclass(frozen=True)
@@ -187,9 +195,9 @@ class _Attacks:
     all of them.
     """
 
-    def __init__(  # type: ignore[no-untyped-def]
+    def __init__(
         self,
-        logits,
+        logits: Callable[[Tensor], Tensor],
         batches: Sequence[Batch],
         mine: np.ndarray,
         index: np.ndarray,
@@ -246,17 +254,18 @@ class _Attacks:
         ]
         return self.joined(found)
 
-    def _run(self, batch: Batch, spec: AttackSpec):  # type: ignore[no-untyped-def]
+    def _run(self, batch: Batch, spec: AttackSpec) -> SuiteResult:
         ids = self.index[batch.index.cpu().numpy()].tolist()
         return run_attack(
             spec, self.logits, batch.images, batch.labels, self.options.seed, ids, keep_x_adv=False
         )
 
 
-def _checks(attack: _Attacks, options: CurveOptions) -> dict[str, Tensor]:
-    """Who stands at one radius under attacks that can only be stronger, or need no gradient
-    (Carlini et al. 2019).
+def _checks(attack: _Attacks) -> tuple[dict[str, Measure], dict[str, np.ndarray]]:
+    """The share that stands at one radius under attacks that can only be stronger, or need no
+    gradient (Carlini et al. 2019), and which images do.
     """
+    options = attack.options
     eps, steps = options.eps, options.steps
     specs = {
         "pgd": AttackSpec("pgd", eps, steps=steps),
@@ -267,59 +276,11 @@ def _checks(attack: _Attacks, options: CurveOptions) -> dict[str, Tensor]:
         "pgd, eps = 64/255": AttackSpec("pgd", 64 / 255, steps=steps),
     }
     found = {name: attack.stands(spec) for name, spec in specs.items()}
-    return found | {"pgd, no random start": attack.stands_without_start(eps, steps)}
-
-
-def masked(values: dict[str, Measure]) -> list[str]:
-    """Sentences that say where gradients look masked; empty where nothing does.
-
-    Square must not be stronger than white-box APGD beyond the interval of the shares, nor turn
-    clearly more than 1 % of the images that APGD leaves; an unbounded attack must reach every
-    image; a random start instead of the image itself may not find clearly more. A longer attack
-    that finds more is no sign of it: see :func:`unconverged`.
-    """
-    found = []
-    black, white = values.get(f"check/{BLACK_BOX}"), values.get("check/apgd")
-    if (
-        black
-        and white
-        and white.low is not None
-        and black.high is not None
-        and black.high < white.low
-    ):
-        found.append(
-            f"Square leaves {100 * black.value:.1f} %, white-box APGD {100 * white.value:.1f} %"
-        )
-    beyond = values.get(f"check/{BEYOND}")
-    if beyond and beyond.low is not None and beyond.low > 0.01:
-        found.append(
-            f"Square turns {100 * beyond.value:.1f} % of the images that white-box APGD does not"
-        )
-    far = values.get("check/pgd, eps = 64/255")
-    if far and far.low is not None and far.low > 0.01:
-        found.append(f"{100 * far.value:.1f} % stand even at eps = 64/255")
-    text = "the gradient at the images misleads: a random start finds clearly more"
-    return found + _clearly_more(values, (("pgd", "pgd, no random start", text),))
-
-
-def unconverged(values: dict[str, Measure]) -> list[str]:
-    """Sentences that say where a longer attack finds clearly more: PGD is too short, which says
-    nothing of masked gradients.
-    """
-    steps = "PGD has not converged: twice the steps find clearly more"
-    starts = "PGD depends on its start: three starts find clearly more"
-    return _clearly_more(
-        values, (("pgd, 2x steps", "pgd", steps), ("pgd, 3 starts", "pgd", starts))
-    )
-
-
-def _clearly_more(values: dict[str, Measure], pairs: tuple[tuple[str, str, str], ...]) -> list[str]:
-    found = []
-    for name, than, text in pairs:
-        stronger, once = values.get(f"check/{name}"), values.get(f"check/{than}")
-        if stronger and once and once.low is not None and stronger.value < once.low:
-            found.append(text)
-    return found
+    found["pgd, no random start"] = attack.stands_without_start(eps, steps)
+    values = {f"check/{name}": _share(stands, name) for name, stands in found.items()}
+    beyond = found["apgd"] & ~found[BLACK_BOX]
+    values[f"check/{BEYOND}"] = _share(beyond, "falls to Square, not to APGD")
+    return values, {f"stands/{name}": stands.numpy() for name, stands in found.items()}
 
 
 @dataclass(frozen=True)
@@ -388,171 +349,18 @@ def _examples(attack: _Attacks, x_adv: list[Tensor], correct: Tensor, most: int)
 
 
 def show_curve(parts: dict[str, Part], options: CurveOptions) -> Shown:
-    """Accuracy by radius, margins, transfer, checks, examples."""
+    """Accuracy by radius, transfer, checks."""
     notes = [
         f"{sample_text(parts, options)}, seed {options.seed}, linf, {options.steps} steps; Wilson "
         "95 % intervals; % right"
     ]
-    tables = [_curve_table(parts, options, notes), _transfer_table(parts, options)]
+    tables = [
+        curve_table(parts, options.attacks, options.radii, notes),
+        transfer_table(parts, options.eps),
+    ]
     if options.checks:
-        tables.append(_check_table(parts, options))
-    more = {"margins": _margins(parts), "examples": _panels(parts)}
-    return Shown(tables, _curves(parts, options), more=more)
-
-
-def _curve_table(parts: dict[str, Part], options: CurveOptions, notes: list[str]) -> Table:
-    feet = Footnotes()
-    rows: list[list[Cell | str]] = [
-        [label, name, *(feet.cell(m, _percent) for m in _row(part, name, options))]
-        for label, part in parts.items()
-        for name in options.attacks
-    ]
-    heads = ["checkpoint", "attack", "clean", *(_grey(eps) for eps in options.radii)]
-    return Table(heads, rows, 2, "Accuracy against the radius", [*feet.notes, *notes])
-
-
-def _row(part: Part, name: str, options: CurveOptions) -> list[Measure]:
-    """The clean share, then one for each radius."""
-    keys = ("clean", *(f"{name}/{_grey(eps)}" for eps in options.radii))
-    return [part.values.get(key, Measure(math.nan)) for key in keys]
-
-
-def _transfer_table(parts: dict[str, Part], options: CurveOptions) -> Table:
-    feet, labels = Footnotes(), _targets(parts)
-    rows: list[list[Cell | str]] = [
-        [f"PGD at {a}", *(feet.cell(part.values.get(f"transfer/{b}"), _percent) for b in labels)]
-        for a, part in parts.items()
-    ]
-    texts = {
-        label: how
-        for part in parts.values()
-        for label in labels
-        if "text head" in (how := _head_of(part, label))
-    }
-    notes = [
-        *feet.notes,
-        f"radius {_grey(options.eps)}; rows: where the images were found, columns: who looks at "
-        "them, by the names of the row's classes",
-        *(
-            f"{label} answers some rows by a {how}: its head lacks their classes"
-            for label, how in texts.items()
-        ),
-    ]
-    return Table(["images", *labels], rows, 1, "Transfer between checkpoints", notes)
-
-
-def _targets(parts: dict[str, Part]) -> list[str]:
-    """Every checkpoint that looked at attacked images."""
-    return list(
-        dict.fromkeys(
-            key.partition("/")[2]
-            for part in parts.values()
-            for key in part.values
-            if key.startswith("transfer/")
-        )
-    )
-
-
-def _head_of(part: Part, label: str) -> str:
-    """Which head ``label`` answered by, in words."""
-    m = part.values.get(f"transfer/{label}")
-    return m.estimator.split("; ")[1] if m is not None and m.estimator.count("; ") > 1 else ""
-
-
-def _check_table(parts: dict[str, Part], options: CurveOptions) -> Table:
-    feet = Footnotes()
-    keys = list(
-        dict.fromkeys(key for p in parts.values() for key in p.values if key.startswith("check/"))
-    )
-    rows: list[list[Cell | str]] = [
-        [label, *(feet.cell(part.values.get(key), _percent) for key in keys)]
-        for label, part in parts.items()
-    ]
-    found = {label: masked(part.values) for label, part in parts.items()}
-    notes = [
-        f"{label}: gradients look masked: {text}"
-        for label, texts in found.items()
-        for text in texts
-    ]
-    notes = notes or ["no sign of masked gradients: Square is not stronger than APGD"]
-    notes += [f"{label}: {text}" for label, p in parts.items() for text in unconverged(p.values)]
-    notes.append(f"{BEYOND}: images that fall to Square and not to APGD")
-    heads = ["checkpoint", *(key.removeprefix("check/") for key in keys)]
-    return Table(
-        heads, rows, 1, f"Checks at {_grey(options.eps)}; Square: {options.queries} queries", notes
-    )
-
-
-def _curves(parts: dict[str, Part], options: CurveOptions) -> Figure:
-    """One panel an attack, one line a checkpoint, bands for the intervals."""
-    names = options.attacks
-    figure, axes = figures.new(
-        max(figures.COLUMN, 2.3 * len(names)), 2.4, 1, len(names), sharey=True
-    )
-    looks = figures.looks(list(parts))
-    x = [0.0, *(255 * eps for eps in options.radii)]
-    for ax, name in zip(axes[0], names, strict=True):
-        for label, part in parts.items():
-            row = _row(part, name, options)
-            ax.plot(x, [100 * m.value for m in row], label=label, **looks[label].line())
-            low, high = (
-                [math.nan if (end := getattr(m, side)) is None else 100 * end for m in row]
-                for side in ("low", "high")
-            )
-            ax.fill_between(x, low, high, color=looks[label].color, alpha=0.15, linewidth=0)
-        ax.set_title(name)
-        ax.set_xlabel("ε in 1/255")
-        ax.set_ylim(bottom=0)
-    axes[0, 0].set_ylabel("accuracy, %")
-    figures.legend_above(figure, axes[0, -1])
-    return figure
-
-
-def _margins(parts: dict[str, Part]) -> Figure:
-    figure, axes = figures.new()
-    looks = figures.looks(list(parts))
-    for label, part in parts.items():
-        x = np.sort(part.arrays["margin"])
-        axes[0, 0].plot(
-            x, 100 * np.arange(1, len(x) + 1) / len(x), label=label, **looks[label].stroke()
-        )
-    axes[0, 0].axvline(0, color="0.6", linewidth=0.6)
-    axes[0, 0].set_xlabel("clean margin: right logit less the best other")
-    axes[0, 0].set_ylabel("% of images below")
-    figures.legend_above(figure, axes[0, 0], most=3)
-    return figure
-
-
-def _panels(parts: dict[str, Part]) -> Figure:
-    """Clean image, perturbation around grey, attacked image; predictions above."""
-    width = 3 * EXAMPLES
-    figure, axes = figures.new(figures.PAGE, 0.72 * len(parts) + 0.15, len(parts), width)
-    for ax in axes.flat:
-        ax.axis("off")
-    for row, (label, part) in zip(axes, parts.items(), strict=True):
-        a = part.arrays
-        row[0].text(
-            -0.25,
-            0.5,
-            label,
-            transform=row[0].transAxes,
-            rotation=90,
-            va="center",
-            ha="right",
-            fontsize=7,
-        )
-        for i in range(len(a["example_clean"])):
-            grey = np.clip(0.5 + MAGNIFIED * a["example_delta"][i], 0, 1)
-            pictures = (a["example_clean"][i], grey, a["example_adv"][i])
-            titles = (str(a["example_before"][i]), f"×{MAGNIFIED}", str(a["example_after"][i]))
-            for ax, picture, title in zip(row[3 * i : 3 * i + 3], pictures, titles, strict=True):
-                ax.imshow(picture)
-                ax.set_title(title, fontsize=5.5, pad=2)
-    return figure
-
-
-def _percent(m: Measure) -> Cell:
-    return percent(m.value, m.low, m.high)
+        tables.append(check_table(parts, options.eps, options.queries))
+    return Shown(tables)
 
 
 def _share(right: Tensor, estimator: str) -> Measure:
@@ -560,7 +368,3 @@ def _share(right: Tensor, estimator: str) -> Measure:
     return Measure(
         right.double().mean().item(), None, low, high, 0.95, f"{estimator}; Wilson interval"
     )
-
-
-def _grey(eps: float) -> str:
-    return f"{255 * eps:g}/255"

@@ -101,8 +101,8 @@ def _own_keys(traces: Sequence[dict[str, Any]], legend: Legend) -> None:
     """The first of all traces of a name that are no run's stands in the legend for all of them."""
     seen: set[str] = set()
     for trace in traces:
-        if trace.get("legendgroup") in legend.looks:
-            continue
+        if trace.get("legendgroup") in legend.looks or trace["type"] == "image":
+            continue  # pictures have no place in a legend, and no setting of it
         name = trace.get("name")
         keyed = bool(name) and trace["type"] in _KEYED and trace.get("showlegend", True)
         if keyed:

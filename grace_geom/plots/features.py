@@ -1,21 +1,31 @@
 """Features as clouds, spectra, numbers by layer and histograms: plain functions of findings."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
 from grace_geom.plots.columns import union
-from grace_geom.plots.layers import layer_axis, order, short, title
+from grace_geom.plots.compose import compose
+from grace_geom.plots.layers import brief, layer_axis, order, short, title
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.palette import Ground, of_sets
-from grace_geom.plots.panels import Curve, overlay, span
+from grace_geom.plots.panels import Curve, below, overlay, point, span
+from grace_geom.plots.sample import attack, half_samples, sample
 from grace_geom.plots.style import dress, plain_html
 from grace_geom.records import Finding
 
 MOST_POINTS = 300
 """Of each distribution in a cloud: more cover each other."""
+PER_IMAGE = {
+    "gram_volume": "Gram volume of clean, adversarial, AWP",
+    "cos_id_adv": "Cosine of clean and adversarial",
+    "cos_adv_awp": "Cosine of adversarial and AWP",
+}
+"""Numbers of each image that ``feature_stability`` leaves."""
+FLOAT32 = 1e-7
+"""Digits of what is stored: a cosine that is nearer to 1 is 1."""
 
 
 def sets_of(found: Sequence[Finding], group: str = "pca") -> list[str]:
@@ -27,71 +37,101 @@ def clouds(
     found: Sequence[Finding], legend: Legend, sets: Sequence[str], solid: bool = False
 ) -> dict[str, go.Figure]:
     """Principal components of the ID features, a panel a run, a colour a distribution; 2-D, or 3-D
-    where ``solid``.
+    where ``solid``. All panels have one scale: a run whose features have collapsed looks smaller.
     """
-    colors = of_sets(sets_of(found), legend.ground)
-    drawn = {}
-    for f in found:
-        share, figure = f.array("pca_share"), go.Figure()
-        for name in sets:
-            points = f.array(f"pca/{name}")
-            if points is None:
-                continue
-            p = np.asarray(points, float)[:MOST_POINTS]
-            common: dict[str, Any] = {
-                "mode": "markers",
-                "name": plain_html(title(name)),
-                "text": _classes(f, name, len(p)),
-            }
-            marker = {"color": colors[name], "opacity": 0.75}
-            hover = "%{text}<extra>" + plain_html(title(name)) + "</extra>"
-            if solid:
-                figure.add_scatter3d(
-                    x=p[:, 0],
-                    y=p[:, 1],
-                    z=p[:, 2],
-                    marker=marker | {"size": 2.5},
-                    hovertemplate=hover,
-                    **common,
-                )
-            else:
-                figure.add_scatter(
-                    x=p[:, 0], y=p[:, 1], marker=marker | {"size": 4}, hovertemplate=hover, **common
-                )
-        if figure.data and share is not None:
-            axes = [f"PC {i + 1} ({100 * float(s):.0f} %)" for i, s in enumerate(share)]
-            drawn[legend.names[f.run]] = (_solid if solid else _flat)(
-                figure, axes, legend.ground, f.run
-            )
-    return drawn
+    every, ends = of_sets(sets_of(found), legend.ground), reach(found, sets)
+    colors = {s: every[s] for s in sets}
+    drawn = {f.run: cloud(f, colors, legend.ground, ends, solid) for f in found}
+    return {legend.names[run]: figure for run, figure in drawn.items() if figure is not None}
 
 
-def _classes(f: Finding, name: str, n: int) -> list[str]:
+def reach(found: Sequence[Finding], sets: Sequence[str]) -> list[list[float] | None]:
+    """From where to where the clouds of all runs go along each principal axis."""
+    shown = [p for f in found for s in sets if (p := _points(f, s)) is not None]
+    return [span([p[:, i] for p in shown], 0.03) for i in range(3)]
+
+
+def cloud(
+    f: Finding,
+    colors: Mapping[str, str],
+    ground: Ground,
+    ends: Sequence[list[float] | None],
+    solid: bool = False,
+    height: int | None = None,
+) -> go.Figure | None:
+    """One panel of :func:`clouds`: points of some distributions of one run, the last on top.
+
+    Args:
+        f: Of ``feature_stability``.
+        colors: Distribution -> colour; those that were not measured are left out.
+        ground: Light or dark.
+        ends: Ranges of the axes.
+        solid: Three axes, not two.
+        height: In pixels.
+    """
+    share, figure = f.array("pca_share"), go.Figure()
+    for name, color in colors.items():
+        if (p := _points(f, name)) is None:
+            continue
+        common: dict[str, Any] = {
+            "mode": "markers",
+            "name": plain_html(title(name)),
+            "text": _classes(f, name),
+            "hovertemplate": "%{text}<extra>" + plain_html(title(name)) + "</extra>",
+            "x": p[:, 0],
+            "y": p[:, 1],
+        }
+        marker = {"color": color, "opacity": 0.75, "size": 2.5 if solid else 4}
+        if solid:
+            figure.add_scatter3d(z=p[:, 2], marker=marker, **common)
+        else:
+            figure.add_scatter(marker=marker, **common)
+    if not figure.data or share is None:
+        return None
+    titles = [f"PC {i + 1} ({100 * float(s):.0f} %)" for i, s in enumerate(share)]
+    axes = [{"title": {"text": text}, "range": end} for text, end in zip(titles, ends, strict=True)]
+    if solid:
+        return _solid(figure, axes, ground, f.run).update_layout(height=height or 380)
+    return _flat(figure, axes, ground).update_layout(height=height or 330)
+
+
+def _shown(n: int) -> np.ndarray:
+    """Which of ``n`` images stand in a cloud: all, or ``MOST_POINTS`` evenly."""
+    return np.linspace(0, n - 1, min(n, MOST_POINTS)).astype(int)
+
+
+def _points(f: Finding, name: str) -> np.ndarray | None:
+    points = f.array(f"pca/{name}")
+    return None if points is None else np.asarray(points, float)[_shown(len(points))]
+
+
+def _classes(f: Finding, name: str) -> list[str]:
     classes, labels = f.array("class_names"), f.array(f"pca_label/{name}")
     if classes is None or labels is None:
-        return [""] * n
+        return [""] * len(_shown(len(f.array(f"pca/{name}"))))
     return [
-        plain_html(str(classes[int(y)])) if y >= 0 else "a class that ID lacks" for y in labels[:n]
+        plain_html(str(classes[int(y)])) if y >= 0 else "a class that ID lacks"
+        for y in labels[_shown(len(labels))]
     ]
 
 
-def _flat(figure: go.Figure, axes: Sequence[str], ground: Ground, _: str) -> go.Figure:
-    y = {"title": axes[1], "scaleanchor": "x", "constrain": "domain", "nticks": 6}
-    x = {"title": axes[0], "constrain": "domain", "nticks": 6}
+def _flat(figure: go.Figure, axes: Sequence[Mapping[str, Any]], ground: Ground) -> go.Figure:
+    common = {"constrain": "domain", "nticks": 6}
+    x = {**axes[0], **common}
+    y = {**axes[1], **common, "scaleanchor": "x"}
     return dress(figure, ground, 330, xaxis=x, yaxis=y, showlegend=False)
 
 
-def _solid(figure: go.Figure, axes: Sequence[str], ground: Ground, run: str) -> go.Figure:
-    axis = {
+def _solid(
+    figure: go.Figure, axes: Sequence[Mapping[str, Any]], ground: Ground, run: str
+) -> go.Figure:
+    look = {
         "gridcolor": ground.grid,
         "color": ground.text,
         "backgroundcolor": "rgba(0,0,0,0)",
         "nticks": 5,
     }
-    scene = {
-        f"{name}axis": axis | {"title": {"text": text}}
-        for name, text in zip("xyz", axes, strict=True)
-    }
+    scene = {f"{name}axis": look | dict(axis) for name, axis in zip("xyz", axes, strict=True)}
     return dress(
         figure,
         ground,
@@ -99,7 +139,7 @@ def _solid(figure: go.Figure, axes: Sequence[str], ground: Ground, run: str) -> 
         showlegend=False,
         uirevision=f"cloud-{run}",
         margin={"l": 0, "r": 0, "t": 0, "b": 0},
-        scene=scene | {"aspectmode": "data"},
+        scene=scene | {"aspectmode": "data", "camera": {"eye": dict.fromkeys("xyz", 1.5)}},
     )
 
 
@@ -134,22 +174,27 @@ def decay(
 
 
 def layers_of(found: Sequence[Finding]) -> list[str]:
-    """Layers that the anisotropy of any run was measured at, in their order."""
-    arrays = [f.array("features/layers") for f in found]
-    return union([str(name) for name in a.tolist()] for a in arrays if a is not None)
+    """Layers that the anisotropy was measured at, of all runs in turn."""
+    return union(_layers(f) for f in found)
+
+
+def _layers(f: Finding) -> list[str]:
+    array = f.array("features/layers")
+    return [] if array is None else [str(name) for name in array.tolist()]
 
 
 def by_layer(
     found: Sequence[Finding], legend: Legend, key: str, sets: Sequence[str], axis: str
 ) -> dict[str, go.Figure]:
     """One number of ``anisotropy`` against the layer, a panel a distribution on one scale, with
-    bands.
+    bands. A run stands at its own layers among those of all runs.
     """
-    layers = layers_of(found)
+    every = layers_of(found)
     curves: dict[str, dict[str, Curve]] = {}
     for s in sets:
         for f in found:
-            ms = [f.value(f"features/{s}/{key}/{layer}") for layer in layers]
+            own = _layers(f)
+            ms = [f.value(f"features/{s}/{key}/{layer}") for layer in own]
             if any(m is not None for m in ms):
                 y, low, high = (
                     [
@@ -158,14 +203,48 @@ def by_layer(
                     ]
                     for part in ("value", "low", "high")
                 )
-                curves.setdefault(s, {})[f.run] = Curve(range(len(layers)), y, low, high)
-    every = [v for lines in curves.values() for c in lines.values() for v in (c.y, c.low, c.high)]
-    ends = span(every)
-    x = layer_axis([short(layer) for layer in layers])
+                at = [every.index(layer) for layer in own]
+                curves.setdefault(s, {})[f.run] = Curve(at, y, low, high)
+    shown = [v for lines in curves.values() for c in lines.values() for v in (c.y, c.low, c.high)]
+    x, ends = layer_axis([short(layer) for layer in every]), span(shown)
     return {
         title(s): overlay(lines, legend, x, {"title": axis, "range": ends})
         for s, lines in curves.items()
     }
+
+
+def sweeps(found: Sequence[Finding], legend: Legend, sets: Sequence[str]) -> dict[str, go.Figure]:
+    """LID against the number of neighbours it is estimated from, a panel a distribution on one
+    scale, a line a run with its band.
+    """
+    curves: dict[str, dict[str, Curve]] = {}
+    for s in sets:
+        for f in found:
+            k, lid = f.array("lid_k"), f.array(f"lid_sweep/{s}")
+            ends = f.array(f"lid_sweep_interval/{s}")
+            if k is not None and lid is not None:
+                low, high = (None, None) if ends is None else ends
+                curves.setdefault(s, {})[f.run] = Curve(k, lid, low, high)
+    lines = [c for panel in curves.values() for c in panel.values()]
+    ends = span([v for c in lines for v in (c.y, c.low, c.high) if v is not None])
+    ks = sorted({int(k) for c in lines for k in c.x})
+    x = {"title": "Neighbours k", "type": "log", "tickvals": ks, "ticktext": [str(k) for k in ks]}
+    y = {"title": "LID (maximum likelihood)", "range": ends}
+    return {title(s): overlay(panel, legend, x, y) for s, panel in curves.items()}
+
+
+def cumulative(
+    found: Sequence[Finding], legend: Legend, key: str, axis: str, from_one: bool = False
+) -> go.Figure | None:
+    """Per-image numbers as cumulative shares; ``from_one`` shows cosines near 1 by their distance
+    to it, on a logarithmic axis.
+    """
+    arrays = {f.run: np.asarray(a, float) for f in found if (a := f.array(key)) is not None}
+    x: dict[str, Any] = {"title": axis, "nticks": 5}
+    if from_one:
+        arrays = {run: np.clip(1 - a, FLOAT32, None) for run, a in arrays.items()}
+        x |= {"type": "log", "exponentformat": "power"}
+    return below(arrays, legend, x)
 
 
 def histogram(
@@ -187,7 +266,77 @@ def histogram(
     return overlay(
         lines,
         legend,
-        {"title": axis},
+        {"title": axis, "nticks": 5},
         {"title": "Share of the images", "rangemode": "tozero"},
         markers=False,
     )
+
+
+def figures(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
+    """Of ``feature_stability``: every distribution over that of ID on two principal axes, all of
+    them on three (Fig. 2a), numbers of single images, and LID against k.
+    """
+    sets, bands = sets_of(found), half_samples(found)
+    note = f"{sample(found)}; attacked: {attack(found)}, every image"
+    axes = f"unit features on the principal axes of each run's ID features; {note}"
+    s = found[0].result.settings
+    awp = f"AWP: rank {s.get('rank')}, |Δ| = {s.get('rho')} |W| in every attention and MLP matrix"
+    rows = {
+        "": ("Each distribution over ID, in grey", _over_id(found, legend, sets),
+             f"{axes}; cos(μ): mean cosine of class centroids to ID, {bands}"),
+        "fig2a": ("ID, shifted and attacked images",
+                  [clouds(found, legend, sets, solid=True)], axes),
+        "histograms": ("Image by image", _images(found, legend),
+                       f"{note}; {awp}; bands hold the whole line at 95 % (DKW)"),
+        "lid": ("Intrinsic dimension against the neighbours that it is told from",
+                [sweeps(found, legend, sets_of(found, "lid_sweep"))],
+                f"{note}; bands: {bands}"),
+    }  # fmt: skip
+    drawn = {
+        key: compose(head, panels, legend, words)
+        for key, (head, panels, words) in rows.items()
+        if any(panels)
+    }
+    for key in ("", "fig2a"):  # their points are too small for a key
+        if key in drawn:
+            drawn[key].update_layout(legend={"itemsizing": "constant"})
+    return drawn
+
+
+def _over_id(
+    found: Sequence[Finding], legend: Legend, sets: Sequence[str]
+) -> list[dict[str, go.Figure]]:
+    """A row a distribution, a panel a run: ID in grey, the distribution over it, the cosine of
+    their class centroids above.
+    """
+    colors, ends = of_sets(sets, legend.ground), reach(found, sets)
+    drawn: list[dict[str, go.Figure]] = []
+    for s in sets:
+        if s == "id":
+            continue
+        drawn.append({})
+        for f in found:
+            both = {name: colors[name] for name in ("id", s)}
+            figure = cloud(f, both, legend.ground, ends, height=240)
+            if figure is not None and f.array(f"pca/{s}") is not None:
+                drawn[-1][f"{legend.names[f.run]}, {brief(s)}{_cosine(f, s)}"] = figure
+    return drawn
+
+
+def _cosine(f: Finding, name: str) -> str:
+    m = point(f.value(f"centroid_cosine/{name}"))
+    if m is None:
+        return ""
+    ends = "" if m.low is None or m.high is None else f" [{m.low:.2f}, {m.high:.2f}]"
+    return ": " + f"cos(μ) {m.value:.2f}{ends}".replace(" ", "\N{NO-BREAK SPACE}")
+
+
+def _images(found: Sequence[Finding], legend: Legend) -> list[dict[str, go.Figure]]:
+    """Histograms above, cumulative shares below."""
+    counted, summed = {}, {}
+    for key, name in PER_IMAGE.items():
+        axis, near = name.partition(" of ")[0], key == "cos_adv_awp"
+        counted[name] = histogram(found, legend, key, axis)
+        axis = f"1 − {axis.lower()}" if near else axis
+        summed[f"{axis}, cumulative"] = cumulative(found, legend, key, axis, near)
+    return [{n: fig for n, fig in row.items() if fig is not None} for row in (counted, summed)]

@@ -1,13 +1,17 @@
 """Numbers against the layer, and layer against layer, as figures: plain functions of findings."""
 
 from collections.abc import Sequence
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
+from grace_geom.plots.columns import union
+from grace_geom.plots.compose import compose
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.panels import Curve, Point, heat, overlay, point, span
+from grace_geom.plots.sample import attack, half_samples, sample
 from grace_geom.records import Finding
 
 WITHIN = "clean-adv"
@@ -26,6 +30,11 @@ def title(name: str) -> str:
         WITHIN: "Clean against attacked, within one run",
     }
     return known.get(name, f"Under shift: {name}")
+
+
+def brief(name: str) -> str:
+    """The same where there is little room."""
+    return {"id": "ID", "adv": "attacked", WITHIN: "clean and attacked"}.get(name, name)
 
 
 def layer_names(f: Finding) -> list[str]:
@@ -48,10 +57,10 @@ def by_layer(
     bound: Sequence[float] | None = None,
 ) -> dict[str, go.Figure]:
     """A panel a distribution on one scale, a line a run with its band: arrays ``KEY/SET`` of
-    ``(value, low, high)``.
+    ``(value, low, high)``. A run stands at its own layers among those of all runs.
 
     Args:
-        found: Findings with the same layers.
+        found: Findings.
         legend: Name and look of each run.
         key: Of the arrays.
         sets: Distributions.
@@ -65,15 +74,15 @@ def by_layer(
         if (a := f.array(f"{key}/{s}")) is not None
     }
     ends = list(bound) if bound else span(list(arrays.values()))
+    ticks = union(layer_names(f) for f in found)
     drawn = {}
     for s in sets:
         lines = {
-            f.run: Curve(range(a.shape[1]), a[0], a[1], a[2])
+            f.run: Curve([ticks.index(name) for name in layer_names(f)], a[0], a[1], a[2])
             for f in found
             if (a := arrays.get((f.run, s))) is not None
         }
         if lines:
-            ticks = next(layer_names(f) for f in found if f.run in lines)
             drawn[title(s)] = overlay(
                 lines, legend, layer_axis(ticks), {"title": axis, "range": ends}
             )
@@ -88,9 +97,11 @@ def layer_axis(ticks: Sequence[str]) -> dict[str, Any]:
 
 
 def layer_by_layer(
-    found: Sequence[Finding], legend: Legend, distribution: str
-) -> dict[str, go.Figure]:  # fmt: skip
-    """CKA of every layer of the reference with every layer of the run, 0 to 1, a panel a run."""
+    found: Sequence[Finding], legend: Legend, distribution: str, height: int = 310
+) -> dict[str, go.Figure]:
+    """CKA of every layer of the reference with every layer of the run, 0 to 1, a panel a run. The
+    pointer shows the intervals.
+    """
     axes = ("Layer of the run", "Layer of the reference")
     if distribution == WITHIN:
         axes = ("Layer, attacked images", "Layer, clean images")
@@ -98,10 +109,11 @@ def layer_by_layer(
     for f in found:
         grid = f.array(f"cka_layers/{distribution}")
         if grid is not None:
-            layers = layer_names(f)
+            layers, ends = layer_names(f), f.array(f"cka_layers_interval/{distribution}")
             drawn[legend.names[f.run]] = heat(
-                np.asarray(grid), layers, layers, (0, 1), "CKA", legend.ground, axes, height=310
-            )
+                np.asarray(grid), layers, layers, (0, 1), "CKA", legend.ground, axes,
+                height=height, interval=None if ends is None else np.asarray(ends, float),
+            )  # fmt: skip
     return drawn
 
 
@@ -111,3 +123,33 @@ def points(found: Sequence[Finding], key: str, sets: Sequence[str]) -> dict[str,
         f.run: {title(s): p for s in sets if (p := point(f.value(f"{key}/{s}"))) is not None}
         for f in found
     }
+
+
+def figures(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
+    """Of ``representation_drift``: CKA by layer, and further figures for every layer with every
+    layer, Procrustes distance and Gram drift.
+    """
+    sets = order([s for f in found for s in f.array_names("cka_layers")])
+    if not sets:
+        return {}
+    reference = str(found[0].result.settings.get("reference", "pretrained"))
+    against = f"against {PurePath(reference).name}, on the same images"
+    under = f"attacked: {attack(found)}, found at the run, the same images through both"
+    words = [sample(found), against, under, "emb: the embedding"]
+    note = "; ".join([*words, f"bands: {half_samples(found)}"])
+    pages = {
+        "": ("Similarity to the reference, layer by layer", "cka", "CKA"),
+        "procrustes": ("Procrustes distance to the reference", "procrustes", "Procrustes d²"),
+        "gram": ("Gram drift from the reference", "gram_chord", "Gram drift, cosines"),
+    }
+    drawn = {}
+    for page, (head, key, axis) in pages.items():
+        panels = by_layer(found, legend, key, sets, axis)
+        if panels:
+            drawn[page] = compose(head, [panels], legend, note)
+    maps = [
+        {f"{run}, {brief(s)}": fig for run, fig in layer_by_layer(found, legend, s, 230).items()}
+        for s in sets
+    ]
+    drawn["layers"] = compose("CKA of every layer with every layer", maps, legend, "; ".join(words))
+    return drawn

@@ -86,6 +86,36 @@ def overlay(
     return dress(figure, legend.ground, height, xaxis=dict(x), yaxis=dict(y), showlegend=False)
 
 
+def below(
+    values: Mapping[str, np.ndarray], legend: Legend, x: Mapping[str, Any], height: int = 290
+) -> go.Figure | None:
+    """Shares of images below a number, in percent, a line a run: no bins to choose, tails visible.
+
+    The bands hold the whole line of the population at 95 % (Dvoretzky-Kiefer-Wolfowitz, with
+    Massart's constant).
+
+    Args:
+        values: Run -> a number of each image; what is not finite is left out.
+        legend: Name and look of each run.
+        x: Settings of the axis.
+        height: In pixels.
+
+    Returns:
+        ``None`` where no run has a number.
+    """
+    lines = {}
+    for run, array in values.items():
+        a = np.sort(np.asarray(array, float)[np.isfinite(array)])
+        if len(a):
+            share, band = np.arange(1, len(a) + 1) / len(a), np.sqrt(np.log(2 / 0.05) / 2 / len(a))
+            low, high = (100 * np.clip(share + side, 0, 1) for side in (-band, band))
+            lines[run] = Curve(a, 100 * share, low, high)
+    if not lines:
+        return None
+    y = {"title": "Images below (%)", "range": [-2, 102]}
+    return overlay(lines, legend, x, y, height, markers=False)
+
+
 def _alone(values: np.ndarray) -> bool:
     """Whether a number stands between NaNs, where a line has nothing to draw."""
     known = np.concatenate([[False], np.isfinite(values), [False]])
@@ -143,6 +173,7 @@ def heat(
     height: int = 320,
     bar: Mapping[str, Any] | None = None,
     shown: np.ndarray | None = None,
+    interval: np.ndarray | None = None,
 ) -> go.Figure:
     """A heat map on a colour scale that it shares with its neighbours.
 
@@ -158,9 +189,16 @@ def heat(
         height: In pixels.
         bar: More settings of the colour bar.
         shown: What is coloured, where that is not ``grid`` itself (its logarithm).
+        interval: ``(2, rows, columns)`` ends of an interval for the pointer.
     """
     coloured, (rows, columns) = averaged(np.asarray(grid if shown is None else shown, float))
     numbers, _ = averaged(np.asarray(grid, float))
+    hover = "%{customdata:.4g}"
+    if interval is not None:
+        numbers = np.stack(
+            [numbers, *(averaged(np.asarray(end, float))[0] for end in interval)], -1
+        )
+        hover = "%{customdata[0]:.4g} [%{customdata[1]:.4g}, %{customdata[2]:.4g}]"
     figure = go.Figure(
         go.Heatmap(
             z=np.where(np.isfinite(coloured), coloured, np.nan),
@@ -170,7 +208,7 @@ def heat(
             zmin=ends[0],
             zmax=ends[1],
             colorscale="Viridis",
-            hovertemplate="%{y}, %{x}: %{customdata:.4g}<extra></extra>",
+            hovertemplate=f"%{{y}}, %{{x}}: {hover}<extra></extra>",
             texttemplate="%{z:.0f}" if words else "",
             textfont={"size": 11},
             colorbar={"title": {"text": title, "side": "right"}, "thickness": 10, "outlinewidth": 0}

@@ -2,17 +2,26 @@
 findings.
 """
 
+import base64
+import io
 from collections.abc import Sequence
 
 import numpy as np
 import plotly.graph_objects as go
+from PIL import Image
 
+from grace_geom.plots.compose import compose
 from grace_geom.plots.legend import Legend
-from grace_geom.plots.panels import Curve, Point, heat, overlay
+from grace_geom.plots.palette import Ground
+from grace_geom.plots.panels import Curve, Point, below, heat, overlay
+from grace_geom.plots.sample import sample
+from grace_geom.plots.style import dress, plain_html
 from grace_geom.records import Finding, wilson
 
 MAGNIFIED = 16
 """Perturbations are shown times this, around middle grey: 4/255 would be invisible."""
+EXAMPLES = 4
+"""Pictures in a row."""
 GAP = 2
 """Columns of pixels between the three pictures of an example."""
 
@@ -56,19 +65,11 @@ def curves(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
 
 
 def margins(found: Sequence[Finding], legend: Legend) -> go.Figure | None:
-    """Clean margins as cumulative shares: no bins to choose."""
-    lines = {}
-    for f in found:
-        if (a := f.array("margin")) is not None and len(a):
-            x = np.sort(np.asarray(a, float))
-            lines[f.run] = Curve(x, 100 * np.arange(1, len(x) + 1) / len(x))
-    if not lines:
+    """Clean margins as cumulative shares."""
+    known = {f.run: a for f in found if (a := f.array("margin")) is not None}
+    figure = below(known, legend, {"title": "Logit margin: right class less the best other"}, 340)
+    if figure is None:
         return None
-    x_axis, y_axis = (
-        {"title": "Logit margin: right class less the best other"},
-        {"title": "Images below (%)"},
-    )
-    figure = overlay(lines, legend, x_axis, y_axis, height=340, markers=False)
     return figure.add_vline(x=0, line={"color": legend.ground.muted, "width": 1, "dash": "dot"})
 
 
@@ -80,10 +81,12 @@ def transfer(found: Sequence[Finding], legend: Legend) -> go.Figure | None:
     if not looking or not found:
         return None
     grid = np.full((len(found), len(looking)), np.nan)
+    ends = np.full((2, *grid.shape), np.nan)
     for i, f in enumerate(found):
         for j, name in enumerate(looking):
             if (m := f.value(f"transfer/{name}")) is not None:
                 grid[i, j] = 100 * m.value
+                ends[:, i, j] = [np.nan if e is None else 100 * e for e in (m.low, m.high)]
     columns = [legend.names[labels[name]] if name in labels else name for name in looking]
     figure = heat(
         grid,
@@ -92,7 +95,8 @@ def transfer(found: Sequence[Finding], legend: Legend) -> go.Figure | None:
         (0, 100),
         "Accuracy (%)",
         legend.ground,
-        ("Who looks at them", "Where the images were found"),
+        ("Seen by", "Images found at"),
+        interval=ends,
         square=False,
         words=True,
         height=140 + 34 * len(found),
@@ -136,7 +140,67 @@ def examples(f: Finding) -> list[tuple[np.ndarray, str, str]]:
     return found
 
 
+def strip(f: Finding, ground: Ground) -> go.Figure | None:
+    """The pictures of :func:`examples` of one run side by side, both predictions below each;
+    ``None`` where there are none.
+    """
+    figure, shown = go.Figure(), examples(f)
+    if not shown:
+        return None
+    height, width = shown[0][0].shape[:2]
+    step = 1.08 * width
+    for i, (pixels, before, after) in enumerate(shown):
+        figure.add_image(source=_data_uri(pixels), x0=i * step, hoverinfo="skip")
+        figure.add_annotation(
+            text=f"{plain_html(before)} → {plain_html(after)}",
+            x=i * step + (width - 1) / 2,
+            y=height - 0.5,
+            yanchor="top",
+            showarrow=False,
+            font={"size": 12},
+        )
+    hidden = {"visible": False, "constrain": "domain"}  # below them there is room for words
+    x = hidden | {"range": [-0.5, (EXAMPLES - 1) * step + width - 0.5]}
+    y = hidden | {"range": [height - 0.5, -0.5], "scaleanchor": "x"}
+    y["showticklabels"] = False
+    return dress(figure, ground, 150, xaxis=x, yaxis=y, margin={"b": 24})
+
+
+def _data_uri(pixels: np.ndarray) -> str:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "png")
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
 def enlarged(picture: np.ndarray, height: int = 96) -> np.ndarray:
     """Nearest neighbours, to at least ``height`` pixels: small images stay sharp."""
     times = max(1, -(-height // picture.shape[0]))
     return picture.repeat(times, axis=0).repeat(times, axis=1)
+
+
+def figures(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
+    """Of ``robustness_curve``: accuracy against the radius, margins, images that the attack turned,
+    and, of several runs, transfer between them.
+    """
+    s = found[0].result.settings
+    note, at = sample(found), f"ε = {255 * float(s.get('eps', 0)):.3g}/255"
+    steps = f"ℓ∞, {s.get('steps')} steps"
+    strips = [{legend.names[f.run]: strip(f, legend.ground)} for f in found]
+    margin, seen = margins(found, legend), transfer(found, legend)
+    rows: dict[str, tuple[str, list[dict[str, go.Figure | None]], str]] = {
+        "": ("Accuracy against the radius of the attack", [{**curves(found, legend)}],
+             f"{note}, {steps}; bands: Wilson 95 % intervals"),
+        "margins": ("Margins on clean images", [{"": margin}],
+                    f"{note}; bands hold the whole line at 95 % (DKW)"),
+        "examples": ("Images that the attack turned", strips,
+                     f"clean, perturbation × {MAGNIFIED} on grey, attacked: PGD, {at}, {steps}; "
+                     "below, what they are taken for"),
+        "transfer": ("Who is fooled by whose images", [{"": seen if len(found) > 1 else None}],
+                     f"{note}; accuracy in percent on images found by PGD, {at}"),
+    }  # fmt: skip
+    drawn = {}
+    for key, (head, panels, words) in rows.items():
+        known = [{n: fig for n, fig in row.items() if fig is not None} for row in panels]
+        if any(known):
+            drawn[key] = compose(head, known, legend, words)
+    return drawn

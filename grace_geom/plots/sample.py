@@ -19,6 +19,28 @@ def said(found: Sequence[Finding], *more: str) -> str:
     return "; ".join([", ".join(parts), *(word for word in more if word)])
 
 
+def sample(found: Sequence[Finding]) -> str:
+    """``n = 60, seed 0``."""
+    s = found[0].result.settings
+    used = {f.run: f.part.n for f in found}
+    return f"{sample_size(used, int(s.get('n', 0)))}, seed {s.get('seed', 0)}"
+
+
+def half_samples(found: Sequence[Finding]) -> str:
+    """What the intervals of the feature analyses are; empty where there are none."""
+    s = found[0].result.settings
+    if s.get("stream"):
+        return "95 % intervals from groups of images"
+    count = s.get("replicates")
+    return f"95 % intervals from {count} half-samples of the images" if count else ""
+
+
+def attack(found: Sequence[Finding]) -> str:
+    """The attack behind adversarial features or losses."""
+    s = found[0].result.settings
+    return f"PGD, ε = {255 * float(s.get('eps', 0)):.3g}/255, {s.get('attack_steps')} steps"
+
+
 def sample_size(used: Mapping[str, Mapping[str, int]], asked: int) -> str:
     """``n = 60``: the images that were used, where they are fewer than was asked for.
 

@@ -112,6 +112,7 @@ class Sheet:
             "handletextpad": 0.5, "fancybox": False, "framealpha": 1, "scatterpoints": 1,
             "facecolor": units.color(at.get("bgcolor") or "white"), "loc": self._corner(),
             "edgecolor": units.color(at.get("bordercolor") or (0, 0, 0, 0)),
+            "markerscale": 1.6 if at.get("itemsizing") == "constant" else 1,
             "title": inline(title) if title else None, "title_fontsize": units.font_size(font),
         }  # fmt: skip
         width = self.figure.get_figwidth() - 2 * _PAD

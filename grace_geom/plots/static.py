@@ -26,6 +26,8 @@ STYLE: dict[Any, Any] = {
     "ytick.major.pad": 2,
     "axes.labelpad": 2.5,
     "axes.axisbelow": True,
+    "grid.color": "#e3e5e9",  # of scenes; flat axes have their own
+    "grid.linewidth": 0.5,
     "axes.facecolor": "none",
     "figure.facecolor": "white",
     "savefig.facecolor": "white",

@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 from analyses import feature_stability, report, representation_drift, robustness_curve
-from grace_geom.analyses import ANALYSES
+from grace_geom.analyses import ANALYSES, drawing, script
+from grace_geom.analysis.masked_gradients import BLACK_BOX, masked, unconverged
 from grace_geom.analysis.report import ReportOptions, page, run_section
 from grace_geom.analysis.report import report as write_report
-from grace_geom.analysis.robustness_curve import BLACK_BOX, masked, unconverged
 from grace_geom.checkpoint import checkpoint_of, open_checkpoint, save_checkpoint
 from grace_geom.data import resolve
 from grace_geom.evaluation.accuracy import evaluate_set
@@ -85,7 +85,8 @@ def test_representation_drift(lab, capsys):
     )
     assert "clean-adv" in shown.out and "95 % intervals" in shown.out
     for name in ("", "-layers", "-gram", "-procrustes"):
-        assert Image.open(lab / "drift" / f"representation_drift{name}.png").width > 600
+        file = lab / "drift" / f"representation_drift{name}.png"
+        assert Image.open(file).width == 2100 and file.with_suffix(".html").is_file()
 
 
 def test_streaming_gives_the_same_numbers(lab, capsys):
@@ -201,8 +202,9 @@ def test_robustness_curve(lab, capsys):
         assert not (stands["pgd, 2x steps"] & ~stands["pgd"]).any()  # the same walk, longer
         beyond = (stands["apgd"] & ~stands[BLACK_BOX]).mean()
         assert result.parts[run].values["check/square beyond apgd"].value == pytest.approx(beyond)
-    for name in ("", "-margins", "-examples"):
-        assert Image.open(lab / "curve" / f"robustness_curve{name}.png").width > 600
+    for name in ("", "-margins", "-examples", "-transfer"):
+        file = lab / "curve" / f"robustness_curve{name}.png"
+        assert Image.open(file).width == 2100 and file.with_suffix(".html").is_file()
     out = capsys.readouterr().out
     assert "Transfer between checkpoints" in out and "Square" in out
 
@@ -298,8 +300,11 @@ def test_report_is_one_file_with_everything_in_it(lab, capsys):
         raise RuntimeError("eigenvalues <lost>")
 
     options = ReportOptions(tuple(map(Path, runs(lab))), out=lab / "report", title="A & B")
-    mains = {"feature_stability": quick(feature_stability.main), "broken": broken,
-             "representation_drift": quick(representation_drift.main)}  # fmt: skip
+    names = ("feature_stability", "representation_drift")
+    mains = {name: (quick(script(name)), drawing(name)) for name in names}
+    mains = {names[0]: mains[names[0]], "broken": (broken, None), names[1]: mains[names[1]]}
+    (lab / "report").mkdir()
+    (lab / "report" / "feature_stability-former.png").write_bytes(b"of another version")
     path = write_report(options, mains)
     text = path.read_text()
     assert text.count("data:image/png;base64,") == 8 and "<script" not in text
@@ -311,7 +316,10 @@ def test_report_is_one_file_with_everything_in_it(lab, capsys):
         and "95 % intervals" in text
         and "Table 2" in text
     )
-    caption = r"<figcaption>feature_stability\. data.*n = 60, seed = 0.*95 % intervals, estimators: .* more"
+    caption = (
+        r"<figcaption>Each distribution over ID, in grey \(feature_stability\)\. data.*n = 60, "
+        "seed = 0.*95 % intervals, estimators: .* more"
+    )
     assert re.search(caption, text)
     assert "Levina-Bickel" in text and "n = 60" in text and "seed = 0" in text
     assert "2 of 3 analyses" in capsys.readouterr().out
@@ -324,7 +332,7 @@ def test_report_says_why_an_analysis_refused(lab):
     section = run_section(
         "feature_stability", refuses, [runs(lab)[0], "--out", str(lab / "no")], lab / "no"
     )
-    assert "did you mean" in section.failure and section.figures == ()
+    assert "did you mean" in section.failure and section.figures == {}
     assert "This analysis failed" in page("t", ["a"], [section])
 
 

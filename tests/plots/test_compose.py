@@ -180,3 +180,13 @@ def test_it_is_printed_with_all_letters_on_the_sheet_and_apart():
 def test_it_is_a_page(tmp_path):
     path = export.save_html(everything(), tmp_path / "a.html", "")
     assert "Everything &amp; more" in path.read_text()
+
+
+def test_pictures_are_composed_with_what_is_written_at_them():
+    pixels = np.zeros((2, 2, 3), np.uint8)
+    panel = go.Figure(go.Image(z=pixels, x0=3)).add_annotation(x=3, y=0, text="cat")
+    figure = compose("T", [{"a": lines()}, {"b": panel}], LEGEND)
+    (picture,) = (t for t in figure.data if t.type == "image")
+    note = next(a for a in figure.layout.annotations if a.text == "cat")
+    assert (note.xref, note.yref) == (picture.xaxis, picture.yaxis) == ("x2", "y2")
+    static.draw(figure, 7).draw_without_rendering()

@@ -1,0 +1,216 @@
+"""The figures of the feature analyses and of the robustness curve: every number in its panel, runs
+of other towers and sets beside each other, and nothing that print refuses.
+"""
+
+import base64
+import io
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+from PIL import Image
+
+from grace_geom.plots import features, layers, robustness, static
+from grace_geom.plots.legend import Identity, Legend
+from grace_geom.plots.palette import LIGHT, of_sets
+from grace_geom.plots.panels import below
+from grace_geom.records import Finding, Measure, Result
+
+RUNS = ("ft", "grace")
+LEGEND = Legend.of({run: Identity.of_label(run) for run in RUNS}, {run: run for run in RUNS})
+SETTINGS = {"n": 40, "seed": 3, "replicates": 6, "eps": 4 / 255, "attack_steps": 5, "steps": 7,
+            "reference": "pretrained", "rank": 4, "rho": 0.005, "attacks": ["pgd"]}  # fmt: skip
+
+
+def finding(run: str, values: dict, arrays: dict) -> Finding:
+    record = {"label": run, "n": {"id": 40}}
+    values, arrays = ({f"{run}/{k}": v for k, v in d.items()} for d in (values, arrays))
+    return Finding(run, Result("x", (record,), SETTINGS, values, arrays), f"{run}/")
+
+
+def drift_of(run: str, depth: int, sets: tuple[str, ...]) -> Finding:
+    arrays = {"layers": np.array([*(f"block.{i}" for i in range(depth)), "embedding"])}
+    n = depth + 1
+    for s in sets:
+        for key, top in (("cka", 0.9), ("procrustes", 0.3), ("gram_chord", 0.5)):
+            arrays[f"{key}/{s}"] = np.linspace(top, top / 2, n) + np.array([[0], [-0.05], [0.05]])
+        arrays[f"cka_layers/{s}"] = np.eye(n)
+        arrays[f"cka_layers_interval/{s}"] = np.stack([0.9 * np.eye(n), 1.1 * np.eye(n)])
+    return finding(run, {}, arrays)
+
+
+def stability_of(run: str, scale: float = 1.0, sets: tuple[str, ...] = ("id", "sketch", "adv")):
+    rng = np.random.default_rng(0)
+    arrays = {"pca_share": np.array([0.5, 0.3, 0.1]), "class_names": np.array(["cat", "dog"]),
+              "lid_k": np.array([5, 10, 20])}  # fmt: skip
+    values = {}
+    for s in sets:
+        arrays |= {
+            f"pca/{s}": scale * rng.normal(size=(40, 3)),
+            f"pca_label/{s}": np.arange(40) % 2,
+            f"lid_sweep/{s}": np.array([4.0, 5.0, 6.0]),
+            f"lid_sweep_interval/{s}": np.array([[3.0, 4.0, 5.0], [5.0, 6.0, 7.0]]),
+        }
+        values[f"centroid_cosine/{s}"] = Measure(0.9, None, 0.85, 0.95)
+    arrays |= {key: rng.uniform(0.2, 1, 40) for key in features.PER_IMAGE}
+    return finding(run, values, arrays)
+
+
+def curve_of(run: str) -> Finding:
+    values = {
+        "clean": Measure(0.9, None, 0.8, 0.95),
+        "pgd/4/255": Measure(0.3, None, 0.2, 0.4),
+        "transfer/ft": Measure(0.4, None, 0.3, 0.5),
+        "transfer/grace": Measure(0.6, None, 0.5, 0.7),
+    }
+    clean = np.full((2, 4, 4, 3), 100, np.uint8)
+    arrays = {
+        "margin": np.linspace(-1, 3, 40),
+        "example_clean": clean,
+        "example_adv": clean + np.uint8(4),
+        "example_delta": np.full(clean.shape, 4 / 255, np.float32),
+        "example_before": np.array(["cat", "<b>dog"]),
+        "example_after": np.array(["dog", "cat"]),
+    }
+    return finding(run, values, arrays)
+
+
+def heads(figure: go.Figure) -> list[str]:
+    return [a.text for a in figure.layout.annotations if "domain" in str(a.yref) and a.y == 1]
+
+
+def of_run(figure: go.Figure, run: str) -> list:
+    """Its lines without its entry in the legend."""
+    return [t for t in figure.data if t.legendgroup == run and t.fill is None and not t.showlegend]
+
+
+def test_towers_of_other_depths_stand_at_their_own_layers():
+    found = [drift_of("ft", 2, ("id", "adv")), drift_of("grace", 3, ("id", "clean-adv"))]
+    drawn = layers.figures(found, LEGEND)
+    assert list(drawn) == ["", "procrustes", "gram", "layers"]
+    cka = drawn[""]
+    assert list(cka.layout.xaxis.ticktext) == ["0", "1", "2", "emb"]
+    (shallow, _), (deep, _) = of_run(cka, "ft"), of_run(cka, "grace")
+    assert list(shallow.x) == [0, 1, 3] and list(deep.x) == [0, 1, 2, 3]
+    np.testing.assert_allclose(shallow.y, [0.9, 0.675, 0.45])
+    assert "n = 40, seed 3" in cka.layout.annotations[-1].text
+    assert "6 half-samples" in cka.layout.annotations[-1].text
+
+
+def test_heat_maps_name_run_and_set_and_tell_the_interval():
+    found = [drift_of("ft", 2, ("id", "adv")), drift_of("grace", 3, ("id",))]
+    figure = layers.figures(found, LEGEND)["layers"]
+    assert heads(figure) == ["ft, ID", "grace, ID", "ft, attacked"]
+    first = figure.data[0]
+    np.testing.assert_allclose(np.asarray(first.customdata)[0, 0], [1, 0.9, 1.1])
+    assert {(t.zmin, t.zmax) for t in figure.data} == {(0, 1)}
+
+
+def test_every_set_stands_over_id_with_its_cosine():
+    found = [stability_of("ft"), stability_of("grace", 0.1, ("id", "adv"))]
+    figure = features.figures(found, LEGEND)[""]
+    cosine = "cos(μ) 0.90 [0.85, 0.95]"
+    said = [head.replace("<br>", " ").replace("\N{NO-BREAK SPACE}", " ") for head in heads(figure)]
+    assert said == [f"{run}: {cosine}" for run in ("ft, sketch", "ft, attacked", "grace, attacked")]
+    colors = of_sets(("id", "sketch", "adv"), LIGHT)
+    names = {layers.title(s): s for s in colors}
+    for trace in figure.data:
+        assert trace.marker.color == colors[names[trace.name]]
+    assert sum(bool(t.showlegend) for t in figure.data) == 3
+    axes = {tuple(figure.layout[name].range) for name in ("xaxis", "xaxis2", "xaxis3")}
+    assert len(axes) == 1, "one scale: the smaller cloud looks smaller"
+
+
+def test_clouds_take_their_points_evenly_over_the_images():
+    many = np.arange(3.0 * 1000).reshape(1000, 3)
+    arrays = {"pca/id": many, "pca_share": np.ones(3), "class_names": np.array(["a", "b"]),
+              "pca_label/id": (np.arange(1000) > 500).astype(int)}  # fmt: skip
+    (figure,) = features.clouds([finding("ft", {}, arrays)], LEGEND, ["id"]).values()
+    (trace,) = figure.data
+    assert len(trace.x) == features.MOST_POINTS and trace.x[-1] == many[-1, 0]
+    assert all((x > many[500, 0]) == (c == "b") for x, c in zip(trace.x, trace.text, strict=True))
+
+
+def test_cumulative_shares_end_at_all_images_within_a_band_of_dkw():
+    rng = np.random.default_rng(1)
+    arrays = {"cos_adv_awp": np.array([*rng.uniform(0.9, 1, 198), 1.0, np.nan])}
+    f = finding("ft", {}, arrays)
+    figure = features.cumulative([f], LEGEND, "cos_adv_awp", "1 − cosine", from_one=True)
+    assert figure is not None and figure.layout.xaxis.type == "log"
+    (line,) = of_run(figure, "ft")
+    assert line.x[0] == features.FLOAT32, "a cosine of 1 has a place on a logarithmic axis"
+    assert len(line.x) == 199 and line.y[-1] == 100
+    (band,) = (t for t in figure.data if t.fill == "toself")
+    half = 100 * np.sqrt(np.log(40) / (2 * 199))
+    assert max(band.y) == 100 and band.y[-1] == pytest.approx(line.y[0] + half)
+
+
+def test_a_dkw_band_holds_the_true_line_in_95_of_100_samples():
+    rng, runs = np.random.default_rng(0), [str(i) for i in range(200)]
+    legend = Legend(dict(zip(runs, runs, strict=True)), dict.fromkeys(runs, LEGEND.looks["ft"]))
+    figure = below({run: rng.uniform(size=50) for run in runs}, legend, {})  # the line y = 100 x
+    held = 0
+    for band in (t for t in figure.data if t.fill == "toself"):
+        x, low, high = band.x[:50], band.y[:50], band.y[50:][::-1]
+        held += bool(np.all((low <= 100 * x) & (100 * x <= high)))
+    assert 0.93 < held / len(runs) < 1
+
+
+def test_a_sweep_shows_lid_against_k_with_its_interval():
+    figure = features.sweeps([stability_of("ft")], LEGEND, ["id"])["In distribution"]
+    (line,) = of_run(figure, "ft")
+    assert (list(line.x), list(line.y)) == ([5, 10, 20], [4, 5, 6])
+    band = next(t for t in figure.data if t.fill == "toself")
+    assert list(band.y) == [3, 4, 5, 7, 6, 5]
+    assert list(figure.layout.xaxis.tickvals) == [5, 10, 20]
+
+
+def test_examples_hold_their_pixels_and_what_they_are_taken_for():
+    f = curve_of("ft")
+    figure = robustness.strip(f, LIGHT)
+    assert figure is not None
+    pictures = [robustness.examples(f)[i][0] for i in range(2)]
+    for trace, pixels in zip(figure.data, pictures, strict=True):
+        data = base64.b64decode(trace.source.partition(",")[2])
+        np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(data))), pixels)
+    assert [a.text for a in figure.layout.annotations] == ["cat → dog", "&lt;b&gt;dog → cat"]
+    ends = figure.layout.xaxis.range
+    assert ends[0] < figure.data[0].x0 and figure.data[1].x0 + pixels.shape[1] - 0.5 <= ends[1]
+    assert robustness.strip(finding("ft", {}, {}), LIGHT) is None
+
+
+def test_transfer_is_drawn_between_runs_and_tells_its_intervals():
+    found = [curve_of(run) for run in RUNS]
+    both = Result("x", tuple(f.result.checkpoints[0] for f in found), SETTINGS,
+                  dict(found[0].result.values) | dict(found[1].result.values),
+                  dict(found[0].result.arrays) | dict(found[1].result.arrays))  # fmt: skip
+    found = [Finding(run, both, f"{run}/") for run in RUNS]
+    drawn = robustness.figures(found, LEGEND)
+    assert list(drawn) == ["", "margins", "examples", "transfer"]
+    grid = drawn["transfer"].data[0]
+    np.testing.assert_allclose(np.asarray(grid.z, float), [[40, 60], [40, 60]])
+    np.testing.assert_allclose(np.asarray(grid.customdata)[0, 1], [60, 50, 70])
+    assert "transfer" not in robustness.figures(found[:1], LEGEND)
+
+
+ALL = {
+    "drift": lambda: layers.figures(
+        [drift_of("ft", 2, ("id", "v2", "adv", "clean-adv")), drift_of("grace", 3, ("id",))], LEGEND
+    ),
+    "stability": lambda: features.figures([stability_of("ft"), stability_of("grace")], LEGEND),
+    "robustness": lambda: robustness.figures([curve_of(run) for run in RUNS], LEGEND),
+}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_figure_can_be_printed(name):
+    drawn = ALL[name]()
+    assert len(drawn) >= 3
+    for figure in drawn.values():
+        static.draw(figure, 7).draw_without_rendering()
+
+
+def test_findings_without_arrays_have_no_figures():
+    empty = [finding("ft", {}, {})]
+    for figures in (layers.figures, features.figures, robustness.figures):
+        assert figures(empty, LEGEND) == {}
