@@ -20,16 +20,16 @@ class Analysis:
     Attributes:
         options: Name of its options' dataclass in ``grace_geom.analysis.NAME``.
         text: First lines of ``--help``.
-        measure: Name of the function from one checkpoint to its numbers.
-        show: Name of the function from all numbers to tables and figures.
         figures: ``MODULE.FUNCTION`` of ``grace_geom.plots``, from findings to figures.
+        measure: Name of the function from one checkpoint to its numbers.
+        show: Name of the function from all numbers to tables.
     """
 
     options: str
     text: str
+    figures: str
     measure: str = "measure"
     show: str = "show"
-    figures: str = ""
 
 
 SHARED = (
@@ -76,32 +76,32 @@ ANALYSES = {
         "RepresentationDriftOptions",
         "How far representations moved from a reference checkpoint, on ID, OOD and attacked "
         "images." + SHARED,
+        "layers.figures",
         "measure_drift",
         "show_drift",
-        "layers.figures",
     ),
     "feature_stability": Analysis(
         "StabilityOptions",
         "How features move between ID, OOD and adversarial images, and under weight perturbation."
         + SHARED,
+        "features.figures",
         "measure_stability",
         "show_stability",
-        "features.figures",
     ),
     "robustness_curve": Analysis(
         "CurveOptions",
         "Accuracy against the attack radius, with checks for gradient masking." + SHARED,
+        "robustness.figures",
         "measure_curve",
         "show_curve",
-        "robustness.figures",
     ),
 }
 
 
-def drawing(name: str) -> Callable[..., Any] | None:
+def drawing(name: str) -> Callable[..., Any]:
     """From the findings of an analysis to its figures."""
     module, _, function = ANALYSES[name].figures.partition(".")
-    return getattr(import_module(f"grace_geom.plots.{module}"), function) if module else None
+    return getattr(import_module(f"grace_geom.plots.{module}"), function)
 
 
 def script(name: str) -> Callable[..., None]:

@@ -110,7 +110,7 @@ class Section:
     failure: str = ""
 
 
-def report(options: ReportOptions, mains: Mapping[str, tuple[Main, Draw | None]]) -> Path:
+def report(options: ReportOptions, mains: Mapping[str, tuple[Main, Draw]]) -> Path:
     """Run the chosen analyses and write ``report.html`` into their folder.
 
     What an analysis measured before, on the same checkpoints with the same settings, it takes from
@@ -147,9 +147,7 @@ def report(options: ReportOptions, mains: Mapping[str, tuple[Main, Draw | None]]
     return path
 
 
-def run_section(
-    name: str, main: Main, argv: list[str], out: Path, draw: Draw | None = None
-) -> Section:
+def run_section(name: str, main: Main, argv: list[str], out: Path, draw: Draw) -> Section:
     """Run one analysis and gather what it printed and wrote."""
     printed, errors = io.StringIO(), io.StringIO()
     failure = ""
@@ -179,11 +177,8 @@ def run_section(
     return Section(name, purpose, command, text.strip(), pictures, result, failure)
 
 
-def _pictures(result: Result, out: Path, draw: Draw | None) -> dict[Path, str]:
+def _pictures(result: Result, out: Path, draw: Draw) -> dict[Path, str]:
     """The pictures that the analysis has just written; others beside them are older."""
-    if draw is None:
-        files = *out.glob(f"{result.name}.png"), *sorted(out.glob(f"{result.name}-*.png"))
-        return {file: file.stem for file in files}
     drawn = draw(findings(result), legend_of(result))
     return {
         out / f"{stem_of(result.name, key)}.png": html.unescape(figure.layout.title.text)

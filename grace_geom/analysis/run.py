@@ -14,9 +14,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from matplotlib.figure import Figure
-
-from grace_geom import figures
 from grace_geom.analysis.alike import Sample, marked, unlike
 from grace_geom.analysis.drawing import Draw, save_figures
 from grace_geom.analysis.features.cache import REVISION
@@ -35,7 +32,7 @@ from grace_geom.checkpoint import checkpoint_file
 from grace_geom.distributed import PeerLost, first, of_first, processes, world
 from grace_geom.errors import Interrupted, UserError
 from grace_geom.evaluation.identity import key_of
-from grace_geom.files import sha256, write_text
+from grace_geom.files import sha256
 from grace_geom.plots.sample import sample_size
 from grace_geom.progress import Progress
 from grace_geom.provenance import provenance
@@ -51,16 +48,10 @@ class Shown:
 
     Attributes:
         tables: Printed one after another.
-        figure: Saved as ``NAME.png``, where the analysis draws by itself.
-        page: A plotly figure, saved as ``NAME.html``.
-        more: Further figures, saved as ``NAME-KEY.png``.
         joint: Numbers about all checkpoints together.
     """
 
     tables: Sequence[Table]
-    figure: Figure | None = None
-    page: Any = None
-    more: Mapping[str, Figure] = field(default_factory=dict)
     joint: Mapping[str, Measure] = field(default_factory=dict)
 
 
@@ -69,7 +60,7 @@ def analyse(
     options: O,
     measure: Callable[[Subject, O, Path], Part],
     show: Callable[[dict[str, Part], O], Shown],
-    draw: Draw | None = None,
+    draw: Draw,
 ) -> Path:
     """Measure every checkpoint, print the tables, write ``NAME.json``, ``.npz``, ``.png``,
     ``.html``. A checkpoint that cannot be measured beside others that can has a row of dashes and
@@ -84,7 +75,7 @@ def analyse(
         name: Of the analysis.
         options: Its options.
         measure: One checkpoint to its part. The path is where it may keep the state of long work.
-        show: All parts, by label, to tables (and figures, where there is no ``draw``).
+        show: All parts, by label, to tables.
         draw: What was found on each checkpoint to figures, ``NAME-KEY.png`` and ``.html`` each.
 
     Raises:
@@ -106,7 +97,7 @@ def _analyse(
     options: O,
     measure: Callable[[Subject, O, Path], Part],
     show: Callable[[dict[str, Part], O], Shown],
-    draw: Draw | None,
+    draw: Draw,
 ) -> Path:
     began = time.perf_counter()
     if warning := check_eps(options.eps):
@@ -132,8 +123,7 @@ def _analyse(
             records.append(record | {"label": label, "path": str(file)})
     if not first():
         return out / f"{name}.json"
-    with figures.style():
-        shown = show(parts, options)
+    shown = show(parts, options)
     apart = unlike({r["label"]: {k: Sample(*v) for k, v in r["images"].items()} for r in records})
     tables = [with_refused(marked(table, apart), refused) for table in shown.tables]
     unmeasured = {label: Part(not_measured=why) for label, why in refused.items()}
@@ -150,11 +140,6 @@ def _analyse(
     if news := _replaced(out / f"{name}.json", result):
         say(news)
     path = result.save(out)
-    others = f", other images: {', '.join(apart)}" if apart else ""
-    if draw is not None:
-        save_figures(out, result, draw, apart)
-    else:
-        _draw(out, name, shown, f"{sample_text(parts, options)}, seed {options.seed}{others}")
     width = shutil.get_terminal_size((100, 24)).columns
     print("\n\n".join(table.text(width) for table in tables))
     if known:
@@ -162,8 +147,8 @@ def _analyse(
             f"\n{known} of {len(parts)} were measured before with these settings (--fresh measures "
             "again)"
         )
-    beside = ".png and .html" if draw is not None or shown.page is not None else ".png"
-    print(f"\nwritten in {time.perf_counter() - began:.1f} s: {path}, {beside} beside it")
+    save_figures(out, result, draw, apart)
+    print(f"\nwritten in {time.perf_counter() - began:.1f} s: {path}, .png and .html beside it")
     return path
 
 
@@ -316,15 +301,3 @@ def _replaced(path: Path, result: Result) -> str:
     if not changed:
         return ""
     return f"replaces {path} ({'; '.join(changed)}): what was measured is kept, the earlier call brings it back at once"
-
-
-def _draw(out: Path, name: str, shown: Shown, sample: str) -> None:
-    with figures.style():
-        for key, figure in {
-            "": shown.figure,
-            **{f"-{key}": figure for key, figure in shown.more.items()},
-        }.items():
-            if figure is not None:
-                figures.save(figures.signed(figure, sample), out / f"{name}{key}.png")
-    if shown.page is not None:
-        write_text(out / f"{name}.html", shown.page.to_html(include_plotlyjs=True))

@@ -23,12 +23,12 @@ from analyses import (
     robustness_curve,
     sharpness,
 )
-from grace_geom import figures
 from grace_geom.analysis import run as analysis_run
 from grace_geom.analysis import state
 from grace_geom.analysis.features import adversary
 from grace_geom.distributed import processes, world
 from grace_geom.geometry.operators import CurvatureOperator
+from grace_geom.plots import export
 from grace_geom.records import Part, Result
 from tests.analysis.conftest import blank
 from tests.analysis.test_feature_analyses import lab  # noqa: F401  # a fixture
@@ -121,7 +121,7 @@ def all_of_them(flags: list[str]) -> None:
             return part, record
 
         analysis_run._measured = noted
-        figures.save = blank
+        export.save = blank
         for name, (module, _) in CASES.items():
             (root / "two" / name.replace(" ", "_")).mkdir(parents=True, exist_ok=True)
             module.main(argv(name, root, "two"))

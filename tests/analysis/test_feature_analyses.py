@@ -329,8 +329,9 @@ def test_report_says_why_an_analysis_refused(lab):
     def refuses(argv):
         feature_stability.main([*argv, *FAST, "--layers", "blok"])
 
+    argv = [runs(lab)[0], "--out", str(lab / "no")]
     section = run_section(
-        "feature_stability", refuses, [runs(lab)[0], "--out", str(lab / "no")], lab / "no"
+        "feature_stability", refuses, argv, lab / "no", drawing("feature_stability")
     )
     assert "did you mean" in section.failure and section.figures == {}
     assert "This analysis failed" in page("t", ["a"], [section])

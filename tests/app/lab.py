@@ -8,7 +8,7 @@ from unittest import mock
 
 import numpy as np
 
-from grace_geom import evaluate, figures
+from grace_geom import evaluate
 from tests.app import gallery
 from tests.small_run import small_run, write_npz
 
@@ -84,10 +84,8 @@ def make_lab(folder: Path) -> Path:
     for name, options in ANALYSES.items():
         if (Path(__file__).parents[2] / "analyses" / f"{name}.py").is_file():
             analysis = importlib.import_module(f"analyses.{name}").main
-            with (  # pictures for paper are not what the dashboard reads
-                mock.patch.object(figures, "save"),
-                mock.patch("grace_geom.analysis.run.save_figures"),
-            ):
+            # Pictures for paper are not what the dashboard reads.
+            with mock.patch("grace_geom.analysis.run.save_figures"):
                 analysis(
                     [
                         *paths[:3],
