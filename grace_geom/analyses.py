@@ -41,30 +41,36 @@ ANALYSES = {
         "SpectrumOptions",
         "Largest and smallest Hessian eigenvalues, trace, Frobenius norm, spectral density and the "
         "curvature of each matrix." + SHARED,
+        figures="weight_space.spectrum",
     ),
     "sharpness": Analysis(
         "SharpnessOptions",
         "Rise of the loss in balls around the weights: SAM, adaptive, relative to each matrix, "
         "average, m-sharpness." + SHARED,
+        figures="weight_space.sharpness",
     ),
     "loss_landscape": Analysis(
         "LandscapeOptions",
         "Loss along filter-normalised random directions, the top Hessian eigenvector and the line "
         "from the pretrained weights." + SHARED,
+        figures="landscape.figures",
     ),
     "anisotropy": Analysis(
         "AnisotropyOptions",
         "Anisotropy of the Hessian (or Gauss-Newton matrix) and of the features." + SHARED,
+        figures="weight_space.anisotropy",
     ),
     "bound_terms": Analysis(
         "BoundOptions",
         "The terms of the robust PAC-Bayes bound (Theorem 3.1, Lemma 3.2), each with its "
         "estimator." + SHARED,
+        figures="bound.figures",
     ),
     "parameter_drift": Analysis(
         "DriftOptions",
         "Relative change and effective rank of each matrix, and its correlation with lost "
         "zero-shot accuracy. Under torchrun only the images of zero-shot sets are shared out.",
+        figures="drift.figures",
     ),
     "representation_drift": Analysis(
         "DriftOptions",

@@ -69,8 +69,9 @@ def density(choice: Choice, found: list[Finding]) -> None:
         curvature.density(found, choice.legend),
         "density",
         "Spectral density of each run, linear eigenvalue axis, logarithmic density axis",
-        f"Stochastic Lanczos quadrature, {many}, one Gaussian kernel for all (1 % of the range); "
-        "nothing is drawn below a hundredth of one eigenvalue; λ₁ is named where it was measured. "
+        f"Stochastic Lanczos quadrature, {many}, one Gaussian kernel for all (σ = "
+        f"{curvature.kernel(found) or 0:.3g}); bands: the spread of start vectors; nothing is "
+        "drawn below a hundredth of one eigenvalue; λ₁ is named where it was measured. "
         f"{caption(found)}",
         pd.DataFrame(nodes),
         "Measured without --density-probes.",

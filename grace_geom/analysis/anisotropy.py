@@ -1,22 +1,12 @@
 """How unevenly curvature fills directions and matrices, and features fill the space they have."""
 
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 
-from grace_geom import figures
-from grace_geom.analysis import pages
-from grace_geom.analysis.curvature import (
-    CurvatureOptions,
-    curvature,
-    eigenvalue_measures,
-    is_matrix,
-)
+from grace_geom.analysis.curvature import CurvatureOptions, curvature, eigenvalue_measures
 from grace_geom.analysis.feature_analysis import (
     LID_BIAS,
     FeatureOptions,
@@ -27,13 +17,14 @@ from grace_geom.analysis.feature_analysis import (
 )
 from grace_geom.analysis.features.anisotropy import ESTIMATORS, K, anisotropy
 from grace_geom.analysis.features.survey import attack, attacked_features, clean_features
-from grace_geom.analysis.numbers import Footnotes, absent, as_measure, union
+from grace_geom.analysis.numbers import Footnotes, absent, as_measure
 from grace_geom.analysis.run import Part, Shown, progress, sample_text
 from grace_geom.analysis.subject import Subject
 from grace_geom.distributed import first
 from grace_geom.errors import NotFiniteError, UserError
 from grace_geom.evaluation.accuracy import reader_for
 from grace_geom.geometry.concentration import over_directions, over_matrices
+from grace_geom.plots.columns import is_matrix
 from grace_geom.records import Measure
 from grace_geom.tables import Cell, Table
 
@@ -156,8 +147,7 @@ def _features(
 
 
 def show(parts: dict[str, Part], options: AnisotropyOptions) -> Shown:
-    """One table a half; the decays of both spectra, curvature by matrix, isotropy layer by
-    layer."""
+    """One table a half."""
     tables = []
     if "curvature" in options.parts:
         feet = Footnotes()
@@ -187,7 +177,7 @@ def show(parts: dict[str, Part], options: AnisotropyOptions) -> Shown:
         )
     if "features" in options.parts:
         tables.append(_feature_table(parts, options))
-    return Shown(tables, draw(parts, options), page(parts, options))
+    return Shown(tables)
 
 
 def _feature_table(parts: dict[str, Part], options: AnisotropyOptions) -> Table:
@@ -228,197 +218,3 @@ def _why(part: Part, name: str, key: str) -> str:
     if key in ("alignment", "modality_gap"):
         return f"{name}: not every class has one text among those of ID"
     return f"{name}: not defined on these images"
-
-
-def draw(parts: dict[str, Part], options: AnisotropyOptions) -> Figure:
-    """Curvature above (eigenvalues; share of the trace held by the k largest matrices), features
-    below.
-    """
-    look = figures.looks(list(parts))
-    both = len(set(options.parts)) == 2
-    figure, axes = figures.new(
-        figures.PAGE,
-        4.6 if both else 2.5,
-        2 if both else 1,
-        3 if "features" in options.parts else 2,
-    )
-    if "curvature" in options.parts:
-        _draw_curvature(axes[0], parts, look)
-    if "features" in options.parts:
-        _draw_features(axes[-1], parts, look)
-    for axis in axes.flat:
-        if not axis.has_data():
-            axis.set_axis_off()
-    figures.legend_above(figure, axes[0, 0])
-    return figure
-
-
-def _draw_curvature(row: Any, parts: dict[str, Part], look: dict[str, figures.Look]) -> None:
-    for label, part in parts.items():
-        lams = _positive(part)
-        relative = lams / lams.max(initial=0.0)
-        row[0].plot(range(1, len(lams) + 1), relative, label=label, **look[label].line())
-        traces = np.sort(np.clip(_traces(part), 0, None))[::-1]
-        if traces.sum() > 0:
-            row[1].plot(
-                range(1, len(traces) + 1),
-                np.cumsum(traces) / traces.sum(),
-                label=label,
-                **look[label].stroke(),
-            )
-    count = max(len(_traces(part)) for part in parts.values())
-    row[1].plot([0, count], [0, 1], color="0.8", linewidth=0.8)
-    row[0].set(
-        xlabel="index",
-        ylabel=r"$\lambda_i / \lambda_1$",
-        title="largest eigenvalues",
-        ylim=(0, None),
-    )
-    row[1].set(
-        xlabel="matrices, largest trace first",
-        ylabel="share of the trace",
-        title="trace over matrices (grey: even)",
-    )
-    row[1].set_ylim(0, 1.02)
-    if len(row) > 2:
-        for i, label in enumerate(parts):
-            m = parts[label].values.get("curvature/effective_matrices")
-            if m is None or not math.isfinite(m.value):  # no matrix is among the weights
-                continue
-            row[2].errorbar(
-                i,
-                m.value,
-                m.error or 0.0,
-                marker=look[label].marker,
-                color=look[label].color,
-                linestyle="none",
-            )
-        row[2].set(xticks=[], xlim=(-0.6, len(parts) - 0.4), ylim=(0, None))
-        row[2].set(ylabel="effective number", title=f"trace: of {count} matrices")
-
-
-def _traces(part: Part) -> np.ndarray:
-    """Trace of each matrix; empty where there is no curvature."""
-    return np.asarray(part.arrays.get("curvature/traces", np.zeros(0)))
-
-
-def _positive(part: Part) -> np.ndarray:
-    """The positive ones among the eigenvalues, largest first."""
-    lams = np.asarray(part.arrays.get("curvature/eigenvalues", np.zeros(0)))
-    return lams[lams > 0]
-
-
-def _draw_features(row: Any, parts: dict[str, Part], look: dict[str, figures.Look]) -> None:
-    every = union(part.arrays["features/layers"].tolist() for part in parts.values())
-    for label, part in parts.items():
-        # Too few images leave no spectrum; the table's remarks say so.
-        spectrum = np.asarray(part.arrays.get("features/id/spectrum/embedding", []))
-        kept = spectrum[spectrum > 1e-6]
-        row[0].plot(range(1, len(kept) + 1), kept, label=label, **look[label].stroke())
-        layers = part.arrays["features/layers"].tolist()
-        for axis, key in ((row[1], "effective_rank_centred"), (row[2], "mean_cosine")):
-            for name, alpha in (("id", 1.0), ("adv", 0.45)):
-                m = [part.values.get(f"features/{name}/{key}/{layer}") for layer in layers]
-                y = [x.value if x else np.nan for x in m]
-                x = [every.index(layer) for layer in layers]
-                axis.plot(x, y, alpha=alpha, **look[label].line())
-    for axis in row[1:]:
-        axis.set_xticks(range(len(every)), _short(every))
-        axis.set_xlabel("block")
-    figures.logarithmic(row[0], x=True, y=True)
-    row[0].set(xlabel="index", ylabel="share of the variance", title="embedding, ID")
-    row[1].set(ylabel="effective rank, centred", title="full: ID, pale: Adv")
-    row[2].set(ylabel="mean cosine", title="full: ID, pale: Adv")
-
-
-def page(parts: dict[str, Part], options: AnisotropyOptions) -> Any:
-    """The same panels, interactive."""
-    rows = []
-    if "curvature" in options.parts:
-        rows.append(_curvature_cells(parts))
-    if "features" in options.parts:
-        rows.append(_feature_cells(parts))
-    return pages.page(
-        "Anisotropy", list(parts), rows,
-        f"{options.params}, {options.loss}, {sample_text(parts, options)}",
-    )  # fmt: skip
-
-
-def _short(layers: list[str]) -> list[str]:
-    """Layers as ticks."""
-    return [name.replace("block.", "").replace("embedding", "emb") for name in layers]
-
-
-def _curvature_cells(parts: dict[str, Part]) -> list[pages.Cell]:
-    decay, share, effective = [], [], []
-    for i, (label, part) in enumerate(parts.items()):
-        lams = _positive(part)
-        decay.append(pages.Curve(label, np.arange(1, len(lams) + 1), lams / lams.max(initial=0.0)))
-        traces = _traces(part)
-        names = part.arrays.get("curvature/matrices", np.zeros(0, dtype=np.str_))
-        order = np.argsort(traces)[::-1]
-        kept = np.clip(traces[order], 0, None)
-        if kept.sum() > 0:
-            x, y = np.arange(1, len(kept) + 1), np.cumsum(kept) / kept.sum()
-            hover = [
-                f"{name}<br>{value:.3f} so far"
-                for name, value in zip(names[order].tolist(), y, strict=True)
-            ]
-            share.append(pages.Curve(label, x, y, mode="lines", hover=hover))
-        m = part.values.get("curvature/effective_matrices")
-        if m and math.isfinite(m.value):  # none where no matrix is among the weights that vary
-            effective.append(pages.Curve(label, [i], [m.value], [m.error or 0.0], mode="markers"))
-    count = max(len(_traces(part)) for part in parts.values())
-    found: list[pages.Cell] = [
-        pages.Panel(
-            "largest eigenvalues", "index", "λ<sub>i</sub> / λ<sub>1</sub>", decay, zero=True
-        ),
-        pages.Panel(
-            "trace over matrices (grey: even)",
-            "matrices, largest trace first",
-            "share of the trace",
-            share,
-            grounds=[([0, count], [0, 1])],
-            zero=True,
-        ),
-    ]
-    if effective:
-        title = f"trace: of {count} matrices"
-        found.append(
-            pages.Panel(title, "", "effective number", effective, ticks=list(parts), zero=True)
-        )
-    return found
-
-
-def _feature_cells(parts: dict[str, Part]) -> list[pages.Cell]:
-    spectra = []
-    layered: dict[str, list[pages.Curve]] = {"effective_rank_centred": [], "mean_cosine": []}
-    every = union(part.arrays["features/layers"].tolist() for part in parts.values())
-    for label, part in parts.items():
-        spectrum = np.asarray(part.arrays.get("features/id/spectrum/embedding", []))
-        kept = spectrum[spectrum > 1e-6]
-        spectra.append(pages.Curve(label, np.arange(1, len(kept) + 1), kept, mode="lines"))
-        layers = part.arrays["features/layers"].tolist()
-        for key, curves in layered.items():
-            for name in ("id", "adv"):
-                m = [part.values.get(f"features/{name}/{key}/{layer}") for layer in layers]
-                y = [x.value if x else np.nan for x in m]
-                hover = [
-                    f"{name}, {layer}<br>{value:.4g}"
-                    for layer, value in zip(layers, y, strict=True)
-                ]
-                x = [every.index(layer) for layer in layers]
-                curves.append(pages.Curve(label, x, y, pale=name == "adv", hover=hover))
-    ticks = _short(every)
-    return [
-        pages.Panel(
-            "embedding, ID", "index", "share of the variance", spectra, log_x=True, log_y=True
-        ),
-        *(
-            pages.Panel("full: ID, pale: Adv", "block", words, layered[key], ticks=ticks)
-            for key, words in (
-                ("effective_rank_centred", "effective rank, centred"),
-                ("mean_cosine", "mean cosine"),
-            )
-        ),
-    ]

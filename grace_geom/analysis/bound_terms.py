@@ -6,14 +6,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
 import torch
-from matplotlib.figure import Figure
 
-from grace_geom import figures
-from grace_geom.analysis import pages
 from grace_geom.analysis.curvature import counted, finite
 from grace_geom.analysis.feature_analysis import FeatureOptions, distributions, measures
 from grace_geom.analysis.features.discrepancy import (
@@ -44,12 +40,6 @@ from grace_geom.records import Measure
 from grace_geom.tables import Cell, Table
 from grace_geom.weights import norm, select
 
-TITLES = {"id": "ID", "ood": "worst OOD", "adv": "Adv"}
-PAIRED = "ID, Adv"
-"""The group of the figure whose two samples are the same images; no sampling floor is drawn for it.
-"""
-SIGMAS = np.geomspace(1e-3, 1.0, 121)
-"""Abscissae of the figure."""
 ENOUGH = 5
 """Images of every counted class below which (C) is warned of."""
 
@@ -244,7 +234,7 @@ def _discrepancy(subject: Subject, options: BoundOptions, state: Path) -> dict[s
 
 
 def show(parts: dict[str, Part], options: BoundOptions) -> Shown:
-    """The terms in one table, what they are made of in a second, three panels."""
+    """The terms in one table, what they are made of in a second."""
     columns = {
         "loss/id": "R_ID",
         "A": "A",
@@ -292,7 +282,7 @@ def show(parts: dict[str, Part], options: BoundOptions) -> Shown:
         title="What they are made of",
         notes=[*feet.notes, *about],
     )
-    return Shown([first, second], draw(parts, options), page(parts, options))
+    return Shown([first, second])
 
 
 def _about_discrepancy(label: str, part: Part) -> list[str]:
@@ -345,156 +335,3 @@ def _kinds(parts: dict[str, Part]) -> list[str]:
     return [
         k for k in ("id", "ood", "adv") if any(f"trace/{k}" in p.values for p in parts.values())
     ]
-
-
-def draw(parts: dict[str, Part], options: BoundOptions) -> Figure:
-    """(A) + (B) over sigma with its minimum; traces by domain; discrepancies of ID, OOD and Adv
-    over their floor.
-    """
-    look = figures.looks(list(parts))
-    figure, axes = figures.new(figures.PAGE, 2.5, 1, 3)
-    for label, part in parts.items():
-        _draw_sum(axes[0, 0], part, label, look[label])
-    axes[0, 0].axvline(options.sigma, color="0.6", linewidth=0.6)
-    figures.logarithmic(
-        axes[0, 0], x=True, y=any((_sum_over_sigma(p) > 0).any() for p in parts.values())
-    )
-    axes[0, 0].set(xlabel=r"$\sigma$", ylabel="(A) + (B)", title="proximity + sharpness")
-    _draw_points(axes[0, 1], parts, look, {TITLES[k]: [f"trace/{k}"] for k in _kinds(parts)})
-    axes[0, 1].set_yscale("symlog", linthresh=10, linscale=0.3)
-    axes[0, 1].set(ylabel=r"$\mathrm{Tr}\, H$", title="trace by domain")
-    axes[0, 1].axhline(0, color="0.5", linewidth=0.5)
-    groups = _groups(parts)
-    _draw_points(axes[0, 2], parts, look, groups)
-    for i, name in enumerate(groups):
-        if name != PAIRED:
-            for label, part in parts.items():
-                axes[0, 2].hlines(
-                    part.values["floor"].value,
-                    i - 0.4,
-                    i + 0.4,
-                    linewidth=0.6,
-                    **look[label].stroke(),
-                )
-    axes[0, 2].set(ylabel=r"(C) $/\,2L_f$", title="discrepancy (lines: floor)", ylim=(0, None))
-    figures.legend_above(figure, axes[0, 1])
-    return figure
-
-
-def _sum_over_sigma(part: Part) -> np.ndarray:
-    """(A) + (B) at :data:`SIGMAS`."""
-    distance, n, trace = (
-        part.values.get(key, Measure(math.nan)).value for key in ("distance", "n_train", "trace")
-    )
-    return distance**2 / (2 * n * SIGMAS**2) + SIGMAS**2 / 2 * trace
-
-
-def _draw_sum(axis: Any, part: Part, label: str, look: figures.Look) -> None:
-    total = _sum_over_sigma(part)
-    axis.plot(SIGMAS[total > 0], total[total > 0], label=label, **look.stroke())
-    best = part.values.get("sigma_balanced", Measure(math.nan)).value
-    if math.isfinite(best) and best > 0:
-        axis.plot(best, 2 * part.values["balanced"].value, color=look.color, marker=look.marker)
-
-
-def _groups(parts: dict[str, Part]) -> dict[str, list[str]]:
-    """Pairs of ID, OOD and Adv -> the keys of their discrepancies; the largest of them is drawn."""
-    oods = dict.fromkeys(name for part in parts.values() for name in _oods(part))
-    groups = {"ID, OOD": [f"id-{name}" for name in oods], PAIRED: ["id-adv"]}
-    groups["OOD, Adv"] = [f"{name}-adv" for name in oods]
-    there = {key for part in parts.values() for key in part.values}
-    found = {group: [f"discrepancy/{pair}" for pair in pairs] for group, pairs in groups.items()}
-    return {group: keys for group, keys in found.items() if there.intersection(keys)}
-
-
-def _largest(part: Part, groups: dict[str, list[str]]) -> list[Measure]:
-    """The largest value of each group."""
-    nothing = Measure(math.nan)
-    return [
-        max(
-            (
-                part.values[k]
-                for k in keys
-                if k in part.values and math.isfinite(part.values[k].value)
-            ),
-            key=lambda m: m.value,
-            default=nothing,
-        )
-        for keys in groups.values()
-    ]
-
-
-def _draw_points(
-    axis: Any, parts: dict[str, Part], look: dict[str, figures.Look], groups: dict[str, list[str]]
-) -> None:
-    """One group an abscissa, checkpoints side by side, with standard errors."""
-    for i, (label, part) in enumerate(parts.items()):
-        shift = 0.6 * ((i + 0.5) / len(parts) - 0.5)
-        best = _largest(part, groups)
-        axis.errorbar(
-            np.arange(len(groups)) + shift,
-            [m.value for m in best],
-            [m.error or 0.0 for m in best],
-            label=label,
-            linestyle="none",
-            marker=look[label].marker,
-            color=look[label].color,
-            elinewidth=0.8,
-        )
-    axis.set_xticks(range(len(groups)), list(groups))
-    axis.set_xlim(-0.6, len(groups) - 0.4)
-
-
-def page(parts: dict[str, Part], options: BoundOptions) -> Any:
-    """The same panels, interactive; traces on a linear axis, whose small ones are seen by
-    zooming."""
-    sums: list[pages.Curve] = []
-    traces: list[pages.Curve] = []
-    pairs: list[pages.Curve] = []
-    kinds, groups = _kinds(parts), _groups(parts)
-    by_domain = {TITLES[k]: [f"trace/{k}"] for k in kinds}
-    for i, (label, part) in enumerate(parts.items()):
-        shift = 0.6 * ((i + 0.5) / len(parts) - 0.5)
-        total = _sum_over_sigma(part)
-        sums.append(pages.Curve(label, SIGMAS[total > 0], total[total > 0], mode="lines"))
-        for found, over in ((traces, by_domain), (pairs, groups)):
-            best = _largest(part, over)
-            x, y = np.arange(len(over)) + shift, [m.value for m in best]
-            hover = [
-                f"{name}: {m.value:.4g} ± {m.error or 0:.2g}"
-                for name, m in zip(over, best, strict=True)
-            ]
-            found.append(
-                pages.Curve(
-                    label, x, y, [m.error or 0.0 for m in best], mode="markers", hover=hover
-                )
-            )
-        for j, name in enumerate(groups):
-            if name != PAIRED:
-                floor = [part.values["floor"].value] * 2
-                pairs.append(pages.Curve(label, [j - 0.4, j + 0.4], floor, mode="lines", pale=True))
-    row: list[pages.Cell] = [
-        pages.Panel(
-            "proximity + sharpness",
-            "σ",
-            "(A) + (B)",
-            sums,
-            log_x=True,
-            log_y=True,
-            lines=[options.sigma],
-        ),
-        pages.Panel("trace by domain", "", "Tr H", traces, ticks=list(by_domain)),
-        pages.Panel(
-            "discrepancy (lines: floor)",
-            "",
-            "(C) / 2 L<sub>f</sub>",
-            pairs,
-            ticks=list(groups),
-            zero=True,
-        ),
-    ]
-    note = (
-        f"{options.params}, {sample_text(parts, options)}; the terms compare checkpoints, their sum "
-        "certifies nothing"
-    )
-    return pages.page("The bound's terms", list(parts), [row], note)

@@ -269,10 +269,3 @@ def finite(matvec: Matvec) -> Matvec:
         return Av
 
     return product
-
-
-def is_matrix(name: str) -> bool:
-    """Whether a weight of this name is a matrix that Fig. 7 shows: not a gain, not a bias."""
-    return (
-        name.endswith(("weight", "proj", ".A", ".B")) and ".ln_" not in name and "bias" not in name
-    )

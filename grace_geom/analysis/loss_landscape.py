@@ -10,11 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from grace_geom import figures
-from grace_geom.analysis import pages
 from grace_geom.analysis.curvature import finite, start_of
 from grace_geom.analysis.numbers import NOT_MEASURED, Footnotes, absent
 from grace_geom.analysis.objective import Objective
@@ -245,8 +241,7 @@ def _line(
 
 
 def show(parts: dict[str, Part], options: LandscapeOptions) -> Shown:
-    """The width of the basin and the best point of the line in a table; all slices in the
-    figures."""
+    """The width of the basin and the best point of the line."""
     parts = comparable(parts)
     feet, kinds = Footnotes(), _kinds(parts)
     rows = [[label, *_row(part, kinds, options, feet)] for label, part in parts.items()]
@@ -256,9 +251,6 @@ def show(parts: dict[str, Part], options: LandscapeOptions) -> Shown:
     heads += [f"{name} at t = 1, %" for name in kinds] if "line" in options.slices else []
     sample = sample_text(parts, options)
     title = f"Loss landscape, {options.params}, {options.loss}, {sample}, directions of seed {options.seed}"
-    more = {"contour": contours(parts)} if "contour" in options.slices else {}
-    more |= {"plane": planes(parts)} if "plane" in options.slices else {}
-    html = page(parts, options) if options.slices else None
     notes = list(feet.notes)
     for label, part in parts.items():
         found = part.values.get("eigen/lambda_1")
@@ -271,7 +263,7 @@ def show(parts: dict[str, Part], options: LandscapeOptions) -> Shown:
             f"an accuracy of {n} images has a 95 % interval of at most ±{wide:.0f} points: for "
             "numbers to compare, see evaluate"
         )
-    return Shown([Table(heads, rows, title=title, notes=notes)], curves(parts, options), html, more)
+    return Shown([Table(heads, rows, title=title, notes=notes)])
 
 
 def _row(
@@ -319,169 +311,6 @@ def comparable(parts: dict[str, Part]) -> dict[str, Part]:
     return {label: part if alike(part) else kept(part) for label, part in parts.items()}
 
 
-def curves(parts: dict[str, Part], options: LandscapeOptions) -> Figure:
-    """1-D slices side by side, one line a checkpoint; along the line to it, ID, OOD and adversarial
-    accuracy.
-    """
-    look, panels = figures.looks(list(parts)), _panels(parts, options)
-    count = max(len(panels), 1)
-    figure, axes = figures.new(figures.PAGE if count > 1 else figures.COLUMN, 2.1, 1, count)
-    for axis, (key, xlabel, ylabel, title) in zip(axes[0], panels, strict=False):
-        for label, part in parts.items():
-            x, y = _xy(part, key)
-            axis.plot(x, y, label=label, markevery=max(len(x) // 7, 1), **look[label].line())
-        if key.startswith("line/"):
-            axis.axvline(1.0, color="0.6", linewidth=0.6)
-        axis.set(xlabel=xlabel, ylabel=ylabel, title=title)
-    figures.legend_above(figure, axes[0, 0])
-    return figure
-
-
-def _panels(parts: dict[str, Part], options: LandscapeOptions) -> list[tuple[str, str, str, str]]:
-    """Array, abscissa, ordinate and title of each 1-D slice."""
-    panels: list[tuple[str, str, str, str]] = []
-    if "random" in options.slices:
-        panels.append(("random", "filter-normalised distance", "loss", "random direction"))
-    if "eigen" in options.slices:
-        panels.append(("eigen", "distance", "loss", "top Hessian eigenvector"))
-    if "line" in options.slices:
-        names = {"id": "ID accuracy, %", "ood": "OOD accuracy, %", "adv": "adversarial accuracy, %"}
-        for kind in _kinds(parts):
-            panels.append((f"line/{kind}", "0: pretrained, 1: tuned", names[kind], ""))
-    return panels
-
-
-def page(parts: dict[str, Part], options: LandscapeOptions) -> Any:
-    """1-D slices, then each 2-D slice as contours and as a surface to turn; the levels of all 2-D
-    slices are shared.
-    """
-    above: list[pages.Cell] = []
-    for key, x, y, title in _panels(parts, options):
-        found = [pages.Curve(label, *_xy(part, key)) for label, part in parts.items()]
-        above.append(
-            pages.Panel(title, x, y, found, lines=[1.0] if key.startswith("line/") else [])
-        )
-    rows = pages.wrapped(above)
-    keys = [key for key in ("contour", "plane") if key in options.slices]
-    levels = _levels(parts, *keys) if keys else np.zeros(0)
-    for key in keys:
-        drawn = {label: part for label, part in parts.items() if key in part.arrays}
-        flat = [_field(key, label, part, levels, False) for label, part in drawn.items()]
-        turned = [_field(key, label, part, levels, True) for label, part in drawn.items()]
-        for pair in zip(pages.wrapped(flat), pages.wrapped(turned), strict=True):
-            rows += pair
-    note = f"{options.params}, {options.loss}, {sample_text(parts, options)}, directions of seed {options.seed}"
-    note += "; colours and heights end at the 98 % quantile of the loss" if keys else ""
-    return pages.page("Loss landscape", list(parts), rows, note)
-
-
-def _field(key: str, label: str, part: Part, levels: np.ndarray, surface: bool) -> pages.Field:
-    if key == "contour":
-        side = np.asarray(part.arrays["contour_axis"])
-        axes, names, marks = (
-            (side, side),
-            ("first direction", "second direction"),
-            {label: (0.0, 0.0)},
-        )
-    else:
-        axes = (np.asarray(part.arrays["plane_x"]), np.asarray(part.arrays["plane_y"]))
-        names = ("distance", "distance")
-        corners = zip(
-            part.arrays["plane_names"].tolist(), part.arrays["plane_corners"].tolist(), strict=True
-        )
-        marks = {name: (x, y) for name, (x, y) in corners}
-    return pages.Field(
-        label, *names, *axes, np.asarray(part.arrays[key]), levels, "loss", marks, surface
-    )
-
-
-def _levels(parts: dict[str, Part], *keys: str) -> np.ndarray:
-    """The same levels for all checkpoints; the highest 2 % of the values lie above them."""
-    values = np.concatenate(
-        [
-            np.asarray(part.arrays[key]).ravel()
-            for part in parts.values()
-            for key in keys
-            if key in part.arrays
-        ]
-    )
-    values = values[np.isfinite(values)]
-    if not len(values):
-        return np.array([0.0, 1.0])  # panels that say that nothing is finite
-    return np.asarray(MaxNLocator(14).tick_values(values.min(), np.quantile(values, 0.98)))
-
-
-def _draw_slice(axis: Any, x: Any, y: Any, z: Any, levels: np.ndarray) -> Any:
-    """Filled contours and lines of a slice; words where it has no finite value."""
-    z = np.ma.masked_invalid(np.asarray(z))
-    if not z.count():
-        axis.text(0.5, 0.5, "no finite loss", transform=axis.transAxes, ha="center", va="center")
-        return None
-    drawn = axis.contourf(x, y, z, levels=levels, cmap="viridis", extend="max")
-    if ((levels > z.min()) & (levels < z.max())).any():
-        axis.contour(x, y, z, levels=levels, colors="white", linewidths=0.3)
-    return drawn
-
-
-def contours(parts: dict[str, Part]) -> Figure:
-    """2-D slices with the same levels for every checkpoint."""
-    levels = _levels(parts, "contour")
-    parts = {label: part for label, part in parts.items() if "contour" in part.arrays}
-    figure, axes = figures.new(
-        min(2.3 * len(parts) + 0.6, figures.PAGE), 2.4, 1, len(parts), sharex=True, sharey=True
-    )
-    drawn: Any = None
-    for axis, (label, part) in zip(axes[0], parts.items(), strict=True):
-        side = np.asarray(part.arrays["contour_axis"])
-        drawn = _draw_slice(axis, side, side, part.arrays["contour"], levels) or drawn
-        axis.plot(0, 0, marker="+", color="white")
-        axis.set(title=label, xlabel="first direction", aspect="equal")
-    axes[0, 0].set_ylabel("second direction")
-    if drawn is not None:
-        figure.colorbar(drawn, ax=axes.ravel().tolist(), label="loss", format="%.2g")
-    return figure
-
-
-def planes(parts: dict[str, Part]) -> Figure:
-    """The plane through three checkpoints, distances in Euclidean norm, the same levels in every
-    panel.
-    """
-    levels = _levels(parts, "plane")
-    figure, axes = figures.new(min(2.6 * len(parts) + 0.8, figures.PAGE), 2.6, 1, len(parts))
-    drawn: Any = None
-    for axis, part in zip(axes[0], parts.values(), strict=True):
-        x, y = np.asarray(part.arrays["plane_x"]), np.asarray(part.arrays["plane_y"])
-        drawn = _draw_slice(axis, x, y, part.arrays["plane"], levels) or drawn
-        for (a, b), name, marker in zip(
-            part.arrays["plane_corners"], part.arrays["plane_names"].tolist(), "os^", strict=True
-        ):
-            axis.plot(
-                a,
-                b,
-                marker=marker,
-                color="white",
-                markeredgecolor="black",
-                linestyle="none",
-                label=name,
-            )
-        axis.set(xlabel="distance", aspect="equal")
-        axis.legend(loc="upper right", frameon=True, fontsize=5)
-    axes[0, 0].set_ylabel("distance")
-    if drawn is not None:
-        figure.colorbar(drawn, ax=axes.ravel().tolist(), label="loss", format="%.2g")
-    return figure
-
-
 def _kinds(parts: dict[str, Part]) -> list[str]:
     there = {key for part in parts.values() for key in part.arrays}
     return [name for name in ("id", "ood", "adv") if f"line/{name}" in there]
-
-
-def _xy(part: Part, key: str) -> tuple[np.ndarray, np.ndarray]:
-    """Abscissae and ordinates; none where the checkpoint lacks the slice."""
-    if key not in part.arrays:
-        return np.zeros(0), np.zeros(0)
-    if key.startswith("line/"):
-        return np.asarray(part.arrays["line/t"]), 100 * np.asarray(part.arrays[key])
-    x, y = np.asarray(part.arrays[key])
-    return x, y

@@ -8,8 +8,6 @@ from dataclasses import replace
 
 from grace_geom.errors import NotFiniteError
 from grace_geom.geometry.trace import Estimate
-from grace_geom.plots.columns import union as union
-from grace_geom.plots.sample import sample_size as sample_size
 from grace_geom.records import Measure
 from grace_geom.tables import MISSING, Cell, Table
 

@@ -2,17 +2,12 @@
 loss.
 """
 
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from grace_geom import figures
-from grace_geom.analysis import pages
-from grace_geom.analysis.numbers import Footnotes, absent, union
+from grace_geom.analysis.numbers import Footnotes, absent
 from grace_geom.analysis.objective import GROUPS
 from grace_geom.analysis.options import Common
 from grace_geom.analysis.run import Part, Shown
@@ -163,7 +158,7 @@ def show(parts: dict[str, Part], options: DriftOptions) -> Shown:
         title="Parameter drift",
         notes=notes,
     )
-    return Shown([table], draw(parts), page(parts), joint=joint)
+    return Shown([table], joint=joint)
 
 
 def _with_loss(parts: dict[str, Part]) -> list[tuple[str, Part]]:
@@ -174,98 +169,3 @@ def _with_loss(parts: dict[str, Part]) -> list[tuple[str, Part]]:
 def _points(loss: Measure) -> Cell:
     error = loss.error or 0.0
     return percent(loss.value, loss.value - 1.96 * error, loss.value + 1.96 * error)
-
-
-def draw(parts: dict[str, Part]) -> Figure:
-    """Relative drift of each matrix; singular values of the change that moved most; drift against
-    zero-shot loss.
-    """
-    look = figures.looks(list(parts))
-    scatter = len(_with_loss(parts)) > 1
-    figure, axes = figures.new(figures.PAGE, 2.6, 1, 3 if scatter else 2)
-    names = union(
-        [key.partition("/")[2] for key in part.values if key.startswith("effective_rank/")]
-        for part in parts.values()
-    )
-    names.sort(key=lambda n: n == "visual.proj")
-    for label, part in parts.items():
-        relative = _relative(part, names)
-        axes[0, 0].plot(range(len(names)), relative, label=label, **look[label].line())
-        s = _most_moved(part)[1]
-        if len(s):
-            axes[0, 1].semilogy(range(1, len(s) + 1), s, label=label, **look[label].stroke())
-        loss = part.values.get("zero_shot_loss")
-        if scatter and loss is not None:
-            axes[0, 2].errorbar(
-                part.values["drift"].value,
-                100 * loss.value,
-                196 * (loss.error or 0.0),
-                color=look[label].color,
-                marker=look[label].marker,
-                elinewidth=0.6,
-            )
-    axes[0, 0].set_xticks(
-        range(len(names)), [figures.short_weight(n) for n in names], rotation=90, fontsize=5
-    )
-    axes[0, 0].set_ylabel(r"$\|W - W_0\|_F / \|W_0\|_F$")
-    axes[0, 1].set(
-        xlabel="index", ylabel=r"$\sigma_i / \sigma_1$ of $W - W_0$", title="matrix that moved most"
-    )
-    if scatter:
-        axes[0, 2].set(xlabel="relative drift, all weights", ylabel="zero-shot loss, points")
-    figures.legend_above(figure, axes[0, 0])
-    return figure
-
-
-def page(parts: dict[str, Part]) -> Any:
-    """Relative drift of every weight, singular values of the matrix that moved most, drift against
-    zero-shot loss.
-    """
-    moved, spectra = [], []
-    losses: list[pages.Curve] = []
-    names = union(part.arrays["blocks"].tolist() for part in parts.values())
-    for label, part in parts.items():
-        y = _relative(part, names)
-        hover = [f"{n}<br>{value:.3g}" for n, value in zip(names, y, strict=True)]
-        moved.append(pages.Curve(label, np.arange(len(names)), y, hover=hover))
-        matrix, s = _most_moved(part)
-        if len(s):
-            hover = [f"{matrix}<br>σ_{i + 1} / σ_1 = {x:.3g}" for i, x in enumerate(s)]
-            spectra.append(
-                pages.Curve(label, np.arange(1, len(s) + 1), s, mode="lines", hover=hover)
-            )
-        if loss := part.values.get("zero_shot_loss"):
-            x, error = part.values["drift"].value, 196 * (loss.error or 0.0)
-            losses.append(pages.Curve(label, [x], [100 * loss.value], [error], mode="markers"))
-    short = [figures.short_weight(n) for n in names]
-    change, sizes = "W − W<sub>0</sub>", "σ<sub>i</sub> / σ<sub>1</sub> of W − W<sub>0</sub>"
-    above: list[pages.Cell] = [
-        pages.Panel("matrix that moved most", "index", sizes, spectra, log_y=True)
-    ]
-    below: list[pages.Cell] = [
-        pages.Panel("drift of each weight", "", f"|{change}| / |W<sub>0</sub>|", moved, ticks=short)
-    ]
-    if losses:
-        title = "95 % intervals over images"
-        above.append(
-            pages.Panel(title, "relative drift, all weights", "zero-shot loss, points", losses)
-        )
-    return pages.page("Drift from the pretrained weights", list(parts), [above, below])
-
-
-def _relative(part: Part, names: list[str]) -> list[float]:
-    """Drift of each weight; NaN for those that this checkpoint lacks."""
-    nothing = Measure(math.nan)
-    return [part.values.get(f"relative/{name}", nothing).value for name in names]
-
-
-def _most_moved(part: Part) -> tuple[str, np.ndarray]:
-    """The matrix whose change is largest, and the singular values of that change over the first;
-    none of a zero.
-    """
-    names = [key.partition("/")[2] for key in part.values if key.startswith("effective_rank/")]
-    if not names:
-        return "", np.zeros(0)
-    most = max(names, key=lambda n: part.values[f"norm/{n}"].value)
-    s = np.asarray(part.arrays["singular_values"])[part.arrays["blocks"].tolist().index(most)]
-    return most, s[s > 1e-7 * s[0]] / s[0] if s[0] > 0 else np.zeros(0)

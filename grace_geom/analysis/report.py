@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from grace_geom.analysis.drawing import Draw, findings, legend_of, stem_of
-from grace_geom.analysis.numbers import sample_size
 from grace_geom.analysis.run import folder_of, say
 from grace_geom.analysis.subject import labels_of
 from grace_geom.checkpoint import checkpoint_file
 from grace_geom.distributed import asked_for
 from grace_geom.errors import UserError, nearest
 from grace_geom.files import write_text
+from grace_geom.plots.sample import sample_size
 from grace_geom.records import RecordError, Result
 
 CSS = """

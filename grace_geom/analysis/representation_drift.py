@@ -20,7 +20,7 @@ from grace_geom.analysis.features.drift import MEASURES, WITHIN, Drift, drift
 from grace_geom.analysis.features.extract import blocks_of, check_tower
 from grace_geom.analysis.features.streamed import GROUPS, bytes_needed, streamed_drift, streams
 from grace_geom.analysis.features.survey import Plan, attack, attacked_features, clean_features
-from grace_geom.analysis.numbers import Footnotes, union
+from grace_geom.analysis.numbers import Footnotes
 from grace_geom.analysis.run import Part, Shown, say
 from grace_geom.analysis.subject import Subject, open_subject
 from grace_geom.checkpoint import checkpoint_file
@@ -28,6 +28,7 @@ from grace_geom.data import ImageSet
 from grace_geom.distributed import first
 from grace_geom.errors import UserError
 from grace_geom.models import ClipClassifier
+from grace_geom.plots.columns import union
 from grace_geom.records import Measure
 from grace_geom.tables import Cell, Table
 

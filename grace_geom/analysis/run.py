@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from grace_geom import figures
 from grace_geom.analysis.drawing import Draw, save_figures
 from grace_geom.analysis.features.cache import REVISION
-from grace_geom.analysis.numbers import absent, sample_size, with_refused
+from grace_geom.analysis.numbers import absent, with_refused
 from grace_geom.analysis.options import Common
 from grace_geom.analysis.subject import (
     Subject,
@@ -36,6 +36,7 @@ from grace_geom.distributed import PeerLost, first, of_first, processes, world
 from grace_geom.errors import Interrupted, UserError
 from grace_geom.evaluation.identity import key_of
 from grace_geom.files import sha256, write_text
+from grace_geom.plots.sample import sample_size
 from grace_geom.progress import Progress
 from grace_geom.provenance import provenance
 from grace_geom.records import Measure, RecordError, Result
@@ -65,7 +66,7 @@ class Shown:
 
     Attributes:
         tables: Printed one after another.
-        figure: Saved as ``NAME.png``.
+        figure: Saved as ``NAME.png``, where the analysis draws by itself.
         page: A plotly figure, saved as ``NAME.html``.
         more: Further figures, saved as ``NAME-KEY.png``.
         joint: Numbers about all checkpoints together.

@@ -4,14 +4,9 @@ radius."""
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
 
-from grace_geom import figures
-from grace_geom.analysis import pages
 from grace_geom.analysis.numbers import Footnotes
 from grace_geom.analysis.objective import Objective
 from grace_geom.analysis.options import Common
@@ -26,11 +21,6 @@ from grace_geom.tables import Cell, Table
 
 LOSSES = ("ce", "adv-ce")
 SHAPES: dict[Shape, str] = {"ball": "rho", "adaptive": "rho_adaptive", "relative": "rho_relative"}
-TITLES = {
-    "ball": r"$\|\epsilon\| \leq \rho$",
-    "adaptive": r"$\|\epsilon / |\theta|\| \leq \rho$",
-    "relative": r"$\|\epsilon_l\|_F \leq \rho\, \|W_l\|_F$",
-}
 
 
 @dataclass(frozen=True)
@@ -152,7 +142,7 @@ def groups_of(batches: Sequence[Batch], m: int, size: int) -> list[list[Batch]]:
 
 
 def show(parts: dict[str, Part], options: SharpnessOptions) -> Shown:
-    """The middle radius of each form in a table, all radii in the figure."""
+    """The middle radius of each form; the figure has all radii."""
     columns = []
     for loss in options.losses:
         for shape, name in SHAPES.items():
@@ -171,71 +161,4 @@ def show(parts: dict[str, Part], options: SharpnessOptions) -> Shown:
         "maximum is a lower bound",
     ]
     table = Table(["checkpoint", *columns], rows, title="Sharpness", notes=notes)
-    return Shown([table], draw(parts, options), page(parts, options))
-
-
-def draw(parts: dict[str, Part], options: SharpnessOptions) -> Figure:
-    """One row a loss, one column a form; axes shared down a column."""
-    look = figures.looks(list(parts))
-    kinds = [*SHAPES, "average"]
-    figure, axes = figures.new(
-        figures.PAGE, 1.7 * len(options.losses) + 0.4, len(options.losses), len(kinds), sharex="col"
-    )
-    for row, loss in zip(axes, options.losses, strict=True):
-        for axis, kind in zip(row, kinds, strict=True):
-            for label, part in parts.items():
-                curve = np.asarray(part.arrays[f"{loss}/{kind}"])
-                _curve(axis, curve, label, look[label].line())
-            radii = curve[:, 0]
-            axis.set_xscale("log")
-            axis.set_xticks(radii, [f"{rho:g}" for rho in radii])
-            axis.minorticks_off()
-            rises = np.concatenate(
-                [np.asarray(part.arrays[f"{loss}/{kind}"])[:, 1] for part in parts.values()]
-            )
-            axis.set_yscale("log" if (rises > 0).all() else "linear")
-            axis.yaxis.set_minor_formatter(NullFormatter())
-        row[0].set_ylabel(f"rise of {'clean' if loss == 'ce' else 'adversarial'} loss")
-    for axis, kind in zip(axes[0], kinds, strict=True):
-        axis.set_title(TITLES.get(kind, r"Gaussian, $E\|\epsilon\|^2 = \rho^2$"))
-    for axis in axes[-1]:
-        axis.set_xlabel(r"$\rho$")
-    figures.legend_above(figure, axes[0, 0])
-    return figure
-
-
-def _curve(axis: Any, curve: np.ndarray, label: str, line: dict[str, object]) -> None:
-    if curve.shape[1] == 3:
-        axis.errorbar(curve[:, 0], curve[:, 1], curve[:, 2], label=label, elinewidth=0.6, **line)
-    else:
-        axis.plot(curve[:, 0], curve[:, 1], label=label, **line)
-
-
-def page(parts: dict[str, Part], options: SharpnessOptions) -> Any:
-    """The same panels, interactive."""
-    titles = {
-        "ball": "|ε| ≤ ρ",
-        "adaptive": "|ε / |θ|| ≤ ρ",
-        "relative": "|ε<sub>l</sub>| ≤ ρ |W<sub>l</sub>|, each matrix",
-        "average": "Gaussian, E|ε|² = ρ²",
-    }
-    rows: list[list[pages.Cell]] = []
-    for loss in options.losses:
-        row: list[pages.Cell] = []
-        for kind, title in titles.items():
-            found = {
-                label: np.asarray(part.arrays[f"{loss}/{kind}"]) for label, part in parts.items()
-            }
-            curves = [
-                pages.Curve(label, x[:, 0], x[:, 1], x[:, 2] if x.shape[1] == 3 else None)
-                for label, x in found.items()
-            ]
-            positive = all((x[:, 1] > 0).all() for x in found.values())
-            rise = f"rise of {'clean' if loss == 'ce' else 'adversarial'} loss"
-            row.append(pages.Panel(title, "ρ", rise, curves, log_x=True, log_y=positive))
-        rows.append(row)
-    note = (
-        f"{options.params}, {sample_text(parts, options)}; a maximum by projected ascent is a lower "
-        "bound of it"
-    )
-    return pages.page("Sharpness", list(parts), rows, note)
+    return Shown([table])

@@ -60,15 +60,23 @@ class Cell:
         return bool(self.traces) and all(t["type"] in ("surface", "scatter3d") for t in self.traces)
 
     @property
+    def width(self) -> float:
+        """Pixels between its axes, at the narrowest."""
+        return (self.x[1] - self.x[0]) * WIDTH
+
+    @property
     def height(self) -> float:
-        """Pixels between its axes."""
-        asked = float(self.layout.get("height") or 300)
-        return max(asked - _CHROME, 80.0)
+        """Pixels between its axes; of equal scales no more than the width can use."""
+        asked = max(float(self.layout.get("height") or 300) - _CHROME, 80.0)
+        square = self.solid or any(
+            axis.get("scaleanchor") for key, axis in self.layout.items() if key.startswith("yaxis")
+        )
+        return min(asked, 1.1 * self.width) if square else asked
 
     def room(self, side: str) -> float:
         """Pixels that ticks and title need ``left`` of the axes or ``below`` them."""
-        if self.solid:
-            return 0.0
+        if self.solid:  # matplotlib's titles and ticks of three axes stand outside of their box
+            return 26.0
         letter = "y" if side == "left" else "x"
         axis = self.layout.get(f"{letter}axis") or {}
         words = list(axis.get("ticktext") or ())
@@ -120,6 +128,8 @@ def arrange(rows: Sequence[Sequence[Cell]]) -> Sheet:
         gaps[most] = max(gaps.get(most, 0.0), needed)
     for cells, most in wrapped:
         _place_columns(cells, most, gaps[most])
+        for cell in cells:
+            _fit_axes(cell)
     heads = [max(_headed(cell) for cell in cells) for cells, _ in wrapped]
     feet = [max(cell.room("below") for cell in cells) for cells, _ in wrapped]
     heights = [max(cell.height for cell in cells) for cells, _ in wrapped]
@@ -175,10 +185,24 @@ def _place_columns(cells: Sequence[Cell], most: int, gap: float) -> None:
         cell.x = start / WIDTH, (start + width) / WIDTH
 
 
+def _fit_axes(cell: Cell) -> None:
+    """Wrap titles that are longer than their axes, and name fewer places on a short axis."""
+    for which, length in (("x", cell.width), ("y", cell.height)):
+        axis = cell.layout.get(f"{which}axis")
+        if not axis or cell.solid:
+            continue
+        if which == "x" and length < 300 and not any(k in axis for k in ("dtick", "tickvals")):
+            axis.setdefault("nticks", 5)
+        words = (axis.get("title") or {}).get("text") or ""
+        most = max(8, int(length / (1.1 * _LETTER)))
+        if "<" not in words and len(words) > most:
+            axis["title"]["text"] = "<br>".join(textwrap.wrap(words, most, break_long_words=False))
+
+
 def _headed(cell: Cell) -> float:
     """Wrap the title of a cell to its width. Returns the pixels above the axes."""
-    letters = max(10, int((cell.x[1] - cell.x[0]) * WIDTH / (1.1 * _LETTER)))
-    lines = textwrap.wrap(cell.title, letters, break_on_hyphens=False)
+    letters = max(10, int(cell.width / (1.1 * _LETTER)))
+    lines = textwrap.wrap(cell.title, letters, break_on_hyphens=False, break_long_words=False)
     cell.head = "<br>".join(plain_html(line) for line in lines)
     return 17.0 * len(lines) + 8
 

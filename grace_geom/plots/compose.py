@@ -127,7 +127,7 @@ def _dress(
 ) -> go.Figure:
     """Title, legend, note, and margins that hold them."""
     keys = _lines_of_keys(shown)
-    lines = textwrap.wrap(note, 118, break_on_hyphens=False)
+    lines = textwrap.wrap(note, 140, break_on_hyphens=False)
     left, below = sheet.left + 8, sheet.below + 6
     top, bottom = 44 + 21 * keys + sheet.above, below + _LINE * len(lines) + 6
     height = round(top + sheet.height + bottom)

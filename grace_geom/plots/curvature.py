@@ -8,65 +8,79 @@ import plotly.graph_objects as go
 
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.panels import Curve, heat, log_axis, log_ticks, overlay
-from grace_geom.plots.style import dress, plain_html, short_weight
+from grace_geom.plots.style import dress, plain_html, see_through, short_weight
 from grace_geom.records import Finding
 
 
 def density(found: Sequence[Finding], legend: Legend) -> go.Figure | None:
     """Spectral densities over linear eigenvalues, logarithmic, nothing below a hundredth of one
-    eigenvalue.
+    eigenvalue. Bands: the lowest and the highest density of single probes, where there are several.
 
-    The Lanczos nodes of all probes are smoothed with one Gaussian kernel, 1 % of the range of all
-    runs wide.
+    The Lanczos nodes of all probes are smoothed with one Gaussian kernel, see :func:`kernel`.
     """
-    drawn = [
-        f for f in found if f.array("density_nodes") is not None and f.value("dim") is not None
-    ]
-    if not drawn:
+    spectra = _spectra(found)
+    width = kernel(found)
+    if width is None:
         return None
-    nodes = {f.run: np.asarray(f.array("density_nodes"), float).ravel() for f in drawn}
-    weights = {f.run: np.asarray(f.array("density_weights"), float) for f in drawn}
-    used = np.concatenate([nodes[f.run][weights[f.run].ravel() > 0] for f in drawn])
-    used = used[np.isfinite(used)]
-    if not used.size:
-        return None
-    width = 0.01 * (float(used.max() - used.min()) or 1.0)
+    used = np.concatenate([nodes[weights > 0] for nodes, weights in spectra.values()])
     grid = np.linspace(used.min() - 6 * width, used.max() + 6 * width, 1000)
-    dim = drawn[0].value("dim").value
+    dim = max(f.value("dim").value for f in found if f.run in spectra)
     floor = min(1e-2 / dim / width, 1.0) if dim > 0 else 0.0
     figure = go.Figure()
-    for f in drawn:
-        known = np.isfinite(nodes[f.run]) & np.isfinite(weights[f.run].ravel())
-        nodes[f.run] = np.where(known, nodes[f.run], 0.0)
-        weights[f.run] = np.where(known.reshape(weights[f.run].shape), weights[f.run], 0.0)
-        kernel = np.exp(-0.5 * ((grid[:, None] - nodes[f.run]) / width) ** 2) / (
-            width * np.sqrt(2 * np.pi)
-        )
-        curve = kernel @ (weights[f.run].ravel() / len(weights[f.run]))
-        style = legend.looks[f.run]
+    for run, (nodes, weights) in spectra.items():
+        kernels = np.exp(-0.5 * ((grid[:, None, None] - nodes) / width) ** 2)
+        probes = (kernels * weights).sum(axis=2) / (width * np.sqrt(2 * np.pi))
+        style, name = legend.looks[run], plain_html(legend.names[run])
+        if probes.shape[1] > 1:
+            low, high = (np.maximum(f(probes, axis=1), floor) for f in (np.min, np.max))
+            figure.add_scatter(
+                x=np.concatenate([grid, grid[::-1]]), y=np.concatenate([low, high[::-1]]),
+                fill="toself", fillcolor=see_through(style.color, 0.15), line={"width": 0},
+                mode="lines", hoverinfo="skip", showlegend=False, legendgroup=run,
+                name=f"{name} probes",
+            )  # fmt: skip
+        curve = probes.mean(axis=1)
         figure.add_scatter(
             x=grid,
             y=np.where(curve > floor, curve, np.nan),
             mode="lines",
-            name=plain_html(legend.names[f.run]),
-            legendgroup=f.run,
+            name=name,
+            legendgroup=run,
             line={"color": style.color, "dash": style.dash, "width": 1.6},
             hovertemplate="λ = %{x:.4g}: %{y:.2g}",
         )
-    _name_peaks(figure, drawn, legend, (float(grid[0]), float(grid[-1])))
+    ends = float(grid[0]), float(grid[-1])
+    _name_peaks(figure, [f for f in found if f.run in spectra], legend, ends)
+    y = {"title": "Density (share of weights per unit λ)", "type": "log", "dtick": 1}
     return dress(
-        figure,
-        legend.ground,
-        420,
-        xaxis={"title": "Eigenvalue λ", "range": [float(grid[0]), float(grid[-1])]},
-        yaxis={
-            "title": "Density (share of weights per unit λ)",
-            "type": "log",
-            "exponentformat": "power",
-            "dtick": 1,
-        },
-        showlegend=False,
-    )
+        figure, legend.ground, 420, xaxis={"title": "Eigenvalue λ", "range": list(ends)},
+        yaxis=y | {"exponentformat": "power"}, showlegend=False,
+    )  # fmt: skip
+
+
+def kernel(found: Sequence[Finding]) -> float | None:
+    """Standard deviation of the densities' Gaussian kernel: as it was asked for, else 1 % of the
+    range of all runs; ``None`` where no run has a density.
+    """
+    spectra = _spectra(found)
+    used = [nodes[weights > 0] for nodes, weights in spectra.values()]
+    if not used or not np.concatenate(used).size:
+        return None
+    asked = found[0].result.settings.get("width")
+    return float(asked) if asked else 0.01 * (float(np.ptp(np.concatenate(used))) or 1.0)
+
+
+def _spectra(found: Sequence[Finding]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Run -> nodes and weights ``(probes, steps)``; what is not finite has no weight."""
+    spectra = {}
+    for f in found:
+        nodes, weights = f.array("density_nodes"), f.array("density_weights")
+        if nodes is None or weights is None or f.value("dim") is None:
+            continue
+        nodes, weights = (np.atleast_2d(np.asarray(a, float)) for a in (nodes, weights))
+        known = np.isfinite(nodes) & np.isfinite(weights)
+        spectra[f.run] = np.where(known, nodes, 0.0), np.where(known, weights, 0.0)
+    return spectra
 
 
 _LABEL = 0.022

@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from grace_geom.plots.columns import matrix_axis, union
+from grace_geom.plots.compose import compose
 from grace_geom.plots.legend import Legend
-from grace_geom.plots.panels import Curve, overlay
-from grace_geom.plots.style import plain_html, short_weight
+from grace_geom.plots.panels import Curve, overlay, point
+from grace_geom.plots.style import dress, plain_html, short_weight
 from grace_geom.records import Finding
 
 
@@ -16,7 +18,8 @@ def by_matrix(found: Sequence[Finding], legend: Legend) -> go.Figure | None:
     """Relative drift of each weight matrix in the network's order; biases and gains are left to the
     CSV.
     """
-    matrices = list(dict.fromkeys(n for f in found for n in f.names("effective_rank")))
+    matrices = union(f.names("effective_rank") for f in found)
+    matrices.sort(key=lambda n: n == "visual.proj")  # the last one, which open_clip lists first
     lines = {}
     for f in found:
         known = [
@@ -26,11 +29,12 @@ def by_matrix(found: Sequence[Finding], legend: Legend) -> go.Figure | None:
         ]
         moved = [(i, v) for i, v in known if v > 0]
         if moved:
-            lines[f.run] = Curve([i for i, _ in moved], [v for _, v in moved])
+            at = [i for i, _ in moved]
+            lines[f.run] = Curve(at, [v for _, v in moved], names=[matrices[i] for i in at])
     if not lines:
         return None
-    ticks = [plain_html(short_weight(n)) for n in matrices]
-    x = {"tickvals": list(range(len(matrices))), "ticktext": ticks, "tickangle": -90, "title": ""}
+    n = len(matrices)
+    x = {"tickvals": list(range(n)), "range": [-0.6, n - 0.4], "title": ""} | matrix_axis(matrices)
     y = {"title": "‖W − W₀‖ / ‖W₀‖", "type": "log", "exponentformat": "power"}
     return overlay(lines, legend, x, y, height=400)
 
@@ -71,3 +75,52 @@ def singular(
     x = {"title": "i", "rangemode": "tozero"}
     y = {"title": "σᵢ of W − W₀", "type": "log", "exponentformat": "power"}
     return overlay(lines, legend, x, y, height=340), rows
+
+
+def zero_shot(found: Sequence[Finding], legend: Legend) -> go.Figure | None:
+    """Drift of all weights against the accuracy that was lost on zero-shot sets, in points, with
+    95 % intervals over images.
+    """
+    figure = go.Figure()
+    for f in found:
+        drift, loss = f.value("drift"), point(f.value("zero_shot_loss"))
+        if drift is None or loss is None:
+            continue
+        style, name = legend.looks[f.run], plain_html(legend.names[f.run])
+        low, high = (loss.value if end is None else end for end in (loss.low, loss.high))
+        figure.add_scatter(
+            x=[drift.value], y=[100 * loss.value], mode="markers", name=name, legendgroup=f.run,
+            showlegend=False,
+            marker={"color": style.color, "symbol": style.marker, "size": 8},
+            error_y={
+                "type": "data", "symmetric": False, "array": [100 * (high - loss.value)],
+                "arrayminus": [100 * (loss.value - low)], "color": style.color, "thickness": 1.2,
+                "width": 0,
+            },
+            customdata=[[100 * low, 100 * high]],
+            hovertemplate=f"{name}: %{{x:.4g}}, %{{y:.3g}} [%{{customdata[0]:.3g}}, "
+            "%{customdata[1]:.3g}]<extra></extra>",
+        )  # fmt: skip
+    if not figure.data:
+        return None
+    x, y = {"title": "Relative drift, all weights"}, {"title": "Zero-shot loss (points)"}
+    return dress(figure, legend.ground, 290, xaxis=x, yaxis=y, showlegend=False)
+
+
+def figures(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
+    """Drift of each matrix; singular values of the change that is largest in any run; drift against
+    zero-shot loss.
+    """
+    first = matrices(found)
+    above: dict[str, go.Figure] = {}
+    if first and (spectrum := singular(found, legend, first[0])[0]) is not None:
+        above[f"Singular values of the change of {short_weight(first[0])}"] = spectrum
+    if (lost := zero_shot(found, legend)) is not None:
+        above["Drift against zero-shot loss"] = lost
+    moved = by_matrix(found, legend)
+    below = {"Relative drift of each matrix": moved} if moved is not None else {}
+    s = found[0].result.settings
+    note = f"{s.get('params')}, seed {s.get('seed', 0)}; bars: 95 % intervals over images"
+    if not above and not below:
+        return {}
+    return {"": compose("Drift from the pretrained weights", [above, below], legend, note)}

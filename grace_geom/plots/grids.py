@@ -235,7 +235,8 @@ def image(trace: Mapping[str, Any], place: Place) -> None:
     )  # fmt: skip
 
 
-_SURFACE = "x y z surfacecolor cmin cmax cauto colorscale reversescale showscale colorbar opacity"
+_SURFACE = """x y z surfacecolor cmin cmax cauto colorscale reversescale showscale colorbar opacity
+contours"""
 _SCATTER3D = "x y z mode marker line text opacity"
 
 
@@ -253,6 +254,7 @@ def solid(trace: Mapping[str, Any], ax: Any, ink: str) -> Any:
             x, y = np.meshgrid(x, y)
         ax.plot_surface(x, y, z, facecolors=cmap(norm(shown)), rstride=1, cstride=1, linewidth=0,
                         antialiased=False, shade=False, alpha=trace.get("opacity"))  # fmt: skip
+        _level_lines(trace.get("contours") or {}, ax, x, y, z)
         if bar is not None:
             colorbar(ax.figure, ax, ScalarMappable(norm, cmap), bar)
         return None
@@ -275,6 +277,24 @@ def solid(trace: Mapping[str, Any], ax: Any, ink: str) -> Any:
         size = units.points(marker.get("size", 8)) ** 2
         drawn = ax.scatter(*at, s=size, marker=form, color=[color], linewidths=0, depthshade=False)
     return drawn
+
+
+def _level_lines(how: Mapping[str, Any], ax: Any, x: Any, y: Any, z: np.ndarray) -> None:
+    """Lines of equal height on a surface, over it."""
+    units.known("surface.contours", how, "z")
+    lines = how.get("z") or {}
+    units.known("surface.contours.z", lines, "show color width start end size")
+    if not lines.get("show"):
+        return
+    if not {"start", "end", "size"} <= set(lines):
+        raise ValueError("cannot draw level lines without start, end and size")
+    levels = np.arange(lines["start"], lines["end"] + lines["size"] / 2, lines["size"])
+    inside = levels[(levels > np.nanmin(z)) & (levels < np.nanmax(z))]
+    if len(inside):
+        ax.computed_zorder = False  # else a surface hides all of its lines
+        ax.contour(x, y, np.ma.masked_invalid(z), inside, zorder=10,
+                   colors=[units.color(lines.get("color", "#444444"))],
+                   linewidths=max(0.3, 0.5 * units.points(lines.get("width", 2))))  # fmt: skip
 
 
 def space(figure: Figure, settings: Mapping[str, Any], name: str) -> Any:
@@ -315,8 +335,9 @@ def dress_space(ax: Any, settings: Mapping[str, Any]) -> None:
         axis.labelpad = -4
     mode, ratio = settings.get("aspectmode", "auto"), settings.get("aspectratio")
     if ratio and mode in ("manual", "auto"):
-        ax.set_box_aspect([ratio[w] for w in "xyz"])
+        ax.set_box_aspect([ratio[w] for w in "xyz"], zoom=1.15)
     elif mode == "data":
-        ax.set_box_aspect([float(np.ptp(getattr(ax, f"get_{w}lim")())) for w in "xyz"])
+        sides = [float(np.ptp(getattr(ax, f"get_{w}lim")())) for w in "xyz"]
+        ax.set_box_aspect(sides, zoom=1.15)
     elif mode == "cube":
-        ax.set_box_aspect([1, 1, 1])
+        ax.set_box_aspect([1, 1, 1], zoom=1.15)

@@ -1,13 +1,16 @@
 """Slices of the loss as figures: plain functions of findings."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import plotly.graph_objects as go
 
+from grace_geom.plots.compose import compose
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.panels import Curve, overlay, span
-from grace_geom.plots.style import dress
+from grace_geom.plots.sample import said
+from grace_geom.plots.style import dress, plain_html
 from grace_geom.records import Finding
 
 MOST_SURFACE = 101
@@ -36,10 +39,13 @@ def _listed(f: Finding, name: str) -> list[str]:
     return [] if array is None else [str(x) for x in array.tolist()]
 
 
-def slices(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
+def slices(
+    found: Sequence[Finding], legend: Legend, kinds: Sequence[str] = tuple(KINDS)
+) -> dict[str, go.Figure]:
     """1-D slices, all runs in one panel for each kind of direction."""
     drawn = {}
-    for kind, (title, axis) in KINDS.items():
+    for kind in kinds:
+        title, axis = KINDS[kind]
         arrays = {f.run: np.asarray(a, float) for f in found if (a := f.array(kind)) is not None}
         if arrays:
             lines = {run: Curve(a[0], a[1]) for run, a in arrays.items()}
@@ -77,116 +83,183 @@ def title(name: str) -> str:
     return known.get(name, f"Under shift: {name.removeprefix('ood/')}")
 
 
-def contours(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
-    """2-D slices with the same levels and equal axes, a panel a run."""
-    grids = {f.run: np.asarray(a, float) for f in found if (a := f.array("contour")) is not None}
-    if not grids:
-        return {}
-    start, end, size = levels(list(grids.values()))
-    drawn = {}
+@dataclass(frozen=True)
+class Field:
+    """A 2-D slice of one run.
+
+    Attributes:
+        x, y: Abscissae ``(n,)`` and ordinates ``(m,)``.
+        z: The loss there, ``(m, n)``.
+        marks: Name and place of the checkpoints on it.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    z: np.ndarray
+    marks: Mapping[str, tuple[float, float]]
+
+
+TITLES = {
+    "contour": ("First direction", "Second direction"),
+    "plane": ("Euclidean distance", "Euclidean distance"),
+}
+
+
+def fields(found: Sequence[Finding], legend: Legend, key: str) -> dict[str, Field]:
+    """Slices by run: ``contour``, through each one along two random directions, or ``plane``,
+    through it and two other checkpoints.
+    """
+    slices = {}
     for f in found:
-        if f.run not in grids or f.array("contour_axis") is None:
-            continue
-        side = np.asarray(f.array("contour_axis"), float)
-        figure = go.Figure(
-            go.Contour(
-                x=side,
-                y=side,
-                z=grids[f.run],
-                colorscale="Viridis",
-                zmin=start,
-                zmax=end,
-                autocontour=False,
-                contours={"start": start, "end": end, "size": size},
-                line={"width": 0.5, "color": "white"},
-                colorbar={
-                    "title": {"text": "Loss", "side": "right"},
-                    "thickness": 10,
-                    "outlinewidth": 0,
-                },
+        z, side = f.array(key), f.array("contour_axis")
+        if z is not None and key == "contour" and side is not None:
+            at = np.asarray(side, float)
+            slices[f.run] = Field(at, at, np.asarray(z, float), {legend.names[f.run]: (0.0, 0.0)})
+        elif z is not None and key == "plane":
+            corners = zip(f.array("plane_names"), f.array("plane_corners"), strict=True)
+            marks = {str(name): (float(x), float(y)) for name, (x, y) in corners}
+            x, y = (np.asarray(f.array(f"plane_{w}"), float) for w in "xy")
+            slices[f.run] = Field(x, y, np.asarray(z, float), marks)
+    return slices
+
+
+def contours(
+    found: Sequence[Finding], legend: Legend, key: str = "contour"
+) -> dict[str, go.Figure]:
+    """2-D slices with the same levels and equal axes, a panel a run; see :func:`fields`."""
+    slices = fields(found, legend, key)
+    start, end, size = levels([field.z for field in slices.values()])
+    drawn = {}
+    for run, field in slices.items():
+        figure = go.Figure()
+        if np.isfinite(field.z).any():
+            figure.add_contour(
+                x=field.x, y=field.y, z=field.z, colorscale="Viridis", zmin=start, zmax=end,
+                autocontour=False, contours={"start": start, "end": end, "size": size},
+                line={"width": 0.5, "color": "white"}, colorbar=BAR,
                 hovertemplate="(%{x:.3g}, %{y:.3g}): %{z:.4g}<extra></extra>",
-            )
-        )
-        figure.add_scatter(
-            x=[0],
-            y=[0],
-            mode="markers",
-            marker={"symbol": "cross-thin-open", "color": "white", "size": 11},
-            hoverinfo="skip",
-            showlegend=False,
-        )
-        drawn[legend.names[f.run]] = dress(
-            figure,
-            legend.ground,
-            320,
-            xaxis={"title": "First direction", "constrain": "domain", "nticks": 6},
-            yaxis={
-                "title": "Second direction",
-                "scaleanchor": "x",
-                "constrain": "domain",
-                "nticks": 6,
-            },
-        )
+            )  # fmt: skip
+        else:
+            figure.add_annotation(text="no finite loss", showarrow=False, x=0.5, y=0.75,
+                                  xref="paper", yref="paper")  # fmt: skip
+        _mark(figure, field, legend)
+        x, y = ({"title": name, "constrain": "domain", "nticks": 6} for name in TITLES[key])
+        ends = [[float(v.min()), float(v.max())] for v in (field.x, field.y)]
+        drawn[legend.names[run]] = dress(
+            figure, legend.ground, 320, xaxis=x | {"range": ends[0]},
+            yaxis=y | {"scaleanchor": "x", "range": ends[1]},
+        )  # fmt: skip
     return drawn
 
 
+BAR = {"title": {"text": "Loss", "side": "right"}, "thickness": 10, "outlinewidth": 0}
+
+
+def _mark(figure: go.Figure, field: Field, legend: Legend) -> None:
+    """A cross at a single checkpoint, which the panel is called after; names at several."""
+    ink = "white" if np.isfinite(field.z).any() else legend.ground.text
+    alone = len(field.marks) == 1
+    symbols = ("cross-thin-open",) if alone else ("circle", "square", "triangle-up")
+    for (name, (x, y)), symbol in zip(field.marks.items(), symbols, strict=True):
+        edge = {} if alone else {"line": {"color": "black", "width": 1}}
+        figure.add_scatter(
+            x=[x], y=[y], mode="markers", showlegend=False, text=[plain_html(name)],
+            marker={"symbol": symbol, "color": ink, "size": 11 if alone else 9} | edge,
+            hovertemplate="%{text}<extra></extra>",
+        )  # fmt: skip
+        if not alone:
+            figure.add_annotation(
+                x=x, y=y, text=plain_html(name), showarrow=False, yanchor="bottom", yshift=8,
+                font={"size": 11, "color": "#262730"}, bgcolor="rgba(255,255,255,0.75)",
+            )  # fmt: skip
+
+
 def levels(grids: Sequence[np.ndarray]) -> tuple[float, float, float]:
-    """First, last and step of about 14 levels that all grids share; the highest 2 % share the last
-    colour.
+    """First, last and step of at most 16 round levels that all grids share; the highest 2 % of the
+    values may lie above the last, and have its colour.
     """
-    every = np.concatenate([g[np.isfinite(g)].ravel() for g in grids])
+    every = np.concatenate([g[np.isfinite(g)].ravel() for g in grids]) if grids else np.zeros(0)
     if not every.size:
         return 0.0, 1.0, 0.1
     low, high = float(every.min()), float(np.quantile(every, 0.98))
-    size = (high - low) / 14 or 1.0
-    return low, high, size
+    raw = (high - low) / 14 or 0.1 * abs(high) or 1.0
+    ten = 10.0 ** np.floor(np.log10(raw))
+    size = float(ten * next(head for head in (1, 2, 2.5, 5, 10) if head * ten >= raw * (1 - 1e-9)))
+    first, last = np.floor(low / size + 1e-9), np.ceil(high / size - 1e-9)
+    return float(first * size), float(max(last, first + 1) * size), size
 
 
-def surfaces(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
+def surfaces(
+    found: Sequence[Finding], legend: Legend, key: str = "contour"
+) -> dict[str, go.Figure]:
     """The same as surfaces, on one height axis and one colour scale, with a fixed aspect; a view
     survives a rerun.
     """
-    grids = {f.run: np.asarray(a, float) for f in found if (a := f.array("contour")) is not None}
-    if not grids:
-        return {}
-    low, high, _ = levels(list(grids.values()))
+    slices = fields(found, legend, key)
+    low, high, size = levels([field.z for field in slices.values()])
     drawn = {}
-    for f in found:
-        if f.run not in grids or f.array("contour_axis") is None:
+    for run, field in slices.items():
+        if not np.isfinite(field.z).any():
             continue
-        at = np.unique(
-            np.linspace(0, len(grids[f.run]) - 1, min(len(grids[f.run]), MOST_SURFACE))
-            .round()
-            .astype(int)
-        )
-        side, z = (
-            np.asarray(f.array("contour_axis"), float)[at],
-            np.minimum(grids[f.run][np.ix_(at, at)], high),
-        )
+        columns, rows = (_thinned(len(side)) for side in (field.x, field.y))
         figure = go.Figure(
             go.Surface(
-                x=side, y=side, z=z, cmin=low, cmax=high, colorscale="Viridis", showscale=False
+                x=field.x[columns], y=field.y[rows],
+                z=np.minimum(field.z[np.ix_(rows, columns)], high),
+                cmin=low, cmax=high, colorscale="Viridis", showscale=False,
+                hovertemplate="(%{x:.3g}, %{y:.3g}): %{z:.4g}<extra></extra>",
+                contours={"z": {"show": True, "color": "white", "width": 1, "start": low,
+                                "end": high, "size": size}},
             )
-        )
+        )  # fmt: skip
         axis = {
             "gridcolor": legend.ground.grid,
             "color": legend.ground.text,
             "backgroundcolor": "rgba(0,0,0,0)",
-            "nticks": 5,
+            "nticks": 4,
         }
-        drawn[legend.names[f.run]] = dress(
+        names = ("first", "second") if key == "contour" else ("distance", "distance")
+        drawn[legend.names[run]] = dress(
             figure,
             legend.ground,
             360,
-            uirevision=f"surface-{f.run}",
+            uirevision=f"surface-{run}",
             margin={"l": 0, "r": 0, "t": 0, "b": 0},
             scene={
-                "xaxis": axis | {"title": {"text": "first"}},
-                "yaxis": axis | {"title": {"text": "second"}},
+                "xaxis": axis | {"title": {"text": names[0]}},
+                "yaxis": axis | {"title": {"text": names[1]}},
                 "zaxis": axis | {"title": {"text": "loss"}, "range": [low, high]},
                 "aspectmode": "manual",
                 "aspectratio": {"x": 1, "y": 1, "z": 0.7},
                 "camera": {"eye": {"x": 1.5, "y": 1.5, "z": 0.9}},
             },
         )
+    return drawn
+
+
+def _thinned(n: int) -> np.ndarray:
+    return np.unique(np.linspace(0, n - 1, min(n, MOST_SURFACE)).round().astype(int))
+
+
+def figures(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
+    """1-D slices in the main figure; each kind of 2-D slice, flat and as surfaces, in another."""
+    kept, refused = comparable(found)
+    names = [
+        n for n in ("id", "ood", "adv") if any(f.array(f"line/{n}") is not None for f in found)
+    ]
+    panels = slices(kept, legend, ("random",)) | slices(found, legend, ("eigen",))
+    panels |= line(found, legend, names)
+    other = ", ".join(legend.names[f.run] for f in refused)
+    left_out = f"{other}: other weights or shapes, so other random directions" if other else ""
+    drawn = (
+        {"": compose("Loss landscape", [panels], legend, said(found, left_out))} if panels else {}
+    )
+    ends = "colours and heights end at the 98 % quantile of the loss"
+    for key, of, name, words in (
+        ("contour", kept, "Loss along two random directions", left_out),
+        ("plane", found, "Loss on the plane through three checkpoints", ""),
+    ):
+        rows = [contours(of, legend, key), surfaces(of, legend, key)]
+        if rows[0]:
+            drawn[key] = compose(name, rows, legend, said(found, ends, words))
     return drawn

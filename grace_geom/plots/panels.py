@@ -26,12 +26,14 @@ class Curve:
     Attributes:
         x, y: ``(n,)``; over ``MOST_POINTS`` are thinned, both ends kept.
         low, high: Ends of a band, or ``None``.
+        names: What the pointer calls each point, plain text; default its ``x``.
     """
 
     x: Numbers
     y: Numbers
     low: Numbers | None = None
     high: Numbers | None = None
+    names: Sequence[str] | None = None
 
 
 def overlay(
@@ -78,7 +80,8 @@ def overlay(
             mode="lines+markers" if (markers and len(xs) <= 40) or _alone(ys) else "lines",
             line={"color": style.color, "dash": style.dash, "width": 1.8},
             marker={"symbol": style.marker, "size": 7, "color": style.color},
-            hovertemplate="%{x:.4g}: %{y:.4g}",
+            customdata=None if curve.names is None else [plain_html(curve.names[i]) for i in at],
+            hovertemplate=("%{x:.4g}" if curve.names is None else "%{customdata}") + ": %{y:.4g}",
         )
     return dress(figure, legend.ground, height, xaxis=dict(x), yaxis=dict(y), showlegend=False)
 

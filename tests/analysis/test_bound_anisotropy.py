@@ -12,9 +12,7 @@ import torch
 from torch.nn import functional as F
 
 from grace_geom.analysis import Part
-from grace_geom.analysis.anisotropy import AnisotropyOptions, draw
 from grace_geom.analysis.bound_terms import BoundOptions, show
-from grace_geom.analysis.bound_terms import draw as draw_bound
 from grace_geom.checkpoint import open_checkpoint
 from grace_geom.data import loader, resolve
 from grace_geom.evaluation.accuracy import Reader
@@ -122,18 +120,6 @@ def test_few_images_a_class_are_warned_of():
     }
     assert any("only 4 images" in note for note in notes[4])
     assert not any("images of some counted class" in note for note in notes[5])
-
-
-def test_the_floor_is_not_drawn_for_the_same_images():
-    axis = draw_bound({"run": described()}, BoundOptions(())).axes[2]
-    assert [label.get_text() for label in axis.get_xticklabels()] == [
-        "ID, OOD",
-        "ID, Adv",
-        "OOD, Adv",
-    ]
-    spans = [segment[:, 0] for lines in axis.collections for segment in lines.get_segments()
-             if (segment[:, 1] == 0.2).all()]  # fmt: skip
-    assert [[low < at < high for low, high in spans].count(True) for at in range(3)] == [1, 0, 1]
 
 
 def test_a_set_of_other_classes_is_named():
@@ -275,15 +261,6 @@ def test_a_class_with_several_texts_has_no_alignment(runs):  # noqa: F811
         and several.head_rows.equal(W[[2, 1, 0]])
         and not Reader(model, None, "").grouped
     )
-
-
-def test_what_was_not_measured_is_not_drawn():
-    gains = {"curvature/eigenvalues": np.array([2.0, 1.0]), "curvature/traces": np.array([])}
-    few = {"features/layers": np.array(["embedding"])}
-    figure = draw({"run": Part({}, gains | few)}, AnisotropyOptions(()))
-    curvature, features = figure.axes[:3], figure.axes[3:]
-    assert curvature[0].lines[0].get_ydata().tolist() == [1.0, 0.5] and not curvature[2].containers
-    assert len(features[0].lines[0].get_xdata()) == 0
 
 
 WRONG = {

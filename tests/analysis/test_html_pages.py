@@ -2,14 +2,10 @@
 self-contained files.
 """
 
-import numpy as np
 import pytest
 
 from grace_geom import figures
-from grace_geom.analysis import Part, pages
-from grace_geom.analysis.loss_landscape import LandscapeOptions
-from grace_geom.analysis.loss_landscape import page as landscape_page
-from grace_geom.records import Measure
+from grace_geom.analysis import pages
 
 LABELS = ["zero-shot", "ft", "grace"]
 
@@ -62,39 +58,3 @@ def test_a_panel_alone_in_its_row_is_as_wide_as_the_row_above():
 )
 def test_cells_are_wrapped_evenly(count, rows):
     assert [len(row) for row in pages.wrapped([panel()] * count)] == rows
-
-
-def landscape(height: float) -> Part:
-    side = np.linspace(-0.5, 0.5, 5)
-    bowl = height + side[None, :] ** 2 + side[:, None] ** 2
-    arrays = {
-        "blocks": np.array(["w"]),
-        "block_shapes": np.array(["(2, 2)"]),
-        "random": np.stack([side, height + side**2]),
-        "contour_axis": side,
-        "contour": bowl,
-        "line/t": side,
-        "line/id": side,
-        "line/adv": side,
-        "line/id_loss": side,
-    }
-    return Part({"loss": Measure(height)}, arrays)
-
-
-def test_contours_and_surfaces_of_all_checkpoints_share_their_levels(tmp_path):
-    parts = {"ft": landscape(0.2), "grace": landscape(1.0)}
-    figure = landscape_page(parts, LandscapeOptions((tmp_path / "a", tmp_path / "b")))
-    flat, turned = (
-        [trace for trace in figure.data if trace.type == kind] for kind in ("contour", "surface")
-    )
-    assert [trace.name for trace in flat] == [trace.name for trace in turned] == ["ft", "grace"]
-    assert (
-        len({(t.zmin, t.zmax, t.contours.start, t.contours.end, t.contours.size) for t in flat})
-        == 1
-    )
-    assert {(t.cmin, t.cmax) for t in turned} == {(flat[0].zmin, flat[0].zmax)}
-    assert flat[0].zmin <= 0.2 and flat[0].zmax >= 1.2
-    assert len({figure.layout[name].zaxis.range for name in ("scene", "scene2")}) == 1
-    for trace, label in ((flat[1], "grace"), (turned[0], "ft")):
-        assert np.array_equal(trace.z, parts[label].arrays["contour"])
-    assert [bool(trace.showscale) for trace in flat + turned] == [True, False, False, False]

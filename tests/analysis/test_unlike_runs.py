@@ -16,11 +16,9 @@ import torch
 
 from grace_geom.analysis.curvature import finite
 from grace_geom.analysis.features import Adversary, adversarial_images, survey
-from grace_geom.analysis.loss_landscape import LandscapeOptions, contours
-from grace_geom.analysis.loss_landscape import page as landscape_page
-from grace_geom.analysis.numbers import Footnotes, absent, sample_size, union
+from grace_geom.analysis.numbers import Footnotes, absent
 from grace_geom.analysis.options import Common
-from grace_geom.analysis.run import Part, read_part
+from grace_geom.analysis.run import read_part
 from grace_geom.analysis.state import State
 from grace_geom.analysis.subject import open_subject
 from grace_geom.attacks import AttackSpec, pgd_attack
@@ -30,6 +28,8 @@ from grace_geom.errors import NotFiniteError
 from grace_geom.evaluation.accuracy import evaluate_set
 from grace_geom.geometry.lanczos import Krylov
 from grace_geom.models import ModelSpec, build
+from grace_geom.plots.columns import union
+from grace_geom.plots.sample import sample_size
 from grace_geom.records import Measure, Result
 from tests.toys import CLASSES, CONFIG, TEMPLATES, register_toy, toy_batch
 
@@ -234,17 +234,6 @@ def test_footnotes_mark_equal_reasons_alike():
 def test_a_union_keeps_every_order():
     assert union([["0", "1", "out"], ["0", "1", "2", "out"]]) == ["0", "1", "2", "out"]
     assert union([["0", "out"], ["a", "b"]]) == ["a", "b", "0", "out"]
-
-
-@pytest.mark.parametrize("value", [math.nan, math.inf, 1.0])
-def test_slices_without_contours_are_drawn(value):
-    axis = np.linspace(-1, 1, 3)
-    found = {"contour": np.full((3, 3), value), "contour_axis": axis}
-    parts = {"run": Part({}, found)}
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        contours(parts).canvas.draw()
-        landscape_page(parts, LandscapeOptions((), slices=("contour",))).to_json()
 
 
 def test_a_product_that_is_not_finite_is_refused():

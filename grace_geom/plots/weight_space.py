@@ -1,0 +1,168 @@
+"""The analyses of curvature as whole figures: spectrum, sharpness, anisotropy."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+
+from grace_geom.plots import curvature, features
+from grace_geom.plots.columns import columns, is_matrix, matrix_axis, union
+from grace_geom.plots.compose import compose
+from grace_geom.plots.legend import Legend
+from grace_geom.plots.panels import Curve, measures, overlay, point
+from grace_geom.plots.sample import said
+from grace_geom.records import Finding
+
+Figures = dict[str, go.Figure]
+OPERATORS = {"hessian": "Hessian", "ggn": "Gauss-Newton matrix"}
+LOSSES = {"ce": "Clean loss", "adv-ce": "Adversarial loss"}
+FEATURES = {
+    "effective_rank_centred": ("Effective rank, centred", "Effective rank"),
+    "mean_cosine": ("Mean cosine", "Mean cosine"),
+}  # fmt: skip
+
+
+def _there(panels: Mapping[str, go.Figure | None]) -> Figures:
+    """Those that have something to show."""
+    return {title: figure for title, figure in panels.items() if figure is not None}
+
+
+def spectrum(found: Sequence[Finding], legend: Legend) -> Figures:
+    """Density and largest eigenvalues above, mean curvature of each matrix below."""
+    settings, width = found[0].result.settings, curvature.kernel(found)
+    smoothed, probes = "", int(settings.get("density_probes", 0))
+    if width is not None:
+        smoothed = f"density: Gaussian kernel, σ = {width:.3g}, " + (
+            f"band: spread of {probes} probes" if probes > 1 else "one probe"
+        )
+    above = {
+        "Spectral density": _lower(curvature.density(found, legend)),
+        "Largest eigenvalues": eigenvalues(found, legend),
+    }
+    below = {"Mean curvature of each matrix: trace / entries": by_matrix(found, legend)}
+    name = OPERATORS.get(str(settings.get("operator")), str(settings.get("operator")))
+    note = said(found, smoothed, "bars: residuals of eigenvalues, 95 % intervals of traces")
+    rows = [_there(above), _there(below)]
+    return {"": compose(f"Spectrum of the {name}", rows, legend, note)}
+
+
+def eigenvalues(found: Sequence[Finding], legend: Legend) -> go.Figure | None:
+    """The largest eigenvalues, each within its residual bound."""
+    points = {
+        f.run: {
+            name.removeprefix("lambda_"): p
+            for i in range(int(f.result.settings.get("top", 0)))
+            if (p := point(f.value(name := f"lambda_{i + 1}"))) is not None
+        }
+        for f in found
+    }
+    heads = union(points.values())
+    y = {"title": "λ<sub>i</sub>", "rangemode": "tozero"}
+    return columns(points, heads, legend, y, x={"title": "i"})
+
+
+def by_matrix(found: Sequence[Finding], legend: Legend) -> go.Figure | None:
+    """Mean curvature of each weight matrix of any run, with 95 % intervals."""
+    names = matrices(found)
+    points = {
+        f.run: {n: p for n in names if (p := point(f.value(f"kappa/{n}"))) is not None}
+        for f in found
+    }
+    y = {"title": "κ", "exponentformat": "power"}
+    figure = columns(points, names, legend, y, 320, matrix_axis(names))
+    ground = legend.ground
+    return figure and figure.add_hline(y=0, line={"color": ground.muted, "width": 1}, layer="below")
+
+
+def matrices(found: Sequence[Finding]) -> list[str]:
+    """Names of the matrices of all runs in the network's order: open_clip lists the last one
+    first.
+    """
+    names = union(f.names("kappa") for f in found)
+    return sorted((n for n in names if is_matrix(n)), key=lambda n: n == "visual.proj")
+
+
+def sharpness(found: Sequence[Finding], legend: Legend) -> Figures:
+    """A row of panels for each loss, one for each form of sharpness."""
+    rows = [
+        {
+            f"{title}: {form}": figure.update_layout(height=260)
+            for form, figure in curvature.sharpness(found, legend, loss).items()
+        }
+        for loss, title in LOSSES.items()
+    ]
+    s = found[0].result.settings
+    note = said(
+        found,
+        f"maxima by projected ascent, {s.get('ascent_steps')} gradients: lower bounds",
+        f"Gaussian: mean of {s.get('samples')} pairs, band: 95 %",
+    )
+    return {"": compose("Sharpness", rows, legend, note)}
+
+
+def _lower(figure: go.Figure | None, height: int = 310) -> go.Figure | None:
+    return figure and figure.update_layout(height=height)
+
+
+def anisotropy(found: Sequence[Finding], legend: Legend) -> Figures:
+    """How unevenly curvature fills directions and matrices, and features their space."""
+    count = max(len(_traces(f)) for f in found)
+    curved = {
+        "Largest eigenvalues over the first": relative_eigenvalues(found, legend),
+        "Trace over matrices; grey: evenly": trace_share(found, legend),
+        f"Effective number of matrices, of {count}": measures(
+            found, legend, "curvature/effective_matrices", "By the trace of each"
+        ),
+    }
+    sets = [s for s in ("id", "adv") if any(f.names(f"features/{s}") for f in found)]
+    featured: dict[str, go.Figure | None] = {
+        f"Embedding's spectrum: {name[0].lower()}{name[1:]}": figure
+        for name, figure in features.decay(found, legend, sets, "embedding").items()
+    }
+    for key, (title, axis) in FEATURES.items():
+        for name, figure in features.by_layer(found, legend, key, sets, axis).items():
+            featured[f"{title}: {name[0].lower()}{name[1:]}"] = figure
+    note = said(found, "bars and bands: 95 % intervals" if sets else "bars: 95 % intervals")
+    return {"": compose("Anisotropy", [_there(curved), _there(featured)], legend, note)}
+
+
+def relative_eigenvalues(found: Sequence[Finding], legend: Legend) -> go.Figure | None:
+    """The positive ones among the largest eigenvalues, as shares of the first."""
+    lines = {}
+    for f in found:
+        array = f.array("curvature/eigenvalues")
+        lams = np.zeros(0) if array is None else np.asarray(array, float)
+        lams = lams[lams > 0]
+        if len(lams):
+            lines[f.run] = Curve(range(1, len(lams) + 1), lams / lams.max())
+    x, y = {"title": "i"}, {"title": "λ<sub>i</sub> / λ<sub>1</sub>", "rangemode": "tozero"}
+    return overlay(lines, legend, x, y) if lines else None
+
+
+def trace_share(found: Sequence[Finding], legend: Legend) -> go.Figure | None:
+    """Share of the trace that the k matrices with the largest traces hold; negative ones count as
+    0.
+    """
+    lines = {}
+    for f in found:
+        traces = _traces(f)
+        order = np.argsort(traces)[::-1]
+        kept = np.clip(traces[order], 0, None)
+        if kept.sum() > 0:
+            names = [str(name) for name in np.asarray(f.array("curvature/matrices"))[order]]
+            k = np.arange(1, len(kept) + 1)
+            lines[f.run] = Curve(k, np.cumsum(kept) / kept.sum(), names=names)
+    if not lines:
+        return None
+    x = {"title": "Matrices, largest trace first"}
+    y = {"title": "Share of the trace", "range": [0, 1.02]}
+    figure = overlay(lines, legend, x, y, markers=False)
+    count = max(len(_traces(f)) for f in found)
+    return figure.add_shape(type="line", x0=0, y0=0, x1=count, y1=1, layer="below",
+                            line={"color": legend.ground.muted, "width": 1})  # fmt: skip
+
+
+def _traces(f: Finding) -> np.ndarray:
+    """Trace of each matrix; empty where there is no curvature."""
+    found = f.array("curvature/traces")
+    return np.zeros(0) if found is None else np.asarray(found, float)
