@@ -81,7 +81,7 @@ def cloud(
             "x": p[:, 0],
             "y": p[:, 1],
         }
-        marker = {"color": color, "opacity": 0.75, "size": 2.5 if solid else 4}
+        marker = {"color": color, "opacity": 0.75, "size": 1.8 if solid else 4}
         if solid:
             figure.add_scatter3d(z=p[:, 2], marker=marker, **common)
         else:
@@ -139,7 +139,7 @@ def _solid(
         showlegend=False,
         uirevision=f"cloud-{run}",
         margin={"l": 0, "r": 0, "t": 0, "b": 0},
-        scene=scene | {"aspectmode": "data", "camera": {"eye": dict.fromkeys("xyz", 1.5)}},
+        scene=scene | {"aspectmode": "data", "camera": {"eye": dict.fromkeys("xyz", 1.8)}},
     )
 
 

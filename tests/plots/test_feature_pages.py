@@ -14,7 +14,7 @@ from grace_geom.plots import features, layers, robustness, static
 from grace_geom.plots.legend import Identity, Legend
 from grace_geom.plots.palette import LIGHT, of_sets
 from grace_geom.plots.panels import below
-from grace_geom.records import Finding, Measure, Result
+from grace_geom.records import Finding, Measure, Part, Result
 
 RUNS = ("ft", "grace")
 LEGEND = Legend.of({run: Identity.of_label(run) for run in RUNS}, {run: run for run in RUNS})
@@ -23,9 +23,8 @@ SETTINGS = {"n": 40, "seed": 3, "replicates": 6, "eps": 4 / 255, "attack_steps":
 
 
 def finding(run: str, values: dict, arrays: dict) -> Finding:
-    record = {"label": run, "n": {"id": 40}}
-    values, arrays = ({f"{run}/{k}": v for k, v in d.items()} for d in (values, arrays))
-    return Finding(run, Result("x", (record,), SETTINGS, values, arrays), f"{run}/")
+    parts = {run: Part(values, arrays, {"id": 40})}
+    return Finding(run, Result("x", ({"label": run},), SETTINGS, parts), run)
 
 
 def drift_of(run: str, depth: int, sets: tuple[str, ...]) -> Finding:
@@ -181,10 +180,9 @@ def test_examples_hold_their_pixels_and_what_they_are_taken_for():
 
 def test_transfer_is_drawn_between_runs_and_tells_its_intervals():
     found = [curve_of(run) for run in RUNS]
-    both = Result("x", tuple(f.result.checkpoints[0] for f in found), SETTINGS,
-                  dict(found[0].result.values) | dict(found[1].result.values),
-                  dict(found[0].result.arrays) | dict(found[1].result.arrays))  # fmt: skip
-    found = [Finding(run, both, f"{run}/") for run in RUNS]
+    parts = {f.run: f.part for f in found}
+    both = Result("x", tuple({"label": run} for run in RUNS), SETTINGS, parts)
+    found = [Finding(run, both, run) for run in RUNS]
     drawn = robustness.figures(found, LEGEND)
     assert list(drawn) == ["", "margins", "examples", "transfer"]
     grid = drawn["transfer"].data[0]
