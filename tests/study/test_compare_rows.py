@@ -18,6 +18,7 @@ from grace_geom.records import Estimate, EvalRecord, image_difference, list_runs
 from grace_geom.records.statistics import wilson
 from grace_geom.study import Row, data_files, figure, report
 from grace_geom.study.rows import difference
+from tests.records import crossed_by_hand as by_hand
 from tests.stub_study import Stub, accuracy, outcomes, rows_by_label, study
 
 
@@ -29,18 +30,20 @@ def test_the_table_is_what_the_run_directories_say(tmp_path):
         run.name: {(a.suite, a.data): a.accuracy for a in run.evaluation.accuracies}
         for run in list_runs(tmp_path)
     }
-    by_hand = []
+    each = []
     for name in ("ft-s0", "ft-s1"):
         values = runs[name]
         ood = np.mean([v for (suite, _), v in values.items() if suite == "ood"])
-        by_hand.append(3 / (1 / values["id", "shapes"] + 1 / ood + 1 / values["adv", "shapes"]))
-    mean = np.mean(by_hand)
+        each.append(3 / (1 / values["id", "shapes"] + 1 / ood + 1 / values["adv", "shapes"]))
+    mean = np.mean(each)
+    records = {label: rows[label].records for label in ("ft", "grace")}
+    low, high = harmonic_interval(list(records["ft"].values()))
     estimate = rows["ft"].estimate("HM")
     assert estimate.value == pytest.approx(mean)
-    # Student's t with 1 degree of freedom would be narrower: these seeds agree better than images
-    half = 12.706204736 * abs(by_hand[0] - by_hand[1]) / 2
-    assert 0 < estimate.low < mean < estimate.high < 1
-    assert estimate.high - estimate.low != pytest.approx(2 * half)
+    assert (estimate.low, estimate.high) == pytest.approx((low, high), abs=1e-9)
+    gap = difference(rows["ft"], rows["grace"], "HM")
+    half, p = harmonic_gap(*(list(sides.values()) for sides in records.values()))
+    assert ((gap.high - gap.low) / 2, gap.p) == pytest.approx((half, p), abs=1e-9)
     written = {row["method"]: row for row in csv.DictReader((tmp_path / "table.csv").open())}
     assert float(written["ft"]["HM"]) == pytest.approx(mean, rel=1e-5)
     assert (
@@ -52,13 +55,54 @@ def test_the_table_is_what_the_run_directories_say(tmp_path):
         row["method"]: row for row in json.loads((tmp_path / "table.json").read_text())["rows"]
     }
     assert plain["ft"]["columns"]["HM"]["seeds"] == pytest.approx(
-        dict(zip("01", by_hand, strict=True))
+        dict(zip("01", each, strict=True))
     )
     assert (
         f"| ft | {100 * rows['ft'].estimate('ID').value:.1f} ["
         in (tmp_path / "table.md").read_text()
     )
     assert (tmp_path / "tradeoff.png").read_bytes().startswith(b"\x89PNG")
+
+
+def harmonic_interval(records: list[EvalRecord]) -> tuple[float, float]:
+    """The 95 % interval of HM over seeds, by hand."""
+    each, of = [seen(record) for record in records], sizes(records[0])
+    centres, tables = zip(*(by_hand.effects(s, of, (1, 0), 0.5) for s in each), strict=True)
+    values = [by_hand.harmonic(s) for s in each]
+    half = by_hand.half_width(*by_hand.variances(values, tables, 0.5), len(each))
+    return by_hand.wilson(np.mean(values), np.mean(centres), half)
+
+
+def harmonic_gap(ours: list[EvalRecord], theirs: list[EvalRecord]) -> tuple[float, float]:
+    """Half-width and p of a difference of HM over seeds, by hand."""
+    of, gaps, centres, tables = sizes(ours[0]), [], [], []
+    for a, b in zip(map(seen, ours), map(seen, theirs), strict=True):
+        (mine, my), (other, its) = (
+            by_hand.effects(side, of, ends, 1) for side, ends in ((a, (1, 0)), (b, (0, 1)))
+        )
+        gaps.append(by_hand.harmonic(a) - by_hand.harmonic(b))
+        centres.append(mine - other)
+        tables.append({source: my[source] - its[source] for source in of})
+    found = (*by_hand.variances(gaps, tables, 1), len(gaps))
+    return by_hand.half_width(*found), by_hand.p_value(np.mean(centres), *found)
+
+
+def seen(record: EvalRecord) -> by_hand.Seen:
+    """Its answers, where they stand in their sets."""
+    return {
+        (a.suite, a.data): (
+            a.spec,
+            np.sort(np.random.default_rng(0).choice(a.subset["of"], a.n, replace=False))
+            if a.n < a.subset["of"]
+            else np.arange(a.n),
+            a.right(),
+        )
+        for a in record.accuracies
+    }
+
+
+def sizes(record: EvalRecord) -> dict[str, int]:
+    return {a.spec: a.subset["of"] for a in record.accuracies}
 
 
 def test_a_method_that_does_not_train_has_one_run_and_the_interval_of_its_images(tmp_path):
@@ -152,8 +196,11 @@ def test_few_images_that_differ_are_not_significant_together():
     worse = {("id", "a"): right.copy(), ("ood", "b"): right.copy(), ("adv", "a"): right.copy()}
     for key, count in zip(worse, (2, 1, 1), strict=True):
         worse[key][:count] = False
-    hm = difference(one_seed("x", worse), one_seed("y", dict.fromkeys(worse, right)), "HM")
-    assert hm.value < 0 and hm.p >= 2 * 2**-4  # four one-sided images: both sides of 2^4 exchanges
+    rows = [one_seed("x", worse), one_seed("y", dict.fromkeys(worse, right))]
+    hm = difference(*rows, "HM")
+    half, p = harmonic_gap(*([row.records[0]] for row in rows))
+    assert hm.value < 0 and p > 2 * 2**-4  # four one-sided images: both sides of 2^4 exchanges
+    assert ((hm.high - hm.low) / 2, hm.p) == pytest.approx((half, p), abs=1e-9)
 
 
 def test_the_same_checkpoint_differs_by_nothing():
