@@ -1,10 +1,12 @@
+import math
+
 import pytest
 import torch
 from torch.testing import assert_close
 
 from grace_geom.geometry.krylov import Krylov
 from grace_geom.geometry.lanczos import eigenpairs
-from grace_geom.geometry.trace import hutchinson, hutchpp, xtrace
+from grace_geom.geometry.trace import StochasticEstimate, hutchinson, hutchpp, xtrace
 from tests.geometry import nets
 from tests.geometry.test_lanczos import rotated, start
 
@@ -120,18 +122,40 @@ SPECTRA = {
 }
 
 
+SEEDS = 300
+
+
+def covered(found: list[StochasticEstimate], truth: float) -> float:
+    return sum(abs(e.value - truth) <= e.half_width() for e in found) / len(found)
+
+
+def least(share: float, seeds: int = SEEDS) -> float:
+    """Two standard errors of the simulation below a coverage."""
+    return share - 2 * math.sqrt(share * (1 - share) / seeds)
+
+
 @pytest.mark.parametrize("name", SPECTRA)
-def test_intervals_cover_known_traces(name):
-    lams = SPECTRA[name].double()
-    M, truth = rotated(SPECTRA[name]), lams.sum().item()
-    least = {
-        "hutchinson": (0.90, lambda s: hutchinson(lambda v: M @ v, LIKE, SIZES, 10, s).trace),
-        "hutch++": (0.82, lambda s: hutchpp(lambda v: M @ v, LIKE, 100, 10, s)),
-        "xtrace": (0.90, lambda s: xtrace(lambda v: M @ v, LIKE, 100, 20, s)),
-    }
-    for estimator, (share, run) in least.items():
-        found = [run(seed) for seed in range(150)]
-        covered = sum(abs(e.value - truth) <= e.half_width() for e in found) / len(found)
-        assert covered >= share, estimator
-        if estimator == "xtrace":  # one standard error is one: 68 %, where it covered 52 %
-            assert sum(abs(e.value - truth) <= e.error for e in found) / len(found) > 0.6
+def test_hutchpp_covers_whatever_the_spectrum(name: str):
+    """Conservative, at least 93 %: its error is a bound (800 seeds: 96 to 100 %). From the scatter
+    of its samples it covered 88 to 94 % of "decaying" and "spikes", with intervals as wide.
+    """
+    M, truth = rotated(SPECTRA[name]), SPECTRA[name].double().sum().item()
+    for products in (10, 20):
+        found = [hutchpp(lambda v: M @ v, LIKE, 100, products, seed) for seed in range(SEEDS)]
+        assert covered(found, truth) >= least(0.93), products
+        scatter = torch.tensor([e.value for e in found]).std().item()
+        mean = sum(e.error for e in found) / SEEDS
+        assert mean < 1.5 * scatter + 1e-12, "a bound, but no more than that"
+
+
+@pytest.mark.parametrize("name", SPECTRA)
+def test_intervals_cover_known_traces(name: str):
+    """Plain probes fall short where few eigenvalues make all the variance: 89 % of "spikes"."""
+    M, truth = rotated(SPECTRA[name]), SPECTRA[name].double().sum().item()
+    plain = [hutchinson(lambda v: M @ v, LIKE, SIZES, 10, s).trace for s in range(SEEDS)]
+    assert covered(plain, truth) >= least(0.89 if name == "spikes" else 0.93)
+    assert covered(plain, truth) <= 1 - least(0.03)
+    pairs = [xtrace(lambda v: M @ v, LIKE, 100, 20, s) for s in range(SEEDS // 2)]
+    assert covered(pairs, truth) >= least(0.93, SEEDS // 2)
+    # one standard error is one: 68 %, where it covered 52 %
+    assert sum(abs(e.value - truth) <= e.error for e in pairs) / len(pairs) > 0.6
