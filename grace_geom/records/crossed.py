@@ -15,12 +15,13 @@ that agree by chance make A small, but F knows what the images alone do.
 The half-width is the largest of three (:func:`half_width`), because two seeds tell their spread
 with one degree of freedom and Satterthwaite's approximation covers only 87 % there.
 
-Measured coverage of "95 %" (probit model, images shared, accuracies 1 to 97 %, 30 to 5,000 images,
-2,000 draws a cell, so that a cell's own error is 0.5): one seed 93.1 to 96.3 %. Two seeds 94 to
-97 % where their spread is large beside that over images, 98 to 99 % where there is little or none.
-Three seeds 93 to 98 %; lowest, 92.6 %, at 1 % accuracy on 5,000 images. Differences of two methods
-on 300 images and more: 94 to 97.5 % where seeds differ clearly, else 95 to 100 %; on 30 images 96
-to 100 %.
+Measured coverage of "95 %" (probit model, accuracies 1 to 99 %, 30 to 5,000 images, 4,000 draws a
+case, so that a case's own error is 0.4): one seed 93.3 to 96.9 %. Where seeds spread twice as much
+as images make one seed's number spread, 93 to 97 %; lowest, 92.7 %, three seeds at 99 % on 5,000
+images. Where they spread less, two seeds cannot be told from two that agree by chance, and the
+interval errs to the wide side: 94 to 99.3 %, of three seeds to 98.5 %. Differences of two methods
+on the same images likewise: 94 to 97 % or, where seeds spread less, 95 to 99.8 %; on 30 images
+96 to 100 %. HM at 1 % robustness: 94 to 97 %, or 97 to 99.3 %.
 """
 
 import functools
