@@ -10,6 +10,7 @@ import streamlit as st
 from app import store
 from app.shell import Choice, inline, quoted, text
 from app.store import Entry, settings
+from grace_geom.plots import sample
 from grace_geom.records import Finding
 
 SAME = ("data", "n", "params", "loss", "eps", "alpha", "attack_steps", "seed", "dtype")
@@ -101,12 +102,10 @@ def how(found: Sequence[Finding], estimator: str, interval: str = "") -> str:
     return f"{estimator} {', '.join(p for p in parts if p)}.{f' {interval}' if interval else ''}"
 
 
-def half_samples(found: Sequence[Finding]) -> str:
-    """What the intervals of the feature analyses are."""
-    count = found[0].result.settings.get("replicates") if found else None
-    if found and found[0].result.settings.get("stream"):
-        return "95 % intervals from groups of images."
-    return f"95 % intervals from {inline(count)} half-samples of the images." if count else ""
+def intervals(found: Sequence[Finding], *keys: str) -> str:
+    """What the intervals of numbers whose names begin with ``keys`` are made from: a sentence."""
+    said = sample.intervals(found, *keys)
+    return f"{inline(said)}." if said else ""
 
 
 def attack_of(found: Sequence[Finding]) -> str:

@@ -5,7 +5,7 @@ import pandas as pd
 import streamlit as st
 
 from app import shell, show
-from app.measured import attack_of, half_samples, how, measured, values_table
+from app.measured import attack_of, how, intervals, measured, values_table
 from app.shell import Choice, text
 from grace_geom.plots import layers, panels
 from grace_geom.records import Finding
@@ -57,15 +57,15 @@ def same_layers(choice: Choice, found: list[Finding]) -> list[Finding]:
     return kept
 
 
-def caption(found: list[Finding], what: str) -> str:
-    """How it was measured."""
+def caption(found: list[Finding], what: str, *keys: str) -> str:
+    """How it was measured, and what the intervals of the numbers ``keys`` are."""
     reference = found[0].result.settings.get("reference")
     against = "the pretrained model" if reference == "pretrained" else f"`{reference}`"
     return how(
         found,
         f"{what} Against {against}, on the same images. Under attack: {attack_of(found)}, found at "
         "the run and shown to both;",
-        half_samples(found),
+        intervals(found, *keys),
     )
 
 
@@ -89,7 +89,7 @@ def cka(choice: Choice, found: list[Finding], sets: list[str]) -> None:
     drawn = layers.by_layer(found, choice.legend, "cka", sets, "CKA")
     show.panels(
         drawn, "cka", "CKA with the reference by layer, one line a run with its band",
-        caption(found, "Linear CKA, debiased (HSIC₁)."), rows(found, "cka", sets),
+        caption(found, "Linear CKA, debiased (HSIC₁).", "cka"), rows(found, "cka", sets),
     )  # fmt: skip
 
 
@@ -121,10 +121,16 @@ def heat_maps(choice: Choice, found: list[Finding], sets: list[str]) -> None:
             for j, b in enumerate(layers.layer_names(f))
         ]
     )
+    streamed = found[0].result.settings.get("stream")  # sums give this matrix no intervals
     show.panels(
         layers.layer_by_layer(found, choice.legend, distribution), "cka-layers",
         "Heat map of CKA, layers of the reference against layers of the run, colours from 0 to 1",
-        caption(found, f"Linear CKA, debiased, {layers.title(distribution).lower()}."), table,
+        caption(
+            found,
+            f"Linear CKA, debiased, {layers.title(distribution).lower()}.",
+            *(() if streamed else ("cka",)),
+        ),
+        table,
     )  # fmt: skip
 
 
@@ -143,7 +149,7 @@ def gram(choice: Choice, found: list[Finding], sets: list[str]) -> None:
         layers.by_layer(found, choice.legend, key, sets, name),
         f"layers-{key}",
         f"{name} by layer, one line a run with its band",
-        caption(found, meaning),
+        caption(found, meaning, key),
         rows(found, key, sets),
     )
 
@@ -174,7 +180,7 @@ def centroids(choice: Choice) -> None:
         how(
             found,
             f"Mean over shared classes, unit features. Under attack: {attack_of(found)};",
-            half_samples(found),
+            intervals(found, "centroid_cosine"),
         ),
         values_table(found, [f"centroid_cosine/{s}" for s in sets]),
         "None of the chosen distributions was measured." if found else "",

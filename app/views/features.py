@@ -5,7 +5,7 @@ import pandas as pd
 import streamlit as st
 
 from app import shell, show
-from app.measured import attack_of, half_samples, how, measured, values_table
+from app.measured import attack_of, how, intervals, measured, values_table
 from app.shell import Choice
 from grace_geom.plots import features, layers, panels
 from grace_geom.plots.palette import of_sets
@@ -159,7 +159,7 @@ def dimensions(choice: Choice, found: list[Finding]) -> None:
         how(
             found,
             "Number of dimensions in the neighbourhood of an image, two estimators;",
-            half_samples(found),
+            intervals(found, "lid", "two_nn"),
         ),
         values_table(found, keys),
         width=474,
@@ -194,7 +194,11 @@ def by_layer(choice: Choice, found: list[Finding]) -> None:
         features.by_layer(found, choice.legend, key, sets, MEASURES[key][0]),
         f"features-{key}",
         f"{MEASURES[key][0]} by layer, one line a run with its band",
-        how(found, f"{MEASURES[key][1]} Under attack: {attack_of(found)};", half_samples(found)),
+        how(
+            found,
+            f"{MEASURES[key][1]} Under attack: {attack_of(found)};",
+            intervals(found, *(f"features/{s}/{key}" for s in sets)),
+        ),
         values_table(found, keys),
     )
     st.subheader("Eigenvalue decay", anchor=False)

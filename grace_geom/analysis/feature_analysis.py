@@ -62,11 +62,16 @@ class FeatureOptions(Common):
             subject.image_size,
         )  # fmt: skip
 
+    @property
+    def halved(self) -> str:
+        """What half-samples are drawn from."""
+        return "the images"
+
     def sample_text(self, parts: Mapping[str, Part]) -> str:
         """The sample and the intervals in words."""
         return (
             f"{sample_text(parts, self)}, seed {self.seed}; 95 % intervals from {self.replicates} "
-            "half-samples of the images"
+            f"half-samples of {self.halved}"
         )
 
     def bias_text(self, of: str, example: str) -> str:

@@ -63,6 +63,11 @@ class RepresentationDriftOptions(FeatureOptions):
         if self.rbf and self.stream:
             raise UserError("--rbf needs all distances between images and cannot go with --stream")
 
+    @property
+    def halved(self) -> str:
+        """What half-samples are drawn from."""
+        return f"{GROUPS} groups of images" if self.stream else super().halved
+
     def others(self) -> tuple[Path, ...]:
         """The reference, where it is a checkpoint."""
         return () if self.reference == PRETRAINED else (Path(self.reference),)
@@ -83,9 +88,7 @@ def measure_drift(subject: Subject, options: RepresentationDriftOptions, state: 
     if options.stream:
         if not first():
             return Part()
-        return _part(
-            _streamed(models, id_set, ood, x_adv, plan, options), f", {GROUPS} groups of images"
-        )
+        return _part(_streamed(models, id_set, ood, x_adv, plan, options))
     # Both see the pixels that the checkpoint sees, as they do on its attacked images.
     clean = clean_features(models, id_set, ood, plan)
     adv = attacked_features(models, x_adv, id_set, plan)
@@ -137,12 +140,12 @@ def _streamed(
     return found
 
 
-def _part(drifts: dict[str, Drift], how: str = "") -> Part:
+def _part(drifts: dict[str, Drift]) -> Part:
     values: dict[str, Measure] = {}
     arrays: dict[str, np.ndarray] = {}
     remarks = []
     for name, found in drifts.items():
-        _add(values, arrays, name, found, how)
+        _add(values, arrays, name, found)
         remarks += [f"{name}, {layer}: {text}" for layer, text in found.remarks.items()]
         arrays["layers"] = np.array(found.layers, dtype=np.str_)
     arrays["remarks"] = np.array(remarks, dtype=np.str_)
@@ -156,11 +159,11 @@ def _reference(subject: Subject, options: RepresentationDriftOptions) -> ClipCla
 
 
 def _add(
-    values: dict[str, Measure], arrays: dict[str, np.ndarray], name: str, found: Drift, how: str
+    values: dict[str, Measure], arrays: dict[str, np.ndarray], name: str, found: Drift
 ) -> None:
     for key, column in found.by_layer.items():
         for i, layer in enumerate(found.layers):
-            values[f"{key}/{name}/{layer}"] = measure(column.at(i), MEASURES[key] + how)
+            values[f"{key}/{name}/{layer}"] = measure(column.at(i), MEASURES[key])
         arrays[f"{key}/{name}"] = np.stack([column.value, column.low, column.high])
     arrays[f"cka_layers/{name}"] = np.asarray(found.cka.value)
     arrays[f"cka_layers_interval/{name}"] = np.stack([found.cka.low, found.cka.high])

@@ -12,7 +12,7 @@ from grace_geom.plots.layers import brief, layer_axis, order, short, title
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.palette import Ground, of_sets
 from grace_geom.plots.panels import Curve, below, overlay, point, span
-from grace_geom.plots.sample import attack, half_samples, sample
+from grace_geom.plots.sample import attack, intervals, sample
 from grace_geom.plots.style import dress, plain_html
 from grace_geom.records import Finding
 
@@ -276,14 +276,15 @@ def figures(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
     """Of ``feature_stability``: every distribution over that of ID on two principal axes, all of
     them on three (Fig. 2a), numbers of single images, and LID against k.
     """
-    sets, bands = sets_of(found), half_samples(found)
+    sets = sets_of(found)
+    cosines, bands = (intervals(found, key) for key in ("centroid_cosine", "lid_sweep"))
     note = f"{sample(found)}; attacked: {attack(found)}, every image"
     axes = f"unit features on the principal axes of each run's ID features; {note}"
     s = found[0].result.settings
     awp = f"AWP: rank {s.get('rank')}, |Δ| = {s.get('rho')} |W| in every attention and MLP matrix"
     rows = {
         "": ("Each distribution over ID, in grey", _over_id(found, legend, sets),
-             f"{axes}; cos(μ): mean cosine of class centroids to ID, {bands}"),
+             f"{axes}; cos(μ): mean cosine of class centroids to ID, {cosines}"),
         "fig2a": ("ID, shifted and attacked images",
                   [clouds(found, legend, sets, solid=True)], axes),
         "histograms": ("Image by image", _images(found, legend),

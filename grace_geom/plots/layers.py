@@ -11,7 +11,7 @@ from grace_geom.plots.columns import union
 from grace_geom.plots.compose import compose
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.panels import Curve, Point, heat, overlay, point, span
-from grace_geom.plots.sample import attack, half_samples, sample
+from grace_geom.plots.sample import attack, intervals, sample
 from grace_geom.records import Finding
 
 WITHIN = "clean-adv"
@@ -136,7 +136,6 @@ def figures(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
     against = f"against {PurePath(reference).name}, on the same images"
     under = f"attacked: {attack(found)}, found at the run, the same images through both"
     words = [sample(found), against, under, "emb: the embedding"]
-    note = "; ".join([*words, f"bands: {half_samples(found)}"])
     pages = {
         "": ("Similarity to the reference, layer by layer", "cka", "CKA"),
         "procrustes": ("Procrustes distance to the reference", "procrustes", "Procrustes d²"),
@@ -146,6 +145,8 @@ def figures(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
     for page, (head, key, axis) in pages.items():
         panels = by_layer(found, legend, key, sets, axis)
         if panels:
+            bands = intervals(found, key)
+            note = "; ".join([*words, f"bands: {bands}"] if bands else words)
             drawn[page] = compose(head, [panels], legend, note)
     maps = [
         {f"{run}, {brief(s)}": fig for run, fig in layer_by_layer(found, legend, s, 230).items()}

@@ -26,13 +26,22 @@ def sample(found: Sequence[Finding]) -> str:
     return f"{sample_size(used, int(s.get('n', 0)))}, seed {s.get('seed', 0)}"
 
 
-def half_samples(found: Sequence[Finding]) -> str:
-    """What the intervals of the feature analyses are; empty where there are none."""
-    s = found[0].result.settings
-    if s.get("stream"):
-        return "95 % intervals from groups of images"
-    count = s.get("replicates")
-    return f"95 % intervals from {count} half-samples of the images" if count else ""
+def intervals(found: Sequence[Finding], *keys: str) -> str:
+    """What the intervals of feature analyses are made from, in the words of each number's record:
+    ``95 % intervals from 100 half-samples of the images``. Empty where there are none.
+
+    Args:
+        found: Findings of one analysis.
+        keys: How the names of the numbers begin, up to a ``/``.
+    """
+    starts = tuple(f"{key}/" for key in keys)
+    made = [
+        measure.estimator.rpartition("; ")[2]
+        for f in found
+        for name, measure in f.part.values.items()
+        if name.startswith(starts) and measure.low is not None
+    ]
+    return f"95 % intervals from {' or '.join(dict.fromkeys(made))}" if made else ""
 
 
 def attack(found: Sequence[Finding]) -> str:

@@ -100,10 +100,10 @@ def test_streaming_gives_the_same_numbers(lab, capsys):
     )
     for key, value in whole.values.items():
         assert sums.values[key].value == pytest.approx(value.value, abs=1e-6), key
-    assert (
-        "16 groups" in sums.values["cka/id/embedding"].estimator
-        and "GiB" in capsys.readouterr().err
-    )
+    half = "6 half-samples of 16 groups of images"
+    assert sums.values["cka/id/embedding"].estimator.endswith(f"; {half}")
+    shown = capsys.readouterr()
+    assert shown.out.count(f"95 % intervals from {half}") == 1 and "GiB" in shown.err
     with pytest.raises(SystemExit):
         representation_drift.main([runs(lab)[1], "--stream", "--rbf"])
 

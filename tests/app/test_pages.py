@@ -69,6 +69,14 @@ def test_every_page_is_drawn_from_what_real_runs_and_analyses_leave(opened, lab,
         assert all(spec["data"] for spec in specs(app))
 
 
+def test_a_caption_says_what_made_the_intervals_of_its_number(opened, lab):
+    app = opened(lab, "drift").selectbox(key="gram-measure").select("procrustes").run()
+    said = {c.value.split(" ")[0]: c.value for c in app.caption}
+    assert "95 % intervals from 4 half-samples of the images." in said["Linear"]
+    assert "95 % intervals from 16 groups of images left out in turn" in said["d²"]
+    assert "half" not in said["d²"]
+
+
 @pytest.mark.parametrize("page", ANALYSED)
 def test_a_page_without_its_analysis_says_the_command_that_makes_it(opened, runs, page):
     for run in ("ft-s0", "grace-s0"):

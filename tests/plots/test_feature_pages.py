@@ -14,12 +14,17 @@ from grace_geom.plots import features, layers, robustness, static
 from grace_geom.plots.legend import Identity, Legend
 from grace_geom.plots.palette import LIGHT, of_sets
 from grace_geom.plots.panels import below
+from grace_geom.plots.sample import intervals
 from grace_geom.records import Finding, Measure, Part, Result
 
 RUNS = ("ft", "grace")
 LEGEND = Legend.of({run: Identity.of_label(run) for run in RUNS}, {run: run for run in RUNS})
-SETTINGS = {"n": 40, "seed": 3, "replicates": 6, "eps": 4 / 255, "attack_steps": 5, "steps": 7,
+SETTINGS = {"n": 40, "seed": 3, "eps": 4 / 255, "attack_steps": 5, "steps": 7,
             "reference": "pretrained", "rank": 4, "rho": 0.005, "attacks": ["pgd"]}  # fmt: skip
+
+
+HALVED = "6 half-samples of the images"
+LEFT_OUT = "16 groups of images left out in turn, corrected for bias"
 
 
 def finding(run: str, values: dict, arrays: dict) -> Finding:
@@ -29,13 +34,15 @@ def finding(run: str, values: dict, arrays: dict) -> Finding:
 
 def drift_of(run: str, depth: int, sets: tuple[str, ...]) -> Finding:
     arrays = {"layers": np.array([*(f"block.{i}" for i in range(depth)), "embedding"])}
-    n = depth + 1
+    n, values = depth + 1, {}
     for s in sets:
         for key, top in (("cka", 0.9), ("procrustes", 0.3), ("gram_chord", 0.5)):
+            how = LEFT_OUT if key == "procrustes" else HALVED
+            values[f"{key}/{s}/embedding"] = Measure(top / 2, None, 0, top, estimator=f"x; {how}")
             arrays[f"{key}/{s}"] = np.linspace(top, top / 2, n) + np.array([[0], [-0.05], [0.05]])
         arrays[f"cka_layers/{s}"] = np.eye(n)
         arrays[f"cka_layers_interval/{s}"] = np.stack([0.9 * np.eye(n), 1.1 * np.eye(n)])
-    return finding(run, {}, arrays)
+    return finding(run, values, arrays)
 
 
 def stability_of(run: str, scale: float = 1.0, sets: tuple[str, ...] = ("id", "sketch", "adv")):
@@ -50,7 +57,7 @@ def stability_of(run: str, scale: float = 1.0, sets: tuple[str, ...] = ("id", "s
             f"lid_sweep/{s}": np.array([4.0, 5.0, 6.0]),
             f"lid_sweep_interval/{s}": np.array([[3.0, 4.0, 5.0], [5.0, 6.0, 7.0]]),
         }
-        values[f"centroid_cosine/{s}"] = Measure(0.9, None, 0.85, 0.95)
+        values[f"centroid_cosine/{s}"] = Measure(0.9, None, 0.85, 0.95, estimator=f"x; {HALVED}")
     arrays |= {key: rng.uniform(0.2, 1, 40) for key in features.PER_IMAGE}
     return finding(run, values, arrays)
 
@@ -93,7 +100,22 @@ def test_towers_of_other_depths_stand_at_their_own_layers():
     assert list(shallow.x) == [0, 1, 3] and list(deep.x) == [0, 1, 2, 3]
     np.testing.assert_allclose(shallow.y, [0.9, 0.675, 0.45])
     assert "n = 40, seed 3" in cka.layout.annotations[-1].text
-    assert "6 half-samples" in cka.layout.annotations[-1].text
+
+
+def test_each_figure_says_what_its_own_intervals_are():
+    found = [drift_of("ft", 2, ("id",)), drift_of("grace", 2, ("id",))]
+    drawn = layers.figures(found, LEGEND)
+    notes = {
+        page: figure.layout.annotations[-1].text.replace("<br>", " ")
+        for page, figure in drawn.items()
+    }
+    for page in ("", "gram"):
+        assert notes[page].endswith(f"bands: 95 % intervals from {HALVED}")
+    assert notes["procrustes"].endswith(f"bands: 95 % intervals from {LEFT_OUT}")
+    assert "intervals" not in notes["layers"]
+    without = finding("ft", {"cka/id/embedding": Measure(1.0)}, found[0].part.arrays)
+    assert "bands" not in layers.figures([without], LEGEND)[""].layout.annotations[-1].text
+    assert intervals([without, *found], "procrustes", "cka").count(" or ") == 1
 
 
 def test_heat_maps_name_run_and_set_and_tell_the_interval():

@@ -97,7 +97,8 @@ def streamed_drift(
         np.array([getattr(s, side) for s in statistics])
         for side in ("value", "error", "low", "high")
     )
-    every = Interval(value, error, low, high, 0.95, replicates)
+    how = f"half-samples of {len(there)} groups of images"
+    every = Interval(value, error, low, high, 0.95, replicates, how)
     columns = {name: every.at(np.s_[:, i]) for i, name in enumerate(_names())}
     columns["procrustes"] = _procrustes(sums, layers, there)
     matrix = cross.cka().cpu().numpy()
