@@ -147,8 +147,9 @@ def _analyse(
             f"\n{known} of {len(parts)} were measured before with these settings (--fresh measures "
             "again)"
         )
-    save_figures(out, result, draw, apart)
-    print(f"\nwritten in {time.perf_counter() - began:.1f} s: {path}, .png and .html beside it")
+    drawn = save_figures(out, result, draw, apart)
+    beside = ".png and .html beside it" if drawn else "without figures: no number can be drawn"
+    print(f"\nwritten in {time.perf_counter() - began:.1f} s: {path}, {beside}")
     return path
 
 

@@ -64,6 +64,20 @@ def compose(
     return _dress(figure, title, legend, sheet, shown, note)
 
 
+def pages(
+    rows: Mapping[str, tuple[str, Sequence[Mapping[str, go.Figure | None]], str]], legend: Legend
+) -> dict[str, go.Figure]:
+    """Several figures by key, each :func:`compose` of ``(title, rows, note)``. Panels that are
+    ``None`` are left out, and so are figures without any.
+    """
+    drawn = {}
+    for key, (title, panels, note) in rows.items():
+        known = [{name: fig for name, fig in row.items() if fig is not None} for row in panels]
+        if any(known):
+            drawn[key] = compose(title, known, legend, note)
+    return drawn
+
+
 def _common(layouts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Settings that a figure has once for all panels."""
     found: dict[str, Any] = {}

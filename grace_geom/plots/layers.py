@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from grace_geom.plots.columns import union
-from grace_geom.plots.compose import compose
+from grace_geom.plots.compose import pages
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.panels import Curve, Point, heat, overlay, point, span
 from grace_geom.plots.sample import attack, half_samples, sample
@@ -137,19 +137,18 @@ def figures(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
     under = f"attacked: {attack(found)}, found at the run, the same images through both"
     words = [sample(found), against, under, "emb: the embedding"]
     note = "; ".join([*words, f"bands: {half_samples(found)}"])
-    pages = {
+    measured = {
         "": ("Similarity to the reference, layer by layer", "cka", "CKA"),
         "procrustes": ("Procrustes distance to the reference", "procrustes", "Procrustes d²"),
         "gram": ("Gram drift from the reference", "gram_chord", "Gram drift, cosines"),
     }
-    drawn = {}
-    for page, (head, key, axis) in pages.items():
-        panels = by_layer(found, legend, key, sets, axis)
-        if panels:
-            drawn[page] = compose(head, [panels], legend, note)
+    lines = {
+        page: (head, [by_layer(found, legend, key, sets, axis)], note)
+        for page, (head, key, axis) in measured.items()
+    }
     maps = [
         {f"{run}, {brief(s)}": fig for run, fig in layer_by_layer(found, legend, s, 230).items()}
         for s in sets
     ]
-    drawn["layers"] = compose("CKA of every layer with every layer", maps, legend, "; ".join(words))
-    return drawn
+    grids = {"layers": ("CKA of every layer with every layer", maps, "; ".join(words))}
+    return pages(lines, legend) | pages(grids, legend)

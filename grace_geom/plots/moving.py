@@ -63,9 +63,7 @@ def move(cell: Cell, counters: Counters) -> Moved:
     for name in _scenes(cell):
         settings = dict(cell.layout.get(name) or {})
         domain = settings.get("domain") or {}
-        settings["domain"] = {
-            w: list(_within(domain.get(w, (0, 1)), getattr(cell, w))) for w in "xy"
-        }
+        settings["domain"] = {w: _domain(domain.get(w, (0, 1)), getattr(cell, w)) for w in "xy"}
         layout[names[name]] = settings
     layout |= {names[n]: v for n, v in cell.layout.items() if n.startswith("coloraxis")}
     alone = len(set(pairs)) == 1
@@ -99,6 +97,11 @@ def _within(span: Sequence[float], whole: Span) -> Span:
     return low, high
 
 
+def _domain(span: Sequence[float], whole: Span) -> list[float]:
+    """Within a cell, and in [0, 1] though sums are rounded, as plotly takes no other."""
+    return [min(max(end, 0.0), 1.0) for end in _within(span, whole)]
+
+
 def _axis(
     settings: Mapping[str, Any], name: str, other: str, names: Mapping[str, str], cell: Cell
 ) -> dict[str, Any]:
@@ -109,7 +112,7 @@ def _axis(
         if link in found:
             found[link] = names.get(found[link], found[link])
     if "overlaying" not in found:
-        found["domain"] = list(_within(found.get("domain") or (0, 1), getattr(cell, name[0])))
+        found["domain"] = _domain(found.get("domain") or (0, 1), getattr(cell, name[0]))
     return found
 
 
