@@ -6,7 +6,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from grace_geom.plots.cells import WIDTH, Cell, Sheet, arrange
+from grace_geom.plots.cells import WIDTH, Arranged, PlacedFigure, arrange
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.moving import Counters, Moved, move
 from grace_geom.plots.style import plain_html
@@ -42,7 +42,7 @@ def compose(
         ValueError: There is no panel, or panels disagree about ``barmode`` and the like, which a
             figure has only once.
     """
-    cells = [[Cell.of(name, fig) for name, fig in row.items()] for row in rows if row]
+    cells = [[PlacedFigure.of(name, fig) for name, fig in row.items()] for row in rows if row]
     if not cells:
         raise ValueError(f"no panel to compose for {title!r}")
     sheet, counters = arrange(cells), Counters()
@@ -125,7 +125,7 @@ def _own_keys(traces: Sequence[dict[str, Any]], legend: Legend) -> None:
         seen |= {str(name)} if keyed else set()
 
 
-def _head(cell: Cell, part: Moved, legend: Legend) -> dict[str, Any]:
+def _head(cell: PlacedFigure, part: Moved, legend: Legend) -> dict[str, Any]:
     """The title of a panel, above its left corner."""
     at: dict[str, Any] = {"x": cell.x[0], "y": cell.y[1], "xref": "paper", "yref": "paper"}
     if part.pair:  # axes of equal scale are smaller than their place
@@ -137,7 +137,7 @@ def _head(cell: Cell, part: Moved, legend: Legend) -> dict[str, Any]:
 
 
 def _dress(
-    figure: go.Figure, title: str, legend: Legend, sheet: Sheet, shown: Sequence[str], note: str
+    figure: go.Figure, title: str, legend: Legend, sheet: Arranged, shown: Sequence[str], note: str
 ) -> go.Figure:
     """Title, legend, note, and margins that hold them."""
     keys = _lines_of_keys(shown)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from grace_geom.plots.cells import Cell, Span
+from grace_geom.plots.cells import PlacedFigure, Span
 
 _LINKS = ("anchor", "scaleanchor", "matches", "overlaying")
 
@@ -39,7 +39,7 @@ class Moved:
     pair: tuple[str, str] | None
 
 
-def move(cell: Cell, counters: Counters) -> Moved:
+def move(cell: PlacedFigure, counters: Counters) -> Moved:
     """Rename and place everything of a cell.
 
     Args:
@@ -77,12 +77,12 @@ def move(cell: Cell, counters: Counters) -> Moved:
     )  # fmt: skip
 
 
-def _pairs(cell: Cell) -> list[tuple[str, str]]:
+def _pairs(cell: PlacedFigure) -> list[tuple[str, str]]:
     flat = [t for t in cell.traces if t["type"] not in ("surface", "scatter3d")]
     return list(dict.fromkeys((t.get("xaxis", "x"), t.get("yaxis", "y")) for t in flat))
 
 
-def _scenes(cell: Cell) -> list[str]:
+def _scenes(cell: PlacedFigure) -> list[str]:
     solid = [t for t in cell.traces if t["type"] in ("surface", "scatter3d")]
     return list(dict.fromkeys(t.get("scene", "scene") for t in solid))
 
@@ -103,7 +103,7 @@ def _domain(span: Sequence[float], whole: Span) -> list[float]:
 
 
 def _axis(
-    settings: Mapping[str, Any], name: str, other: str, names: Mapping[str, str], cell: Cell
+    settings: Mapping[str, Any], name: str, other: str, names: Mapping[str, str], cell: PlacedFigure
 ) -> dict[str, Any]:
     found = {"anchor": other} | dict(settings)
     if (found.get("title") or {}).get("text"):
@@ -116,7 +116,9 @@ def _axis(
     return found
 
 
-def _trace(trace: Mapping[str, Any], names: Mapping[str, str], cell: Cell) -> dict[str, Any]:
+def _trace(
+    trace: Mapping[str, Any], names: Mapping[str, str], cell: PlacedFigure
+) -> dict[str, Any]:
     found = dict(trace)
     if trace["type"] in ("surface", "scatter3d"):
         found["scene"] = names[trace.get("scene", "scene")]
@@ -134,7 +136,11 @@ def _trace(trace: Mapping[str, Any], names: Mapping[str, str], cell: Cell) -> di
 
 
 def _marked(
-    mark: Mapping[str, Any], keys: Sequence[str], names: Mapping[str, str], cell: Cell, alone: bool
+    mark: Mapping[str, Any],
+    keys: Sequence[str],
+    names: Mapping[str, str],
+    cell: PlacedFigure,
+    alone: bool,
 ) -> dict[str, Any]:
     """A shape or an annotation; what stands on the paper stands on the panel."""
     found = dict(mark)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from grace_geom.analysis import parameter_drift
-from grace_geom.analysis.alike import Sample, marked, unlike
+from grace_geom.analysis.alike import UsedImages, marked, unlike
 from grace_geom.analysis.options import Common
 from grace_geom.analysis.run import Part, Shown, analyse, sample_text
 from grace_geom.analysis.subject import open_subject
@@ -54,7 +54,7 @@ def test_runs_on_other_images_are_marked_measured_or_kept(tmp_path, capsys):
 
 
 def test_rows_are_told_apart_by_what_most_have():
-    a, b = Sample(6, "a" * 16), Sample(6, "b" * 16)
+    a, b = UsedImages(6, "a" * 16), UsedImages(6, "b" * 16)
     assert unlike({"x": {"id": a}, "y": {"id": a}}) == unlike({}) == {}
     found = unlike({"x": {"id": b}, "y": {"id": a}, "z": {"id": a}})
     assert list(found) == ["x"]
