@@ -13,7 +13,7 @@ PATIENCE = 120.0
 
 
 @dataclass(frozen=True)
-class Progress:
+class RunProgress:
     """Where a run stands.
 
     Attributes:
@@ -56,23 +56,25 @@ def _total_steps(settings: Mapping[str, Any]) -> int | None:
 
 def progress(
     rows: Sequence[Mapping[str, Any]], settings: Mapping[str, Any], silent: float
-) -> Progress:
+) -> RunProgress:
     """From the records of a run, its settings, and the seconds since its newest record."""
     total = total_steps(settings)
     if not rows:
-        return Progress("no record", 0, total, None, silent)
+        return RunProgress("no record", 0, total, None, silent)
     step = int(rows[-1]["step"])
     if step == 0 and any("val_acc" in row for row in rows):
-        return Progress("untrained", 0, None, None, silent)
+        return RunProgress("untrained", 0, None, None, silent)
     if total is not None and step >= total:
-        return Progress("finished", step, total, None, silent)
+        return RunProgress("finished", step, total, None, silent)
     times = [t for row in rows if (t := number(row.get("seconds"))) is not None]
     gaps = sorted(b - a for a, b in pairwise(times) if b > a)
     usual = gaps[len(gaps) // 2] if gaps else 0.0
     if silent > max(PATIENCE, 10 * usual):
-        return Progress("stopped" if silent > 24 * 3600 else "stalled", step, total, None, silent)
+        return RunProgress(
+            "stopped" if silent > 24 * 3600 else "stalled", step, total, None, silent
+        )
     left = (total - step) * times[-1] / step if total is not None and times and step else None
-    return Progress("running", step, total, left, silent)
+    return RunProgress("running", step, total, left, silent)
 
 
 def duration(seconds: float | None) -> str:

@@ -33,7 +33,7 @@ ROWS = [
         "tables",
     },  # how it meets the world
     {"plots"},
-    {"data", "models", "attacks", "geometry", "figures"},
+    {"data", "models", "attacks", "geometry"},
     {"methods"},
     {"checkpoint"},
     {"config", "evaluation"},

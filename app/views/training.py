@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from app import shell, show, store
-from app.progress import Progress, duration, progress
+from app.progress import RunProgress, duration, progress
 from app.shell import Choice, text
 from grace_geom.plots import training
 
@@ -22,7 +22,7 @@ def main() -> None:
     st.fragment(page, run_every=REFRESH if live else None)(choice, live)
 
 
-def states(choice: Choice) -> dict[str, tuple[Progress, store.Lines]]:
+def states(choice: Choice) -> dict[str, tuple[RunProgress, store.Lines]]:
     """Where each chosen run stands, with its records."""
     found = {}
     for entry in choice.runs:
@@ -61,7 +61,7 @@ def page(choice: Choice, live: bool) -> None:
         panels(choice, records, heading, keys)
 
 
-def drawn(choice: Choice, found: dict[str, tuple[Progress, store.Lines]]) -> list[str]:
+def drawn(choice: Choice, found: dict[str, tuple[RunProgress, store.Lines]]) -> list[str]:
     """Runs with a line: all of them where they are few, else one seed of each, and those being
     written.
     """
@@ -94,7 +94,7 @@ def left_out(choice: Choice, logs: dict[str, store.Lines]) -> None:
             st.caption(f"{name}: {'; '.join(said)}.")
 
 
-def status(choice: Choice, found: dict[str, tuple[Progress, store.Lines]]) -> None:
+def status(choice: Choice, found: dict[str, tuple[RunProgress, store.Lines]]) -> None:
     """A row for each run."""
     rows = []
     for run, (state, records) in found.items():

@@ -9,7 +9,7 @@ from grace_geom.tables import Cell, Table
 
 
 @dataclass(frozen=True)
-class Sample:
+class UsedImages:
     """Images that were taken of one set.
 
     Attributes:
@@ -24,7 +24,7 @@ class Sample:
         return f"{self.n} images ({self.which[:6]})"
 
 
-def unlike(samples: Mapping[str, Mapping[str, Sample]]) -> dict[str, str]:
+def unlike(samples: Mapping[str, Mapping[str, UsedImages]]) -> dict[str, str]:
     """A sentence for each checkpoint whose images are not those of most; of equals, not those of
     the first.
 
@@ -59,13 +59,13 @@ def _marked(cell: Cell | str, notes: Mapping[str, str]) -> Cell | str:
     return cell
 
 
-def _usual(every: Sequence[Mapping[str, Sample]]) -> Mapping[str, Sample]:
+def _usual(every: Sequence[Mapping[str, UsedImages]]) -> Mapping[str, UsedImages]:
     counts = Counter(frozenset(sets.items()) for sets in every)
     most = max(counts.values(), default=0)
     return next((sets for sets in every if counts[frozenset(sets.items())] == most), {})
 
 
-def _apart(name: str, mine: Sample | None, usual: Sample | None) -> str:
+def _apart(name: str, mine: UsedImages | None, usual: UsedImages | None) -> str:
     if mine == usual:
         return ""
     if mine is None:

@@ -41,14 +41,24 @@ def legend_of(result: Result, apart: Collection[str] = ()) -> Legend:
     return Legend.of(who, names)
 
 
-def save_figures(folder: Path, result: Result, draw: Draw, apart: Collection[str] = ()) -> None:
+def save_figures(
+    folder: Path, result: Result, draw: Draw, apart: Collection[str] = ()
+) -> list[str]:
     """Write ``NAME.html`` and ``NAME.png``, and ``NAME-KEY`` for every further figure, each file
     whole or not at all.
+
+    Returns:
+        What the figures are called; none where no number can be drawn.
     """
-    for key, figure in draw(findings(result), legend_of(result, apart)).items():
+    drawn = draw(findings(result), legend_of(result, apart))
+    if "" not in drawn:  # pictures of an earlier result would stand for this one
+        for ending in ("html", "png"):
+            (folder / f"{result.name}.{ending}").unlink(missing_ok=True)
+    for key, figure in drawn.items():
         stem = stem_of(result.name, key)
         export.save_html(figure, folder / f"{stem}.html", "")
         export.save(figure, folder / f"{stem}.png", PAGE)
+    return [stem_of(result.name, key) for key in drawn]
 
 
 def stem_of(name: str, key: str) -> str:

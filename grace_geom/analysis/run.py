@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from grace_geom.analysis.alike import Sample, marked, unlike
+from grace_geom.analysis.alike import UsedImages, marked, unlike
 from grace_geom.analysis.drawing import Draw, save_figures
 from grace_geom.analysis.features.cache import REVISION
 from grace_geom.analysis.numbers import with_refused
@@ -124,7 +124,9 @@ def _analyse(
     if not first():
         return out / f"{name}.json"
     shown = show(parts, options)
-    apart = unlike({r["label"]: {k: Sample(*v) for k, v in r["images"].items()} for r in records})
+    apart = unlike(
+        {r["label"]: {k: UsedImages(*v) for k, v in r["images"].items()} for r in records}
+    )
     tables = [with_refused(marked(table, apart), refused) for table in shown.tables]
     unmeasured = {label: Part(not_measured=why) for label, why in refused.items()}
     seconds = sum(record.pop("seconds", 0.0) for record in records)
@@ -147,8 +149,9 @@ def _analyse(
             f"\n{known} of {len(parts)} were measured before with these settings (--fresh measures "
             "again)"
         )
-    save_figures(out, result, draw, apart)
-    print(f"\nwritten in {time.perf_counter() - began:.1f} s: {path}, .png and .html beside it")
+    drawn = save_figures(out, result, draw, apart)
+    beside = ".png and .html beside it" if drawn else "without figures: no number can be drawn"
+    print(f"\nwritten in {time.perf_counter() - began:.1f} s: {path}, {beside}")
     return path
 
 

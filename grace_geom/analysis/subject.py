@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from grace_geom.analysis.alike import Sample
+from grace_geom.analysis.alike import UsedImages
 from grace_geom.analysis.objective import Objective, objective
 from grace_geom.analysis.options import Common
 from grace_geom.batch import Batch
@@ -53,7 +53,7 @@ class Subject:
     checkpoint: Checkpoint
     data: str
     options: Common
-    used: dict[tuple[str, Split], Sample] = field(default_factory=dict)
+    used: dict[tuple[str, Split], UsedImages] = field(default_factory=dict)
 
     def identity(self) -> dict[str, Any]:
         """What a result records of the checkpoint."""
@@ -95,15 +95,15 @@ class Subject:
         if config.get("templates") and suite != "zeroshot":
             whole = replace(whole, templates=self.checkpoint.templates)
         found = whole.subset(self.options.n, self.options.seed)
-        self.used[spec or self.data, split] = Sample(len(found), identity.of_sample(found))
+        self.used[spec or self.data, split] = UsedImages(len(found), identity.of_sample(found))
         return found
 
-    def samples(self) -> dict[str, Sample]:
+    def samples(self) -> dict[str, UsedImages]:
         """Images that were used, by the set's name (``id``, or as in :meth:`ood`), else by SPEC."""
         names: dict[tuple[str, Split], list[str]] = {(self.data, "test"): ["id"]}
         for name, spec in self.ood().items():
             names.setdefault((spec, "eval"), []).append(name)
-        found: dict[str, Sample] = {}
+        found: dict[str, UsedImages] = {}
         for (spec, split), sample in self.used.items():
             other = f"{spec} (train)" if split == "train" else spec
             found |= dict.fromkeys(names.get((spec, split), [other]), sample)

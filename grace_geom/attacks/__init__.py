@@ -7,18 +7,26 @@ from grace_geom.attacks.balls import BALLS, L2, Ball, Linf, check_eps
 from grace_geom.attacks.fab import fab_t
 from grace_geom.attacks.pgd import pgd, pgd_attack, pgd_until
 from grace_geom.attacks.square import square
-from grace_geom.attacks.suite import SUITES, AttackSpec, Part, SuiteResult, add_parts, join, run
+from grace_geom.attacks.suite import (
+    SUITES,
+    AttackPart,
+    AttackSpec,
+    SuiteResult,
+    add_parts,
+    join,
+    run,
+)
 from grace_geom.attacks.tracker import Outcome
 
 __all__ = [
     "BALLS",
     "L2",
     "SUITES",
+    "AttackPart",
     "AttackSpec",
     "Ball",
     "Linf",
     "Outcome",
-    "Part",
     "SuiteResult",
     "add_parts",
     "apgd",

@@ -135,7 +135,7 @@ class AttackSpec:
 
 
 @dataclass(frozen=True)
-class Part:
+class AttackPart:
     """What one attack of a suite did.
 
     Attributes:
@@ -173,7 +173,7 @@ class SuiteResult:
     correct: Bool[Tensor, " n"]
     robust: Bool[Tensor, " n"]
     x_adv: Float[Tensor, " n *d"] | None
-    parts: tuple[Part, ...]
+    parts: tuple[AttackPart, ...]
     settings: dict[str, Any]
     notes: tuple[str, ...] = ()
     standing: tuple[Bool[Tensor, " n"], ...] = ()
@@ -241,7 +241,7 @@ def run(
                 if x_adv is not None:
                     x_adv[rows] = found.x_adv.to(x_adv)
             parts.append(
-                Part(part, before, int(robust.sum()), forwards, time.perf_counter() - began)
+                AttackPart(part, before, int(robust.sum()), forwards, time.perf_counter() - began)
             )
             standing.append(robust.clone())
     settings = attack.settings(seed, classes)
@@ -273,17 +273,17 @@ def join(results: Iterable[SuiteResult]) -> SuiteResult:
     )
 
 
-def add_parts(rows: Sequence[tuple[Part, ...]]) -> tuple[Part, ...]:
+def add_parts(rows: Sequence[tuple[AttackPart, ...]]) -> tuple[AttackPart, ...]:
     """What the parts of a suite did on several groups of images together."""
     return tuple(_add(same) for same in zip(*rows, strict=True))
 
 
-def _add(parts: tuple[Part, ...]) -> Part:
+def _add(parts: tuple[AttackPart, ...]) -> AttackPart:
     sums = [
         sum(getattr(p, field) for p in parts)
         for field in ("attacked", "robust", "forwards", "seconds")
     ]
-    return Part(parts[0].name, *sums)
+    return AttackPart(parts[0].name, *sums)
 
 
 def _attack(

@@ -10,7 +10,7 @@ import numpy as np
 
 from grace_geom.data.base import ImageSet, digest_text
 from grace_geom.data.classes import WNID, Classes, classes_of, in_order
-from grace_geom.data.layout import EXPECTED, Part, layout
+from grace_geom.data.layout import EXPECTED, SplitFolder, layout
 from grace_geom.data.listing import Walk, is_picture, visible
 from grace_geom.data.names import (
     Given,
@@ -52,7 +52,7 @@ def parts(request: Request) -> Parts:
     }
 
 
-def _two(train: Path, test: Path) -> dict[str, Part]:
+def _two(train: Path, test: Path) -> dict[str, SplitFolder]:
     """The parts of TRAIN+TEST.
 
     Raises:
@@ -105,7 +105,7 @@ def read(
         UserError: If a class folder is empty or unknown, or the class list does not fit the
             folders.
     """
-    part = Part(folder)
+    part = SplitFolder(folder)
     if folders is None:
         classes = _classes(part, [folder])
     else:
@@ -113,7 +113,7 @@ def read(
     return _read(part, spec, classes, folder.resolve().name, only)
 
 
-def _classes(part: Part, places: list[Path]) -> Classes:
+def _classes(part: SplitFolder, places: list[Path]) -> Classes:
     """Labels and names of the classes of a part, from the class list in the first place that has
     one.
 
@@ -137,7 +137,7 @@ def _listed(text: str, where: str) -> Given:
 
 
 def _read(
-    part: Part, spec: str, classes: Classes, label: str, only: list[str] | None = None
+    part: SplitFolder, spec: str, classes: Classes, label: str, only: list[str] | None = None
 ) -> ImageSet:
     """The pictures of one part, with labels that ``classes`` gives them."""
     folder = part.folder
@@ -186,7 +186,7 @@ def _walk(folder: Path, classes: Classes, only: list[str] | None) -> Found:
     return names, labels, walk.tell()
 
 
-def _from_table(part: Part, classes: Classes) -> Found:
+def _from_table(part: SplitFolder, classes: Classes) -> Found:
     """Pictures that a table lists, sorted by class, then by name."""
     assert part.table is not None
     where = shown(part.table.path)

@@ -95,7 +95,7 @@ def split_of(name: str) -> str | None:
 
 
 @dataclass(frozen=True)
-class Row:
+class LabelRow:
     """One picture: its path below the folder, its label as written, its split (or ``None``)."""
 
     file: str
@@ -104,7 +104,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Table:
+class LabelTable:
     """Pictures and labels of a folder.
 
     Attributes:
@@ -113,7 +113,7 @@ class Table:
     """
 
     path: Path
-    rows: tuple[Row, ...]
+    rows: tuple[LabelRow, ...]
 
 
 def tables_in(folder: Path) -> list[Path]:
@@ -131,7 +131,7 @@ def _plain(name: str) -> bool:
     return words <= FILLERS | {"image", "file", "annotation", "class", "classes"}
 
 
-def read_table(path: Path) -> Table | None:
+def read_table(path: Path) -> LabelTable | None:
     """The pictures that a table lists; ``None`` where it has no columns for files and labels.
 
     Raises:
@@ -148,7 +148,7 @@ def read_table(path: Path) -> Table | None:
     label = _label_column(rows, labels, where)
     split = next((c for c in columns if c.strip().lower() in SPLIT_COLUMNS), None)
     finder = _Finder(path)
-    found: dict[str, Row] = {}
+    found: dict[str, LabelRow] = {}
     for line, row in rows:
         name, text = (_cell(row.get(column), f"{where}, line {line}") for column in (file, label))
         if not name or not text:
@@ -160,8 +160,8 @@ def read_table(path: Path) -> Table | None:
         if places[0] in found:
             raise UserError(f"{where}, line {line}: {shown(name)} is listed twice")
         part = _split(row.get(split), where, line) if split else None
-        found[places[0]] = Row(places[0], text, part)
-    return Table(path, tuple(found.values()))
+        found[places[0]] = LabelRow(places[0], text, part)
+    return LabelTable(path, tuple(found.values()))
 
 
 def columns_of(path: Path) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from grace_geom.data.label_tables import Table, columns_of, read_table, split_of, tables_in
+from grace_geom.data.label_tables import LabelTable, columns_of, read_table, split_of, tables_in
 from grace_geom.data.listing import holds_pictures, is_picture, visible
 from grace_geom.data.split_lists import split_lists, tell_unlisted
 from grace_geom.data.text import shown, warn
@@ -19,7 +19,7 @@ EXPECTED = (
 
 
 @dataclass(frozen=True)
-class Part:
+class SplitFolder:
     """The pictures of one split.
 
     Attributes:
@@ -28,10 +28,10 @@ class Part:
     """
 
     folder: Path
-    table: Table | None = None
+    table: LabelTable | None = None
 
 
-def layout(top: Path) -> Mapping[str, Part]:
+def layout(top: Path) -> Mapping[str, SplitFolder]:
     """The splits of a folder (``train``, ``val``, ``test``), or ``all`` where it is in one piece.
 
     A folder that holds nothing but one folder stands for that one.
@@ -62,7 +62,7 @@ def layout(top: Path) -> Mapping[str, Part]:
             f"own. {EXPECTED}"
         )
     _not_deeper(top, folders)
-    return {"all": Part(top)}
+    return {"all": SplitFolder(top)}
 
 
 def _has_inside(folder: Path) -> bool:
@@ -78,7 +78,7 @@ def _is_table(path: Path) -> bool:
         return False
 
 
-def _unwrapped(folder: Path, split: str) -> Part:
+def _unwrapped(folder: Path, split: str) -> SplitFolder:
     """The one part of a split's folder.
 
     Raises:
@@ -158,7 +158,7 @@ def _not_deeper(top: Path, folders: list[str]) -> None:
         )
 
 
-def _by_table(top: Path, folders: list[str], files: list[str]) -> dict[str, Part]:
+def _by_table(top: Path, folders: list[str], files: list[str]) -> dict[str, SplitFolder]:
     """The parts that tables in the folder list; none where the pictures lie in class folders, or no
     table speaks of them.
 
@@ -183,7 +183,7 @@ def _by_table(top: Path, folders: list[str], files: list[str]) -> dict[str, Part
     parts = [path for path in read if split_of(path.stem)]
     if parts:
         names = _once(top, {path.name: split_of(path.stem) or "" for path in parts})
-        found = {split: Part(top, read[top / name]) for name, split in names.items()}
+        found = {split: SplitFolder(top, read[top / name]) for name, split in names.items()}
     elif len(read) > 1:
         raise UserError(
             f"{shown(top)} holds {' and '.join(path.name for path in read)}, both with labels: "
@@ -194,15 +194,17 @@ def _by_table(top: Path, folders: list[str], files: list[str]) -> dict[str, Part
     return _with_others(top, folders, found)
 
 
-def _of_class_folders(top: Path) -> dict[str, Part]:
+def _of_class_folders(top: Path) -> dict[str, SplitFolder]:
     """The splits of class folders that tables beside them list."""
     lists = split_lists(top)
     if lists:
         tell_unlisted(top, lists, ())
-    return {split: Part(top, table) for split, table in lists.items()}
+    return {split: SplitFolder(top, table) for split, table in lists.items()}
 
 
-def _with_others(top: Path, folders: list[str], found: dict[str, Part]) -> dict[str, Part]:
+def _with_others(
+    top: Path, folders: list[str], found: dict[str, SplitFolder]
+) -> dict[str, SplitFolder]:
     """The parts that a table lists, and those of folders named for a split that it does not speak
     of, where these have labels of their own. Pictures in neither are told.
     """
@@ -234,7 +236,7 @@ def _is_flat(top: Path, folders: list[str], files: list[str]) -> bool:
     )
 
 
-def _divided(top: Path, table: Table) -> dict[str, Part]:
+def _divided(top: Path, table: LabelTable) -> dict[str, SplitFolder]:
     """One table's parts, by its column ``split``, or by the splits' folders that its files are
     in."""
     by_row = [row.split for row in table.rows]
@@ -243,9 +245,9 @@ def _divided(top: Path, table: Table) -> dict[str, Part]:
             split_of(row.file.split("/")[0]) if "/" in row.file else None for row in table.rows
         ]
     if None in by_row:
-        return {"all": Part(top, table)}
+        return {"all": SplitFolder(top, table)}
     return {
-        split: Part(top, Table(table.path, tuple(rows)))
+        split: SplitFolder(top, LabelTable(table.path, tuple(rows)))
         for split in ("train", "val", "test")
         if (rows := [r for r, of in zip(table.rows, by_row, strict=True) if of == split])
     }

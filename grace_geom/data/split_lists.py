@@ -7,13 +7,20 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from grace_geom.data.label_tables import Row, Table, columns_of, read_table, split_of, tables_in
+from grace_geom.data.label_tables import (
+    LabelRow,
+    LabelTable,
+    columns_of,
+    read_table,
+    split_of,
+    tables_in,
+)
 from grace_geom.data.listing import is_picture, visible
 from grace_geom.data.text import shown, warn
 from grace_geom.errors import UserError
 
 
-def split_lists(top: Path) -> dict[str, Table]:
+def split_lists(top: Path) -> dict[str, LabelTable]:
     """The splits that tables beside class folders list, labelled by the folders' names; none where
     they list no two splits. What is left out is told.
 
@@ -24,7 +31,7 @@ def split_lists(top: Path) -> dict[str, Table]:
     """
     read = {path: table for path in tables_in(top) if (table := _readable(path))}
     named = {path: _by_folder(table) for path, table in read.items()}
-    found: dict[str, Table] = {}
+    found: dict[str, LabelTable] = {}
     for path, table in named.items():
         split = split_of(path.stem)
         parts = {split: table} if split else _by_column(table)
@@ -48,7 +55,7 @@ def split_lists(top: Path) -> dict[str, Table]:
     return {split: found[split] for split in ("train", "val", "test") if split in found}
 
 
-def _readable(path: Path) -> Table | None:
+def _readable(path: Path) -> LabelTable | None:
     """A table that lists pictures; otherwise it is told why not, where its name promises one."""
     try:
         table = read_table(path)
@@ -61,7 +68,7 @@ def _readable(path: Path) -> Table | None:
     return table
 
 
-def _by_folder(table: Table) -> Table:
+def _by_folder(table: LabelTable) -> LabelTable:
     """A table whose labels are the class folders that its pictures lie in.
 
     Raises:
@@ -103,8 +110,8 @@ def _one_to_one(path: Path, pairs: list[tuple[str, str]]) -> None:
                 )
 
 
-def _by_column(table: Table) -> dict[str, Table]:
-    by_split: dict[str, list[Row]] = {}
+def _by_column(table: LabelTable) -> dict[str, LabelTable]:
+    by_split: dict[str, list[LabelRow]] = {}
     for row in table.rows:
         if row.split is not None:
             by_split.setdefault(row.split, []).append(row)
@@ -128,7 +135,7 @@ def pictures_below(top: Path, folders: Iterable[str]) -> set[str]:
     return found
 
 
-def tell_unlisted(top: Path, tables: Mapping[str, Table], others: Iterable[str]) -> None:
+def tell_unlisted(top: Path, tables: Mapping[str, LabelTable], others: Iterable[str]) -> None:
     """Warn of pictures that stand in no table.
 
     Args:

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from grace_geom.attacks import AttackSpec, Part, SuiteResult, add_parts, join
+from grace_geom.attacks import AttackPart, AttackSpec, SuiteResult, add_parts, join
 from grace_geom.attacks import run as run_attack
 from grace_geom.batch import Batch
 from grace_geom.data import ImageSet, loader
@@ -363,7 +363,7 @@ def templates_digest(image_set: ImageSet) -> str:
     return digest_text(json.dumps(image_set.templates))
 
 
-def _part(part: Part, standing: np.ndarray) -> dict[str, object]:
+def _part(part: AttackPart, standing: np.ndarray) -> dict[str, object]:
     low, high = wilson(part.robust, len(standing))
     return asdict(part) | {"ci_low": low, "ci_high": high, "outcomes": pack(standing)}
 

@@ -33,7 +33,7 @@ from grace_geom.evaluation.one_checkpoint import (
     set_aside,
 )
 from grace_geom.files import read_whole
-from grace_geom.records import Accuracy, DialRecord, NewerRecordError, Point, RecordError
+from grace_geom.records import Accuracy, DialPoint, DialRecord, NewerRecordError, RecordError
 
 CLEAN, HM = "held-out accuracy", "harmonic mean of held-out accuracy, clean and under PGD-10"
 
@@ -240,7 +240,7 @@ def _choice(
     return {"chosen": first, "chosen_by": criterion}
 
 
-def _scores(point: Point, held_out: list[tuple[Target, ImageSet]], seed: int) -> list[float]:
+def _scores(point: DialPoint, held_out: list[tuple[Target, ImageSet]], seed: int) -> list[float]:
     """The point's answers to these questions; fewer where some are missing or of other images."""
     found = [answer(point.held_out, target, seed, images) for target, images in held_out]
     return [a.accuracy for a in found if a is not None]

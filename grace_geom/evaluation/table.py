@@ -13,10 +13,10 @@ from grace_geom.records import (
     MARK,
     SUITES,
     Accuracy,
+    DialPoint,
     DialRecord,
     Estimate,
     EvalRecord,
-    Point,
     RecordError,
     attack_text,
     by_level,
@@ -290,7 +290,7 @@ def dial_table(record: DialRecord, ts: Sequence[float]) -> Table:
     return Table(["t", *heads, *shown], rows, title=f"{record.run} ({record.method})", notes=notes)
 
 
-def _stronger(points: Sequence[Point]) -> list[str]:
+def _stronger(points: Sequence[DialPoint]) -> list[str]:
     """Which of several measurements of one set the numbers are of, in a line; none where each set
     was measured once.
     """

@@ -7,7 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from grace_geom.plots.columns import columns
-from grace_geom.plots.compose import compose
+from grace_geom.plots.compose import pages
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.panels import Curve, Point, log_axis, overlay, point
 from grace_geom.plots.sample import said
@@ -34,8 +34,7 @@ def figures(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
         f"dotted: σ = {sigma:g}",
         "the terms compare checkpoints, their sum certifies nothing",
     )
-    there = {title: figure for title, figure in panels.items() if figure is not None}
-    return {"": compose("The bound's terms", [there], legend, note)}
+    return pages({"": ("The bound's terms", [panels], note)}, legend)
 
 
 def total(found: Sequence[Finding], legend: Legend) -> go.Figure | None:

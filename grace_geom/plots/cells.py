@@ -25,7 +25,7 @@ Span = tuple[float, float]
 
 
 @dataclass
-class Cell:
+class PlacedFigure:
     """A panel figure and its place.
 
     Attributes:
@@ -44,7 +44,7 @@ class Cell:
     head: str = ""
 
     @classmethod
-    def of(cls, title: str, figure: go.Figure) -> "Cell":
+    def of(cls, title: str, figure: go.Figure) -> "PlacedFigure":
         """A copy of a figure: arrays stay arrays, which ``figure.to_plotly_json`` would encode."""
         traces = [trace.to_plotly_json() for trace in figure.data]
         return cls(title, traces, figure.layout.to_plotly_json())
@@ -94,7 +94,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Sheet:
+class Arranged:
     """All cells in their places.
 
     Attributes:
@@ -103,14 +103,14 @@ class Sheet:
         above, below, left: Pixels that labels need around them.
     """
 
-    cells: Sequence[Cell]
+    cells: Sequence[PlacedFigure]
     height: float
     above: float
     below: float
     left: float
 
 
-def arrange(rows: Sequence[Sequence[Cell]]) -> Sheet:
+def arrange(rows: Sequence[Sequence[PlacedFigure]]) -> Arranged:
     """Wrap rows of more than ``COLUMNS`` cells as evenly as can be, and place every cell.
 
     Cells that were one row keep one width, and rows of as many columns the same gaps. Those of a
@@ -142,10 +142,10 @@ def arrange(rows: Sequence[Sequence[Cell]]) -> Sheet:
             cell.y = (top - height) / total, top / total
         top -= height + foot + head + _GAP
     left = max(cells[0].room("left") for cells, _ in wrapped)
-    return Sheet([c for cells, _ in wrapped for c in cells], total, heads[0], feet[-1], left)
+    return Arranged([c for cells, _ in wrapped for c in cells], total, heads[0], feet[-1], left)
 
 
-def _wrapped(row: Sequence[Cell]) -> Iterator[tuple[Sequence[Cell], int]]:
+def _wrapped(row: Sequence[PlacedFigure]) -> Iterator[tuple[Sequence[PlacedFigure], int]]:
     """Parts of a row, and the columns that they are set in."""
     lines = -(-len(row) // COLUMNS)
     most, start = -(-len(row) // lines), 0
@@ -155,7 +155,7 @@ def _wrapped(row: Sequence[Cell]) -> Iterator[tuple[Sequence[Cell], int]]:
         start += n
 
 
-def _share_bars(cells: Sequence[Cell]) -> None:
+def _share_bars(cells: Sequence[PlacedFigure]) -> None:
     """Of cells that colour alike, only the last keeps its bar."""
     bars = [trace for cell in cells for trace in cell.bars]
     alike = {str([_scale(trace)]) for trace in bars}
@@ -174,7 +174,7 @@ def _scale(trace: Mapping[str, Any]) -> list[Any]:
     return [ends, own, trace.get("colorscale"), (trace.get("colorbar") or {}).get("title")]
 
 
-def _place_columns(cells: Sequence[Cell], most: int, gap: float) -> None:
+def _place_columns(cells: Sequence[PlacedFigure], most: int, gap: float) -> None:
     """Equal widths; room for the bar of the last cell, or for one beside each."""
     each = any(cell.bars for cell in cells[:-1])
     last = bool(cells[-1].bars)
@@ -185,7 +185,7 @@ def _place_columns(cells: Sequence[Cell], most: int, gap: float) -> None:
         cell.x = start / WIDTH, (start + width) / WIDTH
 
 
-def _fit_axes(cell: Cell) -> None:
+def _fit_axes(cell: PlacedFigure) -> None:
     """Wrap titles that are longer than their axes, and name fewer places on a short axis."""
     for which, length in (("x", cell.width), ("y", cell.height)):
         axis = cell.layout.get(f"{which}axis")
@@ -199,7 +199,7 @@ def _fit_axes(cell: Cell) -> None:
             axis["title"]["text"] = "<br>".join(textwrap.wrap(words, most, break_long_words=False))
 
 
-def _headed(cell: Cell) -> float:
+def _headed(cell: PlacedFigure) -> float:
     """Wrap the title of a cell to its width. Returns the pixels above the axes."""
     letters = max(10, int(cell.width / (1.1 * _LETTER)))
     lines = textwrap.wrap(cell.title, letters, break_on_hyphens=False, break_long_words=False)

@@ -6,7 +6,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from grace_geom.plots.cells import WIDTH, Cell, Sheet, arrange
+from grace_geom.plots.cells import WIDTH, Arranged, PlacedFigure, arrange
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.moving import Counters, Moved, move
 from grace_geom.plots.style import plain_html
@@ -42,7 +42,7 @@ def compose(
         ValueError: There is no panel, or panels disagree about ``barmode`` and the like, which a
             figure has only once.
     """
-    cells = [[Cell.of(name, fig) for name, fig in row.items()] for row in rows if row]
+    cells = [[PlacedFigure.of(name, fig) for name, fig in row.items()] for row in rows if row]
     if not cells:
         raise ValueError(f"no panel to compose for {title!r}")
     sheet, counters = arrange(cells), Counters()
@@ -62,6 +62,20 @@ def compose(
     )
     shown = [str(t["name"]) for t in [*keys, *traces] if t.get("showlegend")]
     return _dress(figure, title, legend, sheet, shown, note)
+
+
+def pages(
+    rows: Mapping[str, tuple[str, Sequence[Mapping[str, go.Figure | None]], str]], legend: Legend
+) -> dict[str, go.Figure]:
+    """Several figures by key, each :func:`compose` of ``(title, rows, note)``. Panels that are
+    ``None`` are left out, and so are figures without any.
+    """
+    drawn = {}
+    for key, (title, panels, note) in rows.items():
+        known = [{name: fig for name, fig in row.items() if fig is not None} for row in panels]
+        if any(known):
+            drawn[key] = compose(title, known, legend, note)
+    return drawn
 
 
 def _common(layouts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -111,7 +125,7 @@ def _own_keys(traces: Sequence[dict[str, Any]], legend: Legend) -> None:
         seen |= {str(name)} if keyed else set()
 
 
-def _head(cell: Cell, part: Moved, legend: Legend) -> dict[str, Any]:
+def _head(cell: PlacedFigure, part: Moved, legend: Legend) -> dict[str, Any]:
     """The title of a panel, above its left corner."""
     at: dict[str, Any] = {"x": cell.x[0], "y": cell.y[1], "xref": "paper", "yref": "paper"}
     if part.pair:  # axes of equal scale are smaller than their place
@@ -123,7 +137,7 @@ def _head(cell: Cell, part: Moved, legend: Legend) -> dict[str, Any]:
 
 
 def _dress(
-    figure: go.Figure, title: str, legend: Legend, sheet: Sheet, shown: Sequence[str], note: str
+    figure: go.Figure, title: str, legend: Legend, sheet: Arranged, shown: Sequence[str], note: str
 ) -> go.Figure:
     """Title, legend, note, and margins that hold them."""
     keys = _lines_of_keys(shown)

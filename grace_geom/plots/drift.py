@@ -7,7 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from grace_geom.plots.columns import matrix_axis, union
-from grace_geom.plots.compose import compose
+from grace_geom.plots.compose import pages
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.panels import Curve, overlay, point
 from grace_geom.plots.style import dress, plain_html, short_weight
@@ -121,6 +121,4 @@ def figures(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
     below = {"Relative drift of each matrix": moved} if moved is not None else {}
     s = found[0].result.settings
     note = f"{s.get('params')}, seed {s.get('seed', 0)}; bars: 95 % intervals over images"
-    if not above and not below:
-        return {}
-    return {"": compose("Drift from the pretrained weights", [above, below], legend, note)}
+    return pages({"": ("Drift from the pretrained weights", [above, below], note)}, legend)

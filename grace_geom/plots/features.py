@@ -7,7 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from grace_geom.plots.columns import union
-from grace_geom.plots.compose import compose
+from grace_geom.plots.compose import pages
 from grace_geom.plots.layers import brief, layer_axis, order, short, title
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.palette import Ground, of_sets
@@ -293,11 +293,7 @@ def figures(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
                 [sweeps(found, legend, sets_of(found, "lid_sweep"))],
                 f"{note}; bands: {bands}"),
     }  # fmt: skip
-    drawn = {
-        key: compose(head, panels, legend, words)
-        for key, (head, panels, words) in rows.items()
-        if any(panels)
-    }
+    drawn = pages(rows, legend)
     for key in ("", "fig2a"):  # their points are too small for a key
         if key in drawn:
             drawn[key].update_layout(legend={"itemsizing": "constant"})

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import plotly.graph_objects as go
 
-from grace_geom.plots.compose import compose
+from grace_geom.plots.compose import pages
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.panels import Curve, overlay, span
 from grace_geom.plots.sample import said
@@ -251,15 +251,20 @@ def figures(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
     panels |= line(found, legend, names)
     other = ", ".join(legend.names[f.run] for f in refused)
     left_out = f"{other}: other weights or shapes, so other random directions" if other else ""
-    drawn = (
-        {"": compose("Loss landscape", [panels], legend, said(found, left_out))} if panels else {}
-    )
     ends = "colours and heights end at the 98 % quantile of the loss"
-    for key, of, name, words in (
-        ("contour", kept, "Loss along two random directions", left_out),
-        ("plane", found, "Loss on the plane through three checkpoints", ""),
-    ):
-        rows = [contours(of, legend, key), surfaces(of, legend, key)]
-        if rows[0]:
-            drawn[key] = compose(name, rows, legend, said(found, ends, words))
-    return drawn
+    return pages(
+        {
+            "": ("Loss landscape", [panels], said(found, left_out)),
+            "contour": (
+                "Loss along two random directions",
+                [contours(kept, legend, "contour"), surfaces(kept, legend, "contour")],
+                said(found, ends, left_out),
+            ),
+            "plane": (
+                "Loss on the plane through three checkpoints",
+                [contours(found, legend, "plane"), surfaces(found, legend, "plane")],
+                said(found, ends),
+            ),
+        },
+        legend,
+    )

@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from grace_geom.plots.columns import union
-from grace_geom.plots.compose import compose
+from grace_geom.plots.compose import pages
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.panels import Curve, Point, heat, overlay, point, span
 from grace_geom.plots.sample import attack, intervals, sample
@@ -136,21 +136,24 @@ def figures(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
     against = f"against {PurePath(reference).name}, on the same images"
     under = f"attacked: {attack(found)}, found at the run, the same images through both"
     words = [sample(found), against, under, "emb: the embedding"]
-    pages = {
+    measured = {
         "": ("Similarity to the reference, layer by layer", "cka", "CKA"),
         "procrustes": ("Procrustes distance to the reference", "procrustes", "Procrustes d²"),
         "gram": ("Gram drift from the reference", "gram_chord", "Gram drift, cosines"),
     }
-    drawn = {}
-    for page, (head, key, axis) in pages.items():
-        panels = by_layer(found, legend, key, sets, axis)
-        if panels:
-            bands = intervals(found, key)
-            note = "; ".join([*words, f"bands: {bands}"] if bands else words)
-            drawn[page] = compose(head, [panels], legend, note)
+    lines = {
+        page: (head, [by_layer(found, legend, key, sets, axis)], _with_bands(words, found, key))
+        for page, (head, key, axis) in measured.items()
+    }
     maps = [
         {f"{run}, {brief(s)}": fig for run, fig in layer_by_layer(found, legend, s, 230).items()}
         for s in sets
     ]
-    drawn["layers"] = compose("CKA of every layer with every layer", maps, legend, "; ".join(words))
-    return drawn
+    grids = {"layers": ("CKA of every layer with every layer", maps, "; ".join(words))}
+    return pages(lines, legend) | pages(grids, legend)
+
+
+def _with_bands(words: Sequence[str], found: Sequence[Finding], key: str) -> str:
+    """The note of a figure, and what its bands are where it has some."""
+    bands = intervals(found, key)
+    return "; ".join([*words, f"bands: {bands}"] if bands else words)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from grace_geom.plots.cells import Cell, Span
+from grace_geom.plots.cells import PlacedFigure, Span
 
 _LINKS = ("anchor", "scaleanchor", "matches", "overlaying")
 
@@ -39,7 +39,7 @@ class Moved:
     pair: tuple[str, str] | None
 
 
-def move(cell: Cell, counters: Counters) -> Moved:
+def move(cell: PlacedFigure, counters: Counters) -> Moved:
     """Rename and place everything of a cell.
 
     Args:
@@ -63,9 +63,7 @@ def move(cell: Cell, counters: Counters) -> Moved:
     for name in _scenes(cell):
         settings = dict(cell.layout.get(name) or {})
         domain = settings.get("domain") or {}
-        settings["domain"] = {
-            w: list(_within(domain.get(w, (0, 1)), getattr(cell, w))) for w in "xy"
-        }
+        settings["domain"] = {w: _domain(domain.get(w, (0, 1)), getattr(cell, w)) for w in "xy"}
         layout[names[name]] = settings
     layout |= {names[n]: v for n, v in cell.layout.items() if n.startswith("coloraxis")}
     alone = len(set(pairs)) == 1
@@ -79,12 +77,12 @@ def move(cell: Cell, counters: Counters) -> Moved:
     )  # fmt: skip
 
 
-def _pairs(cell: Cell) -> list[tuple[str, str]]:
+def _pairs(cell: PlacedFigure) -> list[tuple[str, str]]:
     flat = [t for t in cell.traces if t["type"] not in ("surface", "scatter3d")]
     return list(dict.fromkeys((t.get("xaxis", "x"), t.get("yaxis", "y")) for t in flat))
 
 
-def _scenes(cell: Cell) -> list[str]:
+def _scenes(cell: PlacedFigure) -> list[str]:
     solid = [t for t in cell.traces if t["type"] in ("surface", "scatter3d")]
     return list(dict.fromkeys(t.get("scene", "scene") for t in solid))
 
@@ -99,8 +97,13 @@ def _within(span: Sequence[float], whole: Span) -> Span:
     return low, high
 
 
+def _domain(span: Sequence[float], whole: Span) -> list[float]:
+    """Within a cell, and in [0, 1] though sums are rounded, as plotly takes no other."""
+    return [min(max(end, 0.0), 1.0) for end in _within(span, whole)]
+
+
 def _axis(
-    settings: Mapping[str, Any], name: str, other: str, names: Mapping[str, str], cell: Cell
+    settings: Mapping[str, Any], name: str, other: str, names: Mapping[str, str], cell: PlacedFigure
 ) -> dict[str, Any]:
     found = {"anchor": other} | dict(settings)
     if (found.get("title") or {}).get("text"):
@@ -109,11 +112,13 @@ def _axis(
         if link in found:
             found[link] = names.get(found[link], found[link])
     if "overlaying" not in found:
-        found["domain"] = list(_within(found.get("domain") or (0, 1), getattr(cell, name[0])))
+        found["domain"] = _domain(found.get("domain") or (0, 1), getattr(cell, name[0]))
     return found
 
 
-def _trace(trace: Mapping[str, Any], names: Mapping[str, str], cell: Cell) -> dict[str, Any]:
+def _trace(
+    trace: Mapping[str, Any], names: Mapping[str, str], cell: PlacedFigure
+) -> dict[str, Any]:
     found = dict(trace)
     if trace["type"] in ("surface", "scatter3d"):
         found["scene"] = names[trace.get("scene", "scene")]
@@ -131,7 +136,11 @@ def _trace(trace: Mapping[str, Any], names: Mapping[str, str], cell: Cell) -> di
 
 
 def _marked(
-    mark: Mapping[str, Any], keys: Sequence[str], names: Mapping[str, str], cell: Cell, alone: bool
+    mark: Mapping[str, Any],
+    keys: Sequence[str],
+    names: Mapping[str, str],
+    cell: PlacedFigure,
+    alone: bool,
 ) -> dict[str, Any]:
     """A shape or an annotation; what stands on the paper stands on the panel."""
     found = dict(mark)

@@ -10,7 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 from PIL import Image
 
-from grace_geom.plots.compose import compose
+from grace_geom.plots.compose import pages
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.palette import Ground
 from grace_geom.plots.panels import Curve, Point, below, heat, overlay
@@ -198,9 +198,4 @@ def figures(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
         "transfer": ("Who is fooled by whose images", [{"": seen if len(found) > 1 else None}],
                      f"{note}; accuracy in percent on images found by PGD, {at}"),
     }  # fmt: skip
-    drawn = {}
-    for key, (head, panels, words) in rows.items():
-        known = [{n: fig for n, fig in row.items() if fig is not None} for row in panels]
-        if any(known):
-            drawn[key] = compose(head, known, legend, words)
-    return drawn
+    return pages(rows, legend)

@@ -1,13 +1,13 @@
 """The analyses of curvature as whole figures: spectrum, sharpness, anisotropy."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import plotly.graph_objects as go
 
 from grace_geom.plots import curvature, features
 from grace_geom.plots.columns import columns, is_matrix, matrix_axis, union
-from grace_geom.plots.compose import compose
+from grace_geom.plots.compose import pages
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.panels import Curve, measures, overlay, point
 from grace_geom.plots.sample import said
@@ -20,11 +20,6 @@ FEATURES = {
     "effective_rank_centred": ("Effective rank, centred", "Effective rank"),
     "mean_cosine": ("Mean cosine", "Mean cosine"),
 }  # fmt: skip
-
-
-def _there(panels: Mapping[str, go.Figure | None]) -> Figures:
-    """Those that have something to show."""
-    return {title: figure for title, figure in panels.items() if figure is not None}
 
 
 def spectrum(found: Sequence[Finding], legend: Legend) -> Figures:
@@ -42,8 +37,7 @@ def spectrum(found: Sequence[Finding], legend: Legend) -> Figures:
     below = {"Mean curvature of each matrix: trace / entries": by_matrix(found, legend)}
     name = OPERATORS.get(str(settings.get("operator")), str(settings.get("operator")))
     note = said(found, smoothed, "bars: residuals of eigenvalues, 95 % intervals of traces")
-    rows = [_there(above), _there(below)]
-    return {"": compose(f"Spectrum of the {name}", rows, legend, note)}
+    return pages({"": (f"Spectrum of the {name}", [above, below], note)}, legend)
 
 
 def eigenvalues(found: Sequence[Finding], legend: Legend) -> go.Figure | None:
@@ -97,7 +91,7 @@ def sharpness(found: Sequence[Finding], legend: Legend) -> Figures:
         f"maxima by projected ascent, {s.get('ascent_steps')} gradients: lower bounds",
         f"Gaussian: mean of {s.get('samples')} pairs, band: 95 %",
     )
-    return {"": compose("Sharpness", rows, legend, note)}
+    return pages({"": ("Sharpness", rows, note)}, legend)
 
 
 def _lower(figure: go.Figure | None, height: int = 310) -> go.Figure | None:
@@ -123,7 +117,7 @@ def anisotropy(found: Sequence[Finding], legend: Legend) -> Figures:
         for name, figure in features.by_layer(found, legend, key, sets, axis).items():
             featured[f"{title}: {name[0].lower()}{name[1:]}"] = figure
     note = said(found, "bars and bands: 95 % intervals" if sets else "bars: 95 % intervals")
-    return {"": compose("Anisotropy", [_there(curved), _there(featured)], legend, note)}
+    return pages({"": ("Anisotropy", [curved, featured], note)}, legend)
 
 
 def relative_eigenvalues(found: Sequence[Finding], legend: Legend) -> go.Figure | None:

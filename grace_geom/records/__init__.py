@@ -7,7 +7,7 @@ from grace_geom.records.analysis import RESULT_FORMAT, Measure, Part, Result
 from grace_geom.records.answers import SUITES_OF
 from grace_geom.records.attack import attack_text, radius_text
 from grace_geom.records.copies import distinct
-from grace_geom.records.dial import DIAL_FORMAT, DialRecord, Point
+from grace_geom.records.dial import DIAL_FORMAT, DialPoint, DialRecord
 from grace_geom.records.evaluation import EVAL_FORMAT, EvalRecord
 from grace_geom.records.finding import Finding
 from grace_geom.records.flat import NOT_MEASURED
@@ -55,6 +55,7 @@ __all__ = [
     "SUITES",
     "SUITES_OF",
     "Accuracy",
+    "DialPoint",
     "DialRecord",
     "Difference",
     "Estimate",
@@ -64,7 +65,6 @@ __all__ = [
     "Measure",
     "NewerRecordError",
     "Part",
-    "Point",
     "RankCorrelation",
     "RecordError",
     "Result",

@@ -24,7 +24,7 @@ class _Form(Struct):
 
 
 @dataclass(frozen=True)
-class Point:
+class DialPoint:
     """The model at one t.
 
     Attributes:
@@ -38,10 +38,10 @@ class Point:
     accuracies: tuple[Accuracy, ...] = ()
     held_out: tuple[Accuracy, ...] = ()
 
-    def answered(self, accuracies: Sequence[Accuracy], held_out: Sequence[Accuracy]) -> "Point":
+    def answered(self, accuracies: Sequence[Accuracy], held_out: Sequence[Accuracy]) -> "DialPoint":
         """The same point with newer answers; those to other questions, or on other images, stay."""
         order = sorted(_beside(self.accuracies, accuracies), key=lambda a: SUITES.index(a.suite))
-        return Point(self.t, tuple(order), tuple(_beside(self.held_out, held_out)))
+        return DialPoint(self.t, tuple(order), tuple(_beside(self.held_out, held_out)))
 
 
 @dataclass(frozen=True)
@@ -64,17 +64,17 @@ class DialRecord:
     run: str
     method: str
     settings: Plain
-    points: tuple[Point, ...] = ()
+    points: tuple[DialPoint, ...] = ()
     chosen: float | None = None
     chosen_by: str = ""
     versions: Plain = field(default_factory=dict)
     format: str = DIAL_FORMAT
 
-    def point(self, t: float) -> Point:
+    def point(self, t: float) -> DialPoint:
         """The point at ``t``, empty where there is none."""
-        return next((p for p in self.points if p.t == t), Point(t))
+        return next((p for p in self.points if p.t == t), DialPoint(t))
 
-    def with_point(self, point: Point) -> "DialRecord":
+    def with_point(self, point: DialPoint) -> "DialRecord":
         """The same record with this point in place of the one at its t."""
         others = [p for p in self.points if p.t != point.t]
         return dataclasses.replace(self, points=tuple(sorted([*others, point], key=lambda p: p.t)))
@@ -110,7 +110,7 @@ class DialRecord:
     def merged_into(
         self,
         path: Path | str,
-        superseded: Collection[Point] = (),
+        superseded: Collection[DialPoint] = (),
         aside: Callable[["DialRecord"], Path] | None = None,
     ) -> "DialRecord":
         """Write this record into its file with the points that another process has found meanwhile,
@@ -148,9 +148,9 @@ def _beside(older: Sequence[Accuracy], newer: Sequence[Accuracy]) -> list[Accura
     return [*(a for a in older if not any(b.replaces(a) for b in newer)), *newer]
 
 
-def _read(row: Plain, path: Path | str, at: str) -> Point:
+def _read(row: Plain, path: Path | str, at: str) -> DialPoint:
     form = checked(row, PointForm, path, MEND, at)
-    return Point(
+    return DialPoint(
         form.t,
         read_accuracies(form.accuracies, path, MEND, f"{at}.accuracies"),
         read_accuracies(form.held_out, path, MEND, f"{at}.held_out"),

@@ -4,23 +4,23 @@ and no kept number answers for other images.
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 
 from grace_geom.analysis import parameter_drift
-from grace_geom.analysis.alike import Sample, marked, unlike
+from grace_geom.analysis.alike import UsedImages, marked, unlike
 from grace_geom.analysis.options import Common
 from grace_geom.analysis.run import Part, Shown, analyse, sample_text
 from grace_geom.analysis.subject import open_subject
 from grace_geom.errors import UserError
 from grace_geom.records import Measure, Result
 from grace_geom.tables import Table
+from tests.analysis.parts import nothing
 from tests.evaluation.test_evaluate import make_run, save_npz
 
 
 def table(parts: dict[str, Part], options: Common) -> Shown:
     rows = [[label, f"{part.values['x'].value:g}"] for label, part in parts.items()]
     notes = [f"{sample_text(parts, options)}."]
-    return Shown((Table(["checkpoint", "x"], rows, notes=notes),), Figure())
+    return Shown((Table(["checkpoint", "x"], rows, notes=notes),))
 
 
 def measure(subject, options, state) -> Part:
@@ -40,7 +40,7 @@ def test_runs_on_other_images_are_marked_measured_or_kept(tmp_path, capsys):
 
     def call(*names: str) -> tuple[str, Result]:
         options = Common(tuple(runs[n] for n in names), out=tmp_path / "out")
-        path = analyse("sums", options, measure, table)
+        path = analyse("sums", options, measure, table, nothing)
         return " ".join(capsys.readouterr().out.split()), Result.load(path)
 
     for _ in range(2):  # measured, then known
@@ -54,7 +54,7 @@ def test_runs_on_other_images_are_marked_measured_or_kept(tmp_path, capsys):
 
 
 def test_rows_are_told_apart_by_what_most_have():
-    a, b = Sample(6, "a" * 16), Sample(6, "b" * 16)
+    a, b = UsedImages(6, "a" * 16), UsedImages(6, "b" * 16)
     assert unlike({"x": {"id": a}, "y": {"id": a}}) == unlike({}) == {}
     found = unlike({"x": {"id": b}, "y": {"id": a}, "z": {"id": a}})
     assert list(found) == ["x"]
@@ -91,7 +91,7 @@ def test_a_zero_shot_set_that_was_replaced_is_measured_again(tmp_path):
     data = save_npz(tmp_path / "train.npz", 12, 0)
     run, path = make_run(tmp_path / "run", data, {}), tmp_path / "zs.npz"
     zeroshot = {"zs": save_npz(path, 6, 3)}
-    options = parameter_drift.DriftOptions((run,), zeroshot=zeroshot, out=tmp_path / "out")
+    options = parameter_drift.ParameterDriftOptions((run,), zeroshot=zeroshot, out=tmp_path / "out")
     calls = []
 
     def counted(subject, options, state) -> Part:
@@ -102,5 +102,5 @@ def test_a_zero_shot_set_that_was_replaced_is_measured_again(tmp_path):
         if fresh and calls:
             with np.load(path) as file:
                 np.savez(path, images=255 - file["images"], labels=file["labels"])
-        analyse("drift", options, counted, table)
+        analyse("drift", options, counted, table, nothing)
     assert len(calls) == 2

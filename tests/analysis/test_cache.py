@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from matplotlib.figure import Figure
 
 from grace_geom.analysis.features.cache import Kept
 from grace_geom.analysis.features.extract import Features
@@ -18,7 +17,7 @@ from grace_geom.data import resolve
 from grace_geom.data.membership import keys_of
 from grace_geom.records import Measure, Result
 from grace_geom.tables import Table
-from tests.analysis.parts import only
+from tests.analysis.parts import nothing, only
 from tests.evaluation.test_evaluate import make_run, save_npz
 from tests.evaluation.test_identity import count_reads, text_tower, tower_file, with_text_of
 from tests.toys import register_toy, toy_clip
@@ -46,7 +45,7 @@ def test_replaced_data_are_measured_again(tmp_path, replaced):
 
     def again() -> list[float]:
         options = Common((run,), out=tmp_path / "out")
-        analyse("sums", options, measure, lambda parts, options: Shown((), Figure()))
+        analyse("sums", options, measure, lambda parts, options: Shown(()), nothing)
         return measured
 
     assert len(again()) == 1 and len(again()) == 1
@@ -72,7 +71,7 @@ def test_a_result_of_other_settings_is_replaced_aloud_and_comes_back(tmp_path, c
 
     def call(n: int, *more: Path) -> str:
         options = Common((run, *more), out=tmp_path / "out", n=n)
-        analyse("counts", options, measure, lambda parts, options: Shown((), Figure()))
+        analyse("counts", options, measure, lambda parts, options: Shown(()), nothing)
         return capsys.readouterr().err
 
     assert "replaces" not in call(6) and "replaces" not in call(6)
@@ -94,11 +93,11 @@ def test_n_is_told_as_used_not_as_asked(tmp_path, capsys):
         return Part({"x": Measure(1.0)})
 
     def table(parts, options):
-        return Shown((Table(["x"], [["1"]], notes=[f"{sample_text(parts, options)}."]),), Figure())
+        return Shown((Table(["x"], [["1"]], notes=[f"{sample_text(parts, options)}."]),))
 
     for seed in (0, 0, 1, 1):  # measured, then from the cache
         options = Common((run,), out=tmp_path / "out", n=1000, seed=seed)
-        (part,) = Result.load(analyse("counts", options, measure, table)).parts.values()
+        (part,) = Result.load(analyse("counts", options, measure, table, nothing)).parts.values()
         far_too = ", far: 4" if seed else ""
         assert f"n = 6 (asked: 1000){far_too}." in capsys.readouterr().out
         assert part.n == {"id": 6} | ({"far": 4} if seed else {})
@@ -138,7 +137,7 @@ def text_sum(subject, options, state) -> Part:
 
 
 def values_of(options: Common) -> dict[str, float]:
-    path = analyse("sums", options, text_sum, lambda parts, options: Shown((), Figure()))
+    path = analyse("sums", options, text_sum, lambda parts, options: Shown(()), nothing)
     return {name: m.value for name, m in only(Result.load(path)).values.items()}
 
 
@@ -187,7 +186,7 @@ def test_a_checkpoint_that_a_training_replaces_is_one_state_in_an_analysis(tmp_p
             return self.checkpoints
 
     options = Both(tuple(runs), n=6, out=tmp_path / "out")
-    path = analyse("both", options, measure, lambda parts, options: Shown((), Figure()))
+    path = analyse("both", options, measure, lambda parts, options: Shown(()), nothing)
     a, b = (Result.load(path).parts[name].values["b"].value for name in "ab")
     assert a == b == pytest.approx(toy_clip(0).weights()["visual.proj"].double().sum().item())
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from grace_geom.evaluation.one_checkpoint import set_aside
-from grace_geom.records import DialRecord, EvalRecord, Point
+from grace_geom.records import DialPoint, DialRecord, EvalRecord
 from tests.app.conftest import evaluation
 
 
@@ -34,7 +34,7 @@ def test_records_of_unlike_settings_change_places_and_lose_nothing(tmp_path):
     assert kept(tmp_path / "eval-was-0.json") == expected
 
 
-def dial(seed: int, *points: Point) -> DialRecord:
+def dial(seed: int, *points: DialPoint) -> DialRecord:
     return DialRecord("ab" * 32, "run", "ft", {"seed": seed}, points)
 
 
@@ -43,7 +43,7 @@ def test_interpolations_of_unlike_settings_change_places_and_lose_nothing(tmp_pa
     for suite in ("id", "adv"):
         rows = tuple(a for a in whole.accuracies if a.suite == suite)
         for seed in (0, 5):
-            dial(seed, Point(0.5, rows)).merged_into(path, aside=aside(path))
+            dial(seed, DialPoint(0.5, rows)).merged_into(path, aside=aside(path))
     for seed, file in ((5, path), (0, tmp_path / "eval-was-0.json")):
         record = DialRecord.load(file)
         assert record.settings == {"seed": seed}
@@ -56,7 +56,7 @@ def test_what_lies_aside_already_keeps_its_numbers_when_more_is_put_there(tmp_pa
     whole, path = evaluation("grace", 95, 60), tmp_path / f"{kind}.json"
     halves = [tuple(a for a in whole.accuracies if (a.suite == "id") == first) for first in (1, 0)]
     old, more = (
-        replace(whole, accuracies=rows) if kind == "eval" else dial(0, Point(0.5, rows))
+        replace(whole, accuracies=rows) if kind == "eval" else dial(0, DialPoint(0.5, rows))
         for rows in halves
     )
     new = replace(old, settings={"seed": 5})
