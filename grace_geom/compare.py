@@ -39,9 +39,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     study.width = shutil.get_terminal_size((100, 24)).columns
     rows = study.run()
     print("\n" + summary(rows, study.baseline(rows), study.width))
+    drawn = ", tradeoff.png" if (options.out / "tradeoff.png").is_file() else ""
     print(
-        f"\n{options.out}: table.md (all tables), table.csv, table.json, tradeoff.png, and a "
-        "folder for each run"
+        f"\n{options.out}: table.md (all tables), table.csv, table.json{drawn}, and a folder for "
+        "each run"
     )
     print(f"see everything:  streamlit run app/main.py -- --runs {options.out}")
     if all(not row.records for row in rows):

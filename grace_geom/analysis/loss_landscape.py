@@ -16,7 +16,7 @@ from grace_geom.analysis.numbers import NOT_MEASURED, Footnotes, absent
 from grace_geom.analysis.objective import Objective
 from grace_geom.analysis.options import Common
 from grace_geom.analysis.run import Part, Shown, progress, sample_text, say
-from grace_geom.analysis.subject import Subject, label_of, open_subject
+from grace_geom.analysis.subject import Subject, label_of, labels_of, open_subject
 from grace_geom.checkpoint import checkpoint_file
 from grace_geom.distributed import everyones
 from grace_geom.errors import NotFiniteError, UserError
@@ -181,7 +181,7 @@ def _plane(
         for a, b in zip(low - margin, high + margin, strict=True)
     )
     values = grid(mean.value, found.centre, found.d1, found.d2, xs.tolist(), ys.tolist(), seen)
-    names = [subject.label, *(label_of(checkpoint_file(file)) for file in options.through)]
+    names = labels_of([subject.file, *map(checkpoint_file, options.through)])
     return {
         "plane": values, "plane_x": xs, "plane_y": ys, "plane_corners": found.corners,
         "plane_names": np.array(names, dtype=np.str_),

@@ -150,8 +150,9 @@ def _analyse(
             "again)"
         )
     drawn = save_figures(out, result, draw, apart)
-    beside = ".png and .html beside it" if drawn else "without figures: no number can be drawn"
-    print(f"\nwritten in {time.perf_counter() - began:.1f} s: {path}, {beside}")
+    figures = f"; {', '.join(drawn)} as .png and .html beside it" if drawn else ""
+    nothing = "" if drawn else "; no figure, for no number can be drawn"
+    print(f"\nwritten in {time.perf_counter() - began:.1f} s: {path}{figures}{nothing}")
     return path
 
 
@@ -273,6 +274,8 @@ def _cache(out: Path, name: str, subject: Subject, options: Common) -> Path:
         "revision": REVISION,
         "of": contents_of(subject),
         "with": [_contents_of_other(file, options) for file in others],
+        # What is kept names the others: by other names it is another result.
+        "called": [subject.label, *labels_of(others)] if others else [],
         "settings": options.settings(),
     }
     return out / ".parts" / f"{name}-{key_of(contents)}.json"

@@ -30,7 +30,10 @@ from grace_geom.models.tensor_files import digest, is_ours, read_tensors, verify
 from grace_geom.weights import Weights
 
 HEAD = "head."
-CHOOSE = "say which with --weights ema, --weights model or --weights PLACE"
+CHOOSE = (
+    "say which with --weights ema, --weights model or --weights PLACE (of evaluate and the "
+    "analyses), or save the one that is meant in a file of its own"
+)
 
 
 def checkpoint_of(

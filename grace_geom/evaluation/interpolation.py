@@ -77,7 +77,7 @@ def refuse_foreign(source: Source) -> None:
     Raises:
         UserError: Naming the flag.
     """
-    for name in ("model", "pretrained", "preprocess", "classes"):
+    for name in ("model", "pretrained", "weights", "preprocess", "classes"):
         if getattr(source, name) is not None:
             raise UserError(
                 f"--{name} is for foreign checkpoints, which have no line: leave it out"

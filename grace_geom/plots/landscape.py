@@ -1,6 +1,6 @@
 """Slices of the loss as figures: plain functions of findings."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -96,7 +96,7 @@ class Field:
     x: np.ndarray
     y: np.ndarray
     z: np.ndarray
-    marks: Mapping[str, tuple[float, float]]
+    marks: Sequence[tuple[str, tuple[float, float]]]
 
 
 TITLES = {
@@ -114,10 +114,10 @@ def fields(found: Sequence[Finding], legend: Legend, key: str) -> dict[str, Fiel
         z, side = f.array(key), f.array("contour_axis")
         if z is not None and key == "contour" and side is not None:
             at = np.asarray(side, float)
-            slices[f.run] = Field(at, at, np.asarray(z, float), {legend.names[f.run]: (0.0, 0.0)})
+            slices[f.run] = Field(at, at, np.asarray(z, float), [(legend.names[f.run], (0.0, 0.0))])
         elif z is not None and key == "plane":
             corners = zip(f.array("plane_names"), f.array("plane_corners"), strict=True)
-            marks = {str(name): (float(x), float(y)) for name, (x, y) in corners}
+            marks = [(str(name), (float(x), float(y))) for name, (x, y) in corners]
             x, y = (np.asarray(f.array(f"plane_{w}"), float) for w in "xy")
             slices[f.run] = Field(x, y, np.asarray(z, float), marks)
     return slices
@@ -160,7 +160,7 @@ def _mark(figure: go.Figure, field: Field, legend: Legend) -> None:
     ink = "white" if np.isfinite(field.z).any() else legend.ground.text
     alone = len(field.marks) == 1
     symbols = ("cross-thin-open",) if alone else ("circle", "square", "triangle-up")
-    for (name, (x, y)), symbol in zip(field.marks.items(), symbols, strict=True):
+    for (name, (x, y)), symbol in zip(field.marks, symbols, strict=True):
         edge = {} if alone else {"line": {"color": "black", "width": 1}}
         figure.add_scatter(
             x=[x], y=[y], mode="markers", showlegend=False, text=[plain_html(name)],

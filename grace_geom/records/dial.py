@@ -138,6 +138,8 @@ class DialRecord:
         if (self.checkpoint, self.settings) != (newer.checkpoint, newer.settings):
             return newer
         record = newer
+        if newer.chosen is None and not newer.chosen_by:  # it was not asked to choose
+            record = dataclasses.replace(newer, chosen=self.chosen, chosen_by=self.chosen_by)
         for point in self.points:
             ours = record.point(point.t)
             record = record.with_point(point.answered(ours.accuracies, ours.held_out))

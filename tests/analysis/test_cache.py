@@ -191,6 +191,35 @@ def test_a_checkpoint_that_a_training_replaces_is_one_state_in_an_analysis(tmp_p
     assert a == b == pytest.approx(toy_clip(0).weights()["visual.proj"].double().sum().item())
 
 
+def test_other_checkpoints_are_called_as_they_are_called_now(tmp_path):
+    data = toy_data(tmp_path)
+    runs = [make_run(tmp_path / name, data, {}, seed=i) for i, name in enumerate("ab")]
+
+    @dataclass(frozen=True)
+    class Both(Common):
+        def others(self) -> tuple[Path, ...]:
+            return self.checkpoints
+
+    def measure(subject, options, state):
+        found = {}
+        for path in options.checkpoints:
+            other = open_subject(path / "ckpt.pt", path.name, options).model.weights()
+            found[path.name] = Measure(other["visual.proj"].double().sum().item())
+        return Part(found)
+
+    def sums(*paths: Path) -> dict[str, float]:
+        options = Both(paths, n=6, out=tmp_path / "out")
+        path = analyse("both", options, measure, lambda parts, options: Shown(()), nothing)
+        (first, _) = Result.load(path).parts.values()
+        return {name: m.value for name, m in first.values.items()}
+
+    before = sums(*runs)
+    for old, new in (("a", "c"), ("b", "a"), ("c", "b")):
+        (tmp_path / old).rename(tmp_path / new)
+    assert before["a"] != before["b"]
+    assert sums(tmp_path / "b", tmp_path / "a") == {"a": before["b"], "b": before["a"]}
+
+
 @pytest.mark.parametrize("damage", ["flipped", "cut", "empty", "json", "other settings", "fewer"])
 def test_damaged_features_are_said_and_collected_anew(tmp_path, capsys, damage):
     y = torch.arange(3)

@@ -197,7 +197,7 @@ def test_a_t_too_far_out_is_named_not_the_checkpoint(tmp_path, capsys):
     assert stop.value.code == 2 and "at t = 1e+38" in said and "broken" not in said
 
 
-@pytest.mark.parametrize("flag", ["--model", "--pretrained", "--classes"])
+@pytest.mark.parametrize("flag", ["--model", "--pretrained", "--weights", "--classes"])
 def test_flags_of_foreign_checkpoints_are_refused_by_name(flag, tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
         interpolate.main([str(tmp_path / "nowhere"), flag, "tiny-shapes"])

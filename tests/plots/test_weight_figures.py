@@ -164,6 +164,16 @@ def test_all_slices_share_round_levels():
         np.testing.assert_array_equal(flat[1].z, BOWL + 1)
 
 
+def test_corners_of_one_name_are_drawn_each():
+    def same(i: int):
+        values, arrays = a_landscape(i)
+        return values, arrays | {"plane_names": np.array(["ft", "ft", "at"])}
+
+    figure = landscape.figures(found(same), LEGEND)["plane"]
+    texts = [note.text for note in figure.layout.annotations]
+    assert texts.count("ft") == 2 * texts.count("at") > 0
+
+
 def test_a_plane_names_its_three_checkpoints():
     figure = landscape.figures(found(a_landscape), LEGEND)["plane"]
     words = {a.text: (a.x, a.y) for a in figure.layout.annotations if a.xref == "x"}

@@ -50,6 +50,17 @@ def test_interpolations_of_unlike_settings_change_places_and_lose_nothing(tmp_pa
         assert {a.suite for a in record.point(0.5).accuracies} == {"id", "adv"}
 
 
+@pytest.mark.parametrize("now", [None, 1.0])
+def test_a_call_that_chose_no_t_keeps_what_another_chose_meanwhile(tmp_path, now):
+    path, whole = tmp_path / "dial.json", evaluation("grace", 95, 60)
+    points = [DialPoint(t, whole.accuracies) for t in (0.5, 1.0)]
+    replace(dial(0, points[0]), chosen=0.5, chosen_by="hm").save(path)
+    late = replace(dial(0, points[1]), chosen=now, chosen_by="clean" if now else "")
+    found = late.merged_into(path, aside=aside(path))
+    assert found == DialRecord.load(path) and len(found.points) == 2
+    assert (found.chosen, found.chosen_by) == ((1.0, "clean") if now else (0.5, "hm"))
+
+
 @pytest.mark.parametrize("kind", ["eval", "dial"])
 def test_what_lies_aside_already_keeps_its_numbers_when_more_is_put_there(tmp_path, kind):
     """As where a process was moved aside, and wrote again before it could be brought back."""
