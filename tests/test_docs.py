@@ -135,6 +135,18 @@ def test_a_new_method_is_on_the_page():
     assert r"| `--twist` | `0.5` | > 0, ≤ 2 | Strength \| of the twist. |" in page
 
 
+def test_paths_named_in_prose_exist():
+    tops = "tests|grace_geom|analyses|app|benchmarks"
+    named = {
+        (str(file.relative_to(ROOT)), path)
+        for file in PROSE
+        for path in re.findall(rf"(?<![\w/.-])(?:{tops})/[\w/]+\.py\b", file.read_text())
+        if not path.endswith("/NAME.py")  # stands for any file of its folder
+    }
+    assert len(named) > 30
+    assert not sorted(entry for entry in named if not (ROOT / entry[1]).is_file())
+
+
 @pytest.mark.parametrize("file", PROSE, ids=lambda p: str(p.relative_to(ROOT)))
 def test_prose_keeps_to_100_columns(file):
     text = re.sub(r"^( *)```.*?^\1```$", "", file.read_text(), flags=re.M | re.S)
