@@ -195,6 +195,9 @@ def _difference(a: Accuracy, b: Accuracy) -> str:
     known = a.subset.get("ids_sha256"), b.subset.get("ids_sha256")
     if a.n != b.n or (all(known) and known[0] != known[1]):
         return f"other images, n = {a.n} and {b.n}"
+    contents = a.subset.get("content"), b.subset.get("content")
+    if all(contents) and contents[0] != contents[1]:  # the same numbers in a set that was changed
+        return f"other images, labels or class names in {a.spec}"
     return ""
 
 

@@ -47,6 +47,26 @@ def test_other_images_cannot_be_compared(known, more, reason):
     assert compare.delta(other, known["demo/grace-s0"], "ID") is None
 
 
+def of_content(content):
+    """``subset`` of 100 images that have the same numbers in the data set."""
+    return {"of": 100, "seed": 0, "ids_sha256": "abc"} | ({"content": content} if content else {})
+
+
+def test_the_same_numbers_in_a_changed_set_are_other_images(known):
+    grace, ft = known["demo/grace-s0"], known["demo/ft-s0"]
+    now = {}
+    for key, content in (("new", "2" * 64), ("old", "1" * 64), ("unknown", "")):
+        record = evaluation("ft-s0", 90, 10, subset=of_content(content))
+        now[key] = replace(ft, evaluation=record)
+    mine = replace(grace, evaluation=evaluation("grace-s0", 80, 50, subset=of_content("1" * 64)))
+    reason = compare.incomparable(now["new"], mine, ("id",))
+    assert reason == "other images, labels or class names in shapes:shapes (id/shapes)"
+    assert compare.delta(now["new"], mine, "ID") is None
+    assert not compare.lead("ID", [now["new"], mine], None).verdicts[0].clear
+    for key in ("old", "unknown"):
+        assert compare.incomparable(now[key], mine, ("id",)) == ""
+
+
 def test_another_attack_cannot_be_compared_but_clean_numbers_can(known):
     record = known["demo/ft-s0"].evaluation
     rows = [
