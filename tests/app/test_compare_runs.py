@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from app import compare, store
+from grace_geom.records import how_intervals
 from tests.app.conftest import APGD, evaluation
 
 
@@ -112,3 +113,15 @@ def test_a_caption_says_estimator_n_seed_and_interval(known):
     said = compare.how_measured(list(known.values()), ("id", "adv"))
     for part in ("100 images", "apgd-ce 4/255, 20 steps", "seed 0", "95 %", "Wilson"):
         assert part in said
+
+
+def test_a_caption_says_of_means_and_hm_what_the_tables_say(known):
+    e = known["demo/ft-s0"]
+    columns = [found for found in e.estimates.values() if found]
+    by_images = compare.how_measured([e], ("id",))
+    assert f"({how_intervals(columns)})" in by_images and "variance over images" in by_images
+    totals = {key: found and replace(found, how="") for key, found in e.estimates.items()}
+    by_totals = compare.how_measured([replace(e, estimates=totals)], ("id",))
+    assert "sets taken as independent" in by_totals
+    mean = compare.how_measured([replace(e, members=(e, e))], ("id",))
+    assert "spread over seeds (Student's t) and over the test images" in mean
