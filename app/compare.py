@@ -15,6 +15,7 @@ from grace_geom.records import (
     Estimate,
     attack_text,
     by_construction,
+    how_intervals,
     questions,
 )
 
@@ -195,6 +196,9 @@ def _difference(a: Accuracy, b: Accuracy) -> str:
     known = a.subset.get("ids_sha256"), b.subset.get("ids_sha256")
     if a.n != b.n or (all(known) and known[0] != known[1]):
         return f"other images, n = {a.n} and {b.n}"
+    contents = a.subset.get("content"), b.subset.get("content")
+    if all(contents) and contents[0] != contents[1]:  # the same numbers in a set that was changed
+        return f"other images, labels or class names in {a.spec}"
     return ""
 
 
@@ -275,8 +279,8 @@ def _bars(entries: Sequence[Entry]) -> str:
     if means:
         seeds = sorted({m.seed for e in means for m in e.members})
         sentences.append(
-            f"Means over training seeds {_listed(seeds)}; bars: Student's 95 % intervals over "
-            "seeds."
+            f"Means over training seeds {_listed(seeds)}; bars: 95 % intervals "
+            "that hold the spread over seeds (Student's t) and over the test images."
         )
     single = sorted(
         {
@@ -286,9 +290,11 @@ def _bars(entries: Sequence[Entry]) -> str:
         }
     )
     if single or not means:
+        alone = [e for e in entries if not e.members]
+        columns = [found for e in alone for found in e.estimates.values() if found is not None]
         of = f"Single runs (seed {_listed(single)}): b" if single else "B"
         sentences.append(
-            f"{of}ars are 95 % intervals from image counts (Wilson; normal for means over sets), "
+            f"{of}ars are Wilson 95 % intervals ({how_intervals(columns)}), "
             "which say nothing of other training seeds."
         )
     return " ".join(sentences)

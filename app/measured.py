@@ -14,7 +14,19 @@ from grace_geom.plots import sample
 from grace_geom.records import Finding
 
 SAME = ("data", "n", "params", "loss", "eps", "alpha", "attack_steps", "seed", "dtype")
-"""Settings in which the findings of a page must agree."""
+"""Settings in which findings must agree, whatever the analysis."""
+OWN: dict[str, tuple[str, ...]] = {
+    "anisotropy": ("pool",),
+    "bound_terms": ("pool", "sigma"),
+    "feature_stability": ("pool",),
+    "hessian_spectrum": ("operator",),
+    "loss_landscape": ("span", "eigen_span", "beyond"),
+    "parameter_drift": (),
+    "representation_drift": ("reference", "pool", "layers"),
+    "robustness_curve": ("steps", "targets", "attacks"),
+    "sharpness": ("unit_logits", "ascent_steps", "samples"),
+}
+"""By analysis, the settings of its own in which they must agree too."""
 
 
 def measured(choice: Choice, name: str, same: Sequence[str] = (), flags: str = "") -> list[Finding]:
@@ -26,7 +38,7 @@ def measured(choice: Choice, name: str, same: Sequence[str] = (), flags: str = "
     Args:
         choice: Of this session.
         name: The analysis.
-        same: Settings beside ``SAME`` that must be equal.
+        same: Settings beside ``SAME`` and those of :data:`OWN` that must be equal.
         flags: What the command needs beside the runs.
     """
     found, broken = store.findings(name, choice.single, choice.root)
@@ -45,7 +57,7 @@ def measured(choice: Choice, name: str, same: Sequence[str] = (), flags: str = "
         who = "" if everyone else f" for {', '.join(text(choice.names[e.id]) for e in missing)}"
         st.info(f"`{name}` has not been measured{who}. This does it:")
         st.code(command(choice, name, flags), language="bash", wrap_lines=True)
-    kept = same_settings(choice, found, (*SAME, *same))
+    kept = same_settings(choice, found, (*SAME, *OWN[name], *same))
     for f in kept:
         known = choice.known[f.run].evaluation
         if known and f.checkpoint and known.checkpoint and f.checkpoint != known.checkpoint:
@@ -71,12 +83,9 @@ def same_settings(choice: Choice, found: Sequence[Finding], keys: Sequence[str])
     """Those measured as the baseline was (or as the first); of the others it is said why they are
     left out.
     """
-    base = choice.base_run.id if choice.base_run else ""
-    first = next((f for f in found if f.run == base), found[0] if found else None)
     kept = []
-    for f in found:
-        other = [k for k in keys if first and _setting(choice, f, k) != _setting(choice, first, k)]
-        if other and first:
+    for f, other in unlike_first(choice, found, keys):
+        if other:
             st.warning(
                 f"{text(choice.names[f.run])} is left out: measured with other "
                 f"{text(', '.join(other))}"
@@ -84,6 +93,32 @@ def same_settings(choice: Choice, found: Sequence[Finding], keys: Sequence[str])
         else:
             kept.append(f)
     return kept
+
+
+def unlike_first(
+    choice: Choice, found: Sequence[Finding], keys: Sequence[str]
+) -> list[tuple[Finding, list[str]]]:
+    """Each with the settings in which it is unlike the baseline's (or the first)."""
+    base = choice.base_run.id if choice.base_run else ""
+    first = next((f for f in found if f.run == base), found[0] if found else None)
+    return [
+        (f, [k for k in keys if first and _setting(choice, f, k) != _setting(choice, first, k)])
+        for f in found
+    ]
+
+
+def alike(choice: Choice, analysis: str) -> dict[str, Finding]:
+    """Findings on the chosen runs with the settings of the baseline (or of the first), as far as
+    they are of the checkpoints that were evaluated. Those left out are named on the page of the
+    analysis, if it has one.
+    """
+    found, _ = store.findings(analysis, choice.runs, choice.root)
+    return {
+        f.run: f
+        for f, other in unlike_first(choice, found, (*SAME, *OWN[analysis]))
+        if not other
+        and f.is_of(known.checkpoint if (known := choice.known[f.run].evaluation) else "")
+    }
 
 
 def _setting(choice: Choice, f: Finding, key: str) -> object:

@@ -164,11 +164,7 @@ def legend_of(
 ) -> Legend:
     """Looks by recorded method and seed; the run that stands for a mean looks like the mean."""
     who = {
-        e.id: Identity(
-            e.method,
-            seeds.family(e).rpartition("/")[2],
-            None if e.members or e.evaluation is None else e.evaluation.seed,
-        )
+        e.id: Identity(e.method, seeds.family(e).rpartition("/")[2], e.recorded_seed)
         for e in (*compared, *runs)
     }
     same = {stands_for(e).id: e.id for e in compared if e.members}

@@ -72,9 +72,21 @@ class Entry:
         )
 
     @property
+    def recorded_seed(self) -> int | None:
+        """Training seed as recorded by the evaluation, else by the settings; ``None`` for a mean
+        over seeds and where none is on record.
+        """
+        if self.members:
+            return None
+        if self.evaluation and self.evaluation.seed is not None:
+            return self.evaluation.seed
+        seed = settings(self).get("seed")
+        return seed if type(seed) is int else None
+
+    @property
     def seed(self) -> int:
         """Training seed, 0 where none is on record."""
-        return (self.evaluation.seed if self.evaluation else None) or 0
+        return self.recorded_seed or 0
 
     @property
     def accuracies(self) -> tuple[Accuracy, ...]:

@@ -21,7 +21,7 @@ NUMBERS = (
 def main() -> None:
     """What ``hessian_spectrum`` and ``sharpness`` found."""
     choice = shell.page("Is it flat, and where not?")
-    shown = measured(choice, "hessian_spectrum", ("operator",))
+    shown = measured(choice, "hessian_spectrum")
     if shown:
         show.legend([f.run for f in shown], choice.legend)
         density(choice, shown)
@@ -126,7 +126,7 @@ def matrices(choice: Choice, found: list[Finding]) -> None:
 def sharpness(choice: Choice) -> None:
     """Rise of the loss against the radius."""
     st.subheader("Sharpness: how far the loss rises nearby", anchor=False)
-    found = measured(choice, "sharpness", ("unit_logits", "ascent_steps", "samples"))
+    found = measured(choice, "sharpness")
     losses = [loss for loss in ("ce", "adv-ce") if any(f.array_names(loss) for f in found)]
     if not losses:
         return

@@ -30,9 +30,7 @@ MEASURES = {
 def main() -> None:
     """CKA, Gram drift, centroids."""
     choice = shell.page("What changed, on which data?")
-    found = measured(
-        choice, "representation_drift", ("reference", "reference_sha256", "pool", "layers")
-    )
+    found = measured(choice, "representation_drift")
     found = same_layers(choice, found)
     if found:
         show.legend([f.run for f in found], choice.legend)
@@ -162,7 +160,7 @@ def centroids(choice: Choice) -> None:
         help="Cosine of a class's mean feature on ID images and on the named images, mean over "
         "classes; 1: unmoved.",
     )
-    found = measured(choice, "feature_stability", ("pool",))
+    found = measured(choice, "feature_stability")
     sets = layers.order([s for f in found for s in f.names("centroid_cosine") if choice.keeps(s)])
     points = layers.points(found, "centroid_cosine", sets)
     fig = panels.rows(

@@ -36,13 +36,13 @@ MEASURES = {
 def main() -> None:
     """Clouds, spectra, numbers by layer, histograms."""
     choice = shell.page("Do features collapse or deform?")
-    found = measured(choice, "feature_stability", ("pool", "rho", "rank", "awp_batch"))
+    found = measured(choice, "feature_stability", ("rho", "rank", "awp_batch"))
     if found:
         clouds(choice, found)
         histograms(choice, found)
         dimensions(choice, found)
     st.subheader("Layer by layer", anchor=False)
-    spread = measured(choice, "anisotropy", ("pool",), "--parts features")
+    spread = measured(choice, "anisotropy", flags="--parts features")
     spread = [f for f in spread if f.array("features/layers") is not None]
     if spread:
         by_layer(choice, spread)

@@ -10,14 +10,13 @@ from app.shell import Choice, text
 from grace_geom.plots import landscape
 from grace_geom.records import Finding
 
-ALIKE = ("span", "eigen_span", "beyond")
 MOST_SCENES = 6  # three-dimensional panels at a time: browsers keep few of them alive
 
 
 def main() -> None:
     """1-D slices, the line through the checkpoint, contours."""
     choice = shell.page("How does the loss look around it?")
-    found = measured(choice, "loss_landscape", ALIKE, "--slices random,eigen,contour,line")
+    found = measured(choice, "loss_landscape", flags="--slices random,eigen,contour,line")
     found, refused = landscape.comparable(found)
     for f in refused:
         st.warning(

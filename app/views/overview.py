@@ -5,13 +5,13 @@ from dataclasses import dataclass
 import pandas as pd
 import streamlit as st
 
-from app import compare, shell, show, store, tables
-from app.measured import command, how, values_table
+from app import compare, shell, show, tables
+from app.measured import alike, command, how, values_table
 from app.shell import Choice, text
 from app.store import Entry
 from grace_geom.plots import accuracies, correlation, panels
 from grace_geom.plots.tradeoff import tradeoff
-from grace_geom.records import Estimate, Finding, questions
+from grace_geom.records import Estimate, questions
 
 CARDS = (
     (
@@ -319,21 +319,6 @@ def bound(choice: Choice, shown: list[Entry]) -> None:
             ),
             values_table(found, list(BOUND)),
         )
-
-
-def alike(choice: Choice, analysis: str) -> dict[str, Finding]:
-    """Findings on the chosen runs with the settings of the first; the page of the analysis says
-    what it leaves out.
-    """
-    found, _ = store.findings(analysis, choice.runs, choice.root)
-    keys = ("n", "params", "loss", "eps", "seed")
-    first = [found[0].result.settings.get(k) for k in keys] if found else []
-    return {
-        f.run: f
-        for f in found
-        if [f.result.settings.get(k) for k in keys] == first
-        and f.is_of(known.checkpoint if (known := choice.known[f.run].evaluation) else "")
-    }
 
 
 def per_set(choice: Choice, shown: list[Entry]) -> None:

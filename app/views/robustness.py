@@ -20,7 +20,7 @@ CHECKS = {
 def main() -> None:
     """Curves, images, classes, transfer, checks."""
     choice = shell.page("How does accuracy fall with ε, and on which images?")
-    found = measured(choice, "robustness_curve", ("steps", "targets", "attacks"))
+    found = measured(choice, "robustness_curve")
     if not found:
         return
     show.legend([f.run for f in found], choice.legend)

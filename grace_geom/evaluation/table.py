@@ -15,12 +15,12 @@ from grace_geom.records import (
     Accuracy,
     DialPoint,
     DialRecord,
-    Estimate,
     EvalRecord,
     RecordError,
     attack_text,
     by_level,
     headline_attack,
+    how_intervals,
     mcnemar,
     mean_corruption,
     measured_on,
@@ -208,13 +208,6 @@ def _names(records: Sequence[EvalRecord]) -> list[str]:
     return [
         name if names.count(name) == 1 else other for name, other in zip(names, unique, strict=True)
     ]
-
-
-def how_intervals(estimates: Sequence[Estimate]) -> str:
-    """What the intervals of means and of HM are, in words; it depends on what the records hold."""
-    if any(e.how == "by images" for e in estimates):
-        return "of means and HM: Wilson's at their variance over images, clean and attacked answers taken together"
-    return "of means and HM: normal intervals from image counts, sets taken as independent"
 
 
 def _notes(records: Sequence[EvalRecord]) -> list[str]:

@@ -64,6 +64,13 @@ class Estimate:
         return cls(value, error, max(0.0, value - Z95 * error), min(1.0, value + Z95 * error))
 
 
+def how_intervals(estimates: Sequence[Estimate]) -> str:
+    """What the intervals of means and of HM are, in words; it depends on what the records hold."""
+    if any(e.how == "by images" for e in estimates):
+        return "of means and HM: Wilson's at their variance over images, clean and attacked answers taken together"
+    return "of means and HM: normal intervals from image counts, sets taken as independent"
+
+
 def rank_range(
     x: Sequence[float], y: Sequence[Estimate], draws: int = 2000, seed: int = 0
 ) -> tuple[float, float] | None:

@@ -7,7 +7,6 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from grace_geom.evaluation.table import how_intervals
 from grace_geom.records import (
     COLUMNS,
     Accuracy,
@@ -15,6 +14,7 @@ from grace_geom.records import (
     Uneven,
     attack_text,
     headline_attack,
+    how_intervals,
     mean_corruption,
     over_levels,
     uneven,

@@ -107,7 +107,7 @@ def write_run(
     return folder
 
 
-def spectrum(folder: Path, top: float, n: int = 96, sha256: str = "") -> None:
+def spectrum(folder: Path, top: float, n: int = 96, sha256: str = "", **more: object) -> None:
     """A Hessian spectrum of two Lanczos nodes."""
     values = {
         "dim": Measure(1000),
@@ -124,7 +124,7 @@ def spectrum(folder: Path, top: float, n: int = 96, sha256: str = "") -> None:
         "loss": "ce",
         "operator": "hessian",
         "seed": 0,
-    }
+    } | more
     checkpoint = {
         "label": folder.name,
         "path": str(folder / "ckpt.pt"),

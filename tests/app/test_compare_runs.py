@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from app import compare, store
+from grace_geom.records import how_intervals
 from tests.app.conftest import APGD, evaluation
 
 
@@ -45,6 +46,26 @@ def test_other_images_cannot_be_compared(known, more, reason):
     other = replace(known["demo/ft-s0"], evaluation=evaluation("ft-s0", 90, 10, **more))
     assert reason in compare.incomparable(other, known["demo/grace-s0"], ("id",))
     assert compare.delta(other, known["demo/grace-s0"], "ID") is None
+
+
+def of_content(content):
+    """``subset`` of 100 images that have the same numbers in the data set."""
+    return {"of": 100, "seed": 0, "ids_sha256": "abc"} | ({"content": content} if content else {})
+
+
+def test_the_same_numbers_in_a_changed_set_are_other_images(known):
+    grace, ft = known["demo/grace-s0"], known["demo/ft-s0"]
+    now = {}
+    for key, content in (("new", "2" * 64), ("old", "1" * 64), ("unknown", "")):
+        record = evaluation("ft-s0", 90, 10, subset=of_content(content))
+        now[key] = replace(ft, evaluation=record)
+    mine = replace(grace, evaluation=evaluation("grace-s0", 80, 50, subset=of_content("1" * 64)))
+    reason = compare.incomparable(now["new"], mine, ("id",))
+    assert reason == "other images, labels or class names in shapes:shapes (id/shapes)"
+    assert compare.delta(now["new"], mine, "ID") is None
+    assert not compare.lead("ID", [now["new"], mine], None).verdicts[0].clear
+    for key in ("old", "unknown"):
+        assert compare.incomparable(now[key], mine, ("id",)) == ""
 
 
 def test_another_attack_cannot_be_compared_but_clean_numbers_can(known):
@@ -92,3 +113,15 @@ def test_a_caption_says_estimator_n_seed_and_interval(known):
     said = compare.how_measured(list(known.values()), ("id", "adv"))
     for part in ("100 images", "apgd-ce 4/255, 20 steps", "seed 0", "95 %", "Wilson"):
         assert part in said
+
+
+def test_a_caption_says_of_means_and_hm_what_the_tables_say(known):
+    e = known["demo/ft-s0"]
+    columns = [found for found in e.estimates.values() if found]
+    by_images = compare.how_measured([e], ("id",))
+    assert f"({how_intervals(columns)})" in by_images and "variance over images" in by_images
+    totals = {key: found and replace(found, how="") for key, found in e.estimates.items()}
+    by_totals = compare.how_measured([replace(e, estimates=totals)], ("id",))
+    assert "sets taken as independent" in by_totals
+    mean = compare.how_measured([replace(e, members=(e, e))], ("id",))
+    assert "spread over seeds (Student's t) and over the test images" in mean

@@ -2,12 +2,16 @@
 
 import json
 import os
+from dataclasses import replace
 from hashlib import sha256
 
 import numpy as np
 import pytest
+import yaml
 
-from app import store
+from app import shell, store
+from grace_geom.plots.legend import Identity, Legend
+from grace_geom.plots.palette import GROUNDS
 from grace_geom.records import Measure, Part, Result
 from tests.app.conftest import spectrum, write_run
 
@@ -15,6 +19,18 @@ from tests.app.conftest import spectrum, write_run
 def test_runs_are_named_by_their_path_below_the_root(runs):
     assert list(store.entries(runs)) == ["demo/ft-s0", "demo/grace-s0", "demo/zero-shot-s0"]
     assert store.entries(runs / "nowhere") == {}
+
+
+def test_a_run_that_was_never_evaluated_has_the_colour_of_its_recorded_seed(tmp_path):
+    for run, seed in (("ft-s0", 0), ("ft-s2", 2)):
+        path = write_run(tmp_path, f"demo/{run}", None) / "config.yaml"
+        path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"seed": seed}))
+    first, third = store.entries(tmp_path).values()
+    drawn = shell.legend_of([third], [third], {third.id: "ft-s2"}, GROUNDS["light"])
+    picture = Legend.of({third.id: Identity("ft", "ft", 2)}, {third.id: "ft-s2"})
+    assert drawn.looks == picture.looks  # an analysis takes the seed from the checkpoint
+    assert (first.seed, third.seed) == (0, 2)
+    assert replace(first, members=(first, third)).recorded_seed is None
 
 
 def test_what_is_broken_is_named_and_the_rest_is_read(broken):
