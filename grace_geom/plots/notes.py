@@ -142,7 +142,11 @@ def _annotation(sheet: Sheet, note: Mapping[str, Any]) -> None:
     if note.get("showarrow", True):
         _arrow(sheet, note, panel, words, at, trans, look)
     elif panel is None:
-        sheet.outside.append(sheet.figure.text(*at, words, transform=trans, **look))
+        text = sheet.figure.text(*at, words, transform=trans, **look)
+        if at[1] == 0 and shift[1] < 0 and look["va"] == "top":
+            sheet.foot(text, trans)
+        else:
+            sheet.outside.append(text)
     else:
         panel.ax.text(*at, words, transform=trans, **look)
 

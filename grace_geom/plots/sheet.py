@@ -52,6 +52,8 @@ class Sheet:
         self.panels: list[Panel] = []
         self.solids: list[tuple[Any, Mapping[str, Any]]] = []
         self.outside: list[Any] = []
+        self._foot: Any = None
+        self._lowered = Affine2D()
         self.handles: dict[int, list[Any]] = {}
         self._legend: Any = None
         self._legend_at: Mapping[str, Any] = {}
@@ -67,6 +69,11 @@ class Sheet:
                 getattr(ax, f"set_{which}scale")("log", nonpositive="mask")
         self.panels.append(Panel(ax, x, y))
         return self.panels[-1]
+
+    def foot(self, text: Any, place: Any) -> None:
+        """A note that stands below everything, however far labels reach down."""
+        self._foot = text
+        text.set_transform(place + self._lowered)
 
     def _titled(self, title: Mapping[str, Any]) -> Any:
         units.known("layout.title", title, "text font x y xanchor yanchor xref yref pad automargin")
@@ -173,6 +180,7 @@ class Sheet:
                 self._turn_ticks()
                 self._wrap()
             self._place_legend()
+            self._place_foot()
             over = self._overflow()
             self._margins = [max(_PAD, m + o) for m, o in zip(self._margins, over, strict=True)]
             width, height = self.figure.get_size_inches()
@@ -184,6 +192,14 @@ class Sheet:
                 )
         self._place()
         self._place_legend()
+        self._place_foot()
+
+    def _place_foot(self) -> None:
+        if self._foot is None:
+            return
+        self._lowered.clear()
+        lowest = Bbox.union(self._boxes()).y0 - 0.04 * self.figure.dpi
+        self._lowered.translate(0, min(0.0, lowest - self._foot.get_window_extent().y1))
 
     def _place(self) -> None:
         width, height = self.figure.get_size_inches()
@@ -242,6 +258,8 @@ class Sheet:
         boxes = self._boxes()
         if self._legend is not None:
             boxes.append(self._legend.get_window_extent())
+        if self._foot is not None:
+            boxes.append(self._foot.get_window_extent())
         whole, dpi = Bbox.union(boxes), self.figure.dpi
         width, height = self.figure.get_size_inches()
         ceiling = height - _PAD
