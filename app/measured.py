@@ -12,6 +12,7 @@ from app.shell import Choice, inline, quoted, text
 from app.store import Entry, settings
 from grace_geom.plots import sample
 from grace_geom.records import Finding
+from grace_geom.records.used_images import UsedImages, unlike
 
 SAME = ("data", "n", "params", "loss", "eps", "alpha", "attack_steps", "seed", "dtype")
 """Settings in which findings must agree, whatever the analysis."""
@@ -65,7 +66,22 @@ def measured(choice: Choice, name: str, same: Sequence[str] = (), flags: str = "
                 f"{text(choice.names[f.run])}: {name} was measured on another checkpoint file than "
                 "the one that was evaluated. Measure or evaluate it again."
             )
+    for note in other_images(choice, kept):
+        st.warning(note)
     return kept
+
+
+def other_images(choice: Choice, found: Sequence[Finding]) -> list[str]:
+    """A sentence for each run that was not measured on the images of most; older results do not
+    tell.
+    """
+    used = {
+        choice.names[f.run]: {name: UsedImages(*one) for name, one in c["images"].items()}
+        for f in found
+        for c in f.result.checkpoints
+        if c.get("label") == f.label and c.get("images")
+    }
+    return [text(note) for note in unlike(used).values()]
 
 
 def has_checkpoint(entry: Entry) -> bool:
@@ -131,8 +147,7 @@ def how(found: Sequence[Finding], estimator: str, interval: str = "") -> str:
     """A caption: estimator, loss and weights, n, seed, precision, interval."""
     if not found:
         return estimator
-    s = found[0].result.settings
-    parts = [f"n = {s.get('n')} images", f"seed {s.get('seed')}", str(s.get("dtype", "")).strip()]
+    parts = [sample.sample(found), str(found[0].result.settings.get("dtype", "")).strip()]
     parts = [inline(part) for part in parts]
     return f"{estimator} {', '.join(p for p in parts if p)}.{f' {interval}' if interval else ''}"
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from grace_geom.analysis.alike import UsedImages, marked, unlike
+from grace_geom.analysis.alike import marked
 from grace_geom.analysis.drawing import Draw, save_figures
 from grace_geom.analysis.features.cache import REVISION
 from grace_geom.analysis.numbers import with_refused
@@ -37,6 +37,7 @@ from grace_geom.plots.sample import sample_size
 from grace_geom.progress import Progress
 from grace_geom.provenance import provenance
 from grace_geom.records import Measure, Part, RecordError, Result
+from grace_geom.records.used_images import UsedImages, unlike
 from grace_geom.tables import Table
 
 O = TypeVar("O", bound=Common)  # noqa: E741

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from grace_geom.analysis.alike import UsedImages
 from grace_geom.analysis.objective import Objective, objective
 from grace_geom.analysis.options import Common
 from grace_geom.batch import Batch
@@ -28,6 +27,7 @@ from grace_geom.evaluation.accuracy import reader_for
 from grace_geom.evaluation.opening import open_with
 from grace_geom.files import read_whole
 from grace_geom.models import ClipClassifier
+from grace_geom.records.used_images import UsedImages
 from grace_geom.weights import Weights
 
 

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from grace_geom.analysis import parameter_drift
-from grace_geom.analysis.alike import UsedImages, marked, unlike
+from grace_geom.analysis.alike import marked
 from grace_geom.analysis.options import Common
 from grace_geom.analysis.run import Part, Shown, analyse, sample_text
 from grace_geom.analysis.subject import open_subject
 from grace_geom.errors import UserError
 from grace_geom.records import Measure, Result
+from grace_geom.records.used_images import UsedImages, unlike
 from grace_geom.tables import Table
 from tests.analysis.parts import nothing
 from tests.evaluation.test_evaluate import make_run, save_npz
