@@ -31,8 +31,8 @@ from grace_geom.weights import Weights
 
 HEAD = "head."
 CHOOSE = (
-    "say which with --weights ema, --weights model or --weights PLACE (of evaluate and the "
-    "analyses), or save the one that is meant in a file of its own"
+    "say which with --weights ema, --weights model or --weights PLACE where the command takes it, "
+    "or save the one that is meant in a file of its own"
 )
 
 

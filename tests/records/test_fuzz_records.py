@@ -17,11 +17,11 @@ import pytest
 from grace_geom.errors import UserError
 from grace_geom.records import (
     Accuracy,
+    DialPoint,
     DialRecord,
     EvalRecord,
     Measure,
     Part,
-    Point,
     RecordError,
     Result,
     pack,
@@ -84,7 +84,7 @@ def write(kind: str, folder) -> tuple[os.PathLike, object]:
         load = lambda p: summarise(EvalRecord.load(p).accuracies)  # noqa: E731
         return evaluation().save(folder / "eval.json"), load
     if kind == "dial":
-        point = Point(0.5, (accuracy(),), (accuracy(data="held-out"),))
+        point = DialPoint(0.5, (accuracy(),), (accuracy(data="held-out"),))
         record = DialRecord("ab" * 32, "run", "ft", {"data": "a"}, (point,), 0.5, "by")
         return record.save(folder / "dial.json"), DialRecord.load
     if kind == "study":
