@@ -105,23 +105,8 @@ def _analyse(
         say(f"warning: --eps: {warning}")
     files = [checkpoint_file(path) for path in options.checkpoints]
     labels, out = labels_of(files), folder_of(options.out, files)
-    parts, records, known = {}, [], 0
-    refused: dict[str, str] = {}
-    with read_once(options.others()):
-        for file, label in zip(files, labels, strict=True):
-            try:
-                found = _found(name, file, label, options, measure, out)
-            except UserError as why:
-                if world().size > 1 or len(refused) == len(files) - 1:  # nothing is left to show
-                    raise
-                refused[label] = str(why)
-                say(f"{label}: not measured: {why}")
-                continue
-            if found is None:
-                continue
-            (parts[label], record), was_known = found
-            known += was_known
-            records.append(record | {"label": label, "path": str(file)})
+    found = _every(name, dict(zip(labels, files, strict=True)), options, measure, out)
+    parts, records, refused = found.parts, found.records, found.refused
     if not first():
         return out / f"{name}.json"
     shown = show(parts, options)
@@ -145,9 +130,9 @@ def _analyse(
     path = result.save(out)
     width = shutil.get_terminal_size((100, 24)).columns
     print("\n\n".join(table.text(width) for table in tables))
-    if known:
+    if found.known:
         print(
-            f"\n{known} of {len(parts)} were measured before with these settings (--fresh measures "
+            f"\n{found.known} of {len(parts)} were measured before with these settings (--fresh measures "
             "again)"
         )
     drawn = save_figures(out, result, draw, apart)
@@ -155,6 +140,50 @@ def _analyse(
     nothing = "" if drawn else "; no figure, for no number can be drawn"
     print(f"\nwritten in {time.perf_counter() - began:.1f} s: {path}{figures}{nothing}")
     return path
+
+
+@dataclass
+class _Measured:
+    """Parts and records of the checkpoints that were measured, by label; why others were not; how
+    many were known before.
+    """
+
+    parts: dict[str, Part] = field(default_factory=dict)
+    records: list[dict[str, Any]] = field(default_factory=list)
+    refused: dict[str, str] = field(default_factory=dict)
+    known: int = 0
+
+
+def _every(
+    name: str,
+    files: Mapping[str, Path],
+    options: O,
+    measure: Callable[[Subject, O, Path], Part],
+    out: Path,
+) -> _Measured:
+    """Measure every checkpoint that can be measured.
+
+    Raises:
+        UserError: If none can, or one cannot in a job of several processes.
+    """
+    every = _Measured()
+    with read_once(options.others()):
+        for label, file in files.items():
+            try:
+                found = _found(name, file, label, options, measure, out)
+            except UserError as why:
+                nothing_left = len(every.refused) == len(files) - 1
+                if world().size > 1 or nothing_left:
+                    raise
+                every.refused[label] = str(why)
+                say(f"{label}: not measured: {why}")
+                continue
+            if found is None:
+                continue
+            (every.parts[label], record), was_known = found
+            every.known += was_known
+            every.records.append(record | {"label": label, "path": str(file)})
+    return every
 
 
 def sample_text(parts: Mapping[str, Part], options: Common) -> str:
