@@ -287,9 +287,14 @@ def test_an_unknown_preset_is_refused(argv, said):
         parse_train(argv.split())
 
 
-def test_four_instead_of_four_255ths_is_warned_about(capsys):
-    make_config({"eps": 4})
-    assert "4/255" in capsys.readouterr().err
+def test_four_instead_of_four_255ths_is_refused(capsys):
+    for values in ({"eps": 4}, {"alpha": 4}, {"method": "at", "eps": 4}):
+        with pytest.raises(UserError, match=r"pixels are in \[0, 1\] here\. Did you mean 4/255\?"):
+            make_config(values)
+    make_config({"eps": 0.75})
+    assert "pixels are in [0, 1]" in capsys.readouterr().err
+    make_config({"eps": 1})
+    capsys.readouterr()
     make_config({"eps": "4/255"})
     assert not capsys.readouterr().err
 

@@ -114,7 +114,7 @@ def test_the_page_of_methods_lists_each_with_its_options():
     grace = page.partition("\n## grace\n")[2]
     assert "arXiv 2603.27139" in grace and "*Tables:* 6, 7, 8." in grace
     assert "| `--percentile` | `80` | ≥ 0, ≤ 100 |" in grace
-    assert "| `--eps` | `4/255` | ≥ 0 |" in grace
+    assert "| `--eps` | `4/255` | ≥ 0, ≤ 1 |" in grace
 
 
 def test_a_new_method_is_on_the_page():

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from grace_geom.errors import UserError
+from grace_geom.fields import check_bounds, pixel_bounded
 from grace_geom.serialise import plain
 
 
@@ -50,8 +51,8 @@ class Common:
     batch: int = 64
     params: str = "visual"
     loss: Literal["ce", "adv-ce"] = "ce"
-    eps: float = 4 / 255
-    alpha: float = 1 / 255
+    eps: float = pixel_bounded(4 / 255)
+    alpha: float = pixel_bounded(1 / 255)
     attack_steps: int = 10
     seed: int = 0
     device: str = "auto"
@@ -70,6 +71,7 @@ class Common:
         for flag, value in (("--n", self.n), ("--batch", self.batch)):
             if value < 1:
                 raise UserError(f"{flag} must be at least 1, not {value}")
+        check_bounds(self)
         for name in ("id", "adv"):
             if name in self.ood:
                 raise UserError(

@@ -7,6 +7,7 @@ from pathlib import Path
 from grace_geom.attacks import AttackSpec
 from grace_geom.data import Split, suites
 from grace_geom.errors import UserError, nearest
+from grace_geom.fields import check_bounds, pixel_bounded
 from grace_geom.records import SUITES
 
 ATTACKED_BY_DEFAULT = 500
@@ -36,7 +37,7 @@ class Measures:
 
     suites: tuple[str, ...] = field(default=SUITES, metadata={"group": "evaluation"})
     attack: str = "apgd-ce"
-    eps: float = 4 / 255
+    eps: float = pixel_bounded(4 / 255)
     steps: int | None = None
     restarts: int = 1
     square_schedule: str | None = None
@@ -53,6 +54,7 @@ class Measures:
             raise UserError(f"--suites is empty: name some of {', '.join(SUITES)}")
         if self.eval_seed < 0:
             raise UserError(f"--eval-seed must be at least 0, not {self.eval_seed}")
+        check_bounds(self)
         for suite in self.suites:
             if suite not in SUITES:
                 raise UserError(f"--suites: unknown suite {suite!r}; {nearest(suite, SUITES)}")

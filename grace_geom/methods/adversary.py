@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from grace_geom.attacks import pgd, pgd_until
 from grace_geom.batch import Batch
 from grace_geom.errors import UserError
-from grace_geom.fields import bounded
+from grace_geom.fields import bounded, pixel_bounded
 from grace_geom.methods.base import Run
 from grace_geom.weights import Weights, detach
 
@@ -92,8 +92,8 @@ class Adversary:
     nats.
     """
 
-    eps: float = bounded(4 / 255, least=0)
-    alpha: float = bounded(1 / 255, least=0)
+    eps: float = pixel_bounded(4 / 255)
+    alpha: float = pixel_bounded(1 / 255)
     attack_steps: int = bounded(10, least=0)
     eps_warmup: float = bounded(0.0, least=0, most=1)
     steps_warmup: float = bounded(0.0, least=0, most=1)
