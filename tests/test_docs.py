@@ -66,6 +66,8 @@ def test_the_tutorial_runs(tmp_path, monkeypatch):
             small = small[:6]  # no attack to shorten
         run([*arguments, *small], monkeypatch)
     assert (tmp_path / "grace.safetensors").is_file()
+    (code,) = re.findall(r"^```python\n(.*?)^```", (DOCS / "tutorial.md").read_text(), re.M | re.S)
+    exec(code, {})
     for name in ("hessian_spectrum", "feature_stability"):
         assert (tmp_path / f"runs/tutorial/analyses/{name}.png").is_file()
 
