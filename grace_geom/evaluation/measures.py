@@ -22,10 +22,10 @@ class Measures:
             (attacked ID test set), natural_adv (natural adversarial images), zeroshot (transfer to
             other data sets).
         attack: Attack: pgd, apgd-ce (Auto-PGD on the cross-entropy), apgd-t (on the targeted DLR
-            loss), apgd (both, for final tables), fab-t, square, or autoattack (all four).
+            loss), apgd (both, for final tables), fab-t, square, or autoattack (apgd, fab-t and
+            square).
         eps: L-infinity radius ε of the attack, in pixel units of [0, 1], such as 4/255.
-        steps: Number of attack steps; default: 20 for pgd, 100 for Auto-PGD and
-            FAB-T.
+        steps: Number of attack steps; default: 20 for pgd, 100 for Auto-PGD and FAB-T.
         restarts: Number of random restarts of the attack.
         square_schedule: Square size schedule of Square Attack: standard (AutoAttack's) or stretched
             over its queries; default: standard in autoattack, stretched in square.
