@@ -21,11 +21,23 @@ class EvaluateOptions:
         checkpoints: Checkpoints or run directories.
         json: Print the records as JSON instead of tables.
         fresh: Measure again, even what eval.json already holds.
+        per_class: Also print mean per-class accuracy and the worst class.
+        class_tables: Folder to write per-class accuracies and confusion matrices to, as CSV.
+        outcomes: File (.csv or .parquet) for label, predictions, margins and radius of each image;
+            measures again.
+        save_adversarial: Folder to write adversarial images to, as NPZ and PNG; measures again.
+        from_adversarial: Adversarial images (NPZ) that --save-adversarial wrote for another
+            checkpoint, to measure how far they transfer.
     """
 
     checkpoints: tuple[Path, ...] = field(metadata={"group": "evaluate"})
     json: bool = False
     fresh: bool = False
+    per_class: bool = False
+    class_tables: Path | None = None
+    outcomes: Path | None = None
+    save_adversarial: Path | None = None
+    from_adversarial: tuple[Path, ...] = ()
 
 
 @door
@@ -45,6 +57,8 @@ def _evaluate(argv: Sequence[str] | None) -> None:
     from grace_geom.checkpoint import checkpoint_file
     from grace_geom.distributed import first
     from grace_geom.evaluation import Measures, Sets, Source, assess
+    from grace_geom.evaluation.class_tables import per_class_table
+    from grace_geom.evaluation.extra_files import ExtraFiles
     from grace_geom.evaluation.table import Console, accuracy_table, corruption_table, paired_table
     from grace_geom.records.schema import dumps
 
@@ -65,6 +79,9 @@ def _evaluate(argv: Sequence[str] | None) -> None:
     if warning := check_eps(measures.eps):
         print(f"warning: --eps: {warning}", file=sys.stderr)
     files = [checkpoint_file(path) for path in options.checkpoints]
+    extras = ExtraFiles(
+        options.class_tables, options.outcomes, options.save_adversarial, options.from_adversarial
+    )
     sets, records, reused = Sets(source.data_root, source.download), [], 0
     written: list[Path] = []
     for file in files:
@@ -80,11 +97,14 @@ def _evaluate(argv: Sequence[str] | None) -> None:
             fresh=options.fresh,
             kept_in=written.append,
             say=_say,
+            extras=extras.begun(),
         )
         records.append(record)
+        extras.done(record)
         reused += watcher.reused if watcher else 0
     if not first():
         return
+    written += extras.written(records)
     if options.json:
         print(dumps([dataclasses.asdict(record) for record in records]))
         return
@@ -92,6 +112,8 @@ def _evaluate(argv: Sequence[str] | None) -> None:
     print(accuracy_table(records).text(width))
     if (corrupted := corruption_table(records)) is not None:
         print("\n" + corrupted.text(width))
+    if options.per_class and (classes := per_class_table(records)) is not None:
+        print("\n" + classes.text(width))
     if len(records) > 1 and (paired := paired_table(records)) is not None:
         print("\n" + paired.text(width))
     if reused:

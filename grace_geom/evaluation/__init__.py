@@ -5,14 +5,13 @@ from grace_geom.evaluation.interpolation import DialOptions, dial
 from grace_geom.evaluation.measures import Measures, Source, Target, short_name, targets
 from grace_geom.evaluation.one_checkpoint import (
     Sets,
-    Silent,
-    Watcher,
     answer,
     assess,
     image_set_of,
     question,
     record_file,
 )
+from grace_geom.evaluation.watching import Silent, Watcher
 
 __all__ = [
     "DialOptions",

@@ -21,8 +21,6 @@ from grace_geom.evaluation.measures import ATTACKED_BY_DEFAULT, Measures, Source
 from grace_geom.evaluation.one_checkpoint import (
     HERE,
     Sets,
-    Silent,
-    Watcher,
     answer,
     aside_of,
     begin,
@@ -32,6 +30,7 @@ from grace_geom.evaluation.one_checkpoint import (
     record_file,
     set_aside,
 )
+from grace_geom.evaluation.watching import Silent, Watcher
 from grace_geom.files import read_whole
 from grace_geom.records import Accuracy, DialPoint, DialRecord, NewerRecordError, RecordError
 

@@ -4,13 +4,14 @@ every number.
 
 import functools
 import hashlib
+import itertools
 import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from grace_geom.checkpoint import Checkpoint, checkpoint_file
 from grace_geom.data import ImageSet, Split, resolve
@@ -18,9 +19,13 @@ from grace_geom.data.membership import Trained, unseen
 from grace_geom.distributed import first, wait_for_all
 from grace_geom.errors import UserError
 from grace_geom.evaluation import identity
-from grace_geom.evaluation.accuracy import evaluate_set
+from grace_geom.evaluation.accuracy import evaluate_set, with_classes
+from grace_geom.evaluation.adversarial import match
 from grace_geom.evaluation.measures import Measures, Source, Target, short_name, targets
 from grace_geom.evaluation.opening import open_with
+from grace_geom.evaluation.outcomes import Gatherer
+from grace_geom.evaluation.transfer import Extras, transfers
+from grace_geom.evaluation.watching import Silent, Watcher
 from grace_geom.files import read_whole
 from grace_geom.models import ClipClassifier
 from grace_geom.provenance import provenance
@@ -28,39 +33,8 @@ from grace_geom.records import Accuracy, DialRecord, EvalRecord, NewerRecordErro
 from grace_geom.records.merge import held, known_in, make_way
 
 HERE = Source()
+NONE = Extras()
 Kept = EvalRecord | DialRecord
-
-
-class Watcher(Protocol):
-    """Who is told how far an evaluation is."""
-
-    def plan(self, numbers: int) -> None:
-        """So many accuracies will be measured or found on record."""
-
-    def begin(self, target: Target, images: int) -> None:
-        """The accuracy of a target is begun, on so many images."""
-
-    def advance(self, images: int) -> None:
-        """So many more of its images are done."""
-
-    def end(self, accuracy: Accuracy, known: bool) -> None:
-        """It is there; ``known``: it was on record."""
-
-
-class Silent:
-    """Tells nobody."""
-
-    def plan(self, numbers: int) -> None:
-        """How many numbers there will be."""
-
-    def begin(self, target: Target, images: int) -> None:
-        """A set begins."""
-
-    def advance(self, images: int) -> None:
-        """Some images are done."""
-
-    def end(self, accuracy: Accuracy, known: bool) -> None:
-        """A set is done, or was ``known`` from an earlier evaluation."""
 
 
 class Sets:
@@ -127,6 +101,7 @@ def assess(
     into: Path | None = None,
     kept_in: Callable[[Path], object] = lambda path: None,
     say: Callable[[str], object] = lambda text: None,
+    extras: Extras = NONE,
 ) -> EvalRecord:
     """Evaluate a checkpoint and write its ``eval.json``, after every number, so that nothing is
     lost when stopped.
@@ -147,6 +122,7 @@ def assess(
         into: Keep the record there instead, as for a file in somebody else's folder.
         kept_in: Told where the record is kept.
         say: Told what became of an earlier record that does not belong to this one.
+        extras: What is kept of each image, and adversarial images of other checkpoints.
 
     Raises:
         UserError: For a checkpoint or a data set that cannot be read, or that do not fit each
@@ -165,14 +141,23 @@ def assess(
     asked = [
         (t, image_set_of(t, measures, sets, config, given, checkpoint)) for t in wanted
     ]  # a missing one stops us here
+    moved = []
+    if extras.transfer:
+        own = Target("adv", short_name(data), data, "test", None, None)
+        whole = image_set_of(own, measures, sets, config, given, checkpoint)
+        moved = [match(stored, whole, own.name, size) for stored in extras.transfer]
     if first():
         set_aside(path, record, say)
     wait_for_all()
     earlier = _earlier(path, record)
     record = replace(record, accuracies=_kept(earlier, wanted, measures.suites))
     superseded = [a for a in earlier if a not in record.accuracies]
-    known = () if fresh else record.accuracies
-    for accuracy, new in measure(model, asked, known, measures, source, size, watcher):
+    known = () if fresh or extras.gather is not None else record.accuracies
+    numbers = itertools.chain(
+        measure(model, asked, known, measures, source, size, watcher, extras.gather),
+        transfers(model, moved, size, measures.eval_batch, extras.gather),
+    )
+    for accuracy, new in numbers:
         if new:
             record = replace(
                 record, accuracies=record.merged(replace(record, accuracies=(accuracy,)))
@@ -190,9 +175,10 @@ def measure(
     source: Source,
     image_size: int,
     watcher: Watcher,
+    gather: Gatherer | None = None,
 ) -> Iterator[tuple[Accuracy, bool]]:
     """The answer to each question in order, and whether it is new: those among ``known`` that are
-    the same measurement are not.
+    the same measurement are not, but for what earlier versions did not write down.
     """
     watcher.plan(len(asked))
     for target, image_set in asked:
@@ -206,6 +192,8 @@ def measure(
         )
         old = answer(known, target, measures.eval_seed, image_set, now)
         accuracy = old
+        if old is not None and not old.labels:  # of an earlier version: no image is looked at again
+            accuracy = with_classes(old, image_set)
         if accuracy is None:
             watcher.begin(target, len(image_set))
             found = evaluate_set(
@@ -219,9 +207,10 @@ def measure(
                 image_size=image_size,
                 workers=source.workers,
                 progress=watcher.advance,
+                gather=gather,
             )
             accuracy = replace(found, identity=now)
-        watcher.end(accuracy, accuracy is old)
+        watcher.end(accuracy, old is not None)
         yield accuracy, accuracy is not old
 
 
