@@ -22,6 +22,8 @@ class EvaluateOptions:
         json: Print the records as JSON instead of tables.
         fresh: Measure again, even what eval.json already holds.
         per_class: Also print mean per-class accuracy and the worst class.
+        calibration: Also measure NLL, ECE (15 bins) and Brier score, before and after temperature
+            scaling on held-out images.
         class_tables: Folder to write per-class accuracies and confusion matrices to, as CSV.
         outcomes: File (.csv or .parquet) for label, predictions, margins and radius of each image;
             measures again.
@@ -34,6 +36,7 @@ class EvaluateOptions:
     json: bool = False
     fresh: bool = False
     per_class: bool = False
+    calibration: bool = False
     class_tables: Path | None = None
     outcomes: Path | None = None
     save_adversarial: Path | None = None
@@ -57,6 +60,7 @@ def _evaluate(argv: Sequence[str] | None) -> None:
     from grace_geom.checkpoint import checkpoint_file
     from grace_geom.distributed import first
     from grace_geom.evaluation import Measures, Sets, Source, assess
+    from grace_geom.evaluation.calibration_table import calibration_table
     from grace_geom.evaluation.class_tables import per_class_table
     from grace_geom.evaluation.extra_files import ExtraFiles
     from grace_geom.evaluation.table import Console, accuracy_table, corruption_table, paired_table
@@ -80,7 +84,11 @@ def _evaluate(argv: Sequence[str] | None) -> None:
         print(f"warning: --eps: {warning}", file=sys.stderr)
     files = [checkpoint_file(path) for path in options.checkpoints]
     extras = ExtraFiles(
-        options.class_tables, options.outcomes, options.save_adversarial, options.from_adversarial
+        options.class_tables,
+        options.outcomes,
+        options.save_adversarial,
+        options.from_adversarial,
+        options.calibration,
     )
     sets, records, reused = Sets(source.data_root, source.download), [], 0
     written: list[Path] = []
@@ -114,6 +122,8 @@ def _evaluate(argv: Sequence[str] | None) -> None:
         print("\n" + corrupted.text(width))
     if options.per_class and (classes := per_class_table(records)) is not None:
         print("\n" + classes.text(width))
+    if options.calibration and (calibrated := calibration_table(records)) is not None:
+        print("\n" + calibrated.text(width))
     if len(records) > 1 and (paired := paired_table(records)) is not None:
         print("\n" + paired.text(width))
     if reused:

@@ -23,9 +23,11 @@ from grace_geom.errors import NotFiniteError, UserError
 from grace_geom.evaluation.outcomes import Gatherer
 from grace_geom.evaluation.per_image import PerImage, distances, look, settle, stacked
 from grace_geom.evaluation.reader import Reader, reader_for
+from grace_geom.evaluation.temperature import Temperature, value_of
 from grace_geom.models import ClipClassifier
 from grace_geom.records import Accuracy, pack
 from grace_geom.records.accuracy import pack_numbers
+from grace_geom.records.calibration import scores
 from grace_geom.records.classes import MEAN_PER_CLASS
 from grace_geom.records.statistics import wilson
 from grace_geom.weights import Weights
@@ -35,7 +37,10 @@ Progress = Callable[[int], None]
 
 @torch.no_grad()
 def correctness(
-    reader: Reader, batches: Iterable[Batch], progress: Progress = lambda n: None
+    reader: Reader,
+    batches: Iterable[Batch],
+    progress: Progress = lambda n: None,
+    temperature: Temperature | None = None,
 ) -> PerImage:
     """What the model says about each clean image in order (:func:`~.per_image.look`).
 
@@ -50,7 +55,7 @@ def correctness(
             raise NotFiniteError(
                 "the model's logits are NaN on clean images: this checkpoint is broken"
             )
-        found.append(look(logits, batch.labels))
+        found.append(look(logits, batch.labels, value_of(temperature)))
         progress(len(batch))
     return stacked(found)
 
@@ -63,6 +68,7 @@ def robustness(
     index: np.ndarray,
     progress: Progress = lambda n: None,
     gather: Gatherer | None = None,
+    temperature: Temperature | None = None,
 ) -> tuple[SuiteResult, PerImage]:
     """Which images stay right under every part of an attack; only those that still stand are
     attacked again.
@@ -77,6 +83,7 @@ def robustness(
             cutting the set into other batches, or attacking fewer images, changes nothing.
         progress: Told the number of images after each batch.
         gather: Told the adversarial images of each batch.
+        temperature: For the scores named ``scaled_...``.
 
     Returns:
         The result without its images, and what the model says about each adversarial image, with
@@ -98,7 +105,7 @@ def robustness(
             except ValueError as error:
                 raise UserError(f"--attack {attack.name}: {error}") from None
             with in_precision(attack.precision, batch.images.device):
-                seen.append(_under_attack(reader, batch, found, attack.norm))
+                seen.append(_under_attack(reader, batch, found, attack.norm, temperature))
             if gather is not None and found.x_adv is not None:
                 gather.adversarial(batch.index.cpu().numpy(), found.x_adv)
             results.append(replace(found, x_adv=None))
@@ -108,12 +115,12 @@ def robustness(
 
 @torch.no_grad()
 def _under_attack(
-    reader: Reader, batch: Batch, found: SuiteResult, norm: str
+    reader: Reader, batch: Batch, found: SuiteResult, norm: str, temperature: Temperature | None
 ) -> dict[str, torch.Tensor]:
     """What :func:`robustness` tells of each image of a batch."""
     assert found.x_adv is not None
     clean = look(reader(batch.images.to(found.x_adv)), batch.labels)
-    adversarial = look(reader(found.x_adv), batch.labels)
+    adversarial = look(reader(found.x_adv), batch.labels, value_of(temperature))
     radius = distances(batch.images, found.x_adv, norm)
     return settle(adversarial, batch.labels, found.robust) | {
         "clean": settle(clean, batch.labels, found.correct)["predicted"],
@@ -148,6 +155,7 @@ def evaluate_set(
     workers: int = 0,
     progress: Progress = lambda n: None,
     gather: Gatherer | None = None,
+    temperature: Temperature | None = None,
 ) -> Accuracy:
     """One accuracy with its Wilson 95 % interval, its attack and the images it was measured on.
 
@@ -166,6 +174,7 @@ def evaluate_set(
         progress: Told the number of images done.
         gather: Told what the model says about each image; adversarial images only where there is
             one process.
+        temperature: Measure calibration, before and after division of the logits by it.
 
     Of several processes each looks at every W-th image, and all of them return the whole set's
     number.
@@ -180,11 +189,13 @@ def evaluate_set(
         part, batch_size, model.preprocess.at(image_size), train=False, workers=workers
     )
     if attack is None:
-        seen = _all(correctness(reader, batches, tell), part is not image_set)
+        seen = _all(correctness(reader, batches, tell, temperature), part is not image_set)
         right = seen["predicted"] == image_set.labels
         accuracy = accuracy_of(suite, name, image_set, right, reader.how)
     else:
-        found, share = robustness(reader, batches, attack, seed, part.index, tell, gather)
+        found, share = robustness(
+            reader, batches, attack, seed, part.index, tell, gather, temperature
+        )
         seen = _all(share, part is not image_set)
         right = _whole(found.robust.cpu().numpy(), part is not image_set)
         parts = add_parts(everyones(found.parts)) if part is not image_set else found.parts
@@ -197,11 +208,23 @@ def evaluate_set(
     accuracy = replace(
         accuracy,
         predictions=pack_numbers(seen["predicted"]),
+        scores={} if temperature is None else _scores(seen, right, temperature),
         seconds=round(time.perf_counter() - began, 3),
     )
     if gather is not None:
         gather.add(image_set, accuracy, seen)
     return accuracy
+
+
+def _scores(seen: PerImage, right: np.ndarray, temperature: Temperature) -> dict[str, object]:
+    """Calibration before and after temperature scaling, for the record."""
+    found: dict[str, object] = {"temperature": temperature.value, "held_out": temperature.n}
+    for kind, prefix in (("plain", ""), ("scaled", "scaled_")):
+        nll, brier, confidence = (
+            seen[f"{prefix}{term}"] for term in ("nll", "brier", "confidence")
+        )  # fmt: skip
+        found[kind] = scores(nll, brier, confidence, right)
+    return found
 
 
 def _whole(mine: np.ndarray, shared: bool) -> np.ndarray:

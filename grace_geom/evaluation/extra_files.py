@@ -21,6 +21,7 @@ class ExtraFiles:
         outcomes: File of the outcomes image by image.
         adversarial: Folder of adversarial images; written after each checkpoint.
         transfer: Adversarial images of other checkpoints.
+        calibration: Measure calibration, too.
 
     Raises:
         UserError: For an ending that is not known, a file that cannot be read, or adversarial
@@ -33,12 +34,14 @@ class ExtraFiles:
         outcomes: Path | None = None,
         adversarial: Path | None = None,
         transfer: Sequence[Path] = (),
+        calibration: bool = False,
     ) -> None:
         if outcomes is not None:
             check_kind(outcomes)
         if adversarial is not None and world().size > 1:
             raise UserError("--save-adversarial works in one process only: start without torchrun")
         self.class_tables, self.outcomes, self.adversarial = class_tables, outcomes, adversarial
+        self.calibration = calibration
         self.transfer = tuple(map(read_adversarial, transfer))
         self._gather: Gatherer | None = None
         self._found: list[list[SetOutcomes]] = []
@@ -48,7 +51,7 @@ class ExtraFiles:
         """For the evaluation of one more checkpoint."""
         if self.outcomes is not None or self.adversarial is not None:
             self._gather = Gatherer(self.adversarial is not None)
-        return Extras(self._gather, self.transfer)
+        return Extras(self._gather, self.transfer, self.calibration)
 
     def done(self, record: EvalRecord) -> None:
         """A checkpoint is evaluated."""

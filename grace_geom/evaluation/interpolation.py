@@ -17,10 +17,10 @@ from grace_geom.data import ImageSet, resolve
 from grace_geom.data.membership import unseen
 from grace_geom.devices import pick_device
 from grace_geom.errors import NotFiniteError, UserError
+from grace_geom.evaluation.image_sets import Sets
 from grace_geom.evaluation.measures import ATTACKED_BY_DEFAULT, Measures, Source, Target, targets
 from grace_geom.evaluation.one_checkpoint import (
     HERE,
-    Sets,
     answer,
     aside_of,
     begin,

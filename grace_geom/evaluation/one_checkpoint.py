@@ -6,6 +6,7 @@ import functools
 import hashlib
 import itertools
 import json
+import math
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,47 +15,36 @@ from pathlib import Path
 from typing import Any
 
 from grace_geom.checkpoint import Checkpoint, checkpoint_file
-from grace_geom.data import ImageSet, Split, resolve
+from grace_geom.data import ImageSet
 from grace_geom.data.membership import Trained, unseen
 from grace_geom.distributed import first, wait_for_all
 from grace_geom.errors import UserError
 from grace_geom.evaluation import identity
 from grace_geom.evaluation.accuracy import evaluate_set, with_classes
 from grace_geom.evaluation.adversarial import match
+from grace_geom.evaluation.image_sets import Sets
 from grace_geom.evaluation.measures import Measures, Source, Target, short_name, targets
 from grace_geom.evaluation.opening import open_with
 from grace_geom.evaluation.outcomes import Gatherer
+from grace_geom.evaluation.temperature import Temperature, held_out, held_out_temperature
 from grace_geom.evaluation.transfer import Extras, transfers
 from grace_geom.evaluation.watching import Silent, Watcher
 from grace_geom.files import read_whole
 from grace_geom.models import ClipClassifier
 from grace_geom.provenance import provenance
-from grace_geom.records import Accuracy, DialRecord, EvalRecord, NewerRecordError, RecordError
+from grace_geom.records import (
+    Accuracy,
+    DialRecord,
+    EvalRecord,
+    NewerRecordError,
+    RecordError,
+    number,
+)
 from grace_geom.records.merge import held, known_in, make_way
 
 HERE = Source()
 NONE = Extras()
 Kept = EvalRecord | DialRecord
-
-
-class Sets:
-    """Data sets by SPEC, each read once however many checkpoints are evaluated on it."""
-
-    def __init__(self, data_root: Path | None = None, download: bool = False) -> None:
-        self.data_root, self.download = data_root, download
-        self._read: dict[tuple[str, Split, int, Path | None], ImageSet] = {}
-
-    def __call__(
-        self, spec: str, split: Split, split_seed: int = 0, root: str | None = None
-    ) -> ImageSet:
-        """A split; ``root`` is the data root of the training run, for where none is given."""
-        where = self.data_root or root
-        key = (spec, split, split_seed, Path(where).expanduser().resolve() if where else None)
-        if key not in self._read:
-            self._read[key] = resolve(
-                spec, split, data_root=where, download=self.download, seed=split_seed
-            )
-        return self._read[key]
 
 
 def other_data(source: Source, config: Mapping[str, Any]) -> str | None:
@@ -146,6 +136,10 @@ def assess(
         own = Target("adv", short_name(data), data, "test", None, None)
         whole = image_set_of(own, measures, sets, config, given, checkpoint)
         moved = [match(stored, whole, own.name, size) for stored in extras.transfer]
+    temperature = None
+    if extras.calibration:
+        val = held_out(data, checkpoint, source, measures)
+        temperature = held_out_temperature(model, val, size, measures.eval_batch, source.workers)
     if first():
         set_aside(path, record, say)
     wait_for_all()
@@ -154,7 +148,7 @@ def assess(
     superseded = [a for a in earlier if a not in record.accuracies]
     known = () if fresh or extras.gather is not None else record.accuracies
     numbers = itertools.chain(
-        measure(model, asked, known, measures, source, size, watcher, extras.gather),
+        measure(model, asked, known, measures, source, size, watcher, extras.gather, temperature),
         transfers(model, moved, size, measures.eval_batch, extras.gather),
     )
     for accuracy, new in numbers:
@@ -176,6 +170,7 @@ def measure(
     image_size: int,
     watcher: Watcher,
     gather: Gatherer | None = None,
+    temperature: Temperature | None = None,
 ) -> Iterator[tuple[Accuracy, bool]]:
     """The answer to each question in order, and whether it is new: those among ``known`` that are
     the same measurement are not, but for what earlier versions did not write down.
@@ -191,6 +186,8 @@ def measure(
             image_size=image_size,
         )
         old = answer(known, target, measures.eval_seed, image_set, now)
+        if temperature is not None and old is not None and not _scaled(old, temperature):
+            old = None
         accuracy = old
         if old is not None and not old.labels:  # of an earlier version: no image is looked at again
             accuracy = with_classes(old, image_set)
@@ -208,10 +205,17 @@ def measure(
                 workers=source.workers,
                 progress=watcher.advance,
                 gather=gather,
+                temperature=temperature,
             )
             accuracy = replace(found, identity=now)
         watcher.end(accuracy, old is not None)
         yield accuracy, accuracy is not old
+
+
+def _scaled(kept: Accuracy, temperature: Temperature) -> bool:
+    """Whether a kept number has calibration at this temperature, up to rounding."""
+    known = number(kept.scores.get("temperature"))
+    return known is not None and math.isclose(known, temperature.value, rel_tol=1e-4)
 
 
 def _open(file: Path, source: Source, sets: Sets) -> tuple[ClipClassifier, Checkpoint, str]:

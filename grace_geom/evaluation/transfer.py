@@ -28,10 +28,12 @@ class Extras:
     Attributes:
         gather: Keeps what is seen of each image; everything is then measured anew.
         transfer: Adversarial images to evaluate on.
+        calibration: Measure calibration, too; what was measured without it is measured anew.
     """
 
     gather: Gatherer | None = None
     transfer: tuple[Stored, ...] = ()
+    calibration: bool = False
 
 
 def transfers(

@@ -52,6 +52,9 @@ class Accuracy:
         predictions: Class that the model answered for each image in order, packed; under an attack
             that for its adversarial image: see :meth:`prediction_of_each`.
         metric: ``mean-per-class`` where papers report that for this data set, else empty: top-1.
+        scores: Calibration, where it was asked for: ``plain`` and ``scaled``, each as
+            :func:`grace_geom.records.calibration.scores` gives it; ``temperature`` of the latter,
+            fitted on ``held_out`` images.
     """
 
     suite: str
@@ -75,6 +78,7 @@ class Accuracy:
     labels: str = ""
     predictions: str = ""
     metric: str = ""
+    scores: Plain = field(default_factory=dict)
 
     @property
     def attack_name(self) -> str:

@@ -62,6 +62,25 @@ class _Group(Struct):
     correct: Count = 0
 
 
+class _Score(Struct):
+    value: float
+    ci_low: float
+    ci_high: float | None
+
+
+class _Trio(Struct):
+    nll: _Score
+    ece: _Score
+    brier: _Score
+
+
+class _Scores(Struct):
+    plain: _Trio | UnsetType = UNSET
+    scaled: _Trio | UnsetType = UNSET
+    temperature: float | UnsetType = UNSET
+    held_out: Positive | UnsetType = UNSET
+
+
 class AccuracyForm(Struct):
     """An :class:`Accuracy` as it lies in a file."""
 
@@ -85,6 +104,7 @@ class AccuracyForm(Struct):
     labels: str = ""
     predictions: str = ""
     metric: Literal["", "mean-per-class"] = ""
+    scores: _Scores | None = None
 
 
 class PointForm(Struct):
