@@ -6,9 +6,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from grace_geom.cli import Command, part_of, quick
 from grace_geom.errors import door
+
+if TYPE_CHECKING:
+    from grace_geom.records import EvalRecord
 
 PROG = "python -m grace_geom.evaluate"
 
@@ -24,6 +28,8 @@ class EvaluateOptions:
         per_class: Also print mean per-class accuracy and the worst class.
         calibration: Also measure NLL, ECE (15 bins) and Brier score, before and after temperature
             scaling on held-out images.
+        effective_robustness: Also print how far each checkpoint lies above a line through the
+            checkpoints trained without attack (at least 3), for each OOD set.
         class_tables: Folder to write per-class accuracies and confusion matrices to, as CSV.
         outcomes: File (.csv or .parquet) for label, predictions, margins and radius of each image;
             measures again.
@@ -37,6 +43,7 @@ class EvaluateOptions:
     fresh: bool = False
     per_class: bool = False
     calibration: bool = False
+    effective_robustness: bool = False
     class_tables: Path | None = None
     outcomes: Path | None = None
     save_adversarial: Path | None = None
@@ -60,10 +67,8 @@ def _evaluate(argv: Sequence[str] | None) -> None:
     from grace_geom.checkpoint import checkpoint_file
     from grace_geom.distributed import first
     from grace_geom.evaluation import Measures, Sets, Source, assess
-    from grace_geom.evaluation.calibration_table import calibration_table
-    from grace_geom.evaluation.class_tables import per_class_table
     from grace_geom.evaluation.extra_files import ExtraFiles
-    from grace_geom.evaluation.table import Console, accuracy_table, corruption_table, paired_table
+    from grace_geom.evaluation.table import Console
     from grace_geom.records.schema import dumps
 
     command = Command(
@@ -116,22 +121,32 @@ def _evaluate(argv: Sequence[str] | None) -> None:
     if options.json:
         print(dumps([dataclasses.asdict(record) for record in records]))
         return
-    width = shutil.get_terminal_size((100, 24)).columns
-    print(accuracy_table(records).text(width))
-    if (corrupted := corruption_table(records)) is not None:
-        print("\n" + corrupted.text(width))
-    if options.per_class and (classes := per_class_table(records)) is not None:
-        print("\n" + classes.text(width))
-    if options.calibration and (calibrated := calibration_table(records)) is not None:
-        print("\n" + calibrated.text(width))
-    if len(records) > 1 and (paired := paired_table(records)) is not None:
-        print("\n" + paired.text(width))
+    _print_tables(records, options)
     if reused:
         were = "number was" if reused == 1 else "numbers were"
         print(
             f"\n{reused} {were} measured before, with the same settings (--fresh measures again)."
         )
     print("\nwritten: " + ", ".join(str(file) for file in written))
+
+
+def _print_tables(records: Sequence["EvalRecord"], options: EvaluateOptions) -> None:
+    from grace_geom.evaluation.calibration_table import calibration_table
+    from grace_geom.evaluation.class_tables import per_class_table
+    from grace_geom.evaluation.shift_tables import corruption_error_table, effective_table
+    from grace_geom.evaluation.table import accuracy_table, corruption_table, paired_table
+
+    width = shutil.get_terminal_size((100, 24)).columns
+    tables = [accuracy_table(records), corruption_table(records), corruption_error_table(records)]
+    if options.effective_robustness:
+        tables.append(effective_table(records))
+    if options.per_class:
+        tables.append(per_class_table(records))
+    if options.calibration:
+        tables.append(calibration_table(records))
+    if len(records) > 1:
+        tables.append(paired_table(records))
+    print("\n\n".join(table.text(width) for table in tables if table is not None))
 
 
 def _say(text: str) -> None:
