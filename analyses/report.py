@@ -12,7 +12,7 @@ PROG = "python analyses/report.py"
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the chosen analyses, reuse what is still valid, write ``report.html``."""
     quick.answer(PROG, argv)
-    from grace_geom.analyses import ANALYSES, drawing, script
+    from grace_geom.analyses import ANALYSES, script
     from grace_geom.analysis.report import ReportOptions, report
     from grace_geom.cli import parse
 
@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         description="Write the chosen analyses of the chosen checkpoints as one self-contained HTML file. "
         "Runs in one process; earlier results with the same settings, of torchrun too, are reused.",
     )
-    report(options, {name: (script(name), drawing(name)) for name in ANALYSES})
+    report(options, {name: script(name) for name in ANALYSES})
 
 
 if __name__ == "__main__":
