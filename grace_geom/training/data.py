@@ -11,6 +11,7 @@ from grace_geom.checkpoint import Checkpoint
 from grace_geom.cli import RECORD
 from grace_geom.config import TrainConfig
 from grace_geom.data import ImageSet, resolve
+from grace_geom.data.keys import kind_of
 from grace_geom.data.membership import changes, class_changes, copies, members_of, some, summary
 from grace_geom.data.text import warn
 from grace_geom.errors import UserError
@@ -97,12 +98,12 @@ def _changed_since_earlier_version(config: TrainConfig, train: ImageSet) -> list
 def _copies(config: TrainConfig, train: ImageSet, held_out: ImageSet) -> dict[str, int]:
     """How many images of the other parts are exact copies of training images, told in one line.
 
-    A drawn test part is not read for it: exact copies stay together, and an evaluation says how
-    many others it leaves out. Held-out images choose the best step, so all their copies are told.
+    A test part that was drawn by pixels or names is not read for it: copies stay together. One that
+    was drawn by files may have other files of the same pixels.
     """
     found = {}
-    how = str(train.note.get("how", ""))
-    if "test:" not in how:
+    drawn = "test:" in str(train.note.get("how", ""))
+    if not drawn or kind_of(train) == "file":
         test = resolve(
             config.data, "test", data_root=config.data_root, seed=config.split_seed,
             download=config.download,
