@@ -111,7 +111,10 @@ def test_streaming_gives_the_same_numbers(lab, capsys):
 def test_another_checkpoint_as_reference(lab):
     argv = [runs(lab)[1], *FAST, "--reference", runs(lab)[1], "--out", str(lab / "self")]
     representation_drift.main(argv)
-    values = only(Result.load(lab / "self" / "representation_drift.json")).values
+    result = Result.load(lab / "self" / "representation_drift.json")
+    (about,) = result.checkpoints
+    assert list(about["others"].values()) == [about["sha256"]] and len(about["base"]) == 64
+    values = only(result).values
     assert values["cka/odd/block.1"].value == pytest.approx(1)
     assert values["gram_chord/adv/embedding"].value == pytest.approx(0, abs=1e-6)
 

@@ -281,8 +281,8 @@ def test_an_attack_of_several_parts_leaves_the_other_columns_paired_and_is_shown
         math.isnan(found.p)
         and found.how == "Adv without a test: apgd-ce has a total, no outcome for each image"
     )
-    (name,) = report.suite_estimates(rows[0])
-    assert name.startswith("apgd 4/255") and report.suite_estimates(rows[0])[name].value == 0.15
+    (name,) = report.suite_estimates(rows)[0]
+    assert name.startswith("apgd 4/255") and report.suite_estimates(rows)[0][name].value == 0.15
     assert "25.0 [" in report.markdown(rows, None, "t") and "15.0 [" in report.markdown(
         rows, None, "t"
     )
