@@ -44,8 +44,8 @@ def _evaluate(argv: Sequence[str] | None) -> None:
     from grace_geom.attacks import check_eps
     from grace_geom.checkpoint import checkpoint_file
     from grace_geom.distributed import first
-    from grace_geom.evaluation import Measures, Sets, Source, assess
-    from grace_geom.evaluation.table import Console, accuracy_table, corruption_table, paired_table
+    from grace_geom.evaluation import Console, Measures, Sets, Source, assess
+    from grace_geom.evaluation.table import accuracy_table, corruption_table, paired_table
     from grace_geom.records.schema import dumps
 
     command = Command(

@@ -32,8 +32,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Evaluate along the line, write ``dial.json`` beside the checkpoint, print a table."""
     quick.answer(PROG, argv)
     from grace_geom.attacks import check_eps
-    from grace_geom.evaluation import DialOptions, Measures, Source, dial
-    from grace_geom.evaluation.table import Console, dial_table
+    from grace_geom.evaluation import Console, DialOptions, Measures, Source, dial
+    from grace_geom.evaluation.table import dial_table
 
     command = Command(
         [InterpolateOptions, DialOptions, Measures, Source],

@@ -95,7 +95,7 @@ def _curvature(
 ) -> None:
     watch = progress(options.probes + 4 * (options.top + options.bottom))
     found = curvature(subject.objective(), options, state, watch)
-    watch.close()
+    watch.clear()
     names, dim = list(found.operator.weights), found.operator.dim
     top = found.pairs.values[: options.top]
     matrices = [i for i, name in enumerate(names) if is_matrix(name)]

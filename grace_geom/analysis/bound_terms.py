@@ -157,7 +157,7 @@ def _sharpness(
         values[f"B_sampled/{kind}"] = as_measure(rise)
         if name == max(height, key=height.__getitem__):
             values |= here | {"B_sampled": values[f"B_sampled/{kind}"]}
-    watch.close()
+    watch.clear()
     return values
 
 

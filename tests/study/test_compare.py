@@ -27,7 +27,7 @@ from grace_geom.study import Study, StudyOptions
 from grace_geom.study.estimate import passes_of, probe
 from grace_geom.study.execute import Steps, held_out_score, last_record, run_all
 from grace_geom.study.options import best_rate, beyond, jobs_of, settings_of
-from grace_geom.study.watch import Expected, Watch, duration
+from grace_geom.study.watch import Expected, Watch
 from grace_geom.training import train_run
 from tests.accuracies import all_wrong
 from tests.stub_study import MEASURES, Stub, rows_by_label, study
@@ -485,11 +485,6 @@ def test_time_left_moves_from_the_plan_to_the_pace_of_the_runs(tmp_path):
 def test_an_attack_is_counted_in_forwards():
     spec = Measures(attack="apgd", steps=10).attack_spec()
     assert passes_of(spec, classes=5) == pytest.approx(2.2 * 10 * (1 + 4))
-
-
-@pytest.mark.parametrize("seconds, text", [(3.4, "3 s"), (200, "3:20 min"), (7500, "2 h 05 min")])
-def test_durations_are_read_at_a_glance(seconds, text):
-    assert duration(seconds) == text
 
 
 @pytest.fixture

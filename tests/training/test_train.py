@@ -25,7 +25,6 @@ from grace_geom.methods import METHODS
 from grace_geom.methods.flyp import Flyp
 from grace_geom.methods.grace import Grace
 from grace_geom.methods.sam import Sam
-from grace_geom.progress import Progress
 from grace_geom.provenance import provenance
 from grace_geom.training import run as training
 from grace_geom.training import train_run
@@ -385,18 +384,6 @@ def test_provenance_is_plain_and_never_fails(monkeypatch):
         "subprocess.run", lambda *a, **k: (_ for _ in ()).throw(FileNotFoundError("git"))
     )
     assert provenance()["commit"] is None
-
-
-def test_progress_lines(capsys):
-    progress = Progress(total=10, done=2, every=0.0)
-    progress.show(loss=1.25)
-    progress.step(8)
-    assert "step 3/10" in capsys.readouterr().err
-    assert "loss 1.25" in progress.line() and "left" in progress.line()
-    quiet = Progress(total=10, quiet=True, every=0.0)
-    quiet.step(8)
-    quiet.say("x")
-    assert not capsys.readouterr().err
 
 
 def test_registered_toy_is_what_the_runs_use(tmp_path):
