@@ -9,6 +9,7 @@ from pathlib import Path
 
 from grace_geom.cli import Command, part_of, quick
 from grace_geom.errors import door
+from grace_geom.refusals import check_evaluation
 
 PROG = "python -m grace_geom.evaluate"
 
@@ -33,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Evaluate, write ``eval.json`` beside each checkpoint, print a table; images are shared out
     over processes.
     """
-    quick.answer(PROG, argv)
+    quick.answer(PROG, argv, check=check_evaluation)
     from grace_geom.distributed import processes
 
     with processes():
