@@ -171,3 +171,13 @@ def test_nobody_star_imports():
                 assert not (
                     isinstance(node, ast.ImportFrom) and any(a.name == "*" for a in node.names)
                 ), path
+
+
+def test_no_two_classes_have_one_name():
+    places: dict[str, list[str]] = {}
+    for folder in ("grace_geom", "app", "analyses", "benchmarks"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.ClassDef):
+                    places.setdefault(node.name, []).append(f"{path.relative_to(ROOT)}")
+    assert not {name: found for name, found in places.items() if len(found) > 1}
