@@ -31,6 +31,11 @@ REFUSED = [
     (TRAIN, ("--model", "ViT-B32"), "did you mean 'ViT-B-32'"),
     (TRAIN, ("--lambda-gvv", "1"), "did you mean '--lambda-gv'"),
     (TRAIN, ("--rho", "-1"), "--rho is -1.0, it must be at least 0"),
+    (
+        TRAIN,
+        ("--eps", "4"),
+        "--eps is 4.0, it must be between 0 and 1: pixels are in [0, 1] here. Did you",
+    ),
     (TRAIN, ("--batch-size", "many"), "--batch-size must be a whole number, not 'many'"),
     (TRAIN, ("--data", "nowhere"), "unknown data set 'nowhere'"),
     (TRAIN, ("--data", "npz:nowhere.npz"), "no such file or folder: nowhere.npz"),
