@@ -6,9 +6,10 @@ from pathlib import Path
 
 from grace_geom.attacks import AttackSpec
 from grace_geom.data import Split, suites
-from grace_geom.errors import UserError, nearest
+from grace_geom.errors import UserError
 from grace_geom.fields import check_bounds, pixel_bounded
 from grace_geom.records import SUITES
+from grace_geom.refusals import check_suites
 
 ATTACKED_BY_DEFAULT = 500
 
@@ -55,13 +56,9 @@ class Measures:
 
     def __post_init__(self) -> None:
         check_bounds(self)
-        if not self.suites:
-            raise UserError(f"--suites is empty: name some of {', '.join(SUITES)}")
+        check_suites(self.suites)
         if self.eval_seed < 0:
             raise UserError(f"--eval-seed must be at least 0, not {self.eval_seed}")
-        for suite in self.suites:
-            if suite not in SUITES:
-                raise UserError(f"--suites: unknown suite {suite!r}; {nearest(suite, SUITES)}")
         for flag, value in (
             ("--n", self.n),
             ("--n-attack", self.n_attack),
