@@ -6,7 +6,7 @@ from grace_geom.records import Finding
 
 
 def said(found: Sequence[Finding], *more: str) -> str:
-    """``visual, ce, n = 60, seed 0; ...`` for the note of a figure.
+    """``weights: visual, loss: ce, n = 60, seed 0; ...`` for the note of a figure.
 
     Args:
         found: Findings of one analysis with the same settings.
