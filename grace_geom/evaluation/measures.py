@@ -10,6 +10,10 @@ from grace_geom.errors import UserError, nearest
 from grace_geom.records import SUITES
 
 ATTACKED_BY_DEFAULT = 500
+EPS = 4 / 255
+PROTOCOLS = {"robustvlm": (2 / 255, 4 / 255)}
+"""Radii at which a named protocol is measured where no other one is asked for (Schlarmann et al.
+2024, "Robust CLIP", sec. 4.3)."""
 
 
 @dataclass(frozen=True)
@@ -19,10 +23,15 @@ class Measures:
     Attributes:
         suites: Suites to evaluate: id, ood, adv (attacked ID test set), natural_adv, zeroshot.
         attack: Attack: pgd, apgd-ce (the paper's), apgd (adds targeted APGD, for final tables),
-            autoattack, ...
-        eps: Attack radius, in pixels of [0, 1].
-        steps: Number of attack steps; default: 20 for pgd, 100 for Auto-PGD.
-        restarts: Number of random restarts of the attack.
+            autoattack, autoattack-plus, autoattack-rand (for random models), robustvlm (at 2/255
+            and 4/255), fgsm, pgd-cw, cw (with --norm l2), ...
+        eps: Attack radius, in pixels of [0, 1]; for --norm l2 and l1 the length of the whole
+            perturbation, such as 0.5 and 12.
+        norm: Norm of the radius: linf, l2 or l1.
+        alpha: Step size of pgd and pgd-cw, in the unit of --eps; default: a quarter of it.
+        steps: Number of attack steps; default: 20 for pgd and pgd-cw, 100 for others.
+        restarts: Number of random restarts of the attack; default: the attack's own, mostly 1.
+        queries: Number of queries of Square Attack.
         square_schedule: Square size schedule of Square Attack: standard (AutoAttack's) or stretched
             over its queries; default: standard in autoattack, stretched in square.
         n: Images per data set, a random subset; default: all, and 500 for the attack.
@@ -36,9 +45,12 @@ class Measures:
 
     suites: tuple[str, ...] = field(default=SUITES, metadata={"group": "evaluation"})
     attack: str = "apgd-ce"
-    eps: float = 4 / 255
+    eps: float = EPS
+    norm: str = "linf"
+    alpha: float | None = None
     steps: int | None = None
-    restarts: int = 1
+    restarts: int | None = None
+    queries: int = 5000
     square_schedule: str | None = None
     n: int | None = None
     n_attack: int | None = None
@@ -63,17 +75,49 @@ class Measures:
         ):
             if value is not None and value < 1:
                 raise UserError(f"{flag} must be at least 1, not {value}")
-        self.attack_spec()
+        self._check_attack()
 
-    def attack_spec(self) -> AttackSpec:
-        """The attack, float32."""
+    def _check_attack(self) -> None:
+        """Refuse what would be another attack than the one meant.
+
+        Raises:
+            UserError: For a radius of the maximum norm in another norm, and for options that the
+                attack has no use for.
+        """
+        parts = self.attack_spec().parts
+        if self.norm != "linf" and self.eps == EPS:
+            raise UserError(
+                f"--norm {self.norm} needs a radius of its own: 4/255 is the default of norm linf, "
+                f"and --eps {0.5 if self.norm == 'l2' else 12} is usual here"
+            )
+        for flag, given, users in (
+            ("--alpha", self.alpha is not None, {"pgd", "pgd-cw"}),
+            ("--queries", self.queries != Measures.queries, {"square"}),
+            ("--steps", self.steps is not None, set(parts) - {"fgsm", "square"}),
+            ("--restarts", self.restarts is not None, set(parts) - {"fgsm", "square", "cw"}),
+        ):
+            if given and not users.intersection(parts):
+                raise UserError(f"{flag} has no effect on --attack {self.attack}: leave it out")
+
+    def attack_spec(self, eps: float | None = None) -> AttackSpec:
+        """The attack, float32, at ``--eps`` or another radius."""
         return AttackSpec(
             self.attack,
-            self.eps,
+            self.eps if eps is None else eps,
+            self.norm,
             steps=self.steps,
             restarts=self.restarts,
+            alpha=self.alpha,
+            queries=self.queries,
             square_schedule=self.square_schedule,
         )
+
+    def attack_specs(self) -> tuple[AttackSpec, ...]:
+        """The attacks that are run: one, or one at each radius of a protocol in ``PROTOCOLS``,
+        unless another radius than the default was asked for.
+        """
+        radii = PROTOCOLS.get(self.attack, (self.eps,)) if self.eps == EPS else (self.eps,)
+        return tuple(self.attack_spec(eps) for eps in radii)
 
     def images(self, suite: str) -> int | None:
         """How many images of a set to take; ``None`` means all."""
@@ -105,7 +149,7 @@ def targets(
         data: SPEC of the ID data.
         trained_ood: OOD sets that the training run named.
     """
-    attack, known = measures.attack_spec(), suites(data)
+    known = suites(data)
     known = known | ({"ood": dict(trained_ood)} if trained_ood else {})
     id_set: tuple[str, str, Split] = (short_name(data), data, "test")
     found: list[Target] = []
@@ -113,9 +157,9 @@ def targets(
         if suite not in measures.suites:
             continue
         if suite in ("id", "adv"):
-            found.append(
-                Target(suite, *id_set, attack if suite == "adv" else None, measures.images(suite))
-            )
+            attacks = measures.attack_specs() if suite == "adv" else (None,)
+            n = measures.images(suite)
+            found += [Target(suite, *id_set, attack, n) for attack in attacks]
             continue
         own: dict[str, str] = getattr(measures, suite)
         chosen = (own or known.get(suite, {})).items()
