@@ -26,8 +26,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     command = Command(
         [StudyOptions, Measures],
-        description="Train and evaluate several methods on equal terms. A study that was stopped "
-        "goes on where it was.",
+        description="Train and evaluate several methods on equal terms. An interrupted study "
+        "continues where it stopped.",
         prog=PROG,
         key=PROG,
     )

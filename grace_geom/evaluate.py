@@ -20,7 +20,7 @@ class EvaluateOptions:
     Attributes:
         checkpoints: Checkpoints or run directories.
         json: Print the records as JSON instead of tables.
-        fresh: Measure again what eval.json already has.
+        fresh: Measure again, even what eval.json already holds.
     """
 
     checkpoints: tuple[Path, ...] = field(metadata={"group": "evaluate"})
@@ -50,8 +50,8 @@ def _evaluate(argv: Sequence[str] | None) -> None:
 
     command = Command(
         [EvaluateOptions, Measures, Source],
-        description="Accuracies of checkpoints with 95 % intervals, on ID, OOD, attacked and "
-        "zero-shot data.",
+        description="Evaluate checkpoints: accuracies with 95 % intervals on in-distribution (ID), "
+        "out-of-distribution (OOD), attacked and zero-shot data.",
         positionals=("checkpoints",),
         prog=PROG,
         key=PROG,

@@ -20,7 +20,7 @@ class InterpolateOptions:
 
     Attributes:
         run: Run directory or checkpoint.
-        fresh: Measure again what dial.json already has.
+        fresh: Measure again, even what dial.json already holds.
     """
 
     run: Path = field(metadata={"group": "run"})

@@ -31,6 +31,10 @@ REFUSED = [
     (("--model", "ViT-B32"), "did you mean 'ViT-B-32'"),
     (("--lambda-gvv", "1"), "did you mean '--lambda-gv'"),
     (("--rho", "-1"), "--rho is -1.0, it must be at least 0"),
+    (
+        ("--eps", "4"),
+        "--eps is 4.0, it must be between 0 and 1: pixels are in [0, 1] here. Did you",
+    ),
     (("--batch-size", "many"), "--batch-size must be a whole number, not 'many'"),
 ]
 BUILDING = [(program, ("--help",)) for program in PROGRAMS] + [(TRAIN, SETTINGS)]

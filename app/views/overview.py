@@ -247,8 +247,8 @@ def answer(choice: Choice, shown: list[Entry], found: Reasons) -> None:
 
 
 RHO = (
-    "ρ: Spearman's rank correlation over the runs shown; p: how often the runs in a random order "
-    "correlate as strongly, all orders counted up to 8 runs. The range is ρ's 2.5 and 97.5 "
+    "r_s: Spearman's rank correlation over the runs shown; p: how often the runs in a random order "
+    "correlate as strongly, all orders counted up to 8 runs. The range is r_s's 2.5 and 97.5 "
     "percentile when every accuracy is drawn by itself, 2000 times with seed 0, from the normal "
     "distribution that has its 95 % interval: what noise of these runs' accuracies does, not what "
     "other runs would show."

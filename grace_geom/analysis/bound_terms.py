@@ -51,9 +51,10 @@ class BoundOptions(FeatureOptions):
     Attributes:
         sigma: Standard deviation of the Gaussian noise on every weight; the same for every
             checkpoint.
-        train_size: Number of training images in (A); default: that of the run.
+        train_size: Number N of training images in term (A) of the bound; default: that of the run.
         probes: Number of matrix-vector products for each trace (XTrace).
-        samples: Number of pairs of Gaussian weight perturbations for the sampled (B).
+        samples: Number of pairs of Gaussian weight perturbations for the sampling estimate of
+            term (B).
         graph_gib: Memory for autograd graphs kept between products, in GiB.
     """
 

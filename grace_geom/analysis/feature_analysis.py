@@ -36,9 +36,9 @@ class FeatureOptions(Common):
             concatenated.
         layers: Regular expression for layers (block.0, ..., embedding); default: all.
         replicates: Number of half-samples for each interval.
-        rho: Radius of the weight perturbation, relative to the norm of each matrix.
+        rho: Radius ρ of the weight perturbation, relative to the norm of each matrix.
         rank: Rank of the weight perturbation, in every attention and MLP matrix.
-        awp_batch: Images per weight perturbation.
+        awp_batch: Number of images per weight perturbation.
     """
 
     batch: int = 250
@@ -83,7 +83,7 @@ class FeatureOptions(Common):
 
     def attack_text(self) -> str:
         """The adversarial distribution in words."""
-        return f"PGD, eps = {255 * self.eps:g}/255, {self.attack_steps} steps, every image attacked"
+        return f"PGD, ε = {255 * self.eps:g}/255, {self.attack_steps} steps, every image attacked"
 
 
 def distributions(subject: Subject) -> tuple[ImageSet, dict[str, ImageSet]]:

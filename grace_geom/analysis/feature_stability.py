@@ -22,7 +22,7 @@ from grace_geom.analysis.features.survey import (
     clean_features,
     weight_perturbed,
 )
-from grace_geom.analysis.numbers import Footnotes
+from grace_geom.analysis.numbers import Footnotes, gathered
 from grace_geom.analysis.run import Part, Shown
 from grace_geom.analysis.subject import Subject
 from grace_geom.distributed import first
@@ -66,14 +66,11 @@ def measure_stability(subject: Subject, options: StabilityOptions, state: Path) 
 def show_stability(parts: dict[str, Part], options: StabilityOptions) -> Shown:
     """Tables 2 and 9, dimension and scatter."""
     sets = in_order([name for part in parts.values() for name in part.arrays["sets"].tolist()])
-    notes = [
-        options.sample_text(parts),
-        f"adv: {options.attack_text()}",
-        *(
-            f"{label}, {remark}"
-            for label, part in parts.items()
-            for remark in part.arrays["remarks"].tolist()
-        ),
+    notes = [options.sample_text(parts), f"adv: {options.attack_text()}"]
+    remarks = [
+        (f"{label}, {where}", text)
+        for label, part in parts.items()
+        for where, _, text in (line.partition(": ") for line in part.arrays["remarks"].tolist())
     ]
     moved = [name for name in sets if name != "id"]
     return Shown(
@@ -90,6 +87,7 @@ def show_stability(parts: dict[str, Part], options: StabilityOptions) -> Shown:
                     ("lemma_centroid_unbiased", "|Δμ|²", 4),
                     ("lemma_covariance", "|ΔΣ|", 4),
                 ],
+                remarks,
             ),
             _table(
                 "Dimension and scatter",
@@ -115,6 +113,7 @@ def _table(
     sets: list[str],
     notes: list[str],
     columns: list[tuple[str, str, int]],
+    remarks: list[tuple[str, str]] | None = None,
 ) -> Table:
     feet = Footnotes()
     rows: list[list[Cell | str]] = [
@@ -127,7 +126,8 @@ def _table(
         for name in sets
     ]
     heads = ["checkpoint", "set", *(head for _, head, _ in columns)]
-    return Table(heads, rows, 2, title, [*feet.notes, *notes])
+    said = gathered(remarks or [], feet.reasons)
+    return Table(heads, rows, 2, title, [*feet.notes, *notes, *said])
 
 
 def _cell(part: Part, key: str, name: str, digits: int, feet: Footnotes) -> Cell:
@@ -139,9 +139,10 @@ def _cell(part: Part, key: str, name: str, digits: int, feet: Footnotes) -> Cell
 
 
 def _remark(part: Part, name: str) -> str:
-    """What was said of a set."""
-    said = [text for text in part.arrays["remarks"].tolist() if text.startswith(f"{name}: ")]
-    return said[0] if said else ""
+    """What was said of a set, without its name: the same reason has one mark in a table."""
+    head = f"{name}: "
+    said = [text for text in part.arrays["remarks"].tolist() if text.startswith(head)]
+    return said[0].removeprefix(head) if said else ""
 
 
 def _displacements(parts: dict[str, Part], moved: list[str], options: StabilityOptions) -> Table:

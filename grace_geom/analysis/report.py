@@ -45,8 +45,8 @@ class ReportOptions:
         seed: Random seed for subsets, attacks and probe vectors.
         device: Device: cpu, cuda, cuda:1, mps; auto: a GPU if there is one.
         data_root: Directory of the torchvision and ImageNet data sets.
-        out: Directory of the results; default: analyses/ in the run directory, or beside it for
-            several checkpoints.
+        out: Directory of the results; default: analyses/ in the run directory; for several
+            checkpoints, analyses/ in the folder that holds the runs.
         title: Heading of the report.
     """
 

@@ -217,8 +217,11 @@ def ball_named(norm: str) -> Maker:
 
 
 def check_eps(eps: float, norm: str = "linf") -> str | None:
-    """A warning where a radius looks like one in another unit: ``4`` for ``4/255`` in the maximum
-    norm, or ``4/255`` for the length of a whole perturbation in another one; else ``None``.
+    """A warning where a radius is so large that it looks like a slip, or so small for the length of
+    a whole perturbation that it looks like one of the maximum norm; else ``None``.
+
+    Radii above 1 in the maximum norm, such as ``4`` for ``4/255``, are refused where options are
+    read (:mod:`grace_geom.fields`) and by :class:`grace_geom.attacks.AttackSpec`.
 
     Args:
         eps: The radius as given, in units of [0, 1].
@@ -232,7 +235,7 @@ def check_eps(eps: float, norm: str = "linf") -> str | None:
     if norm != "linf" or not eps >= 0.5:
         return None
     return (
-        f"eps = {eps:g} lets every pixel become anything: pixels are in [0, 1] here, so 4 of 255 "
+        f"ε = {eps:g} lets every pixel become anything: pixels are in [0, 1] here, so 4 of 255 "
         f"grey levels is written 4/255. Did you mean {eps:g}/255?"
     )
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from grace_geom.attacks import AttackSpec
 from grace_geom.data import Split, suites
 from grace_geom.errors import UserError, nearest
+from grace_geom.fields import PIXELS, bounded, check_bounds, check_limits
 from grace_geom.records import SUITES
 
 ATTACKED_BY_DEFAULT = 500
@@ -21,31 +22,35 @@ class Measures:
     """What is measured on every checkpoint.
 
     Attributes:
-        suites: Suites to evaluate: id, ood, adv (attacked ID test set), natural_adv, zeroshot.
-        attack: Attack: pgd, apgd-ce (the paper's), apgd (adds targeted APGD, for final tables),
-            autoattack, autoattack-plus, autoattack-rand (for random models), robustvlm (at 2/255
-            and 4/255), fgsm, pgd-cw, cw (with --norm l2), ...
-        eps: Attack radius, in pixels of [0, 1]; for --norm l2 and l1 the length of the whole
-            perturbation, such as 0.5 and 12.
+        suites: Suites to evaluate: id (in-distribution test set), ood (out of distribution), adv
+            (attacked ID test set), natural_adv (natural adversarial images), zeroshot (transfer to
+            other data sets).
+        attack: Attack: pgd, apgd-ce (Auto-PGD on the cross-entropy), apgd-t (on the targeted DLR
+            loss), apgd (both, for final tables), fab-t, square, or autoattack (apgd, fab-t and
+            square). Also autoattack-plus, autoattack-rand (for random models), robustvlm (at 2/255
+            and 4/255), fgsm, pgd-cw, cw (with --norm l2), apgd-dlr, fab.
+        eps: Radius ε of the attack, in pixel units of [0, 1]: 4/255 in L-infinity; for --norm l2
+            and l1 the length of the whole perturbation, such as 0.5 and 12.
         norm: Norm of the radius: linf, l2 or l1.
         alpha: Step size of pgd and pgd-cw, in the unit of --eps; default: a quarter of it.
-        steps: Number of attack steps; default: 20 for pgd and pgd-cw, 100 for others.
+        steps: Number of attack steps; default: 20 for pgd and pgd-cw, 100 for Auto-PGD, FAB and cw.
         restarts: Number of random restarts of the attack; default: the attack's own, mostly 1.
         queries: Number of queries of Square Attack.
         square_schedule: Square size schedule of Square Attack: standard (AutoAttack's) or stretched
             over its queries; default: standard in autoattack, stretched in square.
-        n: Images per data set, a random subset; default: all, and 500 for the attack.
-        n_attack: Number of images to attack, if different from n.
+        n: Number of images per data set, a random subset; default: all, and 500 for the attack.
+        n_attack: Number of images to attack, if different from --n.
         eval_seed: Random seed of subsets and attacks.
-        eval_batch: Images per forward pass.
-        ood: Out-of-distribution sets, as NAME=SPEC; default: those of the training data.
-        natural_adv: Natural adversarial sets, as NAME=SPEC.
-        zeroshot: Zero-shot transfer sets, as NAME=SPEC.
+        eval_batch: Number of images per forward pass.
+        ood: Out-of-distribution sets, as NAME=SPEC, such as sketch=folder:sketches; default: those
+            of the training data.
+        natural_adv: Natural adversarial sets, as NAME=SPEC; default: those known for the data set.
+        zeroshot: Zero-shot transfer sets, as NAME=SPEC; default: those known for the data set.
     """
 
     suites: tuple[str, ...] = field(default=SUITES, metadata={"group": "evaluation"})
     attack: str = "apgd-ce"
-    eps: float = EPS
+    eps: float = bounded(EPS, least=0)
     norm: str = "linf"
     alpha: float | None = None
     steps: int | None = None
@@ -61,6 +66,9 @@ class Measures:
     zeroshot: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        check_bounds(self)
+        if self.norm == "linf":
+            check_limits("eps", self.eps, PIXELS)
         if not self.suites:
             raise UserError(f"--suites is empty: name some of {', '.join(SUITES)}")
         if self.eval_seed < 0:
@@ -191,8 +199,9 @@ class Source:
         download: Download missing torchvision data sets.
         device: Device: cpu, cuda, cuda:1; auto: a GPU if there is one.
         workers: Number of data-loading processes.
-        image_size: Image size in pixels, at which eps applies; default: that of the training. Other
-            sizes are resized inside the model. Results at another size go to eval-SIZEpx.json.
+        image_size: Image size in pixels, at which images are attacked; default: that of the
+            training. Other sizes are resized inside the model. Results at another size go to
+            eval-SIZEpx.json.
         model: open_clip model name of a foreign checkpoint (a state dict, or the image tower of
             TeCoA or FARE).
         pretrained: Weight file or open_clip tag for what a foreign checkpoint lacks (such as the
@@ -200,8 +209,8 @@ class Source:
         preprocess: Preprocessing of a foreign checkpoint's model: resize_mode=squash,mean=0.5 (also
             interpolation, std, fill_color), or a JSON file like open_clip_config.json; default:
             that of --pretrained or of such a file beside the checkpoint, else a guess.
-        weights: Weights to use of a foreign checkpoint that holds two sets: ema, model, or the
-            place that is named when it is refused.
+        weights: Weights to use of a foreign checkpoint that holds two sets: ema, model, or a place
+            in the file, as the error message names it.
         classes: JSON file with the class names of a foreign checkpoint's head; default: those of
             the ID data set.
         no_verify: Do not verify a checkpoint against the digests that it was written with.
@@ -213,7 +222,9 @@ class Source:
     device: str = "auto"
     workers: int = 0
     image_size: int | None = None
-    model: str | None = field(default=None, metadata={"group": "foreign checkpoints"})
+    model: str | None = field(
+        default=None, metadata={"group": "foreign checkpoints (made by other code)"}
+    )
     pretrained: str | None = None
     preprocess: str | None = None
     weights: str | None = None

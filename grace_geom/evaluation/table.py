@@ -212,15 +212,15 @@ def _names(records: Sequence[EvalRecord]) -> list[str]:
 
 def _notes(records: Sequence[EvalRecord]) -> list[str]:
     every = [a for record in records for a in record.accuracies]
-    columns = [e for r in records for e in summarise(r.accuracies).values() if e is not None]
-    notes = [f"Top-1 accuracy in %, Wilson 95 % intervals; {how_intervals(columns)}."]
+    columns = [e for r in records for e in summarise(r.accuracies).values()]
+    notes = [f"Top-1 accuracy in %, {how_intervals(columns)}."]
     sizes = {
         (s["image_size"], s["model_image_size"])
         for r in records
         if "model_image_size" in (s := r.settings)
     }
     notes += [
-        f"Images of {shown} x {shown} pixels, in which eps is measured; the model resizes them to "
+        f"Images of {shown} x {shown} pixels, in which ε is measured; the model resizes them to "
         f"{own} x {own} inside."
         for shown, own in sorted(sizes)
         if shown != own

@@ -261,7 +261,7 @@ def test_masked_gradients_are_said_and_honest_ones_are_not():
     honest = {"check/square (black box)": share(0.5), "check/apgd": share(0.3), **far}
     assert masked(honest) == []
     assert "Square leaves 10.0 %" in masked(honest | {"check/square (black box)": share(0.1)})[0]
-    assert "eps = 64/255" in masked(honest | {"check/pgd, eps = 64/255": share(0.3)})[0]
+    assert "ε = 64/255" in masked(honest | {"check/pgd, eps = 64/255": share(0.3)})[0]
     assert (
         "not converged"
         in unconverged({"check/pgd": share(0.5), "check/pgd, 2x steps": share(0.4)})[0]

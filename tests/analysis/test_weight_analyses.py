@@ -113,7 +113,8 @@ def test_spectrum_agrees_with_a_dense_matrix(runs, tmp_path, capsys):
     assert abs(trace.value - H.trace()) < 4 * trace.error
     assert abs(norm.value - H.norm()) < 4 * norm.error
     assert values["frobenius/sqrt_d"] == pytest.approx(norm.value / len(H) ** 0.5)
-    assert "λ_1" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "λ₁" in out and "λ_min" in out and "‖H‖_F/√d" in out
     for suffix in ("json", "npz", "png", "html"):
         assert (tmp_path / f"hessian_spectrum.{suffix}").stat().st_size > 1000
     assert stands_alone(tmp_path / "hessian_spectrum.html")

@@ -235,7 +235,7 @@ def test_copies_across_parts_are_counted_told_and_left_out(tmp_path: Path, capsy
     assert f"{copied} of 24 test images are exact copies of training images" in err
     stored = read_yaml(out / "config.yaml")
     record = next(v for v in stored.values() if isinstance(v, dict) and "data" in v)["data"]
-    assert record["copies"] == {"test": copied}
+    assert record["copies"] == {"test": copied} and record["test_images"] == 24
     assert record["members"]["n"] == len(load_checkpoint(out).members["keys"])
     assert assess(out, ID, CPU).accuracies[0].n == 24 - copied
 

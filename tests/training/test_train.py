@@ -68,8 +68,13 @@ def test_a_run_directory(tmp_path, capsys):
     out = tmp_path / "run"
     said = capsys.readouterr()
     assert said.out.strip() == str(out / "ckpt.pt")
-    seen, held = (len(resolve(f"npz:{tmp_path / 'toy.npz'}", split)) for split in ("train", "val"))
-    assert f"{seen} training images, {held} held out -> {out}" in said.err
+    spec = f"npz:{tmp_path / 'toy.npz'}"
+    seen, held, test = (len(resolve(spec, split)) for split in ("train", "val", "test"))
+    assert seen + held + test == len(resolve(spec, "eval"))
+    assert f"{seen} training images, {held} held out, {test} test -> {out}" in said.err
+    config = parse_train(argv)
+    assert f" 10 steps of {config.batch_size} images (" in said.err
+    assert f" epochs), lr {config.options['lr']:g}, " in said.err and "warning" not in said.err
     names = {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()}
     assert names == {
         "config.yaml",
@@ -200,6 +205,19 @@ def test_mistakes_exit_with_2_and_leave_nothing(values, said, tmp_path, capsys):
 def test_asking_for_more_images_than_there_are_is_said(tmp_path, capsys):
     train.main(flags(tmp_path, train_images=10**6, epochs=1))
     assert "training images (all there are, of 1000000 asked for), " in capsys.readouterr().err
+
+
+def test_a_batch_larger_than_the_training_set_is_warned_about(tmp_path, capsys):
+    train.main(
+        flags(tmp_path, method="at", batch_size=10**6, epochs=2, attack_steps=1, eps="2/255")
+    )
+    err = capsys.readouterr().err
+    seen = len(resolve(f"npz:{tmp_path / 'toy.npz'}", "train"))
+    assert f" 2 steps of {seen} images (2 epochs), lr " in err and ", ε 2/255, " in err
+    said = (
+        f"--batch-size 1000000 is larger than the training set: each step takes all {seen} images"
+    )
+    assert said in err
 
 
 def test_an_existing_directory_is_not_touched(tmp_path, capsys):
