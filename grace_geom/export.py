@@ -8,6 +8,7 @@ from typing import Literal
 
 from grace_geom.cli import parse, quick
 from grace_geom.errors import door
+from grace_geom.refusals import check_checkpoints
 
 PROG = "python -m grace_geom.export"
 
@@ -47,17 +48,17 @@ class ExportConfig:
 @door
 def main(argv: Sequence[str] | None = None) -> None:
     """Write the file or folder and say how to read it."""
-    quick.answer(PROG, argv)
+    quick.answer(PROG, argv, check=check_checkpoints)
     config = parse(
         ExportConfig, argv, positionals=("checkpoint",), prog=PROG,
         description="Write a checkpoint as other libraries read it: merged weights for open_clip, "
         "or a folder with model, preprocessing, head, class names and model card.",
     )  # fmt: skip
-    from grace_geom.exporting import Request, export_model
+    from grace_geom.exporting import ExportRequest, export_model
 
     print(
         export_model(
-            Request(
+            ExportRequest(
                 config.checkpoint,
                 config.out,
                 config.format,

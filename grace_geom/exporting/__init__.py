@@ -2,6 +2,6 @@
 the Hugging Face Hub.
 """
 
-from grace_geom.exporting.run import FOLDERS, FORMATS, Request, export_model
+from grace_geom.exporting.run import FOLDERS, FORMATS, ExportRequest, export_model
 
-__all__ = ["FOLDERS", "FORMATS", "Request", "export_model"]
+__all__ = ["FOLDERS", "FORMATS", "ExportRequest", "export_model"]

@@ -10,8 +10,8 @@ from grace_geom.errors import UserError
 from grace_geom.evaluation.measures import short_name
 from grace_geom.evaluation.one_checkpoint import record_file
 from grace_geom.exporting.head import HEAD_FILE, about_head, own_accuracy
+from grace_geom.exporting.loaded import Loaded
 from grace_geom.exporting.recipe import public, training_command
-from grace_geom.exporting.subject import Subject
 from grace_geom.exporting.usage import LIBRARIES, PIPELINES, usage
 from grace_geom.files import sha256
 from grace_geom.records import Accuracy, EvalRecord, attack_text, strongest
@@ -58,14 +58,14 @@ def accuracies_of(file: Path) -> tuple[tuple[Accuracy, ...], str]:
     return tuple(strongest(record.accuracies)), ""
 
 
-def card_text(card: Card, subject: Subject) -> str:
+def card_text(card: Card, loaded: Loaded) -> str:
     """``README.md``: metadata, how to use the folder, accuracies, training."""
     parts = [
-        f"---\n{to_yaml(metadata(card, subject))}---",
+        f"---\n{to_yaml(metadata(card, loaded))}---",
         f"# {card.name}",
-        _summary(subject),
+        _summary(loaded),
         "## Use",
-        usage(card.format, card.name, subject, card.base),
+        usage(card.format, card.name, loaded, card.base),
         *(
             [
                 f"`{card.name}` is the folder that `hf download {card.repository} --local-dir "
@@ -78,7 +78,7 @@ def card_text(card: Card, subject: Subject) -> str:
         "## Accuracy",
         _accuracies(card.accuracies),
         "## Training",
-        _training(subject),
+        _training(loaded),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -90,9 +90,9 @@ def head_sentence(card: Card) -> str:
     return about_head(carried, card.trained_head, own_accuracy(card.accuracies))
 
 
-def metadata(card: Card, subject: Subject) -> dict[str, Any]:
+def metadata(card: Card, loaded: Loaded) -> dict[str, Any]:
     """The YAML front matter: what the Hub shows and searches by."""
-    method = str(subject.checkpoint.config.get("method", ""))
+    method = str(loaded.checkpoint.config.get("method", ""))
     tags = [
         "clip",
         "robustness",
@@ -137,8 +137,8 @@ def _slug(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-.") or "data"
 
 
-def _summary(subject: Subject) -> str:
-    checkpoint, model = subject.checkpoint, subject.model
+def _summary(loaded: Loaded) -> str:
+    checkpoint, model = loaded.checkpoint, loaded.model
     base, config = checkpoint.base, checkpoint.config
     data = f", fine-tuned on {short_name(config['data'])}" if config.get("data") else ""
     method = f" with the method `{config['method']}`" if config.get("method") else ""
@@ -168,8 +168,8 @@ def _accuracies(accuracies: tuple[Accuracy, ...]) -> str:
     return "\n".join([*rows, "", measured, *(f"\n- {note}" for note in notes)])
 
 
-def _training(subject: Subject) -> str:
-    config = subject.checkpoint.config
+def _training(loaded: Loaded) -> str:
+    config = loaded.checkpoint.config
     if not config:
         return "The checkpoint does not tell how it was trained."
     shown = {key: public(value) for key, value in config.items() if key not in NOT_THE_RUN}

@@ -48,7 +48,7 @@ QKV = ("q", "k", "v")
 
 
 @dataclass(frozen=True)
-class Place:
+class Slot:
     """Where a tensor, or a third of one, stands in ``CLIPModel``.
 
     Attributes:
@@ -73,7 +73,7 @@ class Place:
         return (B if self.third is None else B.chunk(3)[self.third]), A
 
 
-def places(name: str) -> tuple[Place, ...]:
+def places(name: str) -> tuple[Slot, ...]:
     """Where the tensor of an open_clip model stands.
 
     Raises:
@@ -81,9 +81,9 @@ def places(name: str) -> tuple[Place, ...]:
     """
     name = name.removeprefix("text.")  # a text tower that is a module of its own
     if name in WHOLE:
-        return (Place(WHOLE[name]),)
+        return (Slot(WHOLE[name]),)
     if name in TRANSPOSED:
-        return (Place(TRANSPOSED[name], transposed=True),)
+        return (Slot(TRANSPOSED[name], transposed=True),)
     found = BLOCK.fullmatch(name)
     module, _, kind = found["inner"].rpartition(".") if found else ("", "", "")
     if found is None or (module not in IN_BLOCK and not kind.startswith("in_proj_")):
@@ -91,9 +91,9 @@ def places(name: str) -> tuple[Place, ...]:
     tower = "vision_model" if found["visual"] else "text_model"
     block = f"{tower}.encoder.layers.{found['number']}"
     if module in IN_BLOCK:
-        return (Place(f"{block}.{IN_BLOCK[module]}.{kind}"),)
+        return (Slot(f"{block}.{IN_BLOCK[module]}.{kind}"),)
     kind = kind.removeprefix("in_proj_")
-    return tuple(Place(f"{block}.self_attn.{q}_proj.{kind}", i) for i, q in enumerate(QKV))
+    return tuple(Slot(f"{block}.self_attn.{q}_proj.{kind}", i) for i, q in enumerate(QKV))
 
 
 def renamed(weights: Weights) -> Weights:

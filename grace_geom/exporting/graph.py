@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from grace_geom.errors import UserError
-from grace_geom.exporting.subject import Subject, compared
+from grace_geom.exporting.loaded import Loaded, compared
 from grace_geom.models import ClipClassifier
 from grace_geom.models.vit import vit
 
@@ -48,20 +48,20 @@ class ImageGraph(nn.Module):
         return features, F.linear(features, self.head_weight, self.head_bias)  # type: ignore[arg-type]
 
 
-def write_pt2(folder: Path, subject: Subject) -> float:
+def write_pt2(folder: Path, loaded: Loaded) -> float:
     """Write ``model.pt2``, for ``torch.export.load``.
 
     Returns:
         How far its logits are from ours.
     """
-    torch.export.save(traced(subject), folder / PT2)
+    torch.export.save(traced(loaded), folder / PT2)
     program = torch.export.load(folder / PT2).module()
     with torch.no_grad():
-        _, theirs = program(subject.images())
-    return compared(subject.head_logits(), theirs, "the exported program")
+        _, theirs = program(loaded.images())
+    return compared(loaded.head_logits(), theirs, "the exported program")
 
 
-def write_onnx(folder: Path, subject: Subject) -> float:
+def write_onnx(folder: Path, loaded: Loaded) -> float:
     """Write ``model.onnx``; above 2 GB its weights lie beside it in ``model.onnx.data``.
 
     Returns:
@@ -70,34 +70,34 @@ def write_onnx(folder: Path, subject: Subject) -> float:
     import onnxruntime
 
     program: Any = torch.onnx.export(
-        traced(subject), (), dynamo=True, verbose=False, input_names=["images"],
+        traced(loaded), (), dynamo=True, verbose=False, input_names=["images"],
         output_names=list(OUTPUTS), dynamic_shapes={"images": {0: "batch"}},
     )  # fmt: skip
-    names = json.dumps(list(subject.model.class_names), ensure_ascii=False)
+    names = json.dumps(list(loaded.model.class_names), ensure_ascii=False)
     program.model.metadata_props["class_names"] = names
     program.save(folder / ONNX)
     session = onnxruntime.InferenceSession(folder / ONNX, providers=["CPUExecutionProvider"])
-    _, theirs = session.run(list(OUTPUTS), {"images": subject.images().numpy()})
-    return compared(subject.head_logits(), torch.from_numpy(theirs), "onnxruntime")
+    _, theirs = session.run(list(OUTPUTS), {"images": loaded.images().numpy()})
+    return compared(loaded.head_logits(), torch.from_numpy(theirs), "onnxruntime")
 
 
-def traced(subject: Subject) -> torch.export.ExportedProgram:
+def traced(loaded: Loaded) -> torch.export.ExportedProgram:
     """The program for any number of images.
 
     Raises:
         UserError: If torch cannot trace a tower that is not one of CLIP's plain ViTs.
     """
-    graph = ImageGraph(subject.model).eval().requires_grad_(False)
-    example = subject.images()[:2]  # a batch of 1 would be taken for a constant
+    graph = ImageGraph(loaded.model).eval().requires_grad_(False)
+    example = loaded.images()[:2]  # a batch of 1 would be taken for a constant
     batch = torch.export.Dim("batch", min=1)
     try:
         with torch.no_grad():
             return torch.export.export(graph, (example,), dynamic_shapes={"images": {0: batch}})
     except RuntimeError as error:
-        if subject.model.shape is not None:
+        if loaded.model.shape is not None:
             raise  # those can be traced: a fault of ours
-        kind, first = type(subject.model.clip.visual).__name__, str(error).splitlines()[:1]
+        kind, first = type(loaded.model.clip.visual).__name__, str(error).splitlines()[:1]
         raise UserError(
-            f"{subject.checkpoint.model}: torch.export cannot trace its {kind} "
+            f"{loaded.checkpoint.model}: torch.export cannot trace its {kind} "
             f"({''.join(first)[:200]}): --format open_clip holds it"
         ) from error

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
-from grace_geom.exporting.subject import Subject
+from grace_geom.exporting.loaded import Loaded
 from grace_geom.files import write_text
 from grace_geom.records import Accuracy
 
@@ -14,20 +14,20 @@ ABOUT_FILE = "grace_geom_head.json"
 """Also what tells a folder that an export made from any other."""
 
 
-def write_head(folder: Path, subject: Subject) -> None:
+def write_head(folder: Path, loaded: Loaded) -> None:
     """Write ``weight`` (K, D) and ``bias`` (K,), float32: logits are ``f weight' + bias`` of unit
     image features f.
     """
-    tensors = {name.removeprefix("head."): w.contiguous() for name, w in subject.model.head.items()}
+    tensors = {name.removeprefix("head."): w.contiguous() for name, w in loaded.model.head.items()}
     save_file(tensors, folder / HEAD_FILE, metadata={"format": "pt"})
 
 
-def write_about(folder: Path, subject: Subject) -> None:
+def write_about(folder: Path, loaded: Loaded) -> None:
     """Write class names in label order, prompt templates, and how pictures are read."""
-    model = subject.model
+    model = loaded.model
     about = {
         "format": "grace_geom.head/1",
-        "model": subject.checkpoint.model,
+        "model": loaded.checkpoint.model,
         "class_names": list(model.class_names),
         "templates": list(model.templates),
         "preprocess": {"size": list(model.preprocess.size)} | model.preprocess.record(),

@@ -41,7 +41,7 @@ def push(folder: Path, repository: str, *, private: bool) -> str:
     Args:
         folder: An exported folder.
         repository: ``ORG/NAME``.
-        private: Whether a new repository is private.
+        private: Make a new repository private; if not, it is what the organisation's default says.
 
     Returns:
         The address of the commit or of the repository.
@@ -56,7 +56,7 @@ def push(folder: Path, repository: str, *, private: bool) -> str:
     kinds = cast("tuple[type[Exception], ...]", HfHubHTTPError.__bases__)
     api = HfApi()
     try:
-        address = api.create_repo(repository, private=private, exist_ok=True)
+        address = api.create_repo(repository, private=private or None, exist_ok=True)
         api.upload_folder(
             repo_id=repository, folder_path=folder, commit_message="Add model by grace_geom"
         )

@@ -13,7 +13,7 @@ from grace_geom.errors import UserError
 from grace_geom.exporting import transformers_folder
 from grace_geom.exporting.clip_layout import lora_places, refuse_flaw
 from grace_geom.exporting.head import write_head
-from grace_geom.exporting.subject import Subject, compared
+from grace_geom.exporting.loaded import Loaded, compared
 from grace_geom.files import write_text
 from grace_geom.methods.lora import factors
 from grace_geom.models import ClipClassifier
@@ -21,30 +21,30 @@ from grace_geom.models import ClipClassifier
 INSTEAD = "--format transformers writes the merged model"
 
 
-def check(subject: Subject) -> None:
+def check(loaded: Loaded) -> None:
     """Refuse what an adapter cannot hold.
 
     Raises:
         UserError: If there are no low-rank factors, they are of something else than a matrix
             product, or the network does not fit transformers.
     """
-    refuse_flaw(subject.model, subject.checkpoint.model)
-    pairs = factors(subject.checkpoint.adapter)
+    refuse_flaw(loaded.model, loaded.checkpoint.model)
+    pairs = factors(loaded.checkpoint.adapter)
     if not pairs:
         raise UserError(
-            f"{subject.file} has no low-rank factors for --format peft (method "
-            f"{subject.checkpoint.config.get('method', 'unknown')}): {INSTEAD}"
+            f"{loaded.file} has no low-rank factors for --format peft (method "
+            f"{loaded.checkpoint.config.get('method', 'unknown')}): {INSTEAD}"
         )
     if odd := [name for name, _, _ in pairs if "embedding" in name]:
         raise UserError(f"--format peft: {odd[0]} has factors and is no linear layer: {INSTEAD}")
 
 
-def write(folder: Path, subject: Subject, base_name: str | None) -> float:
+def write(folder: Path, loaded: Loaded, base_name: str | None) -> float:
     """Write the adapter and the head, and the model that it belongs to under ``base/``.
 
     Args:
         folder: Where to.
-        subject: The checkpoint.
+        loaded: The checkpoint.
         base_name: Name of that model, where the user has it already: nothing is written then.
 
     Returns:
@@ -55,14 +55,14 @@ def write(folder: Path, subject: Subject, base_name: str | None) -> float:
     """
     from transformers import CLIPModel
 
-    base = open_base(subject.checkpoint)
-    refuse_other_changes(subject, base)
+    base = open_base(loaded.checkpoint)
+    refuse_other_changes(loaded, base)
     place = folder / "base"
     transformers_folder.write_model(place, base)
     with transformers_folder.quiet():
-        _write_adapter(folder, CLIPModel.from_pretrained(place), subject, base_name)
-    write_head(folder, subject)
-    found = _difference(folder, subject)
+        _write_adapter(folder, CLIPModel.from_pretrained(place), loaded, base_name)
+    write_head(folder, loaded)
+    found = _difference(folder, loaded)
     if base_name is not None:
         for file in place.iterdir():
             file.unlink()
@@ -70,22 +70,22 @@ def write(folder: Path, subject: Subject, base_name: str | None) -> float:
     return found
 
 
-def refuse_other_changes(subject: Subject, base: ClipClassifier) -> None:
+def refuse_other_changes(loaded: Loaded, base: ClipClassifier) -> None:
     """Refuse a run that moved weights which have no factors.
 
     Raises:
         UserError: Naming one of them.
     """
-    adapted = {name for name, _, _ in factors(subject.checkpoint.adapter)}
+    adapted = {name for name, _, _ in factors(loaded.checkpoint.adapter)}
     before = base.clip.state_dict()
     moved = [
         name
-        for name, w in subject.checkpoint.state_dict.items()
+        for name, w in loaded.checkpoint.state_dict.items()
         if name not in adapted and not torch.equal(w, before[name])
     ]
     if moved:
         raise UserError(
-            f"{subject.file}: the run also changed {moved[0]}, which its low-rank factors do not "
+            f"{loaded.file}: the run also changed {moved[0]}, which its low-rank factors do not "
             f"hold: {INSTEAD}"
         )
 
@@ -97,10 +97,10 @@ def scale_of(config: Mapping[str, Any]) -> tuple[float, int]:
     return (2.0 * r if alpha is None else float(alpha)), r
 
 
-def _write_adapter(folder: Path, clip: Any, subject: Subject, base_name: str | None) -> None:
+def _write_adapter(folder: Path, clip: Any, loaded: Loaded, base_name: str | None) -> None:
     from peft import LoraConfig, get_peft_model
 
-    checkpoint = subject.checkpoint
+    checkpoint = loaded.checkpoint
     alpha, r = scale_of(checkpoint.config)
     found = lora_places({name: (B, A) for name, B, A in factors(checkpoint.adapter)})
     config = LoraConfig(r=r, lora_alpha=alpha, target_modules=sorted(found), lora_dropout=0.0)
@@ -123,12 +123,12 @@ def _fill(parameter: Tensor, value: Tensor) -> None:
     parameter.copy_(value)
 
 
-def _difference(folder: Path, subject: Subject) -> float:
+def _difference(folder: Path, loaded: Loaded) -> float:
     from peft import PeftModel
     from transformers import CLIPModel
 
     place = folder / "base"
     with transformers_folder.quiet():
         clip = PeftModel.from_pretrained(CLIPModel.from_pretrained(place), folder).eval()
-    theirs = transformers_folder.logits(clip, place, subject)
-    return compared(subject.zero_shot_logits(), theirs, "PEFT's reading of the folder")
+    theirs = transformers_folder.logits(clip, place, loaded)
+    return compared(loaded.zero_shot_logits(), theirs, "PEFT's reading of the folder")

@@ -14,7 +14,7 @@ from grace_geom.exporting import graph, hub, open_clip_folder, peft_folder, tran
 from grace_geom.exporting.card import Card, accuracies_of, card_text, head_sentence
 from grace_geom.exporting.extras import EXTRAS, need
 from grace_geom.exporting.head import ABOUT_FILE, write_about
-from grace_geom.exporting.subject import Subject, opened
+from grace_geom.exporting.loaded import Loaded, opened
 from grace_geom.files import atomic_folder, write_text
 
 Format = Literal["safetensors", "open_clip", "transformers", "peft", "torch.export", "onnx"]
@@ -26,7 +26,7 @@ WITH_PROMPT = ("torch.export", "onnx")
 
 
 @dataclass(frozen=True)
-class Request:
+class ExportRequest:
     """What to export, and where to.
 
     Attributes:
@@ -53,7 +53,7 @@ class Request:
     private: bool = False
 
 
-def export_model(request: Request) -> str:
+def export_model(request: ExportRequest) -> str:
     """Export a checkpoint.
 
     Returns:
@@ -70,7 +70,7 @@ def export_model(request: Request) -> str:
     return _export_folder(request, _format(request))
 
 
-def _format(request: Request) -> str:
+def _format(request: ExportRequest) -> str:
     """The format, after what the request alone says wrong."""
     out, format = request.out, request.format
     if format is None:
@@ -99,25 +99,25 @@ def _format(request: Request) -> str:
     return format
 
 
-def _export_folder(request: Request, format: str) -> str:
-    subject = opened(request.checkpoint, verify=request.verify)
-    name = f"{subject.checkpoint.model}-{format}"
-    out = request.out if request.out is not None else subject.file.parent / name
+def _export_folder(request: ExportRequest, format: str) -> str:
+    loaded = opened(request.checkpoint, verify=request.verify)
+    name = f"{loaded.checkpoint.model}-{format}"
+    out = request.out if request.out is not None else loaded.file.parent / name
     _refuse_taken(out, request.force)
     if format not in WITH_PROMPT:
-        refuse_prompt(subject.checkpoint, request.checkpoint)
+        refuse_prompt(loaded.checkpoint, request.checkpoint)
     check, write = _writer(format, request)
-    check(subject)
-    accuracies, missing = accuracies_of(subject.file)
+    check(loaded)
+    accuracies, missing = accuracies_of(loaded.file)
     title = (request.push_to_hub or out.resolve().name).rpartition("/")[2]
     card = Card(
-        title, format, accuracies, request.license, request.base, subject.trained_head(),
+        title, format, accuracies, request.license, request.base, loaded.trained_head(),
         request.push_to_hub,
     )  # fmt: skip
     with atomic_folder(out, replace=request.force) as folder:
-        difference = write(folder, subject)
-        write_about(folder, subject)
-        write_text(folder / "README.md", card_text(card, subject))
+        difference = write(folder, loaded)
+        write_about(folder, loaded)
+        write_text(folder / "README.md", card_text(card, loaded))
     lines = [str(out), f"logits as {_reader(format)} computes them: {_as_ours(difference)}"]
     lines += [f"card without accuracies: {missing}"] if missing else []
     lines += [head_sentence(card).replace("`", "")]
@@ -150,18 +150,18 @@ def _refuse_taken(out: Path, force: bool) -> None:
         )
 
 
-Check = Callable[[Subject], None]
-Write = Callable[[Path, Subject], float]
+Check = Callable[[Loaded], None]
+Write = Callable[[Path, Loaded], float]
 
 
-def _writer(format: str, request: Request) -> tuple[Check, Write]:
+def _writer(format: str, request: ExportRequest) -> tuple[Check, Write]:
     """What refuses a checkpoint for a format, and what writes it."""
     writers: dict[str, tuple[Check, Write]] = {
         "open_clip": (_anything, open_clip_folder.write),
         "transformers": (transformers_folder.check, transformers_folder.write),
         "peft": (
             peft_folder.check,
-            lambda folder, subject: peft_folder.write(folder, subject, request.base),
+            lambda folder, loaded: peft_folder.write(folder, loaded, request.base),
         ),
         "torch.export": (_anything, graph.write_pt2),
         "onnx": (_anything, graph.write_onnx),
@@ -169,5 +169,5 @@ def _writer(format: str, request: Request) -> tuple[Check, Write]:
     return writers[format]
 
 
-def _anything(subject: Subject) -> None:
+def _anything(loaded: Loaded) -> None:
     """Every network fits."""

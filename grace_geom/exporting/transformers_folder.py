@@ -14,7 +14,7 @@ from torch import Tensor
 
 from grace_geom.exporting.clip_layout import config_of, refuse_flaw, renamed
 from grace_geom.exporting.head import write_head
-from grace_geom.exporting.subject import Subject, compared
+from grace_geom.exporting.loaded import Loaded, compared
 from grace_geom.files import write_text
 from grace_geom.models import ClipClassifier
 
@@ -24,16 +24,16 @@ START, END = "<|startoftext|>", "<|endoftext|>"
 """
 
 
-def check(subject: Subject) -> None:
+def check(loaded: Loaded) -> None:
     """Refuse a network that transformers cannot hold.
 
     Raises:
         UserError: Naming what does not fit.
     """
-    refuse_flaw(subject.model, subject.checkpoint.model)
+    refuse_flaw(loaded.model, loaded.checkpoint.model)
 
 
-def write(folder: Path, subject: Subject) -> float:
+def write(folder: Path, loaded: Loaded) -> float:
     """Write model, processor and head.
 
     Returns:
@@ -41,12 +41,12 @@ def write(folder: Path, subject: Subject) -> float:
     """
     from transformers import CLIPModel
 
-    write_model(folder, subject.model)
-    write_head(folder, subject)
+    write_model(folder, loaded.model)
+    write_head(folder, loaded)
     with quiet():
         clip = CLIPModel.from_pretrained(folder).eval()
-    theirs = logits(clip, folder, subject)
-    return compared(subject.zero_shot_logits(), theirs, "transformers' reading of the folder")
+    theirs = logits(clip, folder, loaded)
+    return compared(loaded.zero_shot_logits(), theirs, "transformers' reading of the folder")
 
 
 def write_model(folder: Path, model: ClipClassifier) -> None:
@@ -64,16 +64,16 @@ def write_model(folder: Path, model: ClipClassifier) -> None:
 
 
 @torch.no_grad()
-def logits(clip: Any, folder: Path, subject: Subject) -> Tensor:
-    """Logits ``(B, T)`` of a ``CLIPModel`` for the texts of ``subject``, by the folder's
+def logits(clip: Any, folder: Path, loaded: Loaded) -> Tensor:
+    """Logits ``(B, T)`` of a ``CLIPModel`` for the texts of ``loaded``, by the folder's
     tokenizer.
     """
     from transformers import AutoTokenizer
 
     tokens = AutoTokenizer.from_pretrained(folder)(
-        subject.texts, padding=True, truncation=True, return_tensors="pt"
+        loaded.texts, padding=True, truncation=True, return_tensors="pt"
     )
-    return clip(pixel_values=subject.normalised(), **tokens).logits_per_image
+    return clip(pixel_values=loaded.normalised(), **tokens).logits_per_image
 
 
 def _image_processor(model: ClipClassifier) -> Any:

@@ -2,7 +2,7 @@
 
 from grace_geom.exporting.graph import ONNX, PT2
 from grace_geom.exporting.head import ABOUT_FILE, HEAD_FILE
-from grace_geom.exporting.subject import Subject
+from grace_geom.exporting.loaded import Loaded
 
 LIBRARIES = {
     "open_clip": "open_clip",
@@ -76,21 +76,21 @@ features, logits = session.run(None, {{"images": images}})
 }
 
 
-def usage(format: str, folder: str, subject: Subject, base: str | None = None) -> str:
+def usage(format: str, folder: str, loaded: Loaded, base: str | None = None) -> str:
     """A few lines of Python that read the folder, and what they want to know.
 
     Args:
         format: Of the export.
         folder: Name of the folder, as the code shall say it.
-        subject: The checkpoint.
+        loaded: The checkpoint.
         base: The model that an adapter belongs to; ``None``: ``base/`` in the folder.
     """
-    height, width = subject.model.preprocess.size
+    height, width = loaded.model.preprocess.size
     given = {"HEIGHT": height, "WIDTH": width, "BASE": base or "FOLDER/base", "FOLDER": folder}
     code = CODE[format]
     for word, value in given.items():
         code = code.replace(word, str(value))
     return (
         f"```python\n{code}\n```\n\n`{ABOUT_FILE}` has the class names in the order of the logits, "
-        f"the prompt templates, and how pictures are resized: {subject.model.preprocess}."
+        f"the prompt templates, and how pictures are resized: {loaded.model.preprocess}."
     )

@@ -7,7 +7,7 @@ import shlex
 import pytest
 
 from grace_geom.config import NOT_THE_RUN, make_config, parse_train
-from grace_geom.exporting import Request, export_model
+from grace_geom.exporting import ExportRequest, export_model
 from grace_geom.exporting.recipe import public, training_command
 from grace_geom.files import sha256
 from grace_geom.records import Accuracy, EvalRecord, wilson
@@ -29,7 +29,7 @@ def accuracy(suite: str, correct: int, attack=None) -> Accuracy:
 
 def card_of(folder, **request) -> tuple[str, str]:
     path = folder / "ckpt.pt"
-    said = export_model(Request(path, folder / "out", "open_clip", force=True, **request))
+    said = export_model(ExportRequest(path, folder / "out", "open_clip", force=True, **request))
     return (folder / "out" / "README.md").read_text(), said
 
 

@@ -17,7 +17,7 @@ from grace_geom.data.transforms import eval_view
 from grace_geom.errors import UserError
 from grace_geom.exporting.graph import ImageGraph, traced
 from grace_geom.exporting.head import HEAD_FILE
-from grace_geom.exporting.subject import Subject
+from grace_geom.exporting.loaded import Loaded
 from tests.exporting.toy_checkpoints import register, toy
 from tests.toys import CLASSES, TEMPLATES
 
@@ -41,26 +41,26 @@ def picture(width: int, height: int) -> Image.Image:
     return Image.fromarray((np.stack(waves, -1) * 60 + 128).astype(np.uint8))
 
 
-def pixels(subject, image: Image.Image) -> torch.Tensor:
+def pixels(loaded, image: Image.Image) -> torch.Tensor:
     """Ours: resized, in [0, 1], normalised, ``(3, H, W)``."""
-    view = torch.tensor(eval_view(image, subject.model.preprocess)).float() / 255
+    view = torch.tensor(eval_view(image, loaded.model.preprocess)).float() / 255
     view = view.permute(2, 0, 1) if view.shape[-1] == 3 else view
-    return ((view[None] - subject.model.mean) / subject.model.std)[0]
+    return ((view[None] - loaded.model.mean) / loaded.model.std)[0]
 
 
 @torch.no_grad()
 def test_open_clip_reads_towers_head_and_preprocessing(exported):
-    subject, out, said = exported("full", "open_clip")
+    loaded, out, said = exported("full", "open_clip")
     model, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{out}")
     x = images()
-    normal = (x - subject.model.mean) / subject.model.std
+    normal = (x - loaded.model.mean) / loaded.model.std
     features = model.eval().encode_image(normal, normalize=True)
     tokens = open_clip.get_tokenizer(f"local-dir:{out}")(TEXTS)
-    same(features, subject.model.features(x))
-    same(model.encode_text(tokens, normalize=True), subject.model.text_features(TEXTS))
+    same(features, loaded.model.features(x))
+    same(model.encode_text(tokens, normalize=True), loaded.model.text_features(TEXTS))
     head = load_file(out / HEAD_FILE)
-    same(F.linear(features, head["weight"], head["bias"]), subject.model(x))
-    same(preprocess(picture(40, 24)), pixels(subject, picture(40, 24)))
+    same(F.linear(features, head["weight"], head["bias"]), loaded.model(x))
+    same(preprocess(picture(40, 24)), pixels(loaded, picture(40, 24)))
     assert "The head was trained" in said
 
 
@@ -76,7 +76,7 @@ def test_the_folder_tells_classes_templates_and_preprocessing(exported):
 
 @torch.no_grad()
 def test_transformers_reads_both_towers(exported):
-    subject, out, _ = exported("full", "transformers")
+    loaded, out, _ = exported("full", "transformers")
     from transformers import AutoTokenizer, CLIPModel
 
     clip = CLIPModel.from_pretrained(out).eval()
@@ -85,21 +85,21 @@ def test_transformers_reads_both_towers(exported):
         TEXTS, padding=True, truncation=True, return_tensors="pt"
     )
     x = images()
-    normal = (x - subject.model.mean) / subject.model.std
-    text = subject.model.text_features(TEXTS)
-    wanted = subject.model.logit_scale * subject.model.features(x) @ text.T
+    normal = (x - loaded.model.mean) / loaded.model.std
+    text = loaded.model.text_features(TEXTS)
+    wanted = loaded.model.logit_scale * loaded.model.features(x) @ text.T
     same(clip(pixel_values=normal, **tokens).logits_per_image, wanted)
 
 
 @torch.no_grad()
 def test_transformers_reads_the_image_tower_alone_as_llava_does(exported):
-    subject, out, _ = exported("full", "transformers")
+    loaded, out, _ = exported("full", "transformers")
     from transformers import CLIPImageProcessor, CLIPVisionModel, CLIPVisionModelWithProjection
 
     x = images()
-    normal = (x - subject.model.mean) / subject.model.std
+    normal = (x - loaded.model.mean) / loaded.model.std
     projected = CLIPVisionModelWithProjection.from_pretrained(out).eval()
-    same(projected(pixel_values=normal).image_embeds, subject.model.encode(x))
+    same(projected(pixel_values=normal).image_embeds, loaded.model.encode(x))
     plain, notes = CLIPVisionModel.from_pretrained(out, output_loading_info=True)
     assert not notes["missing_keys"]
     hidden = plain.eval()(pixel_values=normal, output_hidden_states=True).hidden_states
@@ -107,18 +107,18 @@ def test_transformers_reads_the_image_tower_alone_as_llava_does(exported):
     normed = F.layer_norm(
         hidden[-1][:, 0], (16,), *(v for k, v in last.items() if "post_layernorm" in k)
     )
-    same(normed @ subject.model.clip.visual.proj, subject.model.encode(x))
+    same(normed @ loaded.model.clip.visual.proj, loaded.model.encode(x))
     processor = CLIPImageProcessor.from_pretrained(out)
     assert processor.size["height"] == 16 and not processor.do_center_crop
 
 
 def test_transformers_prepares_texts_and_pictures_as_we_do(exported):
-    subject, out, _ = exported("full", "transformers")
+    loaded, out, _ = exported("full", "transformers")
     from transformers import AutoProcessor
 
     processor = AutoProcessor.from_pretrained(out)
     found = processor(text=TEXTS, padding=True, truncation=True)["input_ids"]
-    ours = subject.model.tokenizer(TEXTS)
+    ours = loaded.model.tokenizer(TEXTS)
     end = int(ours.max())
     for mine, theirs in zip(ours.tolist(), found, strict=True):
         length = mine.index(end) + 1
@@ -127,18 +127,18 @@ def test_transformers_prepares_texts_and_pictures_as_we_do(exported):
     for image, levels in ((picture(16, 16), 0.01), (picture(40, 24), 2.5)):
         theirs = processor(images=image, return_tensors="pt")["pixel_values"][0]
         step = levels / 255 / 0.25  # grey levels: resizing rounds elsewhere
-        torch.testing.assert_close(theirs, pixels(subject, image), rtol=0, atol=step)
+        torch.testing.assert_close(theirs, pixels(loaded, image), rtol=0, atol=step)
 
 
 @torch.no_grad()
 def test_peft_puts_the_adapter_on_the_base_and_merges_it(exported):
-    subject, out, _ = exported("lora", "peft")
+    loaded, out, _ = exported("lora", "peft")
     from peft import PeftModel
     from transformers import CLIPModel
 
     x = images()
-    normal = (x - subject.model.mean) / subject.model.std
-    wanted = subject.model.features(x)
+    normal = (x - loaded.model.mean) / loaded.model.std
+    wanted = loaded.model.features(x)
     base = CLIPModel.from_pretrained(out / "base").eval()
     before = F.normalize(base.get_image_features(normal).pooler_output, dim=-1)
     same(before, toy().features(x))
@@ -154,19 +154,19 @@ def test_peft_puts_the_adapter_on_the_base_and_merges_it(exported):
 
 @torch.no_grad()
 def test_torch_export_takes_any_number_of_images_and_holds_prompt_tokens(exported):
-    subject, out, said = exported("prompt", "torch.export")
+    loaded, out, said = exported("prompt", "torch.export")
     program = torch.export.load(out / "model.pt2").module()
     for n in (1, 5):
         features, logits = program(images(n))
-        same(features, subject.model.features(images(n)))
-        same(logits, subject.model(images(n)))
+        same(features, loaded.model.features(images(n)))
+        same(logits, loaded.model(images(n)))
     assert (logits - toy()(images(5))).abs().max() > 0.01, "the tokens change something"
     assert "The head (in the graph) is the zero-shot head" in said
 
 
 @torch.no_grad()
 def test_onnxruntime_takes_any_number_of_images(exported):
-    subject, out, _ = exported("full", "onnx")
+    loaded, out, _ = exported("full", "onnx")
     import onnxruntime
 
     session = onnxruntime.InferenceSession(out / "model.onnx")
@@ -177,8 +177,8 @@ def test_onnxruntime_takes_any_number_of_images(exported):
     assert json.loads(names) == list(CLASSES)
     for n in (1, 5):
         features, logits = map(torch.from_numpy, session.run(None, {"images": images(n).numpy()}))
-        same(features, subject.model.features(images(n)))
-        same(logits, subject.model(images(n)))
+        same(features, loaded.model.features(images(n)))
+        same(logits, loaded.model(images(n)))
 
 
 def test_a_tower_that_is_no_plain_vit_is_called_as_it_is():
@@ -189,8 +189,8 @@ def test_a_tower_that_is_no_plain_vit_is_called_as_it_is():
         features, logits = ImageGraph(model).eval()(x)
         same(features, model.features(x))
         same(logits, model(x))
-    subject = Subject(model, Checkpoint("toy-resnet", {}, CLASSES, TEMPLATES, {}), HOW_TO)
-    program = traced(subject).module()
+    loaded = Loaded(model, Checkpoint("toy-resnet", {}, CLASSES, TEMPLATES, {}), HOW_TO)
+    program = traced(loaded).module()
     x = torch.rand(3, 3, 32, 32)
     with torch.no_grad():
         same(program(x)[1], model(x))
@@ -210,11 +210,11 @@ def test_a_tower_that_cannot_be_traced_is_refused_by_name(tmp_path):
     model.clip.visual, model.shape = Counting(), None
     checkpoint = Checkpoint("toy-counting", {}, CLASSES, TEMPLATES, {})
     with pytest.raises(UserError, match=r"toy-counting: torch.export cannot trace its Counting"):
-        traced(Subject(model, checkpoint, tmp_path))
+        traced(Loaded(model, checkpoint, tmp_path))
 
 
 def test_the_script_of_the_how_to_names_the_class(exported, tmp_path, monkeypatch, capsys):
-    subject, out, _ = exported("lora", "onnx")
+    loaded, out, _ = exported("lora", "onnx")
     script = re.findall(r"```python\n(.*?)```", HOW_TO.read_text(), re.S)
     assert len(script) == 1
     (tmp_path / "photos-onnx").symlink_to(out)
@@ -223,6 +223,6 @@ def test_the_script_of_the_how_to_names_the_class(exported, tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     exec(script[0], {})
     with torch.no_grad():
-        view = torch.tensor(eval_view(image, subject.model.preprocess)).permute(2, 0, 1) / 255
-        wanted = CLASSES[int(subject.model(view[None])[0].argmax())]
+        view = torch.tensor(eval_view(image, loaded.model.preprocess)).permute(2, 0, 1) / 255
+        wanted = CLASSES[int(loaded.model(view[None])[0].argmax())]
     assert capsys.readouterr().out.strip() == wanted

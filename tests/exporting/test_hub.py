@@ -4,7 +4,7 @@ import pytest
 
 from grace_geom import export
 from grace_geom.errors import UserError
-from grace_geom.exporting import Request, export_model, hub
+from grace_geom.exporting import ExportRequest, export_model, hub
 from tests.exporting.toy_checkpoints import full_checkpoint
 
 huggingface_hub = pytest.importorskip("huggingface_hub", reason="needs huggingface_hub")
@@ -58,8 +58,9 @@ def test_the_whole_folder_is_pushed(tmp_path, fake, capsys):
 def test_a_refusal_keeps_the_folder_and_the_secret(kind, tmp_path, fake):
     fake.fails = kind(f"401 for Bearer {TOKEN}")
     path = full_checkpoint(tmp_path)
-    with pytest.raises(UserError) as error:
-        export_model(Request(path, tmp_path / "out", "open_clip", push_to_hub="org/name"))
+    with pytest.raises(UserError) as error:  # without --private, the organisation decides
+        export_model(ExportRequest(path, tmp_path / "out", "open_clip", push_to_hub="org/name"))
+    assert fake.made == [("org/name", {"private": None, "exist_ok": True})]
     said = str(error.value)
     assert TOKEN not in said and "401 for Bearer (token)" in said
     assert f"`hf upload org/name {tmp_path / 'out'}`" in said
@@ -75,5 +76,5 @@ def test_a_name_must_be_one(name, fake):
 def test_a_token_is_asked_for_before_anything_is_built(monkeypatch, fake):
     monkeypatch.setattr(huggingface_hub, "get_token", lambda: None)
     with pytest.raises(UserError, match="hf auth login"):
-        export_model(Request("nowhere", None, "open_clip", push_to_hub="org/name"))
+        export_model(ExportRequest("nowhere", None, "open_clip", push_to_hub="org/name"))
     assert not fake.made

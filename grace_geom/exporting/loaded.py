@@ -17,7 +17,7 @@ LARGEST = 1e-4
 
 
 @dataclass
-class Subject:
+class Loaded:
     """A checkpoint that was opened for export.
 
     Attributes:
@@ -69,7 +69,7 @@ class Subject:
         return bool(moved) or bool(self.model.head["head.bias"].any())
 
 
-def opened(path: Path, *, verify: bool) -> Subject:
+def opened(path: Path, *, verify: bool) -> Loaded:
     """The checkpoint at ``path``, a file of ours or a run directory.
 
     Raises:
@@ -77,7 +77,7 @@ def opened(path: Path, *, verify: bool) -> Subject:
     """
     file = checkpoint_file(path)
     model, checkpoint = open_checkpoint(file, verify=verify)
-    return Subject(model.eval(), checkpoint, file)
+    return Loaded(model.eval(), checkpoint, file)
 
 
 def compared(ours: Tensor, theirs: Tensor, what: str) -> float:
