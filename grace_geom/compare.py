@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from grace_geom.cli import Command, part_of, quick
+from grace_geom.cli.memory import remember
 from grace_geom.errors import UserError, door
+from grace_geom.refusals import check_study
 
 if TYPE_CHECKING:
     from grace_geom.study import Row
@@ -19,10 +21,11 @@ PROG = "python -m grace_geom.compare"
 @door
 def main(argv: Sequence[str] | None = None) -> None:
     """Train and evaluate what is missing, print the table, say where everything lies."""
-    quick.answer(PROG, argv)
+    quick.answer(PROG, argv, {"methods": "rows"}, check_study)
     from grace_geom.attacks import check_eps
     from grace_geom.evaluation import Measures
     from grace_geom.study import Study, StudyOptions
+    from grace_geom.study.options import row_names
 
     command = Command(
         [StudyOptions, Measures],
@@ -31,9 +34,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         prog=PROG,
         key=PROG,
     )
+    remember("rows", row_names())
     values = command.values(argv)
     options, measures = part_of(StudyOptions, values), part_of(Measures, values)
-    if warning := check_eps(measures.eps):
+    if warning := check_eps(measures.eps, measures.norm):
         print(f"warning: --eps: {warning}", file=sys.stderr)
     study = Study(options, measures, say=lambda line: print(line, flush=True))
     study.width = shutil.get_terminal_size((100, 24)).columns

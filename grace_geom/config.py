@@ -13,7 +13,7 @@ from grace_geom.attacks import check_eps
 from grace_geom.cli import RECORD, Command, peek
 from grace_geom.cli.memory import remember
 from grace_geom.cli.quick import train_key
-from grace_geom.errors import UserError, nearest
+from grace_geom.errors import UserError, check_known, nearest
 from grace_geom.fields import bounded, check_bounds
 from grace_geom.methods import METHODS, Method, method_class
 from grace_geom.methods.base import check_fields
@@ -134,10 +134,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         cls = method_class(self.method)
         self.resume = self.resume or self.resume_anyway
-        if self.model not in known_models():
-            raise UserError(
-                f"--model {self.model!r} is not known; {nearest(self.model, known_models())}"
-            )
+        check_known("--model", self.model, known_models())
         names = {f.name for f in fields(cls)}
         for name in self.options:
             if name not in names:

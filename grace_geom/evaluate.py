@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from grace_geom.cli import Command, part_of, quick
 from grace_geom.errors import door
+from grace_geom.refusals import check_evaluation
 
 if TYPE_CHECKING:
     from grace_geom.records import EvalRecord
@@ -55,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Evaluate, write ``eval.json`` beside each checkpoint, print a table; images are shared out
     over processes.
     """
-    quick.answer(PROG, argv)
+    quick.answer(PROG, argv, check=check_evaluation)
     from grace_geom.distributed import processes
 
     with processes():
@@ -66,9 +67,8 @@ def _evaluate(argv: Sequence[str] | None) -> None:
     from grace_geom.attacks import check_eps
     from grace_geom.checkpoint import checkpoint_file
     from grace_geom.distributed import first
-    from grace_geom.evaluation import Measures, Sets, Source, assess
+    from grace_geom.evaluation import Console, Measures, Sets, Source, assess
     from grace_geom.evaluation.extra_files import ExtraFiles
-    from grace_geom.evaluation.table import Console
     from grace_geom.records.schema import dumps
 
     command = Command(
@@ -85,7 +85,7 @@ def _evaluate(argv: Sequence[str] | None) -> None:
         part_of(Measures, values),
         part_of(Source, values),
     )
-    if warning := check_eps(measures.eps):
+    if warning := check_eps(measures.eps, measures.norm):
         print(f"warning: --eps: {warning}", file=sys.stderr)
     files = [checkpoint_file(path) for path in options.checkpoints]
     extras = ExtraFiles(
@@ -120,8 +120,13 @@ def _evaluate(argv: Sequence[str] | None) -> None:
     written += extras.written(records)
     if options.json:
         print(dumps([dataclasses.asdict(record) for record in records]))
-        return
-    _print_tables(records, options)
+    else:
+        _print_tables(records, options)
+        _print_end(reused, written)
+
+
+def _print_end(reused: int, written: Sequence[Path]) -> None:
+    """How much was known, and where the records are."""
     if reused:
         were = "number was" if reused == 1 else "numbers were"
         print(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from grace_geom.cli import Command, part_of, quick
 from grace_geom.errors import door
+from grace_geom.refusals import check_evaluation
 
 PROG = "python -m grace_geom.interpolate"
 
@@ -30,10 +31,10 @@ class InterpolateOptions:
 @door
 def main(argv: Sequence[str] | None = None) -> None:
     """Evaluate along the line, write ``dial.json`` beside the checkpoint, print a table."""
-    quick.answer(PROG, argv)
+    quick.answer(PROG, argv, check=check_evaluation)
     from grace_geom.attacks import check_eps
-    from grace_geom.evaluation import DialOptions, Measures, Source, dial
-    from grace_geom.evaluation.table import Console, dial_table
+    from grace_geom.evaluation import Console, DialOptions, Measures, Source, dial
+    from grace_geom.evaluation.table import dial_table
 
     command = Command(
         [InterpolateOptions, DialOptions, Measures, Source],
@@ -46,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     values = command.values(argv)
     options, measures = part_of(InterpolateOptions, values), part_of(Measures, values)
-    if warning := check_eps(measures.eps):
+    if warning := check_eps(measures.eps, measures.norm):
         print(f"warning: --eps: {warning}", file=sys.stderr)
     record, ts, file = dial(
         options.run,

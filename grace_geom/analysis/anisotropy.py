@@ -11,12 +11,12 @@ from grace_geom.analysis.feature_analysis import (
     LID_BIAS,
     FeatureOptions,
     cell,
+    clean_and_attacked,
     distributions,
     in_order,
     measures,
 )
 from grace_geom.analysis.features.anisotropy import ESTIMATORS, K, anisotropy
-from grace_geom.analysis.features.survey import attack, attacked_features, clean_features
 from grace_geom.analysis.numbers import Footnotes, absent, as_measure, gathered
 from grace_geom.analysis.run import Part, Shown, progress, sample_text
 from grace_geom.analysis.subject import Subject
@@ -95,7 +95,7 @@ def _curvature(
 ) -> None:
     watch = progress(options.probes + 4 * (options.top + options.bottom))
     found = curvature(subject.objective(), options, state, watch)
-    watch.close()
+    watch.clear()
     names, dim = list(found.operator.weights), found.operator.dim
     top = found.pairs.values[: options.top]
     matrices = [i for i, name in enumerate(names) if is_matrix(name)]
@@ -122,11 +122,9 @@ def _features(
     values: dict[str, Measure],
     arrays: dict[str, np.ndarray],
 ) -> None:
-    plan, models = options.plan(subject, state.parent), {subject.label: subject.model}
+    plan = options.plan(subject, state.parent)
     id_set, ood = distributions(subject)
-    sets = clean_features(models, id_set, ood, plan)[subject.label]
-    x_adv = attack(subject.model, subject.logits(id_set), id_set, plan)
-    sets["adv"] = attacked_features(models, x_adv, id_set, plan)[subject.label]
+    sets, _ = clean_and_attacked(subject, id_set, ood, plan)
     if not first():  # the features are in the first process, and so are the numbers made of them
         return
     reader = reader_for(subject.model, id_set)

@@ -8,9 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from grace_geom.analysis.features import Perturbations
+import numpy as np
+
+from grace_geom.analysis.features import Features, Perturbations
 from grace_geom.analysis.features.extract import check_tower
-from grace_geom.analysis.features.survey import FeaturePlan
+from grace_geom.analysis.features.survey import (
+    FeaturePlan,
+    attack,
+    attacked_features,
+    clean_features,
+)
 from grace_geom.analysis.options import Common
 from grace_geom.analysis.run import Part, sample_text
 from grace_geom.analysis.subject import Subject
@@ -91,6 +98,19 @@ def distributions(subject: Subject) -> tuple[ImageSet, dict[str, ImageSet]]:
     return subject.images(), {
         name: subject.images(spec, "eval") for name, spec in subject.ood().items()
     }
+
+
+def clean_and_attacked(
+    subject: Subject, id_set: ImageSet, ood: Mapping[str, ImageSet], plan: FeaturePlan
+) -> tuple[dict[str, Features], np.ndarray]:
+    """Features of a checkpoint on its ID images, on those of the OOD sets, and (as ``adv``) on the
+    ID images attacked at it; and the attacked images, ``(N, 3, H, W)``.
+    """
+    models = {subject.label: subject.model}
+    sets = clean_features(models, id_set, ood, plan)[subject.label]
+    x_adv = attack(subject.model, subject.logits(id_set), id_set, plan)
+    sets["adv"] = attacked_features(models, x_adv, id_set, plan)[subject.label]
+    return sets, x_adv
 
 
 def measures(numbers: Mapping[str, Interval], estimators: Mapping[str, str]) -> dict[str, Measure]:

@@ -11,17 +11,13 @@ from grace_geom.analysis.feature_analysis import (
     LID_BIAS,
     FeatureOptions,
     cell,
+    clean_and_attacked,
     distributions,
     in_order,
     measures,
 )
 from grace_geom.analysis.features.stability import ESTIMATORS, stability
-from grace_geom.analysis.features.survey import (
-    attack,
-    attacked_features,
-    clean_features,
-    weight_perturbed,
-)
+from grace_geom.analysis.features.survey import weight_perturbed
 from grace_geom.analysis.numbers import Footnotes, gathered
 from grace_geom.analysis.run import Part, Shown
 from grace_geom.analysis.subject import Subject
@@ -39,14 +35,11 @@ def measure_stability(subject: Subject, options: StabilityOptions, state: Path) 
     """Clean, OOD, attacked and weight-perturbed features of one checkpoint, and all numbers on
     them.
     """
-    plan, models = options.plan(subject, state.parent), {subject.label: subject.model}
+    plan = options.plan(subject, state.parent)
     target_matrices(subject.model, ATTENTION_AND_MLP)  # refuses before the attack
     id_set, ood = distributions(subject)
-    logits = subject.logits(id_set)
-    sets = clean_features(models, id_set, ood, plan)[subject.label]
-    x_adv = attack(subject.model, logits, id_set, plan)
-    sets["adv"] = attacked_features(models, x_adv, id_set, plan)[subject.label]
-    perturbed = weight_perturbed(subject.model, logits, x_adv, id_set, plan)
+    sets, x_adv = clean_and_attacked(subject, id_set, ood, plan)
+    perturbed = weight_perturbed(subject.model, subject.logits(id_set), x_adv, id_set, plan)
     if not first():  # the features are in the first process, and so are the numbers made of them
         return Part()
     found = stability(

@@ -98,7 +98,7 @@ def measure(subject: Subject, options: SpectrumOptions, state: Path) -> Part:
         values["density/mean_eigenvalue"] = as_measure(found.density.moment(1))
     if options.backend == "pyhessian":
         values |= _second_opinion(objective, options)
-    watch.close()
+    watch.clear()
     return Part(
         values | {"products": Measure(found.products, estimator="matrix-vector products")}, arrays
     )

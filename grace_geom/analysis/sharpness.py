@@ -101,7 +101,7 @@ def measure(subject: Subject, options: SharpnessOptions, state: Path) -> Part:
             values |= {f"{loss}/{shape}/{p.rho:g}": Measure(p.rise, estimator=words) for p in curve}
             arrays[f"{loss}/{shape}"] = np.array([[p.rho, p.rise] for p in curve])
         values |= _averages(mean, objective, options, loss, arrays)
-    watch.close()
+    watch.clear()
     return Part(values, arrays)
 
 

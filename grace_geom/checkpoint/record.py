@@ -155,20 +155,6 @@ def _trained_on(path: Path, stamp: tuple[int, ...]) -> Checkpoint:
     return replace(load_checkpoint(path), state_dict={}, text_head={}, adapter={}, trainer=None)
 
 
-def checkpoint_file(path: Path) -> Path:
-    """The file that is meant: a run directory stands for its ``ckpt.pt``.
-
-    Raises:
-        UserError: If there is no such file.
-    """
-    file = path / "ckpt.pt" if path.is_dir() else path
-    if not file.is_file():
-        raise UserError(
-            f"no such checkpoint: {file}; give a file, or a run directory with a ckpt.pt"
-        )
-    return file
-
-
 def parsed(content: Mapping[str, Any], path: Path | str, *, verify: bool = True) -> Checkpoint:
     """The record from what the file holds.
 

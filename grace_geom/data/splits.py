@@ -12,8 +12,8 @@ import numpy as np
 
 from grace_geom.data.base import ImageSet
 from grace_geom.data.keys import keys_of, uniforms_of
-from grace_geom.distributed import first
 from grace_geom.errors import UserError, nearest
+from grace_geom.world import first
 
 Split = Literal["train", "val", "test", "eval"]
 Parts = Mapping[str, Callable[[], ImageSet]]

@@ -41,7 +41,7 @@ class About(msgspec.Struct):
 
 
 @dataclass(frozen=True)
-class Stored:
+class AdversarialFile:
     """Adversarial images that were read back.
 
     Attributes:
@@ -117,7 +117,7 @@ def _pictures(folder: Path, images: np.ndarray, some: SetOutcomes) -> None:
             Image.fromarray(image).save(file, format="PNG")
 
 
-def read_adversarial(path: Path) -> Stored:
+def read_adversarial(path: Path) -> AdversarialFile:
     """What :func:`save_adversarial` wrote.
 
     Raises:
@@ -157,11 +157,11 @@ def read_adversarial(path: Path) -> Stored:
         if found.dtype.kind not in "iu" or found.shape != (len(images),):
             raise UserError(f"{path}: {name} is {found.dtype} of shape {found.shape}, expected one "
                             f"whole number for each of {len(images)} images")  # fmt: skip
-    return Stored(path, sha256(path), about, images, labels, index)
+    return AdversarialFile(path, sha256(path), about, images, labels, index)
 
 
 @dataclass(frozen=True)
-class Moved:
+class TransferImages:
     """Adversarial images of a data set, to evaluate another checkpoint on.
 
     Attributes:
@@ -171,13 +171,15 @@ class Moved:
         images: ``(N, 3, H, W)`` float32, the adversarial ones in the same order.
     """
 
-    stored: Stored
+    stored: AdversarialFile
     name: str
     image_set: ImageSet
     images: Tensor
 
 
-def match(stored: Stored, image_set: ImageSet, name: str, image_size: int) -> Moved:
+def match(
+    stored: AdversarialFile, image_set: ImageSet, name: str, image_size: int
+) -> TransferImages:
     """The clean images of a set that adversarial ones were made from; those that the set lacks
     (because this checkpoint was trained on them) are left out.
 
@@ -217,10 +219,10 @@ def match(stored: Stored, image_set: ImageSet, name: str, image_size: int) -> Mo
     if not whole:
         left = f"{len(stored.index) - len(rows)} adversarial images of {path.name} are not in the test set"
         found = found.with_note(told=(*found.note.get("told", ()), left))
-    return Moved(stored, name, found, torch.from_numpy(stored.images[rows]))
+    return TransferImages(stored, name, found, torch.from_numpy(stored.images[rows]))
 
 
-def settings_of(stored: Stored) -> dict[str, Any]:
+def settings_of(stored: AdversarialFile) -> dict[str, Any]:
     """The attack of a transferred accuracy, for its record."""
     attack, about = stored.about.attack, stored.about
     name = f"{attack.get('name', 'attack')} from {about.run}"

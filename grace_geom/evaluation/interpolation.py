@@ -19,17 +19,8 @@ from grace_geom.devices import pick_device
 from grace_geom.errors import NotFiniteError, UserError
 from grace_geom.evaluation.image_sets import Sets
 from grace_geom.evaluation.measures import ATTACKED_BY_DEFAULT, Measures, Source, Target, targets
-from grace_geom.evaluation.one_checkpoint import (
-    HERE,
-    answer,
-    aside_of,
-    begin,
-    image_set_of,
-    measure,
-    other_data,
-    record_file,
-    set_aside,
-)
+from grace_geom.evaluation.one_checkpoint import HERE, answer, begin, image_set_of, measure
+from grace_geom.evaluation.record_files import aside_of, other_data, record_file, set_aside
 from grace_geom.evaluation.watching import Silent, Watcher
 from grace_geom.files import read_whole
 from grace_geom.records import Accuracy, DialPoint, DialRecord, NewerRecordError, RecordError
@@ -216,7 +207,7 @@ def _held_out(
     clean = val.subset(measures.n, seed) if measures.n else val
     asked = [(Target("id", "held-out", spec, "val", None, None), clean)]
     if criterion == HM:
-        attack = AttackSpec("pgd", measures.eps, steps=10)
+        attack = AttackSpec("pgd", measures.eps, measures.norm, steps=10)
         some = val.subset(measures.n_attack or measures.n or ATTACKED_BY_DEFAULT, seed)
         asked.append((Target("adv", "held-out", spec, "val", attack, None), some))
     return asked

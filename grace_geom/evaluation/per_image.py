@@ -65,9 +65,15 @@ def settle(
 def distances(
     clean: Float[Tensor, " b *d"], moved: Float[Tensor, " b *d"], norm: str
 ) -> Float[Tensor, " b"]:
-    """``(b,)`` distance of each image to its clean one, ``linf`` or ``l2``, float64 on the CPU."""
+    """``(b,)`` distance of each image to its clean one in ``linf``, ``l2`` or ``l1``, in float64 on
+    the CPU.
+
+    Raises:
+        KeyError: For another norm.
+    """
     by = (moved.double() - clean.double()).flatten(1)
-    return (by.abs().amax(1) if norm == "linf" else by.norm(dim=1)).cpu()
+    order = {"linf": torch.inf, "l2": 2.0, "l1": 1.0}[norm]
+    return by.norm(p=order, dim=1).cpu()
 
 
 def stacked(batches: Sequence[dict[str, Tensor]]) -> PerImage:

@@ -12,7 +12,7 @@ from grace_geom.data.base import digest_text
 from grace_geom.errors import NotFiniteError
 from grace_geom.evaluation import identity
 from grace_geom.evaluation.accuracy import accuracy_of, without_autocast
-from grace_geom.evaluation.adversarial import Moved, Stored, settings_of
+from grace_geom.evaluation.adversarial import AdversarialFile, TransferImages, settings_of
 from grace_geom.evaluation.outcomes import Gatherer
 from grace_geom.evaluation.per_image import PerImage, distances, look, stacked
 from grace_geom.evaluation.reader import reader_for
@@ -32,13 +32,13 @@ class Extras:
     """
 
     gather: Gatherer | None = None
-    transfer: tuple[Stored, ...] = ()
+    transfer: tuple[AdversarialFile, ...] = ()
     calibration: bool = False
 
 
 def transfers(
     model: ClipClassifier,
-    moved: Sequence[Moved],
+    moved: Sequence[TransferImages],
     image_size: int,
     batch_size: int,
     gather: Gatherer | None = None,
@@ -81,7 +81,9 @@ def transfers(
 
 
 @torch.no_grad()
-def _seen(model: ClipClassifier, moved: Moved, image_size: int, batch_size: int) -> PerImage:
+def _seen(
+    model: ClipClassifier, moved: TransferImages, image_size: int, batch_size: int
+) -> PerImage:
     """What the model says about each adversarial image and its clean one."""
     image_set, norm = moved.image_set, str(moved.stored.about.attack.get("norm", "linf"))
     reader, found = reader_for(model, image_set, "adv"), []

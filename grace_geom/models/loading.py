@@ -16,7 +16,7 @@ import open_clip
 import torch
 from torch import nn
 
-from grace_geom.errors import UserError, nearest
+from grace_geom.errors import UserError, check_known, nearest
 from grace_geom.files import sha256
 from grace_geom.models.classifier import PROMPT, ClipClassifier
 from grace_geom.models.foreign import Foreign, read_foreign
@@ -66,10 +66,7 @@ def open_clip_model(spec: ModelSpec) -> tuple[nn.Module, str]:
 
 
 def _with_weights(spec: ModelSpec) -> tuple[nn.Module, str]:
-    if spec.model not in known_models():
-        raise UserError(
-            f"--model {spec.model!r} is not known; {nearest(spec.model, known_models())}"
-        )
+    check_known("--model", spec.model, known_models())
     source, shipped = spec.pretrained, SHIPPED / f"{spec.model}.safetensors"
     if source is None or source == "shipped":
         if not shipped.is_file():
@@ -186,8 +183,7 @@ def shapes_of(model: str) -> nn.Module:
     Raises:
         UserError: If there is no such model.
     """
-    if model not in known_models():
-        raise UserError(f"--model {model!r} is not known; {nearest(model, known_models())}")
+    check_known("--model", model, known_models())
     with torch.device("meta"), _quiet():
         return open_clip.create_model(model, device="meta", load_weights=False)
 

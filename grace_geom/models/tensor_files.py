@@ -15,10 +15,11 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from grace_geom.errors import UserError, nearest
+from grace_geom.errors import UserError
 from grace_geom.models.archive import MAX_PICKLE, Damaged, Storage, Storages, ZipStorages, old_file
 from grace_geom.models.inert_pickle import CodeError, read_pickle
 from grace_geom.models.rebuild import Rebuilder
+from grace_geom.records.places import checkpoint_file
 
 FORMAT = "grace_geom.checkpoint"
 """What the ``format`` of a checkpoint of ours begins with."""
@@ -40,11 +41,7 @@ def read_tensors(path: Path | str) -> Any:
         UserError: If the file is missing (the nearest ones are named), truncated, damaged, holds
             pickled code, or declares more than it has.
     """
-    path = Path(path)
-    if path.is_dir() and (path / "ckpt.pt").is_file():
-        path = path / "ckpt.pt"
-    if not path.is_file():
-        raise UserError(f"no such checkpoint: {path}{_near(path)}")
+    path = checkpoint_file(path)
     try:
         return _read(path)
     except CodeError as code:
@@ -165,18 +162,3 @@ def verify_digest(content: Mapping[str, Any], path: Path | str) -> None:
                 f"{path} is damaged: its {what} not those that were written (their SHA-256 is not "
                 f"its {key}); --no-verify reads them all the same"
             )
-
-
-def _near(path: Path) -> str:
-    folder = path
-    while not folder.is_dir() and folder != folder.parent:
-        folder = folder.parent
-    candidates = [
-        p.relative_to(folder).as_posix()
-        for pattern in ("*.pt", "*/*.pt")
-        for p in folder.glob(pattern)
-    ]
-    hint = nearest(
-        path.relative_to(folder).as_posix() if path != folder else path.name, candidates[:200]
-    )
-    return f"; {hint}" if hint.startswith("did you mean") else ""

@@ -16,7 +16,7 @@ LEAST = 3
 
 
 @dataclass(frozen=True)
-class Line:
+class ProbitLine:
     """Least squares on probit axes: ``probit(OOD) = a + b probit(ID)``.
 
     Attributes:
@@ -53,7 +53,7 @@ def share_of(a: Accuracy) -> float:
     return (a.correct + 0.5) / (a.n + 1)
 
 
-def fit_line(pairs: Sequence[tuple[Accuracy, Accuracy]]) -> Line:
+def fit_line(pairs: Sequence[tuple[Accuracy, Accuracy]]) -> ProbitLine:
     """The line through models, each with its ID and its OOD accuracy (Taori et al. 2020; probit
     axes as in Miller et al. 2021).
 
@@ -77,13 +77,13 @@ def fit_line(pairs: Sequence[tuple[Accuracy, Accuracy]]) -> Line:
     left = float(((y - intercept - slope * x) ** 2).sum())
     whole = float(((y - y.mean()) ** 2).sum())
     n = len(pairs)
-    return Line(
+    return ProbitLine(
         intercept, slope, n, 1 - left / whole if whole else math.nan,
         math.sqrt(left / (n - 2)), centre, sxx,
     )  # fmt: skip
 
 
-def effective_robustness(line: Line, id_: Accuracy, ood: Accuracy) -> Estimate:
+def effective_robustness(line: ProbitLine, id_: Accuracy, ood: Accuracy) -> Estimate:
     """OOD accuracy minus what the line foretells for the ID accuracy, in [-1, 1].
 
     The 95 % interval joins that of the OOD accuracy with the band of the line, taken as independent

@@ -145,7 +145,10 @@ class PartForm(Struct):
 
 
 class CheckpointForm(Struct):
-    """A checkpoint that an analysis measured; ``n`` is of format 1."""
+    """A checkpoint that an analysis measured; ``n`` is of format 1. ``images``: set -> how many
+    and their digest; ``base``: digest of the weights that it began from; ``others``: label ->
+    SHA-256 of the other checkpoints that were read, such as a reference.
+    """
 
     label: str = ""
     path: str = ""
@@ -153,6 +156,9 @@ class CheckpointForm(Struct):
     run: str = ""
     method: str = ""
     n: dict[str, Count] = {}
+    images: dict[str, tuple[Count, str]] = {}
+    base: str = ""
+    others: dict[str, str] = {}
 
 
 class FlatForm(Struct):

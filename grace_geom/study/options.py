@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from grace_geom.config import TrainConfig, differing, make_config, stored_settings
-from grace_geom.errors import UserError, nearest
+from grace_geom.errors import UserError, nearest, unknown
 from grace_geom.methods import METHODS, method_class
 from grace_geom.methods.grace import Grace
 
@@ -176,10 +176,7 @@ class StudyOptions:
             for label in known or [entry]:
                 name = label.partition(":")[0]
                 if name not in METHODS:
-                    raise UserError(
-                        f"--methods: {name!r} is not known; "
-                        f"{nearest(name, [*METHODS, *GROUPS, 'all'])}"
-                    )
+                    raise unknown("--methods:", name, row_names())
                 found[label] = None
         return tuple(found)
 
@@ -202,6 +199,11 @@ class StudyOptions:
                 f"--lr-grid must be off, search or numbers such as 3e-5,1e-4, not {self.lr_grid!r}"
             )
         return rates
+
+
+def row_names() -> list[str]:
+    """What ``--methods`` takes: methods, groups of them, and all."""
+    return [*METHODS, *GROUPS, "all"]
 
 
 @dataclass(frozen=True)

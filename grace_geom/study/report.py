@@ -109,7 +109,7 @@ def sets_table(rows: Sequence[Row], suite: str, title: str) -> Table | None:
 
 def suite_table(rows: Sequence[Row]) -> Table | None:
     """One column an attack of several parts; ``None`` where none was run."""
-    found = [suite_estimates(row) for row in rows]
+    found = suite_estimates(rows)
     names = sorted({name for some in found for name in some})
     if not names:
         return None
@@ -128,7 +128,9 @@ def corruption_table(rows: Sequence[Row]) -> Table | None:
     where there is none.
     """
     found = [
-        (row.label, data, levels) for row in rows for data, levels in corruption_levels(row).items()
+        (row.label, data, levels)
+        for row, by_set in zip(rows, corruption_levels(rows), strict=True)
+        for data, levels in by_set.items()
     ]
     names = list(dict.fromkeys(name for _, _, levels in found for name in levels))
     if not names:

@@ -12,8 +12,9 @@ from grace_geom.errors import Interrupted, UserError
 from grace_geom.evaluation import Measures, Sets, Source, assess, targets
 from grace_geom.files import alone, write_text
 from grace_geom.methods import method_class
+from grace_geom.progress import duration
 from grace_geom.provenance import provenance
-from grace_geom.records import EvalRecord
+from grace_geom.records import EvalRecord, radius_text
 from grace_geom.records.schema import dumps
 from grace_geom.serialise import plain
 from grace_geom.study import data_files, report
@@ -41,7 +42,7 @@ from grace_geom.study.options import (
 )
 from grace_geom.study.rows import Row
 from grace_geom.study.state import FORMAT, Say, StudyState
-from grace_geom.study.watch import Expected, Watch, duration, ended
+from grace_geom.study.watch import Expected, Watch, ended
 from grace_geom.tables import Cell, Table
 
 
@@ -176,11 +177,9 @@ class Study:
         settings["rates_at_an_edge"] = report.edges(self.state.trials)
         content = {"format": FORMAT, **settings, "rows": data_files.plain_rows(rows, baseline)}
         write_text(out / "table.json", dumps(content | {"versions": provenance()}))
-        eps = 255 * self.measures.eps
+        eps = radius_text(self.measures.eps, self.measures.norm)
         tradeoff(
-            rows,
-            out / "tradeoff.png",
-            f"{self.measures.attack.upper()} accuracy, ε = {eps:.4g}/255 (%)",
+            rows, out / "tradeoff.png", f"{self.measures.attack.upper()} accuracy, ε = {eps} (%)"
         )
 
     def baseline(self, rows: Sequence[Row]) -> Row | None:

@@ -11,6 +11,7 @@ from grace_geom.checkpoint import Checkpoint
 from grace_geom.cli import RECORD
 from grace_geom.config import TrainConfig
 from grace_geom.data import ImageSet, resolve
+from grace_geom.data.keys import kind_of
 from grace_geom.data.membership import changes, class_changes, copies, members_of, some, summary
 from grace_geom.data.text import warn
 from grace_geom.errors import UserError
@@ -97,8 +98,12 @@ def _changed_since_earlier_version(config: TrainConfig, train: ImageSet) -> list
 
 
 def _own_test(config: TrainConfig, train: ImageSet) -> ImageSet | None:
-    """The data set's own test part; ``None`` where it is drawn from the same images."""
-    if "test:" in str(train.note.get("how", "")):
+    """The test part, where it may share pixels with training images; ``None`` where it cannot.
+
+    A test part that was drawn by pixels or names is not read: copies stay together. One that was
+    drawn by files may have other files of the same pixels.
+    """
+    if "test:" in str(train.note.get("how", "")) and kind_of(train) != "file":
         return None
     return resolve(
         config.data, "test", data_root=config.data_root, seed=config.split_seed,
@@ -109,11 +114,7 @@ def _own_test(config: TrainConfig, train: ImageSet) -> ImageSet | None:
 def _copies(
     config: TrainConfig, train: ImageSet, held_out: ImageSet, test: ImageSet | None
 ) -> dict[str, int]:
-    """How many images of the other parts are exact copies of training images, told in one line.
-
-    A drawn test part is not read for it: exact copies stay together, and an evaluation says how
-    many others it leaves out. Held-out images choose the best step, so all their copies are told.
-    """
+    """How many images of the other parts are exact copies of training images, told in one line."""
     found = {}
     if test is not None:
         found["test"] = (copies(train, test), len(test))

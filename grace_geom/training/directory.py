@@ -193,7 +193,7 @@ class RunDirectory(Follower):
 
     def close(self) -> None:
         """Close what is open; twice does no harm."""
-        self.progress.close()
+        self.progress.clear()
         for stream in self.streams.values():
             stream.close()
         if self.board is not None:

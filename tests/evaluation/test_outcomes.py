@@ -8,11 +8,22 @@ import pytest
 import torch
 from PIL import Image
 
+from grace_geom.evaluation.per_image import distances
 from grace_geom.records import EvalRecord, summarise
 from tests.evaluation.test_evaluate import PGD, evaluate, make_run, outcome, run, save_npz  # noqa: F401
 from tests.toys import toy_batch, toy_clip
 
 PREFIX = "pgd 4/255: "
+
+
+@pytest.mark.parametrize(("norm", "order"), [("linf", np.inf), ("l2", 2), ("l1", 1)])
+def test_distances_are_numpys(norm, order):
+    g = torch.Generator().manual_seed(0)
+    a, b = torch.rand(5, 3, 4, 4, generator=g), torch.rand(5, 3, 4, 4, generator=g)
+    expected = [
+        np.linalg.norm((x - y).double().numpy().ravel(), order) for x, y in zip(a, b, strict=True)
+    ]
+    np.testing.assert_allclose(distances(a, b, norm), expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])

@@ -113,6 +113,9 @@ def test_adv_is_apgd_ce_at_the_papers_eps_where_it_was_run():
     main = accuracy("adv", 20, attack=APGD)
     assert [a.correct for a in headline_attack([pgd, small, main])] == [20]
     assert [a.correct for a in headline_attack([pgd])] == [30]
+    other = accuracy("adv", 10, attack=APGD | {"eps": 0.5, "norm": "l2"})
+    assert [a.correct for a in headline_attack([other, pgd])] == [30], "norms are not compared"
+    assert [a.correct for a in headline_attack([other])] == [10]
 
 
 def test_adv_is_the_strongest_of_equals_whatever_their_order():
@@ -182,7 +185,9 @@ def test_images_that_id_and_adv_share_widen_the_interval():
     independent = summarise([some["id"], some["ood"], apart])["HM"].error
     counts_only = summarise([dataclasses.replace(a, outcomes="") for a in some.values()])["HM"]
     assert together > 1.05 * independent, "clean and robust answers to an image go together"
-    assert independent == pytest.approx(counts_only.error, rel=0.05) and counts_only.how == "by totals"
+    assert (
+        independent == pytest.approx(counts_only.error, rel=0.05) and counts_only.how == "by totals"
+    )
 
 
 def test_an_interval_of_nothing_right_has_a_width():

@@ -281,8 +281,8 @@ def test_an_attack_of_several_parts_leaves_the_other_columns_paired_and_is_shown
         math.isnan(found.p)
         and found.how == "Adv without a test: apgd-ce has a total, no outcome for each image"
     )
-    (name,) = report.suite_estimates(rows[0])
-    assert name.startswith("apgd 4/255") and report.suite_estimates(rows[0])[name].value == 0.15
+    (name,) = report.suite_estimates(rows)[0]
+    assert name.startswith("apgd 4/255") and report.suite_estimates(rows)[0][name].value == 0.15
     assert "25.0 [" in report.markdown(rows, None, "t") and "15.0 [" in report.markdown(
         rows, None, "t"
     )
@@ -370,6 +370,8 @@ def test_the_figure_has_a_look_for_each_method_and_a_name_at_each_point(tmp_path
         cells = {("id", "a"): rng.random(800) < p, ("ood", "b"): rng.random(800) < p - 0.2}
         rows.append(one_seed(label, cells | {("adv", "a"): rng.random(300) < abs(0.7 - p)}))
     found = figure.drawn(rows, "Adv")
+    note = "95 % intervals over images; n = 800 (ID), 300 (Adv), 800 (each OOD set) images; seed 0"
+    assert note in found.layout.annotations[-1].text.replace("<br>", " ")
     for column, axis in (("Adv", "x"), ("OOD", "x2")):
         named = {t.name: t for t in found.data if t.text and t.xaxis == axis}
         assert list(named) == [row.label for row in rows]

@@ -18,15 +18,12 @@ from grace_geom import train
 from grace_geom.checkpoint import load_checkpoint, open_checkpoint
 from grace_geom.config import parse_train
 from grace_geom.data import resolve
-from grace_geom.devices import pick_device, pick_precision, pick_workers
 from grace_geom.distributed import World
 from grace_geom.errors import UserError
 from grace_geom.methods import METHODS
 from grace_geom.methods.flyp import Flyp
 from grace_geom.methods.grace import Grace
 from grace_geom.methods.sam import Sam
-from grace_geom.progress import Progress
-from grace_geom.provenance import provenance
 from grace_geom.training import run as training
 from grace_geom.training import train_run
 from tests.small_run import lines, small_config, small_run, write_npz
@@ -383,38 +380,6 @@ def test_ctrl_c_in_a_real_process(tmp_path):
     assert f"saved in {out}. Continue with: python -m grace_geom.train --out {out} --resume" in said
     assert "Traceback" not in said
     assert load_checkpoint(out).step >= 1
-
-
-def test_devices():
-    assert pick_precision("auto", torch.device("cpu")) == "float32"
-    assert pick_precision("fp16", torch.device("cpu")) == "fp16"
-    assert (
-        pick_workers(None, torch.device("cpu")) == 0 and pick_workers(3, torch.device("cpu")) == 3
-    )
-    assert 1 <= pick_workers(None, torch.device("cuda")) <= 8
-    assert pick_device("cpu") == torch.device("cpu")
-
-
-def test_provenance_is_plain_and_never_fails(monkeypatch):
-    found = provenance()
-    assert yaml.safe_load(yaml.safe_dump(found)) == found
-    assert found["packages"]["torch"] and found["threads"] == torch.get_num_threads()
-    monkeypatch.setattr(
-        "subprocess.run", lambda *a, **k: (_ for _ in ()).throw(FileNotFoundError("git"))
-    )
-    assert provenance()["commit"] is None
-
-
-def test_progress_lines(capsys):
-    progress = Progress(total=10, done=2, every=0.0)
-    progress.show(loss=1.25)
-    progress.step(8)
-    assert "step 3/10" in capsys.readouterr().err
-    assert "loss 1.25" in progress.line() and "left" in progress.line()
-    quiet = Progress(total=10, quiet=True, every=0.0)
-    quiet.step(8)
-    quiet.say("x")
-    assert not capsys.readouterr().err
 
 
 def test_registered_toy_is_what_the_runs_use(tmp_path):

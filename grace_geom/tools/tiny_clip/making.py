@@ -112,8 +112,8 @@ def make(options: Pretraining) -> str:
 
     def report(step: int, loss: float, spent: float) -> None:
         bar.show(loss=loss)
-        for _ in range(step - bar.done + 1):
-            bar.step(options.batch_size)
+        new = step - bar.done + 1
+        bar.step(new * options.batch_size, new)
 
     curve = pretrain(clip, pairs, options.schedule, tokenizer(material.prompts), device, report)
     seconds["training"] = round(curve.seconds[-1], 1)
