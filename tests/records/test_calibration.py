@@ -25,6 +25,11 @@ def test_ece_is_the_sum_over_bins(bins):
     )
 
 
+def test_a_confidence_on_an_edge_belongs_to_the_bin_below():
+    confidence, right = np.array([0.5, 0.6]), np.array([True, False])
+    assert ece(confidence, right, bins=2) == pytest.approx((0.5 + 0.6) / 2)  # above: 0.05
+
+
 def test_intervals_cover_the_truth():
     rng, draws, inside = np.random.default_rng(1), 200, np.zeros(2)
     gap, p = 0.15, 0.775  # confidence exceeds accuracy by 0.15 everywhere
