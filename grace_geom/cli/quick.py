@@ -38,9 +38,14 @@ def answer(
 def check_name(option: str, value: object, known: Iterable[str]) -> None:
     """Refuse a value that is not among the known names, where some are known.
 
+    What says where it lies (``hf-hub:``, ``local-dir:``, a ``.json`` file) is no name: the command
+    itself looks there.
+
     Raises:
         UserError: With the nearest names.
     """
+    if str(value).startswith(PLACES) or str(value).endswith(".json"):
+        return
     if known and value not in (names := list(known)):
         raise UserError(f"--{option} {value!r} is not known; {nearest(str(value), names)}")
 
@@ -65,3 +70,4 @@ def train_key(argv: Sequence[str]) -> str | None:
 
 
 NULL = ("null", "None")
+PLACES = ("hf-hub:", "local-dir:")

@@ -32,6 +32,54 @@ preprocessing. Those of earlier versions have none.
 """
 
 
+WEIGHT_FILES = (
+    "ckpt.pt",
+    "adapter_model.safetensors",
+    "adapter_model.bin",
+    "open_clip_model.safetensors",
+    "open_clip_pytorch_model.safetensors",
+    "open_clip_pytorch_model.bin",
+    "model.safetensors",
+    "pytorch_model.bin",
+)
+"""What a folder's weights are called, the ones that are meant first: a run's, PEFT's, open_clip's
+on the Hub, transformers'.
+"""
+
+
+def weights_file(path: Path) -> Path:
+    """The file that is meant: a folder stands for the weights in it, a file for itself.
+
+    A repository of open_clip's that also holds transformers' weights means open_clip's.
+
+    Raises:
+        UserError: If there is no such file, or a folder holds its weights in pieces.
+    """
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise UserError(f"no such checkpoint: {path}{_near(path)}")
+    for name in WEIGHT_FILES:
+        if (path / name).is_file():
+            return path / name
+    if pieces := sorted(p.name for p in path.glob("*.index.json")):
+        raise UserError(
+            f"{path} holds its weights in pieces ({pieces[0]}): save them in one file "
+            '(transformers: save_pretrained(DIR, max_shard_size="100GB"))'
+        )
+    raise UserError(
+        f"no such checkpoint: {path} holds none of {', '.join(WEIGHT_FILES)}; give a file, or a "
+        "folder with one of these"
+    )
+
+
+def label_of(file: Path) -> str:
+    """What tables call a file of weights: its folder where every such file has the same name, else
+    its own name.
+    """
+    return file.resolve().parent.name if file.name in WEIGHT_FILES else file.stem
+
+
 def read_tensors(path: Path | str) -> Any:
     """What ``torch.save`` or safetensors wrote, on the CPU: tensors, plain containers, and an inert
     :class:`~grace_geom.models.inert_pickle.Named` for every other object.
@@ -40,11 +88,7 @@ def read_tensors(path: Path | str) -> Any:
         UserError: If the file is missing (the nearest ones are named), truncated, damaged, holds
             pickled code, or declares more than it has.
     """
-    path = Path(path)
-    if path.is_dir() and (path / "ckpt.pt").is_file():
-        path = path / "ckpt.pt"
-    if not path.is_file():
-        raise UserError(f"no such checkpoint: {path}{_near(path)}")
+    path = weights_file(Path(path))
     try:
         return _read(path)
     except CodeError as code:
