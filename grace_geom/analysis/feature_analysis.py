@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from grace_geom.analysis.features import Perturbations
-from grace_geom.analysis.features.extract import check_tower
+from grace_geom.analysis.features.extract import check_tower, pool_of
 from grace_geom.analysis.features.survey import FeaturePlan
 from grace_geom.analysis.options import Common
 from grace_geom.analysis.run import Part, sample_text
@@ -33,7 +33,7 @@ class FeatureOptions(Common):
 
     Attributes:
         pool: Feature of a block: its class token (cls), the mean of its patch tokens, or all tokens
-            concatenated.
+            concatenated; auto: cls, or mean for a tower without a class token.
         layers: Regular expression for layers (block.0, ..., embedding); default: all.
         replicates: Number of half-samples for each interval.
         rho: Radius of the weight perturbation, relative to the norm of each matrix.
@@ -42,7 +42,9 @@ class FeatureOptions(Common):
     """
 
     batch: int = 250
-    pool: Literal["cls", "mean", "tokens"] = field(default="cls", metadata={"group": "features"})
+    pool: Literal["auto", "cls", "mean", "tokens"] = field(
+        default="auto", metadata={"group": "features"}
+    )
     layers: str = ""
     replicates: int = 100
     rho: float = 0.005
@@ -61,6 +63,12 @@ class FeatureOptions(Common):
             self.batch, self.awp_batch, self.pool, self.layers, self.seed, adversary, cache,
             subject.image_size,
         )  # fmt: skip
+
+    def pool_remarks(self, subject: Subject) -> list[str]:
+        """What is said of a tower whose blocks have no class token, where none was chosen."""
+        if self.pool == "auto" and pool_of(subject.model, self.pool) == "mean":
+            return ["blocks: mean of their positions, the tower has no class token"]
+        return []
 
     @property
     def halved(self) -> str:
