@@ -37,8 +37,8 @@ ROWS = [
     {"methods"},
     {"checkpoint"},
     {"config", "evaluation"},
-    {"training", "analysis", "tools"},
-    {"study"},
+    {"training", "analysis"},
+    {"study", "tools"},
     {"train", "evaluate", "interpolate", "compare", "pretrain", "export", "analyses", "runs"},
     {"dial"},  # former names of commands
 ]
