@@ -1,18 +1,26 @@
 """The chosen analyses as one HTML file: ``python analyses/report.py runs/a runs/b``"""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from grace_geom.analyses import ANALYSES, drawing, script
 from grace_geom.cli import quick
-from grace_geom.errors import door
+from grace_geom.errors import check_known, door
+from grace_geom.refusals import check_checkpoints
 
 PROG = "python analyses/report.py"
+
+
+def _check(values: Mapping[str, Any]) -> None:
+    for name in values["analyses"]:
+        check_known("--analyses:", name, ANALYSES)
+    check_checkpoints(values)
 
 
 @door
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the chosen analyses, reuse what is still valid, write ``report.html``."""
-    quick.answer(PROG, argv)
-    from grace_geom.analyses import ANALYSES, drawing, script
+    quick.answer(PROG, argv, check=_check)
     from grace_geom.analysis.report import ReportOptions, report
     from grace_geom.cli import parse
 

@@ -18,6 +18,7 @@ from grace_geom.records import (
     how_intervals,
     questions,
 )
+from grace_geom.records.summary import OVER_SEEDS
 
 
 @dataclass(frozen=True)
@@ -278,10 +279,7 @@ def _bars(entries: Sequence[Entry]) -> str:
     means = [e for e in entries if e.members]
     if means:
         seeds = sorted({m.seed for e in means for m in e.members})
-        sentences.append(
-            f"Means over training seeds {_listed(seeds)}; bars: 95 % intervals "
-            "that hold the spread over seeds (Student's t) and over the test images."
-        )
+        sentences.append(f"Means over training seeds {_listed(seeds)}; bars: {OVER_SEEDS}.")
     single = sorted(
         {
             e.seed
@@ -291,11 +289,10 @@ def _bars(entries: Sequence[Entry]) -> str:
     )
     if single or not means:
         alone = [e for e in entries if not e.members]
-        columns = [found for e in alone for found in e.estimates.values() if found is not None]
+        columns = [found for e in alone for found in e.estimates.values()]
         of = f"Single runs (seed {_listed(single)}): b" if single else "B"
         sentences.append(
-            f"{of}ars are Wilson 95 % intervals ({how_intervals(columns)}), "
-            "which say nothing of other training seeds."
+            f"{of}ars are {how_intervals(columns)}, which say nothing of other training seeds."
         )
     return " ".join(sentences)
 

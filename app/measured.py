@@ -12,7 +12,8 @@ from app.shell import Choice, inline, quoted, text
 from app.store import Entry, settings
 from grace_geom.plots import sample
 from grace_geom.records import Finding
-from grace_geom.records.used_images import UsedImages, unlike
+from grace_geom.records.references import unlike_references
+from grace_geom.records.used_images import unlike
 
 SAME = ("data", "n", "params", "loss", "eps", "alpha", "attack_steps", "seed", "dtype")
 """Settings in which findings must agree, whatever the analysis."""
@@ -66,22 +67,32 @@ def measured(choice: Choice, name: str, same: Sequence[str] = (), flags: str = "
                 f"{text(choice.names[f.run])}: {name} was measured on another checkpoint file than "
                 "the one that was evaluated. Measure or evaluate it again."
             )
-    for note in other_images(choice, kept):
+    for note in unlike_ways(choice, kept):
         st.warning(note)
     return kept
+
+
+def unlike_ways(choice: Choice, found: Sequence[Finding]) -> list[str]:
+    """A sentence for each run whose numbers do not stand beside those of most: measured on other
+    images, or against another reference.
+    """
+    return other_images(choice, found) + other_references(choice, found)
 
 
 def other_images(choice: Choice, found: Sequence[Finding]) -> list[str]:
     """A sentence for each run that was not measured on the images of most; older results do not
     tell.
     """
-    used = {
-        choice.names[f.run]: {name: UsedImages(*one) for name, one in c["images"].items()}
-        for f in found
-        for c in f.result.checkpoints
-        if c.get("label") == f.label and c.get("images")
-    }
+    used = {choice.names[f.run]: f.images for f in found if f.images}
     return [text(note) for note in unlike(used).values()]
+
+
+def other_references(choice: Choice, found: Sequence[Finding]) -> list[str]:
+    """A sentence for each run that was compared with another checkpoint than most, such as one that
+    was replaced under the same name; older results do not tell.
+    """
+    used = {choice.names[f.run]: one for f in found if (one := f.reference) is not None}
+    return [text(note) for note in unlike_references(used).values()]
 
 
 def has_checkpoint(entry: Entry) -> bool:

@@ -32,13 +32,18 @@ def find_peers() -> dict[str, Any]:
     return found
 
 
-def pyhessian_eigenvalues(tool: Any, model: nn.Module, batch: Batch, tol: float) -> Answer:
+@contextlib.contextmanager
+def _pyhessian(tool: Any, model: nn.Module, batch: Batch) -> Iterator[tuple[Any, list[int]]]:
+    """PyHessian's Hessian of the mean loss, and the number of products so far."""
     torch.manual_seed(0)
     module = importlib.import_module("pyhessian.hessian")
     with _counting(module, "hessian_vector_product") as count:
-        peer = tool.hessian(
-            copy_of(model), nn.CrossEntropyLoss(), data=(batch.images, batch.labels), cuda=False
-        )
+        data = (batch.images, batch.labels)
+        yield tool.hessian(copy_of(model), nn.CrossEntropyLoss(), data=data, cuda=False), count
+
+
+def pyhessian_eigenvalues(tool: Any, model: nn.Module, batch: Batch, tol: float) -> Answer:
+    with _pyhessian(tool, model, batch) as (peer, count):
         return peer.eigenvalues(tol=tol, top_n=5)[0], count[0]
 
 
@@ -77,12 +82,7 @@ def eigenthings_lanczos(tool: Any, model: nn.Module, batch: Batch) -> Answer:
 
 
 def pyhessian_density(tool: Any, model: nn.Module, batch: Batch, steps: int) -> Answer:
-    torch.manual_seed(0)
-    module = importlib.import_module("pyhessian.hessian")
-    with _counting(module, "hessian_vector_product") as count:
-        peer = tool.hessian(
-            copy_of(model), nn.CrossEntropyLoss(), data=(batch.images, batch.labels), cuda=False
-        )
+    with _pyhessian(tool, model, batch) as (peer, count):
         try:
             _, weights = peer.density(iter=steps, n_v=1)
         except (

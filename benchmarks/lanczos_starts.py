@@ -28,7 +28,7 @@ sys.path.insert(
     0, str(Path(__file__).resolve().parents[1])
 )  # called by its path, only this folder is there
 
-from benchmarks.curvature import M, in_double, ours, sample
+from benchmarks.curvature_net import M, in_double, ours, sample
 from grace_geom.geometry.krylov import Krylov, leaning_start, random_start
 from grace_geom.geometry.lanczos import eigenpairs
 from grace_geom.tables import Cell, Table

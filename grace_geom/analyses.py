@@ -11,6 +11,7 @@ from typing import Any
 
 from grace_geom.cli import quick
 from grace_geom.errors import door
+from grace_geom.refusals import check_checkpoints
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def script(name: str) -> Callable[..., None]:
 
     @door
     def main(argv: Sequence[str] | None = None) -> None:
-        quick.answer(prog, argv)
+        quick.answer(prog, argv, check=check_checkpoints)
         from grace_geom.analysis import analyse
         from grace_geom.cli import parse
 

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from grace_geom.cli import Command, part_of, quick
+from grace_geom.cli.memory import remember
 from grace_geom.errors import UserError, door
+from grace_geom.refusals import check_study
 
 if TYPE_CHECKING:
     from grace_geom.study import Row
@@ -19,18 +21,20 @@ PROG = "python -m grace_geom.compare"
 @door
 def main(argv: Sequence[str] | None = None) -> None:
     """Train and evaluate what is missing, print the table, say where everything lies."""
-    quick.answer(PROG, argv)
+    quick.answer(PROG, argv, {"methods": "rows"}, check_study)
     from grace_geom.attacks import check_eps
     from grace_geom.evaluation import Measures
     from grace_geom.study import Study, StudyOptions
+    from grace_geom.study.options import row_names
 
     command = Command(
         [StudyOptions, Measures],
-        description="Train and evaluate several methods on equal terms. A study that was stopped "
-        "goes on where it was.",
+        description="Train and evaluate several methods on equal terms. An interrupted study "
+        "continues where it stopped.",
         prog=PROG,
         key=PROG,
     )
+    remember("rows", row_names())
     values = command.values(argv)
     options, measures = part_of(StudyOptions, values), part_of(Measures, values)
     if warning := check_eps(measures.eps):

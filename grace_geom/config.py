@@ -34,29 +34,31 @@ class TrainConfig:
             other flags; null: the method's defaults.
         model: open_clip model name (such as ViT-B-32), or tiny-shapes; hf-hub:ORG/NAME,
             local-dir:DIR, or a JSON configuration.
-        pretrained: Weight file, folder with one, open_clip tag (openai), random, or shipped. null:
-            shipped for tiny-shapes, those of the repository or folder for hf-hub: and local-dir:.
+        pretrained: Initial weights: a file, a folder with one, an open_clip tag (such as openai),
+            random, or shipped (those of tiny-shapes, in this package); null: shipped, for
+            tiny-shapes, and those of the repository or folder for hf-hub: and local-dir:.
         pretrained_base: Weight file, folder or tag of what --pretrained lacks: the text tower of an
             image tower alone, or the weights below low-rank factors.
         preprocess: Override the preprocessing of the weights: resize_mode=squash,mean=0.5 (also
-            interpolation, std, fill_color), or a JSON file like open_clip_config.json; null: as the
-            tag, the configuration beside the file, or the network says.
+            interpolation, std, fill_color), or a JSON file like open_clip_config.json; null: as
+            the tag, the configuration beside the file, or the network says.
         out: Run directory; null: runs/METHOD-DATA-sSEED.
         resume: Continue the run from its newest checkpoint.
-        resume_anyway: Like resume, but accept images or labels that changed since the run began;
+        resume_anyway: Like --resume, but accept images or labels that changed since the run began;
             this is recorded.
         seed: Random seed for shuffling, augmentation, LoRA init and attacks.
         device: Device: cpu, cuda, cuda:1; auto: a GPU if there is one.
         data: Training data: shapes, npz:FILE, folder:DIR, wds:PATTERN, torchvision:NAME or
             imagenet.
-        ood: Out-of-distribution sets to evaluate the run on later, as NAME=SPEC; repeatable.
+        ood: Out-of-distribution sets to evaluate the run on later, as NAME=SPEC, such as
+            sketch=folder:sketches.
         data_root: Directory of the torchvision and ImageNet data sets.
         download: Download missing torchvision data sets.
         templates: Prompt templates: a built-in kind (imagenet, cifar, generic ...) or a file with
             one template per line; null: chosen by the data set.
         val_fraction: Fraction of the training images to hold out if the data have no validation
             split.
-        split_seed: Random seed of drawn splits; separate from seed, so that runs share their
+        split_seed: Random seed of drawn splits; separate from --seed, so that runs share their
             held-out images.
         val_images: Maximum number of held-out images per evaluation.
         val_pgd: Number of PGD steps on held-out images, with the method's eps (4/255 if it has
@@ -64,16 +66,16 @@ class TrainConfig:
         train_images: Train on a random subset of this size; null: all images.
         image_size: Image size in pixels; null: the model's. Other sizes are resized inside the
             model.
-        shuffle_buffer: Size of the shuffle buffer for reading shards (wds:) nearly sequentially;
-            null: random access, which needs a fast disk.
+        shuffle_buffer: Number of images in the shuffle buffer for reading shards (wds:) nearly
+            sequentially; null: random access, which needs a fast disk.
         workers: Number of data-loading processes; null: 0 on the CPU, up to 8 with a GPU. Does not
             affect results.
-        epochs: Number of epochs; null: until max_steps, or 10.
+        epochs: Number of epochs; null: until --max-steps, or 10.
         max_steps: Maximum number of optimizer steps; the schedule ends there.
-        batch_size: Images per optimizer step, over all processes.
-        micro_batch: Images per forward pass and process; smaller values accumulate gradients. null:
-            the whole batch; auto: as many as fit in memory. The step's weight perturbation is the
-            same either way.
+        batch_size: Number of images per optimizer step, over all processes.
+        micro_batch: Number of images per forward pass and process; smaller values accumulate
+            gradients. null: the whole batch; auto: as many as fit in memory. The step's weight
+            perturbation is the same either way.
         warmup: Linear warm-up of the learning rate: a fraction of the run if below 1, else a number
             of steps.
         schedule: Learning-rate schedule after warm-up: cosine (decays to 0) or constant.
@@ -82,12 +84,12 @@ class TrainConfig:
             it.
         grad_checkpoint: Recompute blocks in the backward pass: less memory, about a third more
             time.
-        eval_every: Epochs between evaluations on held-out images; 0: only at the end.
-        save_every: Steps between checkpoints, in addition to those after each evaluation; null:
-            none.
+        eval_every: Number of epochs between evaluations on held-out images; 0: only at the end.
+        save_every: Number of steps between checkpoints, in addition to those after each evaluation;
+            null: none.
         keep: Number of newest checkpoints to keep in checkpoints/ in addition to the best one; 0:
             all.
-        log_every: Steps between lines in metrics.jsonl.
+        log_every: Number of steps between lines in metrics.jsonl.
         tensorboard: Also write TensorBoard logs.
         stop_after: Stop after this step as if by Ctrl-C; --resume continues.
         options: Fields of the method that differ from its defaults.
@@ -267,7 +269,10 @@ def parse_train(argv: Sequence[str] | None = None) -> TrainConfig:
         ]
         given: dict[str, Any] = {"preset": preset} | dict.fromkeys(length, True)
         defaults = recipe(data, name, given) | preset_of(name, preset)
-    values = _command(name, defaults, train_key(argv)).values(argv)
+    where = (
+        dict.fromkeys(defaults, "in this run") if stored else _where(data, preset, name, defaults)
+    )
+    values = _command(name, defaults, train_key(argv), where).values(argv)
     config = _configured(values)
     if defaults and not stored:
         sources = [f"recipe of {data}"] * bool(recipe(data, name, given)) + [
@@ -277,6 +282,13 @@ def parse_train(argv: Sequence[str] | None = None) -> TrainConfig:
         text = ", ".join(f"{key} {_said(value)}" for key, value in shown)
         print(f"{' and '.join(sources)} (flags and --config override it): {text}", file=sys.stderr)
     return config
+
+
+def _where(data: str, preset: str, method: str, defaults: Mapping[str, Any]) -> dict[str, str]:
+    """When each of these defaults applies in the place of the usual one, in words."""
+    named = f"with --preset {preset}", f"with --data {data}"
+    chosen = preset_of(method, preset)
+    return {name: named[name not in chosen] for name in defaults}
 
 
 def _said(value: object) -> str:
@@ -348,7 +360,12 @@ def _peeked_out(argv: Sequence[str], method: str, data: str) -> Path:
     )
 
 
-def _command(method: str, defaults: Mapping[str, Any], key: str | None = None) -> Command:
+def _command(
+    method: str,
+    defaults: Mapping[str, Any],
+    key: str | None = None,
+    where: Mapping[str, str] | None = None,
+) -> Command:
     cls = method_class(method)
     title = type("Options", (), {"group": f"method {method}"})
     part = type(
@@ -358,6 +375,7 @@ def _command(method: str, defaults: Mapping[str, Any], key: str | None = None) -
         [TrainConfig, part],
         prog="python -m grace_geom.train",
         defaults=defaults,
+        where=where,
         description=f"Fine-tune a CLIP image tower. Methods: {', '.join(METHODS)}.",
         key=key,
     )

@@ -9,7 +9,6 @@ A batch, a data set and a list are shared out in turn: process ``r`` of ``W`` ha
 import contextlib
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
 
@@ -19,6 +18,10 @@ import torch.distributed as dist
 from torch import Tensor
 
 from grace_geom.errors import Interrupted, UserError
+from grace_geom.world import World as World
+from grace_geom.world import asked_for as asked_for
+from grace_geom.world import first as first
+from grace_geom.world import world as world
 
 T = TypeVar("T")
 PATIENCE = timedelta(minutes=30)
@@ -27,38 +30,6 @@ PATIENCE = timedelta(minutes=30)
 
 class PeerLost(Interrupted):
     """Another process of the job ended or does not answer: nothing more can be summed."""
-
-
-@dataclass(frozen=True)
-class World:
-    """Which of how many.
-
-    Attributes:
-        rank: Number of this process.
-        size: Processes in all.
-        local: Number among those of this machine: its GPU.
-    """
-
-    rank: int = 0
-    size: int = 1
-    local: int = 0
-
-
-def world() -> World:
-    """Of the process group that is up; alone where there is none."""
-    if not (dist.is_available() and dist.is_initialized()):
-        return World()
-    return World(dist.get_rank(), dist.get_world_size(), int(os.environ.get("LOCAL_RANK", "0")))
-
-
-def first() -> bool:
-    """Whether this is the process that writes and speaks."""
-    return world().rank == 0
-
-
-def asked_for() -> int:
-    """How many processes torchrun started, whether or not they know of each other yet."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 @contextlib.contextmanager

@@ -51,6 +51,27 @@ def first_line(error: BaseException) -> str:
     return (": ".join(lines[:2]) or type(error).__name__)[:200]
 
 
+def check_known(flag: str, name: str, valid: Iterable[str]) -> None:
+    """Refuse a name that is not among the valid ones.
+
+    Args:
+        flag: The option, with a colon where it takes several names: ``--model``, ``--methods:``.
+        name: What the user typed.
+        valid: What is accepted.
+
+    Raises:
+        UserError: With the nearest names.
+    """
+    names = list(valid)
+    if name not in names:
+        raise unknown(flag, name, names)
+
+
+def unknown(flag: str, name: str, valid: Iterable[str]) -> UserError:
+    """What :func:`check_known` raises."""
+    return UserError(f"{flag} {name!r} is not known; {nearest(name, valid)}")
+
+
 def door(main: Callable[..., None]) -> Callable[..., None]:
     """Turn the exceptions of a command into exit codes: 0 success, 2 user's mistake, 130
     interrupted.

@@ -6,9 +6,14 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from grace_geom.cli import Command, part_of, quick
 from grace_geom.errors import door
+from grace_geom.refusals import check_evaluation
+
+if TYPE_CHECKING:
+    from grace_geom.records import EvalRecord
 
 PROG = "python -m grace_geom.evaluate"
 
@@ -20,7 +25,7 @@ class EvaluateOptions:
     Attributes:
         checkpoints: Checkpoints or run directories.
         json: Print the records as JSON instead of tables.
-        fresh: Measure again what eval.json already has.
+        fresh: Measure again, even what eval.json already holds.
     """
 
     checkpoints: tuple[Path, ...] = field(metadata={"group": "evaluate"})
@@ -33,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Evaluate, write ``eval.json`` beside each checkpoint, print a table; images are shared out
     over processes.
     """
-    quick.answer(PROG, argv)
+    quick.answer(PROG, argv, check=check_evaluation)
     from grace_geom.distributed import processes
 
     with processes():
@@ -44,14 +49,13 @@ def _evaluate(argv: Sequence[str] | None) -> None:
     from grace_geom.attacks import check_eps
     from grace_geom.checkpoint import checkpoint_file
     from grace_geom.distributed import first
-    from grace_geom.evaluation import Measures, Sets, Source, assess
-    from grace_geom.evaluation.table import Console, accuracy_table, corruption_table, paired_table
+    from grace_geom.evaluation import Console, Measures, Sets, Source, assess
     from grace_geom.records.schema import dumps
 
     command = Command(
         [EvaluateOptions, Measures, Source],
-        description="Accuracies of checkpoints with 95 % intervals, on ID, OOD, attacked and "
-        "zero-shot data.",
+        description="Evaluate checkpoints: accuracies with 95 % intervals on in-distribution (ID), "
+        "out-of-distribution (OOD), attacked and zero-shot data.",
         positionals=("checkpoints",),
         prog=PROG,
         key=PROG,
@@ -87,7 +91,14 @@ def _evaluate(argv: Sequence[str] | None) -> None:
         return
     if options.json:
         print(dumps([dataclasses.asdict(record) for record in records]))
-        return
+    else:
+        _show(records, reused, written)
+
+
+def _show(records: Sequence["EvalRecord"], reused: int, written: Sequence[Path]) -> None:
+    """The tables, how much of them was known, and where the records are."""
+    from grace_geom.evaluation.table import accuracy_table, corruption_table, paired_table
+
     width = shutil.get_terminal_size((100, 24)).columns
     print(accuracy_table(records).text(width))
     if (corrupted := corruption_table(records)) is not None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from grace_geom.cli import parse, quick
 from grace_geom.errors import door
+from grace_geom.refusals import check_checkpoints
 
 PROG = "python -m grace_geom.export"
 
@@ -31,7 +32,7 @@ class ExportConfig:
 @door
 def main(argv: Sequence[str] | None = None) -> None:
     """Write the file and say how to read it."""
-    quick.answer(PROG, argv)
+    quick.answer(PROG, argv, check=check_checkpoints)
     from grace_geom.checkpoint import export_weights
 
     config = parse(

@@ -30,6 +30,14 @@ def bounded(
     return field(default=default, metadata={key: v for key, v in limits.items() if v is not None})
 
 
+def pixel_bounded(default: float) -> Any:
+    """A field for an L-infinity radius in pixels of [0, 1]: between 0 and 1.
+
+    A value above 1 is taken for grey levels of 0 to 255, and the refusal says how to write it.
+    """
+    return field(default=default, metadata={"least": 0, "most": 1, "levels": 255})
+
+
 def limits_of(cls: type, name: str) -> dict[str, float]:
     """The limits of a field: those of the nearest class that states some."""
     for base in cls.__mro__:
@@ -66,7 +74,14 @@ def check_limits(name: str, value: Any, limits: Mapping[str, float]) -> None:
     low, high = limits.get("least", -math.inf), limits.get("most", math.inf)
     if not low <= value <= high:
         limit = f"at least {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
-        raise UserError(f"{flag} is {value}, it must be {limit}")
+        raise UserError(f"{flag} is {value}, it must be {limit}{_meant(value, limits)}")
 
 
-_LIMITS = ("least", "most", "above")
+def _meant(value: float, limits: Mapping[str, float]) -> str:
+    levels = limits.get("levels", 0)
+    if not 1 < value <= levels:
+        return ""
+    return f": pixels are in [0, 1] here. Did you mean {value:g}/{levels}?"
+
+
+_LIMITS = ("least", "most", "above", "levels")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from grace_geom.cli import Command, part_of, quick
 from grace_geom.errors import door
+from grace_geom.refusals import check_evaluation
 
 PROG = "python -m grace_geom.interpolate"
 
@@ -20,7 +21,7 @@ class InterpolateOptions:
 
     Attributes:
         run: Run directory or checkpoint.
-        fresh: Measure again what dial.json already has.
+        fresh: Measure again, even what dial.json already holds.
     """
 
     run: Path = field(metadata={"group": "run"})
@@ -30,10 +31,10 @@ class InterpolateOptions:
 @door
 def main(argv: Sequence[str] | None = None) -> None:
     """Evaluate along the line, write ``dial.json`` beside the checkpoint, print a table."""
-    quick.answer(PROG, argv)
+    quick.answer(PROG, argv, check=check_evaluation)
     from grace_geom.attacks import check_eps
-    from grace_geom.evaluation import DialOptions, Measures, Source, dial
-    from grace_geom.evaluation.table import Console, dial_table
+    from grace_geom.evaluation import Console, DialOptions, Measures, Source, dial
+    from grace_geom.evaluation.table import dial_table
 
     command = Command(
         [InterpolateOptions, DialOptions, Measures, Source],

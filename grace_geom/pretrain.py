@@ -16,7 +16,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     quick.answer(PROG, argv)
     from grace_geom.tools.tiny_clip.making import Pretraining, make
 
-    print(make(parse(Pretraining, argv, description=__doc__ or "", prog=PROG)))
+    about = (
+        "Pretrain the built-in tiny CLIP again, or another CLIP on captions made from labelled data "
+        "sets."
+    )
+    print(make(parse(Pretraining, argv, description=about, prog=PROG)))
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Sequence
 
 from grace_geom.cli import peek, quick
-from grace_geom.cli.memory import recall
 from grace_geom.errors import door
+from grace_geom.refusals import check_data
 
 
 @door
@@ -29,12 +29,12 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _answer(argv: Sequence[str] | None) -> None:
     """Answer at once what needs no torch; the options of a run depend on its method."""
-    if "torch" in sys.modules:  # nothing to save, and models or methods may have been added since
-        return
+    if "torch" in sys.modules:
+        return  # as quick.answer does
     tokens = list(sys.argv[1:] if argv is None else argv)
-    quick.check_name("method", peek(tokens, "method", "grace"), recall("methods") or ())
+    quick.check_name("method", peek(tokens, "method", "grace"), "methods")
     if (key := quick.train_key(tokens)) is not None:
-        quick.answer(key, tokens, {"model": "models"})
+        quick.answer(key, tokens, {"model": "models"}, check_data)
 
 
 if __name__ == "__main__":

@@ -158,7 +158,38 @@ def test_help_is_grouped_and_gives_texts_and_defaults():
         < text.index("attack:")
         < text.index("--eps")
     )
-    assert "Steps at most [images]." in text and "default: 4/255" in text
+    assert "Steps at most [images]. (integer or null; default: null)" in text
+    assert "Radius. (number; default: 4/255)" in text
+
+
+def test_help_speaks_of_no_python_types():
+    text = " ".join(printed(lambda: toy("--help")).split())
+    for inner in ("type:", "class", "str", "bool", "dict", "tuple", "Literal", "False"):
+        assert inner not in text, inner
+    assert "FILES... [flags]" in text
+    assert "--gv [on|off]" in text and "(default: on)" in text
+    assert "(NAME=VALUE, repeatable; default: none)" in text
+    assert "(integers a,b,c; default: 0,1)" in text
+    assert "--attack {pgd,apgd-ce}" in text and "(default: pgd)" in text
+
+
+def test_help_shows_what_a_file_sets(tmp_path):
+    (tmp_path / "c.yaml").write_text("rho: 0.25")
+    text = printed(lambda: toy("a", "--config", str(tmp_path / "c.yaml"), "--help"))
+    assert "(number or null; in --config: 0.25)" in text
+
+
+def test_help_tells_a_recipe_from_the_usual_default():
+    text = " ".join(printed(lambda: parse_train(["--method", "grace", "--help"])).split())
+    rate = recipe("shapes", "grace", {})["lr"]
+    assert f"Peak learning rate. (number; default: 0.0002; with --data shapes: {rate:g})" in text
+    assert "(integer or null; default: null; with --data shapes: 2)" in text
+    other = printed(lambda: parse_train(["--data", "folder:photos", "--help"]))
+    assert "Peak learning rate. (number; default: 0.0002)" in " ".join(other.split())
+    preset = ["--method", "pmg-aft", "--preset", "published", "--help"]
+    assert "; with --preset published: 5e-05)" in " ".join(
+        printed(lambda: parse_train(preset)).split()
+    )
 
 
 def test_peek_sees_flags_before_files(tmp_path):
@@ -287,9 +318,14 @@ def test_an_unknown_preset_is_refused(argv, said):
         parse_train(argv.split())
 
 
-def test_four_instead_of_four_255ths_is_warned_about(capsys):
-    make_config({"eps": 4})
-    assert "4/255" in capsys.readouterr().err
+def test_four_instead_of_four_255ths_is_refused(capsys):
+    for values in ({"eps": 4}, {"alpha": 4}, {"method": "at", "eps": 4}):
+        with pytest.raises(UserError, match=r"pixels are in \[0, 1\] here\. Did you mean 4/255\?"):
+            make_config(values)
+    make_config({"eps": 0.75})
+    assert "pixels are in [0, 1]" in capsys.readouterr().err
+    make_config({"eps": 1})
+    capsys.readouterr()
     make_config({"eps": "4/255"})
     assert not capsys.readouterr().err
 

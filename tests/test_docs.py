@@ -66,6 +66,8 @@ def test_the_tutorial_runs(tmp_path, monkeypatch):
             small = small[:6]  # no attack to shorten
         run([*arguments, *small], monkeypatch)
     assert (tmp_path / "grace.safetensors").is_file()
+    (code,) = re.findall(r"^```python\n(.*?)^```", (DOCS / "tutorial.md").read_text(), re.M | re.S)
+    exec(code, {})
     for name in ("hessian_spectrum", "feature_stability"):
         assert (tmp_path / f"runs/tutorial/analyses/{name}.png").is_file()
 
@@ -114,7 +116,7 @@ def test_the_page_of_methods_lists_each_with_its_options():
     grace = page.partition("\n## grace\n")[2]
     assert "arXiv 2603.27139" in grace and "*Tables:* 6, 7, 8." in grace
     assert "| `--percentile` | `80` | ≥ 0, ≤ 100 |" in grace
-    assert "| `--eps` | `4/255` | ≥ 0 |" in grace
+    assert "| `--eps` | `4/255` | ≥ 0, ≤ 1 |" in grace
 
 
 def test_a_new_method_is_on_the_page():

@@ -15,7 +15,7 @@ PACKAGE = ROOT / "grace_geom"
 
 ROWS = [
     {"errors"},
-    {"fields"},
+    {"fields", "world"},
     {
         "files",
         "serialise",
@@ -34,7 +34,7 @@ ROWS = [
     },  # how it meets the world
     {"plots"},
     {"data", "models", "attacks", "geometry"},
-    {"methods"},
+    {"methods", "refusals"},
     {"checkpoint"},
     {"config", "evaluation"},
     {"training", "analysis"},
@@ -130,17 +130,23 @@ PLOTS = sorted(
     for path in (PACKAGE / "plots").glob("*.py")
     if path.stem not in ("__init__", "export", *DRAWN_FOR_PRINT)
 )
+COMMANDS = [
+    f"grace_geom.{name}"
+    for name in ("train", "evaluate", "interpolate", "compare", "pretrain", "export", "analyses")
+]
 
 
 @pytest.mark.parametrize(
     ("modules", "unwanted"),
     [
         (["grace_geom.records"], ["torch", "plotly", "matplotlib", "streamlit"]),
+        (["grace_geom.data.specs", "grace_geom.records.places"], ["torch", "torchvision"]),
+        (COMMANDS, ["torch", "scipy", "PIL"]),
         (PLOTS, ["torch", "streamlit", "matplotlib"]),
     ],
-    ids=["records", "plots"],
+    ids=["records", "checks", "commands", "plots"],
 )
-def test_records_and_plots_need_no_torch(modules, unwanted):
+def test_what_needs_no_torch_imports_none(modules, unwanted):
     code = f"import sys, {', '.join(modules)}; print(*(m for m in {unwanted} if m in sys.modules))"
     found = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True
@@ -165,3 +171,13 @@ def test_nobody_star_imports():
                 assert not (
                     isinstance(node, ast.ImportFrom) and any(a.name == "*" for a in node.names)
                 ), path
+
+
+def test_no_two_classes_have_one_name():
+    places: dict[str, list[str]] = {}
+    for folder in ("grace_geom", "app", "analyses", "benchmarks"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.ClassDef):
+                    places.setdefault(node.name, []).append(f"{path.relative_to(ROOT)}")
+    assert not {name: found for name, found in places.items() if len(found) > 1}

@@ -27,14 +27,29 @@ PROGRAMS = [
 ]
 SETTINGS = ("--method", "at", "--epochs", "3", "--print-config")
 REFUSED = [
-    (("--method", "grase"), "did you mean 'grace'"),
-    (("--model", "ViT-B32"), "did you mean 'ViT-B-32'"),
-    (("--lambda-gvv", "1"), "did you mean '--lambda-gv'"),
-    (("--rho", "-1"), "--rho is -1.0, it must be at least 0"),
-    (("--batch-size", "many"), "--batch-size must be a whole number, not 'many'"),
+    (TRAIN, ("--method", "grase"), "did you mean 'grace'"),
+    (TRAIN, ("--model", "ViT-B32"), "did you mean 'ViT-B-32'"),
+    (TRAIN, ("--lambda-gvv", "1"), "did you mean '--lambda-gv'"),
+    (TRAIN, ("--rho", "-1"), "--rho is -1.0, it must be at least 0"),
+    (
+        TRAIN,
+        ("--eps", "4"),
+        "--eps is 4.0, it must be between 0 and 1: pixels are in [0, 1] here. Did you",
+    ),
+    (TRAIN, ("--batch-size", "many"), "--batch-size must be a whole number, not 'many'"),
+    (TRAIN, ("--data", "nowhere"), "unknown data set 'nowhere'"),
+    (TRAIN, ("--data", "npz:nowhere.npz"), "no such file or folder: nowhere.npz"),
+    ("grace_geom.evaluate", ("nothing.pt",), "no such checkpoint: nothing.pt"),
+    ("grace_geom.evaluate", ("nothing.pt", "--suites", "id,odd"), "unknown suite 'odd'; did you"),
+    ("grace_geom.interpolate", ("nothing.pt",), "no such checkpoint: nothing.pt"),
+    ("grace_geom.export", ("nothing.pt",), "no such checkpoint: nothing.pt"),
+    ("grace_geom.compare", ("--methods", "ft,grase"), "--methods: 'grase' is not known; did you"),
+    ("grace_geom.compare", ("--methods", "ft", "--data", "folder:no"), "no such file or folder"),
+    ("analyses/sharpness.py", ("nothing.pt",), "no such checkpoint: nothing.pt"),
+    ("analyses/report.py", ("x.pt", "--analyses", "sharpnes"), "did you mean 'sharpness'"),
 ]
 BUILDING = [(program, ("--help",)) for program in PROGRAMS] + [(TRAIN, SETTINGS)]
-CALLS = BUILDING + [(TRAIN, flags) for flags, _ in REFUSED]
+CALLS = BUILDING + [(program, flags) for program, flags, _ in REFUSED]
 
 Answers = dict[tuple[str, tuple[str, ...]], Answer]
 
@@ -47,7 +62,7 @@ def whole(tmp_path_factory):
         patch.setenv("COLUMNS", "100")
         with patch.context() as forgetful:
             forgetful.setattr("grace_geom.cli.quick.recall", lambda key: None)
-            said = {call: answer(*call) for call in BUILDING}
+            said = {call: answer(*call) for call in CALLS}
         yield said
 
 
@@ -76,12 +91,15 @@ def test_help_comes_without_torch_and_is_the_same(whole: Answers, quick: Answers
     assert quick[call].imported == []
 
 
-@pytest.mark.parametrize(("flags", "said"), REFUSED)
-def test_refusals_come_without_torch(quick: Answers, flags, said):
-    out, errors, code, imported = quick[TRAIN, flags]
+@pytest.mark.parametrize(("program", "flags", "said"), REFUSED)
+def test_refusals_come_without_torch_in_the_same_words(
+    whole: Answers, quick: Answers, program, flags, said
+):
+    out, errors, code, imported = quick[program, flags]
     assert (code, imported) == (2, [])
     assert said in errors
     assert out == ""
+    assert whole[program, flags].errors.endswith(errors) and whole[program, flags].code == 2
 
 
 def test_settings_are_printed_as_the_whole_program_prints_them(whole: Answers, quick: Answers):

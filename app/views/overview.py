@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from app import compare, shell, show, tables
-from app.measured import alike, command, how, values_table
+from app.measured import alike, command, how, unlike_ways, values_table
 from app.shell import Choice, text
 from app.store import Entry
 from grace_geom.plots import accuracies, correlation, panels
@@ -54,6 +54,8 @@ def main() -> None:
         "points."
     )
     found = reasons(choice, shown)
+    for note in unlike_geometry(choice, shown, found):
+        st.warning(note)
     cards(choice, shown)
     answer(choice, shown, found)
     seeds(choice, shown)
@@ -222,6 +224,17 @@ def reasons(choice: Choice, shown: list[Entry]) -> Reasons:
     return Reasons(tuple((link, x) for link, x in found if len(x) > 1), tuple(sorted(absent)))
 
 
+def unlike_geometry(choice: Choice, shown: list[Entry], found: Reasons) -> list[str]:
+    """What the pages of the analyses warn of, for each analysis whose numbers stand on this one."""
+    here = {run.id for e in shown for run in e.members or (e,)}
+    said: dict[str, list[str]] = {}
+    for analysis in dict.fromkeys([*(link.analysis for link, _ in found.known), "bound_terms"]):
+        used = [f for run, f in alike(choice, analysis).items() if run in here]
+        for note in unlike_ways(choice, used):
+            said.setdefault(note, []).append(analysis)
+    return [f"{', '.join(f'`{name}`' for name in names)}: {note}" for note, names in said.items()]
+
+
 def shares(shown: list[Entry], link: correlation.Link) -> dict[str, Estimate]:
     """The accuracy that a question is about, of the runs that have it."""
     known = ((e.id, e.estimates.get(link.column)) for e in shown)
@@ -247,8 +260,8 @@ def answer(choice: Choice, shown: list[Entry], found: Reasons) -> None:
 
 
 RHO = (
-    "ρ: Spearman's rank correlation over the runs shown; p: how often the runs in a random order "
-    "correlate as strongly, all orders counted up to 8 runs. The range is ρ's 2.5 and 97.5 "
+    "r_s: Spearman's rank correlation over the runs shown; p: how often the runs in a random order "
+    "correlate as strongly, all orders counted up to 8 runs. The range is r_s's 2.5 and 97.5 "
     "percentile when every accuracy is drawn by itself, 2000 times with seed 0, from the normal "
     "distribution that has its 95 % interval: what noise of these runs' accuracies does, not what "
     "other runs would show."

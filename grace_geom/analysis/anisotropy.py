@@ -11,13 +11,13 @@ from grace_geom.analysis.feature_analysis import (
     LID_BIAS,
     FeatureOptions,
     cell,
+    clean_and_attacked,
     distributions,
     in_order,
     measures,
 )
 from grace_geom.analysis.features.anisotropy import ESTIMATORS, K, anisotropy
-from grace_geom.analysis.features.survey import attack, attacked_features, clean_features
-from grace_geom.analysis.numbers import Footnotes, absent, as_measure
+from grace_geom.analysis.numbers import Footnotes, absent, as_measure, gathered
 from grace_geom.analysis.run import Part, Shown, progress, sample_text
 from grace_geom.analysis.subject import Subject
 from grace_geom.distributed import first
@@ -29,7 +29,7 @@ from grace_geom.records import Measure
 from grace_geom.tables import Cell, Table
 
 CURVATURE = {
-    "lambda_1/mean": "λ_1/mean", "lambda_1/lambda_5": "λ_1/λ_5", "top_share": "top share of |H|_F²",
+    "lambda_1/mean": "λ₁/mean", "lambda_1/lambda_5": "λ₁/λ₅", "top_share": "top share of ‖H‖_F²",
     "gini": "Gini", "effective_matrices": "effective matrices",
 }  # fmt: skip
 UNDEFINED = {
@@ -95,7 +95,7 @@ def _curvature(
 ) -> None:
     watch = progress(options.probes + 4 * (options.top + options.bottom))
     found = curvature(subject.objective(), options, state, watch)
-    watch.close()
+    watch.clear()
     names, dim = list(found.operator.weights), found.operator.dim
     top = found.pairs.values[: options.top]
     matrices = [i for i, name in enumerate(names) if is_matrix(name)]
@@ -122,11 +122,9 @@ def _features(
     values: dict[str, Measure],
     arrays: dict[str, np.ndarray],
 ) -> None:
-    plan, models = options.plan(subject, state.parent), {subject.label: subject.model}
+    plan = options.plan(subject, state.parent)
     id_set, ood = distributions(subject)
-    sets = clean_features(models, id_set, ood, plan)[subject.label]
-    x_adv = attack(subject.model, subject.logits(id_set), id_set, plan)
-    sets["adv"] = attacked_features(models, x_adv, id_set, plan)[subject.label]
+    sets, _ = clean_and_attacked(subject, id_set, ood, plan)
     if not first():  # the features are in the first process, and so are the numbers made of them
         return
     reader = reader_for(subject.model, id_set)
@@ -200,21 +198,26 @@ def _feature_table(parts: dict[str, Part], options: AnisotropyOptions) -> Table:
                     ),
                 ]
             )
-        remarks += [f"{label}: {text}" for text in part.arrays["features/remarks"].tolist()]
+        remarks += [(f"{label}, {where}", text) for where, text in _remarks(part)]
     notes = [*feet.notes, options.sample_text(parts), f"adv: {options.attack_text()}"]
-    notes += [options.bias_text("LID", LID_BIAS), *remarks]
+    notes += [options.bias_text("LID", LID_BIAS), *gathered(remarks, feet.reasons)]
     heads = ["checkpoint", "set", *(head for head, _ in FEATURES.values())]
     return Table(heads, rows, 2, "Anisotropy of the embedding", notes)
 
 
+def _remarks(part: Part) -> list[tuple[str, str]]:
+    """What was said of a set's layer, or of the sets together, and of which."""
+    lines = (text.partition(": ") for text in part.arrays["features/remarks"].tolist())
+    return [(where, text) for where, _, text in lines]
+
+
 def _why(part: Part, name: str, key: str) -> str:
     """Why the embedding of a set has no number of this name."""
-    head = f"{name}, embedding: "
-    said = [text for text in part.arrays["features/remarks"].tolist() if text.startswith(head)]
-    if said:
-        return f"{name}: {said[0].removeprefix(head)}"
+    said = dict(_remarks(part)).get(f"{name}, embedding")
+    if said is not None:
+        return said
     if key == "lid":
-        return f"{name}: too few different images for {K} neighbours"
+        return f"too few different images for {K} neighbours"
     if key in ("alignment", "modality_gap"):
-        return f"{name}: not every class has one text among those of ID"
-    return f"{name}: not defined on these images"
+        return "not every class has one text among those of ID"
+    return "not defined on these images"

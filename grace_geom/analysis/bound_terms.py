@@ -3,7 +3,7 @@
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -11,18 +11,18 @@ from typing import Literal
 import torch
 
 from grace_geom.analysis.curvature import counted, finite
-from grace_geom.analysis.feature_analysis import FeatureOptions, distributions, measures
+from grace_geom.analysis.feature_analysis import (
+    FeatureOptions,
+    clean_and_attacked,
+    distributions,
+    measures,
+)
 from grace_geom.analysis.features.discrepancy import (
     ESTIMATORS,
     common_classes,
     domain_discrepancies,
 )
-from grace_geom.analysis.features.survey import (
-    attack,
-    attacked_features,
-    clean_features,
-    labels_among,
-)
+from grace_geom.analysis.features.survey import labels_among
 from grace_geom.analysis.numbers import Footnotes, absent, as_measure, number, or_absent
 from grace_geom.analysis.objective import GROUPS, Objective
 from grace_geom.analysis.run import Part, Shown, progress, sample_text, say
@@ -51,9 +51,10 @@ class BoundOptions(FeatureOptions):
     Attributes:
         sigma: Standard deviation of the Gaussian noise on every weight; the same for every
             checkpoint.
-        train_size: Number of training images in (A); default: that of the run.
+        train_size: Number N of training images in term (A) of the bound; default: that of the run.
         probes: Number of matrix-vector products for each trace (XTrace).
-        samples: Number of pairs of Gaussian weight perturbations for the sampled (B).
+        samples: Number of pairs of Gaussian weight perturbations for the sampling estimate of
+            term (B).
         graph_gib: Memory for autograd graphs kept between products, in GiB.
     """
 
@@ -157,7 +158,7 @@ def _sharpness(
         values[f"B_sampled/{kind}"] = as_measure(rise)
         if name == max(height, key=height.__getitem__):
             values |= here | {"B_sampled": values[f"B_sampled/{kind}"]}
-    watch.close()
+    watch.clear()
     return values
 
 
@@ -204,11 +205,9 @@ def _check_classes(subject: Subject) -> None:
 
 def _discrepancy(subject: Subject, options: BoundOptions, state: Path) -> dict[str, Measure]:
     """(C) and its pairs, without and with ``2 L_f``."""
-    plan, models = options.plan(subject, state.parent), {subject.label: subject.model}
+    plan = options.plan(subject, state.parent)
     id_set, ood = distributions(subject)
-    sets = clean_features(models, id_set, ood, plan)[subject.label]
-    x_adv = attack(subject.model, subject.logits(id_set), id_set, plan)
-    sets["adv"] = attacked_features(models, x_adv, id_set, plan)[subject.label]
+    sets, _ = clean_and_attacked(subject, id_set, ood, plan)
     if not first():  # the features are in the first process, and so are the numbers made of them
         return {}
     useless = {name: examine(f.embedding) for name, f in sets.items()}
@@ -255,14 +254,7 @@ def show(parts: dict[str, Part], options: BoundOptions) -> Shown:
         "B sampled: E R(θ + σξ) - R(θ) itself, of which B is the second order; where they part, σ "
         "is too large for B",
     ]
-    feet = Footnotes()
-    rows = _rows(parts, columns, feet)
-    first = Table(
-        ["checkpoint", *columns.values()],
-        rows,
-        title="The bound's terms",
-        notes=[*feet.notes, *notes],
-    )
+    terms = _table(parts, columns, "The bound's terms", notes)
     kinds = _kinds(parts)
     inside = {"distance": "|θ-θ0|", "n_train": "n train"} | {
         f"trace/{k}": f"Tr H, {k}" for k in kinds
@@ -276,15 +268,16 @@ def show(parts: dict[str, Part], options: BoundOptions) -> Shown:
         "floor of d: what two independent samples of the ID distribution give. id and adv are the "
         "same images, so no floor of this kind holds for them"
     ]
+    return Shown([terms, _table(parts, inside, "What they are made of", about)])
+
+
+def _table(
+    parts: dict[str, Part], columns: dict[str, str], title: str, notes: Sequence[str]
+) -> Table:
+    """Numbers by name, under these headings; what a dash means stands before the notes."""
     feet = Footnotes()
-    rows = _rows(parts, inside, feet)
-    second = Table(
-        ["checkpoint", *inside.values()],
-        rows,
-        title="What they are made of",
-        notes=[*feet.notes, *about],
-    )
-    return Shown([first, second])
+    rows = _rows(parts, columns, feet)
+    return Table(["checkpoint", *columns.values()], rows, title=title, notes=[*feet.notes, *notes])
 
 
 def _about_discrepancy(label: str, part: Part) -> list[str]:

@@ -115,8 +115,7 @@ def curvature(
     )
     sizes = {name: w.numel() for name, w in A.weights.items()}
     with interruptible(State(krylov, lambda: A.products), path) as state:
-        watch.done += state.earlier
-        watch.first = watch.done
+        watch.resume(watch.done + state.earlier)
 
         def seen(_: Any = None) -> None:
             watch.step(A.n)

@@ -8,9 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from grace_geom.analysis.features import Perturbations
+import numpy as np
+
+from grace_geom.analysis.features import Features, Perturbations
 from grace_geom.analysis.features.extract import check_tower, pool_of
-from grace_geom.analysis.features.survey import FeaturePlan
+from grace_geom.analysis.features.survey import (
+    FeaturePlan,
+    attack,
+    attacked_features,
+    clean_features,
+)
 from grace_geom.analysis.options import Common
 from grace_geom.analysis.run import Part, sample_text
 from grace_geom.analysis.subject import Subject
@@ -36,9 +43,9 @@ class FeatureOptions(Common):
             concatenated; auto: cls, or mean for a tower without a class token.
         layers: Regular expression for layers (block.0, ..., embedding); default: all.
         replicates: Number of half-samples for each interval.
-        rho: Radius of the weight perturbation, relative to the norm of each matrix.
+        rho: Radius ρ of the weight perturbation, relative to the norm of each matrix.
         rank: Rank of the weight perturbation, in every attention and MLP matrix.
-        awp_batch: Images per weight perturbation.
+        awp_batch: Number of images per weight perturbation.
     """
 
     batch: int = 250
@@ -91,7 +98,7 @@ class FeatureOptions(Common):
 
     def attack_text(self) -> str:
         """The adversarial distribution in words."""
-        return f"PGD, eps = {255 * self.eps:g}/255, {self.attack_steps} steps, every image attacked"
+        return f"PGD, ε = {255 * self.eps:g}/255, {self.attack_steps} steps, every image attacked"
 
 
 def distributions(subject: Subject) -> tuple[ImageSet, dict[str, ImageSet]]:
@@ -99,6 +106,19 @@ def distributions(subject: Subject) -> tuple[ImageSet, dict[str, ImageSet]]:
     return subject.images(), {
         name: subject.images(spec, "eval") for name, spec in subject.ood().items()
     }
+
+
+def clean_and_attacked(
+    subject: Subject, id_set: ImageSet, ood: Mapping[str, ImageSet], plan: FeaturePlan
+) -> tuple[dict[str, Features], np.ndarray]:
+    """Features of a checkpoint on its ID images, on those of the OOD sets, and (as ``adv``) on the
+    ID images attacked at it; and the attacked images, ``(N, 3, H, W)``.
+    """
+    models = {subject.label: subject.model}
+    sets = clean_features(models, id_set, ood, plan)[subject.label]
+    x_adv = attack(subject.model, subject.logits(id_set), id_set, plan)
+    sets["adv"] = attacked_features(models, x_adv, id_set, plan)[subject.label]
+    return sets, x_adv
 
 
 def measures(numbers: Mapping[str, Interval], estimators: Mapping[str, str]) -> dict[str, Measure]:

@@ -11,18 +11,14 @@ from grace_geom.analysis.feature_analysis import (
     LID_BIAS,
     FeatureOptions,
     cell,
+    clean_and_attacked,
     distributions,
     in_order,
     measures,
 )
 from grace_geom.analysis.features.stability import ESTIMATORS, stability
-from grace_geom.analysis.features.survey import (
-    attack,
-    attacked_features,
-    clean_features,
-    weight_perturbed,
-)
-from grace_geom.analysis.numbers import Footnotes
+from grace_geom.analysis.features.survey import weight_perturbed
+from grace_geom.analysis.numbers import Footnotes, gathered
 from grace_geom.analysis.run import Part, Shown
 from grace_geom.analysis.subject import Subject
 from grace_geom.distributed import first
@@ -39,14 +35,11 @@ def measure_stability(subject: Subject, options: StabilityOptions, state: Path) 
     """Clean, OOD, attacked and weight-perturbed features of one checkpoint, and all numbers on
     them.
     """
-    plan, models = options.plan(subject, state.parent), {subject.label: subject.model}
+    plan = options.plan(subject, state.parent)
     target_matrices(subject.model, ATTENTION_AND_MLP)  # refuses before the attack
     id_set, ood = distributions(subject)
-    logits = subject.logits(id_set)
-    sets = clean_features(models, id_set, ood, plan)[subject.label]
-    x_adv = attack(subject.model, logits, id_set, plan)
-    sets["adv"] = attacked_features(models, x_adv, id_set, plan)[subject.label]
-    perturbed = weight_perturbed(subject.model, logits, x_adv, id_set, plan)
+    sets, x_adv = clean_and_attacked(subject, id_set, ood, plan)
+    perturbed = weight_perturbed(subject.model, subject.logits(id_set), x_adv, id_set, plan)
     if not first():  # the features are in the first process, and so are the numbers made of them
         return Part()
     found = stability(
@@ -68,14 +61,11 @@ def measure_stability(subject: Subject, options: StabilityOptions, state: Path) 
 def show_stability(parts: dict[str, Part], options: StabilityOptions) -> Shown:
     """Tables 2 and 9, dimension and scatter."""
     sets = in_order([name for part in parts.values() for name in part.arrays["sets"].tolist()])
-    notes = [
-        options.sample_text(parts),
-        f"adv: {options.attack_text()}",
-        *(
-            f"{label}, {remark}"
-            for label, part in parts.items()
-            for remark in part.arrays["remarks"].tolist()
-        ),
+    notes = [options.sample_text(parts), f"adv: {options.attack_text()}"]
+    remarks = [
+        (f"{label}, {where}", text)
+        for label, part in parts.items()
+        for where, _, text in (line.partition(": ") for line in part.arrays["remarks"].tolist())
     ]
     moved = [name for name in sets if name != "id"]
     return Shown(
@@ -92,6 +82,7 @@ def show_stability(parts: dict[str, Part], options: StabilityOptions) -> Shown:
                     ("lemma_centroid_unbiased", "|Δμ|²", 4),
                     ("lemma_covariance", "|ΔΣ|", 4),
                 ],
+                remarks,
             ),
             _table(
                 "Dimension and scatter",
@@ -117,6 +108,7 @@ def _table(
     sets: list[str],
     notes: list[str],
     columns: list[tuple[str, str, int]],
+    remarks: list[tuple[str, str]] | None = None,
 ) -> Table:
     feet = Footnotes()
     rows: list[list[Cell | str]] = [
@@ -129,7 +121,8 @@ def _table(
         for name in sets
     ]
     heads = ["checkpoint", "set", *(head for _, head, _ in columns)]
-    return Table(heads, rows, 2, title, [*feet.notes, *notes])
+    said = gathered(remarks or [], feet.reasons)
+    return Table(heads, rows, 2, title, [*feet.notes, *notes, *said])
 
 
 def _cell(part: Part, key: str, name: str, digits: int, feet: Footnotes) -> Cell:
@@ -141,9 +134,10 @@ def _cell(part: Part, key: str, name: str, digits: int, feet: Footnotes) -> Cell
 
 
 def _remark(part: Part, name: str) -> str:
-    """What was said of a set."""
-    said = [text for text in part.arrays["remarks"].tolist() if text.startswith(f"{name}: ")]
-    return said[0] if said else ""
+    """What was said of a set, without its name: the same reason has one mark in a table."""
+    head = f"{name}: "
+    said = [text for text in part.arrays["remarks"].tolist() if text.startswith(head)]
+    return said[0].removeprefix(head) if said else ""
 
 
 def _displacements(parts: dict[str, Part], moved: list[str], options: StabilityOptions) -> Table:

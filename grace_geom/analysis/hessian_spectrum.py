@@ -3,6 +3,7 @@ by matrix.
 """
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,8 +36,8 @@ class SpectrumOptions(CurvatureOptions):
     """What else is shown of the curvature.
 
     Attributes:
-        backend: Who computes eigenvalues and trace: this package (ours), or PyHessian beside it, on
-            the same images, as a check (one process only).
+        backend: Implementation of eigenvalues and trace: this package's (ours), or PyHessian's
+            beside it, on the same images, as a check (one process only).
         trace: Trace estimator; block traces and the Frobenius norm always use Hutchinson probes.
         density_probes: Number of start vectors for the spectral density; 0: no density.
         density_steps: Number of Lanczos steps from each start vector.
@@ -97,7 +98,7 @@ def measure(subject: Subject, options: SpectrumOptions, state: Path) -> Part:
         values["density/mean_eigenvalue"] = as_measure(found.density.moment(1))
     if options.backend == "pyhessian":
         values |= _second_opinion(objective, options)
-    watch.close()
+    watch.clear()
     return Part(
         values | {"products": Measure(found.products, estimator="matrix-vector products")}, arrays
     )
@@ -127,11 +128,13 @@ def show(parts: dict[str, Part], options: SpectrumOptions) -> Shown:
 
 
 def _heading(name: str) -> str:
-    return (
-        name.replace("frobenius/sqrt_d", "|H|_F/√d")
-        .replace("frobenius", "|H|_F")
-        .replace("lambda", "λ")
-    )
+    """``lambda_1`` -> ``λ₁``, ``lambda_min_1`` -> ``λ_min``, ``frobenius`` -> ``‖H‖_F``."""
+    name = name.replace("frobenius/sqrt_d", "‖H‖_F/√d").replace("frobenius", "‖H‖_F")
+    name = re.sub(r"lambda_min_(\d+)", lambda m: "λ_min" + f",{m[1]}" * (m[1] != "1"), name)
+    return re.sub(r"lambda_(\d+)", lambda m: "λ" + m[1].translate(_BELOW), name)
+
+
+_BELOW = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
 
 def _trace(

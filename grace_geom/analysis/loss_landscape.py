@@ -144,7 +144,7 @@ def measure(subject: Subject, options: LandscapeOptions, state: Path) -> Part:
         arrays |= {f"line/{name}": curve for name, curve in found.items()}
     if through is not None:
         arrays |= _plane(subject, mean, through, options, seen)
-    watch.close()
+    watch.clear()
     return Part(values, arrays)
 
 

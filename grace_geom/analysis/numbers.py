@@ -3,7 +3,7 @@ footnote says why there is none.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 
 from grace_geom.errors import NotFiniteError
@@ -97,9 +97,28 @@ class Footnotes:
         return Cell(MISSING + _mark(self._reasons.index(why) + 1))
 
     @property
+    def reasons(self) -> tuple[str, ...]:
+        """The reasons told so far, in the order of their marks."""
+        return tuple(self._reasons)
+
+    @property
     def notes(self) -> list[str]:
         """One line for each reason, in the order of the marks."""
         return [f"{_mark(i)} {why}" for i, why in enumerate(self._reasons, start=1)]
+
+
+def gathered(remarks: Iterable[tuple[str, str]], told: Collection[str] = ()) -> list[str]:
+    """Remarks on parts of a table as one line for each text: ``ft, id; ft, adv: 14 images ...``.
+
+    Args:
+        remarks: What a remark is about, and its text.
+        told: Texts that the table's footnotes say already; they are left out.
+    """
+    about: dict[str, list[str]] = {}
+    for where, text in remarks:
+        if text not in told:
+            about.setdefault(text, []).append(where)
+    return [f"{'; '.join(places)}: {text}" for text, places in about.items()]
 
 
 def _mark(i: int) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from grace_geom.errors import UserError
+from grace_geom.fields import check_bounds, pixel_bounded
 from grace_geom.serialise import plain
 
 
@@ -15,21 +16,22 @@ class Common:
     Attributes:
         checkpoints: Checkpoints or run directories; several share the tables and figures.
         data: ID data set; default: the one each checkpoint was trained on.
-        ood: Out-of-distribution sets, as NAME=SPEC; default: those known for the data set.
+        ood: Out-of-distribution sets, as NAME=SPEC, such as sketch=folder:sketches; default: those
+            known for the data set.
         n: Number of test images, a random subset.
-        batch: Images per forward pass. Does not affect results.
+        batch: Number of images per forward pass; does not affect results.
         params: Weights to analyse: visual, text, head, adapter, or a regular expression; the same
             for every checkpoint.
         loss: Cross-entropy on clean images (ce), or on PGD images found at the checkpoint (adv-ce).
-        eps: PGD radius, in pixels of [0, 1].
-        alpha: PGD step size, in pixels of [0, 1].
+        eps: L-infinity radius ε of PGD, in pixel units of [0, 1], such as 4/255.
+        alpha: PGD step size, in pixel units of [0, 1].
         attack_steps: Number of PGD steps.
         seed: Random seed for the subset, the attack and the probe vectors.
         device: Device: cpu, cuda, cuda:1; auto: a GPU if there is one.
         dtype: Floating-point precision.
-        out: Directory of the results; default: analyses/ in the run directory, or beside it for
-            several checkpoints.
-        fresh: Measure again what has been measured with these settings.
+        out: Directory of the results; default: analyses/ in the run directory; for several
+            checkpoints, analyses/ in the folder that holds the runs.
+        fresh: Measure again, even what has been measured with these settings.
         data_root: Directory of the torchvision and ImageNet data sets; relative paths are also
             looked for here.
         model: open_clip model name of a foreign checkpoint.
@@ -38,7 +40,7 @@ class Common:
             interpolation, std, fill_color), or a JSON file like open_clip_config.json; default:
             that of --pretrained or of such a file beside the checkpoint, else a guess.
         weights: Weights to use of a foreign checkpoint that holds two sets: ema, model, or a place
-            in the file.
+            in the file, as the error message names it.
         classes: JSON file with the class names of a foreign checkpoint's head.
         no_verify: Do not verify a checkpoint against the digests that it was written with.
     """
@@ -50,8 +52,8 @@ class Common:
     batch: int = 64
     params: str = "visual"
     loss: Literal["ce", "adv-ce"] = "ce"
-    eps: float = 4 / 255
-    alpha: float = 1 / 255
+    eps: float = pixel_bounded(4 / 255)
+    alpha: float = pixel_bounded(1 / 255)
     attack_steps: int = 10
     seed: int = 0
     device: str = "auto"
@@ -59,7 +61,9 @@ class Common:
     out: Path | None = None
     fresh: bool = False
     data_root: Path | None = None
-    model: str | None = field(default=None, metadata={"group": "foreign checkpoints"})
+    model: str | None = field(
+        default=None, metadata={"group": "foreign checkpoints (made by other code)"}
+    )
     pretrained: str | None = None
     preprocess: str | None = None
     weights: str | None = None
@@ -67,6 +71,7 @@ class Common:
     no_verify: bool = False
 
     def __post_init__(self) -> None:
+        check_bounds(self)
         for flag, value in (("--n", self.n), ("--batch", self.batch)):
             if value < 1:
                 raise UserError(f"{flag} must be at least 1, not {value}")

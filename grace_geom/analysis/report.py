@@ -16,7 +16,7 @@ from grace_geom.analysis.run import folder_of, say
 from grace_geom.analysis.subject import labels_of
 from grace_geom.checkpoint import checkpoint_file
 from grace_geom.distributed import asked_for
-from grace_geom.errors import UserError, nearest
+from grace_geom.errors import UserError, check_known
 from grace_geom.files import write_text
 from grace_geom.plots.sample import sample_size
 from grace_geom.records import RecordError, Result
@@ -45,8 +45,8 @@ class ReportOptions:
         seed: Random seed for subsets, attacks and probe vectors.
         device: Device: cpu, cuda, cuda:1, mps; auto: a GPU if there is one.
         data_root: Directory of the torchvision and ImageNet data sets.
-        out: Directory of the results; default: analyses/ in the run directory, or beside it for
-            several checkpoints.
+        out: Directory of the results; default: analyses/ in the run directory; for several
+            checkpoints, analyses/ in the folder that holds the runs.
         title: Heading of the report.
     """
 
@@ -131,8 +131,7 @@ def report(options: ReportOptions, mains: Mapping[str, tuple[Main, Draw]]) -> Pa
         )
     chosen = options.analyses or tuple(mains)
     for name in chosen:
-        if name not in mains:
-            raise UserError(f"--analyses: {name!r} is not known; {nearest(name, mains)}")
+        check_known("--analyses:", name, mains)
     files = [checkpoint_file(path) for path in options.checkpoints]
     out = folder_of(options.out, files)
     sections = []

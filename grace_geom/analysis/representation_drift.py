@@ -36,9 +36,8 @@ from grace_geom.errors import UserError
 from grace_geom.models import ClipClassifier
 from grace_geom.plots.columns import union
 from grace_geom.records import Measure
+from grace_geom.records.references import PRETRAINED
 from grace_geom.tables import Cell, Table
-
-PRETRAINED = "pretrained"
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ class CurveOptions(Common):
 
     Attributes:
         n: Number of test images, a random subset.
-        radii: Attack radii of the curve, in pixels of [0, 1].
+        radii: L-infinity radii ε of the curve, in pixel units of [0, 1].
         attacks: Attacks of the curve: pgd, apgd-ce, apgd-t, apgd (both).
         steps: Number of steps of every attack of the curve.
         targets: Number of wrong classes that apgd-t targets, most likely first.

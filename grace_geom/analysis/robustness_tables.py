@@ -92,7 +92,7 @@ def check_table(parts: dict[str, Part], eps: float, queries: int) -> Table:
     notes = notes or ["no sign of masked gradients: Square is not stronger than APGD"]
     notes += [f"{label}: {text}" for label, p in parts.items() for text in unconverged(p.values)]
     notes.append(f"{BEYOND}: images that fall to Square and not to APGD")
-    heads = ["checkpoint", *(key.removeprefix("check/") for key in keys)]
+    heads = ["checkpoint", *(key.removeprefix("check/").replace("eps", "ε") for key in keys)]
     return Table(heads, rows, 1, f"Checks at {in_255(eps)}; Square: {queries} queries", notes)
 
 

@@ -262,7 +262,8 @@ def _found(
 ) -> tuple[tuple[Part, dict[str, Any]], bool] | None:
     """A checkpoint's part and whether it was known; ``None`` in a process that need not have it."""
     subject = open_subject(file, label, options)
-    cache = _cache(out, name, subject, options)
+    others = _others(options)
+    cache = _cache(out, name, subject, options, others)
     samples = subject.samples()  # of all that was just read for the name of the cache
     # The first one alone looks, so that all go the same way; what it found is needed there only.
     found = None if options.fresh or not first() else read_part(cache)
@@ -271,8 +272,10 @@ def _found(
         return None
     part, record = found or _measured(subject, options, measure, cache)
     record |= subject.identity()  # an older one lacks what is new there
-    images = {k: (x.n, x.which) for k, x in samples.items() if k in part.n}
-    return (part, record | {"images": images}), known
+    record["images"] = {k: (x.n, x.which) for k, x in samples.items() if k in part.n}
+    record["base"] = str(subject.checkpoint.base.get("sha256", ""))
+    record["others"] = {other: str(content["file"]) for other, content in others.items()}
+    return (part, record), known
 
 
 def _measured(
@@ -296,19 +299,27 @@ def _measured(
     return part, record | {"seconds": seconds}
 
 
-def _cache(out: Path, name: str, subject: Subject, options: Common) -> Path:
+def _cache(
+    out: Path, name: str, subject: Subject, options: Common, others: Mapping[str, Mapping[str, Any]]
+) -> Path:
     """Where the part of a checkpoint is kept: a name of all that it depends on."""
-    others = [checkpoint_file(path) for path in options.others()]
     contents = {
         "name": name,
         "revision": REVISION,
         "of": contents_of(subject),
-        "with": [_contents_of_other(file, options) for file in others],
+        "with": list(others.values()),
         # What is kept names the others: by other names it is another result.
-        "called": [subject.label, *labels_of(others)] if others else [],
+        "called": [subject.label, *others] if others else [],
         "settings": options.settings(),
     }
     return out / ".parts" / f"{name}-{key_of(contents)}.json"
+
+
+def _others(options: Common) -> dict[str, dict[str, Any]]:
+    """The contents of the other checkpoints that the analysis reads, by label."""
+    files = [checkpoint_file(path) for path in options.others()]
+    contents = [_contents_of_other(file, options) for file in files]
+    return dict(zip(labels_of(files), contents, strict=True))
 
 
 def _contents_of_other(file: Path, options: Common) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from grace_geom.analysis.numbers import Footnotes
+from grace_geom.analysis.numbers import Footnotes, in_255
 from grace_geom.analysis.objective import Objective
 from grace_geom.analysis.options import Common
 from grace_geom.analysis.run import Part, Shown, progress, sample_text, say
@@ -28,14 +28,14 @@ class SharpnessOptions(Common):
     """Which perturbations.
 
     Attributes:
-        rho: Radii of the Euclidean ball (SAM).
-        rho_adaptive: Radii of the elementwise relative ball (ASAM).
-        rho_relative: Radii relative to the norm of each matrix (AWP).
-        rho_average: Root-mean-square lengths of the Gaussian perturbations; larger than rho, since
-            few directions in many dimensions point uphill.
-        ascent_steps: Number of gradient steps per radius.
+        rho: Radii ρ of the Euclidean ball (SAM).
+        rho_adaptive: Radii ρ of the elementwise relative ball (ASAM).
+        rho_relative: Radii ρ relative to the norm of each matrix (AWP).
+        rho_average: Root-mean-square lengths ρ of the Gaussian perturbations; larger than those of
+            the ball, since few directions in many dimensions point uphill.
+        ascent_steps: Number of gradient steps for each radius.
         samples: Number of pairs of Gaussian perturbations for the average case.
-        m: Images per perturbation in m-sharpness, consecutive ones of the sample.
+        m: Number of images per perturbation in m-sharpness (consecutive images of the sample).
         unit_logits: Normalise each image's logits to length 1 first, so that confidence does not
             count as sharpness.
         losses: Losses: ce (clean), adv-ce (PGD images found at the checkpoint), or both; --loss is
@@ -101,7 +101,7 @@ def measure(subject: Subject, options: SharpnessOptions, state: Path) -> Part:
             values |= {f"{loss}/{shape}/{p.rho:g}": Measure(p.rise, estimator=words) for p in curve}
             arrays[f"{loss}/{shape}"] = np.array([[p.rho, p.rise] for p in curve])
         values |= _averages(mean, objective, options, loss, arrays)
-    watch.close()
+    watch.clear()
     return Part(values, arrays)
 
 
@@ -141,6 +141,32 @@ def groups_of(batches: Sequence[Batch], m: int, size: int) -> list[list[Batch]]:
     return [group.split(size) for group in joined(batches).split(m)] if batches else []
 
 
+def _legend(options: SharpnessOptions) -> list[str]:
+    """What each column is; δ is a perturbation of the weights θ, ρ the number at its end."""
+    losses = {
+        "ce": "ce: cross-entropy on clean images",
+        "adv-ce": f"adv-ce: on PGD images found at the unperturbed weights (ε = "
+        f"{in_255(options.eps)})",
+    }
+    forms = {
+        "ball": "‖δ‖₂ ≤ ρ (SAM)",
+        "adaptive": "‖δ/|θ|‖₂ ≤ ρ (ASAM)",
+        "relative": "‖δ_l‖_F ≤ ρ ‖W_l‖_F for every weight l (AWP)",
+    }
+    known = "; ".join(losses[name] for name in options.losses)
+    below = "A mean rise below 0 means that random δ lower the loss"
+    if "adv-ce" in options.losses:
+        below += ": the images of adv-ce were found at θ and fool the perturbed weights less"
+    return [
+        f"Rise of the loss when δ is added to the weights θ; columns: loss/form/ρ. {known}.",
+        f"Largest rise: {'; '.join(f'{name}: {text}' for name, text in forms.items())}. It is found "
+        "by gradient ascent, so it is a lower bound and never below 0.",
+        "average: mean rise over Gaussian δ with E‖δ‖² = ρ² (± standard error). m_sharpness: as "
+        f"ball, with a δ of its own for every {options.m} images.",
+        f"{below}.",
+    ]
+
+
 def show(parts: dict[str, Part], options: SharpnessOptions) -> Shown:
     """The middle radius of each form; the figure has all radii."""
     columns = []
@@ -155,10 +181,6 @@ def show(parts: dict[str, Part], options: SharpnessOptions) -> Shown:
         [label, *(feet.cell(p.values.get(c), undefined=why) for c in columns)]
         for label, p in parts.items()
     ]
-    notes = [
-        *feet.notes,
-        f"{options.params}, {sample_text(parts, options)}; rise of the loss at radius .../rho; a "
-        "maximum is a lower bound",
-    ]
+    notes = [*feet.notes, f"{options.params}, {sample_text(parts, options)}", *_legend(options)]
     table = Table(["checkpoint", *columns], rows, title="Sharpness", notes=notes)
     return Shown([table])

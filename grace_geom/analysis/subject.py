@@ -27,7 +27,7 @@ from grace_geom.evaluation.accuracy import reader_for
 from grace_geom.evaluation.opening import open_with
 from grace_geom.files import read_whole
 from grace_geom.models import ClipClassifier
-from grace_geom.models.tensor_files import label_of
+from grace_geom.records.places import label_of
 from grace_geom.records.used_images import UsedImages
 from grace_geom.weights import Weights
 

@@ -134,8 +134,10 @@ def ball_named(norm: str) -> Maker:
 
 
 def check_eps(eps: float, norm: str = "linf") -> str | None:
-    """A warning where a radius looks like pixel units of 0 to 255, such as ``4`` for ``4/255``;
-    else ``None``.
+    """A warning where a radius is so large that it looks like a slip; else ``None``.
+
+    Radii above 1, such as ``4`` for ``4/255``, are refused where options are read
+    (:func:`grace_geom.fields.pixel_bounded`) and by :class:`grace_geom.attacks.AttackSpec`.
 
     Args:
         eps: The radius as given, in units of [0, 1].
@@ -144,7 +146,7 @@ def check_eps(eps: float, norm: str = "linf") -> str | None:
     if norm != "linf" or not eps >= 0.5:
         return None
     return (
-        f"eps = {eps:g} lets every pixel become anything: pixels are in [0, 1] here, so 4 of 255 "
+        f"ε = {eps:g} lets every pixel become anything: pixels are in [0, 1] here, so 4 of 255 "
         f"grey levels is written 4/255. Did you mean {eps:g}/255?"
     )
 

@@ -93,6 +93,11 @@ class AttackSpec:
             )
         if not 0 <= self.eps < float("inf"):
             raise UserError(f"eps must be a number >= 0, such as 4/255; got {self.eps}")
+        if self.norm == "linf" and self.eps > 1:
+            raise UserError(
+                f"eps is {self.eps:g}, but pixels are in [0, 1] here: it must be at most 1. Did "
+                f"you mean {self.eps:g}/255?"
+            )
         for field in ("steps", "restarts", "targets", "queries"):
             if (value := getattr(self, field)) is not None and value < 1:
                 raise UserError(f"{field} of an attack must be at least 1; got {value}")

@@ -6,7 +6,6 @@ from grace_geom.checkpoint.export import export_weights
 from grace_geom.checkpoint.opened import checkpoint_of, load, open_base, open_checkpoint
 from grace_geom.checkpoint.record import (
     Checkpoint,
-    checkpoint_file,
     link,
     load_checkpoint,
     recorded,
@@ -14,6 +13,7 @@ from grace_geom.checkpoint.record import (
     trained_on,
 )
 from grace_geom.models.tensor_files import digest
+from grace_geom.records.places import checkpoint_file
 
 __all__ = [
     "Checkpoint",

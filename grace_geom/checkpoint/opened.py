@@ -26,13 +26,8 @@ from grace_geom.models import (
 from grace_geom.models.foreign import read_foreign
 from grace_geom.models.loading import say_activation, say_notes
 from grace_geom.models.sources import known_models, network, register, usable, written
-from grace_geom.models.tensor_files import (
-    digest,
-    is_ours,
-    read_tensors,
-    verify_digest,
-    weights_file,
-)
+from grace_geom.models.tensor_files import digest, is_ours, read_tensors, verify_digest
+from grace_geom.records.places import checkpoint_file
 from grace_geom.weights import Weights
 
 HEAD = "head."
@@ -131,7 +126,7 @@ def open_checkpoint(
         UserError: As :func:`load_checkpoint`, and where a foreign file comes without names or does
             not fit.
     """
-    path = weights_file(Path(path))
+    path = checkpoint_file(Path(path))
     content = read_tensors(path)
     if is_ours(content):
         checkpoint = parsed(content, path, verify=False)
@@ -206,7 +201,7 @@ def load(
         UserError: As :func:`open_checkpoint`, and where the checkpoint is more than a plain
             open_clip model.
     """
-    path = weights_file(Path(path))
+    path = checkpoint_file(Path(path))
     content = read_tensors(path)
     if is_ours(content):
         checkpoint = parsed(content, path)

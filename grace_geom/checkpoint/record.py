@@ -25,7 +25,6 @@ from grace_geom.models.tensor_files import (
     read_tensors,
     rest_digest,
     verify_digest,
-    weights_file,
 )
 from grace_geom.preprocess import Preprocess
 from grace_geom.serialise import plain
@@ -160,16 +159,6 @@ def trained_on(path: Path) -> Checkpoint:
 @functools.lru_cache(maxsize=256)
 def _trained_on(path: Path, stamp: tuple[int, ...]) -> Checkpoint:
     return replace(load_checkpoint(path), state_dict={}, text_head={}, adapter={}, trainer=None)
-
-
-def checkpoint_file(path: Path) -> Path:
-    """The file that is meant: a run directory stands for its ``ckpt.pt``, another folder for the
-    weights in it.
-
-    Raises:
-        UserError: If there is no such file.
-    """
-    return weights_file(path)
 
 
 def parsed(content: Mapping[str, Any], path: Path | str, *, verify: bool = True) -> Checkpoint:

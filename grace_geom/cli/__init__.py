@@ -19,6 +19,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from grace_geom.cli.memory import remember
 from grace_geom.cli.options import Option, options_of
+from grace_geom.cli.text import HelpText
 from grace_geom.cli.types import (
     Number,
     as_declared,
@@ -80,6 +81,7 @@ class Command:
         description: First line of ``--help``.
         positionals: Fields given without a flag.
         defaults: Defaults that replace those of the fields (a recipe, say).
+        where: When these apply, by field, for ``--help``: ``with --data shapes``.
         prog: How the program is called.
         key: Under which :func:`grace_geom.cli.quick.answer` finds it at the next call.
     """
@@ -91,10 +93,11 @@ class Command:
         description: str = "",
         positionals: Sequence[str] = (),
         defaults: Mapping[str, Any] | None = None,
+        where: Mapping[str, str] | None = None,
         prog: str | None = None,
         key: str | None = None,
     ) -> None:
-        options = [entry for part in parts for entry in options_of(part, defaults or {})]
+        options = [entry for part in parts for entry in options_of(part, defaults or {}, where)]
         self._build(options, description, tuple(positionals), prog)
         self.key = key
 
@@ -127,14 +130,17 @@ class Command:
     ) -> None:
         self.options, self.positionals = options, positionals
         self.types: dict[str, Any] = {}
-        usage = " ".join(["%(prog)s", *(f"{name.upper()}..." for name in positionals), "[flags]"])
-        self.parser = _Parser(prog=prog, usage=usage, description=description, exit_on_error=False)
-        self.parser.add_argument(
-            "--config", type=str, default=None, metavar="FILE", help="YAML file, below the flags"
+        several = {option.name for option in options if is_list(read_back(option.kind))}
+        words = [name.upper() + "..." * (name in several) for name in positionals]
+        usage = " ".join(["%(prog)s", *words, "[flags]"])
+        self.parser = _Parser(
+            prog=prog,
+            usage=usage,
+            description=description,
+            exit_on_error=False,
+            formatter_class=HelpText,
         )
-        self.parser.add_argument(
-            "--print-config", action="store_true", help="print the settings as YAML and stop"
-        )
+        self._add_common()
         groups: dict[str, Any] = {}
         for option in options:
             if option.name in self.types:
@@ -144,6 +150,22 @@ class Command:
             if group is None:
                 group = groups[option.group] = self.parser.add_argument_group(option.group)
             self._add(group, option)
+
+    def _add_common(self) -> None:
+        """The options of every command: ``--help``, ``--config`` and ``--print-config``."""
+        for action in self.parser._actions:
+            if action.dest == "help":
+                action.help = "Show this help message and exit."
+        self.parser.add_argument(
+            "--config",
+            type=str,
+            default=None,
+            metavar="FILE",
+            help="YAML file with settings; flags override it.",
+        )
+        self.parser.add_argument(
+            "--print-config", action="store_true", help="Print the settings as YAML and exit."
+        )
 
     def values(self, argv: Sequence[str] | None = None) -> dict[str, Any]:
         """Field name -> value, for every field of every part. ``--help`` and ``--print-config``
@@ -210,13 +232,13 @@ class Command:
             if is_list(kind):
                 settings |= {"nargs": "+" if option.required else "*"}
                 settings["type"] = get_args(settings["type"])[0]
-            group.add_argument(option.name, **settings)
+            group.add_argument(option.name, **settings).option = option
             return
         if kind is bool:
-            settings |= {"nargs": "?", "const": True}
+            settings |= {"nargs": "?", "const": True, "metavar": "on|off"}
         default = as_declared(option.default, kind)
         settings |= {"required": True} if option.required else {"default": _shown(default, kind)}
-        group.add_argument(_flag(option.name), **settings)
+        group.add_argument(_flag(option.name), **settings).option = option
 
     def _scan(self, argv: list[str]) -> tuple[list[str], dict[str, str]]:
         """Tokens for the parser, positionals first and lists as JSON; and the raw text of each

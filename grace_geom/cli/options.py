@@ -24,6 +24,8 @@ class Option:
         required: Whether it has no default.
         default: Its default.
         limits: Of its value, as :func:`grace_geom.fields.bounded` takes them.
+        usual: Where a recipe or a preset replaces the field's own default: that one as ``value``,
+            and ``where`` the other applies; else ``None``.
     """
 
     name: str
@@ -33,10 +35,19 @@ class Option:
     required: bool
     default: Any
     limits: dict[str, float]
+    usual: dict[str, Any] | None = None
 
 
-def options_of(part: type, defaults: Mapping[str, Any]) -> list[Option]:
-    """The options that the fields of a dataclass stand for, in order."""
+def options_of(
+    part: type, defaults: Mapping[str, Any], where: Mapping[str, str] | None = None
+) -> list[Option]:
+    """The options that the fields of a dataclass stand for, in order.
+
+    Args:
+        part: The dataclass.
+        defaults: Defaults that replace those of the fields.
+        where: When these apply, by field, for ``--help``: ``with --data shapes``.
+    """
     helps, hints = field_help(part), typing.get_type_hints(part)
     found: list[Option] = []
     group = getattr(part, "group", "settings")
@@ -46,6 +57,7 @@ def options_of(part: type, defaults: Mapping[str, Any]) -> list[Option]:
         group = field.metadata.get("group", group)
         default = defaults.get(field.name, _default(field))
         required = default is dataclasses.MISSING
+        usual = _usual(field, default, (where or {}).get(field.name))
         text = field.metadata.get("help") or helps.get(field.name, field.name.replace("_", " "))
         found.append(
             Option(
@@ -56,6 +68,7 @@ def options_of(part: type, defaults: Mapping[str, Any]) -> list[Option]:
                 required,
                 None if required else plain(default),
                 limits_of(part, field.name),
+                usual,
             )
         )
     return found
@@ -71,6 +84,15 @@ def field_help(config: type) -> dict[str, str]:
             for name in entry.arg_name.split(","):
                 helps[name.strip()] = " ".join((entry.description or "").split())
     return helps
+
+
+def _usual(
+    field: "dataclasses.Field[Any]", default: Any, where: str | None
+) -> dict[str, Any] | None:
+    own = _default(field)
+    if where is None or own is dataclasses.MISSING or plain(own) == plain(default):
+        return None
+    return {"value": plain(own), "where": where}
 
 
 def _default(field: "dataclasses.Field[Any]") -> Any:

@@ -7,36 +7,47 @@ as it does anyway before it runs.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from grace_geom.cli import Command, peek
 from grace_geom.cli.memory import PACKAGE, recall
-from grace_geom.errors import UserError, nearest
+from grace_geom.errors import check_known
 
 
 def answer(
-    key: str, argv: Sequence[str] | None = None, names: Mapping[str, str] | None = None
+    key: str,
+    argv: Sequence[str] | None = None,
+    names: Mapping[str, str] | None = None,
+    check: Callable[[Mapping[str, Any]], None] = lambda values: None,
 ) -> None:
     """Answer a command line now, if its options are known from an earlier call.
+
+    Where torch is imported already there is nothing to save, and models or methods may have been
+    added since: the command answers itself.
 
     Args:
         key: Of the command, as given to :class:`grace_geom.cli.Command`.
         argv: Arguments; ``None`` takes those of the process.
         names: Options whose value must be in a remembered list, by option: ``{"model": "models"}``.
+        check: Told the values by option; refuses what can be known to be wrong without torch.
 
     Raises:
         SystemExit: After ``--help`` or ``--print-config``.
         UserError: For what the command line itself says wrong.
     """
-    if (description := recall(key)) is None:
+    if "torch" in sys.modules or (description := recall(key)) is None:
         return
     values = Command.described(description).values(argv)
     for option, where in (names or {}).items():
-        check_name(option, values[option], recall(where) or ())
+        check_name(option, values[option], where)
+    check(values)
 
 
-def check_name(option: str, value: object, known: Iterable[str]) -> None:
-    """Refuse a value that is not among the known names, where some are known.
+def check_name(option: str, value: str | Sequence[str], where: str) -> None:
+    """Refuse what is not in a remembered list, if that is there. Of ``at:lr=1e-3`` in a list of
+    methods the name is ``at``.
 
     What says where it lies (``hf-hub:``, ``local-dir:``, a ``.json`` file) is no name: the command
     itself looks there.
@@ -44,10 +55,15 @@ def check_name(option: str, value: object, known: Iterable[str]) -> None:
     Raises:
         UserError: With the nearest names.
     """
-    if str(value).startswith(PLACES) or str(value).endswith(".json"):
+    if (known := recall(where)) is None:
         return
-    if known and value not in (names := list(known)):
-        raise UserError(f"--{option} {value!r} is not known; {nearest(str(value), names)}")
+    if isinstance(value, str):
+        if value.startswith(PLACES) or value.endswith(".json"):
+            return
+        check_known(f"--{option}", value, known)
+        return
+    for entry in value:
+        check_known(f"--{option}:", entry.partition(":")[0], known)
 
 
 def train_key(argv: Sequence[str]) -> str | None:

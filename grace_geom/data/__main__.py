@@ -18,7 +18,7 @@ class CheckOptions:
     """What to look for, and where.
 
     Attributes:
-        command: check: list the known data sets with their class and image counts.
+        command: List the known data sets with their numbers of classes and images.
         data_root: Directory that holds the data sets.
     """
 
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         argv,
         positionals=("command",),
         prog=PROG,
-        description="List the known data sets that are there, and what is missing.",
+        description="List which of the known data sets are on disk, and what is missing.",
     )
     print(table(survey(options.data_root.expanduser())))
 

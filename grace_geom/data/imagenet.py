@@ -22,8 +22,8 @@ from grace_geom.data.pictures import Files
 from grace_geom.data.prompts import imagenet_class_names, imagenet_templates
 from grace_geom.data.request import Request
 from grace_geom.data.splits import Parts
-from grace_geom.distributed import first
 from grace_geom.errors import UserError, nearest
+from grace_geom.world import first
 
 HOMES = (
     "imagenet",

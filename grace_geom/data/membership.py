@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from grace_geom.data.base import ImageSet
-from grace_geom.data.keys import keys_of, kind_of, pixel_keys_of, source_of
+from grace_geom.data.keys import MOST_BYTES, MOST_IMAGES, keys_of, kind_of, pixel_keys_of, source_of
 from grace_geom.data.request import Request
 from grace_geom.errors import UserError
 
@@ -116,6 +116,16 @@ def unseen(image_set: ImageSet, run: Trained) -> ImageSet:
         others, seen = int((same & ~seen).sum()), seen | same
     if not seen.any():
         return image_set if pixels is not None else _compared(image_set, run)
+    rest = _without(image_set, seen, others, run)
+    return rest if pixels is not None else _compared(rest, run)
+
+
+def _without(image_set: ImageSet, seen: np.ndarray, others: int, run: Trained) -> ImageSet:
+    """The images that are not ``seen``, with a sentence; ``others`` are seen by their pixels alone.
+
+    Raises:
+        UserError: If none is left.
+    """
     n, left_out = len(image_set), int(seen.sum())
     if left_out == n:
         raise UserError(
@@ -140,19 +150,37 @@ def _told(image_set: ImageSet, sentence: str) -> tuple[str, ...]:
 
 
 def _compared(image_set: ImageSet, run: Trained) -> ImageSet:
-    """A test set of which no image is known to have been trained on, with a sentence where its keys
-    are of another kind than the run's, so that equal pictures have unlike keys, and where pixels
-    could not be compared either.
+    """A test set whose pixels could not be compared with those that were trained on, with a
+    sentence where its keys cannot tell a copy: they are of another kind than the run's, so that
+    equal pictures have unlike keys, or of files, of which one picture may have several.
     """
     spec = str(run.config.get("data", ""))
-    theirs, ours = KIND_OF.get(spec.partition(":")[0]), kind_of(image_set)
-    if image_set.split != "test" or not run.step or theirs in (None, ours):
+    ours = kind_of(image_set)
+    theirs = KIND_OF.get(spec.partition(":")[0])
+    if theirs is None and _same_data(image_set.spec, run.config):
+        theirs = ours
+    if image_set.split != "test" or not run.step:
         return image_set
-    told = (
-        f"{image_set.spec}: its images are known by their {ours}, those of {spec}, on which the run "
-        f"was trained, by their {theirs}: whether some are the same is unknown."
-    )
+    if theirs not in (None, ours):
+        told = (
+            f"{image_set.spec}: its images are known by their {ours}, those of {spec}, on which "
+            f"the run was trained, by their {theirs}: whether some are the same is unknown."
+        )
+    elif ours == "file":
+        told = (
+            f"{image_set.spec}: its images were compared with those that the run was trained on by "
+            f"their files, not by their pixels ({_why_not_pixels(run)}): other files of the same "
+            "pictures would not be noticed."
+        )
+    else:
+        return image_set
     return image_set.with_note(told=_told(image_set, told))
+
+
+def _why_not_pixels(run: Trained) -> str:
+    if "pixels" not in run.members:
+        return "the run keeps none of its training images"
+    return f"more than {MOST_IMAGES:,} files or {MOST_BYTES >> 20} MiB are not decoded"
 
 
 KIND_OF = {"npz": "pixels", "folder": "file", "wds": "file", "shapes": "name"} | dict.fromkeys(

@@ -10,6 +10,7 @@ from grace_geom.data.embedded import parts as shapes
 from grace_geom.data.folder import parts as folder
 from grace_geom.data.imagenet import RELATIVES
 from grace_geom.data.imagenet import parts as imagenet
+from grace_geom.data.names import existing
 from grace_geom.data.npz import parts as npz
 from grace_geom.data.prompts import given_templates, parse_templates
 from grace_geom.data.request import Request
@@ -26,6 +27,9 @@ READERS: Mapping[str, Callable[[Request], Parts]] = {
     "torchvision": torchvision,
     "imagenet": imagenet,
 } | dict.fromkeys(RELATIVES, imagenet)
+
+PATHS = {"npz": "file", "folder": "dir"}
+"""Forms of one or two paths, and what these are called."""
 
 FORMS = (
     "shapes[:VARIANT], npz:FILE or npz:TRAIN+TEST, folder:DIR, wds:PATTERN, torchvision:NAME, "
@@ -65,19 +69,8 @@ def resolve(
     Raises:
         UserError: For an unknown form, name or split, and for files that are missing or broken.
     """
-    scheme, _, rest = spec.partition(":")
-    reader = READERS.get(scheme)
-    if reader is None:
-        hint = (
-            f"did you mean {_as_spec(Path(spec))}?"
-            if Path(spec).exists()
-            else nearest(scheme, READERS)
-        )
-        raise UserError(f"unknown data set {spec!r}: {hint}\nforms: {FORMS}")
-    request = Request(
-        spec, rest, Path(data_root).expanduser() if data_root is not None else None, download
-    )
-    image_set = choose(reader(request), split, spec, seed, val_fraction)
+    scheme, request = _asked(spec, data_root, download)
+    image_set = choose(READERS[scheme](request), split, spec, seed, val_fraction)
     if len(image_set.class_names) < 2:
         raise UserError(
             f"{spec} has one class only ({image_set.class_names[0]}), in which every classifier is "
@@ -93,6 +86,46 @@ def resolve(
     else:
         kind, sentences = given_templates(templates)
     return replace(image_set, templates=sentences, note=image_set.note | {"templates": kind})
+
+
+def check_spec(spec: str, *, data_root: Path | str | None = None, surely: bool = True) -> None:
+    """Refuse, without opening anything, what :func:`resolve` would refuse at once: an unknown form,
+    and archives and folders that are not there.
+
+    Args:
+        spec: As for :func:`resolve`; shards and published sets are not looked for.
+        data_root: As for :func:`resolve`.
+        surely: A relative path lies here or in ``data_root``. Else it may be elsewhere, and only
+            absolute ones are looked for.
+
+    Raises:
+        UserError: As :func:`resolve`.
+    """
+    scheme, request = _asked(spec, data_root)
+    if scheme in PATHS:
+        for name in request.names(PATHS[scheme]):
+            if surely or Path(name).expanduser().is_absolute():
+                existing(request.located(name))
+
+
+def _asked(
+    spec: str, data_root: Path | str | None = None, download: bool = False
+) -> tuple[str, Request]:
+    """The form of a SPEC and what its reader is asked for.
+
+    Raises:
+        UserError: If there is no such form.
+    """
+    scheme, _, rest = spec.partition(":")
+    if scheme not in READERS:
+        hint = (
+            f"did you mean {_as_spec(Path(spec))}?"
+            if Path(spec).exists()
+            else nearest(scheme, READERS)
+        )
+        raise UserError(f"unknown data set {spec!r}: {hint}\nforms: {FORMS}")
+    root = Path(data_root).expanduser() if data_root is not None else None
+    return scheme, Request(spec, rest, root, download)
 
 
 def _dim(content: str | None, image_set: ImageSet) -> str:

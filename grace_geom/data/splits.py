@@ -12,8 +12,8 @@ import numpy as np
 
 from grace_geom.data.base import ImageSet
 from grace_geom.data.keys import keys_of, uniforms_of
-from grace_geom.distributed import first
 from grace_geom.errors import UserError, nearest
+from grace_geom.world import first
 
 Split = Literal["train", "val", "test", "eval"]
 Parts = Mapping[str, Callable[[], ImageSet]]
@@ -90,6 +90,7 @@ def choose(parts: Parts, split: Split, spec: str, seed: int, val_fraction: float
         how.append(f"test: seeded {TEST_FRACTION:g} of all")
         if split == "test":
             return _cut(image_set, test, spec, split, how, seed)
+        image_set = image_set.with_note(test_images=len(test))
     if split == "train" and (val_fraction == 0 or ("val" in parts and "test" in parts)):
         return _cut(image_set, rest, spec, split, how or ["the data set's own"], seed)
     kept, held = hold_out(keys_of(image_set)[rest], val_fraction, seed, "val")

@@ -10,8 +10,8 @@ import sys
 import unicodedata
 from pathlib import Path
 
-from grace_geom.distributed import first
 from grace_geom.errors import UserError
+from grace_geom.world import first
 
 MAX_TEXT = 64 * 2**20  # bytes: a million class names need a third of it
 

@@ -3,18 +3,12 @@
 from grace_geom.evaluation.accuracy import evaluate_set, reader_for
 from grace_geom.evaluation.interpolation import DialOptions, dial
 from grace_geom.evaluation.measures import Measures, Source, Target, short_name, targets
-from grace_geom.evaluation.one_checkpoint import (
-    Sets,
-    Silent,
-    Watcher,
-    answer,
-    assess,
-    image_set_of,
-    question,
-    record_file,
-)
+from grace_geom.evaluation.one_checkpoint import Sets, answer, assess, image_set_of, question
+from grace_geom.evaluation.record_files import record_file
+from grace_geom.evaluation.watching import Console, Silent, Watcher
 
 __all__ = [
+    "Console",
     "DialOptions",
     "Measures",
     "Sets",

@@ -6,8 +6,10 @@ from pathlib import Path
 
 from grace_geom.attacks import AttackSpec
 from grace_geom.data import Split, suites
-from grace_geom.errors import UserError, nearest
+from grace_geom.errors import UserError
+from grace_geom.fields import check_bounds, pixel_bounded
 from grace_geom.records import SUITES
+from grace_geom.refusals import check_suites
 
 ATTACKED_BY_DEFAULT = 500
 
@@ -17,26 +19,30 @@ class Measures:
     """What is measured on every checkpoint.
 
     Attributes:
-        suites: Suites to evaluate: id, ood, adv (attacked ID test set), natural_adv, zeroshot.
-        attack: Attack: pgd, apgd-ce (the paper's), apgd (adds targeted APGD, for final tables),
-            autoattack, ...
-        eps: Attack radius, in pixels of [0, 1].
-        steps: Number of attack steps; default: 20 for pgd, 100 for Auto-PGD.
+        suites: Suites to evaluate: id (in-distribution test set), ood (out of distribution), adv
+            (attacked ID test set), natural_adv (natural adversarial images), zeroshot (transfer to
+            other data sets).
+        attack: Attack: pgd, apgd-ce (Auto-PGD on the cross-entropy), apgd-t (on the targeted DLR
+            loss), apgd (both, for final tables), fab-t, square, or autoattack (apgd, fab-t and
+            square).
+        eps: L-infinity radius ε of the attack, in pixel units of [0, 1], such as 4/255.
+        steps: Number of attack steps; default: 20 for pgd, 100 for Auto-PGD and FAB-T.
         restarts: Number of random restarts of the attack.
         square_schedule: Square size schedule of Square Attack: standard (AutoAttack's) or stretched
             over its queries; default: standard in autoattack, stretched in square.
-        n: Images per data set, a random subset; default: all, and 500 for the attack.
-        n_attack: Number of images to attack, if different from n.
+        n: Number of images per data set, a random subset; default: all, and 500 for the attack.
+        n_attack: Number of images to attack, if different from --n.
         eval_seed: Random seed of subsets and attacks.
-        eval_batch: Images per forward pass.
-        ood: Out-of-distribution sets, as NAME=SPEC; default: those of the training data.
-        natural_adv: Natural adversarial sets, as NAME=SPEC.
-        zeroshot: Zero-shot transfer sets, as NAME=SPEC.
+        eval_batch: Number of images per forward pass.
+        ood: Out-of-distribution sets, as NAME=SPEC, such as sketch=folder:sketches; default: those
+            of the training data.
+        natural_adv: Natural adversarial sets, as NAME=SPEC; default: those known for the data set.
+        zeroshot: Zero-shot transfer sets, as NAME=SPEC; default: those known for the data set.
     """
 
     suites: tuple[str, ...] = field(default=SUITES, metadata={"group": "evaluation"})
     attack: str = "apgd-ce"
-    eps: float = 4 / 255
+    eps: float = pixel_bounded(4 / 255)
     steps: int | None = None
     restarts: int = 1
     square_schedule: str | None = None
@@ -49,13 +55,10 @@ class Measures:
     zeroshot: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not self.suites:
-            raise UserError(f"--suites is empty: name some of {', '.join(SUITES)}")
+        check_bounds(self)
+        check_suites(self.suites)
         if self.eval_seed < 0:
             raise UserError(f"--eval-seed must be at least 0, not {self.eval_seed}")
-        for suite in self.suites:
-            if suite not in SUITES:
-                raise UserError(f"--suites: unknown suite {suite!r}; {nearest(suite, SUITES)}")
         for flag, value in (
             ("--n", self.n),
             ("--n-attack", self.n_attack),
@@ -147,8 +150,9 @@ class Source:
         download: Download missing torchvision data sets.
         device: Device: cpu, cuda, cuda:1; auto: a GPU if there is one.
         workers: Number of data-loading processes.
-        image_size: Image size in pixels, at which eps applies; default: that of the training. Other
-            sizes are resized inside the model. Results at another size go to eval-SIZEpx.json.
+        image_size: Image size in pixels, at which images are attacked; default: that of the
+            training. Other sizes are resized inside the model. Results at another size go to
+            eval-SIZEpx.json.
         model: open_clip model name of a foreign checkpoint (a state dict, or the image tower of
             TeCoA or FARE).
         pretrained: Weight file or open_clip tag for what a foreign checkpoint lacks (such as the
@@ -156,8 +160,8 @@ class Source:
         preprocess: Preprocessing of a foreign checkpoint's model: resize_mode=squash,mean=0.5 (also
             interpolation, std, fill_color), or a JSON file like open_clip_config.json; default:
             that of --pretrained or of such a file beside the checkpoint, else a guess.
-        weights: Weights to use of a foreign checkpoint that holds two sets: ema, model, or the
-            place that is named when it is refused.
+        weights: Weights to use of a foreign checkpoint that holds two sets: ema, model, or a place
+            in the file, as the error message names it.
         classes: JSON file with the class names of a foreign checkpoint's head; default: those of
             the ID data set.
         no_verify: Do not verify a checkpoint against the digests that it was written with.
@@ -169,7 +173,9 @@ class Source:
     device: str = "auto"
     workers: int = 0
     image_size: int | None = None
-    model: str | None = field(default=None, metadata={"group": "foreign checkpoints"})
+    model: str | None = field(
+        default=None, metadata={"group": "foreign checkpoints (made by other code)"}
+    )
     pretrained: str | None = None
     preprocess: str | None = None
     weights: str | None = None

@@ -2,15 +2,13 @@
 every number.
 """
 
-import functools
 import hashlib
 import json
-import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from grace_geom.checkpoint import Checkpoint, checkpoint_file
 from grace_geom.data import ImageSet, Split, resolve
@@ -19,48 +17,16 @@ from grace_geom.distributed import first, wait_for_all
 from grace_geom.errors import UserError
 from grace_geom.evaluation import identity
 from grace_geom.evaluation.accuracy import evaluate_set
-from grace_geom.evaluation.measures import Measures, Source, Target, short_name, targets
+from grace_geom.evaluation.measures import Measures, Source, Target, targets
 from grace_geom.evaluation.opening import open_with
+from grace_geom.evaluation.record_files import aside_of, other_data, record_file, set_aside
+from grace_geom.evaluation.watching import Silent, Watcher
 from grace_geom.files import read_whole
 from grace_geom.models import ClipClassifier
 from grace_geom.provenance import provenance
-from grace_geom.records import Accuracy, DialRecord, EvalRecord, NewerRecordError, RecordError
-from grace_geom.records.merge import held, known_in, make_way
+from grace_geom.records import Accuracy, EvalRecord, NewerRecordError, RecordError
 
 HERE = Source()
-Kept = EvalRecord | DialRecord
-
-
-class Watcher(Protocol):
-    """Who is told how far an evaluation is."""
-
-    def plan(self, numbers: int) -> None:
-        """So many accuracies will be measured or found on record."""
-
-    def begin(self, target: Target, images: int) -> None:
-        """The accuracy of a target is begun, on so many images."""
-
-    def advance(self, images: int) -> None:
-        """So many more of its images are done."""
-
-    def end(self, accuracy: Accuracy, known: bool) -> None:
-        """It is there; ``known``: it was on record."""
-
-
-class Silent:
-    """Tells nobody."""
-
-    def plan(self, numbers: int) -> None:
-        """How many numbers there will be."""
-
-    def begin(self, target: Target, images: int) -> None:
-        """A set begins."""
-
-    def advance(self, images: int) -> None:
-        """Some images are done."""
-
-    def end(self, accuracy: Accuracy, known: bool) -> None:
-        """A set is done, or was ``known`` from an earlier evaluation."""
 
 
 class Sets:
@@ -81,39 +47,6 @@ class Sets:
                 spec, split, data_root=where, download=self.download, seed=split_seed
             )
         return self._read[key]
-
-
-def other_data(source: Source, config: Mapping[str, Any]) -> str | None:
-    """The SPEC that is asked for, where the run was trained on other data."""
-    return source.data if source.data and config.get("data") not in (None, source.data) else None
-
-
-def record_file(
-    checkpoint: Path, image_size: int | None = None, data: str | None = None, *, kind: str = "eval"
-) -> Path:
-    """``eval.json`` beside a run's ``ckpt.pt``; other checkpoints of a folder keep their name:
-    ``NAME.eval.json``.
-
-    Args:
-        checkpoint: The file.
-        image_size: Where a size in pixels was asked for: ``eval-SIZEpx.json``, and the usual
-            numbers stay.
-        data: SPEC of another ID data set than the run's own: ``eval-DATA.json`` in the same way. A
-            data set from a path has six digits of its SPEC's SHA-256 behind its name, as many files
-            may be called ``test.npz``.
-        kind: First word of the name.
-    """
-    parts = [kind]
-    if data is not None:
-        short = short_name(data)
-        unique = [] if short == data else [hashlib.sha256(data.encode()).hexdigest()[:6]]
-        parts += [re.sub(r"[^A-Za-z0-9_.]+", "-", short).strip("-."), *unique]
-    if image_size is not None:
-        parts.append(f"{image_size}px")
-    name = "-".join(parts)
-    return checkpoint.with_name(
-        f"{name}.json" if checkpoint.name == "ckpt.pt" else f"{checkpoint.stem}.{name}.json"
-    )
 
 
 def assess(
@@ -355,51 +288,3 @@ def answer(
     which = question(target, seed, len(image_set.class_names))
     found = [a for a in known if a.question == which and identity.same(a.identity, now)]
     return found[-1] if found else None
-
-
-def set_aside(path: Path, record: Kept, say: Callable[[str], object] = lambda text: None) -> None:
-    """Move what lies at ``path`` out of the way where it is not about the same model and settings,
-    and bring back what was moved earlier and is.
-
-    A record of the same checkpoint file, read as another model, with another seed, or by a version
-    that did not note what it read, keeps its numbers in ``eval-was-DIGITS.json``. One of another
-    checkpoint, which this one has replaced, is left to be overwritten.
-    """
-    place = aside_of(path)
-    load: Callable[[Path], Kept] = type(record).load
-    there = known_in(path, load)
-    known = there and (there.checkpoint, there.settings) == (record.checkpoint, record.settings)
-    if known or not (there or place(record).is_file()):  # and no lock in a folder that is only read
-        return
-    with held(path):
-        moved = make_way(path, record, place)
-    if moved is not None:
-        what = ", ".join(_reasons(moved.settings, record.settings))
-        say(
-            f"{path} held numbers of the same file that are not known to be of the same model "
-            f"({what}): kept as {place(moved).name}"
-        )
-
-
-def aside_of(path: Path) -> Callable[[Kept], Path]:
-    """Where a record with other settings than those of the one at ``path`` is kept:
-    ``eval-was-DIGITS.json``.
-    """
-    return functools.partial(_aside, path)
-
-
-def _aside(path: Path, record: Kept) -> Path:
-    key = identity.key_of({"checkpoint": record.checkpoint, "settings": record.settings})[:6]
-    kind, dot, rest = path.stem.rpartition(".")
-    return path.with_name(f"{kind}{dot}{rest}-was-{key}.json")
-
-
-def _reasons(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Which settings differ, the model's by their parts."""
-    found = identity.changed(before, now)
-    if "model" not in found:
-        return found
-    found.remove("model")
-    if "model" not in before:
-        return ["an earlier version did not note what it read", *found]
-    return [*identity.changed(before["model"], now["model"]), *found]

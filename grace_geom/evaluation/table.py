@@ -1,13 +1,8 @@
-"""What an evaluation looks like on a terminal: progress, the table, paired tests."""
+"""What an evaluation looks like on a terminal: the table, paired tests."""
 
-import sys
-import time
 from collections.abc import Sequence
 from typing import Any
 
-from tqdm import tqdm
-
-from grace_geom.evaluation.measures import Target
 from grace_geom.records import (
     COLUMNS,
     MARK,
@@ -32,53 +27,6 @@ from grace_geom.records import (
 from grace_geom.tables import Cell, Table, percent
 
 TITLES = dict(zip(SUITES, ("ID", "OOD", "Adv", "NatAdv", "ZS"), strict=True))
-
-
-class Console:
-    """Says what is measured, on stderr: a bar on a terminal, a line a number elsewhere.
-
-    Args:
-        head: Put before every line, such as the checkpoint's name.
-    """
-
-    def __init__(self, head: str = "") -> None:
-        self.head, self.total, self.done, self.reused = head, 0, 0, 0
-        self._bar: tqdm[Any] | None = None
-        self._began = time.perf_counter()
-
-    def plan(self, numbers: int) -> None:
-        """How many numbers there will be."""
-        self.total = numbers
-
-    def begin(self, target: Target, images: int) -> None:
-        """A set begins."""
-        self._began = time.perf_counter()
-        if sys.stderr.isatty():
-            label = f"{self.head}{TITLES[target.suite]} {target.name}"
-            self._bar = tqdm(
-                total=images, desc=label, unit="image", leave=False, dynamic_ncols=True
-            )
-
-    def advance(self, images: int) -> None:
-        """Some images are done."""
-        if self._bar is not None:
-            self._bar.update(images)
-
-    def end(self, accuracy: Accuracy, known: bool) -> None:
-        """A set is done."""
-        self.done += 1
-        self.reused += known
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
-        elif not known and not sys.stderr.isatty():
-            seconds = time.perf_counter() - self._began
-            where = f"[{self.done}/{self.total}] {TITLES[accuracy.suite]} {accuracy.data}"
-            print(
-                f"{self.head}{where}: {100 * accuracy.accuracy:.1f} ({seconds:.1f} s)",
-                file=sys.stderr,
-                flush=True,
-            )
 
 
 def accuracy_table(records: Sequence[EvalRecord]) -> Table:
@@ -212,15 +160,15 @@ def _names(records: Sequence[EvalRecord]) -> list[str]:
 
 def _notes(records: Sequence[EvalRecord]) -> list[str]:
     every = [a for record in records for a in record.accuracies]
-    columns = [e for r in records for e in summarise(r.accuracies).values() if e is not None]
-    notes = [f"Top-1 accuracy in %, Wilson 95 % intervals; {how_intervals(columns)}."]
+    columns = [e for r in records for e in summarise(r.accuracies).values()]
+    notes = [f"Top-1 accuracy in %, {how_intervals(columns)}."]
     sizes = {
         (s["image_size"], s["model_image_size"])
         for r in records
         if "model_image_size" in (s := r.settings)
     }
     notes += [
-        f"Images of {shown} x {shown} pixels, in which eps is measured; the model resizes them to "
+        f"Images of {shown} x {shown} pixels, in which ε is measured; the model resizes them to "
         f"{own} x {own} inside."
         for shown, own in sorted(sizes)
         if shown != own

@@ -145,7 +145,7 @@ def jackknifed(
 
     The error is that of the uncorrected value times ``corrected / whole`` where that exceeds 1: a
     statistic that n images make smaller by a factor scatters less by the same factor. Quantiles
-    are Student's with G - 1 degrees of freedom. NaN bounds where fewer than two groups are left,
+    are Student's with G - 1 degrees of freedom. NaN bounds where fewer than three groups are left,
     or the correction exceeds ``LARGEST_CORRECTION`` of the value.
 
     Args:

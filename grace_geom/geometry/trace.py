@@ -78,6 +78,35 @@ def mean_of(samples: Sequence[float], name: str, products: int) -> StochasticEst
     return StochasticEstimate(values.mean().item(), error, name, products, max(len(values) - 1, 1))
 
 
+def bounded(
+    forms: Float[Tensor, " probes"],
+    squares: Float[Tensor, " probes"],
+    dim: int,
+    known: float,
+    name: str,
+    products: int,
+) -> StochasticEstimate:
+    """``known`` plus the mean of ``v'Bv`` over Rademacher probes, with a bound of its error.
+
+    One probe has the variance ``2 (|B|_F^2 - sum B_ii^2) <= 2 (|B|_F^2 - (tr B)^2 / d)``, and
+    ``E |Bv|^2 = |B|_F^2`` comes from the products at hand. The scatter of few samples will not do:
+    where a few eigenvalues make all the variance they are as skewed as a chi-square of one degree,
+    and Student's interval of 95 % covered 80 to 92 %. ``|Bv|^2`` has a degree of freedom a probe
+    at rank one, where Student's quantile with as many covers 95 %, and more of them elsewhere.
+
+    Args:
+        forms: ``v'Bv`` of each probe.
+        squares: ``|Bv|^2`` of each, or of a matrix with a larger Frobenius norm.
+        dim: Rows d of B.
+        known: The part of the trace that is known exactly.
+        name: The estimator in words.
+        products: Products that were spent on the whole.
+    """
+    n, mean = len(forms), forms.mean().item()
+    above = max(squares.mean().item() - mean**2 / dim, 0.0)
+    return StochasticEstimate(known + mean, math.sqrt(2 * above / n), name, products, n)
+
+
 def hutchinson(
     matvec: Matvec,
     like: Tensor,
@@ -94,6 +123,12 @@ def hutchinson(
     of an eigenvalue run, ``A = AQQ' + A(I - QQ')`` whose first part is known exactly
     (``AQ = QT + beta q e_m'``) and only the second is sampled: the large eigenvalues, which cause
     the variance of ``|A|_F``, are gone from it at no further product.
+
+    The trace's error is a bound, as :func:`hutchpp`'s is and for its reason, from
+    ``E |A z|^2 = |A|_F^2`` of the vectors z that were multiplied. It is too wide where much of A
+    lies on its diagonal, whose share of ``|A|_F^2`` costs Rademacher probes nothing, and by the
+    rows of ``A (I - QQ')`` in the basis, which the bound counts too. Errors of the blocks and of
+    ``|A|_F`` are scatter.
 
     Args:
         matvec: ``v -> A v``, symmetric.
@@ -116,11 +151,11 @@ def hutchinson(
     name = f"Hutchinson, {probes} Rademacher probes" + (
         f", {len(deflate)} vectors deflated" if deflate else ""
     )
-    totals, squares, samples = rows[:, 0] + trace, rows[:, 1] + frobenius, rows[:, 2:] + parts
+    squares, samples = rows[:, 1] + frobenius, rows[:, 2:] + parts
     square = mean_of(squares.tolist(), name, probes)
     norm = math.sqrt(max(square.value, 0.0))
     return Probed(
-        mean_of(totals.tolist(), name, probes),
+        bounded(rows[:, 0], rows[:, 1], dim, trace, name, probes),
         StochasticEstimate(
             norm, square.error / (2 * norm) if norm else square.error, name, probes, square.freedom
         ),
@@ -151,32 +186,23 @@ def hutchpp(
     """Hutch++ (Meyer, Musco, Musco, Woodruff 2021): a third each for a sketch, its exact trace and
     the remainder.
 
-    The error is a bound. A Rademacher probe of the remainder ``B = (I - QQ') A (I - QQ')`` has
-    variance ``2 (|B|_F^2 - sum B_ii^2) <= 2 (|B|_F^2 - (tr B)^2 / d)``, and ``E |Bv|^2 = |B|_F^2``
-    comes from the products at hand. The scatter of so few samples will not do: where the spectrum
-    decays, B is nearly of rank one and they are as skewed as a chi-square of one degree, so that
-    Student's interval of 95 % covered 88 to 92 %. ``|Bv|^2`` has a degree of freedom a probe at
-    rank one, where Student's quantile with as many covers 95 %, and more of them elsewhere.
+    The error is a bound (:func:`bounded`): where the spectrum decays, the remainder
+    ``(I - QQ') A (I - QQ')`` is nearly of rank one, and the scatter of so few samples says too
+    little.
     """
     third = max(products // 3, 2)
     Q = _basis(torch.stack([matvec(rademacher(dim, seed, i).to(like)) for i in range(third)]))
     exact = sum((q.double() @ matvec(q).double()).item() for q in Q)
-    samples, squares = [], []
+    forms, squares = [], []
     for i in range(third, 2 * third):
         v = rademacher(dim, seed, i).to(like)
         v -= (Q @ v) @ Q
         Bv = matvec(v)
         Bv = Bv - (Q @ Bv) @ Q
-        trace = (v.double() @ Bv.double()).item()
-        samples.append(exact + trace)
-        squares.append(max(Bv.double().square().sum().item() - trace**2 / dim, 0.0))
-    return StochasticEstimate(
-        sum(samples) / third,
-        math.sqrt(2 * sum(squares)) / third,
-        f"Hutch++, {third} + {third} + {third} products",
-        2 * third + len(Q),
-        third,
-    )
+        forms.append((v.double() @ Bv.double()).cpu())
+        squares.append(Bv.double().square().sum().cpu())
+    name = f"Hutch++, {third} + {third} + {third} products"
+    return bounded(torch.stack(forms), torch.stack(squares), dim, exact, name, 2 * third + len(Q))
 
 
 def xtrace(

@@ -4,7 +4,7 @@ The order of the lines is the order of methods in ``--help``, in tables and in t
 """
 # ruff: noqa: F401, I001
 
-from grace_geom.errors import UserError, nearest
+from grace_geom.errors import check_known
 from grace_geom.methods.base import FullFt, Losses, Method, Run, check_fields
 from grace_geom.methods.zero_shot import ZeroShot
 from grace_geom.methods.linear_probe import LinearProbe
@@ -46,8 +46,7 @@ def method_class(name: str) -> type[Method]:
     Raises:
         UserError: For an unknown name, with the nearest ones.
     """
-    if name not in METHODS:
-        raise UserError(f"--method {name!r} is not known; {nearest(name, METHODS)}")
+    check_known("--method", name, METHODS)
     return METHODS[name]
 
 

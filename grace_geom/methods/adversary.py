@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from grace_geom.attacks import pgd, pgd_until
 from grace_geom.batch import Batch
 from grace_geom.errors import UserError
-from grace_geom.fields import bounded
+from grace_geom.fields import bounded, pixel_bounded
 from grace_geom.methods.base import Run
 from grace_geom.weights import Weights, detach
 
@@ -73,18 +73,20 @@ class Adversary:
     """Fields of every method that trains on attacked images.
 
     Attributes:
-        eps: Radius of the L-infinity ball, in pixels of [0, 1].
-        alpha: PGD step size, in pixels of [0, 1].
+        eps: L-infinity radius ε of the attack, in pixel units of [0, 1].
+        alpha: PGD step size, in pixel units of [0, 1].
         attack_steps: Number of PGD steps, from a uniform random start.
         eps_warmup: Fraction of the run over which eps and alpha rise linearly from 0; 0: full
             radius from the start.
         steps_warmup: Fraction of the run over which the number of PGD steps rises linearly from 1;
-            0: all steps from the start (ours). At 1 the run takes about half of the PGD steps.
+            0: all steps from the start. At 1 the run takes about half of the PGD steps. (Not in the
+            papers.)
         attack_stop: Stop attacking an image once its cross-entropy exceeds this many nats, that is
             once its true class has probability below ``exp(-attack_stop)``. At ln 2 = 0.69 every
             misclassified image stops, and some others; at ln K (2.48 for 12 classes) only
-            misclassified ones do. ``null``: never. Logs ``attack_looks``, gradients per image (two
-            forward passes each). Synchronises with the GPU once per attack step.
+            misclassified ones do. ``null``: never. Logs the number of gradients per image (two
+            forward passes each) as ``attack_looks``. Synchronises with the GPU once per attack
+            step.
     """
 
     raised: ClassVar[str] = "the cross-entropy"
@@ -92,8 +94,8 @@ class Adversary:
     nats.
     """
 
-    eps: float = bounded(4 / 255, least=0)
-    alpha: float = bounded(1 / 255, least=0)
+    eps: float = pixel_bounded(4 / 255)
+    alpha: float = pixel_bounded(1 / 255)
     attack_steps: int = bounded(10, least=0)
     eps_warmup: float = bounded(0.0, least=0, most=1)
     steps_warmup: float = bounded(0.0, least=0, most=1)

@@ -29,8 +29,9 @@ from grace_geom.models.preprocessing import (
 )
 from grace_geom.models.sources import CONFIGS, known_models, source_of, usable, written
 from grace_geom.models.spec import ModelSpec
-from grace_geom.models.tensor_files import is_ours, read_tensors, verify_digest, weights_file
+from grace_geom.models.tensor_files import is_ours, read_tensors, verify_digest
 from grace_geom.preprocess import Preprocess, parsed
+from grace_geom.records.places import checkpoint_file
 
 QUICK = "-quickgelu"
 SHIPPED = Path(__file__).parent / "weights"
@@ -72,7 +73,7 @@ def _with_weights(spec: ModelSpec) -> tuple[nn.Module, str]:
     if Path(given).is_file() or (
         Path(given).is_dir() and given not in [*_tags(spec.model), "random"]
     ):
-        return _from_file(replace(spec, pretrained=given), weights_file(Path(given)))
+        return _from_file(replace(spec, pretrained=given), checkpoint_file(Path(given)))
     if spec.base is not None:
         raise UserError(
             f"--pretrained-base is for a file or a folder that lacks something: --pretrained {given} "

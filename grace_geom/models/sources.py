@@ -15,9 +15,9 @@ from typing import Any
 import open_clip
 from open_clip.pretrained import download_pretrained_from_hf
 
-from grace_geom.errors import UserError, first_line, nearest
-from grace_geom.models.tensor_files import weights_file
+from grace_geom.errors import UserError, first_line, unknown
 from grace_geom.models.transformers_names import network_of
+from grace_geom.records.places import checkpoint_file
 
 CONFIGS = Path(__file__).parent / "configs"
 HUB, FOLDER = "hf-hub:", "local-dir:"
@@ -31,7 +31,7 @@ _written: dict[str, str] = {}
 
 
 @dataclass(frozen=True)
-class Source:
+class NetworkSource:
     """A network, and what lies beside its configuration.
 
     Attributes:
@@ -57,7 +57,7 @@ class Source:
         if self.name.startswith(HUB):
             return _fetched(self.name, None)
         assert self.folder is not None
-        return weights_file(self.folder)
+        return checkpoint_file(self.folder)
 
 
 def register_configs(folder: Path = CONFIGS) -> None:
@@ -88,7 +88,7 @@ def check_model(model: str) -> None:
         raise UserError(f"--model {model}: expected hf-hub:ORGANISATION/NAME")
 
 
-def usable(model: str) -> Source:
+def usable(model: str) -> NetworkSource:
     """As :func:`source_of`, of a network that can be built here.
 
     Raises:
@@ -99,7 +99,7 @@ def usable(model: str) -> Source:
     return source
 
 
-def source_of(model: str) -> Source:
+def source_of(model: str) -> NetworkSource:
     """The network of ``--model``; a repository's configuration is fetched, or read from the cache
     of the Hub's client.
 
@@ -113,11 +113,11 @@ def source_of(model: str) -> Source:
         file = Path(model)
     else:
         if model not in known_models() and model not in _written:
-            raise UserError(f"--model {model!r} is not known; {nearest(model, known_models())}")
-        return Source(model, model)
+            raise unknown("--model", model, known_models())
+        return NetworkSource(model, model)
     config, preprocess = _read(file, model)
     known = register(_with_folders(config, file.parent, model.startswith(FOLDER)), model)
-    return Source(model, known, file.parent, preprocess, model.startswith((HUB, FOLDER)))
+    return NetworkSource(model, known, file.parent, preprocess, model.startswith((HUB, FOLDER)))
 
 
 def register(config: Mapping[str, Any], written: str) -> str:

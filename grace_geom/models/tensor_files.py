@@ -15,10 +15,11 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from grace_geom.errors import UserError, nearest
+from grace_geom.errors import UserError
 from grace_geom.models.archive import MAX_PICKLE, Damaged, Storage, Storages, ZipStorages, old_file
 from grace_geom.models.inert_pickle import CodeError, read_pickle
 from grace_geom.models.rebuild import Rebuilder
+from grace_geom.records.places import checkpoint_file
 
 FORMAT = "grace_geom.checkpoint"
 """What the ``format`` of a checkpoint of ours begins with."""
@@ -32,54 +33,6 @@ preprocessing. Those of earlier versions have none.
 """
 
 
-WEIGHT_FILES = (
-    "ckpt.pt",
-    "adapter_model.safetensors",
-    "adapter_model.bin",
-    "open_clip_model.safetensors",
-    "open_clip_pytorch_model.safetensors",
-    "open_clip_pytorch_model.bin",
-    "model.safetensors",
-    "pytorch_model.bin",
-)
-"""What a folder's weights are called, the ones that are meant first: a run's, PEFT's, open_clip's
-on the Hub, transformers'.
-"""
-
-
-def weights_file(path: Path) -> Path:
-    """The file that is meant: a folder stands for the weights in it, a file for itself.
-
-    A repository of open_clip's that also holds transformers' weights means open_clip's.
-
-    Raises:
-        UserError: If there is no such file, or a folder holds its weights in pieces.
-    """
-    if path.is_file():
-        return path
-    if not path.is_dir():
-        raise UserError(f"no such checkpoint: {path}{_near(path)}")
-    for name in WEIGHT_FILES:
-        if (path / name).is_file():
-            return path / name
-    if pieces := sorted(p.name for p in path.glob("*.index.json")):
-        raise UserError(
-            f"{path} holds its weights in pieces ({pieces[0]}): save them in one file "
-            '(transformers: save_pretrained(DIR, max_shard_size="100GB"))'
-        )
-    raise UserError(
-        f"no such checkpoint: {path} holds none of {', '.join(WEIGHT_FILES)}; give a file, or a "
-        "folder with one of these"
-    )
-
-
-def label_of(file: Path) -> str:
-    """What tables call a file of weights: its folder where every such file has the same name, else
-    its own name.
-    """
-    return file.resolve().parent.name if file.name in WEIGHT_FILES else file.stem
-
-
 def read_tensors(path: Path | str) -> Any:
     """What ``torch.save`` or safetensors wrote, on the CPU: tensors, plain containers, and an inert
     :class:`~grace_geom.models.inert_pickle.Named` for every other object.
@@ -88,7 +41,7 @@ def read_tensors(path: Path | str) -> Any:
         UserError: If the file is missing (the nearest ones are named), truncated, damaged, holds
             pickled code, or declares more than it has.
     """
-    path = weights_file(Path(path))
+    path = checkpoint_file(path)
     try:
         return _read(path)
     except CodeError as code:
@@ -209,18 +162,3 @@ def verify_digest(content: Mapping[str, Any], path: Path | str) -> None:
                 f"{path} is damaged: its {what} not those that were written (their SHA-256 is not "
                 f"its {key}); --no-verify reads them all the same"
             )
-
-
-def _near(path: Path) -> str:
-    folder = path
-    while not folder.is_dir() and folder != folder.parent:
-        folder = folder.parent
-    candidates = [
-        p.relative_to(folder).as_posix()
-        for pattern in ("*.pt", "*/*.pt")
-        for p in folder.glob(pattern)
-    ]
-    hint = nearest(
-        path.relative_to(folder).as_posix() if path != folder else path.name, candidates[:200]
-    )
-    return f"; {hint}" if hint.startswith("did you mean") else ""

@@ -111,14 +111,14 @@ def _number(link: Link, f: Finding | None) -> float | None:
 
 
 def together(x: Sequence[float], y: Sequence[Estimate]) -> str:
-    """``ρ = −1.00, p = 0.083 of 4 runs (...)`` with what its range means; empty where there is no
+    """``r_s = −1.00, p = 0.083 of 4 runs (...)`` with what its range means; empty where there is no
     rank correlation.
     """
     found, ends = rank_correlation(x, [e.value for e in y]), rank_range(x, y)
     if found is None or ends is None:
         return ""
     n = len(x)
-    said = f"ρ = {found.rho:+.2f}, p = {found.p:.2g} of {n} runs"
+    said = f"r_s = {found.rho:+.2f}, p = {found.p:.2g} of {n} runs"
     if found.least > 0.05:
         said += f" ({n} runs in one order have p = {found.least:.2g}: too few for a test)"
     said += f"; {ends[0]:+.2f} to {ends[1]:+.2f} if each accuracy moves within its own interval, "

@@ -197,10 +197,10 @@ def by_block(found: Sequence[Finding], legend: Legend, group: str) -> dict[str, 
 
 
 FORMS = {
-    "ball": ("‖ε‖ ≤ ρ (SAM)", False),
-    "adaptive": ("‖ε / |θ|‖ ≤ ρ (adaptive)", False),
-    "relative": ("‖ε‖ ≤ ρ ‖W‖ in each matrix (AWP)", False),
-    "average": ("Gaussian, E‖ε‖² = ρ²", True),
+    "ball": ("‖δ‖ ≤ ρ (SAM)", False),
+    "adaptive": ("‖δ / |θ|‖ ≤ ρ (adaptive)", False),
+    "relative": ("‖δ‖ ≤ ρ ‖W‖ in each matrix (AWP)", False),
+    "average": ("Gaussian, E‖δ‖² = ρ²", True),
 }
 
 

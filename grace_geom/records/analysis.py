@@ -81,7 +81,8 @@ class Result:
     Attributes:
         name: The analysis, also the files' stem.
         checkpoints: One dictionary each that was measured: ``label``, ``path``, ``sha256``,
-            ``method``.
+            ``method``, ``images``, ``base`` and ``others`` (see
+            :class:`grace_geom.records.forms.CheckpointForm`).
         settings: ``data``, ``n``, ``seed``, ``dtype``, ``batch``, ``params``, ``estimator``: all
             that is needed to run it again.
         parts: What was found on each checkpoint, by label, as for one checkpoint so for many.

@@ -19,7 +19,7 @@ DIAL_FORMAT = "grace_geom.dial/1"
 MEND = "turn the dial again"
 
 
-class _Form(Struct):
+class _DialForm(Struct):
     points: list[dict[str, Any]]
 
 
@@ -100,7 +100,7 @@ class DialRecord:
                 for an entry of another type or that contradicts another, it names the key.
         """
         plain = read_record(path, DIAL_FORMAT)
-        rows = checked(plain, _Form, path, MEND).points
+        rows = checked(plain, _DialForm, path, MEND).points
         points = tuple(_read(row, path, f"$.points[{i}]") for i, row in enumerate(rows))
         if len({point.t for point in points}) < len(points):
             raise misfit(path, "$.points", "the same t is there twice", MEND)
@@ -124,12 +124,12 @@ class DialRecord:
         Raises:
             UserError: If the file cannot be written, or is of a newer version: it would be lost.
         """
+        return merge_into(path, self, superseded, aside)
 
-        def join(there: "DialRecord", found: "DialRecord") -> "DialRecord":
-            kept = tuple(p for p in there.points if p not in superseded)
-            return dataclasses.replace(there, points=kept).joined(found)
-
-        return merge_into(path, self, join, aside)
+    def without(self, superseded: Collection[DialPoint]) -> "DialRecord":
+        """The same record less some points."""
+        kept = tuple(p for p in self.points if p not in superseded)
+        return dataclasses.replace(self, points=kept)
 
     def joined(self, newer: "DialRecord") -> "DialRecord":
         """The newer record with the points of this one, and at each t with the answers that no

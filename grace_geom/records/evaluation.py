@@ -19,7 +19,7 @@ EVAL_FORMAT = "grace_geom.eval/1"
 MEND = "evaluate again"
 
 
-class _Form(Struct):
+class _EvalForm(Struct):
     accuracies: list[dict[str, Any]]
 
 
@@ -68,7 +68,7 @@ class EvalRecord:
                 for an entry of another type or that contradicts another, it names the key.
         """
         plain = read_record(path, EVAL_FORMAT)
-        form = checked(plain, _Form, path, MEND)
+        form = checked(plain, _EvalForm, path, MEND)
         rows = read_accuracies(form.accuracies, path, MEND)
         record = checked(plain | {"accuracies": []}, cls, path, MEND)
         return dataclasses.replace(record, accuracies=rows)
@@ -90,12 +90,12 @@ class EvalRecord:
         Raises:
             UserError: If the file cannot be written, or is of a newer version: it would be lost.
         """
+        return merge_into(path, self, superseded, aside)
 
-        def join(there: "EvalRecord", found: "EvalRecord") -> "EvalRecord":
-            kept = tuple(a for a in there.accuracies if a not in superseded)
-            return dataclasses.replace(there, accuracies=kept).joined(found)
-
-        return merge_into(path, self, join, aside)
+    def without(self, superseded: Collection[Accuracy]) -> "EvalRecord":
+        """The same record less some accuracies."""
+        kept = tuple(a for a in self.accuracies if a not in superseded)
+        return dataclasses.replace(self, accuracies=kept)
 
     def summed(self) -> "EvalRecord":
         """The same record with the summary of its accuracies."""

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from grace_geom.records.analysis import Part, Result
+from grace_geom.records.references import PRETRAINED, Reference
+from grace_geom.records.schema import Plain
+from grace_geom.records.used_images import UsedImages
 
 
 @dataclass(frozen=True)
@@ -47,10 +50,31 @@ class Finding:
         return not (checkpoint and self.checkpoint) or checkpoint == self.checkpoint
 
     @property
+    def record(self) -> Plain:
+        """What the result says of the checkpoint; empty where it says nothing."""
+        return next((c for c in self.result.checkpoints if c.get("label") == self.label), {})
+
+    @property
     def checkpoint(self) -> str:
         """SHA-256 of the file that was measured; empty where it is not on record."""
-        known = [c for c in self.result.checkpoints if c.get("label") == self.label]
-        return str(known[0].get("sha256", "")) if known else ""
+        return str(self.record.get("sha256", ""))
+
+    @property
+    def images(self) -> dict[str, UsedImages]:
+        """The images that were used, by set; none in results of earlier versions."""
+        return {name: UsedImages(*one) for name, one in self.record.get("images", {}).items()}
+
+    @property
+    def reference(self) -> Reference | None:
+        """What the checkpoint was compared with; ``None`` where the analysis has no ``reference``,
+        or an earlier version did not keep which file that was.
+        """
+        name = self.result.settings.get("reference")
+        if not isinstance(name, str):
+            return None
+        others = [*self.record.get("others", {}).values(), ""]
+        sha256 = self.record.get("base", "") if name == PRETRAINED else others[0]
+        return Reference(name, sha256) if sha256 else None
 
 
 def _below(group: str, names: Iterable[str]) -> list[str]:

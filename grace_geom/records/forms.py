@@ -121,7 +121,10 @@ class PartForm(Struct):
 
 
 class CheckpointForm(Struct):
-    """A checkpoint that an analysis measured; ``n`` is of format 1."""
+    """A checkpoint that an analysis measured; ``n`` is of format 1. ``images``: set -> how many
+    and their digest; ``base``: digest of the weights that it began from; ``others``: label ->
+    SHA-256 of the other checkpoints that were read, such as a reference.
+    """
 
     label: str = ""
     path: str = ""
@@ -129,6 +132,9 @@ class CheckpointForm(Struct):
     run: str = ""
     method: str = ""
     n: dict[str, Count] = {}
+    images: dict[str, tuple[Count, str]] = {}
+    base: str = ""
+    others: dict[str, str] = {}
 
 
 class FlatForm(Struct):

@@ -1,7 +1,7 @@
 """Records that several processes write at once: locked while they are read, merged and written."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
 
@@ -33,6 +33,9 @@ class Merging(Protocol):
     @classmethod
     def load(cls, path: Path | str) -> Self:
         """Read the file."""
+
+    def without(self, superseded: Collection[Any]) -> Self:
+        """The same record less some of its numbers."""
 
     def joined(self, newer: Self) -> Self:
         """The newer record with those numbers of this one that nothing in it replaces."""
@@ -89,7 +92,7 @@ def known_in(path: Path | str, load: Callable[[Path], Record]) -> Record | None:
 def merge_into(
     path: Path | str,
     record: Merged,
-    join: Callable[[Merged, Merged], Merged],
+    superseded: Collection[Any] = (),
     aside: Callable[[Merged], Path] | None = None,
 ) -> Merged:
     """Write a record into its file with what another process has found meanwhile, and return both:
@@ -98,7 +101,7 @@ def merge_into(
     Args:
         path: The file; locked while it is read and written.
         record: What this process has found.
-        join: Of what lies there and this record, both.
+        superseded: What of the file is not to be kept.
         aside: Where a record of the same checkpoint with other settings is kept, so that a call
             with those, at the same time, loses nothing.
 
@@ -109,7 +112,7 @@ def merge_into(
         if aside is not None:
             make_way(Path(path), record, aside)
         if (there := known_in(path, type(record).load)) is not None:
-            record = join(there, record)
+            record = there.without(superseded).joined(record)
         record.save(path)
     return record
 

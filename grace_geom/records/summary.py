@@ -40,8 +40,8 @@ def by_construction(column: str, method: str, accuracies: Iterable[Accuracy]) ->
 
 @dataclass(frozen=True)
 class Estimate:
-    """A share between 0 and 1, its standard error and its 95 % interval; ``how`` is "by images"
-    where the answers to each image made it, not totals alone.
+    """A share between 0 and 1, its standard error and its 95 % interval. ``how`` tells where a
+    number of several sets has them from: "by images", the answers to each image, or "by totals".
     """
 
     value: float
@@ -60,15 +60,32 @@ class Estimate:
 
     @classmethod
     def normal(cls, value: float, error: float) -> "Estimate":
-        """Normal interval, cut to [0, 1]."""
-        return cls(value, error, max(0.0, value - Z95 * error), min(1.0, value + Z95 * error))
+        """Normal interval, cut to [0, 1], of a number made of several sets' totals."""
+        low, high = max(0.0, value - Z95 * error), min(1.0, value + Z95 * error)
+        return cls(value, error, low, high, "by totals")
 
 
-def how_intervals(estimates: Sequence[Estimate]) -> str:
-    """What the intervals of means and of HM are, in words; it depends on what the records hold."""
-    if any(e.how == "by images" for e in estimates):
-        return "of means and HM: Wilson's at their variance over images, clean and attacked answers taken together"
-    return "of means and HM: normal intervals from image counts, sets taken as independent"
+OVER_SEEDS = (
+    "95 % intervals that hold the spread over seeds (Student's t) and over the test images, which "
+    "all seeds share"
+)
+HOW = {
+    "by images": "Wilson's at their variance over images, clean and attacked answers taken together",
+    "by totals": "normal intervals from image counts, sets taken as independent",
+}
+
+
+def how_intervals(estimates: Iterable[Estimate | None]) -> str:
+    """What intervals without spread over seeds are, in words, for every table and figure.
+
+    Args:
+        estimates: All that are shown. Means over sets and HM have intervals of another kind than
+            single accuracies; which, depends on what the records hold.
+    """
+    kinds = {e.how for e in estimates if e is not None}
+    found = [text for how, text in HOW.items() if how in kinds]
+    means = f" (of means and HM: {'; or '.join(found)})" if found else ""
+    return f"Wilson 95 % intervals{means}"
 
 
 def rank_range(
@@ -251,7 +268,8 @@ def _mean(
     else:
         found = _from_totals(each)
     low, high = share_interval(value, found)
-    return Estimate(value, math.sqrt(found.total), low, high, "by images" if groups else "")
+    how = "by totals" if groups is None else "by images"
+    return Estimate(value, math.sqrt(found.total), low, high, how)
 
 
 def _from_totals(each: Sequence[Estimate]) -> Spread:

@@ -21,7 +21,8 @@ def csv_text(rows: Sequence[Row]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     bounds = [name for c in COLUMNS for name in (c, f"{c}_low", f"{c}_high")]
-    attacks = sorted({name for row in rows for name in suite_estimates(row)})
+    every = suite_estimates(rows)
+    attacks = sorted({name for suites in every for name in suites})
     whole = [name for a in attacks for name in (a, f"{a}_low", f"{a}_high")]
     cost = ["lr", "training_seconds", "step_in_forwards", "step_at_most"]
     heads = ["method", "seeds", *bounds, *cost, "error", *whole, "tables", "measured_unlike"]
@@ -34,8 +35,8 @@ def csv_text(rows: Sequence[Row]) -> str:
         seconds = sum(row.seconds) / len(row.seconds) if row.seconds else None
         texts = ["" if x is None else f"{x:.6g}" for x in (*numbers, row.lr, seconds, row.cost)]
         texts.append("yes" if row.at_most else "")
-        suites = suite_estimates(row)
-        stands = ["" if x is None else f"{x:.6g}" for a in attacks for x in _bounds(suites.get(a))]
+        whole_of = [x for a in attacks for x in _bounds(every[i].get(a))]
+        stands = ["" if x is None else f"{x:.6g}" for x in whole_of]
         shown = "; ".join(title for title, some in tables.items() if row in some)
         writer.writerow(
             [
@@ -54,6 +55,7 @@ def csv_text(rows: Sequence[Row]) -> str:
 def plain_rows(rows: Sequence[Row], baseline: Row | None) -> list[dict[str, Any]]:
     """Everything the tables show, and each seed's numbers, as plain types."""
     found, apart = [], uneven_rows(rows)
+    levels_of, suites_of = corruption_levels(rows), suite_estimates(rows)
     for i, row in enumerate(rows):
         columns = {
             c: _plain(row.estimate(c)) | {"seeds": row.values(c)} for c in COLUMNS if row.values(c)
@@ -67,10 +69,10 @@ def plain_rows(rows: Sequence[Row], baseline: Row | None) -> list[dict[str, Any]
         }
         entry["corruptions"] = {
             data: {"by_severity": levels, "mean": mean_corruption(levels)}
-            for data, levels in corruption_levels(row).items()
+            for data, levels in levels_of[i].items()
         }
         entry["measured_unlike"] = apart.note_of(i)
-        entry["whole_attacks"] = {name: _plain(e) for name, e in suite_estimates(row).items()}
+        entry["whole_attacks"] = {name: _plain(e) for name, e in suites_of[i].items()}
         entry |= {
             "training_seconds": list(row.seconds),
             "step_in_forwards": row.cost,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from grace_geom.config import TrainConfig, differing, make_config, stored_settings
-from grace_geom.errors import UserError, nearest
+from grace_geom.errors import UserError, nearest, unknown
 from grace_geom.methods import METHODS, method_class
 from grace_geom.methods.grace import Grace
 
@@ -49,31 +49,31 @@ class StudyOptions:
     Attributes:
         methods: Methods to compare, variants as NAME:FIELD=VALUE, or groups: table6, table7,
             table8, all.
-        seeds: Training seeds.
+        seeds: Random seeds of the training runs.
         out: Directory of the study; an interrupted study continues there.
         baseline: Method to compare the others with, on the same images or seeds.
-        set: Options of one method, as METHOD.FIELD=VALUE; repeatable.
-        lr_grid: Learning rates: off (the recorded ones), a list to try, or search (1/3, 1 and 3
-            times the recorded rate or --set METHOD.lr).
+        set: Options of one method, as METHOD.FIELD=VALUE, such as at.lr=0.001.
+        lr_grid: Learning rates: off (those of the recipe), a list to try, or search (1/3, 1 and 3
+            times the rate of the recipe or of --set METHOD.lr).
         lr_extend: If the best learning rate is at an edge of the grid, try one more beyond it.
         trial_share: Length of a learning-rate trial as a fraction of a run, the same for every
             method.
-        also: Other checkpoints to add as rows, as NAME=FILE; repeatable. Runs of other studies, or
-            foreign weights.
+        also: Other checkpoints to add as rows, as NAME=FILE: runs of other studies, or foreign
+            weights (made by other code).
         also_model: open_clip model name of foreign weights in --also; default: the study's base
             model.
         also_pretrained: Weights of the text tower for foreign image towers in --also; default: the
             base model's.
         workers: Number of runs at a time, each in its own process; torch's threads are divided
             among them.
-        data: Training data, as in training.
+        data: Training data, as in grace_geom.train.
         data_root: Directory of the torchvision and ImageNet data sets.
         download: Download missing torchvision data sets.
         model: open_clip name of the base model, or tiny-shapes.
-        pretrained: Weights of the base model, as in training.
+        pretrained: Weights of the base model, as in grace_geom.train.
         epochs: Number of epochs; null: the data set's recipe.
         max_steps: Maximum number of optimizer steps; null: the data set's recipe.
-        batch_size: Images per optimizer step; null: the data set's recipe.
+        batch_size: Number of images per optimizer step; null: the data set's recipe.
         train_images: Train on a random subset of this size; null: all images.
         device: Device: cpu, cuda, cuda:1, mps; auto: a GPU if there is one.
     """
@@ -176,10 +176,7 @@ class StudyOptions:
             for label in known or [entry]:
                 name = label.partition(":")[0]
                 if name not in METHODS:
-                    raise UserError(
-                        f"--methods: {name!r} is not known; "
-                        f"{nearest(name, [*METHODS, *GROUPS, 'all'])}"
-                    )
+                    raise unknown("--methods:", name, row_names())
                 found[label] = None
         return tuple(found)
 
@@ -202,6 +199,11 @@ class StudyOptions:
                 f"--lr-grid must be off, search or numbers such as 3e-5,1e-4, not {self.lr_grid!r}"
             )
         return rates
+
+
+def row_names() -> list[str]:
+    """What ``--methods`` takes: methods, groups of them, and all."""
+    return [*METHODS, *GROUPS, "all"]
 
 
 @dataclass(frozen=True)

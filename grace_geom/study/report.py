@@ -19,7 +19,7 @@ from grace_geom.records import (
     over_levels,
     uneven,
 )
-from grace_geom.records.summary import BY_CONSTRUCTION, by_construction
+from grace_geom.records.summary import BY_CONSTRUCTION, OVER_SEEDS, by_construction
 from grace_geom.study.options import GROUPS, best_rate, beyond
 from grace_geom.study.rows import Row, difference
 from grace_geom.study.sets import (
@@ -109,7 +109,7 @@ def sets_table(rows: Sequence[Row], suite: str, title: str) -> Table | None:
 
 def suite_table(rows: Sequence[Row]) -> Table | None:
     """One column an attack of several parts; ``None`` where none was run."""
-    found = [suite_estimates(row) for row in rows]
+    found = suite_estimates(rows)
     names = sorted({name for some in found for name in some})
     if not names:
         return None
@@ -128,7 +128,9 @@ def corruption_table(rows: Sequence[Row]) -> Table | None:
     where there is none.
     """
     found = [
-        (row.label, data, levels) for row in rows for data, levels in corruption_levels(row).items()
+        (row.label, data, levels)
+        for row, by_set in zip(rows, corruption_levels(rows), strict=True)
+        for data, levels in by_set.items()
     ]
     names = list(dict.fromkeys(name for _, _, levels in found for name in levels))
     if not names:
@@ -246,12 +248,9 @@ def failures(rows: Sequence[Row]) -> list[str]:
 def intervals_note(rows: Sequence[Row]) -> str:
     """Which intervals stand in a table."""
     seeds = sorted({len(row.seeds) for row in rows if row.records and row.trains})
-    over = (
-        f"mean over {' or '.join(map(str, seeds))} seeds with a 95 % interval that holds the spread "
-        "over seeds (Student's t) and over the test images, which all seeds share"
-    )
-    alone = [row.estimate(c) for row in rows if len(row.seeds) == 1 for c in ("HM", "HM'")]
-    images = f"Wilson 95 % intervals ({how_intervals([e for e in alone if e is not None])})"
+    over = f"means over {' or '.join(map(str, seeds))} seeds with {OVER_SEEDS}"
+    alone = [row.estimate(c) for row in rows if len(row.seeds) == 1 for c in COLUMNS]
+    images = how_intervals(alone)
     fixed = any(not row.trains for row in rows)
     if not seeds or seeds == [1]:
         return f"Top-1 accuracy in %, one seed, {images}: it says nothing of other seeds."

@@ -12,6 +12,7 @@ from grace_geom.errors import Interrupted, UserError
 from grace_geom.evaluation import Measures, Sets, Source, assess, targets
 from grace_geom.files import alone, write_text
 from grace_geom.methods import method_class
+from grace_geom.progress import duration
 from grace_geom.provenance import provenance
 from grace_geom.records import EvalRecord
 from grace_geom.records.schema import dumps
@@ -41,7 +42,7 @@ from grace_geom.study.options import (
 )
 from grace_geom.study.rows import Row
 from grace_geom.study.state import FORMAT, Say, StudyState
-from grace_geom.study.watch import Expected, Watch, duration, ended
+from grace_geom.study.watch import Expected, Watch, ended
 from grace_geom.tables import Cell, Table
 
 

@@ -1,6 +1,5 @@
 """How far a study is: from the files that its runs write, whichever process they run in."""
 
-import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -8,6 +7,7 @@ from dataclasses import dataclass
 
 from grace_geom.evaluation import record_file
 from grace_geom.methods import method_class
+from grace_geom.progress import Progress, duration
 from grace_geom.records import EvalRecord, RecordError, summarise
 from grace_geom.study.execute import RunOutcome, last_record, number, training_seconds
 from grace_geom.study.options import Job
@@ -50,7 +50,8 @@ class Watch:
     def __init__(self, jobs: Sequence[Job], expected: dict[str, Expected], workers: int) -> None:
         self.jobs, self.expected, self.workers = list(jobs), expected, workers
         self.over: set[str] = set()
-        self.terminal = sys.stderr.isatty()
+        self._progress = Progress(parts=len(self.jobs), every=QUIET_REFRESH)
+        self._pause = REFRESH if self._progress.terminal else QUIET_REFRESH
         self._before = sum(
             self._done(job) for job in self.jobs
         )  # finished before this start: it cost this one nothing
@@ -73,8 +74,7 @@ class Watch:
 
     def clear(self) -> None:
         """Empty the line, so that another can be printed."""
-        if self.terminal:
-            print("\r\033[K", end="", file=sys.stderr, flush=True)
+        self._progress.clear()
 
     def left(self) -> float:
         """Seconds to the end: what is expected of the rest, times how the plan has done so far."""
@@ -89,10 +89,15 @@ class Watch:
 
     def line(self) -> str:
         """What runs now, and the time left."""
+        self._look()
+        return self._progress.line()
+
+    def _look(self) -> None:
         running = [
             text for job in self.jobs if job.name not in self.over and (text := self._state(job))
         ]
-        return f"[{len(self.over)}/{len(self.jobs)}] {'; '.join(running) or 'starting'} · {duration(self.left())} left"
+        self._progress.part = len(self.over)
+        self._progress.look("; ".join(running) or "starting", self.left())
 
     def _state(self, job: Job) -> str:
         expected, numbers = self.expected[job.name], self._numbers(job)
@@ -124,24 +129,11 @@ class Watch:
             return 0
 
     def _loop(self) -> None:
-        while not self._stop.wait(REFRESH if self.terminal else QUIET_REFRESH):
+        while not self._stop.wait(self._pause):
             if len(self.over) == len(self.jobs):
                 return
-            text = self.line()
-            if self.terminal:
-                print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
-            else:
-                print(text, file=sys.stderr, flush=True)
-
-
-def duration(seconds: float) -> str:
-    """``45 s``, ``3:20 min``, ``2 h 05 min``."""
-    seconds = round(seconds)
-    if seconds < 60:
-        return f"{seconds} s"
-    if seconds < 3600:
-        return f"{seconds // 60}:{seconds % 60:02d} min"
-    return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
+            self._look()
+            self._progress.refresh()
 
 
 def ended(outcome: RunOutcome) -> str:

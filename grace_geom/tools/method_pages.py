@@ -16,8 +16,8 @@ HEAD = """# Methods
 
 Every method of `--method`, in the order of `--help`. *Tables* are those of the paper in which it
 has a row; a method without one joins a study by name. Defaults come from the paper or code named in
-its source; `shapes` gives the settings for the embedded benchmark. Fields marked (ours) fill a
-place that the source leaves open.
+its source; `shapes` gives the settings for the embedded benchmark. Texts say where the source gives
+no value, or has no such option.
 """
 
 

@@ -11,6 +11,7 @@ from grace_geom.checkpoint import Checkpoint
 from grace_geom.cli import RECORD
 from grace_geom.config import TrainConfig
 from grace_geom.data import ImageSet, resolve
+from grace_geom.data.keys import kind_of
 from grace_geom.data.membership import changes, class_changes, copies, members_of, some, summary
 from grace_geom.data.text import warn
 from grace_geom.errors import UserError
@@ -23,8 +24,8 @@ class TrainingData:
 
     Attributes:
         members: For the checkpoint.
-        record: For ``config.yaml``: number and digest of the training images, copies across the
-            parts, and what had changed where a run was resumed anyway.
+        record: For ``config.yaml``: number and digest of the training images, number of test
+            images, copies across the parts, and what had changed where a run was resumed anyway.
     """
 
     members: dict[str, Tensor] = field(default_factory=dict)
@@ -44,10 +45,12 @@ def training_data(
     for sentence in train.note.get("told", ()):
         warn(sentence)
     members = members_of(train, held_out, resumed.members if resumed is not None else {})
-    record: dict[str, Any] = {"members": summary(members)}
+    test = _own_test(config, train)
+    size = train.note["test_images"] if test is None else len(test)
+    record: dict[str, Any] = {"members": summary(members), "test_images": size}
     if changed:
         record["changed"] = changed
-    if found := _copies(config, train, held_out):
+    if found := _copies(config, train, held_out, test):
         record["copies"] = found
     return TrainingData(members, record)
 
@@ -94,19 +97,26 @@ def _changed_since_earlier_version(config: TrainConfig, train: ImageSet) -> list
     return [f"it was trained on {record.get('images')} other images than today's {len(train)}{why}"]
 
 
-def _copies(config: TrainConfig, train: ImageSet, held_out: ImageSet) -> dict[str, int]:
-    """How many images of the other parts are exact copies of training images, told in one line.
+def _own_test(config: TrainConfig, train: ImageSet) -> ImageSet | None:
+    """The test part, where it may share pixels with training images; ``None`` where it cannot.
 
-    A drawn test part is not read for it: exact copies stay together, and an evaluation says how
-    many others it leaves out. Held-out images choose the best step, so all their copies are told.
+    A test part that was drawn by pixels or names is not read: copies stay together. One that was
+    drawn by files may have other files of the same pixels.
     """
+    if "test:" in str(train.note.get("how", "")) and kind_of(train) != "file":
+        return None
+    return resolve(
+        config.data, "test", data_root=config.data_root, seed=config.split_seed,
+        download=config.download,
+    )  # fmt: skip
+
+
+def _copies(
+    config: TrainConfig, train: ImageSet, held_out: ImageSet, test: ImageSet | None
+) -> dict[str, int]:
+    """How many images of the other parts are exact copies of training images, told in one line."""
     found = {}
-    how = str(train.note.get("how", ""))
-    if "test:" not in how:
-        test = resolve(
-            config.data, "test", data_root=config.data_root, seed=config.split_seed,
-            download=config.download,
-        )  # fmt: skip
+    if test is not None:
         found["test"] = (copies(train, test), len(test))
     found["val"] = (copies(train, held_out), len(held_out))
     told = {part: pair for part, pair in found.items() if pair[0]}

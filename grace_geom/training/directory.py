@@ -14,6 +14,7 @@ import msgspec
 from grace_geom.attacks import AttackSpec
 from grace_geom.checkpoint import Checkpoint, checkpoint_of, digest, link, save_checkpoint
 from grace_geom.cli import RECORD
+from grace_geom.cli.types import Number
 from grace_geom.config import TrainConfig
 from grace_geom.data import ImageSet
 from grace_geom.errors import UserError
@@ -192,7 +193,7 @@ class RunDirectory(Follower):
 
     def close(self) -> None:
         """Close what is open; twice does no harm."""
-        self.progress.close()
+        self.progress.clear()
         for stream in self.streams.values():
             stream.close()
         if self.board is not None:
@@ -210,18 +211,38 @@ class RunDirectory(Follower):
         trainer.seconds = _last_seconds(self.out / "metrics.jsonl")
         self.saved = step or None
         self.progress = Progress(total, done=step, quiet=self.quiet)
-        seen, c = self.where["data"]["train"]["images"], self.config
-        asked = c.train_images
+        self._introduce(trainer)
+
+    def _introduce(self, trainer: Trainer) -> None:
+        """Say in a line what trains how long on what, and warn of a batch that cannot be filled."""
+        step, plan, c = trainer.run.step, trainer.plan, self.config
+        data = self.where["data"]
+        seen, asked = data["train"]["images"], c.train_images
         few = (
             f" (all there are, of {asked} asked for)" if asked is not None and asked > seen else ""
         )
-        self.progress.say(
-            f"{c.method} on {c.data}: {c.model}, {total} steps of {c.batch_size}, "
-            f"{self.where['precision']} on {self.where['device_name']}, {seen} training "
-            f"images{few}, {len(self.val)} held out -> {self.out}"
-            + f" (from step {step})"
-            * (step > 0)
+        size = min(c.batch_size, seen)
+        parts = [c.model]
+        if plan.total_steps:
+            epochs = plan.total_steps / plan.steps_per_epoch
+            # linear probes have no learning rate, clean methods no attack
+            lr, eps = (getattr(trainer.method, name, None) for name in ("lr", "eps"))
+            parts.append(f"{plan.total_steps} steps of {size} images ({epochs:.3g} epochs)")
+            parts += [f"lr {lr:g}"] if lr is not None else []
+            parts += [f"ε {Number(eps)}"] if eps is not None else []
+        parts.append(f"{self.where['precision']} on {self.where['device_name']}")
+        parts.append(
+            f"{seen} training images{few}, {len(self.val)} held out, {data['test_images']} test"
         )
+        self.progress.say(
+            f"{c.method} on {c.data}: {', '.join(parts)} -> {self.out}"
+            + f" (from step {step})" * (step > 0)
+        )
+        if plan.total_steps and c.batch_size > seen:
+            self.progress.say(
+                f"warning: --batch-size {c.batch_size} is larger than the training set: each step "
+                f"takes all {seen} images, one step an epoch. A smaller batch gives more steps"
+            )
 
     def step(self, images: int) -> None:
         """One step is done."""

@@ -6,9 +6,14 @@ import io
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
+from grace_geom.checkpoint import checkpoint_of, save_checkpoint
+from grace_geom.data import resolve
 from grace_geom.files import atomic_write
+from grace_geom.models import ModelSpec, build
+from tests.toys import register_toy
 
 
 def blank(figure: object, path: Path, width_in: float) -> Path:
@@ -25,3 +30,23 @@ def unprinted(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     """For every test without the mark."""
     if request.node.get_closest_marker("drawn") is None:
         monkeypatch.setattr("grace_geom.plots.export.save", blank)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory) -> Path:
+    """Three run directories on ``shapes``: the toy as it is, moved a little, moved twice as far."""
+    folder = tmp_path_factory.mktemp("runs")
+    shapes = resolve("shapes", "test")
+    model = build(ModelSpec(register_toy(), "random", 0), shapes.class_names, shapes.templates[:1])
+    g = torch.Generator().manual_seed(0)
+    step = {
+        n: 0.02 * torch.randn(w.shape, generator=g)
+        for n, w in model.weights().items()
+        if n not in model.head
+    }
+    for name, t in (("zero_shot", 0.0), ("near", 1.0), ("far", 2.0)):
+        weights = {n: model.weights()[n] + t * d for n, d in step.items()}
+        (folder / name).mkdir()
+        checkpoint = checkpoint_of(model, weights, config={"data": "shapes", "method": name})
+        save_checkpoint(folder / name / "ckpt.pt", checkpoint)
+    return folder

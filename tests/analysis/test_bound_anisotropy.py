@@ -19,13 +19,13 @@ from grace_geom.evaluation.accuracy import Reader
 from grace_geom.geometry.isotropy import mean_cosine
 from grace_geom.records import Measure, Result
 from tests.analysis.parts import only
-from tests.analysis.test_weight_analyses import SMALL, dense, runs, script, stands_alone  # noqa: F401  # a fixture
+from tests.analysis.scripts import SMALL, dense, script, stands_alone
 
 FEW = ["--replicates", "4", "--attack-steps", "1", "--ood", "sketch=shapes:sketch"]
 
 
 @pytest.fixture(scope="module")
-def bound(runs, tmp_path_factory) -> Result:  # noqa: F811
+def bound(runs, tmp_path_factory) -> Result:
     out = tmp_path_factory.mktemp("bound")
     argv = [
         *SMALL,
@@ -48,7 +48,7 @@ def bound(runs, tmp_path_factory) -> Result:  # noqa: F811
     return Result.load(out / "bound_terms.json")
 
 
-def test_proximity_is_that_of_the_step_that_was_made(runs, bound):  # noqa: F811
+def test_proximity_is_that_of_the_step_that_was_made(runs, bound):
     a, b = (open_checkpoint(runs / name / "ckpt.pt")[0].weights() for name in ("zero_shot", "far"))
     D2 = sum((a[n] - b[n]).double().square().sum() for n in a if re.search(r"ln_|proj$", n)).item()
     n = len(resolve("shapes", "train"))
@@ -57,7 +57,7 @@ def test_proximity_is_that_of_the_step_that_was_made(runs, bound):  # noqa: F811
     assert bound.parts["far"].values["n_train"].value == n
 
 
-def test_sharpness_is_half_the_variance_times_the_dense_trace(runs, bound):  # noqa: F811
+def test_sharpness_is_half_the_variance_times_the_dense_trace(runs, bound):
     trace = dense(runs / "far", 40).trace().item()
     B = bound.parts["far"].values["B/id"]
     assert abs(B.value - 0.05**2 / 2 * trace) < 4 * B.error + 1e-9
@@ -73,7 +73,7 @@ def test_sharpness_is_half_the_variance_times_the_dense_trace(runs, bound):  # n
     )
 
 
-def test_discrepancy_has_the_head_s_slope_and_the_largest_pair(runs, bound):  # noqa: F811
+def test_discrepancy_has_the_head_s_slope_and_the_largest_pair(runs, bound):
     model, _ = open_checkpoint(runs / "far" / "ckpt.pt")
     slope = torch.linalg.svdvals(model.head["head.weight"])[0].item()
     pairs = [m.value for k, m in bound.parts["far"].values.items() if k.startswith("discrepancy/")]
@@ -135,7 +135,7 @@ def test_a_set_of_other_classes_is_named():
     assert any("far-adv has no class of the ID data" in note for note in notes)
 
 
-def test_too_few_images_are_refused_before_any_trace(runs, tmp_path, capsys):  # noqa: F811
+def test_too_few_images_are_refused_before_any_trace(runs, tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
         script("bound_terms")(
             [str(runs / "near"), *SMALL, *FEW, "--n", "3", "--out", str(tmp_path / "out")]
@@ -146,7 +146,7 @@ def test_too_few_images_are_refused_before_any_trace(runs, tmp_path, capsys):  #
 
 
 @pytest.mark.drawn
-def test_anisotropy_is_that_of_the_dense_matrix_and_of_the_features(runs, tmp_path):  # noqa: F811
+def test_anisotropy_is_that_of_the_dense_matrix_and_of_the_features(runs, tmp_path):
     argv = [*SMALL, *FEW, "--n", "24", "--probes", "100", "--rtol", "1e-8", "--out", str(tmp_path)]
     script("anisotropy")([str(runs / "near"), *argv])
     result = only(Result.load(tmp_path / "anisotropy.json"))
@@ -177,7 +177,7 @@ def test_anisotropy_is_that_of_the_dense_matrix_and_of_the_features(runs, tmp_pa
     assert stands_alone(tmp_path / "anisotropy.html")
 
 
-def test_halves_can_be_had_alone(runs, tmp_path):  # noqa: F811
+def test_halves_can_be_had_alone(runs, tmp_path):
     argv = [*SMALL, *FEW, "--parts", "curvature", "--operator", "ggn", "--out", str(tmp_path)]
     script("anisotropy")([str(runs / "near"), *argv])
     values = only(Result.load(tmp_path / "anisotropy.json")).values
@@ -189,7 +189,7 @@ def test_halves_can_be_had_alone(runs, tmp_path):  # noqa: F811
 
 
 @pytest.fixture(scope="module")
-def data(runs, tmp_path_factory) -> dict[str, str]:  # noqa: F811
+def data(runs, tmp_path_factory) -> dict[str, str]:
     """30 images of ``shapes``, with classes in the checkpoint's order and backwards; and of its
     last two classes.
     """
@@ -210,7 +210,7 @@ def data(runs, tmp_path_factory) -> dict[str, str]:  # noqa: F811
     return found
 
 
-def test_alignment_does_not_depend_on_the_order_of_the_classes(runs, data, tmp_path):  # noqa: F811
+def test_alignment_does_not_depend_on_the_order_of_the_classes(runs, data, tmp_path):
     found = []
     for key in ("same", "back"):
         argv = [
@@ -233,7 +233,7 @@ def test_alignment_does_not_depend_on_the_order_of_the_classes(runs, data, tmp_p
     assert found[0] == pytest.approx(found[1], rel=1e-9)
 
 
-def test_slope_is_that_of_the_rows_that_are_asked(runs, data, tmp_path):  # noqa: F811
+def test_slope_is_that_of_the_rows_that_are_asked(runs, data, tmp_path):
     argv = [
         *SMALL,
         *FEW,
@@ -256,7 +256,7 @@ def test_slope_is_that_of_the_rows_that_are_asked(runs, data, tmp_path):  # noqa
     )
 
 
-def test_a_class_with_several_texts_has_no_alignment(runs):  # noqa: F811
+def test_a_class_with_several_texts_has_no_alignment(runs):
     model, _ = open_checkpoint(runs / "far" / "ckpt.pt")
     W = model.head["head.weight"]
     one, several = Reader(model, ((2,), 0), ""), Reader(model, ((2, 1), 0), "")
@@ -282,7 +282,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("mistake", WRONG, ids=" ".join)
-def test_mistakes_name_the_flag_and_the_mend(runs, tmp_path, capsys, mistake):  # noqa: F811
+def test_mistakes_name_the_flag_and_the_mend(runs, tmp_path, capsys, mistake):
     with pytest.raises(SystemExit) as stop:
         script(mistake[0])([str(runs / "near"), *mistake[1:], "--out", str(tmp_path / "out")])
     assert stop.value.code == 2 and re.search(WRONG[mistake], capsys.readouterr().err)

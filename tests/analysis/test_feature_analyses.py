@@ -111,7 +111,10 @@ def test_streaming_gives_the_same_numbers(lab, capsys):
 def test_another_checkpoint_as_reference(lab):
     argv = [runs(lab)[1], *FAST, "--reference", runs(lab)[1], "--out", str(lab / "self")]
     representation_drift.main(argv)
-    values = only(Result.load(lab / "self" / "representation_drift.json")).values
+    result = Result.load(lab / "self" / "representation_drift.json")
+    (about,) = result.checkpoints
+    assert list(about["others"].values()) == [about["sha256"]] and len(about["base"]) == 64
+    values = only(result).values
     assert values["cka/odd/block.1"].value == pytest.approx(1)
     assert values["gram_chord/adv/embedding"].value == pytest.approx(0, abs=1e-6)
 
@@ -261,7 +264,7 @@ def test_masked_gradients_are_said_and_honest_ones_are_not():
     honest = {"check/square (black box)": share(0.5), "check/apgd": share(0.3), **far}
     assert masked(honest) == []
     assert "Square leaves 10.0 %" in masked(honest | {"check/square (black box)": share(0.1)})[0]
-    assert "eps = 64/255" in masked(honest | {"check/pgd, eps = 64/255": share(0.3)})[0]
+    assert "ε = 64/255" in masked(honest | {"check/pgd, eps = 64/255": share(0.3)})[0]
     assert (
         "not converged"
         in unconverged({"check/pgd": share(0.5), "check/pgd, 2x steps": share(0.4)})[0]

@@ -2,10 +2,13 @@
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from torch.nn import functional as F
 
+from grace_geom.analysis.run import Part
+from grace_geom.analysis.sharpness import SharpnessOptions, show
 from grace_geom.checkpoint import open_checkpoint
 from grace_geom.data import loader, resolve
 from grace_geom.geometry.mean_loss import MeanLoss
@@ -38,3 +41,16 @@ def test_m_sharpness_is_of_groups_of_m_images_whatever_the_batch(runs, tmp_path)
     assert found[3]["ce/m_sharpness/0.05"].error == pytest.approx(
         found[10]["ce/m_sharpness/0.05"].error, rel=1e-6
     )
+
+
+def test_the_table_explains_its_columns():
+    options = SharpnessOptions((Path("a"),), eps=2 / 255, m=7)
+    table = show({"a": Part({}, n={"id": 14})}, options).tables[0]
+    forms = {column.split("/")[1] for column in table.columns[1:]}
+    said = "\n".join(table.notes)
+    assert forms == {"ball", "adaptive", "relative", "average", "m_sharpness"}
+    for name in forms | {"ce", "adv-ce"}:
+        assert re.search(rf"(^|\W){name}(:|\.)", said), name
+    assert "ε = 2/255" in said and "every 7 images" in said and "below 0" in said
+    clean = show({"a": Part({}, n={"id": 14})}, replace(options, losses=("ce",))).tables[0]
+    assert "adv-ce: on PGD images" not in "\n".join(clean.notes)

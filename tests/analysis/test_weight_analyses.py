@@ -2,7 +2,6 @@
 mistakes.
 """
 
-import importlib.util
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,72 +9,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from torch.nn import functional as F
 
-from grace_geom.analysis import Part
 from grace_geom.analysis.curvature import CurvatureOptions, announce
-from grace_geom.analysis.loss_landscape import comparable
 from grace_geom.analysis.options import Common
 from grace_geom.checkpoint import checkpoint_of, open_checkpoint, save_checkpoint
-from grace_geom.data import loader, resolve
 from grace_geom.geometry.drift import relative_drift
-from grace_geom.geometry.mean_loss import MeanLoss
-from grace_geom.geometry.operators import hessian
-from grace_geom.geometry.sharpness import worst_case
-from grace_geom.models import ModelSpec, build
 from grace_geom.records import Result
-from grace_geom.weights import norm
 from tests.analysis.parts import only
-from tests.toys import register_toy
-
-ROOT = Path(__file__).resolve().parents[2]
-SMALL = ["--n", "10", "--batch", "6", "--dtype", "float64", "--params", "ln_|proj$"]
-
-
-def script(name: str):
-    spec = importlib.util.spec_from_file_location(
-        f"analysis_{name}", ROOT / "analyses" / f"{name}.py"
-    )
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory) -> Path:
-    """Three run directories on ``shapes``: the toy as it is, moved a little, moved twice as far."""
-    folder = tmp_path_factory.mktemp("runs")
-    shapes = resolve("shapes", "test")
-    model = build(ModelSpec(register_toy(), "random", 0), shapes.class_names, shapes.templates[:1])
-    g = torch.Generator().manual_seed(0)
-    step = {
-        n: 0.02 * torch.randn(w.shape, generator=g)
-        for n, w in model.weights().items()
-        if n not in model.head
-    }
-    for name, t in (("zero_shot", 0.0), ("near", 1.0), ("far", 2.0)):
-        weights = {n: model.weights()[n] + t * d for n, d in step.items()}
-        (folder / name).mkdir()
-        checkpoint = checkpoint_of(model, weights, config={"data": "shapes", "method": name})
-        save_checkpoint(folder / name / "ckpt.pt", checkpoint)
-    return folder
-
-
-def dense(run: Path, n: int = 10) -> torch.Tensor:
-    """The Hessian that the script is about, column by column on the whole sample as one batch."""
-    model, _ = open_checkpoint(run / "ckpt.pt")
-    model = model.double()
-    images = resolve("shapes", "test").subset(n, 0)
-    (batch,) = loader(images, n, model.image_size, train=False)
-    x = batch.images.double()
-    A = hessian(
-        lambda w, b: F.cross_entropy(model(x, w), batch.labels),
-        model.weights(),
-        [batch],
-        "ln_|proj$",
-    )
-    return torch.stack([A.matvec(e) for e in torch.eye(A.dim, dtype=torch.float64)])
-
+from tests.analysis.scripts import SMALL, dense, script, stands_alone
 
 SPECTRUM = [
     *SMALL,
@@ -90,12 +31,6 @@ SPECTRUM = [
     "--density-steps",
     "8",
 ]
-
-
-def stands_alone(page: Path) -> bool:
-    """Whether an HTML file has a figure and fetches no script."""
-    text = page.read_text()
-    return "Plotly.newPlot" in text and not re.search(r"<script[^>]* src=", text)
 
 
 @pytest.mark.drawn
@@ -113,7 +48,8 @@ def test_spectrum_agrees_with_a_dense_matrix(runs, tmp_path, capsys):
     assert abs(trace.value - H.trace()) < 4 * trace.error
     assert abs(norm.value - H.norm()) < 4 * norm.error
     assert values["frobenius/sqrt_d"] == pytest.approx(norm.value / len(H) ** 0.5)
-    assert "λ_1" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "λ₁" in out and "λ_min" in out and "‖H‖_F/√d" in out
     for suffix in ("json", "npz", "png", "html"):
         assert (tmp_path / f"hessian_spectrum.{suffix}").stat().st_size > 1000
     assert stands_alone(tmp_path / "hessian_spectrum.html")
@@ -449,153 +385,3 @@ def test_another_data_root_is_another_question(runs):
         Common((runs / "near",), data_root=root).settings() for root in (None, Path("elsewhere"))
     ]
     assert asked[0] != asked[1]
-
-
-@pytest.mark.drawn
-def test_sharpness_agrees_with_the_library_at_its_radius(runs, tmp_path, capsys):
-    argv = [
-        *SMALL,
-        "--ascent-steps",
-        "3",
-        "--samples",
-        "3",
-        "--attack-steps",
-        "2",
-        "--rho",
-        "0.05,0.1",
-    ]
-    script("sharpness")([str(runs / "near"), *argv, "--out", str(tmp_path)])
-    values = {n: m.value for n, m in only(Result.load(tmp_path / "sharpness.json")).values.items()}
-    model, _ = open_checkpoint(runs / "near" / "ckpt.pt")
-    model = model.double()
-    (batch,) = loader(resolve("shapes", "test").subset(10, 0), 10, model.image_size, train=False)
-    x, w = (
-        batch.images.double(),
-        {n: v for n, v in model.weights().items() if re.search(r"ln_|proj$", n)},
-    )
-    assert values["ce/loss"] == pytest.approx(
-        F.cross_entropy(model(x), batch.labels).item(), rel=1e-9
-    )
-    mean = MeanLoss(lambda p, b: F.cross_entropy(model(x, p), batch.labels), [batch])
-    found = worst_case(mean, w, [0.05, 0.1], steps=3)
-    assert [values["ce/ball/0.05"], values["ce/ball/0.1"]] == pytest.approx(
-        [p.rise for p in found], rel=1e-6
-    )
-    assert values["adv-ce/loss"] > values["ce/loss"]  # the attack does something
-    assert (
-        "Sharpness" in capsys.readouterr().out
-        and (tmp_path / "sharpness.png").stat().st_size > 1000
-    )
-    assert stands_alone(tmp_path / "sharpness.html")
-
-
-@pytest.mark.drawn
-def test_landscape_passes_through_the_checkpoint_and_the_pretrained_model(runs, tmp_path, capsys):
-    argv = [
-        "--n",
-        "12",
-        "--dtype",
-        "float64",
-        "--points",
-        "3",
-        "--contour-points",
-        "3",
-        "--line-points",
-        "4",
-        "--beyond",
-        "2",
-        "--attack-steps",
-        "1",
-        "--ood",
-        "sketch=shapes:sketch",
-    ]
-    both = [str(runs / "near"), str(runs / "zero_shot")]
-    script("loss_landscape")(
-        [*both, *argv, "--slices", "random,eigen,contour,line", "--out", str(tmp_path)]
-    )
-    result = Result.load(tmp_path / "loss_landscape.json")
-    for label in ("near", "zero_shot"):
-        loss = result.parts[label].values["loss"].value
-        for name in ("random", "eigen"):
-            assert result.parts[label].arrays[name][1][1] == pytest.approx(loss, rel=1e-6)
-        assert result.parts[label].arrays["contour"][1, 1] == pytest.approx(loss, rel=1e-6)
-    line = result.parts["near"].arrays["line/id_loss"]
-    assert line[0] == pytest.approx(
-        result.parts["zero_shot"].values["loss"].value, rel=1e-6
-    )  # t = 0
-    assert result.parts["near"].arrays["line/t"].tolist() == pytest.approx(
-        [0, 2 / 3, 1, 4 / 3, 2]
-    )  # 1 is none of the four
-    assert line[2] == pytest.approx(result.parts["near"].values["loss"].value, rel=1e-6)  # t = 1
-    printed = next(
-        row.split() for row in capsys.readouterr().out.splitlines() if row.startswith("near ")
-    )
-    measured = [
-        f"{100 * result.parts['near'].arrays[f'line/{name}'][2]:.1f}"
-        for name in ("id", "ood", "adv")
-    ]
-    assert printed[3:] == measured  # and each is a number of images, not of neighbours
-    assert result.parts["zero_shot"].arrays["line/id"].std() == 0  # nothing moved
-    assert (
-        result.parts["near"].arrays["line/adv"] <= result.parts["near"].arrays["line/id"] + 1e-9
-    ).all()
-    assert (tmp_path / "loss_landscape-contour.png").stat().st_size > 1000 and stands_alone(
-        tmp_path / "loss_landscape.html"
-    )
-
-
-@pytest.mark.drawn
-def test_a_plane_passes_through_its_three_checkpoints(runs, tmp_path):
-    near, far = (open_checkpoint(runs / name / "ckpt.pt")[0] for name in ("near", "far"))
-    turned = {
-        n: w + 0.02 * torch.sin(100 * w)
-        for n, w in near.weights().items()
-        if n.startswith("visual.")
-    }
-    third = checkpoint_of(near, near.weights() | turned, config={"data": "shapes"})
-    save_checkpoint(tmp_path / "turned" / "ckpt.pt", third)
-    argv = [
-        "--n",
-        "8",
-        "--dtype",
-        "float64",
-        "--slices",
-        "plane",
-        "--contour-points",
-        "4",
-        "--out",
-        str(tmp_path),
-    ]
-    script("loss_landscape")(
-        [str(runs / "near"), *argv, "--through", f"{runs / 'far'},{tmp_path / 'turned'}"]
-    )
-    arrays = only(Result.load(tmp_path / "loss_landscape.json")).arrays
-    corner = {n: far.weights()[n] - near.weights()[n] for n in turned}
-    assert arrays["plane_corners"][1, 0] == pytest.approx(norm(corner).item(), rel=1e-5)
-    assert (
-        arrays["plane_names"].tolist() == ["near", "far", "turned"]
-        and np.isfinite(arrays["plane"]).all()
-    )
-    assert (tmp_path / "loss_landscape-plane.png").stat().st_size > 1000
-
-
-@pytest.mark.parametrize("given", [[], ["--through", "a"]])
-def test_a_plane_needs_two_other_checkpoints(runs, tmp_path, capsys, given):
-    with pytest.raises(SystemExit) as stop:
-        script("loss_landscape")(
-            [str(runs / "near"), "--slices", "plane", *given, "--out", str(tmp_path)]
-        )
-    assert (
-        stop.value.code == 2 and "--through A,B, two other checkpoints" in capsys.readouterr().err
-    )
-
-
-def test_random_slices_of_other_shapes_are_left_out():
-    arrays = {"random": np.zeros((2, 3)), "line/t": np.ones(1)}
-    parts = {
-        label: Part({}, {"blocks": np.array(["w"]), "block_shapes": np.array([shape])} | arrays)
-        for label, shape in (("a", "(2, 2)"), ("b", "(3, 2)"), ("c", "(2, 2)"))
-    }
-    kept = comparable(parts)
-    assert [label for label, part in kept.items() if "random" in part.arrays] == ["a", "c"]
-    assert all("line/t" in part.arrays for part in kept.values())

@@ -107,7 +107,14 @@ def write_run(
     return folder
 
 
-def spectrum(folder: Path, top: float, n: int = 96, sha256: str = "", **more: object) -> None:
+def spectrum(
+    folder: Path,
+    top: float,
+    n: int = 96,
+    sha256: str = "",
+    images: dict[str, list[object]] | None = None,
+    **more: object,
+) -> None:
     """A Hessian spectrum of two Lanczos nodes."""
     values = {
         "dim": Measure(1000),
@@ -131,6 +138,7 @@ def spectrum(folder: Path, top: float, n: int = 96, sha256: str = "", **more: ob
         "method": "ft",
         "sha256": sha256,
     }
+    checkpoint |= {"images": images} if images else {}
     parts = {folder.name: Part(values, arrays)}
     Result("hessian_spectrum", (checkpoint,), settings, parts).save(folder / "analyses")
 

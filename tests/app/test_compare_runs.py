@@ -119,8 +119,8 @@ def test_a_caption_says_of_means_and_hm_what_the_tables_say(known):
     e = known["demo/ft-s0"]
     columns = [found for found in e.estimates.values() if found]
     by_images = compare.how_measured([e], ("id",))
-    assert f"({how_intervals(columns)})" in by_images and "variance over images" in by_images
-    totals = {key: found and replace(found, how="") for key, found in e.estimates.items()}
+    assert how_intervals(columns) in by_images and "variance over images" in by_images
+    totals = {key: found and replace(found, how="by totals") for key, found in e.estimates.items()}
     by_totals = compare.how_measured([replace(e, estimates=totals)], ("id",))
     assert "sets taken as independent" in by_totals
     mean = compare.how_measured([replace(e, members=(e, e))], ("id",))

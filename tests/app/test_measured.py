@@ -7,7 +7,7 @@ import pytest
 from app import measured, store
 from app.shell import Choice
 from grace_geom.plots.legend import Legend
-from grace_geom.records import Result
+from grace_geom.records import Measure, Part, Result
 from tests.app.conftest import spectrum
 
 
@@ -51,6 +51,46 @@ def test_a_run_on_other_images_is_named_and_captions_say_the_images_used(runs):
     said = measured.how(found, "Lanczos,")
     assert "60 (demo/ft-s0)" in said and "50 (demo/grace-s0)" in said and "asked\\: 96" in said
     assert measured.other_images(choice, [f for f in found if "grace" not in f.run]) == []
+
+
+def compared(folder, reference, base="", others=None):
+    """A drift against ``reference``, which was then a file of this digest."""
+    checkpoint = {"label": folder.name, "path": str(folder / "ckpt.pt"), "base": base}
+    checkpoint |= {"others": others} if others is not None else {}
+    parts = {folder.name: Part({"cka/id/last": Measure(0.5)})}
+    settings = {"data": "shapes", "reference": reference}
+    Result("representation_drift", (checkpoint,), settings, parts).save(folder / "analyses")
+
+
+def found_on(runs):
+    choice = choice_of(runs)
+    found = list(measured.alike(choice, "representation_drift").values())
+    return choice, found
+
+
+def test_a_run_against_a_reference_that_was_replaced_is_named(runs):
+    for run, digest in (("ft", "a"), ("grace", "b"), ("zero-shot", "a")):
+        compared(runs / f"demo/{run}-s0", "ref/ckpt.pt", others={"ref": digest * 64})
+    choice, found = found_on(runs)
+    (note,) = measured.unlike_ways(choice, found)
+    assert "grace" in note and "against ref/ckpt" in note
+    assert "(bbbbbb" in note and "not ref" in note and "(aaaaaa" in note
+    assert measured.unlike_ways(choice, [f for f in found if "grace" not in f.run]) == []
+
+
+def test_pretrained_references_are_what_each_run_began_from(runs):
+    for run, digest in (("ft", "a"), ("grace", "a"), ("zero-shot", "c")):
+        compared(runs / f"demo/{run}-s0", "pretrained", base=digest * 64)
+    choice, found = found_on(runs)
+    (note,) = measured.unlike_ways(choice, found)
+    assert "zero" in note and "pretrained" in note and "(cccccc" in note
+
+
+def test_results_that_do_not_say_their_reference_are_not_named(runs):
+    compared(runs / "demo/ft-s0", "ref/ckpt.pt", others={"ref": "a" * 64})
+    compared(runs / "demo/grace-s0", "ref/ckpt.pt")
+    choice, found = found_on(runs)
+    assert len(found) == 2 and measured.unlike_ways(choice, found) == []
 
 
 def test_settings_that_must_agree_are_those_that_analyses_write(lab):

@@ -272,6 +272,15 @@ def test_seeds_are_a_mean_until_somebody_wants_each(opened, lab):
     assert again.selectbox(key="baseline").value == "toy/ft-s1"
 
 
+def test_the_overview_warns_of_geometry_on_other_images(opened, runs):
+    for run, digest in (("ft", "a"), ("grace", "b"), ("zero-shot", "a")):
+        spectrum(runs / f"demo/{run}-s0", 5.0, images={"id": [96, digest * 64]})
+    app = opened(runs)
+    assert not app.exception
+    (note,) = [w.value for w in app.warning if "images of the others" in w.value]
+    assert note.startswith("`hessian_spectrum`: grace") and "bbbbbb" in note
+
+
 def test_the_overview_says_why(opened, lab):
     said = sees(opened(lab))
     assert "Why? What the geometry says" in said

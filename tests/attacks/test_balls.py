@@ -99,8 +99,8 @@ def test_says_what_is_wrong_with_images_radius_or_norm():
         ball_named("l7")
 
 
-def test_four_instead_of_four_255ths_is_warned_about():
-    assert "4/255" in (check_eps(4.0) or "")
+def test_a_radius_of_most_of_the_range_is_warned_about():
+    assert "4/255" in (check_eps(0.75) or "")
     assert check_eps(4 / 255) is None
     assert check_eps(0.3) is None  # MNIST's usual radius
     assert check_eps(3.0, norm="l2") is None

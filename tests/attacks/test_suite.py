@@ -187,6 +187,7 @@ def test_nothing_correct_means_nothing_to_attack(toy: Toy):
         ({"norm": "l_inf"}, "linf"),
         ({"precision": "fp32"}, "float32"),
         ({"eps": -1.0}, "4/255"),
+        ({"eps": 4.0}, "Did you mean 4/255"),
         ({"steps": 0}, "at least 1"),
         ({"name": "square", "norm": "l2"}, "use apgd"),
     ],

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from grace_geom.data import ImageSet
+
 CLASSES = ("apple", "bear", "car")
 
 
@@ -63,3 +65,8 @@ def write_folder(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(encoded(image))
     return root
+
+
+def rgb(image_set: ImageSet, i: int) -> np.ndarray:
+    """The pixels of an image, as they were written."""
+    return np.asarray(image_set.fetch(i))

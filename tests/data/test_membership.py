@@ -1,6 +1,7 @@
 """Images are known by what they are: files may be renamed, packed anew or moved, rows permuted."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -188,9 +189,45 @@ def test_images_known_by_other_keys_are_said_not_to_be_compared_where_decoding_t
                 "whether some are the same is unknown"
                 in unseen(resolve(other, "test"), run).note["told"][0]
             )
-            assert "told" not in unseen(resolve(spec, "test"), run).note, "keys of one kind"
+            same = unseen(resolve(spec, "test"), run).note.get("told", ())
+            assert len(same) == (kind == "folder"), "keys of one kind: files may be written again"
             start = SimpleNamespace(config=run.config, step=0, members=run.members)
             assert "told" not in unseen(resolve(other, "test"), start).note, "nothing was trained"
+
+
+@pytest.mark.parametrize("left_out", [0, 2])
+@pytest.mark.parametrize("large", ["run", "test"])
+def test_files_of_the_same_pixels_are_said_not_to_be_noticed_where_decoding_takes_too_long(
+    tmp_path: Path, monkeypatch, left_out: int, large: str
+):
+    folder_of(tmp_path / "one", 40)
+    for i, image in enumerate(pictures(12)):  # each written again
+        path = tmp_path / "two" / CLASSES[i % 3] / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(path, compress_level=1)
+    one, two = f"folder:{tmp_path / 'one'}", f"folder:{tmp_path / 'two'}"
+    for i, name in enumerate(resolve(one, "train").fetch.inner.names[:left_out]):  # type: ignore[attr-defined]
+        (tmp_path / "two" / "apple" / f"copy{i}.png").write_bytes(
+            (tmp_path / "one" / name).read_bytes()
+        )
+    test = replace(resolve(two, "eval"), split="test")
+    assert unseen(test, run_on(one)).note["left_out"] > left_out, "small sets are decoded"
+    with monkeypatch.context() as patch:
+        if large == "run":
+            patch.setattr(keys, "MOST_IMAGES", 3)
+        run = run_on(one)
+        patch.setattr(keys, "MOST_IMAGES", 3)
+        found = unseen(test, run)
+        assert len(found) == len(test) - left_out
+        *_, told = found.note["told"]
+        assert "by their files, not by their pixels" in told
+        why = {
+            "run": "keeps none of its training images",
+            "test": "more than 200,000 files or 512 MiB",
+        }
+        assert why[large] in told and len(found.note["told"]) == 1 + (left_out > 0)
+        start = SimpleNamespace(config=run.config, step=0, members=run.members)
+        assert len(unseen(test, start).note.get("told", ())) == (left_out > 0)
 
 
 def save_as(how: str, image: np.ndarray, path: Path) -> None:

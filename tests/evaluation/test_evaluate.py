@@ -322,6 +322,7 @@ def test_foreign_weights_are_evaluated_with_the_classes_of_the_data(run, capsys,
         (["{run}", "--ood", "x=npz:absent.npz"], "absent.npz"),
         (["{run}", "--device", "cuda:77"], "--device cuda:77: not available"),
         (["{run}", "--classes", "x.json"], "--classes is for foreign checkpoints"),
+        (["{run}", "--eps", "4"], "Did you mean 4/255?"),
         (["{run}", "--image-size", "0"], "--image-size must be between 1 and 8192"),
         (["{run}", "--image-size", "200000"], "--image-size must be between 1 and 8192"),
         (["{run}", "--nn", "5"], "unknown flag --nn"),
@@ -331,11 +332,6 @@ def test_mistakes_are_one_clear_line_and_leave_nothing_behind(run, capsys, argv,
     code, text = outcome(capsys, *(a.format(run=run) for a in argv))
     assert code == 2 and message in text and len(text.splitlines()) <= 2
     assert sorted(p.name for p in run.iterdir()) == ["ckpt.pt"]
-
-
-def test_an_epsilon_in_grey_levels_is_warned_about(run, capsys):
-    main([str(run), "--suites", "adv", *PGD, "--eps", "4"])
-    assert "4/255" in capsys.readouterr().err
 
 
 def test_the_embedded_benchmark_knows_its_suites():

@@ -119,3 +119,5 @@ def test_too_few_images_for_a_correction_leave_no_interval():
     assert (same.low, same.high) == pytest.approx((0, 0), abs=1e-9)
     lone = jackknife(lambda rows: 1.0, 2)
     assert lone.value == 1.0 and math.isnan(lone.high)
+    three = jackknife(lambda rows: X[rows].mean(), 3)
+    assert three.low < three.value < three.high, "three groups are enough"

@@ -16,10 +16,14 @@ A = rotated(DECAY)
 SIZES = {"a": 30, "b": 50, "c": 20}
 
 
-def krylov(steps: int) -> Krylov:
+def krylov_of(M: torch.Tensor, steps: int) -> Krylov:
     basis = Krylov(start(100))
-    eigenpairs(lambda v: A @ v, basis, top=1, rtol=0, max_products=steps)
+    eigenpairs(lambda v: M @ v, basis, top=1, rtol=0, max_products=steps)
     return basis
+
+
+def krylov(steps: int) -> Krylov:
+    return krylov_of(A, steps)
 
 
 ESTIMATORS = {
@@ -148,13 +152,38 @@ def test_hutchpp_covers_whatever_the_spectrum(name: str):
         assert mean < 1.5 * scatter + 1e-12, "a bound, but no more than that"
 
 
-@pytest.mark.parametrize("name", SPECTRA)
-def test_intervals_cover_known_traces(name: str):
-    """Plain probes fall short where few eigenvalues make all the variance: 89 % of "spikes"."""
+# three steps of Lanczos leave a single spike in "spikes"
+@pytest.mark.parametrize(
+    ("name", "steps"), [*((name, 0) for name in SPECTRA), ("decaying", 3), ("spikes", 3)]
+)
+def test_probes_cover_whatever_the_spectrum(name: str, steps: int):
+    """At the default of 10 probes at least 93 %, by an error that is a bound (800 seeds: 95 to
+    98 %, deflated 96 to 99 %). From the scatter of the probes 86 to 93 % of "decaying" and
+    "spikes".
+    """
     M, truth = rotated(SPECTRA[name]), SPECTRA[name].double().sum().item()
-    plain = [hutchinson(lambda v: M @ v, LIKE, SIZES, 10, s).trace for s in range(SEEDS)]
-    assert covered(plain, truth) >= least(0.89 if name == "spikes" else 0.93)
-    assert covered(plain, truth) <= 1 - least(0.03)
+    basis = krylov_of(M, steps) if steps else None
+    seeds = SEEDS // 2 if steps else SEEDS
+    found = [hutchinson(lambda v: M @ v, LIKE, SIZES, 10, s, basis).trace for s in range(seeds)]
+    assert covered(found, truth) >= least(0.93, seeds)
+    scatter = torch.tensor([e.value for e in found]).std().item()
+    mean = sum(e.error for e in found) / seeds
+    assert mean < 1.3 * scatter + 1e-9, "a bound, but no more than that"
+
+
+def test_the_bound_is_wide_where_the_matrix_is_diagonal():
+    """Probes find the trace of a diagonal matrix exactly, and the error does not know it."""
+    M = torch.diag(DECAY.double())
+    found = hutchinson(lambda v: M @ v, LIKE, SIZES, 10).trace
+    assert found.value == pytest.approx(DECAY.double().sum().item())
+    # |Mv|^2 is |M|_F^2 for every v
+    bound = 2 * (DECAY.double().square().sum() - DECAY.double().sum() ** 2 / 100) / 10
+    assert found.error == pytest.approx(bound.sqrt().item())
+
+
+@pytest.mark.parametrize("name", SPECTRA)
+def test_intervals_of_xtrace_cover_known_traces(name: str):
+    M, truth = rotated(SPECTRA[name]), SPECTRA[name].double().sum().item()
     pairs = [xtrace(lambda v: M @ v, LIKE, 100, 20, s) for s in range(SEEDS // 2)]
     assert covered(pairs, truth) >= least(0.93, SEEDS // 2)
     # one standard error is one: 68 %, where it covered 52 %

@@ -156,7 +156,7 @@ BROKEN = {
     "no folder": ({}, "local-dir:{}/x", "there is no folder"),
     "another model": ({"config.json": '{"model_type": "siglip"}'}, "local-dir:{}", "'siglip'"),
     "no weights": (
-        {"open_clip_config.json": json.dumps({"model_cfg": WIDE})}, "local-dir:{}", "holds none of",
+        {"open_clip_config.json": json.dumps({"model_cfg": WIDE})}, "local-dir:{}", "no such checkpoint",
     ),
     "unknown setting": (
         {"m.json": json.dumps({**WIDE, "vision_cfg": {"wdth": 3}})}, "{}/m.json", "wdth",

@@ -245,7 +245,7 @@ def test_a_rank_correlation_comes_with_what_its_noise_allows():
     said = correlation.together(x, [*sure[:2], *same])
     # 2 of the 120 orders of five runs correlate as strongly
     assert said == (
-        f"ρ = -1.00, p = 0.017 of 5 runs; -1.00 to {max(orders):+.2f} if each accuracy moves within "
+        f"r_s = -1.00, p = 0.017 of 5 runs; -1.00 to {max(orders):+.2f} if each accuracy moves within "
         "its own interval, which says nothing of other runs"
     ).replace("-", "−")
     four = correlation.together(x[:4], sure[:4])

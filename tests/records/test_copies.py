@@ -52,4 +52,4 @@ def test_seeds_that_answered_other_images_of_a_set_are_not_paired_image_by_image
     for other in ({"ids_sha256": "b"}, {"content": "of other pictures"}):
         mine = replace(first.accuracies[0], subset=first.accuracies[0].subset | {"content": "c"})
         moved = replace(there, subset=there.subset | {"content": "c"} | other)
-        assert over_seeds([[mine], [moved]], "ID").how == "", other
+        assert over_seeds([[mine], [moved]], "ID").how == "by totals", other

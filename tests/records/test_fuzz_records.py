@@ -72,10 +72,34 @@ def evaluation(*rows: Accuracy) -> EvalRecord:
 def result() -> Result:
     values = {"lambda_1": Measure(2.0, 0.1, 1.5, 2.5), "trace/a.b": Measure(1.0)}
     arrays = {"nodes": np.ones((2, 3)), "names": np.array(["a", "b"])}
-    about = {"label": "run", "path": "run/ckpt.pt", "sha256": "ab" * 32}
+    about = {"label": "run", "path": "run/ckpt.pt", "sha256": "ab" * 32, "base": "cd" * 32}
+    about |= {"images": {"id": [5, "ef" * 32]}, "others": {"start": "01" * 32}}
     parts = {"run": Part(values, arrays, {"id": 5}), "lost": Part(not_measured="not finite")}
     joint = {"correlation": Measure(0.5, low=0.1, high=0.8)}
     return Result("spectrum", (about,), {"n": 5}, parts, joint, {"axis": np.arange(3)}, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("key", "entry", "at"),
+    [
+        ("images", 5, r"\$\.checkpoints\[0\]\.images: expected object"),
+        ("images", {"id": 5}, r'images\["id"\]: expected array, got int'),
+        ("images", {"id": [5]}, r'images\["id"\]: expected array of length 2'),
+        ("images", {"id": ["5", "ab"]}, r'images\["id"\]\[0\]: expected int'),
+        ("images", {"id": [-5, "ab"]}, r'images\["id"\]\[0\]: expected int'),
+        ("images", {"id": [5, 7]}, r'images\["id"\]\[1\]: expected str'),
+        ("others", {"start": 5}, r'others\["start"\]: expected str'),
+        ("others", ["ab"], r"others: expected object"),
+        ("base", 5, r"base: expected str"),
+    ],
+)
+def test_what_a_checkpoint_was_measured_on_is_checked(tmp_path, key, entry, at):
+    path = result().save(tmp_path)
+    plain = json.loads(path.read_text())
+    plain["checkpoints"][0][key] = entry
+    path.write_text(json.dumps(plain))
+    with pytest.raises(RecordError, match=rf"spectrum\.json: .*{at}.*; run the analysis again"):
+        Result.load(path)
 
 
 def write(kind: str, folder) -> tuple[os.PathLike, object]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from grace_geom.evaluation.one_checkpoint import set_aside
+from grace_geom.evaluation.record_files import set_aside
 from grace_geom.records import DialPoint, DialRecord, EvalRecord
 from tests.app.conftest import evaluation
 

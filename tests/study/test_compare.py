@@ -13,26 +13,23 @@ import pytest
 import torch
 
 from grace_geom.compare import main
-from grace_geom.config import TrainConfig, make_config
+from grace_geom.config import TrainConfig
 from grace_geom.data import loader, resolve
 from grace_geom.data.keys import keys_of
 from grace_geom.errors import Interrupted, UserError
 from grace_geom.evaluation import Measures, Source, assess
 from grace_geom.files import alone
 from grace_geom.methods import METHODS
-from grace_geom.methods.adversary import Adversary
 from grace_geom.models import ModelSpec, build
 from grace_geom.records import EvalRecord, list_runs
 from grace_geom.study import Study, StudyOptions
-from grace_geom.study.estimate import passes_of, probe
-from grace_geom.study.execute import Steps, held_out_score, last_record, run_all
-from grace_geom.study.options import best_rate, beyond, jobs_of, settings_of
-from grace_geom.study.watch import Expected, Watch, duration
+from grace_geom.study.execute import Steps, run_all
+from grace_geom.study.options import jobs_of, settings_of
 from grace_geom.training import train_run
 from tests.accuracies import all_wrong
 from tests.stub_study import MEASURES, Stub, rows_by_label, study
 from tests.toys import CLASSES as TOYS
-from tests.toys import register_toy, toy_batch, toy_clip
+from tests.toys import register_toy, toy_clip
 
 
 def test_finished_runs_are_not_repeated(tmp_path):
@@ -166,82 +163,6 @@ def test_a_folder_of_another_study_is_refused_before_anything_is_trained(tmp_pat
     assert again.trained == []
 
 
-def test_rates_are_chosen_on_held_out_data_at_equal_trial_budget_and_kept(tmp_path):
-    stub = Stub(stops="grace-s0")
-    with pytest.raises(Interrupted):
-        study(tmp_path, stub, lr_grid="1e-4,1e-3,1e-2", seeds=(0,))[0].run()
-    trials = [name for name in stub.trained if "-lr" in name]
-    assert trials == [f"{m}-lr{r}" for m in ("ft", "grace") for r in ("0.0001", "0.001", "0.01")]
-    steps = {
-        line
-        for run in tmp_path.glob("trials/*/config.yaml")
-        for line in run.read_text().splitlines()
-    }
-    assert {line for line in steps if line.startswith("max_steps")} == {
-        "max_steps: 5"
-    }  # a quarter of 20
-    again = Stub()
-    rows = rows_by_label(study(tmp_path, again, lr_grid="1e-4,1e-3,1e-2", seeds=(0,))[0].run())
-    assert (
-        again.trained == ["grace-s0"] and rows["grace"].lr == rows["ft"].lr == 1e-3
-    )  # where the stub is best
-    assert json.loads((tmp_path / "table.json").read_text())["trials"]["ft"][
-        "0.001"
-    ] == pytest.approx(0.5)
-
-
-def test_a_search_goes_around_the_rate_that_is_set(tmp_path):
-    stub = Stub()
-    study(tmp_path, stub, methods=("ft",), lr_grid="search", set={"ft.lr": "2e-3"}, seeds=(0,))[
-        0
-    ].run()
-    assert [name for name in stub.trained if "-lr" in name] == [
-        "ft-lr0.000667",
-        "ft-lr0.002",
-        "ft-lr0.006",
-    ]
-
-
-def test_a_grid_is_extended_once_where_its_best_rate_lies_at_the_edge(tmp_path):
-    stub, short = Stub(), {"methods": ("ft",), "seeds": (0,)}  # best at 1e-3
-    one, said = study(tmp_path / "fixed", stub, lr_grid="1e-1,1e-2", **short)
-    assert rows_by_label(one.run())["ft"].lr == 1e-2
-    assert any("warning: ft: the best rate, 0.01, is the smallest tried" in line for line in said)
-    assert "0.01, is the smallest tried" in (tmp_path / "fixed" / "table.md").read_text()
-    stub = Stub(stops="ft-s0")
-    with pytest.raises(Interrupted):
-        study(tmp_path / "longer", stub, lr_grid="1e-1,1e-2", lr_extend=True, **short)[0].run()
-    assert [name for name in stub.trained if "ft-lr" in name] == [
-        "ft-lr0.1",
-        "ft-lr0.01",
-        "ft-lr0.001",
-    ]
-    again = Stub()
-    rows = rows_by_label(
-        study(tmp_path / "longer", again, lr_grid="1e-1,1e-2", lr_extend=True, **short)[0].run()
-    )
-    assert rows["ft"].lr == 1e-3 and again.trained == ["ft-s0"]
-    kept = json.loads((tmp_path / "longer" / "table.json").read_text())
-    assert (
-        set(kept["trials"]["ft"]) == {"0.1", "0.01", "0.001"}
-        and "0.001" in kept["rates_at_an_edge"][0]
-    )
-    inside, said = study(
-        tmp_path / "inside", Stub(), lr_grid="1e-4,1e-3,1e-2", lr_extend=True, **short
-    )
-    inside.run()
-    assert len(inside.state.trials["ft"]) == 3 and not any("warning" in line for line in said)
-
-
-def test_a_step_beyond_a_grid_keeps_its_ratio():
-    assert beyond([1e-3, 1e-2], 1e-2) == pytest.approx(1e-1) and beyond(
-        [3.0, 1.0, 9.0], 1.0
-    ) == pytest.approx(1 / 3)
-    assert (
-        beyond([1, 2, 3], 2) is None and beyond([1.0], 1.0) is None and beyond([1, 2], None) is None
-    )
-
-
 def test_a_run_that_was_stopped_half_way_ends_as_if_it_had_not_been(tmp_path, toy_data, capsys):
     argv = [*toy_argv(tmp_path / "whole", toy_data), "--methods", "ft"]
     main(argv)
@@ -333,32 +254,6 @@ def test_an_image_tower_from_elsewhere_takes_the_text_tower_of_a_shipped_base(tm
     torch.save(ours.clip.state_dict(), tmp_path / "whole.pt")
     whole = assess(tmp_path / "whole.pt", measures, Source(data="shapes", model="tiny-shapes"))
     assert not row.error and row.records[0].accuracies[0].correct == whole.accuracies[0].correct
-
-
-def test_trials_of_another_length_are_not_mixed_in(tmp_path):
-    study(tmp_path, Stub(), lr_grid="1e-3", seeds=(0,))[0].run()
-    with pytest.raises(UserError, match="max_steps was 5, now 10"):
-        study(tmp_path, Stub(), lr_grid="1e-3", seeds=(0,), trial_share=0.5)[0].run()
-
-
-def test_what_a_trial_scores_counts_attacked_images_where_there_are_some(tmp_path):
-    assert held_out_score(tmp_path) is None
-    lines = [
-        '{"step": 1, "val_acc": 0.1}',
-        '{"step": 2, "val_acc": 0.6}',
-        '{"step": 3, "loss": 1.0}',
-    ]
-    (tmp_path / "metrics.jsonl").write_text("\n".join(lines))
-    assert held_out_score(tmp_path) == 0.6
-    (tmp_path / "metrics.jsonl").write_text(
-        "\n".join([*lines, '{"step": 4, "val_acc": 0.6, "val_acc_pgd": 0.2}'])
-    )
-    assert held_out_score(tmp_path) == pytest.approx(0.3)  # 2 / (1 / 0.6 + 1 / 0.2)
-
-
-def test_the_best_rate_is_the_smaller_of_equals_and_failed_trials_do_not_count():
-    assert best_rate({"0.1": 0.5, "0.01": 0.7, "0.001": 0.7, "1": None}) == 0.001
-    assert best_rate({"1": None}) is None
 
 
 def test_methods_train_on_equal_terms():
@@ -454,55 +349,6 @@ def test_processes_share_the_work_and_a_death_costs_one_run(tmp_path):
     assert found["ft"].record.summary == Stub().evaluate(tmp_path / "ft-s0", MEASURES, None).summary
 
 
-def test_time_left_follows_what_the_runs_write(tmp_path):
-    a, b = jobs_of(StudyOptions(methods=("ft", "grace"), out=tmp_path), {})
-    watch = Watch(
-        [a, b], {a.name: Expected(20, 10, 2, 3), b.name: Expected(20, 30, 2, 3)}, workers=1
-    )
-    assert watch.left() == pytest.approx(44, abs=0.5)
-    a.folder.mkdir()
-    (a.folder / "config.yaml").write_text("method: ft")
-    (a.folder / "metrics.jsonl").write_text('{"step": 5, "seconds": 1}\n{"step": 10, "sec')
-    assert last_record(a.folder) == {"step": 5, "seconds": 1} and "ft-s0: step 5/20" in watch.line()
-    watch.finish(a)
-    assert watch.line().startswith("[1/2] starting")
-
-
-def test_time_left_moves_from_the_plan_to_the_pace_of_the_runs(tmp_path):
-    jobs = jobs_of(StudyOptions(methods=("ft", "grace"), seeds=tuple(range(10)), out=tmp_path), {})
-    watch = Watch(jobs, {job.name: Expected(20, 8, 2, 3) for job in jobs}, workers=2)
-    watch._began -= 40  # the first of 20 jobs of 10 s took 40 s, where the plan says 5 s
-    watch.finish(jobs[0])
-    assert watch.left() == pytest.approx(
-        190 * (20 / 2 + 40) / (20 + 10), abs=0.5
-    )  # 5:17 min, not 12:40
-    watch._began -= 360  # ... and so did nine more: now the pace counts
-    for job in jobs[1:10]:
-        watch.finish(job)
-    assert watch.left() == pytest.approx(100 * (10 + 400) / (20 + 100), abs=0.5)
-
-
-def test_an_attack_is_counted_in_forwards():
-    spec = Measures(attack="apgd", steps=10).attack_spec()
-    assert passes_of(spec, classes=5) == pytest.approx(2.2 * 10 * (1 + 4))
-
-
-@pytest.mark.parametrize("seconds, text", [(3.4, "3 s"), (200, "3:20 min"), (7500, "2 h 05 min")])
-def test_durations_are_read_at_a_glance(seconds, text):
-    assert duration(seconds) == text
-
-
-@pytest.fixture
-def toy_data(tmp_path) -> str:
-    """Training and test images of the toys, as ``npz:TRAIN+TEST``."""
-    for name, n in (("train", 64), ("test", 30)):
-        batch = toy_batch(n, seed=n)
-        pixels = (batch.images.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).numpy()
-        np.savez(tmp_path / f"{name}.npz", images=pixels, labels=batch.labels.numpy())
-        (tmp_path / f"{name}.classes.json").write_text(json.dumps({"class_names": list(TOYS)}))
-    return f"npz:{tmp_path / 'train.npz'}+{tmp_path / 'test.npz'}"
-
-
 def toy_argv(out: Path, data: str) -> list[str]:
     settings = {
         "data": data,
@@ -542,72 +388,6 @@ def test_the_command_trains_evaluates_and_says_where_things_lie(tmp_path, toy_da
     main(toy_argv(tmp_path / "out", toy_data))
     assert "every run is finished" in capsys.readouterr().out
     assert written == {path: path.read_bytes() for path in (tmp_path / "out").rglob("*.pt")}
-
-
-def test_timing_a_method_trains_nothing_and_knows_the_length_of_its_run(
-    tmp_path, toy_data, monkeypatch
-):
-    monkeypatch.chdir(tmp_path)
-    values = {
-        "data": toy_data,
-        "model": register_toy(),
-        "pretrained": "random",
-        "batch_size": 16,
-        "epochs": 2,
-    }
-    found = probe(make_config({"method": "ft"} | values))
-    assert found.steps == 2 * (len(resolve(toy_data, "train")) // 16)
-    assert (
-        found.step > 0
-        and found.forward > 0
-        and found.seconds == found.setup + found.steps * found.step
-    )
-    assert probe(make_config({"method": "zero-shot"} | values)).steps == 0
-    fitted = probe(make_config({"method": "tpgm", "radius_steps": 10**6} | values))
-    passes = (
-        3 * 10**6 * min(16, len(resolve(toy_data, "val"))) / 16
-    )  # of a batch, a forward and a backward each
-    assert fitted.setup == pytest.approx(passes * fitted.forward, rel=1e-3)
-    assert not (tmp_path / "runs").exists()
-
-
-def test_a_method_whose_attack_grows_is_timed_where_it_costs_its_mean(toy_data, monkeypatch):
-    seen, reach = [], Adversary.reach
-    monkeypatch.setattr(
-        Adversary,
-        "reach",
-        lambda self, run: seen.append(reach(self, run).steps) or reach(self, run),
-    )
-    values = {
-        "data": toy_data,
-        "model": register_toy(),
-        "pretrained": "random",
-        "batch_size": 4,
-        "max_steps": 100,
-    }
-    probe(
-        make_config(
-            {"method": "at", "attack_steps": 20, "steps_warmup": 1.0, "epochs": None} | values
-        )
-    )
-    assert {6, 16} <= set(seen) and 1 in seen  # steps 25 and 75 of 100; step 0 is not counted
-
-
-def test_an_attack_that_images_leave_early_is_timed_as_if_none_did(toy_data, monkeypatch):
-    monkeypatch.setattr(
-        "grace_geom.methods.adversary.pgd_until", None
-    )  # whether they do depends on what is trained
-    values = {
-        "data": toy_data,
-        "model": register_toy(),
-        "pretrained": "random",
-        "batch_size": 4,
-        "max_steps": 8,
-    }
-    config = make_config(
-        {"method": "at", "attack_stop": 0.7, "attack_steps": 1, "epochs": None} | values
-    )
-    assert probe(config).step > 0 and config.build_method().attack_stop == 0.7
 
 
 def test_settings_do_not_fix_what_a_recipe_decides():

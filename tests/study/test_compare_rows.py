@@ -12,9 +12,17 @@ from scipy import stats
 
 from grace_geom.compare import summary
 from grace_geom.data import resolve
+from grace_geom.evaluation.table import accuracy_table
 from grace_geom.plots import static
 from grace_geom.plots.palette import look
-from grace_geom.records import Estimate, EvalRecord, image_difference, list_runs
+from grace_geom.records import (
+    Estimate,
+    EvalRecord,
+    how_intervals,
+    image_difference,
+    list_runs,
+    summarise,
+)
 from grace_geom.records.statistics import wilson
 from grace_geom.study import Row, data_files, figure, report
 from grace_geom.study.rows import difference
@@ -173,6 +181,21 @@ def one_seed(label: str, cells: dict[tuple[str, str], np.ndarray]) -> Row:
     return Row(label, {0: EvalRecord("ab", label, label, 0, {}, tuple(found)).summed()})
 
 
+def test_tables_of_studies_and_evaluations_say_the_same_of_their_intervals():
+    rng = np.random.default_rng(1)
+    keys = [("id", "a"), ("ood", "b"), ("ood", "c")]
+    row = one_seed("x", {key: rng.random(500) < 0.6 for key in keys})
+    said = how_intervals(summarise(row.records[0].accuracies).values())
+    assert "of means and HM: Wilson's at their variance over images" in said
+    assert f"one seed, {said}:" in report.intervals_note([row])
+    assert accuracy_table([row.records[0]]).notes[0] == f"Top-1 accuracy in %, {said}."
+    alone = one_seed("x", {("id", "a"): rng.random(500) < 0.6})
+    assert "one seed, Wilson 95 % intervals:" in report.intervals_note([alone])
+    bare = [dataclasses.replace(a, outcomes="") for a in row.records[0].accuracies]
+    totals = how_intervals(summarise(bare).values())
+    assert "sets taken as independent" in totals and "variance over images" not in totals
+
+
 def test_one_seed_is_compared_image_by_image():
     rng = np.random.default_rng(0)
     keys = [("id", "a"), ("ood", "b"), ("ood", "c"), ("adv", "a")]
@@ -258,8 +281,8 @@ def test_an_attack_of_several_parts_leaves_the_other_columns_paired_and_is_shown
         math.isnan(found.p)
         and found.how == "Adv without a test: apgd-ce has a total, no outcome for each image"
     )
-    (name,) = report.suite_estimates(rows[0])
-    assert name.startswith("apgd 4/255") and report.suite_estimates(rows[0])[name].value == 0.15
+    (name,) = report.suite_estimates(rows)[0]
+    assert name.startswith("apgd 4/255") and report.suite_estimates(rows)[0][name].value == 0.15
     assert "25.0 [" in report.markdown(rows, None, "t") and "15.0 [" in report.markdown(
         rows, None, "t"
     )

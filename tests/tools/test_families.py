@@ -6,7 +6,15 @@ import pytest
 import torch
 
 from grace_geom.models import ClipClassifier, known_models
-from grace_geom.tools.families import FAMILIES, Row, adapted, family_of, measure, page, small_model
+from grace_geom.tools.families import (
+    FAMILIES,
+    FamilyRow,
+    adapted,
+    family_of,
+    measure,
+    page,
+    small_model,
+)
 from grace_geom.tools.families.page import line, members_of
 
 PAGE = (Path(__file__).parents[2] / "docs" / "families.md").read_text(encoding="utf-8")
@@ -41,7 +49,7 @@ def test_every_name_of_open_clip_has_one_family():
 
 
 def test_the_page_is_printed_from_rows():
-    rows = {family.name: Row("cls", {"vpt-pmg-aft": "no tokens"}) for family in FAMILIES}
+    rows = {family.name: FamilyRow("cls", {"vpt-pmg-aft": "no tokens"}) for family in FAMILIES}
     text = page(rows, dict.fromkeys(rows, 0.5))
     line = "| ViT | open_clip's ViT, class token | 48 | `ViT-B-32` | 50 % | cls | `vpt-pmg-aft` |"
     assert line in text

@@ -11,10 +11,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from grace_geom.checkpoint import load_checkpoint, save_checkpoint
 from grace_geom.data import resolve
-from grace_geom.data.keys import keys_of
+from grace_geom.data.keys import keys_of, pixel_keys_of
 from grace_geom.data.membership import unseen
 from grace_geom.errors import Interrupted, UserError
 from grace_geom.evaluation import DialOptions, Measures, Source, assess, dial
@@ -235,9 +236,29 @@ def test_copies_across_parts_are_counted_told_and_left_out(tmp_path: Path, capsy
     assert f"{copied} of 24 test images are exact copies of training images" in err
     stored = read_yaml(out / "config.yaml")
     record = next(v for v in stored.values() if isinstance(v, dict) and "data" in v)["data"]
-    assert record["copies"] == {"test": copied}
+    assert record["copies"] == {"test": copied} and record["test_images"] == 24
     assert record["members"]["n"] == len(load_checkpoint(out).members["keys"])
     assert assess(out, ID, CPU).accuracies[0].n == 24 - copied
+
+
+def test_other_files_of_the_same_pixels_in_a_drawn_test_part_are_counted_and_told(
+    tmp_path: Path, capsys
+):
+    toy_folder(tmp_path / "toy")
+    for i, path in enumerate(sorted((tmp_path / "toy").rglob("*.png"))):
+        Image.open(path).save(path.with_name(f"again{i}.png"), compress_level=1)
+    spec = f"folder:{tmp_path / 'toy'}"
+    train, test = resolve(spec, "train"), resolve(spec, "test")
+    twins = int(np.isin(pixel_keys_of(test), pixel_keys_of(train)).sum())
+    assert twins > 0 and not np.isin(keys_of(test), keys_of(train)).any()
+    out = small_run(tmp_path, "ft", data=spec)
+    err = capsys.readouterr().err
+    assert f"{twins} of {len(test)} test images" in err
+    assert "are exact copies of training images" in err
+    stored = read_yaml(out / "config.yaml")
+    record = next(v for v in stored.values() if isinstance(v, dict) and "data" in v)["data"]
+    assert record["copies"]["test"] == twins
+    assert assess(out, ID, CPU).accuracies[0].n == len(test) - twins
 
 
 def test_one_run_directory_has_one_training_at_a_time(tmp_path: Path):

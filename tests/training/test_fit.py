@@ -14,7 +14,6 @@ from torch.testing import assert_close
 from grace_geom.errors import Interrupted, UserError
 from grace_geom.methods import METHODS
 from grace_geom.methods.ft import Ft
-from grace_geom.progress import Progress
 from grace_geom.training import Plan, Trainer, fit
 from tests.toys import toy_batch, toy_clip, toy_run
 
@@ -278,10 +277,3 @@ def test_no_steps_leave_the_base():
                 model(BATCHES[0].images, notes.weights), model(BATCHES[0].images), rtol=0, atol=0
             )
         assert notes.saved == [0]
-
-
-def test_work_that_takes_longer_than_expected_has_no_negative_time_left():
-    watch = Progress(2, quiet=True)
-    for _ in range(3):
-        watch.step(4)
-    assert watch.line().startswith("step 3, 2 were expected") and "-" not in watch.line()

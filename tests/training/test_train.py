@@ -18,15 +18,12 @@ from grace_geom import train
 from grace_geom.checkpoint import load_checkpoint, open_checkpoint
 from grace_geom.config import parse_train
 from grace_geom.data import resolve
-from grace_geom.devices import pick_device, pick_precision, pick_workers
 from grace_geom.distributed import World
 from grace_geom.errors import UserError
 from grace_geom.methods import METHODS
 from grace_geom.methods.flyp import Flyp
 from grace_geom.methods.grace import Grace
 from grace_geom.methods.sam import Sam
-from grace_geom.progress import Progress
-from grace_geom.provenance import provenance
 from grace_geom.training import run as training
 from grace_geom.training import train_run
 from tests.small_run import lines, small_config, small_run, write_npz
@@ -68,8 +65,13 @@ def test_a_run_directory(tmp_path, capsys):
     out = tmp_path / "run"
     said = capsys.readouterr()
     assert said.out.strip() == str(out / "ckpt.pt")
-    seen, held = (len(resolve(f"npz:{tmp_path / 'toy.npz'}", split)) for split in ("train", "val"))
-    assert f"{seen} training images, {held} held out -> {out}" in said.err
+    spec = f"npz:{tmp_path / 'toy.npz'}"
+    seen, held, test = (len(resolve(spec, split)) for split in ("train", "val", "test"))
+    assert seen + held + test == len(resolve(spec, "eval"))
+    assert f"{seen} training images, {held} held out, {test} test -> {out}" in said.err
+    config = parse_train(argv)
+    assert f" 10 steps of {config.batch_size} images (" in said.err
+    assert f" epochs), lr {config.options['lr']:g}, " in said.err and "warning" not in said.err
     names = {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()}
     assert names == {
         "config.yaml",
@@ -200,6 +202,19 @@ def test_mistakes_exit_with_2_and_leave_nothing(values, said, tmp_path, capsys):
 def test_asking_for_more_images_than_there_are_is_said(tmp_path, capsys):
     train.main(flags(tmp_path, train_images=10**6, epochs=1))
     assert "training images (all there are, of 1000000 asked for), " in capsys.readouterr().err
+
+
+def test_a_batch_larger_than_the_training_set_is_warned_about(tmp_path, capsys):
+    train.main(
+        flags(tmp_path, method="at", batch_size=10**6, epochs=2, attack_steps=1, eps="2/255")
+    )
+    err = capsys.readouterr().err
+    seen = len(resolve(f"npz:{tmp_path / 'toy.npz'}", "train"))
+    assert f" 2 steps of {seen} images (2 epochs), lr " in err and ", ε 2/255, " in err
+    said = (
+        f"--batch-size 1000000 is larger than the training set: each step takes all {seen} images"
+    )
+    assert said in err
 
 
 def test_an_existing_directory_is_not_touched(tmp_path, capsys):
@@ -365,38 +380,6 @@ def test_ctrl_c_in_a_real_process(tmp_path):
     assert f"saved in {out}. Continue with: python -m grace_geom.train --out {out} --resume" in said
     assert "Traceback" not in said
     assert load_checkpoint(out).step >= 1
-
-
-def test_devices():
-    assert pick_precision("auto", torch.device("cpu")) == "float32"
-    assert pick_precision("fp16", torch.device("cpu")) == "fp16"
-    assert (
-        pick_workers(None, torch.device("cpu")) == 0 and pick_workers(3, torch.device("cpu")) == 3
-    )
-    assert 1 <= pick_workers(None, torch.device("cuda")) <= 8
-    assert pick_device("cpu") == torch.device("cpu")
-
-
-def test_provenance_is_plain_and_never_fails(monkeypatch):
-    found = provenance()
-    assert yaml.safe_load(yaml.safe_dump(found)) == found
-    assert found["packages"]["torch"] and found["threads"] == torch.get_num_threads()
-    monkeypatch.setattr(
-        "subprocess.run", lambda *a, **k: (_ for _ in ()).throw(FileNotFoundError("git"))
-    )
-    assert provenance()["commit"] is None
-
-
-def test_progress_lines(capsys):
-    progress = Progress(total=10, done=2, every=0.0)
-    progress.show(loss=1.25)
-    progress.step(8)
-    assert "step 3/10" in capsys.readouterr().err
-    assert "loss 1.25" in progress.line() and "left" in progress.line()
-    quiet = Progress(total=10, quiet=True, every=0.0)
-    quiet.step(8)
-    quiet.say("x")
-    assert not capsys.readouterr().err
 
 
 def test_registered_toy_is_what_the_runs_use(tmp_path):

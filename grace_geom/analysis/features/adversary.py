@@ -120,39 +120,16 @@ def adversarial_images(
         return known
     mine = my_images(len(image_set))
     part = image_set if len(mine) == len(image_set) else image_set.take(mine)
-    attacked = (
-        pgd_attack(
-            lambda x: logits(x, weights),
-            batch.images,
-            batch.labels,
-            adversary.eps,
-            adversary.alpha,
-            adversary.attack_steps,
-            seed=seed,
-            index=torch.from_numpy(part.index)[batch.index.cpu()],
-            until_fooled=False,
-        )
-        .x_adv.cpu()
-        .numpy()
-        .astype(np.float32)
-        for batch in _on(model, loader(part, batch_size, inputs, train=False))
-    )
+    batches = _on(model, loader(part, batch_size, inputs, train=False))
+    index = torch.from_numpy(part.index)
+    attacked = _attacked(lambda x: logits(x, weights), batches, index, adversary, seed)
     shared = len(part) < len(image_set)
     if file is None:
         own = np.concatenate(list(attacked))
         return woven(everyones(own)) if shared else own
     rounds = _rounds(attacked, shape, batch_size) if shared else attacked
     if first():
-        content = hashlib.sha256()
-        with atomic_write(file) as out:  # batch by batch: the set may be larger than memory
-            header = {"descr": "<f4", "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(out, header)
-            for x_adv in rounds:
-                raw = np.ascontiguousarray(x_adv, dtype="<f4").tobytes()
-                content.update(raw)
-                out.write(raw)
-        kept = settings | {"sha256": content.hexdigest()}
-        write_text(file.with_suffix(".json"), json.dumps(kept, indent=2, sort_keys=True))
+        _write(file, rounds, shape, settings)
     elif shared:
         for _ in rounds:  # what this process made goes to the first
             pass
@@ -160,6 +137,47 @@ def adversarial_images(
     made = _on_record(file, settings, shape)
     assert made is not None, f"{file} was written just now"
     return made
+
+
+def _attacked(
+    logits_fn: Callable[[Tensor], Tensor],
+    batches: Iterable[Batch],
+    index: Tensor,
+    adversary: Perturbations,
+    seed: int,
+) -> Iterator[np.ndarray]:
+    """The attacked images of each batch, float32; ``index`` has the place of every image in its
+    source, on which its random start depends.
+    """
+    for batch in batches:
+        attacked = pgd_attack(
+            logits_fn,
+            batch.images,
+            batch.labels,
+            adversary.eps,
+            adversary.alpha,
+            adversary.attack_steps,
+            seed=seed,
+            index=index[batch.index.cpu()],
+            until_fooled=False,
+        )
+        yield attacked.x_adv.cpu().numpy().astype(np.float32)
+
+
+def _write(
+    file: Path, batches: Iterable[np.ndarray], shape: tuple[int, ...], settings: dict[str, Any]
+) -> None:
+    """An ``.npy`` of all batches, and a JSON beside it of what they depend on and their digest."""
+    content = hashlib.sha256()
+    with atomic_write(file) as out:  # batch by batch: the set may be larger than memory
+        header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(out, header)
+        for x_adv in batches:
+            raw = np.ascontiguousarray(x_adv, dtype="<f4").tobytes()
+            content.update(raw)
+            out.write(raw)
+    kept = settings | {"sha256": content.hexdigest()}
+    write_text(file.with_suffix(".json"), json.dumps(kept, indent=2, sort_keys=True))
 
 
 def _rounds(

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from grace_geom.batch import Batch
-from grace_geom.errors import UserError, nearest
+from grace_geom.errors import UserError, check_known, nearest
 from grace_geom.models import ClipClassifier
 
 EMBEDDING = "embedding"
@@ -121,8 +121,7 @@ def read_features(
 
     Arguments and errors are those of :func:`collect`. Hooks are there during a forward pass only.
     """
-    if pool not in POOLS:
-        raise UserError(f"--pool {pool!r} is not known; {nearest(pool, POOLS)}")
+    check_known("--pool", pool, POOLS)
     expected = 0
     pools = {name: pool_of(model, pool) for name, model in models.items()}
     chosen = {name: _chosen(model, layers) for name, model in models.items()}

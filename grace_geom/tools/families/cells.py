@@ -35,7 +35,7 @@ QUICK: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class Row:
+class FamilyRow:
     """What was found on one network.
 
     Attributes:
@@ -47,7 +47,7 @@ class Row:
     refused: dict[str, str]
 
 
-def measure(model: ClipClassifier, *, steps: bool = True) -> Row:
+def measure(model: ClipClassifier, *, steps: bool = True) -> FamilyRow:
     """Try everything on a model.
 
     Args:
@@ -69,7 +69,7 @@ def measure(model: ClipClassifier, *, steps: bool = True) -> Row:
         "analyses of features": partial(_features, model),
     }
     refused = {name: why for name, attempt in tries.items() if (why := _refusal(attempt))}
-    return Row(pool_of(model, "auto"), refused)
+    return FamilyRow(pool_of(model, "auto"), refused)
 
 
 def adapted(model: str) -> float:

@@ -7,7 +7,7 @@ import open_clip
 
 from grace_geom.methods import METHODS
 from grace_geom.models import known_models
-from grace_geom.tools.families.cells import Row
+from grace_geom.tools.families.cells import FamilyRow
 from grace_geom.tools.families.small import FAMILIES, Family, family_of
 
 OWN = "tiny-shapes"
@@ -30,7 +30,7 @@ or the mean of its positions. The weight perturbation of `feature_stability` is 
 """
 
 
-def page(rows: Mapping[str, Row], shares: Mapping[str, float]) -> str:
+def page(rows: Mapping[str, FamilyRow], shares: Mapping[str, float]) -> str:
     """Markdown for the rows of all families, and the adapted shares of their examples, by the
     family's name.
     """
@@ -43,7 +43,7 @@ def page(rows: Mapping[str, Row], shares: Mapping[str, float]) -> str:
     return "\n".join([HEAD, *table, "", *_reasons(rows), *_names(members)])
 
 
-def line(family: Family, row: Row, share: float, names: int) -> str:
+def line(family: Family, row: FamilyRow, share: float, names: int) -> str:
     """A family's row of the table."""
     refused = ", ".join(f"`{name}`" for name in row.refused) or "–"
     return (
@@ -61,7 +61,7 @@ def members_of() -> dict[str, list[str]]:
     return found
 
 
-def _reasons(rows: Mapping[str, Row]) -> list[str]:
+def _reasons(rows: Mapping[str, FamilyRow]) -> list[str]:
     """Each refusal once, with the words that a user sees."""
     said: dict[str, str] = {}
     for row in rows.values():

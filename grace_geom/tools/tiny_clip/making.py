@@ -39,19 +39,19 @@ class Pretraining:
             world in all its styles.
         data_root: Directory of the torchvision and ImageNet data sets.
         pairs: Number of image-caption pairs from the built-in world.
-        views: Pairs per image of a labelled data set: the image itself and random crops.
+        views: Number of pairs per image of a labelled data set: the image itself and random crops.
         exclude: Class names to leave out of the labelled data sets, such as those evaluated on
             later.
         model: open_clip model name, or a model configuration of this package.
         init: Initial weights: random, a file, or an open_clip tag.
         steps: Number of optimizer steps.
-        batch_size: Pairs per optimizer step.
+        batch_size: Number of pairs per optimizer step.
         lr: Peak learning rate of AdamW; linear warm-up, then cosine decay to zero.
         warmup: Warm-up of the learning rate, as a fraction of the steps.
         weight_decay: Weight decay of matrices; other tensors have none.
         seed: Random seed for the initial weights, the images, the captions and their order.
         device: Device: cpu, cuda; auto: a GPU if there is one.
-        n: Images per data set for the accuracies in the record.
+        n: Number of images per data set for the accuracies in the record.
         hard_ids: File for the indices of the natural adversarial images; null: beside the weights.
         overwrite: Overwrite existing files.
     """
@@ -112,8 +112,8 @@ def make(options: Pretraining) -> str:
 
     def report(step: int, loss: float, spent: float) -> None:
         bar.show(loss=loss)
-        for _ in range(step - bar.done + 1):
-            bar.step(options.batch_size)
+        new = step - bar.done + 1
+        bar.step(new * options.batch_size, new)
 
     curve = pretrain(clip, pairs, options.schedule, tokenizer(material.prompts), device, report)
     seconds["training"] = round(curve.seconds[-1], 1)

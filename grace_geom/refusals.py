@@ -1,0 +1,106 @@
+"""What a command line is refused for before torch is imported: names and paths that lead nowhere.
+
+The checks are those of the rooms that use the values, which make them again; here they come sooner.
+What they need is imported when they are asked: ``--help`` needs none of it.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from grace_geom.errors import UserError, nearest
+
+NAMED_SETS = ("ood", "natural_adv", "zeroshot")
+"""Suites whose sets a command line may name."""
+
+
+def check_suites(suites: Collection[str]) -> None:
+    """Refuse suites that there are none of.
+
+    Raises:
+        UserError: With the nearest names, or all where none is given.
+    """
+    from grace_geom.records.accuracy import SUITES
+
+    if not suites:
+        raise UserError(f"--suites is empty: name some of {', '.join(SUITES)}")
+    for suite in suites:
+        if suite not in SUITES:
+            raise UserError(f"--suites: unknown suite {suite!r}; {nearest(suite, SUITES)}")
+
+
+def check_checkpoints(values: Mapping[str, Any]) -> None:
+    """Refuse checkpoints and run directories that are not there.
+
+    Args:
+        values: Of the options, by field: ``checkpoints``, ``checkpoint`` or ``run``.
+
+    Raises:
+        UserError: Naming the first one.
+    """
+    from grace_geom.records.places import checkpoint_file
+
+    one = [values[name] for name in ("checkpoint", "run") if name in values]
+    for path in (*one, *values.get("checkpoints", ())):
+        checkpoint_file(path)
+
+
+def check_evaluation(values: Mapping[str, Any]) -> None:
+    """Refuse checkpoints that are not there, suites that there are none of, and data sets that
+    cannot be found.
+
+    A relative file without ``--data-root`` may lie below the data root of the training run, which
+    only the checkpoint tells: it is left to the evaluation.
+
+    Args:
+        values: Of the options, by field: those of ``Measures``, ``data`` and ``data_root``, and
+            what :func:`check_checkpoints` takes.
+
+    Raises:
+        UserError: Naming the first one.
+    """
+    check_suites(values["suites"])
+    check_checkpoints(values)
+    surely = values["data_root"] is not None
+    if values["data"] is not None and {"id", "adv"} & set(values["suites"]):
+        check_data(values, surely=surely)
+    _check_named(values, surely)
+
+
+def check_study(values: Mapping[str, Any]) -> None:
+    """Refuse suites that there are none of, and data sets that cannot be found.
+
+    Args:
+        values: Of the options, by field: those of ``Measures``, ``data`` and ``data_root``.
+
+    Raises:
+        UserError: Naming the first one.
+    """
+    check_suites(values["suites"])
+    check_data(values)
+    _check_named(values, surely=True)
+
+
+def check_data(values: Mapping[str, Any], *, surely: bool = True) -> None:
+    """Refuse the SPEC of ``data`` where its form is unknown or its files are not there.
+
+    Args:
+        values: Of the options, by field: ``data`` and ``data_root``.
+        surely: Relative files lie here or below ``data_root``.
+
+    Raises:
+        UserError: As :func:`grace_geom.data.specs.resolve`.
+    """
+    _check_set(values["data"], values, surely)
+
+
+def _check_set(spec: str, values: Mapping[str, Any], surely: bool) -> None:
+    from grace_geom.data.specs import check_spec
+
+    check_spec(spec, data_root=values["data_root"], surely=surely)
+
+
+def _check_named(values: Mapping[str, Any], surely: bool) -> None:
+    for suite in NAMED_SETS:
+        if suite in values["suites"]:
+            for spec in values[suite].values():
+                _check_set(spec, values, surely)

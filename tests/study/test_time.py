@@ -1,0 +1,113 @@
+"""What a study will take: timed before it begins, and followed while it runs."""
+
+import pytest
+
+from grace_geom.config import make_config
+from grace_geom.data import resolve
+from grace_geom.evaluation import Measures
+from grace_geom.methods.adversary import Adversary
+from grace_geom.study import StudyOptions
+from grace_geom.study.estimate import passes_of, probe
+from grace_geom.study.execute import last_record
+from grace_geom.study.options import jobs_of
+from grace_geom.study.watch import Expected, Watch
+from tests.toys import register_toy
+
+
+def test_time_left_follows_what_the_runs_write(tmp_path):
+    a, b = jobs_of(StudyOptions(methods=("ft", "grace"), out=tmp_path), {})
+    watch = Watch(
+        [a, b], {a.name: Expected(20, 10, 2, 3), b.name: Expected(20, 30, 2, 3)}, workers=1
+    )
+    assert watch.left() == pytest.approx(44, abs=0.5)
+    a.folder.mkdir()
+    (a.folder / "config.yaml").write_text("method: ft")
+    (a.folder / "metrics.jsonl").write_text('{"step": 5, "seconds": 1}\n{"step": 10, "sec')
+    assert last_record(a.folder) == {"step": 5, "seconds": 1} and "ft-s0: step 5/20" in watch.line()
+    watch.finish(a)
+    assert watch.line().startswith("[1/2] starting")
+
+
+def test_time_left_moves_from_the_plan_to_the_pace_of_the_runs(tmp_path):
+    jobs = jobs_of(StudyOptions(methods=("ft", "grace"), seeds=tuple(range(10)), out=tmp_path), {})
+    watch = Watch(jobs, {job.name: Expected(20, 8, 2, 3) for job in jobs}, workers=2)
+    watch._began -= 40  # the first of 20 jobs of 10 s took 40 s, where the plan says 5 s
+    watch.finish(jobs[0])
+    assert watch.left() == pytest.approx(
+        190 * (20 / 2 + 40) / (20 + 10), abs=0.5
+    )  # 5:17 min, not 12:40
+    watch._began -= 360  # ... and so did nine more: now the pace counts
+    for job in jobs[1:10]:
+        watch.finish(job)
+    assert watch.left() == pytest.approx(100 * (10 + 400) / (20 + 100), abs=0.5)
+
+
+def test_an_attack_is_counted_in_forwards():
+    spec = Measures(attack="apgd", steps=10).attack_spec()
+    assert passes_of(spec, classes=5) == pytest.approx(2.2 * 10 * (1 + 4))
+
+
+def test_timing_a_method_trains_nothing_and_knows_the_length_of_its_run(
+    tmp_path, toy_data, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    values = {
+        "data": toy_data,
+        "model": register_toy(),
+        "pretrained": "random",
+        "batch_size": 16,
+        "epochs": 2,
+    }
+    found = probe(make_config({"method": "ft"} | values))
+    assert found.steps == 2 * (len(resolve(toy_data, "train")) // 16)
+    assert (
+        found.step > 0
+        and found.forward > 0
+        and found.seconds == found.setup + found.steps * found.step
+    )
+    assert probe(make_config({"method": "zero-shot"} | values)).steps == 0
+    fitted = probe(make_config({"method": "tpgm", "radius_steps": 10**6} | values))
+    passes = (
+        3 * 10**6 * min(16, len(resolve(toy_data, "val"))) / 16
+    )  # of a batch, a forward and a backward each
+    assert fitted.setup == pytest.approx(passes * fitted.forward, rel=1e-3)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_method_whose_attack_grows_is_timed_where_it_costs_its_mean(toy_data, monkeypatch):
+    seen, reach = [], Adversary.reach
+    monkeypatch.setattr(
+        Adversary,
+        "reach",
+        lambda self, run: seen.append(reach(self, run).steps) or reach(self, run),
+    )
+    values = {
+        "data": toy_data,
+        "model": register_toy(),
+        "pretrained": "random",
+        "batch_size": 4,
+        "max_steps": 100,
+    }
+    probe(
+        make_config(
+            {"method": "at", "attack_steps": 20, "steps_warmup": 1.0, "epochs": None} | values
+        )
+    )
+    assert {6, 16} <= set(seen) and 1 in seen  # steps 25 and 75 of 100; step 0 is not counted
+
+
+def test_an_attack_that_images_leave_early_is_timed_as_if_none_did(toy_data, monkeypatch):
+    monkeypatch.setattr(
+        "grace_geom.methods.adversary.pgd_until", None
+    )  # whether they do depends on what is trained
+    values = {
+        "data": toy_data,
+        "model": register_toy(),
+        "pretrained": "random",
+        "batch_size": 4,
+        "max_steps": 8,
+    }
+    config = make_config(
+        {"method": "at", "attack_stop": 0.7, "attack_steps": 1, "epochs": None} | values
+    )
+    assert probe(config).step > 0 and config.build_method().attack_stop == 0.7
