@@ -194,23 +194,10 @@ class TrainConfig:
 
 
 NOT_THE_RUN = (
-    "out",
-    "resume",
-    "resume_anyway",
-    "stop_after",
-    "device",
-    "workers",
-    "data_root",
-    "download",
-    "ood",
-    "eval_every",
-    "save_every",
-    "keep",
-    "log_every",
-    "tensorboard",
-    "val_images",
-    "val_pgd",
-)
+    "out", "resume", "resume_anyway", "stop_after", "device", "workers", "data_root",
+    "download", "ood", "eval_every", "save_every", "keep", "log_every", "tensorboard",
+    "val_images", "val_pgd",
+)  # fmt: skip
 """Settings that a resumed run may change: they do not change what is trained."""
 
 
