@@ -8,6 +8,7 @@ from grace_geom.data.base import ImageSet
 from grace_geom.data.depth import dim_set
 from grace_geom.data.embedded import parts as shapes
 from grace_geom.data.folder import parts as folder
+from grace_geom.data.folder import table_parts as table
 from grace_geom.data.imagenet import RELATIVES
 from grace_geom.data.imagenet import parts as imagenet
 from grace_geom.data.names import existing
@@ -23,17 +24,18 @@ READERS: Mapping[str, Callable[[Request], Parts]] = {
     "shapes": shapes,
     "npz": npz,
     "folder": folder,
+    "csv": table,
     "wds": wds,
     "torchvision": torchvision,
     "imagenet": imagenet,
 } | dict.fromkeys(RELATIVES, imagenet)
 
-PATHS = {"npz": "file", "folder": "dir"}
+PATHS = {"npz": "file", "folder": "dir", "csv": "file"}
 """Forms of one or two paths, and what these are called."""
 
 FORMS = (
-    "shapes[:VARIANT], npz:FILE or npz:TRAIN+TEST, folder:DIR, wds:PATTERN, torchvision:NAME, "
-    "imagenet, " + ", ".join(RELATIVES)
+    "shapes[:VARIANT], npz:FILE or npz:TRAIN+TEST, folder:DIR, csv:FILE, wds:PATTERN, "
+    "torchvision:NAME, imagenet, " + ", ".join(RELATIVES)
 )
 
 
@@ -50,7 +52,7 @@ def resolve(
     """One split of the data set that a SPEC names.
 
     Args:
-        spec: ``shapes[:VARIANT]``, ``npz:FILE``, ``npz:TRAIN+TEST``, ``folder:DIR``,
+        spec: ``shapes[:VARIANT]``, ``npz:FILE``, ``npz:TRAIN+TEST``, ``folder:DIR``, ``csv:FILE``,
             ``wds:PATTERN``, ``wds:TRAIN+TEST``, ``torchvision:NAME``, ``imagenet`` or one of its
             relatives.
         split: ``train``, ``val`` and ``test`` are disjoint. ``eval`` is for sets that are only
@@ -140,5 +142,9 @@ _LOOKED: dict[tuple[str | None, str, str, int], str] = {}
 
 
 def _as_spec(path: Path) -> str:
-    kind = "folder" if path.is_dir() else {".npz": "npz", ".tar": "wds"}.get(path.suffix, "npz")
+    kind = "folder" if path.is_dir() else BY_ENDING.get(path.suffix.lower(), "npz")
     return f"'{kind}:{path}'"
+
+
+BY_ENDING = {".tar": "wds", ".csv": "csv", ".tsv": "csv", ".jsonl": "csv"}
+"""The form of a file that stands where a SPEC should."""

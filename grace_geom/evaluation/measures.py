@@ -133,7 +133,7 @@ def short_name(spec: str) -> str:
     path stay.
     """
     scheme, _, rest = spec.partition(":")
-    if scheme not in ("npz", "folder", "wds"):
+    if scheme not in ("npz", "folder", "csv", "wds"):
         return spec
     return Path(rest.split("+")[-1]).name.split(".")[0] or spec
 
