@@ -3,15 +3,34 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from grace_geom.data.imagenet_ids import wnids
-from grace_geom.data.names import Given, check_names
+from grace_geom.data.names import Given, check_names, parse_lines, read_class_names
 from grace_geom.data.prompts import imagenet_class_names
-from grace_geom.data.text import nfc
+from grace_geom.data.text import nfc, read_text, shown
 from grace_geom.errors import UserError, nearest
 
 WNID = re.compile(r"n\d{8}")
 NAMED_WNID = re.compile(r"n\d{8}[-_. ]+(?P<name>\S.*)")
+
+
+CLASS_LISTS = ("classes.json", "classnames.txt")
+
+
+def class_list(of: Path) -> tuple[str, ...]:
+    """Class names in label order for arrays that hold numbers only: from ``NAME.classes.json``
+    beside the file, else ``classes.json`` or ``classnames.txt`` in its folder.
+
+    Raises:
+        UserError: If there is none of them, or it holds something else.
+    """
+    own = of.with_suffix(".classes.json")
+    places = [own, *(of.parent / name for name in CLASS_LISTS)]
+    found = next((path for path in places if path.is_file()), own)
+    if found.suffix == ".txt":
+        return parse_lines(read_text(found), shown(found))
+    return read_class_names(found, of)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from grace_geom.data.base import ImageSet, digest_text
-from grace_geom.data.classes import WNID, Classes, classes_of, in_order
+from grace_geom.data.classes import CLASS_LISTS, WNID, Classes, classes_of, in_order
 from grace_geom.data.label_tables import columns_of, read_table
 from grace_geom.data.layout import EXPECTED, SplitFolder, divided, layout
 from grace_geom.data.listing import Walk, is_picture, visible
@@ -29,8 +29,6 @@ from grace_geom.data.request import Request
 from grace_geom.data.splits import Parts
 from grace_geom.data.text import nfc, printable, read_text, shown
 from grace_geom.errors import UserError
-
-CLASS_LISTS = ("classes.json", "classnames.txt")
 
 
 def parts(request: Request) -> Parts:

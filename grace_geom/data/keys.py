@@ -112,7 +112,7 @@ def pixel_keys_of(image_set: ImageSet) -> np.ndarray | None:
     if kind == "name":
         return None
     if kind == "pixels":
-        if isinstance(fetch, Array) and fetch.images.shape[-1] == 3:
+        if getattr(fetch, "channels", None) == 3:
             return keys_of(image_set)
         return np.array([_rgb_key(fetch(int(i))) for i in positions], dtype=np.uint64)
     if len(positions) > MOST_IMAGES:

@@ -184,7 +184,7 @@ def _why_not_pixels(run: Trained) -> str:
 
 
 KIND_OF = (
-    dict.fromkeys(("npz",), "pixels")
+    dict.fromkeys(("npz", "npy"), "pixels")
     | dict.fromkeys(("folder", "csv", "wds"), "file")
     | dict.fromkeys(
         ("shapes", "imagenet", "imagenet-v2", "imagenet-a", "imagenet-r", "imagenet-sketch"), "name"
@@ -222,7 +222,7 @@ def _same_data(spec: str, config: Mapping[str, Any]) -> bool:
 def _places(spec: str, root: str | None) -> tuple[str, ...]:
     """The kind of a data set and where it lies: paths without links and dots, names as they are."""
     kind, _, rest = spec.partition(":")
-    if kind not in ("npz", "folder", "csv", "wds") or not rest.strip("+ "):
+    if kind not in ("npz", "npy", "folder", "csv", "wds") or not rest.strip("+ "):
         return (spec,)
     request = Request(spec, rest, Path(root).expanduser() if root else None)
     return kind, *(str(request.located(name).resolve()) for name in request.names("file"))

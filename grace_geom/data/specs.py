@@ -12,6 +12,7 @@ from grace_geom.data.folder import table_parts as table
 from grace_geom.data.imagenet import RELATIVES
 from grace_geom.data.imagenet import parts as imagenet
 from grace_geom.data.names import existing
+from grace_geom.data.npy import parts as npy
 from grace_geom.data.npz import parts as npz
 from grace_geom.data.prompts import given_templates, parse_templates
 from grace_geom.data.request import Request
@@ -23,6 +24,7 @@ from grace_geom.errors import UserError, nearest
 READERS: Mapping[str, Callable[[Request], Parts]] = {
     "shapes": shapes,
     "npz": npz,
+    "npy": npy,
     "folder": folder,
     "csv": table,
     "wds": wds,
@@ -30,12 +32,12 @@ READERS: Mapping[str, Callable[[Request], Parts]] = {
     "imagenet": imagenet,
 } | dict.fromkeys(RELATIVES, imagenet)
 
-PATHS = {"npz": "file", "folder": "dir", "csv": "file"}
+PATHS = {"npz": "file", "npy": "images", "folder": "dir", "csv": "file"}
 """Forms of one or two paths, and what these are called."""
 
 FORMS = (
-    "shapes[:VARIANT], npz:FILE or npz:TRAIN+TEST, folder:DIR, csv:FILE, wds:PATTERN, "
-    "torchvision:NAME, imagenet, " + ", ".join(RELATIVES)
+    "shapes[:VARIANT], npz:FILE or npz:TRAIN+TEST, npy:IMAGES[,LABELS], folder:DIR, csv:FILE, "
+    "wds:PATTERN, torchvision:NAME, imagenet, " + ", ".join(RELATIVES)
 )
 
 
@@ -52,9 +54,9 @@ def resolve(
     """One split of the data set that a SPEC names.
 
     Args:
-        spec: ``shapes[:VARIANT]``, ``npz:FILE``, ``npz:TRAIN+TEST``, ``folder:DIR``, ``csv:FILE``,
-            ``wds:PATTERN``, ``wds:TRAIN+TEST``, ``torchvision:NAME``, ``imagenet`` or one of its
-            relatives.
+        spec: ``shapes[:VARIANT]``, ``npz:FILE``, ``npz:TRAIN+TEST``, ``npy:IMAGES[,LABELS]``,
+            ``folder:DIR``, ``csv:FILE``, ``wds:PATTERN``, ``wds:TRAIN+TEST``,
+            ``torchvision:NAME``, ``imagenet`` or one of its relatives.
         split: ``train``, ``val`` and ``test`` are disjoint. ``eval`` is for sets that are only
             evaluated on (OOD, zero-shot): their own test split if they have one, otherwise every
             image.
@@ -106,8 +108,10 @@ def check_spec(spec: str, *, data_root: Path | str | None = None, surely: bool =
     scheme, request = _asked(spec, data_root)
     if scheme in PATHS:
         for name in request.names(PATHS[scheme]):
-            if surely or Path(name).expanduser().is_absolute():
-                existing(request.located(name))
+            pair = scheme == "npy" and not request.located(name).exists()
+            for file in name.split(",", 1) if pair else [name]:
+                if surely or Path(file).expanduser().is_absolute():
+                    existing(request.located(file))
 
 
 def _asked(
@@ -146,5 +150,5 @@ def _as_spec(path: Path) -> str:
     return f"'{kind}:{path}'"
 
 
-BY_ENDING = {".tar": "wds", ".csv": "csv", ".tsv": "csv", ".jsonl": "csv"}
+BY_ENDING = {".npy": "npy", ".tar": "wds", ".csv": "csv", ".tsv": "csv", ".jsonl": "csv"}
 """The form of a file that stands where a SPEC should."""

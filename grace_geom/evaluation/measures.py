@@ -133,9 +133,9 @@ def short_name(spec: str) -> str:
     path stay.
     """
     scheme, _, rest = spec.partition(":")
-    if scheme not in ("npz", "folder", "csv", "wds"):
+    if scheme not in ("npz", "npy", "folder", "csv", "wds"):
         return spec
-    return Path(rest.split("+")[-1]).name.split(".")[0] or spec
+    return Path(rest.split("+")[-1].split(",")[0]).name.split(".")[0] or spec
 
 
 @dataclass(frozen=True)
