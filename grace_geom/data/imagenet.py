@@ -16,13 +16,14 @@ import numpy as np
 from PIL import Image
 
 from grace_geom.data.base import ClassIds, ImageSet, digest_text
+from grace_geom.data.corruptions import asked_for
 from grace_geom.data.folder import class_folders, read
 from grace_geom.data.imagenet_ids import objectnet, subset, wnids
 from grace_geom.data.pictures import Files
 from grace_geom.data.prompts import imagenet_class_names, imagenet_templates
 from grace_geom.data.request import Request
 from grace_geom.data.splits import Parts
-from grace_geom.errors import UserError, nearest
+from grace_geom.errors import UserError
 from grace_geom.world import first
 
 HOMES = (
@@ -37,29 +38,6 @@ HOMES = (
 SPLITS = {"train": ("train",), "val": ("val", "val_in_folder", "val_dirs")}
 BORDER = 2
 """Pixels of ObjectNet's red frame."""
-
-CORRUPTIONS = (
-    "gaussian_noise",
-    "shot_noise",
-    "impulse_noise",
-    "defocus_blur",
-    "glass_blur",
-    "motion_blur",
-    "zoom_blur",
-    "snow",
-    "frost",
-    "fog",
-    "brightness",
-    "contrast",
-    "elastic_transform",
-    "pixelate",
-    "jpeg_compression",
-)
-"""The 15 of the benchmark; the four of its validation set (speckle_noise ...) are read where they
-are named.
-"""
-EXTRA = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
-SEVERITIES = ("1", "2", "3", "4", "5")
 
 
 @dataclass(frozen=True)
@@ -266,17 +244,11 @@ def _corrupted(path: Path, spec: str, rest: str) -> ImageSet:
     """Some or all corruptions and severities one after another; the images have 224 pixels and stay
     as they are.
     """
-    wanted, _, level = rest.partition(":")
-    if wanted and wanted not in CORRUPTIONS + EXTRA:
-        raise UserError(
-            f"{spec}: unknown corruption {wanted!r}; {nearest(wanted, CORRUPTIONS + EXTRA)}"
-        )
-    if level and level not in SEVERITIES:
-        raise UserError(f"{spec}: the severity is {level!r}, it must be 1 to 5")
+    corruptions, severities = asked_for(spec, rest)
     pieces = []
-    for corruption in [wanted] if wanted else CORRUPTIONS:
+    for corruption in corruptions:
         home = _corruption_folder(path, corruption, spec)
-        for severity in [level] if level else SEVERITIES:
+        for severity in severities:
             if not (home / severity).is_dir():
                 raise UserError(
                     f"{spec}: no folder {home / severity}, one of the severities 1 to 5"

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from grace_geom.data.base import ImageSet
+from grace_geom.data.cifar import FOLDERS as CIFARS
 from grace_geom.data.keys import MOST_BYTES, MOST_IMAGES, keys_of, kind_of, pixel_keys_of, source_of
 from grace_geom.data.request import Request
 from grace_geom.errors import UserError
@@ -184,7 +185,7 @@ def _why_not_pixels(run: Trained) -> str:
 
 
 KIND_OF = (
-    dict.fromkeys(("npz", "npy"), "pixels")
+    dict.fromkeys(("npz", "npy", *CIFARS), "pixels")
     | dict.fromkeys(("folder", "csv", "wds"), "file")
     | dict.fromkeys(
         ("shapes", "imagenet", "imagenet-v2", "imagenet-a", "imagenet-r", "imagenet-sketch"), "name"

@@ -44,8 +44,7 @@ def read(path: Path, spec: str) -> ImageSet:
     """
     path = existing_file(path)
     class_names = read_class_names(path.with_suffix(".classes.json"), path)
-    status = path.stat()
-    images, labels = _arrays(path, status.st_mtime_ns, status.st_size)
+    images, labels = arrays(path)
     if labels.min() < 0 or labels.max() >= len(class_names):
         raise UserError(
             f"{path}: labels go from {labels.min()} to {labels.max()}, but "
@@ -55,6 +54,16 @@ def read(path: Path, spec: str) -> ImageSet:
     key, templates = templates_for(path.stem)
     note = {"files": [file_record(path)], "content": content_digest([("", path)]), "templates": key}
     return ImageSet(path.stem, spec, "all", labels, class_names, templates, Array(images), note)
+
+
+def arrays(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Images ``(N, H, W, C)`` uint8 and labels ``(N,)`` int64 of an archive, read-only.
+
+    Raises:
+        UserError: As :func:`read`, but for class names.
+    """
+    status = path.stat()
+    return _arrays(path, status.st_mtime_ns, status.st_size)
 
 
 @functools.lru_cache(maxsize=2)  # train and val are cut from one file, and LZMA takes seconds

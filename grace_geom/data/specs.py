@@ -5,6 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from grace_geom.data.base import ImageSet
+from grace_geom.data.cifar import FOLDERS as CIFARS
+from grace_geom.data.cifar import parts as cifar
 from grace_geom.data.depth import dim_set
 from grace_geom.data.embedded import parts as shapes
 from grace_geom.data.folder import parts as folder
@@ -30,14 +32,14 @@ READERS: Mapping[str, Callable[[Request], Parts]] = {
     "wds": wds,
     "torchvision": torchvision,
     "imagenet": imagenet,
-} | dict.fromkeys(RELATIVES, imagenet)
+} | (dict.fromkeys(RELATIVES, imagenet) | dict.fromkeys(CIFARS, cifar))
 
 PATHS = {"npz": "file", "npy": "images", "folder": "dir", "csv": "file"}
 """Forms of one or two paths, and what these are called."""
 
 FORMS = (
     "shapes[:VARIANT], npz:FILE or npz:TRAIN+TEST, npy:IMAGES[,LABELS], folder:DIR, csv:FILE, "
-    "wds:PATTERN, torchvision:NAME, imagenet, " + ", ".join(RELATIVES)
+    "wds:PATTERN, torchvision:NAME, imagenet, " + ", ".join([*RELATIVES, *CIFARS])
 )
 
 
@@ -56,7 +58,8 @@ def resolve(
     Args:
         spec: ``shapes[:VARIANT]``, ``npz:FILE``, ``npz:TRAIN+TEST``, ``npy:IMAGES[,LABELS]``,
             ``folder:DIR``, ``csv:FILE``, ``wds:PATTERN``, ``wds:TRAIN+TEST``,
-            ``torchvision:NAME``, ``imagenet`` or one of its relatives.
+            ``torchvision:NAME``, ``imagenet`` or one of its relatives, ``cifar10-c`` or
+            another of CIFAR's.
         split: ``train``, ``val`` and ``test`` are disjoint. ``eval`` is for sets that are only
             evaluated on (OOD, zero-shot): their own test split if they have one, otherwise every
             image.
