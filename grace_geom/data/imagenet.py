@@ -18,6 +18,7 @@ from PIL import Image
 from grace_geom.data.base import ClassIds, ImageSet, digest_text
 from grace_geom.data.corruptions import asked_for
 from grace_geom.data.folder import class_folders, read
+from grace_geom.data.imagenet_flat import is_flat, read_flat
 from grace_geom.data.imagenet_ids import objectnet, subset, wnids
 from grace_geom.data.pictures import Files
 from grace_geom.data.prompts import imagenet_class_names, imagenet_templates
@@ -33,6 +34,8 @@ HOMES = (
     "imagenet-1k",
     "imagenet/images",
     "imagenet/ILSVRC/Data/CLS-LOC",
+    "imagenet-object-localization-challenge/ILSVRC/Data/CLS-LOC",
+    "ILSVRC/Data/CLS-LOC",
     ".",
 )
 SPLITS = {"train": ("train",), "val": ("val", "val_in_folder", "val_dirs")}
@@ -99,14 +102,18 @@ def find(root: Path) -> dict[str, Path]:
         found = {
             split: path
             for split, names in SPLITS.items()
-            for path in [
-                next((root / home / name for name in names if (root / home / name).is_dir()), None)
-            ]
+            for path in [_best([root / home / name for name in names])]
             if path is not None
         }
         if found:
             return found
     return {}
+
+
+def _best(places: list[Path]) -> Path | None:
+    """The first folder that has class folders, else the first that is there."""
+    here = [place for place in places if place.is_dir()]
+    return next((p for p in here if len(here) == 1 or not is_flat(p)), next(iter(here), None))
 
 
 def find_relative(name: str, root: Path) -> Path | None:
@@ -148,11 +155,14 @@ def parts(request: Request) -> Parts:
 
 
 def read_imagenet(path: Path, spec: str) -> ImageSet:
-    """One split of ImageNet-1k.
+    """One split of ImageNet-1k; of Kaggle's archive, whose val has no class folders, too.
 
     Raises:
-        UserError: If its class folders are not the 1,000 WordNet ids.
+        UserError: If its class folders are not the 1,000 WordNet ids, or a list of classes does not
+            fit the pictures.
     """
+    if path.name in SPLITS["val"] and is_flat(path):
+        return _labelled(read_flat(path, spec), "imagenet", None)
     return _labelled(_by_class(path, spec, wnids()), "imagenet", None)
 
 
