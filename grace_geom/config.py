@@ -45,7 +45,7 @@ class TrainConfig:
         seed: Random seed for shuffling, augmentation, LoRA init and attacks.
         device: Device: cpu, cuda, cuda:1; auto: a GPU if there is one.
         data: Training data: shapes, npz:FILE, npy:IMAGES, folder:DIR, csv:FILE, wds:PATTERN,
-            torchvision:NAME or imagenet.
+            hf:NAME_OR_DIR, torchvision:NAME or imagenet.
         ood: Out-of-distribution sets to evaluate the run on later, as NAME=SPEC, such as
             sketch=folder:sketches.
         data_root: Directory of the torchvision and ImageNet data sets.

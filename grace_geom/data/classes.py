@@ -86,7 +86,7 @@ def classes_of(keys: Iterable[str], given: Given | None, where: str, home: str) 
     folders = in_order(keys)
     labels = {key: label for label, key in enumerate(folders)}
     if given is None:
-        return Classes(check_names([_spoken(key, home) for key in folders], home), labels)
+        return Classes(check_names([spoken(key, home) for key in folders], home), labels)
     if isinstance(given, dict):
         missing = [key for key in folders if key not in given]
         if missing:
@@ -141,8 +141,16 @@ def _natural(name: str) -> list[tuple[int, str]]:
     return [(int(p), "") if p.isascii() and p.isdigit() else (-1, p) for p in pieces]
 
 
-def _spoken(key: str, home: str) -> str:
-    """A folder's name as a sentence can hold it: WordNet ids are no words."""
+def spoken(key: str, home: str) -> str:
+    """A folder's name as a sentence can hold it: WordNet ids are no words.
+
+    Args:
+        key: Of the class.
+        home: The folder in which a class list could be written.
+
+    Raises:
+        UserError: For a WordNet id that ImageNet-1k does not have.
+    """
     if WNID.fullmatch(key):
         known = dict(zip(wnids(), imagenet_class_names(), strict=True))
         if key not in known:

@@ -186,7 +186,7 @@ def _why_not_pixels(run: Trained) -> str:
 
 KIND_OF = (
     dict.fromkeys(("npz", "npy", *CIFARS), "pixels")
-    | dict.fromkeys(("folder", "csv", "wds"), "file")
+    | dict.fromkeys(("folder", "csv", "wds", "hf"), "file")
     | dict.fromkeys(
         ("shapes", "imagenet", "imagenet-v2", "imagenet-a", "imagenet-r", "imagenet-sketch"), "name"
     )

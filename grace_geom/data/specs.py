@@ -11,6 +11,8 @@ from grace_geom.data.depth import dim_set
 from grace_geom.data.embedded import parts as shapes
 from grace_geom.data.folder import parts as folder
 from grace_geom.data.folder import table_parts as table
+from grace_geom.data.hf import parts as hf
+from grace_geom.data.hf_tables import asked as hf_asked
 from grace_geom.data.imagenet import RELATIVES
 from grace_geom.data.imagenet import parts as imagenet
 from grace_geom.data.names import existing
@@ -30,6 +32,7 @@ READERS: Mapping[str, Callable[[Request], Parts]] = {
     "folder": folder,
     "csv": table,
     "wds": wds,
+    "hf": hf,
     "torchvision": torchvision,
     "imagenet": imagenet,
 } | (dict.fromkeys(RELATIVES, imagenet) | dict.fromkeys(CIFARS, cifar))
@@ -39,7 +42,8 @@ PATHS = {"npz": "file", "npy": "images", "folder": "dir", "csv": "file"}
 
 FORMS = (
     "shapes[:VARIANT], npz:FILE or npz:TRAIN+TEST, npy:IMAGES[,LABELS], folder:DIR, csv:FILE, "
-    "wds:PATTERN, torchvision:NAME, imagenet, " + ", ".join([*RELATIVES, *CIFARS])
+    "wds:PATTERN, hf:NAME_OR_DIR[:SPLIT], torchvision:NAME, imagenet, "
+    + ", ".join([*RELATIVES, *CIFARS])
 )
 
 
@@ -58,8 +62,8 @@ def resolve(
     Args:
         spec: ``shapes[:VARIANT]``, ``npz:FILE``, ``npz:TRAIN+TEST``, ``npy:IMAGES[,LABELS]``,
             ``folder:DIR``, ``csv:FILE``, ``wds:PATTERN``, ``wds:TRAIN+TEST``,
-            ``torchvision:NAME``, ``imagenet`` or one of its relatives, ``cifar10-c`` or
-            another of CIFAR's.
+            ``hf:NAME_OR_DIR[:SPLIT]``, ``torchvision:NAME``, ``imagenet`` or one of its
+            relatives, ``cifar10-c`` or another of CIFAR's.
         split: ``train``, ``val`` and ``test`` are disjoint. ``eval`` is for sets that are only
             evaluated on (OOD, zero-shot): their own test split if they have one, otherwise every
             image.
@@ -109,6 +113,8 @@ def check_spec(spec: str, *, data_root: Path | str | None = None, surely: bool =
         UserError: As :func:`resolve`.
     """
     scheme, request = _asked(spec, data_root)
+    if scheme == "hf" and (surely or Path(request.rest).expanduser().is_absolute()):
+        hf_asked(request)
     if scheme in PATHS:
         for name in request.names(PATHS[scheme]):
             pair = scheme == "npy" and not request.located(name).exists()
@@ -153,5 +159,13 @@ def _as_spec(path: Path) -> str:
     return f"'{kind}:{path}'"
 
 
-BY_ENDING = {".npy": "npy", ".tar": "wds", ".csv": "csv", ".tsv": "csv", ".jsonl": "csv"}
+BY_ENDING = {
+    ".npy": "npy",
+    ".parquet": "hf",
+    ".arrow": "hf",
+    ".tar": "wds",
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".jsonl": "csv",
+}
 """The form of a file that stands where a SPEC should."""
