@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from grace_geom.analyses import ANALYSES, drawing, script
+from grace_geom.analyses import ANALYSES, script
 from grace_geom.cli import quick
 from grace_geom.errors import check_known, door
 from grace_geom.refusals import check_checkpoints
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         description="Write the chosen analyses of the chosen checkpoints as one self-contained HTML file. "
         "Runs in one process; earlier results with the same settings, of torchrun too, are reused.",
     )
-    report(options, {name: (script(name), drawing(name)) for name in ANALYSES})
+    report(options, {name: script(name) for name in ANALYSES})
 
 
 if __name__ == "__main__":

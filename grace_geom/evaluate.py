@@ -66,7 +66,7 @@ def _evaluate(argv: Sequence[str] | None) -> None:
         part_of(Measures, values),
         part_of(Source, values),
     )
-    if warning := check_eps(measures.eps):
+    if warning := check_eps(measures.eps, measures.norm):
         print(f"warning: --eps: {warning}", file=sys.stderr)
     files = [checkpoint_file(path) for path in options.checkpoints]
     sets, records, reused = Sets(source.data_root, source.download), [], 0

@@ -30,12 +30,16 @@ def bounded(
     return field(default=default, metadata={key: v for key, v in limits.items() if v is not None})
 
 
+PIXELS = {"least": 0, "most": 1, "levels": 255}
+"""Limits of an L-infinity radius in pixels of [0, 1]."""
+
+
 def pixel_bounded(default: float) -> Any:
     """A field for an L-infinity radius in pixels of [0, 1]: between 0 and 1.
 
     A value above 1 is taken for grey levels of 0 to 255, and the refusal says how to write it.
     """
-    return field(default=default, metadata={"least": 0, "most": 1, "levels": 255})
+    return field(default=default, metadata=PIXELS)
 
 
 def limits_of(cls: type, name: str) -> dict[str, float]:

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -54,6 +55,65 @@ def write_text(path: Path | str, text: str) -> None:
     """Write ``text`` as UTF-8, whole or not at all."""
     with atomic_write(path, "w") as file:
         file.write(text)
+
+
+@contextlib.contextmanager
+def atomic_folder(path: Path | str, *, replace: bool = False) -> Iterator[Path]:
+    """A temporary folder beside ``path``; on success it takes that name, on failure it is removed.
+
+    Args:
+        path: The final name. Missing folders above it are made.
+        replace: Remove a folder that has the name already, once the new one is whole.
+
+    Raises:
+        UserError: If the disk is full, the folder cannot be written, or the name is taken; what
+            was there is untouched.
+    """
+    path = Path(path)
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part"))
+        yield temporary
+        for file in temporary.rglob("*"):
+            if file.is_file():
+                _flush(file)
+        temporary.chmod(0o777 & ~_umask())  # mkdtemp makes folders only their owner can read
+        _take_name(temporary, path, replace)
+    except OSError as error:
+        raise UserError(
+            f"cannot write {path}: {error.strerror or error}. Nothing was changed there."
+        ) from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _flush(file: Path) -> None:
+    handle = os.open(file, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _take_name(new: Path, path: Path, replace: bool) -> None:
+    """Give ``new`` the name ``path``. The folder that had it is moved aside first, and removed
+    last: no system replaces a folder with content in one step.
+    """
+    if not path.exists():
+        os.rename(new, path)
+        return
+    if not replace:
+        raise UserError(f"{path} exists already. Nothing was changed there.")
+    old = new.with_suffix(".old")
+    os.rename(path, old)
+    try:
+        os.rename(new, path)
+    except OSError:
+        os.rename(old, path)
+        raise
+    shutil.rmtree(old)
 
 
 @contextlib.contextmanager

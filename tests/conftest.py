@@ -32,6 +32,7 @@ SLOW = {
     "analysis",
     "app",
     "evaluation",
+    "exporting",
     "study",
     "tools",
     "training",

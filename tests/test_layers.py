@@ -37,7 +37,7 @@ ROWS = [
     {"methods", "refusals"},
     {"checkpoint"},
     {"config", "evaluation"},
-    {"training", "analysis", "tools"},
+    {"training", "analysis", "exporting", "tools"},
     {"study"},
     {"train", "evaluate", "interpolate", "compare", "pretrain", "export", "analyses", "runs"},
     {"dial"},  # former names of commands

@@ -1,5 +1,6 @@
 """The figures of a result as files: an HTML page and a picture each."""
 
+import html
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
@@ -14,6 +15,8 @@ Draw = Callable[[Sequence[Finding], Legend], Mapping[str, go.Figure]]
 
 PAGE = 7.0
 """Inches: the width of a printed page."""
+SOURCE = "grace_geom: "
+"""Before the name of a picture in the picture itself, which tells that an analysis drew it."""
 
 
 def findings(result: Result) -> list[Finding]:
@@ -45,22 +48,40 @@ def save_figures(
     folder: Path, result: Result, draw: Draw, apart: Collection[str] = ()
 ) -> list[str]:
     """Write ``NAME.html`` and ``NAME.png``, and ``NAME-KEY`` for every further figure, each file
-    whole or not at all.
+    whole or not at all. Those that an earlier result left and this one has not are removed.
 
     Returns:
         What the figures are called; none where no number can be drawn.
     """
     drawn = draw(findings(result), legend_of(result, apart))
-    if "" not in drawn:  # pictures of an earlier result would stand for this one
-        for ending in ("html", "png"):
-            (folder / f"{result.name}.{ending}").unlink(missing_ok=True)
-    for key, figure in drawn.items():
-        stem = stem_of(result.name, key)
-        export.save_html(figure, folder / f"{stem}.html", "")
-        export.save(figure, folder / f"{stem}.png", PAGE)
-    return [stem_of(result.name, key) for key in drawn]
+    stems = {(f"{result.name}-{key}" if key else result.name): fig for key, fig in drawn.items()}
+    former = _written(folder, result.name)
+    former += [folder / f"{result.name}.{ending}" for ending in ("html", "png")]
+    for path in former:
+        if path.stem not in stems:  # it would stand for this result
+            path.unlink(missing_ok=True)
+    for stem, figure in stems.items():
+        about = {"Title": html.unescape(figure.layout.title.text), "Source": SOURCE + stem}
+        export.save_html(figure, folder / f"{stem}.html", "", source=stem)
+        export.save(figure, folder / f"{stem}.png", PAGE, about=about)
+    return list(stems)
 
 
-def stem_of(name: str, key: str) -> str:
-    """What the files of a figure are called: ``NAME``, ``NAME-KEY``."""
-    return f"{name}-{key}" if key else name
+def pictures(folder: Path, name: str) -> dict[Path, str]:
+    """The PNGs of an analysis in a folder and their titles, the main one first."""
+    found = [path for path in _written(folder, name) if path.suffix == ".png"]
+    found.sort(key=lambda path: path.stem)
+    return {path: export.texts(path)["Title"] for path in found}
+
+
+def _written(folder: Path, name: str) -> list[Path]:
+    """Pictures and pages that an analysis wrote under the names that they still have. Other files
+    stay what they are, whatever they are called.
+    """
+    every = [path for stem in (name, f"{name}-*") for path in folder.glob(f"{stem}.*")]
+    return [
+        path
+        for path in every
+        if (path.suffix == ".png" and export.texts(path).get("Source") == SOURCE + path.stem)
+        or (path.suffix == ".html" and export.source_of_page(path) == path.stem)
+    ]

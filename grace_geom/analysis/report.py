@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from grace_geom.analysis.drawing import Draw, findings, legend_of, stem_of
+from grace_geom.analysis.drawing import pictures
 from grace_geom.analysis.run import folder_of, say
 from grace_geom.analysis.subject import labels_of
 from grace_geom.checkpoint import checkpoint_file
@@ -110,7 +110,7 @@ class Section:
     failure: str = ""
 
 
-def report(options: ReportOptions, mains: Mapping[str, tuple[Main, Draw]]) -> Path:
+def report(options: ReportOptions, mains: Mapping[str, Main]) -> Path:
     """Run the chosen analyses and write ``report.html`` into their folder.
 
     What an analysis measured before, on the same checkpoints with the same settings, it takes from
@@ -118,7 +118,7 @@ def report(options: ReportOptions, mains: Mapping[str, tuple[Main, Draw]]) -> Pa
 
     Args:
         options: What to run on.
-        mains: Every analysis by name: what takes its command line, and what draws its findings.
+        mains: Every analysis by name, as what takes its command line.
 
     Raises:
         UserError: For an analysis that is not here, or a checkpoint that is not there; for several
@@ -137,8 +137,7 @@ def report(options: ReportOptions, mains: Mapping[str, tuple[Main, Draw]]) -> Pa
     sections = []
     for i, name in enumerate(chosen, start=1):
         say(f"[{i}/{len(chosen)}] {name}")
-        main, draw = mains[name]
-        sections.append(run_section(name, main, options.arguments(out), out, draw))
+        sections.append(run_section(name, mains[name], options.arguments(out), out))
     path = out / "report.html"
     write_text(path, page(options.title, labels_of(files), sections))
     done = sum(not section.failure for section in sections)
@@ -146,7 +145,7 @@ def report(options: ReportOptions, mains: Mapping[str, tuple[Main, Draw]]) -> Pa
     return path
 
 
-def run_section(name: str, main: Main, argv: list[str], out: Path, draw: Draw) -> Section:
+def run_section(name: str, main: Main, argv: list[str], out: Path) -> Section:
     """Run one analysis and gather what it printed and wrote."""
     printed, errors = io.StringIO(), io.StringIO()
     failure = ""
@@ -161,11 +160,11 @@ def run_section(name: str, main: Main, argv: list[str], out: Path, draw: Draw) -
             Exception
         ) as error:  # one analysis at fault must not take the others' results with it
             failure = f"{type(error).__name__}: {error}"
-    result, pictures = None, {}
+    result, drawn = None, {}
     if not failure:
         try:
             result = Result.load(out / f"{name}.json")
-            pictures = _pictures(result, out, draw)
+            drawn = pictures(out, name)
         except RecordError as error:
             failure = str(error)
     command = shlex.join(["python", f"analyses/{name}.py", *argv])
@@ -173,16 +172,7 @@ def run_section(name: str, main: Main, argv: list[str], out: Path, draw: Draw) -
     text = "\n".join(
         line for line in printed.getvalue().splitlines() if not line.startswith("written in ")
     )
-    return Section(name, purpose, command, text.strip(), pictures, result, failure)
-
-
-def _pictures(result: Result, out: Path, draw: Draw) -> dict[Path, str]:
-    """The pictures that the analysis has just written; others beside them are older."""
-    drawn = draw(findings(result), legend_of(result))
-    return {
-        out / f"{stem_of(result.name, key)}.png": html.unescape(figure.layout.title.text)
-        for key, figure in drawn.items()
-    }
+    return Section(name, purpose, command, text.strip(), drawn, result, failure)
 
 
 def page(title: str, labels: Sequence[str], sections: Sequence[Section]) -> str:

@@ -6,23 +6,20 @@ from the best point so far.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
-from typing import TypeAlias
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from grace_geom.attacks.balls import Ball, ball_named
-from grace_geom.attacks.losses import Criterion, cross_entropy, dlr, dlr_targeted
+from grace_geom.attacks.apgd_l1 import ascend_l1, descend_radii
+from grace_geom.attacks.balls import L1, Ball, ball_named
+from grace_geom.attacks.losses import Criterion, Goal, cross_entropy, dlr, dlr_targeted
 from grace_geom.attacks.tracker import Hunt, Logits, Noise, Outcome
 
 MOMENTUM = 0.75  # the paper's alpha
-Goal: TypeAlias = Callable[
-    [Tensor], Criterion
-]  # the loss for these rows of the batch: targets follow the rows
 
 
 @torch.inference_mode(False)  # tensors made in inference mode cannot be saved for a backward pass
@@ -40,11 +37,13 @@ def apgd(
     seed: int = 0,
     index: Sequence[int] | Int[Tensor, " b"] | None = None,
     until_fooled: bool = True,
+    draws: int = 1,
+    wide_first: bool = False,
 ) -> Outcome:
     """Attack a batch with Auto-PGD.
 
-    Costs at most ``steps + 1`` forwards and as many backwards an image, a restart and a target; an
-    image that is fooled costs nothing more.
+    Costs at most ``steps + 1`` forwards and as many backwards an image, a restart, a target and a
+    draw; an image that is fooled costs nothing more.
 
     Args:
         logits_fn: ``x (b, ...) -> logits (b, K)`` for any ``b``.
@@ -56,27 +55,39 @@ def apgd(
         loss: ``"ce"``, ``"dlr"``, or ``"dlr-targeted"``, one run for each of the likeliest wrong
             classes.
         targets: How many wrong classes; where there are fewer, all of them.
-        norm: ``"linf"`` or ``"l2"``.
+        norm: ``"linf"``, ``"l2"``, or ``"l1"``, where the steps are sparse (:mod:`.apgd_l1`).
         rho: Share of rising steps below which a step size halves.
         seed: Seed of the random starts.
         index: A number for each image that its random start depends on; its position in ``x`` by
             default.
         until_fooled: See :class:`Hunt`.
+        draws: See :class:`Hunt`; more than one is for a classifier that is random.
+        wide_first: In the L1 norm, begin in balls of three and two times the radius
+            (:func:`.apgd_l1.descend_radii`).
 
     Raises:
         PixelError: For images that are not pixels in [0, 1].
-        ValueError: For an unknown loss or norm, or a DLR loss with two classes.
+        ValueError: For an unknown loss or norm, ``wide_first`` in another norm than L1, or a DLR
+            loss with two classes.
         RuntimeError: If a gradient or a logit is NaN.
     """
+    if wide_first and norm != "l1":
+        raise ValueError(f"wide_first is for norm l1; got {norm!r}.")
     noise = Noise(seed, range(len(x)) if index is None else index)
-    hunt = Hunt(logits_fn, x, y, until_fooled)
+    hunt = Hunt(logits_fn, x, y, until_fooled, draws)
     for name, goal in _goals(hunt, loss, targets):
         for restart in range(restarts):
             rows = hunt.rows()
-            if len(rows):
-                ball = ball_named(norm)(hunt.x[rows], eps)
-                start = ball.start(noise.uniform(rows, x.shape[1:], f"apgd/{name}/{restart}"))
-                ascend(hunt, rows, start, ball, goal, steps, rho)
+            if not len(rows):
+                continue
+            uniform = noise.uniform(rows, x.shape[1:], f"apgd/{name}/{restart}")
+            ball = ball_named(norm)(hunt.x[rows], eps)
+            if wide_first:
+                descend_radii(hunt, rows, uniform, eps, goal, steps)
+            elif isinstance(ball, L1):
+                ascend_l1(hunt, rows, ball.start(uniform), ball, goal, steps)
+            else:
+                ascend(hunt, rows, ball.start(uniform), ball, goal, steps, rho)
     return hunt.outcome
 
 

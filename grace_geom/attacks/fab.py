@@ -1,19 +1,21 @@
-"""Targeted FAB (Croce & Hein 2020, "Minimally distorted adversarial examples with a fast adaptive
-boundary attack").
+"""FAB (Croce & Hein 2020, "Minimally distorted adversarial examples with a fast adaptive boundary
+attack"), in three norms, aimed at one class after the other or at the nearest border.
 
 Looks for the *nearest* point of another class: a step goes to the linearised border, found exactly
 inside the pixel box, with a pull back towards the image. It has no radius to tune and no loss to
 saturate, so it fails for other reasons than Auto-PGD does.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from grace_geom.attacks.apgd import likeliest_wrong
-from grace_geom.attacks.balls import Linf
+from grace_geom.attacks.balls import L2, Linf, ball_named, lengths, normal
+from grace_geom.attacks.hyperplanes import NEAREST
 from grace_geom.attacks.losses import margin
 from grace_geom.attacks.tracker import Hunt, Logits, Noise, Outcome
 from grace_geom.errors import NotFiniteError
@@ -23,6 +25,10 @@ ALPHA_MAX, ETA, BETA = (
     1.05,
     0.9,
 )  # the paper's sec. 4: pull to the image, step over the border, step back
+
+Linearise = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""Points and their rows of the batch to the gap of logits at a border, which is 0 on it, and its
+gradient, flat."""
 
 
 @torch.inference_mode(False)  # tensors made in inference mode cannot be saved for a backward pass
@@ -37,9 +43,9 @@ def fab_t(
     seed: int = 0,
     index: Sequence[int] | Int[Tensor, " b"] | None = None,
     until_fooled: bool = True,
+    norm: str = "linf",
 ) -> Outcome:
-    """Attack a batch with targeted FAB in the maximum norm; an image counts as fooled at a point
-    within ``eps``.
+    """Attack a batch with targeted FAB; an image counts as fooled at a point within ``eps``.
 
     Costs at most ``2 steps`` forwards and ``steps`` backwards an image, a restart and a target, and
     one forward for the ranking of targets; an image that is fooled costs nothing more.
@@ -57,68 +63,145 @@ def fab_t(
         index: A number for each image that its random start depends on; its position in ``x`` by
             default.
         until_fooled: See :class:`Hunt`.
+        norm: ``"linf"``, ``"l2"`` or ``"l1"``.
 
     Raises:
         PixelError: For images that are not pixels in [0, 1].
+        ValueError: For an unknown norm.
         RuntimeError: If a gradient or a logit is NaN.
     """
+    ball_named(norm)
     noise = Noise(seed, range(len(x)) if index is None else index)
     hunt = Hunt(logits_fn, x, y, until_fooled)
     for rank, target in enumerate(likeliest_wrong(hunt, targets)):
+        border = partial(_border_of, hunt, target)
         for restart in range(restarts):
-            rows = hunt.rows()
-            if len(rows):
-                start = hunt.x[rows]
-                if restart:
-                    start = Linf(start, eps / 2).start(
-                        noise.uniform(rows, x.shape[1:], f"fab/{rank}/{restart}")
-                    )
-                _walk(hunt, rows, start, target, eps, steps)
+            _run(hunt, noise, f"fab/{rank}/{restart}" if restart else "", border, eps, steps, norm)
     return hunt.outcome
+
+
+@torch.inference_mode(False)
+def fab(
+    logits_fn: Logits,
+    x: Float[Tensor, " b *d"],
+    y: Int[Tensor, " b"],
+    eps: float,
+    steps: int = 100,
+    restarts: int = 5,
+    seed: int = 0,
+    index: Sequence[int] | Int[Tensor, " b"] | None = None,
+    until_fooled: bool = True,
+    norm: str = "linf",
+) -> Outcome:
+    """:func:`fab_t` that goes to the nearest of all linearised borders at every step.
+
+    Costs as many backwards a step as there are classes: meant for ten of them.
+
+    Args and errors are those of :func:`fab_t`.
+    """
+    ball_named(norm)
+    noise = Noise(seed, range(len(x)) if index is None else index)
+    hunt = Hunt(logits_fn, x, y, until_fooled)
+    border = partial(_nearest_border, hunt, norm)
+    for restart in range(restarts):
+        _run(hunt, noise, f"fab/any/{restart}" if restart else "", border, eps, steps, norm)
+    return hunt.outcome
+
+
+def _run(
+    hunt: Hunt, noise: Noise, stream: str, border: Linearise, eps: float, steps: int, norm: str
+) -> None:
+    """Algorithm 1 on the images that still stand, from a random point where a stream is named."""
+    rows = hunt.rows()
+    if not len(rows):
+        return
+    x = hunt.x[rows]
+    if stream:
+        x = _start(x, noise.uniform(rows, x.shape[1:], stream), eps / 2, norm)
+    _walk(hunt, rows, x, border, eps, steps, norm)
+
+
+def _start(
+    x: Float[Tensor, " r *d"], noise: Float[Tensor, " r *d"], eps: float, norm: str
+) -> Float[Tensor, " r *d"]:
+    """A random point at or within ``eps``; in L1 a dense one, as the authors' code has it."""
+    if norm != "l1":
+        return (Linf if norm == "linf" else L2)(x, eps).start(noise)
+    move = normal(noise.to(x))
+    return (x + eps * move / _per_image(lengths(move, norm), x)).clamp_(0, 1)
 
 
 def _walk(
     hunt: Hunt,
     rows: Int[Tensor, " r"],
     x: Float[Tensor, " r *d"],
-    target: Int[Tensor, " b"],
+    border: Linearise,
     eps: float,
     steps: int,
+    norm: str,
 ) -> None:
-    """Algorithm 1 for one target, one run; what it finds within ``eps`` goes to ``hunt``."""
+    """Algorithm 1, one run; what it finds within ``eps`` goes to ``hunt``."""
     image = hunt.x[rows]
     for _ in range(steps):
         if (keep := hunt.standing(rows)) is not None:
             rows, x, image = rows[keep], x[keep], image[keep]
         if not len(rows):
             return
-        gap, w = _linearised(hunt, x, rows, target[rows])
-        x = _step(x, image, gap, w)
+        gap, w = border(x, rows)
+        x = _step(x, image, gap, w, norm)
         with torch.no_grad():
             logits = hunt.logits(x)
         losses = margin(logits, hunt.y[rows])
-        inside = ((x - image).abs().flatten(1).amax(1) <= eps).nonzero()[:, 0]
+        inside = (lengths(x - image, norm) <= eps).nonzero()[:, 0]
         hunt.note(x[inside], rows[inside], logits[inside], losses[inside])
         crossed = _per_image(logits.argmax(1) != hunt.y[rows], x)
         x = torch.where(crossed, image + BETA * (x - image), x)
 
 
-def _linearised(
-    hunt: Hunt, x: Float[Tensor, " r *d"], rows: Int[Tensor, " r"], target: Int[Tensor, " r"]
+def _border_of(
+    hunt: Hunt, target: Int[Tensor, " b"], x: Float[Tensor, " r *d"], rows: Int[Tensor, " r"]
 ) -> tuple[Float[Tensor, " r"], Float[Tensor, " r d"]]:
-    """``z_t - z_y`` at ``x``, which is 0 on the border, and its gradient, flat."""
+    """``z_t - z_y`` at ``x``, and its gradient, flat."""
     with torch.enable_grad():
         leaf = x.detach().clone().requires_grad_()
         logits = hunt.logits(leaf)
-        both = torch.stack([target, hunt.y[rows]], dim=1)
+        both = torch.stack([target[rows], hunt.y[rows]], dim=1)
         picked = logits.gather(1, both)
         gap = picked[:, 0] - picked[:, 1]
         (w,) = torch.autograd.grad(gap.sum(), leaf)
+    return _finite(gap.detach().to(x.dtype), w.flatten(1))
+
+
+def _nearest_border(
+    hunt: Hunt, norm: str, x: Float[Tensor, " r *d"], rows: Int[Tensor, " r"]
+) -> tuple[Float[Tensor, " r"], Float[Tensor, " r d"]]:
+    """The same for the class whose linearised border is nearest, the box left out of account."""
+    y = hunt.y[rows]
+    with torch.enable_grad():
+        leaf = x.detach().clone().requires_grad_()
+        logits = hunt.logits(leaf)
+        gaps = logits - logits.gather(1, y[:, None])
+    gap, w = torch.zeros_like(x.flatten(1)[:, 0]), torch.zeros_like(x.flatten(1))
+    nearest = torch.full_like(gap, torch.inf)
+    for k in range(logits.shape[1]):
+        (slope,) = torch.autograd.grad(gaps[:, k].sum(), leaf, retain_graph=True)
+        slope, here = slope.flatten(1), gaps[:, k].detach().to(x.dtype)
+        distance = here.abs() / (lengths(slope, DUAL[norm]) + 1e-12)
+        closer = (distance < nearest) & (y != k)
+        nearest, gap = torch.where(closer, distance, nearest), torch.where(closer, here, gap)
+        w = torch.where(closer[:, None], slope, w)
+    return _finite(gap, w)
+
+
+DUAL = {"linf": "l1", "l2": "l2", "l1": "linf"}
+
+
+def _finite(gap: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
     if (gap.sum() + w.sum()).isnan():
         raise NotFiniteError(
             "The model's logits or their gradients are NaN under attack: attack in float32."
         )
-    return gap.detach().to(x.dtype), w.flatten(1)
+    return gap, w
 
 
 def _step(
@@ -126,6 +209,7 @@ def _step(
     image: Float[Tensor, " r *d"],
     gap: Float[Tensor, " r"],
     w: Float[Tensor, " r d"],
+    norm: str,
 ) -> Float[Tensor, " r *d"]:
     """Eq. 8 to 10: both ``x`` and the image go to the border of the model linearised at ``x``, and
     are mixed.
@@ -133,47 +217,13 @@ def _step(
     The mix leans to the image by ``min(|d| / (|d| + |d_image|), 0.1)``.
     """
     flat, flat_image = x.flatten(1), image.flatten(1)
-    d = to_hyperplane(flat, w, -gap)
-    d_image = to_hyperplane(flat_image, w, -gap - (w * (flat_image - flat)).sum(1))
-    a, a_image = (each.abs().amax(1).clamp_min(1e-8) for each in (d, d_image))
+    nearest = NEAREST[norm]
+    d = nearest(flat, w, -gap)
+    d_image = nearest(flat_image, w, -gap - (w * (flat_image - flat)).sum(1))
+    a, a_image = (lengths(each, norm).clamp_min(1e-8) for each in (d, d_image))
     alpha = (a / (a + a_image)).clamp(0, ALPHA_MAX)[:, None]
     mixed = (flat + ETA * d) * (1 - alpha) + (flat_image + ETA * d_image) * alpha
     return mixed.clamp_(0, 1).view_as(x)
-
-
-def to_hyperplane(
-    x: Float[Tensor, " r d"], w: Float[Tensor, " r d"], rise: Float[Tensor, " r"]
-) -> Float[Tensor, " r d"]:
-    """The smallest ``d`` in the maximum norm with ``<w, d> = rise`` and ``x + d`` in the box [0,
-    1].
-
-    Every pixel moves by ``min(t, room)`` in the direction that helps, ``room`` being its way to the
-    box. What is gained, ``sum_i |w_i| min(t, room_i)``, is concave and piecewise linear in ``t``,
-    so that ``t`` follows from the sorted rooms and two cumulative sums. Where the hyperplane misses
-    the box, ``x + d`` is the corner nearest to it.
-
-    Args:
-        x: Points in the box, flat.
-        w: Normals, one a point; where one is 0, nothing moves.
-        rise: How far ``<w, .>`` is to rise; negative: to fall.
-    """
-    towards = w * torch.where(rise < 0, -1.0, 1.0).to(w)[:, None]
-    room = torch.where(towards > 0, 1 - x, x) * (towards != 0)
-    room_sorted, order = room.sort(dim=1)
-    weight = towards.abs().gather(1, order)
-    full = (weight * room_sorted).cumsum(1)  # gained by pixels that have used up their room
-    free = weight.flip(1).cumsum(1).flip(1)  # weight of this pixel and those with more room
-    before, after = full - weight * room_sorted, free - weight
-    at_room = full + room_sorted * after  # gained in all, at t = the room of this pixel
-    k = (at_room < rise.abs()[:, None]).sum(
-        1, keepdim=True
-    )  # pixels whose room ends before t is reached
-    reachable = k < x.shape[1]
-    k = k.clamp_max(x.shape[1] - 1)
-    rest = rise.abs()[:, None] - before.gather(1, k)
-    t = rest / free.gather(1, k).clamp_min(torch.finfo(w.dtype).tiny)
-    t = torch.where(reachable, t, room_sorted[:, -1:])
-    return towards.sign() * torch.minimum(room, t.clamp_min(0))
 
 
 def _per_image(values: Tensor, like: Tensor) -> Tensor:

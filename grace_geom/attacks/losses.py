@@ -12,6 +12,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 Criterion: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+Goal: TypeAlias = Callable[[Tensor], Criterion]
+"""The loss for these rows of the batch: targets follow the rows."""
 
 
 def cross_entropy(logits: Float[Tensor, " b k"], y: Int[Tensor, " b"]) -> Float[Tensor, " b"]:

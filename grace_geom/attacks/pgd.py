@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from grace_geom.attacks.balls import Linf, Maker, ball_named, check_pixels, extent_of
-from grace_geom.attacks.losses import cross_entropy
+from grace_geom.attacks.losses import Criterion, cross_entropy
 from grace_geom.attacks.tracker import Hunt, Logits, Noise, Outcome
 from grace_geom.distributed import world
 from grace_geom.errors import NotFiniteError
@@ -44,7 +44,7 @@ def pgd(
             every device. Of W processes, each holding every W-th image of a batch and the generator
             in the same state, each image gets the start that it would get in one process.
         random_start: Whether to start from a random point of the ball, or from ``x``.
-        ball: :class:`Linf` or :class:`L2`.
+        ball: :class:`Linf`, :class:`L2` or :class:`L1`.
 
     Returns:
         ``x_adv`` in the ball and in [0, 1], detached.
@@ -112,7 +112,7 @@ def pgd_until(
         steps: Most steps of an image.
         stop: In the unit of the loss; ``math.inf`` gives what :func:`pgd` gives, bit for bit.
         generator: Source of the random start, as there.
-        ball: :class:`Linf` or :class:`L2`.
+        ball: :class:`Linf`, :class:`L2` or :class:`L1`.
 
     Returns:
         ``x_adv``, detached, and how many gradients were taken of each image: the cost is twice
@@ -225,9 +225,13 @@ def pgd_attack(
     index: Sequence[int] | Int[Tensor, " b"] | None = None,
     until_fooled: bool = True,
     random_start: bool = True,
+    loss: Criterion = cross_entropy,
 ) -> Outcome:
-    """PGD on the cross-entropy as an evaluation: an image is robust if no point on the way was
-    misclassified.
+    """PGD as an evaluation: an image is robust if no point on the way was misclassified.
+
+    One step of ``alpha = eps`` without a random start is FGSM (Goodfellow et al. 2015); ``loss=``
+    :func:`.losses.margin` is what robustness papers call CW in a ball (Carlini & Wagner's margin
+    climbed by PGD).
 
     Costs ``steps`` forwards and backwards and one more forward an image and a restart, and nothing
     more once an image is fooled.
@@ -240,13 +244,14 @@ def pgd_attack(
         alpha: Step size, same unit; ``eps / 4`` by default.
         steps: Steps of one run.
         restarts: Runs from different random points.
-        norm: ``"linf"`` or ``"l2"``.
+        norm: ``"linf"``, ``"l2"`` or ``"l1"``.
         seed: Seed of the random starts.
         index: A number for each image that its random start depends on; its position in ``x`` by
             default.
         until_fooled: See :class:`Hunt`.
         random_start: ``False`` starts at the images themselves: weaker, and a check of it (then one
             run is enough).
+        loss: What to climb, one number an image.
 
     Raises:
         ValueError: For an unknown norm, or images that are not pixels in [0, 1].
@@ -266,12 +271,12 @@ def pgd_attack(
             else hunt.x[rows].clone()
         )
         for _ in range(steps):
-            _, grad = hunt.climb(x_adv, rows, cross_entropy)
+            _, grad = hunt.climb(x_adv, rows, loss)
             if (keep := hunt.standing(rows)) is not None:
                 rows, x_adv, grad, ball = rows[keep], x_adv[keep], grad[keep], ball.select(keep)
             if not len(rows):
                 break
             x_adv = ball.project_(ball.direction(grad).mul_(alpha).add_(x_adv))
         if len(rows):
-            hunt.look(x_adv, rows, cross_entropy)
+            hunt.look(x_adv, rows, loss)
     return hunt.outcome

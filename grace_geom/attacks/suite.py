@@ -5,7 +5,7 @@ record must say.
 import contextlib
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -14,129 +14,14 @@ from torch import Tensor
 
 from grace_geom.attacks.apgd import apgd
 from grace_geom.attacks.balls import check_pixels
-from grace_geom.attacks.fab import fab_t
+from grace_geom.attacks.cw import cw
+from grace_geom.attacks.fab import fab, fab_t
+from grace_geom.attacks.losses import cross_entropy, margin
 from grace_geom.attacks.pgd import pgd_attack
-from grace_geom.attacks.square import SCHEDULES, square
+from grace_geom.attacks.spec import DTYPES, NEEDS_THREE, AttackSpec
+from grace_geom.attacks.square import square
 from grace_geom.attacks.tracker import Logits, Outcome
-from grace_geom.errors import NotFiniteError, UserError, nearest
-
-SUITES: dict[str, tuple[str, ...]] = {
-    "pgd": ("pgd",),
-    "apgd-ce": ("apgd-ce",),
-    "apgd-t": ("apgd-t",),
-    "apgd": ("apgd-ce", "apgd-t"),
-    "fab-t": ("fab-t",),
-    "square": ("square",),
-    "autoattack": ("apgd-ce", "apgd-t", "fab-t", "square"),
-}
-LOSSES = {
-    "pgd": "ce",
-    "apgd-ce": "ce",
-    "apgd-t": "dlr-targeted",
-    "fab-t": "border",
-    "square": "margin",
-}
-DTYPES = {
-    "float32": torch.float32,
-    "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
-    "float64": torch.float64,
-}
-
-
-@dataclass(frozen=True)
-class AttackSpec:
-    """Which attack, exactly.
-
-    Attributes:
-        name: One of ``SUITES``.
-        eps: Radius in pixels of [0, 1].
-        norm: ``"linf"`` or ``"l2"`` (not for FAB-T and Square Attack).
-        steps: Steps of one run; ``None`` takes 20 for ``pgd`` and 100 for Auto-PGD and FAB-T.
-        restarts: Random starts, for each target.
-        alpha: Step size of ``pgd``; ``None`` takes ``eps / 4``. Auto-PGD finds its own.
-        targets: Wrong classes that ``apgd-t`` and ``fab-t`` aim at; where there are fewer, all of
-            them.
-        queries: Budget of Square Attack.
-        square_schedule: ``standard`` or ``stretched``, see :func:`square`; ``None`` takes
-            AutoAttack's (``standard``) in ``autoattack``, and ``stretched`` in ``square``.
-        precision: ``"float32"``, ``"float64"`` (the model must be in it), or ``"bfloat16"``,
-            ``"float16"`` by autocast.
-
-    Raises:
-        UserError: For an unknown name, norm or precision, or a number out of range.
-    """
-
-    name: str = "apgd-ce"
-    eps: float = 4 / 255
-    norm: str = "linf"
-    steps: int | None = None
-    restarts: int = 1
-    alpha: float | None = None
-    targets: int = 9
-    queries: int = 5000
-    square_schedule: str | None = None
-    precision: str = "float32"
-
-    def __post_init__(self) -> None:
-        for field, value, valid in (
-            ("attack", self.name, SUITES),
-            ("norm", self.norm, ("linf", "l2")),
-            ("precision", self.precision, DTYPES),
-            ("square_schedule", self.schedule, SCHEDULES),
-        ):
-            if value not in valid:
-                raise UserError(f"unknown {field} {value!r}: {nearest(value, valid)}")
-        if self.norm != "linf" and (only := {"fab-t", "square"}.intersection(self.parts)):
-            raise UserError(
-                f"{self.name} runs {' and '.join(sorted(only))}, here for norm linf only; use apgd"
-            )
-        if not 0 <= self.eps < float("inf"):
-            raise UserError(f"eps must be a number >= 0, such as 4/255; got {self.eps}")
-        if self.norm == "linf" and self.eps > 1:
-            raise UserError(
-                f"eps is {self.eps:g}, but pixels are in [0, 1] here: it must be at most 1. Did "
-                f"you mean {self.eps:g}/255?"
-            )
-        for field in ("steps", "restarts", "targets", "queries"):
-            if (value := getattr(self, field)) is not None and value < 1:
-                raise UserError(f"{field} of an attack must be at least 1; got {value}")
-
-    @property
-    def schedule(self) -> str:
-        """The schedule of Square Attack's sizes."""
-        return self.square_schedule or ("standard" if self.name == "autoattack" else "stretched")
-
-    @property
-    def parts(self) -> tuple[str, ...]:
-        """The attacks of the suite, in order."""
-        return SUITES[self.name]
-
-    def settings(self, seed: int, classes: int) -> dict[str, Any]:
-        """Everything that another program would need to repeat the number on ``classes`` classes,
-        as plain types.
-        """
-        return {
-            "name": self.name,
-            "eps": self.eps,
-            "norm": self.norm,
-            "precision": self.precision,
-            "matmul": torch.get_float32_matmul_precision(),
-            "seed": seed,
-            "parts": [self.part(part, classes) for part in self.parts],
-        }
-
-    def part(self, part: str, classes: int) -> dict[str, Any]:
-        """The settings of one part of the suite."""
-        about: dict[str, Any] = {"name": part, "loss": LOSSES[part]}
-        if part == "square":
-            return about | {"queries": self.queries, "schedule": self.schedule}
-        about |= {"steps": self.steps or (20 if part == "pgd" else 100), "restarts": self.restarts}
-        if part == "pgd":
-            about["alpha"] = self.eps / 4 if self.alpha is None else self.alpha
-        if part in ("apgd-t", "fab-t"):
-            about["targets"] = min(self.targets, classes - 1)
-        return about
+from grace_geom.errors import NotFiniteError
 
 
 @dataclass(frozen=True)
@@ -215,8 +100,8 @@ def run(
 
     Raises:
         PixelError: For images that are bytes, NaN, or outside [0, 1] by more than rounding.
-        ValueError: ``apgd-t`` by itself with two classes, where it is not defined (suites skip it,
-            with a note).
+        ValueError: ``apgd-t`` or ``apgd-dlr`` by itself with two classes, where it is not defined
+            (suites skip it, with a note).
         RuntimeError: If a gradient or a logit is NaN.
     """
     if len(y) == 0:
@@ -231,14 +116,14 @@ def run(
         robust, x_adv = correct.clone(), x.clone() if keep_x_adv else None
         parts, standing, notes = [], [], []
         for part in attack.parts:
-            if part == "apgd-t" and classes < 3 and len(attack.parts) > 1:
-                notes.append(f"apgd-t is not defined for {classes} classes and was left out")
+            if part in NEEDS_THREE and classes < 3 and len(attack.parts) > 1:
+                notes.append(f"{part} is not defined for {classes} classes and was left out")
                 continue
             about = attack.part(part, classes)
             before, forwards, began = int(robust.sum()), 0, time.perf_counter()
             for rows in _chunks(robust, size):
                 xb, yb = x[rows].to(device), y[rows].to(device)
-                found = _attack(
+                found = run_part(
                     attack, about, logits_fn, xb, yb, seed, numbers[rows.to(numbers.device)]
                 )
                 robust[rows] = found.robust.to(robust.device)
@@ -291,7 +176,7 @@ def _add(parts: tuple[AttackPart, ...]) -> AttackPart:
     return AttackPart(parts[0].name, *sums)
 
 
-def _attack(
+def run_part(
     attack: AttackSpec,
     about: dict[str, Any],
     logits_fn: Logits,
@@ -300,19 +185,58 @@ def _attack(
     seed: int,
     index: Tensor,
 ) -> Outcome:
-    """One part on images that still stand."""
-    if about["name"] == "square":
+    """One part of a suite on a batch, in the precision that is on.
+
+    Args:
+        attack: The suite.
+        about: The part, as :meth:`AttackSpec.part` gives it.
+        logits_fn: ``x (b, ...) -> logits (b, K)``.
+        x: Images in [0, 1].
+        y: Labels.
+        seed: Seed of every random draw.
+        index: ``(b,)`` a number for each image.
+    """
+    name = about["name"]
+    seeded: dict[str, Any] = {"seed": seed, "index": index}
+    if name == "square":
         return square(
-            logits_fn, x, y, attack.eps, attack.queries, seed=seed, index=index,
-            schedule=attack.schedule,
+            logits_fn, x, y, attack.eps, about["queries"], schedule=about["schedule"],
+            norm=attack.norm, **seeded,
         )  # fmt: skip
-    common = {"steps": about["steps"], "restarts": about["restarts"], "seed": seed, "index": index}
-    if about["name"] == "fab-t":
-        return fab_t(logits_fn, x, y, attack.eps, targets=attack.targets, **common)
-    common["norm"] = attack.norm
-    if about["name"] == "pgd":
-        return pgd_attack(logits_fn, x, y, attack.eps, about["alpha"], **common)
-    return apgd(logits_fn, x, y, attack.eps, loss=about["loss"], targets=attack.targets, **common)
+    if name == "cw":
+        return cw(logits_fn, x, y, attack.eps, about["steps"], about["searches"])
+    common = {"steps": about["steps"], "restarts": about["restarts"], "norm": attack.norm, **seeded}
+    if name == "fab-t":
+        return fab_t(logits_fn, x, y, attack.eps, targets=about["targets"], **common)
+    if name == "fab":
+        return fab(logits_fn, x, y, attack.eps, **common)
+    if name.startswith("apgd"):
+        return _apgd(attack, about, logits_fn, x, y, common)
+    return pgd_attack(
+        logits_fn, x, y, attack.eps, about["alpha"], random_start=name != "fgsm",
+        loss=margin if name == "pgd-cw" else cross_entropy, **common,
+    )  # fmt: skip
+
+
+def _apgd(
+    attack: AttackSpec,
+    about: dict[str, Any],
+    logits_fn: Logits,
+    x: Tensor,
+    y: Tensor,
+    common: dict[str, Any],
+) -> Outcome:
+    """Auto-PGD; where the classifier is random, an image has fallen if its point fools twice."""
+    draws = about.get("draws", 1)
+    found = apgd(
+        logits_fn, x, y, attack.eps, loss=about["loss"], targets=about.get("targets", 1),
+        draws=draws, wide_first="radii" in about, **common,
+    )  # fmt: skip
+    if draws == 1:
+        return found
+    with torch.no_grad():
+        right = logits_fn(found.x_adv).argmax(1) == y
+    return replace(found, robust=found.robust | right, forwards=found.forwards + len(y))
 
 
 @torch.no_grad()

@@ -40,11 +40,15 @@ class Hunt:
 
     Args:
         logits_fn: ``x (b, ...) -> logits (b, K)`` for any ``b``; deterministic (a model in eval
-            mode).
+            mode) unless ``draws`` says otherwise.
         x: ``(B, ...)`` images in [0, 1].
         y: ``(B,)`` labels.
         until_fooled: Leave an image alone once it is misclassified. Samples do not influence each
             other, so this changes the cost and nothing else. ``False`` goes on to the highest loss.
+        draws: Forward passes that a gradient is the mean of (expectation over transformation,
+            Athalye et al. 2018); the loss and the answer are those of the last one. With more than
+            one, a run goes on after an answer was wrong, which may have been luck, and keeps the
+            last point that was misclassified.
 
     Raises:
         PixelError: For images that are not pixels in [0, 1].
@@ -56,9 +60,10 @@ class Hunt:
         x: Float[Tensor, " b *d"],
         y: Int[Tensor, " b"],
         until_fooled: bool = True,
+        draws: int = 1,
     ) -> None:
         check_pixels(x)
-        self.x, self.y, self.until_fooled = x.detach(), y, until_fooled
+        self.x, self.y, self.until_fooled, self.draws = x.detach(), y, until_fooled, draws
         self.dtype = torch.promote_types(x.dtype, torch.float32)  # of losses
         self.robust = torch.ones_like(y, dtype=torch.bool)
         self.forwards = 0
@@ -86,9 +91,12 @@ class Hunt:
         """Losses at ``x`` and their gradients there; notes who was fooled."""
         with torch.enable_grad():
             leaf = x.detach().clone().requires_grad_()
-            logits = self.logits(leaf)
-            losses = criterion(logits, self.y[rows])
-            (grad,) = torch.autograd.grad(losses.sum(), leaf)
+            grads: list[Tensor] = []
+            for _ in range(self.draws):
+                logits = self.logits(leaf)
+                losses = criterion(logits, self.y[rows])
+                grads += torch.autograd.grad(losses.sum(), leaf)
+        grad = grads[0] if len(grads) == 1 else torch.stack(grads).mean(0)
         if grad.sum().isnan():
             raise NotFiniteError(
                 "The attack's gradient is NaN. The model overflows at this precision, or its "
@@ -111,7 +119,7 @@ class Hunt:
         """Positions *within* ``rows`` of the images to go on with; ``None`` when that is all of
         them.
         """
-        if not self.until_fooled:
+        if not self.until_fooled or self.draws > 1:
             return None
         standing = self.robust[rows]
         return None if bool(standing.all()) else standing.nonzero()[:, 0]
@@ -132,8 +140,8 @@ class Hunt:
             )
         fooled = logits.argmax(1) != self.y[rows]
         higher = losses > self._best[rows]
-        if self.until_fooled:  # the first point that fools wins over any loss
-            higher |= fooled
+        if self.until_fooled:  # a point that fools wins over any loss
+            higher = (higher & self.robust[rows]) | fooled
         self._x_adv[rows[higher]] = x[higher]
         self._best[rows[higher]] = losses[higher].to(self.dtype)
         self.robust[rows[fooled]] = False

@@ -7,11 +7,15 @@ from pathlib import Path
 from grace_geom.attacks import AttackSpec
 from grace_geom.data import Split, suites
 from grace_geom.errors import UserError
-from grace_geom.fields import check_bounds, pixel_bounded
+from grace_geom.fields import PIXELS, bounded, check_bounds, check_limits
 from grace_geom.records import SUITES
 from grace_geom.refusals import check_suites
 
 ATTACKED_BY_DEFAULT = 500
+EPS = 4 / 255
+PROTOCOLS = {"robustvlm": (2 / 255, 4 / 255)}
+"""Radii at which a named protocol is measured where no other one is asked for (Schlarmann et al.
+2024, "Robust CLIP", sec. 4.3)."""
 
 
 @dataclass(frozen=True)
@@ -24,10 +28,15 @@ class Measures:
             other data sets).
         attack: Attack: pgd, apgd-ce (Auto-PGD on the cross-entropy), apgd-t (on the targeted DLR
             loss), apgd (both, for final tables), fab-t, square, or autoattack (apgd, fab-t and
-            square).
-        eps: L-infinity radius ε of the attack, in pixel units of [0, 1], such as 4/255.
-        steps: Number of attack steps; default: 20 for pgd, 100 for Auto-PGD and FAB-T.
-        restarts: Number of random restarts of the attack.
+            square). Also autoattack-plus, autoattack-rand (for random models), robustvlm (at 2/255
+            and 4/255), fgsm, pgd-cw, cw (with --norm l2), apgd-dlr, fab.
+        eps: Radius ε of the attack, in pixel units of [0, 1]: 4/255 in L-infinity; for --norm l2
+            and l1 the length of the whole perturbation, such as 0.5 and 12.
+        norm: Norm of the radius: linf, l2 or l1.
+        alpha: Step size of pgd and pgd-cw, in the unit of --eps; default: a quarter of it.
+        steps: Number of attack steps; default: 20 for pgd and pgd-cw, 100 for Auto-PGD, FAB and cw.
+        restarts: Number of random restarts of the attack; default: the attack's own, mostly 1.
+        queries: Number of queries of Square Attack.
         square_schedule: Square size schedule of Square Attack: standard (AutoAttack's) or stretched
             over its queries; default: standard in autoattack, stretched in square.
         n: Number of images per data set, a random subset; default: all, and 500 for the attack.
@@ -42,9 +51,12 @@ class Measures:
 
     suites: tuple[str, ...] = field(default=SUITES, metadata={"group": "evaluation"})
     attack: str = "apgd-ce"
-    eps: float = pixel_bounded(4 / 255)
+    eps: float = bounded(EPS, least=0)
+    norm: str = "linf"
+    alpha: float | None = None
     steps: int | None = None
-    restarts: int = 1
+    restarts: int | None = None
+    queries: int = 5000
     square_schedule: str | None = None
     n: int | None = None
     n_attack: int | None = None
@@ -57,6 +69,8 @@ class Measures:
     def __post_init__(self) -> None:
         check_bounds(self)
         check_suites(self.suites)
+        if self.norm == "linf":
+            check_limits("eps", self.eps, PIXELS)
         if self.eval_seed < 0:
             raise UserError(f"--eval-seed must be at least 0, not {self.eval_seed}")
         for flag, value in (
@@ -66,17 +80,49 @@ class Measures:
         ):
             if value is not None and value < 1:
                 raise UserError(f"{flag} must be at least 1, not {value}")
-        self.attack_spec()
+        self._check_attack()
 
-    def attack_spec(self) -> AttackSpec:
-        """The attack, float32."""
+    def _check_attack(self) -> None:
+        """Refuse what would be another attack than the one meant.
+
+        Raises:
+            UserError: For a radius of the maximum norm in another norm, and for options that the
+                attack has no use for.
+        """
+        parts = self.attack_spec().parts
+        if self.norm != "linf" and self.eps == EPS:
+            raise UserError(
+                f"--norm {self.norm} needs a radius of its own: 4/255 is the default of norm linf, "
+                f"and --eps {0.5 if self.norm == 'l2' else 12} is usual here"
+            )
+        for flag, given, users in (
+            ("--alpha", self.alpha is not None, {"pgd", "pgd-cw"}),
+            ("--queries", self.queries != Measures.queries, {"square"}),
+            ("--steps", self.steps is not None, set(parts) - {"fgsm", "square"}),
+            ("--restarts", self.restarts is not None, set(parts) - {"fgsm", "square", "cw"}),
+        ):
+            if given and not users.intersection(parts):
+                raise UserError(f"{flag} has no effect on --attack {self.attack}: leave it out")
+
+    def attack_spec(self, eps: float | None = None) -> AttackSpec:
+        """The attack, float32, at ``--eps`` or another radius."""
         return AttackSpec(
             self.attack,
-            self.eps,
+            self.eps if eps is None else eps,
+            self.norm,
             steps=self.steps,
             restarts=self.restarts,
+            alpha=self.alpha,
+            queries=self.queries,
             square_schedule=self.square_schedule,
         )
+
+    def attack_specs(self) -> tuple[AttackSpec, ...]:
+        """The attacks that are run: one, or one at each radius of a protocol in ``PROTOCOLS``,
+        unless another radius than the default was asked for.
+        """
+        radii = PROTOCOLS.get(self.attack, (self.eps,)) if self.eps == EPS else (self.eps,)
+        return tuple(self.attack_spec(eps) for eps in radii)
 
     def images(self, suite: str) -> int | None:
         """How many images of a set to take; ``None`` means all."""
@@ -108,7 +154,7 @@ def targets(
         data: SPEC of the ID data.
         trained_ood: OOD sets that the training run named.
     """
-    attack, known = measures.attack_spec(), suites(data)
+    known = suites(data)
     known = known | ({"ood": dict(trained_ood)} if trained_ood else {})
     id_set: tuple[str, str, Split] = (short_name(data), data, "test")
     found: list[Target] = []
@@ -116,9 +162,9 @@ def targets(
         if suite not in measures.suites:
             continue
         if suite in ("id", "adv"):
-            found.append(
-                Target(suite, *id_set, attack if suite == "adv" else None, measures.images(suite))
-            )
+            attacks = measures.attack_specs() if suite == "adv" else (None,)
+            n = measures.images(suite)
+            found += [Target(suite, *id_set, attack, n) for attack in attacks]
             continue
         own: dict[str, str] = getattr(measures, suite)
         chosen = (own or known.get(suite, {})).items()

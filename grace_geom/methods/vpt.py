@@ -8,8 +8,9 @@ p the side of a patch, as VPT's authors do.
 
 The tokens are one more entry of the weights, ``visual.prompt`` (tokens, width), which the image
 tower understands. They cannot be merged: a checkpoint keeps them under ``adapter`` beside the
-untouched pretrained weights, everything here applies them when it opens it, and ``export`` and
-``grace_geom.load`` refuse, since a plain open_clip model has no place for them.
+untouched pretrained weights, and everything here applies them when it opens it. ``grace_geom.load``
+and exports for open_clip, transformers and PEFT refuse, since those have no place for them; the
+graphs of ONNX and torch.export hold them.
 
 Paper against code: GRACE's Table 7 gives no settings. TeCoA's code adds 100 tokens (and a frame of
 pixels, which is not copied) and trains them with SGD at lr 40, without weight decay: preset

@@ -74,7 +74,12 @@ def shape_of(visual: nn.Module) -> VitShape | None:
         visual.ln_pre, nn.LayerNorm
     )
     blocks = list(visual.transformer.resblocks)
-    if not plain or visual.proj is None or not blocks or not all(_plain(block) for block in blocks):
+    if (
+        not plain
+        or visual.proj is None
+        or not blocks
+        or not all(plain_block(block) for block in blocks)
+    ):
         return None
     act = type(blocks[0].mlp.gelu)
     return VitShape(
@@ -86,7 +91,10 @@ def shape_of(visual: nn.Module) -> VitShape | None:
     )
 
 
-def _plain(block: nn.Module) -> bool:
+def plain_block(block: nn.Module) -> bool:
+    """Whether a block of either tower computes what CLIP's do: LayerNorms before attention and MLP,
+    GELU or QuickGELU, no layer scale.
+    """
     if type(block) is not ResidualAttentionBlock or hasattr(block, "ln_1_kv"):
         return False
     gelu = block.get_submodule("mlp.gelu")
@@ -118,11 +126,12 @@ def vit(
             alone.
     """
     grid = F.linear(patches(x, shape.patch), w["conv1.weight"].flatten(1))
-    cls = w["class_embedding"].to(grid.dtype).expand(len(x), 1, -1)
+    b = x.shape[0]  # not len(x), which a traced graph takes for a constant
+    cls = w["class_embedding"].to(grid.dtype).expand(b, 1, -1)
     z = torch.cat([cls, grid], dim=1) + w["positional_embedding"].to(grid.dtype)
     plain = z.shape[1]
     if "prompt" in w:
-        z = torch.cat([z, w["prompt"].to(z.dtype).expand(len(x), -1, -1)], dim=1)
+        z = torch.cat([z, w["prompt"].to(z.dtype).expand(b, -1, -1)], dim=1)
     z = _norm(z, w["ln_pre.weight"], w["ln_pre.bias"], shape.eps)
     for i in range(shape.layers):
         tensors = [w[f"transformer.resblocks.{i}.{name}"] for name in BLOCK]

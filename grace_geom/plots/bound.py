@@ -23,9 +23,9 @@ SIGMAS = np.geomspace(1e-3, 1.0, 121)
 def figures(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
     """(A) + (B) over sigma, traces by domain, discrepancies of ID, OOD and Adv."""
     panels = {
-        "Proximity + sharpness; marks: least": total(found, legend),
+        "Proximity + sharpness; marks: minimum": total(found, legend),
         "Trace by domain": traces(found, legend),
-        "Discrepancy; lines: floor of sampling": discrepancies(found, legend),
+        "Discrepancy; lines: sampling floor": discrepancies(found, legend),
     }
     sigma = found[0].result.settings.get("sigma")
     note = said(

@@ -16,7 +16,7 @@ WIDTH = 740
 """Pixels of all panels of a row at the narrowest, in print on a page."""
 _LETTER = 6.8
 """Pixels of a letter of 12 px."""
-_CHROME = 90
+CHROME = 90
 """Pixels of a panel figure's height that are labels and margins."""
 _BAR, _TITLE, _TICKS, _GAP = 72, 20, 18, 16
 _COLOURED = ("heatmap", "contour", "surface")
@@ -60,6 +60,18 @@ class PlacedFigure:
         return bool(self.traces) and all(t["type"] in ("surface", "scatter3d") for t in self.traces)
 
     @property
+    def square(self) -> bool:
+        """Whether its scales are equal, so that it cannot use a place of another shape."""
+        return self.solid or any(
+            axis.get("scaleanchor") for key, axis in self.layout.items() if key.startswith("yaxis")
+        )
+
+    @property
+    def pictures(self) -> bool:
+        """Whether it shows pictures alone, as wide and high as they are."""
+        return bool(self.traces) and all(t["type"] == "image" for t in self.traces)
+
+    @property
     def width(self) -> float:
         """Pixels between its axes, at the narrowest."""
         return (self.x[1] - self.x[0]) * WIDTH
@@ -67,16 +79,14 @@ class PlacedFigure:
     @property
     def height(self) -> float:
         """Pixels between its axes; of equal scales no more than the width can use."""
-        asked = max(float(self.layout.get("height") or 300) - _CHROME, 80.0)
-        square = self.solid or any(
-            axis.get("scaleanchor") for key, axis in self.layout.items() if key.startswith("yaxis")
-        )
-        return min(asked, 1.1 * self.width) if square else asked
+        least = 30.0 if self.pictures else 80.0
+        asked = max(float(self.layout.get("height") or 300) - CHROME, least)
+        return min(asked, 1.1 * self.width) if self.square else asked
 
     def room(self, side: str) -> float:
         """Pixels that ticks and title need ``left`` of the axes or ``below`` them."""
         if self.solid:  # matplotlib's titles and ticks of three axes stand outside of their box
-            return 26.0
+            return 44.0
         letter = "y" if side == "left" else "x"
         axis = self.layout.get(f"{letter}axis") or {}
         words = list(axis.get("ticktext") or ())
@@ -110,16 +120,20 @@ class Arranged:
     left: float
 
 
-def arrange(rows: Sequence[Sequence[PlacedFigure]]) -> Arranged:
-    """Wrap rows of more than ``COLUMNS`` cells as evenly as can be, and place every cell.
+def arrange(rows: Sequence[Sequence[PlacedFigure]], columns: int = COLUMNS) -> Arranged:
+    """Wrap rows of more than ``columns`` cells as evenly as can be, and place every cell.
 
     Cells that were one row keep one width, and rows of as many columns the same gaps. Those of a
-    row whose colours mean the same share the bar of the last one.
+    row whose colours mean the same share the bar of the last one. Rows of one square cell each,
+    which would leave most of the sheet white, become one row.
 
     Args:
         rows: None of them empty.
+        columns: Cells in a row at most.
     """
-    wrapped = [(list(part), most) for row in rows for part, most in _wrapped(row)]
+    if all(len(row) == 1 and row[0].square and not row[0].pictures for row in rows):
+        rows = [[cell for row in rows for cell in row]]
+    wrapped = [(list(part), most) for row in rows for part, most in _wrapped(row, columns)]
     for cells, _ in wrapped:
         _share_bars(cells)
     gaps: dict[int, float] = {}
@@ -145,9 +159,11 @@ def arrange(rows: Sequence[Sequence[PlacedFigure]]) -> Arranged:
     return Arranged([c for cells, _ in wrapped for c in cells], total, heads[0], feet[-1], left)
 
 
-def _wrapped(row: Sequence[PlacedFigure]) -> Iterator[tuple[Sequence[PlacedFigure], int]]:
+def _wrapped(
+    row: Sequence[PlacedFigure], columns: int
+) -> Iterator[tuple[Sequence[PlacedFigure], int]]:
     """Parts of a row, and the columns that they are set in."""
-    lines = -(-len(row) // COLUMNS)
+    lines = -(-len(row) // columns)
     most, start = -(-len(row) // lines), 0
     for i in range(lines):
         n = len(row) // lines + (i < len(row) % lines)
@@ -200,11 +216,13 @@ def _fit_axes(cell: PlacedFigure) -> None:
 
 
 def _headed(cell: PlacedFigure) -> float:
-    """Wrap the title of a cell to its width. Returns the pixels above the axes."""
+    """Wrap the title of a cell to its width. Returns the pixels above the axes; the corners of a
+    scene are empty, and hold it.
+    """
     letters = max(10, int(cell.width / (1.1 * _LETTER)))
     lines = textwrap.wrap(cell.title, letters, break_on_hyphens=False, break_long_words=False)
     cell.head = "<br>".join(plain_html(line) for line in lines)
-    return 17.0 * len(lines) + 8
+    return 8.0 if cell.solid else 17.0 * len(lines) + 8
 
 
 def _letters(text: str) -> int:

@@ -6,7 +6,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from grace_geom.plots.cells import WIDTH, Arranged, PlacedFigure, arrange
+from grace_geom.plots.cells import COLUMNS, WIDTH, Arranged, PlacedFigure, arrange
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.moving import Counters, Moved, move
 from grace_geom.plots.style import plain_html
@@ -18,7 +18,11 @@ _LINE = 15
 
 
 def compose(
-    title: str, rows: Sequence[Mapping[str, go.Figure]], legend: Legend, note: str = ""
+    title: str,
+    rows: Sequence[Mapping[str, go.Figure]],
+    legend: Legend,
+    note: str = "",
+    columns: int = COLUMNS,
 ) -> go.Figure:
     """Rows of panel figures under one title and one legend.
 
@@ -29,11 +33,12 @@ def compose(
 
     Args:
         title: Plain text above everything.
-        rows: Plain text above the panel -> figure; first row above. More than three panels wrap, as
-            evenly as can be, and a single one takes the whole width. Rows without panels are left
-            out.
+        rows: Plain text above the panel -> figure; first row above. More than ``columns`` panels
+            wrap, as evenly as can be, and a single one takes the whole width. Rows without panels
+            are left out.
         legend: Name and look of each run.
         note: Plain text below everything, small: ``n = 60, seed 0``.
+        columns: Panels in a row at most.
 
     Returns:
         A figure with a height and without a width.
@@ -45,7 +50,7 @@ def compose(
     cells = [[PlacedFigure.of(name, fig) for name, fig in row.items()] for row in rows if row]
     if not cells:
         raise ValueError(f"no panel to compose for {title!r}")
-    sheet, counters = arrange(cells), Counters()
+    sheet, counters = arrange(cells, columns), Counters()
     moved = [move(cell, counters) for cell in sheet.cells]
     traces = [trace for part in moved for trace in part.traces]
     keys = _run_keys(traces, legend)
@@ -65,7 +70,9 @@ def compose(
 
 
 def pages(
-    rows: Mapping[str, tuple[str, Sequence[Mapping[str, go.Figure | None]], str]], legend: Legend
+    rows: Mapping[str, tuple[str, Sequence[Mapping[str, go.Figure | None]], str]],
+    legend: Legend,
+    columns: int = COLUMNS,
 ) -> dict[str, go.Figure]:
     """Several figures by key, each :func:`compose` of ``(title, rows, note)``. Panels that are
     ``None`` are left out, and so are figures without any.
@@ -74,7 +81,7 @@ def pages(
     for key, (title, panels, note) in rows.items():
         known = [{name: fig for name, fig in row.items() if fig is not None} for row in panels]
         if any(known):
-            drawn[key] = compose(title, known, legend, note)
+            drawn[key] = compose(title, known, legend, note, columns)
     return drawn
 
 
@@ -131,8 +138,9 @@ def _head(cell: PlacedFigure, part: Moved, legend: Legend) -> dict[str, Any]:
     if part.pair:  # axes of equal scale are smaller than their place
         at = {"x": 0, "y": 1} | {f"{n[0]}ref": f"{n} domain" for n in part.pair}
     return at | {
-        "text": cell.head, "showarrow": False, "xanchor": "left", "yanchor": "bottom",
-        "align": "left", "yshift": 3, "font": {"size": 13, "color": legend.ground.text},
+        "text": cell.head, "showarrow": False, "xanchor": "left", "align": "left",
+        "yanchor": "top" if cell.solid else "bottom", "yshift": 7 if cell.solid else 3,
+        "font": {"size": 13, "color": legend.ground.text},
     }  # fmt: skip
 
 

@@ -51,7 +51,7 @@ def density(found: Sequence[Finding], legend: Legend) -> go.Figure | None:
         )
     ends = float(grid[0]), float(grid[-1])
     _name_peaks(figure, [f for f in found if f.run in spectra], legend, ends)
-    y = {"title": "Density (share of weights per unit λ)", "type": "log", "dtick": 1}
+    y = {"title": "Density per unit λ", "type": "log", "dtick": 1}
     return dress(
         figure, legend.ground, 420, xaxis={"title": "Eigenvalue λ", "range": list(ends)},
         yaxis=y | {"exponentformat": "power"}, showlegend=False,

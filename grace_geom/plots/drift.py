@@ -10,6 +10,7 @@ from grace_geom.plots.columns import matrix_axis, union
 from grace_geom.plots.compose import pages
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.panels import Curve, overlay, point
+from grace_geom.plots.sample import images_range
 from grace_geom.plots.style import dress, plain_html, short_weight
 from grace_geom.records import Finding
 
@@ -72,7 +73,7 @@ def singular(
             ]
     if not lines:
         return None, rows
-    x = {"title": "i", "rangemode": "tozero"}
+    x = {"title": "Index i", "rangemode": "tozero"}
     y = {"title": "σᵢ of W − W₀", "type": "log", "exponentformat": "power"}
     return overlay(lines, legend, x, y, height=340), rows
 
@@ -120,5 +121,9 @@ def figures(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
     moved = by_matrix(found, legend)
     below = {"Relative drift of each matrix": moved} if moved is not None else {}
     s = found[0].result.settings
-    note = f"{s.get('params')}, seed {s.get('seed', 0)}; bars: 95 % intervals over images"
+    note = f"weights: {s.get('params')}, seed {s.get('seed', 0)}"
+    if lost is not None:
+        used = [n for f in found for n in f.part.n.values()]
+        images = f", n = {images_range(used)} in each zero-shot set" if used else ""
+        note += f"; bars: 95 % intervals over images{images}"
     return pages({"": ("Drift from the pretrained weights", [above, below], note)}, legend)

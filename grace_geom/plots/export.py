@@ -14,11 +14,13 @@ import html as escape
 import io
 import re
 import shutil
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
 import plotly.graph_objects as go
+from PIL import Image, UnidentifiedImageError
 
 from grace_geom.files import atomic_write, write_text
 from grace_geom.plots import static, units
@@ -35,6 +37,7 @@ _CREATED: dict[str, dict[str, Any]] = {
     "pdf": {"CreationDate": None, "ModDate": None, "Creator": None, "Producer": None},
 }
 """Nothing that changes from one call to the next or from one machine to the next."""
+_SOURCE = '<meta name="generator" content="grace_geom: '
 
 
 def save(
@@ -43,6 +46,7 @@ def save(
     width_in: float,
     height_in: float | None = None,
     engine: Literal["matplotlib", "browser"] = "matplotlib",
+    about: Mapping[str, str] | None = None,
 ) -> Path:
     """Write a figure for print, on white ground, whole or not at all.
 
@@ -52,12 +56,14 @@ def save(
         width_in, height_in: Printed size in inches; the height defaults to the figure's own. Text
             of 12 px on a screen is printed at 7.4 pt, and none below 7 pt.
         engine: What draws it; see the module.
+        about: Texts that a PNG by matplotlib carries, such as its ``Title``; see :func:`texts`.
 
     Returns:
         ``path``.
 
     Raises:
-        ValueError: Another ending, a figure that the engine cannot draw, or no browser.
+        ValueError: Another ending, a figure that the engine cannot draw, no browser, or ``about``
+            for a file that cannot carry it.
         UserError: The file cannot be written.
     """
     path = Path(path)
@@ -68,18 +74,35 @@ def save(
         )
     if engine not in ("matplotlib", "browser"):
         raise ValueError(f"no engine {engine!r}: matplotlib or browser")
-    with_ = _by_matplotlib if engine == "matplotlib" else _by_browser
-    data = with_(figure, kind, width_in, height_in or static.inches_high(figure))
+    if about and (kind, engine) != ("png", "matplotlib"):
+        raise ValueError(f"{path.name} cannot carry texts: only a PNG by matplotlib does")
+    height = height_in or static.inches_high(figure)
+    if engine == "matplotlib":
+        data = _by_matplotlib(figure, kind, width_in, height, about or {})
+    else:
+        data = _by_browser(figure, kind, width_in, height)
     with atomic_write(path) as file:
         file.write(data)
     return path
 
 
-def _by_matplotlib(figure: go.Figure, kind: str, width: float, height: float) -> bytes:
+def _by_matplotlib(
+    figure: go.Figure, kind: str, width: float, height: float, about: Mapping[str, str]
+) -> bytes:
     drawn, file = static.draw(figure, width, height), io.BytesIO()
     with static.style():
-        drawn.savefig(file, format=kind, dpi=DPI, metadata=_CREATED[kind])
+        drawn.savefig(file, format=kind, dpi=DPI, metadata=_CREATED[kind] | dict(about))
     return file.getvalue()
+
+
+def texts(path: Path) -> dict[str, str]:
+    """What ``about`` said when a PNG was written; empty for a file that is no PNG or says
+    nothing."""
+    try:
+        with Image.open(path, formats=("PNG",)) as picture:
+            return {key: str(value) for key, value in picture.info.items() if isinstance(key, str)}
+    except (OSError, UnidentifiedImageError):
+        return {}
 
 
 def browser() -> bool:
@@ -134,7 +157,10 @@ def _enlarge(settings: Any) -> None:
 
 
 def html(
-    figure: go.Figure, caption: str, plotlyjs: bool | Literal["cdn", "directory"] = True
+    figure: go.Figure,
+    caption: str,
+    plotlyjs: bool | Literal["cdn", "directory"] = True,
+    source: str = "",
 ) -> str:
     """A figure as one HTML page with its caption below.
 
@@ -143,14 +169,17 @@ def html(
         caption: Plain text.
         plotlyjs: ``True`` puts plotly's code into the page, which then opens without a network;
             ``"directory"`` reads ``plotly.min.js`` beside the page, ``"cdn"`` loads it.
+        source: What wrote the page; see :func:`source_of_page`.
     """
     copy = go.Figure(figure)
     copy.update_layout(paper_bgcolor="white")
     drawn = copy.to_html(include_plotlyjs=plotlyjs, full_html=False, div_id="figure")
-    title = escape.escape(figure.layout.title.text or "Figure")
+    title = escape.escape(escape.unescape(figure.layout.title.text or "Figure"))
+    made = f'{_SOURCE}{escape.escape(source)}">' if source else ""
     return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title></head>'
-        f'<body><figure style="margin:1em">{drawn}<figcaption style="font:14px sans-serif;'
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8">{made}'
+        f"<title>{title}</title></head>"
+        f'<body><figure style="margin:1em;max-width:1100px">{drawn}<figcaption style="font:14px sans-serif;'
         f'max-width:60em">{escape.escape(caption)}</figcaption></figure></body></html>\n'
     )
 
@@ -160,7 +189,18 @@ def save_html(
     path: Path | str,
     caption: str,
     plotlyjs: bool | Literal["cdn", "directory"] = True,
+    source: str = "",
 ) -> Path:
     """Write :func:`html` to ``path``, whole or not at all."""
-    write_text(path, html(figure, caption, plotlyjs))
+    write_text(path, html(figure, caption, plotlyjs, source))
     return Path(path)
+
+
+def source_of_page(path: Path) -> str:
+    """The ``source`` of a page by :func:`save_html`; empty for any other file."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            found = re.search(f'{_SOURCE}([^"]*)"', file.read(1000))
+    except (OSError, UnicodeDecodeError):
+        return ""
+    return escape.unescape(found[1]) if found else ""

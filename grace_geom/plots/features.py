@@ -16,6 +16,10 @@ from grace_geom.plots.sample import attack, intervals, sample
 from grace_geom.plots.style import dress, plain_html
 from grace_geom.records import Finding
 
+RUNS = 5
+"""Columns of a page of small clouds at most."""
+CAMERA = {"eye": {"x": 1.45, "y": 1.45, "z": 1.2}, "center": {"x": 0, "y": 0, "z": -0.15}}
+"""Near enough that a scene fills its place, and a little above it, for the titles below."""
 MOST_POINTS = 300
 """Of each distribution in a cloud: more cover each other."""
 PER_IMAGE = {
@@ -40,9 +44,18 @@ def clouds(
     where ``solid``. All panels have one scale: a run whose features have collapsed looks smaller.
     """
     every, ends = of_sets(sets_of(found), legend.ground), reach(found, sets)
-    colors = {s: every[s] for s in sets}
-    drawn = {f.run: cloud(f, colors, legend.ground, ends, solid) for f in found}
-    return {legend.names[run]: figure for run, figure in drawn.items() if figure is not None}
+    colors, drawn = {s: every[s] for s in sets}, {}
+    for f in found:
+        if (figure := cloud(f, colors, legend.ground, ends, solid)) is not None:
+            name, shares = legend.names[f.run], _shares(f)
+            drawn[f"{name} ({', '.join(shares)} %)" if solid else name] = figure
+    return drawn
+
+
+def _shares(f: Finding) -> list[str]:
+    """Percent of the ID variance on each principal axis."""
+    shares = f.array("pca_share")
+    return [] if shares is None else [f"{100 * float(share):.0f}" for share in shares]
 
 
 def reach(found: Sequence[Finding], sets: Sequence[str]) -> list[list[float] | None]:
@@ -69,7 +82,7 @@ def cloud(
         solid: Three axes, not two.
         height: In pixels.
     """
-    share, figure = f.array("pca_share"), go.Figure()
+    shares, figure = _shares(f), go.Figure()
     for name, color in colors.items():
         if (p := _points(f, name)) is None:
             continue
@@ -81,14 +94,15 @@ def cloud(
             "x": p[:, 0],
             "y": p[:, 1],
         }
-        marker = {"color": color, "opacity": 0.75, "size": 1.8 if solid else 4}
+        marker = {"color": color, "opacity": 0.75, "size": 2 if solid else 4}
         if solid:
             figure.add_scatter3d(z=p[:, 2], marker=marker, **common)
         else:
             figure.add_scatter(marker=marker, **common)
-    if not figure.data or share is None:
+    if not figure.data or not shares:
         return None
-    titles = [f"PC {i + 1} ({100 * float(s):.0f} %)" for i, s in enumerate(share)]
+    # Titles of a scene stand near each other: there the shares are in the name of the panel.
+    titles = [f"PC {i}" if solid else f"PC {i} ({s} %)" for i, s in enumerate(shares, 1)]
     axes = [{"title": {"text": text}, "range": end} for text, end in zip(titles, ends, strict=True)]
     if solid:
         return _solid(figure, axes, ground, f.run).update_layout(height=height or 380)
@@ -129,7 +143,8 @@ def _solid(
         "gridcolor": ground.grid,
         "color": ground.text,
         "backgroundcolor": "rgba(0,0,0,0)",
-        "nticks": 5,
+        "nticks": 4,
+        "tickfont": {"size": 10},
     }
     scene = {f"{name}axis": look | dict(axis) for name, axis in zip("xyz", axes, strict=True)}
     return dress(
@@ -139,7 +154,7 @@ def _solid(
         showlegend=False,
         uirevision=f"cloud-{run}",
         margin={"l": 0, "r": 0, "t": 0, "b": 0},
-        scene=scene | {"aspectmode": "data", "camera": {"eye": dict.fromkeys("xyz", 1.8)}},
+        scene=scene | {"aspectmode": "data", "camera": CAMERA},
     )
 
 
@@ -161,14 +176,9 @@ def decay(
             for f in found if (a := arrays.get((f.run, s))) is not None
         }  # fmt: skip
         if lines:
-            y = {
-                "title": "Share of the variance",
-                "type": "log",
-                "range": ends,
-                "exponentformat": "power",
-                "dtick": 1,
-            }
-            x = {"title": "Eigenvalue, largest first", "type": "log", "dtick": "D2"}
+            y = {"title": "Share of the variance", "type": "log", "range": ends, "dtick": 1}
+            y |= {"exponentformat": "power"}
+            x = {"title": "Index of the eigenvalue", "type": "log", "dtick": "D2"}
             drawn[title(s)] = overlay(lines, legend, x, y, markers=False)
     return drawn
 
@@ -257,6 +267,7 @@ def histogram(
         return None
     every = np.concatenate(list(arrays.values()))
     edges = np.linspace(every.min(), every.max() + 1e-9, 31)
+    room = 0.03 * (edges[-1] - edges[0])  # else the sides of the outer bins would be cut
     lines = {}
     for run, a in arrays.items():
         counts, _ = np.histogram(a, edges)
@@ -266,7 +277,7 @@ def histogram(
     return overlay(
         lines,
         legend,
-        {"title": axis, "nticks": 5},
+        {"title": axis, "nticks": 5, "range": [edges[0] - room, edges[-1] + room]},
         {"title": "Share of the images", "rangemode": "tozero"},
         markers=False,
     )
@@ -277,55 +288,103 @@ def figures(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
     them on three (Fig. 2a), numbers of single images, and LID against k.
     """
     sets = sets_of(found)
-    cosines, bands = (intervals(found, key) for key in ("centroid_cosine", "lid_sweep"))
+    bands = intervals(found, "lid_sweep")
     note = f"{sample(found)}; attacked: {attack(found)}, every image"
-    axes = f"unit features on the principal axes of each run's ID features; {note}"
+    axes = "unit features on the principal axes of each run's ID features, all on one scale"
+    shares = "in brackets: share of the ID variance on PC 1, 2 and 3"
     s = found[0].result.settings
     awp = f"AWP: rank {s.get('rank')}, |Δ| = {s.get('rho')} |W| in every attention and MLP matrix"
     rows = {
-        "": ("Each distribution over ID, in grey", _over_id(found, legend, sets),
-             f"{axes}; cos(μ): mean cosine of class centroids to ID, {cosines}"),
         "fig2a": ("ID, shifted and attacked images",
-                  [clouds(found, legend, sets, solid=True)], axes),
+                  [clouds(found, legend, sets, solid=True)], f"{axes}; {shares}; {note}"),
         "histograms": ("Image by image", _images(found, legend),
                        f"{note}; {awp}; bands hold the whole line at 95 % (DKW)"),
-        "lid": ("Intrinsic dimension against the neighbours that it is told from",
+        "lid": ("Intrinsic dimension against the number of neighbours",
                 [sweeps(found, legend, sets_of(found, "lid_sweep"))],
                 f"{note}; bands: {bands}"),
     }  # fmt: skip
-    drawn = pages(rows, legend)
-    for key in ("", "fig2a"):  # their points are too small for a key
-        if key in drawn:
-            drawn[key].update_layout(legend={"itemsizing": "constant"})
+    drawn = _over_id(found, legend, sets, f"{axes}; {note}") | pages(rows, legend)
+    for key, figure in drawn.items():
+        if key not in ("histograms", "lid"):  # the points of clouds are too small for a key
+            figure.update_layout(legend={"itemsizing": "constant"})
     return drawn
 
 
 def _over_id(
-    found: Sequence[Finding], legend: Legend, sets: Sequence[str]
-) -> list[dict[str, go.Figure]]:
-    """A row a distribution, a panel a run: ID in grey, the distribution over it, the cosine of
-    their class centroids above.
+    found: Sequence[Finding], legend: Legend, sets: Sequence[str], note: str
+) -> dict[str, go.Figure]:
+    """ID in grey and each distribution over it: a row a distribution, a column a run, the cosine of
+    their class centroids above; more than ``RUNS`` runs on further pages, ``2``, ``3``, ...
     """
-    colors, ends = of_sets(sets, legend.ground), reach(found, sets)
-    drawn: list[dict[str, go.Figure]] = []
-    for s in sets:
-        if s == "id":
-            continue
-        drawn.append({})
-        for f in found:
+    title = "Each distribution over ID, in grey"
+    how = f"{note}; numbers: mean cosine of class centroids to ID"
+    if made := intervals(found, "centroid_cosine"):
+        how += f", {made}"
+    shown = [f for f in found if f.array("pca/id") is not None and _shares(f)]
+    if len(shown) == 1:
+        return pages({"": (title, _of_one(shown[0], legend, sets), how)}, legend)
+    count = -(-len(shown) // RUNS)
+    parts = [
+        [shown[i] for i in part] for part in np.array_split(np.arange(len(shown)), max(count, 1))
+    ]
+    rows = {
+        "" if i == 1 else str(i): (
+            f"{title}, page {i} of {count}" if count > 1 else title,
+            _grid(part, legend, sets, reach(found, sets)),
+            how,
+        )
+        for i, part in enumerate(parts, 1)
+    }
+    return pages(rows, legend, RUNS)
+
+
+def _of_one(f: Finding, legend: Legend, sets: Sequence[str]) -> list[dict[str, go.Figure | None]]:
+    """One run: its distributions side by side."""
+    colors, ends = of_sets(sets, legend.ground), reach([f], sets)
+    return [
+        {
+            f"{legend.names[f.run]}, {brief(s)}: {_cosine(f, s)}": cloud(
+                f, {name: colors[name] for name in ("id", s)}, legend.ground, ends, height=300
+            )
+            for s in sets
+            if s != "id" and f.array(f"pca/{s}") is not None
+        }
+    ]
+
+
+def _grid(
+    found: Sequence[Finding],
+    legend: Legend,
+    sets: Sequence[str],
+    ends: Sequence[list[float] | None],
+) -> list[dict[str, go.Figure | None]]:
+    """A row a distribution, a column a run; ticks and titles at the left and below only."""
+    colors, drawn = of_sets(sets, legend.ground), []
+    others = [s for s in sets if s != "id" and any(f.array(f"pca/{s}") is not None for f in found)]
+    for s in others:
+        row: dict[str, go.Figure | None] = {}
+        for i, f in enumerate(found):
             both = {name: colors[name] for name in ("id", s)}
-            figure = cloud(f, both, legend.ground, ends, height=240)
-            if figure is not None and f.array(f"pca/{s}") is not None:
-                drawn[-1][f"{legend.names[f.run]}, {brief(s)}{_cosine(f, s)}"] = figure
+            figure = cloud(f, both, legend.ground, ends, height=215)
+            if figure is None:
+                continue
+            first, second = _shares(f)[:2]
+            x = f"PC 1 ({first} %)<br>PC 2: {second} %" if s == others[-1] else ""
+            y = f"{brief(s)}<br>PC 2" if i == 0 else ""
+            figure.update_xaxes(title_text=x, showticklabels=bool(x), nticks=4)
+            figure.update_yaxes(title_text=y, showticklabels=bool(y), nticks=4)
+            row[f"{legend.names[f.run]}: {_cosine(f, s)}"] = figure
+        drawn.append(row)
     return drawn
 
 
 def _cosine(f: Finding, name: str) -> str:
+    """``0.64 [0.62, 0.67]``, on one line; in words where there is none."""
     m = point(f.value(f"centroid_cosine/{name}"))
     if m is None:
-        return ""
+        return "not measured" if f.array(f"pca/{name}") is None else "no cosine"
     ends = "" if m.low is None or m.high is None else f" [{m.low:.2f}, {m.high:.2f}]"
-    return ": " + f"cos(μ) {m.value:.2f}{ends}".replace(" ", "\N{NO-BREAK SPACE}")
+    return f"{m.value:.2f}{ends}".replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def _images(found: Sequence[Finding], legend: Legend) -> list[dict[str, go.Figure]]:

@@ -168,14 +168,15 @@ tickprefix ticksuffix bordercolor borderwidth bgcolor"""
 
 
 def colorbar(figure: Any, ax: Any, mappable: Any, bar: Mapping[str, Any]) -> None:
-    """A colour bar beside the axes that it belongs to, as high as they are."""
+    """A colour bar beside the axes that it belongs to, as high as their place: axes of equal scales
+    may be lower."""
     units.known("colorbar", bar, _BAR)
     thick = units.points(bar.get("thickness", 12)) / 72
 
     def beside(_: Any, __: Any) -> Any:
-        box = ax.get_position()
+        box, place = ax.get_position(), ax.get_position(original=True)
         wide, gap = thick / figure.get_figwidth(), 0.07 / figure.get_figwidth()
-        return type(box).from_bounds(box.x1 + gap, box.y0, wide, box.height)
+        return type(box).from_bounds(box.x1 + gap, place.y0, wide, place.height)
 
     cax = figure.add_axes((0.9, 0.1, 0.02, 0.8), label="colorbar", axes_locator=beside)
     drawn = figure.colorbar(mappable, cax=cax)
@@ -238,6 +239,8 @@ def image(trace: Mapping[str, Any], place: Place) -> None:
 _SURFACE = """x y z surfacecolor cmin cmax cauto colorscale reversescale showscale colorbar opacity
 contours"""
 _SCATTER3D = "x y z mode marker line text opacity"
+_SPHERE = 2.0
+"""Points of a scene are about twice as large on a screen as their size says."""
 
 
 def solid(trace: Mapping[str, Any], ax: Any, ink: str) -> Any:
@@ -274,7 +277,7 @@ def solid(trace: Mapping[str, Any], ax: Any, ink: str) -> Any:
                            linewidth=units.points(line.get("width", 2)))  # fmt: skip
     if "markers" in parts:
         form, _ = units.symbol(marker.get("symbol"))
-        size = units.points(marker.get("size", 8)) ** 2
+        size = units.points(_SPHERE * marker.get("size", 8)) ** 2
         drawn = ax.scatter(*at, s=size, marker=form, color=[color], linewidths=0, depthshade=False)
     return drawn
 

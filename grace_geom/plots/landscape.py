@@ -101,7 +101,7 @@ class Field:
 
 TITLES = {
     "contour": ("First direction", "Second direction"),
-    "plane": ("Euclidean distance", "Euclidean distance"),
+    "plane": ("Euclidean distance, x", "Euclidean distance, y"),
 }
 
 
@@ -159,8 +159,10 @@ def _mark(figure: go.Figure, field: Field, legend: Legend) -> None:
     """A cross at a single checkpoint, which the panel is called after; names at several."""
     ink = "white" if np.isfinite(field.z).any() else legend.ground.text
     alone = len(field.marks) == 1
+    wide = 200 * min(1.0, float(np.ptp(field.x)) / (float(np.ptp(field.y)) or 1.0))  # in pixels
+    crowded = 7 * sum(len(name) for name, _ in field.marks[:2]) > wide
     symbols = ("cross-thin-open",) if alone else ("circle", "square", "triangle-up")
-    for (name, (x, y)), symbol in zip(field.marks, symbols, strict=True):
+    for i, ((name, (x, y)), symbol) in enumerate(zip(field.marks, symbols, strict=True)):
         edge = {} if alone else {"line": {"color": "black", "width": 1}}
         figure.add_scatter(
             x=[x], y=[y], mode="markers", showlegend=False, text=[plain_html(name)],
@@ -168,8 +170,15 @@ def _mark(figure: go.Figure, field: Field, legend: Legend) -> None:
             hovertemplate="%{text}<extra></extra>",
         )  # fmt: skip
         if not alone:
+            along, up = (
+                (at - float(side.min())) / (float(np.ptp(side)) or 1.0)
+                for at, side in ((x, field.x), (y, field.y))
+            )
+            below = up > 0.6  # a name stands inside of the plot, whatever the place of its point
             figure.add_annotation(
-                x=x, y=y, text=plain_html(name), showarrow=False, yanchor="bottom", yshift=8,
+                x=x, y=y, text=plain_html(name), showarrow=False,
+                yanchor="top" if below else "bottom", yshift=-8 if below else 26 if crowded and i == 1 else 8,
+                xanchor="left" if along < 0.3 else "right" if along > 0.7 else "center",
                 font={"size": 11, "color": "#262730"}, bgcolor="rgba(255,255,255,0.75)",
             )  # fmt: skip
 
@@ -217,8 +226,9 @@ def surfaces(
             "color": legend.ground.text,
             "backgroundcolor": "rgba(0,0,0,0)",
             "nticks": 4,
+            "tickfont": {"size": 10},
         }
-        names = ("first", "second") if key == "contour" else ("distance", "distance")
+        names = ("first", "second") if key == "contour" else ("x", "y")
         drawn[legend.names[run]] = dress(
             figure,
             legend.ground,
@@ -231,7 +241,7 @@ def surfaces(
                 "zaxis": axis | {"title": {"text": "loss"}, "range": [low, high]},
                 "aspectmode": "manual",
                 "aspectratio": {"x": 1, "y": 1, "z": 0.7},
-                "camera": {"eye": {"x": 1.5, "y": 1.5, "z": 0.9}},
+                "camera": {"eye": {"x": 1.3, "y": 1.3, "z": 0.8}, "center": {"z": -0.12}},
             },
         )
     return drawn

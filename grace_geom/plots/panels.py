@@ -27,6 +27,7 @@ class Curve:
         x, y: ``(n,)``; over ``MOST_POINTS`` are thinned, both ends kept.
         low, high: Ends of a band, or ``None``.
         names: What the pointer calls each point, plain text; default its ``x``.
+        step: Whether ``y`` holds from each ``x`` to the next, and the band with it.
     """
 
     x: Numbers
@@ -34,6 +35,7 @@ class Curve:
     low: Numbers | None = None
     high: Numbers | None = None
     names: Sequence[str] | None = None
+    step: bool = False
 
 
 def overlay(
@@ -60,9 +62,15 @@ def overlay(
         if curve.low is not None and curve.high is not None:
             low, high = np.asarray(curve.low, float)[at], np.asarray(curve.high, float)[at]
             ok = np.isfinite(low) & np.isfinite(high)
+            along, low, high = xs[ok], low[ok], high[ok]
+            if curve.step:
+                along, low, high = (
+                    np.repeat(along, 2)[1:],
+                    *(np.repeat(e, 2)[:-1] for e in (low, high)),
+                )
             figure.add_scatter(
-                x=np.concatenate([xs[ok], xs[ok][::-1]]),
-                y=np.concatenate([low[ok], high[ok][::-1]]),
+                x=np.concatenate([along, along[::-1]]),
+                y=np.concatenate([low, high[::-1]]),
                 fill="toself",
                 fillcolor=see_through(style.color, 0.18),
                 line={"width": 0},
@@ -78,7 +86,8 @@ def overlay(
             name=plain_html(legend.names[run]),
             legendgroup=run,
             mode="lines+markers" if (markers and len(xs) <= 40) or _alone(ys) else "lines",
-            line={"color": style.color, "dash": style.dash, "width": 1.8},
+            line={"color": style.color, "dash": style.dash, "width": 1.8}
+            | ({"shape": "hv"} if curve.step else {}),
             marker={"symbol": style.marker, "size": 7, "color": style.color},
             customdata=None if curve.names is None else [plain_html(curve.names[i]) for i in at],
             hovertemplate=("%{x:.4g}" if curve.names is None else "%{customdata}") + ": %{y:.4g}",
@@ -89,7 +98,8 @@ def overlay(
 def below(
     values: Mapping[str, np.ndarray], legend: Legend, x: Mapping[str, Any], height: int = 290
 ) -> go.Figure | None:
-    """Shares of images below a number, in percent, a line a run: no bins to choose, tails visible.
+    """Shares of images at or below a number, in percent, a line a run: no bins to choose, tails
+    visible. Each line is the empirical distribution function itself, a step at each image.
 
     The bands hold the whole line of the population at 95 % (Dvoretzky-Kiefer-Wolfowitz, with
     Massart's constant).
@@ -107,13 +117,14 @@ def below(
     for run, array in values.items():
         a = np.sort(np.asarray(array, float)[np.isfinite(array)])
         if len(a):
-            share, band = np.arange(1, len(a) + 1) / len(a), np.sqrt(np.log(2 / 0.05) / 2 / len(a))
+            share, band = np.arange(len(a) + 1) / len(a), np.sqrt(np.log(2 / 0.05) / 2 / len(a))
             low, high = (100 * np.clip(share + side, 0, 1) for side in (-band, band))
-            lines[run] = Curve(a, 100 * share, low, high)
+            lines[run] = Curve(np.r_[a[0], a], 100 * share, low, high, step=True)
     if not lines:
         return None
+    ends = span([curve.x for curve in lines.values()], 0.03, log=x.get("type") == "log")
     y = {"title": "Images below (%)", "range": [-2, 102]}
-    return overlay(lines, legend, x, y, height, markers=False)
+    return overlay(lines, legend, {"range": ends} | dict(x), y, height, markers=False)
 
 
 def _alone(values: np.ndarray) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 from PIL import Image
 
+from grace_geom.plots.cells import CHROME, WIDTH
 from grace_geom.plots.compose import pages
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.palette import Ground
@@ -39,11 +40,11 @@ def curve(f: Finding, attack: str) -> Curve | None:
     known = sorted((eps, m) for eps, m in radii.items() if m is not None)
     if len(known) < 2:
         return None
-    parts = [
+    y, low, high = (
         [100 * (m.value if end is None else end) for _, m in known for end in (getattr(m, side),)]
         for side in ("value", "low", "high")
-    ]
-    return Curve([eps for eps, _ in known], *parts)
+    )
+    return Curve([eps for eps, _ in known], y, low, high)
 
 
 def _eps(name: str) -> float:
@@ -56,9 +57,10 @@ def curves(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
     for attack in attacks(found):
         lines = {f.run: c for f in found if (c := curve(f, attack)) is not None}
         if lines:
-            x, y = (
-                {"title": "ε in 1/255", "rangemode": "tozero"},
-                {"title": "Accuracy (%)", "range": [-2, 102]},
+            most = max(float(c.x[-1]) for c in lines.values())
+            x, y = (  # with room for whole markers at both ends
+                {"title": "ε in 1/255", "range": [-0.04 * most, 1.04 * most]},
+                {"title": "Accuracy (%)", "range": [-4, 104]},
             )
             drawn[attack.upper()] = overlay(lines, legend, x, y, height=340)
     return drawn
@@ -160,10 +162,12 @@ def strip(f: Finding, ground: Ground) -> go.Figure | None:
             font={"size": 12},
         )
     hidden = {"visible": False, "constrain": "domain"}  # below them there is room for words
-    x = hidden | {"range": [-0.5, (EXAMPLES - 1) * step + width - 0.5]}
+    across = (EXAMPLES - 1) * step + width
+    x = hidden | {"range": [-0.5, across - 0.5]}
     y = hidden | {"range": [height - 0.5, -0.5], "scaleanchor": "x"}
     y["showticklabels"] = False
-    return dress(figure, ground, 150, xaxis=x, yaxis=y, margin={"b": 24})
+    high = round(CHROME + WIDTH * height / across)  # no band above the pictures in print
+    return dress(figure, ground, high, xaxis=x, yaxis=y, margin={"b": 24})
 
 
 def _data_uri(pixels: np.ndarray) -> str:

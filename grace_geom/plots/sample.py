@@ -6,7 +6,7 @@ from grace_geom.records import Finding
 
 
 def said(found: Sequence[Finding], *more: str) -> str:
-    """``visual, ce, n = 60, seed 0; ...`` for the note of a figure.
+    """``weights: visual, loss: ce, n = 60, seed 0; ...`` for the note of a figure.
 
     Args:
         found: Findings of one analysis with the same settings.
@@ -14,7 +14,8 @@ def said(found: Sequence[Finding], *more: str) -> str:
     """
     s = found[0].result.settings
     used = {f.run: f.part.n for f in found}
-    parts = [str(s[key]) for key in ("params", "loss") if s.get(key)]
+    named = (("params", "weights"), ("loss", "loss"))
+    parts = [f"{word}: {s[key]}" for key, word in named if s.get(key)]
     parts += [sample_size(used, int(s.get("n", 0))), f"seed {s.get('seed', 0)}"]
     return "; ".join([", ".join(parts), *(word for word in more if word)])
 
@@ -66,11 +67,14 @@ def sample_size(used: Mapping[str, Mapping[str, int]], asked: int) -> str:
     usual = set(ids.values()) or {asked}
     own = ", ".join(f"{n} ({label})" for label, n in ids.items())
     text = f"n = {usual.pop()}" if len(usual) == 1 else f"n = {own}"
-    fewer = [f"{name}: {_range(ns)}" for name, ns in others.items() if set(ns) != set(ids.values())]
+    fewer = [
+        f"{name}: {images_range(ns)}" for name, ns in others.items() if set(ns) != set(ids.values())
+    ]
     if any(n < asked for n in [*ids.values(), *(n for ns in others.values() for n in ns)]):
         text += f" (asked: {asked})"
     return ", ".join([text, *fewer])
 
 
-def _range(ns: Sequence[int]) -> str:
+def images_range(ns: Sequence[int]) -> str:
+    """``250``, or ``200 to 250`` where numbers of images differ."""
     return str(ns[0]) if min(ns) == max(ns) else f"{min(ns)} to {max(ns)}"

@@ -19,6 +19,8 @@ _PAD = 0.04
 """Inches between what is drawn and the edge of the sheet."""
 _LEAST = 0.2
 """Share of the sheet that panels need at least, each way."""
+_KEY = 9
+"""Pixels across a marker in a legend of ``itemsizing: constant``."""
 _LEGEND = """orientation x y xanchor yanchor xref yref title font traceorder bgcolor bordercolor
 borderwidth tracegroupgap itemsizing itemwidth itemclick itemdoubleclick groupclick valign uirevision
 entrywidth entrywidthmode indentation"""
@@ -119,7 +121,7 @@ class Sheet:
             "handletextpad": 0.5, "fancybox": False, "framealpha": 1, "scatterpoints": 1,
             "facecolor": units.color(at.get("bgcolor") or "white"), "loc": self._corner(),
             "edgecolor": units.color(at.get("bordercolor") or (0, 0, 0, 0)),
-            "markerscale": 1.6 if at.get("itemsizing") == "constant" else 1,
+            "markerscale": self._key_scale(entries) if at.get("itemsizing") == "constant" else 1,
             "title": inline(title) if title else None, "title_fontsize": units.font_size(font),
         }  # fmt: skip
         width = self.figure.get_figwidth() - 2 * _PAD
@@ -132,6 +134,12 @@ class Sheet:
             )
             if self._legend.get_window_extent().width <= width * self.figure.dpi:
                 break
+
+    def _key_scale(self, entries: Sequence[tuple[int, Mapping[str, Any]]]) -> float:
+        """What makes the markers of small points as large in the legend as those of lines."""
+        areas = [size for i, _ in entries for handle in self.handles[i]
+                 if hasattr(handle, "get_sizes") for size in handle.get_sizes()]  # fmt: skip
+        return units.points(_KEY) / float(max(areas)) ** 0.5 if areas else 1.0
 
     def _entries(
         self, entries: Sequence[tuple[int, Mapping[str, Any]]]

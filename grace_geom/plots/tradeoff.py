@@ -1,6 +1,7 @@
 """Two accuracies against each other, with a name at every point and the Pareto front."""
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
@@ -17,8 +18,9 @@ _PLACES = (
     "top center lifted",
 )  # fmt: skip
 _LINE = 16  # pixels
-_AWAY = 200.0  # pixels that a name may cover before it leaves its point
+_AWAY = 100.0  # pixels that a name may cover before it leaves its point
 _MOST_LABELS = 14
+_FRONT, _RINGED = "Pareto front", "not beaten in both"
 SIZE = (420, 360)
 """Width and height of a plot on a page of two columns, in pixels."""
 
@@ -73,8 +75,10 @@ def tradeoffs(
     x: tuple[str, str],
     ys: Sequence[tuple[str, str]],
     size: tuple[int, int] = (320, 270),
+    note: str = "",
 ) -> go.Figure | None:
-    """Several columns against one, as panels side by side of :func:`tradeoff`.
+    """Several columns against one, as panels side by side of :func:`tradeoff`, with a legend that
+    says what rings and steps mean.
 
     Args:
         estimates: Columns of the summary of each run.
@@ -82,6 +86,7 @@ def tradeoffs(
         x: Column and title of the horizontal axis.
         ys: Column and title of each panel; those without two points are left out.
         size: Width and height that a panel will have inside of its axes, in pixels.
+        note: Plain text below everything, small.
 
     Returns:
         ``None`` where no panel has two points.
@@ -90,10 +95,21 @@ def tradeoffs(
     if not known:
         return None
     figure = make_subplots(1, len(known), horizontal_spacing=0.3 / len(known))
-    dress(figure, legend.ground, size[1] + 70)
+    lines = textwrap.wrap(note, 130, break_on_hyphens=False)
+    dress(figure, legend.ground, size[1] + 100 + _LINE * len(lines), showlegend=True)
     for i, ((column, title), points) in enumerate(known, 1):
         at = {"row": 1, "col": i}
         _add_panel(figure, points, legend, (x[0], column), (x[1], title), size, at)
+    keyed = {name: next(t for t in figure.data if t.name == name) for name in (_FRONT, _RINGED)}
+    for trace in keyed.values():
+        trace.showlegend = True
+    figure.update_layout(legend={"itemsizing": "constant"})
+    if lines:
+        figure.add_annotation(
+            text="<br>".join(map(plain_html, lines)), showarrow=False, align="left",
+            x=0, y=0, xref="paper", yref="paper", xanchor="left", yanchor="top", yshift=-50,
+            font={"size": 11, "color": legend.ground.muted},
+        ).update_layout(margin={"b": 55 + _LINE * len(lines)})  # fmt: skip
     return figure
 
 
@@ -119,7 +135,8 @@ def _add_panel(
     spans = [span([p[i] for p in points.values()]) for i in (0, 1)]
     front = pareto({run: (a.value, b.value) for run, (a, b) in points.items()})
     shown = list(points) if len(points) <= _MOST_LABELS else front
-    places = place_labels(points, {run: legend.names[run] for run in shown}, spans, size)
+    names = {run: legend.names[run] for run in shown}
+    places = place_labels(points, names, spans, size, front)
     for run, (a, b) in points.items():
         style, text = legend.looks[run], plain_html(legend.names[run])
         figure.add_scatter(
@@ -157,14 +174,14 @@ def _add_front(
         x=[xs[0], *xs, spans[0][0]],
         y=[spans[1][0], *ys, ys[-1]],
         mode="lines",
-        name="Pareto front",
+        name=_FRONT,
         hoverinfo="skip",
         line={"shape": "hv", "color": ground.muted, "width": 1.6, "dash": "dot"},
         showlegend=False,
         **at,
     )
     figure.add_scatter(
-        x=xs, y=ys, mode="markers", name="not beaten in both", hoverinfo="skip", showlegend=False,
+        x=xs, y=ys, mode="markers", name=_RINGED, hoverinfo="skip", showlegend=False,
         marker={"size": 21, "symbol": "circle-open", "color": ground.muted, "line": {"width": 1.2}},
         **at,
     )  # fmt: skip
@@ -197,6 +214,7 @@ def place_labels(
     texts: Mapping[str, str],
     spans: Sequence[list[float]],
     size: tuple[int, int] = SIZE,
+    front: Sequence[str] = (),
 ) -> dict[str, str]:
     """Where each name stands beside its point: of plotly's eight places, or a line above, the one
     that covers least.
@@ -206,6 +224,7 @@ def place_labels(
         texts: The names that are written.
         spans: Ranges of the axes, in percent.
         size: Width and height of the plot that the names are placed for, in pixels.
+        front: Runs of the Pareto front, best ``x`` first, whose steps names keep clear of.
     """
     at = {
         run: tuple(
@@ -234,17 +253,34 @@ def place_labels(
                 y + 100 * (b.high - b.value) * scale[1],
             )
         )
+    taken += _steps([at[run] for run in front])
+    written: list[tuple[float, float, float, float]] = []
     chosen = {}
     for run, text in texts.items():
         boxes = {place: _box(at[run], 7.2 * len(text), place) for place in _PLACES}
         cost = {
-            p: sum(_overlap(box, other) for other in taken) + _outside(box, size)
+            p: sum(_overlap(box, other) for other in taken)
+            + 10 * sum(_overlap(box, other) for other in written)
+            + _outside(box, size)
             for p, box in boxes.items()
         }
         cost = {p: c + _AWAY if p.endswith("lifted") else c for p, c in cost.items()}
         chosen[run] = min(_PLACES, key=lambda place: cost[place])
-        taken.append(boxes[chosen[run]])
+        left, bottom, right, top = boxes[chosen[run]]
+        written.append((left - 5, bottom, right + 5, top))  # names need a space between them
     return chosen
+
+
+def _steps(corners: Sequence[tuple[float, ...]]) -> list[tuple[float, float, float, float]]:
+    """Boxes around the steps of the front, in pixels: from below up to the first point, left to the
+    next one's x and up to it, and from the last one to the left.
+    """
+    boxes, bottom = [], 0.0
+    for i, (x, y) in enumerate(corners):
+        left = corners[i + 1][0] if i + 1 < len(corners) else 0.0
+        boxes += [(x - 4, bottom, x + 4, y), (left, y - 4, x, y + 4)]
+        bottom = y
+    return boxes
 
 
 def label_at(place: str, text: str) -> dict[str, object]:

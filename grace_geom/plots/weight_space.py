@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from grace_geom.plots import curvature, features
+from grace_geom.plots import curvature, features, layers
 from grace_geom.plots.columns import columns, is_matrix, matrix_axis, union
 from grace_geom.plots.compose import pages
 from grace_geom.plots.legend import Legend
@@ -34,7 +34,7 @@ def spectrum(found: Sequence[Finding], legend: Legend) -> Figures:
         "Spectral density": _lower(curvature.density(found, legend)),
         "Largest eigenvalues": eigenvalues(found, legend),
     }
-    below = {"Mean curvature of each matrix: trace / entries": by_matrix(found, legend)}
+    below = {"Mean curvature of each matrix, κ = trace / entries": by_matrix(found, legend)}
     name = OPERATORS.get(str(settings.get("operator")), str(settings.get("operator")))
     note = said(found, smoothed, "bars: residuals of eigenvalues, 95 % intervals of traces")
     return pages({"": (f"Spectrum of the {name}", [above, below], note)}, legend)
@@ -52,7 +52,7 @@ def eigenvalues(found: Sequence[Finding], legend: Legend) -> go.Figure | None:
     }
     heads = union(points.values())
     y = {"title": "λ<sub>i</sub>", "rangemode": "tozero"}
-    return columns(points, heads, legend, y, x={"title": "i"})
+    return columns(points, heads, legend, y, x={"title": "Index i"})
 
 
 def by_matrix(found: Sequence[Finding], legend: Legend) -> go.Figure | None:
@@ -62,7 +62,7 @@ def by_matrix(found: Sequence[Finding], legend: Legend) -> go.Figure | None:
         f.run: {n: p for n in names if (p := point(f.value(f"kappa/{n}"))) is not None}
         for f in found
     }
-    y = {"title": "κ", "exponentformat": "power"}
+    y = {"title": "Mean curvature κ", "exponentformat": "power"}
     figure = columns(points, names, legend, y, 320, matrix_axis(names))
     ground = legend.ground
     return figure and figure.add_hline(y=0, line={"color": ground.muted, "width": 1}, layer="below")
@@ -109,15 +109,17 @@ def anisotropy(found: Sequence[Finding], legend: Legend) -> Figures:
         ),
     }
     sets = [s for s in ("id", "adv") if any(f.names(f"features/{s}") for f in found)]
-    featured: dict[str, go.Figure | None] = {
-        f"Embedding's spectrum: {name[0].lower()}{name[1:]}": figure
-        for name, figure in features.decay(found, legend, sets, "embedding").items()
+    of_features = {"Embedding's spectrum": features.decay(found, legend, sets, "embedding")} | {
+        title: features.by_layer(found, legend, key, sets, axis)
+        for key, (title, axis) in FEATURES.items()
     }
-    for key, (title, axis) in FEATURES.items():
-        for name, figure in features.by_layer(found, legend, key, sets, axis).items():
-            featured[f"{title}: {name[0].lower()}{name[1:]}"] = figure
+    featured = [
+        {f"{title}: {name[0].lower()}{name[1:]}": by_set.get(name)
+         for title, by_set in of_features.items()}
+        for name in map(layers.title, sets)
+    ]  # fmt: skip
     note = said(found, "bars and bands: 95 % intervals" if sets else "bars: 95 % intervals")
-    return pages({"": ("Anisotropy", [curved, featured], note)}, legend)
+    return pages({"": ("Anisotropy", [curved, *featured], note)}, legend)
 
 
 def relative_eigenvalues(found: Sequence[Finding], legend: Legend) -> go.Figure | None:
@@ -129,7 +131,10 @@ def relative_eigenvalues(found: Sequence[Finding], legend: Legend) -> go.Figure 
         lams = lams[lams > 0]
         if len(lams):
             lines[f.run] = Curve(range(1, len(lams) + 1), lams / lams.max())
-    x, y = {"title": "i"}, {"title": "λ<sub>i</sub> / λ<sub>1</sub>", "rangemode": "tozero"}
+    x, y = (
+        {"title": "Index i", "dtick": 1},
+        {"title": "λ<sub>i</sub> / λ<sub>1</sub>", "rangemode": "tozero"},
+    )
     return overlay(lines, legend, x, y) if lines else None
 
 
@@ -148,7 +153,7 @@ def trace_share(found: Sequence[Finding], legend: Legend) -> go.Figure | None:
             lines[f.run] = Curve(k, np.cumsum(kept) / kept.sum(), names=names)
     if not lines:
         return None
-    x = {"title": "Matrices, largest trace first"}
+    x = {"title": "Matrices, by trace"}
     y = {"title": "Share of the trace", "range": [0, 1.02]}
     figure = overlay(lines, legend, x, y, markers=False)
     count = max(len(_traces(f)) for f in found)

@@ -45,15 +45,23 @@ def _part(part: Mapping[str, Any], norm: str, several: bool) -> str:
     told = [f"{part['loss']} loss"] if part.get("loss") else []
     told += _counts(part)
     told += [_count(part[key], one) for key, one in _MORE.items() if key in part]
+    if radii := part.get("radii"):
+        told.append(f"radii {', '.join(str(factor) for factor in radii)} times that")
     if isinstance(alpha := part.get("alpha"), float):
         told.append(f"step {radius_text(alpha, norm)}")
     text = ", ".join(told)
     return f"{part.get('name', '')} ({text})" if several else text
 
 
-_MORE = {"targets": "target", "queries": "query"}
+_MORE = {
+    "targets": "target",
+    "queries": "query",
+    "searches": "value of c",
+    "draws": "draw a gradient",
+}
 
 
 def _count(n: Any, one: str) -> str:
-    many = f"{one[:-1]}ies" if one.endswith("y") else f"{one}s"
+    head, space, rest = one.partition(" ")
+    many = (f"{head[:-1]}ies" if head.endswith("y") else f"{head}s") + space + rest
     return f"{n} {one if n == 1 else many}"

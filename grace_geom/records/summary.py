@@ -164,8 +164,8 @@ def strongest(accuracies: Iterable[Accuracy]) -> list[Accuracy]:
 
 
 def headline_attack(accuracies: Iterable[Accuracy]) -> list[Accuracy]:
-    """The attacked accuracies that ``Adv`` is made of: APGD-CE where it was run, else the
-    strongest; eps near 4/255.
+    """The attacked accuracies that ``Adv`` is made of: in the maximum norm where there are any,
+    APGD-CE where it was run, else the strongest; eps near 4/255.
 
     An attack of several parts that began with APGD-CE gives its APGD-CE part. Where a data set has
     several such numbers, the strongest counts: most steps and restarts, then the most images, then
@@ -178,10 +178,13 @@ def headline_attack(accuracies: Iterable[Accuracy]) -> list[Accuracy]:
         for part in [_apgd_ce_part(a)]
     ]
 
-    def rank(a: Accuracy) -> tuple[int, float]:
+    def rank(a: Accuracy) -> tuple[str, int, float]:
         known = a.attack_name in ATTACK_PREFERENCE
         place = ATTACK_PREFERENCE.index(a.attack_name) if known else len(ATTACK_PREFERENCE)
-        return place, abs(float((a.attack or {}).get("eps", 0)) - PAPER_EPS)
+        attack = a.attack or {}
+        norm = str(attack.get("norm", "linf"))
+        unlike = "" if norm == "linf" else norm  # radii of two norms are not to be compared
+        return unlike, place, abs(float(attack.get("eps", 0)) - PAPER_EPS)
 
     best = min(map(rank, attacked), default=None)
     chosen: dict[str, Accuracy] = {}

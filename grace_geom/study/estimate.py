@@ -2,8 +2,9 @@
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -142,9 +143,15 @@ def passes_of(attack: AttackSpec, classes: int) -> float:
         if "queries" in part:
             total += part["queries"]
         else:
-            step = 3.2 if part["name"] == "fab-t" else 2.2  # it looks at each new point once more
-            total += step * part["steps"] * part["restarts"] * part.get("targets", 1)
+            runs = part.get("restarts", 1) * part.get("targets", 1) * part.get("searches", 1)
+            total += _passes_of_a_step(part, classes) * part["steps"] * runs
     return total
+
+
+def _passes_of_a_step(part: Mapping[str, Any], classes: int) -> float:
+    if part["name"].startswith("fab"):  # it looks at each new point once more
+        return 2 + 1.2 * (classes if part["name"] == "fab" else 1)
+    return 2.2 * part.get("draws", 1)
 
 
 def _sets(config: TrainConfig) -> tuple[ImageSet, ImageSet]:

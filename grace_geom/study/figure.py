@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 
 from grace_geom.plots.export import save
 from grace_geom.plots.legend import Identity, Legend
+from grace_geom.plots.sample import images_range
 from grace_geom.plots.tradeoff import tradeoffs
 from grace_geom.study.rows import Row
 
@@ -41,4 +42,18 @@ def drawn(rows: Sequence[Row], adversarial: str) -> go.Figure | None:
     names = {label: label for label in estimates}
     legend = Legend.of({label: Identity.of_label(label) for label in estimates}, names)
     ys = (("Adv", adversarial), ("OOD", "OOD accuracy (%), mean over sets"))
-    return tradeoffs(estimates, legend, ("ID", "ID accuracy (%)"), ys)
+    return tradeoffs(estimates, legend, ("ID", "ID accuracy (%)"), ys, note=_note(rows))
+
+
+def _note(rows: Sequence[Row]) -> str:
+    """What bars are, how many images and which seeds: ``n = 2000 (ID), 300 (Adv)``."""
+    used: dict[str, set[int]] = {}
+    for record in (record for row in rows for record in row.seeds.values()):
+        for accuracy in record.accuracies:
+            used.setdefault(accuracy.suite, set()).add(accuracy.n)
+    suites = {"id": "ID", "adv": "Adv", "ood": "each OOD set"}
+    n = [f"{images_range(sorted(used[s]))} ({word})" for s, word in suites.items() if s in used]
+    seeds = sorted({seed for row in rows if row.trains for seed in row.seeds})
+    over = "images and seeds" if len(seeds) > 1 else "images"
+    which = f"; seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}" if seeds else ""
+    return f"bars: 95 % intervals over {over}; n = {', '.join(n)} images{which}"

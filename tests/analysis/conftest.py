@@ -3,11 +3,13 @@ takes longer than measuring a toy.
 """
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from grace_geom.checkpoint import checkpoint_of, save_checkpoint
 from grace_geom.data import resolve
@@ -16,10 +18,14 @@ from grace_geom.models import ModelSpec, build
 from tests.toys import register_toy
 
 
-def blank(figure: object, path: Path, width_in: float) -> Path:
-    """In place of ``export.save``: a PNG of one pixel."""
-    content = io.BytesIO()
-    Image.new("RGB", (1, 1)).save(content, "PNG")
+def blank(
+    figure: object, path: Path, width_in: float, about: Mapping[str, str] | None = None
+) -> Path:
+    """In place of ``export.save``: a PNG of one pixel that says what it is."""
+    content, said = io.BytesIO(), PngInfo()
+    for key, text in (about or {}).items():
+        said.add_text(key, text)
+    Image.new("RGB", (1, 1)).save(content, "PNG", pnginfo=said)
     with atomic_write(path) as file:
         file.write(content.getvalue())
     return path

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from analyses import feature_stability, report, representation_drift, robustness_curve
-from grace_geom.analyses import ANALYSES, drawing, script
+from grace_geom.analyses import ANALYSES, script
 from grace_geom.analysis.masked_gradients import BLACK_BOX, masked, unconverged
 from grace_geom.analysis.report import ReportOptions, page, run_section
 from grace_geom.analysis.report import report as write_report
@@ -304,8 +304,8 @@ def test_report_is_one_file_with_everything_in_it(lab, capsys):
 
     options = ReportOptions(tuple(map(Path, runs(lab))), out=lab / "report", title="A & B")
     names = ("feature_stability", "representation_drift")
-    mains = {name: (quick(script(name)), drawing(name)) for name in names}
-    mains = {names[0]: mains[names[0]], "broken": (broken, None), names[1]: mains[names[1]]}
+    mains = {name: quick(script(name)) for name in names}
+    mains = {names[0]: mains[names[0]], "broken": broken, names[1]: mains[names[1]]}
     (lab / "report").mkdir()
     (lab / "report" / "feature_stability-former.png").write_bytes(b"of another version")
     path = write_report(options, mains)
@@ -333,9 +333,7 @@ def test_report_says_why_an_analysis_refused(lab):
         feature_stability.main([*argv, *FAST, "--layers", "blok"])
 
     argv = [runs(lab)[0], "--out", str(lab / "no")]
-    section = run_section(
-        "feature_stability", refuses, argv, lab / "no", drawing("feature_stability")
-    )
+    section = run_section("feature_stability", refuses, argv, lab / "no")
     assert "did you mean" in section.failure and section.figures == {}
     assert "This analysis failed" in page("t", ["a"], [section])
 

@@ -200,7 +200,9 @@ def test_unknown_loss_and_norm_are_answered_with_the_known(toy: Toy):
     with pytest.raises(ValueError, match="ce, dlr, dlr-targeted"):
         apgd(toy.model, toy.x, toy.y, EPS, loss="cw")
     with pytest.raises(ValueError, match="linf, l2"):
-        apgd(toy.model, toy.x, toy.y, EPS, norm="l1")
+        apgd(toy.model, toy.x, toy.y, EPS, norm="l7")
+    with pytest.raises(ValueError, match="wide_first is for norm l1"):
+        apgd(toy.model, toy.x, toy.y, EPS, wide_first=True)
 
 
 def test_noise_belongs_to_the_image():

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from grace_geom.attacks.balls import BALLS, L2, Linf, ball_named, check_eps
+from grace_geom.attacks.balls import BALLS, L1, L2, Linf, ball_named, check_eps, lengths
 
 ULP = 2.0**-23
 
@@ -23,11 +23,6 @@ def random_case(seed: int, dtype: torch.dtype = torch.float32) -> tuple[Tensor, 
     return torch.tensor(x, dtype=dtype), eps, torch.tensor(far, dtype=dtype)
 
 
-def distance(norm: str, delta: Tensor) -> Tensor:
-    flat = delta.double().flatten(1)
-    return flat.abs().amax(1) if norm == "linf" else flat.norm(dim=1)
-
-
 @pytest.mark.parametrize("norm", BALLS)
 @pytest.mark.parametrize("seed", range(40))
 def test_start_and_projection_are_in_the_ball_and_in_the_box(norm: str, seed: int):
@@ -38,9 +33,10 @@ def test_start_and_projection_are_in_the_ball_and_in_the_box(norm: str, seed: in
     for point in (ball.start(noise), ball.project_(far.clone())):
         assert point.isfinite().all()
         assert ((point >= 0) & (point <= 1)).all()
-        assert (
-            distance(norm, point - x) <= eps * (1 + 4 * ULP) + math.sqrt(x[0].numel()) * ULP
-        ).all()
+        n = x[0].numel()
+        rounding = (n if norm == "l1" else math.sqrt(n)) * ULP
+        moved = lengths((point - x).double(), norm)
+        assert (moved <= eps * (1 + 8 * ULP) + rounding).all()
 
 
 @pytest.mark.parametrize("norm", BALLS)
@@ -57,6 +53,64 @@ def test_linf_projection_is_numpys_nearest_point(seed: int):
     x, eps, far = random_case(seed, torch.float64)
     nearest = np.clip(np.clip(far.numpy(), x.numpy() - eps, x.numpy() + eps), 0, 1)
     np.testing.assert_allclose(Linf(x, eps).project_(far.clone()).numpy(), nearest, atol=1e-15)
+
+
+def test_lengths_are_numpys():
+    delta = torch.randn(4, 3, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    for norm, order in (("linf", np.inf), ("l2", 2), ("l1", 1)):
+        expected = np.linalg.norm(delta.reshape(4, -1).numpy(), ord=order, axis=1)
+        np.testing.assert_allclose(lengths(delta, norm).numpy(), expected)
+
+
+def nearest_by_bisection(x: np.ndarray, far: np.ndarray, eps: float) -> np.ndarray:
+    """One image: the Lagrangian's minimum is each pixel by itself, and t follows by halving."""
+    move = far - x
+    reach = np.where(move > 0, 1 - x, x)
+
+    def kept(t: float) -> np.ndarray:
+        return np.clip(np.abs(move) - t, 0, reach)
+
+    low, high = 0.0, np.abs(move).max()
+    if kept(0).sum() <= eps:
+        return x + np.sign(move) * kept(0)
+    for _ in range(200):
+        middle = (low + high) / 2
+        low, high = (middle, high) if kept(middle).sum() > eps else (low, middle)
+    return x + np.sign(move) * kept(high)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_l1_projection_is_the_nearest_point_of_ball_and_box(seed: int):
+    x, eps, far = random_case(seed, torch.float64)
+    ours = L1(x, eps).project_(far.clone()).flatten(1).numpy()
+    pairs = zip(x.flatten(1).numpy(), far.flatten(1).numpy(), strict=True)
+    expected = np.stack([nearest_by_bisection(a, b, eps) for a, b in pairs])
+    np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-10)
+    # And no other point of the set is nearer, whatever the formula: the set is convex.
+    g = np.random.default_rng(seed)
+    for _ in range(5):
+        other = L1(x, eps).project_(torch.tensor(g.uniform(-1, 2, far.shape))).flatten(1).numpy()
+        gap = ((ours - other) * (far.flatten(1).numpy() - ours)).sum(1)
+        assert (gap >= -1e-9 * max(1, np.abs(far.numpy()).max())).all()
+
+
+def test_l1_projection_of_many_equal_moves():  # every end of a piece at one place
+    x = torch.full((2, 40), 0.5, dtype=torch.float64)
+    far = L1(x, 2.0).project_(x + 0.4)
+    torch.testing.assert_close(far, torch.full_like(x, 0.55), rtol=0, atol=1e-12)
+    torch.testing.assert_close(L1(x, 0.0).project_(x + 0.4), x, rtol=0, atol=1e-15)
+    assert (L1(x, 100.0).project_(x + 3.0) == 1).all()
+
+
+def test_l1_directions_have_sum_one_and_move_a_hundredth_of_the_pixels():
+    grad = torch.randn(5, 3, 10, 10, generator=torch.Generator().manual_seed(0))
+    direction = L1(torch.full_like(grad, 0.5), 1.0).direction(grad)
+    assert ((direction != 0).flatten(1).sum(1) == 3).all()
+    torch.testing.assert_close(lengths(direction, "l1"), torch.ones(5))
+    largest = grad.flatten(1).abs().topk(3).values[:, -1:]
+    assert ((direction.flatten(1) != 0) == (grad.flatten(1).abs() >= largest)).all()
+    assert (direction * grad >= 0).all()
+    assert not L1(grad.clamp(0, 1), 1.0).direction(torch.zeros_like(grad)).any()
 
 
 def test_linf_start_is_uniform():
@@ -104,3 +158,5 @@ def test_a_radius_of_most_of_the_range_is_warned_about():
     assert check_eps(4 / 255) is None
     assert check_eps(0.3) is None  # MNIST's usual radius
     assert check_eps(3.0, norm="l2") is None
+    assert "0.5 to 3" in (check_eps(4 / 255, norm="l2") or "")
+    assert "12 to 75" in (check_eps(4 / 255, norm="l1") or "")

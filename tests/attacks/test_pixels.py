@@ -5,7 +5,18 @@ import math
 import pytest
 import torch
 
-from grace_geom.attacks import AttackSpec, apgd, fab_t, pgd, pgd_attack, pgd_until, run, square
+from grace_geom.attacks import (
+    AttackSpec,
+    apgd,
+    cw,
+    fab,
+    fab_t,
+    pgd,
+    pgd_attack,
+    pgd_until,
+    run,
+    square,
+)
 from grace_geom.errors import UserError
 
 
@@ -35,6 +46,10 @@ DOORS = {
     "pgd_attack": lambda f, x, y: pgd_attack(f, x, y, 4 / 255, steps=2),
     "apgd": lambda f, x, y: apgd(f, x, y, 4 / 255, steps=2),
     "apgd l2": lambda f, x, y: apgd(f, x, y, 4 / 255, steps=2, norm="l2"),
+    "apgd l1": lambda f, x, y: apgd(f, x, y, 4 / 255, steps=2, norm="l1"),
+    "cw": lambda f, x, y: cw(f, x, y, 4 / 255, steps=2, searches=2),
+    "fab": lambda f, x, y: fab(f, x, y, 4 / 255, steps=2, restarts=1, norm="l2"),
+    "square l1": lambda f, x, y: square(f, x, y, 4 / 255, queries=3, norm="l1"),
     "fab_t": lambda f, x, y: fab_t(f, x, y, 4 / 255, steps=2),
     "square": lambda f, x, y: square(f, x, y, 4 / 255, queries=3),
     "pgd": lambda f, x, y: pgd(

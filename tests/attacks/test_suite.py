@@ -20,7 +20,7 @@ def quick(name: str, **changes: object) -> AttackSpec:
     )
 
 
-@pytest.mark.parametrize("name", SUITES)
+@pytest.mark.parametrize("name", sorted(set(SUITES) - {"cw"}))  # cw is for l2
 def test_robust_means_correct_and_never_fooled(toy: Toy, name: str):
     found = run(quick(name), toy.model, toy.x, toy.y)
     assert torch.equal(found.correct, toy.model(toy.x).argmax(1) == toy.y)
@@ -189,7 +189,6 @@ def test_nothing_correct_means_nothing_to_attack(toy: Toy):
         ({"eps": -1.0}, "4/255"),
         ({"eps": 4.0}, "Did you mean 4/255"),
         ({"steps": 0}, "at least 1"),
-        ({"name": "square", "norm": "l2"}, "use apgd"),
     ],
 )
 def test_a_users_mistake_is_answered(changes: dict[str, object], answer: str):

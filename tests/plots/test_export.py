@@ -220,6 +220,16 @@ def test_an_unknown_ending_or_folder_is_refused(tmp_path):
         export.save(lines(), tmp_path / "file" / "a.png", 3.4)
 
 
+def test_a_png_carries_texts_in_any_letters_and_no_other_file_does(tmp_path):
+    about = {"Title": "σ of „A < B“", "Source": "here"}
+    path = export.save(go.Figure(go.Scatter(y=[1, 2])), tmp_path / "a.png", 2, 2, about=about)
+    assert about.items() <= export.texts(path).items()
+    path.write_bytes(path.read_bytes()[:20])
+    assert export.texts(path) == {}
+    with pytest.raises(ValueError, match="only a PNG"):
+        export.save(go.Figure(), tmp_path / "a.svg", 2, 2, about=about)
+
+
 def test_a_missing_browser_is_said(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ValueError, match="needs kaleido"):

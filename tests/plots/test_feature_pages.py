@@ -4,6 +4,7 @@ of other towers and sets beside each other, and nothing that print refuses.
 
 import base64
 import io
+import itertools
 
 import numpy as np
 import plotly.graph_objects as go
@@ -130,16 +131,36 @@ def test_heat_maps_name_run_and_set_and_tell_the_interval():
 def test_every_set_stands_over_id_with_its_cosine():
     found = [stability_of("ft"), stability_of("grace", 0.1, ("id", "adv"))]
     figure = features.figures(found, LEGEND)[""]
-    cosine = "cos(μ) 0.90 [0.85, 0.95]"
+    cosine = "0.90 [0.85, 0.95]"
     said = [head.replace("<br>", " ").replace("\N{NO-BREAK SPACE}", " ") for head in heads(figure)]
-    assert said == [f"{run}: {cosine}" for run in ("ft, sketch", "ft, attacked", "grace, attacked")]
+    row = [f"ft: {cosine}", f"grace: {cosine}"]
+    assert said == [row[0], "grace: not measured", *row]
+    assert "mean cosine of class centroids" in figure.layout.annotations[-1].text
     colors = of_sets(("id", "sketch", "adv"), LIGHT)
     names = {layers.title(s): s for s in colors}
     for trace in figure.data:
         assert trace.marker.color == colors[names[trace.name]]
     assert sum(bool(t.showlegend) for t in figure.data) == 3
-    axes = {tuple(figure.layout[name].range) for name in ("xaxis", "xaxis2", "xaxis3")}
-    assert len(axes) == 1, "one scale: the smaller cloud looks smaller"
+    names = ("xaxis", "xaxis2", "xaxis3", "xaxis4")
+    assert len({tuple(figure.layout[name].range) for name in names}) == 1, (
+        "one scale: the smaller cloud looks smaller"
+    )
+    assert [figure.layout[name].showticklabels for name in names] == [False, False, True, True]
+    assert figure.layout.xaxis3.title.text == "PC 1 (50 %)<br>PC 2: 30 %"
+    assert figure.layout.yaxis.title.text == "sketch<br>PC 2"
+
+
+def test_many_runs_stand_on_pages_of_five_columns_and_one_run_fills_its_own():
+    runs = [f"run{i}" for i in range(6)]
+    legend = Legend.of({run: Identity.of_label(run) for run in runs}, {run: run for run in runs})
+    drawn = features.figures([stability_of(run) for run in runs], legend)
+    assert list(drawn) == ["", "2", "fig2a", "histograms", "lid"]
+    shown = [[head.partition(":")[0] for head in heads(drawn[key])][:3] for key in ("", "2")]
+    assert shown == [runs[:3], runs[3:]]
+    assert "page 2 of 2" in drawn["2"].layout.title.text
+    alone = features.figures([stability_of("ft")], LEGEND)[""]
+    assert alone.layout.yaxis.domain == alone.layout.yaxis2.domain
+    assert [head.partition(":")[0] for head in heads(alone)] == ["ft, sketch", "ft, attacked"]
 
 
 def test_clouds_take_their_points_evenly_over_the_images():
@@ -160,10 +181,13 @@ def test_cumulative_shares_end_at_all_images_within_a_band_of_dkw():
     assert figure is not None and figure.layout.xaxis.type == "log"
     (line,) = of_run(figure, "ft")
     assert line.x[0] == features.FLOAT32, "a cosine of 1 has a place on a logarithmic axis"
-    assert len(line.x) == 199 and line.y[-1] == 100
+    assert (line.y[0], line.y[1], line.y[-1]) == (0, pytest.approx(100 / 199), 100)
+    assert line.line.shape == "hv" and len(line.x) == 1 + 199, "a step at each image"
     (band,) = (t for t in figure.data if t.fill == "toself")
     half = 100 * np.sqrt(np.log(40) / (2 * 199))
-    assert max(band.y) == 100 and band.y[-1] == pytest.approx(line.y[0] + half)
+    assert max(band.y) == 100 and band.y[-1] == pytest.approx(half)
+    corners = list(zip(band.x, band.y, strict=True))
+    assert all(a[0] == b[0] or a[1] == b[1] for a, b in itertools.pairwise(corners)), "steps too"
 
 
 def test_a_dkw_band_holds_the_true_line_in_95_of_100_samples():
@@ -172,8 +196,11 @@ def test_a_dkw_band_holds_the_true_line_in_95_of_100_samples():
     figure = below({run: rng.uniform(size=50) for run in runs}, legend, {})  # the line y = 100 x
     held = 0
     for band in (t for t in figure.data if t.fill == "toself"):
-        x, low, high = band.x[:50], band.y[:50], band.y[50:][::-1]
-        held += bool(np.all((low <= 100 * x) & (100 * x <= high)))
+        # The line rises between two steps: its distance is largest at their ends.
+        n = len(band.x) // 2
+        x, low, high = 100 * band.x[:n], band.y[:n], band.y[n:][::-1]
+        assert list(x) == list(100 * band.x[n:][::-1])
+        held += bool(np.all((low <= x) & (x <= high)))
     assert 0.93 < held / len(runs) < 1
 
 
@@ -198,6 +225,16 @@ def test_examples_hold_their_pixels_and_what_they_are_taken_for():
     ends = figure.layout.xaxis.range
     assert ends[0] < figure.data[0].x0 and figure.data[1].x0 + pixels.shape[1] - 0.5 <= ends[1]
     assert robustness.strip(finding("ft", {}, {}), LIGHT) is None
+
+
+def test_examples_fill_a_row_a_run_without_a_band_between():
+    figure = robustness.figures([curve_of(run) for run in RUNS], LEGEND)["examples"]
+    assert figure.layout.xaxis.domain == figure.layout.xaxis2.domain == (0, 1)
+    page = static.draw(figure, 7)
+    page.draw_without_rendering()
+    for ax in page.axes:
+        place, used = ax.get_position(original=True), ax.get_position()
+        assert used.height > 0.8 * place.height and used.width > 0.8 * place.width
 
 
 def test_transfer_is_drawn_between_runs_and_tells_its_intervals():

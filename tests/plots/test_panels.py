@@ -148,6 +148,8 @@ def test_a_histogram_counts_every_image_in_bins_that_runs_share():
     assert list(one.x) == list(two.x)
     for trace in (one, two):
         assert np.asarray(trace.y)[1:-1:2].sum() == pytest.approx(1)
+        low, high = figure.layout.xaxis.range
+        assert low < min(trace.x) and max(trace.x) < high, "the sides of the outer bins are drawn"
 
 
 def test_features_by_layer_take_their_intervals():

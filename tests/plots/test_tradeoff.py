@@ -6,7 +6,7 @@ import pytest
 
 from grace_geom.plots.accuracies import data_sets, dots
 from grace_geom.plots.legend import Identity, Legend
-from grace_geom.plots.tradeoff import label_at, pareto, place_labels, tradeoff
+from grace_geom.plots.tradeoff import label_at, pareto, place_labels, tradeoff, tradeoffs
 from grace_geom.records import Estimate, questions
 from tests.app.conftest import evaluation
 
@@ -130,3 +130,21 @@ def test_intervals_over_few_seeds_do_not_stretch_an_axis_of_percent():
     assert figure is not None
     for axis in (figure.layout.xaxis, figure.layout.yaxis):
         assert axis.range[0] >= -5 and axis.range[1] <= 105
+
+
+def test_the_steps_of_the_front_do_not_cross_a_name():
+    at = {"ft": (96.8, 76.2), "grace": (93.0, 63.5)}
+    points = {
+        run: tuple(Estimate(v / 100, 0, v / 100, v / 100) for v in xy) for run, xy in at.items()
+    }
+    spans, size = [[62.0, 101.0], [58.0, 79.0]], (320, 270)
+    free = place_labels(points, {run: run for run in at}, spans, size)
+    kept = place_labels(points, {run: run for run in at}, spans, size, ["ft"])
+    assert (free["grace"], kept["grace"]) == ("top right", "top left")
+
+
+def test_several_tradeoffs_say_what_their_marks_mean_and_what_they_rest_on():
+    figure = tradeoffs(RUNS, LEGEND, ("ID", "x"), (("Adv", "y"), ("OOD", "z")), note="n = 3 < 4")
+    assert figure is not None and figure.layout.showlegend
+    assert [t.name for t in figure.data if t.showlegend] == ["Pareto front", "not beaten in both"]
+    assert figure.layout.annotations[-1].text == "n = 3 &lt; 4"

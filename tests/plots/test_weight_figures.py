@@ -261,6 +261,18 @@ def test_drift_names_its_matrices_and_has_intervals_over_images():
     assert list(first.y) == [3, 1]
     (lost, _) = panel(figure, "Drift against zero-shot loss")
     assert (lost.y[0], lost.error_y.array[0]) == pytest.approx((5, 10))
+    assert figure.layout.annotations[-1].text.endswith(
+        "bars: 95 % intervals over images, n = 20 in each zero-shot set"
+    )
+
+
+def test_drift_without_zero_shot_sets_speaks_of_no_bars():
+    def without(i: int):
+        values, arrays = a_drift(i)
+        return {k: v for k, v in values.items() if k != "zero_shot_loss"}, arrays
+
+    note = drift.figures(found(without), LEGEND)[""].layout.annotations[-1].text
+    assert note == "weights: visual, seed 3"
 
 
 def test_a_run_has_one_colour_in_every_folder_and_on_the_dashboard():
@@ -277,4 +289,7 @@ def test_a_run_has_one_colour_in_every_folder_and_on_the_dashboard():
 
 
 def test_the_note_says_how_many_images_were_used():
-    assert said(found(a_drift), "", "bars") == "visual, ce, n = 20 (asked: 24), seed 3; bars"
+    assert (
+        said(found(a_drift), "", "bars")
+        == "weights: visual, loss: ce, n = 20 (asked: 24), seed 3; bars"
+    )

@@ -32,6 +32,20 @@ def test_parts_of_a_suite_are_told_apart():
     assert attack_text(suite) == "autoattack 4/255, 100 steps, 1 restart, float32"
 
 
+def test_a_norm_and_what_only_some_attacks_have_are_told():
+    l1 = attack_text(AttackSpec("autoattack", 12.0, "l1").settings(0, 10), "all")
+    assert l1.startswith(
+        "autoattack 12 (l1), apgd-ce (ce loss, 100 steps, 5 restarts, radii 3, 2, "
+    )
+    cw = AttackSpec("cw", 0.5, "l2").settings(0, 10)
+    assert attack_text(cw) == "cw 0.5 (l2), 100 steps, float32"
+    assert "margin loss, 100 steps, 9 values of c" in attack_text(cw, "all")
+    assert "20 draws a gradient" in attack_text(AttackSpec("autoattack-rand").settings(0, 3), "all")
+    assert attack_text(AttackSpec("fgsm", 2 / 255).settings(0, 3), "all") == (
+        "fgsm 2/255, ce loss, 1 step, 1 restart, step 2/255, float32, seed 0"
+    )
+
+
 @pytest.mark.parametrize("known", [{}, {"parts": []}])
 def test_what_an_older_record_does_not_hold_is_said_or_left_out(known):
     attack = {"name": "pgd", "eps": 4 / 255} | known

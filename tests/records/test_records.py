@@ -113,6 +113,9 @@ def test_adv_is_apgd_ce_at_the_papers_eps_where_it_was_run():
     main = accuracy("adv", 20, attack=APGD)
     assert [a.correct for a in headline_attack([pgd, small, main])] == [20]
     assert [a.correct for a in headline_attack([pgd])] == [30]
+    other = accuracy("adv", 10, attack=APGD | {"eps": 0.5, "norm": "l2"})
+    assert [a.correct for a in headline_attack([other, pgd])] == [30], "norms are not compared"
+    assert [a.correct for a in headline_attack([other])] == [10]
 
 
 def test_adv_is_the_strongest_of_equals_whatever_their_order():

@@ -45,6 +45,12 @@ def test_time_left_moves_from_the_plan_to_the_pace_of_the_runs(tmp_path):
 def test_an_attack_is_counted_in_forwards():
     spec = Measures(attack="apgd", steps=10).attack_spec()
     assert passes_of(spec, classes=5) == pytest.approx(2.2 * 10 * (1 + 4))
+    rand = Measures(attack="autoattack-rand", steps=10).attack_spec()
+    assert passes_of(rand, classes=5) == pytest.approx(2 * 20 * 2.2 * 10)
+    cw = Measures(attack="cw", norm="l2", eps=0.5, steps=10).attack_spec()
+    assert passes_of(cw, classes=5) == pytest.approx(9 * 2.2 * 10)
+    fab = Measures(attack="fab", steps=10).attack_spec()
+    assert passes_of(fab, classes=5) == pytest.approx(10 * (2 + 1.2 * 5))
 
 
 def test_timing_a_method_trains_nothing_and_knows_the_length_of_its_run(
