@@ -95,3 +95,10 @@ def test_a_table_that_is_not_there_is_refused_before_anything_is_read(tmp_path: 
             check_spec(spec)
     with pytest.raises(UserError, match=r"did you mean 'csv:.*birds\.csv'"):
         check_spec(f"{tmp_path}/birds.csv")
+
+
+def test_absolute_paths_hold_where_the_table_is_reached_through_a_link(tmp_path: Path):
+    names = [str(put(tmp_path / f"{level}.png", level)) for level in range(2)]
+    (tmp_path / "link").symlink_to(tmp_path / "deep" / "er", target_is_directory=True)
+    table(tmp_path / "deep" / "er" / "t.csv", ("path", "label"), *zip(names, "ab", strict=True))
+    assert seen(resolve(f"csv:{tmp_path}/link/t.csv", "eval")) == {0: "a", 1: "b"}

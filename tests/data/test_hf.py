@@ -79,6 +79,19 @@ def test_splits_pictures_and_the_order_of_declared_classes(datasets, tmp_path: P
 
 
 @installed
+def test_validation_is_held_out_where_there_is_a_test_and_two_names_of_one_split_are_refused(
+    datasets, tmp_path: Path
+):
+    one, two, three = (rows_of(datasets, [k, k + 1], [0, 1]) for k in (0, 10, 20))
+    both = datasets.DatasetDict({"train": one, "validation": two, "test": three})
+    both.save_to_disk(tmp_path / "d")
+    assert set(seen(resolve(f"hf:{tmp_path}/d", "val"))) == {10, 11}
+    datasets.DatasetDict({"validation": one, "dev": two}).save_to_disk(tmp_path / "twice")
+    with pytest.raises(UserError, match="has the splits validation, dev: name the one"):
+        resolve(f"hf:{tmp_path}/twice", "eval")
+
+
+@installed
 def test_a_folder_of_pictures_has_the_keys_and_splits_of_folder(datasets, tmp_path: Path):
     root = tmp_path / "photos"
     for level in range(24):
