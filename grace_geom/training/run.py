@@ -22,7 +22,7 @@ from grace_geom.errors import Interrupted, NotFiniteError, UserError
 from grace_geom.files import alone
 from grace_geom.methods import Method, Run
 from grace_geom.methods.base import Part
-from grace_geom.models import ClipClassifier, ModelSpec, build
+from grace_geom.models import ClipClassifier, build
 from grace_geom.preprocess import Preprocess
 from grace_geom.provenance import provenance
 from grace_geom.serialise import plain
@@ -238,11 +238,7 @@ def _fitting(trainer: Trainer, images: int, side: tuple[int, int]) -> Plan:
 
 def _model(config: TrainConfig, train: ImageSet, resumed: Checkpoint | None) -> ClipClassifier:
     """The pretrained model, frozen, with the zero-shot head of the training classes."""
-    model = build(
-        ModelSpec(config.model, config.pretrained, config.seed, config.preprocess),
-        train.class_names,
-        train.templates,
-    )
+    model = build(config.spec, train.class_names, train.templates)
     if resumed is not None:  # begun before resize modes were kept, it goes on without them
         model.read_as(recorded(resumed, model.preprocess.size, config.run_dir))
     if resumed is not None and resumed.base["sha256"] != digest(model.clip.state_dict()):
