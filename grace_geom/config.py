@@ -46,9 +46,10 @@ class TrainConfig:
             this is recorded.
         seed: Random seed for shuffling, augmentation, LoRA init and attacks.
         device: Device: cpu, cuda, cuda:1; auto: a GPU if there is one.
-        data: Training data: shapes, npz:FILE, folder:DIR, wds:PATTERN, torchvision:NAME or
-            imagenet.
-        ood: Out-of-distribution sets to evaluate the run on later, as NAME=SPEC; repeatable.
+        data: Training data: shapes, npz:FILE, npy:IMAGES, folder:DIR, csv:FILE, wds:PATTERN,
+            hf:NAME_OR_DIR, torchvision:NAME or imagenet.
+        ood: Out-of-distribution sets to evaluate the run on later, as NAME=SPEC, such as
+            sketch=folder:sketches.
         data_root: Directory of the torchvision and ImageNet data sets.
         download: Download missing torchvision data sets.
         templates: Prompt templates: a built-in kind (imagenet, cifar, generic ...) or a file with

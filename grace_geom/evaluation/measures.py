@@ -173,9 +173,9 @@ def short_name(spec: str) -> str:
     path stay.
     """
     scheme, _, rest = spec.partition(":")
-    if scheme not in ("npz", "folder", "wds"):
+    if scheme not in ("npz", "npy", "folder", "csv", "wds", "hf"):
         return spec
-    return Path(rest.split("+")[-1]).name.split(".")[0] or spec
+    return Path(rest.split("+")[-1].split(",")[0]).name.split(".")[0] or spec
 
 
 @dataclass(frozen=True)
