@@ -20,6 +20,7 @@ from grace_geom.methods.base import check_fields
 from grace_geom.models import known_models
 from grace_geom.records.length import total_steps
 from grace_geom.serialise import plain, read_yaml
+from grace_geom.tracking import check_names
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -86,7 +87,9 @@ class TrainConfig:
         keep: Number of newest checkpoints to keep in checkpoints/ in addition to the best one; 0:
             all.
         log_every: Number of steps between lines in metrics.jsonl.
-        tensorboard: Also write TensorBoard logs.
+        report_to: Experiment trackers to report to, in addition to the run directory: tensorboard,
+            wandb, mlflow.
+        tensorboard: Same as --report-to tensorboard.
         stop_after: Stop after this step as if by Ctrl-C; --resume continues.
         options: Fields of the method that differ from its defaults.
     """
@@ -127,6 +130,7 @@ class TrainConfig:
     save_every: int | None = bounded(None, least=1)
     keep: int = bounded(1, least=0)
     log_every: int = bounded(10, least=1)
+    report_to: tuple[str, ...] = ()
     tensorboard: bool = False
     stop_after: int | None = bounded(None, least=1)
     options: dict[str, Any] = field(default_factory=dict, metadata={"flag": False})
@@ -135,6 +139,7 @@ class TrainConfig:
         cls = method_class(self.method)
         self.resume = self.resume or self.resume_anyway
         check_known("--model", self.model, known_models())
+        check_names(self.report_to)
         names = {f.name for f in fields(cls)}
         for name in self.options:
             if name not in names:
@@ -159,6 +164,12 @@ class TrainConfig:
         given = preset_of(self.method, self.preset)
         own = {name: value for name, value in given.items() if name not in _SETTINGS}
         return method_class(self.method)(**{**own, **self.options})
+
+    @property
+    def trackers(self) -> tuple[str, ...]:
+        """``report_to``, and what ``tensorboard`` adds."""
+        added = self.tensorboard and "tensorboard" not in self.report_to
+        return (*self.report_to, *("tensorboard",) * added)
 
     @property
     def run_dir(self) -> Path:
@@ -195,6 +206,7 @@ NOT_THE_RUN = (
     "save_every",
     "keep",
     "log_every",
+    "report_to",
     "tensorboard",
     "val_images",
     "val_pgd",

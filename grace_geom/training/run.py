@@ -26,6 +26,7 @@ from grace_geom.models import ClipClassifier, ModelSpec, build
 from grace_geom.preprocess import Preprocess
 from grace_geom.provenance import provenance
 from grace_geom.serialise import plain
+from grace_geom.tracking import check_installed
 from grace_geom.training.data import training_data
 from grace_geom.training.directory import Follower, RunDirectory
 from grace_geom.training.fit import fit
@@ -59,6 +60,8 @@ def train_run(config: TrainConfig, *, quiet: bool = False) -> Path:
 
 
 def _train(config: TrainConfig, *, quiet: bool) -> Path:
+    check_installed(config.report_to)
+    check_installed(config.trackers, "--tensorboard")
     out, resumed = config.run_dir, _newest(config)
     _check_ood(config)
     here = distributed.world()
