@@ -63,6 +63,9 @@ class Follower:
     def __exit__(self, *error: object) -> None:
         """Nothing is open."""
 
+    def close(self, status: Status) -> None:
+        """Nothing is open."""
+
     def start(self, trainer: Trainer) -> None:
         """The run begins, or goes on."""
         self.saved = trainer.run.step or None

@@ -186,6 +186,7 @@ def _fit_or_discard(
             kept.discard()
         raise Interrupted(f"{lost}; {kept.way_on()}") from None
     except Interrupted as stop:
+        _report_all(kept)
         raise Interrupted(
             f"{stop}; saved in {out}. Continue with: python -m grace_geom.train --out {out} "
             "--resume"
@@ -203,6 +204,16 @@ def _fit_or_discard(
         if kept.saved is None:  # out of memory, say: what is left would block the next try
             kept.discard()
         raise
+
+
+def _report_all(kept: Follower) -> None:
+    """Have every process of a stopped job wait until the first one has told the trackers: torchrun
+    ends all as soon as one has left.
+    """
+    kept.close("stopped")
+    if kept.config.trackers:
+        with contextlib.suppress(distributed.PeerLost):  # who has left does not wait
+            distributed.wait_for_all()
 
 
 def _fit(trainer: Trainer, batches: Callable[[int, int], Iterable[Batch]], kept: Follower) -> None:

@@ -77,3 +77,12 @@ def test_a_run_that_fails_before_its_first_checkpoint_leaves_nothing(tmp_path, m
         small_run(tmp_path, report_to=("wandb",))
     assert fake.named("finish") == [["failed"]]
     assert not [path for path in tmp_path.glob("run/*") if path.name != ".lock"]
+
+
+def test_no_process_of_a_stopped_job_leaves_before_the_trackers_are_done(tmp_path, monkeypatch):
+    """Once one has left, torchrun ends the others: the first one in the middle of its report."""
+    fake = install(monkeypatch, wandb=FakeTracker())["wandb"]
+    monkeypatch.setattr("grace_geom.distributed.wait_for_all", lambda: fake.calls.append(("wait",)))
+    with pytest.raises(Interrupted):
+        small_run(tmp_path, report_to=("wandb",), stop_after=2)
+    assert fake.calls[-2:] == [("finish", "stopped"), ("wait",)]
