@@ -13,11 +13,11 @@ from grace_geom.attacks import check_eps
 from grace_geom.cli import RECORD, Command, peek
 from grace_geom.cli.memory import remember
 from grace_geom.cli.quick import train_key
-from grace_geom.errors import UserError, check_known, nearest
+from grace_geom.errors import UserError, nearest
 from grace_geom.fields import bounded, check_bounds
 from grace_geom.methods import METHODS, Method, method_class
 from grace_geom.methods.base import check_fields
-from grace_geom.models import known_models
+from grace_geom.models import ModelSpec, check_model, known_models
 from grace_geom.records.length import total_steps
 from grace_geom.serialise import plain, read_yaml
 from grace_geom.tracking import check_names
@@ -33,9 +33,13 @@ class TrainConfig:
         method: Training method.
         preset: Named settings from the method's paper or code (published, paper ...), overridden by
             other flags; null: the method's defaults.
-        model: open_clip model name (such as ViT-B-32), or tiny-shapes.
-        pretrained: Initial weights: a file, an open_clip tag (such as openai), random, or shipped
-            (those of tiny-shapes, in this package); null: shipped, for tiny-shapes only.
+        model: open_clip model name (such as ViT-B-32), or tiny-shapes; hf-hub:ORG/NAME,
+            local-dir:DIR, or a JSON configuration.
+        pretrained: Initial weights: a file, a folder with one, an open_clip tag (such as openai),
+            random, or shipped (those of tiny-shapes, in this package); null: shipped, for
+            tiny-shapes, and those of the repository or folder for hf-hub: and local-dir:.
+        pretrained_base: Weight file, folder or tag of what --pretrained lacks: the text tower of an
+            image tower alone, or the weights below low-rank factors.
         preprocess: Override the preprocessing of the weights: resize_mode=squash,mean=0.5 (also
             interpolation, std, fill_color), or a JSON file like open_clip_config.json; null: as
             the tag, the configuration beside the file, or the network says.
@@ -87,8 +91,7 @@ class TrainConfig:
         keep: Number of newest checkpoints to keep in checkpoints/ in addition to the best one; 0:
             all.
         log_every: Number of steps between lines in metrics.jsonl.
-        report_to: Experiment trackers to report to, in addition to the run directory: tensorboard,
-            wandb, mlflow.
+        report_to: Experiment trackers to report to as well: tensorboard, wandb, mlflow.
         tensorboard: Same as --report-to tensorboard.
         stop_after: Stop after this step as if by Ctrl-C; --resume continues.
         options: Fields of the method that differ from its defaults.
@@ -98,6 +101,7 @@ class TrainConfig:
     preset: str | None = None
     model: str = "tiny-shapes"
     pretrained: str | None = None
+    pretrained_base: str | None = None
     preprocess: str | None = None
     out: Path | None = None
     resume: bool = False
@@ -138,7 +142,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         cls = method_class(self.method)
         self.resume = self.resume or self.resume_anyway
-        check_known("--model", self.model, known_models())
+        check_model(self.model)
         check_names(self.report_to)
         names = {f.name for f in fields(cls)}
         for name in self.options:
@@ -166,18 +170,19 @@ class TrainConfig:
         return method_class(self.method)(**{**own, **self.options})
 
     @property
-    def trackers(self) -> tuple[str, ...]:
-        """``report_to``, and what ``tensorboard`` adds."""
-        added = self.tensorboard and "tensorboard" not in self.report_to
-        return (*self.report_to, *("tensorboard",) * added)
-
-    @property
     def run_dir(self) -> Path:
         """Where the run is kept."""
         return (
             Path(self.out)
             if self.out is not None
             else default_out(self.method, self.data, self.seed)
+        )
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The network and its pretrained weights."""
+        return ModelSpec(
+            self.model, self.pretrained, self.seed, self.preprocess, self.pretrained_base
         )
 
     def flat(self) -> dict[str, Any]:
@@ -193,24 +198,10 @@ class TrainConfig:
 
 
 NOT_THE_RUN = (
-    "out",
-    "resume",
-    "resume_anyway",
-    "stop_after",
-    "device",
-    "workers",
-    "data_root",
-    "download",
-    "ood",
-    "eval_every",
-    "save_every",
-    "keep",
-    "log_every",
-    "report_to",
-    "tensorboard",
-    "val_images",
-    "val_pgd",
-)
+    "out", "resume", "resume_anyway", "stop_after", "device", "workers", "data_root",
+    "download", "ood", "eval_every", "save_every", "keep", "log_every", "report_to",
+    "tensorboard", "val_images", "val_pgd",
+)  # fmt: skip
 """Settings that a resumed run may change: they do not change what is trained."""
 
 

@@ -4,6 +4,7 @@ traceback.
 
 import difflib
 import functools
+import re
 import sys
 from collections.abc import Callable, Iterable
 
@@ -41,6 +42,13 @@ def nearest(name: str, valid: Iterable[str]) -> str:
     if close:
         return "did you mean " + " or ".join(repr(c) for c in close) + "?"
     return "valid: " + ", ".join(options)
+
+
+def first_line(error: BaseException) -> str:
+    """What another package's exception says, short enough for a line of ours."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))  # torch colours its advice
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return (": ".join(lines[:2]) or type(error).__name__)[:200]
 
 
 def check_known(flag: str, name: str, valid: Iterable[str]) -> None:

@@ -28,12 +28,30 @@ class EvaluateOptions:
         json: Print the records as JSON instead of tables.
         fresh: Measure again, even what eval.json already holds.
         report_to: Experiment trackers that also get every accuracy: tensorboard, wandb, mlflow.
+        per_class: Also print mean per-class accuracy and the worst class.
+        calibration: Also measure NLL, ECE (15 bins) and Brier score, before and after temperature
+            scaling on held-out images.
+        effective_robustness: Also print how far each checkpoint lies above a line through the
+            checkpoints trained without attack (at least 3), for each OOD set.
+        class_tables: Folder to write per-class accuracies and confusion matrices to, as CSV.
+        outcomes: File (.csv or .parquet) for label, predictions, margins and radius of each image;
+            measures again.
+        save_adversarial: Folder to write adversarial images to, as NPZ and PNG; measures again.
+        from_adversarial: Adversarial images (NPZ) that --save-adversarial wrote for another
+            checkpoint, to measure how far they transfer.
     """
 
     checkpoints: tuple[Path, ...] = field(metadata={"group": "evaluate"})
     json: bool = False
     fresh: bool = False
     report_to: tuple[str, ...] = ()
+    per_class: bool = False
+    calibration: bool = False
+    effective_robustness: bool = False
+    class_tables: Path | None = None
+    outcomes: Path | None = None
+    save_adversarial: Path | None = None
+    from_adversarial: tuple[Path, ...] = ()
 
 
 @door
@@ -68,6 +86,7 @@ def _evaluate(argv: Sequence[str] | None) -> None:
     from grace_geom.checkpoint import checkpoint_file
     from grace_geom.distributed import first
     from grace_geom.evaluation import Console, Sets, assess, report
+    from grace_geom.evaluation.extra_files import ExtraFiles
     from grace_geom.records.schema import dumps
     from grace_geom.tracking import check_installed
 
@@ -76,6 +95,13 @@ def _evaluate(argv: Sequence[str] | None) -> None:
     if warning := check_eps(measures.eps, measures.norm):
         print(f"warning: --eps: {warning}", file=sys.stderr)
     files = [checkpoint_file(path) for path in options.checkpoints]
+    extras = ExtraFiles(
+        options.class_tables,
+        options.outcomes,
+        options.save_adversarial,
+        options.from_adversarial,
+        options.calibration,
+    )
     sets, records, reused = Sets(source.data_root, source.download), [], 0
     written: list[Path] = []
     for file in files:
@@ -91,35 +117,50 @@ def _evaluate(argv: Sequence[str] | None) -> None:
             fresh=options.fresh,
             kept_in=written.append,
             say=_say,
+            extras=extras.begun(),
         )
         records.append(record)
+        extras.done(record)
         if first():
             report(record, written[-1], options.report_to, _say)
         reused += watcher.reused if watcher else 0
     if not first():
         return
+    written += extras.written(records)
     if options.json:
         print(dumps([dataclasses.asdict(record) for record in records]))
     else:
-        _show(records, reused, written)
+        _print_tables(records, options)
+        _print_end(reused, written)
 
 
-def _show(records: Sequence["EvalRecord"], reused: int, written: Sequence[Path]) -> None:
-    """The tables, how much of them was known, and where the records are."""
-    from grace_geom.evaluation.table import accuracy_table, corruption_table, paired_table
-
-    width = shutil.get_terminal_size((100, 24)).columns
-    print(accuracy_table(records).text(width))
-    if (corrupted := corruption_table(records)) is not None:
-        print("\n" + corrupted.text(width))
-    if len(records) > 1 and (paired := paired_table(records)) is not None:
-        print("\n" + paired.text(width))
+def _print_end(reused: int, written: Sequence[Path]) -> None:
+    """How much was known, and where the records are."""
     if reused:
         were = "number was" if reused == 1 else "numbers were"
         print(
             f"\n{reused} {were} measured before, with the same settings (--fresh measures again)."
         )
     print("\nwritten: " + ", ".join(str(file) for file in written))
+
+
+def _print_tables(records: Sequence["EvalRecord"], options: EvaluateOptions) -> None:
+    from grace_geom.evaluation.calibration_table import calibration_table
+    from grace_geom.evaluation.class_tables import per_class_table
+    from grace_geom.evaluation.shift_tables import corruption_error_table, effective_table
+    from grace_geom.evaluation.table import accuracy_table, corruption_table, paired_table
+
+    width = shutil.get_terminal_size((100, 24)).columns
+    tables = [accuracy_table(records), corruption_table(records), corruption_error_table(records)]
+    if options.effective_robustness:
+        tables.append(effective_table(records))
+    if options.per_class:
+        tables.append(per_class_table(records))
+    if options.calibration:
+        tables.append(calibration_table(records))
+    if len(records) > 1:
+        tables.append(paired_table(records))
+    print("\n\n".join(table.text(width) for table in tables if table is not None))
 
 
 def _say(text: str) -> None:

@@ -90,6 +90,14 @@ def unflatten(vector: Tensor, like: Weights) -> Weights:
     return {name: part.view_as(w) for (name, w), part in zip(like.items(), parts, strict=True)}
 
 
+def plus_product(W: Tensor, B: Tensor, A: Tensor, scale: float = 1.0) -> Tensor:
+    """``W + scale B A`` in one kernel and in the weights' own precision, for B ``(n1, r)`` and A
+    ``(r, n2)``; W is ``(n1, n2)``, or a kernel ``(n1, in, k, k)`` with ``n2 = in k k``.
+    """
+    # beta * W + alpha * B A; flat views of matrices are the matrices
+    return torch.addmm(W.flatten(1), B, A, alpha=scale).view_as(W)
+
+
 def low_rank_norm(B: Tensor, A: Tensor) -> Tensor:
     """``||B A||_F`` without forming the product: ``tr((B'B)(AA'))``, for B ``(n1, r)`` and A
     ``(r, n2)``."""

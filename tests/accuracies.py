@@ -13,4 +13,5 @@ def all_wrong(accuracy: Accuracy, **changes: Any) -> Accuracy:
     low, high = wilson(0, accuracy.n)
     outcomes = pack(np.zeros(accuracy.n, bool)) if accuracy.outcomes else accuracy.outcomes
     wrong = {"correct": 0, "accuracy": 0.0, "ci_low": low, "ci_high": high, "outcomes": outcomes}
+    wrong |= {"predictions": ""}  # the classes that were answered are not known
     return dataclasses.replace(accuracy, **wrong, **changes)

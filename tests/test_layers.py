@@ -38,8 +38,8 @@ ROWS = [
     {"methods", "refusals"},
     {"checkpoint"},
     {"config", "evaluation"},
-    {"training", "analysis", "exporting", "tools"},
-    {"study"},
+    {"training", "analysis", "exporting"},
+    {"study", "tools"},
     {"train", "evaluate", "interpolate", "compare", "pretrain", "export", "analyses", "runs"},
     {"dial"},  # former names of commands
 ]

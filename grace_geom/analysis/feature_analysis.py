@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from grace_geom.analysis.features import Features, Perturbations
-from grace_geom.analysis.features.extract import check_tower
+from grace_geom.analysis.features.extract import check_tower, pool_of
 from grace_geom.analysis.features.survey import (
     FeaturePlan,
     attack,
@@ -40,7 +40,7 @@ class FeatureOptions(Common):
 
     Attributes:
         pool: Feature of a block: its class token (cls), the mean of its patch tokens, or all tokens
-            concatenated.
+            concatenated; auto: cls, or mean for a tower without a class token.
         layers: Regular expression for layers (block.0, ..., embedding); default: all.
         replicates: Number of half-samples for each interval.
         rho: Radius ρ of the weight perturbation, relative to the norm of each matrix.
@@ -49,7 +49,9 @@ class FeatureOptions(Common):
     """
 
     batch: int = 250
-    pool: Literal["cls", "mean", "tokens"] = field(default="cls", metadata={"group": "features"})
+    pool: Literal["auto", "cls", "mean", "tokens"] = field(
+        default="auto", metadata={"group": "features"}
+    )
     layers: str = ""
     replicates: int = 100
     rho: float = 0.005
@@ -68,6 +70,12 @@ class FeatureOptions(Common):
             self.batch, self.awp_batch, self.pool, self.layers, self.seed, adversary, cache,
             subject.image_size,
         )  # fmt: skip
+
+    def pool_remarks(self, subject: Subject) -> list[str]:
+        """What is said of a tower whose blocks have no class token, where none was chosen."""
+        if self.pool == "auto" and pool_of(subject.model, self.pool) == "mean":
+            return ["blocks: mean of their positions, the tower has no class token"]
+        return []
 
     @property
     def halved(self) -> str:

@@ -48,7 +48,9 @@ def measure_stability(subject: Subject, options: StabilityOptions, state: Path) 
     )  # fmt: skip
     arrays = dict(found.arrays)
     arrays["remarks"] = np.array(
-        [f"{where}: {text}" for where, text in found.remarks.items()], dtype=np.str_
+        [f"{where}: {text}" for where, text in found.remarks.items()]
+        + options.pool_remarks(subject),
+        dtype=np.str_,
     )
     arrays["sets"] = np.array(list(sets), dtype=np.str_)
     arrays["class_names"] = np.array(id_set.class_names, dtype=np.str_)

@@ -16,7 +16,7 @@ from grace_geom.errors import UserError
 from grace_geom.geometry.mean_loss import MeanLoss
 from grace_geom.methods.lora import factors
 from grace_geom.models import PROMPT, ClipClassifier, encode_text
-from grace_geom.weights import Weights, select
+from grace_geom.weights import Weights, plus_product, select
 
 Logits = Callable[[Tensor, Weights], Tensor]
 """``(images, weights) -> logits`` in the order of the labels."""
@@ -138,12 +138,10 @@ def _adapter(
         )
     own = model.weights()
     point = {n: w.to(model.mean) for n, w in adapter.items()}  # type: ignore[arg-type]
-    base = {name: own[name] - scale * B @ A for name, B, A in factors(point)}
+    base = {n: own[n] - (scale * B @ A).view_as(own[n]) for n, B, A in factors(point)}
 
     def effective(weights: Weights) -> Weights:
-        merged = {
-            name: torch.addmm(base[name], B, A, alpha=scale) for name, B, A in factors(weights)
-        }
+        merged = {name: plus_product(base[name], B, A, scale) for name, B, A in factors(weights)}
         return merged | {name: w for name, w in weights.items() if name == PROMPT}
 
     return point, effective

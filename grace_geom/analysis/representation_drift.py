@@ -87,7 +87,8 @@ def measure_drift(subject: Subject, options: RepresentationDriftOptions, state: 
     if options.stream:
         if not first():
             return Part()
-        return _part(_streamed(models, id_set, ood, x_adv, plan, options))
+        found = _streamed(models, id_set, ood, x_adv, plan, options)
+        return _part(found, options.pool_remarks(subject))
     # Both see the pixels that the checkpoint sees, as they do on its attacked images.
     clean = clean_features(models, id_set, ood, plan)
     adv = attacked_features(models, x_adv, id_set, plan)
@@ -104,7 +105,7 @@ def measure_drift(subject: Subject, options: RepresentationDriftOptions, state: 
         name: drift(a, b, replicates=options.replicates, seed=options.seed, rbf=options.rbf)
         for name, (a, b) in pairs.items()
     }
-    return _part(found)
+    return _part(found, options.pool_remarks(subject))
 
 
 def _check_layers(models: dict[str, ClipClassifier], options: RepresentationDriftOptions) -> None:
@@ -139,10 +140,10 @@ def _streamed(
     return found
 
 
-def _part(drifts: dict[str, Drift]) -> Part:
+def _part(drifts: dict[str, Drift], said: list[str]) -> Part:
     values: dict[str, Measure] = {}
     arrays: dict[str, np.ndarray] = {}
-    remarks = []
+    remarks = list(said)
     for name, found in drifts.items():
         _add(values, arrays, name, found)
         remarks += [f"{name}, {layer}: {text}" for layer, text in found.remarks.items()]

@@ -27,6 +27,7 @@ from grace_geom.evaluation.accuracy import reader_for
 from grace_geom.evaluation.opening import open_with
 from grace_geom.files import read_whole
 from grace_geom.models import ClipClassifier
+from grace_geom.records.places import label_of
 from grace_geom.records.used_images import UsedImages
 from grace_geom.weights import Weights
 
@@ -310,11 +311,6 @@ def read_once(files: Iterable[Path]) -> Iterator[None]:
         yield
     finally:
         _reading.reset(token)
-
-
-def label_of(file: Path) -> str:
-    """The run's name, or the file's where it has another name than ``ckpt.pt``."""
-    return file.resolve().parent.name if file.name == "ckpt.pt" else file.stem
 
 
 def labels_of(files: list[Path]) -> list[str]:

@@ -25,7 +25,7 @@ RADII = (3, 2, 1)
 
 
 @dataclass
-class _Climb:
+class _SparseClimb:
     """One run's state: every field holds one entry for each image still climbing."""
 
     rows: Tensor  # position in the batch
@@ -38,7 +38,7 @@ class _Climb:
     share: Tensor  # of the pixels that a step moves
     changed: Tensor  # pixels of x_max that differ from the image, at the last checkpoint
 
-    def select(self, keep: Tensor) -> "_Climb":
+    def select(self, keep: Tensor) -> "_SparseClimb":
         return type(self)(**{field.name: getattr(self, field.name)[keep] for field in fields(self)})
 
 
@@ -106,12 +106,12 @@ def descend_radii(
     ascend_l1(hunt, rows, ball.project_(start.clone()), ball, goal, lengths[-1], warm=True)
 
 
-def _begin(hunt: Hunt, rows: Tensor, start: Tensor, ball: L1, warm: bool) -> _Climb:
+def _begin(hunt: Hunt, rows: Tensor, start: Tensor, ball: L1, warm: bool) -> _SparseClimb:
     empty = torch.zeros_like(start)
     one = torch.ones(len(rows), device=start.device, dtype=hunt.dtype)
     n = start[0].numel()
     changed = _changed(start, ball) if warm else torch.full_like(rows, n)
-    return _Climb(
+    return _SparseClimb(
         rows,
         start,
         start,
@@ -136,7 +136,7 @@ def _sparse(grad: Float[Tensor, " b *d"], share: Float[Tensor, " b"]) -> Float[T
     return signs.div_(_per_image(signs.flatten(1).abs().sum(1) + 1e-10, grad))
 
 
-def _evaluate(hunt: Hunt, run: _Climb, goal: Goal) -> None:
+def _evaluate(hunt: Hunt, run: _SparseClimb, goal: Goal) -> None:
     f, run.grad = hunt.climb(run.x, run.rows, goal(run.rows))
     better = f > run.f_max
     run.f_max = torch.where(better, f, run.f_max)
@@ -144,7 +144,7 @@ def _evaluate(hunt: Hunt, run: _Climb, goal: Goal) -> None:
     run.grad_max = torch.where(_per_image(better, run.x), run.grad, run.grad_max)
 
 
-def _adapt(run: _Climb, ball: L1) -> None:
+def _adapt(run: _SparseClimb, ball: L1) -> None:
     """At a checkpoint: where the best point has become clearly sparser, begin there anew with the
     whole step; elsewhere shorten the step.
     """

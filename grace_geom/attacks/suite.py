@@ -111,7 +111,7 @@ def run(
     device = torch.device(device or x.device)
     size = batch_size or len(y)
     numbers = torch.as_tensor(range(len(y)) if index is None else index)
-    with _precision(attack.precision, device):
+    with in_precision(attack.precision, device):
         correct, classes = _clean(logits_fn, x, y, size, device)
         robust, x_adv = correct.clone(), x.clone() if keep_x_adv else None
         parts, standing, notes = [], [], []
@@ -263,7 +263,7 @@ def _chunks(mask: Tensor, size: int) -> Iterator[Tensor]:
 
 
 @contextlib.contextmanager
-def _precision(name: str, device: torch.device) -> Iterator[None]:
+def in_precision(name: str, device: torch.device) -> Iterator[None]:
     """Autocast to the named half precision, or no autocast at all, whatever the caller is in."""
     half = name in ("bfloat16", "float16")
     with torch.autocast(device.type, dtype=DTYPES[name] if half else None, enabled=half):

@@ -1,7 +1,8 @@
 """LAR-AWP: layer-adaptive, low-rank adversarial weight perturbation (grace.md Eq. 6, 7).
 
 Delta = B A per matrix, of that matrix's own rank. A diagonal mask over r_max rows (the paper's Fig.
-4) and factors that simply have ``rank`` rows are the same perturbation; the latter costs less.
+4) and factors that simply have ``rank`` rows are the same perturbation; the latter costs less. A
+convolution's kernel (n1, in, k, k) counts as a matrix (n1, in k k).
 """
 
 from collections.abc import Callable, Sequence
@@ -9,7 +10,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from grace_geom.weights import Weights, low_rank_norm
+from grace_geom.weights import Weights, low_rank_norm, plus_product
 
 Factors = dict[str, tuple[Tensor, Tensor]]
 """``name -> (B (n1, r), A (r, n2))``; a matrix of rank 0 has no entry."""
@@ -35,7 +36,7 @@ def draw(
     for name, rank in ranks.items():
         if rank <= 0:
             continue
-        n1, n2 = weights[name].shape
+        n1, n2 = weights[name].flatten(1).shape
         if directions and name in directions:
             A = directions[name][:rank]
         else:
@@ -49,13 +50,13 @@ def draw(
 
 def perturb(weights: Weights, factors: Factors) -> Weights:
     """``W_pert = W + B A``; the other weights are passed through."""
-    return weights | {name: torch.addmm(weights[name], B, A) for name, (B, A) in factors.items()}
+    return weights | {name: plus_product(weights[name], B, A) for name, (B, A) in factors.items()}
 
 
 def radii(weights: Weights, rho: float, absolute: bool) -> dict[str, Tensor | float]:
     """Radius of each matrix: ``rho ||W||_F`` (Wu et al. 2020), or ``rho`` itself."""
     return {
-        name: rho if absolute else rho * torch.linalg.matrix_norm(w.detach())
+        name: rho if absolute else rho * torch.linalg.matrix_norm(w.detach().flatten(1))
         for name, w in weights.items()
     }
 
@@ -98,7 +99,7 @@ def ascend(
         Detached factors with ``||B A||_F <= radius``.
     """
     for _ in range(steps if factors else 0):
-        G = gradient(perturb(weights, factors))
+        G = {name: g.flatten(1) for name, g in gradient(perturb(weights, factors)).items()}
         slopes = {name: (G[name] @ A.mT, B.mT @ G[name]) for name, (B, A) in factors.items()}
         average([slope for pair in slopes.values() for slope in pair])
         factors = {

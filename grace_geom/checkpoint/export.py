@@ -1,5 +1,7 @@
 """Out of the house: merged weights in a file that needs nothing of ours to be read."""
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ from grace_geom.checkpoint.opened import refuse_prompt
 from grace_geom.checkpoint.record import Checkpoint, load_checkpoint, recorded
 from grace_geom.errors import UserError
 from grace_geom.files import atomic_write, write_text
-from grace_geom.models.loading import CONFIGS
+from grace_geom.models.sources import CONFIGS
 from grace_geom.preprocess import Preprocess
 
 
@@ -40,7 +42,7 @@ def export_weights(
     read, path = load_checkpoint(checkpoint, verify=verify), Path(checkpoint)
     refuse_prompt(read, path)
     folder = path if path.is_dir() else path.parent
-    out = Path(out) if out is not None else folder / f"{read.model}.safetensors"
+    out = Path(out) if out is not None else folder / f"{_name(read)}.safetensors"
     if out.suffix != ".safetensors":
         raise UserError(
             f"--out {out}: open_clip knows the format by the suffix, it must end in .safetensors"
@@ -53,21 +55,27 @@ def export_weights(
             save(tensors, metadata={"format": "pt"})
         )  # more keys would come in another order each time
     lines = [str(out)]
-    config = CONFIGS / f"{read.model}.json"
-    if (
-        config.is_file()
-    ):  # open_clip does not know our own networks until it is shown their configuration
-        write_text(out.with_name(config.name), config.read_text(encoding="utf-8"))
-        lines.append(
-            f"read it with: open_clip.add_model_config({str(out.with_name(config.name))!r})"
-        )
+    name, own = _name(read), CONFIGS / f"{read.model}.json"
+    if read.network or own.is_file():  # open_clip must be shown what it does not bring
+        shown = json.dumps(read.network, indent=4) if read.network else own.read_text("utf-8")
+        config = out.with_name(f"{name}.json")
+        write_text(config, shown)
+        lines.append(f"read it with: open_clip.add_model_config({str(config)!r})")
     lines += [
-        f"read it with: open_clip.create_model({read.model!r}, "
+        f"read it with: open_clip.create_model({name!r}, "
         f"pretrained={str(out)!r}{_options(read, path)})"
     ]
     if read.config.get("train_head") or read.config.get("method") == "linear-probe":
         lines.append("the head that was trained is not in it: it is text_head of the checkpoint")
     return "\n".join(lines)
+
+
+def _name(read: Checkpoint) -> str:
+    """The network's name where it is one, else the end of what ``--model`` was, as a file name."""
+    if not read.network:
+        return read.model
+    last = read.model.removesuffix(".json").rpartition(":")[2].rstrip("/").rpartition("/")[2]
+    return re.sub(r"[^\w.-]+", "-", last) or "network"
 
 
 def _options(read: Checkpoint, path: Path) -> str:

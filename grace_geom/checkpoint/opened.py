@@ -17,7 +17,6 @@ from grace_geom.models import (
     ClipClassifier,
     ModelSpec,
     build,
-    known_models,
     open_clip_model,
     preprocess_as_file,
     preprocess_of,
@@ -26,7 +25,9 @@ from grace_geom.models import (
 )
 from grace_geom.models.foreign import read_foreign
 from grace_geom.models.loading import say_activation, say_notes
+from grace_geom.models.sources import known_models, network, register, usable, written
 from grace_geom.models.tensor_files import digest, is_ours, read_tensors, verify_digest
+from grace_geom.records.places import checkpoint_file
 from grace_geom.weights import Weights
 
 HEAD = "head."
@@ -59,22 +60,29 @@ def checkpoint_of(
     if PROMPT in weights:
         record["adapter"] = record.get("adapter", {}) | {PROMPT: weights[PROMPT]}
     spec = model.spec or ModelSpec("", None)
-    origin = {
-        "model": spec.model,
-        "pretrained": spec.pretrained,
-        "seed": spec.seed,
-        "origin": model.origin,
-    }
     return Checkpoint(
-        model=architecture(model.clip, spec.model),
+        model=written(architecture(model.clip, spec.model)),
         state_dict={name: weights.get(name, w) for name, w in clip.items()},
         class_names=model.class_names,
         templates=model.templates,
         text_head={name.removeprefix(HEAD): w for name, w in head.items()},
-        base=origin | {"sha256": base_sha256 or digest(clip)},
+        base=_base(spec, model.origin, base_sha256 or digest(clip)),
         preprocess=model.preprocess.record() | {"image_size": model.image_size},
+        network=network(spec.model),
         **record,
     )
+
+
+def _base(spec: ModelSpec, origin: str, sha256: str) -> dict[str, Any]:
+    """The record of pretrained weights; ``pretrained_base`` only where some were needed."""
+    more = {} if spec.base is None else {"pretrained_base": spec.base}
+    return {
+        "model": written(spec.model),
+        "pretrained": spec.pretrained,
+        "seed": spec.seed,
+        "origin": origin,
+        "sha256": sha256,
+    } | more
 
 
 def open_checkpoint(
@@ -118,6 +126,7 @@ def open_checkpoint(
         UserError: As :func:`load_checkpoint`, and where a foreign file comes without names or does
             not fit.
     """
+    path = checkpoint_file(Path(path))
     content = read_tensors(path)
     if is_ours(content):
         checkpoint = parsed(content, path, verify=False)
@@ -159,13 +168,15 @@ def open_base(checkpoint: Checkpoint, device: torch.device | str = "cpu") -> Cli
             f"{checkpoint.config.get('foreign', 'this checkpoint')} does not say which weights it "
             "was tuned from: add --pretrained TAG or FILE"
         )
-    spec = ModelSpec(
-        checkpoint.base["model"], checkpoint.base["pretrained"], checkpoint.base["seed"]
-    )
+    base = checkpoint.base
+    name = base["model"]
+    if checkpoint.network and base["pretrained"] is not None:  # the folder itself is not needed
+        name = register(checkpoint.network, name)
+    spec = ModelSpec(name, base["pretrained"], base["seed"], base=base.get("pretrained_base"))
     model = build(spec, checkpoint.class_names, checkpoint.templates)
     if digest(model.clip.state_dict()) != checkpoint.base["sha256"]:
         raise UserError(
-            f"the weights of {spec.model} ({spec.pretrained or 'shipped'}) are not those the run "
+            f"the weights of {written(spec.model)} ({spec.pretrained or 'shipped'}) are not those the run "
             f"started from ({checkpoint.base['origin']})"
         )
     own = recorded(checkpoint, model.preprocess.size, "the checkpoint")
@@ -190,6 +201,7 @@ def load(
         UserError: As :func:`open_checkpoint`, and where the checkpoint is more than a plain
             open_clip model.
     """
+    path = checkpoint_file(Path(path))
     content = read_tensors(path)
     if is_ours(content):
         checkpoint = parsed(content, path)
@@ -227,14 +239,10 @@ def architecture(clip: nn.Module, name: str) -> str:
 
 
 def _plain_clip(checkpoint: Checkpoint, path: Path | str) -> nn.Module:
-    if checkpoint.model not in known_models():
-        raise UserError(
-            f"{path} was made with the model {checkpoint.model[:80]!r}, which is not known here; "
-            f"{nearest(checkpoint.model[:80], known_models())}"
-        )
+    name = _network_of(checkpoint, path)
     if not {"mean", "std"} <= checkpoint.preprocess.keys():
         raise UserError(f"{path} is damaged: its preprocess has no mean or no std")
-    clip, _ = open_clip_model(ModelSpec(checkpoint.model, "random"))
+    clip, _ = open_clip_model(ModelSpec(name, "random"))
     set_preprocess(clip, recorded(checkpoint, preprocess_of(clip).size, path))
     try:
         clip.load_state_dict(checkpoint.state_dict)
@@ -245,6 +253,21 @@ def _plain_clip(checkpoint: Checkpoint, path: Path | str) -> nn.Module:
     return clip.eval()
 
 
+def _network_of(checkpoint: Checkpoint, path: Path | str) -> str:
+    """The name that this process builds the checkpoint's network by."""
+    if checkpoint.network:
+        try:
+            return register(checkpoint.network, checkpoint.model)
+        except (TypeError, ValueError):
+            raise UserError(f"{path} is damaged: its network is no configuration") from None
+    if checkpoint.model not in known_models():
+        raise UserError(
+            f"{path} was made with the model {checkpoint.model[:80]!r}, which is not known here; "
+            f"{nearest(checkpoint.model[:80], known_models())}"
+        )
+    return checkpoint.model
+
+
 def _classifier(checkpoint: Checkpoint, path: Path | str) -> ClipClassifier:
     clip, names, templates = (
         _plain_clip(checkpoint, path),
@@ -252,7 +275,8 @@ def _classifier(checkpoint: Checkpoint, path: Path | str) -> ClipClassifier:
         checkpoint.templates,
     )
     # The head is in the file: asking for one class only spares the text tower the other prompts.
-    model = ClipClassifier(clip, tokenizer_of(checkpoint.model), names[:1], templates[:1])
+    known = _network_of(checkpoint, path)
+    model = ClipClassifier(clip, tokenizer_of(known), names[:1], templates[:1])
     wide, has = model.head[f"{HEAD}weight"].shape[1], checkpoint.text_head["weight"].shape[1]
     if has != wide:
         raise UserError(
@@ -262,10 +286,7 @@ def _classifier(checkpoint: Checkpoint, path: Path | str) -> ClipClassifier:
     model = model.with_head(
         names, templates, {HEAD + name: w for name, w in checkpoint.text_head.items()}
     )
-    model.spec, model.origin = (
-        ModelSpec(checkpoint.model, str(path)),
-        checkpoint.base.get("origin", ""),
-    )
+    model.spec, model.origin = (ModelSpec(known, str(path)), checkpoint.base.get("origin", ""))
     model.prompt = checkpoint.adapter.get(PROMPT)
     return model
 
@@ -281,12 +302,16 @@ def _foreign(
     """The classifier, the record of the weights that it was tuned from (empty where nobody has
     named them), and how the file was read.
     """
-    if spec.model not in known_models() or spec.pretrained is not None:
-        clip, origin = open_clip_model(spec)  # says what is wrong with an unknown name
+    usable(spec.model)  # says what is wrong with an unknown name
+    if spec.pretrained is not None:
+        clip, origin = open_clip_model(spec)
     else:
         clip, origin = open_clip_model(replace(spec, pretrained="random", preprocess=None))[0], ""
         preprocess_as_file(clip, spec, path)
-    found = read_foreign(content, clip, path, based=bool(origin), which=weights, advice=CHOOSE)
+    found = read_foreign(
+        content, clip, path, based=bool(origin), which=weights, advice=CHOOSE,
+        model=written(spec.model),
+    )  # fmt: skip
     if not origin and found.tower_only:
         raise UserError(
             f"{path} holds an image tower only: say where the text tower comes from (--pretrained "
@@ -294,16 +319,9 @@ def _foreign(
         )
     base: dict[str, Any] = {}
     if origin:
-        base = {
-            "model": spec.model,
-            "pretrained": spec.pretrained,
-            "seed": spec.seed,
-            "origin": origin,
-        }
-        base["sha256"] = digest(clip.state_dict())
-    if not any(type(module).__name__ == "QuickGELU" for module in clip.modules()) or (
-        "quickgelu" in spec.model
-    ):  # a tag of OpenAI's has switched it on already
+        base = _base(spec, origin, digest(clip.state_dict()))
+    switched = any(type(module).__name__ == "QuickGELU" for module in clip.modules())
+    if not found.told and ("quickgelu" in spec.model or not switched):  # by a tag of OpenAI's
         say_activation(spec.model, path, openai=found.openai)
     say_notes(path, found)
     clip.load_state_dict(clip.state_dict() | found.weights)

@@ -38,7 +38,8 @@ class Checkpoint:
     """What a training leaves behind.
 
     Attributes:
-        model: open_clip name of the architecture (one of ours included).
+        model: open_clip name of the architecture (one of ours included), or what ``--model`` was
+            where open_clip does not bring it.
         state_dict: Merged weights of both towers; loads into plain open_clip.
         class_names: K names in label order.
         templates: Prompt templates of the head.
@@ -46,7 +47,7 @@ class Checkpoint:
             method tunes it.
         adapter: Low-rank factors or visual prompt tokens, where the method has some.
         base: The pretrained model: ``model``, ``pretrained``, ``seed``, ``origin``, and ``sha256``
-            of its weights.
+            of its weights; ``pretrained_base`` where ``pretrained`` is not a whole model.
         preprocess: ``mean`` and ``std`` of the normalisation, ``image_size`` in pixels,
             ``resize_mode``, ``interpolation``, ``fill_color``; without these three where it was
             written before they were kept: :func:`recorded` gives what was done then.
@@ -57,6 +58,8 @@ class Checkpoint:
         members: Which images the run was trained on and held out, as
             ``grace_geom.data.membership.members_of`` says; empty where that is not known (of
             earlier versions).
+        network: open_clip's configuration of an architecture that it does not bring; empty for one
+            that it knows by name.
     """
 
     model: str
@@ -72,6 +75,7 @@ class Checkpoint:
     metrics: dict[str, Any] = field(default_factory=dict)
     trainer: dict[str, Any] | None = None
     members: Weights = field(default_factory=dict)
+    network: dict[str, Any] = field(default_factory=dict)
 
 
 def recorded(checkpoint: Checkpoint, size: tuple[int, int], path: Path | str) -> Preprocess:
@@ -91,6 +95,8 @@ def save_checkpoint(path: Path | str, checkpoint: Checkpoint) -> None:
         UserError: If the disk is full; an older file of this name is untouched.
     """
     values = {f.name: getattr(checkpoint, f.name) for f in fields(checkpoint)}
+    if not checkpoint.network:
+        del values["network"]  # nothing to say: such files are what earlier versions wrote
     content = _storable({"format": f"{FORMAT}/{VERSION}"} | values)
     content[DIGEST], content[REST_DIGEST] = digest(all_tensors(content)), rest_digest(content)
     with atomic_write(path) as file:
@@ -176,18 +182,18 @@ def parsed(content: Mapping[str, Any], path: Path | str, *, verify: bool = True)
         raise UserError(
             f"{path} was written by a newer version ({content['format'][:60]}): update grace_geom"
         )
-    content = {"members": {}, **content}  # earlier versions kept none
-    absent = [f.name for f in fields(Checkpoint) if f.name not in content]
+    read = {"members": {}, "network": {}, **content}  # earlier versions kept none
+    absent = [f.name for f in fields(Checkpoint) if f.name not in read]
     if absent:
         raise UserError(f"{path} is damaged: it has no {', '.join(absent)}")
-    if flaw := flaw_of(content):
+    if flaw := flaw_of(read):
         raise UserError(
             f"{path} is damaged: {flaw}; evaluate an older one from checkpoints/, or train again"
         )
     if verify:
         verify_digest(content, path)
-    read = Checkpoint(**{f.name: content[f.name] for f in fields(Checkpoint)})
-    return replace(read, class_names=tuple(read.class_names), templates=tuple(read.templates))
+    found = Checkpoint(**{f.name: read[f.name] for f in fields(Checkpoint)})
+    return replace(found, class_names=tuple(found.class_names), templates=tuple(found.templates))
 
 
 def link(existing: Path, name: Path) -> None:

@@ -38,6 +38,7 @@ class Base(msgspec.Struct):
     seed: Natural
     origin: str
     sha256: str
+    pretrained_base: str | None = None
 
 
 class PreprocessRecord(msgspec.Struct):
@@ -106,6 +107,7 @@ class Stored(msgspec.Struct):
     trainer: TrainerState | None
     base: Base | None
     preprocess: PreprocessRecord | None
+    network: dict[str, Any] = {}
 
 
 def flaw_of(content: Mapping[str, Any]) -> str:

@@ -49,12 +49,17 @@ def check_name(option: str, value: str | Sequence[str], where: str) -> None:
     """Refuse what is not in a remembered list, if that is there. Of ``at:lr=1e-3`` in a list of
     methods the name is ``at``.
 
+    What says where it lies (``hf-hub:``, ``local-dir:``, a ``.json`` file) is no name: the command
+    itself looks there.
+
     Raises:
         UserError: With the nearest names.
     """
     if (known := recall(where)) is None:
         return
     if isinstance(value, str):
+        if value.startswith(PLACES) or value.endswith(".json"):
+            return
         check_known(f"--{option}", value, known)
         return
     for entry in value:
@@ -81,3 +86,4 @@ def train_key(argv: Sequence[str]) -> str | None:
 
 
 NULL = ("null", "None")
+PLACES = ("hf-hub:", "local-dir:")

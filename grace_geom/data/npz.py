@@ -111,7 +111,7 @@ def _check_headers(path: Path) -> None:
             f"{shown(path)} has no array {' or '.join(map(repr, missing))}; it holds: {names}"
         )
     _check_kinds(shown(path), *found["images"], *found["labels"])
-    _check_memory(path, math.prod(found["images"][0]) + 8 * found["labels"][0][0])
+    check_memory(path, math.prod(found["images"][0]) + 8 * found["labels"][0][0])
 
 
 def _other_kind(path: Path) -> None:
@@ -166,7 +166,7 @@ def _header(archive: zipfile.ZipFile, name: str) -> Header:
     return tuple(map(int, shape)), dtype
 
 
-def _check_memory(path: Path, need: int) -> None:
+def check_memory(path: Path, need: int) -> None:
     """Refuse arrays that do not fit into the memory of this machine: a small file may unpack to any
     size.
     """

@@ -6,195 +6,58 @@ import contextlib
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from grace_geom.attacks import AttackPart, AttackSpec, SuiteResult, add_parts, join
 from grace_geom.attacks import run as run_attack
+from grace_geom.attacks.suite import in_precision
 from grace_geom.batch import Batch
 from grace_geom.data import ImageSet, loader
-from grace_geom.data.base import ClassIds, digest, digest_text
-from grace_geom.data.imagenet import RELATIVES
-from grace_geom.data.imagenet_ids import wnids
-from grace_geom.data.imagenet_names import columns_for, normalised
-from grace_geom.data.prompts import imagenet_class_names
+from grace_geom.data.base import digest, digest_text
+from grace_geom.data.conventions import has_mean_per_class
 from grace_geom.distributed import everyones, world, woven
 from grace_geom.errors import NotFiniteError, UserError
+from grace_geom.evaluation.outcomes import Gatherer
+from grace_geom.evaluation.per_image import PerImage, distances, look, settle, stacked
+from grace_geom.evaluation.reader import Reader, reader_for
+from grace_geom.evaluation.temperature import Temperature, value_of
 from grace_geom.models import ClipClassifier
 from grace_geom.records import Accuracy, pack
+from grace_geom.records.accuracy import pack_numbers
+from grace_geom.records.calibration import scores
+from grace_geom.records.classes import MEAN_PER_CLASS
 from grace_geom.records.statistics import wilson
 from grace_geom.weights import Weights
 
 Progress = Callable[[int], None]
 
 
-@dataclass(frozen=True)
-class Reader:
-    """How the logits of a model answer a data set's question.
-
-    Attributes:
-        model: The classifier, with the head that is asked.
-        columns: Which of its logits are compared, in the order of the data set's labels: one a
-            class, or several of which the largest counts (ObjectNet); ``None`` means all.
-        how: The same in words, for the record.
-        weights: Another dictionary of weights to evaluate the model at; ``None`` means its own.
-    """
-
-    model: ClipClassifier
-    columns: ClassIds | None
-    how: str
-    weights: Weights | None = None
-
-    def __call__(self, images: Float[Tensor, " b c h w"]) -> Float[Tensor, " b k"]:
-        logits = self.model(images, self.weights)
-        return logits if self.columns is None else choose_columns(logits, self.columns)
-
-    @property
-    def head_rows(self) -> Float[Tensor, " r d"]:
-        """The rows of ``s T`` that are compared, in the order of the data set's labels; see
-        :attr:`grouped`.
-        """
-        head = (self.weights or {}).get("head.weight", self.model.head["head.weight"])
-        return (
-            head
-            if self.columns is None
-            else head[[i for group in _groups(self.columns) for i in group]]
-        )
-
-    @property
-    def grouped(self) -> bool:
-        """Whether a class has several rows of the head, of which the largest logit counts."""
-        return self.columns is not None and any(len(group) > 1 for group in _groups(self.columns))
-
-
-def _groups(columns: ClassIds) -> list[tuple[int, ...]]:
-    return [(c,) if isinstance(c, int) else tuple(c) for c in columns]
-
-
-def choose_columns(logits: Float[Tensor, " b k"], columns: ClassIds) -> Float[Tensor, " b c"]:
-    """One score a class: the logit at its place, the largest where it has several places."""
-    groups = _groups(columns)
-    chosen = logits[:, [i for group in groups for i in group]]
-    if all(len(group) == 1 for group in groups):
-        return chosen
-    return torch.stack(
-        [part.amax(dim=1) for part in chosen.split([len(group) for group in groups], dim=1)], dim=1
-    )
-
-
-def reader_for(
-    model: ClipClassifier, image_set: ImageSet, suite: str = "id", weights: Weights | None = None
-) -> Reader:
-    """The model's own (perhaps fine-tuned) head where it has the set's classes, else a text head of
-    these classes.
-
-    Zero-shot transfer always takes a text head. Classes of ImageNet and its relatives are matched
-    by WordNet id or by the names that public lists give them, others by name, whatever the case,
-    the underscores and the order; never by their place. A name that two classes of the head share
-    matches nothing.
-
-    Raises:
-        UserError: If the set is a part of ImageNet's classes and the head lacks one of them.
-    """
-    own, wanted = model.class_names, image_set.class_names
-    if suite != "zeroshot":
-        if wanted == own and image_set.class_ids is None:
-            return Reader(model, None, "the checkpoint's head", weights)
-        found = _by_label(own, image_set) or _by_name(own, wanted) or _by_place(own, image_set)
-        if found is not None:
-            columns, how = found
-            return Reader(
-                model,
-                columns,
-                f"{len(wanted)} of the checkpoint's {len(own)} classes{how}",
-                weights,
-            )
-    tower = (
-        None if weights is None else {n: w for n, w in weights.items() if not n.startswith("head.")}
-    )
-    texts = f"{len(wanted)} class names, {len(image_set.templates)} templates"
-    return Reader(
-        model.with_head(wanted, image_set.templates), None, f"text head of {texts}", tower
-    )
-
-
-def _by_label(own: tuple[str, ...], image_set: ImageSet) -> tuple[ClassIds, str] | None:
-    """Columns of a set whose labels are ImageNet's; ``None`` where it is another, or where all
-    1,000 classes are asked of a head that is not ImageNet's.
-
-    Raises:
-        UserError: If a part of the 1,000 is asked, and the head lacks some of it.
-    """
-    ids = image_set.class_ids
-    whole = ids is None and image_set.class_names == imagenet_class_names()
-    if not whole and (ids is None or image_set.name not in {"imagenet", *RELATIVES}):
-        return None
-    columns, absent, how = columns_for(own, range(len(image_set.class_names)) if ids is None else ids)  # fmt: skip
-    if not absent:
-        return columns, f", {how}"
-    if whole:
-        return None
-    names = ", ".join(f"{imagenet_class_names()[i]} ({wnids()[i]})" for i in absent[:3])
-    more = f" and {len(absent) - 3} more" if len(absent) > 3 else ""
-    raise UserError(
-        f"{image_set.spec} is labelled with ImageNet's classes, and the {len(own)} classes of this "
-        f"checkpoint's head lack {names}{more} (or name them twice): name the set in the suite "
-        "zeroshot, which gives it a text head of its own classes"
-    )
-
-
-def _by_place(own: tuple[str, ...], image_set: ImageSet) -> tuple[ClassIds, str] | None:
-    """The places that a caller gave a set of its own, where the names tell nothing.
-
-    Raises:
-        UserError: If they do not fit the head.
-    """
-    if image_set.class_ids is None:
-        return None
-    last = max(c if isinstance(c, int) else max(c) for c in image_set.class_ids)
-    if last >= len(own):
-        raise UserError(
-            f"{image_set.spec} is labelled for a head of more than {last} classes, this "
-            f"checkpoint has {len(own)}: name it in the suite zeroshot, which gives it a "
-            "text head of its own classes"
-        )
-    return image_set.class_ids, ", by the set's own places"
-
-
-def _by_name(own: tuple[str, ...], wanted: tuple[str, ...]) -> tuple[ClassIds, str] | None:
-    """Columns by name where each name is there once: as written, else however spelt."""
-    for spell in (str, normalised):
-        mine, theirs = [spell(name) for name in own], [spell(name) for name in wanted]
-        unique = len(set(mine)) == len(mine) and len(set(theirs)) == len(theirs)
-        if unique and set(theirs) <= set(mine):
-            return tuple(mine.index(name) for name in theirs), ", by name"
-    return None
-
-
 @torch.no_grad()
 def correctness(
-    reader: Reader, batches: Iterable[Batch], progress: Progress = lambda n: None
-) -> np.ndarray:
-    """Right or wrong for each image in order, ``(N,)`` bool.
+    reader: Reader,
+    batches: Iterable[Batch],
+    progress: Progress = lambda n: None,
+    temperature: Temperature | None = None,
+) -> PerImage:
+    """What the model says about each clean image in order (:func:`~.per_image.look`).
 
     Raises:
         NotFiniteError: If a logit is NaN: an accuracy of such a model would look like a number.
     """
     reader.model.eval()
-    found: list[Tensor] = []
+    found: list[dict[str, torch.Tensor]] = []
     for batch in _on(reader, batches):
         logits = reader(batch.images)
         if logits.isnan().any():
             raise NotFiniteError(
                 "the model's logits are NaN on clean images: this checkpoint is broken"
             )
-        found.append((logits.argmax(1) == batch.labels).cpu())
+        found.append(look(logits, batch.labels, value_of(temperature)))
         progress(len(batch))
-    return torch.cat(found).numpy()
+    return stacked(found)
 
 
 def robustness(
@@ -204,7 +67,9 @@ def robustness(
     seed: int,
     index: np.ndarray,
     progress: Progress = lambda n: None,
-) -> SuiteResult:
+    gather: Gatherer | None = None,
+    temperature: Temperature | None = None,
+) -> tuple[SuiteResult, PerImage]:
     """Which images stay right under every part of an attack; only those that still stand are
     attacked again.
 
@@ -217,6 +82,13 @@ def robustness(
         index: ``(N,)`` a number >= 0 for each image that its random draws depend on, so that
             cutting the set into other batches, or attacking fewer images, changes nothing.
         progress: Told the number of images after each batch.
+        gather: Told the adversarial images of each batch.
+        temperature: For the scores named ``scaled_...``.
+
+    Returns:
+        The result without its images, and what the model says about each adversarial image, with
+        ``clean`` (its prediction without attack), ``clean_margin`` and ``radius`` (distance of the
+        adversarial image in the attack's norm: NaN where none was found, 0 where none was needed).
 
     Raises:
         UserError: For an attack that is not defined for this number of classes.
@@ -224,22 +96,41 @@ def robustness(
     """
     reader.model.eval()
     results: list[SuiteResult] = []
-    with _without_autocast(reader.model):
+    seen: list[dict[str, torch.Tensor]] = []
+    with without_autocast(reader.model):
         for batch in _on(reader, batches):
             ids = index[batch.index.cpu().numpy()].tolist()
             try:
-                found = run_attack(
-                    attack, reader, batch.images, batch.labels, seed, ids, keep_x_adv=False
-                )
+                found = run_attack(attack, reader, batch.images, batch.labels, seed, ids)
             except ValueError as error:
                 raise UserError(f"--attack {attack.name}: {error}") from None
-            results.append(found)
+            with in_precision(attack.precision, batch.images.device):
+                seen.append(_under_attack(reader, batch, found, attack.norm, temperature))
+            if gather is not None and found.x_adv is not None:
+                gather.adversarial(batch.index.cpu().numpy(), found.x_adv)
+            results.append(replace(found, x_adv=None))
             progress(len(batch))
-    return join(results)
+    return join(results), stacked(seen)
+
+
+@torch.no_grad()
+def _under_attack(
+    reader: Reader, batch: Batch, found: SuiteResult, norm: str, temperature: Temperature | None
+) -> dict[str, torch.Tensor]:
+    """What :func:`robustness` tells of each image of a batch."""
+    assert found.x_adv is not None
+    clean = look(reader(batch.images.to(found.x_adv)), batch.labels)
+    adversarial = look(reader(found.x_adv), batch.labels, value_of(temperature))
+    radius = distances(batch.images, found.x_adv, norm)
+    return settle(adversarial, batch.labels, found.robust) | {
+        "clean": settle(clean, batch.labels, found.correct)["predicted"],
+        "clean_margin": clean["margin"],
+        "radius": radius.masked_fill(found.robust.cpu(), torch.nan),
+    }
 
 
 @contextlib.contextmanager
-def _without_autocast(model: ClipClassifier) -> Iterator[None]:
+def without_autocast(model: ClipClassifier) -> Iterator[None]:
     """The precision of an attack is the attack's: a model in bf16 training is asked in float32 all
     the same.
     """
@@ -263,6 +154,8 @@ def evaluate_set(
     image_size: int | None = None,
     workers: int = 0,
     progress: Progress = lambda n: None,
+    gather: Gatherer | None = None,
+    temperature: Temperature | None = None,
 ) -> Accuracy:
     """One accuracy with its Wilson 95 % interval, its attack and the images it was measured on.
 
@@ -279,6 +172,9 @@ def evaluate_set(
             ``None`` is the model's. Images of another size are resized inside of the model.
         workers: Processes that decode images.
         progress: Told the number of images done.
+        gather: Told what the model says about each image; adversarial images only where there is
+            one process.
+        temperature: Measure calibration, before and after division of the logits by it.
 
     Of several processes each looks at every W-th image, and all of them return the whole set's
     number.
@@ -293,40 +189,67 @@ def evaluate_set(
         part, batch_size, model.preprocess.at(image_size), train=False, workers=workers
     )
     if attack is None:
-        right = _whole(correctness(reader, batches, tell), part is not image_set)
-        accuracy = _accuracy(suite, name, image_set, right, reader.how)
+        seen = _all(correctness(reader, batches, tell, temperature), part is not image_set)
+        right = seen["predicted"] == image_set.labels
+        accuracy = accuracy_of(suite, name, image_set, right, reader.how)
     else:
-        found = robustness(reader, batches, attack, seed, part.index, tell)
+        found, share = robustness(
+            reader, batches, attack, seed, part.index, tell, gather, temperature
+        )
+        seen = _all(share, part is not image_set)
         right = _whole(found.robust.cpu().numpy(), part is not image_set)
         parts = add_parts(everyones(found.parts)) if part is not image_set else found.parts
         standing = [_whole(stood.cpu().numpy(), part is not image_set) for stood in found.standing]
-        accuracy = _accuracy(suite, name, image_set, right, reader.how)
+        accuracy = accuracy_of(suite, name, image_set, right, reader.how)
         accuracy = replace(
             accuracy, attack=found.settings, parts=tuple(map(_part, parts, standing)),
             notes=(*accuracy.notes, *found.notes),
         )  # fmt: skip
-    return replace(accuracy, seconds=round(time.perf_counter() - began, 3))
+    accuracy = replace(
+        accuracy,
+        predictions=pack_numbers(seen["predicted"]),
+        scores={} if temperature is None else _scores(seen, right, temperature),
+        seconds=round(time.perf_counter() - began, 3),
+    )
+    if gather is not None:
+        gather.add(image_set, accuracy, seen)
+    return accuracy
 
 
-def _whole(right: np.ndarray, shared: bool) -> np.ndarray:
-    return woven(everyones(right)) if shared else right
+def _scores(seen: PerImage, right: np.ndarray, temperature: Temperature) -> dict[str, object]:
+    """Calibration before and after temperature scaling, for the record."""
+    found: dict[str, object] = {"temperature": temperature.value, "held_out": temperature.n}
+    for kind, prefix in (("plain", ""), ("scaled", "scaled_")):
+        nll, brier, confidence = (
+            seen[f"{prefix}{term}"] for term in ("nll", "brier", "confidence")
+        )  # fmt: skip
+        found[kind] = scores(nll, brier, confidence, right)
+    return found
 
 
-def _accuracy(suite: str, name: str, image_set: ImageSet, right: np.ndarray, how: str) -> Accuracy:
+def _whole(mine: np.ndarray, shared: bool) -> np.ndarray:
+    return woven(everyones(mine)) if shared else mine
+
+
+def _all(mine: PerImage, shared: bool) -> PerImage:
+    return {name: _whole(values, shared) for name, values in mine.items()}
+
+
+def accuracy_of(
+    suite: str, name: str, image_set: ImageSet, right: np.ndarray, how: str
+) -> Accuracy:
+    """The accuracy of answers that are right or wrong, ``(N,)`` bool, without an attack.
+
+    Args:
+        suite: One of ``SUITES``.
+        name: Of the data set in tables.
+        image_set: The images.
+        right: Image by image.
+        how: Which head answered.
+    """
     n, correct = len(right), int(right.sum())
     low, high = wilson(correct, n)
-    drawn = image_set.note.get("subset", {})
-    subset = {
-        "of": drawn.get("of", n),
-        "seed": drawn.get("seed"),
-        "ids_sha256": digest(image_set.index),
-    }
-    subset |= {"content": image_set.content, "templates": templates_digest(image_set)}
-    if "ids" in drawn:
-        subset["ids"] = drawn["ids"]
-    if "left_out" in image_set.note:
-        subset["left_out"] = image_set.note["left_out"]
-    return Accuracy(
+    found = Accuracy(
         suite,
         name,
         image_set.spec,
@@ -337,11 +260,40 @@ def _accuracy(suite: str, name: str, image_set: ImageSet, right: np.ndarray, how
         high,
         seconds=0.0,
         head=how,
-        subset=subset,
+        subset=_subset(image_set),
         outcomes=pack(right),
         notes=tuple(image_set.note.get("told", ())),
         groups=_groups_of(image_set, right),
     )
+    return with_classes(found, image_set)
+
+
+def with_classes(accuracy: Accuracy, image_set: ImageSet) -> Accuracy:
+    """The accuracy with what class-by-class numbers are made of: class names, the label of each
+    image, the usual metric. It must have been measured on these images.
+    """
+    return replace(
+        accuracy,
+        class_names=image_set.class_names,
+        labels=pack_numbers(image_set.labels),
+        metric=MEAN_PER_CLASS if has_mean_per_class(image_set) else "",
+    )
+
+
+def _subset(image_set: ImageSet) -> dict[str, object]:
+    """Which images these are, for the record."""
+    drawn = image_set.note.get("subset", {})
+    subset = {
+        "of": drawn.get("of", len(image_set)),
+        "seed": drawn.get("seed"),
+        "ids_sha256": digest(image_set.index),
+    }
+    subset |= {"content": image_set.content, "templates": templates_digest(image_set)}
+    if "ids" in drawn:
+        subset["ids"] = drawn["ids"]
+    if "left_out" in image_set.note:
+        subset["left_out"] = image_set.note["left_out"]
+    return subset
 
 
 def _groups_of(image_set: ImageSet, right: np.ndarray) -> tuple[dict[str, object], ...]:

@@ -17,8 +17,9 @@ from grace_geom.data import ImageSet, resolve
 from grace_geom.data.membership import unseen
 from grace_geom.devices import pick_device
 from grace_geom.errors import NotFiniteError, UserError
+from grace_geom.evaluation.image_sets import Sets
 from grace_geom.evaluation.measures import ATTACKED_BY_DEFAULT, Measures, Source, Target, targets
-from grace_geom.evaluation.one_checkpoint import HERE, Sets, answer, begin, image_set_of, measure
+from grace_geom.evaluation.one_checkpoint import HERE, answer, begin, image_set_of, measure
 from grace_geom.evaluation.record_files import aside_of, other_data, record_file, set_aside
 from grace_geom.evaluation.watching import Silent, Watcher
 from grace_geom.files import read_whole

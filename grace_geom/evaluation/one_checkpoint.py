@@ -3,7 +3,9 @@ every number.
 """
 
 import hashlib
+import itertools
 import json
+import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -11,42 +13,28 @@ from pathlib import Path
 from typing import Any
 
 from grace_geom.checkpoint import Checkpoint, checkpoint_file
-from grace_geom.data import ImageSet, Split, resolve
+from grace_geom.data import ImageSet
 from grace_geom.data.membership import Trained, unseen
 from grace_geom.distributed import first, wait_for_all
 from grace_geom.errors import UserError
 from grace_geom.evaluation import identity
-from grace_geom.evaluation.accuracy import evaluate_set
-from grace_geom.evaluation.measures import Measures, Source, Target, targets
+from grace_geom.evaluation.accuracy import evaluate_set, with_classes
+from grace_geom.evaluation.adversarial import match
+from grace_geom.evaluation.image_sets import Sets
+from grace_geom.evaluation.measures import Measures, Source, Target, short_name, targets
 from grace_geom.evaluation.opening import open_with
+from grace_geom.evaluation.outcomes import Gatherer
 from grace_geom.evaluation.record_files import aside_of, other_data, record_file, set_aside
+from grace_geom.evaluation.temperature import Temperature, held_out, held_out_temperature
+from grace_geom.evaluation.transfer import Extras, transfers
 from grace_geom.evaluation.watching import Silent, Watcher
 from grace_geom.files import read_whole
 from grace_geom.models import ClipClassifier
 from grace_geom.provenance import provenance
-from grace_geom.records import Accuracy, EvalRecord, NewerRecordError, RecordError
+from grace_geom.records import Accuracy, EvalRecord, NewerRecordError, RecordError, number
 
 HERE = Source()
-
-
-class Sets:
-    """Data sets by SPEC, each read once however many checkpoints are evaluated on it."""
-
-    def __init__(self, data_root: Path | None = None, download: bool = False) -> None:
-        self.data_root, self.download = data_root, download
-        self._read: dict[tuple[str, Split, int, Path | None], ImageSet] = {}
-
-    def __call__(
-        self, spec: str, split: Split, split_seed: int = 0, root: str | None = None
-    ) -> ImageSet:
-        """A split; ``root`` is the data root of the training run, for where none is given."""
-        where = self.data_root or root
-        key = (spec, split, split_seed, Path(where).expanduser().resolve() if where else None)
-        if key not in self._read:
-            self._read[key] = resolve(
-                spec, split, data_root=where, download=self.download, seed=split_seed
-            )
-        return self._read[key]
+NONE = Extras()
 
 
 def assess(
@@ -60,6 +48,7 @@ def assess(
     into: Path | None = None,
     kept_in: Callable[[Path], object] = lambda path: None,
     say: Callable[[str], object] = lambda text: None,
+    extras: Extras = NONE,
 ) -> EvalRecord:
     """Evaluate a checkpoint and write its ``eval.json``, after every number, so that nothing is
     lost when stopped.
@@ -80,6 +69,7 @@ def assess(
         into: Keep the record there instead, as for a file in somebody else's folder.
         kept_in: Told where the record is kept.
         say: Told what became of an earlier record that does not belong to this one.
+        extras: What is kept of each image, and adversarial images of other checkpoints.
 
     Raises:
         UserError: For a checkpoint or a data set that cannot be read, or that do not fit each
@@ -98,14 +88,27 @@ def assess(
     asked = [
         (t, image_set_of(t, measures, sets, config, given, checkpoint)) for t in wanted
     ]  # a missing one stops us here
+    moved = []
+    if extras.transfer:
+        own = Target("adv", short_name(data), data, "test", None, None)
+        whole = image_set_of(own, measures, sets, config, given, checkpoint)
+        moved = [match(stored, whole, own.name, size) for stored in extras.transfer]
+    temperature = None
+    if extras.calibration:
+        val = held_out(data, checkpoint, source, measures)
+        temperature = held_out_temperature(model, val, size, measures.eval_batch, source.workers)
     if first():
         set_aside(path, record, say)
     wait_for_all()
     earlier = _earlier(path, record)
     record = replace(record, accuracies=_kept(earlier, wanted, measures.suites))
     superseded = [a for a in earlier if a not in record.accuracies]
-    known = () if fresh else record.accuracies
-    for accuracy, new in measure(model, asked, known, measures, source, size, watcher):
+    known = () if fresh or extras.gather is not None else record.accuracies
+    numbers = itertools.chain(
+        measure(model, asked, known, measures, source, size, watcher, extras.gather, temperature),
+        transfers(model, moved, size, measures.eval_batch, extras.gather),
+    )
+    for accuracy, new in numbers:
         if new:
             record = replace(
                 record, accuracies=record.merged(replace(record, accuracies=(accuracy,)))
@@ -123,9 +126,11 @@ def measure(
     source: Source,
     image_size: int,
     watcher: Watcher,
+    gather: Gatherer | None = None,
+    temperature: Temperature | None = None,
 ) -> Iterator[tuple[Accuracy, bool]]:
     """The answer to each question in order, and whether it is new: those among ``known`` that are
-    the same measurement are not.
+    the same measurement are not, but for what earlier versions did not write down.
     """
     watcher.plan(len(asked))
     for target, image_set in asked:
@@ -138,7 +143,11 @@ def measure(
             image_size=image_size,
         )
         old = answer(known, target, measures.eval_seed, image_set, now)
+        if temperature is not None and old is not None and not _scaled(old, temperature):
+            old = None
         accuracy = old
+        if old is not None and not old.labels:  # of an earlier version: no image is looked at again
+            accuracy = with_classes(old, image_set)
         if accuracy is None:
             watcher.begin(target, len(image_set))
             found = evaluate_set(
@@ -152,10 +161,18 @@ def measure(
                 image_size=image_size,
                 workers=source.workers,
                 progress=watcher.advance,
+                gather=gather,
+                temperature=temperature,
             )
             accuracy = replace(found, identity=now)
-        watcher.end(accuracy, accuracy is old)
+        watcher.end(accuracy, old is not None)
         yield accuracy, accuracy is not old
+
+
+def _scaled(kept: Accuracy, temperature: Temperature) -> bool:
+    """Whether a kept number has calibration at this temperature, up to rounding."""
+    known = number(kept.scores.get("temperature"))
+    return known is not None and math.isclose(known, temperature.value, rel_tol=1e-4)
 
 
 def _open(file: Path, source: Source, sets: Sets) -> tuple[ClipClassifier, Checkpoint, str]:

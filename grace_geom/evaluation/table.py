@@ -16,10 +16,12 @@ from grace_geom.records import (
     by_level,
     headline_attack,
     how_intervals,
+    is_mean_per_class,
     mcnemar,
     mean_corruption,
     measured_on,
     over_levels,
+    shown,
     strongest,
     summarise,
     uneven,
@@ -37,9 +39,9 @@ def accuracy_table(records: Sequence[EvalRecord]) -> Table:
         label = some.data + (f", {attack_text(some.attack)}" if some.attack else "")
         counts = any(a in counting(r.accuracies) for a, r in zip(found, records, strict=True) if a)
         weaker |= not counts
-        cells = [percent(a.accuracy, a.ci_low, a.ci_high) if a else percent(None) for a in found]
+        cells = [_shown(a) if a else percent(None) for a in found]
         rows.append([TITLES[some.suite], label, str(some.n) + ASIDE * (not counts), *cells])
-    apart = uneven([(n, [r.accuracies]) for n, r in zip(_names(records), records, strict=True)])
+    apart = uneven([(n, [r.accuracies]) for n, r in zip(names_of(records), records, strict=True)])
     summaries = [summarise(record.accuracies) for record in records]
     for name in COLUMNS:
         means = [s[name] for s in summaries]
@@ -56,7 +58,13 @@ def accuracy_table(records: Sequence[EvalRecord]) -> Table:
             f"{ASIDE.strip()} on record, and in no mean: the same set was measured on more images, "
             "or under a stronger attack."
         )
-    return Table(["", "data", "images", *_names(records)], rows, labels=3, notes=notes)
+    return Table(["", "data", "images", *names_of(records)], rows, labels=3, notes=notes)
+
+
+def _shown(a: Accuracy) -> Cell:
+    """The data set's usual number, with a sign where that is not top-1 accuracy."""
+    e = shown(a)
+    return percent(e.value, e.low, e.high).marked(BY_CLASS if is_mean_per_class(a) else "")
 
 
 def counting(accuracies: Sequence[Accuracy]) -> list[Accuracy]:
@@ -64,7 +72,7 @@ def counting(accuracies: Sequence[Accuracy]) -> list[Accuracy]:
     chosen = {(a.suite, a.data, a.sample) for a in headline_attack(accuracies)}
     return [
         a for a in strongest(accuracies)
-        if a.attack is None or (a.suite, a.data, a.sample) in chosen
+        if a.attack is None or a.transferred or (a.suite, a.data, a.sample) in chosen
     ]  # fmt: skip
 
 
@@ -88,7 +96,7 @@ def corruption_table(records: Sequence[EvalRecord]) -> Table | None:
     rows: list[list[Cell | str]] = []
     found = [
         (name, a.data, by_level([a]))
-        for name, record in zip(_names(records), records, strict=True)
+        for name, record in zip(names_of(records), records, strict=True)
         for a in strongest(record.accuracies)
         if a.groups and a.attack is None
     ]
@@ -113,6 +121,7 @@ def corruption_table(records: Sequence[EvalRecord]) -> Table | None:
 
 
 ASIDE = " ‡"
+BY_CLASS = "§"
 MEANS = {
     "OOD": "mean",
     "NatAdv": "mean",
@@ -135,7 +144,7 @@ def paired_table(records: Sequence[EvalRecord]) -> Table | None:
             rows.append([TITLES[some.suite], some.data, *cells])
     if not rows:
         return None
-    first_name, *names = _names(records)
+    first_name, *names = names_of(records)
     title = f"Difference to {first_name} on the same images, points (p of McNemar's exact test)"
     return Table(["", "data", *names], rows, labels=2, title=title)
 
@@ -150,7 +159,8 @@ def _paired(a: Accuracy | None, b: Accuracy | None) -> Cell:
     return Cell(f"{100 * test.difference:+.1f} (p {test.p:.2g})", value=test.difference)
 
 
-def _names(records: Sequence[EvalRecord]) -> list[str]:
+def names_of(records: Sequence[EvalRecord]) -> list[str]:
+    """The runs' names, with six digits of the checkpoint where two are called the same."""
     names = [record.run for record in records]
     unique = [f"{record.run} {record.checkpoint[:6]}" for record in records]
     return [
@@ -173,6 +183,11 @@ def _notes(records: Sequence[EvalRecord]) -> list[str]:
         for shown, own in sorted(sizes)
         if shown != own
     ]
+    if any(is_mean_per_class(a) for a in every):
+        notes.append(
+            f"{BY_CLASS} Mean per-class accuracy, as papers report it for this data set. Means, HM "
+            "and differences count images (top-1)."
+        )
     attacks = sorted(
         {attack_text(a.attack) for record in records for a in headline_attack(record.accuracies)}
     )

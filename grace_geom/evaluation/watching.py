@@ -5,7 +5,7 @@ from typing import Protocol
 from grace_geom.evaluation.measures import Target
 from grace_geom.evaluation.table import TITLES
 from grace_geom.progress import Progress
-from grace_geom.records import Accuracy
+from grace_geom.records import Accuracy, shown
 
 
 class Watcher(Protocol):
@@ -71,7 +71,7 @@ class Console:
             self._progress.part += 1
             self.reused += 1
             return
-        where, found = f"{TITLES[accuracy.suite]} {accuracy.data}", 100 * accuracy.accuracy
+        where, found = f"{TITLES[accuracy.suite]} {accuracy.data}", 100 * shown(accuracy).value
         self._progress.end(f"{where}: {found:.1f} ({self._progress.seconds:.1f} s)")
 
 

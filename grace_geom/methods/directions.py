@@ -28,7 +28,8 @@ def improve(directions: Weights, G: Weights, rows: int, generator: torch.Generat
         they were.
     """
     found = {}
-    for name, g in G.items():
+    for name, slope in G.items():
+        g = slope.flatten(1)  # a kernel counts as a matrix
         start = directions.get(name)
         if start is None or start.shape[0] < min(rows, *g.shape):
             start = torch.randn(rows, g.shape[1], generator=generator, device=generator.device).to(

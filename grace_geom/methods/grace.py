@@ -133,7 +133,8 @@ class Grace(Adversary, Lora):
                 return f"{key}: expected one entry a matrix"
         for name, (rows, columns) in shapes.items():
             h, rank = state["h"][name], state["ranks"][name]
-            if not _matrix(h, columns) or len(h) != rows or not (h >= 0).all():
+            flat = h.flatten(1) if isinstance(h, Tensor) and h.ndim == 4 else h
+            if not _matrix(flat, columns) or len(h) != rows or not (h >= 0).all():
                 return f"h.{name}: expected ({rows}, {columns}) numbers of at least 0"
             if type(rank) is not int or not 0 <= rank <= self.r_max:
                 return f"ranks.{name}: expected a rank of at most {self.r_max}"

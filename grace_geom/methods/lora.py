@@ -1,4 +1,8 @@
-"""LoRA (Hu et al. 2022; grace.md Eq. 5): W = W0 + (lora_alpha / r) B A, only B and A train."""
+"""LoRA (Hu et al. 2022; grace.md Eq. 5): W = W0 + (lora_alpha / r) B A, only B and A train.
+
+A convolution's kernel (out, in, k, k) is adapted as a matrix of out rows: ``A`` (r, in, k, k) reads
+the input, ``B`` (out, r, 1, 1) mixes its r channels, as in PEFT.
+"""
 
 import re
 from dataclasses import dataclass
@@ -11,34 +15,46 @@ from grace_geom.errors import UserError
 from grace_geom.fields import bounded
 from grace_geom.methods.base import Method
 from grace_geom.models import ClipClassifier
-from grace_geom.weights import Weights
+from grace_geom.weights import Weights, plus_product
 
 ATTENTION_AND_MLP = r"(attn|mlp)\..*weight$"
 """The fused q, k, v projection, the output projection and both MLP matrices of every block; timm
 towers too.
 """
 
+STAGES = r"^visual\.(trunk\.)?(layer\d+|stages|attnpool)\..*weight$"
+"""What a tower of stages has beside these: convolutions and down-sampling of ResNet, ConvNeXt and
+FastViT (MobileCLIP), and the attention that pools a ResNet's features.
+"""
+
 
 def target_matrices(model: ClipClassifier, pattern: str) -> list[str]:
-    """Names of the image tower's matrices that match, in the tower's order.
+    """Names of the image tower's matrices and kernels that match, in the tower's order.
+
+    The default pattern also means the convolutions of a tower that is made of stages.
 
     Raises:
-        UserError: If none matches; 2-D weights that could be meant are named.
+        UserError: If none matches; weights that could be meant are named.
     """
-    matrices = [n for n, w in model.weights().items() if w.ndim == 2 and n not in model.head]
-    chosen = [n for n in matrices if re.search(pattern, n)]
-    if not chosen:
-        some = ", ".join(matrices[:5])
-        raise UserError(
-            f"--targets {pattern!r} matches no matrix of the image tower (it has {some}, ...)"
-        )
-    return chosen
+    own = {name: w for name, w in model.weights().items() if name not in model.head}
+    if chosen := matching(own, pattern):
+        return chosen
+    some = ", ".join([name for name, w in own.items() if w.ndim in (2, 4)][:5])
+    raise UserError(
+        f"--targets {pattern!r} matches no matrix of the image tower (it has {some}, ...)"
+    )
+
+
+def matching(weights: Weights, pattern: str) -> list[str]:
+    """Names of matrices and kernels that a pattern means, see :func:`target_matrices`."""
+    wide = f"{pattern}|{STAGES}" if pattern == ATTENTION_AND_MLP else pattern
+    return [name for name, w in weights.items() if w.ndim in (2, 4) and re.search(wide, name)]
 
 
 @dataclass
 class Lora(Method):
-    """Low-rank adapters on the attention and MLP matrices of the image tower, cross-entropy on
-    clean images.
+    """Low-rank adapters on the attention and MLP matrices of the image tower (and on the
+    convolutions of one that has stages), cross-entropy on clean images.
 
     Attributes:
         r: Rank of every adapter.
@@ -66,6 +82,7 @@ class Lora(Method):
         self, model: ClipClassifier, generator: torch.Generator
     ) -> tuple[Weights, dict[str, Any]]:
         """Factors of each adapted matrix: ``NAME.A`` (r, n2), Kaiming-uniform; ``NAME.B``, zero.
+        Of a kernel (n1, in, k, k): ``A`` (r, in, k, k) and ``B`` (n1, r, 1, 1).
 
         Raises:
             UserError: If ``targets`` matches no matrix.
@@ -73,13 +90,15 @@ class Lora(Method):
         params: Weights = {}
         weights = model.weights()
         for name in target_matrices(model, self.targets):
-            n1, n2 = weights[name].shape
-            A = torch.empty(self.r, n2)
+            n1, *n2 = weights[name].shape
+            A = torch.empty(self.r, *n2)
             torch.nn.init.kaiming_uniform_(
                 A, a=5**0.5, generator=generator
             )  # as the LoRA authors' code
             params[f"{name}.A"] = A.to(weights[name]).requires_grad_()
-            params[f"{name}.B"] = weights[name].new_zeros(n1, self.r).requires_grad_()
+            params[f"{name}.B"] = (
+                weights[name].new_zeros(n1, self.r, *([1] * (len(n2) - 1))).requires_grad_()
+            )
         return params, {}
 
     def weights(self, model: ClipClassifier, params: Weights) -> Weights:
@@ -87,12 +106,13 @@ class Lora(Method):
         base = model.weights()
         merged: Weights = {}
         for name, B, A in factors(params):
-            # beta * W0 + alpha * B A in one kernel, in the weights' own precision
-            merged[name] = torch.addmm(base[name], B, A, alpha=self.scale)
+            merged[name] = plus_product(base[name], B, A, self.scale)
         return merged
 
 
 def factors(params: Weights) -> list[tuple[str, Tensor, Tensor]]:
-    """``(name of W, B (n1, r), A (r, n2))`` of every adapted matrix."""
+    """``(name of W, B (n1, r), A (r, n2))`` of every adapted matrix; a kernel's as a matrix's."""
     names = [key[: -len(".A")] for key in params if key.endswith(".A")]
-    return [(name, params[f"{name}.B"], params[f"{name}.A"]) for name in names]
+    return [
+        (name, params[f"{name}.B"].flatten(1), params[f"{name}.A"].flatten(1)) for name in names
+    ]

@@ -26,6 +26,7 @@ from grace_geom.fields import bounded
 from grace_geom.methods.adversary import Adversary
 from grace_geom.methods.base import NO_CLIPPING, FullFt, Losses, Run, share_right
 from grace_geom.models import ClipClassifier
+from grace_geom.preprocess import square
 from grace_geom.weights import Weights
 
 
@@ -68,7 +69,7 @@ class TgaZsr(Adversary, FullFt):
         Raises:
             UserError: If the model is no plain ViT, whose patch tokens the attention maps need.
         """
-        model.plain_vit("--method tga-zsr needs the patch tokens of")
+        model.plain_vit(NEEDS)
         return super().setup(model, generator)
 
     def losses(self, run: Run, weights: Weights, batch: Batch) -> Losses:
@@ -76,6 +77,8 @@ class TgaZsr(Adversary, FullFt):
         distances of the attention maps of attacked and clean images to the pretrained clean ones.
         """
         model, x = run.model, batch.images
+        size, patch = model.preprocess.size, model.plain_vit(NEEDS).patch
+        grid = (size[0] // patch, size[1] // patch)
         x_adv, seen = self.attack(run, weights, batch)
         text = F.normalize(model.head["head.weight"], dim=-1)[batch.labels]
         # One pass each: at W0 the clean maps are then equal to the last bit, and the norm's
@@ -83,11 +86,11 @@ class TgaZsr(Adversary, FullFt):
         # gradient would be a unit vector of noise.
         tokens, tokens_adv = model.tokens(x, weights), model.tokens(x_adv, weights)
         with torch.no_grad():
-            target = attention(model.tokens(x), text, model.image_size)
+            target = attention(model.tokens(x), text, size, grid)
         logits = model.logits(F.normalize(tokens_adv[:, 0], dim=-1), weights)
         moved_adv, moved = (
             torch.linalg.vector_norm(
-                (attention(t, text, model.image_size) - target).flatten(1), dim=1
+                (attention(t, text, size, grid) - target).flatten(1), dim=1
             ).mean()
             for t in (tokens_adv, tokens)
         )
@@ -99,19 +102,28 @@ class TgaZsr(Adversary, FullFt):
         return Losses(terms, seen | {"train_acc_adv": share_right(logits, batch.labels)})
 
 
+NEEDS = "--method tga-zsr needs the patch tokens of"
+
+
 def attention(
-    tokens: Float[Tensor, " b n d"], text: Float[Tensor, " b d"], size: int
-) -> Float[Tensor, " b s s"]:
-    """Text-guided attention in [0, 1], ``size`` pixels a side; 0 everywhere where all patches are
+    tokens: Float[Tensor, " b n d"],
+    text: Float[Tensor, " b d"],
+    size: int | tuple[int, int],
+    grid: tuple[int, int] | None = None,
+) -> Float[Tensor, " b h w"]:
+    """Text-guided attention in [0, 1], of the images' size; 0 everywhere where all patches are
     alike.
 
     Args:
-        tokens: Embeddings of the class token and of a square of patches in reading order.
+        tokens: Embeddings of the class token and of the patches in reading order.
         text: Unit text embedding of each image's class.
-        size: Side of the map.
+        size: Side of the map, or height and width.
+        grid: Rows and columns of patches; a square by default.
     """
     a = (F.normalize(tokens[:, 1:], dim=-1) @ text.to(tokens).unsqueeze(-1)).squeeze(-1)
     low, high = a.amin(dim=1, keepdim=True), a.amax(dim=1, keepdim=True)
     a = (a - low) / (high - low).clamp_min(torch.finfo(a.dtype).tiny)
     side = round(a.shape[1] ** 0.5)
-    return F.interpolate(a.view(-1, 1, side, side), (size, size), mode="bilinear").squeeze(1)
+    return F.interpolate(
+        a.view(-1, 1, *(grid or (side, side))), square(size), mode="bilinear"
+    ).squeeze(1)

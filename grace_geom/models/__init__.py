@@ -4,14 +4,13 @@ from grace_geom.models.classifier import PROMPT, ClipClassifier
 from grace_geom.models.head import encode_text, text_head
 from grace_geom.models.loading import (
     build,
-    known_models,
     open_clip_model,
     preprocess_as_file,
-    register_configs,
     shapes_of,
     tokenizer_of,
 )
 from grace_geom.models.preprocessing import preprocess_of, set_preprocess
+from grace_geom.models.sources import check_model, known_models, register_configs
 from grace_geom.models.spec import ModelSpec
 
 __all__ = [
@@ -19,6 +18,7 @@ __all__ = [
     "ClipClassifier",
     "ModelSpec",
     "build",
+    "check_model",
     "encode_text",
     "known_models",
     "open_clip_model",

@@ -221,7 +221,7 @@ class ClipClassifier(nn.Module):
 
     def text_head(self, weights: Weights) -> Weights:
         """The head s T of this model's classes, made again from the text tower and logit scale of
-        ``weights``.
+        ``weights``; its bias is SigLIP's logit bias, or 0.
         """
         T = text_head(self.clip, self.tokenizer, self.class_names, self.templates, weights=weights)
         scale = (
@@ -229,7 +229,9 @@ class ClipClassifier(nn.Module):
             if "logit_scale" in weights
             else self.logit_scale
         )
-        return {"head.weight": scale * T, "head.bias": T.new_zeros(len(T))}
+        own = weights.get("logit_bias", getattr(self.clip, "logit_bias", None))
+        bias = 0.0 if own is None else own.detach().item()
+        return {"head.weight": scale * T, "head.bias": T.new_full((len(T),), bias)}
 
     def _precision(self, device: str) -> contextlib.AbstractContextManager[object]:
         if self.autocast_dtype is None:

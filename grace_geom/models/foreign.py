@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from grace_geom.errors import UserError
 from grace_geom.models.inert_pickle import Named, tensors_of_module
 from grace_geom.models.lora_pairs import QKV, Pair, merge, split_pairs, stated_scale, target_of
+from grace_geom.models.transformers_names import check_config, from_transformers
 from grace_geom.models.weight_sets import SCALES, WeightSet, equal, listed, one_of, same, under
 from grace_geom.weights import Weights
 
@@ -49,11 +50,18 @@ MEANING = re.compile(
     r"lora|lo[hk]r|loha|hada|vera_|(^|[._])(oft|boft|dora|diff|diff_b|ia3|ia3_\w+)([._]|$)|"
     r"adapter|prompt|ctx|head|classif|prefix|probe|magnitude|ssf|cache|pad_|soft|"
     r"delta|residual|task_?vec|perturb|(^|[._])(ema|swa|shadow|average[ds]?|avg)([._]|$)|shadow_|"
-    r"(^|\.)(fc|linear|proj|film|gate|transformer|resblocks|visual)(\.|$)|text|token",
+    r"(^|\.)(fc|linear|proj|film|gate|transformer|resblocks|visual|vision_model)(\.|$)|text|token",
     re.IGNORECASE,
 )
 """What changes a model's answers wherever it stands: low-rank and other adapters (LoRA, LoHa, LoKr,
 VeRA, OFT, DoRA, IA3, SSF), prompts, heads, differences to add, averages, further blocks."""
+
+
+TWICE = re.compile(r"attn\.base_layer\.out_proj\.lora_[AB]")
+"""PEFT's adapter of ``nn.MultiheadAttention``. In version 0.21 its forward pass and its merging add
+the product of ``out_proj`` twice, beside the layer and in it: the factors do not say which model
+they were trained in.
+"""
 
 
 @dataclass
@@ -64,18 +72,23 @@ class Foreign:
         weights: By open_clip name, in the model's types and shapes.
         tower_only: Its text tower is not in the file.
         openai: It is one of OpenAI's own archives.
+        merged: It has low-rank factors, which are in ``weights``.
+        told: A configuration beside the file tells its activation, and the model has it.
         notes: What was done on the way, and what was not used, in words.
     """
 
     weights: Weights
     tower_only: bool
     openai: bool = False
+    merged: bool = False
+    told: bool = False
     notes: list[str] = field(default_factory=list)
 
 
 def read_foreign(
     content: Any, clip: nn.Module, path: Path | str, *, based: bool, which: str | None = None,
     advice: str = "save the one that is meant in a file of its own",
+    base_flag: str = "--pretrained", model: str = "",
 ) -> Foreign:  # fmt: skip
     """The weights of both towers, or of the image tower, for ``clip``.
 
@@ -87,6 +100,8 @@ def read_foreign(
         which: Of two sets of weights in the file, the one to read: ``ema``, ``model`` (the one that
             is no average), or the place that the refusal of two sets names.
         advice: What to do about two sets.
+        base_flag: Where the weights below low-rank factors are named.
+        model: What messages call ``clip``.
 
     Raises:
         UserError: If the file has no such weights, none called ``which``, two different sets of
@@ -97,13 +112,18 @@ def read_foreign(
     groups = dict(_groups(content, ""))
     if not any(groups.values()):
         raise UserError(f"{path} holds no weights: expected a state_dict of tensors")
-    groups = {label: convert_state_dict(clip, g) for label, g in groups.items()}  # type: ignore[arg-type]
+    groups, told = _open_clip_names(groups, clip, Path(path), model)
     copies = [
         copy for label, group in groups.items() for copy in _copies(label, group, wanted, path)
     ]
     copy, others = one_of(copies, path, which, advice)
-    if copy is None and based:
+    if copy is None:
         copy = _adapter_only(groups, wanted, path)
+        if copy is not None and not based:
+            raise UserError(
+                f"{path} holds low-rank factors only: name the weights that they were trained on "
+                f"with {base_flag} TAG, FILE or DIR"
+            )
     if copy is None:
         raise _does_not_fit(groups, wanted, path)
     used, rest, pairs = _sorted(copy, wanted, path)
@@ -112,6 +132,7 @@ def read_foreign(
     if adapter_only:
         used = dict(wanted)
     found = Foreign(_fitted(used, clip, wanted, path), not text_names and not adapter_only)
+    found.told, found.merged = told, bool(pairs)
     if pairs:
         scale = stated_scale(content, Path(path))
         separate = adapter_only or any("base_layer" in name for name in copy.raw)
@@ -124,6 +145,23 @@ def read_foreign(
     scalars = {name.rpartition(".")[2] for name in rest}
     found.openai = {"input_resolution", "context_length", "vocab_size"} <= scalars
     return found
+
+
+def _open_clip_names(
+    groups: Mapping[str, dict[str, Tensor]], clip: nn.Module, path: Path, model: str
+) -> tuple[dict[str, dict[str, Tensor]], bool]:
+    """The groups under open_clip's names, and whether a configuration told the rest."""
+    for name in (name for group in groups.values() for name in group):
+        if TWICE.search(name):
+            raise UserError(
+                f"{path} holds PEFT's factors of a whole attention ({name}), whose output "
+                "projection PEFT itself adds twice in some versions: save what it computes with "
+                "merge_and_unload()"
+            )
+    converted = {label: convert_state_dict(clip, g) for label, g in groups.items()}  # type: ignore[arg-type]
+    found = {label: from_transformers(g, path) for label, g in converted.items()}
+    told = any(found[label].keys() != g.keys() for label, g in converted.items())
+    return found, told and check_config(path.parent, clip, model)
 
 
 def _groups(content: Any, label: str, depth: int = 0) -> Iterator[tuple[str, dict[str, Tensor]]]:

@@ -6,9 +6,9 @@ import contextlib
 import functools
 import json
 import logging
-import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,33 +16,25 @@ import open_clip
 import torch
 from torch import nn
 
-from grace_geom.errors import UserError, check_known, nearest
+from grace_geom.errors import UserError, first_line, nearest
 from grace_geom.files import sha256
 from grace_geom.models.classifier import PROMPT, ClipClassifier
 from grace_geom.models.foreign import Foreign, read_foreign
-from grace_geom.models.preprocessing import of_file, preprocess_of, set_preprocess, usual
+from grace_geom.models.preprocessing import (
+    beside_file,
+    of_file,
+    preprocess_of,
+    set_preprocess,
+    usual,
+)
+from grace_geom.models.sources import CONFIGS, known_models, source_of, usable, written
 from grace_geom.models.spec import ModelSpec
 from grace_geom.models.tensor_files import is_ours, read_tensors, verify_digest
 from grace_geom.preprocess import Preprocess, parsed
+from grace_geom.records.places import checkpoint_file
 
-CONFIGS = Path(__file__).parent / "configs"
 QUICK = "-quickgelu"
 SHIPPED = Path(__file__).parent / "weights"
-
-
-def register_configs(folder: Path = CONFIGS) -> None:
-    """Make our JSON model configurations known to open_clip
-    (``open_clip.create_model("tiny-shapes")``).
-    """
-    missing = [file for file in folder.glob("*.json") if file.stem not in open_clip.list_models()]
-    if missing:
-        open_clip.add_model_config(folder)
-
-
-def known_models() -> list[str]:
-    """Every name that ``ModelSpec.model`` may have."""
-    register_configs()
-    return open_clip.list_models()
 
 
 def open_clip_model(spec: ModelSpec) -> tuple[nn.Module, str]:
@@ -66,39 +58,56 @@ def open_clip_model(spec: ModelSpec) -> tuple[nn.Module, str]:
 
 
 def _with_weights(spec: ModelSpec) -> tuple[nn.Module, str]:
-    check_known("--model", spec.model, known_models())
-    source, shipped = spec.pretrained, SHIPPED / f"{spec.model}.safetensors"
-    if source is None or source == "shipped":
+    source = usable(spec.model)
+    given, shipped = spec.pretrained, SHIPPED / f"{spec.model}.safetensors"
+    if given is None and source.tuned:
+        given = str(source.weights())
+    elif given is None or given == "shipped":
         if not shipped.is_file():
-            none = "needs weights" if source is None else "has no shipped weights"
+            none = "needs weights" if given is None else "has no shipped weights"
             raise UserError(
-                f"--model {spec.model} {none}: give --pretrained FILE or an open_clip tag, "
-                "or --pretrained random to start from nothing"
+                f"--model {written(spec.model)} {none}: give --pretrained FILE, a folder or an "
+                "open_clip tag, or --pretrained random to start from nothing"
             )
-        source = str(shipped)
-    if source == "random":
+        given = str(shipped)
+    if Path(given).is_file() or (
+        Path(given).is_dir() and given not in [*_tags(spec.model), "random"]
+    ):
+        return _from_file(replace(spec, pretrained=given), checkpoint_file(Path(given)))
+    if spec.base is not None:
+        raise UserError(
+            f"--pretrained-base is for a file or a folder that lacks something: --pretrained {given} "
+            "is neither"
+        )
+    if given == "random":
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(spec.seed)
             clip = _create(spec.model, None)
-        set_preprocess(clip, usual(spec.model, _default(clip))[0])
+        base = _default(clip).overlaid(source.preprocess or {}, spec.model)
+        set_preprocess(clip, base if source.preprocess else usual(spec.model, base)[0])
         return clip, f"random:{spec.seed}"
-    if Path(source).is_file():
-        clip = _from_file(spec.model, Path(source))
-        preprocess_as_file(clip, spec, Path(source))
-        return clip, f"{Path(source).name}:{sha256(source)}"
-    tags = open_clip.list_pretrained_tags_by_model(spec.model)
-    if source not in tags:
-        valid = [*tags, "random", *(["shipped"] if shipped.is_file() else [])]
+    return _tagged(spec.model, given, shipped.is_file())
+
+
+def _tags(model: str) -> list[str]:
+    return open_clip.list_pretrained_tags_by_model(model)
+
+
+def _tagged(model: str, tag: str, shipped: bool) -> tuple[nn.Module, str]:
+    """The weights of one of open_clip's tags."""
+    tags = _tags(model)
+    if tag not in tags:
+        valid = [*tags, "random", *(["shipped"] if shipped else [])]
         raise UserError(
-            f"--pretrained {source!r} is neither a file nor a tag of {spec.model}; "
-            f"{nearest(source, valid)}"
+            f"--pretrained {tag!r} is neither a file nor a tag of {written(model)}; "
+            f"{nearest(tag, valid)}"
         )
     try:
-        return _create(with_activation(spec.model, source), source), f"open_clip:{source}"
+        return _create(with_activation(model, tag), tag), f"open_clip:{tag}"
     except (OSError, RuntimeError) as error:  # no network, or the hub refuses
         raise UserError(
-            f"--pretrained {source}: open_clip cannot fetch these weights here "
-            f"({_first_line(error)}); give a file"
+            f"--pretrained {tag}: open_clip cannot fetch these weights here "
+            f"({first_line(error)}); give a file"
         ) from None
 
 
@@ -108,8 +117,11 @@ def preprocess_as_file(clip: nn.Module, spec: ModelSpec, path: Path) -> None:
     Raises:
         UserError: If the configuration beside the file, or ``spec.preprocess``, cannot be read.
     """
-    if spec.preprocess is not None and not (path.parent / "open_clip_config.json").is_file():
+    beside, stated = beside_file(path), source_of(spec.model).preprocess
+    if spec.preprocess is not None and beside is None:
         found = usual(spec.model, _default(clip))[0]  # said by hand: no guess to tell of
+    elif stated and beside is None:
+        found = _default(clip).overlaid(stated, f"--model {written(spec.model)}")
     else:
         ours = (CONFIGS / f"{spec.model}.json").is_file()
         found = of_file(spec.model, path, _default(clip), ours=ours)
@@ -183,18 +195,32 @@ def shapes_of(model: str) -> nn.Module:
     Raises:
         UserError: If there is no such model.
     """
-    check_known("--model", model, known_models())
-    with torch.device("meta"), _quiet():
-        return open_clip.create_model(model, device="meta", load_weights=False)
+    with torch.device("meta"):
+        return _create(model, None, device="meta")
 
 
 def tokenizer_of(model: str) -> Any:
     """The tokenizer that open_clip's configuration names for this model, read once a process: its
     vocabulary takes several times as long as a small model.
+
+    Raises:
+        UserError: If it is one of transformers that is not installed or cannot be fetched.
     """
-    register_configs()
-    config = open_clip.get_model_config(model) or {}
-    return _tokenizer(model, json.dumps(config.get("text_cfg"), sort_keys=True))
+    known = usable(model).known
+    config = open_clip.get_model_config(known) or {}
+    try:
+        return _tokenizer(known, json.dumps(config.get("text_cfg"), sort_keys=True))
+    except Exception as error:  # the Hub's client's own, of the network or of the files
+        name = config.get("text_cfg", {}).get("hf_tokenizer_name", "")
+        raise UserError(_unreached(model, f"its tokenizer {name}", error)) from None
+
+
+def _unreached(model: str, what: str, error: BaseException) -> str:
+    return (
+        f"--model {written(model)}: {what} cannot be read here ({first_line(error)}). Save its files "
+        "in a folder, and name that in a configuration of your own: --model FILE.json with "
+        "hf_tokenizer_name, hf_model_name"
+    )
 
 
 @functools.lru_cache(maxsize=8)
@@ -203,35 +229,68 @@ def _tokenizer(model: str, text_config: str) -> Any:
     return open_clip.get_tokenizer(model)
 
 
-def _create(model: str, pretrained: str | None) -> nn.Module:
-    with _quiet():
-        return open_clip.create_model(
-            model, pretrained=pretrained, load_weights=pretrained is not None
-        )
+def _create(model: str, pretrained: str | None, device: str = "cpu") -> nn.Module:
+    """The network, with the weights of a tag, or none: those of a text tower of transformers alone
+    are never fetched.
+
+    Raises:
+        UserError: If a configuration cannot be built.
+    """
+    known = source_of(model).known
+    text = (open_clip.get_model_config(known) or {}).get("text_cfg", {}).get("hf_model_name")
+    try:
+        with _quiet():
+            return open_clip.create_model(
+                known, pretrained=pretrained, load_weights=pretrained is not None, device=device,
+                pretrained_text=False,
+            )  # fmt: skip
+    except Exception as error:
+        if pretrained is not None:
+            raise
+        if text:
+            raise UserError(_unreached(model, f"its text tower {text}", error)) from None
+        if known == model and written(model) == model:
+            raise  # one of open_clip's own
+        raise UserError(
+            f"--model {written(model)}: open_clip cannot build this configuration "
+            f"({type(error).__name__}: {first_line(error)})"
+        ) from None
 
 
-def _from_file(model: str, path: Path) -> nn.Module:
-    """The model at the weights of a file, by the reader that every door uses."""
+def _from_file(spec: ModelSpec, path: Path) -> tuple[nn.Module, str]:
+    """The model at the weights of a file, by the reader that every door uses, and their origin."""
+    model, given = spec.model, f"--pretrained {path}"
+    origin = f"{path.name}:{sha256(path)}"
     if path.suffix in (".npz", ".npy"):  # big_vision's, which open_clip converts
-        return _from_big_vision(model, path)
+        clip = _from_big_vision(model, path)
+        preprocess_as_file(clip, spec, path)
+        return clip, origin
+    below = None if spec.base is None else replace(spec, pretrained=spec.base, base=None)
     found: Foreign | None = None
     try:
-        content = read_tensors(path)
-        clip = _create(model, None)
-        found = read_foreign(plain_weights(content, path), clip, path, based=False)
+        content = plain_weights(read_tensors(path), path)
+        clip, base = (_create(model, None), "") if below is None else open_clip_model(below)
+        found = read_foreign(
+            content, clip, path, based=below is not None, base_flag="--pretrained-base",
+            model=written(model),
+        )  # fmt: skip
     except UserError as error:
-        raise UserError(f"--pretrained {path}: not weights of {model} ({error})") from None
+        raise UserError(f"{given}: not weights of {written(model)} ({error})") from None
     finally:
-        if path.parent != SHIPPED:
+        if path.parent != SHIPPED and not (found is not None and found.told):
             say_activation(model, path, openai=found is not None and found.openai)
-    if found.tower_only:
+    if found.tower_only and below is None:
         raise UserError(
-            f"--pretrained {path} holds an image tower only: the weights that a run starts from "
-            "need a text tower too"
+            f"{given} holds an image tower only: say where the text tower comes from "
+            "(--pretrained-base TAG, FILE or DIR)"
         )
+    if below is not None and not (found.tower_only or found.merged):
+        found.notes.append("it lacks nothing: --pretrained-base was not used")
     say_notes(path, found)
     clip.load_state_dict(clip.state_dict() | found.weights)
-    return clip
+    if below is None or beside_file(path) is not None:
+        preprocess_as_file(clip, spec, path)
+    return clip, origin + (f" on {base}" if base else "")
 
 
 def say_notes(path: Path, found: Foreign) -> None:
@@ -261,14 +320,8 @@ def _from_big_vision(model: str, path: Path) -> nn.Module:
         return _create(model, str(path))
     except (RuntimeError, KeyError, ValueError, EOFError, OSError, AttributeError) as error:
         raise UserError(
-            f"--pretrained {path}: not weights of {model} ({_first_line(error)})"
+            f"--pretrained {path}: not weights of {model} ({first_line(error)})"
         ) from None
-
-
-def _first_line(error: BaseException) -> str:
-    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))  # torch colours its advice
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return (": ".join(lines[:2]) or type(error).__name__)[:200]
 
 
 @contextlib.contextmanager

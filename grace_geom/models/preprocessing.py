@@ -10,9 +10,11 @@ import open_clip
 from open_clip.model import set_model_preprocess_cfg
 from torch import nn
 
+from grace_geom.models.transformers_names import preprocess_config
 from grace_geom.preprocess import Preprocess, read_config, square
 
 HUB_CONFIG = "open_clip_config.json"
+TRANSFORMERS = "preprocessor_config.json"
 
 
 def preprocess_of(clip: nn.Module) -> Preprocess:
@@ -55,6 +57,16 @@ def usual(model: str, base: Preprocess) -> tuple[Preprocess, str]:
     return found, f"as its tags{f' (not {chr(44).join(others)})' if others else ''}"
 
 
+def beside_file(path: Path) -> Path | None:
+    """The configuration beside a weight file that tells its preprocessing: open_clip's on the Hub,
+    or that of transformers.
+    """
+    for name in (HUB_CONFIG, TRANSFORMERS):
+        if (path.parent / name).is_file():
+            return path.parent / name
+    return None
+
+
 def of_file(model: str, path: Path, base: Preprocess, *, ours: bool) -> Preprocess:
     """What a weight file wants: the hub's configuration beside it says, else it is guessed, aloud.
 
@@ -67,9 +79,10 @@ def of_file(model: str, path: Path, base: Preprocess, *, ours: bool) -> Preproce
     Raises:
         UserError: If the configuration beside the file cannot be read.
     """
-    config = path.parent / HUB_CONFIG
-    if config.is_file():
-        return base.overlaid(read_config(config), str(config))
+    config = beside_file(path)
+    if config is not None:
+        read = preprocess_config if config.name == TRANSFORMERS else read_config
+        return base.overlaid(read(config), str(config))
     if ours:
         return base
     found, why = usual(model, base)

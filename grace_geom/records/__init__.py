@@ -6,6 +6,15 @@ from grace_geom.records.accuracy import SUITES, Accuracy, pack
 from grace_geom.records.analysis import RESULT_FORMAT, Measure, Part, Result
 from grace_geom.records.answers import SUITES_OF
 from grace_geom.records.attack import attack_text, radius_text
+from grace_geom.records.classes import (
+    ClassCounts,
+    class_counts,
+    confusion,
+    is_mean_per_class,
+    mean_per_class,
+    shown,
+    worst_class,
+)
 from grace_geom.records.copies import distinct
 from grace_geom.records.dial import DIAL_FORMAT, DialPoint, DialRecord
 from grace_geom.records.evaluation import EVAL_FORMAT, EvalRecord
@@ -56,6 +65,7 @@ __all__ = [
     "SUITES",
     "SUITES_OF",
     "Accuracy",
+    "ClassCounts",
     "DialPoint",
     "DialRecord",
     "Difference",
@@ -75,6 +85,8 @@ __all__ = [
     "attack_text",
     "by_construction",
     "by_level",
+    "class_counts",
+    "confusion",
     "counted",
     "distinct",
     "find_runs",
@@ -83,11 +95,13 @@ __all__ = [
     "how_intervals",
     "image_difference",
     "inside",
+    "is_mean_per_class",
     "list_runs",
     "mcnemar",
     "mean_accuracy",
     "mean_corruption",
     "mean_of",
+    "mean_per_class",
     "measured_on",
     "number",
     "over_levels",
@@ -102,9 +116,11 @@ __all__ = [
     "read_settings",
     "run_folders",
     "seeds_difference",
+    "shown",
     "strongest",
     "summarise",
     "total_steps",
     "uneven",
     "wilson",
+    "worst_class",
 ]

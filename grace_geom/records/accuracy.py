@@ -1,7 +1,9 @@
 """One accuracy, with everything that is needed to trust it and to compare it."""
 
 import base64
+import binascii
 import json
+import zlib
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -28,7 +30,8 @@ class Accuracy:
         head: How logits became an answer: the checkpoint's head, some of its classes, or a text
             head of its own.
         attack: Settings of the attack: ``name``, ``eps``, ``norm``, ``precision``, ``seed``, and
-            ``parts`` with loss, steps, restarts and alpha of each; ``None`` for a clean accuracy.
+            ``parts`` with loss, steps, restarts and alpha of each; ``source`` where the adversarial
+            images were made for another checkpoint; ``None`` for a clean accuracy.
         parts: What each part of the attack did: ``name``, ``attacked``, ``robust`` with ``ci_low``
             and ``ci_high``, ``forwards`` (images sent through the model), ``seconds``, ``outcomes``
             (as below: who stood after it).
@@ -44,6 +47,14 @@ class Accuracy:
         identity: Digests of all that the number depends on, by name, as
             :mod:`grace_geom.evaluation.identity` makes them; empty in records of earlier versions,
             which nobody can tell to be the same as anything.
+        class_names: Of the data set, in label order; empty in records of earlier versions.
+        labels: Class of each image in order, packed: see :meth:`label_of_each`.
+        predictions: Class that the model answered for each image in order, packed; under an attack
+            that for its adversarial image: see :meth:`prediction_of_each`.
+        metric: ``mean-per-class`` where papers report that for this data set, else empty: top-1.
+        scores: Calibration, where it was asked for: ``plain`` and ``scaled``, each as
+            :func:`grace_geom.records.calibration.scores` gives it; ``temperature`` of the latter,
+            fitted on ``held_out`` images.
     """
 
     suite: str
@@ -63,11 +74,21 @@ class Accuracy:
     notes: tuple[str, ...] = ()
     groups: tuple[Plain, ...] = ()
     identity: Plain = field(default_factory=dict)
+    class_names: tuple[str, ...] = ()
+    labels: str = ""
+    predictions: str = ""
+    metric: str = ""
+    scores: Plain = field(default_factory=dict)
 
     @property
     def attack_name(self) -> str:
         """``apgd-ce`` and the like; empty for a clean accuracy."""
         return str(self.attack["name"]) if self.attack else ""
+
+    @property
+    def transferred(self) -> bool:
+        """Whether the adversarial images were made for another checkpoint."""
+        return bool(self.attack and self.attack.get("source"))
 
     @property
     def question(self) -> tuple[str, str, str]:
@@ -111,6 +132,31 @@ class Accuracy:
             )
         return right
 
+    def label_of_each(self) -> np.ndarray:
+        """``(n,)`` int64, indices into ``class_names``.
+
+        Raises:
+            RecordError: If the record has none.
+        """
+        return self._each(self.labels, "label")
+
+    def prediction_of_each(self) -> np.ndarray:
+        """``(n,)`` int64, indices into ``class_names``.
+
+        Raises:
+            RecordError: If the record has none.
+        """
+        return self._each(self.predictions, "prediction")
+
+    def _each(self, packed: str, what: str) -> np.ndarray:
+        found = numbers_of(packed, self.n)
+        if len(found) < self.n:
+            raise RecordError(
+                f"{self.suite}/{self.data}: the record holds no {what} for each image; evaluate "
+                "again with --fresh"
+            )
+        return found
+
     def paired_with(self, other: "Accuracy") -> bool:
         """Whether both saw the same images in the same order."""
         mine, theirs = self.subset.get("ids_sha256"), other.subset.get("ids_sha256")
@@ -127,3 +173,23 @@ def outcomes_of(packed: str, n: int) -> np.ndarray:
 def pack(right: np.ndarray) -> str:
     """Bool ``(n,)`` as base64 of packed bits."""
     return base64.b64encode(np.packbits(np.asarray(right, dtype=bool)).tobytes()).decode("ascii")
+
+
+def pack_numbers(numbers: np.ndarray) -> str:
+    """Whole numbers ``(n,)`` from 0 as base64 of compressed little-endian int32."""
+    plain = np.ascontiguousarray(numbers, dtype="<i4").tobytes()
+    return base64.b64encode(zlib.compress(plain)).decode("ascii")
+
+
+def numbers_of(packed: str, n: int) -> np.ndarray:
+    """The inverse of :func:`pack_numbers`: ``(n,)`` int64, or none where they are not exactly so
+    many, or not legible.
+    """
+    try:
+        unpacking = zlib.decompressobj()
+        data = unpacking.decompress(base64.b64decode(packed, validate=True), 4 * n + 1)
+    except (binascii.Error, ValueError, zlib.error):
+        data = b""
+    if len(data) != 4 * n:
+        return np.zeros(0, np.int64)
+    return np.frombuffer(data, "<i4").astype(np.int64)

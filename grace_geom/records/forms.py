@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from grace_geom.records.accuracy import Accuracy
+from grace_geom.records.accuracy import Accuracy, numbers_of, outcomes_of
 from grace_geom.records.schema import Plain, checked, misfit
 
 Share = Annotated[float, Meta(ge=0, le=1)]
@@ -62,6 +62,25 @@ class _Group(Struct):
     correct: Count = 0
 
 
+class _Score(Struct):
+    value: float
+    ci_low: float
+    ci_high: float | None
+
+
+class _Trio(Struct):
+    nll: _Score
+    ece: _Score
+    brier: _Score
+
+
+class _Scores(Struct):
+    plain: _Trio | UnsetType = UNSET
+    scaled: _Trio | UnsetType = UNSET
+    temperature: float | UnsetType = UNSET
+    held_out: Positive | UnsetType = UNSET
+
+
 class AccuracyForm(Struct):
     """An :class:`Accuracy` as it lies in a file."""
 
@@ -81,6 +100,11 @@ class AccuracyForm(Struct):
     outcomes: str = ""
     notes: list[str] = []
     groups: list[_Group] = []
+    class_names: list[str] = []
+    labels: str = ""
+    predictions: str = ""
+    metric: Literal["", "mean-per-class"] = ""
+    scores: _Scores | None = None
 
 
 class PointForm(Struct):
@@ -199,7 +223,24 @@ def _contradictions(a: AccuracyForm) -> list[tuple[str, str]]:
         found += [
             (f"parts[0].{key}", "is missing") for key in wanted if getattr(first, key) is UNSET
         ]
-    return found
+    return found or _unlike_classes(a)
+
+
+def _unlike_classes(a: AccuracyForm) -> list[tuple[str, str]]:
+    """What contradicts the rest of the record among labels and predictions."""
+    each: dict[str, np.ndarray] = {}
+    for key in ("labels", "predictions"):
+        if packed := getattr(a, key):
+            each[key] = found = numbers_of(packed, a.n)
+            if len(found) != a.n:
+                return [(key, f"not one for each of n = {a.n} images")]
+            if found.min() < 0 or found.max() >= len(a.class_names):
+                return [(key, f"not all among the {len(a.class_names)} class_names")]
+    if len(each) == 2 and a.outcomes:
+        right = outcomes_of(a.outcomes, a.n)
+        if not np.array_equal(each["predictions"] == each["labels"], right):
+            return [("predictions", "they are not right where outcomes say so")]
+    return []
 
 
 def _counted(packed: str, n: int) -> int | None:

@@ -31,11 +31,17 @@ def wilson(correct: int, n: int, level: float = 0.95) -> tuple[float, float]:
     """
     if not 0 <= correct <= n or n == 0:
         raise ValueError(f"A proportion needs 0 <= correct <= n and n > 0; got {correct} of {n}.")
+    return wilson_of(correct / n, n, level)
+
+
+def wilson_of(p: float, n: float, level: float = 0.95) -> tuple[float, float]:
+    """Wilson's interval around a share ``p`` whose variance is that of ``n`` images, which need not
+    be a whole number (Kott & Carr 1997).
+    """
     z = _normal_quantile(level)
-    p = correct / n
     centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
-    return (0.0 if correct == 0 else centre - half), (1.0 if correct == n else centre + half)
+    return (0.0 if p == 0 else centre - half), (1.0 if p == 1 else centre + half)
 
 
 @dataclass(frozen=True)

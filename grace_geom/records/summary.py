@@ -169,12 +169,12 @@ def headline_attack(accuracies: Iterable[Accuracy]) -> list[Accuracy]:
 
     An attack of several parts that began with APGD-CE gives its APGD-CE part. Where a data set has
     several such numbers, the strongest counts: most steps and restarts, then the most images, then
-    the lowest accuracy, whatever their order.
+    the lowest accuracy, whatever their order. Adversarial images of another model do not count.
     """
     attacked = [
         part or a
         for a in accuracies
-        if a.suite == "adv" and a.attack
+        if a.suite == "adv" and a.attack and not a.transferred
         for part in [_apgd_ce_part(a)]
     ]
 
@@ -335,4 +335,5 @@ def _apgd_ce_part(a: Accuracy) -> Accuracy | None:
         attack=a.attack | {"name": "apgd-ce", "parts": a.attack["parts"][:1]},
         parts=(first,),
         outcomes=first.get("outcomes", ""),
+        predictions="",  # those are of the whole attack
     )

@@ -14,7 +14,7 @@ from grace_geom.data import ImageSet, loader, resolve
 from grace_geom.devices import DTYPES, pick_device, pick_precision
 from grace_geom.evaluation import Measures, Sets, targets
 from grace_geom.methods import Method, Run
-from grace_geom.models import ModelSpec, build
+from grace_geom.models import build
 from grace_geom.training import Plan, Trainer
 
 STANDING = 0.3
@@ -70,8 +70,7 @@ def probe(config: TrainConfig) -> Timing:
     if stops_early(method):
         method = dataclasses.replace(method, attack_stop=None)  # type: ignore[call-arg]
     train, held_out = _sets(config)
-    spec = ModelSpec(config.model, config.pretrained, config.seed, config.preprocess)
-    model = build(spec, train.class_names, train.templates).to(device)
+    model = build(config.spec, train.class_names, train.templates).to(device)
     per_epoch = max(1, len(train) // config.batch_size)
     steps = config.total_steps(per_epoch) if method.trains else 0
     began = time.perf_counter()

@@ -21,6 +21,12 @@ def check_names(names: Sequence[str]) -> None:
             raise UserError(f"--report-to names {name} twice")
 
 
+def asked(report_to: Sequence[str], tensorboard: bool) -> tuple[str, ...]:
+    """``--report-to``, and TensorBoard where the older flag of its own asks for it."""
+    added = tensorboard and "tensorboard" not in report_to
+    return (*report_to, *("tensorboard",) * added)
+
+
 def check_installed(names: Sequence[str], flag: str = "") -> None:
     """Refuse unknown trackers, and those whose library is not installed.
 

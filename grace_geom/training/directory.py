@@ -23,7 +23,7 @@ from grace_geom.files import write_text
 from grace_geom.models import ClipClassifier
 from grace_geom.progress import Progress
 from grace_geom.serialise import plain, read_yaml, to_yaml
-from grace_geom.tracking import HIDDEN, Status, Trackers
+from grace_geom.tracking import HIDDEN, Status, Trackers, asked
 from grace_geom.training.trainer import Trainer
 from grace_geom.weights import Weights
 
@@ -55,6 +55,7 @@ class Follower:
 
     def __post_init__(self) -> None:
         self.out = self.config.run_dir
+        self.reports = asked(self.config.report_to, self.config.tensorboard)
         self.saved: int | None = None
 
     def __enter__(self) -> Self:
@@ -140,9 +141,7 @@ class RunDirectory(Follower):
         self.base_sha256 = digest(self.model.clip.state_dict())
         self.streams: dict[str, TextIO] = {}
         self.progress = Progress(0, quiet=True)
-        self.trackers = Trackers(
-            self.config.trackers, self.out, say=lambda text: self.progress.say(text)
-        )
+        self.trackers = Trackers(self.reports, self.out, say=lambda text: self.progress.say(text))
         self.folder: tuple[int, int] | None = None
 
     def __enter__(self) -> Self:

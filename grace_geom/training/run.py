@@ -22,7 +22,7 @@ from grace_geom.errors import Interrupted, NotFiniteError, UserError
 from grace_geom.files import alone
 from grace_geom.methods import Method, Run
 from grace_geom.methods.base import Part
-from grace_geom.models import ClipClassifier, ModelSpec, build
+from grace_geom.models import ClipClassifier, build
 from grace_geom.preprocess import Preprocess
 from grace_geom.provenance import provenance
 from grace_geom.serialise import plain
@@ -61,7 +61,7 @@ def train_run(config: TrainConfig, *, quiet: bool = False) -> Path:
 
 def _train(config: TrainConfig, *, quiet: bool) -> Path:
     check_installed(config.report_to)
-    check_installed(config.trackers, "--tensorboard")
+    check_installed(("tensorboard",) * config.tensorboard, "--tensorboard")
     out, resumed = config.run_dir, _newest(config)
     _check_ood(config)
     here = distributed.world()
@@ -211,7 +211,7 @@ def _report_all(kept: Follower) -> None:
     ends all as soon as one has left.
     """
     kept.close("stopped")
-    if kept.config.trackers:
+    if kept.reports:
         with contextlib.suppress(distributed.PeerLost):  # who has left does not wait
             distributed.wait_for_all()
 
@@ -252,11 +252,7 @@ def _fitting(trainer: Trainer, images: int, side: tuple[int, int]) -> Plan:
 
 def _model(config: TrainConfig, train: ImageSet, resumed: Checkpoint | None) -> ClipClassifier:
     """The pretrained model, frozen, with the zero-shot head of the training classes."""
-    model = build(
-        ModelSpec(config.model, config.pretrained, config.seed, config.preprocess),
-        train.class_names,
-        train.templates,
-    )
+    model = build(config.spec, train.class_names, train.templates)
     if resumed is not None:  # begun before resize modes were kept, it goes on without them
         model.read_as(recorded(resumed, model.preprocess.size, config.run_dir))
     if resumed is not None and resumed.base["sha256"] != digest(model.clip.state_dict()):

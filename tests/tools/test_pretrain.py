@@ -18,7 +18,8 @@ from grace_geom.data.shapes.sets import HARD_IDS, SHAPES_SETS, fingerprint, ids_
 from grace_geom.errors import UserError
 from grace_geom.files import sha256
 from grace_geom.models import ModelSpec, build, open_clip_model, register_configs, tokenizer_of
-from grace_geom.models.loading import CONFIGS, SHIPPED
+from grace_geom.models.loading import SHIPPED
+from grace_geom.models.sources import CONFIGS
 from grace_geom.tools.tiny_clip import (
     Pairs,
     Schedule,

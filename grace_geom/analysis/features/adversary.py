@@ -114,7 +114,8 @@ def adversarial_images(
         "seed": seed,
     }
     file = None if cache is None else cache / f"adv-{identity.key_of(settings)}.npy"
-    known = _on_record(file, settings)
+    shape = (len(image_set), 3, *inputs.size)
+    known = _on_record(file, settings, shape)
     if known is not None:
         return known
     mine = my_images(len(image_set))
@@ -126,7 +127,6 @@ def adversarial_images(
     if file is None:
         own = np.concatenate(list(attacked))
         return woven(everyones(own)) if shared else own
-    shape = (len(image_set), 3, *inputs.size)
     rounds = _rounds(attacked, shape, batch_size) if shared else attacked
     if first():
         _write(file, rounds, shape, settings)
@@ -134,7 +134,7 @@ def adversarial_images(
         for _ in rounds:  # what this process made goes to the first
             pass
     wait_for_all()
-    made = _on_record(file, settings)
+    made = _on_record(file, settings, shape)
     assert made is not None, f"{file} was written just now"
     return made
 
@@ -265,9 +265,11 @@ def _on(model: ClipClassifier, batches: Iterable[Batch]) -> Iterator[Batch]:
     return (batch.to(model.device) for batch in batches)
 
 
-def _on_record(file: Path | None, settings: dict[str, Any]) -> np.ndarray | None:
+def _on_record(
+    file: Path | None, settings: dict[str, Any], shape: tuple[int, ...]
+) -> np.ndarray | None:
     """The images, where every process finds them."""
-    known = None if file is None else _read(file, settings)
+    known = None if file is None else _read(file, settings, shape)
     there = everyones(known is not None)
     if there[0] and not all(there):
         raise UserError(
@@ -277,13 +279,12 @@ def _on_record(file: Path | None, settings: dict[str, Any]) -> np.ndarray | None
     return known if there[0] else None
 
 
-def _read(file: Path, settings: dict[str, Any]) -> np.ndarray | None:
+def _read(file: Path, settings: dict[str, Any], shape: tuple[int, ...]) -> np.ndarray | None:
     """The images, mapped; ``None`` where they are absent, of other settings, or (with a warning)
     damaged: they are then made again.
     """
     if not file.is_file():
         return None
-    shape = (settings["n"], 3, settings["image_size"], settings["image_size"])
     try:
         kept = json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))
         digest = kept.pop("sha256")

@@ -18,7 +18,7 @@ from grace_geom.errors import UserError, check_known, nearest
 from grace_geom.models import ClipClassifier
 
 EMBEDDING = "embedding"
-POOLS = ("cls", "mean", "tokens")
+POOLS = ("auto", "cls", "mean", "tokens")
 
 Layers = dict[str, Tensor]
 
@@ -82,8 +82,8 @@ def collect(
         batches: Images in a fixed order; any batch sizes.
         images: See :class:`Features`.
         distribution: Name of the set.
-        pool: How tokens become one row an image: ``cls``, ``mean`` of the patches, or all
-            ``tokens`` side by side.
+        pool: How tokens become one row an image: ``cls``, ``mean`` of the patches, all ``tokens``
+            side by side, or ``auto``: ``cls`` where the tower has a class token, else ``mean``.
         layers: Regular expression for the layers wanted; all by default. ``embedding`` always
             comes.
 
@@ -123,6 +123,7 @@ def read_features(
     """
     check_known("--pool", pool, POOLS)
     expected = 0
+    pools = {name: pool_of(model, pool) for name, model in models.items()}
     chosen = {name: _chosen(model, layers) for name, model in models.items()}
     for model in models.values():
         _must_be_still(model)
@@ -136,10 +137,17 @@ def read_features(
         yield (
             batch,
             {
-                name: _features_of(model, batch, chosen[name], pool)
+                name: _features_of(model, batch, chosen[name], pools[name])
                 for name, model in models.items()
             },
         )
+
+
+def pool_of(model: ClipClassifier, pool: str) -> str:
+    """What ``auto`` means for a tower: ``cls`` where it has a class token, else ``mean``."""
+    if pool != "auto":
+        return pool
+    return "cls" if _prefix_tokens(model) else "mean"
 
 
 def check_tower(model: ClipClassifier, pool: str = "cls", layers: str = "") -> None:
@@ -149,8 +157,8 @@ def check_tower(model: ClipClassifier, pool: str = "cls", layers: str = "") -> N
     Raises:
         UserError: As :func:`collect`.
     """
-    size = model.image_size
-    grey = torch.full((1, 3, size, size), 0.5, dtype=model.mean.dtype, device=model.device)  # type: ignore[arg-type]
+    dtype: torch.dtype = model.mean.dtype  # type: ignore[assignment]
+    grey = torch.full((1, 3, *model.preprocess.size), 0.5, dtype=dtype, device=model.device)
     batch = Batch(grey, torch.zeros(1, dtype=torch.int64), torch.arange(1))
     for _ in read_features({"model": model}, [batch], pool=pool, layers=layers):
         pass
@@ -187,7 +195,7 @@ def blocks_of(model: ClipClassifier) -> dict[str, nn.Module]:
     """
     visual: Any = model.clip.visual
     for owner in (getattr(visual, "transformer", None), getattr(visual, "trunk", None)):
-        for name in ("resblocks", "blocks", "stages"):
+        for name in ("resblocks", "blocks", "stages", "layers"):
             if owner is not None and hasattr(owner, name):
                 return {f"block.{i}": block for i, block in enumerate(getattr(owner, name))}
     stages = {
@@ -258,7 +266,9 @@ def _pooled(x: Tensor, model: ClipClassifier, pool: str, n: int) -> Float[Tensor
     x = _at_least_float32(x)
     prefix = _prefix_tokens(model)
     if x.ndim == 4:  # a feature map: positions are tokens
-        x = x.flatten(2).mT
+        trunk = getattr(model.clip.visual, "trunk", None)
+        last = getattr(trunk, "output_fmt", "NCHW") == "NHWC"  # Swin's
+        x = x.flatten(1, 2) if last else x.flatten(2).mT
         prefix = 0
     elif x.ndim == 3 and x.shape[0] != n:
         x = x.transpose(0, 1)  # (tokens, images, width)

@@ -17,7 +17,7 @@ from grace_geom.analysis.features.adversary import (
     perturbed_features,
 )
 from grace_geom.analysis.features.cache import REVISION, Kept
-from grace_geom.analysis.features.extract import Features, collect
+from grace_geom.analysis.features.extract import Features, collect, pool_of
 from grace_geom.batch import Batch
 from grace_geom.data import ImageSet, loader
 from grace_geom.distributed import first, my_batches, my_images, of_first, to_first, woven
@@ -33,7 +33,7 @@ class FeaturePlan:
     Attributes:
         batch: Images a forward pass.
         awp_batch: Images that share one weight perturbation, as a training batch does.
-        pool: ``cls``, ``mean`` or ``tokens``.
+        pool: ``cls``, ``mean``, ``tokens`` or ``auto``.
         layers: Regular expression for layers.
         seed: Of the attack and the weight perturbation.
         adversary: The attack and the weight perturbation.
@@ -104,7 +104,7 @@ def _collected(
                     "revision": REVISION,
                     "images": images,
                     "content": content,
-                    "pool": plan.pool,
+                    "pool": pool_of(model, plan.pool),
                     "layers": plan.layers,
                 },
             )

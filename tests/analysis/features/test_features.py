@@ -1,16 +1,20 @@
 """Collecting features: what a public tool or another got wrong, one test each."""
 
+import json
+
 import pytest
+import timm
 import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
 from grace_geom.analysis.features import Features, blocks_of, collect, paired, read_features, tapped
-from grace_geom.analysis.features.extract import through_modules
+from grace_geom.analysis.features.extract import _pooled, through_modules
 from grace_geom.batch import Batch
 from grace_geom.errors import UserError
 from grace_geom.geometry.cka import cka
-from tests.toys import toy_batch, toy_clip
+from grace_geom.models import ModelSpec, build
+from tests.toys import CLASSES, CONFIG, TEMPLATES, toy_batch, toy_clip
 
 
 def gather(batches: list[Batch], models=None, **options) -> dict[str, Features]:
@@ -195,3 +199,43 @@ def test_taps_see_the_latest_call_only():
     outputs.clear()
     through_modules(model)(batch.images)
     assert not outputs
+
+
+@pytest.fixture(scope="module")
+def resnet(tmp_path_factory):
+    file = tmp_path_factory.mktemp("resnet") / "small.json"
+    vision = {"image_size": 32, "layers": [1, 1, 1, 1], "width": 8, "head_width": 8}
+    file.write_text(json.dumps({**CONFIG, "vision_cfg": vision}))
+    return build(ModelSpec(str(file), "random"), CLASSES, TEMPLATES)
+
+
+@torch.no_grad()
+def test_without_a_class_token_positions_are_averaged_unless_one_is_asked_for(resnet):
+    batch = toy_batch(3)
+    found = gather([batch], {"a": resnet}, pool="auto")["a"]
+    visual = resnet.clip.visual
+    x = torch.nn.functional.interpolate(batch.images, (32, 32), mode="bicubic", antialias=True)
+    x = visual.stem((x - resnet.mean) / resnet.std)
+    for i in range(1, 5):
+        x = getattr(visual, f"layer{i}")(x)
+        assert_close(found.layers[f"stage.{i}"], x.mean(dim=(2, 3)), rtol=1e-4, atol=1e-5)
+    with pytest.raises(UserError, match=r"no CLS token: use --pool mean"):
+        gather([batch], {"a": resnet}, pool="cls")
+    own = gather([batch], pool="auto")["a"]
+    for name, x in gather([batch], pool="cls")["a"].layers.items():
+        assert torch.equal(own.layers[name], x)
+
+
+@torch.no_grad()
+def test_maps_with_channels_last_are_averaged_over_positions():
+    swin = timm.create_model(
+        "swin_tiny_patch4_window7_224", img_size=32, embed_dim=8, depths=(1, 1), num_heads=(1, 2),
+        window_size=4,
+    ).eval()  # fmt: skip
+    model = toy_clip()
+    visual = nn.Module()
+    visual.trunk = swin
+    model.clip.visual = visual
+    x = torch.rand(2, 8, 8, 8, generator=torch.Generator().manual_seed(0))
+    assert_close(_pooled(x, model, "mean", 2), x.mean(dim=(1, 2)))
+    assert list(blocks_of(model)) == ["block.0", "block.1"]

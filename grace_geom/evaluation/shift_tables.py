@@ -1,0 +1,116 @@
+"""Distribution shift on a terminal: mean corruption error, effective robustness."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+from grace_geom.evaluation.table import names_of
+from grace_geom.methods import METHODS
+from grace_geom.records import Accuracy, EvalRecord, RecordError, strongest
+from grace_geom.records.corruption import corruption_error
+from grace_geom.records.effective import effective_robustness, fit_line
+from grace_geom.tables import Cell, Table, percent
+
+
+def corruption_error_table(records: Sequence[EvalRecord]) -> Table | None:
+    """mCE, relative mCE and mean error of every corruption set; ``None`` where there is none."""
+    rows: list[list[Cell | str]] = []
+    published = False
+    for name, record in zip(names_of(records), records, strict=True):
+        clean = _clean(record)
+        for a in strongest(record.accuracies):
+            found = None if a.attack else corruption_error(a, _imagenet(clean))
+            if found is None:
+                continue
+            published |= found.mce is not None
+            cells = [
+                percent(found.mce, *(found.mce_interval or (None, None))),
+                percent(found.relative, *(found.relative_interval or (None, None))),
+                percent(found.mean, *found.mean_interval),
+            ]
+            rows.append([name, a.data, str(a.n), *cells])
+    if not rows:
+        return None
+    notes = [
+        "Errors in %; the mean error is over corruptions, of means over severities (the convention "
+        "for CIFAR-10-C and CIFAR-100-C). 95 % intervals take all parts to err together, which is "
+        "the widest."
+    ]
+    if published:
+        notes.append(
+            "mCE and relative mCE: the 15 corruptions of ImageNet-C, divided by AlexNet's errors "
+            "(Hendrycks & Dietterich 2019); relative: rise over the clean error, which needs "
+            "accuracy on ImageNet (--suites id)."
+        )
+    heads = ["", "data", "images", "mCE", "relative mCE", "mean error"]
+    return Table(heads, rows, labels=3, title="Corruption error", notes=notes)
+
+
+def _clean(record: EvalRecord) -> Accuracy | None:
+    """The ID accuracy without attack."""
+    found = [a for a in strongest(record.accuracies) if a.suite == "id" and a.attack is None]
+    return found[0] if found else None
+
+
+def _imagenet(clean: Accuracy | None) -> Accuracy | None:
+    return clean if clean is not None and clean.spec == "imagenet" else None
+
+
+def without_attack(record: EvalRecord) -> bool:
+    """Whether a run's method trains on clean images only; ``False`` where the method is not
+    known.
+    """
+    method = METHODS.get(record.method)
+    return method is not None and "eps" not in {f.name for f in dataclasses.fields(method)}
+
+
+def effective_table(records: Sequence[EvalRecord]) -> Table:
+    """Rows are checkpoints and OOD sets: how far each lies above the line through the models that
+    were trained without attack.
+
+    Raises:
+        RecordError: If fewer than three such models have an ID and an OOD accuracy.
+    """
+    names = names_of(records)
+    rows: list[list[Cell | str]] = []
+    notes = [
+        "Effective robustness: OOD accuracy minus what the line foretells for the ID accuracy, in "
+        "points (Taori et al. 2020; probit axes). Band: 95 % of the line (Student's t). The "
+        "interval joins the band and that of the OOD accuracy (Newcombe). * is on the line."
+    ]
+    sets = {a.data for record in records for a in _shifted(record)}
+    if not sets:
+        raise RecordError("--effective-robustness needs OOD sets: add --suites id,ood")
+    for data in sorted(sets):
+        pairs = {
+            name: (clean, ood)
+            for name, record in zip(names, records, strict=True)
+            for ood in _shifted(record)
+            if ood.data == data and (clean := _clean(record)) is not None
+        }
+        on = [n for n, r in zip(names, records, strict=True) if n in pairs and without_attack(r)]
+        try:
+            line = fit_line([pairs[name] for name in on])
+        except RecordError as error:
+            raise RecordError(f"--effective-robustness, {data}: {error}") from None
+        for name, (clean, ood) in pairs.items():
+            foretold, low, high = line.at(clean.accuracy)
+            found = effective_robustness(line, clean, ood)
+            rows.append(
+                [
+                    *(data, name + " *" * (name in on)),
+                    percent(clean.accuracy),
+                    percent(ood.accuracy, ood.ci_low, ood.ci_high),
+                    percent(foretold, low, high),
+                    percent(found.value, found.low, found.high, signed=True),
+                ]
+            )
+        notes.append(
+            f"{data}: probit(OOD) = {line.intercept:.3f} + {line.slope:.3f} probit(ID), "
+            f"{line.n} models, R² = {line.r2:.2f}."
+        )
+    heads = ["data", "", "ID", "OOD", "line", "effective robustness"]
+    return Table(heads, rows, labels=2, title="Effective robustness", notes=notes)
+
+
+def _shifted(record: EvalRecord) -> Iterator[Accuracy]:
+    return (a for a in strongest(record.accuracies) if a.suite == "ood" and a.attack is None)

@@ -1,0 +1,96 @@
+"""Effective robustness: accuracy under shift beyond what a line through clean models foretells."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import ndtr, ndtri, stdtrit
+
+from grace_geom.records.accuracy import Accuracy
+from grace_geom.records.schema import RecordError
+from grace_geom.records.summary import Estimate
+
+LEAST = 3
+"""Models that a line with a band needs."""
+
+
+@dataclass(frozen=True)
+class ProbitLine:
+    """Least squares on probit axes: ``probit(OOD) = a + b probit(ID)``.
+
+    Attributes:
+        intercept: ``a``.
+        slope: ``b``.
+        n: Models.
+        r2: Share of the variance that it explains.
+        residual: Standard deviation of the residuals, ``n - 2`` degrees of freedom.
+        centre: Mean of ``probit(ID)``.
+        sxx: Sum of squares of ``probit(ID)`` about it.
+    """
+
+    intercept: float
+    slope: float
+    n: int
+    r2: float
+    residual: float
+    centre: float
+    sxx: float
+
+    def at(self, share: float) -> tuple[float, float, float]:
+        """OOD accuracy that the line foretells for an ID accuracy, and the 95 % confidence band of
+        the line there (Student's t, back from probit), all in [0, 1].
+        """
+        x = float(ndtri(share))
+        y = self.intercept + self.slope * x
+        t = float(stdtrit(self.n - 2, 0.975))
+        half = t * self.residual * math.sqrt(1 / self.n + (x - self.centre) ** 2 / self.sxx)
+        return float(ndtr(y)), float(ndtr(y - half)), float(ndtr(y + half))
+
+
+def share_of(a: Accuracy) -> float:
+    """Accuracy with half a right and half a wrong image added, so that 0 and 1 have a probit."""
+    return (a.correct + 0.5) / (a.n + 1)
+
+
+def fit_line(pairs: Sequence[tuple[Accuracy, Accuracy]]) -> ProbitLine:
+    """The line through models, each with its ID and its OOD accuracy (Taori et al. 2020; probit
+    axes as in Miller et al. 2021).
+
+    Raises:
+        RecordError: If there are fewer than three models, or all have the same ID accuracy.
+    """
+    if len(pairs) < LEAST:
+        raise RecordError(
+            f"a line needs at least {LEAST} models trained without attack, here are {len(pairs)}: "
+            "name more checkpoints"
+        )
+    x = ndtri(np.array([share_of(a) for a, _ in pairs]))
+    y = ndtri(np.array([share_of(b) for _, b in pairs]))
+    centre, sxx = float(x.mean()), float(((x - x.mean()) ** 2).sum())
+    if sxx < 1e-12:
+        raise RecordError(
+            "a line needs models of different ID accuracy, these all have the same: name others"
+        )
+    slope = float(((x - centre) * (y - y.mean())).sum()) / sxx
+    intercept = float(y.mean()) - slope * centre
+    left = float(((y - intercept - slope * x) ** 2).sum())
+    whole = float(((y - y.mean()) ** 2).sum())
+    n = len(pairs)
+    return ProbitLine(
+        intercept, slope, n, 1 - left / whole if whole else math.nan,
+        math.sqrt(left / (n - 2)), centre, sxx,
+    )  # fmt: skip
+
+
+def effective_robustness(line: ProbitLine, id_: Accuracy, ood: Accuracy) -> Estimate:
+    """OOD accuracy minus what the line foretells for the ID accuracy, in [-1, 1].
+
+    The 95 % interval joins that of the OOD accuracy with the band of the line, taken as independent
+    (Newcombe 1998): for models of the line itself, which pull it towards them, it is only a guide.
+    """
+    foretold, low, high = line.at(share_of(id_))
+    value = ood.accuracy - foretold
+    below = math.hypot(ood.accuracy - ood.ci_low, high - foretold)
+    above = math.hypot(ood.ci_high - ood.accuracy, foretold - low)
+    return Estimate(value, (below + above) / (2 * 1.959963984540054), value - below, value + above)
