@@ -33,24 +33,22 @@ class TrainConfig:
         method: Training method.
         preset: Named settings from the method's paper or code (published, paper ...), overridden by
             other flags; null: the method's defaults.
-        model: open_clip model name (such as ViT-B-32), or tiny-shapes; hf-hub:ORG/NAME,
-            local-dir:DIR, or a JSON configuration.
-        pretrained: Initial weights: a file, a folder with one, an open_clip tag (such as openai),
-            random, or shipped (those of tiny-shapes, in this package); null: shipped, for
-            tiny-shapes, and those of the repository or folder for hf-hub: and local-dir:.
+        model: open_clip model name (such as ViT-B-32), or tiny-shapes.
+        pretrained: Weight file, open_clip tag (openai), random, or shipped. null: shipped for
+            tiny-shapes.
         pretrained_base: Weight file, folder or tag of what --pretrained lacks: the text tower of an
             image tower alone, or the weights below low-rank factors.
         preprocess: Override the preprocessing of the weights: resize_mode=squash,mean=0.5 (also
-            interpolation, std, fill_color), or a JSON file like open_clip_config.json; null: as
-            the tag, the configuration beside the file, or the network says.
+            interpolation, std, fill_color), or a JSON file like open_clip_config.json; null: as the
+            tag, the configuration beside the file, or the network says.
         out: Run directory; null: runs/METHOD-DATA-sSEED.
         resume: Continue the run from its newest checkpoint.
-        resume_anyway: Like --resume, but accept images or labels that changed since the run began;
+        resume_anyway: Like resume, but accept images or labels that changed since the run began;
             this is recorded.
         seed: Random seed for shuffling, augmentation, LoRA init and attacks.
         device: Device: cpu, cuda, cuda:1; auto: a GPU if there is one.
-        data: Training data: shapes, npz:FILE, folder:DIR, wds:PATTERN, torchvision:NAME or
-            imagenet.
+        data: Training data: shapes, npz:FILE, npy:IMAGES, folder:DIR, csv:FILE, wds:PATTERN,
+            hf:NAME_OR_DIR, torchvision:NAME or imagenet.
         ood: Out-of-distribution sets to evaluate the run on later, as NAME=SPEC, such as
             sketch=folder:sketches.
         data_root: Directory of the torchvision and ImageNet data sets.
@@ -59,7 +57,7 @@ class TrainConfig:
             one template per line; null: chosen by the data set.
         val_fraction: Fraction of the training images to hold out if the data have no validation
             split.
-        split_seed: Random seed of drawn splits; separate from --seed, so that runs share their
+        split_seed: Random seed of drawn splits; separate from seed, so that runs share their
             held-out images.
         val_images: Maximum number of held-out images per evaluation.
         val_pgd: Number of PGD steps on held-out images, with the method's eps (4/255 if it has
@@ -67,16 +65,16 @@ class TrainConfig:
         train_images: Train on a random subset of this size; null: all images.
         image_size: Image size in pixels; null: the model's. Other sizes are resized inside the
             model.
-        shuffle_buffer: Number of images in the shuffle buffer for reading shards (wds:) nearly
-            sequentially; null: random access, which needs a fast disk.
+        shuffle_buffer: Size of the shuffle buffer for reading shards (wds:) nearly sequentially;
+            null: random access, which needs a fast disk.
         workers: Number of data-loading processes; null: 0 on the CPU, up to 8 with a GPU. Does not
             affect results.
-        epochs: Number of epochs; null: until --max-steps, or 10.
+        epochs: Number of epochs; null: until max_steps, or 10.
         max_steps: Maximum number of optimizer steps; the schedule ends there.
-        batch_size: Number of images per optimizer step, over all processes.
-        micro_batch: Number of images per forward pass and process; smaller values accumulate
-            gradients. null: the whole batch; auto: as many as fit in memory. The step's weight
-            perturbation is the same either way.
+        batch_size: Images per optimizer step, over all processes.
+        micro_batch: Images per forward pass and process; smaller values accumulate gradients. null:
+            the whole batch; auto: as many as fit in memory. The step's weight perturbation is the
+            same either way.
         warmup: Linear warm-up of the learning rate: a fraction of the run if below 1, else a number
             of steps.
         schedule: Learning-rate schedule after warm-up: cosine (decays to 0) or constant.
@@ -85,12 +83,12 @@ class TrainConfig:
             it.
         grad_checkpoint: Recompute blocks in the backward pass: less memory, about a third more
             time.
-        eval_every: Number of epochs between evaluations on held-out images; 0: only at the end.
-        save_every: Number of steps between checkpoints, in addition to those after each evaluation;
-            null: none.
+        eval_every: Epochs between evaluations on held-out images; 0: only at the end.
+        save_every: Steps between checkpoints, in addition to those after each evaluation; null:
+            none.
         keep: Number of newest checkpoints to keep in checkpoints/ in addition to the best one; 0:
             all.
-        log_every: Number of steps between lines in metrics.jsonl.
+        log_every: Steps between lines in metrics.jsonl.
         report_to: Experiment trackers to report to as well: tensorboard, wandb, mlflow.
         tensorboard: Same as --report-to tensorboard.
         stop_after: Stop after this step as if by Ctrl-C; --resume continues.

@@ -10,7 +10,7 @@ import pytest
 
 from grace_geom.compare import main as compare
 from grace_geom.data import resolve
-from grace_geom.data.imagenet import CORRUPTIONS, SEVERITIES
+from grace_geom.data.corruptions import CORRUPTIONS, SEVERITIES
 from grace_geom.evaluate import main as evaluate
 from grace_geom.evaluation.table import corruption_table
 from grace_geom.records import EvalRecord, by_level, mean_corruption

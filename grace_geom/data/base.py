@@ -32,6 +32,11 @@ class Array:
     def __call__(self, i: int) -> np.ndarray:
         return self.images[i]
 
+    @property
+    def channels(self) -> int:
+        """3 or 1; only readers of arrays tell it."""
+        return int(self.images.shape[-1])
+
     def many(self, positions: np.ndarray) -> np.ndarray:
         """``(B, H, W, C)`` uint8 at ``positions`` (B,), copied in one go."""
         return self.images[positions]

@@ -1,5 +1,5 @@
-"""What lies under a data root: the torchvision sets and the ImageNet family, with counts, and what
-is missing.
+"""What lies under a data root: the torchvision sets, the ImageNet family and CIFAR's relatives,
+with counts, and what is missing.
 """
 
 import contextlib
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import grace_geom.data.cifar as cifar
 import grace_geom.data.imagenet as imagenet
 import grace_geom.data.tv as tv
 from grace_geom.data.base import ImageSet
@@ -52,6 +53,7 @@ def survey(root: Path) -> list[DataSetStatus]:
         [_torchvision(name, root) for name in tv.KNOWN]
         + [_imagenet(root)]
         + [_relative(name, root) for name in imagenet.RELATIVES]
+        + [_cifar(name, root) for name in cifar.FOLDERS]
     )
 
 
@@ -96,6 +98,32 @@ def _relative(name: str, root: Path) -> DataSetStatus:
         [] if problem or relative.images is None else _short("the set", counts[1], relative.images)
     )
     return DataSetStatus(name, str(here), {"test": counts}, problem or "; ".join(short))
+
+
+def _cifar(name: str, root: Path) -> DataSetStatus:
+    folder, mark = cifar.FOLDERS[name]
+    here = cifar.home(name, root)
+    if here is None:
+        return DataSetStatus(name, str(root / folder / mark), {}, absent=True)
+    rest = list(cifar.VERSIONS) if name == "cifar10.1" else [""]
+    published = cifar.VERSIONS if name == "cifar10.1" else cifar.PARTS
+    counts, wrong = {}, []
+    for asked in rest:
+        spec = f"{name}:{asked}".rstrip(":")
+        for part, read in cifar.parts(Request(spec, asked, root)).items():
+            try:
+                with contextlib.redirect_stderr(io.StringIO()):  # its warning is a row below
+                    image_set = read()
+            except UserError as error:
+                wrong.append(str(error))
+                continue
+            what = asked or part
+            counts[what] = (len(image_set.class_names), len(image_set))
+            if not name.endswith("-c"):  # of which every reader demands the published number
+                wrong += _short(what, len(image_set), published[what])
+    if name == "cifar10.2":
+        wrong += [f"no cifar102_{part}.npz" for part in cifar.PARTS if part not in counts]
+    return DataSetStatus(name, str(here), counts, "; ".join(wrong))
 
 
 def _read(read: Callable[[], ImageSet], path: Path) -> tuple[tuple[int, int], str]:

@@ -3,15 +3,34 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from grace_geom.data.imagenet_ids import wnids
-from grace_geom.data.names import Given, check_names
+from grace_geom.data.names import Given, check_names, parse_lines, read_class_names
 from grace_geom.data.prompts import imagenet_class_names
-from grace_geom.data.text import nfc
+from grace_geom.data.text import nfc, read_text, shown
 from grace_geom.errors import UserError, nearest
 
 WNID = re.compile(r"n\d{8}")
 NAMED_WNID = re.compile(r"n\d{8}[-_. ]+(?P<name>\S.*)")
+
+
+CLASS_LISTS = ("classes.json", "classnames.txt")
+
+
+def class_list(of: Path) -> tuple[str, ...]:
+    """Class names in label order for arrays that hold numbers only: from ``NAME.classes.json``
+    beside the file, else ``classes.json`` or ``classnames.txt`` in its folder.
+
+    Raises:
+        UserError: If there is none of them, or it holds something else.
+    """
+    own = of.with_suffix(".classes.json")
+    places = [own, *(of.parent / name for name in CLASS_LISTS)]
+    found = next((path for path in places if path.is_file()), own)
+    if found.suffix == ".txt":
+        return parse_lines(read_text(found), shown(found))
+    return read_class_names(found, of)
 
 
 @dataclass(frozen=True)
@@ -67,7 +86,7 @@ def classes_of(keys: Iterable[str], given: Given | None, where: str, home: str) 
     folders = in_order(keys)
     labels = {key: label for label, key in enumerate(folders)}
     if given is None:
-        return Classes(check_names([_spoken(key, home) for key in folders], home), labels)
+        return Classes(check_names([spoken(key, home) for key in folders], home), labels)
     if isinstance(given, dict):
         missing = [key for key in folders if key not in given]
         if missing:
@@ -122,8 +141,16 @@ def _natural(name: str) -> list[tuple[int, str]]:
     return [(int(p), "") if p.isascii() and p.isdigit() else (-1, p) for p in pieces]
 
 
-def _spoken(key: str, home: str) -> str:
-    """A folder's name as a sentence can hold it: WordNet ids are no words."""
+def spoken(key: str, home: str) -> str:
+    """A folder's name as a sentence can hold it: WordNet ids are no words.
+
+    Args:
+        key: Of the class.
+        home: The folder in which a class list could be written.
+
+    Raises:
+        UserError: For a WordNet id that ImageNet-1k does not have.
+    """
     if WNID.fullmatch(key):
         known = dict(zip(wnids(), imagenet_class_names(), strict=True))
         if key not in known:

@@ -129,13 +129,12 @@ def dim_set(image_set: ImageSet) -> str:
     positions = np.arange(len(image_set))
     if isinstance(fetch, Picked):
         fetch, positions = fetch.inner, fetch.positions
-    if not hasattr(fetch, "place"):
+    if not (hasattr(fetch, "place") or hasattr(fetch, "encoded")):
         return ""
     chosen = positions[np.unique(np.linspace(0, len(positions) - 1, LOOKED_AT).astype(int))]
     brightest, n = 0, 0
     for i in chosen.tolist():
-        path, offset, size = fetch.place(i)
-        found = _brightest(path, offset, size, fetch.called(i))
+        found = _brightest(fetch, i)
         if found is None:
             continue
         brightest, n = max(brightest, found), n + 1
@@ -155,15 +154,24 @@ def dim_set(image_set: ImageSet) -> str:
 DEEP = (".png", ".tif", ".tiff")
 
 
-def _brightest(path: str, offset: int, size: int | None, name: str) -> int | None:
+def _content(fetch: Any, i: int) -> bytes:
+    """The encoded bytes of an image."""
+    if hasattr(fetch, "encoded"):
+        return bytes(fetch.encoded(i))
+    path, offset, size = fetch.place(i)
+    with open(path, "rb") as file:
+        file.seek(offset)
+        return file.read(-1 if size is None else size)
+
+
+def _brightest(fetch: Any, i: int) -> int | None:
     """The largest value of a 16-bit picture of no declared depth; ``None`` for any other file."""
-    if not name.lower().endswith(DEEP):
-        return None
+    if hasattr(fetch, "place") and not fetch.called(i).lower().endswith(DEEP):
+        return None  # rows of tables may have no name
     try:
-        with open(path, "rb") as file, warnings.catch_warnings():
+        content = _content(fetch, i)
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            file.seek(offset)
-            content = file.read(-1 if size is None else size)
             with Image.open(io.BytesIO(content), formats=("PNG", "TIFF")) as image:
                 if image.mode.startswith("I;16"):
                     grey = np.asarray(image)

@@ -1,21 +1,24 @@
 """``folder:DIR``: one folder of pictures a class, as ImageFolder has it, with or without
-train/val/test above; or pictures whose labels stand in a table.
+train/val/test above; or pictures whose labels stand in a table. ``csv:FILE``: such a table, whose
+pictures may lie anywhere.
 """
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from grace_geom.data.base import ImageSet, digest_text
-from grace_geom.data.classes import WNID, Classes, classes_of, in_order
-from grace_geom.data.layout import EXPECTED, SplitFolder, layout
+from grace_geom.data.classes import CLASS_LISTS, WNID, Classes, classes_of, in_order
+from grace_geom.data.label_tables import columns_of, read_table
+from grace_geom.data.layout import EXPECTED, SplitFolder, divided, layout
 from grace_geom.data.listing import Walk, is_picture, visible
 from grace_geom.data.names import (
     Given,
     content_digest,
     existing,
+    existing_file,
     parse_given,
     parse_lines,
     printable_path,
@@ -26,8 +29,6 @@ from grace_geom.data.request import Request
 from grace_geom.data.splits import Parts
 from grace_geom.data.text import nfc, printable, read_text, shown
 from grace_geom.errors import UserError
-
-CLASS_LISTS = ("classes.json", "classnames.txt")
 
 
 def parts(request: Request) -> Parts:
@@ -43,16 +44,56 @@ def parts(request: Request) -> Parts:
     for place in places:
         if not place.is_dir():
             raise UserError(f"{place} is a file, not a folder of class folders")
-    found = layout(places[0]) if len(places) == 1 else _two(*places)
+    found = layout(places[0]) if len(places) == 1 else _two(layout, *places)
     first = next(iter(found.values()))
-    classes = _classes(first, [places[0], first.folder])
+    classes = _classes(first, _lists_in(places[0], first.folder))
     return {
         name: functools.partial(_read, part, request.spec, classes, places[0].resolve().name)
         for name, part in found.items()
     }
 
 
-def _two(train: Path, test: Path) -> dict[str, SplitFolder]:
+def table_parts(request: Request) -> Parts:
+    """The parts of a table of files and labels (its column ``split``, if there is one), or of
+    TRAIN+TEST; relative files are named from the table's folder.
+
+    Classes are those of ``train``, called as ``FILE`` minus its ending plus ``.classes.json``, or a
+    class list in the table's folder, says.
+
+    Raises:
+        UserError: If a table is missing, or is none of files that are there and their labels.
+    """
+    places = [existing_file(request.located(name)) for name in request.names("file")]
+    found = _listed_parts(places[0]) if len(places) == 1 else _two(_listed_parts, *places)
+    first = next(iter(found.values()))
+    own = places[0].with_suffix(".classes.json")
+    classes = _classes(first, [own, *_lists_in(first.folder)])
+    return {
+        name: functools.partial(_read, part, request.spec, classes, places[-(name == "test")].stem)
+        for name, part in found.items()
+    }
+
+
+def _listed_parts(path: Path) -> Mapping[str, SplitFolder]:
+    """The parts of one table.
+
+    Raises:
+        UserError: If it has no columns of files and labels.
+    """
+    table = read_table(path, anywhere=True)
+    if table is None:
+        columns = ", ".join(map(shown, columns_of(path)[:8]))
+        held = f"has the columns {columns}" if columns else "has no rows"
+        raise UserError(
+            f"{shown(path)} {held}: expected one of files (file_name, path, image ...) and one of "
+            "labels (label, class ...)"
+        )
+    return divided(path.parent, table)
+
+
+def _two(
+    parts_of: Callable[[Path], Mapping[str, SplitFolder]], train: Path, test: Path
+) -> dict[str, SplitFolder]:
     """The parts of TRAIN+TEST.
 
     Raises:
@@ -60,7 +101,7 @@ def _two(train: Path, test: Path) -> dict[str, SplitFolder]:
     """
     found = {}
     for name, place in (("train", train), ("test", test)):
-        own = layout(place)
+        own = parts_of(place)
         if len(own) > 1:
             raise UserError(
                 f"{shown(place)} holds {', '.join(sorted(own))} itself: name the one that is meant"
@@ -107,15 +148,19 @@ def read(
     """
     part = SplitFolder(folder)
     if folders is None:
-        classes = _classes(part, [folder])
+        classes = _classes(part, _lists_in(folder))
     else:
         classes = Classes(tuple(folders), {nfc(name): i for i, name in enumerate(folders)})
     return _read(part, spec, classes, folder.resolve().name, only)
 
 
+def _lists_in(*folders: Path) -> list[Path]:
+    """Where class lists may lie, the first first."""
+    return [folder / name for folder in folders for name in CLASS_LISTS]
+
+
 def _classes(part: SplitFolder, places: list[Path]) -> Classes:
-    """Labels and names of the classes of a part, from the class list in the first place that has
-    one.
+    """Labels and names of the classes of a part, from the first class list that is there.
 
     Raises:
         UserError: If the list does not fit the classes.
@@ -124,12 +169,12 @@ def _classes(part: SplitFolder, places: list[Path]) -> Classes:
         keys = class_folders(part.folder)
     else:
         keys = in_order(row.label for row in part.table.rows)
-    lists = [path for place in places for name in CLASS_LISTS if (path := place / name).is_file()]
+    lists = [path for path in places if path.is_file()]
     given: Given | None = None
     if lists:
         parse = parse_given if lists[0].suffix == ".json" else _listed
         given = parse(read_text(lists[0]), shown(lists[0]))
-    return classes_of(keys, given, shown(lists[0]) if lists else "", shown(places[0]))
+    return classes_of(keys, given, shown(lists[0]) if lists else "", shown(places[0].parent))
 
 
 def _listed(text: str, where: str) -> Given:

@@ -16,13 +16,15 @@ import numpy as np
 from PIL import Image
 
 from grace_geom.data.base import ClassIds, ImageSet, digest_text
+from grace_geom.data.corruptions import asked_for
 from grace_geom.data.folder import class_folders, read
+from grace_geom.data.imagenet_flat import is_flat, read_flat
 from grace_geom.data.imagenet_ids import objectnet, subset, wnids
 from grace_geom.data.pictures import Files
 from grace_geom.data.prompts import imagenet_class_names, imagenet_templates
 from grace_geom.data.request import Request
 from grace_geom.data.splits import Parts
-from grace_geom.errors import UserError, nearest
+from grace_geom.errors import UserError
 from grace_geom.world import first
 
 HOMES = (
@@ -32,34 +34,13 @@ HOMES = (
     "imagenet-1k",
     "imagenet/images",
     "imagenet/ILSVRC/Data/CLS-LOC",
+    "imagenet-object-localization-challenge/ILSVRC/Data/CLS-LOC",
+    "ILSVRC/Data/CLS-LOC",
     ".",
 )
 SPLITS = {"train": ("train",), "val": ("val", "val_in_folder", "val_dirs")}
 BORDER = 2
 """Pixels of ObjectNet's red frame."""
-
-CORRUPTIONS = (
-    "gaussian_noise",
-    "shot_noise",
-    "impulse_noise",
-    "defocus_blur",
-    "glass_blur",
-    "motion_blur",
-    "zoom_blur",
-    "snow",
-    "frost",
-    "fog",
-    "brightness",
-    "contrast",
-    "elastic_transform",
-    "pixelate",
-    "jpeg_compression",
-)
-"""The 15 of the benchmark; the four of its validation set (speckle_noise ...) are read where they
-are named.
-"""
-EXTRA = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
-SEVERITIES = ("1", "2", "3", "4", "5")
 
 
 @dataclass(frozen=True)
@@ -121,14 +102,18 @@ def find(root: Path) -> dict[str, Path]:
         found = {
             split: path
             for split, names in SPLITS.items()
-            for path in [
-                next((root / home / name for name in names if (root / home / name).is_dir()), None)
-            ]
+            for path in [_best([root / home / name for name in names])]
             if path is not None
         }
         if found:
             return found
     return {}
+
+
+def _best(places: list[Path]) -> Path | None:
+    """The first folder that has class folders, else the first that is there."""
+    here = [place for place in places if place.is_dir()]
+    return next((p for p in here if len(here) == 1 or not is_flat(p)), next(iter(here), None))
 
 
 def find_relative(name: str, root: Path) -> Path | None:
@@ -170,11 +155,14 @@ def parts(request: Request) -> Parts:
 
 
 def read_imagenet(path: Path, spec: str) -> ImageSet:
-    """One split of ImageNet-1k.
+    """One split of ImageNet-1k; of Kaggle's archive, whose val has no class folders, too.
 
     Raises:
-        UserError: If its class folders are not the 1,000 WordNet ids.
+        UserError: If its class folders are not the 1,000 WordNet ids, or a list of classes does not
+            fit the pictures.
     """
+    if path.name in SPLITS["val"] and is_flat(path):
+        return _labelled(read_flat(path, spec), "imagenet", None)
     return _labelled(_by_class(path, spec, wnids()), "imagenet", None)
 
 
@@ -266,17 +254,11 @@ def _corrupted(path: Path, spec: str, rest: str) -> ImageSet:
     """Some or all corruptions and severities one after another; the images have 224 pixels and stay
     as they are.
     """
-    wanted, _, level = rest.partition(":")
-    if wanted and wanted not in CORRUPTIONS + EXTRA:
-        raise UserError(
-            f"{spec}: unknown corruption {wanted!r}; {nearest(wanted, CORRUPTIONS + EXTRA)}"
-        )
-    if level and level not in SEVERITIES:
-        raise UserError(f"{spec}: the severity is {level!r}, it must be 1 to 5")
+    corruptions, severities = asked_for(spec, rest)
     pieces = []
-    for corruption in [wanted] if wanted else CORRUPTIONS:
+    for corruption in corruptions:
         home = _corruption_folder(path, corruption, spec)
-        for severity in [level] if level else SEVERITIES:
+        for severity in severities:
             if not (home / severity).is_dir():
                 raise UserError(
                     f"{spec}: no folder {home / severity}, one of the severities 1 to 5"

@@ -5,8 +5,8 @@ A key follows the image, not its place: it is a hash of the image's content, so 
 reordering, adding or removing others changes nothing, and exact copies share one key.
 
 * Images in memory (npz, torchvision's arrays): all pixels.
-* Files and shards: the size and three blocks of the encoded bytes (:func:`file_key`), so that a
-  folder of a million pictures is not read whole.
+* Files, shards and rows of tables: the size and three blocks of the encoded bytes
+  (:func:`file_key`), so that a folder of a million pictures is not read whole.
 * Published sets whose names are fixed (ImageNet and its relatives, ``shapes``): the name.
 * Any other reader: the decoded pixels.
 
@@ -71,7 +71,7 @@ def _keys(image_set: ImageSet) -> np.ndarray:
     elif kind == "name":
         found = [_hash(b"name", fetch.published(int(i)).encode()) for i in positions]
     elif kind == "file":
-        found = _file_keys([fetch.place(int(i)) for i in positions])
+        found = _file_keys(fetch, positions)
     else:
         found = [_pixels_key(fetch(int(i))) for i in positions]
     return np.array(found, dtype=np.uint64)
@@ -91,7 +91,7 @@ def kind_of(image_set: ImageSet) -> str:
     named = getattr(fetch, "published", None)
     if named is not None and named(int(positions[0])) is not None:
         return "name"
-    return "file" if hasattr(fetch, "place") else "pixels"
+    return "file" if hasattr(fetch, "place") or hasattr(fetch, "encoded") else "pixels"
 
 
 def pixel_keys_of(image_set: ImageSet) -> np.ndarray | None:
@@ -112,21 +112,26 @@ def pixel_keys_of(image_set: ImageSet) -> np.ndarray | None:
     if kind == "name":
         return None
     if kind == "pixels":
-        if isinstance(fetch, Array) and fetch.images.shape[-1] == 3:
+        if getattr(fetch, "channels", None) == 3:
             return keys_of(image_set)
         return np.array([_rgb_key(fetch(int(i))) for i in positions], dtype=np.uint64)
     if len(positions) > MOST_IMAGES:
         return None
-    stamps = [_stamp(fetch.place(int(i))) for i in positions]
+    stamps = [_stamp(fetch, int(i)) for i in positions]
     if sum(size for _, _, size, *_ in stamps) > MOST_BYTES:
         return None
     _decode(fetch, {(type(fetch), *s): int(i) for s, i in zip(stamps, positions, strict=True)})
     return np.array([_PIXELS[type(fetch), *stamp] for stamp in stamps], dtype=np.uint64)
 
 
-def _stamp(place: Place) -> tuple[str, int, int, int, int]:
-    """Path, offset and bytes of an image, and the file's length and time of change."""
-    path, offset, size = place
+def _stamp(fetch: Any, i: int) -> tuple[str, int, int, int, int]:
+    """Path, offset and bytes of an image, and the file's length and time of change; of an image in
+    a table, a digest of its bytes.
+    """
+    if hasattr(fetch, "encoded"):
+        content = fetch.encoded(i)
+        return hashlib.sha256(content).hexdigest(), 0, len(content), len(content), 0
+    path, offset, size = fetch.place(i)
     try:
         status = os.stat(path)
     except OSError as error:
@@ -145,7 +150,7 @@ def _decode(fetch: Any, wanted: dict[tuple[Any, ...], int]) -> None:
             try:
                 _PIXELS[stamp] = _rgb_key(fetch(i))
             except UserError:  # no number can come of it: reading it for one says what is wrong
-                _PIXELS[stamp] = _hash(b"undecodable", str(file_key(*fetch.place(i))).encode())
+                _PIXELS[stamp] = _hash(b"undecodable", str(_file_keys(fetch, [i])[0]).encode())
 
     with warnings.catch_warnings():  # outside of the threads: inside, each would undo another's
         warnings.simplefilter("ignore")
@@ -198,7 +203,10 @@ def _pixels_key(image: Pixels) -> int:
     return _array_keys(np.asarray(image)[None], np.arange(1))[0]
 
 
-def _file_keys(places: Sequence[Place]) -> list[int]:
+def _file_keys(fetch: Any, positions: Sequence[int] | np.ndarray) -> list[int]:
+    if hasattr(fetch, "encoded"):
+        return [content_key(fetch.encoded(int(i)), fetch.called(int(i))) for i in positions]
+    places: list[Place] = [fetch.place(int(i)) for i in positions]
     if len(places) < 4 * READERS:
         return [file_key(*place) for place in places]
     parts = np.array_split(np.arange(len(places)), READERS)
@@ -224,13 +232,30 @@ def file_key(path: str, offset: int = 0, size: int | None = None) -> int:
         raise UserError(f"{path} cannot be read ({error.strerror})") from None
 
 
+def content_key(content: bytes, name: str) -> int:
+    """As :func:`file_key`, of an encoded picture that lies in no file of its own.
+
+    Args:
+        content: The bytes of the picture's file.
+        name: Of that file: uncompressed ones count whole.
+    """
+    size = len(content)
+    blocks = [content[start : start + length] for start, length in _blocks(size, name)]
+    return _hash(f"file {size};".encode(), *blocks)
+
+
+def _blocks(size: int, name: str) -> list[tuple[int, int]]:
+    """Where the blocks of a picture's file begin that its key is made of, and how long they are."""
+    if size <= 3 * BLOCK or name.lower().endswith(UNCOMPRESSED):
+        return [(0, size)]
+    return [(start, BLOCK) for start in (0, (size - BLOCK) // 2, size - BLOCK)]
+
+
 @functools.lru_cache(maxsize=2**20)  # a command resolves its data several times
 def _kept_key(path: str, offset: int, size: int | None, length: int, modified: int) -> int:
     size = length - offset if size is None else size
-    whole = size <= 3 * BLOCK or path.lower().endswith(UNCOMPRESSED)
-    starts = [0] if whole else [0, (size - BLOCK) // 2, size - BLOCK]
     with open(path, "rb", buffering=0) as file:
-        blocks = [_block(file, offset + start, size if whole else BLOCK) for start in starts]
+        blocks = [_block(file, offset + start, n) for start, n in _blocks(size, path)]
     return _hash(f"file {size};".encode(), *blocks)
 
 

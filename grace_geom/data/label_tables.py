@@ -131,8 +131,12 @@ def _plain(name: str) -> bool:
     return words <= FILLERS | {"image", "file", "annotation", "class", "classes"}
 
 
-def read_table(path: Path) -> LabelTable | None:
+def read_table(path: Path, *, anywhere: bool = False) -> LabelTable | None:
     """The pictures that a table lists; ``None`` where it has no columns for files and labels.
+
+    Args:
+        path: The table.
+        anywhere: Files may lie outside the table's folder, under absolute paths too.
 
     Raises:
         UserError: If a row has no file or label, a file twice, a file that is not there or lies
@@ -147,7 +151,7 @@ def read_table(path: Path) -> LabelTable | None:
         return None
     label = _label_column(rows, labels, where)
     split = next((c for c in columns if c.strip().lower() in SPLIT_COLUMNS), None)
-    finder = _Finder(path)
+    finder = _Finder(path, anywhere)
     found: dict[str, LabelRow] = {}
     for line, row in rows:
         name, text = (_cell(row.get(column), f"{where}, line {line}") for column in (file, label))
@@ -157,10 +161,11 @@ def read_table(path: Path) -> LabelTable | None:
         if len(places) != 1:
             why = f"{' and '.join(map(shown, places[:2]))} could be" if places else "no picture is"
             raise UserError(f"{where}, line {line}: {why} {shown(name)}")
-        if places[0] in found:
+        place = os.path.abspath(path.parent / places[0])
+        if place in found:
             raise UserError(f"{where}, line {line}: {shown(name)} is listed twice")
         part = _split(row.get(split), where, line) if split else None
-        found[places[0]] = LabelRow(places[0], text, part)
+        found[place] = LabelRow(places[0], text, part)
     return LabelTable(path, tuple(found.values()))
 
 
@@ -275,10 +280,11 @@ class _Finder:
 
     Args:
         table: Its path.
+        anywhere: Whether they may lie outside its folder.
     """
 
-    def __init__(self, table: Path) -> None:
-        self.folder = table.parent
+    def __init__(self, table: Path, anywhere: bool) -> None:
+        self.folder, self.anywhere = table.parent, anywhere
         inner, split = visible(self.folder)[0], split_of(table.stem)
         own = [name for name in inner if split_of(name) and split in (None, split_of(name))]
         images = [n for n in inner if len(inner) == 1 or n.lower() in IMAGE_FOLDERS]
@@ -287,10 +293,12 @@ class _Finder:
     def find(self, name: str) -> list[str]:
         """Paths below the folder that ``name`` could mean."""
         plain = name.replace("\\", "/") if "/" not in name else name
-        if os.path.isabs(plain):
+        if os.path.isabs(plain) and not self.anywhere:
             plain = os.path.relpath(plain, self.folder.absolute())
         path = os.path.normpath(plain)
-        if path.startswith("..") or hidden_path(path) or not printable(path):
+        if not printable(path):
+            return []
+        if not self.anywhere and (path.startswith("..") or hidden_path(path)):
             return []
         endings = (
             [""] if is_picture(path) else sorted(e for x in EXTENSIONS for e in (x, x.upper()))
@@ -298,7 +306,7 @@ class _Finder:
         forms = {path, unicodedata.normalize("NFD", path)}  # macOS writes the second
         return [
             f"{home}{form}{ending}"
-            for home in self.homes
+            for home in ([""] if os.path.isabs(path) else self.homes)
             for form in sorted(forms)
             for ending in endings
             if os.path.isfile(self.folder / f"{home}{form}{ending}")

@@ -190,7 +190,7 @@ def _by_table(top: Path, folders: list[str], files: list[str]) -> dict[str, Spli
             "remove one"
         )
     else:
-        found = _divided(top, next(iter(read.values())))
+        found = divided(top, next(iter(read.values())))
     return _with_others(top, folders, found)
 
 
@@ -236,7 +236,7 @@ def _is_flat(top: Path, folders: list[str], files: list[str]) -> bool:
     )
 
 
-def _divided(top: Path, table: LabelTable) -> dict[str, SplitFolder]:
+def divided(top: Path, table: LabelTable) -> dict[str, SplitFolder]:
     """One table's parts, by its column ``split``, or by the splits' folders that its files are
     in."""
     by_row = [row.split for row in table.rows]

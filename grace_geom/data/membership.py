@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from grace_geom.data.base import ImageSet
+from grace_geom.data.cifar import FOLDERS as CIFARS
 from grace_geom.data.keys import MOST_BYTES, MOST_IMAGES, keys_of, kind_of, pixel_keys_of, source_of
 from grace_geom.data.request import Request
 from grace_geom.errors import UserError
@@ -183,8 +184,12 @@ def _why_not_pixels(run: Trained) -> str:
     return f"more than {MOST_IMAGES:,} files or {MOST_BYTES >> 20} MiB are not decoded"
 
 
-KIND_OF = {"npz": "pixels", "folder": "file", "wds": "file", "shapes": "name"} | dict.fromkeys(
-    ("imagenet", "imagenet-v2", "imagenet-a", "imagenet-r", "imagenet-sketch"), "name"
+KIND_OF = (
+    dict.fromkeys(("npz", "npy", *CIFARS), "pixels")
+    | dict.fromkeys(("folder", "csv", "wds", "hf"), "file")
+    | dict.fromkeys(
+        ("shapes", "imagenet", "imagenet-v2", "imagenet-a", "imagenet-r", "imagenet-sketch"), "name"
+    )
 )
 """What the images of a SPEC are known by (:func:`keys_of`), where its first word tells."""
 
@@ -218,7 +223,7 @@ def _same_data(spec: str, config: Mapping[str, Any]) -> bool:
 def _places(spec: str, root: str | None) -> tuple[str, ...]:
     """The kind of a data set and where it lies: paths without links and dots, names as they are."""
     kind, _, rest = spec.partition(":")
-    if kind not in ("npz", "folder", "wds") or not rest.strip("+ "):
+    if kind not in ("npz", "npy", "folder", "csv", "wds") or not rest.strip("+ "):
         return (spec,)
     request = Request(spec, rest, Path(root).expanduser() if root else None)
     return kind, *(str(request.located(name).resolve()) for name in request.names("file"))

@@ -11,7 +11,7 @@ import numpy as np
 
 from grace_geom.data.base import Array, ImageSet
 from grace_geom.data.names import content_digest, existing_file, file_record, read_class_names
-from grace_geom.data.pictures import check_sides
+from grace_geom.data.npy import check_kinds, pickled, read_header
 from grace_geom.data.prompts import templates_for
 from grace_geom.data.request import Request
 from grace_geom.data.splits import Parts, one_or_two
@@ -44,8 +44,7 @@ def read(path: Path, spec: str) -> ImageSet:
     """
     path = existing_file(path)
     class_names = read_class_names(path.with_suffix(".classes.json"), path)
-    status = path.stat()
-    images, labels = _arrays(path, status.st_mtime_ns, status.st_size)
+    images, labels = arrays(path)
     if labels.min() < 0 or labels.max() >= len(class_names):
         raise UserError(
             f"{path}: labels go from {labels.min()} to {labels.max()}, but "
@@ -55,6 +54,16 @@ def read(path: Path, spec: str) -> ImageSet:
     key, templates = templates_for(path.stem)
     note = {"files": [file_record(path)], "content": content_digest([("", path)]), "templates": key}
     return ImageSet(path.stem, spec, "all", labels, class_names, templates, Array(images), note)
+
+
+def arrays(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Images ``(N, H, W, C)`` uint8 and labels ``(N,)`` int64 of an archive, read-only.
+
+    Raises:
+        UserError: As :func:`read`, but for class names.
+    """
+    status = path.stat()
+    return _arrays(path, status.st_mtime_ns, status.st_size)
 
 
 @functools.lru_cache(maxsize=2)  # train and val are cut from one file, and LZMA takes seconds
@@ -110,7 +119,7 @@ def _check_headers(path: Path) -> None:
         raise UserError(
             f"{shown(path)} has no array {' or '.join(map(repr, missing))}; it holds: {names}"
         )
-    _check_kinds(shown(path), *found["images"], *found["labels"])
+    check_kinds(shown(path), *found["images"], *found["labels"])
     check_memory(path, math.prod(found["images"][0]) + 8 * found["labels"][0][0])
 
 
@@ -119,20 +128,14 @@ def _other_kind(path: Path) -> None:
     with path.open("rb") as file:
         head = file.read(6)
     if head.startswith(b"\x80"):  # as pickles of protocol 2 and later begin
-        raise _pickled(path)
+        raise pickled(path)
     if head == b"\x93NUMPY":
         raise UserError(
-            f"{shown(path)} is a single array, not an .npz archive with 'images' and 'labels'"
+            f"{shown(path)} is a single array, not an .npz archive with 'images' and 'labels': "
+            "npy:IMAGES,LABELS reads two of them"
         )
     if head and not head.startswith(b"PK"):
         raise UserError(f"{shown(path)} is not an .npz archive with 'images' and 'labels'")
-
-
-def _pickled(path: Path | str) -> UserError:
-    return UserError(
-        f"{shown(path)} holds pickled objects, which can run code: refused. "
-        f"Save plain arrays: images uint8, labels int64."
-    )
 
 
 def _header(archive: zipfile.ZipFile, name: str) -> Header:
@@ -145,25 +148,8 @@ def _header(archive: zipfile.ZipFile, name: str) -> Header:
     if archive.namelist().count(name) > 1:
         raise UserError(f"holds {name} twice")
     with archive.open(name) as file:
-        version = np.lib.format.read_magic(file)
-        if version not in ((1, 0), (2, 0)):  # 3.0 is for field names, which these arrays lack
-            raise UserError(f"{name} has the format {version}: save plain arrays with numpy.savez")
-        read = (
-            np.lib.format.read_array_header_1_0
-            if version == (1, 0)
-            else np.lib.format.read_array_header_2_0
-        )
-        shape, _, dtype = read(file)
-        held = archive.getinfo(name).file_size - file.tell()
-    if any(side < 0 for side in shape):
-        raise UserError(f"{name} declares the shape {shape}")
-    declared = math.prod(shape) * dtype.itemsize
-    if declared != held and not dtype.hasobject:
-        raise UserError(
-            f"{name} declares {declared} bytes (shape {shape}) and holds {held}: it is broken or "
-            "cut short"
-        )
-    return tuple(map(int, shape)), dtype
+        header = read_header(file, archive.getinfo(name).file_size, name)
+    return header.shape, header.dtype
 
 
 def check_memory(path: Path, need: int) -> None:
@@ -204,32 +190,3 @@ def _image_size(path: Path) -> tuple[int, ...]:
     _check_headers(path)
     with zipfile.ZipFile(path) as archive:
         return _header(archive, "images.npy")[0][1:3]
-
-
-def _check_kinds(
-    where: str,
-    images: tuple[int, ...],
-    images_type: np.dtype,
-    labels: tuple[int, ...],
-    labels_type: np.dtype,
-) -> None:
-    """Refuse shapes and types that are not images and labels."""
-    if images_type.hasobject or labels_type.hasobject:
-        raise _pickled(where)
-    if images_type != np.uint8:
-        raise UserError(
-            f"{where}: images are {images_type}, expected uint8 in 0..255. "
-            f"Save (images * 255).round().astype('uint8') if they lie in [0, 1]."
-        )
-    whole = images if len(images) == 4 else (*images, 1)
-    if len(whole) != 4 or whole[-1] not in (1, 3) or 0 in whole:
-        raise UserError(
-            f"{where}: images have shape {images}, expected (N,H,W,3), (N,H,W,1) or (N,H,W), N > 0"
-        )
-    if len(labels) != 1 or labels_type.kind not in "iu":
-        raise UserError(
-            f"{where}: labels are {labels_type} of shape {labels}, expected int64 of shape (N,)"
-        )
-    if images[0] != labels[0]:
-        raise UserError(f"{where}: {images[0]} images but {labels[0]} labels")
-    check_sides((whole[2], whole[1]), where)

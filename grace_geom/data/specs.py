@@ -5,12 +5,18 @@ from dataclasses import replace
 from pathlib import Path
 
 from grace_geom.data.base import ImageSet
+from grace_geom.data.cifar import FOLDERS as CIFARS
+from grace_geom.data.cifar import parts as cifar
 from grace_geom.data.depth import dim_set
 from grace_geom.data.embedded import parts as shapes
 from grace_geom.data.folder import parts as folder
+from grace_geom.data.folder import table_parts as table
+from grace_geom.data.hf import parts as hf
+from grace_geom.data.hf_tables import asked as hf_asked
 from grace_geom.data.imagenet import RELATIVES
 from grace_geom.data.imagenet import parts as imagenet
 from grace_geom.data.names import existing
+from grace_geom.data.npy import parts as npy
 from grace_geom.data.npz import parts as npz
 from grace_geom.data.prompts import given_templates, parse_templates
 from grace_geom.data.request import Request
@@ -22,18 +28,22 @@ from grace_geom.errors import UserError, nearest
 READERS: Mapping[str, Callable[[Request], Parts]] = {
     "shapes": shapes,
     "npz": npz,
+    "npy": npy,
     "folder": folder,
+    "csv": table,
     "wds": wds,
+    "hf": hf,
     "torchvision": torchvision,
     "imagenet": imagenet,
-} | dict.fromkeys(RELATIVES, imagenet)
+} | (dict.fromkeys(RELATIVES, imagenet) | dict.fromkeys(CIFARS, cifar))
 
-PATHS = {"npz": "file", "folder": "dir"}
+PATHS = {"npz": "file", "npy": "images", "folder": "dir", "csv": "file"}
 """Forms of one or two paths, and what these are called."""
 
 FORMS = (
-    "shapes[:VARIANT], npz:FILE or npz:TRAIN+TEST, folder:DIR, wds:PATTERN, torchvision:NAME, "
-    "imagenet, " + ", ".join(RELATIVES)
+    "shapes[:VARIANT], npz:FILE or npz:TRAIN+TEST, npy:IMAGES[,LABELS], folder:DIR, csv:FILE, "
+    "wds:PATTERN, hf:NAME_OR_DIR[:SPLIT], torchvision:NAME, imagenet, "
+    + ", ".join([*RELATIVES, *CIFARS])
 )
 
 
@@ -50,9 +60,10 @@ def resolve(
     """One split of the data set that a SPEC names.
 
     Args:
-        spec: ``shapes[:VARIANT]``, ``npz:FILE``, ``npz:TRAIN+TEST``, ``folder:DIR``,
-            ``wds:PATTERN``, ``wds:TRAIN+TEST``, ``torchvision:NAME``, ``imagenet`` or one of its
-            relatives.
+        spec: ``shapes[:VARIANT]``, ``npz:FILE``, ``npz:TRAIN+TEST``, ``npy:IMAGES[,LABELS]``,
+            ``folder:DIR``, ``csv:FILE``, ``wds:PATTERN``, ``wds:TRAIN+TEST``,
+            ``hf:NAME_OR_DIR[:SPLIT]``, ``torchvision:NAME``, ``imagenet`` or one of its
+            relatives, ``cifar10-c`` or another of CIFAR's.
         split: ``train``, ``val`` and ``test`` are disjoint. ``eval`` is for sets that are only
             evaluated on (OOD, zero-shot): their own test split if they have one, otherwise every
             image.
@@ -102,10 +113,14 @@ def check_spec(spec: str, *, data_root: Path | str | None = None, surely: bool =
         UserError: As :func:`resolve`.
     """
     scheme, request = _asked(spec, data_root)
+    if scheme == "hf" and (surely or Path(request.rest).expanduser().is_absolute()):
+        hf_asked(request)
     if scheme in PATHS:
         for name in request.names(PATHS[scheme]):
-            if surely or Path(name).expanduser().is_absolute():
-                existing(request.located(name))
+            pair = scheme == "npy" and not request.located(name).exists()
+            for file in name.split(",", 1) if pair else [name]:
+                if surely or Path(file).expanduser().is_absolute():
+                    existing(request.located(file))
 
 
 def _asked(
@@ -140,5 +155,17 @@ _LOOKED: dict[tuple[str | None, str, str, int], str] = {}
 
 
 def _as_spec(path: Path) -> str:
-    kind = "folder" if path.is_dir() else {".npz": "npz", ".tar": "wds"}.get(path.suffix, "npz")
+    kind = "folder" if path.is_dir() else BY_ENDING.get(path.suffix.lower(), "npz")
     return f"'{kind}:{path}'"
+
+
+BY_ENDING = {
+    ".npy": "npy",
+    ".parquet": "hf",
+    ".arrow": "hf",
+    ".tar": "wds",
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".jsonl": "csv",
+}
+"""The form of a file that stands where a SPEC should."""

@@ -23,30 +23,24 @@ class Measures:
     """What is measured on every checkpoint.
 
     Attributes:
-        suites: Suites to evaluate: id (in-distribution test set), ood (out of distribution), adv
-            (attacked ID test set), natural_adv (natural adversarial images), zeroshot (transfer to
-            other data sets).
-        attack: Attack: pgd, apgd-ce (Auto-PGD on the cross-entropy), apgd-t (on the targeted DLR
-            loss), apgd (both, for final tables), fab-t, square, or autoattack (apgd, fab-t and
-            square). Also autoattack-plus, autoattack-rand (for random models), robustvlm (at 2/255
-            and 4/255), fgsm, pgd-cw, cw (with --norm l2), apgd-dlr, fab.
-        eps: Radius ε of the attack, in pixel units of [0, 1]: 4/255 in L-infinity; for --norm l2
-            and l1 the length of the whole perturbation, such as 0.5 and 12.
+        suites: Suites to evaluate: id, ood, adv (attacked ID test set), natural_adv, zeroshot.
+        attack: Attack: pgd, apgd-ce (the paper's), apgd (adds targeted APGD, for final tables),
+            autoattack, ...
+        eps: Attack radius, in pixels of [0, 1].
         norm: Norm of the radius: linf, l2 or l1.
         alpha: Step size of pgd and pgd-cw, in the unit of --eps; default: a quarter of it.
-        steps: Number of attack steps; default: 20 for pgd and pgd-cw, 100 for Auto-PGD, FAB and cw.
-        restarts: Number of random restarts of the attack; default: the attack's own, mostly 1.
+        steps: Number of attack steps; default: 20 for pgd, 100 for Auto-PGD.
+        restarts: Number of random restarts of the attack.
         queries: Number of queries of Square Attack.
         square_schedule: Square size schedule of Square Attack: standard (AutoAttack's) or stretched
             over its queries; default: standard in autoattack, stretched in square.
-        n: Number of images per data set, a random subset; default: all, and 500 for the attack.
-        n_attack: Number of images to attack, if different from --n.
+        n: Images per data set, a random subset; default: all, and 500 for the attack.
+        n_attack: Number of images to attack, if different from n.
         eval_seed: Random seed of subsets and attacks.
-        eval_batch: Number of images per forward pass.
-        ood: Out-of-distribution sets, as NAME=SPEC, such as sketch=folder:sketches; default: those
-            of the training data.
-        natural_adv: Natural adversarial sets, as NAME=SPEC; default: those known for the data set.
-        zeroshot: Zero-shot transfer sets, as NAME=SPEC; default: those known for the data set.
+        eval_batch: Images per forward pass.
+        ood: Out-of-distribution sets, as NAME=SPEC; default: those of the training data.
+        natural_adv: Natural adversarial sets, as NAME=SPEC.
+        zeroshot: Zero-shot transfer sets, as NAME=SPEC.
     """
 
     suites: tuple[str, ...] = field(default=SUITES, metadata={"group": "evaluation"})
@@ -179,9 +173,9 @@ def short_name(spec: str) -> str:
     path stay.
     """
     scheme, _, rest = spec.partition(":")
-    if scheme not in ("npz", "folder", "wds"):
+    if scheme not in ("npz", "npy", "folder", "csv", "wds", "hf"):
         return spec
-    return Path(rest.split("+")[-1]).name.split(".")[0] or spec
+    return Path(rest.split("+")[-1].split(",")[0]).name.split(".")[0] or spec
 
 
 @dataclass(frozen=True)

@@ -73,20 +73,18 @@ class Adversary:
     """Fields of every method that trains on attacked images.
 
     Attributes:
-        eps: L-infinity radius ε of the attack, in pixel units of [0, 1].
-        alpha: PGD step size, in pixel units of [0, 1].
+        eps: Radius of the L-infinity ball, in pixels of [0, 1].
+        alpha: PGD step size, in pixels of [0, 1].
         attack_steps: Number of PGD steps, from a uniform random start.
         eps_warmup: Fraction of the run over which eps and alpha rise linearly from 0; 0: full
             radius from the start.
         steps_warmup: Fraction of the run over which the number of PGD steps rises linearly from 1;
-            0: all steps from the start. At 1 the run takes about half of the PGD steps. (Not in the
-            papers.)
+            0: all steps from the start (ours). At 1 the run takes about half of the PGD steps.
         attack_stop: Stop attacking an image once its cross-entropy exceeds this many nats, that is
             once its true class has probability below ``exp(-attack_stop)``. At ln 2 = 0.69 every
             misclassified image stops, and some others; at ln K (2.48 for 12 classes) only
-            misclassified ones do. ``null``: never. Logs the number of gradients per image (two
-            forward passes each) as ``attack_looks``. Synchronises with the GPU once per attack
-            step.
+            misclassified ones do. ``null``: never. Logs ``attack_looks``, gradients per image (two
+            forward passes each). Synchronises with the GPU once per attack step.
     """
 
     raised: ClassVar[str] = "the cross-entropy"

@@ -39,35 +39,31 @@ class Grace(Adversary, Lora):
     for bit.
 
     Attributes:
-        lambda_lar: Weight of the cross-entropy at perturbed weights and images
-            (the paper gives no value).
-        lambda_gv: Weight of the Gram volume (the paper gives no value).
+        lambda_lar: Weight of the cross-entropy at perturbed weights and images (ours: 1).
+        lambda_gv: Weight of the Gram volume (ours: 1).
         lar: Use the term L_LAR-AWP; ``off`` keeps the perturbed feature of the Gram volume
             (ablation).
         gv: Use the term L_GV (ablation).
         curriculum: Choose ranks by curvature; ``off`` gives every matrix r_max (ablation).
-        rho: Radius ρ of the weight perturbation, relative to ‖W‖_F (the paper does not say
-            whether it is relative).
+        rho: Radius of the weight perturbation, relative to ||W||_F (ours: relative).
         absolute: Interpret ``rho`` as an absolute radius.
         r_max: Maximum rank of a matrix's perturbation.
-        awp_steps: Number of ascent steps, T_AWP (the paper gives no value).
-        awp_lr: Ascent step size, as a fraction of the radius (the paper gives no value).
+        awp_steps: Number of ascent steps, T_AWP (ours: 1).
+        awp_lr: Ascent step size, as a fraction of the radius (ours: 1).
         percentile: Matrices with a curvature score at or above this percentile get rank r_max.
         low_percentile: Matrices with a curvature score below this percentile get rank 0.
         beta: Decay of the moving average of the curvature.
-        refresh_every: Number of steps between curvature updates, K, capped so that a run has at
-            least 20 updates (the cap is not in the paper).
+        refresh_every: Steps between curvature updates, K, capped so that a run has at least 20
+            updates (ours: the cap).
         curvature_labels: Labels for the curvature estimate: ``true``, the data's; ``sampled`` from
             the model's predictions as in Sophia, which gives an unbiased Gauss-Newton diagonal.
-        gv_form: Alignment loss: ``volume``, the paper's; ``spread``, 1 - λ₁(G)/m (not in the
-            paper).
-        gv_eps: Ridge added to the Gram matrix (the paper gives no value).
+        gv_form: Alignment loss: ``volume``, the paper's; ``spread``, 1 - lambda_max(G)/m (ours).
+        gv_eps: Ridge added to the Gram matrix (ours: 1e-6).
         awp_direction: Initial rows A of a perturbation: ``random``, the paper's; ``sketch``,
-            leading directions of the previous step's gradient (not in the paper).
+            leading directions of the previous step's gradient (ours).
         awp_reuse: Take the ascent's first gradient from the last PGD step, alpha away from x_adv;
-            saves two thirds of its cost (not in the paper).
-        gv_anchor: Add the pretrained feature of the clean image as a fourth vector (not in
-            the paper).
+            saves two thirds of its cost (ours).
+        gv_anchor: Add the pretrained feature of the clean image as a fourth vector (ours).
     """
 
     name: ClassVar[str] = "grace"

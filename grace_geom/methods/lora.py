@@ -58,7 +58,7 @@ class Lora(Method):
 
     Attributes:
         r: Rank of every adapter.
-        lora_alpha: LoRA alpha; the scale is ``lora_alpha / r``. ``null``: 2 r.
+        lora_alpha: LoRA alpha; the scale is ``lora_alpha / r``. ``None``: 2 r.
         targets: Regular expression for the names of the adapted matrices.
     """
 

@@ -50,10 +50,9 @@ class PmgAftLoss(Adversary):
         logit_scale: Scale of the logits: ``model``, CLIP's s; ``none``, plain cosines (in the
             attack too).
         kl_reduction: Reduction of the KL divergences over the batch: ``mean`` or ``sum``.
-        lambda_clean: Weight of the KL divergence from the model's own clean prediction (1 in
-            the authors' code).
-        lambda_original: Weight of the KL divergence from the pretrained model's prediction (1
-            in the authors' code).
+        lambda_clean: Weight of the KL divergence from the model's own clean prediction (theirs: 1).
+        lambda_original: Weight of the KL divergence from the pretrained model's prediction (theirs:
+            1).
     """
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {

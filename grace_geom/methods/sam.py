@@ -28,8 +28,8 @@ class Sam(Ft):
 
     Attributes:
         rho: Radius of the perturbation.
-        m: Number of images per perturbation, however the step is cut into micro-batches;
-            ``null``: the whole step. With several processes, each forms groups from its own images.
+        m: Images per perturbation, however the step is cut into micro-batches; ``None``: the whole
+            step. With several processes, each forms groups from its own images.
     """
 
     name: ClassVar[str] = "sam"

@@ -49,31 +49,31 @@ class StudyOptions:
     Attributes:
         methods: Methods to compare, variants as NAME:FIELD=VALUE, or groups: table6, table7,
             table8, all.
-        seeds: Random seeds of the training runs.
+        seeds: Training seeds.
         out: Directory of the study; an interrupted study continues there.
         baseline: Method to compare the others with, on the same images or seeds.
-        set: Options of one method, as METHOD.FIELD=VALUE, such as at.lr=0.001.
-        lr_grid: Learning rates: off (those of the recipe), a list to try, or search (1/3, 1 and 3
-            times the rate of the recipe or of --set METHOD.lr).
+        set: Options of one method, as METHOD.FIELD=VALUE; repeatable.
+        lr_grid: Learning rates: off (the recorded ones), a list to try, or search (1/3, 1 and 3
+            times the recorded rate or --set METHOD.lr).
         lr_extend: If the best learning rate is at an edge of the grid, try one more beyond it.
         trial_share: Length of a learning-rate trial as a fraction of a run, the same for every
             method.
-        also: Other checkpoints to add as rows, as NAME=FILE: runs of other studies, or foreign
-            weights (made by other code).
+        also: Other checkpoints to add as rows, as NAME=FILE; repeatable. Runs of other studies, or
+            foreign weights.
         also_model: open_clip model name of foreign weights in --also; default: the study's base
             model.
         also_pretrained: Weights of the text tower for foreign image towers in --also; default: the
             base model's.
         workers: Number of runs at a time, each in its own process; torch's threads are divided
             among them.
-        data: Training data, as in grace_geom.train.
+        data: Training data, as in training.
         data_root: Directory of the torchvision and ImageNet data sets.
         download: Download missing torchvision data sets.
         model: open_clip name of the base model, or tiny-shapes.
-        pretrained: Weights of the base model, as in grace_geom.train.
+        pretrained: Weights of the base model, as in training.
         epochs: Number of epochs; null: the data set's recipe.
         max_steps: Maximum number of optimizer steps; null: the data set's recipe.
-        batch_size: Number of images per optimizer step; null: the data set's recipe.
+        batch_size: Images per optimizer step; null: the data set's recipe.
         train_images: Train on a random subset of this size; null: all images.
         device: Device: cpu, cuda, cuda:1, mps; auto: a GPU if there is one.
     """

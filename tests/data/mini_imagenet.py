@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from grace_geom.data.imagenet import CORRUPTIONS, SEVERITIES
+from grace_geom.data.corruptions import CORRUPTIONS, SEVERITIES
 from grace_geom.data.imagenet_ids import objectnet, subset, wnids
 from tests.data.makers import encoded
 from tests.data.test_zeroshot_sets import dtd, pets, reviews
