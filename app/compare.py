@@ -203,7 +203,16 @@ def _difference(a: Accuracy, b: Accuracy) -> str:
     return ""
 
 
-_PLACES = {"out", "resume", "provenance", "device", "tensorboard", "workers", "stop_after"}
+_PLACES = {
+    "out",
+    "resume",
+    "provenance",
+    "device",
+    "report_to",
+    "tensorboard",
+    "workers",
+    "stop_after",
+}
 
 
 _UNTRAINED = {

@@ -20,6 +20,7 @@ from grace_geom.methods.base import check_fields
 from grace_geom.models import ModelSpec, check_model, known_models
 from grace_geom.records.length import total_steps
 from grace_geom.serialise import plain, read_yaml
+from grace_geom.tracking import check_names
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -88,7 +89,8 @@ class TrainConfig:
         keep: Number of newest checkpoints to keep in checkpoints/ in addition to the best one; 0:
             all.
         log_every: Steps between lines in metrics.jsonl.
-        tensorboard: Also write TensorBoard logs.
+        report_to: Experiment trackers to report to as well: tensorboard, wandb, mlflow.
+        tensorboard: Same as --report-to tensorboard.
         stop_after: Stop after this step as if by Ctrl-C; --resume continues.
         options: Fields of the method that differ from its defaults.
     """
@@ -130,6 +132,7 @@ class TrainConfig:
     save_every: int | None = bounded(None, least=1)
     keep: int = bounded(1, least=0)
     log_every: int = bounded(10, least=1)
+    report_to: tuple[str, ...] = ()
     tensorboard: bool = False
     stop_after: int | None = bounded(None, least=1)
     options: dict[str, Any] = field(default_factory=dict, metadata={"flag": False})
@@ -138,6 +141,7 @@ class TrainConfig:
         cls = method_class(self.method)
         self.resume = self.resume or self.resume_anyway
         check_model(self.model)
+        check_names(self.report_to)
         names = {f.name for f in fields(cls)}
         for name in self.options:
             if name not in names:
@@ -193,8 +197,8 @@ class TrainConfig:
 
 NOT_THE_RUN = (
     "out", "resume", "resume_anyway", "stop_after", "device", "workers", "data_root",
-    "download", "ood", "eval_every", "save_every", "keep", "log_every", "tensorboard",
-    "val_images", "val_pgd",
+    "download", "ood", "eval_every", "save_every", "keep", "log_every", "report_to",
+    "tensorboard", "val_images", "val_pgd",
 )  # fmt: skip
 """Settings that a resumed run may change: they do not change what is trained."""
 

@@ -13,6 +13,7 @@ from grace_geom.errors import door
 from grace_geom.refusals import check_evaluation
 
 if TYPE_CHECKING:
+    from grace_geom.evaluation import Measures, Source
     from grace_geom.records import EvalRecord
 
 PROG = "python -m grace_geom.evaluate"
@@ -26,6 +27,7 @@ class EvaluateOptions:
         checkpoints: Checkpoints or run directories.
         json: Print the records as JSON instead of tables.
         fresh: Measure again, even what eval.json already holds.
+        report_to: Experiment trackers that also get every accuracy: tensorboard, wandb, mlflow.
         per_class: Also print mean per-class accuracy and the worst class.
         calibration: Also measure NLL, ECE (15 bins) and Brier score, before and after temperature
             scaling on held-out images.
@@ -42,6 +44,7 @@ class EvaluateOptions:
     checkpoints: tuple[Path, ...] = field(metadata={"group": "evaluate"})
     json: bool = False
     fresh: bool = False
+    report_to: tuple[str, ...] = ()
     per_class: bool = False
     calibration: bool = False
     effective_robustness: bool = False
@@ -63,13 +66,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         _evaluate(argv)
 
 
-def _evaluate(argv: Sequence[str] | None) -> None:
-    from grace_geom.attacks import check_eps
-    from grace_geom.checkpoint import checkpoint_file
-    from grace_geom.distributed import first
-    from grace_geom.evaluation import Console, Measures, Sets, Source, assess
-    from grace_geom.evaluation.extra_files import ExtraFiles
-    from grace_geom.records.schema import dumps
+def _options(argv: Sequence[str] | None) -> "tuple[EvaluateOptions, Measures, Source]":
+    from grace_geom.evaluation import Measures, Source
 
     command = Command(
         [EvaluateOptions, Measures, Source],
@@ -80,11 +78,20 @@ def _evaluate(argv: Sequence[str] | None) -> None:
         key=PROG,
     )
     values = command.values(argv)
-    options, measures, source = (
-        part_of(EvaluateOptions, values),
-        part_of(Measures, values),
-        part_of(Source, values),
-    )
+    return part_of(EvaluateOptions, values), part_of(Measures, values), part_of(Source, values)
+
+
+def _evaluate(argv: Sequence[str] | None) -> None:
+    from grace_geom.attacks import check_eps
+    from grace_geom.checkpoint import checkpoint_file
+    from grace_geom.distributed import first
+    from grace_geom.evaluation import Console, Sets, assess, report
+    from grace_geom.evaluation.extra_files import ExtraFiles
+    from grace_geom.records.schema import dumps
+    from grace_geom.tracking import check_installed
+
+    options, measures, source = _options(argv)
+    check_installed(options.report_to)
     if warning := check_eps(measures.eps, measures.norm):
         print(f"warning: --eps: {warning}", file=sys.stderr)
     files = [checkpoint_file(path) for path in options.checkpoints]
@@ -114,6 +121,8 @@ def _evaluate(argv: Sequence[str] | None) -> None:
         )
         records.append(record)
         extras.done(record)
+        if first():
+            report(record, written[-1], options.report_to, _say)
         reused += watcher.reused if watcher else 0
     if not first():
         return

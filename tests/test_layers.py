@@ -31,6 +31,7 @@ ROWS = [
         "provenance",
         "progress",
         "tables",
+        "tracking",
     },  # how it meets the world
     {"plots"},
     {"data", "models", "attacks", "geometry"},

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from grace_geom.errors import UserError
 from grace_geom.fields import check_bounds, pixel_bounded
 from grace_geom.serialise import plain
+from grace_geom.tracking import check_names
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class Common:
         out: Directory of the results; default: analyses/ in the run directory; for several
             checkpoints, analyses/ in the folder that holds the runs.
         fresh: Measure again, even what has been measured with these settings.
+        report_to: Experiment trackers that also get the numbers and figures: tensorboard, wandb,
+            mlflow.
         data_root: Directory of the torchvision and ImageNet data sets; relative paths are also
             looked for here.
         model: open_clip model name of a foreign checkpoint.
@@ -60,6 +63,7 @@ class Common:
     dtype: Literal["float32", "float64"] = "float32"
     out: Path | None = None
     fresh: bool = False
+    report_to: tuple[str, ...] = ()
     data_root: Path | None = None
     model: str | None = field(
         default=None, metadata={"group": "foreign checkpoints (made by other code)"}
@@ -72,6 +76,7 @@ class Common:
 
     def __post_init__(self) -> None:
         check_bounds(self)
+        check_names(self.report_to)
         for flag, value in (("--n", self.n), ("--batch", self.batch)):
             if value < 1:
                 raise UserError(f"{flag} must be at least 1, not {value}")
@@ -114,4 +119,4 @@ class Common:
         }
 
 
-NOT_THE_RESULT = {"checkpoints", "out", "fresh", "device", "basis_device"}
+NOT_THE_RESULT = {"checkpoints", "out", "fresh", "report_to", "device", "basis_device"}

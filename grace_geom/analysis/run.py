@@ -19,6 +19,7 @@ from grace_geom.analysis.drawing import Draw, save_figures
 from grace_geom.analysis.features.cache import REVISION
 from grace_geom.analysis.numbers import with_refused
 from grace_geom.analysis.options import Common
+from grace_geom.analysis.reporting import report
 from grace_geom.analysis.subject import (
     Subject,
     contents_of,
@@ -39,6 +40,7 @@ from grace_geom.provenance import provenance
 from grace_geom.records import Measure, Part, RecordError, Result
 from grace_geom.records.used_images import UsedImages, unlike
 from grace_geom.tables import Table
+from grace_geom.tracking import check_installed
 
 O = TypeVar("O", bound=Common)  # noqa: E741
 
@@ -103,6 +105,7 @@ def _analyse(
     began = time.perf_counter()
     if warning := check_eps(options.eps):
         say(f"warning: --eps: {warning}")
+    check_installed(options.report_to)
     files = [checkpoint_file(path) for path in options.checkpoints]
     labels, out = labels_of(files), folder_of(options.out, files)
     found = _every(name, dict(zip(labels, files, strict=True)), options, measure, out)
@@ -136,6 +139,7 @@ def _analyse(
             "again)"
         )
     drawn = save_figures(out, result, draw, apart)
+    report(result, out, drawn, options.report_to, say)
     figures = f"; {', '.join(drawn)} as .png and .html beside it" if drawn else ""
     nothing = "" if drawn else "; no figure, for no number can be drawn"
     print(f"\nwritten in {time.perf_counter() - began:.1f} s: {path}{figures}{nothing}")

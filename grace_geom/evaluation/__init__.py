@@ -6,6 +6,7 @@ from grace_geom.evaluation.interpolation import DialOptions, dial
 from grace_geom.evaluation.measures import Measures, Source, Target, short_name, targets
 from grace_geom.evaluation.one_checkpoint import answer, assess, image_set_of, question
 from grace_geom.evaluation.record_files import record_file
+from grace_geom.evaluation.reporting import report
 from grace_geom.evaluation.watching import Console, Silent, Watcher
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "question",
     "reader_for",
     "record_file",
+    "report",
     "short_name",
     "targets",
 ]

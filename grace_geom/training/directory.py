@@ -17,12 +17,13 @@ from grace_geom.cli import RECORD
 from grace_geom.cli.types import Number
 from grace_geom.config import TrainConfig
 from grace_geom.data import ImageSet
-from grace_geom.errors import UserError
+from grace_geom.errors import Interrupted, UserError
 from grace_geom.evaluation.accuracy import evaluate_set
 from grace_geom.files import write_text
 from grace_geom.models import ClipClassifier
 from grace_geom.progress import Progress
 from grace_geom.serialise import plain, read_yaml, to_yaml
+from grace_geom.tracking import HIDDEN, Status, Trackers, asked
 from grace_geom.training.trainer import Trainer
 from grace_geom.weights import Weights
 
@@ -54,12 +55,16 @@ class Follower:
 
     def __post_init__(self) -> None:
         self.out = self.config.run_dir
+        self.reports = asked(self.config.report_to, self.config.tensorboard)
         self.saved: int | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
+        """Nothing is open."""
+
+    def close(self, status: Status) -> None:
         """Nothing is open."""
 
     def start(self, trainer: Trainer) -> None:
@@ -136,14 +141,12 @@ class RunDirectory(Follower):
         self.base_sha256 = digest(self.model.clip.state_dict())
         self.streams: dict[str, TextIO] = {}
         self.progress = Progress(0, quiet=True)
-        self.board: Any = None
+        self.trackers = Trackers(self.reports, self.out, say=lambda text: self.progress.say(text))
         self.folder: tuple[int, int] | None = None
 
     def __enter__(self) -> Self:
         self.out.mkdir(parents=True, exist_ok=True)
         self.folder = _identity(self.out)
-        if self.config.tensorboard:
-            self.board = _tensorboard(self.out / "tensorboard")
         stored = read_yaml(self.out / "config.yaml") if (self.out / "config.yaml").is_file() else {}
         record = _record_of(stored, self.out / "config.yaml") or self.where
         if stored and {**record, "resumed": None} != {**plain(self.where), "resumed": None}:
@@ -177,27 +180,28 @@ class RunDirectory(Follower):
         """Take back a run that failed before its first checkpoint: what is left would only be in
         the way.
         """
-        self.close()
+        self.close("failed")
         if not self.in_place():
             return
         for path in [*self.out.glob("*.jsonl"), self.out / "config.yaml"]:
             path.unlink(missing_ok=True)
-        shutil.rmtree(self.out / "tensorboard", ignore_errors=True)
+        for name in ("tensorboard", HIDDEN):
+            shutil.rmtree(self.out / name, ignore_errors=True)
         with contextlib.suppress(OSError):  # not empty: somebody else's file
             for folder in (self.out / "checkpoints", self.out):
                 if folder.is_dir():
                     folder.rmdir()
 
     def __exit__(self, *error: object) -> None:
-        self.close()
+        stopped = isinstance(error[1], (Interrupted, KeyboardInterrupt))
+        self.close("finished" if error[1] is None else "stopped" if stopped else "failed")
 
-    def close(self) -> None:
+    def close(self, status: Status) -> None:
         """Close what is open; twice does no harm."""
         self.progress.clear()
         for stream in self.streams.values():
             stream.close()
-        if self.board is not None:
-            self.board.close()
+        self.trackers.finish(status)
 
     def start(self, trainer: Trainer) -> None:
         """Cut records of steps that the newest checkpoint does not know, and begin to show
@@ -212,6 +216,7 @@ class RunDirectory(Follower):
         self.saved = step or None
         self.progress = Progress(total, done=step, quiet=self.quiet)
         self._introduce(trainer)
+        self.trackers.start(self.config.flat(), self.out.resolve().name, done=self.saved)
 
     def _introduce(self, trainer: Trainer) -> None:
         """Say in a line what trains how long on what, and warn of a batch that cannot be filled."""
@@ -260,9 +265,7 @@ class RunDirectory(Follower):
             self.progress.say(
                 f"step {record['step']}: held-out accuracy {100 * record['val_acc']:.1f} %"
             )
-        if self.board is not None:
-            for name, value in record.items():
-                self.board.add_scalar(name, value, int(record["step"]))
+        self.trackers.log(int(record["step"]), record)
 
     def emit(self, stream: str, record: dict[str, Any]) -> None:
         """One line of ``STREAM.jsonl``."""
@@ -376,13 +379,3 @@ def _identity(folder: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
-
-
-def _tensorboard(folder: Path) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise UserError(
-            "--tensorboard needs tensorboard: pip install 'grace_geom[tensorboard]'"
-        ) from None
-    return SummaryWriter(str(folder))

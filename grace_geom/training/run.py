@@ -26,6 +26,7 @@ from grace_geom.models import ClipClassifier, build
 from grace_geom.preprocess import Preprocess
 from grace_geom.provenance import provenance
 from grace_geom.serialise import plain
+from grace_geom.tracking import check_installed
 from grace_geom.training.data import training_data
 from grace_geom.training.directory import Follower, RunDirectory
 from grace_geom.training.fit import fit
@@ -59,6 +60,8 @@ def train_run(config: TrainConfig, *, quiet: bool = False) -> Path:
 
 
 def _train(config: TrainConfig, *, quiet: bool) -> Path:
+    check_installed(config.report_to)
+    check_installed(("tensorboard",) * config.tensorboard, "--tensorboard")
     out, resumed = config.run_dir, _newest(config)
     _check_ood(config)
     here = distributed.world()
@@ -183,6 +186,7 @@ def _fit_or_discard(
             kept.discard()
         raise Interrupted(f"{lost}; {kept.way_on()}") from None
     except Interrupted as stop:
+        _report_all(kept)
         raise Interrupted(
             f"{stop}; saved in {out}. Continue with: python -m grace_geom.train --out {out} "
             "--resume"
@@ -200,6 +204,16 @@ def _fit_or_discard(
         if kept.saved is None:  # out of memory, say: what is left would block the next try
             kept.discard()
         raise
+
+
+def _report_all(kept: Follower) -> None:
+    """Have every process of a stopped job wait until the first one has told the trackers: torchrun
+    ends all as soon as one has left.
+    """
+    kept.close("stopped")
+    if kept.reports:
+        with contextlib.suppress(distributed.PeerLost):  # who has left does not wait
+            distributed.wait_for_all()
 
 
 def _fit(trainer: Trainer, batches: Callable[[int, int], Iterable[Batch]], kept: Follower) -> None:

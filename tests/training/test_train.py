@@ -322,13 +322,6 @@ def test_four_as_eps_is_warned_about(tmp_path, capsys):
     assert "warning: --eps" in capsys.readouterr().err
 
 
-def test_tensorboard_is_optional(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.raises(UserError, match=r"pip install 'grace_geom\[tensorboard\]'"):
-        small_run(tmp_path, tensorboard=True)
-    assert not (tmp_path / "run").exists()
-
-
 def test_ctrl_c_in_a_real_process(tmp_path):
     spec = write_npz(tmp_path, 600)
     out = tmp_path / "run"
