@@ -1,6 +1,7 @@
 """Files that are either whole or absent: written to a temporary name, then renamed."""
 
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
@@ -14,6 +15,8 @@ import filelock
 from grace_geom.errors import UserError
 
 T = TypeVar("T")
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""What a write to an open file fails with."""
 
 
 @contextlib.contextmanager
@@ -67,26 +70,52 @@ def atomic_folder(path: Path | str, *, replace: bool = False) -> Iterator[Path]:
 
     Raises:
         UserError: If the disk is full, the folder cannot be written, or the name is taken; what
-            was there is untouched.
+            was there is untouched. Other errors of the body leave it as they are: libraries raise
+            OSError for models that they cannot read, too.
     """
     path = Path(path)
-    temporary: Path | None = None
-    try:
+    with _refusing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part"))
-        yield temporary
-        for file in temporary.rglob("*"):
-            if file.is_file():
-                _flush(file)
-        temporary.chmod(0o777 & ~_umask())  # mkdtemp makes folders only their owner can read
-        _take_name(temporary, path, replace)
-    except OSError as error:
-        raise UserError(
-            f"cannot write {path}: {error.strerror or error}. Nothing was changed there."
-        ) from error
+    try:
+        try:
+            yield temporary
+        except OSError as error:
+            if _of_writing(error, temporary):
+                raise _cannot_write(path, error) from error
+            raise
+        with _refusing(path):
+            for file in temporary.rglob("*"):
+                if file.is_file():
+                    _flush(file)
+            temporary.chmod(0o777 & ~_umask())  # mkdtemp makes folders only their owner can read
+            _take_name(temporary, path, replace)
     finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    """Say an error of the system as one of writing ``path``."""
+    try:
+        yield
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+
+
+def _cannot_write(path: Path, error: OSError) -> UserError:
+    return UserError(f"cannot write {path}: {error.strerror or error}. Nothing was changed there.")
+
+
+def _of_writing(error: OSError, folder: Path) -> bool:
+    """Whether the system refused to write into ``folder``: it gives a number, and a file in there;
+    for a full disk, which a write to an open file meets, no file.
+    """
+    if error.errno is None:
+        return False
+    if error.filename is None:
+        return error.errno in FULL
+    return Path(os.fsdecode(error.filename)).is_relative_to(folder)
 
 
 def _flush(file: Path) -> None:

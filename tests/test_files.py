@@ -40,6 +40,30 @@ def test_a_name_that_is_taken_is_replaced_only_where_that_is_asked_for(tmp_path)
     assert names(tmp_path) == ["out", "out/new"]
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError("some/model is not a local folder"),  # as transformers raises it
+        FileNotFoundError(2, "No such file or directory", "/elsewhere/model.safetensors"),
+    ],
+)
+def test_an_error_of_reading_something_else_is_not_said_to_be_one_of_writing(tmp_path, error):
+    with pytest.raises(OSError) as found, atomic_folder(tmp_path / "out"):
+        raise error
+    assert found.value is error and not names(tmp_path)
+
+
+def test_a_full_disk_and_a_file_that_cannot_be_written_are_refused(tmp_path):
+    for file in (None, "half"):
+        refused = pytest.raises(UserError, match=r"cannot write .*out: No space")
+        with refused, atomic_folder(tmp_path / "out") as folder:
+            raise OSError(28, "No space left on device", file and str(folder / file))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot write"), atomic_folder(tmp_path / "file" / "out"):
+        pass
+    assert names(tmp_path) == ["file"]
+
+
 def test_a_folder_that_cannot_take_its_name_gives_it_back(tmp_path, monkeypatch):
     out, rename = tmp_path / "out", os.rename
     out.mkdir()

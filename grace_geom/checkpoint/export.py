@@ -42,7 +42,7 @@ def export_weights(
     read, path = load_checkpoint(checkpoint, verify=verify), Path(checkpoint)
     refuse_prompt(read, path)
     folder = path if path.is_dir() else path.parent
-    out = Path(out) if out is not None else folder / f"{_name(read)}.safetensors"
+    out = Path(out) if out is not None else folder / f"{file_name(read)}.safetensors"
     if out.suffix != ".safetensors":
         raise UserError(
             f"--out {out}: open_clip knows the format by the suffix, it must end in .safetensors"
@@ -55,7 +55,7 @@ def export_weights(
             save(tensors, metadata={"format": "pt"})
         )  # more keys would come in another order each time
     lines = [str(out)]
-    name, own = _name(read), CONFIGS / f"{read.model}.json"
+    name, own = file_name(read), CONFIGS / f"{read.model}.json"
     if read.network or own.is_file():  # open_clip must be shown what it does not bring
         shown = json.dumps(read.network, indent=4) if read.network else own.read_text("utf-8")
         config = out.with_name(f"{name}.json")
@@ -70,7 +70,7 @@ def export_weights(
     return "\n".join(lines)
 
 
-def _name(read: Checkpoint) -> str:
+def file_name(read: Checkpoint) -> str:
     """The network's name where it is one, else the end of what ``--model`` was, as a file name."""
     if not read.network:
         return read.model

@@ -144,7 +144,7 @@ def _summary(loaded: Loaded) -> str:
     method = f" with the method `{config['method']}`" if config.get("method") else ""
     start = f" Pretrained weights: {base['origin']}." if base.get("origin") else ""
     return (
-        f"CLIP `{checkpoint.model}`{data}{method} of "
+        f"CLIP `{public(checkpoint.model)}`{data}{method} of "
         f"grace_geom: {len(model.class_names)} classes, {checkpoint.step} steps.{start}"
     )
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from safetensors.torch import save_file
 
 from grace_geom.exporting.loaded import Loaded
+from grace_geom.exporting.recipe import public
 from grace_geom.files import write_text
 from grace_geom.records import Accuracy
 
@@ -27,7 +28,7 @@ def write_about(folder: Path, loaded: Loaded) -> None:
     model = loaded.model
     about = {
         "format": "grace_geom.head/1",
-        "model": loaded.checkpoint.model,
+        "model": public(loaded.checkpoint.model),
         "class_names": list(model.class_names),
         "templates": list(model.templates),
         "preprocess": {"size": list(model.preprocess.size)} | model.preprocess.record(),

@@ -36,7 +36,10 @@ def check(repository: str) -> None:
 
 
 def push(folder: Path, repository: str, *, private: bool) -> str:
-    """Upload a whole folder in one commit; the repository is made where it is missing.
+    """Make a repository hold exactly a folder, in one commit; it is made where it is missing.
+
+    Files of an earlier export are removed: readers choose among weights by their names, and would
+    take the old ones. Earlier commits and ``.gitattributes`` stay.
 
     Args:
         folder: An exported folder.
@@ -58,13 +61,16 @@ def push(folder: Path, repository: str, *, private: bool) -> str:
     try:
         address = api.create_repo(repository, private=private or None, exist_ok=True)
         api.upload_folder(
-            repo_id=repository, folder_path=folder, commit_message="Add model by grace_geom"
+            repo_id=repository,
+            folder_path=folder,
+            commit_message="Add model by grace_geom",
+            delete_patterns="*",  # the client spares .gitattributes and what is uploaded
         )
     except kinds as error:
         said, token = " ".join(str(error).split()), get_token()
         said = said.replace(token, "(token)") if token else said
         raise UserError(
             f"--push-to-hub {repository}: {said[:300]}. {folder} is whole; push it again with "
-            f"`hf upload {repository} {folder}`"
+            f"`hf upload {repository} {folder} --delete '*'`"
         ) from None
     return str(address)

@@ -12,6 +12,8 @@ from grace_geom.models import ClipClassifier
 
 IMAGES = 3
 """Images of a comparison: a batch of another size than the one that graphs are traced with."""
+FEW = 64
+"""Classes whose zero-shot head is made anew to tell whether the head was trained."""
 LARGEST = 1e-4
 """Difference of logits, relative to the largest, that is no rounding of float32 any more."""
 
@@ -60,13 +62,21 @@ class Loaded:
     def trained_head(self) -> bool:
         """Whether the head is another than class names and templates give with the text tower.
 
-        The first two classes tell: training moves every row.
+        Every class is compared where there are at most ``FEW``. Of more, the first two and every
+        bias are: training moves every row, and all prompts of ImageNet would take minutes.
         """
-        few = self.model.with_head(self.model.class_names[:2], self.model.templates)
-        own = self.model.head["head.weight"][: len(few.class_names)]
-        zero_shot = few.head["head.weight"]
-        moved = (own - zero_shot).abs().max() > 1e-4 * zero_shot.abs().max()
-        return bool(moved) or bool(self.model.head["head.bias"].any())
+        names = self.model.class_names
+        asked = names if len(names) <= FEW else names[:2]
+        zero_shot = self.model.with_head(asked, self.model.templates).head
+        own, bias = self.model.head, zero_shot["head.bias"][:1]  # the same for every class
+        return _moved(own["head.weight"][: len(asked)], zero_shot["head.weight"]) or _moved(
+            own["head.bias"], bias
+        )
+
+
+def _moved(own: Tensor, zero_shot: Tensor) -> bool:
+    """Whether a difference is more than rounding."""
+    return bool((own - zero_shot).abs().max() > 1e-4 * zero_shot.abs().max())
 
 
 def opened(path: Path, *, verify: bool) -> Loaded:

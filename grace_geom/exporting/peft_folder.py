@@ -119,8 +119,9 @@ def _write_adapter(folder: Path, clip: Any, loaded: Loaded, base_name: str | Non
 
 @torch.no_grad()
 def _fill(parameter: Tensor, value: Tensor) -> None:
-    assert parameter.shape == value.shape, (parameter.shape, value.shape)
-    parameter.copy_(value)
+    """Copy a matrix, also into the kernel (rows, in, k, k) that PEFT keeps for a convolution."""
+    assert parameter.flatten(1).shape == value.shape, (parameter.shape, value.shape)
+    parameter.copy_(value.view_as(parameter))
 
 
 def _difference(folder: Path, loaded: Loaded) -> float:

@@ -10,8 +10,8 @@ from grace_geom.errors import UserError
 
 CHOOSING = ("method", "data", "preset")
 """Settings that decide the defaults of the others."""
-LOCAL = re.compile(r"(?:(?<=[+=:])|^)(?:~|\.{1,2})?/[^+=]*/")
-"""The folders of a path that is absolute, or begins at the home or the parent folder."""
+LOCAL = re.compile(r"(?:(?<=[+=:])|^)(?:~|\.{1,2})?/[^+=]*/(?=[^/+=])")
+"""The folders above a path that is absolute, or begins at the home or the parent folder."""
 
 
 def training_command(config: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from grace_geom.checkpoint import export_weights
+from grace_geom.checkpoint.export import export_weights, file_name
 from grace_geom.checkpoint.opened import refuse_prompt
 from grace_geom.errors import UserError
 from grace_geom.exporting import graph, hub, open_clip_folder, peft_folder, transformers_folder
@@ -101,7 +101,7 @@ def _format(request: ExportRequest) -> str:
 
 def _export_folder(request: ExportRequest, format: str) -> str:
     loaded = opened(request.checkpoint, verify=request.verify)
-    name = f"{loaded.checkpoint.model}-{format}"
+    name = f"{file_name(loaded.checkpoint)}-{format}"
     out = request.out if request.out is not None else loaded.file.parent / name
     _refuse_taken(out, request.force)
     if format not in WITH_PROMPT:
@@ -157,7 +157,7 @@ Write = Callable[[Path, Loaded], float]
 def _writer(format: str, request: ExportRequest) -> tuple[Check, Write]:
     """What refuses a checkpoint for a format, and what writes it."""
     writers: dict[str, tuple[Check, Write]] = {
-        "open_clip": (_anything, open_clip_folder.write),
+        "open_clip": (open_clip_folder.check, open_clip_folder.write),
         "transformers": (transformers_folder.check, transformers_folder.write),
         "peft": (
             peft_folder.check,

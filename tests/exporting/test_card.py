@@ -79,6 +79,8 @@ def test_a_local_base_is_no_model_of_the_hub(evaluated, monkeypatch):
         ("npz:/home/me/a.npz+/home/me/b.npz", "npz:a.npz+b.npz"),
         ("folder:~/photos/holiday", "folder:holiday"),
         ("../weights/vit.pt", "vit.pt"),
+        ("local-dir:/home/me/clip/", "local-dir:clip/"),
+        ("hf-hub:org/name", "hf-hub:org/name"),
         ("wds:http://host/path/{0..9}.tar", "wds:http://host/path/{0..9}.tar"),
         ("shapes", "shapes"),
         (0.5, 0.5),

@@ -8,6 +8,7 @@ from grace_geom.exporting import ExportRequest, export_model, hub
 from tests.exporting.toy_checkpoints import full_checkpoint
 
 huggingface_hub = pytest.importorskip("huggingface_hub", reason="needs huggingface_hub")
+filter_repo_objects = pytest.importorskip("huggingface_hub.utils").filter_repo_objects
 TOKEN = "hf_secretsecretsecret"
 
 
@@ -26,10 +27,12 @@ class Hub:
         self.made.append((name, options))
         return f"https://huggingface.co/{name}"
 
-    def upload_folder(self, *, repo_id, folder_path, commit_message) -> None:
+    def upload_folder(self, *, repo_id, folder_path, commit_message, delete_patterns) -> None:
         if self.fails:
             raise self.fails
-        self.files = {str(p.relative_to(folder_path)) for p in folder_path.rglob("*")}
+        old = filter_repo_objects(self.files - {".gitattributes"}, allow_patterns=delete_patterns)
+        self.files -= set(old)
+        self.files |= {str(p.relative_to(folder_path)) for p in folder_path.rglob("*")}
 
 
 @pytest.fixture
@@ -54,6 +57,13 @@ def test_the_whole_folder_is_pushed(tmp_path, fake, capsys):
     assert "hf download org/robust-clip --local-dir robust-clip" in card
 
 
+def test_a_repository_holds_the_last_export_and_no_weights_of_an_earlier_one(tmp_path, fake):
+    fake.files = {".gitattributes", "model.safetensors", "base/model.safetensors", "README.md"}
+    path, out = full_checkpoint(tmp_path), tmp_path / "out"
+    export_model(ExportRequest(path, out, "open_clip", push_to_hub="org/name"))
+    assert fake.files == {".gitattributes"} | {p.name for p in out.iterdir()}
+
+
 @pytest.mark.parametrize("kind", [OSError, huggingface_hub.errors.HTTPError])
 def test_a_refusal_keeps_the_folder_and_the_secret(kind, tmp_path, fake):
     fake.fails = kind(f"401 for Bearer {TOKEN}")
@@ -63,7 +73,7 @@ def test_a_refusal_keeps_the_folder_and_the_secret(kind, tmp_path, fake):
     assert fake.made == [("org/name", {"private": None, "exist_ok": True})]
     said = str(error.value)
     assert TOKEN not in said and "401 for Bearer (token)" in said
-    assert f"`hf upload org/name {tmp_path / 'out'}`" in said
+    assert f"`hf upload org/name {tmp_path / 'out'} --delete '*'`" in said
     assert (tmp_path / "out" / "README.md").is_file()
 
 

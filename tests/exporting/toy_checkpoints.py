@@ -48,6 +48,14 @@ def noisy(model: ClipClassifier, scale: float = 0.1) -> Weights:
     }
 
 
+def own_network(folder: Path) -> str:
+    """A network that nobody else has registered, by the path of its configuration."""
+    file = folder / "my net.json"
+    vision = {**CONFIG["vision_cfg"], "mlp_ratio": 3.0}
+    file.write_text(json.dumps({**CONFIG, "vision_cfg": vision}))
+    return str(file)
+
+
 def full_checkpoint(folder: Path, **record: Any) -> Path:
     """Both towers and the head changed; QuickGELU, and pictures that are squashed."""
     name = register("toy-quick", '{"quick_gelu": true}')
@@ -59,20 +67,27 @@ def full_checkpoint(folder: Path, **record: Any) -> Path:
 
 
 def lora_checkpoint(
-    folder: Path, settings: dict[str, Any] = SETTINGS, changes: Weights | None = None
+    folder: Path,
+    settings: dict[str, Any] = SETTINGS,
+    changes: Weights | None = None,
+    network: str | None = None,
 ) -> Path:
-    """Low-rank factors of every matrix in the image tower's blocks, and of its projection."""
-    model = toy()
+    """Low-rank factors of the image tower's patch embedding, of every matrix in its blocks, and of
+    its projection.
+    """
+    model = toy(network)
     g = torch.Generator().manual_seed(3)
     merged: Weights = {}
     adapter: Weights = {}
     for n, w in model.weights().items():
-        if w.ndim != 2 or not ("attn" in n or "mlp" in n or n == "visual.proj"):
+        block = w.ndim == 2 and ("attn" in n or "mlp" in n)
+        if not block and n not in ("visual.proj", "visual.conv1.weight"):
             continue
-        A = torch.randn(RANK, w.shape[1], generator=g) / 4
-        B = torch.randn(w.shape[0], RANK, generator=g) / 4
+        A = torch.randn(RANK, *w.shape[1:], generator=g) / 4
+        B = torch.randn(w.shape[0], RANK, *[1] * (w.ndim - 2), generator=g) / 4
         adapter |= {f"{n}.A": A, f"{n}.B": B}
-        merged[n] = torch.addmm(w, B, A, alpha=ALPHA / RANK)
+        change = (B.flatten(1) @ A.flatten(1)).view_as(w)
+        merged[n] = w + ALPHA / RANK * change
     return saved(folder, model, merged | (changes or {}), config=settings, adapter=adapter)
 
 
