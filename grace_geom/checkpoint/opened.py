@@ -4,9 +4,11 @@ too.
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import open_clip
 import torch
 from torch import nn
 
@@ -24,6 +26,7 @@ from grace_geom.models import (
     tokenizer_of,
 )
 from grace_geom.models.foreign import read_foreign
+from grace_geom.models.head import DeferredTokenizer
 from grace_geom.models.loading import say_activation, say_notes
 from grace_geom.models.sources import known_models, network, register, usable, written
 from grace_geom.models.tensor_files import digest, is_ours, read_tensors, verify_digest
@@ -269,23 +272,18 @@ def _network_of(checkpoint: Checkpoint, path: Path | str) -> str:
 
 
 def _classifier(checkpoint: Checkpoint, path: Path | str) -> ClipClassifier:
-    clip, names, templates = (
-        _plain_clip(checkpoint, path),
-        checkpoint.class_names,
-        checkpoint.templates,
-    )
-    # The head is in the file: asking for one class only spares the text tower the other prompts.
-    known = _network_of(checkpoint, path)
-    model = ClipClassifier(clip, tokenizer_of(known), names[:1], templates[:1])
-    wide, has = model.head[f"{HEAD}weight"].shape[1], checkpoint.text_head["weight"].shape[1]
+    clip, known = _plain_clip(checkpoint, path), _network_of(checkpoint, path)
+    wide = (open_clip.get_model_config(known) or {})["embed_dim"]
+    has = checkpoint.text_head["weight"].shape[1]
     if has != wide:
         raise UserError(
             f"{path} is damaged: its text_head takes features of {has} numbers, {checkpoint.model} "
             f"has {wide}"
         )
-    model = model.with_head(
-        names, templates, {HEAD + name: w for name, w in checkpoint.text_head.items()}
-    )
+    # The head is in the file: without other classes, no text is encoded and no tokenizer is needed.
+    tokenizer = DeferredTokenizer(partial(tokenizer_of, known))
+    head = {HEAD + name: w for name, w in checkpoint.text_head.items()}
+    model = ClipClassifier(clip, tokenizer, checkpoint.class_names, checkpoint.templates, head)
     model.spec, model.origin = (ModelSpec(known, str(path)), checkpoint.base.get("origin", ""))
     model.prompt = checkpoint.adapter.get(PROMPT)
     return model

@@ -11,7 +11,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from grace_geom.errors import UserError
-from grace_geom.models.head import Tokenizer, encode_text, text_head
+from grace_geom.models.head import DeferredTokenizer, Tokenizer, encode_text, text_head
 from grace_geom.models.preprocessing import preprocess_of, set_preprocess
 from grace_geom.models.spec import ModelSpec
 from grace_geom.models.vit import VitShape, shape_of, vit
@@ -39,21 +39,23 @@ class ClipClassifier(nn.Module):
 
     Args:
         clip: An open_clip model with ``visual``, ``encode_text`` and ``logit_scale``.
-        tokenizer: Its tokenizer.
+        tokenizer: Its tokenizer, or how it is read once there is a text.
         class_names: K class names in label order.
         templates: Prompt templates of the zero-shot head.
+        head: ``head.weight`` and ``head.bias`` where they are known; by default the zero-shot head.
     """
 
     def __init__(
         self,
         clip: nn.Module,
-        tokenizer: Tokenizer,
+        tokenizer: Tokenizer | DeferredTokenizer,
         class_names: Sequence[str],
         templates: Sequence[str],
+        head: Weights | None = None,
     ) -> None:
         super().__init__()
         self.clip = clip.eval().requires_grad_(False)
-        self.tokenizer = tokenizer
+        self._tokenizer = tokenizer
         self.autocast_dtype: torch.dtype | None = None
         self.spec: ModelSpec | None = None
         self.origin = ""
@@ -64,7 +66,18 @@ class ClipClassifier(nn.Module):
         self.shape = shape_of(clip.visual)  # type: ignore[arg-type]
         self.recompute = False
         self.prompt: Tensor | None = None
-        self._set_head(class_names, templates, None)
+        self._set_head(class_names, templates, head)
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Text to token ids.
+
+        Raises:
+            UserError: If it cannot be read here.
+        """
+        if isinstance(self._tokenizer, DeferredTokenizer):
+            self._tokenizer = self._tokenizer.read()
+        return self._tokenizer
 
     def _set_head(
         self, class_names: Sequence[str], templates: Sequence[str], head: Weights | None

@@ -3,6 +3,7 @@ sec. 3.1).
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
@@ -13,6 +14,17 @@ from grace_geom.errors import UserError
 from grace_geom.weights import Weights
 
 Tokenizer = Callable[[list[str]], Tensor]
+
+
+@dataclass(frozen=True)
+class DeferredTokenizer:
+    """A tokenizer that is only read when there is a text: a model whose head is known needs none.
+
+    Attributes:
+        read: Reads it.
+    """
+
+    read: Callable[[], Tokenizer]
 
 
 class TextTower(nn.Module):

@@ -30,6 +30,7 @@ from grace_geom.models.preprocessing import (
 from grace_geom.models.sources import CONFIGS, known_models, source_of, usable, written
 from grace_geom.models.spec import ModelSpec
 from grace_geom.models.tensor_files import is_ours, read_tensors, verify_digest
+from grace_geom.models.weight_sets import SCALES
 from grace_geom.preprocess import Preprocess, parsed
 from grace_geom.records.places import checkpoint_file
 
@@ -118,16 +119,16 @@ def preprocess_as_file(clip: nn.Module, spec: ModelSpec, path: Path) -> None:
         UserError: If the configuration beside the file, or ``spec.preprocess``, cannot be read.
     """
     beside, stated = beside_file(path), source_of(spec.model).preprocess
+    given = {} if spec.preprocess is None else parsed(spec.preprocess)
     if spec.preprocess is not None and beside is None:
         found = usual(spec.model, _default(clip))[0]  # said by hand: no guess to tell of
     elif stated and beside is None:
         found = _default(clip).overlaid(stated, f"--model {written(spec.model)}")
     else:
         ours = (CONFIGS / f"{spec.model}.json").is_file()
-        found = of_file(spec.model, path, _default(clip), ours=ours)
-    if spec.preprocess is not None:
-        found = found.overlaid(parsed(spec.preprocess), "--preprocess")
-    set_preprocess(clip, found)
+        said = [name for name, value in given.items() if value is not None]
+        found = of_file(spec.model, path, _default(clip), ours=ours, given=said)
+    set_preprocess(clip, found.overlaid(given, "--preprocess"))
 
 
 def _default(clip: nn.Module) -> Preprocess:
@@ -212,12 +213,17 @@ def tokenizer_of(model: str) -> Any:
         return _tokenizer(known, json.dumps(config.get("text_cfg"), sort_keys=True))
     except Exception as error:  # the Hub's client's own, of the network or of the files
         name = config.get("text_cfg", {}).get("hf_tokenizer_name", "")
-        raise UserError(_unreached(model, f"its tokenizer {name}", error)) from None
+        raise UserError(_unreached(model, "tokenizer", name, error)) from None
 
 
-def _unreached(model: str, what: str, error: BaseException) -> str:
+def _unreached(model: str, what: str, name: str, error: BaseException) -> str:
+    if Path(name).is_absolute() and not Path(name).is_dir():
+        return (
+            f"--model {written(model)}: the folder of its {what}, {name}, is not here: put it back "
+            "there"
+        )
     return (
-        f"--model {written(model)}: {what} cannot be read here ({first_line(error)}). Save its files "
+        f"--model {written(model)}: its {what} {name} cannot be read here ({first_line(error)}). Save its files "
         "in a folder, and name that in a configuration of your own: --model FILE.json with "
         "hf_tokenizer_name, hf_model_name"
     )
@@ -248,7 +254,7 @@ def _create(model: str, pretrained: str | None, device: str = "cpu") -> nn.Modul
         if pretrained is not None:
             raise
         if text:
-            raise UserError(_unreached(model, f"its text tower {text}", error)) from None
+            raise UserError(_unreached(model, "text tower", text, error)) from None
         if known == model and written(model) == model:
             raise  # one of open_clip's own
         raise UserError(
@@ -284,8 +290,13 @@ def _from_file(spec: ModelSpec, path: Path) -> tuple[nn.Module, str]:
             f"{given} holds an image tower only: say where the text tower comes from "
             "(--pretrained-base TAG, FILE or DIR)"
         )
-    if below is not None and not (found.tower_only or found.merged):
+    scales = clip.state_dict().keys() & SCALES
+    if below is not None and not (
+        found.tower_only or found.merged or scales - found.weights.keys()
+    ):
         found.notes.append("it lacks nothing: --pretrained-base was not used")
+        # Activation and preprocessing are not the base's either.
+        clip, base, below = _create(model, None), "", None
     say_notes(path, found)
     clip.load_state_dict(clip.state_dict() | found.weights)
     if below is None or beside_file(path) is not None:

@@ -4,6 +4,7 @@ file, or of the network's usual tags, which is a guess and said.
 
 import warnings
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 
 import open_clip
@@ -67,7 +68,9 @@ def beside_file(path: Path) -> Path | None:
     return None
 
 
-def of_file(model: str, path: Path, base: Preprocess, *, ours: bool) -> Preprocess:
+def of_file(
+    model: str, path: Path, base: Preprocess, *, ours: bool, given: Collection[str] = ()
+) -> Preprocess:
     """What a weight file wants: the hub's configuration beside it says, else it is guessed, aloud.
 
     Args:
@@ -75,14 +78,16 @@ def of_file(model: str, path: Path, base: Preprocess, *, ours: bool) -> Preproce
         path: The file.
         base: open_clip's default at the network's size.
         ours: A network of ours, which is always trained with that default.
+        given: Settings that the user states, which need not be read.
 
     Raises:
         UserError: If the configuration beside the file cannot be read.
     """
     config = beside_file(path)
     if config is not None:
-        read = preprocess_config if config.name == TRANSFORMERS else read_config
-        return base.overlaid(read(config), str(config))
+        theirs = config.name == TRANSFORMERS
+        stated = preprocess_config(config, base.size, given) if theirs else read_config(config)
+        return base.overlaid(stated, str(config))
     if ours:
         return base
     found, why = usual(model, base)

@@ -3,8 +3,9 @@ names, low-rank factors beside them included.
 """
 
 import json
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -156,27 +157,99 @@ def _compare(file: Path, stated: Mapping[str, Any], block: Any, model: str) -> N
         raise UserError(f"{file}: layer_norm_eps is {eps}, --model {model} has {block.ln_1.eps}")
 
 
-def preprocess_config(file: Path) -> dict[str, Any]:
-    """open_clip's settings from a ``preprocessor_config.json`` of transformers.
+def preprocess_config(
+    file: Path, size: tuple[int, int], given: Collection[str] = ()
+) -> dict[str, Any]:
+    """open_clip's settings from a ``preprocessor_config.json`` of transformers, as its
+    ``CLIPImageProcessor`` understands it. (Where 3, 7, 11 ... pixels are to be cropped, the two
+    packages round the centre differently, by one pixel.)
+
+    Args:
+        file: The configuration.
+        size: Height and width of the network's input in pixels.
+        given: Settings that the user states: what the file says of them is not read.
 
     Raises:
-        UserError: If it cannot be read.
+        UserError: If it cannot be read, or asks for what open_clip's settings cannot say.
     """
     config = _read(file)
     found: dict[str, Any] = {"mean": config.get("image_mean"), "std": config.get("image_std")}
+    if not {"mean", "std"} <= set(given):
+        _check_scale(file, config)
     if config.get("do_normalize") is False:
         found = {"mean": 0.0, "std": 1.0}
-    resample = {2: "bilinear", 3: "bicubic", None: None}
-    if config.get("resample") not in resample:
-        raise UserError(
-            f"{file}: resample is {config['resample']}; 2 (bilinear) and 3 (bicubic) are known"
-        )
-    found["interpolation"] = resample[config.get("resample")]
-    size = config.get("size")
-    both = isinstance(size, dict) and {"height", "width"} <= size.keys()
-    cropped = config.get("do_center_crop", not both)
-    found["resize_mode"] = "squash" if both and not cropped else "shortest"
+    if "interpolation" not in given:
+        resample = {2: "bilinear", 3: "bicubic", None: None}
+        if config.get("resample") not in resample:
+            raise UserError(
+                f"{file}: resample is {config['resample']}; 2 (bilinear) and 3 (bicubic) are "
+                "known: give --preprocess interpolation=bicubic, or bilinear"
+            )
+        found["interpolation"] = resample[config.get("resample")]
+    if "resize_mode" not in given:
+        found["resize_mode"] = _resize_mode(file, config, size)
     return found
+
+
+def _check_scale(file: Path, config: Mapping[str, Any]) -> None:
+    """Mean and std are of pixels in [0, 1]."""
+    factor = config.get("rescale_factor")
+    unscaled = config.get("do_rescale") is False
+    if unscaled or not (factor is None or _near(factor, 1 / 255)):
+        key, value = ("do_rescale", "false") if unscaled else ("rescale_factor", factor)
+        raise UserError(
+            f"{file}: {key} is {value}; pixels are always divided by 255 here: give the mean and "
+            "std of pixels in [0, 1] with --preprocess mean=...,std=..."
+        )
+
+
+def _near(value: object, wanted: float) -> bool:
+    return isinstance(value, (int, float)) and math.isclose(value, wanted, rel_tol=1e-6)
+
+
+def _resize_mode(file: Path, config: Mapping[str, Any], size: tuple[int, int]) -> str:
+    """``squash`` or ``shortest``, where one of them gives the same pixels."""
+
+    def refused(key: str, why: str) -> UserError:
+        return UserError(
+            f"{file}: {key} is {json.dumps(config.get(key))}; {why}. Say how pictures are read: "
+            "--preprocess resize_mode=shortest, squash or longest"
+        )
+
+    if config.get("do_resize") is False:
+        raise refused("do_resize", "pictures are always resized to the network's size here")
+    stated, crop = config.get("size"), _sides(config.get("crop_size"), size)
+    if stated is None:
+        stated = min(size)
+    if crop is None:
+        raise refused("crop_size", "a number, or height and width, is known")
+    net = f"the network takes {size[0]} x {size[1]} pixels"
+    if isinstance(stated, dict) and stated.keys() == {"height", "width"}:
+        if (stated["height"], stated["width"]) != size:
+            raise refused("size", net)
+        if config.get("do_center_crop", "crop_size" in config) and crop != size:
+            raise refused("crop_size", net)
+        return "squash"
+    if isinstance(stated, dict) and stated.keys() == {"shortest_edge"}:
+        stated = stated["shortest_edge"]
+    if not isinstance(stated, int):
+        raise refused("size", "shortest_edge alone, or height and width, is known")
+    if config.get("do_center_crop") is False:
+        raise refused("do_center_crop", "a picture resized by its shorter side is always cropped")
+    if crop != size:
+        raise refused("crop_size", net)
+    if (stated, stated) != size:
+        raise refused("size", f"the shorter side is always resized to that of the crop, and {net}")
+    return "shortest"
+
+
+def _sides(stated: object, default: tuple[int, int]) -> tuple[int, int] | None:
+    """Height and width of a ``crop_size``; ``None`` for what is neither a number nor both."""
+    if stated is None:
+        return default
+    if isinstance(stated, dict) and stated.keys() == {"height", "width"}:
+        return stated["height"], stated["width"]
+    return (stated, stated) if isinstance(stated, int) else None
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -1,15 +1,21 @@
 """The same answers as transformers and PEFT give, where they are installed."""
 
 import json
+import shutil
 import warnings
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from torch.testing import assert_close
 
-from grace_geom.checkpoint import checkpoint_of, open_checkpoint, save_checkpoint
-from grace_geom.models import ModelSpec, build, open_clip_model, tokenizer_of
+from grace_geom.checkpoint import checkpoint_of, load, open_checkpoint, save_checkpoint
+from grace_geom.data.transforms import eval_view
+from grace_geom.errors import UserError
+from grace_geom.models import ModelSpec, build, loading, open_clip_model, tokenizer_of
+from grace_geom.models.transformers_names import preprocess_config
+from grace_geom.preprocess import Preprocess
 from tests.toys import CLASSES, CONFIG, TEMPLATES, register_toy, toy_clip
 
 QUICK = {**CONFIG, "quick_gelu": True}
@@ -103,6 +109,31 @@ def test_pefts_adapters_of_an_open_clip_model(tmp_path):
             assert_close(read.clip.encode_image(X), wanted)
 
 
+# Where 3, 7, 11 ... pixels are cropped, open_clip's centre is one pixel beside theirs: not here.
+@pytest.mark.parametrize("shape", [(37, 23), (20, 60), (16, 16), (10, 15)])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"size": {"shortest_edge": 16}, "crop_size": {"height": 16, "width": 16}},
+        {"size": 16, "crop_size": 16, "resample": 2, "image_mean": [0.5] * 3},
+        {"size": {"height": 16, "width": 16}, "do_center_crop": True, "crop_size": 16},
+        {"size": {"height": 16, "width": 16}, "do_center_crop": False, "do_normalize": False},
+    ],
+)
+def test_pictures_are_read_as_their_processor_reads_them(settings, shape, tmp_path):
+    slow = getattr(transformers, "CLIPImageProcessorPil", transformers.CLIPImageProcessor)
+    file = tmp_path / "preprocessor_config.json"
+    file.write_text(json.dumps(settings))
+    g = torch.Generator().manual_seed(5)
+    pixels = torch.randint(256, (*shape, 3), dtype=torch.uint8, generator=g).numpy()
+    theirs = slow.from_pretrained(tmp_path)(Image.fromarray(pixels), return_tensors="pt")
+    base = Preprocess((16, 16))
+    own = base.overlaid(preprocess_config(file, base.size), str(file))
+    x = torch.tensor(eval_view(Image.fromarray(pixels), own)).permute(2, 0, 1) / 255
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (own.mean, own.std))
+    assert_close((x - mean) / std, theirs["pixel_values"][0], atol=1e-5, rtol=0)
+
+
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory) -> Path:
     """A tokenizer of a few words, as ``save_pretrained`` leaves it."""
@@ -128,6 +159,34 @@ def test_a_tokenizer_beside_a_configuration_is_found(tokenizer, tmp_path):
     save_checkpoint(tmp_path / "c.pt", checkpoint_of(model, {}))
     again, _ = open_checkpoint(tmp_path / "c.pt")
     assert torch.equal(again.head["head.weight"], model.head["head.weight"])
+
+
+def test_a_checkpoint_is_opened_where_its_tokenizer_is_gone(tokenizer, tmp_path):
+    folder = tmp_path / "here" / "tokenizer"
+    shutil.copytree(tokenizer, folder)
+    text = {**CONFIG["text_cfg"], "vocab_size": 10, "hf_tokenizer_name": "tokenizer"}
+    (folder.parent / "mine.json").write_text(json.dumps({**CONFIG, "text_cfg": text}))
+    model = build(ModelSpec(str(folder.parent / "mine.json"), "random"), CLASSES, TEMPLATES)
+    save_checkpoint(tmp_path / "c.pt", checkpoint_of(model, {}))
+    before = model(X)
+    shutil.rmtree(folder.parent)
+    loading._tokenizer.cache_clear()  # as another process
+    again, _ = open_checkpoint(tmp_path / "c.pt")
+    assert torch.equal(again(X), before)
+    save_checkpoint(tmp_path / "d.pt", checkpoint_of(again, {}))
+    assert same_weights(load(tmp_path / "d.pt"), model.clip)
+    for needs_text in (
+        lambda: open_checkpoint(tmp_path / "c.pt", class_names=["hexagon"]),
+        lambda: again.text_features(["a star"]),
+    ):
+        with pytest.raises(UserError, match=f"tokenizer, {folder}, is not here: put it") as error:
+            needs_text()
+        assert "\n" not in str(error.value)
+
+
+def same_weights(clip, other) -> bool:
+    own, theirs = clip.state_dict(), other.state_dict()
+    return own.keys() == theirs.keys() and all(torch.equal(own[n], theirs[n]) for n in own)
 
 
 def test_a_folder_brings_its_own_tokenizer(tokenizer):

@@ -11,6 +11,7 @@ from torch.testing import assert_close
 from grace_geom.checkpoint import open_checkpoint
 from grace_geom.errors import UserError
 from grace_geom.models import ModelSpec, open_clip_model, preprocess_of
+from grace_geom.models.transformers_names import preprocess_config
 from tests.toys import CLASSES, register_toy, toy_clip
 
 BLOCK = {
@@ -28,6 +29,7 @@ TOP = {
     **{f"ln_final.{k}": f"text_model.final_layer_norm.{k}" for k in ("weight", "bias")},
     "logit_scale": "logit_scale",
 }
+SIDES = {"height": 16, "width": 16}
 VISION = {
     "model_type": "clip_vision_model", "hidden_act": "gelu", "num_attention_heads": 2,
     "layer_norm_eps": 1e-5,
@@ -114,6 +116,24 @@ def test_a_base_that_is_not_needed_is_told(tuned, tmp_path):
         open_clip_model(ModelSpec(register_toy(), str(tmp_path / "whole.pt"), base="random"))
 
 
+def test_of_a_base_that_is_not_needed_nothing_is_taken(tuned, tmp_path):
+    (tmp_path / "base").mkdir()
+    folder = folder_of(tmp_path / "base", theirs(tuned), whole())
+    settings = {"image_mean": [0.5] * 3, "size": SIDES}
+    (folder / "preprocessor_config.json").write_text(json.dumps(settings))
+    torch.save(tuned, tmp_path / "whole.pt")
+    name, file = register_toy(), str(tmp_path / "whole.pt")
+    alone, wanted = open_clip_model(ModelSpec(name, file))
+    clip, origin = open_clip_model(ModelSpec(name, file, base=str(folder)))
+    assert origin == wanted
+    assert (
+        preprocess_of(clip)
+        == preprocess_of(alone)
+        != preprocess_of(open_clip_model(ModelSpec(name, str(folder)))[0])
+    )
+    assert same(clip, tuned)
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -155,6 +175,61 @@ def test_preprocessing_beside_the_weights_is_theirs(tuned, tmp_path):
     found = preprocess_of(clip)
     assert (found.mean, found.std) == ((0.5,) * 3, (0.25,) * 3)
     assert (found.resize_mode, found.interpolation) == ("squash", "bilinear")
+
+
+@pytest.mark.parametrize(
+    ("settings", "mode"),
+    [
+        ({"size": SIDES, "do_center_crop": True}, "squash"),
+        ({"size": SIDES, "do_center_crop": True, "crop_size": 16}, "squash"),
+        ({"size": SIDES, "do_center_crop": False, "crop_size": 32}, "squash"),
+        ({"size": SIDES}, "squash"),
+        ({"size": 16, "crop_size": 16}, "shortest"),
+        (
+            {"size": {"shortest_edge": 16}, "crop_size": SIDES, "rescale_factor": 1 / 255},
+            "shortest",
+        ),
+        ({}, "shortest"),
+    ],
+)
+def test_size_and_crop_say_how_pictures_are_resized(settings, mode, tmp_path):
+    (tmp_path / "p.json").write_text(json.dumps(settings))
+    assert preprocess_config(tmp_path / "p.json", (16, 16))["resize_mode"] == mode
+
+
+@pytest.mark.parametrize(
+    ("settings", "key", "remedy"),
+    [
+        ({"size": {"shortest_edge": 20}, "crop_size": 16}, "size", "resize_mode=squash"),
+        ({"size": {"shortest_edge": 20}}, "size", "resize_mode=squash"),
+        ({"size": 20, "crop_size": 20}, "crop_size", "resize_mode=squash"),
+        ({"size": {"height": 20, "width": 20}, "crop_size": 16}, "size", "resize_mode=squash"),
+        ({"size": SIDES, "crop_size": 12}, "crop_size", "resize_mode=squash"),
+        ({"size": {"height": 16, "width": 12}}, "size", "resize_mode=squash"),
+        ({"size": {"longest_edge": 16}}, "size", "resize_mode=squash"),
+        ({"size": {"shortest_edge": 16, "longest_edge": 20}}, "size", "resize_mode=squash"),
+        ({"size": [16, 16]}, "size", "resize_mode=squash"),
+        ({"size": 16, "crop_size": "16"}, "crop_size", "resize_mode=squash"),
+        ({"size": 16, "do_center_crop": False}, "do_center_crop", "resize_mode=squash"),
+        ({"size": 16, "do_resize": False}, "do_resize", "resize_mode=squash"),
+        ({"size": 16, "do_rescale": False}, "do_rescale", "mean=0.5,std=0.5"),
+        ({"size": 16, "rescale_factor": 1 / 127.5}, "rescale_factor", "mean=0.5,std=0.5"),
+        ({"size": 16, "resample": 1}, "resample", "interpolation=bilinear"),
+    ],
+)
+def test_what_a_preprocessor_asks_and_cannot_be_done_is_refused(
+    settings, key, remedy, tuned, tmp_path
+):
+    folder = folder_of(tmp_path, theirs(tuned), whole())
+    (folder / "preprocessor_config.json").write_text(json.dumps(settings))
+    line = rf"preprocessor_config\.json: {key} is .*--preprocess {remedy.split('=')[0]}="
+    with pytest.raises(UserError, match=line) as error:
+        open_clip_model(ModelSpec(register_toy(), str(folder)))
+    assert "\n" not in str(error.value)
+    spec = ModelSpec(register_toy(), str(folder), preprocess=remedy)
+    found = preprocess_of(open_clip_model(spec)[0]).record()
+    name, _, value = remedy.partition(",")[0].partition("=")
+    assert found[name] == ([0.5] * 3 if name == "mean" else value)
 
 
 ADAPTED = (
