@@ -14,7 +14,7 @@ from grace_geom.files import alone, write_text
 from grace_geom.methods import method_class
 from grace_geom.progress import duration
 from grace_geom.provenance import provenance
-from grace_geom.records import EvalRecord, radius_text
+from grace_geom.records import EvalRecord
 from grace_geom.records.schema import dumps
 from grace_geom.serialise import plain
 from grace_geom.study import data_files, report
@@ -177,10 +177,7 @@ class Study:
         settings["rates_at_an_edge"] = report.edges(self.state.trials)
         content = {"format": FORMAT, **settings, "rows": data_files.plain_rows(rows, baseline)}
         write_text(out / "table.json", dumps(content | {"versions": provenance()}))
-        eps = radius_text(self.measures.eps, self.measures.norm)
-        tradeoff(
-            rows, out / "tradeoff.png", f"{self.measures.attack.upper()} accuracy, ε = {eps} (%)"
-        )
+        tradeoff(rows, out / "tradeoff.png")
 
     def baseline(self, rows: Sequence[Row]) -> Row | None:
         """The row that the others are compared with, if the study has it."""
