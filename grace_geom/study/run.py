@@ -10,6 +10,7 @@ from grace_geom.checkpoint import checkpoint_file
 from grace_geom.config import TrainConfig
 from grace_geom.errors import Interrupted, UserError
 from grace_geom.evaluation import Measures, Sets, Source, assess, targets
+from grace_geom.evaluation.watching import Answers
 from grace_geom.files import alone, write_text
 from grace_geom.methods import method_class
 from grace_geom.progress import duration
@@ -117,9 +118,8 @@ class Study:
             ) from None
         for warning in report.edges(self.state.trials):
             self.say(f"warning: {warning}")
-        rows = [
-            self._asked(row, jobs[0]) for row in self.rows(jobs, records, errors) + self._also()
-        ]
+        own = [self._asked(row, jobs[0]) for row in self.rows(jobs, records, errors)]
+        rows = own + self._also()
         self.write(rows)
         return rows
 
@@ -186,8 +186,8 @@ class Study:
         )
 
     def _also(self) -> list[Row]:
-        """Checkpoints from elsewhere, measured like the study's own; what is wrong with one is said
-        in its row.
+        """Checkpoints from elsewhere, measured like the study's own, with the answers to its
+        questions alone; what is wrong with one is said in its row.
         """
         options = self.options
         base = (
@@ -206,7 +206,12 @@ class Study:
             )
             into = options.out / "also" / f"{folder_name(name)}.eval.json"
             try:
-                record = assess(Path(file), self.measures, source, sets=self.sets, into=into)
+                heard = Answers()
+                record = assess(
+                    Path(file), self.measures, source, sets=self.sets, watcher=heard, into=into
+                )
+                # on its own images: the runs leave out those that they were trained on
+                record = replace(record, accuracies=tuple(heard.found)).summed()
                 self.say(f"{name:<14} evaluated: {file}")
                 found.append(Row(name, {options.seeds[0]: record}, trains=False))
             except UserError as error:
