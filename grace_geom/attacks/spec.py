@@ -40,14 +40,15 @@ LOSSES = {
     "square": "margin",
 }
 NEEDS_THREE = ("apgd-dlr", "apgd-t")  # classes: the DLR losses divide by a gap to the third logit
-STEPS = {"fgsm": 1, "pgd": 20, "pgd-cw": 20}  # of one run; 100 for the others
+STEPS = {"fgsm": 1, "pgd": 20, "pgd-cw": 20, "cw": 1000}  # of one run; 100 for the others. Fewer of
+# C&W's do not bring pixels that are 0 or 1 out of the flat ends of its tanh.
 RESTARTS = {
     ("autoattack-plus", "apgd-ce"): 5,
     ("autoattack-plus", "apgd-dlr"): 5,
     ("autoattack-plus", "fab"): 5,
     ("robustvlm", "apgd-ce"): 5,  # of AutoAttack's class where its version is "custom"
 }
-SEARCHES = 9  # of C&W: values of c
+SEARCHES, CW_LR = 9, 0.01  # of C&W: values of c, rate of Adam
 DTYPES = {
     "float32": torch.float32,
     "bfloat16": torch.bfloat16,
@@ -65,8 +66,8 @@ class AttackSpec:
         eps: Radius: in pixels of [0, 1] for ``linf``, else the length of the whole perturbation of
             such pixels.
         norm: ``"linf"``, ``"l2"`` or ``"l1"``; ``cw`` is for ``l2`` only.
-        steps: Steps of one run; ``None`` takes 20 for ``pgd`` and ``pgd-cw``, and 100 for others.
-            ``fgsm`` has one.
+        steps: Steps of one run; ``None`` takes 20 for ``pgd`` and ``pgd-cw``, 1,000 for ``cw`` and
+            100 for others. ``fgsm`` has one.
         restarts: Random starts, for each target; ``None`` takes the suite's own number, 1 mostly.
         alpha: Step size of ``pgd`` and ``pgd-cw``; ``None`` takes ``eps / 4``. Auto-PGD finds its
             own.
@@ -157,7 +158,7 @@ class AttackSpec:
             return about | {"queries": self.queries, "schedule": self.schedule}
         about["steps"] = 1 if part == "fgsm" else self.steps or STEPS.get(part, 100)
         if part == "cw":
-            return about | {"searches": SEARCHES}
+            return about | {"searches": SEARCHES, "lr": CW_LR}
         about["restarts"] = 1 if part == "fgsm" else self._restarts(part)
         if part in ("fgsm", "pgd", "pgd-cw"):
             usual = self.eps if part == "fgsm" else self.eps / 4

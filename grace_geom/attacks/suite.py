@@ -204,7 +204,7 @@ def run_part(
             norm=attack.norm, **seeded,
         )  # fmt: skip
     if name == "cw":
-        return cw(logits_fn, x, y, attack.eps, about["steps"], about["searches"])
+        return cw(logits_fn, x, y, attack.eps, about["steps"], about["searches"], about["lr"])
     common = {"steps": about["steps"], "restarts": about["restarts"], "norm": attack.norm, **seeded}
     if name == "fab-t":
         return fab_t(logits_fn, x, y, attack.eps, targets=about["targets"], **common)

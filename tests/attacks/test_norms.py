@@ -70,6 +70,18 @@ def test_cw_finds_the_closed_form_distance_of_a_linear_classifier(share: float):
     assert run(spec, logits, x, y).robust.tolist() == [share < 1] * 2
 
 
+def test_cw_moves_pixels_that_lie_at_the_ends_of_the_box():
+    w, _, y = linear()
+    x = (w < 0).to(w).expand(len(y), *w.shape)  # 0 and 1, each at the end that it can leave
+
+    def logits(z: Tensor) -> Tensor:
+        score = ((z - x) * w).flatten(1).sum(1)
+        return torch.stack([torch.ones_like(score), score], dim=1)
+
+    spec = AttackSpec("cw", 1.05 / w.norm().item(), "l2", precision="float64")
+    assert not run(spec, logits, x, y).robust.any()
+
+
 def test_a_random_classifier_falls_only_where_its_point_fools_twice(toy: Toy):
     g = torch.Generator().manual_seed(0)
     calls: list[int] = []
