@@ -210,7 +210,6 @@ class Study:
                 record = assess(
                     Path(file), self.measures, source, sets=self.sets, watcher=heard, into=into
                 )
-                # on its own images: the runs leave out those that they were trained on
                 record = replace(record, accuracies=tuple(heard.found)).summed()
                 self.say(f"{name:<14} evaluated: {file}")
                 found.append(Row(name, {options.seeds[0]: record}, trains=False))
