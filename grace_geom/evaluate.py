@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from grace_geom.cli import Command, part_of, quick
-from grace_geom.errors import door
+from grace_geom.errors import UserError, door
 from grace_geom.refusals import check_evaluation
 
 if TYPE_CHECKING:
     from grace_geom.evaluation import Measures, Source
-    from grace_geom.records import EvalRecord
+    from grace_geom.records import EvalRecord, RecordError
 
 PROG = "python -m grace_geom.evaluate"
 
@@ -91,6 +91,7 @@ def _evaluate(argv: Sequence[str] | None) -> None:
     from grace_geom.tracking import check_installed
 
     options, measures, source = _options(argv)
+    _check_models(options)
     check_installed(options.report_to)
     if warning := check_eps(measures.eps, measures.norm):
         print(f"warning: --eps: {warning}", file=sys.stderr)
@@ -129,9 +130,24 @@ def _evaluate(argv: Sequence[str] | None) -> None:
     written += extras.written(records)
     if options.json:
         print(dumps([dataclasses.asdict(record) for record in records]))
-    else:
-        _print_tables(records, options)
-        _print_end(reused, written)
+        return
+    refused = _print_tables(records, options)
+    _print_end(reused, written)
+    if refused is not None:
+        raise refused
+
+
+def _check_models(options: EvaluateOptions) -> None:
+    """Refuse a line through too few models before anything is measured."""
+    from grace_geom.records.effective import LEAST
+
+    count = len(options.checkpoints)
+    if options.effective_robustness and count < LEAST:
+        raise UserError(
+            f"--effective-robustness: a line needs at least {LEAST} models trained without attack, "
+            f"here {'is 1 checkpoint' if count == 1 else f'are {count} checkpoints'}: name more "
+            "checkpoints"
+        )
 
 
 def _print_end(reused: int, written: Sequence[Path]) -> None:
@@ -144,16 +160,24 @@ def _print_end(reused: int, written: Sequence[Path]) -> None:
     print("\nwritten: " + ", ".join(str(file) for file in written))
 
 
-def _print_tables(records: Sequence["EvalRecord"], options: EvaluateOptions) -> None:
+def _print_tables(
+    records: Sequence["EvalRecord"], options: EvaluateOptions
+) -> "RecordError | None":
+    """Every table that there can be; returned is why one that was asked for cannot."""
     from grace_geom.evaluation.calibration_table import calibration_table
     from grace_geom.evaluation.class_tables import per_class_table
     from grace_geom.evaluation.shift_tables import corruption_error_table, effective_table
     from grace_geom.evaluation.table import accuracy_table, corruption_table, paired_table
+    from grace_geom.records import RecordError
 
+    refused = None
     width = shutil.get_terminal_size((100, 24)).columns
     tables = [accuracy_table(records), corruption_table(records), corruption_error_table(records)]
     if options.effective_robustness:
-        tables.append(effective_table(records))
+        try:
+            tables.append(effective_table(records))
+        except RecordError as error:  # is raised once the other tables are printed
+            refused = error
     if options.per_class:
         tables.append(per_class_table(records))
     if options.calibration:
@@ -161,6 +185,7 @@ def _print_tables(records: Sequence["EvalRecord"], options: EvaluateOptions) -> 
     if len(records) > 1:
         tables.append(paired_table(records))
     print("\n\n".join(table.text(width) for table in tables if table is not None))
+    return refused
 
 
 def _say(text: str) -> None:

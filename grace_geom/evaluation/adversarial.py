@@ -19,7 +19,7 @@ from grace_geom.data.npz import check_memory
 from grace_geom.errors import UserError
 from grace_geom.evaluation.class_tables import file_stem
 from grace_geom.evaluation.outcomes import SetOutcomes
-from grace_geom.files import atomic_write, sha256
+from grace_geom.files import atomic_folder, atomic_write, sha256
 from grace_geom.records import number
 
 FORMAT = "grace_geom.adversarial/1"
@@ -65,7 +65,7 @@ def save_adversarial(
     folder: Path, run: str, checkpoint: str, image_size: int, found: Sequence[SetOutcomes]
 ) -> list[Path]:
     """``RUN-adv-DATA-ATTACK-DIGITS.npz`` with the exact images, and a folder of that name with a
-    PNG for each, for every attacked set.
+    PNG for each, for every attacked set; both replace those of an earlier evaluation.
 
     The archive holds ``adversarial`` float32 (N, 3, H, W) in [0, 1], ``labels``, ``index`` (places
     in the source), ``clean_prediction``, ``prediction``, ``standing`` (right with and without the
@@ -112,9 +112,9 @@ def _pictures(folder: Path, images: np.ndarray, some: SetOutcomes) -> None:
     each = zip(
         pixels, some.image_set.index, some.image_set.labels, some.seen["predicted"], strict=True
     )
-    for image, index, label, prediction in each:
-        with atomic_write(folder / f"{index:06d}-{label}-{prediction}.png") as file:
-            Image.fromarray(image).save(file, format="PNG")
+    with atomic_folder(folder, replace=True) as new:  # predictions of an earlier checkpoint go
+        for image, index, label, prediction in each:
+            Image.fromarray(image).save(new / f"{index:06d}-{label}-{prediction}.png")
 
 
 def read_adversarial(path: Path) -> AdversarialFile:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from grace_geom.evaluation.table import TITLES, counting, names_of
+from grace_geom.evaluation.table import TITLES, each_attack, names_of
 from grace_geom.records import EvalRecord, attack_text
 from grace_geom.records.calibration import BINS, NAMES
 from grace_geom.tables import MISSING, Cell, Table
@@ -21,7 +21,7 @@ def calibration_table(records: Sequence[EvalRecord]) -> Table | None:
         "in [0, 2]; 95 % intervals over images. Under an attack: of its adversarial images."
     ]
     for name, record in zip(names_of(records), records, strict=True):
-        for a in counting(record.accuracies):
+        for a in each_attack(record.accuracies):
             if not a.scores:
                 continue
             label = a.data + (f", {attack_text(a.attack)}" if a.attack else "")

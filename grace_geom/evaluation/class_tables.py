@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from grace_geom.data.base import digest_text
-from grace_geom.evaluation.table import TITLES, counting, names_of
+from grace_geom.evaluation.table import TITLES, each_attack, names_of
 from grace_geom.files import write_text
 from grace_geom.records import (
     Accuracy,
@@ -26,7 +26,7 @@ def per_class_table(records: Sequence[EvalRecord]) -> Table | None:
     """Rows are the data sets of each checkpoint; ``None`` where no record knows its labels."""
     rows: list[list[Cell | str]] = []
     for name, record in zip(names_of(records), records, strict=True):
-        for a in counting(record.accuracies):
+        for a in each_attack(record.accuracies):
             if not (a.labels and a.outcomes):
                 continue
             counts = class_counts(a)
@@ -44,7 +44,7 @@ def per_class_table(records: Sequence[EvalRecord]) -> Table | None:
     if not rows:
         return None
     notes = [
-        "Accuracy in %: the mean over classes, each counting the same, and the lowest of a class. "
+        "Accuracy in %: the mean over classes, each each_attack the same, and the lowest of a class. "
         "95 % intervals; that of the lowest covers the lowest of all classes, whichever it is "
         "(Bonferroni), and is wide where classes have few images. Classes without an image do not "
         "count."
@@ -65,7 +65,7 @@ def write_class_tables(folder: Path, records: Sequence[EvalRecord]) -> list[Path
     """
     written: list[Path] = []
     for name, record in zip(names_of(records), records, strict=True):
-        for a in counting(record.accuracies):
+        for a in each_attack(record.accuracies):
             stem = file_stem(name, a)
             if a.labels and a.outcomes:
                 written.append(folder / f"{stem}.classes.csv")

@@ -1,6 +1,7 @@
 """Outcomes image by image: gathered while a checkpoint is evaluated, written as CSV or Parquet."""
 
 import io
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from grace_geom.records import Accuracy, attack_text
 from grace_geom.records.accuracy import outcomes_of
 
 KINDS = (".csv", ".parquet")
+DIGITS = 8
+"""Of an archive's SHA-256, in a column's head."""
 
 
 @dataclass
@@ -78,7 +81,9 @@ def write_outcomes(path: Path, runs: list[tuple[str, list[SetOutcomes]]]) -> Non
     highest other), and for each attack ``ATTACK: prediction``, ``: standing`` (right with and
     without the attack), ``: margin`` and ``: radius`` (distance of the adversarial image in the
     attack's norm, in pixels of [0, 1]; empty where none was found, 0 for an image that is wrong
-    without attack); ``ATTACK, PART: standing`` for attacks of several parts.
+    without attack); ``ATTACK, PART: standing`` for attacks of several parts. Where two archives of
+    adversarial images have one name and radius, ``ATTACK`` ends in the first digits of the
+    archive's SHA-256.
 
     Args:
         path: ``.csv`` or ``.parquet``; replaced if it is there.
@@ -90,9 +95,10 @@ def write_outcomes(path: Path, runs: list[tuple[str, list[SetOutcomes]]]) -> Non
     import pandas as pd
 
     rows: dict[tuple[str, str, str, int], dict[str, Any]] = {}
+    shared = _shared_heads([some.accuracy for _, found in runs for some in found])
     for run, found in runs:
         for some in found:
-            for key, row in _rows(run, some):
+            for key, row in _rows(run, some, shared):
                 rows.setdefault(key, {}).update(row)
     frame = pd.DataFrame(list(rows.values()))
     whole = {"index", "label", "prediction"}
@@ -119,8 +125,20 @@ def _bytes(frame: Any, kind: str) -> bytes:
     return data.getvalue()
 
 
-def _rows(run: str, some: SetOutcomes) -> list[tuple[tuple[str, str, str, int], dict[str, Any]]]:
-    """Key and columns of each image."""
+def _shared_heads(accuracies: Iterable[Accuracy]) -> set[str]:
+    """Heads that several archives of adversarial images of one data set would have."""
+    archives: dict[tuple[str, str, str], set[str]] = {}
+    for a in accuracies:
+        if a.attack is not None and a.transferred:
+            key = attack_text(a.attack, "name"), a.spec, a.data
+            archives.setdefault(key, set()).add(a.attack["source"]["sha256"])
+    return {head for (head, *_), digests in archives.items() if len(digests) > 1}
+
+
+def _rows(
+    run: str, some: SetOutcomes, shared: Container[str]
+) -> list[tuple[tuple[str, str, str, int], dict[str, Any]]]:
+    """Key and columns of each image; ``shared`` are heads that need digits of the archive."""
     a, s, seen = some.accuracy, some.image_set, some.seen
     suite = "id" if a.suite == "adv" else a.suite
     attacked = a.attack is not None
@@ -135,7 +153,7 @@ def _rows(run: str, some: SetOutcomes) -> list[tuple[tuple[str, str, str, int], 
         "margin": seen["clean_margin" if attacked else "margin"].tolist(),
     }
     if attacked:
-        columns |= _attacked(a, seen)
+        columns |= _attacked(a, seen, shared)
     names = list(columns)
     each = zip(*columns.values(), strict=True)
     about = {"run": run, "suite": suite, "data": a.data}
@@ -145,8 +163,10 @@ def _rows(run: str, some: SetOutcomes) -> list[tuple[tuple[str, str, str, int], 
     ]
 
 
-def _attacked(a: Accuracy, seen: PerImage) -> dict[str, list[Any]]:
+def _attacked(a: Accuracy, seen: PerImage, shared: Container[str]) -> dict[str, list[Any]]:
     name = attack_text(a.attack, "name")
+    if a.attack is not None and a.transferred and name in shared:
+        name = f"{name} {a.attack['source']['sha256'][:DIGITS]}"
     columns = {
         f"{name}: prediction": seen["predicted"].tolist(),
         f"{name}: standing": a.right().tolist(),

@@ -1,13 +1,14 @@
 """Distribution shift on a terminal: mean corruption error, effective robustness."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from grace_geom.evaluation.table import names_of
 from grace_geom.methods import METHODS
 from grace_geom.records import Accuracy, EvalRecord, RecordError, strongest
 from grace_geom.records.corruption import corruption_error
-from grace_geom.records.effective import effective_robustness, fit_line
+from grace_geom.records.effective import ProbitLine, effective_robustness, fit_line, share_of
 from grace_geom.tables import Cell, Table, percent
 
 
@@ -67,10 +68,14 @@ def effective_table(records: Sequence[EvalRecord]) -> Table:
     """Rows are checkpoints and OOD sets: how far each lies above the line through the models that
     were trained without attack.
 
+    Only checkpoints that were measured on the same ID and OOD images share a line; a set without a
+    line is named below the table.
+
     Raises:
-        RecordError: If fewer than three such models have an ID and an OOD accuracy.
+        RecordError: If no OOD set has three such models of different ID accuracy.
     """
     names = names_of(records)
+    clean_models = {n for n, r in zip(names, records, strict=True) if without_attack(r)}
     rows: list[list[Cell | str]] = []
     notes = [
         "Effective robustness: OOD accuracy minus what the line foretells for the ID accuracy, in "
@@ -80,36 +85,71 @@ def effective_table(records: Sequence[EvalRecord]) -> Table:
     sets = {a.data for record in records for a in _shifted(record)}
     if not sets:
         raise RecordError("--effective-robustness needs OOD sets: add --suites id,ood")
+    refused = []
     for data in sorted(sets):
-        pairs = {
-            name: (clean, ood)
-            for name, record in zip(names, records, strict=True)
-            for ood in _shifted(record)
-            if ood.data == data and (clean := _clean(record)) is not None
-        }
-        on = [n for n, r in zip(names, records, strict=True) if n in pairs and without_attack(r)]
+        pairs, apart = _same_images(_pairs(names, records, data), clean_models)
+        notes += [f"{data}: {note}" for note in apart]
         try:
-            line = fit_line([pairs[name] for name in on])
+            line = fit_line([pair for name, pair in pairs.items() if name in clean_models])
         except RecordError as error:
-            raise RecordError(f"--effective-robustness, {data}: {error}") from None
-        for name, (clean, ood) in pairs.items():
-            foretold, low, high = line.at(clean.accuracy)
-            found = effective_robustness(line, clean, ood)
-            rows.append(
-                [
-                    *(data, name + " *" * (name in on)),
-                    percent(clean.accuracy),
-                    percent(ood.accuracy, ood.ci_low, ood.ci_high),
-                    percent(foretold, low, high),
-                    percent(found.value, found.low, found.high, signed=True),
-                ]
-            )
+            refused.append("; ".join([f"{data}: {error}", *apart]))
+            notes.append(f"{data}: {error}.")
+            continue
+        rows += [
+            [data, name + " *" * (name in clean_models), *_on_line(line, *pair)]
+            for name, pair in pairs.items()
+        ]
         notes.append(
             f"{data}: probit(OOD) = {line.intercept:.3f} + {line.slope:.3f} probit(ID), "
             f"{line.n} models, R² = {line.r2:.2f}."
         )
+    if not rows:
+        raise RecordError(f"--effective-robustness, {'; '.join(refused)}")
     heads = ["data", "", "ID", "OOD", "line", "effective robustness"]
     return Table(heads, rows, labels=2, title="Effective robustness", notes=notes)
+
+
+def _on_line(line: ProbitLine, clean: Accuracy, ood: Accuracy) -> list[Cell]:
+    """ID and OOD accuracy, what the line foretells, and what is above it."""
+    foretold, low, high = line.at(share_of(clean))
+    found = effective_robustness(line, clean, ood)
+    return [
+        percent(clean.accuracy),
+        percent(ood.accuracy, ood.ci_low, ood.ci_high),
+        percent(foretold, low, high),
+        percent(found.value, found.low, found.high, signed=True),
+    ]
+
+
+def _pairs(
+    names: Sequence[str], records: Sequence[EvalRecord], data: str
+) -> dict[str, tuple[Accuracy, Accuracy]]:
+    """Checkpoint -> its ID accuracy and that on the OOD set of this name."""
+    return {
+        name: (clean, ood)
+        for name, record in zip(names, records, strict=True)
+        for ood in _shifted(record)
+        if ood.data == data and (clean := _clean(record)) is not None
+    }
+
+
+def _same_images(
+    pairs: Mapping[str, tuple[Accuracy, Accuracy]], clean_models: Collection[str]
+) -> tuple[dict[str, tuple[Accuracy, Accuracy]], list[str]]:
+    """The checkpoints measured on the images that most models of a line were measured on (of
+    equals, most checkpoints, then the first), and a sentence about the others.
+    """
+
+    def images(name: str) -> tuple[object, object]:
+        clean, ood = pairs[name]
+        return clean.sample, ood.sample
+
+    on_line = Counter(images(name) for name in pairs if name in clean_models)
+    all_of = Counter(map(images, pairs))
+    usual = max(all_of, key=lambda key: (on_line[key], all_of[key]), default=None)
+    apart = [name for name in pairs if images(name) != usual]
+    note = f"left out, for their ID or OOD images are not those of the others: {', '.join(apart)}."
+    return {n: pair for n, pair in pairs.items() if n not in apart}, [note] if apart else []
 
 
 def _shifted(record: EvalRecord) -> Iterator[Accuracy]:

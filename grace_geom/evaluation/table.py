@@ -15,6 +15,7 @@ from grace_geom.records import (
     attack_text,
     by_level,
     headline_attack,
+    headline_whole,
     how_intervals,
     is_mean_per_class,
     mcnemar,
@@ -26,6 +27,7 @@ from grace_geom.records import (
     summarise,
     uneven,
 )
+from grace_geom.records.summary import USUAL_EPS
 from grace_geom.tables import Cell, Table, percent
 
 TITLES = dict(zip(SUITES, ("ID", "OOD", "Adv", "NatAdv", "ZS"), strict=True))
@@ -56,7 +58,7 @@ def accuracy_table(records: Sequence[EvalRecord]) -> Table:
     if weaker:
         notes.append(
             f"{ASIDE.strip()} on record, and in no mean: the same set was measured on more images, "
-            "or under a stronger attack."
+            "or under the attack that Adv stands for."
         )
     return Table(["", "data", "images", *names_of(records)], rows, labels=3, notes=notes)
 
@@ -68,7 +70,15 @@ def _shown(a: Accuracy) -> Cell:
 
 
 def counting(accuracies: Sequence[Accuracy]) -> list[Accuracy]:
-    """Those that a summary is made of; an attack of several parts counts by one."""
+    """Those that a summary is made of; an attack of several parts counts by one. Adversarial images
+    of other checkpoints, which are in no mean, come before the attack that is.
+    """
+    aside = [a for a in strongest(accuracies) if a.attack is None or a.transferred]
+    return aside + headline_whole(accuracies)
+
+
+def each_attack(accuracies: Sequence[Accuracy]) -> list[Accuracy]:
+    """Those of :func:`counting`, and every other attack on the same images."""
     chosen = {(a.suite, a.data, a.sample) for a in headline_attack(accuracies)}
     return [
         a for a in strongest(accuracies)
@@ -193,6 +203,7 @@ def _notes(records: Sequence[EvalRecord]) -> list[str]:
     )
     if attacks:
         notes.append(f"Adv in HM: {'; '.join(attacks)}.")
+    notes += _radii(records)
     drawn = [a for a in every if a.subset.get("of", a.n) > a.n]
     if drawn:
         sets = sorted({f"{a.n} of {a.subset['of']} ({TITLES[a.suite]})" for a in drawn})
@@ -207,6 +218,20 @@ def _notes(records: Sequence[EvalRecord]) -> list[str]:
             "its classes."
         )
     return notes + sorted({note for a in every for note in a.notes})
+
+
+def _radii(records: Sequence[EvalRecord]) -> list[str]:
+    """Which of several radii ``Adv`` counts, in another norm than the maximum norm."""
+    norms = {
+        str(attack.get("norm", "linf"))
+        for r in records
+        for a in headline_attack(r.accuracies)
+        if (attack := a.attack) is not None
+    }
+    return [
+        f"Of several radii in {norm}, Adv counts {USUAL_EPS[norm]:g}, or else the largest."
+        for norm in sorted(norms & USUAL_EPS.keys())
+    ]
 
 
 def dial_table(record: DialRecord, ts: Sequence[float]) -> Table:
@@ -259,5 +284,5 @@ def _stronger(points: Sequence[DialPoint]) -> list[str]:
                 found[f"{name} on {measured_on(best)}, not {measured_on(a)}"] = None
     if not found:
         return []
-    rule = "Of one set, what was measured on more images, or under a stronger attack, counts"
+    rule = "Of one set, what was measured on more images, or under the attack that Adv stands for, counts"
     return [f"{rule}: {'; '.join(found)}."]

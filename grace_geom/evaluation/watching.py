@@ -40,6 +40,21 @@ class Silent:
         """A set is done, or was ``known`` from an earlier evaluation."""
 
 
+class Answers(Silent):
+    """Keeps the answers to what an evaluation was asked, apart from others on record.
+
+    Attributes:
+        found: In the order of the questions.
+    """
+
+    def __init__(self) -> None:
+        self.found: list[Accuracy] = []
+
+    def end(self, accuracy: Accuracy, known: bool) -> None:
+        """A set is done, or was ``known`` from an earlier evaluation."""
+        self.found.append(accuracy)
+
+
 class Console:
     """Says what is measured, on stderr: a line that changes on a terminal, a line a number
     elsewhere.

@@ -40,7 +40,15 @@ class ProbitLine:
     def at(self, share: float) -> tuple[float, float, float]:
         """OOD accuracy that the line foretells for an ID accuracy, and the 95 % confidence band of
         the line there (Student's t, back from probit), all in [0, 1].
+
+        Args:
+            share: Inside (0, 1), as :func:`share_of` gives it: 0 and 1 have no probit.
+
+        Raises:
+            ValueError: If it is not.
         """
+        if not 0 < share < 1:
+            raise ValueError(f"{share} has no place on probit axes: take share_of(accuracy)")
         x = float(ndtri(share))
         y = self.intercept + self.slope * x
         t = float(stdtrit(self.n - 2, 0.975))

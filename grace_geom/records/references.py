@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 PRETRAINED = "pretrained"
 """The reference that is what each checkpoint was tuned from."""
@@ -10,14 +10,15 @@ PRETRAINED = "pretrained"
 
 @dataclass(frozen=True)
 class Reference:
-    """What an analysis set a checkpoint against.
+    """What an analysis set a checkpoint against. Equal are references of one digest, however they
+    were named: a run and its checkpoint, a file and its copy.
 
     Attributes:
         name: As it was asked for: ``pretrained``, or a path.
         sha256: Of the weights or the file that lay there.
     """
 
-    name: str
+    name: str = field(compare=False)
     sha256: str
 
     def __str__(self) -> str:

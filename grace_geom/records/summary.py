@@ -18,6 +18,8 @@ from grace_geom.records.statistics import rank_correlation, rankdata
 COLUMNS = ("ID", "OOD", "Adv", "NatAdv", "ZS", "HM", "OOD'", "Adv'", "HM'")
 ATTACK_PREFERENCE = ("apgd-ce", "apgd", "autoattack", "pgd")
 PAPER_EPS = 4 / 255
+USUAL_EPS = {"l2": 0.5, "l1": 12.0}
+"""Radii that are usual outside the maximum norm (RobustBench, AutoAttack)."""
 Z95 = 1.959963984540054
 
 
@@ -165,32 +167,49 @@ def strongest(accuracies: Iterable[Accuracy]) -> list[Accuracy]:
 
 def headline_attack(accuracies: Iterable[Accuracy]) -> list[Accuracy]:
     """The attacked accuracies that ``Adv`` is made of: in the maximum norm where there are any,
-    APGD-CE where it was run, else the strongest; eps near 4/255.
+    APGD-CE where it was run, else the strongest; eps near 4/255, in another norm the usual radius
+    (``USUAL_EPS``), else the largest.
 
     An attack of several parts that began with APGD-CE gives its APGD-CE part. Where a data set has
     several such numbers, the strongest counts: most steps and restarts, then the most images, then
     the lowest accuracy, whatever their order. Adversarial images of another model do not count.
     """
+    return [part for _, part in _headline(accuracies)]
+
+
+def headline_whole(accuracies: Iterable[Accuracy]) -> list[Accuracy]:
+    """What :func:`headline_attack` takes its numbers from, as on record: whole attacks."""
+    return [whole for whole, _ in _headline(accuracies)]
+
+
+def _headline(accuracies: Iterable[Accuracy]) -> list[tuple[Accuracy, Accuracy]]:
+    """For each data set the number on record, and the part of it that counts."""
     attacked = [
-        part or a
+        (a, _apgd_ce_part(a) or a)
         for a in accuracies
         if a.suite == "adv" and a.attack and not a.transferred
-        for part in [_apgd_ce_part(a)]
     ]
 
-    def rank(a: Accuracy) -> tuple[str, int, float]:
+    def rank(a: Accuracy) -> tuple[str, int, tuple[bool, float]]:
         known = a.attack_name in ATTACK_PREFERENCE
         place = ATTACK_PREFERENCE.index(a.attack_name) if known else len(ATTACK_PREFERENCE)
         attack = a.attack or {}
         norm = str(attack.get("norm", "linf"))
         unlike = "" if norm == "linf" else norm  # radii of two norms are not to be compared
-        return unlike, place, abs(float(attack.get("eps", 0)) - PAPER_EPS)
+        return unlike, place, _unusual(float(attack.get("eps", 0)), norm)
 
-    best = min(map(rank, attacked), default=None)
-    chosen: dict[str, Accuracy] = {}
-    for a in sorted((a for a in attacked if rank(a) == best), key=_weakness):
-        chosen.setdefault(a.data, a)
+    best = min((rank(part) for _, part in attacked), default=None)
+    chosen: dict[str, tuple[Accuracy, Accuracy]] = {}
+    for pair in sorted((p for p in attacked if rank(p[1]) == best), key=lambda p: _weakness(p[1])):
+        chosen.setdefault(pair[1].data, pair)
     return list(chosen.values())
+
+
+def _unusual(eps: float, norm: str) -> tuple[bool, float]:
+    """Sorts radii of a norm, the one that counts first."""
+    if norm == "linf":
+        return False, abs(eps - PAPER_EPS)
+    return not math.isclose(eps, USUAL_EPS.get(norm, math.inf)), -eps
 
 
 def _weakness(a: Accuracy) -> tuple[str, int, int, float, bool, tuple[str, str, str]]:

@@ -9,6 +9,7 @@ from grace_geom.plots.export import save
 from grace_geom.plots.legend import Identity, Legend
 from grace_geom.plots.sample import images_range
 from grace_geom.plots.tradeoff import tradeoffs
+from grace_geom.records import attack_text, headline_attack
 from grace_geom.study.rows import Row
 
 COLUMNS = ("ID", "Adv", "OOD")
@@ -16,33 +17,39 @@ PAGE = 7.0
 """Inches."""
 
 
-def tradeoff(
-    rows: Sequence[Row], path: Path, adversarial: str = "Adversarial accuracy (%)"
-) -> Path | None:
+def tradeoff(rows: Sequence[Row], path: Path) -> Path | None:
     """ID against adversarial accuracy and ID against OOD accuracy, with 95 % intervals and a label
     at each point.
 
     Args:
         rows: The methods; those without both columns of a panel are left out of it.
         path: PNG, SVG or PDF to write.
-        adversarial: Label of the axis that says which attack.
 
     Returns:
         ``path``, or ``None`` where no panel has two points.
     """
-    figure = drawn(rows, adversarial)
+    figure = drawn(rows)
     if figure is None:
         return None
     return save(figure, path, PAGE if "xaxis2" in figure.layout else PAGE / 2)
 
 
-def drawn(rows: Sequence[Row], adversarial: str) -> go.Figure | None:
+def drawn(rows: Sequence[Row]) -> go.Figure | None:
     """The same as a plotly figure."""
     estimates = {row.label: {c: row.estimate(c) for c in COLUMNS} for row in rows}
     names = {label: label for label in estimates}
     legend = Legend.of({label: Identity.of_label(label) for label in estimates}, names)
-    ys = (("Adv", adversarial), ("OOD", "OOD accuracy (%), mean over sets"))
+    ys = (("Adv", attack_label(rows)), ("OOD", "OOD accuracy (%), mean over sets"))
     return tradeoffs(estimates, legend, ("ID", "ID accuracy (%)"), ys, note=_note(rows))
+
+
+def attack_label(rows: Sequence[Row]) -> str:
+    """Label of the axis of ``Adv``: the attack that it is made of, which of an attack of several
+    parts is the first.
+    """
+    counted = [a for row in rows for r in row.seeds.values() for a in headline_attack(r.accuracies)]
+    attacks = dict.fromkeys(attack_text(a.attack, "name") for a in counted)
+    return f"Accuracy under {' or '.join(attacks)} (%)" if attacks else "Adversarial accuracy (%)"
 
 
 def _note(rows: Sequence[Row]) -> str:

@@ -10,11 +10,12 @@ from grace_geom.checkpoint import checkpoint_file
 from grace_geom.config import TrainConfig
 from grace_geom.errors import Interrupted, UserError
 from grace_geom.evaluation import Measures, Sets, Source, assess, targets
+from grace_geom.evaluation.watching import Answers
 from grace_geom.files import alone, write_text
 from grace_geom.methods import method_class
 from grace_geom.progress import duration
 from grace_geom.provenance import provenance
-from grace_geom.records import EvalRecord, radius_text
+from grace_geom.records import EvalRecord
 from grace_geom.records.schema import dumps
 from grace_geom.serialise import plain
 from grace_geom.study import data_files, report
@@ -117,9 +118,8 @@ class Study:
             ) from None
         for warning in report.edges(self.state.trials):
             self.say(f"warning: {warning}")
-        rows = [
-            self._asked(row, jobs[0]) for row in self.rows(jobs, records, errors) + self._also()
-        ]
+        own = [self._asked(row, jobs[0]) for row in self.rows(jobs, records, errors)]
+        rows = own + self._also()
         self.write(rows)
         return rows
 
@@ -177,10 +177,7 @@ class Study:
         settings["rates_at_an_edge"] = report.edges(self.state.trials)
         content = {"format": FORMAT, **settings, "rows": data_files.plain_rows(rows, baseline)}
         write_text(out / "table.json", dumps(content | {"versions": provenance()}))
-        eps = radius_text(self.measures.eps, self.measures.norm)
-        tradeoff(
-            rows, out / "tradeoff.png", f"{self.measures.attack.upper()} accuracy, ε = {eps} (%)"
-        )
+        tradeoff(rows, out / "tradeoff.png")
 
     def baseline(self, rows: Sequence[Row]) -> Row | None:
         """The row that the others are compared with, if the study has it."""
@@ -189,8 +186,8 @@ class Study:
         )
 
     def _also(self) -> list[Row]:
-        """Checkpoints from elsewhere, measured like the study's own; what is wrong with one is said
-        in its row.
+        """Checkpoints from elsewhere, measured like the study's own, with the answers to its
+        questions alone; what is wrong with one is said in its row.
         """
         options = self.options
         base = (
@@ -209,7 +206,11 @@ class Study:
             )
             into = options.out / "also" / f"{folder_name(name)}.eval.json"
             try:
-                record = assess(Path(file), self.measures, source, sets=self.sets, into=into)
+                heard = Answers()
+                record = assess(
+                    Path(file), self.measures, source, sets=self.sets, watcher=heard, into=into
+                )
+                record = replace(record, accuracies=tuple(heard.found)).summed()
                 self.say(f"{name:<14} evaluated: {file}")
                 found.append(Row(name, {options.seeds[0]: record}, trains=False))
             except UserError as error:

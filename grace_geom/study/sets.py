@@ -27,9 +27,12 @@ def set_of(suite: str) -> Kind:
 
 
 def whole_attack(a: Accuracy) -> str:
-    """Attacks of several parts, by name; ``Adv`` is their first part."""
-    several = a.suite == "adv" and a.attack and len(a.attack["parts"]) > 1
-    return attack_text(a.attack) if several else ""
+    """Attacks of several parts, by name; ``Adv`` is their first part. As there, adversarial images
+    of another checkpoint do not count.
+    """
+    if a.suite != "adv" or a.attack is None or a.transferred or len(a.attack["parts"]) < 2:
+        return ""
+    return attack_text(a.attack)
 
 
 def in_parts(a: Accuracy) -> str:

@@ -19,7 +19,7 @@ from grace_geom.errors import UserError
 from grace_geom.evaluation import Measures, Source, assess, identity
 from grace_geom.evaluation.table import accuracy_table
 from grace_geom.files import read_whole, sha256
-from grace_geom.records import DialRecord, EvalRecord, summarise
+from grace_geom.records import Accuracy, DialRecord, EvalRecord, summarise
 from tests.accuracies import all_wrong
 from tests.evaluation.test_evaluate import (
     PGD,
@@ -195,6 +195,18 @@ def test_a_short_look_never_replaces_the_whole_measurement(run, capsys):  # noqa
     again = evaluate(capsys, str(run), *PGD)
     assert "3 numbers were measured before" in again
     assert EvalRecord.load(run / "eval.json") == both
+
+
+def test_an_attack_that_adv_does_not_count_is_marked():
+    def attacked(eps: float, norm: str) -> Accuracy:
+        attack = {"name": "pgd", "eps": eps, "norm": norm, "parts": [], "precision": "float32"}
+        return Accuracy("adv", "d", "npz:d", 10, 5, 0.5, 0.2, 0.8, 0.0, attack=attack)
+
+    found = (attacked(0.1, "l2"), attacked(0.5, "l2"), attacked(2.0, "l2"))
+    table = accuracy_table([EvalRecord("ab" * 32, "a", "ft", 0, {}, found)])
+    assert [row[2] for row in table.rows if row[0] == "Adv"] == ["10 ‡", "10", "10 ‡"]
+    assert "under the attack that Adv stands for" in table.text(300)
+    assert "Of several radii in l2, Adv counts 0.5, or else the largest." in table.text(300)
 
 
 def test_checkpoints_measured_on_unlike_images_are_marked_in_the_table(run, capsys):  # noqa: F811

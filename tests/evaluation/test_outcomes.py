@@ -1,6 +1,7 @@
 """Outcomes image by image and adversarial images, written and read back."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ import torch
 from PIL import Image
 
 from grace_geom.evaluation.per_image import distances
+from grace_geom.files import sha256
 from grace_geom.records import EvalRecord, summarise
 from tests.evaluation.test_evaluate import PGD, evaluate, make_run, outcome, run, save_npz  # noqa: F401
 from tests.toys import toy_batch, toy_clip
@@ -95,6 +97,47 @@ def test_transfer_is_the_other_models_own_accuracy_and_no_adv(run, capsys, tmp_p
     assert sorted(names) == ["pgd", "pgd from toy"]
     (own,) = [a for a in both.accuracies if a.attack_name == "pgd"]
     assert both.summary["Adv"] == own.accuracy
+
+
+def test_two_archives_of_one_name_have_columns_of_their_own(run, capsys, tmp_path):  # noqa: F811
+    names = []
+    for seed in ("0", "1"):
+        folder = tmp_path / seed
+        evaluate(capsys, str(run), "--suites", "adv", *PGD, "--eps", "16/255", "--n", "20",
+                 "--eval-seed", seed, "--save-adversarial", str(folder))  # fmt: skip
+        names += map(str, folder.glob("*.npz"))
+    assert len({sha256(Path(name)) for name in names}) == 2
+    other = make_run(
+        run.parent / "other", EvalRecord.load(run / "eval.json").settings["data"], {}, 5
+    )
+    file = tmp_path / "out.csv"
+    evaluate(capsys, str(other), "--suites", "id", "--outcomes", str(file),
+             *(f"--from-adversarial={','.join(names)}",))  # fmt: skip
+    table = pd.read_csv(file)
+    for name, a in zip(names, EvalRecord.load(other / "eval.json").accuracies[-2:], strict=True):
+        digits = sha256(Path(name))[:8]
+        assert a.attack["source"]["sha256"].startswith(digits)
+        column = table[f"pgd from toy 16/255 {digits}: standing"].dropna()
+        assert column.astype(bool).sum() == a.correct and len(column) == a.n == 20
+
+
+def test_pictures_of_an_earlier_checkpoint_go(run, capsys, tmp_path):  # noqa: F811
+    argv = [
+        str(run),
+        "--suites",
+        "adv",
+        *PGD,
+        "--n",
+        "6",
+        "--save-adversarial",
+        str(tmp_path / "a"),
+    ]
+    evaluate(capsys, *argv)
+    (file,) = (tmp_path / "a").glob("*.npz")
+    stale = file.with_suffix("") / "000000-0-9.png"
+    stale.write_bytes(b"")
+    evaluate(capsys, *argv)
+    assert not stale.exists() and len(list(file.with_suffix("").iterdir())) == 6
 
 
 def test_files_that_do_not_fit_are_refused_in_a_line(run, capsys, tmp_path):  # noqa: F811

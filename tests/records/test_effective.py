@@ -71,3 +71,9 @@ def test_lines_that_do_not_exist_are_refused():
         fit_line(models(2, 0))
     with pytest.raises(RecordError, match="all have the same"):
         fit_line([(accuracy(0.5), accuracy(0.4 + i / 10)) for i in range(3)])
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_shares_without_a_probit_are_refused(share):
+    with pytest.raises(ValueError, match="share_of"):
+        fit_line(models(4, 0)).at(share)

@@ -118,6 +118,16 @@ def test_adv_is_apgd_ce_at_the_papers_eps_where_it_was_run():
     assert [a.correct for a in headline_attack([other])] == [10]
 
 
+@pytest.mark.parametrize(("norm", "usual"), [("l2", 0.5), ("l1", 12.0)])
+def test_adv_in_another_norm_is_at_the_usual_radius_else_at_the_largest(norm, usual):
+    weak, main, strong = (
+        accuracy("adv", 50 - i, attack=APGD | {"eps": usual * scale, "norm": norm})
+        for i, scale in enumerate((0.25, 1, 4))
+    )
+    assert headline_attack([weak, strong, main]) == [main]
+    assert headline_attack([weak, strong]) == [strong]
+
+
 def test_adv_is_the_strongest_of_equals_whatever_their_order():
     def run(steps: int, correct: int, **more) -> Accuracy:
         return accuracy(

@@ -369,7 +369,7 @@ def test_the_figure_has_a_look_for_each_method_and_a_name_at_each_point(tmp_path
     }.items():
         cells = {("id", "a"): rng.random(800) < p, ("ood", "b"): rng.random(800) < p - 0.2}
         rows.append(one_seed(label, cells | {("adv", "a"): rng.random(300) < abs(0.7 - p)}))
-    found = figure.drawn(rows, "Adv")
+    found = figure.drawn(rows)
     note = "95 % intervals over images; n = 800 (ID), 300 (Adv), 800 (each OOD set) images; seed 0"
     assert note in found.layout.annotations[-1].text.replace("<br>", " ")
     for column, axis in (("Adv", "x"), ("OOD", "x2")):

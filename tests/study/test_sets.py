@@ -7,6 +7,7 @@ import pytest
 
 from grace_geom.records import EvalRecord
 from grace_geom.study import Row, data_files, report
+from grace_geom.study.figure import attack_label
 from grace_geom.study.sets import column_names, whole_attack
 from tests.stub_study import accuracy
 
@@ -70,3 +71,19 @@ def test_seeds_under_other_attacks_make_no_mean():
     table = report.lacking(rows, whole_attack)
     assert len(table) == 2 and all("1 of 2 seeds" in note for note in table)
     assert "9 targets" in table[1]
+
+
+def test_images_of_another_checkpoint_are_no_whole_attack():
+    own, source = attacked(40), {"run": "other", "sha256": "ab" * 32}
+    moved = dataclasses.replace(own, attack=own.attack | {"source": source})
+    assert whole_attack(own) and not whole_attack(moved)
+    assert report.suite_table([row_of("x", [moved])]) is None
+
+
+def test_the_axis_of_the_figure_names_the_attack_that_is_drawn():
+    assert attack_label([row_of("x", [attacked(40)])]) == "Accuracy under apgd-ce 4/255 (%)"
+    wide = dataclasses.replace(
+        attacked(40), attack=attacked(40).attack | {"norm": "l2", "eps": 0.5}
+    )
+    assert attack_label([row_of("x", [wide])]) == "Accuracy under apgd-ce 0.5 (l2) (%)"
+    assert attack_label([row_of("x", [])]) == "Adversarial accuracy (%)"
