@@ -229,7 +229,7 @@ def elsewhere(flags: list[str]) -> None:
     """The second process does not see the disk of the first."""
     with processes():
         if world().rank:
-            adversary._read = lambda file, settings: None
+            adversary._read = lambda file, settings, shape: None
         feature_stability.main(flags)
 
 

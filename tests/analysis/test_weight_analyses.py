@@ -362,22 +362,11 @@ def test_a_head_that_is_not_asked_does_not_vary(runs, tmp_path, capsys, params):
     )
 
 
-def test_a_radius_in_grey_levels_is_warned_about(runs, tmp_path, capsys):
-    argv = [
-        *SMALL,
-        "--ascent-steps",
-        "1",
-        "--samples",
-        "2",
-        "--attack-steps",
-        "1",
-        "--rho",
-        "0.05",
-        "--eps",
-        "4",
-    ]
-    script("sharpness")([str(runs / "near"), *argv, "--out", str(tmp_path)])
-    assert "4/255" in capsys.readouterr().err
+def test_a_radius_in_grey_levels_is_refused(runs, tmp_path, capsys):
+    argv = [str(runs / "near"), *SMALL, "--eps", "4", "--out", str(tmp_path)]
+    with pytest.raises(SystemExit, match="2"):
+        script("sharpness")(argv)
+    assert "4/255" in capsys.readouterr().err and not list(tmp_path.iterdir())
 
 
 def test_another_data_root_is_another_question(runs):
