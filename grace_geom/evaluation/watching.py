@@ -40,7 +40,7 @@ class Silent:
         """A set is done, or was ``known`` from an earlier evaluation."""
 
 
-class Answers(Silent):
+class Heard(Silent):
     """Keeps the answers to what an evaluation was asked, apart from others on record.
 
     Attributes:

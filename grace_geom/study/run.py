@@ -10,7 +10,7 @@ from grace_geom.checkpoint import checkpoint_file
 from grace_geom.config import TrainConfig
 from grace_geom.errors import Interrupted, UserError
 from grace_geom.evaluation import Measures, Sets, Source, assess, targets
-from grace_geom.evaluation.watching import Answers
+from grace_geom.evaluation.watching import Heard
 from grace_geom.files import alone, write_text
 from grace_geom.methods import method_class
 from grace_geom.progress import duration
@@ -206,7 +206,7 @@ class Study:
             )
             into = options.out / "also" / f"{folder_name(name)}.eval.json"
             try:
-                heard = Answers()
+                heard = Heard()
                 record = assess(
                     Path(file), self.measures, source, sets=self.sets, watcher=heard, into=into
                 )

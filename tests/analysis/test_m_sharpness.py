@@ -15,10 +15,10 @@ from grace_geom.geometry.mean_loss import MeanLoss
 from grace_geom.geometry.sharpness import worst_case
 from grace_geom.records import Result
 from tests.analysis.parts import only
-from tests.analysis.test_weight_analyses import SMALL, runs, script  # noqa: F401
+from tests.analysis.scripts import SMALL, script
 
 
-def test_m_sharpness_is_of_groups_of_m_images_whatever_the_batch(runs, tmp_path):  # noqa: F811
+def test_m_sharpness_is_of_groups_of_m_images_whatever_the_batch(runs, tmp_path):
     few = ["--ascent-steps", "2", "--samples", "2", "--rho", "0.05", "--losses", "ce", "--m", "4"]
     found = {}
     for batch in (3, 4, 10):

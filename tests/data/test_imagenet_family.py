@@ -19,7 +19,7 @@ from grace_geom.data.check import survey, table
 from grace_geom.data.imagenet_ids import objectnet, subset, wnids
 from grace_geom.data.prompts import imagenet_class_names
 from grace_geom.errors import UserError
-from grace_geom.evaluation.accuracy import choose_columns, reader_for
+from grace_geom.evaluation.reader import choose_columns, reader_for
 from tests.data.makers import encoded, pictures
 
 PIXEL = encoded(pictures(1, side=4)[0])

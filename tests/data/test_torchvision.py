@@ -185,7 +185,7 @@ def test_the_survey_counts_what_is_there_and_names_what_is_missing(tmp_path: Pat
     assert (
         "train 8 images of 2 classes" in text
         and "missing" in text
-        and "1 of 29 known data sets" in text
+        and "1 of 33 known data sets" in text
     )
 
 
@@ -197,7 +197,7 @@ def test_the_check_command_and_its_exit_codes(
         runpy.run_module("grace_geom.data", run_name="__main__")
 
     check(tmp_path)
-    assert "0 of 29 known data sets" in capsys.readouterr().out
+    assert "0 of 33 known data sets" in capsys.readouterr().out
     with pytest.raises(SystemExit) as stop:
         check(tmp_path / "no")
     assert stop.value.code == 2 and capsys.readouterr().err.startswith(

@@ -38,8 +38,8 @@ def test_a_norm_and_what_only_some_attacks_have_are_told():
         "autoattack 12 (l1), apgd-ce (ce loss, 100 steps, 5 restarts, radii 3, 2, "
     )
     cw = AttackSpec("cw", 0.5, "l2").settings(0, 10)
-    assert attack_text(cw) == "cw 0.5 (l2), 100 steps, float32"
-    assert "margin loss, 100 steps, 9 values of c" in attack_text(cw, "all")
+    assert attack_text(cw) == "cw 0.5 (l2), 1000 steps, float32"
+    assert "margin loss, 1000 steps, 9 values of c" in attack_text(cw, "all")
     assert "20 draws a gradient" in attack_text(AttackSpec("autoattack-rand").settings(0, 3), "all")
     assert attack_text(AttackSpec("fgsm", 2 / 255).settings(0, 3), "all") == (
         "fgsm 2/255, ce loss, 1 step, 1 restart, step 2/255, float32, seed 0"

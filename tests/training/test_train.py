@@ -317,8 +317,8 @@ def test_a_full_disk_keeps_the_last_good_checkpoint(tmp_path, monkeypatch):
     assert load_checkpoint(tmp_path / "run").step == 10
 
 
-def test_four_as_eps_is_warned_about(tmp_path, capsys):
-    train.main(flags(tmp_path, method="at", eps=4, attack_steps=1, epochs=1))
+def test_a_radius_of_most_of_the_range_is_warned_about(tmp_path, capsys):
+    train.main(flags(tmp_path, method="at", eps=0.75, attack_steps=1, epochs=1))
     assert "warning: --eps" in capsys.readouterr().err
 
 
