@@ -4,6 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
+# uv leaves installed code uncompiled. Where this is set (in many containers), nothing would ever keep
+# what Python compiles, and each process would compile torch anew: about 8 s of CPU before its first line.
+unexport PYTHONDONTWRITEBYTECODE
+
 DEMO := --methods zero-shot,ft,lora,at,grace --seeds 0 --workers 2 --n-attack 300 --out runs/demo
 DEMO_RUNS := $(addprefix runs/demo/,zero-shot-s0 ft-s0 lora-s0 at-s0 grace-s0)
 
