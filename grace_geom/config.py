@@ -47,10 +47,9 @@ class TrainConfig:
             this is recorded.
         seed: Random seed for shuffling, augmentation, LoRA init and attacks.
         device: Device: cpu, cuda, cuda:1; auto: a GPU if there is one.
-        data: Training data: shapes, npz:FILE, npy:IMAGES, folder:DIR, csv:FILE, wds:PATTERN,
-            hf:NAME_OR_DIR, torchvision:NAME or imagenet.
-        ood: Out-of-distribution sets to evaluate the run on later, as NAME=SPEC, such as
-            sketch=folder:sketches.
+        data: Training data: shapes, npz:FILE, folder:DIR, wds:PATTERN, torchvision:NAME or
+            imagenet.
+        ood: Out-of-distribution sets to evaluate the run on later, as NAME=SPEC; repeatable.
         data_root: Directory of the torchvision and ImageNet data sets.
         download: Download missing torchvision data sets.
         templates: Prompt templates: a built-in kind (imagenet, cifar, generic ...) or a file with
@@ -90,7 +89,7 @@ class TrainConfig:
             all.
         log_every: Steps between lines in metrics.jsonl.
         report_to: Experiment trackers to report to as well: tensorboard, wandb, mlflow.
-        tensorboard: Same as --report-to tensorboard.
+        tensorboard: Also write TensorBoard logs.
         stop_after: Stop after this step as if by Ctrl-C; --resume continues.
         options: Fields of the method that differ from its defaults.
     """
