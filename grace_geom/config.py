@@ -306,14 +306,14 @@ def recipe(data: str, method: str, given: Mapping[str, Any]) -> dict[str, Any]:
         data: SPEC of the training data.
         method: Name of the method.
         given: What the user sets: a length (``epochs`` or ``max_steps``) replaces the recipe's, a
-            ``preset`` what the recipe says of the method.
+            ``preset`` that states a learning rate what the recipe says of the method.
     """
     path = RECIPES / f"{data}.yaml"
     if not re.fullmatch(r"[\w-]+", data) or not path.is_file():
         return {}
     content = read_yaml(path)
     stated: dict[str, dict[str, Any]] = method_class(method).__dict__.get("recipes", {})
-    own = {} if preset_of(method, given.get("preset")) else stated.get(data, {})
+    own = {} if "lr" in preset_of(method, given.get("preset")) else stated.get(data, {})
     values = {**content.get("all", {}), **own}
     length = {"epochs", "max_steps"}
     return {
