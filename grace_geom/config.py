@@ -80,6 +80,8 @@ class TrainConfig:
         clip_norm: Maximum gradient norm; null: no clipping; auto: the preset's value, or 1.
         precision: Precision of the image tower; auto: float32 on the CPU, bf16 on GPUs that support
             it.
+        tf32: Let NVIDIA GPUs compute float32 products and convolutions of training steps in TF32
+            (10 bits of mantissa): faster, less exact. Evaluation never does.
         grad_checkpoint: Recompute blocks in the backward pass: less memory, about a third more
             time.
         eval_every: Epochs between evaluations on held-out images; 0: only at the end.
@@ -126,6 +128,7 @@ class TrainConfig:
     schedule: Literal["cosine", "constant"] = "cosine"
     clip_norm: float | Literal["auto"] | None = bounded("auto", least=0)
     precision: Literal["auto", "float32", "bf16", "fp16"] = "auto"
+    tf32: bool = False
     grad_checkpoint: bool = False
     eval_every: int = bounded(1, least=0, group="records")
     save_every: int | None = bounded(None, least=1)
@@ -306,14 +309,14 @@ def recipe(data: str, method: str, given: Mapping[str, Any]) -> dict[str, Any]:
         data: SPEC of the training data.
         method: Name of the method.
         given: What the user sets: a length (``epochs`` or ``max_steps``) replaces the recipe's, a
-            ``preset`` what the recipe says of the method.
+            ``preset`` that states a learning rate what the recipe says of the method.
     """
     path = RECIPES / f"{data}.yaml"
     if not re.fullmatch(r"[\w-]+", data) or not path.is_file():
         return {}
     content = read_yaml(path)
     stated: dict[str, dict[str, Any]] = method_class(method).__dict__.get("recipes", {})
-    own = {} if preset_of(method, given.get("preset")) else stated.get(data, {})
+    own = {} if "lr" in preset_of(method, given.get("preset")) else stated.get(data, {})
     values = {**content.get("all", {}), **own}
     length = {"epochs", "max_steps"}
     return {

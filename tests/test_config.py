@@ -282,6 +282,25 @@ def test_a_preset_lies_under_the_flags_and_over_the_recipe(tmp_path, capsys):
     assert parse_train(["--config", str(tmp_path / "c.yaml")]).build_method().optimizer == "sgd"
 
 
+def test_a_preset_without_a_learning_rate_lies_over_the_recipe(capsys):
+    cheap = parse_train(["--method", "grace", "--preset", "cheap"])
+    usual = make_config({"method": "grace", "data": "shapes"})
+    own = METHODS["grace"].presets["cheap"]
+    assert cheap.flat() == usual.flat() | own | {"preset": "cheap"}
+    assert make_config({"method": "grace", "preset": "cheap"}).flat() == cheap.flat()
+    said = capsys.readouterr().err
+    assert "recipe of shapes and preset cheap" in said and "attack_steps 4" in said
+    published = make_config({"method": "tga-zsr", "preset": "published"})
+    assert published.options["eps_warmup"] == 0, (
+        "nothing of the recipe enters the authors' settings"
+    )
+
+
+@pytest.mark.parametrize("name", [n for n, m in METHODS.items() if hasattr(m, "eps_warmup")])
+def test_the_recipe_warms_the_attack_up_for_every_method_alike(name):
+    assert recipe("shapes", name, {})["eps_warmup"] == 0.2
+
+
 NOT_CLIPPED = [
     (m, p)
     for m in ("tecoa", "fare", "pmg-aft", "tga-zsr", "vpt-pmg-aft")

@@ -124,8 +124,9 @@ class Method:
     trains: ClassVar[bool] = True
     """Whether it makes optimiser steps. A method that makes none is one run, whatever the seed."""
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
-    """Named settings of a method's origin: values of its fields, which ``--preset`` lays under the
-    other flags.
+    """Named settings, of a method's origin or ours: values of its fields, which ``--preset`` lays
+    under the other flags. One that states a learning rate takes the place of a data set's recipe;
+    any other lies over it.
     """
     preset_training: ClassVar[dict[str, dict[str, Any]]] = {}
     """Settings of the training loop that belong to a preset, by its name."""

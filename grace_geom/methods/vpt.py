@@ -68,7 +68,7 @@ class VptPmgAft(PmgAftLoss, Vpt):
 
     name: ClassVar[str] = "vpt-pmg-aft"
     tables: ClassVar[tuple[int, ...]] = (7,)
-    recipes: ClassVar[dict[str, dict[str, Any]]] = {"shapes": {"lr": 0.00333}}
+    recipes: ClassVar[dict[str, dict[str, Any]]] = {"shapes": {"lr": 0.00333, "eps_warmup": 0.2}}
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "published": {**PmgAftLoss.presets["published"], "lr": 40.0, "prompt_tokens": 100}

@@ -17,7 +17,7 @@ from grace_geom.batch import Batch
 from grace_geom.checkpoint import Checkpoint, digest, load_checkpoint, recorded
 from grace_geom.config import TrainConfig, differing, stored_settings
 from grace_geom.data import ImageSet, loader, resolve
-from grace_geom.devices import Precision, pick_device, pick_precision, pick_workers
+from grace_geom.devices import Precision, pick_device, pick_precision, pick_workers, tf32
 from grace_geom.errors import Interrupted, NotFiniteError, UserError
 from grace_geom.files import alone
 from grace_geom.methods import Method, Run
@@ -55,7 +55,7 @@ def train_run(config: TrainConfig, *, quiet: bool = False) -> Path:
         Interrupted: Stopped by SIGINT, SIGTERM or ``stop_after``; the state is saved. Another
             process of the job is gone; the newest checkpoint is named.
     """
-    with _only_one(config.run_dir):
+    with _only_one(config.run_dir), tf32(config.tf32):
         return _train(config, quiet=quiet)
 
 
@@ -65,7 +65,7 @@ def _train(config: TrainConfig, *, quiet: bool) -> Path:
     out, resumed = config.run_dir, _newest(config)
     _check_ood(config)
     here = distributed.world()
-    device = pick_device(config.device, here.local if here.size > 1 else None)
+    device = pick_device(config.device, here.local if here.size > 1 else None, config.tf32)
     precision = pick_precision(config.precision, device)
     with distributed.first_of_machine_first():
         train, held_out = _data(config)
@@ -123,7 +123,7 @@ class _Feed:
             workers=pick_workers(self.config.workers, self.device),
             skip_batches=skip,
             drop_last=len(self.train) >= self.config.batch_size,
-            pin_memory=self.device.type == "cuda",
+            device=self.device,
             buffer=self.config.shuffle_buffer,
             share=distributed.world(),
         )
@@ -136,8 +136,9 @@ class _Feed:
             self.preprocess,
             train=False,
             workers=pick_workers(self.config.workers, self.device),
+            device=self.device,
         )
-        return (batch.to(self.device) for batch in found)
+        return iter(found)
 
 
 def _restore(trainer: Trainer, resumed: Checkpoint, file: Path) -> None:
