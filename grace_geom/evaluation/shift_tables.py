@@ -6,7 +6,14 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from grace_geom.evaluation.table import names_of
 from grace_geom.methods import METHODS
-from grace_geom.records import Accuracy, EvalRecord, RecordError, strongest
+from grace_geom.records import (
+    Accuracy,
+    EvalRecord,
+    RecordError,
+    is_mean_per_class,
+    shown,
+    strongest,
+)
 from grace_geom.records.corruption import corruption_error
 from grace_geom.records.effective import ProbitLine, effective_robustness, fit_line, share_of
 from grace_geom.tables import Cell, Table, percent
@@ -112,10 +119,10 @@ def effective_table(records: Sequence[EvalRecord]) -> Table:
 def _on_line(line: ProbitLine, clean: Accuracy, ood: Accuracy) -> list[Cell]:
     """ID and OOD accuracy, what the line foretells, and what is above it."""
     foretold, low, high = line.at(share_of(clean))
-    found = effective_robustness(line, clean, ood)
+    found, there = effective_robustness(line, clean, ood), shown(ood)
     return [
-        percent(clean.accuracy),
-        percent(ood.accuracy, ood.ci_low, ood.ci_high),
+        percent(shown(clean).value),
+        percent(there.value, there.low, there.high),
         percent(foretold, low, high),
         percent(found.value, found.low, found.high, signed=True),
     ]
@@ -140,9 +147,9 @@ def _same_images(
     equals, most checkpoints, then the first), and a sentence about the others.
     """
 
-    def images(name: str) -> tuple[object, object]:
+    def images(name: str) -> tuple[object, ...]:
         clean, ood = pairs[name]
-        return clean.sample, ood.sample
+        return clean.sample, ood.sample, is_mean_per_class(clean), is_mean_per_class(ood)
 
     on_line = Counter(images(name) for name in pairs if name in clean_models)
     all_of = Counter(map(images, pairs))

@@ -8,8 +8,9 @@ import numpy as np
 from scipy.special import ndtr, ndtri, stdtrit
 
 from grace_geom.records.accuracy import Accuracy
+from grace_geom.records.classes import shown
+from grace_geom.records.estimate import Estimate
 from grace_geom.records.schema import RecordError
-from grace_geom.records.summary import Estimate
 
 LEAST = 3
 """Models that a line with a band needs."""
@@ -57,8 +58,10 @@ class ProbitLine:
 
 
 def share_of(a: Accuracy) -> float:
-    """Accuracy with half a right and half a wrong image added, so that 0 and 1 have a probit."""
-    return (a.correct + 0.5) / (a.n + 1)
+    """The data set's usual number with half a right and half a wrong image added, so that 0 and 1
+    have a probit.
+    """
+    return (shown(a).value * a.n + 0.5) / (a.n + 1)
 
 
 def fit_line(pairs: Sequence[tuple[Accuracy, Accuracy]]) -> ProbitLine:
@@ -98,7 +101,8 @@ def effective_robustness(line: ProbitLine, id_: Accuracy, ood: Accuracy) -> Esti
     (Newcombe 1998): for models of the line itself, which pull it towards them, it is only a guide.
     """
     foretold, low, high = line.at(share_of(id_))
-    value = ood.accuracy - foretold
-    below = math.hypot(ood.accuracy - ood.ci_low, high - foretold)
-    above = math.hypot(ood.ci_high - ood.accuracy, foretold - low)
+    found = shown(ood)
+    value = found.value - foretold
+    below = math.hypot(found.value - found.low, high - foretold)
+    above = math.hypot(found.high - found.value, foretold - low)
     return Estimate(value, (below + above) / (2 * 1.959963984540054), value - below, value + above)

@@ -9,7 +9,7 @@ from grace_geom.plots.export import save
 from grace_geom.plots.legend import Identity, Legend
 from grace_geom.plots.sample import images_range
 from grace_geom.plots.tradeoff import tradeoffs
-from grace_geom.records import attack_text, headline_attack
+from grace_geom.records import attack_text, headline_attack, is_mean_per_class, questions
 from grace_geom.study.rows import Row
 
 COLUMNS = ("ID", "Adv", "OOD")
@@ -63,4 +63,9 @@ def _note(rows: Sequence[Row]) -> str:
     seeds = sorted({seed for row in rows if row.trains for seed in row.seeds})
     over = "images and seeds" if len(seeds) > 1 else "images"
     which = f"; seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}" if seeds else ""
-    return f"bars: 95 % intervals over {over}; n = {', '.join(n)} images{which}"
+    counted = [
+        a for row in rows for r in row.seeds.values() for a in questions(r.accuracies).values()
+    ]
+    by_class = dict.fromkeys(a.data for a in counted if is_mean_per_class(a))
+    metric = f"; mean per-class accuracy: {', '.join(by_class)}" if by_class else ""
+    return f"bars: 95 % intervals over {over}; n = {', '.join(n)} images{which}{metric}"

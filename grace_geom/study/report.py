@@ -9,14 +9,17 @@ from dataclasses import replace
 
 from grace_geom.records import (
     COLUMNS,
+    SUITES,
     Accuracy,
     Estimate,
     Uneven,
     attack_text,
+    convention_notes,
     headline_attack,
     how_intervals,
     mean_corruption,
     over_levels,
+    questions,
     uneven,
 )
 from grace_geom.records.summary import BY_CONSTRUCTION, OVER_SEEDS, by_construction
@@ -65,7 +68,7 @@ def main_table(rows: Sequence[Row], columns: Sequence[str] = OURS, title: str = 
         [name, *(_cell(row.estimate(c)).marked(apart.mark(i, c)) for c in shown)]
         for i, (name, row) in enumerate(zip(names, rows, strict=True))
     ]
-    notes = [intervals_note(rows), *copies(rows), *apart.notes]
+    notes = [intervals_note(rows), *conventions(rows), *copies(rows), *apart.notes]
     return Table(["method", *shown], cells, title=title, notes=notes)
 
 
@@ -75,6 +78,14 @@ def uneven_rows(rows: Sequence[Row], columns: Sequence[str] = COLUMNS) -> Uneven
     """
     shown = [(row.label, [r.accuracies for r in row.seeds.values()]) for row in rows]
     return uneven(shown, columns)
+
+
+def conventions(rows: Sequence[Row], suites: Sequence[str] = SUITES) -> list[str]:
+    """Which numbers are mean per-class accuracies, as papers report them."""
+    counted = [
+        a for row in rows for r in row.seeds.values() for a in questions(r.accuracies).values()
+    ]
+    return convention_notes(a for a in counted if a.suite in suites)
 
 
 def copies(rows: Sequence[Row]) -> list[str]:
@@ -103,7 +114,7 @@ def sets_table(rows: Sequence[Row], suite: str, title: str) -> Table | None:
         ]
         for i, row in enumerate(rows)
     ]
-    notes = [*apart.notes, *lacking(rows, set_of(suite))]
+    notes = [*conventions(rows, [suite]), *apart.notes, *lacking(rows, set_of(suite))]
     return Table(["method", *names], cells, title=title, notes=notes)
 
 
@@ -118,9 +129,8 @@ def suite_table(rows: Sequence[Row]) -> Table | None:
         for row, some in zip(rows, found, strict=True)
     ]
     note = "Images that stand under every part of the attack; Adv and HM count its APGD-CE part, as the paper does."
-    return Table(
-        ["method", *names], cells, title="Whole attack", notes=[note, *lacking(rows, whole_attack)]
-    )
+    notes = [note, *conventions(rows, ["adv"]), *lacking(rows, whole_attack)]
+    return Table(["method", *names], cells, title="Whole attack", notes=notes)
 
 
 def corruption_table(rows: Sequence[Row]) -> Table | None:
