@@ -154,7 +154,7 @@ def evaluate_set(
     seed: int = 0,
     batch_size: int = 250,
     image_size: int | None = None,
-    workers: int = 0,
+    workers: int | None = None,
     progress: Progress = lambda n: None,
     gather: Gatherer | None = None,
     temperature: Temperature | None = None,
@@ -172,7 +172,7 @@ def evaluate_set(
         batch_size: Images a call of the model.
         image_size: Side of the images in pixels, which is what an attack's eps is measured in;
             ``None`` is the model's. Images of another size are resized inside of the model.
-        workers: Processes that decode images.
+        workers: Processes that decode images; ``None``: as many as help.
         progress: Told the number of images done.
         gather: Told what the model says about each image; adversarial images only where there is
             one process.
