@@ -93,6 +93,23 @@ def visible_gpus() -> tuple[str, ...]:
     return tuple(named[:count] if named[0] else map(str, range(count)))
 
 
+@contextlib.contextmanager
+def room_for(what: str, instead: str) -> Iterator[None]:
+    """Within, a device that is full is a mistake that the user can mend.
+
+    Args:
+        what: What had no room.
+        instead: Flags that would leave some.
+
+    Raises:
+        UserError: In the place of PyTorch's out-of-memory error.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise UserError(f"the device has no room for {what}: use {instead}") from None
+
+
 def release_gpu() -> None:
     """Give back what this process keeps of a GPU's memory for later tensors: others want it."""
     if torch.cuda.is_initialized():

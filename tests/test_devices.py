@@ -14,6 +14,7 @@ from grace_geom.devices import (
     pick_device,
     pick_precision,
     pick_workers,
+    room_for,
     visible_gpus,
 )
 from grace_geom.errors import UserError
@@ -145,3 +146,13 @@ def test_deterministic_comes_too_late_for_a_gpu_in_use(monkeypatch: pytest.Monke
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")
     with deterministic():
         assert torch.are_deterministic_algorithms_enabled()
+
+
+def test_a_full_device_is_a_line_with_the_flag_that_helps():
+    with (
+        pytest.raises(UserError, match=r"no room for 8 images: use a smaller --batch$"),
+        room_for("8 images", "a smaller --batch"),
+    ):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+    with pytest.raises(ZeroDivisionError), room_for("8 images", "a smaller --batch"):
+        raise ZeroDivisionError

@@ -23,6 +23,7 @@ from grace_geom.devices import (
     pick_device,
     pick_precision,
     pick_workers,
+    room_for,
     tf32,
 )
 from grace_geom.errors import Interrupted, NotFiniteError, UserError
@@ -227,8 +228,10 @@ def _fit(trainer: Trainer, batches: Callable[[int, int], Iterable[Batch]], kept:
     """Train; what a method says when it meets numbers that are not finite becomes an error for
     people.
     """
+    between, instead = "what comes before or between the steps", "a smaller --micro-batch or model"
     try:
-        fit(trainer, batches, kept)
+        with room_for(between, instead):  # a step tells more
+            fit(trainer, batches, kept)
     except NotFiniteError as error:
         raise UserError(f"step {trainer.run.step + 1}: {error}") from None
     except RuntimeError as error:
