@@ -46,6 +46,7 @@ class TrainConfig:
             this is recorded.
         seed: Random seed for shuffling, augmentation, LoRA init and attacks.
         device: Device: cpu, cuda, cuda:1; auto: a GPU if there is one.
+        deterministic: Same bits in every run on the same GPU, for some speed.
         data: Training data: shapes, npz:FILE, folder:DIR, wds:PATTERN, torchvision:NAME or
             imagenet.
         ood: Out-of-distribution sets to evaluate the run on later, as NAME=SPEC; repeatable.
@@ -81,11 +82,9 @@ class TrainConfig:
             it.
         tf32: Let NVIDIA GPUs compute float32 products and convolutions of training steps in TF32
             (10 bits of mantissa): faster, less exact. Evaluation never does.
-        grad_checkpoint: Recompute blocks in the backward pass: less memory, about a third more
-            time.
+        grad_checkpoint: Recompute blocks in the backward pass: less memory, a third more time.
         eval_every: Epochs between evaluations on held-out images; 0: only at the end.
-        save_every: Steps between checkpoints, in addition to those after each evaluation; null:
-            none.
+        save_every: Steps between checkpoints beside those after each evaluation; null: none.
         keep: Number of newest checkpoints to keep in checkpoints/ in addition to the best one; 0:
             all.
         log_every: Steps between lines in metrics.jsonl.
@@ -106,6 +105,7 @@ class TrainConfig:
     resume_anyway: bool = False
     seed: int = bounded(0, least=0)
     device: str = "auto"
+    deterministic: bool = False
     data: str = field(default="shapes", metadata={"group": "data"})
     ood: dict[str, str] = field(default_factory=dict)
     data_root: Path | None = None
@@ -197,8 +197,8 @@ class TrainConfig:
 
 
 NOT_THE_RUN = (
-    "out", "resume", "resume_anyway", "stop_after", "device", "workers", "data_root",
-    "download", "ood", "eval_every", "save_every", "keep", "log_every", "report_to",
+    "out", "resume", "resume_anyway", "stop_after", "device", "deterministic", "workers",
+    "data_root", "download", "ood", "eval_every", "save_every", "keep", "log_every", "report_to",
     "tensorboard", "val_images", "val_pgd",
 )  # fmt: skip
 """Settings that a resumed run may change: they do not change what is trained."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from grace_geom.cli import Command, part_of, quick
 from grace_geom.errors import door
-from grace_geom.refusals import check_evaluation
+from grace_geom.refusals import check_evaluation, refuse_several
 
 PROG = "python -m grace_geom.interpolate"
 
@@ -22,17 +22,21 @@ class InterpolateOptions:
     Attributes:
         run: Run directory or checkpoint.
         fresh: Measure again, even what dial.json already holds.
+        deterministic: Same bits in every evaluation on the same GPU, for some speed.
     """
 
     run: Path = field(metadata={"group": "run"})
     fresh: bool = False
+    deterministic: bool = False
 
 
 @door
 def main(argv: Sequence[str] | None = None) -> None:
     """Evaluate along the line, write ``dial.json`` beside the checkpoint, print a table."""
     quick.answer(PROG, argv, check=check_evaluation)
+    refuse_several("interpolate")
     from grace_geom.attacks import check_eps
+    from grace_geom.devices import deterministic
     from grace_geom.evaluation import Console, DialOptions, Measures, Source, dial
     from grace_geom.evaluation.table import dial_table
 
@@ -49,15 +53,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     options, measures = part_of(InterpolateOptions, values), part_of(Measures, values)
     if warning := check_eps(measures.eps, measures.norm):
         print(f"warning: --eps: {warning}", file=sys.stderr)
-    record, ts, file = dial(
-        options.run,
-        part_of(DialOptions, values),
-        measures,
-        part_of(Source, values),
-        fresh=options.fresh,
-        watcher=lambda t: Console(head=f"t = {t:g}: "),
-        say=lambda text: print(text, file=sys.stderr),
-    )
+    with deterministic(options.deterministic):
+        record, ts, file = dial(
+            options.run,
+            part_of(DialOptions, values),
+            measures,
+            part_of(Source, values),
+            fresh=options.fresh,
+            watcher=lambda t: Console(head=f"t = {t:g}: "),
+            say=lambda text: print(text, file=sys.stderr),
+        )
     print(dial_table(record, ts).text(shutil.get_terminal_size((100, 24)).columns))
     print(f"\nwritten: {file}")
 

@@ -28,6 +28,7 @@ from grace_geom.study.execute import (
     finished,
     held_out_score,
     run_all,
+    shared_gpus,
     training_seconds,
 )
 from grace_geom.study.figure import tradeoff
@@ -293,7 +294,6 @@ class Study:
                 cost = f"≤ {cost}"
             done = sum(job.name in records for job in own)
             each = expected[own[0].name]
-            state = f"{done} finished" if done else ""
             cells.append(
                 [
                     label,
@@ -301,7 +301,7 @@ class Study:
                     cost,
                     duration(each.training),
                     duration(each.evaluation),
-                    state,
+                    f"{done} finished" if done else "",
                 ]
             )
         some = next((job.config for job in jobs if expected[job.name].steps), jobs[0].config)
@@ -320,7 +320,7 @@ class Study:
         if left > 0:
             self.say(
                 f"\nabout {duration(left / self.options.workers)} to go (each method was timed for "
-                "a few steps)\n"
+                f"a few steps){shared_gpus(self.options)}\n"
             )
         else:
             self.say("\nevery run is finished: nothing is trained or measured again")

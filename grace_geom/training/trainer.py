@@ -3,6 +3,7 @@ continues bit for bit.
 """
 
 import contextlib
+import gc
 import math
 import sys
 from collections.abc import Iterator, Mapping
@@ -132,6 +133,7 @@ class Trainer:
             run.generator.set_state(generator)
             self.optimizer.zero_grad(set_to_none=True)
             if self.device.type == "cuda":
+                gc.collect()  # graphs of the failed pass that lie in cycles
                 torch.cuda.empty_cache()
             self.plan = replace(self.plan, micro_batch=half)
             print(

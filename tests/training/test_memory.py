@@ -7,11 +7,13 @@ from torch.testing import assert_close
 from benchmarks import memory as benchmark
 from grace_geom.devices import Precision
 from grace_geom.errors import UserError
+from grace_geom.evaluation import accuracy
 from grace_geom.geometry.gram_volume import volume
 from grace_geom.methods import METHODS
 from grace_geom.serialise import read_yaml
-from grace_geom.training import Plan, Trainer, choose_micro_batch
+from grace_geom.training import Plan, Trainer, choose_micro_batch, directory
 from grace_geom.training.memory import Memory, kept_by_autograd, measure
+from grace_geom.world import World
 from tests.small_run import small_config, small_run
 from tests.toys import register_toy, toy_batch, toy_clip, toy_run
 
@@ -148,6 +150,37 @@ def test_smaller_pieces_are_no_help_where_the_optimizer_finds_no_room():
     with pytest.raises(UserError, match="step 1: the device has no room for the optimizer's state"):
         t.step_that_fits(toy_batch(8))
     assert t.plan.micro_batch is None
+
+
+def test_held_out_images_are_attacked_in_pieces_as_steps_are_cut(tmp_path, monkeypatch):
+    asked, real = [], directory.evaluate_set
+
+    def counting(*arguments, batch_size, **more):
+        asked.append(batch_size)
+        return real(*arguments, batch_size=batch_size, **more)
+
+    monkeypatch.setattr(directory, "evaluate_set", counting)
+    small_run(tmp_path, "at", micro_batch=3, val_pgd=1, epochs=1)
+    assert asked == [3, 3], "clean, and under attack"
+    small_run(tmp_path, "ft", epochs=1, out=str(tmp_path / "whole"))
+    assert asked[2:] == [8], "where steps are not cut, a whole batch"
+    monkeypatch.setattr(directory, "world", lambda: World(0, 4))
+    few = directory.Follower(small_config(tmp_path, "ft"), None, None, {}, members={}, quiet=True)
+    assert few.pieces() == 2, "a process's share of it"
+
+
+def test_no_room_between_the_steps_is_one_line(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(accuracy, "correctness", full)
+    with pytest.raises(
+        UserError, match=r"no room for 8 images of val at once: use .*--micro-batch"
+    ):
+        small_run(tmp_path, "ft", epochs=1)
+    monkeypatch.setattr(METHODS["at"], "prepare", full)
+    with pytest.raises(UserError, match="no room for what comes before or between the steps"):
+        small_run(tmp_path, "at", epochs=1, out=str(tmp_path / "other"))
 
 
 def test_without_auto_the_flag_is_named():
