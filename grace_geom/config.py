@@ -82,6 +82,8 @@ class TrainConfig:
             it.
         tf32: Let NVIDIA GPUs compute float32 products and convolutions of training steps in TF32
             (10 bits of mantissa): faster, less exact. Evaluation never does.
+        bf16_residual: With bf16 or fp16 on a GPU, keep a ViT's residual stream in that precision
+            too, where autocast has float32: about half of the activations' memory.
         grad_checkpoint: Recompute blocks in the backward pass: less memory, about a third more
             time.
         eval_every: Epochs between evaluations on held-out images; 0: only at the end.
@@ -129,6 +131,7 @@ class TrainConfig:
     clip_norm: float | Literal["auto"] | None = bounded("auto", least=0)
     precision: Literal["auto", "float32", "bf16", "fp16"] = "auto"
     tf32: bool = False
+    bf16_residual: bool = False
     grad_checkpoint: bool = False
     eval_every: int = bounded(1, least=0, group="records")
     save_every: int | None = bounded(None, least=1)

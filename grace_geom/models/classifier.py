@@ -64,7 +64,7 @@ class ClipClassifier(nn.Module):
             values = torch.tensor(getattr(self.preprocess, name)).view(1, -1, 1, 1)
             self.register_buffer(name, values, persistent=False)
         self.shape = shape_of(clip.visual)  # type: ignore[arg-type]
-        self.recompute = False
+        self.recompute = self.lean_norms = False
         self.prompt: Tensor | None = None
         self._set_head(class_names, templates, head)
 
@@ -142,6 +142,17 @@ class ClipClassifier(nn.Module):
             self.plain_vit("--grad-checkpoint needs", ": use --micro-batch")
         self.recompute = enable
 
+    def keep_residual_low(self, enable: bool = True) -> None:
+        """Under autocast, keep the residual stream in half precision on a GPU too: about half of
+        the activations' memory (no second derivatives).
+
+        Raises:
+            UserError: If the image tower is not a plain class-token ViT.
+        """
+        if enable:
+            self.plain_vit("--bf16-residual needs", ": use --grad-checkpoint or --micro-batch")
+        self.lean_norms = enable
+
     def plain_vit(self, needs: str, mend: str = "") -> VitShape:
         """The shape of the image tower, for what works on a plain class-token ViT only.
 
@@ -192,7 +203,12 @@ class ClipClassifier(nn.Module):
         with self._precision(x.device.type):
             if self.shape is not None:
                 out = vit(
-                    self.shape, dict(visual.named_parameters()) | given, x, self.recompute, tokens
+                    self.shape,
+                    dict(visual.named_parameters()) | given,
+                    x,
+                    self.recompute,
+                    tokens,
+                    self.lean_norms,
                 )
             else:
                 out = functional_call(visual, given, (x,))

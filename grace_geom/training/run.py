@@ -263,6 +263,8 @@ def _model(config: TrainConfig, train: ImageSet, resumed: Checkpoint | None) -> 
         )
     if config.grad_checkpoint:
         model.checkpoint_activations()
+    if config.bf16_residual:
+        model.keep_residual_low()
     return model
 
 
