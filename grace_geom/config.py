@@ -17,12 +17,11 @@ from grace_geom.errors import UserError, nearest
 from grace_geom.fields import bounded, check_bounds
 from grace_geom.methods import METHODS, Method, method_class
 from grace_geom.methods.base import check_fields
+from grace_geom.methods.settings import decider, has_recipe, preset_of, recipe
 from grace_geom.models import ModelSpec, check_model, known_models
 from grace_geom.records.length import total_steps
 from grace_geom.serialise import plain, read_yaml
 from grace_geom.tracking import check_names
-
-RECIPES = Path(__file__).parent / "recipes"
 
 
 @dataclass
@@ -262,69 +261,35 @@ def parse_train(argv: Sequence[str] | None = None) -> TrainConfig:
             if peek(argv, key, "null") not in ("null", "None")
         ]
         given: dict[str, Any] = {"preset": preset} | dict.fromkeys(length, True)
+        decided = {key: peek(argv, key, "") for key in method_class(name).deciding}
+        given |= decided
         defaults = recipe(data, name, given) | preset_of(name, preset)
     where = (
-        dict.fromkeys(defaults, "in this run") if stored else _where(data, preset, name, defaults)
+        dict.fromkeys(defaults, "in this run")
+        if stored
+        else _where(decider(data, decided), preset, name, defaults)
     )
     values = _command(name, defaults, train_key(argv), where).values(argv)
     config = _configured(values)
     if defaults and not stored:
-        sources = [f"recipe of {data}"] * bool(recipe(data, name, given)) + [
-            f"preset {preset}"
-        ] * bool(config.preset)
+        named = f"recipe of {data}" if has_recipe(data) else decider(data, decided)
+        sources = [named] * bool(recipe(data, name, given))
+        sources += [f"preset {preset}"] * bool(config.preset)
         shown = [(key, value) for key, value in defaults.items() if values[key] == value]
         text = ", ".join(f"{key} {_said(value)}" for key, value in shown)
         print(f"{' and '.join(sources)} (flags and --config override it): {text}", file=sys.stderr)
     return config
 
 
-def _where(data: str, preset: str, method: str, defaults: Mapping[str, Any]) -> dict[str, str]:
+def _where(decider: str, preset: str, method: str, defaults: Mapping[str, Any]) -> dict[str, str]:
     """When each of these defaults applies in the place of the usual one, in words."""
-    named = f"with --preset {preset}", f"with --data {data}"
+    named = f"with --preset {preset}", f"with {decider}"
     chosen = preset_of(method, preset)
     return {name: named[name not in chosen] for name in defaults}
 
 
 def _said(value: object) -> str:
     return "null" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def preset_of(method: str, preset: object) -> dict[str, Any]:
-    """The values of settings and of a method's fields that a preset stands for; ``None`` (or the
-    text null) is none.
-
-    Raises:
-        UserError: If the method has no such preset; those it has are named.
-    """
-    known = method_class(method).presets
-    if preset in (None, "null", "None"):
-        return {}
-    if preset not in known:
-        has = f"; {nearest(str(preset), known)}" if known else ": it has none, leave --preset out"
-        raise UserError(f"--preset {preset!r} is not known for {method}{has}")
-    return {**method_class(method).preset_training.get(str(preset), {}), **known[str(preset)]}
-
-
-def recipe(data: str, method: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Budget and learning rate for a method on a data set that has a recipe; else nothing.
-
-    Args:
-        data: SPEC of the training data.
-        method: Name of the method.
-        given: What the user sets: a length (``epochs`` or ``max_steps``) replaces the recipe's, a
-            ``preset`` that states a learning rate what the recipe says of the method.
-    """
-    path = RECIPES / f"{data}.yaml"
-    if not re.fullmatch(r"[\w-]+", data) or not path.is_file():
-        return {}
-    content = read_yaml(path)
-    stated: dict[str, dict[str, Any]] = method_class(method).__dict__.get("recipes", {})
-    own = {} if "lr" in preset_of(method, given.get("preset")) else stated.get(data, {})
-    values = {**content.get("all", {}), **own}
-    length = {"epochs", "max_steps"}
-    return {
-        key: value for key, value in values.items() if not (key in length and length & given.keys())
-    }
 
 
 def stored_settings(run_dir: Path) -> dict[str, Any]:

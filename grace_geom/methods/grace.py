@@ -22,15 +22,18 @@ from grace_geom.fields import bounded
 from grace_geom.geometry import gram_volume
 from grace_geom.geometry.mean_loss import own_gradient
 from grace_geom.methods import curvature, directions
+from grace_geom.methods.adapters import Adapted
 from grace_geom.methods.adversary import Adversary, Attack, Attacked
 from grace_geom.methods.base import Losses, Run, check_order, share_right
 from grace_geom.methods.last_step import last_step
-from grace_geom.methods.lora import Lora, factors
 from grace_geom.weights import Weights, detach
+
+WHOLE_LR = {"shapes": 0.0027}
+"""Learning rates by data set where whole matrices train."""
 
 
 @dataclass
-class Grace(Adversary, Lora):
+class Grace(Adversary, Adapted):
     """``L = L_task + lambda_lar L_LAR-AWP + lambda_gv L_GV`` (Eq. 4) over LoRA factors.
 
     The perturbation is one for all images of a step, found from the mean loss over its pieces where
@@ -39,6 +42,11 @@ class Grace(Adversary, Lora):
     for bit. Preset ``cheap`` (ours) makes a step in 15 passes, five steps of fine-tuning, instead
     of 32, where a backward pass to the weights counts two and one to the images one; the
     curvature's three passes every K steps come on top of both. It lies over a data set's recipe.
+
+    With ``--adapter full`` (ours) the same matrices train whole, with the same ascent and
+    curvature; lr and weight decay are then 3e-5 and 0.1 unless given (on ``shapes`` 0.0027, the
+    rate of ``at``, and 0.1; not searched). No rank limits how far weights move then: term (A) of
+    the bound is left to weight decay.
 
     Attributes:
         lambda_lar: Weight of the cross-entropy at perturbed weights and images (ours: 1).
@@ -82,6 +90,7 @@ class Grace(Adversary, Lora):
             "alpha": 2 / 255,
         }
     }
+    deciding: ClassVar[tuple[str, ...]] = ("adapter",)
     ablations: ClassVar[tuple[str, ...]] = ("lar=off", "gv=off:curriculum=off", "gv=off")
 
     lambda_lar: float = bounded(1.0, least=0)
@@ -105,6 +114,14 @@ class Grace(Adversary, Lora):
     awp_direction: Literal["random", "sketch"] = "random"
     awp_reuse: bool = False
     log_cosines: bool = True
+
+    @classmethod
+    def settings_on(cls, data: str, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Whole matrices have rates, and a weight decay, of their own."""
+        usual = super().settings_on(data, given)
+        if given.get("adapter") != "full":
+            return usual
+        return {**usual, "lr": WHOLE_LR.get(data, 3e-5), "weight_decay": 0.1}
 
     def check(self) -> None:
         """The percentiles are in order; a gradient is reused only where an attack makes one.
@@ -135,7 +152,7 @@ class Grace(Adversary, Lora):
 
     def state_flaw(self, run: Run, state: Mapping[str, Any], step: int) -> str:
         """Curvature and rank of every matrix, and directions where there are some."""
-        shapes = {name: (B.shape[0], A.shape[1]) for name, B, A in factors(run.params)}
+        shapes = self.matrices(run.params)
         if not step:
             return ""
         for key in ("h", "ranks"):
@@ -163,7 +180,7 @@ class Grace(Adversary, Lora):
             return
         with torch.no_grad():
             weights = detach(self.weights(run.model, run.params))
-        names = [name for name, _, _ in factors(run.params)]
+        names = list(self.matrices(run.params))
 
         def loss(weights: Weights, batch: Batch) -> Tensor:
             logits = run.model(batch.images, weights)

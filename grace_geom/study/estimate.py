@@ -70,7 +70,7 @@ def probe(config: TrainConfig) -> Timing:
     if stops_early(method):
         method = dataclasses.replace(method, attack_stop=None)  # type: ignore[call-arg]
     train, held_out = _sets(config)
-    model = build(config.spec, train.class_names, train.templates).to(device)
+    model = build(config.spec, train.class_names, train.templates, device)
     per_epoch = max(1, len(train) // config.batch_size)
     steps = config.total_steps(per_epoch) if method.trains else 0
     began = time.perf_counter()

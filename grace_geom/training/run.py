@@ -71,7 +71,7 @@ def _train(config: TrainConfig, *, quiet: bool) -> Path:
         train, held_out = _data(config)
     data = training_data(config, train, held_out, resumed)
     val = held_out.subset(config.val_images, config.split_seed)
-    model = _model(config, train, resumed).to(device)
+    model = _model(config, train, resumed, device)
     trainer = _trainer(config, model, precision, len(train))
     if resumed is not None:
         if resumed.step == trainer.plan.total_steps:
@@ -251,9 +251,11 @@ def _fitting(trainer: Trainer, images: int, side: tuple[int, int]) -> Plan:
     return replace(trainer.plan, micro_batch=size)
 
 
-def _model(config: TrainConfig, train: ImageSet, resumed: Checkpoint | None) -> ClipClassifier:
+def _model(
+    config: TrainConfig, train: ImageSet, resumed: Checkpoint | None, device: torch.device
+) -> ClipClassifier:
     """The pretrained model, frozen, with the zero-shot head of the training classes."""
-    model = build(config.spec, train.class_names, train.templates)
+    model = build(config.spec, train.class_names, train.templates, device, together=True)
     if resumed is not None:  # begun before resize modes were kept, it goes on without them
         model.read_as(recorded(resumed, model.preprocess.size, config.run_dir))
     if resumed is not None and resumed.base["sha256"] != digest(model.clip.state_dict()):
