@@ -83,6 +83,9 @@ class TrainConfig:
             (10 bits of mantissa): faster, less exact. Evaluation never does.
         bf16_residual: With bf16 or fp16 on a GPU, keep a ViT's residual stream in that precision
             too, where autocast has float32: about half of the activations' memory.
+        compile: Faster gradients of the training attack on a GPU: attack (torch.compile), or graphs
+            (CUDA graphs; for small batches; takes the memory of one more pass). Where that fails,
+            you are told once why, and training goes on without.
         grad_checkpoint: Recompute blocks in the backward pass: less memory, about a third more
             time.
         eval_every: Epochs between evaluations on held-out images; 0: only at the end.
@@ -131,6 +134,7 @@ class TrainConfig:
     precision: Literal["auto", "float32", "bf16", "fp16"] = "auto"
     tf32: bool = False
     bf16_residual: bool = False
+    compile: Literal["off", "attack", "graphs"] = "off"
     grad_checkpoint: bool = False
     eval_every: int = bounded(1, least=0, group="records")
     save_every: int | None = bounded(None, least=1)
@@ -201,7 +205,7 @@ class TrainConfig:
 
 NOT_THE_RUN = (
     "out", "resume", "resume_anyway", "stop_after", "device", "workers", "data_root",
-    "download", "ood", "eval_every", "save_every", "keep", "log_every", "report_to",
+    "download", "ood", "compile", "eval_every", "save_every", "keep", "log_every", "report_to",
     "tensorboard", "val_images", "val_pgd",
 )  # fmt: skip
 """Settings that a resumed run may change: they do not change what is trained."""

@@ -213,6 +213,8 @@ class ClipClassifier(nn.Module):
                     self.lean_norms,
                 )
             else:
+                if x.device.type == "cuda":  # the order in which tensor cores read convolutions
+                    x = x.contiguous(memory_format=torch.channels_last)
                 out = functional_call(visual, given, (x,))
         out = out[0] if isinstance(out, tuple) else out  # towers that also return tokens
         return out.to(x.dtype)
@@ -255,7 +257,6 @@ class ClipClassifier(nn.Module):
         ``weights``; its bias is SigLIP's logit bias, or 0.
         """
         T = text_head(self.clip, self.tokenizer, self.class_names, self.templates, weights=weights)
-        scale = (
         return self._scaled(T, weights)
 
     def _zero_shot(self) -> Weights:
@@ -264,6 +265,7 @@ class ClipClassifier(nn.Module):
         return self._scaled(own, {})
 
     def _scaled(self, T: Tensor, weights: Weights) -> Weights:
+        scale = (
             weights["logit_scale"].detach().exp().item()
             if "logit_scale" in weights
             else self.logit_scale
