@@ -82,7 +82,13 @@ class TrainConfig:
             it.
         tf32: Let NVIDIA GPUs compute float32 products and convolutions of training steps in TF32
             (10 bits of mantissa): faster, less exact. Evaluation never does.
-        grad_checkpoint: Recompute blocks in the backward pass: less memory, a third more time.
+        bf16_residual: With bf16 or fp16 on a GPU, keep a ViT's residual stream in that precision
+            too, where autocast has float32: about half of the activations' memory.
+        compile: Faster gradients of the training attack on a GPU: attack (torch.compile), or graphs
+            (CUDA graphs; for small batches; takes the memory of one more pass). Where that fails,
+            you are told once why, and training goes on without.
+        grad_checkpoint: Recompute blocks in the backward pass: less memory, about a third more
+            time.
         eval_every: Epochs between evaluations on held-out images; 0: only at the end.
         save_every: Steps between checkpoints beside those after each evaluation; null: none.
         keep: Number of newest checkpoints to keep in checkpoints/ in addition to the best one; 0:
@@ -128,6 +134,8 @@ class TrainConfig:
     clip_norm: float | Literal["auto"] | None = bounded("auto", least=0)
     precision: Literal["auto", "float32", "bf16", "fp16"] = "auto"
     tf32: bool = False
+    bf16_residual: bool = False
+    compile: Literal["off", "attack", "graphs"] = "off"
     grad_checkpoint: bool = False
     eval_every: int = bounded(1, least=0, group="records")
     save_every: int | None = bounded(None, least=1)
@@ -198,7 +206,8 @@ class TrainConfig:
 
 NOT_THE_RUN = (
     "out", "resume", "resume_anyway", "stop_after", "device", "deterministic", "workers",
-    "data_root", "download", "ood", "eval_every", "save_every", "keep", "log_every", "report_to",
+    "data_root", "download", "ood", "compile", "eval_every", "save_every", "keep", "log_every",
+    "report_to",
     "tensorboard", "val_images", "val_pgd",
 )  # fmt: skip
 """Settings that a resumed run may change: they do not change what is trained."""

@@ -36,6 +36,7 @@ from grace_geom.provenance import provenance
 from grace_geom.tracking import check_installed
 from grace_geom.training.data import note_of, training_data
 from grace_geom.training.directory import Follower, RunDirectory
+from grace_geom.training.fast_attack import fast_attack
 from grace_geom.training.fit import fit
 from grace_geom.training.memory import choose_micro_batch, free_bytes, measure
 from grace_geom.training.randomness import seed_global
@@ -104,6 +105,7 @@ def _train(config: TrainConfig, *, quiet: bool) -> Path:
         trainer.run.emit, trainer.run.images = kept.emit, feed.images
         trainer.run.pieces = lambda batch: batch.split(trainer.plan.micro_batch or len(batch))
         kept.start(trainer)
+        trainer.run.fast = fast_attack(config, trainer, kept)  # not in what was measured before
         _fit_or_discard(trainer, feed.batches, kept, out)
     return out
 
@@ -274,6 +276,8 @@ def _model(
         )
     if config.grad_checkpoint:
         model.checkpoint_activations()
+    if config.bf16_residual:
+        model.keep_residual_low()
     return model
 
 

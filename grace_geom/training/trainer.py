@@ -132,6 +132,7 @@ class Trainer:
             run.state = state
             run.generator.set_state(generator)
             self.optimizer.zero_grad(set_to_none=True)
+            run.fast.forget()
             if self.device.type == "cuda":
                 gc.collect()  # graphs of the failed pass that lie in cycles
                 torch.cuda.empty_cache()
@@ -257,7 +258,7 @@ class Trainer:
         with torch.no_grad():
             for name, w in self.run.params.items():
                 w.copy_(state["params"][name])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.optimizer.load_state_dict(self._here(state["optimizer"]))
         self.scaler.load_state_dict(state["scaler"])
         self.run.state = to_device(state["method"], self.device)
         self.run.step, self.images_seen, self.skipped = (
@@ -270,6 +271,15 @@ class Trainer:
             restore_random_state(state["rng"], self.run.generator, self.device)
         except (RuntimeError, ValueError, TypeError) as error:
             raise UserError(f"its trainer.rng: is no state of generators ({error})") from None
+
+    def _here(self, stored: Mapping[str, Any]) -> dict[str, Any]:
+        """The optimiser's state with this device's kernels: a run may go on on another one."""
+        own = self.optimizer.param_groups
+        groups = [
+            {**group, **({"fused": mine["fused"]} if "fused" in mine else {})}
+            for group, mine in zip(stored["param_groups"], own, strict=True)
+        ]
+        return {**stored, "param_groups": groups}
 
     def _check_run(self, state: Mapping[str, Any]) -> None:
         """Refuse the state of a run of another length; damaged numbers are told afterwards."""
