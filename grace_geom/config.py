@@ -46,10 +46,9 @@ class TrainConfig:
             this is recorded.
         seed: Random seed for shuffling, augmentation, LoRA init and attacks.
         device: Device: cpu, cuda, cuda:1; auto: a GPU if there is one.
-        data: Training data: shapes, npz:FILE, npy:IMAGES, folder:DIR, csv:FILE, wds:PATTERN,
-            hf:NAME_OR_DIR, torchvision:NAME or imagenet.
-        ood: Out-of-distribution sets to evaluate the run on later, as NAME=SPEC, such as
-            sketch=folder:sketches.
+        data: Training data: shapes, npz:FILE, folder:DIR, wds:PATTERN, torchvision:NAME or
+            imagenet.
+        ood: Out-of-distribution sets to evaluate the run on later, as NAME=SPEC; repeatable.
         data_root: Directory of the torchvision and ImageNet data sets.
         download: Download missing torchvision data sets.
         templates: Prompt templates: a built-in kind (imagenet, cifar, generic ...) or a file with
@@ -82,6 +81,8 @@ class TrainConfig:
             checkpoints are of the average. 0: none.
         precision: Precision of the image tower; auto: float32 on the CPU, bf16 on GPUs that support
             it.
+        tf32: Let NVIDIA GPUs compute float32 products and convolutions of training steps in TF32
+            (10 bits of mantissa): faster, less exact. Evaluation never does.
         grad_checkpoint: Recompute blocks in the backward pass: less memory, about a third more
             time.
         eval_every: Epochs between evaluations on held-out images; 0: only at the end.
@@ -91,7 +92,7 @@ class TrainConfig:
             all.
         log_every: Steps between lines in metrics.jsonl.
         report_to: Experiment trackers to report to as well: tensorboard, wandb, mlflow.
-        tensorboard: Same as --report-to tensorboard.
+        tensorboard: Also write TensorBoard logs.
         stop_after: Stop after this step as if by Ctrl-C; --resume continues.
         options: Fields of the method that differ from its defaults.
     """
@@ -129,6 +130,7 @@ class TrainConfig:
     clip_norm: float | Literal["auto"] | None = bounded("auto", least=0)
     ema: float = bounded(0.0, least=0, most=0.999999)
     precision: Literal["auto", "float32", "bf16", "fp16"] = "auto"
+    tf32: bool = False
     grad_checkpoint: bool = False
     eval_every: int = bounded(1, least=0, group="records")
     save_every: int | None = bounded(None, least=1)

@@ -153,12 +153,13 @@ class Subject:
         if not len(positions):
             return []
         inputs = self.model.preprocess.at(self.image_size)
-        read = loader(image_set.take(positions), self.options.batch, inputs, train=False)
-        moved = (
-            replace(b, index=torch.from_numpy(positions)[b.index]).to(self.model.device)
+        part, device = image_set.take(positions), self.model.device
+        read = loader(part, self.options.batch, inputs, train=False, device=device)
+        whole = torch.from_numpy(positions).to(device)
+        return [
+            replace(b, images=b.images.to(self.model.mean.dtype), index=whole[b.index])  # type: ignore[arg-type]
             for b in read
-        )
-        return [replace(b, images=b.images.to(self.model.mean.dtype)) for b in moved]  # type: ignore[arg-type]
+        ]
 
     def logits(self, image_set: ImageSet, suite: str = "id") -> Callable[[Tensor, Weights], Tensor]:
         """``(images, weights) -> logits`` in the order of the set's labels."""

@@ -10,6 +10,7 @@ from sklearn.metrics import confusion_matrix, recall_score
 from grace_geom.attacks import AttackSpec
 from grace_geom.data.conventions import has_mean_per_class
 from grace_geom.evaluation.accuracy import evaluate_set
+from grace_geom.evaluation.class_tables import per_class_table
 from grace_geom.evaluation.table import accuracy_table
 from grace_geom.records import EvalRecord, confusion
 from tests.evaluation.test_accuracy import Linear, images, pixels_of
@@ -52,6 +53,8 @@ def test_published_data_sets_show_the_number_that_papers_report():
     assert f"{100 * mean:.1f} [" in text and "§" in text and "Mean per-class accuracy" in text
     assert round(100 * mean, 1) != round(100 * found.accuracy, 1)
     assert record.summary["ID"] == found.accuracy  # as the note says
+    own = per_class_table([record])
+    assert own is not None and "mean over classes, each counting the same" in own.text(100)
 
 
 def test_the_command_prints_and_writes_them(run, capsys, tmp_path):  # noqa: F811
