@@ -239,7 +239,6 @@ class ClipClassifier(nn.Module):
         ``weights``; its bias is SigLIP's logit bias, or 0.
         """
         T = text_head(self.clip, self.tokenizer, self.class_names, self.templates, weights=weights)
-        scale = (
         return self._scaled(T, weights)
 
     def _zero_shot(self) -> Weights:
@@ -248,6 +247,7 @@ class ClipClassifier(nn.Module):
         return self._scaled(own, {})
 
     def _scaled(self, T: Tensor, weights: Weights) -> Weights:
+        scale = (
             weights["logit_scale"].detach().exp().item()
             if "logit_scale" in weights
             else self.logit_scale
