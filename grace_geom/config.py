@@ -78,6 +78,8 @@ class TrainConfig:
             of steps.
         schedule: Learning-rate schedule after warm-up: cosine (decays to 0) or constant.
         clip_norm: Maximum gradient norm; null: no clipping; auto: the preset's value, or 1.
+        ema: Decay of an exponential moving average of the trained tensors; evaluations and
+            checkpoints are of the average. 0: none.
         precision: Precision of the image tower; auto: float32 on the CPU, bf16 on GPUs that support
             it.
         tf32: Let NVIDIA GPUs compute float32 products and convolutions of training steps in TF32
@@ -132,6 +134,7 @@ class TrainConfig:
     warmup: float = bounded(0.1, least=0)
     schedule: Literal["cosine", "constant"] = "cosine"
     clip_norm: float | Literal["auto"] | None = bounded("auto", least=0)
+    ema: float = bounded(0.0, least=0, most=0.999999)
     precision: Literal["auto", "float32", "bf16", "fp16"] = "auto"
     tf32: bool = False
     bf16_residual: bool = False

@@ -94,29 +94,37 @@ class Flyp(Method):
         the right class.
         """
         logits = log_s.exp() * z @ u.T
-        rows = torch.arange(len(z), device=logits.device)
         with torch.no_grad():
             matched = labels[logits.argmax(dim=1)] == labels
-        loss = (F.cross_entropy(logits, rows) + F.cross_entropy(logits.T, rows)) / 2
         return Losses(
-            {"contrastive": loss},
+            {"contrastive": paired(logits)},
             {"caption_acc": matched.float().mean(), "logit_scale": log_s.detach().exp()},
         )
 
     def captions(self, run: Run, batch: Batch) -> list[str]:
-        """A sentence for each image: a template drawn at random with the name of the image's
-        class."""
-        templates, names = run.model.templates, run.model.class_names
-        generator = run.generator
-        drawn = torch.randint(
-            len(templates), (len(batch),), generator=generator, device=generator.device
-        )
-        return [
-            templates[t].replace("{}", names[y])
-            for t, y in zip(drawn.tolist(), batch.labels.tolist(), strict=True)
-        ]
+        """A sentence for each image."""
+        return captions_of(run, batch)
 
     def snapshot(self, run: Run) -> Weights:
         """Both tuned towers, and the text head made by the tuned text tower."""
         tuned = super().snapshot(run)
         return tuned | run.model.text_head(tuned)
+
+
+def captions_of(run: Run, batch: Batch) -> list[str]:
+    """A sentence for each image: a template drawn at random with the name of the image's class."""
+    templates, names = run.model.templates, run.model.class_names
+    generator = run.generator
+    drawn = torch.randint(
+        len(templates), (len(batch),), generator=generator, device=generator.device
+    )
+    return [
+        templates[t].replace("{}", names[y])
+        for t, y in zip(drawn.tolist(), batch.labels.tolist(), strict=True)
+    ]
+
+
+def paired(logits: Tensor) -> Tensor:
+    """``1/2 [CE(logits, arange) + CE(logits', arange)]`` of paired rows and columns ``(B, B)``."""
+    rows = torch.arange(len(logits), device=logits.device)
+    return (F.cross_entropy(logits, rows) + F.cross_entropy(logits.T, rows)) / 2

@@ -295,7 +295,7 @@ class RunDirectory(Follower):
             config=self.settings,
             step=trainer.run.step,
             metrics=dict(trainer.metrics),
-            adapter=trainer.method.kept_leaves(trainer.run),
+            adapter=trainer.kept_leaves(),
             trainer=trainer.state(),
             members=self.members,
         )

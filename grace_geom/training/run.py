@@ -398,4 +398,5 @@ def _plan(config: TrainConfig, images: int, precision: Precision, *, trains: boo
         save_every=config.save_every or 0,
         log_every=config.log_every,
         stop_after=config.stop_after,
+        ema=config.ema if trains else 0.0,
     )
