@@ -102,7 +102,11 @@ class Follower:
         )
 
     def evaluate(self, weights: Weights) -> dict[str, float]:
-        """Accuracy on the held-out images, and under a short attack where one is asked for."""
+        """Accuracy on the held-out images, and under a short attack where one is asked for; nothing
+        of images that have captions alone.
+        """
+        if not self.val.labelled:
+            return {}
         settings: dict[str, Any] = {
             "batch_size": self.config.batch_size,
             "image_size": self.config.image_size,

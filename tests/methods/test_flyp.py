@@ -10,9 +10,9 @@ from tests.toys import CLASSES, TEMPLATES, toy_batch, toy_clip, toy_run, train
 def test_loss_is_open_clip_s_on_the_drawn_captions(monkeypatch):
     method, batch, drawn = Flyp(), toy_batch(6), []
     run = toy_run(method)
-    captions = method.captions
+    texts = method.texts
     monkeypatch.setattr(
-        Flyp, "captions", lambda self, run, batch: drawn.extend(captions(run, batch)) or drawn
+        Flyp, "texts", lambda self, run, batch: drawn.extend(texts(run, batch)) or drawn
     )
     terms = method.gradients(run, [batch]).terms
     clip, model = toy_clip().clip, toy_clip()
