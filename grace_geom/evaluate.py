@@ -93,7 +93,7 @@ def _evaluate(argv: Sequence[str] | None) -> None:
     options, measures, source = _options(argv)
     _check_models(options)
     check_installed(options.report_to)
-    if warning := check_eps(measures.eps, measures.norm):
+    if warning := check_eps(measures.radius, measures.norm):
         print(f"warning: --eps: {warning}", file=sys.stderr)
     files = [checkpoint_file(path) for path in options.checkpoints]
     extras = ExtraFiles(
