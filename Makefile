@@ -4,10 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
+# uv leaves installed code uncompiled. Where this is set (in many containers), nothing would ever keep
+# what Python compiles, and each process would compile torch anew: about 8 s of CPU before its first line.
+unexport PYTHONDONTWRITEBYTECODE
+
 DEMO := --methods zero-shot,ft,lora,at,grace --seeds 0 --workers 2 --n-attack 300 --out runs/demo
 DEMO_RUNS := $(addprefix runs/demo/,zero-shot-s0 ft-s0 lora-s0 at-s0 grace-s0)
 
-.PHONY: setup demo test test-fast test-types lint docs docs-setup compare clean
+.PHONY: setup demo test test-fast test-nightly test-types lint docs docs-setup compare clean
 
 setup: $(READY)
 
@@ -27,7 +31,11 @@ demo: setup
 
 # Two processes, each with whole files, so that fixtures of a file are made once.
 test: setup lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not nightly"
+
+# What is too long for each commit; a quicker test of the same file looks at the same ground there.
+test-nightly: setup
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m nightly
 
 # What a change is checked with while it is made: no training, no browser.
 test-fast: setup
@@ -36,7 +44,7 @@ test-fast: setup
 # The same calls with every annotation checked as they are made: shapes, dtypes and plain types.
 TYPED := grace_geom.geometry,grace_geom.attacks
 test-types: setup
-	$(BIN)/python -m pytest -p tests.typed --jaxtyping-packages=$(TYPED),tests.typed.check -m "not distributed and not untyped" \
+	$(BIN)/python -m pytest -p tests.typed --jaxtyping-packages=$(TYPED),tests.typed.check -m "not distributed and not untyped and not nightly" \
 		tests/geometry tests/attacks
 
 lint: setup

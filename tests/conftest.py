@@ -71,8 +71,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test by the file it is in, those that want the image packs by their fixture; put
-    the longest files first, then the other slow ones.
+    """Mark each test by the file it is in, those that want the image packs by their fixture, and
+    nightly ones as slow; put the longest files first, then the other slow ones.
     """
     _mark(items)
     items.sort(key=_turn)
@@ -94,6 +94,8 @@ def _mark(items: list[pytest.Item]) -> None:
                 item.add_marker(mark)
         if "packs" in getattr(item, "fixturenames", ()):
             item.add_marker("packs")
+        if item.get_closest_marker("nightly"):
+            item.add_marker("slow")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -103,6 +105,14 @@ def hasty() -> Iterator[None]:
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Heads that tests make are not kept in the user's cache, and none is found there."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRACE_GEOM_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
 
 

@@ -140,10 +140,15 @@ class Loader:
     """
 
     def __init__(
-        self, views: _Views, batches: list[np.ndarray], workers: int, pin: bool, context: str | None
+        self,
+        views: _Views,
+        batches: list[np.ndarray],
+        workers: int,
+        device: torch.device,
+        context: str | None,
     ) -> None:
         self.views, self.batches = views, batches
-        self.workers, self.pin, self.context = workers, pin, context
+        self.workers, self.device, self.context = workers, device, context
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -154,22 +159,28 @@ class Loader:
             sampler=self.batches,  # type: ignore[arg-type]  # a list of batches is a sampler of batches
             batch_size=None,
             num_workers=self.workers,
-            pin_memory=self.pin,
+            pin_memory=self.device.type == "cuda",
             multiprocessing_context=self.context if self.workers else None,
             generator=torch.Generator(),  # its own: iterating must not advance the global random state
         )
         for item in items:
             if isinstance(item, UserError):
                 raise item
-            images, labels, positions, captions = item
-            yield Batch(
-                images.permute(0, 3, 1, 2).contiguous().float().div_(255),
-                labels,
-                positions,
-                captions=None
-                if captions is None
-                else tuple(captions),  # the loader makes lists of tuples
-            )
+            *arrays, captions = item
+            images, labels, positions = (part.to(self.device, non_blocking=True) for part in arrays)
+            own = None if captions is None else tuple(captions)  # the loader made it a list
+            yield Batch(as_floats(images), labels, positions, captions=own)
+
+
+def as_floats(images: Tensor) -> Tensor:
+    """Bytes ``(B, h, w, 3)`` as float32 ``(B, 3, h, w)`` in [0, 1], where they lie: a GPU is sent a
+    quarter of the floats' bytes, and does the conversion itself.
+
+    Every device divides, and gives the same numbers. By a Python number CUDA would multiply with
+    1/255, which is another float in half of the cases.
+    """
+    bytes_to_one = torch.full((), 255.0, device=images.device)
+    return images.permute(0, 3, 1, 2).contiguous().float().div_(bytes_to_one)
 
 
 def loader(
@@ -183,7 +194,7 @@ def loader(
     workers: int = 0,
     skip_batches: int = 0,
     drop_last: bool = False,
-    pin_memory: bool = False,
+    device: torch.device | str = "cpu",
     context: str | None = None,
     buffer: int | None = None,
     share: World = ALONE,
@@ -205,7 +216,8 @@ def loader(
         workers: Processes that decode; 0 decodes here. Any number gives the same batches.
         skip_batches: Batches at the start that are left out without decoding them: a resumed epoch.
         drop_last: Leave out a last batch that is not full.
-        pin_memory: Page-locked batches, for asynchronous copies to a CUDA device.
+        device: Where the batches shall lie. A CUDA device is sent bytes from page-locked memory,
+            without waiting for the copy.
         context: How workers start (``spawn``, ``fork``, ``forkserver``); ``None`` is Python's
             default.
         buffer: Read shards nearly in sequence, through a shuffle buffer of so many images;
@@ -248,5 +260,9 @@ def loader(
             )
         batches = [batch[share.rank :: share.size] for batch in batches]
     return Loader(
-        _Views(image_set, inputs, train, seed, epoch), batches, workers, pin_memory, context
+        _Views(image_set, inputs, train, seed, epoch),
+        batches,
+        workers,
+        torch.device(device),
+        context,
     )

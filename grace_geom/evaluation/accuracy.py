@@ -18,7 +18,8 @@ from grace_geom.batch import Batch
 from grace_geom.data import ImageSet, loader
 from grace_geom.data.base import digest, digest_text
 from grace_geom.data.conventions import has_mean_per_class
-from grace_geom.distributed import everyones, world, woven
+from grace_geom.devices import tf32
+from grace_geom.distributed import everyones, first_of_machine_first, world, woven
 from grace_geom.errors import NotFiniteError, UserError
 from grace_geom.evaluation.outcomes import Gatherer
 from grace_geom.evaluation.per_image import PerImage, distances, look, settle, stacked
@@ -141,6 +142,7 @@ def without_autocast(model: ClipClassifier) -> Iterator[None]:
         model.autocast_dtype = usual
 
 
+@tf32(False)
 def evaluate_set(
     model: ClipClassifier,
     image_set: ImageSet,
@@ -180,13 +182,20 @@ def evaluate_set(
     number.
     """
     began = time.perf_counter()
-    reader = reader_for(model, image_set, suite, weights)
+    # A text head of other classes is made by one process of a machine; the others find it kept.
+    with first_of_machine_first():
+        reader = reader_for(model, image_set, suite, weights)
     here, part, tell = world(), image_set, progress
     if 1 < here.size <= len(image_set):
         part = image_set.take(np.arange(here.rank, len(image_set), here.size))
         tell = lambda n: progress(n * here.size)  # noqa: E731
     batches = loader(
-        part, batch_size, model.preprocess.at(image_size), train=False, workers=workers
+        part,
+        batch_size,
+        model.preprocess.at(image_size),
+        train=False,
+        workers=workers,
+        device=model.device,
     )
     if attack is None:
         seen = _all(correctness(reader, batches, tell, temperature), part is not image_set)

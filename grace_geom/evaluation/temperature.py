@@ -97,8 +97,13 @@ def held_out_temperature(
     model.eval()
     reader = reader_for(model, held_out, "id")
     batches = loader(
-        held_out, batch_size, model.preprocess.at(image_size), train=False, workers=workers
+        held_out,
+        batch_size,
+        model.preprocess.at(image_size),
+        train=False,
+        workers=workers,
+        device=model.device,
     )
-    logits = [reader(batch.images.to(model.device)).double().cpu() for batch in batches]
+    logits = [reader(batch.images).double().cpu() for batch in batches]
     labels = torch.from_numpy(held_out.labels)
     return Temperature(fit_temperature(torch.cat(logits), labels), len(held_out))

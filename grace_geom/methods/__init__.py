@@ -22,6 +22,7 @@ from grace_geom.methods.lora import Lora
 from grace_geom.methods.spd import LoraSpd
 from grace_geom.methods.awp import Awp
 from grace_geom.methods.at import At
+from grace_geom.methods.mix_at import MixAt
 from grace_geom.methods.tecoa import Tecoa
 from grace_geom.methods.fare import Fare
 from grace_geom.methods.pmg_aft import PmgAft
@@ -30,6 +31,7 @@ from grace_geom.methods.laat import Laat
 from grace_geom.methods.tga_zsr import TgaZsr
 from grace_geom.methods.tecoa import LoraTecoa
 from grace_geom.methods.at import LoraAt
+from grace_geom.methods.mix_at import LoraMixAt
 from grace_geom.methods.vpt import VptPmgAft
 from grace_geom.methods.grace import Grace
 

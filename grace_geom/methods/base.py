@@ -124,15 +124,31 @@ class Method:
     trains: ClassVar[bool] = True
     """Whether it makes optimiser steps. A method that makes none is one run, whatever the seed."""
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
-    """Named settings of a method's origin: values of its fields, which ``--preset`` lays under the
-    other flags.
+    """Named settings, of a method's origin or ours: values of its fields, which ``--preset`` lays
+    under the other flags. One that states a learning rate takes the place of a data set's recipe;
+    any other lies over it.
     """
     preset_training: ClassVar[dict[str, dict[str, Any]]] = {}
     """Settings of the training loop that belong to a preset, by its name."""
-    keeps_leaves: ClassVar[bool] = False
-    """Whether checkpoints keep the trained leaves beside the merged weights, as low-rank factors
-    are.
-    """
+    deciding: ClassVar[tuple[str, ...]] = ()
+    """Fields whose value decides what :meth:`settings_on` says."""
+
+    @classmethod
+    def settings_on(cls, data: str, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Settings for a run on a data set that says nothing else.
+
+        Args:
+            data: SPEC of the training data.
+            given: What the user sets, the ``deciding`` fields among it.
+        """
+        return dict(cls.__dict__.get("recipes", {}).get(data, {}))
+
+    @property
+    def keeps_leaves(self) -> bool:
+        """Whether checkpoints keep the trained leaves beside the merged weights, as they do
+        low-rank factors.
+        """
+        return False
 
     @property
     def captions(self) -> Literal["unused", "taken", "needed"]:
@@ -256,7 +272,7 @@ class Method:
         return self.snapshot(run)
 
     @final
-    def adapter(self, run: Run) -> Weights:
+    def kept_leaves(self, run: Run) -> Weights:
         """The leaves that checkpoints keep beside the merged weights; most methods have none."""
         return {name: w.detach() for name, w in run.params.items()} if self.keeps_leaves else {}
 

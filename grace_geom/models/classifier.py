@@ -11,7 +11,8 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from grace_geom.errors import UserError
-from grace_geom.models.head import DeferredTokenizer, Tokenizer, encode_text, text_head
+from grace_geom.models.head import DeferredTokenizer, Tokenizer, device_of, encode_text, text_head
+from grace_geom.models.head_cache import kept_text_head
 from grace_geom.models.preprocessing import preprocess_of, set_preprocess
 from grace_geom.models.spec import ModelSpec
 from grace_geom.models.vit import VitShape, shape_of, vit
@@ -38,7 +39,8 @@ class ClipClassifier(nn.Module):
     ``preprocess`` says how pictures become ``x``: for :func:`grace_geom.data.loader`.
 
     Args:
-        clip: An open_clip model with ``visual``, ``encode_text`` and ``logit_scale``.
+        clip: An open_clip model with ``visual``, ``encode_text`` and ``logit_scale``, on the device
+            where the classifier shall live: the zero-shot head is made there.
         tokenizer: Its tokenizer, or how it is read once there is a text.
         class_names: K class names in label order.
         templates: Prompt templates of the zero-shot head.
@@ -62,7 +64,7 @@ class ClipClassifier(nn.Module):
         self.preprocess = preprocess_of(clip)
         for name in ("mean", "std"):
             values = torch.tensor(getattr(self.preprocess, name)).view(1, -1, 1, 1)
-            self.register_buffer(name, values, persistent=False)
+            self.register_buffer(name, values.to(device_of(clip)), persistent=False)
         self.shape = shape_of(clip.visual)  # type: ignore[arg-type]
         self.recompute = False
         self.prompt: Tensor | None = None
@@ -83,7 +85,7 @@ class ClipClassifier(nn.Module):
         self, class_names: Sequence[str], templates: Sequence[str], head: Weights | None
     ) -> None:
         self.class_names, self.templates = tuple(class_names), tuple(templates)
-        head = head or self.text_head({})
+        head = head or self._zero_shot()
         self.head = {name: w.to(self.mean.device, self.mean.dtype) for name, w in head.items()}  # type: ignore[arg-type]
 
     def _apply(self, fn, recurse: bool = True):
@@ -237,6 +239,14 @@ class ClipClassifier(nn.Module):
         ``weights``; its bias is SigLIP's logit bias, or 0.
         """
         T = text_head(self.clip, self.tokenizer, self.class_names, self.templates, weights=weights)
+        return self._scaled(T, weights)
+
+    def _zero_shot(self) -> Weights:
+        """:meth:`text_head` at the model's own weights, from the cache where it lies there."""
+        own = kept_text_head(self.clip, self.tokenizer, self.class_names, self.templates)
+        return self._scaled(own, {})
+
+    def _scaled(self, T: Tensor, weights: Weights) -> Weights:
         scale = (
             weights["logit_scale"].detach().exp().item()
             if "logit_scale" in weights

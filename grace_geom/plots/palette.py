@@ -96,6 +96,7 @@ _METHODS = {
     "lora-spd": (_PETROL, "triangle-down", "dot"),
     "awp": (_BROWN, "square", "dash"),
     "at": (_BROWN, "triangle-up", "dashdot"),
+    "mix-at": (_RED, "circle", "solid"),
     "tecoa": (_GREEN, "diamond", "dot"),
     "fare": (_PURPLE, "cross", "8px,2px"),
     "pmg-aft": (_GREEN, "square", "dash"),
@@ -104,6 +105,7 @@ _METHODS = {
     "tga-zsr": (_GREEN, "circle", "solid"),
     "lora-tecoa": (_GREEN, "triangle-down", "longdash"),
     "lora-at": (_GOLD, "triangle-down", "longdashdot"),
+    "lora-mix-at": (_RED, "triangle-down", "dot"),
     "vpt-pmg-aft": (_GREEN, "hexagon", "dashdot"),
     "grace": (_MAGENTA, "star", "solid"),
 }

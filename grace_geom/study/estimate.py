@@ -71,7 +71,7 @@ def probe(config: TrainConfig) -> Timing:
     if stops_early(method):
         method = dataclasses.replace(method, attack_stop=None)  # type: ignore[call-arg]
     train, held_out = images_of(config)
-    model = build(config.spec, train.class_names, train.templates).to(device)
+    model = build(config.spec, train.class_names, train.templates, device)
     per_epoch = max(1, len(train) // config.batch_size)
     steps = config.total_steps(per_epoch) if method.trains else 0
     began = time.perf_counter()
@@ -81,9 +81,8 @@ def probe(config: TrainConfig) -> Timing:
     model.autocast_dtype = DTYPES[precision]
     size = max(1, config.batch_size // 4) if device.type == "cpu" else config.batch_size
     some = train.take(range(min(len(train), size)))
-    batch = next(iter(loader(some, size, model.preprocess.at(config.image_size), train=True))).to(
-        device
-    )
+    inputs = model.preprocess.at(config.image_size)
+    batch = next(iter(loader(some, size, inputs, train=True, device=device)))
     whole = config.batch_size / len(batch)
     with torch.no_grad():
         forward = _shortest(lambda: model(batch.images), device)

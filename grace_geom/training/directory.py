@@ -293,7 +293,7 @@ class RunDirectory(Follower):
             config=self.settings,
             step=trainer.run.step,
             metrics=dict(trainer.metrics),
-            adapter=trainer.method.adapter(trainer.run),
+            adapter=trainer.method.kept_leaves(trainer.run),
             trainer=trainer.state(),
             members=self.members,
         )

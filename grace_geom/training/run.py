@@ -16,7 +16,7 @@ from grace_geom.batch import Batch
 from grace_geom.checkpoint import Checkpoint, digest, load_checkpoint, recorded
 from grace_geom.config import TrainConfig, differing, stored_settings
 from grace_geom.data import ImageSet, loader
-from grace_geom.devices import Precision, pick_device, pick_precision, pick_workers
+from grace_geom.devices import Precision, pick_device, pick_precision, pick_workers, tf32
 from grace_geom.errors import Interrupted, NotFiniteError, UserError
 from grace_geom.files import alone
 from grace_geom.methods import Method, Run
@@ -54,7 +54,7 @@ def train_run(config: TrainConfig, *, quiet: bool = False) -> Path:
         Interrupted: Stopped by SIGINT, SIGTERM or ``stop_after``; the state is saved. Another
             process of the job is gone; the newest checkpoint is named.
     """
-    with _only_one(config.run_dir):
+    with _only_one(config.run_dir), tf32(config.tf32):
         return _train(config, quiet=quiet)
 
 
@@ -64,13 +64,13 @@ def _train(config: TrainConfig, *, quiet: bool) -> Path:
     out, resumed = config.run_dir, _newest(config)
     check_ood(config)
     here = distributed.world()
-    device = pick_device(config.device, here.local if here.size > 1 else None)
+    device = pick_device(config.device, here.local if here.size > 1 else None, config.tf32)
     precision = pick_precision(config.precision, device)
     with distributed.first_of_machine_first():
         train, held_out = images_of(config, resumed)
     data = training_data(config, train, held_out, resumed)
     val = held_out.subset(config.val_images, config.split_seed)
-    model = _model(config, train, resumed).to(device)
+    model = _model(config, train, resumed, device)
     trainer = _trainer(config, model, precision, len(train))
     if resumed is not None:
         if resumed.step == trainer.plan.total_steps:
@@ -122,7 +122,7 @@ class _Feed:
             workers=pick_workers(self.config.workers, self.device),
             skip_batches=skip,
             drop_last=len(self.train) >= self.config.batch_size,
-            pin_memory=self.device.type == "cuda",
+            device=self.device,
             buffer=self.config.shuffle_buffer,
             share=distributed.world(),
         )
@@ -135,8 +135,9 @@ class _Feed:
             self.preprocess,
             train=False,
             workers=pick_workers(self.config.workers, self.device),
+            device=self.device,
         )
-        return (batch.to(self.device) for batch in found)
+        return iter(found)
 
 
 def _restore(trainer: Trainer, resumed: Checkpoint, file: Path) -> None:
@@ -249,9 +250,11 @@ def _fitting(trainer: Trainer, images: int, side: tuple[int, int]) -> Plan:
     return replace(trainer.plan, micro_batch=size)
 
 
-def _model(config: TrainConfig, train: ImageSet, resumed: Checkpoint | None) -> ClipClassifier:
+def _model(
+    config: TrainConfig, train: ImageSet, resumed: Checkpoint | None, device: torch.device
+) -> ClipClassifier:
     """The pretrained model, frozen, with the zero-shot head of the training classes."""
-    model = build(config.spec, train.class_names, train.templates)
+    model = build(config.spec, train.class_names, train.templates, device, together=True)
     if resumed is not None:  # begun before resize modes were kept, it goes on without them
         model.read_as(recorded(resumed, model.preprocess.size, config.run_dir))
     if resumed is not None and resumed.base["sha256"] != digest(model.clip.state_dict()):

@@ -2,9 +2,10 @@
 continues bit for bit.
 """
 
+import contextlib
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -117,7 +118,8 @@ class Trainer:
         while True:
             state, generator = dict(run.state), run.generator.get_state()
             try:
-                return self.step(batch)
+                with _records_held(run):
+                    return self.step(batch)
             except torch.OutOfMemoryError:
                 size = min(self.plan.micro_batch or len(batch), len(batch))
                 half = math.ceil(size / 2)
@@ -154,11 +156,7 @@ class Trainer:
         self.scaler.unscale_(self.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(run.params.values(), plan.clip_norm or math.inf)
         values = {f"loss_{name}": value for name, value in terms.items()} | {"grad_norm": norm}
-        if self.scaler.is_enabled():
-            self._scaled_step(values)
-        else:
-            self.watch.see(values, run.step + 1)
-            self.optimizer.step()
+        self._update(values)
         run.step += 1
         self.images_seen += len(batch) * distributed.world().size
         loss = torch.stack([value.to(norm.device) for value in terms.values()]).sum()
@@ -184,6 +182,26 @@ class Trainer:
         distributed.mean([*gradients, row])
         means = dict(zip(numbers, row, strict=True))
         return Losses(*({name: means[name] for name in part} for part in found))
+
+    def _update(self, values: dict[str, Tensor]) -> None:
+        """The optimiser's part of a step. The graphs are gone by then, so smaller pieces of the
+        batch would not help where it finds no room, and some leaves may have moved already.
+
+        Raises:
+            UserError: Without room for the optimiser's state; where the step is not finite.
+        """
+        try:
+            if self.scaler.is_enabled():
+                self._scaled_step(values)
+            else:
+                self.watch.see(values, self.run.step + 1)
+                self.optimizer.step()
+        except torch.OutOfMemoryError:
+            raise UserError(
+                f"step {self.run.step + 1}: the device has no room for the optimizer's state; use "
+                "a smaller model, a method with fewer trained weights (--method lora, grace), or "
+                "--optimizer sgd"
+            ) from None
 
     def _scaled_step(self, values: dict[str, Tensor]) -> None:
         before = self.scaler.get_scale()
@@ -278,6 +296,21 @@ class Trainer:
             optimizer.step()
         found: dict[int, dict[str, Any]] = optimizer.state_dict()["state"]
         return found
+
+
+@contextlib.contextmanager
+def _records_held(run: Run) -> Iterator[None]:
+    """Pass on what a step emits once the step is made: one that finds no room is made again, and
+    would tell it twice.
+    """
+    held: list[tuple[str, dict[str, Any]]] = []
+    emit, run.emit = run.emit, lambda stream, record: held.append((stream, record))
+    try:
+        yield
+    finally:
+        run.emit = emit
+    for stream, record in held:
+        emit(stream, record)
 
 
 class FiniteWatch:

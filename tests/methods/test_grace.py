@@ -312,3 +312,15 @@ def test_attack_steps_warm_up():
     for run.step in range(20):
         counts.append(method.reach(run).steps)
     assert counts == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10] + [10] * 10
+
+
+def test_without_the_term_and_the_log_the_attacked_feature_is_not_computed():
+    found = []
+    for log in (True, False):
+        method = Grace(gv=False, log_cosines=log, lr=1e-2, **FEW)
+        run = warmed_up(method)
+        losses = method.gradients(run, [toy_batch()])
+        found.append((losses.observed.keys(), {n: p.grad for n, p in run.params.items()}))
+    more = {"gram_volume", "cos_id_adv", "cos_adv_awp"}
+    assert found[0][0] - found[1][0] == more and not found[1][0] - found[0][0]
+    assert all(torch.equal(g, found[1][1][name]) for name, g in found[0][1].items())

@@ -122,6 +122,34 @@ def test_pieces_are_halved_until_they_fit_and_the_step_is_the_one_they_would_hav
         assert_close(tight.run.params[name], w, rtol=0, atol=0)
 
 
+def test_a_step_that_is_made_again_tells_its_records_once():
+    t, told = trainer("grace", adapt=True), []
+    t.run.emit = lambda stream, record: told.append((stream, record["step"]))
+    real = t.method.gradients
+
+    def gradients(run, batches):
+        found = real(run, batches)  # the curvature of step 0 is told on the way
+        if len(batches[0]) > 4:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return found
+
+    t.method.gradients = gradients
+    t.step_that_fits(toy_batch(8))
+    assert t.plan.micro_batch == 4 and told == [("curvature", 0)]
+
+
+def test_smaller_pieces_are_no_help_where_the_optimizer_finds_no_room():
+    t = trainer("ft", adapt=True)
+
+    def full():
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    t.optimizer.step = full
+    with pytest.raises(UserError, match="step 1: the device has no room for the optimizer's state"):
+        t.step_that_fits(toy_batch(8))
+    assert t.plan.micro_batch is None
+
+
 def test_without_auto_the_flag_is_named():
     t = trainer("ft")
     t.method.gradients = Small(t, room=3)
