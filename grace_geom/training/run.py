@@ -22,6 +22,7 @@ from grace_geom.files import alone
 from grace_geom.methods import Method, Run
 from grace_geom.methods.base import Part
 from grace_geom.models import ClipClassifier, build
+from grace_geom.models.sources import needed_again
 from grace_geom.preprocess import Preprocess
 from grace_geom.provenance import provenance
 from grace_geom.serialise import plain
@@ -254,7 +255,9 @@ def _model(
     config: TrainConfig, train: ImageSet, resumed: Checkpoint | None, device: torch.device
 ) -> ClipClassifier:
     """The pretrained model, frozen, with the zero-shot head of the training classes."""
-    model = build(config.spec, train.class_names, train.templates, device, together=True)
+    again = needed_again(config.model, "--resume") if resumed else contextlib.nullcontext()
+    with again:
+        model = build(config.spec, train.class_names, train.templates, device, together=True)
     if resumed is not None:  # begun before resize modes were kept, it goes on without them
         model.read_as(recorded(resumed, model.preprocess.size, config.run_dir))
     if resumed is not None and resumed.base["sha256"] != digest(model.clip.state_dict()):
