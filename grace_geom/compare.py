@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     remember("rows", row_names())
     values = command.values(argv)
     options, measures = part_of(StudyOptions, values), part_of(Measures, values)
-    if warning := check_eps(measures.eps, measures.norm):
+    if warning := check_eps(measures.radius, measures.norm):
         print(f"warning: --eps: {warning}", file=sys.stderr)
     study = Study(options, measures, say=lambda line: print(line, flush=True))
     study.width = shutil.get_terminal_size((100, 24)).columns

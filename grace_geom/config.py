@@ -2,6 +2,7 @@
 chosen method.
 """
 
+import contextlib
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,7 @@ from grace_geom.methods import METHODS, Method, method_class
 from grace_geom.methods.base import check_fields
 from grace_geom.methods.settings import decider, has_recipe, preset_of, recipe
 from grace_geom.models import ModelSpec, check_model, known_models
+from grace_geom.models.sources import needed_again
 from grace_geom.records.length import total_steps
 from grace_geom.serialise import plain, read_yaml
 from grace_geom.tracking import check_names
@@ -279,7 +281,8 @@ def parse_train(argv: Sequence[str] | None = None) -> TrainConfig:
         else _where(decider(data, decided), preset, name, defaults)
     )
     values = _command(name, defaults, train_key(argv), where).values(argv)
-    config = _configured(values)
+    with needed_again(str(values["model"]), "--resume") if stored else contextlib.nullcontext():
+        config = _configured(values)
     if defaults and not stored:
         named = f"recipe of {data}" if has_recipe(data) else decider(data, decided)
         sources = [named] * bool(recipe(data, name, given))

@@ -97,7 +97,7 @@ def _evaluate(options: EvaluateOptions, measures: "Measures", source: "Source") 
 
     _check_models(options)
     check_installed(options.report_to)
-    if warning := check_eps(measures.eps, measures.norm):
+    if warning := check_eps(measures.radius, measures.norm):
         print(f"warning: --eps: {warning}", file=sys.stderr)
     files = [checkpoint_file(path) for path in options.checkpoints]
     extras = ExtraFiles(

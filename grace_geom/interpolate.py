@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     values = command.values(argv)
     options, measures = part_of(InterpolateOptions, values), part_of(Measures, values)
-    if warning := check_eps(measures.eps, measures.norm):
+    if warning := check_eps(measures.radius, measures.norm):
         print(f"warning: --eps: {warning}", file=sys.stderr)
     with deterministic(options.deterministic):
         record, ts, file = dial(
