@@ -19,6 +19,7 @@ from grace_geom.records import EvalRecord
 from grace_geom.records.schema import dumps
 from grace_geom.serialise import plain
 from grace_geom.study import data_files, report
+from grace_geom.study.effective import effective, plain_lines
 from grace_geom.study.estimate import Timing, evaluation_seconds, probe, share_threads, stops_early
 from grace_geom.study.execute import (
     REAL,
@@ -30,7 +31,7 @@ from grace_geom.study.execute import (
     run_all,
     training_seconds,
 )
-from grace_geom.study.figure import tradeoff
+from grace_geom.study.figure import effective_robustness, tradeoff
 from grace_geom.study.options import (
     Job,
     StudyOptions,
@@ -161,8 +162,10 @@ class Study:
         return replace(row, records=own)
 
     def write(self, rows: Sequence[Row]) -> None:
-        """``table.md``, ``table.csv``, ``table.json``, ``tradeoff.png``."""
-        out, baseline = self.options.out, self.baseline(rows)
+        """``table.md``, ``table.csv``, ``table.json``, ``tradeoff.png``,
+        ``effective_robustness.png``.
+        """
+        out, baseline, shift = self.options.out, self.baseline(rows), effective(rows)
         heading = f"{', '.join(row.label for row in rows)} on {self.options.data}"
         write_text(out / "table.md", report.markdown(rows, baseline, heading, self.state.trials))
         write_text(out / "table.csv", data_files.csv_text(rows))
@@ -174,10 +177,12 @@ class Study:
         settings["tables"] = {
             title: [row.label for row in some] for title, some in report.grouped(rows).items()
         }
+        settings["effective_robustness"] = plain_lines(shift)
         settings["rates_at_an_edge"] = report.edges(self.state.trials)
         content = {"format": FORMAT, **settings, "rows": data_files.plain_rows(rows, baseline)}
         write_text(out / "table.json", dumps(content | {"versions": provenance()}))
         tradeoff(rows, out / "tradeoff.png")
+        effective_robustness(shift, out / "effective_robustness.png")
 
     def baseline(self, rows: Sequence[Row]) -> Row | None:
         """The row that the others are compared with, if the study has it."""
