@@ -26,6 +26,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from grace_geom.evaluation import Measures
     from grace_geom.study import Study, StudyOptions
     from grace_geom.study.options import row_names
+    from grace_geom.tracking import check_installed
 
     command = Command(
         [StudyOptions, Measures],
@@ -37,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     remember("rows", row_names())
     values = command.values(argv)
     options, measures = part_of(StudyOptions, values), part_of(Measures, values)
+    check_installed(options.report_to)
     if warning := check_eps(measures.eps, measures.norm):
         print(f"warning: --eps: {warning}", file=sys.stderr)
     study = Study(options, measures, say=lambda line: print(line, flush=True))
