@@ -130,7 +130,7 @@ class Flyp(Method):
 
 
 def captions_of(run: Run, batch: Batch) -> list[str]:
-    """A sentence for each image: its own caption, or a random template with the name of its class."""
+    """A sentence for each image: its own caption, or its class's name in a random template."""
     if batch.captions is not None:
         return list(batch.captions)
     templates, names = run.model.templates, run.model.class_names
