@@ -8,6 +8,7 @@ pass keeps of a 224 px image, as docs/scale.md has it.
 """
 
 import argparse
+from collections.abc import Sequence
 
 import torch
 
@@ -82,12 +83,12 @@ def _measured(model: ClipClassifier, name: str, recompute: bool, precision: Prec
     return measure(Trainer(method, run, Plan(10, 10, precision=precision)), model.image_size)
 
 
-def kept_by_a_pass() -> dict[str, dict[str, float]]:
+def kept_by_a_pass(models: Sequence[str] = MODELS) -> dict[str, dict[str, float]]:
     """MiB an image that one pass keeps, by way and model: float32, gradients of all weights of the
     image tower.
     """
     return {
-        way: {model: estimate(model, "ft", recompute, "float32").image / 2**20 for model in MODELS}
+        way: {model: estimate(model, "ft", recompute, "float32").image / 2**20 for model in models}
         for way, recompute in WAYS.items()
     }
 
