@@ -9,6 +9,7 @@ prints what one pass keeps of a 224 px image, as docs/scale.md has it.
 
 import argparse
 import contextlib
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import torch
@@ -102,7 +103,7 @@ def _measured(model: ClipClassifier, name: str, way: Way, precision: Precision) 
     return measure(Trainer(method, run, Plan(10, 10, precision=precision)), model.image_size)
 
 
-def kept_by_a_pass() -> dict[str, dict[str, float]]:
+def kept_by_a_pass(models: Sequence[str] = MODELS) -> dict[str, dict[str, float]]:
     """MiB an image that one pass keeps, by way and model: gradients of all weights of the image
     tower.
     """
@@ -113,7 +114,7 @@ def kept_by_a_pass() -> dict[str, dict[str, float]]:
         if precision == "bf16" or not way.lean
     ]
     return {
-        name: {model: estimate(model, "ft", way, precision).image / 2**20 for model in MODELS}
+        name: {model: estimate(model, "ft", way, precision).image / 2**20 for model in models}
         for name, precision, way in cases
     }
 

@@ -154,6 +154,13 @@ class Method:
         return False
 
     @property
+    def captions(self) -> Literal["unused", "taken", "needed"]:
+        """Whether images train with captions of their own: never, where the data have some, or
+        always. Other methods than ``unused`` can do without labels.
+        """
+        return "unused"
+
+    @property
     def coupled(self) -> Coupled | None:
         """Images that several processes must not share out; ``None``: any may be."""
         return None

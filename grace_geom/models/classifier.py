@@ -14,6 +14,7 @@ from grace_geom.errors import UserError
 from grace_geom.models.head import DeferredTokenizer, Tokenizer, device_of, encode_text, text_head
 from grace_geom.models.head_cache import kept_text_head
 from grace_geom.models.preprocessing import preprocess_of, set_preprocess
+from grace_geom.models.resizing import resized
 from grace_geom.models.spec import ModelSpec
 from grace_geom.models.vit import VitShape, shape_of, vit
 from grace_geom.preprocess import Preprocess
@@ -197,7 +198,7 @@ class ClipClassifier(nn.Module):
     def _embed(self, images: Tensor, weights: Weights | None, *, tokens: bool) -> Tensor:
         x = images
         if x.shape[-2:] != self.preprocess.size:
-            x = F.interpolate(x, size=self.preprocess.size, mode="bicubic", antialias=True)
+            x = resized(x, self.preprocess.size)
         x = (x - self.mean) / self.std  # type: ignore[operator]
         given = {} if self.prompt is None else {"prompt": self.prompt}
         given |= {n[len(TOWER) :]: w for n, w in (weights or {}).items() if n.startswith(TOWER)}

@@ -61,11 +61,12 @@ def _flaws(
         yield "step", f"is beyond the last one, {state['scheduler']['total_steps']}"
     yield from _metrics(state["metrics"], state["step"])
     params: Weights = own["params"]
-    yield from _absent(state["params"], params, "params")
-    for name, w in params.items():
-        yield from _tensor(state["params"][name], f"params.{name}", w.shape)
-    for name in state["params"].keys() - params.keys():
-        yield f"params.{name}", "is none of this run's"
+    for part in ("params", *(["average"] if "average" in own else [])):
+        yield from _absent(state[part], params, part)
+        for name, w in params.items():
+            yield from _tensor(state[part][name], f"{part}.{name}", w.shape)
+        for name in state[part].keys() - params.keys():
+            yield f"{part}.{name}", "is none of this run's"
     if state["skipped"] > state["step"]:
         yield "skipped", f"is beyond step {state['step']}"
     yield from _groups(state["optimizer"], own["optimizer"])

@@ -1,5 +1,8 @@
 """What a step keeps in memory, what fits, and what happens where it does not."""
 
+import json
+
+import open_clip
 import pytest
 import torch
 from torch.testing import assert_close
@@ -8,14 +11,16 @@ from benchmarks import memory as benchmark
 from benchmarks.memory import Way
 from grace_geom.devices import Precision
 from grace_geom.errors import UserError
+from grace_geom.evaluation import accuracy
 from grace_geom.geometry.gram_volume import volume
 from grace_geom.methods import METHODS
 from grace_geom.serialise import read_yaml
-from grace_geom.training import Plan, Trainer, choose_micro_batch
+from grace_geom.training import Plan, Trainer, choose_micro_batch, directory
 from grace_geom.training.memory import Memory, kept_by_autograd, measure
+from grace_geom.world import World
 from tests.pretended_gpu import pretended_gpu
 from tests.small_run import small_config, small_run
-from tests.toys import register_toy, toy_batch, toy_clip, toy_run
+from tests.toys import CONFIG, register_toy, toy_batch, toy_clip, toy_run
 
 
 def trainer(name: str = "ft", recompute: bool = False, **plan) -> Trainer:
@@ -152,6 +157,37 @@ def test_smaller_pieces_are_no_help_where_the_optimizer_finds_no_room():
     assert t.plan.micro_batch is None
 
 
+def test_held_out_images_are_attacked_in_pieces_as_steps_are_cut(tmp_path, monkeypatch):
+    asked, real = [], directory.evaluate_set
+
+    def counting(*arguments, batch_size, **more):
+        asked.append(batch_size)
+        return real(*arguments, batch_size=batch_size, **more)
+
+    monkeypatch.setattr(directory, "evaluate_set", counting)
+    small_run(tmp_path, "at", micro_batch=3, val_pgd=1, epochs=1)
+    assert asked == [3, 3], "clean, and under attack"
+    small_run(tmp_path, "ft", epochs=1, out=str(tmp_path / "whole"))
+    assert asked[2:] == [8], "where steps are not cut, a whole batch"
+    monkeypatch.setattr(directory, "world", lambda: World(0, 4))
+    few = directory.Follower(small_config(tmp_path, "ft"), None, None, {}, members={}, quiet=True)
+    assert few.pieces() == 2, "a process's share of it"
+
+
+def test_no_room_between_the_steps_is_one_line(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(accuracy, "correctness", full)
+    with pytest.raises(
+        UserError, match=r"no room for 8 images of val at once: use .*--micro-batch"
+    ):
+        small_run(tmp_path, "ft", epochs=1)
+    monkeypatch.setattr(METHODS["at"], "prepare", full)
+    with pytest.raises(UserError, match="no room for what comes before or between the steps"):
+        small_run(tmp_path, "at", epochs=1, out=str(tmp_path / "other"))
+
+
 def test_without_auto_the_flag_is_named():
     t = trainer("ft")
     t.method.gradients = Small(t, room=3)
@@ -210,13 +246,31 @@ def test_bf16_halves_what_is_recomputed_only_with_the_residual_stream_in_it():
     assert lean < 0.55 * full and on_a_cpu < 0.55 * full
 
 
-def test_a_model_that_fits_no_machine_is_answered_too():
-    """Nothing is allocated or computed. Of 2.5 billion weights, those that train take four times
-    their bytes (values, gradients, two moments) and two sets of gradients more.
+def fixed_bytes(visual: float, text: float) -> float:
+    """Weights of both towers; those that train take four times their bytes (values, gradients, two
+    moments) and two sets of gradients more.
     """
-    memory = benchmark.estimate("ViT-bigG-14", "ft", RECOMPUTE, "bf16")
-    visual, text = 1.84e9, 0.69e9
-    assert memory.fixed == pytest.approx(4 * (visual + text) + 4 * 6 * visual, rel=0.03)
+    return 4 * (visual + text) + 4 * 6 * visual
+
+
+def test_a_model_that_fits_no_machine_is_answered_too(tmp_path):
+    """Two billion weights in few layers, which cost few calls. Nothing is allocated or computed."""
+    wide = {"layers": 1, "width": 12288, "head_width": 64}
+    config = CONFIG | {"vision_cfg": CONFIG["vision_cfg"] | wide}
+    (tmp_path / "toy-giant.json").write_text(json.dumps(config))
+    open_clip.add_model_config(tmp_path)
+    with torch.device("meta"):
+        clip = open_clip.CLIP(**config)
+    visual, both = (sum(p.numel() for p in m.parameters()) for m in (clip.visual, clip))
+    memory = benchmark.estimate("toy-giant", "ft", RECOMPUTE, "bf16")
+    assert visual > 1.8e9
+    assert memory.fixed == pytest.approx(fixed_bytes(visual, both - visual), rel=0.03)
     assert not torch.empty(1).is_meta and type(torch.empty(1)) is torch.Tensor  # the modes are left
     with pytest.raises(UserError, match="ViT-L-15"):
         benchmark.estimate("ViT-L-15", "ft", PLAIN, "bf16")
+
+
+@pytest.mark.nightly
+def test_the_largest_model_of_open_clip_is_answered():
+    memory = benchmark.estimate("ViT-bigG-14", "ft", RECOMPUTE, "bf16")
+    assert memory.fixed == pytest.approx(fixed_bytes(1.84e9, 0.69e9), rel=0.03)
