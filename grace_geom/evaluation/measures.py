@@ -195,7 +195,8 @@ class Source:
             looked for here.
         download: Download missing torchvision data sets.
         device: Device: cpu, cuda, cuda:1; auto: a GPU if there is one.
-        workers: Number of data-loading processes.
+        workers: Number of data-loading processes; default: 0 on the CPU and for images in memory,
+            up to 8 beside a GPU. Does not affect results.
         image_size: Image size in pixels, at which images are attacked; default: that of the
             training. Other sizes are resized inside the model. Results at another size go to
             eval-SIZEpx.json.
@@ -217,7 +218,7 @@ class Source:
     data_root: Path | None = None
     download: bool = False
     device: str = "auto"
-    workers: int = 0
+    workers: int | None = None
     image_size: int | None = None
     model: str | None = field(
         default=None, metadata={"group": "foreign checkpoints (made by other code)"}

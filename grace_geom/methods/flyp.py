@@ -64,7 +64,7 @@ class Flyp(Method):
         """``contrastive``: the loss of this batch alone, each image with its caption or a newly
         drawn prompt.
         """
-        z, u = self.pairs(run, weights, batch, self.texts(run, batch))
+        z, u = self.pairs(run, weights, batch, captions_of(run, batch))
         return self.contrast(z, u, weights["logit_scale"], batch.labels)
 
     def gradients(self, run: Run, batches: Sequence[Batch]) -> Losses:
@@ -74,7 +74,7 @@ class Flyp(Method):
         """
         if len(batches) == 1:
             return self.accumulate(run, batches)
-        said = [self.texts(run, batch) for batch in batches]
+        said = [captions_of(run, batch) for batch in batches]
         weights = self.weights(run.model, run.params)
         with torch.no_grad():
             pieces = [
@@ -114,33 +114,37 @@ class Flyp(Method):
         the right class; of images without a class, how often it is their own.
         """
         logits = log_s.exp() * z @ u.T
-        rows = torch.arange(len(z), device=logits.device)
         with torch.no_grad():
+            rows = torch.arange(len(z), device=logits.device)
             kinds = torch.where(labels < 0, -1 - rows, labels)  # without a class: one of its own
             matched = kinds[logits.argmax(dim=1)] == kinds
-        loss = (F.cross_entropy(logits, rows) + F.cross_entropy(logits.T, rows)) / 2
         return Losses(
-            {"contrastive": loss},
+            {"contrastive": paired(logits)},
             {"caption_acc": matched.float().mean(), "logit_scale": log_s.detach().exp()},
         )
-
-    def texts(self, run: Run, batch: Batch) -> list[str]:
-        """A sentence for each image: its own caption, or a template drawn at random with the name
-        of its class.
-        """
-        if batch.captions is not None:
-            return list(batch.captions)
-        templates, names = run.model.templates, run.model.class_names
-        generator = run.generator
-        drawn = torch.randint(
-            len(templates), (len(batch),), generator=generator, device=generator.device
-        )
-        return [
-            templates[t].replace("{}", names[y])
-            for t, y in zip(drawn.tolist(), batch.labels.tolist(), strict=True)
-        ]
 
     def snapshot(self, run: Run) -> Weights:
         """Both tuned towers, and the text head made by the tuned text tower."""
         tuned = super().snapshot(run)
         return tuned | run.model.text_head(tuned)
+
+
+def captions_of(run: Run, batch: Batch) -> list[str]:
+    """A sentence for each image: its own caption, or its class's name in a random template."""
+    if batch.captions is not None:
+        return list(batch.captions)
+    templates, names = run.model.templates, run.model.class_names
+    generator = run.generator
+    drawn = torch.randint(
+        len(templates), (len(batch),), generator=generator, device=generator.device
+    )
+    return [
+        templates[t].replace("{}", names[y])
+        for t, y in zip(drawn.tolist(), batch.labels.tolist(), strict=True)
+    ]
+
+
+def paired(logits: Tensor) -> Tensor:
+    """``1/2 [CE(logits, arange) + CE(logits', arange)]`` of paired rows and columns ``(B, B)``."""
+    rows = torch.arange(len(logits), device=logits.device)
+    return (F.cross_entropy(logits, rows) + F.cross_entropy(logits.T, rows)) / 2

@@ -11,7 +11,7 @@ import torch
 from grace_geom.attacks import AttackSpec
 from grace_geom.config import TrainConfig
 from grace_geom.data import loader
-from grace_geom.devices import DTYPES, pick_device, pick_precision
+from grace_geom.devices import DTYPES, pick_device, pick_precision, release_gpu, share_cores
 from grace_geom.evaluation import Measures, Sets, targets
 from grace_geom.methods import Method, Run
 from grace_geom.models import build
@@ -67,6 +67,13 @@ def probe(config: TrainConfig) -> Timing:
     yet: the step is timed as if none did, which bounds it. On the CPU a quarter of the batch is
     timed and the time multiplied; a GPU takes all of it, since small batches leave it idle.
     """
+    try:
+        return _probed(config)
+    finally:
+        release_gpu()  # the runs want its memory
+
+
+def _probed(config: TrainConfig) -> Timing:
     device, method = pick_device(config.device), config.build_method()
     if stops_early(method):
         method = dataclasses.replace(method, attack_stop=None)  # type: ignore[call-arg]
@@ -154,9 +161,10 @@ def _passes_of_a_step(part: Mapping[str, Any], classes: int) -> float:
 
 
 def share_threads(workers: int) -> None:
-    """Let each of ``workers`` processes use its part of the threads; one worker keeps what the user
-    set.
+    """Let each of ``workers`` processes use its part of the threads, and of the cores for decoding;
+    one worker keeps what the user set.
     """
+    share_cores(workers)
     if workers > 1:
         torch.set_num_threads(max(1, torch.get_num_threads() // workers))
 

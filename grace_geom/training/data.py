@@ -21,7 +21,7 @@ from grace_geom.data.keys import kind_of
 from grace_geom.data.membership import changes, class_changes, copies, members_of, some, summary
 from grace_geom.data.text import warn
 from grace_geom.errors import UserError
-from grace_geom.serialise import read_yaml
+from grace_geom.serialise import plain, read_yaml
 
 
 def images_of(config: TrainConfig, resumed: Checkpoint | None = None) -> tuple[ImageSet, ImageSet]:
@@ -217,3 +217,11 @@ def _copies(
             file=sys.stderr,
         )
     return {part: k for part, (k, _) in told.items()}
+
+
+def note_of(image_set: ImageSet) -> dict[str, Any]:
+    """The record of a data set without its list of ids, which the digest stands for."""
+    note = dict(image_set.note) | {"images": len(image_set)}
+    if "subset" in note:
+        note["subset"] = {name: value for name, value in note["subset"].items() if name != "ids"}
+    return plain(note)
