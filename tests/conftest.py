@@ -108,6 +108,15 @@ def hasty() -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def sketched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures are drawn and written, but roughly: for tests to which it counts that they can be.
+    Processes that a test forks draw so too.
+    """
+    monkeypatch.setattr("grace_geom.plots.sheet.TURNS", 2)
+    monkeypatch.setattr("grace_geom.plots.export.DPI", 40)
+
+
 @pytest.fixture(scope="session")
 def packs() -> Path:
     """The folder of real image packs that may lie beside the checkout; tests that want it are
