@@ -87,11 +87,12 @@ def _seen(
     """What the model says about each adversarial image and its clean one."""
     image_set, norm = moved.image_set, str(moved.stored.about.attack.get("norm", "linf"))
     reader, found = reader_for(model, image_set, "adv"), []
-    batches = loader(image_set, batch_size, model.preprocess.at(image_size), train=False)
+    inputs = model.preprocess.at(image_size)
+    batches = loader(image_set, batch_size, inputs, train=False, workers=None, device=model.device)
     model.eval()
     with without_autocast(model):
-        for batch, shifted in zip(batches, moved.images.split(batch_size), strict=True):
-            clean, x_adv = batch.to(model.device), shifted.to(model.device)
+        for clean, shifted in zip(batches, moved.images.split(batch_size), strict=True):
+            x_adv = shifted.to(model.device)
             logits = reader(x_adv)
             if logits.isnan().any():
                 raise NotFiniteError("the model's logits are NaN: this checkpoint is broken")
@@ -99,7 +100,7 @@ def _seen(
             found.append(
                 look(logits, clean.labels)
                 | {"clean": before["predicted"], "clean_margin": before["margin"]}
-                | {"radius": distances(batch.images, shifted, norm)}
+                | {"radius": distances(clean.images, x_adv, norm)}
             )
     seen = stacked(found)
     stands = seen["predicted"] == image_set.labels
