@@ -111,10 +111,8 @@ class Flyp(Method):
         drawn = torch.randint(
             len(templates), (len(batch),), generator=generator, device=generator.device
         )
-        return [
-            templates[t].replace("{}", names[y])
-            for t, y in zip(drawn.tolist(), batch.labels.tolist(), strict=True)
-        ]
+        pairs = torch.stack([drawn, batch.labels], dim=1).tolist()  # one look at the device
+        return [templates[t].replace("{}", names[y]) for t, y in pairs]
 
     def snapshot(self, run: Run) -> Weights:
         """Both tuned towers, and the text head made by the tuned text tower."""

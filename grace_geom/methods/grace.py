@@ -8,6 +8,7 @@ fields, and their help texts say so.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import repeat
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -243,10 +244,10 @@ class Grace(Adversary, Lora):
         """The attack of every piece and, where it is reused, this process's weight gradient of the
         last PGD step.
         """
-        left_out = int(self.awp_reuse)
-        found = [self.attack(run, fixed, batch, left_out) for batch in batches]
         if not self.awp_reuse:
-            return found, None
+            return [self.attack(run, fixed, batch) for batch in batches], None
+        sums: list[list[Tensor]] = [[] for _ in batches]
+        found = [self.attack(run, fixed, *each) for each in zip(batches, repeat(1), sums)]
         names = [name for name, rank in run.state["ranks"].items() if rank > 0]
         total = {name: torch.zeros_like(fixed[name]) for name in names}
         for i, (b, before) in enumerate(zip(batches, found, strict=True)):
@@ -255,7 +256,14 @@ class Grace(Adversary, Lora):
                 return self.maximised(run, weights, b)(x)
 
             x_adv, g = last_step(
-                loss, before.images, b.images, fixed, names, self.reach(run), self.attack_stop
+                loss,
+                before.images,
+                b.images,
+                fixed,
+                names,
+                self.reach(run),
+                self.attack_stop,
+                sums[i],
             )
             found[i] = before._replace(images=x_adv)
             total = {name: total[name] + g[name] for name in names}
@@ -295,7 +303,13 @@ class Grace(Adversary, Lora):
             return G
 
         return weight_perturbation.ascend(
-            gradient, fixed, delta, radius, self.awp_steps, self.awp_lr, distributed.mean
+            gradient,
+            fixed,
+            delta,
+            radius,
+            self.awp_steps,
+            self.awp_lr,
+            partial(distributed.mean, wait=False),
         )
 
     def feature_term(self, features: Sequence[Tensor]) -> Tensor:
