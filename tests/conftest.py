@@ -108,6 +108,14 @@ def hasty() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Heads that tests make are not kept in the user's cache, and none is found there."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRACE_GEOM_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def packs() -> Path:
     """The folder of real image packs that may lie beside the checkout; tests that want it are

@@ -26,6 +26,7 @@ def pgd(
     generator: torch.Generator | None = None,
     random_start: bool = True,
     ball: Maker = Linf,
+    gradient: Callable[[Float[Tensor, " b *d"]], Float[Tensor, " b *d"]] | None = None,
     sums: list[Tensor] | None = None,
 ) -> Float[Tensor, " b *d"]:
     """``x_{t+1} = Proj(x_t + alpha sign grad loss(x_t))``, from a uniform random point of the ball.
@@ -47,6 +48,8 @@ def pgd(
             in the same state, each image gets the start that it would get in one process.
         random_start: Whether to start from a random point of the ball, or from ``x``.
         ball: :class:`Linf`, :class:`L2` or :class:`L1`.
+        gradient: Another way to the gradient of ``loss``: compiled, or a CUDA graph. Its result may
+            be overwritten by the next call. By default :func:`input_gradient`.
         sums: Filled with the sum of each step's gradient, where the caller makes more steps and
             calls :func:`stop_unless_sound` itself; by default this is done here, at the end.
 
@@ -74,7 +77,7 @@ def pgd(
         )
         seen: list[Tensor] = [] if sums is None else sums
         for _ in range(steps):
-            grad = input_gradient(loss, x_adv)
+            grad = input_gradient(loss, x_adv) if gradient is None else gradient(x_adv)
             seen.append(grad.sum())
             # In place in the direction's own memory: on a CPU a fresh tensor costs ten times the
             # arithmetic.

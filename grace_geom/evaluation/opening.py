@@ -9,7 +9,6 @@ from grace_geom.checkpoint import Checkpoint, open_checkpoint
 from grace_geom.data import ImageSet
 from grace_geom.data.names import read_class_names
 from grace_geom.devices import pick_device
-from grace_geom.distributed import world
 from grace_geom.errors import UserError
 from grace_geom.models import ClipClassifier
 
@@ -81,7 +80,7 @@ def open_with(
         preprocess=options.preprocess,
         weights=options.weights,
         foreign_head=head,
-        device=pick_device(options.device, world().local if world().size > 1 else None),
+        device=pick_device(options.device),
         verify=not options.no_verify,
     )
     if "foreign" not in checkpoint.config:

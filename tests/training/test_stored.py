@@ -11,6 +11,7 @@ import torch
 from grace_geom.checkpoint import load_checkpoint, save_checkpoint
 from grace_geom.errors import Interrupted, UserError
 from grace_geom.training import run
+from grace_geom.training.data import images_of
 from tests.small_run import small_config, small_run
 
 ODD = {
@@ -56,7 +57,7 @@ def allowed(place, kind) -> bool:
 def trainer_of(folder, method, more):
     """The trainer of the same run, before its first step."""
     config = small_config(folder, method, **more)
-    train, _ = run._data(config)
+    train, _ = images_of(config)
     return run._trainer(config, run._model(config, train, None), "float32", len(train))
 
 

@@ -3,6 +3,7 @@
 import copy
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import torch
 from grace_geom.methods import METHODS, Run
 from grace_geom.models import ClipClassifier
 from grace_geom.training import Plan, Trainer
+from grace_geom.training.average import Average
 from grace_geom.training.fit import fit
 from grace_geom.weights import Weights
 from tests.pretended_gpu import Seen, pretended_gpu
@@ -70,7 +72,7 @@ ATTACKED = {
     "at, images leave early": {"attack_stop": 0.5},
     "grace, images leave early": {"attack_stop": 0.5},
     "grace, gradient reused": {"awp_reuse": True},
-    "grace, spread": {"gv_form": "spread"},
+    "grace, spread": {"gv_form": "spread"}, "grace, sketch": {"awp_direction": "sketch"},
     "pmg-aft": {}, "pmg-aft, plain cosines": {"logit_scale": "none", "kl_reduction": "sum"},
 }  # fmt: skip
 
@@ -91,14 +93,6 @@ def test_fp16_asks_the_device_whether_a_gradient_overflowed(gpu):
     assert waits_of_a_step(gpu, "ft", "fp16") == told("a step in fp16, also"), gpu.lines()
 
 
-def test_sketched_directions_ask_whether_lapack_succeeded(gpu):
-    settings = {"attack_steps": 1, "awp_direction": "sketch"}
-    waits = waits_of_a_step(gpu, "grace", **settings)
-    matrices = 6  # of 12: those whose curvature is high enough for a rank
-    per_matrix = told("a step with `--awp-direction sketch`, also, for each perturbed matrix")
-    assert waits == told("a step with an attack") + matrices * per_matrix, gpu.lines()
-
-
 def test_sentences_are_drawn_for_labels_that_the_host_must_know(gpu):
     """And their tokens go back to the device."""
     assert waits_of_a_step(gpu, "flyp") == told("a step of `flyp`"), gpu.lines()
@@ -117,9 +111,10 @@ class Nobody:
     def save(self, trainer: Trainer, weights: Weights) -> None: ...
 
 
-def waits_of_a_loop(seen: Seen, steps: int, **settings) -> int:
+def waits_of_a_loop(seen: Seen, steps: int, ema: float | None = None, **settings) -> int:
     trainer = trainer_on_gpu(**settings)
-    trainer.plan = Plan(steps, steps, log_every=settings.get("log_every", 10))
+    trainer.average = Average(trainer.run.params, ema) if ema else None
+    trainer.plan = replace(trainer.plan, total_steps=steps, steps_per_epoch=steps)
     seen.waits.clear()
     fit(trainer, lambda epoch, skip: [toy_batch(8, s) for s in range(steps)], Nobody())
     return seen.waits.total()
@@ -130,6 +125,7 @@ def test_the_loop_waits_for_its_records_alone(gpu):
     seldom = waits_of_a_loop(gpu, 6, name="ft", log_every=6)
     assert seldom == told("a record of the log"), gpu.lines()
     assert waits_of_a_loop(gpu, 6, name="ft", log_every=2) == 3 * seldom
+    assert waits_of_a_loop(gpu, 6, name="ft", log_every=6, ema=0.9) == seldom
 
 
 def test_a_refresh_of_the_curvature_looks_once(gpu):
