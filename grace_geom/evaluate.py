@@ -97,7 +97,7 @@ def _evaluate(options: EvaluateOptions, measures: "Measures", source: "Source") 
 
     _check_models(options)
     check_installed(options.report_to)
-    if warning := check_eps(measures.eps, measures.norm):
+    if warning := check_eps(measures.radius, measures.norm):
         print(f"warning: --eps: {warning}", file=sys.stderr)
     files = [checkpoint_file(path) for path in options.checkpoints]
     extras = ExtraFiles(
@@ -131,6 +131,8 @@ def _evaluate(options: EvaluateOptions, measures: "Measures", source: "Source") 
         reused += watcher.reused if watcher else 0
     if not first():
         return
+    if options.report_to and options.effective_robustness:
+        _report_above_line(records, written, options)
     written += extras.written(records)
     if options.json:
         print(dumps([dataclasses.asdict(record) for record in records]))
@@ -139,6 +141,19 @@ def _evaluate(options: EvaluateOptions, measures: "Measures", source: "Source") 
     _print_end(reused, written)
     if refused is not None:
         raise refused
+
+
+def _report_above_line(
+    records: Sequence["EvalRecord"], files: Sequence[Path], options: EvaluateOptions
+) -> None:
+    """Effective robustness, which needs all records, to the tracker run of each."""
+    from grace_geom.evaluation import report
+    from grace_geom.evaluation.shift_tables import effective_numbers
+
+    for record, file, above in zip(records, files, effective_numbers(records), strict=True):
+        if above:
+            only = {f"effective-robustness/{data}": value for data, value in above.items()}
+            report(record, file, options.report_to, _say, only)
 
 
 def _check_models(options: EvaluateOptions) -> None:

@@ -23,11 +23,14 @@ class InterpolateOptions:
         run: Run directory or checkpoint.
         fresh: Measure again, even what dial.json already holds.
         deterministic: Same bits in every evaluation on the same GPU, for some speed.
+        report_to: Experiment trackers that also get the numbers at each t: tensorboard, wandb,
+            mlflow.
     """
 
     run: Path = field(metadata={"group": "run"})
     fresh: bool = False
     deterministic: bool = False
+    report_to: tuple[str, ...] = ()
 
 
 @door
@@ -38,7 +41,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     from grace_geom.attacks import check_eps
     from grace_geom.devices import deterministic
     from grace_geom.evaluation import Console, DialOptions, Measures, Source, dial
+    from grace_geom.evaluation.reporting import report_line
     from grace_geom.evaluation.table import dial_table
+    from grace_geom.tracking import check_installed
 
     command = Command(
         [InterpolateOptions, DialOptions, Measures, Source],
@@ -51,8 +56,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     values = command.values(argv)
     options, measures = part_of(InterpolateOptions, values), part_of(Measures, values)
-    if warning := check_eps(measures.eps, measures.norm):
+    check_installed(options.report_to)
+    if warning := check_eps(measures.radius, measures.norm):
         print(f"warning: --eps: {warning}", file=sys.stderr)
+
+    def say(text: str) -> None:
+        print(text, file=sys.stderr)
+
     with deterministic(options.deterministic):
         record, ts, file = dial(
             options.run,
@@ -61,8 +71,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             part_of(Source, values),
             fresh=options.fresh,
             watcher=lambda t: Console(head=f"t = {t:g}: "),
-            say=lambda text: print(text, file=sys.stderr),
+            say=say,
         )
+    report_line(record, ts, file, options.report_to, say)
     print(dial_table(record, ts).text(shutil.get_terminal_size((100, 24)).columns))
     print(f"\nwritten: {file}")
 

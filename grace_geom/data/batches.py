@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from grace_geom.batch import Batch
 from grace_geom.data.base import ImageSet, Picked, Pixels, read_many
+from grace_geom.data.captions import drawn
 from grace_geom.data.keys import kind_of
 from grace_geom.data.transforms import ATTEMPTS, as_rgb, crop_boxes, eval_view, train_view, uniforms
 from grace_geom.devices import pick_workers
@@ -22,7 +23,7 @@ from grace_geom.preprocess import Preprocess, as_inputs
 
 ALONE = World()
 
-Arrays = tuple[Tensor, Tensor, Tensor]
+Arrays = tuple[Tensor, Tensor, Tensor, tuple[str, ...] | None]
 
 
 def order(n: int, seed: int, epoch: int) -> np.ndarray:
@@ -81,8 +82,8 @@ def blocks_of(image_set: ImageSet) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Views(Dataset[Arrays | UserError]):
-    """Position arrays -> uint8 images, labels, positions. One item is one batch, so that memory is
-    read in blocks.
+    """Position arrays -> uint8 images, labels, positions, captions. One item is one batch, so that
+    memory is read in blocks.
     """
 
     image_set: ImageSet
@@ -100,7 +101,13 @@ class _Views(Dataset[Arrays | UserError]):
             images,
             torch.from_numpy(self.image_set.labels[positions]),
             torch.from_numpy(positions),
+            self._captions(positions),
         )
+
+    def _captions(self, positions: np.ndarray) -> tuple[str, ...] | None:
+        """One of each image's own, in training."""
+        own = self.image_set.captions if self.train else None
+        return None if own is None else drawn(own, self.seed, self.epoch, positions)
 
     def _pixels(self, positions: np.ndarray) -> np.ndarray:
         """``(B, h, w, 3)`` uint8."""
@@ -162,8 +169,10 @@ class Loader:
         for item in items:
             if isinstance(item, UserError):
                 raise item
-            images, labels, positions = (part.to(self.device, non_blocking=True) for part in item)
-            yield Batch(as_floats(images), labels, positions)
+            *arrays, captions = item
+            images, labels, positions = (part.to(self.device, non_blocking=True) for part in arrays)
+            own = None if captions is None else tuple(captions)  # the loader made it a list
+            yield Batch(as_floats(images), labels, positions, captions=own)
 
 
 def as_floats(images: Tensor) -> Tensor:
@@ -212,8 +221,8 @@ def loader(
         batch_size: Images a batch; the last may be smaller unless ``drop_last``.
         image_size: The model's preprocessing (``model.preprocess``); or a side in pixels, where
             nothing is known but that: shorter side, bicubic, centre.
-        train: Shuffled RandomResizedCrop(0.9 to 1) views, bicubic; otherwise in order, as the
-            preprocessing says.
+        train: Shuffled RandomResizedCrop(0.9 to 1) views, bicubic, each with one of its captions
+            where the set has some; otherwise in order, as the preprocessing says.
         seed: With ``epoch`` all that the order and the crops depend on, beside an image's position.
         epoch: Another epoch, another order and other crops.
         workers: Processes that decode; 0 decodes here; ``None``: as many as help

@@ -65,6 +65,7 @@ def open_with(
     """
 
     def head() -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Class names and templates, from the data that were named."""
         if options.data is None:
             raise UserError(
                 f"{file}: a foreign checkpoint does not say what to {purpose}: add --data"

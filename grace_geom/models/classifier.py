@@ -67,7 +67,7 @@ class ClipClassifier(nn.Module):
             values = torch.tensor(getattr(self.preprocess, name)).view(1, -1, 1, 1)
             self.register_buffer(name, values.to(device_of(clip)), persistent=False)
         self.shape = shape_of(clip.visual)  # type: ignore[arg-type]
-        self.recompute = False
+        self.recompute = self.lean_norms = False
         self.prompt: Tensor | None = None
         self._set_head(class_names, templates, head)
 
@@ -145,6 +145,17 @@ class ClipClassifier(nn.Module):
             self.plain_vit("--grad-checkpoint needs", ": use --micro-batch")
         self.recompute = enable
 
+    def keep_residual_low(self, enable: bool = True) -> None:
+        """Under autocast, keep the residual stream in half precision on a GPU too: about half of
+        the activations' memory (no second derivatives).
+
+        Raises:
+            UserError: If the image tower is not a plain class-token ViT.
+        """
+        if enable:
+            self.plain_vit("--bf16-residual needs", ": use --grad-checkpoint or --micro-batch")
+        self.lean_norms = enable
+
     def plain_vit(self, needs: str, mend: str = "") -> VitShape:
         """The shape of the image tower, for what works on a plain class-token ViT only.
 
@@ -195,9 +206,16 @@ class ClipClassifier(nn.Module):
         with self._precision(x.device.type):
             if self.shape is not None:
                 out = vit(
-                    self.shape, dict(visual.named_parameters()) | given, x, self.recompute, tokens
+                    self.shape,
+                    dict(visual.named_parameters()) | given,
+                    x,
+                    self.recompute,
+                    tokens,
+                    self.lean_norms,
                 )
             else:
+                if x.device.type == "cuda":  # the order in which tensor cores read convolutions
+                    x = x.contiguous(memory_format=torch.channels_last)
                 out = functional_call(visual, given, (x,))
         out = out[0] if isinstance(out, tuple) else out  # towers that also return tokens
         return out.to(x.dtype)

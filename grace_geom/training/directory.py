@@ -107,7 +107,11 @@ class Follower:
         )
 
     def evaluate(self, weights: Weights) -> dict[str, float]:
-        """Accuracy on the held-out images, and under a short attack where one is asked for."""
+        """Accuracy on the held-out images, and under a short attack where one is asked for; nothing
+        of images that have captions alone.
+        """
+        if not self.val.labelled:
+            return {}
         # A whole batch may have no room under attack: a step has a share of it here, perhaps cut.
         settings: dict[str, Any] = {
             "batch_size": self.pieces(),
@@ -295,7 +299,7 @@ class RunDirectory(Follower):
             config=self.settings,
             step=trainer.run.step,
             metrics=dict(trainer.metrics),
-            adapter=trainer.method.kept_leaves(trainer.run),
+            adapter=trainer.kept_leaves(),
             trainer=trainer.state(),
             members=self.members,
         )
