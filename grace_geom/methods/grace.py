@@ -325,6 +325,7 @@ class Grace(Adversary, Adapted):
             return F.cross_entropy(run.model(batch.images, weights), batch.labels)
 
         def gradient(weights: Weights) -> Weights:
+            """The first one is known; the sketch of directions learns from every one."""
             G = known.pop() if known else own_gradient(loss, weights, delta, images)
             if self.awp_direction == "sketch":  # needs all of the gradient, the ascent does not
                 shared(list(G.values()))

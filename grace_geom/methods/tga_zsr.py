@@ -27,6 +27,7 @@ from grace_geom.fields import bounded
 from grace_geom.methods.adversary import Adversary
 from grace_geom.methods.base import NO_CLIPPING, FullFt, Losses, Run, share_right
 from grace_geom.models import ClipClassifier
+from grace_geom.models.resizing import resized
 from grace_geom.preprocess import square
 from grace_geom.weights import Weights
 
@@ -136,6 +137,4 @@ def attention(
     low, high = a.amin(dim=1, keepdim=True), a.amax(dim=1, keepdim=True)
     a = (a - low) / (high - low).clamp_min(torch.finfo(a.dtype).tiny)
     side = round(a.shape[1] ** 0.5)
-    return F.interpolate(
-        a.view(-1, 1, *(grid or (side, side))), square(size), mode="bilinear"
-    ).squeeze(1)
+    return resized(a.view(-1, 1, *(grid or (side, side))), square(size), "bilinear").squeeze(1)

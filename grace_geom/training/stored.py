@@ -14,8 +14,10 @@ from grace_geom.weights import Weights
 
 CPU, CUDA = 5056, 16
 """Bytes of the states of torch's generators."""
-OWN = ("lr", "params")
-"""Entries of an optimiser's group that change during a run, or are compared on their own."""
+OWN = ("lr", "params", "fused")
+"""Entries of an optimiser's group that change during a run, are compared on their own, or depend on
+the device.
+"""
 
 
 def check_state(

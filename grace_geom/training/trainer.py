@@ -3,6 +3,7 @@ continues bit for bit.
 """
 
 import contextlib
+import gc
 import math
 import sys
 from collections.abc import Iterator, Mapping
@@ -150,7 +151,9 @@ class Trainer:
             run.state = state
             run.generator.set_state(generator)
             self.optimizer.zero_grad(set_to_none=True)
+            run.fast.forget()
             if self.device.type == "cuda":
+                gc.collect()  # graphs of the failed pass that lie in cycles
                 torch.cuda.empty_cache()
             self.plan = replace(self.plan, micro_batch=half)
             print(
@@ -279,7 +282,7 @@ class Trainer:
                 w.copy_(state["params"][name])
             for name, w in (self.average.values if self.average else {}).items():
                 w.copy_(state["average"][name])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.optimizer.load_state_dict(self._here(state["optimizer"]))
         self.scaler.load_state_dict(state["scaler"])
         self.run.state = to_device(state["method"], self.device)
         self.run.step, self.images_seen, self.skipped = (
@@ -292,6 +295,15 @@ class Trainer:
             restore_random_state(state["rng"], self.run.generator, self.device)
         except (RuntimeError, ValueError, TypeError) as error:
             raise UserError(f"its trainer.rng: is no state of generators ({error})") from None
+
+    def _here(self, stored: Mapping[str, Any]) -> dict[str, Any]:
+        """The optimiser's state with this device's kernels: a run may go on on another one."""
+        own = self.optimizer.param_groups
+        groups = [
+            {**group, **({"fused": mine["fused"]} if "fused" in mine else {})}
+            for group, mine in zip(stored["param_groups"], own, strict=True)
+        ]
+        return {**stored, "param_groups": groups}
 
     def _check_run(self, state: Mapping[str, Any]) -> None:
         """Refuse the state of a run of another length; damaged numbers are told afterwards."""
