@@ -15,6 +15,7 @@ from grace_geom.records import (
     Estimate,
     attack_text,
     by_construction,
+    convention_notes,
     how_intervals,
     questions,
 )
@@ -200,6 +201,8 @@ def _difference(a: Accuracy, b: Accuracy) -> str:
     contents = a.subset.get("content"), b.subset.get("content")
     if all(contents) and contents[0] != contents[1]:  # the same numbers in a set that was changed
         return f"other images, labels or class names in {a.spec}"
+    if bool(a.metric and a.labels) != bool(b.metric and b.labels):
+        return "mean per-class accuracy of one, top-1 of the other: evaluate again"
     return ""
 
 
@@ -279,7 +282,11 @@ def how_measured(entries: Sequence[Entry], suites: Sequence[str]) -> str:
     if attacked:
         attacks = {attack_text(a.attack) for a in asked if a.attack is not None}
         parts.append(f"{'; '.join(sorted(attacks))} on {_range(attacked)} images")
-    return ", ".join(parts) + ". " + _bars(entries)
+    of_runs = [
+        a for e in entries for run in e.members or (e,)
+        for key, a in questions(run.accuracies).items() if key[0] in suites
+    ]  # fmt: skip
+    return " ".join([", ".join(parts) + ".", *convention_notes(of_runs), _bars(entries)])
 
 
 def _bars(entries: Sequence[Entry]) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from grace_geom.cli import Command, part_of, quick
 from grace_geom.cli.memory import remember
 from grace_geom.errors import UserError, door
-from grace_geom.refusals import check_study
+from grace_geom.refusals import check_study, refuse_several
 
 if TYPE_CHECKING:
     from grace_geom.study import Row
@@ -22,10 +22,12 @@ PROG = "python -m grace_geom.compare"
 def main(argv: Sequence[str] | None = None) -> None:
     """Train and evaluate what is missing, print the table, say where everything lies."""
     quick.answer(PROG, argv, {"methods": "rows"}, check_study)
+    refuse_several("compare", "--workers runs several trainings at a time, one a GPU")
     from grace_geom.attacks import check_eps
     from grace_geom.evaluation import Measures
     from grace_geom.study import Study, StudyOptions
     from grace_geom.study.options import row_names
+    from grace_geom.tracking import check_installed
 
     command = Command(
         [StudyOptions, Measures],
@@ -37,13 +39,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     remember("rows", row_names())
     values = command.values(argv)
     options, measures = part_of(StudyOptions, values), part_of(Measures, values)
-    if warning := check_eps(measures.eps, measures.norm):
+    check_installed(options.report_to)
+    if warning := check_eps(measures.radius, measures.norm):
         print(f"warning: --eps: {warning}", file=sys.stderr)
     study = Study(options, measures, say=lambda line: print(line, flush=True))
     study.width = shutil.get_terminal_size((100, 24)).columns
     rows = study.run()
     print("\n" + summary(rows, study.baseline(rows), study.width))
-    drawn = ", tradeoff.png" if (options.out / "tradeoff.png").is_file() else ""
+    figures = ("tradeoff.png", "effective_robustness.png")
+    drawn = "".join(f", {name}" for name in figures if (options.out / name).is_file())
     print(
         f"\n{options.out}: table.md (all tables), table.csv, table.json{drawn}, and a folder for "
         "each run"
@@ -56,13 +60,20 @@ def main(argv: Sequence[str] | None = None) -> None:
 def summary(rows: Sequence["Row"], baseline: "Row | None", width: int) -> str:
     """What a terminal shows: the main table, the OOD sets, the differences, and what failed."""
     from grace_geom.study import report
+    from grace_geom.study.effective import effective
 
-    tables = [report.main_table(rows), report.sets_table(rows, "ood", "OOD sets")]
+    shift = effective(rows)
+    tables = [
+        report.main_table(rows, above=shift.column),
+        report.sets_table(rows, "ood", "OOD sets"),
+    ]
     tables.append(report.suite_table(rows))
     if baseline is not None:
         tables.append(report.difference_table(rows, baseline, ("ID", "OOD", "Adv", "HM")))
     parts = [table.text(width) for table in tables if table is not None]
-    parts[0] += "\n" + report.wrapped(report.definitions(rows), width)
+    meanings = " ".join([report.definitions(rows), *([report.ER] if shift.column else [])])
+    parts[0] += "\n" + report.wrapped(meanings, width)
+    parts += [report.wrapped(f"effective robustness: {text}", width) for text in shift.lacking]
     return "\n\n".join(parts + [f"failed: {line}" for line in report.failures(rows)])
 
 

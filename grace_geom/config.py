@@ -2,6 +2,7 @@
 chosen method.
 """
 
+import contextlib
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,7 @@ from grace_geom.methods import METHODS, Method, method_class
 from grace_geom.methods.base import check_fields
 from grace_geom.methods.settings import decider, has_recipe, preset_of, recipe
 from grace_geom.models import ModelSpec, check_model, known_models
+from grace_geom.models.sources import needed_again
 from grace_geom.records.length import total_steps
 from grace_geom.serialise import plain, read_yaml
 from grace_geom.tracking import check_names
@@ -46,6 +48,7 @@ class TrainConfig:
             this is recorded.
         seed: Random seed for shuffling, augmentation, LoRA init and attacks.
         device: Device: cpu, cuda, cuda:1; auto: a GPU if there is one.
+        deterministic: Same bits in every run on the same GPU, for some speed.
         data: Training data: shapes, npz:FILE, folder:DIR, wds:PATTERN, torchvision:NAME or
             imagenet.
         ood: Out-of-distribution sets to evaluate the run on later, as NAME=SPEC; repeatable.
@@ -77,15 +80,21 @@ class TrainConfig:
             of steps.
         schedule: Learning-rate schedule after warm-up: cosine (decays to 0) or constant.
         clip_norm: Maximum gradient norm; null: no clipping; auto: the preset's value, or 1.
+        ema: Decay of an exponential moving average of the trained tensors; evaluations and
+            checkpoints are of the average. 0: none.
         precision: Precision of the image tower; auto: float32 on the CPU, bf16 on GPUs that support
             it.
         tf32: Let NVIDIA GPUs compute float32 products and convolutions of training steps in TF32
             (10 bits of mantissa): faster, less exact. Evaluation never does.
+        bf16_residual: With bf16 or fp16 on a GPU, keep a ViT's residual stream in that precision
+            too, where autocast has float32: about half of the activations' memory.
+        compile: Faster gradients of the training attack on a GPU: attack (torch.compile), or graphs
+            (CUDA graphs; for small batches; takes the memory of one more pass). Where that fails,
+            you are told once why, and training goes on without.
         grad_checkpoint: Recompute blocks in the backward pass: less memory, about a third more
             time.
         eval_every: Epochs between evaluations on held-out images; 0: only at the end.
-        save_every: Steps between checkpoints, in addition to those after each evaluation; null:
-            none.
+        save_every: Steps between checkpoints beside those after each evaluation; null: none.
         keep: Number of newest checkpoints to keep in checkpoints/ in addition to the best one; 0:
             all.
         log_every: Steps between lines in metrics.jsonl.
@@ -106,6 +115,7 @@ class TrainConfig:
     resume_anyway: bool = False
     seed: int = bounded(0, least=0)
     device: str = "auto"
+    deterministic: bool = False
     data: str = field(default="shapes", metadata={"group": "data"})
     ood: dict[str, str] = field(default_factory=dict)
     data_root: Path | None = None
@@ -126,8 +136,11 @@ class TrainConfig:
     warmup: float = bounded(0.1, least=0)
     schedule: Literal["cosine", "constant"] = "cosine"
     clip_norm: float | Literal["auto"] | None = bounded("auto", least=0)
+    ema: float = bounded(0.0, least=0, most=0.999999)
     precision: Literal["auto", "float32", "bf16", "fp16"] = "auto"
     tf32: bool = False
+    bf16_residual: bool = False
+    compile: Literal["off", "attack", "graphs"] = "off"
     grad_checkpoint: bool = False
     eval_every: int = bounded(1, least=0, group="records")
     save_every: int | None = bounded(None, least=1)
@@ -197,8 +210,9 @@ class TrainConfig:
 
 
 NOT_THE_RUN = (
-    "out", "resume", "resume_anyway", "stop_after", "device", "workers", "data_root",
-    "download", "ood", "eval_every", "save_every", "keep", "log_every", "report_to",
+    "out", "resume", "resume_anyway", "stop_after", "device", "deterministic", "workers",
+    "data_root", "download", "ood", "compile", "eval_every", "save_every", "keep", "log_every",
+    "report_to",
     "tensorboard", "val_images", "val_pgd",
 )  # fmt: skip
 """Settings that a resumed run may change: they do not change what is trained."""
@@ -267,7 +281,8 @@ def parse_train(argv: Sequence[str] | None = None) -> TrainConfig:
         else _where(decider(data, decided), preset, name, defaults)
     )
     values = _command(name, defaults, train_key(argv), where).values(argv)
-    config = _configured(values)
+    with needed_again(str(values["model"]), "--resume") if stored else contextlib.nullcontext():
+        config = _configured(values)
     if defaults and not stored:
         named = f"recipe of {data}" if has_recipe(data) else decider(data, decided)
         sources = [named] * bool(recipe(data, name, given))

@@ -27,6 +27,7 @@ class EvaluateOptions:
         checkpoints: Checkpoints or run directories.
         json: Print the records as JSON instead of tables.
         fresh: Measure again, even what eval.json already holds.
+        deterministic: Same bits in every evaluation on the same GPU, for some speed.
         report_to: Experiment trackers that also get every accuracy: tensorboard, wandb, mlflow.
         per_class: Also print mean per-class accuracy and the worst class.
         calibration: Also measure NLL, ECE (15 bins) and Brier score, before and after temperature
@@ -44,6 +45,7 @@ class EvaluateOptions:
     checkpoints: tuple[Path, ...] = field(metadata={"group": "evaluate"})
     json: bool = False
     fresh: bool = False
+    deterministic: bool = False
     report_to: tuple[str, ...] = ()
     per_class: bool = False
     calibration: bool = False
@@ -60,10 +62,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     over processes.
     """
     quick.answer(PROG, argv, check=check_evaluation)
+    from grace_geom.devices import deterministic
     from grace_geom.distributed import processes
 
     with processes():
-        _evaluate(argv)
+        options, measures, source = _options(argv)
+        with deterministic(options.deterministic):
+            _evaluate(options, measures, source)
 
 
 def _options(argv: Sequence[str] | None) -> "tuple[EvaluateOptions, Measures, Source]":
@@ -81,7 +86,7 @@ def _options(argv: Sequence[str] | None) -> "tuple[EvaluateOptions, Measures, So
     return part_of(EvaluateOptions, values), part_of(Measures, values), part_of(Source, values)
 
 
-def _evaluate(argv: Sequence[str] | None) -> None:
+def _evaluate(options: EvaluateOptions, measures: "Measures", source: "Source") -> None:
     from grace_geom.attacks import check_eps
     from grace_geom.checkpoint import checkpoint_file
     from grace_geom.distributed import first
@@ -90,10 +95,9 @@ def _evaluate(argv: Sequence[str] | None) -> None:
     from grace_geom.records.schema import dumps
     from grace_geom.tracking import check_installed
 
-    options, measures, source = _options(argv)
     _check_models(options)
     check_installed(options.report_to)
-    if warning := check_eps(measures.eps, measures.norm):
+    if warning := check_eps(measures.radius, measures.norm):
         print(f"warning: --eps: {warning}", file=sys.stderr)
     files = [checkpoint_file(path) for path in options.checkpoints]
     extras = ExtraFiles(
@@ -127,6 +131,8 @@ def _evaluate(argv: Sequence[str] | None) -> None:
         reused += watcher.reused if watcher else 0
     if not first():
         return
+    if options.report_to and options.effective_robustness:
+        _report_above_line(records, written, options)
     written += extras.written(records)
     if options.json:
         print(dumps([dataclasses.asdict(record) for record in records]))
@@ -135,6 +141,19 @@ def _evaluate(argv: Sequence[str] | None) -> None:
     _print_end(reused, written)
     if refused is not None:
         raise refused
+
+
+def _report_above_line(
+    records: Sequence["EvalRecord"], files: Sequence[Path], options: EvaluateOptions
+) -> None:
+    """Effective robustness, which needs all records, to the tracker run of each."""
+    from grace_geom.evaluation import report
+    from grace_geom.evaluation.shift_tables import effective_numbers
+
+    for record, file, above in zip(records, files, effective_numbers(records), strict=True):
+        if above:
+            only = {f"effective-robustness/{data}": value for data, value in above.items()}
+            report(record, file, options.report_to, _say, only)
 
 
 def _check_models(options: EvaluateOptions) -> None:

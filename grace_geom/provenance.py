@@ -33,7 +33,7 @@ def provenance(device: torch.device | str = "cpu") -> dict[str, Any]:
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "tf32": any(tf32_allowed().values()),
-    }
+    } | ({"deterministic": True} if torch.are_deterministic_algorithms_enabled() else {})
 
 
 def installed(package: str) -> str | None:

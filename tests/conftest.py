@@ -112,6 +112,15 @@ def hasty() -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def sketched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures are drawn and written, but roughly: for tests to which it counts that they can be.
+    Processes that a test forks draw so too.
+    """
+    monkeypatch.setattr("grace_geom.plots.sheet.TURNS", 2)
+    monkeypatch.setattr("grace_geom.plots.export.DPI", 40)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Heads that tests make are not kept in the user's cache, and none is found there."""

@@ -12,6 +12,7 @@ from app.store import Entry
 from grace_geom.plots import accuracies, correlation, panels
 from grace_geom.plots.tradeoff import tradeoff
 from grace_geom.records import Estimate, questions
+from grace_geom.records import shown as usual
 
 CARDS = (
     (
@@ -352,13 +353,14 @@ def per_set(choice: Choice, shown: list[Entry]) -> None:
             "attack": a.attack_name,
             "n": a.n,
             "seeds": len(e.members) or 1,
-            "accuracy": a.accuracy,
-            "ci_low": a.ci_low,
-            "ci_high": a.ci_high,
+            "accuracy": mean.value,
+            "ci_low": mean.low,
+            "ci_high": mean.high,
+            "metric": a.metric or "top-1",
         }
         for e in shown
         for key, a in asked[e.id].items()
-        if key in keys
+        if key in keys and (mean := usual(a))
     ]
     show.legend([e.id for e in shown], choice.legend)
     show.figure(

@@ -10,7 +10,7 @@ from app import compare, shell, store
 from app.shell import Choice, text
 from app.store import Entry
 from grace_geom.plots.accuracies import SUITE_TITLES
-from grace_geom.records import attack_text
+from grace_geom.records import attack_text, convention_notes, shown
 
 
 def main() -> None:
@@ -69,9 +69,10 @@ def accuracies(entry: Entry) -> None:
     rows = [
         {"suite": SUITE_TITLES.get(a.suite, a.suite), "data": a.spec,
          "attack": attack_text(a.attack), "n": a.n,
-         "correct": a.correct, "accuracy": 100 * a.accuracy, "95 % low": 100 * a.ci_low,
-         "95 % high": 100 * a.ci_high, "head": a.head, "notes": " ".join(a.notes)}
-        for a in entry.accuracies
+         "correct": a.correct, "accuracy": 100 * e.value, "95 % low": 100 * e.low,
+         "95 % high": 100 * e.high, "head": a.head,
+         "notes": " ".join((*a.notes, *convention_notes([a])))}
+        for a in entry.accuracies if (e := shown(a))
     ]  # fmt: skip
     shares = ("accuracy", "95 % low", "95 % high")
     percent = {name: st.column_config.NumberColumn(name, format="%.1f") for name in shares}

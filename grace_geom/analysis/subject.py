@@ -154,7 +154,7 @@ class Subject:
             return []
         inputs = self.model.preprocess.at(self.image_size)
         part, device = image_set.take(positions), self.model.device
-        read = loader(part, self.options.batch, inputs, train=False, device=device)
+        read = loader(part, self.options.batch, inputs, train=False, workers=None, device=device)
         whole = torch.from_numpy(positions).to(device)
         return [
             replace(b, images=b.images.to(self.model.mean.dtype), index=whole[b.index])  # type: ignore[arg-type]

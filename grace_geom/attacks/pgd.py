@@ -25,6 +25,7 @@ def pgd(
     generator: torch.Generator | None = None,
     random_start: bool = True,
     ball: Maker = Linf,
+    gradient: Callable[[Float[Tensor, " b *d"]], Float[Tensor, " b *d"]] | None = None,
 ) -> Float[Tensor, " b *d"]:
     """``x_{t+1} = Proj(x_t + alpha sign grad loss(x_t))``, from a uniform random point of the ball.
 
@@ -45,6 +46,8 @@ def pgd(
             in the same state, each image gets the start that it would get in one process.
         random_start: Whether to start from a random point of the ball, or from ``x``.
         ball: :class:`Linf`, :class:`L2` or :class:`L1`.
+        gradient: Another way to the gradient of ``loss``: compiled, or a CUDA graph. Its result may
+            be overwritten by the next call. By default :func:`input_gradient`.
 
     Returns:
         ``x_adv`` in the ball and in [0, 1], detached.
@@ -70,7 +73,7 @@ def pgd(
         )
         sums = []
         for _ in range(steps):
-            grad = input_gradient(loss, x_adv)
+            grad = input_gradient(loss, x_adv) if gradient is None else gradient(x_adv)
             sums.append(grad.sum())
             # In place in the direction's own memory: on a CPU a fresh tensor costs ten times the
             # arithmetic.

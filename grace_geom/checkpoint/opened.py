@@ -28,7 +28,7 @@ from grace_geom.models import (
 from grace_geom.models.foreign import read_foreign
 from grace_geom.models.head import DeferredTokenizer
 from grace_geom.models.loading import say_activation, say_notes
-from grace_geom.models.sources import known_models, network, register, usable, written
+from grace_geom.models.sources import known_models, needed_again, network, register, usable, written
 from grace_geom.models.tensor_files import digest, is_ours, read_tensors, verify_digest
 from grace_geom.records.places import checkpoint_file
 from grace_geom.weights import Weights
@@ -193,7 +193,8 @@ def open_base(checkpoint: Checkpoint, device: torch.device | str = "cpu") -> Cli
     if checkpoint.network and base["pretrained"] is not None:  # the folder itself is not needed
         name = register(checkpoint.network, name)
     spec = ModelSpec(name, base["pretrained"], base["seed"], base=base.get("pretrained_base"))
-    model = build(spec, checkpoint.class_names, checkpoint.templates, device)
+    with needed_again(base["model"], "a comparison with where the run started"):
+        model = build(spec, checkpoint.class_names, checkpoint.templates, device)
     if digest(model.clip.state_dict()) != checkpoint.base["sha256"]:
         raise UserError(
             f"the weights of {written(spec.model)} ({spec.pretrained or 'shipped'}) are not those the run "

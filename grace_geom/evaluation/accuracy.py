@@ -18,7 +18,7 @@ from grace_geom.batch import Batch
 from grace_geom.data import ImageSet, loader
 from grace_geom.data.base import digest, digest_text
 from grace_geom.data.conventions import has_mean_per_class
-from grace_geom.devices import tf32
+from grace_geom.devices import room_for, tf32
 from grace_geom.distributed import everyones, first_of_machine_first, world, woven
 from grace_geom.errors import NotFiniteError, UserError
 from grace_geom.evaluation.outcomes import Gatherer
@@ -154,7 +154,7 @@ def evaluate_set(
     seed: int = 0,
     batch_size: int = 250,
     image_size: int | None = None,
-    workers: int = 0,
+    workers: int | None = None,
     progress: Progress = lambda n: None,
     gather: Gatherer | None = None,
     temperature: Temperature | None = None,
@@ -172,7 +172,7 @@ def evaluate_set(
         batch_size: Images a call of the model.
         image_size: Side of the images in pixels, which is what an attack's eps is measured in;
             ``None`` is the model's. Images of another size are resized inside of the model.
-        workers: Processes that decode images.
+        workers: Processes that decode images; ``None``: as many as help.
         progress: Told the number of images done.
         gather: Told what the model says about each image; adversarial images only where there is
             one process.
@@ -180,6 +180,10 @@ def evaluate_set(
 
     Of several processes each looks at every W-th image, and all of them return the whole set's
     number.
+
+    Raises:
+        UserError: If the device has no room for a batch, or the attack is not defined here.
+        NotFiniteError: If a logit or a gradient is NaN.
     """
     began = time.perf_counter()
     # A text head of other classes is made by one process of a machine; the others find it kept.
@@ -197,14 +201,21 @@ def evaluate_set(
         workers=workers,
         device=model.device,
     )
+    room = room_for(
+        f"{batch_size} images of {name} at once",
+        "a smaller --eval-batch (in a training, --micro-batch), or another --device",
+    )
     if attack is None:
-        seen = _all(correctness(reader, batches, tell, temperature), part is not image_set)
+        with room:
+            share = correctness(reader, batches, tell, temperature)
+        seen = _all(share, part is not image_set)
         right = seen["predicted"] == image_set.labels
         accuracy = accuracy_of(suite, name, image_set, right, reader.how)
     else:
-        found, share = robustness(
-            reader, batches, attack, seed, part.index, tell, gather, temperature
-        )
+        with room:
+            found, share = robustness(
+                reader, batches, attack, seed, part.index, tell, gather, temperature
+            )
         seen = _all(share, part is not image_set)
         right = _whole(found.robust.cpu().numpy(), part is not image_set)
         parts = add_parts(everyones(found.parts)) if part is not image_set else found.parts

@@ -6,7 +6,15 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from grace_geom.evaluation.table import names_of
 from grace_geom.methods import METHODS
-from grace_geom.records import Accuracy, EvalRecord, RecordError, strongest
+from grace_geom.records import (
+    Accuracy,
+    Estimate,
+    EvalRecord,
+    RecordError,
+    is_mean_per_class,
+    shown,
+    strongest,
+)
 from grace_geom.records.corruption import corruption_error
 from grace_geom.records.effective import ProbitLine, effective_robustness, fit_line, share_of
 from grace_geom.tables import Cell, Table, percent
@@ -17,9 +25,9 @@ def corruption_error_table(records: Sequence[EvalRecord]) -> Table | None:
     rows: list[list[Cell | str]] = []
     published = False
     for name, record in zip(names_of(records), records, strict=True):
-        clean = _clean(record)
+        clean = imagenet_clean(record)
         for a in strongest(record.accuracies):
-            found = None if a.attack else corruption_error(a, _imagenet(clean))
+            found = None if a.attack else corruption_error(a, clean)
             if found is None:
                 continue
             published |= found.mce is not None
@@ -46,6 +54,11 @@ def corruption_error_table(records: Sequence[EvalRecord]) -> Table | None:
     return Table(heads, rows, labels=3, title="Corruption error", notes=notes)
 
 
+def imagenet_clean(record: EvalRecord) -> Accuracy | None:
+    """The clean accuracy on ImageNet that a relative mCE needs, where it is on record."""
+    return _imagenet(_clean(record))
+
+
 def _clean(record: EvalRecord) -> Accuracy | None:
     """The ID accuracy without attack."""
     found = [a for a in strongest(record.accuracies) if a.suite == "id" and a.attack is None]
@@ -64,6 +77,29 @@ def without_attack(record: EvalRecord) -> bool:
     return method is not None and "eps" not in {f.name for f in dataclasses.fields(method)}
 
 
+@dataclasses.dataclass(frozen=True)
+class OnLine:
+    """A checkpoint beside the line of an OOD set.
+
+    Attributes:
+        data: The set.
+        name: Of the checkpoint, as tables call it.
+        line: Through the models trained without attack.
+        clean, ood: ID and OOD accuracy.
+    """
+
+    data: str
+    name: str
+    line: ProbitLine
+    clean: Accuracy
+    ood: Accuracy
+
+    @property
+    def above(self) -> Estimate:
+        """Effective robustness."""
+        return effective_robustness(self.line, self.clean, self.ood)
+
+
 def effective_table(records: Sequence[EvalRecord]) -> Table:
     """Rows are checkpoints and OOD sets: how far each lies above the line through the models that
     were trained without attack.
@@ -76,12 +112,40 @@ def effective_table(records: Sequence[EvalRecord]) -> Table:
     """
     names = names_of(records)
     clean_models = {n for n, r in zip(names, records, strict=True) if without_attack(r)}
-    rows: list[list[Cell | str]] = []
+    found, notes = on_lines(records)
+    rows = [[x.data, x.name + " *" * (x.name in clean_models), *_cells(x)] for x in found]
     notes = [
         "Effective robustness: OOD accuracy minus what the line foretells for the ID accuracy, in "
         "points (Taori et al. 2020; probit axes). Band: 95 % of the line (Student's t). The "
-        "interval joins the band and that of the OOD accuracy (Newcombe). * is on the line."
+        "interval joins the band and that of the OOD accuracy (Newcombe). * is on the line.",
+        *notes,
     ]
+    heads = ["data", "", "ID", "OOD", "line", "effective robustness"]
+    return Table(heads, rows, labels=2, title="Effective robustness", notes=notes)
+
+
+def effective_numbers(records: Sequence[EvalRecord]) -> list[dict[str, float]]:
+    """For each record its effective robustness by OOD set, in shares of 1; none where no set has a
+    line.
+    """
+    names = names_of(records)
+    try:
+        found, _ = on_lines(records)
+    except RecordError:  # why is said where the table would stand
+        return [{} for _ in names]
+    return [{x.data: x.above.value for x in found if x.name == name} for name in names]
+
+
+def on_lines(records: Sequence[EvalRecord]) -> tuple[list[OnLine], list[str]]:
+    """Every checkpoint beside the lines of its OOD sets, and what must be known of each line.
+
+    Raises:
+        RecordError: If no OOD set has a line.
+    """
+    names = names_of(records)
+    clean_models = {n for n, r in zip(names, records, strict=True) if without_attack(r)}
+    found: list[OnLine] = []
+    notes: list[str] = []
     sets = {a.data for record in records for a in _shifted(record)}
     if not sets:
         raise RecordError("--effective-robustness needs OOD sets: add --suites id,ood")
@@ -95,29 +159,24 @@ def effective_table(records: Sequence[EvalRecord]) -> Table:
             refused.append("; ".join([f"{data}: {error}", *apart]))
             notes.append(f"{data}: {error}.")
             continue
-        rows += [
-            [data, name + " *" * (name in clean_models), *_on_line(line, *pair)]
-            for name, pair in pairs.items()
-        ]
+        found += [OnLine(data, name, line, *pair) for name, pair in pairs.items()]
         notes.append(
             f"{data}: probit(OOD) = {line.intercept:.3f} + {line.slope:.3f} probit(ID), "
             f"{line.n} models, R² = {line.r2:.2f}."
         )
-    if not rows:
+    if not found:
         raise RecordError(f"--effective-robustness, {'; '.join(refused)}")
-    heads = ["data", "", "ID", "OOD", "line", "effective robustness"]
-    return Table(heads, rows, labels=2, title="Effective robustness", notes=notes)
+    return found, notes
 
 
-def _on_line(line: ProbitLine, clean: Accuracy, ood: Accuracy) -> list[Cell]:
+def _cells(x: OnLine) -> list[Cell | str]:
     """ID and OOD accuracy, what the line foretells, and what is above it."""
-    foretold, low, high = line.at(share_of(clean))
-    found = effective_robustness(line, clean, ood)
+    above, there = x.above, shown(x.ood)
     return [
-        percent(clean.accuracy),
-        percent(ood.accuracy, ood.ci_low, ood.ci_high),
-        percent(foretold, low, high),
-        percent(found.value, found.low, found.high, signed=True),
+        percent(shown(x.clean).value),
+        percent(there.value, there.low, there.high),
+        percent(*x.line.at(share_of(x.clean))),
+        percent(above.value, above.low, above.high, signed=True),
     ]
 
 
@@ -140,9 +199,9 @@ def _same_images(
     equals, most checkpoints, then the first), and a sentence about the others.
     """
 
-    def images(name: str) -> tuple[object, object]:
+    def images(name: str) -> tuple[object, ...]:
         clean, ood = pairs[name]
-        return clean.sample, ood.sample
+        return clean.sample, ood.sample, is_mean_per_class(clean), is_mean_per_class(ood)
 
     on_line = Counter(images(name) for name in pairs if name in clean_models)
     all_of = Counter(map(images, pairs))

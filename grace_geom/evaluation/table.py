@@ -14,6 +14,7 @@ from grace_geom.records import (
     RecordError,
     attack_text,
     by_level,
+    convention_notes,
     headline_attack,
     headline_whole,
     how_intervals,
@@ -22,6 +23,7 @@ from grace_geom.records import (
     mean_corruption,
     measured_on,
     over_levels,
+    set_difference,
     shown,
     strongest,
     summarise,
@@ -64,7 +66,7 @@ def accuracy_table(records: Sequence[EvalRecord]) -> Table:
 
 
 def _shown(a: Accuracy) -> Cell:
-    """The data set's usual number, with a sign where that is not top-1 accuracy."""
+    """The data set's usual number, marked where that is not top-1 accuracy."""
     e = shown(a)
     return percent(e.value, e.low, e.high).marked(BY_CLASS if is_mean_per_class(a) else "")
 
@@ -156,12 +158,23 @@ def paired_table(records: Sequence[EvalRecord]) -> Table | None:
         return None
     first_name, *names = names_of(records)
     title = f"Difference to {first_name} on the same images, points (p of McNemar's exact test)"
-    return Table(["", "data", *names], rows, labels=2, title=title)
+    marked = any(BY_CLASS in cell.full for row in rows for cell in row if isinstance(cell, Cell))
+    note = (
+        f"{BY_CLASS} of mean per-class accuracies: an image weighs 1 / (classes x images of its "
+        "class), and p is that of the interval over images, class by class."
+    )
+    return Table(["", "data", *names], rows, labels=2, title=title, notes=[note] * marked)
 
 
 def _paired(a: Accuracy | None, b: Accuracy | None) -> Cell:
     if a is None or b is None or not a.paired_with(b):
         return percent(None)
+    if is_mean_per_class(a) or is_mean_per_class(b):
+        found = set_difference(a, b)
+        if found is None:
+            return percent(None)
+        text = f"{100 * found.value:+.1f} (p {found.p:.2g})"
+        return Cell(text, value=found.value).marked(BY_CLASS)
     try:
         test = mcnemar(a.right(), b.right())
     except RecordError:  # a record without outcomes for each image has only its totals
@@ -193,11 +206,7 @@ def _notes(records: Sequence[EvalRecord]) -> list[str]:
         for shown, own in sorted(sizes)
         if shown != own
     ]
-    if any(is_mean_per_class(a) for a in every):
-        notes.append(
-            f"{BY_CLASS} Mean per-class accuracy, as papers report it for this data set. Means, HM "
-            "and differences count images (top-1)."
-        )
+    notes += convention_notes(every, BY_CLASS)
     attacks = sorted(
         {attack_text(a.attack) for record in records for a in headline_attack(record.accuracies)}
     )
@@ -264,6 +273,9 @@ def dial_table(record: DialRecord, ts: Sequence[float]) -> Table:
     if record.chosen is not None:
         before = "" if record.chosen in ts else " (measured before)"
         notes.append(f"* t = {record.chosen:g}{before} has the highest {record.chosen_by}.")
+    notes += convention_notes(a for p in points for a in p.accuracies)
+    if any(is_mean_per_class(a) for p in points for a in p.held_out):
+        notes.append("Held-out numbers, by which t is chosen, are top-1 accuracies.")
     attacks = {attack_text(a.attack) for p in points for a in headline_attack(p.accuracies)}
     notes += [*(f"Adv: {attack}." for attack in sorted(attacks)), *_stronger(points), *apart.notes]
     if any(MARK in cell.full for row in rows for cell in row if isinstance(cell, Cell)):

@@ -83,7 +83,11 @@ def held_out(data: str, run: Checkpoint, source: Source, measures: Measures) -> 
 
 @torch.no_grad()
 def held_out_temperature(
-    model: ClipClassifier, held_out: ImageSet, image_size: int, batch_size: int, workers: int = 0
+    model: ClipClassifier,
+    held_out: ImageSet,
+    image_size: int,
+    batch_size: int,
+    workers: int | None = None,
 ) -> Temperature:
     """Fit on clean held-out images of the ID data, read as the ID test is.
 
@@ -92,7 +96,7 @@ def held_out_temperature(
         held_out: Images that are in no test set.
         image_size: Side in pixels.
         batch_size: Images a call of the model.
-        workers: Processes that decode images.
+        workers: Processes that decode images; ``None``: as many as help.
     """
     model.eval()
     reader = reader_for(model, held_out, "id")

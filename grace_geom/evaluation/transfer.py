@@ -88,7 +88,7 @@ def _seen(
     image_set, norm = moved.image_set, str(moved.stored.about.attack.get("norm", "linf"))
     reader, found = reader_for(model, image_set, "adv"), []
     inputs = model.preprocess.at(image_size)
-    batches = loader(image_set, batch_size, inputs, train=False, device=model.device)
+    batches = loader(image_set, batch_size, inputs, train=False, workers=None, device=model.device)
     model.eval()
     with without_autocast(model):
         for clean, shifted in zip(batches, moved.images.split(batch_size), strict=True):

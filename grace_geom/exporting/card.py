@@ -14,7 +14,15 @@ from grace_geom.exporting.loaded import Loaded
 from grace_geom.exporting.recipe import public, training_command
 from grace_geom.exporting.usage import LIBRARIES, PIPELINES, usage
 from grace_geom.files import sha256
-from grace_geom.records import Accuracy, EvalRecord, attack_text, strongest
+from grace_geom.records import (
+    Accuracy,
+    EvalRecord,
+    attack_text,
+    convention_notes,
+    is_mean_per_class,
+    shown,
+    strongest,
+)
 from grace_geom.serialise import to_yaml
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
@@ -30,8 +38,10 @@ class Card:
         accuracies: On record for this very checkpoint file.
         license: Identifier as the Hub knows it (``mit``); ``None``: not said.
         base: Name of the model that was fine-tuned, where it was given.
-        trained_head: Whether the head is another than the text tower gives.
+        trained_head: Whether the head is another than the text tower gives; ``None``: unknown.
         repository: Of the Hub, where the folder is pushed to.
+        absent_tokenizer: Name of the tokenizer, where its files should lie in the folder and do
+            not.
     """
 
     name: str
@@ -39,8 +49,9 @@ class Card:
     accuracies: tuple[Accuracy, ...]
     license: str | None
     base: str | None
-    trained_head: bool
+    trained_head: bool | None
     repository: str | None = None
+    absent_tokenizer: str = ""
 
 
 def accuracies_of(file: Path) -> tuple[tuple[Accuracy, ...], str]:
@@ -74,6 +85,7 @@ def card_text(card: Card, loaded: Loaded) -> str:
             if card.repository
             else []
         ),
+        *([tokenizer_sentence(card)] if card.absent_tokenizer else []),
         head_sentence(card),
         "## Accuracy",
         _accuracies(card.accuracies),
@@ -81,6 +93,16 @@ def card_text(card: Card, loaded: Loaded) -> str:
         _training(loaded),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def tokenizer_sentence(card: Card) -> str:
+    """How a folder without its tokenizer's files is made whole."""
+    name = card.absent_tokenizer
+    return (
+        f"The tokenizer `{name}` could not be read when this was exported, and its files are not "
+        f"here: copy them into the folder (`hf download {name} --local-dir {card.name}`) before "
+        "texts are encoded."
+    )
 
 
 def head_sentence(card: Card) -> str:
@@ -121,7 +143,9 @@ def _model_index(card: Card) -> list[dict[str, Any]] | None:
         {
             "task": {"type": "image-classification", "name": "Image Classification"},
             "dataset": {"type": _slug(a.data), "name": a.data},
-            "metrics": [{"type": "accuracy", "value": round(a.accuracy, 4), "name": _metric(a)}],
+            "metrics": [
+                {"type": "accuracy", "value": round(shown(a).value, 4), "name": _metric(a)}
+            ],
         }
         for a in card.accuracies
     ]
@@ -130,7 +154,8 @@ def _model_index(card: Card) -> list[dict[str, Any]] | None:
 
 def _metric(a: Accuracy) -> str:
     attack = attack_text(a.attack)
-    return f"Accuracy under {attack}" if attack else f"Accuracy ({a.suite})"
+    what = "Mean per-class accuracy" if is_mean_per_class(a) else "Accuracy"
+    return f"{what} under {attack}" if attack else f"{what} ({a.suite})"
 
 
 def _slug(name: str) -> str:
@@ -158,12 +183,13 @@ def _accuracies(accuracies: tuple[Accuracy, ...]) -> str:
     ]
     for a in accuracies:
         attack = attack_text(a.attack, "all") or "none"
-        low, high = 100 * a.ci_low, 100 * a.ci_high
+        e = shown(a)
         rows.append(
-            f"| {a.data} ({a.suite}) | {attack} | {100 * a.accuracy:.1f} % | "
-            f"{low:.1f} to {high:.1f} | {a.n} |"
+            f"| {a.data} ({a.suite}) | {attack} | {100 * e.value:.1f} % | "
+            f"{100 * e.low:.1f} to {100 * e.high:.1f} | {a.n} |"
         )
-    notes = dict.fromkeys(f"{a.data}: {note}" for a in accuracies for note in a.notes)
+    notes = list(dict.fromkeys(f"{a.data}: {note}" for a in accuracies for note in a.notes))
+    notes += convention_notes(accuracies)
     measured = "Measured at the checkpoint, which gives the logits of this folder, by grace_geom."
     return "\n".join([*rows, "", measured, *(f"\n- {note}" for note in notes)])
 

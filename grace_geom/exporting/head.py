@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from grace_geom.exporting.loaded import Loaded
 from grace_geom.exporting.recipe import public
 from grace_geom.files import write_text
-from grace_geom.records import Accuracy
+from grace_geom.records import Accuracy, shown
 
 HEAD_FILE = "grace_geom_head.safetensors"
 ABOUT_FILE = "grace_geom_head.json"
@@ -42,20 +42,25 @@ def own_accuracy(accuracies: tuple[Accuracy, ...]) -> Accuracy | None:
     return own[-1] if own else None
 
 
-def about_head(carried: str, trained: bool, own: Accuracy | None) -> str:
+def about_head(carried: str, trained: bool | None, own: Accuracy | None) -> str:
     """What becomes of the accuracy for those who use the towers without the head.
 
     Args:
         carried: Where the head is: ``in the graph``, or the name of its file.
-        trained: Whether it is another than the text tower gives.
+        trained: Whether it is another than the text tower gives; ``None``: unknown.
         own: Its accuracy, where it is known.
     """
+    if trained is None:
+        return (
+            f"The head is {carried}. Whether the text tower gives the same logits is unknown: the "
+            "tokenizer could not be read when this was exported."
+        )
     if not trained:
         return (
             f"The head ({carried}) is the zero-shot head of the class names and templates: the "
             "text tower gives the same logits."
         )
-    known = f" ({100 * own.accuracy:.1f} % on {own.data})" if own else ""
+    known = f" ({100 * shown(own).value:.1f} % on {own.data})" if own else ""
     return (
         f"The head was trained or chosen by the method, and is {carried}. The accuracy of the "
         f"checkpoint{known} holds with this head only. With class names and templates through the "

@@ -14,7 +14,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from grace_geom.fields import bounded
 from grace_geom.methods.lora import Lora, factors, target_matrices
+from grace_geom.methods.spd import Anchored, with_selective_decay
 from grace_geom.models import ClipClassifier
 from grace_geom.weights import Weights, leaves, plus_product
 
@@ -29,9 +31,12 @@ class Adapted(Lora):
     Attributes:
         adapter: What trains of the matrices: ``lora``, low-rank factors; ``dora``, factors and the
             length of each row; ``full``, the matrices themselves.
+        spd: Strength of selective projection decay towards the start, as lam of ``spd`` and
+            ``lora-spd``; 0: none (ours).
     """
 
     adapter: Literal["lora", "full", "dora"] = "lora"
+    spd: float = bounded(0.0, least=0)
 
     @property
     def keeps_leaves(self) -> bool:
@@ -54,6 +59,19 @@ class Adapted(Lora):
             for name, _, _ in factors(params):
                 params[name + MAGNITUDE] = lengths(own[name]).clone().requires_grad_()
         return params, state
+
+    def make_optimizer(self, params: Weights) -> torch.optim.Optimizer:
+        """The usual optimizer, with selective decay: of factors towards zero, where their product
+        vanishes; of what has a pretrained value, towards that.
+        """
+        optimizer = super().make_optimizer(params)
+        if self.spd == 0:
+            return optimizer
+        anchored: list[Anchored] = [
+            (p, 0.0 if name.endswith((".A", ".B")) else p.detach().clone())
+            for name, p in params.items()
+        ]
+        return with_selective_decay(optimizer, anchored, self.spd)
 
     def weights(self, model: ClipClassifier, params: Weights) -> Weights:
         """The matrices as they are with what was trained."""

@@ -9,13 +9,13 @@ from typing import ClassVar, NamedTuple
 
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn import functional as F
 
 from grace_geom.attacks import pgd, pgd_until
 from grace_geom.batch import Batch
 from grace_geom.errors import UserError
 from grace_geom.fields import bounded, pixel_bounded
 from grace_geom.methods.base import Run
+from grace_geom.methods.fast_attack import Raised, cross_entropy
 from grace_geom.weights import Weights, detach
 
 
@@ -125,7 +125,11 @@ class Adversary:
         reach = reach._replace(steps=reach.steps - left_out)
         if self.attack_stop is None:
             raised = self.maximised(run, fixed, batch)
-            return Attack(pgd(raised, batch.images, *reach, generator=run.generator), {})
+            gradient = run.fast.gradient(run.model, raised, fixed, batch, self.graph_loss)
+            x_adv = pgd(raised, batch.images, *reach, generator=run.generator, gradient=gradient)
+            return Attack(x_adv, {})
+
+        run.fast.refuse("--attack-stop leaves fewer images from step to step")
 
         def loss(x: Tensor, rows: Int[Tensor, " b"]) -> Tensor:
             return self.maximised(run, fixed, batch.take(rows))(x)
@@ -135,7 +139,15 @@ class Adversary:
 
     def maximised(self, run: Run, fixed: Weights, batch: Batch) -> Callable[[Tensor], Tensor]:
         """``x -> (B,)``, what the attack raises of each image: the cross-entropy."""
-        return lambda x: F.cross_entropy(run.model(x, fixed), batch.labels, reduction="none")
+        return lambda x: cross_entropy(run.model, fixed, batch.labels, x)
+
+    @property
+    def graph_loss(self) -> Raised | None:
+        """What the attack raises as a function of weights and labels alone, which a CUDA graph
+        needs; ``None`` where it depends on more.
+        """
+        plain = type(self).maximised is Adversary.maximised
+        return cross_entropy if plain else None
 
     def reach(self, run: Run) -> Reach:
         """The attack of the step that is under way."""

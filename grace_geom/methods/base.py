@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from grace_geom.batch import Batch
 from grace_geom.errors import UserError
 from grace_geom.fields import bounded, check_bounds
+from grace_geom.methods.fast_attack import FastAttack
 from grace_geom.models import ClipClassifier
 from grace_geom.weights import Weights, detach, leaves, select
 
@@ -80,6 +81,7 @@ class Run:
             the model's device, in batches of a step's size however steps are cut; each call begins
             anew. For what a method does before or after its steps.
         pieces: Cuts a batch of ``images`` into what fits the device at once, as steps are cut.
+        fast: How the attack's gradients are computed.
     """
 
     model: ClipClassifier
@@ -92,6 +94,7 @@ class Run:
     emit: Callable[[str, dict[str, Any]], None] = lambda stream, record: None
     images: Callable[[Part], Iterable[Batch]] = lambda part: ()
     pieces: Callable[[Batch], list[Batch]] = lambda batch: [batch]
+    fast: FastAttack = field(default_factory=FastAttack)
 
 
 NO_CLIPPING: dict[str, Any] = {"clip_norm": None}
@@ -151,6 +154,13 @@ class Method:
         return False
 
     @property
+    def captions(self) -> Literal["unused", "taken", "needed"]:
+        """Whether images train with captions of their own: never, where the data have some, or
+        always. Other methods than ``unused`` can do without labels.
+        """
+        return "unused"
+
+    @property
     def coupled(self) -> Coupled | None:
         """Images that several processes must not share out; ``None``: any may be."""
         return None
@@ -186,7 +196,13 @@ class Method:
                 momentum=self.momentum,
                 weight_decay=self.weight_decay,
             )
-        return torch.optim.AdamW(list(params.values()), lr=self.lr, weight_decay=self.weight_decay)
+        fused = all(w.device.type == "cuda" for w in params.values())  # one kernel, not ten
+        return torch.optim.AdamW(
+            list(params.values()),
+            lr=self.lr,
+            weight_decay=self.weight_decay,
+            fused=True if fused else None,
+        )
 
     def weights(self, model: ClipClassifier, params: Weights) -> Weights:
         """The effective weights W(theta) as a differentiable function of the leaves."""

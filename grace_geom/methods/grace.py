@@ -24,8 +24,9 @@ from grace_geom.geometry.mean_loss import own_gradient
 from grace_geom.methods import curvature, directions
 from grace_geom.methods.adapters import Adapted
 from grace_geom.methods.adversary import Adversary, Attack, Attacked
-from grace_geom.methods.base import Losses, Run, check_order, share_right
+from grace_geom.methods.base import Coupled, Losses, Run, check_order, share_right
 from grace_geom.methods.last_step import last_step
+from grace_geom.methods.sam import grouped
 from grace_geom.weights import Weights, detach
 
 WHOLE_LR = {"shapes": 0.0027}
@@ -74,6 +75,9 @@ class Grace(Adversary, Adapted):
         awp_reuse: Take the ascent's first gradient from the last PGD step, alpha away from x_adv;
             saves two thirds of its cost (ours).
         gv_anchor: Add the pretrained feature of the clean image as a fourth vector (ours).
+        awp_m: Images per weight perturbation, however the step is cut into micro-batches
+            (m-sharpness, Foret et al. 2021); ``None``: one perturbation for the whole step, the
+            paper's. With several processes, each forms groups from its own images.
         log_cosines: Log the Gram volume and the cosines of the three features even where L_GV is no
             term, for one forward pass of the attacked images more (ours).
     """
@@ -113,6 +117,7 @@ class Grace(Adversary, Adapted):
     gv_anchor: bool = False
     awp_direction: Literal["random", "sketch"] = "random"
     awp_reuse: bool = False
+    awp_m: int | None = bounded(None, least=1)
     log_cosines: bool = True
 
     @classmethod
@@ -210,7 +215,23 @@ class Grace(Adversary, Adapted):
         self.refresh(run, batches)
         with torch.no_grad():
             fixed = detach(self.weights(run.model, run.params))
-        return super().gradients(run, self.attacked(run, fixed, batches))
+        attacked = [
+            piece
+            for group in grouped(batches, self.awp_m)
+            for piece in self.attacked(run, fixed, group)
+        ]
+        return super().gradients(run, attacked)
+
+    @property
+    def coupled(self) -> Coupled | None:
+        """With ``awp_m``: groups of that many images, which processes must not split."""
+        if self.awp_m is None:
+            return None
+        return Coupled(
+            self.awp_m,
+            f"a process has {{share}} images of a step, no multiple of --awp-m {self.awp_m}: some "
+            "perturbations are of fewer",
+        )
 
     def losses(self, run: Run, weights: Weights, batch: Batch) -> Losses:
         """``task`` on clean images, ``lar`` at perturbed weights and images, ``gv`` of features.
@@ -297,22 +318,23 @@ class Grace(Adversary, Adapted):
             {name: fixed[name] for name in delta}, self.rho, self.absolute
         )
         known = [first] if first is not None else []
+        # A perturbation of a group of images is of one process's alone.
+        shared = distributed.mean if self.awp_m is None else lambda tensors: None
 
         def loss(weights: Weights, batch: Batch) -> Tensor:
             return F.cross_entropy(run.model(batch.images, weights), batch.labels)
 
         def gradient(weights: Weights) -> Weights:
+            """The first one is known; the sketch of directions learns from every one."""
             G = known.pop() if known else own_gradient(loss, weights, delta, images)
-            if (
-                self.awp_direction == "sketch"
-            ):  # needs all of the gradient of all images, the ascent does not
-                distributed.mean(list(G.values()))
+            if self.awp_direction == "sketch":  # needs all of the gradient, the ascent does not
+                shared(list(G.values()))
                 before = run.state.get("directions", {})
                 run.state["directions"] = directions.improve(before, G, self.r_max, run.generator)
             return G
 
         return weight_perturbation.ascend(
-            gradient, fixed, delta, radius, self.awp_steps, self.awp_lr, distributed.mean
+            gradient, fixed, delta, radius, self.awp_steps, self.awp_lr, shared
         )
 
     def feature_term(self, features: Sequence[Tensor]) -> Tensor:

@@ -14,6 +14,7 @@ from grace_geom.errors import UserError
 from grace_geom.models.head import DeferredTokenizer, Tokenizer, device_of, encode_text, text_head
 from grace_geom.models.head_cache import kept_text_head
 from grace_geom.models.preprocessing import preprocess_of, set_preprocess
+from grace_geom.models.resizing import resized
 from grace_geom.models.spec import ModelSpec
 from grace_geom.models.vit import VitShape, shape_of, vit
 from grace_geom.preprocess import Preprocess
@@ -66,7 +67,7 @@ class ClipClassifier(nn.Module):
             values = torch.tensor(getattr(self.preprocess, name)).view(1, -1, 1, 1)
             self.register_buffer(name, values.to(device_of(clip)), persistent=False)
         self.shape = shape_of(clip.visual)  # type: ignore[arg-type]
-        self.recompute = False
+        self.recompute = self.lean_norms = False
         self.prompt: Tensor | None = None
         self._set_head(class_names, templates, head)
 
@@ -144,6 +145,17 @@ class ClipClassifier(nn.Module):
             self.plain_vit("--grad-checkpoint needs", ": use --micro-batch")
         self.recompute = enable
 
+    def keep_residual_low(self, enable: bool = True) -> None:
+        """Under autocast, keep the residual stream in half precision on a GPU too: about half of
+        the activations' memory (no second derivatives).
+
+        Raises:
+            UserError: If the image tower is not a plain class-token ViT.
+        """
+        if enable:
+            self.plain_vit("--bf16-residual needs", ": use --grad-checkpoint or --micro-batch")
+        self.lean_norms = enable
+
     def plain_vit(self, needs: str, mend: str = "") -> VitShape:
         """The shape of the image tower, for what works on a plain class-token ViT only.
 
@@ -186,7 +198,7 @@ class ClipClassifier(nn.Module):
     def _embed(self, images: Tensor, weights: Weights | None, *, tokens: bool) -> Tensor:
         x = images
         if x.shape[-2:] != self.preprocess.size:
-            x = F.interpolate(x, size=self.preprocess.size, mode="bicubic", antialias=True)
+            x = resized(x, self.preprocess.size)
         x = (x - self.mean) / self.std  # type: ignore[operator]
         given = {} if self.prompt is None else {"prompt": self.prompt}
         given |= {n[len(TOWER) :]: w for n, w in (weights or {}).items() if n.startswith(TOWER)}
@@ -194,9 +206,16 @@ class ClipClassifier(nn.Module):
         with self._precision(x.device.type):
             if self.shape is not None:
                 out = vit(
-                    self.shape, dict(visual.named_parameters()) | given, x, self.recompute, tokens
+                    self.shape,
+                    dict(visual.named_parameters()) | given,
+                    x,
+                    self.recompute,
+                    tokens,
+                    self.lean_norms,
                 )
             else:
+                if x.device.type == "cuda":  # the order in which tensor cores read convolutions
+                    x = x.contiguous(memory_format=torch.channels_last)
                 out = functional_call(visual, given, (x,))
         out = out[0] if isinstance(out, tuple) else out  # towers that also return tokens
         return out.to(x.dtype)

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.style import dress, plain_html
 from grace_geom.plots.tradeoff import span
-from grace_geom.records import Accuracy, Estimate
+from grace_geom.records import Accuracy, class_counts, is_mean_per_class, shown
 
 Key = tuple[str, str]
 """Suite and data set."""
@@ -54,9 +54,10 @@ def dots(
     for i, (run, known) in enumerate(asked.items()):
         style, many = legend.looks[run], (seeds or {}).get(run, 1)
         rows = [(j, known[key]) for j, key in enumerate(keys) if key in known]
+        means = [shown(a) for _, a in rows]
         offset = (i - (len(asked) - 1) / 2) * step
         figure.add_scatter(
-            x=[100 * a.accuracy for _, a in rows],
+            x=[100 * e.value for e in means],
             y=[j + offset for j, _ in rows],
             mode="markers",
             name=plain_html(legend.names[run]),
@@ -64,8 +65,8 @@ def dots(
             error_x={
                 "type": "data",
                 "symmetric": False,
-                "array": [100 * (a.ci_high - a.accuracy) for _, a in rows],
-                "arrayminus": [100 * (a.accuracy - a.ci_low) for _, a in rows],
+                "array": [100 * (e.high - e.value) for e in means],
+                "arrayminus": [100 * (e.value - e.low) for e in means],
                 "color": style.color,
                 "thickness": 1.2,
                 "width": 0,
@@ -81,15 +82,14 @@ def dots(
         if keys[j][0] != keys[j - 1][0]:
             figure.add_hline(y=j - 0.5, line={"color": legend.ground.muted, "width": 1})
     per_row = max(30, 9 * len(asked))
-    everything = [
-        Estimate.of(known[key]) for known in asked.values() for key in keys if key in known
-    ]
+    drawn = [known[key] for known in asked.values() for key in keys if key in known]
+    by_class = " or mean per-class" if any(a.metric for a in drawn) else ""
     return dress(
         figure,
         legend.ground,
         80 + per_row * len(keys),
         showlegend=False,
-        xaxis={"title": "Top-1 accuracy (%)", "range": span(everything)},
+        xaxis={"title": f"Top-1{by_class} accuracy (%)", "range": span([shown(a) for a in drawn])},
         yaxis={
             "range": [len(keys) - 0.5, -0.5],
             "tickvals": list(range(len(keys))),
@@ -102,7 +102,11 @@ def dots(
 
 def counted(a: Accuracy, seeds: int = 1) -> str:
     """What an accuracy was counted from."""
-    return f"mean of {seeds} seeds, n = {a.n} each" if seeds > 1 else f"{a.correct} of {a.n}"
+    if seeds > 1:
+        return f"mean of {seeds} seeds, n = {a.n} each"
+    if is_mean_per_class(a):
+        return f"mean of {len(class_counts(a).n)} classes, n = {a.n}"
+    return f"{a.correct} of {a.n}"
 
 
 def _row_name(key: Key) -> str:

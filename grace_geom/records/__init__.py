@@ -15,8 +15,10 @@ from grace_geom.records.classes import (
     shown,
     worst_class,
 )
+from grace_geom.records.conventions import convention_notes
 from grace_geom.records.copies import distinct
 from grace_geom.records.dial import DIAL_FORMAT, DialPoint, DialRecord
+from grace_geom.records.estimate import Estimate
 from grace_geom.records.evaluation import EVAL_FORMAT, EvalRecord
 from grace_geom.records.finding import Finding
 from grace_geom.records.flat import NOT_MEASURED
@@ -31,13 +33,18 @@ from grace_geom.records.listing import (
     read_run,
     run_folders,
 )
-from grace_geom.records.paired import Difference, image_difference, mcnemar, seeds_difference
+from grace_geom.records.paired import (
+    Difference,
+    image_difference,
+    mcnemar,
+    seeds_difference,
+    set_difference,
+)
 from grace_geom.records.schema import NewerRecordError, RecordError, number, read_settings
 from grace_geom.records.statistics import RankCorrelation, rank_correlation, rankdata, wilson
 from grace_geom.records.summary import (
     BY_CONSTRUCTION,
     COLUMNS,
-    Estimate,
     by_construction,
     counted,
     harmonic_of,
@@ -88,6 +95,7 @@ __all__ = [
     "by_level",
     "class_counts",
     "confusion",
+    "convention_notes",
     "counted",
     "distinct",
     "find_runs",
@@ -118,6 +126,7 @@ __all__ = [
     "read_settings",
     "run_folders",
     "seeds_difference",
+    "set_difference",
     "shown",
     "strongest",
     "summarise",

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from grace_geom.records.accuracy import Accuracy
+from grace_geom.records.accuracy import Accuracy, numbers_of, outcomes_of
+from grace_geom.records.classes import is_mean_per_class
 from grace_geom.records.schema import RecordError
 
 Key = tuple[str, str]
@@ -36,6 +37,8 @@ class Answers:
         ids: Digest of the numbers that the images have in the data set; empty where the record has
             none.
         content: Digest of images, labels and class names; empty where the record has none.
+        labels: Class of each image, packed, where the mean over classes counts; empty for top-1
+            accuracy.
     """
 
     key: Key
@@ -46,6 +49,7 @@ class Answers:
     packed: str
     ids: str = ""
     content: str = ""
+    labels: str = ""
 
     @classmethod
     def of_accuracy(cls, a: Accuracy) -> "Answers":
@@ -55,6 +59,9 @@ class Answers:
             RecordError: If the record holds totals only.
         """
         a.right()
+        by_class = is_mean_per_class(a)
+        if by_class:
+            a.label_of_each()
         return cls(
             (a.suite, a.data),
             a.spec,
@@ -64,7 +71,23 @@ class Answers:
             a.outcomes,
             str(a.subset.get("ids_sha256") or ""),
             str(a.subset.get("content") or ""),
+            a.labels if by_class else "",
         )
+
+    def right(self) -> np.ndarray:
+        """``(n,)`` bool, image by image."""
+        return outcomes_of(self.packed, self.n)
+
+    def strata(self) -> np.ndarray:
+        """``(n,)`` the class of each image where the mean over classes counts; else all are 0."""
+        return numbers_of(self.labels, self.n) if self.labels else np.zeros(self.n, np.int64)
+
+    def share(self) -> float:
+        """Top-1 accuracy, or the mean over classes."""
+        strata = self.strata()
+        n = np.bincount(strata)
+        correct = np.bincount(strata, self.right())
+        return float((correct[n > 0] / n[n > 0]).mean())
 
     def positions(self) -> np.ndarray:
         """``(n,)`` places in the whole set, drawn as :meth:`ImageSet.subset` draws them."""

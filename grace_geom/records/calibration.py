@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 
+from grace_geom.records.estimate import Z95
 from grace_geom.records.schema import Plain
-from grace_geom.records.summary import Z95
 
 BINS = 15
 DRAWS = 400

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from grace_geom.records.accuracy import Accuracy
+from grace_geom.records.estimate import Estimate
 from grace_geom.records.schema import RecordError
 from grace_geom.records.statistics import wilson, wilson_of
-from grace_geom.records.summary import Estimate
 
 MEAN_PER_CLASS = "mean-per-class"
 

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from grace_geom.records.accuracy import Accuracy
-from grace_geom.records.summary import Z95
+from grace_geom.records.estimate import Z95
 
 ALEXNET: dict[str, float] = {
     "gaussian_noise": 0.886428,

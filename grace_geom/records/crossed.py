@@ -12,6 +12,9 @@ S - 1 degrees of freedom; ``C``, the covariance of two seeds' numbers over image
 second; ``F``, the variance over images of the mean answer, estimates the last two together. Seeds
 that agree by chance make A small, but F knows what the images alone do.
 
+Where the mean over classes counts, image i of class c has the weight ``1 / (K n_c)`` in place of
+``1 / n`` and its error is the one about its class: classes are strata.
+
 The half-width is the largest of three (:func:`half_width`), because two seeds tell their spread
 with one degree of freedom and Satterthwaite's approximation covers only 87 % there.
 
@@ -32,7 +35,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
-from grace_geom.records.accuracy import outcomes_of
 from grace_geom.records.answers import Answers, Key, column_of
 
 SETTLED = 0.1
@@ -138,7 +140,7 @@ def spread(groups: tuple[Group, ...], column: str) -> Spread:
     """
     parts = [_influence(group, column, (1.0, 0.0), 0.5) for group in groups]
     values = [float(column_of(_shares(group), column)[0]) for group in groups]
-    return _spread(values, [p[0] for p in parts], [p[1] for p in parts], 0.5)
+    return _spread(values, [p[0] for p in parts], [p[1] for p in parts])
 
 
 @functools.lru_cache(maxsize=4096)
@@ -153,27 +155,24 @@ def gap_spread(ours: tuple[Group, ...], theirs: tuple[Group, ...], column: str) 
         mine, my = _influence(one, column, (1.0, 0.0), 1.0)
         other_centre, its = _influence(other, column, (0.0, 1.0), 1.0)
         centres.append(mine - other_centre)
-        influences.append({key: my[key] - its[key] for key in my})
+        influences.append({key: _padded([my[key], -its[key]]).sum(axis=0) for key in my})
         a, b = (float(column_of(_shares(group), column)[0]) for group in (one, other))
         values.append(a - b)
-    return _spread(values, centres, influences, 1.0)
+    return _spread(values, centres, influences)
 
 
 def _spread(
     values: Sequence[float],
     centres: Sequence[float],
     influences: Sequence[Mapping[tuple[str, int], np.ndarray]],
-    weight: float,
 ) -> Spread:
     """From each seed's number, and what each image adds to its error, by data set."""
     S = len(values)
     images = own = 0.0
     for key in influences[0]:
-        rows = np.stack([some[key] for some in influences])
-        weights = np.ones(rows.shape[1])
-        weights[-2:] = weight
-        images += float(weights @ rows.mean(axis=0) ** 2)
-        own += float((weights @ rows.T**2).mean())
+        rows = _padded([some[key] for some in influences])
+        images += float((rows.mean(axis=0) ** 2).sum())
+        own += float((rows**2).sum(axis=1).mean())
     centre = float(np.mean(centres))
     if S == 1:
         return Spread(centre, 1, 0.0, images, images)
@@ -181,27 +180,62 @@ def _spread(
     return Spread(centre, S, between, images, max(0.0, (S * images - own) / (S - 1)))
 
 
+def _padded(rows: Sequence[np.ndarray]) -> np.ndarray:
+    """Rows of one set: images first, then the imaginary ones of as many classes as each knows."""
+    longest = max(map(len, rows))
+    return np.stack([np.pad(row, (0, longest - len(row))) for row in rows])
+
+
 def _influence(
     group: Group, column: str, imagined: tuple[float, float], weight: float
 ) -> tuple[float, dict[tuple[str, int], np.ndarray]]:
     """A column with two imaginary images of that weight and these answers, and by data set what
-    each image adds to its error, ``(of + 2,)``, 0 where it was not seen.
+    each image adds to its error: ``(of,)``, 0 where it was not seen, and then two imaginary ones
+    for each class.
     """
-    right = {a.key: outcomes_of(a.packed, a.n) for a in group}
-    shares = {
-        a.key: (right[a.key].sum() + weight * sum(imagined)) / (a.n + 2 * weight) for a in group
-    }
+    linear = {a.key: _linear(a, imagined, weight) for a in group}
+    shares = {key: share for key, (share, _, _) in linear.items()}
     slopes = _slopes(shares, column)
-    found: dict[tuple[str, int], np.ndarray] = {}
+    found: dict[tuple[str, int], list[np.ndarray]] = {}
     for a in group:
-        row = found.setdefault((a.spec, a.of), np.zeros(a.of + 2))
-        n = a.n + 2 * weight
-        # of a single share, p (1 - p) / n as Wilson has it; of a difference, over n + 2
-        scale = slopes[a.key] / (math.sqrt(a.n * n) if weight < 1 else n)
-        row[a.positions()] += scale * (right[a.key] - shares[a.key])
-        row[-2:] += scale * (np.array(imagined) - shares[a.key])
+        _, images, ends = linear[a.key]
+        row = np.zeros(a.of + len(ends))
+        row[a.positions()] = images
+        row[a.of :] = ends
+        found.setdefault((a.spec, a.of), []).append(slopes[a.key] * row)
     value = column_of({key: np.array([x]) for key, x in shares.items()}, column)
-    return float(value[0]), found
+    return float(value[0]), {key: _padded(rows).sum(axis=0) for key, rows in found.items()}
+
+
+def _linear(
+    a: Answers, imagined: tuple[float, float], weight: float
+) -> tuple[float, np.ndarray, np.ndarray]:
+    """A share with two imaginary images, and what each image ``(n,)`` and each imaginary one
+    ``(2 classes,)`` adds to its error. Without classes all images are of one.
+
+    Of a share, each class has imaginary images of its own, as in
+    :func:`~grace_geom.records.classes.mean_per_class`, whose variance this is. Of a difference,
+    they are shared out over the classes: whole ones in each would draw it towards 0.
+    """
+    right, strata = a.right(), a.strata()
+    n = np.bincount(strata).astype(float)
+    there = n > 0
+    K, whole = int(there.sum()), weight >= 1
+    each = weight / K if whole else weight
+    N = n + 2 * each
+    shares = (np.bincount(strata, right) + each * sum(imagined)) / N
+    share = float(shares[there].mean())
+    # of a single share, p (1 - p) / n as Wilson has it; of a difference, over n + 2
+    scale = np.where(there, 1 / (K * (N if whole else np.sqrt(np.maximum(n, 1) * N))), 0.0)
+    centre, unbiased = shares, np.ones_like(n)
+    if whole and a.labels:
+        # A class of n images knows its variance with n - 1 of them, one of a single image not at
+        # all: that image's error is the one about the mean of all classes.
+        centre = np.where(n > 1, shares, share)
+        unbiased = np.where(n > 1, np.sqrt(n / np.maximum(n - 1, 1)), 1.0)
+    images = (scale * unbiased)[strata] * (right - centre[strata])
+    ends = math.sqrt(each) * scale[:, None] * (np.array(imagined) - shares[:, None])
+    return share, images, ends.ravel()
 
 
 def _slopes(shares: Mapping[Key, float], column: str, step: float = 1e-6) -> dict[Key, float]:
@@ -217,7 +251,7 @@ def _slopes(shares: Mapping[Key, float], column: str, step: float = 1e-6) -> dic
 
 
 def _shares(group: Group) -> dict[Key, np.ndarray]:
-    return {a.key: np.array([outcomes_of(a.packed, a.n).mean()]) for a in group}
+    return {a.key: np.array([a.share()]) for a in group}
 
 
 def _quantile(freedom: float, q: float) -> float:

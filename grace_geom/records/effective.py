@@ -8,8 +8,9 @@ import numpy as np
 from scipy.special import ndtr, ndtri, stdtrit
 
 from grace_geom.records.accuracy import Accuracy
+from grace_geom.records.classes import shown
+from grace_geom.records.estimate import Z95, Estimate
 from grace_geom.records.schema import RecordError
-from grace_geom.records.summary import Estimate
 
 LEAST = 3
 """Models that a line with a band needs."""
@@ -57,8 +58,15 @@ class ProbitLine:
 
 
 def share_of(a: Accuracy) -> float:
-    """Accuracy with half a right and half a wrong image added, so that 0 and 1 have a probit."""
-    return (a.correct + 0.5) / (a.n + 1)
+    """The data set's usual number with half a right and half a wrong image added, so that 0 and 1
+    have a probit.
+    """
+    return smoothed(shown(a).value, a.n)
+
+
+def smoothed(value: float, n: int) -> float:
+    """A share of ``n`` images with half a right and half a wrong one added."""
+    return (value * n + 0.5) / (n + 1)
 
 
 def fit_line(pairs: Sequence[tuple[Accuracy, Accuracy]]) -> ProbitLine:
@@ -68,13 +76,21 @@ def fit_line(pairs: Sequence[tuple[Accuracy, Accuracy]]) -> ProbitLine:
     Raises:
         RecordError: If there are fewer than three models, or all have the same ID accuracy.
     """
-    if len(pairs) < LEAST:
+    return line_through([(share_of(a), share_of(b)) for a, b in pairs])
+
+
+def line_through(shares: Sequence[tuple[float, float]]) -> ProbitLine:
+    """The same through ID and OOD accuracies inside (0, 1), as :func:`smoothed` gives them.
+
+    Raises:
+        RecordError: As above.
+    """
+    if len(shares) < LEAST:
         raise RecordError(
-            f"a line needs at least {LEAST} models trained without attack, here are {len(pairs)}: "
+            f"a line needs at least {LEAST} models trained without attack, here are {len(shares)}: "
             "name more checkpoints"
         )
-    x = ndtri(np.array([share_of(a) for a, _ in pairs]))
-    y = ndtri(np.array([share_of(b) for _, b in pairs]))
+    x, y = ndtri(np.array(shares)).T
     centre, sxx = float(x.mean()), float(((x - x.mean()) ** 2).sum())
     if sxx < 1e-12:
         raise RecordError(
@@ -84,7 +100,7 @@ def fit_line(pairs: Sequence[tuple[Accuracy, Accuracy]]) -> ProbitLine:
     intercept = float(y.mean()) - slope * centre
     left = float(((y - intercept - slope * x) ** 2).sum())
     whole = float(((y - y.mean()) ** 2).sum())
-    n = len(pairs)
+    n = len(shares)
     return ProbitLine(
         intercept, slope, n, 1 - left / whole if whole else math.nan,
         math.sqrt(left / (n - 2)), centre, sxx,
@@ -97,8 +113,13 @@ def effective_robustness(line: ProbitLine, id_: Accuracy, ood: Accuracy) -> Esti
     The 95 % interval joins that of the OOD accuracy with the band of the line, taken as independent
     (Newcombe 1998): for models of the line itself, which pull it towards them, it is only a guide.
     """
-    foretold, low, high = line.at(share_of(id_))
-    value = ood.accuracy - foretold
-    below = math.hypot(ood.accuracy - ood.ci_low, high - foretold)
-    above = math.hypot(ood.ci_high - ood.accuracy, foretold - low)
-    return Estimate(value, (below + above) / (2 * 1.959963984540054), value - below, value + above)
+    return above_line(line, share_of(id_), shown(ood))
+
+
+def above_line(line: ProbitLine, share: float, ood: Estimate) -> Estimate:
+    """The same of an ID accuracy inside (0, 1), as :func:`smoothed` gives it."""
+    foretold, low, high = line.at(share)
+    value = ood.value - foretold
+    below = math.hypot(ood.value - ood.low, high - foretold)
+    above = math.hypot(ood.high - ood.value, foretold - low)
+    return Estimate(value, (below + above) / (2 * Z95), value - below, value + above)

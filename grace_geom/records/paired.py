@@ -11,11 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import bdtr
 
-from grace_geom.records.accuracy import Accuracy, outcomes_of
+from grace_geom.records.accuracy import Accuracy
 from grace_geom.records.answers import SUITE_OF, Answers, Key, same_images
+from grace_geom.records.classes import is_mean_per_class, shown
 from grace_geom.records.crossed import Spread, gap_interval, gap_spread, p_value
+from grace_geom.records.estimate import Estimate
 from grace_geom.records.schema import RecordError
-from grace_geom.records.summary import Estimate, counted, summarise
+from grace_geom.records.summary import counted, summarise
 
 
 @dataclass(frozen=True)
@@ -89,10 +91,10 @@ def image_difference(
     lacks the column.
 
     The interval comes from both answers to each image (:mod:`.crossed`); data sets are independent
-    of each other. p is McNemar's exact one where the column is one data set, else the interval's,
-    but never below ``2^(1 - m)``, the least that m images with different answers allow: exchanging
-    both checkpoints on each of them at random has 2^m outcomes. ``image_difference(b, a)`` is
-    exactly the negative.
+    of each other. p is McNemar's exact one where the column is the top-1 accuracy of one data set,
+    else the interval's, but never below ``2^(1 - m)``, the least that m images with different
+    answers allow: exchanging both checkpoints on each of them at random has 2^m outcomes.
+    ``image_difference(b, a)`` is exactly the negative.
     """
     return seeds_difference([a], [b], column)
 
@@ -135,6 +137,18 @@ def seeds_difference(
     return _over_images(value, one[0], other[0], column)
 
 
+def set_difference(a: Accuracy, b: Accuracy) -> Difference | None:
+    """The difference of two accuracies of one data set in the number that papers report for it, by
+    the rules of :func:`image_difference`; ``None`` where they cannot be paired.
+    """
+    key = a.suite, a.data
+    if _unlike({key: a}, {key: b}) or _unpaired({key: a}, {key: b}):
+        return None
+    column = next(name for name, suite in SUITE_OF.items() if suite == a.suite)
+    one, other = Answers.of_accuracy(a), Answers.of_accuracy(b)
+    return _over_images(shown(a).value - shown(b).value, (one,), (other,), column)
+
+
 def _tested(value: float, found: Spread, by: str) -> Difference:
     return Difference(value, *gap_interval(value, found), p_value(found), f"paired over {by}")
 
@@ -153,8 +167,8 @@ def _over_images(
     found = gap_spread((a,), (b,), column)
     low, high = gap_interval(value, found)
     theirs = {answers.key: answers for answers in b}
-    answers = [tuple(outcomes_of(x.packed, x.n) for x in (mine, theirs[mine.key])) for mine in a]
-    if column in SUITE_OF and len(answers) == 1:
+    answers = [(mine.right(), theirs[mine.key].right()) for mine in a]
+    if column in SUITE_OF and len(answers) == 1 and not a[0].labels:
         return Difference(
             value, low, high, mcnemar(*answers[0]).p, "McNemar's exact test, one seed"
         )
@@ -169,6 +183,9 @@ def _unlike(ours: Mapping[Key, Accuracy], theirs: Mapping[Key, Accuracy]) -> str
         return "data sets are not the same"
     if any(mine.attack != theirs[key].attack for key, mine in ours.items()):
         return "attacks are not the same"
+    for key, mine in ours.items():
+        if is_mean_per_class(mine) != is_mean_per_class(theirs[key]):
+            return f"{key[1]} is mean per-class accuracy of one, top-1 of the other"
     return ""
 
 

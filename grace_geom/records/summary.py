@@ -4,14 +4,16 @@ from image counts.
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from statistics import harmonic_mean
 
 import numpy as np
 
 from grace_geom.records.accuracy import Accuracy
 from grace_geom.records.answers import SUITES_OF, Answers, Key, same_images
+from grace_geom.records.classes import shown
 from grace_geom.records.crossed import Spread, share_interval, spread
+from grace_geom.records.estimate import Z95, Estimate
 from grace_geom.records.schema import RecordError
 from grace_geom.records.statistics import rank_correlation, rankdata
 
@@ -20,8 +22,6 @@ ATTACK_PREFERENCE = ("apgd-ce", "apgd", "autoattack", "pgd")
 PAPER_EPS = 4 / 255
 USUAL_EPS = {"l2": 0.5, "l1": 12.0}
 """Radii that are usual outside the maximum norm (RobustBench, AutoAttack)."""
-Z95 = 1.959963984540054
-
 
 BY_CONSTRUCTION = (
     "NatAdv of shapes:hard has no difference to zero-shot: its images were chosen because the "
@@ -38,33 +38,6 @@ def by_construction(column: str, method: str, accuracies: Iterable[Accuracy]) ->
         and method == "zero-shot"
         and any(a.suite == "natural_adv" and a.spec == "shapes:hard" for a in accuracies)
     )
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A share between 0 and 1, its standard error and its 95 % interval. ``how`` tells where a
-    number of several sets has them from: "by images", the answers to each image, or "by totals".
-    """
-
-    value: float
-    error: float
-    low: float
-    high: float
-    how: str = ""
-
-    @classmethod
-    def of(cls, accuracy: Accuracy) -> "Estimate":
-        """One accuracy; its error is half of Wilson's interval in units of z, so that it is never 0
-        at 0 or 100 %.
-        """
-        error = (accuracy.ci_high - accuracy.ci_low) / (2 * Z95)
-        return cls(accuracy.accuracy, error, accuracy.ci_low, accuracy.ci_high)
-
-    @classmethod
-    def normal(cls, value: float, error: float) -> "Estimate":
-        """Normal interval, cut to [0, 1], of a number made of several sets' totals."""
-        low, high = max(0.0, value - Z95 * error), min(1.0, value + Z95 * error)
-        return cls(value, error, low, high, "by totals")
 
 
 OVER_SEEDS = (
@@ -191,6 +164,7 @@ def _headline(accuracies: Iterable[Accuracy]) -> list[tuple[Accuracy, Accuracy]]
     ]
 
     def rank(a: Accuracy) -> tuple[str, int, tuple[bool, float]]:
+        """Sorts attacks, the one that ``Adv`` stands for first."""
         known = a.attack_name in ATTACK_PREFERENCE
         place = ATTACK_PREFERENCE.index(a.attack_name) if known else len(ATTACK_PREFERENCE)
         attack = a.attack or {}
@@ -224,8 +198,9 @@ def _weakness(a: Accuracy) -> tuple[str, int, int, float, bool, tuple[str, str, 
 def summarise(accuracies: Sequence[Accuracy]) -> dict[str, Estimate | None]:
     """The nine columns of ``COLUMNS``; ``None`` where a suite is missing.
 
-    Each data set counts by its :func:`strongest` number. ``OOD``, ``NatAdv`` and ``ZS`` are means
-    over data sets, ``Adv`` see :func:`headline_attack`,
+    Each data set counts by its :func:`strongest` number, in the metric that papers report for it
+    (:func:`~grace_geom.records.classes.shown`). ``OOD``, ``NatAdv`` and ``ZS`` are means over data
+    sets, ``Adv`` see :func:`headline_attack`,
     ``HM = 3 / (1/ID + 1/OOD + 1/Adv)``. The paper's Table 6: ``OOD' = (OOD + ZS) / 2``,
     ``Adv' = (Adv + NatAdv) / 2``, ``HM'`` of ID, OOD', Adv'. Errors of columns of several sets come
     from the answers to each image, since ID and Adv share images (:mod:`.crossed`); where the
@@ -233,11 +208,11 @@ def summarise(accuracies: Sequence[Accuracy]) -> dict[str, Estimate | None]:
     """
 
     def suite(name: str) -> Estimate | None:
-        return mean_of([Estimate.of(a) for a in clean if a.suite == name])
+        return mean_of([shown(a) for a in clean if a.suite == name])
 
     clean = [a for a in strongest(accuracies) if a.attack is None]
     id_, ood, natural, zs = suite("id"), suite("ood"), suite("natural_adv"), suite("zeroshot")
-    adv = mean_of([Estimate.of(a) for a in headline_attack(accuracies)])
+    adv = mean_of([shown(a) for a in headline_attack(accuracies)])
     ood_, adv_ = mean_of([ood, zs]), mean_of([adv, natural])
     values = (
         id_,
@@ -273,7 +248,7 @@ def over_seeds(runs: Sequence[Sequence[Accuracy]], column: str) -> Estimate | No
 
 def mean_accuracy(found: Sequence[Accuracy]) -> Estimate | None:
     """The mean over seeds of one question's accuracies, as :func:`over_seeds`."""
-    each = [Estimate.of(a) for a in found]
+    each = [shown(a) for a in found]
     if len(each) < 2:
         return each[0] if each else None
     column = next(name for name, suites in SUITES_OF.items() if suites == (found[0].suite,))

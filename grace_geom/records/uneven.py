@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from grace_geom.records.accuracy import Accuracy
 from grace_geom.records.answers import SUITE_OF, Key
 from grace_geom.records.attack import attack_text
+from grace_geom.records.classes import is_mean_per_class
 from grace_geom.records.summary import COLUMNS, counted
 
 MARK = "†"
@@ -127,6 +128,7 @@ def measured_on(a: Accuracy) -> str:
     images = f"{a.n} images" if of == a.n else f"{a.n} of {of} images"
     digits = str(a.subset.get("content") or a.subset.get("ids_sha256") or "")[:6]
     text = f"{images} ({digits})" if digits else images
+    text += ", mean per class" * is_mean_per_class(a)
     if a.attack is None:
         return text
     return f"{text}, {attack_text(a.attack, 'all')}"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from grace_geom.records import COLUMNS, Estimate, mean_corruption
+from grace_geom.study.effective import effective, plain_of
 from grace_geom.study.report import (
     by_design,
     corruption_levels,
@@ -26,7 +27,9 @@ def csv_text(rows: Sequence[Row]) -> str:
     whole = [name for a in attacks for name in (a, f"{a}_low", f"{a}_high")]
     cost = ["lr", "training_seconds", "step_in_forwards", "step_at_most"]
     heads = ["method", "seeds", *bounds, *cost, "error", *whole, "tables", "measured_unlike"]
-    writer.writerow(heads)
+    above = effective(rows).column
+    er = "effective_robustness"
+    writer.writerow([*heads, *([er, f"{er}_low", f"{er}_high"] if above else [])])
     tables, apart = grouped(rows), uneven_rows(rows)
     for i, row in enumerate(rows):
         numbers: list[float | None] = []
@@ -47,6 +50,11 @@ def csv_text(rows: Sequence[Row]) -> str:
                 *stands,
                 shown,
                 apart.note_of(i),
+                *(
+                    ["" if x is None else f"{x:.6g}" for x in _bounds(above.get(row.label))]
+                    if above
+                    else []
+                ),
             ]
         )
     return out.getvalue()
@@ -56,6 +64,7 @@ def plain_rows(rows: Sequence[Row], baseline: Row | None) -> list[dict[str, Any]
     """Everything the tables show, and each seed's numbers, as plain types."""
     found, apart = [], uneven_rows(rows)
     levels_of, suites_of = corruption_levels(rows), suite_estimates(rows)
+    shift = effective(rows)
     for i, row in enumerate(rows):
         columns = {
             c: _plain(row.estimate(c)) | {"seeds": row.values(c)} for c in COLUMNS if row.values(c)
@@ -72,6 +81,7 @@ def plain_rows(rows: Sequence[Row], baseline: Row | None) -> list[dict[str, Any]
             for data, levels in levels_of[i].items()
         }
         entry["measured_unlike"] = apart.note_of(i)
+        entry["effective_robustness"] = plain_of(shift, row.label)
         entry["whole_attacks"] = {name: _plain(e) for name, e in suites_of[i].items()}
         entry |= {
             "training_seconds": list(row.seconds),

@@ -8,8 +8,10 @@ import plotly.graph_objects as go
 from grace_geom.plots.export import save
 from grace_geom.plots.legend import Identity, Legend
 from grace_geom.plots.sample import images_range
+from grace_geom.plots.shift import ShiftPanel, above_the_line
 from grace_geom.plots.tradeoff import tradeoffs
-from grace_geom.records import attack_text, headline_attack
+from grace_geom.records import attack_text, headline_attack, is_mean_per_class, questions
+from grace_geom.study.effective import Effective
 from grace_geom.study.rows import Row
 
 COLUMNS = ("ID", "Adv", "OOD")
@@ -43,6 +45,31 @@ def drawn(rows: Sequence[Row]) -> go.Figure | None:
     return tradeoffs(estimates, legend, ("ID", "ID accuracy (%)"), ys, note=_note(rows))
 
 
+def effective_robustness(found: Effective, path: Path) -> Path | None:
+    """OOD accuracy against ID accuracy with the line of :mod:`.effective`, a panel for each set.
+
+    Args:
+        found: Of the study.
+        path: PNG, SVG or PDF to write.
+
+    Returns:
+        ``path``, or ``None`` where no set has a line.
+    """
+    labels = {p.label: p.label for shift in found.shifts for p in shift.placed}
+    legend = Legend.of({label: Identity.of_label(label) for label in labels}, labels)
+    panels = [
+        ShiftPanel(
+            s.data, s.line, {p.label: (p.clean, p.shifted) for p in s.placed},
+            {p.label for p in s.placed if p.on_line},
+        )
+        for s in found.shifts
+    ]  # fmt: skip
+    figure = above_the_line(panels, legend)
+    if figure is None:
+        return None
+    return save(figure, path, PAGE if len(panels) > 1 else PAGE / 2)
+
+
 def attack_label(rows: Sequence[Row]) -> str:
     """Label of the axis of ``Adv``: the attack that it is made of, which of an attack of several
     parts is the first.
@@ -63,4 +90,9 @@ def _note(rows: Sequence[Row]) -> str:
     seeds = sorted({seed for row in rows if row.trains for seed in row.seeds})
     over = "images and seeds" if len(seeds) > 1 else "images"
     which = f"; seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}" if seeds else ""
-    return f"bars: 95 % intervals over {over}; n = {', '.join(n)} images{which}"
+    counted = [
+        a for row in rows for r in row.seeds.values() for a in questions(r.accuracies).values()
+    ]
+    by_class = dict.fromkeys(a.data for a in counted if is_mean_per_class(a))
+    metric = f"; mean per-class accuracy: {', '.join(by_class)}" if by_class else ""
+    return f"bars: 95 % intervals over {over}; n = {', '.join(n)} images{which}{metric}"

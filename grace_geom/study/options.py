@@ -12,6 +12,7 @@ from grace_geom.config import TrainConfig, differing, make_config, stored_settin
 from grace_geom.errors import UserError, nearest, unknown
 from grace_geom.methods import METHODS, method_class
 from grace_geom.methods.grace import Grace
+from grace_geom.tracking import check_names
 
 GROUPS = {
     f"table{n}": tuple(name for name, cls in METHODS.items() if n in cls.__dict__.get("tables", ()))
@@ -39,7 +40,7 @@ same augmentation.
 """
 
 
-OF_THE_STUDY = ("method", "out", "seed", "resume", "device", "data_root")
+OF_THE_STUDY = ("method", "out", "seed", "resume", "device", "data_root", "report_to")
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,8 @@ class StudyOptions:
             model.
         also_pretrained: Weights of the text tower for foreign image towers in --also; default: the
             base model's.
-        workers: Number of runs at a time, each in its own process; torch's threads are divided
-            among them.
+        workers: Number of runs at a time, each in its own process; torch's threads and the GPUs are
+            divided among them.
         data: Training data, as in training.
         data_root: Directory of the torchvision and ImageNet data sets.
         download: Download missing torchvision data sets.
@@ -75,7 +76,9 @@ class StudyOptions:
         max_steps: Maximum number of optimizer steps; null: the data set's recipe.
         batch_size: Images per optimizer step; null: the data set's recipe.
         train_images: Train on a random subset of this size; null: all images.
-        device: Device: cpu, cuda, cuda:1, mps; auto: a GPU if there is one.
+        device: Device: cpu, cuda, cuda:1; auto: GPUs if there are some, shared among the workers.
+        report_to: Experiment trackers that also get each run's training and evaluation, and the
+            study's table: tensorboard, wandb, mlflow.
     """
 
     methods: tuple[str, ...] = field(
@@ -102,8 +105,10 @@ class StudyOptions:
     batch_size: int | None = None
     train_images: int | None = None
     device: str = "auto"
+    report_to: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        check_names(self.report_to)
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise UserError(
                 f"--seeds needs different numbers, at least one; got {list(self.seeds)}"
@@ -285,6 +290,7 @@ def settings_of(options: StudyOptions, label: str, seed: int) -> dict[str, Any]:
         "model": options.model,
         "pretrained": options.pretrained,
         "device": options.device,
+        "report_to": options.report_to,
     }
     for name in ("epochs", "max_steps", "batch_size", "train_images"):
         if getattr(options, name) is not None:
@@ -357,6 +363,7 @@ def trials_of(
         for rate in rates:
             folder = options.out / "trials" / f"{folder_name(label)}-lr{rate:.3g}"
             trial = values | {"lr": rate, "max_steps": length, "epochs": None, "out": folder}
+            trial |= {"report_to": ()}
             config = make_config(trial, f"--methods {label}")
             attacked = "eps" in {f.name for f in fields(config.build_method())}
             # held-out numbers at the end only; under attack where the method trains for that

@@ -9,17 +9,21 @@ from dataclasses import replace
 
 from grace_geom.records import (
     COLUMNS,
+    SUITES,
     Accuracy,
     Estimate,
     Uneven,
     attack_text,
+    convention_notes,
     headline_attack,
     how_intervals,
     mean_corruption,
     over_levels,
+    questions,
     uneven,
 )
 from grace_geom.records.summary import BY_CONSTRUCTION, OVER_SEEDS, by_construction
+from grace_geom.study.effective import effective, effective_table
 from grace_geom.study.options import GROUPS, best_rate, beyond
 from grace_geom.study.rows import Row, difference
 from grace_geom.study.sets import (
@@ -54,10 +58,27 @@ SET_TITLES = {
 }
 Cells = list[list[Cell | str]]
 Trials = Mapping[str, Mapping[str, float | None]]
+NONE: Mapping[str, Estimate] = {}
+ER = (
+    "ER: effective robustness, OOD minus what a line through the methods that train without attack "
+    "foretells for ID."
+)
 
 
-def main_table(rows: Sequence[Row], columns: Sequence[str] = OURS, title: str = "") -> Table:
-    """One row a method; one whose runs all failed says so."""
+def main_table(
+    rows: Sequence[Row],
+    columns: Sequence[str] = OURS,
+    title: str = "",
+    above: Mapping[str, Estimate] = NONE,
+) -> Table:
+    """One row a method; one whose runs all failed says so.
+
+    Args:
+        rows: The methods.
+        columns: Those that no row has are left out.
+        title: A line above.
+        above: Effective robustness by method, for a last column ``ER``.
+    """
     shown = [c for c in columns if any(row.estimate(c) for row in rows)]
     names = [row.label if row.records or not row.error else f"{row.label} (failed)" for row in rows]
     apart = uneven_rows(rows, shown)
@@ -65,7 +86,11 @@ def main_table(rows: Sequence[Row], columns: Sequence[str] = OURS, title: str = 
         [name, *(_cell(row.estimate(c)).marked(apart.mark(i, c)) for c in shown)]
         for i, (name, row) in enumerate(zip(names, rows, strict=True))
     ]
-    notes = [intervals_note(rows), *copies(rows), *apart.notes]
+    if any(row.label in above for row in rows):
+        shown.append("ER")
+        for row, line in zip(rows, cells, strict=True):
+            line.append(_cell(above.get(row.label), signed=True))
+    notes = [intervals_note(rows), *conventions(rows), *copies(rows), *apart.notes]
     return Table(["method", *shown], cells, title=title, notes=notes)
 
 
@@ -75,6 +100,14 @@ def uneven_rows(rows: Sequence[Row], columns: Sequence[str] = COLUMNS) -> Uneven
     """
     shown = [(row.label, [r.accuracies for r in row.seeds.values()]) for row in rows]
     return uneven(shown, columns)
+
+
+def conventions(rows: Sequence[Row], suites: Sequence[str] = SUITES) -> list[str]:
+    """Which numbers are mean per-class accuracies, as papers report them."""
+    counted = [
+        a for row in rows for r in row.seeds.values() for a in questions(r.accuracies).values()
+    ]
+    return convention_notes(a for a in counted if a.suite in suites)
 
 
 def copies(rows: Sequence[Row]) -> list[str]:
@@ -103,7 +136,7 @@ def sets_table(rows: Sequence[Row], suite: str, title: str) -> Table | None:
         ]
         for i, row in enumerate(rows)
     ]
-    notes = [*apart.notes, *lacking(rows, set_of(suite))]
+    notes = [*conventions(rows, [suite]), *apart.notes, *lacking(rows, set_of(suite))]
     return Table(["method", *names], cells, title=title, notes=notes)
 
 
@@ -118,9 +151,8 @@ def suite_table(rows: Sequence[Row]) -> Table | None:
         for row, some in zip(rows, found, strict=True)
     ]
     note = "Images that stand under every part of the attack; Adv and HM count its APGD-CE part, as the paper does."
-    return Table(
-        ["method", *names], cells, title="Whole attack", notes=[note, *lacking(rows, whole_attack)]
-    )
+    notes = [note, *conventions(rows, ["adv"]), *lacking(rows, whole_attack)]
+    return Table(["method", *names], cells, title="Whole attack", notes=notes)
 
 
 def corruption_table(rows: Sequence[Row]) -> Table | None:
@@ -273,13 +305,14 @@ def markdown(
     rows: Sequence[Row], baseline: Row | None, heading: str, trials: Trials | None = None
 ) -> str:
     """Every table of the study; ``trials`` are the learning rates that were tried, if any."""
-    parts = [f"# {heading}\n"]
+    parts, shift = [f"# {heading}\n"], effective(rows)
     for title, some in grouped(rows).items():
-        parts.append(f"## {title}\n\n{main_table(some).markdown()}")
+        parts.append(f"## {title}\n\n{main_table(some, above=shift.column).markdown()}")
         if any(row.estimate("OOD'") or row.estimate("Adv'") for row in some):
             paper = replace(main_table(some, PAPER), notes=uneven_rows(some, PAPER).notes)
             parts.append(f"In the paper's columns:\n\n{paper.markdown()}")
-    parts.append(definitions(rows) + "\n\n" + PAPER_DEFINITIONS + "\n")
+    meanings = " ".join([definitions(rows), *([ER] if shift.column else [])])
+    parts.append(meanings + "\n\n" + PAPER_DEFINITIONS + "\n")
     if baseline is not None and (table := difference_table(rows, baseline)) is not None:
         parts.append(f"## {table.title}\n\n{replace(table, title='').markdown()}")
     if (table := suite_table(rows)) is not None:
@@ -289,6 +322,12 @@ def markdown(
             parts.append(f"## {title}\n\n{table.markdown()}")
     if (table := corruption_table(rows)) is not None:
         parts.append(f"## {table.title}\n\n{replace(table, title='').markdown()}")
+    if (table := effective_table(shift)) is not None:
+        parts.append(f"## {table.title}\n\n{replace(table, title='').markdown()}")
+    elif shift.lacking:
+        parts.append(
+            "## Effective robustness\n\n" + "\n".join(f"- {s}" for s in shift.lacking) + "\n"
+        )
     parts.append("## Cost\n\n" + cost_table(rows).markdown())
     if trials:
         parts.append("## Learning rates tried\n\n" + rates_table(trials).markdown())
@@ -312,8 +351,10 @@ def grouped(rows: Sequence[Row]) -> dict[str, list[Row]]:
     return ({"Comparison (Table 6)": first} if first else {}) | extra
 
 
-def _cell(estimate: Estimate | None) -> Cell:
-    return percent(estimate.value, estimate.low, estimate.high) if estimate else percent(None)
+def _cell(estimate: Estimate | None, signed: bool = False) -> Cell:
+    if estimate is None:
+        return percent(None)
+    return percent(estimate.value, estimate.low, estimate.high, signed)
 
 
 def _difference_cell(row: Row, baseline: Row, column: str) -> Cell:

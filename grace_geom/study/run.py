@@ -9,16 +9,15 @@ from pathlib import Path
 from grace_geom.checkpoint import checkpoint_file
 from grace_geom.config import TrainConfig
 from grace_geom.errors import Interrupted, UserError
-from grace_geom.evaluation import Measures, Sets, Source, assess, targets
+from grace_geom.evaluation import Measures, Sets, Source, assess, record_file, targets
+from grace_geom.evaluation import report as report_record
 from grace_geom.evaluation.watching import Heard
-from grace_geom.files import alone, write_text
+from grace_geom.files import alone
 from grace_geom.methods import method_class
 from grace_geom.progress import duration
-from grace_geom.provenance import provenance
 from grace_geom.records import EvalRecord
-from grace_geom.records.schema import dumps
 from grace_geom.serialise import plain
-from grace_geom.study import data_files, report
+from grace_geom.study import report
 from grace_geom.study.estimate import Timing, evaluation_seconds, probe, share_threads, stops_early
 from grace_geom.study.execute import (
     REAL,
@@ -28,9 +27,9 @@ from grace_geom.study.execute import (
     finished,
     held_out_score,
     run_all,
+    shared_gpus,
     training_seconds,
 )
-from grace_geom.study.figure import tradeoff
 from grace_geom.study.options import (
     Job,
     StudyOptions,
@@ -41,9 +40,11 @@ from grace_geom.study.options import (
     refuse_other_runs,
     trials_of,
 )
+from grace_geom.study.reporting import report_table
 from grace_geom.study.rows import Row
-from grace_geom.study.state import FORMAT, Say, StudyState
+from grace_geom.study.state import Say, StudyState
 from grace_geom.study.watch import Expected, Watch, ended
+from grace_geom.study.written import write_reports
 from grace_geom.tables import Cell, Table
 
 
@@ -109,6 +110,7 @@ class Study:
             ):
                 if outcome.record is not None:
                     records[outcome.job.name] = outcome.record
+                    self._report(outcome.record, outcome.job)
                 else:
                     errors[outcome.job.name] = outcome.error
         except (Interrupted, KeyboardInterrupt):
@@ -121,7 +123,15 @@ class Study:
         own = [self._asked(row, jobs[0]) for row in self.rows(jobs, records, errors)]
         rows = own + self._also()
         self.write(rows)
+        if names := self.options.report_to:
+            settings = {"study": plain(self.options), "measures": plain(self.measures)}
+            report_table(rows, self.baseline(rows), self.options.out, settings, names, self.say)
         return rows
+
+    def _report(self, record: EvalRecord, job: Job) -> None:
+        """The evaluation of a run; its training has reported itself."""
+        if names := self.options.report_to:
+            report_record(record, record_file(job.folder / "ckpt.pt"), names, self.say)
 
     def rows(
         self, jobs: Sequence[Job], records: Mapping[str, EvalRecord], errors: Mapping[str, str]
@@ -161,23 +171,9 @@ class Study:
         return replace(row, records=own)
 
     def write(self, rows: Sequence[Row]) -> None:
-        """``table.md``, ``table.csv``, ``table.json``, ``tradeoff.png``."""
-        out, baseline = self.options.out, self.baseline(rows)
-        heading = f"{', '.join(row.label for row in rows)} on {self.options.data}"
-        write_text(out / "table.md", report.markdown(rows, baseline, heading, self.state.trials))
-        write_text(out / "table.csv", data_files.csv_text(rows))
-        settings = {
-            "study": plain(self.options),
-            "measures": plain(self.measures),
-            "trials": self.state.trials,
-        }
-        settings["tables"] = {
-            title: [row.label for row in some] for title, some in report.grouped(rows).items()
-        }
-        settings["rates_at_an_edge"] = report.edges(self.state.trials)
-        content = {"format": FORMAT, **settings, "rows": data_files.plain_rows(rows, baseline)}
-        write_text(out / "table.json", dumps(content | {"versions": provenance()}))
-        tradeoff(rows, out / "tradeoff.png")
+        """The tables and figures of the study, in its folder."""
+        baseline = self.baseline(rows)
+        write_reports(rows, baseline, self.options, self.measures, self.state.trials)
 
     def baseline(self, rows: Sequence[Row]) -> Row | None:
         """The row that the others are compared with, if the study has it."""
@@ -293,7 +289,6 @@ class Study:
                 cost = f"≤ {cost}"
             done = sum(job.name in records for job in own)
             each = expected[own[0].name]
-            state = f"{done} finished" if done else ""
             cells.append(
                 [
                     label,
@@ -301,7 +296,7 @@ class Study:
                     cost,
                     duration(each.training),
                     duration(each.evaluation),
-                    state,
+                    f"{done} finished" if done else "",
                 ]
             )
         some = next((job.config for job in jobs if expected[job.name].steps), jobs[0].config)
@@ -320,7 +315,7 @@ class Study:
         if left > 0:
             self.say(
                 f"\nabout {duration(left / self.options.workers)} to go (each method was timed for "
-                "a few steps)\n"
+                f"a few steps){shared_gpus(self.options)}\n"
             )
         else:
             self.say("\nevery run is finished: nothing is trained or measured again")

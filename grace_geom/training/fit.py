@@ -127,7 +127,7 @@ def _evaluate_and_save(trainer: Trainer, recorder: Recorder, clock: "_Clock", do
 
 
 def _finish(trainer: Trainer, recorder: Recorder, clock: "_Clock") -> Weights:
-    weights = trainer.method.finish(trainer.run)
+    weights = trainer.finished()
     _evaluate(trainer, recorder, clock, weights)
     recorder.save(trainer, weights)
     return weights

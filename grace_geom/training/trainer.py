@@ -3,6 +3,7 @@ continues bit for bit.
 """
 
 import contextlib
+import gc
 import math
 import sys
 from collections.abc import Iterator, Mapping
@@ -17,6 +18,7 @@ from grace_geom.batch import Batch
 from grace_geom.devices import Precision
 from grace_geom.errors import UserError
 from grace_geom.methods import Losses, Method, Run
+from grace_geom.training.average import Average
 from grace_geom.training.randomness import random_state, restore_random_state, to_device
 from grace_geom.training.stored import check_state
 from grace_geom.weights import Weights
@@ -44,6 +46,7 @@ class Plan:
             at the end.
         log_every: Steps between records (the last step always has one).
         stop_after: Stop after this step as if interrupted; ``None``: at the end.
+        ema: Decay of an average of the leaves, which is evaluated and kept; 0: none.
     """
 
     total_steps: int
@@ -58,6 +61,7 @@ class Plan:
     save_every: int = 0
     log_every: int = 10
     stop_after: int | None = None
+    ema: float = 0.0
 
     def rate(self, step: int) -> float:
         """Share of the peak learning rate in the step that follows ``step`` done ones."""
@@ -101,10 +105,26 @@ class Trainer:
         self.run.backward = lambda loss: self.scaler.scale(loss).backward()
         self.watch = FiniteWatch(self.device)
         self.skipped = 0
+        self.average = Average(self.run.params, self.plan.ema) if self.plan.ema else None
 
     def weights(self) -> Weights:
-        """Effective weights now, without a graph."""
-        return self.method.snapshot(self.run)
+        """Effective weights now, of the average where there is one, without a graph."""
+        with self.averaged():
+            return self.method.snapshot(self.run)
+
+    def finished(self) -> Weights:
+        """The weights that the method leaves behind, merged and plain."""
+        with self.averaged():
+            return self.method.finish(self.run)
+
+    def kept_leaves(self) -> Weights:
+        """The leaves that checkpoints keep beside these weights."""
+        with self.averaged():
+            return self.method.kept_leaves(self.run)
+
+    def averaged(self) -> contextlib.AbstractContextManager[None]:
+        """The run with the average in the place of its leaves, where there is one."""
+        return self.average.in_place(self.run) if self.average else contextlib.nullcontext()
 
     def step_that_fits(self, batch: Batch) -> dict[str, Tensor | float]:
         """One optimiser step; where the device has no room for it, again in halved pieces if the
@@ -131,7 +151,9 @@ class Trainer:
             run.state = state
             run.generator.set_state(generator)
             self.optimizer.zero_grad(set_to_none=True)
+            run.fast.forget()
             if self.device.type == "cuda":
+                gc.collect()  # graphs of the failed pass that lie in cycles
                 torch.cuda.empty_cache()
             self.plan = replace(self.plan, micro_batch=half)
             print(
@@ -158,6 +180,8 @@ class Trainer:
         values = {f"loss_{name}": value for name, value in terms.items()} | {"grad_norm": norm}
         self._update(values)
         run.step += 1
+        if self.average:
+            self.average.update(run.params, run.step)
         self.images_seen += len(batch) * distributed.world().size
         loss = torch.stack([value.to(norm.device) for value in terms.values()]).sum()
         lr = self.optimizer.param_groups[0]["lr"]
@@ -239,6 +263,7 @@ class Trainer:
             "method": self.run.state,
             "rng": random_state(self.run.generator, self.device),
             "metrics": dict(self.metrics),
+            **({"average": dict(self.average.values)} if self.average else {}),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -255,7 +280,9 @@ class Trainer:
         with torch.no_grad():
             for name, w in self.run.params.items():
                 w.copy_(state["params"][name])
-        self.optimizer.load_state_dict(state["optimizer"])
+            for name, w in (self.average.values if self.average else {}).items():
+                w.copy_(state["average"][name])
+        self.optimizer.load_state_dict(self._here(state["optimizer"]))
         self.scaler.load_state_dict(state["scaler"])
         self.run.state = to_device(state["method"], self.device)
         self.run.step, self.images_seen, self.skipped = (
@@ -268,6 +295,15 @@ class Trainer:
             restore_random_state(state["rng"], self.run.generator, self.device)
         except (RuntimeError, ValueError, TypeError) as error:
             raise UserError(f"its trainer.rng: is no state of generators ({error})") from None
+
+    def _here(self, stored: Mapping[str, Any]) -> dict[str, Any]:
+        """The optimiser's state with this device's kernels: a run may go on on another one."""
+        own = self.optimizer.param_groups
+        groups = [
+            {**group, **({"fused": mine["fused"]} if "fused" in mine else {})}
+            for group, mine in zip(stored["param_groups"], own, strict=True)
+        ]
+        return {**stored, "param_groups": groups}
 
     def _check_run(self, state: Mapping[str, Any]) -> None:
         """Refuse the state of a run of another length; damaged numbers are told afterwards."""

@@ -5,9 +5,11 @@ from dataclasses import replace
 import pytest
 import yaml
 
-from app import compare, store
-from grace_geom.records import how_intervals
+from app import compare, seeds, store
+from app.store import Entry
+from grace_geom.records import EvalRecord, how_intervals
 from tests.app.conftest import APGD, evaluation
+from tests.records.flowers import BY_CLASS, flowers, without_classes
 
 
 @pytest.fixture
@@ -125,3 +127,24 @@ def test_a_caption_says_of_means_and_hm_what_the_tables_say(known):
     assert "sets taken as independent" in by_totals
     mean = compare.how_measured([replace(e, members=(e, e))], ("id",))
     assert "spread over seeds (Student's t) and over the test images" in mean
+
+
+def test_mean_per_class_accuracies_are_told_and_not_set_against_top_1(tmp_path):
+    known = {
+        name: Entry(f"demo/{name}-s0", tmp_path, evaluation=EvalRecord("c", name, "", 0, {}, (a,)))
+        for name, a in (("new", flowers()), ("old", without_classes()))
+    }
+    assert "flowers: mean per-class accuracy" in compare.how_measured([known["new"]], ("zeroshot",))
+    assert "flowers: top-1 accuracy, where" in compare.how_measured([known["old"]], ("zeroshot",))
+    reason = compare.incomparable(known["new"], known["old"], ("zeroshot",))
+    assert reason.startswith("mean per-class accuracy of one, top-1 of the other")
+    two = [replace(known["new"], id=f"demo/new-s{s}") for s in (0, 1)]
+    two = [
+        replace(e, evaluation=replace(e.evaluation, checkpoint=e.id, seed=int(e.id[-1]),
+                settings={"model": {"weights": e.id, "head": "h"}}))
+        for e in two
+    ]  # fmt: skip
+    ((mean,), _) = seeds.grouped(two)
+    assert mean.estimates["ZS"].value == BY_CLASS
+    assert "mean per-class accuracy" in compare.how_measured([mean], ("zeroshot",))
+    assert "top-1 accuracy, where" not in compare.how_measured([mean], ("zeroshot",))

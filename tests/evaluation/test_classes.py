@@ -11,8 +11,9 @@ from grace_geom.attacks import AttackSpec
 from grace_geom.data.conventions import has_mean_per_class
 from grace_geom.evaluation.accuracy import evaluate_set
 from grace_geom.evaluation.class_tables import per_class_table
-from grace_geom.evaluation.table import accuracy_table
-from grace_geom.records import EvalRecord, confusion
+from grace_geom.evaluation.table import accuracy_table, paired_table
+from grace_geom.records import Accuracy, EvalRecord, confusion, pack
+from grace_geom.records.accuracy import pack_numbers
 from tests.evaluation.test_accuracy import Linear, images, pixels_of
 from tests.evaluation.test_evaluate import PGD, evaluate, run  # noqa: F401
 from tests.toys import toy_batch, toy_clip
@@ -50,11 +51,28 @@ def test_published_data_sets_show_the_number_that_papers_report():
     x, y = pixels_of(flowers)
     told = Linear(102)(x).argmax(1)
     mean = recall_score(y, told, labels=np.unique(y), average="macro")
-    assert f"{100 * mean:.1f} [" in text and "§" in text and "Mean per-class accuracy" in text
+    assert f"{100 * mean:.1f} [" in text and "§ flowers: mean per-class accuracy" in text
     assert round(100 * mean, 1) != round(100 * found.accuracy, 1)
-    assert record.summary["ID"] == found.accuracy  # as the note says
+    assert record.summary["ID"] == pytest.approx(mean)
     own = per_class_table([record])
     assert own is not None and "mean over classes, each counting the same" in own.text(100)
+
+
+def test_paired_differences_of_published_data_sets_are_of_the_number_that_papers_report():
+    def of(right: np.ndarray, name: str) -> EvalRecord:
+        a = Accuracy(
+            "zeroshot", "pets", "tv:pets", 6, int(right.sum()), right.mean(), 0.0, 1.0, 0.0,
+            subset={"of": 6, "ids_sha256": "i"}, outcomes=pack(right), class_names=("cat", "dog"),
+            labels=pack_numbers(np.array([0, 0, 0, 0, 1, 1])), metric="mean-per-class",
+        )  # fmt: skip
+        return EvalRecord(name, name, "", 0, {}, (a,)).summed()
+
+    records = [of(np.arange(6) < 4, "a"), of(np.arange(6) > 1, "b")]
+    table = paired_table(records)
+    (_, data, cell), *_ = table.rows
+    assert data == "pets" and cell.value == pytest.approx((1 / 2 + 1) / 2 - 1 / 2)  # top-1: 0
+    assert cell.full.startswith("+25.0 (p ") and cell.full.endswith("§")
+    assert "class by class" in table.notes[0]
 
 
 def test_the_command_prints_and_writes_them(run, capsys, tmp_path):  # noqa: F811

@@ -6,9 +6,13 @@ from dataclasses import replace
 import pytest
 
 from grace_geom.evaluate import main
-from grace_geom.evaluation.reporting import numbers
-from grace_geom.records import EvalRecord
+from grace_geom.evaluation.reporting import name_of, numbers
+from grace_geom.interpolate import main as interpolate
+from grace_geom.records import DialRecord, EvalRecord, class_counts, mean_per_class, summarise
+from grace_geom.records.corruption import corruption_error
 from tests.evaluation.test_evaluate import make_run, save_npz
+from tests.records.test_corruption import RESNET50, corrupted
+from tests.small_run import small_run
 from tests.tracking.fake import FakeTracker, install
 
 
@@ -38,6 +42,10 @@ def test_every_accuracy_is_reported_with_its_images(run, monkeypatch, capsys):
     expected |= {f"n/{name}": found[key].n for key, name in names.items()}
     ((step, reported),) = fake.named("log")
     assert step == 0
+    for a in record.accuracies:
+        counts, name = class_counts(a), names[a.suite, a.attack_name]
+        expected[f"mean-per-class/{name}"] = mean_per_class(counts).value
+        expected[f"worst-class/{name}"] = counts.shares.min()
     assert {k: v for k, v in reported.items() if not k.startswith("summary/")} == expected
     assert expected["n/ood/shift/clean"] == 20
     assert reported["summary/ID"] == record.summary["ID"]
@@ -56,7 +64,7 @@ def test_numbers_with_one_name_are_told_apart_and_groups_are_there(run, capsys):
     longer = replace(attacked, accuracy=0.125, attack=attacked.attack | {"parts": []})
     wider = replace(longer, accuracy=0.5, attack=attacked.attack | {"eps": 0.5, "norm": "l2"})
     groups = replace(longer, attack=None, suite="ood", data="c")
-    groups = replace(groups, groups=({"name": "blur/3", "accuracy": 0.75},))
+    groups = replace(groups, groups=({"name": "blur/3", "n": 4, "accuracy": 0.75},))
     found = numbers(replace(record, accuracies=(attacked, longer, wider, groups)))
     assert found[f"adv/{attacked.data}/pgd/linf-4_255"] == attacked.accuracy
     assert found[f"adv/{attacked.data}/pgd/linf-4_255-2"] == 0.125
@@ -71,3 +79,62 @@ def test_a_missing_library_is_refused_before_anything_is_measured(run, monkeypat
     assert stop.value.code == 2
     assert "pip install 'grace_geom[mlflow]'" in capsys.readouterr().err
     assert not (run / "eval.json").exists()
+
+
+def test_calibration_before_and_after_scaling_is_reported(run, monkeypatch, capsys):
+    fake = install(monkeypatch, mlflow=FakeTracker())["mlflow"]
+    main([str(run), "--suites", "id", "--calibration", "--report-to", "mlflow"])
+    (a,) = EvalRecord.load(run / "eval.json").accuracies
+    ((_, reported),) = fake.named("log")
+    for score in ("nll", "ece", "brier"):
+        for kind, end in (("plain", ""), ("scaled", "-scaled")):
+            name = f"calibration/{name_of(a)}/{score}{end}"
+            assert reported[name] == a.scores[kind][score]["value"]
+    assert reported[f"calibration/{name_of(a)}/temperature"] == a.scores["temperature"]
+
+
+def test_corruption_errors_are_reported():
+    c = replace(corrupted({name: e / 100 for name, e in RESNET50.items()}), suite="ood", data="c")
+    found = numbers(EvalRecord("c", "r", "ft", 0, {}, (c,)))
+    error = corruption_error(c)
+    assert found["corruption/ood/c/clean/mce"] == error.mce
+    assert found["corruption/ood/c/clean/mean-error"] == error.mean
+    assert "corruption/ood/c/clean/relative-mce" not in found  # needs the clean error
+
+
+def test_effective_robustness_goes_to_the_tracker_run_of_each_checkpoint(
+    tmp_path, monkeypatch, capsys
+):
+    fake = install(monkeypatch, wandb=FakeTracker())["wandb"]
+    above = [{"sketch": 0.25}, {}, {"sketch": -0.125}]
+    monkeypatch.setattr(
+        "grace_geom.evaluation.shift_tables.effective_numbers", lambda records: above
+    )
+    data = save_npz(tmp_path / "train.npz", 40, 0)
+    data += "+" + save_npz(tmp_path / "test.npz", 30, 1).removeprefix("npz:")
+    runs = [make_run(tmp_path / "runs" / name, data, {}) for name in "abc"]
+    with pytest.raises(SystemExit):  # the runs have no OOD set, as the table says
+        main([*map(str, runs), "--suites", "id", "--effective-robustness", "--report-to", "wandb"])
+    logs = [numbers for _, numbers in fake.named("log")]
+    assert logs[3:] == [
+        {"effective-robustness/sketch": 0.25}, {"effective-robustness/sketch": -0.125},
+    ]  # fmt: skip
+    assert [home.folder.name for home in fake.homes] == [*"abc", "a", "c"]
+    assert [home.known.get("id") for home in fake.homes[3:]] == ["run-1", "run-3"]
+
+
+def test_interpolation_reports_numbers_over_t(tmp_path, monkeypatch, capsys):
+    fake = install(monkeypatch, tensorboard=FakeTracker())["tensorboard"]
+    run = small_run(tmp_path, "ft")
+    flags = ["--suites", "id", "--t", "0,0.25,1", "--choose", "clean"]
+    interpolate([str(run), *flags, "--report-to", "tensorboard"])
+    record = DialRecord.load(run / "dial.json")
+    *points, chosen = fake.named("log")
+    assert [step for step, _ in points] == [0, 250, 1000]
+    for (_, found), point in zip(points, record.points, strict=True):
+        (a,), (held_out,) = point.accuracies, point.held_out
+        assert found["t"] == point.t and found[name_of(a)] == a.accuracy
+        assert found[f"held-out/{name_of(held_out)}"] == held_out.accuracy
+        assert found["summary/ID"] == summarise(point.accuracies)["ID"].value
+    assert chosen == [round(1000 * record.chosen), {"chosen-t": record.chosen}]
+    assert fake.named("start")[0][1] == f"{run.name}/dial"

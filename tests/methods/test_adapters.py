@@ -14,6 +14,7 @@ from grace_geom.methods.adapters import MAGNITUDE, rescaled
 from grace_geom.methods.ft import Ft
 from grace_geom.methods.grace import Grace
 from grace_geom.methods.lora import ATTENTION_AND_MLP, Lora
+from grace_geom.methods.spd import LoraSpd, Spd
 from tests.methods.ends import left_by, same_bits
 from tests.methods.moving import in_double, moved
 from tests.small_run import small_run
@@ -31,6 +32,16 @@ def test_whole_matrices_without_the_adversarial_branch_are_fine_tuning_of_them_b
 def test_the_default_is_lora_bit_for_bit():
     off = {"lambda_lar": 0, "lambda_gv": 0, "lr": 1e-3}
     assert same_bits(left_by(Grace(**off)), left_by(Lora(lr=1e-3)))
+
+
+def test_with_selective_decay_and_no_adversarial_branch_it_is_lora_spd_or_spd_bit_for_bit():
+    off = {"lambda_lar": 0, "lambda_gv": 0, "lr": 1e-2}
+    decayed = left_by(Grace(spd=0.7, **off))
+    assert same_bits(decayed, left_by(LoraSpd(lam=0.7, lr=1e-2)))
+    assert not same_bits(decayed, left_by(Grace(**off)))
+    whole = {"train_head": False, "targets": ATTENTION_AND_MLP}
+    spd = left_by(Spd(lam=0.7, lr=1e-2, **whole))
+    assert same_bits(left_by(Grace(adapter="full", spd=0.7, **off)), spd)
 
 
 @pytest.mark.parametrize("kind", ["full", "dora"])

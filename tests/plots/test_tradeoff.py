@@ -7,8 +7,9 @@ import pytest
 from grace_geom.plots.accuracies import data_sets, dots
 from grace_geom.plots.legend import Identity, Legend
 from grace_geom.plots.tradeoff import label_at, pareto, place_labels, tradeoff, tradeoffs
-from grace_geom.records import Estimate, questions
+from grace_geom.records import Estimate, questions, shown
 from tests.app.conftest import evaluation
+from tests.records.flowers import BY_CLASS, flowers
 
 RECORDS = {
     name: evaluation(name, clean, attacked)
@@ -148,3 +149,14 @@ def test_several_tradeoffs_say_what_their_marks_mean_and_what_they_rest_on():
     assert figure is not None and figure.layout.showlegend
     assert [t.name for t in figure.data if t.showlegend] == ["Pareto front", "not beaten in both"]
     assert figure.layout.annotations[-1].text == "n = 3 &lt; 4"
+
+
+def test_a_set_that_papers_report_by_class_is_drawn_so():
+    asked = {"ft-s0": {("zeroshot", "flowers"): flowers()}}
+    figure = dots(asked, legend_of("ft-s0"), [("zeroshot", "flowers")])
+    (trace,) = figure.data
+    mean = shown(flowers())
+    assert trace.x == (100 * BY_CLASS,)
+    assert trace.error_x.array == pytest.approx([100 * (mean.high - mean.value)])
+    assert trace.customdata[0][1] == "mean of 3 classes, n = 15"
+    assert figure.layout.xaxis.title.text == "Top-1 or mean per-class accuracy (%)"

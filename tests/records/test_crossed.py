@@ -14,8 +14,8 @@ from grace_geom.records import Accuracy, over_seeds, pack, paired
 from grace_geom.records import crossed as rule
 from grace_geom.records.answers import Answers
 from grace_geom.records.crossed import Spread, gap_interval, half_width, p_value, share_interval
+from grace_geom.records.estimate import Z95, Estimate
 from grace_geom.records.statistics import wilson
-from grace_geom.records.summary import Z95, Estimate
 from tests.records import crossed_draws as drawn
 from tests.records.crossed_draws import Draw, Found, Table, gap, one_column
 

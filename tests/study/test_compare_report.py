@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from grace_geom.compare import summary
 from grace_geom.evaluation.table import accuracy_table
@@ -147,6 +148,7 @@ def test_a_set_that_one_seed_lacks_has_no_mean_beside_others_over_all():
     assert not report.sets_table([Row("x", {0: first})], "ood", "OOD sets").notes
 
 
+@pytest.mark.drawn
 def test_the_figure_has_a_look_for_each_method_and_a_name_at_each_point(tmp_path):
     rng = np.random.default_rng(3)
     rows = []
@@ -185,5 +187,5 @@ def test_the_figure_has_a_look_for_each_method_and_a_name_at_each_point(tmp_path
             inside = page.bbox
             assert all(inside.x0 <= b.x0 and b.x1 <= inside.x1 for b in boxes)
     written = figure.tradeoff(rows, tmp_path / "t.png")
-    assert written.read_bytes().startswith(b"\x89PNG")
+    assert Image.open(written).width > 1000
     assert figure.tradeoff(rows[:1], tmp_path / "none.png") is None

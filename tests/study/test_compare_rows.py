@@ -7,17 +7,20 @@ import math
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy import stats
 
 from grace_geom.data import resolve
-from grace_geom.records import Estimate, EvalRecord, image_difference, list_runs
+from grace_geom.records import Accuracy, Estimate, EvalRecord, image_difference, list_runs
 from grace_geom.records.statistics import wilson
 from grace_geom.study import Row, data_files, report
 from grace_geom.study.rows import difference
 from tests.records import crossed_by_hand as by_hand
+from tests.records.flowers import BY_CLASS, TOP_1, flowers, without_classes
 from tests.stub_study import Stub, accuracy, one_seed, outcomes, rows_by_label, study
 
 
+@pytest.mark.drawn
 def test_the_table_is_what_the_run_directories_say(tmp_path):
     stub = Stub()
     rows = rows_by_label(study(tmp_path, stub)[0].run())
@@ -57,7 +60,7 @@ def test_the_table_is_what_the_run_directories_say(tmp_path):
         f"| ft | {100 * rows['ft'].estimate('ID').value:.1f} ["
         in (tmp_path / "table.md").read_text()
     )
-    assert (tmp_path / "tradeoff.png").read_bytes().startswith(b"\x89PNG")
+    assert Image.open(tmp_path / "tradeoff.png").width > 1000
 
 
 def harmonic_interval(records: list[EvalRecord]) -> tuple[float, float]:
@@ -210,3 +213,20 @@ def test_copies_of_one_seed_count_once_and_the_table_says_so():
 def test_a_mean_without_spread_is_not_an_interval_of_zero():
     estimate = Estimate.of(accuracy("id", "a", "a", np.zeros(100, bool), 100))
     assert estimate.high > 0.03
+
+
+def test_a_set_that_papers_report_by_class_counts_so_in_every_table():
+    def row(label: str, a: Accuracy) -> Row:
+        return Row(label, {0: EvalRecord("c" + label, label, "ft", 0, {}, (a,))})
+
+    rows = [row("new", flowers()), row("old", without_classes())]
+    assert rows[0].estimate("ZS").value == BY_CLASS and rows[1].estimate("ZS").value == TOP_1
+    text = report.markdown(rows, rows[0], "study")
+    assert text.count("flowers: mean per-class accuracy, as papers report it") == 2
+    assert text.count("flowers: top-1 accuracy, where papers report mean per-class accuracy") == 2
+    assert f"| new | {100 * BY_CLASS:.1f} [" in text and f"| old | {100 * TOP_1:.1f} [" in text
+    assert (
+        "ZS without a test: flowers is mean per-class accuracy of one, top-1 of the other" in text
+    )
+    plain = data_files.plain_rows(rows, None)
+    assert plain[0]["columns"]["ZS"]["value"] == BY_CLASS

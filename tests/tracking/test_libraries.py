@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from grace_geom.tracking import Status, Trackers
+from grace_geom.tracking import TRACKERS, Status, Trackers
 
 
 @pytest.fixture
@@ -70,6 +70,31 @@ def test_wandb_has_numbers_figures_and_the_same_run_after_a_resume(tmp_path, pic
     media = {key: row[key] for row in begun["history"] for key in row if key.endswith("/_type")}
     assert media == {"curve/_type": "image-file", "curve.html/_type": "html-file"}
     assert (begun["exit"], ended["exit"]) == (1, 0)
+
+
+NAMES = (
+    "ood/sketch/clean", "n/ood/sketch/clean", "mean-per-class/ood/sketch/clean",
+    "calibration/ood/sketch/clean/ece", "calibration/ood/sketch/clean/ece-scaled",
+    "corruption/ood/c/clean/mce", "effective-robustness/sketch", "summary/OOD'",
+    "mean/grace:gv=off/HM'", "low/grace:gv=off/HM'", "difference/grace:gv=off/HM'",
+    "effective-robustness/grace:gv=off/mean over sets", "held-out/id/held-out/clean", "chosen-t",
+)  # fmt: skip
+"""Kinds of names that evaluations, lines and studies report."""
+
+
+@pytest.mark.parametrize("name", TRACKERS)
+def test_every_kind_of_name_is_taken(tmp_path, monkeypatch, name):
+    pytest.importorskip(name, reason=f"{name} is not installed")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"file:{tmp_path / 'store'}")
+    said: list[str] = []
+    some = Trackers([name], tmp_path, say=said.append)
+    some.start({}, "run")
+    for step in (-500, 0, 1500):
+        some.log(step, dict.fromkeys(NAMES, 0.5))
+    some.finish("finished")
+    assert not said
 
 
 def _wandb_records(file: Path) -> dict:

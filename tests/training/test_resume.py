@@ -2,14 +2,20 @@
 seed are one run.
 """
 
+import json
+
 import pytest
 import torch
+from safetensors.torch import save_file
 
+from grace_geom import train
 from grace_geom.checkpoint import digest, load_checkpoint
 from grace_geom.errors import Interrupted, UserError
 from grace_geom.methods import METHODS
+from grace_geom.models import ModelSpec, open_clip_model
 from grace_geom.training import train_run
 from tests.small_run import lines, small_config, small_run
+from tests.toys import CONFIG, register_toy
 
 TRAINED = [name for name, method in METHODS.items() if method.trains]
 
@@ -136,3 +142,24 @@ def test_a_run_stopped_before_its_first_checkpoint_starts_again(tmp_path):
     (tmp_path / "run" / "ckpt.pt").unlink()
     out = train_run(small_config(tmp_path, resume=True), quiet=True)
     assert [r["step"] for r in lines(out / "metrics.jsonl") if "loss" in r] == list(range(1, 11))
+
+
+def test_a_run_whose_networks_folder_is_gone_says_where_it_belongs(tmp_path, capsys):
+    clip, _ = open_clip_model(ModelSpec(register_toy(), "random"))
+    kept, gone = tmp_path / "kept", tmp_path / "robust"
+    kept.mkdir()
+    (kept / "open_clip_config.json").write_text(json.dumps({"model_cfg": CONFIG}))
+    save_file(clip.state_dict(), kept / "open_clip_model.safetensors")
+    gone.symlink_to(kept)
+    values = {"model": f"local-dir:{gone}", "pretrained": None, "max_steps": 4}
+    with pytest.raises(Interrupted):
+        small_run(tmp_path, **values, stop_after=2)
+    gone.unlink()
+    with pytest.raises(SystemExit):
+        train.main(["--out", str(tmp_path / "run"), "--resume"])
+    told = capsys.readouterr().err
+    assert f"error: --resume needs the pretrained weights, local-dir:{gone}, which is not" in told
+    assert f"put the folder back at {gone}, or a link to where it lies now" in told
+    gone.symlink_to(kept)
+    train.main(["--out", str(tmp_path / "run"), "--resume"])
+    assert load_checkpoint(tmp_path / "run").step == 4

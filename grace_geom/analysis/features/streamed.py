@@ -138,7 +138,7 @@ def streams(
 
     def clean(image_set: ImageSet) -> Iterable[Batch]:
         inputs, device = checkpoint.preprocess.at(plan.size), checkpoint.device
-        return loader(image_set, plan.batch, inputs, train=False, device=device)
+        return loader(image_set, plan.batch, inputs, train=False, workers=None, device=device)
 
     def attacked() -> Iterable[Batch]:
         return batches_of(x_adv, id_set.labels, plan.batch)

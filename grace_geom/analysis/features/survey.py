@@ -158,7 +158,7 @@ def _read(
     if not len(positions):
         return []
     part = image_set if len(positions) == len(image_set) else image_set.take(positions)
-    return loader(part, batch, inputs, train=False, device=device)
+    return loader(part, batch, inputs, train=False, workers=None, device=device)
 
 
 def attack(

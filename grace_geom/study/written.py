@@ -1,0 +1,47 @@
+"""The files that a study leaves beside its runs."""
+
+from collections.abc import Sequence
+
+from grace_geom.evaluation import Measures
+from grace_geom.files import write_text
+from grace_geom.provenance import provenance
+from grace_geom.records.schema import dumps
+from grace_geom.serialise import plain
+from grace_geom.study import data_files, report
+from grace_geom.study.effective import effective, plain_lines
+from grace_geom.study.figure import effective_robustness, tradeoff
+from grace_geom.study.options import StudyOptions
+from grace_geom.study.rows import Row
+from grace_geom.study.state import FORMAT
+
+
+def write_reports(
+    rows: Sequence[Row],
+    baseline: Row | None,
+    options: StudyOptions,
+    measures: Measures,
+    trials: report.Trials,
+) -> None:
+    """``table.md``, ``table.csv``, ``table.json``, ``tradeoff.png``, ``effective_robustness.png``.
+
+    Args:
+        rows: The methods.
+        baseline: What the others are compared with.
+        options: Of the study; its folder is where the files go.
+        measures: What was measured.
+        trials: Learning rates that were tried.
+    """
+    out, shift = options.out, effective(rows)
+    heading = f"{', '.join(row.label for row in rows)} on {options.data}"
+    write_text(out / "table.md", report.markdown(rows, baseline, heading, trials))
+    write_text(out / "table.csv", data_files.csv_text(rows))
+    settings = {"study": plain(options), "measures": plain(measures), "trials": trials}
+    settings["tables"] = {
+        title: [row.label for row in some] for title, some in report.grouped(rows).items()
+    }
+    settings["effective_robustness"] = plain_lines(shift)
+    settings["rates_at_an_edge"] = report.edges(trials)
+    content = {"format": FORMAT, **settings, "rows": data_files.plain_rows(rows, baseline)}
+    write_text(out / "table.json", dumps(content | {"versions": provenance()}))
+    tradeoff(rows, out / "tradeoff.png")
+    effective_robustness(shift, out / "effective_robustness.png")
