@@ -33,6 +33,8 @@ SLOW = {
     "app",
     "evaluation",
     "exporting",
+    "gpu",
+    "pretended_runs",
     "study",
     "tools",
     "training",
@@ -53,6 +55,8 @@ SLOW = {
 DISTRIBUTED = {
     "analysis/test_distributed_analyses.py",
     "geometry/test_operators_distributed.py",
+    "pretended_gpu/test_groups.py",
+    "pretended_runs/test_ranks.py",
     "study/test_study_processes.py",
     "test_distributed.py",
 }
@@ -106,6 +110,15 @@ def hasty() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda descriptor: None)
         yield
+
+
+@pytest.fixture
+def sketched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures are drawn and written, but roughly: for tests to which it counts that they can be.
+    Processes that a test forks draw so too.
+    """
+    monkeypatch.setattr("grace_geom.plots.sheet.TURNS", 2)
+    monkeypatch.setattr("grace_geom.plots.export.DPI", 40)
 
 
 @pytest.fixture(scope="session", autouse=True)

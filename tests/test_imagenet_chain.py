@@ -125,6 +125,7 @@ def test_corruptions_are_told_one_by_one_from_the_same_answers(mini, record):
     assert len(table.rows) == len(levels) + 1
 
 
+@pytest.mark.usefixtures("sketched")
 def test_a_study_ends_in_the_table(mini, tmp_path, capsys):
     sets = {"v2": "imagenet-v2", "r": "imagenet-r", "c": "imagenet-c:fog"}
     argv = [

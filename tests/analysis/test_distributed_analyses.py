@@ -189,7 +189,7 @@ def slow(flags: list[str]) -> None:
     real = CurvatureOperator.matvec
 
     def product(self, v):
-        time.sleep(0.05)
+        time.sleep(0.25)
         return real(self, v)
 
     CurvatureOperator.matvec = product  # type: ignore[method-assign]
@@ -208,7 +208,7 @@ def test_a_killed_process_ends_the_job_and_one_goes_on_from_what_was_kept(lab, t
         "--density-probes",
         "0",
     ]
-    flags += ["--probes", "200", "--out", str(tmp_path)]
+    flags += ["--probes", "40", "--out", str(tmp_path)]
     job = ranks(tmp_path, flags, 2, slow)
     wait_until(lambda: list(tmp_path.glob(".parts/*.state")))
     job[1].kill()
