@@ -141,10 +141,8 @@ def captions_of(run: Run, batch: Batch) -> list[str]:
     drawn = torch.randint(
         len(templates), (len(batch),), generator=generator, device=generator.device
     )
-    return [
-        templates[t].replace("{}", names[y])
-        for t, y in zip(drawn.tolist(), batch.labels.tolist(), strict=True)
-    ]
+    pairs = torch.stack([drawn, batch.labels], dim=1).tolist()  # one look at the device
+    return [templates[t].replace("{}", names[y]) for t, y in pairs]
 
 
 def paired(logits: Tensor) -> Tensor:
