@@ -38,17 +38,18 @@ test-nightly: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m nightly
 
 # What is compared with other people's libraries, in an environment of its own that has them all:
-# nothing may be skipped there. AUTOATTACK is the authors' code, which no index has; it may be a folder.
+# nothing may be skipped there. AUTOATTACK is the authors' code, which no index has: it may be a folder,
+# and where it is empty its tests are left out.
 ECO := .venv-ecosystem
 AUTOATTACK ?= git+https://github.com/fra31/auto-attack@a39220048b3c9f2cca9a4d3a54604793c68eca7e
 ECO_TESTS := tests/exporting tests/models/test_against_transformers.py tests/models/test_logit_bias.py \
-	tests/data/test_hf.py tests/tracking/test_libraries.py tests/attacks/test_authors.py \
-	tests/attacks/test_apgd.py tests/evaluation/test_outcomes.py
+	tests/data/test_hf.py tests/tracking/test_libraries.py tests/evaluation/test_outcomes.py \
+	tests/attacks/test_apgd.py $(if $(AUTOATTACK),tests/attacks/test_authors.py)
 
 $(ECO)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(ECO)
 	$(ECO)/bin/python -m pip install --quiet --disable-pip-version-check uv
-	$(ECO)/bin/uv pip install --quiet --python $(ECO)/bin/python -e '.[test,ecosystem]' '$(AUTOATTACK)'
+	$(ECO)/bin/uv pip install --quiet --python $(ECO)/bin/python -e '.[test,ecosystem]' $(AUTOATTACK)
 	touch $@
 
 test-ecosystem: $(ECO)/.ready

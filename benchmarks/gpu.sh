@@ -2,9 +2,13 @@
 # Measure what only a GPU can tell, in under nine minutes, into one JSON: bash benchmarks/gpu.sh OUT.json [FLAGS]
 #
 # Needs one NVIDIA GPU of 80 GB or more (H100, H200) and Python 3.11 or newer with torch 2.9 or newer
-# (tried with none yet; written for 2.11). No network: weights are random or shipped with the package.
-# Everything else is in pure Python wheels. On a machine without network, make them elsewhere:
-#     pip download --no-deps -d wheels open_clip_torch timm ftfy jaxtyping wadler-lindig huggingface_hub safetensors
+# and its torchvision; written for 2.11, and run on no card yet. No network: weights are random or
+# shipped. Besides torch and numpy it imports open_clip_torch, timm, ftfy, wcwidth, regex, jaxtyping,
+# wadler_lindig, jsonargparse, docstring_parser, typeshed_client, PyYAML, safetensors, scipy, pillow
+# and huggingface_hub with what that needs. For a machine without network, on one of the same kind:
+#     pip download -d wheels open_clip_torch ftfy jaxtyping 'jsonargparse[signatures]' pyyaml scipy
+#     rm wheels/torch-* wheels/nvidia* wheels/triton*
+# and there:
 #     pip install --no-index --no-deps wheels/*.whl
 # transformers and peft (for the peer of the GRACE step) and pytest (for the tests marked gpu) are
 # used where they are installed; the JSON says where they are not.

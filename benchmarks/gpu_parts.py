@@ -307,7 +307,7 @@ def deterministic(sizes: Sizes, peak: float) -> Found:
             model = random_model(name, sizes.device)
             t, batch = trainer_of(model, "grace", sizes, attack_steps=sizes.steps), noise(model, n)
             took = seconds(lambda t=t, batch=batch: t.step(batch), sizes.device, 3)  # type: ignore[misc]
-            sums.append([float(w.double().sum()) for w in t.run.params.values()])
+            sums.append([float(w.detach().double().sum()) for w in t.run.params.values()])
             del t, model, batch
         found[label] = {"ms": 1e3 * took, "two_runs_agree": sums[0] == sums[1]}
     torch.use_deterministic_algorithms(False)

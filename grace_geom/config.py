@@ -83,7 +83,7 @@ class TrainConfig:
         ema: Decay of an exponential moving average of the trained tensors; evaluations and
             checkpoints are of the average. 0: none.
         precision: Precision of the image tower; auto: float32 on the CPU, bf16 on GPUs that support
-            it.
+            it. bf16 raises GRACE's Gram volume by some per cent, more at small eps (docs/gpu.md).
         tf32: Let NVIDIA GPUs compute float32 products and convolutions of training steps in TF32
             (10 bits of mantissa): faster, less exact. Evaluation never does.
         bf16_residual: With bf16 or fp16 on a GPU, keep a ViT's residual stream in that precision

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from grace_geom.cli import Command, part_of, quick
-from grace_geom.errors import UserError, door
+from grace_geom.errors import Interrupted, UserError, door
 from grace_geom.refusals import check_evaluation
 
 if TYPE_CHECKING:
@@ -63,12 +63,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     """
     quick.answer(PROG, argv, check=check_evaluation)
     from grace_geom.devices import deterministic
-    from grace_geom.distributed import processes
+    from grace_geom.distributed import PeerLost, processes
 
     with processes():
         options, measures, source = _options(argv)
-        with deterministic(options.deterministic):
-            _evaluate(options, measures, source)
+        try:
+            with deterministic(options.deterministic):
+                _evaluate(options, measures, source)
+        except PeerLost as lost:
+            raise Interrupted(
+                f"{lost}; what was measured before is kept, the same command (without --fresh) "
+                "goes on with the rest"
+            ) from None
 
 
 def _options(argv: Sequence[str] | None) -> "tuple[EvaluateOptions, Measures, Source]":

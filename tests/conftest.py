@@ -33,6 +33,8 @@ SLOW = {
     "app",
     "evaluation",
     "exporting",
+    "gpu",
+    "pretended_runs",
     "study",
     "tools",
     "training",
@@ -53,6 +55,8 @@ SLOW = {
 DISTRIBUTED = {
     "analysis/test_distributed_analyses.py",
     "geometry/test_operators_distributed.py",
+    "pretended_gpu/test_groups.py",
+    "pretended_runs/test_ranks.py",
     "study/test_study_processes.py",
     "test_distributed.py",
 }

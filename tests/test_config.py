@@ -280,6 +280,7 @@ def test_a_preset_without_a_learning_rate_lies_over_the_recipe(capsys):
     usual = make_config({"method": "grace", "data": "shapes"})
     own = METHODS["grace"].presets["cheap"]
     assert cheap.flat() == usual.flat() | own | {"preset": "cheap"}
+    assert cheap.options["lr"] == METHODS["grace"].recipes["shapes"]["lr"]
     assert make_config({"method": "grace", "preset": "cheap"}).flat() == cheap.flat()
     said = capsys.readouterr().err
     assert "recipe of shapes and preset cheap" in said and "attack_steps 4" in said

@@ -3,6 +3,8 @@ and the same bits twice.
 """
 
 import os
+import re
+from importlib import import_module
 
 import pytest
 import torch
@@ -40,6 +42,28 @@ def test_what_there_is_not_is_refused_in_a_line(name: str):
         pick_device(name)
     assert len(str(refused.value).splitlines()) == 1
     assert ("float64" in str(refused.value)) == name.startswith("mps")
+
+
+OPTIONS = {
+    "config": "TrainConfig",
+    "evaluation.measures": "Source",
+    "analysis.options": "Common",
+    "analysis.report": "ReportOptions",
+    "study.options": "StudyOptions",
+    "tools.tiny_clip.making": "Pretraining",
+}
+
+
+@pytest.mark.parametrize("module, name", OPTIONS.items())
+def test_what_help_offers_is_accepted(module: str, name: str):
+    about = getattr(import_module(f"grace_geom.{module}"), name).__doc__
+    (said,) = re.findall(r"^ *device: Device: (.*); auto:", about, re.MULTILINE)
+    with pretended_gpu(count=2):
+        assert [str(pick_device(device)) for device in said.split(", ")] == [
+            "cpu",
+            "cuda:0",
+            "cuda:1",
+        ]
 
 
 def test_a_gpu_that_is_named_becomes_the_current_one():

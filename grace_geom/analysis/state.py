@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from grace_geom.analysis.run import say
-from grace_geom.distributed import PeerLost, everyones, first
+from grace_geom.distributed import PeerLost, everyones, first, past_lost_sum
 from grace_geom.errors import Interrupted, UserError
 from grace_geom.files import atomic_write
 from grace_geom.geometry.krylov import Krylov
@@ -148,7 +148,8 @@ def interruptible(state: State, path: Path) -> Iterator[State]:
     try:
         yield state
     except (KeyboardInterrupt, PeerLost) as stop:
-        state.save()
+        with past_lost_sum():
+            state.save()
         why = f"{stop}; " if isinstance(stop, PeerLost) else ""
         if not first():  # it cannot know whether the first one still lived to save
             raise Interrupted(

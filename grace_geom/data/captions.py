@@ -15,8 +15,8 @@ NAMES = ("caption", "captions", "text")
 """Keys in a ``.json`` member, and columns of a table; the first that is there counts."""
 
 ALONE = (
-    "a caption alone is enough to train flyp only; to measure accuracy, name data with labels "
-    "(--data, --ood)"
+    "a caption alone is enough to train flyp and adv-flyp only; to measure accuracy, name data "
+    "with labels (--data, --ood)"
 )
 """What is said to those who need labels where there are captions."""
 

@@ -22,7 +22,7 @@ from grace_geom.devices import room_for, tf32
 from grace_geom.distributed import everyones, first_of_machine_first, world, woven
 from grace_geom.errors import NotFiniteError, UserError
 from grace_geom.evaluation.outcomes import Gatherer
-from grace_geom.evaluation.per_image import PerImage, distances, look, settle, stacked
+from grace_geom.evaluation.per_image import PerImage, distances, fetched, look, settle, stacked
 from grace_geom.evaluation.reader import Reader, reader_for
 from grace_geom.evaluation.temperature import Temperature, value_of
 from grace_geom.models import ClipClassifier
@@ -52,11 +52,13 @@ def correctness(
     found: list[dict[str, torch.Tensor]] = []
     for batch in _on(reader, batches):
         logits = reader(batch.images)
-        if logits.isnan().any():
+        seen = look(logits, batch.labels, value_of(temperature))
+        seen = fetched(seen | {"broken": logits.isnan().any(1)})
+        if seen.pop("broken").any():
             raise NotFiniteError(
                 "the model's logits are NaN on clean images: this checkpoint is broken"
             )
-        found.append(look(logits, batch.labels, value_of(temperature)))
+        found.append(seen)
         progress(len(batch))
     return stacked(found)
 
@@ -77,7 +79,8 @@ def robustness(
     Args:
         reader: Model and head, in eval mode and in the attack's precision (float32 unless asked
             otherwise).
-        batches: Images in [0, 1] before normalisation.
+        batches: Images in [0, 1] before normalisation, in the order of the set: where each has its
+            place need not be read from a GPU.
         attack: What to run.
         seed: Seed of every random draw.
         index: ``(N,)`` a number >= 0 for each image that its random draws depend on, so that
@@ -98,9 +101,11 @@ def robustness(
     reader.model.eval()
     results: list[SuiteResult] = []
     seen: list[dict[str, torch.Tensor]] = []
+    done = 0
     with without_autocast(reader.model):
         for batch in _on(reader, batches):
-            ids = index[batch.index.cpu().numpy()].tolist()
+            places = np.arange(done, done := done + len(batch))
+            ids = index[places].tolist()
             try:
                 found = run_attack(attack, reader, batch.images, batch.labels, seed, ids)
             except ValueError as error:
@@ -108,7 +113,7 @@ def robustness(
             with in_precision(attack.precision, batch.images.device):
                 seen.append(_under_attack(reader, batch, found, attack.norm, temperature))
             if gather is not None and found.x_adv is not None:
-                gather.adversarial(batch.index.cpu().numpy(), found.x_adv)
+                gather.adversarial(places, found.x_adv)
             results.append(replace(found, x_adv=None))
             progress(len(batch))
     return join(results), stacked(seen)
@@ -120,14 +125,16 @@ def _under_attack(
 ) -> dict[str, torch.Tensor]:
     """What :func:`robustness` tells of each image of a batch."""
     assert found.x_adv is not None
+    correct, robust = (mask.to(batch.labels.device) for mask in (found.correct, found.robust))
     clean = look(reader(batch.images.to(found.x_adv)), batch.labels)
     adversarial = look(reader(found.x_adv), batch.labels, value_of(temperature))
     radius = distances(batch.images, found.x_adv, norm)
-    return settle(adversarial, batch.labels, found.robust) | {
-        "clean": settle(clean, batch.labels, found.correct)["predicted"],
+    seen = settle(adversarial, batch.labels, robust) | {
+        "clean": settle(clean, batch.labels, correct)["predicted"],
         "clean_margin": clean["margin"],
-        "radius": radius.masked_fill(found.robust.cpu(), torch.nan),
+        "radius": radius.masked_fill(robust, torch.nan),
     }
+    return fetched(seen)
 
 
 @contextlib.contextmanager

@@ -7,12 +7,13 @@ arange) + CE(s U Z'', arange)] + lambda_feat mean(|z' - z0'| + |z' - z|) + lambd
 p0') + KL(p' | p))``. The attack raises the contrastive loss of the whole batch. Gradients flow
 through z too.
 
-Source: the authors' code; of the paper only what its abstract says was compared, and agrees. What
-is missing here is the paper's first point: it trains on a million image-text pairs of the web, of
-which a data set of classes has none. Captions are the classes' names in prompt templates, as in
-``flyp``, so that images of one class in a batch are negatives of each other (ours). The code's
-divergences are *from* the attacked answer, the other way round than in ``pmg-aft``. Preset
-``published``: SGD lr 1e-4 without clipping, eps = 1/255, 2 steps, both lambdas 1; batches of 256.
+Source: the authors' code; of the paper only what its abstract says was compared, and agrees. The
+paper's first point is its data, a million image-text pairs of the web: with captions of the images'
+own (``wds:``, ``csv:``) it is trained as there; without any, captions are the classes' names in
+prompt templates, as in ``flyp``, so that images of one class in a batch are negatives of each other
+(ours). The code's divergences are *from* the attacked answer, the other way round than in
+``pmg-aft``. Preset ``published``: SGD lr 1e-4 without clipping, eps = 1/255, 2 steps, both lambdas
+1; batches of 256.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,8 +28,8 @@ from grace_geom.attacks import pgd
 from grace_geom.batch import Batch, joined
 from grace_geom.fields import bounded
 from grace_geom.methods.adversary import Adversary
-from grace_geom.methods.base import NO_CLIPPING, Coupled, FullFt, Losses, Run, share_right
-from grace_geom.methods.flyp import captions_of, paired
+from grace_geom.methods.base import NO_CLIPPING, Coupled, FullFt, Losses, Run
+from grace_geom.methods.flyp import Paired, captions_of, paired, share_matched
 from grace_geom.methods.trades import divergence
 from grace_geom.weights import Weights, detach
 
@@ -36,7 +37,7 @@ Encoder = Callable[[Tensor, Weights | None], Tensor]
 
 
 @dataclass
-class AdvFlyp(Adversary, FullFt):
+class AdvFlyp(Paired, Adversary, FullFt):
     """The contrastive loss of attacked images and captions, with features and answers held to the
     pretrained model's and to those of clean images.
 
@@ -113,8 +114,7 @@ class AdvFlyp(Adversary, FullFt):
             terms["logit"] = self.lambda_logit * sum(
                 divergence(s * adv @ u.T, s * other @ u.T).mean() for other in (original, clean)
             )  # type: ignore[assignment]
-        right = share_right(run.model.logits(adv.detach(), weights), batch.labels)
-        return Losses(terms, {"train_acc_adv": right})
+        return Losses(terms, {"caption_acc": share_matched(s * adv @ u.T, batch.labels)})
 
     def _attacked(
         self, run: Run, fixed: Weights, batch: Batch, u: Tensor, encode: Encoder

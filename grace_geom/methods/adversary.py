@@ -84,7 +84,8 @@ class Adversary:
             once its true class has probability below ``exp(-attack_stop)``. At ln 2 = 0.69 every
             misclassified image stops, and some others; at ln K (2.48 for 12 classes) only
             misclassified ones do. ``null``: never. Logs ``attack_looks``, gradients per image (two
-            forward passes each). Synchronises with the GPU once per attack step.
+            forward passes each). On a GPU images leave the passes two steps late, so that nothing
+            waits for the device.
     """
 
     raised: ClassVar[str] = "the cross-entropy"
@@ -111,7 +112,14 @@ class Adversary:
                 f"{self.raised}: leave it out, or use --steps-warmup or fewer --attack-steps"
             )
 
-    def attack(self, run: Run, weights: Weights, batch: Batch, left_out: int = 0) -> Attack:
+    def attack(
+        self,
+        run: Run,
+        weights: Weights,
+        batch: Batch,
+        left_out: int = 0,
+        sums: list[Tensor] | None = None,
+    ) -> Attack:
         """Images that maximise :meth:`maximised` at fixed effective weights; no weight gradient is
         computed.
 
@@ -120,13 +128,17 @@ class Adversary:
             weights: Effective weights.
             batch: Images and labels.
             left_out: Steps at the end that the caller makes itself.
+            sums: Where the sums of the steps' gradients go then: the caller looks at them with
+                those of its own steps (:func:`grace_geom.attacks.pgd`).
         """
         fixed, reach = detach(weights), self.reach(run)
         reach = reach._replace(steps=reach.steps - left_out)
         if self.attack_stop is None:
             raised = self.maximised(run, fixed, batch)
             gradient = run.fast.gradient(run.model, raised, fixed, batch, self.graph_loss)
-            x_adv = pgd(raised, batch.images, *reach, generator=run.generator, gradient=gradient)
+            x_adv = pgd(
+                raised, batch.images, *reach, generator=run.generator, gradient=gradient, sums=sums
+            )
             return Attack(x_adv, {})
 
         run.fast.refuse("--attack-stop leaves fewer images from step to step")
@@ -134,7 +146,9 @@ class Adversary:
         def loss(x: Tensor, rows: Int[Tensor, " b"]) -> Tensor:
             return self.maximised(run, fixed, batch.take(rows))(x)
 
-        x_adv, looks = pgd_until(loss, batch.images, *reach, self.attack_stop, run.generator)
+        x_adv, looks = pgd_until(
+            loss, batch.images, *reach, self.attack_stop, run.generator, sums=sums
+        )
         return Attack(x_adv, {"attack_looks": looks.float().mean() + left_out})
 
     def maximised(self, run: Run, fixed: Weights, batch: Batch) -> Callable[[Tensor], Tensor]:

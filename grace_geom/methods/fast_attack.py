@@ -1,8 +1,8 @@
 """The gradient of a training attack by faster ways than one operator after another: compiled, or
 replayed from a CUDA graph.
 
-A PGD step on a GPU is some 400 kernels. With small batches the host cannot start them as fast as
-they end; a graph starts all of them at once.
+A PGD step on a GPU is hundreds of kernels. With small batches the host cannot start them as fast
+as they end; a graph starts all of them at once.
 """
 
 from collections.abc import Callable

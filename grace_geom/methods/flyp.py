@@ -17,7 +17,27 @@ from grace_geom.weights import Weights, detach, leaves
 
 
 @dataclass
-class Flyp(Method):
+class Paired:
+    """Field of the methods that contrast images with captions.
+
+    Attributes:
+        pair_with: What images are paired with: caption (their own), prompt (of their class), or
+            auto (their own captions where the data have some).
+    """
+
+    pair_with: Literal["auto", "caption", "prompt"] = "auto"
+
+    @property
+    def captions(self) -> Literal["unused", "taken", "needed"]:
+        """As ``pair_with`` says."""
+        found: dict[str, Literal["unused", "taken", "needed"]] = {
+            "prompt": "unused", "auto": "taken", "caption": "needed",
+        }  # fmt: skip
+        return found[self.pair_with]
+
+
+@dataclass
+class Flyp(Paired, Method):
     """``1/2 [CE(s Z U', arange) + CE(s U Z', arange)]``, Z images, U one caption each: the image's
     own where the data have captions (``wds:``, ``csv:``), else the name of its class in a random
     template.
@@ -33,10 +53,6 @@ class Flyp(Method):
     forward pass more (Gao et al. 2021): the loss is differentiated by the features, and these piece
     by piece by the weights. Each of several processes contrasts its own images only. The public
     code clips neither gradients nor s; gradients are clipped here as for every method.
-
-    Attributes:
-        pair_with: What images are paired with: caption (their own), prompt (of their class), or
-            auto (their own captions where the data have some).
     """
 
     name: ClassVar[str] = "flyp"
@@ -44,15 +60,6 @@ class Flyp(Method):
     recipes: ClassVar[dict[str, dict[str, Any]]] = {"shapes": {"lr": 0.0009}}
 
     lr: float = 1e-5
-    pair_with: Literal["auto", "caption", "prompt"] = "auto"
-
-    @property
-    def captions(self) -> Literal["unused", "taken", "needed"]:
-        """As ``pair_with`` says."""
-        found: dict[str, Literal["unused", "taken", "needed"]] = {
-            "prompt": "unused", "auto": "taken", "caption": "needed",
-        }  # fmt: skip
-        return found[self.pair_with]
 
     def setup(
         self, model: ClipClassifier, generator: torch.Generator
@@ -114,13 +121,9 @@ class Flyp(Method):
         the right class; of images without a class, how often it is their own.
         """
         logits = log_s.exp() * z @ u.T
-        with torch.no_grad():
-            rows = torch.arange(len(z), device=logits.device)
-            kinds = torch.where(labels < 0, -1 - rows, labels)  # without a class: one of its own
-            matched = kinds[logits.argmax(dim=1)] == kinds
         return Losses(
             {"contrastive": paired(logits)},
-            {"caption_acc": matched.float().mean(), "logit_scale": log_s.detach().exp()},
+            {"caption_acc": share_matched(logits, labels), "logit_scale": log_s.detach().exp()},
         )
 
     def snapshot(self, run: Run) -> Weights:
@@ -138,13 +141,21 @@ def captions_of(run: Run, batch: Batch) -> list[str]:
     drawn = torch.randint(
         len(templates), (len(batch),), generator=generator, device=generator.device
     )
-    return [
-        templates[t].replace("{}", names[y])
-        for t, y in zip(drawn.tolist(), batch.labels.tolist(), strict=True)
-    ]
+    pairs = torch.stack([drawn, batch.labels], dim=1).tolist()  # one look at the device
+    return [templates[t].replace("{}", names[y]) for t, y in pairs]
 
 
 def paired(logits: Tensor) -> Tensor:
     """``1/2 [CE(logits, arange) + CE(logits', arange)]`` of paired rows and columns ``(B, B)``."""
     rows = torch.arange(len(logits), device=logits.device)
     return (F.cross_entropy(logits, rows) + F.cross_entropy(logits.T, rows)) / 2
+
+
+@torch.no_grad()
+def share_matched(logits: Tensor, labels: Tensor) -> Tensor:
+    """How often the nearest caption ``(B, B)`` is of the image's class; of images without a class,
+    labelled -1, how often it is their own.
+    """
+    rows = torch.arange(len(logits), device=logits.device)
+    kinds = torch.where(labels < 0, -1 - rows, labels)  # without a class: one of its own
+    return (kinds[logits.argmax(dim=1)] == kinds).float().mean()

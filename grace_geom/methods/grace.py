@@ -8,6 +8,7 @@ fields, and their help texts say so.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import repeat
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -281,10 +282,10 @@ class Grace(Adversary, Adapted):
         """The attack of every piece and, where it is reused, this process's weight gradient of the
         last PGD step.
         """
-        left_out = int(self.awp_reuse)
-        found = [self.attack(run, fixed, batch, left_out) for batch in batches]
         if not self.awp_reuse:
-            return found, None
+            return [self.attack(run, fixed, batch) for batch in batches], None
+        sums: list[list[Tensor]] = [[] for _ in batches]
+        found = [self.attack(run, fixed, *each) for each in zip(batches, repeat(1), sums)]
         names = [name for name, rank in run.state["ranks"].items() if rank > 0]
         total = {name: torch.zeros_like(fixed[name]) for name in names}
         for i, (b, before) in enumerate(zip(batches, found, strict=True)):
@@ -293,7 +294,14 @@ class Grace(Adversary, Adapted):
                 return self.maximised(run, weights, b)(x)
 
             x_adv, g = last_step(
-                loss, before.images, b.images, fixed, names, self.reach(run), self.attack_stop
+                loss,
+                before.images,
+                b.images,
+                fixed,
+                names,
+                self.reach(run),
+                self.attack_stop,
+                sums[i],
             )
             found[i] = before._replace(images=x_adv)
             total = {name: total[name] + g[name] for name in names}
@@ -319,7 +327,8 @@ class Grace(Adversary, Adapted):
         )
         known = [first] if first is not None else []
         # A perturbation of a group of images is of one process's alone.
-        shared = distributed.mean if self.awp_m is None else lambda tensors: None
+        mean = partial(distributed.mean, wait=False)
+        shared = mean if self.awp_m is None else lambda tensors: None
 
         def loss(weights: Weights, batch: Batch) -> Tensor:
             return F.cross_entropy(run.model(batch.images, weights), batch.labels)
@@ -329,6 +338,7 @@ class Grace(Adversary, Adapted):
             G = known.pop() if known else own_gradient(loss, weights, delta, images)
             if self.awp_direction == "sketch":  # needs all of the gradient, the ascent does not
                 shared(list(G.values()))
+                distributed.heard_of_all()  # LAPACK will wait for the device
                 before = run.state.get("directions", {})
                 run.state["directions"] = directions.improve(before, G, self.r_max, run.generator)
             return G

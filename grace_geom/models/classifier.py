@@ -69,6 +69,7 @@ class ClipClassifier(nn.Module):
         self.shape = shape_of(clip.visual)  # type: ignore[arg-type]
         self.recompute = self.lean_norms = False
         self.prompt: Tensor | None = None
+        self._scale: tuple[object, float] | None = None  # which exponent, its exponential
         self._set_head(class_names, templates, head)
 
     @property
@@ -121,8 +122,12 @@ class ClipClassifier(nn.Module):
 
     @property
     def logit_scale(self) -> float:
-        """s, the inverse temperature of the pretrained model, frozen."""
-        return self.clip.logit_scale.exp().item()  # type: ignore[operator, union-attr]
+        """s, the inverse temperature of the pretrained model, frozen; read from the device once."""
+        stored: Tensor = self.clip.logit_scale  # type: ignore[assignment]
+        which = stored._version, stored.dtype
+        if self._scale is None or self._scale[0] != which:
+            self._scale = which, stored.exp().item()
+        return self._scale[1]
 
     @property
     def device(self) -> torch.device:

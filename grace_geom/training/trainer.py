@@ -19,6 +19,7 @@ from grace_geom.devices import Precision
 from grace_geom.errors import UserError
 from grace_geom.methods import Losses, Method, Run
 from grace_geom.training.average import Average
+from grace_geom.training.finite import FiniteWatch
 from grace_geom.training.randomness import random_state, restore_random_state, to_device
 from grace_geom.training.stored import check_state
 from grace_geom.weights import Weights
@@ -104,7 +105,8 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.plan.precision == "fp16")
         self.run.backward = lambda loss: self.scaler.scale(loss).backward()
         self.watch = FiniteWatch(self.device)
-        self.skipped = 0
+        self._overflows = torch.zeros((), dtype=torch.int64, device=self.device)
+        self._scaled: dict[str, Tensor] = {}  # what the last step in fp16 saw
         self.average = Average(self.run.params, self.plan.ema) if self.plan.ema else None
 
     def weights(self) -> Weights:
@@ -196,16 +198,18 @@ class Trainer:
         run = self.run
         if distributed.world().size == 1:
             return found
-        numbers = found.terms | {
-            name: torch.as_tensor(value) for name, value in found.observed.items()
-        }
-        row = torch.stack(
-            [value.detach().to(self.device, torch.float32) for value in numbers.values()]
-        )
+        numbers = found.terms | found.observed
+        row = torch.stack([self._number(value) for value in numbers.values()])
         gradients = [w.grad for w in run.params.values() if w.grad is not None]
-        distributed.mean([*gradients, row])
+        distributed.mean([*gradients, row], wait=False)
         means = dict(zip(numbers, row, strict=True))
         return Losses(*({name: means[name] for name in part} for part in found))
+
+    def _number(self, value: Tensor | float) -> Tensor:
+        """Made on the device, if it is Python's: a copy to it would wait."""
+        if isinstance(value, Tensor):
+            return value.detach().to(self.device, torch.float32)
+        return torch.full((), value, device=self.device, dtype=torch.float32)
 
     def _update(self, values: dict[str, Tensor]) -> None:
         """The optimiser's part of a step. The graphs are gone by then, so smaller pieces of the
@@ -228,15 +232,37 @@ class Trainer:
             ) from None
 
     def _scaled_step(self, values: dict[str, Tensor]) -> None:
-        before = self.scaler.get_scale()
+        """A step in fp16, left out where a gradient overflowed; how often in a row is counted on
+        the device.
+        """
+        distributed.heard_of_all()  # the scaler asks the device whether one did
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        self.skipped = self.skipped + 1 if self.scaler.get_scale() < before else 0
-        if self.skipped > SKIPS_ALLOWED:
-            self.watch.see(values, self.run.step + 1, strict=True)
+        self._overflows = torch.where(values["grad_norm"].isfinite(), 0, self._overflows + 1)
+        self._scaled = values
+        if self.watch.waits:
+            self.check()
+
+    @property
+    def skipped(self) -> int:
+        """Steps in a row up to now that were left out because a gradient overflowed fp16."""
+        return int(self._overflows)
+
+    def check(self) -> None:
+        """Raise if something is not finite that must be; waits for the device. All processes call
+        it at the same step.
+
+        Raises:
+            UserError: Naming the step and what was not finite.
+            PeerLost: If another process is gone.
+        """
+        self.watch.check()
+        if self.scaler.is_enabled() and self.skipped > SKIPS_ALLOWED:
+            step = self.run.step + (1 if self.watch.waits else 0)  # on a CPU it is under way
+            self.watch.see(self._scaled, step, strict=True)
             raise UserError(
-                f"step {self.run.step + 1}: the gradient overflowed fp16 in {self.skipped} steps "
-                "in a row; use --precision bf16 or float32"
+                f"step {step}: the gradient overflowed fp16 in {self.skipped} steps in a row; use "
+                "--precision bf16 or float32"
             )
 
     def state(self) -> dict[str, Any]:
@@ -285,11 +311,8 @@ class Trainer:
         self.optimizer.load_state_dict(self._here(state["optimizer"]))
         self.scaler.load_state_dict(state["scaler"])
         self.run.state = to_device(state["method"], self.device)
-        self.run.step, self.images_seen, self.skipped = (
-            state["step"],
-            state["images_seen"],
-            state["skipped"],
-        )
+        self.run.step, self.images_seen = state["step"], state["images_seen"]
+        self._overflows = torch.full_like(self._overflows, state["skipped"])
         self.metrics = dict(state["metrics"])
         try:
             restore_random_state(state["rng"], self.run.generator, self.device)
@@ -347,40 +370,3 @@ def _records_held(run: Run) -> Iterator[None]:
         run.emit = emit
     for stream, record in held:
         emit(stream, record)
-
-
-class FiniteWatch:
-    """Remembers the first step at which each number was not finite, without waiting for the
-    device."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.waits = (
-            device.type == "cpu"
-        )  # there, looking costs nothing: stop before the weights are spoilt
-        self.first: dict[str, Tensor] = {}
-
-    def see(self, values: dict[str, Tensor], step: int, strict: bool = False) -> None:
-        """Look at the numbers of one step."""
-        for name, value in values.items():
-            bad = torch.where(value.detach().isfinite(), math.inf, float(step))
-            self.first[name] = torch.minimum(self.first[name], bad) if name in self.first else bad
-        if self.waits or strict:
-            self.check()
-
-    def check(self) -> None:
-        """Raise if anything was not finite.
-
-        Raises:
-            UserError: Naming the step and the terms that were the first.
-        """
-        if not self.first:
-            return
-        steps = dict(zip(self.first, torch.stack(list(self.first.values())).tolist(), strict=True))
-        first = min(steps.values())
-        if first < math.inf:
-            terms = [name for name, step in steps.items() if step == first]
-            blamed = [name for name in terms if name != "grad_norm"] or ["the gradient"]
-            raise UserError(
-                f"step {first:.0f}: {', '.join(blamed)} is not a finite number; lower --lr or "
-                "--clip-norm, lengthen --warmup, or use --precision float32"
-            )

@@ -127,7 +127,7 @@ def test_some_labels_are_no_labels(tmp_path: Path):
 
 
 def test_captions_alone_measure_nothing(tmp_path: Path):
-    told = r"no label.*a caption alone is enough to train flyp only.*--data, --ood"
+    told = r"no label.*a caption alone is enough to train flyp and adv-flyp only.*--data, --ood"
     for kind, text in (("txt", "a bear"), ("json", '{"caption": "a bear"}')):
         with pytest.raises(UserError, match=told):
             resolve(shard(tmp_path / kind, [text] * 3, kind, labels=False), "eval")

@@ -92,7 +92,7 @@ def clip_benchmark(words: list[str], monkeypatch: pytest.MonkeyPatch) -> dict[st
     """Its command line, in this process; what it writes."""
     from clip_benchmark.cli import main
 
-    monkeypatch.setattr(sys, "argv", [*words, "--num_workers", "0", "--quiet"])
+    monkeypatch.setattr(sys, "argv", [*words, "--quiet"])
     main()
     found: dict[str, float] = json.loads(Path("photos.json").read_text())["metrics"]
     return found

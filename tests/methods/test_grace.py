@@ -294,7 +294,7 @@ def test_processes_tell_each_other_factors_gradients_unless_directions_need_the_
     method.refresh(run, [batch])
     fixed = {n: w.detach() for n, w in method.weights(run.model, run.params).items()}
     monkeypatch.setattr(
-        distributed, "mean", lambda tensors: sent.extend(t.numel() for t in tensors)
+        distributed, "mean", lambda tensors, wait: sent.extend(t.numel() for t in tensors)
     )
     delta = {
         n: (B.numel(), A.numel()) for n, (B, A) in method.perturbation(run, fixed, [batch]).items()

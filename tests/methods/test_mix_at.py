@@ -11,6 +11,7 @@ from grace_geom.methods.lora import Lora
 from grace_geom.methods.mix_at import LoraMixAt, MixAt
 from tests.methods.ends import left_by, same_bits
 from tests.methods.moving import in_double, moved, terms_of
+from tests.toys import toy_batch, toy_run
 
 ATTACKED = {"attack_steps": 2, "eps_warmup": 0.5, "lr": 1e-3}
 
@@ -50,6 +51,18 @@ def test_the_loss_is_the_weighted_sum_and_so_is_its_gradient(method, monkeypatch
     )
     for a, b in zip(*slopes, strict=True):
         assert_close(a, b, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("cls", [MixAt, LoraMixAt])
+def test_without_weight_nothing_is_attacked(cls, monkeypatch):
+    def attack(*args):
+        raise AssertionError("attacked")
+
+    monkeypatch.setattr(cls, "attack", attack)
+    method = cls(adv_weight=0.0)
+    assert terms_of(method, toy_run(method), toy_batch()).keys() == {"task"}
+    with pytest.raises(AssertionError, match="attacked"):
+        terms_of(cls(adv_weight=0.1), toy_run(method), toy_batch())
 
 
 def test_between_its_ends_it_is_neither():

@@ -54,9 +54,15 @@ def test_a_kept_head_is_the_one_that_would_be_made_bit_for_bit(
 
 
 def test_other_weights_prompts_or_classes_have_a_head_of_their_own(cache: Path) -> None:
-    heads = [made(), made(seed=1), made(templates=(*MANY[1:], "a {}"))]
-    heads.append(heads[0].with_head([*CLASSES[1:], "dot"], MANY))
-    assert len(list(cache.iterdir())) == 4
+    heads = [made(), made(seed=1), made(templates=(*MANY[:-1], "a {}"))]
+    heads.append(heads[0].with_head([*CLASSES[:-1], "dot"], MANY))
+    read = tokenizer_of(register_toy())
+    first, last = (set(read([t.format(CLASSES[0])])[0].tolist()) for t in (MANY[0], MANY[-1]))
+    changed = made()
+    with torch.no_grad():  # of a word that is not in the first prompt
+        changed.clip.token_embedding.weight[min(last - first)] += 1
+    heads.append(changed.with_head(CLASSES, MANY))
+    assert len(list(cache.iterdir())) == 5
     weights = [m.head["head.weight"] for m in heads]
     assert all(not torch.equal(weights[0], w) for w in weights[1:])
 

@@ -22,6 +22,7 @@ class Stream:
 
     def __init__(self, device: Any = None, priority: int = 0) -> None:
         self.device = _gpu(device)
+        self.lost = False  # behind a sum that never ends
 
     def synchronize(self) -> None:
         """Wait for all of it."""
@@ -32,6 +33,7 @@ class Stream:
 
     def wait_event(self, event: "Event") -> None:
         """The GPU waits, not the host."""
+        self.lost = self.lost or event.lost
 
     def record_event(self, event: "Event | None" = None) -> "Event":
         """A mark in the queue."""
@@ -49,35 +51,48 @@ class Stream:
         return False
 
     def __enter__(self) -> "Stream":
+        """Work goes to this queue, which a sum that never ends in another does not stop."""
+        self.before, now().lost = now().lost, now().lost if self.lost else ""
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Nothing to undo: there is one queue."""
+        """The usual queue again."""
+        now().lost = self.before or now().lost
 
 
 class Event:
     """A mark in a queue: waiting for it, or seeing it passed, makes the copies before it safe."""
 
+    BEHIND = 10
+    """Operators that must have been asked for after a mark, so that waiting for it does not leave
+    the GPU without work."""
+
     def __init__(self, enable_timing: bool = False, blocking: bool = False, **other: Any) -> None:
-        self.copies = 0
+        self.copies = self.ops = 0
+        self.lost = False
 
     def record(self, stream: Stream | None = None) -> None:
         """Set it behind what was asked for until now."""
-        self.copies = now().copies
+        self.copies, self.ops, self.lost = now().copies, now().seen.ops, bool(now().lost)
 
     def wait(self, stream: Stream | None = None) -> None:
         """The GPU waits, not the host."""
 
     def query(self) -> bool:
-        """Whether the GPU has passed it: always, as the pretended one is never late."""
-        now().landed = max(now().landed, self.copies)
-        return True
+        """Whether the GPU has passed it: the pretended one is never late, but stays before a sum
+        whose peer is gone.
+        """
+        if not self.lost:
+            now().landed = max(now().landed, self.copies)
+        return not self.lost
 
     def synchronize(self) -> None:
-        """Wait until the GPU has passed it."""
-        copies = now().landed
-        now().wait("event.synchronize")
-        now().landed = max(copies, self.copies)
+        """Wait until the GPU has passed it; no wait that counts if it has work behind it."""
+        if self.lost or now().seen.ops - self.ops < self.BEHIND:
+            copies = now().landed
+            now().wait("event.synchronize")
+            now().landed = copies
+        now().landed = max(now().landed, self.copies)
 
     def elapsed_time(self, later: "Event") -> float:
         """Milliseconds between two marks."""

@@ -9,6 +9,7 @@ import torch
 from grace_geom.checkpoint import load_checkpoint
 from grace_geom.errors import Interrupted, UserError
 from grace_geom.evaluate import main as evaluate
+from grace_geom.methods.adv_flyp import AdvFlyp
 from grace_geom.methods.flyp import Flyp
 from grace_geom.records import EvalRecord
 from tests.data.makers import encoded, write_tar
@@ -78,7 +79,9 @@ def test_captions_alone_train_and_go_on_and_labelled_data_measure(tmp_path, caps
     with pytest.raises(SystemExit) as stop:
         evaluate([str(whole), "--suites", "id", "--device", "cpu"])
     told = capsys.readouterr().err
-    assert stop.value.code == 2 and "caption alone is enough to train flyp only" in told
+    assert (
+        stop.value.code == 2 and "caption alone is enough to train flyp and adv-flyp only" in told
+    )
 
 
 def test_changed_captions_are_noticed(tmp_path):
@@ -95,7 +98,7 @@ def test_what_cannot_be_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"has captions and no labels: .*--ood NAME=SPEC"):
         flyp(tmp_path, alone, "run")
     for method, values in (("lora", {}), ("flyp", {"pair_with": "prompt"})):
-        with pytest.raises(UserError, match=r"no label.*enough to train flyp only"):
+        with pytest.raises(UserError, match=r"no label.*enough to train flyp and adv-flyp only"):
             small_run(tmp_path, method, data=alone, **values)
     with pytest.raises(UserError, match=r"--pair-with caption: npz:.* has no captions"):
         small_run(tmp_path, "flyp", data=write_npz(tmp_path), pair_with="caption")
@@ -114,10 +117,23 @@ def test_without_classes_the_nearest_caption_is_right_where_it_is_the_images_own
     assert [float(x) for x in seen] == [1.0, 0.5] and run.step == 0
 
 
-def test_a_step_is_the_same_however_it_is_cut(tmp_path):
+def test_adv_flyp_trains_on_captions_alone_and_reads_them(tmp_path):
+    (tmp_path / "t.txt").write_text(PROMPT)
+    more = {"ood": {"toy": write_npz(tmp_path)}, "templates": str(tmp_path / "t.txt")}
+    ends = []
+    for name, said in (("a", None), ("b", [f"number {i}" for i in range(N)])):
+        spec = shards(tmp_path / f"data-{name}", labels=False, captions=said)
+        plan = {"data": spec, "max_steps": 2, "out": str(tmp_path / name), **more}
+        ends.append(small_run(tmp_path, "adv-flyp", **plan))
+        assert "caption_acc" in lines(ends[-1] / "metrics.jsonl")[0]
+    assert not same(*ends)
+
+
+@pytest.mark.parametrize("method", [Flyp(), AdvFlyp(attack_steps=1)])
+def test_a_step_is_the_same_however_it_is_cut(method, tmp_path):
     from dataclasses import replace
 
-    method, grads = Flyp(), []
+    grads = []
     batch = replace(toy_batch(8), captions=tuple(f"word {i}" for i in range(8)))
     for size in (8, 3):
         run = toy_run(method)
