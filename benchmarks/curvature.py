@@ -266,11 +266,13 @@ def density_table(model: M, batch: Batch, peers: dict[str, Any], F_: float, step
 # ---------------------------------------------------------------- accuracy of traces
 
 
-def trace_table(seeds: int, budgets: tuple[int, int] = (12, 60)) -> Table:
+def trace_table(
+    seeds: int, budgets: tuple[int, int] = (12, 60), net: M | None = None, images: int = 16
+) -> Table:
     """Root mean square relative error over seeds at equal products, on a net whose dense Hessian is
-    known.
+    known: by default one of width 4.
     """
-    model, batch = M(width=4, layers=2, patch=8).double(), sample(16)
+    model, batch = (net or M(width=4, layers=2, patch=8)).double(), sample(images)
     batch = Batch(batch.images.double(), batch.labels, batch.index)
     A = ours(model, batch)
     H = torch.stack([A.matvec(e) for e in torch.eye(A.dim, dtype=torch.float64)])

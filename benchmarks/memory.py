@@ -3,11 +3,14 @@ the memory of a step
 
 What autograd keeps of an image is counted while the method makes its own passes over one image and
 over two: real passes with random weights on whatever device there is, or with --estimate passes
-over shapes alone, which compute nothing and take seconds for any model. --table prints what one
-pass keeps of a 224 px image, as docs/scale.md has it.
+over shapes alone, by CUDA's rules, which compute nothing and take seconds for any model. --table
+prints what one pass keeps of a 224 px image, as docs/scale.md has it.
 """
 
 import argparse
+import contextlib
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
 
 import torch
 
@@ -17,11 +20,24 @@ from grace_geom.methods import Run, method_class
 from grace_geom.models import ClipClassifier, ModelSpec, build
 from grace_geom.tables import Table
 from grace_geom.training import Plan, Trainer, choose_micro_batch, measure
-from grace_geom.training.fake_pass import shapes_only
+from grace_geom.training.fake_pass import by_cuda_rules, shapes_only
 from grace_geom.training.memory import Memory
 
+
+class Way(NamedTuple):
+    """What saves memory: ``--grad-checkpoint``, ``--bf16-residual``."""
+
+    recompute: bool = False
+    lean: bool = False
+
+
 MODELS = ("ViT-B-32", "ViT-B-16", "ViT-L-14")
-WAYS = {"plain": False, "--grad-checkpoint": True}
+WAYS = {
+    "plain": Way(),
+    "--grad-checkpoint": Way(recompute=True),
+    "--bf16-residual": Way(lean=True),
+    "both": Way(recompute=True, lean=True),
+}
 TEMPLATES = ["a photo of a {}"]
 
 
@@ -52,26 +68,31 @@ def names(classes: int) -> list[str]:
 
 
 def real(
-    model: str, method: str, recompute: bool, precision: Precision, classes: int, device: str
+    model: str, method: str, way: Way, precision: Precision, classes: int, device: str
 ) -> Memory:
     """From real passes with random weights."""
     built = build(ModelSpec(model, "random"), names(classes), TEMPLATES).to(device)
-    return _measured(built, method, recompute, precision)
+    return _measured(built, method, way, precision)
 
 
 def estimate(
-    model: str, method: str, recompute: bool, precision: Precision, classes: int = 10
+    model: str,
+    method: str,
+    way: Way,
+    precision: Precision,
+    classes: int = 10,
+    rules: Literal["cuda", "cpu"] = "cuda",
 ) -> Memory:
-    """From passes over shapes, by the CPU's kernels: as on a GPU, but up to 64 tokens with
-    attention's N x N scores.
-    """
-    with shapes_only(model, names(classes), TEMPLATES) as hollow:
-        return _measured(hollow, method, recompute, precision)
+    """From passes over shapes, by the rules of autocast and attention of a GPU or of a CPU."""
+    of_device = by_cuda_rules() if rules == "cuda" else contextlib.nullcontext()
+    with shapes_only(model, names(classes), TEMPLATES) as hollow, of_device:
+        return _measured(hollow, method, way, precision)
 
 
-def _measured(model: ClipClassifier, name: str, recompute: bool, precision: Precision) -> Memory:
+def _measured(model: ClipClassifier, name: str, way: Way, precision: Precision) -> Memory:
     """Of a run of the method at step 0, with one PGD step: more of them keep no more."""
-    model.checkpoint_activations(recompute)
+    model.checkpoint_activations(way.recompute)
+    model.keep_residual_low(way.lean)
     method = method_class(name)()
     if hasattr(method, "attack_steps"):
         method.attack_steps = 1
@@ -82,13 +103,19 @@ def _measured(model: ClipClassifier, name: str, recompute: bool, precision: Prec
     return measure(Trainer(method, run, Plan(10, 10, precision=precision)), model.image_size)
 
 
-def kept_by_a_pass() -> dict[str, dict[str, float]]:
-    """MiB an image that one pass keeps, by way and model: float32, gradients of all weights of the
-    image tower.
+def kept_by_a_pass(models: Sequence[str] = MODELS) -> dict[str, dict[str, float]]:
+    """MiB an image that one pass keeps, by way and model: gradients of all weights of the image
+    tower.
     """
+    cases: list[tuple[str, Precision, Way]] = [
+        (f"{precision}, {name}", precision, way)
+        for precision in ("float32", "bf16")
+        for name, way in WAYS.items()
+        if precision == "bf16" or not way.lean
+    ]
     return {
-        way: {model: estimate(model, "ft", recompute, "float32").image / 2**20 for model in MODELS}
-        for way, recompute in WAYS.items()
+        name: {model: estimate(model, "ft", way, precision).image / 2**20 for model in models}
+        for name, precision, way in cases
     }
 
 
@@ -122,12 +149,14 @@ def main() -> None:
         print(Table(["MiB an image and pass", *MODELS], rows).text())
         return
     rows = []
-    for way, recompute in WAYS.items():
+    for name, way in WAYS.items():
+        if way.lean and o.precision == "float32":
+            continue
         if o.estimate:
-            memory = estimate(o.model, o.method, recompute, o.precision, o.classes)
+            memory = estimate(o.model, o.method, way, o.precision, o.classes)
         else:
-            memory = real(o.model, o.method, recompute, o.precision, o.classes, o.device)
-        rows.append([way, *answers(memory, o.batch, o.gib)])
+            memory = real(o.model, o.method, way, o.precision, o.classes, o.device)
+        rows.append([name, *answers(memory, o.batch, o.gib)])
     how = "estimated over shapes" if o.estimate else f"real passes on {o.device}"
     title = f"{o.method} on {o.model}, {o.precision}, {o.batch} images a step, {o.gib:g} GiB: {how}"
     heads = [

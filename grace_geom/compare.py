@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from grace_geom.cli import Command, part_of, quick
 from grace_geom.cli.memory import remember
 from grace_geom.errors import UserError, door
-from grace_geom.refusals import check_study
+from grace_geom.refusals import check_study, refuse_several
 
 if TYPE_CHECKING:
     from grace_geom.study import Row
@@ -22,6 +22,7 @@ PROG = "python -m grace_geom.compare"
 def main(argv: Sequence[str] | None = None) -> None:
     """Train and evaluate what is missing, print the table, say where everything lies."""
     quick.answer(PROG, argv, {"methods": "rows"}, check_study)
+    refuse_several("compare", "--workers runs several trainings at a time, one a GPU")
     from grace_geom.attacks import check_eps
     from grace_geom.evaluation import Measures
     from grace_geom.study import Study, StudyOptions
@@ -39,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     values = command.values(argv)
     options, measures = part_of(StudyOptions, values), part_of(Measures, values)
     check_installed(options.report_to)
-    if warning := check_eps(measures.eps, measures.norm):
+    if warning := check_eps(measures.radius, measures.norm):
         print(f"warning: --eps: {warning}", file=sys.stderr)
     study = Study(options, measures, say=lambda line: print(line, flush=True))
     study.width = shutil.get_terminal_size((100, 24)).columns

@@ -2,6 +2,7 @@
 chosen method.
 """
 
+import contextlib
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -17,12 +18,12 @@ from grace_geom.errors import UserError, nearest
 from grace_geom.fields import bounded, check_bounds
 from grace_geom.methods import METHODS, Method, method_class
 from grace_geom.methods.base import check_fields
+from grace_geom.methods.settings import decider, has_recipe, preset_of, recipe
 from grace_geom.models import ModelSpec, check_model, known_models
+from grace_geom.models.sources import needed_again
 from grace_geom.records.length import total_steps
 from grace_geom.serialise import plain, read_yaml
 from grace_geom.tracking import check_names
-
-RECIPES = Path(__file__).parent / "recipes"
 
 
 @dataclass
@@ -47,10 +48,10 @@ class TrainConfig:
             this is recorded.
         seed: Random seed for shuffling, augmentation, LoRA init and attacks.
         device: Device: cpu, cuda, cuda:1; auto: a GPU if there is one.
-        data: Training data: shapes, npz:FILE, npy:IMAGES, folder:DIR, csv:FILE, wds:PATTERN,
-            hf:NAME_OR_DIR, torchvision:NAME or imagenet.
-        ood: Out-of-distribution sets to evaluate the run on later, as NAME=SPEC, such as
-            sketch=folder:sketches.
+        deterministic: Same bits in every run on the same GPU, for some speed.
+        data: Training data: shapes, npz:FILE, folder:DIR, wds:PATTERN, torchvision:NAME or
+            imagenet.
+        ood: Out-of-distribution sets to evaluate the run on later, as NAME=SPEC; repeatable.
         data_root: Directory of the torchvision and ImageNet data sets.
         download: Download missing torchvision data sets.
         templates: Prompt templates: a built-in kind (imagenet, cifar, generic ...) or a file with
@@ -79,18 +80,26 @@ class TrainConfig:
             of steps.
         schedule: Learning-rate schedule after warm-up: cosine (decays to 0) or constant.
         clip_norm: Maximum gradient norm; null: no clipping; auto: the preset's value, or 1.
+        ema: Decay of an exponential moving average of the trained tensors; evaluations and
+            checkpoints are of the average. 0: none.
         precision: Precision of the image tower; auto: float32 on the CPU, bf16 on GPUs that support
-            it.
+            it. bf16 raises GRACE's Gram volume by some per cent, more at small eps (docs/gpu.md).
+        tf32: Let NVIDIA GPUs compute float32 products and convolutions of training steps in TF32
+            (10 bits of mantissa): faster, less exact. Evaluation never does.
+        bf16_residual: With bf16 or fp16 on a GPU, keep a ViT's residual stream in that precision
+            too, where autocast has float32: about half of the activations' memory.
+        compile: Faster gradients of the training attack on a GPU: attack (torch.compile), or graphs
+            (CUDA graphs; for small batches; takes the memory of one more pass). Where that fails,
+            you are told once why, and training goes on without.
         grad_checkpoint: Recompute blocks in the backward pass: less memory, about a third more
             time.
         eval_every: Epochs between evaluations on held-out images; 0: only at the end.
-        save_every: Steps between checkpoints, in addition to those after each evaluation; null:
-            none.
+        save_every: Steps between checkpoints beside those after each evaluation; null: none.
         keep: Number of newest checkpoints to keep in checkpoints/ in addition to the best one; 0:
             all.
         log_every: Steps between lines in metrics.jsonl.
         report_to: Experiment trackers to report to as well: tensorboard, wandb, mlflow.
-        tensorboard: Same as --report-to tensorboard.
+        tensorboard: Also write TensorBoard logs.
         stop_after: Stop after this step as if by Ctrl-C; --resume continues.
         options: Fields of the method that differ from its defaults.
     """
@@ -106,6 +115,7 @@ class TrainConfig:
     resume_anyway: bool = False
     seed: int = bounded(0, least=0)
     device: str = "auto"
+    deterministic: bool = False
     data: str = field(default="shapes", metadata={"group": "data"})
     ood: dict[str, str] = field(default_factory=dict)
     data_root: Path | None = None
@@ -126,7 +136,11 @@ class TrainConfig:
     warmup: float = bounded(0.1, least=0)
     schedule: Literal["cosine", "constant"] = "cosine"
     clip_norm: float | Literal["auto"] | None = bounded("auto", least=0)
+    ema: float = bounded(0.0, least=0, most=0.999999)
     precision: Literal["auto", "float32", "bf16", "fp16"] = "auto"
+    tf32: bool = False
+    bf16_residual: bool = False
+    compile: Literal["off", "attack", "graphs"] = "off"
     grad_checkpoint: bool = False
     eval_every: int = bounded(1, least=0, group="records")
     save_every: int | None = bounded(None, least=1)
@@ -196,8 +210,9 @@ class TrainConfig:
 
 
 NOT_THE_RUN = (
-    "out", "resume", "resume_anyway", "stop_after", "device", "workers", "data_root",
-    "download", "ood", "eval_every", "save_every", "keep", "log_every", "report_to",
+    "out", "resume", "resume_anyway", "stop_after", "device", "deterministic", "workers",
+    "data_root", "download", "ood", "compile", "eval_every", "save_every", "keep", "log_every",
+    "report_to",
     "tensorboard", "val_images", "val_pgd",
 )  # fmt: skip
 """Settings that a resumed run may change: they do not change what is trained."""
@@ -257,69 +272,36 @@ def parse_train(argv: Sequence[str] | None = None) -> TrainConfig:
             if peek(argv, key, "null") not in ("null", "None")
         ]
         given: dict[str, Any] = {"preset": preset} | dict.fromkeys(length, True)
+        decided = {key: peek(argv, key, "") for key in method_class(name).deciding}
+        given |= decided
         defaults = recipe(data, name, given) | preset_of(name, preset)
     where = (
-        dict.fromkeys(defaults, "in this run") if stored else _where(data, preset, name, defaults)
+        dict.fromkeys(defaults, "in this run")
+        if stored
+        else _where(decider(data, decided), preset, name, defaults)
     )
     values = _command(name, defaults, train_key(argv), where).values(argv)
-    config = _configured(values)
+    with needed_again(str(values["model"]), "--resume") if stored else contextlib.nullcontext():
+        config = _configured(values)
     if defaults and not stored:
-        sources = [f"recipe of {data}"] * bool(recipe(data, name, given)) + [
-            f"preset {preset}"
-        ] * bool(config.preset)
+        named = f"recipe of {data}" if has_recipe(data) else decider(data, decided)
+        sources = [named] * bool(recipe(data, name, given))
+        sources += [f"preset {preset}"] * bool(config.preset)
         shown = [(key, value) for key, value in defaults.items() if values[key] == value]
         text = ", ".join(f"{key} {_said(value)}" for key, value in shown)
         print(f"{' and '.join(sources)} (flags and --config override it): {text}", file=sys.stderr)
     return config
 
 
-def _where(data: str, preset: str, method: str, defaults: Mapping[str, Any]) -> dict[str, str]:
+def _where(decider: str, preset: str, method: str, defaults: Mapping[str, Any]) -> dict[str, str]:
     """When each of these defaults applies in the place of the usual one, in words."""
-    named = f"with --preset {preset}", f"with --data {data}"
+    named = f"with --preset {preset}", f"with {decider}"
     chosen = preset_of(method, preset)
     return {name: named[name not in chosen] for name in defaults}
 
 
 def _said(value: object) -> str:
     return "null" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def preset_of(method: str, preset: object) -> dict[str, Any]:
-    """The values of settings and of a method's fields that a preset stands for; ``None`` (or the
-    text null) is none.
-
-    Raises:
-        UserError: If the method has no such preset; those it has are named.
-    """
-    known = method_class(method).presets
-    if preset in (None, "null", "None"):
-        return {}
-    if preset not in known:
-        has = f"; {nearest(str(preset), known)}" if known else ": it has none, leave --preset out"
-        raise UserError(f"--preset {preset!r} is not known for {method}{has}")
-    return {**method_class(method).preset_training.get(str(preset), {}), **known[str(preset)]}
-
-
-def recipe(data: str, method: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Budget and learning rate for a method on a data set that has a recipe; else nothing.
-
-    Args:
-        data: SPEC of the training data.
-        method: Name of the method.
-        given: What the user sets: a length (``epochs`` or ``max_steps``) replaces the recipe's, a
-            ``preset`` what the recipe says of the method.
-    """
-    path = RECIPES / f"{data}.yaml"
-    if not re.fullmatch(r"[\w-]+", data) or not path.is_file():
-        return {}
-    content = read_yaml(path)
-    stated: dict[str, dict[str, Any]] = method_class(method).__dict__.get("recipes", {})
-    own = {} if preset_of(method, given.get("preset")) else stated.get(data, {})
-    values = {**content.get("all", {}), **own}
-    length = {"epochs", "max_steps"}
-    return {
-        key: value for key, value in values.items() if not (key in length and length & given.keys())
-    }
 
 
 def stored_settings(run_dir: Path) -> dict[str, Any]:

@@ -1,11 +1,18 @@
-"""Which device, which precision, how many workers, where the user says ``auto``."""
+"""Which device, which precision, how many workers, where the user says ``auto``; and the same bits
+twice, where that is asked for.
+"""
 
+import contextlib
+import functools
 import os
-from typing import Literal
+import sys
+from collections.abc import Iterator
+from typing import Any, Literal
 
 import torch
 
 from grace_geom.errors import UserError
+from grace_geom.world import World, world
 
 Precision = Literal["float32", "bf16", "fp16"]
 DTYPES: dict[str, torch.dtype | None] = {
@@ -15,33 +22,133 @@ DTYPES: dict[str, torch.dtype | None] = {
 }
 
 
-def pick_device(name: str, local: int | None = None) -> torch.device:
-    """``auto`` is a GPU where there is one, else the CPU.
+def pick_device(name: str, tf32: bool = False) -> torch.device:
+    """``auto`` is a GPU where there is one, else the CPU. A GPU becomes the current one of this
+    process, which libraries mean by "cuda".
+
+    Of several processes each takes the GPU of its own number on its machine.
 
     Args:
         name: auto, cpu, cuda, cuda:N.
-        local: Number of this process among those of its machine, where there are several: its GPU.
+        tf32: Whether the process may compute in TF32 from here on (see :func:`tf32`).
 
     Raises:
-        UserError: If the device is not here, or is neither a CPU nor a CUDA GPU: sums and geometry
-            are in float64, which Apple's GPUs do not have.
+        UserError: If the device is not here; if a GPU is named for several processes; if it is
+            neither a CPU nor a CUDA GPU: sums and geometry are in float64, which Apple's GPUs do
+            not have.
     """
-    if name != "auto" and name.partition(":")[0] not in ("cpu", "cuda"):
-        raise UserError(f"--device {name}: use auto, cpu, cuda or cuda:N")
+    kind, _, number = name.partition(":")
+    if kind not in ("auto", "cpu", "cuda"):
+        why = " (Apple's GPUs have no float64, which sums and geometry need)" * (kind == "mps")
+        raise UserError(f"--device {name}: use auto, cpu, cuda or cuda:N{why}")
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and local is not None:
-        if local >= torch.cuda.device_count():
-            raise UserError(
-                f"--nproc-per-node asks for GPU {local}, this machine has "
-                f"{torch.cuda.device_count()}"
-            )
-        torch.cuda.set_device(local)  # NCCL's messages go from there
-        name = f"cuda:{local}"
+        kind = name = "cuda" if torch.cuda.is_available() else "cpu"
+    _set_tf32(tf32, tf32)
+    here = world()
+    if kind == "cuda" and here.size > 1:
+        name = _own_gpu(name, number, here)
     try:
-        return torch.empty(0, device=name).device
+        device = torch.empty(0, device=name).device
     except (RuntimeError, AssertionError, NotImplementedError):
         raise UserError(f"--device {name}: not available here; use --device auto, or cpu") from None
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # NCCL's messages go from there, too
+        if torch.version.hip is not None:
+            _tell(
+                f"warning: ROCm {torch.version.hip}: nothing was tested there, only on CUDA's rules"
+            )
+    return device
+
+
+def _own_gpu(name: str, number: str, here: World) -> str:
+    """The GPU of one process of several.
+
+    Raises:
+        UserError: If one is named for all of them, or there are fewer GPUs than processes.
+    """
+    if number:
+        raise UserError(
+            f"--device {name}: of several processes each takes a GPU of its own: use --device cuda, "
+            "and CUDA_VISIBLE_DEVICES to choose the GPUs"
+        )
+    if here.local >= torch.cuda.device_count():
+        raise UserError(
+            f"--nproc-per-node asks for GPU {here.local}, this machine has "
+            f"{torch.cuda.device_count()}"
+        )
+    return f"cuda:{here.local}"
+
+
+@functools.cache  # once a process
+def _tell(sentence: str) -> None:
+    print(sentence, file=sys.stderr, flush=True)
+
+
+def visible_gpus() -> tuple[str, ...]:
+    """The GPUs that this process may use, as ``CUDA_VISIBLE_DEVICES`` names them; none without
+    CUDA.
+    """
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    named = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
+    return tuple(named[:count] if named[0] else map(str, range(count)))
+
+
+@contextlib.contextmanager
+def room_for(what: str, instead: str) -> Iterator[None]:
+    """Within, a device that is full is a mistake that the user can mend.
+
+    Args:
+        what: What had no room.
+        instead: Flags that would leave some.
+
+    Raises:
+        UserError: In the place of PyTorch's out-of-memory error.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise UserError(f"the device has no room for {what}: use {instead}") from None
+
+
+def release_gpu() -> None:
+    """Give back what this process keeps of a GPU's memory for later tensors: others want it."""
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+
+
+@contextlib.contextmanager
+def deterministic(on: bool = True) -> Iterator[None]:
+    """Within, the same program gives the same bits on the same GPU: operations that add up in any
+    order are replaced by others, or refused where there is no other.
+
+    On the CPU nothing changes: our results are the same bits there for a number of threads.
+
+    Args:
+        on: ``False`` leaves everything as it is.
+
+    Raises:
+        UserError: If the GPU's matrix library is in use already, without the workspace that keeps
+            its order.
+    """
+    if not on:
+        yield
+        return
+    name, cudnn = "CUBLAS_WORKSPACE_CONFIG", torch.backends.cudnn
+    if os.environ.get(name) not in (":4096:8", ":16:8"):
+        if torch.cuda.is_initialized():
+            raise UserError(
+                f"--deterministic: a GPU is in use already in this process: set {name}=:4096:8 in "
+                "the environment before it starts"
+            )
+        os.environ[name] = ":4096:8"  # read once, when the first product is taken
+    usual = torch.are_deterministic_algorithms_enabled(), cudnn.deterministic, cudnn.benchmark
+    torch.use_deterministic_algorithms(True)
+    cudnn.deterministic, cudnn.benchmark = True, False
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(usual[0])
+        cudnn.deterministic, cudnn.benchmark = usual[1:]
 
 
 def pick_precision(name: str, device: torch.device) -> Precision:
@@ -53,8 +160,74 @@ def pick_precision(name: str, device: torch.device) -> Precision:
 
 
 def pick_workers(workers: int | None, device: torch.device) -> int:
-    """Beside a GPU up to 8 processes decode; on the CPU they would only take cores from the
-    model."""
+    """Beside a GPU up to 8 processes decode, within this process's share of the cores; on the CPU
+    they would only take cores from the model.
+    """
     if workers is not None:
         return workers
-    return 0 if device.type == "cpu" else min(8, max(1, (os.cpu_count() or 2) - 1))
+    beside = max(world().beside, _sharing)
+    return 0 if device.type == "cpu" else min(8, max(1, cores() // beside - 1))
+
+
+def cores() -> int:
+    """CPU cores that this process may run on, which may be fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 2  # not Linux
+
+
+_sharing = 1
+
+
+def share_cores(processes: int) -> None:
+    """Say that so many processes of this kind, which know nothing of each other, share the
+    cores.
+    """
+    global _sharing
+    _sharing = processes
+
+
+@contextlib.contextmanager
+def tf32(allowed: bool) -> Iterator[None]:
+    """Whether CUDA may read only 10 of float32's 23 bits in matrix products and convolutions, until
+    the end of the block; the state before it is restored.
+
+    PyTorch allows it for convolutions by default. On an RN50 that changes the sign of 0.7 % of an
+    attack's gradient and a Hessian product by 5e-3, so numbers are measured without it.
+
+    Args:
+        allowed: For both.
+    """
+    before = tf32_allowed()
+    _set_tf32(allowed, allowed)
+    try:
+        yield
+    finally:
+        _set_tf32(**before)
+
+
+def tf32_allowed() -> dict[str, bool]:
+    """Whether ``convolutions`` and ``products`` (of matrices) in float32 may be computed in TF32
+    now.
+    """
+    backends: Any = torch.backends
+    if not hasattr(backends.cuda.matmul, "fp32_precision"):  # torch before 2.9
+        return {
+            "convolutions": backends.cudnn.allow_tf32,
+            "products": backends.cuda.matmul.allow_tf32,
+        }
+    return {
+        "convolutions": backends.cudnn.conv.fp32_precision == "tf32",
+        "products": backends.cuda.matmul.fp32_precision == "tf32",
+    }
+
+
+def _set_tf32(convolutions: bool, products: bool) -> None:
+    """By the older switches, which every torch has; the newer ones raise where both are mixed."""
+    backends: Any = torch.backends
+    backends.cudnn.allow_tf32 = convolutions
+    backends.cuda.matmul.allow_tf32 = products
+    for part, allowed in (("convolutions", convolutions), ("products", products)):
+        if tf32_allowed()[part] and not allowed:  # torch.backends.fp32_precision asks for it
+            owner = backends.cudnn.conv if part == "convolutions" else backends.cuda.matmul
+            owner.fp32_precision = "ieee"

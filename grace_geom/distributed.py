@@ -6,8 +6,11 @@ A batch, a data set and a list are shared out in turn: process ``r`` of ``W`` ha
 ``r, r + W, r + 2W, ...``.
 """
 
+import atexit
 import contextlib
 import os
+import sys
+import time
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import TypeVar
@@ -28,8 +31,46 @@ PATIENCE = timedelta(minutes=30)
 """How long a process waits for the others: the first may be reading or fetching data."""
 
 
+PAUSE = 0.002
+"""Seconds between two questions whether a sum on the GPUs has been made."""
+
+
 class PeerLost(Interrupted):
     """Another process of the job ended or does not answer: nothing more can be summed."""
+
+
+class _GpuSum:
+    """The last sum of tensors on GPUs that may still be under way.
+
+    NCCL's sums are kernels: where a process is gone they never end, and neither does whatever waits
+    for this device afterwards, be it to read one number. Gloo's sums of tensors on the CPU notice.
+    """
+
+    def __init__(self) -> None:
+        self.before: torch.cuda.Event | None = None
+        self.after: torch.cuda.Event | None = None
+        self.any = False
+
+    def begin(self) -> None:
+        """What the device was given up to here does not depend on the sum."""
+        if not self.any:  # the first one makes NCCL's connections, for which it would wait for ever
+            wait_for_all()
+        self.any, self.before = True, self.before if self.after else torch.cuda.Event()
+        if not self.after:
+            self.before.record()  # type: ignore[union-attr]
+
+    def end(self) -> None:
+        """The sum was asked for."""
+        self.after = torch.cuda.Event()
+        self.after.record()
+
+    @property
+    def lost(self) -> bool:
+        """Whether it is not made yet: asked once a process is gone, whether it never will be."""
+        return self.after is not None and not self.after.query()
+
+
+_gpu_sum = _GpuSum()
 
 
 @contextlib.contextmanager
@@ -56,9 +97,21 @@ def processes() -> Iterator[World]:
         ) from None
     try:
         yield world()
+    except BaseException as error:
+        if _gpu_sum.lost:
+            atexit.register(_leave, 130 if isinstance(error, Interrupted) else 1)
+        raise
     finally:
-        with contextlib.suppress(RuntimeError):  # a peer is gone: there is nothing to take leave of
-            dist.destroy_process_group()
+        if not _gpu_sum.lost:
+            with contextlib.suppress(RuntimeError):  # a peer is gone: nothing to take leave of
+                dist.destroy_process_group()
+
+
+def _leave(code: int) -> None:
+    """End at once: the orderly end of NCCL and CUDA waits for the sum that never ends."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def mine(items: Sequence[T]) -> Sequence[T]:
@@ -82,9 +135,14 @@ def _explained() -> Iterator[None]:
 
 
 @torch.no_grad()
-def total(tensors: Sequence[Tensor]) -> None:
+def total(tensors: Sequence[Tensor], wait: bool = True) -> None:
     """Sum each tensor over all processes, in place; one message for all that share a type and a
     device.
+
+    Args:
+        tensors: Of the same shapes in all processes.
+        wait: Return once sums of tensors on GPUs are made. ``False``: once they are asked for, so
+            that the host can go on; call :func:`heard_of_all` before anything waits for the device.
 
     Raises:
         PeerLost: If a process is gone.
@@ -94,24 +152,61 @@ def total(tensors: Sequence[Tensor]) -> None:
     kinds: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
     for tensor in tensors:
         kinds.setdefault((tensor.dtype, tensor.device), []).append(tensor)
+    on_gpu = any(device.type == "cuda" for _, device in kinds)
+    if on_gpu:
+        _gpu_sum.begin()
     for group in kinds.values():
         flat = torch.cat([tensor.reshape(-1) for tensor in group])
         with _explained():
             dist.all_reduce(flat)
         for tensor, part in zip(group, flat.split([t.numel() for t in group]), strict=True):
             tensor.copy_(part.view_as(tensor))
+    if on_gpu:
+        _gpu_sum.end()
+        if wait:
+            heard_of_all()
 
 
 @torch.no_grad()
-def mean(tensors: Sequence[Tensor]) -> None:
+def mean(tensors: Sequence[Tensor], wait: bool = True) -> None:
     """Average each tensor over all processes, in place: the mean over a batch that is shared out in
     equal parts.
+
+    Args and errors are those of :func:`total`.
     """
     size = world().size
     if size > 1:
-        total(tensors)
+        total(tensors, wait)
         for tensor in tensors:
             tensor.div_(size)
+
+
+def heard_of_all() -> None:
+    """Return once the sums of tensors on GPUs that were asked for are made, in all processes; at
+    once where there are none.
+
+    To be called before every wait for a device that may follow such a sum, by all processes at the
+    same place. Until then they ask each other by gloo, every few milliseconds: a process that dies
+    while its GPU is at work is missed here, not in a wait that nothing ends.
+
+    Raises:
+        PeerLost: If a process is gone.
+    """
+    while _gpu_sum.after is not None and anyone(_gpu_sum.lost):
+        time.sleep(PAUSE)
+    _gpu_sum.after = None
+
+
+@contextlib.contextmanager
+def past_lost_sum() -> Iterator[None]:
+    """Read from a GPU what was there before a sum that never ends, as when a process was lost."""
+    if not _gpu_sum.lost or _gpu_sum.before is None:
+        yield
+        return
+    beside = torch.cuda.Stream()
+    beside.wait_event(_gpu_sum.before)
+    with torch.cuda.stream(beside):
+        yield
 
 
 def anyone(flag: bool) -> bool:

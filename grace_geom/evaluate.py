@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from grace_geom.cli import Command, part_of, quick
-from grace_geom.errors import UserError, door
+from grace_geom.errors import Interrupted, UserError, door
 from grace_geom.refusals import check_evaluation
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ class EvaluateOptions:
         checkpoints: Checkpoints or run directories.
         json: Print the records as JSON instead of tables.
         fresh: Measure again, even what eval.json already holds.
+        deterministic: Same bits in every evaluation on the same GPU, for some speed.
         report_to: Experiment trackers that also get every accuracy: tensorboard, wandb, mlflow.
         per_class: Also print mean per-class accuracy and the worst class.
         calibration: Also measure NLL, ECE (15 bins) and Brier score, before and after temperature
@@ -44,6 +45,7 @@ class EvaluateOptions:
     checkpoints: tuple[Path, ...] = field(metadata={"group": "evaluate"})
     json: bool = False
     fresh: bool = False
+    deterministic: bool = False
     report_to: tuple[str, ...] = ()
     per_class: bool = False
     calibration: bool = False
@@ -60,10 +62,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     over processes.
     """
     quick.answer(PROG, argv, check=check_evaluation)
-    from grace_geom.distributed import processes
+    from grace_geom.devices import deterministic
+    from grace_geom.distributed import PeerLost, processes
 
     with processes():
-        _evaluate(argv)
+        options, measures, source = _options(argv)
+        try:
+            with deterministic(options.deterministic):
+                _evaluate(options, measures, source)
+        except PeerLost as lost:
+            raise Interrupted(
+                f"{lost}; what was measured before is kept, the same command (without --fresh) "
+                "goes on with the rest"
+            ) from None
 
 
 def _options(argv: Sequence[str] | None) -> "tuple[EvaluateOptions, Measures, Source]":
@@ -81,7 +92,7 @@ def _options(argv: Sequence[str] | None) -> "tuple[EvaluateOptions, Measures, So
     return part_of(EvaluateOptions, values), part_of(Measures, values), part_of(Source, values)
 
 
-def _evaluate(argv: Sequence[str] | None) -> None:
+def _evaluate(options: EvaluateOptions, measures: "Measures", source: "Source") -> None:
     from grace_geom.attacks import check_eps
     from grace_geom.checkpoint import checkpoint_file
     from grace_geom.distributed import first
@@ -90,10 +101,9 @@ def _evaluate(argv: Sequence[str] | None) -> None:
     from grace_geom.records.schema import dumps
     from grace_geom.tracking import check_installed
 
-    options, measures, source = _options(argv)
     _check_models(options)
     check_installed(options.report_to)
-    if warning := check_eps(measures.eps, measures.norm):
+    if warning := check_eps(measures.radius, measures.norm):
         print(f"warning: --eps: {warning}", file=sys.stderr)
     files = [checkpoint_file(path) for path in options.checkpoints]
     extras = ExtraFiles(

@@ -8,7 +8,7 @@ from typing import Literal
 
 from grace_geom.cli import parse, quick
 from grace_geom.errors import door
-from grace_geom.refusals import check_checkpoints
+from grace_geom.refusals import check_checkpoints, refuse_several
 
 PROG = "python -m grace_geom.export"
 
@@ -49,6 +49,7 @@ class ExportConfig:
 def main(argv: Sequence[str] | None = None) -> None:
     """Write the file or folder and say how to read it."""
     quick.answer(PROG, argv, check=check_checkpoints)
+    refuse_several("export")
     config = parse(
         ExportConfig, argv, positionals=("checkpoint",), prog=PROG,
         description="Write a checkpoint as other libraries read it: merged weights for open_clip, "

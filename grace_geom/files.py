@@ -54,6 +54,13 @@ def atomic_write(path: Path | str, mode: str = "wb") -> Iterator[IO[Any]]:
             os.unlink(temporary)
 
 
+def cache_dir() -> Path:
+    """``$GRACE_GEOM_CACHE``, else ``grace_geom`` in the user's cache folder."""
+    own = os.environ.get("GRACE_GEOM_CACHE")
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(own) if own else Path(home) / "grace_geom"
+
+
 def write_text(path: Path | str, text: str) -> None:
     """Write ``text`` as UTF-8, whole or not at all."""
     with atomic_write(path, "w") as file:

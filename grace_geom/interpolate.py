@@ -10,7 +10,7 @@ from pathlib import Path
 
 from grace_geom.cli import Command, part_of, quick
 from grace_geom.errors import door
-from grace_geom.refusals import check_evaluation
+from grace_geom.refusals import check_evaluation, refuse_several
 
 PROG = "python -m grace_geom.interpolate"
 
@@ -22,12 +22,14 @@ class InterpolateOptions:
     Attributes:
         run: Run directory or checkpoint.
         fresh: Measure again, even what dial.json already holds.
+        deterministic: Same bits in every evaluation on the same GPU, for some speed.
         report_to: Experiment trackers that also get the numbers at each t: tensorboard, wandb,
             mlflow.
     """
 
     run: Path = field(metadata={"group": "run"})
     fresh: bool = False
+    deterministic: bool = False
     report_to: tuple[str, ...] = ()
 
 
@@ -35,7 +37,9 @@ class InterpolateOptions:
 def main(argv: Sequence[str] | None = None) -> None:
     """Evaluate along the line, write ``dial.json`` beside the checkpoint, print a table."""
     quick.answer(PROG, argv, check=check_evaluation)
+    refuse_several("interpolate")
     from grace_geom.attacks import check_eps
+    from grace_geom.devices import deterministic
     from grace_geom.evaluation import Console, DialOptions, Measures, Source, dial
     from grace_geom.evaluation.reporting import report_line
     from grace_geom.evaluation.table import dial_table
@@ -53,21 +57,22 @@ def main(argv: Sequence[str] | None = None) -> None:
     values = command.values(argv)
     options, measures = part_of(InterpolateOptions, values), part_of(Measures, values)
     check_installed(options.report_to)
-    if warning := check_eps(measures.eps, measures.norm):
+    if warning := check_eps(measures.radius, measures.norm):
         print(f"warning: --eps: {warning}", file=sys.stderr)
 
     def say(text: str) -> None:
         print(text, file=sys.stderr)
 
-    record, ts, file = dial(
-        options.run,
-        part_of(DialOptions, values),
-        measures,
-        part_of(Source, values),
-        fresh=options.fresh,
-        watcher=lambda t: Console(head=f"t = {t:g}: "),
-        say=say,
-    )
+    with deterministic(options.deterministic):
+        record, ts, file = dial(
+            options.run,
+            part_of(DialOptions, values),
+            measures,
+            part_of(Source, values),
+            fresh=options.fresh,
+            watcher=lambda t: Console(head=f"t = {t:g}: "),
+            say=say,
+        )
     report_line(record, ts, file, options.report_to, say)
     print(dial_table(record, ts).text(shutil.get_terminal_size((100, 24)).columns))
     print(f"\nwritten: {file}")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from grace_geom.cli import parse, quick
 from grace_geom.errors import door
+from grace_geom.refusals import refuse_several
 
 PROG = "python -m grace_geom.pretrain"
 
@@ -14,6 +15,7 @@ PROG = "python -m grace_geom.pretrain"
 def main(argv: Sequence[str] | None = None) -> None:
     """Pretrain, write the weights, measure them, write the record."""
     quick.answer(PROG, argv)
+    refuse_several("pretrain")
     from grace_geom.tools.tiny_clip.making import Pretraining, make
 
     about = (

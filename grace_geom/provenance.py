@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from grace_geom.devices import tf32_allowed
+
 PACKAGES = ("torch", "torchvision", "open_clip_torch", "numpy", "safetensors")
 
 
@@ -30,7 +32,8 @@ def provenance(device: torch.device | str = "cpu") -> dict[str, Any]:
         "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
-    }
+        "tf32": any(tf32_allowed().values()),
+    } | ({"deterministic": True} if torch.are_deterministic_algorithms_enabled() else {})
 
 
 def installed(package: str) -> str | None:

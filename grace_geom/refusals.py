@@ -8,9 +8,26 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from grace_geom.errors import UserError, nearest
+from grace_geom.world import asked_for
 
 NAMED_SETS = ("ood", "natural_adv", "zeroshot")
 """Suites whose sets a command line may name."""
+
+
+def refuse_several(command: str, instead: str = "") -> None:
+    """Refuse to run in several processes what is not shared out: each would do all of it, on one
+    GPU and in one file.
+
+    Args:
+        command: Its name.
+        instead: Another way to use several GPUs.
+
+    Raises:
+        UserError: If torchrun started several processes.
+    """
+    if asked_for() > 1:
+        more = f" ({instead})" if instead else ""
+        raise UserError(f"{command} runs in one process: start it without torchrun{more}")
 
 
 def check_suites(suites: Collection[str]) -> None:

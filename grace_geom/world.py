@@ -15,11 +15,13 @@ class World:
         rank: Number of this process.
         size: Processes in all.
         local: Number among those of this machine: its GPU.
+        beside: Processes on this machine, this one among them.
     """
 
     rank: int = 0
     size: int = 1
     local: int = 0
+    beside: int = 1
 
 
 def world() -> World:
@@ -27,7 +29,12 @@ def world() -> World:
     dist = sys.modules.get("torch.distributed")
     if dist is None or not (dist.is_available() and dist.is_initialized()):
         return World()
-    return World(dist.get_rank(), dist.get_world_size(), int(os.environ.get("LOCAL_RANK", "0")))
+    rank, size = dist.get_rank(), dist.get_world_size()
+    local, beside = (
+        int(os.environ.get(name, usual))
+        for name, usual in (("LOCAL_RANK", 0), ("LOCAL_WORLD_SIZE", size))
+    )
+    return World(rank, size, local, beside)
 
 
 def first() -> bool:

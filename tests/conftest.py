@@ -33,6 +33,8 @@ SLOW = {
     "app",
     "evaluation",
     "exporting",
+    "gpu",
+    "pretended_runs",
     "study",
     "tools",
     "training",
@@ -53,6 +55,8 @@ SLOW = {
 DISTRIBUTED = {
     "analysis/test_distributed_analyses.py",
     "geometry/test_operators_distributed.py",
+    "pretended_gpu/test_groups.py",
+    "pretended_runs/test_ranks.py",
     "study/test_study_processes.py",
     "test_distributed.py",
 }
@@ -71,8 +75,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test by the file it is in, those that want the image packs by their fixture; put
-    the longest files first, then the other slow ones.
+    """Mark each test by the file it is in, those that want the image packs by their fixture, and
+    nightly ones as slow; put the longest files first, then the other slow ones.
     """
     _mark(items)
     items.sort(key=_turn)
@@ -94,6 +98,8 @@ def _mark(items: list[pytest.Item]) -> None:
                 item.add_marker(mark)
         if "packs" in getattr(item, "fixturenames", ()):
             item.add_marker("packs")
+        if item.get_closest_marker("nightly"):
+            item.add_marker("slow")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -103,6 +109,23 @@ def hasty() -> Iterator[None]:
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
+
+
+@pytest.fixture
+def sketched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures are drawn and written, but roughly: for tests to which it counts that they can be.
+    Processes that a test forks draw so too.
+    """
+    monkeypatch.setattr("grace_geom.plots.sheet.TURNS", 2)
+    monkeypatch.setattr("grace_geom.plots.export.DPI", 40)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Heads that tests make are not kept in the user's cache, and none is found there."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRACE_GEOM_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
 
 

@@ -7,6 +7,7 @@ import os
 import runpy
 import socket
 import sys
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -37,6 +38,19 @@ def wait(processes: Sequence[mp.process.BaseProcess]) -> list[int | None]:
         if process.is_alive():
             process.kill()
     return codes
+
+
+def wait_until(happens: Callable[[], object]) -> None:
+    """Look ten times a second whether it is so.
+
+    Raises:
+        TimeoutError: If it is not within ``LONGEST``, which a busy machine does not reach.
+    """
+    end = time.monotonic() + LONGEST
+    while not happens():
+        if time.monotonic() > end:
+            raise TimeoutError(f"not within {LONGEST} seconds")
+        time.sleep(0.1)
 
 
 def ranks(

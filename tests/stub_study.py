@@ -50,6 +50,16 @@ def accuracy(
     )
 
 
+def one_seed(label: str, cells: dict[tuple[str, str], np.ndarray]) -> Row:
+    """A row of one seed with these outcomes, by suite and data."""
+    attack = {"name": "apgd-ce", "eps": 4 / 255, "parts": []}
+    found = [
+        accuracy(s, d, d, right, len(right), attack if s == "adv" else None)
+        for (s, d), right in cells.items()
+    ]
+    return Row(label, {0: EvalRecord("ab", label, label, 0, {}, tuple(found)).summed()})
+
+
 def outcomes(label: str, seed: int, suite: str, data: str, n: int) -> np.ndarray:
     """What a stub run gets right: a share that depends on everything, the same each time."""
     share = BASE[label] - {"id": 0.0, "ood": 0.15, "adv": 0.5}[suite] + 0.01 * seed

@@ -13,17 +13,10 @@ import pytest
 import yaml
 
 from grace_geom.cli import parse, peek
-from grace_geom.config import (
-    RECIPES,
-    TrainConfig,
-    default_out,
-    differing,
-    make_config,
-    parse_train,
-    recipe,
-)
+from grace_geom.config import TrainConfig, default_out, differing, make_config, parse_train, recipe
 from grace_geom.errors import UserError
 from grace_geom.methods import METHODS
+from grace_geom.methods.settings import RECIPES
 from grace_geom.serialise import plain, read_yaml, to_yaml
 
 
@@ -282,11 +275,45 @@ def test_a_preset_lies_under_the_flags_and_over_the_recipe(tmp_path, capsys):
     assert parse_train(["--config", str(tmp_path / "c.yaml")]).build_method().optimizer == "sgd"
 
 
-NOT_CLIPPED = [
-    (m, p)
-    for m in ("tecoa", "fare", "pmg-aft", "tga-zsr", "vpt-pmg-aft")
-    for p in METHODS[m].presets
-]
+def test_a_preset_without_a_learning_rate_lies_over_the_recipe(capsys):
+    cheap = parse_train(["--method", "grace", "--preset", "cheap"])
+    usual = make_config({"method": "grace", "data": "shapes"})
+    own = METHODS["grace"].presets["cheap"]
+    assert cheap.flat() == usual.flat() | own | {"preset": "cheap"}
+    assert cheap.options["lr"] == METHODS["grace"].recipes["shapes"]["lr"]
+    assert make_config({"method": "grace", "preset": "cheap"}).flat() == cheap.flat()
+    said = capsys.readouterr().err
+    assert "recipe of shapes and preset cheap" in said and "attack_steps 4" in said
+    published = make_config({"method": "tga-zsr", "preset": "published"})
+    assert published.options["eps_warmup"] == 0, (
+        "nothing of the recipe enters the authors' settings"
+    )
+
+
+def test_whole_matrices_have_a_rate_and_weight_decay_of_their_own(capsys):
+    flags = ["--method", "grace", "--adapter", "full"]
+    whole = parse_train([*flags, "--data", "shapes"])
+    assert (whole.options["lr"], whole.options["weight_decay"]) == (0.0027, 0.1)
+    assert whole.options["eps_warmup"] == 0.2 and whole.epochs == 2, "the rest of the recipe stays"
+    assert make_config({"adapter": "full"}).flat() == whole.flat()
+    elsewhere = parse_train([*flags, "--data", "npz:a.npz"])
+    assert (elsewhere.options["lr"], elsewhere.options["weight_decay"]) == (3e-5, 0.1)
+    assert "--adapter full (flags and --config override it): lr 3e-05" in capsys.readouterr().err
+    assert parse_train([*flags, "--weight-decay", "0"]).options["weight_decay"] == 0
+    for kind in ("lora", "dora"):
+        same = make_config({"adapter": kind}).flat() | {"adapter": "lora"}
+        assert same == make_config({}).flat()
+    said = " ".join(printed(lambda: parse_train([*flags, "--help"])).split())
+    assert "with --data shapes: 0.0027" in said
+
+
+@pytest.mark.parametrize("name", [n for n, m in METHODS.items() if hasattr(m, "eps_warmup")])
+def test_the_recipe_warms_the_attack_up_for_every_method_alike(name):
+    assert recipe("shapes", name, {})["eps_warmup"] == 0.2
+
+
+LIKE_THE_AUTHORS = "tecoa fare pmg-aft tga-zsr vpt-pmg-aft comp-tga agft ucat adv-flyp"
+NOT_CLIPPED = [(m, p) for m in LIKE_THE_AUTHORS.split() for p in METHODS[m].presets]
 
 
 @pytest.mark.parametrize(("method", "preset"), NOT_CLIPPED)

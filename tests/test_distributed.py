@@ -3,7 +3,6 @@ and one may die.
 """
 
 import json
-import time
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +23,7 @@ from grace_geom.methods import METHODS, Method
 from grace_geom.serialise import read_yaml
 from grace_geom.train import main
 from grace_geom.training import Plan, Trainer
-from tests.processes import fork, ranks, wait
+from tests.processes import fork, ranks, wait, wait_until
 from tests.small_run import lines, write_npz
 from tests.toys import CLASSES, TEMPLATES, register_toy, toy_batch, toy_clip, toy_run
 
@@ -179,9 +178,7 @@ def toy_flags(folder: Path, **more: object) -> list[str]:
 def test_a_killed_process_ends_the_job_and_one_process_goes_on(tmp_path: Path):
     out = tmp_path / "run"
     job = ranks(tmp_path, toy_flags(tmp_path, epochs=100_000), 2, main)
-    deadline = time.monotonic() + 120
-    while not (out / "ckpt.pt").is_file() and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_until((out / "ckpt.pt").is_file)
     job[1].kill()
     assert wait(job)[0] == 130
     said, step = (tmp_path / "err.0").read_text(), load_checkpoint(out).step
@@ -231,9 +228,7 @@ def test_a_stopped_run_of_one_goes_on_in_two_and_ends_as_if_it_had_been_one(tmp_
 def test_one_process_asked_to_stop_stops_all_at_the_same_step(tmp_path: Path):
     out = tmp_path / "run"
     job = ranks(tmp_path, toy_flags(tmp_path, epochs=100_000), 2, main)
-    deadline = time.monotonic() + 120
-    while not (out / "ckpt.pt").is_file() and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_until((out / "ckpt.pt").is_file)
     job[1].terminate()
     assert wait(job) == [130, 130]
     assert f"stopped after step {load_checkpoint(out).step}" in (tmp_path / "err.0").read_text()

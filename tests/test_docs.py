@@ -3,11 +3,13 @@ warning.
 """
 
 import importlib.util
+import os
 import re
 import runpy
 import shlex
 import subprocess
 import sys
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -54,6 +56,7 @@ def run(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("sketched")
 @pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
 def test_the_tutorial_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -160,6 +163,46 @@ def test_prose_keeps_to_100_columns(file):
     assert not long
 
 
+def page_text(page: str) -> str:
+    """A page of the site without its code."""
+    text = method_page() if page == "methods.md" else (DOCS / page).read_text()
+    return re.sub(r"^( *)```.*?^\1```$", "", text, flags=re.M | re.S)
+
+
+def anchors(page: str) -> set[str]:
+    """The ends of links to the page's headings, as Markdown makes them from the words."""
+    words = [
+        unicodedata.normalize("NFKD", heading).encode("ascii", "ignore").decode().lower()
+        for heading in re.findall(r"^#+ (.*)$", page_text(page), re.M)
+    ]
+    return {re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", word).strip()) for word in words}
+
+
+def lost_links(page: str, pages: set[str]) -> list[str]:
+    """The links of a page that lead to no file and to no heading of the site."""
+    text, lost = re.sub(r"`[^`\n]*`", "", page_text(page)), []
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        path, _, anchor = link.partition("#")
+        target = os.path.normpath(os.path.join(os.path.dirname(page), path)) if path else page
+        there = target in pages or (DOCS / target).is_file()
+        if "://" not in link and not (there and (not anchor or anchor in anchors(target))):
+            lost.append(link)
+    return lost
+
+
+def test_every_page_is_in_the_menu_and_its_links_and_modules_exist():
+    """What mkdocs would warn of, but for docstrings that it cannot read."""
+    menu = re.findall(r": (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.M)
+    pages = {str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md")} | {"methods.md"}
+    assert sorted(menu) == sorted(pages)
+    assert {page: lost for page in menu if (lost := lost_links(page, pages))} == {}
+    modules = [m for page in menu for m in re.findall(r"^::: (\S+)$", page_text(page), re.M)]
+    assert len(modules) > 40
+    files = [ROOT / module.replace(".", "/") for module in modules]
+    assert [f for f in files if not (f.with_suffix(".py").is_file() or f.is_dir())] == []
+
+
+@pytest.mark.nightly
 @pytest.mark.skipif(
     importlib.util.find_spec("mkdocs") is None or importlib.util.find_spec("mkdocstrings") is None,
     reason="the site needs mkdocs: pip install -e '.[docs]'",

@@ -24,16 +24,8 @@ ROWS = [
         "records",
         "weights",
     }  # what everything is made of
-    | {
-        "cli",
-        "devices",
-        "distributed",
-        "provenance",
-        "progress",
-        "tables",
-        "tracking",
-    },  # how it meets the world
-    {"plots"},
+    | {"cli", "devices", "distributed", "progress", "tables", "tracking"},  # how it meets the world
+    {"plots", "provenance"},
     {"data", "models", "attacks", "geometry"},
     {"methods", "refusals"},
     {"checkpoint"},

@@ -44,6 +44,7 @@ def place(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.usefixtures("sketched")
 def test_shell_examples_run(place):
     (examples, *_) = blocks("bash")
     lines = [line for line in examples.splitlines() if line.startswith("python -m grace_geom.")]

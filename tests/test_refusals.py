@@ -1,11 +1,12 @@
 """Data sets are refused early only where it is sure that nobody will find them."""
 
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from grace_geom.errors import UserError
-from grace_geom.refusals import check_data, check_evaluation, check_study
+from grace_geom.refusals import check_data, check_evaluation, check_study, refuse_several
 
 ALL = ("id", "ood", "adv", "natural_adv", "zeroshot")
 
@@ -49,3 +50,20 @@ def test_training_data_lies_here_or_below_the_data_root(tmp_path):
         check(values(data=f"npz:{tmp_path}/there.npz"))
         with pytest.raises(UserError, match=r"no such file or folder: there\.npz"):
             check(values(data="npz:there.npz"))
+
+
+def test_what_is_not_shared_out_is_refused_in_several_processes(monkeypatch):
+    refuse_several("compare")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match="compare runs in one process: start it without torchrun"):
+        refuse_several("compare")
+
+
+@pytest.mark.parametrize("command", ["compare", "interpolate", "export", "pretrain"])
+def test_commands_of_one_process_say_so_in_two(command, monkeypatch, tmp_path, capsys):
+    (tmp_path / "ckpt.pt").touch()
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    main = import_module(f"grace_geom.{command}").main
+    with pytest.raises(SystemExit, match="2"):
+        main([str(tmp_path)] * (command in ("interpolate", "export")))
+    assert f"error: {command} runs in one process" in capsys.readouterr().err

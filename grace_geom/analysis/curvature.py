@@ -261,6 +261,7 @@ def finite(matvec: Matvec) -> Matvec:
     """
 
     def product(v: Tensor) -> Tensor:
+        """``A v``, if every number of it is finite."""
         Av = matvec(v)
         if not bool(Av.isfinite().all()):
             raise NotFiniteError(

@@ -14,9 +14,10 @@ from grace_geom.attacks import pgd_attack
 from grace_geom.batch import Batch
 from grace_geom.errors import UserError
 from grace_geom.geometry.mean_loss import MeanLoss
-from grace_geom.methods.lora import factors
+from grace_geom.methods.adapters import merging
+from grace_geom.methods.lora import matching
 from grace_geom.models import PROMPT, ClipClassifier, encode_text
-from grace_geom.weights import Weights, plus_product, select
+from grace_geom.weights import Weights, select
 
 Logits = Callable[[Tensor, Weights], Tensor]
 """``(images, weights) -> logits`` in the order of the labels."""
@@ -101,6 +102,8 @@ def objective(
     adapter: Weights | None = None,
     scale: float = 2.0,
     images: int | None = None,
+    whole: str | None = None,
+    pretrained: Callable[[], Weights] = dict,
 ) -> Objective:
     """The objective of a checkpoint as a function of some of its weights.
 
@@ -109,11 +112,14 @@ def objective(
         logits: How the model answers the sample's question.
         batches: The sample, on the model's device and in its precision.
         params: ``visual`` (the image tower), ``head``, ``text`` (the text tower that makes the
-            zero-shot head), ``adapter`` (the low-rank factors), or a regular expression for names
-            of the image tower and the head.
+            zero-shot head), ``adapter`` (the low-rank factors, or what trained in their place), or
+            a regular expression for names of the image tower and the head.
         adapter: The checkpoint's low-rank factors, merged in the model's weights.
         scale: ``lora_alpha / r``, by which their product was multiplied.
         images: See :class:`Objective`.
+        whole: Pattern of the matrices that trained whole where factors could have (``grace`` with
+            ``--adapter full``); ``None``: none did.
+        pretrained: The pretrained weights; asked for DoRA's factors alone.
 
     Raises:
         UserError: If the checkpoint has no such weights, or the model cannot be differentiated
@@ -121,7 +127,7 @@ def objective(
     """
     _must_be_still(model)
     if params == "adapter":
-        weights, effective = _adapter(model, adapter or {}, scale)
+        weights, effective = _adapter(model, adapter or {}, scale, whole, pretrained)
     elif params == "text":
         weights, effective = _text(model)
     else:
@@ -130,19 +136,25 @@ def objective(
 
 
 def _adapter(
-    model: ClipClassifier, adapter: Weights, scale: float
+    model: ClipClassifier,
+    adapter: Weights,
+    scale: float,
+    whole: str | None,
+    pretrained: Callable[[], Weights],
 ) -> tuple[Weights, Callable[[Weights], Weights]]:
+    own = model.weights()
+    if whole is not None:
+        tower = {name: w for name, w in own.items() if name not in model.head}
+        return {name: own[name] for name in matching(tower, whole)}, lambda w: w
     if not adapter:
         raise UserError(
             "--params adapter: this checkpoint has no low-rank factors; use --params visual"
         )
-    own = model.weights()
     point = {n: w.to(model.mean) for n, w in adapter.items()}  # type: ignore[arg-type]
-    base = {n: own[n] - (scale * B @ A).view_as(own[n]) for n, B, A in factors(point)}
+    merged = merging(point, own, scale, pretrained)
 
     def effective(weights: Weights) -> Weights:
-        merged = {name: plus_product(base[name], B, A, scale) for name, B, A in factors(weights)}
-        return merged | {name: w for name, w in weights.items() if name == PROMPT}
+        return merged(weights) | {name: w for name, w in weights.items() if name == PROMPT}
 
     return point, effective
 

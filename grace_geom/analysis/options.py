@@ -21,8 +21,8 @@ class Common:
             known for the data set.
         n: Number of test images, a random subset.
         batch: Number of images per forward pass; does not affect results.
-        params: Weights to analyse: visual, text, head, adapter, or a regular expression; the same
-            for every checkpoint.
+        params: Weights to analyse: visual, text, head, adapter (factors, or what trained in their
+            place), or a regular expression; the same for every checkpoint.
         loss: Cross-entropy on clean images (ce), or on PGD images found at the checkpoint (adv-ce).
         eps: L-infinity radius ε of PGD, in pixel units of [0, 1], such as 4/255.
         alpha: PGD step size, in pixel units of [0, 1].

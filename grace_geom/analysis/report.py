@@ -43,7 +43,7 @@ class ReportOptions:
         ood: Out-of-distribution sets, as NAME=SPEC; default: those known for the data set.
         n: Number of images; default: that of each analysis.
         seed: Random seed for subsets, attacks and probe vectors.
-        device: Device: cpu, cuda, cuda:1, mps; auto: a GPU if there is one.
+        device: Device: cpu, cuda, cuda:1; auto: a GPU if there is one.
         data_root: Directory of the torchvision and ImageNet data sets.
         out: Directory of the results; default: analyses/ in the run directory; for several
             checkpoints, analyses/ in the folder that holds the runs.

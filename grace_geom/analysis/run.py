@@ -30,6 +30,7 @@ from grace_geom.analysis.subject import (
 )
 from grace_geom.attacks import check_eps
 from grace_geom.checkpoint import checkpoint_file
+from grace_geom.devices import room_for, tf32
 from grace_geom.distributed import PeerLost, first, of_first, processes, world
 from grace_geom.errors import Interrupted, UserError
 from grace_geom.evaluation.identity import key_of
@@ -85,7 +86,7 @@ def analyse(
         UserError: If no checkpoint can be measured.
         Interrupted: On Ctrl-C or SIGTERM, or when another process of the job is gone.
     """
-    with processes(), _terminable():
+    with processes(), _terminable(), tf32(False):
         try:
             return _analyse(name, options, measure, show, draw)
         except PeerLost as lost:
@@ -292,7 +293,11 @@ def _measured(
     )
     began = time.perf_counter()
     subject.used.clear()  # those that the identity was made of; now those that are measured
-    part = measure(subject, options, cache.with_suffix(".state"))
+    instead = (
+        "a smaller --batch (for curvature, --graph-gib or --basis-device cpu), or another --device"
+    )
+    with room_for("this analysis", instead):
+        part = measure(subject, options, cache.with_suffix(".state"))
     seconds = time.perf_counter() - began
     part = replace(part, n={name: sample.n for name, sample in subject.samples().items()})
     record = subject.identity() | {"device": str(subject.model.device)}

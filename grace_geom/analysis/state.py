@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from grace_geom.analysis.run import say
-from grace_geom.distributed import PeerLost, everyones, first
+from grace_geom.distributed import PeerLost, everyones, first, past_lost_sum
 from grace_geom.errors import Interrupted, UserError
 from grace_geom.files import atomic_write
 from grace_geom.geometry.krylov import Krylov
@@ -59,7 +59,7 @@ class State:
             )
         if not all(there):
             return
-        found = _read(path, self.krylov.device)
+        found = _read(path)
         if found is not None and _fits(found, self.krylov):
             self.krylov.load_state_dict(found["krylov"])
             self._rows = {name: [row.cpu() for row in rows] for name, rows in found["rows"].items()}
@@ -113,12 +113,15 @@ def _add(value: Any, total: Any) -> None:
         total.update(f"{type(value).__name__} {value!r} ".encode())
 
 
-def _read(path: Path, device: torch.device) -> dict[str, Any] | None:
-    """What :meth:`State.save` wrote, bit for bit; ``None`` for anything else."""
+def _read(path: Path) -> dict[str, Any] | None:
+    """What :meth:`State.save` wrote, bit for bit, on the CPU; ``None`` for anything else.
+
+    The basis goes to its device from there: a GPU that is nearly full has no room for two of it.
+    """
     try:
         with warnings.catch_warnings():  # torch remarks on unusual files
             warnings.simplefilter("ignore")
-            found = torch.load(path, weights_only=True, map_location=device)
+            found = torch.load(path, weights_only=True, map_location="cpu")
         digest = found.pop("sha256")
         return found if digest == content_digest(found) else None
     except Exception:  # torch.load has no list of what a damaged file may raise
@@ -145,7 +148,8 @@ def interruptible(state: State, path: Path) -> Iterator[State]:
     try:
         yield state
     except (KeyboardInterrupt, PeerLost) as stop:
-        state.save()
+        with past_lost_sum():
+            state.save()
         why = f"{stop}; " if isinstance(stop, PeerLost) else ""
         if not first():  # it cannot know whether the first one still lived to save
             raise Interrupted(

@@ -153,12 +153,13 @@ class Subject:
         if not len(positions):
             return []
         inputs = self.model.preprocess.at(self.image_size)
-        read = loader(image_set.take(positions), self.options.batch, inputs, train=False)
-        moved = (
-            replace(b, index=torch.from_numpy(positions)[b.index]).to(self.model.device)
+        part, device = image_set.take(positions), self.model.device
+        read = loader(part, self.options.batch, inputs, train=False, workers=None, device=device)
+        whole = torch.from_numpy(positions).to(device)
+        return [
+            replace(b, images=b.images.to(self.model.mean.dtype), index=whole[b.index])  # type: ignore[arg-type]
             for b in read
-        )
-        return [replace(b, images=b.images.to(self.model.mean.dtype)) for b in moved]  # type: ignore[arg-type]
+        ]
 
     def logits(self, image_set: ImageSet, suite: str = "id") -> Callable[[Tensor, Weights], Tensor]:
         """``(images, weights) -> logits`` in the order of the set's labels."""
@@ -209,6 +210,8 @@ class Subject:
             self.checkpoint.adapter,
             self._adapter_scale(),
             n if shared else None,
+            self._whole(),
+            lambda: self.base.weights(),
         )
         varies = options.params == "text" or any(name.startswith("head.") for name in found.weights)
         if varies and reader_for(self.model, image_set).model is not self.model:
@@ -240,6 +243,11 @@ class Subject:
                 r"--params '^visual\.(?!prompt)'"
             )
         return {name: own[name] for name in now}
+
+    def _whole(self) -> str | None:
+        """Pattern of the matrices that trained whole where factors could have."""
+        config = self.checkpoint.config
+        return str(config["targets"]) if config.get("adapter") == "full" else None
 
     def _adapter_scale(self) -> float:
         config = self.checkpoint.config

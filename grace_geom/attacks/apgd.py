@@ -80,7 +80,7 @@ def apgd(
             rows = hunt.rows()
             if not len(rows):
                 continue
-            uniform = noise.uniform(rows, x.shape[1:], f"apgd/{name}/{restart}")
+            uniform = noise.uniform(hunt.places(), x.shape[1:], f"apgd/{name}/{restart}")
             ball = ball_named(norm)(hunt.x[rows], eps)
             if wide_first:
                 descend_radii(hunt, rows, uniform, eps, goal, steps)

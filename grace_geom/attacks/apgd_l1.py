@@ -11,11 +11,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from grace_geom.attacks.balls import L1
+from grace_geom.attacks.looks import looks_on
 from grace_geom.attacks.losses import Goal
 from grace_geom.attacks.tracker import Climb, Hunt, per_image
 
 SHARE = 0.2  # of the pixels that the first step moves, from a random start
 SPARSER = 1.5  # a step moves this many times fewer pixels than the best point has changed
+MOST = max(SHARE, 1 / SPARSER)  # of the pixels that any step moves
 SHRINK, SMALLEST = 1.5, 10.0  # of the step size: by what it is divided, down to which share
 STILL_FALLING = (
     0.95  # below this share of its last number, the number of changed pixels still falls
@@ -127,7 +129,8 @@ def _sparse(grad: Float[Tensor, " b *d"], share: Float[Tensor, " b"]) -> Float[T
     n = flat.shape[1]
     smaller = ((1 - share) * n).clamp(0, n - 1).long()  # how many entries stay where they are
     moved = n - smaller
-    largest = flat.topk(int(moved.max()), dim=1).values
+    most = int(moved.max()) if looks_on(grad.device).free else math.ceil(n * MOST) + 1
+    largest = flat.topk(min(most, n), dim=1).values
     bound = largest.gather(1, moved[:, None] - 1)
     signs = (grad.flatten(1).sign() * (flat >= bound)).view_as(grad)
     return signs.div_(per_image(signs.flatten(1).abs().sum(1) + 1e-10, grad))

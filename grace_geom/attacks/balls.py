@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 
+from grace_geom.attacks.looks import looks_on
 from grace_geom.errors import PixelError
 
 ROUNDING = 1e-5
@@ -183,23 +184,24 @@ def shrunk(
     t, low = torch.zeros_like(size[:, :1]), torch.zeros_like(size[:, :1])
     high = size.amax(1, keepdim=True)
     slack = 8 * torch.finfo(wide).eps * (high + total)  # what the subtraction itself may be out by
+    done, looks = torch.zeros_like(t, dtype=torch.bool), looks_on(size.device)
     for _ in range(100):  # halving the bracket alone ends in about 60
         excess = kept.sum(1, keepdim=True) - total
         solved = (excess <= slack) & ((excess >= -slack) | (t == 0))
-        solved |= high - low <= slack
-        if bool(solved.any()):  # a solved row stays as it is: another step could leave the solution
+        done = done | solved | (high - low <= slack)
+        if (left := looks.keep(~done[:, 0])) is not None:
             found[rows] = kept
-            left = (~solved[:, 0]).nonzero()[:, 0]
             if not len(left):
                 break
             rows, size, room, kept = rows[left], size[left], room[left], kept[left]
             t, low, high, slack = t[left], low[left], high[left], slack[left]
-            excess = excess[left]
+            done, excess = done[left], excess[left]
         low, high = torch.where(excess > 0, t, low), torch.where(excess > 0, high, t)
         moving = ((kept > 0) & (kept < room)).sum(1, keepdim=True)
         newton = t + excess / moving
         inside = (newton > low) & (newton < high)  # not so for 0 / 0 and for a flat piece
-        t = torch.where(inside, newton, (low + high) / 2)
+        # What is solved stays as it is: another step could leave the solution.
+        t = torch.where(done, t, torch.where(inside, newton, (low + high) / 2))
         kept = torch.minimum((size - t).clamp_min_(0), room)
     else:
         found[rows] = kept
@@ -263,7 +265,7 @@ def check_pixels(x: Tensor, extent: tuple[Tensor, Tensor] | None = None) -> None
         PixelError: For integers, NaN, or numbers below 0 or above 1; half precision may be out by
             a rounding of its own.
     """
-    _check_type(x)
+    check_type(x)
     if not x.numel() or isinstance(x, FakeTensor):  # a pass over shapes alone has no numbers
         return
     low, high = (float(end) for end in extent or extent_of(x))
@@ -284,7 +286,12 @@ def extent_of(x: Tensor) -> tuple[Tensor, Tensor]:
     return low, high
 
 
-def _check_type(x: Tensor) -> None:
+def check_type(x: Tensor) -> None:
+    """Refuse images of integers, which no step of an attack can move; looks at no number.
+
+    Raises:
+        PixelError: For such images.
+    """
     if not x.is_floating_point():
         raise PixelError(
             f"Attacks need floating-point images in [0, 1]; got {x.dtype}. Divide uint8 images by "
@@ -293,7 +300,7 @@ def _check_type(x: Tensor) -> None:
 
 
 def _check(x: Tensor, eps: float) -> None:
-    _check_type(x)
+    check_type(x)
     if not (math.isfinite(eps) and eps >= 0):
         raise ValueError(f"eps must be a finite number >= 0 (such as 4/255); got {eps}.")
 

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from grace_geom.attacks.balls import lengths
 from grace_geom.attacks.losses import margin
-from grace_geom.attacks.tracker import Hunt, Logits, Outcome
-from grace_geom.errors import NotFiniteError
+from grace_geom.attacks.tracker import LOGITS_OR_GRADIENTS_ARE_NAN, Hunt, Logits, Outcome
 
 FIRST_C = 1e-3  # the paper's sec. V.B: the smallest weight of the margin that is tried
 INSIDE = 1 - 1e-6  # of the box, where its variable is finite
@@ -103,12 +102,8 @@ def _look(
         margins = margin(logits, hunt.y[rows])
         distance = (x - image).flatten(1).square().sum(1)
         (grad,) = torch.autograd.grad((distance + c * (-margins).clamp_min(0)).sum(), leaf)
-    if grad.sum().isnan():
-        raise NotFiniteError(
-            "The model's logits or their gradients are NaN under attack: attack in float32."
-        )
+    hunt.refuse_nan(grad, rows, LOGITS_OR_GRADIENTS_ARE_NAN)
     x, logits, margins = x.detach().to(hunt.x.dtype), logits.detach(), margins.detach()
     won[rows] |= logits.argmax(1) != hunt.y[rows]
-    inside = (lengths(x - hunt.x[rows], "l2") <= eps).nonzero()[:, 0]
-    hunt.note(x[inside], rows[inside], logits[inside], margins[inside])
+    hunt.note(x, rows, logits, margins, inside=lengths(x - hunt.x[rows], "l2") <= eps)
     return grad

@@ -17,8 +17,7 @@ from grace_geom.attacks.apgd import likeliest_wrong
 from grace_geom.attacks.balls import L2, Linf, ball_named, lengths, normal
 from grace_geom.attacks.hyperplanes import NEAREST
 from grace_geom.attacks.losses import margin
-from grace_geom.attacks.tracker import Hunt, Logits, Noise, Outcome
-from grace_geom.errors import NotFiniteError
+from grace_geom.attacks.tracker import LOGITS_OR_GRADIENTS_ARE_NAN, Hunt, Logits, Noise, Outcome
 
 ALPHA_MAX, ETA, BETA = (
     0.1,
@@ -117,7 +116,7 @@ def _run(
         return
     x = hunt.x[rows]
     if stream:
-        x = _start(x, noise.uniform(rows, x.shape[1:], stream), eps / 2, norm)
+        x = _start(x, noise.uniform(hunt.places(), x.shape[1:], stream), eps / 2, norm)
     _walk(hunt, rows, x, border, eps, steps, norm)
 
 
@@ -152,8 +151,7 @@ def _walk(
         with torch.no_grad():
             logits = hunt.logits(x)
         losses = margin(logits, hunt.y[rows])
-        inside = (lengths(x - image, norm) <= eps).nonzero()[:, 0]
-        hunt.note(x[inside], rows[inside], logits[inside], losses[inside])
+        hunt.note(x, rows, logits, losses, inside=lengths(x - image, norm) <= eps)
         crossed = _per_image(logits.argmax(1) != hunt.y[rows], x)
         x = torch.where(crossed, image + BETA * (x - image), x)
 
@@ -169,7 +167,7 @@ def _border_of(
         picked = logits.gather(1, both)
         gap = picked[:, 0] - picked[:, 1]
         (w,) = torch.autograd.grad(gap.sum(), leaf)
-    return _finite(gap.detach().to(x.dtype), w.flatten(1))
+    return _finite(hunt, rows, gap.detach().to(x.dtype), w.flatten(1))
 
 
 def _nearest_border(
@@ -190,17 +188,14 @@ def _nearest_border(
         closer = (distance < nearest) & (y != k)
         nearest, gap = torch.where(closer, distance, nearest), torch.where(closer, here, gap)
         w = torch.where(closer[:, None], slope, w)
-    return _finite(gap, w)
+    return _finite(hunt, rows, gap, w)
 
 
 DUAL = {"linf": "l1", "l2": "l2", "l1": "linf"}
 
 
-def _finite(gap: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
-    if (gap.sum() + w.sum()).isnan():
-        raise NotFiniteError(
-            "The model's logits or their gradients are NaN under attack: attack in float32."
-        )
+def _finite(hunt: Hunt, rows: Tensor, gap: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
+    hunt.refuse_nan(gap + w.sum(1), rows, LOGITS_OR_GRADIENTS_ARE_NAN)
     return gap, w
 
 

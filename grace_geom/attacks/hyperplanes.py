@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from grace_geom.attacks.looks import looks_on
+
 
 def to_hyperplane(
     x: Float[Tensor, " r d"], w: Float[Tensor, " r d"], rise: Float[Tensor, " r"]
@@ -54,6 +56,7 @@ def to_hyperplane_l2(
     wanted, square = rise.abs()[:, None], weight.square()
     tiny = torch.finfo(w.dtype).tiny
     t = wanted / square.sum(1, keepdim=True).clamp_min(tiny)
+    looks = looks_on(x.device)
     for _ in range(x.shape[1]):  # at least one more pixel is at its room after each
         moved = weight * t
         free = moved < room
@@ -61,7 +64,7 @@ def to_hyperplane_l2(
         slope = (square * free).sum(1, keepdim=True)
         longer = t + (wanted - gained) / slope
         rises = (slope > 0) & (longer > t * (1 + 4 * torch.finfo(w.dtype).eps))
-        if not bool(rises.any()):
+        if looks.over(~rises.any()):
             break
         t = torch.where(rises, longer, t)
     return towards.sign() * torch.where(slope > 0, torch.minimum(weight * t, room), room)
@@ -74,8 +77,11 @@ def to_hyperplane_l1(
     ``|w_i|``, the largest first, and the last of them as far as is needed.
     """
     towards, room = _towards(x, w, rise)
-    n, k = x.shape[1], min(x.shape[1], 256)
-    while True:  # few pixels are enough, mostly, and the largest few are cheaper than a whole sort
+    # Few pixels are enough, mostly, and the largest few are cheaper than a whole sort, but for a
+    # GPU, where asking whether they are costs more.
+    n, few = x.shape[1], 256 if looks_on(x.device).free else x.shape[1]
+    k = min(n, few)
+    while True:
         weight, order = towards.abs().topk(k, dim=1)
         gains = weight * room.gather(1, order)
         before = gains.cumsum(1) - gains

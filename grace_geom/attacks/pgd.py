@@ -9,9 +9,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from grace_geom.attacks.balls import Linf, Maker, ball_named, check_pixels, extent_of
+from grace_geom.attacks.looks import looks_on
 from grace_geom.attacks.losses import Criterion, cross_entropy
 from grace_geom.attacks.tracker import Hunt, Logits, Noise, Outcome
-from grace_geom.distributed import world
+from grace_geom.distributed import heard_of_all, world
 from grace_geom.errors import NotFiniteError
 
 
@@ -25,6 +26,8 @@ def pgd(
     generator: torch.Generator | None = None,
     random_start: bool = True,
     ball: Maker = Linf,
+    gradient: Callable[[Float[Tensor, " b *d"]], Float[Tensor, " b *d"]] | None = None,
+    sums: list[Tensor] | None = None,
 ) -> Float[Tensor, " b *d"]:
     """``x_{t+1} = Proj(x_t + alpha sign grad loss(x_t))``, from a uniform random point of the ball.
 
@@ -45,6 +48,10 @@ def pgd(
             in the same state, each image gets the start that it would get in one process.
         random_start: Whether to start from a random point of the ball, or from ``x``.
         ball: :class:`Linf`, :class:`L2` or :class:`L1`.
+        gradient: Another way to the gradient of ``loss``: compiled, or a CUDA graph. Its result may
+            be overwritten by the next call. By default :func:`input_gradient`.
+        sums: Filled with the sum of each step's gradient, where the caller makes more steps and
+            calls :func:`stop_unless_sound` itself; by default this is done here, at the end.
 
     Returns:
         ``x_adv`` in the ball and in [0, 1], detached.
@@ -62,20 +69,21 @@ def pgd(
         raise ValueError(f"pgd needs steps >= 0; got {steps}.")
     with torch.enable_grad():
         region = ball(x.detach(), eps)
-        extent = extent_of(x) if x.numel() else None
+        extent = extent_of(x) if x.numel() and sums is None else None
         x_adv = (
             x.detach().clone()
             if generator is None or not random_start
             else region.start(_uniform(x, generator))
         )
-        sums = []
+        seen: list[Tensor] = [] if sums is None else sums
         for _ in range(steps):
-            grad = input_gradient(loss, x_adv)
-            sums.append(grad.sum())
+            grad = input_gradient(loss, x_adv) if gradient is None else gradient(x_adv)
+            seen.append(grad.sum())
             # In place in the direction's own memory: on a CPU a fresh tensor costs ten times the
             # arithmetic.
             x_adv = region.project_(region.direction(grad).mul_(alpha).add_(x_adv))
-    stop_unless_sound(x, extent, sums)
+    if sums is None:
+        stop_unless_sound(x, extent, seen)
     return x_adv
 
 
@@ -89,6 +97,7 @@ def pgd_until(
     stop: float,
     generator: torch.Generator,
     ball: Maker = Linf,
+    sums: list[Tensor] | None = None,
 ) -> tuple[Float[Tensor, " n *d"], Int[Tensor, " n"]]:
     """:func:`pgd` that leaves each image at the first point on its way where its loss exceeds
     ``stop``.
@@ -99,9 +108,9 @@ def pgd_until(
     is not looked at, as in :func:`pgd`. Each image decides for itself, whatever the batch or the
     processes that it shares: without rounding, it ends at the same point in any.
 
-    Costs one forward and one backward pass of the images still under way a step. On a GPU it also
-    waits for the device once a step, to know how many those are, and the passes change their
-    shapes: not for graphs of fixed shape.
+    Costs one forward and one backward pass of the images still under way a step; on a GPU of those
+    that were so some steps ago (:mod:`.looks`), so that it need not wait for the device. The passes
+    change their shapes: not for graphs of fixed shape.
 
     Args:
         loss: ``(x_adv[rows], rows) -> (b,)``, one number for each of the images ``rows`` that are
@@ -113,10 +122,11 @@ def pgd_until(
         stop: In the unit of the loss; ``math.inf`` gives what :func:`pgd` gives, bit for bit.
         generator: Source of the random start, as there.
         ball: :class:`Linf`, :class:`L2` or :class:`L1`.
+        sums: As there.
 
     Returns:
-        ``x_adv``, detached, and how many gradients were taken of each image: the cost is twice
-            their sum.
+        ``x_adv``, detached, and how many gradients each image took to its end: on a CPU the cost is
+            twice their sum.
 
     Raises:
         ValueError: If an argument is out of range, the images included.
@@ -126,25 +136,31 @@ def pgd_until(
         raise ValueError(f"pgd_until needs steps >= 0; got {steps}.")
     with torch.enable_grad():
         region = ball(x.detach(), eps)
-        extent = extent_of(x) if x.numel() else None
+        extent = extent_of(x) if x.numel() and sums is None else None
         x_adv = region.start(_uniform(x, generator))
         rows = torch.arange(len(x), device=x.device)
-        looks, sums = torch.zeros_like(rows), []
+        moving = torch.ones_like(rows, dtype=torch.bool)
+        taken, looks = torch.zeros_like(rows), looks_on(x.device)
+        seen: list[Tensor] = [] if sums is None else sums
         for _ in range(steps):
             here = x_adv[rows].requires_grad_()
             values = loss(here, rows)
             (grad,) = torch.autograd.grad(values.sum(), here)
-            sums.append(grad.sum())
-            looks[rows] += 1
-            here = here.detach()
-            left = (values.detach() <= stop).nonzero().squeeze(1)
-            if len(left) < len(rows):
+            seen.append(grad.sum())
+            taken[rows] += moving
+            here, moving = here.detach(), moving & (values.detach() <= stop)
+            if (left := looks.keep(moving)) is not None:
                 rows, here, grad, region = rows[left], here[left], grad[left], region.select(left)
+                moving = moving[left]
             if not len(rows):
                 break
-            x_adv[rows] = region.project_(region.direction(grad).mul_(alpha).add_(here))
-    stop_unless_sound(x, extent, sums)
-    return x_adv, looks
+            there = region.project_(region.direction(grad).mul_(alpha).add_(here))
+            if not looks.free:  # some of the rows may be at their end
+                there = torch.where(moving.view(-1, *[1] * (x.ndim - 1)), there, here)
+            x_adv[rows] = there
+    if sums is None:
+        stop_unless_sound(x, extent, seen)
+    return x_adv, taken
 
 
 def input_gradient(
@@ -170,6 +186,7 @@ def stop_unless_sound(x: Tensor, extent: tuple[Tensor, Tensor] | None, sums: lis
         PixelError: If the images are not pixels in [0, 1].
         NotFiniteError: If a gradient is NaN.
     """
+    heard_of_all()
     if extent is not None:
         low, high = (end.double() for end in extent)
         total = torch.stack(sums).sum() if sums else torch.zeros_like(low)
@@ -266,7 +283,7 @@ def pgd_attack(
             break
         ball = ball_named(norm)(hunt.x[rows], eps)
         x_adv = (
-            ball.start(noise.uniform(rows, x.shape[1:], f"pgd/{restart}"))
+            ball.start(noise.uniform(hunt.places(), x.shape[1:], f"pgd/{restart}"))
             if random_start
             else hunt.x[rows].clone()
         )

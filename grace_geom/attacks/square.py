@@ -71,9 +71,9 @@ def square(
     noise = Noise(seed, range(len(x)) if index is None else index)
     # A hair inside the L1 ball, as the authors' code has it: its sum is over many small roundings.
     ball = make(hunt.x, eps * (1 - 1e-6) if norm == "l1" else eps)
-    best, move, numbers, stream = _first(ball, noise, rows, eps, norm)
+    best, move, numbers, stream = _first(ball, noise, hunt.places(), eps, norm)
     f_best = hunt.look(best, rows, margin)
-    draws = noise.uniform(rows, (queries - 1, numbers + channels), stream).to(x)
+    draws = noise.uniform(torch.arange(len(x)), (queries - 1, numbers + channels), stream).to(x)
     for query in range(1, queries):
         if (keep := hunt.standing(rows)) is not None:
             rows, best, f_best, draws, ball = (

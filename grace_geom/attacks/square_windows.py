@@ -108,16 +108,22 @@ def _window(
 
 
 def _corner(draws: Tensor, side: int, height: int, width: int) -> tuple[Tensor, Tensor]:
-    free = torch.tensor([height - side + 1, width - side + 1], device=draws.device)
-    top, left = (draws * free).long().unbind(1)
-    return top, left
+    return (draws[:, 0] * (height - side + 1)).long(), (draws[:, 1] * (width - side + 1)).long()
 
 
 def _bump(side: int, turn: Float[Tensor, " b"], like: Tensor, sparse: bool) -> Tensor:
     """``(b, side * side)`` the bump, for half of the images its transpose."""
-    upright = bump(side, 1 if sparse else 2).to(like)
-    both = torch.stack([upright.flatten(), upright.T.flatten()])
+    both = _both_ways(side, 1 if sparse else 2, like.device, like.dtype)
     return both[(turn > 0.5).long()]
+
+
+@functools.lru_cache(maxsize=256)  # a copy to a GPU for each query would make the host wait
+def _both_ways(
+    side: int, power: int, device: torch.device, dtype: torch.dtype
+) -> Float[Tensor, " 2 s"]:
+    """The bump and its transpose, flat."""
+    upright = bump(side, power).to(device, dtype, non_blocking=True)
+    return torch.stack([upright.flatten(), upright.T.flatten()])
 
 
 @functools.lru_cache(maxsize=256)

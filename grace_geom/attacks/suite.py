@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from grace_geom.attacks.apgd import apgd
-from grace_geom.attacks.balls import check_pixels
+from grace_geom.attacks.balls import check_pixels, check_type, extent_of
 from grace_geom.attacks.cw import cw
 from grace_geom.attacks.fab import fab, fab_t
 from grace_geom.attacks.losses import cross_entropy, margin
@@ -46,6 +46,8 @@ class AttackPart:
 @dataclass(frozen=True)
 class SuiteResult:
     """Which images are correct, and which stay correct under every attack of the suite.
+
+    All but the images lies on the CPU, wherever the model is.
 
     Attributes:
         correct: ``(N,)`` correct without attack.
@@ -106,11 +108,14 @@ def run(
     """
     if len(y) == 0:
         raise ValueError("There are no images to attack.")
-    check_pixels(x)
+    if x.device.type == "cpu":
+        check_pixels(x)
+    else:  # looking would wait for the device: with the clean pass it is one look
+        check_type(x)
     x = x.to(DTYPES["float64"] if attack.precision == "float64" else DTYPES["float32"])
     device = torch.device(device or x.device)
     size = batch_size or len(y)
-    numbers = torch.as_tensor(range(len(y)) if index is None else index)
+    numbers = torch.as_tensor(range(len(y)) if index is None else index).cpu()
     with in_precision(attack.precision, device):
         correct, classes = _clean(logits_fn, x, y, size, device)
         robust, x_adv = correct.clone(), x.clone() if keep_x_adv else None
@@ -122,14 +127,13 @@ def run(
             about = attack.part(part, classes)
             before, forwards, began = int(robust.sum()), 0, time.perf_counter()
             for rows in _chunks(robust, size):
-                xb, yb = x[rows].to(device), y[rows].to(device)
-                found = run_part(
-                    attack, about, logits_fn, xb, yb, seed, numbers[rows.to(numbers.device)]
-                )
-                robust[rows] = found.robust.to(robust.device)
+                there = rows.to(x.device, non_blocking=True)
+                xb, yb = x[there].to(device), y[there].to(device)
+                found = run_part(attack, about, logits_fn, xb, yb, seed, numbers[rows])
+                robust[rows] = found.robust
                 forwards += found.forwards
                 if x_adv is not None:
-                    x_adv[rows] = found.x_adv.to(x_adv)
+                    x_adv[there] = found.x_adv.to(x_adv)
             parts.append(
                 AttackPart(part, before, int(robust.sum()), forwards, time.perf_counter() - began)
             )
@@ -235,7 +239,7 @@ def _apgd(
     if draws == 1:
         return found
     with torch.no_grad():
-        right = logits_fn(found.x_adv).argmax(1) == y
+        right = (logits_fn(found.x_adv).argmax(1) == y).cpu()
     return replace(found, robust=found.robust | right, forwards=found.forwards + len(y))
 
 
@@ -243,17 +247,26 @@ def _apgd(
 def _clean(
     logits_fn: Logits, x: Tensor, y: Tensor, size: int, device: torch.device
 ) -> tuple[Tensor, int]:
-    """Which images are correct without attack, and the number of classes."""
+    """Which images are correct without attack, on the CPU, and the number of classes; one look at
+    the device for each batch.
+    """
     correct, classes = [], 0
     for xb, yb in zip(x.split(size), y.split(size), strict=True):
         logits = logits_fn(xb.to(device))
-        if logits.isnan().any():
+        classes = logits.shape[1]
+        right = logits.argmax(1) == yb.to(device)
+        extent = None if x.device.type == "cpu" else torch.stack(extent_of(xb)).double()
+        flaw = logits.isnan().any().double().view(1).to(device)
+        numbers = [flaw] if extent is None else [flaw, extent.to(device)]
+        told = torch.cat([*numbers, right.double()]).cpu()
+        if extent is not None:
+            check_pixels(xb, (told[1], told[2]))
+        if told[0]:
             raise NotFiniteError(
                 "The model's logits are NaN on clean images: its weights or its precision are at "
                 "fault."
             )
-        classes = logits.shape[1]
-        correct.append((logits.argmax(1) == yb.to(device)).to(y.device))
+        correct.append(told[-len(yb) :] > 0)
     return torch.cat(correct), classes
 
 

@@ -62,7 +62,7 @@ def line_of(checkpoint: Checkpoint, device: torch.device | str = "cpu") -> Line:
     base = {name: w.detach().clone() for name, w in model.clip.state_dict().items()}
     end = dict(checkpoint.state_dict) | {HEAD + name: w for name, w in checkpoint.text_head.items()}
     if checkpoint.config.get("method") == "wise-ft" and checkpoint.trainer:
-        end |= checkpoint.trainer["params"]
+        end |= checkpoint.trainer.get("average", checkpoint.trainer["params"])
     text = [name for name in base if not name.startswith("visual.")]
     rebuilt = any(
         not torch.equal(base[name], checkpoint.state_dict[name].to(base[name])) for name in text

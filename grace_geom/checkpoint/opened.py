@@ -28,7 +28,7 @@ from grace_geom.models import (
 from grace_geom.models.foreign import read_foreign
 from grace_geom.models.head import DeferredTokenizer
 from grace_geom.models.loading import say_activation, say_notes
-from grace_geom.models.sources import known_models, network, register, usable, written
+from grace_geom.models.sources import known_models, needed_again, network, register, usable, written
 from grace_geom.models.tensor_files import digest, is_ours, read_tensors, verify_digest
 from grace_geom.records.places import checkpoint_file
 from grace_geom.weights import Weights
@@ -138,6 +138,7 @@ def open_checkpoint(
         classifier = _classifier(checkpoint, path)  # first: it says what does not fit
         if verify:
             verify_digest(content, path)
+        classifier = classifier.to(device)  # before its texts are encoded
         if class_names is not None and tuple(class_names) != classifier.class_names:
             classifier = classifier.with_head(class_names, templates or checkpoint.templates)
     else:
@@ -152,11 +153,27 @@ def open_checkpoint(
             )
         spec = ModelSpec(model, pretrained, preprocess=preprocess)
         classifier, base, notes = _foreign(
-            content, Path(path), spec, class_names, templates or ("a photo of a {}.",), weights
+            content,
+            Path(path),
+            spec,
+            class_names,
+            templates or ("a photo of a {}.",),
+            weights,
+            device,
         )
         config = {"foreign": str(path)} | ({"reading": notes} if notes else {})
-        checkpoint = replace(checkpoint_of(classifier, {}, config=config), base=base)
-    return classifier.to(device), checkpoint
+        record = checkpoint_of(classifier, {}, config=config)
+        checkpoint = replace(
+            record,
+            base=base,
+            state_dict=_on_cpu(record.state_dict),
+            text_head=_on_cpu(record.text_head),
+        )
+    return classifier, checkpoint
+
+
+def _on_cpu(weights: Weights) -> Weights:
+    return {name: w.cpu() for name, w in weights.items()}
 
 
 def open_base(checkpoint: Checkpoint, device: torch.device | str = "cpu") -> ClipClassifier:
@@ -176,7 +193,8 @@ def open_base(checkpoint: Checkpoint, device: torch.device | str = "cpu") -> Cli
     if checkpoint.network and base["pretrained"] is not None:  # the folder itself is not needed
         name = register(checkpoint.network, name)
     spec = ModelSpec(name, base["pretrained"], base["seed"], base=base.get("pretrained_base"))
-    model = build(spec, checkpoint.class_names, checkpoint.templates)
+    with needed_again(base["model"], "a comparison with where the run started"):
+        model = build(spec, checkpoint.class_names, checkpoint.templates, device)
     if digest(model.clip.state_dict()) != checkpoint.base["sha256"]:
         raise UserError(
             f"the weights of {written(spec.model)} ({spec.pretrained or 'shipped'}) are not those the run "
@@ -184,7 +202,7 @@ def open_base(checkpoint: Checkpoint, device: torch.device | str = "cpu") -> Cli
         )
     own = recorded(checkpoint, model.preprocess.size, "the checkpoint")
     model.read_as(own)
-    return model.to(device)
+    return model
 
 
 def load(
@@ -296,6 +314,7 @@ def _foreign(
     class_names: Sequence[str],
     templates: Sequence[str],
     weights: str | None,
+    device: torch.device | str,
 ) -> tuple[ClipClassifier, dict[str, Any], list[str]]:
     """The classifier, the record of the weights that it was tuned from (empty where nobody has
     named them), and how the file was read.
@@ -323,7 +342,7 @@ def _foreign(
         say_activation(spec.model, path, openai=found.openai)
     say_notes(path, found)
     clip.load_state_dict(clip.state_dict() | found.weights)
-    model = ClipClassifier(clip, tokenizer_of(spec.model), class_names, templates)
+    model = ClipClassifier(clip.to(device), tokenizer_of(spec.model), class_names, templates)
     model.spec, model.origin = (
         replace(spec, pretrained=str(path)),
         path.name + (f" on {origin}" if origin else ""),

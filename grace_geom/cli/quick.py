@@ -81,6 +81,7 @@ def train_key(argv: Sequence[str]) -> str | None:
         data if has_recipe else None,
         None if preset in NULL else preset,
         any(lengths),
+        peek(argv, "adapter", "lora"),
     ]
     return f"python -m grace_geom.train {json.dumps(decided)}"
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from grace_geom.data.base import ImageSet, from_arrays
-    from grace_geom.data.batches import Loader, loader
+    from grace_geom.data.batches import Loader, loader, workers_for
     from grace_geom.data.related import suites
     from grace_geom.data.specs import resolve
     from grace_geom.data.splits import Split, hold_out
@@ -24,11 +24,12 @@ __all__ = [
     "resolve",
     "restrict_classes",
     "suites",
+    "workers_for",
 ]
 
 _HOMES = {
     "base": ("ImageSet", "from_arrays"),
-    "batches": ("Loader", "loader"),
+    "batches": ("Loader", "loader", "workers_for"),
     "related": ("suites",),
     "specs": ("resolve",),
     "splits": ("Split", "hold_out"),

@@ -71,7 +71,8 @@ class ImageSet:
         name: Short name for tables.
         spec: The SPEC that it was resolved from.
         split: ``train``, ``val``, ``test`` or ``eval``.
-        labels: ``(N,)`` int64, indices into ``class_names``.
+        labels: ``(N,)`` int64, indices into ``class_names``; all -1 where the images have captions
+            alone.
         class_names: Names in label order.
         templates: Prompt templates with one ``{}`` each.
         fetch: ``i -> image``, uint8 ``(H, W, 3 or 1)`` or a PIL image; may have
@@ -84,6 +85,8 @@ class ImageSet:
         index: ``(N,)`` int64, the position of each image in its source, before splits and subsets.
         group_names: Parts that accuracies are told of beside the whole; none in most sets.
         group: ``(N,)`` int64, the part that each image belongs to.
+        captions: Sentences of each image's own, at least one; ``None``: there are none, or they
+            were not asked for.
     """
 
     name: str
@@ -98,12 +101,14 @@ class ImageSet:
     index: np.ndarray = None  # type: ignore[assignment]  # filled below: 0 .. N-1
     group_names: tuple[str, ...] = ()
     group: np.ndarray | None = None
+    captions: tuple[tuple[str, ...], ...] | None = None
 
     def __post_init__(self) -> None:
         labels = np.asarray(self.labels)
         if len(labels) == 0:
             raise UserError(f"{self.spec}: no images in the {self.split} split")
-        if labels.min() < 0 or labels.max() >= len(self.class_names):
+        alone = self.captions is not None and bool((labels == -1).all())
+        if not alone and (labels.min() < 0 or labels.max() >= len(self.class_names)):
             raise UserError(
                 f"{self.spec}: labels {labels.min()} to {labels.max()} do not fit "
                 f"{len(self.class_names)} class names"
@@ -114,6 +119,11 @@ class ImageSet:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the images have labels, not captions alone."""
+        return bool(self.labels[0] >= 0)
 
     @property
     def content(self) -> str:
@@ -141,6 +151,9 @@ class ImageSet:
             fetch=Picked(fetch, picked),
             index=index,
             group=None if self.group is None else self.group[positions],
+            captions=None
+            if self.captions is None
+            else tuple(self.captions[i] for i in positions.tolist()),
             note=self.note | {"n": len(positions), "ids_sha256": digest(index)} | note,
         )
 

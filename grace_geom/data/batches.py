@@ -13,14 +13,17 @@ from torch.utils.data import DataLoader, Dataset
 
 from grace_geom.batch import Batch
 from grace_geom.data.base import ImageSet, Picked, Pixels, read_many
+from grace_geom.data.captions import drawn
+from grace_geom.data.keys import kind_of
 from grace_geom.data.transforms import ATTEMPTS, as_rgb, crop_boxes, eval_view, train_view, uniforms
+from grace_geom.devices import pick_workers
 from grace_geom.distributed import World
 from grace_geom.errors import UserError
 from grace_geom.preprocess import Preprocess, as_inputs
 
 ALONE = World()
 
-Arrays = tuple[Tensor, Tensor, Tensor]
+Arrays = tuple[Tensor, Tensor, Tensor, tuple[str, ...] | None]
 
 
 def order(n: int, seed: int, epoch: int) -> np.ndarray:
@@ -79,8 +82,8 @@ def blocks_of(image_set: ImageSet) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Views(Dataset[Arrays | UserError]):
-    """Position arrays -> uint8 images, labels, positions. One item is one batch, so that memory is
-    read in blocks.
+    """Position arrays -> uint8 images, labels, positions, captions. One item is one batch, so that
+    memory is read in blocks.
     """
 
     image_set: ImageSet
@@ -98,7 +101,13 @@ class _Views(Dataset[Arrays | UserError]):
             images,
             torch.from_numpy(self.image_set.labels[positions]),
             torch.from_numpy(positions),
+            self._captions(positions),
         )
+
+    def _captions(self, positions: np.ndarray) -> tuple[str, ...] | None:
+        """One of each image's own, in training."""
+        own = self.image_set.captions if self.train else None
+        return None if own is None else drawn(own, self.seed, self.epoch, positions)
 
     def _pixels(self, positions: np.ndarray) -> np.ndarray:
         """``(B, h, w, 3)`` uint8."""
@@ -133,31 +142,57 @@ class Loader:
     """
 
     def __init__(
-        self, views: _Views, batches: list[np.ndarray], workers: int, pin: bool, context: str | None
+        self,
+        views: _Views,
+        batches: list[np.ndarray],
+        workers: int,
+        device: torch.device,
+        context: str | None,
     ) -> None:
         self.views, self.batches = views, batches
-        self.workers, self.pin, self.context = workers, pin, context
+        self.workers, self.device, self.context = workers, device, context
 
     def __len__(self) -> int:
         return len(self.batches)
 
     def __iter__(self) -> Iterator[Batch]:
+        workers = min(self.workers, len(self.batches))  # an item is a batch: more would have none
         items: DataLoader[Arrays | UserError] = DataLoader(
             self.views,
             sampler=self.batches,  # type: ignore[arg-type]  # a list of batches is a sampler of batches
             batch_size=None,
-            num_workers=self.workers,
-            pin_memory=self.pin,
-            multiprocessing_context=self.context if self.workers else None,
+            num_workers=workers,
+            pin_memory=self.device.type == "cuda",
+            multiprocessing_context=self.context if workers else None,
             generator=torch.Generator(),  # its own: iterating must not advance the global random state
         )
         for item in items:
             if isinstance(item, UserError):
                 raise item
-            images, labels, positions = item
-            yield Batch(
-                images.permute(0, 3, 1, 2).contiguous().float().div_(255), labels, positions
-            )
+            *arrays, captions = item
+            images, labels, positions = (part.to(self.device, non_blocking=True) for part in arrays)
+            own = None if captions is None else tuple(captions)  # the loader made it a list
+            yield Batch(as_floats(images), labels, positions, captions=own)
+
+
+def as_floats(images: Tensor) -> Tensor:
+    """Bytes ``(B, h, w, 3)`` as float32 ``(B, 3, h, w)`` in [0, 1], where they lie: a GPU is sent a
+    quarter of the floats' bytes, and does the conversion itself.
+
+    Every device divides, and gives the same numbers. By a Python number CUDA would multiply with
+    1/255, which is another float in half of the cases.
+    """
+    bytes_to_one = torch.full((), 255.0, device=images.device)
+    return images.permute(0, 3, 1, 2).contiguous().float().div_(bytes_to_one)
+
+
+def workers_for(image_set: ImageSet, device: torch.device, asked: int | None = None) -> int:
+    """Processes that decode a set for a model on a device: the number that was asked for, else none
+    for images that lie in memory as pixels, and :func:`grace_geom.devices.pick_workers` for files.
+    """
+    if asked is None and (not len(image_set) or kind_of(image_set) == "pixels"):
+        return 0
+    return pick_workers(asked, device)
 
 
 def loader(
@@ -168,10 +203,10 @@ def loader(
     train: bool,
     seed: int = 0,
     epoch: int = 0,
-    workers: int = 0,
+    workers: int | None = 0,
     skip_batches: int = 0,
     drop_last: bool = False,
-    pin_memory: bool = False,
+    device: torch.device | str = "cpu",
     context: str | None = None,
     buffer: int | None = None,
     share: World = ALONE,
@@ -186,14 +221,16 @@ def loader(
         batch_size: Images a batch; the last may be smaller unless ``drop_last``.
         image_size: The model's preprocessing (``model.preprocess``); or a side in pixels, where
             nothing is known but that: shorter side, bicubic, centre.
-        train: Shuffled RandomResizedCrop(0.9 to 1) views, bicubic; otherwise in order, as the
-            preprocessing says.
+        train: Shuffled RandomResizedCrop(0.9 to 1) views, bicubic, each with one of its captions
+            where the set has some; otherwise in order, as the preprocessing says.
         seed: With ``epoch`` all that the order and the crops depend on, beside an image's position.
         epoch: Another epoch, another order and other crops.
-        workers: Processes that decode; 0 decodes here. Any number gives the same batches.
+        workers: Processes that decode; 0 decodes here; ``None``: as many as help
+            (:func:`workers_for`). Any number gives the same batches.
         skip_batches: Batches at the start that are left out without decoding them: a resumed epoch.
         drop_last: Leave out a last batch that is not full.
-        pin_memory: Page-locked batches, for asynchronous copies to a CUDA device.
+        device: Where the batches shall lie. A CUDA device is sent bytes from page-locked memory,
+            without waiting for the copy.
         context: How workers start (``spawn``, ``fork``, ``forkserver``); ``None`` is Python's
             default.
         buffer: Read shards nearly in sequence, through a shuffle buffer of so many images;
@@ -209,7 +246,7 @@ def loader(
         UserError: For sizes that are not positive, batches that do not divide among processes, or a
             buffer where there are no shards. While iterating: an image that cannot be read.
     """
-    inputs = as_inputs(image_size)
+    inputs, workers = as_inputs(image_size), workers_for(image_set, torch.device(device), workers)
     at_least_1 = {"batch size": batch_size, "image size": min(inputs.size)}
     at_least_0 = {"workers": workers, "seed": seed, "epoch": epoch, "skipped batches": skip_batches}
     for low, values in enumerate((at_least_0, at_least_1)):
@@ -236,5 +273,9 @@ def loader(
             )
         batches = [batch[share.rank :: share.size] for batch in batches]
     return Loader(
-        _Views(image_set, inputs, train, seed, epoch), batches, workers, pin_memory, context
+        _Views(image_set, inputs, train, seed, epoch),
+        batches,
+        workers,
+        torch.device(device),
+        context,
     )

@@ -4,7 +4,6 @@ disk."""
 import contextlib
 import hashlib
 import http.client
-import os
 import shutil
 import urllib.error
 import urllib.request
@@ -12,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 from grace_geom.errors import UserError
-from grace_geom.files import atomic_write
+from grace_geom.files import atomic_write, cache_dir
 
 TIMEOUT = 60  # seconds without a byte
 
@@ -24,16 +23,6 @@ class Absent(UserError):
 def is_url(name: str) -> bool:
     """Whether a name is an http(s) address."""
     return name.startswith(("http://", "https://"))
-
-
-def cache_dir() -> Path:
-    """``$GRACE_GEOM_CACHE``, else ``grace_geom`` in the user's cache folder."""
-    own = os.environ.get("GRACE_GEOM_CACHE")
-    return (
-        Path(own)
-        if own
-        else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "grace_geom"
-    )
 
 
 def cached(url: str) -> Path:

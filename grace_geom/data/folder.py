@@ -7,9 +7,8 @@ import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import numpy as np
-
 from grace_geom.data.base import ImageSet, digest_text
+from grace_geom.data.captions import ALONE, caption_key, settled
 from grace_geom.data.classes import CLASS_LISTS, WNID, Classes, classes_of, in_order
 from grace_geom.data.label_tables import columns_of, read_table
 from grace_geom.data.layout import EXPECTED, SplitFolder, divided, layout
@@ -64,7 +63,8 @@ def table_parts(request: Request) -> Parts:
         UserError: If a table is missing, or is none of files that are there and their labels.
     """
     places = [existing_file(request.located(name)) for name in request.names("file")]
-    found = _listed_parts(places[0]) if len(places) == 1 else _two(_listed_parts, *places)
+    listed = functools.partial(_listed_parts, captions=request.captions)
+    found = listed(places[0]) if len(places) == 1 else _two(listed, *places)
     first = next(iter(found.values()))
     own = places[0].with_suffix(".classes.json")
     classes = _classes(first, [own, *_lists_in(first.folder)])
@@ -74,19 +74,20 @@ def table_parts(request: Request) -> Parts:
     }
 
 
-def _listed_parts(path: Path) -> Mapping[str, SplitFolder]:
+def _listed_parts(path: Path, captions: bool) -> Mapping[str, SplitFolder]:
     """The parts of one table.
 
     Raises:
         UserError: If it has no columns of files and labels.
     """
-    table = read_table(path, anywhere=True)
+    table = read_table(path, anywhere=True, captions=captions)
     if table is None:
-        columns = ", ".join(map(shown, columns_of(path)[:8]))
+        names = columns_of(path)
+        columns = ", ".join(map(shown, names[:8]))
         held = f"has the columns {columns}" if columns else "has no rows"
         raise UserError(
             f"{shown(path)} {held}: expected one of files (file_name, path, image ...) and one of "
-            "labels (label, class ...)"
+            "labels (label, class ...)" + (f"; {ALONE}" if caption_key(names) else "")
         )
     return divided(path.parent, table)
 
@@ -165,15 +166,17 @@ def _classes(part: SplitFolder, places: list[Path]) -> Classes:
     Raises:
         UserError: If the list does not fit the classes.
     """
-    if part.table is None:
-        keys = class_folders(part.folder)
-    else:
-        keys = in_order(row.label for row in part.table.rows)
     lists = [path for path in places if path.is_file()]
     given: Given | None = None
     if lists:
         parse = parse_given if lists[0].suffix == ".json" else _listed
         given = parse(read_text(lists[0]), shown(lists[0]))
+    if part.table is None:
+        keys = class_folders(part.folder)
+    elif any(row.label for row in part.table.rows):
+        keys = in_order(row.label for row in part.table.rows if row.label)
+    else:  # captions alone: a list names classes for the head
+        return Classes(tuple(given.values() if isinstance(given, dict) else given or ()), {})
     return classes_of(keys, given, shown(lists[0]) if lists else "", shown(places[0].parent))
 
 
@@ -187,6 +190,10 @@ def _read(
     """The pictures of one part, with labels that ``classes`` gives them."""
     folder = part.folder
     names, labels, left = _from_table(part, classes) if part.table else _walk(folder, classes, only)
+    said = {row.file: row.captions for row in part.table.rows} if part.table else {}
+    found, captions = settled(
+        labels, [said.get(name, ()) for name in names], lambda i: shown(folder / names[i])
+    )
     kind, templates = templates_for(label)
     note = {
         "folder": str(folder),
@@ -200,13 +207,15 @@ def _read(
     if left:
         note["left_out"] = left
     keys = {label: key for key, label in classes.labels.items()}
-    if len(keys) == len(classes.names) and all(map(WNID.fullmatch, keys.values())):
+    if keys and len(keys) == len(classes.names) and all(map(WNID.fullmatch, keys.values())):
         note["wnids"] = [keys[i] for i in range(len(keys))]
     reader = Files(str(folder), tuple(names))
-    return ImageSet(label, spec, "all", np.array(labels), classes.names, templates, reader, note)
+    return ImageSet(
+        label, spec, "all", found, classes.names, templates, reader, note, captions=captions
+    )
 
 
-Found = tuple[list[str], list[int], Mapping[str, int]]
+Found = tuple[list[str], list[int | None], Mapping[str, int]]
 """File names, labels, and numbers of files that are left out by ending."""
 
 
@@ -225,17 +234,21 @@ def _walk(folder: Path, classes: Classes, only: list[str] | None) -> Found:
         by_label.setdefault(label, []).extend(pictures)  # NFC and NFD folders are one class
     doubles = walk.doubles()
     names = [name for label in sorted(by_label) for name in by_label[label] if name not in doubles]
-    labels = [
+    labels: list[int | None] = [
         label for label in sorted(by_label) for name in by_label[label] if name not in doubles
     ]
     return names, labels, walk.tell()
 
 
 def _from_table(part: SplitFolder, classes: Classes) -> Found:
-    """Pictures that a table lists, sorted by class, then by name."""
+    """Pictures that a table lists, sorted by class, then by name; those without a label come
+    first.
+    """
     assert part.table is not None
     where = shown(part.table.path)
-    rows = [
-        (classes.label(row.label, f"{where}: {row.label}"), row.file) for row in part.table.rows
-    ]
-    return [file for _, file in sorted(rows)], [label for label, _ in sorted(rows)], {}
+    rows = sorted(
+        (classes.label(row.label, f"{where}: {row.label}") if row.label else -1, row.file)
+        for row in part.table.rows
+    )
+    labels = [None if label < 0 else label for label, _ in rows]
+    return [file for _, file in rows], labels, {}

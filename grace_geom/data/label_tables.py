@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from grace_geom.data.captions import Captions, caption_in, caption_key
 from grace_geom.data.listing import hidden_path, is_picture, visible
 from grace_geom.data.pictures import EXTENSIONS
 from grace_geom.data.text import nfc, printable, read_text, shown
@@ -96,11 +97,14 @@ def split_of(name: str) -> str | None:
 
 @dataclass(frozen=True)
 class LabelRow:
-    """One picture: its path below the folder, its label as written, its split (or ``None``)."""
+    """One picture: its path below the folder, its label as written (empty where it has captions
+    alone), its split (or ``None``), its captions.
+    """
 
     file: str
     label: str
     split: str | None
+    captions: Captions = ()
 
 
 @dataclass(frozen=True)
@@ -131,12 +135,13 @@ def _plain(name: str) -> bool:
     return words <= FILLERS | {"image", "file", "annotation", "class", "classes"}
 
 
-def read_table(path: Path, *, anywhere: bool = False) -> LabelTable | None:
+def read_table(path: Path, *, anywhere: bool = False, captions: bool = False) -> LabelTable | None:
     """The pictures that a table lists; ``None`` where it has no columns for files and labels.
 
     Args:
         path: The table.
         anywhere: Files may lie outside the table's folder, under absolute paths too.
+        captions: Also read a column of captions. Pictures that have them need no labels.
 
     Raises:
         UserError: If a row has no file or label, a file twice, a file that is not there or lies
@@ -147,25 +152,28 @@ def read_table(path: Path, *, anywhere: bool = False) -> LabelTable | None:
     rows = list(_records(path, where))
     columns = list(rows[0][1]) if rows else []
     file, labels = _columns(columns)
-    if file is None or not labels:
+    captions = captions and caption_key(columns) is not None
+    if file is None or not (labels or captions):
         return None
-    label = _label_column(rows, labels, where)
+    label = _label_column(rows, labels, where) if labels else None
     split = next((c for c in columns if c.strip().lower() in SPLIT_COLUMNS), None)
     finder = _Finder(path, anywhere)
     found: dict[str, LabelRow] = {}
     for line, row in rows:
-        name, text = (_cell(row.get(column), f"{where}, line {line}") for column in (file, label))
-        if not name or not text:
-            raise UserError(f"{where}, line {line}: no {file if not name else label}")
+        here = f"{where}, line {line}"
+        name, text = (_cell(row.get(column), here) if column else "" for column in (file, label))
+        said = caption_in(row, here) if captions else ()
+        if not name or not (text or said):
+            raise UserError(f"{here}: no {file if not name else label or caption_key(columns)}")
         places = finder.find(name)
         if len(places) != 1:
             why = f"{' and '.join(map(shown, places[:2]))} could be" if places else "no picture is"
-            raise UserError(f"{where}, line {line}: {why} {shown(name)}")
+            raise UserError(f"{here}: {why} {shown(name)}")
         place = os.path.abspath(path.parent / places[0])
         if place in found:
-            raise UserError(f"{where}, line {line}: {shown(name)} is listed twice")
+            raise UserError(f"{here}: {shown(name)} is listed twice")
         part = _split(row.get(split), where, line) if split else None
-        found[place] = LabelRow(places[0], text, part)
+        found[place] = LabelRow(places[0], text, part, said)
     return LabelTable(path, tuple(found.values()))
 
 

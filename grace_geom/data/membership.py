@@ -287,8 +287,8 @@ def _image_changes(what: str, now: ImageSet, before: np.ndarray, labels: np.ndar
     if added:
         found.append(f"{counted(len(added), what)} new: {some(name_of(now, i) for i in added)}")
     if gone:
-        by_class = Counter(names[labels[i]] for i in gone)
-        text = some(f"{n} of {name!r}" for name, n in by_class.most_common())
+        by_class = Counter(_class(labels[i], names) for i in gone)
+        text = some(f"{n} of {name}" for name, n in by_class.most_common())
         found.append(f"{counted(len(gone), what)} gone: {text}")
     if relabelled:
         texts = (
@@ -309,9 +309,13 @@ def _labels_by_key(keys: np.ndarray, labels: np.ndarray) -> dict[int, list[int]]
 
 
 def _labelled(labels: Sequence[int], names: Sequence[str]) -> str:
-    return " and ".join(repr(names[label]) for label in dict.fromkeys(labels)) + (
+    return " and ".join(_class(label, names) for label in dict.fromkeys(labels)) + (
         f" x {len(labels)}" if len(labels) > 1 else ""
     )
+
+
+def _class(label: int, names: Sequence[str]) -> str:
+    return repr(names[label]) if label >= 0 else "no class"
 
 
 def name_of(image_set: ImageSet, i: int) -> str:

@@ -15,12 +15,14 @@ class Request:
         rest: What follows the colon.
         data_root: Folder of the data sets; ``None``: the current folder only.
         download: Whether an absent torchvision set may be fetched.
+        captions: Whether captions are read too; then labels may be absent.
     """
 
     spec: str
     rest: str
     data_root: Path | None = None
     download: bool = False
+    captions: bool = False
 
     def located(self, name: str) -> Path:
         """A path as named from here, else as named from the data root."""

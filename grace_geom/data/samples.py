@@ -1,4 +1,6 @@
-"""The samples of a shard: neighbouring members of one name, a photograph and its label."""
+"""The samples of a shard: neighbouring members of one name, a photograph, its label, its
+captions.
+"""
 
 import json
 import re
@@ -7,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from grace_geom.data.captions import ALONE, Captions, caption_in, caption_key, captions_of
 from grace_geom.data.listing import is_picture
 from grace_geom.data.pictures import EXTENSIONS
 from grace_geom.data.tarball import Member, content, members
-from grace_geom.data.text import MAX_TEXT, shown
+from grace_geom.data.text import MAX_TEXT, decode_text, shown
 from grace_geom.errors import UserError
 
 LABEL_KEYS = ("cls", "label", "class_id", "target")
@@ -18,15 +21,21 @@ LABEL_KEYS = ("cls", "label", "class_id", "target")
 
 @dataclass(frozen=True)
 class Sample:
-    """A picture and its label in one shard."""
+    """A picture, its label and its captions in one shard; no label where it has captions alone."""
 
     image: Member
-    label: int
+    label: int | None
+    captions: Captions = ()
 
 
-def samples_of(path: Path) -> Iterator[Sample]:
+def samples_of(path: Path, captions: bool = False) -> Iterator[Sample]:
     """Pictures with their labels: neighbouring members that share the name before the first dot are
     one sample.
+
+    Args:
+        path: The shard.
+        captions: Also read the captions in ``.txt`` and ``.json``. A sample that has some may lack
+            a label.
 
     Raises:
         UserError: If a sample or one of its members is there twice, or it has no picture or no
@@ -42,7 +51,7 @@ def samples_of(path: Path) -> Iterator[Sample]:
         if key is None:
             continue
         if key != current and group:
-            yield _sample(path, current or "", group)
+            yield _sample(path, current or "", group, captions)
             group = {}
         if key != current and key in seen:
             raise UserError(
@@ -55,24 +64,46 @@ def samples_of(path: Path) -> Iterator[Sample]:
             raise UserError(f"{shown(path)}: member {shown(member.name)} is there twice")
         group[extension.lower()] = member
     if group:
-        yield _sample(path, current or "", group)
+        yield _sample(path, current or "", group, captions)
 
 
-def _sample(path: Path, key: str, group: dict[str, Member]) -> Sample:
+def _sample(path: Path, key: str, group: dict[str, Member], captions: bool) -> Sample:
     where = f"{shown(path)}: sample {shown(key)}"
     image = _picture(where, group)
-    if "cls" not in group and "json" not in group:
+    said = _captions(path, group) if captions else ()
+    if "cls" not in group and "json" not in group and not said:
         raise UserError(
             f"{where} has no label: it needs {shown(key)}.cls or {shown(key)}.json beside "
-            f"{shown(image.name)}"
+            f"{shown(image.name)}" + (f"; {ALONE}" if "txt" in group else "")
         )
+    return Sample(image, _label(path, where, group, needed=not said), said)
+
+
+def _label(path: Path, where: str, group: dict[str, Member], *, needed: bool) -> int | None:
+    """The label of a sample in ``.cls`` or ``.json``; ``None`` only where none is needed."""
     label = _cls_label(path, group["cls"]) if "cls" in group else None
-    said = _json_label(path, group["json"], label is None) if "json" in group else None
+    needed = needed and label is None
+    said = _json_label(path, group["json"], needed) if "json" in group else None
     if label is not None and said is not None and label != said:
         raise UserError(f"{where} has two labels, {label} in its .cls and {said} in its .json")
-    found = said if label is None else label
-    assert found is not None  # one of the two readers has refused otherwise
-    return Sample(image, found)
+    return said if label is None else label
+
+
+def _captions(path: Path, group: dict[str, Member]) -> Captions:
+    """The lines of ``.txt``; without one, what ``.json`` holds as caption."""
+    if "txt" in group:
+        member = group["txt"]
+        where = f"{shown(path)}, member {shown(member.name)}"
+        return captions_of(decode_text(content(path, member, MAX_TEXT), where), where)
+    if "json" not in group:
+        return ()
+    member = group["json"]
+    where = f"{shown(path)}, member {shown(member.name)}"
+    try:
+        record = json.loads(content(path, member, MAX_TEXT))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{where}: not JSON ({shown(str(error))[:200]})") from None
+    return caption_in(record, where) if isinstance(record, dict) else ()
 
 
 def _picture(where: str, group: dict[str, Member]) -> Member:
@@ -118,7 +149,8 @@ def _json_label(path: Path, member: Member, needed: bool) -> int | None:
             record = {LABEL_KEYS[0]: record}
         found = {key: _whole(record[key]) for key in LABEL_KEYS if key in record}
         if not found:
-            raise ValueError(f"none of the keys {', '.join(LABEL_KEYS)}")
+            told = f"; {ALONE}" if caption_key(list(record)) else ""
+            raise ValueError(f"none of the keys {', '.join(LABEL_KEYS)}{told}")
         if len(set(found.values())) > 1:
             raise ValueError(f"its keys disagree: {found}")
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
@@ -129,7 +161,7 @@ def _json_label(path: Path, member: Member, needed: bool) -> int | None:
 
 
 def _no_label(path: Path, member: Member, error: Exception) -> UserError:
-    why = shown(str(error))[:200]
+    why = shown(str(error))[:300]
     return UserError(f"{shown(path)}, member {shown(member.name)}: no label in it ({why})")
 
 

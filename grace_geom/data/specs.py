@@ -56,6 +56,7 @@ def resolve(
     val_fraction: float = 0.1,
     download: bool = False,
     templates: str | Path | tuple[str, ...] | None = None,
+    captions: bool = False,
 ) -> ImageSet:
     """One split of the data set that a SPEC names.
 
@@ -76,13 +77,16 @@ def resolve(
         download: Download missing torchvision data sets.
         templates: Prompt templates: a kind from ``prompts.TEMPLATES``, a text file with one a line,
             or the sentences.
+        captions: Also read captions, where shards and tables (``csv:``) have some. Images that have
+            them need no labels, and then no class names.
 
     Raises:
         UserError: For an unknown form, name or split, and for files that are missing or broken.
     """
     scheme, request = _asked(spec, data_root, download)
+    request = replace(request, captions=captions)
     image_set = choose(READERS[scheme](request), split, spec, seed, val_fraction)
-    if len(image_set.class_names) < 2:
+    if image_set.labelled and len(image_set.class_names) < 2:
         raise UserError(
             f"{spec} has one class only ({image_set.class_names[0]}), in which every classifier is "
             "right: classification needs two"

@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image
 
 from grace_geom.data.base import ImageSet
+from grace_geom.data.captions import settled
 from grace_geom.data.fetch import cached, cached_if_there, is_url
 from grace_geom.data.listing import hidden_path
 from grace_geom.data.names import (
@@ -86,18 +87,19 @@ def parts(request: Request) -> Parts:
     local = [_local(request, pattern) for pattern in request.names("pattern")]
     if len(local) == 1 and not local[0].endswith(".tar") and (counted := _counted(local[0])):
         return {
-            split: functools.partial(read, pattern, request.spec)
+            split: functools.partial(read, pattern, request.spec, request.captions)
             for split, pattern in counted.items()
         }
     if len(local) == 2:
-        first, second = (class_names(expand(pattern)) for pattern in local)
+        needed = not request.captions
+        first, second = (class_names(expand(pattern), needed) for pattern in local)
         if first != second:
             raise UserError(
                 f"{local[0]} and {local[1]} have different class names, or the same in another "
                 f"order. Train on the first and evaluate on the second: --data wds:{local[0]} "
                 f"--ood NAME=wds:{local[1]}"
             )
-    return one_or_two(local, lambda pattern: read(pattern, request.spec))
+    return one_or_two(local, lambda pattern: read(pattern, request.spec, request.captions))
 
 
 def _local(request: Request, pattern: str) -> str:
@@ -172,24 +174,35 @@ def _matches(name: str) -> list[str]:
     return [name]
 
 
-def read(pattern: str, spec: str) -> ImageSet:
+def read(pattern: str, spec: str, with_captions: bool = False) -> ImageSet:
     """Every labelled picture of the shards, in their order.
 
     Args:
         pattern: Local files or http(s) addresses; the latter are copied to the cache.
         spec: For the record.
+        with_captions: Also read captions. Pictures that have them need no labels, and then no class
+            names.
 
     Raises:
         UserError: If a shard is missing or broken, a sample has no picture or no label, a label has
             no class name, or there are no class names.
     """
     names = expand(pattern)
-    classes = class_names(names)
+    classes = class_names(names, needed=not with_captions)
     paths = [cached(name) if is_url(name) else Path(name) for name in names]
-    samples = [(k, sample) for k, path in enumerate(paths) for sample in samples_of(path)]
-    labels = np.array([sample.label for _, sample in samples], dtype=np.int64)
+    samples = [
+        (k, sample) for k, path in enumerate(paths) for sample in samples_of(path, with_captions)
+    ]
+    labels, captions = settled(
+        [sample.label for _, sample in samples],
+        [sample.captions for _, sample in samples],
+        lambda i: f"{shown(paths[samples[i][0]])}: {shown(samples[i][1].image.name)}",
+    )
+    labelled = any(sample.label is not None for _, sample in samples)
+    if labelled and not classes:
+        class_names(names)  # says which file is missing
     bad = np.flatnonzero((labels < 0) | (labels >= len(classes)))
-    if len(bad):
+    if labelled and len(bad):
         k, sample = samples[bad[0]]
         raise UserError(
             f"{paths[k]}: {sample.image.name} has label {sample.label}, but there are "
@@ -207,12 +220,18 @@ def read(pattern: str, spec: str) -> ImageSet:
         np.array([sample.image.size for _, sample in samples], dtype=np.int64),
         tuple(sample.image.name for _, sample in samples),
     )
-    return ImageSet(_stem(names[0]), spec, "all", labels, classes, templates, reader, note)
+    return ImageSet(
+        _stem(names[0]), spec, "all", labels, classes, templates, reader, note, captions=captions
+    )
 
 
-def class_names(shards: list[str]) -> tuple[str, ...]:
+def class_names(shards: list[str], needed: bool = True) -> tuple[str, ...]:
     """Names from ``NAME.classes.json`` beside the shard ``NAME.wds.tar``, else ``classnames.txt``
     there or one above.
+
+    Args:
+        shards: Their paths or addresses.
+        needed: Refuse shards without any, rather than return nothing.
 
     Raises:
         UserError: If there is none of them, or shards of different folders have different ones.
@@ -223,7 +242,7 @@ def class_names(shards: list[str]) -> tuple[str, ...]:
         for shard in reversed(shards)
     }
     for shard in {*places.values(), shards[0]}:
-        found[shard] = _names_beside(shard)
+        found[shard] = _names_beside(shard, needed)
     first = shards[0]
     other = next((shard for shard in sorted(found) if found[shard] != found[first]), None)
     if other is not None:
@@ -243,7 +262,7 @@ def _stands(name: str) -> bool:
     return not is_url(name) and os.path.isfile(name)
 
 
-def _names_beside(shard: str) -> tuple[str, ...]:
+def _names_beside(shard: str, needed: bool) -> tuple[str, ...]:
     json_name = _json_beside(shard)
     for name in (json_name, f"{_parent(shard)}/classes.json"):
         path = _there(name)
@@ -251,7 +270,9 @@ def _names_beside(shard: str) -> tuple[str, ...]:
             return parse_class_names(read_text(path, name), name)
     path = _first_there(_beside(shard, CLASSNAMES))
     names = parse_lines(read_text(path), str(path)) if path else ()
-    if not names:
+    if not names and needed:
+        if not is_url(shard):
+            next(samples_of(Path(shard)), None)  # what lacks labels too is told that first
         raise UserError(
             f'{shard} has no class names: write {json_name} as {{"class_names": ["...", ...]}}, '
             f"or {_parent(shard)}/{CLASSNAMES} with one a line, in label order"

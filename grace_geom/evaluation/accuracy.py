@@ -18,10 +18,11 @@ from grace_geom.batch import Batch
 from grace_geom.data import ImageSet, loader
 from grace_geom.data.base import digest, digest_text
 from grace_geom.data.conventions import has_mean_per_class
-from grace_geom.distributed import everyones, world, woven
+from grace_geom.devices import room_for, tf32
+from grace_geom.distributed import everyones, first_of_machine_first, world, woven
 from grace_geom.errors import NotFiniteError, UserError
 from grace_geom.evaluation.outcomes import Gatherer
-from grace_geom.evaluation.per_image import PerImage, distances, look, settle, stacked
+from grace_geom.evaluation.per_image import PerImage, distances, fetched, look, settle, stacked
 from grace_geom.evaluation.reader import Reader, reader_for
 from grace_geom.evaluation.temperature import Temperature, value_of
 from grace_geom.models import ClipClassifier
@@ -51,11 +52,13 @@ def correctness(
     found: list[dict[str, torch.Tensor]] = []
     for batch in _on(reader, batches):
         logits = reader(batch.images)
-        if logits.isnan().any():
+        seen = look(logits, batch.labels, value_of(temperature))
+        seen = fetched(seen | {"broken": logits.isnan().any(1)})
+        if seen.pop("broken").any():
             raise NotFiniteError(
                 "the model's logits are NaN on clean images: this checkpoint is broken"
             )
-        found.append(look(logits, batch.labels, value_of(temperature)))
+        found.append(seen)
         progress(len(batch))
     return stacked(found)
 
@@ -76,7 +79,8 @@ def robustness(
     Args:
         reader: Model and head, in eval mode and in the attack's precision (float32 unless asked
             otherwise).
-        batches: Images in [0, 1] before normalisation.
+        batches: Images in [0, 1] before normalisation, in the order of the set: where each has its
+            place need not be read from a GPU.
         attack: What to run.
         seed: Seed of every random draw.
         index: ``(N,)`` a number >= 0 for each image that its random draws depend on, so that
@@ -97,9 +101,11 @@ def robustness(
     reader.model.eval()
     results: list[SuiteResult] = []
     seen: list[dict[str, torch.Tensor]] = []
+    done = 0
     with without_autocast(reader.model):
         for batch in _on(reader, batches):
-            ids = index[batch.index.cpu().numpy()].tolist()
+            places = np.arange(done, done := done + len(batch))
+            ids = index[places].tolist()
             try:
                 found = run_attack(attack, reader, batch.images, batch.labels, seed, ids)
             except ValueError as error:
@@ -107,7 +113,7 @@ def robustness(
             with in_precision(attack.precision, batch.images.device):
                 seen.append(_under_attack(reader, batch, found, attack.norm, temperature))
             if gather is not None and found.x_adv is not None:
-                gather.adversarial(batch.index.cpu().numpy(), found.x_adv)
+                gather.adversarial(places, found.x_adv)
             results.append(replace(found, x_adv=None))
             progress(len(batch))
     return join(results), stacked(seen)
@@ -119,14 +125,16 @@ def _under_attack(
 ) -> dict[str, torch.Tensor]:
     """What :func:`robustness` tells of each image of a batch."""
     assert found.x_adv is not None
+    correct, robust = (mask.to(batch.labels.device) for mask in (found.correct, found.robust))
     clean = look(reader(batch.images.to(found.x_adv)), batch.labels)
     adversarial = look(reader(found.x_adv), batch.labels, value_of(temperature))
     radius = distances(batch.images, found.x_adv, norm)
-    return settle(adversarial, batch.labels, found.robust) | {
-        "clean": settle(clean, batch.labels, found.correct)["predicted"],
+    seen = settle(adversarial, batch.labels, robust) | {
+        "clean": settle(clean, batch.labels, correct)["predicted"],
         "clean_margin": clean["margin"],
-        "radius": radius.masked_fill(found.robust.cpu(), torch.nan),
+        "radius": radius.masked_fill(robust, torch.nan),
     }
+    return fetched(seen)
 
 
 @contextlib.contextmanager
@@ -141,6 +149,7 @@ def without_autocast(model: ClipClassifier) -> Iterator[None]:
         model.autocast_dtype = usual
 
 
+@tf32(False)
 def evaluate_set(
     model: ClipClassifier,
     image_set: ImageSet,
@@ -152,7 +161,7 @@ def evaluate_set(
     seed: int = 0,
     batch_size: int = 250,
     image_size: int | None = None,
-    workers: int = 0,
+    workers: int | None = None,
     progress: Progress = lambda n: None,
     gather: Gatherer | None = None,
     temperature: Temperature | None = None,
@@ -170,7 +179,7 @@ def evaluate_set(
         batch_size: Images a call of the model.
         image_size: Side of the images in pixels, which is what an attack's eps is measured in;
             ``None`` is the model's. Images of another size are resized inside of the model.
-        workers: Processes that decode images.
+        workers: Processes that decode images; ``None``: as many as help.
         progress: Told the number of images done.
         gather: Told what the model says about each image; adversarial images only where there is
             one process.
@@ -178,24 +187,42 @@ def evaluate_set(
 
     Of several processes each looks at every W-th image, and all of them return the whole set's
     number.
+
+    Raises:
+        UserError: If the device has no room for a batch, or the attack is not defined here.
+        NotFiniteError: If a logit or a gradient is NaN.
     """
     began = time.perf_counter()
-    reader = reader_for(model, image_set, suite, weights)
+    # A text head of other classes is made by one process of a machine; the others find it kept.
+    with first_of_machine_first():
+        reader = reader_for(model, image_set, suite, weights)
     here, part, tell = world(), image_set, progress
     if 1 < here.size <= len(image_set):
         part = image_set.take(np.arange(here.rank, len(image_set), here.size))
         tell = for_everyone(progress, here.size, len(image_set))
     batches = loader(
-        part, batch_size, model.preprocess.at(image_size), train=False, workers=workers
+        part,
+        batch_size,
+        model.preprocess.at(image_size),
+        train=False,
+        workers=workers,
+        device=model.device,
+    )
+    room = room_for(
+        f"{batch_size} images of {name} at once",
+        "a smaller --eval-batch (in a training, --micro-batch), or another --device",
     )
     if attack is None:
-        seen = _all(correctness(reader, batches, tell, temperature), part is not image_set)
+        with room:
+            share = correctness(reader, batches, tell, temperature)
+        seen = _all(share, part is not image_set)
         right = seen["predicted"] == image_set.labels
         accuracy = accuracy_of(suite, name, image_set, right, reader.how)
     else:
-        found, share = robustness(
-            reader, batches, attack, seed, part.index, tell, gather, temperature
-        )
+        with room:
+            found, share = robustness(
+                reader, batches, attack, seed, part.index, tell, gather, temperature
+            )
         seen = _all(share, part is not image_set)
         right = _whole(found.robust.cpu().numpy(), part is not image_set)
         parts = add_parts(everyones(found.parts)) if part is not image_set else found.parts

@@ -44,7 +44,7 @@ def per_class_table(records: Sequence[EvalRecord]) -> Table | None:
     if not rows:
         return None
     notes = [
-        "Accuracy in %: the mean over classes, each each_attack the same, and the lowest of a class. "
+        "Accuracy in %: the mean over classes, each counting the same, and the lowest of a class. "
         "95 % intervals; that of the lowest covers the lowest of all classes, whichever it is "
         "(Bonferroni), and is wide where classes have few images. Classes without an image do not "
         "count."

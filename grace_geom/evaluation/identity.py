@@ -35,7 +35,10 @@ REVISION = 3
 Identity = dict[str, str]
 """What is meant -> 16 hexadecimal digits of its contents (or a short text)."""
 
-_STATE = {"training", "recompute", "origin", "spec", "class_names", "templates", "image_size"}
+_STATE = {
+    "training", "recompute", "lean_norms", "origin", "spec", "class_names", "templates",
+    "image_size",
+}  # fmt: skip
 """Attributes of a module that say where it came from or how it is used, not what it computes."""
 
 _READERS = 8  # threads: hashing leaves Python's lock, and disks like several requests

@@ -198,7 +198,7 @@ def _held_out(
     clean = val.subset(measures.n, seed) if measures.n else val
     asked = [(Target("id", "held-out", spec, "val", None, None), clean)]
     if criterion == HM:
-        attack = AttackSpec("pgd", measures.eps, measures.norm, steps=10)
+        attack = AttackSpec("pgd", measures.radius, measures.norm, steps=10)
         some = val.subset(measures.n_attack or measures.n or ATTACKED_BY_DEFAULT, seed)
         asked.append((Target("adv", "held-out", spec, "val", attack, None), some))
     return asked

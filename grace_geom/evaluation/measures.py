@@ -14,7 +14,7 @@ from grace_geom.refusals import check_suites
 ATTACKED_BY_DEFAULT = 500
 EPS = 4 / 255
 PROTOCOLS = {"robustvlm": (2 / 255, 4 / 255)}
-"""Radii at which a named protocol is measured where no other one is asked for (Schlarmann et al.
+"""Radii at which a named protocol is measured where none is asked for (Schlarmann et al.
 2024, "Robust CLIP", sec. 4.3)."""
 
 
@@ -26,7 +26,7 @@ class Measures:
         suites: Suites to evaluate: id, ood, adv (attacked ID test set), natural_adv, zeroshot.
         attack: Attack: pgd, apgd-ce (the paper's), apgd (adds targeted APGD, for final tables),
             autoattack, ...
-        eps: Attack radius, in pixels of [0, 1].
+        eps: Attack radius, in pixels of [0, 1]; default: 4/255, and for robustvlm 2/255 and 4/255.
         norm: Norm of the radius: linf, l2 or l1.
         alpha: Step size of pgd and pgd-cw, in the unit of --eps; default: a quarter of it.
         steps: Number of attack steps; default: 20 for pgd, 100 for Auto-PGD.
@@ -45,7 +45,7 @@ class Measures:
 
     suites: tuple[str, ...] = field(default=SUITES, metadata={"group": "evaluation"})
     attack: str = "apgd-ce"
-    eps: float = bounded(EPS, least=0)
+    eps: float | None = bounded(None, least=0)
     norm: str = "linf"
     alpha: float | None = None
     steps: int | None = None
@@ -64,7 +64,7 @@ class Measures:
         check_bounds(self)
         check_suites(self.suites)
         if self.norm == "linf":
-            check_limits("eps", self.eps, PIXELS)
+            check_limits("eps", self.radius, PIXELS)
         if self.eval_seed < 0:
             raise UserError(f"--eval-seed must be at least 0, not {self.eval_seed}")
         for flag, value in (
@@ -84,7 +84,7 @@ class Measures:
                 attack has no use for.
         """
         parts = self.attack_spec().parts
-        if self.norm != "linf" and self.eps == EPS:
+        if self.norm != "linf" and self.eps is None:
             raise UserError(
                 f"--norm {self.norm} needs a radius of its own: 4/255 is the default of norm linf, "
                 f"and --eps {0.5 if self.norm == 'l2' else 12} is usual here"
@@ -98,11 +98,16 @@ class Measures:
             if given and not users.intersection(parts):
                 raise UserError(f"{flag} has no effect on --attack {self.attack}: leave it out")
 
+    @property
+    def radius(self) -> float:
+        """The one radius, or the largest, at which attacks are run."""
+        return EPS if self.eps is None else self.eps
+
     def attack_spec(self, eps: float | None = None) -> AttackSpec:
-        """The attack, float32, at ``--eps`` or another radius."""
+        """The attack, float32, at :attr:`radius` or another one."""
         return AttackSpec(
             self.attack,
-            self.eps if eps is None else eps,
+            self.radius if eps is None else eps,
             self.norm,
             steps=self.steps,
             restarts=self.restarts,
@@ -113,9 +118,10 @@ class Measures:
 
     def attack_specs(self) -> tuple[AttackSpec, ...]:
         """The attacks that are run: one, or one at each radius of a protocol in ``PROTOCOLS``,
-        unless another radius than the default was asked for.
+        unless a radius was asked for.
         """
-        radii = PROTOCOLS.get(self.attack, (self.eps,)) if self.eps == EPS else (self.eps,)
+        one = (self.radius,)
+        radii = PROTOCOLS.get(self.attack, one) if self.eps is None else one
         return tuple(self.attack_spec(eps) for eps in radii)
 
     def images(self, suite: str) -> int | None:
@@ -189,7 +195,8 @@ class Source:
             looked for here.
         download: Download missing torchvision data sets.
         device: Device: cpu, cuda, cuda:1; auto: a GPU if there is one.
-        workers: Number of data-loading processes.
+        workers: Number of data-loading processes; default: 0 on the CPU and for images in memory,
+            up to 8 beside a GPU. Does not affect results.
         image_size: Image size in pixels, at which images are attacked; default: that of the
             training. Other sizes are resized inside the model. Results at another size go to
             eval-SIZEpx.json.
@@ -211,7 +218,7 @@ class Source:
     data_root: Path | None = None
     download: bool = False
     device: str = "auto"
-    workers: int = 0
+    workers: int | None = None
     image_size: int | None = None
     model: str | None = field(
         default=None, metadata={"group": "foreign checkpoints (made by other code)"}

@@ -9,7 +9,6 @@ from grace_geom.checkpoint import Checkpoint, open_checkpoint
 from grace_geom.data import ImageSet
 from grace_geom.data.names import read_class_names
 from grace_geom.devices import pick_device
-from grace_geom.distributed import world
 from grace_geom.errors import UserError
 from grace_geom.models import ClipClassifier
 
@@ -66,6 +65,7 @@ def open_with(
     """
 
     def head() -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Class names and templates, from the data that were named."""
         if options.data is None:
             raise UserError(
                 f"{file}: a foreign checkpoint does not say what to {purpose}: add --data"
@@ -81,7 +81,7 @@ def open_with(
         preprocess=options.preprocess,
         weights=options.weights,
         foreign_head=head,
-        device=pick_device(options.device, world().local if world().size > 1 else None),
+        device=pick_device(options.device),
         verify=not options.no_verify,
     )
     if "foreign" not in checkpoint.config:

@@ -15,7 +15,8 @@ PerImage = dict[str, np.ndarray]
 def look(
     logits: Float[Tensor, " b k"], labels: Int[Tensor, " b"], temperature: float | None = None
 ) -> dict[str, Tensor]:
-    """What one batch of logits says, on the CPU; real numbers are float64.
+    """What one batch of logits says, where the logits lie (:func:`fetched`); real numbers are
+    float64.
 
     Args:
         logits: One score for each class of the data set.
@@ -37,7 +38,17 @@ def look(
     if temperature is not None:
         scaled = _scores(scores / temperature, labels)
         found |= {f"scaled_{name}": value for name, value in scaled.items()}
-    return {name: value.cpu() for name, value in found.items()}
+    return found
+
+
+def fetched(found: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Numbers of each image on the CPU, in one copy: each would wait for a GPU of its own.
+
+    Args:
+        found: ``(b,)`` each: classes, answers, real numbers; all of them fit a float64.
+    """
+    host = torch.stack([value.double() for value in found.values()]).cpu()
+    return {name: row.to(found[name].dtype) for name, row in zip(found, host, strict=True)}
 
 
 def _scores(logits: Float[Tensor, " b k"], labels: Int[Tensor, " b"]) -> dict[str, Tensor]:
@@ -56,8 +67,8 @@ def settle(
 
     Attacks such as FAB end on the border of two classes, where another batch can round to the other
     side: an image that was fooled has the wrong class of highest logit, one that stands its label.
+    All on one device.
     """
-    labels, robust = labels.cpu(), robust.cpu()
     fooled = torch.where(seen["predicted"] == labels, seen["other"], seen["predicted"])
     return seen | {"predicted": torch.where(robust, labels, fooled)}
 
@@ -65,15 +76,14 @@ def settle(
 def distances(
     clean: Float[Tensor, " b *d"], moved: Float[Tensor, " b *d"], norm: str
 ) -> Float[Tensor, " b"]:
-    """``(b,)`` distance of each image to its clean one in ``linf``, ``l2`` or ``l1``, in float64 on
-    the CPU.
+    """``(b,)`` distance of each image to its clean one in ``linf``, ``l2`` or ``l1``, in float64.
 
     Raises:
         KeyError: For another norm.
     """
     by = (moved.double() - clean.double()).flatten(1)
     order = {"linf": torch.inf, "l2": 2.0, "l1": 1.0}[norm]
-    return by.norm(p=order, dim=1).cpu()
+    return by.norm(p=order, dim=1)
 
 
 def stacked(batches: Sequence[dict[str, Tensor]]) -> PerImage:

@@ -72,7 +72,11 @@ def held_out(data: str, run: Checkpoint, source: Source, measures: Measures) -> 
 
 @torch.no_grad()
 def held_out_temperature(
-    model: ClipClassifier, held_out: ImageSet, image_size: int, batch_size: int, workers: int = 0
+    model: ClipClassifier,
+    held_out: ImageSet,
+    image_size: int,
+    batch_size: int,
+    workers: int | None = None,
 ) -> Temperature:
     """Fit on clean held-out images of the ID data, read as the ID test is.
 
@@ -81,13 +85,18 @@ def held_out_temperature(
         held_out: Images that are in no test set.
         image_size: Side in pixels.
         batch_size: Images a call of the model.
-        workers: Processes that decode images.
+        workers: Processes that decode images; ``None``: as many as help.
     """
     model.eval()
     reader = reader_for(model, held_out, "id")
     batches = loader(
-        held_out, batch_size, model.preprocess.at(image_size), train=False, workers=workers
+        held_out,
+        batch_size,
+        model.preprocess.at(image_size),
+        train=False,
+        workers=workers,
+        device=model.device,
     )
-    logits = [reader(batch.images.to(model.device)).double().cpu() for batch in batches]
+    logits = [reader(batch.images).double().cpu() for batch in batches]
     labels = torch.from_numpy(held_out.labels)
     return Temperature(fit_temperature(torch.cat(logits), labels), len(held_out))

@@ -14,7 +14,7 @@ from grace_geom.evaluation import identity
 from grace_geom.evaluation.accuracy import accuracy_of, without_autocast
 from grace_geom.evaluation.adversarial import AdversarialFile, TransferImages, settings_of
 from grace_geom.evaluation.outcomes import Gatherer
-from grace_geom.evaluation.per_image import PerImage, distances, look, stacked
+from grace_geom.evaluation.per_image import PerImage, distances, fetched, look, stacked
 from grace_geom.evaluation.reader import reader_for
 from grace_geom.models import ClipClassifier
 from grace_geom.records import Accuracy
@@ -87,20 +87,23 @@ def _seen(
     """What the model says about each adversarial image and its clean one."""
     image_set, norm = moved.image_set, str(moved.stored.about.attack.get("norm", "linf"))
     reader, found = reader_for(model, image_set, "adv"), []
-    batches = loader(image_set, batch_size, model.preprocess.at(image_size), train=False)
+    inputs = model.preprocess.at(image_size)
+    batches = loader(image_set, batch_size, inputs, train=False, workers=None, device=model.device)
     model.eval()
     with without_autocast(model):
-        for batch, shifted in zip(batches, moved.images.split(batch_size), strict=True):
-            clean, x_adv = batch.to(model.device), shifted.to(model.device)
+        for clean, shifted in zip(batches, moved.images.split(batch_size), strict=True):
+            x_adv = shifted.to(model.device)
             logits = reader(x_adv)
-            if logits.isnan().any():
-                raise NotFiniteError("the model's logits are NaN: this checkpoint is broken")
             before = look(reader(clean.images), clean.labels)
-            found.append(
+            seen = fetched(
                 look(logits, clean.labels)
                 | {"clean": before["predicted"], "clean_margin": before["margin"]}
-                | {"radius": distances(batch.images, shifted, norm)}
+                | {"radius": distances(clean.images, x_adv, norm)}
+                | {"broken": logits.isnan().any(1)}
             )
-    seen = stacked(found)
-    stands = seen["predicted"] == image_set.labels
-    return seen | {"radius": np.where(stands, np.nan, seen["radius"])}
+            if seen.pop("broken").any():
+                raise NotFiniteError("the model's logits are NaN: this checkpoint is broken")
+            found.append(seen)
+    whole = stacked(found)
+    stands = whole["predicted"] == image_set.labels
+    return whole | {"radius": np.where(stands, np.nan, whole["radius"])}

@@ -38,8 +38,10 @@ class Card:
         accuracies: On record for this very checkpoint file.
         license: Identifier as the Hub knows it (``mit``); ``None``: not said.
         base: Name of the model that was fine-tuned, where it was given.
-        trained_head: Whether the head is another than the text tower gives.
+        trained_head: Whether the head is another than the text tower gives; ``None``: unknown.
         repository: Of the Hub, where the folder is pushed to.
+        absent_tokenizer: Name of the tokenizer, where its files should lie in the folder and do
+            not.
     """
 
     name: str
@@ -47,8 +49,9 @@ class Card:
     accuracies: tuple[Accuracy, ...]
     license: str | None
     base: str | None
-    trained_head: bool
+    trained_head: bool | None
     repository: str | None = None
+    absent_tokenizer: str = ""
 
 
 def accuracies_of(file: Path) -> tuple[tuple[Accuracy, ...], str]:
@@ -82,6 +85,7 @@ def card_text(card: Card, loaded: Loaded) -> str:
             if card.repository
             else []
         ),
+        *([tokenizer_sentence(card)] if card.absent_tokenizer else []),
         head_sentence(card),
         "## Accuracy",
         _accuracies(card.accuracies),
@@ -89,6 +93,16 @@ def card_text(card: Card, loaded: Loaded) -> str:
         _training(loaded),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def tokenizer_sentence(card: Card) -> str:
+    """How a folder without its tokenizer's files is made whole."""
+    name = card.absent_tokenizer
+    return (
+        f"The tokenizer `{name}` could not be read when this was exported, and its files are not "
+        f"here: copy them into the folder (`hf download {name} --local-dir {card.name}`) before "
+        "texts are encoded."
+    )
 
 
 def head_sentence(card: Card) -> str:

@@ -42,14 +42,19 @@ def own_accuracy(accuracies: tuple[Accuracy, ...]) -> Accuracy | None:
     return own[-1] if own else None
 
 
-def about_head(carried: str, trained: bool, own: Accuracy | None) -> str:
+def about_head(carried: str, trained: bool | None, own: Accuracy | None) -> str:
     """What becomes of the accuracy for those who use the towers without the head.
 
     Args:
         carried: Where the head is: ``in the graph``, or the name of its file.
-        trained: Whether it is another than the text tower gives.
+        trained: Whether it is another than the text tower gives; ``None``: unknown.
         own: Its accuracy, where it is known.
     """
+    if trained is None:
+        return (
+            f"The head is {carried}. Whether the text tower gives the same logits is unknown: the "
+            "tokenizer could not be read when this was exported."
+        )
     if not trained:
         return (
             f"The head ({carried}) is the zero-shot head of the class names and templates: the "

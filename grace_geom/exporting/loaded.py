@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from grace_geom.checkpoint import Checkpoint, checkpoint_file, open_checkpoint
+from grace_geom.errors import UserError
 from grace_geom.models import ClipClassifier
 
 IMAGES = 3
@@ -59,12 +60,23 @@ class Loaded:
         """Logits of the images at the checkpoint's head."""
         return self.model(self.images())
 
-    def trained_head(self) -> bool:
-        """Whether the head is another than class names and templates give with the text tower.
+    def wordless(self) -> str:
+        """Why no text can be encoded here, in words; empty where one can."""
+        try:
+            _ = self.model.tokenizer  # is read now
+        except UserError as error:
+            return str(error)
+        return ""
+
+    def trained_head(self) -> bool | None:
+        """Whether the head is another than class names and templates give with the text tower;
+        ``None`` where no text can be encoded.
 
         Every class is compared where there are at most ``FEW``. Of more, the first two and every
         bias are: training moves every row, and all prompts of ImageNet would take minutes.
         """
+        if self.wordless():
+            return None
         names = self.model.class_names
         asked = names if len(names) <= FEW else names[:2]
         zero_shot = self.model.with_head(asked, self.model.templates).head

@@ -7,10 +7,10 @@ from typing import Any, TypeGuard
 
 import open_clip
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from grace_geom.errors import UserError
-from grace_geom.exporting.head import write_head
+from grace_geom.exporting.head import HEAD_FILE, write_head
 from grace_geom.exporting.loaded import Loaded, compared
 from grace_geom.files import write_text
 from grace_geom.models.sources import HUB_CONFIG
@@ -78,15 +78,27 @@ def write(folder: Path, loaded: Loaded) -> float:
     write_text(folder / HUB_CONFIG, json.dumps(config, indent=2) + "\n")
     tensors = {n: w.contiguous().clone() for n, w in model.clip.state_dict().items()}
     save_file(tensors, folder / "open_clip_model.safetensors", metadata={"format": "pt"})
-    if hasattr(model.tokenizer, "save_pretrained"):  # of a Hugging Face text tower
+    if not loaded.wordless() and hasattr(model.tokenizer, "save_pretrained"):  # of transformers
         model.tokenizer.save_pretrained(str(folder))
     write_head(folder, loaded)
     return _difference(folder, loaded)
 
 
+def absent_tokenizer(loaded: Loaded) -> str:
+    """Name of the tokenizer whose files are not in the folder, as they could not be read."""
+    name = network_of(loaded)["text_cfg"].get("hf_tokenizer_name")
+    return str(name) if name and loaded.wordless() else ""
+
+
 @torch.no_grad()
 def _difference(folder: Path, loaded: Loaded) -> float:
+    """Of logits for some texts; of those of the head, where no text can be encoded."""
     clip = open_clip.create_model(f"local-dir:{folder}").eval()
+    if loaded.wordless():
+        head = load_file(folder / HEAD_FILE)
+        features = clip.encode_image(loaded.normalised(), normalize=True)
+        own = torch.nn.functional.linear(features, head["weight"], head["bias"])
+        return compared(loaded.head_logits(), own, "open_clip's reading of the folder")
     tokens = open_clip.get_tokenizer(f"local-dir:{folder}")(loaded.texts)
     image = clip.encode_image(loaded.normalised(), normalize=True)
     text = clip.encode_text(tokens, normalize=True)

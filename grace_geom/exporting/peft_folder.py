@@ -15,6 +15,7 @@ from grace_geom.exporting.clip_layout import lora_places, refuse_flaw
 from grace_geom.exporting.head import write_head
 from grace_geom.exporting.loaded import Loaded, compared
 from grace_geom.files import write_text
+from grace_geom.methods.adapters import MAGNITUDE
 from grace_geom.methods.lora import factors
 from grace_geom.models import ClipClassifier
 
@@ -34,6 +35,11 @@ def check(loaded: Loaded) -> None:
         raise UserError(
             f"{loaded.file} has no low-rank factors for --format peft (method "
             f"{loaded.checkpoint.config.get('method', 'unknown')}): {INSTEAD}"
+        )
+    if any(name.endswith(MAGNITUDE) for name in loaded.checkpoint.adapter):
+        raise UserError(
+            f"{loaded.file} was trained with --adapter dora, which --format peft cannot write: "
+            f"{INSTEAD}"
         )
     if odd := [name for name, _, _ in pairs if "embedding" in name]:
         raise UserError(f"--format peft: {odd[0]} has factors and is no linear layer: {INSTEAD}")

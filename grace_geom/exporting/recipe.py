@@ -3,10 +3,12 @@
 import re
 import shlex
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 from grace_geom.config import NOT_THE_RUN, make_config
 from grace_geom.errors import UserError
+from grace_geom.methods import method_class
 
 CHOOSING = ("method", "data", "preset")
 """Settings that decide the defaults of the others."""
@@ -28,6 +30,9 @@ def training_command(config: Mapping[str, Any]) -> str:
     chosen = {name: config[name] for name in CHOOSING if config.get(name) is not None}
     if "method" not in chosen:
         raise UserError("no method is on record")
+    method = method_class(str(chosen["method"]))
+    own = {f.name: getattr(method, f.name) for f in fields(method)}
+    chosen |= {n: config[n] for n in method.deciding if config.get(n, own[n]) != own[n]}
     usual = make_config(chosen).flat()
     flags = [
         f"--{name.replace('_', '-')} {shlex.quote(_written(name, value))}"

@@ -11,7 +11,13 @@ from grace_geom.checkpoint.export import export_weights, file_name
 from grace_geom.checkpoint.opened import refuse_prompt
 from grace_geom.errors import UserError
 from grace_geom.exporting import graph, hub, open_clip_folder, peft_folder, transformers_folder
-from grace_geom.exporting.card import Card, accuracies_of, card_text, head_sentence
+from grace_geom.exporting.card import (
+    Card,
+    accuracies_of,
+    card_text,
+    head_sentence,
+    tokenizer_sentence,
+)
 from grace_geom.exporting.extras import EXTRAS, need
 from grace_geom.exporting.head import ABOUT_FILE, write_about
 from grace_geom.exporting.loaded import Loaded, opened
@@ -110,9 +116,10 @@ def _export_folder(request: ExportRequest, format: str) -> str:
     check(loaded)
     accuracies, missing = accuracies_of(loaded.file)
     title = (request.push_to_hub or out.resolve().name).rpartition("/")[2]
+    absent = open_clip_folder.absent_tokenizer(loaded) if format == "open_clip" else ""
     card = Card(
         title, format, accuracies, request.license, request.base, loaded.trained_head(),
-        request.push_to_hub,
+        request.push_to_hub, absent,
     )  # fmt: skip
     with atomic_folder(out, replace=request.force) as folder:
         difference = write(folder, loaded)
@@ -120,6 +127,7 @@ def _export_folder(request: ExportRequest, format: str) -> str:
         write_text(folder / "README.md", card_text(card, loaded))
     lines = [str(out), f"logits as {_reader(format)} computes them: {_as_ours(difference)}"]
     lines += [f"card without accuracies: {missing}"] if missing else []
+    lines += [tokenizer_sentence(card).replace("`", "")] if absent else []
     lines += [head_sentence(card).replace("`", "")]
     if request.push_to_hub is not None:
         lines.append(f"pushed to {hub.push(out, request.push_to_hub, private=request.private)}")

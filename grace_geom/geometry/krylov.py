@@ -142,13 +142,15 @@ class Krylov:
         self.T = np.diag(theta[keep])
 
     def state_dict(self) -> dict[str, Any]:
-        """All that is needed to go on, as tensors and numbers."""
+        """All that is needed to go on, as numbers and tensors on the CPU: a second basis may not
+        fit beside the first one on its device.
+        """
         return {
-            "basis": torch.cat(self._blocks)[: len(self)] if len(self) else None,
+            "basis": torch.cat([b.cpu() for b in self._blocks])[: len(self)] if len(self) else None,
             "scales": self._scales,
             "T": torch.from_numpy(self.T),
             "beta": self.beta,
-            "next": self.next,
+            "next": None if self.next is None else self.next.cpu(),
             "products": self.products,
             "lost": torch.from_numpy(self._lost),
         }
@@ -167,9 +169,10 @@ class Krylov:
         self._blocks = (
             [] if state["basis"] is None else [state["basis"].to(self.device, self.basis_dtype)]
         )
-        self.T, self.beta, self.products = state["T"].numpy(), state["beta"], state["products"]
+        self.T, self.beta = state["T"].cpu().numpy(), state["beta"]
+        self.products = state["products"]
         self.next = None if state["next"] is None else state["next"].to(self.home)
-        self._lost, self._scales = state["lost"].numpy(), list(state["scales"])
+        self._lost, self._scales = state["lost"].cpu().numpy(), list(state["scales"])
 
     def _append(self, q: Tensor) -> None:
         m, room = len(self), sum(len(block) for block in self._blocks)

@@ -166,6 +166,7 @@ def hessian(
     params = list(moving.values())
 
     def build(batch: Any) -> Product:
+        """The graph of the gradient; a product goes back through it."""
         value = loss(constants | moving, batch)
         gradient = torch.autograd.grad(value, params, create_graph=True, materialize_grads=True)
         curved = [
@@ -204,6 +205,7 @@ def gauss_newton(
     params = list(moving.values())
 
     def build(batch: Any) -> Product:
+        """``J' u`` as a function of ``u``, whose derivative is ``J v``, and the slope at z."""
         z = outputs(constants | moving, batch)
         u = torch.zeros_like(z, requires_grad=True)
         pulled = torch.autograd.grad(
@@ -306,6 +308,7 @@ def _graph_bytes(build: Callable[[Any], Product], batch: Any, weights: Weights) 
     found: dict[int, int] = {}
 
     def pack(saved: Tensor) -> Tensor:
+        """Note the bytes of what autograd keeps, each storage once."""
         storage = saved.untyped_storage()
         if storage.data_ptr() not in own:
             found[storage.data_ptr()] = storage.nbytes()

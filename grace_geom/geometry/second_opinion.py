@@ -63,20 +63,23 @@ class PyHessian:
         weights: Weights,
         batches: Sequence[Any],
     ) -> None:
-        cuda = next(iter(weights.values())).is_cuda
+        device = next(iter(weights.values())).device
+        self.gpus = [device] if device.type == "cuda" else []
         loader = [(_Inputs(batch), _Inputs(batch)) for batch in batches]
-        self.peer = hessian(_AsModule(outputs, weights), criterion, dataloader=loader, cuda=cuda)
+        self.peer = hessian(
+            _AsModule(outputs, weights), criterion, dataloader=loader, cuda=bool(self.gpus)
+        )
 
     def eigenvalues(
         self, top: int = 5, seed: int = 0, rtol: float = 1e-3, iterations: int = 100
     ) -> list[float]:
         """The ``top`` eigenvalues of largest *magnitude*, by power iteration; signs are kept."""
-        with _seeded(seed), twice_differentiable():
+        with _seeded(seed, self.gpus), twice_differentiable():
             return [float(v) for v in self.peer.eigenvalues(iterations, rtol, top)[0]]
 
     def trace(self, probes: int = 30, seed: int = 0) -> StochasticEstimate:
         """Hutchinson's trace with all ``probes`` samples."""
-        with _seeded(seed), twice_differentiable():
+        with _seeded(seed, self.gpus), twice_differentiable():
             samples = self.peer.trace(probes, float("-inf"))
         return mean_of(
             np.asarray(samples).tolist(), f"PyHessian, {probes} Rademacher probes", probes
@@ -84,13 +87,13 @@ class PyHessian:
 
 
 @contextlib.contextmanager
-def _seeded(seed: int):  # type: ignore[no-untyped-def]
+def _seeded(seed: int, gpus: Sequence[torch.device]):  # type: ignore[no-untyped-def]
     """PyHessian draws from the global generator, whose state is put back; its advice on reference
-    cycles is moot.
+    cycles is moot. Other GPUs are not asked for theirs, which would take memory there.
     """
     import warnings
 
-    with torch.random.fork_rng(), warnings.catch_warnings():
+    with torch.random.fork_rng(gpus), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Using backward.. with create_graph=True")
         torch.manual_seed(seed)
         yield

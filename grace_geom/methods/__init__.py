@@ -22,14 +22,20 @@ from grace_geom.methods.lora import Lora
 from grace_geom.methods.spd import LoraSpd
 from grace_geom.methods.awp import Awp
 from grace_geom.methods.at import At
+from grace_geom.methods.mix_at import MixAt
 from grace_geom.methods.tecoa import Tecoa
 from grace_geom.methods.fare import Fare
 from grace_geom.methods.pmg_aft import PmgAft
 from grace_geom.methods.trades import Trades
 from grace_geom.methods.laat import Laat
 from grace_geom.methods.tga_zsr import TgaZsr
+from grace_geom.methods.comp_tga import CompTga
+from grace_geom.methods.agft import Agft
+from grace_geom.methods.ucat import Ucat
+from grace_geom.methods.adv_flyp import AdvFlyp
 from grace_geom.methods.tecoa import LoraTecoa
 from grace_geom.methods.at import LoraAt
+from grace_geom.methods.mix_at import LoraMixAt
 from grace_geom.methods.vpt import VptPmgAft
 from grace_geom.methods.grace import Grace
 

@@ -9,13 +9,13 @@ from typing import ClassVar, NamedTuple
 
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn import functional as F
 
 from grace_geom.attacks import pgd, pgd_until
 from grace_geom.batch import Batch
 from grace_geom.errors import UserError
 from grace_geom.fields import bounded, pixel_bounded
 from grace_geom.methods.base import Run
+from grace_geom.methods.fast_attack import Raised, cross_entropy
 from grace_geom.weights import Weights, detach
 
 
@@ -84,7 +84,8 @@ class Adversary:
             once its true class has probability below ``exp(-attack_stop)``. At ln 2 = 0.69 every
             misclassified image stops, and some others; at ln K (2.48 for 12 classes) only
             misclassified ones do. ``null``: never. Logs ``attack_looks``, gradients per image (two
-            forward passes each). Synchronises with the GPU once per attack step.
+            forward passes each). On a GPU images leave the passes two steps late, so that nothing
+            waits for the device.
     """
 
     raised: ClassVar[str] = "the cross-entropy"
@@ -111,7 +112,14 @@ class Adversary:
                 f"{self.raised}: leave it out, or use --steps-warmup or fewer --attack-steps"
             )
 
-    def attack(self, run: Run, weights: Weights, batch: Batch, left_out: int = 0) -> Attack:
+    def attack(
+        self,
+        run: Run,
+        weights: Weights,
+        batch: Batch,
+        left_out: int = 0,
+        sums: list[Tensor] | None = None,
+    ) -> Attack:
         """Images that maximise :meth:`maximised` at fixed effective weights; no weight gradient is
         computed.
 
@@ -120,22 +128,40 @@ class Adversary:
             weights: Effective weights.
             batch: Images and labels.
             left_out: Steps at the end that the caller makes itself.
+            sums: Where the sums of the steps' gradients go then: the caller looks at them with
+                those of its own steps (:func:`grace_geom.attacks.pgd`).
         """
         fixed, reach = detach(weights), self.reach(run)
         reach = reach._replace(steps=reach.steps - left_out)
         if self.attack_stop is None:
             raised = self.maximised(run, fixed, batch)
-            return Attack(pgd(raised, batch.images, *reach, generator=run.generator), {})
+            gradient = run.fast.gradient(run.model, raised, fixed, batch, self.graph_loss)
+            x_adv = pgd(
+                raised, batch.images, *reach, generator=run.generator, gradient=gradient, sums=sums
+            )
+            return Attack(x_adv, {})
+
+        run.fast.refuse("--attack-stop leaves fewer images from step to step")
 
         def loss(x: Tensor, rows: Int[Tensor, " b"]) -> Tensor:
             return self.maximised(run, fixed, batch.take(rows))(x)
 
-        x_adv, looks = pgd_until(loss, batch.images, *reach, self.attack_stop, run.generator)
+        x_adv, looks = pgd_until(
+            loss, batch.images, *reach, self.attack_stop, run.generator, sums=sums
+        )
         return Attack(x_adv, {"attack_looks": looks.float().mean() + left_out})
 
     def maximised(self, run: Run, fixed: Weights, batch: Batch) -> Callable[[Tensor], Tensor]:
         """``x -> (B,)``, what the attack raises of each image: the cross-entropy."""
-        return lambda x: F.cross_entropy(run.model(x, fixed), batch.labels, reduction="none")
+        return lambda x: cross_entropy(run.model, fixed, batch.labels, x)
+
+    @property
+    def graph_loss(self) -> Raised | None:
+        """What the attack raises as a function of weights and labels alone, which a CUDA graph
+        needs; ``None`` where it depends on more.
+        """
+        plain = type(self).maximised is Adversary.maximised
+        return cross_entropy if plain else None
 
     def reach(self, run: Run) -> Reach:
         """The attack of the step that is under way."""

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from grace_geom.batch import Batch
 from grace_geom.errors import UserError
 from grace_geom.fields import bounded, check_bounds
+from grace_geom.methods.fast_attack import FastAttack
 from grace_geom.models import ClipClassifier
 from grace_geom.weights import Weights, detach, leaves, select
 
@@ -80,6 +81,7 @@ class Run:
             the model's device, in batches of a step's size however steps are cut; each call begins
             anew. For what a method does before or after its steps.
         pieces: Cuts a batch of ``images`` into what fits the device at once, as steps are cut.
+        fast: How the attack's gradients are computed.
     """
 
     model: ClipClassifier
@@ -92,6 +94,7 @@ class Run:
     emit: Callable[[str, dict[str, Any]], None] = lambda stream, record: None
     images: Callable[[Part], Iterable[Batch]] = lambda part: ()
     pieces: Callable[[Batch], list[Batch]] = lambda batch: [batch]
+    fast: FastAttack = field(default_factory=FastAttack)
 
 
 NO_CLIPPING: dict[str, Any] = {"clip_norm": None}
@@ -124,15 +127,38 @@ class Method:
     trains: ClassVar[bool] = True
     """Whether it makes optimiser steps. A method that makes none is one run, whatever the seed."""
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
-    """Named settings of a method's origin: values of its fields, which ``--preset`` lays under the
-    other flags.
+    """Named settings, of a method's origin or ours: values of its fields, which ``--preset`` lays
+    under the other flags. One that states a learning rate takes the place of a data set's recipe;
+    any other lies over it.
     """
     preset_training: ClassVar[dict[str, dict[str, Any]]] = {}
     """Settings of the training loop that belong to a preset, by its name."""
-    keeps_leaves: ClassVar[bool] = False
-    """Whether checkpoints keep the trained leaves beside the merged weights, as low-rank factors
-    are.
-    """
+    deciding: ClassVar[tuple[str, ...]] = ()
+    """Fields whose value decides what :meth:`settings_on` says."""
+
+    @classmethod
+    def settings_on(cls, data: str, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Settings for a run on a data set that says nothing else.
+
+        Args:
+            data: SPEC of the training data.
+            given: What the user sets, the ``deciding`` fields among it.
+        """
+        return dict(cls.__dict__.get("recipes", {}).get(data, {}))
+
+    @property
+    def keeps_leaves(self) -> bool:
+        """Whether checkpoints keep the trained leaves beside the merged weights, as they do
+        low-rank factors.
+        """
+        return False
+
+    @property
+    def captions(self) -> Literal["unused", "taken", "needed"]:
+        """Whether images train with captions of their own: never, where the data have some, or
+        always. Other methods than ``unused`` can do without labels.
+        """
+        return "unused"
 
     @property
     def coupled(self) -> Coupled | None:
@@ -170,7 +196,13 @@ class Method:
                 momentum=self.momentum,
                 weight_decay=self.weight_decay,
             )
-        return torch.optim.AdamW(list(params.values()), lr=self.lr, weight_decay=self.weight_decay)
+        fused = all(w.device.type == "cuda" for w in params.values())  # one kernel, not ten
+        return torch.optim.AdamW(
+            list(params.values()),
+            lr=self.lr,
+            weight_decay=self.weight_decay,
+            fused=True if fused else None,
+        )
 
     def weights(self, model: ClipClassifier, params: Weights) -> Weights:
         """The effective weights W(theta) as a differentiable function of the leaves."""
@@ -249,7 +281,7 @@ class Method:
         return self.snapshot(run)
 
     @final
-    def adapter(self, run: Run) -> Weights:
+    def kept_leaves(self, run: Run) -> Weights:
         """The leaves that checkpoints keep beside the merged weights; most methods have none."""
         return {name: w.detach() for name, w in run.params.items()} if self.keeps_leaves else {}
 

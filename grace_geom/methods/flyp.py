@@ -1,10 +1,10 @@
-"""FLYP (Goyal et al. 2023, "Finetune like you pretrain"): CLIP's own contrastive loss on captions
-of the classes.
+"""FLYP (Goyal et al. 2023, "Finetune like you pretrain"): CLIP's own contrastive loss on captions,
+the images' own or made of their classes.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -17,9 +17,34 @@ from grace_geom.weights import Weights, detach, leaves
 
 
 @dataclass
-class Flyp(Method):
-    """``1/2 [CE(s Z U', arange) + CE(s U Z', arange)]``, Z images, U one caption each, from a
-    random template.
+class Paired:
+    """Field of the methods that contrast images with captions.
+
+    Attributes:
+        pair_with: What images are paired with: caption (their own), prompt (of their class), or
+            auto (their own captions where the data have some).
+    """
+
+    pair_with: Literal["auto", "caption", "prompt"] = "auto"
+
+    @property
+    def captions(self) -> Literal["unused", "taken", "needed"]:
+        """As ``pair_with`` says."""
+        found: dict[str, Literal["unused", "taken", "needed"]] = {
+            "prompt": "unused", "auto": "taken", "caption": "needed",
+        }  # fmt: skip
+        return found[self.pair_with]
+
+
+@dataclass
+class Flyp(Paired, Method):
+    """``1/2 [CE(s Z U', arange) + CE(s U Z', arange)]``, Z images, U one caption each: the image's
+    own where the data have captions (``wds:``, ``csv:``), else the name of its class in a random
+    template.
+
+    Of several captions of an image each step draws one. With captions the data need no labels; the
+    classes of the head are then those of the class list beside the data, or of the first ``--ood``
+    set.
 
     Both towers and log s train. The head of the checkpoint, and of held-out numbers on the way, is
     the text head of the tuned text tower times the tuned s; zero-shot heads of other classes come
@@ -43,8 +68,10 @@ class Flyp(Method):
         return leaves(dict(model.clip.named_parameters())), {}
 
     def losses(self, run: Run, weights: Weights, batch: Batch) -> Losses:
-        """``contrastive``: the loss of this batch alone, each image with a newly drawn caption."""
-        z, u = self.pairs(run, weights, batch, self.captions(run, batch))
+        """``contrastive``: the loss of this batch alone, each image with its caption or a newly
+        drawn prompt.
+        """
+        z, u = self.pairs(run, weights, batch, captions_of(run, batch))
         return self.contrast(z, u, weights["logit_scale"], batch.labels)
 
     def gradients(self, run: Run, batches: Sequence[Batch]) -> Losses:
@@ -54,7 +81,7 @@ class Flyp(Method):
         """
         if len(batches) == 1:
             return self.accumulate(run, batches)
-        said = [self.captions(run, batch) for batch in batches]
+        said = [captions_of(run, batch) for batch in batches]
         weights = self.weights(run.model, run.params)
         with torch.no_grad():
             pieces = [
@@ -91,32 +118,44 @@ class Flyp(Method):
 
     def contrast(self, z: Tensor, u: Tensor, log_s: Tensor, labels: Tensor) -> Losses:
         """The symmetric contrastive loss of paired rows, and how often the nearest caption is of
-        the right class.
+        the right class; of images without a class, how often it is their own.
         """
         logits = log_s.exp() * z @ u.T
-        rows = torch.arange(len(z), device=logits.device)
-        with torch.no_grad():
-            matched = labels[logits.argmax(dim=1)] == labels
-        loss = (F.cross_entropy(logits, rows) + F.cross_entropy(logits.T, rows)) / 2
         return Losses(
-            {"contrastive": loss},
-            {"caption_acc": matched.float().mean(), "logit_scale": log_s.detach().exp()},
+            {"contrastive": paired(logits)},
+            {"caption_acc": share_matched(logits, labels), "logit_scale": log_s.detach().exp()},
         )
-
-    def captions(self, run: Run, batch: Batch) -> list[str]:
-        """A sentence for each image: a template drawn at random with the name of the image's
-        class."""
-        templates, names = run.model.templates, run.model.class_names
-        generator = run.generator
-        drawn = torch.randint(
-            len(templates), (len(batch),), generator=generator, device=generator.device
-        )
-        return [
-            templates[t].replace("{}", names[y])
-            for t, y in zip(drawn.tolist(), batch.labels.tolist(), strict=True)
-        ]
 
     def snapshot(self, run: Run) -> Weights:
         """Both tuned towers, and the text head made by the tuned text tower."""
         tuned = super().snapshot(run)
         return tuned | run.model.text_head(tuned)
+
+
+def captions_of(run: Run, batch: Batch) -> list[str]:
+    """A sentence for each image: its own caption, or its class's name in a random template."""
+    if batch.captions is not None:
+        return list(batch.captions)
+    templates, names = run.model.templates, run.model.class_names
+    generator = run.generator
+    drawn = torch.randint(
+        len(templates), (len(batch),), generator=generator, device=generator.device
+    )
+    pairs = torch.stack([drawn, batch.labels], dim=1).tolist()  # one look at the device
+    return [templates[t].replace("{}", names[y]) for t, y in pairs]
+
+
+def paired(logits: Tensor) -> Tensor:
+    """``1/2 [CE(logits, arange) + CE(logits', arange)]`` of paired rows and columns ``(B, B)``."""
+    rows = torch.arange(len(logits), device=logits.device)
+    return (F.cross_entropy(logits, rows) + F.cross_entropy(logits.T, rows)) / 2
+
+
+@torch.no_grad()
+def share_matched(logits: Tensor, labels: Tensor) -> Tensor:
+    """How often the nearest caption ``(B, B)`` is of the image's class; of images without a class,
+    labelled -1, how often it is their own.
+    """
+    rows = torch.arange(len(logits), device=logits.device)
+    kinds = torch.where(labels < 0, -1 - rows, labels)  # without a class: one of its own
+    return (kinds[logits.argmax(dim=1)] == kinds).float().mean()

@@ -8,6 +8,7 @@ fields, and their help texts say so.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import repeat
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -22,21 +23,32 @@ from grace_geom.fields import bounded
 from grace_geom.geometry import gram_volume
 from grace_geom.geometry.mean_loss import own_gradient
 from grace_geom.methods import curvature, directions
+from grace_geom.methods.adapters import Adapted
 from grace_geom.methods.adversary import Adversary, Attack, Attacked
-from grace_geom.methods.base import Losses, Run, check_order, share_right
+from grace_geom.methods.base import Coupled, Losses, Run, check_order, share_right
 from grace_geom.methods.last_step import last_step
-from grace_geom.methods.lora import Lora, factors
+from grace_geom.methods.sam import grouped
 from grace_geom.weights import Weights, detach
+
+WHOLE_LR = {"shapes": 0.0027}
+"""Learning rates by data set where whole matrices train."""
 
 
 @dataclass
-class Grace(Adversary, Lora):
+class Grace(Adversary, Adapted):
     """``L = L_task + lambda_lar L_LAR-AWP + lambda_gv L_GV`` (Eq. 4) over LoRA factors.
 
     The perturbation is one for all images of a step, found from the mean loss over its pieces where
     the batch is cut into some: a step costs the same and gives the same gradient however it is cut.
     With both weights 0 nothing of the adversarial branch is computed, and the run is LoRA's, bit
-    for bit.
+    for bit. Preset ``cheap`` (ours) makes a step in 15 passes, five steps of fine-tuning, instead
+    of 32, where a backward pass to the weights counts two and one to the images one; the
+    curvature's three passes every K steps come on top of both. It lies over a data set's recipe.
+
+    With ``--adapter full`` (ours) the same matrices train whole, with the same ascent and
+    curvature; lr and weight decay are then 3e-5 and 0.1 unless given (on ``shapes`` 0.0027, the
+    rate of ``at``, and 0.1; not searched). No rank limits how far weights move then: term (A) of
+    the bound is left to weight decay.
 
     Attributes:
         lambda_lar: Weight of the cross-entropy at perturbed weights and images (ours: 1).
@@ -64,11 +76,26 @@ class Grace(Adversary, Lora):
         awp_reuse: Take the ascent's first gradient from the last PGD step, alpha away from x_adv;
             saves two thirds of its cost (ours).
         gv_anchor: Add the pretrained feature of the clean image as a fourth vector (ours).
+        awp_m: Images per weight perturbation, however the step is cut into micro-batches
+            (m-sharpness, Foret et al. 2021); ``None``: one perturbation for the whole step, the
+            paper's. With several processes, each forms groups from its own images.
+        log_cosines: Log the Gram volume and the cosines of the three features even where L_GV is no
+            term, for one forward pass of the attacked images more (ours).
     """
 
     name: ClassVar[str] = "grace"
     tables: ClassVar[tuple[int, ...]] = (6, 7, 8)
-    recipes: ClassVar[dict[str, dict[str, Any]]] = {"shapes": {"lr": 0.006}}
+    recipes: ClassVar[dict[str, dict[str, Any]]] = {"shapes": {"lr": 0.006, "eps_warmup": 0.2}}
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "cheap": {
+            "gv": False,
+            "log_cosines": False,
+            "awp_reuse": True,
+            "attack_steps": 4,
+            "alpha": 2 / 255,
+        }
+    }
+    deciding: ClassVar[tuple[str, ...]] = ("adapter",)
     ablations: ClassVar[tuple[str, ...]] = ("lar=off", "gv=off:curriculum=off", "gv=off")
 
     lambda_lar: float = bounded(1.0, least=0)
@@ -91,6 +118,16 @@ class Grace(Adversary, Lora):
     gv_anchor: bool = False
     awp_direction: Literal["random", "sketch"] = "random"
     awp_reuse: bool = False
+    awp_m: int | None = bounded(None, least=1)
+    log_cosines: bool = True
+
+    @classmethod
+    def settings_on(cls, data: str, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Whole matrices have rates, and a weight decay, of their own."""
+        usual = super().settings_on(data, given)
+        if given.get("adapter") != "full":
+            return usual
+        return {**usual, "lr": WHOLE_LR.get(data, 3e-5), "weight_decay": 0.1}
 
     def check(self) -> None:
         """The percentiles are in order; a gradient is reused only where an attack makes one.
@@ -121,7 +158,7 @@ class Grace(Adversary, Lora):
 
     def state_flaw(self, run: Run, state: Mapping[str, Any], step: int) -> str:
         """Curvature and rank of every matrix, and directions where there are some."""
-        shapes = {name: (B.shape[0], A.shape[1]) for name, B, A in factors(run.params)}
+        shapes = self.matrices(run.params)
         if not step:
             return ""
         for key in ("h", "ranks"):
@@ -149,7 +186,7 @@ class Grace(Adversary, Lora):
             return
         with torch.no_grad():
             weights = detach(self.weights(run.model, run.params))
-        names = [name for name, _, _ in factors(run.params)]
+        names = list(self.matrices(run.params))
 
         def loss(weights: Weights, batch: Batch) -> Tensor:
             logits = run.model(batch.images, weights)
@@ -179,7 +216,23 @@ class Grace(Adversary, Lora):
         self.refresh(run, batches)
         with torch.no_grad():
             fixed = detach(self.weights(run.model, run.params))
-        return super().gradients(run, self.attacked(run, fixed, batches))
+        attacked = [
+            piece
+            for group in grouped(batches, self.awp_m)
+            for piece in self.attacked(run, fixed, group)
+        ]
+        return super().gradients(run, attacked)
+
+    @property
+    def coupled(self) -> Coupled | None:
+        """With ``awp_m``: groups of that many images, which processes must not split."""
+        if self.awp_m is None:
+            return None
+        return Coupled(
+            self.awp_m,
+            f"a process has {{share}} images of a step, no multiple of --awp-m {self.awp_m}: some "
+            "perturbations are of fewer",
+        )
 
     def losses(self, run: Run, weights: Weights, batch: Batch) -> Losses:
         """``task`` on clean images, ``lar`` at perturbed weights and images, ``gv`` of features.
@@ -201,9 +254,11 @@ class Grace(Adversary, Lora):
             terms["lar"] = self.lambda_lar * F.cross_entropy(logits_awp, batch.labels)
         if self.uses_gv:
             terms["gv"] = self.lambda_gv * self.feature_term(vectors).to(logits)
-        with torch.no_grad():
-            volume = gram_volume.volume(vectors, self.gv_eps).mean()
-        seen = batch.observed | {"gram_volume": volume} | gram_volume.cosines(features)
+        seen = dict(batch.observed)
+        if "adv" in features:
+            with torch.no_grad():
+                seen["gram_volume"] = gram_volume.volume(vectors, self.gv_eps).mean()
+        seen |= gram_volume.cosines(features)
         seen["train_acc"] = share_right(logits, batch.labels)
         seen["train_acc_awp"] = share_right(logits_awp, batch.labels)
         return Losses(terms, seen)
@@ -227,10 +282,10 @@ class Grace(Adversary, Lora):
         """The attack of every piece and, where it is reused, this process's weight gradient of the
         last PGD step.
         """
-        left_out = int(self.awp_reuse)
-        found = [self.attack(run, fixed, batch, left_out) for batch in batches]
         if not self.awp_reuse:
-            return found, None
+            return [self.attack(run, fixed, batch) for batch in batches], None
+        sums: list[list[Tensor]] = [[] for _ in batches]
+        found = [self.attack(run, fixed, *each) for each in zip(batches, repeat(1), sums)]
         names = [name for name, rank in run.state["ranks"].items() if rank > 0]
         total = {name: torch.zeros_like(fixed[name]) for name in names}
         for i, (b, before) in enumerate(zip(batches, found, strict=True)):
@@ -239,7 +294,14 @@ class Grace(Adversary, Lora):
                 return self.maximised(run, weights, b)(x)
 
             x_adv, g = last_step(
-                loss, before.images, b.images, fixed, names, self.reach(run), self.attack_stop
+                loss,
+                before.images,
+                b.images,
+                fixed,
+                names,
+                self.reach(run),
+                self.attack_stop,
+                sums[i],
             )
             found[i] = before._replace(images=x_adv)
             total = {name: total[name] + g[name] for name in names}
@@ -264,22 +326,25 @@ class Grace(Adversary, Lora):
             {name: fixed[name] for name in delta}, self.rho, self.absolute
         )
         known = [first] if first is not None else []
+        # A perturbation of a group of images is of one process's alone.
+        mean = partial(distributed.mean, wait=False)
+        shared = mean if self.awp_m is None else lambda tensors: None
 
         def loss(weights: Weights, batch: Batch) -> Tensor:
             return F.cross_entropy(run.model(batch.images, weights), batch.labels)
 
         def gradient(weights: Weights) -> Weights:
+            """The first one is known; the sketch of directions learns from every one."""
             G = known.pop() if known else own_gradient(loss, weights, delta, images)
-            if (
-                self.awp_direction == "sketch"
-            ):  # needs all of the gradient of all images, the ascent does not
-                distributed.mean(list(G.values()))
+            if self.awp_direction == "sketch":  # needs all of the gradient, the ascent does not
+                shared(list(G.values()))
+                distributed.heard_of_all()  # LAPACK will wait for the device
                 before = run.state.get("directions", {})
                 run.state["directions"] = directions.improve(before, G, self.r_max, run.generator)
             return G
 
         return weight_perturbation.ascend(
-            gradient, fixed, delta, radius, self.awp_steps, self.awp_lr, distributed.mean
+            gradient, fixed, delta, radius, self.awp_steps, self.awp_lr, shared
         )
 
     def feature_term(self, features: Sequence[Tensor]) -> Tensor:
@@ -290,10 +355,12 @@ class Grace(Adversary, Lora):
 
     def _features(self, run: Run, weights: Weights, x: Tensor, x_adv: Tensor) -> dict[str, Tensor]:
         """Normalised features at W of the clean and the adversarial images (for the log alone,
-        without a gradient).
+        without a gradient, or not at all).
         """
         if not self.uses_gv:
             clean = run.model.features(x, weights)
+            if not self.log_cosines:
+                return {"id": clean}
             with torch.no_grad():
                 return {"id": clean, "adv": run.model.features(x_adv, weights)}
         clean, adv = run.model.features(torch.cat([x, x_adv]), weights).chunk(2)

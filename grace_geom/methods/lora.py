@@ -65,13 +65,17 @@ class Lora(Method):
     name: ClassVar[str] = "lora"
     tables: ClassVar[tuple[int, ...]] = (7, 8)
     recipes: ClassVar[dict[str, dict[str, Any]]] = {"shapes": {"lr": 0.006}}
-    keeps_leaves: ClassVar[bool] = True
 
     lr: float = 2e-4
     weight_decay: float = 0.0
     r: int = bounded(64, least=1)
     lora_alpha: float | None = bounded(None, above=0)
     targets: str = ATTENTION_AND_MLP
+
+    @property
+    def keeps_leaves(self) -> bool:
+        """The factors, which scale, export and continue."""
+        return True
 
     @property
     def scale(self) -> float:

@@ -41,14 +41,8 @@ class Sam(Ft):
 
     def gradients(self, run: Run, batches: Sequence[Batch]) -> Losses:
         """Gradient at ``theta + e`` of each group of images, averaged over the step."""
-        micro = len(batches[0])
-        groups = (
-            [batches]
-            if self.m is None
-            else [part.split(micro) for part in joined(batches).split(self.m)]
-        )
         images, totals = sum(map(len, batches)), Totals()
-        for group in groups:
+        for group in grouped(batches, self.m):
             share = sum(map(len, group)) / images
             here = self.accumulate(run, group)
             if (
@@ -114,6 +108,15 @@ class Asam(Sam):
         return {
             name: e * T[name] if name in T else e for name, e in ascent(scaled, self.rho).items()
         }
+
+
+def grouped(batches: Sequence[Batch], m: int | None) -> list[Sequence[Batch]]:
+    """The pieces of a step by groups of ``m`` images, each cut as the step is; ``None``: one
+    group.
+    """
+    if m is None:
+        return [batches]
+    return [part.split(len(batches[0])) for part in joined(batches).split(m)]
 
 
 def ascent(g: Weights, rho: float) -> Weights:

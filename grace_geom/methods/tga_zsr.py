@@ -13,6 +13,7 @@ normalised as CLIP's feature is, as the paper's formula reads. It trains with SG
 pixels.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -26,8 +27,12 @@ from grace_geom.fields import bounded
 from grace_geom.methods.adversary import Adversary
 from grace_geom.methods.base import NO_CLIPPING, FullFt, Losses, Run, share_right
 from grace_geom.models import ClipClassifier
+from grace_geom.models.resizing import resized
 from grace_geom.preprocess import square
 from grace_geom.weights import Weights
+
+Maps = Callable[[Tensor], Tensor]
+"""Attention maps ``(B, H, W)`` of tokens ``(B, N, D)``."""
 
 
 @dataclass
@@ -69,7 +74,7 @@ class TgaZsr(Adversary, FullFt):
         Raises:
             UserError: If the model is no plain ViT, whose patch tokens the attention maps need.
         """
-        model.plain_vit(NEEDS)
+        model.plain_vit(self.needs())
         return super().setup(model, generator)
 
     def losses(self, run: Run, weights: Weights, batch: Batch) -> Losses:
@@ -77,21 +82,17 @@ class TgaZsr(Adversary, FullFt):
         distances of the attention maps of attacked and clean images to the pretrained clean ones.
         """
         model, x = run.model, batch.images
-        size, patch = model.preprocess.size, model.plain_vit(NEEDS).patch
-        grid = (size[0] // patch, size[1] // patch)
         x_adv, seen = self.attack(run, weights, batch)
-        text = F.normalize(model.head["head.weight"], dim=-1)[batch.labels]
+        maps = self.maps(run, batch.labels)
         # One pass each: at W0 the clean maps are then equal to the last bit, and the norm's
         # gradient there is 0. One pass over both would round otherwise than the target's, and the
         # gradient would be a unit vector of noise.
         tokens, tokens_adv = model.tokens(x, weights), model.tokens(x_adv, weights)
         with torch.no_grad():
-            target = attention(model.tokens(x), text, size, grid)
+            target = maps(model.tokens(x))
         logits = model.logits(F.normalize(tokens_adv[:, 0], dim=-1), weights)
         moved_adv, moved = (
-            torch.linalg.vector_norm(
-                (attention(t, text, size, grid) - target).flatten(1), dim=1
-            ).mean()
+            torch.linalg.vector_norm((maps(t) - target).flatten(1), dim=1).mean()
             for t in (tokens_adv, tokens)
         )
         terms = {
@@ -101,8 +102,20 @@ class TgaZsr(Adversary, FullFt):
         }
         return Losses(terms, seen | {"train_acc_adv": share_right(logits, batch.labels)})
 
+    def maps(self, run: Run, labels: Tensor) -> Maps:
+        """The attention of each image's class text, from tokens ``(B, N, D)`` to ``(B, H, W)``."""
+        size, grid = self.extent(run.model)
+        text = F.normalize(run.model.head["head.weight"], dim=-1)[labels]
+        return lambda tokens: attention(tokens, text, size, grid)
 
-NEEDS = "--method tga-zsr needs the patch tokens of"
+    def extent(self, model: ClipClassifier) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Height and width of the maps, and rows and columns of patches."""
+        size, patch = model.preprocess.size, model.plain_vit(self.needs()).patch
+        return size, (size[0] // patch, size[1] // patch)
+
+    def needs(self) -> str:
+        """The beginning of a refusal."""
+        return f"--method {self.name} needs the patch tokens of"
 
 
 def attention(
@@ -124,6 +137,4 @@ def attention(
     low, high = a.amin(dim=1, keepdim=True), a.amax(dim=1, keepdim=True)
     a = (a - low) / (high - low).clamp_min(torch.finfo(a.dtype).tiny)
     side = round(a.shape[1] ** 0.5)
-    return F.interpolate(
-        a.view(-1, 1, *(grid or (side, side))), square(size), mode="bilinear"
-    ).squeeze(1)
+    return resized(a.view(-1, 1, *(grid or (side, side))), square(size), "bilinear").squeeze(1)

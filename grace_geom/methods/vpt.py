@@ -39,11 +39,14 @@ class Vpt(Method):
         prompt_tokens: Number of prompt tokens; 0 gives the plain model and trains nothing.
     """
 
-    keeps_leaves: ClassVar[bool] = True
-
     lr: float = 1e-2
     weight_decay: float = 0.0
     prompt_tokens: int = bounded(16, least=0)
+
+    @property
+    def keeps_leaves(self) -> bool:
+        """The tokens, which cannot be merged."""
+        return True
 
     def setup(
         self, model: ClipClassifier, generator: torch.Generator
@@ -68,7 +71,7 @@ class VptPmgAft(PmgAftLoss, Vpt):
 
     name: ClassVar[str] = "vpt-pmg-aft"
     tables: ClassVar[tuple[int, ...]] = (7,)
-    recipes: ClassVar[dict[str, dict[str, Any]]] = {"shapes": {"lr": 0.00333}}
+    recipes: ClassVar[dict[str, dict[str, Any]]] = {"shapes": {"lr": 0.00333, "eps_warmup": 0.2}}
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "published": {**PmgAftLoss.presets["published"], "lr": 40.0, "prompt_tokens": 100}

@@ -11,8 +11,10 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from grace_geom.errors import UserError
-from grace_geom.models.head import DeferredTokenizer, Tokenizer, encode_text, text_head
+from grace_geom.models.head import DeferredTokenizer, Tokenizer, device_of, encode_text, text_head
+from grace_geom.models.head_cache import kept_text_head
 from grace_geom.models.preprocessing import preprocess_of, set_preprocess
+from grace_geom.models.resizing import resized
 from grace_geom.models.spec import ModelSpec
 from grace_geom.models.vit import VitShape, shape_of, vit
 from grace_geom.preprocess import Preprocess
@@ -38,7 +40,8 @@ class ClipClassifier(nn.Module):
     ``preprocess`` says how pictures become ``x``: for :func:`grace_geom.data.loader`.
 
     Args:
-        clip: An open_clip model with ``visual``, ``encode_text`` and ``logit_scale``.
+        clip: An open_clip model with ``visual``, ``encode_text`` and ``logit_scale``, on the device
+            where the classifier shall live: the zero-shot head is made there.
         tokenizer: Its tokenizer, or how it is read once there is a text.
         class_names: K class names in label order.
         templates: Prompt templates of the zero-shot head.
@@ -62,10 +65,11 @@ class ClipClassifier(nn.Module):
         self.preprocess = preprocess_of(clip)
         for name in ("mean", "std"):
             values = torch.tensor(getattr(self.preprocess, name)).view(1, -1, 1, 1)
-            self.register_buffer(name, values, persistent=False)
+            self.register_buffer(name, values.to(device_of(clip)), persistent=False)
         self.shape = shape_of(clip.visual)  # type: ignore[arg-type]
-        self.recompute = False
+        self.recompute = self.lean_norms = False
         self.prompt: Tensor | None = None
+        self._scale: tuple[object, float] | None = None  # which exponent, its exponential
         self._set_head(class_names, templates, head)
 
     @property
@@ -83,7 +87,7 @@ class ClipClassifier(nn.Module):
         self, class_names: Sequence[str], templates: Sequence[str], head: Weights | None
     ) -> None:
         self.class_names, self.templates = tuple(class_names), tuple(templates)
-        head = head or self.text_head({})
+        head = head or self._zero_shot()
         self.head = {name: w.to(self.mean.device, self.mean.dtype) for name, w in head.items()}  # type: ignore[arg-type]
 
     def _apply(self, fn, recurse: bool = True):
@@ -118,8 +122,12 @@ class ClipClassifier(nn.Module):
 
     @property
     def logit_scale(self) -> float:
-        """s, the inverse temperature of the pretrained model, frozen."""
-        return self.clip.logit_scale.exp().item()  # type: ignore[operator, union-attr]
+        """s, the inverse temperature of the pretrained model, frozen; read from the device once."""
+        stored: Tensor = self.clip.logit_scale  # type: ignore[assignment]
+        which = stored._version, stored.dtype
+        if self._scale is None or self._scale[0] != which:
+            self._scale = which, stored.exp().item()
+        return self._scale[1]
 
     @property
     def device(self) -> torch.device:
@@ -141,6 +149,17 @@ class ClipClassifier(nn.Module):
         if enable:
             self.plain_vit("--grad-checkpoint needs", ": use --micro-batch")
         self.recompute = enable
+
+    def keep_residual_low(self, enable: bool = True) -> None:
+        """Under autocast, keep the residual stream in half precision on a GPU too: about half of
+        the activations' memory (no second derivatives).
+
+        Raises:
+            UserError: If the image tower is not a plain class-token ViT.
+        """
+        if enable:
+            self.plain_vit("--bf16-residual needs", ": use --grad-checkpoint or --micro-batch")
+        self.lean_norms = enable
 
     def plain_vit(self, needs: str, mend: str = "") -> VitShape:
         """The shape of the image tower, for what works on a plain class-token ViT only.
@@ -184,7 +203,7 @@ class ClipClassifier(nn.Module):
     def _embed(self, images: Tensor, weights: Weights | None, *, tokens: bool) -> Tensor:
         x = images
         if x.shape[-2:] != self.preprocess.size:
-            x = F.interpolate(x, size=self.preprocess.size, mode="bicubic", antialias=True)
+            x = resized(x, self.preprocess.size)
         x = (x - self.mean) / self.std  # type: ignore[operator]
         given = {} if self.prompt is None else {"prompt": self.prompt}
         given |= {n[len(TOWER) :]: w for n, w in (weights or {}).items() if n.startswith(TOWER)}
@@ -192,9 +211,16 @@ class ClipClassifier(nn.Module):
         with self._precision(x.device.type):
             if self.shape is not None:
                 out = vit(
-                    self.shape, dict(visual.named_parameters()) | given, x, self.recompute, tokens
+                    self.shape,
+                    dict(visual.named_parameters()) | given,
+                    x,
+                    self.recompute,
+                    tokens,
+                    self.lean_norms,
                 )
             else:
+                if x.device.type == "cuda":  # the order in which tensor cores read convolutions
+                    x = x.contiguous(memory_format=torch.channels_last)
                 out = functional_call(visual, given, (x,))
         out = out[0] if isinstance(out, tuple) else out  # towers that also return tokens
         return out.to(x.dtype)
@@ -237,6 +263,14 @@ class ClipClassifier(nn.Module):
         ``weights``; its bias is SigLIP's logit bias, or 0.
         """
         T = text_head(self.clip, self.tokenizer, self.class_names, self.templates, weights=weights)
+        return self._scaled(T, weights)
+
+    def _zero_shot(self) -> Weights:
+        """:meth:`text_head` at the model's own weights, from the cache where it lies there."""
+        own = kept_text_head(self.clip, self.tokenizer, self.class_names, self.templates)
+        return self._scaled(own, {})
+
+    def _scaled(self, T: Tensor, weights: Weights) -> Weights:
         scale = (
             weights["logit_scale"].detach().exp().item()
             if "logit_scale" in weights

@@ -39,6 +39,11 @@ class TextTower(nn.Module):
         return self.clip.encode_text(tokens, normalize=True)  # type: ignore[operator]
 
 
+def device_of(clip: nn.Module) -> torch.device:
+    """Where a model's weights lie."""
+    return next(clip.parameters()).device
+
+
 def encode_text(
     clip: nn.Module, tokens: Int[Tensor, " b l"], weights: Weights | None = None
 ) -> Float[Tensor, " b d"]:
@@ -54,7 +59,6 @@ def encode_text(
     return functional_call(TextTower(clip), given, (tokens,))
 
 
-@torch.no_grad()
 def text_head(
     clip: nn.Module,
     tokenizer: Tokenizer,
@@ -79,6 +83,16 @@ def text_head(
     Raises:
         UserError: If there is no class or no template, or a template has no ``{}``.
     """
+    tokens = tokenizer(prompts_of(class_names, templates))
+    return mean_of_prompts(clip, tokens, len(class_names), batch, weights)
+
+
+def prompts_of(class_names: Sequence[str], templates: Sequence[str]) -> list[str]:
+    """Every name in every template, the templates of a class side by side.
+
+    Raises:
+        UserError: As :func:`text_head`.
+    """
     if not class_names or not templates:
         raise UserError("a zero-shot head needs at least one class name and one prompt template")
     for template in templates:
@@ -86,11 +100,23 @@ def text_head(
             raise UserError(
                 f"the prompt template {template!r} has no {{}} where the class name goes"
             )
-    prompts = [template.replace("{}", name) for name in class_names for template in templates]
-    device = next(clip.parameters()).device
+    return [template.replace("{}", name) for name in class_names for template in templates]
+
+
+@torch.no_grad()
+def mean_of_prompts(
+    clip: nn.Module,
+    tokens: Int[Tensor, " n l"],
+    classes: int,
+    batch: int = 1024,
+    weights: Weights | None = None,
+) -> Float[Tensor, " k d"]:
+    """The rows of a head from the token ids of :func:`prompts_of`, encoded on the model's device;
+    arguments and result as in :func:`text_head`.
+    """
     pieces = [
-        encode_text(clip, tokenizer(prompts[i : i + batch]).to(device), weights).float()
-        for i in range(0, len(prompts), batch)
+        encode_text(clip, tokens[i : i + batch].to(device_of(clip)), weights).float()
+        for i in range(0, len(tokens), batch)
     ]
-    mean = torch.cat(pieces).view(len(class_names), len(templates), -1).mean(dim=1)
+    mean = torch.cat(pieces).view(classes, len(tokens) // classes, -1).mean(dim=1)
     return nn.functional.normalize(mean, dim=-1)

@@ -16,10 +16,12 @@ import open_clip
 import torch
 from torch import nn
 
+from grace_geom import distributed
 from grace_geom.errors import UserError, first_line, nearest
 from grace_geom.files import sha256
 from grace_geom.models.classifier import PROMPT, ClipClassifier
 from grace_geom.models.foreign import Foreign, read_foreign
+from grace_geom.models.head import prompts_of
 from grace_geom.models.preprocessing import (
     beside_file,
     of_file,
@@ -33,6 +35,7 @@ from grace_geom.models.tensor_files import is_ours, read_tensors, verify_digest
 from grace_geom.models.weight_sets import SCALES
 from grace_geom.preprocess import Preprocess, parsed
 from grace_geom.records.places import checkpoint_file
+from grace_geom.weights import Weights
 
 QUICK = "-quickgelu"
 SHIPPED = Path(__file__).parent / "weights"
@@ -179,14 +182,41 @@ def say_activation(model: str, path: Path | str, *, openai: bool = False) -> Non
     warnings.warn(f"{path}: --model {model} computes with {computes}. {advice}", stacklevel=3)
 
 
-def build(spec: ModelSpec, class_names: Sequence[str], templates: Sequence[str]) -> ClipClassifier:
+def build(
+    spec: ModelSpec,
+    class_names: Sequence[str],
+    templates: Sequence[str],
+    device: torch.device | str = "cpu",
+    *,
+    together: bool = False,
+) -> ClipClassifier:
     """A ``ClipClassifier`` with the zero-shot head of these classes; ``.origin`` tells where its
     weights came from.
+
+    Args:
+        spec: The network and its weights.
+        class_names: Of the head.
+        templates: Of the head.
+        device: Where the model shall live; its head is made there.
+        together: All processes of a job build this model now: the first one encodes the prompts
+            and sends the head to the others.
     """
     clip, origin = open_clip_model(spec)
-    model = ClipClassifier(clip, tokenizer_of(spec.model), class_names, templates)
+    clip, tokenizer = clip.to(device), tokenizer_of(spec.model)
+    prompts_of(class_names, templates)  # what is wrong with them is said by every process
+    shared = together and distributed.world().size > 1
+    own = not shared or distributed.first()
+    model = ClipClassifier(clip, tokenizer, class_names, templates) if own else None
+    if shared:
+        head = distributed.of_first(_on_cpu(model.head) if model else {})
+        model = model or ClipClassifier(clip, tokenizer, class_names, templates, head)
+    assert model is not None
     model.spec, model.origin = spec, origin
     return model
+
+
+def _on_cpu(weights: Weights) -> Weights:
+    return {name: w.cpu() for name, w in weights.items()}
 
 
 def shapes_of(model: str) -> nn.Module:

@@ -2,11 +2,12 @@
 folder in its layout, or a configuration of the user's own.
 """
 
+import contextlib
 import hashlib
 import json
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -73,6 +74,37 @@ def known_models() -> list[str]:
     """Every name that ``ModelSpec.model`` may have, beside ``hf-hub:``, ``local-dir:``, files."""
     register_configs()
     return [name for name in open_clip.list_models() if not name.startswith(OUTSIDE)]
+
+
+@contextlib.contextmanager
+def needed_again(model: str, what: str) -> Iterator[None]:
+    """Whoever reads a network inside, for its pretrained weights, learns how to bring it back.
+
+    Args:
+        model: What a run was given as ``--model``.
+        what: What needs the weights, for the message.
+
+    Raises:
+        UserError: As what is inside; where a folder is gone, or a repository is in no cache, with
+            the place where it is looked for.
+    """
+    try:
+        yield
+    except UserError as error:
+        place, repository = Path(model.removeprefix(FOLDER)), model.removeprefix(HUB)
+        if model.startswith(FOLDER) and not place.is_dir():
+            way = (
+                f"which is not here: put the folder back at {place.absolute()}, or a link to where "
+                "it lies now"
+            )
+        elif model.startswith(HUB) and HUB in str(error):
+            way = (
+                f"which cannot be fetched here: `hf download {repository}` on a machine with a "
+                "network fills the Hub's cache (HF_HOME), and a copy of the cache serves here"
+            )
+        else:
+            raise
+        raise UserError(f"{what} needs the pretrained weights, {model}, {way}") from None
 
 
 def check_model(model: str) -> None:

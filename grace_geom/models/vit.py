@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from grace_geom.models.lean_norm import lean_norm
+
 BLOCK = (
     "ln_1.weight",
     "ln_1.bias",
@@ -113,6 +115,7 @@ def vit(
     x: Float[Tensor, " b c h w"],
     recompute: bool = False,
     tokens: bool = False,
+    lean: bool = False,
 ) -> Float[Tensor, " b *n d"]:
     """Un-normalised embeddings of normalised images.
 
@@ -124,6 +127,8 @@ def vit(
         recompute: Keep only each block's input and recompute the rest in the backward pass.
         tokens: Return the embedding of the class token *and* of every patch, not of the class token
             alone.
+        lean: Under autocast, keep the residual stream in its half precision on a GPU too
+            (:func:`.lean_norm.lean_norm`).
     """
     grid = F.linear(patches(x, shape.patch), w["conv1.weight"].flatten(1))
     b = x.shape[0]  # not len(x), which a traced graph takes for a constant
@@ -132,16 +137,16 @@ def vit(
     plain = z.shape[1]
     if "prompt" in w:
         z = torch.cat([z, w["prompt"].to(z.dtype).expand(b, -1, -1)], dim=1)
-    z = _norm(z, w["ln_pre.weight"], w["ln_pre.bias"], shape.eps)
+    z = _norm(z, w["ln_pre.weight"], w["ln_pre.bias"], shape.eps, lean)
     for i in range(shape.layers):
         tensors = [w[f"transformer.resblocks.{i}.{name}"] for name in BLOCK]
         last = i == shape.layers - 1 and not tokens
         if recompute and torch.is_grad_enabled():
-            z = checkpoint(_block, shape, last, z, *tensors, use_reentrant=False)  # type: ignore[assignment]
+            z = checkpoint(_block, shape, last, lean, z, *tensors, use_reentrant=False)  # type: ignore[assignment]
         else:
-            z = _block(shape, last, z, *tensors)
+            z = _block(shape, last, lean, z, *tensors)
     z = z[:, :plain] if tokens else z[:, 0]
-    return _norm(z, w["ln_post.weight"], w["ln_post.bias"], shape.eps) @ w["proj"]
+    return _norm(z, w["ln_post.weight"], w["ln_post.bias"], shape.eps, lean) @ w["proj"]
 
 
 def patches(x: Float[Tensor, " b c h w"], side: int) -> Float[Tensor, " b n p"]:
@@ -153,14 +158,14 @@ def patches(x: Float[Tensor, " b c h w"], side: int) -> Float[Tensor, " b n p"]:
     return x.reshape(b, (h // side) * (width // side), c * side * side)
 
 
-def _block(shape: VitShape, last: bool, z: Tensor, *tensors: Tensor) -> Tensor:
+def _block(shape: VitShape, last: bool, lean: bool, z: Tensor, *tensors: Tensor) -> Tensor:
     """``z + Attn(LN z)``, then ``z + MLP(LN z)``; the last block returns the class token alone,
     ``(B, 1, D)``.
     """
     (g1, b1, W_qkv, b_qkv, W_o, b_o, g2, b2, W_fc, b_fc, W_proj, b_proj) = tensors
-    attended = _attention(shape, last, _norm(z, g1, b1, shape.eps), W_qkv, b_qkv)
+    attended = _attention(shape, last, _norm(z, g1, b1, shape.eps, lean), W_qkv, b_qkv)
     z = (z[:, :1] if last else z) + F.linear(attended, W_o, b_o)
-    hidden = F.linear(_norm(z, g2, b2, shape.eps), W_fc, b_fc)
+    hidden = F.linear(_norm(z, g2, b2, shape.eps, lean), W_fc, b_fc)
     hidden = hidden * torch.sigmoid(1.702 * hidden) if shape.quick_gelu else F.gelu(hidden)
     return z + F.linear(hidden, W_proj, b_proj)
 
@@ -183,5 +188,7 @@ def _mix(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return F.scaled_dot_product_attention(q, k, v)
 
 
-def _norm(z: Tensor, gain: Tensor, bias: Tensor, eps: float) -> Tensor:
+def _norm(z: Tensor, gain: Tensor, bias: Tensor, eps: float, lean: bool) -> Tensor:
+    if lean and z.dtype in (torch.bfloat16, torch.float16):
+        return lean_norm(z, gain, bias, eps)
     return F.layer_norm(z, (z.shape[-1],), gain, bias, eps)

@@ -17,6 +17,8 @@ from grace_geom.plots.texts import inline
 
 _PAD = 0.04
 """Inches between what is drawn and the edge of the sheet."""
+TURNS = 6
+"""How often panels are placed anew, at most: axes that become shorter may have other labels."""
 _LEAST = 0.2
 """Share of the sheet that panels need at least, each way."""
 _KEY = 9
@@ -176,21 +178,22 @@ class Sheet:
         return "center" if (up, side) == ("center", "center") else f"{up} {side}"
 
     def arrange(self) -> None:
-        """Move the panels until every label lies on the sheet.
+        """Move the panels until every label lies on the sheet, and none would move any more.
 
         Raises:
             ValueError: The labels leave the panels too little room.
         """
-        for turn in range(6):
+        for turn in range(TURNS):
             self._place()
             self.figure.draw_without_rendering()
             if turn == 1:
                 self._turn_ticks()
                 self._wrap()
-            self._place_legend()
-            self._place_foot()
-            over = self._overflow()
-            self._margins = [max(_PAD, m + o) for m, o in zip(self._margins, over, strict=True)]
+            boxes = self._boxes()
+            self._place_legend(boxes)
+            self._place_foot(boxes)
+            over, before = self._overflow(boxes), self._margins
+            self._margins = [max(_PAD, m + o) for m, o in zip(before, over, strict=True)]
             width, height = self.figure.get_size_inches()
             left, bottom, right, top = self._margins
             if width - left - right < _LEAST * width or height - bottom - top < _LEAST * height:
@@ -198,15 +201,19 @@ class Sheet:
                     f"the labels leave the plot no room at {width:g} x {height:g} inches: "
                     "give a larger width_in or height_in"
                 )
+            moved = max(abs(m - b) for m, b in zip(self._margins, before, strict=True))
+            if turn > 1 and moved < 1e-9:
+                break
         self._place()
-        self._place_legend()
-        self._place_foot()
+        boxes = self._boxes()
+        self._place_legend(boxes)
+        self._place_foot(boxes)
 
-    def _place_foot(self) -> None:
+    def _place_foot(self, boxes: Sequence[Bbox]) -> None:
         if self._foot is None:
             return
         self._lowered.clear()
-        lowest = Bbox.union(self._boxes()).y0 - 0.04 * self.figure.dpi
+        lowest = Bbox.union(boxes).y0 - 0.04 * self.figure.dpi
         self._lowered.translate(0, min(0.0, lowest - self._foot.get_window_extent().y1))
 
     def _place(self) -> None:
@@ -239,13 +246,13 @@ class Sheet:
         boxes = [p.get_tightbbox() for p in parts]
         return [b for b in boxes if b is not None and b.width > 0 and b.height > 0]
 
-    def _place_legend(self) -> None:
+    def _place_legend(self, boxes: Sequence[Bbox]) -> None:
         if self._legend is None:
             return
         at, flat = self._legend_at, self._legend_at.get("orientation", "v") == "h"
         x, y = float(at.get("x", 0 if flat else 1.02)), float(at.get("y", -0.1 if flat else 1))
         at_x, at_y = self.paper.transform((x, y))
-        around, gap = Bbox.union(self._boxes()), 0.04 * self.figure.dpi
+        around, gap = Bbox.union(boxes), 0.04 * self.figure.dpi
         size = self._legend.get_window_extent()
         if y >= 1 and self._legend_at.get("yanchor") == "bottom":
             at_y = max(at_y, around.y1 + gap)
@@ -261,14 +268,10 @@ class Sheet:
         spot = self.figure.transFigure.inverted().transform((at_x, at_y))
         self._legend.set_bbox_to_anchor(tuple(spot), transform=self.figure.transFigure)
 
-    def _overflow(self) -> list[float]:
+    def _overflow(self, boxes: Sequence[Bbox]) -> list[float]:
         """By how much each margin is too small (negative: too large), in inches."""
-        boxes = self._boxes()
-        if self._legend is not None:
-            boxes.append(self._legend.get_window_extent())
-        if self._foot is not None:
-            boxes.append(self._foot.get_window_extent())
-        whole, dpi = Bbox.union(boxes), self.figure.dpi
+        around = [p.get_window_extent() for p in (self._legend, self._foot) if p is not None]
+        whole, dpi = Bbox.union([*boxes, *around]), self.figure.dpi
         width, height = self.figure.get_size_inches()
         ceiling = height - _PAD
         if self._title is not None:

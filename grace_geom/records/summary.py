@@ -164,6 +164,7 @@ def _headline(accuracies: Iterable[Accuracy]) -> list[tuple[Accuracy, Accuracy]]
     ]
 
     def rank(a: Accuracy) -> tuple[str, int, tuple[bool, float]]:
+        """Sorts attacks, the one that ``Adv`` stands for first."""
         known = a.attack_name in ATTACK_PREFERENCE
         place = ATTACK_PREFERENCE.index(a.attack_name) if known else len(ATTACK_PREFERENCE)
         attack = a.attack or {}

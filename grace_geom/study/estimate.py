@@ -10,12 +10,13 @@ import torch
 
 from grace_geom.attacks import AttackSpec
 from grace_geom.config import TrainConfig
-from grace_geom.data import ImageSet, loader, resolve
-from grace_geom.devices import DTYPES, pick_device, pick_precision
+from grace_geom.data import loader
+from grace_geom.devices import DTYPES, pick_device, pick_precision, release_gpu, share_cores
 from grace_geom.evaluation import Measures, Sets, targets
 from grace_geom.methods import Method, Run
 from grace_geom.models import build
 from grace_geom.training import Plan, Trainer
+from grace_geom.training.data import images_of
 
 STANDING = 0.3
 """Share of the attacked images that is assumed to stand to the end where training attacked too;
@@ -66,11 +67,18 @@ def probe(config: TrainConfig) -> Timing:
     yet: the step is timed as if none did, which bounds it. On the CPU a quarter of the batch is
     timed and the time multiplied; a GPU takes all of it, since small batches leave it idle.
     """
+    try:
+        return _probed(config)
+    finally:
+        release_gpu()  # the runs want its memory
+
+
+def _probed(config: TrainConfig) -> Timing:
     device, method = pick_device(config.device), config.build_method()
     if stops_early(method):
         method = dataclasses.replace(method, attack_stop=None)  # type: ignore[call-arg]
-    train, held_out = _sets(config)
-    model = build(config.spec, train.class_names, train.templates).to(device)
+    train, held_out = images_of(config)
+    model = build(config.spec, train.class_names, train.templates, device)
     per_epoch = max(1, len(train) // config.batch_size)
     steps = config.total_steps(per_epoch) if method.trains else 0
     began = time.perf_counter()
@@ -80,9 +88,8 @@ def probe(config: TrainConfig) -> Timing:
     model.autocast_dtype = DTYPES[precision]
     size = max(1, config.batch_size // 4) if device.type == "cpu" else config.batch_size
     some = train.take(range(min(len(train), size)))
-    batch = next(iter(loader(some, size, model.preprocess.at(config.image_size), train=True))).to(
-        device
-    )
+    inputs = model.preprocess.at(config.image_size)
+    batch = next(iter(loader(some, size, inputs, train=True, device=device)))
     whole = config.batch_size / len(batch)
     with torch.no_grad():
         forward = _shortest(lambda: model(batch.images), device)
@@ -153,28 +160,11 @@ def _passes_of_a_step(part: Mapping[str, Any], classes: int) -> float:
     return 2.2 * part.get("draws", 1)
 
 
-def _sets(config: TrainConfig) -> tuple[ImageSet, ImageSet]:
-    train, held_out = (
-        resolve(
-            config.data,
-            split,
-            data_root=config.data_root,
-            seed=config.split_seed,
-            val_fraction=config.val_fraction,
-            download=config.download,
-            templates=config.templates,
-        )
-        for split in ("train", "val")
-    )
-    return train if config.train_images is None else train.subset(
-        config.train_images, config.split_seed
-    ), held_out
-
-
 def share_threads(workers: int) -> None:
-    """Let each of ``workers`` processes use its part of the threads; one worker keeps what the user
-    set.
+    """Let each of ``workers`` processes use its part of the threads, and of the cores for decoding;
+    one worker keeps what the user set.
     """
+    share_cores(workers)
     if workers > 1:
         torch.set_num_threads(max(1, torch.get_num_threads() // workers))
 

@@ -16,6 +16,7 @@ from statistics import harmonic_mean
 from grace_geom.checkpoint import trained_on
 from grace_geom.config import TrainConfig, stored_settings
 from grace_geom.data.prompts import given_templates
+from grace_geom.devices import visible_gpus
 from grace_geom.errors import Interrupted, UserError
 from grace_geom.evaluation import (
     Measures,
@@ -31,7 +32,7 @@ from grace_geom.evaluation import (
 from grace_geom.files import sha256
 from grace_geom.records import Accuracy, EvalRecord
 from grace_geom.study.estimate import share_threads
-from grace_geom.study.options import Job
+from grace_geom.study.options import Job, StudyOptions
 from grace_geom.training import train_run
 
 Train = Callable[[TrainConfig], Path]
@@ -160,16 +161,19 @@ def run_all(
     jobs: Sequence[Job], measures: Measures, source: Source, workers: int = 1, steps: Steps = REAL
 ) -> Iterator[RunOutcome]:
     """Outcomes as they come; in this process for one worker, else in ``workers`` processes that
-    share the cores.
+    share the cores, and take the GPUs in turn unless the study names one.
     """
     _sets.clear()  # files may have been replaced since they were last read
     if workers == 1 or len(jobs) < 2:
         for job in jobs:
             yield run_job(job, measures, source, steps)
         return
-    slots = {
-        number: _process(workers) for number in range(workers)
-    }  # one process each: a death is its own job's
+    gpus = spread_over(jobs[0].config.device)
+
+    def process(number: int) -> ProcessPoolExecutor:
+        return _process(workers, gpus[number % len(gpus)] if gpus else None)
+
+    slots = {number: process(number) for number in range(workers)}  # a death is its own job's
     waiting = list(jobs)
     running: dict[Future[RunOutcome], tuple[int, Job]] = {}
     try:
@@ -187,25 +191,46 @@ def run_all(
                 try:
                     yield future.result()
                 except BrokenProcessPool:
-                    slots[number] = _process(workers)
+                    slots[number] = process(number)
                     yield RunOutcome(job, None, "its process died (out of memory?)")
     finally:
         for slot in slots.values():
             slot.shutdown(wait=True, cancel_futures=True)
 
 
-def _process(workers: int) -> ProcessPoolExecutor:
+def spread_over(device: str) -> tuple[str, ...]:
+    """The GPUs that the processes of a study take in turn; none where there are none, or where the
+    study names its device.
+    """
+    return visible_gpus() if device in ("auto", "cuda") else ()
+
+
+def shared_gpus(options: StudyOptions) -> str:
+    """What is said of a study that has more workers than GPUs; empty where there is nothing."""
+    workers, gpus = options.workers, len(spread_over(options.device))
+    if not 0 < gpus < workers:
+        return ""
+    where = "the GPU" if gpus == 1 else f"{gpus} GPUs, in turn"
+    return f"; {workers} runs at a time share {where}"
+
+
+def _process(workers: int, gpu: str | None) -> ProcessPoolExecutor:
     context = multiprocessing.get_context("spawn")  # torch and CUDA do not survive a fork
-    return ProcessPoolExecutor(1, mp_context=context, initializer=_begin, initargs=(workers,))
+    return ProcessPoolExecutor(1, mp_context=context, initializer=_begin, initargs=(workers, gpu))
 
 
-def _begin(workers: int) -> None:
-    """First thing in a process of its own: take its part of the threads, and end when the study
-    does.
+def _begin(workers: int, gpu: str | None) -> None:
+    """First thing in a process of its own: take its GPU and its part of the threads, and end when
+    the study does.
+
+    The GPU is the only one that the process sees, so that the record of a run does not depend on
+    which of them it was.
 
     Without the latter a study that was killed would leave its runs going, and the same command
     again would start a second process in their folders.
     """
+    if gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # read when CUDA is first used
     share_threads(workers)
     if study := multiprocessing.parent_process():
         threading.Thread(target=_end_with, args=(study,), daemon=True).start()

@@ -65,8 +65,8 @@ class StudyOptions:
             model.
         also_pretrained: Weights of the text tower for foreign image towers in --also; default: the
             base model's.
-        workers: Number of runs at a time, each in its own process; torch's threads are divided
-            among them.
+        workers: Number of runs at a time, each in its own process; torch's threads and the GPUs are
+            divided among them.
         data: Training data, as in training.
         data_root: Directory of the torchvision and ImageNet data sets.
         download: Download missing torchvision data sets.
@@ -76,7 +76,7 @@ class StudyOptions:
         max_steps: Maximum number of optimizer steps; null: the data set's recipe.
         batch_size: Images per optimizer step; null: the data set's recipe.
         train_images: Train on a random subset of this size; null: all images.
-        device: Device: cpu, cuda, cuda:1, mps; auto: a GPU if there is one.
+        device: Device: cpu, cuda, cuda:1; auto: GPUs if there are some, shared among the workers.
         report_to: Experiment trackers that also get each run's training and evaluation, and the
             study's table: tensorboard, wandb, mlflow.
     """

@@ -27,6 +27,7 @@ from grace_geom.study.execute import (
     finished,
     held_out_score,
     run_all,
+    shared_gpus,
     training_seconds,
 )
 from grace_geom.study.options import (
@@ -288,7 +289,6 @@ class Study:
                 cost = f"≤ {cost}"
             done = sum(job.name in records for job in own)
             each = expected[own[0].name]
-            state = f"{done} finished" if done else ""
             cells.append(
                 [
                     label,
@@ -296,7 +296,7 @@ class Study:
                     cost,
                     duration(each.training),
                     duration(each.evaluation),
-                    state,
+                    f"{done} finished" if done else "",
                 ]
             )
         some = next((job.config for job in jobs if expected[job.name].steps), jobs[0].config)
@@ -315,7 +315,7 @@ class Study:
         if left > 0:
             self.say(
                 f"\nabout {duration(left / self.options.workers)} to go (each method was timed for "
-                "a few steps)\n"
+                f"a few steps){shared_gpus(self.options)}\n"
             )
         else:
             self.say("\nevery run is finished: nothing is trained or measured again")

@@ -15,9 +15,9 @@ from grace_geom.serialise import plain
 HEAD = """# Methods
 
 Every method of `--method`, in the order of `--help`. *Tables* are those of the paper in which it
-has a row; a method without one joins a study by name. Defaults come from the paper or code named in
-its source; `shapes` gives the settings for the embedded benchmark. Texts say where the source gives
-no value, or has no such option.
+has a row, or stands as a control (`mix-at`, `lora-mix-at`); a method without one joins a study by
+name. Defaults come from the paper or code named in its source; `shapes` gives the settings for the
+embedded benchmark. Texts say where the source gives no value, or has no such option.
 """
 
 

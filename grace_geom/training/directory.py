@@ -5,6 +5,7 @@ removed after new ones.
 import contextlib
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any, Self, TextIO
@@ -26,6 +27,7 @@ from grace_geom.serialise import plain, read_yaml, to_yaml
 from grace_geom.tracking import HIDDEN, Status, Trackers, asked
 from grace_geom.training.trainer import Trainer
 from grace_geom.weights import Weights
+from grace_geom.world import world
 
 ATTACKED = 500
 """Most held-out images that are attacked."""
@@ -57,6 +59,8 @@ class Follower:
         self.out = self.config.run_dir
         self.reports = asked(self.config.report_to, self.config.tensorboard)
         self.saved: int | None = None
+        self.share = max(1, self.config.batch_size // world().size)
+        self.pieces: Callable[[], int] = lambda: self.share
 
     def __enter__(self) -> Self:
         return self
@@ -70,6 +74,7 @@ class Follower:
     def start(self, trainer: Trainer) -> None:
         """The run begins, or goes on."""
         self.saved = trainer.run.step or None
+        self.pieces = lambda: min(trainer.plan.micro_batch or self.share, self.share)
 
     def step(self, images: int) -> None:
         """One step is done."""
@@ -102,9 +107,14 @@ class Follower:
         )
 
     def evaluate(self, weights: Weights) -> dict[str, float]:
-        """Accuracy on the held-out images, and under a short attack where one is asked for."""
+        """Accuracy on the held-out images, and under a short attack where one is asked for; nothing
+        of images that have captions alone.
+        """
+        if not self.val.labelled:
+            return {}
+        # A whole batch may have no room under attack: a step has a share of it here, perhaps cut.
         settings: dict[str, Any] = {
-            "batch_size": self.config.batch_size,
+            "batch_size": self.pieces(),
             "image_size": self.config.image_size,
         }
         clean = evaluate_set(self.model, self.val, "id", "val", weights=weights, **settings)
@@ -207,13 +217,13 @@ class RunDirectory(Follower):
         """Cut records of steps that the newest checkpoint does not know, and begin to show
         progress.
         """
+        super().start(trainer)
         step, total = trainer.run.step, trainer.plan.total_steps
         for path in self.out.glob("*.jsonl"):
             # A method's records are made before their step and count the steps before it, metrics
             # those after it.
             _cut_from(path, step + (path.stem == "metrics"))
         trainer.seconds = _last_seconds(self.out / "metrics.jsonl")
-        self.saved = step or None
         self.progress = Progress(total, done=step, quiet=self.quiet)
         self._introduce(trainer)
         self.trackers.start(self.config.flat(), self.out.resolve().name, done=self.saved)
@@ -289,7 +299,7 @@ class RunDirectory(Follower):
             config=self.settings,
             step=trainer.run.step,
             metrics=dict(trainer.metrics),
-            adapter=trainer.method.adapter(trainer.run),
+            adapter=trainer.kept_leaves(),
             trainer=trainer.state(),
             members=self.members,
         )

@@ -7,15 +7,16 @@ nothing. What autograd keeps of them has the sizes that it would have
 """
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from grace_geom.models import ClipClassifier, shapes_of, tokenizer_of
+from grace_geom.models import ClipClassifier, shapes_of, tokenizer_of, vit
 
 
 class _MadeUpNumbers(TorchDispatchMode):
@@ -62,6 +63,38 @@ def shapes_only(
             setattr(module, name, _on_cpu(buffer, mode))
     with mode, _MadeUpNumbers():
         yield ClipClassifier(clip, tokenizer, class_names, templates)
+
+
+IN_FLOAT32 = ("layer_norm", "group_norm", "softmax", "log_softmax")
+"""Functions of towers that CUDA's autocast computes in float32, and the CPU's does not."""
+
+
+@contextlib.contextmanager
+def by_cuda_rules() -> Iterator[None]:
+    """Inside, passes on the CPU keep what a GPU's would: normalisation in float32 under autocast,
+    and attention by a fused kernel, which keeps no scores, however few tokens there are.
+
+    The functions themselves are stood in for, so that blocks that are recomputed in a backward pass
+    follow too.
+    """
+    usual = {name: getattr(F, name) for name in IN_FLOAT32}
+    short, vit.SHORT = vit.SHORT, 0
+    for name, function in usual.items():
+        setattr(F, name, _in_float32(function))
+    try:
+        yield
+    finally:
+        vit.SHORT = short
+        for name, function in usual.items():
+            setattr(F, name, function)
+
+
+def _in_float32(function: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+    def call(x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        lifted = torch.is_autocast_enabled("cpu") and x.dtype in (torch.bfloat16, torch.float16)
+        return function(x.float() if lifted else x, *args, **kwargs)
+
+    return call
 
 
 def _on_cpu(shape: torch.Tensor, mode: FakeTensorMode) -> torch.Tensor:

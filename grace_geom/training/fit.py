@@ -67,16 +67,17 @@ def fit(
                 recorder.step(len(batch) * distributed.world().size)
                 done = run.step == plan.total_steps
                 if done or run.step % plan.log_every == 0:
-                    trainer.watch.check()
+                    trainer.check()
                     recorder.log(_record(trainer, numbers, clock))
                 saved = _evaluate_and_save(trainer, recorder, clock, done)
                 # Asked every step and of all processes: none may go on into a sum that another has
                 # left.
                 if not done and (distributed.anyone(bool(stop)) or run.step == plan.stop_after):
-                    trainer.watch.check()
+                    trainer.check()
                     if not saved:
                         recorder.save(trainer, trainer.weights())
                     raise Interrupted(f"stopped after step {run.step} of {plan.total_steps}")
+        distributed.heard_of_all()
         if stop and run.step < plan.total_steps:  # asked to stop while waiting for data
             recorder.save(trainer, trainer.weights())
             raise Interrupted(f"stopped after step {run.step} of {plan.total_steps}")
@@ -118,7 +119,7 @@ def _evaluate_and_save(trainer: Trainer, recorder: Recorder, clock: "_Clock", do
     save = not done and (evaluate or (plan.save_every > 0 and step % plan.save_every == 0))
     if not save:
         return False
-    trainer.watch.check()
+    trainer.check()
     weights = trainer.weights()
     if evaluate:
         _evaluate(trainer, recorder, clock, weights)
@@ -127,7 +128,7 @@ def _evaluate_and_save(trainer: Trainer, recorder: Recorder, clock: "_Clock", do
 
 
 def _finish(trainer: Trainer, recorder: Recorder, clock: "_Clock") -> Weights:
-    weights = trainer.method.finish(trainer.run)
+    weights = trainer.finished()
     _evaluate(trainer, recorder, clock, weights)
     recorder.save(trainer, weights)
     return weights

@@ -113,9 +113,8 @@ def measure(trainer: Trainer, side: int | tuple[int, int]) -> Memory:
 def _peak(trainer: Trainer, images: int, side: int | tuple[int, int]) -> int:
     run, model = trainer.run, trainer.run.model
     grey = torch.full((images, 3, *square(side)), 0.5, device=trainer.device)
-    batch = Batch(
-        grey, torch.zeros(images, dtype=torch.int64, device=trainer.device), torch.arange(images)
-    )
+    labels = torch.zeros(images, dtype=torch.int64, device=trainer.device)
+    batch = Batch(grey, labels, torch.arange(images, device=trainer.device))
     own = {_address(w) for w in [*model.weights().values(), *run.params.values()]}
     before = run.state, run.emit, run.generator.get_state(), model.autocast_dtype
     run.state, run.emit = copy.deepcopy(run.state), lambda stream, record: None

@@ -3,7 +3,6 @@ whole or not at all.
 """
 
 import contextlib
-import functools
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -16,19 +15,28 @@ from grace_geom import distributed
 from grace_geom.batch import Batch
 from grace_geom.checkpoint import Checkpoint, digest, load_checkpoint, recorded
 from grace_geom.config import TrainConfig, differing, stored_settings
-from grace_geom.data import ImageSet, loader, resolve
-from grace_geom.devices import Precision, pick_device, pick_precision, pick_workers
+from grace_geom.data import ImageSet, loader
+from grace_geom.devices import (
+    Precision,
+    deterministic,
+    pick_device,
+    pick_precision,
+    pick_workers,
+    room_for,
+    tf32,
+)
 from grace_geom.errors import Interrupted, NotFiniteError, UserError
 from grace_geom.files import alone
 from grace_geom.methods import Method, Run
 from grace_geom.methods.base import Part
 from grace_geom.models import ClipClassifier, build
+from grace_geom.models.sources import needed_again
 from grace_geom.preprocess import Preprocess
 from grace_geom.provenance import provenance
-from grace_geom.serialise import plain
 from grace_geom.tracking import check_installed
-from grace_geom.training.data import training_data
+from grace_geom.training.data import check_ood, images_of, note_of, training_data
 from grace_geom.training.directory import Follower, RunDirectory
+from grace_geom.training.fast_attack import fast_attack
 from grace_geom.training.fit import fit
 from grace_geom.training.memory import choose_micro_batch, free_bytes, measure
 from grace_geom.training.randomness import seed_global
@@ -55,7 +63,7 @@ def train_run(config: TrainConfig, *, quiet: bool = False) -> Path:
         Interrupted: Stopped by SIGINT, SIGTERM or ``stop_after``; the state is saved. Another
             process of the job is gone; the newest checkpoint is named.
     """
-    with _only_one(config.run_dir):
+    with _only_one(config.run_dir), tf32(config.tf32), deterministic(config.deterministic):
         return _train(config, quiet=quiet)
 
 
@@ -63,15 +71,15 @@ def _train(config: TrainConfig, *, quiet: bool) -> Path:
     check_installed(config.report_to)
     check_installed(("tensorboard",) * config.tensorboard, "--tensorboard")
     out, resumed = config.run_dir, _newest(config)
-    _check_ood(config)
+    check_ood(config)
     here = distributed.world()
-    device = pick_device(config.device, here.local if here.size > 1 else None)
+    device = pick_device(config.device, config.tf32)
     precision = pick_precision(config.precision, device)
     with distributed.first_of_machine_first():
-        train, held_out = _data(config)
+        train, held_out = images_of(config, resumed)
     data = training_data(config, train, held_out, resumed)
     val = held_out.subset(config.val_images, config.split_seed)
-    model = _model(config, train, resumed).to(device)
+    model = _model(config, train, resumed, device)
     trainer = _trainer(config, model, precision, len(train))
     if resumed is not None:
         if resumed.step == trainer.plan.total_steps:
@@ -85,7 +93,7 @@ def _train(config: TrainConfig, *, quiet: bool) -> Path:
         )
     where = provenance(device) | {
         "precision": precision,
-        "data": {"train": _note(train), "val": _note(val), **data.record},
+        "data": {"train": note_of(train), "val": note_of(val), **data.record},
     }
     where |= _shared_out(trainer.method, config.batch_size, here) if here.size > 1 else {}
 
@@ -97,6 +105,7 @@ def _train(config: TrainConfig, *, quiet: bool) -> Path:
         trainer.run.emit, trainer.run.images = kept.emit, feed.images
         trainer.run.pieces = lambda batch: batch.split(trainer.plan.micro_batch or len(batch))
         kept.start(trainer)
+        trainer.run.fast = fast_attack(config, trainer, kept)  # not in what was measured before
         _fit_or_discard(trainer, feed.batches, kept, out)
     return out
 
@@ -123,7 +132,7 @@ class _Feed:
             workers=pick_workers(self.config.workers, self.device),
             skip_batches=skip,
             drop_last=len(self.train) >= self.config.batch_size,
-            pin_memory=self.device.type == "cuda",
+            device=self.device,
             buffer=self.config.shuffle_buffer,
             share=distributed.world(),
         )
@@ -136,8 +145,9 @@ class _Feed:
             self.preprocess,
             train=False,
             workers=pick_workers(self.config.workers, self.device),
+            device=self.device,
         )
-        return (batch.to(self.device) for batch in found)
+        return iter(found)
 
 
 def _restore(trainer: Trainer, resumed: Checkpoint, file: Path) -> None:
@@ -220,8 +230,10 @@ def _fit(trainer: Trainer, batches: Callable[[int, int], Iterable[Batch]], kept:
     """Train; what a method says when it meets numbers that are not finite becomes an error for
     people.
     """
+    between, instead = "what comes before or between the steps", "a smaller --micro-batch or model"
     try:
-        fit(trainer, batches, kept)
+        with room_for(between, instead):  # a step tells more
+            fit(trainer, batches, kept)
     except NotFiniteError as error:
         raise UserError(f"step {trainer.run.step + 1}: {error}") from None
     except RuntimeError as error:
@@ -250,9 +262,13 @@ def _fitting(trainer: Trainer, images: int, side: tuple[int, int]) -> Plan:
     return replace(trainer.plan, micro_batch=size)
 
 
-def _model(config: TrainConfig, train: ImageSet, resumed: Checkpoint | None) -> ClipClassifier:
+def _model(
+    config: TrainConfig, train: ImageSet, resumed: Checkpoint | None, device: torch.device
+) -> ClipClassifier:
     """The pretrained model, frozen, with the zero-shot head of the training classes."""
-    model = build(config.spec, train.class_names, train.templates)
+    again = needed_again(config.model, "--resume") if resumed else contextlib.nullcontext()
+    with again:
+        model = build(config.spec, train.class_names, train.templates, device, together=True)
     if resumed is not None:  # begun before resize modes were kept, it goes on without them
         model.read_as(recorded(resumed, model.preprocess.size, config.run_dir))
     if resumed is not None and resumed.base["sha256"] != digest(model.clip.state_dict()):
@@ -262,6 +278,8 @@ def _model(config: TrainConfig, train: ImageSet, resumed: Checkpoint | None) -> 
         )
     if config.grad_checkpoint:
         model.checkpoint_activations()
+    if config.bf16_residual:
+        model.keep_residual_low()
     return model
 
 
@@ -332,39 +350,6 @@ def _only_one(out: Path) -> Iterator[None]:
         yield
 
 
-def _data(config: TrainConfig) -> tuple[ImageSet, ImageSet]:
-    """Training images, and all held-out images, of which evaluations may look at fewer."""
-    common: dict[str, Any] = {
-        "data_root": config.data_root,
-        "seed": config.split_seed,
-        "val_fraction": config.val_fraction,
-        "download": config.download,
-        "templates": config.templates,
-    }
-    train, val = resolve(config.data, "train", **common), resolve(config.data, "val", **common)
-    if config.train_images is not None:
-        train = train.subset(config.train_images, config.split_seed)
-    return train, val
-
-
-def _check_ood(config: TrainConfig) -> None:
-    """Read the sets that the run names for its evaluation: better now than after hours of training.
-
-    Raises:
-        UserError: Naming the set that cannot be read.
-    """
-    for name, spec in config.ood.items():
-        try:
-            _readable(spec, config.data_root, config.download)
-        except UserError as error:
-            raise UserError(f"--ood {name}={spec}: {error}") from None
-
-
-@functools.cache  # a study's runs name the same sets, and listing 3.75 million files takes minutes
-def _readable(spec: str, data_root: Path | None, download: bool) -> None:
-    resolve(spec, "eval", data_root=data_root, download=download)
-
-
 def _plan(config: TrainConfig, images: int, precision: Precision, *, trains: bool) -> Plan:
     per_epoch = max(1, images // config.batch_size)
     total = config.total_steps(per_epoch) if trains else 0
@@ -382,12 +367,5 @@ def _plan(config: TrainConfig, images: int, precision: Precision, *, trains: boo
         save_every=config.save_every or 0,
         log_every=config.log_every,
         stop_after=config.stop_after,
+        ema=config.ema if trains else 0.0,
     )
-
-
-def _note(image_set: ImageSet) -> dict[str, Any]:
-    """The record of a data set without its list of ids, which the digest stands for."""
-    note = dict(image_set.note) | {"images": len(image_set)}
-    if "subset" in note:
-        note["subset"] = {name: value for name, value in note["subset"].items() if name != "ids"}
-    return plain(note)

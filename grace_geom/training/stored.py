@@ -14,8 +14,10 @@ from grace_geom.weights import Weights
 
 CPU, CUDA = 5056, 16
 """Bytes of the states of torch's generators."""
-OWN = ("lr", "params")
-"""Entries of an optimiser's group that change during a run, or are compared on their own."""
+OWN = ("lr", "params", "fused")
+"""Entries of an optimiser's group that change during a run, are compared on their own, or depend on
+the device.
+"""
 
 
 def check_state(
@@ -59,11 +61,12 @@ def _flaws(
         yield "step", f"is beyond the last one, {state['scheduler']['total_steps']}"
     yield from _metrics(state["metrics"], state["step"])
     params: Weights = own["params"]
-    yield from _absent(state["params"], params, "params")
-    for name, w in params.items():
-        yield from _tensor(state["params"][name], f"params.{name}", w.shape)
-    for name in state["params"].keys() - params.keys():
-        yield f"params.{name}", "is none of this run's"
+    for part in ("params", *(["average"] if "average" in own else [])):
+        yield from _absent(state[part], params, part)
+        for name, w in params.items():
+            yield from _tensor(state[part][name], f"{part}.{name}", w.shape)
+        for name in state[part].keys() - params.keys():
+            yield f"{part}.{name}", "is none of this run's"
     if state["skipped"] > state["step"]:
         yield "skipped", f"is beyond step {state['step']}"
     yield from _groups(state["optimizer"], own["optimizer"])

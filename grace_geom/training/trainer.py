@@ -2,9 +2,11 @@
 continues bit for bit.
 """
 
+import contextlib
+import gc
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -16,6 +18,8 @@ from grace_geom.batch import Batch
 from grace_geom.devices import Precision
 from grace_geom.errors import UserError
 from grace_geom.methods import Losses, Method, Run
+from grace_geom.training.average import Average
+from grace_geom.training.finite import FiniteWatch
 from grace_geom.training.randomness import random_state, restore_random_state, to_device
 from grace_geom.training.stored import check_state
 from grace_geom.weights import Weights
@@ -43,6 +47,7 @@ class Plan:
             at the end.
         log_every: Steps between records (the last step always has one).
         stop_after: Stop after this step as if interrupted; ``None``: at the end.
+        ema: Decay of an average of the leaves, which is evaluated and kept; 0: none.
     """
 
     total_steps: int
@@ -57,6 +62,7 @@ class Plan:
     save_every: int = 0
     log_every: int = 10
     stop_after: int | None = None
+    ema: float = 0.0
 
     def rate(self, step: int) -> float:
         """Share of the peak learning rate in the step that follows ``step`` done ones."""
@@ -99,11 +105,28 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.plan.precision == "fp16")
         self.run.backward = lambda loss: self.scaler.scale(loss).backward()
         self.watch = FiniteWatch(self.device)
-        self.skipped = 0
+        self._overflows = torch.zeros((), dtype=torch.int64, device=self.device)
+        self._scaled: dict[str, Tensor] = {}  # what the last step in fp16 saw
+        self.average = Average(self.run.params, self.plan.ema) if self.plan.ema else None
 
     def weights(self) -> Weights:
-        """Effective weights now, without a graph."""
-        return self.method.snapshot(self.run)
+        """Effective weights now, of the average where there is one, without a graph."""
+        with self.averaged():
+            return self.method.snapshot(self.run)
+
+    def finished(self) -> Weights:
+        """The weights that the method leaves behind, merged and plain."""
+        with self.averaged():
+            return self.method.finish(self.run)
+
+    def kept_leaves(self) -> Weights:
+        """The leaves that checkpoints keep beside these weights."""
+        with self.averaged():
+            return self.method.kept_leaves(self.run)
+
+    def averaged(self) -> contextlib.AbstractContextManager[None]:
+        """The run with the average in the place of its leaves, where there is one."""
+        return self.average.in_place(self.run) if self.average else contextlib.nullcontext()
 
     def step_that_fits(self, batch: Batch) -> dict[str, Tensor | float]:
         """One optimiser step; where the device has no room for it, again in halved pieces if the
@@ -117,7 +140,8 @@ class Trainer:
         while True:
             state, generator = dict(run.state), run.generator.get_state()
             try:
-                return self.step(batch)
+                with _records_held(run):
+                    return self.step(batch)
             except torch.OutOfMemoryError:
                 size = min(self.plan.micro_batch or len(batch), len(batch))
                 half = math.ceil(size / 2)
@@ -129,7 +153,9 @@ class Trainer:
             run.state = state
             run.generator.set_state(generator)
             self.optimizer.zero_grad(set_to_none=True)
+            run.fast.forget()
             if self.device.type == "cuda":
+                gc.collect()  # graphs of the failed pass that lie in cycles
                 torch.cuda.empty_cache()
             self.plan = replace(self.plan, micro_batch=half)
             print(
@@ -154,12 +180,10 @@ class Trainer:
         self.scaler.unscale_(self.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(run.params.values(), plan.clip_norm or math.inf)
         values = {f"loss_{name}": value for name, value in terms.items()} | {"grad_norm": norm}
-        if self.scaler.is_enabled():
-            self._scaled_step(values)
-        else:
-            self.watch.see(values, run.step + 1)
-            self.optimizer.step()
+        self._update(values)
         run.step += 1
+        if self.average:
+            self.average.update(run.params, run.step)
         self.images_seen += len(batch) * distributed.world().size
         loss = torch.stack([value.to(norm.device) for value in terms.values()]).sum()
         lr = self.optimizer.param_groups[0]["lr"]
@@ -174,27 +198,71 @@ class Trainer:
         run = self.run
         if distributed.world().size == 1:
             return found
-        numbers = found.terms | {
-            name: torch.as_tensor(value) for name, value in found.observed.items()
-        }
-        row = torch.stack(
-            [value.detach().to(self.device, torch.float32) for value in numbers.values()]
-        )
+        numbers = found.terms | found.observed
+        row = torch.stack([self._number(value) for value in numbers.values()])
         gradients = [w.grad for w in run.params.values() if w.grad is not None]
-        distributed.mean([*gradients, row])
+        distributed.mean([*gradients, row], wait=False)
         means = dict(zip(numbers, row, strict=True))
         return Losses(*({name: means[name] for name in part} for part in found))
 
+    def _number(self, value: Tensor | float) -> Tensor:
+        """Made on the device, if it is Python's: a copy to it would wait."""
+        if isinstance(value, Tensor):
+            return value.detach().to(self.device, torch.float32)
+        return torch.full((), value, device=self.device, dtype=torch.float32)
+
+    def _update(self, values: dict[str, Tensor]) -> None:
+        """The optimiser's part of a step. The graphs are gone by then, so smaller pieces of the
+        batch would not help where it finds no room, and some leaves may have moved already.
+
+        Raises:
+            UserError: Without room for the optimiser's state; where the step is not finite.
+        """
+        try:
+            if self.scaler.is_enabled():
+                self._scaled_step(values)
+            else:
+                self.watch.see(values, self.run.step + 1)
+                self.optimizer.step()
+        except torch.OutOfMemoryError:
+            raise UserError(
+                f"step {self.run.step + 1}: the device has no room for the optimizer's state; use "
+                "a smaller model, a method with fewer trained weights (--method lora, grace), or "
+                "--optimizer sgd"
+            ) from None
+
     def _scaled_step(self, values: dict[str, Tensor]) -> None:
-        before = self.scaler.get_scale()
+        """A step in fp16, left out where a gradient overflowed; how often in a row is counted on
+        the device.
+        """
+        distributed.heard_of_all()  # the scaler asks the device whether one did
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        self.skipped = self.skipped + 1 if self.scaler.get_scale() < before else 0
-        if self.skipped > SKIPS_ALLOWED:
-            self.watch.see(values, self.run.step + 1, strict=True)
+        self._overflows = torch.where(values["grad_norm"].isfinite(), 0, self._overflows + 1)
+        self._scaled = values
+        if self.watch.waits:
+            self.check()
+
+    @property
+    def skipped(self) -> int:
+        """Steps in a row up to now that were left out because a gradient overflowed fp16."""
+        return int(self._overflows)
+
+    def check(self) -> None:
+        """Raise if something is not finite that must be; waits for the device. All processes call
+        it at the same step.
+
+        Raises:
+            UserError: Naming the step and what was not finite.
+            PeerLost: If another process is gone.
+        """
+        self.watch.check()
+        if self.scaler.is_enabled() and self.skipped > SKIPS_ALLOWED:
+            step = self.run.step + (1 if self.watch.waits else 0)  # on a CPU it is under way
+            self.watch.see(self._scaled, step, strict=True)
             raise UserError(
-                f"step {self.run.step + 1}: the gradient overflowed fp16 in {self.skipped} steps "
-                "in a row; use --precision bf16 or float32"
+                f"step {step}: the gradient overflowed fp16 in {self.skipped} steps in a row; use "
+                "--precision bf16 or float32"
             )
 
     def state(self) -> dict[str, Any]:
@@ -221,6 +289,7 @@ class Trainer:
             "method": self.run.state,
             "rng": random_state(self.run.generator, self.device),
             "metrics": dict(self.metrics),
+            **({"average": dict(self.average.values)} if self.average else {}),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -237,19 +306,27 @@ class Trainer:
         with torch.no_grad():
             for name, w in self.run.params.items():
                 w.copy_(state["params"][name])
-        self.optimizer.load_state_dict(state["optimizer"])
+            for name, w in (self.average.values if self.average else {}).items():
+                w.copy_(state["average"][name])
+        self.optimizer.load_state_dict(self._here(state["optimizer"]))
         self.scaler.load_state_dict(state["scaler"])
         self.run.state = to_device(state["method"], self.device)
-        self.run.step, self.images_seen, self.skipped = (
-            state["step"],
-            state["images_seen"],
-            state["skipped"],
-        )
+        self.run.step, self.images_seen = state["step"], state["images_seen"]
+        self._overflows = torch.full_like(self._overflows, state["skipped"])
         self.metrics = dict(state["metrics"])
         try:
             restore_random_state(state["rng"], self.run.generator, self.device)
         except (RuntimeError, ValueError, TypeError) as error:
             raise UserError(f"its trainer.rng: is no state of generators ({error})") from None
+
+    def _here(self, stored: Mapping[str, Any]) -> dict[str, Any]:
+        """The optimiser's state with this device's kernels: a run may go on on another one."""
+        own = self.optimizer.param_groups
+        groups = [
+            {**group, **({"fused": mine["fused"]} if "fused" in mine else {})}
+            for group, mine in zip(stored["param_groups"], own, strict=True)
+        ]
+        return {**stored, "param_groups": groups}
 
     def _check_run(self, state: Mapping[str, Any]) -> None:
         """Refuse the state of a run of another length; damaged numbers are told afterwards."""
@@ -280,38 +357,16 @@ class Trainer:
         return found
 
 
-class FiniteWatch:
-    """Remembers the first step at which each number was not finite, without waiting for the
-    device."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.waits = (
-            device.type == "cpu"
-        )  # there, looking costs nothing: stop before the weights are spoilt
-        self.first: dict[str, Tensor] = {}
-
-    def see(self, values: dict[str, Tensor], step: int, strict: bool = False) -> None:
-        """Look at the numbers of one step."""
-        for name, value in values.items():
-            bad = torch.where(value.detach().isfinite(), math.inf, float(step))
-            self.first[name] = torch.minimum(self.first[name], bad) if name in self.first else bad
-        if self.waits or strict:
-            self.check()
-
-    def check(self) -> None:
-        """Raise if anything was not finite.
-
-        Raises:
-            UserError: Naming the step and the terms that were the first.
-        """
-        if not self.first:
-            return
-        steps = dict(zip(self.first, torch.stack(list(self.first.values())).tolist(), strict=True))
-        first = min(steps.values())
-        if first < math.inf:
-            terms = [name for name, step in steps.items() if step == first]
-            blamed = [name for name in terms if name != "grad_norm"] or ["the gradient"]
-            raise UserError(
-                f"step {first:.0f}: {', '.join(blamed)} is not a finite number; lower --lr or "
-                "--clip-norm, lengthen --warmup, or use --precision float32"
-            )
+@contextlib.contextmanager
+def _records_held(run: Run) -> Iterator[None]:
+    """Pass on what a step emits once the step is made: one that finds no room is made again, and
+    would tell it twice.
+    """
+    held: list[tuple[str, dict[str, Any]]] = []
+    emit, run.emit = run.emit, lambda stream, record: held.append((stream, record))
+    try:
+        yield
+    finally:
+        run.emit = emit
+    for stream, record in held:
+        emit(stream, record)

@@ -32,7 +32,7 @@ from grace_geom.plots import export
 from grace_geom.records import Part, Result
 from tests.analysis.conftest import blank
 from tests.analysis.test_feature_analyses import lab  # noqa: F401  # a fixture
-from tests.processes import ranks, wait
+from tests.processes import ranks, wait, wait_until
 
 EVERY = ["--dtype", "float64", "--n", "21", "--batch", "4", "--attack-steps", "2"]
 """Six batches, the last of one image: 12 images in the first process, 9 in the second."""
@@ -189,7 +189,7 @@ def slow(flags: list[str]) -> None:
     real = CurvatureOperator.matvec
 
     def product(self, v):
-        time.sleep(0.05)
+        time.sleep(0.25)
         return real(self, v)
 
     CurvatureOperator.matvec = product  # type: ignore[method-assign]
@@ -208,11 +208,9 @@ def test_a_killed_process_ends_the_job_and_one_goes_on_from_what_was_kept(lab, t
         "--density-probes",
         "0",
     ]
-    flags += ["--probes", "200", "--out", str(tmp_path)]
+    flags += ["--probes", "40", "--out", str(tmp_path)]
     job = ranks(tmp_path, flags, 2, slow)
-    deadline = time.monotonic() + 120
-    while not list(tmp_path.glob(".parts/*.state")) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_until(lambda: list(tmp_path.glob(".parts/*.state")))
     job[1].kill()
     assert wait(job)[0] == 130
     said = (tmp_path / "err.0").read_text()

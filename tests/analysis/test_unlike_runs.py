@@ -129,6 +129,7 @@ def tables(text: str) -> None:
 
 @pytest.mark.parametrize("name", CALLS)
 @pytest.mark.drawn
+@pytest.mark.usefixtures("sketched")
 def test_unlike_runs_share_a_table(lab, tmp_path, capsys, name):
     runs = ["deeper", "usual", "constant", "broken"]
     result = call(lab, name, runs, tmp_path)
@@ -146,6 +147,7 @@ DEAD = ("anisotropy", "bound_terms", "feature_stability", "hessian_spectrum", "l
 
 @pytest.mark.parametrize("name", DEAD)
 @pytest.mark.drawn
+@pytest.mark.usefixtures("sketched")
 def test_a_dead_tower_is_answered_cell_by_cell_or_refused(lab, tmp_path, capsys, name):
     try:
         call(lab, name, ["dead"], tmp_path)

@@ -28,7 +28,7 @@ def folder(tmp_path_factory):
     return here
 
 
-@pytest.mark.parametrize("method", ["grace", "tga-zsr"])
+@pytest.mark.parametrize("method", ["grace", "tga-zsr", "comp-tga"])
 def test_is_trained_and_evaluated_and_analysed(method, folder, tmp_path, capsys):
     options = {
         "model": str(folder / "wide.json"), "pretrained": "random", "data": f"folder:{folder}",

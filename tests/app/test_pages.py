@@ -14,6 +14,7 @@ from streamlit.testing.v1 import AppTest
 
 from app import shell
 from tests.app.conftest import evaluation, spectrum, write_run
+from tests.processes import LONGEST
 
 MAIN = Path(__file__).resolve().parents[2] / "app" / "main.py"
 PAGES = (
@@ -36,11 +37,10 @@ def opened(monkeypatch):
 
     def start(root: Path, page: str = "overview", **link: object) -> AppTest:
         monkeypatch.setattr(sys, "argv", ["main.py", "--runs", str(root)])
-        app = AppTest.from_file(str(MAIN), default_timeout=60)
+        app = AppTest.from_file(str(MAIN), default_timeout=LONGEST)
         for name, value in link.items():
             app.query_params[name] = value
-        app.run()
-        return app if page == "overview" else app.switch_page(f"views/{page}.py").run()
+        return (app if page == "overview" else app.switch_page(f"views/{page}.py")).run()
 
     return start
 

@@ -63,7 +63,7 @@ def saved(trained, path: Path) -> Path:
     checkpoint = checkpoint_of(
         run.model,
         method.finish(run),
-        adapter=method.adapter(run),
+        adapter=method.kept_leaves(run),
         config={"method": "x"},
         step=run.step,
         trainer={"optimizer": {"state": {0: torch.ones(2)}}},
@@ -85,7 +85,7 @@ def test_logits_come_back(trained, tmp_path):
     with torch.no_grad():
         assert_close(model(toy_batch().images), trained[2], atol=1e-5, rtol=1e-5)
     assert checkpoint.step == 3
-    assert checkpoint.adapter.keys() == trained[0].adapter(trained[1]).keys()
+    assert checkpoint.adapter.keys() == trained[0].kept_leaves(trained[1]).keys()
 
 
 def test_merged_weights_load_into_plain_open_clip(trained, tmp_path):

@@ -24,7 +24,7 @@ from tests.data.fuzz_base import N, class_list, damaged, level, picture
 from tests.data.fuzz_folders import folders, pictures
 from tests.data.makers import CLASSES, write_tar
 
-LIMIT = 10.0  # seconds for one input
+LIMIT = 10.0  # seconds of CPU for one input: others may be busy here too
 
 
 def npz(rng: random.Random, folder: Path) -> str:
@@ -228,7 +228,7 @@ KINDS: dict[str, Callable[[random.Random, Path], str]] = {
 
 def outcome(kind: str, seed: int, folder: Path) -> str:
     """``clear`` or ``right``; anything else is a fault: ``wrong``, ``slow`` or a traceback."""
-    start = time.monotonic()
+    start = time.process_time()
     spec = KINDS[kind](random.Random(f"{kind} {seed}"), folder)
     try:
         image_set = resolve(spec, "eval")
@@ -249,7 +249,7 @@ def outcome(kind: str, seed: int, folder: Path) -> str:
         found = (
             "right" if all(not levels or levels in truth for levels in told) else f"wrong {told}"
         )
-    return found if time.monotonic() - start < LIMIT else f"slow: {spec}"
+    return found if time.process_time() - start < LIMIT else f"slow: {spec}"
 
 
 def count(kind: str, first: int, last: int) -> collections.Counter[str]:

@@ -10,6 +10,7 @@ from sklearn.metrics import confusion_matrix, recall_score
 from grace_geom.attacks import AttackSpec
 from grace_geom.data.conventions import has_mean_per_class
 from grace_geom.evaluation.accuracy import evaluate_set
+from grace_geom.evaluation.class_tables import per_class_table
 from grace_geom.evaluation.table import accuracy_table, paired_table
 from grace_geom.records import Accuracy, EvalRecord, confusion, pack
 from grace_geom.records.accuracy import pack_numbers
@@ -53,6 +54,8 @@ def test_published_data_sets_show_the_number_that_papers_report():
     assert f"{100 * mean:.1f} [" in text and "§ flowers: mean per-class accuracy" in text
     assert round(100 * mean, 1) != round(100 * found.accuracy, 1)
     assert record.summary["ID"] == pytest.approx(mean)
+    own = per_class_table([record])
+    assert own is not None and "mean over classes, each counting the same" in own.text(100)
 
 
 def test_paired_differences_of_published_data_sets_are_of_the_number_that_papers_report():

@@ -110,6 +110,34 @@ def test_a_tokenizer_of_transformers_travels_with_its_files(tmp_path):
     assert all(str(tmp_path).encode() not in f.read_bytes() for f in out.iterdir())
 
 
+@pytest.mark.parametrize("format", ["open_clip", "torch.export"])
+def test_a_tokenizer_that_cannot_be_read_is_missing_and_the_card_says_so(
+    format, run, tmp_path, monkeypatch
+):
+    pytest.importorskip("transformers", reason="needs grace_geom[transformers]")
+
+    def unreached(*_, **__):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr("transformers.AutoTokenizer.from_pretrained", unreached)
+    checkpoint = load_checkpoint(run)
+    text = {**checkpoint.network["text_cfg"], "hf_tokenizer_name": "org/words"}
+    network = {**checkpoint.network, "text_cfg": text}
+    save_checkpoint(tmp_path / "ckpt.pt", dataclasses.replace(checkpoint, network=network))
+    said = export_model(ExportRequest(tmp_path / "ckpt.pt", tmp_path / "out", format))
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "Whether the text tower gives the same logits is unknown" in card
+    told = "hf download org/words --local-dir out"
+    assert (told in card, told in said) == ((format == "open_clip",) * 2)
+    if format == "open_clip":
+        clip = open_clip.create_model(f"local-dir:{tmp_path / 'out'}")
+        x = torch.rand(2, 3, 16, 16)
+        own = opened(tmp_path / "ckpt.pt", verify=True)
+        features = own.model.features(x)
+        normal = (x - own.model.mean) / own.model.std
+        torch.testing.assert_close(clip.eval().encode_image(normal, normalize=True), features)
+
+
 def loaded_with(changes: dict[str, torch.Tensor], bias: float | None = None) -> Loaded:
     """The toy, or one with SigLIP's logit bias, with changes of its head."""
     model = toy()

@@ -17,7 +17,11 @@ QUICK = {"attack_steps": 1, "lr": 3e-3, "c_values": 3, "radius_steps": 3}
 OWN = {
     "ftp": {"mu": 1.0},
     "vpt-pmg-aft": {"lr": 0.3},
-}  # radii, a rate that let the few steps here through
+    "agft": {"target_ratio": 30.0},
+    "adv-flyp": {"lr": 1e-2, "lambda_feat": 0.1, "lambda_logit": 0.1},
+}  # radii, rates that let the few steps here through; targets that something can be learned of
+LEAST = {"adv-flyp": 2.36}
+"""Of 32 images of three classes each contrasts with its own: ln(32 / 3) is left."""
 
 
 def make(name: str):
@@ -46,7 +50,7 @@ def test_learns(name):
     history = train(
         method, toy_run(method, model, steps=25), [toy_batch(32, seed=s) for s in range(25)]
     )
-    totals = [sum(v.item() for v in terms.values()) for terms in history]
+    totals = [sum(v.item() for v in terms.values()) - LEAST.get(name, 0) for terms in history]
     assert sum(totals[-5:]) < 0.8 * sum(totals[:5])
 
 
@@ -65,7 +69,7 @@ def test_leaves_a_plain_model_behind(name):
     if (
         PROMPT in left
     ):  # tokens that a plain tower has no place for: kept beside the untouched pretrained weights
-        assert left.keys() == method.adapter(run).keys() == {PROMPT}
+        assert left.keys() == method.kept_leaves(run).keys() == {PROMPT}
         return
     assert left.keys() <= own.keys()
     assert all(left[n].shape == own[n].shape for n in left)

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from grace_geom.methods.directions import improve, leading_rows
+from grace_geom.methods.directions import eigenvectors, improve, leading_rows, leading_rows_at_once
 
 
 def decaying(n1: int = 30, n2: int = 40, seed: int = 0) -> torch.Tensor:
@@ -63,3 +63,30 @@ def test_no_gradient_gives_finite_rows(dtype):
         "W"
     ]
     assert rows.dtype == dtype and rows.isfinite().all()
+
+
+def test_jacobi_s_eigenvectors_are_lapack_s():
+    g = torch.Generator().manual_seed(0)
+    for r in (1, 2, 3, 4, 7, 8):
+        S = torch.randn(5, r, 2 * r, generator=g, dtype=torch.float64)
+        A = S @ S.mT
+        A[0] = torch.eye(r)  # equal eigenvalues
+        A[1] = 0
+        V = eigenvectors(A)
+        D = V.mT @ A @ V
+        assert_close(V.mT @ V, torch.eye(r, dtype=A.dtype).expand_as(A), rtol=0, atol=1e-12)
+        assert_close(D, torch.diag_embed(torch.linalg.eigvalsh(A).flip(1)), rtol=1e-12, atol=1e-11)
+
+
+def test_directions_without_lapack_are_the_same_up_to_signs():
+    g = torch.Generator().manual_seed(0)
+    shapes = [(12, 9), (6, 20), (3, 15), (8, 8)]
+    G = [torch.randn(*shape, generator=g, dtype=torch.float64) for shape in shapes]
+    starts = [torch.randn(4, shape[1], generator=g, dtype=torch.float64) for shape in shapes]
+    at_once = leading_rows_at_once(G, starts)
+    for slope, start, rows in zip(G, starts, at_once, strict=True):
+        expected = leading_rows(slope, start)
+        assert rows.shape == expected.shape
+        assert_close((rows @ expected.mT).abs(), torch.eye(len(rows)).double(), rtol=0, atol=1e-9)
+    (rows,) = leading_rows_at_once([torch.zeros(6, 9)], [torch.randn(4, 9, generator=g)])
+    assert_close(rows @ rows.mT, torch.eye(4), rtol=0, atol=1e-5)

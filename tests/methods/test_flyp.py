@@ -3,16 +3,16 @@ import torch
 from open_clip.loss import ClipLoss
 from torch.testing import assert_close
 
-from grace_geom.methods.flyp import Flyp
+from grace_geom.methods import flyp
+from grace_geom.methods.flyp import Flyp, captions_of
 from tests.toys import CLASSES, TEMPLATES, toy_batch, toy_clip, toy_run, train
 
 
 def test_loss_is_open_clip_s_on_the_drawn_captions(monkeypatch):
     method, batch, drawn = Flyp(), toy_batch(6), []
     run = toy_run(method)
-    captions = method.captions
     monkeypatch.setattr(
-        Flyp, "captions", lambda self, run, batch: drawn.extend(captions(run, batch)) or drawn
+        flyp, "captions_of", lambda run, batch: drawn.extend(captions_of(run, batch)) or drawn
     )
     terms = method.gradients(run, [batch]).terms
     clip, model = toy_clip().clip, toy_clip()

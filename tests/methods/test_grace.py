@@ -12,6 +12,7 @@ from grace_geom.methods import METHODS
 from grace_geom.methods.grace import Grace
 from grace_geom.methods.last_step import last_step
 from grace_geom.methods.lora import Lora
+from tests.methods.moving import moved
 from tests.toys import toy_batch, toy_clip, toy_run, train, write_weights
 
 FEW = {"attack_steps": 2, "r": 4}
@@ -293,7 +294,7 @@ def test_processes_tell_each_other_factors_gradients_unless_directions_need_the_
     method.refresh(run, [batch])
     fixed = {n: w.detach() for n, w in method.weights(run.model, run.params).items()}
     monkeypatch.setattr(
-        distributed, "mean", lambda tensors: sent.extend(t.numel() for t in tensors)
+        distributed, "mean", lambda tensors, wait: sent.extend(t.numel() for t in tensors)
     )
     delta = {
         n: (B.numel(), A.numel()) for n, (B, A) in method.perturbation(run, fixed, [batch]).items()
@@ -312,3 +313,48 @@ def test_attack_steps_warm_up():
     for run.step in range(20):
         counts.append(method.reach(run).steps)
     assert counts == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10] + [10] * 10
+
+
+def test_without_the_term_and_the_log_the_attacked_feature_is_not_computed():
+    found = []
+    for log in (True, False):
+        method = Grace(gv=False, log_cosines=log, lr=1e-2, **FEW)
+        run = warmed_up(method)
+        losses = method.gradients(run, [toy_batch()])
+        found.append((losses.observed.keys(), {n: p.grad for n, p in run.params.items()}))
+    more = {"gram_volume", "cos_id_adv", "cos_adv_awp"}
+    assert found[0][0] - found[1][0] == more and not found[1][0] - found[0][0]
+    assert all(torch.equal(g, found[1][1][name]) for name, g in found[0][1].items())
+
+
+def test_groups_of_m_images_have_a_perturbation_of_their_own_and_a_whole_step_is_one_group():
+    batch, ends = in_double(toy_batch(8)), {}
+    for m in (None, 8, 4):
+        method = Grace(rho=0.05, lr=1e-2, awp_m=m, **FEW)
+        run = toy_run(method, toy_clip().double(), steps=100)
+        method.refresh(run, [batch])
+        run.step = 1  # between refreshes
+        method.gradients(run, [batch])
+        ends[m] = {n: p.grad for n, p in run.params.items()}
+    assert all(torch.equal(ends[8][n], g) for n, g in ends[None].items())
+    run = toy_run(method, toy_clip().double(), steps=100)
+    method.refresh(run, [batch])
+    run.step = 1
+    for half in batch.split(4):  # by hand: two steps' gradients, one after the other
+        Grace.gradients(method, run, [half])
+    for name, p in run.params.items():
+        assert_close(ends[4][name], p.grad / 2, rtol=1e-9, atol=1e-12)
+    assert any((ends[4][n] - g).abs().max() > 1e-6 * g.abs().max() for n, g in ends[None].items())
+
+
+def test_groups_do_not_depend_on_how_a_step_is_cut_and_processes_are_told():
+    batch, found = in_double(toy_batch(7)), []
+    for pieces in ([batch], batch.split(2)):
+        method = Grace(rho=0.05, awp_m=3, **FEW)
+        run = moved(method, toy_clip().double())
+        terms = method.gradients(run, pieces).terms
+        found.append({n: p.grad for n, p in run.params.items()} | terms)
+    for key in found[0]:
+        assert_close(found[1][key], found[0][key], rtol=1e-6, atol=1e-10)
+    assert method.coupled is not None and method.coupled.images == 3
+    assert Grace().coupled is None

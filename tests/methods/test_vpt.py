@@ -56,7 +56,7 @@ def written(tmp_path):
     method = VptPmgAft(attack_steps=1, prompt_tokens=4)
     run = toy_run(method)
     train(method, run, [toy_batch()] * 3)
-    checkpoint = checkpoint_of(run.model, method.finish(run), adapter=method.adapter(run))
+    checkpoint = checkpoint_of(run.model, method.finish(run), adapter=method.kept_leaves(run))
     save_checkpoint(tmp_path / "ckpt.pt", checkpoint)
     return tmp_path / "ckpt.pt", run
 

@@ -30,12 +30,19 @@ def test_the_logit_bias_is_in_the_head(tmp_path):
 
 
 @pytest.mark.parametrize("key", ["hf_tokenizer_name", "hf_model_name"])
-def test_what_cannot_be_fetched_is_named_with_the_file_route(key, monkeypatch):
+@pytest.mark.parametrize(
+    ("place", "way"),
+    [
+        ("nobody/at-all", "--model FILE.json with hf_tokenizer_name"),
+        ("/nowhere/at-all", "put it back"),
+    ],
+)
+def test_what_cannot_be_fetched_is_named_with_the_file_route(key, place, way, monkeypatch):
     pytest.importorskip("transformers")
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    text = {**CONFIG["text_cfg"], key: "/nowhere/at-all"}
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    text = {**CONFIG["text_cfg"], key: place}
     name = register({**CONFIG, "text_cfg": text}, "mine")
-    with pytest.raises(UserError, match=r"/nowhere/at-all.*hf_tokenizer_name") as error:
+    with pytest.raises(UserError, match=f"{place}.*{way}") as error:
         build(ModelSpec(name, "random"), CLASSES, TEMPLATES)
     assert "\n" not in str(error.value)
     assert open_clip.get_model_config(name)

@@ -77,6 +77,24 @@ def test_a_repository_is_fetched_by_open_clips_client(repository, monkeypatch):
     assert {repo for repo, _ in asked} == {"some/robust"}
 
 
+def test_a_base_that_cannot_be_fetched_again_is_told_with_the_cache(repository, monkeypatch):
+    def client(repo_id, filename, **_):
+        if not (repository / filename).is_file():
+            raise FileNotFoundError(filename)
+        return str(repository / filename)
+
+    monkeypatch.setattr("open_clip.pretrained.hf_hub_download", client)
+    checkpoint = checkpoint_of(build(ModelSpec("hf-hub:some/robust"), CLASSES, TEMPLATES), {})
+
+    def unreached(*_, **__):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr("open_clip.pretrained.hf_hub_download", unreached)
+    with pytest.raises(UserError, match=r"`hf download some/robust` .*HF_HOME") as error:
+        open_base(checkpoint)
+    assert "--model" not in str(error.value), "which no comparison takes"
+
+
 def test_without_a_network_the_file_route_is_named(monkeypatch):
     def client(*_, **__):
         raise OSError("no route to host")
@@ -101,8 +119,12 @@ def test_a_checkpoint_is_opened_where_the_folder_is_gone(repository, tmp_path):
     assert torch.equal(again(x), before)
     assert again.preprocess == model.preprocess
     assert checkpoint.model == f"local-dir:{folder}" and checkpoint.network["quick_gelu"]
-    with pytest.raises(UserError, match="there is no folder"):
+    told = r"needs the pretrained weights, local-dir:.*, which is not here: put the folder back at "
+    with pytest.raises(UserError, match=f"{told}{folder}, or a link to where it lies now"):
         open_base(checkpoint)
+    folder.symlink_to(repository)
+    assert same(open_base(checkpoint).clip, model.clip)
+    folder.unlink()
     save_checkpoint(tmp_path / "d.pt", checkpoint_of(again, {}))  # once more, from memory
     assert torch.equal(open_checkpoint(tmp_path / "d.pt")[0](x), before)
 

@@ -1,4 +1,4 @@
-"""Data that studies of the tests train on."""
+"""Data that studies of the tests train on; studies draw only where a test looks at the picture."""
 
 import json
 
@@ -6,8 +6,16 @@ import numpy as np
 import pytest
 import torch
 
+from tests.analysis.conftest import blank
 from tests.toys import CLASSES as TOYS
 from tests.toys import toy_batch
+
+
+@pytest.fixture(autouse=True)
+def unprinted(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For every test without the mark ``drawn``: a study's figure takes longer than its stub."""
+    if request.node.get_closest_marker("drawn") is None:
+        monkeypatch.setattr("grace_geom.study.figure.save", blank)
 
 
 @pytest.fixture

@@ -7,14 +7,14 @@ from grace_geom.config import TrainConfig, make_config
 from grace_geom.evaluation import Measures, Source
 from grace_geom.study.execute import Steps, run_all
 from grace_geom.study.options import Job
-from tests.processes import fork
+from tests.processes import LONGEST, fork, wait_until
 
 SEEDS = (0, 1)
 
 
 def beat(config: TrainConfig) -> Path:
-    """A training that only shows that it is alive, for five minutes at most."""
-    for _ in range(3000):
+    """A training that only shows that it is alive, for longer than the test waits for its end."""
+    for _ in range(20 * LONGEST):
         with open(f"{config.run_dir}.beat", "a") as file:
             file.write(".")
         time.sleep(0.1)
@@ -45,14 +45,15 @@ def sizes(folder: Path) -> list[int]:
 def test_a_killed_study_leaves_no_process_that_goes_on_writing(tmp_path: Path) -> None:
     parent = fork(study, str(tmp_path))
     try:
-        until = time.monotonic() + 600
-        while len(sizes(tmp_path)) < len(SEEDS) and time.monotonic() < until:
-            time.sleep(0.1)
-        assert len(sizes(tmp_path)) == len(SEEDS), "the processes did not start"
+        wait_until(lambda: len(sizes(tmp_path)) == len(SEEDS))
     finally:
         parent.kill()
         parent.join()
-    time.sleep(2)
-    before = sizes(tmp_path)
+    wait_until(lambda: at_rest(tmp_path))
+
+
+def at_rest(folder: Path) -> bool:
+    """Whether nobody writes there for a second, in which a living process does so ten times."""
+    before = sizes(folder)
     time.sleep(1)
-    assert sizes(tmp_path) == before
+    return sizes(folder) == before

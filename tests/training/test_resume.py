@@ -2,16 +2,28 @@
 seed are one run.
 """
 
+import json
+
 import pytest
 import torch
+from safetensors.torch import save_file
 
+from grace_geom import train
 from grace_geom.checkpoint import digest, load_checkpoint
 from grace_geom.errors import Interrupted, UserError
 from grace_geom.methods import METHODS
+from grace_geom.models import ModelSpec, open_clip_model
 from grace_geom.training import train_run
 from tests.small_run import lines, small_config, small_run
+from tests.toys import CONFIG, register_toy
 
-TRAINED = [name for name, method in METHODS.items() if method.trains]
+LIKE_OTHERS = ("mix-at", "lora-mix-at", "agft", "ucat", "adv-flyp")
+"""Methods whose state and draws are those of `at`, `lora-at` or `flyp`."""
+TRAINED = [
+    pytest.param(name, marks=pytest.mark.nightly if name in LIKE_OTHERS else ())
+    for name, method in METHODS.items()
+    if method.trains
+]
 
 
 def same(a, b) -> bool:
@@ -25,21 +37,21 @@ def same(a, b) -> bool:
 
 
 @pytest.mark.parametrize("name", TRAINED)
-def test_ten_and_ten_steps_are_twenty(name, tmp_path):
-    whole = small_run(tmp_path, name, epochs=4, out=str(tmp_path / "whole"))
-    halves = tmp_path / "halves"
-    config = {"epochs": 4, "out": str(halves)}
+def test_seven_three_and_five_steps_are_fifteen(name, tmp_path):
+    whole = small_run(tmp_path, name, epochs=3, out=str(tmp_path / "whole"))
+    parts = tmp_path / "parts"
+    config = {"epochs": 3, "out": str(parts)}
     with pytest.raises(Interrupted, match="--resume"):
         small_run(tmp_path, name, **config, stop_after=7)  # inside the second epoch of five steps
     torch.manual_seed(99)  # whatever the new process did before
     with pytest.raises(Interrupted):
         small_run(tmp_path, name, **config, stop_after=10, resume=True)
     small_run(tmp_path, name, **config, resume=True)
-    a, b = load_checkpoint(whole / "ckpt.pt"), load_checkpoint(halves / "ckpt.pt")
-    assert a.step == b.step == 20
+    a, b = load_checkpoint(whole / "ckpt.pt"), load_checkpoint(parts / "ckpt.pt")
+    assert a.step == b.step == 15
     assert digest(a.state_dict) == digest(b.state_dict)
     assert same(a.trainer, b.trainer)
-    assert (whole / "ckpt.pt").read_bytes() == (halves / "ckpt.pt").read_bytes()
+    assert (whole / "ckpt.pt").read_bytes() == (parts / "ckpt.pt").read_bytes()
     for stream in ("metrics", "curvature"):
         if (whole / f"{stream}.jsonl").exists():
             clock = {"seconds", "images_per_s"}
@@ -48,7 +60,7 @@ def test_ten_and_ten_steps_are_twenty(name, tmp_path):
                     {k: v for k, v in r.items() if k not in clock}
                     for r in lines(folder / f"{stream}.jsonl")
                 ]
-                for folder in (whole, halves)
+                for folder in (whole, parts)
             )
             assert first == second
 
@@ -136,3 +148,24 @@ def test_a_run_stopped_before_its_first_checkpoint_starts_again(tmp_path):
     (tmp_path / "run" / "ckpt.pt").unlink()
     out = train_run(small_config(tmp_path, resume=True), quiet=True)
     assert [r["step"] for r in lines(out / "metrics.jsonl") if "loss" in r] == list(range(1, 11))
+
+
+def test_a_run_whose_networks_folder_is_gone_says_where_it_belongs(tmp_path, capsys):
+    clip, _ = open_clip_model(ModelSpec(register_toy(), "random"))
+    kept, gone = tmp_path / "kept", tmp_path / "robust"
+    kept.mkdir()
+    (kept / "open_clip_config.json").write_text(json.dumps({"model_cfg": CONFIG}))
+    save_file(clip.state_dict(), kept / "open_clip_model.safetensors")
+    gone.symlink_to(kept)
+    values = {"model": f"local-dir:{gone}", "pretrained": None, "max_steps": 4}
+    with pytest.raises(Interrupted):
+        small_run(tmp_path, **values, stop_after=2)
+    gone.unlink()
+    with pytest.raises(SystemExit):
+        train.main(["--out", str(tmp_path / "run"), "--resume"])
+    told = capsys.readouterr().err
+    assert f"error: --resume needs the pretrained weights, local-dir:{gone}, which is not" in told
+    assert f"put the folder back at {gone}, or a link to where it lies now" in told
+    gone.symlink_to(kept)
+    train.main(["--out", str(tmp_path / "run"), "--resume"])
+    assert load_checkpoint(tmp_path / "run").step == 4

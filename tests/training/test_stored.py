@@ -11,6 +11,7 @@ import torch
 from grace_geom.checkpoint import load_checkpoint, save_checkpoint
 from grace_geom.errors import Interrupted, UserError
 from grace_geom.training import run
+from grace_geom.training.data import images_of
 from tests.small_run import small_config, small_run
 
 ODD = {
@@ -27,10 +28,18 @@ def places(tree, at=()):
             yield from places(value, (*at, key))
 
 
-def at(tree, place):
-    for key in place:
-        tree = tree[key]
-    return tree
+MISSING = object()
+
+
+def changed(tree, place, value):
+    """The tree with another value at a place, or nothing there; what lies elsewhere is shared."""
+    key, *rest = place
+    new = copy.copy(tree)
+    if value is MISSING and not rest:
+        del new[key]
+    else:
+        new[key] = changed(tree[key], rest, value) if rest else value
+    return new
 
 
 def allowed(place, kind) -> bool:
@@ -56,7 +65,7 @@ def allowed(place, kind) -> bool:
 def trainer_of(folder, method, more):
     """The trainer of the same run, before its first step."""
     config = small_config(folder, method, **more)
-    train, _ = run._data(config)
+    train, _ = images_of(config)
     return run._trainer(config, run._model(config, train, None), "float32", len(train))
 
 
@@ -79,16 +88,10 @@ def test_every_odd_entry_is_refused_by_its_key(stopped):
     deep = [x for x in top if len(x[0]) > 2]
     chosen = [x for x in top if len(x[0]) <= 2] + random.Random(0).sample(deep, min(len(deep), 150))
     for place, kind in chosen:
-        state = copy.deepcopy(whole)
-        parent = at(state, place[:-1])
-        if kind == "missing":
-            del parent[place[-1]]
-        else:
-            parent[place[-1]] = ODD[kind]
         if allowed(place, kind) and not (method == "grace" and place == ("method",)):
             continue
         with pytest.raises(UserError) as refused:
-            trainer.restore(state)
+            trainer.restore(changed(whole, place, ODD.get(kind, MISSING)))
             pytest.fail(f"{place} {kind}")
         said = str(refused.value)
         assert said.startswith(("its trainer.", "the checkpoint belongs")) and "\n" not in said
@@ -110,9 +113,7 @@ def test_the_command_names_the_file_and_the_key(tmp_path, place, value, said):
         small_run(tmp_path, "lora", stop_after=3)
     file = tmp_path / "run" / "ckpt.pt"
     checkpoint = load_checkpoint(file)
-    state = copy.deepcopy(checkpoint.trainer)
-    at(state, place[:-1])[place[-1]] = value
-    save_checkpoint(file, replace(checkpoint, trainer=state))
+    save_checkpoint(file, replace(checkpoint, trainer=changed(checkpoint.trainer, place, value)))
     with pytest.raises(UserError) as refused:
         small_run(tmp_path, "lora", resume=True)
     assert str(refused.value).startswith(f"--resume: {file}: ") and said in str(refused.value)

@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import fields
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from grace_geom.methods.grace import Grace
 from grace_geom.methods.sam import Sam
 from grace_geom.training import run as training
 from grace_geom.training import train_run
+from tests.processes import LONGEST, wait_until
 from tests.small_run import lines, small_config, small_run, write_npz
 from tests.toys import register_toy, toy_clip
 
@@ -357,18 +357,12 @@ def test_ctrl_c_in_a_real_process(tmp_path):
         env=environment,
         start_new_session=True,
     )
-    deadline = time.monotonic() + 120
     metrics = out / "metrics.jsonl"
-    while (
-        time.monotonic() < deadline
-        and process.poll() is None
-        and not (metrics.exists() and metrics.stat().st_size)
-    ):
-        time.sleep(0.1)
+    wait_until(lambda: process.poll() is not None or (metrics.exists() and metrics.stat().st_size))
     os.killpg(
         process.pid, signal.SIGINT
     )  # as a terminal does: to the whole group, workers included
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=LONGEST)
     assert process.returncode == 130, said
     assert f"saved in {out}. Continue with: python -m grace_geom.train --out {out} --resume" in said
     assert "Traceback" not in said

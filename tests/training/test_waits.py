@@ -1,74 +1,138 @@
-"""How often a step of training asks for a number or a count that a GPU would have to finish its
-work for.
+"""How often a step of training, and what the loop does beside it, has the host wait for a GPU."""
 
-Seen in the operators that are called, on the CPU: a copy from a GPU to the host cannot be seen
-here.
-"""
+import copy
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
-from grace_geom.methods import METHODS
+from grace_geom.methods import METHODS, Run
+from grace_geom.models import ClipClassifier
 from grace_geom.training import Plan, Trainer
-from tests.toys import toy_batch, toy_clip, toy_run
+from grace_geom.training.average import Average
+from grace_geom.training.fit import fit
+from grace_geom.weights import Weights
+from tests.pretended_gpu import Seen, pretended_gpu
+from tests.toys import toy_batch, toy_clip, toy_images
 
-WAITS = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "aten.equal")
-"""A number for Python; a shape that depends on numbers."""
-
-
-class Waits(TorchDispatchMode):
-    """Counts them."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.count = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        masks = (
-            [i for i in args[1] if i is not None and i.dtype == torch.bool]
-            if "aten.index" in str(func)
-            else []
-        )
-        self.count += bool(masks) or any(name in str(func) for name in WAITS)
-        return func(*args, **(kwargs or {}))
+STEPS = 100
+PAGE = (Path(__file__).parents[2] / "docs/scale.md").read_text()
 
 
-def waits_of_a_step(name: str, **settings) -> int:
-    """Of the second step: the first estimates curvature, which looks once a refresh."""
-    method = METHODS[name](lr=1e-2, optimizer="sgd", **settings)
-    trainer = Trainer(method, toy_run(method, toy_clip(), steps=80), Plan(80, 20, clip_norm=0.5))
-    for group in trainer.optimizer.param_groups:
-        group["initial_lr"] = group["lr"]
-    trainer.step(toy_batch(8, 0))
-    with Waits() as waits:
-        trainer.step(toy_batch(8, 1))
-    return waits.count
+def told(row: str) -> int:
+    """The number of waits that docs/scale.md tells in the row that begins so."""
+    (found,) = re.findall(rf"^\| {re.escape(row)}.* \| (\d+) \|$", PAGE, re.MULTILINE)
+    return int(found)
 
 
-def test_what_is_counted():
-    with Waits() as waits:
-        x = torch.arange(3.0)
-        _ = (
-            bool(x.sum() > 0),
-            x.max().item(),
-            x.nonzero(),
-            x[x > 1],
-            x[torch.tensor([0, 2])],
-            x.clamp(0, 1),
-        )
-    assert waits.count == 4
+@cache
+def toy() -> ClipClassifier:
+    return toy_clip()
+
+
+@pytest.fixture
+def gpu() -> Iterator[Seen]:
+    toy()  # made on the CPU, once
+    with pretended_gpu() as seen:
+        yield seen
+
+
+def trainer_on_gpu(name: str, precision: str = "float32", log_every: int = 10, **settings):
+    model = copy.deepcopy(toy()).to("cuda")
+    method = METHODS[name](lr=1e-2, **settings)
+    params, state = method.setup(model, torch.Generator().manual_seed(0))
+    generator = torch.Generator("cuda").manual_seed(1)
+    run = Run(model, params, generator, STEPS, state, images=toy_images)
+    plan = Plan(STEPS, STEPS, clip_norm=0.5, precision=precision, log_every=log_every)
+    return Trainer(method, run, plan)
+
+
+def waits_of_a_step(seen: Seen, name: str, precision: str = "float32", **settings) -> int:
+    """Of the second step, copies to the GPU that wait included; the first has more to do once."""
+    trainer = trainer_on_gpu(name, precision, **settings)
+    first, second = (toy_batch(8, seed).to("cuda") for seed in (0, 1))
+    trainer.step(first)
+    seen.waits.clear()
+    seen.uploads.clear()
+    trainer.step(second)
+    return seen.waits.total() + sum(n for (w, _), n in seen.uploads.items() if "blocking" in w)
 
 
 @pytest.mark.parametrize("name", ["ft", "lora", "sam"])
-def test_a_step_without_an_attack_waits_for_nothing(name):
-    assert waits_of_a_step(name) == 0
+def test_a_step_without_an_attack_waits_for_nothing(gpu, name: str):
+    assert waits_of_a_step(gpu, name) == told("a step without an attack"), gpu.lines()
 
 
-@pytest.mark.parametrize("name", ["at", "awp", "trades", "tecoa", "grace"])
-def test_a_step_with_an_attack_looks_once_at_its_end_however_many_steps_it_has(name):
-    assert waits_of_a_step(name, attack_steps=2) == waits_of_a_step(name, attack_steps=6) == 1
+ATTACKED = {
+    "at": {}, "awp": {}, "trades": {}, "tecoa": {}, "grace": {},
+    "at, images leave early": {"attack_stop": 0.5},
+    "grace, images leave early": {"attack_stop": 0.5},
+    "grace, gradient reused": {"awp_reuse": True},
+    "grace, spread": {"gv_form": "spread"}, "grace, sketch": {"awp_direction": "sketch"},
+    "pmg-aft": {}, "pmg-aft, plain cosines": {"logit_scale": "none", "kl_reduction": "sum"},
+}  # fmt: skip
 
 
-def test_images_that_may_leave_cost_a_look_a_step_of_the_attack():
-    assert waits_of_a_step("at", attack_steps=4, attack_stop=100.0) == 4 + 1
+@pytest.mark.parametrize("name", ATTACKED)
+def test_a_step_with_an_attack_looks_once_at_its_end(gpu, name: str):
+    settings = {"attack_steps": 4, **ATTACKED[name]}
+    waits = waits_of_a_step(gpu, name.split(",")[0], **settings)
+    assert waits == told("a step with an attack"), gpu.lines()
+
+
+def test_the_number_of_attack_steps_does_not_matter(gpu):
+    counts = [waits_of_a_step(gpu, "at", attack_steps=n) for n in (1, 7)]
+    assert counts == [1, 1]
+
+
+def test_fp16_asks_the_device_whether_a_gradient_overflowed(gpu):
+    more = told("a step in fp16 with `--optimizer sgd`, also")
+    assert waits_of_a_step(gpu, "ft", "fp16", optimizer="sgd") == more, gpu.lines()
+    assert waits_of_a_step(gpu, "ft", "fp16") == 0, gpu.lines()
+
+
+def test_sentences_are_drawn_for_labels_that_the_host_must_know(gpu):
+    """And their tokens go back to the device."""
+    assert waits_of_a_step(gpu, "flyp") == told("a step of `flyp`"), gpu.lines()
+
+
+class Nobody:
+    """A recorder that keeps nothing."""
+
+    def step(self, images: int) -> None: ...
+
+    def log(self, record: dict[str, float]) -> None: ...
+
+    def evaluate(self, weights: Weights) -> dict[str, float]:
+        return {}
+
+    def save(self, trainer: Trainer, weights: Weights) -> None: ...
+
+
+def waits_of_a_loop(seen: Seen, steps: int, ema: float | None = None, **settings) -> int:
+    trainer = trainer_on_gpu(**settings)
+    trainer.average = Average(trainer.run.params, ema) if ema else None
+    trainer.plan = replace(trainer.plan, total_steps=steps, steps_per_epoch=steps)
+    seen.waits.clear()
+    fit(trainer, lambda epoch, skip: [toy_batch(8, s) for s in range(steps)], Nobody())
+    return seen.waits.total()
+
+
+def test_the_loop_waits_for_its_records_alone(gpu):
+    """The numbers, and whether all of them were finite: two looks, one after the other."""
+    seldom = waits_of_a_loop(gpu, 6, name="ft", log_every=6)
+    assert seldom == told("a record of the log"), gpu.lines()
+    assert waits_of_a_loop(gpu, 6, name="ft", log_every=2) == 3 * seldom
+    assert waits_of_a_loop(gpu, 6, name="ft", log_every=6, ema=0.9) == seldom
+
+
+def test_a_refresh_of_the_curvature_looks_once(gpu):
+    settings = {"name": "grace", "attack_steps": 1, "log_every": 4}
+    once = waits_of_a_loop(gpu, 4, **settings, refresh_every=10**6)
+    refresh = told("a refresh of the curvature")
+    assert once == 4 + told("a record of the log") + refresh, "an attack a step, one refresh"
+    assert waits_of_a_loop(gpu, 4, **settings, refresh_every=1) == once + 3 * refresh

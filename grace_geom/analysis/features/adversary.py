@@ -120,7 +120,7 @@ def adversarial_images(
         return known
     mine = my_images(len(image_set))
     part = image_set if len(mine) == len(image_set) else image_set.take(mine)
-    batches = _on(model, loader(part, batch_size, inputs, train=False))
+    batches = loader(part, batch_size, inputs, train=False, workers=None, device=model.device)
     index = torch.from_numpy(part.index)
     attacked = _attacked(lambda x: logits(x, weights), batches, index, adversary, seed)
     shared = len(part) < len(image_set)

@@ -65,6 +65,7 @@ def anisotropy(
     keys: list[str] = []
 
     def statistic(drawn: Tensor) -> np.ndarray:
+        """All numbers of these images, ``(len(keys),)``."""
         found: dict[str, float] = {}
         for layer in usable:
             found |= {

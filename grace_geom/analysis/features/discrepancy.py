@@ -129,6 +129,7 @@ def domain_discrepancies(
     keys = ["largest", *(f"{kind}/{s}-{t}" for s, t in pairs for kind in kinds)]
 
     def statistic(*drawn: Tensor) -> np.ndarray:
+        """The largest distance, then those of each pair: ``(len(keys),)``."""
         at = dict(zip(samples, drawn, strict=True))
         at |= {"adv": at["id"]} if "adv" in rows else {}
         found = every_pair(

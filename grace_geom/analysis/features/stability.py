@@ -113,6 +113,7 @@ def stability(
     keys: list[str] = []
 
     def statistic(*rows: Tensor) -> np.ndarray:
+        """All numbers of these rows, one tensor a sample: ``(len(keys),)``."""
         at = dict(zip(samples, rows, strict=True))
         drawn = {name: at.get(name, at["id"]) for name in usable}
         near = {name: points[name].neighbours(r, max(K_SWEEP)) for name, r in drawn.items()}

@@ -137,7 +137,8 @@ def streams(
         )
 
     def clean(image_set: ImageSet) -> Iterable[Batch]:
-        return loader(image_set, plan.batch, checkpoint.preprocess.at(plan.size), train=False)
+        inputs, device = checkpoint.preprocess.at(plan.size), checkpoint.device
+        return loader(image_set, plan.batch, inputs, train=False, workers=None, device=device)
 
     def attacked() -> Iterable[Batch]:
         return batches_of(x_adv, id_set.labels, plan.batch)

@@ -67,11 +67,12 @@ def clean_features(
     ``plan.size`` pixels a side; another one resizes them inside.
     """
     found: dict[str, dict[str, Features]] = {name: {} for name in models}
-    inputs = next(iter(models.values())).preprocess.at(plan.size)
+    one = next(iter(models.values()))
+    inputs, device = one.preprocess.at(plan.size), one.device
     for distribution, image_set in {"id": id_set, **ood}.items():
         of_set = _collected(
             models,
-            lambda mine, here=image_set: _read(here, mine, plan.batch, inputs),  # type: ignore[misc]
+            lambda mine, here=image_set: _read(here, mine, plan.batch, inputs, device),  # type: ignore[misc]
             torch.tensor(image_set.labels),
             which_images(image_set),
             distribution,
@@ -152,12 +153,12 @@ def _together(features: Features, labels: Tensor) -> Features:
 
 
 def _read(
-    image_set: ImageSet, positions: np.ndarray, batch: int, inputs: Preprocess
+    image_set: ImageSet, positions: np.ndarray, batch: int, inputs: Preprocess, device: torch.device
 ) -> Iterable[Batch]:
     if not len(positions):
         return []
     part = image_set if len(positions) == len(image_set) else image_set.take(positions)
-    return loader(part, batch, inputs, train=False)
+    return loader(part, batch, inputs, train=False, workers=None, device=device)
 
 
 def attack(
@@ -198,7 +199,8 @@ def weight_perturbed(
 ) -> tuple[Tensor, Tensor]:
     """Unit features at W_pert of the clean and of the attacked ID images."""
     mine = my_batches(len(id_set), plan.awp_batch)
-    clean = _read(id_set, mine, plan.awp_batch, model.preprocess.at(plan.size))
+    inputs = model.preprocess.at(plan.size)
+    clean = _read(id_set, mine, plan.awp_batch, inputs, model.device)
     attacked = batches_of(x_adv, id_set.labels, plan.awp_batch, mine)
     return perturbed_features(model, logits, clean, attacked, plan.adversary, plan.seed)
 

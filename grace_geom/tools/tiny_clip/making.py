@@ -50,7 +50,7 @@ class Pretraining:
         warmup: Warm-up of the learning rate, as a fraction of the steps.
         weight_decay: Weight decay of matrices; other tensors have none.
         seed: Random seed for the initial weights, the images, the captions and their order.
-        device: Device: cpu, cuda; auto: a GPU if there is one.
+        device: Device: cpu, cuda, cuda:1; auto: a GPU if there is one.
         n: Number of images per data set for the accuracies in the record.
         hard_ids: File for the indices of the natural adversarial images; null: beside the weights.
         overwrite: Overwrite existing files.

@@ -1,0 +1,59 @@
+"""Runs on a pretended GPU are those of the CPU, whole, stopped and resumed."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from grace_geom.checkpoint import load_checkpoint
+from grace_geom.errors import Interrupted
+from grace_geom.models import vit
+from grace_geom.training import train_run
+from tests.pretended_runs.there import gpu, trained
+from tests.small_run import lines, small_config
+
+
+@pytest.fixture(autouse=True)
+def one_order(monkeypatch) -> None:
+    """Else the CPU computes attention in another order."""
+    monkeypatch.setattr(vit, "SHORT", 0)
+
+
+@pytest.mark.parametrize("method", ["ft", "lora", "at", "grace"])
+def test_a_run_stopped_and_resumed_on_a_gpu_is_the_cpus(tmp_path: Path, method: str):
+    (tmp_path / "cpu").mkdir()
+    with gpu() as seen:
+        there = trained(tmp_path, method, precision="float32")  # auto is bf16 on a GPU
+    here = train_run(
+        small_config(tmp_path / "cpu", method, epochs=1, workers=0, data=data(tmp_path)), quiet=True
+    )
+    ours, theirs = load_checkpoint(there), load_checkpoint(here)
+    assert ours.step == theirs.step == 5
+    for name, w in theirs.state_dict.items():
+        assert ours.state_dict[name].device.type == "cpu"
+        assert torch.equal(ours.state_dict[name], w), name
+    losses = [
+        [r["loss"] for r in lines(run / "metrics.jsonl") if "loss" in r] for run in (there, here)
+    ]
+    assert losses[0] == losses[1] and len(losses[0]) == 5
+    assert not seen.nondeterministic
+
+
+def data(folder: Path) -> str:
+    return f"npz:{folder / 'toy.npz'}"
+
+
+def test_a_run_begun_on_a_gpu_goes_on_without_one(tmp_path: Path):
+    with gpu(), pytest.raises(Interrupted):
+        train_run(
+            small_config(tmp_path, "at", device="cuda", workers=0, epochs=1, stop_after=2),
+            quiet=True,
+        )
+    out = train_run(small_config(tmp_path, "at", workers=0, epochs=1, resume=True), quiet=True)
+    assert load_checkpoint(out).step == 5
+
+
+@pytest.mark.parametrize("method", ["at", "grace"])
+def test_pieces_that_are_found_by_themselves_and_images_that_leave_early(tmp_path, method: str):
+    with gpu():
+        trained(tmp_path, method, attack_stop=1.0, micro_batch="auto")

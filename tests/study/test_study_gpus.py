@@ -1,0 +1,99 @@
+"""Runs of a study on several GPUs: each worker has one, and its run sees no other."""
+
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from grace_geom.config import TrainConfig, make_config
+from grace_geom.evaluation import Measures, Source
+from grace_geom.records import EvalRecord
+from grace_geom.study import StudyOptions, execute
+from grace_geom.study.options import Job
+from tests.pretended_gpu import pretended_gpu
+from tests.stub_study import Stub, study
+
+EMPTY = EvalRecord("", "", "", None, {}, ())
+
+
+class Inline:
+    """An executor that runs each job here, in the order of their submission, and remembers its
+    GPU.
+    """
+
+    def __init__(self, gpu: str | None, seen: list[tuple[str | None, int]]) -> None:
+        self.gpu, self.seen = gpu, seen
+
+    def submit(self, work: Callable[..., Any], job: Job, *arguments: Any) -> "Future[Any]":
+        self.seen.append((self.gpu, job.seed))
+        done: Future[Any] = Future()
+        done.set_result(work(job, *arguments))
+        return done
+
+    def shutdown(self, **_: object) -> None:
+        """Nothing runs."""
+
+
+def placed(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, device: str, workers: int, gpus: int
+) -> list[str | None]:
+    """The GPU of each of six runs, in order."""
+    seen: list[tuple[str | None, int]] = []
+    monkeypatch.setattr(execute, "_process", lambda workers, gpu: Inline(gpu, seen))
+    shared = {"method": "ft", "device": device}
+    jobs = [
+        Job("ft", i, make_config(shared | {"seed": i, "out": folder / f"ft-s{i}"}))
+        for i in range(6)
+    ]
+
+    def train(config: TrainConfig) -> Path:
+        return config.run_dir
+
+    steps = execute.Steps(train, lambda *_: EMPTY)
+    with pretended_gpu(count=gpus):
+        outcomes = list(execute.run_all(jobs, Measures(), Source(device=device), workers, steps))
+    assert len(outcomes) == 6 and not any(outcome.error for outcome in outcomes)
+    return [gpu for gpu, _ in sorted(seen, key=lambda pair: pair[1])]
+
+
+@pytest.mark.parametrize("device", ["auto", "cuda"])
+def test_workers_take_the_gpus_in_turn(
+    device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert placed(monkeypatch, tmp_path, device, 3, 4) == ["0", "1", "2"] * 2
+    assert placed(monkeypatch, tmp_path, device, 3, 2) == ["0", "1", "0"] * 2
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "6,7")
+    assert placed(monkeypatch, tmp_path, device, 2, 2) == ["6", "7"] * 3
+
+
+def test_a_device_that_is_named_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for device in ("cuda:1", "cpu"):
+        assert placed(monkeypatch, tmp_path, device, 2, 2) == [None] * 6
+
+
+def test_a_worker_sees_its_gpu_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "6,7")
+    monkeypatch.setattr(execute, "share_threads", lambda workers: None)
+    monkeypatch.setattr(threading.Thread, "start", lambda self: None)
+    execute._begin(2, None)
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "6,7"
+    execute._begin(2, "7")
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "7"
+
+
+def test_more_workers_than_gpus_are_told_once(tmp_path: Path) -> None:
+    options = {workers: StudyOptions(methods=("ft",), workers=workers) for workers in (1, 2, 3)}
+    assert [execute.shared_gpus(o) for o in options.values()] == [""] * 3
+    with pretended_gpu(count=2):
+        assert [execute.shared_gpus(options[n]) for n in (1, 2)] == ["", ""]
+        assert execute.shared_gpus(options[3]) == "; 3 runs at a time share 2 GPUs, in turn"
+    with pretended_gpu(count=1):
+        assert execute.shared_gpus(options[2]) == "; 2 runs at a time share the GPU"
+        made, said = study(tmp_path, Stub(), workers=2, methods=("ft",), seeds=(0,))
+        made.run()
+    assert sum("share the GPU" in line for line in said) == 1

@@ -1,0 +1,98 @@
+"""What a card is measured with: each part runs (tiny, on the CPU), and none spoils the others."""
+
+import json
+import os
+import sys
+from dataclasses import replace
+
+import pytest
+
+from benchmarks import gpu, gpu_parts
+from benchmarks.gpu_timing import DRY
+from tests.toys import register_toy
+
+ALONE = {"gpu_tests", "attack_rate", "correctness"}
+"""Parts that start pytest, compile, or need the shipped weights."""
+
+
+def run(code: str, tmp_path, seconds: float = 60) -> dict:
+    out = tmp_path / "part.json"
+    command = [sys.executable, "-c", code, str(out)]
+    return gpu.finished(command, seconds, os.environ, out)
+
+
+def test_a_part_gives_what_it_wrote_its_error_or_its_lateness(tmp_path):
+    write = "import sys; open(sys.argv[1], 'w').write('{}')"
+    assert run(write.format('{"a": 1}'), tmp_path) == {"found": {"a": 1}}
+    raised = run("raise RuntimeError('CUDA error: an illegal memory access')", tmp_path)
+    assert "RuntimeError: CUDA error: an illegal memory access" in raised["error"]
+    late = run("import time; time.sleep(60)", tmp_path, seconds=0.5)
+    assert late == {"error": "not done in 0 s"}
+    (tmp_path / "part.json").unlink()
+    assert run("pass", tmp_path) == {"error": "no result"}
+
+
+def test_the_json_grows_part_by_part_and_a_failure_ends_nothing(tmp_path, capsys, monkeypatch):
+    out, seen = tmp_path / "deep" / "gpu.json", []
+
+    def stub(name, o, seconds):
+        seen.append((name, seconds, json.loads(out.read_text())["parts"] if out.exists() else {}))
+        return {"error": "hung"} if name == "large" else {"found": {"x": 1.5}}
+
+    monkeypatch.setattr(gpu.run_all, "__defaults__", (stub,))
+    assert gpu.main(["--out", str(out), "--parts", "environment,large,waits"]) == 1
+    assert [(name, seconds) for name, seconds, _ in seen] == [
+        (name, gpu.BUDGETS[name]) for name in ("environment", "large", "waits")
+    ]
+    assert seen[-1][2] == {"environment": {"found": {"x": 1.5}}, "large": {"error": "hung"}}
+    assert json.loads(out.read_text())["parts"]["waits"] == {"found": {"x": 1.5}}
+    assert "2 of 3 parts; failed: ['large']" in capsys.readouterr().out
+
+
+def test_no_part_begins_when_the_time_is_over(tmp_path):
+    o = gpu.options(["--out", str(tmp_path / "x.json"), "--minutes", "0"])
+    found = gpu.run_all(["environment"], o, run=lambda *a: pytest.fail("began"))
+    assert found["parts"]["environment"] == {"error": "no time left of 0 minutes"}
+
+
+def test_a_part_that_is_not_there_is_named(capsys):
+    assert gpu.main(["--parts", "environment,speed"]) == 2
+    assert "'speed' is not known; known: environment, correctness" in capsys.readouterr().err
+
+
+def test_every_budget_has_its_part():
+    assert list(gpu.BUDGETS) == list(gpu_parts.PARTS)
+
+
+@pytest.mark.parametrize("name", [n for n in gpu_parts.PARTS if n not in ALONE])
+def test_parts_run_on_the_toy_and_find_numbers(name: str):
+    toy = (register_toy(), 4)
+    found = gpu_parts.PARTS[name](replace(DRY, rate=toy, large=toy, curved=toy), 989.0)
+    assert found and gpu_parts.finite(found) and json.loads(json.dumps(found)) == found
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", sorted(ALONE))
+def test_the_others_run_on_the_shipped_model(name: str):
+    found = gpu_parts.PARTS[name](DRY, 989.0)
+    assert gpu_parts.finite(found) and json.loads(json.dumps(found)) == found
+    if name == "correctness":
+        assert found["outcomes_that_differ"] == 0
+        assert max(found[k] for k in ("loss", "gradient", "product", "lambda_1")) < 1e-3
+    if name == "attack_rate":
+        assert found["graphs"]["told"][0]["reason"] == "CUDA graphs need a CUDA device"
+
+
+@pytest.mark.nightly
+def test_a_dry_run_of_the_shell_script(tmp_path):
+    """The one in a process of its own, from another folder."""
+    out = tmp_path / "gpu.json"
+    script = gpu.ROOT / "benchmarks" / "gpu.sh"
+    done = gpu.subprocess.run(
+        ["bash", str(script), str(out), "--dry-run", "--parts", "environment,hessian"],
+        cwd=tmp_path, env=os.environ | {"PYTHON": sys.executable}, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    parts = json.loads(out.read_text())["parts"]
+    assert set(parts) == {"environment", "hessian"} and all("found" in p for p in parts.values())
