@@ -184,24 +184,24 @@ def shrunk(
     t, low = torch.zeros_like(size[:, :1]), torch.zeros_like(size[:, :1])
     high = size.amax(1, keepdim=True)
     slack = 8 * torch.finfo(wide).eps * (high + total)  # what the subtraction itself may be out by
-    looks, frozen = looks_on(size.device), torch.zeros_like(t, dtype=torch.bool)
+    done, looks = torch.zeros_like(t, dtype=torch.bool), looks_on(size.device)
     for _ in range(100):  # halving the bracket alone ends in about 60
         excess = kept.sum(1, keepdim=True) - total
         solved = (excess <= slack) & ((excess >= -slack) | (t == 0))
-        frozen |= solved | (high - low <= slack)
-        if (left := looks.keep(~frozen[:, 0])) is not None:
+        done = done | solved | (high - low <= slack)
+        if (left := looks.keep(~done[:, 0])) is not None:
             found[rows] = kept
             if not len(left):
                 break
             rows, size, room, kept = rows[left], size[left], room[left], kept[left]
             t, low, high, slack = t[left], low[left], high[left], slack[left]
-            excess, frozen = excess[left], frozen[left]
+            done, excess = done[left], excess[left]
         low, high = torch.where(excess > 0, t, low), torch.where(excess > 0, high, t)
         moving = ((kept > 0) & (kept < room)).sum(1, keepdim=True)
         newton = t + excess / moving
         inside = (newton > low) & (newton < high)  # not so for 0 / 0 and for a flat piece
-        # A solved row stays as it is: another step could leave the solution.
-        t = torch.where(frozen, t, torch.where(inside, newton, (low + high) / 2))
+        # What is solved stays as it is: another step could leave the solution.
+        t = torch.where(done, t, torch.where(inside, newton, (low + high) / 2))
         kept = torch.minimum((size - t).clamp_min_(0), room)
     else:
         found[rows] = kept
