@@ -17,7 +17,13 @@ from grace_geom.training import train_run
 from tests.small_run import lines, small_config, small_run
 from tests.toys import CONFIG, register_toy
 
-TRAINED = [name for name, method in METHODS.items() if method.trains]
+LIKE_OTHERS = ("mix-at", "lora-mix-at", "agft", "ucat", "adv-flyp")
+"""Methods whose state and draws are those of `at`, `lora-at` or `flyp`."""
+TRAINED = [
+    pytest.param(name, marks=pytest.mark.nightly if name in LIKE_OTHERS else ())
+    for name, method in METHODS.items()
+    if method.trains
+]
 
 
 def same(a, b) -> bool:
