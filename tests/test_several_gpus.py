@@ -19,7 +19,7 @@ from tests.processes import Command, ranks, wait
 from tests.small_run import lines, small_run
 from tests.test_distributed import toy_flags
 
-pytestmark = [pytest.mark.distributed, pytest.mark.nightly]
+pytestmark = pytest.mark.distributed
 GRACE = {"method": "grace", "device": "cuda", "workers": 0, "attack-steps": 2}
 
 
@@ -65,6 +65,7 @@ def trained(tmp_path_factory) -> Path:
     return small_run(tmp_path_factory.mktemp("trained"), "ft", epochs=1)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("n", [23, 3, 1])
 def test_uneven_and_empty_shares_give_the_numbers_of_one_process(trained, tmp_path, n: int):
     found = []
@@ -78,6 +79,7 @@ def test_uneven_and_empty_shares_give_the_numbers_of_one_process(trained, tmp_pa
     assert found[0] == found[1] == found[2]
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("method", ["lora", "grace"])
 def test_a_run_goes_on_from_four_to_one_to_two(tmp_path: Path, method: str):
     """In float32 the sums differ by rounding, which an attack's sign and Adam's division by small
