@@ -104,8 +104,12 @@ def test_what_is_missing_or_another_set_is_named(tmp_path: Path):
     np.save(root / "labels.npy", turns(5 * EACH, 100))
     with pytest.raises(UserError, match="labels of 100 classes, expected 0 to 9"):
         resolve("cifar10-c:fog", "eval", data_root=tmp_path)
+    np.save(root / "labels.npy", turns(5 * EACH, 10) + 1)
+    with pytest.raises(UserError, match="labels of 10 classes, expected 0 to 9"):
+        resolve("cifar10-c:fog", "eval", data_root=tmp_path)
     np.save(root / "labels.npy", turns(EACH, 10))  # of one severity: the same for each
-    assert len(resolve("cifar10-c:fog", "eval", data_root=tmp_path)) == 5 * EACH
+    whole = resolve("cifar10-c:fog", "eval", data_root=tmp_path)
+    assert whole.labels.tolist() == np.tile(turns(EACH, 10), 5).tolist()
     np.save(root / "labels.npy", turns(EACH + 5, 10))
     with pytest.raises(UserError, match=r"has 205 labels, expected 1,000"):
         resolve("cifar10-c:fog", "eval", data_root=tmp_path)

@@ -111,6 +111,8 @@ def test_gradients_come_back_to_where_they_are_from():
         assert y.device.index == 1 and w.grad is not None and w.grad.device.type == "cpu"
         double = torch.autograd.grad((y**3).sum(), y, create_graph=True)[0]
         assert torch.autograd.grad(double.sum(), y)[0].device == torch.device("cuda:1")
+        (back,) = torch.autograd.grad(y.to("cuda:0").sum(), y)
+        assert back.device == torch.device("cuda:1")
     assert_close(w.grad, torch.full((2,), 2.0))
 
 

@@ -90,7 +90,9 @@ def test_the_number_of_attack_steps_does_not_matter(gpu):
 
 
 def test_fp16_asks_the_device_whether_a_gradient_overflowed(gpu):
-    assert waits_of_a_step(gpu, "ft", "fp16") == told("a step in fp16, also"), gpu.lines()
+    more = told("a step in fp16 with `--optimizer sgd`, also")
+    assert waits_of_a_step(gpu, "ft", "fp16", optimizer="sgd") == more, gpu.lines()
+    assert waits_of_a_step(gpu, "ft", "fp16") == 0, gpu.lines()
 
 
 def test_sentences_are_drawn_for_labels_that_the_host_must_know(gpu):
