@@ -3,6 +3,7 @@ import torch
 from torch.nn.functional import normalize
 from torch.testing import assert_close
 
+from grace_geom.geometry import gram_volume
 from grace_geom.geometry.gram_volume import cosines, determinant, gram_matrices, spread, volume
 
 
@@ -72,3 +73,23 @@ def test_cosines_name_every_pair():
     c = cosines({"id": f[0], "adv": f[1], "awp": f[2]})
     assert set(c) == {"cos_id_adv", "cos_id_awp", "cos_adv_awp"}
     assert_close(c["cos_id_awp"], torch.nn.functional.cosine_similarity(f[0], f[2]).mean())
+
+
+@pytest.mark.parametrize("dtype, rtol", [(torch.float64, 1e-12), (torch.float32, 2e-6)])
+def test_the_largest_eigenvalue_by_squaring_is_lapacks_with_its_gradient(dtype, rtol):
+    X = torch.randn(40, 4, 6, generator=torch.Generator().manual_seed(0), dtype=dtype)
+    close = torch.diag_embed(torch.tensor([[1.0, 1.0 - 1e-3, 0.2, 0.0]], dtype=dtype))
+    for G in (X @ X.mT, X[:, :, :1] @ X[:, :, :1].mT, close):
+        a, b = G.clone().requires_grad_(), G.clone().requires_grad_()
+        ours, theirs = gram_volume.top_eigenvalue(a), torch.linalg.eigvalsh(b)[:, -1]
+        assert_close(ours, theirs, rtol=rtol, atol=0)
+        ours.sum().backward(), theirs.sum().backward()
+        assert_close(a.grad, (b.grad + b.grad.mT) / 2, rtol=1e-3, atol=1e3 * rtol)
+
+
+def test_of_equal_eigenvalues_each_has_its_share_of_the_gradient():
+    G = torch.diag_embed(torch.tensor([[2.0, 2.0, 1.0]])).requires_grad_()
+    (found,) = gram_volume.top_eigenvalue(G)
+    found.backward()
+    assert_close(found, torch.tensor(2.0))
+    assert_close(G.grad, torch.diag_embed(torch.tensor([[0.5, 0.5, 0.0]])))
