@@ -4,14 +4,16 @@
 Trains a small network adversarially on ``TRAIN``, then gives each part of AutoAttack's standard
 version the same images of ``TEST``, those that the network has right, in both programs; each
 program draws its own random numbers. Prints how many images each leaves, on how many they differ,
-and the CPU seconds of each. Needs
+and the CPU seconds of each; with ``--seeds``, on how many images of Square Attack seeds of one
+program differ, which is what chance alone does. Needs
 ``pip install git+https://github.com/fra31/auto-attack``.
 """
 
 import argparse
+import itertools
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,8 @@ from grace_geom.attacks import AttackSpec
 from grace_geom.attacks.suite import run_part
 
 NORMS = {"linf": "Linf", "l2": "L2", "l1": "L1"}
+PARTS = {"apgd-ce": "apgd", "apgd-t": "apgd_targeted", "fab-t": "fab", "square": "square"}
+"""Our names of the parts and theirs."""
 Attacker = Callable[[Tensor, Tensor], Tensor]
 """Images and labels to perturbed images."""
 
@@ -44,25 +48,23 @@ def measure(attack: Attacker, model: nn.Module, x: Tensor, y: Tensor) -> tuple[T
     return model(x_adv).argmax(1) == y, seconds
 
 
+def ours(spec: AttackSpec, part: str, model: nn.Module, seed: int = 0) -> Attacker:
+    """One part of our program."""
+    about = spec.part(part, 10)
+    return lambda x, y: run_part(spec, about, model, x, y, seed, torch.arange(len(y))).x_adv
+
+
 def rows(
-    package: Any, model: nn.Module, x: Tensor, y: Tensor, norm: str, eps: float, queries: int
-) -> list[str]:
+    package: Any, model: nn.Module, x: Tensor, y: Tensor, norm: str, eps: float, queries: int,
+    parts: Sequence[str] = tuple(PARTS),
+) -> list[str]:  # fmt: skip
     """A line for each part."""
     peer = theirs(package, model, norm, eps, queries)
     spec = AttackSpec("autoattack", eps, norm, queries=queries)
     found = []
-    for part, other in (
-        ("apgd-ce", peer.apgd),
-        ("apgd-t", peer.apgd_targeted),
-        ("fab-t", peer.fab),
-        ("square", peer.square),
-    ):
-        about = spec.part(part, 10)
-
-        def ours(images: Tensor, labels: Tensor, about: dict[str, Any] = about) -> Tensor:
-            return run_part(spec, about, model, images, labels, 0, torch.arange(len(y))).x_adv
-
-        stand, seconds = measure(ours, model, x, y)
+    for part in parts:
+        other = getattr(peer, PARTS[part])
+        stand, seconds = measure(ours(spec, part, model), model, x, y)
         other_stand, other_seconds = measure(other.perturb, model, x, y)
         counts = (
             f"{int(stand.sum())} | {int(other_stand.sum())} | {int((stand != other_stand).sum())}"
@@ -71,6 +73,30 @@ def rows(
         found.append(f"| {norm}, {eps:g} | `{part}` | {counts} | {times} |")
         print(found[-1], flush=True)
     return found
+
+
+def seeds_line(
+    package: Any, model: nn.Module, x: Tensor, y: Tensor, norm: str, eps: float, queries: int,
+    seeds: int,
+) -> str:  # fmt: skip
+    """On how many images two runs of Square Attack differ: seeds of ours, seeds of theirs, and ours
+    and theirs of one seed; a number for each pair.
+    """
+    spec = AttackSpec("autoattack", eps, norm, queries=queries)
+    mine: list[Tensor] = []
+    other: list[Tensor] = []
+    for seed in range(seeds):
+        mine.append(measure(ours(spec, "square", model, seed), model, x, y)[0])
+        peer = theirs(package, model, norm, eps, queries)
+        peer.square.seed = seed
+        other.append(measure(peer.square.perturb, model, x, y)[0])
+    pairs = list(itertools.combinations(range(seeds), 2))
+    apart = [
+        [int((one[a] != one[b]).sum()) for a, b in pairs] for one in (mine, other)
+    ]  # fmt: skip
+    apart.append([int((a != b).sum()) for a, b in zip(mine, other, strict=True)])
+    texts = [", ".join(map(str, numbers)) for numbers in apart]
+    return f"| {norm}, {eps:g} | {' | '.join(texts)} |"
 
 
 def main() -> None:
@@ -85,6 +111,8 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=100, help="images attacked, all right without")
     parser.add_argument("--queries", type=int, default=1000, help="of Square Attack")
     parser.add_argument("--norms", nargs="+", choices=NORMS, default=list(NORMS))
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--seeds", type=int, default=0, help="of Square Attack, at least 2")
     args = parser.parse_args()
     try:
         import autoattack as package
@@ -103,7 +131,14 @@ def main() -> None:
     print("| norm, ε | part | ours leaves | theirs | differ | ours, CPU s | theirs | ratio |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for norm in args.norms:
-        rows(package, model, x[right], y[right], norm, getattr(args, norm), args.queries)
+        some = package, model, x[right], y[right], norm, getattr(args, norm), args.queries
+        rows(*some, args.parts)
+    if args.seeds > 1:
+        print("\n| norm, ε | seeds of ours differ | of theirs | ours from theirs |")
+        print("| --- | --- | --- | --- |")
+        for norm in args.norms:
+            some = package, model, x[right], y[right], norm, getattr(args, norm), args.queries
+            print(seeds_line(*some, args.seeds), flush=True)
 
 
 if __name__ == "__main__":

@@ -319,7 +319,9 @@ def gpu_tests(sizes: Sizes, peak: float) -> Found:
     if installed("pytest") is None:
         return {"skipped": "pytest is not installed"}
     command = [sys.executable, "-m", "pytest", "-m", "gpu", "-q", "-p", "no:cacheprovider"]
-    chosen = ["tests"] if sizes.device == "cuda" else ["--collect-only", "tests/test_devices.py"]
+    chosen = (
+        ["tests/gpu"] if sizes.device == "cuda" else ["--collect-only", "tests/test_devices.py"]
+    )
     done = subprocess.run(
         [*command, *chosen], cwd=ROOT, capture_output=True, text=True, check=False
     )

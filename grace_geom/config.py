@@ -49,9 +49,10 @@ class TrainConfig:
         seed: Random seed for shuffling, augmentation, LoRA init and attacks.
         device: Device: cpu, cuda, cuda:1; auto: a GPU if there is one.
         deterministic: Same bits in every run on the same GPU, for some speed.
-        data: Training data: shapes, npz:FILE, folder:DIR, wds:PATTERN, torchvision:NAME or
-            imagenet.
-        ood: Out-of-distribution sets to evaluate the run on later, as NAME=SPEC; repeatable.
+        data: Training data: shapes, npz:FILE, npy:IMAGES, folder:DIR, csv:FILE, wds:PATTERN,
+            hf:NAME_OR_DIR, torchvision:NAME or imagenet.
+        ood: Out-of-distribution sets to evaluate the run on later, as NAME=SPEC, such as
+            sketch=folder:sketches.
         data_root: Directory of the torchvision and ImageNet data sets.
         download: Download missing torchvision data sets.
         templates: Prompt templates: a built-in kind (imagenet, cifar, generic ...) or a file with
@@ -94,12 +95,13 @@ class TrainConfig:
         grad_checkpoint: Recompute blocks in the backward pass: less memory, about a third more
             time.
         eval_every: Epochs between evaluations on held-out images; 0: only at the end.
-        save_every: Steps between checkpoints beside those after each evaluation; null: none.
+        save_every: Steps between checkpoints, in addition to those after each evaluation; null:
+            none.
         keep: Number of newest checkpoints to keep in checkpoints/ in addition to the best one; 0:
             all.
         log_every: Steps between lines in metrics.jsonl.
         report_to: Experiment trackers to report to as well: tensorboard, wandb, mlflow.
-        tensorboard: Also write TensorBoard logs.
+        tensorboard: Same as --report-to tensorboard.
         stop_after: Stop after this step as if by Ctrl-C; --resume continues.
         options: Fields of the method that differ from its defaults.
     """

@@ -7,7 +7,7 @@ from the best point so far.
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -17,7 +17,7 @@ from torch import Tensor
 from grace_geom.attacks.apgd_l1 import ascend_l1, descend_radii
 from grace_geom.attacks.balls import L1, Ball, ball_named
 from grace_geom.attacks.losses import Criterion, Goal, cross_entropy, dlr, dlr_targeted
-from grace_geom.attacks.tracker import Hunt, Logits, Noise, Outcome
+from grace_geom.attacks.tracker import Climb, Hunt, Logits, Noise, Outcome, per_image
 
 MOMENTUM = 0.75  # the paper's alpha
 
@@ -119,7 +119,7 @@ def likeliest_wrong(hunt: Hunt, targets: int) -> Int[Tensor, " t b"]:
 
 
 @dataclass
-class _Climb:
+class _Climb(Climb):
     """One run's state: every field holds one entry for each image still climbing. Names follow
     Algorithm 1.
     """
@@ -157,9 +157,6 @@ class _Climb:
                 rows, dtype=torch.bool
             ),  # so that condition 2 cannot hold at the first checkpoint
         )
-
-    def select(self, keep: Tensor) -> "_Climb":
-        return type(self)(**{field.name: getattr(self, field.name)[keep] for field in fields(self)})
 
 
 def ascend(
@@ -203,7 +200,7 @@ def ascend(
 
 def _step(run: _Climb, ball: Ball, momentum: float) -> Float[Tensor, " b *d"]:
     """``z = P(x + eta dir grad)``, then ``P(x + m (z - x) + (1 - m) (x - x_old))``."""
-    z = ball.project_(ball.direction(run.grad).mul_(_per_image(run.eta, run.x)).add_(run.x))
+    z = ball.project_(ball.direction(run.grad).mul_(per_image(run.eta, run.x)).add_(run.x))
     inertia = run.x - run.x_old
     return ball.project_(z.sub_(run.x).mul_(momentum).add_(inertia, alpha=1 - momentum).add_(run.x))
 
@@ -215,8 +212,8 @@ def _evaluate(hunt: Hunt, run: _Climb, goal: Goal) -> None:
     run.f = f
     better = f > run.f_max
     run.f_max = torch.where(better, f, run.f_max)
-    run.x_max = torch.where(_per_image(better, run.x), run.x, run.x_max)
-    run.grad_max = torch.where(_per_image(better, run.x), run.grad, run.grad_max)
+    run.x_max = torch.where(per_image(better, run.x), run.x, run.x_max)
+    run.grad_max = torch.where(per_image(better, run.x), run.grad, run.grad_max)
 
 
 def _adapt(run: _Climb, length: int, rho: float) -> None:
@@ -224,8 +221,8 @@ def _adapt(run: _Climb, length: int, rho: float) -> None:
     stalled."""
     stalled = _stalled(run, length, rho)
     run.eta = torch.where(stalled, run.eta / 2, run.eta)
-    run.x = torch.where(_per_image(stalled, run.x), run.x_max, run.x)
-    run.grad = torch.where(_per_image(stalled, run.x), run.grad_max, run.grad)
+    run.x = torch.where(per_image(stalled, run.x), run.x_max, run.x)
+    run.grad = torch.where(per_image(stalled, run.x), run.grad_max, run.grad)
     run.f_max_checked, run.halved = run.f_max, stalled
     run.rises = torch.zeros_like(run.rises)
 
@@ -251,7 +248,3 @@ def checkpoints(steps: int) -> tuple[int, ...]:
         )  # 0.22 * 100 is a little above 22 in floating point
         before, p = p, p + max(p - before - 0.03, 0.06)
     return tuple(dict.fromkeys(w for w in found if w < steps))
-
-
-def _per_image(values: Tensor, like: Tensor) -> Tensor:
-    return values.view(-1, *[1] * (like.ndim - 1))

@@ -4,7 +4,7 @@ point's own number of changed pixels.
 """
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
@@ -13,7 +13,7 @@ from torch import Tensor
 from grace_geom.attacks.balls import L1
 from grace_geom.attacks.looks import looks_on
 from grace_geom.attacks.losses import Goal
-from grace_geom.attacks.tracker import Hunt
+from grace_geom.attacks.tracker import Climb, Hunt, per_image
 
 SHARE = 0.2  # of the pixels that the first step moves, from a random start
 SPARSER = 1.5  # a step moves this many times fewer pixels than the best point has changed
@@ -27,7 +27,7 @@ RADII = (3, 2, 1)
 
 
 @dataclass
-class _SparseClimb:
+class _SparseClimb(Climb):
     """One run's state: every field holds one entry for each image still climbing."""
 
     rows: Tensor  # position in the batch
@@ -39,9 +39,6 @@ class _SparseClimb:
     eta: Tensor  # step size
     share: Tensor  # of the pixels that a step moves
     changed: Tensor  # pixels of x_max that differ from the image, at the last checkpoint
-
-    def select(self, keep: Tensor) -> "_SparseClimb":
-        return type(self)(**{field.name: getattr(self, field.name)[keep] for field in fields(self)})
 
 
 def ascend_l1(
@@ -76,7 +73,7 @@ def ascend_l1(
             return
         if k and k % every == 0:
             _adapt(run, ball)
-        step = _sparse(run.grad, run.share).mul_(_per_image(run.eta, run.x))
+        step = _sparse(run.grad, run.share).mul_(per_image(run.eta, run.x))
         run.x = ball.project_(step.add_(run.x))
         _evaluate(hunt, run, goal)
 
@@ -136,15 +133,15 @@ def _sparse(grad: Float[Tensor, " b *d"], share: Float[Tensor, " b"]) -> Float[T
     largest = flat.topk(min(most, n), dim=1).values
     bound = largest.gather(1, moved[:, None] - 1)
     signs = (grad.flatten(1).sign() * (flat >= bound)).view_as(grad)
-    return signs.div_(_per_image(signs.flatten(1).abs().sum(1) + 1e-10, grad))
+    return signs.div_(per_image(signs.flatten(1).abs().sum(1) + 1e-10, grad))
 
 
 def _evaluate(hunt: Hunt, run: _SparseClimb, goal: Goal) -> None:
     f, run.grad = hunt.climb(run.x, run.rows, goal(run.rows))
     better = f > run.f_max
     run.f_max = torch.where(better, f, run.f_max)
-    run.x_max = torch.where(_per_image(better, run.x), run.x, run.x_max)
-    run.grad_max = torch.where(_per_image(better, run.x), run.grad, run.grad_max)
+    run.x_max = torch.where(per_image(better, run.x), run.x, run.x_max)
+    run.grad_max = torch.where(per_image(better, run.x), run.grad, run.grad_max)
 
 
 def _adapt(run: _SparseClimb, ball: L1) -> None:
@@ -157,13 +154,9 @@ def _adapt(run: _SparseClimb, ball: L1) -> None:
     shorter = (run.eta / SHRINK).clamp_min(ball.eps / SMALLEST)
     run.eta = torch.where(sparser, ball.eps, shorter)
     run.changed = changed
-    run.x = torch.where(_per_image(sparser, run.x), run.x_max, run.x)
-    run.grad = torch.where(_per_image(sparser, run.x), run.grad_max, run.grad)
+    run.x = torch.where(per_image(sparser, run.x), run.x_max, run.x)
+    run.grad = torch.where(per_image(sparser, run.x), run.grad_max, run.grad)
 
 
 def _changed(x: Tensor, ball: L1) -> Int[Tensor, " b"]:
     return (x != ball.x).flatten(1).sum(1)
-
-
-def _per_image(values: Tensor, like: Tensor) -> Tensor:
-    return values.view(-1, *[1] * (like.ndim - 1))

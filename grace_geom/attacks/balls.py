@@ -180,24 +180,34 @@ def shrunk(
     dtype, wide = size.dtype, torch.promote_types(size.dtype, torch.float32)
     size, room = size.to(wide), room.to(wide)
     kept = torch.minimum(size, room)
+    found, rows = kept.clone(), torch.arange(len(size), device=size.device)
     t, low = torch.zeros_like(size[:, :1]), torch.zeros_like(size[:, :1])
     high = size.amax(1, keepdim=True)
     slack = 8 * torch.finfo(wide).eps * (high + total)  # what the subtraction itself may be out by
-    looks = looks_on(size.device)
+    done, looks = torch.zeros_like(t, dtype=torch.bool), looks_on(size.device)
     for _ in range(100):  # halving the bracket alone ends in about 60
         excess = kept.sum(1, keepdim=True) - total
         solved = (excess <= slack) & ((excess >= -slack) | (t == 0))
-        if looks.over((solved | (high - low <= slack)).all()):
-            break
+        done = done | solved | (high - low <= slack)
+        if (left := looks.keep(~done[:, 0])) is not None:
+            found[rows] = kept
+            if not len(left):
+                break
+            rows, size, room, kept = rows[left], size[left], room[left], kept[left]
+            t, low, high, slack = t[left], low[left], high[left], slack[left]
+            done, excess = done[left], excess[left]
         low, high = torch.where(excess > 0, t, low), torch.where(excess > 0, high, t)
         moving = ((kept > 0) & (kept < room)).sum(1, keepdim=True)
         newton = t + excess / moving
         inside = (newton > low) & (newton < high)  # not so for 0 / 0 and for a flat piece
-        t = torch.where(inside, newton, (low + high) / 2)
+        # What is solved stays as it is: another step could leave the solution.
+        t = torch.where(done, t, torch.where(inside, newton, (low + high) / 2))
         kept = torch.minimum((size - t).clamp_min_(0), room)
+    else:
+        found[rows] = kept
     tiny = torch.finfo(wide).tiny
-    kept = kept * (total / kept.sum(1, keepdim=True).clamp_min(tiny)).clamp_max(1)
-    return kept.to(dtype)
+    found *= (total / found.sum(1, keepdim=True).clamp_min(tiny)).clamp_max(1)
+    return found.to(dtype)
 
 
 Maker = Callable[[Tensor, float], Ball]

@@ -4,8 +4,8 @@ each.
 
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TypeAlias
+from dataclasses import dataclass, fields
+from typing import Self, TypeAlias
 
 import numpy as np
 import torch
@@ -258,6 +258,20 @@ class Hunt:
         bad = (bad & counts).any()
         self._flaws[words] = bad | self._flaws[words] if words in self._flaws else bad
         self._seen = False
+
+
+@dataclass
+class Climb:
+    """State of one run of an attack: every field holds one entry for each image still climbing."""
+
+    def select(self, keep: Tensor) -> Self:
+        """The same of some of the images."""
+        return type(self)(**{field.name: getattr(self, field.name)[keep] for field in fields(self)})
+
+
+def per_image(values: Float[Tensor, " b"] | Bool[Tensor, " b"], like: Tensor) -> Tensor:
+    """``(b, 1, 1, ...)``: one value an image, to be spread over the pixels of ``like``."""
+    return values.view(-1, *[1] * (like.ndim - 1))
 
 
 class Noise:

@@ -199,7 +199,7 @@ def evaluate_set(
     here, part, tell = world(), image_set, progress
     if 1 < here.size <= len(image_set):
         part = image_set.take(np.arange(here.rank, len(image_set), here.size))
-        tell = lambda n: progress(n * here.size)  # noqa: E731
+        tell = for_everyone(progress, here.size, len(image_set))
     batches = loader(
         part,
         batch_size,
@@ -241,6 +241,21 @@ def evaluate_set(
     if gather is not None:
         gather.add(image_set, accuracy, seen)
     return accuracy
+
+
+def for_everyone(progress: Progress, processes: int, images: int) -> Progress:
+    """Progress of all processes from that of one, whose share may be an image longer than that of
+    others: never more than there are images.
+    """
+    told = 0
+
+    def tell(n: int) -> None:
+        nonlocal told
+        more = min(n * processes, images - told)
+        told += more
+        progress(more)
+
+    return tell
 
 
 def _scores(seen: PerImage, right: np.ndarray, temperature: Temperature) -> dict[str, object]:

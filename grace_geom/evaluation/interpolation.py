@@ -13,10 +13,10 @@ from typing import Any, Literal
 from grace_geom.attacks import AttackSpec
 from grace_geom.checkpoint import Checkpoint, checkpoint_file, load_checkpoint
 from grace_geom.checkpoint.line import line_of
-from grace_geom.data import ImageSet, resolve
-from grace_geom.data.membership import unseen
+from grace_geom.data import ImageSet
 from grace_geom.devices import pick_device
 from grace_geom.errors import NotFiniteError, UserError
+from grace_geom.evaluation.held_out import held_out_images
 from grace_geom.evaluation.image_sets import Sets
 from grace_geom.evaluation.measures import ATTACKED_BY_DEFAULT, Measures, Source, Target, targets
 from grace_geom.evaluation.one_checkpoint import HERE, answer, begin, image_set_of, measure
@@ -192,18 +192,9 @@ def _held_out(
 ) -> list[tuple[Target, ImageSet]]:
     """The images that training held out and looked at, clean, and fewer of them for a short
     attack."""
-    config = run.config
-    spec, seed = str(config.get("data", source.data)), config.get("split_seed", 0)
-    held_out = resolve(
-        spec,
-        "val",
-        data_root=source.data_root or config.get("data_root"),
-        seed=seed,
-        download=source.download,
-        val_fraction=config.get("val_fraction", 0.1),
-        templates=config.get("templates"),
-    )
-    val = unseen(held_out, run).subset(config.get("val_images", 5000), seed)
+    spec = str(run.config.get("data", source.data))
+    held_out, most, seed = held_out_images(spec, run, source)
+    val = held_out.subset(most, seed)
     clean = val.subset(measures.n, seed) if measures.n else val
     asked = [(Target("id", "held-out", spec, "val", None, None), clean)]
     if criterion == HM:

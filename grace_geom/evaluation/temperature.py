@@ -9,8 +9,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from grace_geom.checkpoint import Checkpoint
-from grace_geom.data import ImageSet, loader, resolve
-from grace_geom.data.membership import unseen
+from grace_geom.data import ImageSet, loader
+from grace_geom.evaluation.held_out import held_out_images
 from grace_geom.evaluation.measures import Measures, Source
 from grace_geom.evaluation.reader import reader_for
 from grace_geom.models import ClipClassifier
@@ -66,19 +66,8 @@ def held_out(data: str, run: Checkpoint, source: Source, measures: Measures) -> 
     Raises:
         UserError: If the data set cannot be read, or the run was trained on all of them.
     """
-    config = run.config
-    seed = config.get("split_seed", 0)
-    val = resolve(
-        data,
-        "val",
-        data_root=source.data_root or config.get("data_root"),
-        seed=seed,
-        download=source.download,
-        val_fraction=config.get("val_fraction", 0.1),
-        templates=config.get("templates"),
-    )
-    most = config.get("val_images", 5000)
-    return unseen(val, run).subset(min(most, measures.n or most), seed)
+    val, most, seed = held_out_images(data, run, source)
+    return val.subset(min(most, measures.n or most), seed)
 
 
 @torch.no_grad()

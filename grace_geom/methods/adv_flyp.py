@@ -125,7 +125,9 @@ class AdvFlyp(Paired, Adversary, FullFt):
         def loss(x: Tensor) -> Tensor:
             return n * paired(s * encode(x, fixed) @ u.T)  # a sum: gradients do not shrink with n
 
-        return pgd(loss, batch.images, *self.reach(run), generator=run.generator)
+        gradient = run.fast.gradient(run.model, loss, fixed, batch, None)
+        reach, draws = self.reach(run), run.generator
+        return pgd(loss, batch.images, *reach, generator=draws, gradient=gradient)
 
 
 def in_pieces(run: Run, sizes: Sequence[int]) -> Encoder:

@@ -161,14 +161,14 @@ def run_all(
     jobs: Sequence[Job], measures: Measures, source: Source, workers: int = 1, steps: Steps = REAL
 ) -> Iterator[RunOutcome]:
     """Outcomes as they come; in this process for one worker, else in ``workers`` processes that
-    share the cores, and take the GPUs in turn unless ``source.device`` names one.
+    share the cores, and take the GPUs in turn unless the study names one.
     """
     _sets.clear()  # files may have been replaced since they were last read
     if workers == 1 or len(jobs) < 2:
         for job in jobs:
             yield run_job(job, measures, source, steps)
         return
-    gpus = spread_over(source.device)
+    gpus = spread_over(jobs[0].config.device)
 
     def process(number: int) -> ProcessPoolExecutor:
         return _process(workers, gpus[number % len(gpus)] if gpus else None)

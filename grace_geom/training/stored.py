@@ -147,6 +147,8 @@ def _groups(stored: Any, own: Mapping[str, Any]) -> Flaws:
             yield f"{at}.lr", f"expected at most {mine['initial_lr']:g}, got {_shown(group['lr'])}"
         if not _equal(group["params"], mine["params"]):
             yield f"{at}.params", "is not this run's"
+        if not isinstance(group.get("fused"), bool | None):
+            yield f"{at}.fused", f"expected true, false or null, got {_shown(group['fused'])}"
         for name in mine.keys() & group.keys() - set(OWN):
             if not _equal(group[name], mine[name]):
                 what = f"is {_shown(group[name])}, this run's is {_shown(mine[name])}"

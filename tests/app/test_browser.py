@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from grace_geom.records import Result
+from tests.processes import LONGEST
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -42,7 +43,7 @@ VISITORS = {"desktop": ("light", 1440), "phone": ("dark", 420)}
 """Theme that their system asks for, and width of their window: all four pairs would load every page
 twice more.
 """
-PATIENCE = 120_000
+PATIENCE = 1000 * LONGEST
 """Milliseconds to wait for what comes within seconds on a machine that has nothing else to do."""
 
 

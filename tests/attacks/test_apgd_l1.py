@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 
+import pytest
 import torch
 from torch import Tensor
 
 from grace_geom.attacks import L1, apgd
-from grace_geom.attacks.apgd_l1 import ascend_l1
+from grace_geom.attacks.apgd_l1 import _adapt, _begin, ascend_l1
 from grace_geom.attacks.balls import lengths
 from grace_geom.attacks.losses import cross_entropy
 from grace_geom.attacks.tracker import Hunt
@@ -95,3 +96,20 @@ def test_wide_first_counts_points_of_the_last_ball_alone(toy: Toy):
     assert (sizes[:4] > 2 * EPS).all()
     assert (lengths(found.x_adv - toy.x, "l1") <= EPS + 1e-9).all()
     assert found.forwards == 13 * len(toy.y)
+
+
+def test_a_step_shrinks_by_two_thirds_to_a_tenth_of_the_radius():
+    """Croce & Hein 2021, Algorithm 1: eta = max(eta / 1.5, eps / 10) while the sparsity stays."""
+    x = torch.full((2, 1, 3, 3), 0.5, dtype=torch.float64)
+    ball, rows = L1(x, 2.0), torch.arange(2)
+    hunt = Hunt(lambda z: z.flatten(1)[:, :2], x, torch.zeros(2, dtype=torch.long))
+    run = _begin(hunt, rows, x + 0.1, ball, warm=False)  # every pixel is changed, and stays so
+    sizes = []
+    for _ in range(8):
+        sizes.append(run.eta[0].item())
+        _adapt(run, ball)
+    powers = [2, 2 / 1.5, 2 / 1.5**2, 2 / 1.5**3, 2 / 1.5**4, 2 / 1.5**5]
+    assert sizes == pytest.approx([*powers, 0.2, 0.2], rel=1e-12)
+    run.x_max = torch.where(torch.arange(9).view(1, 1, 3, 3) < 4, run.x_max, x)
+    _adapt(run, ball)  # sparser: the whole step again
+    assert run.eta.tolist() == [2.0, 2.0]

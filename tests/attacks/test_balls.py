@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from grace_geom.attacks.balls import BALLS, L1, L2, Linf, ball_named, check_eps, lengths
+from grace_geom.attacks.balls import BALLS, L1, L2, Linf, ball_named, check_eps, lengths, shrunk
 
 ULP = 2.0**-23
 
@@ -160,3 +160,14 @@ def test_a_radius_of_most_of_the_range_is_warned_about():
     assert check_eps(3.0, norm="l2") is None
     assert "0.5 to 3" in (check_eps(4 / 255, norm="l2") or "")
     assert "12 to 75" in (check_eps(4 / 255, norm="l1") or "")
+
+
+def test_the_l1_projection_of_an_image_is_the_same_in_every_batch():
+    g = torch.Generator().manual_seed(0)
+    size = torch.rand(24, 300, generator=g) ** 8 * torch.linspace(0.1, 4, 24)[:, None]
+    room = torch.rand(24, 300, generator=g)
+    size[::3] = size[::3].round(decimals=1)  # many equal moves, whose pieces are flat
+    whole = shrunk(size, room, 3.0)
+    alone = torch.cat([shrunk(size[i : i + 1], room[i : i + 1], 3.0) for i in range(24)])
+    assert torch.equal(whole, alone)
+    assert (whole.sum(1) <= 3.0 * (1 + 1e-6)).all()

@@ -56,7 +56,12 @@ def test_one_severity_is_its_rows(tmp_path: Path, folder: str):
     assert found.labels.tolist() == turns(EACH, 10).tolist() and kind_of(found) == "pixels"
     for reader in (found.fetch, pickle.loads(pickle.dumps(found.fetch))):
         assert {tuple(reader(i)[5, 5]) for i in (0, EACH - 1)} == {(1, 3, 0)}
-    assert found.group_names == ("snow/3",)
+    assert found.group_names == ("snow/3",) and found.note["templates"] == "cifar"
+    other = resolve("cifar10-c:snow:2", "eval", data_root=tmp_path)
+    assert other.content != found.content, "other rows of one file"
+    np.save(tmp_path / folder / "snow.npy", np.zeros((5 * EACH, 32, 32, 3), dtype=np.uint8))
+    again = resolve("cifar10-c:snow:3", "eval", data_root=tmp_path)
+    assert again.content != found.content, "the same rows of another file"
 
 
 @pytest.mark.usefixtures("small")
@@ -89,6 +94,9 @@ def test_arrays_of_another_size_are_no_corruption(tmp_path: Path):
 def test_what_is_missing_or_another_set_is_named(tmp_path: Path):
     with pytest.raises(UserError, match=r"cifar10-c is not under .*CIFAR-10-C/labels.npy"):
         resolve("cifar10-c", "eval", data_root=tmp_path)
+    loose = corrupted(tmp_path / "mine", ("fog",))  # whose labels these are, nobody can tell
+    with pytest.raises(UserError, match="cifar10-c:fog is not under"):
+        resolve("cifar10-c:fog", "eval", data_root=loose)
     root = corrupted(tmp_path / "CIFAR-10-C", ("fog",))
     for spec, says in (
         ("cifar10-c", r"no file .*gaussian_noise.npy; cifar10-c:CORRUPTION reads one"),
@@ -104,8 +112,12 @@ def test_what_is_missing_or_another_set_is_named(tmp_path: Path):
     np.save(root / "labels.npy", turns(5 * EACH, 100))
     with pytest.raises(UserError, match="labels of 100 classes, expected 0 to 9"):
         resolve("cifar10-c:fog", "eval", data_root=tmp_path)
+    np.save(root / "labels.npy", turns(5 * EACH, 10) + 1)
+    with pytest.raises(UserError, match="labels of 10 classes, expected 0 to 9"):
+        resolve("cifar10-c:fog", "eval", data_root=tmp_path)
     np.save(root / "labels.npy", turns(EACH, 10))  # of one severity: the same for each
-    assert len(resolve("cifar10-c:fog", "eval", data_root=tmp_path)) == 5 * EACH
+    whole = resolve("cifar10-c:fog", "eval", data_root=tmp_path)
+    assert whole.labels.tolist() == np.tile(turns(EACH, 10), 5).tolist()
     np.save(root / "labels.npy", turns(EACH + 5, 10))
     with pytest.raises(UserError, match=r"has 205 labels, expected 1,000"):
         resolve("cifar10-c:fog", "eval", data_root=tmp_path)
@@ -134,7 +146,11 @@ def test_the_new_test_sets_are_read_and_a_part_of_them_is_told(tmp_path: Path, c
     assert np.array_equal(six.fetch(20), pictures(21, side=32, seed=1)[20])
     assert np.array_equal(four.fetch(19), pictures(20, side=32)[19]) and len(four) == 20
     assert six.labels.tolist() == turns(21, 10).tolist() and six.class_names == CIFAR10
-    assert "cifar10.1 has 21 images here, the published set has 2,000" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "cifar10.1 has 21 images here, the published set has 2,000" in said
+    assert "cifar10.1:v4 has 20 images here, the published set has 2,021" in said
+    assert (six.note["published_images"], four.note["published_images"]) == (2_000, 2_021)
+    assert six.content != four.content
     test = resolve("cifar10.2", "test", data_root=tmp_path)
     assert np.array_equal(test.fetch(29), pictures(30, side=32, seed=1)[29])
     assert len(resolve("cifar10.2", "train", data_root=tmp_path, val_fraction=0)) == 30

@@ -121,6 +121,8 @@ def test_a_stream_is_read_whole_and_needs_its_split(datasets, tmp_path: Path):
     stream, mapped = (resolve(f"{file}{end}", "eval") for end in (":stream", ""))
     assert seen(stream) == seen(mapped) == RIGHT["train"]
     assert keys_of(stream).tolist() == keys_of(mapped).tolist()
+    files = [f"hf:{tmp_path}/d/{part}-00000-of-00001.parquet" for part in ("train", "test")]
+    assert len({resolve(one, "eval").content for one in files}) == 2
     other = resolve(f"{spec}:test:stream", "eval")
     assert other.content != stream.content, "the same labels, other pictures"
     with pytest.raises(UserError, match="name the split that is read, one of train, test, before"):
@@ -215,3 +217,26 @@ def test_bytes_in_a_table_have_the_key_of_their_file(tmp_path: Path, kind: str, 
     path.write_bytes(content)
     assert content_key(content, path.name) == file_key(str(path))
     assert (len(content) > 3 * BLOCK) == (side == 200)
+
+
+@installed
+def test_names_are_composed_and_every_class_needs_one(datasets, tmp_path: Path):
+    decomposed = ("cafe\u0301", "cat")
+    rows_of(datasets, [0, 1], [0, 1], names=decomposed).save_to_disk(tmp_path / "d")
+    assert resolve(f"hf:{tmp_path}/d", "eval").class_names == ("caf\u00e9", "cat")
+    (tmp_path / "d" / "classes.json").write_text('{"cat": "a cat"}')
+    with pytest.raises(UserError, match=r"classes.json has no name for 'caf\u00e9'"):
+        resolve(f"hf:{tmp_path}/d", "eval")
+    table = rows_of(datasets, [0, 1], [0, 1]).remove_columns("label")
+    table.add_column("label", [" e\u0301", "a "]).save_to_disk(tmp_path / "text")
+    found = resolve(f"hf:{tmp_path}/text", "eval")
+    assert found.class_names == ("a", "\u00e9") and found.labels.tolist() == [1, 0]
+
+
+@installed
+def test_a_test_split_alone_is_not_trained_on(datasets, tmp_path: Path):
+    rows = rows_of(datasets, [0, 1], [0, 1])
+    datasets.DatasetDict({"test": rows}).save_to_disk(tmp_path / "d")
+    assert len(resolve(f"hf:{tmp_path}/d", "test")) == 2
+    with pytest.raises(UserError, match="has only a test split"):
+        resolve(f"hf:{tmp_path}/d", "train")

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from grace_geom.attacks import AttackSpec
 from grace_geom.data import from_arrays, restrict_classes
 from grace_geom.errors import UserError
-from grace_geom.evaluation.accuracy import evaluate_set, reader_for
+from grace_geom.evaluation.accuracy import evaluate_set, for_everyone, reader_for
 from grace_geom.preprocess import Preprocess
+from grace_geom.progress import Progress
 from grace_geom.records.accuracy import outcomes_of
 from tests.toys import CLASSES, TEMPLATES, toy_clip
 
@@ -241,3 +242,13 @@ def test_a_set_with_parts_tells_the_accuracy_of_each_however_it_was_cut():
         assert all(g["accuracy"] == g["correct"] / g["n"] for g in found.groups)
     assert 0 < found.correct < found.n or 0 < evaluate_set(model, parts, "ood", "c").correct < 90
     assert evaluate_set(model, whole, "ood", "plain").groups == ()
+
+
+@pytest.mark.parametrize(("images", "processes"), [(501, 2), (7, 4), (8, 4)])
+def test_the_progress_of_several_processes_ends_at_the_number_of_images(images, processes):
+    watch = Progress(images, quiet=True)
+    share = len(range(0, images, processes))  # of the first process, which shows the progress
+    tell = for_everyone(lambda n: watch.step(n, n), processes, images)
+    for done in range(0, share, 100):
+        tell(min(100, share - done))
+    assert watch.line().startswith(f"step {images}/{images}  ")

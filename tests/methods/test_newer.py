@@ -18,6 +18,7 @@ from grace_geom.methods.agft import Agft
 from grace_geom.methods.at import At
 from grace_geom.methods.base import check_fields
 from grace_geom.methods.comp_tga import CompTga
+from grace_geom.methods.fast_attack import FastAttack
 from grace_geom.methods.flyp import Flyp
 from grace_geom.methods.tga_zsr import TgaZsr, attention
 from grace_geom.methods.ucat import Ucat
@@ -221,6 +222,17 @@ def test_adv_flyp_s_attack_raises_the_contrastive_loss_and_stays_in_the_ball():
         for x in (batch.images, x_adv)
     ]
     assert loss[1] > loss[0]
+
+
+def test_adv_flyp_s_attack_can_be_compiled():
+    found = []
+    for compiler in (lambda f: f, lambda f: lambda x: -f(x)):
+        run, batch = toy_run(AdvFlyp(attack_steps=2)), toy_batch()
+        run.fast = FastAttack("attack", compiler=compiler)
+        u = run.model.text_features([f"a {run.model.class_names[y]}" for y in batch.labels])
+        method = AdvFlyp(attack_steps=2)
+        found.append(method._attacked(run, run.params, batch, u, run.model.features))
+    assert not torch.equal(*found), "what is climbed is the compiled function"
 
 
 def test_adv_flyp_s_norms_have_no_gradient_of_noise_at_the_start():

@@ -30,10 +30,14 @@ def test_parts_of_a_suite_are_told_apart():
     assert "apgd-ce (ce loss, 100 steps, 1 restart)" in said
     assert "2 targets)" in said and "square (margin loss, 5000 queries" in said
     assert attack_text(suite) == "autoattack 4/255, 100 steps, 1 restart, float32"
+    two = attack_text(AttackSpec("apgd", 4 / 255, steps=5).settings(0, 3), "all")
+    assert two.startswith("apgd 4/255, apgd-ce (ce loss, 5 steps, 1 restart), apgd-t (")
 
 
 def test_a_norm_and_what_only_some_attacks_have_are_told():
-    l1 = attack_text(AttackSpec("autoattack", 12.0, "l1").settings(0, 10), "all")
+    l1 = AttackSpec("autoattack", 12.0, "l1").settings(0, 10)
+    assert attack_text(l1) == "autoattack 12 (l1), 100 steps, 5 restarts, float32"  # the first part
+    l1 = attack_text(l1, "all")
     assert l1.startswith(
         "autoattack 12 (l1), apgd-ce (ce loss, 100 steps, 5 restarts, radii 3, 2, "
     )
@@ -46,7 +50,7 @@ def test_a_norm_and_what_only_some_attacks_have_are_told():
     )
 
 
-@pytest.mark.parametrize("known", [{}, {"parts": []}])
+@pytest.mark.parametrize("known", [{}, {"parts": []}, {"parts": [{"name": "pgd"}]}])
 def test_what_an_older_record_does_not_hold_is_said_or_left_out(known):
     attack = {"name": "pgd", "eps": 4 / 255} | known
     assert attack_text(attack) == "pgd 4/255"

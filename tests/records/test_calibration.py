@@ -30,6 +30,22 @@ def test_a_confidence_on_an_edge_belongs_to_the_bin_below():
     assert ece(confidence, right, bins=2) == pytest.approx((0.5 + 0.6) / 2)  # above: 0.05
 
 
+def test_the_interval_of_ece_is_the_basic_bootstrap_over_images():
+    rng = np.random.default_rng(2)
+    confidence = rng.uniform(0.3, 1, 60)
+    right = rng.random(60) < confidence
+    value = by_hand(confidence, right, 15)
+    draws = np.random.default_rng(0)
+    drawn = []
+    for _ in range(400):
+        some = draws.integers(0, 60, 60)
+        drawn.append(by_hand(confidence[some], right[some], 15))
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    found = scores(confidence, confidence, confidence, right)["ece"]
+    expected = (value, min(value, max(0.0, 2 * value - high)), max(value, 2 * value - low))
+    assert (found["value"], found["ci_low"], found["ci_high"]) == pytest.approx(expected, abs=1e-12)
+
+
 def test_intervals_cover_the_truth():
     rng, draws, inside = np.random.default_rng(1), 200, np.zeros(2)
     gap, p = 0.15, 0.775  # confidence exceeds accuracy by 0.15 everywhere

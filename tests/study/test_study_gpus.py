@@ -44,8 +44,9 @@ def placed(
     """The GPU of each of six runs, in order."""
     seen: list[tuple[str | None, int]] = []
     monkeypatch.setattr(execute, "_process", lambda workers, gpu: Inline(gpu, seen))
+    shared = {"method": "ft", "device": device}
     jobs = [
-        Job("ft", i, make_config({"method": "ft", "seed": i, "out": folder / f"ft-s{i}"}))
+        Job("ft", i, make_config(shared | {"seed": i, "out": folder / f"ft-s{i}"}))
         for i in range(6)
     ]
 

@@ -49,8 +49,13 @@ def test_an_attack_is_counted_in_forwards():
     assert passes_of(rand, classes=5) == pytest.approx(2 * 20 * 2.2 * 10)
     cw = Measures(attack="cw", norm="l2", eps=0.5, steps=10).attack_spec()
     assert passes_of(cw, classes=5) == pytest.approx(9 * 2.2 * 10)
+    assert passes_of(Measures(attack="square", queries=70).attack_spec(), classes=5) == 70
+    often = Measures(attack="pgd", steps=10, restarts=3).attack_spec()
+    assert passes_of(often, classes=5) == pytest.approx(3 * 2.2 * 10)
     fab = Measures(attack="fab", steps=10).attack_spec()
     assert passes_of(fab, classes=5) == pytest.approx(10 * (2 + 1.2 * 5))
+    fab_t = Measures(attack="fab-t", steps=10).attack_spec()  # a gradient a target
+    assert passes_of(fab_t, classes=5) == pytest.approx(4 * 10 * (2 + 1.2))
 
 
 def test_timing_a_method_trains_nothing_and_knows_the_length_of_its_run(

@@ -55,6 +55,8 @@ def allowed(place, kind) -> bool:
                 "params",
             }
         return (place[0] == "metrics" and len(place) > 1) or place[:2] == ("method", "directions")
+    if place[-1] == "fused":  # of the device that it ran on
+        return kind in {"none", "yes"}
     if kind == "dictionary":
         return place in {("metrics",), ("method",), ("scaler",)}
     if place[0] == "metrics":
@@ -66,7 +68,9 @@ def trainer_of(folder, method, more):
     """The trainer of the same run, before its first step."""
     config = small_config(folder, method, **more)
     train, _ = images_of(config)
-    return run._trainer(config, run._model(config, train, None), "float32", len(train))
+    return run._trainer(
+        config, run._model(config, train, None, torch.device("cpu")), "float32", len(train)
+    )
 
 
 @pytest.fixture(scope="module", params=["grace", "ftp", "ft", "lora"])
