@@ -91,11 +91,12 @@ class Graph:
 
 @dataclass
 class FastAttack:
-    """How the gradients of an attack are computed. What cannot be had is told once and left.
+    """How the gradients of an attack are computed. What cannot be had is told and left.
 
     Attributes:
         mode: ``off``, ``attack`` (``torch.compile``) or ``graphs``; ``off`` after it failed.
-        tell: Told ``{asked, used, reason}``, once.
+        tell: Told ``{asked, used, reason}``: when the first gradient was found, and when it is
+            given up, be it later.
         compiler: From a function to a compiled one.
         capture: From work to its replay, see :func:`capture`.
     """
@@ -139,6 +140,11 @@ class FastAttack:
         if self.mode != "off":
             self._give_up(reason)
 
+    def end(self) -> None:
+        """Say that nothing was computed, if another way than the usual was asked for."""
+        if not self._told:
+            self.refuse("the run made no attack")
+
     def forget(self) -> None:
         """Give the memory of all graphs back; they are captured anew."""
         self._graphs.clear()
@@ -156,7 +162,7 @@ class FastAttack:
             except RuntimeError as error:  # what compilers raise, and what the attack itself does
                 self._give_up(f"torch.compile failed: {_first_line(error)}")
                 return input_gradient(raised, x)
-            self._say("")
+            self._works()
             return found
 
         return gradient
@@ -179,19 +185,18 @@ class FastAttack:
             except RuntimeError as error:
                 self._give_up(f"no CUDA graph could be captured: {_first_line(error)}")
                 return None
-            self._say("")
+            self._works()
         return self._graphs[key].at(fixed, batch)
 
     def _give_up(self, reason: str) -> None:
-        self._say(reason)
-        self.mode = "off"
+        asked, self.mode = self.mode, "off"
         self.forget()
+        self.tell({"asked": asked, "used": "off", "reason": reason})
 
-    def _say(self, reason: str) -> None:
+    def _works(self) -> None:
         if not self._told:
             self._told = True
-            used = "off" if reason else self.mode
-            self.tell({"asked": self.mode, "used": used, "reason": reason})
+            self.tell({"asked": self.mode, "used": self.mode, "reason": ""})
 
 
 def _first_line(error: Exception) -> str:

@@ -142,7 +142,11 @@ def vit(
         tensors = [w[f"transformer.resblocks.{i}.{name}"] for name in BLOCK]
         last = i == shape.layers - 1 and not tokens
         if recompute and torch.is_grad_enabled():
-            z = checkpoint(_block, shape, last, lean, z, *tensors, use_reentrant=False)  # type: ignore[assignment]
+            # A block draws nothing, and no CUDA graph can hold a look at the generator's state.
+            z = checkpoint(  # type: ignore[assignment]
+                _block, shape, last, lean, z, *tensors,
+                use_reentrant=False, preserve_rng_state=False,
+            )  # fmt: skip
         else:
             z = _block(shape, last, lean, z, *tensors)
     z = z[:, :plain] if tokens else z[:, 0]

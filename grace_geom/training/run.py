@@ -107,6 +107,7 @@ def _train(config: TrainConfig, *, quiet: bool) -> Path:
         kept.start(trainer)
         trainer.run.fast = fast_attack(config, trainer, kept)  # not in what was measured before
         _fit_or_discard(trainer, feed.batches, kept, out)
+        trainer.run.fast.end()
     return out
 
 

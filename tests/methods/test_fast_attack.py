@@ -69,7 +69,7 @@ def test_a_compiled_attack_finds_the_same_images(told, name: str):
     assert told == [{"asked": "attack", "used": "attack", "reason": ""}]
 
 
-def test_a_compiler_that_fails_is_told_once_and_left(told):
+def test_a_compiler_that_fails_is_told_and_left(told):
     calls = []
 
     def compiler(function):
@@ -85,6 +85,41 @@ def test_a_compiler_that_fails_is_told_once_and_left(told):
     reason = "torch.compile failed: no C++ compiler"
     assert told == [{"asked": "attack", "used": "off", "reason": reason}]
     assert len(calls) == 1 and fast.mode == "off"
+
+
+def test_a_compiler_that_fails_later_is_told_too(told):
+    """As it may at the last batch, whose other shape is compiled anew."""
+    calls = []
+
+    def compiler(function):
+        def works_twice(x):
+            calls.append(1)
+            if len(calls) > 2:
+                raise RuntimeError("no room in /tmp")
+            return function(x)
+
+        return works_twice
+
+    fast = FastAttack("attack", told.append, compiler=compiler)
+    for one, other in zip(attacked("at", fast), attacked("at", FastAttack()), strict=True):
+        assert torch.equal(one, other)
+    assert told == [
+        {"asked": "attack", "used": "attack", "reason": ""},
+        {"asked": "attack", "used": "off", "reason": "torch.compile failed: no room in /tmp"},
+    ]
+    assert len(calls) == 3 and fast.mode == "off"
+
+
+def test_an_end_without_any_attack_is_told(told):
+    fast = FastAttack("attack", told.append)
+    fast.end()
+    fast.end()
+    FastAttack("off", told.append).end()
+    assert told == [{"asked": "attack", "used": "off", "reason": "the run made no attack"}]
+    used = FastAttack("attack", told.append, compiler=lambda function: function)
+    attacked("at", used, 1)
+    used.end()
+    assert told[1:] == [{"asked": "attack", "used": "attack", "reason": ""}]
 
 
 def test_a_graph_is_captured_once_a_shape_and_finds_the_same_images(told):
@@ -185,3 +220,11 @@ def test_a_run_says_and_records_what_became_of_the_flag(tmp_path, capsys, method
     (record,) = lines(out / "compile.jsonl")
     assert record == {"step": 0, "asked": "graphs", "used": "off", "reason": reason}
     assert capsys.readouterr().err.count(f"--compile graphs: going on without: {reason}") == 1
+
+
+def test_a_run_of_a_method_that_leaves_its_attack_out_says_so(tmp_path, capsys):
+    config = small_config(tmp_path, "mix-at", epochs=1, compile="graphs", adv_weight=0.0)
+    out = train_run(config, quiet=True)
+    (record,) = lines(out / "compile.jsonl")
+    assert (record["used"], record["reason"]) == ("off", "the run made no attack")
+    assert "--compile graphs: going on without: the run made no attack" in capsys.readouterr().err

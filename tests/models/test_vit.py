@@ -58,6 +58,16 @@ def test_recomputed_blocks_give_the_gradients_of_kept_ones():
         assert_close(a, b, rtol=1e-4, atol=1e-5)
 
 
+def test_recomputing_never_looks_at_the_random_generator(monkeypatch):
+    """Its state cannot be read while a CUDA graph is captured."""
+    model, batch = toy_clip(), toy_batch()
+    model.checkpoint_activations()
+    monkeypatch.setattr(torch, "get_rng_state", lambda: pytest.fail("the generator was read"))
+    x = batch.images.clone().requires_grad_()
+    model(x).sum().backward()
+    assert x.grad is not None
+
+
 def test_patches_are_what_a_convolution_sees():
     x, W = torch.rand(2, 3, 8, 8), torch.rand(5, 3, 4, 4)
     conv = nn.functional.conv2d(x, W, stride=4).flatten(2).mT
