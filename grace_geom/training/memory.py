@@ -30,8 +30,8 @@ class Memory:
     """Bytes of an optimiser step.
 
     Attributes:
-        fixed: Whatever the batch: weights, leaves with gradient and optimiser, state, merged
-            weights, their gradients.
+        fixed: Whatever the batch: weights, leaves with gradient, optimiser and moving average,
+            state, merged weights, their gradients.
         image: For each image of a forward pass: what all graphs that are alive at once keep of it.
     """
 
@@ -105,9 +105,11 @@ def measure(trainer: Trainer, side: int | tuple[int, int]) -> Memory:
         w.nbytes for w in model.head.values()
     )
     leaves = sum(w.nbytes for w in params.values())
+    average = sum(w.nbytes for w in trainer.average.values.values()) if trainer.average else 0
     state = sum(t.nbytes for t in _tensors(run.state))
     gradients = 2 * tower  # of the effective matrices: one that is found, one that is added up
-    return Memory(everything + 4 * leaves + state + gradients + max(one - image, 0), image)
+    fixed = everything + 4 * leaves + average + state + gradients
+    return Memory(fixed + max(one - image, 0), image)
 
 
 def _peak(trainer: Trainer, images: int, side: int | tuple[int, int]) -> int:

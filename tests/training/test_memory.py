@@ -72,6 +72,12 @@ def test_the_step_is_measured_and_left_as_it_was():
     assert memory.of(8) - memory.of(4) == pytest.approx(1.25 * 4 * memory.image, abs=2)
 
 
+def test_an_average_is_one_more_copy_of_what_trains():
+    plain, averaged = (measure(trainer("lora", ema=ema), 16).fixed for ema in (0.0, 0.9))
+    leaves = sum(w.nbytes for w in trainer("lora").run.params.values())
+    assert averaged - plain == leaves > 0
+
+
 def test_grace_keeps_the_graphs_of_three_images_at_once_others_of_one():
     lora, lora_at, two, three = (
         measure(trainer(n), 16).image for n in ("lora", "lora-at", "grace-gv-off", "grace")
