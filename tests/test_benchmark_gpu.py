@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import sys
 from dataclasses import replace
 
@@ -24,6 +25,9 @@ def run(code: str, tmp_path, seconds: float = 60) -> dict:
 def test_a_part_gives_what_it_wrote_its_error_or_its_lateness(tmp_path):
     write = "import sys; open(sys.argv[1], 'w').write('{}')"
     assert run(write.format('{"a": 1}'), tmp_path) == {"found": {"a": 1}}
+    fault = {"a": 1, "error": "two runs differ"}  # what it found stays, and it has failed
+    both = {"found": fault, "error": "two runs differ"}
+    assert run(write.format(json.dumps(fault)), tmp_path) == both
     raised = run("raise RuntimeError('CUDA error: an illegal memory access')", tmp_path)
     assert "RuntimeError: CUDA error: an illegal memory access" in raised["error"]
     late = run("import time; time.sleep(60)", tmp_path, seconds=0.5)
@@ -58,6 +62,47 @@ def test_no_part_begins_when_the_time_is_over(tmp_path):
 def test_a_part_that_is_not_there_is_named(capsys):
     assert gpu.main(["--parts", "environment,speed"]) == 2
     assert "'speed' is not known; known: environment, correctness" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("code, wanted", [(0, None), (1, "pytest ended with exit code 1")])
+def test_tests_that_fail_are_a_part_that_failed(monkeypatch, code, wanted):
+    def pytest_ends(command, **how):
+        return subprocess.CompletedProcess(command, code, "2 failed, 3 passed", "")
+
+    monkeypatch.setattr(gpu_parts.subprocess, "run", pytest_ends)
+    found = gpu_parts.gpu_tests(replace(DRY, device="cuda"), 989.0)
+    assert found["exit_code"] == code and found.get("error") == wanted
+
+
+def test_deterministic_runs_that_differ_are_a_part_that_failed(monkeypatch):
+    found = []
+
+    def trainer_of(*args, **settings):
+        t = trainer(*args, **settings)
+        found.append(t)
+        if len(found) == 4:  # the second one with deterministic kernels
+            next(iter(t.run.params.values())).data += 1
+        return t
+
+    trainer = gpu_parts.trainer_of
+    monkeypatch.setattr(gpu_parts, "trainer_of", trainer_of)
+    result = gpu_parts.deterministic(replace(DRY, rate=(register_toy(), 4)), 989.0)
+    assert result["default"]["two_runs_agree"]
+    assert result["error"] == "two runs with deterministic kernels differ"
+
+
+def test_only_the_part_that_measures_it_has_cublas_s_fixed_workspaces(tmp_path, monkeypatch):
+    seen = {}
+
+    def finished(command, seconds, environment, out):
+        seen[command[command.index("--part") + 1]] = environment.get("CUBLAS_WORKSPACE_CONFIG")
+        return {"found": {}}
+
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    monkeypatch.setattr(gpu, "finished", finished)
+    for name in gpu.BUDGETS:
+        gpu.run_part(name, gpu.options([]), 1.0)
+    assert {name for name, value in seen.items() if value} == {"deterministic"}
 
 
 def test_every_budget_has_its_part():
