@@ -1,12 +1,12 @@
 """What bf16 does to the Gram volume of GRACE: ``python benchmarks/half_precision.py [RUN]``
 
 Features of clean, attacked and weight-perturbed images are made in float32 and in bf16 from the
-same images, attacks and perturbation, all found in float32. bf16 is autocast on the CPU, once by
-CUDA's rules (LayerNorm and the residual stream in float32) and once as with --bf16-residual.
+same images, attacks and perturbation, all found in float32. bf16 is autocast on the CPU by CUDA's
+rules, which keep LayerNorm and the residual stream in float32; the last column adds
+--bf16-residual, which keeps the stream in bf16.
 """
 
 import argparse
-import contextlib
 import math
 from collections.abc import Iterable
 from pathlib import Path
@@ -82,13 +82,11 @@ def measured(
         attacked = perturbed(run, grace, batch)
         full = volumes(run, grace, attacked, half=False)
         row = {"eps": radius, "float32": float(full.mean())}
-        rules: dict[str, contextlib.AbstractContextManager[None]] = {
-            "cuda": by_cuda_rules(),
-            "residual": contextlib.nullcontext(),
-        }
-        for name, context in rules.items():
-            with context:
+        for name, lean in (("cuda", False), ("residual", True)):
+            model.keep_residual_low(lean)
+            with by_cuda_rules():
                 half = volumes(run, grace, attacked, half=True)
+            model.keep_residual_low(False)
             share = half.mean() / full.mean()
             row[name] = float(share - 1)
             error = (half - share * full).std() / full.mean() / math.sqrt(len(full))
