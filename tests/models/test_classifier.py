@@ -182,3 +182,8 @@ def test_a_gpus_scale_is_read_once_until_it_is_written_or_replaced():
         other = nn.Parameter(torch.zeros((), device="cuda"))
         model.clip.logit_scale = other  # of the same version and type as the first one was
         assert model.logit_scale == 1
+        doubled_in_place(other)
+        assert model.logit_scale == pytest.approx(2)
+        model.clip.logit_scale = nn.Parameter(other.data)  # the same memory, with its own count
+        doubled_in_place(model.clip.logit_scale)
+        assert model.logit_scale == pytest.approx(4)
