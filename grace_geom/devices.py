@@ -133,22 +133,47 @@ def deterministic(on: bool = True) -> Iterator[None]:
     if not on:
         yield
         return
-    name, cudnn = "CUBLAS_WORKSPACE_CONFIG", torch.backends.cudnn
-    if os.environ.get(name) not in (":4096:8", ":16:8"):
-        if torch.cuda.is_initialized():
-            raise UserError(
-                f"--deterministic: a GPU is in use already in this process: set {name}=:4096:8 in "
-                "the environment before it starts"
-            )
-        os.environ[name] = ":4096:8"  # read once, when the first product is taken
-    usual = torch.are_deterministic_algorithms_enabled(), cudnn.deterministic, cudnn.benchmark
-    torch.use_deterministic_algorithms(True)
-    cudnn.deterministic, cudnn.benchmark = True, False
+    cudnn = torch.backends.cudnn
+    with _fixed_workspace():
+        asked = torch.are_deterministic_algorithms_enabled()
+        warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+        usual = cudnn.deterministic, cudnn.benchmark
+        torch.use_deterministic_algorithms(True)
+        cudnn.deterministic, cudnn.benchmark = True, False
+        try:
+            yield
+        finally:
+            torch.use_deterministic_algorithms(asked, warn_only=warn_only)
+            cudnn.deterministic, cudnn.benchmark = usual
+
+
+WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
+_workspace_read = False
+"""Whether this process's GPU was first used under our :data:`WORKSPACE`, which it reads once."""
+
+
+@contextlib.contextmanager
+def _fixed_workspace() -> Iterator[None]:
+    """The matrix library's workspace as :func:`deterministic` needs it; then as it was."""
+    global _workspace_read
+    usual = os.environ.get(WORKSPACE)
+    if usual in (":4096:8", ":16:8"):
+        yield
+        return
+    if torch.cuda.is_initialized() and not _workspace_read:
+        raise UserError(
+            f"--deterministic: a GPU is in use already in this process: set {WORKSPACE}=:4096:8 in "
+            "the environment before it starts"
+        )
+    os.environ[WORKSPACE] = ":4096:8"
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(usual[0])
-        cudnn.deterministic, cudnn.benchmark = usual[1:]
+        _workspace_read = torch.cuda.is_initialized()
+        if usual is None:
+            del os.environ[WORKSPACE]
+        else:
+            os.environ[WORKSPACE] = usual
 
 
 def pick_precision(name: str, device: torch.device) -> Precision:

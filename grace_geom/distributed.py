@@ -20,7 +20,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from grace_geom.errors import Interrupted, UserError
+from grace_geom.errors import Interrupted, UserError, exit_code
 from grace_geom.world import World as World
 from grace_geom.world import asked_for as asked_for
 from grace_geom.world import first as first
@@ -99,7 +99,7 @@ def processes() -> Iterator[World]:
         yield world()
     except BaseException as error:
         if _gpu_sum.lost:
-            atexit.register(_leave, 130 if isinstance(error, Interrupted) else 1)
+            atexit.register(_leave, exit_code(error))
         raise
     finally:
         if not _gpu_sum.lost:

@@ -72,6 +72,17 @@ def unknown(flag: str, name: str, valid: Iterable[str]) -> UserError:
     return UserError(f"{flag} {name!r} is not known; {nearest(name, valid)}")
 
 
+def exit_code(error: BaseException) -> int:
+    """The exit code of a command that ends by this exception: 2 a user's mistake, 130 interrupted,
+    1 a fault of ours.
+    """
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else int(error.code is not None)
+    if isinstance(error, UserError):
+        return 2
+    return 130 if isinstance(error, (Interrupted, KeyboardInterrupt)) else 1
+
+
 def door(main: Callable[..., None]) -> Callable[..., None]:
     """Turn the exceptions of a command into exit codes: 0 success, 2 user's mistake, 130
     interrupted.
@@ -85,10 +96,10 @@ def door(main: Callable[..., None]) -> Callable[..., None]:
             main(*args, **kwargs)
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
-            raise SystemExit(2) from None
+            raise SystemExit(exit_code(error)) from None
         except (Interrupted, KeyboardInterrupt) as stop:
             print(f"interrupted: {stop}" if str(stop) else "interrupted", file=sys.stderr)
-            raise SystemExit(130) from None
+            raise SystemExit(exit_code(stop)) from None
         except BrokenPipeError:
             # The reader of our output went away (`... | head`): nothing is lost, nothing to report.
             sys.stderr.close()

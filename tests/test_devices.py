@@ -160,6 +160,40 @@ def test_deterministic_is_set_and_put_back(monkeypatch: pytest.MonkeyPatch):
         raise KeyError
     assert not torch.are_deterministic_algorithms_enabled()
     assert before == (cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32)
+    assert "CUBLAS_WORKSPACE_CONFIG" not in os.environ
+
+
+def test_deterministic_puts_back_what_a_caller_had_asked_for(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":0:0")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        with deterministic():
+            assert not torch.is_deterministic_algorithms_warn_only_enabled()
+            assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+        assert torch.are_deterministic_algorithms_enabled()
+        assert torch.is_deterministic_algorithms_warn_only_enabled()
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":0:0"
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+def test_a_gpu_first_used_within_deterministic_may_be_so_again(monkeypatch: pytest.MonkeyPatch):
+    """Its library has read the workspace by then; one used in between by others has not."""
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    monkeypatch.setattr(devices, "_workspace_read", False)
+    in_use = False
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: in_use)
+    with deterministic():
+        pass
+    in_use = True
+    with pytest.raises(UserError, match="in use already"), deterministic():
+        pass
+    in_use = False
+    with deterministic():
+        in_use = True
+    with deterministic():
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    assert "CUBLAS_WORKSPACE_CONFIG" not in os.environ
 
 
 def test_deterministic_comes_too_late_for_a_gpu_in_use(monkeypatch: pytest.MonkeyPatch):

@@ -4,6 +4,7 @@ The pretended GPU has NCCL's manners: a sum whose peer is gone is begun and neve
 then waits for the device waits for ever (``Hang``).
 """
 
+import atexit
 import json
 import os
 import signal
@@ -20,6 +21,7 @@ from grace_geom import distributed
 from grace_geom.batch import Batch
 from grace_geom.checkpoint import load_checkpoint
 from grace_geom.distributed import PeerLost
+from grace_geom.errors import UserError, door
 from grace_geom.evaluate import main as evaluate
 from grace_geom.methods import METHODS, Run
 from grace_geom.train import main
@@ -143,6 +145,35 @@ def test_what_was_there_before_the_lost_sum_can_still_be_read(monkeypatch):
             assert x.cpu().tolist() == [1, 1]
         with pytest.raises(Hang):
             x.sum().item()
+
+
+ENDS = [
+    (UserError("wrong"), 2), (PeerLost("gone"), 130), (KeyboardInterrupt(), 130),
+    (SystemExit(2), 2), (ZeroDivisionError(), 1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("error, code", ENDS, ids=repr)
+def test_while_a_sum_is_under_way_a_command_ends_with_its_usual_code(
+    error: BaseException, code: int, monkeypatch: pytest.MonkeyPatch
+):
+    last, left = distributed._GpuSum(), []
+    monkeypatch.setattr(distributed, "_gpu_sum", last)
+    monkeypatch.setattr(distributed, "asked_for", lambda: 2)
+    monkeypatch.setattr(dist, "is_initialized", lambda: False)
+    monkeypatch.setattr(dist, "init_process_group", lambda *args, **kwargs: None)
+    monkeypatch.setattr(atexit, "register", lambda function, *args: left.append(args))
+
+    @door
+    def command() -> None:
+        with distributed.processes():
+            monkeypatch.setattr(distributed._GpuSum, "lost", True)
+            raise error
+
+    with pytest.raises((SystemExit, ZeroDivisionError)) as end:
+        command()
+    assert left == [(code,)]
+    assert not isinstance(end.value, SystemExit) or end.value.code == code
 
 
 def on_gpus(command: Command, dies_before: int = 0, what: str = "all_reduce") -> Command:

@@ -113,6 +113,7 @@ def run(
     else:  # looking would wait for the device: with the clean pass it is one look
         check_type(x)
     x = x.to(DTYPES["float64"] if attack.precision == "float64" else DTYPES["float32"])
+    y = y.to(x.device)  # rows of both are taken by the same positions
     device = torch.device(device or x.device)
     size = batch_size or len(y)
     numbers = torch.as_tensor(range(len(y)) if index is None else index).cpu()

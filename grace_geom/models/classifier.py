@@ -69,7 +69,8 @@ class ClipClassifier(nn.Module):
         self.shape = shape_of(clip.visual)  # type: ignore[arg-type]
         self.recompute = self.lean_norms = False
         self.prompt: Tensor | None = None
-        self._scale: tuple[object, float] | None = None  # which exponent, its exponential
+        # the exponent on a GPU, its state when it was read, its exponential
+        self._scale: tuple[Tensor, tuple[object, ...], float] | None = None
         self._set_head(class_names, templates, head)
 
     @property
@@ -122,12 +123,20 @@ class ClipClassifier(nn.Module):
 
     @property
     def logit_scale(self) -> float:
-        """s, the inverse temperature of the pretrained model, frozen; read from the device once."""
+        """s, the inverse temperature of the pretrained model, frozen.
+
+        A GPU is asked once, for the host would wait for it, and again after the parameter was
+        written in place or replaced. A write to its ``.data`` in place leaves no trace: there it is
+        not seen.
+        """
         stored: Tensor = self.clip.logit_scale  # type: ignore[assignment]
-        which = stored._version, stored.dtype
-        if self._scale is None or self._scale[0] != which:
-            self._scale = which, stored.exp().item()
-        return self._scale[1]
+        if stored.device.type == "cpu" or stored.is_inference():  # free, or it counts no writes
+            return stored.exp().item()
+        written = stored._version, stored.data_ptr(), stored.dtype
+        kept = self._scale
+        if kept is None or kept[0] is not stored or kept[1] != written:
+            self._scale = kept = stored, written, stored.exp().item()
+        return kept[2]
 
     @property
     def device(self) -> torch.device:

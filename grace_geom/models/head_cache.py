@@ -38,8 +38,9 @@ def kept_text_head(
     lies there.
 
     Heads of at least :data:`FEWEST` prompts are kept below ``$GRACE_GEOM_CACHE``; the file's name
-    is made of the tower's weights and types, of the token ids, and of what this device and library
-    make of the first prompt, so that a head is never another one than would be computed here.
+    is made of the tower's weights and types, of the token ids, of what this device and library make
+    of the first prompt, and of what the rounding of the others depends on besides: the number of
+    threads on the CPU, TF32 on a GPU.
 
     Raises:
         UserError: As ``text_head``.
@@ -60,7 +61,12 @@ def kept_text_head(
 def _key(clip: nn.Module, tokens: Int[Tensor, " n l"], classes: int) -> str:
     tower = {n: w for n, w in clip.state_dict().items() if not n.startswith(LEFT_OUT)}
     first = encode_text(clip, tokens[:1].to(device_of(clip)))
-    parts = [digest(tower), digest({"tokens": tokens, "first": first}), classes]
+    rounds = (
+        ["threads", torch.get_num_threads()]
+        if first.device.type == "cpu"
+        else ["tf32", torch.backends.cuda.matmul.allow_tf32]
+    )
+    parts = [digest(tower), digest({"tokens": tokens, "first": first}), classes, rounds]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 

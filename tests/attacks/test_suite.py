@@ -1,5 +1,6 @@
 """Suites: the bookkeeping between attacks."""
 
+import copy
 import dataclasses
 import json
 
@@ -10,6 +11,7 @@ from torch import Tensor
 from grace_geom.attacks import SUITES, AttackSpec, apgd, join, run
 from grace_geom.errors import UserError
 from tests.attacks.conftest import Toy, make_toy
+from tests.pretended_gpu import pretended_gpu
 
 EPS = 0.05
 
@@ -194,3 +196,19 @@ def test_nothing_correct_means_nothing_to_attack(toy: Toy):
 def test_a_users_mistake_is_answered(changes: dict[str, object], answer: str):
     with pytest.raises(UserError, match=answer):
         dataclasses.replace(AttackSpec(), **changes)
+
+
+@pytest.mark.parametrize("images, labels", [("cuda", "cpu"), ("cpu", "cuda"), ("cuda", "cuda")])
+def test_images_and_labels_may_lie_on_different_devices(toy: Toy, images: str, labels: str):
+    wanted = run(quick("pgd"), toy.model, toy.x, toy.y, batch_size=8)
+    assert 0 < wanted.robust.sum() < len(toy.y)
+    with pretended_gpu() as seen:
+        model = copy.deepcopy(toy.model).to("cuda")
+        found = run(
+            quick("pgd"), model, toy.x.to(images), toy.y.to(labels),
+            batch_size=8, device="cuda",
+        )  # fmt: skip
+        assert not seen.mixed
+        assert found.x_adv is not None and found.x_adv.device.type == images
+        robust = found.robust.cpu()
+    assert torch.equal(robust, wanted.robust)

@@ -1,12 +1,16 @@
 import json
+import math
+from collections.abc import Callable
 
 import open_clip
 import pytest
 import torch
+from torch import nn
 from torch.testing import assert_close
 
 from grace_geom.errors import UserError
 from grace_geom.models import ModelSpec, build, loading, open_clip_model, text_head, tokenizer_of
+from tests.pretended_gpu import pretended_gpu
 from tests.toys import CLASSES, CONFIG, TEMPLATES, toy_batch, toy_clip, write_weights
 
 
@@ -131,3 +135,55 @@ def test_a_file_s_activation_is_said(tmp_path):
     (tmp_path / "w.pt").write_bytes(b"nothing")
     with pytest.warns(UserWarning, match="ViT-B-32-quickgelu"), pytest.raises(UserError):
         build(ModelSpec("ViT-B-32", str(tmp_path / "w.pt")), CLASSES, TEMPLATES)
+
+
+def test_the_scale_is_read_in_inference_mode_too():
+    wanted = toy_clip().logit_scale
+    with torch.inference_mode():
+        model = toy_clip()
+        assert model.clip.logit_scale.is_inference()
+        assert model.logit_scale == wanted
+        model.clip.logit_scale.add_(math.log(2))
+        assert model.logit_scale == pytest.approx(2 * wanted)
+
+
+def doubled_in_place(stored: nn.Parameter) -> None:
+    with torch.no_grad():
+        stored.add_(math.log(2))
+
+
+def doubled_as_data(stored: nn.Parameter) -> None:
+    stored.data = stored.data + math.log(2)
+
+
+def doubled_behind_its_back(stored: nn.Parameter) -> None:
+    stored.data.add_(math.log(2))  # which its version does not count
+
+
+@pytest.mark.parametrize("change", [doubled_in_place, doubled_as_data, doubled_behind_its_back])
+def test_a_changed_scale_is_read_anew(change: Callable[[nn.Parameter], None]):
+    model = toy_clip()
+    before = model.logit_scale
+    change(model.clip.logit_scale)
+    assert model.logit_scale == pytest.approx(2 * before)
+
+
+def test_a_gpus_scale_is_read_once_until_it_is_written_or_replaced():
+    model = toy_clip()
+    with pretended_gpu() as seen:
+        model.to("cuda")
+        before = model.logit_scale
+        seen.waits.clear()
+        assert model.logit_scale == before and not seen.waits
+        for change in (doubled_in_place, doubled_as_data):
+            before = model.logit_scale
+            change(model.clip.logit_scale)
+            assert model.logit_scale == pytest.approx(2 * before)
+        other = nn.Parameter(torch.zeros((), device="cuda"))
+        model.clip.logit_scale = other  # of the same version and type as the first one was
+        assert model.logit_scale == 1
+        doubled_in_place(other)
+        assert model.logit_scale == pytest.approx(2)
+        model.clip.logit_scale = nn.Parameter(other.data)  # the same memory, with its own count
+        doubled_in_place(model.clip.logit_scale)
+        assert model.logit_scale == pytest.approx(4)

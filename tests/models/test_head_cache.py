@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from grace_geom import distributed
+from grace_geom.devices import tf32
 from grace_geom.models import ClipClassifier, ModelSpec, build, head_cache, text_head, tokenizer_of
 from grace_geom.models import head as head_module
 from grace_geom.world import World
@@ -131,3 +132,23 @@ def test_one_process_of_a_job_encodes_and_sends_the_head(
     assert all(torch.equal(found[1].head[name], w) for name, w in found[0].head.items())
     monkeypatch.setattr(distributed, "of_first", lambda value: pytest.fail("nobody else is here"))
     made(templates=("a {}", "the {}"))
+
+
+def test_what_another_number_of_threads_or_tf32_may_round_otherwise_is_kept_apart(cache: Path):
+    """On the CPU runs are the same bit for bit with the same number of threads."""
+    made()
+    usual = torch.get_num_threads()
+    torch.set_num_threads(usual + 1)
+    try:
+        made()
+    finally:
+        torch.set_num_threads(usual)
+    assert len(list(cache.iterdir())) == 2
+    with tf32(True):
+        made()
+    assert len(list(cache.iterdir())) == 2, "the CPU has no TF32"
+    with pretended_gpu():
+        for allowed in (False, True):
+            with tf32(allowed):
+                made(device="cuda")
+    assert len(list(cache.iterdir())) == 4

@@ -51,7 +51,10 @@ _SWITCH = words(
 )
 """Not deterministic, unless ``torch.use_deterministic_algorithms`` has another algorithm used.
 
-(Sums by ``index_put``, the backward pass of ``x[index]``, are sorted first on CUDA: deterministic.)
+So is the backward pass of fused attention, whose name depends on the kernel: flash attention adds
+the gradients of queries, memory-efficient attention those of keys and values, from blocks in any
+order. (Sums by ``index_put``, the backward pass of ``x[index]``, are sorted first on CUDA:
+deterministic.)
 """
 
 _NEVER = words(
@@ -106,7 +109,8 @@ def _determinism(func: Any, short: str, args: tuple[Any, ...], kwargs: dict[str,
     if bare.startswith("scatter_reduce") and asked and args[4] in ("sum", "mean"):
         return
     sums = bare.startswith("cumsum") and not args[0].is_floating_point()
-    if never or (bare.startswith(_SWITCH) and not sums):
+    attention = bare.startswith("scaled_dot_product_") and bare.endswith("_backward")
+    if never or attention or (bare.startswith(_SWITCH) and not sums):
         if not asked:
             now().seen.nondeterministic[short, now().where()] += 1
         elif never and not torch.is_deterministic_algorithms_warn_only_enabled():

@@ -188,15 +188,22 @@ def test_operators_that_differ_from_run_to_run_are_counted_or_refused_where_that
         images = gpu(1, 1, 4, 4).requires_grad_()
         F.interpolate(images, size=6, mode="bicubic").sum().backward()
 
+    def attention() -> None:
+        q, k, v = gpu(3, 1, 2, 4, 8).requires_grad_().unbind()
+        F.scaled_dot_product_attention(q, k, v).sum().backward()
+
     with pretended_gpu(HERE) as seen:
         both()
+        attention()
     assert sorted(what for what, _ in seen.nondeterministic) == [
+        "_scaled_dot_product_flash_attention_for_cpu_backward",
         "index_add_",
         "upsample_bicubic2d_backward",
     ]
     torch.use_deterministic_algorithms(True)
     try:
         with pretended_gpu(HERE) as seen, pytest.raises(RuntimeError, match="deterministic"):
+            attention()  # has another algorithm
             both()
         assert not seen.nondeterministic
     finally:

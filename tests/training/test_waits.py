@@ -41,20 +41,25 @@ def gpu() -> Iterator[Seen]:
         yield seen
 
 
-def trainer_on_gpu(name: str, precision: str = "float32", log_every: int = 10, **settings):
+def trainer_on_gpu(
+    name: str, precision: str = "float32", log_every: int = 10, micro_batch=None, **settings
+):
     model = copy.deepcopy(toy()).to("cuda")
     method = METHODS[name](lr=1e-2, **settings)
     params, state = method.setup(model, torch.Generator().manual_seed(0))
     generator = torch.Generator("cuda").manual_seed(1)
     run = Run(model, params, generator, STEPS, state, images=toy_images)
     plan = Plan(STEPS, STEPS, clip_norm=0.5, precision=precision, log_every=log_every)
+    plan = replace(plan, micro_batch=micro_batch)
     return Trainer(method, run, plan)
 
 
-def waits_of_a_step(seen: Seen, name: str, precision: str = "float32", **settings) -> int:
+def waits_of_a_step(
+    seen: Seen, name: str, precision: str = "float32", images: int = 8, **settings
+) -> int:
     """Of the second step, copies to the GPU that wait included; the first has more to do once."""
     trainer = trainer_on_gpu(name, precision, **settings)
-    first, second = (toy_batch(8, seed).to("cuda") for seed in (0, 1))
+    first, second = (toy_batch(images, seed).to("cuda") for seed in (0, 1))
     trainer.step(first)
     seen.waits.clear()
     seen.uploads.clear()
@@ -82,6 +87,23 @@ def test_a_step_with_an_attack_looks_once_at_its_end(gpu, name: str):
     settings = {"attack_steps": 4, **ATTACKED[name]}
     waits = waits_of_a_step(gpu, name.split(",")[0], **settings)
     assert waits == told("a step with an attack"), gpu.lines()
+
+
+CUT = {"micro-batches": ("at", 4, {}), "groups": ("grace", None, {"awp_m": 4})}
+"""Settings in which a step of 12 images is attacked in three parts."""
+
+
+@pytest.mark.parametrize("name, micro_batch, settings", CUT.values(), ids=CUT)
+def test_a_step_that_is_cut_looks_once_a_part(gpu, name: str, micro_batch, settings):
+    waits = waits_of_a_step(gpu, name, images=12, micro_batch=micro_batch, **settings)
+    assert waits == 3 * told("a step with an attack"), gpu.lines()
+
+
+def test_attacked_captions_wait_for_both(gpu):
+    row = told("a step of `adv-flyp`")
+    assert waits_of_a_step(gpu, "adv-flyp", attack_steps=2) == row, gpu.lines()
+    waits = waits_of_a_step(gpu, "adv-flyp", images=12, micro_batch=4, attack_steps=2)
+    assert waits == row, "the contrast is of the whole step, and so is its attack"
 
 
 def test_the_number_of_attack_steps_does_not_matter(gpu):
