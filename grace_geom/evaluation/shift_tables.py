@@ -117,7 +117,8 @@ def effective_table(records: Sequence[EvalRecord]) -> Table:
     notes = [
         "Effective robustness: OOD accuracy minus what the line foretells for the ID accuracy, in "
         "points (Taori et al. 2020; probit axes). Band: 95 % of the line (Student's t). The "
-        "interval joins the band and that of the OOD accuracy (Newcombe). * is on the line.",
+        "interval joins the band and that of the OOD accuracy (Newcombe), taken as independent: "
+        "for models of the line itself (*), which pull it towards them, it is only a guide.",
         *notes,
     ]
     heads = ["data", "", "ID", "OOD", "line", "effective robustness"]
