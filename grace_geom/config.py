@@ -307,15 +307,15 @@ def _said(value: object) -> str:
 
 
 def stored_settings(run_dir: Path) -> dict[str, Any]:
-    """The settings that a run directory keeps, without the record of where it ran; empty where
-    there are none.
+    """The settings that a run directory keeps, without the record of where it ran, over what its
+    method did before it had an option for it; empty where there are none.
     """
     path = run_dir / "config.yaml"
-    return (
-        {key: value for key, value in read_yaml(path).items() if key != RECORD}
-        if path.is_file()
-        else {}
-    )
+    if not path.is_file():
+        return {}
+    stored = {key: value for key, value in read_yaml(path).items() if key != RECORD}
+    method = METHODS.get(str(stored.get("method")), Method)
+    return {**method.before(str(stored.get("data"))), **stored}
 
 
 def default_out(method: str, data: str, seed: int | str) -> Path:

@@ -126,7 +126,7 @@ class Progress:
         left = self.left
         parts = [
             f"{self._heading()}{self.stage}{steps}",
-            f"{self.images_per_s:.0f} images/s" if self.images else "",
+            f"{_rate(self.images_per_s)} images/s" if self.images else "",
             f"{duration(left)} left" if left is not None else "",
             self.numbers,
         ]
@@ -154,3 +154,8 @@ def duration(seconds: float) -> str:
     if seconds < 3600:
         return f"{seconds // 60}:{seconds % 60:02d} min"
     return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
+
+
+def _rate(per_second: float) -> str:
+    """Whole numbers; below ten, two digits: a slow attack is not one that stands still."""
+    return f"{per_second:.0f}" if per_second >= 9.5 else f"{per_second:.2g}"

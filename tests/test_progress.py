@@ -56,7 +56,7 @@ def test_steps_of_an_earlier_run_tell_nothing_of_the_time_left():
     assert watch.line() == "step 90/100"
     watch.began -= 8
     watch.step(4, 2)
-    assert watch.line() == "step 92/100  0 images/s  32 s left"
+    assert watch.line() == "step 92/100  0.5 images/s  32 s left"
 
 
 def test_work_of_others_has_their_time_left():
@@ -77,7 +77,7 @@ def test_a_terminal_has_one_line_that_changes(monkeypatch):
     watch.end("gone")
     first, half, cleared, whole, last = terminal.seen()[1:]
     assert first == "x: [1/2] ID shapes 0/500"
-    assert re.fullmatch(r"x: \[1/2\] ID shapes 250/500  \d+ images/s  0 s left", half)
+    assert re.fullmatch(r"x: \[1/2\] ID shapes 250/500  [\d.]+ images/s  0 s left", half)
     assert cleared == "said\n" and "500/500" in whole and last == ""
 
 

@@ -177,6 +177,13 @@ class Method:
             UserError: Naming the flags.
         """
 
+    @classmethod
+    def before(cls, data: str) -> dict[str, Any]:
+        """What runs on ``data`` (a SPEC) did before a field was there, where that is not the
+        field's default.
+        """
+        return {}
+
     def setup(
         self, model: ClipClassifier, generator: torch.Generator
     ) -> tuple[Weights, dict[str, Any]]:

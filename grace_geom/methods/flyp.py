@@ -61,6 +61,11 @@ class Flyp(Paired, Method):
 
     lr: float = 1e-5
 
+    @classmethod
+    def before(cls, data: str) -> dict[str, Any]:
+        """Captions that lay beside images were not read."""
+        return {"pair_with": "prompt"} if data.startswith(("wds:", "csv:")) else {}
+
     def setup(
         self, model: ClipClassifier, generator: torch.Generator
     ) -> tuple[Weights, dict[str, Any]]:

@@ -383,8 +383,9 @@ def _equal_terms(jobs: list[Job]) -> None:
         for name in names:
             ours, theirs = getattr(job.config, name), getattr(trained[0].config, name)
             if ours != theirs:
+                said = ["null" if value is None else value for value in (ours, theirs)]
                 raise UserError(
-                    f"not on equal terms: {name} is {ours} for {job.label}, {theirs} for "
+                    f"not on equal terms: {name} is {said[0]} for {job.label}, {said[1]} for "
                     f"{trained[0].label}; give --{name.replace('_', '-')} to both"
                 )
 
