@@ -20,6 +20,9 @@ ALONE = (
 )
 """What is said to those who need labels where there are captions."""
 
+WITHOUT = "or train without captions (--pair-with prompt)"
+"""The way out where captions are not what they should be."""
+
 
 def caption_key(names: Sequence[str]) -> str | None:
     """The key or column that holds captions, as it is written; ``None``: there is none."""
@@ -37,7 +40,7 @@ def captions_of(value: Any, where: str) -> Captions:
     texts = [text for text in texts if text is not None]
     if not all(isinstance(text, str) for text in texts):
         raise UserError(
-            f"{where}: {repr(value)[:40]} is no caption: write a text or a list of texts"
+            f"{where}: {repr(value)[:40]} is no caption: write a text or a list of texts, {WITHOUT}"
         )
     lines = (line.strip() for text in texts for line in nfc(text).split("\n"))
     return tuple(line for line in lines if line)
@@ -78,8 +81,7 @@ def settled(
             without = len(has) - sum(has)
             raise UserError(
                 f"{called(has.index(False))} has no {what}, and {without:,} of {len(has):,} images "
-                f"have none: give each image one"
-                + (", or train without captions (--pair-with prompt)" if what == "caption" else "")
+                f"have none: give each image one" + (f", {WITHOUT}" if what == "caption" else "")
             )
     found = np.array([-1 if label is None else label for label in labels], dtype=np.int64)
     return found, tuple(captions) if captions and captions[0] else None

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from grace_geom.data.captions import Captions, caption_in, caption_key
+from grace_geom.data.captions import NAMES, Captions, caption_in, caption_key
 from grace_geom.data.listing import hidden_path, is_picture, visible
 from grace_geom.data.pictures import EXTENSIONS
 from grace_geom.data.text import nfc, printable, read_text, shown
@@ -150,7 +150,7 @@ def read_table(path: Path, *, anywhere: bool = False, captions: bool = False) ->
     """
     where = shown(path)
     rows = list(_records(path, where))
-    columns = list(rows[0][1]) if rows else []
+    columns = list(dict.fromkeys(name for _, row in rows for name in row))
     file, labels = _columns(columns)
     captions = captions and caption_key(columns) is not None
     if file is None or not (labels or captions):
@@ -178,8 +178,8 @@ def read_table(path: Path, *, anywhere: bool = False, captions: bool = False) ->
 
 
 def columns_of(path: Path) -> list[str]:
-    """The columns of a table, as its first row names them."""
-    return next((list(row) for _, row in _records(path, shown(path))), [])
+    """The columns of a table; of JSON lines, which need not agree, the keys of all of them."""
+    return list(dict.fromkeys(name for _, row in _records(path, shown(path)) for name in row))
 
 
 def _cell(value: Any, where: str) -> str:
@@ -278,7 +278,7 @@ def _number(text: str) -> bool:
 
 def _speaks(column: str) -> bool:
     """Whether a column of this name holds sentences or measures, not classes."""
-    return column.strip().lower() in {"text", "caption", "description", "prompt", "url", "width"}
+    return column.strip().lower() in {*NAMES, "description", "prompt", "url", "width"}
 
 
 class _Finder:

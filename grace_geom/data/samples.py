@@ -82,8 +82,9 @@ def _sample(path: Path, key: str, group: dict[str, Member], captions: bool) -> S
 def _label(path: Path, where: str, group: dict[str, Member], *, needed: bool) -> int | None:
     """The label of a sample in ``.cls`` or ``.json``; ``None`` only where none is needed."""
     label = _cls_label(path, group["cls"]) if "cls" in group else None
-    needed = needed and label is None
-    said = _json_label(path, group["json"], needed) if "json" in group else None
+    if "json" not in group:
+        return label
+    said = _json_label(path, group["json"], needed=needed, beside=label is not None)
     if label is not None and said is not None and label != said:
         raise UserError(f"{where} has two labels, {label} in its .cls and {said} in its .json")
     return said if label is None else label
@@ -134,27 +135,32 @@ def _cls_label(path: Path, member: Member) -> int:
         raise _no_label(path, member, error) from None
 
 
-def _json_label(path: Path, member: Member, needed: bool) -> int | None:
+def _json_label(path: Path, member: Member, *, needed: bool, beside: bool) -> int | None:
     """The label in a ``.json``, which may be a number or an object with one of ``LABEL_KEYS``.
 
     Args:
         path: The shard.
         member: The file in it.
         needed: Refuse one without a label; else ``None``, as it may describe anything.
+        beside: There is a ``.cls``, so that keys of this file may hold other things, such as the
+            name of the class. Without one, what stands under ``LABEL_KEYS`` is the label or a
+            mistake, whether it is needed or not.
     """
     text = content(path, member, MAX_TEXT)
+    stated = False
     try:
         record = json.loads(text)
-        if not isinstance(record, dict):
-            record = {LABEL_KEYS[0]: record}
-        found = {key: _whole(record[key]) for key in LABEL_KEYS if key in record}
+        named = record if isinstance(record, dict) else {LABEL_KEYS[0]: record}
+        given = {key: named[key] for key in LABEL_KEYS if named.get(key) is not None}
+        stated = named is record and bool(given)
+        found = {key: _whole(value) for key, value in given.items()}
         if not found:
-            told = f"; {ALONE}" if caption_key(list(record)) else ""
+            told = f"; {ALONE}" if caption_key(list(named)) else ""
             raise ValueError(f"none of the keys {', '.join(LABEL_KEYS)}{told}")
         if len(set(found.values())) > 1:
             raise ValueError(f"its keys disagree: {found}")
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
-        if not needed:
+        if beside or not (needed or stated):
             return None
         raise _no_label(path, member, error) from None
     return next(iter(found.values()))

@@ -44,19 +44,13 @@ def numbers(record: EvalRecord) -> dict[str, float]:
     Where several have one name (other steps, other images), those after the first one end in
     ``-2``, ``-3``.
     """
-    found = of_accuracies(record.accuracies, imagenet_clean(record))
+    found = of_accuracies(record.accuracies)
     return found | {f"summary/{k}": v for k, v in record.summary.items() if v is not None}
 
 
-def of_accuracies(
-    accuracies: Sequence[Accuracy], imagenet: Accuracy | None = None
-) -> dict[str, float]:
-    """:func:`numbers` without the summary.
-
-    Args:
-        accuracies: What was measured.
-        imagenet: Clean accuracy on ImageNet, for relative mCE.
-    """
+def of_accuracies(accuracies: Sequence[Accuracy]) -> dict[str, float]:
+    """:func:`numbers` without the summary."""
+    imagenet = imagenet_clean(accuracies)
     found: dict[str, float] = {}
     for a in accuracies:
         name, other = name_of(a), 2

@@ -25,7 +25,7 @@ def corruption_error_table(records: Sequence[EvalRecord]) -> Table | None:
     rows: list[list[Cell | str]] = []
     published = False
     for name, record in zip(names_of(records), records, strict=True):
-        clean = imagenet_clean(record)
+        clean = imagenet_clean(record.accuracies)
         for a in strongest(record.accuracies):
             found = None if a.attack else corruption_error(a, clean)
             if found is None:
@@ -54,14 +54,14 @@ def corruption_error_table(records: Sequence[EvalRecord]) -> Table | None:
     return Table(heads, rows, labels=3, title="Corruption error", notes=notes)
 
 
-def imagenet_clean(record: EvalRecord) -> Accuracy | None:
-    """The clean accuracy on ImageNet that a relative mCE needs, where it is on record."""
-    return _imagenet(_clean(record))
+def imagenet_clean(accuracies: Sequence[Accuracy]) -> Accuracy | None:
+    """The clean accuracy on ImageNet that a relative mCE needs, where it was measured."""
+    return _imagenet(_clean(accuracies))
 
 
-def _clean(record: EvalRecord) -> Accuracy | None:
+def _clean(accuracies: Sequence[Accuracy]) -> Accuracy | None:
     """The ID accuracy without attack."""
-    found = [a for a in strongest(record.accuracies) if a.suite == "id" and a.attack is None]
+    found = [a for a in strongest(accuracies) if a.suite == "id" and a.attack is None]
     return found[0] if found else None
 
 
@@ -117,7 +117,8 @@ def effective_table(records: Sequence[EvalRecord]) -> Table:
     notes = [
         "Effective robustness: OOD accuracy minus what the line foretells for the ID accuracy, in "
         "points (Taori et al. 2020; probit axes). Band: 95 % of the line (Student's t). The "
-        "interval joins the band and that of the OOD accuracy (Newcombe). * is on the line.",
+        "interval joins the band and that of the OOD accuracy (Newcombe), taken as independent: "
+        "for models of the line itself (*), which pull it towards them, it is only a guide.",
         *notes,
     ]
     heads = ["data", "", "ID", "OOD", "line", "effective robustness"]
@@ -188,7 +189,7 @@ def _pairs(
         name: (clean, ood)
         for name, record in zip(names, records, strict=True)
         for ood in _shifted(record)
-        if ood.data == data and (clean := _clean(record)) is not None
+        if ood.data == data and (clean := _clean(record.accuracies)) is not None
     }
 
 

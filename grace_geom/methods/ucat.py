@@ -86,6 +86,10 @@ class Ucat(Adversary, FullFt):
         return Losses(terms, seen | {"train_acc_adv": share_right(logits, batch.labels)})
 
     def concentrations(self, run: Run, features: Tensor) -> Tensor:
-        """alpha ``(B, K)`` in float64, of unit features ``(B, D)``."""
+        """alpha ``(B, K)`` in float64, of unit features ``(B, D)``.
+
+        The head is always the pretrained one: with ``--train-head true`` the cross-entropy uses the
+        trained head, and the divergence still compares images on the pretrained one's classes.
+        """
         T = F.normalize(run.model.head["head.weight"].double(), dim=-1)
         return 1e-6 + ((features.double() @ T.mT + 1) / self.tau).exp()

@@ -125,13 +125,14 @@ def column_of(shares: Mapping[Key, np.ndarray], column: str) -> np.ndarray:
 
 def same_images(groups: Sequence[Sequence[Answers]]) -> bool:
     """Whether several checkpoints answered the same images in the same sets: those of the same
-    numbers in sets of the same contents, where the records tell (contents were not always kept).
+    numbers in sets of the same contents, where the records tell (contents were not always kept),
+    all counted by the mean over classes or all by top-1.
     """
     contents: dict[Key, set[str]] = {}
     for a in (a for group in groups for a in group):
         contents.setdefault(a.key, set()).update({a.content} - {""})
     which = {
-        tuple(sorted((a.key, a.spec, a.of, a.n, str(a.seed), a.ids) for a in group))
+        tuple(sorted((a.key, a.spec, a.of, a.n, str(a.seed), a.ids, bool(a.labels)) for a in group))
         for group in groups
     }
     return len(which) < 2 and all(len(found) < 2 for found in contents.values())

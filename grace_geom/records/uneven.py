@@ -11,6 +11,7 @@ from grace_geom.records.classes import is_mean_per_class
 from grace_geom.records.summary import COLUMNS, counted
 
 MARK = "†"
+BY_CLASS = ", mean per class"
 TITLE_OF = {suite: column for column, suite in SUITE_OF.items()}
 Basis = Mapping[Key, frozenset[str]]
 """For each suite and data set of a column what its number was measured on, in words."""
@@ -58,7 +59,7 @@ def uneven(
     rows: Sequence[tuple[str, Sequence[Sequence[Accuracy]]]], columns: Sequence[str] = COLUMNS
 ) -> Uneven:
     """Compare what the rows of a table were measured on, column by column, with what most of them
-    were.
+    were. A row whose own seeds are mean per-class accuracy here and top-1 there is never even.
 
     Args:
         rows: Name, and the accuracies of each record behind the row (one, or one a seed).
@@ -106,9 +107,11 @@ def _usual(bases: Sequence[Basis]) -> Basis:
 
 
 def _apart(key: Key, mine: frozenset[str] | None, usual: frozenset[str] | None) -> str:
+    name = f"{TITLE_OF[key[0]]} {key[1]}"
+    if mine is not None and len({BY_CLASS in text for text in mine}) > 1:
+        return f"{name} is mean per-class accuracy of some seeds, top-1 of others"
     if mine == usual:
         return ""
-    name = f"{TITLE_OF[key[0]]} {key[1]}"
     if mine is None:
         return f"without {name}"
     if usual is None:
@@ -128,7 +131,7 @@ def measured_on(a: Accuracy) -> str:
     images = f"{a.n} images" if of == a.n else f"{a.n} of {of} images"
     digits = str(a.subset.get("content") or a.subset.get("ids_sha256") or "")[:6]
     text = f"{images} ({digits})" if digits else images
-    text += ", mean per class" * is_mean_per_class(a)
+    text += BY_CLASS * is_mean_per_class(a)
     if a.attack is None:
         return text
     return f"{text}, {attack_text(a.attack, 'all')}"

@@ -78,12 +78,16 @@ def effective(rows: Sequence[Row]) -> Effective:
         if a.suite == "ood" and a.attack is None
     ))  # fmt: skip
     names = ([MEAN] if len(sets) > 1 else []) + sets
-    shifts, lacking = [], []
+    if sets and all(row.estimate("ID") is None for row in rows):
+        return Effective(lacking=("a line needs ID accuracies: add id to --suites",))
+    shifts: list[Shift] = []
+    without: dict[str, list[str]] = {}
     for data in names:
         try:
             shifts.append(_shift(rows, data))
         except RecordError as error:
-            lacking.append(f"{data}: {error}")
+            without.setdefault(str(error), []).append(data)
+    lacking = [f"{', '.join(some)}: {reason}" for reason, some in without.items()]
     whole = shifts[0] if shifts and shifts[0].data == names[0] else None
     column = {p.label: p.above for p in whole.placed} if whole else {}
     return Effective(tuple(shifts), tuple(lacking), column)
@@ -114,7 +118,9 @@ def _notes(found: Effective) -> list[str]:
         "Effective robustness (ER): OOD accuracy minus what the line foretells for the ID accuracy, "
         "in points (Taori et al. 2020; probit axes). A method is one point, its mean over seeds; "
         "the line goes through those that train without attack (*), and its 95 % band is Student's "
-        "t. The interval joins the band and that of the OOD accuracy (Newcombe)."
+        "t. The interval joins the band and that of the OOD accuracy (Newcombe), taken as "
+        "independent: for methods of the line itself (*), which pull it towards them, it is only a "
+        "guide."
     ]
     for shift in found.shifts:
         line = shift.line

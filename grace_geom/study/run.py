@@ -16,7 +16,6 @@ from grace_geom.files import alone
 from grace_geom.methods import method_class
 from grace_geom.progress import duration
 from grace_geom.records import EvalRecord
-from grace_geom.serialise import plain
 from grace_geom.study import report
 from grace_geom.study.estimate import Timing, evaluation_seconds, probe, share_threads, stops_early
 from grace_geom.study.execute import (
@@ -44,7 +43,7 @@ from grace_geom.study.reporting import report_table
 from grace_geom.study.rows import Row
 from grace_geom.study.state import Say, StudyState
 from grace_geom.study.watch import Expected, Watch, ended
-from grace_geom.study.written import write_reports
+from grace_geom.study.written import settings_of, write_reports
 from grace_geom.tables import Cell, Table
 
 
@@ -124,7 +123,7 @@ class Study:
         rows = own + self._also()
         self.write(rows)
         if names := self.options.report_to:
-            settings = {"study": plain(self.options), "measures": plain(self.measures)}
+            settings = settings_of(self.options, self.measures)
             report_table(rows, self.baseline(rows), self.options.out, settings, names, self.say)
         return rows
 

@@ -1,6 +1,7 @@
 """The files that a study leaves beside its runs."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from grace_geom.evaluation import Measures
 from grace_geom.files import write_text
@@ -35,7 +36,7 @@ def write_reports(
     heading = f"{', '.join(row.label for row in rows)} on {options.data}"
     write_text(out / "table.md", report.markdown(rows, baseline, heading, trials))
     write_text(out / "table.csv", data_files.csv_text(rows))
-    settings = {"study": plain(options), "measures": plain(measures), "trials": trials}
+    settings = settings_of(options, measures) | {"trials": trials}
     settings["tables"] = {
         title: [row.label for row in some] for title, some in report.grouped(rows).items()
     }
@@ -43,5 +44,18 @@ def write_reports(
     settings["rates_at_an_edge"] = report.edges(trials)
     content = {"format": FORMAT, **settings, "rows": data_files.plain_rows(rows, baseline)}
     write_text(out / "table.json", dumps(content | {"versions": provenance()}))
-    tradeoff(rows, out / "tradeoff.png")
-    effective_robustness(shift, out / "effective_robustness.png")
+    first, second = out / "tradeoff.png", out / "effective_robustness.png"
+    for path, drawn in (
+        (first, tradeoff(rows, first)),
+        (second, effective_robustness(shift, second)),
+    ):
+        if drawn is None:  # what an earlier study left here would pass for this one's
+            path.unlink(missing_ok=True)
+
+
+def settings_of(options: StudyOptions, measures: Measures) -> dict[str, Any]:
+    """What was asked for, as plain types, and the ``radii`` in use where ``eps`` is the attack's
+    own.
+    """
+    radii = [spec.eps for spec in measures.attack_specs()]
+    return {"study": plain(options), "measures": plain(measures) | {"radii": radii}}

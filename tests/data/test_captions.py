@@ -11,6 +11,7 @@ import torch
 
 from grace_geom.batch import joined
 from grace_geom.data import ImageSet, loader, resolve
+from grace_geom.data.captions import NAMES
 from grace_geom.distributed import World
 from grace_geom.errors import UserError
 from tests.data.folders import put, table
@@ -97,6 +98,54 @@ def test_tables_with_and_without_labels(tmp_path: Path):
     assert not found.labelled and found.class_names == ()
     with pytest.raises(UserError, match=r"one of labels .*a caption alone is enough to train flyp"):
         resolve(f"csv:{tmp_path}/some.jsonl", "eval")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_table_of_files_and_captions_alone_has_no_classes(tmp_path: Path, name: str):
+    for level in range(2):
+        put(tmp_path / f"{level}.png", level)
+    table(tmp_path / "all.csv", ("file_name", name), ("0.png", "a dog"), ("1.png", "a cat"))
+    found = read(f"csv:{tmp_path}/all.csv")
+    assert found.captions == (("a dog",), ("a cat",))
+    assert not found.labelled and found.class_names == ()
+    with pytest.raises(UserError, match="a caption alone is enough"):
+        resolve(f"csv:{tmp_path}/all.csv", "eval")
+
+
+@pytest.mark.parametrize("key", ["label", "caption"])
+def test_lines_that_lack_what_the_others_have_are_named(tmp_path: Path, key: str):
+    rows = []
+    for level in range(3):
+        put(tmp_path / f"{level}.png", level)
+        rows.append({"file_name": f"{level}.png", "label": "cat", "caption": "a cat"})
+    del rows[0][key]
+    (tmp_path / "all.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(UserError, match=f"0.png has no {key}, and 1 of 3 images have none"):
+        read(f"csv:{tmp_path}/all.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("record", "says"),
+    [
+        ('{"label": "cat", "caption": "a cat"}', "'cat' is not a whole number"),
+        ('{"label": 0, "target": 1, "caption": "a cat"}', "its keys disagree"),
+        ('{"label": 0.5, "text": "a cat"}', "0.5 is not a whole number"),
+    ],
+)
+def test_a_label_beside_a_caption_is_read_or_refused(tmp_path: Path, record: str, says: str):
+    with pytest.raises(UserError, match=f"member 000.json: no label in it .*{says}"):
+        read(shard(tmp_path, [record], "json", labels=False))
+
+
+@pytest.mark.parametrize("record", ['{"label": null, "caption": "a cat"}', '{"caption": "a cat"}'])
+def test_no_label_beside_a_caption_is_none(tmp_path: Path, record: str):
+    assert not read(shard(tmp_path, [record], "json", labels=False)).labelled
+
+
+def test_a_caption_that_is_no_text_tells_the_way_out(tmp_path: Path):
+    spec = shard(tmp_path, ['{"text": {"en": "a cat"}}'], "json")
+    with pytest.raises(UserError, match=r"000.json, text: .* is no caption.*--pair-with prompt"):
+        read(spec)
 
 
 @pytest.mark.parametrize(

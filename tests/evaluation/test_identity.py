@@ -179,6 +179,8 @@ def test_every_part_of_a_question_is_in_its_identity(tmp_path):
     assert differs(attack=AttackSpec("pgd", steps=2, alpha=1e-3)) == ["attack"]
     assert differs(attack=AttackSpec("pgd", steps=2, precision="bfloat16")) == ["attack"]
     assert differs(seed=1) == ["attack"] and differs(attack=None) == ["attack"]
+    # 3: cuDNN's convolutions in TF32, and L1 projections that depended on the batch
+    assert identity.changed(plain, plain | {"revision": "3"}) == ["revision"]
 
 
 def test_a_short_look_never_replaces_the_whole_measurement(run, capsys):  # noqa: F811

@@ -6,12 +6,19 @@ from dataclasses import replace
 import pytest
 
 from grace_geom.evaluate import main
-from grace_geom.evaluation.reporting import name_of, numbers
+from grace_geom.evaluation.reporting import name_of, numbers, report_line
 from grace_geom.interpolate import main as interpolate
-from grace_geom.records import DialRecord, EvalRecord, class_counts, mean_per_class, summarise
+from grace_geom.records import (
+    DialPoint,
+    DialRecord,
+    EvalRecord,
+    class_counts,
+    mean_per_class,
+    summarise,
+)
 from grace_geom.records.corruption import corruption_error
 from tests.evaluation.test_evaluate import make_run, save_npz
-from tests.records.test_corruption import RESNET50, corrupted
+from tests.records.test_corruption import RESNET50, accuracy, corrupted
 from tests.small_run import small_run
 from tests.tracking.fake import FakeTracker, install
 
@@ -100,6 +107,17 @@ def test_corruption_errors_are_reported():
     assert found["corruption/ood/c/clean/mce"] == error.mce
     assert found["corruption/ood/c/clean/mean-error"] == error.mean
     assert "corruption/ood/c/clean/relative-mce" not in found  # needs the clean error
+
+
+def test_interpolation_has_the_clean_accuracy_that_a_relative_mce_needs(tmp_path, monkeypatch):
+    fake = install(monkeypatch, wandb=FakeTracker())["wandb"]
+    c = replace(corrupted({name: e / 100 for name, e in RESNET50.items()}), suite="ood", data="c")
+    clean = replace(accuracy(0.75), suite="id", spec="imagenet")
+    record = DialRecord("c", "r", "ft", {}, (DialPoint(0.5, (clean, c)),))
+    report_line(record, [0.5], tmp_path / "dial.json", ["wandb"], print)
+    ((step, found),) = fake.named("log")
+    wanted = corruption_error(c, clean).relative
+    assert step == 500 and found["corruption/ood/c/clean/relative-mce"] == wanted is not None
 
 
 def test_effective_robustness_goes_to_the_tracker_run_of_each_checkpoint(

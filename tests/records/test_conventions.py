@@ -26,6 +26,7 @@ from grace_geom.records.accuracy import pack_numbers
 from grace_geom.records.answers import Answers
 from grace_geom.records.classes import class_counts
 from grace_geom.records.crossed import gap_spread, spread
+from grace_geom.records.uneven import MARK
 
 LABELS = np.repeat(np.arange(4), [8, 4, 2, 1])
 NAMES = tuple("abcd")
@@ -163,3 +164,13 @@ def test_a_record_without_classes_keeps_top_1_and_says_so():
     apart = uneven([("new", [[new]]), ("new too", [[new]]), ("old", [[old]])])
     assert apart.mark(2, "ZS") and not apart.mark(0, "ZS")
     assert "not 15 images (c), mean per class" in apart.note_of(2)
+
+
+def test_seeds_of_two_measures_are_not_taken_image_by_image_and_are_marked():
+    top_1 = dataclasses.replace(of(FLOWERS), metric="")
+    alike, mixed = [[of(FLOWERS)], [of(FLOWERS)]], [[of(FLOWERS)], [top_1]]
+    assert over_seeds(alike, "ZS").how == "by images" and over_seeds(mixed, "ZS").how == "by totals"
+    assert not uneven([("ft", alike)]).cells
+    for others in ([], [("lora", mixed)]):  # also where every row is so
+        found = uneven([("ft", mixed), *others])
+        assert found.mark(0, "ZS") == MARK and "top-1 of others" in found.note_of(0)

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -93,6 +94,22 @@ def test_too_few_methods_without_attack_are_told_what_is_needed():
     for shown in (text, " ".join(said.split())):
         assert "a line needs at least 3 models trained without attack, here are 2" in shown
         assert "--methods zero-shot,ft,lora" in shown
+
+
+def test_a_reason_that_all_sets_share_is_told_once():
+    (told,) = effective([*CLEAN[:2], ROBUST]).lacking
+    assert told.startswith(f"{MEAN}, sketch, photo: a line needs at least 3 models")
+
+
+def test_a_study_without_id_accuracies_is_told_to_add_them():
+    rows = [
+        Row(r.label, {s: replace(e, accuracies=e.accuracies[1:]) for s, e in r.seeds.items()})
+        for r in [*CLEAN, ROBUST]
+    ]
+    assert all(a.suite == "ood" for r in rows for e in r.seeds.values() for a in e.accuracies)
+    (told,) = effective(rows).lacking
+    assert "add id to --suites" in told and "models" not in told
+    assert told in " ".join(summary(rows, None, 100).split())
 
 
 def test_methods_on_other_images_are_left_out_and_named():

@@ -1,15 +1,19 @@
 """What a study tells experiment trackers: each run, and its own table."""
 
+import json
+
 import pytest
 
 from grace_geom.compare import main
 from grace_geom.config import stored_settings
 from grace_geom.errors import UserError
+from grace_geom.evaluation import Measures
 from grace_geom.study import StudyOptions
 from grace_geom.study.effective import MEAN
 from grace_geom.study.options import jobs_of, trials_of
 from grace_geom.study.reporting import table_numbers
 from grace_geom.study.rows import difference
+from grace_geom.study.written import settings_of
 from tests.stub_study import Stub, rows_by_label, study
 from tests.tracking.fake import FakeTracker, install
 
@@ -39,6 +43,29 @@ def test_the_table_and_each_evaluation_are_reported(tmp_path, monkeypatch):
     study(out, Stub(), methods=methods, seeds=(0,), report_to=("wandb",))[0].run()
     assert [n for _, n in fake.named("start")][5:] == ["study/study"]  # nothing was run again
     assert fake.homes[-1].known["id"] == "run-5"
+
+
+def test_a_figure_of_an_earlier_study_is_not_this_ones(tmp_path, monkeypatch):
+    fake = install(monkeypatch, wandb=FakeTracker())["wandb"]
+    figures = [tmp_path / "tradeoff.png", tmp_path / "effective_robustness.png"]
+    for path in figures:
+        path.write_bytes(b"of four methods")
+    one = {"methods": ("ft",), "seeds": (0,), "baseline": "ft"}
+    study(tmp_path, Stub(), **one, report_to=("wandb",))[0].run()
+    assert not fake.named("figure") and not any(path.exists() for path in figures)
+
+
+def test_the_radii_in_use_are_told(tmp_path, monkeypatch):
+    fake = install(monkeypatch, wandb=FakeTracker())["wandb"]
+    one = {"methods": ("ft",), "seeds": (0,), "baseline": "ft"}
+    study(tmp_path, Stub(), **one, report_to=("wandb",))[0].run()
+    written = json.loads((tmp_path / "table.json").read_text())
+    for told in (written, fake.named("start")[-1][0]):
+        assert told["measures"]["radii"] == [4 / 255]
+    assert settings_of(StudyOptions(), Measures(attack="robustvlm"))["measures"]["radii"] == [
+        2 / 255,
+        4 / 255,
+    ]
 
 
 def test_runs_report_their_training_and_trials_do_not():
