@@ -18,7 +18,7 @@ from grace_geom.evaluation.identity import key_of
 from grace_geom.files import atomic_write, write_text
 from grace_geom.records.arrays import read_arrays
 
-REVISION = 9
+REVISION = 10
 """Part of the cache keys of analyses and of adversarial images: raise it when an estimator or an
 attack changes.
 """
