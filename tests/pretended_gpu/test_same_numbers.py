@@ -7,6 +7,7 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 from torch.utils.checkpoint import checkpoint
 
+from grace_geom.devices import tf32
 from grace_geom.methods import METHODS, Run
 from grace_geom.models import vit
 from grace_geom.training import Plan, Trainer
@@ -89,19 +90,13 @@ def test_recomputation_casts_as_the_first_pass_did():
 def test_tf32_is_where_the_card_has_it_and_torch_allows_it():
     x, w = torch.randn(2, 3, 8, 8), torch.randn(4, 3, 3, 3)
 
-    def gap(**machine: bool) -> float:
-        with pretended_gpu(**machine):
+    def gap(allowed: bool, **machine: bool) -> float:
+        with tf32(allowed), pretended_gpu(**machine):
             found = F.conv2d(x.cuda(), w.cuda()).cpu()
         return float((found - F.conv2d(x, w)).norm() / F.conv2d(x, w).norm())
 
-    assert gap() == 0
-    assert 1e-5 < gap(tf32=True) < 1e-3  # 10 bits of mantissa: 2^-11 a number
-    before = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = False
-    try:
-        assert gap(tf32=True) == 0
-    finally:
-        torch.backends.cudnn.allow_tf32 = before
+    assert gap(True) == 0 and gap(False, tf32=True) == 0
+    assert 1e-5 < gap(True, tf32=True) < 1e-3  # 10 bits of mantissa: 2^-11 a number
 
 
 def test_gradients_come_back_to_where_they_are_from():

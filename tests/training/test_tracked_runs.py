@@ -18,7 +18,7 @@ from tests.tracking.fake import FakeTracker, install
 def test_a_missing_library_is_refused_before_anything_is_built(tmp_path, monkeypatch, flag, values):
     name = (*values.get("report_to", ()), "tensorboard")[0]
     monkeypatch.setitem(sys.modules, name, None)
-    monkeypatch.setattr("grace_geom.training.run.resolve", lambda *a, **k: pytest.fail("built"))
+    monkeypatch.setattr("grace_geom.training.data.resolve", lambda *a, **k: pytest.fail("built"))
     with pytest.raises(UserError, match=rf"{flag}: .* pip install 'grace_geom\[{name}\]'"):
         small_run(tmp_path, **values)
     assert not (tmp_path / "run").exists()
