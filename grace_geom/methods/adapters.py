@@ -60,6 +60,11 @@ class Adapted(Lora):
                 params[name + MAGNITUDE] = lengths(own[name]).clone().requires_grad_()
         return params, state
 
+    @property
+    def follows_steps(self) -> bool:
+        """The selective decay does, where it is asked for."""
+        return self.spd > 0
+
     def make_optimizer(self, params: Weights) -> torch.optim.Optimizer:
         """The usual optimizer, with selective decay: of factors towards zero, where their product
         vanishes; of what has a pretrained value, towards that.

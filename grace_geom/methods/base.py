@@ -190,6 +190,15 @@ class Method:
         """The leaves that train and the method's initial state. ``generator`` lives on the CPU."""
         raise NotImplementedError
 
+    @property
+    def follows_steps(self) -> bool:
+        """Whether something of the method's own follows each step of the optimiser.
+
+        A fused step in fp16 is run, and has no effect, where a gradient overflowed: what follows it
+        would read gradients that are not finite. Other steps are left out there.
+        """
+        return False
+
     def make_optimizer(self, params: Weights) -> torch.optim.Optimizer:
         """The optimiser over the leaves, which hold their values from :meth:`setup`, in resumed
         runs too.
@@ -203,7 +212,8 @@ class Method:
                 momentum=self.momentum,
                 weight_decay=self.weight_decay,
             )
-        fused = all(w.device.type == "cuda" for w in params.values())  # one kernel, not ten
+        on_gpu = all(w.device.type == "cuda" for w in params.values())
+        fused = on_gpu and not self.follows_steps  # one kernel, not ten
         return torch.optim.AdamW(
             list(params.values()),
             lr=self.lr,

@@ -46,6 +46,11 @@ class Ftp(Ft):
     k: float = bounded(1.0, least=0, most=1)
     project_head: bool = False
 
+    @property
+    def follows_steps(self) -> bool:
+        """The projection does."""
+        return True
+
     def make_optimizer(self, params: Weights) -> torch.optim.Optimizer:
         """The usual optimizer; a hook projects the bound tensors after each of its steps."""
         optimizer = super().make_optimizer(params)

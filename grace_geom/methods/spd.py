@@ -28,6 +28,11 @@ class Decay:
 
     lam: float = bounded(1.0, least=0)
 
+    @property
+    def follows_steps(self) -> bool:
+        """The decay does."""
+        return True
+
 
 @dataclass
 class Spd(Decay, Ft):
