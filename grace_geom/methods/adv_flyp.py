@@ -27,7 +27,7 @@ from torch.utils.checkpoint import checkpoint
 from grace_geom.attacks import pgd
 from grace_geom.batch import Batch, joined
 from grace_geom.fields import bounded
-from grace_geom.methods.adversary import Adversary
+from grace_geom.methods.adversary import PUBLIC_SGD, Adversary
 from grace_geom.methods.base import NO_CLIPPING, Coupled, FullFt, Losses, Run
 from grace_geom.methods.flyp import Paired, captions_of, paired, share_matched
 from grace_geom.methods.trades import divergence
@@ -51,17 +51,7 @@ class AdvFlyp(Paired, Adversary, FullFt):
 
     name: ClassVar[str] = "adv-flyp"
     recipes: ClassVar[dict[str, dict[str, Any]]] = {"shapes": {"lr": 0.0027, "eps_warmup": 0.2}}
-    presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "published": {
-            "optimizer": "sgd",
-            "lr": 1e-4,
-            "momentum": 0.9,
-            "weight_decay": 0.0,
-            "eps": 1 / 255,
-            "alpha": 1 / 255,
-            "attack_steps": 2,
-        }
-    }
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"published": PUBLIC_SGD}
     preset_training: ClassVar[dict[str, dict[str, Any]]] = dict.fromkeys(presets, NO_CLIPPING)
 
     raised: ClassVar[str] = "the contrastive loss of the batch"

@@ -5,7 +5,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -17,6 +17,17 @@ from grace_geom.fields import bounded, pixel_bounded
 from grace_geom.methods.base import Run
 from grace_geom.methods.fast_attack import Raised, cross_entropy
 from grace_geom.weights import Weights, detach
+
+PUBLIC_SGD: dict[str, Any] = {
+    "optimizer": "sgd",
+    "lr": 1e-4,
+    "momentum": 0.9,
+    "weight_decay": 0.0,
+    "eps": 1 / 255,
+    "alpha": 1 / 255,
+    "attack_steps": 2,
+}
+"""What the public codes of the methods for zero-shot robustness share."""
 
 
 class Reach(NamedTuple):

@@ -24,7 +24,7 @@ from torch.nn import functional as F
 
 from grace_geom.batch import Batch
 from grace_geom.fields import bounded
-from grace_geom.methods.adversary import Adversary
+from grace_geom.methods.adversary import PUBLIC_SGD, Adversary
 from grace_geom.methods.base import NO_CLIPPING, FullFt, Losses, Run, share_right
 from grace_geom.weights import Weights
 
@@ -40,17 +40,7 @@ class Agft(Adversary, FullFt):
 
     name: ClassVar[str] = "agft"
     recipes: ClassVar[dict[str, dict[str, Any]]] = {"shapes": {"lr": 0.0027, "eps_warmup": 0.2}}
-    presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "published": {
-            "optimizer": "sgd",
-            "lr": 4e-4,
-            "momentum": 0.9,
-            "weight_decay": 0.0,
-            "eps": 1 / 255,
-            "alpha": 1 / 255,
-            "attack_steps": 2,
-        }
-    }
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"published": PUBLIC_SGD | {"lr": 4e-4}}
     preset_training: ClassVar[dict[str, dict[str, Any]]] = dict.fromkeys(presets, NO_CLIPPING)
 
     raised: ClassVar[str] = "the cross-entropy with the pretrained model's answer"

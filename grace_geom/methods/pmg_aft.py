@@ -26,20 +26,12 @@ from torch.nn import functional as F
 from grace_geom.batch import Batch
 from grace_geom.distributed import world
 from grace_geom.fields import bounded
-from grace_geom.methods.adversary import Adversary
+from grace_geom.methods.adversary import PUBLIC_SGD, Adversary
 from grace_geom.methods.base import NO_CLIPPING, FullFt, Losses, Run, share_right
 from grace_geom.methods.trades import divergence
 from grace_geom.weights import Weights
 
-_SGD: dict[str, Any] = {
-    "optimizer": "sgd",
-    "lr": 5e-5,
-    "momentum": 0.9,
-    "weight_decay": 0.0,
-    "eps": 1 / 255,
-    "alpha": 1 / 255,
-    "attack_steps": 2,
-}
+_SGD: dict[str, Any] = PUBLIC_SGD | {"lr": 5e-5}
 
 
 @dataclass

@@ -24,7 +24,7 @@ from torch.nn import functional as F
 
 from grace_geom.batch import Batch
 from grace_geom.fields import bounded
-from grace_geom.methods.adversary import Adversary
+from grace_geom.methods.adversary import PUBLIC_SGD, Adversary
 from grace_geom.methods.at import adversarial_cross_entropy
 from grace_geom.methods.base import NO_CLIPPING, FullFt, Losses, Run, share_right
 from grace_geom.weights import Weights
@@ -41,17 +41,7 @@ class Ucat(Adversary, FullFt):
 
     name: ClassVar[str] = "ucat"
     recipes: ClassVar[dict[str, dict[str, Any]]] = {"shapes": {"lr": 0.0027, "eps_warmup": 0.2}}
-    presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "published": {
-            "optimizer": "sgd",
-            "lr": 1e-4,
-            "momentum": 0.9,
-            "weight_decay": 0.0,
-            "eps": 1 / 255,
-            "alpha": 1 / 255,
-            "attack_steps": 2,
-        }
-    }
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"published": PUBLIC_SGD}
     preset_training: ClassVar[dict[str, dict[str, Any]]] = dict.fromkeys(presets, NO_CLIPPING)
 
     lr: float = 1e-5
