@@ -87,6 +87,15 @@ def page(title: str) -> Choice:
     return choice
 
 
+def answer(sentence: str) -> None:
+    """The answer to a page's question, in Markdown, above its first figure.
+
+    Args:
+        sentence: Computed from the records shown; names in it are escaped with :func:`text`.
+    """
+    st.markdown(sentence)
+
+
 def text(raw: str) -> str:
     """A name for Markdown: nothing in it is formatted, linked, set as maths or read as HTML."""
     return re.sub(r"([\\`*_{}\[\]()<>#+\-.!|~$:&])", r"\\\1", store.readable(raw))
