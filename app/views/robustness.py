@@ -6,7 +6,7 @@ import streamlit as st
 from app import shell, show
 from app.measured import command, how, measured, values_table
 from app.shell import Choice, text
-from grace_geom.plots import panels, robustness
+from grace_geom.plots import panels, robustness, strips
 from grace_geom.records import Finding
 
 CHECKS = {
@@ -95,7 +95,7 @@ def examples(choice: Choice, found: list[Finding]) -> None:
     st.caption(
         "The first images, by number, that are right without attack and wrong under PGD at ε = "
         f"{eps:.3g}/255. Left: clean, and what it is taken for; middle: the perturbation times "
-        f"{robustness.MAGNIFIED} on grey; right: attacked."
+        f"{strips.MAGNIFIED} on grey; right: attacked."
     )
 
 
