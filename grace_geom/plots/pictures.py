@@ -14,6 +14,7 @@ from grace_geom.plots.palette import Ground
 from grace_geom.plots.panels import rows
 from grace_geom.plots.sample import attack, sample
 from grace_geom.plots.strips import MAGNIFIED, Pixels, beside, magnified, strip
+from grace_geom.plots.style import dress, plain_html
 from grace_geom.records import Finding
 
 TOP = 5
@@ -152,10 +153,13 @@ def over(pixels: Pixels, map: np.ndarray) -> Pixels:
 
 
 def words(picture: Picture) -> str:
-    """``star → moon``, attacked; what the clean image is taken for, too, where that is wrong."""
-    clean = "" if picture.clean.right else f" (taken for {picture.clean.names[0]})"
-    after = "stays" if picture.adv.right else f"→ {picture.adv.names[0]}"
-    return f"{picture.label}{clean} {after}"
+    """``star → moon`` where the attack turned it, ``star stays``; where the clean image is wrong
+    already, what it is taken for: ``star, taken for moon``, and attacked ``→ sun``.
+    """
+    before, after = picture.clean.names[0], picture.adv.names[0]
+    if picture.clean.right:
+        return f"{picture.label} stays" if picture.adv.right else f"{picture.label} → {after}"
+    return f"{picture.label}, taken for {before}" + (f" → {after}" if after != before else "")
 
 
 def sheet(f: Finding, ids: Sequence[str], ground: Ground) -> go.Figure | None:
@@ -203,3 +207,36 @@ def figures(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
                      f"mean over the shown images, 1.96 standard errors; {maps}; {note}"),
     }  # fmt: skip
     return pages(drawn, legend)
+
+
+def likeliest(picture: Picture, color: str, ground: Ground) -> go.Figure:
+    """The likeliest classes of one image before and after the attack: a row a class, hollow clean,
+    full attacked, the label marked.
+    """
+    sides = {"clean": picture.clean, "attacked": picture.adv}
+    p = {name: dict(zip(side.names, side.p, strict=True)) for name, side in sides.items()}
+    every = sorted(
+        dict.fromkeys([picture.label, *picture.clean.names, *picture.adv.names]),
+        key=lambda name: -max(p["clean"].get(name, 0), p["attacked"].get(name, 0)),
+    )[:TOP]
+    figure = go.Figure()
+    for name, hollow in (("clean", True), ("attacked", False)):
+        there = [(i, p[name][label]) for i, label in enumerate(every) if label in p[name]]
+        figure.add_scatter(
+            x=[100 * value for _, value in there],
+            y=[i for i, _ in there],
+            mode="markers",
+            name=name,
+            marker={
+                "color": ground.paper if hollow else color,
+                "size": 10,
+                "line": {"color": color, "width": 2},
+            },
+            cliponaxis=False,
+            hovertemplate=f"%{{x:.1f}} %, {name}<extra></extra>",
+        )
+    words = [f"<b>{plain_html(n)}</b>" if n == picture.label else plain_html(n) for n in every]
+    x = {"title": "Probability (%)", "range": [0, 100]}
+    y = {"tickvals": list(range(len(every))), "ticktext": words, "ticks": ""}
+    y |= {"range": [len(every) - 0.5, -0.5]}
+    return dress(figure, ground, 110 + 26 * len(every), xaxis=x, yaxis=y)

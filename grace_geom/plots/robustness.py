@@ -138,12 +138,6 @@ def strip(f: Finding, ground: Ground) -> go.Figure | None:
     return strips.strip(shown, ground, EXAMPLES)
 
 
-def enlarged(picture: np.ndarray, height: int = 96) -> np.ndarray:
-    """Nearest neighbours, to at least ``height`` pixels: small images stay sharp."""
-    times = max(1, -(-height // picture.shape[0]))
-    return picture.repeat(times, axis=0).repeat(times, axis=1)
-
-
 def figures(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
     """Of ``robustness_curve``: accuracy against the radius, margins, images that the attack turned,
     and, of several runs, transfer between them.

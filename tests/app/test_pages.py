@@ -25,11 +25,12 @@ PAGES = (
     "drift",
     "features",
     "robustness",
+    "images",
     "weights",
     "training",
     "run",
 )
-ANALYSED = ("curvature", "landscape", "drift", "features", "robustness", "weights")
+ANALYSED = ("curvature", "landscape", "drift", "features", "robustness", "images", "weights")
 
 
 @pytest.fixture

@@ -209,7 +209,6 @@ def test_examples_stand_side_by_side_with_the_perturbation_magnified_around_grey
     assert picture.shape == (2, 6 + 2 * strips.GAP, 3)
     assert (picture[0, 0, 0], picture[0, -1, 0], before, after) == (100, 104, "cat", "dog")
     assert picture[0, 2 + strips.GAP, 0] == round(127.5 + 16 * 4)
-    assert robustness.enlarged(picture).shape[0] >= 96
 
 
 def test_singular_values_of_the_matrix_that_moved_most_come_first():
