@@ -271,14 +271,15 @@ def test_seeds_are_a_mean_until_somebody_wants_each(opened, lab):
     assert app.dataframe[0].value["run"].tolist() == ["ft", "grace-s0", "zero-shot-s0"]
     assert app.dataframe[0].value["seed"].tolist() == ["0, 1", "0", "0"]
     app.selectbox(key="baseline").select("toy/ft").run()
-    app.toggle(key="means").set_value(False).run()
+    app.multiselect(key="over").set_value([]).run()
     assert app.dataframe[0].value["run"].tolist() == ["ft-s0", "ft-s1", "grace-s0", "zero-shot-s0"]
     assert (
         app.selectbox(key="baseline").value == "toy/ft-s0"
     )  # the mean's place is taken by its first run
-    assert app.query_params["seeds"] in ("each", ["each"])
+    assert app.query_params["over"] in ("none", ["none"])
+    assert "seeds" not in app.query_params
     again = opened(lab, seeds="each", baseline="toy/ft-s1")
-    assert not again.toggle(key="means").value
+    assert again.multiselect(key="over").value == []
     assert again.selectbox(key="baseline").value == "toy/ft-s1"
 
 
