@@ -3,7 +3,7 @@
 import pandas as pd
 import streamlit as st
 
-from app import shell, show
+from app import link, shell, show
 from app.measured import command, how, measured, values_table
 from app.shell import Choice
 from grace_geom.plots import panels, robustness
@@ -25,7 +25,9 @@ def main() -> None:
         return
     show.legend([f.run for f in found], choice.legend)
     curves(choice, found)
-    st.page_link("views/images.py", label="The images that the attack turned: page Images")
+    st.page_link(
+        "views/images.py", label="The images that the attack turned", query_params=link.shared()
+    )
     classes(choice, found)
     transfer(choice, found)
     checks(choice, found)
