@@ -53,6 +53,7 @@ def main() -> None:
         st.Page(VIEWS / "drift.py", title="Representation drift"),
         st.Page(VIEWS / "features.py", title="Feature geometry"),
         st.Page(VIEWS / "robustness.py", title="Robustness"),
+        st.Page(VIEWS / "images.py", title="Images"),
         st.Page(VIEWS / "weights.py", title="Weights"),
         st.Page(VIEWS / "training.py", title="Training"),
         st.Page(VIEWS / "run.py", title="Run"),

@@ -22,11 +22,12 @@ PAGES = (
     "drift",
     "features",
     "robustness",
+    "images",
     "weights",
     "training",
     "run",
 )
-ANALYSED = ("curvature", "landscape", "drift", "features", "robustness", "weights")
+ANALYSED = ("curvature", "landscape", "drift", "features", "robustness", "images", "weights")
 
 
 def notices(app: AppTest) -> list[str]:
@@ -218,6 +219,7 @@ CONTROLS = {
     "landscape": {"surfaces": True},
     "drift": {"heat-set": "adv", "gram-measure": "procrustes"},
     "features": {"cloud-kind": "3-D"},
+    "images": {"images_run": "toy/ft-s0", "images_asked": None},
     "robustness": {"class-attack": "apgd-ce", "class-radius": 64 / 255},
     "weights": {"matrix": None},
 }
