@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import streamlit as st
+from streamlit.navigation.page import StreamlitPage
 
 sys.path.insert(
     0, str(Path(__file__).resolve().parents[1])
@@ -54,7 +55,12 @@ def main() -> None:
         st.Page(VIEWS / "run.py", title="Run"),
     ]
     page = st.navigation(pages)
-    root = folder_of_runs()
+    with shell.noticing():
+        draw(page, folder_of_runs())
+
+
+def draw(page: StreamlitPage, root: Path) -> None:
+    """Sidebar and page, or what to do where there is nothing to show."""
     choice = shell.sidebar(root)
     if choice is None:
         nothing_yet(root)

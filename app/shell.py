@@ -9,7 +9,10 @@ from pathlib import Path
 
 import streamlit as st
 
-from app import seeds, store
+from app import head, seeds, store
+from app.head import answer as answer  # pages call it shell.answer
+from app.head import notice as notice
+from app.head import noticing as noticing
 from app.store import Entry
 from grace_geom.plots.legend import Identity, Legend, short_names
 from grace_geom.plots.palette import GROUNDS, Ground
@@ -18,6 +21,8 @@ from grace_geom.records import questions
 MOST_AT_FIRST = 12
 """Rows of a table or lines of a figure before anybody has chosen."""
 MOST_RUNS_AT_FIRST = 60
+MOST_TOLD = 20
+"""Notices of one kind."""
 
 
 @dataclass(frozen=True)
@@ -82,18 +87,9 @@ def page(title: str) -> Choice:
     choice.
     """
     choice = chosen()
-    st.title(title)
+    head.title(title)
     problems(choice.runs)
     return choice
-
-
-def answer(sentence: str) -> None:
-    """The answer to a page's question, in Markdown, above its first figure.
-
-    Args:
-        sentence: Computed from the records shown; names in it are escaped with :func:`text`.
-    """
-    st.markdown(sentence)
 
 
 def text(raw: str) -> str:
@@ -153,7 +149,7 @@ def sidebar(root: Path) -> Choice | None:
             _listing.clear()
             st.rerun()
         if strangers:
-            st.warning(
+            notice(
                 "The link names runs that are not here: " + ", ".join(text(s) for s in strangers)
             )
     _write_url(runs, baseline, sets)
@@ -187,9 +183,10 @@ def _listing(root: Path) -> store.Listing:
 
 def not_looked_into(sentences: Sequence[str]) -> None:
     """Folders that may hold runs, and why nobody knows."""
-    if sentences:
-        rows = "\n".join(f"- {text(sentence)}" for sentence in sentences[:20])
-        st.warning(f"{len(sentences)} folders could not be looked into:\n\n{rows}")
+    for sentence in sentences[:MOST_TOLD]:
+        notice(f"Not looked into: {text(sentence)}")
+    if len(sentences) > MOST_TOLD:
+        notice(f"{len(sentences) - MOST_TOLD} more folders could not be looked into.")
 
 
 def _seeds(entries: tuple[Entry, ...]) -> tuple[tuple[Entry, ...], list[str]]:
@@ -314,8 +311,7 @@ def problems(entries: Sequence[Entry]) -> None:
     found += [
         (e.id, "config.yaml: not readable as settings") for e in entries if store.settings_broken(e)
     ]
-    if found:
-        rows = "\n".join(f"- **{text(run)}**: {text(problem)}" for run, problem in found)
-        st.warning(
-            f"Left out because {'they' if len(found) > 1 else 'it'} cannot be read:\n\n{rows}"
-        )
+    for run, problem in found[:MOST_TOLD]:
+        notice(f"Left out because it cannot be read: **{text(run)}**: {text(problem)}")
+    if len(found) > MOST_TOLD:
+        notice(f"{len(found) - MOST_TOLD} more files cannot be read.")

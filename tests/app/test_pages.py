@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import runpy
 import sys
 import time
@@ -51,6 +52,14 @@ def sees(app: AppTest) -> str:
     return "\n".join(str(element.value) for kind in kinds for element in kind)
 
 
+def notices(app: AppTest) -> list[str]:
+    """What the page says under its one line of notices."""
+    lines = [e for e in app.expander if re.fullmatch(r"\d+ notices?", e.label)]
+    said = [m.value.removeprefix("- ") for e in lines for m in e.markdown]
+    assert [e.label.split()[0] for e in lines] == ([str(len(said))] if said else [])
+    return [*said, *(w.value for w in app.warning)]
+
+
 def specs(app: AppTest) -> list[dict]:
     """The figures of the page."""
     return [json.loads(element.proto.spec) for element in app.get("plotly_chart")]
@@ -61,7 +70,7 @@ def test_every_page_is_drawn_from_what_real_runs_and_analyses_leave(opened, lab,
     app = opened(lab, page)
     assert not app.exception
     assert app.title[0].value.endswith("?")
-    assert not app.warning
+    assert not notices(app)
     if page != "run":
         figures = app.get("plotly_chart")
         assert len(figures) >= 4
@@ -277,7 +286,7 @@ def test_the_overview_warns_of_geometry_on_other_images(opened, runs):
         spectrum(runs / f"demo/{run}-s0", 5.0, images={"id": [96, digest * 64]})
     app = opened(runs)
     assert not app.exception
-    (note,) = [w.value for w in app.warning if "images of the others" in w.value]
+    (note,) = [w for w in notices(app) if "images of the others" in w]
     assert note.startswith("`hessian_spectrum`: grace") and "bbbbbb" in note
 
 
@@ -364,7 +373,10 @@ def test_spectra_measured_otherwise_are_left_out(opened, runs):
     spectrum(runs / "demo/ft-s0", 5.0)
     spectrum(runs / "demo/grace-s0", 3.0, n=10)
     app = opened(runs, "curvature")
-    assert "grace\\-s0 is left out: measured with other n" in sees(app)
+    assert "grace\\-s0 is left out: measured with other n" in "\n".join(notices(app))
+    figure = next(e for e in app.main if e.type in ("expander", "plotly_chart"))
+    assert figure.type == "expander"  # one collapsed line before the first figure
+    assert not figure.proto.expanded
     assert "no checkpoint to measure it on: zero\\-shot\\-s0" in sees(app)
     assert [trace["name"] for trace in specs(app)[0]["data"]] == ["ft-s0"]
 
