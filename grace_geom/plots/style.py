@@ -3,7 +3,6 @@ is.
 """
 
 import html
-import re
 from typing import Any
 
 import plotly.graph_objects as go
@@ -26,12 +25,6 @@ def faint(color: str) -> str:
 def see_through(color: str, share: float) -> str:
     """``#rrggbb`` at a share of its strength."""
     return f"rgba({', '.join(str(int(color[i : i + 2], 16)) for i in (1, 3, 5))}, {share:g})"
-
-
-def short_weight(name: str) -> str:
-    """``visual.transformer.resblocks.3.attn.in_proj_weight`` -> ``3 attn.in_proj``."""
-    name = re.sub(r"^(visual\.)?(transformer\.resblocks\.|trunk\.blocks\.)?", "", name)
-    return re.sub(r"^(\d+)\.", r"\1 ", re.sub(r"[._]weight$", "", name))
 
 
 def dress(figure: go.Figure, ground: Ground, height: int, **layout: Any) -> go.Figure:
