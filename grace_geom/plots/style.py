@@ -34,6 +34,14 @@ def short_weight(name: str) -> str:
     return re.sub(r"^(\d+)\.", r"\1 ", re.sub(r"[._]weight$", "", name))
 
 
+def on_screen(ground: Ground) -> dict[str, Any]:
+    """Layout of what only a screen has: whole names at the pointer, and a bar of tools in the
+    page's own colours.
+    """
+    bar = {"bgcolor": "rgba(0,0,0,0)", "color": ground.muted, "activecolor": ground.text}
+    return {"hoverlabel": {"namelength": -1}, "modebar": bar}
+
+
 def dress(figure: go.Figure, ground: Ground, height: int, **layout: Any) -> go.Figure:
     """Fonts, grid, transparent ground, room for axis titles; legend above the plot."""
     axis = {
@@ -54,7 +62,7 @@ def dress(figure: go.Figure, ground: Ground, height: int, **layout: Any) -> go.F
         plot_bgcolor="rgba(0,0,0,0)",
         font={"size": 12, "color": ground.text, "family": "Source Sans, sans-serif"},
         margin={"l": 10, "r": 12, "t": 12, "b": 10},
-        hoverlabel={"namelength": -1},
+        **on_screen(ground),
         legend={
             "orientation": "h",
             "yanchor": "bottom",
