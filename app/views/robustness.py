@@ -7,7 +7,7 @@ from app import shell, show
 from app.measured import command, how, measured, values_table
 from app.shell import Choice, text
 from grace_geom.plots import panels, robustness
-from grace_geom.records import Finding
+from grace_geom.records import Finding, radius_text
 
 CHECKS = {
     "pgd": "PGD", "pgd, 2x steps": "twice the steps", "pgd, 3 starts": "three starts",
@@ -72,7 +72,7 @@ def curves(choice: Choice, found: list[Finding]) -> None:
 def examples(choice: Choice, found: list[Finding]) -> None:
     """Images that the attack turned."""
     st.subheader("Images that the attack turned", anchor=False)
-    eps = 255 * float(found[0].result.settings.get("eps", 0))
+    eps = float(found[0].result.settings.get("eps", 0))
     for f in found:
         shown = robustness.examples(f)
         name = choice.names[f.run]
@@ -94,7 +94,7 @@ def examples(choice: Choice, found: list[Finding]) -> None:
                 )
     st.caption(
         "The first images, by number, that are right without attack and wrong under PGD at ε = "
-        f"{eps:.3g}/255. Left: clean, and what it is taken for; middle: the perturbation times "
+        f"{radius_text(eps)}. Left: clean, and what it is taken for; middle: the perturbation times "
         f"{robustness.MAGNIFIED} on grey; right: attacked."
     )
 
@@ -120,7 +120,7 @@ def classes(choice: Choice, found: list[Finding]) -> None:
             value=min(radii, key=lambda r: abs(r - 4 / 255)),
             key="class-radius",
             width=260,
-            format_func=lambda r: f"{255 * r:.3g}/255",
+            format_func=radius_text,
         )
     drops = {f.run: robustness.drops(f, attack, eps) for f in found}
     heads = list(dict.fromkeys(name for known in drops.values() for name in known))
@@ -133,7 +133,7 @@ def classes(choice: Choice, found: list[Finding]) -> None:
         "Dot plot of the share of each class lost under attack, one marker a run",
         how(
             found,
-            f"Right without attack, wrong under {attack.upper()} within ε = {255 * eps:.3g}/255, "
+            f"Right without attack, wrong under {attack.upper()} within ε = {radius_text(eps)}, "
             "of all images of the class;",
             "Wilson 95 % intervals: classes have few images here.",
         ),
