@@ -7,7 +7,7 @@ from app import link, shell, show
 from app.measured import command, how, measured, values_table
 from app.shell import Choice
 from grace_geom.plots import panels, robustness
-from grace_geom.records import Finding
+from grace_geom.records import Finding, radius_text
 
 CHECKS = {
     "pgd": "PGD", "pgd, 2x steps": "twice the steps", "pgd, 3 starts": "three starts",
@@ -92,7 +92,7 @@ def classes(choice: Choice, found: list[Finding]) -> None:
             value=min(radii, key=lambda r: abs(r - 4 / 255)),
             key="class-radius",
             width=260,
-            format_func=lambda r: f"{255 * r:.3g}/255",
+            format_func=radius_text,
         )
     drops = {f.run: robustness.drops(f, attack, eps) for f in found}
     heads = list(dict.fromkeys(name for known in drops.values() for name in known))
@@ -105,7 +105,7 @@ def classes(choice: Choice, found: list[Finding]) -> None:
         "Dot plot of the share of each class lost under attack, one marker a run",
         how(
             found,
-            f"Right without attack, wrong under {attack.upper()} within ε = {255 * eps:.3g}/255, "
+            f"Right without attack, wrong under {attack.upper()} within ε = {radius_text(eps)}, "
             "of all images of the class;",
             "Wilson 95 % intervals: classes have few images here.",
         ),
