@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from app import compare, head, shell, store
+from app import annotate, compare, head, shell, store
 from app.shell import Choice, text
 from app.store import Entry
 from grace_geom.plots.accuracies import SUITE_TITLES
@@ -32,6 +32,8 @@ def main() -> None:
     configuration(plain)
     where(entry, plain)
     files(entry)
+    st.subheader("Name, tags and note", anchor=False)
+    annotate.one(choice.root, entry)
 
 
 def again(choice: Choice, entry: Entry, plain: dict[str, Any]) -> None:

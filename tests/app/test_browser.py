@@ -32,6 +32,7 @@ PAGES = (
     "drift",
     "features",
     "robustness",
+    "images",
     "weights",
     "training",
     "run",

@@ -22,11 +22,12 @@ PAGES = (
     "drift",
     "features",
     "robustness",
+    "images",
     "weights",
     "training",
     "run",
 )
-ANALYSED = ("curvature", "landscape", "drift", "features", "robustness", "weights")
+ANALYSED = ("curvature", "landscape", "drift", "features", "robustness", "images", "weights")
 
 
 def notices(app: AppTest) -> list[str]:
@@ -191,15 +192,16 @@ def test_seeds_are_a_mean_until_somebody_wants_each(opened, lab):
         "ft": "0, 1", "grace-s0": "0", "zero-shot-s0": "0"
     }  # fmt: skip
     app.selectbox(key="baseline").select("toy/ft").run()
-    app.toggle(key="means").set_value(False).run()
+    app.multiselect(key="over").set_value([]).run()
     each = ["ft-s0", "ft-s1", "grace-s0", "zero-shot-s0"]
     assert sorted(app.dataframe[0].value["run"]) == each
     assert (
         app.selectbox(key="baseline").value == "toy/ft-s0"
     )  # the mean's place is taken by its first run
-    assert app.query_params["seeds"] in ("each", ["each"])
+    assert app.query_params["over"] in ("none", ["none"])
+    assert "seeds" not in app.query_params
     again = opened(lab, seeds="each", baseline="toy/ft-s1")
-    assert not again.toggle(key="means").value
+    assert again.multiselect(key="over").value == []
     assert again.selectbox(key="baseline").value == "toy/ft-s1"
 
 
@@ -217,6 +219,7 @@ CONTROLS = {
     "landscape": {"surfaces": True},
     "drift": {"heat-set": "adv", "gram-measure": "procrustes"},
     "features": {"cloud-kind": "3-D"},
+    "images": {"images_run": "toy/ft-s0", "images_asked": None},
     "robustness": {"class-attack": "apgd-ce", "class-radius": 64 / 255},
     "weights": {"matrix": None},
 }
