@@ -74,7 +74,7 @@ def test_the_catalogue_holds_every_kind_of_number(lab):
 
 
 def test_a_preset_draws_its_numbers_and_the_link_says_so(opened, lab):
-    app = opened(lab, "numbers", seeds="each")
+    app = opened(lab, "numbers", over="none")
     assert not app.exception and not app.warning
     assert "**ZS**" in answer(app) and "**relative weight drift**" in answer(app)
     assert all(figure.proto.alt for figure in app.get("plotly_chart"))
@@ -91,7 +91,7 @@ def test_a_preset_draws_its_numbers_and_the_link_says_so(opened, lab):
     assert parallel["data"][0]["type"] == "parcoords"
     app.selectbox(key="numbers_color").select("seed").run()
     assert not app.exception and "Colours: seed" in sees(app)
-    again = opened(lab, "numbers", seeds="each", numbers_x="ID", numbers_y="Adv")
+    again = opened(lab, "numbers", over="none", numbers_x="ID", numbers_y="Adv")
     assert "**Adv**" in answer(again) and "with **ID**" in plain(answer(again))
 
 
