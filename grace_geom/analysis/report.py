@@ -139,8 +139,9 @@ def report(options: ReportOptions, mains: Mapping[str, Main]) -> Path:
     sections, watch = [], Progress(parts=len(chosen))
     for name in chosen:
         watch.part += 1
-        say(f"[{watch.part}/{watch.parts}] {name}")
         watch.begin(name)
+        if not watch.terminal:
+            say(watch.line())
         sections.append(run_section(name, mains[name], options.arguments(out), out))
     watch.clear()
     path = out / "report.html"
