@@ -76,6 +76,17 @@ def report(values: Values) -> str:
     return f"report: {chosen} of {_some(values['checkpoints'])} -> report.html in {_folder(values)}"
 
 
+def effects(values: Values) -> str:
+    """``effects: of grace-parts in runs/parts``; without a study, the rows to train."""
+    of = (
+        f"in {_some(values['studies'], 'studies')}"
+        if values["studies"]
+        else "that shall be trained"
+    )
+    what = "parts" if values["studies"] else "rows"
+    return f"effects: {what} of {values['design']} {of}"
+
+
 def _folder(values: Values) -> str:
     """As ``grace_geom.analysis.run.folder_of`` finds it, in words."""
     if values["out"] is not None:
