@@ -3,7 +3,6 @@ whole or not at all.
 """
 
 import contextlib
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,6 +32,7 @@ from grace_geom.models import ClipClassifier, build
 from grace_geom.models.sources import needed_again
 from grace_geom.preprocess import Preprocess
 from grace_geom.provenance import provenance
+from grace_geom.terminal import say
 from grace_geom.tracking import check_installed
 from grace_geom.training.data import check_ood, images_of, note_of, training_data
 from grace_geom.training.directory import Follower, RunDirectory
@@ -84,7 +84,7 @@ def _train(config: TrainConfig, *, quiet: bool) -> Path:
     if resumed is not None:
         if resumed.step == trainer.plan.total_steps:
             if distributed.first():
-                print(f"{out} is finished: {resumed.step} steps", file=sys.stderr)
+                say(f"{out} is finished: {resumed.step} steps")
             return out
         _restore(trainer, resumed, out / "ckpt.pt")
     if config.micro_batch == "auto" and trainer.plan.total_steps:
@@ -177,10 +177,7 @@ def _shared_out(method: Method, batch_size: int, here: distributed.World) -> dic
         changes = coupled.otherwise.format(share=share)
         found["processes_change"] = changes
         if here.rank == 0:
-            print(
-                f"warning: in {here.size} processes this is another run than in one: {changes}",
-                file=sys.stderr,
-            )
+            say(f"warning: in {here.size} processes this is another run than in one: {changes}")
     return found
 
 
@@ -255,10 +252,9 @@ def _fitting(trainer: Trainer, images: int, side: tuple[int, int]) -> Plan:
     memory = measure(trainer, side)
     size = choose_micro_batch(memory, images, free_bytes(trainer.device))
     if distributed.first():
-        print(
+        say(
             f"--micro-batch auto: {size} of {images} images a forward pass, about "
-            f"{memory.of(size) / 2**30:.1f} GiB",
-            file=sys.stderr,
+            f"{memory.of(size) / 2**30:.1f} GiB"
         )
     return replace(trainer.plan, micro_batch=size)
 
