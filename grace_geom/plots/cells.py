@@ -8,7 +8,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from grace_geom.plots.style import plain_html
+from grace_geom.plots.style import plain_html, unbroken
 
 COLUMNS = 3
 """Panels in a row at most."""
@@ -251,7 +251,9 @@ def _headed(cell: PlacedFigure) -> float:
     scene are empty, and hold it.
     """
     letters = max(10, int(cell.width / (1.1 * _LETTER)))
-    lines = textwrap.wrap(cell.title, letters, break_on_hyphens=False, break_long_words=False)
+    lines = textwrap.wrap(
+        unbroken(cell.title), letters, break_on_hyphens=False, break_long_words=False
+    )
     cell.head = "<br>".join(plain_html(line) for line in lines)
     named = any(
         note.get("y") == 1 and note.get("yanchor") == "bottom"

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from grace_geom.plots.cells import COLUMNS, WIDTH, Arranged, PlacedFigure, arrange
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.moving import Counters, Moved, move
-from grace_geom.plots.style import on_screen, plain_html
+from grace_geom.plots.style import on_screen, plain_html, unbroken
 
 _KEYED = ("scatter", "scattergl", "scatter3d", "bar", "histogram")
 _SHARED = ("barmode", "bargap", "bargroupgap")
@@ -166,8 +166,7 @@ def _dress(
     """Title, legend, note, and margins that hold them."""
     width = sheet.cells[0].sheet
     keys = _lines_of_keys(shown, width)
-    note = note.replace(" %", "\u00a0%")
-    lines = textwrap.wrap(note, int(140 * width / WIDTH), break_on_hyphens=False)
+    lines = textwrap.wrap(unbroken(note), int(140 * width / WIDTH), break_on_hyphens=False)
     left, below = sheet.left + 8, sheet.below + 6
     top, bottom = (44 if title else 8) + 21 * keys + sheet.above, below + _LINE * len(lines) + 6
     height = round(top + sheet.height + bottom)

@@ -18,6 +18,11 @@ def plain_html(text: str) -> str:
     return html.escape(text, quote=False).replace("$", "&#36;").replace("%{", "&#37;{")
 
 
+def unbroken(text: str) -> str:
+    """Text whose lines break at no percent sign and within no equation."""
+    return re.sub(r" (?=%)|(?<=\w) (?== \S)|(?<=\w =) ", "\u00a0", text)
+
+
 def faint(color: str) -> str:
     """``#rrggbb`` at half strength."""
     return see_through(color, 0.5)
