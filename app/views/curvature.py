@@ -7,7 +7,7 @@ import streamlit as st
 from app import shell, show
 from app.measured import attack_of, how, measured, values_table
 from app.shell import Choice
-from grace_geom.plots import curvature, panels
+from grace_geom.plots import curvature, panels, spectra
 from grace_geom.records import Finding
 
 NUMBERS = (
@@ -66,11 +66,11 @@ def density(choice: Choice, found: list[Finding]) -> None:
         else "one start vector"
     )
     show.figure(
-        curvature.density(found, choice.legend),
+        spectra.density(found, choice.legend),
         "density",
         "Spectral density of each run, linear eigenvalue axis, logarithmic density axis",
         f"Stochastic Lanczos quadrature, {many}, one Gaussian kernel for all (σ = "
-        f"{curvature.kernel(found) or 0:.3g}); bands: the spread of start vectors; nothing is "
+        f"{spectra.kernel(found) or 0:.3g}); bands: the spread of start vectors; nothing is "
         "drawn below a hundredth of one eigenvalue; λ₁ is named where it was measured. "
         f"{caption(found)}",
         pd.DataFrame(nodes),
@@ -115,9 +115,10 @@ def matrices(choice: Choice, found: list[Finding]) -> None:
     show.panels(
         drawn,
         "kappa",
-        "Heat map of the mean curvature of each weight matrix, kind down, block across",
+        "Heat map of the mean curvature of each weight matrix, blocks down, kinds across",
         "Mean diagonal of each matrix' block of the Hessian (trace / size), one logarithmic colour "
-        "scale; blank where the estimate is not positive. "
+        "scale; blank where the estimate is not positive; a matrix of the stem or the head fills its "
+        "row. "
         f"{caption(found, keys[0] if keys else '')}",
         values_table(found, keys),
     )

@@ -51,7 +51,7 @@ def same_layers(choice: Choice, found: list[Finding]) -> list[Finding]:
     kept = [f for f in found if layers.layer_names(f) == layers.layer_names(found[0])]
     for f in found:
         if f not in kept:
-            st.warning(f"{text(choice.names[f.run])} is left out: its tower has other layers.")
+            shell.notice(f"{text(choice.names[f.run])} is left out: its tower has other layers.")
     return kept
 
 

@@ -19,7 +19,7 @@ def main() -> None:
     found = measured(choice, "loss_landscape", flags="--slices random,eigen,contour,line")
     found, refused = landscape.comparable(found)
     for f in refused:
-        st.warning(
+        shell.notice(
             f"{text(choice.names[f.run])} is left out: its weights have other names or shapes, so "
             "the same seed means other directions, and its slices cannot be compared."
         )

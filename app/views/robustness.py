@@ -3,11 +3,11 @@
 import pandas as pd
 import streamlit as st
 
-from app import shell, show
+from app import link, shell, show
 from app.measured import command, how, measured, values_table
-from app.shell import Choice, text
+from app.shell import Choice
 from grace_geom.plots import panels, robustness
-from grace_geom.records import Finding
+from grace_geom.records import Finding, radius_text
 
 CHECKS = {
     "pgd": "PGD", "pgd, 2x steps": "twice the steps", "pgd, 3 starts": "three starts",
@@ -18,14 +18,16 @@ CHECKS = {
 
 
 def main() -> None:
-    """Curves, images, classes, transfer, checks."""
+    """Curves, classes, transfer, checks."""
     choice = shell.page("How does accuracy fall with ε, and on which images?")
     found = measured(choice, "robustness_curve")
     if not found:
         return
     show.legend([f.run for f in found], choice.legend)
     curves(choice, found)
-    examples(choice, found)
+    st.page_link(
+        "views/images.py", label="The images that the attack turned", query_params=link.shared()
+    )
     classes(choice, found)
     transfer(choice, found)
     checks(choice, found)
@@ -69,36 +71,6 @@ def curves(choice: Choice, found: list[Finding]) -> None:
     )
 
 
-def examples(choice: Choice, found: list[Finding]) -> None:
-    """Images that the attack turned."""
-    st.subheader("Images that the attack turned", anchor=False)
-    eps = 255 * float(found[0].result.settings.get("eps", 0))
-    for f in found:
-        shown = robustness.examples(f)
-        name = choice.names[f.run]
-        if not shown:
-            st.caption(
-                f"{text(name)}: none of the first images was turned, or the record holds no "
-                "pictures."
-            )
-            continue
-        st.markdown(f"Found at **{text(name)}**")
-        with st.container(horizontal=True, gap="medium"):
-            for picture, before, after in shown:
-                st.image(
-                    robustness.enlarged(picture),
-                    caption=f"{text(before)} → {text(after)}",
-                    width=296,
-                    alt=f"clean image taken for {before}, perturbation, attacked image taken for "
-                    f"{after}",
-                )
-    st.caption(
-        "The first images, by number, that are right without attack and wrong under PGD at ε = "
-        f"{eps:.3g}/255. Left: clean, and what it is taken for; middle: the perturbation times "
-        f"{robustness.MAGNIFIED} on grey; right: attacked."
-    )
-
-
 def classes(choice: Choice, found: list[Finding]) -> None:
     """Which classes lose most."""
     st.subheader("Class by class: what the attack takes", anchor=False)
@@ -120,7 +92,7 @@ def classes(choice: Choice, found: list[Finding]) -> None:
             value=min(radii, key=lambda r: abs(r - 4 / 255)),
             key="class-radius",
             width=260,
-            format_func=lambda r: f"{255 * r:.3g}/255",
+            format_func=radius_text,
         )
     drops = {f.run: robustness.drops(f, attack, eps) for f in found}
     heads = list(dict.fromkeys(name for known in drops.values() for name in known))
@@ -133,7 +105,7 @@ def classes(choice: Choice, found: list[Finding]) -> None:
         "Dot plot of the share of each class lost under attack, one marker a run",
         how(
             found,
-            f"Right without attack, wrong under {attack.upper()} within ε = {255 * eps:.3g}/255, "
+            f"Right without attack, wrong under {attack.upper()} within ε = {radius_text(eps)}, "
             "of all images of the class;",
             "Wilson 95 % intervals: classes have few images here.",
         ),

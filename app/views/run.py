@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from app import compare, shell, store
+from app import annotate, compare, head, shell, store
 from app.shell import Choice, text
 from app.store import Entry
 from grace_geom.plots.accuracies import SUITE_TITLES
@@ -16,7 +16,7 @@ from grace_geom.records import attack_text, convention_notes, shown
 def main() -> None:
     """One run: identity, command, accuracies, settings, versions, files."""
     choice = shell.chosen()
-    st.title("Exactly what is this?")
+    head.title("Exactly what is this?")
     ids = [e.id for e in choice.runs]
     if st.session_state.get("run") not in ids:
         asked = st.query_params.get("run")
@@ -32,6 +32,8 @@ def main() -> None:
     configuration(plain)
     where(entry, plain)
     files(entry)
+    st.subheader("Name, tags and note", anchor=False)
+    annotate.one(choice.root, entry)
 
 
 def again(choice: Choice, entry: Entry, plain: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from app.shell import Choice, text
 from grace_geom.plots import curriculum as ranks
 from grace_geom.plots import drift as drifts
 from grace_geom.plots.panels import measures
-from grace_geom.plots.style import short_weight
+from grace_geom.plots.weight_names import weight_name
 from grace_geom.records import Finding
 
 Span = tuple[float, float]
@@ -71,17 +71,18 @@ def singular_values(choice: Choice, found: list[Finding]) -> None:
     if not matrices:
         st.info("No singular values on record.")
         return
+    most = drifts.moved_most(found)
     name = st.selectbox(
-        "Matrix", matrices, format_func=short_weight, key="matrix",
-        help="Block and name; first the matrix that moved most in any run.",
+        "Matrix", matrices, matrices.index(most[0]) if most else 0, format_func=weight_name,
+        key="matrix", help="In the network's order; at first the one that moved most in any run.",
     )  # fmt: skip
     fig, rows = drifts.singular(found, choice.legend, name)
     show.figure(
         fig,
         "singular-values",
-        f"Singular values of the change of {name}, one line a run",
-        f"σᵢ of W − W₀ for {name}, the largest 64, logarithmic; exact. LoRA of rank r ends at i = "
-        "r.",
+        f"Singular values of the change of {weight_name(name)}, one line a run",
+        f"σᵢ of W − W₀ for {weight_name(name)}, the largest 64, logarithmic; exact. A change of "
+        "rank r ends at i = r: what follows is rounding.",
         pd.DataFrame(rows),
         "No run moved this matrix.",
     )

@@ -33,12 +33,6 @@ def see_through(color: str, share: float) -> str:
     return f"rgba({', '.join(str(int(color[i : i + 2], 16)) for i in (1, 3, 5))}, {share:g})"
 
 
-def short_weight(name: str) -> str:
-    """``visual.transformer.resblocks.3.attn.in_proj_weight`` -> ``3 attn.in_proj``."""
-    name = re.sub(r"^(visual\.)?(transformer\.resblocks\.|trunk\.blocks\.)?", "", name)
-    return re.sub(r"^(\d+)\.", r"\1 ", re.sub(r"[._]weight$", "", name))
-
-
 def on_screen(ground: Ground) -> dict[str, Any]:
     """Layout of what only a screen has: whole names at the pointer, and a bar of tools in the
     page's own colours.
