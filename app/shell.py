@@ -299,10 +299,11 @@ def _write_url(runs: Sequence[str], baseline: str | None, sets: Sequence[str]) -
     if "means" in st.session_state and not st.session_state["means"]:
         wanted["seeds"] = ["each"]
     ours = ("runs", "baseline", "sets", "seeds")
-    now = {key: st.query_params.get_all(key) for key in ours if key in st.query_params}
-    if now != wanted:
-        kept = {key: st.query_params.get_all(key) for key in st.query_params if key not in ours}
-        st.query_params.from_dict(kept | wanted)
+    for key in ours:  # one by one: those of other widgets are theirs alone
+        if key not in wanted:
+            st.query_params.pop(key, None)
+        elif st.query_params.get_all(key) != wanted[key]:
+            st.query_params[key] = wanted[key]
 
 
 def problems(entries: Sequence[Entry]) -> None:
