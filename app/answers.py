@@ -109,13 +109,17 @@ def curvature(found: Sequence[Finding], names: Names) -> str:
         said = f"The largest curvature of the loss at {names[run]} is λ₁ = {amount(top)}"
     traces = _points(found, "trace")
     if len(tops) > 1 and traces.keys() == tops.keys():
-        flat, by_trace = (min(known, key=lambda run: known[run].value) for known in (tops, traces))
-        said += (
-            "; the trace agrees"
-            if flat == by_trace
-            else f"; by the trace {names[by_trace]} is flattest"
-        )
+        said += _by_trace(tops, traces, names)
     return f"{said}{_most_curved(found, names)}."
+
+
+def _by_trace(tops: Points, traces: Points, names: Names) -> str:
+    """Whether the smallest trace is that of the run with the smallest λ₁."""
+    flat = min(tops, key=lambda run: tops[run].value)
+    least, second, *_ = sorted(traces, key=lambda run: traces[run].value)
+    if not apart(traces[least], traces[second if least == flat else flat]):
+        return "; the trace does not tell clearly"
+    return "; the trace agrees" if least == flat else f"; by the trace {names[least]} is flattest"
 
 
 def _most_curved(found: Sequence[Finding], names: Names) -> str:

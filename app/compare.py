@@ -294,8 +294,13 @@ def _bars(entries: Sequence[Entry]) -> str:
     sentences = []
     means = [e for e in entries if e.members]
     if means:
+        by_seed = all(len({m.seed for m in e.members}) == len(e.members) for e in means)
         seeds = sorted({m.seed for e in means for m in e.members})
-        sentences.append(f"Means over training seeds {_listed(seeds)}; bars: {OVER_SEEDS}.")
+        of = (
+            f"training seeds {_listed(seeds)}" if by_seed else "runs that differ in more than seeds"
+        )
+        bars = OVER_SEEDS if by_seed else OVER_SEEDS.replace("seeds", "runs")
+        sentences.append(f"Means over {of}; bars: {bars}.")
     single = sorted(
         {
             e.seed

@@ -25,7 +25,7 @@ class Head:
 
 def title(question: str) -> None:
     """Draw the question and keep places below it for the answer and the notices."""
-    st.title(question, anchor=False)
+    st.title(question, anchor="content")  # where the skip link leads
     if head := _current():
         head.answer, head.slot = st.container(), st.container()
 

@@ -23,6 +23,7 @@ OWN: dict[str, tuple[str, ...]] = {
     "bound_terms": ("pool", "sigma"),
     "feature_stability": ("pool",),
     "hessian_spectrum": ("operator",),
+    "image_gallery": ("smooth", "noise"),
     "loss_landscape": ("span", "eigen_span", "beyond"),
     "parameter_drift": (),
     "representation_drift": ("reference", "pool", "layers"),

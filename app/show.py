@@ -45,7 +45,7 @@ def figure(
         if none:
             st.info(none)
         return
-    _chart(fig, key, alt)
+    chart(fig, key, alt)
     st.caption(caption)
     downloads([fig], key, table)
 
@@ -73,7 +73,7 @@ def panels(
         for i, (title, fig) in enumerate(drawn.items()):
             with st.container(width=width, gap="small"):
                 st.markdown(f"**{text(title)}**")
-                _chart(fig, f"{key}-{i}", f"{alt}: {title}")
+                chart(fig, f"{key}-{i}", f"{alt}: {title}")
     st.caption(caption)
     downloads(list(drawn.values()), key, table, list(drawn))
 
@@ -116,7 +116,8 @@ def swatches(colors: Mapping[str, str]) -> None:
     st.html(f'<div style="line-height:1.7;font-size:0.9rem">{"".join(items)}</div>')
 
 
-def _chart(fig: go.Figure, key: str, alt: str) -> None:
+def chart(fig: go.Figure, key: str, alt: str) -> None:
+    """A figure alone, where one caption and one set of downloads serve several."""
     config = {
         "displaylogo": False,
         "toImageButtonOptions": {"filename": key, "scale": 2},

@@ -96,6 +96,12 @@ ANALYSES = {
         "measure_curve",
         "show_curve",
     ),
+    "image_gallery": Analysis(
+        "GalleryOptions",
+        "The same images for every checkpoint: clean and attacked, predictions, margins, saliency. "
+        "Under torchrun every process does all of it; the first one writes and prints.",
+        figures="pictures.figures",
+    ),
 }
 
 

@@ -32,7 +32,17 @@ ROWS = [
     {"config", "evaluation"},
     {"training", "analysis", "exporting"},
     {"study", "tools"},
-    {"train", "evaluate", "interpolate", "compare", "pretrain", "export", "analyses", "runs"},
+    {
+        "train",
+        "evaluate",
+        "interpolate",
+        "compare",
+        "effects",
+        "pretrain",
+        "export",
+        "analyses",
+        "runs",
+    },
     {"dial"},  # former names of commands
 ]
 ROW_0_SHARED = {
@@ -125,7 +135,16 @@ PLOTS = sorted(
 )
 COMMANDS = [
     f"grace_geom.{name}"
-    for name in ("train", "evaluate", "interpolate", "compare", "pretrain", "export", "analyses")
+    for name in (
+        "train",
+        "evaluate",
+        "interpolate",
+        "compare",
+        "effects",
+        "pretrain",
+        "export",
+        "analyses",
+    )
 ]
 
 

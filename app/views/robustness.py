@@ -1,12 +1,12 @@
-"""How does accuracy fall with ε, and on which images?"""
+"""How does accuracy fall with ε?"""
 
 import pandas as pd
 import streamlit as st
 
-from app import answers, shell, show
+from app import answers, link, shell, show
 from app.details import details, heading
 from app.measured import command, how, measured, values_table
-from app.shell import Choice, text
+from app.shell import Choice
 from grace_geom.plots import panels, robustness
 from grace_geom.records import Finding
 from grace_geom.records.masked_gradients import masked, unconverged
@@ -36,8 +36,8 @@ MOST_CLASSES = 20
 
 
 def main() -> None:
-    """Curves, images, classes, transfer, checks."""
-    choice = shell.page("How does accuracy fall with ε, and on which images?")
+    """Curves, classes, transfer, checks."""
+    choice = shell.page("How does accuracy fall with ε?")
     found = measured(choice, "robustness_curve")
     shell.answer(
         answers.robustness(found, answers.bold(choice.names))
@@ -47,7 +47,9 @@ def main() -> None:
         return
     show.legend([f.run for f in found], choice.legend)
     curves(choice, found)
-    examples(choice, found)
+    st.page_link(
+        "views/images.py", label="The images that the attack turned", query_params=link.shared()
+    )
     classes(choice, found)
     transfer(choice, found)
     checks(choice, found)
@@ -84,36 +86,6 @@ def curves(choice: Choice, found: list[Finding]) -> None:
         ),
         pd.DataFrame(rows),
         "No margins on record.",
-    )
-
-
-def examples(choice: Choice, found: list[Finding]) -> None:
-    """Images that the attack turned."""
-    st.subheader("Images that the attack turned", anchor=False)
-    eps = 255 * float(found[0].result.settings.get("eps", 0))
-    for f in found:
-        shown = robustness.examples(f)
-        name = choice.names[f.run]
-        if not shown:
-            st.caption(
-                f"{text(name)}: none of the first images was turned, or the record holds no "
-                "pictures."
-            )
-            continue
-        st.markdown(f"Found at **{text(name)}**")
-        with st.container(horizontal=True, gap="medium"):
-            for picture, before, after in shown:
-                st.image(
-                    robustness.enlarged(picture),
-                    caption=f"{text(before)} → {text(after)}",
-                    width=296,
-                    alt=f"clean image taken for {before}, perturbation, attacked image taken for "
-                    f"{after}",
-                )
-    st.caption(
-        "The first images, by number, that are right without attack and wrong under PGD at ε = "
-        f"{eps:.3g}/255. Left: clean, and what it is taken for; middle: the perturbation times "
-        f"{robustness.MAGNIFIED} on grey; right: attacked."
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from app import answers, compare, head, shell, store
+from app import annotate, answers, compare, head, shell, store
 from app.shell import Choice
 from app.store import Entry
 from grace_geom.plots.accuracies import SUITE_TITLES
@@ -35,6 +35,8 @@ def main() -> None:
     again(entry, plain)
     accuracies(entry)
     files(entry)
+    st.subheader("Name, tags and note", anchor=False)
+    annotate.one(choice.root, entry)
     with st.expander("All settings, versions and machine", key="run_all"):
         configuration(plain)
         where(entry, plain)

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from grace_geom.plots.cells import COLUMNS, WIDTH, Arranged, PlacedFigure, arrange
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.moving import Counters, Moved, move
-from grace_geom.plots.style import plain_html
+from grace_geom.plots.style import on_screen, plain_html
 
 _KEYED = ("scatter", "scattergl", "scatter3d", "bar", "histogram")
 _SHARED = ("barmode", "bargap", "bargroupgap")
@@ -161,7 +161,7 @@ def _dress(
         font={"size": 12, "color": legend.ground.text, "family": "Source Sans, sans-serif"},
         margin={"l": left, "r": 16, "t": top, "b": bottom},
         hovermode="closest",
-        hoverlabel={"namelength": -1},
+        **on_screen(legend.ground),
         showlegend=bool(shown),
         title={
             "text": plain_html(title), "font": {"size": 17}, "x": 0.006, "xanchor": "left",

@@ -2,29 +2,21 @@
 findings.
 """
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
-from PIL import Image
 
-from grace_geom.plots.cells import CHROME, WIDTH
+from grace_geom.plots import strips
 from grace_geom.plots.compose import pages
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.palette import Ground
 from grace_geom.plots.panels import Curve, Point, below, heat, overlay
 from grace_geom.plots.sample import sample
-from grace_geom.plots.style import dress, plain_html
 from grace_geom.records import Finding, wilson
 
-MAGNIFIED = 16
-"""Perturbations are shown times this, around middle grey: 4/255 would be invisible."""
 EXAMPLES = 4
 """Pictures in a row."""
-GAP = 2
-"""Columns of pixels between the three pictures of an example."""
 
 
 def attacks(found: Sequence[Finding]) -> list[str]:
@@ -183,11 +175,7 @@ def examples(f: Finding) -> list[tuple[np.ndarray, str, str]]:
         return []
     found = []
     for x, x_adv, d, a, b in zip(clean, adv, delta, before, after, strict=True):
-        grey = (
-            (255 * np.clip(0.5 + MAGNIFIED * np.asarray(d, float), 0, 1)).round().astype(np.uint8)
-        )
-        gap = np.full((x.shape[0], GAP, 3), 255, np.uint8)
-        found.append((np.concatenate([x, gap, grey, gap, x_adv], axis=1), str(a), str(b)))
+        found.append((strips.beside([x, strips.magnified(d), x_adv]), str(a), str(b)))
     return found
 
 
@@ -195,40 +183,8 @@ def strip(f: Finding, ground: Ground) -> go.Figure | None:
     """The pictures of :func:`examples` of one run side by side, both predictions below each;
     ``None`` where there are none.
     """
-    figure, shown = go.Figure(), examples(f)
-    if not shown:
-        return None
-    height, width = shown[0][0].shape[:2]
-    step = 1.08 * width
-    for i, (pixels, before, after) in enumerate(shown):
-        figure.add_image(source=_data_uri(pixels), x0=i * step, hoverinfo="skip")
-        figure.add_annotation(
-            text=f"{plain_html(before)} → {plain_html(after)}",
-            x=i * step + (width - 1) / 2,
-            y=height - 0.5,
-            yanchor="top",
-            showarrow=False,
-            font={"size": 12},
-        )
-    hidden = {"visible": False, "constrain": "domain"}  # below them there is room for words
-    across = (EXAMPLES - 1) * step + width
-    x = hidden | {"range": [-0.5, across - 0.5]}
-    y = hidden | {"range": [height - 0.5, -0.5], "scaleanchor": "x"}
-    y["showticklabels"] = False
-    high = round(CHROME + WIDTH * height / across)  # no band above the pictures in print
-    return dress(figure, ground, high, xaxis=x, yaxis=y, margin={"b": 24})
-
-
-def _data_uri(pixels: np.ndarray) -> str:
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "png")
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
-
-
-def enlarged(picture: np.ndarray, height: int = 96) -> np.ndarray:
-    """Nearest neighbours, to at least ``height`` pixels: small images stay sharp."""
-    times = max(1, -(-height // picture.shape[0]))
-    return picture.repeat(times, axis=0).repeat(times, axis=1)
+    shown = [(pixels, f"{before} → {after}") for pixels, before, after in examples(f)]
+    return strips.strip(shown, ground, EXAMPLES)
 
 
 def figures(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
@@ -238,15 +194,15 @@ def figures(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
     s = found[0].result.settings
     note, at = sample(found), f"ε = {255 * float(s.get('eps', 0)):.3g}/255"
     steps = f"ℓ∞, {s.get('steps')} steps"
-    strips = [{legend.names[f.run]: strip(f, legend.ground)} for f in found]
+    shown = [{legend.names[f.run]: strip(f, legend.ground)} for f in found]
     margin, seen = margins(found, legend), transfer(found, legend)
     rows: dict[str, tuple[str, list[dict[str, go.Figure | None]], str]] = {
         "": ("Accuracy against the radius of the attack", [{**curves(found, legend)}],
              f"{note}, {steps}; bands: Wilson 95 % intervals"),
         "margins": ("Margins on clean images", [{"": margin}],
                     f"{note}; bands hold the whole line at 95 % (DKW)"),
-        "examples": ("Images that the attack turned", strips,
-                     f"clean, perturbation × {MAGNIFIED} on grey, attacked: PGD, {at}, {steps}; "
+        "examples": ("Images that the attack turned", shown,
+                     f"clean, perturbation × {strips.MAGNIFIED} on grey, attacked: PGD, {at}, {steps}; "
                      "below, what they are taken for"),
         "transfer": ("Who is fooled by whose images", [{"": seen if len(found) > 1 else None}],
                      f"{note}; accuracy in percent on images found by PGD, {at}"),

@@ -27,6 +27,14 @@ def see_through(color: str, share: float) -> str:
     return f"rgba({', '.join(str(int(color[i : i + 2], 16)) for i in (1, 3, 5))}, {share:g})"
 
 
+def on_screen(ground: Ground) -> dict[str, Any]:
+    """Layout of what only a screen has: whole names at the pointer, and a bar of tools in the
+    page's own colours.
+    """
+    bar = {"bgcolor": "rgba(0,0,0,0)", "color": ground.muted, "activecolor": ground.text}
+    return {"hoverlabel": {"namelength": -1}, "modebar": bar}
+
+
 def dress(figure: go.Figure, ground: Ground, height: int, **layout: Any) -> go.Figure:
     """Fonts, grid, transparent ground, room for axis titles; legend above the plot."""
     axis = {
@@ -47,7 +55,7 @@ def dress(figure: go.Figure, ground: Ground, height: int, **layout: Any) -> go.F
         plot_bgcolor="rgba(0,0,0,0)",
         font={"size": 12, "color": ground.text, "family": "Source Sans, sans-serif"},
         margin={"l": 10, "r": 12, "t": 12, "b": 10},
-        hoverlabel={"namelength": -1},
+        **on_screen(ground),
         legend={
             "orientation": "h",
             "yanchor": "bottom",

@@ -40,6 +40,7 @@ from grace_geom.records.paired import (
     seeds_difference,
     set_difference,
 )
+from grace_geom.records.run_notes import HIDDEN, NOTES_FILE, RunNotes
 from grace_geom.records.schema import NewerRecordError, RecordError, number, read_settings
 from grace_geom.records.statistics import RankCorrelation, rank_correlation, rankdata, wilson
 from grace_geom.records.summary import (
@@ -67,7 +68,9 @@ __all__ = [
     "DEFAULT_EPOCHS",
     "DIAL_FORMAT",
     "EVAL_FORMAT",
+    "HIDDEN",
     "MARK",
+    "NOTES_FILE",
     "NOT_MEASURED",
     "RESULT_FORMAT",
     "SUITES",
@@ -88,6 +91,7 @@ __all__ = [
     "RecordError",
     "Result",
     "RunFiles",
+    "RunNotes",
     "Uneven",
     "analysis_files",
     "attack_text",

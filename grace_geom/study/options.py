@@ -2,7 +2,6 @@
 equal terms.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from grace_geom.config import TrainConfig, differing, make_config, stored_settings
 from grace_geom.errors import UserError, nearest, unknown
+from grace_geom.files import folder_name
 from grace_geom.methods import METHODS, method_class
 from grace_geom.methods.grace import Grace
 from grace_geom.tracking import check_names
@@ -369,11 +369,6 @@ def trials_of(
             # held-out numbers at the end only; under attack where the method trains for that
             found.setdefault(label, {})[rate] = replace(config, eval_every=0, val_pgd=10 * attacked)
     return found
-
-
-def folder_name(label: str) -> str:
-    """``grace:gv=off`` -> ``grace-gv-off``."""
-    return re.sub(r"[^A-Za-z0-9.]+", "-", label).strip("-")
 
 
 def _equal_terms(jobs: list[Job]) -> None:

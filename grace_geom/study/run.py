@@ -12,7 +12,7 @@ from grace_geom.errors import Interrupted, UserError
 from grace_geom.evaluation import Measures, Sets, Source, assess, record_file, targets
 from grace_geom.evaluation import report as report_record
 from grace_geom.evaluation.watching import Heard
-from grace_geom.files import alone
+from grace_geom.files import alone, folder_name
 from grace_geom.methods import method_class
 from grace_geom.progress import duration
 from grace_geom.records import EvalRecord
@@ -34,7 +34,6 @@ from grace_geom.study.options import (
     StudyOptions,
     as_jobs,
     best_rate,
-    folder_name,
     jobs_of,
     refuse_other_runs,
     trials_of,

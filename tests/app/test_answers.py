@@ -60,6 +60,19 @@ def test_curvature_names_the_flattest_the_sharpest_and_the_matrix():
     assert answers.curvature(found({"a": Part()}), NAMES) == ""
 
 
+def test_the_trace_agrees_differs_or_does_not_tell():
+    def said(a: Measure, b: Measure) -> str:
+        two = spectra(a=sure(3.0), b=sure(9.0))
+        for f, trace in zip(two, (a, b), strict=True):
+            f.part.values["trace"] = trace
+        return answers.curvature(two, NAMES).split("; ")[1]
+
+    assert said(sure(10.0), sure(20.0)) == "the trace agrees"
+    assert said(sure(20.0), sure(10.0)) == "by the trace **b** is flattest"
+    assert said(sure(20.0, 8), sure(10.0, 8)) == "the trace does not tell clearly"
+    assert said(sure(10.0, 8), sure(20.0, 8)) == "the trace does not tell clearly"
+
+
 def test_a_matrix_is_not_most_curved_by_a_wide_interval():
     (f,) = spectra(a=sure(3.0))
     f.part.values[f"kappa/{WIDE}"] = Measure(2.0, None, -1.0, 5.0)

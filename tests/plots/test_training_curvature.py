@@ -8,7 +8,7 @@ import pytest
 from grace_geom.plots import curriculum, curvature, spectra, training
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.palette import LIGHT, look
-from grace_geom.plots.training import series
+from grace_geom.plots.training import View, series
 from grace_geom.records import Finding, Measure, Part, Result
 
 ROWS = [
@@ -23,28 +23,77 @@ def legend(*runs: str, **names: str) -> Legend:
 
 
 def test_a_line_holds_what_was_logged():
-    figure = training.training({"a": ROWS, "b": []}, legend("a", "b"), "loss")
+    figure = training.stack({"a": ROWS, "b": []}, legend("a", "b"), ["loss"])
     assert figure is not None
     assert len(figure.data) == 1
     assert list(figure.data[0].y) == [1 / s for s in range(1, 11)]
-    assert training.training({"a": ROWS}, legend("a"), "gram_volume") is None
+    assert training.stack({"a": ROWS}, legend("a"), ["gram_volume"]) is None
+
+
+def test_panels_stand_below_each_other_on_one_axis_that_the_pointer_shares():
+    figure = training.stack({"a": ROWS}, legend("a"), ["loss", "gram_volume", "lr", "train_acc"])
+    assert figure is not None
+    assert [(t.xaxis, t.yaxis) for t in figure.data] == [("x", "y"), ("x", "y2"), ("x", "y3")]
+    domains = [figure.layout[f"yaxis{n}"].domain for n in ("", 2, 3)]
+    assert domains[0][1] == 1 and domains[2][0] == pytest.approx(0)
+    assert all(above[0] > below[1] for above, below in itertools.pairwise(domains))
+    heads = [note.text for note in figure.layout.annotations]
+    assert heads == ["Total loss", "Learning rate", "Training accuracy"]
+    assert (figure.layout.hoversubplots, figure.layout.xaxis.anchor) == ("axis", "y3")
 
 
 @pytest.mark.parametrize("key", [key for key in training.TITLES if key != "lr"])
-def test_axes_of_logged_numbers_are_in_words_and_the_key_is_in_the_tooltip(key):
-    figure = training.training({"a": [{"step": 5, key: 0.5}]}, legend("a"), key)
+def test_panels_are_named_in_words_and_the_key_is_in_the_tooltip(key):
+    figure = training.stack({"a": [{"step": 5, key: 0.5}]}, legend("a"), [key])
     assert figure is not None
-    lines = figure.layout.yaxis.title.text.split("<br>")
-    assert " ".join(lines) == training.TITLES[key].split(":")[0]
-    assert max(map(len, lines)) <= 30  # of the height of a panel
-    assert figure.data[0].hovertemplate.startswith(f"{key}, step")
+    (head,) = figure.layout.annotations
+    assert len(head.text) <= 50 and training.TITLES[key].startswith(head.text.removesuffix(" …"))
+    assert figure.data[0].hovertemplate.startswith(f"{key} ")
 
 
 def test_a_single_accuracy_is_not_drawn_beyond_0_and_1():
-    figure = training.training({"a": [{"step": 5, "train_acc": 1.0}]}, legend("a"), "train_acc")
+    figure = training.stack({"a": [{"step": 5, "train_acc": 1.0}]}, legend("a"), ["train_acc"])
     assert figure is not None
     low, high = figure.layout.yaxis.range
     assert 0 <= low < 1 < high < 1.05
+
+
+def test_the_moving_average_has_no_pull_to_zero_and_the_log_stands_behind_it():
+    values = np.random.default_rng(0).normal(5, 1, 50)
+    found = training.smooth(values, 0.8)
+    weights = 0.8 ** np.arange(49, -1, -1)
+    assert found[-1] == pytest.approx((weights * values).sum() / weights.sum())
+    assert found[0] == values[0]
+    np.testing.assert_allclose(training.smooth([3.0] * 9, 0.99), 3)
+    rows = [{"step": i, "loss": v, "val_acc": 0.5} for i, v in enumerate(values)]
+    raw, line = training.stack({"a": rows}, legend("a"), ["loss"], View(smoothing=0.8)).data
+    np.testing.assert_array_equal(raw.y, values)
+    np.testing.assert_allclose(line.y, found)
+    assert raw.line.color.startswith("rgba") and raw.hoverinfo == "skip"
+    few = training.stack({"a": rows[:20]}, legend("a"), ["loss"], View(smoothing=0.8))
+    assert len(few.data) == 1, "few numbers stay as they are"
+
+
+def test_numbers_stand_against_images_or_time_and_only_of_runs_that_logged_it():
+    rows = [row | {"images_seen": 8 * row["step"]} for row in ROWS]
+    records, view = {"a": rows, "b": ROWS}, View("images_seen")
+    figure = training.stack(records, legend("a", "b"), ["loss"], view)
+    assert [t.legendgroup for t in figure.data] == ["a"]
+    assert training.stack(records, legend("a", "b"), ["loss"], View("epoch")) is None
+    assert list(figure.data[0].x) == [8 * s for s in range(1, 11)]
+    hours = [row | {"seconds": 3600.0 * row["step"]} for row in ROWS]
+    figure = training.stack({"a": hours}, legend("a"), ["loss"], View("seconds"))
+    assert list(figure.data[0].x) == list(range(1, 11))
+    assert figure.layout.xaxis.title.text == "Time of training (h)"
+
+
+def test_logarithms_are_of_losses_alone():
+    figure = training.stack({"a": ROWS}, legend("a"), ["loss", "train_acc"], View(log=True))
+    assert (figure.layout.yaxis.type, figure.layout.yaxis2.type) == ("log", None)
+    zero = [{"step": 1, "loss": 0.0}, {"step": 2, "loss": 1.0}]
+    assert (
+        training.stack({"a": zero}, legend("a"), ["loss"], View(log=True)).layout.yaxis.type is None
+    )
 
 
 def test_what_is_logged_is_found_by_heading():
