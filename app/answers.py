@@ -15,7 +15,7 @@ from grace_geom.plots import robustness as radii
 from grace_geom.plots.columns import is_matrix
 from grace_geom.plots.panels import Point, point
 from grace_geom.plots.weight_names import weight_name
-from grace_geom.records import Finding
+from grace_geom.records import Finding, plus_minus
 from grace_geom.records.masked_gradients import masked
 
 Names = Mapping[str, str]
@@ -34,17 +34,6 @@ def bold(names: Mapping[str, str]) -> Names:
 def unmeasured(analysis: str) -> str:
     """Where there is nothing to answer from."""
     return f"No chosen run has a `{analysis}` on record yet; the command below measures it."
-
-
-def plus_minus(value: float, half: float | None) -> str:
-    """``43.6 ± 1.2``: the uncertainty with two digits, and the number to the same place."""
-    if not half or not math.isfinite(half) or not math.isfinite(value):
-        return f"{value:.3g}"
-    place = int(f"{half:.1e}".partition("e")[2]) - 1  # of the second digit, after rounding
-    if place < -6 or place > 4:
-        return f"{value:.3g} ± {half:.1g}"
-    shown = [f"{round(x, -place):.{max(0, -place)}f}" for x in (value, half)]
-    return " ± ".join(shown)
 
 
 def amount(p: Point) -> str:

@@ -17,6 +17,7 @@ from grace_geom.records import (
     by_construction,
     convention_notes,
     how_intervals,
+    in_levels,
     questions,
 )
 from grace_geom.records.summary import OVER_SEEDS
@@ -264,11 +265,8 @@ def written(key: str, value: Any) -> str:
     """A setting as people write it: perturbations of pixels as ``4/255``; ``alpha`` may be a share
     of weights too.
     """
-    if key in ("eps", "alpha") and isinstance(value, float) and 0 < value < 0.1:
-        halves = 510 * value
-        if abs(halves - round(halves)) < 1e-6:
-            return f"{round(halves) / 2:g}/255"
-    return str(value)
+    chosen = in_levels(value) if key in ("eps", "alpha") and isinstance(value, float) else None
+    return chosen or str(value)
 
 
 def how_measured(entries: Sequence[Entry], suites: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from app.head import notice
 from app.shell import Choice, inline, quoted, text
 from app.store import Entry, settings
 from grace_geom.plots import sample
-from grace_geom.records import Finding
+from grace_geom.records import Finding, radius_text
 from grace_geom.records.references import unlike_references
 from grace_geom.records.used_images import unlike
 
@@ -178,7 +178,7 @@ def intervals(found: Sequence[Finding], *keys: str) -> str:
 def attack_of(found: Sequence[Finding]) -> str:
     """The attack behind adversarial features or losses."""
     s = found[0].result.settings if found else {}
-    return f"PGD, ε = {255 * float(s.get('eps', 0)):.3g}/255, {inline(s.get('attack_steps'))} steps"
+    return f"PGD, ε = {radius_text(float(s.get('eps', 0)))}, {inline(s.get('attack_steps'))} steps"
 
 
 def values_table(found: Sequence[Finding], keys: Sequence[str]) -> pd.DataFrame:

@@ -38,10 +38,24 @@ def nearest(name: str, valid: Iterable[str]) -> str:
         valid: What would have been accepted.
     """
     options = sorted(valid)
-    close = difflib.get_close_matches(name, options, n=3, cutoff=0.5)
-    if close:
+    if close := _closest(name, options):
         return "did you mean " + " or ".join(repr(c) for c in close) + "?"
     return "valid: " + ", ".join(options)
+
+
+def _closest(name: str, options: list[str]) -> list[str]:
+    """At most three: those with most words of ``name`` first (``--steps``: ``--attack-steps``),
+    then those whose letters are most like its own.
+    """
+    words = _words(name)
+    shared = {option: len(words & _words(option)) for option in options}
+    alike = {o: difflib.SequenceMatcher(a=o, b=name).ratio() for o in options}
+    near = [o for o in options if shared[o] or alike[o] >= 0.5]
+    return sorted(near, key=lambda o: (-shared[o], -alike[o], o))[:3]
+
+
+def _words(name: str) -> set[str]:
+    return set(re.findall(r"[a-z0-9]+", name.lower()))
 
 
 def first_line(error: BaseException) -> str:

@@ -92,7 +92,7 @@ def test_defaults_and_null():
         ("a --max-steps 1.5", "--max-steps must be a whole number or null, not '1.5'"),
         (
             "a --attack apgd",
-            "--attack must be one of pgd, apgd-ce, not 'apgd'; did you mean 'pgd' or 'apgd-ce'",
+            "--attack must be one of pgd, apgd-ce, not 'apgd'; did you mean 'apgd-ce' or 'pgd'",
         ),
         ("a --ood x", "--ood takes NAME=VALUE, not 'x'"),
         ("a --seeds 1,x", "--seeds must be a comma-separated list, each a whole number, not '1,x'"),

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "grace_geom"
 
 ROWS = [
-    {"errors"},
+    {"errors", "quantities"},
     {"fields", "world"},
     {
         "files",

@@ -17,7 +17,7 @@ def table() -> Table:
 
 def test_numbers_carry_their_interval():
     assert percent(0.713, 0.692, 0.733).full == "71.3 [69.2, 73.3]"
-    assert percent(0.7, 0.68, 0.72).short == "70.0 ±2.0"
+    assert percent(0.7, 0.68, 0.72).short == "70.0 ± 2.0"
     assert (
         percent(0.0, 0.0, 0.107).short == "0.0 [0.0, 10.7]"
     )  # ±5.4 would reach below 0 and miss half of it

@@ -8,7 +8,7 @@ from app.details import details, heading
 from app.measured import command, how, measured, values_table
 from app.shell import Choice
 from grace_geom.plots import panels, robustness
-from grace_geom.records import Finding
+from grace_geom.records import Finding, radius_text
 from grace_geom.records.masked_gradients import masked, unconverged
 
 CHECKS = {
@@ -117,7 +117,7 @@ def classes(choice: Choice, found: list[Finding]) -> None:
             bind="query-params",
             width=260,
             label_visibility="collapsed",
-            format_func=lambda r: f"{255 * r:.3g}/255",
+            format_func=radius_text,
         )
     drops = {f.run: robustness.drops(f, attack, eps) for f in found}
     heads = robustness.hit_most(drops)
@@ -130,7 +130,7 @@ def classes(choice: Choice, found: list[Finding]) -> None:
         "Dot plot of the share of each class lost under attack, one marker a run",
         how(
             found,
-            f"{robustness.attack_name(attack)} within ε = {255 * eps:.3g}/255"
+            f"{robustness.attack_name(attack)} within ε = {radius_text(eps)}"
             + (
                 f"; the {MOST_CLASSES} of {len(heads)} classes that lose most"
                 if len(heads) > MOST_CLASSES

@@ -196,42 +196,29 @@ def evaluate_set(
     # A text head of other classes is made by one process of a machine; the others find it kept.
     with first_of_machine_first():
         reader = reader_for(model, image_set, suite, weights)
-    here, part, tell = world(), image_set, progress
-    if 1 < here.size <= len(image_set):
-        part = image_set.take(np.arange(here.rank, len(image_set), here.size))
-        tell = for_everyone(progress, here.size, len(image_set))
+    part, tell = _my_share(image_set, progress)
+    shared, size = part is not image_set, model.preprocess.at(image_size)
     batches = loader(
-        part,
-        batch_size,
-        model.preprocess.at(image_size),
-        train=False,
-        workers=workers,
-        device=model.device,
-    )
-    room = room_for(
+        part, batch_size, size, train=False, workers=workers, device=model.device
+    )  # fmt: skip
+    found = None
+    with room_for(
         f"{batch_size} images of {name} at once",
         "a smaller --eval-batch (in a training, --micro-batch), or another --device",
-    )
-    if attack is None:
-        with room:
+    ):
+        if attack is None:
             share = correctness(reader, batches, tell, temperature)
-        seen = _all(share, part is not image_set)
-        right = seen["predicted"] == image_set.labels
-        accuracy = accuracy_of(suite, name, image_set, right, reader.how)
-    else:
-        with room:
+        else:
             found, share = robustness(
                 reader, batches, attack, seed, part.index, tell, gather, temperature
             )
-        seen = _all(share, part is not image_set)
-        right = _whole(found.robust.cpu().numpy(), part is not image_set)
-        parts = add_parts(everyones(found.parts)) if part is not image_set else found.parts
-        standing = [_whole(stood.cpu().numpy(), part is not image_set) for stood in found.standing]
-        accuracy = accuracy_of(suite, name, image_set, right, reader.how)
-        accuracy = replace(
-            accuracy, attack=found.settings, parts=tuple(map(_part, parts, standing)),
-            notes=(*accuracy.notes, *found.notes),
-        )  # fmt: skip
+    seen = _all(share, shared)
+    right = seen["predicted"] == image_set.labels
+    if found is not None:
+        right = _whole(found.robust.cpu().numpy(), shared)
+    accuracy = accuracy_of(suite, name, image_set, right, reader.how)
+    if found is not None:
+        accuracy = _attacked(accuracy, found, shared)
     accuracy = replace(
         accuracy,
         predictions=pack_numbers(seen["predicted"]),
@@ -241,6 +228,25 @@ def evaluate_set(
     if gather is not None:
         gather.add(image_set, accuracy, seen)
     return accuracy
+
+
+def _my_share(image_set: ImageSet, progress: Progress) -> tuple[ImageSet, Progress]:
+    """This process's images and whom to tell of them: the whole set where there is one process."""
+    here = world()
+    if not 1 < here.size <= len(image_set):
+        return image_set, progress
+    mine = image_set.take(np.arange(here.rank, len(image_set), here.size))
+    return mine, for_everyone(progress, here.size, len(image_set))
+
+
+def _attacked(accuracy: Accuracy, found: SuiteResult, shared: bool) -> Accuracy:
+    """The accuracy with the attack that left it, part by part, of the images of all processes."""
+    parts = add_parts(everyones(found.parts)) if shared else found.parts
+    standing = [_whole(stood.cpu().numpy(), shared) for stood in found.standing]
+    return replace(
+        accuracy, attack=found.settings, parts=tuple(map(_part, parts, standing)),
+        notes=(*accuracy.notes, *found.notes),
+    )  # fmt: skip
 
 
 def for_everyone(progress: Progress, processes: int, images: int) -> Progress:

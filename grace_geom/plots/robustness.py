@@ -13,6 +13,7 @@ from grace_geom.plots.legend import Legend
 from grace_geom.plots.palette import Ground
 from grace_geom.plots.panels import Curve, Point, below, heat, overlay
 from grace_geom.plots.sample import sample
+from grace_geom.quantities import radius
 from grace_geom.records import Finding, wilson
 
 EXAMPLES = 4
@@ -192,7 +193,7 @@ def figures(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
     and, of several runs, transfer between them.
     """
     s = found[0].result.settings
-    note, at = sample(found), f"ε = {255 * float(s.get('eps', 0)):.3g}/255"
+    note, at = sample(found), f"ε = {radius(float(s.get('eps', 0)))}"
     steps = f"ℓ∞, {s.get('steps')} steps"
     shown = [{legend.names[f.run]: strip(f, legend.ground)} for f in found]
     margin, seen = margins(found, legend), transfer(found, legend)

@@ -2,6 +2,7 @@
 imported here.
 """
 
+from grace_geom.quantities import in_levels, plus_minus
 from grace_geom.records.accuracy import SUITES, Accuracy, pack
 from grace_geom.records.analysis import RESULT_FORMAT, Measure, Part, Result
 from grace_geom.records.answers import SUITES_OF
@@ -108,6 +109,7 @@ __all__ = [
     "headline_whole",
     "how_intervals",
     "image_difference",
+    "in_levels",
     "inside",
     "is_mean_per_class",
     "list_runs",
@@ -121,6 +123,7 @@ __all__ = [
     "over_levels",
     "over_seeds",
     "pack",
+    "plus_minus",
     "questions",
     "radius_text",
     "rank_correlation",

@@ -1,9 +1,6 @@
 """The sentences that answer the pages' questions: their numbers, and what they leave open."""
 
-import math
-
 import numpy as np
-import pytest
 
 from app import answers
 from grace_geom.plots.panels import Point
@@ -22,20 +19,6 @@ def found(parts: dict[str, Part], **settings: object) -> list[Finding]:
 
 def sure(value: float, half: float = 0.01) -> Measure:
     return Measure(value, None, value - half, value + half)
-
-
-@pytest.mark.parametrize(
-    ("value", "half", "said"),
-    [
-        (43.61, 1.23, "43.6 ± 1.2"),
-        (1034.2, 163.0, "1030 ± 160"),
-        (0.02634, 0.003, "0.0263 ± 0.0030"),
-        (5.0, None, "5"),
-        (5.0, math.inf, "5"),
-    ],
-)
-def test_a_number_has_the_digits_of_its_uncertainty(value, half, said):
-    assert answers.plus_minus(value, half) == said
 
 
 def test_an_uncertainty_that_four_digits_do_not_show_is_left_out():
