@@ -97,7 +97,7 @@ def singular_values(choice: Choice, found: list[Finding]) -> None:
         fig,
         "singular-values",
         f"Singular values of the change of {weight_name(name)}, one line a run",
-        f"σᵢ of W − W₀ for {weight_name(name)}, the largest 64, exact. Behind the rank of a change "
+        f"σᵢ of W − W₀ for {weight_name(name)}, largest first, exact. Behind the rank of a change "
         "stands what rounding leaves.",
         pd.DataFrame(rows),
         "No run moved this matrix.",
