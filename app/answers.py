@@ -172,7 +172,8 @@ def _rises(found: Sequence[Finding], kind: str) -> tuple[dict[str, Point], float
         if a is None or not np.isfinite(a).all():
             continue
         reach = float(a[0][-1])
-        rises[f.run] = Point(slices.rise(np.asarray(a, float)))
+        known = point(f.value(f"{kind}/rise"))  # older results have no interval
+        rises[f.run] = known or Point(slices.rise(np.asarray(a, float)))
     return rises, reach
 
 

@@ -7,8 +7,9 @@ import streamlit as st
 from app import answers, shell, show
 from app.details import details, heading
 from app.measured import attack_of, how, measured, values_table
-from app.shell import Choice, text
+from app.shell import Choice, inline, text
 from grace_geom.plots import curvature, panels, spectra
+from grace_geom.plots.weight_names import group_name
 from grace_geom.records import Finding
 
 NUMBERS = (
@@ -55,7 +56,8 @@ def caption(found: list[Finding], key: str = "") -> str:
     name = {"hessian": "Hessian", "ggn": "Gauss-Newton matrix"}.get(
         str(s.get("operator")), str(s.get("operator"))
     )
-    return how(found, f"{estimator}{name} of the {loss} over the weights `{s.get('params')}`,")
+    where = inline(group_name(str(s.get("params"))))
+    return how(found, f"{estimator}{name} of the {loss} over the {where},")
 
 
 @st.fragment
@@ -84,7 +86,7 @@ def density(choice: Choice, found: list[Finding]) -> None:
             show.panels(
                 drawn, "density-log", "Spectral density of each run over the logarithm of λ",
                 f"Gaussian kernel, σ = {spectra.DECADES:g} decades; eigenvalues below "
-                f"{spectra.NEAR_ZERO:g} of the largest are left out, up to {left_out:.3g} % of a "
+                f"a millionth of the largest are left out, up to {left_out:.3g} % of a "
                 f"run's. {caption(found)}",
                 pd.DataFrame(nodes), width=474,
             )  # fmt: skip

@@ -13,8 +13,8 @@ from grace_geom.records import Finding
 
 MEANINGS = {
     "Straight cuts": "The random direction is filter-normalised (Li et al. 2018) and the same for "
-    "every run, so the bends compare; the depth alone says nothing of flatness. The losses are "
-    "means over the same images, without intervals.",
+    "every run, so the bends compare; the depth alone says nothing of flatness. The interval of "
+    "a rise is that of the images' own rises: all losses are on the same ones.",
     "The line": "Accuracy at (1 − t) θ₀ + t θ; the attack is made anew at every point. The dotted "
     "line is the checkpoint. Choose distributions in the sidebar to see the OOD sets one by one.",
     "Contours": "Both directions are filter-normalised and the same for every run; levels, axes and "

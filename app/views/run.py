@@ -7,7 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from app import annotate, answers, compare, head, shell, store
-from app.shell import Choice
+from app.shell import Choice, text
 from app.store import Entry
 from grace_geom.plots.accuracies import SUITE_TITLES
 from grace_geom.records import attack_text, convention_notes, shown
@@ -177,6 +177,18 @@ def files(entry: Entry) -> None:
     ]
     form = {"KiB": st.column_config.NumberColumn("KiB", format="%.1f")}
     st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=form, alt="Files of this run")
+    if entry.evaluation and entry.evaluation.checkpoint:
+        st.caption(evaluated(entry.evaluation.checkpoint, rows))
+
+
+def evaluated(sha256: str, rows: list[dict[str, Any]]) -> str:
+    """Which of the files the accuracies are of; of large ones no digest is known."""
+    same = [text(row["file"]) for row in rows if row["SHA-256"] == sha256]
+    said = f"The accuracies are of a checkpoint with SHA-256 {shell.inline(sha256)}"
+    if same:
+        return f"{said}: {', '.join(same)}."
+    unknown = any(row["file"].endswith(".pt") and not row["SHA-256"] for row in rows)
+    return f"{said}{'' if unknown else ', which is none of these files'}."
 
 
 main()

@@ -7,11 +7,11 @@ import streamlit as st
 from app import answers, shell, show, store
 from app.details import details, heading
 from app.measured import measured, values_table
-from app.shell import Choice, text
+from app.shell import Choice, inline, text
 from grace_geom.plots import curriculum as ranks
 from grace_geom.plots import drift as drifts
 from grace_geom.plots.panels import measures
-from grace_geom.plots.weight_names import weight_name
+from grace_geom.plots.weight_names import group_name, weight_name
 from grace_geom.records import Finding
 
 Span = tuple[float, float]
@@ -70,7 +70,7 @@ def drift(choice: Choice, found: list[Finding]) -> None:
         panels,
         "drift-all",
         "One number of each run's drift",
-        f"Exact, over the weights `{found[0].result.settings.get('params')}`.",
+        f"Exact, over the {inline(group_name(str(found[0].result.settings.get('params'))))}.",
         values_table(found, ["drift", "mean_effective_rank", "zero_shot_loss"]),
         width=474,
     )

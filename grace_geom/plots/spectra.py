@@ -15,7 +15,7 @@ from grace_geom.records import Finding
 DECADES = 0.1
 """Standard deviation of the kernel over logarithms of eigenvalues, in decades."""
 NEAR_ZERO = 1e-6
-"""Eigenvalues below this share of the largest magnitude, which are rounding in float32, have no place
+"""Eigenvalues below this share of the largest magnitude are rounding in float32: they have no place
 on a logarithmic axis.
 """
 _ROOT = np.sqrt(2 * np.pi)

@@ -80,6 +80,11 @@ def test_the_landscape_says_whose_loss_rises_and_where_the_line_is_better():
     assert "0.5 filter norms along one random direction the loss rises least at **a** (0.2)" in said
     # Wilson, by hand for 600 of 1000: (0.6 + z^2/2n -+ z sqrt(0.24/n + z^2/4n^2)) / (1 + z^2/n)
     assert "**a** has more accuracy under attack at t = 0.5 (60.0 % [56.9, 63.0]) than at" in said
+    close = a_line(0.2, [0.3] * 3), a_line(0.3, [0.3] * 3)
+    for part, rise in zip(close, (0.2, 0.3), strict=True):
+        part.values["random/rise"] = sure(rise, 0.1)
+    said = answers.landscape(found(dict(zip("ab", close, strict=True))), NAMES)
+    assert "least at **a** (0.20 ± 0.10), not clearly before **b** (0.30 ± 0.10)" in said
     few = {run: a_line(1.0, [0.1, 0.4, 0.3], n=20) for run in "ab"}
     assert "no point has clearly more accuracy under attack" in answers.landscape(found(few), NAMES)
 
