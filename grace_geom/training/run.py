@@ -181,10 +181,9 @@ def _tell_of_tf32(path: Path) -> None:
     if "tf32" in last or not on_gpu or last.get("precision") != "float32":
         return
     if distributed.first():
-        print(
+        say(
             f"warning: --resume: {path.parent} was begun by a version that let GPUs compute float32 "
-            "convolutions in TF32; it goes on without (config.yaml records both parts)",
-            file=sys.stderr,
+            "convolutions in TF32; it goes on without (config.yaml records both parts)"
         )
 
 
