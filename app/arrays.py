@@ -28,6 +28,11 @@ FORMS = {
         "falls/.*": "n", "labels": "n", "margin": "?", "class_names": "text",
         "example_(clean|adv|delta)": "e h w 3", "example_(before|after)": "text e",
     },
+    "image_gallery": {
+        "(set|key|label)": "text m", "(index|hard)": "m", "(clean|adv|delta)": "m h w 3",
+        "(margin|saliency_white)_(clean|adv)": "m", "top_(clean|adv)": "text m t",
+        "p_(clean|adv)": "m t", "(saliency|attention)_(clean|adv)": "m h w",
+    },
 }  # fmt: skip
 """Analysis -> pattern of an array's name -> its dimensions, a number, ``N+`` at least N, ``?`` any;
 ``text`` before them for names.
@@ -38,6 +43,9 @@ NEEDED = (
     (r"density_nodes", "density_weights"), (r"contour", "contour_axis"), (r"line/.*", "line/t"),
     (r"pca/(.*)", r"pca_label/\1"), (r"pca/.*", "pca_share"), (r"singular_values", "blocks"),
     (r"(cka|cka_layers|gram_chord|procrustes)/.*", "layers"), (r"falls/.*", "labels"),
+    *(("key", f"{name}_{side}") for side in ("clean", "adv")
+      for name in ("margin", "top", "p", "saliency", "saliency_white")),
+    *(("key", name) for name in ("set", "label", "index", "hard", "clean", "adv", "delta")),
 )  # fmt: skip
 """Which array is of no use without which other."""
 

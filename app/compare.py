@@ -17,6 +17,7 @@ from grace_geom.records import (
     by_construction,
     convention_notes,
     how_intervals,
+    in_levels,
     questions,
 )
 from grace_geom.records.summary import OVER_SEEDS
@@ -264,11 +265,8 @@ def written(key: str, value: Any) -> str:
     """A setting as people write it: perturbations of pixels as ``4/255``; ``alpha`` may be a share
     of weights too.
     """
-    if key in ("eps", "alpha") and isinstance(value, float) and 0 < value < 0.1:
-        halves = 510 * value
-        if abs(halves - round(halves)) < 1e-6:
-            return f"{round(halves) / 2:g}/255"
-    return str(value)
+    chosen = in_levels(value) if key in ("eps", "alpha") and isinstance(value, float) else None
+    return chosen or str(value)
 
 
 def how_measured(entries: Sequence[Entry], suites: Sequence[str]) -> str:
@@ -294,8 +292,13 @@ def _bars(entries: Sequence[Entry]) -> str:
     sentences = []
     means = [e for e in entries if e.members]
     if means:
+        by_seed = all(len({m.seed for m in e.members}) == len(e.members) for e in means)
         seeds = sorted({m.seed for e in means for m in e.members})
-        sentences.append(f"Means over training seeds {_listed(seeds)}; bars: {OVER_SEEDS}.")
+        of = (
+            f"training seeds {_listed(seeds)}" if by_seed else "runs that differ in more than seeds"
+        )
+        bars = OVER_SEEDS if by_seed else OVER_SEEDS.replace("seeds", "runs")
+        sentences.append(f"Means over {of}; bars: {bars}.")
     single = sorted(
         {
             e.seed

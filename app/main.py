@@ -2,15 +2,19 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import streamlit as st
+from streamlit.navigation.page import StreamlitPage
 
 sys.path.insert(
     0, str(Path(__file__).resolve().parents[1])
 )  # streamlit puts only this folder there
 
-from app import shell
+from app import head, link, shell, store
+from app.shell import Choice
+from app.sidebar import sidebar
 
 VIEWS = Path(__file__).parent / "views"
 
@@ -24,7 +28,7 @@ def folder_of_runs() -> Path:
 
 def nothing_yet(root: Path) -> None:
     """What to do before there is a run."""
-    st.title("No runs yet")
+    head.title("No runs yet")
     st.markdown(
         f"There is no run below **{shell.text(str(root))}**. This makes five of them in a few "
         "minutes:"
@@ -36,7 +40,7 @@ def nothing_yet(root: Path) -> None:
     )
     st.markdown("Runs that lie elsewhere are named when the dashboard is started:")
     st.code("streamlit run app/main.py -- --runs DIR", language="bash")
-    st.button("Look again", on_click=st.cache_resource.clear)
+    st.caption("This page looks again by itself.")
 
 
 def main() -> None:
@@ -44,27 +48,48 @@ def main() -> None:
     st.set_page_config(page_title="grace_geom", layout="wide")
     pages = [
         st.Page(VIEWS / "overview.py", title="Overview", default=True),
+        st.Page(VIEWS / "numbers.py", title="Any number"),
         st.Page(VIEWS / "curvature.py", title="Curvature"),
         st.Page(VIEWS / "landscape.py", title="Landscape"),
         st.Page(VIEWS / "drift.py", title="Representation drift"),
         st.Page(VIEWS / "features.py", title="Feature geometry"),
         st.Page(VIEWS / "robustness.py", title="Robustness"),
+        st.Page(VIEWS / "images.py", title="Images"),
         st.Page(VIEWS / "weights.py", title="Weights"),
         st.Page(VIEWS / "training.py", title="Training"),
         st.Page(VIEWS / "run.py", title="Run"),
     ]
-    page = st.navigation(pages)
-    root = folder_of_runs()
-    choice = shell.sidebar(root)
+    page = st.navigation(pages, position="hidden")
+    with shell.noticing():
+        draw(page, pages, folder_of_runs())
+
+
+def draw(page: StreamlitPage, pages: Sequence[StreamlitPage], root: Path) -> None:
+    """Sidebar and page, or what to do where there is nothing to show."""
+    with st.sidebar:
+        links = st.container(gap=None)
+    choice = sidebar(root)
+    st.set_page_config(page_title=title(page, root, choice))
+    with links:
+        st.html('<a href="#content">Skip to the page</a>')
+        for other in pages:  # a link opened elsewhere shows the same runs
+            st.page_link(other, query_params=link.shared(), width="stretch")
     if choice is None:
         nothing_yet(root)
         return
     st.session_state["choice"] = choice
     if not choice.runs:
-        st.title(page.title)
+        head.title(page.title)
         st.info("No run is chosen: choose some in the sidebar.")
         return
     page.run()
+
+
+def title(page: StreamlitPage, root: Path, choice: Choice | None) -> str:
+    """Of the browser's window: the page, and the folder that holds the chosen runs."""
+    folders = {e.folder for e in choice.runs} if choice else set()
+    study = root / folders.pop() if len(folders) == 1 else root
+    return f"{page.title} · {store.readable(str(study))} · grace_geom"
 
 
 if __name__ == "__main__":  # not where a process of another program looks this file up

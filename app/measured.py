@@ -8,10 +8,11 @@ import pandas as pd
 import streamlit as st
 
 from app import store
+from app.head import notice
 from app.shell import Choice, inline, quoted, text
 from app.store import Entry, settings
 from grace_geom.plots import sample
-from grace_geom.records import Finding
+from grace_geom.records import Finding, radius_text
 from grace_geom.records.references import unlike_references
 from grace_geom.records.used_images import unlike
 
@@ -22,6 +23,7 @@ OWN: dict[str, tuple[str, ...]] = {
     "bound_terms": ("pool", "sigma"),
     "feature_stability": ("pool",),
     "hessian_spectrum": ("operator",),
+    "image_gallery": ("smooth", "noise"),
     "loss_landscape": ("span", "eigen_span", "beyond"),
     "parameter_drift": (),
     "representation_drift": ("reference", "pool", "layers"),
@@ -45,11 +47,11 @@ def measured(choice: Choice, name: str, same: Sequence[str] = (), flags: str = "
     """
     found, broken = store.findings(name, choice.single, choice.root)
     for problem in broken:
-        st.warning(f"Left out: {text(problem)}")
+        notice(f"Left out: {text(problem)}")
     missing = [e for e in choice.single if e.id not in {f.run for f in found}]
     lost = [e for e in missing if not has_checkpoint(e)]
     if lost:
-        st.info(
+        notice(
             f"No `{name}` and no checkpoint to measure it on: "
             f"{', '.join(text(choice.names[e.id]) for e in lost)}"
         )
@@ -57,18 +59,22 @@ def measured(choice: Choice, name: str, same: Sequence[str] = (), flags: str = "
     if missing:
         everyone = len(missing) == len(choice.single)
         who = "" if everyone else f" for {', '.join(text(choice.names[e.id]) for e in missing)}"
-        st.info(f"`{name}` has not been measured{who}. This does it:")
-        st.code(command(choice, name, flags), language="bash", wrap_lines=True)
+        said = f"`{name}` has not been measured{who}. This does it:"
+        if found:
+            notice(said, command(choice, name, flags))
+        else:  # there is nothing else to see
+            st.info(said)
+            st.code(command(choice, name, flags), language="bash", wrap_lines=True)
     kept = same_settings(choice, found, (*SAME, *OWN[name], *same))
     for f in kept:
         known = choice.known[f.run].evaluation
         if known and f.checkpoint and known.checkpoint and f.checkpoint != known.checkpoint:
-            st.warning(
+            notice(
                 f"{text(choice.names[f.run])}: {name} was measured on another checkpoint file than "
                 "the one that was evaluated. Measure or evaluate it again."
             )
     for note in unlike_ways(choice, kept):
-        st.warning(note)
+        notice(note)
     return kept
 
 
@@ -113,7 +119,7 @@ def same_settings(choice: Choice, found: Sequence[Finding], keys: Sequence[str])
     kept = []
     for f, other in unlike_first(choice, found, keys):
         if other:
-            st.warning(
+            notice(
                 f"{text(choice.names[f.run])} is left out: measured with other "
                 f"{text(', '.join(other))}"
             )
@@ -134,12 +140,17 @@ def unlike_first(
     ]
 
 
-def alike(choice: Choice, analysis: str) -> dict[str, Finding]:
+def alike(choice: Choice, analysis: str, arrays: bool = True) -> dict[str, Finding]:
     """Findings on the chosen runs with the settings of the baseline (or of the first), as far as
     they are of the checkpoints that were evaluated. Those left out are named on the page of the
     analysis, if it has one.
+
+    Args:
+        choice: Of this session.
+        analysis: Its name.
+        arrays: Whether arrays are wanted beside the numbers.
     """
-    found, _ = store.findings(analysis, choice.runs, choice.root)
+    found, _ = store.findings(analysis, choice.runs, choice.root, arrays)
     return {
         f.run: f
         for f, other in unlike_first(choice, found, (*SAME, *OWN[analysis]))
@@ -172,7 +183,7 @@ def intervals(found: Sequence[Finding], *keys: str) -> str:
 def attack_of(found: Sequence[Finding]) -> str:
     """The attack behind adversarial features or losses."""
     s = found[0].result.settings if found else {}
-    return f"PGD, ε = {255 * float(s.get('eps', 0)):.3g}/255, {inline(s.get('attack_steps'))} steps"
+    return f"PGD, ε = {radius_text(float(s.get('eps', 0)))}, {inline(s.get('attack_steps'))} steps"
 
 
 def values_table(found: Sequence[Finding], keys: Sequence[str]) -> pd.DataFrame:

@@ -65,6 +65,8 @@ def same_kind(a: Entry, b: Entry) -> bool:
 def _over_seeds(a: Entry, b: Entry, column: str) -> Gap | None:
     """Over seeds that both were trained with, as in the tables of a study."""
     ours, theirs = _by_seed(a), _by_seed(b)
+    if len(ours) < len(a.members) or len(theirs) < len(b.members):
+        return None  # means over more than seeds: a seed names no pair
     if not a.members and a.method == "zero-shot" and ours:
         ours = dict.fromkeys(theirs, next(iter(ours.values())))
     if not b.members and b.method == "zero-shot" and theirs:

@@ -1,5 +1,5 @@
-"""Means over training seeds: runs that differ in nothing but their seed, as one entry with the
-interval of a study's table, over seeds and images.
+"""Means over training seeds, or over another setting: runs that differ in nothing else, as one
+entry with the interval of a study's table, over runs and images.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,24 +12,35 @@ from grace_geom.plots.accuracies import SUITE_TITLES
 from grace_geom.plots.legend import without_seed
 from grace_geom.records import COLUMNS, Accuracy, distinct, mean_accuracy, over_seeds, questions
 
+SEED = ("seed",)
 
-def grouped(entries: Sequence[Entry]) -> tuple[tuple[Entry, ...], list[str]]:
-    """Means over seeds where there are several; all other runs as they are.
 
-    Runs ``LABEL-sSEED`` of one folder belong together if they were evaluated on the same images
-    under the same attack and their settings differ in the seed alone.
+def grouped(
+    entries: Sequence[Entry], over: Sequence[str] = SEED
+) -> tuple[tuple[Entry, ...], list[str]]:
+    """Means where there are several runs of a kind; all other runs as they are.
+
+    Runs belong together if they were evaluated on the same images under the same attack and their
+    settings differ in ``over`` alone; over seeds, runs ``LABEL-sSEED`` of one folder.
+
+    Args:
+        entries: Runs.
+        over: Settings over which means are taken; none for the runs as they are.
 
     Returns:
         Entries in the order of their first runs, and sentences that say which runs were not taken
         together, and why.
     """
+    if not over:
+        return tuple(entries), []
+    labels = _labels(entries, over)
     families: dict[str, list[Entry]] = {}
     for entry in entries:
-        families.setdefault(family(entry), []).append(entry)
+        families.setdefault(labels[entry.id], []).append(entry)
     found, remarks = [], []
     for label, members in families.items():
-        evaluated, copies = _distinct([e for e in members if e.evaluation])
-        reason = _apart(evaluated)
+        evaluated, copies = _distinct([e for e in members if e.evaluation], over)
+        reason = _apart(evaluated, over)
         remarks += [f"{label}: {copies}"] if copies else []
         if len(evaluated) < 2 or reason:
             found += members
@@ -44,20 +55,45 @@ def family(entry: Entry) -> str:
     return without_seed(entry.id)
 
 
-def _distinct(members: Sequence[Entry]) -> tuple[list[Entry], str]:
-    """The runs that are trainings of their own, and which are copies, in words."""
+def _labels(entries: Sequence[Entry], over: Sequence[str]) -> dict[str, str]:
+    """Run -> what the mean that it belongs to is called: by its name where only seeds differ, else
+    by its method and the settings that tell the means of a method apart.
+    """
+    if tuple(over) == SEED:
+        return {e.id: family(e) for e in entries}
+    kinds: dict[str, list[Entry]] = {}
+    for e in entries:
+        kinds.setdefault(f"{e.folder}/{e.method or e.id}".lstrip("/"), []).append(e)
+    labels = {}
+    for kind, members in kinds.items():
+        apart = compare.differing(members)
+        for e in members:
+            fixed = [
+                f"{key}={compare.written(key, v)}"
+                for key, v in apart[e.id].items() if key not in over
+            ]  # fmt: skip
+            labels[e.id] = " ".join([kind, *fixed])
+    return labels
+
+
+def _distinct(members: Sequence[Entry], over: Sequence[str]) -> tuple[list[Entry], str]:
+    """The runs that are trainings of their own, and which are copies, in words. One seed makes two
+    runs one training only where nothing but the seed may differ.
+    """
     records = {e.id.rpartition("/")[2]: e.evaluation for e in members if e.evaluation}
+    if tuple(over) != SEED:
+        records = {name: replace(record, seed=None) for name, record in records.items()}
     kept, said = distinct(records)
     return [e for e in members if e.id.rpartition("/")[2] in kept], said
 
 
-def _apart(members: Sequence[Entry]) -> str:
+def _apart(members: Sequence[Entry], over: Sequence[str]) -> str:
     """Why runs of one label are not runs of one method; empty where they are."""
     for other in members[1:]:
         if reason := compare.incomparable(members[0], other, tuple(SUITE_TITLES)):
             return reason
     plains = [settings(e) for e in members]
-    differ = {key for e in compare.differing(members).values() for key in e} - {"seed"}
+    differ = {key for e in compare.differing(members).values() for key in e} - set(over)
     if all(plains) and differ:
         return f"other {', '.join(sorted(differ))}"
     return ""

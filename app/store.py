@@ -15,12 +15,14 @@ from typing import Any
 from app.arrays import misfits
 from app.logs import Lines, read_lines
 from grace_geom.records import (
+    NOTES_FILE,
     Accuracy,
     Estimate,
     EvalRecord,
     Finding,
     RecordError,
     Result,
+    RunNotes,
     analysis_files,
     find_runs,
     inside,
@@ -53,6 +55,7 @@ class Entry:
         problems: A sentence for each file that cannot be read.
         changed: When its newest record was written, seconds since the epoch.
         members: The runs that it is the mean of; none for a run.
+        notes: Tags, note and name that people gave it.
     """
 
     id: str
@@ -63,6 +66,7 @@ class Entry:
     problems: tuple[str, ...] = ()
     changed: float = 0.0
     members: tuple["Entry", ...] = ()
+    notes: RunNotes = field(default_factory=RunNotes)
 
     @property
     def method(self) -> str:
@@ -145,8 +149,22 @@ def _lone(text: str) -> bool:
 
 def _stamps(folder: Path) -> tuple[tuple[str, Stamp], ...]:
     """Of every file that :func:`entries` looks into."""
-    paths = [folder / name for name in ("eval.json", "metrics.jsonl", "config.yaml")]
+    paths = [folder / name for name in ("eval.json", "metrics.jsonl", "config.yaml", NOTES_FILE)]
     return tuple((str(p), stamp(p)) for p in [*paths, *analysis_files(folder, [])])
+
+
+def listing_stamp(root: Path) -> str:
+    """What tells one state of the folder of runs from the next, for the price of looking at names
+    and times: runs, their evaluations, settings, notes and analyses, but no log, which grows.
+    """
+    found = find_runs(root)
+    seen = [
+        (str(folder), *(s for s in _stamps(folder) if not s[0].endswith("metrics.jsonl")))
+        for folder in found.folders
+    ]
+    above = {folder.parent for folder in found.folders}
+    beside = [(str(p), stamp(p)) for f in sorted(above) for p in analysis_files(f, [])]
+    return hashlib.sha256(repr((seen, beside, found.problems)).encode()).hexdigest()
 
 
 def stamp(path: Path) -> Stamp:
@@ -179,13 +197,33 @@ def _entry(folder: Path, root: Path, real: str, stamps: tuple[tuple[str, Stamp],
         except RecordError as error:
             evaluation = None
             problems.append(f"eval.json: {error}")
+    notes = _notes(folder, root, problems)
     for problem in problems:
         LOG.warning("%s: %s", readable(run.name), problem)
-    changed = max((when for name, (_, when, _) in stamps if "/analyses/" not in name), default=0)
+    written = (when for name, (_, when, _) in stamps if not _beside(name))
     return Entry(
         readable(run.name), run.path, evaluation, estimates, run.analyses, tuple(problems),
-        changed / 1e9,
+        max(written, default=0) / 1e9, notes=notes,
     )  # fmt: skip
+
+
+def _beside(name: str) -> bool:
+    """Whether a file says nothing of when a run was trained or evaluated."""
+    return "/analyses/" in name or name.endswith(NOTES_FILE)
+
+
+def _notes(folder: Path, root: Path, problems: list[str]) -> RunNotes:
+    path = folder / NOTES_FILE
+    if not os.path.lexists(path):
+        return RunNotes()
+    if not inside(path, root):
+        problems.append(f"{NOTES_FILE}: a link that leads out of the folder of runs: not read")
+        return RunNotes()
+    try:
+        return RunNotes.load(path)
+    except RecordError as error:
+        problems.append(_relative(str(error), root))
+        return RunNotes()
 
 
 def _relative(text: str, root: Path) -> str:
@@ -257,9 +295,11 @@ def lines(entry: Entry, stream: str) -> Lines:
         return Lines()
 
 
-def findings(name: str, chosen: Sequence[Entry], root: Path) -> tuple[list[Finding], list[str]]:
+def findings(
+    name: str, chosen: Sequence[Entry], root: Path, arrays: bool = True
+) -> tuple[list[Finding], list[str]]:
     """What an analysis found on the chosen runs, newest file first for each, and what could not be
-    read.
+    read; without its arrays where only numbers are wanted.
     """
     files: set[Path] = {e.analyses[name] for e in chosen if name in e.analyses}
     above = {folder for e in chosen for folder in e.path.parents if inside(folder, root)}
@@ -269,12 +309,15 @@ def findings(name: str, chosen: Sequence[Entry], root: Path) -> tuple[list[Findi
     for path in sorted(files, key=lambda p: stamp(p)[1], reverse=True):
         if not os.path.lexists(path):
             continue
-        arrays = path.with_suffix(".npz")
-        if not inside(path, root) or not inside(arrays, root):
+        beside = path.with_suffix(".npz")
+        if not inside(path, root) or not inside(beside, root):
             problems.append(_relative(f"{path}: a link that leads out of the folder of runs", root))
             continue
         try:
-            result = _result(path, stamp(path), stamp(arrays))
+            if arrays:
+                result = _result(path, stamp(path), stamp(beside))
+            else:
+                result = _values(path, stamp(path))
         except RecordError as error:
             problems.append(_relative(str(error), root))
             continue
@@ -289,6 +332,11 @@ def _result(path: Path, _: Stamp, __: Stamp) -> Result:
     if wrong := misfits(result):
         raise RecordError(f"{path.with_suffix('.npz')}: {wrong[0]}; run the analysis again")
     return result
+
+
+@lru_cache(maxsize=1024)
+def _values(path: Path, _: Stamp) -> Result:
+    return Result.load(path, arrays=False)
 
 
 def _shares(result: Result, path: Path, chosen: Sequence[Entry]) -> list[Finding]:

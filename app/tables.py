@@ -1,21 +1,38 @@
-"""The overview's tables: every number of the chosen runs, and the paper's rows beside them."""
+"""The overview's tables: runs in order, and the paper's rows beside them; each to be taken along as
+CSV, Markdown or LaTeX.
+"""
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 import streamlit as st
 
-from app import compare, paper
-from app.shell import Choice, text
+from app import compare, costs, paired, paper, ranking
+from app.ranking import Ranking
+from app.shell import Choice, inline, text
 from app.store import Entry
-from grace_geom.plots import accuracies
+from grace_geom.records import Estimate, attack_text, headline_attack
+from grace_geom.records.printed import Cell, Figure, Printed
 
-COLUMNS = ("ID", "OOD", "Adv", "NatAdv", "ZS", "HM")
-PAPER = ("OOD'", "Adv'", "HM'")
+PAPER = ("OOD'", "Adv'")
+HELP = {
+    "HM": "Harmonic mean of ID, OOD and Adv: low if any of the three is low.",
+    "ID": "Accuracy on test images like those it was trained on.",
+    "OOD": "Mean accuracy over data sets under shift: other styles, renditions, corruptions.",
+    "HM'": "Harmonic mean of ID, OOD' = (OOD + ZS) / 2 and Adv' = (Adv + NatAdv) / 2.",
+    "ZS": "Zero-shot transfer: mean accuracy on tasks that it was not fine-tuned for.",
+    "NatAdv": "Accuracy on unmodified images that are hard: the zero-shot model gets them wrong.",
+    "OOD'": "(OOD + ZS) / 2",
+    "Adv'": "(Adv + NatAdv) / 2",
+    "AutoAttack": "Accuracy under all attacks of AutoAttack, of which Adv is the first, APGD-CE.",
+    "step, passes": "A training step in forward passes of its batch, timed before the study.",
+    "step, ms": "A training step by the clock of the machine that trained, evaluations included.",
+}
 
 
-def with_intervals(shown: list[Entry], columns: tuple[str, ...]) -> pd.DataFrame:
+def with_intervals(shown: Sequence[Entry], columns: Sequence[str]) -> pd.DataFrame:
     """Numbers of the summary with their intervals, in percent."""
     rows = []
     for e in shown:
@@ -33,7 +50,7 @@ def with_intervals(shown: list[Entry], columns: tuple[str, ...]) -> pd.DataFrame
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the controls above the table ask for.
+    """What the controls of the table ask for.
 
     Attributes:
         deltas: Differences to the baseline.
@@ -52,116 +69,255 @@ class Wanted:
         return self.filter.lower() in f"{name} {method}".lower()
 
 
-def all_numbers(choice: Choice, shown: list[Entry]) -> None:
-    """Every run, sortable; differences to the baseline, settings that differ and the paper's
-    columns on demand.
+def ranked(choice: Choice, found: Ranking) -> None:
+    """Every run, the best first: numbers with intervals, in bold the best of each column and what
+    is not clearly worse; differences, settings and the paper's columns on demand.
     """
-    st.subheader("All numbers", anchor=False)
-    wanted = _controls()
-    columns = [
-        c
-        for c in (*COLUMNS, *(PAPER if wanted.paper else ()))
-        if any(e.estimates.get(c) for e in shown)
-    ]
-    listed = [e for e in shown if wanted.keeps(choice.names[e.id], e.method)]
-    if not listed:
-        st.info(f"No run matches '{text(wanted.filter)}'.")
-        return
-    other = compare.differing(shown) if wanted.settings else {}
-    _draw(
-        pd.DataFrame(
-            [_row(choice, e, columns, wanted.deltas, other.get(e.id, {})) for e in listed]
-        ),
-        columns,
-    )
-    how = compare.how_measured(listed, tuple(accuracies.SUITE_TITLES))
-    st.caption(
-        f"In percent; higher is better in every column; a click on a column's head sorts. {how}"
-    )
-    wide = with_intervals(listed, tuple(columns))
-    st.download_button(
-        "Table with intervals (CSV)",
-        lambda: wide.to_csv(index=False),
-        "runs.csv",
-        "text/csv",
-        on_click="ignore",
-        type="tertiary",
-    )
+    place = st.container()
+    with st.container(horizontal=True, gap="small", vertical_alignment="center"):
+        with st.popover("Columns and filter", type="tertiary"):
+            wanted = _controls()
+        listed = [e for e in found.entries if wanted.keeps(choice.names[e.id], e.method)]
+        table = _printed(choice, found, listed, wanted)
+        if listed:
+            _buttons(table, "runs", "table-ranked")
+    with place:
+        if not listed:
+            st.info(f"No run matches '{text(wanted.filter)}'.")
+            return
+        colors = {choice.names[e.id]: choice.legend.looks[e.id].color for e in listed}
+        alt = "Accuracies of the chosen runs, best first, in percent"
+        draw(table, alt, colors, _adv_head(found.entries))
+        st.caption(inline(" ".join(table.notes)), help=BOLD)
+
+
+BOLD = (
+    "Not clearly worse: the difference to the best, paired over the same images or seeds, has "
+    "p \u2265 0.05 or an interval that holds 0. A click on a head sorts by number."
+)
 
 
 def _controls() -> Wanted:
-    with st.container(horizontal=True):
-        deltas = st.toggle(
-            "Differences to the baseline",
-            help="In points; – for the baseline and where runs cannot be compared.",
-        )
-        paper_columns = st.toggle(
-            "The paper's columns",
-            help="OOD' = (OOD + ZS) / 2, Adv' = (Adv + NatAdv) / 2, HM' of these.",
-        )
-        settings = st.toggle(
-            "Settings that differ", help="Only the columns in which the runs differ."
-        )
-        part = st.text_input(
-            "Filter",
-            placeholder="Filter by name or method",
-            label_visibility="collapsed",
-            width=240,
-            key="filter",
-        )
-    return Wanted(deltas, paper_columns, settings, part)
+    deltas = st.toggle(
+        "Differences to the baseline", key="overview_differences", bind="query-params",
+        help="In points; \u2013 for the baseline and where runs cannot be compared.",
+    )  # fmt: skip
+    paper_columns = st.toggle(
+        "The paper's columns", key="overview_paper", bind="query-params",
+        help="OOD' = (OOD + ZS) / 2, Adv' = (Adv + NatAdv) / 2, HM' of these.",
+    )  # fmt: skip
+    settings = st.toggle(
+        "Settings that differ", key="overview_settings", bind="query-params",
+        help="Only settings in which the chosen runs differ.",
+    )  # fmt: skip
+    part = st.text_input(
+        "Filter", placeholder="Part of a name or method", key="filter", bind="query-params"
+    )
+    return Wanted(deltas, paper_columns, settings, part or "")
 
 
-def _row(
-    choice: Choice, e: Entry, columns: list[str], deltas: bool, settings: dict[str, object]
-) -> dict[str, object]:
-    seed = ", ".join(str(m.seed) for m in e.members) if e.members else str(e.seed)
-    row: dict[str, object] = {"run": choice.names[e.id], "method": e.method, "seed": seed}
-    for column in columns:
-        found = e.estimates.get(column)
-        row[column] = 100 * found.value if found else None
-        if deltas:
-            gap = compare.delta(e, choice.baseline, column)
-            row[f"Δ {column}"] = None if gap is None else 100 * gap
-    return row | {
-        key: compare.written(key, value) for key, value in settings.items() if key not in row
+def _printed(choice: Choice, found: Ranking, listed: Sequence[Entry], wanted: Wanted) -> Printed:
+    columns = [c for c in ranking.COLUMNS if c in found.leads]
+    if wanted.paper:
+        columns += [c for c in PAPER if any(e.estimates.get(c) for e in listed)]
+    heads = ["run", *columns]
+    cells: list[list[Cell]] = [
+        [choice.names[e.id], *(_cell(e, c, e.id in found.bold(c)) for c in columns)] for e in listed
+    ]
+    for head, values in _further(choice, listed).items():
+        _add(heads, cells, head, values)
+    if wanted.deltas:
+        for column in columns:
+            gaps = [_difference(e, choice.baseline, column) for e in listed]
+            _add(heads, cells, f"\u0394 {column}", gaps)
+    if any(e.members for e in listed):
+        seeds = [", ".join(str(m.seed) for m in e.members) or str(e.seed) for e in listed]
+        _add(heads, cells, "seeds", seeds)
+    if wanted.settings:
+        differ = compare.differing(listed)
+        for key in dict.fromkeys(key for run in differ.values() for key in run):
+            known = [
+                compare.written(key, run[key]) if key in run else None for run in differ.values()
+            ]
+            _add(heads, cells, "method" if key == "method" else key, known)
+    return Printed(heads, cells, _notes(found, listed))
+
+
+def _add(heads: list[str], rows: list[list[Cell]], head: str, cells: Sequence[Cell]) -> None:
+    """One more column, unless there is one of that name."""
+    if head in heads:
+        return
+    heads.append(head)
+    for row, cell in zip(rows, cells, strict=True):
+        row.append(cell)
+
+
+def _cell(entry: Entry, column: str, best: bool) -> Figure | None:
+    return _percent(entry.estimates.get(column), best)
+
+
+def _percent(found: Estimate | None, best: bool = False) -> Figure | None:
+    if found is None:
+        return None
+    return Figure(100 * found.value, 100 * found.low, 100 * found.high, best)
+
+
+def _further(choice: Choice, listed: Sequence[Entry]) -> dict[str, list[Figure | None]]:
+    """The whole of AutoAttack, and what a step cost, where some run has it on record."""
+    known: dict[str, list[Figure | None]] = {
+        "AutoAttack": [_percent(ranking.autoattack(e)) for e in listed]
     }
+    steps = [costs.passes(e, choice.root) for e in listed]
+    if any(step is not None for step in steps):
+        known["step, passes"] = [Figure(x) if x is not None else None for x in steps]
+    else:
+        times = [costs.seconds(e) for e in listed]
+        known["step, ms"] = [Figure(1000 * x, digits=None) if x else None for x in times]
+    return {head: cells for head, cells in known.items() if any(cells)}
 
 
-def _draw(frame: pd.DataFrame, columns: list[str]) -> None:
-    formats = {c: st.column_config.NumberColumn(c, format="%.1f") for c in columns}
-    formats |= {f"Δ {c}": st.column_config.NumberColumn(f"Δ {c}", format="%+.1f") for c in columns}
+def _difference(entry: Entry, baseline: Entry | None, column: str) -> Figure | None:
+    value = compare.delta(entry, baseline, column)
+    if value is None or baseline is None:
+        return None
+    gap = paired.gap(entry, baseline, column)
+    if gap is None:
+        return Figure(100 * value, signed=True)
+    return Figure(100 * gap.value, 100 * gap.low, 100 * gap.high, signed=True)
+
+
+def _adv_head(entries: Sequence[Entry]) -> str:
+    """``Adv (APGD-CE)``: the attack by name where it is the same for all."""
+    names = {a.attack_name for e in entries for a in headline_attack(e.accuracies)}
+    return f"Adv ({names.pop().upper()})" if len(names) == 1 else "Adv"
+
+
+def _notes(found: Ranking, listed: Sequence[Entry]) -> list[str]:
+    """What bold, \u00b1 and the columns mean."""
+    attacks = {
+        attack_text(a.attack): a.n for e in listed for a in headline_attack(e.accuracies)
+    }  # fmt: skip
+    notes = [
+        "Top-1 accuracy in %, \u00b1 half of a 95 % interval.",
+        "Bold: best or not clearly worse." if any(map(found.bold, found.leads)) else "",
+        f"Adv: {'; '.join(sorted(attacks))}, {_either(attacks.values())} images."
+        if attacks else "",
+    ]  # fmt: skip
+    return [note for note in notes if note]
+
+
+def _either(numbers: Any) -> str:
+    return " or ".join(map(str, sorted(set(numbers))))
+
+
+def draw(
+    table: Printed, alt: str, colors: Mapping[str, str] | None = None, adv: str = "Adv"
+) -> None:
+    """A table on the page: sorted by number at a click, each number with its interval, the best in
+    bold, and names in the colours of the figures.
+
+    Args:
+        table: What it holds.
+        alt: Alternative text.
+        colors: Name -> colour of the first column.
+        adv: Heading of the column ``Adv``.
+    """
+    numeric = [
+        any(isinstance(row[i], Figure) for row in table.rows) for i in range(len(table.heads))
+    ]
+    frame = pd.DataFrame(
+        {
+            head: [_value(row[i], numeric[i]) for row in table.rows]
+            for i, head in enumerate(table.heads)
+        }
+    )
+    heads = [adv if head == "Adv" else head for head in table.heads]
+    config: dict[str, Any] = {
+        name: st.column_config.NumberColumn(
+            heads[i], help=HELP.get(name), width=_width(heads[i], [row[i] for row in table.rows])
+        )
+        for i, name in enumerate(table.heads)
+        if numeric[i]
+    }
     height: Literal["content", "auto"] = "content" if len(frame) <= 25 else "auto"
     st.dataframe(
-        frame, hide_index=True, column_config=formats, height=height, placeholder="–",
-        alt="Accuracies of the chosen runs, in percent",
+        _styled(frame, table, colors or {}), hide_index=True, column_config=config, height=height,
+        placeholder="\u2013", alt=alt,
     )  # fmt: skip
 
 
-def papers_rows(choice: Choice, shown: list[Entry]) -> None:
+def _width(head: str, cells: Sequence[Cell]) -> int:
+    """Pixels that a column needs: Streamlit measures numbers as if none was bold."""
+    written = [len(cell.short()) for cell in cells if isinstance(cell, Figure)]
+    return max(64, 16 + 7 * max([len(head), *written]))
+
+
+def _value(cell: Cell, numeric: bool) -> object:
+    if isinstance(cell, Figure):
+        return cell.value
+    return (float("nan") if numeric else "") if cell is None else cell
+
+
+def _styled(frame: pd.DataFrame, table: Printed, colors: Mapping[str, str]) -> Any:
+    """The frame with what stands in each cell and how."""
+    look = pd.DataFrame("", index=frame.index, columns=frame.columns)
+    styler = frame.style
+    for j, head in enumerate(frame.columns):
+        for i, row in enumerate(table.rows):
+            cell = row[j]
+            if isinstance(cell, Figure):
+                styler.format(_written(cell.short()), subset=pd.IndexSlice[[i], [head]])
+                look.iloc[i, j] = "font-weight: 700" if cell.best else ""
+            elif j == 0 and isinstance(cell, str) and cell in colors:
+                look.iloc[i, j] = f"color: {colors[cell]}; font-weight: 600"
+    return styler.apply(lambda _: look, axis=None)
+
+
+def _written(shown: str) -> Callable[[object], str]:
+    return lambda _: shown
+
+
+def downloads(table: Printed, name: str, key: str) -> None:
+    """A table as CSV with every digit, as Markdown, and as LaTeX with booktabs."""
+    with st.container(horizontal=True, gap="small"):
+        _buttons(table, name, key)
+
+
+def _buttons(table: Printed, name: str, key: str) -> None:
+    kinds: dict[str, tuple[Callable[[], str], str, str]] = {
+        "CSV": (table.csv, "csv", "text/csv"),
+        "Markdown": (table.markdown, "md", "text/markdown"),
+        "LaTeX": (table.latex, "tex", "application/x-tex"),
+    }
+    for kind, (made, ending, mime) in kinds.items():
+        st.download_button(
+            f"Table ({kind})", made, f"{name}.{ending}", mime, key=f"{key}-{ending}",
+            on_click="ignore", type="tertiary",
+        )  # fmt: skip
+
+
+def papers_rows(choice: Choice, shown: Sequence[Entry]) -> None:
     """The paper's rows above ours: other data and another model, so only the order within each
     block compares.
     """
     ours = [e for e in shown if all(e.estimates.get(c) for c in paper.COLUMNS)]
-    with st.expander("The paper's Table 6 with these runs", key="papers-table"):
-        heads = ("ID", "OOD", "Adv", "HM")
-        rows: list[dict[str, object]] = [
-            {"source": "paper: ViT-B/32, ImageNet-1K", "method": name}
-            | dict(zip(heads, row, strict=True))
-            for name, row in paper.TABLE6.items()
-        ]
-        for e in ours:
-            row: dict[str, object] = {"source": "these runs", "method": choice.names[e.id]}
-            known = zip(heads, map(e.estimates.get, paper.COLUMNS), strict=True)
-            rows.append(row | {head: 100 * x.value for head, x in known if x is not None})
-        formats = {head: st.column_config.NumberColumn(head, format="%.1f") for head in heads}
-        st.dataframe(
-            pd.DataFrame(rows), hide_index=True, column_config=formats, height="content",
-            alt="Table 6 of the paper beside the chosen runs, in percent",
-        )  # fmt: skip
-        st.caption(
-            "Top-1, in percent. Other model and other data: what compares is the order within a "
-            "block, not a number of one with a number of the other. Of these runs: OOD = (OOD + "
-            "ZS) / 2, Adv = (Adv + NatAdv) / 2, HM the harmonic mean of the three; runs that lack "
-            "one of them are left out."
+    heads = ("ID", "OOD", "Adv", "HM")
+    rows: list[list[Cell]] = [
+        ["paper: ViT-B/32, ImageNet-1K", name, *(Figure(x, digits=2) for x in row)]
+        for name, row in paper.TABLE6.items()
+    ]
+    for e in ours:
+        rows.append(
+            ["these runs", choice.names[e.id], *(_cell(e, c, False) for c in paper.COLUMNS)]
         )
+    notes = [
+        "Top-1 accuracy in %. The paper's rows have another model and other data: compare the "
+        "order of methods within a block, never a number of one block with one of the other.",
+        "Of these runs OOD = (OOD + ZS) / 2, Adv = (Adv + NatAdv) / 2, and HM is the harmonic "
+        "mean of ID and these; runs that lack one of them are left out.",
+    ]
+    table = Printed(["source", "method", *heads], rows, notes)
+    with st.expander("The paper's Table 6 with these runs", key="papers-table"):
+        draw(table, "Table 6 of the paper beside the chosen runs, in percent")
+        st.caption(inline(" ".join(notes)))
+        downloads(table, "table6", "table-paper")

@@ -3,10 +3,8 @@ traceback.
 """
 
 import difflib
-import functools
 import re
-import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 
 class UserError(Exception):
@@ -38,10 +36,24 @@ def nearest(name: str, valid: Iterable[str]) -> str:
         valid: What would have been accepted.
     """
     options = sorted(valid)
-    close = difflib.get_close_matches(name, options, n=3, cutoff=0.5)
-    if close:
+    if close := _closest(name, options):
         return "did you mean " + " or ".join(repr(c) for c in close) + "?"
     return "valid: " + ", ".join(options)
+
+
+def _closest(name: str, options: list[str]) -> list[str]:
+    """At most three: those with most words of ``name`` first (``--steps``: ``--attack-steps``),
+    then those whose letters are most like its own.
+    """
+    words = _words(name)
+    shared = {option: len(words & _words(option)) for option in options}
+    alike = {o: difflib.SequenceMatcher(a=o, b=name).ratio() for o in options}
+    near = [o for o in options if shared[o] or alike[o] >= 0.5]
+    return sorted(near, key=lambda o: (-shared[o], -alike[o], o))[:3]
+
+
+def _words(name: str) -> set[str]:
+    return set(re.findall(r"[a-z0-9]+", name.lower()))
 
 
 def first_line(error: BaseException) -> str:
@@ -81,28 +93,3 @@ def exit_code(error: BaseException) -> int:
     if isinstance(error, UserError):
         return 2
     return 130 if isinstance(error, (Interrupted, KeyboardInterrupt)) else 1
-
-
-def door(main: Callable[..., None]) -> Callable[..., None]:
-    """Turn the exceptions of a command into exit codes: 0 success, 2 user's mistake, 130
-    interrupted.
-
-    Anything else is a fault of ours and keeps its traceback (exit code 1).
-    """
-
-    @functools.wraps(main)
-    def run(*args: object, **kwargs: object) -> None:
-        try:
-            main(*args, **kwargs)
-        except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
-            raise SystemExit(exit_code(error)) from None
-        except (Interrupted, KeyboardInterrupt) as stop:
-            print(f"interrupted: {stop}" if str(stop) else "interrupted", file=sys.stderr)
-            raise SystemExit(exit_code(stop)) from None
-        except BrokenPipeError:
-            # The reader of our output went away (`... | head`): nothing is lost, nothing to report.
-            sys.stderr.close()
-            raise SystemExit(0) from None
-
-    return run

@@ -7,6 +7,7 @@ from dataclasses import Field, field, fields
 from typing import Any
 
 from grace_geom.errors import UserError
+from grace_geom.quantities import radius
 
 
 def bounded(
@@ -73,12 +74,13 @@ def check_limits(name: str, value: Any, limits: Mapping[str, float]) -> None:
     if not limits or value is None or isinstance(value, str):
         return
     flag = f"--{name.replace('_', '-')}"
+    shown = radius(value) if "levels" in limits and abs(value) <= 1 else value
     if "above" in limits and not limits["above"] < value < math.inf:
-        raise UserError(f"{flag} is {value}, it must be a number above {limits['above']:g}")
+        raise UserError(f"{flag} is {shown}, it must be a number above {limits['above']:g}")
     low, high = limits.get("least", -math.inf), limits.get("most", math.inf)
     if not low <= value <= high:
         limit = f"at least {low:g}" if high == math.inf else f"between {low:g} and {high:g}"
-        raise UserError(f"{flag} is {value}, it must be {limit}{_meant(value, limits)}")
+        raise UserError(f"{flag} is {shown}, it must be {limit}{_meant(value, limits)}")
 
 
 def _meant(value: float, limits: Mapping[str, float]) -> str:

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -52,6 +53,11 @@ def atomic_write(path: Path | str, mode: str = "wb") -> Iterator[IO[Any]]:
     finally:
         if temporary is not None and os.path.exists(temporary):
             os.unlink(temporary)
+
+
+def folder_name(label: str) -> str:
+    """``grace:gv=off`` -> ``grace-gv-off``: letters, digits and points stay."""
+    return re.sub(r"[^A-Za-z0-9.]+", "-", label).strip("-")
 
 
 def cache_dir() -> Path:

@@ -6,6 +6,8 @@ import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from grace_geom.quantities import plus_minus
+
 MISSING = "-"
 GAP = "  "
 
@@ -38,7 +40,7 @@ class Cell:
 def percent(
     value: float | None, low: float | None = None, high: float | None = None, signed: bool = False
 ) -> Cell:
-    """``71.3 [69.2, 73.3]``, short ``71.3 ±2.1`` (half of the interval, where it is nearly
+    """``71.3 [69.2, 73.3]``, short ``71.3 ± 2.1`` (half of the interval, where it is nearly
     symmetric).
 
     From shares of 1; ``-`` for ``None``.
@@ -52,7 +54,8 @@ def percent(
     lopsided = abs(high + low - 2 * value) > 0.1 * (
         high - low
     )  # as at the ends of [0, 1], where a ± would mislead
-    return Cell(full, full if lopsided else f"{number} ±{50 * (high - low):.1f}", value)
+    short = plus_minus(100 * value, 50 * (high - low), signed=signed)
+    return Cell(full, full if lopsided else short, value)
 
 
 @dataclass(frozen=True)
@@ -74,14 +77,18 @@ class Table:
     title: str = ""
     notes: Sequence[str] = ()
 
-    def text(self, width: int = 100) -> str:
+    def text(self, width: int = 100, wrap: bool = False) -> str:
         """For a terminal of ``width`` columns: with intervals if they fit, else with ±, else cut
         into blocks.
+
+        Args:
+            width: Columns that there are.
+            wrap: Break the longest label in several lines where a block has more columns.
         """
         full, short = self._cells(short=False), self._cells(short=True)
         one_line = next((cells for cells in (full, short) if _line_length(cells) <= width), None)
         blocks = [one_line] if one_line else self._blocks(full, width)
-        body = "\n\n".join(map(self._aligned, blocks))
+        body = "\n\n".join(self._aligned(block, width if wrap else None) for block in blocks)
         notes = "\n".join(textwrap.fill(note, width) for note in self.notes)
         return "\n".join(filter(None, [self.title, body])) + (f"\n\n{notes}" if notes else "")
 
@@ -116,13 +123,35 @@ class Table:
             [[*row[: self.labels], *(row[c] for c in block)] for row in cells] for block in blocks
         ]
 
-    def _aligned(self, cells: list[list[str]]) -> str:
-        widths = _widths(cells)
+    def _aligned(self, cells: list[list[str]], width: int | None) -> str:
         aligned = _align_decimals(cells, self.labels)
+        if width is not None:
+            aligned = _broken(aligned, self.labels, width)
+        widths = _widths(aligned)
         sides = [str.ljust if i < self.labels else str.rjust for i in range(len(widths))]
         lines = [GAP.join(map(_pad, sides, row, widths)) for row in aligned]
         rule = GAP.join("─" * w for w in widths)
         return "\n".join(line.rstrip() for line in [lines[0], rule, *lines[1:]])
+
+
+def _broken(cells: list[list[str]], labels: int, width: int) -> list[list[str]]:
+    """Cells with the longest label column broken between words, so that lines fit ``width``; as
+    they are where its longest word is too long.
+    """
+    over = _line_length(cells) - width
+    if over <= 0 or not labels:
+        return cells
+    sizes = [max(len(row[i]) for row in cells) for i in range(labels)]
+    column = sizes.index(max(sizes))
+    room = sizes[column] - over
+    if room < max(len(word) for row in cells for word in (*row[column].split(), "")):
+        return cells
+    found = []
+    for row in cells:
+        first, *more = textwrap.wrap(row[column], room) or [""]
+        found.append([*row[:column], first, *row[column + 1 :]])
+        found += [[part if i == column else "" for i in range(len(row))] for part in more]
+    return found
 
 
 def _pad(side: Callable[[str, int], str], cell: str, width: int) -> str:

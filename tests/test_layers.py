@@ -14,8 +14,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "grace_geom"
 
 ROWS = [
-    {"errors"},
-    {"fields", "world"},
+    {"errors", "quantities"},
+    {"fields", "world", "terminal"},
     {
         "files",
         "serialise",
@@ -27,12 +27,22 @@ ROWS = [
     | {"cli", "devices", "distributed", "progress", "tables", "tracking"},  # how it meets the world
     {"plots", "provenance"},
     {"data", "models", "attacks", "geometry"},
-    {"methods", "refusals"},
+    {"methods", "refusals", "starts"},
     {"checkpoint"},
     {"config", "evaluation"},
     {"training", "analysis", "exporting"},
     {"study", "tools"},
-    {"train", "evaluate", "interpolate", "compare", "pretrain", "export", "analyses", "runs"},
+    {
+        "train",
+        "evaluate",
+        "interpolate",
+        "compare",
+        "effects",
+        "pretrain",
+        "export",
+        "analyses",
+        "runs",
+    },
     {"dial"},  # former names of commands
 ]
 ROW_0_SHARED = {
@@ -125,7 +135,16 @@ PLOTS = sorted(
 )
 COMMANDS = [
     f"grace_geom.{name}"
-    for name in ("train", "evaluate", "interpolate", "compare", "pretrain", "export", "analyses")
+    for name in (
+        "train",
+        "evaluate",
+        "interpolate",
+        "compare",
+        "effects",
+        "pretrain",
+        "export",
+        "analyses",
+    )
 ]
 
 

@@ -22,6 +22,7 @@ PROGRAMS = [
     "grace_geom.interpolate",
     "grace_geom.export",
     "grace_geom.pretrain",
+    "grace_geom.effects",
     "grace_geom.data.__main__",
     *sorted(f"analyses/{path.name}" for path in (ROOT / "analyses").glob("*.py")),
 ]
@@ -36,6 +37,7 @@ REFUSED = [
         ("--eps", "4"),
         "--eps is 4.0, it must be between 0 and 1: pixels are in [0, 1] here. Did you",
     ),
+    (TRAIN, ("--eps", "-4/255"), "--eps is -4/255, it must be between 0 and 1"),
     (TRAIN, ("--batch-size", "many"), "--batch-size must be a whole number, not 'many'"),
     (TRAIN, ("--data", "nowhere"), "unknown data set 'nowhere'"),
     (TRAIN, ("--data", "npz:nowhere.npz"), "no such file or folder: nowhere.npz"),

@@ -17,7 +17,7 @@ def table() -> Table:
 
 def test_numbers_carry_their_interval():
     assert percent(0.713, 0.692, 0.733).full == "71.3 [69.2, 73.3]"
-    assert percent(0.7, 0.68, 0.72).short == "70.0 ±2.0"
+    assert percent(0.7, 0.68, 0.72).short == "70.0 ± 2.0"
     assert (
         percent(0.0, 0.0, 0.107).short == "0.0 [0.0, 10.7]"
     )  # ±5.4 would reach below 0 and miss half of it
@@ -50,6 +50,20 @@ def test_no_line_is_wider_than_the_terminal_and_nothing_is_lost(width):
     assert max(map(len, text.splitlines())) <= max(width, widest)
     for number in ("71.3", "100.0", "8.2", "first", "second", "sketch"):
         assert number in text
+
+
+def test_a_terminal_breaks_the_longest_label_where_a_line_would_wrap():
+    attack = "shapes, apgd-ce 4/255, 3 steps, 1 restart, float32"
+    rows = [["ID", "shapes", "100", percent(0.73, 0.636, 0.807)],
+            ["Adv", attack, "100", percent(0.04, 0.016, 0.098)]]  # fmt: skip
+    long = Table(["", "data", "images", "run1"], rows, labels=3)
+    shown = long.text(60, wrap=True)
+    assert max(map(len, shown.splitlines())) <= 60 < max(map(len, long.text(60).splitlines()))
+    assert shown.split() and sorted(shown.replace("─", "").split()) == sorted(
+        long.text(60).replace("─", "").split()
+    )
+    assert long.text(100, wrap=True) == long.text(100)
+    assert long.text(20, wrap=True) == long.text(20), "its longest word is too long"
 
 
 def test_markdown_is_a_table_whose_bars_are_escaped():

@@ -23,6 +23,7 @@ from grace_geom.analysis.run import Part, sample_text
 from grace_geom.analysis.subject import Subject
 from grace_geom.data import ImageSet
 from grace_geom.geometry.bootstrap import GROUPS, Interval
+from grace_geom.quantities import plus_minus, radius
 from grace_geom.records import Measure
 from grace_geom.tables import MISSING, Cell
 
@@ -98,7 +99,7 @@ class FeatureOptions(Common):
 
     def attack_text(self) -> str:
         """The adversarial distribution in words."""
-        return f"PGD, ε = {255 * self.eps:g}/255, {self.attack_steps} steps, every image attacked"
+        return f"PGD, ε = {radius(self.eps)}, {self.attack_steps} steps, every image attacked"
 
 
 def distributions(subject: Subject) -> tuple[ImageSet, dict[str, ImageSet]]:
@@ -147,7 +148,7 @@ def cell(m: Measure | None, digits: int = 3) -> Cell:
     if m.low is None or m.high is None:
         return Cell(number, value=m.value)
     full = f"{number} [{m.low:.{digits}f}, {m.high:.{digits}f}]"
-    return Cell(full, f"{number} ± {(m.high - m.low) / 2:.{digits}f}", m.value)
+    return Cell(full, plus_minus(m.value, (m.high - m.low) / 2), m.value)
 
 
 def in_order(keys: Sequence[str]) -> list[str]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from grace_geom.errors import NotFiniteError
 from grace_geom.geometry.trace import StochasticEstimate
+from grace_geom.quantities import plus_minus
 from grace_geom.records import NOT_MEASURED, Measure
 from grace_geom.tables import MISSING, Cell, Table
 
@@ -47,17 +48,10 @@ def number(measure: Measure) -> Cell:
     """
     if not math.isfinite(measure.value):
         return Cell(MISSING)
-    text = f"{measure.value:.4g}"
-    if "not converged" in measure.estimator:
-        text = "~" + text
-    if measure.error is not None and math.isfinite(measure.error):
-        text += f" ± {measure.error:.2g}"
-    return Cell(text, value=measure.value)
-
-
-def in_255(eps: float) -> str:
-    """A radius in pixels of [0, 1] as people write it: ``4/255``."""
-    return f"{255 * eps:g}/255"
+    about = "~" if "not converged" in measure.estimator else ""
+    known = measure.error is not None and math.isfinite(measure.error)
+    text = plus_minus(measure.value, measure.error if known else None)
+    return Cell(about + text, value=measure.value)
 
 
 class Footnotes:

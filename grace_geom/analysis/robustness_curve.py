@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from grace_geom.analysis.features.adversary import Perturbations, adversarial_images, batches_of
-from grace_geom.analysis.masked_gradients import BEYOND, BLACK_BOX
-from grace_geom.analysis.numbers import absent, in_255
+from grace_geom.analysis.numbers import absent
 from grace_geom.analysis.options import Common
 from grace_geom.analysis.robustness_tables import check_table, curve_table, transfer_table
 from grace_geom.analysis.run import Part, Shown, sample_text
@@ -27,7 +26,9 @@ from grace_geom.distributed import everyones, my_images
 from grace_geom.errors import UserError
 from grace_geom.evaluation.accuracy import reader_for
 from grace_geom.plots.robustness import EXAMPLES
+from grace_geom.quantities import radius
 from grace_geom.records import Measure
+from grace_geom.records.masked_gradients import BEYOND, BLACK_BOX
 from grace_geom.records.statistics import wilson
 
 
@@ -139,7 +140,7 @@ def _curve(
     options = attack.options
     if name == "apgd-t" and classes < 3:
         why = "apgd-t is not defined for two classes: its loss compares with a third; apgd-ce is"
-        return {f"{name}/{in_255(eps)}": absent(why) for eps in options.radii}, {}
+        return {f"{name}/{radius(eps)}": absent(why) for eps in options.radii}, {}
     targeted = name in ("apgd-t", "apgd") and classes > 2
     aims = f", {min(options.targets, classes - 1)} targets" if targeted else ""
     how = f"{name}, {options.steps} steps{aims}, linf, radii in turn"
@@ -152,7 +153,7 @@ def _curve(
         spec = AttackSpec(name, eps, steps=options.steps, targets=options.targets)
         standing = attack.stands(spec, standing)
         falls[before & ~standing] = eps
-        values[f"{name}/{in_255(eps)}"] = _share(standing, how)
+        values[f"{name}/{radius(eps)}"] = _share(standing, how)
     return values, {f"falls/{name}": falls.numpy()}
 
 
@@ -179,7 +180,7 @@ def _transfer(attack: "_Attacks", x_adv: list[Tensor], image_set: ImageSet) -> d
         if isinstance(seen, str):
             values[f"transfer/{label}"] = absent(f"{label}: {seen}")
             continue
-        how = f"PGD images found at this checkpoint, {in_255(attack.options.eps)}; {seen.how}"
+        how = f"PGD images found at this checkpoint, {radius(attack.options.eps)}; {seen.how}"
         values[f"transfer/{label}"] = _share(attack.joined(seen.answers) == y, how)
     return values
 

@@ -3,10 +3,11 @@
 import math
 from collections.abc import Sequence
 
-from grace_geom.analysis.masked_gradients import BEYOND, masked, unconverged
-from grace_geom.analysis.numbers import Footnotes, in_255
+from grace_geom.analysis.numbers import Footnotes
 from grace_geom.analysis.run import Part
+from grace_geom.quantities import radius
 from grace_geom.records import Measure
+from grace_geom.records.masked_gradients import BEYOND, masked, unconverged
 from grace_geom.tables import Cell, Table, percent
 
 
@@ -20,13 +21,13 @@ def curve_table(
         for label, part in parts.items()
         for name in attacks
     ]
-    heads = ["checkpoint", "attack", "clean", *(in_255(eps) for eps in radii)]
+    heads = ["checkpoint", "attack", "clean", *(radius(eps) for eps in radii)]
     return Table(heads, rows, 2, "Accuracy against the radius", [*feet.notes, *notes])
 
 
 def _row(part: Part, name: str, radii: Sequence[float]) -> list[Measure]:
     """The clean share, then one for each radius."""
-    keys = ("clean", *(f"{name}/{in_255(eps)}" for eps in radii))
+    keys = ("clean", *(f"{name}/{radius(eps)}" for eps in radii))
     return [part.values.get(key, Measure(math.nan)) for key in keys]
 
 
@@ -45,7 +46,7 @@ def transfer_table(parts: dict[str, Part], eps: float) -> Table:
     }
     notes = [
         *feet.notes,
-        f"radius {in_255(eps)}; rows: where the images were found, columns: who looks at "
+        f"radius {radius(eps)}; rows: where the images were found, columns: who looks at "
         "them, by the names of the row's classes",
         *(
             f"{label} answers some rows by a {how}: its head lacks their classes"
@@ -93,7 +94,7 @@ def check_table(parts: dict[str, Part], eps: float, queries: int) -> Table:
     notes += [f"{label}: {text}" for label, p in parts.items() for text in unconverged(p.values)]
     notes.append(f"{BEYOND}: images that fall to Square and not to APGD")
     heads = ["checkpoint", *(key.removeprefix("check/").replace("eps", "ε") for key in keys)]
-    return Table(heads, rows, 1, f"Checks at {in_255(eps)}; Square: {queries} queries", notes)
+    return Table(heads, rows, 1, f"Checks at {radius(eps)}; Square: {queries} queries", notes)
 
 
 def _percent(m: Measure) -> Cell:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from grace_geom.analysis.numbers import Footnotes, in_255
+from grace_geom.analysis.numbers import Footnotes
 from grace_geom.analysis.objective import Objective
 from grace_geom.analysis.options import Common
 from grace_geom.analysis.run import Part, Shown, progress, sample_text, say
@@ -16,6 +16,7 @@ from grace_geom.batch import Batch, joined
 from grace_geom.errors import UserError
 from grace_geom.geometry.mean_loss import MeanLoss
 from grace_geom.geometry.sharpness import Shape, average_case, m_sharpness, worst_case
+from grace_geom.quantities import radius
 from grace_geom.records import Measure
 from grace_geom.tables import Cell, Table
 
@@ -146,7 +147,7 @@ def _legend(options: SharpnessOptions) -> list[str]:
     losses = {
         "ce": "ce: cross-entropy on clean images",
         "adv-ce": f"adv-ce: on PGD images found at the unperturbed weights (ε = "
-        f"{in_255(options.eps)})",
+        f"{radius(options.eps)})",
     }
     forms = {
         "ball": "‖δ‖₂ ≤ ρ (SAM)",

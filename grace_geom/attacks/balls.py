@@ -11,6 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 
 from grace_geom.attacks.looks import looks_on
 from grace_geom.errors import PixelError
+from grace_geom.quantities import radius
 
 ROUNDING = 1e-5
 """How far a pixel may lie outside [0, 1] by rounding, as after normalising and back in float32."""
@@ -247,7 +248,7 @@ def check_eps(eps: float, norm: str = "linf") -> str | None:
     if norm != "linf" or not eps >= 0.5:
         return None
     return (
-        f"ε = {eps:g} lets every pixel become anything: pixels are in [0, 1] here, so 4 of 255 "
+        f"ε = {radius(eps)} lets every pixel become anything: pixels are in [0, 1] here, so 4 of 255 "
         f"grey levels is written 4/255. Did you mean {eps:g}/255?"
     )
 
@@ -302,7 +303,7 @@ def check_type(x: Tensor) -> None:
 def _check(x: Tensor, eps: float) -> None:
     check_type(x)
     if not (math.isfinite(eps) and eps >= 0):
-        raise ValueError(f"eps must be a finite number >= 0 (such as 4/255); got {eps}.")
+        raise ValueError(f"eps must be a finite number >= 0 (such as 4/255); got {radius(eps)}.")
 
 
 def _open(noise: Tensor) -> Tensor:

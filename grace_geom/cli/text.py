@@ -74,11 +74,7 @@ def shown(value: Any) -> str:
         return ",".join(f"{key}={shown(one)}" for key, one in value.items()) or "none"
     if isinstance(value, (list, tuple)):
         return ",".join(map(shown, value)) or "none"
-    if not isinstance(value, float):
-        return str(value)
-    halves = 510 * value  # radii are written in half grey levels, 0.5/255
-    level = round(halves)
-    return f"{level / 2:g}/255" if 0 < level <= 32 and value == level / 510 else str(Number(value))
+    return str(Number(value)) if isinstance(value, float) else str(value)
 
 
 def _same(current: Any, default: Any) -> bool:

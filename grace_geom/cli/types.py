@@ -7,6 +7,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from jsonargparse.typing import register_type
 
+from grace_geom.quantities import in_levels
+
 
 def describe(kind: Any) -> str:
     """A type in words, for messages."""
@@ -46,8 +48,7 @@ class Number(float):
         return number
 
     def __str__(self) -> str:
-        n = round(self * 255)
-        return f"{n}/255" if 0 < n <= 16 and self == n / 255 else float.__repr__(self)
+        return in_levels(float(self)) or float.__repr__(self)
 
 
 Number.__name__ = "float"  # what --help shows

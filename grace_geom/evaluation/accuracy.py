@@ -210,41 +210,31 @@ def evaluate_set(
     # A text head of other classes is made by one process of a machine; the others find it kept.
     with first_of_machine_first():
         reader = reader_for(model, image_set, suite, weights)
-    here, part, tell = world(), image_set, progress
-    if 1 < here.size <= len(image_set):
-        part = image_set.take(np.arange(here.rank, len(image_set), here.size))
-        tell = for_everyone(progress, here.size, len(image_set))
+    part, tell = _my_share(image_set, progress)
+    shared, size = part is not image_set, model.preprocess.at(image_size)
     batches = loader(
-        part,
-        batch_size,
-        model.preprocess.at(image_size),
-        train=False,
-        workers=workers,
-        device=model.device,
-    )
-    room = room_for(
+        part, batch_size, size, train=False, workers=workers, device=model.device
+    )  # fmt: skip
+    found, before = None, compiled.used if compiled else 0
+    with room_for(
         f"{batch_size} images of {name} at once",
         "a smaller --eval-batch (in a training, --micro-batch), or another --device",
-    )
-    if attack is None:
-        with room:
+    ):
+        if attack is None:
             share = correctness(reader, batches, tell, temperature)
-        seen = _all(share, part is not image_set)
-        right = seen["predicted"] == image_set.labels
-        accuracy = accuracy_of(suite, name, image_set, right, reader.how)
-    else:
-        with room:
-            before = compiled.used if compiled else 0
+        else:
             found, share = robustness(
                 reader, batches, attack, seed, part.index, tell, gather, temperature, compiled
             )
-        seen = _all(share, part is not image_set)
-        right = _whole(found.robust.cpu().numpy(), part is not image_set)
-        parts = _parts(found, part is not image_set, bool(compiled and compiled.used > before))
-        accuracy = accuracy_of(suite, name, image_set, right, reader.how)
-        accuracy = replace(
-            accuracy, attack=found.settings, parts=parts, notes=(*accuracy.notes, *found.notes)
-        )
+    seen = _all(share, shared)
+    right = seen["predicted"] == image_set.labels
+    if found is not None:
+        right = _whole(found.robust.cpu().numpy(), shared)
+    accuracy = accuracy_of(suite, name, image_set, right, reader.how)
+    if found is not None:
+        parts = _parts(found, shared, bool(compiled and compiled.used > before))
+        notes = (*accuracy.notes, *found.notes)
+        accuracy = replace(accuracy, attack=found.settings, parts=parts, notes=notes)
     accuracy = replace(
         accuracy,
         predictions=pack_numbers(seen["predicted"]),
@@ -254,6 +244,15 @@ def evaluate_set(
     if gather is not None:
         gather.add(image_set, accuracy, seen)
     return accuracy
+
+
+def _my_share(image_set: ImageSet, progress: Progress) -> tuple[ImageSet, Progress]:
+    """This process's images and whom to tell of them: the whole set where there is one process."""
+    here = world()
+    if not 1 < here.size <= len(image_set):
+        return image_set, progress
+    mine = image_set.take(np.arange(here.rank, len(image_set), here.size))
+    return mine, for_everyone(progress, here.size, len(image_set))
 
 
 def for_everyone(progress: Progress, processes: int, images: int) -> Progress:

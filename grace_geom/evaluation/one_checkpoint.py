@@ -6,7 +6,6 @@ import hashlib
 import itertools
 import json
 import math
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +32,7 @@ from grace_geom.files import read_whole
 from grace_geom.models import ClipClassifier
 from grace_geom.provenance import provenance
 from grace_geom.records import Accuracy, EvalRecord, NewerRecordError, RecordError, number
+from grace_geom.terminal import say
 
 HERE = Source()
 NONE = Extras()
@@ -265,7 +265,7 @@ def _earlier(file: Path, record: EvalRecord) -> tuple[Accuracy, ...]:
         raise
     except RecordError as error:
         if first():
-            print(f"{error}: it is measured anew and replaced", file=sys.stderr, flush=True)
+            say(f"{error}: it is measured anew and replaced")
         return ()
 
 

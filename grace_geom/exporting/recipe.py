@@ -9,6 +9,7 @@ from typing import Any
 from grace_geom.config import NOT_THE_RUN, make_config
 from grace_geom.errors import UserError
 from grace_geom.methods import method_class
+from grace_geom.quantities import in_levels
 
 CHOOSING = ("method", "data", "preset")
 """Settings that decide the defaults of the others."""
@@ -48,8 +49,8 @@ def _written(name: str, value: Any) -> str:
         return "null"
     if isinstance(value, bool):
         return str(value).lower()
-    if name == "eps" and isinstance(value, float) and round(255 * value) / 255 == value:
-        return f"{round(255 * value)}/255"
+    if name == "eps" and isinstance(value, float) and (level := in_levels(value)):
+        return level
     if isinstance(value, (list, tuple)):
         return ",".join(map(str, value))
     return str(public(value))

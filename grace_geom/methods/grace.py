@@ -5,7 +5,7 @@ The authors published no code; the equations are theirs. Choices where the paper
 fields, and their help texts say so.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import repeat
@@ -56,6 +56,11 @@ class Grace(Adversary, Adapted):
         lar: Use the term L_LAR-AWP; ``off`` keeps the perturbed feature of the Gram volume
             (ablation).
         gv: Use the term L_GV (ablation).
+        task: Use the clean cross-entropy L_task (``off``: control, ours).
+        adv_at: Weights at which L_LAR-AWP takes the cross-entropy of attacked images:
+            ``perturbed``, the paper's; ``current``, those of the step; ``both``, half of
+            ``lambda_lar`` at each (controls, ours). With ``current`` and ``--gv off`` no weight is
+            perturbed, and the loss is twice that of ``lora-mix-at``.
         curriculum: Choose ranks by curvature; ``off`` gives every matrix r_max (ablation).
         rho: Radius of the weight perturbation, relative to ||W||_F (ours: relative).
         absolute: Interpret ``rho`` as an absolute radius.
@@ -102,6 +107,8 @@ class Grace(Adversary, Adapted):
     lambda_gv: float = bounded(1.0, least=0)
     lar: bool = True
     gv: bool = True
+    task: bool = True
+    adv_at: Literal["perturbed", "current", "both"] = "perturbed"
     curriculum: bool = True
     rho: float = bounded(0.005, least=0)
     absolute: bool = False
@@ -130,12 +137,24 @@ class Grace(Adversary, Adapted):
         return {**usual, "lr": WHOLE_LR.get(data, 3e-5), "weight_decay": 0.1}
 
     def check(self) -> None:
-        """The percentiles are in order; a gradient is reused only where an attack makes one.
+        """The percentiles are in order; a gradient is reused only where an attack makes one; what
+        trains and what is perturbed is there.
 
         Raises:
             UserError: Otherwise.
         """
         check_order(self, "low_percentile", "percentile")
+        if not self.task and not self.uses_lar:
+            raise UserError(
+                "--task off leaves no cross-entropy to train with: leave --lar on and --lambda-lar "
+                "above 0"
+            )
+        idle = {"--awp-reuse": self.awp_reuse, "--awp-m": self.awp_m is not None}
+        for flag in [flag for flag, given in idle.items() if given and not self.perturbs]:
+            raise UserError(
+                f"{flag} is about the weight perturbation, which nothing uses here: take "
+                "--adv-at perturbed or both, or --gv on"
+            )
         if self.awp_reuse and self.attack_steps == 0:
             raise UserError(
                 "--awp-reuse takes the gradient of the last PGD step: --attack-steps must be at "
@@ -152,15 +171,20 @@ class Grace(Adversary, Adapted):
         """Whether the loss has the term L_GV."""
         return self.gv and self.lambda_gv != 0
 
+    @property
+    def perturbs(self) -> bool:
+        """Whether a term of the loss sees perturbed weights."""
+        return self.uses_gv or (self.uses_lar and self.adv_at != "current")
+
     def refresh_period(self, total_steps: int) -> int:
         """K, capped so that a run of ``total_steps`` refreshes at least 20 times."""
         return max(1, min(self.refresh_every, total_steps // 20))
 
     def state_flaw(self, run: Run, state: Mapping[str, Any], step: int) -> str:
         """Curvature and rank of every matrix, and directions where there are some."""
-        shapes = self.matrices(run.params)
-        if not step:
+        if not step or not self.perturbs:
             return ""
+        shapes = self.matrices(run.params)
         for key in ("h", "ranks"):
             if not isinstance(state.get(key), Mapping) or state[key].keys() != shapes.keys():
                 return f"{key}: expected one entry a matrix"
@@ -213,7 +237,8 @@ class Grace(Adversary, Adapted):
         """
         if not (self.uses_lar or self.uses_gv):
             return super().gradients(run, batches)
-        self.refresh(run, batches)
+        if self.perturbs:
+            self.refresh(run, batches)
         with torch.no_grad():
             fixed = detach(self.weights(run.model, run.params))
         attacked = [
@@ -243,24 +268,26 @@ class Grace(Adversary, Adapted):
             return super().losses(run, weights, batch)
         if not isinstance(batch, Attacked):
             (batch,) = self.attacked(run, detach(weights), [batch])
-        model, x_adv = run.model, batch.x_adv
-        features = self._features(run, weights, batch.images, x_adv)
-        f_awp = features["awp"] = model.features(x_adv, batch.perturb(weights))
-        logits, logits_awp = model.logits(features["id"], weights), model.logits(f_awp, weights)
-
+        features = self._features(run, weights, batch)
+        logits = {name: run.model.logits(f, weights) for name, f in features.items()}
         vectors = list(features.values())
-        terms = {"task": F.cross_entropy(logits, batch.labels)}
+        terms = {}
+        if self.task:
+            terms["task"] = F.cross_entropy(logits["id"], batch.labels)
         if self.uses_lar:
-            terms["lar"] = self.lambda_lar * F.cross_entropy(logits_awp, batch.labels)
+            at = {"perturbed": ["awp"], "current": ["adv"], "both": ["adv", "awp"]}[self.adv_at]
+            found = [F.cross_entropy(logits[name], batch.labels) for name in at]
+            terms["lar"] = self.lambda_lar * torch.stack(found).mean()
         if self.uses_gv:
-            terms["gv"] = self.lambda_gv * self.feature_term(vectors).to(logits)
+            terms["gv"] = self.lambda_gv * self.feature_term(vectors).to(logits["id"])
         seen = dict(batch.observed)
-        if "adv" in features:
+        if {"adv", "awp"} <= features.keys():
             with torch.no_grad():
                 seen["gram_volume"] = gram_volume.volume(vectors, self.gv_eps).mean()
         seen |= gram_volume.cosines(features)
-        seen["train_acc"] = share_right(logits, batch.labels)
-        seen["train_acc_awp"] = share_right(logits_awp, batch.labels)
+        seen["train_acc"] = share_right(logits["id"], batch.labels)
+        harder = "awp" if self.perturbs else "adv"
+        seen[f"train_acc_{harder}"] = share_right(logits[harder], batch.labels)
         return Losses(terms, seen)
 
     def attacked(self, run: Run, fixed: Weights, batches: Sequence[Batch]) -> list[Attacked]:
@@ -268,9 +295,11 @@ class Grace(Adversary, Adapted):
         all of them.
         """
         found, first = self._attack(run, fixed, batches)
-        images = [attack.of(batch) for attack, batch in zip(found, batches, strict=True)]
-        delta = self.perturbation(run, fixed, images, first)
-        perturb = partial(weight_perturbation.perturb, factors=delta)
+        perturb: Callable[[Weights], Weights] = dict  # weights as they are
+        if self.perturbs:
+            images = [attack.of(batch) for attack, batch in zip(found, batches, strict=True)]
+            delta = self.perturbation(run, fixed, images, first)
+            perturb = partial(weight_perturbation.perturb, factors=delta)
         return [
             Attacked.from_attack(batch, attack, perturb)
             for batch, attack in zip(batches, found, strict=True)
@@ -353,21 +382,31 @@ class Grace(Adversary, Adapted):
             return gram_volume.spread(features).mean()
         return gram_volume.volume(features, self.gv_eps).mean()
 
-    def _features(self, run: Run, weights: Weights, x: Tensor, x_adv: Tensor) -> dict[str, Tensor]:
-        """Normalised features at W of the clean and the adversarial images (for the log alone,
-        without a gradient, or not at all).
+    def _features(self, run: Run, weights: Weights, batch: Attacked) -> dict[str, Tensor]:
+        """Normalised features of the clean images and of the attacked ones at the weights of the
+        step and at the perturbed ones: with a gradient those that a term uses, without one those
+        for the log alone, or left out.
         """
-        if not self.uses_gv:
-            clean = run.model.features(x, weights)
-            if not self.log_cosines:
-                return {"id": clean}
+        model, x, x_adv = run.model, batch.images, batch.x_adv
+        learns = {
+            "id": self.task or self.uses_gv,
+            "adv": self.uses_gv or self.adv_at != "perturbed",
+        }
+        if learns["id"] and learns["adv"]:
+            clean, adv = model.features(torch.cat([x, x_adv]), weights).chunk(2)
+            features = {"id": clean, "adv": adv}
+        else:
+            features = {}
+            for name, images in (("id", x), ("adv", x_adv)):
+                if name == "adv" and not learns[name] and not self.log_cosines:
+                    continue
+                with torch.set_grad_enabled(learns[name] and torch.is_grad_enabled()):
+                    features[name] = model.features(images, weights)
+        if self.uses_gv and self.gv_anchor:
             with torch.no_grad():
-                return {"id": clean, "adv": run.model.features(x_adv, weights)}
-        clean, adv = run.model.features(torch.cat([x, x_adv]), weights).chunk(2)
-        features = {"id": clean, "adv": adv}
-        if self.gv_anchor:
-            with torch.no_grad():
-                features["base"] = run.model.features(x)
+                features["base"] = model.features(x)
+        if self.perturbs:
+            features["awp"] = model.features(x_adv, batch.perturb(weights))
         return features
 
 

@@ -1,14 +1,17 @@
 """Points with intervals over named abscissae, runs side by side: matrices, domains, indices."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
 from grace_geom.plots.legend import Legend
+from grace_geom.plots.palette import Ground
 from grace_geom.plots.panels import Point
-from grace_geom.plots.style import dress, plain_html, short_weight
+from grace_geom.plots.style import dress, plain_html
+from grace_geom.plots.weight_names import site
 
 
 def union(lists: Iterable[Iterable[str]]) -> list[str]:
@@ -81,9 +84,39 @@ def columns(
                  xaxis=settings | {"showgrid": False, "title": ""} | dict(x or {}))  # fmt: skip
 
 
+MOST_NAMED = 40
+"""Matrices that are named on an axis one by one; of more, their blocks are."""
+
+
 def matrix_axis(names: Sequence[str]) -> dict[str, Any]:
-    """Short names of weight matrices, upright."""
-    return {"ticktext": [plain_html(short_weight(n)) for n in names], "tickangle": -90}
+    """An axis of weight matrices: each named, upright, or of many each block in its middle."""
+    n = len(names)
+    axis: dict[str, Any] = {"range": [-0.6, n - 0.4], "title": "", "showgrid": False}
+    if n <= MOST_NAMED:
+        words = [plain_html(site(name).brief) for name in names]
+        return axis | {"tickvals": list(range(n)), "ticktext": words, "tickangle": -90}
+    words = [group.removeprefix("block ") for group, _, _ in groups(names)]
+    middles = [(first + last) / 2 for _, first, last in groups(names)]
+    return axis | {"tickvals": middles, "ticktext": list(map(plain_html, words)), "title": "Block"}
+
+
+def groups(names: Sequence[str]) -> list[tuple[str, int, int]]:
+    """Stem, blocks and head of matrices in order: name, first and last place."""
+    found, start = [], 0
+    for group, members in groupby(names, key=lambda name: site(name).group):
+        count = len(list(members))
+        found.append((group, start, start + count - 1))
+        start += count
+    return found
+
+
+def shade_blocks(figure: go.Figure, names: Sequence[str], ground: Ground) -> go.Figure:
+    """A band behind every second of stem, blocks and head."""
+    for _, first, last in groups(names)[1::2]:
+        figure.add_vrect(
+            x0=first - 0.5, x1=last + 0.5, fillcolor=ground.band, line_width=0, layer="below"
+        )
+    return figure
 
 
 def is_matrix(name: str) -> bool:

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from grace_geom.plots.palette import Ground
 from grace_geom.plots.panels import heat, log_ticks
-from grace_geom.plots.style import short_weight
+from grace_geom.plots.weight_names import in_order, site
 from grace_geom.records import number
 
 
@@ -20,7 +20,7 @@ def curriculum(
     """
     steps = [int(row["step"]) for row in rows if isinstance(row.get("matrices"), dict)]
     tables = [row["matrices"] for row in rows if isinstance(row.get("matrices"), dict)]
-    matrices = list(dict.fromkeys(name for table in tables for name in table))
+    matrices = in_order(dict.fromkeys(name for table in tables for name in table))
     grids = {
         key: np.array(
             [[_number(table.get(name), key) for table in tables] for name in matrices], float
@@ -61,7 +61,7 @@ def refreshes(
     figure = heat(
         grid,
         [str(s) for s in steps],
-        [short_weight(m) for m in matrices],
+        [site(m).brief for m in matrices],
         ends,
         title,
         ground,

@@ -6,76 +6,147 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from grace_geom.plots.columns import matrix_axis, union
+from grace_geom.plots.columns import matrix_axis, shade_blocks, union
 from grace_geom.plots.compose import pages
 from grace_geom.plots.legend import Legend
-from grace_geom.plots.panels import Curve, overlay, point
+from grace_geom.plots.panels import Curve, log_axis, overlay, point
 from grace_geom.plots.sample import images_range
-from grace_geom.plots.style import dress, plain_html, short_weight
+from grace_geom.plots.style import dress, plain_html
+from grace_geom.plots.weight_names import in_order, site, weight_name
 from grace_geom.records import Finding
+
+DROP, ROUNDING = 30.0, 1e-3
+"""A change has rank r where its r-th singular value is ``DROP`` times the next one and all that
+follow are below ``ROUNDING`` of the first.
+"""
 
 
 def by_matrix(found: Sequence[Finding], legend: Legend) -> go.Figure | None:
-    """Relative drift of each weight matrix in the network's order; biases and gains are left to the
-    CSV.
+    """Relative drift of each weight matrix from the stem over the blocks to the head; biases and
+    gains are left to the CSV. Lines end with their block.
     """
-    matrices = union(f.names("effective_rank") for f in found)
-    matrices.sort(key=lambda n: n == "visual.proj")  # the last one, which open_clip lists first
-    lines = {}
-    for f in found:
-        known = [
-            (i, m.value)
-            for i, n in enumerate(matrices)
-            if (m := f.value(f"relative/{n}")) is not None
-        ]
-        moved = [(i, v) for i, v in known if v > 0]
-        if moved:
-            at = [i for i, _ in moved]
-            lines[f.run] = Curve(at, [v for _, v in moved], names=[matrices[i] for i in at])
+    names = matrices(found)
+    lines = {f.run: curve for f in found if (curve := _by_matrix(f, names)) is not None}
     if not lines:
         return None
-    n = len(matrices)
-    x = {"tickvals": list(range(n)), "range": [-0.6, n - 0.4], "title": ""} | matrix_axis(matrices)
-    y = {"title": "‖W − W₀‖ / ‖W₀‖", "type": "log", "exponentformat": "power"}
-    return overlay(lines, legend, x, y, height=400)
+    y = {"title": "‖W − W₀‖ / ‖W₀‖"} | log_axis([curve.y for curve in lines.values()])
+    figure = overlay(lines, legend, matrix_axis(names), y, height=390)
+    figure.update_traces(mode="lines+markers")
+    return shade_blocks(figure, names, legend.ground)
+
+
+def _by_matrix(f: Finding, names: Sequence[str]) -> Curve | None:
+    points: list[tuple[float, float, str]] = []
+    group = ""
+    for i, name in enumerate(names):
+        m = f.value(f"relative/{name}")
+        if m is None or not m.value > 0:
+            continue
+        if group and site(name).group != group:
+            points.append((i - 0.5, np.nan, ""))
+        points.append((i, m.value, weight_name(name)))
+        group = site(name).group
+    if not points:
+        return None
+    at, values, words = zip(*points, strict=True)
+    return Curve(at, values, names=words)
 
 
 def matrices(found: Sequence[Finding]) -> list[str]:
-    """Matrices whose change has singular values, first the one that moved most in any run."""
-    moved: dict[str, float] = {}
-    for f in found:
-        for name in f.names("effective_rank"):
-            m = f.value(f"norm/{name}")
-            moved[name] = max(
-                moved.get(name, 0.0), m.value if m is not None and np.isfinite(m.value) else 0.0
-            )
-    return sorted(moved, key=lambda name: -moved[name])
+    """Weight matrices in the network's order."""
+    return in_order(union(f.names("effective_rank") for f in found))
+
+
+def moved_most(found: Sequence[Finding], measure: str = "norm") -> tuple[str, str, float] | None:
+    """Matrix, run and size of the largest change of a single matrix in any run; ``None`` where
+    nothing moved.
+
+    Args:
+        found: Findings of ``parameter_drift``.
+        measure: ``norm``, of the change, or ``relative`` to the norm before.
+    """
+    moved = [
+        (m.value, name, f.run)
+        for name in matrices(found)
+        for f in found
+        if (m := f.value(f"{measure}/{name}")) is not None and np.isfinite(m.value) and m.value > 0
+    ]
+    if not moved:
+        return None
+    size, name, run = max(moved)
+    return name, run, float(size)
 
 
 def singular(
     found: Sequence[Finding], legend: Legend, matrix: str
 ) -> tuple[go.Figure | None, list[dict[str, Any]]]:
-    """Singular values of one matrix' change, a line a run, down to 1e-7 of the largest; and the
-    same as rows.
+    """Singular values of one matrix' change, a line a run, down to what rounding leaves; and the
+    same as rows. Where a run's values fall off after the r-th, see :func:`rank`, a line says so.
     """
-    lines, rows = {}, []
+    lines, rows, ranks = {}, [], {}
     for f in found:
-        blocks, spectra = f.array("blocks"), f.array("singular_values")
-        if blocks is None or spectra is None or matrix not in blocks.tolist():
-            continue
-        s = np.asarray(spectra[blocks.tolist().index(matrix)], float)
-        s = s[s > 1e-7 * s.max()] if s.max() > 0 else s[:0]
+        s = spectrum(f, matrix)
         if len(s):
             lines[f.run] = Curve(range(1, len(s) + 1), s)
             rows += [
                 {"run": f.run, "matrix": matrix, "i": i, "singular_value": float(v)}
                 for i, v in enumerate(s, 1)
             ]
+            if (r := rank(s)) is not None:
+                ranks[f.run] = r
     if not lines:
         return None, rows
     x = {"title": "Index i", "rangemode": "tozero"}
-    y = {"title": "σᵢ of W − W₀", "type": "log", "exponentformat": "power"}
-    return overlay(lines, legend, x, y, height=340), rows
+    y: dict[str, Any] = {"title": "σ<sub>i</sub> of W − W₀"}
+    values = [float(v) for curve in lines.values() for v in curve.y]
+    wide = max(values) > 100 * min(values)
+    y |= {"type": "log", "dtick": 1, "exponentformat": "power"} if wide else log_axis([values])
+    figure = overlay(lines, legend, x, y, height=340)
+    _mark_ranks(figure, legend, ranks)
+    return figure, rows
+
+
+def spectrum(f: Finding, matrix: str) -> np.ndarray:
+    """``(k,)`` singular values of the change of a matrix, those above 0; none where it has no
+    record or did not move.
+    """
+    blocks, spectra = f.array("blocks"), f.array("singular_values")
+    if blocks is None or spectra is None or matrix not in blocks.tolist():
+        return np.zeros(0)
+    s = np.asarray(spectra[blocks.tolist().index(matrix)], float)
+    return s[s > 0]
+
+
+def rank(s: np.ndarray) -> int | None:
+    """Index of the last singular value before they fall to what rounding leaves, see :data:`DROP`;
+    ``None`` where they do not.
+    """
+    falls = np.where(s[1:] < ROUNDING * s[:1], s[:-1] / s[1:], 0.0)
+    return int(falls.argmax()) + 1 if len(falls) and falls.max() > DROP else None
+
+
+def common_rank(f: Finding) -> int | None:
+    """The largest rank of the changes of a run's matrices; ``None`` where one that moved has no
+    rank, see :func:`rank`.
+    """
+    moved = [s for name in f.names("effective_rank") if len(s := spectrum(f, name))]
+    ranks = [rank(s) for s in moved]
+    known = [r for r in ranks if r is not None]
+    return max(known) if known and len(known) == len(ranks) else None
+
+
+def _mark_ranks(figure: go.Figure, legend: Legend, ranks: dict[str, int]) -> None:
+    """A line after the r-th value of each run whose change has a rank, named once for each r."""
+    for level, r in enumerate(sorted(set(ranks.values()))):
+        runs = [run for run, of in ranks.items() if of == r]
+        names = ", ".join(plain_html(legend.names[run]) for run in runs)
+        color = legend.looks[runs[0]].color if len(runs) == 1 else legend.ground.text
+        figure.add_vline(x=r + 0.5, line={"color": color, "width": 1, "dash": "dot"})
+        figure.add_annotation(
+            x=r + 0.5, y=1 - 0.08 * level, yref="y domain", text=f"rank {r}: {names}",
+            showarrow=False, xanchor="left", yanchor="top", xshift=4,
+            font={"color": color, "size": 12}, bgcolor=legend.ground.paper,
+        )  # fmt: skip
 
 
 def zero_shot(found: Sequence[Finding], legend: Legend) -> go.Figure | None:
@@ -112,10 +183,10 @@ def figures(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
     """Drift of each matrix; singular values of the change that is largest in any run; drift against
     zero-shot loss.
     """
-    first = matrices(found)
+    first = moved_most(found)
     above: dict[str, go.Figure] = {}
-    if first and (spectrum := singular(found, legend, first[0])[0]) is not None:
-        above[f"Singular values of the change of {short_weight(first[0])}"] = spectrum
+    if first and (falling := singular(found, legend, first[0])[0]) is not None:
+        above[f"Singular values of the change of {weight_name(first[0])}"] = falling
     if (lost := zero_shot(found, legend)) is not None:
         above["Drift against zero-shot loss"] = lost
     moved = by_matrix(found, legend)

@@ -7,7 +7,7 @@ variants of a method are shades of its colour.
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
@@ -176,6 +176,20 @@ def shade(color: str, step: int, ground: Ground) -> str:
     return "#" + "".join(f"{round(v + abs(share) * (end - v)):02X}" for v in _channels(color))
 
 
+def on_light() -> dict[str, str]:
+    """Every colour of dark ground -> the one that stands for it on light ground, as ``#RRGGBB``."""
+    pairs = {
+        shade(color.dark, step, DARK): shade(color.light, step, LIGHT)
+        for color in (_GREY, *_COLORS)
+        for step in range(SHADES)
+    }
+    grounds = {
+        getattr(DARK, name).upper(): getattr(LIGHT, name).upper()
+        for name in ("text", "muted", "grid", "paper")
+    }
+    return pairs | grounds
+
+
 def contrast(one: str, other: str) -> float:
     """Contrast ratio of two ``#rrggbb`` (WCAG 2.1), 1 to 21."""
     high, low = sorted((_luminance(one), _luminance(other)), reverse=True)
@@ -219,3 +233,23 @@ def of_sets(names: Iterable[str], ground: Ground) -> dict[str, str]:
         taken.add(place)
         found[name] = _SETS[place]
     return found | {"adv": _ATTACKED}
+
+
+def of_values(values: Sequence[str], ground: Ground) -> dict[str, str]:
+    """Colours of the values of a setting, in their order: hues where they are few, else one ramp
+    from blue over purple to red.
+    """
+    light = ground.name == "light"
+    hues = [color.light if light else color.dark for color in _COLORS]
+    if len(values) <= len(hues):
+        return dict(zip(values, hues, strict=False))
+    stops = [color.light if light else color.dark for color in (_BLUE, _PURPLE, _RED)]
+    return {v: _between(stops, i / (len(values) - 1)) for i, v in enumerate(values)}
+
+
+def _between(stops: Sequence[str], at: float) -> str:
+    """A colour on the way through ``stops``, ``at`` in [0, 1]."""
+    first = min(int(at * (len(stops) - 1)), len(stops) - 2)
+    share = at * (len(stops) - 1) - first
+    ends = zip(_channels(stops[first]), _channels(stops[first + 1]), strict=True)
+    return "#" + "".join(f"{round(a + share * (b - a)):02X}" for a, b in ends)

@@ -2,29 +2,22 @@
 findings.
 """
 
-import base64
-import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
-from PIL import Image
 
-from grace_geom.plots.cells import CHROME, WIDTH
+from grace_geom.plots import strips
 from grace_geom.plots.compose import pages
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.palette import Ground
 from grace_geom.plots.panels import Curve, Point, below, heat, overlay
 from grace_geom.plots.sample import sample
-from grace_geom.plots.style import dress, plain_html
+from grace_geom.quantities import radius
 from grace_geom.records import Finding, wilson
 
-MAGNIFIED = 16
-"""Perturbations are shown times this, around middle grey: 4/255 would be invisible."""
 EXAMPLES = 4
 """Pictures in a row."""
-GAP = 2
-"""Columns of pixels between the three pictures of an example."""
 
 
 def attacks(found: Sequence[Finding]) -> list[str]:
@@ -62,8 +55,48 @@ def curves(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
                 {"title": "ε in 1/255", "range": [-0.04 * most, 1.04 * most]},
                 {"title": "Accuracy (%)", "range": [-4, 104]},
             )
-            drawn[attack.upper()] = overlay(lines, legend, x, y, height=340)
+            drawn[attack_name(attack)] = overlay(lines, legend, x, y, height=340)
     return drawn
+
+
+def attack_name(attack: str) -> str:
+    """``apgd-ce`` -> ``APGD-CE``."""
+    return attack.upper()
+
+
+def strongest(found: Sequence[Finding]) -> str:
+    """The attack of the curves that leaves the lowest accuracy, mean over runs and radii; empty
+    where no curve was measured.
+    """
+    left: dict[str, list[float]] = {}
+    for attack in attacks(found):
+        for c in (c for f in found if (c := curve(f, attack)) is not None):
+            left.setdefault(attack, []).append(float(np.mean(c.y[1:])))
+    known = {attack: np.mean(y) for attack, y in left.items() if np.isfinite(y).all()}
+    return min(known, key=lambda attack: known[attack]) if known else ""
+
+
+def half_life(f: Finding, attack: str) -> Point | None:
+    """The radius, in 1/255, at which half of the clean accuracy is left, between measured radii on
+    a straight line; infinite where more than half is left at the largest one. The interval is where
+    the ends of the accuracies' intervals cross the same level. ``None`` without a curve.
+    """
+    c = curve(f, attack)
+    if c is None or c.low is None or c.high is None or not np.isfinite(c.y).all():
+        return None
+    level = float(c.y[0]) / 2
+    return Point(*(_crossing(np.asarray(c.x), np.asarray(y), level) for y in (c.y, c.low, c.high)))
+
+
+def _crossing(x: np.ndarray, y: np.ndarray, level: float) -> float:
+    """Where a falling line first reaches a level; infinite where it does not."""
+    there = np.flatnonzero(y <= level)
+    if not len(there):
+        return float("inf")
+    i = int(there[0])
+    if i == 0 or y[i] == y[i - 1]:
+        return float(x[i])
+    return float(x[i - 1] + (y[i - 1] - level) / (y[i - 1] - y[i]) * (x[i] - x[i - 1]))
 
 
 def margins(found: Sequence[Finding], legend: Legend) -> go.Figure | None:
@@ -125,6 +158,15 @@ def drops(f: Finding, attack: str, eps: float) -> dict[str, Point]:
     return found
 
 
+def hit_most(drops: Mapping[str, Mapping[str, Point]]) -> list[str]:
+    """Classes by what they lose, mean over runs, the most first."""
+    lost: dict[str, list[float]] = {}
+    for known in drops.values():
+        for name, p in known.items():
+            lost.setdefault(name, []).append(p.value)
+    return sorted(lost, key=lambda name: -float(np.mean(lost[name])))
+
+
 def examples(f: Finding) -> list[tuple[np.ndarray, str, str]]:
     """Triples (clean | perturbation, magnified around grey | attacked) as ``(H, W, 3)`` uint8,
     both predictions."""
@@ -134,11 +176,7 @@ def examples(f: Finding) -> list[tuple[np.ndarray, str, str]]:
         return []
     found = []
     for x, x_adv, d, a, b in zip(clean, adv, delta, before, after, strict=True):
-        grey = (
-            (255 * np.clip(0.5 + MAGNIFIED * np.asarray(d, float), 0, 1)).round().astype(np.uint8)
-        )
-        gap = np.full((x.shape[0], GAP, 3), 255, np.uint8)
-        found.append((np.concatenate([x, gap, grey, gap, x_adv], axis=1), str(a), str(b)))
+        found.append((strips.beside([x, strips.magnified(d), x_adv]), str(a), str(b)))
     return found
 
 
@@ -146,40 +184,8 @@ def strip(f: Finding, ground: Ground) -> go.Figure | None:
     """The pictures of :func:`examples` of one run side by side, both predictions below each;
     ``None`` where there are none.
     """
-    figure, shown = go.Figure(), examples(f)
-    if not shown:
-        return None
-    height, width = shown[0][0].shape[:2]
-    step = 1.08 * width
-    for i, (pixels, before, after) in enumerate(shown):
-        figure.add_image(source=_data_uri(pixels), x0=i * step, hoverinfo="skip")
-        figure.add_annotation(
-            text=f"{plain_html(before)} → {plain_html(after)}",
-            x=i * step + (width - 1) / 2,
-            y=height - 0.5,
-            yanchor="top",
-            showarrow=False,
-            font={"size": 12},
-        )
-    hidden = {"visible": False, "constrain": "domain"}  # below them there is room for words
-    across = (EXAMPLES - 1) * step + width
-    x = hidden | {"range": [-0.5, across - 0.5]}
-    y = hidden | {"range": [height - 0.5, -0.5], "scaleanchor": "x"}
-    y["showticklabels"] = False
-    high = round(CHROME + WIDTH * height / across)  # no band above the pictures in print
-    return dress(figure, ground, high, xaxis=x, yaxis=y, margin={"b": 24})
-
-
-def _data_uri(pixels: np.ndarray) -> str:
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "png")
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
-
-
-def enlarged(picture: np.ndarray, height: int = 96) -> np.ndarray:
-    """Nearest neighbours, to at least ``height`` pixels: small images stay sharp."""
-    times = max(1, -(-height // picture.shape[0]))
-    return picture.repeat(times, axis=0).repeat(times, axis=1)
+    shown = [(pixels, f"{before} → {after}") for pixels, before, after in examples(f)]
+    return strips.strip(shown, ground, EXAMPLES)
 
 
 def figures(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
@@ -187,17 +193,17 @@ def figures(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
     and, of several runs, transfer between them.
     """
     s = found[0].result.settings
-    note, at = sample(found), f"ε = {255 * float(s.get('eps', 0)):.3g}/255"
+    note, at = sample(found), f"ε = {radius(float(s.get('eps', 0)))}"
     steps = f"ℓ∞, {s.get('steps')} steps"
-    strips = [{legend.names[f.run]: strip(f, legend.ground)} for f in found]
+    shown = [{legend.names[f.run]: strip(f, legend.ground)} for f in found]
     margin, seen = margins(found, legend), transfer(found, legend)
     rows: dict[str, tuple[str, list[dict[str, go.Figure | None]], str]] = {
         "": ("Accuracy against the radius of the attack", [{**curves(found, legend)}],
              f"{note}, {steps}; bands: Wilson 95 % intervals"),
         "margins": ("Margins on clean images", [{"": margin}],
                     f"{note}; bands hold the whole line at 95 % (DKW)"),
-        "examples": ("Images that the attack turned", strips,
-                     f"clean, perturbation × {MAGNIFIED} on grey, attacked: PGD, {at}, {steps}; "
+        "examples": ("Images that the attack turned", shown,
+                     f"clean, perturbation × {strips.MAGNIFIED} on grey, attacked: PGD, {at}, {steps}; "
                      "below, what they are taken for"),
         "transfer": ("Who is fooled by whose images", [{"": seen if len(found) > 1 else None}],
                      f"{note}; accuracy in percent on images found by PGD, {at}"),

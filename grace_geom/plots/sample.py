@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from grace_geom.quantities import radius
 from grace_geom.records import Finding
 
 
@@ -48,7 +49,7 @@ def intervals(found: Sequence[Finding], *keys: str) -> str:
 def attack(found: Sequence[Finding]) -> str:
     """The attack behind adversarial features or losses."""
     s = found[0].result.settings
-    return f"PGD, ε = {255 * float(s.get('eps', 0)):.3g}/255, {s.get('attack_steps')} steps"
+    return f"PGD, ε = {radius(float(s.get('eps', 0)))}, {s.get('attack_steps')} steps"
 
 
 def sample_size(used: Mapping[str, Mapping[str, int]], asked: int) -> str:

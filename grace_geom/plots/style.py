@@ -18,6 +18,11 @@ def plain_html(text: str) -> str:
     return html.escape(text, quote=False).replace("$", "&#36;").replace("%{", "&#37;{")
 
 
+def unbroken(text: str) -> str:
+    """Text whose lines break at no percent sign and within no equation."""
+    return re.sub(r" (?=%)|(?<=\w) (?== \S)|(?<=\w =) ", "\u00a0", text)
+
+
 def faint(color: str) -> str:
     """``#rrggbb`` at half strength."""
     return see_through(color, 0.5)
@@ -28,10 +33,12 @@ def see_through(color: str, share: float) -> str:
     return f"rgba({', '.join(str(int(color[i : i + 2], 16)) for i in (1, 3, 5))}, {share:g})"
 
 
-def short_weight(name: str) -> str:
-    """``visual.transformer.resblocks.3.attn.in_proj_weight`` -> ``3 attn.in_proj``."""
-    name = re.sub(r"^(visual\.)?(transformer\.resblocks\.|trunk\.blocks\.)?", "", name)
-    return re.sub(r"^(\d+)\.", r"\1 ", re.sub(r"[._]weight$", "", name))
+def on_screen(ground: Ground) -> dict[str, Any]:
+    """Layout of what only a screen has: whole names at the pointer, and a bar of tools in the
+    page's own colours.
+    """
+    bar = {"bgcolor": "rgba(0,0,0,0)", "color": ground.muted, "activecolor": ground.text}
+    return {"hoverlabel": {"namelength": -1}, "modebar": bar}
 
 
 def dress(figure: go.Figure, ground: Ground, height: int, **layout: Any) -> go.Figure:
@@ -54,7 +61,7 @@ def dress(figure: go.Figure, ground: Ground, height: int, **layout: Any) -> go.F
         plot_bgcolor="rgba(0,0,0,0)",
         font={"size": 12, "color": ground.text, "family": "Source Sans, sans-serif"},
         margin={"l": 10, "r": 12, "t": 12, "b": 10},
-        hoverlabel={"namelength": -1},
+        **on_screen(ground),
         legend={
             "orientation": "h",
             "yanchor": "bottom",

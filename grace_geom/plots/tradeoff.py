@@ -46,6 +46,7 @@ def tradeoff(
     x: str,
     y: str,
     titles: tuple[str, str],
+    size: tuple[int, int] = SIZE,
 ) -> go.Figure | None:
     """Two columns of the summary against each other, in percent, with 95 % intervals.
 
@@ -57,6 +58,7 @@ def tradeoff(
         legend: Name and look of each run.
         x, y: Columns.
         titles: Of the axes.
+        size: Width and height inside of the axes, in pixels.
 
     Returns:
         ``None`` where no run has both columns.
@@ -64,8 +66,8 @@ def tradeoff(
     points = _points(estimates, x, y)
     if not points:
         return None
-    figure = dress(go.Figure(), legend.ground, 430)
-    _add_panel(figure, points, legend, (x, y), titles, SIZE, {})
+    figure = dress(go.Figure(), legend.ground, size[1] + 70)
+    _add_panel(figure, points, legend, (x, y), titles, size, {})
     return figure
 
 

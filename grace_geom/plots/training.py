@@ -1,15 +1,17 @@
-"""Logged numbers against the step."""
+"""What a run logged while it trained, as figures: panels below each other on one axis."""
 
 import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
 from grace_geom.plots.legend import Legend
-from grace_geom.plots.style import dress, plain_html
+from grace_geom.plots.palette import Look
+from grace_geom.plots.style import dress, plain_html, see_through
 from grace_geom.records import number
 
 TITLES = {
@@ -36,13 +38,56 @@ TITLES = {
     "cos_id_awp": "Cosine of clean and perturbed-weight features",
     "cos_adv_awp": "Cosine of attacked and perturbed-weight features",
 }
+MEANINGS = {
+    "loss": "what the optimiser minimises, the sum of the terms below",
+    "loss_task": "cross-entropy on clean images: accuracy where the run trains",
+    "loss_lar": "cross-entropy on attacked images at weights that were moved to where it is "
+    "highest, times its factor: it presses on sharpness",
+    "loss_gv": "volume spanned by the clean, the attacked and the perturbed-weight feature of an "
+    "image, times its factor: 0 where all three agree",
+    "loss_adv": "cross-entropy on attacked images",
+    "gram_volume": "the same volume without the factor, between 0 (features agree) and 1 "
+    "(orthogonal)",
+    "cos_id_adv": "how far the attack turns a feature: 1, not at all",
+    "cos_id_awp": "how far the attack and the weight perturbation turn it together",
+    "cos_adv_awp": "what the weight perturbation adds to the attack",
+    "train_acc_awp": "of the worst case that GRACE and AWP train on",
+    "val_acc_pgd": "of images that no step has seen, under a short attack: the number that shows "
+    "robust overfitting",
+    "grad_norm": "before clipping; a rise by powers of ten comes before divergence",
+}
+"""One line for what the name of a logged number does not say."""
 GROUPS = {
     "Loss": r"loss$|loss_", "Accuracy": r"(train|val)_acc", "Feature geometry": r"cos_|gram_",
     "Optimiser and speed": r"lr$|grad_norm|images_per_s",
 }  # fmt: skip
 
+ALONG = {"step": "Step", "epoch": "Epoch", "images_seen": "Images seen", "seconds": "Time"}
+"""What numbers can be drawn against, by its name in the log."""
+_UNITS = ((3 * 3600.0, 3600.0, "h"), (180.0, 60.0, "min"), (0.0, 1.0, "s"))
+_PANEL, _GAP, _AROUND = 108, 40, 74
+"""Pixels of a panel, between two, and around all."""
+FEW = 20
+"""Numbers that are shown as they are: an average of so few would hide when they were measured."""
+Rows = Sequence[Mapping[str, Any]]
 
-def groups(records: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, list[str]]:
+
+@dataclass(frozen=True)
+class View:
+    """How logged numbers are shown.
+
+    Attributes:
+        along: A key of :data:`ALONG`.
+        smoothing: Weight of the past in the moving average, in [0, 1); 0: none.
+        log: Whether axes of positive numbers without a bound are logarithmic.
+    """
+
+    along: str = "step"
+    smoothing: float = 0.0
+    log: bool = False
+
+
+def groups(records: Mapping[str, Rows]) -> dict[str, list[str]]:
     """The logged numbers by heading, in a fixed order; what is no series of its own (n, seconds) is
     left out.
     """
@@ -61,65 +106,180 @@ def title(key: str) -> str:
     return TITLES.get(key, key)
 
 
-def training(
-    records: Mapping[str, Sequence[Mapping[str, Any]]], legend: Legend, key: str
-) -> go.Figure | None:
-    """One logged number against the step, one line a run."""
-    figure = go.Figure()
-    for run, rows in records.items():
-        steps, values = series(rows, key)
-        if not steps:
-            continue
-        style = legend.looks[run]
-        figure.add_scatter(
-            x=steps,
-            y=values,
-            name=plain_html(legend.names[run]),
-            mode="lines" if len(steps) > 40 else "lines+markers",
-            line={"color": style.color, "dash": style.dash, "width": 1.8},
-            marker={"symbol": style.marker, "size": 7, "color": style.color},
-            hovertemplate=f"{plain_html(key)}, step %{{x}}: %{{y:.4g}}",
-        )
-    if not figure.data:
-        return None
-    numbers = {"tickformat": ".1%"} if "acc" in key else {"exponentformat": "power"}
-    yaxis = {
-        "title": _short(key),
-        "range": _room([y for line in figure.data for y in line.y], key),
-        **numbers,
-    }
-    last = max(max(line.x) for line in figure.data)
-    xaxis = {"title": "Step", "range": [0, 1.04 * last] if last else [-0.5, 1]}
-    return dress(figure, legend.ground, 270, xaxis=xaxis, yaxis=yaxis, showlegend=False)
+def smooth(values: Sequence[float] | np.ndarray, weight: float) -> np.ndarray:
+    """Exponential moving average without the pull to zero of its start.
 
+    ``m_t = weight m_{t-1} + (1 - weight) v_t`` from ``m_0 = 0``, divided by ``1 - weight^t``
+    (Kingma & Ba 2015, sec. 3): the first is the first value, and a constant stays what it is.
 
-def _room(values: Sequence[float], key: str) -> list[float] | None:
-    """A range that holds all values and goes no further than they can."""
-    finite = [v for v in values if np.isfinite(v)]
-    if not finite:
-        return None
-    low, high = min(finite), max(finite)
-    room = 0.08 * (high - low) or 0.1 * abs(high) or 1.0
-    least = -1.0 if key.startswith("cos_") else 0.0
-    most = 1.0 if "acc" in key or key.startswith("cos_") else np.inf
-    margin = 0.01 * (high - low or 1.0)  # a line at its bound is not cut in half
-    return [max(low - room, min(least, low) - margin), min(high + room, max(most, high) + margin)]
+    Args:
+        values: ``(n,)``, finite.
+        weight: Of the past, in [0, 1).
 
-
-def _short(key: str) -> str:
-    words = title(key).split(":")[0]
-    return "<br>".join(textwrap.wrap(words, 30, break_on_hyphens=False))
+    Returns:
+        ``(n,)`` float64.
+    """
+    found, mean, share = np.array(values, float), 0.0, 1.0
+    for i, value in enumerate(found):
+        mean, share = weight * mean + (1 - weight) * float(value), share * weight
+        found[i] = mean / (1 - share)
+    return found
 
 
 def series(
-    rows: Iterable[Mapping[str, Any]], key: str, most: int = 2000
+    rows: Iterable[Mapping[str, Any]], key: str, most: int = 2000, along: str = "step"
 ) -> tuple[list[float], list[float]]:
-    """Steps and values of one logged number, thinned to at most ``most`` points with both ends
+    """Places and values of one logged number, thinned to at most ``most`` points with both ends
     kept. NaN and infinities are left out: they would cut a line into nothing.
+
+    Args:
+        rows: Records.
+        key: The number.
+        most: Points.
+        along: A key of :data:`ALONG`.
     """
-    known = [(number(row.get("step")), number(row.get(key))) for row in rows]
-    pairs = [(step, value) for step, value in known if step is not None and value is not None]
-    if len(pairs) > most:
-        last = len(pairs) - 1
-        pairs = [pairs[round(i * last / (most - 1))] for i in range(most)]
-    return [step for step, _ in pairs], [value for _, value in pairs]
+    known = [(number(row.get(along)), number(row.get(key))) for row in rows]
+    pairs = [(at, value) for at, value in known if at is not None and value is not None]
+    kept = [pairs[i] for i in _thinned(len(pairs), most)]
+    return [at for at, _ in kept], [value for _, value in kept]
+
+
+def _thinned(n: int, most: int) -> Iterable[int]:
+    return (round(i * (n - 1) / (most - 1)) for i in range(most)) if n > most else range(n)
+
+
+def stack(
+    records: Mapping[str, Rows], legend: Legend, keys: Sequence[str], view: View | None = None
+) -> go.Figure | None:
+    """Logged numbers below each other on one axis, one line a run; ``None`` where nothing is there.
+
+    The smoothed line stands before the numbers as logged, which are faint. The pointer marks one
+    place in all panels.
+
+    Args:
+        records: Run -> its records.
+        legend: Name and look of each run.
+        keys: Logged numbers, the first above.
+        view: How they are shown.
+    """
+    view, unit = view or View(), _unit(records, view or View())
+    most = max(200, min(2000, 12_000 // max(len(records), 1)))
+    figure, shown = go.Figure(), []
+    for key in keys:
+        lines: list[go.Scatter] = []
+        for run, rows in records.items():
+            at, values = series(rows, key, most=10**9, along=view.along)
+            xs = np.asarray(at) / unit[0]
+            lines += _lines(xs, np.asarray(values), key, _who(run, legend), view, most)
+        if lines:
+            shown.append((key, lines))
+    for turn, (_, lines) in enumerate(shown, 1):
+        figure.add_traces([line.update(xaxis="x", yaxis=_axis("y", turn)) for line in lines])
+    if not shown:
+        return None
+    return _dressed(figure, legend, shown, view, unit[1])
+
+
+def _who(run: str, legend: Legend) -> tuple[str, str, Look]:
+    return run, plain_html(legend.names[run]), legend.looks[run]
+
+
+def _lines(
+    xs: np.ndarray, values: np.ndarray, key: str, who: tuple[str, str, Look], view: View, most: int
+) -> list[go.Scatter]:
+    """The line of a run in a panel, and its numbers as logged where it is smoothed."""
+    if not len(xs):
+        return []
+    run, name, look = who
+    smoothed = view.smoothing > 0 and len(values) > FEW
+    kept = list(_thinned(len(xs), most))
+    drawn = smooth(values, view.smoothing) if smoothed else values
+    base = {"x": xs[kept], "name": name, "legendgroup": run, "showlegend": False}
+    line = go.Scatter(
+        **base, y=drawn[kept],
+        mode="lines" if len(xs) > 40 else "lines+markers",
+        line={"color": look.color, "dash": look.dash, "width": 1.8},
+        marker={"symbol": look.marker, "size": 6, "color": look.color},
+        hovertemplate=f"{plain_html(key)} %{{y:.4g}}",
+    )  # fmt: skip
+    if not smoothed:
+        return [line]
+    faint = {"color": see_through(look.color, 0.28), "width": 1}
+    raw = go.Scatter(**base, y=values[kept], mode="lines", line=faint, hoverinfo="skip")
+    return [raw, line]
+
+
+def _axis(letter: str, turn: int) -> str:
+    return letter if turn == 1 else f"{letter}{turn}"
+
+
+def _unit(records: Mapping[str, Rows], view: View) -> tuple[float, str]:
+    """Seconds in a unit of the axis, and what the axis is called."""
+    if view.along != "seconds":
+        return 1.0, ALONG[view.along]
+    known = [number(row.get("seconds")) or 0.0 for rows in records.values() for row in rows]
+    longest = max(known, default=0.0)
+    _, seconds, name = next(unit for unit in _UNITS if longest >= unit[0])
+    return seconds, f"Time of training ({name})"
+
+
+def _dressed(
+    figure: go.Figure, legend: Legend, shown: Sequence[tuple[str, list[go.Scatter]]], view: View,
+    along: str,
+) -> go.Figure:  # fmt: skip
+    """Places of the panels, their names, and one pointer for all."""
+    n = len(shown)
+    inner = n * _PANEL + (n - 1) * _GAP
+    last = max(float(np.max(line.x)) for _, lines in shown for line in lines)
+    dress(figure, legend.ground, inner + _AROUND, showlegend=False, hovermode="x unified",
+          hoversubplots="axis", uirevision=view.along, margin={"t": 26},
+          hoverlabel={"namelength": -1, "bgcolor": legend.ground.paper})  # fmt: skip
+    spike = {"showspikes": True, "spikemode": "across", "spikethickness": 1, "spikedash": "solid",
+             "spikecolor": legend.ground.muted, "spikesnap": "cursor"}  # fmt: skip
+    figure.update_xaxes(
+        anchor=_axis("y", n), range=[0, 1.03 * last] if last else [-0.5, 1],
+        title={"text": along, "standoff": 6}, **spike,
+    )  # fmt: skip
+    for turn, (key, lines) in enumerate(shown, 1):
+        top = 1 - (turn - 1) * (_PANEL + _GAP) / inner
+        values = np.concatenate([np.asarray(line.y, float) for line in lines])
+        settings = _numbers(key, values, view) | {
+            "domain": [max(0.0, top - _PANEL / inner), top], "anchor": "x", "nticks": 5,
+        }  # fmt: skip
+        axis = {"gridcolor": legend.ground.grid, "zeroline": False, "ticks": "outside",
+                "linecolor": legend.ground.muted, "tickcolor": legend.ground.muted,
+                "automargin": True}  # fmt: skip
+        figure.update_layout({_axis("yaxis", turn): axis | settings})
+        figure.add_annotation(
+            text=plain_html(_short(key)), showarrow=False,
+            x=0, xref="x domain", xanchor="left", y=1, yref=f"{_axis('y', turn)} domain",
+            yanchor="bottom", yshift=3, font={"size": 13, "color": legend.ground.text},
+        )  # fmt: skip
+    return figure
+
+
+def _short(key: str) -> str:
+    return textwrap.shorten(title(key).split(":")[0], 50, placeholder=" …")
+
+
+def _numbers(key: str, values: np.ndarray, view: View) -> dict[str, Any]:
+    """Range and numbers of an axis: it holds all values and goes no further than they can."""
+    if view.log and not _bounded(key) and (values > 0).all():
+        low, high = np.log10(values.min()), np.log10(values.max())
+        room = 0.06 * (high - low) or 0.1
+        return {"type": "log", "range": [low - room, high + room], "exponentformat": "power"}
+    numbers = {"tickformat": ".0%"} if "acc" in key else {"exponentformat": "power"}
+    return {"range": _room(values, key)} | numbers
+
+
+def _bounded(key: str) -> bool:
+    return "acc" in key or key.startswith("cos_")
+
+
+def _room(values: np.ndarray, key: str) -> list[float]:
+    low, high = float(values.min()), float(values.max())
+    room = 0.08 * (high - low) or 0.1 * abs(high) or 1.0
+    least = -1.0 if key.startswith("cos_") else 0.0
+    most = 1.0 if _bounded(key) else np.inf
+    margin = 0.01 * (high - low or 1.0)  # a line at its bound is not cut in half
+    return [max(low - room, min(least, low) - margin), min(high + room, max(most, high) + margin)]

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from grace_geom.plots import curvature, features, layers
-from grace_geom.plots.columns import columns, is_matrix, matrix_axis, union
+from grace_geom.plots import curvature, features, layers, spectra
+from grace_geom.plots.columns import columns, is_matrix, matrix_axis, shade_blocks, union
 from grace_geom.plots.compose import pages
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.panels import Curve, measures, overlay, point
 from grace_geom.plots.sample import said
+from grace_geom.plots.weight_names import in_order, weight_name
 from grace_geom.records import Finding
 
 Figures = dict[str, go.Figure]
@@ -24,14 +25,14 @@ FEATURES = {
 
 def spectrum(found: Sequence[Finding], legend: Legend) -> Figures:
     """Density and largest eigenvalues above, mean curvature of each matrix below."""
-    settings, width = found[0].result.settings, curvature.kernel(found)
+    settings, width = found[0].result.settings, spectra.kernel(found)
     smoothed, probes = "", int(settings.get("density_probes", 0))
     if width is not None:
         smoothed = f"density: Gaussian kernel, σ = {width:.3g}, " + (
             f"band: spread of {probes} probes" if probes > 1 else "one probe"
         )
     above = {
-        "Spectral density": _lower(curvature.density(found, legend)),
+        "Spectral density": _lower(spectra.density(found, legend)),
         "Largest eigenvalues": eigenvalues(found, legend),
     }
     below = {"Mean curvature of each matrix, κ = trace / entries": by_matrix(found, legend)}
@@ -59,21 +60,21 @@ def by_matrix(found: Sequence[Finding], legend: Legend) -> go.Figure | None:
     """Mean curvature of each weight matrix of any run, with 95 % intervals."""
     names = matrices(found)
     points = {
-        f.run: {n: p for n in names if (p := point(f.value(f"kappa/{n}"))) is not None}
+        f.run: {weight_name(n): p for n in names if (p := point(f.value(f"kappa/{n}"))) is not None}
         for f in found
     }
     y = {"title": "Mean curvature κ", "exponentformat": "power"}
-    figure = columns(points, names, legend, y, 320, matrix_axis(names))
-    ground = legend.ground
-    return figure and figure.add_hline(y=0, line={"color": ground.muted, "width": 1}, layer="below")
+    heads, ground = [weight_name(n) for n in names], legend.ground
+    figure = columns(points, heads, legend, y, 320, matrix_axis(names))
+    if figure is None:
+        return None
+    figure.add_hline(y=0, line={"color": ground.muted, "width": 1}, layer="below")
+    return shade_blocks(figure, names, ground)
 
 
 def matrices(found: Sequence[Finding]) -> list[str]:
-    """Names of the matrices of all runs in the network's order: open_clip lists the last one
-    first.
-    """
-    names = union(f.names("kappa") for f in found)
-    return sorted((n for n in names if is_matrix(n)), key=lambda n: n == "visual.proj")
+    """Names of the matrices of all runs in the network's order."""
+    return in_order(n for n in union(f.names("kappa") for f in found) if is_matrix(n))
 
 
 def sharpness(found: Sequence[Finding], legend: Legend) -> Figures:
@@ -148,7 +149,7 @@ def trace_share(found: Sequence[Finding], legend: Legend) -> go.Figure | None:
         order = np.argsort(traces)[::-1]
         kept = np.clip(traces[order], 0, None)
         if kept.sum() > 0:
-            names = [str(name) for name in np.asarray(f.array("curvature/matrices"))[order]]
+            names = [weight_name(str(name)) for name in f.array("curvature/matrices")[order]]
             k = np.arange(1, len(kept) + 1)
             lines[f.run] = Curve(k, np.cumsum(kept) / kept.sum(), names=names)
     if not lines:

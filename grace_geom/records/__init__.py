@@ -2,6 +2,7 @@
 imported here.
 """
 
+from grace_geom.quantities import in_levels, plus_minus
 from grace_geom.records.accuracy import SUITES, Accuracy, pack
 from grace_geom.records.analysis import RESULT_FORMAT, Measure, Part, Result
 from grace_geom.records.answers import SUITES_OF
@@ -40,6 +41,7 @@ from grace_geom.records.paired import (
     seeds_difference,
     set_difference,
 )
+from grace_geom.records.run_notes import HIDDEN, NOTES_FILE, RunNotes
 from grace_geom.records.schema import NewerRecordError, RecordError, number, read_settings
 from grace_geom.records.statistics import RankCorrelation, rank_correlation, rankdata, wilson
 from grace_geom.records.summary import (
@@ -67,7 +69,9 @@ __all__ = [
     "DEFAULT_EPOCHS",
     "DIAL_FORMAT",
     "EVAL_FORMAT",
+    "HIDDEN",
     "MARK",
+    "NOTES_FILE",
     "NOT_MEASURED",
     "RESULT_FORMAT",
     "SUITES",
@@ -88,6 +92,7 @@ __all__ = [
     "RecordError",
     "Result",
     "RunFiles",
+    "RunNotes",
     "Uneven",
     "analysis_files",
     "attack_text",
@@ -104,6 +109,7 @@ __all__ = [
     "headline_whole",
     "how_intervals",
     "image_difference",
+    "in_levels",
     "inside",
     "is_mean_per_class",
     "list_runs",
@@ -117,6 +123,7 @@ __all__ = [
     "over_levels",
     "over_seeds",
     "pack",
+    "plus_minus",
     "questions",
     "radius_text",
     "rank_correlation",

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from grace_geom.quantities import radius
+
 Detail = Literal["name", "steps", "all"]
 
 
@@ -32,7 +34,7 @@ def attack_text(attack: Mapping[str, Any] | None, detail: Detail = "steps") -> s
 
 def radius_text(eps: float, norm: str = "linf") -> str:
     """``4/255``, in grey levels; ``0.5 (l2)`` in another norm than l-infinity."""
-    return f"{255 * eps:.4g}/255" if norm == "linf" else f"{eps:.4g} ({norm})"
+    return radius(eps) if norm == "linf" else f"{eps:.4g} ({norm})"
 
 
 def _counts(part: Mapping[str, Any]) -> list[str]:

@@ -82,6 +82,17 @@ def read_record(path: Path | str, expected: str) -> Plain:
         RecordError: If the file is missing, truncated, or of another kind.
     """
     plain = read_json(path)
+    check_format(plain, expected, path)
+    return plain
+
+
+def check_format(plain: Any, expected: str, path: Path | str) -> None:
+    """Whether a file says that it is ``expected`` (``NAME/VERSION``) or an older version of it.
+
+    Raises:
+        NewerRecordError: If it is of a newer version.
+        RecordError: If it is of another kind, or does not say.
+    """
     found = plain.get("format") if isinstance(plain, dict) else None
     name, _, version = str(found).rpartition("/")
     wanted, _, known = expected.rpartition("/")
@@ -94,7 +105,6 @@ def read_record(path: Path | str, expected: str) -> Plain:
             f"{path}: written by a newer version ({found}; this one reads {expected}): update "
             "grace_geom"
         )
-    return plain
 
 
 def read_settings(path: Path | str) -> Plain:

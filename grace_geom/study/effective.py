@@ -9,12 +9,14 @@ from typing import Any
 
 from grace_geom.evaluation.shift_tables import without_attack
 from grace_geom.records import Accuracy, Estimate, RecordError, counted, measured_on
-from grace_geom.records.effective import ProbitLine, above_line, line_through, smoothed
+from grace_geom.records.effective import LEAST, ProbitLine, above_line, line_through, smoothed
 from grace_geom.study.rows import Row
 from grace_geom.study.sets import set_estimate
 from grace_geom.tables import Cell, Table, percent
 
 MEAN = "mean over sets"
+CLEAN = ("zero-shot", "ft", "lora", "wise-ft", "l2-sp", "sam", "lp-ft", "flyp", "linear-probe")
+"""Methods that train without attack, in the order in which they are offered."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +172,7 @@ def _shift(rows: Sequence[Row], data: str) -> Shift:
     try:
         line = line_through([at for clean_model, _, _, at in kept.values() if clean_model])
     except RecordError as error:
-        raise RecordError(_what_is_needed(str(error), apart)) from None
+        raise RecordError(_what_is_needed(str(error), apart, [row.label for row in rows])) from None
     placed = tuple(
         Placed(label, clean_model, clean, shifted, line.at(at[0]), above_line(line, at[0], shifted))
         for label, (clean_model, clean, shifted, at) in kept.items()
@@ -188,9 +190,12 @@ def _used(accuracies: Sequence[Accuracy], data: str) -> tuple[list[Accuracy], li
     return [*counted(accuracies, "ID").values()], [a for a in shifted if data in (MEAN, a.data)]
 
 
-def _what_is_needed(reason: str, apart: Sequence[str]) -> str:
+def _what_is_needed(reason: str, apart: Sequence[str], labels: Sequence[str]) -> str:
+    """Why there is no line, and methods that the study does not have and that would help."""
     what = reason.partition(": name ")[0]
-    more = "add methods that train without attack, such as --methods zero-shot,ft,lora"
+    others = [name for name in CLEAN if name not in labels][:LEAST]
+    such = f", such as {', '.join(others)}" if others else ""
+    more = f"add methods that train without attack to --methods{such}"
     return "; ".join([f"{what}: {more}", *_left_out(apart)])
 
 

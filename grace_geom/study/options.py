@@ -2,7 +2,6 @@
 equal terms.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from grace_geom.config import TrainConfig, differing, make_config, stored_settings
 from grace_geom.errors import UserError, nearest, unknown
 from grace_geom.evaluation.compiled import Mode
+from grace_geom.files import folder_name
 from grace_geom.methods import METHODS, method_class
 from grace_geom.methods.grace import Grace
 from grace_geom.tracking import check_names
@@ -318,11 +318,6 @@ def settings_of(options: StudyOptions, label: str, seed: int) -> dict[str, Any]:
             raise UserError(f"--methods {label}: {entry!r} must be FIELD=VALUE")
         values[name] = value
     return values
-
-
-def folder_name(label: str) -> str:
-    """``grace:gv=off`` -> ``grace-gv-off``."""
-    return re.sub(r"[^A-Za-z0-9.]+", "-", label).strip("-")
 
 
 def _equal_terms(jobs: list[Job]) -> None:

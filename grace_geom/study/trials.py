@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 
 from grace_geom.config import TrainConfig, make_config
+from grace_geom.files import folder_name
 from grace_geom.methods import method_class
-from grace_geom.study.options import Job, StudyOptions, folder_name, settings_of
+from grace_geom.study.options import Job, StudyOptions, settings_of
 
 
 def best_rate(tried: Mapping[str, float | None]) -> float | None:

@@ -15,7 +15,6 @@ import msgspec
 from grace_geom.attacks import AttackSpec
 from grace_geom.checkpoint import Checkpoint, checkpoint_of, digest, link, save_checkpoint
 from grace_geom.cli import RECORD
-from grace_geom.cli.types import Number
 from grace_geom.config import TrainConfig
 from grace_geom.data import ImageSet
 from grace_geom.errors import Interrupted, UserError
@@ -25,6 +24,7 @@ from grace_geom.models import ClipClassifier
 from grace_geom.progress import Progress
 from grace_geom.serialise import plain, read_yaml, to_yaml
 from grace_geom.tracking import HIDDEN, Status, Trackers, asked
+from grace_geom.training.sentences import held_out, introduction
 from grace_geom.training.trainer import Trainer
 from grace_geom.weights import Weights
 from grace_geom.world import world
@@ -225,39 +225,9 @@ class RunDirectory(Follower):
             _cut_from(path, step + (path.stem == "metrics"))
         trainer.seconds = _last_seconds(self.out / "metrics.jsonl")
         self.progress = Progress(total, done=step, quiet=self.quiet)
-        self._introduce(trainer)
+        for line in introduction(self, trainer):
+            self.progress.say(line)
         self.trackers.start(self.config.flat(), self.out.resolve().name, done=self.saved)
-
-    def _introduce(self, trainer: Trainer) -> None:
-        """Say in a line what trains how long on what, and warn of a batch that cannot be filled."""
-        step, plan, c = trainer.run.step, trainer.plan, self.config
-        data = self.where["data"]
-        seen, asked = data["train"]["images"], c.train_images
-        few = (
-            f" (all there are, of {asked} asked for)" if asked is not None and asked > seen else ""
-        )
-        size = min(c.batch_size, seen)
-        parts = [c.model]
-        if plan.total_steps:
-            epochs = plan.total_steps / plan.steps_per_epoch
-            # linear probes have no learning rate, clean methods no attack
-            lr, eps = (getattr(trainer.method, name, None) for name in ("lr", "eps"))
-            parts.append(f"{plan.total_steps} steps of {size} images ({epochs:.3g} epochs)")
-            parts += [f"lr {lr:g}"] if lr is not None else []
-            parts += [f"ε {Number(eps)}"] if eps is not None else []
-        parts.append(f"{self.where['precision']} on {self.where['device_name']}")
-        parts.append(
-            f"{seen} training images{few}, {len(self.val)} held out, {data['test_images']} test"
-        )
-        self.progress.say(
-            f"{c.method} on {c.data}: {', '.join(parts)} -> {self.out}"
-            + f" (from step {step})" * (step > 0)
-        )
-        if plan.total_steps and c.batch_size > seen:
-            self.progress.say(
-                f"warning: --batch-size {c.batch_size} is larger than the training set: each step "
-                f"takes all {seen} images, one step an epoch. A smaller batch gives more steps"
-            )
 
     def step(self, images: int) -> None:
         """One step is done."""
@@ -272,9 +242,7 @@ class RunDirectory(Follower):
         if shown:
             self.progress.show(**shown)
         if "val_acc" in record:
-            self.progress.say(
-                f"step {record['step']}: held-out accuracy {100 * record['val_acc']:.1f} %"
-            )
+            self.progress.say(f"step {record['step']}: {held_out(record)}")
         self.trackers.log(int(record["step"]), record)
 
     def emit(self, stream: str, record: dict[str, Any]) -> None:

@@ -45,6 +45,7 @@ CALLS = {
     "feature_stability": ["--replicates", "2"],
     "hessian_spectrum": ["--top", "2", "--probes", "2", "--max-products", "4",
                          "--density-probes", "1", "--density-steps", "2", *WEIGHTS],
+    "image_gallery": ["--shown", "4", "--smooth", "1"],
     "loss_landscape": ["--slices", "random,contour,line,eigen", "--points", "3",
                        "--contour-points", "2", "--line-points", "2", *WEIGHTS],
     "parameter_drift": [],

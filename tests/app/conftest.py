@@ -3,15 +3,19 @@ functions, with made-up numbers.
 """
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
+from streamlit.testing.v1 import AppTest
 
 from grace_geom.records import Accuracy, EvalRecord, Measure, Part, Result, pack
 from tests.app.lab import make_lab
-from tests.processes import made_once
+from tests.processes import LONGEST, made_once
+
+MAIN = Path(__file__).resolve().parents[2] / "app" / "main.py"
 
 SETS = (
     ("id", "shapes"),
@@ -172,3 +176,28 @@ def broken(runs: Path) -> Path:
     plain["accuracies"][0] |= {"accuracy": None}
     wrong.write_text(json.dumps(plain))
     return runs
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """Opens the dashboard on a folder, with what a link says."""
+
+    def start(root: Path, page: str = "overview", **link: object) -> AppTest:
+        monkeypatch.setattr(sys, "argv", ["main.py", "--runs", str(root)])
+        app = AppTest.from_file(str(MAIN), default_timeout=LONGEST)
+        for name, value in link.items():
+            app.query_params[name] = value
+        return (app if page == "overview" else app.switch_page(f"views/{page}.py")).run()
+
+    return start
+
+
+def sees(app: AppTest) -> str:
+    """Everything that is written on the page."""
+    kinds = (app.title, app.subheader, app.markdown, app.caption, app.info, app.warning, app.code)
+    return "\n".join(str(element.value) for kind in kinds for element in kind)
+
+
+def specs(app: AppTest) -> list[dict]:
+    """The figures of the page."""
+    return [json.loads(element.proto.spec) for element in app.get("plotly_chart")]

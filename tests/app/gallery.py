@@ -63,6 +63,7 @@ ANALYSES = {
     "feature_stability": ["--replicates", "6", "--n", "120"],
     "anisotropy": ["--replicates", "4", "--n", "48"],
     "bound_terms": [],
+    "image_gallery": ["--shown", "24", "--shown-ood", "12", "--smooth", "4", "--n", "120"],
     "robustness_curve": [
         "--radii",
         "1/255,4/255",

@@ -39,6 +39,7 @@ ANALYSES = {
     "feature_stability": ["--replicates", "4"],
     "anisotropy": ["--replicates", "4", "--parts", "features"],
     "bound_terms": ["--replicates", "4", "--probes", "4", "--samples", "2"],
+    "image_gallery": ["--shown", "8", "--shown-ood", "4", "--smooth", "2"],
     "robustness_curve": [
         "--radii",
         "8/255,64/255",

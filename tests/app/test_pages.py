@@ -2,8 +2,8 @@
 
 import json
 import os
+import re
 import runpy
-import sys
 import time
 from dataclasses import replace
 from hashlib import sha256
@@ -13,10 +13,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import shell
-from tests.app.conftest import evaluation, spectrum, write_run
-from tests.processes import LONGEST
+from tests.app.conftest import evaluation, sees, specs, spectrum, write_run
 
-MAIN = Path(__file__).resolve().parents[2] / "app" / "main.py"
 PAGES = (
     "overview",
     "curvature",
@@ -24,36 +22,20 @@ PAGES = (
     "drift",
     "features",
     "robustness",
+    "images",
     "weights",
     "training",
     "run",
 )
-ANALYSED = ("curvature", "landscape", "drift", "features", "robustness", "weights")
+ANALYSED = ("curvature", "landscape", "drift", "features", "robustness", "images", "weights")
 
 
-@pytest.fixture
-def opened(monkeypatch):
-    """Opens the dashboard on a folder, with what a link says."""
-
-    def start(root: Path, page: str = "overview", **link: object) -> AppTest:
-        monkeypatch.setattr(sys, "argv", ["main.py", "--runs", str(root)])
-        app = AppTest.from_file(str(MAIN), default_timeout=LONGEST)
-        for name, value in link.items():
-            app.query_params[name] = value
-        return (app if page == "overview" else app.switch_page(f"views/{page}.py")).run()
-
-    return start
-
-
-def sees(app: AppTest) -> str:
-    """Everything that is written on the page."""
-    kinds = (app.title, app.subheader, app.markdown, app.caption, app.info, app.warning, app.code)
-    return "\n".join(str(element.value) for kind in kinds for element in kind)
-
-
-def specs(app: AppTest) -> list[dict]:
-    """The figures of the page."""
-    return [json.loads(element.proto.spec) for element in app.get("plotly_chart")]
+def notices(app: AppTest) -> list[str]:
+    """What the page says under its one line of notices."""
+    lines = [e for e in app.expander if re.fullmatch(r"\d+ notices?", e.label)]
+    said = [m.value.removeprefix("- ") for e in lines for m in e.markdown]
+    assert [e.label.split()[0] for e in lines] == ([str(len(said))] if said else [])
+    return [*said, *(w.value for w in app.warning)]
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -61,7 +43,7 @@ def test_every_page_is_drawn_from_what_real_runs_and_analyses_leave(opened, lab,
     app = opened(lab, page)
     assert not app.exception
     assert app.title[0].value.endswith("?")
-    assert not app.warning
+    assert not notices(app)
     if page != "run":
         figures = app.get("plotly_chart")
         assert len(figures) >= 4
@@ -69,8 +51,16 @@ def test_every_page_is_drawn_from_what_real_runs_and_analyses_leave(opened, lab,
         assert all(spec["data"] for spec in specs(app))
 
 
+@pytest.mark.parametrize("page", [p for p in ANALYSED if p != "features"])
+def test_the_answer_stands_above_the_first_figure(opened, lab, page):
+    drawn = [e for e in opened(lab, page).main if e.type in ("markdown", "plotly_chart")]
+    words = [e.value for e in drawn[: [e.type for e in drawn].index("plotly_chart")]]
+    assert re.search(r"\*\*(zero\\-shot|ft|grace)\\-s0\*\*", words[0])
+    assert re.search(r"\d", re.sub(r"s0\*", "", words[0])) and words[0].endswith(".")
+
+
 def test_a_caption_says_what_made_the_intervals_of_its_number(opened, lab):
-    app = opened(lab, "drift").selectbox(key="gram-measure").select("procrustes").run()
+    app = opened(lab, "drift").selectbox(key="drift_measure").select("procrustes").run()
     said = {c.value.split(" ")[0]: c.value for c in app.caption}
     assert "95 % intervals from 4 half-samples of the images." in said["Linear"]
     assert "95 % intervals from 16 groups of images left out in turn" in said["d²"]
@@ -124,43 +114,6 @@ def test_without_runs_it_says_the_command_that_makes_one(opened, tmp_path):
     assert "make demo" in [code.value for code in app.code]
 
 
-def test_after_a_demo_one_sees_who_won_what(opened, runs):
-    app = opened(runs)
-    cards = {card.label: (card.value, card.delta) for card in app.metric}
-    assert cards["**ft\\-s0**"] == ("90.0 %", "+30.0")
-    harmonic = 3 / (1 / 0.8 + 1 / 0.8 + 1 / 0.5)
-    assert [m.value for m in app.metric if m.label == "**grace\\-s0**"] == [
-        f"{100 * harmonic:.1f} %",
-        "50.0 %",
-    ]
-    assert app.selectbox(key="baseline").value == "demo/zero-shot-s0"
-
-
-def test_cards_judge_by_the_same_images_and_say_so(opened, runs):
-    write_run(runs, "demo/near-s0", 88, 40)  # right wherever ft is, but for two images
-    said = [c.value.replace("\\", "") for c in opened(runs).caption]
-    # Bonett and Price, b against 0 of 100 pairs:
-    # b/102 -+ 1.96 sqrt(((b + 2)/102 - (b/102)^2) / 102), for b = 10 and b = 2
-    assert any("Ahead of near-s0 by 10.0 points [3.4, 16.2], the same images." in c for c in said)
-    assert any("Not clearly ahead of near-s0: +2.0 [−1.9, 5.8], the same images" in c for c in said)
-    assert not any("overlap" in c for c in said)
-
-
-def test_who_won_and_why_stands_before_the_first_figure(opened, lab):
-    app = opened(lab)
-    every = [
-        element for element in app.main if element.type in ("markdown", "subheader", "plotly_chart")
-    ]
-    words = [
-        i for i, e in enumerate(every) if e.type == "markdown" and "**grace\\-s0**: HM " in e.value
-    ]
-    assert len(words) == 1
-    assert "Do attacked images stay with their class?" in every[words[0]].value
-    assert "in points: ID " in every[words[0]].value
-    figures = [i for i, e in enumerate(every) if e.type in ("plotly_chart", "subheader")]
-    assert words[0] < min(figures)
-
-
 def test_of_very_many_runs_one_of_each_method_is_chosen_and_it_is_said(opened, runs, monkeypatch):
     monkeypatch.setattr(shell, "MOST_RUNS_AT_FIRST", 10)
     for seed in range(1, 6):
@@ -180,7 +133,7 @@ def test_an_unevaluated_run_is_listed_with_the_command(opened, broken):
     app = opened(broken, runs=["demo/waiting-s0", "demo/ft-s0"])
     assert "Not evaluated yet: waiting" in sees(app)
     assert any(code.value.endswith("demo/waiting-s0") for code in app.code)
-    assert len(app.metric) > 0
+    assert app.dataframe[0].value["run"].tolist() == ["ft-s0"]
 
 
 def test_a_run_on_other_images_is_left_out_and_the_reason_said(opened, runs):
@@ -217,7 +170,6 @@ def test_a_wild_name_is_text(opened, runs):
     write_run(runs, "demo/**b** [x](http:) <i>-s0", 70, 30)
     app = opened(runs)
     assert not app.exception
-    assert all("<i>" not in str(m.label) for m in app.metric)
     assert not any("<i>" in json.dumps(spec) for spec in specs(app))
 
 
@@ -226,20 +178,6 @@ def test_nothing_chosen_is_said(opened, runs):
     app.multiselect(key="runs").set_value([]).run()
     assert not app.exception
     assert "No run is chosen" in sees(app)
-
-
-def test_table_shows_differences_the_papers_columns_and_settings(opened, runs):
-    app = opened(runs)
-    for toggle in app.toggle:
-        toggle.set_value(True)
-    frame = app.run().dataframe[0].value
-    assert {"Δ ID", "HM'", "rho"} <= set(frame.columns)
-    row = frame.set_index("run").loc["ft-s0"]
-    assert row["ID"] == pytest.approx(90)
-    assert row["Δ ID"] == pytest.approx(30)
-    assert (
-        app.dataframe[0].proto.placeholder == "–"
-    )  # in the place of the baseline's own differences
 
 
 def test_distributions_are_chosen_once_for_every_page(opened, lab):
@@ -258,17 +196,20 @@ def test_distributions_are_chosen_once_for_every_page(opened, lab):
 
 def test_seeds_are_a_mean_until_somebody_wants_each(opened, lab):
     app = opened(lab)
-    assert app.dataframe[0].value["run"].tolist() == ["ft", "grace-s0", "zero-shot-s0"]
-    assert app.dataframe[0].value["seed"].tolist() == ["0, 1", "0", "0"]
+    assert app.dataframe[0].value.set_index("run")["seeds"].to_dict() == {
+        "ft": "0, 1", "grace-s0": "0", "zero-shot-s0": "0"
+    }  # fmt: skip
     app.selectbox(key="baseline").select("toy/ft").run()
-    app.toggle(key="means").set_value(False).run()
-    assert app.dataframe[0].value["run"].tolist() == ["ft-s0", "ft-s1", "grace-s0", "zero-shot-s0"]
+    app.multiselect(key="over").set_value([]).run()
+    each = ["ft-s0", "ft-s1", "grace-s0", "zero-shot-s0"]
+    assert sorted(app.dataframe[0].value["run"]) == each
     assert (
         app.selectbox(key="baseline").value == "toy/ft-s0"
     )  # the mean's place is taken by its first run
-    assert app.query_params["seeds"] in ("each", ["each"])
+    assert app.query_params["over"] in ("none", ["none"])
+    assert "seeds" not in app.query_params
     again = opened(lab, seeds="each", baseline="toy/ft-s1")
-    assert not again.toggle(key="means").value
+    assert again.multiselect(key="over").value == []
     assert again.selectbox(key="baseline").value == "toy/ft-s1"
 
 
@@ -277,39 +218,18 @@ def test_the_overview_warns_of_geometry_on_other_images(opened, runs):
         spectrum(runs / f"demo/{run}-s0", 5.0, images={"id": [96, digest * 64]})
     app = opened(runs)
     assert not app.exception
-    (note,) = [w.value for w in app.warning if "images of the others" in w.value]
+    (note,) = [w for w in notices(app) if "images of the others" in w]
     assert note.startswith("`hessian_spectrum`: grace") and "bbbbbb" in note
 
 
-def test_the_overview_says_why(opened, lab):
-    said = sees(opened(lab))
-    assert "Why? What the geometry says" in said
-    assert "(A) proximity" in said  # the bound's terms, which nobody has to look up
-    assert "best at" in said and "class-centroid cosine ID→Adv of 3" in said
-    table = next(frame.value for frame in opened(lab).dataframe if "source" in frame.value)
-    assert {"GRACE", "zero-shot-s0"} - set(table["method"]) == {
-        "zero-shot-s0"
-    }  # it lacks natural adversarial sets
-
-
-def test_the_table_can_be_filtered(opened, runs):
-    app = opened(runs)
-    app.text_input(key="filter").set_value("GRA").run()
-    assert app.dataframe[0].value["run"].tolist() == ["grace-s0"]
-    app.text_input(key="filter").set_value("zzz").run()
-    assert "No run matches 'zzz'." in sees(app)
-    assert all(
-        "source" in frame.value for frame in app.dataframe
-    )  # the paper's rows; no table without a row
-
-
 CONTROLS = {
-    "curvature": {"sharpness-loss": "adv-ce"},
-    "landscape": {"surfaces": True},
-    "drift": {"heat-set": "adv", "gram-measure": "procrustes"},
+    "curvature": {"curvature_axis": "log", "curvature_loss": "adv-ce"},
+    "landscape": {"landscape_surfaces": True},
+    "drift": {"drift_set": "adv", "drift_measure": "procrustes"},
     "features": {"cloud-kind": "3-D"},
-    "robustness": {"class-attack": "apgd-ce", "class-radius": 64 / 255},
-    "weights": {"matrix": None},
+    "images": {"images_run": "toy/ft-s0", "images_asked": None},
+    "robustness": {"robustness_attack": "apgd-ce", "robustness_radius": 64 / 255},
+    "weights": {"weights_matrix": None},
 }
 
 
@@ -319,11 +239,11 @@ CONTROLS = {
 def test_every_control_changes_what_is_drawn(opened, lab, page, key):
     app = opened(lab, page)
     before, value = specs(app), CONTROLS[page][key]
-    if key == "surfaces":
+    if key == "landscape_surfaces":
         app.toggle(key=key).set_value(True)
-    elif key in ("sharpness-loss", "heat-set", "cloud-kind"):
+    elif key in ("curvature_axis", "curvature_loss", "drift_set", "cloud-kind"):
         app.segmented_control(key=key).set_value(value)
-    elif key == "class-radius":
+    elif key == "robustness_radius":
         app.select_slider(key=key).set_value(value)
     else:
         box = app.selectbox(key=key)
@@ -364,9 +284,12 @@ def test_spectra_measured_otherwise_are_left_out(opened, runs):
     spectrum(runs / "demo/ft-s0", 5.0)
     spectrum(runs / "demo/grace-s0", 3.0, n=10)
     app = opened(runs, "curvature")
-    assert "grace\\-s0 is left out: measured with other n" in sees(app)
+    assert "grace\\-s0 is left out: measured with other n" in "\n".join(notices(app))
+    figure = next(e for e in app.main if e.type in ("expander", "plotly_chart"))
+    assert figure.type == "expander"  # one collapsed line before the first figure
+    assert not figure.proto.expanded
     assert "no checkpoint to measure it on: zero\\-shot\\-s0" in sees(app)
-    assert [trace["name"] for trace in specs(app)[0]["data"]] == ["ft-s0"]
+    assert {trace["name"] for trace in specs(app)[0]["data"]} == {"ft-s0"}
 
 
 def test_an_analysis_of_another_checkpoint_than_the_evaluated_one_is_marked(opened, runs):

@@ -63,6 +63,8 @@ def passes(model: ClipClassifier, name: str, **options: Any) -> float:
         ("grace", {"r": 1, "attack_steps": 2, "awp_reuse": True}, 10 + 2 * 2),
         ("grace", {"r": 1, "attack_steps": 2, "gv": False}, 10 + 2 * 2),
         ("grace", {"r": 1, "attack_steps": 2, "gv": False, "log_cosines": False}, 9 + 2 * 2),
+        ("grace", {"r": 1, "attack_steps": 2, "gv": False, "adv_at": "current"}, 6 + 2 * 2),
+        ("grace", {"r": 1, "attack_steps": 2, "gv": False, "task": False}, 8 + 2 * 2),
     ],
 )
 def test_a_step_costs_the_passes_that_the_page_counts(model, name, options, counted):

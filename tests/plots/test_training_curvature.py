@@ -5,10 +5,10 @@ import itertools
 import numpy as np
 import pytest
 
-from grace_geom.plots import curriculum, curvature, training
+from grace_geom.plots import curriculum, curvature, spectra, training
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.palette import LIGHT, look
-from grace_geom.plots.training import series
+from grace_geom.plots.training import View, series
 from grace_geom.records import Finding, Measure, Part, Result
 
 ROWS = [
@@ -23,28 +23,77 @@ def legend(*runs: str, **names: str) -> Legend:
 
 
 def test_a_line_holds_what_was_logged():
-    figure = training.training({"a": ROWS, "b": []}, legend("a", "b"), "loss")
+    figure = training.stack({"a": ROWS, "b": []}, legend("a", "b"), ["loss"])
     assert figure is not None
     assert len(figure.data) == 1
     assert list(figure.data[0].y) == [1 / s for s in range(1, 11)]
-    assert training.training({"a": ROWS}, legend("a"), "gram_volume") is None
+    assert training.stack({"a": ROWS}, legend("a"), ["gram_volume"]) is None
+
+
+def test_panels_stand_below_each_other_on_one_axis_that_the_pointer_shares():
+    figure = training.stack({"a": ROWS}, legend("a"), ["loss", "gram_volume", "lr", "train_acc"])
+    assert figure is not None
+    assert [(t.xaxis, t.yaxis) for t in figure.data] == [("x", "y"), ("x", "y2"), ("x", "y3")]
+    domains = [figure.layout[f"yaxis{n}"].domain for n in ("", 2, 3)]
+    assert domains[0][1] == 1 and domains[2][0] == pytest.approx(0)
+    assert all(above[0] > below[1] for above, below in itertools.pairwise(domains))
+    heads = [note.text for note in figure.layout.annotations]
+    assert heads == ["Total loss", "Learning rate", "Training accuracy"]
+    assert (figure.layout.hoversubplots, figure.layout.xaxis.anchor) == ("axis", "y3")
 
 
 @pytest.mark.parametrize("key", [key for key in training.TITLES if key != "lr"])
-def test_axes_of_logged_numbers_are_in_words_and_the_key_is_in_the_tooltip(key):
-    figure = training.training({"a": [{"step": 5, key: 0.5}]}, legend("a"), key)
+def test_panels_are_named_in_words_and_the_key_is_in_the_tooltip(key):
+    figure = training.stack({"a": [{"step": 5, key: 0.5}]}, legend("a"), [key])
     assert figure is not None
-    lines = figure.layout.yaxis.title.text.split("<br>")
-    assert " ".join(lines) == training.TITLES[key].split(":")[0]
-    assert max(map(len, lines)) <= 30  # of the height of a panel
-    assert figure.data[0].hovertemplate.startswith(f"{key}, step")
+    (head,) = figure.layout.annotations
+    assert len(head.text) <= 50 and training.TITLES[key].startswith(head.text.removesuffix(" …"))
+    assert figure.data[0].hovertemplate.startswith(f"{key} ")
 
 
 def test_a_single_accuracy_is_not_drawn_beyond_0_and_1():
-    figure = training.training({"a": [{"step": 5, "train_acc": 1.0}]}, legend("a"), "train_acc")
+    figure = training.stack({"a": [{"step": 5, "train_acc": 1.0}]}, legend("a"), ["train_acc"])
     assert figure is not None
     low, high = figure.layout.yaxis.range
     assert 0 <= low < 1 < high < 1.05
+
+
+def test_the_moving_average_has_no_pull_to_zero_and_the_log_stands_behind_it():
+    values = np.random.default_rng(0).normal(5, 1, 50)
+    found = training.smooth(values, 0.8)
+    weights = 0.8 ** np.arange(49, -1, -1)
+    assert found[-1] == pytest.approx((weights * values).sum() / weights.sum())
+    assert found[0] == values[0]
+    np.testing.assert_allclose(training.smooth([3.0] * 9, 0.99), 3)
+    rows = [{"step": i, "loss": v, "val_acc": 0.5} for i, v in enumerate(values)]
+    raw, line = training.stack({"a": rows}, legend("a"), ["loss"], View(smoothing=0.8)).data
+    np.testing.assert_array_equal(raw.y, values)
+    np.testing.assert_allclose(line.y, found)
+    assert raw.line.color.startswith("rgba") and raw.hoverinfo == "skip"
+    few = training.stack({"a": rows[:20]}, legend("a"), ["loss"], View(smoothing=0.8))
+    assert len(few.data) == 1, "few numbers stay as they are"
+
+
+def test_numbers_stand_against_images_or_time_and_only_of_runs_that_logged_it():
+    rows = [row | {"images_seen": 8 * row["step"]} for row in ROWS]
+    records, view = {"a": rows, "b": ROWS}, View("images_seen")
+    figure = training.stack(records, legend("a", "b"), ["loss"], view)
+    assert [t.legendgroup for t in figure.data] == ["a"]
+    assert training.stack(records, legend("a", "b"), ["loss"], View("epoch")) is None
+    assert list(figure.data[0].x) == [8 * s for s in range(1, 11)]
+    hours = [row | {"seconds": 3600.0 * row["step"]} for row in ROWS]
+    figure = training.stack({"a": hours}, legend("a"), ["loss"], View("seconds"))
+    assert list(figure.data[0].x) == list(range(1, 11))
+    assert figure.layout.xaxis.title.text == "Time of training (h)"
+
+
+def test_logarithms_are_of_losses_alone():
+    figure = training.stack({"a": ROWS}, legend("a"), ["loss", "train_acc"], View(log=True))
+    assert (figure.layout.yaxis.type, figure.layout.yaxis2.type) == ("log", None)
+    zero = [{"step": 1, "loss": 0.0}, {"step": 2, "loss": 1.0}]
+    assert (
+        training.stack({"a": zero}, legend("a"), ["loss"], View(log=True)).layout.yaxis.type is None
+    )
 
 
 def test_what_is_logged_is_found_by_heading():
@@ -93,7 +142,7 @@ def found(run: str, values: dict, arrays: dict) -> Finding:
 
 
 def test_density_has_the_mass_and_the_mean_of_its_nodes():
-    figure = curvature.density([finding("a", 8.0)], legend("a"))
+    figure = spectra.density([finding("a", 8.0)], legend("a"))
     assert figure is not None
     x, y = np.asarray(figure.data[0].x), np.nan_to_num(np.asarray(figure.data[0].y, float))
     mass = np.trapezoid(y, x)
@@ -103,26 +152,69 @@ def test_density_has_the_mass_and_the_mean_of_its_nodes():
     assert figure.layout.xaxis.type != "log"
 
 
-def test_curvature_by_kind_and_block_is_blank_where_it_is_not_positive():
+def test_each_measured_eigenvalue_stands_in_the_density_as_high_as_one_is():
+    one = finding("a", 8.0)
+    one.part.values["lambda_2"] = Measure(3.0, None, 2.0, 4.0)
+    figure = spectra.density([one], legend("a"))
+    assert figure is not None
+    (marks,) = (t for t in figure.data if t.mode == "markers")
+    width = spectra.kernel([one])
+    alone = np.exp(0) / (width * np.sqrt(2 * np.pi)) / 100  # one of 100 eigenvalues, at its centre
+    assert list(marks.x) == [8.0, 3.0]
+    np.testing.assert_allclose(marks.y, alone)
+    assert list(marks.customdata[1]) == ["λ₂", 2.0, 4.0]
+
+
+def test_negative_and_positive_eigenvalues_share_the_mass_per_decade():
+    nodes, weights = np.array([[-0.5, 1e-9, 20.0]]), np.array([[0.25, 0.5, 0.25]])
+    arrays = {"density_nodes": nodes, "density_weights": weights}
+    one = found("a", {"dim": Measure(100)}, arrays)
+    drawn = spectra.log_density([one], legend("a"))
+    assert list(drawn) == ["Negative eigenvalues", "Positive eigenvalues"]
+    for figure, at in zip(drawn.values(), (0.5, 20.0), strict=True):
+        x = np.log10(np.asarray(figure.data[0].x))
+        y = np.nan_to_num(np.asarray(figure.data[0].y, float))
+        assert np.trapezoid(y, x) == pytest.approx(0.25, rel=1e-2)
+        assert 10 ** x[y.argmax()] == pytest.approx(at, rel=0.05)
+    ranges = [figure.layout.xaxis.range for figure in drawn.values()]
+    assert ranges[0] == ranges[1][::-1] and ranges[1][0] < ranges[1][1]  # mirrored
+    assert spectra.near_zero([one]) == pytest.approx(0.5)
+
+
+def test_what_was_not_resolved_is_said():
+    one, two = finding("a", 8.0), finding("b", 3.0)
+    for f, words in ((one, ""), (two, ", not converged")):
+        top = f.value("lambda_1").value
+        f.part.values["lambda_1"] = Measure(top, None, top - 0.02, top + 0.02, 1, f"x{words}")
+        f.part.values["products"] = Measure(12)
+    said = spectra.resolved([one, two], legend("a", "b"))
+    assert "2 Lanczos nodes from each of 1 random vectors" in said
+    assert "±0.02 or better (12 to 12 products a run)" in said
+    assert said.endswith("not converged within the products allowed: b")
+
+
+def test_curvature_by_block_and_kind_is_blank_where_it_is_not_positive():
     block = "visual.transformer.resblocks"
     values = {
+        "kappa/visual.proj": Measure(1.0, 0.1),
         f"kappa/{block}.0.attn.in_proj_weight": Measure(0.1),
         f"kappa/{block}.1.attn.in_proj_weight": Measure(-0.1),
         f"kappa/{block}.1.mlp.c_fc.weight": Measure(0.01),
-        "kappa/visual.proj": Measure(1.0),
+        f"kappa/{block}.1.ln_1.weight": Measure(5.0),
     }
     (figure,) = curvature.by_block([found("r", values, {})], legend("r"), "kappa").values()
     heat = figure.data[0]
-    assert (list(heat.y), list(heat.x)) == (["attn.in_proj", "mlp.c_fc", "proj"], ["0", "1", "-"])
+    assert list(heat.y) == ["block 0", "block 1", "projection"]
+    assert list(heat.x) == ["attention in", "MLP in"]
     z = np.asarray(heat.z, float)
-    np.testing.assert_allclose(
-        z, [[-1, np.nan, np.nan], [np.nan, -2, np.nan], [np.nan, np.nan, 0]], atol=1e-12
-    )
+    np.testing.assert_allclose(z, [[-1, np.nan], [np.nan, -2], [0, 0]], atol=1e-12)
+    assert heat.text[1][1] == "block 1, MLP in"
+    np.testing.assert_allclose(heat.customdata[2][0], [1, 0.804, 1.196])
 
 
 def test_names_of_close_eigenvalues_stand_on_other_levels():
     names = {run: f"long-{run}" for run in "abc"}
-    figure = curvature.density(
+    figure = spectra.density(
         [finding("a", 8.0), finding("b", 8.2), finding("c", 30.0)], legend(**names)
     )
     assert figure is not None
@@ -133,7 +225,7 @@ def test_names_of_close_eigenvalues_stand_on_other_levels():
 
 def test_names_of_eigenvalues_do_not_collide_on_a_telephone():
     tops = {"zero-shot-s0": 43.6, "ft-s0": 26.7, "lora-s0": 24.4, "grace-s0": 7.5, "at-s0": 3.1}
-    figure = curvature.density([finding(run, top) for run, top in tops.items()], legend(*tops))
+    figure = spectra.density([finding(run, top) for run, top in tops.items()], legend(*tops))
     assert figure is not None
     start, stop = figure.layout.xaxis.range
     boxes = []

@@ -8,10 +8,10 @@ import pytest
 
 from grace_geom.analysis.drawing import legend_of
 from grace_geom.plots import bound, drift, landscape, static, weight_space
-from grace_geom.plots.curvature import kernel
 from grace_geom.plots.landscape import levels
 from grace_geom.plots.legend import Identity, Legend
 from grace_geom.plots.sample import said
+from grace_geom.plots.spectra import kernel
 from grace_geom.records import Finding, Measure, Part, Result
 
 RUNS = {"ft-s0": "ft", "grace-s0": "grace"}
@@ -128,7 +128,7 @@ def test_densities_have_the_kernel_that_was_asked_for_and_a_band_of_their_probes
     assert kernel(findings) == 0.5
     assert kernel(found(a_spectrum)) == pytest.approx(0.01 * 7)  # 6 - (-1); 9 has no weight
     figure = weight_space.spectrum(findings, LEGEND)[""]
-    (mean, _) = panel(figure, "Spectral density")
+    (mean, *_) = (t for t in panel(figure, "Spectral density") if t.mode == "lines")
     grid = np.asarray(mean.x)
     bump = np.exp(-0.5 * (grid[:, None] - np.array([-1.0, 5.0])) ** 2 / 0.25) / np.sqrt(np.pi / 2)
     one = bump @ [0.9, 0.1]
@@ -143,12 +143,12 @@ def test_densities_have_the_kernel_that_was_asked_for_and_a_band_of_their_probes
 
 def test_curvature_of_matrices_has_intervals_in_the_network_s_order():
     figure = weight_space.by_matrix(found(a_spectrum), LEGEND)
-    assert list(figure.layout.xaxis.ticktext) == ["conv1", "0 mlp.c_fc", "proj"]
+    assert list(figure.layout.xaxis.ticktext) == ["stem convolution", "0 MLP in", "projection"]
     first = figure.data[0]
     assert (first.y[0], first.error_y.array[0], first.error_y.arrayminus[0]) == pytest.approx(
         (0.5, 0.1, 0.1)
     )
-    assert first.customdata[0][0] == MATRICES[1]
+    assert first.customdata[0][0] == "stem convolution"
 
 
 def test_all_slices_share_round_levels():
@@ -206,7 +206,7 @@ def test_anisotropy_leaves_out_what_is_not_positive_or_was_not_measured():
     lams, _ = panel(figure, "Largest eigenvalues over the first")
     assert list(lams.y) == [1, 0.25]
     share, _ = panel(figure, "Trace over matrices; grey: evenly")
-    assert list(share.y) == [0.75, 1, 1] and share.customdata[0] == MATRICES[2]
+    assert list(share.y) == [0.75, 1, 1] and share.customdata[0] == "block 0, MLP in"
     gains = {"curvature/eigenvalues": np.array([2.0, 1.0]), "curvature/traces": np.array([])}
     few = weight_space.anisotropy(
         found(lambda i: ({}, gains | {"features/layers": np.array(["embedding"])})), LEGEND
@@ -256,14 +256,33 @@ def test_traces_are_logarithmic_only_where_all_intervals_are_positive():
 def test_drift_names_its_matrices_and_has_intervals_over_images():
     figure = drift.figures(found(a_drift), LEGEND)[""]
     (moved, _) = panel(figure, "Relative drift of each matrix")
-    assert list(moved.customdata) == [MATRICES[1], MATRICES[2], MATRICES[0]]
-    (first, _) = panel(figure, "Singular values of the change of 0 mlp.c_fc")
+    assert list(moved.customdata) == ["stem convolution", "", "block 0, MLP in", "", "projection"]
+    assert np.isnan(np.asarray(moved.y, float)).tolist() == [False, True, False, True, False]
+    (first, _) = panel(figure, "Singular values of the change of block 0, MLP in")
     assert list(first.y) == [3, 1]
     (lost, _) = panel(figure, "Drift against zero-shot loss")
     assert (lost.y[0], lost.error_y.array[0]) == pytest.approx((5, 10))
     assert figure.layout.annotations[-1].text.endswith(
         "bars: 95 % intervals over images, n = 20 in each zero-shot set"
     )
+
+
+def test_the_rank_of_a_change_is_where_its_singular_values_fall_to_rounding():
+    fall = np.array([3.0, 2.0, 1e-6, 9e-7])
+    assert drift.rank(fall) == 2
+    assert drift.rank(np.array([3.0, 2.0, 0.05])) is None  # far, but not to rounding
+    assert drift.rank(np.array([3.0, 1e-4, 1e-5])) == 1
+    assert drift.rank(np.geomspace(1, 1e-6, 30)) is None  # nowhere of a sudden
+
+    def low_rank(i: int):
+        values, arrays = a_drift(i)
+        spectra = np.tile(fall if i else np.array([3.0, 2.0, 1.5, 1.2]), (3, 1))
+        return values, arrays | {"singular_values": spectra}
+
+    figure, rows = drift.singular(found(low_rank), LEGEND, MATRICES[0])
+    assert len(rows) == 8  # all values, those beyond the rank too
+    assert [note.text for note in figure.layout.annotations] == ["rank 2: grace-s0"]
+    assert figure.layout.shapes[0].x0 == 2.5
 
 
 def test_drift_without_zero_shot_sets_speaks_of_no_bars():

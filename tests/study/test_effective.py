@@ -3,7 +3,8 @@
 import csv
 import io
 import json
-from dataclasses import replace
+import re
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -11,11 +12,13 @@ from scipy.special import ndtr, ndtri
 from scipy.stats import linregress
 
 from grace_geom.compare import summary
+from grace_geom.methods import METHODS
 from grace_geom.plots.legend import Identity, Legend
 from grace_geom.plots.shift import ShiftPanel, above_the_line
 from grace_geom.records import EvalRecord
 from grace_geom.records.effective import smoothed
 from grace_geom.study import Row, data_files, report
+from grace_geom.study.effective import CLEAN as OFFERED
 from grace_geom.study.effective import MEAN, effective
 from tests.stub_study import Stub, accuracy, study
 
@@ -93,7 +96,13 @@ def test_too_few_methods_without_attack_are_told_what_is_needed():
     assert "effective_robustness" not in data_files.csv_text(rows).splitlines()[0]
     for shown in (text, " ".join(said.split())):
         assert "a line needs at least 3 models trained without attack, here are 2" in shown
-        assert "--methods zero-shot,ft,lora" in shown
+        offered = re.findall(r"[\w-]+", shown.partition("to --methods, such as ")[2])[:3]
+        assert set(offered) <= set(OFFERED) - {row.label for row in rows}
+
+
+def test_what_is_offered_are_methods_without_attack():
+    for name in OFFERED:
+        assert "eps" not in {field.name for field in fields(METHODS[name])}
 
 
 def test_a_reason_that_all_sets_share_is_told_once():

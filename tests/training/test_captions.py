@@ -12,8 +12,9 @@ from grace_geom.evaluate import main as evaluate
 from grace_geom.methods.adv_flyp import AdvFlyp
 from grace_geom.methods.flyp import Flyp
 from grace_geom.records import EvalRecord
+from grace_geom.training import train_run
 from tests.data.makers import encoded, write_tar
-from tests.small_run import lines, small_run, write_npz
+from tests.small_run import lines, small_config, small_run, write_npz
 from tests.toys import CLASSES, toy_batch, toy_run
 
 N = 40
@@ -47,10 +48,22 @@ def same(one: Path, other: Path) -> bool:
     return all(torch.equal(w, second[name]) for name, w in first.items())
 
 
-def test_captions_that_are_the_prompts_give_the_run_on_prompts(tmp_path):
+def test_captions_that_are_the_prompts_give_the_run_on_prompts(tmp_path, capsys):
     spec = shards(tmp_path / "data")
-    own, prompts = (flyp(tmp_path, spec, w, pair_with=w) for w in ("caption", "prompt"))
+    own, prompts = (
+        train_run(
+            small_config(
+                tmp_path, "flyp", data=spec, max_steps=6, out=str(tmp_path / w), pair_with=w
+            )
+        )
+        for w in ("caption", "prompt")
+    )
     assert same(own, prompts)
+    said = [line for line in capsys.readouterr().err.splitlines() if "paired with" in line]
+    assert [line.partition("paired with ")[2].partition(",")[0] for line in said] == [
+        "captions",
+        "prompts",
+    ]
     assert [r.get("loss") for r in lines(own / "metrics.jsonl")] == [
         r.get("loss") for r in lines(prompts / "metrics.jsonl")
     ]

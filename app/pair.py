@@ -1,0 +1,160 @@
+"""Two runs on the same question, as the page of images compares them: which ones, what they were
+asked, and the sentence that says who is right more often.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import streamlit as st
+
+from app import shell
+from app.paired import LEVEL
+from app.shell import Choice, text
+from app.store import Entry
+from grace_geom.plots import confusion
+from grace_geom.plots.accuracies import SUITE_TITLES
+from grace_geom.records import Accuracy, RecordError, attack_text, questions, set_difference
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The two runs that are compared, and what they are asked.
+
+    Attributes:
+        choice: Of this session.
+        runs: One or two of them, the one that others are compared with first.
+        asked: The number of each on the same question; fewer where it is not on record.
+    """
+
+    choice: Choice
+    runs: tuple[Entry, ...]
+    asked: tuple[Accuracy, ...]
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Of the runs."""
+        return tuple(run.id for run in self.runs)
+
+    def name(self, i: int) -> str:
+        """Of a run, as plain text."""
+        return self.choice.names[self.runs[i].id]
+
+    def color(self, i: int) -> str:
+        """Of a run."""
+        return self.choice.legend.looks[self.runs[i].id].color
+
+    @property
+    def attacked(self) -> bool:
+        """Whether the question is about attacked images."""
+        return any(a.attack for a in self.asked) or not self.asked
+
+    @property
+    def set(self) -> str:
+        """The set of the question, as the gallery calls it."""
+        a = self.asked[0] if self.asked else None
+        return a.data if a and a.suite not in ("id", "adv") else "id"
+
+
+def chosen(choice: Choice) -> Pair:
+    """The controls: two runs and a question that both were asked."""
+    entries = {e.id: e for e in choice.single}
+    base = choice.base_run.id if choice.base_run else next(iter(entries))
+    with st.container(horizontal=True):
+        second = _run("Run", _best(entries, base), entries, choice, "images_run")
+        others = [i for i in entries if i != second]
+        first = None
+        if others:
+            default = base if base in others else others[0]
+            first = _run(
+                "Against", default, {i: entries[i] for i in others}, choice, "images_other"
+            )
+        runs = tuple(entries[i] for i in (first, second) if i is not None)
+        both = _shared(runs)
+        key = None
+        if both:
+            titles = {title(a[0]): key for key, a in both.items()}
+            attacked = next((t for t, k in titles.items() if k[0] == "adv"), next(iter(titles)))
+            said = st.selectbox(
+                "Images", list(titles), list(titles).index(attacked), key="images_asked",
+                width=300, bind="query-params", filter_mode="contains",
+            )  # fmt: skip
+            key = titles[said]
+    return Pair(choice, runs, both[key] if key else ())
+
+
+def _run(label: str, default: str, entries: Mapping[str, Entry], choice: Choice, key: str) -> str:
+    ids = list(entries)
+    return st.selectbox(
+        label, ids, ids.index(default), key=key, width=220, bind="query-params",
+        filter_mode="contains", format_func=lambda run: choice.names.get(run, run),
+    )  # fmt: skip
+
+
+def _best(entries: Mapping[str, Entry], base: str) -> str:
+    """The run of highest harmonic mean that is not the baseline."""
+
+    def score(run: str) -> float:
+        known = [e for c in ("HM", "Adv", "ID") if (e := entries[run].estimates.get(c))]
+        return known[0].value if known else -1.0
+
+    others = [run for run in entries if run != base]
+    return max(others, key=score) if others else base
+
+
+def _shared(runs: Sequence[Entry]) -> dict[tuple[str, str], tuple[Accuracy, ...]]:
+    """Numbers that all runs have on the same question and images, by suite and data set."""
+    each = [questions(run.accuracies) for run in runs]
+    found = {}
+    for key, first in each[0].items():
+        there = [own[key] for own in each if key in own]
+        same = all(a.attack == first.attack and a.paired_with(first) for a in there[1:])
+        if len(there) == len(runs) and same:
+            found[key] = tuple(there)
+    return found
+
+
+def title(a: Accuracy) -> str:
+    """A question: ``ID, shapes``; ``under apgd-ce 4/255, shapes``."""
+    if a.attack:
+        return f"{a.data} under {attack_text(a.attack, 'name')}"
+    return f"{a.data} ({SUITE_TITLES.get(a.suite, a.suite)})"
+
+
+def answer(pair: Pair) -> str:
+    """How many images only one of the two gets right, and whether that is more than chance."""
+    if len(pair.runs) < 2:
+        return "Choose two runs or more in the sidebar: images are compared between two."
+    if not pair.asked:
+        return (
+            "These two runs were not evaluated on the same images: `python -m grace_geom.evaluate` "
+            "on both of them makes them comparable."
+        )
+    a, b = pair.asked
+    try:
+        found = confusion.split(a, b)
+    except RecordError as why:
+        return f"No answer image by image: {shell.inline(why)}."
+    one, other = (f"**{text(pair.name(i))}**" for i in (0, 1))
+    gap = set_difference(b, a)
+    lead = ""
+    if gap is not None and not np.isnan(gap.p):
+        clear = gap.p < LEVEL and (gap.low > 0 or gap.high < 0)
+        ahead = "ahead of" if gap.value > 0 else "behind" if gap.value < 0 else "apart from"
+        lead = (
+            f"{other} is {'' if clear else 'not clearly '}{ahead} {one}: {_points(gap.value)} points "
+            f"[{_points(gap.low)}, {_points(gap.high)}] on the same images. "
+        )
+    top = found.most_gained
+    most = found.only_b[top] - found.only_a[top]
+    where = ""
+    if most > 0:
+        where = f" It gains most on **{text(found.names[top])}** ({most:+d} of {found.n[top]})."
+    return (
+        f"{text(title(a))}, {a.n} images: {lead}{other} alone is right on **{found.only_b.sum()}**, "
+        f"{one} alone on **{found.only_a.sum()}**, both on {found.both.sum()}.{where}"
+    )
+
+
+def _points(share: float) -> str:
+    return f"{100 * share:+.1f}".replace("-", "−")

@@ -1,0 +1,270 @@
+"""Which images does one checkpoint get right and another wrong?"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from app import shell, show, store, wall
+from app.measured import attack_of, measured
+from app.pair import Pair, answer, chosen, title
+from app.shell import Choice, text
+from app.wall import Shot
+from grace_geom.plots import confusion, pictures, robustness, strips
+from grace_geom.plots.pictures import Picture, Seen
+from grace_geom.records import Finding, RecordError
+
+AT_FIRST = 12  # images before anybody has asked for all of them
+ONLY_FIRST, ONLY_SECOND, BOTH, NEITHER = "only the first", "only the second", "both", "neither"
+KINDS = ("all", "they differ", ONLY_FIRST, ONLY_SECOND, BOTH, NEITHER)
+
+
+def main() -> None:
+    """Answer, images, classes, confusion."""
+    choice = shell.page("Which images does one checkpoint get right and another wrong?")
+    place = st.container()
+    pair = chosen(choice)
+    with place:
+        shell.answer(answer(pair))
+    found = {f.run: f for f in measured(choice, "image_gallery", ("shown", "shown_ood", "pixels"))}
+    known = {i: pictures.pictures(found[i]) for i in pair.ids if i in found}
+    show.legend(pair.ids, choice.legend)
+    if known:
+        _gallery(pair, [found[i] for i in known], known)
+    else:
+        _turned(choice)
+    _by_class(pair)
+    _confusion(pair)
+
+
+def _gallery(
+    pair: Pair, found: Sequence[Finding], known: Mapping[str, Mapping[str, Picture]]
+) -> None:
+    """The images that both have, those first on which they differ, and one of them large."""
+    ids = [i for i in pictures.shared(known) if next(iter(known.values()))[i].set == pair.set]
+    if not ids:
+        st.info("The gallery holds no image of this set that both runs have.")
+        return
+    kinds = {kind: [i for i in ids if _is(kind, pair, known, i)] for kind in KINDS}
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        titles = {kind: f"{_called(kind, pair)} ({len(kinds[kind])})" for kind in KINDS}
+        there = [kind for kind in KINDS if kinds[kind] and (len(known) > 1 or kind == "all")]
+        kind = st.selectbox(
+            "Who is right", there, key="images_right", format_func=titles.get, width=300,
+            bind="query-params", filter_mode="contains",
+        )  # fmt: skip
+        classes = sorted({next(iter(known.values()))[i].label for i in kinds[kind]})
+        only = st.selectbox(
+            "Class",
+            ["every class", *classes],
+            key="images_class",
+            width=200,
+            bind="query-params",
+            filter_mode="contains",
+        )
+        kept = [i for i in kinds[kind] if only in ("every class", _of(known, i).label)]
+        every = len(kept) > AT_FIRST and st.toggle(
+            f"All {len(kept)}", key="images_all", bind="query-params"
+        )
+    shown = kept if every else kept[:AT_FIRST]
+    wall.cards({_headed(_of(known, i)): _shots(pair, known, i) for i in shown})
+    s = found[0].result.settings
+    st.caption(
+        f"{len(ids)} images of this set, the same for every run: chosen by their digest (seed "
+        f"{shell.inline(s.get('seed'))}), one of each class in turn, half of them hard, that is "
+        "wrong for the pretrained model, where there are so many. So their shares are no "
+        f"accuracies. Attacked by {attack_of(found)}, at each run on its own. Numbers: margin, the "
+        "logit of the label less the best other; ✓ right, ✗ wrong."
+    )
+    _large(pair, known, kept)
+
+
+def _of(known: Mapping[str, Mapping[str, Picture]], id: str) -> Picture:
+    return next(iter(known.values()))[id]
+
+
+def _headed(p: Picture) -> str:
+    return f"{p.label}, no. {p.index}" + (", hard" if p.hard else "")
+
+
+def _is(kind: str, pair: Pair, known: Mapping[str, Mapping[str, Picture]], id: str) -> bool:
+    """Whether an image is of a kind, attacked or clean as the question is."""
+    right = [(own[id].adv if pair.attacked else own[id].clean).right for own in known.values()]
+    one, other = right[0], right[-1]
+    return {
+        "all": True, "they differ": one != other, ONLY_FIRST: one and not other,
+        ONLY_SECOND: other and not one, BOTH: one and other, NEITHER: not one and not other,
+    }[kind]  # fmt: skip
+
+
+def _called(kind: str, pair: Pair) -> str:
+    names = [pair.name(i) for i in range(len(pair.runs))]
+    named = {ONLY_FIRST: f"only {names[0]}", ONLY_SECOND: f"only {names[-1]}"}
+    return named.get(kind, kind)
+
+
+def _mark(seen: Seen) -> str:
+    return f"{'✓' if seen.right else '✗'} {seen.names[0]} {_margin(seen.margin)}"
+
+
+def _margin(value: float) -> str:
+    return f"{value:+.1f}".replace("-", "−")
+
+
+def _shots(pair: Pair, known: Mapping[str, Mapping[str, Picture]], id: str) -> list[Shot]:
+    """The clean image with what each run takes it for, then what each run's attack made of it."""
+    at = [(i, known[run][id]) for i, run in enumerate(pair.ids) if run in known]
+    first = at[0][1]
+    clean = [(_mark(p.clean), pair.color(i)) for i, p in at]
+    shots = [Shot(first.clean.pixels, "clean", f"{first.label}, clean", clean)]
+    for i, p in at:
+        line = [(_mark(p.adv), pair.color(i))]
+        alt = f"{p.label}, attacked at {pair.name(i)}, taken for {p.adv.names[0]}"
+        shots.append(Shot(p.adv.pixels, "attacked", alt, line))
+    return shots
+
+
+def _large(pair: Pair, known: Mapping[str, Mapping[str, Picture]], ids: Sequence[str]) -> None:
+    """One image: perturbation, saliency, attention and the likeliest classes, a run a row."""
+    st.subheader("One image: where does each checkpoint look?", anchor=False)
+    if not ids:
+        return
+    id = st.selectbox(
+        "Image", ids, key="images_image", width=300, bind="query-params", filter_mode="contains",
+        format_func=lambda i: _headed(_of(known, i)),
+    )  # fmt: skip
+    for i, run in enumerate(pair.ids):
+        if run not in known:
+            continue
+        p = known[run][id]
+        with st.container(horizontal=True, gap="medium"):
+            with st.container(width=616):
+                wall.cards({pair.name(i): _looks(p)})
+            with st.container(width=340):
+                figure = pictures.likeliest(p, pair.color(i), pair.choice.ground)
+                alt = f"Likeliest classes of the image at {pair.name(i)}, clean and attacked"
+                show.chart(figure, f"likeliest-{i}", alt)
+    st.caption(
+        f"Perturbation × {strips.MAGNIFIED} around grey. Saliency: |∂ cross-entropy / ∂ pixel|, the "
+        "largest channel, averaged over noisy copies (SmoothGrad) before the absolute value; white "
+        "is the 99 % quantile of each map. Attention: cosine of each patch with the text of the "
+        "label, scaled to the image (plain ViTs). Hollow: clean; full: attacked; bold: the label."
+    )
+    looks = {
+        (run, side): getattr(known[run][id], side) for run in known for side in ("clean", "adv")
+    }
+    table = pd.DataFrame(
+        [
+            {"run": run, "image": side, "class": name, "probability": p}
+            for (run, side), seen in looks.items()
+            for name, p in zip(seen.names, seen.p, strict=True)
+        ]
+    )
+    show.downloads(None, "image", table)
+
+
+def _looks(p: Picture) -> list[Shot]:
+    what = f"{p.label}, no. {p.index}"
+    shots = [
+        Shot(p.magnified, f"perturbation × {strips.MAGNIFIED}", f"perturbation of {what}"),
+        Shot(p.adv.pixels, "attacked", f"{what}, attacked", [(_mark(p.adv), "")]),
+    ]
+    for word, seen in (("clean", p.clean), ("attacked", p.adv)):
+        alt = f"saliency of {what}, {word}"
+        shots.append(Shot(pictures.coloured(seen.saliency), f"saliency, {word}", alt))
+        if seen.attention is not None:
+            over = pictures.over(seen.pixels, seen.attention)
+            shots.append(Shot(over, f"attention, {word}", f"attention of {what}, {word}"))
+    return shots
+
+
+def _turned(choice: Choice) -> None:
+    """Where no gallery was measured: the images that ``robustness_curve`` has kept."""
+    found, _ = store.findings("robustness_curve", choice.single, choice.root)
+    for f in found:
+        shown = robustness.examples(f)
+        if shown:
+            st.markdown(f"Images that the attack turned at **{text(choice.names[f.run])}**")
+            shots = {
+                f"{before} → {after}": [
+                    Shot(strips.enlarged(x), "", f"{before}, taken for {after}")
+                ]
+                for x, before, after in shown
+            }
+            wall.cards(shots, least=200)
+    if found:
+        st.caption(
+            "Kept by `robustness_curve`, at each run other ones: clean, the perturbation × "
+            f"{strips.MAGNIFIED} on grey, attacked."
+        )
+
+
+def _by_class(pair: Pair) -> None:
+    """Classes on which one of two gains."""
+    if len(pair.asked) < 2:
+        return
+    st.subheader("Class by class: who is right alone?", anchor=False)
+    try:
+        found = confusion.split(*pair.asked)
+    except RecordError as why:
+        st.info(f"{shell.inline(why)}.")
+        return
+    first, second = pair.ids
+    table = pd.DataFrame(
+        {"class": found.names, "images": found.n, f"only {pair.name(0)}": found.only_a,
+         f"only {pair.name(1)}": found.only_b, "both": found.both}
+    )  # fmt: skip
+    fewer = len(found.shown()) < int((found.n > 0).sum())
+    many = " The classes on which the two differ most." if fewer else ""
+    show.figure(
+        confusion.by_class(found, (first, second), pair.choice.legend),
+        "classes-apart",
+        "Bars to either side of zero: images of each class that only one of two runs gets right",
+        f"{text(title(pair.asked[0]))}, {pair.asked[0].n} images, of each class "
+        f"{_few(found.n)}: with so few, single classes differ by chance; the sentence above has the "
+        f"interval over all of them.{many}",
+        table,
+        "The two are right on the same images.",
+    )
+
+
+def _few(n: np.ndarray) -> str:
+    there = n[n > 0]
+    return f"{there.min()}" if there.min() == there.max() else f"{there.min()} to {there.max()}"
+
+
+def _confusion(pair: Pair) -> None:
+    """What classes are taken for."""
+    if not pair.asked:
+        return
+    st.subheader("What is taken for what?", anchor=False)
+    named = list(zip(pair.ids, pair.asked, strict=True))
+    try:
+        drawn = confusion.matrices(named, pair.choice.legend)
+        rows = confusion.mistakes(pair.asked)
+    except RecordError as why:
+        st.info(f"{shell.inline(why)}.")
+        return
+    frame = pd.DataFrame(
+        [
+            {"label": label, "taken for": other, "images": n}
+            | {pair.name(i): count for i, count in enumerate(counts)}
+            for label, other, n, counts in rows
+        ]
+    )
+    show.panels(
+        drawn,
+        "confusion",
+        "Heat map of the share of each class (row) that is taken for each class (column)",
+        f"{text(title(pair.asked[0]))}; in percent of the class. Under attack: predictions for the "
+        "attacked images. In the difference blue is more, red less.",
+        frame,
+        width=400,
+    )
+    if len(frame):
+        st.dataframe(frame, hide_index=True, height="content", alt="The commonest mistakes")
+        st.caption("The commonest mistakes, in images.")
+
+
+main()

@@ -1,0 +1,139 @@
+"""What each part of a method does, from a factorial study:
+``python -m grace_geom.effects runs/parts --design grace-parts``
+"""
+
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from grace_geom import starts
+from grace_geom.cli import parse, quick
+from grace_geom.errors import UserError
+from grace_geom.terminal import door, finish, show
+
+if TYPE_CHECKING:
+    from grace_geom.study.design import Design
+    from grace_geom.study.effects import Effects
+    from grace_geom.tables import Table
+
+PROG = "python -m grace_geom.effects"
+
+
+@dataclass(frozen=True)
+class EffectsOptions:
+    """Which studies, and which design.
+
+    Attributes:
+        studies: Directories of studies on one data set each; none: print the rows to train.
+        design: Factors and levels: a design of the package (grace-parts), or a YAML file.
+        runs: Number of combinations to train, a D-optimal fraction; null: all of them.
+        seed: Random seed of the choice of the fraction.
+        columns: Columns of the table to explain.
+    """
+
+    studies: tuple[Path, ...] = field(default=(), metadata={"group": "effects"})
+    design: str = "grace-parts"
+    runs: int | None = None
+    seed: int = 0
+    columns: tuple[str, ...] = ("ID", "OOD", "Adv", "HM", "HM'")
+
+
+@door
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print the rows of a design, or the effects that trained rows show."""
+    quick.answer(PROG, argv, begin=starts.effects)
+    options = parse(
+        EffectsOptions, argv, positionals=("studies",), prog=PROG,
+        description="Main effects and interactions of the parts of a method, by a mixed model over "
+        "the runs of factorial studies. Without a study: which rows to train.",
+    )  # fmt: skip
+    quick.begun(starts.effects(vars(options)))
+    from grace_geom.study.design import read_design
+
+    design = read_design(options.design)
+    if not options.studies:
+        rows = plan(design, options.runs, options.seed)
+        finish(text=rows, methods=yaml.safe_load(rows)["methods"])
+        return
+    tables = {str(folder): _table(folder) for folder in options.studies}
+    from grace_geom.serialise import plain
+    from grace_geom.study.effects import effects, responses
+
+    width = shutil.get_terminal_size((100, 24)).columns
+    every: dict[str, Any] = {}
+    for column in options.columns:
+        found = effects(design, responses(design, tables, column))
+        every[column] = plain(found)
+        show("\n\n".join(table.text(width, sys.stdout.isatty()) for table in shown(column, found)))
+        show("")
+    finish(columns=every)
+
+
+def plan(design: "Design", runs: int | None, seed: int) -> str:
+    """YAML for ``compare --config``, with the D-efficiency of the fraction as a comment."""
+    from grace_geom.study.design import efficiency, fraction
+
+    cells = design.cells if runs is None else fraction(design, runs, seed)
+    of = f"{len(cells)} of {len(design.cells)} combinations"
+    head = f"# {of}, D-efficiency {efficiency(design, cells):.2f} of the whole design (seed {seed})"
+    return "\n".join([head, "methods:", *(f"  - {design.label(cell)}" for cell in cells)])
+
+
+def _table(folder: Path) -> dict[str, object]:
+    path = folder / "table.json"
+    if not path.is_file():
+        raise UserError(
+            f"{path}: no such file; a study writes it when it ends (python -m grace_geom.compare)"
+        )
+    try:
+        found = json.loads(path.read_text())
+    except ValueError as error:
+        raise UserError(f"{path}: not readable as JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise UserError(f"{path}: no table of a study")
+    return found
+
+
+def shown(column: str, found: "Effects") -> list["Table"]:
+    """The contrasts, then the F tests, of one column."""
+    from grace_geom.tables import Cell, Table
+
+    rows: list[list[Cell | str]] = [
+        [
+            c.factor,
+            f"{c.level} − {c.reference}",
+            Cell(f"{c.value:+.1f} [{c.low:+.1f}, {c.high:+.1f}]", value=c.value),
+            _p(c.p),
+            _p(c.p_holm),
+            f"{c.detectable:.1f}",
+        ]
+        for c in found.contrasts
+    ]
+    notes = [
+        f"{found.n} runs; mean {found.mean:.1f}; a run's standard deviation around the model "
+        f"{found.residual:.2f}, a seed's {found.between:.2f} points; {found.df} degrees of freedom. "
+        "Differences in points, averaged over the levels of the other factors, with 95 % intervals; "
+        "detectable: the difference that 80 % of such studies would find at 5 %."
+    ]
+    first = Table(
+        ["factor", "level", "difference", "p", "p, Holm", "detectable"],
+        rows, labels=2, title=f"{column}: main effects", notes=notes,
+    )  # fmt: skip
+    tests: list[list[Cell | str]] = [
+        [" × ".join(t.term), str(t.df), f"{t.F:.1f}", _p(t.p)] for t in found.tests
+    ]
+    return [first, Table(["term", "df", "F", "p"], tests, title=f"{column}: terms")]
+
+
+def _p(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,215 @@
+"""Two checkpoints on the same images: which one is right, class by class, and what classes are
+taken for.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import plotly.graph_objects as go
+
+from grace_geom.plots.legend import Legend
+from grace_geom.plots.panels import heat
+from grace_geom.plots.style import dress, plain_html
+from grace_geom.records import Accuracy, RecordError, confusion
+
+MOST_CLASSES = 20
+"""Rows of a figure; further classes are those on which two checkpoints differ least."""
+MOST_WORDS = 12
+"""Classes up to which cells have numbers in them."""
+GAINED = [
+    [0.0, "#B2182B"],
+    [0.25, "#EF8A62"],
+    [0.5, "#F7F7F7"],
+    [0.75, "#67A9CF"],
+    [1.0, "#2166AC"],
+]
+"""Red below zero, blue above."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images of each class by who is right.
+
+    Attributes:
+        names: ``K`` class names.
+        n: ``(K,)`` images.
+        only_a, only_b: ``(K,)`` images that only the first, only the second gets right.
+        both: ``(K,)`` images that both get right.
+    """
+
+    names: tuple[str, ...]
+    n: np.ndarray
+    only_a: np.ndarray
+    only_b: np.ndarray
+    both: np.ndarray
+
+    @property
+    def most_gained(self) -> int:
+        """Where the second gains most images over the first."""
+        return int(np.argmax(self.only_b - self.only_a))
+
+    def shown(self, most: int = MOST_CLASSES) -> np.ndarray:
+        """Classes with images, by what the second gains, the most first; of many those on which the
+        two differ most.
+        """
+        there = np.flatnonzero(self.n)
+        apart = (self.only_a + self.only_b)[there]
+        kept = there[np.argsort(-apart, kind="stable")[:most]]
+        gain = (self.only_b - self.only_a)[kept] / self.n[kept]
+        found: np.ndarray = kept[np.argsort(-gain, kind="stable")]
+        return found
+
+
+def split(a: Accuracy, b: Accuracy) -> Split:
+    """Who is right on which class; under an attack, who withstands it.
+
+    Raises:
+        RecordError: If a record has no label or no outcome for each image, or the two did not see
+            the same images.
+    """
+    if not a.paired_with(b):
+        raise RecordError(f"{a.suite}/{a.data}: the two were not evaluated on the same images")
+    labels, one, other = a.label_of_each(), a.right(), b.right()
+    k = len(a.class_names)
+
+    def counted(which: np.ndarray) -> np.ndarray:
+        return np.bincount(labels[which], minlength=k)
+
+    every = np.ones(len(labels), bool)
+    return Split(
+        a.class_names,
+        counted(every),
+        counted(one & ~other),
+        counted(other & ~one),
+        counted(one & other),
+    )
+
+
+def by_class(found: Split, runs: tuple[str, str], legend: Legend) -> go.Figure | None:
+    """Images that only one of the two gets right, in percent of the class: those of the first to
+    the left, those of the second to the right. ``None`` where the two never differ.
+    """
+    rows = found.shown()
+    if not len(rows) or not (found.only_a + found.only_b)[rows].any():
+        return None
+    figure = go.Figure()
+    n = found.n[rows]
+    y = [plain_html(found.names[i]) for i in rows]
+    for run, counts, side in ((runs[0], found.only_a, -1), (runs[1], found.only_b, 1)):
+        share = 100 * counts[rows] / n
+        name = plain_html(legend.names[run])
+        figure.add_bar(
+            x=side * share,
+            y=y,
+            orientation="h",
+            name=f"only {name}",
+            marker={"color": legend.looks[run].color},
+            customdata=np.stack([counts[rows], n, share], axis=1),
+            hovertemplate=f"%{{y}}: %{{customdata[0]}} of %{{customdata[1]}} images "
+            f"(%{{customdata[2]:.1f}} %) only {name}<extra></extra>",
+        )
+    most = max(100 * float((c[rows] / n).max()) for c in (found.only_a, found.only_b))
+    ticks = _even_ticks(most)
+    x = {
+        "title": "Images that only one of the two gets right (% of the class)",
+        "tickvals": ticks,
+        "ticktext": [f"{abs(tick):g}" for tick in ticks],
+        "range": [-1.05 * most, 1.05 * most],
+    }
+    axis = {"autorange": "reversed", "type": "category", "ticks": "", "showgrid": False}
+    axis |= {"tickmode": "array", "tickvals": y}
+    return dress(
+        figure, legend.ground, 110 + 24 * len(rows), xaxis=x, yaxis=axis, barmode="relative",
+        bargap=0.25,
+    )  # fmt: skip
+
+
+def _even_ticks(most: float) -> list[float]:
+    """Round numbers either side of zero, about three a side."""
+    step = next(s for s in (1, 2, 5, 10, 20, 25, 50) if most / s <= 4 or s == 50)
+    ticks = np.arange(0, most + 1e-9, step)
+    return sorted({*(-ticks).tolist(), *ticks.tolist()})
+
+
+def matrices(
+    found: Sequence[tuple[str, Accuracy]], legend: Legend, most: int = MOST_CLASSES
+) -> dict[str, go.Figure]:
+    """What images of a class are taken for, in percent of the class: a panel a run and, of two, one
+    of the second less the first.
+
+    Args:
+        found: Run and accuracy, one or two of the same data set.
+        legend: Names of the runs.
+        most: Classes at most; of more those on which the runs differ most, or which are most often
+            taken for another.
+
+    Raises:
+        RecordError: If a record has no prediction for each image.
+    """
+    counts = [confusion(a) for _, a in found]
+    rows = _most_moved(counts, most)
+    names = [found[0][1].class_names[i] for i in rows]
+    shares = [_in_percent(c)[np.ix_(rows, rows)] for c in counts]
+    axes, height = ("Taken for", "Label"), 150 + 22 * max(len(rows), 6)
+    few = len(rows) <= MOST_WORDS
+    drawn = {
+        legend.names[run]: heat(
+            share, names, names, (0, 100), "% of the class", legend.ground, axes, words=few,
+            height=height,
+        )
+        for (run, _), share in zip(found, shares, strict=True)
+    }  # fmt: skip
+    if len(found) == 2:
+        gap = shares[1] - shares[0]
+        ends = max(float(np.nanmax(np.abs(gap), initial=0)), 1.0)
+        figure = heat(
+            gap, names, names, (-ends, ends), "points", legend.ground, axes, words=few,
+            height=height,
+        )  # fmt: skip
+        figure.update_traces(colorscale=GAINED)
+        first, second = (legend.names[run] for run, _ in found)
+        drawn[f"{second} less {first}"] = figure
+    for figure in drawn.values():
+        if few:  # zeros would hide the other numbers
+            z = np.asarray(figure.data[0].z, float)
+            said = np.where(np.abs(np.nan_to_num(z)) < 0.5, "", np.char.mod("%.0f", z))
+            figure.update_traces(text=said, texttemplate="%{text}")
+        figure.update_yaxes(autorange="reversed").update_xaxes(tickangle=-45)
+    return drawn
+
+
+def _most_moved(counts: Sequence[np.ndarray], most: int) -> np.ndarray:
+    """Classes with images, in their order: at most ``most``."""
+    there = np.flatnonzero(counts[0].sum(axis=1))
+    gap = np.abs(counts[-1] - counts[0]) if len(counts) > 1 else counts[0].copy()
+    np.fill_diagonal(gap, 0)
+    moved = (gap.sum(axis=0) + gap.sum(axis=1))[there]
+    kept: np.ndarray = np.sort(there[np.argsort(-moved, kind="stable")[:most]])
+    return kept
+
+
+def _in_percent(counts: np.ndarray) -> np.ndarray:
+    of = counts.sum(axis=1, keepdims=True)
+    found: np.ndarray = np.divide(100 * counts, of, out=np.full(counts.shape, np.nan), where=of > 0)
+    return found
+
+
+def mistakes(found: Sequence[Accuracy], most: int = 10) -> list[tuple[str, str, int, list[int]]]:
+    """The commonest mistakes: label, what it is taken for, images of the class, and how often each
+    run makes it; the largest sum first.
+
+    Raises:
+        RecordError: If a record has no prediction for each image.
+    """
+    counts = [confusion(a) for a in found]
+    total = sum(counts)
+    wrong = np.where(np.eye(len(total), dtype=bool), 0, total)
+    names = found[0].class_names
+    rows = []
+    for cell in np.argsort(-wrong, axis=None, kind="stable")[:most]:
+        i, j = divmod(int(cell), len(total))
+        if wrong[i, j]:
+            each = [int(c[i, j]) for c in counts]
+            rows.append((names[i], names[j], int(counts[0][i].sum()), each))
+    return rows

@@ -1,0 +1,245 @@
+"""Spectral densities: Lanczos nodes smoothed with a Gaussian kernel of a stated width, their weight
+as the mass. Plain functions of findings.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+
+from grace_geom.plots.legend import Legend
+from grace_geom.plots.style import dress, plain_html, see_through
+from grace_geom.quantities import uncertainty
+from grace_geom.records import Finding
+
+DECADES = 0.1
+"""Standard deviation of the kernel over logarithms of eigenvalues, in decades."""
+NEAR_ZERO = 1e-6
+"""Eigenvalues below this share of the largest magnitude are rounding in float32: they have no place
+on a logarithmic axis.
+"""
+_ROOT = np.sqrt(2 * np.pi)
+_LABEL = 0.022
+"""Width of a letter as a share of a narrow plot, on a telephone."""
+
+Spectra = Mapping[str, tuple[np.ndarray, np.ndarray]]
+
+
+def density(found: Sequence[Finding], legend: Legend) -> go.Figure | None:
+    """Spectral densities over linear eigenvalues, logarithmic, nothing below a hundredth of one
+    eigenvalue. Bands: the lowest and the highest density of single probes, where there are several.
+    Markers: eigenvalues that were measured one by one, at the height that one eigenvalue has.
+
+    The Lanczos nodes of all probes are smoothed with one Gaussian kernel, see :func:`kernel`.
+    """
+    spectra = _spectra(found)
+    width = kernel(found)
+    if width is None:
+        return None
+    used = np.concatenate([nodes[weights > 0] for nodes, weights in spectra.values()])
+    grid = np.linspace(used.min() - 6 * width, used.max() + 6 * width, 1000)
+    floor = _floor(found, spectra, width)
+    figure = go.Figure()
+    for f in (f for f in found if f.run in spectra):
+        nodes, weights = spectra[f.run]
+        probes = _smooth(grid, nodes, weights, width)
+        _line(figure, f.run, legend, grid, probes, floor)
+        _measured_ones(figure, f, legend, width)
+    ends = float(grid[0]), float(grid[-1])
+    _name_peaks(figure, [f for f in found if f.run in spectra], legend, ends)
+    y = {"title": "Density per unit λ", "type": "log", "dtick": 1, "exponentformat": "power"}
+    x = {"title": "Eigenvalue λ", "range": list(ends)}
+    return dress(figure, legend.ground, 400, xaxis=x, yaxis=y, showlegend=False)
+
+
+def log_density(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
+    """The same over the logarithm of the magnitude, a panel for negative eigenvalues, mirrored, and
+    one for positive ones; both together hold all the mass but that near zero.
+
+    The kernel is Gaussian in ``log10 |λ|`` with a standard deviation of :data:`DECADES`, so a peak
+    has one width wherever it stands.
+    """
+    spectra = _spectra(found)
+    largest = max((float(np.abs(n[w > 0]).max(initial=0)) for n, w in spectra.values()), default=0)
+    if not largest:
+        return {}
+    ends = np.log10(NEAR_ZERO * largest) - 3 * DECADES, np.log10(largest) + 4 * DECADES
+    grid = np.linspace(*ends, 600)
+    floor, drawn, tops = _floor(found, spectra, DECADES), {}, [1e-12]
+    for title, sign in (("Negative eigenvalues", -1), ("Positive eigenvalues", 1)):
+        figure = go.Figure()
+        for run, (nodes, weights) in spectra.items():
+            there = sign * nodes > NEAR_ZERO * largest
+            logs = np.log10(np.where(there, sign * nodes, 1.0))
+            probes = _smooth(grid, logs, np.where(there, weights, 0.0), DECADES)
+            tops.append(float(probes.max()))
+            _line(figure, run, legend, 10**grid, probes, floor)
+        x = {"type": "log", "dtick": 1, "exponentformat": "power",
+             "range": list(ends[::sign]), "title": "λ" if sign > 0 else "−λ"}  # fmt: skip
+        drawn[title] = dress(figure, legend.ground, 360, xaxis=x, showlegend=False)
+    y = {"title": "Share of eigenvalues per decade", "type": "log", "exponentformat": "power",
+         "range": [np.log10(max(floor, 1e-12)), np.log10(max(tops)) + 0.2]}  # fmt: skip
+    return {title: figure.update_yaxes(y) for title, figure in drawn.items()}
+
+
+def near_zero(found: Sequence[Finding]) -> float:
+    """The largest share of a run's eigenvalues that :func:`log_density` leaves out."""
+    spectra = _spectra(found)
+    largest = max((float(np.abs(n[w > 0]).max(initial=0)) for n, w in spectra.values()), default=0)
+    return max(
+        (float((w * (np.abs(n) <= NEAR_ZERO * largest)).sum(axis=1).mean())
+         for n, w in spectra.values()),
+        default=0.0,
+    )  # fmt: skip
+
+
+def resolved(found: Sequence[Finding], legend: Legend) -> str:
+    """What of the spectrum is known and what is not: nodes of the density, residuals of λ₁, runs
+    that ran out of products.
+    """
+    spectra = _spectra(found)
+    words = []
+    if spectra:
+        probes, nodes = (max(n.shape[i] for n, _ in spectra.values()) for i in (0, 1))
+        words.append(
+            f"The density rests on {nodes} Lanczos nodes from each of {probes} random vectors: "
+            "bumps within the bulk are nodes, not eigenvalues"
+        )
+    tops = {f.run: m for f in found if (m := f.value("lambda_1")) is not None}
+    errors = {run: (m.high - m.low) / 2 for run, m in tops.items()
+              if m.low is not None and m.high is not None}  # fmt: skip
+    spent = [int(m.value) for f in found if (m := f.value("products")) is not None]
+    if errors:
+        cost = f" ({min(spent)} to {max(spent)} products a run)" if spent else ""
+        words.append(f"λ₁ is known to ±{uncertainty(max(errors.values()))} or better{cost}")
+    short = [legend.names[run] for run, m in tops.items() if "not converged" in m.estimator]
+    if short:
+        words.append(f"not converged within the products allowed: {', '.join(short)}")
+    return "; ".join(words)
+
+
+def kernel(found: Sequence[Finding]) -> float | None:
+    """Standard deviation of the densities' Gaussian kernel: as it was asked for, else 1 % of the
+    range of all runs; ``None`` where no run has a density.
+    """
+    spectra = _spectra(found)
+    used = [nodes[weights > 0] for nodes, weights in spectra.values()]
+    if not used or not np.concatenate(used).size:
+        return None
+    asked = found[0].result.settings.get("width")
+    return float(asked) if asked else 0.01 * (float(np.ptp(np.concatenate(used))) or 1.0)
+
+
+def _spectra(found: Sequence[Finding]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Run -> nodes and weights ``(probes, steps)``; what is not finite has no weight."""
+    spectra = {}
+    for f in found:
+        nodes, weights = f.array("density_nodes"), f.array("density_weights")
+        if nodes is None or weights is None or f.value("dim") is None:
+            continue
+        nodes, weights = (np.atleast_2d(np.asarray(a, float)) for a in (nodes, weights))
+        known = np.isfinite(nodes) & np.isfinite(weights)
+        spectra[f.run] = np.where(known, nodes, 0.0), np.where(known, weights, 0.0)
+    return spectra
+
+
+def _floor(found: Sequence[Finding], spectra: Spectra, width: float) -> float:
+    """Density of a hundredth of one eigenvalue under a kernel of this width."""
+    dim = max(f.value("dim").value for f in found if f.run in spectra)
+    return min(1e-2 / dim / width, 1.0) if dim > 0 else 0.0
+
+
+def _smooth(grid: np.ndarray, nodes: np.ndarray, weights: np.ndarray, width: float) -> np.ndarray:
+    """``(grid, probes)``: a Gaussian around each node, whose mass is its weight."""
+    kernels = np.exp(-0.5 * ((grid[:, None, None] - nodes) / width) ** 2)
+    return np.asarray((kernels * weights).sum(axis=2) / (width * _ROOT))
+
+
+def _line(
+    figure: go.Figure, run: str, legend: Legend, x: np.ndarray, probes: np.ndarray, floor: float
+) -> None:
+    """The mean over probes, above a band from the lowest to the highest of them."""
+    style, name = legend.looks[run], plain_html(legend.names[run])
+    if probes.shape[1] > 1:
+        low, high = (np.maximum(f(probes, axis=1), floor) for f in (np.min, np.max))
+        figure.add_scatter(
+            x=np.concatenate([x, x[::-1]]), y=np.concatenate([low, high[::-1]]),
+            fill="toself", fillcolor=see_through(style.color, 0.15), line={"width": 0},
+            mode="lines", hoverinfo="skip", showlegend=False, legendgroup=run,
+            name=f"{name} probes",
+        )  # fmt: skip
+    curve = probes.mean(axis=1)
+    figure.add_scatter(
+        x=x, y=np.where(curve > floor, curve, np.nan), mode="lines", name=name, legendgroup=run,
+        line={"color": style.color, "dash": style.dash, "width": 1.6},
+        hovertemplate="λ = %{x:.4g}: %{y:.2g}",
+    )  # fmt: skip
+
+
+def _measured_ones(figure: go.Figure, f: Finding, legend: Legend, width: float) -> None:
+    """A marker at each eigenvalue that Lanczos found by itself, as high as one eigenvalue is."""
+    known = [
+        (name, m)
+        for name, m in f.part.values.items()
+        if re.fullmatch(r"lambda_(min_)?\d+", name) and np.isfinite(m.value)
+    ]
+    dim = f.value("dim").value
+    if not known or not dim > 0:
+        return
+    style = legend.looks[f.run]
+    ends = [[m.value if e is None else e for e in (m.low, m.high)] for _, m in known]
+    figure.add_scatter(
+        x=[m.value for _, m in known], y=[1 / (dim * width * _ROOT)] * len(known), mode="markers",
+        name=plain_html(legend.names[f.run]), legendgroup=f.run, showlegend=False,
+        marker={"color": style.color, "symbol": style.marker, "size": 8},
+        customdata=[[plain_html(_called(name)), *pair]
+                    for (name, _), pair in zip(known, ends, strict=True)],
+        hovertemplate="%{customdata[0]} = %{x:.4g} [%{customdata[1]:.4g}, %{customdata[2]:.4g}]",
+    )  # fmt: skip
+
+
+def _called(name: str) -> str:
+    """``lambda_2`` -> ``λ₂``; ``lambda_min_1`` -> ``λ₁ from below``."""
+    number = name.rpartition("_")[2].translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))
+    return f"λ{number}{' from below' if '_min_' in name else ''}"
+
+
+def _name_peaks(
+    figure: go.Figure, found: Sequence[Finding], legend: Legend, ends: tuple[float, float]
+) -> None:
+    """A line at each run's largest eigenvalue, named; names that would collide stand on other
+    levels.
+
+    A name stands left of its line, or right of it where it would leave the plot.
+    """
+    tops = sorted(
+        (m.value, f.run)
+        for f in found
+        if (m := f.value("lambda_1")) is not None and np.isfinite(m.value)
+    )
+    levels: list[list[tuple[float, float]]] = []  # what the names on each level cover
+    for top, run in reversed(tops):
+        at, need = (top - ends[0]) / (ends[1] - ends[0]), _LABEL * (len(legend.names[run]) + 6)
+        left = at >= need
+        begin, end = (at - need, at - 0.005) if left else (at + 0.005, at + need)
+        free = (i for i, level in enumerate(levels) if all(end < a or b < begin for a, b in level))
+        level = next(free, len(levels))
+        levels[level:] = [*levels[level:]] or [[]]
+        levels[level].append((begin, end))
+        _name_peak(figure, run, legend, top, 0.98 - 0.065 * level, left)
+
+
+def _name_peak(
+    figure: go.Figure, run: str, legend: Legend, top: float, height: float, left: bool
+) -> None:
+    color = legend.looks[run].color
+    figure.add_shape(
+        type="line", x0=top, x1=top, y0=0, y1=height, yref="paper",
+        line={"color": color, "width": 1, "dash": "dot"},
+    )  # fmt: skip
+    figure.add_annotation(
+        x=top, y=height, yref="paper", text=f"{plain_html(legend.names[run])} {top:.3g}",
+        showarrow=False, xanchor="right" if left else "left", yanchor="middle",
+        font={"color": color, "size": 12}, xshift=-3 if left else 3, bgcolor=legend.ground.paper,
+    )  # fmt: skip

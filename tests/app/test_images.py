@@ -1,0 +1,60 @@
+"""The page of images: its answer, its pictures, and what it does without a gallery."""
+
+import re
+
+import numpy as np
+
+from app import store, wall
+from app.wall import Shot
+from grace_geom.records import headline_attack
+from tests.app.conftest import sees, specs, write_run
+
+
+def test_the_answer_counts_images_that_only_one_run_gets_right(opened, lab):
+    app = opened(lab, "images", runs=["toy/ft-s0", "toy/grace-s0"], baseline="toy/ft-s0")
+    known = store.entries(lab)
+    ft, grace = (
+        headline_attack(known[f"toy/{run}"].accuracies)[0].right() for run in ("ft-s0", "grace-s0")
+    )
+    said = app.main.markdown[0].value.replace("\\", "")
+    counts = f"**grace-s0** alone is right on **{(grace & ~ft).sum()}**, **ft-s0** alone on "
+    assert f"{counts}**{(ft & ~grace).sum()}**, both on {(ft & grace).sum()}." in said
+    assert f"{100 * (grace.mean() - ft.mean()):+.1f}".replace("-", "−") in said
+    assert "[" in said and "apgd-ce" in said
+
+
+def test_the_wall_shows_each_image_clean_and_attacked_at_both_runs(opened, lab):
+    app = opened(lab, "images", runs=["toy/ft-s0", "toy/grace-s0"], baseline="toy/ft-s0")
+    bodies = [e.proto.body for e in app.get("html") if "<img" in e.proto.body]
+    first = next(body for body in bodies if "display:grid" in body)
+    cards = re.findall(r"font-weight:600[^>]*>([^<]*), no\. (\d+)", first)
+    assert len(cards) == 8 and len(set(cards)) == 8
+    assert first.count("data:image/png;base64,") == 3 * 8
+    assert all(alt for alt in re.findall(r'alt="([^"]*)"', first))
+    app.selectbox(key="images_right").select("both").run()
+    assert not app.exception
+    assert len(re.findall("font-weight:600", app.get("html")[-1].proto.body)) >= 1
+
+
+def test_without_two_runs_or_a_gallery_it_says_what_to_do(opened, lab, runs):
+    app = opened(runs, "images", runs=["demo/ft-s0"])
+    assert not app.exception and "Choose two runs" in sees(app)
+    write_run(runs, "demo/new-s0", None)
+    app = opened(runs, "images", runs=["demo/ft-s0", "demo/new-s0"])
+    assert not app.exception
+    assert "not evaluated on the same images" in sees(app)
+    app = opened(lab, "images", runs=["toy/ft-s1"])  # evaluated, not analysed
+    assert not app.exception and specs(app)  # its own confusion matrix
+
+
+def test_words_on_the_wall_are_text_and_small_pictures_are_enlarged_in_whole_steps(monkeypatch):
+    written: list[str] = []
+    monkeypatch.setattr(wall.st, "html", written.append)
+    small = np.zeros((20, 32, 3), np.uint8)
+    wall.cards({"<b>": [Shot(small, "<i>", 'a "quote"', [("<u>", "#123456")])]})
+    (body,) = written
+    assert not any(tag in body for tag in ("<b>", "<i>", "<u>")) and "&quot;quote&quot;" in body
+    assert 'width="96" height="60"' in body and "image-rendering:pixelated" in body
+    written.clear()
+    wall.cards({})
+    assert not written

@@ -1,0 +1,134 @@
+"""The overview: its answer, the ranked table, who leads, and why."""
+
+import re
+
+import numpy as np
+import pytest
+
+from app import costs, ranking, store, tables
+from grace_geom.records import attack_text
+from grace_geom.records.printed import Figure
+from tests.app.conftest import APGD, SETS, accuracy, sees, write_run
+
+
+def plain(said: str) -> str:
+    return said.replace("\\", "")
+
+
+def answer(app) -> str:
+    """The first sentence of the page."""
+    return plain(app.main.markdown[0].value)
+
+
+def harmonic(*parts: float) -> float:
+    return 100 * len(parts) / sum(1 / part for part in parts)
+
+
+def test_the_answer_names_the_best_and_how_surely_it_leads(opened, runs):
+    app = opened(runs)
+    assert not app.exception
+    hm = harmonic(0.8, 0.8, 0.5)
+    said = answer(app)
+    assert said.startswith(f"grace-s0** has the best trade-off, HM {hm:.1f} % [", 2)
+    ahead = hm - harmonic(0.9, 0.9, 0.1)
+    assert re.search(rf"clearly ahead of \*\*ft-s0\*\* \(\+{ahead:.1f} points \[", said)
+    assert "and the baseline **zero-shot-s0** (" in said
+    assert "not clearly" not in said
+    every = [e.type for e in app.main if e.type in ("markdown", "dataframe", "plotly_chart")]
+    assert every[:4] == ["markdown", "dataframe", "plotly_chart", "plotly_chart"]
+
+
+def test_a_lead_that_is_not_clear_is_called_so_and_both_are_bold(opened, runs):
+    write_run(runs, "demo/near-s0", 88, 40)  # right wherever ft is, but for two images
+    app = opened(runs, runs=["demo/ft-s0", "demo/near-s0"], baseline="demo/ft-s0")
+    assert "near-s0** has the best trade-off" in answer(app)
+    # Bonett and Price, b against 0 of 100 pairs:
+    # b/102 -+ 1.96 sqrt(((b + 2)/102 - (b/102)^2) / 102), for b = 2 and b = 30
+    leaders = next(plain(m.value) for m in app.markdown if "Under attack (Adv)" in m.value)
+    assert "Not clearly ahead of near-s0: +2.0 [−1.9, 5.8], the same images" in leaders
+    assert "Ahead of ft-s0 by 30.0 points [" in leaders
+    assert "overlap" not in leaders
+    frame = app.dataframe[0]
+    assert frame.value["run"].tolist() == ["near-s0", "ft-s0"]
+    styles = frame.proto.arrow_data.styler.styles
+    assert styles.count("font-weight: 700") >= 1
+    entries = list(store.entries(runs).values())
+    shown = [e for e in entries if e.id in ("demo/ft-s0", "demo/near-s0")]
+    found = ranking.ranking(shown, shown[0])
+    assert found.bold("ID") == {"demo/ft-s0", "demo/near-s0"}
+    assert found.bold("Adv") == {"demo/near-s0"}
+    assert ranking.ranking(shown[:1], None).bold("ID") == frozenset()
+
+
+def test_the_table_has_differences_settings_and_a_filter(opened, runs):
+    app = opened(runs)
+    for toggle in app.toggle:
+        toggle.set_value(True)
+    frame = app.run().dataframe[0].value
+    assert {"Δ ID", "HM'", "OOD'", "rho"} <= set(frame.columns)
+    row = frame.set_index("run").loc["ft-s0"]
+    assert row["ID"] == pytest.approx(90)
+    assert row["Δ ID"] == pytest.approx(30)
+    assert np.isnan(frame.set_index("run").loc["zero-shot-s0", "Δ ID"])
+    assert "Adv: apgd-ce 4/255, 20 steps" in plain(sees(app))
+    app.text_input(key="filter").set_value("GRA").run()
+    assert app.dataframe[0].value["run"].tolist() == ["grace-s0"]
+    app.text_input(key="filter").set_value("zzz").run()
+    assert "No run matches 'zzz'." in sees(app)
+    assert all("source" in frame.value for frame in app.dataframe)  # no table without a row
+
+
+def test_the_overview_says_why(opened, lab):
+    app = opened(lab)
+    said = sees(app)
+    assert "**grace\\-s0**: HM " in said and "in points: ID " in said
+    assert "Why? What the geometry says" in said
+    assert "(A) proximity" in said  # the bound's terms, which nobody has to look up
+    assert "best at" in said and "class-centroid cosine ID→Adv of 3" in said
+    table = next(frame.value for frame in app.dataframe if "source" in frame.value)
+    assert {"GRACE", "zero-shot-s0"} - set(table["method"]) == {
+        "zero-shot-s0"
+    }  # it lacks natural adversarial sets
+
+
+def test_the_whole_of_autoattack_stands_beside_its_first_part(runs):
+    whole = APGD | {
+        "name": "autoattack",
+        "parts": [{"name": "apgd-ce", "steps": 20}, {"name": "square"}],
+    }
+    parts = (
+        {"name": "apgd-ce", "robust": 40, "ci_low": 0.3, "ci_high": 0.5},
+        {"name": "square", "robust": 25, "ci_low": 0.2, "ci_high": 0.3},
+    )
+    rows = [accuracy(suite, data, 80) for suite, data in SETS]
+    rows.append(accuracy("adv", "shapes", 25, attack=whole, parts=parts))
+    entry = store.entries(runs)["demo/ft-s0"]
+    assert ranking.autoattack(entry) is None
+    record = store.EvalRecord("f" * 64, "aa-s0", "aa", 0, {"data": "shapes"}, tuple(rows)).summed()
+    record.save(runs / "demo/ft-s0/eval.json")
+    entry = store.entries(runs)["demo/ft-s0"]
+    assert ranking.autoattack(entry).value == pytest.approx(0.25)
+    assert entry.estimates["Adv"].value == pytest.approx(0.40)
+    assert attack_text(whole, "name") == "autoattack 4/255"
+
+
+def test_what_a_step_cost_comes_from_the_study_else_from_the_log(runs):
+    entry = store.entries(runs)["demo/grace-s0"]
+    assert costs.passes(entry, runs) is None
+    assert costs.seconds(entry) == pytest.approx(0.1)  # 10 s for 100 steps
+    study = runs / "demo/study.json"
+    study.write_text(
+        '{"format": "grace_geom.study/1", "trials": {}, "probes": {"grace": {"steps": 9, "setup": 0, '
+        '"step": 0.6, "forward": 0.04, "image": 0.1}, "zero-shot": {"steps": 0, "setup": 0, '
+        '"step": 0, "forward": 0.04, "image": 0.1}}}'
+    )
+    assert costs.passes(entry, runs) == pytest.approx(15)
+    assert costs.passes(store.entries(runs)["demo/zero-shot-s0"], runs) is None
+    study.write_text("{")
+    assert costs.passes(entry, runs) is None
+
+
+def test_a_column_is_as_wide_as_its_bold_numbers():
+    narrow, wide = Figure(5.0), Figure(100.0, 94.0, 100.0)
+    assert tables._width("ID", [narrow]) == 64
+    assert tables._width("ID", [narrow, wide, None]) > 7 * len("100.0 [94.0, 100.0]")

@@ -1,0 +1,94 @@
+"""How trainings go: each kind of end is told apart, by intervals that keep their level."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from app import verdict
+from app.verdict import Trend, held, sentence, trend
+
+
+def rows(values, **more):
+    return [{"step": i, "loss": float(v)} | more for i, v in enumerate(values, 1)]
+
+
+NOISE = np.random.default_rng(0).normal(0, 0.1, 100)
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        (2 - 0.02 * np.arange(100) + NOISE, "falls"),
+        (1 + 0.02 * np.arange(100) + NOISE, "rises"),
+        (1 + NOISE, "level"),
+        ([1.0] * 100, "level"),
+        ([*(1 + NOISE), np.nan], "broken"),
+        ([1.0] * 19, "short"),
+        ([], "short"),
+    ],
+)
+def test_each_end_of_a_loss_is_told_apart(values, kind):
+    assert trend(rows(values)).kind == kind
+
+
+def test_the_change_of_the_loss_has_welchs_interval():
+    values = 2 - 0.01 * np.arange(100) + NOISE
+    found = trend(rows(values))
+    test = stats.ttest_ind(values[80:], values[60:80], equal_var=False)
+    assert (found.low, found.high) == pytest.approx(tuple(test.confidence_interval(0.95)))
+    assert found.change == pytest.approx(values[80:].mean() - values[60:80].mean())
+
+
+def checked(*accuracies, n=1000):
+    return [{"step": 10 * i, "val_acc_pgd": a, "val_pgd_n": n} for i, a in enumerate(accuracies, 1)]
+
+
+def test_best_and_last_check_are_compared_by_newcombes_interval_for_all_checks():
+    found = held(checked(0.2, 0.42, 0.4, 0.31))
+    assert (found.best_step, found.last_step, found.checks, found.n) == (20, 40, 4, 1000)
+    level = 1 - 0.05 / 3
+    last, best = (
+        stats.binomtest(k, 1000).proportion_ci(level, method="wilson") for k in (310, 420)
+    )
+    low = -0.11 - np.hypot(0.31 - last.low, best.high - 0.42)
+    high = -0.11 + np.hypot(last.high - 0.31, 0.42 - best.low)
+    assert (found.change, found.low, found.high) == pytest.approx((-0.11, low, high))
+    assert found.fell
+
+
+def test_a_best_check_by_chance_is_no_fall():
+    rng, falls = np.random.default_rng(0), 0
+    for _ in range(400):
+        found = held(checked(*(rng.binomial(300, 0.4, 20) / 300), n=300))
+        falls += found.fell
+    assert falls <= 0.05 * 400, "20 checks of one accuracy: the best is high by chance"
+    assert not held(checked(0.3, 0.4)).fell
+    assert held(checked(0.4)) is None
+    assert held([{"step": 1, "val_acc_pgd": None}, {"step": 2, "val_acc_pgd": 2.0}]) is None
+
+
+NAMES = {run: run for run in "abcde"}
+
+
+def test_one_sentence_says_state_loss_and_overfitting():
+    trends = {"a": Trend("falls", 1.0, -0.25, -0.3, -0.2, 20), "b": Trend("level", n=20)}
+    checks = {"a": held(checked(0.4, 0.41)), "b": held(checked(0.42, 0.31))}
+    said = sentence(NAMES, {"a": "finished", "b": "running"}, trends, checks, True)
+    assert said.startswith("**b** is being written, **a** is finished; ")
+    assert "still falls at the end of **a** (1 over the last fifth of the log, \u22120.25" in said
+    assert "is level at the end of **b**" in said
+    assert "under PGD ends below its best in **b** (31.0 % at step 20 against 42.0 %" in said
+    assert said.endswith(", robust overfitting).")
+
+
+def test_what_was_not_checked_is_not_claimed():
+    trends = dict.fromkeys("abcd", Trend("short"))
+    said = sentence(NAMES, dict.fromkeys("abcd", "finished"), trends, {}, False)
+    assert said == (
+        "All 4 runs are finished; the loss has too few records for a verdict in all 4; held-out "
+        "accuracy was checked too rarely to say whether it fell."
+    )
+    one = {"a": verdict.held(checked(0.4, 0.41))}
+    said = sentence(NAMES, dict.fromkeys("abcd", "finished"), trends, one, False)
+    assert "`--val-pgd` 0: no attack) ends not clearly below its best in any run of 1" in said
+    assert sentence(NAMES, {"a": "untrained"}, {}, {}, False) == "**a** was not trained."

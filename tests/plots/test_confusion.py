@@ -1,0 +1,76 @@
+"""Who is right, class by class, and what is taken for what: against counts made by hand."""
+
+import numpy as np
+import pytest
+
+from grace_geom.plots import confusion, static
+from grace_geom.plots.legend import Identity, Legend
+from grace_geom.records import Accuracy, RecordError, pack
+from grace_geom.records.accuracy import pack_numbers
+
+RUNS = ("ft", "grace")
+LEGEND = Legend.of({run: Identity.of_label(run) for run in RUNS}, {run: run for run in RUNS})
+LABELS = np.array([0, 0, 0, 1, 1, 3])
+NAMES = ("cat", "dog", "never", "<i>fox")
+
+
+def accuracy(answers: list[int], ids: str = "x", names: tuple[str, ...] = NAMES) -> Accuracy:
+    right = np.array(answers) == LABELS
+    return Accuracy(
+        "id", "pets", "pets", 6, int(right.sum()), right.mean(), 0, 1, 0.0,
+        subset={"ids_sha256": ids}, outcomes=pack(right), class_names=names,
+        labels=pack_numbers(LABELS), predictions=pack_numbers(np.array(answers)),
+    )  # fmt: skip
+
+
+FT, GRACE = accuracy([0, 0, 1, 0, 1, 0]), accuracy([0, 1, 1, 1, 1, 3])
+
+
+def test_images_are_counted_by_class_and_who_is_right():
+    found = confusion.split(FT, GRACE)
+    assert found.n.tolist() == [3, 2, 0, 1]
+    assert found.only_a.tolist() == [1, 0, 0, 0]
+    assert found.only_b.tolist() == [0, 1, 0, 1]
+    assert found.both.tolist() == [1, 1, 0, 0]
+    assert found.names[found.most_gained] == "dog"
+    assert found.shown().tolist() == [3, 1, 0]  # by share of the class; none without images
+    assert len(found.shown(2)) == 2
+
+
+def test_other_images_are_not_compared():
+    with pytest.raises(RecordError, match="same images"):
+        confusion.split(FT, accuracy([0] * 6, ids="y"))
+
+
+def test_bars_go_to_both_sides_in_percent_of_the_class():
+    figure = confusion.by_class(confusion.split(FT, GRACE), RUNS, LEGEND)
+    left, right = figure.data
+    assert list(left.y) == ["&lt;i&gt;fox", "dog", "cat"]
+    np.testing.assert_allclose(left.x, [0, 0, -100 / 3])
+    np.testing.assert_allclose(right.x, [100, 50, 0])
+    assert "-" not in "".join(figure.layout.xaxis.ticktext)
+    static.draw(figure, 7).draw_without_rendering()
+    assert confusion.by_class(confusion.split(FT, FT), RUNS, LEGEND) is None
+
+
+def test_matrices_are_in_percent_and_the_difference_is_the_second_less_the_first():
+    drawn = confusion.matrices([("ft", FT), ("grace", GRACE)], LEGEND)
+    assert list(drawn) == ["ft", "grace", "grace less ft"]
+    first, second, gap = (np.asarray(f.data[0].z, float) for f in drawn.values())
+    np.testing.assert_allclose(first, [[200 / 3, 100 / 3, 0], [50, 50, 0], [100, 0, 0]])
+    np.testing.assert_allclose(gap, second - first)
+    assert drawn["grace less ft"].data[0].zmax == -drawn["grace less ft"].data[0].zmin == 100
+    words = np.asarray(drawn["ft"].data[0].text)
+    assert words[0].tolist() == ["67", "33", ""]
+    for figure in drawn.values():
+        static.draw(figure, 7).draw_without_rendering()
+    assert list(confusion.matrices([("ft", FT)], LEGEND)) == ["ft"]
+    few = confusion.matrices([("ft", FT), ("grace", GRACE)], LEGEND, most=2)
+    assert list(few["ft"].data[0].y) == ["cat", "dog"]  # which changed most
+
+
+def test_the_commonest_mistakes_come_first_with_the_counts_of_each_run():
+    rows = confusion.mistakes([FT, GRACE])
+    assert rows[0] == ("cat", "dog", 3, [1, 2])
+    assert ("<i>fox", "cat", 1, [1, 0]) in rows
+    assert all(label != other for label, other, *_ in rows)

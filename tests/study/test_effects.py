@@ -1,0 +1,181 @@
+"""Factorial designs and their effects, against the analysis of variance and closed forms."""
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from grace_geom import effects as command
+from grace_geom.errors import UserError
+from grace_geom.study.design import Design, efficiency, fraction, read_design
+from grace_geom.study.effects import Response, effects, responses
+from grace_geom.study.options import StudyOptions, jobs_of
+
+FACTORS = {
+    "a": {"off": "a=0", "on": "a=1"},
+    "b": {"low": "b=0", "middle": "b=1", "high": "b=2"},
+    "c": {"no": "", "yes": "c=1"},
+}
+DESIGN = Design("grace", FACTORS, (("a", "b"),))
+
+
+def runs(noise: float, blocks: int = 3, cells=None, seed: int = 0) -> list[Response]:
+    """A mean of 50; on: +2; high: +3 over low; yes: -1; on and high together: +1.5 more."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for block in range(blocks):
+        shared = 4 * rng.standard_normal()
+        for a, b, c in cells or DESIGN.cells:
+            value = 50 + 2 * a + 1.5 * b - c + 1.5 * (a == 1 and b == 2) + shared
+            found.append(Response((a, b, c), str(block), value + noise * rng.standard_normal()))
+    return found
+
+
+def test_contrasts_are_differences_of_means_on_a_complete_design():
+    some = runs(0.7)
+    found = effects(DESIGN, some)
+    for contrast in found.contrasts:
+        place = list(FACTORS).index(contrast.factor)
+        level = list(FACTORS[contrast.factor]).index(contrast.level)
+        means = [np.mean([r.value for r in some if r.cell[place] == k]) for k in (level, 0)]
+        assert contrast.value == pytest.approx(means[0] - means[1], abs=1e-6)
+    assert found.mean == pytest.approx(np.mean([r.value for r in some]), abs=1e-6)
+
+
+def test_tests_and_intervals_are_those_of_the_analysis_of_variance_with_blocks():
+    some = runs(0.7)
+    found = effects(DESIGN, some)
+    y = np.array([r.value for r in some])
+    blocks = np.eye(3)[[int(r.block) for r in some]]
+    cells = np.array([r.cell for r in some])
+
+    def rest(X):
+        fitted = X @ np.linalg.lstsq(X, y, rcond=None)[0]
+        return float(np.sum((y - fitted) ** 2))
+
+    a, b, c = (np.eye(k)[cells[:, i]] for i, k in enumerate((2, 3, 2)))
+    ab = np.einsum("ni,nj->nij", a, b).reshape(len(y), -1)
+    whole = np.hstack([blocks, ab, c])
+    df = len(y) - np.linalg.matrix_rank(whole)
+    variance = rest(whole) / df
+    assert found.df == df
+    assert found.residual == pytest.approx(np.sqrt(variance), rel=1e-3)
+    smaller = {("c",): np.hstack([blocks, ab]), ("a", "b"): np.hstack([blocks, a, b, c])}
+    for test in found.tests:
+        if test.term in smaller:
+            F = (rest(smaller[test.term]) - rest(whole)) / test.df / variance
+            assert pytest.approx(F, rel=2e-3) == test.F
+            assert test.p == pytest.approx(stats.f.sf(F, test.df, df), rel=1e-2, abs=1e-12)
+    yes = next(x for x in found.contrasts if x.factor == "c")
+    half = stats.t.ppf(0.975, df) * np.sqrt(variance * 2 / (len(y) / 2))
+    assert yes.high - yes.value == pytest.approx(half, rel=1e-3)
+    power = (stats.t.ppf(0.975, df) + stats.t.ppf(0.8, df)) / stats.t.ppf(0.975, df)
+    assert yes.detectable == pytest.approx(half * power, rel=1e-3)
+
+
+def test_a_fraction_without_noise_gives_the_planted_effects():
+    cells = fraction(DESIGN, 8, 0)
+    found = {(x.factor, x.level): x.value for x in effects(DESIGN, runs(1e-6, 2, cells)).contrasts}
+    assert found["a", "on"] == pytest.approx(2 + 1.5 / 3, abs=1e-3)
+    assert found["b", "high"] == pytest.approx(3 + 1.5 / 2, abs=1e-3)
+    assert found["c", "yes"] == pytest.approx(-1, abs=1e-3)
+
+
+def test_intervals_hold_the_truth_as_often_as_they_say():
+    cells, hits = fraction(DESIGN, 9, 0), 0
+    for seed in range(40):
+        yes = next(
+            x
+            for x in effects(DESIGN, runs(1.0, 3, cells, seed)).contrasts
+            if (x.factor, x.level) == ("b", "middle")
+        )
+        hits += yes.low <= 1.5 <= yes.high
+    assert stats.binom.cdf(hits, 40, 0.95) > 1e-3
+    assert stats.binom.sf(hits - 1, 40, 0.95) > 1e-3
+
+
+def test_holm_corrects_in_order():
+    some = effects(DESIGN, runs(1.5)).contrasts
+    ordered = sorted(some, key=lambda x: x.p)
+    worst = 0.0
+    for rank, x in enumerate(ordered):
+        worst = max(worst, min(1.0, (len(ordered) - rank) * x.p))
+        assert x.p_holm == pytest.approx(worst)
+
+
+def test_one_block_is_least_squares():
+    some = runs(0.5, blocks=1)
+    found = effects(Design("grace", FACTORS), some)
+    assert found.between == 0
+    assert found.df == len(some) - 5
+
+
+@pytest.mark.parametrize("cells", [[(0, 0, 0), (1, 1, 1)], DESIGN.cells[:7]])
+def test_too_few_runs_are_refused(cells):
+    with pytest.raises(UserError, match=r"runs cannot tell|nothing over"):
+        effects(DESIGN, runs(1.0, 1, cells))
+
+
+def test_no_swap_betters_a_fraction_and_the_seed_repeats_it():
+    cells = fraction(DESIGN, 8, 3)
+    assert cells == fraction(DESIGN, 8, 3)
+    best = efficiency(DESIGN, cells)
+    for i, other in itertools.product(range(8), set(DESIGN.cells) - set(cells)):
+        assert efficiency(DESIGN, [*cells[:i], other, *cells[i + 1 :]]) <= best + 1e-9
+    assert efficiency(DESIGN, DESIGN.cells) == pytest.approx(1)
+
+
+def test_every_row_of_the_packaged_design_trains():
+    design = read_design("grace-parts")
+    labels = tuple(design.label(cell) for cell in design.cells)
+    assert len(set(labels)) == 48
+    some = labels[::11]  # every level of every factor is in one of them
+    assert len(jobs_of(StudyOptions(methods=some, seeds=(0,)), {})) == len(some)
+    for levels in design.factors.values():
+        for option in (o for options in levels.values() for o in options.split(":")):
+            assert any(option in label.split(":") for label in some), option
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("method: graze\nfactors: {}", "method"),
+        ("method: grace\nfactors: {a: {x: r=1}}", "factors"),
+        ("method: grace\nfactors: {a: {x: r=1, y: r=1}}", "same options"),
+        ("method: grace\nfactors: {a: {x: r=1, y: r=2}}\ninteractions: [[a, b]]", "interactions"),
+    ],
+)
+def test_a_design_that_is_none_is_refused_by_its_line(tmp_path, text, named):
+    path = tmp_path / "d.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=named):
+        read_design(str(path))
+
+
+def test_the_command_prints_rows_and_effects(tmp_path, capsys):
+    command.main(["--runs", "20", "--seed", "1"])
+    assert capsys.readouterr().out.count("  - grace:task=") == 20
+    path, study = tmp_path / "d.yaml", tmp_path / "s"
+    path.write_text("method: grace\nfactors: {rank: {small: r=1, large: r=2}}")
+    study.mkdir()
+    values = {"grace:r=1": (0.5, 0.52), "grace:r=2": (0.6, 0.66)}
+    rows = [
+        {"method": label, "columns": {"HM": {"seeds": dict(enumerate(pair))}}}
+        for label, pair in values.items()
+    ]
+    (study / "table.json").write_text(json.dumps({"rows": rows}))
+    command.main([str(study), "--design", str(path), "--columns", "HM"])
+    said = capsys.readouterr().out
+    assert "large − small" in said
+    assert "+12.0" in said
+    command.main([str(study), "--design", str(path), "--columns", "HM", "--json"])
+    found = json.loads(capsys.readouterr().out)["result"]["columns"]["HM"]
+    (contrast,) = found["contrasts"]
+    assert contrast["value"] == pytest.approx(12) and contrast["low"] < 12 < contrast["high"]
+    with pytest.raises(SystemExit) as stop:
+        command.main([str(tmp_path), "--design", str(path)])
+    assert stop.value.code == 2
+    with pytest.raises(UserError, match="no row of"):
+        responses(read_design("grace-parts"), {"s": {"rows": rows}}, "HM")
