@@ -36,6 +36,7 @@ def states(choice: Choice) -> Found:
     return found
 
 
+@shell.noticing("training_notices")  # its answer and notices are drawn again with the fragment
 def page(choice: Choice, live: bool) -> None:
     """Everything that changes while a run is being written; ``live``: whether one was when the page
     was opened.
