@@ -248,8 +248,8 @@ def draw(
 
 def _width(head: str, cells: Sequence[Cell]) -> int:
     """Pixels that a column needs: Streamlit measures numbers as if none was bold."""
-    written = [len(cell.short()) for cell in cells if isinstance(cell, Figure)]
-    return max(64, 16 + 7 * max([len(head), *written]))
+    written = [round(17 + 5.8 * len(x.short())) for x in cells if isinstance(x, Figure)]
+    return max([64, round(20 + 6.6 * len(head)), *written])
 
 
 def _value(cell: Cell, numeric: bool) -> object:

@@ -157,7 +157,10 @@ def scatter(
         )  # fmt: skip
     names = {run: legend.names[run] for run in spots} if len(spots) <= MOST_LABELS else {}
     scaled = {run: (_hundredth(a), _hundredth(b)) for run, (a, b) in spots.items()}
-    written = place_labels(scaled, names, spans, SIZE)
+    line = [] if drawn.line is None else [
+        (float(at), drawn.line.at(float(at))[0]) for at in np.linspace(spans[0][0], spans[0][1], 90)
+    ]  # fmt: skip
+    written = place_labels(scaled, names, spans, SIZE, line=line)
     for run, (a, b) in spots.items():
         _add_point(figure, run, (a, b), written.get(run), legend, drawn)
         told = f"{plain_html(x.title)}: {x.told(points[run][0])}<br>{plain_html(y.title)}: {y.told(points[run][1])}"
