@@ -46,6 +46,7 @@ class ReportOptions:
         n: Number of images; default: that of each analysis.
         seed: Random seed for subsets, attacks and probe vectors.
         device: Device: cpu, cuda, cuda:1; auto: a GPU if there is one.
+        deterministic: Same bits in every call on the same GPU, for some speed.
         data_root: Directory of the torchvision and ImageNet data sets.
         out: Directory of the results; default: analyses/ in the run directory; for several
             checkpoints, analyses/ in the folder that holds the runs.
@@ -59,6 +60,7 @@ class ReportOptions:
     n: int | None = None
     seed: int = 0
     device: str = "auto"
+    deterministic: bool = False
     data_root: Path | None = None
     out: Path | None = None
     title: str = "The geometry of these checkpoints"
@@ -80,6 +82,7 @@ class ReportOptions:
             ("--data-root", self.data_root),
         ):
             argv += [flag, str(value)] if value is not None else []
+        argv += ["--deterministic"] * self.deterministic
         for name, spec in self.ood.items():
             argv += ["--ood", f"{name}={spec}"]
         return argv

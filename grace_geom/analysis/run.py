@@ -31,7 +31,7 @@ from grace_geom.analysis.subject import (
 )
 from grace_geom.attacks import check_eps
 from grace_geom.checkpoint import checkpoint_file
-from grace_geom.devices import room_for, tf32
+from grace_geom.devices import deterministic, room_for, tf32
 from grace_geom.distributed import PeerLost, first, of_first, processes, world
 from grace_geom.errors import Interrupted, UserError
 from grace_geom.evaluation.identity import key_of
@@ -88,7 +88,7 @@ def analyse(
         UserError: If no checkpoint can be measured.
         Interrupted: On Ctrl-C or SIGTERM, or when another process of the job is gone.
     """
-    with processes(), _terminable(), tf32(False):
+    with processes(), _terminable(), tf32(False), deterministic(options.deterministic):
         try:
             return _analyse(name, options, measure, show, draw)
         except PeerLost as lost:

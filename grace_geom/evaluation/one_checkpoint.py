@@ -19,6 +19,7 @@ from grace_geom.errors import UserError
 from grace_geom.evaluation import identity
 from grace_geom.evaluation.accuracy import evaluate_set, with_classes
 from grace_geom.evaluation.adversarial import match
+from grace_geom.evaluation.compiled import Compiled
 from grace_geom.evaluation.image_sets import Sets
 from grace_geom.evaluation.measures import Measures, Source, Target, short_name, targets
 from grace_geom.evaluation.opening import open_with
@@ -133,6 +134,7 @@ def measure(
     the same measurement are not, but for what earlier versions did not write down.
     """
     watcher.plan(len(asked))
+    compiled = Compiled(source.compile)
     for target, image_set in asked:
         now = identity.measurement(
             model,
@@ -163,6 +165,7 @@ def measure(
                 progress=watcher.advance,
                 gather=gather,
                 temperature=temperature,
+                compiled=compiled,
             )
             accuracy = replace(found, identity=now)
         watcher.end(accuracy, old is not None)

@@ -15,6 +15,8 @@ from grace_geom.plots.sample import attack, intervals, sample
 from grace_geom.records import Finding
 
 WITHIN = "clean-adv"
+SMALL = 6
+"""Maps in a row at most: they are small, and share their axes."""
 
 
 def order(names: Sequence[str]) -> list[str]:
@@ -46,6 +48,11 @@ def layer_names(f: Finding) -> list[str]:
 def short(layer: str) -> str:
     """``block.3`` -> ``3``; ``embedding`` -> ``emb``."""
     return layer.removeprefix("block.").removeprefix("stage.").replace("embedding", "emb")
+
+
+def layer_name(layer: str) -> str:
+    """Within a sentence: ``3`` -> ``block 3``, ``emb`` -> ``the embedding``."""
+    return "the embedding" if layer == "emb" else f"block {layer}" if layer.isdigit() else layer
 
 
 def by_layer(
@@ -97,7 +104,7 @@ def layer_axis(ticks: Sequence[str]) -> dict[str, Any]:
 
 
 def layer_by_layer(
-    found: Sequence[Finding], legend: Legend, distribution: str, height: int = 310
+    found: Sequence[Finding], legend: Legend, distribution: str, height: int = 275
 ) -> dict[str, go.Figure]:
     """CKA of every layer of the reference with every layer of the run, 0 to 1, a panel a run. The
     pointer shows the intervals.
@@ -150,7 +157,7 @@ def figures(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
         for s in sets
     ]
     grids = {"layers": ("CKA of every layer with every layer", maps, "; ".join(words))}
-    return pages(lines, legend) | pages(grids, legend)
+    return pages(lines, legend) | pages(grids, legend, columns=SMALL)
 
 
 def _with_bands(words: Sequence[str], found: Sequence[Finding], key: str) -> str:

@@ -15,8 +15,10 @@ from grace_geom.records import Finding
 
 DECADES = 0.1
 """Standard deviation of the kernel over logarithms of eigenvalues, in decades."""
-NEAR_ZERO = 1e-5
-"""Eigenvalues below this share of the largest magnitude have no place on a logarithmic axis."""
+NEAR_ZERO = 1e-6
+"""Eigenvalues below this share of the largest magnitude are rounding in float32: they have no place
+on a logarithmic axis.
+"""
 _ROOT = np.sqrt(2 * np.pi)
 _LABEL = 0.022
 """Width of a letter as a share of a narrow plot, on a telephone."""

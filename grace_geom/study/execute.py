@@ -17,7 +17,7 @@ from statistics import harmonic_mean
 from grace_geom.checkpoint import trained_on
 from grace_geom.config import TrainConfig, stored_settings
 from grace_geom.data.prompts import given_templates
-from grace_geom.devices import visible_gpus
+from grace_geom.devices import deterministic, visible_gpus
 from grace_geom.errors import Interrupted, UserError
 from grace_geom.evaluation import (
     Measures,
@@ -149,8 +149,9 @@ def run_job(job: Job, measures: Measures, source: Source, steps: Steps) -> RunOu
     """
     try:
         started = bool(stored_settings(job.folder))
-        folder = steps.train(replace(job.config, resume=started))
-        return RunOutcome(job, steps.evaluate(folder, measures, source))
+        with deterministic(job.config.deterministic):
+            folder = steps.train(replace(job.config, resume=started))
+            return RunOutcome(job, steps.evaluate(folder, measures, source))
     except Interrupted:
         raise
     except UserError as error:

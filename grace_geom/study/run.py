@@ -8,6 +8,7 @@ from pathlib import Path
 
 from grace_geom.checkpoint import checkpoint_file
 from grace_geom.config import TrainConfig
+from grace_geom.devices import deterministic
 from grace_geom.errors import Interrupted, UserError
 from grace_geom.evaluation import Measures, Sets, Source, assess, record_file, targets
 from grace_geom.evaluation import report as report_record
@@ -29,18 +30,11 @@ from grace_geom.study.execute import (
     shared_gpus,
     training_seconds,
 )
-from grace_geom.study.options import (
-    Job,
-    StudyOptions,
-    as_jobs,
-    best_rate,
-    jobs_of,
-    refuse_other_runs,
-    trials_of,
-)
+from grace_geom.study.options import Job, StudyOptions, jobs_of, refuse_other_runs
 from grace_geom.study.reporting import report_table
 from grace_geom.study.rows import Row
 from grace_geom.study.state import Say, StudyState
+from grace_geom.study.trials import as_jobs, best_rate, trials_of
 from grace_geom.study.watch import QUIET_REFRESH, Expected, Watch, ended
 from grace_geom.study.written import settings_of, write_reports
 from grace_geom.tables import Cell, Table
@@ -69,6 +63,7 @@ class Study:
             data_root=self.options.data_root,
             download=self.options.download,
             device=self.options.device,
+            compile=self.options.compile,
         )
         self.sets = Sets(self.options.data_root, self.options.download)
         self.state = StudyState(self.options.out / "study.json")
@@ -82,7 +77,7 @@ class Study:
                 on the same study; before anything is trained.
             Interrupted: Stopped; what is finished is kept.
         """
-        with alone(self.options.out, "study"):
+        with alone(self.options.out, "study"), deterministic(self.options.deterministic):
             return self._run()
 
     def _run(self) -> list[Row]:

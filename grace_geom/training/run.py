@@ -32,10 +32,11 @@ from grace_geom.models import ClipClassifier, build
 from grace_geom.models.sources import needed_again
 from grace_geom.preprocess import Preprocess
 from grace_geom.provenance import provenance
+from grace_geom.serialise import read_yaml
 from grace_geom.terminal import say
 from grace_geom.tracking import check_installed
 from grace_geom.training.data import check_ood, images_of, note_of, training_data
-from grace_geom.training.directory import Follower, RunDirectory
+from grace_geom.training.directory import Follower, RunDirectory, record_of
 from grace_geom.training.fast_attack import fast_attack
 from grace_geom.training.fit import fit
 from grace_geom.training.memory import choose_micro_batch, free_bytes, measure
@@ -87,6 +88,7 @@ def _train(config: TrainConfig, *, quiet: bool) -> Path:
                 say(f"{out} is finished: {resumed.step} steps")
             return out
         _restore(trainer, resumed, out / "ckpt.pt")
+        _tell_of_tf32(out / "config.yaml")
     if config.micro_batch == "auto" and trainer.plan.total_steps:
         trainer.plan = _fitting(
             trainer, config.batch_size // here.size, model.preprocess.at(config.image_size).size
@@ -167,6 +169,22 @@ def _restore(trainer: Trainer, resumed: Checkpoint, file: Path) -> None:
             f"--resume: {file}: {error}; continue from an older one of checkpoints/, copied to its "
             "place, or start another run (--out)"
         ) from None
+
+
+def _tell_of_tf32(path: Path) -> None:
+    """Say where a run goes on in another arithmetic: before ``tf32`` was recorded, a GPU computed
+    float32 convolutions in TF32, as PyTorch has it by default.
+    """
+    record = record_of(read_yaml(path), path)
+    last = (record.get("resumed") or [record])[-1]
+    on_gpu = str(last.get("device", "")).startswith("cuda")
+    if "tf32" in last or not on_gpu or last.get("precision") != "float32":
+        return
+    if distributed.first():
+        say(
+            f"warning: --resume: {path.parent} was begun by a version that let GPUs compute float32 "
+            "convolutions in TF32; it goes on without (config.yaml records both parts)"
+        )
 
 
 def _shared_out(method: Method, batch_size: int, here: distributed.World) -> dict[str, Any]:
