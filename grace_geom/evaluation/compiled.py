@@ -24,9 +24,9 @@ def compiler(logits_fn: Logits) -> Logits:
 
 
 def tell(reason: str) -> None:
-    """Say on stderr that attacks are computed the usual way, and why."""
+    """Say that attacks are computed the usual way, and why."""
     if first():
-        say(f"--compile attack: going on without: {reason}")
+        say(f"warning: --compile attack: going on without: {reason}")
 
 
 @dataclass
