@@ -4,30 +4,43 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import shell, show
+from app import answers, shell, show
+from app.details import details, heading
 from app.measured import attack_of, how, measured, values_table
-from app.shell import Choice
+from app.shell import Choice, inline, text
 from grace_geom.plots import curvature, panels, spectra
+from grace_geom.plots.weight_names import group_name
 from grace_geom.records import Finding
 
 NUMBERS = (
-    ("lambda_1", "Largest eigenvalue λ₁", "Curvature in the sharpest direction."),
-    ("lambda_min_1", "Smallest eigenvalue", "Below 0: the loss falls in that direction."),
-    ("trace", "Trace", "Sum of all eigenvalues."),
-    ("frobenius/sqrt_d", "‖H‖_F / √d", "Root mean square eigenvalue."),
+    ("lambda_1", "Largest eigenvalue λ₁", "curvature in the sharpest direction"),
+    ("lambda_min_1", "Smallest eigenvalue", "below 0 the loss falls in that direction"),
+    ("trace", "Trace", "sum of all eigenvalues"),
+    ("frobenius/sqrt_d", "‖H‖_F / √d", "root mean square eigenvalue"),
 )
+AXES = {"linear": "Linear λ", "log": "Logarithmic λ"}
+LOSSES = {"ce": "Clean loss", "adv-ce": "Adversarial loss"}
 
 
 def main() -> None:
     """What ``hessian_spectrum`` and ``sharpness`` found."""
     choice = shell.page("Is it flat, and where not?")
     shown = measured(choice, "hessian_spectrum")
+    said = {}
     if shown:
+        shell.answer(answers.curvature(shown, answers.bold(choice.names)))
         show.legend([f.run for f in shown], choice.legend)
         density(choice, shown)
         numbers(choice, shown)
         matrices(choice, shown)
-    sharpness(choice)
+        said = meanings(choice, shown)
+    rising = sharpness(choice)
+    if not shown:
+        shell.answer(
+            answers.sharpness(rising, answers.bold(choice.names))
+            or answers.unmeasured("hessian_spectrum")
+        )
+    details(said | sharpness_meaning(rising))
 
 
 def caption(found: list[Finding], key: str = "") -> str:
@@ -43,36 +56,47 @@ def caption(found: list[Finding], key: str = "") -> str:
     name = {"hessian": "Hessian", "ggn": "Gauss-Newton matrix"}.get(
         str(s.get("operator")), str(s.get("operator"))
     )
-    return how(found, f"{estimator}{name} of the {loss} over the weights `{s.get('params')}`,")
+    where = inline(group_name(str(s.get("params"))))
+    return how(found, f"{estimator}{name} of the {loss} over the {where},")
 
 
+@st.fragment
 def density(choice: Choice, found: list[Finding]) -> None:
-    """The whole spectrum."""
-    st.subheader("Spectral density", anchor=False)
+    """The whole spectrum, on one of two axes."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        heading("Spectral density")
+        axis = st.segmented_control(
+            "Axis of the eigenvalues", list(AXES), default="linear", format_func=AXES.__getitem__,
+            key="curvature_axis", bind="query-params", required=True, width="content",
+            label_visibility="collapsed",
+            help="Logarithmic: negative and positive eigenvalues apart, with a kernel of one width "
+            "in decades.",
+        )  # fmt: skip
     nodes = [
-        {"run": f.run, "node": float(x), "weight": float(w)}
+        {"run": f.run, "probe": probe, "node": float(x), "weight": float(w)}
         for f in found
         if f.array("density_nodes") is not None
-        for x, w in zip(
-            f.array("density_nodes").ravel(), f.array("density_weights").ravel(), strict=True
-        )
+        for probe, row in enumerate(np.atleast_2d(f.array("density_nodes")))
+        for x, w in zip(row, np.atleast_2d(f.array("density_weights"))[probe], strict=True)
     ]
-    starts = {
-        np.atleast_2d(a).shape[0] for f in found if (a := f.array("density_nodes")) is not None
-    }
-    many = (
-        f"mean over {max(starts)} start vectors"
-        if starts and max(starts) > 1
-        else "one start vector"
-    )
+    if axis == "log":
+        left_out = 100 * spectra.near_zero(found)
+        drawn = spectra.log_density(found, choice.legend)
+        if drawn:
+            show.panels(
+                drawn, "density-log", "Spectral density of each run over the logarithm of λ",
+                f"Gaussian kernel, σ = {spectra.DECADES:g} decades; eigenvalues below "
+                f"a millionth of the largest are left out, up to {left_out:.3g} % of a "
+                f"run's. {caption(found)}",
+                pd.DataFrame(nodes), width=474,
+            )  # fmt: skip
+            return
     show.figure(
         spectra.density(found, choice.legend),
         "density",
         "Spectral density of each run, linear eigenvalue axis, logarithmic density axis",
-        f"Stochastic Lanczos quadrature, {many}, one Gaussian kernel for all (σ = "
-        f"{spectra.kernel(found) or 0:.3g}); bands: the spread of start vectors; nothing is "
-        "drawn below a hundredth of one eigenvalue; λ₁ is named where it was measured. "
-        f"{caption(found)}",
+        f"Gaussian kernel, σ = {spectra.kernel(found) or 0:.3g}; markers: eigenvalues found one by "
+        f"one, as high as one eigenvalue is; bands: single probes. {caption(found)}",
         pd.DataFrame(nodes),
         "Measured without --density-probes.",
     )
@@ -85,12 +109,11 @@ def numbers(choice: Choice, found: list[Finding]) -> None:
         title: fig for key, title, _ in NUMBERS
         if (fig := panels.measures(found, choice.legend, key, title)) is not None
     }  # fmt: skip
-    there = [(key, title, meaning) for key, title, meaning in NUMBERS if title in drawn]
-    meanings = " ".join(f"*{title}*: {meaning}" for _, title, meaning in there)
+    there = [key for key, title, _ in NUMBERS if title in drawn]
     estimators = "; ".join(
         dict.fromkeys(
-            m.estimator
-            for key, _, _ in there
+            m.estimator.partition(", |Hv")[0]
+            for key in there
             if (m := found[0].value(key)) is not None and m.estimator
         )
     )
@@ -98,9 +121,10 @@ def numbers(choice: Choice, found: list[Finding]) -> None:
         drawn,
         "curvature",
         "One number of the curvature of each run with its interval",
-        f"{meanings} Estimators: {estimators}. Bars: eigenvalues within their residual bounds, "
-        f"estimates within 95 %. {caption(found)}",
-        values_table(found, [key for key, _, _ in there]),
+        f"{estimators}. Bars: eigenvalues within their residuals, estimates within 95 %. "
+        f"{caption(found)}",
+        values_table(found, there),
+        width=216,
     )
 
 
@@ -116,47 +140,66 @@ def matrices(choice: Choice, found: list[Finding]) -> None:
         drawn,
         "kappa",
         "Heat map of the mean curvature of each weight matrix, blocks down, kinds across",
-        "Mean diagonal of each matrix' block of the Hessian (trace / size), one logarithmic colour "
-        "scale; blank where the estimate is not positive; a matrix of the stem or the head fills its "
-        "row. "
-        f"{caption(found, keys[0] if keys else '')}",
+        "κ = trace / entries of each matrix' block, one logarithmic colour scale; blank: not above "
+        f"0. {caption(found, keys[0] if keys else '')}",
         values_table(found, keys),
     )
 
 
-def sharpness(choice: Choice) -> None:
-    """Rise of the loss against the radius."""
-    st.subheader("Sharpness: how far the loss rises nearby", anchor=False)
+def meanings(choice: Choice, found: list[Finding]) -> dict[str, str]:
+    """What the figures of the spectrum show, and what was not resolved."""
+    return {
+        "Spectral density": "Stochastic Lanczos quadrature: each node carries its weight as mass, "
+        "smoothed with a Gaussian kernel of the stated width; nothing is drawn below a hundredth "
+        f"of one eigenvalue. {text(spectra.resolved(found, choice.legend))}.",
+        "Four numbers": "; ".join(f"*{title}*: {meaning}" for _, title, meaning in NUMBERS) + ".",
+        "Curvature of each matrix": "Rows follow the network from its stem to its head. A matrix "
+        "that is no block's fills its row. The pointer shows the interval of each estimate.",
+    }
+
+
+def sharpness(choice: Choice) -> list[Finding]:
+    """Rise of the loss against the radius. Returns what was found."""
     found = measured(choice, "sharpness")
-    losses = [loss for loss in ("ce", "adv-ce") if any(f.array_names(loss) for f in found)]
-    if not losses:
-        return
-    titles = {"ce": "clean loss", "adv-ce": "adversarial loss"}
-    loss = st.segmented_control(
-        "Loss",
-        losses,
-        default=losses[0],
-        format_func=lambda name: titles[name],
-        key="sharpness-loss",
-        required=True,
-        help="Adversarial: on PGD images that were found at the checkpoint.",
-    )
+    if any(f.array_names(loss) for loss in LOSSES for f in found):
+        rises(choice, found)
+    return found
+
+
+@st.fragment
+def rises(choice: Choice, found: list[Finding]) -> None:
+    """Of one loss at a time."""
+    losses = [loss for loss in LOSSES if any(f.array_names(loss) for f in found)]
+    with st.container(horizontal=True, vertical_alignment="center"):
+        heading("Sharpness: how far the loss rises nearby")
+        loss = st.segmented_control(
+            "Loss", losses, default=losses[0], format_func=LOSSES.__getitem__,
+            key="curvature_loss", bind="query-params", required=True, width="content",
+            label_visibility="collapsed",
+            help="Adversarial: on PGD images that were found at the checkpoint.",
+        )  # fmt: skip
     show.legend([f.run for f in found], choice.legend)
     keys = [f"{loss}/{name}" for name in found[0].names(str(loss))]
-    steps = found[0].result.settings.get("ascent_steps")
+    steps, samples = (found[0].result.settings.get(key) for key in ("ascent_steps", "samples"))
     show.panels(
         curvature.sharpness(found, choice.legend, str(loss)),
         f"sharpness-{loss}",
-        f"Rise of the {titles[str(loss)]} against the radius of the weight perturbation, one line "
-        "a run",
-        how(
-            found,
-            f"Maxima by projected ascent, {steps} gradients, lower bounds of the true ones; the "
-            f"Gaussian one is a mean of {found[0].result.settings.get('samples')} pairs, band: "
-            "1.96 standard errors;",
-        ),
+        f"Rise of the {LOSSES[str(loss)].lower()} against the radius of the weight perturbation, "
+        "one line a run",
+        how(found, f"Maxima: {steps} ascent steps, lower bounds. Gaussian: {samples} pairs, 95 %;"),
         values_table(found, keys),
     )
+
+
+def sharpness_meaning(found: list[Finding]) -> dict[str, str]:
+    """How sharpness is found."""
+    if not found:
+        return {}
+    return {
+        "Sharpness": "The rise of the loss within a radius of the weights. Maxima come from "
+        "projected gradient ascent, so they are lower bounds of the true ones; the Gaussian form is "
+        "a mean over pairs of random perturbations, band: 1.96 standard errors."
+    }
 
 
 main()

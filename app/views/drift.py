@@ -4,46 +4,50 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import shell, show
+from app import answers, shell, show
+from app.details import details, heading
 from app.measured import attack_of, how, intervals, measured, values_table
 from app.shell import Choice, text
 from grace_geom.plots import layers, panels
 from grace_geom.records import Finding
 
-MEASURES = {
-    "gram_chord": (
-        "Gram drift, cosines",
-        "‖Ĝa − Ĝb‖_F of cosine Gram matrices, 0 to 1.41: also sees a moved mean.",
-    ),
-    "gram_chord_centred": (
-        "Gram drift, centred",
-        "The same of centred features: a function of CKA with its sign.",
-    ),
-    "log_norm_ratio": (
-        "Log norm ratio of the Gram matrices",
-        "ln ‖Gb‖_F / ‖Ga‖_F: above 0 features draw together.",
-    ),
-    "procrustes": ("Procrustes distance", "d² after the best rotation and unit scaling, 0 to 2."),
-}
+MEASURES = {  # name, estimator, and what it means
+    "cka": ("CKA", "Linear CKA, debiased (HSIC₁).",
+            "Centred kernel alignment: 1 where two layers see the same images alike up to rotation "
+            "and scale, 0 where they have nothing in common."),
+    "gram_chord": ("Gram drift, cosines",
+                   "‖Ĝa − Ĝb‖_F of cosine Gram matrices, 0 to 1.41.",
+                   "Sees a moved mean too, which CKA does not."),
+    "gram_chord_centred": ("Gram drift, centred", "‖Ĝa − Ĝb‖_F of centred features, 0 to 1.41.",
+                           "A function of CKA with its sign."),
+    "log_norm_ratio": ("Log norm ratio of Gram matrices", "ln ‖Gb‖_F / ‖Ga‖_F.",
+                       "Above 0 features draw together."),
+    "procrustes": ("Procrustes distance", "d² after the best rotation and unit scaling, 0 to 2.",
+                   "0 where the features are the same up to rotation and scale."),
+}  # fmt: skip
 
 
 def main() -> None:
-    """CKA, Gram drift, centroids."""
+    """CKA and its relatives by layer, CKA of all layers, centroids."""
     choice = shell.page("What changed, on which data?")
-    found = measured(choice, "representation_drift")
-    found = same_layers(choice, found)
-    if found:
+    found = same_layers(choice, measured(choice, "representation_drift"))
+    sets = layers.order([s for f in found for s in f.array_names("cka_layers") if choice.keeps(s)])
+    shell.answer(
+        answers.representation(found, answers.bold(choice.names), sets)
+        or answers.unmeasured("representation_drift")
+    )
+    if found and not sets:
+        st.info("The chosen distributions are not among those that were measured.")
+    elif found:
         show.legend([f.run for f in found], choice.legend)
-        sets = layers.order(
-            [s for f in found for s in f.array_names("cka_layers") if choice.keeps(s)]
-        )
-        if not sets:
-            st.info("The chosen distributions are not among those that were measured.")
-            return
-        cka(choice, found, sets)
+        by_layer(choice, found, sets)
         heat_maps(choice, found, sets)
-        gram(choice, found, sets)
     centroids(choice)
+    said = {name: meaning for name, _, meaning in MEASURES.values()} if found else {}
+    details(said | {
+        "Class centroids": "Cosine of a class's mean feature on ID images and on the named images, "
+        "mean over the classes that both have; 1: unmoved."
+    })  # fmt: skip
 
 
 def same_layers(choice: Choice, found: list[Finding]) -> list[Finding]:
@@ -76,33 +80,34 @@ def rows(found: list[Finding], key: str, sets: list[str]) -> pd.DataFrame:
     ])  # fmt: skip
 
 
-def cka(choice: Choice, found: list[Finding], sets: list[str]) -> None:
-    """Similarity layer by layer."""
-    st.subheader(
-        "Similarity to the reference, layer by layer",
-        anchor=False,
-        help="CKA, centred kernel alignment: 1 where two layers see the same images alike up to "
-        "rotation and scale, 0 where they have nothing in common.",
-    )
-    drawn = layers.by_layer(found, choice.legend, "cka", sets, "CKA")
+@st.fragment
+def by_layer(choice: Choice, found: list[Finding], sets: list[str]) -> None:
+    """One measure of the distance to the reference, layer by layer."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        heading("Layer by layer")
+        key = st.selectbox(
+            "Measure", list(MEASURES), format_func=lambda k: MEASURES[k][0], key="drift_measure",
+            bind="query-params", filter_mode="contains", width=280, label_visibility="collapsed",
+        )  # fmt: skip
+    name, estimator, _ = MEASURES[key]
     show.panels(
-        drawn, "cka", "CKA with the reference by layer, one line a run with its band",
-        caption(found, "Linear CKA, debiased (HSIC₁).", "cka"), rows(found, "cka", sets),
-    )  # fmt: skip
+        layers.by_layer(found, choice.legend, key, sets, name),
+        f"layers-{key}",
+        f"{name} with the reference by layer, one line a run with its band",
+        caption(found, estimator, key),
+        rows(found, key, sets),
+    )
 
 
+@st.fragment
 def heat_maps(choice: Choice, found: list[Finding], sets: list[str]) -> None:
     """Every layer with every layer, on one distribution at a time."""
-    st.subheader("Every layer with every layer", anchor=False)
-    distribution = st.segmented_control(
-        "Distribution",
-        sets,
-        default=sets[0],
-        format_func=layers.title,
-        key="heat-set",
-        required=True,
-        label_visibility="collapsed",
-    )
+    with st.container(horizontal=True, vertical_alignment="center"):
+        heading("Every layer with every layer")
+        distribution = st.segmented_control(
+            "Distribution", sets, default=sets[0], format_func=layers.title, key="drift_set",
+            bind="query-params", required=True, width="content", label_visibility="collapsed",
+        )  # fmt: skip
     distribution = distribution if distribution in sets else sets[0]
     table = pd.DataFrame(
         [
@@ -132,34 +137,9 @@ def heat_maps(choice: Choice, found: list[Finding], sets: list[str]) -> None:
     )  # fmt: skip
 
 
-def gram(choice: Choice, found: list[Finding], sets: list[str]) -> None:
-    """Gram drift, and its relatives."""
-    st.subheader("Gram drift", anchor=False)
-    key = st.selectbox(
-        "Measure",
-        list(MEASURES),
-        format_func=lambda k: MEASURES[k][0],
-        key="gram-measure",
-        width=360,
-    )
-    name, meaning = MEASURES[key]
-    show.panels(
-        layers.by_layer(found, choice.legend, key, sets, name),
-        f"layers-{key}",
-        f"{name} by layer, one line a run with its band",
-        caption(found, meaning, key),
-        rows(found, key, sets),
-    )
-
-
 def centroids(choice: Choice) -> None:
     """Where the classes' mean features went."""
-    st.subheader(
-        "Class centroids",
-        anchor=False,
-        help="Cosine of a class's mean feature on ID images and on the named images, mean over "
-        "classes; 1: unmoved.",
-    )
+    st.subheader("Class centroids", anchor=False)
     found = measured(choice, "feature_stability")
     sets = layers.order([s for f in found for s in f.names("centroid_cosine") if choice.keeps(s)])
     points = layers.points(found, "centroid_cosine", sets)

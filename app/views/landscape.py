@@ -4,12 +4,22 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import shell, show
+from app import answers, shell, show
+from app.details import details, heading
 from app.measured import attack_of, how, measured
 from app.shell import Choice, text
 from grace_geom.plots import landscape
 from grace_geom.records import Finding
 
+MEANINGS = {
+    "Straight cuts": "The random direction is filter-normalised (Li et al. 2018) and the same for "
+    "every run, so the bends compare; the depth alone says nothing of flatness. The interval of "
+    "a rise is that of the images' own rises: all losses are on the same ones.",
+    "The line": "Accuracy at (1 − t) θ₀ + t θ; the attack is made anew at every point. The dotted "
+    "line is the checkpoint. Choose distributions in the sidebar to see the OOD sets one by one.",
+    "Contours": "Both directions are filter-normalised and the same for every run; levels, axes and "
+    "colours are shared, and the highest 2 % share one colour. The cross is the checkpoint.",
+}
 MOST_SCENES = 6  # three-dimensional panels at a time: browsers keep few of them alive
 
 
@@ -23,12 +33,16 @@ def main() -> None:
             f"{text(choice.names[f.run])} is left out: its weights have other names or shapes, so "
             "the same seed means other directions, and its slices cannot be compared."
         )
+    shell.answer(
+        answers.landscape(found, answers.bold(choice.names)) or answers.unmeasured("loss_landscape")
+    )
     if not found:
         return
     show.legend([f.run for f in found], choice.legend)
     straight(choice, found)
     line(choice, found)
     plane(choice, found)
+    details(MEANINGS)
 
 
 def straight(choice: Choice, found: list[Finding]) -> None:
@@ -53,9 +67,7 @@ def straight(choice: Choice, found: list[Finding]) -> None:
         "Loss along a straight line through the weights, one line a run",
         how(
             found,
-            f"Mean cross-entropy {which}; 0 is the checkpoint. Random direction: filter-normalised "
-            "(Li et al. 2018), the same for every run. A different depth says nothing of flatness; "
-            "the bend does;",
+            f"Mean cross-entropy {which}; 0 is the checkpoint; one random direction for all runs;",
         ),
         pd.DataFrame(rows),
         width=474,
@@ -86,26 +98,29 @@ def line(choice: Choice, found: list[Finding]) -> None:
         "Accuracy on the line from the pretrained weights through the checkpoint, one line a run",
         how(
             found,
-            f"Top-1 accuracy at (1 − t) θ₀ + t θ. Under attack: {attack_of(found)}, anew at every "
-            "point. The dotted line is the checkpoint; choose distributions in the sidebar to see "
-            "the OOD sets one by one;",
+            f"Top-1 accuracy; dotted: the checkpoint. Under attack: {attack_of(found)};",
+            "Bands: 95 % over images (Wilson; normal for the mean over sets).",
         ),
         pd.DataFrame(rows),
     )
 
 
+@st.fragment
 def plane(choice: Choice, found: list[Finding]) -> None:
     """2-D slices: contours, or surfaces for those who want them."""
     there = [f for f in found if f.array("contour") is not None]
-    st.subheader("Contours in the plane of two random directions", anchor=False)
     if not there:
+        st.subheader("Contours in the plane of two random directions", anchor=False)
         st.info("Measured without --slices contour.")
         return
-    solid = st.toggle(
-        "As surfaces",
-        key="surfaces",
-        help="3-D. One height axis and one colour scale for all runs.",
-    )
+    with st.container(horizontal=True, vertical_alignment="center"):
+        heading("Contours in the plane of two random directions")
+        solid = st.toggle(
+            "As surfaces",
+            key="landscape_surfaces",
+            bind="query-params",
+            help="3-D. One height axis and one colour scale for all runs.",
+        )
     shown = there
     if solid and len(there) > MOST_SCENES:
         st.caption(f"The first {MOST_SCENES} runs: choose others in the sidebar.")
@@ -121,11 +136,7 @@ def plane(choice: Choice, found: list[Finding]) -> None:
         drawn,
         "surfaces" if solid else "contours",
         "Loss in the plane of two random directions",
-        how(
-            there,
-            "Mean loss; both directions filter-normalised, the same for every run; shared levels, "
-            "equal axes, the cross is the checkpoint. The highest 2 % share one colour;",
-        ),
+        how(there, "Mean loss; the same directions, levels and colours for all runs;"),
         pd.DataFrame(rows),
     )
 

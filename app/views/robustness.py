@@ -1,13 +1,15 @@
-"""How does accuracy fall with ε, and on which images?"""
+"""How does accuracy fall with ε?"""
 
 import pandas as pd
 import streamlit as st
 
-from app import link, shell, show
+from app import answers, link, shell, show
+from app.details import details, heading
 from app.measured import command, how, measured, values_table
 from app.shell import Choice
 from grace_geom.plots import panels, robustness
 from grace_geom.records import Finding, radius_text
+from grace_geom.records.masked_gradients import masked, unconverged
 
 CHECKS = {
     "pgd": "PGD", "pgd, 2x steps": "twice the steps", "pgd, 3 starts": "three starts",
@@ -17,10 +19,30 @@ CHECKS = {
 }  # fmt: skip
 
 
+MEANINGS = {
+    "Accuracy against the radius": "An image counts as right where it is right without attack and "
+    "at every smaller radius too. The radius at which accuracy is halved lies on a straight line "
+    "between two measured radii; its interval is where the bands cross the same level.",
+    "Margins": "Left of the dotted line images are wrong without any attack; a steep rise there "
+    "means that small changes flip many.",
+    "Class by class": "Right without attack and wrong under it, of all images of the class.",
+    "Transfer": "Images found by PGD at the run of the row, seen by the run of the column. Off the "
+    "diagonal, low numbers mean that attacks carry over.",
+    "Masked gradients": "A model can hide its gradients and look robust. Then an attack without "
+    "gradients (Square) does better than one with them, or even huge perturbations do not reach "
+    "every image. That more steps or starts find more means that PGD is too short.",
+}
+MOST_CLASSES = 20
+
+
 def main() -> None:
     """Curves, classes, transfer, checks."""
-    choice = shell.page("How does accuracy fall with ε, and on which images?")
+    choice = shell.page("How does accuracy fall with ε?")
     found = measured(choice, "robustness_curve")
+    shell.answer(
+        answers.robustness(found, answers.bold(choice.names))
+        or answers.unmeasured("robustness_curve")
+    )
     if not found:
         return
     show.legend([f.run for f in found], choice.legend)
@@ -31,6 +53,7 @@ def main() -> None:
     classes(choice, found)
     transfer(choice, found)
     checks(choice, found)
+    details(MEANINGS)
 
 
 def curves(choice: Choice, found: list[Finding]) -> None:
@@ -46,11 +69,7 @@ def curves(choice: Choice, found: list[Finding]) -> None:
         drawn,
         "radius",
         "Accuracy against the radius of the attack, one line a run with its band",
-        how(
-            found,
-            f"Right without attack and at every smaller radius too; ℓ∞, {s.get('steps')} steps;",
-            "Bands: Wilson 95 % intervals.",
-        ),
+        how(found, f"ℓ∞, {s.get('steps')} steps;", "Bands: Wilson 95 % intervals."),
         values_table(found, keys),
     )
     st.subheader("Margins on clean images", anchor=False)
@@ -62,8 +81,7 @@ def curves(choice: Choice, found: list[Finding]) -> None:
         "Cumulative share of images below a clean logit margin, one line a run",
         how(
             found,
-            "Left of the dotted line images are wrong without any attack; a steep rise there means "
-            "that small changes flip many;",
+            "Dotted: where an answer turns wrong;",
             "Bands hold the whole line at 95 % (Dvoretzky-Kiefer-Wolfowitz).",
         ),
         pd.DataFrame(rows),
@@ -71,43 +89,55 @@ def curves(choice: Choice, found: list[Finding]) -> None:
     )
 
 
+@st.fragment
 def classes(choice: Choice, found: list[Finding]) -> None:
-    """Which classes lose most."""
-    st.subheader("Class by class: what the attack takes", anchor=False)
+    """Which classes lose most, first those that do."""
     there = [
         a
         for a in robustness.attacks(found)
         if any(f.array(f"falls/{a}") is not None for f in found)
     ]
     if not there:
+        st.subheader("Class by class: what the attack takes", anchor=False)
         st.info("Not on record for single images. This measures it:")
         st.code(command(choice, "robustness_curve", "--fresh"), language="bash", wrap_lines=True)
         return
     radii = sorted(float(r) for r in found[0].result.settings.get("radii", []))
-    with st.container(horizontal=True):
-        attack = st.selectbox("Attack", there, format_func=str.upper, key="class-attack", width=200)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        heading("Class by class: what the attack takes")
+        attack = st.selectbox(
+            "Attack", there, format_func=robustness.attack_name, key="robustness_attack",
+            bind="query-params", filter_mode="contains", width=160, label_visibility="collapsed",
+        )  # fmt: skip
         eps = st.select_slider(
             "Radius",
             radii,
             value=min(radii, key=lambda r: abs(r - 4 / 255)),
-            key="class-radius",
+            key="robustness_radius",
+            bind="query-params",
             width=260,
+            label_visibility="collapsed",
             format_func=radius_text,
         )
     drops = {f.run: robustness.drops(f, attack, eps) for f in found}
-    heads = list(dict.fromkeys(name for known in drops.values() for name in known))
+    heads = robustness.hit_most(drops)
     rows = [{"run": run, "class": name, "lost": p.value, "low": p.low, "high": p.high}
             for run, known in drops.items() for name, p in known.items()]  # fmt: skip
     axis = {"title": "Images of the class lost (%)", "rangemode": "tozero"}
     show.figure(
-        panels.rows(drops, heads, choice.legend, axis),
+        panels.rows(drops, heads[:MOST_CLASSES], choice.legend, axis),
         "classes",
         "Dot plot of the share of each class lost under attack, one marker a run",
         how(
             found,
-            f"Right without attack, wrong under {attack.upper()} within ε = {radius_text(eps)}, "
-            "of all images of the class;",
-            "Wilson 95 % intervals: classes have few images here.",
+            f"{robustness.attack_name(attack)} within ε = {radius_text(eps)}"
+            + (
+                f"; the {MOST_CLASSES} of {len(heads)} classes that lose most"
+                if len(heads) > MOST_CLASSES
+                else ""
+            )
+            + ";",
+            "Wilson 95 % intervals.",
         ),
         pd.DataFrame(rows),
     )
@@ -121,11 +151,7 @@ def transfer(choice: Choice, found: list[Finding]) -> None:
         robustness.transfer(found, choice.legend),
         "transfer",
         "Heat map of the accuracy of every run on the attacked images of every run",
-        how(
-            found,
-            "Accuracy in percent; images found by PGD at the run of the row, seen by the run of "
-            "the column. Off the diagonal, low numbers mean that attacks carry over;",
-        ),
+        how(found, "Accuracy in percent; images found by PGD at the run of the row;"),
         values_table(found, keys),
         "No transfer on record.",
     )
@@ -133,19 +159,17 @@ def transfer(choice: Choice, found: list[Finding]) -> None:
 
 def checks(choice: Choice, found: list[Finding]) -> None:
     """Whether gradients are masked."""
-    st.subheader(
-        "Are gradients masked?",
-        anchor=False,
-        help="A model can hide its gradients and look robust. Then an attack without gradients "
-        "(Square) does better than one with them, more steps or starts find much more, or even "
-        "huge perturbations do not reach every image.",
-    )
+    st.subheader("Are gradients masked?", anchor=False)
     names = dict.fromkeys(name for f in found for name in f.names("check"))
     titles = {
         name: CHECKS.get(name, name) for name in sorted(names, key=lambda n: [*CHECKS, n].index(n))
     }
     rows = [
-        {"run": choice.names[f.run]}
+        {
+            "run": choice.names[f.run],
+            "verdict": "; ".join([*masked(f.part.values), *unconverged(f.part.values)])
+            or "no sign",
+        }
         | {
             title: 100 * m.value
             for name, title in titles.items()
@@ -154,7 +178,7 @@ def checks(choice: Choice, found: list[Finding]) -> None:
         for f in found
     ]
     frame = pd.DataFrame(rows)
-    if len(frame.columns) < 2:
+    if not titles:
         st.info("Measured without --checks.")
         return
     form = {title: st.column_config.NumberColumn(title, format="%.1f") for title in titles.values()}
@@ -168,8 +192,8 @@ def checks(choice: Choice, found: list[Finding]) -> None:
     st.caption(
         how(
             found,
-            "Accuracy in percent under each attack. APGD must be at least as low as Square, and "
-            "PGD at ε = 64/255 must leave none;",
+            "Accuracy in percent. APGD must be at least as low as Square, and PGD at ε = 64/255 "
+            "must leave none;",
         )
     )
     show.downloads(None, "checks", values_table(found, [f"check/{name}" for name in titles]))

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from app import annotate, compare, head, shell, store
+from app import annotate, answers, compare, head, shell, store
 from app.shell import Choice, text
 from app.store import Entry
 from grace_geom.plots.accuracies import SUITE_TITLES
@@ -14,51 +14,82 @@ from grace_geom.records import attack_text, convention_notes, shown
 
 
 def main() -> None:
-    """One run: identity, command, accuracies, settings, versions, files."""
+    """One run: what it is, how it differs from another, command, accuracies, settings, files."""
     choice = shell.chosen()
     head.title("Exactly what is this?")
     ids = [e.id for e in choice.runs]
-    if st.session_state.get("run") not in ids:
-        asked = st.query_params.get("run")
-        st.session_state["run"] = asked if asked in ids else ids[0]
-    run = st.selectbox("Run", ids, key="run", format_func=lambda name: choice.names[name])
-    st.query_params["run"] = run
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        run = chosen_run(choice, "Run", "run", ids)
+        others = [name for name in ids if name != run]
+        base = choice.base_run.id if choice.base_run else ""
+        first = [base] if base in others else []
+        beside = chosen_run(choice, "Beside", "run_beside", [*first, *others]) if others else ""
     entry = choice.known[run]
+    other = choice.known.get(beside)
     shell.problems([entry])
+    differ = compare.differing([entry, other]) if other else {}
     plain = store.settings(entry)
-    again(choice, entry, plain)
+    shell.answer(answers.identity(choice, entry, other, differ))
+    if other:
+        difference(choice, (entry, other), differ)
+    again(entry, plain)
     accuracies(entry)
-    difference(choice, entry)
-    configuration(plain)
-    where(entry, plain)
     files(entry)
     st.subheader("Name, tags and note", anchor=False)
     annotate.one(choice.root, entry)
+    with st.expander("All settings, versions and machine", key="run_all"):
+        configuration(plain)
+        where(entry, plain)
 
 
-def again(choice: Choice, entry: Entry, plain: dict[str, Any]) -> None:
-    """Identity, and the command that makes the run again."""
-    checkpoint = entry.evaluation.checkpoint if entry.evaluation else ""
-    facts = {
-        "method": entry.method,
-        "data": plain.get("data"),
-        "model": plain.get("model"),
-        "seed": plain.get("seed"),
-    }
-    st.markdown(
-        " · ".join(
-            f"{key} **{text(str(value))}**"
-            for key, value in facts.items()
-            if value not in (None, "")
-        )
-    )
-    if checkpoint:
-        st.caption(f"evaluated checkpoint: SHA-256 {shell.inline(checkpoint)}")
-    if plain:
-        st.markdown("The command that makes it again:")
-        config, again = entry.path / "config.yaml", Path(f"{entry.path}-again")
-        command = f"python -m grace_geom.train --config {shell.quoted(config)} --out "
-        st.code(command + shell.quoted(again), language="bash", wrap_lines=True)
+def chosen_run(choice: Choice, label: str, key: str, ids: list[str]) -> str:
+    """One of the runs, the first at first; its id stays in the URL, whatever it is called."""
+    options = list(dict.fromkeys(ids))
+    if st.session_state.get(key) not in options:
+        asked = st.query_params.get(key)
+        st.session_state[key] = asked if asked in options else options[0]
+    run: str = st.selectbox(
+        label, options, key=key, filter_mode="contains", width=320,
+        format_func=lambda name: choice.names[name],
+    )  # fmt: skip
+    st.query_params[key] = run
+    return run
+
+
+def difference(
+    choice: Choice, both: tuple[Entry, Entry], differ: dict[str, dict[str, Any]]
+) -> None:
+    """Settings in which two runs differ, side by side."""
+    names = [choice.names[e.id] for e in both]
+    keys = dict.fromkeys(key for e in both for key in differ[e.id])
+    rows = [
+        {"setting": key}
+        | {name: _value(differ[e.id], key) for name, e in zip(names, both, strict=True)}
+        for key in keys
+    ]
+    if not rows:
+        return
+    st.subheader("Settings that differ", anchor=False)
+    st.dataframe(
+        pd.DataFrame(rows), hide_index=True, height="content" if len(rows) < 16 else "auto",
+        alt=f"Settings in which {names[0]} and {names[1]} differ",
+    )  # fmt: skip
+    st.caption("–: the run has no such setting, or it has no effect.")
+
+
+def _value(plain: dict[str, Any], key: str) -> str:
+    return compare.written(key, plain[key]) if key in plain else "–"
+
+
+def again(entry: Entry, plain: dict[str, Any]) -> None:
+    """The command that makes the run again."""
+    st.subheader("Make it again", anchor=False)
+    if not plain:
+        st.info("config.yaml is missing or cannot be read.")
+        return
+    config, out = entry.path / "config.yaml", Path(f"{entry.path}-again")
+    command = f"python -m grace_geom.train --config {shell.quoted(config)} --out "
+    st.code(command + shell.quoted(out), language="bash", wrap_lines=True)
 
 
 def accuracies(entry: Entry) -> None:
@@ -91,46 +122,21 @@ def accuracies(entry: Entry) -> None:
     st.caption("In percent, with Wilson's 95 % intervals.")
 
 
-def difference(choice: Choice, entry: Entry) -> None:
-    """Settings in which it differs from the baseline."""
-    base = choice.baseline
-    if base is None or base.id == entry.id:
-        return
-    st.subheader(f"Settings that differ from {text(choice.names[base.id])}", anchor=False)
-    other = compare.differing([entry, base])
-    keys = dict.fromkeys([*other[entry.id], *other[base.id]])
-    both = {choice.names[e.id]: other[e.id] for e in (entry, base)}
+def configuration(plain: dict[str, Any]) -> None:
+    """Every setting."""
     rows = [
-        {"setting": key} | {name: _value(plain, key) for name, plain in both.items()}
-        for key in keys
+        {"setting": key, "value": compare.written(key, value)}
+        for key, value in plain.items()
+        if key != "provenance"
     ]
     if rows:
         st.dataframe(
-            pd.DataFrame(rows), hide_index=True, alt="Settings that differ from the baseline"
+            pd.DataFrame(rows), hide_index=True, alt="Every setting of this run", height=320
         )
-    else:
-        st.caption("None that both runs have on record.")
-
-
-def _value(plain: dict[str, Any], key: str) -> str:
-    return str(plain[key]) if key in plain else "–"
-
-
-def configuration(plain: dict[str, Any]) -> None:
-    """Every setting."""
-    st.subheader("All settings", anchor=False)
-    if not plain:
-        st.info("config.yaml is missing or cannot be read.")
-        return
-    rows = [
-        {"setting": key, "value": str(value)} for key, value in plain.items() if key != "provenance"
-    ]
-    st.dataframe(pd.DataFrame(rows), hide_index=True, alt="Every setting of this run", height=320)
 
 
 def where(entry: Entry, plain: dict[str, Any]) -> None:
     """Versions and machine of training, and of evaluation."""
-    st.subheader("Versions", anchor=False)
     evaluated = entry.evaluation.versions if entry.evaluation else {}
     trained, measured = flat(plain.get("provenance", {})), flat(evaluated)
     rows = [
@@ -171,6 +177,18 @@ def files(entry: Entry) -> None:
     ]
     form = {"KiB": st.column_config.NumberColumn("KiB", format="%.1f")}
     st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=form, alt="Files of this run")
+    if entry.evaluation and entry.evaluation.checkpoint:
+        st.caption(evaluated(entry.evaluation.checkpoint, rows))
+
+
+def evaluated(sha256: str, rows: list[dict[str, Any]]) -> str:
+    """Which of the files the accuracies are of; of large ones no digest is known."""
+    same = [text(row["file"]) for row in rows if row["SHA-256"] == sha256]
+    said = f"The accuracies are of a checkpoint with SHA-256 {shell.inline(sha256)}"
+    if same:
+        return f"{said}: {', '.join(same)}."
+    unknown = any(row["file"].endswith(".pt") and not row["SHA-256"] for row in rows)
+    return f"{said}{'' if unknown else ', which is none of these files'}."
 
 
 main()

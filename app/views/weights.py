@@ -4,16 +4,28 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import shell, show, store
-from app.measured import how, measured, values_table
-from app.shell import Choice, text
+from app import answers, shell, show, store
+from app.details import details, heading
+from app.measured import measured, values_table
+from app.shell import Choice, inline, text
 from grace_geom.plots import curriculum as ranks
 from grace_geom.plots import drift as drifts
 from grace_geom.plots.panels import measures
-from grace_geom.plots.weight_names import weight_name
+from grace_geom.plots.weight_names import group_name, weight_name
 from grace_geom.records import Finding
 
 Span = tuple[float, float]
+MEANINGS = {
+    "Drift": "Left of the first and right of the last block stand the stem and the head. Both "
+    "norms are Frobenius norms, over one matrix or over all weights as one vector.",
+    "Mean effective rank": "exp of the entropy of the singular values of W − W₀, mean over "
+    "matrices: low-rank methods stay low.",
+    "Singular values": "A change has rank r where its r-th singular value is 30 times the next one "
+    "and what follows is below a thousandth of the first. LoRA ends at its r.",
+    "Rank curriculum": "GRACE perturbs each weight matrix within a low rank that follows its "
+    "curvature: the more curved a matrix is, the higher the rank of its perturbation. Score and "
+    "rank are taken again at every refresh.",
+}
 MAPS = (("rank", "Rank of the perturbation", False), ("score", "Curvature score", True))
 HOW = {
     "rank": "0: the matrix is not perturbed.",
@@ -26,26 +38,27 @@ def main() -> None:
     """Drift, its singular values, the rank curriculum."""
     choice = shell.page("Where did the weights move?")
     found = measured(choice, "parameter_drift")
+    shell.answer(
+        answers.weights(found, answers.bold(choice.names)) or answers.unmeasured("parameter_drift")
+    )
     if found:
+        show.legend([f.run for f in found], choice.legend)
         drift(choice, found)
         singular_values(choice, found)
     curriculum(choice)
+    details(MEANINGS if found else {"Rank curriculum": MEANINGS["Rank curriculum"]})
 
 
 def drift(choice: Choice, found: list[Finding]) -> None:
     """Relative drift of every matrix and of all weights."""
     st.subheader("Drift from the pretrained weights", anchor=False)
-    show.legend([f.run for f in found], choice.legend)
     names = [f"relative/{name}" for name in found[0].names("relative")]
     show.figure(
         drifts.by_matrix(found, choice.legend),
         "drift",
-        "Relative drift of each weight matrix, one line a run",
-        how(
-            found,
-            "‖W − W₀‖_F / ‖W₀‖_F of every weight matrix, exact (it needs no images); logarithmic. "
-            "Matrices that a run leaves alone have no point. Settings of the analysis:",
-        ),
+        "Relative drift of each weight matrix from stem to head, one line a run",
+        "‖W − W₀‖_F / ‖W₀‖_F of every weight matrix, exact, without images; a matrix that a run "
+        "leaves alone has no point.",
         values_table(found, ["drift", *names]),
     )
     panels = {
@@ -57,32 +70,35 @@ def drift(choice: Choice, found: list[Finding]) -> None:
         panels,
         "drift-all",
         "One number of each run's drift",
-        "Left: all weights of the image tower as one vector, exact. Right: exp of the entropy of "
-        "the singular values of W − W₀, mean over matrices: low-rank methods stay low.",
+        f"Exact, over the {inline(group_name(str(found[0].result.settings.get('params'))))}.",
         values_table(found, ["drift", "mean_effective_rank", "zero_shot_loss"]),
         width=474,
     )
 
 
+@st.fragment
 def singular_values(choice: Choice, found: list[Finding]) -> None:
     """Of one matrix' change."""
-    st.subheader("Singular values of W − W₀", anchor=False)
     matrices = drifts.matrices(found)
     if not matrices:
         st.info("No singular values on record.")
         return
     most = drifts.moved_most(found)
-    name = st.selectbox(
-        "Matrix", matrices, matrices.index(most[0]) if most else 0, format_func=weight_name,
-        key="matrix", help="In the network's order; at first the one that moved most in any run.",
-    )  # fmt: skip
+    with st.container(horizontal=True, vertical_alignment="center"):
+        heading("Singular values of W − W₀")
+        name = st.selectbox(
+            "Matrix", matrices, matrices.index(most[0]) if most else 0, format_func=weight_name,
+            key="weights_matrix", bind="query-params", filter_mode="contains", width=260,
+            label_visibility="collapsed",
+            help="In the network's order; at first the one that moved most in any run.",
+        )  # fmt: skip
     fig, rows = drifts.singular(found, choice.legend, name)
     show.figure(
         fig,
         "singular-values",
         f"Singular values of the change of {weight_name(name)}, one line a run",
-        f"σᵢ of W − W₀ for {weight_name(name)}, the largest 64, logarithmic; exact. A change of "
-        "rank r ends at i = r: what follows is rounding.",
+        f"σᵢ of W − W₀ for {weight_name(name)}, largest first, exact. Behind the rank of a change "
+        "stands what rounding leaves.",
         pd.DataFrame(rows),
         "No run moved this matrix.",
     )
@@ -92,11 +108,6 @@ def curriculum(choice: Choice) -> None:
     """The rank curriculum and the curvature scores behind it, on colour scales that the runs
     share."""
     st.subheader("GRACE's rank curriculum", anchor=False)
-    st.markdown(
-        "GRACE perturbs each weight matrix within a low rank that follows its curvature: the more "
-        "curved a matrix is, the higher the rank of its perturbation. Score and rank are taken "
-        "again at every refresh."
-    )
     found = {e.id: ranks.curriculum(store.lines(e, "curvature").rows) for e in choice.single}
     drawn = {run: f for run, f in found.items() if f[0]}
     if not drawn:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.nn import functional as F
 
 from grace_geom.analysis.curvature import finite, start_of
 from grace_geom.analysis.numbers import NOT_MEASURED, Footnotes, absent
@@ -127,6 +128,7 @@ def measure(subject: Subject, options: LandscapeOptions, state: Path) -> Part:
     d1, d2 = filter_normalised(w, 2 * options.seed), filter_normalised(w, 2 * options.seed + 1)
     if "random" in options.slices:
         arrays["random"] = np.stack([ts, line(mean.value, w, d1, ts.tolist(), seen)])
+        values["random/rise"] = _rise(objective, d1, options.span)
     if "contour" in options.slices:
         side = np.linspace(-options.span, options.span, options.contour_points)
         arrays["contour_axis"] = side
@@ -136,6 +138,7 @@ def measure(subject: Subject, options: LandscapeOptions, state: Path) -> Part:
         try:
             v, values["eigen/lambda_1"] = _top_eigenvector(objective, options)
             along = line(mean.value, w, v, ts.tolist(), seen)
+            values["eigen/rise"] = _rise(objective, v, options.eigen_span)
         except NotFiniteError as why:
             values["eigen/lambda_1"], along = absent(str(why)), np.full(len(ts), np.nan)
         arrays["eigen"] = np.stack([ts, along])
@@ -199,6 +202,31 @@ def _top_eigenvector(objective: Objective, options: LandscapeOptions) -> tuple[W
     return unflatten(v, objective.weights), Measure(
         lam, None, lam - r, lam + r, 1.0, f"Lanczos, residual {r:.2g}"
     )
+
+
+@torch.no_grad()
+def _rise(objective: Objective, direction: Weights, reach: float) -> Measure:
+    """How much higher the loss is at both ends of a slice than at the checkpoint, mean over images;
+    the error is that of the images' own rises, since all losses are on the same ones.
+    """
+    places = {share: {name: w + share * reach * direction[name]
+              for name, w in objective.weights.items()} for share in (-1.0, 0.0, 1.0)}  # fmt: skip
+    total = squares = 0.0
+    for b in objective.batches:
+        low, here, high = (
+            F.cross_entropy(objective.outputs(at, b), b.labels, reduction="none").double()
+            for at in places.values()
+        )
+        own = (low + high) / 2 - here
+        total, squares = total + own.sum().item(), squares + own.square().sum().item()
+    sums = np.sum(everyones((total, squares)), axis=0)
+    n = len(objective)
+    mean = float(sums[0]) / n
+    if not math.isfinite(mean):
+        return absent("the loss is not finite at an end")
+    error = math.sqrt(max(0.0, float(sums[1]) / n - mean**2) / max(n - 1, 1))
+    words = f"mean loss at both ends less that at the checkpoint, n = {n}, paired"
+    return Measure(mean, error, mean - 1.96 * error, mean + 1.96 * error, estimator=words)
 
 
 @torch.no_grad()

@@ -20,7 +20,7 @@ from grace_geom.records import Measure
 from grace_geom.tables import Cell, Table, percent
 from grace_geom.weights import select
 
-KEPT = 64  # singular values that are stored of each matrix
+MOST_KEPT = 1024  # singular values of a matrix: all of them up to ViT-L, beyond any LoRA's rank
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,9 @@ class ParameterDriftOptions(Common):
 def measure(subject: Subject, options: ParameterDriftOptions, state: Path) -> Part:
     """Drift by matrix and in all; zero-shot accuracy of the pretrained model minus the
     checkpoint's.
+
+    Arrays: ``blocks`` (B,) names; ``singular_values`` (B, k) of each change, largest first, filled
+    up with 0 (rows of vectors are 0).
     """
     now = select(subject.model.weights(), GROUPS.get(options.params, options.params))
     before = subject.before(now)
@@ -55,7 +58,7 @@ def measure(subject: Subject, options: ParameterDriftOptions, state: Path) -> Pa
         )
     }
     arrays: dict[str, np.ndarray] = {"blocks": np.array(list(now))}
-    spectra = np.zeros((len(now), KEPT))
+    spectra: list[np.ndarray] = [np.zeros(0)] * len(now)
     for i, (name, w) in enumerate(now.items()):
         moved = matrix_drift(w, before[name])
         values[f"relative/{name}"] = Measure(moved.relative)
@@ -63,14 +66,15 @@ def measure(subject: Subject, options: ParameterDriftOptions, state: Path) -> Pa
         if w.ndim > 1:
             values[f"effective_rank/{name}"] = Measure(moved.effective_rank)
             values[f"stable_rank/{name}"] = Measure(moved.stable_rank)
-            kept = moved.singular_values[:KEPT].numpy()
-            spectra[i, : len(kept)] = kept
+            spectra[i] = moved.singular_values[:MOST_KEPT].numpy()
     ranks = [m.value for key, m in values.items() if key.startswith("effective_rank/")]
     if ranks:
         values["mean_effective_rank"] = Measure(float(np.mean(ranks)), estimator="over matrices")
     arrays["zero_shot_sets"] = np.array([x.spec for x in sets.values()], dtype=np.str_)
     found = _zero_shot(subject, sets, options)
-    return Part(values | found, arrays | {"singular_values": spectra})
+    widest = max(map(len, spectra), default=0)
+    padded = np.array([np.pad(s, (0, widest - len(s))) for s in spectra]).reshape(len(now), widest)
+    return Part(values | found, arrays | {"singular_values": padded})
 
 
 def _zero_shot(

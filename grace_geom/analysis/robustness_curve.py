@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from grace_geom.analysis.features.adversary import Perturbations, adversarial_images, batches_of
-from grace_geom.analysis.masked_gradients import BEYOND, BLACK_BOX
 from grace_geom.analysis.numbers import absent
 from grace_geom.analysis.options import Common
 from grace_geom.analysis.robustness_tables import check_table, curve_table, transfer_table
@@ -29,6 +28,7 @@ from grace_geom.evaluation.accuracy import reader_for
 from grace_geom.plots.robustness import EXAMPLES
 from grace_geom.quantities import radius
 from grace_geom.records import Measure
+from grace_geom.records.masked_gradients import BEYOND, BLACK_BOX
 from grace_geom.records.statistics import wilson
 
 

@@ -3,11 +3,11 @@
 import math
 from collections.abc import Sequence
 
-from grace_geom.analysis.masked_gradients import BEYOND, masked, unconverged
 from grace_geom.analysis.numbers import Footnotes
 from grace_geom.analysis.run import Part
 from grace_geom.quantities import radius
 from grace_geom.records import Measure
+from grace_geom.records.masked_gradients import BEYOND, masked, unconverged
 from grace_geom.tables import Cell, Table, percent
 
 

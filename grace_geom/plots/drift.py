@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from grace_geom.plots.columns import matrix_axis, shade_blocks, union
 from grace_geom.plots.compose import pages
 from grace_geom.plots.legend import Legend
-from grace_geom.plots.panels import Curve, overlay, point
+from grace_geom.plots.panels import Curve, log_axis, overlay, point
 from grace_geom.plots.sample import images_range
 from grace_geom.plots.style import dress, plain_html
 from grace_geom.plots.weight_names import in_order, site, weight_name
@@ -29,7 +29,7 @@ def by_matrix(found: Sequence[Finding], legend: Legend) -> go.Figure | None:
     lines = {f.run: curve for f in found if (curve := _by_matrix(f, names)) is not None}
     if not lines:
         return None
-    y = {"title": "‖W − W₀‖ / ‖W₀‖", "type": "log", "exponentformat": "power"}
+    y = {"title": "‖W − W₀‖ / ‖W₀‖"} | log_axis([curve.y for curve in lines.values()])
     figure = overlay(lines, legend, matrix_axis(names), y, height=390)
     figure.update_traces(mode="lines+markers")
     return shade_blocks(figure, names, legend.ground)
@@ -97,7 +97,10 @@ def singular(
     if not lines:
         return None, rows
     x = {"title": "Index i", "rangemode": "tozero"}
-    y = {"title": "σᵢ of W − W₀", "type": "log", "exponentformat": "power"}
+    y: dict[str, Any] = {"title": "σ<sub>i</sub> of W − W₀"}
+    values = [float(v) for curve in lines.values() for v in curve.y]
+    wide = max(values) > 100 * min(values)
+    y |= {"type": "log", "dtick": 1, "exponentformat": "power"} if wide else log_axis([values])
     figure = overlay(lines, legend, x, y, height=340)
     _mark_ranks(figure, legend, ranks)
     return figure, rows
@@ -120,6 +123,16 @@ def rank(s: np.ndarray) -> int | None:
     """
     falls = np.where(s[1:] < ROUNDING * s[:1], s[:-1] / s[1:], 0.0)
     return int(falls.argmax()) + 1 if len(falls) and falls.max() > DROP else None
+
+
+def common_rank(f: Finding) -> int | None:
+    """The largest rank of the changes of a run's matrices; ``None`` where one that moved has no
+    rank, see :func:`rank`.
+    """
+    moved = [s for name in f.names("effective_rank") if len(s := spectrum(f, name))]
+    ranks = [rank(s) for s in moved]
+    known = [r for r in ranks if r is not None]
+    return max(known) if known and len(known) == len(ranks) else None
 
 
 def _mark_ranks(figure: go.Figure, legend: Legend, ranks: dict[str, int]) -> None:

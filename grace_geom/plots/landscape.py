@@ -8,10 +8,10 @@ import plotly.graph_objects as go
 
 from grace_geom.plots.compose import pages
 from grace_geom.plots.legend import Legend
-from grace_geom.plots.panels import Curve, overlay, span
+from grace_geom.plots.panels import Curve, Point, overlay, span
 from grace_geom.plots.sample import said
 from grace_geom.plots.style import dress, plain_html
-from grace_geom.records import Finding
+from grace_geom.records import Finding, wilson
 
 MOST_SURFACE = 101
 KINDS = {
@@ -42,32 +42,42 @@ def _listed(f: Finding, name: str) -> list[str]:
 def slices(
     found: Sequence[Finding], legend: Legend, kinds: Sequence[str] = tuple(KINDS)
 ) -> dict[str, go.Figure]:
-    """1-D slices, all runs in one panel for each kind of direction."""
+    """1-D slices, all runs in one panel for each kind of direction: the rise of the loss over that
+    at the checkpoint, so that bends compare where losses differ.
+    """
     drawn = {}
     for kind in kinds:
         title, axis = KINDS[kind]
         arrays = {f.run: np.asarray(a, float) for f in found if (a := f.array(kind)) is not None}
         if arrays:
-            lines = {run: Curve(a[0], a[1]) for run, a in arrays.items()}
-            drawn[title] = overlay(lines, legend, {"title": axis}, {"title": "Loss"}, height=320)
+            lines = {run: Curve(a[0], a[1] - _at_checkpoint(a)) for run, a in arrays.items()}
+            y = {"title": "Rise of the loss"}
+            drawn[title] = overlay(lines, legend, {"title": axis}, y, height=320)
     return drawn
 
 
-def line(
-    found: Sequence[Finding], legend: Legend, wanted: Sequence[str]
-) -> dict[str, go.Figure]:  # fmt: skip
+def _at_checkpoint(a: np.ndarray) -> float:
+    """The loss of a slice ``(2, n)`` at its point nearest to the checkpoint."""
+    return float(a[1][np.abs(a[0]).argmin()])
+
+
+def rise(a: np.ndarray) -> float:
+    """Mean loss at both ends of a slice ``(2, n)`` less the loss at the checkpoint."""
+    return float((a[1][0] + a[1][-1]) / 2) - _at_checkpoint(a)
+
+
+def line(found: Sequence[Finding], legend: Legend, wanted: Sequence[str]) -> dict[str, go.Figure]:
     """Accuracies on the line from the pretrained weights (0) through the checkpoint (1), a panel a
-    distribution.
+    distribution, with bands: see :func:`shares`.
     """
-    values = [f.array(f"line/{name}") for f in found for name in wanted]
-    ends = span([100 * np.asarray(v, float) for v in values if v is not None])
+    every = {
+        name: {f.run: c for f in found if (c := _accuracies(f, name)) is not None}
+        for name in wanted
+    }
+    curves = [c for lines in every.values() for c in lines.values()]
+    ends = span([e for c in curves for e in (c.y, c.low, c.high) if e is not None])
     drawn = {}
-    for name in wanted:
-        lines = {
-            f.run: Curve(f.array("line/t"), 100 * np.asarray(y, float))
-            for f in found
-            if (y := f.array(f"line/{name}")) is not None and f.array("line/t") is not None
-        }  # fmt: skip
+    for name, lines in every.items():
         if lines:
             x, y = {"title": "0: pretrained, 1: tuned"}, {"title": "Accuracy (%)", "range": ends}
             figure = overlay(lines, legend, x, y)
@@ -75,6 +85,50 @@ def line(
                 x=1, line={"color": legend.ground.muted, "width": 1, "dash": "dot"}
             )
     return drawn
+
+
+def shares(f: Finding, name: str) -> tuple[np.ndarray, list[Point]] | None:
+    """Accuracies on the line: its places t and a share of 1 at each with its 95 % interval over the
+    images, Wilson's; of the mean over OOD sets the normal one. Without an interval where the
+    number of images is not on record; ``None`` without a line.
+    """
+    t, y = f.array("line/t"), f.array(f"line/{name}")
+    if t is None or y is None:
+        return None
+    accuracies = np.asarray(y, float)
+    if name == "ood":
+        half = _half_of_mean(f, accuracies)
+        ends = [(a - h, a + h) for a, h in zip(accuracies, half, strict=True)]
+    else:
+        n = f.part.n.get("id" if name == "adv" else name.removeprefix("ood/"), 0)
+        ends = [wilson(round(a * n), n) if n and np.isfinite(a) else (np.nan, np.nan)
+                for a in accuracies]  # fmt: skip
+    points = [
+        Point(float(a), *((float(low), float(high)) if np.isfinite(low) else ()))
+        for a, (low, high) in zip(accuracies, ends, strict=True)
+    ]
+    return np.asarray(t, float), points
+
+
+def _half_of_mean(f: Finding, mean: np.ndarray) -> np.ndarray:
+    """Half of the interval of a mean over OOD sets, whose images are independent."""
+    sets = f.array_names("line/ood")
+    counts = [f.part.n.get(name, 0) for name in sets]
+    if not sets or not all(counts):
+        return np.full(len(mean), np.nan)
+    each = [np.asarray(f.array(f"line/ood/{name}"), float) for name in sets]
+    variance = sum(p * (1 - p) / n for p, n in zip(each, counts, strict=True))
+    return np.asarray(1.96 * np.sqrt(variance) / len(sets))
+
+
+def _accuracies(f: Finding, name: str) -> Curve | None:
+    """The same as a line in percent."""
+    if (found := shares(f, name)) is None:
+        return None
+    t, points = found
+    low, high = ([np.nan if e is None else 100 * e for e in side] for side in (
+        [p.low for p in points], [p.high for p in points]))  # fmt: skip
+    return Curve(t, [100 * p.value for p in points], low, high)
 
 
 def title(name: str) -> str:
@@ -146,7 +200,7 @@ def contours(
         x, y = ({"title": name, "constrain": "domain", "nticks": 6} for name in TITLES[key])
         ends = [[float(v.min()), float(v.max())] for v in (field.x, field.y)]
         drawn[legend.names[run]] = dress(
-            figure, legend.ground, 320, xaxis=x | {"range": ends[0]},
+            figure, legend.ground, 270, xaxis=x | {"range": ends[0]},
             yaxis=y | {"scaleanchor": "x", "range": ends[1]},
         )  # fmt: skip
     return drawn
@@ -257,14 +311,15 @@ def figures(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
     names = [
         n for n in ("id", "ood", "adv") if any(f.array(f"line/{n}") is not None for f in found)
     ]
-    panels = slices(kept, legend, ("random",)) | slices(found, legend, ("eigen",))
-    panels |= line(found, legend, names)
+    cuts = slices(kept, legend, ("random",)) | slices(found, legend, ("eigen",))
+    accuracies = line(found, legend, names)
     other = ", ".join(legend.names[f.run] for f in refused)
     left_out = f"{other}: other weights or shapes, so other random directions" if other else ""
+    bands = "bands: 95 % intervals over images" if accuracies else ""
     ends = "colours and heights end at the 98 % quantile of the loss"
     return pages(
         {
-            "": ("Loss landscape", [panels], said(found, left_out)),
+            "": ("Loss landscape", [cuts, accuracies], said(found, bands, left_out)),
             "contour": (
                 "Loss along two random directions",
                 [contours(kept, legend, "contour"), surfaces(kept, legend, "contour")],

@@ -50,6 +50,11 @@ def short(layer: str) -> str:
     return layer.removeprefix("block.").removeprefix("stage.").replace("embedding", "emb")
 
 
+def layer_name(layer: str) -> str:
+    """Within a sentence: ``3`` -> ``block 3``, ``emb`` -> ``the embedding``."""
+    return "the embedding" if layer == "emb" else f"block {layer}" if layer.isdigit() else layer
+
+
 def by_layer(
     found: Sequence[Finding],
     legend: Legend,
@@ -99,7 +104,7 @@ def layer_axis(ticks: Sequence[str]) -> dict[str, Any]:
 
 
 def layer_by_layer(
-    found: Sequence[Finding], legend: Legend, distribution: str, height: int = 310
+    found: Sequence[Finding], legend: Legend, distribution: str, height: int = 275
 ) -> dict[str, go.Figure]:
     """CKA of every layer of the reference with every layer of the run, 0 to 1, a panel a run. The
     pointer shows the intervals.

@@ -2,7 +2,7 @@
 findings.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
@@ -55,8 +55,48 @@ def curves(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
                 {"title": "ε in 1/255", "range": [-0.04 * most, 1.04 * most]},
                 {"title": "Accuracy (%)", "range": [-4, 104]},
             )
-            drawn[attack.upper()] = overlay(lines, legend, x, y, height=340)
+            drawn[attack_name(attack)] = overlay(lines, legend, x, y, height=340)
     return drawn
+
+
+def attack_name(attack: str) -> str:
+    """``apgd-ce`` -> ``APGD-CE``."""
+    return attack.upper()
+
+
+def strongest(found: Sequence[Finding]) -> str:
+    """The attack of the curves that leaves the lowest accuracy, mean over runs and radii; empty
+    where no curve was measured.
+    """
+    left: dict[str, list[float]] = {}
+    for attack in attacks(found):
+        for c in (c for f in found if (c := curve(f, attack)) is not None):
+            left.setdefault(attack, []).append(float(np.mean(c.y[1:])))
+    known = {attack: np.mean(y) for attack, y in left.items() if np.isfinite(y).all()}
+    return min(known, key=lambda attack: known[attack]) if known else ""
+
+
+def half_life(f: Finding, attack: str) -> Point | None:
+    """The radius, in 1/255, at which half of the clean accuracy is left, between measured radii on
+    a straight line; infinite where more than half is left at the largest one. The interval is where
+    the ends of the accuracies' intervals cross the same level. ``None`` without a curve.
+    """
+    c = curve(f, attack)
+    if c is None or c.low is None or c.high is None or not np.isfinite(c.y).all():
+        return None
+    level = float(c.y[0]) / 2
+    return Point(*(_crossing(np.asarray(c.x), np.asarray(y), level) for y in (c.y, c.low, c.high)))
+
+
+def _crossing(x: np.ndarray, y: np.ndarray, level: float) -> float:
+    """Where a falling line first reaches a level; infinite where it does not."""
+    there = np.flatnonzero(y <= level)
+    if not len(there):
+        return float("inf")
+    i = int(there[0])
+    if i == 0 or y[i] == y[i - 1]:
+        return float(x[i])
+    return float(x[i - 1] + (y[i - 1] - level) / (y[i - 1] - y[i]) * (x[i] - x[i - 1]))
 
 
 def margins(found: Sequence[Finding], legend: Legend) -> go.Figure | None:
@@ -116,6 +156,15 @@ def drops(f: Finding, attack: str, eps: float) -> dict[str, Point]:
             low, high = wilson(int(of.sum()), len(of))
             found[str(name)] = Point(100 * float(of.mean()), 100 * low, 100 * high)
     return found
+
+
+def hit_most(drops: Mapping[str, Mapping[str, Point]]) -> list[str]:
+    """Classes by what they lose, mean over runs, the most first."""
+    lost: dict[str, list[float]] = {}
+    for known in drops.values():
+        for name, p in known.items():
+            lost.setdefault(name, []).append(p.value)
+    return sorted(lost, key=lambda name: -float(np.mean(lost[name])))
 
 
 def examples(f: Finding) -> list[tuple[np.ndarray, str, str]]:

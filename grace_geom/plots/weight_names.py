@@ -101,6 +101,12 @@ def weight_name(name: str) -> str:
     return site(name).name
 
 
+def group_name(params: str) -> str:
+    """What ``--params`` calls ``visual`` is the image tower; a pattern stays in quotes."""
+    known = {"visual": "image tower", "text": "text tower", "head": "head", "adapter": "adapter"}
+    return known.get(params, f"weights named '{params}'")
+
+
 def in_order(names: Iterable[str]) -> list[str]:
     """Names from the stem over the blocks to the head; open_clip lists ``visual.proj`` first."""
     return sorted(names, key=lambda name: site(name).order)

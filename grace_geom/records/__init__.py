@@ -2,7 +2,7 @@
 imported here.
 """
 
-from grace_geom.quantities import in_levels
+from grace_geom.quantities import in_levels, plus_minus
 from grace_geom.records.accuracy import SUITES, Accuracy, pack
 from grace_geom.records.analysis import RESULT_FORMAT, Measure, Part, Result
 from grace_geom.records.answers import SUITES_OF
@@ -123,6 +123,7 @@ __all__ = [
     "over_levels",
     "over_seeds",
     "pack",
+    "plus_minus",
     "questions",
     "radius_text",
     "rank_correlation",

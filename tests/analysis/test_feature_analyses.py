@@ -16,7 +16,6 @@ from PIL import Image
 
 from analyses import feature_stability, report, representation_drift, robustness_curve
 from grace_geom.analyses import ANALYSES, script
-from grace_geom.analysis.masked_gradients import BLACK_BOX, masked, unconverged
 from grace_geom.analysis.report import ReportOptions, packed_picture, page, run_section
 from grace_geom.analysis.report import report as write_report
 from grace_geom.checkpoint import checkpoint_of, open_checkpoint, save_checkpoint
@@ -24,7 +23,8 @@ from grace_geom.data import resolve
 from grace_geom.evaluation.accuracy import evaluate_set
 from grace_geom.models import ModelSpec, build
 from grace_geom.plots import export
-from grace_geom.records import Measure, Result
+from grace_geom.records import Result
+from grace_geom.records.masked_gradients import BLACK_BOX
 from tests.analysis.parts import only
 from tests.toys import CLASSES, CONFIG, TEMPLATES, toy_batch, toy_clip
 
@@ -258,32 +258,6 @@ def test_a_set_of_other_classes_is_answered_by_its_own_text_head(lab, tmp_path, 
     found = only(Result.load(tmp_path / "out" / "robustness_curve.json")).values["clean"].value
     model, _ = open_checkpoint(lab / "moved" / "ckpt.pt")
     assert found == evaluate_set(model, resolve(spec, "test").subset(60, 0), "id", "other").accuracy
-
-
-def test_masked_gradients_are_said_and_honest_ones_are_not():
-    def share(value: float) -> Measure:
-        return Measure(value, low=value - 0.05, high=value + 0.05)
-
-    far = {"check/pgd, eps = 64/255": Measure(0, low=0)}
-    honest = {"check/square (black box)": share(0.5), "check/apgd": share(0.3), **far}
-    assert masked(honest) == []
-    assert "Square leaves 10.0 %" in masked(honest | {"check/square (black box)": share(0.1)})[0]
-    assert "ε = 64/255" in masked(honest | {"check/pgd, eps = 64/255": share(0.3)})[0]
-    assert (
-        "not converged"
-        in unconverged({"check/pgd": share(0.5), "check/pgd, 2x steps": share(0.4)})[0]
-    )
-    assert (
-        "three starts"
-        in unconverged({"check/pgd": share(0.5), "check/pgd, 3 starts": share(0.4)})[0]
-    )
-    longer = {"check/pgd": share(0.5), "check/pgd, 2x steps": share(0.4)}
-    assert masked(longer) == [] == unconverged(honest)
-    assert (
-        "random start"
-        in masked({"check/pgd": share(0.4), "check/pgd, no random start": share(0.5)})[0]
-    )
-    assert "Square turns 7.0 %" in masked({"check/square beyond apgd": Measure(0.07, low=0.03)})[0]
 
 
 def test_radii_out_of_range_are_a_mistake(lab, capsys):

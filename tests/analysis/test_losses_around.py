@@ -85,7 +85,11 @@ def test_landscape_passes_through_the_checkpoint_and_the_pretrained_model(runs, 
     for label in ("near", "zero_shot"):
         loss = result.parts[label].values["loss"].value
         for name in ("random", "eigen"):
-            assert result.parts[label].arrays[name][1][1] == pytest.approx(loss, rel=1e-6)
+            cut = result.parts[label].arrays[name][1]
+            assert cut[1] == pytest.approx(loss, rel=1e-6)
+            rise = result.parts[label].values[f"{name}/rise"]
+            assert rise.value == pytest.approx((cut[0] + cut[2]) / 2 - cut[1], rel=1e-4, abs=1e-6)
+            assert rise.low < rise.value < rise.high
         assert result.parts[label].arrays["contour"][1, 1] == pytest.approx(loss, rel=1e-6)
     line = result.parts["near"].arrays["line/id_loss"]
     assert line[0] == pytest.approx(

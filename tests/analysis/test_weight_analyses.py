@@ -289,6 +289,13 @@ def test_drift_is_twice_as_far_for_twice_the_step(runs, tmp_path, capsys):
     model = {n: open_checkpoint(runs / n / "ckpt.pt")[0].weights() for n in names}
     visual = {n: w for n, w in model["zero_shot"].items() if n.startswith("visual.")}
     assert drift[1] == pytest.approx(relative_drift(model["near"], visual))
+    part = result.parts["near"]
+    block = "visual.transformer.resblocks.0.mlp.c_fc.weight"
+    (row,) = part.arrays["singular_values"][part.arrays["blocks"] == block]
+    change = (model["near"][block] - visual[block]).double().numpy()
+    s = np.linalg.svd(change, compute_uv=False)
+    np.testing.assert_allclose(row[: len(s)], s, rtol=1e-4, atol=1e-7)
+    assert len(s) > 64 and not row[len(s) :].any()  # all of them, however high a rank is
     assert "Parameter drift" in capsys.readouterr().out
     assert (tmp_path / "parameter_drift.png").stat().st_size > 1000 and stands_alone(
         tmp_path / "parameter_drift.html"

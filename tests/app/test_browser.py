@@ -26,6 +26,7 @@ FLAGS = (
 )  # fmt: skip
 PAGES = (
     "",
+    "numbers",
     "curvature",
     "landscape",
     "drift",

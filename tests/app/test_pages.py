@@ -51,8 +51,16 @@ def test_every_page_is_drawn_from_what_real_runs_and_analyses_leave(opened, lab,
         assert all(spec["data"] for spec in specs(app))
 
 
+@pytest.mark.parametrize("page", [p for p in ANALYSED if p != "features"])
+def test_the_answer_stands_above_the_first_figure(opened, lab, page):
+    drawn = [e for e in opened(lab, page).main if e.type in ("markdown", "plotly_chart")]
+    words = [e.value for e in drawn[: [e.type for e in drawn].index("plotly_chart")]]
+    assert re.search(r"\*\*(zero\\-shot|ft|grace)\\-s0\*\*", words[0])
+    assert re.search(r"\d", re.sub(r"s0\*", "", words[0])) and words[0].endswith(".")
+
+
 def test_a_caption_says_what_made_the_intervals_of_its_number(opened, lab):
-    app = opened(lab, "drift").selectbox(key="gram-measure").select("procrustes").run()
+    app = opened(lab, "drift").selectbox(key="drift_measure").select("procrustes").run()
     said = {c.value.split(" ")[0]: c.value for c in app.caption}
     assert "95 % intervals from 4 half-samples of the images." in said["Linear"]
     assert "95 % intervals from 16 groups of images left out in turn" in said["d²"]
@@ -215,13 +223,13 @@ def test_the_overview_warns_of_geometry_on_other_images(opened, runs):
 
 
 CONTROLS = {
-    "curvature": {"sharpness-loss": "adv-ce"},
-    "landscape": {"surfaces": True},
-    "drift": {"heat-set": "adv", "gram-measure": "procrustes"},
+    "curvature": {"curvature_axis": "log", "curvature_loss": "adv-ce"},
+    "landscape": {"landscape_surfaces": True},
+    "drift": {"drift_set": "adv", "drift_measure": "procrustes"},
     "features": {"cloud-kind": "3-D"},
     "images": {"images_run": "toy/ft-s0", "images_asked": None},
-    "robustness": {"class-attack": "apgd-ce", "class-radius": 64 / 255},
-    "weights": {"matrix": None},
+    "robustness": {"robustness_attack": "apgd-ce", "robustness_radius": 64 / 255},
+    "weights": {"weights_matrix": None},
 }
 
 
@@ -231,11 +239,11 @@ CONTROLS = {
 def test_every_control_changes_what_is_drawn(opened, lab, page, key):
     app = opened(lab, page)
     before, value = specs(app), CONTROLS[page][key]
-    if key == "surfaces":
+    if key == "landscape_surfaces":
         app.toggle(key=key).set_value(True)
-    elif key in ("sharpness-loss", "heat-set", "cloud-kind"):
+    elif key in ("curvature_axis", "curvature_loss", "drift_set", "cloud-kind"):
         app.segmented_control(key=key).set_value(value)
-    elif key == "class-radius":
+    elif key == "robustness_radius":
         app.select_slider(key=key).set_value(value)
     else:
         box = app.selectbox(key=key)
@@ -281,7 +289,7 @@ def test_spectra_measured_otherwise_are_left_out(opened, runs):
     assert figure.type == "expander"  # one collapsed line before the first figure
     assert not figure.proto.expanded
     assert "no checkpoint to measure it on: zero\\-shot\\-s0" in sees(app)
-    assert [trace["name"] for trace in specs(app)[0]["data"]] == ["ft-s0"]
+    assert {trace["name"] for trace in specs(app)[0]["data"]} == {"ft-s0"}
 
 
 def test_an_analysis_of_another_checkpoint_than_the_evaluated_one_is_marked(opened, runs):

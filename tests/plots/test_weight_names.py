@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from grace_geom.plots.weight_names import in_order, site, weight_name
+from grace_geom.plots.weight_names import group_name, in_order, site, weight_name
 
 BLOCK = "visual.transformer.resblocks"
 NAMES = {
@@ -65,3 +65,8 @@ def test_matrices_go_from_the_stem_over_the_blocks_to_the_head():
 def test_an_axis_has_little_room():
     assert site(f"{BLOCK}.3.attn.out_proj.weight").brief == "3 attention out"
     assert site("visual.proj").brief == "projection"
+
+
+def test_the_weights_of_an_analysis_are_a_tower():
+    assert group_name("visual") == "image tower"
+    assert group_name(r"resblocks\.3") == r"weights named 'resblocks\.3'"

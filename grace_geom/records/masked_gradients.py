@@ -2,13 +2,15 @@
 :mod:`grace_geom.analysis.robustness_curve` say, in sentences.
 """
 
-from grace_geom.records import Measure
+from collections.abc import Mapping
+
+from grace_geom.records.analysis import Measure
 
 BLACK_BOX = "square (black box)"
 BEYOND = "square beyond apgd"
 
 
-def masked(values: dict[str, Measure]) -> list[str]:
+def masked(values: Mapping[str, Measure]) -> list[str]:
     """Sentences that say where gradients look masked; empty where nothing does.
 
     Square must not be stronger than white-box APGD beyond the interval of the shares, nor turn
@@ -40,7 +42,7 @@ def masked(values: dict[str, Measure]) -> list[str]:
     return found + _clearly_more(values, (("pgd", "pgd, no random start", text),))
 
 
-def unconverged(values: dict[str, Measure]) -> list[str]:
+def unconverged(values: Mapping[str, Measure]) -> list[str]:
     """Sentences that say where a longer attack finds clearly more: PGD is too short, which says
     nothing of masked gradients.
     """
@@ -51,7 +53,9 @@ def unconverged(values: dict[str, Measure]) -> list[str]:
     )
 
 
-def _clearly_more(values: dict[str, Measure], pairs: tuple[tuple[str, str, str], ...]) -> list[str]:
+def _clearly_more(
+    values: Mapping[str, Measure], pairs: tuple[tuple[str, str, str], ...]
+) -> list[str]:
     found = []
     for name, than, text in pairs:
         stronger, once = values.get(f"check/{name}"), values.get(f"check/{than}")

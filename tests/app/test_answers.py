@@ -1,0 +1,151 @@
+"""The sentences that answer the pages' questions: their numbers, and what they leave open."""
+
+import numpy as np
+
+from app import answers
+from grace_geom.plots.panels import Point
+from grace_geom.records import Finding, Measure, Part, Result
+
+NAMES = {run: f"**{run}**" for run in "abc"}
+BLOCK = "visual.transformer.resblocks"
+OUT, WIDE = f"{BLOCK}.0.attn.out_proj.weight", f"{BLOCK}.1.mlp.c_fc.weight"
+
+
+def found(parts: dict[str, Part], **settings: object) -> list[Finding]:
+    """A finding for each run."""
+    result = Result("x", (), dict(settings), parts)
+    return [Finding(run, result, run) for run in parts]
+
+
+def sure(value: float, half: float = 0.01) -> Measure:
+    return Measure(value, None, value - half, value + half)
+
+
+def test_an_uncertainty_that_four_digits_do_not_show_is_left_out():
+    assert answers.amount(Point(20.748197, 20.748115, 20.748279)) == "20.75"
+    assert answers.amount(Point(20.7, 20.2, 21.2)) == "20.70 ± 0.50"
+
+
+def spectra(**tops: Measure) -> list[Finding]:
+    kappas = {f"kappa/{OUT}": sure(0.5, 0.1), f"kappa/{WIDE}": sure(0.1, 0.05),
+              f"kappa/{BLOCK}.0.ln_1.weight": sure(9.0)}  # fmt: skip
+    return found({run: Part({"lambda_1": top, **kappas}) for run, top in tops.items()})
+
+
+def test_curvature_names_the_flattest_the_sharpest_and_the_matrix():
+    said = answers.curvature(spectra(a=sure(3.0, 0.1), b=sure(9.0, 0.5), c=sure(5.0, 0.2)), NAMES)
+    assert said == (
+        "By λ₁ the loss is flattest at **a** (3.00 ± 0.10) and sharpest at **b** (9.00 ± 0.50); a "
+        "weight is most curved in **block 0, attention out** at **c** (κ = 0.50 ± 0.10)."
+    )
+    close = answers.curvature(spectra(a=sure(3.0, 0.5), b=sure(3.2, 0.5), c=sure(9.0)), NAMES)
+    assert "flattest at **a** (3.00 ± 0.50), not clearly before **b** (3.20 ± 0.50), and" in close
+    assert answers.curvature(found({"a": Part()}), NAMES) == ""
+
+
+def test_the_trace_agrees_differs_or_does_not_tell():
+    def said(a: Measure, b: Measure) -> str:
+        two = spectra(a=sure(3.0), b=sure(9.0))
+        for f, trace in zip(two, (a, b), strict=True):
+            f.part.values["trace"] = trace
+        return answers.curvature(two, NAMES).split("; ")[1]
+
+    assert said(sure(10.0), sure(20.0)) == "the trace agrees"
+    assert said(sure(20.0), sure(10.0)) == "by the trace **b** is flattest"
+    assert said(sure(20.0, 8), sure(10.0, 8)) == "the trace does not tell clearly"
+    assert said(sure(10.0, 8), sure(20.0, 8)) == "the trace does not tell clearly"
+
+
+def test_a_matrix_is_not_most_curved_by_a_wide_interval():
+    (f,) = spectra(a=sure(3.0))
+    f.part.values[f"kappa/{WIDE}"] = Measure(2.0, None, -1.0, 5.0)
+    said = answers.curvature([f], NAMES)
+    assert "most curved in **block 0, attention out** (κ = 0.50 ± 0.10), not clearly more" in said
+    assert said.startswith("The largest curvature of the loss at **a** is λ₁ = 3.000 ± 0.010")
+    for name in (OUT, WIDE):
+        f.part.values[f"kappa/{name}"] = Measure(2.0, None, -1.0, 5.0)
+    assert answers.curvature([f], NAMES).endswith("no matrix is clearly curved.")
+
+
+def a_line(rise: float, adv: list[float], n: int = 1000) -> Part:
+    t = np.array([-0.5, 0.0, 0.5])
+    arrays = {"random": np.stack([t, 1 + rise * (t / 0.5) ** 2]),
+              "line/t": np.array([0.0, 0.5, 1.0]), "line/adv": np.array(adv)}  # fmt: skip
+    return Part({}, arrays, {"id": n})
+
+
+def test_the_landscape_says_whose_loss_rises_and_where_the_line_is_better():
+    parts = {"a": a_line(0.2, [0.1, 0.6, 0.3]), "b": a_line(3.0, [0.1, 0.2, 0.3])}
+    said = answers.landscape(found(parts), NAMES)
+    assert "0.5 filter norms along one random direction the loss rises least at **a** (0.2)" in said
+    # Wilson, by hand for 600 of 1000: (0.6 + z^2/2n -+ z sqrt(0.24/n + z^2/4n^2)) / (1 + z^2/n)
+    assert "**a** has more accuracy under attack at t = 0.5 (60.0 % [56.9, 63.0]) than at" in said
+    close = a_line(0.2, [0.3] * 3), a_line(0.3, [0.3] * 3)
+    for part, rise in zip(close, (0.2, 0.3), strict=True):
+        part.values["random/rise"] = sure(rise, 0.1)
+    said = answers.landscape(found(dict(zip("ab", close, strict=True))), NAMES)
+    assert "least at **a** (0.20 ± 0.10), not clearly before **b** (0.30 ± 0.10)" in said
+    few = {run: a_line(1.0, [0.1, 0.4, 0.3], n=20) for run in "ab"}
+    assert "no point has clearly more accuracy under attack" in answers.landscape(found(few), NAMES)
+
+
+def layers_of(id_: list[float], adv: list[float], half: float = 0.02) -> Part:
+    arrays = {f"cka/{s}": np.array([v, np.subtract(v, half), np.add(v, half)])
+              for s, v in (("id", id_), ("adv", adv), ("clean-adv", [0.0, 0.0]))}  # fmt: skip
+    return Part({}, arrays | {"layers": np.array(["block.0", "embedding"])})
+
+
+def test_drift_names_layer_set_and_run_and_leaves_the_reference_out():
+    parts = {"a": layers_of([0.9, 0.8], [0.7, 0.2]), "b": layers_of([0.9, 0.95], [0.85, 0.9]),
+             "c": layers_of([1.0, 1.0], [1.0, 1.0])}  # fmt: skip
+    said = answers.representation(found(parts), NAMES, ["id", "adv", "clean-adv"])
+    assert said == (
+        "At **a** **the embedding** moved most, under attack (CKA 0.200 [0.180, 0.220]); **b** "
+        "moved least: no layer below CKA 0.850 [0.830, 0.870] (block 0, under attack)."
+    )
+    close = {"a": layers_of([0.9, 0.8], [0.7, 0.7]), "b": layers_of([0.9, 0.8], [0.7, 0.72])}
+    said = answers.representation(found(close), NAMES, ["id", "adv"])
+    assert "**b** moved least, not clearly less than **a**:" in said
+
+
+def attacked(stands: list[float], **checks: Measure) -> Part:
+    clean = 0.8
+    values = {"clean": sure(clean, 0.02)}
+    values |= {f"pgd/{r}/255": sure(v, 0.05) for r, v in zip((1, 2, 4), stands, strict=True)}
+    return Part(values | {f"check/{name}": m for name, m in checks.items()})
+
+
+def test_robustness_says_where_accuracy_halves_and_what_the_checks_say():
+    settings = {"attacks": ["pgd"], "radii": [1 / 255, 2 / 255, 4 / 255]}
+    parts = {"a": attacked([0.6, 0.2, 0.0], pgd=sure(0.2)), "b": attacked([0.7, 0.6, 0.5])}
+    said = answers.robustness(found(parts, **settings), NAMES)
+    # from 0.6 at 1 to 0.2 at 2, 0.4 is half way; the band's ends cross 0.4 at 1.375 and 1.625
+    assert said == (
+        "Under PGD accuracy is halved at ε > 4/255 (**b**), ε = 1.5/255 [1.4, 1.6] (**a**); the "
+        "checks find no masked gradients."
+    )
+    hidden = parts | {"a": attacked([0.6, 0.2, 0.0], **{"pgd, eps = 64/255": sure(0.3)})}
+    said = answers.robustness(found(hidden, **settings), NAMES)
+    assert "**gradients look masked**: **a**: 30.0 % stand even at ε = 64/255." in said
+    unchecked = {"a": attacked([0.6, 0.2, 0.0]), "b": attacked([0.6, 0.22, 0.0])}
+    said = answers.robustness(found(unchecked, **settings), NAMES)
+    assert said.endswith("(the first two not clearly apart); masked gradients were not looked for.")
+
+
+def moved(size: float, spectrum: list[float]) -> Part:
+    values = {"drift": Measure(size)}
+    for name, share in ((OUT, 2.0), (WIDE, 1.0)):
+        values |= {f"relative/{name}": Measure(share * size), f"norm/{name}": Measure(size),
+                   f"effective_rank/{name}": Measure(2.0)}  # fmt: skip
+    arrays = {"blocks": np.array([OUT, WIDE]), "singular_values": np.array([spectrum] * 2)}
+    return Part(values, arrays)
+
+
+def test_weights_name_runs_the_matrix_and_low_ranks():
+    parts = {"a": moved(0.1, [1.0, 0.5, 0.3]), "b": moved(0.01, [1.0, 0.5, 1e-7]),
+             "c": moved(0.0, [0.0, 0.0, 0.0])}  # fmt: skip
+    assert answers.weights(found(parts), NAMES) == (
+        "**a** moved farthest (‖θ − θ₀‖ / ‖θ₀‖ = 0.1), **b** least (0.01); **block 0, attention "
+        "out** moved most for its size (at **a**, 0.2); changes of low rank: **b** 2."
+    )
+    assert answers.weights(found({"c": moved(0.0, [0.0])}), NAMES) == "No weight moved."
