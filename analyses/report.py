@@ -3,10 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from grace_geom import starts
 from grace_geom.analyses import ANALYSES, script
 from grace_geom.cli import quick
-from grace_geom.errors import check_known, door
+from grace_geom.errors import check_known
 from grace_geom.refusals import check_checkpoints
+from grace_geom.terminal import door
 
 PROG = "python analyses/report.py"
 
@@ -20,7 +22,7 @@ def _check(values: Mapping[str, Any]) -> None:
 @door
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the chosen analyses, reuse what is still valid, write ``report.html``."""
-    quick.answer(PROG, argv, check=_check)
+    quick.answer(PROG, argv, check=_check, begin=starts.report)
     from grace_geom.analysis.report import ReportOptions, report
     from grace_geom.cli import parse
 
@@ -32,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         description="Write the chosen analyses of the chosen checkpoints as one self-contained HTML file. "
         "Runs in one process; earlier results with the same settings, of torchrun too, are reused.",
     )
+    quick.begun(starts.report(vars(options)))
     report(options, {name: script(name) for name in ANALYSES})
 
 

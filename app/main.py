@@ -48,6 +48,7 @@ def main() -> None:
     st.set_page_config(page_title="grace_geom", layout="wide")
     pages = [
         st.Page(VIEWS / "overview.py", title="Overview", default=True),
+        st.Page(VIEWS / "numbers.py", title="Any number"),
         st.Page(VIEWS / "curvature.py", title="Curvature"),
         st.Page(VIEWS / "landscape.py", title="Landscape"),
         st.Page(VIEWS / "drift.py", title="Representation drift"),

@@ -140,12 +140,17 @@ def unlike_first(
     ]
 
 
-def alike(choice: Choice, analysis: str) -> dict[str, Finding]:
+def alike(choice: Choice, analysis: str, arrays: bool = True) -> dict[str, Finding]:
     """Findings on the chosen runs with the settings of the baseline (or of the first), as far as
     they are of the checkpoints that were evaluated. Those left out are named on the page of the
     analysis, if it has one.
+
+    Args:
+        choice: Of this session.
+        analysis: Its name.
+        arrays: Whether arrays are wanted beside the numbers.
     """
-    found, _ = store.findings(analysis, choice.runs, choice.root)
+    found, _ = store.findings(analysis, choice.runs, choice.root, arrays)
     return {
         f.run: f
         for f, other in unlike_first(choice, found, (*SAME, *OWN[analysis]))

@@ -4,15 +4,17 @@ that wrap.
 
 import base64
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from app.shell import text
+from app.shell import chosen, text
+from grace_geom.plots import export, paper
 from grace_geom.plots.legend import Legend
-from grace_geom.plots.palette import GROUNDS
+from grace_geom.plots.paper import Exhibit
 
 MARKS = {
     "circle": "M0-4a4 4 0 1 0 .01 0z",
@@ -38,8 +40,15 @@ DASHES = {
 def figure(
     fig: go.Figure | None, key: str, alt: str, caption: str, table: pd.DataFrame, none: str = ""
 ) -> None:
-    """A figure with its caption, its numbers as CSV, itself as a page that needs no network; or why
-    there is none.
+    """A figure with its caption, its numbers as CSV, and itself as files; or why there is none.
+
+    Args:
+        fig: The figure.
+        key: What the widgets and the downloaded files are called.
+        alt: What it shows; up to its first comma, the title of the files.
+        caption: Estimator, n, seed, interval, in Markdown.
+        table: The numbers.
+        none: Said where there is no figure.
     """
     if fig is None:
         if none:
@@ -47,7 +56,7 @@ def figure(
         return
     chart(fig, key, alt)
     st.caption(caption)
-    downloads([fig], key, table)
+    downloads(_exhibit({"": fig}, alt, caption), key, table)
 
 
 def panels(
@@ -75,7 +84,7 @@ def panels(
                 st.markdown(f"**{text(title)}**")
                 chart(fig, f"{key}-{i}", f"{alt}: {title}")
     st.caption(caption)
-    downloads(list(drawn.values()), key, table, list(drawn))
+    downloads(_exhibit(drawn, alt, caption), key, table)
 
 
 def legend(runs: Sequence[str], names: Legend) -> None:
@@ -126,46 +135,73 @@ def chart(fig: go.Figure, key: str, alt: str) -> None:
     st.plotly_chart(fig, theme=None, key=f"figure-{key}", config=config, alt=alt)
 
 
-def downloads(
-    figures: Sequence[go.Figure], key: str, table: pd.DataFrame, titles: Sequence[str] = ()
-) -> None:
-    """The numbers as CSV, the figures as one page that opens without a network."""
+def _exhibit(drawn: Mapping[str, go.Figure], alt: str, caption: str) -> Exhibit:
+    return Exhibit(drawn, chosen().legend, alt.partition(",")[0], paper.plain(caption), alt)
+
+
+def downloads(exhibit: Exhibit | None, key: str, table: pd.DataFrame) -> None:
+    """The numbers as CSV, the figure as files. Each is made when it is asked for."""
     with st.container(horizontal=True, gap="small"):
-        st.download_button(
-            "Data (CSV)",
-            lambda: table.to_csv(index=False),
-            f"{key}.csv",
-            "text/csv",
-            key=f"csv-{key}",
-            on_click="ignore",
-            type="tertiary",
-        )
-        if figures:
-            st.download_button(
-                "Figure (HTML)",
-                lambda: page(figures, titles),
-                f"{key}.html",
-                "text/html",
-                key=f"html-{key}",
-                on_click="ignore",
-                type="tertiary",
-                help="One file that opens without a network. The camera above a figure saves a "
-                "PNG.",
-            )
+        _file("Data (CSV)", lambda: table.to_csv(index=False), f"{key}.csv", "text/csv")
+        if exhibit is not None and exhibit.panels:
+            _menu(exhibit, key, table)
 
 
-def page(figures: Sequence[go.Figure], titles: Sequence[str] = ()) -> str:
-    """Figures as one HTML file with plotly inside, titled and with legends, on their own ground."""
-    parts = []
-    for i, fig in enumerate(figures):
-        copy = go.Figure(fig)
-        ground = next(
-            (g for g in GROUNDS.values() if g.text == fig.layout.font.color), GROUNDS["light"]
-        )
-        copy.update_layout(paper_bgcolor=ground.paper)
-        if titles:
-            copy.update_layout(
-                title={"text": html.escape(titles[i]), "x": 0.02}, margin={"t": 70}, showlegend=True
-            )
-        parts.append(str(copy.to_html(include_plotlyjs=i == 0, full_html=False)))
-    return f'<!doctype html><html><head><meta charset="utf-8"></head><body>{"".join(parts)}</body></html>'
+def _file(
+    label: str, make: Callable[[], bytes | str], name: str, kind: str, help: str = ""
+) -> None:
+    st.download_button(
+        label, make, name, kind, key=f"file-{name}", on_click="ignore", type="tertiary",
+        help=help or None,
+    )  # fmt: skip
+
+
+@st.fragment
+def _menu(exhibit: Exhibit, key: str, table: pd.DataFrame) -> None:
+    """The files that a figure can be; nothing of it is sent before the menu is opened."""
+    menu = st.popover("Figure", type="tertiary", key=f"menu-{key}", on_change="rerun")
+    if not menu.open:
+        return
+    with menu:
+        drawn = exhibit.printable or export.browser()
+        if not drawn:
+            st.markdown("Only a browser draws this figure as a picture. This installs what does:")
+            st.code('pip install "grace_geom[images]"\napt-get install chromium', language="bash")
+        _whole(exhibit, key, table, drawn)
+        if exhibit.printable:
+            _for_a_paper(exhibit, key)
+
+
+PICTURES = {"png": "image/png", "svg": "image/svg+xml", "pdf": "application/pdf"}
+
+
+def _whole(exhibit: Exhibit, key: str, table: pd.DataFrame, drawn: bool) -> None:
+    st.markdown("On white, with title, legend and caption")
+    with st.container(horizontal=True, gap="small"):
+        for kind, mime in PICTURES.items() if drawn else ():
+            _file(kind.upper(), partial(paper.picture, exhibit, kind), f"{key}.{kind}", mime)
+        if drawn:
+            _file(
+                "HTML", lambda: paper.page(exhibit, table.to_csv(index=False)), f"{key}.html",
+                "text/html", "The picture with its numbers; below 1 MB, opens without a network.",
+            )  # fmt: skip
+        _file(
+            "Interactive HTML", lambda: paper.interactive(exhibit), f"{key}-interactive.html",
+            "text/html", "Zoom and pointer without a network: plotly is inside, compressed to "
+            "2 MB. Needs a browser of 2023 or newer.",
+        )  # fmt: skip
+
+
+def _for_a_paper(exhibit: Exhibit, key: str) -> None:
+    st.markdown("For a paper: legend, no title, 8 pt, fonts embedded")
+    with st.container(horizontal=True, gap="small", vertical_alignment="center"):
+        width = st.segmented_control(
+            "Width", [paper.COLUMN, paper.WIDE], default=paper.COLUMN, required=True,
+            format_func=lambda inches: f"{inches} inches", key=f"width-{key}",
+            label_visibility="collapsed",
+        )  # fmt: skip
+        stem = f"{key}-paper" if width == paper.COLUMN else f"{key}-paper-wide"
+        make = partial(paper.column, exhibit, width)
+        _file("PDF for a paper", make, f"{stem}.pdf", "application/pdf")
+    snippet = paper.latex(stem, exhibit.caption, width)
+    st.code(snippet, language="latex", wrap_lines=True)

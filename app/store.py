@@ -295,9 +295,11 @@ def lines(entry: Entry, stream: str) -> Lines:
         return Lines()
 
 
-def findings(name: str, chosen: Sequence[Entry], root: Path) -> tuple[list[Finding], list[str]]:
+def findings(
+    name: str, chosen: Sequence[Entry], root: Path, arrays: bool = True
+) -> tuple[list[Finding], list[str]]:
     """What an analysis found on the chosen runs, newest file first for each, and what could not be
-    read.
+    read; without its arrays where only numbers are wanted.
     """
     files: set[Path] = {e.analyses[name] for e in chosen if name in e.analyses}
     above = {folder for e in chosen for folder in e.path.parents if inside(folder, root)}
@@ -307,12 +309,15 @@ def findings(name: str, chosen: Sequence[Entry], root: Path) -> tuple[list[Findi
     for path in sorted(files, key=lambda p: stamp(p)[1], reverse=True):
         if not os.path.lexists(path):
             continue
-        arrays = path.with_suffix(".npz")
-        if not inside(path, root) or not inside(arrays, root):
+        beside = path.with_suffix(".npz")
+        if not inside(path, root) or not inside(beside, root):
             problems.append(_relative(f"{path}: a link that leads out of the folder of runs", root))
             continue
         try:
-            result = _result(path, stamp(path), stamp(arrays))
+            if arrays:
+                result = _result(path, stamp(path), stamp(beside))
+            else:
+                result = _values(path, stamp(path))
         except RecordError as error:
             problems.append(_relative(str(error), root))
             continue
@@ -327,6 +332,11 @@ def _result(path: Path, _: Stamp, __: Stamp) -> Result:
     if wrong := misfits(result):
         raise RecordError(f"{path.with_suffix('.npz')}: {wrong[0]}; run the analysis again")
     return result
+
+
+@lru_cache(maxsize=1024)
+def _values(path: Path, _: Stamp) -> Result:
+    return Result.load(path, arrays=False)
 
 
 def _shares(result: Result, path: Path, chosen: Sequence[Entry]) -> list[Finding]:

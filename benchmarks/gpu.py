@@ -96,6 +96,13 @@ def finished(
     return {"found": found} | ({"error": found["error"]} if "error" in found else {})
 
 
+def status(part: Mapping[str, Any]) -> str:
+    """``done``, ``failed`` or ``skipped``, of what a part found."""
+    if "error" in part:
+        return "failed"
+    return "skipped" if "skipped" in part["found"] else "done"
+
+
 def run_all(
     names: Sequence[str],
     o: argparse.Namespace,
@@ -108,9 +115,10 @@ def run_all(
     for name in names:
         left = end - time.monotonic()
         if left < 5:
-            result["parts"][name] = {"error": f"no time left of {o.minutes:g} minutes"}
+            found: dict[str, Any] = {"error": f"no time left of {o.minutes:g} minutes"}
         else:
-            result["parts"][name] = run(name, o, min(patience * BUDGETS[name], left))
+            found = run(name, o, min(patience * BUDGETS[name], left))
+        result["parts"][name] = {"status": status(found), **found}
         o.out.parent.mkdir(parents=True, exist_ok=True)
         o.out.write_text(json.dumps(result, indent=1))
         part = result["parts"][name]

@@ -9,6 +9,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +125,7 @@ def _rate(mode: Mode, name: str, n: int, sizes: Sizes, peak: float) -> Found:
     model.autocast_dtype = torch.bfloat16
     batch, fixed = noise(model, n), detach(model.weights())
     told: list[dict[str, Any]] = []
-    fast = FastAttack(mode, told.append)
+    fast = FastAttack(mode, told.append, partial(torch.compile, backend=sizes.backend))
     generator = torch.Generator(sizes.device).manual_seed(0)
 
     def raised(x: Tensor) -> Tensor:

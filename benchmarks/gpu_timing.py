@@ -29,6 +29,7 @@ class Sizes:
         repeats: Of everything that is timed.
         jpegs: Pictures of the loader.
         precision: Of training.
+        backend: Of ``torch.compile``: inductor writes kernels, on a CPU for minutes.
     """
 
     device: str = "cuda"
@@ -41,11 +42,12 @@ class Sizes:
     repeats: int = 5
     jpegs: int = 2048
     precision: str = "bf16"
+    backend: str = "inductor"
 
 
 FULL = Sizes()
 TINY = "tiny-shapes"
-DRY = Sizes("cpu", (TINY, 4), (TINY, 4), (TINY, 4), 4, 4, 1, 1, 8, "float32")
+DRY = Sizes("cpu", (TINY, 4), (TINY, 4), (TINY, 4), 4, 4, 1, 1, 8, "float32", "aot_eager")
 
 
 def random_model(name: str, device: str) -> ClipClassifier:

@@ -27,10 +27,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from grace_geom.attacks import pgd
 from grace_geom.batch import Batch
-from grace_geom.errors import door
 from grace_geom.methods import METHODS, Method, Run
 from grace_geom.methods.grace import Grace
 from grace_geom.models import ClipClassifier, ModelSpec, build
+from grace_geom.terminal import door
 from grace_geom.weights import detach
 
 Part = Callable[[], object]

@@ -17,13 +17,13 @@ from torch import Tensor
 from grace_geom.batch import Batch, joined
 from grace_geom.checkpoint import open_checkpoint
 from grace_geom.data import ImageSet, loader, resolve
-from grace_geom.errors import door
 from grace_geom.geometry.gram_volume import volume
 from grace_geom.methods import Run
 from grace_geom.methods.adversary import Attacked
 from grace_geom.methods.grace import Grace
 from grace_geom.models import ClipClassifier, ModelSpec, build
 from grace_geom.tables import Table
+from grace_geom.terminal import door
 from grace_geom.training.fake_pass import by_cuda_rules
 from grace_geom.weights import detach
 

@@ -15,10 +15,11 @@ from typing import Literal, NamedTuple
 import torch
 
 from grace_geom.devices import Precision
-from grace_geom.errors import UserError, door
+from grace_geom.errors import UserError
 from grace_geom.methods import Run, method_class
 from grace_geom.models import ClipClassifier, ModelSpec, build
 from grace_geom.tables import Table
+from grace_geom.terminal import door
 from grace_geom.training import Plan, Trainer, choose_micro_batch, measure
 from grace_geom.training.fake_pass import by_cuda_rules, shapes_only
 from grace_geom.training.memory import Memory

@@ -21,8 +21,9 @@ from pathlib import Path
 import numpy as np
 
 from grace_geom.cli import parse
-from grace_geom.errors import UserError, door
+from grace_geom.errors import UserError
 from grace_geom.files import write_text
+from grace_geom.terminal import door
 
 ROOT = Path(__file__).resolve().parents[1]
 QUICK, STEP = 0.3, 2.5

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
+from grace_geom import starts
 from grace_geom.cli import quick
-from grace_geom.errors import door
 from grace_geom.refusals import check_checkpoints
+from grace_geom.terminal import door
 
 
 @dataclass(frozen=True)
@@ -115,9 +116,8 @@ def script(name: str) -> Callable[..., None]:
     """``main(argv)`` of ``python analyses/NAME.py``."""
     prog = f"python analyses/{name}.py"
 
-    @door
     def main(argv: Sequence[str] | None = None) -> None:
-        quick.answer(prog, argv, check=check_checkpoints)
+        quick.answer(prog, argv, check=check_checkpoints, begin=starts.analysis(name))
         from grace_geom.analysis import analyse
         from grace_geom.cli import parse
 
@@ -129,8 +129,9 @@ def script(name: str) -> Callable[..., None]:
             prog=prog,
             description=entry.text,
         )
+        quick.begun(starts.analysis(name)(vars(options)))
         measure, show = getattr(module, entry.measure), getattr(module, entry.show)
         analyse(name, options, measure, show, drawing(name))
 
-    main.__doc__ = ANALYSES[name].text
-    return main
+    main.__name__, main.__doc__ = name, ANALYSES[name].text
+    return door(main)

@@ -7,10 +7,12 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from grace_geom import starts
 from grace_geom.cli import Command, part_of, quick
 from grace_geom.cli.memory import remember
-from grace_geom.errors import UserError, door
+from grace_geom.errors import UserError
 from grace_geom.refusals import check_study, refuse_several
+from grace_geom.terminal import door, finish, say, show, voice
 
 if TYPE_CHECKING:
     from grace_geom.study import Row
@@ -21,10 +23,11 @@ PROG = "python -m grace_geom.compare"
 @door
 def main(argv: Sequence[str] | None = None) -> None:
     """Train and evaluate what is missing, print the table, say where everything lies."""
-    quick.answer(PROG, argv, {"methods": "rows"}, check_study)
+    quick.answer(PROG, argv, {"methods": "rows"}, check_study, starts.study)
     refuse_several("compare", "--workers runs several trainings at a time, one a GPU")
     from grace_geom.attacks import check_eps
     from grace_geom.evaluation import Measures
+    from grace_geom.records.schema import read_json
     from grace_geom.study import Study, StudyOptions
     from grace_geom.study.options import row_names
     from grace_geom.tracking import check_installed
@@ -38,26 +41,30 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     remember("rows", row_names())
     values = command.values(argv)
+    quick.begun(starts.study(values))
     options, measures = part_of(StudyOptions, values), part_of(Measures, values)
     check_installed(options.report_to)
     if warning := check_eps(measures.radius, measures.norm):
-        print(f"warning: --eps: {warning}", file=sys.stderr)
-    study = Study(options, measures, say=lambda line: print(line, flush=True))
+        say(f"warning: --eps: {warning}")
+    study = Study(options, measures, say=say if voice().json else show)
     study.width = shutil.get_terminal_size((100, 24)).columns
     rows = study.run()
-    print("\n" + summary(rows, study.baseline(rows), study.width))
+    show("\n" + summary(rows, study.baseline(rows), study.width, sys.stdout.isatty()))
     figures = ("tradeoff.png", "effective_robustness.png")
-    drawn = "".join(f", {name}" for name in figures if (options.out / name).is_file())
-    print(
-        f"\n{options.out}: table.md (all tables), table.csv, table.json{drawn}, and a folder for "
-        "each run"
+    drawn = [name for name in figures if (options.out / name).is_file()]
+    files = ["table.md (all tables)", "table.csv", "table.json", *drawn]
+    finish(
+        options.out / "table.md",
+        beside=[options.out / name for name in ("table.csv", "table.json", *drawn)],
+        text=f"\n{options.out}: {', '.join(files)}, and a folder for each run\n"
+        f"see everything:  streamlit run app/main.py -- --runs {options.out}",
+        **read_json(options.out / "table.json"),
     )
-    print(f"see everything:  streamlit run app/main.py -- --runs {options.out}")
     if all(not row.records for row in rows):
         raise UserError("no run of the study succeeded; the reasons stand above")
 
 
-def summary(rows: Sequence["Row"], baseline: "Row | None", width: int) -> str:
+def summary(rows: Sequence["Row"], baseline: "Row | None", width: int, wrap: bool = False) -> str:
     """What a terminal shows: the main table, the OOD sets, the differences, and what failed."""
     from grace_geom.study import report
     from grace_geom.study.effective import effective
@@ -70,7 +77,7 @@ def summary(rows: Sequence["Row"], baseline: "Row | None", width: int) -> str:
     tables.append(report.suite_table(rows))
     if baseline is not None:
         tables.append(report.difference_table(rows, baseline, ("ID", "OOD", "Adv", "HM")))
-    parts = [table.text(width) for table in tables if table is not None]
+    parts = [table.text(width, wrap) for table in tables if table is not None]
     meanings = " ".join([report.definitions(rows), *([report.ER] if shift.column else [])])
     parts[0] += "\n" + report.wrapped(meanings, width)
     parts += [report.wrapped(f"effective robustness: {text}", width) for text in shift.lacking]

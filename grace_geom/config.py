@@ -3,7 +3,6 @@ chosen method.
 """
 
 import contextlib
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -21,8 +20,11 @@ from grace_geom.methods.base import check_fields
 from grace_geom.methods.settings import decider, has_recipe, preset_of, recipe
 from grace_geom.models import ModelSpec, check_model, known_models
 from grace_geom.models.sources import needed_again
+from grace_geom.quantities import in_levels
 from grace_geom.records.length import total_steps
+from grace_geom.records.places import default_out
 from grace_geom.serialise import plain, read_yaml
+from grace_geom.terminal import say
 from grace_geom.tracking import check_names
 
 
@@ -291,7 +293,7 @@ def parse_train(argv: Sequence[str] | None = None) -> TrainConfig:
         sources += [f"preset {preset}"] * bool(config.preset)
         shown = [(key, value) for key, value in defaults.items() if values[key] == value]
         text = ", ".join(f"{key} {_said(value)}" for key, value in shown)
-        print(f"{' and '.join(sources)} (flags and --config override it): {text}", file=sys.stderr)
+        say(f"{' and '.join(sources)} (flags and --config override it): {text}")
     return config
 
 
@@ -303,7 +305,9 @@ def _where(decider: str, preset: str, method: str, defaults: Mapping[str, Any]) 
 
 
 def _said(value: object) -> str:
-    return "null" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return "null" if value is None else str(value)
+    return in_levels(value) or f"{value:g}"
 
 
 def stored_settings(run_dir: Path) -> dict[str, Any]:
@@ -316,11 +320,6 @@ def stored_settings(run_dir: Path) -> dict[str, Any]:
     stored = {key: value for key, value in read_yaml(path).items() if key != RECORD}
     method = METHODS.get(str(stored.get("method")), Method)
     return {**method.before(str(stored.get("data"))), **stored}
-
-
-def default_out(method: str, data: str, seed: int | str) -> Path:
-    """``runs/METHOD-DATA-sSEED``."""
-    return Path("runs") / f"{method}-{re.sub(r'[^A-Za-z0-9_.]+', '-', data).strip('-.')}-s{seed}"
 
 
 _SETTINGS = tuple(f.name for f in fields(TrainConfig) if f.name != "options")
@@ -361,7 +360,7 @@ def _configured(values: Mapping[str, Any]) -> TrainConfig:
     )
     eps = config.options.get("eps")
     if eps is not None and (warning := check_eps(eps)):
-        print(f"warning: --eps: {warning}", file=sys.stderr)
+        say(f"warning: --eps: {warning}")
     return config
 
 

@@ -5,13 +5,13 @@ twice, where that is asked for.
 import contextlib
 import functools
 import os
-import sys
 from collections.abc import Iterator
 from typing import Any, Literal
 
 import torch
 
 from grace_geom.errors import UserError
+from grace_geom.terminal import say
 from grace_geom.world import World, world
 
 Precision = Literal["float32", "bf16", "fp16"]
@@ -81,7 +81,7 @@ def _own_gpu(name: str, number: str, here: World) -> str:
 
 @functools.cache  # once a process
 def _tell(sentence: str) -> None:
-    print(sentence, file=sys.stderr, flush=True)
+    say(sentence)
 
 
 def visible_gpus() -> tuple[str, ...]:

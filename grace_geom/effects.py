@@ -4,13 +4,18 @@
 
 import json
 import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import yaml
+
+from grace_geom import starts
 from grace_geom.cli import parse, quick
-from grace_geom.errors import UserError, door
+from grace_geom.errors import UserError
+from grace_geom.terminal import door, finish, show
 
 if TYPE_CHECKING:
     from grace_geom.study.design import Design
@@ -42,25 +47,32 @@ class EffectsOptions:
 @door
 def main(argv: Sequence[str] | None = None) -> None:
     """Print the rows of a design, or the effects that trained rows show."""
-    quick.answer(PROG, argv)
+    quick.answer(PROG, argv, begin=starts.effects)
     options = parse(
         EffectsOptions, argv, positionals=("studies",), prog=PROG,
         description="Main effects and interactions of the parts of a method, by a mixed model over "
         "the runs of factorial studies. Without a study: which rows to train.",
     )  # fmt: skip
+    quick.begun(starts.effects(vars(options)))
     from grace_geom.study.design import read_design
 
     design = read_design(options.design)
     if not options.studies:
-        print(plan(design, options.runs, options.seed))
+        rows = plan(design, options.runs, options.seed)
+        finish(text=rows, methods=yaml.safe_load(rows)["methods"])
         return
     tables = {str(folder): _table(folder) for folder in options.studies}
+    from grace_geom.serialise import plain
     from grace_geom.study.effects import effects, responses
 
     width = shutil.get_terminal_size((100, 24)).columns
+    every: dict[str, Any] = {}
     for column in options.columns:
         found = effects(design, responses(design, tables, column))
-        print("\n\n".join(table.text(width) for table in shown(column, found)), end="\n\n")
+        every[column] = plain(found)
+        show("\n\n".join(table.text(width, sys.stdout.isatty()) for table in shown(column, found)))
+        show("")
+    finish(columns=every)
 
 
 def plan(design: "Design", runs: int | None, seed: int) -> str:

@@ -3,10 +3,8 @@ traceback.
 """
 
 import difflib
-import functools
 import re
-import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 
 class UserError(Exception):
@@ -95,28 +93,3 @@ def exit_code(error: BaseException) -> int:
     if isinstance(error, UserError):
         return 2
     return 130 if isinstance(error, (Interrupted, KeyboardInterrupt)) else 1
-
-
-def door(main: Callable[..., None]) -> Callable[..., None]:
-    """Turn the exceptions of a command into exit codes: 0 success, 2 user's mistake, 130
-    interrupted.
-
-    Anything else is a fault of ours and keeps its traceback (exit code 1).
-    """
-
-    @functools.wraps(main)
-    def run(*args: object, **kwargs: object) -> None:
-        try:
-            main(*args, **kwargs)
-        except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
-            raise SystemExit(exit_code(error)) from None
-        except (Interrupted, KeyboardInterrupt) as stop:
-            print(f"interrupted: {stop}" if str(stop) else "interrupted", file=sys.stderr)
-            raise SystemExit(exit_code(stop)) from None
-        except BrokenPipeError:
-            # The reader of our output went away (`... | head`): nothing is lost, nothing to report.
-            sys.stderr.close()
-            raise SystemExit(0) from None
-
-    return run

@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from grace_geom import starts
 from grace_geom.cli import Command, part_of, quick
-from grace_geom.errors import Interrupted, UserError, door
+from grace_geom.errors import Interrupted, UserError
 from grace_geom.refusals import check_evaluation
+from grace_geom.terminal import door, finish, say, show
 
 if TYPE_CHECKING:
     from grace_geom.evaluation import Measures, Source
@@ -25,7 +27,6 @@ class EvaluateOptions:
 
     Attributes:
         checkpoints: Checkpoints or run directories.
-        json: Print the records as JSON instead of tables.
         fresh: Measure again, even what eval.json already holds.
         deterministic: Same bits in every evaluation on the same GPU, for some speed.
         report_to: Experiment trackers that also get every accuracy: tensorboard, wandb, mlflow.
@@ -43,7 +44,6 @@ class EvaluateOptions:
     """
 
     checkpoints: tuple[Path, ...] = field(metadata={"group": "evaluate"})
-    json: bool = False
     fresh: bool = False
     deterministic: bool = False
     report_to: tuple[str, ...] = ()
@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Evaluate, write ``eval.json`` beside each checkpoint, print a table; images are shared out
     over processes.
     """
-    quick.answer(PROG, argv, check=check_evaluation)
+    quick.answer(PROG, argv, check=check_evaluation, begin=starts.evaluation)
     from grace_geom.devices import deterministic
     from grace_geom.distributed import PeerLost, processes
 
@@ -89,6 +89,7 @@ def _options(argv: Sequence[str] | None) -> "tuple[EvaluateOptions, Measures, So
         key=PROG,
     )
     values = command.values(argv)
+    quick.begun(starts.evaluation(values))
     return part_of(EvaluateOptions, values), part_of(Measures, values), part_of(Source, values)
 
 
@@ -98,13 +99,12 @@ def _evaluate(options: EvaluateOptions, measures: "Measures", source: "Source") 
     from grace_geom.distributed import first
     from grace_geom.evaluation import Console, Sets, assess, report
     from grace_geom.evaluation.extra_files import ExtraFiles
-    from grace_geom.records.schema import dumps
     from grace_geom.tracking import check_installed
 
     _check_models(options)
     check_installed(options.report_to)
     if warning := check_eps(measures.radius, measures.norm):
-        print(f"warning: --eps: {warning}", file=sys.stderr)
+        say(f"warning: --eps: {warning}")
     files = [checkpoint_file(path) for path in options.checkpoints]
     extras = ExtraFiles(
         options.class_tables,
@@ -140,11 +140,13 @@ def _evaluate(options: EvaluateOptions, measures: "Measures", source: "Source") 
     if options.report_to and options.effective_robustness:
         _report_above_line(records, written, options)
     written += extras.written(records)
-    if options.json:
-        print(dumps([dataclasses.asdict(record) for record in records]))
-        return
-    refused = _print_tables(records, options)
-    _print_end(reused, written)
+    refused = _show_tables(records, options)
+    finish(
+        *written,
+        text=_end(reused, written),
+        records=[dataclasses.asdict(record) for record in records],
+        measured_before=reused,
+    )
     if refused is not None:
         raise refused
 
@@ -175,19 +177,19 @@ def _check_models(options: EvaluateOptions) -> None:
         )
 
 
-def _print_end(reused: int, written: Sequence[Path]) -> None:
+def _end(reused: int, written: Sequence[Path]) -> str:
     """How much was known, and where the records are."""
-    if reused:
-        were = "number was" if reused == 1 else "numbers were"
-        print(
-            f"\n{reused} {were} measured before, with the same settings (--fresh measures again)."
-        )
-    print("\nwritten: " + ", ".join(str(file) for file in written))
+    where = "\nwritten: " + ", ".join(str(file) for file in written)
+    if not reused:
+        return where
+    were = "number was" if reused == 1 else "numbers were"
+    return (
+        f"\n{reused} {were} measured before, with the same settings (--fresh measures again).\n"
+        + where
+    )
 
 
-def _print_tables(
-    records: Sequence["EvalRecord"], options: EvaluateOptions
-) -> "RecordError | None":
+def _show_tables(records: Sequence["EvalRecord"], options: EvaluateOptions) -> "RecordError | None":
     """Every table that there can be; returned is why one that was asked for cannot."""
     from grace_geom.evaluation.calibration_table import calibration_table
     from grace_geom.evaluation.class_tables import per_class_table
@@ -209,7 +211,9 @@ def _print_tables(
         tables.append(calibration_table(records))
     if len(records) > 1:
         tables.append(paired_table(records))
-    print("\n\n".join(table.text(width) for table in tables if table is not None))
+    show(
+        "\n\n".join(table.text(width, sys.stdout.isatty()) for table in tables if table is not None)
+    )
     return refused
 
 
@@ -217,7 +221,7 @@ def _say(text: str) -> None:
     from grace_geom.distributed import first
 
     if first():
-        print(text, file=sys.stderr)
+        say(text)
 
 
 if __name__ == "__main__":

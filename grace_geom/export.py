@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from grace_geom import starts
 from grace_geom.cli import parse, quick
-from grace_geom.errors import door
 from grace_geom.refusals import check_checkpoints, refuse_several
+from grace_geom.terminal import door, finish
 
 PROG = "python -m grace_geom.export"
 
@@ -48,30 +49,31 @@ class ExportConfig:
 @door
 def main(argv: Sequence[str] | None = None) -> None:
     """Write the file or folder and say how to read it."""
-    quick.answer(PROG, argv, check=check_checkpoints)
+    quick.answer(PROG, argv, check=check_checkpoints, begin=starts.export)
     refuse_several("export")
     config = parse(
         ExportConfig, argv, positionals=("checkpoint",), prog=PROG,
         description="Write a checkpoint as other libraries read it: merged weights for open_clip, "
         "or a folder with model, preprocessing, head, class names and model card.",
     )  # fmt: skip
+    quick.begun(starts.export(vars(config)))
     from grace_geom.exporting import ExportRequest, export_model
 
-    print(
-        export_model(
-            ExportRequest(
-                config.checkpoint,
-                config.out,
-                config.format,
-                force=config.force,
-                verify=not config.no_verify,
-                base=config.base,
-                license=config.license,
-                push_to_hub=config.push_to_hub,
-                private=config.private,
-            )
+    text = export_model(
+        ExportRequest(
+            config.checkpoint,
+            config.out,
+            config.format,
+            force=config.force,
+            verify=not config.no_verify,
+            base=config.base,
+            license=config.license,
+            push_to_hub=config.push_to_hub,
+            private=config.private,
         )
     )
+    out, *notes = text.splitlines()
+    finish(Path(out), text=text, out=out, format=config.format or "safetensors", notes=notes)
 
 
 if __name__ == "__main__":

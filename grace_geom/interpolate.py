@@ -2,15 +2,17 @@
 ``python -m grace_geom.interpolate runs/NAME --t 0,0.25,0.5,0.75,1``
 """
 
+import dataclasses
 import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from grace_geom import starts
 from grace_geom.cli import Command, part_of, quick
-from grace_geom.errors import door
 from grace_geom.refusals import check_evaluation, refuse_several
+from grace_geom.terminal import door, finish, say, show
 
 PROG = "python -m grace_geom.interpolate"
 
@@ -36,7 +38,7 @@ class InterpolateOptions:
 @door
 def main(argv: Sequence[str] | None = None) -> None:
     """Evaluate along the line, write ``dial.json`` beside the checkpoint, print a table."""
-    quick.answer(PROG, argv, check=check_evaluation)
+    quick.answer(PROG, argv, check=check_evaluation, begin=starts.interpolation)
     refuse_several("interpolate")
     from grace_geom.attacks import check_eps
     from grace_geom.devices import deterministic
@@ -55,13 +57,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         key=PROG,
     )
     values = command.values(argv)
+    quick.begun(starts.interpolation(values))
     options, measures = part_of(InterpolateOptions, values), part_of(Measures, values)
     check_installed(options.report_to)
     if warning := check_eps(measures.radius, measures.norm):
-        print(f"warning: --eps: {warning}", file=sys.stderr)
-
-    def say(text: str) -> None:
-        print(text, file=sys.stderr)
+        say(f"warning: --eps: {warning}")
 
     with deterministic(options.deterministic):
         record, ts, file = dial(
@@ -74,8 +74,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             say=say,
         )
     report_line(record, ts, file, options.report_to, say)
-    print(dial_table(record, ts).text(shutil.get_terminal_size((100, 24)).columns))
-    print(f"\nwritten: {file}")
+    width = shutil.get_terminal_size((100, 24)).columns
+    show(dial_table(record, ts).text(width, sys.stdout.isatty()))
+    finish(file, text=f"\nwritten: {file}", record=dataclasses.asdict(record), t=list(ts))
 
 
 if __name__ == "__main__":

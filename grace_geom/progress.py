@@ -1,12 +1,12 @@
-"""How far some work is: one line that is rewritten on a terminal, plain lines now and then
-elsewhere.
-"""
+"""How far some work is: a row of the live area on a terminal, plain lines elsewhere."""
 
-import shutil
-import sys
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 
-REDRAW = 0.1  # seconds between two states of a line on a terminal, which a fast loop would flood
+from grace_geom.terminal import AREA, Bar, say, voice
+from grace_geom.terminal.area import can_draw
+from grace_geom.terminal.voice import line as print_line
 
 
 class Progress:
@@ -17,6 +17,9 @@ class Progress:
     parts, each with images for steps: ``[2/7] OOD shapes:sketch 250/500  310 images/s  1 s left``.
     A study has parts whose time others know: ``[1/4] at-s0: step 5/20  3:20 min left``.
 
+    On a terminal this is a row that is drawn several times a second, with a bar where the total is
+    known; it is gone once the stage has ended. Elsewhere it is a line every so often.
+
     Args:
         total: Steps of the first stage.
         done: Steps done before (a resumed run).
@@ -24,7 +27,7 @@ class Progress:
         head: Stands before every line.
         parts: How many there are; ``part`` is the number of the current one. 0: nothing is counted.
         every: Seconds between lines where stderr is not a terminal.
-        quiet: Show nothing.
+        quiet: Show nothing; so does ``--quiet``.
     """
 
     def __init__(
@@ -39,17 +42,19 @@ class Progress:
         quiet: bool = False,
     ) -> None:
         self.head, self.part, self.parts = head, 0, parts
-        self.every, self.quiet = every, quiet
-        self.terminal = sys.stderr.isatty() and not quiet
+        self.every, self.quiet = every, quiet or voice().quiet
+        # Where rows are drawn, stderr may be what somebody else reads (the parts of a report).
+        self.terminal = not self.quiet and (AREA.drawn or can_draw())
         self.last = self.began = time.perf_counter()
         self.stage, self.total, self.done, self.first = stage, total, done, done
-        self.images, self.numbers = 0, ""
+        self.images = 0
+        self.numbers: tuple[str, ...] = ()
         self.known_left: float | None = None
 
     def begin(self, stage: str, total: int = 0) -> None:
         """Another stage begins: its rate and its time left are counted from here."""
         self._set(stage, total, 0)
-        self._draw()
+        self.draw()
 
     def resume(self, done: int) -> None:
         """So many steps of the stage were done before, and cost this run no time."""
@@ -66,7 +71,7 @@ class Progress:
 
     def show(self, **numbers: float) -> None:
         """The newest values of some numbers (loss, accuracy)."""
-        self.numbers = "  ".join(f"{name} {value:.4g}" for name, value in numbers.items())
+        self.numbers = tuple(f"{name} {value:.4g}" for name, value in numbers.items())
 
     def end(self, text: str) -> None:
         """The stage is over. Where lines cannot be rewritten, ``text`` stays of it."""
@@ -78,24 +83,25 @@ class Progress:
     def say(self, text: str) -> None:
         """A line that stays."""
         if not self.quiet:
-            self.clear()
-            print(text, file=sys.stderr, flush=True)
+            say(text)
+
+    def draw(self) -> None:
+        """Show the row from now on, where there is a terminal."""
+        if self.terminal:
+            AREA.show(self)
 
     def refresh(self) -> None:
         """Show the state, if it is time to."""
-        pause = REDRAW if self.terminal else self.every
-        if self.quiet or time.perf_counter() - self.last < pause:
-            return
         if self.terminal:
-            self._draw()
-        else:
-            print(self.line(), file=sys.stderr, flush=True)
-        self.last = time.perf_counter()
+            AREA.show(self)
+        elif not self.quiet and time.perf_counter() - self.last >= self.every:
+            print_line(self.line())
+            self.last = time.perf_counter()
 
     def clear(self) -> None:
-        """Empty the line of a terminal, so that others can be printed."""
+        """Take the row from the terminal; the next step brings it back."""
         if self.terminal:
-            print("\r\033[K", end="", file=sys.stderr, flush=True)
+            AREA.hide(self)
 
     @property
     def seconds(self) -> float:
@@ -119,31 +125,35 @@ class Progress:
 
     def line(self) -> str:
         """The state in one line."""
-        steps = f" {self.done}/{self.total}" if self.total else ""
-        if self.total and self.done > self.total:
+        row = self.row()
+        head = f"{row.label} {row.count}" if row.count else row.label
+        return "  ".join([head, *row.facts, *row.more])
+
+    def row(self) -> Bar:
+        """The state as a row."""
+        done, total = self.done, self.total  # the thread that draws asks at any time
+        count = f"{done}/{total}" if total else ""
+        if total and done > total:
             # Lanczos stops when it has converged, not when it was expected to.
-            steps = f" {self.done}, {self.total} were expected"
+            count = f"{done}, {total} were expected"
         left = self.left
-        parts = [
-            f"{self._heading()}{self.stage}{steps}",
-            f"{_rate(self.images_per_s)} images/s" if self.images else "",
-            f"{duration(left)} left" if left is not None else "",
-            self.numbers,
-        ]
-        return "  ".join(part for part in parts if part)
+        facts = [f"{_rate(self.images_per_s)} images/s"] if self.images else []
+        facts += [f"{duration(left)} left"] if left is not None else []
+        share = done / total if total else None
+        return Bar(f"{self._heading()}{self.stage}", count, share, tuple(facts), self.numbers)
+
+    def rows(self) -> Sequence[Bar]:
+        """Its one row; where nothing tells a rate yet, with the time that it has taken."""
+        row = self.row()
+        return [row if row.facts else replace(row, facts=(f"{duration(self.seconds)} so far",))]
 
     def _set(self, stage: str, total: int, done: int) -> None:
         self.stage, self.total, self.done, self.first = stage, total, done, done
-        self.images, self.numbers, self.known_left = 0, "", None
+        self.images, self.numbers, self.known_left = 0, (), None
         self.began = time.perf_counter()
 
     def _heading(self) -> str:
         return self.head + (f"[{self.part}/{self.parts}] " if self.parts else "")
-
-    def _draw(self) -> None:
-        if self.terminal:  # a line that the terminal breaks in two could not be rewritten
-            width = shutil.get_terminal_size().columns - 1
-            print(f"\r\033[K{self.line()[:width]}", end="", file=sys.stderr, flush=True)
 
 
 def duration(seconds: float) -> str:

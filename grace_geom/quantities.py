@@ -44,6 +44,11 @@ def plus_minus(value: float, half: float | None, unit: str = "", *, signed: bool
     return f"{number} ± {half:.1e}{tail}"
 
 
+def uncertainty(half: float) -> str:
+    """The same of the uncertainty alone: ``160``, ``0.0030``, ``1.2e+07``."""
+    return plus_minus(0.0, half).partition(" ± ")[2]
+
+
 def radius(eps: float) -> str:
     """A radius of pixels in [0, 1] in grey levels: ``4/255``, ``-4/255``, ``0.5/255``. What cannot
     be one, being larger than 1 or not finite, is written as it is.

@@ -6,9 +6,10 @@ On G GPUs, or several machines: ``torchrun --nproc-per-node G -m grace_geom.trai
 import sys
 from collections.abc import Sequence
 
+from grace_geom import starts
 from grace_geom.cli import peek, quick
-from grace_geom.errors import door
 from grace_geom.refusals import check_data
+from grace_geom.terminal import door, finish
 
 
 @door
@@ -20,11 +21,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     from grace_geom.config import parse_train
     from grace_geom.distributed import first, processes
     from grace_geom.training import train_run
+    from grace_geom.training.result import result_of
 
     with processes():
-        out = train_run(parse_train(argv))
+        config = parse_train(argv)
+        quick.begun(starts.training({**config.flat(), "out": config.run_dir}))
+        out = train_run(config)
         if first():
-            print(out / "ckpt.pt")
+            file = out / "ckpt.pt"
+            finish(file, text=str(file), **result_of(out))
 
 
 def _answer(argv: Sequence[str] | None) -> None:
@@ -34,7 +39,9 @@ def _answer(argv: Sequence[str] | None) -> None:
     tokens = list(sys.argv[1:] if argv is None else argv)
     quick.check_name("method", peek(tokens, "method", "grace"), "methods")
     if (key := quick.train_key(tokens)) is not None:
-        quick.answer(key, tokens, {"model": "models"}, check_data)
+        quick.answer(key, tokens, {"model": "models"}, check_data, starts.training)
+    else:
+        quick.begun(f"train: continuing {peek(tokens, 'out', '') or 'a run'}")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from grace_geom.terminal import AREA
+
 os.environ["COLUMNS"] = "100"  # tables are laid out for the terminal, whatever runs the tests
 torch.set_num_threads(1)  # tiny models run several times faster so, and two runs give the same bits
 
@@ -143,3 +145,10 @@ def packs() -> Path:
     if not (PACKS / "cifar10_test.npz").is_file():
         pytest.skip(f"the real image packs are not at {PACKS}")
     return PACKS
+
+
+@pytest.fixture(autouse=True)
+def _no_rows_stay(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A test that fails while rows are drawn takes no other with it."""
+    yield
+    AREA.leave(0)

@@ -48,15 +48,23 @@ def test_the_json_grows_part_by_part_and_a_failure_ends_nothing(tmp_path, capsys
     assert [(name, seconds) for name, seconds, _ in seen] == [
         (name, gpu.BUDGETS[name]) for name in ("environment", "large", "waits")
     ]
-    assert seen[-1][2] == {"environment": {"found": {"x": 1.5}}, "large": {"error": "hung"}}
-    assert json.loads(out.read_text())["parts"]["waits"] == {"found": {"x": 1.5}}
+    done = {"status": "done", "found": {"x": 1.5}}
+    assert seen[-1][2] == {"environment": done, "large": {"status": "failed", "error": "hung"}}
+    assert json.loads(out.read_text())["parts"]["waits"] == done
     assert "2 of 3 parts; failed: ['large']" in capsys.readouterr().out
 
 
 def test_no_part_begins_when_the_time_is_over(tmp_path):
     o = gpu.options(["--out", str(tmp_path / "x.json"), "--minutes", "0"])
     found = gpu.run_all(["environment"], o, run=lambda *a: pytest.fail("began"))
-    assert found["parts"]["environment"] == {"error": "no time left of 0 minutes"}
+    late = {"status": "failed", "error": "no time left of 0 minutes"}
+    assert found["parts"]["environment"] == late
+
+
+def test_what_is_not_installed_is_a_part_that_was_skipped(monkeypatch):
+    monkeypatch.setattr(gpu_parts, "installed", lambda package: None)
+    found = {"found": gpu_parts.gpu_tests(DRY, 989.0)}
+    assert gpu.status(found) == "skipped"
 
 
 def test_a_part_that_is_not_there_is_named(capsys):
@@ -129,15 +137,23 @@ def test_the_others_run_on_the_shipped_model(name: str):
 
 
 @pytest.mark.nightly
-def test_a_dry_run_of_the_shell_script(tmp_path):
-    """The one in a process of its own, from another folder."""
+def test_a_dry_run_of_the_shell_script_does_every_part(tmp_path):
+    """Each in a process of its own, from another folder; two minutes of one core."""
     out = tmp_path / "gpu.json"
     script = gpu.ROOT / "benchmarks" / "gpu.sh"
     done = gpu.subprocess.run(
-        ["bash", str(script), str(out), "--dry-run", "--parts", "environment,hessian"],
-        cwd=tmp_path, env=os.environ | {"PYTHON": sys.executable}, capture_output=True, text=True,
-        check=False,
+        ["bash", str(script), str(out), "--dry-run"],
+        cwd=tmp_path, env=os.environ | {"PYTHON": sys.executable, "OMP_NUM_THREADS": "1"},
+        capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    parts = json.loads(out.read_text())["parts"]
-    assert set(parts) == {"environment", "hessian"} and all("found" in p for p in parts.values())
+    result = json.loads(out.read_text())
+    assert set(result) == {"dry_run", "peak_tflops", "parts"} and result["dry_run"]
+    assert {name: part["status"] for name, part in result["parts"].items()} == dict.fromkeys(
+        gpu.BUDGETS, "done"
+    )
+    assert all(set(part) == {"status", "found", "seconds"} for part in result["parts"].values())
+    assert f"{out}: 11 of 11 parts" in done.stdout
+    rate = result["parts"]["attack_rate"]["found"]
+    assert [record["used"] for record in rate["attack"]["told"]] == ["attack"]
+    assert rate["graphs"]["told"][0]["reason"] == "CUDA graphs need a CUDA device"

@@ -117,9 +117,19 @@ def test_a_file_lies_under_the_flags(tmp_path):
     assert found == Toy(["a"], 4, 4 / 255, 0.5, gv=False, ood={"q": "r"}, seeds=(5,))
 
 
+def test_how_a_command_speaks_is_no_setting(tmp_path):
+    file = tmp_path / "c.yaml"
+    file.write_text("json: false\n")  # as `evaluate --print-config` wrote it
+    assert toy("--quiet", "a", "--json=off", "--config", str(file)) == toy("a")
+    assert "json" not in printed(lambda: toy("a", "--json", "--print-config"))
+    with pytest.raises(UserError, match="--quiet must be on or off, not 'maybe'"):
+        toy("a", "--quiet=maybe")
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
+        ("json: true", "unknown key 'json'"),
         ("epss: 1", "unknown key 'epss'; did you mean 'eps'"),
         ("eps: abc", "eps must be a number such as 0.001 or 4/255, not 'abc'"),
         ("gv: maybe", "gv must be on or off, not 'maybe'"),

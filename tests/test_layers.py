@@ -15,7 +15,7 @@ PACKAGE = ROOT / "grace_geom"
 
 ROWS = [
     {"errors", "quantities"},
-    {"fields", "world"},
+    {"fields", "world", "terminal"},
     {
         "files",
         "serialise",
@@ -27,7 +27,7 @@ ROWS = [
     | {"cli", "devices", "distributed", "progress", "tables", "tracking"},  # how it meets the world
     {"plots", "provenance"},
     {"data", "models", "attacks", "geometry"},
-    {"methods", "refusals"},
+    {"methods", "refusals", "starts"},
     {"checkpoint"},
     {"config", "evaluation"},
     {"training", "analysis", "exporting"},

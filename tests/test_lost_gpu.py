@@ -21,9 +21,10 @@ from grace_geom import distributed
 from grace_geom.batch import Batch
 from grace_geom.checkpoint import load_checkpoint
 from grace_geom.distributed import PeerLost
-from grace_geom.errors import UserError, door
+from grace_geom.errors import UserError
 from grace_geom.evaluate import main as evaluate
 from grace_geom.methods import METHODS, Run
+from grace_geom.terminal import door
 from grace_geom.train import main
 from grace_geom.training import Plan, Trainer
 from grace_geom.training.fit import fit

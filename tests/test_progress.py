@@ -1,8 +1,6 @@
 """One line for steps, sets and jobs: what it says, and how it looks in a pipe and on a terminal."""
 
-import io
 import re
-import sys
 
 import pytest
 
@@ -10,25 +8,8 @@ from grace_geom.attacks import AttackSpec
 from grace_geom.evaluation import Console, Target
 from grace_geom.progress import Progress, duration
 from grace_geom.records import Accuracy
-
-
-class Terminal(io.StringIO):
-    """What a terminal is sent."""
-
-    def isatty(self) -> bool:
-        return True
-
-    def seen(self) -> list[str]:
-        """The states of its last line, one after another."""
-        return self.getvalue().split("\r\033[K")
-
-
-def on_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
-    """For the rest of a test; as a fixture it would end before, where pytest captures anew."""
-    found = Terminal()
-    monkeypatch.setattr(sys, "stderr", found)
-    monkeypatch.setattr("grace_geom.progress.REDRAW", 0.0)
-    return found
+from grace_geom.terminal import AREA, voice
+from tests.screen import Terminal
 
 
 def test_progress_lines(capsys):
@@ -66,26 +47,36 @@ def test_work_of_others_has_their_time_left():
     assert watch.line() == "[1/4] at-s0: step 5/20  3:20 min left"
 
 
-def test_a_terminal_has_one_line_that_changes(monkeypatch):
-    terminal = on_terminal(monkeypatch)
+def test_a_terminal_has_one_row_that_changes(monkeypatch):
+    terminal = Terminal.instead_of_stderr(monkeypatch, 80)
     watch = Progress(3, head="x: ", parts=2)
     watch.part = 1
     watch.begin("ID shapes", 500)
+    assert re.fullmatch(
+        r"x: \[1/2\] ID shapes ─{30,40} 0/500  [\d:]+ \w+ so far", terminal.rows()[-1]
+    )
     watch.step(250, 250)
+    terminal.redraw()
+    half = r"x: \[1/2\] ID shapes ━+─+ 250/500  [\d.]+ images/s  \d+ s left"
+    assert re.fullmatch(half, terminal.rows()[-1])
     watch.say("said")
+    terminal.redraw()
+    said, row = terminal.rows()
+    assert said == "said" and re.fullmatch(half, row)
     watch.step(250, 250)
     watch.end("gone")
-    first, half, cleared, whole, last = terminal.seen()[1:]
-    assert first == "x: [1/2] ID shapes 0/500"
-    assert re.fullmatch(r"x: \[1/2\] ID shapes 250/500  [\d.]+ images/s  0 s left", half)
-    assert cleared == "said\n" and "500/500" in whole and last == ""
+    assert terminal.rows() == ["said"]
 
 
-def test_a_line_is_not_longer_than_the_terminal_is_wide(monkeypatch):
-    terminal = on_terminal(monkeypatch)
-    monkeypatch.setenv("COLUMNS", "20")
-    Progress().begin("a stage with a long name")
-    assert terminal.seen()[1:] == ["a stage with a long"]
+def test_what_is_not_counted_shows_the_time_that_it_takes(monkeypatch):
+    terminal = Terminal.instead_of_stderr(monkeypatch, 40)
+    watch = Progress()
+    watch.begin("a stage with a long name")
+    watch.began -= 75
+    terminal.redraw()
+    assert re.fullmatch(r"a stage wi…a long name  1:\d\d min so far", terminal.rows()[0])
+    watch.clear()
+    assert terminal.rows() == []
 
 
 def measured(console: Console, suite: str, known: bool = False) -> None:
@@ -108,11 +99,21 @@ def test_an_evaluation_has_a_line_a_number_in_a_pipe(capsys):
 
 
 def test_an_evaluation_leaves_a_terminal_empty(monkeypatch):
-    terminal = on_terminal(monkeypatch)
+    terminal = Terminal.instead_of_stderr(monkeypatch, 80)
     console = Console()
     console.plan(1)
+    console.begin(Target("id", "shapes", "shapes", "test", None, None), 4)
+    assert terminal.rows()[-1].startswith("[1/1] ID shapes ─")
     measured(console, "id")
-    assert terminal.seen()[1:2] == ["[1/1] ID shapes 0/4"] and terminal.seen()[-1] == ""
+    assert terminal.rows() == [] and not AREA.drawn
+
+
+def test_quiet_commands_show_no_progress(capsys, monkeypatch):
+    monkeypatch.setattr(voice(), "quiet", True)
+    progress = Progress(10, every=0.0)
+    progress.step(8)
+    progress.end("text")
+    assert not capsys.readouterr().err
 
 
 @pytest.mark.parametrize("seconds, text", [(3.4, "3 s"), (200, "3:20 min"), (7500, "2 h 05 min")])

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from grace_geom.quantities import in_levels, plus_minus, radius
+from grace_geom.quantities import in_levels, plus_minus, radius, uncertainty
 
 
 @pytest.mark.parametrize(
@@ -47,6 +47,15 @@ def test_units_and_signs():
     assert plus_minus(45.0, 2.1, "%") == "45.0 ± 2.1 %"
     assert plus_minus(2.0, 0.31, signed=True) == "+2.00 ± 0.31"
     assert plus_minus(-2.0, 0.31, signed=True) == "-2.00 ± 0.31"
+
+
+def test_an_uncertainty_stands_alone():
+    assert [uncertainty(x) for x in (161.0, 0.00304, 1.2e7, 0.0)] == [
+        "160",
+        "0.0030",
+        "1.2e+07",
+        "0",
+    ]
 
 
 def test_an_uncertainty_is_not_negative():

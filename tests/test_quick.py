@@ -22,6 +22,7 @@ PROGRAMS = [
     "grace_geom.interpolate",
     "grace_geom.export",
     "grace_geom.pretrain",
+    "grace_geom.effects",
     "grace_geom.data.__main__",
     *sorted(f"analyses/{path.name}" for path in (ROOT / "analyses").glob("*.py")),
 ]

@@ -52,6 +52,20 @@ def test_no_line_is_wider_than_the_terminal_and_nothing_is_lost(width):
         assert number in text
 
 
+def test_a_terminal_breaks_the_longest_label_where_a_line_would_wrap():
+    attack = "shapes, apgd-ce 4/255, 3 steps, 1 restart, float32"
+    rows = [["ID", "shapes", "100", percent(0.73, 0.636, 0.807)],
+            ["Adv", attack, "100", percent(0.04, 0.016, 0.098)]]  # fmt: skip
+    long = Table(["", "data", "images", "run1"], rows, labels=3)
+    shown = long.text(60, wrap=True)
+    assert max(map(len, shown.splitlines())) <= 60 < max(map(len, long.text(60).splitlines()))
+    assert shown.split() and sorted(shown.replace("─", "").split()) == sorted(
+        long.text(60).replace("─", "").split()
+    )
+    assert long.text(100, wrap=True) == long.text(100)
+    assert long.text(20, wrap=True) == long.text(20), "its longest word is too long"
+
+
 def test_markdown_is_a_table_whose_bars_are_escaped():
     text = Table(["method", "x"], [["a|b", Cell("1.0", value=0.01)]], notes=["note"]).markdown()
     assert text == "| method | x |\n| --- | ---: |\n| a\\|b | 1.0 |\n\nnote\n"

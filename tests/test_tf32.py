@@ -9,8 +9,10 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 from grace_geom.analysis.features import collect
+from grace_geom.checkpoint import load_checkpoint
 from grace_geom.cli import RECORD
 from grace_geom.devices import pick_device, tf32, tf32_allowed
+from grace_geom.errors import Interrupted
 from grace_geom.evaluation import evaluate_set
 from grace_geom.training import train_run
 from tests.pretended_gpu import pretended_gpu
@@ -109,3 +111,37 @@ def test_training_uses_it_where_asked_and_records_it(tmp_path, monkeypatch, aske
     assert tf32_allowed() == {"convolutions": True, "products": False}
     kept = yaml.safe_load((out / "config.yaml").read_text())
     assert kept["tf32"] is asked and kept[RECORD]["tf32"] is asked
+
+
+OLDER = {"device": "cuda:0", "precision": "float32"}
+
+
+@pytest.mark.parametrize(
+    "record, told",
+    [
+        (OLDER, 1),
+        (OLDER | {"precision": "bf16"}, 0),
+        (OLDER | {"device": "cpu"}, 0),
+        (OLDER | {"tf32": False}, 0),
+        (OLDER | {"resumed": [{"device": "cpu", "precision": "float32", "tf32": False}]}, 0),
+        (OLDER | {"resumed": [OLDER]}, 1),
+    ],
+)
+def test_a_run_begun_in_tf32_before_that_was_recorded_is_told_when_it_goes_on_without(
+    tmp_path, capsys, record: dict, told: int
+):
+    """``stop_after`` leaves a run at its second step; its record is made that of an older one."""
+    with pytest.raises(Interrupted):
+        train_run(small_config(tmp_path, "ft", max_steps=3, epochs=None, stop_after=2), quiet=True)
+    path = tmp_path / "run" / "config.yaml"
+    settings = yaml.safe_load(path.read_text())
+    del settings["tf32"]
+    path.write_text(yaml.safe_dump(settings | {RECORD: record}))
+    capsys.readouterr()
+    config = small_config(tmp_path, "ft", max_steps=3, epochs=None, resume=True)
+    assert load_checkpoint(train_run(config, quiet=True)).step == 3
+    lines = [line for line in capsys.readouterr().err.splitlines() if "TF32" in line]
+    assert len(lines) == told
+    assert all("convolutions in TF32; it goes on without" in line for line in lines)
+    kept = yaml.safe_load(path.read_text())[RECORD]
+    assert "tf32" in kept["resumed"][-1]

@@ -161,7 +161,7 @@ def _large(pair: Pair, known: Mapping[str, Mapping[str, Picture]], ids: Sequence
             for name, p in zip(seen.names, seen.p, strict=True)
         ]
     )
-    show.downloads([], "image", table)
+    show.downloads(None, "image", table)
 
 
 def _looks(p: Picture) -> list[Shot]:

@@ -196,7 +196,7 @@ def checks(choice: Choice, found: list[Finding]) -> None:
             "must leave none;",
         )
     )
-    show.downloads([], "checks", values_table(found, [f"check/{name}" for name in titles]))
+    show.downloads(None, "checks", values_table(found, [f"check/{name}" for name in titles]))
 
 
 main()

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from grace_geom.analysis.chosen_images import chosen, digests
-from grace_geom.analysis.numbers import Footnotes, in_255
+from grace_geom.analysis.numbers import Footnotes
 from grace_geom.analysis.options import Common
 from grace_geom.analysis.run import Part, Shown
 from grace_geom.analysis.subject import Subject
@@ -28,6 +28,7 @@ from grace_geom.fields import bounded
 from grace_geom.geometry.saliency import correlation, saliency
 from grace_geom.methods.tga_zsr import attention
 from grace_geom.plots.pictures import STEPS, TOP
+from grace_geom.quantities import radius
 from grace_geom.records import Measure
 from grace_geom.tables import Cell, Table
 
@@ -283,7 +284,7 @@ def show(parts: dict[str, Part], options: GalleryOptions) -> Shown:
         f"chosen by digest, seed {options.seed}, of {options.n} images at most: one of each class "
         "in turn, half of them hard (the pretrained model is wrong) where there are so many; "
         "shares of chosen images are no accuracies",
-        f"attacked: PGD, ε = {in_255(options.eps)}, {options.attack_steps} steps; saliency of the "
+        f"attacked: PGD, ε = {radius(options.eps)}, {options.attack_steps} steps; saliency of the "
         f"cross-entropy: {maps}",
         *sorted(remarks),
     ]

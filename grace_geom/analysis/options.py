@@ -29,6 +29,7 @@ class Common:
         attack_steps: Number of PGD steps.
         seed: Random seed for the subset, the attack and the probe vectors.
         device: Device: cpu, cuda, cuda:1; auto: a GPU if there is one.
+        deterministic: Same bits in every call on the same GPU, for some speed.
         dtype: Floating-point precision.
         out: Directory of the results; default: analyses/ in the run directory; for several
             checkpoints, analyses/ in the folder that holds the runs.
@@ -60,6 +61,7 @@ class Common:
     attack_steps: int = 10
     seed: int = 0
     device: str = "auto"
+    deterministic: bool = False
     dtype: Literal["float32", "float64"] = "float32"
     out: Path | None = None
     fresh: bool = False
@@ -119,4 +121,6 @@ class Common:
         }
 
 
-NOT_THE_RESULT = {"checkpoints", "out", "fresh", "report_to", "device", "basis_device"}
+NOT_THE_RESULT = {
+    "checkpoints", "out", "fresh", "report_to", "device", "deterministic", "basis_device",
+}  # fmt: skip

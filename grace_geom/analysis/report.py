@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from grace_geom import terminal
 from grace_geom.analysis.drawing import pictures
 from grace_geom.analysis.run import folder_of, say
 from grace_geom.analysis.subject import labels_of
@@ -19,6 +20,7 @@ from grace_geom.distributed import asked_for
 from grace_geom.errors import UserError, check_known
 from grace_geom.files import write_text
 from grace_geom.plots.sample import sample_size
+from grace_geom.progress import Progress
 from grace_geom.records import RecordError, Result
 
 CSS = """
@@ -44,6 +46,7 @@ class ReportOptions:
         n: Number of images; default: that of each analysis.
         seed: Random seed for subsets, attacks and probe vectors.
         device: Device: cpu, cuda, cuda:1; auto: a GPU if there is one.
+        deterministic: Same bits in every call on the same GPU, for some speed.
         data_root: Directory of the torchvision and ImageNet data sets.
         out: Directory of the results; default: analyses/ in the run directory; for several
             checkpoints, analyses/ in the folder that holds the runs.
@@ -57,6 +60,7 @@ class ReportOptions:
     n: int | None = None
     seed: int = 0
     device: str = "auto"
+    deterministic: bool = False
     data_root: Path | None = None
     out: Path | None = None
     title: str = "The geometry of these checkpoints"
@@ -78,6 +82,7 @@ class ReportOptions:
             ("--data-root", self.data_root),
         ):
             argv += [flag, str(value)] if value is not None else []
+        argv += ["--deterministic"] * self.deterministic
         for name, spec in self.ood.items():
             argv += ["--ood", f"{name}={spec}"]
         return argv
@@ -134,14 +139,24 @@ def report(options: ReportOptions, mains: Mapping[str, Main]) -> Path:
         check_known("--analyses:", name, mains)
     files = [checkpoint_file(path) for path in options.checkpoints]
     out = folder_of(options.out, files)
-    sections = []
-    for i, name in enumerate(chosen, start=1):
-        say(f"[{i}/{len(chosen)}] {name}")
+    sections, watch = [], Progress(parts=len(chosen))
+    for name in chosen:
+        watch.part += 1
+        watch.begin(name)
+        if not watch.terminal:
+            say(watch.line())
         sections.append(run_section(name, mains[name], options.arguments(out), out))
+    watch.clear()
     path = out / "report.html"
     write_text(path, page(options.title, labels_of(files), sections))
     done = sum(not section.failure for section in sections)
-    print(f"{done} of {len(sections)} analyses are in {path}")
+    terminal.finish(
+        path,
+        text=f"{done} of {len(sections)} analyses are in {path}",
+        analyses={
+            s.name: {"file": str(out / f"{s.name}.json"), "failure": s.failure} for s in sections
+        },
+    )
     return path
 
 

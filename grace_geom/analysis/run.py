@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from grace_geom import terminal
 from grace_geom.analysis.alike import marked
 from grace_geom.analysis.drawing import Draw, save_figures
 from grace_geom.analysis.features.cache import REVISION
@@ -30,7 +31,7 @@ from grace_geom.analysis.subject import (
 )
 from grace_geom.attacks import check_eps
 from grace_geom.checkpoint import checkpoint_file
-from grace_geom.devices import room_for, tf32
+from grace_geom.devices import deterministic, room_for, tf32
 from grace_geom.distributed import PeerLost, first, of_first, processes, world
 from grace_geom.errors import Interrupted, UserError
 from grace_geom.evaluation.identity import key_of
@@ -39,6 +40,7 @@ from grace_geom.plots.sample import sample_size
 from grace_geom.progress import Progress
 from grace_geom.provenance import provenance
 from grace_geom.records import Measure, Part, RecordError, Result
+from grace_geom.records.schema import read_json
 from grace_geom.records.used_images import UsedImages, unlike
 from grace_geom.tables import Table
 from grace_geom.tracking import check_installed
@@ -86,7 +88,7 @@ def analyse(
         UserError: If no checkpoint can be measured.
         Interrupted: On Ctrl-C or SIGTERM, or when another process of the job is gone.
     """
-    with processes(), _terminable(), tf32(False):
+    with processes(), _terminable(), tf32(False), deterministic(options.deterministic):
         try:
             return _analyse(name, options, measure, show, draw)
         except PeerLost as lost:
@@ -133,9 +135,9 @@ def _analyse(
         say(news)
     path = result.save(out)
     width = shutil.get_terminal_size((100, 24)).columns
-    print("\n\n".join(table.text(width) for table in tables))
+    terminal.show("\n\n".join(table.text(width, sys.stdout.isatty()) for table in tables))
     if found.known:
-        print(
+        terminal.show(
             f"\n{found.known} of {len(parts)} were measured before with these settings (--fresh measures "
             "again)"
         )
@@ -143,7 +145,13 @@ def _analyse(
     report(result, out, drawn, options.report_to, say)
     figures = f"; {', '.join(drawn)} as .png and .html beside it" if drawn else ""
     nothing = "" if drawn else "; no figure, for no number can be drawn"
-    print(f"\nwritten in {time.perf_counter() - began:.1f} s: {path}{figures}{nothing}")
+    seconds = time.perf_counter() - began
+    terminal.finish(
+        path,
+        beside=[out / f"{stem}.{ending}" for stem in drawn for ending in ("png", "html")],
+        text=f"\nwritten in {seconds:.1f} s: {path}{figures}{nothing}",
+        **read_json(path),
+    )
     return path
 
 
@@ -230,7 +238,7 @@ def read_part(path: Path) -> tuple[Part, dict[str, Any]] | None:
 def say(text: str) -> None:
     """Tell the user how things go, in the first process: on stderr, so that tables can be piped."""
     if first():
-        print(text, file=sys.stderr, flush=True)
+        terminal.say(text)
 
 
 def progress(total: int) -> Progress:

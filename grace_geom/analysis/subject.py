@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -29,6 +28,7 @@ from grace_geom.files import read_whole
 from grace_geom.models import ClipClassifier
 from grace_geom.records.places import label_of
 from grace_geom.records.used_images import UsedImages
+from grace_geom.terminal import say
 from grace_geom.weights import Weights
 
 
@@ -257,7 +257,7 @@ class Subject:
 @functools.cache  # once a process, however often the set is read
 def _tell(sentence: str) -> None:
     if first():
-        print(sentence, file=sys.stderr)
+        say(sentence)
 
 
 def contents_of(subject: Subject) -> dict[str, Any]:

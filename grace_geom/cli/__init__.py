@@ -35,6 +35,14 @@ from grace_geom.serialise import plain, read_yaml, to_yaml
 
 T = TypeVar("T")
 
+OUTPUT = {
+    "--quiet": "Print errors and the path of the result, and nothing else.",
+    "--json": "Print one JSON document with the result (or the error) on stdout.",
+}
+"""Switches of every command that say how it speaks, and their texts. They are no settings:
+``--print-config`` leaves them out.
+"""
+
 RECORD = "provenance"
 """Key of a run's ``config.yaml`` that records where it ran; reading the file as ``--config`` skips
 it.
@@ -152,7 +160,9 @@ class Command:
             self._add(group, option)
 
     def _add_common(self) -> None:
-        """The options of every command: ``--help``, ``--config`` and ``--print-config``."""
+        """The options of every command: ``--help``, ``--config``, ``--print-config``, and
+        ``--quiet`` and ``--json``, which :func:`grace_geom.terminal.door` obeys.
+        """
         for action in self.parser._actions:
             if action.dest == "help":
                 action.help = "Show this help message and exit."
@@ -166,6 +176,8 @@ class Command:
         self.parser.add_argument(
             "--print-config", action="store_true", help="Print the settings as YAML and exit."
         )
+        for flag, text in OUTPUT.items():
+            self.parser.add_argument(flag, action="store_true", help=text)
 
     def values(self, argv: Sequence[str] | None = None) -> dict[str, Any]:
         """Field name -> value, for every field of every part. ``--help`` and ``--print-config``
@@ -181,7 +193,8 @@ class Command:
             self.parser.set_defaults(self._from_file(given["config"]))
         options = self._checked(lambda: self.parser.parse_args(tokens), given).as_dict()
         printing = options.pop("print_config")
-        del options["config"]
+        for name in ("config", *map(_field, OUTPUT)):
+            del options[name]
         plain_options = {name: plain(value) for name, value in options.items()}
         if printing:
             print(to_yaml(plain_options), end="")
@@ -218,7 +231,10 @@ class Command:
         return renamed
 
     def _from_file(self, path: str) -> dict[str, Any]:
-        values = self.check_keys(read_yaml(path), path)
+        values = dict(read_yaml(path))
+        if values.get("json") is False:  # was an option of `evaluate`, and stands in its YAML
+            del values["json"]
+        values = self.check_keys(values, path)
         stand_in = {name: ["-"] if is_list(self.types[name]) else "-" for name in self.positionals}
         read = self._checked(
             lambda: self.parser.parse_object(stand_in | values), values, f"{path}: "
@@ -251,6 +267,7 @@ class Command:
             "--help": "help",
             "-h": "help",
         }
+        flags |= {flag: _field(flag) for flag in OUTPUT}
         positional: list[str] = []
         tokens: list[str] = []
         given: dict[str, str] = {}
@@ -267,6 +284,10 @@ class Command:
             name = flags[flag]
             if name in {"help", "print_config"}:
                 tokens.append(flag)
+                continue
+            if flag in OUTPUT:
+                if has_value and value.lower() not in _WORDS:
+                    raise UserError(f"{flag} must be on or off, not {value!r}")
                 continue
             if not has_value:
                 value = self._value(flag, self.types.get(name) is bool, argv)
@@ -363,6 +384,10 @@ _WORDS = {"true", "false", "yes", "no", "on", "off"}
 
 def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
+
+
+def _field(flag: str) -> str:
+    return flag[2:].replace("-", "_")
 
 
 def _shown(default: Any, kind: Any) -> Any:

@@ -14,6 +14,7 @@ from typing import Any
 from grace_geom.cli import Command, peek
 from grace_geom.cli.memory import PACKAGE, recall
 from grace_geom.errors import check_known
+from grace_geom.terminal import say, speaks, start
 
 
 def answer(
@@ -21,6 +22,7 @@ def answer(
     argv: Sequence[str] | None = None,
     names: Mapping[str, str] | None = None,
     check: Callable[[Mapping[str, Any]], None] = lambda values: None,
+    begin: Callable[[Mapping[str, Any]], str] | None = None,
 ) -> None:
     """Answer a command line now, if its options are known from an earlier call.
 
@@ -32,17 +34,30 @@ def answer(
         argv: Arguments; ``None`` takes those of the process.
         names: Options whose value must be in a remembered list, by option: ``{"model": "models"}``.
         check: Told the values by option; refuses what can be known to be wrong without torch.
+        begin: From the values to the command's first line, which :func:`begun` says here already.
 
     Raises:
         SystemExit: After ``--help`` or ``--print-config``.
         UserError: For what the command line itself says wrong.
     """
-    if "torch" in sys.modules or (description := recall(key)) is None:
+    if "torch" in sys.modules:
+        return
+    if (description := recall(key)) is None:
+        if speaks():
+            say("reading the options from the code, as at the first call of an installation ...")
         return
     values = Command.described(description).values(argv)
     for option, where in (names or {}).items():
         check_name(option, values[option], where)
     check(values)
+    if begin is not None:
+        begun(begin(values))
+
+
+def begun(text: str) -> None:
+    """Say the first line of a command, in the first process of a job; once."""
+    if speaks():
+        start(text)
 
 
 def check_name(option: str, value: str | Sequence[str], where: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from grace_geom.cli import parse, quick
-from grace_geom.errors import door
+from grace_geom.terminal import door, finish
 
 PROG = "python -m grace_geom.data"
 
@@ -39,7 +39,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         prog=PROG,
         description="List which of the known data sets are on disk, and what is missing.",
     )
-    print(table(survey(options.data_root.expanduser())))
+    found = survey(options.data_root.expanduser())
+    finish(text=table(found), sets=[vars(status) for status in found])
 
 
 if __name__ == "__main__":

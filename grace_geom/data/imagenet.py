@@ -7,7 +7,6 @@ Labels are those of ImageNet-1k: the rank of the sorted WordNet id. Sets with fe
 import functools
 import json
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +24,7 @@ from grace_geom.data.prompts import imagenet_class_names, imagenet_templates
 from grace_geom.data.request import Request
 from grace_geom.data.splits import Parts
 from grace_geom.errors import UserError
+from grace_geom.terminal import say
 from grace_geom.world import first
 
 HOMES = (
@@ -244,10 +244,7 @@ def _checked(image_set: ImageSet, images: int | None) -> ImageSet:
 @functools.cache  # once a process, however often a study reads the set
 def _warn(spec: str, folder: str, here: int, published: int) -> None:
     if first():
-        print(
-            f"warning: {spec} has {here:,} images here, the published set has {published:,}",
-            file=sys.stderr,
-        )
+        say(f"warning: {spec} has {here:,} images here, the published set has {published:,}")
 
 
 def _corrupted(path: Path, spec: str, rest: str) -> ImageSet:

@@ -3,7 +3,6 @@ one, on record.
 """
 
 import functools
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Literal, get_args
@@ -13,6 +12,7 @@ import numpy as np
 from grace_geom.data.base import ImageSet
 from grace_geom.data.keys import keys_of, uniforms_of
 from grace_geom.errors import UserError, nearest
+from grace_geom.terminal import say
 from grace_geom.world import first
 
 Split = Literal["train", "val", "test", "eval"]
@@ -129,11 +129,10 @@ def _cut(
 def _warn_of_empty(spec: str, split: str, seed: int, names: tuple[str, ...]) -> None:
     shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
     if first():
-        print(
+        say(
             f"warning: {spec}: no image of {shown} is in the {split} split: each image is drawn on "
             "its own, and these classes are small; give a test set of your own (TRAIN+TEST), or "
-            f"another --split-seed than {seed}",
-            file=sys.stderr,
+            f"another --split-seed than {seed}"
         )
 
 

@@ -6,11 +6,11 @@ import codecs
 import functools
 import itertools
 import os
-import sys
 import unicodedata
 from pathlib import Path
 
 from grace_geom.errors import UserError
+from grace_geom.terminal import say
 from grace_geom.world import first
 
 MAX_TEXT = 64 * 2**20  # bytes: a million class names need a third of it
@@ -122,4 +122,4 @@ def nfc(name: str) -> str:
 def warn(text: str) -> None:
     """A warning on stderr, from the first process only."""
     if first():
-        print(f"warning: {text}", file=sys.stderr)
+        say(f"warning: {text}")

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ import torch
 from grace_geom.attacks import AttackPart, AttackSpec, SuiteResult, add_parts, join
 from grace_geom.attacks import run as run_attack
 from grace_geom.attacks.suite import in_precision
+from grace_geom.attacks.tracker import Logits
 from grace_geom.batch import Batch
 from grace_geom.data import ImageSet, loader
 from grace_geom.data.base import digest, digest_text
@@ -21,6 +23,7 @@ from grace_geom.data.conventions import has_mean_per_class
 from grace_geom.devices import room_for, tf32
 from grace_geom.distributed import everyones, first_of_machine_first, world, woven
 from grace_geom.errors import NotFiniteError, UserError
+from grace_geom.evaluation.compiled import Compiled
 from grace_geom.evaluation.outcomes import Gatherer
 from grace_geom.evaluation.per_image import PerImage, distances, fetched, look, settle, stacked
 from grace_geom.evaluation.reader import Reader, reader_for
@@ -72,6 +75,7 @@ def robustness(
     progress: Progress = lambda n: None,
     gather: Gatherer | None = None,
     temperature: Temperature | None = None,
+    compiled: Compiled | None = None,
 ) -> tuple[SuiteResult, PerImage]:
     """Which images stay right under every part of an attack; only those that still stand are
     attacked again.
@@ -88,6 +92,7 @@ def robustness(
         progress: Told the number of images after each batch.
         gather: Told the adversarial images of each batch.
         temperature: For the scores named ``scaled_...``.
+        compiled: How the attack's passes are computed; ``None``: one operator after another.
 
     Returns:
         The result without its images, and what the model says about each adversarial image, with
@@ -101,15 +106,12 @@ def robustness(
     reader.model.eval()
     results: list[SuiteResult] = []
     seen: list[dict[str, torch.Tensor]] = []
-    done = 0
+    compiled, done = compiled or Compiled(), 0
     with without_autocast(reader.model):
         for batch in _on(reader, batches):
             places = np.arange(done, done := done + len(batch))
             ids = index[places].tolist()
-            try:
-                found = run_attack(attack, reader, batch.images, batch.labels, seed, ids)
-            except ValueError as error:
-                raise UserError(f"--attack {attack.name}: {error}") from None
+            found = compiled.attack(reader, partial(_attacked, attack, batch, seed, ids))
             with in_precision(attack.precision, batch.images.device):
                 seen.append(_under_attack(reader, batch, found, attack.norm, temperature))
             if gather is not None and found.x_adv is not None:
@@ -117,6 +119,16 @@ def robustness(
             results.append(replace(found, x_adv=None))
             progress(len(batch))
     return join(results), stacked(seen)
+
+
+def _attacked(
+    attack: AttackSpec, batch: Batch, seed: int, ids: list[int], logits_fn: Logits
+) -> SuiteResult:
+    """One batch under attack; an attack that is not defined here is told by its flag."""
+    try:
+        return run_attack(attack, logits_fn, batch.images, batch.labels, seed, ids)
+    except ValueError as error:
+        raise UserError(f"--attack {attack.name}: {error}") from None
 
 
 @torch.no_grad()
@@ -165,6 +177,7 @@ def evaluate_set(
     progress: Progress = lambda n: None,
     gather: Gatherer | None = None,
     temperature: Temperature | None = None,
+    compiled: Compiled | None = None,
 ) -> Accuracy:
     """One accuracy with its Wilson 95 % interval, its attack and the images it was measured on.
 
@@ -184,6 +197,7 @@ def evaluate_set(
         gather: Told what the model says about each image; adversarial images only where there is
             one process.
         temperature: Measure calibration, before and after division of the logits by it.
+        compiled: How an attack's passes are computed; ``parts`` say where they were compiled.
 
     Of several processes each looks at every W-th image, and all of them return the whole set's
     number.
@@ -201,7 +215,7 @@ def evaluate_set(
     batches = loader(
         part, batch_size, size, train=False, workers=workers, device=model.device
     )  # fmt: skip
-    found = None
+    found, before = None, compiled.used if compiled else 0
     with room_for(
         f"{batch_size} images of {name} at once",
         "a smaller --eval-batch (in a training, --micro-batch), or another --device",
@@ -210,7 +224,7 @@ def evaluate_set(
             share = correctness(reader, batches, tell, temperature)
         else:
             found, share = robustness(
-                reader, batches, attack, seed, part.index, tell, gather, temperature
+                reader, batches, attack, seed, part.index, tell, gather, temperature, compiled
             )
     seen = _all(share, shared)
     right = seen["predicted"] == image_set.labels
@@ -218,7 +232,9 @@ def evaluate_set(
         right = _whole(found.robust.cpu().numpy(), shared)
     accuracy = accuracy_of(suite, name, image_set, right, reader.how)
     if found is not None:
-        accuracy = _attacked(accuracy, found, shared)
+        parts = _parts(found, shared, bool(compiled and compiled.used > before))
+        notes = (*accuracy.notes, *found.notes)
+        accuracy = replace(accuracy, attack=found.settings, parts=parts, notes=notes)
     accuracy = replace(
         accuracy,
         predictions=pack_numbers(seen["predicted"]),
@@ -237,16 +253,6 @@ def _my_share(image_set: ImageSet, progress: Progress) -> tuple[ImageSet, Progre
         return image_set, progress
     mine = image_set.take(np.arange(here.rank, len(image_set), here.size))
     return mine, for_everyone(progress, here.size, len(image_set))
-
-
-def _attacked(accuracy: Accuracy, found: SuiteResult, shared: bool) -> Accuracy:
-    """The accuracy with the attack that left it, part by part, of the images of all processes."""
-    parts = add_parts(everyones(found.parts)) if shared else found.parts
-    standing = [_whole(stood.cpu().numpy(), shared) for stood in found.standing]
-    return replace(
-        accuracy, attack=found.settings, parts=tuple(map(_part, parts, standing)),
-        notes=(*accuracy.notes, *found.notes),
-    )  # fmt: skip
 
 
 def for_everyone(progress: Progress, processes: int, images: int) -> Progress:
@@ -361,6 +367,21 @@ def _groups_of(image_set: ImageSet, right: np.ndarray) -> tuple[dict[str, object
 def templates_digest(image_set: ImageSet) -> str:
     """Digest of the prompt templates that a text head of this set is made with."""
     return digest_text(json.dumps(image_set.templates))
+
+
+def _parts(found: SuiteResult, shared: bool, compiled: bool) -> tuple[dict[str, object], ...]:
+    """What each part of an attack did, for the record; of several processes on everyone's images.
+
+    Args:
+        found: On this process's images.
+        shared: Whether the others have the rest of the images.
+        compiled: Whether the model was compiled here.
+    """
+    parts = add_parts(everyones(found.parts)) if shared else found.parts
+    standing = [_whole(stood.cpu().numpy(), shared) for stood in found.standing]
+    somewhere = any(everyones(compiled)) if shared else compiled
+    how = {"compiled": True} if somewhere else {}
+    return tuple(_part(*each) | how for each in zip(parts, standing, strict=True))
 
 
 def _part(part: AttackPart, standing: np.ndarray) -> dict[str, object]:

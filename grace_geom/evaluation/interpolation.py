@@ -3,7 +3,6 @@ LoRA's scale t.
 """
 
 import math
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from grace_geom.evaluation.record_files import aside_of, other_data, record_file
 from grace_geom.evaluation.watching import Silent, Watcher
 from grace_geom.files import read_whole
 from grace_geom.records import Accuracy, DialPoint, DialRecord, NewerRecordError, RecordError
+from grace_geom.terminal import say
 
 CLEAN, HM = "held-out accuracy", "harmonic mean of held-out accuracy, clean and under PGD-10"
 
@@ -177,7 +177,7 @@ def _earlier(file: Path, record: DialRecord) -> DialRecord:
     except NewerRecordError:
         raise
     except RecordError as error:
-        print(f"{error}: it is measured anew and replaced", file=sys.stderr, flush=True)
+        say(f"{error}: it is measured anew and replaced")
         return record
     same = (earlier.checkpoint, earlier.settings) == (record.checkpoint, record.settings)
     if not same:

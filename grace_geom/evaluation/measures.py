@@ -7,6 +7,7 @@ from pathlib import Path
 from grace_geom.attacks import AttackSpec
 from grace_geom.data import Split, suites
 from grace_geom.errors import UserError
+from grace_geom.evaluation.compiled import Mode
 from grace_geom.fields import PIXELS, bounded, check_bounds, check_limits
 from grace_geom.records import SUITES
 from grace_geom.refusals import check_suites
@@ -197,6 +198,7 @@ class Source:
         device: Device: cpu, cuda, cuda:1; auto: a GPU if there is one.
         workers: Number of data-loading processes; default: 0 on the CPU and for images in memory,
             up to 8 beside a GPU. Does not affect results.
+        compile: Faster attacks on a GPU: attack (torch.compile). Numbers may differ by rounding.
         image_size: Image size in pixels, at which images are attacked; default: that of the
             training. Other sizes are resized inside the model. Results at another size go to
             eval-SIZEpx.json.
@@ -219,6 +221,7 @@ class Source:
     download: bool = False
     device: str = "auto"
     workers: int | None = None
+    compile: Mode = "off"
     image_size: int | None = None
     model: str | None = field(
         default=None, metadata={"group": "foreign checkpoints (made by other code)"}

@@ -6,7 +6,6 @@ import hashlib
 import itertools
 import json
 import math
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from grace_geom.errors import UserError
 from grace_geom.evaluation import identity
 from grace_geom.evaluation.accuracy import evaluate_set, with_classes
 from grace_geom.evaluation.adversarial import match
+from grace_geom.evaluation.compiled import Compiled
 from grace_geom.evaluation.image_sets import Sets
 from grace_geom.evaluation.measures import Measures, Source, Target, short_name, targets
 from grace_geom.evaluation.opening import open_with
@@ -32,6 +32,7 @@ from grace_geom.files import read_whole
 from grace_geom.models import ClipClassifier
 from grace_geom.provenance import provenance
 from grace_geom.records import Accuracy, EvalRecord, NewerRecordError, RecordError, number
+from grace_geom.terminal import say
 
 HERE = Source()
 NONE = Extras()
@@ -133,6 +134,7 @@ def measure(
     the same measurement are not, but for what earlier versions did not write down.
     """
     watcher.plan(len(asked))
+    compiled = Compiled(source.compile)
     for target, image_set in asked:
         now = identity.measurement(
             model,
@@ -163,6 +165,7 @@ def measure(
                 progress=watcher.advance,
                 gather=gather,
                 temperature=temperature,
+                compiled=compiled,
             )
             accuracy = replace(found, identity=now)
         watcher.end(accuracy, old is not None)
@@ -261,7 +264,7 @@ def _earlier(file: Path, record: EvalRecord) -> tuple[Accuracy, ...]:
         raise
     except RecordError as error:
         if first():
-            print(f"{error}: it is measured anew and replaced", file=sys.stderr, flush=True)
+            say(f"{error}: it is measured anew and replaced")
         return ()
 
 

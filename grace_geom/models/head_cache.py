@@ -5,7 +5,6 @@ a CPU hours, and every run, resumed run and evaluation asks for the same head.
 import functools
 import hashlib
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from grace_geom.errors import UserError
 from grace_geom.files import atomic_write, cache_dir
 from grace_geom.models.head import Tokenizer, device_of, encode_text, mean_of_prompts, prompts_of
 from grace_geom.models.tensor_files import digest
+from grace_geom.terminal import say
 
 FEWEST = 256
 """Prompts of a head that is kept: fewer are encoded sooner than a tower's digest is taken."""
@@ -84,7 +84,7 @@ def _read(file: Path, classes: int) -> Tensor | None:
         why = "its digest is another"
     except (safetensors.SafetensorError, OSError) as error:
         why = str(error)
-    print(f"{file} is damaged: its head is made anew ({why})", file=sys.stderr, flush=True)
+    say(f"{file} is damaged: its head is made anew ({why})")
     return None
 
 
@@ -100,4 +100,4 @@ def _write(file: Path, head: Tensor) -> None:
 
 @functools.cache  # once a process
 def _tell(sentence: str) -> None:
-    print(sentence, file=sys.stderr, flush=True)
+    say(sentence)

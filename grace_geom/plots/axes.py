@@ -191,9 +191,23 @@ def _formatter(scale: Scale) -> ticker.Formatter:
         )
     if before or after:
         return ticker.FuncFormatter(lambda v, _: f"{inline(before)}{v:g}{inline(after)}")
-    made = ticker.ScalarFormatter(useMathText=True)
+    made = _Powers(useMathText=True)
     made.set_powerlimits((-3, 5))
     return made
+
+
+class _Powers(ticker.ScalarFormatter):
+    """The power of ten at every number, as plotly has it: once above the axis it would lie over the
+    title of the panel.
+    """
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        text, power = super().__call__(x, pos), self.orderOfMagnitude
+        return f"{text}$\\cdot10^{{{power}}}$" if power and x else text
+
+    def get_offset(self) -> str:
+        """Nothing."""
+        return ""
 
 
 def _look(ax: Axes, axis: Any, which: str, scale: Scale) -> None:

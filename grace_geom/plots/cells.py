@@ -8,7 +8,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from grace_geom.plots.style import plain_html
+from grace_geom.plots.style import plain_html, unbroken
 
 COLUMNS = 3
 """Panels in a row at most."""
@@ -34,6 +34,8 @@ class PlacedFigure:
         layout: Of the figure.
         x, y: Its place in shares of all panels' room.
         head: Its title, wrapped, as plotly reads it.
+        sheet: Pixels of all panels of a row.
+        first: The cell to the left whose vertical axis is this one's too.
     """
 
     title: str
@@ -42,12 +44,14 @@ class PlacedFigure:
     x: Span = (0.0, 1.0)
     y: Span = (0.0, 1.0)
     head: str = ""
+    sheet: float = WIDTH
+    first: "PlacedFigure | None" = None
 
     @classmethod
-    def of(cls, title: str, figure: go.Figure) -> "PlacedFigure":
+    def of(cls, title: str, figure: go.Figure, sheet: float = WIDTH) -> "PlacedFigure":
         """A copy of a figure: arrays stay arrays, which ``figure.to_plotly_json`` would encode."""
         traces = [trace.to_plotly_json() for trace in figure.data]
-        return cls(title, traces, figure.layout.to_plotly_json())
+        return cls(title, traces, figure.layout.to_plotly_json(), sheet=sheet)
 
     @property
     def bars(self) -> list[dict[str, Any]]:
@@ -74,7 +78,7 @@ class PlacedFigure:
     @property
     def width(self) -> float:
         """Pixels between its axes, at the narrowest."""
-        return (self.x[1] - self.x[0]) * WIDTH
+        return (self.x[1] - self.x[0]) * self.sheet
 
     @property
     def height(self) -> float:
@@ -124,7 +128,8 @@ def arrange(rows: Sequence[Sequence[PlacedFigure]], columns: int = COLUMNS) -> A
     """Wrap rows of more than ``columns`` cells as evenly as can be, and place every cell.
 
     Cells that were one row keep one width, and rows of as many columns the same gaps. Those of a
-    row whose colours mean the same share the bar of the last one. Rows of one square cell each,
+    row whose colours mean the same share the bar of the last one, and those with one vertical scale
+    the numbers and the title of the first one's. Rows of one square cell each,
     which would leave most of the sheet white, become one row.
 
     Args:
@@ -136,6 +141,7 @@ def arrange(rows: Sequence[Sequence[PlacedFigure]], columns: int = COLUMNS) -> A
     wrapped = [(list(part), most) for row in rows for part, most in _wrapped(row, columns)]
     for cells, _ in wrapped:
         _share_bars(cells)
+        _share_axes(cells)
     gaps: dict[int, float] = {}
     for cells, most in wrapped:
         needed = max((cell.room("left") for cell in cells[1:]), default=0.0) + _GAP
@@ -180,6 +186,30 @@ def _share_bars(cells: Sequence[PlacedFigure]) -> None:
             trace["showscale"] = False
 
 
+def _share_axes(cells: Sequence[PlacedFigure]) -> None:
+    """Of cells with one vertical axis, only the first names it."""
+    if len(cells) < 2 or len({str(_vertical(cell)) for cell in cells}) > 1:
+        return
+    for cell in cells[1:]:
+        cell.first = cells[0]
+        axis = cell.layout["yaxis"]
+        axis["showticklabels"] = False
+        axis.pop("title", None)
+
+
+def _vertical(cell: PlacedFigure) -> list[Any]:
+    """What a vertical axis is: its range, or its categories; of what data decide, nobody knows
+    whether it is another's too.
+    """
+    axis = cell.layout.get("yaxis") or {}
+    pairs = {(trace.get("xaxis"), trace.get("yaxis")) for trace in cell.traces}
+    names = [list(t["y"]) for t in cell.traces if t["type"] == "heatmap"]
+    ends = axis.get("range") or (names if axis.get("type") == "category" else None)
+    if cell.solid or cell.pictures or len(pairs) > 1 or not ends:
+        return [id(cell)]
+    return [ends, *(axis.get(key) for key in ("type", "tickvals", "ticktext", "title"))]
+
+
 def _scale(trace: Mapping[str, Any]) -> list[Any]:
     """What the colours of a trace mean; of ends that data decide, nobody knows whether they are
     equal.
@@ -195,10 +225,11 @@ def _place_columns(cells: Sequence[PlacedFigure], most: int, gap: float) -> None
     each = any(cell.bars for cell in cells[:-1])
     last = bool(cells[-1].bars)
     bars = _BAR * (most if each else int(last))
-    width = (WIDTH - gap * (most - 1) - bars) / most
+    sheet = cells[0].sheet
+    width = (sheet - gap * (most - 1) - bars) / most
     for i, cell in enumerate(cells):
         start = i * (width + gap + _BAR * each)
-        cell.x = start / WIDTH, (start + width) / WIDTH
+        cell.x = start / sheet, (start + width) / sheet
 
 
 def _fit_axes(cell: PlacedFigure) -> None:
@@ -220,9 +251,15 @@ def _headed(cell: PlacedFigure) -> float:
     scene are empty, and hold it.
     """
     letters = max(10, int(cell.width / (1.1 * _LETTER)))
-    lines = textwrap.wrap(cell.title, letters, break_on_hyphens=False, break_long_words=False)
+    lines = textwrap.wrap(
+        unbroken(cell.title), letters, break_on_hyphens=False, break_long_words=False
+    )
     cell.head = "<br>".join(plain_html(line) for line in lines)
-    return 8.0 if cell.solid else 17.0 * len(lines) + 8
+    named = any(
+        note.get("y") == 1 and note.get("yanchor") == "bottom"
+        for note in cell.layout.get("annotations") or ()
+    )
+    return 8.0 if cell.solid else 17.0 * (len(lines) + named) + 8
 
 
 def _letters(text: str) -> int:

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from grace_geom.plots.cells import COLUMNS, WIDTH, Arranged, PlacedFigure, arrange
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.moving import Counters, Moved, move
-from grace_geom.plots.style import on_screen, plain_html
+from grace_geom.plots.style import on_screen, plain_html, unbroken
 
 _KEYED = ("scatter", "scattergl", "scatter3d", "bar", "histogram")
 _SHARED = ("barmode", "bargap", "bargroupgap")
@@ -23,6 +23,7 @@ def compose(
     legend: Legend,
     note: str = "",
     columns: int = COLUMNS,
+    width: float = WIDTH,
 ) -> go.Figure:
     """Rows of panel figures under one title and one legend.
 
@@ -32,13 +33,14 @@ def compose(
     whose colours mean the same share a colour bar.
 
     Args:
-        title: Plain text above everything.
+        title: Plain text above everything; empty for none.
         rows: Plain text above the panel -> figure; first row above. More than ``columns`` panels
             wrap, as evenly as can be, and a single one takes the whole width. Rows without panels
             are left out.
         legend: Name and look of each run.
         note: Plain text below everything, small: ``n = 60, seed 0``.
         columns: Panels in a row at most.
+        width: Pixels of a row at the narrowest that it is shown or printed.
 
     Returns:
         A figure with a height and without a width.
@@ -47,11 +49,14 @@ def compose(
         ValueError: There is no panel, or panels disagree about ``barmode`` and the like, which a
             figure has only once.
     """
-    cells = [[PlacedFigure.of(name, fig) for name, fig in row.items()] for row in rows if row]
+    cells = [
+        [PlacedFigure.of(name, fig, width) for name, fig in row.items()] for row in rows if row
+    ]
     if not cells:
         raise ValueError(f"no panel to compose for {title!r}")
     sheet, counters = arrange(cells, columns), Counters()
     moved = [move(cell, counters) for cell in sheet.cells]
+    _join(sheet.cells, moved)
     traces = [trace for part in moved for trace in part.traces]
     keys = _run_keys(traces, legend)
     _own_keys(traces, legend)
@@ -83,6 +88,17 @@ def pages(
         if any(known):
             drawn[key] = compose(title, known, legend, note, columns)
     return drawn
+
+
+def _join(cells: Sequence[PlacedFigure], moved: Sequence[Moved]) -> None:
+    """Let vertical axes that only the first cell names be one for the pointer, too; those of equal
+    scales, which hang on the horizontal ones already, stay apart.
+    """
+    at = {id(cell): part for cell, part in zip(cells, moved, strict=True)}
+    for cell, part in zip(cells, moved, strict=True):
+        first = at.get(id(cell.first))
+        if first and first.pair and part.pair and not cell.square:
+            part.layout[f"yaxis{part.pair[1][1:]}"]["matches"] = first.pair[1]
 
 
 def _common(layouts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -148,10 +164,11 @@ def _dress(
     figure: go.Figure, title: str, legend: Legend, sheet: Arranged, shown: Sequence[str], note: str
 ) -> go.Figure:
     """Title, legend, note, and margins that hold them."""
-    keys = _lines_of_keys(shown)
-    lines = textwrap.wrap(note, 140, break_on_hyphens=False)
+    width = sheet.cells[0].sheet
+    keys = _lines_of_keys(shown, width)
+    lines = textwrap.wrap(unbroken(note), int(140 * width / WIDTH), break_on_hyphens=False)
     left, below = sheet.left + 8, sheet.below + 6
-    top, bottom = 44 + 21 * keys + sheet.above, below + _LINE * len(lines) + 6
+    top, bottom = (44 if title else 8) + 21 * keys + sheet.above, below + _LINE * len(lines) + 6
     height = round(top + sheet.height + bottom)
     figure.update_layout(
         template="none",
@@ -181,12 +198,12 @@ def _dress(
     return figure
 
 
-def _lines_of_keys(names: Sequence[str]) -> int:
+def _lines_of_keys(names: Sequence[str], width: float = WIDTH) -> int:
     """Lines that a legend of these entries takes where a figure is narrow."""
     lines, used = 1 if names else 0, 0.0
     for name in names:
         need = 55 + 7 * len(name)
-        if used and used + need > WIDTH:
+        if used and used + need > width:
             lines, used = lines + 1, 0.0
         used += need
     return lines

@@ -15,6 +15,8 @@ from grace_geom.plots.sample import attack, intervals, sample
 from grace_geom.records import Finding
 
 WITHIN = "clean-adv"
+SMALL = 6
+"""Maps in a row at most: they are small, and share their axes."""
 
 
 def order(names: Sequence[str]) -> list[str]:
@@ -155,7 +157,7 @@ def figures(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
         for s in sets
     ]
     grids = {"layers": ("CKA of every layer with every layer", maps, "; ".join(words))}
-    return pages(lines, legend) | pages(grids, legend)
+    return pages(lines, legend) | pages(grids, legend, columns=SMALL)
 
 
 def _with_bands(words: Sequence[str], found: Sequence[Finding], key: str) -> str:

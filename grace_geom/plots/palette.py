@@ -176,6 +176,20 @@ def shade(color: str, step: int, ground: Ground) -> str:
     return "#" + "".join(f"{round(v + abs(share) * (end - v)):02X}" for v in _channels(color))
 
 
+def on_light() -> dict[str, str]:
+    """Every colour of dark ground -> the one that stands for it on light ground, as ``#RRGGBB``."""
+    pairs = {
+        shade(color.dark, step, DARK): shade(color.light, step, LIGHT)
+        for color in (_GREY, *_COLORS)
+        for step in range(SHADES)
+    }
+    grounds = {
+        getattr(DARK, name).upper(): getattr(LIGHT, name).upper()
+        for name in ("text", "muted", "grid", "paper")
+    }
+    return pairs | grounds
+
+
 def contrast(one: str, other: str) -> float:
     """Contrast ratio of two ``#rrggbb`` (WCAG 2.1), 1 to 21."""
     high, low = sorted((_luminance(one), _luminance(other)), reverse=True)

@@ -55,7 +55,7 @@ def overlay(
         height: In pixels.
         markers: Whether points are marked.
     """
-    figure = go.Figure()
+    figure, bands = go.Figure(), min(0.18, 0.6 / max(len(curves), 1))
     for run, curve in curves.items():
         style, at = legend.looks[run], _thin(len(curve.x))
         xs, ys = np.asarray(curve.x, float)[at], np.asarray(curve.y, float)[at]
@@ -72,7 +72,7 @@ def overlay(
                 x=np.concatenate([along, along[::-1]]),
                 y=np.concatenate([low, high[::-1]]),
                 fill="toself",
-                fillcolor=see_through(style.color, 0.18),
+                fillcolor=see_through(style.color, bands),
                 line={"width": 0},
                 mode="lines",
                 hoverinfo="skip",
@@ -262,12 +262,15 @@ def log_axis(values: Sequence[Any]) -> dict[str, Any]:
     ticks = [
         h * 10.0**t for t in range(int(np.floor(ends[0])), int(np.ceil(ends[1])) + 1) for h in heads
     ]
-    return {
-        "type": "log",
-        "range": ends,
-        "tickvals": ticks,
-        "ticktext": [f"{t:.2g}" for t in ticks],
-    }
+    return {"type": "log", "range": ends, "tickvals": ticks, "ticktext": [_power(t) for t in ticks]}
+
+
+def _power(value: float) -> str:
+    """``200`` and ``0.005`` as they are, ``2e-7`` as a power of ten; of a number of one digit."""
+    head, _, exponent = f"{value:.0e}".partition("e")
+    if 1e-3 <= value < 1e5:
+        return f"{float(f'{value:.0e}'):g}"
+    return f"{head}·10<sup>{int(exponent)}</sup>".removeprefix("1·")
 
 
 @dataclass(frozen=True)

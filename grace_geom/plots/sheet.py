@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -187,7 +188,7 @@ class Sheet:
             self._place()
             self.figure.draw_without_rendering()
             if turn == 1:
-                self._turn_ticks()
+                self._part_ticks()
                 self._wrap()
             boxes = self._boxes()
             self._place_legend(boxes)
@@ -279,16 +280,30 @@ class Sheet:
         return [_PAD - whole.x0 / dpi, _PAD - whole.y0 / dpi,
                 whole.x1 / dpi - width + _PAD, whole.y1 / dpi - ceiling]  # fmt: skip
 
-    def _turn_ticks(self) -> None:
-        """Turn labels below a panel that would run into each other, where no angle is asked for."""
+    def _part_ticks(self) -> None:
+        """Part labels below a panel that would run into each other, where no angle is asked for:
+        fewer numbers, and names upright.
+        """
         for p in self.panels:
-            labels = [t for t in p.ax.get_xticklabels() if t.get_text() and t.get_visible()]
-            boxes = [t.get_window_extent() for t in labels]
-            ends = p.ax.bbox.x0 - 1, p.ax.bbox.x1 + 1
-            boxes = [b for b in boxes if ends[0] <= (b.x0 + b.x1) / 2 <= ends[1]]
-            close = any(a.x1 + 2 > b.x0 and a.x0 < b.x1 for a, b in itertools.pairwise(boxes))
-            if close and p.x.set.get("tickangle") is None:
+            if p.x.set.get("tickangle") is not None or not self._close(p):
+                continue
+            if p.x.kind == "linear" and not any(k in p.x.set for k in ("tickvals", "dtick")):
+                for most in (4, 3, 2):
+                    p.ax.xaxis.set_major_locator(ticker.MaxNLocator(most, steps=[1, 2, 2.5, 5, 10]))
+                    if not self._close(p):
+                        break
+            elif p.x.kind == "log" and not any(k in p.x.set for k in ("tickvals", "dtick")):
+                p.ax.xaxis.set_major_locator(ticker.LogLocator(numticks=5))
+            if self._close(p):
                 p.ax.tick_params(axis="x", labelrotation=90)
+
+    def _close(self, p: Panel) -> bool:
+        """Whether labels below a panel are less than a letter apart."""
+        labels = [t for t in p.ax.get_xticklabels() if t.get_text() and t.get_visible()]
+        boxes = [t.get_window_extent() for t in labels]
+        ends, gap = (p.ax.bbox.x0 - 1, p.ax.bbox.x1 + 1), 0.06 * self.figure.dpi
+        boxes = [b for b in boxes if ends[0] <= (b.x0 + b.x1) / 2 <= ends[1]]
+        return any(a.x1 + gap > b.x0 and a.x0 < b.x1 for a, b in itertools.pairwise(boxes))
 
     def _wrap(self) -> None:
         """Break titles of axes that are longer than the sheet."""

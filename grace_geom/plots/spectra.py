@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.style import dress, plain_html, see_through
+from grace_geom.quantities import uncertainty
 from grace_geom.records import Finding
 
 DECADES = 0.1
@@ -111,7 +112,7 @@ def resolved(found: Sequence[Finding], legend: Legend) -> str:
     spent = [int(m.value) for f in found if (m := f.value("products")) is not None]
     if errors:
         cost = f" ({min(spent)} to {max(spent)} products a run)" if spent else ""
-        words.append(f"λ₁ is known to ±{max(errors.values()):.2g} or better{cost}")
+        words.append(f"λ₁ is known to ±{uncertainty(max(errors.values()))} or better{cost}")
     short = [legend.names[run] for run, m in tops.items() if "not converged" in m.estimator]
     if short:
         words.append(f"not converged within the products allowed: {', '.join(short)}")

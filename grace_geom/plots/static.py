@@ -3,7 +3,7 @@ browser.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib as mpl
 import plotly.graph_objects as go
@@ -19,6 +19,7 @@ STYLE: dict[Any, Any] = {
     "mathtext.default": "regular",
     "figure.dpi": 200,
     "font.size": 7,
+    "text.hinting": "none",  # letters as wide at every resolution: what fits, fits in each file
     "axes.linewidth": 0.6,
     "xtick.major.width": 0.6,
     "ytick.major.width": 0.6,
@@ -37,14 +38,27 @@ STYLE: dict[Any, Any] = {
     "hatch.linewidth": 0.6,
 }
 
+Family = Literal["sans", "serif"]
+_SERIF: dict[Any, Any] = {
+    "font.family": "STIXGeneral",  # comes with matplotlib too: the widths and forms of Times
+    "mathtext.fontset": "stix",
+}
+
 _LAYOUT = """template title font showlegend legend margin height width paper_bgcolor plot_bgcolor
 annotations shapes images barmode bargap bargroupgap colorway autosize"""
-_SCREEN = "hoverlabel hovermode uirevision dragmode clickmode modebar hoverdistance spikedistance"
+_SCREEN = """hoverlabel hovermode hoversubplots uirevision dragmode clickmode modebar hoverdistance
+spikedistance"""
 _XY = ("scatter", "scattergl", "bar", "histogram", "heatmap", "contour", "image")
 _SOLID = ("surface", "scatter3d")
 
 
-def draw(figure: go.Figure, width_in: float, height_in: float | None = None) -> Figure:
+def draw(
+    figure: go.Figure,
+    width_in: float,
+    height_in: float | None = None,
+    letters: float | None = None,
+    family: Family = "sans",
+) -> Figure:
     """Draw a plotly figure with matplotlib.
 
     What only a screen needs (hover texts, views, transparent grounds) is left out, margins are what
@@ -54,9 +68,12 @@ def draw(figure: go.Figure, width_in: float, height_in: float | None = None) -> 
         figure: Of scatter, bar, histogram, heatmap, contour, image, surface and scatter3d traces.
         width_in, height_in: Printed size in inches; the height defaults to the figure's own, at
             ``units.POINTS`` points a pixel.
+        letters: Points of all letters; default: each as large as on a screen, at ``units.POINTS``
+            points a pixel.
+        family: Letters without serifs, or those of Times.
 
     Returns:
-        A figure that belongs to no window; write it with ``savefig`` inside ``style()``.
+        A figure that belongs to no window; write it with ``savefig`` inside ``style(family)``.
 
     Raises:
         ValueError: Names the trace or setting that this drawing would lose, or says that the labels
@@ -65,7 +82,7 @@ def draw(figure: go.Figure, width_in: float, height_in: float | None = None) -> 
     traces = [trace.to_plotly_json() for trace in figure.data]
     layout = figure.layout.to_plotly_json()
     _check(traces, layout)
-    with style():
+    with style(family), units.letters(letters):
         sheet = Sheet(width_in, height_in or inches_high(figure), layout)
         FigureCanvasAgg(sheet.figure)
         shown = [t | {"_turn": i} for i, t in enumerate(traces) if t.get("visible", True) is True]
@@ -83,9 +100,14 @@ def inches_high(figure: go.Figure) -> float:
     return units.points(pixels) / 72 if pixels else 2.4
 
 
-def style() -> Any:
+def style(family: Family = "sans") -> Any:
     """matplotlib's settings for drawing and for writing; a context."""
-    return mpl.rc_context(STYLE)
+    return mpl.rc_context(STYLE | (_SERIF if family == "serif" else {}))
+
+
+def drawable(figure: go.Figure) -> bool:
+    """Whether :func:`draw` knows all kinds of its traces."""
+    return all(trace.type in _XY + _SOLID for trace in figure.data)
 
 
 def _check(traces: Sequence[Mapping[str, Any]], layout: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@ is.
 """
 
 import html
+import re
 from typing import Any
 
 import plotly.graph_objects as go
@@ -15,6 +16,11 @@ def plain_html(text: str) -> str:
     are.
     """
     return html.escape(text, quote=False).replace("$", "&#36;").replace("%{", "&#37;{")
+
+
+def unbroken(text: str) -> str:
+    """Text whose lines break at no percent sign and within no equation."""
+    return re.sub(r" (?=%)|(?<=\w) (?== \S)|(?<=\w =) ", "\u00a0", text)
 
 
 def faint(color: str) -> str:

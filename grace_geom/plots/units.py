@@ -1,7 +1,9 @@
 """From plotly's units, colours and names to matplotlib's."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import matplotlib.colors as mcolors
@@ -25,9 +27,24 @@ def points(pixels: float) -> float:
     return POINTS * float(pixels)
 
 
+_LETTERS: ContextVar[float | None] = ContextVar("letters", default=None)
+
+
+@contextmanager
+def letters(size: float | None) -> Iterator[None]:
+    """Within it, all fonts have one size in points; ``None``: each its own."""
+    token = _LETTERS.set(size)
+    try:
+        yield
+    finally:
+        _LETTERS.reset(token)
+
+
 def font_size(font: Mapping[str, Any] | None, default: float = 12) -> float:
-    """The size of a font in points, never below ``LEAST_FONT``."""
-    return max(LEAST_FONT, points((font or {}).get("size", default)))
+    """The size of a font in points: its own, never below ``LEAST_FONT``, or that of
+    :func:`letters`.
+    """
+    return _LETTERS.get() or max(LEAST_FONT, points((font or {}).get("size", default)))
 
 
 def color(value: Any, opacity: float = 1.0) -> Color:

@@ -1,5 +1,6 @@
 """Where a checkpoint lies: its file, or the folder that holds it."""
 
+import re
 from pathlib import Path
 
 from grace_geom.errors import UserError, nearest
@@ -50,6 +51,11 @@ def checkpoint_file(path: Path | str) -> Path:
         )
         raise UserError(f"no such checkpoint: {file}; {hint}")
     return file
+
+
+def default_out(method: str, data: str, seed: int | str) -> Path:
+    """``runs/METHOD-DATA-sSEED``: where a run is kept that is not told where."""
+    return Path("runs") / f"{method}-{re.sub(r'[^A-Za-z0-9_.]+', '-', data).strip('-.')}-s{seed}"
 
 
 def label_of(file: Path) -> str:

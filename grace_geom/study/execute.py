@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import harmonic_mean
 
 from grace_geom.checkpoint import trained_on
 from grace_geom.config import TrainConfig, stored_settings
 from grace_geom.data.prompts import given_templates
-from grace_geom.devices import visible_gpus
+from grace_geom.devices import deterministic, visible_gpus
 from grace_geom.errors import Interrupted, UserError
 from grace_geom.evaluation import (
     Measures,
@@ -33,6 +34,7 @@ from grace_geom.files import sha256
 from grace_geom.records import Accuracy, EvalRecord
 from grace_geom.study.estimate import share_threads
 from grace_geom.study.options import Job, StudyOptions
+from grace_geom.terminal.voice import line, voice
 from grace_geom.training import train_run
 
 Train = Callable[[TrainConfig], Path]
@@ -147,8 +149,9 @@ def run_job(job: Job, measures: Measures, source: Source, steps: Steps) -> RunOu
     """
     try:
         started = bool(stored_settings(job.folder))
-        folder = steps.train(replace(job.config, resume=started))
-        return RunOutcome(job, steps.evaluate(folder, measures, source))
+        with deterministic(job.config.deterministic):
+            folder = steps.train(replace(job.config, resume=started))
+            return RunOutcome(job, steps.evaluate(folder, measures, source))
     except Interrupted:
         raise
     except UserError as error:
@@ -214,14 +217,42 @@ def shared_gpus(options: StudyOptions) -> str:
     return f"; {workers} runs at a time share {where}"
 
 
+class _Process(ProcessPoolExecutor):
+    """One process whose output the study says, above the rows that are drawn on its terminal."""
+
+    def __init__(self, workers: int, gpu: str | None) -> None:
+        context = multiprocessing.get_context("spawn")  # torch and CUDA do not survive a fork
+        heard, self._told = context.Pipe(duplex=False)
+        self._relay = threading.Thread(target=_relay, args=(heard,), daemon=True)
+        self._relay.start()
+        begin = workers, gpu, self._told, voice().quiet
+        super().__init__(1, mp_context=context, initializer=_begin, initargs=begin)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Let the process end, and say the last of its lines."""
+        super().shutdown(wait, cancel_futures=cancel_futures)
+        self._told.close()
+        if wait:
+            self._relay.join()
+
+
 def _process(workers: int, gpu: str | None) -> ProcessPoolExecutor:
-    context = multiprocessing.get_context("spawn")  # torch and CUDA do not survive a fork
-    return ProcessPoolExecutor(1, mp_context=context, initializer=_begin, initargs=(workers, gpu))
+    return _Process(workers, gpu)
 
 
-def _begin(workers: int, gpu: str | None) -> None:
-    """First thing in a process of its own: take its GPU and its part of the threads, and end when
-    the study does.
+def _relay(heard: Connection) -> None:
+    rest = b""
+    while piece := os.read(heard.fileno(), 65536):
+        *lines, rest = (rest + piece).split(b"\n")
+        for one in lines:
+            line(one.decode("utf-8", "replace"))
+
+
+def _begin(
+    workers: int, gpu: str | None, told: Connection | None = None, quiet: bool = False
+) -> None:
+    """First thing in a process of its own: take its GPU and its part of the threads, let the study
+    say what it prints, and end when the study does.
 
     The GPU is the only one that the process sees, so that the record of a run does not depend on
     which of them it was.
@@ -231,6 +262,11 @@ def _begin(workers: int, gpu: str | None) -> None:
     """
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # read when CUDA is first used
+    voice().quiet = quiet
+    if told is not None:
+        for stream in (1, 2):  # stdout is the study's own; native code prints there too
+            os.dup2(told.fileno(), stream)
+        told.close()
     share_threads(workers)
     if study := multiprocessing.parent_process():
         threading.Thread(target=_end_with, args=(study,), daemon=True).start()

@@ -3,12 +3,13 @@ equal terms.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from grace_geom.config import TrainConfig, differing, make_config, stored_settings
 from grace_geom.errors import UserError, nearest, unknown
+from grace_geom.evaluation.compiled import Mode
 from grace_geom.files import folder_name
 from grace_geom.methods import METHODS, method_class
 from grace_geom.methods.grace import Grace
@@ -77,6 +78,9 @@ class StudyOptions:
         batch_size: Images per optimizer step; null: the data set's recipe.
         train_images: Train on a random subset of this size; null: all images.
         device: Device: cpu, cuda, cuda:1; auto: GPUs if there are some, shared among the workers.
+        deterministic: Same bits in every training and evaluation on the same GPU, for some speed.
+        compile: Faster attacks on a GPU, in trainings and evaluations: attack (torch.compile).
+            Numbers differ by rounding.
         report_to: Experiment trackers that also get each run's training and evaluation, and the
             study's table: tensorboard, wandb, mlflow.
     """
@@ -105,6 +109,8 @@ class StudyOptions:
     batch_size: int | None = None
     train_images: int | None = None
     device: str = "auto"
+    deterministic: bool = False
+    compile: Mode = "off"
     report_to: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -290,8 +296,11 @@ def settings_of(options: StudyOptions, label: str, seed: int) -> dict[str, Any]:
         "model": options.model,
         "pretrained": options.pretrained,
         "device": options.device,
+        "deterministic": options.deterministic,
         "report_to": options.report_to,
     }
+    if hasattr(method_class(method), "attack_steps"):  # the others have nothing to compile
+        values["compile"] = options.compile
     for name in ("epochs", "max_steps", "batch_size", "train_images"):
         if getattr(options, name) is not None:
             values[name] = getattr(options, name)
@@ -311,66 +320,6 @@ def settings_of(options: StudyOptions, label: str, seed: int) -> dict[str, Any]:
     return values
 
 
-def best_rate(tried: Mapping[str, float | None]) -> float | None:
-    """The rate with the highest held-out score, the smaller one of equals; ``None`` if every trial
-    failed.
-    """
-    known = [(accuracy, -float(rate)) for rate, accuracy in tried.items() if accuracy is not None]
-    return -max(known)[1] if known else None
-
-
-def beyond(rates: Sequence[float], best: float | None) -> float | None:
-    """The next rate past the edge of a grid at which its best lies, by the ratio of the last two
-    there.
-
-    ``None`` where the best is inside, or the grid is a single rate and has no inside.
-    """
-    ordered = sorted(rates)
-    if best is None or len(ordered) < 2:
-        return None
-    if f"{best:.6g}" == f"{ordered[-1]:.6g}":
-        return ordered[-1] ** 2 / ordered[-2]
-    return ordered[0] ** 2 / ordered[1] if f"{best:.6g}" == f"{ordered[0]:.6g}" else None
-
-
-def trials_of(
-    options: StudyOptions,
-    steps: Mapping[str, int],
-    tried: Mapping[str, Mapping[str, float | None]] | None = None,
-) -> dict[str, dict[float, TrainConfig]]:
-    """Short runs with each learning rate, for each row that trains: ``label -> rate -> settings``.
-
-    A method that trains on attacked images is chosen by the harmonic mean of held-out clean and
-    PGD-10 accuracy: clean accuracy alone would choose the rate at which it learns least of what it
-    is for.
-
-    Args:
-        options: The study.
-        steps: Optimiser steps of a whole run, by label.
-        tried: Scores so far: a grid whose best rate lies at its edge gets one more (``lr_extend``).
-    """
-    found: dict[str, dict[float, TrainConfig]] = {}
-    for label in options.labels():
-        if not method_class(label.partition(":")[0]).trains:
-            continue
-        values = settings_of(options, label, options.seeds[0])
-        recorded = make_config(values, f"--methods {label}").build_method().lr
-        length = max(1, round(options.trial_share * steps.get(label, 1)))
-        rates, known = options.rates(recorded), (tried or {}).get(label, {})
-        if options.lr_extend and all(f"{rate:.6g}" in known for rate in rates):
-            more = beyond(rates, best_rate({f"{rate:.6g}": known[f"{rate:.6g}"] for rate in rates}))
-            rates += (more,) if more is not None else ()
-        for rate in rates:
-            folder = options.out / "trials" / f"{folder_name(label)}-lr{rate:.3g}"
-            trial = values | {"lr": rate, "max_steps": length, "epochs": None, "out": folder}
-            trial |= {"report_to": ()}
-            config = make_config(trial, f"--methods {label}")
-            attacked = "eps" in {f.name for f in fields(config.build_method())}
-            # held-out numbers at the end only; under attack where the method trains for that
-            found.setdefault(label, {})[rate] = replace(config, eval_every=0, val_pgd=10 * attacked)
-    return found
-
-
 def _equal_terms(jobs: list[Job]) -> None:
     trained = [job for job in jobs if method_class(job.config.method).trains]
     names = [f.name for f in fields(TrainConfig) if f.name in EQUAL]
@@ -383,12 +332,3 @@ def _equal_terms(jobs: list[Job]) -> None:
                     f"not on equal terms: {name} is {said[0]} for {job.label}, {said[1]} for "
                     f"{trained[0].label}; give --{name.replace('_', '-')} to both"
                 )
-
-
-def as_jobs(trials: Mapping[str, Mapping[float, TrainConfig]]) -> list[Job]:
-    """A job for every learning rate to try, by label."""
-    return [
-        Job(label, config.seed, config)
-        for label, tried in trials.items()
-        for config in tried.values()
-    ]

@@ -24,7 +24,7 @@ from grace_geom.records import (
 )
 from grace_geom.records.summary import BY_CONSTRUCTION, OVER_SEEDS, by_construction
 from grace_geom.study.effective import effective, effective_table
-from grace_geom.study.options import GROUPS, best_rate, beyond
+from grace_geom.study.options import GROUPS
 from grace_geom.study.rows import Row, difference
 from grace_geom.study.sets import (
     corruption_levels,
@@ -35,6 +35,7 @@ from grace_geom.study.sets import (
     suite_estimates,
     whole_attack,
 )
+from grace_geom.study.trials import best_rate, beyond
 from grace_geom.tables import Cell, Table, percent
 
 OURS = ("ID", "OOD", "Adv", "NatAdv", "ZS", "HM")

@@ -8,13 +8,14 @@ from pathlib import Path
 
 from grace_geom.checkpoint import checkpoint_file
 from grace_geom.config import TrainConfig
+from grace_geom.devices import deterministic
 from grace_geom.errors import Interrupted, UserError
 from grace_geom.evaluation import Measures, Sets, Source, assess, record_file, targets
 from grace_geom.evaluation import report as report_record
 from grace_geom.evaluation.watching import Heard
 from grace_geom.files import alone, folder_name
 from grace_geom.methods import method_class
-from grace_geom.progress import duration
+from grace_geom.progress import Progress, duration
 from grace_geom.records import EvalRecord
 from grace_geom.study import report
 from grace_geom.study.estimate import Timing, evaluation_seconds, probe, share_threads, stops_early
@@ -29,19 +30,12 @@ from grace_geom.study.execute import (
     shared_gpus,
     training_seconds,
 )
-from grace_geom.study.options import (
-    Job,
-    StudyOptions,
-    as_jobs,
-    best_rate,
-    jobs_of,
-    refuse_other_runs,
-    trials_of,
-)
+from grace_geom.study.options import Job, StudyOptions, jobs_of, refuse_other_runs
 from grace_geom.study.reporting import report_table
 from grace_geom.study.rows import Row
 from grace_geom.study.state import Say, StudyState
-from grace_geom.study.watch import Expected, Watch, ended
+from grace_geom.study.trials import as_jobs, best_rate, trials_of
+from grace_geom.study.watch import QUIET_REFRESH, Expected, Watch, ended
 from grace_geom.study.written import settings_of, write_reports
 from grace_geom.tables import Cell, Table
 
@@ -69,6 +63,7 @@ class Study:
             data_root=self.options.data_root,
             download=self.options.download,
             device=self.options.device,
+            compile=self.options.compile,
         )
         self.sets = Sets(self.options.data_root, self.options.download)
         self.state = StudyState(self.options.out / "study.json")
@@ -82,7 +77,7 @@ class Study:
                 on the same study; before anything is trained.
             Interrupted: Stopped; what is finished is kept.
         """
-        with alone(self.options.out, "study"):
+        with alone(self.options.out, "study"), deterministic(self.options.deterministic):
             return self._run()
 
     def _run(self) -> list[Row]:
@@ -252,15 +247,20 @@ class Study:
         """Time the methods that were not timed yet; one that fails here fails again, by name, when
         it is run.
         """
+        untimed = list(dict.fromkeys(j.label for j in jobs if j.label not in self.state.probes))
+        watch = Progress(parts=len(untimed), every=QUIET_REFRESH)
         for job in jobs:
             if job.label in self.state.probes:
                 continue
+            watch.part = untimed.index(job.label) + 1
+            watch.begin(f"timing {job.label}")
             try:
                 self.state.probes[job.label] = self.timed(job.config)
             except UserError:
                 raise
             except Exception as error:
                 self.say(f"{job.label} cannot be timed: {type(error).__name__}: {error}")
+        watch.clear()
         self.state.save()
 
     def _expected(self, jobs: Sequence[Job]) -> dict[str, Expected]:
@@ -299,12 +299,10 @@ class Study:
             )
         some = next((job.config for job in jobs if expected[job.name].steps), jobs[0].config)
         steps = max(e.steps for e in expected.values())
+        plan = Table(["method", "runs", "step, forwards", "training", "evaluation", ""], cells)
         self.say(
             f"{len(jobs)} runs on {some.data} from {some.model}: {steps} steps of "
-            f"{some.batch_size} images each\n\n"
-            + Table(["method", "runs", "step, forwards", "training", "evaluation", ""], cells).text(
-                self.width
-            )
+            f"{some.batch_size} images each\n\n{plan.text(self.width)}"
         )
         trials = sum(
             self.options.trial_share * expected[job.name].training for job in self._trial_jobs(jobs)
@@ -361,7 +359,10 @@ class Study:
             for rate, c in trials.items()
         }
         steps = replace(self.steps, evaluate=not_evaluated)
+        watch = Progress(len(jobs), stage="trials of learning rates", every=QUIET_REFRESH)
+        watch.draw()
         for outcome in run_all(jobs, self.measures, self.source, self.options.workers, steps):
+            watch.step(0)
             label, rate = rates[outcome.job.name]
             accuracy = None if outcome.error else held_out_score(outcome.job.folder)
             self.state.trials.setdefault(label, {})[f"{rate:.6g}"] = accuracy
@@ -370,6 +371,7 @@ class Study:
                 f"held-out {100 * accuracy:.1f}" if accuracy is not None else "no accuracy"
             )
             self.say(f"trial {label} lr {rate:.3g}: {shown}")
+        watch.clear()
 
     def _outcomes(self, jobs: Sequence[Job], expected: dict[str, Expected]) -> Iterator[RunOutcome]:
         with Watch(jobs, expected, self.options.workers) as watch:
@@ -377,7 +379,6 @@ class Study:
                 jobs, self.measures, self.source, self.options.workers, self.steps
             ):
                 watch.finish(outcome.job)
-                watch.clear()
                 done = len(watch.over)
                 left = f"   {duration(watch.left())} left" if done < len(jobs) else ""
                 self.say(f"[{done}/{len(jobs)}] {ended(outcome)}{left}")

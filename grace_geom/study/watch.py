@@ -11,6 +11,7 @@ from grace_geom.progress import Progress, duration
 from grace_geom.records import EvalRecord, RecordError, summarise
 from grace_geom.study.execute import RunOutcome, last_record, number, training_seconds
 from grace_geom.study.options import Job
+from grace_geom.terminal import AREA, Bar
 
 REFRESH = 1.0  # seconds between looks where a terminal shows one line that changes
 QUIET_REFRESH = 60.0  # and between lines elsewhere
@@ -38,8 +39,28 @@ class Expected:
         return self.training + self.evaluation
 
 
+@dataclass(frozen=True)
+class _JobState:
+    """What a job does: ``training`` so many of so many steps, or ``evaluating`` numbers."""
+
+    job: str
+    doing: str
+    done: int = 0
+    total: int = 0
+
+    def text(self) -> str:
+        count = f" {self.done}/{self.total}" if self.total else ""
+        return f"{self.job}: {'step' if self.doing == 'training' else self.doing}{count}"
+
+    def row(self) -> Bar:
+        count = f"{self.done}/{self.total}" if self.total else ""
+        share = self.done / self.total if self.total else None
+        return Bar(f"  {self.job}: {self.doing}", count, share)
+
+
 class Watch:
-    """Shows the running jobs and the time left, on stderr, while the ``with`` block lasts.
+    """Shows the running jobs and the time left, on stderr, while the ``with`` block lasts: on a
+    terminal the whole study in a row, and each running job in one below.
 
     Args:
         jobs: The jobs that are not finished.
@@ -52,6 +73,7 @@ class Watch:
         self.over: set[str] = set()
         self._progress = Progress(parts=len(self.jobs), every=QUIET_REFRESH)
         self._pause = REFRESH if self._progress.terminal else QUIET_REFRESH
+        self._rows: tuple[Bar, ...] = ()
         self._before = sum(
             self._done(job) for job in self.jobs
         )  # finished before this start: it cost this one nothing
@@ -60,6 +82,9 @@ class Watch:
         self._thread = threading.Thread(target=self._loop, daemon=True)
 
     def __enter__(self) -> "Watch":
+        if self._progress.terminal:
+            self._look()
+            AREA.show(self)
         self._thread.start()
         return self
 
@@ -71,15 +96,26 @@ class Watch:
     def finish(self, job: Job) -> None:
         """A job has ended, well or not."""
         self.over.add(job.name)
+        if len(self.over) == len(self.jobs):
+            self.clear()
+        elif self._progress.terminal:
+            self._look()
 
     def clear(self) -> None:
-        """Empty the line, so that another can be printed."""
-        self._progress.clear()
+        """Take the rows from the terminal."""
+        if self._progress.terminal:
+            AREA.hide(self)
+
+    def rows(self) -> Sequence[Bar]:
+        """The whole study and each running job, as they were at the last look."""
+        return self._rows
 
     def left(self) -> float:
         """Seconds to the end: what is expected of the rest, times how the plan has done so far."""
-        total = sum(self.expected[job.name].seconds for job in self.jobs)
-        done = sum(self._done(job) for job in self.jobs)
+        return self._left(sum(self._done(job) for job in self.jobs))
+
+    def _left(self, done: float) -> float:
+        total = self._total()
         new, elapsed = done - self._before, time.perf_counter() - self._began
         # As much trust in the plan as in the first tenth of the work: one slow start does not turn
         # it over.
@@ -92,24 +128,33 @@ class Watch:
         self._look()
         return self._progress.line()
 
-    def _look(self) -> None:
-        running = [
-            text for job in self.jobs if job.name not in self.over and (text := self._state(job))
-        ]
-        self._progress.part = len(self.over)
-        self._progress.look("; ".join(running) or "starting", self.left())
+    def _total(self) -> float:
+        return sum(self.expected[job.name].seconds for job in self.jobs)
 
-    def _state(self, job: Job) -> str:
+    def _look(self) -> None:
+        states = [self._state(job) for job in self.jobs if job.name not in self.over]
+        running = [state for state in states if state is not None]
+        done = sum(self._done(job) for job in self.jobs)
+        left = self._left(done)
+        self._progress.part = len(self.over)
+        self._progress.look("; ".join(state.text() for state in running) or "starting", left)
+        share, count = done / max(self._total(), 1e-9), f"{len(self.over)}/{len(self.jobs)}"
+        whole = Bar(f"[{count}] runs", "", share, (f"{duration(left)} left",))
+        self._rows = (whole, *(state.row() for state in running))
+        if not running:
+            self._rows += (Bar("  starting"),)
+
+    def _state(self, job: Job) -> _JobState | None:
+        """``None`` for a job that has not begun."""
         expected, numbers = self.expected[job.name], self._numbers(job)
         step = int(number(last_record(job.folder), "step") or 0)
         if numbers:
-            return f"{job.name}: evaluating {numbers}/{expected.numbers}"
+            return _JobState(job.name, "evaluating", numbers, expected.numbers)
         if not (job.folder / "config.yaml").is_file():
-            return ""
-        training = expected.steps and step < expected.steps
-        return (
-            f"{job.name}: step {step}/{expected.steps}" if training else f"{job.name}: evaluating"
-        )
+            return None
+        if expected.steps and step < expected.steps:
+            return _JobState(job.name, "training", step, expected.steps)
+        return _JobState(job.name, "evaluating")
 
     def _done(self, job: Job) -> float:
         """Seconds of the expected time that are over."""
@@ -133,7 +178,8 @@ class Watch:
             if len(self.over) == len(self.jobs):
                 return
             self._look()
-            self._progress.refresh()
+            if not self._progress.terminal:
+                self._progress.refresh()
 
 
 def ended(outcome: RunOutcome) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 
 from grace_geom.evaluation import Measures
 from grace_geom.files import write_text
+from grace_geom.progress import Progress
 from grace_geom.provenance import provenance
 from grace_geom.records.schema import dumps
 from grace_geom.serialise import plain
@@ -32,6 +33,8 @@ def write_reports(
         measures: What was measured.
         trials: Learning rates that were tried.
     """
+    watch = Progress()
+    watch.begin("tables and figures")
     out, shift = options.out, effective(rows)
     heading = f"{', '.join(row.label for row in rows)} on {options.data}"
     write_text(out / "table.md", report.markdown(rows, baseline, heading, trials))
@@ -51,6 +54,7 @@ def write_reports(
     ):
         if drawn is None:  # what an earlier study left here would pass for this one's
             path.unlink(missing_ok=True)
+    watch.clear()
 
 
 def settings_of(options: StudyOptions, measures: Measures) -> dict[str, Any]:

@@ -4,7 +4,6 @@ began with.
 
 import functools
 import json
-import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from grace_geom.data.membership import changes, class_changes, copies, members_o
 from grace_geom.data.text import warn
 from grace_geom.errors import UserError
 from grace_geom.serialise import plain, read_yaml
+from grace_geom.terminal import say
 
 
 def images_of(config: TrainConfig, resumed: Checkpoint | None = None) -> tuple[ImageSet, ImageSet]:
@@ -157,7 +157,7 @@ def _changed(
             "Bring the earlier data back, start another run (--out), or insist with --resume-anyway"
         )
     if distributed.first():
-        print(f"warning: --resume-anyway: {'; '.join(found)}", file=sys.stderr)
+        say(f"warning: --resume-anyway: {'; '.join(found)}")
     return found
 
 
@@ -211,10 +211,9 @@ def _copies(
     told = {part: pair for part, pair in found.items() if pair[0]}
     if told and distributed.first():
         text = some(f"{k:,} of {n:,} {part} images" for part, (k, n) in told.items())
-        print(
+        say(
             f"warning: {config.data}: {text} are exact copies of training images; evaluations "
-            "leave them out",
-            file=sys.stderr,
+            "leave them out"
         )
     return {part: k for part, (k, _) in told.items()}
 

@@ -158,7 +158,7 @@ class RunDirectory(Follower):
         self.out.mkdir(parents=True, exist_ok=True)
         self.folder = _identity(self.out)
         stored = read_yaml(self.out / "config.yaml") if (self.out / "config.yaml").is_file() else {}
-        record = _record_of(stored, self.out / "config.yaml") or self.where
+        record = record_of(stored, self.out / "config.yaml") or self.where
         if stored and {**record, "resumed": None} != {**plain(self.where), "resumed": None}:
             record["resumed"] = [*(record.get("resumed") or []), self.where]
         write_text(
@@ -335,7 +335,7 @@ def _last_seconds(path: Path) -> float:
     return lines[-1][1].seconds if lines else 0.0
 
 
-def _record_of(stored: dict[str, Any], path: Path) -> dict[str, Any]:
+def record_of(stored: dict[str, Any], path: Path) -> dict[str, Any]:
     """The record of where a run began; empty where there is none.
 
     Raises:

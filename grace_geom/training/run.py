@@ -3,7 +3,6 @@ whole or not at all.
 """
 
 import contextlib
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,9 +32,11 @@ from grace_geom.models import ClipClassifier, build
 from grace_geom.models.sources import needed_again
 from grace_geom.preprocess import Preprocess
 from grace_geom.provenance import provenance
+from grace_geom.serialise import read_yaml
+from grace_geom.terminal import say
 from grace_geom.tracking import check_installed
 from grace_geom.training.data import check_ood, images_of, note_of, training_data
-from grace_geom.training.directory import Follower, RunDirectory
+from grace_geom.training.directory import Follower, RunDirectory, record_of
 from grace_geom.training.fast_attack import fast_attack
 from grace_geom.training.fit import fit
 from grace_geom.training.memory import choose_micro_batch, free_bytes, measure
@@ -84,9 +85,10 @@ def _train(config: TrainConfig, *, quiet: bool) -> Path:
     if resumed is not None:
         if resumed.step == trainer.plan.total_steps:
             if distributed.first():
-                print(f"{out} is finished: {resumed.step} steps", file=sys.stderr)
+                say(f"{out} is finished: {resumed.step} steps")
             return out
         _restore(trainer, resumed, out / "ckpt.pt")
+        _tell_of_tf32(out / "config.yaml")
     if config.micro_batch == "auto" and trainer.plan.total_steps:
         trainer.plan = _fitting(
             trainer, config.batch_size // here.size, model.preprocess.at(config.image_size).size
@@ -169,6 +171,22 @@ def _restore(trainer: Trainer, resumed: Checkpoint, file: Path) -> None:
         ) from None
 
 
+def _tell_of_tf32(path: Path) -> None:
+    """Say where a run goes on in another arithmetic: before ``tf32`` was recorded, a GPU computed
+    float32 convolutions in TF32, as PyTorch has it by default.
+    """
+    record = record_of(read_yaml(path), path)
+    last = (record.get("resumed") or [record])[-1]
+    on_gpu = str(last.get("device", "")).startswith("cuda")
+    if "tf32" in last or not on_gpu or last.get("precision") != "float32":
+        return
+    if distributed.first():
+        say(
+            f"warning: --resume: {path.parent} was begun by a version that let GPUs compute float32 "
+            "convolutions in TF32; it goes on without (config.yaml records both parts)"
+        )
+
+
 def _shared_out(method: Method, batch_size: int, here: distributed.World) -> dict[str, Any]:
     """The record of a run in several processes; what is another method there is said at once."""
     found: dict[str, Any] = {"processes": here.size}
@@ -177,10 +195,7 @@ def _shared_out(method: Method, batch_size: int, here: distributed.World) -> dic
         changes = coupled.otherwise.format(share=share)
         found["processes_change"] = changes
         if here.rank == 0:
-            print(
-                f"warning: in {here.size} processes this is another run than in one: {changes}",
-                file=sys.stderr,
-            )
+            say(f"warning: in {here.size} processes this is another run than in one: {changes}")
     return found
 
 
@@ -255,10 +270,9 @@ def _fitting(trainer: Trainer, images: int, side: tuple[int, int]) -> Plan:
     memory = measure(trainer, side)
     size = choose_micro_batch(memory, images, free_bytes(trainer.device))
     if distributed.first():
-        print(
+        say(
             f"--micro-batch auto: {size} of {images} images a forward pass, about "
-            f"{memory.of(size) / 2**30:.1f} GiB",
-            file=sys.stderr,
+            f"{memory.of(size) / 2**30:.1f} GiB"
         )
     return replace(trainer.plan, micro_batch=size)
 

@@ -5,7 +5,6 @@ continues bit for bit.
 import contextlib
 import gc
 import math
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -18,6 +17,7 @@ from grace_geom.batch import Batch
 from grace_geom.devices import Precision
 from grace_geom.errors import UserError
 from grace_geom.methods import Losses, Method, Run
+from grace_geom.terminal import say
 from grace_geom.training.average import Average
 from grace_geom.training.finite import FiniteWatch
 from grace_geom.training.randomness import random_state, restore_random_state, to_device
@@ -158,10 +158,7 @@ class Trainer:
                 gc.collect()  # graphs of the failed pass that lie in cycles
                 torch.cuda.empty_cache()
             self.plan = replace(self.plan, micro_batch=half)
-            print(
-                f"no room for {size} images at once: going on with --micro-batch {half}",
-                file=sys.stderr,
-            )
+            say(f"no room for {size} images at once: going on with --micro-batch {half}")
 
     def step(self, batch: Batch) -> dict[str, Tensor | float]:
         """One optimiser step; returns its numbers (tensors stay on the device).

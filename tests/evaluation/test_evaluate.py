@@ -284,11 +284,6 @@ def test_the_templates_of_the_run_make_the_head_of_sets_that_its_own_does_not_fi
     assert seen[0] != seen[1], "the two heads must be told apart by these images"
 
 
-def test_json_is_the_record(run, capsys):
-    printed = json.loads(evaluate(capsys, str(run), "--suites", "id", "--json"))
-    assert printed[0]["accuracies"] == json.loads((run / "eval.json").read_text())["accuracies"]
-
-
 def test_foreign_weights_are_evaluated_with_the_classes_of_the_data(run, capsys, tmp_path):
     torch.save(toy_clip().clip.state_dict(), tmp_path / "foreign.pt")
     data = f"npz:{tmp_path / 'train.npz'}+{tmp_path / 'test.npz'}"

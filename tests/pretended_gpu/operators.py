@@ -99,6 +99,18 @@ def _index(short: str, args: tuple[Any, ...]) -> None:
         now().wait("index_put by a mask")
 
 
+def _convolution(short: str, args: tuple[Any, ...]) -> bool:
+    """Whether cuDNN may choose an algorithm that adds up in any order: those of gradients (and of
+    transposed convolutions, which are one), or any where it tries out which is the fastest.
+    """
+    cudnn = torch.backends.cudnn
+    if cudnn.deterministic or not cudnn.enabled:
+        return False
+    if short in ("convolution_backward", "cudnn_convolution_transpose"):
+        return True
+    return short == "convolution" and (bool(args[6]) or cudnn.benchmark)
+
+
 def _determinism(func: Any, short: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     bare = short.lstrip("_")
     never, asked = bare.startswith(_NEVER), torch.are_deterministic_algorithms_enabled()
@@ -110,7 +122,8 @@ def _determinism(func: Any, short: str, args: tuple[Any, ...], kwargs: dict[str,
         return
     sums = bare.startswith("cumsum") and not args[0].is_floating_point()
     attention = bare.startswith("scaled_dot_product_") and bare.endswith("_backward")
-    if never or attention or (bare.startswith(_SWITCH) and not sums):
+    switched = attention or _convolution(short, args) or (bare.startswith(_SWITCH) and not sums)
+    if never or switched:
         if not asked:
             now().seen.nondeterministic[short, now().where()] += 1
         elif never and not torch.is_deterministic_algorithms_warn_only_enabled():

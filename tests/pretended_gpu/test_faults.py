@@ -210,6 +210,34 @@ def test_operators_that_differ_from_run_to_run_are_counted_or_refused_where_that
         torch.use_deterministic_algorithms(False)
 
 
+CONVOLVED = {
+    "gradient of images": lambda x, w: F.conv2d(x.requires_grad_(), w).sum().backward(),
+    "gradient of weights": lambda x, w: F.conv2d(x, w.requires_grad_()).sum().backward(),
+    "transposed": F.conv_transpose2d,
+}
+
+
+@pytest.mark.parametrize("name", CONVOLVED)
+def test_gradients_of_convolutions_are_counted_unless_cudnn_is_deterministic(name, monkeypatch):
+    def seen() -> set[str]:
+        with pretended_gpu(HERE) as found:
+            CONVOLVED[name](gpu(1, 1, 4, 4), gpu(1, 1, 3, 3))
+        return {what for what, _ in found.nondeterministic}
+
+    assert seen() == {"convolution" if name == "transposed" else "convolution_backward"}
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
+    assert not seen()
+
+
+def test_a_convolution_whose_algorithm_is_tried_out_is_counted(monkeypatch):
+    with pretended_gpu(HERE) as seen:
+        F.conv2d(gpu(1, 1, 4, 4), gpu(1, 1, 3, 3))
+        assert not seen.nondeterministic
+        monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+        F.conv2d(gpu(1, 1, 4, 4), gpu(1, 1, 3, 3))
+    assert [what for what, _ in seen.nondeterministic] == ["convolution"]
+
+
 def test_a_pretence_inside_another_is_refused_and_both_end():
     with pretended_gpu(), pytest.raises(RuntimeError, match="pretended already"), pretended_gpu():
         pass

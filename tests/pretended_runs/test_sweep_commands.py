@@ -1,12 +1,15 @@
 """Evaluation, analyses and the other commands on a pretended GPU, on toy runs of the CPU."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from grace_geom import compare, evaluate, export, interpolate, pretrain
+from grace_geom.records import EvalRecord
 from tests.analysis.scripts import script
+from tests.pretended_gpu import Seen
 from tests.pretended_runs.there import gpu
 from tests.processes import made_once
 from tests.small_run import small_run, write_npz
@@ -32,13 +35,14 @@ def runs(tmp_path_factory) -> Path:
     return made_once(tmp_path_factory, "pretended-runs", _make)
 
 
-def call(command, flags: Sequence[object], **machine) -> None:
+def call(command, flags: Sequence[object], **machine) -> Seen:
     """A command on a GPU; it may not fail."""
-    with gpu(**machine):
+    with gpu(**machine) as seen:
         try:
             command([str(flag) for flag in flags])
         except SystemExit as stop:
             assert not stop.code, stop.code
+    return seen
 
 
 EVALUATIONS = {
@@ -127,16 +131,41 @@ def test_an_analysis_of_two_runs(runs: Path, tmp_path: Path, name: str):
     call(script(analysis), [runs / "grace", runs / "ft", *few, *_flags(runs, tmp_path, words)])
 
 
+EACH = {words[0]: name for name, words in ANALYSES.items()}
+EACH_OF_TWO = {words[0]: name for name, words in OF_TWO.items() if words[0] != "report"}
+
+
+@pytest.mark.parametrize("analysis", EACH | EACH_OF_TWO)
+def test_deterministic_leaves_no_sum_of_any_order(
+    runs: Path, tmp_path: Path, analysis: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # as it is before a GPU is in use
+    two = analysis in EACH_OF_TWO
+    _, words = OF_TWO[EACH_OF_TWO[analysis]] if two else ANALYSES[EACH[analysis]]
+    few = FEW if analysis != "parameter_drift" else ["--device", "cuda", "--fresh"]
+    flags = [*few, "--deterministic", *_flags(runs, tmp_path, words)]
+    seen = call(script(analysis), [runs / "grace", *([runs / "ft"] if two else []), *flags])
+    assert not seen.nondeterministic, seen.lines()
+    stored = json.loads((tmp_path / f"{analysis}.json").read_text())
+    assert stored["versions"]["deterministic"] == "True"
+
+
 def test_interpolate(runs: Path):
     call(interpolate.main, [runs / "grace", "--device", "cuda", "--t", "0,0.5,1", "--suites",
          "id,adv", "--n-attack", "6", "--steps", "2", "--fresh"])  # fmt: skip
 
 
-def test_compare(runs: Path, tmp_path: Path):
-    call(compare.main, ["--methods", "zero-shot,ft,lora", "--device", "cuda", "--baseline", "ft",
-         "--model", register_toy(), "--pretrained", "random", "--data", f"npz:{runs / 'toy.npz'}",
-         "--max-steps", "2", "--batch-size", "8", "--n", "20", "--n-attack", "6", "--steps", "2",
-         "--out", tmp_path / "study"])  # fmt: skip
+@pytest.mark.parametrize("flags", [[], ["--deterministic"]])
+def test_compare(runs: Path, tmp_path: Path, flags: list[str], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # as it is before a GPU is in use
+    seen = call(compare.main, ["--methods", "zero-shot,ft,lora", "--device", "cuda", "--baseline",
+         "ft", "--model", register_toy(), "--pretrained", "random", "--data",
+         f"npz:{runs / 'toy.npz'}", "--max-steps", "2", "--batch-size", "8", "--n", "20",
+         "--n-attack", "6", "--steps", "2", "--out", tmp_path / "study", *flags])  # fmt: skip
+    assert bool(seen.nondeterministic) is not bool(flags), seen.lines()
+    for run in ("zero-shot-s0", "ft-s0", "lora-s0"):
+        record = EvalRecord.load(tmp_path / "study" / run / "eval.json")
+        assert ("deterministic" in record.versions) is bool(flags)
 
 
 def test_export_of_a_run_made_on_a_gpu(tmp_path: Path):

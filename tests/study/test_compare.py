@@ -385,8 +385,11 @@ def test_the_command_trains_evaluates_and_says_where_things_lie(tmp_path, toy_da
             in said
         )
     written = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*.pt")}
-    main(toy_argv(tmp_path / "out", toy_data))
-    assert "every run is finished" in capsys.readouterr().out
+    main([*toy_argv(tmp_path / "out", toy_data), "--json"])
+    out, err = capsys.readouterr()
+    assert "every run is finished" in err
+    found, kept = json.loads(out), json.loads((tmp_path / "out" / "table.json").read_text())
+    assert found["result"] == kept and found["files"][0] == str(tmp_path / "out" / "table.md")
     assert written == {path: path.read_bytes() for path in (tmp_path / "out").rglob("*.pt")}
 
 

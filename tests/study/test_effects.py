@@ -170,6 +170,10 @@ def test_the_command_prints_rows_and_effects(tmp_path, capsys):
     said = capsys.readouterr().out
     assert "large − small" in said
     assert "+12.0" in said
+    command.main([str(study), "--design", str(path), "--columns", "HM", "--json"])
+    found = json.loads(capsys.readouterr().out)["result"]["columns"]["HM"]
+    (contrast,) = found["contrasts"]
+    assert contrast["value"] == pytest.approx(12) and contrast["low"] < 12 < contrast["high"]
     with pytest.raises(SystemExit) as stop:
         command.main([str(tmp_path), "--design", str(path)])
     assert stop.value.code == 2

@@ -6,7 +6,7 @@ import pytest
 
 from grace_geom.errors import Interrupted, UserError
 from grace_geom.study.execute import held_out_score
-from grace_geom.study.options import best_rate, beyond
+from grace_geom.study.trials import best_rate, beyond
 from tests.stub_study import Stub, rows_by_label, study
 
 

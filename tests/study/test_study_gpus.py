@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from grace_geom.config import TrainConfig, make_config
 from grace_geom.evaluation import Measures, Source
 from grace_geom.records import EvalRecord
-from grace_geom.study import StudyOptions, execute
-from grace_geom.study.options import Job
+from grace_geom.study import Study, StudyOptions, execute
+from grace_geom.study.estimate import Timing
+from grace_geom.study.options import Job, jobs_of
 from tests.pretended_gpu import pretended_gpu
-from tests.stub_study import Stub, study
+from tests.stub_study import MEASURES, Stub, study, timed
 
 EMPTY = EvalRecord("", "", "", None, {}, ())
 
@@ -97,3 +99,54 @@ def test_more_workers_than_gpus_are_told_once(tmp_path: Path) -> None:
         made, said = study(tmp_path, Stub(), workers=2, methods=("ft",), seeds=(0,))
         made.run()
     assert sum("share the GPU" in line for line in said) == 1
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_deterministic_covers_the_timing_the_trainings_and_the_evaluations(
+    tmp_path: Path, on: bool
+) -> None:
+    found: set[tuple[str, bool]] = set()
+
+    def note(what: str) -> None:
+        found.add((what, torch.are_deterministic_algorithms_enabled()))
+
+    class Noting(Stub):
+        def train(self, config: TrainConfig) -> Path:
+            note("training")
+            return super().train(config)
+
+        def evaluate(self, folder: Path, measures: Measures, source: object) -> EvalRecord:
+            note("evaluation")
+            return super().evaluate(folder, measures, source)
+
+    def timing(config: TrainConfig) -> Timing:
+        note("timing")
+        return timed(config)
+
+    one, _ = study(tmp_path, Noting(), deterministic=on, methods=("ft",), seeds=(0,))
+    one.timed = timing
+    one.run()
+    assert found == {(what, on) for what in ("timing", "training", "evaluation")}
+    found.clear()  # and in a process of its own, which knows the settings of its runs alone
+    (job,) = jobs_of(StudyOptions(methods=("ft",), out=tmp_path / "o", deterministic=on), {})
+    stub = Noting()
+    steps = execute.Steps(stub.train, stub.evaluate)
+    assert not execute.run_job(job, MEASURES, Source(), steps).error
+    assert found == {(what, on) for what in ("training", "evaluation")}
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_compile_is_of_attacks_in_trainings_and_evaluations(tmp_path: Path) -> None:
+    options = StudyOptions(
+        methods=("zero-shot", "ft", "at", "lora-at"),
+        out=tmp_path,
+        compile="attack",
+        set={"lora-at.compile": "graphs"},
+    )
+    assert [job.config.compile for job in jobs_of(options, {})] == [
+        "off",
+        "off",
+        "attack",
+        "graphs",
+    ]
+    assert Study(options, MEASURES).source.compile == "attack"

@@ -10,9 +10,10 @@ from grace_geom.errors import UserError
 from grace_geom.evaluation import Measures
 from grace_geom.study import StudyOptions
 from grace_geom.study.effective import MEAN
-from grace_geom.study.options import jobs_of, trials_of
+from grace_geom.study.options import jobs_of
 from grace_geom.study.reporting import table_numbers
 from grace_geom.study.rows import difference
+from grace_geom.study.trials import trials_of
 from grace_geom.study.written import settings_of
 from tests.stub_study import Stub, rows_by_label, study
 from tests.tracking.fake import FakeTracker, install

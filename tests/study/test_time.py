@@ -1,5 +1,7 @@
 """What a study will take: timed before it begins, and followed while it runs."""
 
+import re
+
 import pytest
 
 from grace_geom.config import make_config
@@ -11,6 +13,7 @@ from grace_geom.study.estimate import passes_of, probe
 from grace_geom.study.execute import last_record
 from grace_geom.study.options import jobs_of
 from grace_geom.study.watch import Expected, Watch
+from tests.screen import Terminal
 from tests.toys import register_toy
 
 
@@ -26,6 +29,27 @@ def test_time_left_follows_what_the_runs_write(tmp_path):
     assert last_record(a.folder) == {"step": 5, "seconds": 1} and "ft-s0: step 5/20" in watch.line()
     watch.finish(a)
     assert watch.line().startswith("[1/2] starting")
+
+
+def test_a_terminal_shows_the_study_in_a_row_and_each_running_job_in_one(tmp_path, monkeypatch):
+    terminal = Terminal.instead_of_stderr(monkeypatch, 100)
+    a, b = jobs_of(StudyOptions(methods=("ft", "grace"), out=tmp_path), {})
+    expected = {a.name: Expected(20, 10, 2, 3), b.name: Expected(20, 30, 2, 3)}
+    with Watch([a, b], expected, workers=2) as watch:
+        assert terminal.rows()[1] == "  starting"
+        a.folder.mkdir()
+        (a.folder / "config.yaml").write_text("method: ft")
+        (a.folder / "metrics.jsonl").write_text('{"step": 5, "seconds": 1}\n')
+        watch._look()
+        terminal.redraw()
+        whole, job = terminal.rows()
+        assert re.fullmatch(r"\[0/2\] runs ━+─+  .* left", whole)
+        assert re.fullmatch(r"  ft-s0: training ━+─+ 5/20", job)
+        watch.finish(a)
+        terminal.redraw()
+        assert [row[:10] for row in terminal.rows()] == ["[1/2] runs", "  starting"]
+        watch.finish(b)
+        assert terminal.rows() == []
 
 
 def test_time_left_moves_from_the_plan_to_the_pace_of_the_runs(tmp_path):

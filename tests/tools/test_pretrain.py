@@ -152,13 +152,14 @@ def test_labelled_pictures_get_captions_of_their_class():
 def test_door_writes_weights_ids_and_record(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     out = tmp_path / "w.safetensors"
     arguments = f"--out {out} --steps 2 --pairs 40 --batch-size 8 --n 12".split()
-    door.main(arguments)
+    door.main([*arguments, "--json"])
+    printed = json.loads(capsys.readouterr().out)
     written = json.loads(out.with_suffix(".json").read_text())
+    assert printed["result"] == written and printed["files"][0] == str(out)
     assert written["weights"]["sha256"] == sha256(out)
     assert written["settings"]["steps"] == 2
     assert [a["data"] for a in written["accuracies"]] == MEASURED
     assert len(json.loads((tmp_path / HARD_IDS.name).read_text())["ids"]) == written["hard"]["n"]
-    assert "shapes:sketch" in capsys.readouterr().out
     with pytest.raises(SystemExit) as stop:
         door.main(arguments)
     assert stop.value.code == 2

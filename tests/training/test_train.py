@@ -1,5 +1,6 @@
 """The door ``python -m grace_geom.train``: what it leaves on disk, and how it says no."""
 
+import json
 import os
 import shutil
 import signal
@@ -23,6 +24,7 @@ from grace_geom.methods import METHODS
 from grace_geom.methods.flyp import Flyp
 from grace_geom.methods.grace import Grace
 from grace_geom.methods.sam import Sam
+from grace_geom.records.statistics import wilson
 from grace_geom.training import run as training
 from grace_geom.training import train_run
 from tests.processes import LONGEST, wait_until
@@ -61,10 +63,15 @@ def test_a_run_directory(tmp_path, capsys):
     argv = flags(tmp_path, log_every=1)
     other = f"npz:{shutil.copy(tmp_path / 'toy.npz', tmp_path / 'other.npz')}"
     shutil.copy(tmp_path / "toy.classes.json", tmp_path / "other.classes.json")
-    train.main([*argv, "--ood", f"shift={other}"])
+    train.main([*argv, "--ood", f"shift={other}", "--json"])
     out = tmp_path / "run"
     said = capsys.readouterr()
-    assert said.out.strip() == str(out / "ckpt.pt")
+    printed = json.loads(said.out)
+    assert printed["files"] == [str(out / "ckpt.pt")] and printed["result"]["step"] == 10
+    clean, last = printed["result"]["held_out"]["clean"], lines(out / "metrics.jsonl")[-1]
+    assert printed["result"]["metrics"] == last
+    assert (clean["value"], clean["n"]) == (last["val_acc"], last["val_n"])
+    assert (clean["low"], clean["high"]) == wilson(round(clean["value"] * clean["n"]), clean["n"])
     spec = f"npz:{tmp_path / 'toy.npz'}"
     seen, held, test = (len(resolve(spec, split)) for split in ("train", "val", "test"))
     assert seen + held + test == len(resolve(spec, "eval"))

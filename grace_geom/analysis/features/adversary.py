@@ -4,7 +4,6 @@ adversarial weights.
 
 import hashlib
 import json
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -28,6 +27,7 @@ from grace_geom.files import atomic_write, write_text
 from grace_geom.geometry.mean_loss import own_gradient
 from grace_geom.methods.lora import ATTENTION_AND_MLP, target_matrices
 from grace_geom.models import ClipClassifier
+from grace_geom.terminal import say
 from grace_geom.weights import Weights
 
 Logits = Callable[[Tensor, Weights], Tensor]
@@ -297,7 +297,7 @@ def _read(file: Path, settings: dict[str, Any], shape: tuple[int, ...]) -> np.nd
     if whole:
         return x_adv
     if first():
-        print(f"{file} is damaged: the attack is made anew", file=sys.stderr, flush=True)
+        say(f"{file} is damaged: the attack is made anew")
     return None
 
 

@@ -3,7 +3,6 @@ over the images.
 """
 
 import json
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from grace_geom.analysis.features.extract import Features
 from grace_geom.evaluation.identity import key_of
 from grace_geom.files import atomic_write, write_text
 from grace_geom.records.arrays import read_arrays
+from grace_geom.terminal import say
 
 REVISION = 10
 """Part of the cache keys of analyses and of adversarial images: raise it when an estimator or an
@@ -50,11 +50,7 @@ class Kept:
         try:
             layers = self._layers(len(labels))
         except (OSError, ValueError, RecursionError) as error:
-            print(
-                f"{self._file} is damaged: its features are collected anew ({error})",
-                file=sys.stderr,
-                flush=True,
-            )
+            say(f"{self._file} is damaged: its features are collected anew ({error})")
             return None
         return Features(layers, labels, images, distribution)
 

@@ -1,0 +1,264 @@
+"""Does one number of a run go with another?"""
+
+from typing import cast
+
+import pandas as pd
+import streamlit as st
+
+from app import compare, relations, shell, show, tables
+from app.catalogue import Catalogue, catalogue, without_attack
+from app.measured import command
+from app.relations import LINES, PRESETS, Preset
+from app.shell import Choice, inline, text
+from grace_geom.plots import numbers as plots
+from grace_geom.plots.numbers import Axis, Scale
+from grace_geom.records import RecordError
+from grace_geom.records.fit import Fit, line_of, together
+from grace_geom.records.numbers import Quantity
+from grace_geom.records.printed import Printed
+
+METHOD = "method"
+
+
+def main() -> None:
+    """Presets, the choice of two numbers, the scatter; then all of them side by side."""
+    choice = shell.page("Does one number go with another?")
+    buttons, fields = st.container(horizontal=True, gap="small"), st.container()
+    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
+        scales = st.container(horizontal=True, gap="medium")
+        with st.popover("More numbers", type="tertiary"):
+            matrices = st.toggle(
+                "Of each matrix of weights", key="numbers_matrices", bind="query-params",
+                help="Curvature, drift and ranks matrix by matrix: some hundred numbers more.",
+            )  # fmt: skip
+    known = catalogue(choice, matrices)
+    plottable = [key for key, some in known.values.items() if some]
+    if len(plottable) < 2:
+        st.info("The chosen runs have no numbers yet. This evaluates them:")
+        ids = " ".join(shell.quoted(e.path) for e in choice.runs)
+        st.code(f"python -m grace_geom.evaluate {ids}", language="bash", wrap_lines=True)
+        return
+    with buttons:
+        presets(choice, known)
+    with fields:
+        x, y, color = picks(known, plottable)
+    with scales:
+        kinds = cast(tuple[Scale, Scale], (_scale("x", x), _scale("y", y)))
+        through = st.segmented_control(
+            "Line through", list(LINES), default="all", required=True, key="numbers_line",
+            format_func=LINES.__getitem__, bind="query-params",
+        )  # fmt: skip
+    relation(choice, known, (x, y), kinds, color, through or "all")
+    side_by_side(choice, known)
+    differences(choice, known)
+
+
+def presets(choice: Choice, known: Catalogue) -> None:
+    """A button for each question; one whose numbers are missing says what measures them."""
+    for name, preset in PRESETS.items():
+        x, y = known.first(*preset.x), known.first(*preset.y)
+        ready = bool(x and y)
+        lacking = (
+            f" Not yet measured: {command(choice, preset.analysis)}" if preset.analysis else ""
+        )
+        st.button(
+            preset.title, key=f"numbers_preset_{name}", disabled=not ready, on_click=_take,
+            args=(x, y, preset), help=preset.help + ("" if ready else lacking),
+        )  # fmt: skip
+
+
+def _take(x: str, y: str, preset: Preset) -> None:
+    chosen = {"x": x, "y": y, "line": preset.line}
+    chosen |= {"x_scale": preset.scales[0], "y_scale": preset.scales[1]}
+    for name, value in chosen.items():
+        st.session_state[f"numbers_{name}"] = value
+
+
+def picks(known: Catalogue, keys: list[str]) -> tuple[Quantity, Quantity, str]:
+    """What stands on the axes, and what colours mean."""
+    first = known.first("parameter_drift/drift", "ID") or keys[0]
+    other = known.first("ZS") if first == "parameter_drift/drift" else ""
+    start = (first, other or known.first("Adv", "OOD", "HM") or keys[-1])
+    places = st.columns(3)
+    picked = []
+    for place, axis, key in zip(places, ("x", "y"), start, strict=False):
+        _keep(f"numbers_{axis}", keys)
+        with place:
+            picked.append(
+                st.selectbox(
+                    f"On the {axis} axis", keys, index=keys.index(key), key=f"numbers_{axis}",
+                    format_func=lambda k: known.quantities[k].title, bind="query-params",
+                    filter_mode="contains",
+                )
+            )  # fmt: skip
+    colors = [METHOD, *known.settings]
+    _keep("numbers_color", colors)
+    with places[2]:
+        color = st.selectbox(
+            "Colour by", list(dict.fromkeys(colors)), key="numbers_color", bind="query-params",
+            filter_mode="contains", help="The method, or any setting in which the runs differ.",
+        )  # fmt: skip
+    return known.quantities[picked[0]], known.quantities[picked[1]], color
+
+
+def _scale(axis: str, quantity: Quantity) -> str:
+    """Linear, logarithmic, or for shares probit."""
+    offered = ["linear", "log", *(["probit"] if quantity.share else [])]
+    key = f"numbers_{axis}_scale"
+    _keep(key, offered)
+    found = st.segmented_control(
+        f"{axis} axis is", offered, default="linear", required=True, key=key, bind="query-params"
+    )
+    return found or "linear"
+
+
+def _keep(key: str, options: list[str]) -> None:
+    """Forget a choice that these runs do not offer."""
+    if st.session_state.get(key, options[0]) not in options:
+        del st.session_state[key]
+
+
+def relation(
+    choice: Choice,
+    known: Catalogue,
+    picked: tuple[Quantity, Quantity],
+    scales: tuple[Scale, Scale],
+    color: str,
+    through: str,
+) -> None:
+    """The scatter of two numbers, and what it says."""
+    points = known.pairs(picked[0].key, picked[1].key)
+    x, y = (Axis(q.label, scale, q.share) for q, scale in zip(picked, scales, strict=True))
+    at = plots.places(points, x, y)
+    found = together([a for a, _ in at.values()], [b for _, b in at.values()])
+    clean = [e.id for e in choice.compared if e.id in at and without_attack(e)]
+    fitted, lacking = _line(at, clean, through)
+    names = {run: text(name) for run, name in choice.names.items()}
+    said = relations.sentence(picked, len(at), found)
+    if fitted is not None and through == "clean":
+        highest = relations.above(fitted, points, clean, (x, y))
+        said += relations.beyond(highest, fitted.n, y.share, names) if highest else ""
+    shell.answer(said)
+    if lacking:
+        shell.notice(f"No line: {lacking}.")
+    lost = [names[run] for run in points if run not in at]
+    if lost:
+        shell.notice(f"Without a place on these axes: {', '.join(lost)}.")
+    values = known.settings.get(color, {}) if color != METHOD else {}
+    shades = plots.colors_of(values, choice.ground)
+    colors = {run: shades[str(value)] for run, value in values.items()}
+    diagonal = picked[0].share and picked[1].share and scales[0] == scales[1]
+    drawn = plots.Drawn(fitted, clean if through == "clean" else (), colors, diagonal)
+    if shades:
+        st.caption(f"Colours: {inline(color)}")
+        show.swatches(shades)
+    rows = [
+        {"run": run, picked[0].key: a.value, "x low": a.low, "x high": a.high,
+         picked[1].key: b.value, "y low": b.low, "y high": b.high}
+        for run, (a, b) in points.items()
+    ]  # fmt: skip
+    show.figure(
+        plots.scatter(points, choice.legend, x, y, drawn), "numbers",
+        f"Scatter of {picked[1].title} against {picked[0].title}, a point a run. {_plain(said)}",
+        relations.caption(points, picked, fitted, through), pd.DataFrame(rows),
+        "No chosen run has both numbers on these axes.",
+    )  # fmt: skip
+
+
+def _line(
+    at: dict[str, tuple[float, float]], clean: list[str], through: str
+) -> tuple[Fit | None, str]:
+    """The fitted line, or why there is none."""
+    if through == "none":
+        return None, ""
+    runs = clean if through == "clean" else list(at)
+    try:
+        return line_of([at[run][0] for run in runs], [at[run][1] for run in runs]), ""
+    except RecordError as error:
+        return None, f"{error}{' that trained without attack' if through == 'clean' else ''}"
+
+
+def _plain(said: str) -> str:
+    return said.replace("\\", "").replace("**", "")
+
+
+def side_by_side(choice: Choice, known: Catalogue) -> None:
+    """Runs as lines across settings and results."""
+    st.subheader("Settings and results side by side", anchor=False)
+    offered = [f"setting/{name}" for name in known.settings if name != METHOD]
+    offered += [key for key in known.values if not key.startswith("setting/")]
+    usual: list[str] = [key for key in ("setting/lr", "setting/rho") if key in offered]
+    scored = known.values.get("HM", {}).keys()
+    for key in ("cost/passes", "cost/step", "ID", "OOD", "Adv", "ZS", "HM"):
+        if scored and scored <= known.values.get(key, {}).keys():
+            usual.append(key)
+    kept = [key for key in st.session_state.get("numbers_axes", []) if key in offered]
+    if "numbers_axes" in st.session_state and kept != st.session_state["numbers_axes"]:
+        st.session_state["numbers_axes"] = kept
+    axes = st.multiselect(
+        "Axes", offered, default=usual, key="numbers_axes", bind="query-params",
+        format_func=lambda key: _title(known, key), filter_mode="contains",
+    )  # fmt: skip
+    columns = [_column(known, key) for key in axes]
+    runs = [e.id for e in choice.compared]
+    whole = [run for run in runs if all(c.few or run in c.values for c in columns)]
+    lost = [text(choice.names[run]) for run in runs if run not in whole]
+    rows: list[dict[str, object]] = [
+        {"run": run} | {c.title: c.values.get(run) for c in columns} for run in whole
+    ]
+    show.figure(
+        plots.parallel(columns, whole, choice.legend), "parallel",
+        f"Parallel coordinates of {', '.join(c.title for c in columns)}, a line a run",
+        "A line a run in its colour. Drag along an axis to keep the runs of that range; drag a "
+        "title to move its axis. Accuracies in %, means over seeds where there are some."
+        + (f" Without one of these numbers: {', '.join(lost)}." if lost else ""),
+        pd.DataFrame(rows),
+        "Choose two axes at least that two of the runs have.",
+    )  # fmt: skip
+
+
+def _title(known: Catalogue, key: str) -> str:
+    if key in known.quantities:
+        return known.quantities[key].title
+    return key.removeprefix("setting/")
+
+
+def _column(known: Catalogue, key: str) -> plots.Column:
+    name = key.removeprefix("setting/")
+    if key.startswith("setting/") and name in known.settings:
+        return plots.Column(name, known.settings[name], few=True)
+    quantity = known.quantities[key]
+    values: dict[str, float | str] = {run: x.value for run, x in known.values[key].items()}
+    return plots.Column(quantity.title, values, quantity.share)
+
+
+def differences(choice: Choice, known: Catalogue) -> None:
+    """Settings in which the chosen runs differ, a column a run; the same ones are left out."""
+    st.subheader("What differs", anchor=False)
+    runs = [e.id for e in choice.compared][: shell.MOST_AT_FIRST]
+    if not known.settings:
+        st.caption("The chosen runs have the same settings, or none on record.")
+        return
+    cells: list[list[str | None]] = []
+    for name, values in known.settings.items():
+        cells.append([name, *(_cell(name, values.get(run)) for run in runs)])
+    notes = [
+        "Only settings in which the runs differ; \u2013: without such a setting, or without effect. "
+        "Of means over seeds: the settings of the first run."
+    ]
+    table = Printed(["setting", *(choice.names[run] for run in runs)], cells, notes)
+    frame = {head: [row[i] or "\u2013" for row in cells] for i, head in enumerate(table.heads)}
+    st.dataframe(
+        pd.DataFrame(frame), hide_index=True, height="content" if len(cells) <= 25 else "auto",
+        alt="Settings in which the chosen runs differ",
+    )  # fmt: skip
+    more = len(choice.compared) - len(runs)
+    st.caption(inline(notes[0]) + (f" {more} more runs are not shown." if more else ""))
+    tables.downloads(table, "differences", "table-differences")
+
+
+def _cell(name: str, value: float | str | None) -> str | None:
+    return value if value is None or isinstance(value, str) else compare.written(name, value)
+
+
+main()

@@ -1,0 +1,211 @@
+"""Every number of a run under one name: accuracies, what analyses found, settings, costs, and the
+last values of the training's log.
+"""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.special import stdtrit
+
+from grace_geom.records.accuracy import Accuracy
+from grace_geom.records.analysis import Measure
+from grace_geom.records.attack import attack_text
+from grace_geom.records.classes import shown
+from grace_geom.records.estimate import Z95, Estimate
+from grace_geom.records.finding import Finding
+from grace_geom.records.schema import number
+from grace_geom.records.summary import questions
+from grace_geom.records.uneven import TITLE_OF
+
+OF_MATRICES = ("block_trace", "kappa", "relative", "norm", "effective_rank", "stable_rank")
+"""Groups of values that have one for each matrix of weights."""
+SHARES = re.compile(r"(train|val)_acc")
+"""Logged numbers that are shares of 1."""
+TITLES = {
+    "parameter_drift/drift": "relative weight drift",
+    "hessian_spectrum/lambda_1": "largest Hessian eigenvalue λ₁",
+    "hessian_spectrum/trace": "trace of the Hessian",
+    "hessian_spectrum/frobenius": "Frobenius norm of the Hessian",
+    "feature_stability/centroid_cosine/adv": "class-centroid cosine ID→Adv",
+    "feature_stability/gram_volume": "Gram volume",
+    "bound_terms/A": "bound: (A) proximity",
+    "bound_terms/B": "bound: (B) sharpness",
+    "bound_terms/C": "bound: (C) discrepancy",
+}
+OVER = "; mean over {} seeds"
+"""What ends the source of a mean."""
+UNTOLD = {"out", "resume", "resume_anyway", "provenance", "device", "workers", "data_root"}
+"""Settings that say where a run was made, not what it is."""
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """What a number is, whatever the run.
+
+    Attributes:
+        key: Its name in a link: ``Adv``, ``set/ood/sketch``, ``parameter_drift/drift``,
+            ``setting/lr``, ``cost/passes``, ``log/loss``.
+        title: What it is called, for axes and sentences.
+        group: Its kind: ``accuracy``, ``data set``, ``setting``, ``cost``, ``training``, or the
+            analysis.
+        share: Whether it is a share of 1, to be shown in percent.
+    """
+
+    key: str
+    title: str
+    group: str
+    share: bool = False
+
+    @property
+    def label(self) -> str:
+        """The title with its unit."""
+        return f"{self.title} (%)" if self.share else self.title
+
+
+@dataclass(frozen=True)
+class Datum:
+    """One run's value of a quantity.
+
+    Attributes:
+        value: Finite.
+        low, high: 95 % interval; ``None`` where it has none.
+        source: File, estimator, n and seeds, as far as they are on record.
+    """
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    source: str = ""
+
+
+Numbers = dict[Quantity, Datum]
+
+
+def of_columns(estimates: Mapping[str, Estimate | None], seeds: int = 1) -> Numbers:
+    """The columns of the summary.
+
+    Args:
+        estimates: As :func:`~grace_geom.records.summarise` or
+            :func:`~grace_geom.records.over_seeds` gives them.
+        seeds: How many they are the mean of.
+    """
+    of = f"eval.json{OVER.format(seeds) if seeds > 1 else ''}"
+    return {
+        Quantity(name, name, "accuracy", share=True): Datum(e.value, e.low, e.high, of)
+        for name, e in estimates.items()
+        if e is not None
+    }
+
+
+def of_sets(accuracies: Sequence[Accuracy]) -> Numbers:
+    """Accuracy on each data set, where a column is the mean of several."""
+    asked = questions(accuracies)
+    suites = [suite for suite, _ in asked]
+    found: Numbers = {}
+    for (suite, data), a in asked.items():
+        if suites.count(suite) < 2:
+            continue
+        estimate = shown(a)
+        under = f", {attack_text(a.attack)}" if a.attack else ""
+        quantity = Quantity(f"set/{suite}/{data}", f"{TITLE_OF[suite]} {data}", "data set", True)
+        source = f"eval.json, n = {a.n}{under}"
+        found[quantity] = Datum(estimate.value, estimate.low, estimate.high, source)
+    return found
+
+
+def of_finding(finding: Finding, matrices: bool = False) -> Numbers:
+    """What an analysis found, less what is not finite.
+
+    Args:
+        finding: Of one run.
+        matrices: Whether numbers of each matrix of weights are wanted too.
+    """
+    analysis = finding.result.name
+    found: Numbers = {}
+    for name, measure in finding.part.values.items():
+        if not math.isfinite(measure.value) or (not matrices and is_of_matrix(name)):
+            continue
+        key = f"{analysis}/{name}"
+        title = TITLES.get(key, f"{name.replace('/', ' ')}, {analysis}")
+        share = analysis == "robustness_curve"
+        found[Quantity(key, title, analysis, share)] = _measured(measure, analysis, finding.part.n)
+    return found
+
+
+def is_of_matrix(name: str) -> bool:
+    """Whether a value of an analysis is that of one matrix of weights."""
+    group, slash, _ = name.partition("/")
+    return (bool(slash) and group in OF_MATRICES) or "visual." in name
+
+
+def _measured(m: Measure, analysis: str, n: Mapping[str, int]) -> Datum:
+    on = ", ".join(f"{images} {name}" for name, images in n.items())
+    parts = [analysis, m.estimator, f"images: {on}" if on else ""]
+    source = ", ".join(part for part in parts if part)
+    if m.low is not None and m.high is not None:
+        return Datum(m.value, m.low, m.high, source)
+    if m.error is not None and math.isfinite(m.error):
+        half = Z95 * m.error
+        return Datum(m.value, m.value - half, m.value + half, f"{source}, 1.96 standard errors")
+    return Datum(m.value, source=source)
+
+
+def of_settings(settings: Mapping[str, Any]) -> Numbers:
+    """Settings that are numbers."""
+    return {
+        Quantity(f"setting/{name}", name, "setting"): Datum(value, source="config.yaml")
+        for name, raw in settings.items()
+        if name not in UNTOLD and (value := number(raw)) is not None
+    }
+
+
+def of_log(rows: Sequence[Mapping[str, Any]]) -> Numbers:
+    """The last value of each number of the training's log, and how long it took."""
+    found: Numbers = {}
+    for row in rows:
+        for name, raw in row.items():
+            value = number(raw)
+            if value is None or name in ("step", "epoch", "val_n"):
+                continue
+            if name == "seconds":
+                quantity = Quantity("cost/training", "training time (s)", "cost")
+            else:
+                share = SHARES.match(name) is not None
+                quantity = Quantity(f"log/{name}", f"last {name}", "training", share)
+            found[quantity] = Datum(value, source=f"metrics.jsonl, step {row.get('step')}")
+    return found
+
+
+def of_costs(passes: float | None, seconds: float | None) -> Numbers:
+    """What a step cost.
+
+    Args:
+        passes: In forward passes of its batch, as a study timed it.
+        seconds: By the clock, evaluations included.
+    """
+    known = {
+        Quantity("cost/passes", "step in forward passes", "cost"): (passes, "study.json"),
+        Quantity("cost/step", "step (s)", "cost"): (seconds, "metrics.jsonl, the whole training"),
+    }
+    return {
+        quantity: Datum(value, source=source)
+        for quantity, (value, source) in known.items()
+        if value is not None
+    }
+
+
+def over_runs(each: Sequence[Datum]) -> Datum:
+    """The mean over trainings with its 95 % interval (Student's t over them); one alone keeps its
+    own.
+    """
+    if len(each) == 1:
+        return each[0]
+    values = np.array([x.value for x in each])
+    mean, n = float(values.mean()), len(values)
+    half = float(stdtrit(n - 1, 0.975)) * float(values.std(ddof=1)) / math.sqrt(n)
+    source = f"{each[0].source}{OVER.format(n)}, Student's t"
+    return Datum(mean, mean - half, mean + half, source)

@@ -1,0 +1,110 @@
+"""The page of any number: its questions, what it says, and which numbers it offers."""
+
+import pytest
+
+from app import relations
+from app.catalogue import Catalogue, catalogue
+from grace_geom.plots.numbers import Axis
+from grace_geom.records.fit import line_of, together
+from grace_geom.records.numbers import Datum, Quantity
+from tests.app.conftest import sees, specs, write_run
+from tests.app.test_measured import choice_of
+
+ZS, DRIFT = Quantity("ZS", "ZS", "accuracy", True), Quantity("drift", "weight drift", "x")
+
+
+def plain(said: str) -> str:
+    return said.replace("\\", "")
+
+
+def answer(app) -> str:
+    return plain(app.main.markdown[0].value)
+
+
+def test_the_sentence_says_the_direction_and_whether_it_is_clear():
+    falling = together([1, 2, 3, 4, 5, 6], [9, 8.2, 7.1, 5.9, 5.2, 4.0])
+    said = plain(relations.sentence((DRIFT, ZS), 6, falling))
+    assert said.startswith("Over 6 runs **ZS** falls with **weight drift**, clearly: r = −1.00 [")
+    assert "too few" not in said
+    unsure = together([1, 2, 3, 4], [1, 3, 2, 4])
+    said = plain(relations.sentence((DRIFT, ZS), 4, unsure))
+    assert "rises with **weight drift**, but not clearly: r = +0.80 [−0.70, +1.00]" in said
+    assert said.endswith("p = 0.33, too few runs for a rank test.")
+    assert "cannot be said of 1 run:" in relations.sentence((DRIFT, ZS), 1, None)
+    assert "both axes" in relations.sentence((ZS, ZS), 4, unsure)
+
+
+def test_what_lies_above_the_line_is_said_in_points_with_its_interval():
+    axes = Axis("ID (%)", share=True), Axis("OOD (%)", share=True)
+    clean = {run: (Datum(x), Datum(x - 0.1)) for run, x in (("a", 0.5), ("b", 0.6), ("c", 0.9))}
+    line = line_of([50, 60, 90], [40, 50, 80])  # exactly y = x - 10: a band without width
+    points = clean | {
+        "low": (Datum(0.7), Datum(0.5, 0.45, 0.55)), "high": (Datum(0.7), Datum(0.65, 0.61, 0.7))
+    }  # fmt: skip
+    highest = relations.above(line, points, list(clean), axes)
+    assert highest[0] == "high"
+    assert highest[1:] == pytest.approx((0.05, 0.01, 0.10))
+    said = plain(relations.beyond(highest, 3, True, {"high": "grace"}))
+    assert "**grace** lies highest, clearly above the line through the 3 runs" in said
+    assert "+5.0 points [1.0, 10.0]" in said
+    assert relations.above(line, clean, list(clean), axes) is None
+
+
+def test_the_first_number_that_two_runs_have_is_taken():
+    values = {key: {run: Datum(1.0) for run in runs} for key, runs in
+              {"sharpness/ce/ball/0.1": "a", "sharpness/ce/ball/0.2": "ab", "ID": "ab"}.items()}  # fmt: skip
+    known = Catalogue({}, values, {})
+    assert known.first("parameter_drift/drift", r"sharpness/.+", "ID") == "sharpness/ce/ball/0.2"
+    assert known.first("ZS") == ""
+    assert set(known.pairs("sharpness/ce/ball/0.1", "ID")) == {"a"}
+
+
+def test_the_catalogue_holds_every_kind_of_number(lab):
+    known = catalogue(choice_of(lab))
+    groups = [q.group for q in known.quantities.values()]
+    assert {"accuracy", "hessian_spectrum", "sharpness", "cost", "setting", "training"} <= set(
+        groups
+    )
+    assert groups == sorted(groups, key=groups.index)  # each kind in one piece
+    assert len({q.title for q in known.quantities.values()}) == len(known.quantities)  # in links
+    assert "parameter_drift/relative/visual.proj" not in known.values
+    assert len(known.values["parameter_drift/drift"]) == 3 and len(known.values["ID"]) == 4
+    assert known.settings["method"]["toy/grace-s0"] == "grace"
+    assert len(catalogue(choice_of(lab), matrices=True).values) > len(known.values) + 20
+
+
+def test_a_preset_draws_its_numbers_and_the_link_says_so(opened, lab):
+    app = opened(lab, "numbers", over="none")
+    assert not app.exception and not app.warning
+    assert "**ZS**" in answer(app) and "**relative weight drift**" in answer(app)
+    assert all(figure.proto.alt for figure in app.get("plotly_chart"))
+    app.button(key="numbers_preset_effective").click().run()
+    assert not app.exception
+    assert "Over 4 runs **OOD**" in answer(app) and "with **ID**" in answer(app)
+    assert "through the 3 runs trained without attack" in answer(app)
+    scatter, parallel = specs(app)
+    hollow = [
+        t["name"] for t in scatter["data"] if "-open" in str(t.get("marker", {}).get("symbol"))
+    ]
+    assert sorted(hollow) == ["ft-s0", "ft-s1", "zero-shot-s0"]
+    assert "50" in scatter["layout"]["yaxis"]["ticktext"]
+    assert parallel["data"][0]["type"] == "parcoords"
+    app.selectbox(key="numbers_color").select("seed").run()
+    assert not app.exception and "Colours: seed" in sees(app)
+    again = opened(lab, "numbers", over="none", numbers_x="ID", numbers_y="Adv")
+    assert "**Adv**" in answer(again) and "with **ID**" in plain(answer(again))
+
+
+def test_runs_without_numbers_are_borne_and_settings_that_differ_are_listed(opened, broken):
+    write_run(broken, "alone/bare-s0", None).joinpath("metrics.jsonl").unlink()
+    (broken / "alone/bare-s0/config.yaml").write_text("method: ft\n")
+    app = opened(broken, "numbers", runs=["demo/cut-s0", "demo/ft-s0", "demo/grace-s0"])
+    assert not app.exception
+    assert "cannot be said of" in answer(app)
+    frame = next(d.value for d in app.dataframe if "setting" in d.value).set_index("setting")
+    assert frame.loc["rho", "grace-s0"] == "0.01" and frame.loc["rho", "ft-s0"] == "–"
+    assert "lr" not in frame.index
+    buttons = {b.label: b.disabled for b in app.button}
+    assert buttons["Drift and zero-shot"] and not buttons["Effective robustness"]
+    app = opened(broken, "numbers", runs=["alone/bare-s0"])
+    assert not app.exception and "no numbers yet" in sees(app)

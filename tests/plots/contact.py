@@ -1,0 +1,109 @@
+"""Every printed figure at several numbers of runs, and what is wrong with its letters:
+``python -m tests.plots.contact FOLDER OUT [--counts 1,2,5,7,12] [--only NAME]``
+
+FOLDER holds results of analyses, such as ``gallery/analyses`` of :mod:`tests.app.gallery`. Each
+figure is drawn as the analyses draw it; OUT gets a PNG each, and the faults are printed.
+"""
+
+import argparse
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
+
+from grace_geom.analyses import ANALYSES, drawing
+from grace_geom.plots import static
+from grace_geom.plots.legend import Identity, Legend
+from grace_geom.records import Finding, Result
+
+METHODS = (
+    "zero-shot", "ft", "lora", "at", "grace", "tecoa", "fare", "pmg-aft", "trades", "lora-mix-at",
+    "vpt-pmg-aft", "tga-zsr",
+)  # fmt: skip
+PAGE = 7.0
+
+
+def figures(result: Result, count: int) -> Mapping[str, go.Figure]:
+    """The figures of an analysis as if ``count`` runs had been measured: numbers repeat."""
+    labels = [label for label, part in result.parts.items() if not part.not_measured]
+    runs = [f"{method}-s0" for method in METHODS[:count]]
+    found = [Finding(run, result, labels[i % len(labels)]) for i, run in enumerate(runs)]
+    who = {run: Identity.of_label(run.removesuffix("-s0"), 0) for run in runs}
+    return drawing(result.name)(found, Legend.of(who, {run: run for run in runs}))
+
+
+def faults(made: Figure) -> list[str]:
+    """Letters that leave the sheet, or lie over others or over a legend."""
+    made.draw_without_rendering()
+    boxes = [(text.get_text(), _extent(text)) for text in _texts(made)]
+    keys = [("the legend", legend.get_window_extent()) for legend in made.legends]
+    found = [f"{name!r} leaves the sheet" for name, box in [*boxes, *keys] if _outside(box, made)]
+    for (one, a), (other, b) in itertools.combinations([*boxes, *keys], 2):
+        over = Bbox.intersection(a, b)
+        if over is not None and min(over.width, over.height) > 1.5:
+            found.append(f"{one!r} lies over {other!r}")
+    return found
+
+
+def _texts(made: Figure) -> Iterator[Text]:
+    """What is written outside of legends and inside the sheet: titles, labels, ticks, notes."""
+    yield from (text for text in made.texts if text.get_text())
+    for ax in made.axes:
+        yield from (text for text in ax.texts if text.get_text() and text.get_visible())
+        which = ("xaxis", "yaxis", "zaxis") if hasattr(ax, "zaxis") else ("xaxis", "yaxis")
+        for axis in (getattr(ax, name) for name in which):
+            if not axis.get_visible() or not ax.axison:
+                continue
+            yield from (text for text in (axis.label, axis.get_offset_text()) if text.get_text())
+            for tick in axis._update_ticks():
+                yield from (
+                    label for label in (tick.label1, tick.label2)
+                    if label.get_visible() and label.get_text()
+                )  # fmt: skip
+
+
+def _extent(text: Text) -> Bbox:
+    return Text.get_window_extent(text)  # of an annotation: its words without the arrow
+
+
+def _outside(box: Bbox, made: Figure) -> bool:
+    return bool(
+        box.x0 < -0.5 or box.y0 < -0.5 or box.x1 > made.bbox.x1 + 0.5 or box.y1 > made.bbox.y1 + 0.5
+    )
+
+
+def main() -> None:
+    """Draw everything in a folder."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--counts", default="1,2,5,7,12")
+    parser.add_argument("--only", default="")
+    args: Any = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    names = [n for n in ANALYSES if args.only in n and (args.folder / f"{n}.json").is_file()]
+    for name, count in itertools.product(names, map(int, args.counts.split(","))):
+        _sheet(Result.load(args.folder / f"{name}.json"), count, args.out)
+
+
+def _sheet(result: Result, count: int, out: Path) -> None:
+    for key, figure in figures(result, count).items():
+        stem = "-".join([result.name, *([key] if key else []), str(count)])
+        try:
+            made = static.draw(figure, PAGE)
+        except ValueError as error:
+            print(f"{stem}: {error}", flush=True)
+            continue
+        with static.style():
+            made.savefig(out / f"{stem}.png", dpi=made.dpi)
+        wrong: Sequence[str] = faults(made)
+        print(f"{stem}: {len(wrong)} faults {'; '.join(wrong[:6])}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

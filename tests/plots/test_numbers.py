@@ -1,0 +1,93 @@
+"""Places on linear, logarithmic and probit axes, the line and its band, and parallel axes."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from grace_geom.plots.legend import Identity, Legend
+from grace_geom.plots.numbers import Axis, Column, Drawn, colors_of, parallel, places, scatter
+from grace_geom.plots.palette import DARK, LIGHT
+from grace_geom.plots.static import draw
+from grace_geom.records.fit import line_of
+from grace_geom.records.numbers import Datum
+
+RUNS = ("ft", "at", "grace")
+LEGEND = Legend.of({run: Identity(run, run) for run in RUNS}, {run: run for run in RUNS})
+POINTS = {
+    "ft": (Datum(0.9, 0.85, 0.95), Datum(10.0, 8.0, 12.0)),
+    "at": (Datum(0.5, 0.45, 0.55), Datum(100.0)),
+    "grace": (Datum(0.7, 0.65, 0.75), Datum(0.0, -1.0, 1.0)),
+}
+
+
+@pytest.mark.parametrize(
+    ("axis", "value", "place"),
+    [
+        (Axis("a"), -3.0, -3.0),
+        (Axis("a", share=True), 0.4, 40.0),
+        (Axis("a", "log"), 100.0, 2.0),
+        (Axis("a", "probit", True), 0.8, norm.ppf(0.8)),
+    ],
+)
+def test_a_place_leads_back_to_its_value(axis, value, place):
+    assert axis.place(value) == pytest.approx(place)
+    assert axis.back(axis.place(value)) == pytest.approx(value)
+
+
+def test_ends_without_a_place_are_left_out():
+    log = Axis("a", "log")
+    assert log.place(0.0) is None and log.spot(Datum(-1.0)) is None
+    spot = log.spot(Datum(1.0, -1.0, 10.0))
+    assert (spot.low, spot.value, spot.high) == (0.0, 0.0, 1.0)
+    assert Axis("a", "probit", True).place(1.0) == pytest.approx(norm.ppf(0.998))
+    assert set(places(POINTS, Axis("x", share=True), log)) == {"ft", "at"}
+
+
+def test_points_stand_at_their_places_with_their_intervals_and_line():
+    x, y = Axis("ID (%)", "probit", True), Axis("cost", "log")
+    at = places(POINTS, x, y)
+    line = line_of([0.0, 1.0, 2.0], [1.0, 1.4, 2.1])
+    figure = scatter(POINTS, LEGEND, x, y, Drawn(line, ("ft",), {"at": "#112233"}))
+    named = {trace.name: trace for trace in figure.data}
+    assert set(named) == {"95 % band", "line", "ft", "at"}  # 0 has no place on a log axis
+    ft = named["ft"]
+    assert (ft.x[0], ft.y[0]) == pytest.approx(at["ft"])
+    assert ft.error_x.array[0] == pytest.approx(norm.ppf(0.95) - norm.ppf(0.9))
+    assert ft.error_y.arrayminus[0] == pytest.approx(1 - math.log10(8))
+    assert ft.marker.symbol == "circle-open" and named["at"].marker.color == "#112233"
+    assert "90 % [85, 95]" in ft.hovertemplate and "10 [8, 12]" in ft.hovertemplate
+    drawn = named["line"]
+    assert drawn.y[5] == pytest.approx(line.at(drawn.x[5])[0])
+    assert "50" in figure.layout.xaxis.ticktext and "20" in figure.layout.yaxis.ticktext
+    draw(figure, 6.9)  # on paper too
+    assert scatter({}, LEGEND, x, y) is None
+
+
+def test_runs_are_lines_of_their_colour_across_settings_and_numbers():
+    columns = [
+        Column("lr", {"ft": 1e-3, "grace": 6e-3}, few=True),
+        Column("head", {"ft": "yes", "at": "no", "grace": "yes"}, few=True),
+        Column("ID", {"ft": 0.9, "at": 0.5, "grace": 0.7}, share=True),
+    ]
+    (trace,) = parallel(columns, RUNS, LEGEND).data
+    names, lr, head, share = trace.dimensions
+    assert names.ticktext == RUNS
+    assert lr.ticktext == ("–", "0.001", "0.006") and list(lr["values"]) == [1, 0, 2]
+    assert head.ticktext == ("no", "yes") and list(head["values"]) == [1, 0, 1]
+    assert list(share["values"]) == pytest.approx([90, 50, 70])
+    assert [color for _, color in trace.line.colorscale][::2] == [
+        LEGEND.looks[run].color for run in RUNS
+    ]
+    assert parallel(columns[:1], RUNS, LEGEND) is None
+
+
+@pytest.mark.parametrize("ground", [LIGHT, DARK])
+def test_values_of_a_setting_have_a_colour_each(ground):
+    numbers = colors_of({"a": 0.1, "b": 2.0, "c": 0.1}, ground)
+    assert list(numbers) == ["0.1", "2.0"] and len(set(numbers.values())) == 2
+    texts = colors_of({"a": "cosine", "b": "constant"}, ground)
+    assert set(texts) == {"cosine", "constant"} and len(set(texts.values())) == 2
+    assert all(np.char.startswith(list(numbers.values()), "#"))
+    assert colors_of({}, ground) == {}
