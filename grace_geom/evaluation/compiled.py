@@ -1,6 +1,5 @@
 """``--compile`` of evaluations: what an attack asks of the model goes through ``torch.compile``."""
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
@@ -11,6 +10,7 @@ from torch import Tensor
 from grace_geom.attacks.tracker import Logits
 from grace_geom.distributed import first
 from grace_geom.errors import NotFiniteError
+from grace_geom.terminal import say
 
 T = TypeVar("T")
 Mode = Literal["off", "attack"]
@@ -24,9 +24,9 @@ def compiler(logits_fn: Logits) -> Logits:
 
 
 def tell(reason: str) -> None:
-    """Say on stderr that attacks are computed the usual way, and why."""
+    """Say that attacks are computed the usual way, and why."""
     if first():
-        print(f"--compile attack: going on without: {reason}", file=sys.stderr, flush=True)
+        say(f"warning: --compile attack: going on without: {reason}")
 
 
 @dataclass
