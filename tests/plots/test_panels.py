@@ -211,7 +211,7 @@ def test_examples_stand_side_by_side_with_the_perturbation_magnified_around_grey
     assert picture[0, 2 + strips.GAP, 0] == round(127.5 + 16 * 4)
 
 
-def test_singular_values_of_the_matrix_that_moved_most_come_first():
+def test_all_singular_values_are_drawn_and_the_matrix_that_moved_most_is_found():
     values = {
         "effective_rank/u": Measure(1),
         "effective_rank/v": Measure(1),
@@ -222,10 +222,12 @@ def test_singular_values_of_the_matrix_that_moved_most_come_first():
         values=values,
         arrays={"blocks": np.array(["u", "v"]), "singular_values": np.array([[1, 0], [9, 1e-12]])},
     )
-    assert drift.matrices([f]) == ["v", "u"]
+    assert drift.matrices([f]) == ["u", "v"]  # the order of the network, as far as it is known
+    assert drift.moved_most([f]) == ("v", "a", 9.0)
     figure, rows = drift.singular([f], LEGEND, "v")
-    assert list(figure.data[0].y) == [9]  # what is below 1e-7 of the largest is rounding
-    assert rows == [{"run": "a", "matrix": "v", "i": 1, "singular_value": 9.0}]
+    assert list(figure.data[0].y) == [9, 1e-12]  # what rounding leaves, too
+    assert [row["singular_value"] for row in rows] == [9, 1e-12]
+    assert [note.text for note in figure.layout.annotations] == ["rank 1: a"]
 
 
 def test_rank_correlation_is_scipy_s():
