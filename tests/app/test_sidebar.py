@@ -8,8 +8,8 @@ import yaml
 from app import annotate, colouring, seeds, shell, sidebar, store
 from grace_geom.plots.palette import GROUNDS, contrast, of_values
 from grace_geom.records import RunNotes
-from tests.app.conftest import evaluation, write_run
-from tests.app.test_pages import notices, opened, sees, specs  # noqa: F401
+from tests.app.conftest import evaluation, sees, specs, write_run
+from tests.app.test_pages import notices
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def grid(tmp_path):
     return root
 
 
-def test_what_a_query_finds_can_be_shown_and_the_link_says_both(opened, grid):  # noqa: F811
+def test_what_a_query_finds_can_be_shown_and_the_link_says_both(opened, grid):
     app = opened(grid)
     app.text_input(key="find").set_value("lr>2e-3 seed=0").run()
     assert app.multiselect(key="runs").options == sorted(
@@ -45,7 +45,7 @@ def test_what_a_query_finds_can_be_shown_and_the_link_says_both(opened, grid):  
     assert not app.exception
 
 
-def test_a_query_is_built_by_clicking(opened, grid):  # noqa: F811
+def test_a_query_is_built_by_clicking(opened, grid):
     app = opened(grid)
     app.selectbox(key="find_field").select("seed").run()
     app.multiselect(key="find_values").set_value(["10"]).run()
@@ -54,7 +54,7 @@ def test_a_query_is_built_by_clicking(opened, grid):  # noqa: F811
     assert app.button(key="find_choose").label == "Show these 2 of 5"
 
 
-def test_tags_names_and_hiding_touch_no_record(opened, grid):  # noqa: F811
+def test_tags_names_and_hiding_touch_no_record(opened, grid):
     before = {p: p.read_bytes() for p in grid.rglob("*") if p.is_file()}
     app = opened(grid, runs=["demo/ft-lr0.01-s0"])
     app.text_input(key="tag_text").set_value("final").run()
@@ -73,7 +73,7 @@ def test_tags_names_and_hiding_touch_no_record(opened, grid):  # noqa: F811
     assert "demo/ft-lr0.01-s0" not in opened(grid).multiselect(key="runs").value
 
 
-def test_a_display_name_is_used_everywhere_and_stays_unique(opened, grid):  # noqa: F811
+def test_a_display_name_is_used_everywhere_and_stays_unique(opened, grid):
     for run in ("ft-lr0.01-s0", "ft-lr0.01-s10"):
         RunNotes(name="Ours").save(grid / "demo" / run)
     app = opened(grid, runs=["demo/ft-lr0.01-s0", "demo/zero-shot-s0"], over="none")
@@ -83,7 +83,7 @@ def test_a_display_name_is_used_everywhere_and_stays_unique(opened, grid):  # no
     assert list(sidebar.names_of(two).values()) == ["Ours (ft-lr0.01-s0)", "Ours (ft-lr0.01-s10)"]
 
 
-def test_the_run_page_keeps_name_tags_and_note(opened, grid):  # noqa: F811
+def test_the_run_page_keeps_name_tags_and_note(opened, grid):
     app = opened(grid, "run", run="demo/zero-shot-s0")
     for key, value in (("name", "CLIP"), ("tags", "final paper"), ("text", "As released.")):
         key = f"notes-{key}-demo/zero-shot-s0"
@@ -116,7 +116,7 @@ def test_means_are_taken_over_any_setting(grid):
     assert [e.id for e in alone] == [e.id for e in runs]
 
 
-def test_colours_of_a_setting_take_the_place_of_the_methods(opened, grid):  # noqa: F811
+def test_colours_of_a_setting_take_the_place_of_the_methods(opened, grid):
     app = opened(grid)
     app.selectbox(key="colour").select("lr").run()
     traces = [t for t in specs(app)[0]["data"] if "marker" in t and t.get("name")]
@@ -138,7 +138,7 @@ def test_colours_of_values_differ_and_can_be_seen(name, many):
     assert all(contrast(color, ground.paper) >= 3 for color in colors.values())
 
 
-def test_of_very_many_runs_the_first_are_drawn_and_it_is_said(opened, grid, monkeypatch):  # noqa: F811
+def test_of_very_many_runs_the_first_are_drawn_and_it_is_said(opened, grid, monkeypatch):
     monkeypatch.setattr(shell, "MOST_DRAWN", 2)
     app = opened(grid, over="none")
     assert len(app.multiselect(key="runs").value) == 5
