@@ -41,7 +41,7 @@ def main() -> None:
         clouds(choice, found)
         histograms(choice, found)
         dimensions(choice, found)
-    st.subheader("Layer by layer", anchor=False)
+    st.header("Layer by layer", anchor=False)
     spread = measured(choice, "anisotropy", flags="--parts features")
     spread = [f for f in spread if f.array("features/layers") is not None]
     if spread:
@@ -50,7 +50,7 @@ def main() -> None:
 
 def clouds(choice: Choice, found: list[Finding]) -> None:
     """Principal components."""
-    st.subheader("ID, shifted and attacked images on the principal axes of ID", anchor=False)
+    st.header("ID, shifted and attacked images on the principal axes of ID", anchor=False)
     solid = (
         st.segmented_control(
             "Dimensions",
@@ -103,7 +103,7 @@ def clouds(choice: Choice, found: list[Finding]) -> None:
 
 def histograms(choice: Choice, found: list[Finding]) -> None:
     """Of images."""
-    st.subheader(
+    st.header(
         "Image by image",
         anchor=False,
         help="Gram volume: sqrt |det G| of the clean feature, the adversarial one, and the "
@@ -143,7 +143,7 @@ def histograms(choice: Choice, found: list[Finding]) -> None:
 
 def dimensions(choice: Choice, found: list[Finding]) -> None:
     """Intrinsic dimension of each distribution."""
-    st.subheader("Intrinsic dimension of the embedding", anchor=False)
+    st.header("Intrinsic dimension of the embedding", anchor=False)
     sets = [s for s in layers.order([n for f in found for n in f.names("lid")]) if choice.keeps(s)]
     drawn = {}
     for key, title in (("lid", "LID (Levina-Bickel, k = 20)"), ("two_nn", "TwoNN")):
@@ -201,7 +201,7 @@ def by_layer(choice: Choice, found: list[Finding]) -> None:
         ),
         values_table(found, keys),
     )
-    st.subheader("Eigenvalue decay", anchor=False)
+    st.header("Eigenvalue decay", anchor=False)
     layer = st.selectbox(
         "Layer", at, index=len(at) - 1, format_func=layers.short, key="decay-layer", width=200,
         help="emb: the embedding.",

@@ -127,7 +127,7 @@ def _shots(pair: Pair, known: Mapping[str, Mapping[str, Picture]], id: str) -> l
 
 def _large(pair: Pair, known: Mapping[str, Mapping[str, Picture]], ids: Sequence[str]) -> None:
     """One image: perturbation, saliency, attention and the likeliest classes, a run a row."""
-    st.subheader("One image: where does each checkpoint look?", anchor=False)
+    st.header("One image: where does each checkpoint look?", anchor=False)
     if not ids:
         return
     id = st.selectbox(
@@ -204,7 +204,7 @@ def _by_class(pair: Pair) -> None:
     """Classes on which one of two gains."""
     if len(pair.asked) < 2:
         return
-    st.subheader("Class by class: who is right alone?", anchor=False)
+    st.header("Class by class: who is right alone?", anchor=False)
     try:
         found = confusion.split(*pair.asked)
     except RecordError as why:
@@ -238,7 +238,7 @@ def _confusion(pair: Pair) -> None:
     """What classes are taken for."""
     if not pair.asked:
         return
-    st.subheader("What is taken for what?", anchor=False)
+    st.header("What is taken for what?", anchor=False)
     named = list(zip(pair.ids, pair.asked, strict=True))
     try:
         drawn = confusion.matrices(named, pair.choice.legend)

@@ -51,7 +51,7 @@ def main() -> None:
 
 def straight(choice: Choice, found: list[Finding]) -> None:
     """1-D slices, overlaid."""
-    st.subheader("Straight cuts through the loss", anchor=False)
+    st.header("Straight cuts through the loss", anchor=False)
     drawn = landscape.slices(found, choice.legend)
     rows = [
         {"run": f.run, "slice": kind, "distance": float(t), "loss": float(v)}
@@ -80,7 +80,7 @@ def straight(choice: Choice, found: list[Finding]) -> None:
 
 def line(choice: Choice, found: list[Finding]) -> None:
     """From the pretrained weights through the checkpoint and beyond."""
-    st.subheader("On the line from the pretrained weights through the checkpoint", anchor=False)
+    st.header("On the line from the pretrained weights through the checkpoint", anchor=False)
     names = list(
         dict.fromkeys(n for f in found for n in f.array_names("line") if n not in ("t", "id_loss"))
     )
@@ -114,7 +114,7 @@ def plane(choice: Choice, found: list[Finding]) -> None:
     """2-D slices: contours, or surfaces for those who want them."""
     planes = [key for key in PLANES if any(f.array(key) is not None for f in found)]
     if not planes:
-        st.subheader("Contours", anchor=False)
+        st.header("Contours", anchor=False)
         st.info("Measured without --slices contour or plane.")
         return
     with st.container(horizontal=True, vertical_alignment="center"):
