@@ -239,8 +239,8 @@ CONTROLS = {
     "curvature": {"curvature_axis": "log", "curvature_loss": "adv-ce"},
     "landscape": {"landscape_surfaces": True},
     "drift": {"drift_set": "adv", "drift_measure": "procrustes"},
-    "features": {"cloud-kind": "3-D"},
-    "images": {"images_run": "toy/ft-s0", "images_asked": None},
+    "features": {"features_axes": "PCA, 3-D"},
+    "images": {"images_run": "toy/grace-s0", "images_asked": None},
     "robustness": {"robustness_attack": "apgd-ce", "robustness_radius": 64 / 255},
     "weights": {"weights_matrix": None},
 }
@@ -254,7 +254,7 @@ def test_every_control_changes_what_is_drawn(opened, lab, page, key):
     before, value = specs(app), CONTROLS[page][key]
     if key == "landscape_surfaces":
         app.toggle(key=key).set_value(True)
-    elif key in ("curvature_axis", "curvature_loss", "drift_set", "cloud-kind"):
+    elif key in ("curvature_axis", "curvature_loss", "drift_set", "features_axes"):
         app.segmented_control(key=key).set_value(value)
     elif key == "robustness_radius":
         app.select_slider(key=key).set_value(value)
