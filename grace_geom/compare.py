@@ -12,7 +12,7 @@ from grace_geom.cli import Command, part_of, quick
 from grace_geom.cli.memory import remember
 from grace_geom.errors import UserError
 from grace_geom.refusals import check_study, refuse_several
-from grace_geom.terminal import door, finish, say, show, voice
+from grace_geom.terminal import door, finish, say, show
 
 if TYPE_CHECKING:
     from grace_geom.study import Row
@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     check_installed(options.report_to)
     if warning := check_eps(measures.radius, measures.norm):
         say(f"warning: --eps: {warning}")
-    study = Study(options, measures, say=say if voice().json else show)
+    study = Study(options, measures, say=say)
     study.width = shutil.get_terminal_size((100, 24)).columns
     rows = study.run()
     show("\n" + summary(rows, study.baseline(rows), study.width, sys.stdout.isatty()))

@@ -137,7 +137,12 @@ def study(out: Path, stub: Stub, **more) -> tuple[Study, list[str]]:
     options = {"methods": ("zero-shot", "ft", "grace"), "seeds": (0, 1), "out": out} | more
     said: list[str] = []
     return Study(
-        StudyOptions(**options), MEASURES, Steps(stub.train, stub.evaluate), timed, said.append
+        StudyOptions(**options),
+        MEASURES,
+        Steps(stub.train, stub.evaluate),
+        timed,
+        said.append,
+        said.append,
     ), said
 
 

@@ -148,6 +148,8 @@ def report(options: ReportOptions, mains: Mapping[str, Main]) -> Path:
         if not watch.terminal:
             say(watch.line())
         sections.append(run_section(name, mains[name], options.arguments(out), out))
+        for why in failures(sections[-1]):
+            terminal.failed(why)
     watch.clear()
     path = out / "report.html"
     write_text(path, page(options.title, labels_of(files), sections))
@@ -191,6 +193,20 @@ def run_section(name: str, main: Main, argv: list[str], out: Path) -> Section:
         line for line in printed.getvalue().splitlines() if not line.startswith("written in ")
     )
     return Section(name, purpose, command, text.strip(), drawn, result, failure)
+
+
+def failures(section: Section) -> list[str]:
+    """A line on the analysis where it failed, else one on each checkpoint that it has not
+    measured.
+    """
+    if section.failure:
+        return [f"{section.name} failed: {section.failure}"]
+    parts = section.result.parts if section.result else {}
+    return [
+        f"{section.name}: {label}: not measured: {part.not_measured}"
+        for label, part in parts.items()
+        if part.not_measured
+    ]
 
 
 def page(title: str, labels: Sequence[str], sections: Sequence[Section]) -> str:

@@ -189,7 +189,7 @@ def _every(
                 if world().size > 1 or nothing_left:
                     raise
                 every.refused[label] = str(why)
-                say(f"{label}: not measured: {why}")
+                terminal.failed(f"{label}: not measured: {why}")
                 continue
             if found is None:
                 continue

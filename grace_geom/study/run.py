@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from grace_geom import terminal
 from grace_geom.checkpoint import checkpoint_file
 from grace_geom.config import TrainConfig
 from grace_geom.devices import deterministic
@@ -50,6 +51,7 @@ class Study:
         steps: How a run is trained and evaluated.
         timed: Times a few steps of a method.
         say: Where lines for people go.
+        failed: Where it is told which run, trial or checkpoint failed, and why.
     """
 
     options: StudyOptions
@@ -57,6 +59,7 @@ class Study:
     steps: Steps = REAL
     timed: Callable[[TrainConfig], Timing] = probe
     say: Say = print
+    failed: Say = terminal.failed
 
     def __post_init__(self) -> None:
         self.source = Source(
@@ -203,7 +206,7 @@ class Study:
                 self.say(f"{name:<14} evaluated: {file}")
                 found.append(Row(name, {options.seeds[0]: record}, trains=False))
             except UserError as error:
-                self.say(f"{name:<14} failed: {str(error).splitlines()[0]}")
+                self.failed(f"{name:<14} failed: {str(error).splitlines()[0]}")
                 found.append(Row(name, {}, trains=False, error=str(error)))
         return found
 
@@ -370,7 +373,8 @@ class Study:
             shown = outcome.error or (
                 f"held-out {100 * accuracy:.1f}" if accuracy is not None else "no accuracy"
             )
-            self.say(f"trial {label} lr {rate:.3g}: {shown}")
+            tell = self.failed if outcome.error else self.say
+            tell(f"trial {label} lr {rate:.3g}: {shown}")
         watch.clear()
 
     def _outcomes(self, jobs: Sequence[Job], expected: dict[str, Expected]) -> Iterator[RunOutcome]:
@@ -381,7 +385,8 @@ class Study:
                 watch.finish(outcome.job)
                 done = len(watch.over)
                 left = f"   {duration(watch.left())} left" if done < len(jobs) else ""
-                self.say(f"[{done}/{len(jobs)}] {ended(outcome)}{left}")
+                tell = self.failed if outcome.error else self.say
+                tell(f"[{done}/{len(jobs)}] {ended(outcome)}{left}")
                 yield outcome
 
 

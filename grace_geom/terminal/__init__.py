@@ -5,7 +5,7 @@ No torch, and rich only where something is drawn: ``--help`` and refusals need n
 
 from grace_geom.terminal.area import AREA, Area, Bar
 from grace_geom.terminal.door import OUTPUT_FORMAT, door
-from grace_geom.terminal.voice import Voice, finish, say, show, speaks, start, voice, warn
+from grace_geom.terminal.voice import Voice, failed, finish, say, show, speaks, start, voice, warn
 
 __all__ = [
     "AREA",
@@ -14,6 +14,7 @@ __all__ = [
     "Bar",
     "Voice",
     "door",
+    "failed",
     "finish",
     "say",
     "show",

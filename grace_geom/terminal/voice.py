@@ -21,11 +21,11 @@ class Voice:
 
     Attributes:
         command: Its name.
-        quiet: Say nothing but errors; show nothing but the final path.
+        quiet: Say nothing but errors and failures; show nothing but the final path.
         json: Show nothing but one JSON document.
         began: When, by ``time.perf_counter``.
         started: Whether it said what it does.
-        warnings: What it warned of.
+        warnings: What it warned of, and what failed while the rest went on.
         files: What it wrote.
         result: What it found.
     """
@@ -71,6 +71,14 @@ def say(text: str) -> None:
 def warn(text: str) -> None:
     """``warning: TEXT`` by :func:`say`."""
     say(f"warning: {text}")
+
+
+def failed(text: str) -> None:
+    """A part of the work failed, and the rest goes on: a line on stderr even with ``--quiet``, and
+    one of the ``warnings`` of ``--json``.
+    """
+    voice().warnings.append(text)
+    line(text)
 
 
 def start(text: str) -> None:

@@ -16,14 +16,21 @@ from PIL import Image
 
 from analyses import feature_stability, report, representation_drift, robustness_curve
 from grace_geom.analyses import ANALYSES, script
-from grace_geom.analysis.report import ReportOptions, packed_picture, page, run_section
+from grace_geom.analysis.report import (
+    ReportOptions,
+    Section,
+    failures,
+    packed_picture,
+    page,
+    run_section,
+)
 from grace_geom.analysis.report import report as write_report
 from grace_geom.checkpoint import checkpoint_of, open_checkpoint, save_checkpoint
 from grace_geom.data import resolve
 from grace_geom.evaluation.accuracy import evaluate_set
 from grace_geom.models import ModelSpec, build
 from grace_geom.plots import export
-from grace_geom.records import Result
+from grace_geom.records import Measure, Part, Result
 from grace_geom.records.masked_gradients import BLACK_BOX
 from tests.analysis.parts import only
 from tests.toys import CLASSES, CONFIG, TEMPLATES, toy_batch, toy_clip
@@ -307,7 +314,8 @@ def test_report_is_one_file_with_everything_in_it(lab, capsys):
     assert all(
         ". data" in alt or ": data" in alt for alt in re.findall(r'<img alt="([^"]*)"', text)
     )
-    said = capsys.readouterr().out
+    said, told = capsys.readouterr()
+    assert "broken failed: RuntimeError: eigenvalues <lost>\n" in told
     assert "2 of 3 analyses" in said and f"({len(text.encode()) / 1e6:.1f} MB)" in said
 
 
@@ -320,6 +328,12 @@ def test_pictures_of_a_report_are_small_and_look_the_same(tmp_path):
         np.asarray(Image.open(file).convert("RGB"), float) for file in (path, io.BytesIO(packed))
     )
     assert np.abs(before - after).mean() < 0.5, "of 255"
+
+
+def test_a_report_tells_which_checkpoints_an_analysis_left_out(tmp_path):
+    parts = {"a": Part({"drift": Measure(1.0)}), "b": Part(not_measured="not finite")}
+    section = Section("drift", "", "", "", result=Result("drift", (), {}, parts))
+    assert failures(section) == ["drift: b: not measured: not finite"]
 
 
 def test_report_says_why_an_analysis_refused(lab):

@@ -134,13 +134,21 @@ def tables(text: str) -> None:
 def test_unlike_runs_share_a_table(lab, tmp_path, capsys, name):
     runs = ["deeper", "usual", "constant", "broken"]
     result = call(lab, name, runs, tmp_path)
-    said = capsys.readouterr().out
+    said, told = capsys.readouterr()
     tables(said)
+    assert "\nbroken: not measured: " in told
     for run in runs:
         assert f"\n{run} " in said or f"at {run} " in said
     assert "broken: not measured: " in said and "not finite" in said
     assert list(result.parts) == runs and "not finite" in result.parts["broken"].not_measured
     assert not result.parts["broken"].values and not result.parts["broken"].arrays
+
+
+def test_a_checkpoint_left_out_is_told_however_quiet(lab, tmp_path, capsys):
+    call(lab, "parameter_drift", ["usual", "broken"], tmp_path, "--quiet", "--json")
+    out, err = capsys.readouterr()
+    (line,) = err.splitlines()
+    assert line.startswith("broken: not measured: ") and json.loads(out)["warnings"] == [line]
 
 
 DEAD = ("anisotropy", "bound_terms", "feature_stability", "hessian_spectrum", "loss_landscape")

@@ -129,7 +129,7 @@ def test_a_run_is_evaluated_again_when_its_data_were_replaced(tmp_path, toy_data
     np.savez(tmp_path / "test.npz", images=images, labels=(labels + 1) % len(TOYS))
     main(argv)
     again = [EvalRecord.load(p / "eval.json").accuracies[0].right() for p in before]
-    assert "every run is finished" not in capsys.readouterr().out.split("streamlit")[-2]
+    assert "every run is finished" not in capsys.readouterr().err
     assert all(
         (a & b).sum() == 0 for a, b in zip(first, again, strict=True)
     )  # what was right has another label now
@@ -373,8 +373,9 @@ def toy_argv(out: Path, data: str) -> list[str]:
 
 def test_the_command_trains_evaluates_and_says_where_things_lie(tmp_path, toy_data, capsys):
     main(toy_argv(tmp_path / "out", toy_data))
-    said = capsys.readouterr().out
-    assert "3 runs on npz:" in said and "3 steps of 16 images each" in said
+    said, progress = capsys.readouterr()
+    assert "3 runs on npz:" in progress and "3 steps of 16 images each" in progress
+    assert "[3/3] at-s0" in progress and "[3/3]" not in said
     assert f"streamlit run app/main.py -- --runs {tmp_path / 'out'}" in said
     runs = {run.name: run.evaluation for run in list_runs(tmp_path / "out")}
     assert set(runs) == {"zero-shot-s0", "ft-s0", "at-s0"}

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from grace_geom.errors import Interrupted, UserError
-from grace_geom.terminal import OUTPUT_FORMAT, door, finish, say, show, start, voice, warn
+from grace_geom.terminal import OUTPUT_FORMAT, door, failed, finish, say, show, start, voice, warn
 from grace_geom.terminal.voice import VOICES
 
 
@@ -58,6 +58,20 @@ def test_a_command_says_and_shows(capsys):
 def test_quiet_leaves_errors_and_the_final_path(capsys):
     assert call(capsys, "--quiet")[1:] == ("of a library\nout/a\n", "")
     assert call(capsys, "--quiet", "fail") == (2, "of a library\n", "error: --fail: was given\n")
+
+
+def test_what_failed_is_heard_however_quiet_and_is_in_the_document(capsys):
+    @door
+    def outer(argv=None):
+        failed("ft-s1 failed: no such luck")
+        finish(Path("out"))
+
+    for flags in ((), ("--quiet",), ("--json",), ("--quiet", "--json")):
+        outer(list(flags))
+        out, err = capsys.readouterr()
+        assert err == "ft-s1 failed: no such luck\n"
+        if "--json" in flags:
+            assert json.loads(out)["warnings"] == ["ft-s1 failed: no such luck"]
 
 
 def test_json_is_one_document_on_stdout(capsys):
