@@ -122,6 +122,8 @@ def test_how_a_command_speaks_is_no_setting(tmp_path):
     file.write_text("json: false\n")  # as `evaluate --print-config` wrote it
     assert toy("--quiet", "a", "--json=off", "--config", str(file)) == toy("a")
     assert "json" not in printed(lambda: toy("a", "--json", "--print-config"))
+    assert toy("--quiet", "true", "--json", "OFF", "a") == toy("a", "--json", "on") == toy("a")
+    assert toy("--json", "a", "b") == toy("a", "b"), "other words are no value of a switch"
     with pytest.raises(UserError, match="--quiet must be on or off, not 'maybe'"):
         toy("a", "--quiet=maybe")
 

@@ -32,6 +32,7 @@ from grace_geom.cli.types import (
 from grace_geom.errors import UserError, nearest
 from grace_geom.fields import check_limits
 from grace_geom.serialise import plain, read_yaml, to_yaml
+from grace_geom.terminal.door import OFF, ON
 
 T = TypeVar("T")
 
@@ -286,6 +287,8 @@ class Command:
                 tokens.append(flag)
                 continue
             if flag in OUTPUT:
+                if not has_value and argv and argv[0].lower() in _WORDS:
+                    argv.pop(0)
                 if has_value and value.lower() not in _WORDS:
                     raise UserError(f"{flag} must be on or off, not {value!r}")
                 continue
@@ -379,7 +382,7 @@ class _Parser(ArgumentParser):
         raise _ParseError(message) from ex
 
 
-_WORDS = {"true", "false", "yes", "no", "on", "off"}
+_WORDS = {*ON, *OFF}
 
 
 def _flag(name: str) -> str:

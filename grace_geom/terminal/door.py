@@ -8,6 +8,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from grace_geom.terminal.voice import VOICES, Voice, line, speaks
 OUTPUT_FORMAT = "grace_geom.output/1"
 PRINTED = {"--help", "-h", "--print-config"}
 """What is answered by a text on stdout."""
-ON = ("on", "true", "yes")
+ON, OFF = ("on", "true", "yes"), ("off", "false", "no")
+"""Words of a switch: ``--json=on``, ``--json off``."""
 
 
 def door(main: Callable[..., None]) -> Callable[..., None]:
@@ -123,6 +125,10 @@ def _name(main: Callable[..., None]) -> str:
 
 
 def _switch(tokens: Sequence[str], flag: str) -> bool:
-    """Whether a switch is on: ``--json``, ``--json=on``; the last one counts."""
-    given = [token for token in tokens if token.partition("=")[0] == flag]
-    return bool(given) and (given[-1] == flag or given[-1].partition("=")[2].lower() in ON)
+    """Whether a switch is on: ``--json``, ``--json=on``, ``--json on``; the last one counts."""
+    on = False
+    for token, following in pairwise([*tokens, ""]):
+        name, has_value, value = token.partition("=")
+        if name == flag:
+            on = value.lower() in ON if has_value else following.lower() not in OFF
+    return on

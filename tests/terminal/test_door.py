@@ -125,9 +125,17 @@ def test_help_is_no_document(capsys):
     assert "a table" in call(capsys, "--json", "--help")[1]
 
 
-def test_a_switch_can_be_off(capsys):
-    _, out, err = call(capsys, "--json", "--json=off")
+@pytest.mark.parametrize(
+    "flags", [("--json", "--json=off"), ("--json", "on", "--json", "False"), ("--json", "no", "x")]
+)
+def test_a_switch_can_be_off(capsys, flags):
+    _, out, err = call(capsys, *flags)
     assert "a table" in out and "a line" in err
+
+
+@pytest.mark.parametrize("flags", [("--json",), ("--json", "true"), ("--json", "off", "--json")])
+def test_a_switch_can_be_on(capsys, flags):
+    assert json.loads(call(capsys, *flags, "x")[1])["exit_code"] == 0
 
 
 def test_one_process_of_a_job_prints_the_document(capsys, monkeypatch):
