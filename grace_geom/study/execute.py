@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -34,7 +35,7 @@ from grace_geom.files import sha256
 from grace_geom.records import Accuracy, EvalRecord
 from grace_geom.study.estimate import share_threads
 from grace_geom.study.options import Job, StudyOptions
-from grace_geom.terminal.voice import line, voice
+from grace_geom.terminal.voice import line, say, voice
 from grace_geom.training import train_run
 
 Train = Callable[[TrainConfig], Path]
@@ -194,6 +195,7 @@ def run_all(
                 try:
                     yield future.result()
                 except BrokenProcessPool:
+                    slots[number].shutdown()  # its last words are said
                     slots[number] = process(number)
                     yield RunOutcome(job, None, "its process died (out of memory?)")
     finally:
@@ -241,11 +243,21 @@ def _process(workers: int, gpu: str | None) -> ProcessPoolExecutor:
 
 
 def _relay(heard: Connection) -> None:
+    """Say what a process prints, line by line; its warnings are the study's. Under ``--quiet`` it
+    mutes itself but for those, and what native code prints is heard.
+    """
     rest = b""
     while piece := os.read(heard.fileno(), 65536):
         *lines, rest = (rest + piece).split(b"\n")
         for one in lines:
-            line(one.decode("utf-8", "replace"))
+            _tell(one)
+    if rest:  # it ended in the middle of a line
+        _tell(rest)
+
+
+def _tell(printed: bytes) -> None:
+    text = printed.decode("utf-8", "replace")
+    (say if text.startswith("warning: ") else line)(text)
 
 
 def _begin(
@@ -262,7 +274,9 @@ def _begin(
     """
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # read when CUDA is first used
-    voice().quiet = quiet
+    voice().quiet, voice().relayed = quiet, told is not None
+    if quiet:  # as the study itself does
+        warnings.simplefilter("ignore")
     if told is not None:
         for stream in (1, 2):  # stdout is the study's own; native code prints there too
             os.dup2(told.fileno(), stream)

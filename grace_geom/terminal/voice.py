@@ -23,6 +23,8 @@ class Voice:
         command: Its name.
         quiet: Say nothing but errors and failures; show nothing but the final path.
         json: Show nothing but one JSON document.
+        relayed: What it says is read by another process, which keeps its warnings and may be
+            quiet itself.
         began: When, by ``time.perf_counter``.
         started: Whether it said what it does.
         warnings: What it warned of, and what failed while the rest went on.
@@ -33,6 +35,7 @@ class Voice:
     command: str = ""
     quiet: bool = False
     json: bool = False
+    relayed: bool = False
     began: float = field(default_factory=time.perf_counter)
     started: bool = False
     warnings: list[str] = field(default_factory=list)
@@ -61,10 +64,11 @@ def say(text: str) -> None:
 
     ``warning: ...`` is kept for ``--json`` too, and coloured on a terminal.
     """
-    head, colon, rest = text.partition(": ")
-    if colon and head == "warning":
-        voice().warnings.append(rest)
-    if not voice().quiet:
+    now = voice()
+    warns = text.startswith("warning: ")
+    if warns:
+        now.warnings.append(text.removeprefix("warning: "))
+    if not now.quiet or (warns and now.relayed):
         line(text)
 
 
