@@ -15,6 +15,8 @@ Draw = Callable[[Sequence[Finding], Legend], Mapping[str, go.Figure]]
 
 PAGE = 7.0
 """Inches: the width of a printed page."""
+PIXELS = "Pixels"
+"""Name of the text in a picture that says whether it shows images: ``of images``."""
 SOURCE = "grace_geom: "
 """Before the name of a picture in the picture itself, which tells that an analysis drew it."""
 
@@ -62,6 +64,8 @@ def save_figures(
             path.unlink(missing_ok=True)
     for stem, figure in stems.items():
         about = {"Title": html.unescape(figure.layout.title.text), "Source": SOURCE + stem}
+        if any(trace.type == "image" for trace in figure.data):
+            about[PIXELS] = "of images"
         export.save_html(figure, folder / f"{stem}.html", "", source=stem)
         export.save(figure, folder / f"{stem}.png", PAGE, about=about)
     return list(stems)
@@ -72,6 +76,11 @@ def pictures(folder: Path, name: str) -> dict[Path, str]:
     found = [path for path in _written(folder, name) if path.suffix == ".png"]
     found.sort(key=lambda path: path.stem)
     return {path: export.texts(path)["Title"] for path in found}
+
+
+def shows_images(picture: Path) -> bool:
+    """Whether there are images in a PNG of an analysis, beside lines and words."""
+    return PIXELS in export.texts(picture)
 
 
 def _written(folder: Path, name: str) -> list[Path]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from PIL import Image
 
 from grace_geom import terminal
-from grace_geom.analysis.drawing import pictures
+from grace_geom.analysis.drawing import pictures, shows_images
 from grace_geom.analysis.run import folder_of, say
 from grace_geom.analysis.subject import labels_of
 from grace_geom.checkpoint import checkpoint_file
@@ -285,11 +285,15 @@ def _beside(file: Path) -> str:
 
 
 def packed_picture(file: Path) -> str:
-    """A PNG in base64 and in 256 colours, which figures hardly exceed: a third of its size."""
+    """A PNG in base64. One of lines and words is cut to 256 colours, which it hardly exceeds: a
+    third of its size. One that shows images keeps every pixel.
+    """
     packed = io.BytesIO()
     with Image.open(file, formats=("PNG",)) as picture:
-        few = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
-    few.save(packed, "png", optimize=True)
+        colours = picture.convert("RGB")
+    if not shows_images(file):
+        colours = colours.quantize(256, dither=Image.Dither.NONE)
+    colours.save(packed, "png", optimize=True)
     return base64.b64encode(packed.getvalue()).decode("ascii")
 
 
