@@ -97,6 +97,7 @@ def test_too_few_methods_without_attack_are_told_what_is_needed():
     for shown in (text, " ".join(said.split())):
         assert "a line needs at least 3 models trained without attack, here are 2" in shown
         offered = re.findall(r"[\w-]+", shown.partition("to --methods, such as ")[2])[:3]
+        assert len(offered) == 3
         assert set(offered) <= set(OFFERED) - {row.label for row in rows}
 
 

@@ -1,5 +1,7 @@
 """The live area: what fits in a row, and that nothing of it stays on the screen."""
 
+import contextlib
+import io
 import sys
 
 import pytest
@@ -7,6 +9,7 @@ from rich.cells import cell_len, set_cell_size
 
 from grace_geom.terminal import AREA, Bar
 from grace_geom.terminal.area import can_draw, in_colour, pieces
+from grace_geom.terminal.voice import line
 from tests.screen import Terminal
 
 FULL = Bar(
@@ -80,8 +83,17 @@ def test_rows_are_drawn_below_what_is_said_and_leave_nothing(monkeypatch):
     assert sys.stderr is terminal
 
 
-def test_nobody_hears_what_is_said_above_while_somebody_listens(monkeypatch, capsys):
+def test_nobody_hears_what_is_said_above_while_somebody_listens(monkeypatch):
     assert not AREA.above("x"), "nothing is drawn"
+    terminal = Terminal.instead_of_stderr(monkeypatch, 80)
+    AREA.show(Rows(Bar("under way")))
+    with contextlib.redirect_stderr(io.StringIO()) as listener:
+        assert not AREA.above("not said"), "stderr goes elsewhere"
+        line("heard")
+    assert AREA.above("said")
+    AREA.leave(0)
+    assert listener.getvalue() == "heard\n"
+    assert "said" in terminal.rows() and not {"heard", "not said"} & set(terminal.rows())
 
 
 @pytest.mark.parametrize(
