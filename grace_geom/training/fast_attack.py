@@ -5,7 +5,7 @@ from typing import Any
 from grace_geom import distributed
 from grace_geom.config import TrainConfig
 from grace_geom.methods.fast_attack import FastAttack
-from grace_geom.terminal import say
+from grace_geom.terminal import warn
 from grace_geom.training.directory import Follower
 from grace_geom.training.trainer import Trainer
 
@@ -16,7 +16,7 @@ def fast_attack(config: TrainConfig, trainer: Trainer, kept: Follower) -> FastAt
     def tell(record: dict[str, Any]) -> None:
         kept.emit("compile", {"step": trainer.run.step, **record})
         if record["reason"] and distributed.first():
-            say(f"--compile {record['asked']}: going on without: {record['reason']}")
+            warn(f"--compile {record['asked']}: going on without: {record['reason']}")
 
     fast = FastAttack(config.compile, tell)
     if not hasattr(trainer.method, "attack_steps"):

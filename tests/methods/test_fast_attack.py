@@ -219,7 +219,8 @@ def test_a_run_says_and_records_what_became_of_the_flag(tmp_path, capsys, method
     out = train_run(small_config(tmp_path, method, epochs=1, compile="graphs"), quiet=True)
     (record,) = lines(out / "compile.jsonl")
     assert record == {"step": 0, "asked": "graphs", "used": "off", "reason": reason}
-    assert capsys.readouterr().err.count(f"--compile graphs: going on without: {reason}") == 1
+    told = f"warning: --compile graphs: going on without: {reason}\n"
+    assert capsys.readouterr().err.count(told) == 1
 
 
 def test_a_run_of_a_method_that_leaves_its_attack_out_says_so(tmp_path, capsys):
@@ -227,4 +228,5 @@ def test_a_run_of_a_method_that_leaves_its_attack_out_says_so(tmp_path, capsys):
     out = train_run(config, quiet=True)
     (record,) = lines(out / "compile.jsonl")
     assert (record["used"], record["reason"]) == ("off", "the run made no attack")
-    assert "--compile graphs: going on without: the run made no attack" in capsys.readouterr().err
+    told = "warning: --compile graphs: going on without: the run made no attack\n"
+    assert told in capsys.readouterr().err
