@@ -12,6 +12,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 from grace_geom.attacks.looks import looks_on
 from grace_geom.errors import PixelError
 from grace_geom.quantities import radius
+from grace_geom.records import radius_text
 
 ROUNDING = 1e-5
 """How far a pixel may lie outside [0, 1] by rounding, as after normalising and back in float32."""
@@ -58,7 +59,7 @@ class Linf:
     """
 
     def __init__(self, x: Float[Tensor, " b *d"], eps: float) -> None:
-        _check(x, eps)
+        _check(x, eps, "linf")
         self.eps = eps
         self.lower = (x - eps).clamp_(0, 1)
         self.upper = (x + eps).clamp_(0, 1)
@@ -91,7 +92,7 @@ class L2:
     """
 
     def __init__(self, x: Float[Tensor, " b *d"], eps: float) -> None:
-        _check(x, eps)
+        _check(x, eps, "l2")
         self.eps = eps
         self.x = x
 
@@ -130,7 +131,7 @@ class L1:
     """Of the pixels that a direction moves, as in SLIDE (Tramèr & Boneh 2019)."""
 
     def __init__(self, x: Float[Tensor, " b *d"], eps: float) -> None:
-        _check(x, eps)
+        _check(x, eps, "l1")
         self.eps = eps
         self.x = x
 
@@ -300,10 +301,13 @@ def check_type(x: Tensor) -> None:
         )
 
 
-def _check(x: Tensor, eps: float) -> None:
+def _check(x: Tensor, eps: float, norm: str) -> None:
     check_type(x)
     if not (math.isfinite(eps) and eps >= 0):
-        raise ValueError(f"eps must be a finite number >= 0 (such as 4/255); got {radius(eps)}.")
+        like = "4/255" if norm == "linf" else "0.5"
+        raise ValueError(
+            f"eps must be a finite number >= 0 (such as {like}); got {radius_text(eps, norm)}."
+        )
 
 
 def _open(noise: Tensor) -> Tensor:

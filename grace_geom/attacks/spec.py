@@ -9,7 +9,7 @@ from grace_geom.attacks.apgd_l1 import RADII
 from grace_geom.attacks.balls import BALLS
 from grace_geom.attacks.square import SCHEDULES
 from grace_geom.errors import UserError, nearest
-from grace_geom.quantities import radius
+from grace_geom.records import radius_text
 
 SUITES: dict[str, tuple[str, ...]] = {
     "fgsm": ("fgsm",),
@@ -113,17 +113,25 @@ class AttackSpec:
                 "climbs the same margin in any norm"
             )
         if not 0 <= self.eps < float("inf"):
-            raise UserError(f"eps must be a number >= 0, such as 4/255; got {radius(self.eps)}")
+            raise UserError(
+                f"eps must be a number >= 0, such as {self._like('4/255', '0.5', self.eps)}"
+            )
         if self.norm == "linf" and self.eps > 1:
             raise UserError(
                 f"eps is {self.eps:g}, but pixels are in [0, 1] here: it must be at most 1. Did "
                 f"you mean {self.eps:g}/255?"
             )
         if self.alpha is not None and not 0 < self.alpha < float("inf"):
-            raise UserError(f"alpha must be a number > 0, such as 1/255; got {radius(self.alpha)}")
+            raise UserError(
+                f"alpha must be a number > 0, such as {self._like('1/255', '0.1', self.alpha)}"
+            )
         for field in ("steps", "restarts", "targets", "queries", "draws"):
             if (value := getattr(self, field)) is not None and value < 1:
                 raise UserError(f"{field} of an attack must be at least 1; got {value}")
+
+    def _like(self, levels: str, length: str, got: float) -> str:
+        """An example in the units of the norm, and what was given."""
+        return f"{levels if self.norm == 'linf' else length}; got {radius_text(got, self.norm)}"
 
     @property
     def schedule(self) -> str:

@@ -1,6 +1,7 @@
 """Balls: every point an attack can reach is inside, whatever the images."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -149,6 +150,13 @@ def test_says_what_is_wrong_with_images_radius_or_norm():
         Linf(torch.zeros(1, 3, dtype=torch.uint8), 0.1)
     with pytest.raises(ValueError, match="finite number >= 0"):
         L2(torch.zeros(1, 3), math.nan)
+    for ball, told in (
+        (Linf, "such as 4/255); got -127.5/255."),
+        (L2, "such as 0.5); got -0.5 (l2)."),
+        (L1, "such as 0.5); got -0.5 (l1)."),
+    ):
+        with pytest.raises(ValueError, match=re.escape(told)):
+            ball(torch.zeros(1, 3), -0.5)
     with pytest.raises(ValueError, match="linf, l2"):
         ball_named("l7")
 
