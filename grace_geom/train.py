@@ -21,15 +21,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     from grace_geom.config import parse_train
     from grace_geom.distributed import first, processes
     from grace_geom.training import train_run
-    from grace_geom.training.result import result_of
+    from grace_geom.training.result import files_of, result_of
 
     with processes():
         config = parse_train(argv)
         quick.begun(starts.training({**config.flat(), "out": config.run_dir}))
         out = train_run(config)
         if first():
-            file = out / "ckpt.pt"
-            finish(file, text=str(file), **result_of(out))
+            file, *beside = files_of(out)
+            finish(file, beside=beside, text=str(file), **result_of(out))
 
 
 def _answer(argv: Sequence[str] | None) -> None:

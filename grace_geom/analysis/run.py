@@ -146,13 +146,15 @@ def _analyse(
     figures = f"; {', '.join(drawn)} as .png and .html beside it" if drawn else ""
     nothing = "" if drawn else "; no figure, for no number can be drawn"
     seconds = time.perf_counter() - began
-    terminal.finish(
-        path,
-        beside=[out / f"{stem}.{ending}" for stem in drawn for ending in ("png", "html")],
-        text=f"\nwritten in {seconds:.1f} s: {path}{figures}{nothing}",
-        **read_json(path),
-    )
+    text = f"\nwritten in {seconds:.1f} s: {path}{figures}{nothing}"
+    terminal.finish(path, beside=_beside(path, drawn), text=text, **read_json(path))
     return path
+
+
+def _beside(path: Path, drawn: Sequence[str]) -> list[Path]:
+    """Arrays and figures of a result."""
+    arrays = [path.with_suffix(".npz")] if read_json(path)["npz_sha256"] else []
+    return arrays + [path.parent / f"{stem}.{kind}" for stem in drawn for kind in ("png", "html")]
 
 
 @dataclass

@@ -36,6 +36,14 @@ def result_of(out: Path) -> dict[str, Any]:
     }
 
 
+def files_of(out: Path) -> list[Path]:
+    """What training wrote into a run directory, its checkpoint first; without the folders of
+    trackers.
+    """
+    records = ["config.yaml", "*.jsonl", "checkpoints/*.pt"]
+    return [out / "ckpt.pt", *(file for names in records for file in sorted(out.glob(names)))]
+
+
 def _accuracy(value: float, n: int) -> dict[str, float]:
     low, high = wilson(round(value * n), n)
     return {"value": value, "low": low, "high": high, "n": n}

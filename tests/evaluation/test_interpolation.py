@@ -254,6 +254,11 @@ def test_the_former_command_says_the_new_name_and_does_the_same(tmp_path, capsys
         interpolate.main([str(tmp_path / "nowhere")])
     assert former.value.code == new.value.code == 2
     assert said.splitlines()[1:] == capsys.readouterr().err.splitlines()
+    with pytest.raises(SystemExit):
+        dial.main([str(tmp_path / "nowhere"), "--quiet", "--json"])
+    out, err = capsys.readouterr()
+    found = json.loads(out)
+    assert found["command"] == "interpolate" and err == f"error: {found['error']['message']}\n"
 
 
 def test_fewer_images_do_not_cost_the_stronger_rows(tmp_path, capsys):

@@ -50,6 +50,9 @@ def test_a_command_prints_one_document_or_one_path(name, run, tmp_path, capsys):
     assert found["command"] == Path(name).stem and found["error"] is None
     assert found["files"] and all(Path(file).is_file() for file in found["files"])
     assert said.err.startswith(f"{found['command']}: ") and str(run) in said.err.splitlines()[0]
+    if name == "analyses/parameter_drift.py":
+        assert {Path(file).name for file in found["files"]} == {p.name for p in tmp_path.iterdir()
+                                                                if p.is_file()}  # fmt: skip
     CHECKS[name](found["result"], Path(found["files"][0]))
     call(name, run, tmp_path, "--quiet")
     assert capsys.readouterr() == (found["files"][0] + "\n", "")

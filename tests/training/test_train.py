@@ -67,7 +67,9 @@ def test_a_run_directory(tmp_path, capsys):
     out = tmp_path / "run"
     said = capsys.readouterr()
     printed = json.loads(said.out)
-    assert printed["files"] == [str(out / "ckpt.pt")] and printed["result"]["step"] == 10
+    assert printed["files"][0] == str(out / "ckpt.pt")
+    assert {Path(file) for file in printed["files"]} == {p for p in out.rglob("*") if p.is_file()}
+    assert printed["result"]["step"] == 10
     clean, last = printed["result"]["held_out"]["clean"], lines(out / "metrics.jsonl")[-1]
     assert printed["result"]["metrics"] == last
     assert (clean["value"], clean["n"]) == (last["val_acc"], last["val_n"])
