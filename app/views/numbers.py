@@ -163,6 +163,8 @@ def relation(
         relations.caption(points, picked, fitted, through), pd.DataFrame(rows),
         "No chosen run has both numbers on these axes.",
     )  # fmt: skip
+    if len(at) > plots.MOST_LABELS and color == METHOD:
+        show.legend(list(at), choice.legend)
 
 
 def _line(

@@ -69,8 +69,13 @@ def curves(choice: Choice, found: list[Finding]) -> None:
         drawn,
         "radius",
         "Accuracy against the radius of the attack, one line a run with its band",
-        how(found, f"ℓ∞, {s.get('steps')} steps;", "Bands: Wilson 95 % intervals."),
+        how(
+            found,
+            f"ℓ∞, {s.get('steps')} steps; rings: half of the clean accuracy;",
+            "Bands: Wilson 95 % intervals.",
+        ),
         values_table(found, keys),
+        width=474 if len(drawn) < 3 else 304,
     )
     st.header("Margins on clean images", anchor=False)
     rows = [{"run": f.run, "image": i, "margin": float(v)} for f in found
