@@ -88,7 +88,7 @@ RHO = (
 def geometry(choice: Choice, shown: list[Entry], found: Reasons) -> None:
     """Measured numbers of weights, features and curvature beside the accuracies that they go
     with."""
-    st.subheader("Why? What the geometry says", anchor=False)
+    st.header("Why? What the geometry says", anchor=False)
     if found.known:
         rows = [
             {"run": run, "number": link.number, "value": v, "beside": link.column}

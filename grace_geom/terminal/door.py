@@ -38,6 +38,8 @@ def door(main: Callable[..., None]) -> Callable[..., None]:
         try:
             with _speaking(voice):
                 main(*args, **kwargs)
+            if voice.json:
+                _print_document(voice)
         except UserError as error:
             _refused(voice, "error", str(error), error)
         except (Interrupted, KeyboardInterrupt) as stop:
@@ -50,8 +52,6 @@ def door(main: Callable[..., None]) -> Callable[..., None]:
             if voice.json:
                 _print_document(voice, {"kind": "fault", "message": first_line(fault)}, 1)
             raise
-        if voice.json:
-            _print_document(voice)
 
     return run
 

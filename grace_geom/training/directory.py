@@ -233,6 +233,15 @@ class RunDirectory(Follower):
         """One step is done."""
         self.progress.step(images)
 
+    def evaluate(self, weights: Weights) -> dict[str, float]:
+        """See :class:`Follower`; on a terminal a row of its own shows how long it takes."""
+        watch = Progress(quiet=self.quiet)
+        watch.begin(f"  {len(self.val)} held-out images")
+        try:
+            return super().evaluate(weights)
+        finally:
+            watch.clear()
+
     def log(self, record: dict[str, float]) -> None:
         """One line of ``metrics.jsonl``."""
         self.emit("metrics", record)

@@ -1,5 +1,6 @@
 """What a command says and prints, with and without ``--quiet`` and ``--json``, and how it ends."""
 
+import io
 import json
 import math
 import sys
@@ -92,6 +93,18 @@ def test_json_tells_a_fault_before_its_traceback(capsys):
         main(["--json", "break"])
     found = json.loads(capsys.readouterr().out)
     assert found["exit_code"] == 1 and found["error"] == {"kind": "fault", "message": "a fault"}
+
+
+def test_a_reader_that_goes_away_is_no_fault(monkeypatch, capsys):
+    class Gone(io.StringIO):
+        def write(self, text):
+            raise BrokenPipeError
+
+    monkeypatch.setattr(sys, "stdout", Gone())
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    with pytest.raises(SystemExit) as end, pytest.warns(UserWarning):
+        main(["--json"])
+    assert end.value.code == 0
 
 
 def test_help_is_no_document(capsys):

@@ -124,7 +124,10 @@ def make(options: Pretraining) -> str:
         "sources": material.sources,
         "curve": thinned(curve),
     }
-    return finish(options, made | {"provenance": provenance(device)})
+    bar.begin("accuracies for the record")
+    text = finish(options, made | {"provenance": provenance(device)})
+    bar.clear()
+    return text
 
 
 def finish(options: Pretraining, made: dict[str, Any]) -> str:
