@@ -19,7 +19,7 @@ from app.sidebar import sidebar
 VIEWS = Path(__file__).parent / "views"
 SKIP = """<a class="skip" href="#content">Skip to the page</a>
 <style>.skip:not(:focus){position:absolute;left:-100vw}</style>"""
-"""The first thing that the Tab key reaches; seen only then."""
+# The first thing that the Tab key reaches; seen only then. A docstring here would be printed.
 
 
 def folder_of_runs() -> Path:

@@ -141,9 +141,9 @@ def _large(pair: Pair, known: Mapping[str, Mapping[str, Picture]], ids: Sequence
             continue
         p = known[run][id]
         with st.container(horizontal=True, gap="medium"):
-            with st.container(width=616):
+            with st.container(width=608):
                 wall.cards({pair.name(i): _looks(p)})
-            with st.container(width=340):
+            with st.container(width=320):
                 figure = pictures.likeliest(p, pair.color(i), pair.choice.ground)
                 alt = f"Likeliest classes of the image at {pair.name(i)}, clean and attacked"
                 show.chart(figure, f"likeliest-{i}", alt)
@@ -172,12 +172,15 @@ def _looks(p: Picture) -> list[Shot]:
         Shot(p.magnified, f"perturbation × {strips.MAGNIFIED}", f"perturbation of {what}"),
         Shot(p.adv.pixels, "attacked", f"{what}, attacked", [(_mark(p.adv), "")]),
     ]
-    for word, seen in (("clean", p.clean), ("attacked", p.adv)):
-        alt = f"saliency of {what}, {word}"
-        shots.append(Shot(pictures.coloured(seen.saliency), f"saliency, {word}", alt))
+    sides = (("clean", p.clean), ("attacked", p.adv))
+    for word, seen in sides:
+        head = "saliency" if word == "clean" else "… attacked"
+        shots.append(Shot(pictures.coloured(seen.saliency), head, f"saliency of {what}, {word}"))
+    for word, seen in sides:
         if seen.attention is not None:
+            head = "attention" if word == "clean" else "… attacked"
             over = pictures.over(seen.pixels, seen.attention)
-            shots.append(Shot(over, f"attention, {word}", f"attention of {what}, {word}"))
+            shots.append(Shot(over, head, f"attention of {what}, {word}"))
     return shots
 
 
