@@ -17,9 +17,9 @@ from app.shell import Choice
 from app.sidebar import sidebar
 
 VIEWS = Path(__file__).parent / "views"
+# What the Tab key reaches first; seen only then. (Streamlit would draw a bare string here.)
 SKIP = """<a class="skip" href="#content">Skip to the page</a>
 <style>.skip:not(:focus){position:absolute;left:-100vw}</style>"""
-"""The first thing that the Tab key reaches; seen only then."""
 
 
 def folder_of_runs() -> Path:

@@ -1,5 +1,6 @@
 """Every page as Streamlit runs it, without a browser."""
 
+import ast
 import json
 import os
 import re
@@ -13,7 +14,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import shell
-from tests.app.conftest import evaluation, sees, specs, spectrum, write_run
+from tests.app.conftest import MAIN, evaluation, sees, specs, spectrum, write_run
 
 PAGES = (
     "overview",
@@ -220,6 +221,18 @@ def test_the_overview_warns_of_geometry_on_other_images(opened, runs):
     assert not app.exception
     (note,) = [w for w in notices(app) if "images of the others" in w]
     assert note.startswith("`hessian_spectrum`: grace") and "bbbbbb" in note
+
+
+@pytest.mark.parametrize(
+    "path", [MAIN, *(MAIN.parent / "views").glob("*.py")], ids=lambda p: p.stem
+)
+def test_no_script_has_a_bare_string_which_streamlit_would_draw(path):
+    bare = [
+        node.lineno
+        for node in ast.parse(path.read_text()).body[1:]
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    ]
+    assert not bare
 
 
 CONTROLS = {

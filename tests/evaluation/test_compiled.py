@@ -106,5 +106,5 @@ def test_the_flag_reaches_the_attack_and_a_missing_compiler_is_told(tmp_path, ca
     evaluate.main([str(run), "--device", "cpu", "--fresh", "--compile", "attack", *flags])
     (line,) = [x for x in capsys.readouterr().err.splitlines() if "--compile" in x]
     assert line == (
-        "--compile attack: going on without: torch.compile failed: Failed to find a C compiler"
+        "warning: --compile attack: going on without: torch.compile failed: Failed to find a C compiler"
     )
