@@ -173,7 +173,7 @@ def status(
     st.dataframe(frame, hide_index=True, alt="State of the chosen runs")
     st.caption(
         "Loss: mean over the last fifth of the log, at least 4 records, and its change from as many "
-        "before with Welch's 95 % interval, as if records were independent. HeldOut out: best and last check; "
+        "before with Welch's 95 % interval, as if records were independent. Held out: best and last check; "
         "the change with Newcombe's interval, widened for all checks that could have been the best."
     )
 
