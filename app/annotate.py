@@ -8,8 +8,7 @@ import streamlit as st
 
 from app.shell import text
 from app.store import Entry
-from grace_geom.errors import UserError
-from grace_geom.records import HIDDEN, RunNotes, inside
+from grace_geom.records import HIDDEN, RecordError, RunNotes, inside
 
 
 def save(root: Path, entry: Entry, notes: RunNotes) -> str:
@@ -21,7 +20,7 @@ def save(root: Path, entry: Entry, notes: RunNotes) -> str:
         return f"{entry.id}: a link that leads out of the folder of runs: nothing is written there"
     try:
         notes.save(entry.path)
-    except UserError as error:
+    except RecordError as error:
         return str(error).replace(f"{root}/", "")
     return ""
 
@@ -60,7 +59,7 @@ def _tagged(root: Path, entries: Sequence[Entry], tag: str, adding: bool) -> Non
         others = tuple(t for t in e.notes.tags if t != tag)
         try:
             notes = replace(e.notes, tags=(*others, tag) if adding else others)
-        except UserError as error:
+        except RecordError as error:
             refused.append(str(error))
             break
         if said := save(root, e, notes) if notes != e.notes else "":
@@ -84,7 +83,7 @@ def one(root: Path, entry: Entry) -> None:
             return
     try:
         said = save(root, entry, RunNotes(tuple(dict.fromkeys(tags.split())), note, name.strip()))
-    except UserError as error:
+    except RecordError as error:
         said = str(error)
     if said:
         st.warning(text(said))

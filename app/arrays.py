@@ -20,7 +20,8 @@ FORMS = {
     },
     "feature_stability": {
         "pca_share": "3+", "pca/.*": "? 3+", "class_names": "text",
-        "(gram_volume|cos_id_adv|cos_adv_awp)": "?", "pca_label/(.*)": "?",
+        "(gram_volume|cos_id_adv|cos_adv_awp)": "?", "pca_label/(.*)": "?", "pca_index/.*": "?",
+        "umap/.*": "? 2",
     },
     "anisotropy": {"features/(layers|sets)": "text", "features/.*/spectrum/.*": "?"},
     "parameter_drift": {"blocks": "text b", "singular_values": "b ?"},

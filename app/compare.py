@@ -4,6 +4,7 @@ be compared.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from app import paired
@@ -179,6 +180,11 @@ def delta(entry: Entry, baseline: Entry | None, column: str) -> float | None:
 
 def incomparable(entry: Entry, other: Entry, suites: Sequence[str]) -> str:
     """Why the numbers of two runs may not be set against each other; empty where they may."""
+    return _incomparable(entry, other, tuple(suites))
+
+
+@lru_cache(maxsize=4096)
+def _incomparable(entry: Entry, other: Entry, suites: tuple[str, ...]) -> str:
     ours, theirs = questions(entry.accuracies), questions(other.accuracies)
     for suite in suites:
         mine = {key: a for key, a in ours.items() if key[0] == suite}
@@ -243,6 +249,11 @@ def differing(entries: Sequence[Entry]) -> dict[str, dict[str, Any]]:
 
     A zero-shot run records defaults of the training that it never did.
     """
+    return {run: dict(known) for run, known in _differing(tuple(entries)).items()}
+
+
+@lru_cache(maxsize=256)
+def _differing(entries: tuple[Entry, ...]) -> dict[str, dict[str, Any]]:
     flat = {}
     for e in entries:
         known = {k: v for k, v in settings(e).items() if k not in _PLACES}

@@ -21,4 +21,4 @@ def details(said: Mapping[str, str]) -> None:
 
 def heading(title: str, meaning: str = "") -> None:
     """A heading that leaves room beside it for a control; call it inside a horizontal container."""
-    st.subheader(title, anchor=False, help=meaning or None, width="content")
+    st.header(title, anchor=False, help=meaning or None, width="content")

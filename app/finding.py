@@ -27,22 +27,27 @@ def find(known: Mapping[str, Entry]) -> list[str]:
     asked = st.text_input(
         "Find runs", key="find", placeholder="method=grace eps>4/255", help=HELP
     )  # fmt: skip
-    runs = {run: facts.facts(e) for run, e in known.items()}
-    there = list(runs)
-    try:
-        terms = query.parse(asked)
-        there = query.matching(terms, runs)
-        if not query.asks_for(terms, HIDDEN):
-            there = [run for run in there if not known[run].notes.hidden]
-    except QueryError as error:
-        st.warning(text(str(error)))
-        asked = ""
-    _built(runs)
+    there = [run for run, e in known.items() if not e.notes.hidden]
+    if asked.strip():  # without a query no settings are read
+        there = _meant(asked, known)
+    _built(known)
     if asked.strip():
         _offer(there, len(known))
-    elif hidden := sum(e.notes.hidden for e in known.values()):
-        st.caption(f"{hidden} hidden; tag:{HIDDEN} finds them.")
+    elif len(there) < len(known):
+        st.caption(f"{len(known) - len(there)} hidden; tag:{HIDDEN} finds them.")
     return there
+
+
+def _meant(asked: str, known: Mapping[str, Entry]) -> list[str]:
+    try:
+        terms = query.parse(asked)
+        there = query.matching(terms, {run: facts.facts(e) for run, e in known.items()})
+    except QueryError as error:
+        st.warning(text(str(error)))
+        return list(known)
+    if query.asks_for(terms, HIDDEN):
+        return there
+    return [run for run in there if not known[run].notes.hidden]
 
 
 def _offer(there: list[str], of: int) -> None:
@@ -58,16 +63,21 @@ def _offer(there: list[str], of: int) -> None:
     )
 
 
-def _built(runs: Mapping[str, Mapping[str, object]]) -> None:
+@st.fragment
+def _built(known: Mapping[str, Entry]) -> None:
     """A setting and its values by clicking: adds a term to the query."""
-    with st.popover("Filter by a setting", width="stretch", key="find_build"):
-        named = dict.fromkeys(key for known in runs.values() for key in known)
+    place = st.popover("Filter by a setting", width="stretch", key="find_build", on_change="rerun")
+    if not place.open:  # what it offers is read from the settings of every run
+        return
+    runs = [facts.facts(e) for e in known.values()]
+    with place:
+        named = dict.fromkeys(key for facts_of in runs for key in facts_of)
         keys = [k for k in FIRST if k in named] + sorted(
             (k for k in named if k not in FIRST and k not in ("id", "name", "note")),
             key=natural.key,
         )
         field = st.selectbox("Setting", keys, key="find_field", filter_mode="contains")
-        values = {v for known in runs.values() for v in _values(known.get(field))}
+        values = {v for facts_of in runs for v in _values(facts_of.get(field))}
         chosen = st.multiselect(
             "Values", sorted(values, key=natural.key)[:MOST_VALUES], key="find_values",
             filter_mode="contains", accept_new_options=True,
@@ -78,7 +88,8 @@ def _built(runs: Mapping[str, Mapping[str, object]]) -> None:
             st.session_state["find"] = f"{st.session_state['find']} {term}".strip()
             st.session_state["find_values"] = []
 
-        st.button("Add to the query", key="find_add", on_click=add, disabled=not chosen)
+        if st.button("Add to the query", key="find_add", on_click=add, disabled=not chosen):
+            st.rerun()
 
 
 def _values(value: object) -> list[str]:

@@ -37,6 +37,12 @@ def to_be_read() -> bool:
     return back or "runs" not in st.session_state
 
 
+def in_fragment() -> bool:
+    """Whether only a fragment is run again, not the page."""
+    context = get_script_run_ctx()
+    return context is not None and bool(context.fragment_ids_this_run)
+
+
 def of(key: str) -> list[str]:
     """Values of a key; none where the link does not have it."""
     return [value for value in st.query_params.get_all(key) if value]

@@ -17,6 +17,9 @@ from app.shell import Choice
 from app.sidebar import sidebar
 
 VIEWS = Path(__file__).parent / "views"
+SKIP = """<a class="skip" href="#content">Skip to the page</a>
+<style>.skip:not(:focus){position:absolute;left:-100vw}</style>"""
+"""The first thing that the Tab key reaches; seen only then."""
 
 
 def folder_of_runs() -> Path:
@@ -71,7 +74,7 @@ def draw(page: StreamlitPage, pages: Sequence[StreamlitPage], root: Path) -> Non
     choice = sidebar(root)
     st.set_page_config(page_title=title(page, root, choice))
     with links:
-        st.html('<a href="#content">Skip to the page</a>')
+        st.html(SKIP)
         for other in pages:  # a link opened elsewhere shows the same runs
             st.page_link(other, query_params=link.shared(), width="stretch")
     if choice is None:

@@ -151,7 +151,7 @@ def answer(pair: Pair) -> str:
     if most > 0:
         where = f" It gains most on **{text(found.names[top])}** ({most:+d} of {found.n[top]})."
     return (
-        f"{text(title(a))}, {a.n} images: {lead}{other} alone is right on **{found.only_b.sum()}**, "
+        f"On {text(title(a))}, {a.n} images: {lead}{other} alone is right on **{found.only_b.sum()}**, "
         f"{one} alone on **{found.only_a.sum()}**, both on {found.both.sum()}.{where}"
     )
 

@@ -7,6 +7,7 @@ be clear although the two intervals overlap.
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 from app.store import Entry
 from grace_geom.records import Accuracy, image_difference, seeds_difference
@@ -38,6 +39,7 @@ class Gap:
         return self.p < LEVEL and self.low > 0
 
 
+@lru_cache(maxsize=4096)
 def gap(a: Entry, b: Entry, column: str) -> Gap | None:
     """``a - b`` in a column, paired; ``None`` where the two have nothing to be paired by.
 

@@ -4,6 +4,7 @@ entry with the interval of a study's table, over runs and images.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from app import compare
@@ -31,13 +32,22 @@ def grouped(
         Entries in the order of their first runs, and sentences that say which runs were not taken
         together, and why.
     """
+    found, remarks = _grouped(tuple(entries), tuple(over))
+    return found, list(remarks)
+
+
+@lru_cache(maxsize=64)
+def _grouped(
+    entries: tuple[Entry, ...], over: tuple[str, ...]
+) -> tuple[tuple[Entry, ...], tuple[str, ...]]:
     if not over:
-        return tuple(entries), []
+        return entries, ()
     labels = _labels(entries, over)
     families: dict[str, list[Entry]] = {}
     for entry in entries:
         families.setdefault(labels[entry.id], []).append(entry)
-    found, remarks = [], []
+    found: list[Entry] = []
+    remarks: list[str] = []
     for label, members in families.items():
         evaluated, copies = _distinct([e for e in members if e.evaluation], over)
         reason = _apart(evaluated, over)
@@ -47,7 +57,7 @@ def grouped(
             remarks += [f"{label}: {reason}"] if reason else []
             continue
         found += [_mean(label, evaluated), *(e for e in members if e not in evaluated)]
-    return tuple(found), remarks
+    return tuple(found), tuple(remarks)
 
 
 def family(entry: Entry) -> str:

@@ -6,6 +6,7 @@ import base64
 import html
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -56,7 +57,7 @@ def figure(
         return
     chart(fig, key, alt)
     st.caption(caption)
-    downloads(_exhibit({"": fig}, alt, caption), key, table)
+    downloads(exhibit({"": fig}, alt, caption), key, table)
 
 
 def panels(
@@ -84,7 +85,7 @@ def panels(
                 st.markdown(f"**{text(title)}**")
                 chart(fig, f"{key}-{i}", f"{alt}: {title}")
     st.caption(caption)
-    downloads(_exhibit(drawn, alt, caption), key, table)
+    downloads(exhibit(drawn, alt, caption), key, table)
 
 
 def legend(runs: Sequence[str], names: Legend) -> None:
@@ -135,16 +136,26 @@ def chart(fig: go.Figure, key: str, alt: str) -> None:
     st.plotly_chart(fig, theme=None, key=f"figure-{key}", config=config, alt=alt)
 
 
-def _exhibit(drawn: Mapping[str, go.Figure], alt: str, caption: str) -> Exhibit:
+def selectable(fig: go.Figure, key: str, alt: str) -> list[list[Any]]:
+    """A scatter whose points can be selected. Returns the ``customdata`` of those that are."""
+    config = {"displaylogo": False, "displayModeBar": "hover"}
+    event = st.plotly_chart(
+        fig, theme=None, key=f"figure-{key}", config=config, alt=alt, on_select="rerun"
+    )
+    return [list(p["customdata"]) for p in event.selection.points if "customdata" in p]
+
+
+def exhibit(drawn: Mapping[str, go.Figure], alt: str, caption: str) -> Exhibit:
+    """Panels as a figure that can be taken along: title -> figure."""
     return Exhibit(drawn, chosen().legend, alt.partition(",")[0], paper.plain(caption), alt)
 
 
-def downloads(exhibit: Exhibit | None, key: str, table: pd.DataFrame) -> None:
+def downloads(whole: Exhibit | None, key: str, table: pd.DataFrame) -> None:
     """The numbers as CSV, the figure as files. Each is made when it is asked for."""
     with st.container(horizontal=True, gap="small"):
         _file("Data (CSV)", lambda: table.to_csv(index=False), f"{key}.csv", "text/csv")
-        if exhibit is not None and exhibit.panels:
-            _menu(exhibit, key, table)
+        if whole is not None and whole.panels:
+            _menu(whole, key, table)
 
 
 def _file(

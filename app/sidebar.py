@@ -61,7 +61,7 @@ def _listing(root: Path, stamp: str) -> store.Listing:
 @st.fragment(run_every=LOOKS_AGAIN)
 def _watch(root: Path, seen: str) -> None:
     """Draw the page again when something came below the root, and only then."""
-    if store.listing_stamp(root) != seen:
+    if link.in_fragment() and store.listing_stamp(root) != seen:
         st.rerun()
 
 

@@ -13,6 +13,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from app.arrays import misfits
+from app.columns import Columns
 from app.logs import Lines, read_lines
 from grace_geom.records import (
     NOTES_FILE,
@@ -28,7 +29,6 @@ from grace_geom.records import (
     inside,
     read_run,
     read_settings,
-    summarise,
 )
 
 LOG = logging.getLogger("grace_geom.app")
@@ -42,9 +42,10 @@ changed.
 ABSENT: Stamp = (0, 0, 0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Entry:
-    """One run, as far as it can be read.
+    """One run, as far as it can be read. A run that changes is another entry, so what was computed
+    from one is kept by it.
 
     Attributes:
         id: Its path below the root, with ``/``; what a link names.
@@ -190,10 +191,11 @@ def _entry(folder: Path, root: Path, real: str, stamps: tuple[tuple[str, Stamp],
         )
     run = read_run(folder, root)
     problems = [_relative(problem, root) for problem in run.problems]
-    evaluation, estimates = run.evaluation, {}
+    evaluation = run.evaluation
+    estimates: Mapping[str, Estimate | None] = {}
     if evaluation is not None:
         try:
-            estimates = summarise(evaluation.accuracies)
+            estimates = Columns(evaluation.accuracies)
         except RecordError as error:
             evaluation = None
             problems.append(f"eval.json: {error}")

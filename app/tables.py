@@ -4,7 +4,7 @@ CSV, Markdown or LaTeX.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -17,6 +17,8 @@ from grace_geom.records import Estimate, attack_text, headline_attack
 from grace_geom.records.printed import Cell, Figure, Printed
 
 PAPER = ("OOD'", "Adv'")
+MOST_ROWS, ROW = 9, 30
+"""Rows that are seen at once, and pixels of each where there are more: figures stay in sight."""
 HELP = {
     "HM": "Harmonic mean of ID, OOD and Adv: low if any of the three is low.",
     "ID": "Accuracy on test images like those it was trained on.",
@@ -239,17 +241,18 @@ def draw(
         for i, name in enumerate(table.heads)
         if numeric[i]
     }
-    height: Literal["content", "auto"] = "content" if len(frame) <= 25 else "auto"
+    long = len(frame) > MOST_ROWS
     st.dataframe(
-        _styled(frame, table, colors or {}), hide_index=True, column_config=config, height=height,
-        placeholder="\u2013", alt=alt,
+        _styled(frame, table, colors or {}), hide_index=True, column_config=config,
+        height=ROW * (MOST_ROWS + 1) + ROW // 2 if long else "content",
+        row_height=ROW if long else None, placeholder="\u2013", alt=alt,
     )  # fmt: skip
 
 
 def _width(head: str, cells: Sequence[Cell]) -> int:
     """Pixels that a column needs: Streamlit measures numbers as if none was bold."""
-    written = [len(cell.short()) for cell in cells if isinstance(cell, Figure)]
-    return max(64, 16 + 7 * max([len(head), *written]))
+    written = [round(17 + 5.8 * len(x.short())) for x in cells if isinstance(x, Figure)]
+    return max([64, round(20 + 6.6 * len(head)), *written])
 
 
 def _value(cell: Cell, numeric: bool) -> object:

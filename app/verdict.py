@@ -16,7 +16,7 @@ from grace_geom.records import number, wilson
 PARTS = 5
 """Into how many parts a log is cut: the last is compared with the one before."""
 LEAST = 4
-"""Records of a part, at least."""
+"""Records of a part, at least: a short log has larger parts."""
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -28,10 +28,10 @@ class Trend:
     Attributes:
         kind: ``falls``, ``level`` (not clearly either), ``rises``, ``broken`` (the newest record is
             NaN or infinite) or ``short`` (too few records).
-        last: Mean over the last fifth of the records; NaN where there are too few.
-        change: Less the mean over the fifth before.
+        last: Mean over the last records, a fifth of the log or four; NaN where there are too few.
+        change: Less the mean over as many before.
         low, high: Welch's 95 % interval of the change, as if records were independent.
-        n: Records of the last fifth.
+        n: How many the last records are.
     """
 
     kind: str
@@ -72,14 +72,14 @@ class Held:
 
 
 def trend(rows: Rows, key: str = "loss") -> Trend:
-    """How a logged loss ends: its last fifth against the fifth before."""
+    """How a logged loss ends: its last fifth, or four records, against as many before."""
     raw = [row[key] for row in rows if key in row]
     if raw and number(raw[-1]) is None:
         return Trend("broken")
     values = np.asarray(series(rows, key, most=10**9)[1])
-    size = len(values) // PARTS
-    if size < LEAST:
-        return Trend("short", n=size)
+    size = max(len(values) // PARTS, LEAST)
+    if 2 * size > len(values):
+        return Trend("short")
     before, last = values[-2 * size : -size], values[-size:]
     change = float(last.mean() - before.mean())
     low, high = _welch(last, before)
@@ -180,10 +180,10 @@ def _states(names: Mapping[str, str], states: Mapping[str, str]) -> str:
 
 
 _TRENDS = {
-    "broken": "is NaN or infinite at the end of",
-    "rises": "rises at the end of",
-    "falls": "still falls at the end of",
-    "level": "is level at the end of",
+    "broken": "is NaN or infinite in",
+    "rises": "rises in",
+    "falls": "still falls in",
+    "level": "does not clearly change any more in",
     "short": "has too few records for a verdict in",
 }
 
@@ -200,14 +200,14 @@ def _losses(names: Mapping[str, str], trends: Mapping[str, Trend]) -> str:
         numbers = ""
         if len(runs) == 1 and one.n >= LEAST:
             numbers = (
-                f" ({one.last:.3g} over the last fifth of the log, {_signed(one.change)} "
-                f"[{_signed(one.low)}, {_signed(one.high)}] against the fifth before)"
+                f" ({one.last:.3g} over its last {one.n} records, {_signed(one.change)} "
+                f"[{_signed(one.low)}, {_signed(one.high)}] against the {one.n} before)"
             )
         elif kind in ("falls", "rises"):
             shares = sorted(abs(t.change / (t.last - t.change)) for t in map(trends.get, runs) if t)
-            numbers = f" (by {100 * shares[0]:.2g} to {100 * shares[-1]:.2g} % a fifth of the log)"
+            numbers = f" (by {100 * shares[0]:.2g} to {100 * shares[-1]:.2g} % at the last)"
         said.append(f"{words} {who}{numbers}")
-    return "the loss " + ", ".join(said)
+    return "at its end, the loss " + ", ".join(said)
 
 
 def _signed(value: float, form: str = ".2g") -> str:
@@ -219,7 +219,7 @@ def _checks(
 ) -> str:
     what = "held-out accuracy" + (" under PGD" if attacked else " (`--val-pgd` 0: no attack)")
     if not checks:
-        return "held-out accuracy was checked too rarely to say whether it fell"
+        return "held-out accuracy was not checked twice (`--eval-every`), so it says nothing"
     fell = [run for run, found in checks.items() if found.fell]
     of = "" if len(checks) == trained else f" of {len(checks)} that were checked"
     if not fell:

@@ -12,6 +12,9 @@ from grace_geom.plots.strips import data_uri
 LEAST = 96
 """Pixels of the screen that a picture takes at least."""
 
+GAP = 6
+"""Pixels between two pictures."""
+
 
 @dataclass(frozen=True)
 class Shot:
@@ -40,7 +43,7 @@ def cards(shown: Mapping[str, Sequence[Shot]], least: int = LEAST) -> None:
     if not shown:
         return
     first = next(iter(shown.values()))
-    wide = max(_width(shot.pixels, least) for shot in first) * len(first) + 10 * (len(first) + 1)
+    wide = max(_width(shot.pixels, least) for shot in first) * len(first) + GAP * len(first)
     grid = f"grid-template-columns:repeat(auto-fill,minmax(min(100%,{wide}px),1fr))"
     body = "".join(_card(title, shots, least) for title, shots in shown.items())
     st.html(f'<div style="display:grid;{grid};gap:0.9rem 1.2rem;font-size:0.82rem">{body}</div>')
@@ -49,7 +52,7 @@ def cards(shown: Mapping[str, Sequence[Shot]], least: int = LEAST) -> None:
 def _card(title: str, shots: Sequence[Shot], least: int) -> str:
     body = "".join(_figure(shot, least) for shot in shots)
     head = f'<div style="font-weight:600;margin-bottom:0.15rem">{html.escape(title)}</div>'
-    return f'<div>{head}<div style="display:flex;flex-wrap:wrap;gap:8px">{body}</div></div>'
+    return f'<div>{head}<div style="display:flex;flex-wrap:wrap;gap:{GAP}px">{body}</div></div>'
 
 
 def _figure(shot: Shot, least: int) -> str:

@@ -88,7 +88,7 @@ RHO = (
 def geometry(choice: Choice, shown: list[Entry], found: Reasons) -> None:
     """Measured numbers of weights, features and curvature beside the accuracies that they go
     with."""
-    st.subheader("Why? What the geometry says", anchor=False)
+    st.header("Why? What the geometry says", anchor=False)
     if found.known:
         rows = [
             {"run": run, "number": link.number, "value": v, "beside": link.column}
@@ -103,6 +103,7 @@ def geometry(choice: Choice, shown: list[Entry], found: Reasons) -> None:
             "Scatter of a geometric number against an accuracy, one labelled point a run",
             "A geometric number against an accuracy; bars are 95 % intervals of the accuracy.",
             pd.DataFrame(rows),
+            304 if len(found.known) == 3 else 464,  # whole rows on a wide page
         )
         _in_words(choice, shown, found)
     bound(choice, shown)

@@ -30,7 +30,7 @@ BUDGETS = {
     "loader": 40,
     "waits": 40,
     "deterministic": 40,
-    "gpu_tests": 60,
+    "gpu_tests": 100,
 }
 """Seconds that each part may take, start included; names of functions in ``gpu_parts``."""
 

@@ -104,7 +104,7 @@ def density(choice: Choice, found: list[Finding]) -> None:
 
 def numbers(choice: Choice, found: list[Finding]) -> None:
     """Four numbers, each a dot plot."""
-    st.subheader("Four numbers", anchor=False)
+    st.header("Four numbers", anchor=False)
     drawn = {
         title: fig for key, title, _ in NUMBERS
         if (fig := panels.measures(found, choice.legend, key, title)) is not None
@@ -130,7 +130,7 @@ def numbers(choice: Choice, found: list[Finding]) -> None:
 
 def matrices(choice: Choice, found: list[Finding]) -> None:
     """Curvature matrix by matrix."""
-    st.subheader("Curvature of each matrix", anchor=False)
+    st.header("Curvature of each matrix", anchor=False)
     drawn = curvature.by_block(found, choice.legend, "kappa")
     if not drawn:
         st.info("No curvature by matrix on record.")

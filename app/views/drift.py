@@ -139,7 +139,7 @@ def heat_maps(choice: Choice, found: list[Finding], sets: list[str]) -> None:
 
 def centroids(choice: Choice) -> None:
     """Where the classes' mean features went."""
-    st.subheader("Class centroids", anchor=False)
+    st.header("Class centroids", anchor=False)
     found = measured(choice, "feature_stability")
     sets = layers.order([s for f in found for s in f.names("centroid_cosine") if choice.keeps(s)])
     points = layers.points(found, "centroid_cosine", sets)

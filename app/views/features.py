@@ -1,14 +1,20 @@
 """Do features collapse or deform?"""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 import streamlit as st
 
-from app import shell, show
+from app import collapse, shell, show, store, wall
 from app.measured import attack_of, how, intervals, measured, values_table
-from app.shell import Choice
-from grace_geom.plots import features, layers, panels
+from app.shell import Choice, text
+from app.wall import Shot
+from grace_geom.plots import clouds, features, layers, panels, pictures
 from grace_geom.plots.palette import of_sets
+from grace_geom.plots.pictures import Picture
 from grace_geom.records import Finding
 
 MOST_SCENES = 6  # three-dimensional panels at a time: browsers keep few of them alive
@@ -34,76 +40,186 @@ MEASURES = {
 
 
 def main() -> None:
-    """Clouds, spectra, numbers by layer, histograms."""
+    """Answer, clouds, numbers of images, dimension, numbers by layer."""
     choice = shell.page("Do features collapse or deform?")
     found = measured(choice, "feature_stability", ("rho", "rank", "awp_batch"))
-    if found:
-        clouds(choice, found)
-        histograms(choice, found)
-        dimensions(choice, found)
-    st.subheader("Layer by layer", anchor=False)
     spread = measured(choice, "anisotropy", flags="--parts features")
     spread = [f for f in spread if f.array("features/layers") is not None]
+    shell.answer(collapse.sentence(choice, found, spread))
+    if found:
+        over_id(choice, found)
+        per_image(choice, found)
+        dimensions(choice, found)
     if spread:
+        st.header("Layer by layer", anchor=False)
         by_layer(choice, spread)
 
 
-def clouds(choice: Choice, found: list[Finding]) -> None:
-    """Principal components."""
-    st.subheader("ID, shifted and attacked images on the principal axes of ID", anchor=False)
-    solid = (
-        st.segmented_control(
-            "Dimensions",
-            ["2-D", "3-D"],
-            default="2-D",
-            key="cloud-kind",
-            required=True,
-            label_visibility="collapsed",
-        )
-        == "3-D"
-    )
-    sets = [s for s in features.sets_of(found) if s == "id" or choice.keeps(s)]
-    shown = found
-    if solid and len(found) > MOST_SCENES:
-        st.caption(f"The first {MOST_SCENES} runs: choose others in the sidebar.")
+@st.fragment  # a selected point draws the clouds again, not the page
+def over_id(choice: Choice, found: list[Finding]) -> None:
+    """Every distribution over ID: a row a distribution, a panel a run."""
+    others = [s for s in clouds.sets_of(found) if s != "id" and choice.keeps(s)]
+    if not others:
+        st.info("No distribution beside ID on record for this choice.")
+        return
+    sets, kind, solid = _controls(found, others)
+    colors = of_sets(clouds.sets_of(found), choice.ground)
+    show.swatches({layers.title(s): colors[s] for s in ("id", *sets)})
+    table = _points_table(found, ("id", *sets), kind)
+    if solid:
         shown = found[:MOST_SCENES]
-    colors = of_sets(features.sets_of(found), choice.ground)
-    show.swatches({layers.title(s): colors[s] for s in sets})
-    table = pd.DataFrame(
-        [
-            {
-                "run": f.run,
-                "distribution": s,
-                "pc1": float(p[0]),
-                "pc2": float(p[1]),
-                "pc3": float(p[2]),
-                "label": int(y),
-            }
-            for f in shown
-            for s in sets
-            if (a := f.array(f"pca/{s}")) is not None
-            for p, y in zip(a, f.array(f"pca_label/{s}"), strict=True)
-        ]
+        if len(found) > MOST_SCENES:
+            st.caption(f"The first {MOST_SCENES} runs: choose others in the sidebar.")
+        drawn = clouds.clouds(shown, choice.legend, ["id", *sets], solid=True)
+        alt = "Scatter of three principal components of image features"
+        show.panels(drawn, "cloud-3d", alt, _how(found, kind), table)
+        return
+    pictured = {f.run: pictures.pictures(f) for f in _galleries(choice)}
+    chosen: list[tuple[str, str, int]] = []
+    over: dict[str, go.Figure] = {}
+    for s in sets:
+        with st.container(horizontal=True, gap="medium"):
+            for f in found:
+                figure = _cloud(choice, found, f, s, kind, pictured.get(f.run, {}))
+                if figure is not None:
+                    over[f"{choice.names[f.run]}, {layers.brief(s)}: {_cosine(f, s)}"] = figure
+                    chosen += _panel(choice, figure, f, s, kind)
+    _selected(choice, pictured, chosen)
+    st.caption(_how(found, kind))
+    alt = "Features of every run, each distribution over that of ID in grey"
+    show.downloads(show.exhibit(over, alt, _how(found, kind)), f"cloud-{kind}", table)
+
+
+def _controls(found: list[Finding], others: list[str]) -> tuple[list[str], clouds.Kind, bool]:
+    """Distributions, coordinates and axes."""
+    few = others if len(found) <= 3 else others[-1:]
+    mapped = any(f.array("umap/id") is not None for f in found)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        names = {layers.brief(s): s for s in others}
+        sets = st.pills(
+            "Over ID, in grey", list(names), selection_mode="multi", key="features_over",
+            default=[layers.brief(s) for s in few], bind="query-params",
+        )  # fmt: skip
+        ways = ["PCA, 2-D", "PCA, 3-D", *(["UMAP"] if mapped else [])]
+        way = st.segmented_control(
+            "Coordinates", ways, default=ways[0], key="features_axes", required=True,
+            bind="query-params",
+        )  # fmt: skip
+    chosen = [names[name] for name in sets] or few
+    return [s for s in others if s in chosen], "umap" if way == "UMAP" else "pca", way == ways[1]
+
+
+def _galleries(choice: Choice) -> list[Finding]:
+    found, _ = store.findings("image_gallery", choice.single, choice.root)
+    return found
+
+
+def _cloud(
+    choice: Choice,
+    found: list[Finding],
+    f: Finding,
+    s: str,
+    kind: clouds.Kind,
+    known: Mapping[str, Picture],
+) -> go.Figure | None:
+    """One run's cloud of one distribution over ID; rings where the gallery has the image."""
+    if f.array(f"{kind}/{s}") is None:
+        return None
+    colors = of_sets(clouds.sets_of(found), choice.ground)
+    there = found if kind == "pca" else [f]  # two maps have no scale in common
+    ends = clouds.reach(there, ["id", s], kind)
+    places = {
+        name: {p.index for p in known.values() if p.set == ("id" if name == "adv" else name)}
+        for name in ("id", s)
+    }
+    pair = {name: colors[name] for name in ("id", s)}
+    return clouds.cloud(f, pair, choice.ground, ends, height=280, kind=kind, pictured=places)
+
+
+def _panel(
+    choice: Choice, figure: go.Figure, f: Finding, s: str, kind: clouds.Kind
+) -> list[tuple[str, str, int]]:
+    """Draw it. Returns the points that somebody selected: run, distribution, place in the
+    source.
+    """
+    with st.container(width=304, gap="small"):
+        name = choice.names[f.run]
+        st.markdown(f"**{text(name)}**, {text(layers.brief(s))}: {text(_cosine(f, s))}")
+        alt = f"Features of {name}, {layers.title(s)}, over those of ID in grey"
+        event = show.selectable(figure, f"cloud-{kind}-{s}-{f.run}", alt)
+    return [(f.run, str(of), int(place)) for of, place in event]
+
+
+def _cosine(f: Finding, s: str) -> str:
+    return clouds.cosine_of(f, s).replace("\N{NO-BREAK SPACE}", " ")
+
+
+def _selected(
+    choice: Choice,
+    known: Mapping[str, Mapping[str, Picture]],
+    chosen: Sequence[tuple[str, str, int]],
+) -> None:
+    """The images of the selected points, where the gallery has them."""
+    if not known:
+        st.caption("`analyses/image_gallery.py` on these runs adds pictures to the points.")
+        return
+    if not chosen:
+        st.caption("Points with a ring have a picture: select some by a click, a box or a lasso.")
+        return
+    shots: dict[str, list[Shot]] = {}
+    for run, name, place in dict.fromkeys(chosen):
+        of = "id" if name == "adv" else name
+        p = next((p for p in known[run].values() if (p.set, p.index) == (of, place)), None)
+        if p is not None:
+            seen = p.adv if name == "adv" else p.clean
+            mark = f"{'✓' if seen.right else '✗'} {seen.names[0]}"
+            head = f"{choice.names[run]}: {p.label}, no. {place}"
+            shot = Shot(seen.pixels, layers.brief(name), f"{p.label}, {layers.title(name)}")
+            shots.setdefault(head, []).append(replace(shot, lines=[(mark, "")]))
+    lost = len(dict.fromkeys(chosen)) - sum(len(row) for row in shots.values())
+    wall.cards(shots)
+    if lost:
+        st.caption(f"{lost} of the selected images are not in the gallery.")
+
+
+def _how(found: list[Finding], kind: clouds.Kind) -> str:
+    """What the coordinates are."""
+    s = found[0].result.settings
+    axes = (
+        "Unit features of the embedding on the first principal axes of each run's own ID features "
+        "(axes of two runs do not correspond, their scales do); share of the ID variance in "
+        "brackets;"
     )
-    show.panels(
-        features.clouds(shown, choice.legend, sets, solid),
-        f"cloud-{'3d' if solid else '2d'}",
-        "Scatter of principal components of image features, a colour a distribution",
-        how(
-            found,
-            "Unit features of the embedding on the first principal axes of each run's own ID "
-            f"features (axes of two runs do not correspond, their scales do); at most "
-            f"{features.MOST_POINTS} images a distribution. Share of the ID variance in brackets. "
-            "Under attack: "
-            f"{attack_of(found)};",
-        ),
-        table,
+    if kind == "umap":
+        axes = (
+            "Unit features of the embedding by UMAP, fitted to ID, the others placed in it: cosine "
+            f"distance, {s.get('umap_neighbours')} neighbours, min_dist 0.1, seed {s.get('seed')}; "
+            "distances between groups mean little, and two maps have nothing in common;"
+        )
+    many = f"At most {clouds.MOST_POINTS} images a distribution. Above a panel: mean cosine of "
+    return how(
+        found,
+        f"{axes} {many}class centroids to those of ID. Under attack: {attack_of(found)};",
+        intervals(found, "centroid_cosine"),
     )
 
 
-def histograms(choice: Choice, found: list[Finding]) -> None:
-    """Of images."""
-    st.subheader(
+def _points_table(found: list[Finding], sets: Sequence[str], kind: clouds.Kind) -> pd.DataFrame:
+    rows = []
+    for f in found:
+        for s in sets:
+            points, labels = f.array(f"{kind}/{s}"), f.array(f"pca_label/{s}")
+            if points is None or labels is None:
+                continue
+            for p, y in zip(points, labels, strict=True):
+                axes = {f"{kind}_{i}": float(v) for i, v in enumerate(p, 1)}
+                rows.append({"run": f.run, "distribution": s, **axes, "label": int(y)})
+    return pd.DataFrame(rows)
+
+
+def per_image(choice: Choice, found: list[Finding]) -> None:
+    """Numbers of single images, as cumulative shares."""
+    st.header(
         "Image by image",
         anchor=False,
         help="Gram volume: sqrt |det G| of the clean feature, the adversarial one, and the "
@@ -111,12 +227,6 @@ def histograms(choice: Choice, found: list[Finding]) -> None:
         "asks for.",
     )
     show.legend([f.run for f in found], choice.legend)
-    drawn = {
-        title: fig
-        for key, title in features.PER_IMAGE.items()
-        if (fig := features.histogram(found, choice.legend, key, title.split(" of ")[0]))
-        is not None
-    }
     table = pd.DataFrame(
         [
             {"run": f.run, "number": key, "image": i, "value": float(v)}
@@ -128,14 +238,15 @@ def histograms(choice: Choice, found: list[Finding]) -> None:
     )
     s = found[0].result.settings
     show.panels(
-        drawn,
+        features.per_image(found, choice.legend),
         "images",
-        "Histogram of a number of each image, one outline a run",
+        "Cumulative share of images below a number, one line a run with its band",
         how(
             found,
-            f"One number an image, 30 bins that the runs share. Adversarial: {attack_of(found)}. "
+            f"Share of images at or below a number. Adversarial: {attack_of(found)}. "
             f"AWP: weights perturbed at rank {s.get('rank')}, ‖Δ‖ = {s.get('rho')} ‖W‖ in every "
             "matrix;",
+            "Bands hold the whole line at 95 % (Dvoretzky-Kiefer-Wolfowitz).",
         ),
         table,
     )
@@ -143,7 +254,7 @@ def histograms(choice: Choice, found: list[Finding]) -> None:
 
 def dimensions(choice: Choice, found: list[Finding]) -> None:
     """Intrinsic dimension of each distribution."""
-    st.subheader("Intrinsic dimension of the embedding", anchor=False)
+    st.header("Intrinsic dimension of the embedding", anchor=False)
     sets = [s for s in layers.order([n for f in found for n in f.names("lid")]) if choice.keeps(s)]
     drawn = {}
     for key, title in (("lid", "LID (Levina-Bickel, k = 20)"), ("two_nn", "TwoNN")):
@@ -185,8 +296,10 @@ def by_layer(choice: Choice, found: list[Finding]) -> None:
         "Number",
         list(there),
         format_func=lambda k: MEASURES[k][0],
-        key="anisotropy-number",
+        key="features_number",
         width=360,
+        bind="query-params",
+        filter_mode="contains",
     )
     at = features.layers_of(found)
     keys = [f"features/{s}/{key}/{layer}" for s in sets for layer in at]
@@ -201,10 +314,10 @@ def by_layer(choice: Choice, found: list[Finding]) -> None:
         ),
         values_table(found, keys),
     )
-    st.subheader("Eigenvalue decay", anchor=False)
+    st.header("Eigenvalue decay", anchor=False)
     layer = st.selectbox(
-        "Layer", at, index=len(at) - 1, format_func=layers.short, key="decay-layer", width=200,
-        help="emb: the embedding.",
+        "Layer", at, index=len(at) - 1, format_func=layers.short, key="features_layer", width=200,
+        bind="query-params", filter_mode="contains", help="emb: the embedding.",
     )  # fmt: skip
     table = pd.DataFrame([
         {"run": f.run, "distribution": s, "layer": layer, "i": i, "share": float(v)}

@@ -16,7 +16,7 @@ from grace_geom.plots.pictures import Picture, Seen
 from grace_geom.records import Finding, RecordError
 
 AT_FIRST = 12  # images before anybody has asked for all of them
-ONLY_FIRST, ONLY_SECOND, BOTH, NEITHER = "only the first", "only the second", "both", "neither"
+ONLY_FIRST, ONLY_SECOND, BOTH, NEITHER = "only Against", "only Run", "both", "neither"
 KINDS = ("all", "they differ", ONLY_FIRST, ONLY_SECOND, BOTH, NEITHER)
 
 
@@ -48,10 +48,9 @@ def _gallery(
         return
     kinds = {kind: [i for i in ids if _is(kind, pair, known, i)] for kind in KINDS}
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        titles = {kind: f"{_called(kind, pair)} ({len(kinds[kind])})" for kind in KINDS}
         there = [kind for kind in KINDS if kinds[kind] and (len(known) > 1 or kind == "all")]
         kind = st.selectbox(
-            "Who is right", there, key="images_right", format_func=titles.get, width=300,
+            "Who is right", there, key="images_right", width=200,
             bind="query-params", filter_mode="contains",
         )  # fmt: skip
         classes = sorted({next(iter(known.values()))[i].label for i in kinds[kind]})
@@ -71,8 +70,8 @@ def _gallery(
     wall.cards({_headed(_of(known, i)): _shots(pair, known, i) for i in shown})
     s = found[0].result.settings
     st.caption(
-        f"{len(ids)} images of this set, the same for every run: chosen by their digest (seed "
-        f"{shell.inline(s.get('seed'))}), one of each class in turn, half of them hard, that is "
+        f"{len(ids)} images of this set ({_counted(pair, kinds)}), the same for every run: chosen "
+        f"by their digest (seed {shell.inline(s.get('seed'))}), one of each class in turn, half of them hard, that is "
         "wrong for the pretrained model, where there are so many. So their shares are no "
         f"accuracies. Attacked by {attack_of(found)}, at each run on its own. Numbers: margin, the "
         "logit of the label less the best other; ✓ right, ✗ wrong."
@@ -98,10 +97,13 @@ def _is(kind: str, pair: Pair, known: Mapping[str, Mapping[str, Picture]], id: s
     }[kind]  # fmt: skip
 
 
-def _called(kind: str, pair: Pair) -> str:
-    names = [pair.name(i) for i in range(len(pair.runs))]
+def _counted(pair: Pair, kinds: Mapping[str, Sequence[str]]) -> str:
+    """How many images are of each kind, in words."""
+    names = [text(pair.name(i)) for i in range(len(pair.runs))]
     named = {ONLY_FIRST: f"only {names[0]}", ONLY_SECOND: f"only {names[-1]}"}
-    return named.get(kind, kind)
+    right = (ONLY_FIRST, ONLY_SECOND, BOTH, NEITHER)
+    counts = [f"{named.get(kind, kind)} {len(kinds[kind])}" for kind in right if kinds[kind]]
+    return f"right {'attacked' if pair.attacked else 'clean'}: {', '.join(counts)}"
 
 
 def _mark(seen: Seen) -> str:
@@ -127,7 +129,7 @@ def _shots(pair: Pair, known: Mapping[str, Mapping[str, Picture]], id: str) -> l
 
 def _large(pair: Pair, known: Mapping[str, Mapping[str, Picture]], ids: Sequence[str]) -> None:
     """One image: perturbation, saliency, attention and the likeliest classes, a run a row."""
-    st.subheader("One image: where does each checkpoint look?", anchor=False)
+    st.header("One image: where does each checkpoint look?", anchor=False)
     if not ids:
         return
     id = st.selectbox(
@@ -187,10 +189,8 @@ def _turned(choice: Choice) -> None:
         if shown:
             st.markdown(f"Images that the attack turned at **{text(choice.names[f.run])}**")
             shots = {
-                f"{before} → {after}": [
-                    Shot(strips.enlarged(x), "", f"{before}, taken for {after}")
-                ]
-                for x, before, after in shown
+                f"{i}. {before} → {after}": [Shot(x, "", f"{before}, attacked: taken for {after}")]
+                for i, (x, before, after) in enumerate(shown, 1)
             }
             wall.cards(shots, least=200)
     if found:
@@ -204,7 +204,7 @@ def _by_class(pair: Pair) -> None:
     """Classes on which one of two gains."""
     if len(pair.asked) < 2:
         return
-    st.subheader("Class by class: who is right alone?", anchor=False)
+    st.header("Class by class: who is right alone?", anchor=False)
     try:
         found = confusion.split(*pair.asked)
     except RecordError as why:
@@ -238,7 +238,7 @@ def _confusion(pair: Pair) -> None:
     """What classes are taken for."""
     if not pair.asked:
         return
-    st.subheader("What is taken for what?", anchor=False)
+    st.header("What is taken for what?", anchor=False)
     named = list(zip(pair.ids, pair.asked, strict=True))
     try:
         drawn = confusion.matrices(named, pair.choice.legend)

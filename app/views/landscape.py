@@ -1,6 +1,5 @@
 """How does the loss look around it?"""
 
-import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -19,6 +18,11 @@ MEANINGS = {
     "line is the checkpoint. Choose distributions in the sidebar to see the OOD sets one by one.",
     "Contours": "Both directions are filter-normalised and the same for every run; levels, axes and "
     "colours are shared, and the highest 2 % share one colour. The cross is the checkpoint.",
+}
+PLANES = {"contour": "Two random directions", "plane": "Through three checkpoints"}
+MEANT = {
+    "contour": "the same directions, levels and colours for all runs",
+    "plane": "the same levels and colours for all runs",
 }
 MOST_SCENES = 6  # three-dimensional panels at a time: browsers keep few of them alive
 
@@ -47,7 +51,7 @@ def main() -> None:
 
 def straight(choice: Choice, found: list[Finding]) -> None:
     """1-D slices, overlaid."""
-    st.subheader("Straight cuts through the loss", anchor=False)
+    st.header("Straight cuts through the loss", anchor=False)
     drawn = landscape.slices(found, choice.legend)
     rows = [
         {"run": f.run, "slice": kind, "distance": float(t), "loss": float(v)}
@@ -76,7 +80,7 @@ def straight(choice: Choice, found: list[Finding]) -> None:
 
 def line(choice: Choice, found: list[Finding]) -> None:
     """From the pretrained weights through the checkpoint and beyond."""
-    st.subheader("On the line from the pretrained weights through the checkpoint", anchor=False)
+    st.header("On the line from the pretrained weights through the checkpoint", anchor=False)
     names = list(
         dict.fromkeys(n for f in found for n in f.array_names("line") if n not in ("t", "id_loss"))
     )
@@ -108,35 +112,44 @@ def line(choice: Choice, found: list[Finding]) -> None:
 @st.fragment
 def plane(choice: Choice, found: list[Finding]) -> None:
     """2-D slices: contours, or surfaces for those who want them."""
-    there = [f for f in found if f.array("contour") is not None]
-    if not there:
-        st.subheader("Contours in the plane of two random directions", anchor=False)
-        st.info("Measured without --slices contour.")
+    planes = [key for key in PLANES if any(f.array(key) is not None for f in found)]
+    if not planes:
+        st.header("Contours", anchor=False)
+        st.info("Measured without --slices contour or plane.")
         return
     with st.container(horizontal=True, vertical_alignment="center"):
-        heading("Contours in the plane of two random directions")
+        heading("Contours")
+        key = str(
+            st.segmented_control(
+                "Plane", planes, default=planes[0], format_func=PLANES.__getitem__,
+                key="landscape_plane", bind="query-params", required=True, width="content",
+                label_visibility="collapsed",
+            )
+        )  # fmt: skip
         solid = st.toggle(
             "As surfaces",
             key="landscape_surfaces",
             bind="query-params",
             help="3-D. One height axis and one colour scale for all runs.",
         )
+    there = [f for f in found if f.array(key) is not None]
     shown = there
     if solid and len(there) > MOST_SCENES:
         st.caption(f"The first {MOST_SCENES} runs: choose others in the sidebar.")
         shown = there[:MOST_SCENES]
-    drawn = (landscape.surfaces if solid else landscape.contours)(shown, choice.legend)
+    drawn = (landscape.surfaces if solid else landscape.contours)(shown, choice.legend, key)
+    slices = landscape.fields(shown, choice.legend, key)
     rows = [
-        {"run": f.run, "first": float(x), "second": float(y), "loss": float(z)}
-        for f in shown
-        for y, row in zip(f.array("contour_axis"), np.asarray(f.array("contour")), strict=True)
-        for x, z in zip(f.array("contour_axis"), row, strict=True)
+        {"run": run, "first": float(x), "second": float(y), "loss": float(z)}
+        for run, field in slices.items()
+        for y, row in zip(field.y, field.z, strict=True)
+        for x, z in zip(field.x, row, strict=True)
     ]
     show.panels(
         drawn,
-        "surfaces" if solid else "contours",
-        "Loss in the plane of two random directions",
-        how(there, "Mean loss; the same directions, levels and colours for all runs;"),
+        f"{'surfaces' if solid else 'contours'}-{key}",
+        f"Loss in a plane of the weights: {PLANES[key].lower()}",
+        how(there, f"Mean loss; {MEANT[key]};"),
         pd.DataFrame(rows),
     )
 

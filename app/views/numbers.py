@@ -163,6 +163,8 @@ def relation(
         relations.caption(points, picked, fitted, through), pd.DataFrame(rows),
         "No chosen run has both numbers on these axes.",
     )  # fmt: skip
+    if len(at) > plots.MOST_LABELS and color == METHOD:
+        show.legend(list(at), choice.legend)
 
 
 def _line(
@@ -184,7 +186,7 @@ def _plain(said: str) -> str:
 
 def side_by_side(choice: Choice, known: Catalogue) -> None:
     """Runs as lines across settings and results."""
-    st.subheader("Settings and results side by side", anchor=False)
+    st.header("Settings and results side by side", anchor=False)
     offered = [f"setting/{name}" for name in known.settings if name != METHOD]
     offered += [key for key in known.values if not key.startswith("setting/")]
     usual: list[str] = [key for key in ("setting/lr", "setting/rho") if key in offered]
@@ -234,7 +236,7 @@ def _column(known: Catalogue, key: str) -> plots.Column:
 
 def differences(choice: Choice, known: Catalogue) -> None:
     """Settings in which the chosen runs differ, a column a run; the same ones are left out."""
-    st.subheader("What differs", anchor=False)
+    st.header("What differs", anchor=False)
     runs = [e.id for e in choice.compared][: shell.MOST_AT_FIRST]
     if not known.settings:
         st.caption("The chosen runs have the same settings, or none on record.")

@@ -184,7 +184,7 @@ def scatters(choice: Choice, shown: list[Entry]) -> None:
 
 def per_set(choice: Choice, shown: list[Entry]) -> None:
     """Dot plot of the chosen distributions."""
-    st.subheader("Data set by data set", anchor=False)
+    st.header("Data set by data set", anchor=False)
     asked = {e.id: questions(e.accuracies) for e in shown}
     means = {e.id: len(e.members) for e in shown if e.members}
     keys = [

@@ -58,7 +58,7 @@ def main() -> None:
 
 def curves(choice: Choice, found: list[Finding]) -> None:
     """Accuracy against the radius, and margins."""
-    st.subheader("Accuracy against the radius", anchor=False)
+    st.header("Accuracy against the radius", anchor=False)
     s = found[0].result.settings
     drawn = robustness.curves(found, choice.legend)
     keys = [
@@ -69,10 +69,15 @@ def curves(choice: Choice, found: list[Finding]) -> None:
         drawn,
         "radius",
         "Accuracy against the radius of the attack, one line a run with its band",
-        how(found, f"ℓ∞, {s.get('steps')} steps;", "Bands: Wilson 95 % intervals."),
+        how(
+            found,
+            f"ℓ∞, {s.get('steps')} steps; rings: half of the clean accuracy;",
+            "Bands: Wilson 95 % intervals.",
+        ),
         values_table(found, keys),
+        width=474 if len(drawn) < 3 else 304,
     )
-    st.subheader("Margins on clean images", anchor=False)
+    st.header("Margins on clean images", anchor=False)
     rows = [{"run": f.run, "image": i, "margin": float(v)} for f in found
             if (a := f.array("margin")) is not None for i, v in enumerate(a)]  # fmt: skip
     show.figure(
@@ -98,7 +103,7 @@ def classes(choice: Choice, found: list[Finding]) -> None:
         if any(f.array(f"falls/{a}") is not None for f in found)
     ]
     if not there:
-        st.subheader("Class by class: what the attack takes", anchor=False)
+        st.header("Class by class: what the attack takes", anchor=False)
         st.info("Not on record for single images. This measures it:")
         st.code(command(choice, "robustness_curve", "--fresh"), language="bash", wrap_lines=True)
         return
@@ -145,7 +150,7 @@ def classes(choice: Choice, found: list[Finding]) -> None:
 
 def transfer(choice: Choice, found: list[Finding]) -> None:
     """Who is fooled by whose images."""
-    st.subheader("Transfer: who is fooled by whose images", anchor=False)
+    st.header("Transfer: who is fooled by whose images", anchor=False)
     keys = [f"transfer/{name}" for name in found[0].names("transfer")]
     show.figure(
         robustness.transfer(found, choice.legend),
@@ -159,7 +164,7 @@ def transfer(choice: Choice, found: list[Finding]) -> None:
 
 def checks(choice: Choice, found: list[Finding]) -> None:
     """Whether gradients are masked."""
-    st.subheader("Are gradients masked?", anchor=False)
+    st.header("Are gradients masked?", anchor=False)
     names = dict.fromkeys(name for f in found for name in f.names("check"))
     titles = {
         name: CHECKS.get(name, name) for name in sorted(names, key=lambda n: [*CHECKS, n].index(n))

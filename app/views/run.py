@@ -35,7 +35,7 @@ def main() -> None:
     again(entry, plain)
     accuracies(entry)
     files(entry)
-    st.subheader("Name, tags and note", anchor=False)
+    st.header("Name, tags and note", anchor=False)
     annotate.one(choice.root, entry)
     with st.expander("All settings, versions and machine", key="run_all"):
         configuration(plain)
@@ -69,7 +69,7 @@ def difference(
     ]
     if not rows:
         return
-    st.subheader("Settings that differ", anchor=False)
+    st.header("Settings that differ", anchor=False)
     st.dataframe(
         pd.DataFrame(rows), hide_index=True, height="content" if len(rows) < 16 else "auto",
         alt=f"Settings in which {names[0]} and {names[1]} differ",
@@ -83,7 +83,7 @@ def _value(plain: dict[str, Any], key: str) -> str:
 
 def again(entry: Entry, plain: dict[str, Any]) -> None:
     """The command that makes the run again."""
-    st.subheader("Make it again", anchor=False)
+    st.header("Make it again", anchor=False)
     if not plain:
         st.info("config.yaml is missing or cannot be read.")
         return
@@ -94,7 +94,7 @@ def again(entry: Entry, plain: dict[str, Any]) -> None:
 
 def accuracies(entry: Entry) -> None:
     """Every accuracy, with what was asked."""
-    st.subheader("Accuracies", anchor=False)
+    st.header("Accuracies", anchor=False)
     if not entry.accuracies:
         st.info("Not evaluated yet. This does it:")
         st.code(f"python -m grace_geom.evaluate {shell.quoted(entry.path)}", language="bash")
@@ -166,7 +166,7 @@ def flat(plain: Any, prefix: str = "") -> dict[str, Any]:
 
 def files(entry: Entry) -> None:
     """What lies in the run directory."""
-    st.subheader("Files", anchor=False)
+    st.header("Files", anchor=False)
     rows = [
         {
             "file": store.readable(path.relative_to(entry.path).as_posix()),

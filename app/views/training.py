@@ -36,6 +36,7 @@ def states(choice: Choice) -> Found:
     return found
 
 
+@shell.noticing("training_notices")  # its answer and notices are drawn again with the fragment
 def page(choice: Choice, live: bool) -> None:
     """Everything that changes while a run is being written; ``live``: whether one was when the page
     was opened.
@@ -53,7 +54,7 @@ def page(choice: Choice, live: bool) -> None:
     with st.container(horizontal=True, gap="medium"):
         for heading, keys in training.groups(records).items():
             with st.container(width=WIDTH, gap="small"):
-                st.subheader(heading, anchor=False)
+                st.header(heading, anchor=False)
                 panel(choice, records, heading, keys, view)
     status(choice, found, trends, checks)
     stalled(choice, found)
@@ -148,7 +149,7 @@ def status(
     choice: Choice, found: Found, trends: dict[str, verdict.Trend], checks: dict[str, verdict.Held]
 ) -> None:
     """A row for each run: where it stands, and what its verdict is based on."""
-    st.subheader("Where each run stands", anchor=False)
+    st.header("Where each run stands", anchor=False)
     rows = []
     for run, (state, records) in found.items():
         speed = training.series(records.rows, "images_per_s")[1]
@@ -168,8 +169,8 @@ def status(
     frame = frame[[name for name in frame if frame[name].any()]]
     st.dataframe(frame, hide_index=True, alt="State of the chosen runs")
     st.caption(
-        "Loss: mean over the last fifth of the log, and its change from the fifth before with "
-        "Welch's 95 % interval, as if records were independent. Held out: best and last check; "
+        "Loss: mean over the last fifth of the log, at least 4 records, and its change from as many "
+        "before with Welch's 95 % interval, as if records were independent. Held out: best and last check; "
         "the change with Newcombe's interval, widened for all checks that could have been the best."
     )
 

@@ -51,7 +51,7 @@ def main() -> None:
 
 def drift(choice: Choice, found: list[Finding]) -> None:
     """Relative drift of every matrix and of all weights."""
-    st.subheader("Drift from the pretrained weights", anchor=False)
+    st.header("Drift from the pretrained weights", anchor=False)
     names = [f"relative/{name}" for name in found[0].names("relative")]
     show.figure(
         drifts.by_matrix(found, choice.legend),
@@ -107,7 +107,7 @@ def singular_values(choice: Choice, found: list[Finding]) -> None:
 def curriculum(choice: Choice) -> None:
     """The rank curriculum and the curvature scores behind it, on colour scales that the runs
     share."""
-    st.subheader("GRACE's rank curriculum", anchor=False)
+    st.header("GRACE's rank curriculum", anchor=False)
     found = {e.id: ranks.curriculum(store.lines(e, "curvature").rows) for e in choice.single}
     drawn = {run: f for run, f in found.items() if f[0]}
     if not drawn:

@@ -4,8 +4,10 @@ images.
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from torch.nn import functional as F
 
 from grace_geom.analysis.feature_analysis import (
     LID_BIAS,
@@ -18,23 +20,48 @@ from grace_geom.analysis.feature_analysis import (
 )
 from grace_geom.analysis.features.stability import ESTIMATORS, stability
 from grace_geom.analysis.features.survey import weight_perturbed
+from grace_geom.analysis.features.umap_map import check_umap, umap_of
 from grace_geom.analysis.numbers import Footnotes, gathered
 from grace_geom.analysis.run import Part, Shown
 from grace_geom.analysis.subject import Subject
 from grace_geom.distributed import first
+from grace_geom.fields import bounded
 from grace_geom.methods.lora import ATTENTION_AND_MLP, target_matrices
 from grace_geom.tables import Cell, Table
 
 
 @dataclass(frozen=True)
 class StabilityOptions(FeatureOptions):
-    """Options of ``feature_stability.py``."""
+    """Options of ``feature_stability.py``.
+
+    Attributes:
+        umap: Also map the images by UMAP (``pip install 'grace_geom[umap]'``), for the dashboard.
+        umap_neighbours: Number of neighbours of an image that UMAP keeps near.
+    """
+
+    umap: bool = False
+    umap_neighbours: int = bounded(15, least=2)
+
+    def settings(self) -> dict[str, Any]:
+        """As in :class:`Common`; those of UMAP only where it is asked for, which older results do
+        not name.
+        """
+        kept = super().settings()
+        return kept if self.umap else {k: v for k, v in kept.items() if not k.startswith("umap")}
 
 
 def measure_stability(subject: Subject, options: StabilityOptions, state: Path) -> Part:
     """Clean, OOD, attacked and weight-perturbed features of one checkpoint, and all numbers on
     them.
+
+    Arrays beside those of :class:`Stability`: ``pca_index/DIST`` ``(n,)`` int64, the place of each
+    point's image in its source; with ``--umap``, ``umap/DIST`` ``(n, 2)``.
+
+    Raises:
+        UserError: If the tower cannot be measured so, or umap-learn is asked for and not installed.
     """
+    if options.umap:
+        check_umap()
     plan = options.plan(subject, state.parent)
     target_matrices(subject.model, ATTENTION_AND_MLP)  # refuses before the attack
     id_set, ood = distributions(subject)
@@ -47,6 +74,17 @@ def measure_stability(subject: Subject, options: StabilityOptions, state: Path) 
         replicates=options.replicates, seed=options.seed,
     )  # fmt: skip
     arrays = dict(found.arrays)
+    index = {
+        name: image_set.index for name, image_set in ({"id": id_set, "adv": id_set} | ood).items()
+    }
+    shown = {name: len(arrays[f"pca/{name}"]) for name in sets if f"pca/{name}" in arrays}
+    arrays |= {f"pca_index/{name}": index[name][:n] for name, n in shown.items()}
+    if options.umap:
+        unit = {
+            name: F.normalize(sets[name].embedding.double()[:n], dim=-1)
+            for name, n in shown.items()
+        }
+        arrays |= umap_of(unit, options.umap_neighbours, options.seed)
     arrays["remarks"] = np.array(
         [f"{where}: {text}" for where, text in found.remarks.items()]
         + options.pool_remarks(subject),

@@ -2,6 +2,7 @@
 loss.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -66,15 +67,20 @@ def measure(subject: Subject, options: ParameterDriftOptions, state: Path) -> Pa
         if w.ndim > 1:
             values[f"effective_rank/{name}"] = Measure(moved.effective_rank)
             values[f"stable_rank/{name}"] = Measure(moved.stable_rank)
-            spectra[i] = moved.singular_values[:MOST_KEPT].numpy()
+            spectra[i] = moved.singular_values.numpy()
     ranks = [m.value for key, m in values.items() if key.startswith("effective_rank/")]
     if ranks:
         values["mean_effective_rank"] = Measure(float(np.mean(ranks)), estimator="over matrices")
     arrays["zero_shot_sets"] = np.array([x.spec for x in sets.values()], dtype=np.str_)
     found = _zero_shot(subject, sets, options)
-    widest = max(map(len, spectra), default=0)
-    padded = np.array([np.pad(s, (0, widest - len(s))) for s in spectra]).reshape(len(now), widest)
-    return Part(values | found, arrays | {"singular_values": padded})
+    return Part(values | found, arrays | {"singular_values": padded(spectra)})
+
+
+def padded(spectra: Sequence[np.ndarray]) -> np.ndarray:
+    """``(B, k)`` of B spectra, each cut after ``MOST_KEPT`` and filled up with 0."""
+    widest = min(MOST_KEPT, max(map(len, spectra), default=0))
+    cut = [s[:widest] for s in spectra]
+    return np.array([np.pad(s, (0, widest - len(s))) for s in cut]).reshape(len(spectra), widest)
 
 
 def _zero_shot(

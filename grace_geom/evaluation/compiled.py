@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -72,9 +72,17 @@ class Compiled:
         except (torch.OutOfMemoryError, NotFiniteError):
             raise
         except RuntimeError as error:  # what compilers raise, in backward passes too
-            lines: list[Any] = str(error).splitlines() or [type(error).__name__]
-            self.mode = "off"
-            self.tell(f"torch.compile failed: {lines[0][:200]}")
+            first_line = next(iter(str(error).splitlines()), type(error).__name__)
+            self._give_up(f"torch.compile failed: {first_line[:200]}")
             return work(logits_fn)
         self.used += 1
         return found
+
+    def end(self) -> None:
+        """Say that there was nothing to compile, if that was asked for."""
+        if self.mode != "off" and not self.used:
+            self._give_up("nothing was attacked (no suite adv, or measured before)")
+
+    def _give_up(self, reason: str) -> None:
+        self.mode = "off"
+        self.tell(reason)

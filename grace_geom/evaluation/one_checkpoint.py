@@ -170,6 +170,7 @@ def measure(
             accuracy = replace(found, identity=now)
         watcher.end(accuracy, old is not None)
         yield accuracy, accuracy is not old
+    compiled.end()
 
 
 def _scaled(kept: Accuracy, temperature: Temperature) -> bool:

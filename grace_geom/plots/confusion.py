@@ -203,12 +203,12 @@ def mistakes(found: Sequence[Accuracy], most: int = 10) -> list[tuple[str, str, 
         RecordError: If a record has no prediction for each image.
     """
     counts = [confusion(a) for a in found]
-    total = sum(counts)
-    wrong = np.where(np.eye(len(total), dtype=bool), 0, total)
+    wrong: np.ndarray = np.sum(counts, axis=0)
+    np.fill_diagonal(wrong, 0)
     names = found[0].class_names
     rows = []
     for cell in np.argsort(-wrong, axis=None, kind="stable")[:most]:
-        i, j = divmod(int(cell), len(total))
+        i, j = divmod(int(cell), len(wrong))
         if wrong[i, j]:
             each = [int(c[i, j]) for c in counts]
             rows.append((names[i], names[j], int(counts[0][i].sum()), each))

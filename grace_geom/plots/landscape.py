@@ -126,9 +126,14 @@ def _accuracies(f: Finding, name: str) -> Curve | None:
     if (found := shares(f, name)) is None:
         return None
     t, points = found
-    low, high = ([np.nan if e is None else 100 * e for e in side] for side in (
-        [p.low for p in points], [p.high for p in points]))  # fmt: skip
-    return Curve(t, [100 * p.value for p in points], low, high)
+    y = [100 * p.value for p in points]
+    if all(p.low is None for p in points):
+        return Curve(t, y)
+    low, high = (
+        [np.nan if e is None else 100 * e for e in side]
+        for side in ([p.low for p in points], [p.high for p in points])
+    )
+    return Curve(t, y, low, high)
 
 
 def title(name: str) -> str:

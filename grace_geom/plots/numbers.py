@@ -70,8 +70,9 @@ class Axis:
         """Title, range and ticks for plotly, whose axis is linear in places."""
         plain = {"title_text": plain_html(self.title), "range": list(span)}
         if self.scale == "probit":
-            texts = [f"{100 * t:g}" for t in TICKS]
-            return plain | {"tickvals": [float(ndtri(t)) for t in TICKS], "ticktext": texts}
+            shares = _shares(span)
+            texts = [f"{100 * t:.4g}" for t in shares]
+            return plain | {"tickvals": [float(ndtri(t)) for t in shares], "ticktext": texts}
         if self.scale == "log":
             values = _decades(span)
             texts = [f"{100 * v:g}" if self.share else f"{v:g}" for v in values]
@@ -85,6 +86,16 @@ class Axis:
             f" [{factor * number.low:.4g}, {factor * number.high:.4g}]"
         )  # fmt: skip
         return f"{factor * number.value:.4g}{unit}{ends}"
+
+
+def _shares(span: Sequence[float]) -> list[float]:
+    """Shares for a probit axis: the usual ones, and more where the range is narrow."""
+    finer = ([k / n for k in range(1, n)] for n in (20, 50, 100, 200))
+    for ticks in (TICKS, *finer):
+        inside = [t for t in ticks if span[0] <= float(ndtri(t)) <= span[1]]
+        if len(inside) >= 4:
+            return inside
+    return list(TICKS)
 
 
 def _decades(span: Sequence[float]) -> list[float]:
@@ -157,7 +168,10 @@ def scatter(
         )  # fmt: skip
     names = {run: legend.names[run] for run in spots} if len(spots) <= MOST_LABELS else {}
     scaled = {run: (_hundredth(a), _hundredth(b)) for run, (a, b) in spots.items()}
-    written = place_labels(scaled, names, spans, SIZE)
+    line = [] if drawn.line is None else [
+        (float(at), drawn.line.at(float(at))[0]) for at in np.linspace(spans[0][0], spans[0][1], 90)
+    ]  # fmt: skip
+    written = place_labels(scaled, names, spans, SIZE, line=line)
     for run, (a, b) in spots.items():
         _add_point(figure, run, (a, b), written.get(run), legend, drawn)
         told = f"{plain_html(x.title)}: {x.told(points[run][0])}<br>{plain_html(y.title)}: {y.told(points[run][1])}"
@@ -298,7 +312,7 @@ def parallel(columns: Sequence[Column], runs: Sequence[str], legend: Legend) -> 
     longest = max(len(legend.names[run]) for run in runs)
     height = max(320, 24 * n + 90)
     return dress(
-        figure, legend.ground, height, margin={"l": 20 + 7 * longest, "r": 50, "t": 44, "b": 16}
+        figure, legend.ground, height, margin={"l": 20 + 7 * longest, "r": 50, "t": 44, "b": 24}
     )
 
 
@@ -306,7 +320,8 @@ def _dimension(column: Column, runs: Sequence[str]) -> dict[str, Any]:
     label = plain_html(column.title)
     if not column.few:
         factor = 100 if column.share else 1
-        return {"label": label, "values": [factor * float(column.values[run]) for run in runs]}
+        values = [factor * float(column.values[run]) for run in runs]
+        return {"label": label, "values": values, "tickformat": ".4~g"}
     there = {column.values[run] for run in runs if run in column.values}
     numbers = sorted(value for value in there if not isinstance(value, str))
     order = [*numbers, *sorted(value for value in there if isinstance(value, str))]

@@ -13,6 +13,7 @@ from grace_geom.plots.legend import Legend
 from grace_geom.plots.palette import Ground
 from grace_geom.plots.panels import Curve, Point, below, heat, overlay
 from grace_geom.plots.sample import sample
+from grace_geom.plots.style import plain_html
 from grace_geom.quantities import radius
 from grace_geom.records import Finding, wilson
 
@@ -45,7 +46,9 @@ def _eps(name: str) -> float:
 
 
 def curves(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
-    """A panel an attack, a line a run with its band."""
+    """A panel an attack, a line a run with its band, and a ring where half of the clean accuracy is
+    left, see :func:`half_life`.
+    """
     drawn = {}
     for attack in attacks(found):
         lines = {f.run: c for f in found if (c := curve(f, attack)) is not None}
@@ -55,7 +58,10 @@ def curves(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
                 {"title": "ε in 1/255", "range": [-0.04 * most, 1.04 * most]},
                 {"title": "Accuracy (%)", "range": [-4, 104]},
             )
-            drawn[attack_name(attack)] = overlay(lines, legend, x, y, height=340)
+            figure = overlay(lines, legend, x, y, height=340)
+            for f in (f for f in found if f.run in lines):
+                _ring(figure, f, attack, legend)
+            drawn[attack_name(attack)] = figure
     return drawn
 
 
@@ -86,6 +92,21 @@ def half_life(f: Finding, attack: str) -> Point | None:
         return None
     level = float(c.y[0]) / 2
     return Point(*(_crossing(np.asarray(c.x), np.asarray(y), level) for y in (c.y, c.low, c.high)))
+
+
+def _ring(figure: go.Figure, f: Finding, attack: str, legend: Legend) -> None:
+    half, clean = half_life(f, attack), f.value("clean")
+    if half is None or clean is None or not np.isfinite(half.value):
+        return
+    name = plain_html(legend.names[f.run])
+    figure.add_scatter(
+        x=[half.value], y=[50 * clean.value], mode="markers", name=name, legendgroup=f.run,
+        marker={"symbol": "circle-open", "size": 12, "color": legend.looks[f.run].color,
+                "line": {"width": 1.5}},
+        customdata=[[half.low, half.high]], showlegend=False,
+        hovertemplate="half of the clean accuracy at %{x:.2g}/255 [%{customdata[0]:.2g}, "
+        "%{customdata[1]:.2g}]",
+    )  # fmt: skip
 
 
 def _crossing(x: np.ndarray, y: np.ndarray, level: float) -> float:
@@ -199,7 +220,7 @@ def figures(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
     margin, seen = margins(found, legend), transfer(found, legend)
     rows: dict[str, tuple[str, list[dict[str, go.Figure | None]], str]] = {
         "": ("Accuracy against the radius of the attack", [{**curves(found, legend)}],
-             f"{note}, {steps}; bands: Wilson 95 % intervals"),
+             f"{note}, {steps}; bands: Wilson 95 % intervals; rings: half of the clean accuracy"),
         "margins": ("Margins on clean images", [{"": margin}],
                     f"{note}; bands hold the whole line at 95 % (DKW)"),
         "examples": ("Images that the attack turned", shown,

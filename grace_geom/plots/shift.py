@@ -13,6 +13,7 @@ from plotly.subplots import make_subplots
 from scipy.special import ndtr, ndtri
 
 from grace_geom.plots.legend import Legend
+from grace_geom.plots.palette import Ground
 from grace_geom.plots.style import dress, faint, plain_html, see_through
 from grace_geom.plots.tradeoff import label_at, place_labels
 from grace_geom.records import Estimate
@@ -21,8 +22,8 @@ from grace_geom.records.effective import ProbitLine
 ENDS = (0.002, 0.998)
 """Accuracies beyond these are drawn at them: 0 and 1 have no place on probit axes."""
 TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
-SIZE = (300, 250)
-"""Width and height of a panel inside of its axes, in pixels."""
+SIZES = {1: (300, 250), 2: (300, 250), 3: (150, 170)}
+"""Width and height of a panel inside of its axes, in pixels, by how many stand in a row."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,8 @@ class ShiftPanel:
 
 
 def above_the_line(panels: Sequence[ShiftPanel], legend: Legend) -> go.Figure | None:
-    """A panel for each OOD set, two side by side: runs with their 95 % intervals, the line and its
-    95 % band. Runs that the line goes through are hollow.
+    """A panel for each OOD set, two or three side by side, whichever fills the rows: runs with
+    their 95 % intervals, the line and its 95 % band. Runs that the line goes through are hollow.
 
     Args:
         panels: What to draw.
@@ -55,23 +56,47 @@ def above_the_line(panels: Sequence[ShiftPanel], legend: Legend) -> go.Figure | 
     """
     if not panels:
         return None
-    columns = min(2, len(panels))
+    columns = len(panels) if len(panels) < 3 else 2 if len(panels) == 4 else 3
     rows = math.ceil(len(panels) / columns)
+    cells = [i < len(panels) for i in range(rows * columns)]
+    specs: list[list[dict[str, Any] | None]] = [
+        [{} if cells[r * columns + c] else None for c in range(columns)] for r in range(rows)
+    ]
+    gaps = (0.3 / columns, 0.3 / rows)
     figure = make_subplots(
-        rows, columns, horizontal_spacing=0.3 / columns, vertical_spacing=0.3 / rows
+        rows, columns, horizontal_spacing=gaps[0], vertical_spacing=gaps[1], specs=specs
     )
-    dress(figure, legend.ground, rows * (SIZE[1] + 75) + 25, showlegend=False)
+    dress(figure, legend.ground, rows * (SIZES[columns][1] + 75) + 25, showlegend=False)
     for i, panel in enumerate(panels):
-        _draw(figure, panel, legend, {"row": i // columns + 1, "col": i % columns + 1})
+        at = {"row": i // columns + 1, "col": i % columns + 1}
+        _draw(figure, panel, legend, SIZES[columns], at)
+    if not cells[-1]:
+        _add_key(figure, (len(panels) % columns) * (1 + gaps[0]) / columns, legend.ground)
     return figure
 
 
-def _draw(figure: go.Figure, panel: ShiftPanel, legend: Legend, at: Mapping[str, int]) -> None:
+def _add_key(figure: go.Figure, left: float, ground: Ground) -> None:
+    """What marks and bands mean, where a panel would stand."""
+    figure.add_annotation(
+        text="Hollow: the line goes through it.<br>Filled: it does not.<br>Band: 95 % of the line."
+        "<br>Bars: 95 % intervals.",
+        x=left, y=0, xref="paper", yref="paper", xanchor="left", yanchor="bottom", align="left",
+        showarrow=False, font={"size": 12, "color": ground.muted},
+    )  # fmt: skip
+
+
+def _draw(
+    figure: go.Figure,
+    panel: ShiftPanel,
+    legend: Legend,
+    size: tuple[int, int],
+    at: Mapping[str, int],
+) -> None:
     places = {run: (_place(a), _place(b)) for run, (a, b) in panel.points.items()}
     spans = [_span([pair[i] for pair in places.values()]) for i in (0, 1)]
-    _add_line(figure, panel.line, spans[0], legend.ground.muted, at)
+    line = _add_line(figure, panel.line, spans[0], legend.ground.muted, at)
     names = {run: legend.names[run] for run in places}
-    written = place_labels(places, names, spans, SIZE)
+    written = place_labels(places, names, spans, size, line=line)
     for run, (x, y) in places.items():
         style, text = legend.looks[run], plain_html(names[run])
         symbol = style.marker + "-open" * (run in panel.on_line)
@@ -87,14 +112,15 @@ def _draw(figure: go.Figure, panel: ShiftPanel, legend: Legend, at: Mapping[str,
             **at,
         )  # fmt: skip
     ticks = {"tickvals": list(ndtri(TICKS)), "ticktext": [f"{100 * t:g}" for t in TICKS]}
-    figure.update_xaxes(title_text="ID accuracy (%)", range=spans[0], **ticks, **at)
-    title = f"OOD accuracy (%), {plain_html(panel.data)}"
+    figure.update_xaxes(title_text="ID (%)", range=spans[0], **ticks, **at)
+    title = f"OOD (%), {plain_html(panel.data)}"
     figure.update_yaxes(title_text=title, range=spans[1], **ticks, **at)
 
 
 def _add_line(
     figure: go.Figure, line: ProbitLine, span: Sequence[float], color: str, at: Mapping[str, int]
-) -> None:
+) -> list[tuple[float, float]]:
+    """Draw the line and its band; returns its points."""
     xs = np.linspace(span[0], span[1], 60)
     middle, low, high = (
         ndtri(np.clip(column, 1e-6, 1 - 1e-6))
@@ -108,6 +134,7 @@ def _add_line(
         x=xs, y=middle, mode="lines", name="line", line={"color": color, "width": 1.6},
         hoverinfo="skip", **at,
     )  # fmt: skip
+    return [(float(x), float(y)) for x, y in zip(xs, middle, strict=True)]
 
 
 def _place(e: Estimate) -> Estimate:

@@ -217,6 +217,7 @@ def place_labels(
     spans: Sequence[list[float]],
     size: tuple[int, int] = SIZE,
     front: Sequence[str] = (),
+    line: Sequence[tuple[float, float]] = (),
 ) -> dict[str, str]:
     """Where each name stands beside its point: of plotly's eight places, or a line above, the one
     that covers least.
@@ -227,6 +228,7 @@ def place_labels(
         spans: Ranges of the axes, in percent.
         size: Width and height of the plot that the names are placed for, in pixels.
         front: Runs of the Pareto front, best ``x`` first, whose steps names keep clear of.
+        line: Points of a line that names keep clear of, in percent.
     """
     at = {
         run: tuple(
@@ -256,6 +258,12 @@ def place_labels(
             )
         )
     taken += _steps([at[run] for run in front])
+    taken += [
+        (x - 4, y - 4, x + 4, y + 4)
+        for x, y in (
+            tuple((p[i] - spans[i][0]) * scale[i] for i in (0, 1)) for p in line
+        )
+    ]  # fmt: skip
     written: list[tuple[float, float, float, float]] = []
     chosen = {}
     for run, text in texts.items():

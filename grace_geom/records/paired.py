@@ -114,7 +114,7 @@ def seeds_difference(
     """
     if len(a) != len(b) or not a:
         raise ValueError(f"A paired difference needs pairs; got {len(a)} and {len(b)} runs.")
-    ours, theirs = ([summarise(run)[column] for run in runs] for runs in (a, b))
+    ours, theirs = ([summarise(run, (column,))[column] for run in runs] for runs in (a, b))
     pairs = [(x, y) for x, y in zip(ours, theirs, strict=True) if x is not None and y is not None]
     if len(pairs) < len(a):
         return None

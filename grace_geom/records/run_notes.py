@@ -8,7 +8,7 @@ import msgspec
 
 from grace_geom.errors import UserError
 from grace_geom.files import write_text
-from grace_geom.records.schema import RecordError, check_format, checked
+from grace_geom.records.schema import NewerRecordError, RecordError, check_format, checked
 from grace_geom.serialise import read_yaml, to_yaml
 
 NOTES_FORMAT = "grace_geom.notes/1"
@@ -42,14 +42,14 @@ class RunNotes:
     def __post_init__(self) -> None:
         for tag in self.tags:
             if not re.fullmatch(rf"[^\s,:=~<>\"'-][^\s,:=~<>\"']{{0,{LONGEST_TAG - 1}}}", tag):
-                raise UserError(
+                raise RecordError(
                     f"the tag {tag!r} cannot be kept: at most {LONGEST_TAG} characters, no spaces, "
                     "quotes or any of , : = ~ < >, and no - in front"
                 )
         if len(self.name) > LONGEST_NAME or not (self.name + "x").isprintable():
-            raise UserError(f"a name is one line of at most {LONGEST_NAME} characters")
+            raise RecordError(f"a name is one line of at most {LONGEST_NAME} characters")
         if len(self.note) > LONGEST_NOTE:
-            raise UserError(f"a note is at most {LONGEST_NOTE} characters long")
+            raise RecordError(f"a note is at most {LONGEST_NOTE} characters long")
 
     @property
     def hidden(self) -> bool:
@@ -68,21 +68,25 @@ class RunNotes:
             check_format(plain, NOTES_FORMAT, path)
             stored = checked(plain, _Stored, path, MEND)
             return cls(tuple(dict.fromkeys(stored.tags)), stored.note, stored.name)
-        except RecordError:
+        except NewerRecordError:
             raise
         except UserError as error:
-            raise RecordError(f"{path}: {str(error).removeprefix(f'{path}: ')}; {MEND}") from None
+            said = str(error).removeprefix(f"{path}: ").removesuffix(f"; {MEND}")
+            raise RecordError(f"{path}: {said}; {MEND}") from None
 
     def save(self, folder: Path | str) -> Path:
         """Write ``notes.yaml`` into a run directory, whole or not at all; no record is touched.
 
         Raises:
-            UserError: If the folder cannot be written.
-            RecordError: If what is there cannot be read, for it is not overwritten.
+            RecordError: If the folder cannot be written, or what is there cannot be read, for it is
+                not overwritten.
         """
         path = Path(folder) / NOTES_FILE
         if path.exists():
             self.load(path)
         plain = {"format": NOTES_FORMAT, "name": self.name, "tags": list(self.tags)}
-        write_text(path, to_yaml(plain | {"note": self.note}))
+        try:
+            write_text(path, to_yaml(plain | {"note": self.note}))
+        except UserError as error:
+            raise RecordError(str(error)) from None
         return path

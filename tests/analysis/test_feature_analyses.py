@@ -2,23 +2,27 @@
 checkpoints.
 """
 
+import base64
+import io
 import json
 import re
 from pathlib import Path
 
 import numpy as np
 import open_clip
+import plotly.graph_objects as go
 import pytest
 from PIL import Image
 
 from analyses import feature_stability, report, representation_drift, robustness_curve
 from grace_geom.analyses import ANALYSES, script
-from grace_geom.analysis.report import ReportOptions, page, run_section
+from grace_geom.analysis.report import ReportOptions, packed_picture, page, run_section
 from grace_geom.analysis.report import report as write_report
 from grace_geom.checkpoint import checkpoint_of, open_checkpoint, save_checkpoint
 from grace_geom.data import resolve
 from grace_geom.evaluation.accuracy import evaluate_set
 from grace_geom.models import ModelSpec, build
+from grace_geom.plots import export
 from grace_geom.records import Result
 from grace_geom.records.masked_gradients import BLACK_BOX
 from tests.analysis.parts import only
@@ -294,12 +298,28 @@ def test_report_is_one_file_with_everything_in_it(lab, capsys):
         and "Table 2" in text
     )
     caption = (
-        r"<figcaption>Each distribution over ID, in grey \(feature_stability\)\. data.*n = 60, "
+        r'<figcaption>Each distribution over ID, in grey \(<a href="feature_stability.html">'
+        r"feature_stability</a>\)\. data.*n = 60, "
         "seed = 0.*95 % intervals, estimators: .* more"
     )
     assert re.search(caption, text)
     assert "Levina-Bickel" in text and "n = 60" in text and "seed = 0" in text
-    assert "2 of 3 analyses" in capsys.readouterr().out
+    assert all(
+        ". data" in alt or ": data" in alt for alt in re.findall(r'<img alt="([^"]*)"', text)
+    )
+    said = capsys.readouterr().out
+    assert "2 of 3 analyses" in said and f"({len(text.encode()) / 1e6:.1f} MB)" in said
+
+
+def test_pictures_of_a_report_are_small_and_look_the_same(tmp_path):
+    figure = go.Figure([go.Scatter(y=np.sin(np.arange(200) / k)) for k in range(1, 6)])
+    (path := tmp_path / "a.png").write_bytes(export.printed(figure, "png", 7))
+    packed = base64.b64decode(packed_picture(path))
+    assert len(packed) < path.stat().st_size / 2
+    before, after = (
+        np.asarray(Image.open(file).convert("RGB"), float) for file in (path, io.BytesIO(packed))
+    )
+    assert np.abs(before - after).mean() < 0.5, "of 255"
 
 
 def test_report_says_why_an_analysis_refused(lab):

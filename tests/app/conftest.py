@@ -194,7 +194,7 @@ def opened(monkeypatch):
 
 def sees(app: AppTest) -> str:
     """Everything that is written on the page."""
-    kinds = (app.title, app.subheader, app.markdown, app.caption, app.info, app.warning, app.code)
+    kinds = (app.title, app.header, app.markdown, app.caption, app.info, app.warning, app.code)
     return "\n".join(str(element.value) for kind in kinds for element in kind)
 
 

@@ -25,7 +25,9 @@ def test_the_sentence_says_the_direction_and_whether_it_is_clear():
     falling = together([1, 2, 3, 4, 5, 6], [9, 8.2, 7.1, 5.9, 5.2, 4.0])
     said = plain(relations.sentence((DRIFT, ZS), 6, falling))
     assert said.startswith("Over 6 runs **ZS** falls with **weight drift**, clearly: r = −1.00 [")
-    assert "too few" not in said
+    assert "too few" not in said and said.endswith("p = 0.0028.")
+    many = together(range(20), range(20))
+    assert plain(relations.sentence((DRIFT, ZS), 20, many)).endswith("p < 0.001.")
     unsure = together([1, 2, 3, 4], [1, 3, 2, 4])
     said = plain(relations.sentence((DRIFT, ZS), 4, unsure))
     assert "rises with **weight drift**, but not clearly: r = +0.80 [−0.70, +1.00]" in said

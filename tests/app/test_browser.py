@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,11 @@ import pytest
 
 from grace_geom.records import Result
 from tests.processes import LONGEST
+
+try:
+    from axe_playwright_python import sync_playwright as axe
+except ModuleNotFoundError:
+    axe = None
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -37,6 +42,8 @@ PAGES = (
     "training",
     "run",
 )
+STREAMLITS_OWN: dict[str, str] = {}
+"""Rules of axe that a page breaks by what Streamlit makes and nobody can change: id -> why."""
 KNOWN = re.compile(r"404 \(Not Found\)")
 """Streamlit asks for two files below the page's own path first; its own fallback finds them."""
 
@@ -51,14 +58,21 @@ PATIENCE = 1000 * LONGEST
 
 @pytest.fixture(scope="module")
 def served(lab: Path) -> Iterator[str]:
+    """Address of a dashboard on the lab's runs."""
+    with serving(lab) as address:
+        yield address
+
+
+@contextmanager
+def serving(root: Path) -> Iterator[str]:
     """Address of a dashboard that was started as a user starts it, from another folder."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "app/main.py")]
     process = subprocess.Popen(
-        [*command, "--server.port", str(port), "--", "--runs", str(lab)],
-        cwd=lab,
+        [*command, "--server.port", str(port), "--", "--runs", str(root)],
+        cwd=root,
         stdout=subprocess.DEVNULL,
     )
     try:
@@ -163,7 +177,26 @@ def test_every_page_without_error_and_without_leaving_this_machine(visitors, ser
         "(e => e.scrollWidth - e.clientWidth)(document.querySelector('[data-testid=stMain]'))"
     )
     assert page.evaluate(sideways) <= 0
+    if axe is not None:
+        assert faults(page) == []
     page.close()
+
+
+def faults(page: Any) -> list[str]:
+    """What axe-core says of a page, a line each."""
+    found = axe.Axe().run(page).response["violations"]
+    return [
+        f"{rule['id']}: {node['html'][:200]}"
+        for rule in found if rule["id"] not in STREAMLITS_OWN for node in rule["nodes"]
+    ]  # fmt: skip
+
+
+def test_axe_is_there_to_look_at_the_pages_above(page, served):
+    if axe is None:
+        pytest.skip("accessibility is tested with axe-playwright-python")
+    page.goto("about:blank")
+    page.set_content("<html><body><img src='data:,'></body></html>")
+    assert any(line.startswith("image-alt") for line in faults(page))  # it sees what is wrong
 
 
 def is_light(page: Any, selector: str) -> bool:
@@ -209,6 +242,44 @@ def test_a_link_opened_elsewhere_shows_the_same_choice(page, browser, served):
         in page.locator('[data-testid="stSidebar"] [data-testid="stSelectbox"]').inner_html()
     )
     other.close()
+
+
+def test_back_undoes_a_choice_and_links_between_pages_carry_it(page, served):
+    chosen = "[data-testid=stSidebar] [data-testid=stMultiSelect]"
+    drawn(page, f"{served}/?runs=toy%2Fft-s0&runs=toy%2Fgrace-s0")
+    page.get_by_role("button", name=re.compile("grace-s0")).first.click()
+    page.wait_for_url(lambda url: "grace-s0" not in url, timeout=PATIENCE)
+    ended(page)
+    link = page.get_by_role("link", name="Weights").get_attribute("href")
+    assert "runs=toy%2Fft-s0" in link and "grace" not in link
+    page.go_back()
+    page.wait_for_url(lambda url: "grace-s0" in url, timeout=PATIENCE)
+    page.wait_for_selector(f"{chosen}:has-text('grace-s0')", timeout=PATIENCE)
+    assert page.title().startswith("Overview · ") and page.title().endswith("toy · grace_geom")
+
+
+def test_back_undoes_a_control_of_a_page(page, served):
+    drawn(page, f"{served}/training?runs=toy%2Fft-s0&runs=toy%2Fgrace-s0")
+    toggle = page.locator("[data-testid=stCheckbox]").filter(has_text="Logarithmic")
+    toggle.click()
+    page.wait_for_url(lambda url: "training_log=true" in url, timeout=PATIENCE)
+    ended(page)
+    page.go_back()
+    page.wait_for_url(lambda url: "training_log" not in url, timeout=PATIENCE)
+    page.wait_for_selector("[data-testid=stCheckbox] input:not(:checked)", state="attached")
+
+
+def test_the_tab_key_reaches_the_page_at_once(page, served):
+    drawn(page, served)
+    for _ in range(6):  # past the buttons of Streamlit's own frame
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.className.includes('skip')"):
+            break
+    else:
+        raise AssertionError("six steps of the Tab key do not reach the link to the page")
+    page.keyboard.press("Enter")
+    assert page.evaluate("location.hash") == "#content"
+    assert page.locator("#content").evaluate("e => e.tagName") == "H1"
 
 
 def test_downloads_hold_the_numbers_and_the_figure(page, served, tmp_path):

@@ -1,6 +1,7 @@
 """The page of images: its answer, its pictures, and what it does without a gallery."""
 
 import re
+import shutil
 
 import numpy as np
 
@@ -31,9 +32,19 @@ def test_the_wall_shows_each_image_clean_and_attacked_at_both_runs(opened, lab):
     assert len(cards) == 8 and len(set(cards)) == 8
     assert first.count("data:image/png;base64,") == 3 * 8
     assert all(alt for alt in re.findall(r'alt="([^"]*)"', first))
-    app.selectbox(key="images_right").select("both").run()
+    there = app.selectbox(key="images_right").options
+    assert there[0] == "all" and set(there[1:]) <= {
+        "they differ",
+        "only Against",
+        "only Run",
+        "both",
+        "neither",
+    }
+    app.selectbox(key="images_right").select(there[-1]).run()
     assert not app.exception
-    assert len(re.findall("font-weight:600", app.get("html")[-1].proto.body)) >= 1
+    again = next(e.proto.body for e in app.get("html") if "display:grid" in e.proto.body)
+    fewer = re.findall(r"font-weight:600[^>]*>([^<]*), no\. (\d+)", again)
+    assert fewer and set(fewer) < set(cards)
 
 
 def test_without_two_runs_or_a_gallery_it_says_what_to_do(opened, lab, runs):
@@ -45,6 +56,17 @@ def test_without_two_runs_or_a_gallery_it_says_what_to_do(opened, lab, runs):
     assert "not evaluated on the same images" in sees(app)
     app = opened(lab, "images", runs=["toy/ft-s1"])  # evaluated, not analysed
     assert not app.exception and specs(app)  # its own confusion matrix
+
+
+def test_without_a_gallery_it_shows_what_the_robustness_curve_kept(opened, lab, tmp_path):
+    shutil.copytree(lab, tmp_path / "runs")
+    for file in (tmp_path / "runs").rglob("image_gallery.*"):
+        file.unlink()
+    app = opened(tmp_path / "runs", "images")
+    assert not app.exception
+    assert "Images that the attack turned at **grace" in sees(app)
+    assert "analyses/image_gallery.py" in sees(app)
+    assert any("perturbation × 16" in c.value for c in app.caption)
 
 
 def test_words_on_the_wall_are_text_and_small_pictures_are_enlarged_in_whole_steps(monkeypatch):

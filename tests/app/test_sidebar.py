@@ -1,15 +1,16 @@
 """Choosing runs among many: queries, tags, names, means, colours, and what is drawn at once."""
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
 import yaml
 
-from app import annotate, colouring, seeds, shell, sidebar, store
+from app import annotate, colouring, columns, paired, seeds, shell, sidebar, store
 from grace_geom.plots.palette import GROUNDS, contrast, of_values
 from grace_geom.records import RunNotes
-from tests.app.conftest import evaluation, write_run
-from tests.app.test_pages import notices, opened, sees, specs  # noqa: F401
+from tests.app.conftest import evaluation, sees, specs, write_run
+from tests.app.test_pages import notices
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def grid(tmp_path):
     return root
 
 
-def test_what_a_query_finds_can_be_shown_and_the_link_says_both(opened, grid):  # noqa: F811
+def test_what_a_query_finds_can_be_shown_and_the_link_says_both(opened, grid):
     app = opened(grid)
     app.text_input(key="find").set_value("lr>2e-3 seed=0").run()
     assert app.multiselect(key="runs").options == sorted(
@@ -45,8 +46,11 @@ def test_what_a_query_finds_can_be_shown_and_the_link_says_both(opened, grid):  
     assert not app.exception
 
 
-def test_a_query_is_built_by_clicking(opened, grid):  # noqa: F811
+def test_a_query_is_built_by_clicking(opened, grid):
     app = opened(grid)
+    assert not [b for b in app.selectbox if b.key == "find_field"]  # settings are read when opened
+    app.session_state["find_build"] = True
+    app.run()
     app.selectbox(key="find_field").select("seed").run()
     app.multiselect(key="find_values").set_value(["10"]).run()
     app.button(key="find_add").click().run()
@@ -54,7 +58,7 @@ def test_a_query_is_built_by_clicking(opened, grid):  # noqa: F811
     assert app.button(key="find_choose").label == "Show these 2 of 5"
 
 
-def test_tags_names_and_hiding_touch_no_record(opened, grid):  # noqa: F811
+def test_tags_names_and_hiding_touch_no_record(opened, grid):
     before = {p: p.read_bytes() for p in grid.rglob("*") if p.is_file()}
     app = opened(grid, runs=["demo/ft-lr0.01-s0"])
     app.text_input(key="tag_text").set_value("final").run()
@@ -73,7 +77,7 @@ def test_tags_names_and_hiding_touch_no_record(opened, grid):  # noqa: F811
     assert "demo/ft-lr0.01-s0" not in opened(grid).multiselect(key="runs").value
 
 
-def test_a_display_name_is_used_everywhere_and_stays_unique(opened, grid):  # noqa: F811
+def test_a_display_name_is_used_everywhere_and_stays_unique(opened, grid):
     for run in ("ft-lr0.01-s0", "ft-lr0.01-s10"):
         RunNotes(name="Ours").save(grid / "demo" / run)
     app = opened(grid, runs=["demo/ft-lr0.01-s0", "demo/zero-shot-s0"], over="none")
@@ -83,7 +87,7 @@ def test_a_display_name_is_used_everywhere_and_stays_unique(opened, grid):  # no
     assert list(sidebar.names_of(two).values()) == ["Ours (ft-lr0.01-s0)", "Ours (ft-lr0.01-s10)"]
 
 
-def test_the_run_page_keeps_name_tags_and_note(opened, grid):  # noqa: F811
+def test_the_run_page_keeps_name_tags_and_note(opened, grid):
     app = opened(grid, "run", run="demo/zero-shot-s0")
     for key, value in (("name", "CLIP"), ("tags", "final paper"), ("text", "As released.")):
         key = f"notes-{key}-demo/zero-shot-s0"
@@ -116,7 +120,7 @@ def test_means_are_taken_over_any_setting(grid):
     assert [e.id for e in alone] == [e.id for e in runs]
 
 
-def test_colours_of_a_setting_take_the_place_of_the_methods(opened, grid):  # noqa: F811
+def test_colours_of_a_setting_take_the_place_of_the_methods(opened, grid):
     app = opened(grid)
     app.selectbox(key="colour").select("lr").run()
     traces = [t for t in specs(app)[0]["data"] if "marker" in t and t.get("name")]
@@ -138,7 +142,7 @@ def test_colours_of_values_differ_and_can_be_seen(name, many):
     assert all(contrast(color, ground.paper) >= 3 for color in colors.values())
 
 
-def test_of_very_many_runs_the_first_are_drawn_and_it_is_said(opened, grid, monkeypatch):  # noqa: F811
+def test_of_very_many_runs_the_first_are_drawn_and_it_is_said(opened, grid, monkeypatch):
     monkeypatch.setattr(shell, "MOST_DRAWN", 2)
     app = opened(grid, over="none")
     assert len(app.multiselect(key="runs").value) == 5
@@ -154,3 +158,33 @@ def test_a_run_that_comes_later_changes_the_stamp_and_a_growing_log_does_not(gri
     assert store.listing_stamp(grid) == before
     write_run(grid, "demo/late-s0", None)
     assert store.listing_stamp(grid) != before
+
+
+def test_nothing_is_computed_again_at_a_change_of_a_control(opened, grid, monkeypatch):
+    """Paired differences, means, intervals of columns, settings and listings: each once."""
+    app = opened(grid)
+    counted = Counter()
+
+    def count(module, name):
+        plain = getattr(module, name)
+
+        def call(*given, **more):
+            counted[name] += 1
+            return plain(*given, **more)
+
+        monkeypatch.setattr(module, name, call)
+
+    count(paired, "image_difference")
+    count(paired, "seeds_difference")
+    count(seeds, "over_seeds")
+    count(columns, "summarise")
+    count(store, "read_run")
+    count(store, "read_settings")
+    app.multiselect(key="sets").set_value(["adv"]).run()
+    app.selectbox(key="colour").select("lr").run()
+    assert not app.exception and counted == {}
+    (grid / "demo/zero-shot-s0/eval.json").write_text(
+        (grid / "demo/zero-shot-s0/eval.json").read_text() + "\n"
+    )
+    app.run()
+    assert counted["read_run"] == 1  # only what changed

@@ -11,8 +11,7 @@ import pytest
 from app import logs, measured, shell, store
 from grace_geom.plots.training import series
 from grace_geom.records import Measure, Part, Result
-from tests.app.conftest import evaluation, write_run
-from tests.app.test_pages import opened, sees, specs  # noqa: F401
+from tests.app.conftest import evaluation, sees, specs, write_run
 
 
 def joint(folder, *runs, sha=True):
@@ -58,7 +57,7 @@ def test_a_result_belongs_to_the_run_of_its_content_wherever_that_went(tmp_path)
     assert {f.run: f.value("drift").value for f in found} == {"b/ft-s0": 0.2, "a/grace-s0": 0.5}
 
 
-def test_a_folder_that_cannot_be_looked_into_costs_only_itself(runs, monkeypatch, opened):  # noqa: F811
+def test_a_folder_that_cannot_be_looked_into_costs_only_itself(runs, monkeypatch, opened):
     (runs / "closed").mkdir()
     whole = os.scandir
 
@@ -99,7 +98,7 @@ def test_pipes_and_devices_hold_nobody_up(runs):
     assert store.lines(entry, "metrics") == store.Lines() and store.settings(entry) == {}
 
 
-def test_any_name_is_shown_and_quoted(opened, tmp_path):  # noqa: F811
+def test_any_name_is_shown_and_quoted(opened, tmp_path):
     names = ["a$x$b", "it's; rm -rf $HOME", "`id`", "a\nb", "b\udcff", "<b>*x*"]
     folders = [write_run(tmp_path / "runs", f"{name}-s0", None) for name in names]
     for folder in folders:
@@ -124,7 +123,7 @@ def log(path, rows):
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def test_a_long_log_is_followed_and_drawn_in_time(opened, runs):  # noqa: F811
+def test_a_long_log_is_followed_and_drawn_in_time(opened, runs):
     path = runs / "demo/ft-s0/metrics.jsonl"
     keys = ("loss", "loss_task", "lr", "train_acc", "grad_norm", "cos_id_adv", "gram_volume")
     log(
@@ -158,7 +157,7 @@ def test_a_log_that_was_cut_back_is_read_again(runs):
     assert read.total == 20 and read.rows[0] == {"step": 30, "loss": 2.0}
 
 
-def test_numbers_between_nans_are_drawn(opened, runs):  # noqa: F811
+def test_numbers_between_nans_are_drawn(opened, runs):
     path = runs / "demo/ft-s0/metrics.jsonl"
     log(path, ({"step": s, "loss": float("nan") if s % 2 else 1 / (s + 1)} for s in range(9_000)))
     rows = store.lines(store.entries(runs)["demo/ft-s0"], "metrics").rows
@@ -182,7 +181,7 @@ def test_a_line_without_a_step_is_counted_as_broken(runs, line):
     assert (len(read.rows), read.broken) == (2, 1)
 
 
-def test_values_of_any_kind_end_no_page(opened, runs):  # noqa: F811
+def test_values_of_any_kind_end_no_page(opened, runs):
     odd = [None, True, "x", [1], {"a": 1}, 10**400, float("inf"), float("nan"), -1, 0]
     rows = [
         {"step": i, "loss": v, "seconds": w, "matrices": v, "val_acc": w}

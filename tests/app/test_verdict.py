@@ -23,7 +23,8 @@ NOISE = np.random.default_rng(0).normal(0, 0.1, 100)
         (1 + NOISE, "level"),
         ([1.0] * 100, "level"),
         ([*(1 + NOISE), np.nan], "broken"),
-        ([1.0] * 19, "short"),
+        ([1.0] * 7, "short"),
+        (4 - np.arange(8.0), "falls"),
         ([], "short"),
     ],
 )
@@ -75,8 +76,8 @@ def test_one_sentence_says_state_loss_and_overfitting():
     checks = {"a": held(checked(0.4, 0.41)), "b": held(checked(0.42, 0.31))}
     said = sentence(NAMES, {"a": "finished", "b": "running"}, trends, checks, True)
     assert said.startswith("**b** is being written, **a** is finished; ")
-    assert "still falls at the end of **a** (1 over the last fifth of the log, \u22120.25" in said
-    assert "is level at the end of **b**" in said
+    assert "still falls in **a** (1 over its last 20 records, \u22120.25" in said
+    assert "does not clearly change any more in **b**" in said
     assert "under PGD ends below its best in **b** (31.0 % at step 20 against 42.0 %" in said
     assert said.endswith(", robust overfitting).")
 
@@ -85,8 +86,8 @@ def test_what_was_not_checked_is_not_claimed():
     trends = dict.fromkeys("abcd", Trend("short"))
     said = sentence(NAMES, dict.fromkeys("abcd", "finished"), trends, {}, False)
     assert said == (
-        "All 4 runs are finished; the loss has too few records for a verdict in all 4; held-out "
-        "accuracy was checked too rarely to say whether it fell."
+        "All 4 runs are finished; at its end, the loss has too few records for a verdict in all 4; "
+        "held-out accuracy was not checked twice (`--eval-every`), so it says nothing."
     )
     one = {"a": verdict.held(checked(0.4, 0.41))}
     said = sentence(NAMES, dict.fromkeys("abcd", "finished"), trends, one, False)

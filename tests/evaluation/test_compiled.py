@@ -85,7 +85,15 @@ def test_a_compiled_attack_has_the_same_outcomes(name: str):
     compiler = partial(torch.compile, backend="aot_eager", fullgraph=True, dynamic=True)
     how = Compiled("attack", told.append, compiler)
     assert attacked(how, name).outcomes == attacked(None, name).outcomes
+    how.end()
     assert how.used == 2 and not told
+
+
+def test_that_nothing_was_attacked_is_told():
+    told: list[str] = []
+    for mode in ("off", "attack"):
+        Compiled(mode, told.append).end()
+    assert told == ["nothing was attacked (no suite adv, or measured before)"]
 
 
 def test_the_flag_reaches_the_attack_and_a_missing_compiler_is_told(tmp_path, capsys, monkeypatch):

@@ -1,11 +1,13 @@
 """Two ranks on two cards: NCCL's sums, and a peer that is killed."""
 
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,8 +24,9 @@ def two_cards(card: bool) -> None:
         pytest.skip("two NVIDIA GPUs are needed")
 
 
-def ranks(folder: Path, *more: str) -> list[subprocess.Popen[str]]:
-    """Two processes that train on the built-in data, each with a card of its own."""
+@contextlib.contextmanager
+def ranks(folder: Path, *more: str) -> Iterator[list[subprocess.Popen[str]]]:
+    """Two processes that train on the built-in data, each with a card of its own; none is left."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -33,30 +36,33 @@ def ranks(folder: Path, *more: str) -> list[subprocess.Popen[str]]:
         "--attack-steps", "2", *more,
     ]  # fmt: skip
     own = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    return [
+    job = [
         subprocess.Popen(
             [sys.executable, *words], cwd=ROOT, stderr=subprocess.PIPE, text=True,
             env=os.environ | own | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
         )
         for rank in range(2)
     ]  # fmt: skip
+    try:
+        yield job
+    finally:
+        for process in job:
+            process.kill()
+            process.communicate()
 
 
 def test_two_ranks_train_to_the_end(tmp_path: Path):
-    job = ranks(tmp_path, "--max-steps", "5")
-    said = [process.communicate(timeout=LONGEST)[1] for process in job]
+    with ranks(tmp_path, "--max-steps", "5") as job:
+        said = [process.communicate(timeout=LONGEST)[1] for process in job]
     assert [process.returncode for process in job] == [0, 0], said
 
 
 def test_the_survivor_of_a_killed_rank_names_the_newest_checkpoint(tmp_path: Path):
-    job = ranks(tmp_path, "--max-steps", "1000000")
-    end = time.monotonic() + LONGEST
-    while not (tmp_path / "run" / "ckpt.pt").is_file() and time.monotonic() < end:
-        time.sleep(0.2)
-    job[1].send_signal(signal.SIGKILL)
-    try:
+    with ranks(tmp_path, "--max-steps", "1000000") as job:
+        end = time.monotonic() + LONGEST
+        while not (tmp_path / "run" / "ckpt.pt").is_file():
+            assert time.monotonic() < end and all(process.poll() is None for process in job)
+            time.sleep(0.2)
+        job[1].send_signal(signal.SIGKILL)
         said = job[0].communicate(timeout=LONGEST)[1]
-    finally:
-        for process in job:
-            process.kill()
     assert job[0].returncode == 130 and "the newest checkpoint is step" in said

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -19,7 +20,9 @@ from matplotlib.transforms import Bbox
 from grace_geom.analyses import ANALYSES, drawing
 from grace_geom.plots import static
 from grace_geom.plots.legend import Identity, Legend
-from grace_geom.records import Finding, Result
+from grace_geom.plots.tradeoff import tradeoffs
+from grace_geom.records import Estimate, Finding, Result
+from grace_geom.study.figure import COLUMNS
 
 METHODS = (
     "zero-shot", "ft", "lora", "at", "grace", "tecoa", "fare", "pmg-aft", "trades", "lora-mix-at",
@@ -35,6 +38,22 @@ def figures(result: Result, count: int) -> Mapping[str, go.Figure]:
     found = [Finding(run, result, labels[i % len(labels)]) for i, run in enumerate(runs)]
     who = {run: Identity.of_label(run.removesuffix("-s0"), 0) for run in runs}
     return drawing(result.name)(found, Legend.of(who, {run: run for run in runs}))
+
+
+def compared(count: int) -> go.Figure | None:
+    """The trade-off of ``compare`` with made-up accuracies, some of them close together."""
+    draws = np.random.default_rng(0).uniform(0.3, 0.9, (count, 3)).round(1)
+    estimates = {
+        method: {
+            c: Estimate(v, 0.01, v - 0.02, v + 0.02) for c, v in zip(COLUMNS, row, strict=True)
+        }
+        for method, row in zip(METHODS, draws, strict=False)
+    }
+    names = {method: method for method in estimates}
+    legend = Legend.of({method: Identity.of_label(method) for method in names}, names)
+    ys = (("Adv", "Accuracy under APGD-CE (%)"), ("OOD", "OOD accuracy (%), mean over sets"))
+    x = ("ID", "ID accuracy (%)")
+    return tradeoffs(estimates, legend, x, ys, note="bars: 95 % intervals; n = 300")
 
 
 def faults(made: Figure) -> list[str]:
@@ -88,12 +107,16 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     names = [n for n in ANALYSES if args.only in n and (args.folder / f"{n}.json").is_file()]
     for name, count in itertools.product(names, map(int, args.counts.split(","))):
-        _sheet(Result.load(args.folder / f"{name}.json"), count, args.out)
+        result = Result.load(args.folder / f"{name}.json")
+        _sheet(name, figures(result, count), count, args.out)
+    for count in map(int, args.counts.split(",")) if args.only in "compare" else ():
+        if (figure := compared(count)) is not None:
+            _sheet("compare", {"tradeoff": figure}, count, args.out)
 
 
-def _sheet(result: Result, count: int, out: Path) -> None:
-    for key, figure in figures(result, count).items():
-        stem = "-".join([result.name, *([key] if key else []), str(count)])
+def _sheet(name: str, drawn: Mapping[str, go.Figure], count: int, out: Path) -> None:
+    for key, figure in drawn.items():
+        stem = "-".join([name, *([key] if key else []), str(count)])
         try:
             made = static.draw(figure, PAGE)
         except ValueError as error:

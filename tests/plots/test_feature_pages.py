@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 import pytest
 from PIL import Image
 
-from grace_geom.plots import features, layers, robustness, static
+from grace_geom.plots import clouds, features, layers, robustness, static
 from grace_geom.plots.legend import Identity, Legend
 from grace_geom.plots.palette import LIGHT, of_sets
 from grace_geom.plots.panels import below
@@ -154,7 +154,7 @@ def test_many_runs_stand_on_pages_of_five_columns_and_one_run_fills_its_own():
     runs = [f"run{i}" for i in range(6)]
     legend = Legend.of({run: Identity.of_label(run) for run in runs}, {run: run for run in runs})
     drawn = features.figures([stability_of(run) for run in runs], legend)
-    assert list(drawn) == ["", "2", "fig2a", "histograms", "lid"]
+    assert list(drawn) == ["", "2", "fig2a", "images", "lid"]
     shown = [[head.partition(":")[0] for head in heads(drawn[key])][:3] for key in ("", "2")]
     assert shown == [runs[:3], runs[3:]]
     assert "page 2 of 2" in drawn["2"].layout.title.text
@@ -167,9 +167,9 @@ def test_clouds_take_their_points_evenly_over_the_images():
     many = np.arange(3.0 * 1000).reshape(1000, 3)
     arrays = {"pca/id": many, "pca_share": np.ones(3), "class_names": np.array(["a", "b"]),
               "pca_label/id": (np.arange(1000) > 500).astype(int)}  # fmt: skip
-    (figure,) = features.clouds([finding("ft", {}, arrays)], LEGEND, ["id"]).values()
+    (figure,) = clouds.clouds([finding("ft", {}, arrays)], LEGEND, ["id"]).values()
     (trace,) = figure.data
-    assert len(trace.x) == features.MOST_POINTS and trace.x[-1] == many[-1, 0]
+    assert len(trace.x) == clouds.MOST_POINTS and trace.x[-1] == many[-1, 0]
     assert all((x > many[500, 0]) == (c == "b") for x, c in zip(trace.x, trace.text, strict=True))
 
 

@@ -31,7 +31,9 @@ def lines(count: int, scale: float = 1.0, start: float = 0.0, **y: object) -> go
 
 @pytest.mark.parametrize("count", [1, 12])
 def test_numbers_close_together_are_fewer_before_they_are_turned_into_the_row_below(count):
-    rows = [{"a": lines(count), "b": lines(count, 1e-4, 0.999), "c": lines(count, 1e-4, -4e-4)}] * 2
+    rows = [
+        {"a": lines(count), "b": lines(count, 7e-5, 0.9995), "c": lines(count, 7e-5, 0.9995)}
+    ] * 2
     made = static.draw(compose("Cosines", rows, legend(count), "n = 60, 95 %"), PAGE)
     assert faults(made) == []
     turned = [t for ax in made.axes for t in ax.get_xticklabels() if t.get_rotation()]

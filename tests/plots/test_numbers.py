@@ -65,6 +65,16 @@ def test_points_stand_at_their_places_with_their_intervals_and_line():
     assert scatter({}, LEGEND, x, y) is None
 
 
+def test_a_narrow_probit_axis_has_ticks_enough():
+    near = {run: (Datum(0.62 + 0.05 * i), Datum(0.6 + 0.02 * i)) for i, run in enumerate(RUNS)}
+    axes = Axis("ID (%)", "probit", True), Axis("OOD (%)", "probit", True)
+    figure = scatter(near, LEGEND, *axes)
+    for axis in (figure.layout.xaxis, figure.layout.yaxis):
+        inside = [t for t in axis.tickvals if axis.range[0] <= t <= axis.range[1]]
+        assert len(inside) >= 4
+    assert "62" in figure.layout.yaxis.ticktext
+
+
 def test_runs_are_lines_of_their_colour_across_settings_and_numbers():
     columns = [
         Column("lr", {"ft": 1e-3, "grace": 6e-3}, few=True),

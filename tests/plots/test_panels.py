@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from grace_geom.plots import (
+    clouds,
     correlation,
     drift,
     features,
@@ -15,10 +16,11 @@ from grace_geom.plots import (
     layers,
     panels,
     robustness,
+    static,
     strips,
 )
 from grace_geom.plots.legend import Legend
-from grace_geom.plots.palette import look
+from grace_geom.plots.palette import LIGHT, look
 from grace_geom.records import (
     Estimate,
     Finding,
@@ -136,29 +138,32 @@ def test_clouds_show_the_components_of_each_distribution_with_equal_axes():
     arrays = {"pca/id": points, "pca/adv": points + 1, "pca_share": np.array([0.5, 0.3, 0.1]),
               "pca_label/id": np.array([0, 1, 0, -1]), "pca_label/adv": np.zeros(4, int),
               "class_names": np.array(["cat", "<b>dog"])}  # fmt: skip
-    (flat,) = features.clouds([finding(arrays=arrays)], LEGEND, ["id", "adv"]).values()
+    (flat,) = clouds.clouds([finding(arrays=arrays)], LEGEND, ["id", "adv"]).values()
     assert list(flat.data[0].x) == [0, 3, 6, 9]
     assert flat.data[0].text == ("cat", "&lt;b&gt;dog", "cat", "a class that ID lacks")
     assert flat.layout.yaxis.scaleanchor == "x"
-    (solid,) = features.clouds([finding(arrays=arrays)], LEGEND, ["id", "adv"], solid=True).values()
+    (solid,) = clouds.clouds([finding(arrays=arrays)], LEGEND, ["id", "adv"], solid=True).values()
     assert list(solid.data[1].z) == [3, 6, 9, 12]
     assert solid.layout.scene.aspectmode == "data"
 
 
-def test_a_histogram_counts_every_image_in_bins_that_runs_share():
-    rng = np.random.default_rng(0)
-    found = [
-        finding("a", arrays={"v": rng.random(50)}),
-        finding("b", arrays={"v": 1 + rng.random(20)}),
-    ]
-    figure = features.histogram(found, LEGEND, "v", "v")
-    assert figure is not None
-    one, two = figure.data
-    assert list(one.x) == list(two.x)
-    for trace in (one, two):
-        assert np.asarray(trace.y)[1:-1:2].sum() == pytest.approx(1)
-        low, high = figure.layout.xaxis.range
-        assert low < min(trace.x) and max(trace.x) < high, "the sides of the outer bins are drawn"
+def test_points_of_images_with_a_picture_have_a_ring():
+    points = np.arange(9.0).reshape(3, 3)
+    arrays = {"pca/id": points, "pca_share": np.array([0.5, 0.3, 0.1]), "umap/id": points[:, :2],
+              "pca_label/id": np.zeros(3, int), "pca_index/id": np.array([7, 8, 9]),
+              "class_names": np.array(["cat"])}  # fmt: skip
+    f, colors = finding(arrays=arrays), {"id": "#888888"}
+    figure = clouds.cloud(f, colors, LIGHT, [[0, 9]] * 3, pictured={"id": {8}})
+    every, ringed = figure.data
+    assert [list(one) for one in every.customdata] == [["id", 7], ["id", 8], ["id", 9]]
+    assert [list(one) for one in ringed.customdata] == [["id", 8]] and list(ringed.x) == [3]
+    assert ringed.marker.line.width > 0
+    static.draw(figure, 7).draw_without_rendering()
+    ends = clouds.reach([f], ["id"], "umap")
+    assert len(ends) == 2 and ends[0][0] < 0 and ends[0][1] > 6
+    mapped = clouds.cloud(f, colors, LIGHT, ends, kind="umap")
+    assert mapped.layout.xaxis.title.text == "UMAP 1"
+    assert list(mapped.data[0].y) == [1, 4, 7]
 
 
 def test_features_by_layer_take_their_intervals():
@@ -211,7 +216,7 @@ def test_examples_stand_side_by_side_with_the_perturbation_magnified_around_grey
     assert picture[0, 2 + strips.GAP, 0] == round(127.5 + 16 * 4)
 
 
-def test_singular_values_of_the_matrix_that_moved_most_come_first():
+def test_all_singular_values_are_drawn_and_the_matrix_that_moved_most_is_found():
     values = {
         "effective_rank/u": Measure(1),
         "effective_rank/v": Measure(1),
@@ -222,10 +227,12 @@ def test_singular_values_of_the_matrix_that_moved_most_come_first():
         values=values,
         arrays={"blocks": np.array(["u", "v"]), "singular_values": np.array([[1, 0], [9, 1e-12]])},
     )
-    assert drift.matrices([f]) == ["v", "u"]
+    assert drift.matrices([f]) == ["u", "v"]  # the order of the network, as far as it is known
+    assert drift.moved_most([f]) == ("v", "a", 9.0)
     figure, rows = drift.singular([f], LEGEND, "v")
-    assert list(figure.data[0].y) == [9]  # what is below 1e-7 of the largest is rounding
-    assert rows == [{"run": "a", "matrix": "v", "i": 1, "singular_value": 9.0}]
+    assert list(figure.data[0].y) == [9, 1e-12]  # what rounding leaves, too
+    assert [row["singular_value"] for row in rows] == [9, 1e-12]
+    assert [note.text for note in figure.layout.annotations] == ["rank 1: a"]
 
 
 def test_rank_correlation_is_scipy_s():

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from grace_geom.plots import landscape, robustness
+from grace_geom.plots.legend import Legend
+from grace_geom.plots.palette import look
 from grace_geom.plots.panels import Point
 from grace_geom.records import Finding, Measure, Part, Result
 
@@ -31,6 +33,18 @@ def test_half_of_the_accuracy_is_lost_between_two_radii():
     assert robustness.half_life(one(clean), "pgd") is None
     nothing = one(clean | curve("pgd", math.nan))  # not defined for these data
     assert robustness.half_life(nothing, "pgd") is None
+
+
+def test_a_ring_is_where_half_of_the_accuracy_is_left():
+    legend = Legend({"r": "r"}, {"r": look("ft")})
+    f = one({"clean": Measure(0.8, None, 0.7, 0.9)} | curve("pgd", 0.5, 0.3), attacks=["pgd"])
+    figure = robustness.curves([f], legend)["PGD"]
+    (ring,) = (t for t in figure.data if t.mode == "markers")
+    assert (list(ring.x), list(ring.y)) == ([1.5], [40.0])
+    robust = one({"clean": Measure(0.8, None, 0.7, 0.9)} | curve("pgd", 0.8), attacks=["pgd"])
+    assert {t.mode for t in robustness.curves([robust], legend)["PGD"].data} == {
+        "lines", "lines+markers"
+    }  # fmt: skip
 
 
 def test_the_strongest_attack_leaves_the_least():

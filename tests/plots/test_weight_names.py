@@ -2,8 +2,11 @@
 
 import random
 
+import plotly.graph_objects as go
 import pytest
 
+from grace_geom.plots.columns import matrix_axis, shade_blocks
+from grace_geom.plots.palette import LIGHT
 from grace_geom.plots.weight_names import group_name, in_order, site, weight_name
 
 BLOCK = "visual.transformer.resblocks"
@@ -70,3 +73,16 @@ def test_an_axis_has_little_room():
 def test_the_weights_of_an_analysis_are_a_tower():
     assert group_name("visual") == "image tower"
     assert group_name(r"resblocks\.3") == r"weights named 'resblocks\.3'"
+
+
+def test_of_many_matrices_an_axis_names_the_blocks():
+    kinds = ("attn.in_proj_weight", "attn.out_proj.weight", "mlp.c_fc.weight", "mlp.c_proj.weight")
+    names = ["visual.conv1.weight", *(f"{BLOCK}.{i}.{kind}" for i in range(12) for kind in kinds),
+             "visual.proj"]  # fmt: skip
+    axis = matrix_axis(names)
+    assert axis["ticktext"] == ["stem", *map(str, range(12)), "head"]
+    assert axis["tickvals"][:3] == [0, 2.5, 6.5] and axis["tickvals"][-1] == 49
+    few = matrix_axis(names[:5])
+    assert few["ticktext"][:2] == ["stem convolution", "0 attention in"]
+    shaded = shade_blocks(go.Figure(), names, LIGHT).layout.shapes
+    assert [(s.x0, s.x1) for s in shaded[:2]] == [(0.5, 4.5), (8.5, 12.5)]

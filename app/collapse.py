@@ -1,0 +1,113 @@
+"""Whether features collapse or deform against the pretrained model, in one sentence."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from app.shell import Choice, text
+from grace_geom.plots.palette import is_reference
+from grace_geom.plots.panels import Point, point
+from grace_geom.records import Finding
+
+MEASURES = (
+    ("features/id/effective_rank_centred/embedding", "effective rank of the ID embedding"),
+    ("lid/id", "intrinsic dimension (LID) of the ID embedding"),
+)
+"""What tells a collapse: the first that the reference and another run have."""
+MOVED = "centroid_cosine/adv"
+TURNS = {
+    "fewer": ("collapses", "collapse"), "more": ("spreads out", "spread out"),
+    "unclear": ("does neither clearly", "do neither clearly"),
+}  # fmt: skip
+"""What became of the directions that features use, of one run and of several."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """One number of several runs.
+
+    Attributes:
+        name: What it is called.
+        of: Run -> number.
+        reference: The run that the others are held against.
+    """
+
+    name: str
+    of: dict[str, Point]
+    reference: str
+
+
+def sentence(choice: Choice, stability: Sequence[Finding], spread: Sequence[Finding]) -> str:
+    """The answer of the page of feature geometry.
+
+    Args:
+        choice: Of this session.
+        stability: Of ``feature_stability``.
+        spread: Of ``anisotropy``.
+    """
+    told = _told(choice, stability, spread)
+    parts = [_collapsed(choice, told) if told else "", _moved(choice, stability)]
+    known = " ".join(part for part in parts if part)
+    return known or (
+        "Not measured yet: `feature_stability` and `anisotropy --parts features` on two runs or "
+        "more tell, one of them the pretrained model (`--method zero-shot`)."
+    )
+
+
+def _told(choice: Choice, stability: Sequence[Finding], spread: Sequence[Finding]) -> Told | None:
+    """The measure of a collapse that the reference and another run have."""
+    methods = {e.id: e.method for e in choice.single}
+    pretrained = next((run for run, method in methods.items() if is_reference(method)), None)
+    reference = pretrained or (choice.base_run.id if choice.base_run else "")
+    for (key, name), found in zip(MEASURES, (spread, stability), strict=True):
+        of = {f.run: p for f in found if (p := point(f.value(key))) is not None}
+        if reference in of and len(of) > 1:
+            return Told(name, of, reference)
+    return None
+
+
+def _collapsed(choice: Choice, told: Told) -> str:
+    """Which runs use clearly fewer directions than the reference, which more, which neither."""
+    before = told.of[told.reference]
+    groups: dict[str, list[str]] = {turn: [] for turn in TURNS}
+    for run, p in told.of.items():
+        if run != told.reference:
+            groups[_turn(p, before)].append(f"**{text(choice.names[run])}** ({_shown(p)})")
+    said = "; ".join(
+        f"{', '.join(who)} {TURNS[turn][len(who) > 1]}" for turn, who in groups.items() if who
+    )
+    is_base = is_reference({e.id: e.method for e in choice.single}.get(told.reference, ""))
+    word = "the pretrained model" if is_base else "the baseline"
+    who = f"{word} **{text(choice.names[told.reference])}** ({_shown(before)})"
+    return f"By the {told.name}, against {who}: {said}."
+
+
+def _turn(p: Point, before: Point) -> str:
+    """What became of a number, where the intervals are apart."""
+    ends = [v if end is None else end for x in (p, before) for v, end in
+            ((x.value, x.low), (x.value, x.high))]  # fmt: skip
+    low, high, low_before, high_before = ends
+    if high < low_before:
+        return "fewer"
+    return "more" if low > high_before else "unclear"
+
+
+def _shown(p: Point) -> str:
+    """``8.1 [7.6, 8.4]``."""
+    ends = "" if p.low is None or p.high is None else f" [{p.low:.3g}, {p.high:.3g}]"
+    return f"{p.value:.3g}{ends}"
+
+
+def _moved(choice: Choice, found: Sequence[Finding]) -> str:
+    """Whose features the attack deforms least, and most."""
+    of = {f.run: p for f in found if (p := point(f.value(MOVED))) is not None}
+    if not of:
+        return ""
+    ordered = sorted(of, key=lambda run: -of[run].value)
+    names = [f"**{text(choice.names[run])}** ({_shown(of[run])})" for run in ordered]
+    head = "Under attack, class centroids keep a cosine to the clean ones of"
+    if len(ordered) == 1:
+        return f"{head} {_shown(of[ordered[0]])}."
+    clear = _turn(of[ordered[-1]], of[ordered[0]]) == "fewer"
+    hedge = "" if clear else ", not clearly apart"
+    head = "Under attack, class centroids stay nearest to the clean ones in"
+    return f"{head} {names[0]} and move most in {names[-1]}, by their cosine{hedge}."

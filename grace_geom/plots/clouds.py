@@ -1,0 +1,262 @@
+"""Images as points: features on principal axes (or a UMAP of them), plain functions of findings."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import plotly.graph_objects as go
+
+from grace_geom.plots.compose import pages
+from grace_geom.plots.layers import brief, order, title
+from grace_geom.plots.legend import Legend
+from grace_geom.plots.palette import Ground, of_sets
+from grace_geom.plots.panels import point, span
+from grace_geom.plots.sample import intervals
+from grace_geom.plots.style import dress, plain_html
+from grace_geom.records import Finding
+
+RUNS = 5
+"""Columns of a page of small clouds at most."""
+CAMERA = {"eye": {"x": 1.45, "y": 1.45, "z": 1.2}, "center": {"x": 0, "y": 0, "z": -0.15}}
+"""Near enough that a scene fills its place, and a little above it, for the titles below."""
+Kind = Literal["pca", "umap"]
+"""Coordinates of a cloud, as ``feature_stability`` calls its arrays."""
+MOST_POINTS = 300
+"""Of each distribution in a cloud: more cover each other."""
+
+
+def sets_of(found: Sequence[Finding], group: str = "pca") -> list[str]:
+    """Distributions with arrays ``GROUP/SET``."""
+    return order([name for f in found for name in f.array_names(group)])
+
+
+def clouds(
+    found: Sequence[Finding], legend: Legend, sets: Sequence[str], solid: bool = False
+) -> dict[str, go.Figure]:
+    """Principal components of the ID features, a panel a run, a colour a distribution; 2-D, or 3-D
+    where ``solid``. All panels have one scale: a run whose features have collapsed looks smaller.
+    """
+    every, ends = of_sets(sets_of(found), legend.ground), reach(found, sets)
+    colors, drawn = {s: every[s] for s in sets}, {}
+    for f in found:
+        if (figure := cloud(f, colors, legend.ground, ends, solid)) is not None:
+            name, shares = legend.names[f.run], _shares(f)
+            drawn[f"{name} ({', '.join(shares)} %)" if solid else name] = figure
+    return drawn
+
+
+def _shares(f: Finding) -> list[str]:
+    """Percent of the ID variance on each principal axis."""
+    shares = f.array("pca_share")
+    return [] if shares is None else [f"{100 * float(share):.0f}" for share in shares]
+
+
+def reach(
+    found: Sequence[Finding], sets: Sequence[str], kind: Kind = "pca"
+) -> list[list[float] | None]:
+    """From where to where the clouds of all runs go along each axis, with room for whole points."""
+    shown = [p for f in found for s in sets if (p := _points(f, s, kind)) is not None]
+    axes = range(min((p.shape[1] for p in shown), default=0))
+    return [span([p[:, i] for p in shown], 0.06) for i in axes]
+
+
+def cloud(
+    f: Finding,
+    colors: Mapping[str, str],
+    ground: Ground,
+    ends: Sequence[list[float] | None],
+    solid: bool = False,
+    height: int | None = None,
+    kind: Kind = "pca",
+    pictured: Mapping[str, Collection[int]] | None = None,
+) -> go.Figure | None:
+    """One panel of :func:`clouds`: points of some distributions of one run, the last on top.
+
+    Args:
+        f: Of ``feature_stability``.
+        colors: Distribution -> colour; those that were not measured are left out.
+        ground: Light or dark.
+        ends: Ranges of the axes.
+        solid: Three axes, not two.
+        height: In pixels.
+        kind: Principal axes, or UMAP.
+        pictured: Distribution -> places in the source of images that have a picture: their points
+            have a ring.
+    """
+    shares, figure = _shares(f), go.Figure()
+    for name, color in colors.items():
+        if (p := _points(f, name, kind)) is None:
+            continue
+        places = places_of(f, name)
+        common: dict[str, Any] = {
+            "mode": "markers",
+            "name": plain_html(title(name)),
+            "text": _classes(f, name),
+            "hovertemplate": "%{text}<extra>" + plain_html(title(name)) + "</extra>",
+            "x": p[:, 0],
+            "y": p[:, 1],
+            "customdata": [[name, place] for place in places],
+        }
+        marker = {"color": color, "opacity": 0.75, "size": 2 if solid else 4}
+        if solid:
+            figure.add_scatter3d(z=p[:, 2], marker=marker, **common)
+        else:
+            figure.add_scatter(marker=marker, cliponaxis=False, **common)
+            known = [i for i, place in enumerate(places) if place in (pictured or {}).get(name, ())]
+            ring = marker | {"size": 5, "line": {"width": 1.5, "color": ground.text}}
+            if known:
+                _ringed(figure, common, known, ring)
+    if not figure.data or not shares:
+        return None
+    if kind == "umap":
+        shares = []
+    # Titles of a scene stand near each other: there the shares are in the name of the panel.
+    titles = [f"PC {i}" if solid else f"PC {i} ({s} %)" for i, s in enumerate(shares, 1)]
+    titles = titles or ["UMAP 1", "UMAP 2"]
+    axes = [{"title": {"text": text}, "range": end} for text, end in zip(titles, ends, strict=True)]
+    if solid:
+        return _solid(figure, axes, ground, f.run).update_layout(height=height or 380)
+    return _flat(figure, axes, ground).update_layout(height=height or 330)
+
+
+def _ringed(
+    figure: go.Figure, common: Mapping[str, Any], known: Sequence[int], marker: Mapping[str, Any]
+) -> None:
+    """Some of the points of a trace once more, over the others."""
+    few = {key: [common[key][i] for i in known] for key in ("x", "y", "text", "customdata")}
+    figure.add_scatter(marker=marker, cliponaxis=False, showlegend=False, **(dict(common) | few))
+
+
+def _shown(n: int) -> np.ndarray:
+    """Which of ``n`` images stand in a cloud: all, or ``MOST_POINTS`` evenly."""
+    return np.linspace(0, n - 1, min(n, MOST_POINTS)).astype(int)
+
+
+def places_of(f: Finding, name: str) -> list[int]:
+    """Of the points of a cloud, the place of each image in its source; -1 in older results."""
+    places, points = f.array(f"pca_index/{name}"), f.array(f"pca/{name}")
+    if places is None:
+        return [-1] * len(_shown(len(points)))
+    found: list[int] = places[_shown(len(places))].tolist()
+    return found
+
+
+def _points(f: Finding, name: str, kind: Kind = "pca") -> np.ndarray | None:
+    points = f.array(f"{kind}/{name}")
+    return None if points is None else np.asarray(points, float)[_shown(len(points))]
+
+
+def _classes(f: Finding, name: str) -> list[str]:
+    classes, labels = f.array("class_names"), f.array(f"pca_label/{name}")
+    if classes is None or labels is None:
+        return [""] * len(_shown(len(f.array(f"pca/{name}"))))
+    return [
+        plain_html(str(classes[int(y)])) if y >= 0 else "a class that ID lacks"
+        for y in labels[_shown(len(labels))]
+    ]
+
+
+def _flat(figure: go.Figure, axes: Sequence[Mapping[str, Any]], ground: Ground) -> go.Figure:
+    common = {"constrain": "domain", "nticks": 6}
+    x = {**axes[0], **common}
+    y = {**axes[1], **common, "scaleanchor": "x"}
+    return dress(figure, ground, 330, xaxis=x, yaxis=y, showlegend=False)
+
+
+def _solid(
+    figure: go.Figure, axes: Sequence[Mapping[str, Any]], ground: Ground, run: str
+) -> go.Figure:
+    look = {
+        "gridcolor": ground.grid,
+        "color": ground.text,
+        "backgroundcolor": "rgba(0,0,0,0)",
+        "nticks": 4,
+        "tickfont": {"size": 10},
+    }
+    scene = {f"{name}axis": look | dict(axis) for name, axis in zip("xyz", axes, strict=True)}
+    return dress(
+        figure,
+        ground,
+        380,
+        showlegend=False,
+        uirevision=f"cloud-{run}",
+        margin={"l": 0, "r": 0, "t": 0, "b": 0},
+        scene=scene | {"aspectmode": "data", "camera": CAMERA},
+    )
+
+
+def over_id(
+    found: Sequence[Finding], legend: Legend, sets: Sequence[str], note: str
+) -> dict[str, go.Figure]:
+    """ID in grey and each distribution over it: a row a distribution, a column a run, the cosine of
+    their class centroids above; more than ``RUNS`` runs on further pages, ``2``, ``3``, ...
+    """
+    title = "Each distribution over ID, in grey"
+    how = f"{note}; numbers: mean cosine of class centroids to ID"
+    if made := intervals(found, "centroid_cosine"):
+        how += f", {made}"
+    shown = [f for f in found if f.array("pca/id") is not None and _shares(f)]
+    if len(shown) == 1:
+        return pages({"": (title, _of_one(shown[0], legend, sets), how)}, legend)
+    count = -(-len(shown) // RUNS)
+    parts = [
+        [shown[i] for i in part] for part in np.array_split(np.arange(len(shown)), max(count, 1))
+    ]
+    rows = {
+        "" if i == 1 else str(i): (
+            f"{title}, page {i} of {count}" if count > 1 else title,
+            _grid(part, legend, sets, reach(found, sets)),
+            how,
+        )
+        for i, part in enumerate(parts, 1)
+    }
+    return pages(rows, legend, RUNS)
+
+
+def _of_one(f: Finding, legend: Legend, sets: Sequence[str]) -> list[dict[str, go.Figure | None]]:
+    """One run: its distributions side by side."""
+    colors, ends = of_sets(sets, legend.ground), reach([f], sets)
+    return [
+        {
+            f"{legend.names[f.run]}, {brief(s)}: {cosine_of(f, s)}": cloud(
+                f, {name: colors[name] for name in ("id", s)}, legend.ground, ends, height=300
+            )
+            for s in sets
+            if s != "id" and f.array(f"pca/{s}") is not None
+        }
+    ]
+
+
+def _grid(
+    found: Sequence[Finding],
+    legend: Legend,
+    sets: Sequence[str],
+    ends: Sequence[list[float] | None],
+) -> list[dict[str, go.Figure | None]]:
+    """A row a distribution, a column a run; ticks and titles at the left and below only."""
+    colors, drawn = of_sets(sets, legend.ground), []
+    others = [s for s in sets if s != "id" and any(f.array(f"pca/{s}") is not None for f in found)]
+    for s in others:
+        row: dict[str, go.Figure | None] = {}
+        for i, f in enumerate(found):
+            both = {name: colors[name] for name in ("id", s)}
+            figure = cloud(f, both, legend.ground, ends, height=215)
+            if figure is None:
+                continue
+            first, second = _shares(f)[:2]
+            x = f"PC 1 ({first} %)<br>PC 2: {second} %" if s == others[-1] else ""
+            y = f"{brief(s)}<br>PC 2" if i == 0 else ""
+            figure.update_xaxes(title_text=x, showticklabels=bool(x), nticks=4)
+            figure.update_yaxes(title_text=y, showticklabels=bool(y), nticks=4)
+            row[f"{legend.names[f.run]}: {cosine_of(f, s)}"] = figure
+        drawn.append(row)
+    return drawn
+
+
+def cosine_of(f: Finding, name: str) -> str:
+    """``0.64 [0.62, 0.67]``, on one line; in words where there is none."""
+    m = point(f.value(f"centroid_cosine/{name}"))
+    if m is None:
+        return "not measured" if f.array(f"pca/{name}") is None else "no cosine"
+    ends = "" if m.low is None or m.high is None else f" [{m.low:.2f}, {m.high:.2f}]"
+    return f"{m.value:.2f}{ends}".replace(" ", "\N{NO-BREAK SPACE}")

@@ -1,0 +1,43 @@
+"""The page of feature geometry: its answer, and pictures of the points that are selected."""
+
+from app import collapse, show
+from grace_geom.plots.panels import Point
+from grace_geom.records import Result
+from tests.app.conftest import sees
+
+KEY = "features/id/effective_rank_centred/embedding"
+
+
+def test_the_answer_holds_each_run_against_the_pretrained_model(opened, lab):
+    app = opened(lab, "features")
+    said = app.main.markdown[0].value.replace("\\", "")
+    parts = Result.load(lab / "toy/analyses/anisotropy.json").parts
+    before, ft = (parts[run].values[KEY] for run in ("zero-shot-s0", "ft-s0"))
+    assert f"**ft-s0** ({ft.value:.3g} [{ft.low:.3g}, {ft.high:.3g}])" in said
+    assert f"the pretrained model **zero-shot-s0** ({before.value:.3g} [" in said
+    clear = "collapse" if ft.high < before.low else "spread" if ft.low > before.high else "neither"
+    assert clear in said.partition("Under attack")[0]
+    cosines = Result.load(lab / "toy/analyses/feature_stability.json").parts
+    by = {run: part.values["centroid_cosine/adv"].value for run, part in cosines.items()}
+    assert f"nearest to the clean ones in **{max(by, key=by.get)}**" in said
+    assert f"move most in **{min(by, key=by.get)}**" in said
+
+
+def test_a_collapse_is_said_only_where_intervals_are_apart():
+    before = Point(9.0, 8.5, 9.5)
+    assert collapse._turn(Point(7.0, 6.5, 7.5), before) == "fewer"
+    assert collapse._turn(Point(8.4, 8.0, 8.8), before) == "unclear"
+    assert collapse._turn(Point(11.0, 10.0, 12.0), before) == "more"
+    assert collapse._turn(Point(7.0), Point(8.0)) == "fewer"  # exact numbers
+
+
+def test_selected_points_show_their_images(opened, lab, monkeypatch):
+    gallery = Result.load(lab / "toy/analyses/image_gallery.json").parts["grace-s0"].arrays
+    place = int(gallery["index"][0])
+    monkeypatch.setattr(show, "selectable", lambda *_: [["id", place], ["adv", place], ["adv", -5]])
+    app = opened(lab, "features", runs=["toy/grace-s0"])
+    assert not app.exception
+    (body,) = [e.proto.body for e in app.get("html") if "display:grid" in e.proto.body]
+    assert body.count("data:image/png;base64,") == 2  # clean, and attacked
+    assert f"no. {place}" in body and gallery["label"][0] in body
+    assert "1 of the selected images are not in the gallery" in sees(app)
