@@ -101,9 +101,12 @@ def _broken(text: str) -> str:
 
 
 def show(text: str) -> None:
-    """A table or other text for people on stdout; none with ``--quiet`` or ``--json``."""
+    """A table or a sentence for people on stdout; none with ``--quiet`` or ``--json``. A terminal
+    has a sentence, which is one line, broken between words.
+    """
     if not (voice().quiet or voice().json):
-        print(text, flush=True)
+        sentence = sys.stdout.isatty() and "\n" not in text
+        print(_broken(text) if sentence else text, flush=True)
 
 
 def finish(*files: Path, text: str = "", beside: Sequence[Path] = (), **result: Any) -> None:
