@@ -18,7 +18,7 @@ from grace_geom.records import Accuracy, RecordError, attack_text, questions, se
 
 
 @dataclass(frozen=True)
-class Pair:
+class TwoRuns:
     """The two runs that are compared, and what they are asked.
 
     Attributes:
@@ -56,7 +56,7 @@ class Pair:
         return a.data if a and a.suite not in ("id", "adv") else "id"
 
 
-def chosen(choice: Choice) -> Pair:
+def chosen(choice: Choice) -> TwoRuns:
     """The controls: two runs and a question that both were asked."""
     entries = {e.id: e for e in choice.single}
     base = choice.base_run.id if choice.base_run else next(iter(entries))
@@ -80,7 +80,7 @@ def chosen(choice: Choice) -> Pair:
                 width=300, bind="query-params", filter_mode="contains",
             )  # fmt: skip
             key = titles[said]
-    return Pair(choice, runs, both[key] if key else ())
+    return TwoRuns(choice, runs, both[key] if key else ())
 
 
 def _run(label: str, default: str, entries: Mapping[str, Entry], choice: Choice, key: str) -> str:
@@ -121,7 +121,7 @@ def title(a: Accuracy) -> str:
     return f"{a.data} ({SUITE_TITLES.get(a.suite, a.suite)})"
 
 
-def answer(pair: Pair) -> str:
+def answer(pair: TwoRuns) -> str:
     """How many images only one of the two gets right, and whether that is more than chance."""
     if len(pair.runs) < 2:
         return "Choose two runs or more in the sidebar: images are compared between two."

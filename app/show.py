@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from app.shell import chosen, text
-from grace_geom.plots import export, paper
+from grace_geom.plots import paper
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.paper import Exhibit
 
@@ -174,7 +174,7 @@ def _menu(exhibit: Exhibit, key: str, table: pd.DataFrame) -> None:
     if not menu.open:
         return
     with menu:
-        drawn = exhibit.printable or export.browser()
+        drawn = paper.can_be_drawn(exhibit)
         if not drawn:
             st.markdown("Only a browser draws this figure as a picture. This installs what does:")
             st.code('pip install "grace_geom[images]"\napt-get install chromium', language="bash")

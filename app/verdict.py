@@ -43,7 +43,7 @@ class Trend:
 
 
 @dataclass(frozen=True)
-class Held:
+class HeldOut:
     """Accuracy on held-out images while a run trained.
 
     Attributes:
@@ -98,7 +98,7 @@ def _welch(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
     return change - half, change + half
 
 
-def held(rows: Rows, key: str = "val_acc_pgd") -> Held | None:
+def held(rows: Rows, key: str = "val_acc_pgd") -> HeldOut | None:
     """Best and last check of a number of held-out images; ``None`` without two checks.
 
     The best of ``k`` checks is high by chance too, so the interval is widened to hold for all ``k -
@@ -123,14 +123,14 @@ def held(rows: Rows, key: str = "val_acc_pgd") -> Held | None:
     high = change + math.hypot(u1 - last[1], best[1] - l2)
     if best[0] == last[0]:
         low = high = 0.0
-    return Held(best[1], last[1], best[0], last[0], change, low, high, last[2], len(known))
+    return HeldOut(best[1], last[1], best[0], last[0], change, low, high, last[2], len(known))
 
 
 def sentence(
     names: Mapping[str, str],
     states: Mapping[str, str],
     trends: Mapping[str, Trend],
-    checks: Mapping[str, Held],
+    checks: Mapping[str, HeldOut],
     attacked: bool,
 ) -> str:
     """One sentence: where the runs are, how their losses end, whether held-out accuracy fell.
@@ -215,7 +215,7 @@ def _signed(value: float, form: str = ".2g") -> str:
 
 
 def _checks(
-    names: Mapping[str, str], checks: Mapping[str, Held], attacked: bool, trained: int
+    names: Mapping[str, str], checks: Mapping[str, HeldOut], attacked: bool, trained: int
 ) -> str:
     what = "held-out accuracy" + (" under PGD" if attacked else " (`--val-pgd` 0: no attack)")
     if not checks:

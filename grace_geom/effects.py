@@ -2,7 +2,6 @@
 ``python -m grace_geom.effects runs/parts --design grace-parts``
 """
 
-import json
 import shutil
 import sys
 from collections.abc import Sequence
@@ -14,7 +13,6 @@ import yaml
 
 from grace_geom import starts
 from grace_geom.cli import parse, quick
-from grace_geom.errors import UserError
 from grace_geom.terminal import door, finish, show
 
 if TYPE_CHECKING:
@@ -61,9 +59,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         rows = plan(design, options.runs, options.seed)
         finish(text=rows, methods=yaml.safe_load(rows)["methods"])
         return
-    tables = {str(folder): _table(folder) for folder in options.studies}
     from grace_geom.serialise import plain
-    from grace_geom.study.effects import effects, responses
+    from grace_geom.study.effects import effects, read_table, responses
+
+    tables = {str(folder): read_table(folder) for folder in options.studies}
 
     width = shutil.get_terminal_size((100, 24)).columns
     every: dict[str, Any] = {}
@@ -83,21 +82,6 @@ def plan(design: "Design", runs: int | None, seed: int) -> str:
     of = f"{len(cells)} of {len(design.cells)} combinations"
     head = f"# {of}, D-efficiency {efficiency(design, cells):.2f} of the whole design (seed {seed})"
     return "\n".join([head, "methods:", *(f"  - {design.label(cell)}" for cell in cells)])
-
-
-def _table(folder: Path) -> dict[str, object]:
-    path = folder / "table.json"
-    if not path.is_file():
-        raise UserError(
-            f"{path}: no such file; a study writes it when it ends (python -m grace_geom.compare)"
-        )
-    try:
-        found = json.loads(path.read_text())
-    except ValueError as error:
-        raise UserError(f"{path}: not readable as JSON: {error}") from None
-    if not isinstance(found, dict):
-        raise UserError(f"{path}: no table of a study")
-    return found
 
 
 def shown(column: str, found: "Effects") -> list["Table"]:

@@ -8,7 +8,7 @@ import streamlit as st
 
 from app import shell, show, store, wall
 from app.measured import attack_of, measured
-from app.pair import Pair, answer, chosen, title
+from app.pair import TwoRuns, answer, chosen, title
 from app.shell import Choice, text
 from app.wall import Shot
 from grace_geom.plots import confusion, pictures, robustness, strips
@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def _gallery(
-    pair: Pair, found: Sequence[Finding], known: Mapping[str, Mapping[str, Picture]]
+    pair: TwoRuns, found: Sequence[Finding], known: Mapping[str, Mapping[str, Picture]]
 ) -> None:
     """The images that both have, those first on which they differ, and one of them large."""
     ids = [i for i in pictures.shared(known) if next(iter(known.values()))[i].set == pair.set]
@@ -87,7 +87,7 @@ def _headed(p: Picture) -> str:
     return f"{p.label}, no. {p.index}" + (", hard" if p.hard else "")
 
 
-def _is(kind: str, pair: Pair, known: Mapping[str, Mapping[str, Picture]], id: str) -> bool:
+def _is(kind: str, pair: TwoRuns, known: Mapping[str, Mapping[str, Picture]], id: str) -> bool:
     """Whether an image is of a kind, attacked or clean as the question is."""
     right = [(own[id].adv if pair.attacked else own[id].clean).right for own in known.values()]
     one, other = right[0], right[-1]
@@ -97,7 +97,7 @@ def _is(kind: str, pair: Pair, known: Mapping[str, Mapping[str, Picture]], id: s
     }[kind]  # fmt: skip
 
 
-def _counted(pair: Pair, kinds: Mapping[str, Sequence[str]]) -> str:
+def _counted(pair: TwoRuns, kinds: Mapping[str, Sequence[str]]) -> str:
     """How many images are of each kind, in words."""
     names = [text(pair.name(i)) for i in range(len(pair.runs))]
     named = {ONLY_FIRST: f"only {names[0]}", ONLY_SECOND: f"only {names[-1]}"}
@@ -114,7 +114,7 @@ def _margin(value: float) -> str:
     return f"{value:+.1f}".replace("-", "−")
 
 
-def _shots(pair: Pair, known: Mapping[str, Mapping[str, Picture]], id: str) -> list[Shot]:
+def _shots(pair: TwoRuns, known: Mapping[str, Mapping[str, Picture]], id: str) -> list[Shot]:
     """The clean image with what each run takes it for, then what each run's attack made of it."""
     at = [(i, known[run][id]) for i, run in enumerate(pair.ids) if run in known]
     first = at[0][1]
@@ -127,7 +127,7 @@ def _shots(pair: Pair, known: Mapping[str, Mapping[str, Picture]], id: str) -> l
     return shots
 
 
-def _large(pair: Pair, known: Mapping[str, Mapping[str, Picture]], ids: Sequence[str]) -> None:
+def _large(pair: TwoRuns, known: Mapping[str, Mapping[str, Picture]], ids: Sequence[str]) -> None:
     """One image: perturbation, saliency, attention and the likeliest classes, a run a row."""
     st.header("One image: where does each checkpoint look?", anchor=False)
     if not ids:
@@ -141,9 +141,9 @@ def _large(pair: Pair, known: Mapping[str, Mapping[str, Picture]], ids: Sequence
             continue
         p = known[run][id]
         with st.container(horizontal=True, gap="medium"):
-            with st.container(width=616):
+            with st.container(width=608):
                 wall.cards({pair.name(i): _looks(p)})
-            with st.container(width=340):
+            with st.container(width=320):
                 figure = pictures.likeliest(p, pair.color(i), pair.choice.ground)
                 alt = f"Likeliest classes of the image at {pair.name(i)}, clean and attacked"
                 show.chart(figure, f"likeliest-{i}", alt)
@@ -172,12 +172,15 @@ def _looks(p: Picture) -> list[Shot]:
         Shot(p.magnified, f"perturbation × {strips.MAGNIFIED}", f"perturbation of {what}"),
         Shot(p.adv.pixels, "attacked", f"{what}, attacked", [(_mark(p.adv), "")]),
     ]
-    for word, seen in (("clean", p.clean), ("attacked", p.adv)):
-        alt = f"saliency of {what}, {word}"
-        shots.append(Shot(pictures.coloured(seen.saliency), f"saliency, {word}", alt))
+    sides = (("clean", p.clean), ("attacked", p.adv))
+    for word, seen in sides:
+        head = "saliency" if word == "clean" else "… attacked"
+        shots.append(Shot(pictures.coloured(seen.saliency), head, f"saliency of {what}, {word}"))
+    for word, seen in sides:
         if seen.attention is not None:
+            head = "attention" if word == "clean" else "… attacked"
             over = pictures.over(seen.pixels, seen.attention)
-            shots.append(Shot(over, f"attention, {word}", f"attention of {what}, {word}"))
+            shots.append(Shot(over, head, f"attention of {what}, {word}"))
     return shots
 
 
@@ -200,7 +203,7 @@ def _turned(choice: Choice) -> None:
         )
 
 
-def _by_class(pair: Pair) -> None:
+def _by_class(pair: TwoRuns) -> None:
     """Classes on which one of two gains."""
     if len(pair.asked) < 2:
         return
@@ -234,7 +237,7 @@ def _few(n: np.ndarray) -> str:
     return f"{there.min()}" if there.min() == there.max() else f"{there.min()} to {there.max()}"
 
 
-def _confusion(pair: Pair) -> None:
+def _confusion(pair: TwoRuns) -> None:
     """What classes are taken for."""
     if not pair.asked:
         return

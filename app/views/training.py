@@ -61,7 +61,7 @@ def page(choice: Choice, live: bool) -> None:
     remarks(choice, found, records)
 
 
-def verdicts(found: Found) -> tuple[dict[str, verdict.Trend], dict[str, verdict.Held], bool]:
+def verdicts(found: Found) -> tuple[dict[str, verdict.Trend], dict[str, verdict.HeldOut], bool]:
     """How the loss of each trained run ends; best and last check of held-out images; whether those
     were under attack.
     """
@@ -146,7 +146,10 @@ def panel(
 
 
 def status(
-    choice: Choice, found: Found, trends: dict[str, verdict.Trend], checks: dict[str, verdict.Held]
+    choice: Choice,
+    found: Found,
+    trends: dict[str, verdict.Trend],
+    checks: dict[str, verdict.HeldOut],
 ) -> None:
     """A row for each run: where it stands, and what its verdict is based on."""
     st.header("Where each run stands", anchor=False)
@@ -182,7 +185,7 @@ def _of_trend(trend: verdict.Trend | None) -> dict[str, str]:
     return {"loss": f"{trend.last:.3g}, {trend.kind}", "change": ends}
 
 
-def _of_checks(held: verdict.Held | None) -> dict[str, str]:
+def _of_checks(held: verdict.HeldOut | None) -> dict[str, str]:
     if held is None:
         return {"held out: best": "", "last": "", "change (points)": ""}
     low, change, high = (100 * x for x in (held.low, held.change, held.high))

@@ -1,5 +1,5 @@
-"""The same images for every checkpoint: clean and attacked, what they are taken for, and where the
-checkpoint looks.
+"""The same images for every checkpoint of one pretrained model: clean and attacked, what they are
+taken for, and where the checkpoint looks.
 """
 
 from collections.abc import Callable, Iterator, Mapping

@@ -122,6 +122,8 @@ def _analyse(
     tables = [with_refused(marked(table, apart), refused) for table in shown.tables]
     unmeasured = {label: Part(not_measured=why) for label, why in refused.items()}
     seconds = sum(record.pop("seconds", 0.0) for record in records)
+    for record in records:
+        record.pop("deterministic", None)
     result = Result(
         name,
         tuple(records),
@@ -282,6 +284,8 @@ def _found(
     samples = subject.samples()  # of all that was just read for the name of the cache
     # The first one alone looks, so that all go the same way; what it found is needed there only.
     found = None if options.fresh or not first() else read_part(cache)
+    if found is not None and options.deterministic and not found[1].get("deterministic"):
+        found = None  # measured in whatever order, which the flag promises not to be
     known = of_first(found is not None)
     if known and found is None:
         return None
@@ -311,6 +315,8 @@ def _measured(
     seconds = time.perf_counter() - began
     part = replace(part, n={name: sample.n for name, sample in subject.samples().items()})
     record = subject.identity() | {"device": str(subject.model.device)}
+    if options.deterministic:
+        record["deterministic"] = True
     if first():
         parts = {subject.label: part}
         Result(cache.stem, (record,), options.settings(), parts, seconds=seconds).save(cache.parent)

@@ -23,6 +23,15 @@ def compiler(logits_fn: Logits) -> Logits:
     return torch.compile(logits_fn, fullgraph=True, dynamic=True)
 
 
+def refusals() -> tuple[type[Exception], ...]:
+    """What compilers raise. Too many graphs of one function, as of many data sets, is no
+    ``RuntimeError``.
+    """
+    from torch._dynamo.exc import FailOnRecompileLimitHit
+
+    return (RuntimeError, FailOnRecompileLimitHit)
+
+
 def tell(reason: str) -> None:
     """Say that attacks are computed the usual way, and why."""
     if first():
@@ -71,7 +80,7 @@ class Compiled:
             found = work(self.compiler(logits))
         except (torch.OutOfMemoryError, NotFiniteError):
             raise
-        except RuntimeError as error:  # what compilers raise, in backward passes too
+        except refusals() as error:  # in backward passes too
             first_line = next(iter(str(error).splitlines()), type(error).__name__)
             self._give_up(f"torch.compile failed: {first_line[:200]}")
             return work(logits_fn)

@@ -149,6 +149,10 @@ class Grace(Adversary, Adapted):
                 "--task off leaves no cross-entropy to train with: leave --lar on and --lambda-lar "
                 "above 0"
             )
+        if self.adv_at != "perturbed" and not self.uses_lar:
+            raise UserError(
+                f"--adv-at {self.adv_at} is about L_LAR-AWP, which is off: leave --lar on"
+            )
         idle = {"--awp-reuse": self.awp_reuse, "--awp-m": self.awp_m is not None}
         for flag in [flag for flag, given in idle.items() if given and not self.perturbs]:
             raise UserError(

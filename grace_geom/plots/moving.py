@@ -6,6 +6,8 @@ from typing import Any
 
 from grace_geom.plots.cells import PlacedFigure, Span
 
+BACK = 1.45
+"""How much farther a camera stands in a panel than in a figure of its own."""
 _LINKS = ("anchor", "scaleanchor", "matches", "overlaying")
 
 
@@ -64,6 +66,7 @@ def move(cell: PlacedFigure, counters: Counters) -> Moved:
         settings = dict(cell.layout.get(name) or {})
         domain = settings.get("domain") or {}
         settings["domain"] = {w: _domain(domain.get(w, (0, 1)), getattr(cell, w)) for w in "xy"}
+        settings["camera"] = _stepped_back(settings.get("camera") or {})
         layout[names[name]] = settings
     layout |= {names[n]: v for n, v in cell.layout.items() if n.startswith("coloraxis")}
     alone = len(set(pairs)) == 1
@@ -75,6 +78,14 @@ def move(cell: PlacedFigure, counters: Counters) -> Moved:
         [_marked(a, ("x", "y"), names, cell, alone) for a in cell.layout.get("annotations", ())],
         (names[pairs[0][0]], names[pairs[0][1]]) if alone else None,
     )  # fmt: skip
+
+
+def _stepped_back(camera: Mapping[str, Any]) -> dict[str, Any]:
+    """A camera that sees the titles of the axes, too: a scene is cut at its domain. Print has no
+    distance, only a direction.
+    """
+    eye = {"x": 1.25, "y": 1.25, "z": 1.25} | dict(camera.get("eye") or {})
+    return dict(camera) | {"eye": {which: BACK * float(at) for which, at in eye.items()}}
 
 
 def _pairs(cell: PlacedFigure) -> list[tuple[str, str]]:

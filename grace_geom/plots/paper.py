@@ -1,5 +1,7 @@
 """A figure of a page for elsewhere: with title, legend and caption on a white sheet, bare in the
 width of a paper's column, and as a page of its own.
+
+matplotlib is imported where a file is made: pages that offer files are shown without it.
 """
 
 import base64
@@ -12,12 +14,11 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from grace_geom.plots import export, static, units
 from grace_geom.plots.cells import CHROME
 from grace_geom.plots.compose import compose
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.palette import LIGHT, on_light
-from grace_geom.plots.style import plain_html
+from grace_geom.plots.style import FLAT, SOLID, plain_html
 
 COLUMN, WIDE = 3.3, 6.9
 """Inches: a column and both columns of a paper in two columns (CVPR, ICML, IEEE)."""
@@ -53,7 +54,7 @@ class Exhibit:
     @property
     def printable(self) -> bool:
         """Whether it can be drawn without a browser."""
-        return all(map(static.drawable, self.panels.values()))
+        return all(t.type in FLAT + SOLID for fig in self.panels.values() for t in fig.data)
 
 
 def on_paper(exhibit: Exhibit) -> Exhibit:
@@ -113,6 +114,8 @@ def whole(exhibit: Exhibit) -> go.Figure:
 
 def bare(exhibit: Exhibit, width_in: float) -> go.Figure:
     """Panels and legend for a paper, which sets the caption itself."""
+    from grace_geom.plots import units
+
     e = on_paper(exhibit)
     narrow = width_in < 5
     columns = (1 if len(e.panels) <= _IN_A_ROW else 2) if narrow else 3
@@ -135,10 +138,21 @@ def picture(exhibit: Exhibit, kind: str) -> bytes:
     Raises:
         ValueError: It has traces that only a browser can draw, and there is none.
     """
+    from grace_geom.plots import export, static
+
     figure = whole(exhibit)
     if exhibit.printable:
         return export.printed(figure, kind, PAGE)
     return export.by_browser(figure, kind, PAGE, static.inches_high(figure))
+
+
+def can_be_drawn(exhibit: Exhibit) -> bool:
+    """Whether :func:`picture` can draw it here."""
+    if exhibit.printable:
+        return True
+    from grace_geom.plots import export
+
+    return export.browser()
 
 
 def column(exhibit: Exhibit, width_in: float) -> bytes:
@@ -147,6 +161,8 @@ def column(exhibit: Exhibit, width_in: float) -> bytes:
     Raises:
         ValueError: It has traces that only a browser can draw.
     """
+    from grace_geom.plots import export
+
     if not exhibit.printable:
         raise ValueError("only a browser draws this figure: take its PDF")
     figure = bare(exhibit, width_in)
@@ -160,6 +176,8 @@ def page(exhibit: Exhibit, table: str) -> str:
         exhibit: What is shown.
         table: Its numbers as CSV; a long one is named and left out.
     """
+    from grace_geom.plots import export
+
     drawn, kind = picture(exhibit, "svg"), "svg+xml"
     if len(drawn) > _MOST:
         drawn, kind = export.printed(whole(exhibit), "png", PAGE, dpi=150), "png"
@@ -183,6 +201,8 @@ def page(exhibit: Exhibit, table: str) -> str:
 
 def interactive(exhibit: Exhibit) -> str:
     """A page of 2 MB with plotly inside: zoom and pointer work without a network."""
+    from grace_geom.plots import export
+
     return export.html(whole(exhibit), "", alt=exhibit.alt)
 
 

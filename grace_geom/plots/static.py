@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from grace_geom.plots import axes, grids, marks, notes, units
 from grace_geom.plots.sheet import Panel, Sheet
+from grace_geom.plots.style import FLAT, SOLID
 
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same letters on every machine
@@ -48,8 +49,6 @@ _LAYOUT = """template title font showlegend legend margin height width paper_bgc
 annotations shapes images barmode bargap bargroupgap colorway autosize"""
 _SCREEN = """hoverlabel hovermode hoversubplots uirevision dragmode clickmode modebar hoverdistance
 spikedistance"""
-_XY = ("scatter", "scattergl", "bar", "histogram", "heatmap", "contour", "image")
-_SOLID = ("surface", "scatter3d")
 
 
 def draw(
@@ -86,8 +85,8 @@ def draw(
         sheet = Sheet(width_in, height_in or inches_high(figure), layout)
         FigureCanvasAgg(sheet.figure)
         shown = [t | {"_turn": i} for i, t in enumerate(traces) if t.get("visible", True) is True]
-        _flat(sheet, [t for t in shown if t["type"] in _XY], layout)
-        _spaces(sheet, [t for t in shown if t["type"] in _SOLID], layout)
+        _flat(sheet, [t for t in shown if t["type"] in FLAT], layout)
+        _spaces(sheet, [t for t in shown if t["type"] in SOLID], layout)
         notes.draw(sheet, layout)
         sheet.legend(layout, traces)
         sheet.arrange()
@@ -105,14 +104,9 @@ def style(family: Family = "sans") -> Any:
     return mpl.rc_context(STYLE | (_SERIF if family == "serif" else {}))
 
 
-def drawable(figure: go.Figure) -> bool:
-    """Whether :func:`draw` knows all kinds of its traces."""
-    return all(trace.type in _XY + _SOLID for trace in figure.data)
-
-
 def _check(traces: Sequence[Mapping[str, Any]], layout: Mapping[str, Any]) -> None:
     for trace in traces:
-        if trace["type"] not in _XY + _SOLID:
+        if trace["type"] not in FLAT + SOLID:
             raise ValueError(
                 f'cannot draw a trace of type {trace["type"]!r}: save it with engine="browser"'
             )

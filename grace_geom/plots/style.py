@@ -10,6 +10,10 @@ import plotly.graph_objects as go
 
 from grace_geom.plots.palette import Ground
 
+FLAT = ("scatter", "scattergl", "bar", "histogram", "heatmap", "contour", "image")
+SOLID = ("surface", "scatter3d")
+"""Kinds of traces that can be printed without a browser, of two axes and of three."""
+
 
 def plain_html(text: str) -> str:
     """Text for plotly, which reads tags, maths and templates: ``<``, ``$`` and ``%{`` stay as they

@@ -20,6 +20,7 @@ from grace_geom.serialise import read_yaml
 DESIGNS = Path(__file__).parents[1] / "recipes/designs"
 
 Floats = NDArray[np.float64]
+Pair = tuple[str, str]
 Cell = tuple[int, ...]
 """One level a factor, by number."""
 
@@ -36,7 +37,7 @@ class Design:
 
     method: str
     factors: Mapping[str, Mapping[str, str]]
-    interactions: tuple[tuple[str, str], ...] = ()
+    interactions: tuple[Pair, ...] = ()
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -109,23 +110,32 @@ def read_design(source: str) -> Design:
         raise UserError(f"--design {source}: no such file")
     content = read_yaml(path)
     method, factors = content.get("method"), content.get("factors")
-    if method not in METHODS:
+    if not isinstance(method, str) or method not in METHODS:
         raise UserError(f"{path}: method: {method!r} is no method")
-    if not isinstance(factors, Mapping) or not all(
-        isinstance(levels, Mapping) and len(levels) > 1 for levels in factors.values()
+    if (
+        not isinstance(factors, Mapping)
+        or not factors
+        or not all(isinstance(levels, Mapping) and len(levels) > 1 for levels in factors.values())
     ):
         raise UserError(f"{path}: factors: expected NAME: {{LEVEL: OPTIONS, LEVEL: OPTIONS, ...}}")
-    pairs = [tuple(map(str, pair)) for pair in content.get("interactions", [])]
-    if bad := [p for p in pairs if len(p) != 2 or len(set(p)) < 2 or not set(p) <= factors.keys()]:
-        raise UserError(f"{path}: interactions: {list(bad[0])} is no pair of factors")
+    pairs = _pairs(path, content.get("interactions") or [], factors)
     plain = {
         str(name): {str(level): str(options or "") for level, options in levels.items()}
         for name, levels in factors.items()
     }
-    found = Design(str(method), plain, tuple((a, b) for a, b in pairs))
+    found = Design(method, plain, pairs)
     if len({found.label(cell) for cell in found.cells}) < len(found.cells):
         raise UserError(f"{path}: two levels of a factor have the same options")
     return found
+
+
+def _pairs(path: Path, value: object, factors: Mapping[str, object]) -> tuple[Pair, ...]:
+    """Pairs of different factors."""
+    for entry in value if isinstance(value, list) else [value]:
+        known = isinstance(entry, list) and len(entry) == 2 and all(e in factors for e in entry)
+        if not known or entry[0] == entry[1]:
+            raise UserError(f"{path}: interactions: {entry!r} is no pair of factors")
+    return tuple((str(a), str(b)) for a, b in value) if isinstance(value, list) else ()
 
 
 def fraction(design: Design, runs: int, seed: int, starts: int = 20) -> list[Cell]:

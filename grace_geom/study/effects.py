@@ -11,13 +11,18 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 from scipy import stats
 
 from grace_geom.errors import UserError
+from grace_geom.records import RecordError
+from grace_geom.records.schema import checked, read_record
 from grace_geom.study.design import Cell, Design, Floats
+from grace_geom.study.state import FORMAT
 
 
 @dataclass(frozen=True)
@@ -115,11 +120,19 @@ def effects(design: Design, responses: Sequence[Response]) -> Effects:
     y = np.array([r.value for r in responses])
     names = sorted({r.block for r in responses})
     blocks = np.array([names.index(r.block) for r in responses])
-    df = len(y) - int(np.linalg.matrix_rank(np.hstack([X, np.eye(len(names))[blocks]])))
+    shared = np.hstack([X, np.eye(len(names))[blocks]])
+    if np.ptp(y) == 0:
+        raise UserError(f"all {len(y)} runs have the same value, {y[0]:g}: nothing has an effect")
+    df = len(y) - int(np.linalg.matrix_rank(shared))
     if np.linalg.matrix_rank(X) < X.shape[1]:
         raise UserError(
             f"{len(y)} runs cannot tell the {X.shape[1]} numbers of the design's effects apart: "
             "train the rows that are missing, or take interactions out of the design"
+        )
+    if np.linalg.matrix_rank(shared) < X.shape[1] + len(names) - 1:
+        raise UserError(
+            "an effect of the design differs between studies or seeds only, so that nothing tells "
+            "it from them: every study needs rows of every level"
         )
     if df < 1:
         raise UserError(
@@ -158,8 +171,12 @@ def _fitted(y: Floats, X: Floats, blocks: Any) -> tuple[Floats, Floats, float, f
         return beta, variance * inverse, math.sqrt(variance), 0.0
     with warnings.catch_warnings():
         # A variance of blocks at 0 is an answer here: the rows of a seed have nothing in common.
-        warnings.simplefilter("ignore")
+        warnings.filterwarnings("ignore", message=".*boundary|.*singular|.*Hessian")
         found = MixedLM(y, X, groups=blocks).fit(reml=True, method="powell")
+    if not found.converged:
+        raise UserError(
+            "the mixed model did not converge on these runs: take interactions out of the design"
+        )
     p = X.shape[1]
     covariance = np.asarray(found.cov_params())[:p, :p]
     variance, between = float(found.scale), float(np.asarray(found.cov_re)[0, 0])
@@ -176,7 +193,7 @@ def _contrasts(
     for i, level in enumerate(levels[1:], start=1):
         c = coding[i] - coding[0]
         value, error = float(c @ beta), math.sqrt(float(c @ covariance @ c))
-        p = 2 * float(stats.t.sf(abs(value) / error, df)) if error else float(value == 0)
+        p = 2 * float(stats.t.sf(abs(value) / error, df))
         low, high = value - t * error, value + t * error
         found.append(
             Contrast(factor, level, levels[0], value, low, high, p, p, float((t + power) * error))
@@ -194,30 +211,57 @@ def _holm(contrasts: Sequence[Contrast]) -> list[Contrast]:
     return [replace(c, p_holm=corrected[i]) for i, c in enumerate(contrasts)]
 
 
-def responses(
-    design: Design, tables: Mapping[str, Mapping[str, Any]], column: str
-) -> list[Response]:
+class SeedValues(Struct):
+    """A column of a row: its value for each seed, in shares of 1."""
+
+    seeds: dict[str, float]
+
+
+class TableRow(Struct):
+    """A row of ``table.json``."""
+
+    method: str
+    columns: dict[str, SeedValues]
+
+
+class StudyTable(Struct):
+    """What is read of ``table.json``."""
+
+    rows: list[TableRow]
+
+
+def read_table(folder: Path) -> StudyTable:
+    """The numbers of a finished study.
+
+    Raises:
+        RecordError: If ``table.json`` is missing, or is no table of a study.
+    """
+    path = folder / "table.json"
+    mend = "python -m grace_geom.compare writes it when a study ends"
+    if not path.is_file():
+        raise RecordError(f"{path}: no such file; {mend}")
+    return checked(read_record(path, FORMAT), StudyTable, path, mend)
+
+
+def responses(design: Design, tables: Mapping[str, StudyTable], column: str) -> list[Response]:
     """The runs of studies that are cells of a design.
 
     Args:
         design: Design.
-        tables: Study -> what its ``table.json`` holds.
+        tables: Study -> its table.
         column: Column of the tables, such as ``HM``.
 
     Raises:
         UserError: If no study has a row of the design.
     """
     cells = {design.label(cell): cell for cell in design.cells}
-    found = []
-    for study, table in tables.items():
-        for row in table.get("rows", []):
-            cell = cells.get(str(row.get("method")))
-            seeds = row.get("columns", {}).get(column, {}).get("seeds", {})
-            if cell is not None:
-                found += [
-                    Response(cell, f"{study} seed {seed}", 100 * float(value))
-                    for seed, value in seeds.items()
-                ]
+    found = [
+        Response(cells[row.method], f"{study} seed {seed}", 100 * value)
+        for study, table in tables.items()
+        for row in table.rows
+        if row.method in cells and column in row.columns
+        for seed, value in row.columns[column].seeds.items()
+    ]
     if not found:
         raise UserError(
             f"no row of {', '.join(tables)} is a combination of the design with a number in "

@@ -17,6 +17,8 @@ from grace_geom.study.rows import Row
 COLUMNS = ("ID", "Adv", "OOD")
 PAGE = 7.0
 """Inches."""
+ALONE = 4.5
+"""Inches of one panel of accuracies: at 3.5 its note leaves it no room."""
 
 
 def tradeoff(rows: Sequence[Row], path: Path) -> Path | None:
@@ -33,7 +35,7 @@ def tradeoff(rows: Sequence[Row], path: Path) -> Path | None:
     figure = drawn(rows)
     if figure is None:
         return None
-    return save(figure, path, PAGE if "xaxis2" in figure.layout else PAGE / 2)
+    return save(figure, path, PAGE if "xaxis2" in figure.layout else ALONE)
 
 
 def drawn(rows: Sequence[Row]) -> go.Figure | None:

@@ -113,9 +113,12 @@ def _broken(text: str) -> str:
 
 
 def show(text: str) -> None:
-    """A table or other text for people on stdout; none with ``--quiet`` or ``--json``."""
+    """A table or a sentence for people on stdout; none with ``--quiet`` or ``--json``. A terminal
+    has a sentence, which is one line, broken between words.
+    """
     if not (voice().quiet or voice().json):
-        print(text, flush=True)
+        sentence = sys.stdout.isatty() and "\n" not in text
+        print(_broken(text) if sentence else text, flush=True)
 
 
 def finish(*files: Path, text: str = "", beside: Sequence[Path] = (), **result: Any) -> None:
@@ -123,14 +126,14 @@ def finish(*files: Path, text: str = "", beside: Sequence[Path] = (), **result: 
 
     Args:
         files: What it was called for. With ``--quiet`` their paths are all that is printed.
-        text: What is printed otherwise, on stdout.
+        text: What is printed otherwise, on stdout; where there is no file, with ``--quiet`` too.
         beside: What else it wrote.
         result: For the document of ``--json``, as plain types.
     """
     now = voice()
     now.files += [str(file) for file in (*files, *beside)]
     now.result |= result
-    if now.quiet and not now.json:
+    if now.quiet and not now.json and files:
         text = "\n".join(map(str, files))
     if text and not now.json:
         broken = sys.stdout.isatty() and not now.quiet

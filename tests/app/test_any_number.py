@@ -50,6 +50,11 @@ def test_what_lies_above_the_line_is_said_in_points_with_its_interval():
     assert "**grace** lies highest, clearly above the line through the 3 runs" in said
     assert "+5.0 points [1.0, 10.0]" in said
     assert relations.above(line, clean, list(clean), axes) is None
+    rough = line_of([50, 60, 90], [41, 49, 80])
+    middle, low, high = (end / 100 for end in rough.at(70))
+    _, gap, below, over = relations.above(rough, points, list(clean), axes)
+    assert gap - below == pytest.approx(((0.65 - 0.61) ** 2 + (high - middle) ** 2) ** 0.5)
+    assert over - gap == pytest.approx(((0.70 - 0.65) ** 2 + (middle - low) ** 2) ** 0.5)
 
 
 def test_the_first_number_that_two_runs_have_is_taken():

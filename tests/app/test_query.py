@@ -42,6 +42,7 @@ RUNS = {
         ('note~"two words"', "grace-s2"),
         ("HM>70", "grace-s2"),
         ("HM<=70", "grace-s10"),
+        ("seed<=2", "grace-s2 at-s2"),
         ("ood~sketch", "at-s2"),
         ("clip=none", ""),
         ("method = grace", ""),  # three words, and no name has a lone =

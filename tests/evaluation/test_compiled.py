@@ -53,7 +53,13 @@ def fails_forward(x: Tensor) -> Tensor:
     raise RuntimeError("no kernel for this")
 
 
-@pytest.mark.parametrize("fault", [fails_forward, FailsBackward.apply])
+def one_graph_too_many(x: Tensor) -> Tensor:
+    from torch._dynamo.exc import FailOnRecompileLimitHit
+
+    raise FailOnRecompileLimitHit("no kernel for this")
+
+
+@pytest.mark.parametrize("fault", [fails_forward, FailsBackward.apply, one_graph_too_many])
 def test_what_cannot_be_compiled_is_told_once_and_costs_no_outcome(fault):
     told: list[str] = []
     how = Compiled("attack", told.append, lambda f: lambda x: f(fault(x)))

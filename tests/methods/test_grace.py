@@ -125,6 +125,7 @@ def test_without_the_clean_term_the_others_are_what_they_were():
         ({"task": False, "lambda_lar": 0}, "--task off"),
         ({"adv_at": "current", "gv": False, "awp_reuse": True}, "--awp-reuse"),
         ({"adv_at": "current", "gv": False, "awp_m": 4}, "--awp-m"),
+        ({"adv_at": "both", "lar": False}, "--adv-at both"),
     ],
 )
 def test_controls_that_leave_nothing_are_refused(options, named):

@@ -10,6 +10,7 @@ from grace_geom.plots import export, static
 from grace_geom.plots.compose import compose
 from grace_geom.plots.landscape import contours, surfaces
 from grace_geom.plots.legend import Identity, Legend
+from grace_geom.plots.moving import BACK
 from grace_geom.plots.panels import Curve, Point, heat, log_ticks, overlay, rows
 from grace_geom.records import Finding, Part, Result
 
@@ -121,6 +122,15 @@ def test_rows_wrap_evenly_in_equal_columns_without_overlap(count, columns):
     for (x, y), (u, v) in itertools.combinations(places, 2):
         assert x[1] < u[0] or u[1] < x[0] or y[1] < v[0] or v[1] < y[0]
     assert all(0 <= low < high <= 1 + 1e-9 for pair in places for low, high in pair)
+
+
+def test_a_scene_in_a_panel_is_seen_from_farther_and_printed_the_same():
+    alone = next(iter(slices(surfaces, "ft").values()))
+    figure = compose("T", [slices(surfaces, "ft")], LEGEND)
+    near, far = (f.layout.scene.camera.eye.to_plotly_json() for f in (alone, figure))
+    assert BACK > 1 and far == pytest.approx({which: BACK * at for which, at in near.items()})
+    views = [static.draw(f, 4).axes[0] for f in (alone, figure)]
+    assert views[0].elev == pytest.approx(views[1].elev) and views[0].azim == views[1].azim
 
 
 def test_a_panel_alone_in_its_row_is_as_wide_as_the_row_above():

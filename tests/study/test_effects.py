@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from scipy import stats
 from grace_geom import effects as command
 from grace_geom.errors import UserError
 from grace_geom.study.design import Design, efficiency, fraction, read_design
-from grace_geom.study.effects import Response, effects, responses
+from grace_geom.study.effects import Response, effects, read_table, responses
 from grace_geom.study.options import StudyOptions, jobs_of
 
 FACTORS = {
@@ -118,6 +119,17 @@ def test_too_few_runs_are_refused(cells):
         effects(DESIGN, runs(1.0, 1, cells))
 
 
+def test_what_only_studies_tell_apart_is_refused():
+    some = [replace(r, block=f"{r.block} {r.cell[2]}") for r in runs(1.0)]
+    with pytest.raises(UserError, match="every study needs rows of every level"):
+        effects(DESIGN, some)
+
+
+def test_a_column_without_any_difference_is_refused():
+    with pytest.raises(UserError, match="the same value, 0: nothing"):
+        effects(DESIGN, [replace(r, value=0.0) for r in runs(1.0, 1)])
+
+
 def test_no_swap_betters_a_fraction_and_the_seed_repeats_it():
     cells = fraction(DESIGN, 8, 3)
     assert cells == fraction(DESIGN, 8, 3)
@@ -145,6 +157,10 @@ def test_every_row_of_the_packaged_design_trains():
         ("method: grace\nfactors: {a: {x: r=1}}", "factors"),
         ("method: grace\nfactors: {a: {x: r=1, y: r=1}}", "same options"),
         ("method: grace\nfactors: {a: {x: r=1, y: r=2}}\ninteractions: [[a, b]]", "interactions"),
+        ("method: grace\nfactors: {a: {x: r=1, y: r=2}}\ninteractions: [5]", "interactions"),
+        ("method: grace\nfactors: {a: {x: r=1, y: r=2}}\ninteractions: 5", "interactions"),
+        ("method: [grace]\nfactors: {a: {x: r=1, y: r=2}}", "method"),
+        ("method: grace\nfactors: {}", "factors"),
     ],
 )
 def test_a_design_that_is_none_is_refused_by_its_line(tmp_path, text, named):
@@ -165,7 +181,8 @@ def test_the_command_prints_rows_and_effects(tmp_path, capsys):
         {"method": label, "columns": {"HM": {"seeds": dict(enumerate(pair))}}}
         for label, pair in values.items()
     ]
-    (study / "table.json").write_text(json.dumps({"rows": rows}))
+    table = {"format": "grace_geom.study/1", "rows": rows}
+    (study / "table.json").write_text(json.dumps(table))
     command.main([str(study), "--design", str(path), "--columns", "HM"])
     said = capsys.readouterr().out
     assert "large − small" in said
@@ -178,4 +195,10 @@ def test_the_command_prints_rows_and_effects(tmp_path, capsys):
         command.main([str(tmp_path), "--design", str(path)])
     assert stop.value.code == 2
     with pytest.raises(UserError, match="no row of"):
-        responses(read_design("grace-parts"), {"s": {"rows": rows}}, "HM")
+        responses(read_design("grace-parts"), {"s": read_table(study)}, "HM")
+    (study / "table.json").write_text(json.dumps({**table, "rows": [{"method": 3}]}))
+    with pytest.raises(UserError, match=r"table\.json: .*method"):
+        read_table(study)
+    (study / "table.json").write_text(json.dumps({**table, "format": "grace_geom.study/2"}))
+    with pytest.raises(UserError, match="newer version"):
+        read_table(study)

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.nightly
 
 ENV = {"PYTHONPATH": str(ROOT), "TERM": "xterm-256color"}
 SHORT = ["--max-steps", "8", "--batch-size", "32", "--train-images", "500"]
-FEW = ["--suites", "id,adv", "--n", "40", "--n-attack", "20", "--steps", "2"]
+FEW = ["--suites", "id,ood,adv", "--n", "40", "--n-attack", "20", "--steps", "2"]
 DRAWN = re.compile("[━─]{8}.* left|so far")
 
 

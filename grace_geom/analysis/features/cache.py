@@ -18,7 +18,7 @@ from grace_geom.files import atomic_write, write_text
 from grace_geom.records.arrays import read_arrays
 from grace_geom.terminal import say
 
-REVISION = 10
+REVISION = 11
 """Part of the cache keys of analyses and of adversarial images: raise it when an estimator or an
 attack changes.
 """
