@@ -17,9 +17,11 @@ from app.shell import Choice
 from app.sidebar import sidebar
 
 VIEWS = Path(__file__).parent / "views"
-# What the Tab key reaches first; seen only then. (Streamlit would draw a bare string here.)
+# What the Tab key reaches first, seen only then; and flags of commands, which Streamlit's light
+# theme writes too pale for many people. (A bare string here would be drawn.)
 SKIP = """<a class="skip" href="#content">Skip to the page</a>
-<style>.skip:not(:focus){position:absolute;left:-100vw}</style>"""
+<style>.skip:not(:focus){position:absolute;left:-100vw}
+.token.parameter.variable{color:inherit}</style>"""
 
 
 def folder_of_runs() -> Path:

@@ -191,7 +191,7 @@ def _formatter(scale: Scale) -> ticker.Formatter:
         )
     if before or after:
         return ticker.FuncFormatter(lambda v, _: f"{inline(before)}{v:g}{inline(after)}")
-    made = _Powers(useMathText=True)
+    made = _Powers(useOffset=False, useMathText=True)
     made.set_powerlimits((-3, 5))
     return made
 
@@ -202,8 +202,9 @@ class _Powers(ticker.ScalarFormatter):
     """
 
     def __call__(self, x: float, pos: int | None = None) -> str:
-        text, power = super().__call__(x, pos), self.orderOfMagnitude
-        return f"{text}$\\cdot10^{{{power}}}$" if power and x else text
+        text, above = super().__call__(x, pos), super().get_offset().replace("\u2212", "-")
+        power = re.search(r"10\^\{-?\d+\}", above)
+        return f"{text}$\\cdot{power[0]}$" if power and x else text
 
     def get_offset(self) -> str:
         """Nothing."""

@@ -131,11 +131,13 @@ def read_design(source: str) -> Design:
 
 def _pairs(path: Path, value: object, factors: Mapping[str, object]) -> tuple[Pair, ...]:
     """Pairs of different factors."""
+    found = []
     for entry in value if isinstance(value, list) else [value]:
-        known = isinstance(entry, list) and len(entry) == 2 and all(e in factors for e in entry)
-        if not known or entry[0] == entry[1]:
+        pair = list(map(str, entry)) if isinstance(entry, list) else []
+        if len(pair) != 2 or pair[0] == pair[1] or not set(pair) <= factors.keys():
             raise UserError(f"{path}: interactions: {entry!r} is no pair of factors")
-    return tuple((str(a), str(b)) for a, b in value) if isinstance(value, list) else ()
+        found.append((pair[0], pair[1]))
+    return tuple(found)
 
 
 def fraction(design: Design, runs: int, seed: int, starts: int = 20) -> list[Cell]:

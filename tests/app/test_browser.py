@@ -232,9 +232,8 @@ def test_a_link_opened_elsewhere_shows_the_same_choice(page, browser, served):
     page.wait_for_selector(
         '[data-testid="stSidebar"] [data-testid="stSelectbox"]', timeout=PATIENCE
     )
-    runs, sets = page.locator(
-        '[data-testid="stSidebar"] [data-testid="stMultiSelect"]'
-    ).all_inner_texts()
+    controls = page.locator('[data-testid="stSidebar"] [data-testid="stMultiSelect"]')
+    runs, *_, sets = controls.all_inner_texts()
     assert "ft-s0" in runs and "grace-s0" in runs and "zero-shot-s0" not in runs
     assert "under attack" in sets
     assert (
@@ -255,6 +254,7 @@ def test_back_undoes_a_choice_and_links_between_pages_carry_it(page, served):
     page.go_back()
     page.wait_for_url(lambda url: "grace-s0" in url, timeout=PATIENCE)
     page.wait_for_selector(f"{chosen}:has-text('grace-s0')", timeout=PATIENCE)
+    ended(page)
     assert page.title().startswith("Overview · ") and page.title().endswith("toy · grace_geom")
 
 

@@ -100,14 +100,17 @@ def test_towers_of_other_depths_stand_at_their_own_layers():
     (shallow, _), (deep, _) = of_run(cka, "ft"), of_run(cka, "grace")
     assert list(shallow.x) == [0, 1, 3] and list(deep.x) == [0, 1, 2, 3]
     np.testing.assert_allclose(shallow.y, [0.9, 0.675, 0.45])
-    assert "n = 40, seed 3" in cka.layout.annotations[-1].text
+    note = cka.layout.annotations[-1].text.replace("\N{NO-BREAK SPACE}", " ")
+    assert "n = 40, seed 3" in note
 
 
 def test_each_figure_says_what_its_own_intervals_are():
     found = [drift_of("ft", 2, ("id",)), drift_of("grace", 2, ("id",))]
     drawn = layers.figures(found, LEGEND)
     notes = {
-        page: figure.layout.annotations[-1].text.replace("<br>", " ")
+        page: figure.layout.annotations[-1]
+        .text.replace("<br>", " ")
+        .replace("\N{NO-BREAK SPACE}", " ")
         for page, figure in drawn.items()
     }
     for page in ("", "gram"):

@@ -51,6 +51,12 @@ def test_a_power_of_ten_stands_at_each_number_and_not_in_the_title():
     assert not ax.yaxis.get_offset_text().get_text()
 
 
+def test_numbers_close_together_are_written_whole():
+    made = static.draw(compose("T", [{"A": lines(1, 1e-3, 5000.0)}], legend(1)), 3)
+    words = [t.get_text() for t in made.axes[0].get_xticklabels() if t.get_text()]
+    assert words and all("{5000.00" in word for word in words), words
+
+
 def test_long_names_below_a_map_are_turned_before_they_touch():
     names = list(legend(12).looks)
     grid = np.arange(84.0).reshape(12, 7)

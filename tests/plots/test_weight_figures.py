@@ -262,9 +262,8 @@ def test_drift_names_its_matrices_and_has_intervals_over_images():
     assert list(first.y) == [3, 1]
     (lost, _) = panel(figure, "Drift against zero-shot loss")
     assert (lost.y[0], lost.error_y.array[0]) == pytest.approx((5, 10))
-    assert figure.layout.annotations[-1].text.endswith(
-        "bars: 95 % intervals over images, n = 20 in each zero-shot set"
-    )
+    note = figure.layout.annotations[-1].text.replace("\N{NO-BREAK SPACE}", " ")
+    assert note.endswith("bars: 95 % intervals over images, n = 20 in each zero-shot set")
 
 
 def test_the_rank_of_a_change_is_where_its_singular_values_fall_to_rounding():
