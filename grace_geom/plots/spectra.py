@@ -103,15 +103,17 @@ def resolved(found: Sequence[Finding], legend: Legend) -> str:
     if spectra:
         probes, nodes = (max(n.shape[i] for n, _ in spectra.values()) for i in (0, 1))
         words.append(
-            f"The density rests on {nodes} Lanczos nodes from each of {probes} random vectors: "
-            "bumps within the bulk are nodes, not eigenvalues"
+            f"The density rests on {nodes} Lanczos nodes from "
+            f"{f'each of {probes} random vectors' if probes > 1 else 'one random vector'}: bumps "
+            "within the bulk are nodes, not eigenvalues"
         )
     tops = {f.run: m for f in found if (m := f.value("lambda_1")) is not None}
     errors = {run: (m.high - m.low) / 2 for run, m in tops.items()
               if m.low is not None and m.high is not None}  # fmt: skip
     spent = [int(m.value) for f in found if (m := f.value("products")) is not None]
     if errors:
-        cost = f" ({min(spent)} to {max(spent)} products a run)" if spent else ""
+        products = " to ".join(map(str, sorted({min(spent), max(spent)}))) if spent else ""
+        cost = f" ({products} products a run)" if spent else ""
         words.append(f"λ₁ is known to ±{uncertainty(max(errors.values()))} or better{cost}")
     short = [legend.names[run] for run, m in tops.items() if "not converged" in m.estimator]
     if short:

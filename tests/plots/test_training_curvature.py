@@ -188,8 +188,8 @@ def test_what_was_not_resolved_is_said():
         f.part.values["lambda_1"] = Measure(top, None, top - 0.02, top + 0.02, 1, f"x{words}")
         f.part.values["products"] = Measure(12)
     said = spectra.resolved([one, two], legend("a", "b"))
-    assert "2 Lanczos nodes from each of 1 random vectors" in said
-    assert "±0.02 or better (12 to 12 products a run)" in said
+    assert "2 Lanczos nodes from one random vector: " in said
+    assert "±0.020 or better (12 products a run)" in said
     assert said.endswith("not converged within the products allowed: b")
 
 

@@ -60,7 +60,7 @@ def test_captions_that_are_the_prompts_give_the_run_on_prompts(tmp_path, capsys)
     )
     assert same(own, prompts)
     said = [line for line in capsys.readouterr().err.splitlines() if "paired with" in line]
-    assert [line.partition("paired with ")[2].partition(",")[0] for line in said] == [
+    assert [line.partition("paired with ")[2].partition(" -> ")[0] for line in said] == [
         "captions",
         "prompts",
     ]
