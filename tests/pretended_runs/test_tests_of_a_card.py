@@ -12,6 +12,25 @@ import pytest
 from tests.processes import ROOT
 
 
+def test_without_a_card_they_are_skipped_and_say_why():
+    words = [
+        "-m",
+        "pytest",
+        "-rs",
+        "-m",
+        "gpu",
+        "-p",
+        "no:cacheprovider",
+        "tests/gpu/test_options.py",
+    ]
+    done = subprocess.run(
+        [sys.executable, *words], cwd=ROOT, capture_output=True, text=True, check=False,
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
+    )  # fmt: skip
+    assert done.returncode in (0, 5), done.stdout
+    assert "passed" not in done.stdout and re.search(r"SKIPPED .*GPU", done.stdout), done.stdout
+
+
 @pytest.mark.nightly
 def test_the_tests_marked_gpu_run_on_the_pretended_one():
     words = ["-m", "pytest", "-m", "gpu", "-p", "no:cacheprovider", "tests/gpu"]

@@ -21,7 +21,8 @@ def test_held_out_images_have_a_row_while_they_are_looked_at(
     tmp_path, monkeypatch: pytest.MonkeyPatch
 ):
     config = small_config(tmp_path, "ft", max_steps=1)
-    terminal = Terminal.instead_of_stderr(monkeypatch, 80)
+    # The first line has the path of the run, which no terminal of 80 columns holds everywhere.
+    terminal = Terminal.instead_of_stderr(monkeypatch, 240)
     looks, real = [], directory.evaluate_set
 
     def looked_at(*args, **kwargs):
