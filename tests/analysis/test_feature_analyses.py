@@ -5,14 +5,14 @@ checkpoints.
 import base64
 import io
 import json
+import math
 import re
 from pathlib import Path
 
 import numpy as np
 import open_clip
-import plotly.graph_objects as go
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from analyses import feature_stability, report, representation_drift, robustness_curve
 from grace_geom.analyses import ANALYSES, script
@@ -29,7 +29,6 @@ from grace_geom.checkpoint import checkpoint_of, open_checkpoint, save_checkpoin
 from grace_geom.data import resolve
 from grace_geom.evaluation.accuracy import evaluate_set
 from grace_geom.models import ModelSpec, build
-from grace_geom.plots import export
 from grace_geom.records import Measure, Part, Result
 from grace_geom.records.masked_gradients import BLACK_BOX
 from tests.analysis.parts import only
@@ -320,8 +319,14 @@ def test_report_is_one_file_with_everything_in_it(lab, capsys):
 
 
 def test_pictures_of_a_report_are_small_and_look_the_same(tmp_path):
-    figure = go.Figure([go.Scatter(y=np.sin(np.arange(200) / k)) for k in range(1, 6)])
-    (path := tmp_path / "a.png").write_bytes(export.printed(figure, "png", 7))
+    drawn = Image.new("RGB", (2400, 1200), "white")
+    for k, colour in enumerate(("#0072b2", "#d55e00", "#009e73"), start=1):
+        wave = [(x, 600 + 500 * math.sin(x / 100 / k)) for x in range(0, 2400, 8)]
+        ImageDraw.Draw(drawn).line(wave, colour, 12, "curve")
+    smooth = drawn.resize((600, 300), Image.Resampling.BOX).convert(
+        "RGBA"
+    )  # as printed figures are
+    smooth.save(path := tmp_path / "a.png")
     packed = base64.b64decode(packed_picture(path))
     assert len(packed) < path.stat().st_size / 2
     before, after = (
