@@ -1,5 +1,9 @@
 """Runs on a pretended GPU are those of the CPU, whole, stopped and resumed."""
 
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +14,7 @@ from grace_geom.errors import Interrupted
 from grace_geom.models import vit
 from grace_geom.training import train_run
 from tests.pretended_runs.there import gpu, trained
+from tests.processes import ROOT
 from tests.small_run import lines, small_config
 
 
@@ -61,3 +66,18 @@ def test_a_run_begun_on_a_gpu_goes_on_without_one(tmp_path: Path):
 def test_pieces_that_are_found_by_themselves_and_images_that_leave_early(tmp_path, method: str):
     with gpu():
         trained(tmp_path, method, attack_stop=1.0, micro_batch="auto")
+
+
+@pytest.mark.nightly
+def test_the_tests_marked_gpu_run_on_the_pretended_one():
+    """As far as they need no driver: else a fault of theirs would be found on the card."""
+    words = ["-m", "pytest", "-m", "gpu", "-p", "no:cacheprovider", "tests/gpu"]
+    done = subprocess.run(
+        [sys.executable, *words], cwd=ROOT, capture_output=True, text=True, check=False,
+        env=os.environ | {"PRETEND_GPU": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    passed, skipped = (
+        int(re.findall(rf"(\d+) {word}", done.stdout)[-1]) for word in ("passed", "skipped")
+    )
+    assert passed > 60 and skipped < passed / 3

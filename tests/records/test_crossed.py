@@ -186,7 +186,9 @@ def test_intervals_of_paired_differences_cover_as_they_say(S: int, n: int):
             check(of_gap(pair, S, n, sigma), most)
 
 
-@pytest.mark.parametrize(("S", "n"), [(2, 30), (2, 300), (3, 300), (3, 5000)])
+@pytest.mark.parametrize(
+    ("S", "n"), [(2, 30), (2, 300), (3, 300), pytest.param(3, 5000, marks=pytest.mark.nightly)]
+)
 def test_intervals_of_differences_from_totals_cover_as_they_say(S: int, n: int):
     """93 to 97 % of other images where seeds spread clearly, else up to 100 %. Of the same images
     more, as totals do not tell what both methods stumble over: 94 to 98 and up to 100 %.

@@ -242,6 +242,7 @@ def test_by_cudas_rules_they_keep_what_a_pretended_gpu_keeps(precision: Precisio
     assert shapes.image == pytest.approx(real.image, rel=0.04)
 
 
+@pytest.mark.nightly
 def test_bf16_halves_what_is_recomputed_only_with_the_residual_stream_in_it():
     """Of the inputs of the blocks, which are all that recomputation keeps of a deep network."""
     deep = "ViT-B-32"
