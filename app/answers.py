@@ -143,7 +143,7 @@ def sharpness(found: Sequence[Finding], names: Names) -> str:
         return ""
     rho = max(float(f.array("ce/ball")[-1, 0]) for f in found if f.run in rises)
     said = ends(rises, names, "least at", "most at")
-    return f"Within ρ = {rho:g} the clean loss rises {said}."
+    return f"Within ρ = {rho:g} the clean loss rises {said} (no intervals on record)."
 
 
 def landscape(found: Sequence[Finding], names: Names) -> str:
