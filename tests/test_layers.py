@@ -133,19 +133,7 @@ PLOTS = sorted(
     for path in (PACKAGE / "plots").glob("*.py")
     if path.stem not in ("__init__", "export", *DRAWN_FOR_PRINT)
 )
-COMMANDS = [
-    f"grace_geom.{name}"
-    for name in (
-        "train",
-        "evaluate",
-        "interpolate",
-        "compare",
-        "effects",
-        "pretrain",
-        "export",
-        "analyses",
-    )
-]
+COMMANDS = [f"grace_geom.{name}" for name in sorted(ROWS[-2] - {"runs"})]
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,8 @@
 Sophia, Liu 2023).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -58,3 +59,38 @@ def rank_curriculum(
         values, torch.tensor([percentile, low_percentile], dtype=torch.float64) / 100
     ).tolist()
     return {name: r_max if s >= high else 0 if s < low else r_max // 2 for name, s in score.items()}
+
+
+def state_flaw(shapes: Mapping[str, tuple[int, int]], state: Mapping[str, Any], r_max: int) -> str:
+    """What is wrong with a stored curriculum; empty where nothing is: curvature ``h`` and rank of
+    every matrix, and leading directions where there are some.
+
+    Args:
+        shapes: Rows and columns of every matrix.
+        state: What a checkpoint holds.
+        r_max: Largest rank.
+    """
+    for key in ("h", "ranks"):
+        if not isinstance(state.get(key), Mapping) or state[key].keys() != shapes.keys():
+            return f"{key}: expected one entry a matrix"
+    for name, (rows, columns) in shapes.items():
+        h, rank = state["h"][name], state["ranks"][name]
+        flat = h.flatten(1) if isinstance(h, Tensor) and h.ndim == 4 else h
+        if not _matrix(flat, columns) or len(h) != rows or not (h >= 0).all():
+            return f"h.{name}: expected ({rows}, {columns}) numbers of at least 0"
+        if type(rank) is not int or not 0 <= rank <= r_max:
+            return f"ranks.{name}: expected a rank of at most {r_max}"
+    found = state.get("directions", {})
+    if not isinstance(found, Mapping):
+        return "directions: expected one entry a matrix"
+    for name, rows in found.items():
+        wide = shapes.get(name, (0, 0))[1]
+        if not _matrix(rows, wide):
+            return f"directions.{name}: expected rows of {wide} numbers"
+    return ""
+
+
+def _matrix(value: Any, columns: int) -> bool:
+    """Whether a stored value is a matrix of floating point with so many columns."""
+    shaped = isinstance(value, Tensor) and value.ndim == 2 and value.is_floating_point()
+    return shaped and value.shape[1] == columns

@@ -188,25 +188,7 @@ class Grace(Adversary, Adapted):
         """Curvature and rank of every matrix, and directions where there are some."""
         if not step or not self.perturbs:
             return ""
-        shapes = self.matrices(run.params)
-        for key in ("h", "ranks"):
-            if not isinstance(state.get(key), Mapping) or state[key].keys() != shapes.keys():
-                return f"{key}: expected one entry a matrix"
-        for name, (rows, columns) in shapes.items():
-            h, rank = state["h"][name], state["ranks"][name]
-            flat = h.flatten(1) if isinstance(h, Tensor) and h.ndim == 4 else h
-            if not _matrix(flat, columns) or len(h) != rows or not (h >= 0).all():
-                return f"h.{name}: expected ({rows}, {columns}) numbers of at least 0"
-            if type(rank) is not int or not 0 <= rank <= self.r_max:
-                return f"ranks.{name}: expected a rank of at most {self.r_max}"
-        found = state.get("directions", {})
-        if not isinstance(found, Mapping):
-            return "directions: expected one entry a matrix"
-        for name, rows in found.items():
-            wide = shapes.get(name, (0, 0))[1]
-            if not _matrix(rows, wide):
-                return f"directions.{name}: expected rows of {wide} numbers"
-        return ""
+        return curvature.state_flaw(self.matrices(run.params), state, self.r_max)
 
     def refresh(self, run: Run, batches: Sequence[Batch]) -> None:
         """Line 2 of Algorithm 1: refresh curvature and ranks every K steps, first at step 0."""
@@ -412,9 +394,3 @@ class Grace(Adversary, Adapted):
         if self.perturbs:
             features["awp"] = model.features(x_adv, batch.perturb(weights))
         return features
-
-
-def _matrix(value: Any, columns: int) -> bool:
-    """Whether a stored value is a matrix of floating point with so many columns."""
-    shaped = isinstance(value, Tensor) and value.ndim == 2 and value.is_floating_point()
-    return shaped and value.shape[1] == columns
