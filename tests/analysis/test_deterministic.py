@@ -32,6 +32,10 @@ def test_an_analysis_counts_no_operator_of_any_order_records_it_and_keeps_its_ca
         assert "1 of 1 were measured before" in capsys.readouterr().out
         script("hessian_spectrum")([*words, "--fresh"])
         assert seen.nondeterministic and "deterministic" not in versions()
+        capsys.readouterr()
+        script("hessian_spectrum")([*words, "--deterministic"])  # that was not measured so
+        assert "measured before" not in capsys.readouterr().out
+        assert versions()["deterministic"] == "True"
 
 
 def test_a_report_hands_it_to_its_analyses():

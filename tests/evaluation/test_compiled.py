@@ -1,5 +1,6 @@
 """Attacks of an evaluation through a compiler: the same outcomes, or why not, said once."""
 
+import json
 from functools import partial
 
 import pytest
@@ -114,3 +115,20 @@ def test_the_flag_reaches_the_attack_and_a_missing_compiler_is_told(tmp_path, ca
     assert line == (
         "warning: --compile attack: going on without: torch.compile failed: Failed to find a C compiler"
     )
+
+
+def test_numbers_of_a_compiled_attack_are_not_given_to_who_asks_for_others(tmp_path, monkeypatch):
+    run = small_run(tmp_path, "ft", epochs=1, workers=0)
+    same = partial(Compiled, compiler=lambda f: f)
+    monkeypatch.setattr(one_checkpoint, "Compiled", same)
+    flags = ["--suites", "adv", "--steps", "2", "--n-attack", "6", "--attack", "pgd"]
+
+    def compiled(*more: str) -> bool:
+        evaluate.main([str(run), "--device", "cpu", *flags, *more])
+        kept = json.loads((run / "eval.json").read_text())["accuracies"]
+        (part,) = next(a["parts"] for a in kept if a["suite"] == "adv")
+        return part.get("compiled", False)
+
+    assert compiled("--fresh", "--compile", "attack")
+    assert not compiled()
+    assert not compiled("--compile", "attack")  # what is exact is good for both
