@@ -13,6 +13,7 @@ import yaml
 
 from grace_geom import starts
 from grace_geom.cli import parse, quick
+from grace_geom.errors import UserError
 from grace_geom.terminal import door, finish, show
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ class EffectsOptions:
         design: Factors and levels: a design of the package (grace-parts), or a YAML file.
         runs: Number of combinations to train, a D-optimal fraction; null: all of them.
         seed: Random seed of the choice of the fraction.
+        part: Print part K of N of the rows only, as K/N; each part is for one training seed, which
+            is printed with it (K - 1), and becomes a study of its own.
         columns: Columns of the table to explain.
     """
 
@@ -39,6 +42,7 @@ class EffectsOptions:
     design: str = "grace-parts"
     runs: int | None = None
     seed: int = 0
+    part: str | None = None
     columns: tuple[str, ...] = ("ID", "OOD", "Adv", "HM", "HM'")
 
 
@@ -56,8 +60,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     design = read_design(options.design)
     if not options.studies:
-        rows = plan(design, options.runs, options.seed)
-        finish(text=rows, methods=yaml.safe_load(rows)["methods"])
+        rows = plan(design, options.runs, options.seed, options.part)
+        finish(text=rows, **yaml.safe_load(rows))
         return
     from grace_geom.serialise import plain
     from grace_geom.study.effects import effects, read_table, responses
@@ -74,14 +78,33 @@ def main(argv: Sequence[str] | None = None) -> None:
     finish(columns=every)
 
 
-def plan(design: "Design", runs: int | None, seed: int) -> str:
-    """YAML for ``compare --config``, with the D-efficiency of the fraction as a comment."""
+def plan(design: "Design", runs: int | None, seed: int, part: str | None) -> str:
+    """YAML for ``compare --config``, with the D-efficiency of the fraction as a comment.
+
+    Raises:
+        UserError: If ``part`` is not K/N with K from 1 to N, or the fraction is too small.
+    """
     from grace_geom.study.design import efficiency, fraction
 
-    cells = design.cells if runs is None else fraction(design, runs, seed)
+    place, parts = _part(part)
+    shared = fraction(design, runs or len(design.cells), seed, parts)
+    cells = [cell for cells in shared for cell in cells]
     of = f"{len(cells)} of {len(design.cells)} combinations"
     head = f"# {of}, D-efficiency {efficiency(design, cells):.2f} of the whole design (seed {seed})"
-    return "\n".join([head, "methods:", *(f"  - {design.label(cell)}" for cell in cells)])
+    rows = [head]
+    if part is not None:
+        cells = shared[place - 1]
+        rows += [f"# part {part}: {len(cells)} combinations", f"seeds: [{place - 1}]"]
+    return "\n".join([*rows, "methods:", *(f"  - {design.label(cell)}" for cell in cells)])
+
+
+def _part(part: str | None) -> tuple[int, int]:
+    if part is None:
+        return 1, 1
+    place, slash, parts = part.partition("/")
+    if not (slash and place.isdecimal() and parts.isdecimal() and 1 <= int(place) <= int(parts)):
+        raise UserError(f"--part {part}: expected K/N with K from 1 to N, such as 1/3")
+    return int(place), int(parts)
 
 
 def shown(column: str, found: "Effects") -> list["Table"]:

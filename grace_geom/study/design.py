@@ -140,32 +140,42 @@ def _pairs(path: Path, value: object, factors: Mapping[str, object]) -> tuple[Pa
     return tuple(found)
 
 
-def fraction(design: Design, runs: int, seed: int, starts: int = 20) -> list[Cell]:
+def fraction(
+    design: Design, runs: int, seed: int, blocks: int = 1, starts: int = 20
+) -> list[list[Cell]]:
     """The combinations whose ``det(X'X)`` is largest, by exchange from random starts.
 
     Args:
         design: All combinations.
         runs: How many to choose.
         seed: Random seed of the starts.
+        blocks: Over how many parts they are shared out, of equal size to within one run. A part is
+            trained with a seed of its own, so that X has a column for each part.
         starts: How many of them; the best result counts.
+
+    Returns:
+        The combinations of each part.
 
     Raises:
         UserError: If so few runs cannot tell the effects apart, or there are not so many.
     """
     cells = design.cells
-    needed = 1 + sum(map(design.columns, design.terms()))
+    needed = sum(map(design.columns, design.terms())) + blocks
     if not needed <= runs <= len(cells):
         raise UserError(
             f"--runs {runs}: the effects have {needed} numbers and there are {len(cells)} "
             f"combinations; choose from {needed} to {len(cells)}"
         )
     X = design.matrix(cells)
+    shared = np.eye(blocks)[np.arange(runs) % blocks, 1:]
     rng = np.random.default_rng(seed)
-    found = [_exchanged(X, rng.permutation(len(cells))[:runs].tolist()) for _ in range(starts)]
-    best = max(found, key=lambda rows: _log_det(X[rows]))
-    if np.linalg.matrix_rank(X[best]) < needed:
+    found = [
+        _exchanged(X, shared, rng.permutation(len(cells))[:runs].tolist()) for _ in range(starts)
+    ]
+    best = max(found, key=lambda rows: _log_det(X[rows], shared))
+    if np.linalg.matrix_rank(np.hstack([X[best], shared])) < needed:
         raise UserError(f"--runs {runs}: no such fraction tells the effects apart; choose more")
-    return [cells[i] for i in sorted(best)]
+    return [[cells[i] for i in sorted(best[part::blocks])] for part in range(blocks)]
 
 
 def efficiency(design: Design, cells: Sequence[Cell]) -> float:
@@ -177,20 +187,30 @@ def efficiency(design: Design, cells: Sequence[Cell]) -> float:
     return float(np.exp((gap - full) / p))
 
 
-def _exchanged(X: Floats, rows: list[int]) -> list[int]:
-    """Swap chosen rows for others as long as one swap gains."""
-    value, gained = _log_det(X[rows]), True
+def _exchanged(X: Floats, shared: Floats, rows: list[int]) -> list[int]:
+    """Swap chosen rows for others, and places in different parts, as long as one swap gains."""
+    value, gained = _log_det(X[rows], shared), True
     while gained:
         gained = False
         for i in range(len(rows)):
-            for other in set(range(len(X))) - set(rows):
-                tried = [*rows[:i], other, *rows[i + 1 :]]
-                if (better := _log_det(X[tried])) > value + 1e-9:
+            for other in range(len(X)):
+                if (tried := _swapped(rows, i, other)) == rows:
+                    continue
+                if (better := _log_det(X[tried], shared)) > value + 1e-9:
                     rows, value, gained = tried, better, True
     return rows
 
 
-def _log_det(X: Floats) -> float:
+def _swapped(rows: list[int], i: int, other: int) -> list[int]:
+    """``other`` at place ``i``; where it was chosen already, the two change places."""
+    found = [rows[i] if row == other else row for row in rows]
+    found[i] = other
+    return found
+
+
+def _log_det(X: Floats, shared: Floats | None = None) -> float:
     """Of ``X'X`` with a little ridge, which singular starts climb out of."""
+    if shared is not None:
+        X = np.hstack([X, shared])
     sign, value = np.linalg.slogdet(X.T @ X + 1e-6 * np.eye(X.shape[1]))
     return float(value) if sign > 0 else -np.inf

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import yaml
 from scipy import stats
 
 from grace_geom import effects as command
@@ -77,7 +78,7 @@ def test_tests_and_intervals_are_those_of_the_analysis_of_variance_with_blocks()
 
 
 def test_a_fraction_without_noise_gives_the_planted_effects():
-    cells = fraction(DESIGN, 8, 0)
+    (cells,) = fraction(DESIGN, 8, 0)
     found = {(x.factor, x.level): x.value for x in effects(DESIGN, runs(1e-6, 2, cells)).contrasts}
     assert found["a", "on"] == pytest.approx(2 + 1.5 / 3, abs=1e-3)
     assert found["b", "high"] == pytest.approx(3 + 1.5 / 2, abs=1e-3)
@@ -85,7 +86,7 @@ def test_a_fraction_without_noise_gives_the_planted_effects():
 
 
 def test_intervals_hold_the_truth_as_often_as_they_say():
-    cells, hits = fraction(DESIGN, 9, 0), 0
+    (cells,), hits = fraction(DESIGN, 9, 0), 0
     for seed in range(40):
         yes = next(
             x
@@ -131,12 +132,58 @@ def test_a_column_without_any_difference_is_refused():
 
 
 def test_no_swap_betters_a_fraction_and_the_seed_repeats_it():
-    cells = fraction(DESIGN, 8, 3)
-    assert cells == fraction(DESIGN, 8, 3)
+    (cells,) = fraction(DESIGN, 8, 3)
+    assert [cells] == fraction(DESIGN, 8, 3)
     best = efficiency(DESIGN, cells)
     for i, other in itertools.product(range(8), set(DESIGN.cells) - set(cells)):
         assert efficiency(DESIGN, [*cells[:i], other, *cells[i + 1 :]]) <= best + 1e-9
     assert efficiency(DESIGN, DESIGN.cells) == pytest.approx(1)
+
+
+def test_parts_of_a_design_tell_effects_from_the_seeds_of_the_parts():
+    parts = fraction(DESIGN, 10, 0, blocks=3)
+    assert sorted(map(len, parts)) == [3, 3, 4]
+    assert len({cell for cells in parts for cell in cells}) == 10
+    some = [
+        replace(r, block=str(k))
+        for k, cells in enumerate(parts)
+        for r in runs(1e-6, 1, cells, seed=k)  # every part with a level of its own
+    ]
+    found = {(x.factor, x.level): x.value for x in effects(DESIGN, some).contrasts}
+    assert found["a", "on"] == pytest.approx(2 + 1.5 / 3, abs=1e-3)
+    assert found["c", "yes"] == pytest.approx(-1, abs=1e-3)
+
+
+def test_no_swap_between_parts_betters_them():
+    parts = fraction(DESIGN, 12, 1, blocks=3)
+
+    def value(parts):
+        cells = [cell for part in parts for cell in part]
+        blocks = np.eye(3)[[k for k, part in enumerate(parts) for _ in part], 1:]
+        X = np.hstack([DESIGN.matrix(cells), blocks])
+        return np.linalg.slogdet(X.T @ X)[1]
+
+    best = value(parts)
+    for k, m in itertools.combinations(range(3), 2):
+        for i, j in itertools.product(range(4), range(4)):
+            other = [list(part) for part in parts]
+            other[k][i], other[m][j] = other[m][j], other[k][i]
+            assert value(other) <= best + 1e-9
+
+
+def test_a_part_is_printed_with_its_seed(capsys):
+    command.main(["--runs", "36", "--part", "2/3"])
+    printed = yaml.safe_load(capsys.readouterr().out)
+    assert printed["seeds"] == [1]
+    assert len(printed["methods"]) == 12
+
+
+@pytest.mark.parametrize("part", ["0/3", "4/3", "2", "a/b"])
+def test_an_impossible_part_is_refused(part, capsys):
+    with pytest.raises(SystemExit) as stop:
+        command.main(["--part", part])
+    assert stop.value.code == 2
+    assert "expected K/N" in capsys.readouterr().err
 
 
 def test_every_row_of_the_packaged_design_trains():
