@@ -308,6 +308,7 @@ def test_whole_matrices_have_a_rate_and_weight_decay_of_their_own(capsys):
     assert (whole.options["lr"], whole.options["weight_decay"]) == (0.0027, 0.1)
     assert whole.options["eps_warmup"] == 0.2 and whole.epochs == 2, "the rest of the recipe stays"
     assert make_config({"adapter": "full"}).flat() == whole.flat()
+    assert make_config({"adapter": "tower"}).flat() == whole.flat() | {"adapter": "tower"}
     elsewhere = parse_train([*flags, "--data", "npz:a.npz"])
     assert (elsewhere.options["lr"], elsewhere.options["weight_decay"]) == (3e-5, 0.1)
     assert "--adapter full (flags and --config override it): lr 3e-05" in capsys.readouterr().err

@@ -1,10 +1,11 @@
-"""What trains of the matrices that LoRA adapts: factors, all of their entries, or DoRA (Liu et al.
-2024, arXiv 2402.09353, Eq. 5).
+"""What trains: low-rank factors of the matrices that LoRA adapts, these matrices, every tensor of
+the image tower, or DoRA (Liu et al. 2024, arXiv 2402.09353, Eq. 5).
 
-``full`` trains the entries themselves. ``dora`` learns the length of every row beside LoRA's
-factors: ``W = m V / |V|``, ``V = W0 + scale B A``, with a number of m and a norm for each output
-row, and m = |W0| at the start. As in the paper (section 4.3) and in PEFT, gradients take |V| for a
-constant. The paper's weight matrix is transposed against torch's: its columns are rows here.
+``full`` trains the entries themselves, ``tower`` embeddings, norms and biases too. ``dora`` learns
+the length of every row beside LoRA's factors: ``W = m V / |V|``, ``V = W0 + scale B A``, with a
+number of m and a norm for each output row, and m = |W0| at the start. As in the paper (section 4.3)
+and in PEFT, gradients take |V| for a constant. The paper's weight matrix is transposed against
+torch's: its columns are rows here.
 """
 
 from collections.abc import Callable
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 
 from grace_geom.fields import bounded
-from grace_geom.methods.lora import Lora, factors, target_matrices
+from grace_geom.methods.lora import Lora, factors, matching, target_matrices
 from grace_geom.methods.spd import Anchored, with_selective_decay
 from grace_geom.models import ClipClassifier
 from grace_geom.weights import Weights, leaves, plus_product
@@ -23,37 +24,49 @@ from grace_geom.weights import Weights, leaves, plus_product
 MAGNITUDE = ".magnitude"
 """Ends the name of DoRA's lengths of rows, ``(n1,)``."""
 
+WHOLE = ("full", "tower")
+"""Adapters that train tensors of the model themselves."""
+
 
 @dataclass
 class Adapted(Lora):
-    """LoRA, or another set of tensors that trains on the same matrices.
+    """LoRA, or another set of tensors that trains.
 
     Attributes:
-        adapter: What trains of the matrices: ``lora``, low-rank factors; ``dora``, factors and the
-            length of each row; ``full``, the matrices themselves.
+        adapter: What trains: ``lora``, low-rank factors of matrices; ``dora``, factors and the
+            length of each row; ``full``, the matrices themselves; ``tower``, these and every other
+            tensor of the image tower (embeddings, norms, biases).
         spd: Strength of selective projection decay towards the start, as lam of ``spd`` and
             ``lora-spd``; 0: none (ours).
     """
 
-    adapter: Literal["lora", "full", "dora"] = "lora"
+    adapter: Literal["lora", "full", "tower", "dora"] = "lora"
     spd: float = bounded(0.0, least=0)
 
     @property
+    def whole(self) -> bool:
+        """Whether tensors of the model train themselves."""
+        return self.adapter in WHOLE
+
+    @property
     def keeps_leaves(self) -> bool:
-        """Whole matrices are in the merged weights already."""
-        return self.adapter != "full"
+        """Whole tensors are in the merged weights already."""
+        return not self.whole
 
     def setup(
         self, model: ClipClassifier, generator: torch.Generator
     ) -> tuple[Weights, dict[str, Any]]:
-        """The matrices, or their factors, with ``NAME.magnitude`` (n1,) for DoRA.
+        """The tensors, or the factors of matrices, with ``NAME.magnitude`` (n1,) for DoRA.
 
         Raises:
             UserError: If ``targets`` matches no matrix.
         """
         own = model.weights()
-        if self.adapter == "full":
-            return leaves({name: own[name] for name in target_matrices(model, self.targets)}), {}
+        if self.whole:
+            chosen = target_matrices(model, self.targets)
+            if self.adapter == "tower":
+                chosen = [name for name in own if name not in model.head]
+            return leaves({name: own[name] for name in chosen}), {}
         params, state = super().setup(model, generator)
         if self.adapter == "dora":
             for name, _, _ in factors(params):
@@ -79,8 +92,8 @@ class Adapted(Lora):
         return with_selective_decay(optimizer, anchored, self.spd)
 
     def weights(self, model: ClipClassifier, params: Weights) -> Weights:
-        """The matrices as they are with what was trained."""
-        if self.adapter == "full":
+        """The trained tensors, or the matrices that trained factors make."""
+        if self.whole:
             return params
         merged = super().weights(model, params)
         if self.adapter == "lora":
@@ -88,9 +101,12 @@ class Adapted(Lora):
         return {name: rescaled(V, params[name + MAGNITUDE]) for name, V in merged.items()}
 
     def matrices(self, params: Weights) -> dict[str, tuple[int, int]]:
-        """Rows and columns of every adapted matrix, a kernel's as a matrix's, by name."""
-        if self.adapter == "full":
-            return {name: (len(w), w[0].numel()) for name, w in params.items()}
+        """Rows and columns of every matrix that ``targets`` means, a kernel's as a matrix's, by
+        name.
+        """
+        if self.whole:
+            names = matching(params, self.targets)
+            return {name: (len(params[name]), params[name][0].numel()) for name in names}
         return {name: (B.shape[0], A.shape[1]) for name, B, A in factors(params)}
 
 

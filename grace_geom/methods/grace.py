@@ -23,7 +23,7 @@ from grace_geom.fields import bounded
 from grace_geom.geometry import gram_volume
 from grace_geom.geometry.mean_loss import own_gradient
 from grace_geom.methods import curvature, directions
-from grace_geom.methods.adapters import Adapted
+from grace_geom.methods.adapters import WHOLE, Adapted
 from grace_geom.methods.adversary import Adversary, Attack, Attacked
 from grace_geom.methods.base import Coupled, Losses, Run, check_order, share_right
 from grace_geom.methods.last_step import last_step
@@ -45,9 +45,10 @@ class Grace(Adversary, Adapted):
     of 32, where a backward pass to the weights counts two and one to the images one; the
     curvature's three passes every K steps come on top of both. It lies over a data set's recipe.
 
-    With ``--adapter full`` (ours) the same matrices train whole, with the same ascent and
-    curvature; lr and weight decay are then 3e-5 and 0.1 unless given (on ``shapes`` 0.0027, the
-    rate of ``at``, and 0.1; not searched). No rank limits how far weights move then: term (A) of
+    With ``--adapter full`` (ours) the same matrices train whole, with ``--adapter tower`` (ours)
+    every tensor of the image tower, with the same ascent and curvature over the same matrices; lr
+    and weight decay are then 3e-5 and 0.1 unless given (on ``shapes`` 0.0027, the rate of ``at``,
+    and 0.1; not searched). No rank limits how far weights move then: term (A) of
     the bound is left to weight decay.
 
     Attributes:
@@ -132,7 +133,7 @@ class Grace(Adversary, Adapted):
     def settings_on(cls, data: str, given: Mapping[str, Any]) -> dict[str, Any]:
         """Whole matrices have rates, and a weight decay, of their own."""
         usual = super().settings_on(data, given)
-        if given.get("adapter") != "full":
+        if given.get("adapter") not in WHOLE:
             return usual
         return {**usual, "lr": WHOLE_LR.get(data, 3e-5), "weight_decay": 0.1}
 

@@ -27,6 +27,8 @@ def test_whole_matrices_without_the_adversarial_branch_are_fine_tuning_of_them_b
     off = {"lambda_lar": 0, "lambda_gv": 0, "lr": 1e-3, "weight_decay": 0.1}
     plain = Ft(lr=1e-3, train_head=False, targets=ATTENTION_AND_MLP)
     assert same_bits(left_by(Grace(adapter="full", **off)), left_by(plain))
+    tower = Ft(lr=1e-3, weight_decay=0.1, train_head=False)
+    assert same_bits(left_by(Grace(adapter="tower", **off)), left_by(tower))
 
 
 def test_the_default_is_lora_bit_for_bit():
@@ -44,7 +46,7 @@ def test_with_selective_decay_and_no_adversarial_branch_it_is_lora_spd_or_spd_bi
     assert same_bits(left_by(Grace(adapter="full", spd=0.7, **off)), spd)
 
 
-@pytest.mark.parametrize("kind", ["full", "dora"])
+@pytest.mark.parametrize("kind", ["full", "tower", "dora"])
 def test_the_same_matrices_are_perturbed_and_ranked(kind):
     runs = []
     for adapter in ("lora", kind):
@@ -64,7 +66,7 @@ def test_the_same_matrices_are_perturbed_and_ranked(kind):
         assert torch.equal(other_delta[name][1], A)
 
 
-@pytest.mark.parametrize("kind", ["full", "dora"])
+@pytest.mark.parametrize("kind", ["full", "tower", "dora"])
 def test_every_term_reaches_every_leaf_and_the_loss_falls(kind):
     method = Grace(adapter=kind, lr=3e-3, **FEW)
     run = toy_run(method)
@@ -129,7 +131,7 @@ def test_params_adapter_is_what_trained(kind):
     assert abs(want - value) > 1e-7
 
 
-@pytest.mark.parametrize("kind", ["full", "dora"])
+@pytest.mark.parametrize("kind", ["full", "tower", "dora"])
 def test_a_run_resumes_bit_for_bit_and_opens_as_a_plain_model(kind, tmp_path):
     settings = {"adapter": kind, "epochs": 1, "attack_steps": 1}
     whole = small_run(tmp_path, "grace", out=str(tmp_path / "whole"), **settings)
@@ -143,7 +145,7 @@ def test_a_run_resumes_bit_for_bit_and_opens_as_a_plain_model(kind, tmp_path):
     assert f"--adapter {kind}" in training_command(checkpoint.config)
 
 
-@pytest.mark.parametrize(("kind", "said"), [("dora", "--adapter dora"), ("full", "no low-rank")])
+@pytest.mark.parametrize(("kind", "said"), [("dora", "--adapter dora"), ("tower", "no low-rank")])
 def test_peft_export_says_what_it_cannot_hold(kind, said, tmp_path):
     method = Grace(adapter=kind, r=2)
     run = toy_run(method)
