@@ -2,12 +2,13 @@
 ``python -m grace_geom.effects runs/parts --design grace-parts``
 """
 
+import re
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import yaml
 
@@ -18,7 +19,7 @@ from grace_geom.terminal import door, finish, show
 
 if TYPE_CHECKING:
     from grace_geom.study.design import Design
-    from grace_geom.study.effects import Effects
+    from grace_geom.study.effects import Effects, StudyTable
     from grace_geom.tables import Table
 
 PROG = "python -m grace_geom.effects"
@@ -29,13 +30,15 @@ class EffectsOptions:
     """Which studies, and which design.
 
     Attributes:
-        studies: Directories of studies on one data set each; none: print the rows to train.
+        studies: Directories of studies; none: print the rows to train. Each data set has a model of
+            its own.
         design: Factors and levels: a design of the package (grace-parts), or a YAML file.
         runs: Number of combinations to train, a D-optimal fraction; null: all of them.
         seed: Random seed of the choice of the fraction.
         part: Print part K of N of the rows only, as K/N; each part is for one training seed, which
             is printed with it (K - 1), and becomes a study of its own.
         columns: Columns of the table to explain.
+        figure: Also draw the main effects: PNG, SVG or PDF.
     """
 
     studies: tuple[Path, ...] = field(default=(), metadata={"group": "effects"})
@@ -44,6 +47,7 @@ class EffectsOptions:
     seed: int = 0
     part: str | None = None
     columns: tuple[str, ...] = ("ID", "OOD", "Adv", "HM", "HM'")
+    figure: Path | None = None
 
 
 @door
@@ -63,19 +67,79 @@ def main(argv: Sequence[str] | None = None) -> None:
         rows = plan(design, options.runs, options.seed, options.part)
         finish(text=rows, **yaml.safe_load(rows))
         return
-    from grace_geom.serialise import plain
-    from grace_geom.study.effects import effects, read_table, responses
-
-    tables = {str(folder): read_table(folder) for folder in options.studies}
-
+    found = {
+        data: {column: effects_of(design, tables, column) for column in options.columns}
+        for data, tables in by_data(options.studies).items()
+    }
     width = shutil.get_terminal_size((100, 24)).columns
-    every: dict[str, Any] = {}
-    for column in options.columns:
-        found = effects(design, responses(design, tables, column))
-        every[column] = plain(found)
-        show("\n\n".join(table.text(width, sys.stdout.isatty()) for table in shown(column, found)))
-        show("")
-    finish(columns=every)
+    for data, columns in found.items():
+        for column, effect in columns.items():
+            name = f"{data}, {column}" if len(found) > 1 else column
+            for table in shown(name, effect):
+                show(f"{table.text(width, sys.stdout.isatty())}\n")
+    if options.figure is not None:
+        drawn(found, options.figure)
+        show(str(options.figure))
+    from grace_geom.serialise import plain
+
+    finish(data={d: {c: plain(e) for c, e in columns.items()} for d, columns in found.items()})
+
+
+def by_data(studies: Sequence[Path]) -> "dict[str, dict[str, StudyTable]]":
+    """Tables of finished studies by the data that they trained on: a short name of it, then study
+    by study.
+    """
+    from grace_geom.study.effects import read_table
+
+    tables = {str(folder): read_table(folder) for folder in studies}
+    specs = dict.fromkeys(table.study.data for table in tables.values())
+    names = {spec: short_spec(spec) for spec in specs}
+    if len(set(names.values())) < len(names):
+        names = {spec: spec for spec in specs}
+    return {
+        names[spec]: {folder: t for folder, t in tables.items() if t.study.data == spec}
+        for spec in specs
+    }
+
+
+def short_spec(spec: str) -> str:
+    """``npz:packs/cifar10_train.npz+packs/cifar10_test.npz`` -> ``cifar10_train``."""
+    first = spec.partition("+")[0].partition(":")[2] or spec
+    return re.sub(r"(\.wds)?\.(npz|tar|csv|json)$", "", first.rstrip("/").rpartition("/")[2])
+
+
+def effects_of(design: "Design", tables: "Mapping[str, StudyTable]", column: str) -> "Effects":
+    """What the runs of some studies say of one column."""
+    from grace_geom.study.effects import effects, responses
+
+    return effects(design, responses(design, tables, column))
+
+
+def drawn(found: "Mapping[str, Mapping[str, Effects]]", path: Path) -> None:
+    """The main effects of all data sets as one figure.
+
+    Raises:
+        UserError: If the file has another ending than those of figures, or cannot be written.
+    """
+    from grace_geom.plots.export import FORMATS, save
+    from grace_geom.plots.forest import forest
+    from grace_geom.plots.panels import Point
+
+    if path.suffix.lower().removeprefix(".") not in FORMATS:
+        raise UserError(f"--figure {path}: the name must end in .png, .svg or .pdf")
+    bars = {
+        data: {
+            column: {
+                f"{c.factor.replace('_', ' ')}: {c.level} − {c.reference}".replace("_", " "): Point(
+                    c.value, c.low, c.high
+                )
+                for c in effect.contrasts
+            }
+            for column, effect in columns.items()
+        }
+        for data, columns in found.items()
+    }
+    save(forest(bars), path, 7.0)
 
 
 def plan(design: "Design", runs: int | None, seed: int, part: str | None) -> str:
@@ -87,7 +151,10 @@ def plan(design: "Design", runs: int | None, seed: int, part: str | None) -> str
     from grace_geom.study.design import efficiency, fraction
 
     place, parts = _part(part)
-    shared = fraction(design, runs or len(design.cells), seed, parts)
+    if runs is None and part is None:
+        shared = [design.cells]
+    else:
+        shared = fraction(design, runs or len(design.cells), seed, parts)
     cells = [cell for cells in shared for cell in cells]
     of = f"{len(cells)} of {len(design.cells)} combinations"
     head = f"# {of}, D-efficiency {efficiency(design, cells):.2f} of the whole design (seed {seed})"

@@ -224,10 +224,17 @@ class TableRow(Struct):
     columns: dict[str, SeedValues]
 
 
+class StudyData(Struct):
+    """What a study trained on."""
+
+    data: str
+
+
 class StudyTable(Struct):
     """What is read of ``table.json``."""
 
     rows: list[TableRow]
+    study: StudyData
 
 
 def read_table(folder: Path) -> StudyTable:

@@ -171,11 +171,13 @@ def test_no_swap_between_parts_betters_them():
             assert value(other) <= best + 1e-9
 
 
-def test_a_part_is_printed_with_its_seed(capsys):
-    command.main(["--runs", "36", "--part", "2/3"])
+def test_a_part_is_printed_with_its_seed(tmp_path, capsys):
+    path = tmp_path / "d.yaml"
+    path.write_text("method: grace\nfactors: {rank: {a: r=1, b: r=2}, gv: {a: gv=on, b: gv=off}}")
+    command.main(["--design", str(path), "--runs", "4", "--part", "2/2"])
     printed = yaml.safe_load(capsys.readouterr().out)
     assert printed["seeds"] == [1]
-    assert len(printed["methods"]) == 12
+    assert len(printed["methods"]) == 2
 
 
 @pytest.mark.parametrize("part", ["0/3", "4/3", "2", "a/b"])
@@ -218,8 +220,8 @@ def test_a_design_that_is_none_is_refused_by_its_line(tmp_path, text, named):
 
 
 def test_the_command_prints_rows_and_effects(tmp_path, capsys):
-    command.main(["--runs", "20", "--seed", "1"])
-    assert capsys.readouterr().out.count("  - grace:task=") == 20
+    command.main([])
+    assert capsys.readouterr().out.count("  - grace:task=") == 72
     path, study = tmp_path / "d.yaml", tmp_path / "s"
     path.write_text("method: grace\nfactors: {rank: {small: r=1, large: r=2}}")
     study.mkdir()
@@ -228,16 +230,32 @@ def test_the_command_prints_rows_and_effects(tmp_path, capsys):
         {"method": label, "columns": {"HM": {"seeds": dict(enumerate(pair))}}}
         for label, pair in values.items()
     ]
-    table = {"format": "grace_geom.study/1", "rows": rows}
+    table = {"format": "grace_geom.study/1", "rows": rows, "study": {"data": "shapes"}}
     (study / "table.json").write_text(json.dumps(table))
     command.main([str(study), "--design", str(path), "--columns", "HM"])
     said = capsys.readouterr().out
     assert "large − small" in said
     assert "+12.0" in said
     command.main([str(study), "--design", str(path), "--columns", "HM", "--json"])
-    found = json.loads(capsys.readouterr().out)["result"]["columns"]["HM"]
+    found = json.loads(capsys.readouterr().out)["result"]["data"]["shapes"]["HM"]
     (contrast,) = found["contrasts"]
     assert contrast["value"] == pytest.approx(12) and contrast["low"] < 12 < contrast["high"]
+    other = tmp_path / "other"
+    other.mkdir()
+    more = [
+        {**row, "columns": {"HM": {"seeds": {"0": 0.3 + 0.1 * i, "1": 0.31 + 0.1 * i}}}}
+        for i, row in enumerate(rows)
+    ]
+    pack = {"data": "npz:packs/birds_train.npz+packs/birds_test.npz"}
+    (other / "table.json").write_text(json.dumps({**table, "rows": more, "study": pack}))
+    file = tmp_path / "effects.svg"
+    command.main(
+        [str(study), str(other), "--design", str(path), "--columns", "HM", "--figure", str(file)]
+    )
+    said = capsys.readouterr().out
+    assert "shapes, HM: main effects" in said and "birds_train, HM: main effects" in said
+    assert "+12.0" in said and "+10.0" in said
+    assert "rank: large" in file.read_text()
     with pytest.raises(SystemExit) as stop:
         command.main([str(tmp_path), "--design", str(path)])
     assert stop.value.code == 2
