@@ -39,7 +39,14 @@ DASHES = {
 
 
 def figure(
-    fig: go.Figure | None, key: str, alt: str, caption: str, table: pd.DataFrame, none: str = ""
+    fig: go.Figure | None,
+    key: str,
+    alt: str,
+    caption: str,
+    table: pd.DataFrame,
+    none: str = "",
+    *,
+    captioned: bool = True,
 ) -> None:
     """A figure with its caption, its numbers as CSV, and itself as files; or why there is none.
 
@@ -50,13 +57,15 @@ def figure(
         caption: Estimator, n, seed, interval, in Markdown.
         table: The numbers.
         none: Said where there is no figure.
+        captioned: Whether the caption stands below it on the page; files have it in any case.
     """
     if fig is None:
         if none:
             st.info(none)
         return
     chart(fig, key, alt)
-    st.caption(caption)
+    if captioned:
+        st.caption(caption)
     downloads(exhibit({"": fig}, alt, caption), key, table)
 
 
@@ -79,6 +88,7 @@ def panels(
         table: The numbers.
         width: Of a panel, in pixels.
     """
+    width = 464 if len(drawn) == 4 and width == 304 else width  # no row of one
     with st.container(horizontal=True, gap="medium"):
         for i, (title, fig) in enumerate(drawn.items()):
             with st.container(width=width, gap="small"):

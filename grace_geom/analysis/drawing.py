@@ -2,12 +2,15 @@
 
 import html
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import plotly.graph_objects as go
 
 from grace_geom.plots import export
 from grace_geom.plots.legend import Identity, Legend, without_seed
+from grace_geom.plots.variants import Variant, shortened
 from grace_geom.records import Finding, Result
 
 Draw = Callable[[Sequence[Finding], Legend], Mapping[str, go.Figure]]
@@ -42,8 +45,21 @@ def legend_of(result: Result, apart: Collection[str] = ()) -> Legend:
         )
         for record in result.checkpoints
     }
-    names = {label: f"{label} (other images)" if label in apart else label for label in who}
-    return Legend.of(who, names)
+    found = shortened(
+        {str(r["label"]): _variant(r) for r in result.checkpoints}, {label: label for label in who}
+    )
+    names = {
+        label: f"{name} (other images)" if label in apart else name
+        for label, name in found.names.items()
+    }
+    return replace(Legend.of(who, names), said=found.said)
+
+
+def _variant(record: Mapping[str, Any]) -> Variant | None:
+    """What the label of a checkpoint says, if the analysis kept the options in it."""
+    if "options" not in record:
+        return None
+    return Variant(str(record.get("method", "")), tuple(record["options"].items()), record["seed"])
 
 
 def save_figures(
