@@ -34,10 +34,8 @@ def sidebar(root: Path) -> Choice | None:
         _read_link(known)
     st.session_state["runs"] = [run for run in st.session_state["runs"] if run in known]
     with st.sidebar:
-        every = (
-            names_of(known.values())
-            | called([known[run] for run in st.session_state["runs"]]).names
-        )
+        chosen = [known[run] for run in st.session_state["runs"]]
+        every = {**names_of(known.values()), **called(chosen).names}
         there = finding.find(known)
         runs = _runs(known, there, every)
         entries = tuple(known[run] for run in runs)

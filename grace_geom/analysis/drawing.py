@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 
 from grace_geom.plots import export
 from grace_geom.plots.legend import Identity, Legend, without_seed
+from grace_geom.plots.spoken import with_numbers
 from grace_geom.plots.variants import Variant, shortened
 from grace_geom.records import Finding, Result
 
@@ -79,10 +80,12 @@ def save_figures(
         if path.stem not in stems:  # it would stand for this result
             path.unlink(missing_ok=True)
     for stem, figure in stems.items():
-        about = {"Title": html.unescape(figure.layout.title.text), "Source": SOURCE + stem}
+        title = html.unescape(figure.layout.title.text)
+        about = {"Title": title, "Source": SOURCE + stem}
+        about["Description"] = with_numbers(title, figure)
         if any(trace.type == "image" for trace in figure.data):
             about[PIXELS] = "of images"
-        export.save_html(figure, folder / f"{stem}.html", "", source=stem)
+        export.save_html(figure, folder / f"{stem}.html", "", source=stem, alt=about["Description"])
         export.save(figure, folder / f"{stem}.png", PAGE, about=about)
     return list(stems)
 

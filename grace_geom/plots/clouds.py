@@ -180,7 +180,7 @@ def _solid(
         380,
         showlegend=False,
         uirevision=f"cloud-{run}",
-        margin={"l": 0, "r": 0, "t": 0, "b": 0},
+        margin={"l": 24, "r": 24, "t": 0, "b": 8},
         scene=scene | {"aspectmode": "data", "camera": CAMERA},
     )
 
