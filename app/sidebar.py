@@ -11,7 +11,7 @@ from app.shell import Choice, notice, text
 from app.store import Entry, settings
 from grace_geom.plots.legend import short_names
 from grace_geom.plots.palette import GROUNDS
-from grace_geom.plots.variants import Shortened, Variant, of_folder, shortened
+from grace_geom.plots.variants import Shortened, Variant, of_folder, shortened, too_long
 from grace_geom.records import questions
 
 LOOKS_AGAIN = 10.0
@@ -97,6 +97,8 @@ def names_of(entries: Iterable[Entry]) -> dict[str, str]:
 def called(entries: Sequence[Entry]) -> Shortened:
     """What the chosen runs are called: variants of a method by what differs between them."""
     names = names_of(entries)
+    if not too_long(names.values()):  # no settings need be read
+        return Shortened(names)
     found = {e.id: None if e.notes.name else variant(e) for e in entries}
     return shortened(found, names)
 
