@@ -21,6 +21,7 @@ _PLACES = (
 _LINE = 16  # pixels
 _AWAY = 100.0  # pixels that a name may cover before it leaves its point
 _MOST_LABELS = 14
+_MOST_NAMES = 10  # in panels side by side; of more, numbers stand at the points
 _FRONT, _RINGED = "Pareto front", "not beaten in both"
 SIZE = (420, 360)
 """Width and height of a plot on a page of two columns, in pixels."""
@@ -93,6 +94,8 @@ def tradeoffs(
         size: Width and height that a panel will have inside of its axes, in pixels.
         note: Plain text below everything, small.
 
+    Where names are long or many, numbers stand at the points and behind them in the legend.
+
     Returns:
         ``None`` where no panel has two points.
     """
@@ -103,7 +106,8 @@ def tradeoffs(
     whole = "; ".join(part for part in (note, legend.said.removesuffix(".")) if part)
     lines = textwrap.wrap(whole, 130, break_on_hyphens=False)
     drawn = list(dict.fromkeys(run for _, points in known for run in points))
-    many = too_long(legend.names[run] for run in drawn)
+    crowded = _MOST_NAMES < len(drawn) <= _MOST_LABELS
+    many = crowded or too_long(legend.names[run] for run in drawn)
     numbers = {run: str(i) for i, run in enumerate(drawn, 1)} if many else {}
     keyed = _LINE * math.ceil(len(numbers) / 2)
     dress(figure, legend.ground, size[1] + 100 + keyed + _LINE * len(lines), showlegend=True)
