@@ -32,7 +32,7 @@ FORMS = {
     "image_gallery": {
         "(set|key|label)": "text m", "(index|hard)": "m", "(clean|adv|delta)": "m h w 3",
         "(margin|saliency_white)_(clean|adv)": "m", "top_(clean|adv)": "text m t",
-        "p_(clean|adv)": "m t", "(saliency|attention)_(clean|adv)": "m h w",
+        "p_(clean|adv)": "m t", "(saliency|attention|rollout)_(clean|adv)": "m h w",
     },
 }  # fmt: skip
 """Analysis -> pattern of an array's name -> its dimensions, a number, ``N+`` at least N, ``?`` any;

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from app import compare, paired
 from app.shell import text
 from app.store import Entry
+from grace_geom.plots.variants import too_long
 from grace_geom.records import Estimate, headline_whole, mean_accuracy, mean_of
 
 COLUMNS = ("HM", "ID", "OOD", "Adv", "HM'", "ZS", "NatAdv")
@@ -39,6 +40,14 @@ class Ranking:
             return frozenset()
         close = [v.other.id for v in lead.verdicts if not v.clear and not v.reason]
         return frozenset([lead.best.id, *close])
+
+    def numbers(self, names: Mapping[str, str]) -> dict[str, str]:
+        """``1`` for the best and so on, to stand at points where names are too long for that;
+        empty where they are not.
+        """
+        if not too_long(names[e.id] for e in self.entries):
+            return {}
+        return {e.id: str(i) for i, e in enumerate(self.entries, 1)}
 
     def unsure(self, column: str) -> int:
         """How many runs may be as good as the best."""

@@ -16,7 +16,10 @@ from app.shell import chosen, text
 from grace_geom.plots import paper
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.paper import Exhibit
+from grace_geom.plots.spoken import with_numbers
 
+MOST_SPOKEN = 4
+"""Panels whose numbers the alternative text of a file tells."""
 MARKS = {
     "circle": "M0-4a4 4 0 1 0 .01 0z",
     "square": "M-4-4h8v8h-8z",
@@ -39,7 +42,14 @@ DASHES = {
 
 
 def figure(
-    fig: go.Figure | None, key: str, alt: str, caption: str, table: pd.DataFrame, none: str = ""
+    fig: go.Figure | None,
+    key: str,
+    alt: str,
+    caption: str,
+    table: pd.DataFrame,
+    none: str = "",
+    *,
+    captioned: bool = True,
 ) -> None:
     """A figure with its caption, its numbers as CSV, and itself as files; or why there is none.
 
@@ -50,13 +60,15 @@ def figure(
         caption: Estimator, n, seed, interval, in Markdown.
         table: The numbers.
         none: Said where there is no figure.
+        captioned: Whether the caption stands below it on the page; files have it in any case.
     """
     if fig is None:
         if none:
             st.info(none)
         return
     chart(fig, key, alt)
-    st.caption(caption)
+    if captioned:
+        st.caption(caption)
     downloads(exhibit({"": fig}, alt, caption), key, table)
 
 
@@ -79,6 +91,7 @@ def panels(
         table: The numbers.
         width: Of a panel, in pixels.
     """
+    width = 464 if len(drawn) == 4 and width == 304 else width  # no row of one
     with st.container(horizontal=True, gap="medium"):
         for i, (title, fig) in enumerate(drawn.items()):
             with st.container(width=width, gap="small"):
@@ -127,27 +140,33 @@ def swatches(colors: Mapping[str, str]) -> None:
 
 
 def chart(fig: go.Figure, key: str, alt: str) -> None:
-    """A figure alone, where one caption and one set of downloads serve several."""
+    """A figure alone, where one caption and one set of downloads serve several. Its numbers are
+    added to the alternative text.
+    """
     config = {
         "displaylogo": False,
         "toImageButtonOptions": {"filename": key, "scale": 2},
         "displayModeBar": "hover",
     }
-    st.plotly_chart(fig, theme=None, key=f"figure-{key}", config=config, alt=alt)
+    st.plotly_chart(fig, theme=None, key=f"figure-{key}", config=config, alt=with_numbers(alt, fig))
 
 
 def selectable(fig: go.Figure, key: str, alt: str) -> list[list[Any]]:
     """A scatter whose points can be selected. Returns the ``customdata`` of those that are."""
     config = {"displaylogo": False, "displayModeBar": "hover"}
     event = st.plotly_chart(
-        fig, theme=None, key=f"figure-{key}", config=config, alt=alt, on_select="rerun"
-    )
+        fig, theme=None, key=f"figure-{key}", config=config, alt=with_numbers(alt, fig),
+        on_select="rerun",
+    )  # fmt: skip
     return [list(p["customdata"]) for p in event.selection.points if "customdata" in p]
 
 
 def exhibit(drawn: Mapping[str, go.Figure], alt: str, caption: str) -> Exhibit:
     """Panels as a figure that can be taken along: title -> figure."""
-    return Exhibit(drawn, chosen().legend, alt.partition(",")[0], paper.plain(caption), alt)
+    whole = alt
+    for title, fig in list(drawn.items())[:MOST_SPOKEN]:
+        whole = with_numbers(f"{whole} {title}".rstrip(), fig)
+    return Exhibit(drawn, chosen().legend, alt.partition(",")[0], paper.plain(caption), whole)
 
 
 def downloads(whole: Exhibit | None, key: str, table: pd.DataFrame) -> None:

@@ -1,15 +1,17 @@
 """The sidebar: which runs are found, chosen, taken together and compared with what."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import streamlit as st
 
 from app import annotate, colouring, compare, finding, link, natural, seeds, shell, store
 from app.shell import Choice, notice, text
-from app.store import Entry
+from app.store import Entry, settings
 from grace_geom.plots.legend import short_names
 from grace_geom.plots.palette import GROUNDS
+from grace_geom.plots.variants import Shortened, Variant, of_folder, shortened, too_long
 from grace_geom.records import questions
 
 LOOKS_AGAIN = 10.0
@@ -32,12 +34,16 @@ def sidebar(root: Path) -> Choice | None:
         _read_link(known)
     st.session_state["runs"] = [run for run in st.session_state["runs"] if run in known]
     with st.sidebar:
-        every = names_of(known.values())
+        chosen = [known[run] for run in st.session_state["runs"]]
+        every = {**names_of(known.values()), **called(chosen).names}
         there = finding.find(known)
         runs = _runs(known, there, every)
         entries = tuple(known[run] for run in runs)
         compared, remarks = _means(entries)
-        names = names_of([*entries, *compared])
+        found_names = called([*entries, *compared])
+        names = found_names.names
+        if found_names.said:
+            st.caption(text(found_names.said))
         baseline = _baseline(compared, names)
         ground = GROUNDS["dark" if st.context.theme.type == "dark" else "light"]
         colors = colouring.control([*entries, *compared], ground)
@@ -49,6 +55,7 @@ def sidebar(root: Path) -> Choice | None:
     base = next((e for e in compared if e.id == baseline), None)
     entries, compared = _drawn(entries, compared, base)
     legend = shell.legend_of(entries, compared, names, ground, colors)
+    legend = replace(legend, said=found_names.said)
     return Choice(root, entries, compared, legend, base, known, frozenset(sets), tuple(remarks))
 
 
@@ -85,6 +92,21 @@ def names_of(entries: Iterable[Entry]) -> dict[str, str]:
         run: name if taken.count(name) == 1 else f"{name} ({plain[run]})"
         for run, name in given.items()
     }
+
+
+def called(entries: Sequence[Entry]) -> Shortened:
+    """What the chosen runs are called: variants of a method by what differs between them."""
+    names = names_of(entries)
+    if not too_long(names.values()):  # no settings need be read
+        return Shortened(names)
+    found = {e.id: None if e.notes.name else variant(e) for e in entries}
+    return shortened(found, names)
+
+
+def variant(entry: Entry) -> Variant | None:
+    """What the name of a run says, read with its settings; ``None`` for a name of another kind."""
+    first = (entry.members or (entry,))[0]
+    return of_folder(entry.id.rpartition("/")[2], entry.method, settings(first))
 
 
 def _runs(known: Mapping[str, Entry], there: Sequence[str], every: Mapping[str, str]) -> list[str]:

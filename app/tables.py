@@ -13,13 +13,19 @@ from app import compare, costs, paired, paper, ranking
 from app.ranking import Ranking
 from app.shell import Choice, inline, text
 from app.store import Entry
+from grace_geom.plots.variants import LONG
 from grace_geom.records import Estimate, attack_text, headline_attack
 from grace_geom.records.printed import Cell, Figure, Printed
 
 PAPER = ("OOD'", "Adv'")
 MOST_ROWS, ROW = 9, 30
 """Rows that are seen at once, and pixels of each where there are more: figures stay in sight."""
+LETTER = 5.7
+"""Pixels of a letter of a name."""
+NUMBER = "#"
+"""Head of the numbers that stand for long names."""
 HELP = {
+    NUMBER: "Stands at the run's point in the figures.",
     "HM": "Harmonic mean of ID, OOD and Adv: low if any of the three is low.",
     "ID": "Accuracy on test images like those it was trained on.",
     "OOD": "Mean accuracy over data sets under shift: other styles, renditions, corruptions.",
@@ -89,7 +95,8 @@ def ranked(choice: Choice, found: Ranking) -> None:
             return
         colors = {choice.names[e.id]: choice.legend.looks[e.id].color for e in listed}
         alt = "Accuracies of the chosen runs, best first, in percent"
-        draw(table, alt, colors, _adv_head(found.entries))
+        short = NUMBER in table.heads  # the note says the attack
+        draw(table, alt, colors, "Adv" if short else _adv_head(found.entries))
         st.caption(inline(" ".join(table.notes)), help=BOLD)
 
 
@@ -126,6 +133,10 @@ def _printed(choice: Choice, found: Ranking, listed: Sequence[Entry], wanted: Wa
     cells: list[list[Cell]] = [
         [choice.names[e.id], *(_cell(e, c, e.id in found.bold(c)) for c in columns)] for e in listed
     ]
+    if numbers := found.numbers(choice.names):  # they stand at the points of the figures
+        heads[:2] = [NUMBER, *heads[1:2], "run"]  # long names leave a telephone no other number
+        for e, row in zip(listed, cells, strict=True):
+            row[:2] = [numbers[e.id], *row[1:2], row[0]]
     for head, values in _further(choice, listed).items():
         _add(heads, cells, head, values)
     if wanted.deltas:
@@ -241,6 +252,12 @@ def draw(
         for i, name in enumerate(table.heads)
         if numeric[i]
     }
+    wide = "run" in table.heads and max(map(len, frame["run"]), default=0) > LONG
+    if wide:
+        longest = max(map(len, frame["run"]))
+        config["run"] = st.column_config.TextColumn(width=round(20 + LETTER * longest))
+    if NUMBER in table.heads:
+        config[NUMBER] = st.column_config.TextColumn(width=35, help=HELP[NUMBER])
     long = len(frame) > MOST_ROWS
     st.dataframe(
         _styled(frame, table, colors or {}), hide_index=True, column_config=config,
@@ -271,8 +288,10 @@ def _styled(frame: pd.DataFrame, table: Printed, colors: Mapping[str, str]) -> A
             if isinstance(cell, Figure):
                 styler.format(_written(cell.short()), subset=pd.IndexSlice[[i], [head]])
                 look.iloc[i, j] = "font-weight: 700" if cell.best else ""
-            elif j == 0 and isinstance(cell, str) and cell in colors:
-                look.iloc[i, j] = f"color: {colors[cell]}; font-weight: 600"
+            elif head in (NUMBER, "run") and isinstance(cell, str):
+                color = colors.get(str(table.rows[i][table.heads.index("run")]))
+                weight = 500 if NUMBER in table.heads else 600
+                look.iloc[i, j] = f"color: {color}; font-weight: {weight}" if color else ""
     return styler.apply(lambda _: look, axis=None)
 
 

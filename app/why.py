@@ -2,7 +2,8 @@
 bound.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import pandas as pd
 import streamlit as st
@@ -85,9 +86,12 @@ RHO = (
 )
 
 
-def geometry(choice: Choice, shown: list[Entry], found: Reasons) -> None:
-    """Measured numbers of weights, features and curvature beside the accuracies that they go
-    with."""
+def geometry(
+    choice: Choice, shown: list[Entry], found: Reasons, numbers: Mapping[str, str] | None = None
+) -> None:
+    """Measured numbers of weights, features and curvature beside the accuracies that they go with;
+    ``numbers`` stand for names at the points.
+    """
     st.header("Why? What the geometry says", anchor=False)
     if found.known:
         rows = [
@@ -96,7 +100,9 @@ def geometry(choice: Choice, shown: list[Entry], found: Reasons) -> None:
         ]  # fmt: skip
         show.panels(
             {
-                link.title: correlation.relation(link, shares(shown, link), x, choice.legend)
+                link.title: correlation.relation(
+                    link, shares(shown, link), x, choice.legend, numbers
+                )
                 for link, x in found.known
             },
             "why",
@@ -106,7 +112,7 @@ def geometry(choice: Choice, shown: list[Entry], found: Reasons) -> None:
             304 if len(found.known) == 3 else 464,  # whole rows on a wide page
         )
         _in_words(choice, shown, found)
-    bound(choice, shown)
+    bound(choice, shown, numbers or {})
     if found.absent:
         st.caption(
             "Fewer than two of the chosen runs have numbers of the other analyses. This measures "
@@ -125,12 +131,15 @@ BOUND = {
 }
 
 
-def bound(choice: Choice, shown: list[Entry]) -> None:
+def bound(choice: Choice, shown: list[Entry], numbers: Mapping[str, str]) -> None:
     """The three terms of the paper's bound, where they were measured."""
     known = alike(choice, "bound_terms")
     here = {run.id: e.id for e in shown for run in e.members or (e,)}
     found = [f for run, f in known.items() if run in here]
-    legend = choice.legend
+    if numbers:
+        found.sort(key=lambda f: int(numbers[here[f.run]]))
+    short = {run: numbers[e] for run, e in here.items()} if numbers else {}
+    legend = replace(choice.legend, names={**choice.names, **short})
     drawn = {
         title: fig
         for key, (title, _) in BOUND.items()

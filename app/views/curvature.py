@@ -94,7 +94,8 @@ def density(choice: Choice, found: list[Finding]) -> None:
     show.figure(
         spectra.density(found, choice.legend),
         "density",
-        "Spectral density of each run, linear eigenvalue axis, logarithmic density axis",
+        "Spectral density of each run, linear eigenvalue axis, logarithmic density axis. "
+        + answers.curvature(found, choice.names).replace("**", ""),
         f"Gaussian kernel, σ = {spectra.kernel(found) or 0:.3g}; markers: eigenvalues found one by "
         f"one, as high as one eigenvalue is; bands: single probes. {caption(found)}",
         pd.DataFrame(nodes),

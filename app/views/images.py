@@ -141,7 +141,7 @@ def _large(pair: TwoRuns, known: Mapping[str, Mapping[str, Picture]], ids: Seque
             continue
         p = known[run][id]
         with st.container(horizontal=True, gap="medium"):
-            with st.container(width=608):
+            with st.container(width=4 * (wall.LEAST + wall.GAP) + 2):  # rows of four
                 wall.cards({pair.name(i): _looks(p)})
             with st.container(width=320):
                 figure = pictures.likeliest(p, pair.color(i), pair.choice.ground)
@@ -151,7 +151,9 @@ def _large(pair: TwoRuns, known: Mapping[str, Mapping[str, Picture]], ids: Seque
         f"Perturbation × {strips.MAGNIFIED} around grey. Saliency: |∂ cross-entropy / ∂ pixel|, the "
         "largest channel, averaged over noisy copies (SmoothGrad) before the absolute value; white "
         "is the 99 % quantile of each map. Attention: cosine of each patch with the text of the "
-        "label, scaled to the image (plain ViTs). Hollow: clean; full: attacked; bold: the label."
+        "label. Rollout: what the class token hears of each patch through all blocks, attention "
+        "averaged over heads and half of each block passed on (Abnar and Zuidema 2020). Both are "
+        "scaled to the image, and of plain ViTs only. Hollow: clean; full: attacked; bold: the label."
     )
     looks = {
         (run, side): getattr(known[run][id], side) for run in known for side in ("clean", "adv")
@@ -176,11 +178,12 @@ def _looks(p: Picture) -> list[Shot]:
     for word, seen in sides:
         head = "saliency" if word == "clean" else "… attacked"
         shots.append(Shot(pictures.coloured(seen.saliency), head, f"saliency of {what}, {word}"))
-    for word, seen in sides:
-        if seen.attention is not None:
-            head = "attention" if word == "clean" else "… attacked"
-            over = pictures.over(seen.pixels, seen.attention)
-            shots.append(Shot(over, head, f"attention of {what}, {word}"))
+    for name in ("attention", "rollout"):
+        for word, seen in sides:
+            if (map := getattr(seen, name)) is not None:
+                head = name if word == "clean" else "… attacked"
+                over = pictures.over(seen.pixels, map)
+                shots.append(Shot(over, head, f"{name} of {what}, {word}"))
     return shots
 
 

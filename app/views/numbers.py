@@ -12,6 +12,7 @@ from app.relations import LINES, PRESETS, Preset
 from app.shell import Choice, inline, text
 from grace_geom.plots import numbers as plots
 from grace_geom.plots.numbers import Axis, Scale
+from grace_geom.plots.variants import too_long
 from grace_geom.records import RecordError
 from grace_geom.records.fit import Fit, line_of, together
 from grace_geom.records.numbers import Quantity
@@ -152,6 +153,9 @@ def relation(
     if shades:
         st.caption(f"Colours: {inline(color)}")
         show.swatches(shades)
+    long = too_long(choice.names[run] for run in at)
+    if (long or len(at) > plots.MOST_LABELS) and color == METHOD:
+        show.legend(list(at), choice.legend)
     rows = [
         {"run": run, picked[0].key: a.value, "x low": a.low, "x high": a.high,
          picked[1].key: b.value, "y low": b.low, "y high": b.high}
@@ -163,8 +167,6 @@ def relation(
         relations.caption(points, picked, fitted, through), pd.DataFrame(rows),
         "No chosen run has both numbers on these axes.",
     )  # fmt: skip
-    if len(at) > plots.MOST_LABELS and color == METHOD:
-        show.legend(list(at), choice.legend)
 
 
 def _line(

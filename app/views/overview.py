@@ -20,7 +20,16 @@ TITLES = {
     "NatAdv": "Hard images",
     "ZS": "New tasks",
 }
-HEIGHT = 300  # of the trade-off plots, in pixels: title, table and plots fit one screen
+# Of the trade-off plots, in pixels: both are seen beside the table on the first screen.
+HEIGHT = 255
+# Table and plots side by side where both have room, below each other where they have not. (A bare
+# string here would be drawn.)
+ROOM = {"overview-table": (5, 480), "overview-plots": (3, 340)}
+BESIDE = "".join(
+    f"[data-testid=stLayoutWrapper]:has(>.st-key-{key})"
+    f"{{flex:{grow} 1 {least}px!important;min-width:min(100%,{least}px)}}"
+    for key, (grow, least) in ROOM.items()
+)
 
 
 def main() -> None:
@@ -40,10 +49,15 @@ def main() -> None:
     for note in why.unlike_geometry(choice, shown, found):
         shell.notice(note)
     seeds(choice, shown)
-    tables.ranked(choice, ranked)
-    scatters(choice, shown)
-    leaders(choice, ranked)
-    why.geometry(choice, shown, found)
+    st.html(f"<style>{BESIDE}</style>")
+    with st.container(horizontal=True, gap="medium"):
+        with st.container(key="overview-table"):
+            tables.ranked(choice, ranked)
+            leaders(choice, ranked)
+        with st.container(key="overview-plots"):
+            scatters(choice, ranked)
+    st.caption(compare.how_measured(shown, ("id", "ood", "adv")))
+    why.geometry(choice, shown, found, ranked.numbers(choice.names))
     per_set(choice, shown)
     tables.papers_rows(choice, shown)
 
@@ -153,11 +167,15 @@ def leaders(choice: Choice, ranked: Ranking) -> None:
         st.markdown("\n".join(lines))
 
 
-def scatters(choice: Choice, shown: list[Entry]) -> None:
-    """ID against Adv and against OOD."""
-    places = st.columns(2)
+def scatters(choice: Choice, ranked: Ranking) -> None:
+    """ID against Adv and against OOD, one below the other."""
+    shown, numbers = ranked.entries, ranked.numbers(choice.names)
+    said = (
+        "Up and right is better; bars are 95 % intervals. Ringed: no other is better in both; "
+        f"dotted: the front of these.{' Numbers: rows of the table.' if numbers else ''}"
+    )
     panels = (("Adv", "Accuracy under attack (%)"), ("OOD", "Accuracy under shift (%), mean"))
-    for place, (column, title) in zip(places, panels, strict=True):
+    for column, title in panels:
         axes = ("Accuracy in distribution (%)", title)
         known = {
             e.id: (a.value, b.value)
@@ -165,21 +183,20 @@ def scatters(choice: Choice, shown: list[Entry]) -> None:
             if (a := e.estimates.get("ID")) and (b := e.estimates.get(column))
         }
         front = ", ".join(choice.names[run] for run in pareto(known))
-        size = (400, HEIGHT - 70)
-        with place:
-            show.figure(
-                tradeoff(
-                    {e.id: e.estimates for e in shown}, choice.legend, "ID", column, axes, size
-                ),
-                f"id-{column.lower()}",
-                f"Scatter of {column} against ID accuracy, a point a run. No other run is better "
-                f"in both than: {front}",
-                "Up and right is better; bars are 95 % intervals. Ringed: no other is better in "
-                "both; dotted: the front of these.",
-                tables.with_intervals(shown, ("ID", column)),
-                f"No chosen run has both ID and {column} accuracy.",
-            )
-    st.caption(compare.how_measured(shown, ("id", "ood", "adv")))
+        size = (330, HEIGHT - 70)
+        show.figure(
+            tradeoff(
+                {e.id: e.estimates for e in shown}, choice.legend, "ID", column, axes, size, numbers
+            ),
+            f"id-{column.lower()}",
+            f"Scatter of {column} against ID accuracy, a point a run. No other run is better "
+            f"in both than: {front}",
+            said,
+            tables.with_intervals(shown, ("ID", column)),
+            f"No chosen run has both ID and {column} accuracy.",
+            captioned=False,
+        )
+    st.caption(said)
 
 
 def per_set(choice: Choice, shown: list[Entry]) -> None:

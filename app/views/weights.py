@@ -140,7 +140,7 @@ def curriculum(choice: Choice) -> None:
         show.panels(
             panels,
             f"curriculum-{run.replace('/', '-')}",
-            f"Heat map by weight matrix and refresh of run {run}",
+            f"Heat map by weight matrix and refresh of {choice.names[run]}",
             f"{len(matrices)} matrices, {len(steps)} refreshes, from curvature.jsonl. Rank "
             f"{HOW['rank']} Score: {HOW['score']}",
             pd.DataFrame(rows),

@@ -2,12 +2,16 @@
 
 import html
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import plotly.graph_objects as go
 
 from grace_geom.plots import export
 from grace_geom.plots.legend import Identity, Legend, without_seed
+from grace_geom.plots.spoken import with_numbers
+from grace_geom.plots.variants import Variant, shortened
 from grace_geom.records import Finding, Result
 
 Draw = Callable[[Sequence[Finding], Legend], Mapping[str, go.Figure]]
@@ -42,8 +46,21 @@ def legend_of(result: Result, apart: Collection[str] = ()) -> Legend:
         )
         for record in result.checkpoints
     }
-    names = {label: f"{label} (other images)" if label in apart else label for label in who}
-    return Legend.of(who, names)
+    found = shortened(
+        {str(r["label"]): _variant(r) for r in result.checkpoints}, {label: label for label in who}
+    )
+    names = {
+        label: f"{name} (other images)" if label in apart else name
+        for label, name in found.names.items()
+    }
+    return replace(Legend.of(who, names), said=found.said)
+
+
+def _variant(record: Mapping[str, Any]) -> Variant | None:
+    """What the label of a checkpoint says, if the analysis kept the options in it."""
+    if "options" not in record:
+        return None
+    return Variant(str(record.get("method", "")), tuple(record["options"].items()), record["seed"])
 
 
 def save_figures(
@@ -63,10 +80,12 @@ def save_figures(
         if path.stem not in stems:  # it would stand for this result
             path.unlink(missing_ok=True)
     for stem, figure in stems.items():
-        about = {"Title": html.unescape(figure.layout.title.text), "Source": SOURCE + stem}
+        title = html.unescape(figure.layout.title.text)
+        about = {"Title": title, "Source": SOURCE + stem}
+        about["Description"] = with_numbers(title, figure)
         if any(trace.type == "image" for trace in figure.data):
             about[PIXELS] = "of images"
-        export.save_html(figure, folder / f"{stem}.html", "", source=stem)
+        export.save_html(figure, folder / f"{stem}.html", "", source=stem, alt=about["Description"])
         export.save(figure, folder / f"{stem}.png", PAGE, about=about)
     return list(stems)
 

@@ -25,8 +25,10 @@ from grace_geom.data import ImageSet
 from grace_geom.errors import UserError
 from grace_geom.evaluation.accuracy import reader_for
 from grace_geom.fields import bounded
+from grace_geom.geometry.rollout import rollout
 from grace_geom.geometry.saliency import correlation, saliency
 from grace_geom.methods.tga_zsr import attention
+from grace_geom.models.resizing import resized
 from grace_geom.plots.pictures import STEPS, TOP
 from grace_geom.quantities import radius
 from grace_geom.records import Measure
@@ -67,7 +69,9 @@ def measure(subject: Subject, options: GalleryOptions, state: Path) -> Part:
     the label less the best other; ``top_SIDE`` ``(M, T)`` text and ``p_SIDE`` ``(M, T)``
     probabilities, the largest first; ``saliency_SIDE`` ``(M, h, w)`` uint8, of which 255 stands for
     ``saliency_white_SIDE`` ``(M,)``; ``attention_SIDE`` ``(M, h, w)`` uint8 where the model is a
-    plain ViT with a row of the head for each class. ``remarks``: sentences.
+    plain ViT with a row of the head for each class; ``rollout_SIDE`` ``(M, h, w)`` uint8, the
+    attention rollout of the class token, where it is a plain ViT; both scaled to the image.
+    ``remarks``: sentences.
 
     Raises:
         UserError: If a set has a single class, which leaves no margin.
@@ -94,7 +98,7 @@ def _remarks(subject: Subject) -> list[str]:
     if not subject.checkpoint.base:
         remarks.append("no pretrained model on record: its images are chosen without hard ones")
     if subject.model.shape is None:
-        remarks.append("no text-guided attention: the tower is no plain ViT")
+        remarks.append("no attention maps: the tower is no plain ViT")
     return remarks
 
 
@@ -173,6 +177,9 @@ def _look(
         if text is not None:
             seen = _attention(subject, x, text[batch.labels])
             found[f"attention_{side}"] = _grey_levels(seen[:, None], options.pixels)[..., 0]
+        if subject.model.shape is not None:
+            heard = _rollout(subject, x)
+            found[f"rollout_{side}"] = _grey_levels(heard[:, None], options.pixels)[..., 0]
     return {name: x.detach().cpu() for name, x in found.items()}
 
 
@@ -209,10 +216,26 @@ def _text_of(subject: Subject, image_set: ImageSet) -> Tensor | None:
 def _attention(subject: Subject, x: Tensor, text: Float[Tensor, " b d"]) -> Float[Tensor, " b h w"]:
     """How alike every patch is to the text of the image's class, in [0, 1]: what TGA-ZSR holds."""
     model = subject.model
-    shape = model.plain_vit("text-guided attention needs")
-    height, width = model.preprocess.size
-    grid = height // shape.patch, width // shape.patch
-    return attention(model.tokens(x, model.weights()), text, tuple(x.shape[-2:]), grid)  # type: ignore[arg-type]
+    size: tuple[int, int] = tuple(x.shape[-2:])  # type: ignore[assignment]
+    return attention(model.tokens(x, model.weights()), text, size, _grid(subject))
+
+
+@torch.no_grad()
+def _rollout(subject: Subject, x: Tensor) -> Float[Tensor, " b h w"]:
+    """What the class token hears of every patch, from 0 at the least to 1 at the most."""
+    model, (rows, columns) = subject.model, _grid(subject)
+    heard = rollout(model.attentions(x, model.weights()))[:, 1 : 1 + rows * columns]
+    low, high = heard.amin(dim=1, keepdim=True), heard.amax(dim=1, keepdim=True)
+    scaled = (heard - low) / (high - low).clamp_min(torch.finfo(heard.dtype).tiny)
+    size: tuple[int, int] = tuple(x.shape[-2:])  # type: ignore[assignment]
+    return resized(scaled.view(-1, 1, rows, columns), size, "bilinear").squeeze(1)
+
+
+def _grid(subject: Subject) -> tuple[int, int]:
+    """Rows and columns of patches."""
+    shape = subject.model.plain_vit("attention maps need")
+    height, width = subject.model.preprocess.size
+    return height // shape.patch, width // shape.patch
 
 
 def _grey_levels(x: Float[Tensor, " b c h w"], most: int) -> Tensor:

@@ -21,6 +21,7 @@ from grace_geom.checkpoint import checkpoint_file
 from grace_geom.distributed import asked_for
 from grace_geom.errors import UserError, check_known
 from grace_geom.files import write_text
+from grace_geom.plots import export
 from grace_geom.plots.sample import sample_size
 from grace_geom.progress import Progress
 from grace_geom.records import RecordError, Result
@@ -53,6 +54,8 @@ class ReportOptions:
         out: Directory of the results; default: analyses/ in the run directory; for several
             checkpoints, analyses/ in the folder that holds the runs.
         title: Heading of the report.
+        interactive: Put the interactive figures into the file in the place of pictures, with plotly
+            inside once: 2 MB more, and zoom and pointer without a network.
     """
 
     checkpoints: tuple[Path, ...] = field(metadata={"group": "report"})
@@ -66,6 +69,7 @@ class ReportOptions:
     data_root: Path | None = None
     out: Path | None = None
     title: str = "The geometry of these checkpoints"
+    interactive: bool = False
 
     def arguments(self, out: Path) -> list[str]:
         """The command line of one analysis."""
@@ -152,7 +156,7 @@ def report(options: ReportOptions, mains: Mapping[str, Main]) -> Path:
             terminal.failed(why)
     watch.clear()
     path = out / "report.html"
-    write_text(path, page(options.title, labels_of(files), sections))
+    write_text(path, page(options.title, labels_of(files), sections, options.interactive))
     done = sum(not section.failure for section in sections)
     size = path.stat().st_size / 1e6
     terminal.finish(
@@ -209,10 +213,13 @@ def failures(section: Section) -> list[str]:
     ]
 
 
-def page(title: str, labels: Sequence[str], sections: Sequence[Section]) -> str:
-    """The whole report; pictures lie in it, nothing is fetched."""
+def page(
+    title: str, labels: Sequence[str], sections: Sequence[Section], interactive: bool = False
+) -> str:
+    """The whole report; pictures or interactive figures lie in it, nothing is fetched."""
     links = " ".join(f'<a href="#{s.name}">{s.name}</a>' for s in sections)
-    body = "\n".join(_section(s) for s in sections)
+    code = export.plotly_once() if interactive and any(s.figures for s in sections) else ""
+    body = code + "\n".join(_section(s, interactive) for s in sections)
     return (
         f'<!doctype html>\n<html lang="en"><head><meta '
         f'charset="utf-8"><title>{html.escape(title)}</title>'
@@ -222,7 +229,7 @@ def page(title: str, labels: Sequence[str], sections: Sequence[Section]) -> str:
     )
 
 
-def _section(section: Section) -> str:
+def _section(section: Section, interactive: bool) -> str:
     head = f'<section id="{section.name}"><h2>{section.name.replace("_", " ")}</h2>\n'
     head += f"<p>{html.escape(section.purpose)}</p>\n<pre>{html.escape(section.command)}</pre>\n"
     if section.failure:
@@ -232,8 +239,7 @@ def _section(section: Section) -> str:
         )
     caption = html.escape(caption_of(section.result)) if section.result else ""
     pictures = "\n".join(
-        f'<figure><img alt="{html.escape(title)}: {caption}" '
-        f'src="data:image/png;base64,{packed_picture(file)}"><figcaption>{html.escape(title)} '
+        f"<figure>{_drawn(file, title, interactive)}<figcaption>{html.escape(title)} "
         f"({_beside(file)}). {caption}</figcaption></figure>"
         for file, title in section.figures.items()
     )
@@ -241,6 +247,17 @@ def _section(section: Section) -> str:
         head
         + f"<pre>{html.escape(section.text)}</pre>\n{pictures}\n{_estimators(section.result)}</section>"
     )
+
+
+def _drawn(file: Path, title: str, interactive: bool) -> str:
+    """A figure of a PNG: the picture, or what its interactive page draws."""
+    alt = html.escape(export.texts(file).get("Description", title), quote=True)
+    page = file.with_suffix(".html")
+    if not interactive or not page.is_file():
+        return f'<img alt="{alt}" src="data:image/png;base64,{packed_picture(file)}">'
+    figure = export.figure_of_page(page)
+    figure.update_layout(title=None)  # the caption has it
+    return f'<div role="img" aria-label="{alt}">{export.embedded(figure, file.stem)}</div>'
 
 
 def caption_of(result: Result) -> str:

@@ -37,6 +37,7 @@ from grace_geom.errors import Interrupted, UserError
 from grace_geom.evaluation.identity import key_of
 from grace_geom.files import sha256
 from grace_geom.plots.sample import sample_size
+from grace_geom.plots.variants import of_folder
 from grace_geom.progress import Progress
 from grace_geom.provenance import provenance
 from grace_geom.records import Measure, Part, RecordError, Result
@@ -293,6 +294,10 @@ def _found(
     record |= subject.identity()  # an older one lacks what is new there
     record["images"] = {k: (x.n, x.which) for k, x in samples.items() if k in part.n}
     record["base"] = str(subject.checkpoint.base.get("sha256", ""))
+    if said := of_folder(
+        subject.label.rpartition("/")[2], str(record.get("method", "")), subject.checkpoint.config
+    ):
+        record["options"] = dict(said.options)
     record["others"] = {other: str(content["file"]) for other, content in others.items()}
     return (part, record), known
 

@@ -16,7 +16,7 @@ from grace_geom.models.head_cache import kept_text_head
 from grace_geom.models.preprocessing import preprocess_of, set_preprocess
 from grace_geom.models.resizing import resized
 from grace_geom.models.spec import ModelSpec
-from grace_geom.models.vit import VitShape, shape_of, vit
+from grace_geom.models.vit import VitShape, attentions, shape_of, vit
 from grace_geom.preprocess import Preprocess
 from grace_geom.weights import Weights
 
@@ -209,13 +209,34 @@ class ClipClassifier(nn.Module):
             raise ValueError("only a plain class-token ViT shows its patch tokens")
         return self._embed(images, weights, tokens=True)
 
-    def _embed(self, images: Tensor, weights: Weights | None, *, tokens: bool) -> Tensor:
+    def attentions(
+        self, images: Float[Tensor, " b c h w"], weights: Weights | None = None
+    ) -> Float[Tensor, " b l n n"]:
+        """What each token attends to in each block of a plain class-token ViT, the mean over heads;
+        see :func:`.vit.attentions`.
+
+        Raises:
+            UserError: If the image tower is another one.
+        """
+        shape = self.plain_vit("attention rollout needs")
+        x, given = self._given(images, weights)
+        visual: nn.Module = self.clip.visual  # type: ignore[assignment]
+        with self._precision(x.device.type):
+            found = attentions(shape, dict(visual.named_parameters()) | given, x)
+        return found.to(images.dtype)
+
+    def _given(self, images: Tensor, weights: Weights | None) -> tuple[Tensor, dict[str, Tensor]]:
+        """Images as the tower takes them, and what stands in the place of its own weights."""
         x = images
         if x.shape[-2:] != self.preprocess.size:
             x = resized(x, self.preprocess.size)
         x = (x - self.mean) / self.std  # type: ignore[operator]
         given = {} if self.prompt is None else {"prompt": self.prompt}
         given |= {n[len(TOWER) :]: w for n, w in (weights or {}).items() if n.startswith(TOWER)}
+        return x, given
+
+    def _embed(self, images: Tensor, weights: Weights | None, *, tokens: bool) -> Tensor:
+        x, given = self._given(images, weights)
         visual: nn.Module = self.clip.visual  # type: ignore[assignment]
         with self._precision(x.device.type):
             if self.shape is not None:

@@ -130,14 +130,8 @@ def vit(
         lean: Under autocast, keep the residual stream in its half precision on a GPU too
             (:func:`.lean_norm.lean_norm`).
     """
-    grid = F.linear(patches(x, shape.patch), w["conv1.weight"].flatten(1))
-    b = x.shape[0]  # not len(x), which a traced graph takes for a constant
-    cls = w["class_embedding"].to(grid.dtype).expand(b, 1, -1)
-    z = torch.cat([cls, grid], dim=1) + w["positional_embedding"].to(grid.dtype)
-    plain = z.shape[1]
-    if "prompt" in w:
-        z = torch.cat([z, w["prompt"].to(z.dtype).expand(b, -1, -1)], dim=1)
-    z = _norm(z, w["ln_pre.weight"], w["ln_pre.bias"], shape.eps, lean)
+    z = _first(shape, w, x, lean)
+    plain = len(w["positional_embedding"])
     for i in range(shape.layers):
         tensors = [w[f"transformer.resblocks.{i}.{name}"] for name in BLOCK]
         last = i == shape.layers - 1 and not tokens
@@ -151,6 +145,39 @@ def vit(
             z = _block(shape, last, lean, z, *tensors)
     z = z[:, :plain] if tokens else z[:, 0]
     return _norm(z, w["ln_post.weight"], w["ln_post.bias"], shape.eps, lean) @ w["proj"]
+
+
+def attentions(
+    shape: VitShape, w: Mapping[str, Tensor], x: Float[Tensor, " b c h w"]
+) -> Float[Tensor, " b l n n"]:
+    """What each token attends to in each block, the mean over heads; rows sum to 1.
+
+    Token 0 is the class token; patches in reading order and prompt tokens follow. Each block is
+    computed as :func:`vit` does, so a whole pass and the products of queries and keys once more.
+    """
+    z, found = _first(shape, w, x, lean=False), []
+    for i in range(shape.layers):
+        tensors = [w[f"transformer.resblocks.{i}.{name}"] for name in BLOCK]
+        gain, bias, W_qkv, b_qkv = tensors[:4]
+        h = _norm(z, gain, bias, shape.eps, lean=False)
+        (b, n, d), two = h.shape, 2 * h.shape[-1]
+        pairs = F.linear(h, W_qkv[:two], b_qkv[:two]).view(b, n, 2, shape.heads, -1)
+        q, k = (part.transpose(1, 2) for part in pairs.unbind(2))
+        scores = (q @ k.mT) * (d // shape.heads) ** -0.5
+        found.append(scores.softmax(dim=-1).mean(dim=1))
+        z = _block(shape, False, False, z, *tensors)
+    return torch.stack(found, dim=1)
+
+
+def _first(shape: VitShape, w: Mapping[str, Tensor], x: Tensor, lean: bool) -> Tensor:
+    """What the first block is given: class token, patches, prompt tokens, ``(B, N, D)``."""
+    grid = F.linear(patches(x, shape.patch), w["conv1.weight"].flatten(1))
+    b = x.shape[0]  # not len(x), which a traced graph takes for a constant
+    cls = w["class_embedding"].to(grid.dtype).expand(b, 1, -1)
+    z = torch.cat([cls, grid], dim=1) + w["positional_embedding"].to(grid.dtype)
+    if "prompt" in w:
+        z = torch.cat([z, w["prompt"].to(z.dtype).expand(b, -1, -1)], dim=1)
+    return _norm(z, w["ln_pre.weight"], w["ln_pre.bias"], shape.eps, lean)
 
 
 def patches(x: Float[Tensor, " b c h w"], side: int) -> Float[Tensor, " b n p"]:

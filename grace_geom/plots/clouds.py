@@ -17,8 +17,12 @@ from grace_geom.records import Finding
 
 RUNS = 5
 """Columns of a page of small clouds at most."""
-CAMERA = {"eye": {"x": 1.45, "y": 1.45, "z": 1.2}, "center": {"x": 0, "y": 0, "z": -0.15}}
-"""Near enough that a scene fills its place, and a little above it, for the titles below."""
+CAMERA = {
+    "eye": {"x": 2.25, "y": 2.05, "z": 1.75}, "center": {"x": 0.16, "y": -0.16, "z": -0.1}
+}  # fmt: skip
+"""Far enough that the titles of all three axes lie in a narrow panel, and a little to the left,
+where the title of the third one stands.
+"""
 Kind = Literal["pca", "umap"]
 """Coordinates of a cloud, as ``feature_stability`` calls its arrays."""
 MOST_POINTS = 300

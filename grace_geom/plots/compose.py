@@ -71,7 +71,8 @@ def compose(
         }
     )
     shown = [str(t["name"]) for t in [*keys, *traces] if t.get("showlegend")]
-    return _dress(figure, title, legend, sheet, shown, note)
+    whole = "; ".join(part for part in (note, legend.said.removesuffix(".")) if part)
+    return _dress(figure, title, legend, sheet, shown, whole)
 
 
 def pages(

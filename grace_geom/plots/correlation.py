@@ -158,9 +158,15 @@ def _place(below: int, n: int) -> str:
 
 
 def relation(
-    link: Link, y: Mapping[str, Estimate], x: Mapping[str, float], legend: Legend
+    link: Link,
+    y: Mapping[str, Estimate],
+    x: Mapping[str, float],
+    legend: Legend,
+    numbers: Mapping[str, str] | None = None,
 ) -> go.Figure:
-    """The geometry's number against the accuracy with its interval, a named point for each run."""
+    """The geometry's number against the accuracy with its interval, a named point for each run;
+    ``numbers`` stand at the points in the place of names.
+    """
     points: dict[str, tuple[Estimate, Estimate]] = {}
     for run, accuracy in y.items():
         if run in x:
@@ -169,7 +175,8 @@ def relation(
     spans = [
         _span([p[i] for p in points.values()], share, i == 1) for i, share in ((0, 0.3), (1, 0.12))
     ]
-    places = place_labels(points, {run: legend.names[run] for run in points}, spans, (230, 200))
+    words = {run: (numbers or legend.names)[run] for run in points}
+    places = place_labels(points, words, spans, (230, 200))
     figure = go.Figure()
     for run, (there, share) in points.items():
         style, text = legend.looks[run], plain_html(legend.names[run])
@@ -177,7 +184,7 @@ def relation(
             x=[100 * there.value],
             y=[100 * share.value],
             mode="markers+text",
-            **label_at(places[run], text),
+            **label_at(places[run], plain_html(words[run])),
             name=text,
             showlegend=False,
             textfont={"color": legend.ground.text, "size": 12},

@@ -12,6 +12,7 @@ from grace_geom.plots.legend import Legend
 from grace_geom.plots.panels import Curve, log_axis, overlay, point
 from grace_geom.plots.sample import images_range
 from grace_geom.plots.style import dress, plain_html
+from grace_geom.plots.variants import LONG
 from grace_geom.plots.weight_names import in_order, site, weight_name
 from grace_geom.records import Finding
 
@@ -140,10 +141,12 @@ def _mark_ranks(figure: go.Figure, legend: Legend, ranks: dict[str, int]) -> Non
     for level, r in enumerate(sorted(set(ranks.values()))):
         runs = [run for run, of in ranks.items() if of == r]
         names = ", ".join(plain_html(legend.names[run]) for run in runs)
+        if len(names) > 2 * LONG:  # plotly would widen the axis for them
+            names = f"{len(runs)} runs" if len(runs) > 1 else ""
         color = legend.looks[runs[0]].color if len(runs) == 1 else legend.ground.text
         figure.add_vline(x=r + 0.5, line={"color": color, "width": 1, "dash": "dot"})
         figure.add_annotation(
-            x=r + 0.5, y=1 - 0.08 * level, yref="y domain", text=f"rank {r}: {names}",
+            x=r + 0.5, y=1 - 0.08 * level, yref="y domain", text=f"rank {r}: {names}".rstrip(": "),
             showarrow=False, xanchor="left", yanchor="top", xshift=4,
             font={"color": color, "size": 12}, bgcolor=legend.ground.paper,
         )  # fmt: skip

@@ -230,14 +230,46 @@ def _drawn(figure: go.Figure, plotlyjs: Plotly) -> str:
     if plotlyjs != "packed":
         given: Any = {"inside": True, "beside": "directory"}.get(plotlyjs, plotlyjs)
         return str(figure.to_html(include_plotlyjs=given, full_html=False, div_id="figure"))
-    spec = json.dumps(json.loads(figure.to_json())).replace("</", "<\\/")
-    height = figure.layout.height or 450
+    return embedded(figure, "figure", plotly_once())
+
+
+def plotly_once() -> str:
+    """The part of a page that holds plotly, compressed, for all of its :func:`embedded` figures."""
     return (
-        f'<div id="figure" style="height:{height}px"></div>'
-        f'<script type="text/plain" id="plotly">{packed_plotly()}</script><script>{_UNPACK}'
-        f'unpacked.then(() => {{ const spec = {spec}; Plotly.newPlot("figure", spec.data, '
+        f'<script type="text/plain" id="plotly">{packed_plotly()}</script>'
+        f"<script>{_UNPACK}</script>"
+    )
+
+
+def embedded(figure: go.Figure, id: str, plotly: str = "") -> str:
+    """The part of a page that draws one figure, once :func:`plotly_once` stands before it.
+
+    Args:
+        figure: As it is shown on a screen.
+        id: Of its element, no other on the page; letters, digits, ``-`` and ``_``.
+        plotly: What is put before the script.
+    """
+    spec = json.dumps(json.loads(figure.to_json())).replace("</", "<\\/")
+    return (
+        f'<div id="{id}" style="height:{figure.layout.height or 450}px"></div>{plotly}<script>'
+        f'unpacked.then(() => {{ {_SPEC}{spec}; Plotly.newPlot("{id}", spec.data, '
         "spec.layout, {responsive: true}); });</script>"
     )
+
+
+def figure_of_page(path: Path) -> go.Figure:
+    """The figure of a page by :func:`save_html` with plotly ``"packed"``.
+
+    Raises:
+        ValueError: If there is none.
+        OSError: If the page cannot be read.
+    """
+    page = path.read_text(encoding="utf-8")
+    start = page.find(_SPEC)
+    if start < 0:
+        raise ValueError(f"{path} holds no figure that can be taken out")
+    spec, _ = json.JSONDecoder().raw_decode(page, start + len(_SPEC))
+    return go.Figure(spec, skip_invalid=False)
 
 
 @lru_cache(maxsize=1)
@@ -246,6 +278,7 @@ def packed_plotly() -> str:
     return base64.b64encode(gzip.compress(get_plotlyjs().encode(), 9, mtime=0)).decode("ascii")
 
 
+_SPEC = "const spec = "
 _UNPACK = """const unpacked = (async () => {
   const bytes = Uint8Array.from(atob(document.getElementById("plotly").textContent),
                                 (c) => c.charCodeAt(0));

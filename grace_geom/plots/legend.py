@@ -2,9 +2,19 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from grace_geom.plots.palette import LIGHT, SHADES, Ground, Look, is_reference, look, order
+from grace_geom.plots.palette import (
+    LIGHT,
+    SHADES,
+    Ground,
+    Look,
+    is_reference,
+    look,
+    of_variants,
+    order,
+    shade,
+)
 
 
 @dataclass(frozen=True)
@@ -35,11 +45,13 @@ class Legend:
         names: What is written for each run.
         looks: How each is drawn.
         ground: Light or dark.
+        said: What the names leave out; empty where they are whole.
     """
 
     names: Mapping[str, str]
     looks: Mapping[str, Look] = field(default_factory=dict)
     ground: Ground = LIGHT
+    said: str = ""
 
     @classmethod
     def of(
@@ -53,7 +65,8 @@ class Legend:
 
         Of several that would look alike (variants, copies in other folders) the one with the
         shortest label keeps it; the others are further shades of the same colour with the same
-        marker, whatever the order in which they are given.
+        marker, whatever the order in which they are given. Variants of the only method that is
+        shown have hues and markers of their own.
 
         Args:
             runs: Run -> what it is.
@@ -66,12 +79,33 @@ class Legend:
             if same and run in same:
                 continue
             looks[run] = _free(runs[run], ground, set(looks.values()))
+        looks |= _hues(runs, ground)
         looks |= {run: looks[other] for run, other in (same or {}).items()}
         return cls(names, looks, ground)
 
 
+def _hues(runs: Mapping[str, Identity], ground: Ground) -> dict[str, Look]:
+    """Looks of the variants of a method where there is no other method; seeds are shades."""
+    own = {run: who for run, who in runs.items() if not is_reference(who.method or who.label)}
+    methods = {who.method for who in own.values()}
+    labels = {_plain(who.label) for who in own.values()}
+    if len(methods) != 1 or "" in methods or len(labels) < 2:
+        return {}
+    looks = of_variants(_plain(methods.pop()), labels, ground)
+    found = {run: looks[_plain(who.label)] for run, who in own.items()}
+    return {
+        run: replace(one, color=shade(one.color, (own[run].seed or 0) % SHADES, ground))
+        for run, one in found.items()
+    }
+
+
+def _plain(label: str) -> str:
+    """As folders are called."""
+    return re.sub(r"[^A-Za-z0-9.]+", "-", label)
+
+
 def _rank(run: str, who: Identity) -> tuple[object, ...]:
-    plain = re.sub(r"[^A-Za-z0-9.]+", "-", who.label)  # as folders are called
+    plain = _plain(who.label)
     return *order(who.method), who.seed or 0, len(plain), plain, run
 
 

@@ -17,6 +17,7 @@ from grace_geom.plots.palette import Ground, of_sets
 from grace_geom.plots.shift import ENDS, TICKS
 from grace_geom.plots.style import dress, faint, plain_html, see_through
 from grace_geom.plots.tradeoff import label_at, place_labels
+from grace_geom.plots.variants import too_long
 from grace_geom.records import Estimate
 from grace_geom.records.fit import Fit
 from grace_geom.records.numbers import Datum
@@ -166,7 +167,8 @@ def scatter(
             x=ends, y=ends, mode="lines", name="equal on both", hoverinfo="skip",
             line={"color": legend.ground.muted, "width": 1, "dash": "dot"},
         )  # fmt: skip
-    names = {run: legend.names[run] for run in spots} if len(spots) <= MOST_LABELS else {}
+    long = too_long(legend.names[run] for run in spots)
+    names = {run: legend.names[run] for run in spots if len(spots) <= MOST_LABELS and not long}
     scaled = {run: (_hundredth(a), _hundredth(b)) for run, (a, b) in spots.items()}
     line = [] if drawn.line is None else [
         (float(at), drawn.line.at(float(at))[0]) for at in np.linspace(spans[0][0], spans[0][1], 90)

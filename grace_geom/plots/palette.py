@@ -2,7 +2,8 @@
 
 A method has one colour, marker and dash. They come from its name, never from a folder or from its
 place in a list, so a run looks the same on a page, in a PNG and in the next study. Seeds and
-variants of a method are shades of its colour.
+variants of a method are shades of its colour; variants that are seen with no other method have hues
+of their own.
 """
 
 import hashlib
@@ -145,6 +146,33 @@ def look(method: str, ground: Ground = LIGHT, seed: int | None = None, turn: int
     found = Look(shade(plain, turn % SHADES, ground), dash, marker)
     rounds = turn // SHADES
     return replace(found, dash=_other_dash(dash, rounds)) if rounds else found
+
+
+def of_variants(method: str, labels: Iterable[str], ground: Ground) -> dict[str, Look]:
+    """Looks of variants of one method that are seen with no other method: a hue, marker and dash
+    for each label by its name, since shades of one colour are hard to tell apart. Two that would
+    share one are told apart in the order of labels. The method itself keeps its look.
+
+    Args:
+        method: As on record.
+        labels: As folders are called: ``grace``, ``grace-gv-off``.
+        ground: Light or dark.
+    """
+    own = look(method, ground)
+    found = {method: own}
+    hues = [color.light if ground.name == "light" else color.dark for color in _COLORS]
+    taken: set[Look] = {own}
+    for label in sorted(set(labels) - {method}):
+        first = hashlib.sha256(label.encode("utf-8", "surrogateescape")).digest()[0]
+        places = [((first + i) % len(hues), turn) for turn in range(8) for i in range(len(hues))]
+        looks = [
+            Look(hues[hue], _DASHES[(hue + turn) % 8], _MARKERS[(hue + turn) % 8])
+            for hue, turn in places
+        ]
+        free = [one for one in looks if one not in taken and one.color != own.color]
+        found[label] = free[0] if free else looks[0]
+        taken.add(found[label])
+    return found
 
 
 def is_reference(method: str) -> bool:

@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.palette import Ground
 from grace_geom.plots.style import dress, plain_html, see_through
+from grace_geom.plots.variants import too_long
 from grace_geom.records import Finding
 
 MOST_POINTS = 2000
@@ -357,7 +358,9 @@ def rows(
 
 
 def measures(found: Sequence[Finding], legend: Legend, key: str, title: str) -> go.Figure | None:
-    """One number of an analysis, a row for each run, with its interval where it has one."""
+    """One number of an analysis, a row for each run, with its interval where it has one. Rows have
+    names where these are short, else colours and markers tell them, which a legend names.
+    """
     rows = [(f.run, m) for f in found if (m := f.value(key)) is not None and np.isfinite(m.value)]
     if not rows:
         return None
@@ -394,6 +397,7 @@ def measures(found: Sequence[Finding], legend: Legend, key: str, title: str) -> 
         yaxis={
             "tickvals": list(range(len(rows))),
             "ticktext": [plain_html(legend.names[run]) for run, _ in rows],
+            "showticklabels": not too_long(legend.names[run] for run, _ in rows),
             "ticks": "",
             "range": [len(rows) - 0.5, -0.5],
             "showgrid": False,

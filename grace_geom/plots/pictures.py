@@ -35,7 +35,7 @@ class Seen:
         names, p: The classes of highest probability, and these.
         saliency: ``(h, w)`` uint8.
         white: What 255 stands for in it.
-        attention: ``(h, w)`` uint8, or ``None``.
+        attention, rollout: ``(h, w)`` uint8, or ``None``.
     """
 
     pixels: Pixels
@@ -45,6 +45,7 @@ class Seen:
     saliency: np.ndarray
     white: float
     attention: np.ndarray | None
+    rollout: np.ndarray | None = None
 
     @property
     def right(self) -> bool:
@@ -105,7 +106,7 @@ def pictures(f: Finding) -> dict[str, Picture]:
 
 
 def _sides(f: Finding, side: str) -> list[Seen]:
-    looked = f.array(f"attention_{side}")
+    looked, heard = f.array(f"attention_{side}"), f.array(f"rollout_{side}")
     known = [f.array(f"{name}_{side}") for name in ("margin", "top", "p", "saliency")]
     margin, top, p, saliency = known
     return [
@@ -117,6 +118,7 @@ def _sides(f: Finding, side: str) -> list[Seen]:
             saliency[i],
             float(f.array(f"saliency_white_{side}")[i]),
             None if looked is None else looked[i],
+            None if heard is None else heard[i],
         )
         for i, pixels in enumerate(f.array(side))
     ]

@@ -15,7 +15,8 @@ from scipy.special import ndtr, ndtri
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.palette import Ground
 from grace_geom.plots.style import dress, faint, plain_html, see_through
-from grace_geom.plots.tradeoff import label_at, place_labels
+from grace_geom.plots.tradeoff import label_at, named, place_labels
+from grace_geom.plots.variants import too_long
 from grace_geom.records import Estimate
 from grace_geom.records.effective import ProbitLine
 
@@ -66,10 +67,17 @@ def above_the_line(panels: Sequence[ShiftPanel], legend: Legend) -> go.Figure | 
     figure = make_subplots(
         rows, columns, horizontal_spacing=gaps[0], vertical_spacing=gaps[1], specs=specs
     )
-    dress(figure, legend.ground, rows * (SIZES[columns][1] + 75) + 25, showlegend=False)
+    drawn = list(dict.fromkeys(run for panel in panels for run in panel.points))
+    many = too_long(legend.names[run] for run in drawn)
+    numbers = {run: str(i) for i, run in enumerate(drawn, 1)} if many else {}
+    height = rows * (SIZES[columns][1] + 75) + 25 + 16 * math.ceil(len(numbers) / 2)
+    dress(figure, legend.ground, height, showlegend=many)
     for i, panel in enumerate(panels):
         at = {"row": i // columns + 1, "col": i % columns + 1}
-        _draw(figure, panel, legend, SIZES[columns], at)
+        _draw(figure, panel, legend, SIZES[columns], at, numbers)
+    for run, number in numbers.items():
+        name = named(legend.names[run], number)
+        next(t for t in figure.data if t.name == name).showlegend = True
     if not cells[-1]:
         _add_key(figure, (len(panels) % columns) * (1 + gaps[0]) / columns, legend.ground)
     return figure
@@ -91,18 +99,20 @@ def _draw(
     legend: Legend,
     size: tuple[int, int],
     at: Mapping[str, int],
+    numbers: Mapping[str, str],
 ) -> None:
     places = {run: (_place(a), _place(b)) for run, (a, b) in panel.points.items()}
     spans = [_span([pair[i] for pair in places.values()]) for i in (0, 1)]
     line = _add_line(figure, panel.line, spans[0], legend.ground.muted, at)
-    names = {run: legend.names[run] for run in places}
+    names = {run: numbers.get(run, legend.names[run]) for run in places}
     written = place_labels(places, names, spans, size, line=line)
     for run, (x, y) in places.items():
         style, text = legend.looks[run], plain_html(names[run])
         symbol = style.marker + "-open" * (run in panel.on_line)
         a, b = panel.points[run]
         figure.add_scatter(
-            x=[100 * x.value], y=[100 * y.value], name=text, mode="markers+text",
+            x=[100 * x.value], y=[100 * y.value], mode="markers+text", showlegend=False,
+            name=named(legend.names[run], numbers.get(run, "")),
             **label_at(written[run], text),
             textfont={"color": legend.ground.text, "size": 13},
             marker={"color": style.color, "symbol": symbol, "size": 11},

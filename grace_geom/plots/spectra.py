@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.style import dress, plain_html, see_through
+from grace_geom.plots.variants import too_long
 from grace_geom.quantities import uncertainty
 from grace_geom.records import Finding
 
@@ -221,27 +222,30 @@ def _name_peaks(
         if (m := f.value("lambda_1")) is not None and np.isfinite(m.value)
     )
     levels: list[list[tuple[float, float]]] = []  # what the names on each level cover
+    names = {run: plain_html(legend.names[run]) for _, run in tops}
+    if too_long(legend.names[run] for _, run in tops):  # the colours tell, which the legend names
+        names = dict.fromkeys(names, "λ₁")
     for top, run in reversed(tops):
-        at, need = (top - ends[0]) / (ends[1] - ends[0]), _LABEL * (len(legend.names[run]) + 6)
+        at, need = (top - ends[0]) / (ends[1] - ends[0]), _LABEL * (len(names[run]) + 6)
         left = at >= need
         begin, end = (at - need, at - 0.005) if left else (at + 0.005, at + need)
         free = (i for i, level in enumerate(levels) if all(end < a or b < begin for a, b in level))
         level = next(free, len(levels))
         levels[level:] = [*levels[level:]] or [[]]
         levels[level].append((begin, end))
-        _name_peak(figure, run, legend, top, 0.98 - 0.065 * level, left)
+        said = f"{names[run]} {top:.3g}"
+        _name_peak(figure, said, legend.looks[run].color, legend, top, 0.98 - 0.065 * level, left)
 
 
 def _name_peak(
-    figure: go.Figure, run: str, legend: Legend, top: float, height: float, left: bool
+    figure: go.Figure, said: str, color: str, legend: Legend, top: float, height: float, left: bool
 ) -> None:
-    color = legend.looks[run].color
     figure.add_shape(
         type="line", x0=top, x1=top, y0=0, y1=height, yref="paper",
         line={"color": color, "width": 1, "dash": "dot"},
     )  # fmt: skip
     figure.add_annotation(
-        x=top, y=height, yref="paper", text=f"{plain_html(legend.names[run])} {top:.3g}",
+        x=top, y=height, yref="paper", text=said,
         showarrow=False, xanchor="right" if left else "left", yanchor="middle",
         font={"color": color, "size": 12}, xshift=-3 if left else 3, bgcolor=legend.ground.paper,
     )  # fmt: skip

@@ -10,6 +10,7 @@ from plotly.subplots import make_subplots
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.palette import Ground
 from grace_geom.plots.style import dress, faint, plain_html
+from grace_geom.plots.variants import too_long
 from grace_geom.records import Estimate
 
 _PLACES = (
@@ -20,6 +21,7 @@ _PLACES = (
 _LINE = 16  # pixels
 _AWAY = 100.0  # pixels that a name may cover before it leaves its point
 _MOST_LABELS = 14
+_MOST_NAMES = 10  # in panels side by side; of more, numbers stand at the points
 _FRONT, _RINGED = "Pareto front", "not beaten in both"
 SIZE = (420, 360)
 """Width and height of a plot on a page of two columns, in pixels."""
@@ -47,6 +49,7 @@ def tradeoff(
     y: str,
     titles: tuple[str, str],
     size: tuple[int, int] = SIZE,
+    numbers: Mapping[str, str] | None = None,
 ) -> go.Figure | None:
     """Two columns of the summary against each other, in percent, with 95 % intervals.
 
@@ -59,6 +62,7 @@ def tradeoff(
         x, y: Columns.
         titles: Of the axes.
         size: Width and height inside of the axes, in pixels.
+        numbers: What stands at the points in the place of names, as a table beside it has it.
 
     Returns:
         ``None`` where no run has both columns.
@@ -67,7 +71,7 @@ def tradeoff(
     if not points:
         return None
     figure = dress(go.Figure(), legend.ground, size[1] + 70)
-    _add_panel(figure, points, legend, (x, y), titles, size, {})
+    _add_panel(figure, points, legend, (x, y), titles, size, {}, numbers or {})
     return figure
 
 
@@ -90,6 +94,8 @@ def tradeoffs(
         size: Width and height that a panel will have inside of its axes, in pixels.
         note: Plain text below everything, small.
 
+    Where names are long or many, numbers stand at the points and behind them in the legend.
+
     Returns:
         ``None`` where no panel has two points.
     """
@@ -97,14 +103,19 @@ def tradeoffs(
     if not known:
         return None
     figure = make_subplots(1, len(known), horizontal_spacing=0.3 / len(known))
-    lines = textwrap.wrap(note, 130, break_on_hyphens=False)
-    dress(figure, legend.ground, size[1] + 100 + _LINE * len(lines), showlegend=True)
+    whole = "; ".join(part for part in (note, legend.said.removesuffix(".")) if part)
+    lines = textwrap.wrap(whole, 130, break_on_hyphens=False)
+    drawn = list(dict.fromkeys(run for _, points in known for run in points))
+    crowded = _MOST_NAMES < len(drawn) <= _MOST_LABELS
+    many = crowded or too_long(legend.names[run] for run in drawn)
+    numbers = {run: str(i) for i, run in enumerate(drawn, 1)} if many else {}
+    keyed = _LINE * math.ceil(len(numbers) / 2)
+    dress(figure, legend.ground, size[1] + 100 + keyed + _LINE * len(lines), showlegend=True)
     for i, ((column, title), points) in enumerate(known, 1):
         at = {"row": 1, "col": i}
-        _add_panel(figure, points, legend, (x[0], column), (x[1], title), size, at)
-    keyed = {name: next(t for t in figure.data if t.name == name) for name in (_FRONT, _RINGED)}
-    for trace in keyed.values():
-        trace.showlegend = True
+        _add_panel(figure, points, legend, (x[0], column), (x[1], title), size, at, numbers)
+    for name in (_FRONT, _RINGED, *(named(legend.names[r], n) for r, n in numbers.items())):
+        next(t for t in figure.data if t.name == name).showlegend = True
     figure.update_layout(legend={"itemsizing": "constant"})
     if lines:
         figure.add_annotation(
@@ -133,20 +144,22 @@ def _add_panel(
     titles: tuple[str, str],
     size: tuple[int, int],
     at: Mapping[str, int],
+    numbers: Mapping[str, str],
 ) -> None:
     spans = [span([p[i] for p in points.values()]) for i in (0, 1)]
     front = pareto({run: (a.value, b.value) for run, (a, b) in points.items()})
     shown = list(points) if len(points) <= _MOST_LABELS else front
-    names = {run: legend.names[run] for run in shown}
+    shown = list(points) if numbers else shown
+    names = {run: numbers.get(run, legend.names[run]) for run in shown}
     places = place_labels(points, names, spans, size, front)
     for run, (a, b) in points.items():
         style, text = legend.looks[run], plain_html(legend.names[run])
         figure.add_scatter(
             x=[100 * a.value],
             y=[100 * b.value],
-            name=text,
+            name=named(legend.names[run], numbers.get(run, "")),
             mode="markers+text" if run in places else "markers",
-            **label_at(places.get(run, "top center"), text),
+            **label_at(places.get(run, "top center"), plain_html(names.get(run, ""))),
             textfont={"color": legend.ground.text, "size": 13},
             marker={"color": style.color, "symbol": style.marker, "size": 11},
             error_x=_bars(a, style.color),
@@ -162,6 +175,11 @@ def _add_panel(
     _add_front(figure, [points[run] for run in front], spans, legend.ground, at)
     figure.update_xaxes(title_text=titles[0], range=spans[0], **at)
     figure.update_yaxes(title_text=titles[1], range=spans[1], **at)
+
+
+def named(name: str, number: str) -> str:
+    """A name in the legend, behind the number that stands at its point."""
+    return plain_html(f"{number}: {name}" if number else name)
 
 
 def _add_front(

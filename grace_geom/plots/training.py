@@ -37,6 +37,9 @@ TITLES = {
     "cos_id_adv": "Cosine of clean and attacked features",
     "cos_id_awp": "Cosine of clean and perturbed-weight features",
     "cos_adv_awp": "Cosine of attacked and perturbed-weight features",
+    "cos_id_base": "Cosine of clean and pretrained features",
+    "cos_adv_base": "Cosine of attacked and pretrained features",
+    "cos_base_awp": "Cosine of pretrained and perturbed-weight features",
 }
 MEANINGS = {
     "loss": "what the optimiser minimises, the sum of the terms below",

@@ -302,13 +302,39 @@ def held_out_score(folder: Path) -> float | None:
     """The newest held-out ID accuracy of a run; its harmonic mean with that under attack, where one
     was made.
     """
+    scores = _held_out(folder)[0]
+    return harmonic_mean(list(scores.values())) if scores else None
+
+
+def held_out_text(folder: Path) -> str:
+    """``held-out 62.2 % (n = 819)``; with an attack ``held-out 55.1 %, harmonic mean of clean 70.0
+    and PGD-10 45.4 (n = 819 and 500)``; ``no held-out accuracy`` where there is none.
+    """
+    scores, record = _held_out(folder)
+    if not scores:
+        return "no held-out accuracy"
+    counts = [number(record, key) for key in ("val_n", "val_pgd_n")][: len(scores)]
+    n = " and ".join(f"{count:.0f}" for count in counts if count is not None)
+    shown = f" (n = {n})" if n else ""
+    whole = f"held-out {100 * harmonic_mean(list(scores.values())):.1f} %"
+    if len(scores) == 1:
+        return f"{whole}{shown}"
+    clean, attacked = (100 * score for score in scores.values())
+    return f"{whole}, harmonic mean of clean {clean:.1f} and PGD-10 {attacked:.1f}{shown}"
+
+
+def _held_out(folder: Path) -> tuple[dict[str, float], dict[str, object]]:
+    """The newest held-out accuracies of a run, clean first, and the record that has them."""
     path = folder / "metrics.jsonl"
     lines = path.read_bytes().splitlines() if path.is_file() else []
     for record in map(_parsed, reversed(lines)):
-        scores = [number(record, key) for key in ("val_acc", "val_acc_pgd") if key in record]
-        if "val_acc" in record and all(x is not None and 0 <= x <= 1 for x in scores):
-            return harmonic_mean([x for x in scores if x is not None])
-    return None
+        scores = {k: number(record, k) for k in ("val_acc", "val_acc_pgd") if k in record}
+        known: dict[str, float] = {
+            key: x for key, x in scores.items() if x is not None and 0 <= x <= 1
+        }
+        if "val_acc" in record and len(known) == len(scores):
+            return known, record
+    return {}, {}
 
 
 def number(record: Mapping[str, object], key: str) -> float | None:

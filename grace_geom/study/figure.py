@@ -1,6 +1,7 @@
 """The trade-off in one picture: robustness and accuracy under shift, each against ID accuracy."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import plotly.graph_objects as go
@@ -10,6 +11,7 @@ from grace_geom.plots.legend import Identity, Legend
 from grace_geom.plots.sample import images_range
 from grace_geom.plots.shift import ShiftPanel, above_the_line
 from grace_geom.plots.tradeoff import tradeoffs
+from grace_geom.plots.variants import of_label, shortened
 from grace_geom.records import attack_text, headline_attack, is_mean_per_class, questions
 from grace_geom.study.effective import Effective
 from grace_geom.study.rows import Row
@@ -41,8 +43,7 @@ def tradeoff(rows: Sequence[Row], path: Path) -> Path | None:
 def drawn(rows: Sequence[Row]) -> go.Figure | None:
     """The same as a plotly figure."""
     estimates = {row.label: {c: row.estimate(c) for c in COLUMNS} for row in rows}
-    names = {label: label for label in estimates}
-    legend = Legend.of({label: Identity.of_label(label) for label in estimates}, names)
+    legend = _legend(list(estimates))
     ys = (("Adv", attack_label(rows)), ("OOD", "OOD accuracy (%), mean over sets"))
     return tradeoffs(estimates, legend, ("ID", "ID accuracy (%)"), ys, note=_note(rows))
 
@@ -57,8 +58,7 @@ def effective_robustness(found: Effective, path: Path) -> Path | None:
     Returns:
         ``path``, or ``None`` where no set has a line.
     """
-    labels = {p.label: p.label for shift in found.shifts for p in shift.placed}
-    legend = Legend.of({label: Identity.of_label(label) for label in labels}, labels)
+    legend = _legend(list({p.label: None for shift in found.shifts for p in shift.placed}))
     panels = [
         ShiftPanel(
             s.data, s.line, {p.label: (p.clean, p.shifted) for p in s.placed},
@@ -70,6 +70,13 @@ def effective_robustness(found: Effective, path: Path) -> Path | None:
     if figure is None:
         return None
     return save(figure, path, PAGE if len(panels) > 1 else PAGE / 2)
+
+
+def _legend(labels: Sequence[str]) -> Legend:
+    """Rows of a study under names that fit beside a point."""
+    found = shortened({label: of_label(label) for label in labels}, {n: n for n in labels})
+    who = {label: Identity.of_label(label) for label in labels}
+    return replace(Legend.of(who, found.names), said=found.said)
 
 
 def attack_label(rows: Sequence[Row]) -> str:

@@ -27,6 +27,7 @@ from grace_geom.study.execute import (
     asked,
     finished,
     held_out_score,
+    held_out_text,
     run_all,
     shared_gpus,
     training_seconds,
@@ -370,11 +371,9 @@ class Study:
             accuracy = None if outcome.error else held_out_score(outcome.job.folder)
             self.state.trials.setdefault(label, {})[f"{rate:.6g}"] = accuracy
             self.state.save()
-            shown = outcome.error or (
-                f"held-out {100 * accuracy:.1f}" if accuracy is not None else "no accuracy"
-            )
+            shown = outcome.error or held_out_text(outcome.job.folder)
             tell = self.failed if outcome.error else self.say
-            tell(f"trial {label} lr {rate:.3g}: {shown}")
+            tell(f"trial {label} at lr {rate:.3g}: {shown}")
         watch.clear()
 
     def _outcomes(self, jobs: Sequence[Job], expected: dict[str, Expected]) -> Iterator[RunOutcome]:

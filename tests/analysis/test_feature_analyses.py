@@ -7,6 +7,7 @@ import io
 import json
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ from grace_geom.checkpoint import checkpoint_of, open_checkpoint, save_checkpoin
 from grace_geom.data import resolve
 from grace_geom.evaluation.accuracy import evaluate_set
 from grace_geom.models import ModelSpec, build
+from grace_geom.plots.export import figure_of_page, packed_plotly
 from grace_geom.records import Measure, Part, Result
 from grace_geom.records.masked_gradients import BLACK_BOX
 from tests.analysis.parts import only
@@ -310,12 +312,29 @@ def test_report_is_one_file_with_everything_in_it(lab, capsys):
     )
     assert re.search(caption, text)
     assert "Levina-Bickel" in text and "n = 60" in text and "seed = 0" in text
-    assert all(
-        ". data" in alt or ": data" in alt for alt in re.findall(r'<img alt="([^"]*)"', text)
-    )
+    alts = re.findall(r'<img alt="([^"]*)"', text)
+    assert len(alts) == 8 and all(re.search(r"(still|moved): |lowest |\d points", a) for a in alts)
     said, told = capsys.readouterr()
     assert "broken failed: RuntimeError: eigenvalues <lost>\n" in told
     assert "2 of 3 analyses" in said and f"({len(text.encode()) / 1e6:.1f} MB)" in said
+    assert_interactive(write_report(replace(options, interactive=True), mains), text)
+    assert f"({path.stat().st_size / 1e6:.1f} MB)" in capsys.readouterr().out
+
+
+def assert_interactive(path: Path, light: str) -> None:
+    """Every figure of the light report, as its own page has it, with plotly inside once."""
+    text = path.read_text()
+    assert text.count('id="plotly"') == 1 and "data:image/png" not in text
+    assert "http://" not in re.sub(r"http://www.w3.org[\w/.]*", "", text).partition("<section")[0]
+    drawn = re.findall(r'Plotly\.newPlot\("([\w-]+)"', text)
+    assert sorted(drawn) == sorted(re.findall(r'<a href="([\w-]+)\.html">', light))
+    assert len(set(drawn)) == len(drawn) == 8
+    for stem in drawn:
+        own = figure_of_page(path.with_name(f"{stem}.html"))
+        spec = text.partition(f'<div id="{stem}"')[2].partition("const spec = ")[2]
+        found, _ = json.JSONDecoder().raw_decode(spec)
+        assert found["data"] == json.loads(own.to_json())["data"]
+    assert len(packed_plotly()) < len(text) < len(packed_plotly()) + 3e6
 
 
 def test_pictures_of_a_report_are_small_and_look_the_same(tmp_path):

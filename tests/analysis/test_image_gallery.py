@@ -15,6 +15,7 @@ from grace_geom.analysis.chosen_images import chosen, digests, in_turn
 from grace_geom.checkpoint import open_base, open_checkpoint
 from grace_geom.data import loader, resolve
 from grace_geom.data.base import from_arrays
+from grace_geom.geometry.rollout import rollout
 from grace_geom.records import Result
 
 FAST = ["--n", "40", "--shown", "12", "--shown-ood", "4", "--attack-steps", "3", "--eps", "16/255"]
@@ -76,6 +77,24 @@ def test_margins_predictions_and_maps_are_those_of_the_model(found: Result, runs
     white = arrays["saliency_white_clean"][:12, None, None]
     shown = arrays["saliency_clean"][:12] / 255 * white
     np.testing.assert_allclose(shown, steep.clamp(max=torch.tensor(white)), atol=white.max() / 250)
+
+
+def test_rollout_is_that_of_the_model_scaled_to_each_image(found: Result, runs: Path):
+    model, _ = open_checkpoint(runs / "far" / "ckpt.pt")
+    images, arrays = resolve("shapes", "test").subset(40, 0), found.parts["far"].arrays
+    at = {place: i for i, place in enumerate(images.index.tolist())}
+    rows = [at[place] for place in arrays["index"][:12].tolist()]
+    (batch,) = loader(images.take(rows), 12, model.image_size, train=False)
+    with torch.no_grad():
+        heard = rollout(model.attentions(batch.images))[:, 1:]
+    side = round(heard.shape[1] ** 0.5)
+    maps = arrays["rollout_clean"][:12]
+    assert maps.shape == arrays["saliency_clean"][:12].shape
+    blocks = maps.reshape(12, side, maps.shape[1] // side, side, maps.shape[2] // side)
+    means = blocks.mean(axis=(2, 4)).reshape(12, -1)
+    for mine, theirs in zip(means, heard.numpy(), strict=True):  # bilinear: smoothed at the edges
+        assert np.corrcoef(mine, theirs)[0, 1] > 0.9
+    assert (arrays["rollout_adv"] != arrays["rollout_clean"]).any()
 
 
 def test_the_attack_stays_in_its_ball_and_is_what_is_shown(found: Result):

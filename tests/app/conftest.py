@@ -2,8 +2,12 @@
 functions, with made-up numbers.
 """
 
+import base64
+import html
 import json
+import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -201,3 +205,38 @@ def sees(app: AppTest) -> str:
 def specs(app: AppTest) -> list[dict]:
     """The figures of the page."""
     return [json.loads(element.proto.spec) for element in app.get("plotly_chart")]
+
+
+def told(figure) -> bool:
+    """Whether the alternative text of a figure on a page says a name and a number of its data."""
+    spec, alt = json.loads(figure.proto.spec), html.unescape(figure.proto.alt)
+    names, values = set(), []
+    for trace in spec["data"]:
+        names.add(trace.get("name") or "")
+        for key in ("x", "y", "z", "customdata"):
+            values += [x for x in _flat(trace.get(key)) if isinstance(x, int | float)]
+            names |= {x for x in _flat(trace.get(key)) if isinstance(x, str)}
+        for one in trace.get("dimensions", ()):
+            values += [x for x in _flat(one.get("values")) if isinstance(x, int | float)]
+            names |= {*one.get("ticktext", ()), one.get("label", "")}
+    plain = {html.unescape(re.sub("<[^>]+>", " ", name)).strip() for name in names} - {""}
+    said = [float(x.replace("\u2212", "-")) for x in re.findall(r"\u2212?\d+\.?\d*(?:e.\d+)?", alt)]
+    known = np.array([x for x in values if np.isfinite(x)], float)
+    close = [
+        number for number in said
+        if (np.abs(known - number) <= 0.006 * np.abs(known) + 1e-12).any()
+    ]  # fmt: skip
+    counted = any(f"{len(list(_flat(t.get('x'))))} points" in alt for t in spec["data"])
+    return bool(close or counted) and (not plain or any(name in alt for name in plain))
+
+
+def _flat(values) -> Iterator[object]:
+    """Numbers and words of an array of plotly, packed or not."""
+    if isinstance(values, dict):
+        raw = np.frombuffer(base64.b64decode(values["bdata"]), values["dtype"])
+        yield from raw.astype(float).tolist()
+    elif isinstance(values, list):
+        for one in values:
+            yield from _flat(one)
+    elif values is not None:
+        yield values

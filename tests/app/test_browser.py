@@ -188,6 +188,26 @@ def test_every_page_without_error_and_without_leaving_this_machine(visitors, ser
     page.close()
 
 
+def test_the_table_stands_beside_the_trade_off_and_above_it_on_a_telephone(visitors, served):
+    found = {}
+    for visitor in VISITORS:
+        page = visitors[visitor].new_page()
+        drawn(page, served)
+        page.wait_for_selector(".js-plotly-plot .xtick", state="attached", timeout=PATIENCE)
+        boxes = [
+            page.locator(selector).first.bounding_box()
+            for selector in ("[data-testid=stDataFrame]", ".js-plotly-plot")
+        ]
+        found[visitor] = boxes
+        page.close()
+    table, plot = found["desktop"]
+    assert table["x"] + table["width"] <= plot["x"]
+    assert max(box["y"] + box["height"] for box in (table, plot)) <= 900  # of the first screen
+    table, plot = found["phone"]
+    assert table["y"] + table["height"] <= plot["y"]
+    assert max(box["x"] + box["width"] for box in (table, plot)) <= 420
+
+
 def faults(page: Any) -> list[str]:
     """What axe-core says of a page, a line each."""
     found = axe.Axe().run(page).response["violations"]

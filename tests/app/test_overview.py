@@ -4,11 +4,12 @@ import re
 
 import numpy as np
 import pytest
+import yaml
 
 from app import costs, ranking, store, tables
 from grace_geom.records import attack_text
 from grace_geom.records.printed import Figure
-from tests.app.conftest import APGD, SETS, accuracy, sees, write_run
+from tests.app.conftest import APGD, SETS, accuracy, evaluation, sees, specs, write_run
 
 
 def plain(said: str) -> str:
@@ -35,7 +36,8 @@ def test_the_answer_names_the_best_and_how_surely_it_leads(opened, runs):
     assert "and the baseline **zero-shot-s0** (" in said
     assert "not clearly" not in said
     every = [e.type for e in app.main if e.type in ("markdown", "dataframe", "plotly_chart")]
-    assert every[:4] == ["markdown", "dataframe", "plotly_chart", "plotly_chart"]
+    leaders = ["markdown"]  # folded, below the table and beside the plots
+    assert every[:5] == ["markdown", "dataframe", *leaders, "plotly_chart", "plotly_chart"]
 
 
 def test_a_lead_that_is_not_clear_is_called_so_and_both_are_bold(opened, runs):
@@ -133,3 +135,32 @@ def test_a_column_is_as_wide_as_its_bold_numbers():
     assert tables._width("ID", [narrow]) == 64
     assert tables._width("ID", [narrow, wide, None]) > 5.8 * len("100.0 [94.0, 100.0]")
     assert tables._width("step, passes", [narrow]) > 6.6 * len("step, passes")
+
+
+def test_long_names_of_variants_say_what_differs_and_points_have_the_numbers_of_rows(opened, runs):
+    for i, (gv, spread) in enumerate((("off", ""), ("on", "-gv-form-spread"), ("on", "")), 1):
+        name = f"demo/grace-lar-off-task-off-gv-{gv}{spread}-s0"
+        folder = write_run(runs, name, 80, 40 + 10 * i)
+        known = {"method": "grace", "seed": 0, "lar": False, "task": False, "gv": gv == "on"}
+        known |= {"gv_form": "spread" if spread else "volume"}
+        (folder / "config.yaml").write_text(yaml.safe_dump(known))
+        evaluated = evaluation("grace-s0", 80, 40 + 10 * i)
+        evaluated.save(folder / "eval.json")
+    every = [f"demo/{p.name}" for p in (runs / "demo").iterdir() if "lar" in p.name]
+    app = opened(runs, runs=every)
+    assert not app.exception
+    frame = app.dataframe[0].value
+    assert frame["run"].tolist() == ["gv", "spread", "no gv"]
+    said = plain(sees(app))
+    assert "gv = off, on; gv_form = spread; the same for all: lar = off, task = off" in said
+    assert "#" not in frame  # such names stand at the points themselves
+    app = opened(runs, runs=[*every, "demo/ft-s0", "demo/zero-shot-s0"])
+    assert {"grace · gv", "ft-s0"} <= set(app.dataframe[0].value["run"])
+    for folder in (runs / "demo").iterdir():
+        if "lar" in folder.name:
+            (folder / "config.yaml").write_text("{}")  # nothing explains the names
+    app = opened(runs, runs=every)
+    frame = app.dataframe[0].value
+    assert frame["#"].tolist() == ["1", "2", "3"]
+    points = [t for t in specs(app)[0]["data"] if t.get("text")]
+    assert sorted(t["text"][0].split("<br>")[0] for t in points) == ["1", "2", "3"]

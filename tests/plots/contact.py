@@ -7,7 +7,9 @@ figure is drawn as the analyses draw it; OUT gets a PNG each, and the faults are
 
 import argparse
 import itertools
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from grace_geom.analyses import ANALYSES, drawing
 from grace_geom.plots import static
 from grace_geom.plots.legend import Identity, Legend
 from grace_geom.plots.tradeoff import tradeoffs
+from grace_geom.plots.variants import of_label, shortened
 from grace_geom.records import Estimate, Finding, Result
 from grace_geom.study.figure import COLUMNS
 
@@ -31,13 +34,31 @@ METHODS = (
 PAGE = 7.0
 
 
-def figures(result: Result, count: int) -> Mapping[str, go.Figure]:
-    """The figures of an analysis as if ``count`` runs had been measured: numbers repeat."""
+VARIANTS = tuple(
+    f"grace:task={task}:adv_at={at}:adapter={adapter}:gv=on:gv_form=spread"
+    for task in ("off", "on") for at in ("current", "perturbed", "both")
+    for adapter in ("full", "lora")
+)  # fmt: skip
+RAW = re.compile(r"resblocks|in_proj|c_fc|c_proj|_weight\b|\w+=(on|off)\b.*:|lambda_|:\w+=")
+"""Names of weights, of keys and of options, as records and labels have them."""
+
+
+def figures(result: Result, count: int, variants: bool = False) -> Mapping[str, go.Figure]:
+    """The figures of an analysis as if ``count`` runs had been measured: numbers repeat.
+
+    Args:
+        result: Of real runs.
+        count: Of runs.
+        variants: Of one method, whose labels hold many options, in the place of methods.
+    """
     labels = [label for label, part in result.parts.items() if not part.not_measured]
-    runs = [f"{method}-s0" for method in METHODS[:count]]
+    runs = VARIANTS[:count] if variants else [f"{method}-s0" for method in METHODS[:count]]
     found = [Finding(run, result, labels[i % len(labels)]) for i, run in enumerate(runs)]
     who = {run: Identity.of_label(run.removesuffix("-s0"), 0) for run in runs}
-    return drawing(result.name)(found, Legend.of(who, {run: run for run in runs}))
+    known = {run: of_label(run) if variants else None for run in runs}
+    called = shortened(known, {run: run for run in runs})
+    legend = replace(Legend.of(who, called.names), said=called.said)
+    return drawing(result.name)(found, legend)
 
 
 def compared(count: int) -> go.Figure | None:
@@ -66,6 +87,7 @@ def faults(made: Figure) -> list[str]:
         over = Bbox.intersection(a, b)
         if over is not None and min(over.width, over.height) > 1.5:
             found.append(f"{one!r} lies over {other!r}")
+    found += [f"{name!r} is a raw name" for name, _ in boxes if RAW.search(name)]
     return found
 
 
@@ -103,12 +125,13 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--counts", default="1,2,5,7,12")
     parser.add_argument("--only", default="")
+    parser.add_argument("--variants", action="store_true", help="Of one method, with long labels.")
     args: Any = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     names = [n for n in ANALYSES if args.only in n and (args.folder / f"{n}.json").is_file()]
     for name, count in itertools.product(names, map(int, args.counts.split(","))):
         result = Result.load(args.folder / f"{name}.json")
-        _sheet(name, figures(result, count), count, args.out)
+        _sheet(name, figures(result, count, args.variants), count, args.out)
     for count in map(int, args.counts.split(",")) if args.only in "compare" else ():
         if (figure := compared(count)) is not None:
             _sheet("compare", {"tradeoff": figure}, count, args.out)

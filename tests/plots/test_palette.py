@@ -84,14 +84,31 @@ def test_seeds_and_variants_are_shades_of_one_colour_with_one_marker():
     runs = {
         f"{label}-s{seed}": Identity.of_label(label, seed) for label in labels for seed in range(3)
     }
-    legend = Legend.of(runs, {}, DARK)
-    assert len(set(legend.looks.values())) == len(runs)
-    assert {a.marker for a in legend.looks.values()} == {look("grace").marker}
+    every = runs | {"ft": Identity("ft", "ft")}
+    legend = Legend.of(every, {}, DARK)
+    assert len(set(legend.looks.values())) == len(every)
+    assert {legend.looks[run].marker for run in runs} == {look("grace").marker}
     assert legend.looks["grace-s0"] == look("grace", DARK)
-    backwards = Legend.of(dict(reversed(runs.items())), {}, DARK)
+    backwards = Legend.of(dict(reversed(every.items())), {}, DARK)
     assert backwards.looks == legend.looks
     shades = [look("ft", DARK, seed).color for seed in range(palette.SHADES)]
     assert len(set(shades)) == palette.SHADES
+
+
+@pytest.mark.parametrize("ground", GROUNDS.values(), ids=GROUNDS)
+def test_variants_alone_have_hues_of_their_own(ground):
+    labels = [f"grace:rho=0.{i}" for i in range(7)]
+    runs = {f"{label}-s{s}": Identity.of_label(label, s) for label in labels for s in (0, 1)}
+    runs |= {"grace-s0": Identity("grace", "grace", 0), "zero-shot": Identity("zero-shot")}
+    looks = Legend.of(runs, {}, ground).looks
+    assert looks["grace-s0"] == look("grace", ground)
+    assert looks["zero-shot"] == look("zero-shot", ground)
+    assert len(set(looks.values())) == len(runs)
+    first = [looks[f"{label}-s0"] for label in labels]
+    assert len({a.color for a in first}) == len({a.marker for a in first}) == len(labels)
+    assert Legend.of(dict(reversed(runs.items())), {}, ground).looks == looks
+    many = {str(i): Identity("grace", f"grace-r-{i}") for i in range(40)}
+    assert len(set(Legend.of(many, {}, ground).looks.values())) == len(many)
 
 
 def test_a_variant_looks_alike_in_a_table_and_by_its_folder():

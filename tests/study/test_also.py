@@ -34,7 +34,7 @@ def test_a_quiet_study_tells_every_run_trial_and_checkpoint_that_fails(tmp_path,
     out, err = capsys.readouterr()
     said = err.splitlines()
     assert json.loads(out)["warnings"] == said
-    told = ("trial ft lr 0.001: RuntimeError: no such luck", "trial ft lr 0.01: RuntimeError: no",
+    told = ("trial ft at lr 0.001: RuntimeError: no such luck", "trial ft at lr 0.01: RuntimeError: no",
             "[2/2] ft-s0          failed: RuntimeError: no such luck", "x              failed: ")  # fmt: skip
     assert len(said) == len(told)
     assert all(line.startswith(text) for line, text in zip(said, told, strict=True))

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from grace_geom.errors import Interrupted, UserError
-from grace_geom.study.execute import held_out_score
+from grace_geom.study.execute import held_out_score, held_out_text
 from grace_geom.study.trials import best_rate, beyond
 from tests.stub_study import Stub, rows_by_label, study
 
@@ -105,6 +105,19 @@ def test_what_a_trial_scores_counts_attacked_images_where_there_are_some(tmp_pat
         "\n".join([*lines, '{"step": 4, "val_acc": 0.6, "val_acc_pgd": 0.2}'])
     )
     assert held_out_score(tmp_path) == pytest.approx(0.3)  # 2 / (1 / 0.6 + 1 / 0.2)
+
+
+def test_a_trial_says_how_many_images_its_score_rests_on(tmp_path):
+    log = tmp_path / "metrics.jsonl"
+    assert held_out_text(tmp_path) == "no held-out accuracy"
+    log.write_text('{"step": 9, "val_acc": 0.622, "val_n": 819}\n{"step": 9, "loss": 1.0}\n')
+    assert held_out_text(tmp_path) == "held-out 62.2 % (n = 819)"
+    log.write_text('{"val_acc": 0.6, "val_n": 819, "val_acc_pgd": 0.2, "val_pgd_n": 500}\n')
+    assert held_out_text(tmp_path) == (
+        "held-out 30.0 %, harmonic mean of clean 60.0 and PGD-10 20.0 (n = 819 and 500)"
+    )
+    log.write_text('{"val_acc": 0.5}\n')  # of an earlier version
+    assert held_out_text(tmp_path) == "held-out 50.0 %"
 
 
 def test_the_best_rate_is_the_smaller_of_equals_and_failed_trials_do_not_count():

@@ -1,0 +1,210 @@
+"""Short names for variants of a method, whose labels hold every option: what differs between those
+that are shown stands in the name, what they share is said once.
+"""
+
+import itertools
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from grace_geom.files import folder_name
+from grace_geom.records import in_levels
+
+LONG = 24
+"""Characters of a name up to which nothing is shortened."""
+MOST = 40
+"""Characters of a name that no setting explains."""
+AND = " · "
+ON, OFF = ("on", "true"), ("off", "false")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A run by what its label says.
+
+    Attributes:
+        method: As on record.
+        options: Field and value, in the order of the label.
+        seed: Of the training; ``None`` for a mean over seeds.
+    """
+
+    method: str
+    options: tuple[tuple[str, str], ...] = ()
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
+class Shortened:
+    """Names to write, and what they leave out.
+
+    Attributes:
+        names: By run, no two alike.
+        said: One sentence that belongs beside them; empty where nothing was shortened.
+    """
+
+    names: Mapping[str, str]
+    said: str = ""
+
+
+def of_label(label: str) -> Variant:
+    """``grace:gv=off`` of a study."""
+    method, *options = label.split(":")
+    parts = [option.partition("=") for option in options]
+    return Variant(method, tuple((key, value) for key, _, value in parts))
+
+
+def of_folder(name: str, method: str, settings: Mapping[str, Any]) -> Variant | None:
+    """``grace-gv-off-s0``, the folder of a run of a study, read with the run's settings.
+
+    Args:
+        name: Of the folder; ``-s0`` may be missing.
+        method: As on record.
+        settings: All of the run, of which the name holds some.
+
+    Returns:
+        ``None`` where the name says something else than the method and settings of the run.
+    """
+    bare, seed = re.fullmatch(r"(.*?)(?:-s(\d+))?", name, re.DOTALL).groups()  # type: ignore[union-attr]
+    rest, found = bare.removeprefix(folder_name(method)), []
+    if not method or rest == bare:
+        return None
+    spelled = {
+        f"-{folder_name(f'{key}={value}')}": (key, value)
+        for key, known in settings.items() for value in _spellings(known)
+    }  # fmt: skip
+    while rest:
+        ends = [s for s in spelled if rest == s or rest.startswith(f"{s}-")]
+        if not ends:
+            return None
+        longest = max(ends, key=len)
+        found.append(spelled[longest])
+        rest = rest.removeprefix(longest)
+    return Variant(method, tuple(found), int(seed) if seed else None)
+
+
+def _spellings(value: Any) -> tuple[str, ...]:
+    """How a setting may be written in a label."""
+    if isinstance(value, bool):
+        return ON if value else OFF
+    if isinstance(value, float):
+        return tuple(dict.fromkeys([str(value), f"{value:g}", in_levels(value) or str(value)]))
+    return (str(value),) if isinstance(value, int | str) else ()
+
+
+def shortened(variants: Mapping[str, Variant | None], names: Mapping[str, str]) -> Shortened:
+    """Names of runs that are shown together.
+
+    Variants of a method whose names are longer than :data:`LONG` are called by the options in which
+    they differ: ``no task · lora · spread``. The method and the seed are left out where all share
+    them. Any other name longer than :data:`MOST` loses what it shares with the others like it, or
+    its middle.
+
+    Args:
+        variants: Run -> what its label says; ``None`` for a run that is called by its name.
+        names: Run -> its whole name.
+    """
+    known = {run: v for run, v in variants.items() if v is not None}
+    methods = list(dict.fromkeys(v.method for v in known.values()))
+    groups = {m: {run: v for run, v in known.items() if v.method == m} for m in methods}
+    groups = {
+        m: group for m, group in groups.items()
+        if any(v.options for v in group.values()) and max(len(names[run]) for run in group) > LONG
+    }  # fmt: skip
+    seeds = {v.seed for group in groups.values() for v in group.values()}
+    alone = len(methods) == 1 and len(known) == len(variants)
+    short, said = fitted(names), []
+    for method, group in groups.items():
+        keys = _apart(group)
+        for run, v in group.items():
+            words = ([] if alone else [method]) + _words(v, keys, group)
+            words = words or [method]
+            short[run] = AND.join([*words, *([f"s{v.seed}"] if len(seeds) > 1 else [])])
+        said.append(_sentence(method, group, keys, seeds))
+    taken, whole = list(short.values()), fitted(names)
+    return Shortened(
+        {run: n if taken.count(n) == 1 else whole[run] for run, n in short.items()}, " ".join(said)
+    )
+
+
+def _apart(group: Mapping[str, Variant]) -> list[str]:
+    """Options in which variants differ; all of them where there is one variant."""
+    keys = list(dict.fromkeys(key for v in group.values() for key, _ in v.options))
+    each = [dict(v.options) for v in group.values()]
+    if len({v.options for v in group.values()}) == 1:
+        return keys
+    return [key for key in keys if len({own.get(key) for own in each}) > 1]
+
+
+def _words(v: Variant, keys: Sequence[str], group: Mapping[str, Variant]) -> list[str]:
+    """What a variant says of these options: ``no task``, ``lora``, ``lr 0.006``."""
+    own = {key: value for key, value in v.options if key in keys}
+    there = {(key, value) for other in group.values() for key, value in other.options}
+    words = []
+    for key, value in own.items():
+        plain = key.replace("_", " ")
+        if value in ON:
+            implied = any(other.startswith(f"{key}_") for other in own)
+            words += [] if implied else [plain]
+        elif value in OFF:
+            words.append(f"no {plain}")
+        else:
+            clear = re.fullmatch(r"[A-Za-z][\w-]*", value) and not any(
+                value == w and k != key for k, w in there
+            )
+            words.append(value if clear else f"{plain} {value}")
+    return words
+
+
+def _sentence(
+    method: str, group: Mapping[str, Variant], keys: Sequence[str], seeds: set[int | None]
+) -> str:
+    """What the names of a method stand for."""
+    values = {
+        key: list(dict.fromkeys(x for v in group.values() for k, x in v.options if k == key))
+        for key in dict.fromkeys(key for v in group.values() for key, _ in v.options)
+    }
+    differ = "; ".join(f"{key} = {', '.join(sorted(values[key]))}" for key in keys)
+    same = [f"{key} = {known[0]}" for key, known in values.items() if key not in keys]
+    same += [f"seed {s}" for s in seeds if len(seeds) == 1 and s is not None]
+    rest = f"; the same for all: {', '.join(same)}" if same else ""
+    return f"Names give options of {method}: {differ}{rest}."
+
+
+def fitted(names: Mapping[str, str], most: int = MOST) -> dict[str, str]:
+    """Names of at most ``most`` characters or a few more, no two alike: long ones lose what all of
+    them begin and end with, or their middle.
+    """
+    long = {run: name for run, name in names.items() if len(name) > most}
+    if not long:
+        return dict(names)
+    before = _shared(list(long.values())) if len(long) > 1 else ""
+    after = _shared([n[len(before) :][::-1] for n in long.values()])[::-1] if before else ""
+    found = dict(names)
+    for run, name in long.items():
+        core = name[len(before) : len(name) - len(after)]
+        told = len(core) > MOST // 3  # else what is left says too little
+        cut = f"{'…' if before else ''}{core}{'…' if after else ''}" if told else name
+        if len(cut) > most:
+            cut = f"{cut[: most // 2 - 1]}…{cut[-(most // 2) :]}"
+        taken = set(found.values())
+        found[run] = cut if cut not in taken else _numbered(cut, taken)
+    return found
+
+
+def too_long(names: Iterable[str]) -> bool:
+    """Whether names cannot stand beside points and rows; numbers or a legend do."""
+    return any(len(name) > LONG for name in names)
+
+
+def _numbered(name: str, taken: set[str]) -> str:
+    return next(n for i in itertools.count(2) if (n := f"{name} ({i})") not in taken)
+
+
+def _shared(names: Sequence[str]) -> str:
+    """What all begin with, to the end of a word."""
+    first, last = min(names), max(names)  # what these two share, all between them do
+    same = next(
+        (i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first)
+    )
+    return first[: max(first[:same].rfind(c) for c in "-_/: ") + 1]

@@ -1,0 +1,48 @@
+"""Every printed figure at one, seven and twelve runs: letters that can be read, no raw names."""
+
+from pathlib import Path
+
+import pytest
+
+from grace_geom.analyses import ANALYSES
+from grace_geom.plots import static
+from grace_geom.records import Result
+from tests.app.lab import make_lab
+from tests.plots import contact
+from tests.plots.contact import PAGE, compared, faults, figures
+from tests.processes import made_once
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results of every analysis on real runs of a toy."""
+    return made_once(tmp_path_factory, "lab", make_lab) / "toy" / "analyses"
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("count", [1, 7, 12])
+@pytest.mark.parametrize("variants", [False, True], ids=["methods", "variants"])
+@pytest.mark.parametrize("name", ANALYSES)
+def test_letters_of_every_figure_keep_apart(lab, name, count, variants):
+    drawn = figures(Result.load(lab / f"{name}.json"), count, variants)
+    assert drawn
+    wrong = {key: faults(static.draw(figure, PAGE)) for key, figure in drawn.items()}
+    assert {key: found for key, found in wrong.items() if found} == {}
+
+
+@pytest.mark.parametrize("count", [2, 7, 12])
+def test_letters_of_the_trade_off_keep_apart(count):
+    figure = compared(count)
+    assert figure is not None and faults(static.draw(figure, PAGE)) == []
+
+
+def test_what_is_wrong_is_found():
+    figure = compared(3)
+    assert figure is not None
+    figure.layout.xaxis.title.text = "visual.transformer.resblocks.0.attn.in_proj_weight"
+    assert any("raw name" in fault for fault in faults(static.draw(figure, PAGE)))
+    assert contact.RAW.search(contact.VARIANTS[0])
+    assert not contact.RAW.search("block 3, attention out")
+    made = static.draw(figure, PAGE)
+    made.text(0.5, 0.5, "over"), made.text(0.5, 0.5, "another")
+    assert "'over' lies over 'another'" in faults(made)
