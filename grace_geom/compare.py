@@ -26,6 +26,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     quick.answer(PROG, argv, {"methods": "rows"}, check_study, starts.study)
     refuse_several("compare", "--workers runs several trainings at a time, one a GPU")
     from grace_geom.attacks import check_eps
+    from grace_geom.engines import EngineOptions
     from grace_geom.evaluation import Measures
     from grace_geom.records.schema import read_json
     from grace_geom.study import Study, StudyOptions
@@ -33,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from grace_geom.tracking import check_installed
 
     command = Command(
-        [StudyOptions, Measures],
+        [StudyOptions, Measures, EngineOptions],
         description="Train and evaluate several methods on equal terms. An interrupted study "
         "continues where it stopped.",
         prog=PROG,
@@ -46,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     check_installed(options.report_to)
     if warning := check_eps(measures.radius, measures.norm):
         say(f"warning: --eps: {warning}")
-    study = Study(options, measures, say=say)
+    study = Study(options, measures, say=say, where=part_of(EngineOptions, values))
     study.width = shutil.get_terminal_size((100, 24)).columns
     rows = study.run()
     show("\n" + summary(rows, study.baseline(rows), study.width, sys.stdout.isatty()))

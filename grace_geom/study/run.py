@@ -3,23 +3,23 @@ where it stopped.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from grace_geom import terminal
-from grace_geom.checkpoint import checkpoint_file
 from grace_geom.config import TrainConfig
-from grace_geom.devices import deterministic
+from grace_geom.devices import deterministic, share_threads
+from grace_geom.engines import Engine, EngineOptions, make_engine
 from grace_geom.errors import Interrupted, UserError
-from grace_geom.evaluation import Measures, Sets, Source, assess, record_file, targets
+from grace_geom.evaluation import Measures, Sets, Source, record_file, targets
 from grace_geom.evaluation import report as report_record
-from grace_geom.evaluation.watching import Heard
-from grace_geom.files import alone, folder_name
+from grace_geom.files import alone
 from grace_geom.methods import method_class
 from grace_geom.progress import Progress, duration
 from grace_geom.records import EvalRecord
 from grace_geom.study import report
-from grace_geom.study.estimate import Timing, evaluation_seconds, probe, share_threads, stops_early
+from grace_geom.study.also import also_rows, refuse_missing
+from grace_geom.study.estimate import Timing, evaluation_seconds, probe, stops_early
 from grace_geom.study.execute import (
     REAL,
     RunOutcome,
@@ -52,6 +52,7 @@ class Study:
         timed: Times a few steps of a method.
         say: Where lines for people go.
         failed: Where it is told which run, trial or checkpoint failed, and why.
+        where: Where its runs are made.
     """
 
     options: StudyOptions
@@ -60,6 +61,7 @@ class Study:
     timed: Callable[[TrainConfig], Timing] = probe
     say: Say = print
     failed: Say = terminal.failed
+    where: EngineOptions = field(default_factory=EngineOptions)
 
     def __post_init__(self) -> None:
         self.source = Source(
@@ -88,7 +90,7 @@ class Study:
         share_threads(self.options.workers)
         jobs = self._jobs(check=not self._rates_missing())
         self._read_sets(jobs[0])
-        self._missing_files()
+        refuse_missing(self.options.also)
         records = {} if self._rates_missing() else self._finished(jobs)
         self._time([job for job in jobs if job.name not in records])
         refuse_other_runs(as_jobs(self._all_trials()))
@@ -117,7 +119,10 @@ class Study:
         for warning in report.edges(self.state.trials):
             self.say(f"warning: {warning}")
         own = [self._asked(row, jobs[0]) for row in self.rows(jobs, records, errors)]
-        rows = own + self._also()
+        elsewhere = also_rows(
+            self.options, self.measures, self.source, self.sets, self.say, self.failed
+        )
+        rows = own + elsewhere
         self.write(rows)
         if names := self.options.report_to:
             settings = settings_of(self.options, self.measures)
@@ -176,49 +181,6 @@ class Study:
         return next(
             (row for row in rows if row.label == self.options.baseline and row.records), None
         )
-
-    def _also(self) -> list[Row]:
-        """Checkpoints from elsewhere, measured like the study's own, with the answers to its
-        questions alone; what is wrong with one is said in its row.
-        """
-        options = self.options
-        base = (
-            "shipped"
-            if options.pretrained is None and options.also_model is None
-            else options.pretrained
-        )
-        pretrained = options.also_pretrained or base
-        found = []
-        for name, file in options.also.items():
-            source = replace(
-                self.source,
-                data=options.data,
-                model=options.also_model or options.model,
-                pretrained=pretrained,
-            )
-            into = options.out / "also" / f"{folder_name(name)}.eval.json"
-            try:
-                heard = Heard()
-                record = assess(
-                    Path(file), self.measures, source, sets=self.sets, watcher=heard, into=into
-                )
-                record = replace(record, accuracies=tuple(heard.found)).summed()
-                self.say(f"{name:<14} evaluated: {file}")
-                found.append(Row(name, {options.seeds[0]: record}, trains=False))
-            except UserError as error:
-                self.failed(f"{name:<14} failed: {str(error).splitlines()[0]}")
-                found.append(Row(name, {}, trains=False, error=str(error)))
-        return found
-
-    def _missing_files(self) -> None:
-        """Refuse a file that is not there before anything is trained; one that does not fit fails
-        in its row.
-        """
-        for name, file in self.options.also.items():
-            try:
-                checkpoint_file(Path(file))
-            except UserError as error:
-                raise UserError(f"--also {name}={file}: {error}") from None
 
     def _jobs(self, check: bool) -> list[Job]:
         rates = {label: best_rate(tried) for label, tried in self.state.trials.items()}
@@ -364,7 +326,7 @@ class Study:
         steps = replace(self.steps, evaluate=not_evaluated)
         watch = Progress(len(jobs), stage="trials of learning rates", every=QUIET_REFRESH)
         watch.draw()
-        for outcome in run_all(jobs, self.measures, self.source, self.options.workers, steps):
+        for outcome in self._run_all(jobs, steps):
             watch.step(0)
             label, rate = rates[outcome.job.name]
             accuracy = None if outcome.error else held_out_score(outcome.job.folder)
@@ -377,11 +339,16 @@ class Study:
             tell(f"trial {label} lr {rate:.3g}: {shown}")
         watch.clear()
 
+    def _run_all(self, jobs: Sequence[Job], steps: Steps) -> Iterator[RunOutcome]:
+        resources = self.where.resources()
+        return run_all(jobs, self.measures, self.source, self._engine(), steps, resources)
+
+    def _engine(self) -> Engine:
+        return make_engine(self.where, self.options.workers, self.options.device)
+
     def _outcomes(self, jobs: Sequence[Job], expected: dict[str, Expected]) -> Iterator[RunOutcome]:
         with Watch(jobs, expected, self.options.workers) as watch:
-            for outcome in run_all(
-                jobs, self.measures, self.source, self.options.workers, self.steps
-            ):
+            for outcome in self._run_all(jobs, self.steps):
                 watch.finish(outcome.job)
                 done = len(watch.over)
                 left = f"   {duration(watch.left())} left" if done < len(jobs) else ""
