@@ -6,6 +6,15 @@ asks for.
 """
 
 from grace_geom.engines.base import Engine, Resources, Task, TaskOutcome, attempt
-from grace_geom.engines.choice import EngineOptions, make_engine
+from grace_geom.engines.choice import EngineOptions, check_engine, make_engine
 
-__all__ = ["Engine", "EngineOptions", "Resources", "Task", "TaskOutcome", "attempt", "make_engine"]
+__all__ = [
+    "Engine",
+    "EngineOptions",
+    "Resources",
+    "Task",
+    "TaskOutcome",
+    "attempt",
+    "check_engine",
+    "make_engine",
+]

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from grace_geom.errors import Interrupted, UserError
+from grace_geom.terminal import warn
 
 T = TypeVar("T")
 Failure = Literal["", "user", "fault", "lost"]
@@ -16,9 +17,11 @@ class Resources:
 
     Attributes:
         cpus: CPU cores; ``None``: what the engine gives by itself.
-        gpus: GPUs, for an engine that hands them out; a part of one where several tasks share it;
-            ``None``: what the engine gives by itself.
-        memory: Main memory, bytes; ``None``: not asked for.
+        gpus: GPUs on all its machines, for an engine that hands them out; a part of one where
+            several tasks share it; ``None``: what the engine gives by itself.
+        memory: Main memory of each machine, bytes; ``None``: not asked for.
+        processes: Processes on each machine, started and brought together as by ``torchrun``.
+        nodes: Machines.
         retries: How often the task is tried again after its process or its machine was lost. An
             error that the function raises is an answer, and is not tried again.
     """
@@ -26,6 +29,8 @@ class Resources:
     cpus: int | None = None
     gpus: float | None = None
     memory: int | None = None
+    processes: int = 1
+    nodes: int = 1
     retries: int = 0
 
 
@@ -74,7 +79,8 @@ class Engine(Protocol):
         """One outcome for each task, in the order in which they end. A task that fails costs no
         other one.
 
-        A caller that stops early (an exception, ``close()``) stops what has not ended.
+        Where the caller stops early (an exception, ``close()``), what has not ended is stopped; an
+        engine whose tasks outlive the command (SLURM) says where they go on.
 
         Raises:
             UserError: If the engine cannot be had, or cannot give what a task needs.
@@ -103,3 +109,17 @@ def attempt(task: Task[T]) -> TaskOutcome[T]:
         return TaskOutcome(task.name, error=str(error), failure="user")
     except Exception as error:  # a fault in one task must not cost the others
         return TaskOutcome(task.name, error=f"{type(error).__name__}: {error}", failure="fault")
+
+
+def again(task: Task[T], why: str, begun: int) -> bool:
+    """Whether a task whose process or machine was lost is begun again, which is said.
+
+    Args:
+        task: The task.
+        why: What became of it.
+        begun: How often it was begun.
+    """
+    most = task.resources.retries + 1
+    if begun < most:
+        warn(f"{task.name}: {why}; attempt {begun + 1} of {most} begins")
+    return begun < most

@@ -11,7 +11,9 @@ from dataclasses import replace
 from multiprocessing.connection import Connection
 
 from grace_geom.devices import share_threads, visible_gpus
-from grace_geom.engines.base import T, Task, TaskOutcome, attempt
+from grace_geom.engines.base import T, Task, TaskOutcome, again
+from grace_geom.engines.several import perform
+from grace_geom.errors import UserError
 from grace_geom.terminal.voice import line, say, voice
 
 DIED = "its process died (out of memory?)"
@@ -24,10 +26,20 @@ class Local:
         workers: Tasks at a time.
         gpus: GPUs that the processes take in turn, as ``CUDA_VISIBLE_DEVICES`` names them; where
             there are none, each process sees what this one sees.
+        each: GPUs that each process has to itself; 0: one, which several may share.
+
+    Raises:
+        UserError: If there are too few GPUs for that.
     """
 
-    def __init__(self, workers: int = 1, gpus: Sequence[str] = ()) -> None:
-        self.workers, self.gpus = workers, tuple(gpus)
+    def __init__(self, workers: int = 1, gpus: Sequence[str] = (), each: int = 0) -> None:
+        if each * workers > len(gpus):
+            raise UserError(
+                f"--gpus-per-run {each} for --workers {workers}: this machine has {len(gpus)} GPUs"
+            )
+        size = max(1, each)
+        self.workers = workers
+        self.gpus = tuple(",".join(gpus[i : i + size]) for i in range(0, len(gpus), size))
 
     def at_once(self, tasks: int) -> int:
         """As many as there are workers, if there are as many tasks."""
@@ -36,7 +48,8 @@ class Local:
     def run(self, tasks: Sequence[Task[T]]) -> Iterator[TaskOutcome[T]]:
         """See :class:`grace_geom.engines.Engine`. A process that dies is its own task's failure."""
         if self.workers == 1 or len(tasks) < 2:
-            yield from map(attempt, tasks)
+            for task in tasks:
+                yield self._here(task)
             return
         slots = {number: self._process(number) for number in range(self.workers)}
         waiting = [(task, 1) for task in tasks]
@@ -46,23 +59,29 @@ class Local:
                 busy = {number for number, _, _ in running.values()}
                 for number in sorted(slots.keys() - busy)[: len(waiting)]:
                     task, begun = waiting.pop(0)
-                    running[slots[number].submit(attempt, task)] = number, task, begun
+                    running[slots[number].submit(perform, task)] = number, task, begun
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     number, task, begun = running.pop(future)
                     try:
-                        yield replace(future.result(), attempts=begun)
+                        outcome = future.result()
                     except BrokenProcessPool:
                         slots[number].shutdown()  # its last words are said
                         slots[number] = self._process(number)
-                        if begun <= task.resources.retries:
-                            said = f"attempt {begun + 1} of {task.resources.retries + 1}"
-                            say(f"warning: {task.name}: {DIED}; {said} begins")
-                            waiting.insert(0, (task, begun + 1))
-                        else:
-                            yield TaskOutcome(task.name, None, DIED, "lost", begun)
+                        outcome = TaskOutcome(task.name, None, DIED, "lost")
+                    if outcome.failure == "lost" and again(task, outcome.error, begun):
+                        waiting.insert(0, (task, begun + 1))
+                    else:
+                        yield replace(outcome, attempts=begun)
         finally:
             for slot in slots.values():
                 slot.shutdown(wait=True, cancel_futures=True)
+
+    def _here(self, task: Task[T]) -> TaskOutcome[T]:
+        """Do a task in this process; one that has processes of its own may lose them."""
+        begun = 1
+        while (outcome := perform(task)).failure == "lost" and again(task, outcome.error, begun):
+            begun += 1
+        return replace(outcome, attempts=begun)
 
     def _process(self, number: int) -> ProcessPoolExecutor:
         gpu = self.gpus[number % len(self.gpus)] if self.gpus else None

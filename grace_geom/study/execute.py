@@ -183,7 +183,7 @@ def run_all(
 
 def shared_gpus(options: StudyOptions) -> str:
     """What is said of a study that has more workers than GPUs; empty where there is nothing."""
-    workers, gpus = options.workers, len(spread_over(options.device))
+    workers, gpus = options.workers or 1, len(spread_over(options.device))
     if not 0 < gpus < workers:
         return ""
     where = "the GPU" if gpus == 1 else f"{gpus} GPUs, in turn"

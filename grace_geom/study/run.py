@@ -9,7 +9,8 @@ from pathlib import Path
 from grace_geom import terminal
 from grace_geom.config import TrainConfig
 from grace_geom.devices import deterministic, share_threads
-from grace_geom.engines import Engine, EngineOptions, make_engine
+from grace_geom.engines import Engine, EngineOptions, Task, TaskOutcome, attempt, make_engine
+from grace_geom.engines.local import Local
 from grace_geom.errors import Interrupted, UserError
 from grace_geom.evaluation import Measures, Sets, Source, record_file, targets
 from grace_geom.evaluation import report as report_record
@@ -72,6 +73,7 @@ class Study:
         )
         self.sets = Sets(self.options.data_root, self.options.download)
         self.state = StudyState(self.options.out / "study.json")
+        self.engine: Engine = Local()
         self.width = 100
 
     def run(self) -> list[Row]:
@@ -82,12 +84,15 @@ class Study:
                 on the same study; before anything is trained.
             Interrupted: Stopped; what is finished is kept.
         """
-        with alone(self.options.out, "study"), deterministic(self.options.deterministic):
+        options = self.options
+        with alone(options.out, "study"), deterministic(options.deterministic):
+            self.engine = make_engine(self.where, options.workers, options.device, options.out)
             return self._run()
 
     def _run(self) -> list[Row]:
         self.state = StudyState.load(self.state.path, self.say)
-        share_threads(self.options.workers)
+        if self.where.engine == "local":
+            share_threads(self.options.workers or 1)
         jobs = self._jobs(check=not self._rates_missing())
         self._read_sets(jobs[0])
         refuse_missing(self.options.also)
@@ -209,24 +214,40 @@ class Study:
             self.sets(target.spec, target.split, job.config.split_seed)
 
     def _time(self, jobs: Sequence[Job]) -> None:
-        """Time the methods that were not timed yet; one that fails here fails again, by name, when
-        it is run.
+        """Time the methods that were not timed yet, where the runs will be made; one that fails
+        here fails again, by name, when it is run.
         """
-        untimed = list(dict.fromkeys(j.label for j in jobs if j.label not in self.state.probes))
-        watch = Progress(parts=len(untimed), every=QUIET_REFRESH)
-        for job in jobs:
-            if job.label in self.state.probes:
-                continue
-            watch.part = untimed.index(job.label) + 1
-            watch.begin(f"timing {job.label}")
-            try:
-                self.state.probes[job.label] = self.timed(job.config)
-            except UserError:
-                raise
-            except Exception as error:
-                self.say(f"{job.label} cannot be timed: {type(error).__name__}: {error}")
+        untimed = {job.label: job for job in reversed(jobs) if job.label not in self.state.probes}
+        needs = replace(self.where.resources(), processes=1, nodes=1)
+        if needs.gpus is not None:
+            needs = replace(needs, gpus=min(1, needs.gpus))
+        tasks = [
+            Task(f"timing {label}", self.timed, (untimed[label].config,), needs)
+            for label in dict.fromkeys(job.label for job in jobs)
+            if label in untimed
+        ]
+        watch = Progress(parts=len(tasks), every=QUIET_REFRESH)
+        for outcome in self._timings(tasks, watch):
+            label = outcome.name.removeprefix("timing ")
+            if outcome.failure == "user":
+                raise UserError(outcome.error)
+            if outcome.value is None:
+                self.say(f"{label} cannot be timed: {outcome.error}")
+            else:
+                self.state.probes[label] = outcome.value
         watch.clear()
         self.state.save()
+
+    def _timings(
+        self, tasks: Sequence[Task[Timing]], watch: Progress
+    ) -> Iterator[TaskOutcome[Timing]]:
+        if self.where.engine != "local":
+            watch.begin("timing a few steps of each method")
+            yield from self.engine.run(tasks)
+            return
+        for watch.part, task in enumerate(tasks, 1):  # in turn: others would disturb the clock
+            watch.begin(task.name)
+            yield attempt(task)
 
     def _expected(self, jobs: Sequence[Job]) -> dict[str, Expected]:
         found = {}
@@ -274,9 +295,10 @@ class Study:
         )
         left = sum(expected[job.name].seconds for job in jobs if job.name not in records) + trials
         if left > 0:
+            shared = shared_gpus(self.options) if self.where.engine == "local" else ""
             self.say(
-                f"\nabout {duration(left / self.options.workers)} to go (each method was timed for "
-                f"a few steps){shared_gpus(self.options)}\n"
+                f"\nabout {duration(left / self._at_once(len(jobs)))} to go (each method was timed "
+                f"for a few steps){shared}\n"
             )
         else:
             self.say("\nevery run is finished: nothing is trained or measured again")
@@ -339,15 +361,17 @@ class Study:
             tell(f"trial {label} lr {rate:.3g}: {shown}")
         watch.clear()
 
-    def _run_all(self, jobs: Sequence[Job], steps: Steps) -> Iterator[RunOutcome]:
-        resources = self.where.resources()
-        return run_all(jobs, self.measures, self.source, self._engine(), steps, resources)
+    def _at_once(self, jobs: int) -> int:
+        """How many runs are made at a time; on this machine as many as there are workers."""
+        local = self.where.engine == "local"
+        return self.options.workers or 1 if local else self.engine.at_once(jobs)
 
-    def _engine(self) -> Engine:
-        return make_engine(self.where, self.options.workers, self.options.device)
+    def _run_all(self, jobs: Sequence[Job], steps: Steps) -> Iterator[RunOutcome]:
+        needs = self.where.resources()
+        return run_all(jobs, self.measures, self.source, self.engine, steps, needs)
 
     def _outcomes(self, jobs: Sequence[Job], expected: dict[str, Expected]) -> Iterator[RunOutcome]:
-        with Watch(jobs, expected, self.options.workers) as watch:
+        with Watch(jobs, expected, self._at_once(len(jobs))) as watch:
             for outcome in self._run_all(jobs, self.steps):
                 watch.finish(outcome.job)
                 done = len(watch.over)

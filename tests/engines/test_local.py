@@ -1,51 +1,22 @@
 """Processes of this machine: outcomes in order of their end, and a death tried again."""
 
-import os
-import signal
-import time
 from pathlib import Path
 
 import pytest
 
 from grace_geom.engines import Resources, Task, TaskOutcome
 from grace_geom.engines.local import DIED, Local
-from grace_geom.errors import Interrupted, UserError
-
-
-def twice(x: int) -> int:
-    return 2 * x
-
-
-def refuses() -> int:
-    raise UserError("no such file")
-
-
-def breaks() -> int:
-    raise ZeroDivisionError("by nought")
-
-
-def stops() -> int:
-    raise Interrupted("stopped after step 3")
-
-
-def dies_at_first(folder: str, times: int) -> str:
-    """Killed the first ``times`` times that it is called."""
-    begun = len(list(Path(folder).iterdir()))
-    (Path(folder) / str(begun)).touch()
-    if begun < times:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return f"begun {begun + 1} times"
-
-
-def waits_for(file: str) -> str:
-    while not Path(file).exists():
-        time.sleep(0.01)
-    return file
-
-
-def writes(file: str) -> str:
-    Path(file).touch()
-    return file
+from grace_geom.errors import Interrupted
+from tests.engines.work import (
+    breaks,
+    dies_at_first,
+    ranks,
+    refuses,
+    stops,
+    twice,
+    waits_for,
+    writes,
+)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -58,6 +29,12 @@ def test_each_task_has_one_outcome_whatever_its_function_raises(workers: int) ->
         "c": TaskOutcome("c", error="ZeroDivisionError: by nought", failure="fault"),
         "d": TaskOutcome("d", 0),
     }
+
+
+@pytest.mark.distributed
+def test_a_task_in_two_processes_is_brought_together_here() -> None:
+    (outcome,) = Local().run([Task("sums", ranks, (3.0,), Resources(processes=2))])
+    assert outcome == TaskOutcome("sums", (2, 3.0))
 
 
 @pytest.mark.parametrize("workers", [1, 2])
