@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from grace_geom.engines import Engine, Resources, Task
-from grace_geom.engines.local import Local
 
 
 def dummy(number: int, folder: str, seconds: float) -> int:
@@ -103,6 +102,8 @@ def main() -> None:
     if o.engine == "ray":
         found = on_three_machines(o.tasks, o.seconds, o.kill)
     else:
+        from grace_geom.engines.local import Local  # torch, which Ray's tasks do without
+
         found = timed(Local(o.workers), o.tasks, o.seconds, {}) | {"cores": o.workers}
     work = o.seconds * (o.tasks - 1) / found["cores"]
     found["overhead_ms_a_task"] = round(1000 * (found["rest_s"] - work) / (o.tasks - 1), 2)
