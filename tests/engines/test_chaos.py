@@ -50,7 +50,8 @@ def command(folder: str, workers: int) -> None:
     multiprocessing.get_context = lambda kind=None: real("forkserver")  # type: ignore[assignment]
     made, _ = study(Path(folder) / "out", Slow(f"{folder}/events"), workers=workers, **SIZE)
     made.where = EngineOptions(retries=KILLS)
-    made.run()
+    rows = made.run()
+    assert not [row.error for row in rows if row.error]  # else the command ends with code 1
 
 
 def events(folder: Path) -> list[list[str]]:
