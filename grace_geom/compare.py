@@ -4,12 +4,13 @@
 
 import shutil
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from grace_geom import starts
 from grace_geom.cli import Command, part_of, quick
 from grace_geom.cli.memory import remember
+from grace_geom.engines import EngineOptions, check_engine
 from grace_geom.errors import UserError
 from grace_geom.refusals import check_study, refuse_several
 from grace_geom.terminal import door, finish, say, show
@@ -23,7 +24,7 @@ PROG = "python -m grace_geom.compare"
 @door
 def main(argv: Sequence[str] | None = None) -> None:
     """Train and evaluate what is missing, print the table, say where everything lies."""
-    quick.answer(PROG, argv, {"methods": "rows"}, check_study, starts.study)
+    quick.answer(PROG, argv, {"methods": "rows"}, _check, starts.study)
     refuse_several("compare", "--workers runs several trainings at a time, one a GPU")
     from grace_geom.attacks import check_eps
     from grace_geom.evaluation import Measures
@@ -33,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from grace_geom.tracking import check_installed
 
     command = Command(
-        [StudyOptions, Measures],
+        [StudyOptions, Measures, EngineOptions],
         description="Train and evaluate several methods on equal terms. An interrupted study "
         "continues where it stopped.",
         prog=PROG,
@@ -43,10 +44,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     values = command.values(argv)
     quick.begun(starts.study(values))
     options, measures = part_of(StudyOptions, values), part_of(Measures, values)
+    where = part_of(EngineOptions, values)
+    check_engine(where, options.device)
     check_installed(options.report_to)
     if warning := check_eps(measures.radius, measures.norm):
         say(f"warning: --eps: {warning}")
-    study = Study(options, measures, say=say)
+    study = Study(options, measures, say=say, where=where)
     study.width = shutil.get_terminal_size((100, 24)).columns
     rows = study.run()
     show("\n" + summary(rows, study.baseline(rows), study.width, sys.stdout.isatty()))
@@ -62,6 +65,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     if all(not row.records for row in rows):
         raise UserError("no run of the study succeeded; the reasons stand above")
+
+
+def _check(values: Mapping[str, Any]) -> None:
+    """What can be refused before torch is imported."""
+    check_engine(part_of(EngineOptions, values), values["device"])
+    check_study(values)
 
 
 def summary(rows: Sequence["Row"], baseline: "Row | None", width: int, wrap: bool = False) -> str:

@@ -212,6 +212,15 @@ def share_cores(processes: int) -> None:
     _sharing = processes
 
 
+def share_threads(workers: int) -> None:
+    """Let each of ``workers`` processes use its part of the threads, and of the cores for decoding;
+    one worker keeps what the user set.
+    """
+    share_cores(workers)
+    if workers > 1:
+        torch.set_num_threads(max(1, torch.get_num_threads() // workers))
+
+
 @contextlib.contextmanager
 def tf32(allowed: bool) -> Iterator[None]:
     """Whether CUDA may read only 10 of float32's 23 bits in matrix products and convolutions, until

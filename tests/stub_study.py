@@ -15,7 +15,7 @@ from grace_geom.errors import Interrupted
 from grace_geom.evaluation import Measures, Sets, image_set_of, record_file, targets
 from grace_geom.evaluation.identity import asked
 from grace_geom.evaluation.one_checkpoint import question
-from grace_geom.files import sha256
+from grace_geom.files import sha256, write_text
 from grace_geom.methods import METHODS
 from grace_geom.records import Accuracy, EvalRecord, pack
 from grace_geom.records.statistics import wilson
@@ -89,7 +89,7 @@ class Stub:
         out = config.run_dir
         assert config.resume == (out / "config.yaml").exists()
         out.mkdir(parents=True, exist_ok=True)
-        (out / "config.yaml").write_text(to_yaml(config.flat() | {"resume": False}))
+        write_text(out / "config.yaml", to_yaml(config.flat() | {"resume": False}))
         if self.stops and self.stops in out.name:
             raise Interrupted("stopped after step 3")
         if self.fails and self.fails in out.name:
@@ -99,7 +99,7 @@ class Stub:
             {"step": 10, "seconds": 3.0},
             {"step": 20, "seconds": 7.0, "val_acc": 0.5 / (1 + abs(math.log10(lr) + 3))},
         ]
-        (out / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        write_text(out / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
         save_checkpoint(out / "ckpt.pt", checkpoint(config, self.members))
         self.trained.append(out.name)
         return out

@@ -25,7 +25,7 @@ ROWS = [
         "weights",
     }  # what everything is made of
     | {"cli", "devices", "distributed", "progress", "tables", "tracking"},  # how it meets the world
-    {"plots", "provenance"},
+    {"plots", "provenance", "engines"},
     {"data", "models", "attacks", "geometry"},
     {"methods", "refusals", "starts"},
     {"checkpoint"},

@@ -11,7 +11,7 @@ import torch
 from grace_geom.attacks import AttackSpec
 from grace_geom.config import TrainConfig
 from grace_geom.data import loader
-from grace_geom.devices import DTYPES, pick_device, pick_precision, release_gpu, share_cores
+from grace_geom.devices import DTYPES, pick_device, pick_precision, release_gpu
 from grace_geom.evaluation import Measures, Sets, targets
 from grace_geom.methods import Method, Run
 from grace_geom.models import build
@@ -158,15 +158,6 @@ def _passes_of_a_step(part: Mapping[str, Any], classes: int) -> float:
     if part["name"].startswith("fab"):  # it looks at each new point once more
         return 2 + 1.2 * (classes if part["name"] == "fab" else 1)
     return 2.2 * part.get("draws", 1)
-
-
-def share_threads(workers: int) -> None:
-    """Let each of ``workers`` processes use its part of the threads, and of the cores for decoding;
-    one worker keeps what the user set.
-    """
-    share_cores(workers)
-    if workers > 1:
-        torch.set_num_threads(max(1, torch.get_num_threads() // workers))
 
 
 def _shortest(work: Callable[[], object], device: torch.device, budget: float = 2.0) -> float:

@@ -1,24 +1,19 @@
-"""The runs of a study: which are finished, one after the other or in parallel, a failure stops only
-its own row.
+"""The runs of a study: which are finished, and the others as tasks of an engine; a failure stops
+only its own row.
 """
 
 import json
-import multiprocessing
-import os
-import threading
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
-from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import harmonic_mean
 
 from grace_geom.checkpoint import trained_on
 from grace_geom.config import TrainConfig, stored_settings
 from grace_geom.data.prompts import given_templates
-from grace_geom.devices import deterministic, visible_gpus
+from grace_geom.devices import deterministic
+from grace_geom.engines import Engine, Resources, Task
+from grace_geom.engines.local import spread_over
 from grace_geom.errors import Interrupted, UserError
 from grace_geom.evaluation import (
     Measures,
@@ -33,9 +28,7 @@ from grace_geom.evaluation import (
 )
 from grace_geom.files import sha256
 from grace_geom.records import Accuracy, EvalRecord
-from grace_geom.study.estimate import share_threads
 from grace_geom.study.options import Job, StudyOptions
-from grace_geom.terminal.voice import line, say, voice
 from grace_geom.training import train_run
 
 Train = Callable[[TrainConfig], Path]
@@ -71,6 +64,7 @@ def evaluate_quietly(folder: Path, measures: Measures, source: Source) -> EvalRe
 
 
 REAL = Steps(train_quietly, evaluate_quietly)
+FREE = Resources()
 
 
 @dataclass(frozen=True)
@@ -162,133 +156,38 @@ def run_job(job: Job, measures: Measures, source: Source, steps: Steps) -> RunOu
 
 
 def run_all(
-    jobs: Sequence[Job], measures: Measures, source: Source, workers: int = 1, steps: Steps = REAL
+    jobs: Sequence[Job],
+    measures: Measures,
+    source: Source,
+    engine: Engine,
+    steps: Steps = REAL,
+    resources: Resources = FREE,
 ) -> Iterator[RunOutcome]:
-    """Outcomes as they come; in this process for one worker, else in ``workers`` processes that
-    share the cores, and take the GPUs in turn unless the study names one.
+    """Outcomes as they come.
+
+    Args:
+        jobs: What is run.
+        measures: What is measured of each run.
+        source: Where data come from.
+        engine: Where the jobs run.
+        steps: How a run is trained and evaluated.
+        resources: What each run needs.
     """
     _sets.clear()  # files may have been replaced since they were last read
-    if workers == 1 or len(jobs) < 2:
-        for job in jobs:
-            yield run_job(job, measures, source, steps)
-        return
-    gpus = spread_over(jobs[0].config.device)
-
-    def process(number: int) -> ProcessPoolExecutor:
-        return _process(workers, gpus[number % len(gpus)] if gpus else None)
-
-    slots = {number: process(number) for number in range(workers)}  # a death is its own job's
-    waiting = list(jobs)
-    running: dict[Future[RunOutcome], tuple[int, Job]] = {}
-    try:
-        while waiting or running:
-            busy = {number for number, _ in running.values()}
-            for number in sorted(slots.keys() - busy):
-                if waiting:
-                    job = waiting.pop(0)
-                    running[slots[number].submit(run_job, job, measures, source, steps)] = (
-                        number,
-                        job,
-                    )
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                number, job = running.pop(future)
-                try:
-                    yield future.result()
-                except BrokenProcessPool:
-                    slots[number].shutdown()  # its last words are said
-                    slots[number] = process(number)
-                    yield RunOutcome(job, None, "its process died (out of memory?)")
-    finally:
-        for slot in slots.values():
-            slot.shutdown(wait=True, cancel_futures=True)
-
-
-def spread_over(device: str) -> tuple[str, ...]:
-    """The GPUs that the processes of a study take in turn; none where there are none, or where the
-    study names its device.
-    """
-    return visible_gpus() if device in ("auto", "cuda") else ()
+    work = measures, source, steps
+    tasks = [Task(job.name, run_job, (job, *work), resources) for job in jobs]
+    by_name = {job.name: job for job in jobs}
+    for outcome in engine.run(tasks):
+        yield outcome.value or RunOutcome(by_name[outcome.name], None, outcome.error)
 
 
 def shared_gpus(options: StudyOptions) -> str:
     """What is said of a study that has more workers than GPUs; empty where there is nothing."""
-    workers, gpus = options.workers, len(spread_over(options.device))
+    workers, gpus = options.workers or 1, len(spread_over(options.device))
     if not 0 < gpus < workers:
         return ""
     where = "the GPU" if gpus == 1 else f"{gpus} GPUs, in turn"
     return f"; {workers} runs at a time share {where}"
-
-
-class _Process(ProcessPoolExecutor):
-    """One process whose output the study says, above the rows that are drawn on its terminal."""
-
-    def __init__(self, workers: int, gpu: str | None) -> None:
-        context = multiprocessing.get_context("spawn")  # torch and CUDA do not survive a fork
-        heard, self._told = context.Pipe(duplex=False)
-        self._relay = threading.Thread(target=_relay, args=(heard,), daemon=True)
-        self._relay.start()
-        begin = workers, gpu, self._told, voice().quiet
-        super().__init__(1, mp_context=context, initializer=_begin, initargs=begin)
-
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Let the process end, and say the last of its lines."""
-        super().shutdown(wait, cancel_futures=cancel_futures)
-        self._told.close()
-        if wait:
-            self._relay.join()
-
-
-def _process(workers: int, gpu: str | None) -> ProcessPoolExecutor:
-    return _Process(workers, gpu)
-
-
-def _relay(heard: Connection) -> None:
-    """Say what a process prints, line by line; its warnings are the study's. Under ``--quiet`` it
-    mutes itself but for those, and what native code prints is heard.
-    """
-    rest = b""
-    while piece := os.read(heard.fileno(), 65536):
-        *lines, rest = (rest + piece).split(b"\n")
-        for one in lines:
-            _tell(one)
-    if rest:  # it ended in the middle of a line
-        _tell(rest)
-
-
-def _tell(printed: bytes) -> None:
-    text = printed.decode("utf-8", "replace")
-    (say if text.startswith("warning: ") else line)(text)
-
-
-def _begin(
-    workers: int, gpu: str | None, told: Connection | None = None, quiet: bool = False
-) -> None:
-    """First thing in a process of its own: take its GPU and its part of the threads, let the study
-    say what it prints, and end when the study does.
-
-    The GPU is the only one that the process sees, so that the record of a run does not depend on
-    which of them it was.
-
-    Without the latter a study that was killed would leave its runs going, and the same command
-    again would start a second process in their folders.
-    """
-    if gpu is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = gpu  # read when CUDA is first used
-    voice().quiet, voice().relayed = quiet, told is not None
-    if quiet:  # as the study itself does
-        warnings.simplefilter("ignore")
-    if told is not None:
-        for stream in (1, 2):  # stdout is the study's own; native code prints there too
-            os.dup2(told.fileno(), stream)
-        told.close()
-    share_threads(workers)
-    if study := multiprocessing.parent_process():
-        threading.Thread(target=_end_with, args=(study,), daemon=True).start()
-
-
-def _end_with(study: multiprocessing.process.BaseProcess) -> None:
-    study.join()
-    os._exit(1)  # as the study itself ended: at once; files are written whole or not at all
 
 
 def training_seconds(folder: Path) -> float | None:

@@ -67,7 +67,7 @@ class StudyOptions:
         also_pretrained: Weights of the text tower for foreign image towers in --also; default: the
             base model's.
         workers: Number of runs at a time, each in its own process; torch's threads and the GPUs are
-            divided among them.
+            divided among them. null: 1; with --engine ray or slurm as many as there is room for.
         data: Training data, as in training.
         data_root: Directory of the torchvision and ImageNet data sets.
         download: Download missing torchvision data sets.
@@ -98,7 +98,7 @@ class StudyOptions:
     also: dict[str, str] = field(default_factory=dict)
     also_model: str | None = None
     also_pretrained: str | None = None
-    workers: int = 1
+    workers: int | None = None
     data: str = field(default="shapes", metadata={"group": "equal terms"})
     data_root: Path | None = None
     download: bool = False
@@ -119,7 +119,7 @@ class StudyOptions:
             raise UserError(
                 f"--seeds needs different numbers, at least one; got {list(self.seeds)}"
             )
-        if self.workers < 1:
+        if self.workers is not None and self.workers < 1:
             raise UserError(f"--workers must be at least 1, not {self.workers}")
         if not 0 < self.trial_share <= 1:
             raise UserError(f"--trial-share must lie in (0, 1], not {self.trial_share:g}")

@@ -3,23 +3,24 @@ where it stopped.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from grace_geom import terminal
-from grace_geom.checkpoint import checkpoint_file
 from grace_geom.config import TrainConfig
-from grace_geom.devices import deterministic
+from grace_geom.devices import deterministic, share_threads
+from grace_geom.engines import Engine, EngineOptions, Task, TaskOutcome, attempt, make_engine
+from grace_geom.engines.local import Local
 from grace_geom.errors import Interrupted, UserError
-from grace_geom.evaluation import Measures, Sets, Source, assess, record_file, targets
+from grace_geom.evaluation import Measures, Sets, Source, record_file, targets
 from grace_geom.evaluation import report as report_record
-from grace_geom.evaluation.watching import Heard
-from grace_geom.files import alone, folder_name
+from grace_geom.files import alone
 from grace_geom.methods import method_class
 from grace_geom.progress import Progress, duration
 from grace_geom.records import EvalRecord
 from grace_geom.study import report
-from grace_geom.study.estimate import Timing, evaluation_seconds, probe, share_threads, stops_early
+from grace_geom.study.also import also_rows, refuse_missing
+from grace_geom.study.estimate import Timing, evaluation_seconds, probe, stops_early
 from grace_geom.study.execute import (
     REAL,
     RunOutcome,
@@ -53,6 +54,7 @@ class Study:
         timed: Times a few steps of a method.
         say: Where lines for people go.
         failed: Where it is told which run, trial or checkpoint failed, and why.
+        where: Where its runs are made.
     """
 
     options: StudyOptions
@@ -61,6 +63,7 @@ class Study:
     timed: Callable[[TrainConfig], Timing] = probe
     say: Say = print
     failed: Say = terminal.failed
+    where: EngineOptions = field(default_factory=EngineOptions)
 
     def __post_init__(self) -> None:
         self.source = Source(
@@ -71,6 +74,7 @@ class Study:
         )
         self.sets = Sets(self.options.data_root, self.options.download)
         self.state = StudyState(self.options.out / "study.json")
+        self.engine: Engine = Local()
         self.width = 100
 
     def run(self) -> list[Row]:
@@ -81,15 +85,18 @@ class Study:
                 on the same study; before anything is trained.
             Interrupted: Stopped; what is finished is kept.
         """
-        with alone(self.options.out, "study"), deterministic(self.options.deterministic):
+        options = self.options
+        with alone(options.out, "study"), deterministic(options.deterministic):
+            self.engine = make_engine(self.where, options.workers, options.device, options.out)
             return self._run()
 
     def _run(self) -> list[Row]:
         self.state = StudyState.load(self.state.path, self.say)
-        share_threads(self.options.workers)
+        if self.where.engine == "local":
+            share_threads(self.options.workers or 1)
         jobs = self._jobs(check=not self._rates_missing())
         self._read_sets(jobs[0])
-        self._missing_files()
+        refuse_missing(self.options.also)
         records = {} if self._rates_missing() else self._finished(jobs)
         self._time([job for job in jobs if job.name not in records])
         refuse_other_runs(as_jobs(self._all_trials()))
@@ -118,7 +125,10 @@ class Study:
         for warning in report.edges(self.state.trials):
             self.say(f"warning: {warning}")
         own = [self._asked(row, jobs[0]) for row in self.rows(jobs, records, errors)]
-        rows = own + self._also()
+        elsewhere = also_rows(
+            self.options, self.measures, self.source, self.sets, self.say, self.failed
+        )
+        rows = own + elsewhere
         self.write(rows)
         if names := self.options.report_to:
             settings = settings_of(self.options, self.measures)
@@ -178,49 +188,6 @@ class Study:
             (row for row in rows if row.label == self.options.baseline and row.records), None
         )
 
-    def _also(self) -> list[Row]:
-        """Checkpoints from elsewhere, measured like the study's own, with the answers to its
-        questions alone; what is wrong with one is said in its row.
-        """
-        options = self.options
-        base = (
-            "shipped"
-            if options.pretrained is None and options.also_model is None
-            else options.pretrained
-        )
-        pretrained = options.also_pretrained or base
-        found = []
-        for name, file in options.also.items():
-            source = replace(
-                self.source,
-                data=options.data,
-                model=options.also_model or options.model,
-                pretrained=pretrained,
-            )
-            into = options.out / "also" / f"{folder_name(name)}.eval.json"
-            try:
-                heard = Heard()
-                record = assess(
-                    Path(file), self.measures, source, sets=self.sets, watcher=heard, into=into
-                )
-                record = replace(record, accuracies=tuple(heard.found)).summed()
-                self.say(f"{name:<14} evaluated: {file}")
-                found.append(Row(name, {options.seeds[0]: record}, trains=False))
-            except UserError as error:
-                self.failed(f"{name:<14} failed: {str(error).splitlines()[0]}")
-                found.append(Row(name, {}, trains=False, error=str(error)))
-        return found
-
-    def _missing_files(self) -> None:
-        """Refuse a file that is not there before anything is trained; one that does not fit fails
-        in its row.
-        """
-        for name, file in self.options.also.items():
-            try:
-                checkpoint_file(Path(file))
-            except UserError as error:
-                raise UserError(f"--also {name}={file}: {error}") from None
-
     def _jobs(self, check: bool) -> list[Job]:
         rates = {label: best_rate(tried) for label, tried in self.state.trials.items()}
         searched = rates if self.options.lr_grid != "off" else {}
@@ -248,24 +215,40 @@ class Study:
             self.sets(target.spec, target.split, job.config.split_seed)
 
     def _time(self, jobs: Sequence[Job]) -> None:
-        """Time the methods that were not timed yet; one that fails here fails again, by name, when
-        it is run.
+        """Time the methods that were not timed yet, where the runs will be made; one that fails
+        here fails again, by name, when it is run.
         """
-        untimed = list(dict.fromkeys(j.label for j in jobs if j.label not in self.state.probes))
-        watch = Progress(parts=len(untimed), every=QUIET_REFRESH)
-        for job in jobs:
-            if job.label in self.state.probes:
-                continue
-            watch.part = untimed.index(job.label) + 1
-            watch.begin(f"timing {job.label}")
-            try:
-                self.state.probes[job.label] = self.timed(job.config)
-            except UserError:
-                raise
-            except Exception as error:
-                self.say(f"{job.label} cannot be timed: {type(error).__name__}: {error}")
+        untimed = {job.label: job for job in reversed(jobs) if job.label not in self.state.probes}
+        needs = replace(self.where.resources(), processes=1, nodes=1)
+        if needs.gpus is not None:
+            needs = replace(needs, gpus=min(1, needs.gpus))
+        tasks = [
+            Task(f"timing {label}", self.timed, (untimed[label].config,), needs)
+            for label in dict.fromkeys(job.label for job in jobs)
+            if label in untimed
+        ]
+        watch = Progress(parts=len(tasks), every=QUIET_REFRESH)
+        for outcome in self._timings(tasks, watch):
+            label = outcome.name.removeprefix("timing ")
+            if outcome.failure == "user":
+                raise UserError(outcome.error)
+            if outcome.value is None:
+                self.say(f"{label} cannot be timed: {outcome.error}")
+            else:
+                self.state.probes[label] = outcome.value
         watch.clear()
         self.state.save()
+
+    def _timings(
+        self, tasks: Sequence[Task[Timing]], watch: Progress
+    ) -> Iterator[TaskOutcome[Timing]]:
+        if self.where.engine != "local":
+            watch.begin("timing a few steps of each method")
+            yield from self.engine.run(tasks)
+            return
+        for watch.part, task in enumerate(tasks, 1):  # in turn: others would disturb the clock
+            watch.begin(task.name)
+            yield attempt(task)
 
     def _expected(self, jobs: Sequence[Job]) -> dict[str, Expected]:
         found = {}
@@ -313,9 +296,10 @@ class Study:
         )
         left = sum(expected[job.name].seconds for job in jobs if job.name not in records) + trials
         if left > 0:
+            shared = shared_gpus(self.options) if self.where.engine == "local" else ""
             self.say(
-                f"\nabout {duration(left / self.options.workers)} to go (each method was timed for "
-                f"a few steps){shared_gpus(self.options)}\n"
+                f"\nabout {duration(left / self._at_once(len(jobs)))} to go (each method was timed "
+                f"for a few steps){shared}\n"
             )
         else:
             self.say("\nevery run is finished: nothing is trained or measured again")
@@ -365,7 +349,7 @@ class Study:
         steps = replace(self.steps, evaluate=not_evaluated)
         watch = Progress(len(jobs), stage="trials of learning rates", every=QUIET_REFRESH)
         watch.draw()
-        for outcome in run_all(jobs, self.measures, self.source, self.options.workers, steps):
+        for outcome in self._run_all(jobs, steps):
             watch.step(0)
             label, rate = rates[outcome.job.name]
             accuracy = None if outcome.error else held_out_score(outcome.job.folder)
@@ -376,11 +360,18 @@ class Study:
             tell(f"trial {label} at lr {rate:.3g}: {shown}")
         watch.clear()
 
+    def _at_once(self, jobs: int) -> int:
+        """How many runs are made at a time; on this machine as many as there are workers."""
+        local = self.where.engine == "local"
+        return self.options.workers or 1 if local else self.engine.at_once(jobs)
+
+    def _run_all(self, jobs: Sequence[Job], steps: Steps) -> Iterator[RunOutcome]:
+        needs = self.where.resources()
+        return run_all(jobs, self.measures, self.source, self.engine, steps, needs)
+
     def _outcomes(self, jobs: Sequence[Job], expected: dict[str, Expected]) -> Iterator[RunOutcome]:
-        with Watch(jobs, expected, self.options.workers) as watch:
-            for outcome in run_all(
-                jobs, self.measures, self.source, self.options.workers, self.steps
-            ):
+        with Watch(jobs, expected, self._at_once(len(jobs))) as watch:
+            for outcome in self._run_all(jobs, self.steps):
                 watch.finish(outcome.job)
                 done = len(watch.over)
                 left = f"   {duration(watch.left())} left" if done < len(jobs) else ""

@@ -16,6 +16,7 @@ from grace_geom.compare import main
 from grace_geom.config import TrainConfig
 from grace_geom.data import loader, resolve
 from grace_geom.data.keys import keys_of
+from grace_geom.engines.local import Local
 from grace_geom.errors import Interrupted, UserError
 from grace_geom.evaluation import Measures, Source, assess
 from grace_geom.files import alone
@@ -23,6 +24,7 @@ from grace_geom.methods import METHODS
 from grace_geom.models import ModelSpec, build
 from grace_geom.records import EvalRecord, list_runs
 from grace_geom.study import Study, StudyOptions
+from grace_geom.study.also import also_rows
 from grace_geom.study.execute import Steps, run_all
 from grace_geom.study.options import jobs_of, settings_of
 from grace_geom.training import train_run
@@ -250,7 +252,8 @@ def test_an_image_tower_from_elsewhere_takes_the_text_tower_of_a_shipped_base(tm
         methods=("zero-shot",), baseline="zero-shot", also={"tower": str(tmp_path / "tower.pt")}
     )
     measures = Measures(suites=("id",), n=40)
-    (row,) = Study(dataclasses.replace(options, out=tmp_path / "out"), measures)._also()
+    made = Study(dataclasses.replace(options, out=tmp_path / "out"), measures)
+    (row,) = also_rows(made.options, measures, made.source, made.sets, made.say, made.failed)
     torch.save(ours.clip.state_dict(), tmp_path / "whole.pt")
     whole = assess(tmp_path / "whole.pt", measures, Source(data="shapes", model="tiny-shapes"))
     assert not row.error and row.records[0].accuracies[0].correct == whole.accuracies[0].correct
@@ -342,8 +345,7 @@ def test_processes_share_the_work_and_a_death_costs_one_run(tmp_path):
     jobs = jobs_of(StudyOptions(methods=("at", "ft"), out=tmp_path), {})
     steps = Steps(trained_elsewhere, evaluated_elsewhere)
     found = {
-        outcome.job.label: outcome
-        for outcome in run_all(jobs, MEASURES, None, workers=2, steps=steps)
+        outcome.job.label: outcome for outcome in run_all(jobs, MEASURES, None, Local(2), steps)
     }
     assert found["at"].record is None and "died" in found["at"].error
     assert found["ft"].record.summary == Stub().evaluate(tmp_path / "ft-s0", MEASURES, None).summary

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from grace_geom.config import TrainConfig, make_config
+from grace_geom.engines import EngineOptions, Task, local, make_engine
 from grace_geom.evaluation import Measures, Source
 from grace_geom.records import EvalRecord
 from grace_geom.study import Study, StudyOptions, execute
@@ -30,10 +31,10 @@ class Inline:
     def __init__(self, gpu: str | None, seen: list[tuple[str | None, int]]) -> None:
         self.gpu, self.seen = gpu, seen
 
-    def submit(self, work: Callable[..., Any], job: Job, *arguments: Any) -> "Future[Any]":
-        self.seen.append((self.gpu, job.seed))
+    def submit(self, work: Callable[..., Any], task: Task[Any]) -> "Future[Any]":
+        self.seen.append((self.gpu, task.args[0].seed))
         done: Future[Any] = Future()
-        done.set_result(work(job, *arguments))
+        done.set_result(work(task))
         return done
 
     def shutdown(self, **_: object) -> None:
@@ -45,7 +46,7 @@ def placed(
 ) -> list[str | None]:
     """The GPU of each of six runs, in order."""
     seen: list[tuple[str | None, int]] = []
-    monkeypatch.setattr(execute, "_process", lambda workers, gpu: Inline(gpu, seen))
+    monkeypatch.setattr(local, "_process", lambda workers, gpu: Inline(gpu, seen))
     shared = {"method": "ft", "device": device}
     jobs = [
         Job("ft", i, make_config(shared | {"seed": i, "out": folder / f"ft-s{i}"}))
@@ -57,7 +58,8 @@ def placed(
 
     steps = execute.Steps(train, lambda *_: EMPTY)
     with pretended_gpu(count=gpus):
-        outcomes = list(execute.run_all(jobs, Measures(), Source(device=device), workers, steps))
+        engine = make_engine(EngineOptions(), workers, device)
+        outcomes = list(execute.run_all(jobs, Measures(), Source(device=device), engine, steps))
     assert len(outcomes) == 6 and not any(outcome.error for outcome in outcomes)
     return [gpu for gpu, _ in sorted(seen, key=lambda pair: pair[1])]
 
@@ -80,11 +82,11 @@ def test_a_device_that_is_named_is_kept(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_a_worker_sees_its_gpu_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "6,7")
-    monkeypatch.setattr(execute, "share_threads", lambda workers: None)
+    monkeypatch.setattr(local, "share_threads", lambda workers: None)
     monkeypatch.setattr(threading.Thread, "start", lambda self: None)
-    execute._begin(2, None)
+    local._begin(2, None)
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "6,7"
-    execute._begin(2, "7")
+    local._begin(2, "7")
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "7"
 
 

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from grace_geom.config import TrainConfig, make_config
+from grace_geom.engines.local import Local, _begin, _relay
 from grace_geom.evaluation import Measures, Source
-from grace_geom.study.execute import RunOutcome, Steps, _begin, _relay, run_all
+from grace_geom.study.execute import RunOutcome, Steps, run_all
 from grace_geom.study.options import Job
 from grace_geom.terminal import door, say, voice, warn
 from tests.processes import LONGEST, fork, wait_until
@@ -48,7 +49,7 @@ def study(folder: str) -> None:
         )
         for seed in SEEDS
     ]
-    list(run_all(jobs, Measures(), Source(), workers=2, steps=Steps(beat, never)))  # type: ignore[arg-type]
+    list(run_all(jobs, Measures(), Source(), Local(2), Steps(beat, never)))  # type: ignore[arg-type]
 
 
 def sizes(folder: Path) -> list[int]:
@@ -99,7 +100,7 @@ def test_a_process_of_a_quiet_study_leaves_it_the_warnings_of_ours(monkeypatch, 
 
 @pytest.mark.parametrize("quiet", [True, False])
 def test_a_process_of_a_quiet_study_mutes_the_warnings_of_libraries(monkeypatch, quiet):
-    monkeypatch.setattr("grace_geom.study.execute.share_threads", lambda workers: None)
+    monkeypatch.setattr("grace_geom.engines.local.share_threads", lambda workers: None)
     monkeypatch.setattr(voice(), "quiet", False)
     monkeypatch.setattr(voice(), "relayed", True)
     with warnings.catch_warnings(record=True) as found:
@@ -124,12 +125,12 @@ class Dies:
 
 
 def test_a_process_that_died_is_heard_to_the_end_before_its_run_is_told(tmp_path, monkeypatch):
-    monkeypatch.setattr("grace_geom.study.execute._process", lambda workers, gpu: Dies())
+    monkeypatch.setattr("grace_geom.engines.local._process", lambda workers, gpu: Dies())
     jobs = [
         Job("ft", seed, make_config({"method": "ft", "seed": seed, "out": tmp_path / f"s{seed}"}))
         for seed in SEEDS
     ]
-    outcomes = run_all(jobs, Measures(), Source(), workers=2)
+    outcomes = run_all(jobs, Measures(), Source(), Local(2))
     for died, outcome in enumerate(outcomes, 1):
         assert "its process died" in outcome.error and Dies.ended == died
 

@@ -1,0 +1,224 @@
+"""Tasks as array jobs of SLURM, by submitit. Which machine has room, and when, is SLURM's
+business.
+"""
+
+import hashlib
+import json
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Generic
+
+from grace_geom.engines.base import Resources, T, Task, TaskOutcome, again
+from grace_geom.engines.elsewhere import Origin, Report, report, tell
+from grace_geom.engines.parts import MachinePart, joined
+from grace_geom.engines.site import SiteOptions
+from grace_geom.errors import Interrupted, UserError, first_line
+from grace_geom.files import write_text
+from grace_geom.terminal import say
+
+FORMAT = "grace_geom.slurm_jobs/1"
+PORTS = range(20000, 40000)
+"""Ports at which the machines of a task on several of them meet, by the job's number."""
+
+
+@dataclass(frozen=True)
+class _Sent(Generic[T]):
+    """A task that SLURM has."""
+
+    task: Task[T]
+    times: int
+    job: Any
+
+
+class _Work(Generic[T]):
+    """What a job does; submitit calls ``checkpoint`` where SLURM wants the machine back, and the
+    job is queued again to go on from the run's newest checkpoint.
+    """
+
+    def __call__(self, home: Origin, task: Task[T]) -> Report[T] | MachinePart:
+        """The task, or this machine's part of it."""
+        if task.resources.nodes == 1:
+            return report(home, task)
+        import submitit
+
+        from grace_geom.engines.several import part_of_machine
+
+        here = submitit.JobEnvironment()
+        port = PORTS[int(here.raw_job_id) % len(PORTS)]
+        home.enter()
+        try:
+            return part_of_machine(task, f"{here.hostnames[0]}:{port}", here.job_id)
+        except Interrupted:
+            return MachinePart({}, died=True)
+
+    def checkpoint(self, home: Origin, task: Task[T]) -> Any:
+        """The same again."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self, home, task)
+
+
+class Slurm:
+    """One job a task. Jobs outlive the command: the same command again waits for those that are
+    still queued or running, which ``jobs.json`` names, and does not send them twice.
+
+    Args:
+        site: The site's options.
+        folder: For scripts, logs and ``jobs.json``, on a disk that all machines see.
+        workers: Most jobs of an array at a time; ``None``: what the site's options or submitit say.
+    """
+
+    def __init__(self, site: SiteOptions, folder: Path, workers: int | None = None) -> None:
+        self.site, self.folder, self.workers = site, folder.absolute(), workers
+        self._pause = 0.1 if site.cluster == "local" else 5.0
+
+    def at_once(self, tasks: int) -> int:
+        """All of them or ``workers``; how long they wait in the queue nobody knows."""
+        return max(1, min(tasks, self.workers or tasks))
+
+    def run(self, tasks: Sequence[Task[T]]) -> Iterator[TaskOutcome[T]]:
+        """See :class:`grace_geom.engines.Engine`. A job that left nothing is sent again.
+
+        Raises:
+            UserError: If there is no SLURM, if it refuses the jobs, or if a job of an earlier
+                command still does something else under a task's name.
+        """
+        if self.site.cluster == "slurm" and not shutil.which("sbatch"):
+            raise UserError(
+                "--engine slurm: there is no sbatch here; start the command on a login node"
+            )
+        self.folder.mkdir(parents=True, exist_ok=True)
+        live = {sent.task.name: sent for sent in self._attached(tasks)}
+        new = [(task, 1) for task in tasks if task.name not in live]
+        live |= {sent.task.name: sent for sent in self._send(new)}
+        self._note(live)
+        try:
+            while live:
+                for name in [name for name, sent in live.items() if self._ended(sent)]:
+                    sent = live[name]
+                    outcome = self._outcome(sent)
+                    if outcome.failure == "lost" and again(sent.task, outcome.error, sent.times):
+                        (live[name],) = self._send([(sent.task, sent.times + 1)])
+                        self._note(live)
+                    else:
+                        del live[name]
+                        self._note(live)
+                        yield replace(outcome, attempts=sent.times)
+                if live:
+                    time.sleep(self._pause)
+        finally:
+            if live:
+                ids = " ".join(str(sent.job.job_id) for sent in live.values())
+                say(
+                    f"{len(live)} jobs go on without this command; the same command again waits "
+                    f"for them, and `scancel {ids}` stops them"
+                )
+
+    def _send(self, tasks: Sequence[tuple[Task[T], int]]) -> list[_Sent[T]]:
+        """An array for all tasks that need the same."""
+        sent: list[_Sent[T]] = []
+        for needs in dict.fromkeys(task.resources for task, _ in tasks):
+            some = [(task, times) for task, times in tasks if task.resources == needs]
+            executor, home = self._executor(needs), Origin.here()
+            try:
+                with executor.batch():
+                    jobs = [executor.submit(_Work(), home, task) for task, _ in some]
+            except Exception as error:  # submitit has no class of its own for all of these
+                raise UserError(f"SLURM did not take the jobs: {first_line(error)}") from error
+            sent += [_Sent(task, times, job) for (task, times), job in zip(some, jobs, strict=True)]
+        if sent:
+            say(f"{len(sent)} jobs sent to SLURM: {sent[0].job.job_id} ...; logs in {self.folder}")
+        return sent
+
+    def _executor(self, needs: Resources) -> Any:
+        import submitit
+
+        executor = submitit.AutoExecutor(self.folder, cluster=self.site.cluster)
+        executor.update_parameters(**self.site.parameters(needs, self.workers))
+        return executor
+
+    def _ended(self, sent: _Sent[Any]) -> bool:
+        if self.site.cluster == "local":
+            return sent.job.paths.result_pickle.exists() or not _alive(sent.job)
+        return bool(sent.job.done())
+
+    def _outcome(self, sent: _Sent[T]) -> TaskOutcome[T]:
+        from submitit.core.utils import FailedJobError, UncompletedJobError
+
+        name, job = sent.task.name, sent.job
+        where = f"job {job.job_id}; log: {job.paths.stderr}"
+        if self.site.cluster == "local" and not job.paths.result_pickle.exists():
+            return TaskOutcome(name, error=f"its process died ({where})", failure="lost")
+        try:
+            found = job.results()
+        except UncompletedJobError:  # killed, out of memory or time, or its machine failed
+            why = f"its job ended as {job.state} and left nothing ({where})"
+            return TaskOutcome(name, error=why, failure="lost")
+        except FailedJobError as error:  # before or after the task itself
+            last = str(error).split("----------------------\n")[-2].strip().splitlines()[-1]
+            return TaskOutcome(name, error=f"{last} ({where})", failure="fault")
+        if isinstance(found[0], MachinePart):
+            return joined(sent.task, found)
+        tell(found[0].said)
+        outcome: TaskOutcome[T] = found[0].outcome
+        return outcome
+
+    def _note(self, live: Mapping[str, _Sent[Any]]) -> None:
+        jobs = {
+            name: {"job": str(sent.job.job_id), "times": sent.times, "work": _digest(sent.task)}
+            for name, sent in live.items()
+        }
+        text = json.dumps({"format": FORMAT, "jobs": jobs}, indent=1)
+        write_text(self.folder / "jobs.json", text + "\n")
+
+    def _attached(self, tasks: Sequence[Task[T]]) -> list[_Sent[T]]:
+        """Jobs of an earlier command that are still queued or running."""
+        file = self.folder / "jobs.json"
+        if not file.is_file():
+            return []
+        known, found = json.loads(file.read_text(encoding="utf-8"))["jobs"], []
+        for task in tasks:
+            if task.name not in known:
+                continue
+            entry = known[task.name]
+            job = self._job(entry["job"], task.resources.nodes)
+            if self._ended(_Sent(task, 1, job)):
+                continue
+            if entry["work"] != _digest(task):
+                raise UserError(
+                    f"job {entry['job']} of an earlier command still does {task.name} with other "
+                    f"options: wait for it, or `scancel {entry['job']}`"
+                )
+            found.append(_Sent(task, entry["times"], job))
+        if found:
+            say(f"{len(found)} jobs of an earlier command go on: {found[0].job.job_id} ...")
+        return found
+
+    def _job(self, number: str, nodes: int) -> Any:
+        import submitit
+
+        kind = submitit.LocalJob if self.site.cluster == "local" else submitit.SlurmJob
+        return kind(folder=self.folder, job_id=number, tasks=list(range(nodes)))
+
+
+def _alive(job: Any) -> bool:
+    """Whether a job on this machine goes on, which submitit knows of its own children alone."""
+    if job._process is not None:
+        return job._process.poll() is None
+    try:
+        state = Path(f"/proc/{job.job_id}/stat").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return False
+    return state.rpartition(")")[2].split()[0] != "Z"  # it ended, and nobody asked how
+
+
+def _digest(task: Task[Any]) -> str:
+    """What tells one piece of work from another."""
+    import cloudpickle
+
+    content = cloudpickle.dumps((task.function, task.args, sys.version_info[:2]))
+    return hashlib.sha256(content).hexdigest()[:16]

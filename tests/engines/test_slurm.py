@@ -1,0 +1,138 @@
+"""SLURM: what is sent, what comes back, and jobs that outlive the command; by stand-ins for sbatch,
+srun and sacct which do on this machine what the real ones do on many.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from grace_geom.engines import Resources, Task, TaskOutcome
+from grace_geom.engines.site import SiteOptions
+from grace_geom.engines.slurm import Slurm
+from grace_geom.errors import UserError
+from tests.engines import work
+from tests.processes import fork, wait_until
+
+pytest.importorskip("submitit", reason="--engine slurm needs submitit: the extra slurm")
+
+SBATCH = r"""#!/bin/bash
+number=$(($(cat "$FAKE/next" 2>/dev/null || echo 100) + 1))
+echo $number > "$FAKE/next"
+cp "$1" "$FAKE/$number.sh"
+last=$(sed -n 's/^#SBATCH --array=0-\([0-9]*\)%.*/\1/p' "$1")
+export SLURM_JOB_NUM_NODES=$(sed -n 's/^#SBATCH --nodes=//p' "$1") SLURM_JOB_NODELIST=127.0.0.1
+for i in $(seq 0 ${last:-0}); do
+    export SLURM_JOB_ID=$((number * 100 + i))
+    if [ -n "$last" ]; then export SLURM_ARRAY_JOB_ID=$number SLURM_ARRAY_TASK_ID=$i
+    else export SLURM_JOB_ID=$number; fi
+    bash "$FAKE/$number.sh" > "$FAKE/said" 2>&1 &
+done
+echo "Submitted batch job $number"
+"""
+SRUN = r"""#!/bin/bash
+while [[ $1 != *python* ]]; do shift; done
+for node in $(seq 0 $((SLURM_JOB_NUM_NODES - 1))); do
+    SLURM_NODEID=$node SLURM_PROCID=$node SLURM_LOCALID=0 SLURM_NTASKS=$SLURM_JOB_NUM_NODES "$@" &
+done
+wait
+"""
+
+
+@pytest.fixture
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Slurm:
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name, text in (("sbatch", SBATCH), ("srun", SRUN), ("sacct", "#!/bin/bash\n")):
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("FAKE", str(folder))
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    made = Slurm(
+        SiteOptions({"time": 30, "partition": "gpu"}, "slurm", folder), tmp_path / "slurm", 7
+    )
+    made._pause = 0.1
+    return made
+
+
+def test_tasks_of_equal_needs_are_one_array_with_the_sites_options(
+    slurm: Slurm, tmp_path: Path
+) -> None:
+    needs = Resources(cpus=3, gpus=1, memory=2**30)
+    tasks = [Task("a", work.twice, (4,), needs), Task("b", work.refuses, (), needs)]
+    tasks.append(Task("alone", work.twice, (5,)))
+    outcomes = {outcome.name: outcome for outcome in slurm.run(tasks)}
+    assert outcomes == {
+        "a": TaskOutcome("a", 8),
+        "b": TaskOutcome("b", error="no such file", failure="user"),
+        "alone": TaskOutcome("alone", 10),
+    }
+    array, single = ((tmp_path / f"bin/{n}.sh").read_text().splitlines() for n in (101, 102))
+    for flag in ("array=0-1%2", "partition=gpu", "time=30", "cpus-per-task=3", "gpus-per-node=1"):
+        assert f"#SBATCH --{flag}" in array
+    assert "#SBATCH --mem=1GB" in array and "#SBATCH --signal=USR2@90" in array
+    assert not any("array" in line or "mem" in line for line in single if line.startswith("#S"))
+    assert json.loads((tmp_path / "slurm/jobs.json").read_text())["jobs"] == {}
+
+
+@pytest.mark.nightly
+@pytest.mark.distributed
+def test_processes_on_two_machines_meet(slurm: Slurm, tmp_path: Path) -> None:
+    needs = Resources(processes=1, nodes=2)
+    (outcome,) = slurm.run([Task("sums", work.ranks, (3.0,), needs)])
+    assert outcome == TaskOutcome("sums", (2, 3.0))
+    assert "#SBATCH --nodes=2" in (tmp_path / "bin/101.sh").read_text().splitlines()
+
+
+def test_without_sbatch_it_is_refused(slurm: Slurm, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(UserError, match="no sbatch here; start the command on a login node"):
+        list(slurm.run([Task("a", work.twice, (4,))]))
+
+
+def local(folder: Path) -> Slurm:
+    return Slurm(SiteOptions({"time": 30}, "local", folder), folder / "slurm")
+
+
+def command(folder: str) -> None:
+    """One that is killed while its job runs."""
+    sys.stderr = open(Path(folder) / "err", "w", buffering=1)  # noqa: SIM115
+    list(local(Path(folder)).run([waiting(folder)]))
+
+
+def waiting(folder: str, name: str = "go") -> Task[str]:
+    return Task("waits", work.begins_and_waits, (folder, f"{folder}/{name}"))
+
+
+def test_a_job_outlives_its_command_and_the_same_command_waits_for_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = fork(command, str(tmp_path))
+    try:
+        wait_until(lambda: list(tmp_path.glob("begun-*")))
+    finally:
+        first.kill()
+        first.join()
+    with pytest.raises(UserError, match="still does waits with other options: wait for it, or"):
+        list(local(tmp_path).run([waiting(str(tmp_path), "another")]))
+    outcomes = local(tmp_path).run([waiting(str(tmp_path)), Task("b", work.twice, (1,))])
+    found = {}
+    for outcome in outcomes:
+        found[outcome.name] = outcome
+        (tmp_path / "go").touch()  # the new one has ended: only the old one is waited for
+    assert found["waits"].value == str(tmp_path / "go") and found["b"].value == 2
+    assert len(list(tmp_path.glob("begun-*"))) == 1
+    assert "1 jobs of an earlier command go on" in capsys.readouterr().err
+
+
+def test_a_command_that_stops_says_where_its_jobs_go_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcomes = local(tmp_path).run([waiting(str(tmp_path)), Task("b", work.twice, (1,))])
+    assert next(outcomes).name == "b"
+    outcomes.close()  # type: ignore[attr-defined]
+    (tmp_path / "go").touch()
+    assert "1 jobs go on without this command" in capsys.readouterr().err
+    wait_until(lambda: list((tmp_path / "slurm").glob("*_result.pkl")))
