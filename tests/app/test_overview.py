@@ -1,13 +1,15 @@
 """The overview: its answer, the ranked table, who leads, and why."""
 
+import math
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from app import costs, ranking, store, tables
 from grace_geom.records import attack_text
-from grace_geom.records.printed import Figure
+from grace_geom.records.printed import Figure, Printed
 from tests.app.conftest import APGD, SETS, accuracy, sees, write_run
 
 
@@ -133,3 +135,15 @@ def test_a_column_is_as_wide_as_its_bold_numbers():
     assert tables._width("ID", [narrow]) == 64
     assert tables._width("ID", [narrow, wide, None]) > 5.8 * len("100.0 [94.0, 100.0]")
     assert tables._width("step, passes", [narrow]) > 6.6 * len("step, passes")
+
+
+def test_equal_numbers_keep_intervals_of_their_own():
+    column = [Figure(50.0, 40.0, 60.0), Figure(50.0, 45.0, 55.0), None, Figure(50.0, 40.0, 60.0)]
+    table = Printed(
+        ["run", "ID"], [[name, cell] for name, cell in zip("abcd", column, strict=True)]
+    )
+    values = [math.nan if cell is None else cell.value for cell in column]
+    frame = pd.DataFrame({"run": list("abcd"), "ID": values})
+    html = tables._styled(frame, table, {}).to_html()
+    cells = re.findall(r'col1" >([^<]*)</td>', html)
+    assert cells == ["50.0 \u00b110.0", "50.0 \u00b15.0", "nan", "50.0 \u00b110.0"]
