@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from app import compare, costs, store
+from app.kept import kept_of_runs
 from app.measured import OWN, alike
 from app.shell import Choice
 from app.store import Entry, settings
@@ -74,12 +75,15 @@ def catalogue(choice: Choice, matrices: bool = False) -> Catalogue:
 
 def _of_run(run: Entry, choice: Choice, found: list[store.Finding], matrices: bool) -> Numbers:
     """All numbers of one run but its accuracies."""
-    rows = store.lines(run, "metrics").rows
-    known = numbers.of_settings(settings(run)) | numbers.of_log(rows)
+    known = numbers.of_settings(settings(run)) | kept_of_runs(_logged, store.lines(run, "metrics"))
     known |= numbers.of_costs(costs.passes(run, choice.root), costs.seconds(run))
     for finding in found:
-        known |= numbers.of_finding(finding, matrices)
+        known |= kept_of_runs(numbers.of_finding, finding, matrices)
     return known
+
+
+def _logged(log: store.Lines) -> Numbers:
+    return numbers.of_log(log.rows)
 
 
 def _over(members: list[Numbers], known: Numbers) -> Numbers:

@@ -178,6 +178,12 @@ def delta(entry: Entry, baseline: Entry | None, column: str) -> float | None:
     return ours.value - theirs.value if ours and theirs else None
 
 
+@lru_cache(maxsize=4096)
+def asked(entry: Entry) -> Mapping[tuple[str, str], Accuracy]:
+    """What the summary of an entry is made of, by suite and data set."""
+    return questions(entry.accuracies)
+
+
 def incomparable(entry: Entry, other: Entry, suites: Sequence[str]) -> str:
     """Why the numbers of two runs may not be set against each other; empty where they may."""
     return _incomparable(entry, other, tuple(suites))
@@ -185,7 +191,7 @@ def incomparable(entry: Entry, other: Entry, suites: Sequence[str]) -> str:
 
 @lru_cache(maxsize=4096)
 def _incomparable(entry: Entry, other: Entry, suites: tuple[str, ...]) -> str:
-    ours, theirs = questions(entry.accuracies), questions(other.accuracies)
+    ours, theirs = asked(entry), asked(other)
     for suite in suites:
         mine = {key: a for key, a in ours.items() if key[0] == suite}
         others = {key: a for key, a in theirs.items() if key[0] == suite}
@@ -282,18 +288,18 @@ def written(key: str, value: Any) -> str:
 
 def how_measured(entries: Sequence[Entry], suites: Sequence[str]) -> str:
     """Estimator, n, attack, seeds and interval of what is drawn, as one sentence or two."""
-    asked = [a for e in entries for key, a in questions(e.accuracies).items() if key[0] in suites]
-    clean = sorted({a.n for a in asked if a.attack is None})
-    attacked = sorted({a.n for a in asked if a.attack is not None})
+    drawn = [a for e in entries for key, a in asked(e).items() if key[0] in suites]
+    clean = sorted({a.n for a in drawn if a.attack is None})
+    attacked = sorted({a.n for a in drawn if a.attack is not None})
     parts = (
         [f"Top-1 accuracy on {_range(clean)} images a data set"] if clean else ["Top-1 accuracy"]
     )
     if attacked:
-        attacks = {attack_text(a.attack) for a in asked if a.attack is not None}
+        attacks = {attack_text(a.attack) for a in drawn if a.attack is not None}
         parts.append(f"{'; '.join(sorted(attacks))} on {_range(attacked)} images")
     of_runs = [
         a for e in entries for run in e.members or (e,)
-        for key, a in questions(run.accuracies).items() if key[0] in suites
+        for key, a in asked(run).items() if key[0] in suites
     ]  # fmt: skip
     return " ".join([", ".join(parts) + ".", *convention_notes(of_runs), _bars(entries)])
 

@@ -5,6 +5,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from app import seeds, store
+from app.kept import kept_of_runs
 from app.store import Entry
 from grace_geom.records import RecordError, inside
 from grace_geom.records.costs import step_costs, step_seconds
@@ -37,6 +38,10 @@ def seconds(entry: Entry) -> float | None:
     each = [
         found
         for run in entry.members or (entry,)
-        if (found := step_seconds(store.lines(run, "metrics").rows)) is not None
+        if (found := kept_of_runs(_of_log, store.lines(run, "metrics"))) is not None
     ]
     return sum(each) / len(each) if each else None
+
+
+def _of_log(log: store.Lines) -> float | None:
+    return step_seconds(log.rows)

@@ -74,9 +74,11 @@ class _Log:
         self.odd: dict[str, int] = {}
         self.last: tuple[int, dict[str, Any]] | None = None
         self.partial = self.at > 0
+        self.whole: Lines | None = None  # what `lines` gave last, where nothing came since
 
     def follow(self, handle: int) -> None:
         """Read from where it ended last time."""
+        self.whole = None
         while data := os.pread(handle, BLOCK, self.at):
             self.at += len(data)
             self.mark = (self.mark + data)[-64:]
@@ -90,7 +92,11 @@ class _Log:
                 self.rest = self.rest[:LONGEST] + b"!"  # no JSON any more, however it ends
 
     def lines(self) -> Lines:
-        """What is known, with the last line even where it has no end yet."""
+        """What is known, with the last line even where it has no end yet; the same object until
+        there is more.
+        """
+        if self.whole is not None:
+            return self.whole
         rows = {place: row for kind in self.kinds.values() for place, row in kind.kept}
         if self.last is not None:
             rows[self.last[0]] = self.last[1]
@@ -100,7 +106,8 @@ class _Log:
             broken, total = broken + (row is None), total + (row is not None)
             rows |= {} if row is None else {self.total: row}
         ordered = tuple(rows[place] for place in sorted(rows))
-        return Lines(ordered, broken, total, dict(self.odd), self.skipped)
+        self.whole = Lines(ordered, broken, total, dict(self.odd), self.skipped)
+        return self.whole
 
     def _take(self, line: bytes) -> None:
         row = _row(line)

@@ -7,6 +7,7 @@ from pathlib import Path
 import streamlit as st
 
 from app import annotate, colouring, compare, finding, link, natural, seeds, shell, store
+from app.kept import kept
 from app.shell import Choice, notice, text
 from app.store import Entry, settings
 from grace_geom.plots.legend import short_names
@@ -54,7 +55,7 @@ def sidebar(root: Path) -> Choice | None:
     _write_link(runs, baseline, sets)
     base = next((e for e in compared if e.id == baseline), None)
     entries, compared = _drawn(entries, compared, base)
-    legend = shell.legend_of(entries, compared, names, ground, colors)
+    legend = kept(shell.legend_of, entries, compared, names, ground, colors)
     legend = replace(legend, said=found_names.said)
     return Choice(root, entries, compared, legend, base, known, frozenset(sets), tuple(remarks))
 

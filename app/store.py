@@ -304,7 +304,8 @@ def findings(
     read; without its arrays where only numbers are wanted.
     """
     files: set[Path] = {e.analyses[name] for e in chosen if name in e.analyses}
-    above = {folder for e in chosen for folder in e.path.parents if inside(folder, root)}
+    parents = {folder for e in chosen for folder in e.path.parents}
+    above = {folder for folder in parents if inside(folder, root)}
     files |= {folder / "analyses" / f"{name}.json" for folder in above}
     found: dict[str, Finding] = {}
     problems = []
@@ -316,19 +317,23 @@ def findings(
             problems.append(_relative(f"{path}: a link that leads out of the folder of runs", root))
             continue
         try:
-            if arrays:
-                result = _result(path, stamp(path), stamp(beside))
-            else:
-                result = _values(path, stamp(path))
+            shares = _read(path, stamp(path), stamp(beside) if arrays else None, tuple(chosen))
         except RecordError as error:
             problems.append(_relative(str(error), root))
             continue
-        for finding in _shares(result, path, chosen):
+        for finding in shares:
             found.setdefault(finding.run, finding)
     return [found[e.id] for e in chosen if e.id in found], problems
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=256)
+def _read(path: Path, now: Stamp, beside: Stamp | None, chosen: tuple[Entry, ...]) -> list[Finding]:
+    """The shares of the chosen runs in a file; with its arrays where ``beside`` is their stamp."""
+    result = _values(path, now) if beside is None else _result(path, now, beside)
+    return _shares(result, path, chosen)
+
+
+@lru_cache(maxsize=192)  # of 60 runs that are drawn, each with files of its own
 def _result(path: Path, _: Stamp, __: Stamp) -> Result:
     result = Result.load(path)
     if wrong := misfits(result):
@@ -345,9 +350,9 @@ def _shares(result: Result, path: Path, chosen: Sequence[Entry]) -> list[Finding
     """Which run each checkpoint of a result is: by its content, else by its place."""
     many = len(result.parts) > 1
     shares = []
+    own = [] if many else [e for e in chosen if path.is_relative_to(e.path)]
     for checkpoint in result.checkpoints:
         file = PurePath(str(checkpoint.get("path", "")))
-        own = [e for e in chosen if path.is_relative_to(e.path) and not many]
         matched = own or _runs_of(checkpoint, file.parent, path.parent.parent, chosen)
         shares += [Finding(e.id, result, checkpoint["label"]) for e in matched]
     return shares
@@ -366,10 +371,11 @@ def _runs_of(
     known = {e.id: e.evaluation.checkpoint if e.evaluation else "" for e in chosen}
     same = [e for e in chosen if content and known[e.id] == content]
     at = [e for e in same if _ends_with(place, e.path.parts[-1:])]
+    real = os.path.realpath(place) if place.is_absolute() else ""
     if same:
-        exact = [e for e in at if _is_at(place, e.path)]
+        exact = [e for e in at if _real(e) == real]
         return exact or at or same
-    exact = [e for e in chosen if _is_at(place, e.path)]
+    exact = [e for e in chosen if _real(e) == real]
     below = [
         e
         for e in chosen
@@ -380,8 +386,10 @@ def _runs_of(
     return exact or below
 
 
-def _is_at(place: PurePath, folder: Path) -> bool:
-    return place.is_absolute() and os.path.realpath(place) == os.path.realpath(folder)
+@lru_cache(maxsize=4096)
+def _real(entry: Entry) -> str:
+    """Where its folder is once links are followed."""
+    return os.path.realpath(entry.path)
 
 
 def _ends_with(place: PurePath, parts: tuple[str, ...]) -> bool:

@@ -2,6 +2,7 @@
 CSV, Markdown or LaTeX.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ from app.shell import Choice, inline, text
 from app.store import Entry
 from grace_geom.plots.variants import LONG
 from grace_geom.records import Estimate, attack_text, headline_attack
-from grace_geom.records.printed import Cell, Figure, Printed
+from grace_geom.records.printed import MISSING, Cell, Figure, Printed
 
 PAPER = ("OOD'", "Adv'")
 MOST_ROWS, ROW = 9, 30
@@ -280,23 +281,42 @@ def _value(cell: Cell, numeric: bool) -> object:
 
 def _styled(frame: pd.DataFrame, table: Printed, colors: Mapping[str, str]) -> Any:
     """The frame with what stands in each cell and how."""
-    look = pd.DataFrame("", index=frame.index, columns=frame.columns)
+    looks: list[list[str]] = [[""] * len(table.heads) for _ in table.rows]
     styler = frame.style
-    for j, head in enumerate(frame.columns):
-        for i, row in enumerate(table.rows):
-            cell = row[j]
+    for j, head in enumerate(table.heads):
+        column = [row[j] for row in table.rows]
+        for i, cell in enumerate(column):
             if isinstance(cell, Figure):
-                styler.format(_written(cell.short()), subset=pd.IndexSlice[[i], [head]])
-                look.iloc[i, j] = "font-weight: 700" if cell.best else ""
+                looks[i][j] = "font-weight: 700" if cell.best else ""
             elif head in (NUMBER, "run") and isinstance(cell, str):
                 color = colors.get(str(table.rows[i][table.heads.index("run")]))
                 weight = 500 if NUMBER in table.heads else 600
-                look.iloc[i, j] = f"color: {color}; font-weight: {weight}" if color else ""
+                looks[i][j] = f"color: {color}; font-weight: {weight}" if color else ""
+        for rows, shown in _wordings(column):
+            styler.format(_wording(shown), subset=pd.IndexSlice[rows, [head]])
+    look = pd.DataFrame(looks, index=frame.index, columns=frame.columns)
     return styler.apply(lambda _: look, axis=None)
 
 
-def _written(shown: str) -> Callable[[object], str]:
-    return lambda _: shown
+def _wordings(column: Sequence[Cell]) -> list[tuple[list[int], dict[float, str]]]:
+    """Rows with what is written for their numbers: all in one, since pandas takes long for each,
+    but for equal numbers with unlike intervals, which one wording cannot tell apart.
+    """
+    parts: list[tuple[list[int], dict[float, str]]] = []
+    for i, cell in enumerate(column):
+        if isinstance(cell, Figure):
+            value, short = float(cell.value), cell.short()
+            fits = (part for part in parts if part[1].get(value, short) == short)
+            if (part := next(fits, None)) is None:
+                part = [], {}
+                parts.append(part)
+            part[0].append(i)
+            part[1][value] = short
+    return parts
+
+
+def _wording(shown: Mapping[float, str]) -> Callable[[float], str]:
+    return lambda value: MISSING if math.isnan(value) else shown[value]
 
 
 def downloads(table: Printed, name: str, key: str) -> None:

@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from app import shell, show
+from app.kept import kept
 from app.measured import alike, command, how, unlike_ways, values_table
 from app.shell import Choice, text
 from app.store import Entry
@@ -35,7 +36,9 @@ def reasons(choice: Choice, shown: list[Entry]) -> Reasons:
     found = [
         (
             link,
-            correlation.numbers(link, shares(shown, link), alike(choice, link.analysis), members),
+            correlation.numbers(
+                link, shares(shown, link), alike(choice, link.analysis, arrays=False), members
+            ),
         )
         for link in correlation.LINKS
     ]
@@ -48,7 +51,7 @@ def unlike_geometry(choice: Choice, shown: list[Entry], found: Reasons) -> list[
     here = {run.id for e in shown for run in e.members or (e,)}
     said: dict[str, list[str]] = {}
     for analysis in dict.fromkeys([*(link.analysis for link, _ in found.known), "bound_terms"]):
-        used = [f for run, f in alike(choice, analysis).items() if run in here]
+        used = [f for run, f in alike(choice, analysis, arrays=False).items() if run in here]
         for note in unlike_ways(choice, used):
             said.setdefault(note, []).append(analysis)
     return [f"{', '.join(f'`{name}`' for name in names)}: {note}" for note, names in said.items()]
@@ -100,8 +103,8 @@ def geometry(
         ]  # fmt: skip
         show.panels(
             {
-                link.title: correlation.relation(
-                    link, shares(shown, link), x, choice.legend, numbers
+                link.title: kept(
+                    correlation.relation, link, shares(shown, link), x, choice.legend, numbers
                 )
                 for link, x in found.known
             },
@@ -133,7 +136,7 @@ BOUND = {
 
 def bound(choice: Choice, shown: list[Entry], numbers: Mapping[str, str]) -> None:
     """The three terms of the paper's bound, where they were measured."""
-    known = alike(choice, "bound_terms")
+    known = alike(choice, "bound_terms", arrays=False)
     here = {run.id: e.id for e in shown for run in e.members or (e,)}
     found = [f for run, f in known.items() if run in here]
     if numbers:
@@ -143,7 +146,7 @@ def bound(choice: Choice, shown: list[Entry], numbers: Mapping[str, str]) -> Non
     drawn = {
         title: fig
         for key, (title, _) in BOUND.items()
-        if (fig := panels.measures(found, legend, key, title)) is not None
+        if (fig := kept(panels.measures, found, legend, key, title)) is not None
     }
     if drawn:
         s = found[0].result.settings

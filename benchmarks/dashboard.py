@@ -1,10 +1,14 @@
-"""How long the dashboard takes: ``python benchmarks/dashboard.py [5 60 200]``
+"""What the dashboard costs: CPU seconds of its server, for so many finished runs.
 
-So many runs with records of the size that a study writes, ten of them with a drift of 12 x 12
-layers on 3 distributions, made on the spot from random numbers (they are drawn, not believed).
-Printed as CPU seconds of the server: listing the runs from nothing and again, the first page with
-the imports of a new process, and then, each the median of three, a change to every page and changes
-of controls. Targets: first page 1.5 s with 5 runs and 3 s with 200, a change of page 0.3 s.
+    OMP_NUM_THREADS=1 python benchmarks/dashboard.py [--runs 5,60,200] [--repeats 3]
+
+The runs are made on the spot: evaluations of the size that a study writes from random numbers (they
+are drawn, not believed), and on one run of each method every analysis, copied from four trainings
+of a toy. A process of its own opens the first page, then every page once, every page again, and
+turns controls; beside it, in every round, a Streamlit app with one styled table and one figure is
+opened: the floor. A busy machine slows both, so their ratio tells more than the seconds.
+
+Targets: the first page 1.5 s with 5 runs and 3 s with 200, every change of page 0.3 s.
 """
 
 import json
@@ -13,31 +17,20 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import yaml
-from streamlit.testing.v1 import AppTest
 
-from app import store
+from grace_geom.cli import parse
+from grace_geom.errors import UserError
 from grace_geom.records import Accuracy, EvalRecord, Measure, Part, Result, pack
+from grace_geom.terminal import door
 
-MAIN = Path(__file__).resolve().parents[1] / "app" / "main.py"
-PAGES = (
-    "curvature",
-    "landscape",
-    "drift",
-    "features",
-    "robustness",
-    "images",
-    "numbers",
-    "weights",
-    "training",
-    "run",
-    "overview",
-)
+ROOT = Path(__file__).resolve().parents[1]
+
 SETS = [("id", "shapes"), *(("ood", f"shift{i}") for i in range(4)), ("natural_adv", "hard"),
         *(("zeroshot", f"task{i}") for i in range(5)), ("adv", "shapes")]  # fmt: skip
 APGD = {
@@ -114,64 +107,119 @@ def make_drift(root: Path, folders: list[Path]) -> None:
     Result("representation_drift", checkpoints, settings, parts).save(root / "study/analyses")
 
 
-def median(
-    call: Callable[[], object], times: int = 3, before: Callable[[], object] = lambda: None
-) -> float:
-    """Seconds of CPU of one call."""
-    taken = []
-    for _ in range(times):
-        before()
-        began = time.process_time()
-        call()
-        taken.append(time.process_time() - began)
-    return statistics.median(taken)
+def make_analyses(root: Path, folders: Sequence[Path], lab: Path) -> None:
+    """Every other analysis of these runs, with the numbers of the runs of a lab in turn.
+
+    Args:
+        root: Folder of runs.
+        folders: Runs that are to have the analyses.
+        lab: What :func:`tests.app.lab.make_lab` made.
+    """
+    for file in sorted(lab.glob("*/analyses/*.json")):
+        result = Result.load(file)
+        if result.name == "representation_drift":
+            continue
+        parts, checkpoints = {}, []
+        for i, folder in enumerate(folders):
+            one = dict(result.checkpoints[i % len(result.checkpoints)])
+            parts[folder.name] = result.parts[one["label"]]
+            path = str(folder / "ckpt.pt")
+            checkpoints.append(one | {"label": folder.name, "path": path, "sha256": ""})
+        copy = replace(result, parts=parts, checkpoints=tuple(checkpoints))
+        copy.save(root / "study/analyses")
 
 
-def main() -> None:
-    """Make the runs, time, print; a process of its own for each number of runs."""
-    counts = [int(count) for count in sys.argv[1:]] or [5, 60, 200]
-    if len(counts) > 1:
-        for count in counts:
-            subprocess.run([sys.executable, "-m", "benchmarks.dashboard", str(count)], check=True)
-        return
+@dataclass(frozen=True)
+class VisitOptions:
+    """What to measure.
+
+    Attributes:
+        runs: How many runs, separated by commas.
+        repeats: Rounds; the median counts.
+    """
+
+    runs: str = field(default="5,60,200", metadata={"group": "benchmark"})
+    repeats: int = field(default=3, metadata={"group": "benchmark"})
+
+
+def counts(runs: str) -> list[int]:
+    """``5,60,200`` as numbers.
+
+    Raises:
+        UserError: If something else is given.
+    """
+    parts = runs.split(",")
+    if not all(part.strip().isdigit() and int(part) for part in parts):
+        raise UserError(f"--runs is {runs!r}: give numbers of runs from 1, such as --runs 5,200.")
+    return [int(part) for part in parts]
+
+
+def visit(compiled: Path, *words: str) -> dict[str, float]:
+    """CPU seconds by what was done, of one visit in a process of its own.
+
+    Args:
+        compiled: Where Python keeps what it compiles.
+        words: The folder of runs; none for the floor.
+
+    Raises:
+        UserError: If a page fails.
+    """
+    environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(compiled)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.dashboard_visit", *words],
+        cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise UserError(f"The dashboard failed: {done.stderr[-600:]}")
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+@door
+def main(argv: Sequence[str] | None = None) -> None:
+    """Make the runs, visit them in turn, print the table."""
+    options = parse(
+        VisitOptions, argv, description=__doc__ or "", prog="python benchmarks/dashboard.py"
+    )
+    numbers = counts(options.runs)
+    from tests.app.lab import make_lab  # trains: not where only runs are made
+
     with tempfile.TemporaryDirectory() as name:
-        root = Path(name)
-        folders = make_runs(root, counts[0])
-        make_drift(root, folders[:10])
-        print(f"\n{counts[0]} runs")
-        pages(root)
-        say(
-            "list the runs from nothing",
-            median(lambda: store.entries(root), before=store._entry.cache_clear),
-        )
-        os.utime(folders[0] / "metrics.jsonl")
-        say("list them again, one has changed", median(lambda: store.entries(root)))
+        folder, roots = Path(name), {}
+        lab = make_lab(folder / "lab")
+        for count in numbers:
+            root = roots[count] = folder / f"runs{count}"
+            runs = make_runs(root, count)
+            make_drift(root, runs[:10])
+            make_analyses(root, runs[:10], lab)
+        compiled = folder / "compiled"
+        visit(compiled, str(roots[numbers[0]]))  # an installed package has been compiled too
+        rounds = []
+        for i in range(options.repeats):
+            print(f"round {i + 1} of {options.repeats}", file=sys.stderr, flush=True)
+            visits = {count: visit(compiled, str(roots[count])) for count in numbers}
+            rounds.append({0: visit(compiled)} | visits)
+    table(rounds, numbers)
 
 
-def pages(root: Path) -> None:
-    """The first page, every page, and controls of the first one."""
-    sys.argv = ["main.py", "--runs", str(root)]
-    app = AppTest.from_file(str(MAIN), default_timeout=300)
-    began = time.process_time()
-    app.run()
-    say("first page", time.process_time() - began)
-    for page in PAGES:
-        app.switch_page(f"views/{page}.py").run()
-        say(f"change to {page}", median(lambda: app.run()))
-        assert not app.exception, app.exception
-
-    def change(key: str, values: list[list[str]]) -> None:
-        turns = iter(values)
-        say(f"change {key}", median(lambda: app.multiselect(key=key).set_value(next(turns)).run()))
-
-    change("sets", [["adv"], ["id"], []])
-    change("over", [[], ["seed"], []])
-    say("find runs", median(lambda: app.text_input(key="find").set_value("seed<2").run()))
-
-
-def say(what: str, seconds: float) -> None:
-    """One line."""
-    print(f"{what:<34} {seconds:6.2f} s of CPU", flush=True)
+def table(rounds: Sequence[Mapping[int, Mapping[str, float]]], numbers: Sequence[int]) -> None:
+    """Medians over rounds, in seconds and as ratios to the floor's first page of the same round."""
+    floor = [each[0]["first page"] for each in rounds]
+    again = statistics.median(each[0]["again"] for each in rounds)
+    print(
+        f"floor: first page {statistics.median(floor):.2f} s of CPU ({min(floor):.2f} to "
+        f"{max(floor):.2f} in {len(rounds)} rounds), again {again:.2f} s\n"
+    )
+    heads = [f"{n} runs, s | ratio to the floor" for n in numbers]
+    print(f"| | {' | '.join(heads)} |\n| --- |{' ---: |' * (2 * len(numbers))}")
+    for what in rounds[0][numbers[0]]:
+        cells = []
+        for n in numbers:
+            taken = [each[n][what] for each in rounds]
+            ratio = statistics.median(t / f for t, f in zip(taken, floor, strict=True))
+            cells.append(f"{statistics.median(taken):.2f} | {ratio:.2f}")
+        print(f"| {what} | {' | '.join(cells)} |")
 
 
 if __name__ == "__main__":

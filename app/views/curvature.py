@@ -6,6 +6,7 @@ import streamlit as st
 
 from app import answers, shell, show
 from app.details import details, heading
+from app.kept import kept
 from app.measured import attack_of, how, measured, values_table
 from app.shell import Choice, inline, text
 from grace_geom.plots import curvature, panels, spectra
@@ -81,7 +82,7 @@ def density(choice: Choice, found: list[Finding]) -> None:
     ]
     if axis == "log":
         left_out = 100 * spectra.near_zero(found)
-        drawn = spectra.log_density(found, choice.legend)
+        drawn = kept(spectra.log_density, found, choice.legend)
         if drawn:
             show.panels(
                 drawn, "density-log", "Spectral density of each run over the logarithm of λ",
@@ -92,7 +93,7 @@ def density(choice: Choice, found: list[Finding]) -> None:
             )  # fmt: skip
             return
     show.figure(
-        spectra.density(found, choice.legend),
+        kept(spectra.density, found, choice.legend),
         "density",
         "Spectral density of each run, linear eigenvalue axis, logarithmic density axis. "
         + answers.curvature(found, choice.names).replace("**", ""),
@@ -108,7 +109,7 @@ def numbers(choice: Choice, found: list[Finding]) -> None:
     st.header("Four numbers", anchor=False)
     drawn = {
         title: fig for key, title, _ in NUMBERS
-        if (fig := panels.measures(found, choice.legend, key, title)) is not None
+        if (fig := kept(panels.measures, found, choice.legend, key, title)) is not None
     }  # fmt: skip
     there = [key for key, title, _ in NUMBERS if title in drawn]
     estimators = "; ".join(
@@ -132,7 +133,7 @@ def numbers(choice: Choice, found: list[Finding]) -> None:
 def matrices(choice: Choice, found: list[Finding]) -> None:
     """Curvature matrix by matrix."""
     st.header("Curvature of each matrix", anchor=False)
-    drawn = curvature.by_block(found, choice.legend, "kappa")
+    drawn = kept(curvature.by_block, found, choice.legend, "kappa")
     if not drawn:
         st.info("No curvature by matrix on record.")
         return
@@ -183,7 +184,7 @@ def rises(choice: Choice, found: list[Finding]) -> None:
     keys = [f"{loss}/{name}" for name in found[0].names(str(loss))]
     steps, samples = (found[0].result.settings.get(key) for key in ("ascent_steps", "samples"))
     show.panels(
-        curvature.sharpness(found, choice.legend, str(loss)),
+        kept(curvature.sharpness, found, choice.legend, str(loss)),
         f"sharpness-{loss}",
         f"Rise of the {LOSSES[str(loss)].lower()} against the radius of the weight perturbation, "
         "one line a run",

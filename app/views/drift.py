@@ -6,6 +6,7 @@ import streamlit as st
 
 from app import answers, shell, show
 from app.details import details, heading
+from app.kept import kept
 from app.measured import attack_of, how, intervals, measured, values_table
 from app.shell import Choice, text
 from grace_geom.plots import layers, panels
@@ -91,7 +92,7 @@ def by_layer(choice: Choice, found: list[Finding], sets: list[str]) -> None:
         )  # fmt: skip
     name, estimator, _ = MEASURES[key]
     show.panels(
-        layers.by_layer(found, choice.legend, key, sets, name),
+        kept(layers.by_layer, found, choice.legend, key, sets, name),
         f"layers-{key}",
         f"{name} with the reference by layer, one line a run with its band",
         caption(found, estimator, key),
@@ -126,7 +127,7 @@ def heat_maps(choice: Choice, found: list[Finding], sets: list[str]) -> None:
     )
     streamed = found[0].result.settings.get("stream")  # sums give this matrix no intervals
     show.panels(
-        layers.layer_by_layer(found, choice.legend, distribution), "cka-layers",
+        kept(layers.layer_by_layer, found, choice.legend, distribution), "cka-layers",
         "Heat map of CKA, layers of the reference against layers of the run, colours from 0 to 1",
         caption(
             found,
@@ -143,7 +144,8 @@ def centroids(choice: Choice) -> None:
     found = measured(choice, "feature_stability")
     sets = layers.order([s for f in found for s in f.names("centroid_cosine") if choice.keeps(s)])
     points = layers.points(found, "centroid_cosine", sets)
-    fig = panels.rows(
+    fig = kept(
+        panels.rows,
         points,
         [layers.title(s) for s in sets],
         choice.legend,

@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from app import collapse, shell, show, store, wall
+from app.kept import kept
 from app.measured import attack_of, how, intervals, measured, values_table
 from app.shell import Choice, text
 from app.wall import Shot
@@ -70,7 +71,7 @@ def over_id(choice: Choice, found: list[Finding]) -> None:
         shown = found[:MOST_SCENES]
         if len(found) > MOST_SCENES:
             st.caption(f"The first {MOST_SCENES} runs: choose others in the sidebar.")
-        drawn = clouds.clouds(shown, choice.legend, ["id", *sets], solid=True)
+        drawn = kept(clouds.clouds, shown, choice.legend, ["id", *sets], solid=True)
         alt = "Scatter of three principal components of image features"
         show.panels(drawn, "cloud-3d", alt, _how(found, kind), table)
         return
@@ -133,7 +134,7 @@ def _cloud(
         for name in ("id", s)
     }
     pair = {name: colors[name] for name in ("id", s)}
-    return clouds.cloud(f, pair, choice.ground, ends, height=280, kind=kind, pictured=places)
+    return kept(clouds.cloud, f, pair, choice.ground, ends, height=280, kind=kind, pictured=places)
 
 
 def _panel(
@@ -238,7 +239,7 @@ def per_image(choice: Choice, found: list[Finding]) -> None:
     )
     s = found[0].result.settings
     show.panels(
-        features.per_image(found, choice.legend),
+        kept(features.per_image, found, choice.legend),
         "images",
         "Cumulative share of images below a number, one line a run with its band",
         how(
@@ -260,7 +261,7 @@ def dimensions(choice: Choice, found: list[Finding]) -> None:
     for key, title in (("lid", "LID (Levina-Bickel, k = 20)"), ("two_nn", "TwoNN")):
         points = layers.points(found, key, sets)
         heads = [layers.title(s) for s in sets]
-        if (fig := panels.rows(points, heads, choice.legend, {"title": title})) is not None:
+        if (fig := kept(panels.rows, points, heads, choice.legend, {"title": title})) is not None:
             drawn[title] = fig
     keys = [f"{key}/{s}" for key in ("lid", "two_nn") for s in sets]
     show.panels(
@@ -304,7 +305,7 @@ def by_layer(choice: Choice, found: list[Finding]) -> None:
     at = features.layers_of(found)
     keys = [f"features/{s}/{key}/{layer}" for s in sets for layer in at]
     show.panels(
-        features.by_layer(found, choice.legend, key, sets, MEASURES[key][0]),
+        kept(features.by_layer, found, choice.legend, key, sets, MEASURES[key][0]),
         f"features-{key}",
         f"{MEASURES[key][0]} by layer, one line a run with its band",
         how(
@@ -325,7 +326,7 @@ def by_layer(choice: Choice, found: list[Finding]) -> None:
         for i, v in enumerate(a, start=1)
     ])  # fmt: skip
     show.panels(
-        features.decay(found, choice.legend, sets, layer),
+        kept(features.decay, found, choice.legend, sets, layer),
         "decay",
         "Eigenvalues of the feature covariance, largest first, one line a run",
         how(

@@ -5,6 +5,7 @@ import streamlit as st
 
 from app import answers, shell, show
 from app.details import details, heading
+from app.kept import kept
 from app.measured import attack_of, how, measured
 from app.shell import Choice, text
 from grace_geom.plots import landscape
@@ -52,7 +53,7 @@ def main() -> None:
 def straight(choice: Choice, found: list[Finding]) -> None:
     """1-D slices, overlaid."""
     st.header("Straight cuts through the loss", anchor=False)
-    drawn = landscape.slices(found, choice.legend)
+    drawn = kept(landscape.slices, found, choice.legend)
     rows = [
         {"run": f.run, "slice": kind, "distance": float(t), "loss": float(v)}
         for f in found
@@ -97,7 +98,7 @@ def line(choice: Choice, found: list[Finding]) -> None:
         for t, v in zip(f.array("line/t"), y, strict=True)
     ]  # fmt: skip
     show.panels(
-        landscape.line(found, choice.legend, wanted),
+        kept(landscape.line, found, choice.legend, wanted),
         "line",
         "Accuracy on the line from the pretrained weights through the checkpoint, one line a run",
         how(
@@ -137,7 +138,7 @@ def plane(choice: Choice, found: list[Finding]) -> None:
     if solid and len(there) > MOST_SCENES:
         st.caption(f"The first {MOST_SCENES} runs: choose others in the sidebar.")
         shown = there[:MOST_SCENES]
-    drawn = (landscape.surfaces if solid else landscape.contours)(shown, choice.legend, key)
+    drawn = kept(landscape.surfaces if solid else landscape.contours, shown, choice.legend, key)
     slices = landscape.fields(shown, choice.legend, key)
     rows = [
         {"run": run, "first": float(x), "second": float(y), "loss": float(z)}

@@ -7,6 +7,7 @@ import streamlit as st
 
 from app import compare, relations, shell, show, tables
 from app.catalogue import Catalogue, catalogue, without_attack
+from app.kept import kept
 from app.measured import command
 from app.relations import LINES, PRESETS, Preset
 from app.shell import Choice, inline, text
@@ -162,7 +163,7 @@ def relation(
         for run, (a, b) in points.items()
     ]  # fmt: skip
     show.figure(
-        plots.scatter(points, choice.legend, x, y, drawn), "numbers",
+        kept(plots.scatter, points, choice.legend, x, y, drawn), "numbers",
         f"Scatter of {picked[1].title} against {picked[0].title}, a point a run. {_plain(said)}",
         relations.caption(points, picked, fitted, through), pd.DataFrame(rows),
         "No chosen run has both numbers on these axes.",
@@ -196,9 +197,9 @@ def side_by_side(choice: Choice, known: Catalogue) -> None:
     for key in ("cost/passes", "cost/step", "ID", "OOD", "Adv", "ZS", "HM"):
         if scored and scored <= known.values.get(key, {}).keys():
             usual.append(key)
-    kept = [key for key in st.session_state.get("numbers_axes", []) if key in offered]
-    if "numbers_axes" in st.session_state and kept != st.session_state["numbers_axes"]:
-        st.session_state["numbers_axes"] = kept
+    stay = [key for key in st.session_state.get("numbers_axes", []) if key in offered]
+    if "numbers_axes" in st.session_state and stay != st.session_state["numbers_axes"]:
+        st.session_state["numbers_axes"] = stay
     axes = st.multiselect(
         "Axes", offered, default=usual, key="numbers_axes", bind="query-params",
         format_func=lambda key: _title(known, key), filter_mode="contains",
@@ -211,7 +212,7 @@ def side_by_side(choice: Choice, known: Catalogue) -> None:
         {"run": run} | {c.title: c.values.get(run) for c in columns} for run in whole
     ]
     show.figure(
-        plots.parallel(columns, whole, choice.legend), "parallel",
+        kept(plots.parallel, columns, whole, choice.legend), "parallel",
         f"Parallel coordinates of {', '.join(c.title for c in columns)}, a line a run",
         "A line a run in its colour. Drag along an axis to keep the runs of that range; drag a "
         "title to move its axis. Accuracies in %, means over seeds where there are some."

@@ -4,12 +4,12 @@ import pandas as pd
 import streamlit as st
 
 from app import compare, ranking, shell, show, tables, why
+from app.kept import kept
 from app.ranking import Ranking
 from app.shell import Choice, text
 from app.store import Entry
 from grace_geom.plots import accuracies
 from grace_geom.plots.tradeoff import pareto, tradeoff
-from grace_geom.records import questions
 from grace_geom.records import shown as usual
 
 TITLES = {
@@ -185,8 +185,15 @@ def scatters(choice: Choice, ranked: Ranking) -> None:
         front = ", ".join(choice.names[run] for run in pareto(known))
         size = (330, HEIGHT - 70)
         show.figure(
-            tradeoff(
-                {e.id: e.estimates for e in shown}, choice.legend, "ID", column, axes, size, numbers
+            kept(
+                tradeoff,
+                {e.id: e.estimates for e in shown},
+                choice.legend,
+                "ID",
+                column,
+                axes,
+                size,
+                numbers,
             ),
             f"id-{column.lower()}",
             f"Scatter of {column} against ID accuracy, a point a run. No other run is better "
@@ -202,7 +209,7 @@ def scatters(choice: Choice, ranked: Ranking) -> None:
 def per_set(choice: Choice, shown: list[Entry]) -> None:
     """Dot plot of the chosen distributions."""
     st.header("Data set by data set", anchor=False)
-    asked = {e.id: questions(e.accuracies) for e in shown}
+    asked = {e.id: compare.asked(e) for e in shown}
     means = {e.id: len(e.members) for e in shown if e.members}
     keys = [
         key
@@ -228,7 +235,7 @@ def per_set(choice: Choice, shown: list[Entry]) -> None:
     ]
     show.legend([e.id for e in shown], choice.legend)
     show.figure(
-        accuracies.dots(asked, choice.legend, keys, means), "data-sets",
+        kept(accuracies.dots, asked, choice.legend, keys, means), "data-sets",
         "Dot plot of accuracy on every data set with 95 % intervals, one colour and marker a run",
         compare.how_measured(shown, tuple({suite for suite, _ in keys})), pd.DataFrame(rows),
         "None of the chosen distributions was evaluated.",

@@ -5,6 +5,7 @@ import streamlit as st
 
 from app import answers, link, shell, show
 from app.details import details, heading
+from app.kept import kept
 from app.measured import command, how, measured, values_table
 from app.shell import Choice
 from grace_geom.plots import panels, robustness
@@ -60,7 +61,7 @@ def curves(choice: Choice, found: list[Finding]) -> None:
     """Accuracy against the radius, and margins."""
     st.header("Accuracy against the radius", anchor=False)
     s = found[0].result.settings
-    drawn = robustness.curves(found, choice.legend)
+    drawn = kept(robustness.curves, found, choice.legend)
     keys = [
         "clean",
         *(f"{a}/{name}" for a in robustness.attacks(found) for name in found[0].names(a)),
@@ -81,7 +82,7 @@ def curves(choice: Choice, found: list[Finding]) -> None:
     rows = [{"run": f.run, "image": i, "margin": float(v)} for f in found
             if (a := f.array("margin")) is not None for i, v in enumerate(a)]  # fmt: skip
     show.figure(
-        robustness.margins(found, choice.legend),
+        kept(robustness.margins, found, choice.legend),
         "margins",
         "Cumulative share of images below a clean logit margin, one line a run",
         how(
@@ -130,7 +131,7 @@ def classes(choice: Choice, found: list[Finding]) -> None:
             for run, known in drops.items() for name, p in known.items()]  # fmt: skip
     axis = {"title": "Images of the class lost (%)", "rangemode": "tozero"}
     show.figure(
-        panels.rows(drops, heads[:MOST_CLASSES], choice.legend, axis),
+        kept(panels.rows, drops, heads[:MOST_CLASSES], choice.legend, axis),
         "classes",
         "Dot plot of the share of each class lost under attack, one marker a run",
         how(
@@ -153,7 +154,7 @@ def transfer(choice: Choice, found: list[Finding]) -> None:
     st.header("Transfer: who is fooled by whose images", anchor=False)
     keys = [f"transfer/{name}" for name in found[0].names("transfer")]
     show.figure(
-        robustness.transfer(found, choice.legend),
+        kept(robustness.transfer, found, choice.legend),
         "transfer",
         "Heat map of the accuracy of every run on the attacked images of every run",
         how(found, "Accuracy in percent; images found by PGD at the run of the row;"),

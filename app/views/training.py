@@ -1,12 +1,12 @@
 """Is it going well?"""
 
 import time
-from collections.abc import Mapping
 
 import pandas as pd
 import streamlit as st
 
-from app import shell, show, store, verdict
+from app import logged, shell, show, store, verdict
+from app.kept import kept
 from app.progress import RunProgress, duration, progress
 from app.shell import Choice, text
 from grace_geom.plots import training
@@ -48,17 +48,17 @@ def page(choice: Choice, live: bool) -> None:
     names = {run: text(choice.names[run]) for run in found}
     where = {run: state.state for run, (state, _) in found.items()}
     shell.answer(verdict.sentence(names, where, trends, checks, attacked))
-    records = {run: found[run][1].rows for run in drawn(choice, found) if found[run][1].rows}
+    logs = {run: found[run][1] for run in drawn(choice, found) if found[run][1].rows}
     view = controls()
-    show.legend(list(records), choice.legend)
+    show.legend(list(logs), choice.legend)
     with st.container(horizontal=True, gap="medium"):
-        for heading, keys in training.groups(records).items():
+        for heading, keys in kept(logged.groups, logs).items():
             with st.container(width=WIDTH, gap="small"):
                 st.header(heading, anchor=False)
-                panel(choice, records, heading, keys, view)
+                panel(choice, logs, heading, keys, view)
     status(choice, found, trends, checks)
     stalled(choice, found)
-    remarks(choice, found, records)
+    remarks(choice, found, logs)
 
 
 def verdicts(found: Found) -> tuple[dict[str, verdict.Trend], dict[str, verdict.HeldOut], bool]:
@@ -116,15 +116,10 @@ def drawn(choice: Choice, found: Found) -> list[str]:
 
 
 def panel(
-    choice: Choice, records: Mapping[str, training.Rows], heading: str, keys: list[str],
-    view: training.View,
+    choice: Choice, logs: logged.Logs, heading: str, keys: list[str], view: training.View,
 ) -> None:  # fmt: skip
     """The logged numbers of one heading below each other."""
-    rows = [
-        {"run": run, view.along: at, "name": key, "value": value}
-        for key in keys for run, some in records.items()
-        for at, value in zip(*training.series(some, key, along=view.along), strict=True)
-    ]  # fmt: skip
+    table = kept(logged.table, logs, keys, view.along)
     along = training.ALONG[view.along].lower()
     smoothed = (
         f"Lines: moving average, weight {view.smoothing:g}; faint: as logged."
@@ -136,11 +131,11 @@ def panel(
         for key in keys if key in training.MEANINGS
     ]  # fmt: skip
     show.figure(
-        training.stack(records, choice.legend, keys, view),
+        kept(logged.stack, logs, choice.legend, keys, view),
         f"training-{heading.split()[0].lower()}",
         f"{heading} against {along}, one line a run: {', '.join(map(training.title, keys))}",
-        "  \n".join([f"{smoothed} {len(rows)} records.", *meanings]),
-        pd.DataFrame(rows),
+        "  \n".join([f"{smoothed} {len(table)} records.", *meanings]),
+        table,
         f"No run has logged both {heading.lower()} and {along}.",
     )
 
@@ -217,9 +212,9 @@ def stalled(choice: Choice, found: Found) -> None:
         st.caption(f"And {len(runs) - MOST_STALLED} more: see the table.")
 
 
-def remarks(choice: Choice, found: Found, records: Mapping[str, training.Rows]) -> None:
+def remarks(choice: Choice, found: Found, logs: logged.Logs) -> None:
     """What of the logs the figures do not show, and that the page looks again."""
-    said = [line for run in records if (line := left_out(text(choice.names[run]), found[run][1]))]
+    said = [line for run in logs if (line := left_out(text(choice.names[run]), found[run][1]))]
     if any(state.state == "running" for state, _ in found.values()):
         said.insert(
             0, f"A run is being written: this page looks again every {REFRESH:.0f} seconds."

@@ -6,6 +6,7 @@ import streamlit as st
 
 from app import answers, shell, show, store
 from app.details import details, heading
+from app.kept import kept
 from app.measured import measured, values_table
 from app.shell import Choice, inline, text
 from grace_geom.plots import curriculum as ranks
@@ -54,7 +55,7 @@ def drift(choice: Choice, found: list[Finding]) -> None:
     st.header("Drift from the pretrained weights", anchor=False)
     names = [f"relative/{name}" for name in found[0].names("relative")]
     show.figure(
-        drifts.by_matrix(found, choice.legend),
+        kept(drifts.by_matrix, found, choice.legend),
         "drift",
         "Relative drift of each weight matrix from stem to head, one line a run",
         "‖W − W₀‖_F / ‖W₀‖_F of every weight matrix, exact, without images; a matrix that a run "
@@ -64,7 +65,7 @@ def drift(choice: Choice, found: list[Finding]) -> None:
     panels = {
         title: fig for key, title in (("drift", "All weights: ‖θ − θ₀‖ / ‖θ₀‖"),
                                       ("mean_effective_rank", "Mean effective rank of W − W₀"))
-        if (fig := measures(found, choice.legend, key, title)) is not None
+        if (fig := kept(measures, found, choice.legend, key, title)) is not None
     }  # fmt: skip
     show.panels(
         panels,
@@ -92,7 +93,7 @@ def singular_values(choice: Choice, found: list[Finding]) -> None:
             label_visibility="collapsed",
             help="In the network's order; at first the one that moved most in any run.",
         )  # fmt: skip
-    fig, rows = drifts.singular(found, choice.legend, name)
+    fig, rows = kept(drifts.singular, found, choice.legend, name)
     show.figure(
         fig,
         "singular-values",
@@ -119,8 +120,8 @@ def curriculum(choice: Choice) -> None:
     for run, (steps, matrices, grids) in drawn.items():
         ends = {key: e for key, e in spans.items() if e is not None}
         panels = {
-            heading: ranks.refreshes(
-                grids[key], steps, matrices, ends[key], key, choice.ground, log
+            heading: kept(
+                ranks.refreshes, grids[key], steps, matrices, ends[key], key, choice.ground, log
             )
             for key, heading, log in MAPS
             if key in ends

@@ -1,11 +1,12 @@
 """Accuracies data set by data set."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import plotly.graph_objects as go
 
 from grace_geom.plots.legend import Legend
-from grace_geom.plots.style import dress, plain_html
+from grace_geom.plots.style import dress, plain_html, row_bands
 from grace_geom.plots.tradeoff import span
 from grace_geom.records import Accuracy, class_counts, is_mean_per_class, shown
 
@@ -49,46 +50,43 @@ def dots(
     """
     if not keys:
         return None
-    figure = go.Figure()
+    traces: list[dict[str, Any]] = []
     step = 0.72 / max(len(asked), 4)
     for i, (run, known) in enumerate(asked.items()):
         style, many = legend.looks[run], (seeds or {}).get(run, 1)
         rows = [(j, known[key]) for j, key in enumerate(keys) if key in known]
         means = [shown(a) for _, a in rows]
         offset = (i - (len(asked) - 1) / 2) * step
-        figure.add_scatter(
-            x=[100 * e.value for e in means],
-            y=[j + offset for j, _ in rows],
-            mode="markers",
-            name=plain_html(legend.names[run]),
-            marker={"color": style.color, "symbol": style.marker, "size": 8},
-            error_x={
-                "type": "data",
-                "symmetric": False,
+        traces.append({
+            "type": "scatter", "mode": "markers", "name": plain_html(legend.names[run]),
+            "x": [100 * e.value for e in means],
+            "y": [j + offset for j, _ in rows],
+            "marker": {"color": style.color, "symbol": style.marker, "size": 8},
+            "error_x": {
+                "type": "data", "symmetric": False,
                 "array": [100 * (e.high - e.value) for e in means],
                 "arrayminus": [100 * (e.value - e.low) for e in means],
-                "color": style.color,
-                "thickness": 1.2,
-                "width": 0,
+                "color": style.color, "thickness": 1.2, "width": 0,
             },
-            customdata=[[plain_html(a.data), counted(a, many)] for _, a in rows],
-            hovertemplate="%{customdata[0]}: %{x:.1f} % (%{customdata[1]})",
-        )
-    for j in range(0, len(keys), 2):
-        figure.add_hrect(
-            y0=j - 0.5, y1=j + 0.5, fillcolor=legend.ground.band, line_width=0, layer="below"
-        )
-    for j in range(1, len(keys)):
-        if keys[j][0] != keys[j - 1][0]:
-            figure.add_hline(y=j - 0.5, line={"color": legend.ground.muted, "width": 1})
+            "customdata": [[plain_html(a.data), counted(a, many)] for _, a in rows],
+            "hovertemplate": "%{customdata[0]}: %{x:.1f} % (%{customdata[1]})",
+        })  # fmt: skip
+    border = {"type": "line", "xref": "x domain", "x0": 0, "x1": 1, "yref": "y"}
+    border["line"] = {"color": legend.ground.muted, "width": 1}
+    borders = [
+        border | {"y0": j - 0.5, "y1": j - 0.5}
+        for j in range(1, len(keys))
+        if keys[j][0] != keys[j - 1][0]
+    ]
     per_row = max(30, 9 * len(asked))
     drawn = [known[key] for known in asked.values() for key in keys if key in known]
     by_class = " or mean per-class" if any(a.metric for a in drawn) else ""
     return dress(
-        figure,
+        go.Figure(traces),
         legend.ground,
         80 + per_row * len(keys),
         showlegend=False,
+        shapes=row_bands(len(keys), legend.ground) + borders,
         xaxis={"title": f"Top-1{by_class} accuracy (%)", "range": span([shown(a) for a in drawn])},
         yaxis={
             "range": [len(keys) - 0.5, -0.5],

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.palette import Ground
-from grace_geom.plots.style import dress, plain_html, see_through
+from grace_geom.plots.style import dress, plain_html, row_bands, see_through
 from grace_geom.plots.variants import too_long
 from grace_geom.records import Finding
 
@@ -341,10 +341,6 @@ def rows(
             hovertemplate=f"{plain_html(legend.names[run])}: %{{x:.4g}} [%{{customdata[0]:.4g}}, "
             f"%{{customdata[1]:.4g}}]<extra></extra>",
         )
-    for j in range(0, len(heads), 2):
-        figure.add_hrect(
-            y0=j - 0.5, y1=j + 0.5, fillcolor=legend.ground.band, line_width=0, layer="below"
-        )
     y = {
         "range": [len(heads) - 0.5, -0.5],
         "tickvals": list(range(len(heads))),
@@ -352,9 +348,8 @@ def rows(
         "ticks": "",
         "ticktext": [plain_html(head) for head in heads],
     }
-    return dress(
-        figure, legend.ground, 70 + max(30, 9 * len(points)) * len(heads), xaxis=dict(x), yaxis=y
-    )
+    height, bands = 70 + max(30, 9 * len(points)) * len(heads), row_bands(len(heads), legend.ground)
+    return dress(figure, legend.ground, height, shapes=bands, xaxis=dict(x), yaxis=y)
 
 
 def measures(found: Sequence[Finding], legend: Legend, key: str, title: str) -> go.Figure | None:

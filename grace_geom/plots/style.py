@@ -4,6 +4,7 @@ is.
 
 import html
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import plotly.graph_objects as go
@@ -46,7 +47,14 @@ def on_screen(ground: Ground) -> dict[str, Any]:
 
 
 def dress(figure: go.Figure, ground: Ground, height: int, **layout: Any) -> go.Figure:
-    """Fonts, grid, transparent ground, room for axis titles; legend above the plot."""
+    """Fonts, grid, transparent ground, room for axis titles; legend above the plot.
+
+    Args:
+        figure: Changed in place; what its layout already holds stays unless it is named here.
+        ground: Light or dark.
+        height: In pixels.
+        layout: More of the layout, which overrules.
+    """
     axis = {
         "gridcolor": ground.grid,
         "zeroline": False,
@@ -56,17 +64,17 @@ def dress(figure: go.Figure, ground: Ground, height: int, **layout: Any) -> go.F
         "automargin": True,
         "title": {"font": {"size": 13, "color": ground.text}},
     }
-    figure.update_xaxes(**axis)
-    figure.update_yaxes(**axis)
-    figure.update_layout(
-        template="none",
-        height=height,
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        font={"size": 12, "color": ground.text, "family": "Source Sans, sans-serif"},
-        margin={"l": 10, "r": 12, "t": 12, "b": 10},
+    there = figure.layout.to_plotly_json()
+    axes = {"xaxis", "yaxis"} | {key for key in there if re.fullmatch(r"[xy]axis\d+", key)}
+    common = dict.fromkeys(axes, axis) | {
+        "template": {},  # plotly's own is none of ours
+        "height": height,
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"size": 12, "color": ground.text, "family": "Source Sans, sans-serif"},
+        "margin": {"l": 10, "r": 12, "t": 12, "b": 10},
         **on_screen(ground),
-        legend={
+        "legend": {
             "orientation": "h",
             "yanchor": "bottom",
             "y": 1.01,
@@ -74,6 +82,25 @@ def dress(figure: go.Figure, ground: Ground, height: int, **layout: Any) -> go.F
             "x": 0,
             "title": {"text": ""},
         },
-    )
-    figure.update_layout(**layout)
+    }
+    # Set at once: plotly looks at the whole layout again after each change of a part.
+    figure.layout = _merged(_merged({**there, "template": {}}, common), layout)
     return figure
+
+
+def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings within settings, those of ``over`` where both have one."""
+    found = dict(under)
+    for key, value in over.items():
+        both = isinstance(value, Mapping) and isinstance(found.get(key), Mapping)
+        found[key] = _merged(found[key], value) if both else value
+    return found
+
+
+def row_bands(rows: int, ground: Ground) -> list[dict[str, Any]]:
+    """Every other row of a dot plot on a faint band, the first one too: shapes of a layout, behind
+    what is drawn at heights ``0 ... rows - 1``.
+    """
+    band = {"type": "rect", "xref": "x domain", "x0": 0, "x1": 1, "yref": "y", "layer": "below"}
+    band |= {"fillcolor": ground.band, "line": {"width": 0}}
+    return [band | {"y0": j - 0.5, "y1": j + 0.5} for j in range(0, rows, 2)]

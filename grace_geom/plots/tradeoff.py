@@ -152,26 +152,26 @@ def _add_panel(
     shown = list(points) if numbers else shown
     names = {run: numbers.get(run, legend.names[run]) for run in shown}
     places = place_labels(points, names, spans, size, front)
+    traces = []
     for run, (a, b) in points.items():
         style, text = legend.looks[run], plain_html(legend.names[run])
-        figure.add_scatter(
-            x=[100 * a.value],
-            y=[100 * b.value],
-            name=named(legend.names[run], numbers.get(run, "")),
-            mode="markers+text" if run in places else "markers",
+        traces.append({
+            "type": "scatter", "name": named(legend.names[run], numbers.get(run, "")),
+            "showlegend": False, "cliponaxis": False,
+            "x": [100 * a.value], "y": [100 * b.value],
+            "mode": "markers+text" if run in places else "markers",
             **label_at(places.get(run, "top center"), plain_html(names.get(run, ""))),
-            textfont={"color": legend.ground.text, "size": 13},
-            marker={"color": style.color, "symbol": style.marker, "size": 11},
-            error_x=_bars(a, style.color),
-            error_y=_bars(b, style.color),
-            showlegend=False,
-            cliponaxis=False,
-            customdata=[[100 * a.low, 100 * a.high, 100 * b.low, 100 * b.high]],
-            hovertemplate=f"<b>{text}</b><br>{columns[0]} %{{x:.1f}} [%{{customdata[0]:.1f}}, "
+            "textfont": {"color": legend.ground.text, "size": 13},
+            "marker": {"color": style.color, "symbol": style.marker, "size": 11},
+            "error_x": _bars(a, style.color),
+            "error_y": _bars(b, style.color),
+            "customdata": [[100 * a.low, 100 * a.high, 100 * b.low, 100 * b.high]],
+            "hovertemplate": f"<b>{text}</b><br>{columns[0]} %{{x:.1f}} [%{{customdata[0]:.1f}}, "
             f"%{{customdata[1]:.1f}}]<br>{columns[1]} %{{y:.1f}} [%{{customdata[2]:.1f}}, "
             f"%{{customdata[3]:.1f}}]<extra></extra>",
-            **at,
-        )
+        })  # fmt: skip
+    where = {f"{key}s": [place] * len(traces) for key, place in at.items()}
+    figure.add_traces(traces, **where)  # at once: plotly looks at all of them after each
     _add_front(figure, [points[run] for run in front], spans, legend.ground, at)
     figure.update_xaxes(title_text=titles[0], range=spans[0], **at)
     figure.update_yaxes(title_text=titles[1], range=spans[1], **at)

@@ -5,6 +5,7 @@ import binascii
 import json
 import zlib
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -90,7 +91,7 @@ class Accuracy:
         """Whether the adversarial images were made for another checkpoint."""
         return bool(self.attack and self.attack.get("source"))
 
-    @property
+    @cached_property
     def question(self) -> tuple[str, str, str]:
         """What was asked, whatever the images: suite, data set, attack settings. A record has one
         answer to each on every :attr:`sample` of images.

@@ -156,8 +156,9 @@ def gap_spread(ours: tuple[Group, ...], theirs: tuple[Group, ...], column: str) 
         other_centre, its = _influence(other, column, (0.0, 1.0), 1.0)
         centres.append(mine - other_centre)
         influences.append({key: _padded([my[key], -its[key]]).sum(axis=0) for key in my})
-        a, b = (float(column_of(_shares(group), column)[0]) for group in (one, other))
-        values.append(a - b)
+        if len(ours) > 1:  # one seed has no spread
+            a, b = (float(column_of(_shares(group), column)[0]) for group in (one, other))
+            values.append(a - b)
     return _spread(values, centres, influences)
 
 
@@ -166,8 +167,10 @@ def _spread(
     centres: Sequence[float],
     influences: Sequence[Mapping[tuple[str, int], np.ndarray]],
 ) -> Spread:
-    """From each seed's number, and what each image adds to its error, by data set."""
-    S = len(values)
+    """From each seed's number, and what each image adds to its error, by data set; of one seed the
+    number does not count.
+    """
+    S = len(centres)
     images = own = 0.0
     for key in influences[0]:
         rows = _padded([some[key] for some in influences])
@@ -183,9 +186,12 @@ def _spread(
 def _padded(rows: Sequence[np.ndarray]) -> np.ndarray:
     """Rows of one set: images first, then the imaginary ones of as many classes as each knows."""
     longest = max(map(len, rows))
+    if all(len(row) == longest for row in rows):
+        return np.stack(rows)  # most often; padding takes ten times as long
     return np.stack([np.pad(row, (0, longest - len(row))) for row in rows])
 
 
+@functools.lru_cache(maxsize=8)  # one run is compared with many in turn, and these are large
 def _influence(
     group: Group, column: str, imagined: tuple[float, float], weight: float
 ) -> tuple[float, dict[tuple[str, int], np.ndarray]]:

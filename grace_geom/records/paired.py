@@ -17,7 +17,7 @@ from grace_geom.records.classes import is_mean_per_class, shown
 from grace_geom.records.crossed import Spread, gap_interval, gap_spread, p_value
 from grace_geom.records.estimate import Estimate
 from grace_geom.records.schema import RecordError
-from grace_geom.records.summary import counted, summarise
+from grace_geom.records.summary import counted, point_estimates, summarise
 
 
 @dataclass(frozen=True)
@@ -114,11 +114,14 @@ def seeds_difference(
     """
     if len(a) != len(b) or not a:
         raise ValueError(f"A paired difference needs pairs; got {len(a)} and {len(b)} runs.")
-    ours, theirs = ([summarise(run, (column,))[column] for run in runs] for runs in (a, b))
-    pairs = [(x, y) for x, y in zip(ours, theirs, strict=True) if x is not None and y is not None]
-    if len(pairs) < len(a):
+    ours, theirs = ([point_estimates(run)[column] for run in runs] for runs in (a, b))
+    gaps = [
+        x.value - y.value
+        for x, y in zip(ours, theirs, strict=True)
+        if x is not None and y is not None
+    ]
+    if len(gaps) < len(a):
         return None
-    gaps = [x.value - y.value for x, y in pairs]
     value = sum(gaps) / len(gaps)
     sets = [(counted(x, column), counted(y, column)) for x, y in zip(a, b, strict=True)]
     reason = next(filter(None, (_unlike(x, y) for x, y in sets)), "")
@@ -127,11 +130,11 @@ def seeds_difference(
         why = f"{column} without a test: {reason or unpaired}"
         return Difference(value, math.nan, math.nan, math.nan, why)
     if unpaired:
-        return _tested(value, _from_totals(gaps, pairs), f"{len(a)} seeds and image totals")
+        return _by_totals(value, gaps, a, b, column)
     groups = [[tuple(map(Answers.of_accuracy, side.values())) for side in pair] for pair in sets]
     one, other = (tuple(pair[i] for pair in groups) for i in (0, 1))
     if not same_images(one):
-        return _tested(value, _from_totals(gaps, pairs), f"{len(a)} seeds and image totals")
+        return _by_totals(value, gaps, a, b, column)
     if len(a) > 1:
         return _tested(value, gap_spread(one, other, column), f"{len(a)} seeds and their images")
     return _over_images(value, one[0], other[0], column)
@@ -151,6 +154,19 @@ def set_difference(a: Accuracy, b: Accuracy) -> Difference | None:
 
 def _tested(value: float, found: Spread, by: str) -> Difference:
     return Difference(value, *gap_interval(value, found), p_value(found), f"paired over {by}")
+
+
+def _by_totals(
+    value: float,
+    gaps: Sequence[float],
+    a: Sequence[Sequence[Accuracy]],
+    b: Sequence[Sequence[Accuracy]],
+    column: str,
+) -> Difference:
+    """The interval and the test where nothing tells of single images."""
+    ours, theirs = ([summarise(run, (column,))[column] for run in runs] for runs in (a, b))
+    pairs = [(x, y) for x, y in zip(ours, theirs, strict=True) if x is not None and y is not None]
+    return _tested(value, _from_totals(gaps, pairs), f"{len(a)} seeds and image totals")
 
 
 def _from_totals(gaps: Sequence[float], pairs: Sequence[tuple[Estimate, Estimate]]) -> Spread:

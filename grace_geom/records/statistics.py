@@ -92,6 +92,25 @@ def rankdata(values: Sequence[float]) -> Float[np.ndarray, " n"]:
     return np.array([(found < v).sum() + ((found == v).sum() + 1) / 2 for v in found])
 
 
+def rankdata_of_rows(values: Float[np.ndarray, "m n"]) -> Float[np.ndarray, "m n"]:
+    """:func:`rankdata` of each row."""
+    order = np.argsort(values, axis=1)
+    found = np.empty(values.shape)
+    np.put_along_axis(found, order, np.arange(1.0, values.shape[1] + 1)[None], axis=1)
+    ordered = np.take_along_axis(values, order, axis=1)
+    for i in np.flatnonzero((ordered[:, 1:] == ordered[:, :-1]).any(axis=1)):
+        found[i] = rankdata(values[i])  # with equals among them
+    return found
+
+
+def correlations(
+    a: Float[np.ndarray, " n"], rows: Float[np.ndarray, "m n"]
+) -> Float[np.ndarray, " m"]:
+    """Pearson's correlation of ``a`` with each row; neither may be constant."""
+    a, rows = a - a.mean(), rows - rows.mean(axis=1, keepdims=True)
+    return np.asarray(rows @ a / np.sqrt((a @ a) * (rows**2).sum(axis=1)))
+
+
 def _normal_quantile(level: float) -> float:
     return float(ndtri(0.5 + _checked(level) / 2))
 

@@ -16,7 +16,7 @@ from grace_geom.records.classes import shown
 from grace_geom.records.crossed import Spread, share_interval, spread
 from grace_geom.records.estimate import Z95, Estimate
 from grace_geom.records.schema import RecordError
-from grace_geom.records.statistics import rank_correlation, rankdata
+from grace_geom.records.statistics import correlations, rank_correlation, rankdata, rankdata_of_rows
 
 COLUMNS = ("ID", "OOD", "Adv", "NatAdv", "ZS", "HM", "OOD'", "Adv'", "HM'")
 ATTACK_PREFERENCE = ("apgd-ce", "apgd", "autoattack", "pgd")
@@ -104,7 +104,7 @@ def _rank_range(
     low, high = np.array(ends).T
     centre, spread = (low + high) / 2, (high - low) / (2 * Z95)
     drawn = np.random.default_rng(seed).normal(centre, spread, (draws, len(y)))
-    found = [float(np.corrcoef(ranks, rankdata(some))[0, 1]) for some in drawn if np.ptp(some)]
+    found = correlations(ranks, rankdata_of_rows(drawn[np.ptp(drawn, axis=1) > 0]))
     first, last = np.quantile(found, [0.025, 0.975])
     return float(first), float(last)
 

@@ -1,14 +1,16 @@
 """The overview: its answer, the ranked table, who leads, and why."""
 
+import math
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 
 from app import costs, ranking, store, tables
 from grace_geom.records import attack_text
-from grace_geom.records.printed import Figure
+from grace_geom.records.printed import Figure, Printed
 from tests.app.conftest import APGD, SETS, accuracy, evaluation, sees, specs, write_run
 
 
@@ -164,3 +166,15 @@ def test_long_names_of_variants_say_what_differs_and_points_have_the_numbers_of_
     assert frame["#"].tolist() == ["1", "2", "3"]
     points = [t for t in specs(app)[0]["data"] if t.get("text")]
     assert sorted(t["text"][0].split("<br>")[0] for t in points) == ["1", "2", "3"]
+
+
+def test_equal_numbers_keep_intervals_of_their_own():
+    column = [Figure(50.0, 40.0, 60.0), Figure(50.0, 45.0, 55.0), None, Figure(50.0, 40.0, 60.0)]
+    table = Printed(
+        ["run", "ID"], [[name, cell] for name, cell in zip("abcd", column, strict=True)]
+    )
+    values = [math.nan if cell is None else cell.value for cell in column]
+    frame = pd.DataFrame({"run": list("abcd"), "ID": values})
+    html = tables._styled(frame, table, {}).to_html()
+    cells = re.findall(r'col1" >([^<]*)</td>', html)
+    assert cells == ["50.0 \u00b110.0", "50.0 \u00b15.0", "nan", "50.0 \u00b110.0"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from grace_geom.records.statistics import rank_correlation, wilson
+from grace_geom.records.statistics import correlations, rank_correlation, rankdata_of_rows, wilson
 
 
 @pytest.mark.parametrize(("correct", "n"), [(0, 10), (1, 10), (37, 50), (10, 10), (4999, 5000)])
@@ -54,3 +54,15 @@ def test_four_runs_in_one_order_are_no_evidence_and_many_use_students_approximat
 def test_a_coverage_is_a_fraction():
     with pytest.raises(ValueError, match=r"0\.95"):
         wilson(1, 2, level=95)
+
+
+def test_ranks_and_correlations_of_many_rows_are_scipys():
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(40, 7))
+    rows[::3] = rows[::3].round()  # equals among them
+    ranks = rankdata_of_rows(rows)
+    assert (ranks == stats.rankdata(rows, axis=1)).all()
+    assert len(np.unique(ranks[0])) < 7 == len(np.unique(ranks[1]))
+    a = rng.normal(size=7)
+    peers = [stats.pearsonr(a, row).statistic for row in rows]
+    assert correlations(a, rows) == pytest.approx(peers, abs=1e-12)
