@@ -19,6 +19,7 @@ ROWS = [
     {
         "files",
         "serialise",
+        "store",
         "batch",
         "preprocess",
         "records",
@@ -140,11 +141,12 @@ COMMANDS = [f"grace_geom.{name}" for name in sorted(ROWS[-2] - {"runs"})]
     ("modules", "unwanted"),
     [
         (["grace_geom.records"], ["torch", "plotly", "matplotlib", "streamlit"]),
+        (["grace_geom.store"], ["torch", "plotly", "matplotlib", "fsspec"]),
         (["grace_geom.data.specs", "grace_geom.records.places"], ["torch", "torchvision"]),
         (COMMANDS, ["torch", "scipy", "PIL"]),
         (PLOTS, ["torch", "streamlit", "matplotlib"]),
     ],
-    ids=["records", "checks", "commands", "plots"],
+    ids=["records", "store", "checks", "commands", "plots"],
 )
 def test_what_needs_no_torch_imports_none(modules, unwanted):
     code = f"import sys, {', '.join(modules)}; print(*(m for m in {unwanted} if m in sys.modules))"
