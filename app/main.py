@@ -1,4 +1,4 @@
-"""The dashboard: ``streamlit run app/main.py [-- --runs DIR]``"""
+"""The dashboard: ``streamlit run app/main.py [-- --runs DIR]``, or ``-- s3://BUCKET/STUDY``"""
 
 import argparse
 import sys
@@ -12,9 +12,11 @@ sys.path.insert(
     0, str(Path(__file__).resolve().parents[1])
 )  # streamlit puts only this folder there
 
-from app import head, link, shell, store
-from app.shell import Choice
+from app import head, link, mirror, shell, store, studying
+from app.shell import Choice, text
 from app.sidebar import sidebar
+from grace_geom.errors import UserError
+from grace_geom.store import PROTOCOLS, protocol_of
 
 VIEWS = Path(__file__).parent / "views"
 # What the Tab key reaches first, seen only then; and flags of commands, which Streamlit's light
@@ -25,15 +27,34 @@ SKIP = """<a class="skip" href="#content">Skip to the page</a>
 
 
 def folder_of_runs() -> Path:
-    """``--runs``, given once when the dashboard is started; no widget and no link can change it."""
+    """``--runs``, given once when the dashboard is started; no widget and no link can change it. Of
+    a store, the folder that is kept of it here.
+
+    Raises:
+        UserError: If an address is no store.
+    """
     parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
-    parser.add_argument("--runs", type=Path, default=Path("runs"))
-    return parser.parse_known_args()[0].runs
+    parser.add_argument("--runs", default="runs")
+    options, others = parser.parse_known_args()
+    urls = [word for word in (options.runs, *others) if protocol_of(word) in PROTOCOLS]
+    if mirror.is_store(Path(options.runs)):
+        urls.append(options.runs)
+    if not urls:
+        return Path(options.runs)
+    found = mirror.of_url(urls[0])
+    found.look()
+    return found.root
 
 
 def nothing_yet(root: Path) -> None:
     """What to do before there is a run."""
     head.title("No runs yet")
+    if kept := mirror.of_root(root):
+        for problem in kept.problems:
+            st.warning(text(problem))
+        st.markdown(f"No run of **{text(kept.store.url)}** is finished.")
+        studying.draw(kept)
+        return
     st.markdown(
         f"There is no run below **{shell.text(str(root))}**. This makes five of them in a few "
         "minutes:"
@@ -65,8 +86,14 @@ def main() -> None:
         st.Page(VIEWS / "run.py", title="Run"),
     ]
     page = st.navigation(pages, position="hidden")
+    try:
+        root = folder_of_runs()
+    except UserError as error:
+        head.title("No such store")
+        st.error(text(str(error)))
+        return
     with shell.noticing():
-        draw(page, pages, folder_of_runs())
+        draw(page, pages, root)
 
 
 def draw(page: StreamlitPage, pages: Sequence[StreamlitPage], root: Path) -> None:
@@ -93,7 +120,10 @@ def draw(page: StreamlitPage, pages: Sequence[StreamlitPage], root: Path) -> Non
 def title(page: StreamlitPage, root: Path, choice: Choice | None) -> str:
     """Of the browser's window: the page, and the folder that holds the chosen runs."""
     folders = {e.folder for e in choice.runs} if choice else set()
-    study = root / folders.pop() if len(folders) == 1 else root
+    kept = mirror.of_root(root)
+    study = root / folders.pop() if len(folders) == 1 and not kept else root
+    if kept:
+        return f"{page.title} · {store.readable(kept.store.url)} · grace_geom"
     return f"{page.title} · {store.readable(str(study))} · grace_geom"
 
 

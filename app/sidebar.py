@@ -6,7 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from app import annotate, colouring, compare, finding, link, natural, seeds, shell, store
+from app import annotate, colouring, compare, finding, link, mirror, natural, seeds, shell, store
 from app.kept import kept
 from app.shell import Choice, notice, text
 from app.store import Entry, settings
@@ -26,7 +26,8 @@ def sidebar(root: Path) -> Choice | None:
     seen = store.listing_stamp(root)
     found = _listing(root, seen)
     known = found.entries
-    not_looked_into(found.problems)
+    kept = mirror.of_root(root)
+    not_looked_into([*found.problems, *(kept.problems if kept else ())])
     with st.sidebar:
         _watch(root, seen)
     if not known:
@@ -49,8 +50,10 @@ def sidebar(root: Path) -> Choice | None:
         ground = GROUNDS["dark" if st.context.theme.type == "dark" else "light"]
         colors = colouring.control([*entries, *compared], ground)
         sets = _distributions(entries)
-        annotate.several(root, entries)
-        st.caption(f"{len(known)} run{'s' if len(known) > 1 else ''} below {text(str(root))}")
+        if kept is None:  # a store is only read
+            annotate.several(root, entries)
+        where = f"in {text(kept.store.url)}" if kept else f"below {text(str(root))}"
+        st.caption(f"{len(known)} run{'s' if len(known) > 1 else ''} {where}")
         link.undoable()
     _write_link(runs, baseline, sets)
     base = next((e for e in compared if e.id == baseline), None)
@@ -69,6 +72,8 @@ def _listing(root: Path, stamp: str) -> store.Listing:
 @st.fragment(run_every=LOOKS_AGAIN)
 def _watch(root: Path, seen: str) -> None:
     """Draw the page again when something came below the root, and only then."""
+    if kept := mirror.of_root(root):
+        kept.look()
     if link.in_fragment() and store.listing_stamp(root) != seen:
         st.rerun()
 

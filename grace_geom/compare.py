@@ -31,6 +31,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from grace_geom.records.schema import read_json
     from grace_geom.study import Study, StudyOptions
     from grace_geom.study.options import row_names
+    from grace_geom.study.shared import opened
     from grace_geom.tracking import check_installed
 
     command = Command(
@@ -49,9 +50,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     check_installed(options.report_to)
     if warning := check_eps(measures.radius, measures.norm):
         say(f"warning: --eps: {warning}")
-    study = Study(options, measures, say=say, where=where)
-    study.width = shutil.get_terminal_size((100, 24)).columns
-    rows = study.run()
+    alone = where.engine == "local" and (options.workers or 1) == 1
+    with opened(options, say, alone=alone) as (options, shared):
+        study = Study(options, measures, say=say, where=where, shared=shared)
+        study.width = shutil.get_terminal_size((100, 24)).columns
+        rows = study.run()
     show("\n" + summary(rows, study.baseline(rows), study.width, sys.stdout.isatty()))
     figures = ("tradeoff.png", "effective_robustness.png")
     drawn = [name for name in figures if (options.out / name).is_file()]
@@ -59,8 +62,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     finish(
         options.out / "table.md",
         beside=[options.out / name for name in ("table.csv", "table.json", *drawn)],
-        text=f"\n{options.out}: {', '.join(files)}, and a folder for each run\n"
-        f"see everything:  streamlit run app/main.py -- --runs {options.out}",
+        text=f"\n{study.place}: {', '.join(files)}, and a folder for each run\n"
+        f"see everything:  streamlit run app/main.py -- --runs {study.place}",
         **read_json(options.out / "table.json"),
     )
     if all(not row.records for row in rows):

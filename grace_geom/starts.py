@@ -40,11 +40,13 @@ def interpolation(values: Values) -> str:
 
 def study(values: Values) -> str:
     """``compare: ft, at, grace on shapes, seeds 0, 1 -> runs/compare``."""
+    from grace_geom.store.objects import address
+
     seeds = ", ".join(map(str, values["seeds"]))
     several = "seeds" if len(values["seeds"]) > 1 else "seed"
     return (
         f"compare: {_some(values['methods'], 'methods')} on {values['data']}, {several} {seeds} -> "
-        f"{values['out']}"
+        f"{address(values['out'])}"
     )
 
 

@@ -56,6 +56,8 @@ SLOW = {
     "test_packaging.py",
     "test_quick.py",
     "test_readme.py",
+    "store/test_shared_command.py",
+    "store/test_shared_study.py",
     "test_scale_estimate.py",
 }
 """Folders and files whose tests train, evaluate or draw: most of the time, together."""
@@ -65,6 +67,7 @@ DISTRIBUTED = {
     "geometry/test_operators_distributed.py",
     "pretended_gpu/test_groups.py",
     "pretended_runs/test_ranks.py",
+    "store/test_shared_study.py",
     "study/test_study_processes.py",
     "test_distributed.py",
 }

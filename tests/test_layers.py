@@ -19,6 +19,7 @@ ROWS = [
     {
         "files",
         "serialise",
+        "store",
         "batch",
         "preprocess",
         "records",
@@ -140,11 +141,12 @@ COMMANDS = [f"grace_geom.{name}" for name in sorted(ROWS[-2] - {"runs"})]
     ("modules", "unwanted"),
     [
         (["grace_geom.records"], ["torch", "plotly", "matplotlib", "streamlit"]),
+        (["grace_geom.store", "app.mirror"], ["torch", "plotly", "matplotlib", "fsspec"]),
         (["grace_geom.data.specs", "grace_geom.records.places"], ["torch", "torchvision"]),
         (COMMANDS, ["torch", "scipy", "PIL"]),
         (PLOTS, ["torch", "streamlit", "matplotlib"]),
     ],
-    ids=["records", "checks", "commands", "plots"],
+    ids=["records", "store", "checks", "commands", "plots"],
 )
 def test_what_needs_no_torch_imports_none(modules, unwanted):
     code = f"import sys, {', '.join(modules)}; print(*(m for m in {unwanted} if m in sys.modules))"
@@ -154,14 +156,17 @@ def test_what_needs_no_torch_imports_none(modules, unwanted):
     assert not found.stdout.strip()
 
 
-def test_the_dashboard_imports_records_and_plots_alone():
+SHOWN = {f"grace_geom.{room}" for room in ("records", "plots", "store", "files", "errors")}
+
+
+def test_the_dashboard_imports_records_plots_and_the_store_alone():
     for path in (ROOT / "app").rglob("*.py"):
         used = imports(path)
         assert not {m for m in used if m.split(".")[0] in {"torch", "open_clip", "matplotlib"}}, (
             path
         )
         rooms = {".".join(m.split(".")[:2]) for m in used if m.startswith("grace_geom")}
-        assert rooms <= {"grace_geom.records", "grace_geom.plots"}, path
+        assert rooms <= SHOWN, path
 
 
 def test_nobody_star_imports():

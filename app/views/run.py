@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from app import annotate, answers, compare, head, shell, store
+from app import annotate, answers, compare, head, mirror, shell, store
 from app.shell import Choice, text
 from app.store import Entry
 from grace_geom.plots.accuracies import SUITE_TITLES
@@ -35,8 +35,9 @@ def main() -> None:
     again(entry, plain)
     accuracies(entry)
     files(entry)
-    st.header("Name, tags and note", anchor=False)
-    annotate.one(choice.root, entry)
+    if mirror.of_root(choice.root) is None:  # a store is only read
+        st.header("Name, tags and note", anchor=False)
+        annotate.one(choice.root, entry)
     with st.expander("All settings, versions and machine", key="run_all"):
         configuration(plain)
         where(entry, plain)

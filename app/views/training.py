@@ -5,7 +5,7 @@ import time
 import pandas as pd
 import streamlit as st
 
-from app import logged, shell, show, store, verdict
+from app import logged, mirror, shell, show, store, studying, verdict
 from app.kept import kept
 from app.progress import RunProgress, duration, progress
 from app.shell import Choice, text
@@ -20,6 +20,8 @@ Found = dict[str, tuple[RunProgress, store.Lines]]
 def main() -> None:
     """A verdict, then every logged number; again and again while a run is being written."""
     choice = shell.page("Is it going well?")
+    if kept := mirror.of_root(choice.root):
+        studying.draw(kept)
     live = any(state.state == "running" for state, _ in states(choice).values())
     st.fragment(page, run_every=REFRESH if live else None)(choice, live)
 

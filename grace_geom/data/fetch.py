@@ -4,6 +4,7 @@ disk."""
 import contextlib
 import hashlib
 import http.client
+import os
 import shutil
 import urllib.error
 import urllib.request
@@ -12,7 +13,9 @@ from urllib.parse import urlsplit
 
 from grace_geom.errors import UserError
 from grace_geom.files import atomic_write, cache_dir
+from grace_geom.store import ObjectStore
 
+SERVERS = ("s3", "s3a", "gs", "gcs", "memory")
 TIMEOUT = 60  # seconds without a byte
 
 
@@ -21,8 +24,8 @@ class Absent(UserError):
 
 
 def is_url(name: str) -> bool:
-    """Whether a name is an http(s) address."""
-    return name.startswith(("http://", "https://"))
+    """Whether a name is an http(s) address, or one of an object in a store (``s3://``, ``gs://``)."""
+    return name.startswith(("http://", "https://", *(f"{p}://" for p in SERVERS)))
 
 
 def cached(url: str) -> Path:
@@ -33,6 +36,8 @@ def cached(url: str) -> Path:
     Raises:
         UserError: If the address does not answer, or the connection ends early.
     """
+    if not url.startswith("http"):
+        return _cached_object(url)
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:
             told = {
@@ -56,6 +61,31 @@ def cached(url: str) -> Path:
             f"{url} cannot be fetched ({getattr(error, 'reason', None) or error}). Check the "
             "address."
         ) from None
+
+
+def _cached_object(url: str) -> Path:
+    """The same of an object. Its time of change is the server's, so that a data set whose content
+    is told by sizes and times is the same on every machine.
+    """
+    parent, _, name = url.rpartition("/")
+    try:
+        objects = ObjectStore(parent)
+        told = objects.info(name)
+        version = hashlib.sha256(repr((url, told.version, told.size)).encode()).hexdigest()[:16]
+        path = cache_dir() / version / name
+        if not path.is_file():
+            with atomic_write(path) as file:
+                objects.copy(name, file)
+                _check_length(url, file.tell(), str(told.size))
+                file.flush()
+                os.utime(file.fileno(), (told.changed, told.changed))
+        return path
+    except FileNotFoundError:
+        raise Absent(f"{url}: there is no such object") from None
+    except UserError as error:
+        if isinstance(error.__cause__, PermissionError):  # S3's answer to who may not list
+            raise Absent(f"{url}: there is no such object, or it may not be read") from None
+        raise
 
 
 def _check_length(url: str, got: int, told: str | None) -> None:

@@ -33,6 +33,7 @@ from grace_geom.data.pictures import MAX_BYTES, decode
 from grace_geom.data.prompts import Templates, parse_templates, templates_for
 from grace_geom.data.request import Request
 from grace_geom.data.samples import samples_of
+from grace_geom.data.shard_index import indexed
 from grace_geom.data.splits import Parts, one_or_two
 from grace_geom.data.tarball import Member, content
 from grace_geom.data.text import read_text, shown
@@ -155,7 +156,7 @@ def expand(pattern: str) -> list[str]:
     """
     names = [name for name in _braces(pattern) if name]
     if any(":" in name.split("/")[0] and not is_url(name) for name in names):
-        raise UserError(f"{pattern!r}: shards are local files or http(s) addresses")
+        raise UserError(f"{pattern!r}: shards are local files or http(s), s3 or gs addresses")
     found = [hit for name in names for hit in (_matches(name) if not is_url(name) else [name])]
     if not found:
         raise UserError(f"no shard fits the pattern {pattern!r}")
@@ -178,7 +179,7 @@ def read(pattern: str, spec: str, with_captions: bool = False) -> ImageSet:
     """Every labelled picture of the shards, in their order.
 
     Args:
-        pattern: Local files or http(s) addresses; the latter are copied to the cache.
+        pattern: Local files, or addresses (http, https, s3, gs), which are copied to the cache.
         spec: For the record.
         with_captions: Also read captions. Pictures that have them need no labels, and then no class
             names.
@@ -191,7 +192,7 @@ def read(pattern: str, spec: str, with_captions: bool = False) -> ImageSet:
     classes = class_names(names, needed=not with_captions)
     paths = [cached(name) if is_url(name) else Path(name) for name in names]
     samples = [
-        (k, sample) for k, path in enumerate(paths) for sample in samples_of(path, with_captions)
+        (k, sample) for k, path in enumerate(paths) for sample in indexed(path, with_captions)
     ]
     labels, captions = settled(
         [sample.label for _, sample in samples],
@@ -289,7 +290,7 @@ def _templates(shards: list[str]) -> tuple[str, Templates]:
 
 def _beside(shard: str, name: str) -> list[str]:
     parents = [_parent(shard), _parent(_parent(shard))]
-    return [f"{p}/{name}" for p in parents if not p.startswith("http") or urlsplit(p).netloc]
+    return [f"{p}/{name}" for p in parents if not is_url(shard) or urlsplit(p).netloc]
 
 
 def _first_there(names: Iterable[str]) -> Path | None:

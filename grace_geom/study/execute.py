@@ -36,6 +36,28 @@ Evaluate = Callable[[Path, Measures, Source], EvalRecord]
 
 
 @dataclass(frozen=True)
+class RunOutcome:
+    """How a job ended.
+
+    Attributes:
+        job: The job.
+        record: Its evaluation, or ``None``.
+        error: Why there is none.
+        held: Another scheduler has it: it was not begun here.
+    """
+
+    job: Job
+    record: EvalRecord | None
+    error: str = ""
+    held: bool = False
+
+
+def simply(job: Job, run: Callable[[], RunOutcome]) -> RunOutcome:
+    """The outcome of a run that is nobody else's."""
+    return run()
+
+
+@dataclass(frozen=True)
 class Steps:
     """The two things that a job does; tests put others in their place.
 
@@ -43,10 +65,13 @@ class Steps:
         train: Settings -> run directory; continues a run that was stopped (``resume``).
         evaluate: Run directory -> its record, written as ``eval.json``; numbers that are there are
             kept.
+        around: Called with the job and the run, in the process where it is made: returns the run's
+            outcome, or its own where the run is another scheduler's.
     """
 
     train: Train
     evaluate: Evaluate
+    around: Callable[[Job, Callable[[], RunOutcome]], RunOutcome] = simply
 
 
 def train_quietly(config: TrainConfig) -> Path:
@@ -65,21 +90,6 @@ def evaluate_quietly(folder: Path, measures: Measures, source: Source) -> EvalRe
 
 REAL = Steps(train_quietly, evaluate_quietly)
 FREE = Resources()
-
-
-@dataclass(frozen=True)
-class RunOutcome:
-    """How a job ended.
-
-    Attributes:
-        job: The job.
-        record: Its evaluation, or ``None``.
-        error: Why there is none.
-    """
-
-    job: Job
-    record: EvalRecord | None
-    error: str = ""
 
 
 def finished(
@@ -142,6 +152,10 @@ def run_job(job: Job, measures: Measures, source: Source, steps: Steps) -> RunOu
     Raises:
         Interrupted, KeyboardInterrupt: Only these pass through.
     """
+    return steps.around(job, lambda: _run_job(job, measures, source, steps))
+
+
+def _run_job(job: Job, measures: Measures, source: Source, steps: Steps) -> RunOutcome:
     try:
         started = bool(stored_settings(job.folder))
         with deterministic(job.config.deterministic):

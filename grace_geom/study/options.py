@@ -52,7 +52,8 @@ class StudyOptions:
         methods: Methods to compare, variants as NAME:FIELD=VALUE, or groups: table6, table7,
             table8, all.
         seeds: Training seeds.
-        out: Directory of the study; an interrupted study continues there.
+        out: Directory of the study; an interrupted study continues there. An address such as
+            s3://BUCKET/STUDY is a store: several machines may work on it at once.
         baseline: Method to compare the others with, on the same images or seeds.
         set: Options of one method, as METHOD.FIELD=VALUE; repeatable.
         lr_grid: Learning rates: off (the recorded ones), a list to try, or search (1/3, 1 and 3

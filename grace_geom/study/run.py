@@ -15,7 +15,6 @@ from grace_geom.errors import Interrupted, UserError
 from grace_geom.evaluation import Measures, Sets, Source, record_file, targets
 from grace_geom.evaluation import report as report_record
 from grace_geom.files import alone
-from grace_geom.methods import method_class
 from grace_geom.progress import Progress, duration
 from grace_geom.records import EvalRecord
 from grace_geom.study import report
@@ -31,11 +30,12 @@ from grace_geom.study.execute import (
     held_out_text,
     run_all,
     shared_gpus,
-    training_seconds,
 )
 from grace_geom.study.options import Job, StudyOptions, jobs_of, refuse_other_runs
 from grace_geom.study.reporting import report_table
 from grace_geom.study.rows import Row
+from grace_geom.study.rows_of_runs import rows_of
+from grace_geom.study.shared import SharedStudy
 from grace_geom.study.state import Say, StudyState
 from grace_geom.study.trials import as_jobs, best_rate, trials_of
 from grace_geom.study.watch import QUIET_REFRESH, Expected, Watch, ended
@@ -55,6 +55,7 @@ class Study:
         say: Where lines for people go.
         failed: Where it is told which run, trial or checkpoint failed, and why.
         where: Where its runs are made.
+        shared: The store of its runs, where others work on it too.
     """
 
     options: StudyOptions
@@ -64,6 +65,7 @@ class Study:
     say: Say = print
     failed: Say = terminal.failed
     where: EngineOptions = field(default_factory=EngineOptions)
+    shared: SharedStudy | None = None
 
     def __post_init__(self) -> None:
         self.source = Source(
@@ -76,6 +78,11 @@ class Study:
         self.state = StudyState(self.options.out / "study.json")
         self.engine: Engine = Local()
         self.width = 100
+
+    @property
+    def place(self) -> str:
+        """Where it is kept, for people."""
+        return self.shared.store.url if self.shared else str(self.options.out)
 
     def run(self) -> list[Row]:
         """Do what is not done yet, write the tables, return the rows.
@@ -102,6 +109,8 @@ class Study:
         refuse_other_runs(as_jobs(self._all_trials()))
         expected = self._expected(jobs)
         self._announce(jobs, records, expected)
+        if self.shared is not None:
+            self.shared.plan({name: each.seconds for name, each in expected.items()})
         errors: dict[str, str] = {}
         try:
             if self._rates_missing():
@@ -119,17 +128,22 @@ class Study:
                     errors[outcome.job.name] = outcome.error
         except (Interrupted, KeyboardInterrupt):
             raise Interrupted(
-                f"{len(records)} of {len(jobs)} runs are finished and kept in {self.options.out}; "
+                f"{len(records)} of {len(jobs)} runs are finished and kept in {self.place}; "
                 "the same command goes on from here"
             ) from None
         for warning in report.edges(self.state.trials):
             self.say(f"warning: {warning}")
-        own = [self._asked(row, jobs[0]) for row in self.rows(jobs, records, errors)]
+        own = [
+            self._asked(row, jobs[0])
+            for row in rows_of(self.options, self.state, jobs, records, errors)
+        ]
         elsewhere = also_rows(
             self.options, self.measures, self.source, self.sets, self.say, self.failed
         )
         rows = own + elsewhere
         self.write(rows)
+        if self.shared is not None:
+            self.shared.put_tables()
         if names := self.options.report_to:
             settings = settings_of(self.options, self.measures)
             report_table(rows, self.baseline(rows), self.options.out, settings, names, self.say)
@@ -139,35 +153,6 @@ class Study:
         """The evaluation of a run; its training has reported itself."""
         if names := self.options.report_to:
             report_record(record, record_file(job.folder / "ckpt.pt"), names, self.say)
-
-    def rows(
-        self, jobs: Sequence[Job], records: Mapping[str, EvalRecord], errors: Mapping[str, str]
-    ) -> list[Row]:
-        """The study's rows, in the order of its methods."""
-        found = []
-        for label in self.options.labels():
-            own = [job for job in jobs if job.label == label]
-            trains = method_class(label.partition(":")[0]).trains
-            failed = [f"seed {job.seed}: {errors[job.name]}" for job in own if job.name in errors]
-            seconds = [
-                s
-                for job in own
-                if job.name in records and (s := training_seconds(job.folder)) is not None
-            ]
-            timed = self.state.probes.get(label)
-            found.append(
-                Row(
-                    label,
-                    {job.seed: records[job.name] for job in own if job.name in records},
-                    trains,
-                    "; ".join(failed),
-                    seconds if trains else (),
-                    timed.cost if timed and trains else None,
-                    own[0].config.build_method().lr if trains else None,
-                    stops_early(own[0].config.build_method()),
-                )
-            )
-        return found
 
     def _asked(self, row: Row, job: Job) -> Row:
         """The row with the answers to this study's questions alone, which are the same for all."""
@@ -180,7 +165,7 @@ class Study:
     def write(self, rows: Sequence[Row]) -> None:
         """The tables and figures of the study, in its folder."""
         baseline = self.baseline(rows)
-        write_reports(rows, baseline, self.options, self.measures, self.state.trials)
+        write_reports(rows, baseline, self.options, self.measures, self.state.trials, self.place)
 
     def baseline(self, rows: Sequence[Row]) -> Row | None:
         """The row that the others are compared with, if the study has it."""
@@ -196,6 +181,8 @@ class Study:
             self.measures.ood,
             {label: r for label, r in searched.items() if r is not None},
         )
+        if self.shared is not None:
+            self.shared.fetch(jobs)
         if check:
             refuse_other_runs(jobs)
         return jobs
@@ -204,7 +191,8 @@ class Study:
         return {
             job.name: record
             for job in jobs
-            if (record := finished(job, self.measures, self.sets, self.say)) is not None
+            if (self.shared is None or self.shared.kept(job))
+            and (record := finished(job, self.measures, self.sets, self.say)) is not None
         }
 
     def _read_sets(self, job: Job) -> None:
@@ -365,13 +353,29 @@ class Study:
         local = self.where.engine == "local"
         return self.options.workers or 1 if local else self.engine.at_once(jobs)
 
-    def _run_all(self, jobs: Sequence[Job], steps: Steps) -> Iterator[RunOutcome]:
-        needs = self.where.resources()
-        return run_all(jobs, self.measures, self.source, self.engine, steps, needs)
+    def _run_all(
+        self, jobs: Sequence[Job], steps: Steps, totals: Mapping[str, int] | None = None
+    ) -> Iterator[RunOutcome]:
+        """Outcomes of runs that are made here, or, where the study is shared, elsewhere."""
+
+        def make(some: Sequence[Job], steps: Steps) -> Iterator[RunOutcome]:
+            needs = self.where.resources()
+            return run_all(some, self.measures, self.source, self.engine, steps, needs)
+
+        if self.shared is None:
+            return make(jobs, steps)
+        return self.shared.run(jobs, make, steps, self._record_of(steps), totals)
+
+    def _record_of(self, steps: Steps) -> Callable[[Job], EvalRecord | None]:
+        """What tells whether a run in its folder is finished; a trial is as soon as it is whole."""
+        if steps.evaluate is not_evaluated:
+            return lambda job: not_evaluated(job.folder, self.measures, self.source)
+        return lambda job: finished(job, self.measures, self.sets, self.say)
 
     def _outcomes(self, jobs: Sequence[Job], expected: dict[str, Expected]) -> Iterator[RunOutcome]:
         with Watch(jobs, expected, self._at_once(len(jobs))) as watch:
-            for outcome in self._run_all(jobs, self.steps):
+            totals = {name: each.steps for name, each in expected.items()}
+            for outcome in self._run_all(jobs, self.steps, totals):
                 watch.finish(outcome.job)
                 done = len(watch.over)
                 left = f"   {duration(watch.left())} left" if done < len(jobs) else ""

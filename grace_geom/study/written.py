@@ -23,6 +23,7 @@ def write_reports(
     options: StudyOptions,
     measures: Measures,
     trials: report.Trials,
+    place: str | None = None,
 ) -> None:
     """``table.md``, ``table.csv``, ``table.json``, ``tradeoff.png``, ``effective_robustness.png``.
 
@@ -32,6 +33,7 @@ def write_reports(
         options: Of the study; its folder is where the files go.
         measures: What was measured.
         trials: Learning rates that were tried.
+        place: Where the study is kept, for the record, if not there.
     """
     watch = Progress()
     watch.begin("tables and figures")
@@ -43,6 +45,7 @@ def write_reports(
     settings["tables"] = {
         title: [row.label for row in some] for title, some in report.grouped(rows).items()
     }
+    settings["study"]["out"] = place or str(options.out)
     settings["effective_robustness"] = plain_lines(shift)
     settings["rates_at_an_edge"] = report.edges(trials)
     content = {"format": FORMAT, **settings, "rows": data_files.plain_rows(rows, baseline)}

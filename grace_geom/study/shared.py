@@ -1,0 +1,343 @@
+"""A study whose runs lie in a store: each is claimed, made in a local folder, put whole, and read
+by whoever else works on the study.
+"""
+
+import getpass
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import filelock
+import msgspec
+
+from grace_geom.errors import UserError
+from grace_geom.files import cache_dir, write_text
+from grace_geom.records import EvalRecord
+from grace_geom.store import (
+    DONE,
+    FAILED,
+    NOBODY,
+    PLAN,
+    STOPPED,
+    Claim,
+    ClaimState,
+    Patience,
+    SeenClaim,
+    Store,
+    StoredFile,
+    TakenError,
+    base_of,
+    newest_versions,
+    protocol_of,
+    version_of,
+    versioned,
+)
+from grace_geom.study import parts
+from grace_geom.study.execute import RunOutcome, Steps, last_record, number
+from grace_geom.study.options import Job, StudyOptions, refuse_other_runs
+from grace_geom.terminal.voice import warn
+
+LEASE = 120.0
+"""Seconds after which a dead worker's run is another's."""
+COPY_OF = ".stored"
+"""File in a run directory that says which upload it is the same as."""
+TABLES = "tables"
+PLACES = 64
+
+Run = Callable[[], RunOutcome]
+Make = Callable[[Sequence[Job], Steps], Iterator[RunOutcome]]
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """Around a run, in whichever process it is made: claim it, make it, put it.
+
+    Attributes:
+        store: Where to.
+        names: What the store calls each job's run.
+        after: The claims that have ended or expired, by that name.
+        lease: Seconds.
+        totals: Optimiser steps of each job's run, for those who watch.
+    """
+
+    store: Store
+    names: Mapping[str, str]
+    after: Mapping[str, SeenClaim]
+    lease: float
+    totals: Mapping[str, int] = field(default_factory=dict)
+
+    def __call__(self, job: Job, run: Run) -> RunOutcome:
+        """The outcome of the run; one that is ``held`` where another scheduler has it."""
+        name = self.names[job.name]
+        after = self.after.get(name, NOBODY)
+
+        def note() -> dict[str, Any]:
+            return note_of(job, self.totals.get(job.name, 0))
+
+        try:
+            claim = self.store.claim(name, owner(), self.lease, after, note)
+            if claim is None:
+                return RunOutcome(job, None, held=True)
+            return self._made(job, name, claim, run)
+        except UserError as error:  # of the store: a run says its own in its outcome
+            return RunOutcome(job, None, str(error))
+
+    def _made(self, job: Job, name: str, claim: Claim, run: Run) -> RunOutcome:
+        how, why = STOPPED, ""
+        try:
+            parts.take_newest(self.store, name, job.folder)
+            (job.folder / COPY_OF).unlink(missing_ok=True)
+            with parts.PartKeeper(self.store, name, claim.number, job.folder) as keeper:
+                try:
+                    outcome = run()
+                except BaseException:  # by the user: another machine may go on
+                    keeper.put()
+                    raise
+            how, why = (DONE, "") if outcome.record is not None else (FAILED, outcome.error)
+            if how == DONE:
+                self._put(job, name)
+            return outcome
+        except TakenError:
+            return RunOutcome(job, None, held=True)
+        except UserError as error:
+            how, why = FAILED, str(error)
+            raise
+        finally:
+            try:
+                claim.release(how, why)
+            except UserError as error:
+                warn(f"{name} stays claimed for {self.lease:g} s: {error}")
+
+    def _put(self, job: Job, name: str) -> None:
+        known: dict[str, StoredFile] = {}
+        for version in range(1, version_of(name)):  # measured before: its checkpoint is there
+            known |= self.store.manifest(versioned(base_of(name), version)).files
+        manifest = self.store.put_folder(
+            job.folder, name, {f"{i}": file for i, file in enumerate(known.values())}
+        )
+        write_text(job.folder / COPY_OF, manifest.prefix)
+        parts.drop_all(self.store, name)
+
+
+@dataclass
+class SharedStudy:
+    """A study that several schedulers work on, over one store.
+
+    Attributes:
+        store: Where runs and tables lie.
+        out: The local folder in which they are made.
+        lease: Seconds after which a claim that shows no sign of life is another's.
+        say: Where lines for people go.
+    """
+
+    store: Store
+    out: Path
+    lease: float = LEASE
+    say: Callable[[str], None] = print
+
+    def __post_init__(self) -> None:
+        self.patience = Patience()
+        self._told: set[tuple[str, int]] = set()
+        self._begun = {name: state.number for name, state in self.store.claims().items()}
+
+    def fetch(self, jobs: Sequence[Job]) -> None:
+        """Bring the newest whole version of each run to this machine, unless it is here."""
+        newest = self._newest()
+        for job in jobs:
+            if version := newest.get(self._base(job)):
+                self._bring(job, versioned(self._base(job), version))
+
+    def kept(self, job: Job) -> bool:
+        """Whether what the run's local folder holds is in the store, too."""
+        return (job.folder / COPY_OF).is_file()
+
+    def plan(self, seconds: Mapping[str, float]) -> None:
+        """Tell who watches the store which runs the study has, and what each is expected to take.
+
+        Args:
+            seconds: By run.
+        """
+        content = msgspec.json.format(msgspec.json.encode({"seconds": dict(seconds)}), indent=1)
+        self.store.objects.write(PLAN, content)
+
+    def run(
+        self,
+        jobs: Sequence[Job],
+        make: Make,
+        steps: Steps,
+        finished: Callable[[Job], EvalRecord | None],
+        totals: Mapping[str, int] | None = None,
+    ) -> Iterator[RunOutcome]:
+        """Outcomes as they come, of runs that are made here or elsewhere.
+
+        Args:
+            jobs: What is not finished.
+            make: Runs some jobs, with these steps.
+            steps: How a run is made.
+            finished: The record of a run in its local folder that answers the study's questions.
+            totals: Optimiser steps by job.
+        """
+        wanted = {job.name: 1 for job in jobs}
+        waiting = {job.name: job for job in jobs}
+        while waiting:
+            newest, states = self._newest(), self.store.claims()
+            ready: list[Job] = []
+            for job in list(waiting.values()):
+                if newest.get(self._base(job), 0) >= wanted[job.name]:
+                    self.fetch([job])
+                    refuse_other_runs([job])
+                    if (record := finished(job)) is not None:
+                        yield RunOutcome(waiting.pop(job.name), record)
+                        continue
+                    wanted[job.name] = newest[self._base(job)] + 1
+                state = states.get(versioned(self._base(job), wanted[job.name]))
+                if error := self._failed(state):
+                    yield RunOutcome(waiting.pop(job.name), None, error)
+                elif state is None or self.patience.over(state):
+                    ready.append(job)
+                else:
+                    self._tell(state)
+            names = {job.name: versioned(self._base(job), wanted[job.name]) for job in ready}
+            after = {name: states[name].seen for name in names.values() if name in states}
+            around = Claimed(self.store, names, after, self.lease, totals or {})
+            for outcome in make(ready, replace(steps, around=around)) if ready else ():
+                if not outcome.held:
+                    if outcome.record is not None:
+                        self.fetch([outcome.job])  # made on another machine
+                    del waiting[outcome.job.name]
+                    yield outcome
+            if waiting and not ready:
+                time.sleep(self.lease / 20)
+
+    def put_tables(self) -> None:
+        """Put what lies beside the runs: tables, figures, evaluations of other checkpoints. Nothing
+        where that is what the store has.
+        """
+        with TemporaryDirectory(dir=self.out, prefix=".tables.") as temporary:
+            here = Path(temporary)
+            for path in [*self.out.glob("*"), *self.out.glob("also/*")]:
+                own = path.name.startswith(".") or path.name == "study.json"  # costs here
+                if path.is_file() and not own:
+                    target = here / path.relative_to(self.out)
+                    target.parent.mkdir(exist_ok=True)
+                    target.write_bytes(path.read_bytes())
+            while True:
+                version = self._newest().get(TABLES, 0)
+                if version and self._same(here, versioned(TABLES, version)):
+                    return
+                try:
+                    self.store.put_folder(here, versioned(TABLES, version + 1))
+                    return
+                except TakenError:  # another scheduler's, at the same moment
+                    continue
+
+    def _same(self, here: Path, name: str) -> bool:
+        there = {path: file.sha256 for path, file in self.store.manifest(name).files.items()}
+        return there == {
+            path.relative_to(here).as_posix(): sha256(path.read_bytes()).hexdigest()
+            for path in here.rglob("*")
+            if path.is_file()
+        }
+
+    def _base(self, job: Job) -> str:
+        return job.folder.relative_to(self.out).as_posix()
+
+    def _newest(self) -> dict[str, int]:
+        return newest_versions(self.store.names())
+
+    def _bring(self, job: Job, name: str) -> None:
+        manifest, mark = self.store.manifest(name), job.folder / COPY_OF
+        if not (mark.is_file() and mark.read_text() == manifest.prefix):
+            self.store.get_folder(name, job.folder, replace=True)
+            write_text(mark, manifest.prefix)
+
+    def _failed(self, state: ClaimState | None) -> str:
+        """Why a run failed elsewhere since this scheduler began; a new start tries it again."""
+        if state is None or state.end is None or state.end.how != FAILED:
+            return ""
+        if state.number <= self._begun.get(state.name, 0):
+            return ""
+        return f"on {state.record.host}: {state.end.why}"
+
+    def _tell(self, state: ClaimState) -> None:
+        if (state.name, state.number) not in self._told:
+            self._told.add((state.name, state.number))
+            record = state.record
+            self.say(f"{state.name}: {record.owner} has it since {record.since}; waiting for it")
+
+
+def note_of(job: Job, total: int) -> dict[str, Any]:
+    """What a claim tells of its run: the step, of how many, and the seconds of training."""
+    last = last_record(job.folder)
+    found = {"step": number(last, "step"), "seconds": number(last, "seconds"), "total": total}
+    return {key: value for key, value in found.items() if value}
+
+
+def owner() -> str:
+    """Who works here, for people."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container may have no name for its user
+        user = f"user {os.getuid()}"
+    return f"{user}@{socket.gethostname()}"
+
+
+@contextmanager
+def working_folder(store: Store) -> Iterator[Path]:
+    """A folder of this machine for the runs of a store, the same again for the next start; another
+    one for a second scheduler at the same time.
+
+    Raises:
+        UserError: If all are in use, or the cache cannot be written.
+    """
+    place = cache_dir() / "studies" / sha256(store.url.encode()).hexdigest()[:16]
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write {place}: {error.strerror or error}") from error
+    for i in range(1, PLACES + 1):
+        lock = filelock.FileLock(place / f"{i}.lock", timeout=0)
+        try:
+            lock.acquire()
+        except filelock.Timeout:
+            continue
+        try:
+            yield place / f"{i}"
+        finally:
+            lock.release()
+        return
+    raise UserError(f"{PLACES} schedulers work on {store.url} on this machine already")
+
+
+@contextmanager
+def opened(
+    options: StudyOptions, say: Callable[[str], None] = print, *, alone: bool = True
+) -> Iterator[tuple[StudyOptions, SharedStudy | None]]:
+    """The options with a local folder in place of an address, and the store there; a study in a
+    plain folder is nobody else's.
+
+    Args:
+        options: The study.
+        say: Where lines for people go.
+        alone: Whether all runs are made in this process.
+
+    Raises:
+        UserError: If the address is no store, or a memory that other processes do not see.
+    """
+    if not protocol_of(str(options.out)):
+        yield options, None
+        return
+    store = Store(options.out)
+    if store.objects.protocol == "memory" and not alone:
+        raise UserError(
+            f"--out {store.url} is the memory of one process: --engine local --workers 1"
+        )
+    with working_folder(store) as folder:
+        yield replace(options, out=folder), SharedStudy(store, folder, say=say)
