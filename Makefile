@@ -44,7 +44,8 @@ ECO := .venv-ecosystem
 AUTOATTACK ?= git+https://github.com/fra31/auto-attack@a39220048b3c9f2cca9a4d3a54604793c68eca7e
 ECO_TESTS := tests/exporting tests/store tests/models/test_against_transformers.py tests/models/test_logit_bias.py \
 	tests/data/test_hf.py tests/tracking/test_libraries.py tests/evaluation/test_outcomes.py \
-	tests/attacks/test_apgd.py tests/engines $(if $(AUTOATTACK),tests/attacks/test_authors.py)
+	tests/attacks/test_apgd.py tests/engines tests/study/test_search.py \
+	$(if $(AUTOATTACK),tests/attacks/test_authors.py)
 
 $(ECO)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(ECO)

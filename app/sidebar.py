@@ -26,8 +26,8 @@ def sidebar(root: Path) -> Choice | None:
     seen = store.listing_stamp(root)
     found = _listing(root, seen)
     known = found.entries
-    kept = mirror.of_root(root)
-    not_looked_into([*found.problems, *(kept.problems if kept else ())])
+    mirrored = mirror.of_root(root)
+    not_looked_into([*found.problems, *(mirrored.problems if mirrored else ())])
     with st.sidebar:
         _watch(root, seen)
     if not known:
@@ -50,9 +50,9 @@ def sidebar(root: Path) -> Choice | None:
         ground = GROUNDS["dark" if st.context.theme.type == "dark" else "light"]
         colors = colouring.control([*entries, *compared], ground)
         sets = _distributions(entries)
-        if kept is None:  # a store is only read
+        if mirrored is None:  # a store is only read
             annotate.several(root, entries)
-        where = f"in {text(kept.store.url)}" if kept else f"below {text(str(root))}"
+        where = f"in {text(mirrored.store.url)}" if mirrored else f"below {text(str(root))}"
         st.caption(f"{len(known)} run{'s' if len(known) > 1 else ''} {where}")
         link.undoable()
     _write_link(runs, baseline, sets)
@@ -72,8 +72,8 @@ def _listing(root: Path, stamp: str) -> store.Listing:
 @st.fragment(run_every=LOOKS_AGAIN)
 def _watch(root: Path, seen: str) -> None:
     """Draw the page again when something came below the root, and only then."""
-    if kept := mirror.of_root(root):
-        kept.look()
+    if mirrored := mirror.of_root(root):
+        mirrored.look()
     if link.in_fragment() and store.listing_stamp(root) != seen:
         st.rerun()
 

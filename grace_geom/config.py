@@ -97,6 +97,7 @@ class TrainConfig:
         grad_checkpoint: Recompute blocks in the backward pass: less memory, about a third more
             time.
         eval_every: Epochs between evaluations on held-out images; 0: only at the end.
+        eval_at: Steps after which held-out images are evaluated too, such as 100,300.
         save_every: Steps between checkpoints, in addition to those after each evaluation; null:
             none.
         keep: Number of newest checkpoints to keep in checkpoints/ in addition to the best one; 0:
@@ -147,6 +148,7 @@ class TrainConfig:
     compile: Literal["off", "attack", "graphs"] = "off"
     grad_checkpoint: bool = False
     eval_every: int = bounded(1, least=0, group="records")
+    eval_at: tuple[int, ...] = ()
     save_every: int | None = bounded(None, least=1)
     keep: int = bounded(1, least=0)
     log_every: int = bounded(10, least=1)
@@ -166,6 +168,8 @@ class TrainConfig:
                 raise UserError(f"{self.method} has no option {name!r}; {nearest(name, names)}")
         self.clip_norm = self.largest_norm
         check_bounds(self)
+        if self.eval_at and min(self.eval_at) < 1:
+            raise UserError(f"--eval-at takes steps from 1 on, not {min(self.eval_at)}")
         if self.clip_norm == 0:
             raise UserError(
                 "--clip-norm is 0, which would stop all training: use null for no clipping"
@@ -215,7 +219,7 @@ class TrainConfig:
 
 NOT_THE_RUN = (
     "out", "resume", "resume_anyway", "stop_after", "device", "deterministic", "workers",
-    "data_root", "download", "ood", "compile", "eval_every", "save_every", "keep", "log_every",
+    "data_root", "download", "ood", "compile", "eval_every", "eval_at", "save_every", "keep", "log_every",
     "report_to",
     "tensorboard", "val_images", "val_pgd",
 )  # fmt: skip

@@ -28,6 +28,10 @@ class Interrupted(Exception):
     """The user stopped the run; the message says what was saved and how to go on."""
 
 
+class StopReached(Interrupted):
+    """A run stopped where it was told to beforehand: nobody wants the rest of the work stopped."""
+
+
 def nearest(name: str, valid: Iterable[str]) -> str:
     """A sentence that offers the closest valid names, or all of them where none is close.
 

@@ -78,6 +78,17 @@ def report(values: Values) -> str:
     return f"report: {chosen} of {_some(values['checkpoints'])} -> report.html in {_folder(values)}"
 
 
+def study_analyses(values: Values) -> str:
+    """``study: sharpness, anisotropy of the runs in runs/a -> runs/a/analyses``."""
+    chosen = _some(values["analyses"], "analyses") if values["analyses"] else "all analyses"
+    return f"study: {chosen} of the runs in {values['study']} -> {values['study']}/analyses"
+
+
+def study_evaluations(values: Values) -> str:
+    """``study: the runs in runs/a on id, ood, adv (pgd 4/255) -> eval.json beside each``."""
+    return f"study: the runs in {values['study']} on {_suites(values)} -> eval.json beside each"
+
+
 def effects(values: Values) -> str:
     """``effects: of grace-parts in runs/parts``; without a study, the rows to train."""
     of = (

@@ -28,7 +28,7 @@ ROWS = [
     | {"cli", "devices", "distributed", "progress", "tables", "tracking"},  # how it meets the world
     {"plots", "provenance", "engines"},
     {"data", "models", "attacks", "geometry"},
-    {"methods", "refusals", "starts"},
+    {"methods", "refusals", "starts", "known_analyses"},
     {"checkpoint"},
     {"config", "evaluation"},
     {"training", "analysis", "exporting"},

@@ -42,6 +42,17 @@ REFUSED = [
     (TRAIN, ("--data", "nowhere"), "unknown data set 'nowhere'"),
     (TRAIN, ("--data", "npz:nowhere.npz"), "no such file or folder: nowhere.npz"),
     ("grace_geom.evaluate", ("nothing.pt",), "no such checkpoint: nothing.pt"),
+    ("grace_geom.study.__main__", ("analyze", "runs"), "did you mean 'analyse'"),
+    (
+        "grace_geom.study.__main__",
+        ("analyse", "runs", "--analyses", "sharpnes"),
+        "did you mean 'sharpness'",
+    ),
+    (
+        "grace_geom.study.__main__",
+        ("evaluate", "runs", "--suites", "id,odd"),
+        "unknown suite 'odd'; did you",
+    ),
     ("grace_geom.evaluate", ("nothing.pt", "--suites", "id,odd"), "unknown suite 'odd'; did you"),
     ("grace_geom.interpolate", ("nothing.pt",), "no such checkpoint: nothing.pt"),
     ("grace_geom.export", ("nothing.pt",), "no such checkpoint: nothing.pt"),

@@ -20,8 +20,8 @@ Found = dict[str, tuple[RunProgress, store.Lines]]
 def main() -> None:
     """A verdict, then every logged number; again and again while a run is being written."""
     choice = shell.page("Is it going well?")
-    if kept := mirror.of_root(choice.root):
-        studying.draw(kept)
+    if mirrored := mirror.of_root(choice.root):
+        studying.draw(mirrored)
     live = any(state.state == "running" for state, _ in states(choice).values())
     st.fragment(page, run_every=REFRESH if live else None)(choice, live)
 

@@ -89,7 +89,7 @@ def analyse(
         UserError: If no checkpoint can be measured.
         Interrupted: On Ctrl-C or SIGTERM, or when another process of the job is gone.
     """
-    with processes(), _terminable(), tf32(False), deterministic(options.deterministic):
+    with processes(), terminable(), tf32(False), deterministic(options.deterministic):
         try:
             return _analyse(name, options, measure, show, draw)
         except PeerLost as lost:
@@ -188,7 +188,7 @@ def _every(
     with read_once(options.others()):
         for label, file in files.items():
             try:
-                found = _found(name, file, label, options, measure, out)
+                found = found_part(name, file, label, options, measure, out)
             except UserError as why:
                 nothing_left = len(every.refused) == len(files) - 1
                 if world().size > 1 or nothing_left:
@@ -252,7 +252,7 @@ def progress(total: int) -> Progress:
 
 
 @contextlib.contextmanager
-def _terminable() -> Iterator[None]:
+def terminable() -> Iterator[None]:
     """SIGTERM as Ctrl-C, so that a job that is ended (scancel, torchrun after a process died) keeps
     its state.
     """
@@ -270,7 +270,7 @@ def _terminable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, usual)
 
 
-def _found(
+def found_part(
     name: str,
     file: Path,
     label: str,

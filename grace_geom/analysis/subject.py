@@ -260,18 +260,22 @@ def _tell(sentence: str) -> None:
         say(sentence)
 
 
+def sets_of(subject: Subject) -> list[tuple[str, Split, str]]:
+    """SPEC, part and suite of all images that an analysis of a checkpoint may read."""
+    sets: list[tuple[str, Split, str]] = [(subject.data, s, "id") for s in subject.options.splits()]
+    sets += [(spec, "eval", "ood") for spec in subject.ood().values()]
+    zeroshot = subject.options.zeroshot_sets(subject.data).values()
+    return sets + [(spec, "eval", "zeroshot") for spec in zeroshot]
+
+
 def contents_of(subject: Subject) -> dict[str, Any]:
     """All that an analysis of a checkpoint may read, as digests: the model as it was loaded, the
     weights that it was tuned from, its record, and the images by SPEC.
 
     A set that cannot be read counts as absent; the analysis that needs it will say so.
     """
-    sets: list[tuple[str, Split, str]] = [(subject.data, s, "id") for s in subject.options.splits()]
-    sets += [(spec, "eval", "ood") for spec in subject.ood().values()]
-    zeroshot = subject.options.zeroshot_sets(subject.data).values()
-    sets += [(spec, "eval", "zeroshot") for spec in zeroshot]
     images: dict[str, Any] = {}
-    for spec, split, suite in sets:
+    for spec, split, suite in sets_of(subject):
         name = f"{spec} {split}" + " zeroshot" * (suite == "zeroshot")
         try:
             images[name] = identity.of_images(subject.images(spec, split, suite))

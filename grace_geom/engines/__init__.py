@@ -7,14 +7,17 @@ asks for.
 
 from grace_geom.engines.base import Engine, Resources, Task, TaskOutcome, attempt
 from grace_geom.engines.choice import EngineOptions, check_engine, make_engine
+from grace_geom.engines.feed import Feeding, feed
 
 __all__ = [
     "Engine",
     "EngineOptions",
+    "Feeding",
     "Resources",
     "Task",
     "TaskOutcome",
     "attempt",
     "check_engine",
+    "feed",
     "make_engine",
 ]

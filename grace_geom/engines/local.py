@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection
 
 from grace_geom.devices import share_threads, visible_gpus
 from grace_geom.engines.base import T, Task, TaskOutcome, again
+from grace_geom.engines.feed import ready
 from grace_geom.engines.several import perform
 from grace_geom.errors import UserError
 from grace_geom.terminal.voice import line, say, voice
@@ -47,19 +48,30 @@ class Local:
 
     def run(self, tasks: Sequence[Task[T]]) -> Iterator[TaskOutcome[T]]:
         """See :class:`grace_geom.engines.Engine`. A process that dies is its own task's failure."""
-        if self.workers == 1 or len(tasks) < 2:
+        if len(tasks) < 2:
             for task in tasks:
                 yield self._here(task)
+        else:
+            yield from self.feed(iter(tasks))
+
+    def feed(self, tasks: Iterator[Task[T] | None]) -> Iterator[TaskOutcome[T]]:
+        """See :class:`grace_geom.engines.Feeding`."""
+        if self.workers == 1:
+            yield from map(self._here, ready(tasks))
             return
         slots = {number: self._process(number) for number in range(self.workers)}
-        waiting = [(task, 1) for task in tasks]
+        lost: list[tuple[Task[T], int]] = []
         running: dict[Future[TaskOutcome[T]], tuple[int, Task[T], int]] = {}
         try:
-            while waiting or running:
+            while True:
                 busy = {number for number, _, _ in running.values()}
-                for number in sorted(slots.keys() - busy)[: len(waiting)]:
-                    task, begun = waiting.pop(0)
-                    running[slots[number].submit(perform, task)] = number, task, begun
+                for number in sorted(slots.keys() - busy):
+                    given, begun = lost.pop(0) if lost else (next(tasks, None), 1)
+                    if given is None:
+                        break
+                    running[slots[number].submit(perform, given)] = number, given, begun
+                if not running:
+                    return
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     number, task, begun = running.pop(future)
                     try:
@@ -69,7 +81,7 @@ class Local:
                         slots[number] = self._process(number)
                         outcome = TaskOutcome(task.name, None, DIED, "lost")
                     if outcome.failure == "lost" and again(task, outcome.error, begun):
-                        waiting.insert(0, (task, begun + 1))
+                        lost.append((task, begun + 1))
                     else:
                         yield replace(outcome, attempts=begun)
         finally:

@@ -12,7 +12,7 @@ from grace_geom.checkpoint import trained_on
 from grace_geom.config import TrainConfig, stored_settings
 from grace_geom.data.prompts import given_templates
 from grace_geom.devices import deterministic
-from grace_geom.engines import Engine, Resources, Task
+from grace_geom.engines import Engine, Resources, Task, feed
 from grace_geom.engines.local import spread_over
 from grace_geom.errors import Interrupted, UserError
 from grace_geom.evaluation import (
@@ -170,7 +170,7 @@ def _run_job(job: Job, measures: Measures, source: Source, steps: Steps) -> RunO
 
 
 def run_all(
-    jobs: Sequence[Job],
+    jobs: Sequence[Job] | Iterator[Job | None],
     measures: Measures,
     source: Source,
     engine: Engine,
@@ -180,7 +180,8 @@ def run_all(
     """Outcomes as they come.
 
     Args:
-        jobs: What is run.
+        jobs: What is run. Of an iterator each is taken when there is room for it, after the caller
+            has had the outcomes before; ``None``: nothing is ready until another job has ended.
         measures: What is measured of each run.
         source: Where data come from.
         engine: Where the jobs run.
@@ -188,10 +189,17 @@ def run_all(
         resources: What each run needs.
     """
     _sets.clear()  # files may have been replaced since they were last read
-    work = measures, source, steps
-    tasks = [Task(job.name, run_job, (job, *work), resources) for job in jobs]
-    by_name = {job.name: job for job in jobs}
-    for outcome in engine.run(tasks):
+    by_name: dict[str, Job] = {}
+
+    def task(job: Job) -> Task[RunOutcome]:
+        by_name[job.name] = job
+        return Task(job.name, run_job, (job, measures, source, steps), resources)
+
+    if isinstance(jobs, Sequence):
+        outcomes = engine.run([task(job) for job in jobs])
+    else:
+        outcomes = feed(engine, (task(job) if job is not None else None for job in jobs))
+    for outcome in outcomes:
         yield outcome.value or RunOutcome(by_name[outcome.name], None, outcome.error)
 
 
@@ -211,19 +219,19 @@ def training_seconds(folder: Path) -> float | None:
     return number(last_record(folder), "seconds")
 
 
-def held_out_score(folder: Path) -> float | None:
-    """The newest held-out ID accuracy of a run; its harmonic mean with that under attack, where one
-    was made.
+def held_out_score(folder: Path, step: int | None = None) -> float | None:
+    """The newest held-out ID accuracy of a run, or that after a step; its harmonic mean with that
+    under attack, where one was made.
     """
-    scores = _held_out(folder)[0]
+    scores = _held_out(folder, step)[0]
     return harmonic_mean(list(scores.values())) if scores else None
 
 
-def held_out_text(folder: Path) -> str:
+def held_out_text(folder: Path, step: int | None = None) -> str:
     """``held-out 62.2 % (n = 819)``; with an attack ``held-out 55.1 %, harmonic mean of clean 70.0
     and PGD-10 45.4 (n = 819 and 500)``; ``no held-out accuracy`` where there is none.
     """
-    scores, record = _held_out(folder)
+    scores, record = _held_out(folder, step)
     if not scores:
         return "no held-out accuracy"
     counts = [number(record, key) for key in ("val_n", "val_pgd_n")][: len(scores)]
@@ -236,11 +244,13 @@ def held_out_text(folder: Path) -> str:
     return f"{whole}, harmonic mean of clean {clean:.1f} and PGD-10 {attacked:.1f}{shown}"
 
 
-def _held_out(folder: Path) -> tuple[dict[str, float], dict[str, object]]:
+def _held_out(folder: Path, step: int | None) -> tuple[dict[str, float], dict[str, object]]:
     """The newest held-out accuracies of a run, clean first, and the record that has them."""
     path = folder / "metrics.jsonl"
     lines = path.read_bytes().splitlines() if path.is_file() else []
     for record in map(_parsed, reversed(lines)):
+        if step is not None and record.get("step") != step:
+            continue
         scores = {k: number(record, k) for k in ("val_acc", "val_acc_pgd") if k in record}
         known: dict[str, float] = {
             key: x for key, x in scores.items() if x is not None and 0 <= x <= 1

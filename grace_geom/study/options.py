@@ -5,7 +5,7 @@ equal terms.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from grace_geom.config import TrainConfig, differing, make_config, stored_settings
 from grace_geom.errors import UserError, nearest, unknown
@@ -60,7 +60,13 @@ class StudyOptions:
             times the recorded rate or --set METHOD.lr).
         lr_extend: If the best learning rate is at an edge of the grid, try one more beyond it.
         trial_share: Length of a learning-rate trial as a fraction of a run, the same for every
-            method.
+            method; of a search: that of its longest trials.
+        lr_search: Search for each method's learning rate instead of a grid: asha (asynchronous
+            successive halving on held-out images, the same trials and steps for every method; pip
+            install 'grace_geom[search]').
+        lr_trials: Number of learning rates that a search tries for each method.
+        lr_range: A search looks from the recorded rate (or --set METHOD.lr) divided by this to that
+            times this.
         also: Other checkpoints to add as rows, as NAME=FILE; repeatable. Runs of other studies, or
             foreign weights.
         also_model: open_clip model name of foreign weights in --also; default: the study's base
@@ -96,6 +102,9 @@ class StudyOptions:
     lr_grid: str = "off"
     lr_extend: bool = False
     trial_share: float = 0.25
+    lr_search: Literal["off", "asha"] = "off"
+    lr_trials: int = 9
+    lr_range: float = 10.0
     also: dict[str, str] = field(default_factory=dict)
     also_model: str | None = None
     also_pretrained: str | None = None
@@ -124,6 +133,10 @@ class StudyOptions:
             raise UserError(f"--workers must be at least 1, not {self.workers}")
         if not 0 < self.trial_share <= 1:
             raise UserError(f"--trial-share must lie in (0, 1], not {self.trial_share:g}")
+        if self.lr_trials < 3:
+            raise UserError(f"--lr-trials must be at least 3, not {self.lr_trials}")
+        if not 1 < self.lr_range <= 1e6:
+            raise UserError(f"--lr-range must lie in (1, 1e6], not {self.lr_range:g}")
         if not self.labels():
             raise UserError("--methods names no method")
         if self.lr_grid not in ("off", "search"):
@@ -141,6 +154,11 @@ class StudyOptions:
             raise UserError(
                 f"--baseline {self.baseline} is no row of this study: "
                 f"{', '.join((*labels, *self.also))}"
+            )
+        if self.lr_search != "off" and self.lr_grid != "off":
+            raise UserError(
+                f"--lr-search {self.lr_search} and --lr-grid {self.lr_grid} are two ways to choose "
+                "a learning rate: drop one of them"
             )
         if self.lr_extend and self.lr_grid == "off":
             raise UserError("--lr-extend needs a grid: add --lr-grid search, or numbers")
@@ -160,16 +178,17 @@ class StudyOptions:
         fixed = [
             f"--set {key}"
             for key in self.set
-            if key.partition(".")[2] == "lr" and self.lr_grid != "search"
+            if key.partition(".")[2] == "lr" and self.lr_grid not in ("search", "off")
         ]
         fixed += [
             f"--methods {label}"
             for label in labels
             if any(e.startswith("lr=") for e in label.split(":")[1:])
         ]
-        if fixed and self.lr_grid != "off":
+        chooses = "--lr-search" if self.lr_search != "off" else "--lr-grid"
+        if fixed and (self.lr_grid != "off" or self.lr_search != "off"):
             raise UserError(
-                f"{fixed[0]} fixes a learning rate that --lr-grid would choose: drop one of them"
+                f"{fixed[0]} fixes a learning rate that {chooses} would choose: drop one of them"
             )
         for key in self.set:
             if key.partition(".")[2] in OF_THE_STUDY:

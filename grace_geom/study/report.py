@@ -35,7 +35,6 @@ from grace_geom.study.sets import (
     suite_estimates,
     whole_attack,
 )
-from grace_geom.study.trials import best_rate, beyond
 from grace_geom.tables import Cell, Table, percent
 
 OURS = ("ID", "OOD", "Adv", "NatAdv", "ZS", "HM")
@@ -58,7 +57,6 @@ SET_TITLES = {
     "zeroshot": "Zero-shot sets",
 }
 Cells = list[list[Cell | str]]
-Trials = Mapping[str, Mapping[str, float | None]]
 NONE: Mapping[str, Estimate] = {}
 ER = (
     "ER: effective robustness, OOD minus what a line through the methods that train without attack "
@@ -233,33 +231,6 @@ def cost_table(rows: Sequence[Row]) -> Table:
     return Table(["method", "peak lr", "training seconds", "step in forwards"], cells, notes=notes)
 
 
-def rates_table(trials: Trials) -> Table:
-    """One line a trial."""
-    cells: Cells = [
-        [label, f"{float(rate):.3g}", "failed" if score is None else f"{100 * score:.1f}"]
-        for label, tried in trials.items() for rate, score in tried.items()
-    ]  # fmt: skip
-    note = (
-        "Held-out ID accuracy after a short run of the same length for every method; for methods "
-        "that train on attacked images, its harmonic mean with held-out PGD-10 accuracy."
-    )
-    return Table(["method", "lr", "score"], cells, notes=[note, *edges(trials)])
-
-
-def edges(trials: Trials) -> list[str]:
-    """A sentence for each method whose best rate is the smallest or the largest that was tried."""
-    found = []
-    for label, tried in trials.items():
-        best, rates = best_rate(tried), sorted(map(float, tried))
-        if best is not None and beyond(rates, best) is not None:
-            side = "smallest" if best == rates[0] else "largest"
-            found.append(
-                f"{label}: the best rate, {best:.3g}, is the {side} tried; a wider --lr-grid may "
-                "be fairer"
-            )
-    return found
-
-
 def wrapped(text: str, width: int) -> str:
     """The text in lines of at most ``width``."""
     return textwrap.fill(text, width)
@@ -302,10 +273,8 @@ def attack_note(rows: Sequence[Row]) -> str:
     return "; or ".join(dict.fromkeys(texts)) or "no attack"
 
 
-def markdown(
-    rows: Sequence[Row], baseline: Row | None, heading: str, trials: Trials | None = None
-) -> str:
-    """Every table of the study; ``trials`` are the learning rates that were tried, if any."""
+def markdown(rows: Sequence[Row], baseline: Row | None, heading: str, rates: str = "") -> str:
+    """Every table of the study; ``rates`` is the part on the learning rates that were tried."""
     parts, shift = [f"# {heading}\n"], effective(rows)
     for title, some in grouped(rows).items():
         parts.append(f"## {title}\n\n{main_table(some, above=shift.column).markdown()}")
@@ -330,8 +299,8 @@ def markdown(
             "## Effective robustness\n\n" + "\n".join(f"- {s}" for s in shift.lacking) + "\n"
         )
     parts.append("## Cost\n\n" + cost_table(rows).markdown())
-    if trials:
-        parts.append("## Learning rates tried\n\n" + rates_table(trials).markdown())
+    if rates:
+        parts.append(rates)
     if lines := failures(rows):
         parts.append("## Failed\n\n" + "\n".join(f"- {line}" for line in lines) + "\n")
     return "\n".join(parts)

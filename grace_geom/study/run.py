@@ -4,7 +4,6 @@ where it stopped.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from grace_geom import terminal
 from grace_geom.config import TrainConfig
@@ -17,27 +16,16 @@ from grace_geom.evaluation import report as report_record
 from grace_geom.files import alone
 from grace_geom.progress import Progress, duration
 from grace_geom.records import EvalRecord
-from grace_geom.study import report
 from grace_geom.study.also import also_rows, refuse_missing
 from grace_geom.study.estimate import Timing, evaluation_seconds, probe, stops_early
-from grace_geom.study.execute import (
-    REAL,
-    RunOutcome,
-    Steps,
-    asked,
-    finished,
-    held_out_score,
-    held_out_text,
-    run_all,
-    shared_gpus,
-)
+from grace_geom.study.execute import REAL, RunOutcome, Steps, asked, finished, run_all, shared_gpus
 from grace_geom.study.options import Job, StudyOptions, jobs_of, refuse_other_runs
+from grace_geom.study.rates import ChoiceOfRates, choice_of_rates, not_evaluated
 from grace_geom.study.reporting import report_table
 from grace_geom.study.rows import Row
 from grace_geom.study.rows_of_runs import rows_of
 from grace_geom.study.shared import SharedStudy
 from grace_geom.study.state import Say, StudyState
-from grace_geom.study.trials import as_jobs, best_rate, trials_of
 from grace_geom.study.watch import QUIET_REFRESH, Expected, Watch, ended
 from grace_geom.study.written import settings_of, write_reports
 from grace_geom.tables import Cell, Table
@@ -101,22 +89,23 @@ class Study:
         self.state = StudyState.load(self.state.path, self.say)
         if self.where.engine == "local":
             share_threads(self.options.workers or 1)
-        jobs = self._jobs(check=not self._rates_missing())
+        rates = self._rates()
+        missing = rates.missing()
+        jobs = self._jobs(rates, check=not missing)
         self._read_sets(jobs[0])
         refuse_missing(self.options.also)
-        records = {} if self._rates_missing() else self._finished(jobs)
+        records = {} if missing else self._finished(jobs)
         self._time([job for job in jobs if job.name not in records])
-        refuse_other_runs(as_jobs(self._all_trials()))
+        refuse_other_runs(rates.jobs())
         expected = self._expected(jobs)
-        self._announce(jobs, records, expected)
+        self._announce(jobs, records, expected, rates.left())
         if self.shared is not None:
             self.shared.plan({name: each.seconds for name, each in expected.items()})
         errors: dict[str, str] = {}
         try:
-            if self._rates_missing():
-                while self._rates_missing():  # a second round where grids are extended
-                    self._try_rates()
-                jobs = self._jobs(check=True)
+            if rates.missing():
+                rates.try_them()
+                jobs = self._jobs(rates, check=True)
                 records = self._finished(jobs)
             for outcome in self._outcomes(
                 [job for job in jobs if job.name not in records], expected
@@ -131,7 +120,7 @@ class Study:
                 f"{len(records)} of {len(jobs)} runs are finished and kept in {self.place}; "
                 "the same command goes on from here"
             ) from None
-        for warning in report.edges(self.state.trials):
+        for warning in rates.notes():
             self.say(f"warning: {warning}")
         own = [
             self._asked(row, jobs[0])
@@ -165,7 +154,8 @@ class Study:
     def write(self, rows: Sequence[Row]) -> None:
         """The tables and figures of the study, in its folder."""
         baseline = self.baseline(rows)
-        write_reports(rows, baseline, self.options, self.measures, self.state.trials, self.place)
+        tried = self.state.trials, self.state.searches
+        write_reports(rows, baseline, self.options, self.measures, *tried, self.place)
 
     def baseline(self, rows: Sequence[Row]) -> Row | None:
         """The row that the others are compared with, if the study has it."""
@@ -173,14 +163,8 @@ class Study:
             (row for row in rows if row.label == self.options.baseline and row.records), None
         )
 
-    def _jobs(self, check: bool) -> list[Job]:
-        rates = {label: best_rate(tried) for label, tried in self.state.trials.items()}
-        searched = rates if self.options.lr_grid != "off" else {}
-        jobs = jobs_of(
-            self.options,
-            self.measures.ood,
-            {label: r for label, r in searched.items() if r is not None},
-        )
+    def _jobs(self, rates: ChoiceOfRates, check: bool) -> list[Job]:
+        jobs = jobs_of(self.options, self.measures.ood, rates.best())
         if self.shared is not None:
             self.shared.fetch(jobs)
         if check:
@@ -250,9 +234,13 @@ class Study:
         return found
 
     def _announce(
-        self, jobs: Sequence[Job], records: Mapping[str, EvalRecord], expected: dict[str, Expected]
+        self,
+        jobs: Sequence[Job],
+        records: Mapping[str, EvalRecord],
+        expected: dict[str, Expected],
+        trials: Mapping[str, float],
     ) -> None:
-        """The plan, with an estimate of time."""
+        """The plan, with an estimate of time; ``trials`` are steps to find rates, by label."""
         cells: list[list[Cell | str]] = []
         for label in self.options.labels():
             own = [job for job in jobs if job.label == label]
@@ -279,10 +267,9 @@ class Study:
             f"{len(jobs)} runs on {some.data} from {some.model}: {steps} steps of "
             f"{some.batch_size} images each\n\n{plan.text(self.width)}"
         )
-        trials = sum(
-            self.options.trial_share * expected[job.name].training for job in self._trial_jobs(jobs)
-        )
-        left = sum(expected[job.name].seconds for job in jobs if job.name not in records) + trials
+        first = {job.label: expected[job.name] for job in reversed(jobs)}
+        tried = sum(first[row].training * n / max(1, first[row].steps) for row, n in trials.items())
+        left = sum(expected[job.name].seconds for job in jobs if job.name not in records) + tried
         if left > 0:
             shared = shared_gpus(self.options) if self.where.engine == "local" else ""
             self.say(
@@ -292,61 +279,10 @@ class Study:
         else:
             self.say("\nevery run is finished: nothing is trained or measured again")
 
-    def _trial_jobs(self, jobs: Sequence[Job]) -> list[Job]:
-        """One run of each row for each rate that was not tried yet (for the estimate: their folders
-        are others).
-        """
-        first = {job.label: job for job in reversed(jobs)}
-        return [first[label] for label, rates in self._wanted_rates().items() for _ in rates]
-
-    def _all_trials(self) -> dict[str, dict[float, TrainConfig]]:
-        if self.options.lr_grid == "off":
-            return {}
-        steps = {label: timed.steps for label, timed in self.state.probes.items()}
-        return trials_of(self.options, steps, self.state.trials)
-
-    def _wanted_rates(self) -> dict[str, dict[float, TrainConfig]]:
-        """Trials that were not made yet."""
-        done = self.state.trials
-        return {
-            label: left
-            for label, trials in self._all_trials().items()
-            if (
-                left := {
-                    rate: c
-                    for rate, c in trials.items()
-                    if f"{rate:.6g}" not in done.get(label, {})
-                }
-            )
-        }
-
-    def _rates_missing(self) -> bool:
-        return bool(self._wanted_rates())
-
-    def _try_rates(self) -> None:
-        """Short runs with each rate of the grid; the held-out score is noted, and the best rate is
-        taken.
-        """
-        wanted = self._wanted_rates()
-        jobs = as_jobs(wanted)
-        rates = {
-            c.run_dir.name: (label, rate)
-            for label, trials in wanted.items()
-            for rate, c in trials.items()
-        }
-        steps = replace(self.steps, evaluate=not_evaluated)
-        watch = Progress(len(jobs), stage="trials of learning rates", every=QUIET_REFRESH)
-        watch.draw()
-        for outcome in self._run_all(jobs, steps):
-            watch.step(0)
-            label, rate = rates[outcome.job.name]
-            accuracy = None if outcome.error else held_out_score(outcome.job.folder)
-            self.state.trials.setdefault(label, {})[f"{rate:.6g}"] = accuracy
-            self.state.save()
-            shown = outcome.error or held_out_text(outcome.job.folder)
-            tell = self.failed if outcome.error else self.say
-            tell(f"trial {label} at lr {rate:.3g}: {shown}")
-        watch.clear()
+    def _rates(self) -> ChoiceOfRates:
+        """How this study chooses its learning rates."""
+        known = self.options, self.state, self.steps.train
+        return choice_of_rates(*known, self._run_all, self.say, self.failed)
 
     def _at_once(self, jobs: int) -> int:
         """How many runs are made at a time; on this machine as many as there are workers."""
@@ -354,15 +290,18 @@ class Study:
         return self.options.workers or 1 if local else self.engine.at_once(jobs)
 
     def _run_all(
-        self, jobs: Sequence[Job], steps: Steps, totals: Mapping[str, int] | None = None
+        self,
+        jobs: Sequence[Job] | Iterator[Job | None],
+        steps: Steps,
+        totals: Mapping[str, int] | None = None,
     ) -> Iterator[RunOutcome]:
         """Outcomes of runs that are made here, or, where the study is shared, elsewhere."""
 
-        def make(some: Sequence[Job], steps: Steps) -> Iterator[RunOutcome]:
+        def make(some: Sequence[Job] | Iterator[Job | None], steps: Steps) -> Iterator[RunOutcome]:
             needs = self.where.resources()
             return run_all(some, self.measures, self.source, self.engine, steps, needs)
 
-        if self.shared is None:
+        if self.shared is None or not isinstance(jobs, Sequence):
             return make(jobs, steps)
         return self.shared.run(jobs, make, steps, self._record_of(steps), totals)
 
@@ -385,8 +324,3 @@ class Study:
 
 
 UNKNOWN = Timing(steps=1, setup=0.0, step=0.0, forward=1.0, image=1e-3)
-
-
-def not_evaluated(folder: Path, measures: Measures, source: Source) -> EvalRecord:
-    """The empty record of a trial, of which only the held-out score counts."""
-    return EvalRecord("", folder.name, "", None, {}, ())

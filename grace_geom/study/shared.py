@@ -329,11 +329,18 @@ def opened(
         alone: Whether all runs are made in this process.
 
     Raises:
-        UserError: If the address is no store, or a memory that other processes do not see.
+        UserError: If the address is no store, or a memory that other processes do not see, or rates
+            are to be searched there.
     """
     if not protocol_of(str(options.out)):
         yield options, None
         return
+    if options.lr_search != "off":
+        raise UserError(
+            f"--lr-search {options.lr_search} makes its trials on one machine: search with --out "
+            f"FOLDER and give --out {options.out} the rates (--set METHOD.lr=RATE), or take "
+            "--lr-grid search"
+        )
     store = Store(options.out)
     if store.objects.protocol == "memory" and not alone:
         raise UserError(

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import Meta, Struct, structs
 
@@ -11,6 +11,9 @@ from grace_geom.files import write_text
 from grace_geom.records import NewerRecordError, RecordError
 from grace_geom.records.schema import checked, dumps, read_record
 from grace_geom.study.estimate import Timing
+from grace_geom.study.halving import Halving, Ladder, RateTrial
+from grace_geom.study.sampler import RateRange
+from grace_geom.study.search import RateSearch
 
 FORMAT = "grace_geom.study/1"
 Say = Callable[[str], None]
@@ -27,11 +30,31 @@ class _Probe(Struct):
     image: Seconds
 
 
+Score = Annotated[float, Meta(ge=0, le=1)]
+
+
+class _Trial(Struct):
+    lr: Annotated[float, Meta(gt=0)]
+    rung: Annotated[int, Meta(ge=0)]
+    scores: list[Score]
+    error: str
+
+
+class _Search(Struct):
+    low: Annotated[float, Meta(gt=0)]
+    high: Annotated[float, Meta(gt=0)]
+    seed: int
+    rungs: Annotated[list[Annotated[int, Meta(ge=1)]], Meta(min_length=1)]
+    places: Annotated[list[Annotated[int, Meta(ge=1)]], Meta(min_length=1)]
+    trials: list[_Trial]
+
+
 class _Known(Struct):
     """``study.json``."""
 
     probes: dict[str, _Probe]
-    trials: dict[str, dict[Rate, Annotated[float, Meta(ge=0, le=1)] | None]]
+    trials: dict[str, dict[Rate, Score | None]]
+    search: dict[str, _Search] = {}
 
 
 @dataclass
@@ -43,11 +66,13 @@ class StudyState:
         probes: What each method costs here, by label.
         trials: Held-out score of each learning rate that was tried, by label; ``None`` where the
             trial failed.
+        searches: The search for each method's learning rate, by label.
     """
 
     path: Path
     probes: dict[str, Timing] = field(default_factory=dict)
     trials: dict[str, dict[str, float | None]] = field(default_factory=dict)
+    searches: dict[str, RateSearch] = field(default_factory=dict)
 
     @classmethod
     def load(cls, path: Path, say: Say = print) -> "StudyState":
@@ -61,15 +86,36 @@ class StudyState:
             return cls(path)
         try:
             known = checked(read_record(path, FORMAT), _Known, path, "it is measured again")
+            searches = {label: _search(path, label, known.search[label]) for label in known.search}
         except NewerRecordError:
             raise
         except RecordError as error:
             say(str(error))
             return cls(path)
         probes = {label: Timing(**structs.asdict(timed)) for label, timed in known.probes.items()}
-        return cls(path, probes, known.trials)
+        return cls(path, probes, known.trials, searches)
 
     def save(self) -> None:
         """Write the file, whole."""
         probes = {label: asdict(p) for label, p in self.probes.items()}
-        write_text(self.path, dumps({"format": FORMAT, "probes": probes, "trials": self.trials}))
+        content: dict[str, Any] = {"format": FORMAT, "probes": probes, "trials": self.trials}
+        if self.searches:
+            content["search"] = {label: one.plain() for label, one in self.searches.items()}
+        write_text(self.path, dumps(content))
+
+
+def _search(path: Path, label: str, known: _Search) -> RateSearch:
+    """A search as it was left.
+
+    Raises:
+        RecordError: If its parts contradict each other.
+    """
+    where = RateRange(known.low, known.high, known.places[0], known.seed)
+    rungs = Ladder(tuple(known.rungs), tuple(known.places))
+    sound = len(rungs.steps) == len(rungs.places) >= 1 and known.low <= known.high
+    for trial in known.trials:
+        sound &= len(trial.scores) <= trial.rung + 1 <= len(rungs.steps)
+    if not sound or len(known.trials) > rungs.places[0]:
+        raise RecordError(f"{path} is damaged: $.search[{label!r}] is no search; remove the file")
+    trials = [RateTrial(**structs.asdict(trial)) for trial in known.trials]
+    return RateSearch(where, Halving(rungs, trials))

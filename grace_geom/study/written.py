@@ -13,6 +13,7 @@ from grace_geom.study import data_files, report
 from grace_geom.study.effective import effective, plain_lines
 from grace_geom.study.figure import effective_robustness, tradeoff
 from grace_geom.study.options import StudyOptions
+from grace_geom.study.rate_tables import Searches, Trials, edges, rates_text, search_edges
 from grace_geom.study.rows import Row
 from grace_geom.study.state import FORMAT
 
@@ -22,7 +23,8 @@ def write_reports(
     baseline: Row | None,
     options: StudyOptions,
     measures: Measures,
-    trials: report.Trials,
+    trials: Trials,
+    searches: Searches,
     place: str | None = None,
 ) -> None:
     """``table.md``, ``table.csv``, ``table.json``, ``tradeoff.png``, ``effective_robustness.png``.
@@ -32,14 +34,16 @@ def write_reports(
         baseline: What the others are compared with.
         options: Of the study; its folder is where the files go.
         measures: What was measured.
-        trials: Learning rates that were tried.
+        trials: Learning rates that were tried on a grid.
+        searches: Searches for learning rates.
         place: Where the study is kept, for the record, if not there.
     """
     watch = Progress()
     watch.begin("tables and figures")
     out, shift = options.out, effective(rows)
     heading = f"{', '.join(row.label for row in rows)} on {options.data}"
-    write_text(out / "table.md", report.markdown(rows, baseline, heading, trials))
+    rates = rates_text(trials, searches)
+    write_text(out / "table.md", report.markdown(rows, baseline, heading, rates))
     write_text(out / "table.csv", data_files.csv_text(rows))
     settings = settings_of(options, measures) | {"trials": trials}
     settings["tables"] = {
@@ -47,7 +51,9 @@ def write_reports(
     }
     settings["study"]["out"] = place or str(options.out)
     settings["effective_robustness"] = plain_lines(shift)
-    settings["rates_at_an_edge"] = report.edges(trials)
+    settings["rates_at_an_edge"] = [*edges(trials), *search_edges(searches)]
+    if searches:
+        settings["search"] = {label: search.plain() for label, search in searches.items()}
     content = {"format": FORMAT, **settings, "rows": data_files.plain_rows(rows, baseline)}
     write_text(out / "table.json", dumps(content | {"versions": provenance()}))
     first, second = out / "tradeoff.png", out / "effective_robustness.png"

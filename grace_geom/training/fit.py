@@ -17,7 +17,7 @@ from torch import Tensor
 from grace_geom import distributed
 from grace_geom.batch import Batch
 from grace_geom.devices import DTYPES
-from grace_geom.errors import Interrupted
+from grace_geom.errors import Interrupted, StopReached
 from grace_geom.training.trainer import Trainer
 from grace_geom.weights import Weights
 
@@ -52,7 +52,8 @@ def fit(
         The merged weights that the method leaves behind.
 
     Raises:
-        Interrupted: SIGINT, SIGTERM or ``plan.stop_after``; the state is saved.
+        Interrupted: SIGINT or SIGTERM; the state is saved.
+        StopReached: ``plan.stop_after``; the same.
         UserError: The loss or gradient is not a number; the last checkpoint is older and good.
     """
     run, plan, model = trainer.run, trainer.plan, trainer.run.model
@@ -72,11 +73,13 @@ def fit(
                 saved = _evaluate_and_save(trainer, recorder, clock, done)
                 # Asked every step and of all processes: none may go on into a sum that another has
                 # left.
-                if not done and (distributed.anyone(bool(stop)) or run.step == plan.stop_after):
+                asked = not done and distributed.anyone(bool(stop))
+                if asked or (not done and run.step == plan.stop_after):
                     trainer.check()
                     if not saved:
                         recorder.save(trainer, trainer.weights())
-                    raise Interrupted(f"stopped after step {run.step} of {plan.total_steps}")
+                    kind = Interrupted if asked else StopReached
+                    raise kind(f"stopped after step {run.step} of {plan.total_steps}")
         distributed.heard_of_all()
         if stop and run.step < plan.total_steps:  # asked to stop while waiting for data
             recorder.save(trainer, trainer.weights())
@@ -115,7 +118,8 @@ def _stream(
 def _evaluate_and_save(trainer: Trainer, recorder: Recorder, clock: "_Clock", done: bool) -> bool:
     """The evaluation and the checkpoint that are due now; the end has its own."""
     step, plan = trainer.run.step, trainer.plan
-    evaluate = not done and plan.eval_every > 0 and step % plan.eval_every == 0
+    due = (plan.eval_every > 0 and step % plan.eval_every == 0) or step in plan.eval_at
+    evaluate = not done and due
     save = not done and (evaluate or (plan.save_every > 0 and step % plan.save_every == 0))
     if not save:
         return False

@@ -61,8 +61,8 @@ def train_run(config: TrainConfig, *, quiet: bool = False) -> Path:
     Raises:
         UserError: The directory exists (and ``resume`` is not set), or anything that does not fit;
             diverged training.
-        Interrupted: Stopped by SIGINT, SIGTERM or ``stop_after``; the state is saved. Another
-            process of the job is gone; the newest checkpoint is named.
+        Interrupted: Stopped by SIGINT, SIGTERM or ``stop_after`` (``StopReached``); the state is
+            saved. Another process of the job is gone; the newest checkpoint is named.
     """
     with _only_one(config.run_dir), tf32(config.tf32), deterministic(config.deterministic):
         return _train(config, quiet=quiet)
@@ -213,7 +213,7 @@ def _fit_or_discard(
         raise Interrupted(f"{lost}; {kept.way_on()}") from None
     except Interrupted as stop:
         _report_all(kept)
-        raise Interrupted(
+        raise type(stop)(
             f"{stop}; saved in {out}. Continue with: python -m grace_geom.train --out {out} "
             "--resume"
         ) from None
@@ -379,6 +379,7 @@ def _plan(config: TrainConfig, images: int, precision: Precision, *, trains: boo
         clip_norm=config.largest_norm,
         precision=precision,
         eval_every=config.eval_every * per_epoch,
+        eval_at=config.eval_at,
         save_every=config.save_every or 0,
         log_every=config.log_every,
         stop_after=config.stop_after,

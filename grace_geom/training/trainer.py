@@ -43,6 +43,7 @@ class Plan:
         clip_norm: Largest gradient norm; ``None``: any.
         precision: Of the image tower's autocast; weights and optimiser stay float32.
         eval_every: Steps between held-out evaluations (the last step always has one); 0: never.
+        eval_at: Further steps with one.
         save_every: Steps between checkpoints (each evaluation is followed by one); 0: only then and
             at the end.
         log_every: Steps between records (the last step always has one).
@@ -59,6 +60,7 @@ class Plan:
     clip_norm: float | None = 1.0
     precision: Precision = "float32"
     eval_every: int = 0
+    eval_at: tuple[int, ...] = ()
     save_every: int = 0
     log_every: int = 10
     stop_after: int | None = None

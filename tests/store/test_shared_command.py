@@ -32,6 +32,10 @@ def test_the_command_works_over_a_store(tmp_path: Path, monkeypatch, capsys) -> 
     ("flags", "says"),
     [
         (["--out", "ftp://host/x"], "a store is a folder or an address of file, memory, s3"),
+        (
+            ["--out", "memory://x", "--lr-search", "asha"],
+            "makes its trials on one machine: search with",
+        ),
         (["--out", "memory://x", "--workers", "2"], "is the memory of one process: --engine local"),
     ],
 )

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from grace_geom.errors import Interrupted, UserError
+from grace_geom.errors import Interrupted, StopReached, UserError
 from grace_geom.methods import METHODS
 from grace_geom.methods.ft import Ft
 from grace_geom.training import Plan, Trainer, fit
@@ -243,11 +243,27 @@ def test_a_second_signal_does_not_wait():
         fit(trainer(), batches, Notes(on_step=twice))
 
 
-def test_stop_after_is_an_interrupt():
+def test_stop_after_is_an_interrupt_that_nobody_asked_for():
     notes = Notes()
-    with pytest.raises(Interrupted, match="step 5 of 8"):
+    with pytest.raises(StopReached, match="step 5 of 8"):
         fit(trainer(stop_after=5), batches, notes)
     assert notes.saved == [5]
+
+    def ask(step):
+        if step == 5:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(Interrupted) as stop:
+        fit(trainer(stop_after=5), batches, Notes(on_step=ask))
+    assert type(stop.value) is Interrupted, "Ctrl-C at that very step is not lost"
+
+
+def test_further_steps_may_be_evaluated_and_saved():
+    notes, t = Notes(), trainer(eval_at=(3, 5), total_steps=8, stop_after=5)
+    with pytest.raises(StopReached):
+        fit(t, batches, notes)
+    assert notes.saved == [3, 5]
+    assert [r["step"] for r in notes.records if "val_acc" in r] == [3, 5]
 
 
 def test_a_worker_killed_by_the_same_ctrl_c_is_no_fault():
