@@ -18,10 +18,9 @@ import numpy as np
 from app.columns import Columns
 from app.logs import Lines
 from app.store import Entry
-from grace_geom.plots.legend import Legend
 from grace_geom.records import Accuracy, EvalRecord, Result
 
-RECORDS = (Accuracy, Columns, Entry, EvalRecord, Legend, Lines, Result)
+RECORDS = (Accuracy, Columns, Entry, EvalRecord, Lines, Result)
 """Never changed once they are made; what reads or makes them gives out the same one again."""
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -86,8 +85,10 @@ class KeptResults:
 
 kept = KeptResults(most=160)
 """Figures and tables."""
-kept_of_runs = KeptResults(most=4096)
-"""What is small and of a single run."""
+kept_of_runs = KeptResults(most=256)
+"""What is small and of a single run; it holds the log that it was read from."""
+kept_of_logs = KeptResults(most=24)
+"""Figures of logs, which another one replaces with each line of a running training."""
 
 
 def told_apart(value: object) -> Hashable:

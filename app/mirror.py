@@ -3,6 +3,7 @@ digests. Nothing is written to the store.
 """
 
 import os
+import shutil
 import threading
 import time
 from dataclasses import dataclass, field
@@ -159,5 +160,8 @@ def _take(blob: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{target.name}.part")
     part.unlink(missing_ok=True)
-    os.link(blob, part)
+    try:
+        os.link(blob, part)
+    except OSError:  # a disk without second names
+        shutil.copyfile(blob, part)
     os.replace(part, target)

@@ -105,8 +105,9 @@ def main() -> None:
         from grace_geom.engines.local import Local  # torch, which Ray's tasks do without
 
         found = timed(Local(o.workers), o.tasks, o.seconds, {}) | {"cores": o.workers}
-    work = o.seconds * (o.tasks - 1) / found["cores"]
-    found["overhead_ms_a_task"] = round(1000 * (found["rest_s"] - work) / (o.tasks - 1), 2)
+    rest = max(1, o.tasks - 1)
+    work = o.seconds * rest / found["cores"]
+    found["overhead_ms_a_task"] = round(1000 * (found["rest_s"] - work) / rest, 2)
     print(json.dumps({"engine": o.engine, "seconds": o.seconds} | found))
 
 

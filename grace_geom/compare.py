@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if warning := check_eps(measures.radius, measures.norm):
         say(f"warning: --eps: {warning}")
     alone = where.engine == "local" and (options.workers or 1) == 1
-    with opened(options, say, alone=alone) as (options, shared):
+    with opened(options, say, alone=alone, where=where) as (options, shared):
         study = Study(options, measures, say=say, where=where, shared=shared)
         study.width = shutil.get_terminal_size((100, 24)).columns
         rows = study.run()

@@ -67,6 +67,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         rows = plan(design, options.runs, options.seed, options.part)
         finish(text=rows, **yaml.safe_load(rows))
         return
+    if options.figure is not None:
+        check_ending(options.figure)
     found = {
         data: {column: effects_of(design, tables, column) for column in options.columns}
         for data, tables in by_data(options.studies).items()
@@ -115,18 +117,26 @@ def effects_of(design: "Design", tables: "Mapping[str, StudyTable]", column: str
     return effects(design, responses(design, tables, column))
 
 
+def check_ending(path: Path) -> None:
+    """Refuse a figure of another kind than can be written, before anything is fitted.
+
+    Raises:
+        UserError: If it is one.
+    """
+    if path.suffix.lower() not in (".png", ".svg", ".pdf"):
+        raise UserError(f"--figure {path}: the name must end in .png, .svg or .pdf")
+
+
 def drawn(found: "Mapping[str, Mapping[str, Effects]]", path: Path) -> None:
     """The main effects of all data sets as one figure.
 
     Raises:
-        UserError: If the file has another ending than those of figures, or cannot be written.
+        UserError: If the file cannot be written.
     """
-    from grace_geom.plots.export import FORMATS, save
+    from grace_geom.plots.export import save
     from grace_geom.plots.forest import forest
     from grace_geom.plots.panels import Point
 
-    if path.suffix.lower().removeprefix(".") not in FORMATS:
-        raise UserError(f"--figure {path}: the name must end in .png, .svg or .pdf")
     bars = {
         data: {
             column: {

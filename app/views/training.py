@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from app import logged, mirror, shell, show, store, studying, verdict
-from app.kept import kept
+from app.kept import kept_of_logs
 from app.progress import RunProgress, duration, progress
 from app.shell import Choice, text
 from grace_geom.plots import training
@@ -54,7 +54,7 @@ def page(choice: Choice, live: bool) -> None:
     view = controls()
     show.legend(list(logs), choice.legend)
     with st.container(horizontal=True, gap="medium"):
-        for heading, keys in kept(logged.groups, logs).items():
+        for heading, keys in kept_of_logs(logged.groups, logs).items():
             with st.container(width=WIDTH, gap="small"):
                 st.header(heading, anchor=False)
                 panel(choice, logs, heading, keys, view)
@@ -121,7 +121,7 @@ def panel(
     choice: Choice, logs: logged.Logs, heading: str, keys: list[str], view: training.View,
 ) -> None:  # fmt: skip
     """The logged numbers of one heading below each other."""
-    table = kept(logged.table, logs, keys, view.along)
+    table = kept_of_logs(logged.table, logs, keys, view.along)
     along = training.ALONG[view.along].lower()
     smoothed = (
         f"Lines: moving average, weight {view.smoothing:g}; faint: as logged."
@@ -133,7 +133,7 @@ def panel(
         for key in keys if key in training.MEANINGS
     ]  # fmt: skip
     show.figure(
-        kept(logged.stack, logs, choice.legend, keys, view),
+        kept_of_logs(logged.stack, logs, choice.legend, keys, view),
         f"training-{heading.split()[0].lower()}",
         f"{heading} against {along}, one line a run: {', '.join(map(training.title, keys))}",
         "  \n".join([f"{smoothed} {len(table)} records.", *meanings]),

@@ -69,7 +69,13 @@ class Local:
                     given, begun = lost.pop(0) if lost else (next(tasks, None), 1)
                     if given is None:
                         break
-                    running[slots[number].submit(perform, given)] = number, given, begun
+                    try:
+                        future = slots[number].submit(perform, given)
+                    except BrokenProcessPool:  # it died while it had nothing to do
+                        slots[number].shutdown()
+                        slots[number] = self._process(number)
+                        future = slots[number].submit(perform, given)
+                    running[future] = number, given, begun
                 if not running:
                     return
                 for future in wait(running, return_when=FIRST_COMPLETED).done:

@@ -91,11 +91,13 @@ class Slurm:
             raise UserError(
                 "--engine slurm: there is no sbatch here; start the command on a login node"
             )
+        if not tasks:
+            return
         self.folder.mkdir(parents=True, exist_ok=True)
         live = {sent.task.name: sent for sent in self._attached(tasks)}
         new = [(task, 1) for task in tasks if task.name not in live]
         live |= {sent.task.name: sent for sent in self._send(new)}
-        self._note(live)
+        self._note(live, tasks)
         try:
             while live:
                 for name in [name for name, sent in live.items() if self._ended(sent)]:
@@ -103,10 +105,10 @@ class Slurm:
                     outcome = self._outcome(sent)
                     if outcome.failure == "lost" and again(sent.task, outcome.error, sent.times):
                         (live[name],) = self._send([(sent.task, sent.times + 1)])
-                        self._note(live)
+                        self._note(live, tasks)
                     else:
                         del live[name]
-                        self._note(live)
+                        self._note(live, tasks)
                         yield replace(outcome, attempts=sent.times)
                 if live:
                     time.sleep(self._pause)
@@ -167,20 +169,40 @@ class Slurm:
         outcome: TaskOutcome[T] = found[0].outcome
         return outcome
 
-    def _note(self, live: Mapping[str, _Sent[Any]]) -> None:
-        jobs = {
+    def _note(self, live: Mapping[str, _Sent[Any]], tasks: Sequence[Task[Any]]) -> None:
+        """Jobs that go on; those of other tasks, by another command here, stay noted."""
+        own = {task.name for task in tasks}
+        jobs = {name: entry for name, entry in self._noted().items() if name not in own}
+        jobs |= {
             name: {"job": str(sent.job.job_id), "times": sent.times, "work": _digest(sent.task)}
             for name, sent in live.items()
         }
         text = json.dumps({"format": FORMAT, "jobs": jobs}, indent=1)
         write_text(self.folder / "jobs.json", text + "\n")
 
-    def _attached(self, tasks: Sequence[Task[T]]) -> list[_Sent[T]]:
-        """Jobs of an earlier command that are still queued or running."""
+    def _noted(self) -> dict[str, Any]:
+        """Jobs of earlier commands, by task.
+
+        Raises:
+            UserError: If ``jobs.json`` is damaged: nobody knows then what is still queued.
+        """
         file = self.folder / "jobs.json"
         if not file.is_file():
-            return []
-        known, found = json.loads(file.read_text(encoding="utf-8"))["jobs"], []
+            return {}
+        try:
+            content = json.loads(file.read_text(encoding="utf-8"))
+            if content["format"] != FORMAT:
+                raise ValueError(content["format"])
+            return dict(content["jobs"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"{file} cannot be read ({first_line(error)}): see `squeue` for jobs that still "
+                "run, `scancel` them, and remove the file"
+            ) from None
+
+    def _attached(self, tasks: Sequence[Task[T]]) -> list[_Sent[T]]:
+        """Jobs of an earlier command that are still queued or running."""
+        known, found = self._noted(), []
         for task in tasks:
             if task.name not in known:
                 continue

@@ -92,11 +92,16 @@ def _hues(runs: Mapping[str, Identity], ground: Ground) -> dict[str, Look]:
     if len(methods) != 1 or "" in methods or len(labels) < 2:
         return {}
     looks = of_variants(_plain(methods.pop()), labels, ground)
-    found = {run: looks[_plain(who.label)] for run, who in own.items()}
-    return {
-        run: replace(one, color=shade(one.color, (own[run].seed or 0) % SHADES, ground))
-        for run, one in found.items()
-    }
+    found = dict[str, Look]()
+    for run in sorted(own, key=lambda run: _rank(run, own[run])):
+        one, first = looks[_plain(own[run].label)], own[run].seed or 0
+        tried = [
+            replace(one, color=shade(one.color, (first + i) % SHADES, ground))
+            for i in range(SHADES)
+        ]
+        taken = set(found.values())  # copies in other folders are further shades
+        found[run] = next((look for look in tried if look not in taken), tried[0])
+    return found
 
 
 def _plain(label: str) -> str:

@@ -150,7 +150,9 @@ def _number(value: Any) -> bool:
 
 def _said(value: Any) -> str:
     if _number(value):
-        return f"{float(value):.3g}".replace("-", "\u2212")
+        size = abs(float(value))
+        written = f"{float(value):.0f}" if 1000 <= size < 1e6 else f"{float(value):.3g}"
+        return written.replace("-", "\u2212")
     return _plain(str(value))
 
 

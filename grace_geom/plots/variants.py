@@ -111,7 +111,8 @@ def shortened(variants: Mapping[str, Variant | None], names: Mapping[str, str]) 
         m: group for m, group in groups.items()
         if any(v.options for v in group.values()) and max(len(names[run]) for run in group) > LONG
     }  # fmt: skip
-    seeds = {v.seed for group in groups.values() for v in group.values()}
+    seeds = {v.seed for group in groups.values() for v in group.values() if v.seed is not None}
+    many = len(seeds) > 1
     alone = len(methods) == 1 and len(known) == len(variants)
     short, said = fitted(names), []
     for method, group in groups.items():
@@ -119,7 +120,9 @@ def shortened(variants: Mapping[str, Variant | None], names: Mapping[str, str]) 
         for run, v in group.items():
             words = ([] if alone else [method]) + _words(v, keys, group)
             words = words or [method]
-            short[run] = AND.join([*words, *([f"s{v.seed}"] if len(seeds) > 1 else [])])
+            short[run] = AND.join(
+                [*words, *([f"s{v.seed}"] if many and v.seed is not None else [])]
+            )
         said.append(_sentence(method, group, keys, seeds))
     taken, whole = list(short.values()), fitted(names)
     return Shortened(
@@ -157,7 +160,7 @@ def _words(v: Variant, keys: Sequence[str], group: Mapping[str, Variant]) -> lis
 
 
 def _sentence(
-    method: str, group: Mapping[str, Variant], keys: Sequence[str], seeds: set[int | None]
+    method: str, group: Mapping[str, Variant], keys: Sequence[str], seeds: set[int]
 ) -> str:
     """What the names of a method stand for."""
     values = {

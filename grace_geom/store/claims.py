@@ -10,17 +10,16 @@ wants the name looks at the beat, and calls the claim expired when its own monot
 for a whole lease during which the beat was the same. The owner counts from before it sent the last
 beat that was written, and takes its claim for lost once its own clock has run for a lease since:
 that is earlier than anybody who saw that beat is done with waiting. Clocks that show different
-hours do no
-harm, and neither do those that run differently, up to a twentieth (:data:`MARGIN`).
+hours do no harm, and neither do those that run differently, up to a twentieth (:data:`MARGIN`).
 
 A beat may be on its way when somebody takes over. The owner therefore writes its beat, then looks
 whether the next number is there; who takes over makes the next number, then looks at the beat once
 more, and gives the number back if it has changed. Whichever comes first, at least one sees the
-other, so that the two do not both go on. A number that was given back is watched for a lease, too:
+other, and knows that its claim is lost. A number that was given back is watched for a lease, too:
 until then the owner before it has met it.
 
-A process that is stopped for longer than a lease, in the middle of its work, finds that out when
-it goes on. What it made is refused all the same: a folder is put once
+The work under a lost claim goes on to its end: whose it is, is settled when it is put. A process
+that is stopped for longer than a lease finds out the same way. A folder is put once
 (:meth:`~grace_geom.store.Store.put_folder`), by whoever is first.
 """
 
@@ -209,9 +208,15 @@ class Claim:
             except UserError as error:  # the store is away: the lease runs on, and may run out
                 self.problem = str(error)
 
+    def _told(self) -> dict[str, Any]:
+        try:
+            return dict(self.note())
+        except OSError:  # its folder is being replaced by a newer state; the next beat tells
+            return {}
+
     def _send(self) -> None:
         sent = time.monotonic()
-        beat = Beat(self._beat + 1, dict(self.note()))
+        beat = Beat(self._beat + 1, self._told())
         self.objects.write(place(self.name, self.number, "beat"), encode(beat))
         self._beat = beat.count
         if exists(self.objects, place(self.name, self.number + 1)):
@@ -277,10 +282,9 @@ def states(objects: ObjectStore, below: str, known: dict[str, Any]) -> dict[str,
         record = _once(objects, head, ClaimRecord, known)
         ended = _once(objects, end, End, known) if end in listed else None
         told = listed.get(place(name, number, "beat"), listed[head])
+        beat = Beat() if ended else beat_of(objects, name, number)
         # read after the listing: what ended since is seen to have ended at the next look
-        found[name] = ClaimState(
-            name, number, record, beat_of(objects, name, number), ended, told.changed
-        )
+        found[name] = ClaimState(name, number, record, beat, ended, told.changed)
     return found
 
 

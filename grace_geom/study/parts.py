@@ -3,7 +3,7 @@
 import os
 import shutil
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -51,14 +51,22 @@ class PartKeeper:
         name: Of the run.
         number: Of the claim under which it is made: later claims go on from earlier ones' parts.
         folder: The run directory.
+        held: Whether the claim still is; nothing is put for one that was lost.
         every: Seconds.
     """
 
     def __init__(
-        self, store: Store, name: str, number: int, folder: Path, every: float = EVERY
+        self,
+        store: Store,
+        name: str,
+        number: int,
+        folder: Path,
+        held: Callable[[], bool] = lambda: True,
+        every: float = EVERY,
     ) -> None:
         self.store, self.name, self.number = store, name, number
-        self.folder, self.every = folder, every
+        self.folder, self.held, self.every = folder, held, every
+        self._lock = threading.Lock()
         self._put, self._count, self._step = "", 0, newest_step(folder)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, daemon=True, name=f"parts of {name}")
@@ -77,6 +85,11 @@ class PartKeeper:
         Raises:
             UserError: If the store cannot be written.
         """
+        with self._lock:  # its own thread may be at it
+            if self.held():
+                self._put_newest()
+
+    def _put_newest(self) -> None:
         step = newest_step(self.folder)
         if step <= self._step:
             return

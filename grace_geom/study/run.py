@@ -303,7 +303,8 @@ class Study:
 
         if self.shared is None or not isinstance(jobs, Sequence):
             return make(jobs, steps)
-        return self.shared.run(jobs, make, steps, self._record_of(steps), totals)
+        most = 1 + self.where.resources().retries
+        return self.shared.run(jobs, make, steps, self._record_of(steps), totals, most)
 
     def _record_of(self, steps: Steps) -> Callable[[Job], EvalRecord | None]:
         """What tells whether a run in its folder is finished; a trial is as soon as it is whole."""

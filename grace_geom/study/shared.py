@@ -17,6 +17,7 @@ from typing import Any
 import filelock
 import msgspec
 
+from grace_geom.engines import EngineOptions
 from grace_geom.errors import UserError
 from grace_geom.files import cache_dir, write_text
 from grace_geom.records import EvalRecord
@@ -48,6 +49,8 @@ LEASE = 120.0
 """Seconds after which a dead worker's run is another's."""
 COPY_OF = ".stored"
 """File in a run directory that says which upload it is the same as."""
+MORE = "+"
+"""Before the name of the upload where the directory has more by now, which was not put yet."""
 TABLES = "tables"
 PLACES = 64
 
@@ -93,12 +96,19 @@ class Claimed:
         how, why = STOPPED, ""
         try:
             parts.take_newest(self.store, name, job.folder)
-            (job.folder / COPY_OF).unlink(missing_ok=True)
-            with parts.PartKeeper(self.store, name, claim.number, job.folder) as keeper:
+            mark = job.folder / COPY_OF
+            if mark.is_file():  # more is measured of it
+                write_text(mark, f"{MORE}{mark.read_text().removeprefix(MORE)}")
+            with parts.PartKeeper(
+                self.store, name, claim.number, job.folder, lambda: claim.held
+            ) as keeper:
                 try:
                     outcome = run()
                 except BaseException:  # by the user: another machine may go on
-                    keeper.put()
+                    try:
+                        keeper.put()
+                    except UserError as error:
+                        warn(f"{name}: its state was not put: {error}")
                     raise
             how, why = (DONE, "") if outcome.record is not None else (FAILED, outcome.error)
             if how == DONE:
@@ -145,7 +155,10 @@ class SharedStudy:
     def __post_init__(self) -> None:
         self.patience = Patience()
         self._told: set[tuple[str, int]] = set()
-        self._begun = {name: state.number for name, state in self.store.claims().items()}
+        self._begun = {
+            name: state.number if state.end else state.number - 1
+            for name, state in self.store.claims().items()
+        }
 
     def fetch(self, jobs: Sequence[Job]) -> None:
         """Bring the newest whole version of each run to this machine, unless it is here."""
@@ -156,7 +169,8 @@ class SharedStudy:
 
     def kept(self, job: Job) -> bool:
         """Whether what the run's local folder holds is in the store, too."""
-        return (job.folder / COPY_OF).is_file()
+        mark = job.folder / COPY_OF
+        return mark.is_file() and not mark.read_text().startswith(MORE)
 
     def plan(self, seconds: Mapping[str, float]) -> None:
         """Tell who watches the store which runs the study has, and what each is expected to take.
@@ -174,6 +188,7 @@ class SharedStudy:
         steps: Steps,
         finished: Callable[[Job], EvalRecord | None],
         totals: Mapping[str, int] | None = None,
+        most: int = 1,
     ) -> Iterator[RunOutcome]:
         """Outcomes as they come, of runs that are made here or elsewhere.
 
@@ -183,7 +198,9 @@ class SharedStudy:
             steps: How a run is made.
             finished: The record of a run in its local folder that answers the study's questions.
             totals: Optimiser steps by job.
+            most: How often a run is begun on this machine that dies without a word.
         """
+        died = dict.fromkeys((job.name for job in jobs), 0)
         wanted = {job.name: 1 for job in jobs}
         waiting = {job.name: job for job in jobs}
         while waiting:
@@ -193,7 +210,7 @@ class SharedStudy:
                 if newest.get(self._base(job), 0) >= wanted[job.name]:
                     self.fetch([job])
                     refuse_other_runs([job])
-                    if (record := finished(job)) is not None:
+                    if self.kept(job) and (record := finished(job)) is not None:
                         yield RunOutcome(waiting.pop(job.name), record)
                         continue
                     wanted[job.name] = newest[self._base(job)] + 1
@@ -201,6 +218,11 @@ class SharedStudy:
                 if error := self._failed(state):
                     yield RunOutcome(waiting.pop(job.name), None, error)
                 elif state is None or self.patience.over(state):
+                    here = state is not None and state.record.host == socket.gethostname()
+                    if here and died[job.name] >= most:
+                        waiting.pop(job.name)
+                        yield RunOutcome(job, None, f"it died {most} times and left no word")
+                        continue
                     ready.append(job)
                 else:
                     self._tell(state)
@@ -208,7 +230,9 @@ class SharedStudy:
             after = {name: states[name].seen for name in names.values() if name in states}
             around = Claimed(self.store, names, after, self.lease, totals or {})
             for outcome in make(ready, replace(steps, around=around)) if ready else ():
-                if not outcome.held:
+                if outcome.held:
+                    died[outcome.job.name] += 1
+                else:
                     if outcome.record is not None:
                         self.fetch([outcome.job])  # made on another machine
                     del waiting[outcome.job.name]
@@ -254,7 +278,7 @@ class SharedStudy:
 
     def _bring(self, job: Job, name: str) -> None:
         manifest, mark = self.store.manifest(name), job.folder / COPY_OF
-        if not (mark.is_file() and mark.read_text() == manifest.prefix):
+        if not (mark.is_file() and mark.read_text().removeprefix(MORE) == manifest.prefix):
             self.store.get_folder(name, job.folder, replace=True)
             write_text(mark, manifest.prefix)
 
@@ -318,7 +342,11 @@ def working_folder(store: Store) -> Iterator[Path]:
 
 @contextmanager
 def opened(
-    options: StudyOptions, say: Callable[[str], None] = print, *, alone: bool = True
+    options: StudyOptions,
+    say: Callable[[str], None] = print,
+    *,
+    alone: bool = True,
+    where: EngineOptions | None = None,
 ) -> Iterator[tuple[StudyOptions, SharedStudy | None]]:
     """The options with a local folder in place of an address, and the store there; a study in a
     plain folder is nobody else's.
@@ -327,10 +355,11 @@ def opened(
         options: The study.
         say: Where lines for people go.
         alone: Whether all runs are made in this process.
+        where: The engine.
 
     Raises:
-        UserError: If the address is no store, or a memory that other processes do not see, or rates
-            are to be searched there.
+        UserError: If the address is no store, or a memory that other processes do not see; if
+            rates are to be searched there, a run is of several processes, or SLURM makes the runs.
     """
     if not protocol_of(str(options.out)):
         yield options, None
@@ -340,6 +369,18 @@ def opened(
             f"--lr-search {options.lr_search} makes its trials on one machine: search with --out "
             f"FOLDER and give --out {options.out} the rates (--set METHOD.lr=RATE), or take "
             "--lr-grid search"
+        )
+    where = where or EngineOptions()
+    if where.engine == "slurm":
+        raise UserError(
+            f"--engine slurm and --out {options.out}: give --out a folder on the disk that the "
+            "cluster's machines share"
+        )
+    needs = where.resources()
+    if needs.processes * needs.nodes > 1:
+        raise UserError(
+            f"--out {options.out}: the runs of a shared study have one process each; give a run "
+            "one GPU and one machine, or --out a folder"
         )
     store = Store(options.out)
     if store.objects.protocol == "memory" and not alone:

@@ -11,7 +11,7 @@ import pytest
 
 from grace_geom.engines import Resources, Task, TaskOutcome
 from grace_geom.engines.site import SiteOptions
-from grace_geom.engines.slurm import Slurm
+from grace_geom.engines.slurm import FORMAT, Slurm
 from grace_geom.errors import UserError
 from tests.engines import work
 from tests.processes import fork, wait_until
@@ -136,3 +136,22 @@ def test_a_command_that_stops_says_where_its_jobs_go_on(
     (tmp_path / "go").touch()
     assert "1 jobs go on without this command" in capsys.readouterr().err
     wait_until(lambda: list((tmp_path / "slurm").glob("*_result.pkl")))
+
+
+def test_a_call_without_tasks_forgets_no_job(slurm: Slurm) -> None:
+    entry = {"job": "4711", "times": 1, "work": "x"}
+    slurm.folder.mkdir()
+    noted = slurm.folder / "jobs.json"
+    noted.write_text(json.dumps({"format": FORMAT, "jobs": {"other": entry}}))
+    assert list(slurm.run([])) == []
+    (outcome,) = slurm.run([Task("mine", work.twice, (4,))])
+    assert outcome.value == 8
+    assert json.loads(noted.read_text())["jobs"] == {"other": entry}
+
+
+def test_a_damaged_list_of_jobs_is_refused(slurm: Slurm) -> None:
+    slurm.folder.mkdir()
+    for text in ("{", '{"format": "else/9", "jobs": {}}', "[]"):
+        (slurm.folder / "jobs.json").write_text(text)
+        with pytest.raises(UserError, match=r"jobs\.json cannot be read.*squeue"):
+            list(slurm.run([Task("mine", work.twice, (4,))]))

@@ -111,6 +111,15 @@ def test_variants_alone_have_hues_of_their_own(ground):
     assert len(set(Legend.of(many, {}, ground).looks.values())) == len(many)
 
 
+def test_copies_of_variants_in_two_folders_look_unlike():
+    labels = ["grace-gv-off", "grace-gv-on"]
+    runs = {
+        f"{folder}/{label}-s0": Identity("grace", label, 0) for folder in "AB" for label in labels
+    }
+    looks = Legend.of(runs, {run: run for run in runs}).looks
+    assert len(set(looks.values())) == 4
+
+
 def test_a_variant_looks_alike_in_a_table_and_by_its_folder():
     table = Legend.of({n: Identity.of_label(n) for n in ("grace:gv=off", "grace")}, {})
     folders = {

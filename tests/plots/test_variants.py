@@ -89,3 +89,18 @@ def test_points_with_long_names_have_numbers_and_print():
     assert told == {str(i): f"{i}: {found.names[n]}" for i, n in enumerate(LABELS, 1)}
     assert {t.name for t in figure.data if t.showlegend} >= set(told.values())
     static.draw(figure, 4.5).draw_without_rendering()
+
+
+def test_a_mean_over_seeds_beside_its_runs_has_no_seed_in_its_name():
+    options = (("task", "off"), ("adapter", "tower"), ("gv", "off"))
+    other = (("task", "off"), ("adapter", "lora"), ("gv", "off"))
+    shown = {
+        f"{kind}{seed}": Variant("grace", kinds, seed)
+        for kind, kinds in (("tower", options), ("lora", other))
+        for seed in (0, 1, None)
+    }
+    names = {run: f"grace-task-off-adapter-{run}-gv-off-and-more" for run in shown}
+    found = shortened(shown, names)
+    assert found.names["tower0"].endswith("s0") and found.names["lora1"].endswith("s1")
+    assert "None" not in " ".join(found.names.values())
+    assert len(set(found.names.values())) == len(shown)

@@ -208,6 +208,28 @@ def test_more_questions_make_a_new_version_and_no_new_training(tmp_path: Path) -
     assert second.files["eval.json"] != first.files["eval.json"]
 
 
+def test_what_more_was_measured_outlives_a_stop(tmp_path: Path) -> None:
+    url = str(tmp_path / "store")
+    scheduler(url, tmp_path / "0", Stub())[0].run()
+
+    def stopped(folder: Path, measures: Measures, source: Source) -> EvalRecord:
+        (folder / "more.json").write_text("measured")
+        raise Interrupted("stopped")
+
+    more, _ = scheduler(url, tmp_path / "0", Stub())
+    more.measures = Measures(suites=("id", "ood", "adv"), n_attack=50)
+    more.steps = Steps(lambda config: config.run_dir, stopped)
+    with pytest.raises(Interrupted):
+        more.run()
+    begun = [path.parent.name for path in (tmp_path / "0").rglob("more.json")]
+    assert len(begun) == 1
+    again, _ = scheduler(url, tmp_path / "0", stub := Stub())
+    again.measures = more.measures
+    again.steps = Steps(lambda config: config.run_dir, stub.evaluate)
+    again.run()
+    assert "more.json" in Store(url).manifest(f"{begun[0]}@2").files
+
+
 def test_trials_of_rates_are_shared_too(tmp_path: Path) -> None:
     url, log = str(tmp_path / "store"), tmp_path / "log"
     options = {"methods": ("ft",), "seeds": (0,), "baseline": "ft", "lr_grid": "1e-4,1e-3"}
