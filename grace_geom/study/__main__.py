@@ -47,6 +47,7 @@ def analyse(argv: Sequence[str]) -> None:
     command = Command([AnalysesOptions, EngineOptions], description=ANALYSE_TEXT,
                       positionals=("study",), prog=prog, key=prog)  # fmt: skip
     values = command.values(argv)
+    _check_names(values)
     quick.begun(starts.study_analyses(values))
     options, where = part_of(AnalysesOptions, values), part_of(EngineOptions, values)
     _check_engine(where, options.device)

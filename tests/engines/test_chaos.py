@@ -16,6 +16,7 @@ import pytest
 from benchmarks import engines as benchmark
 from grace_geom.config import TrainConfig
 from grace_geom.engines import EngineOptions
+from grace_geom.engines.local import Local
 from grace_geom.evaluation import record_file
 from tests.engines.made import patient_ray, want
 from tests.processes import LONGEST, fork, wait_until
@@ -65,6 +66,11 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def test_many_rows_arrive_once_where_nothing_is_killed() -> None:
+    found = benchmark.timed(Local(1), 60, 0.0, {})
+    assert found["rows"] == 60 and found["each_once_and_right"]
 
 
 @pytest.mark.nightly
