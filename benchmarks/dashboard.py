@@ -1,6 +1,6 @@
 """What the dashboard costs: CPU seconds of its server, for so many finished runs.
 
-    OMP_NUM_THREADS=1 python benchmarks/dashboard.py [--runs 5,60,200] [--repeats 3]
+    OMP_NUM_THREADS=1 python -m benchmarks.dashboard [--runs 5,60,200] [--repeats 3]
 
 The runs are made on the spot: evaluations of the size that a study writes from random numbers (they
 are drawn, not believed), and on one run of each method every analysis, copied from four trainings
@@ -180,7 +180,7 @@ def visit(compiled: Path, *words: str) -> dict[str, float]:
 def main(argv: Sequence[str] | None = None) -> None:
     """Make the runs, visit them in turn, print the table."""
     options = parse(
-        VisitOptions, argv, description=__doc__ or "", prog="python benchmarks/dashboard.py"
+        VisitOptions, argv, description=__doc__ or "", prog="python -m benchmarks.dashboard"
     )
     numbers = counts(options.runs)
     from tests.app.lab import make_lab  # trains: not where only runs are made
