@@ -15,12 +15,12 @@ pytestmark = pytest.mark.nightly
 WIDTHS = {1440: "light", 1024: "dark", 420: "light"}
 TOUCHED = (
     ", ".join(
-        f"[data-testid=stMain] [data-testid={name}]"
-        for name in (
-            "stCheckbox label",
-            "stSelectbox input",
-            "stMultiSelect input",
-            "stTextInput input",
+        f"[data-testid=stMain] [data-testid={name}] {part}"
+        for name, part in (
+            ("stCheckbox", "label"),
+            ("stSelectbox", "input"),
+            ("stMultiSelect", "input"),
+            ("stTextInput", "input"),
         )
     )
     + ", [data-testid=stMain] [data-testid=stButtonGroup] button, [data-testid=stMain] summary"
