@@ -255,7 +255,11 @@ def _drawn(file: Path, title: str, interactive: bool) -> str:
     page = file.with_suffix(".html")
     if not interactive or not page.is_file():
         return f'<img alt="{alt}" src="data:image/png;base64,{packed_picture(file)}">'
-    figure = export.figure_of_page(page)
+    try:
+        figure = export.figure_of_page(page)
+    except ValueError as error:  # everything else was measured: a picture says the same
+        terminal.say(f"warning: {error}; the report has its picture")
+        return _drawn(file, title, interactive=False)
     figure.update_layout(title=None)  # the caption has it
     return f'<div role="img" aria-label="{alt}">{export.embedded(figure, file.stem)}</div>'
 

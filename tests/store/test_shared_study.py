@@ -17,7 +17,7 @@ from grace_geom.evaluation import Measures, Source
 from grace_geom.records import EvalRecord
 from grace_geom.store import Store
 from grace_geom.study import shared as module
-from grace_geom.study.execute import Steps, run_job
+from grace_geom.study.execute import REAL, Steps, run_job
 from grace_geom.study.options import Job, StudyOptions
 from grace_geom.study.shared import Claimed, SharedStudy, opened
 from grace_geom.training import train_run
@@ -206,6 +206,24 @@ def test_more_questions_make_a_new_version_and_no_new_training(tmp_path: Path) -
     first, second = store.manifest("ft-s0"), store.manifest("ft-s0@2")
     assert second.files["ckpt.pt"].object == first.files["ckpt.pt"].object  # moved once
     assert second.files["eval.json"] != first.files["eval.json"]
+
+
+def test_a_run_that_always_dies_is_told_as_failed(tmp_path: Path) -> None:
+    store, begun = Store(str(tmp_path / "store")), []
+    job = Job("ft", 0, small_config(tmp_path, "ft", out=str(tmp_path / "out" / "ft-s0")))
+    shared = SharedStudy(store, tmp_path / "out", 0.2)
+
+    def dies(jobs, steps):
+        """As a process that is killed: its claim is renewed no more, and it leaves no word."""
+        around = steps.around
+        claim = store.claim("ft-s0", "me", 0.2, around.after.get("ft-s0", module.NOBODY))
+        assert claim is not None
+        claim._stop.set()
+        begun.append(claim.number)
+        yield module.RunOutcome(job, None, held=True)
+
+    (outcome,) = shared.run([job], dies, REAL, lambda job: None, most=2)
+    assert outcome.error == "it died 2 times and left no word" and begun == [1, 2]
 
 
 def test_what_more_was_measured_outlives_a_stop(tmp_path: Path) -> None:
