@@ -38,6 +38,7 @@ from grace_geom.methods.at import LoraAt
 from grace_geom.methods.mix_at import LoraMixAt
 from grace_geom.methods.vpt import VptPmgAft
 from grace_geom.methods.grace import Grace
+from grace_geom.methods.grace_plus import GracePlus
 
 METHODS: dict[str, type[Method]] = {
     entry.__dict__["name"]: entry

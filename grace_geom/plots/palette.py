@@ -113,6 +113,7 @@ _METHODS = {
     "lora-mix-at": (_RED, "triangle-down", "dot"),
     "vpt-pmg-aft": (_GREEN, "hexagon", "dashdot"),
     "grace": (_MAGENTA, "star", "solid"),
+    "grace-plus": (_GOLD, "star", "3px,2px,9px,2px"),
 }
 """Method -> colour, marker, dash; the order is that of the methods in tables and legends."""
 

@@ -25,7 +25,7 @@ def csv_text(rows: Sequence[Row]) -> str:
     every = suite_estimates(rows)
     attacks = sorted({name for suites in every for name in suites})
     whole = [name for a in attacks for name in (a, f"{a}_low", f"{a}_high")]
-    cost = ["lr", "training_seconds", "step_in_forwards", "step_at_most"]
+    cost = ["lr", "training_seconds", "step_in_forwards", "step_at_most", "steps"]
     heads = ["method", "seeds", *bounds, *cost, "error", *whole, "tables", "measured_unlike"]
     above = effective(rows).column
     er = "effective_robustness"
@@ -37,7 +37,7 @@ def csv_text(rows: Sequence[Row]) -> str:
             numbers += _bounds(row.estimate(c))
         seconds = sum(row.seconds) / len(row.seconds) if row.seconds else None
         texts = ["" if x is None else f"{x:.6g}" for x in (*numbers, row.lr, seconds, row.cost)]
-        texts.append("yes" if row.at_most else "")
+        texts += ["yes" if row.at_most else "", str(row.steps or "")]
         whole_of = [x for a in attacks for x in _bounds(every[i].get(a))]
         stands = ["" if x is None else f"{x:.6g}" for x in whole_of]
         shown = "; ".join(title for title, some in tables.items() if row in some)
@@ -87,6 +87,7 @@ def plain_rows(rows: Sequence[Row], baseline: Row | None) -> list[dict[str, Any]
             "training_seconds": list(row.seconds),
             "step_in_forwards": row.cost,
             "step_at_most": row.at_most,
+            "steps": row.steps,
         }
         if baseline is not None and row.label != baseline.label:
             gaps = {

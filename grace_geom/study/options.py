@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from grace_geom.config import TrainConfig, differing, make_config, stored_settings
-from grace_geom.errors import UserError, nearest, unknown
+from grace_geom.errors import UserError, check_known, nearest, unknown
 from grace_geom.evaluation.compiled import Mode
 from grace_geom.files import folder_name
 from grace_geom.methods import METHODS, method_class
@@ -40,6 +40,9 @@ EQUAL = (
 same augmentation.
 """
 
+
+MAY_DIFFER = ("epochs", "max_steps", "batch_size", "micro_batch", "train_images", "precision")
+"""Those of them that ``--unequal`` may name."""
 
 OF_THE_STUDY = ("method", "out", "seed", "resume", "device", "data_root", "report_to")
 
@@ -84,6 +87,8 @@ class StudyOptions:
         max_steps: Maximum number of optimizer steps; null: the data set's recipe.
         batch_size: Images per optimizer step; null: the data set's recipe.
         train_images: Train on a random subset of this size; null: all images.
+        unequal: Settings that methods may differ in, such as max_steps for a comparison at equal
+            cost; each method's own comes from --set or its label. The tables name them.
         device: Device: cpu, cuda, cuda:1; auto: GPUs if there are some, shared among the workers.
         deterministic: Same bits in every training and evaluation on the same GPU, for some speed.
         compile: Faster attacks on a GPU, in trainings and evaluations: attack (torch.compile).
@@ -118,6 +123,7 @@ class StudyOptions:
     max_steps: int | None = None
     batch_size: int | None = None
     train_images: int | None = None
+    unequal: tuple[str, ...] = ()
     device: str = "auto"
     deterministic: bool = False
     compile: Mode = "off"
@@ -139,6 +145,8 @@ class StudyOptions:
             raise UserError(f"--lr-range must lie in (1, 1e6], not {self.lr_range:g}")
         if not self.labels():
             raise UserError("--methods names no method")
+        for name in self.unequal:
+            check_known("--unequal", name, MAY_DIFFER)
         if self.lr_grid not in ("off", "search"):
             self.rates(1.0)
         self._no_contradictions()
@@ -284,7 +292,7 @@ def jobs_of(
             if rates and label in rates:
                 values["lr"] = rates[label]
             jobs.append(Job(label, seed, make_config(values, f"--methods {label}")))
-    _equal_terms(jobs)
+    _equal_terms(jobs, options.unequal)
     return jobs
 
 
@@ -340,9 +348,11 @@ def settings_of(options: StudyOptions, label: str, seed: int) -> dict[str, Any]:
     return values
 
 
-def _equal_terms(jobs: list[Job]) -> None:
+def _equal_terms(jobs: list[Job], unequal: Sequence[str]) -> None:
     trained = [job for job in jobs if method_class(job.config.method).trains]
-    names = [f.name for f in fields(TrainConfig) if f.name in EQUAL]
+    length = {"epochs", "max_steps"}
+    free = {*unequal} | (length if length & {*unequal} else set())  # one says null for the other
+    names = [f.name for f in fields(TrainConfig) if f.name in EQUAL and f.name not in free]
     for job in trained[1:]:
         for name in names:
             ours, theirs = getattr(job.config, name), getattr(trained[0].config, name)
@@ -351,4 +361,5 @@ def _equal_terms(jobs: list[Job]) -> None:
                 raise UserError(
                     f"not on equal terms: {name} is {said[0]} for {job.label}, {said[1]} for "
                     f"{trained[0].label}; give --{name.replace('_', '-')} to both"
+                    + (f", or allow it: --unequal {name}" if name in MAY_DIFFER else "")
                 )

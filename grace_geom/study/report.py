@@ -215,12 +215,17 @@ def by_design(column: str, baseline: Row) -> bool:
 
 
 def cost_table(rows: Sequence[Row]) -> Table:
-    """Learning rate, training seconds a run, and a step in forward passes of its batch."""
+    """Learning rate, steps and training seconds a run, and a step and a run in forward passes of
+    its batch.
+    """
     cells: Cells = []
     for row in rows:
         seconds = f"{sum(row.seconds) / len(row.seconds):.0f}" if row.seconds else "-"
-        cost = ("≤ " if row.at_most else "") + f"{row.cost:.1f}" if row.cost else "-"
-        cells.append([row.label, f"{row.lr:.3g}" if row.lr is not None else "-", seconds, cost])
+        bound = "≤ " if row.at_most else ""
+        cost = f"{bound}{row.cost:.1f}" if row.cost else "-"
+        run = f"{bound}{row.cost * row.steps:.0f}" if row.cost and row.steps else "-"
+        rate = f"{row.lr:.3g}" if row.lr is not None else "-"
+        cells.append([row.label, rate, str(row.steps or "-"), seconds, cost, run])
     note = "A step in forward passes (without gradients) of its batch, timed on this machine before the study started."
     notes = [note]
     if any(row.at_most for row in rows):
@@ -228,7 +233,8 @@ def cost_table(rows: Sequence[Row]) -> Table:
             "≤: timed as if no image left its attack early; `attack_looks` in metrics.jsonl says "
             "how many do."
         )
-    return Table(["method", "peak lr", "training seconds", "step in forwards"], cells, notes=notes)
+    columns = ["peak lr", "steps", "training seconds", "step in forwards", "run in forwards"]
+    return Table(["method", *columns], cells, notes=notes)
 
 
 def wrapped(text: str, width: int) -> str:

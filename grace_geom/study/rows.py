@@ -32,6 +32,7 @@ class Row:
         lr: Peak learning rate.
         at_most: Whether ``cost`` is an upper bound: images that stop early were timed as if none
             did.
+        steps: Optimizer steps of a run; ``None`` where they are not known.
     """
 
     label: str
@@ -42,6 +43,7 @@ class Row:
     cost: float | None = None
     lr: float | None = None
     at_most: bool = False
+    steps: int | None = None
 
     @functools.cached_property
     def seeds(self) -> dict[int, EvalRecord]:

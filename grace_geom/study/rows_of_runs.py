@@ -48,6 +48,7 @@ def rows_of(
                 timed.cost if timed and trains else None,
                 own[0].config.build_method().lr if trains else None,
                 stops_early(own[0].config.build_method()),
+                timed.steps if timed and trains else None,
             )
         )
     return found

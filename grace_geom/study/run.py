@@ -262,10 +262,11 @@ class Study:
             )
         some = next((job.config for job in jobs if expected[job.name].steps), jobs[0].config)
         steps = max(e.steps for e in expected.values())
+        differ = len({e.steps for e in expected.values() if e.steps}) > 1
         plan = Table(["method", "runs", "step, forwards", "training", "evaluation", ""], cells)
         self.say(
-            f"{len(jobs)} runs on {some.data} from {some.model}: {steps} steps of "
-            f"{some.batch_size} images each\n\n{plan.text(self.width)}"
+            f"{len(jobs)} runs on {some.data} from {some.model}: {'up to ' if differ else ''}{steps} "
+            f"steps of {some.batch_size} images each{self._unequal()}\n\n{plan.text(self.width)}"
         )
         first = {job.label: expected[job.name] for job in reversed(jobs)}
         tried = sum(first[row].training * n / max(1, first[row].steps) for row, n in trials.items())
@@ -278,6 +279,11 @@ class Study:
             )
         else:
             self.say("\nevery run is finished: nothing is trained or measured again")
+
+    def _unequal(self) -> str:
+        """What methods may differ in, for people."""
+        names = self.options.unequal
+        return f"; not on equal terms: {', '.join(names)}" if names else ""
 
     def _rates(self) -> ChoiceOfRates:
         """How this study chooses its learning rates."""

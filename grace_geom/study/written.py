@@ -42,6 +42,8 @@ def write_reports(
     watch.begin("tables and figures")
     out, shift = options.out, effective(rows)
     heading = f"{', '.join(row.label for row in rows)} on {options.data}"
+    if options.unequal:
+        heading += f", not on equal terms ({', '.join(options.unequal)})"
     rates = rates_text(trials, searches)
     write_text(out / "table.md", report.markdown(rows, baseline, heading, rates))
     write_text(out / "table.csv", data_files.csv_text(rows))

@@ -59,6 +59,10 @@ def passes(model: ClipClassifier, name: str, **options: Any) -> float:
     [
         ("ft", {}, 3),
         ("at", {"attack_steps": 2}, 3 + 2 * 2),
+        ("grace-plus", {"attack_steps": 1}, 7),
+        ("grace-plus", {"attack_steps": 3}, 7 + 2 * 2),
+        ("grace-plus", {"attack_steps": 3, "lambda_anchor": 0}, 6 + 2 * 2),
+        ("grace-plus", {"attack_steps": 3, "adv_weight": 1.0}, 6 + 2 * 2),
         ("grace", {"r": 1, "attack_steps": 2}, 12 + 2 * 2),
         ("grace", {"r": 1, "attack_steps": 2, "awp_reuse": True}, 10 + 2 * 2),
         ("grace", {"r": 1, "attack_steps": 2, "gv": False}, 10 + 2 * 2),

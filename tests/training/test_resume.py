@@ -17,7 +17,7 @@ from grace_geom.training import train_run
 from tests.small_run import lines, small_config, small_run
 from tests.toys import CONFIG, register_toy
 
-LIKE_OTHERS = ("mix-at", "lora-mix-at", "agft", "ucat", "adv-flyp")
+LIKE_OTHERS = ("mix-at", "lora-mix-at", "agft", "ucat", "adv-flyp", "grace-plus")
 """Methods whose state and draws are those of `at`, `lora-at` or `flyp`."""
 TRAINED = [
     pytest.param(name, marks=pytest.mark.nightly if name in LIKE_OTHERS else ())
