@@ -74,9 +74,9 @@ def on_three_machines(tasks: int, seconds: float, kill: bool, cores: int = 2) ->
     from grace_geom.engines.ray_engine import RayEngine
 
     node = {"num_cpus": cores, "include_dashboard": False}
+    ray.shutdown()  # of an earlier cluster in this process
     cluster = Cluster(initialize_head=True, head_node_args=node)
     try:
-        ray.shutdown()  # of an earlier cluster in this process
         others = [cluster.add_node(num_cpus=cores) for _ in range(2)]
         ray.init(cluster.address, log_to_driver=False, logging_level="error")
 

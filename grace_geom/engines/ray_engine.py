@@ -6,28 +6,32 @@ import logging
 import os
 import queue
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Generic
 
 from grace_geom.engines.base import Resources, T, Task, TaskOutcome, again
 from grace_geom.engines.elsewhere import Origin, Report, report, tell
+from grace_geom.engines.feed import MOST
 from grace_geom.engines.parts import MachinePart, joined
 from grace_geom.errors import Interrupted, UserError, first_line
 from grace_geom.terminal import say, warn
 
-LAST_WORDS = 30.0
-"""Seconds that tasks have to write a checkpoint after Ctrl-C."""
+LAST_WORDS = 60.0
+"""Seconds that tasks have to end their step and write a checkpoint after Ctrl-C."""
 
 
 @dataclass(frozen=True)
 class _Begun(Generic[T]):
-    """A task that Ray has: its result to come, and the room that was set aside for it."""
+    """A task that Ray has: its result to come, what works on it (a part on each machine), and the
+    room that was set aside for it.
+    """
 
     task: Task[T]
     times: int
     result: Any
+    parts: tuple[Any, ...]
     group: Any = None
 
 
@@ -58,7 +62,7 @@ class RayEngine:
         room = self._ray().cluster_resources()
         asked = self._options(self.needs)
         found = [
-            int(room.get(name, 0) // need)
+            int(room.get(name, 0) // (need * self.needs.nodes))
             for name, need in (("CPU", asked["num_cpus"]), ("GPU", asked["num_gpus"]))
             if need
         ]
@@ -68,22 +72,44 @@ class RayEngine:
         """See :class:`grace_geom.engines.Engine`. A lost process or machine is tried again from
         here and not by Ray, so that it can be said.
         """
-        self._ray()
-        self._refuse_too_much(tasks)
+        wanted = dict.fromkeys(task.resources for task in tasks)
+        self._refuse_too_much(list(wanted))
+        yield from self._work(iter(tasks), lambda: self.workers or MOST, set(wanted))
+
+    def feed(self, tasks: Iterator[Task[T] | None]) -> Iterator[TaskOutcome[T]]:
+        """See :class:`grace_geom.engines.Feeding`. Room is what Ray's machines have together at the
+        time, whoever uses it: of more tasks Ray itself makes a queue.
+        """
+        yield from self._work(tasks, lambda: self.at_once(MOST), set())
+
+    def _work(
+        self, tasks: Iterator[Task[T] | None], room: Callable[[], int], known: set[Resources]
+    ) -> Iterator[TaskOutcome[T]]:
+        """Outcomes of tasks, of which Ray has at most ``room()`` at a time; what those ask for that
+        are not ``known`` may be refused.
+        """
         home, ended = Origin.here(), queue.SimpleQueue[int]()
-        waiting, running = [(task, 1) for task in reversed(tasks)], dict[int, _Begun[T]]()
+        lost, running = list[tuple[Task[T], int]](), dict[int, _Begun[T]]()
         number = 0
         try:
-            while waiting or running:
-                while waiting and (self.workers is None or len(running) < self.workers):
+            while True:
+                while len(running) < room():
+                    given, times = lost.pop(0) if lost else (next(tasks, None), 1)
+                    if given is None:
+                        break
+                    if given.resources not in known:
+                        self._refuse_too_much([given.resources])
+                        known.add(given.resources)
                     number += 1
-                    running[number] = self._submit(*waiting.pop(), home)
+                    running[number] = self._submit(given, times, home)
                     told = running[number].result.future()
                     told.add_done_callback(partial(_put, ended, number))
+                if not running:
+                    return
                 begun = running.pop(ended.get())
                 outcome = self._outcome(begun)
                 if outcome.failure == "lost" and again(begun.task, outcome.error, begun.times):
-                    waiting.append((begun.task, begun.times + 1))
+                    lost.append((begun.task, begun.times + 1))
                 else:
                     yield replace(outcome, attempts=begun.times)
         finally:
@@ -131,7 +157,7 @@ class RayEngine:
         }
         return found | ({} if needs.memory is None else {"memory": needs.memory})
 
-    def _refuse_too_much(self, tasks: Sequence[Task[Any]]) -> None:
+    def _refuse_too_much(self, wanted: Sequence[Resources]) -> None:
         """Refuse at once what this machine will never have; a cluster may grow, so there it is
         said.
         """
@@ -139,7 +165,7 @@ class RayEngine:
         for node in self._ray().nodes():
             for name, amount in node["Resources"].items() if node["Alive"] else ():
                 most[name] = max(most.get(name, 0), amount)
-        for needs in {task.resources for task in tasks}:
+        for needs in wanted:
             asked = self._options(needs)
             for flag, name, key in (
                 ("--cpus-per-run", "CPU", "num_cpus"),
@@ -157,7 +183,8 @@ class RayEngine:
         ray, options = self._ray(), self._options(task.resources)
         if task.resources.nodes == 1:
             work = ray.remote(_alone).options(name=task.name, **options)
-            return _Begun(task, times, work.remote(home, task))
+            result = work.remote(home, task)
+            return _Begun(task, times, result, (result,))
         from ray.util.placement_group import placement_group
         from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
@@ -172,9 +199,9 @@ class RayEngine:
             ray.remote(_part).options(name=task.name, scheduling_strategy=one, **options)
             for one in on
         ]
-        found = [part.remote(home, task, where, name) for part in parts]
+        found = [part.remote(home, task, where, name, i) for i, part in enumerate(parts)]
         whole = ray.remote(_join).options(num_cpus=0, max_retries=0).remote(task, *found)
-        return _Begun(task, times, whole, group)
+        return _Begun(task, times, whole, tuple(found), group)
 
     def _outcome(self, begun: _Begun[T]) -> TaskOutcome[T]:
         ray, name = self._ray(), begun.task.name
@@ -198,15 +225,29 @@ class RayEngine:
             remove_placement_group(begun.group)
 
     def _stop(self, running: Sequence[_Begun[Any]]) -> None:
-        """Have the tasks that have not ended write their checkpoints and stop."""
+        """Have the tasks that have not ended write their checkpoints and stop; end those that take
+        too long, or all when the user asks once more.
+        """
         if not running:
             return
         ray = self._ray()
-        for begun in running:
-            ray.cancel(begun.result)
-        ray.wait([b.result for b in running], num_returns=len(running), timeout=LAST_WORDS)
-        for begun in running:
-            self._free(begun)
+        parts = [part for begun in running for part in begun.parts]
+        say(
+            f"{len(running)} runs stop; those under way have {LAST_WORDS:g} s to end their step and "
+            "write a checkpoint, Ctrl-C again ends them now"
+        )
+        late = parts
+        try:
+            for part in parts:
+                ray.cancel(part)  # as Ctrl-C there, once
+            _, late = ray.wait(parts, num_returns=len(parts), timeout=LAST_WORDS)
+        finally:
+            for part in late:
+                ray.cancel(part, force=True)
+            for begun in running:
+                self._free(begun)
+        if late:
+            warn(f"{len(late)} processes were not ready within {LAST_WORDS:g} s, and were ended")
 
 
 def _put(ended: "queue.SimpleQueue[int]", number: int, _: object) -> None:
@@ -223,14 +264,17 @@ def _alone(home: Origin, task: Task[T]) -> Report[T]:
     return report(home, task)
 
 
-def _part(home: Origin, task: Task[Any], endpoint: str, name: str) -> MachinePart:
+def _part(home: Origin, task: Task[Any], endpoint: str, name: str, number: int) -> MachinePart:
     """One machine's part of a task on several."""
+    import ray
+
     from grace_geom.engines.several import part_of_machine
 
     _share(task)
     home.enter()
     try:
-        return part_of_machine(task, endpoint, name)
+        here = ray.util.get_node_ip_address()
+        return part_of_machine(task, endpoint, name, number, here)
     except Interrupted:
         return MachinePart({}, died=True)
 

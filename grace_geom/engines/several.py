@@ -39,13 +39,22 @@ def perform(task: Task[T]) -> TaskOutcome[T]:
     return joined(task, [part_of_machine(task)])
 
 
-def part_of_machine(task: Task[Any], endpoint: str = HERE, name: str = "") -> MachinePart:
+def part_of_machine(
+    task: Task[Any],
+    endpoint: str = HERE,
+    name: str = "",
+    number: int = 0,
+    address: str | None = None,
+) -> MachinePart:
     """Start the task's processes of this machine and wait until they end.
 
     Args:
         task: Whose ``resources.nodes`` machines all call this.
         endpoint: HOST:PORT where the machines meet; the first of them is that host.
         name: Of the meeting, the same on all of them.
+        number: Of this machine. The first one, 0, holds the meeting: a host's own name often leads
+            to 127.0.1.1 there, and torch would take the endpoint for another machine.
+        address: Where the others find this machine; ``None``: by its name.
 
     Raises:
         Interrupted: If this process was told to stop (SIGTERM, Ctrl-C), as the others were then.
@@ -59,7 +68,8 @@ def part_of_machine(task: Task[Any], endpoint: str = HERE, name: str = "") -> Ma
             run_id=name or uuid.uuid4().hex,
             rdzv_backend="c10d",
             rdzv_endpoint=endpoint,
-            local_addr="127.0.0.1" if endpoint == HERE else None,
+            rdzv_configs={"is_host": number == 0},
+            local_addr="127.0.0.1" if endpoint == HERE else address,
             logs_specs=DefaultLogsSpecs(log_dir=f"{folder}/logs"),
             max_restarts=0,  # the engine tries again, on other machines if need be
         )
@@ -96,12 +106,17 @@ def _read(file: Path) -> TaskOutcome[Any]:
 
 @contextmanager
 def _own_signals() -> Iterator[None]:
-    """The launcher takes signals where it may, in the main thread, and does not give them back."""
+    """The launcher takes signals where it may, in the main thread, and does not give them back. Its
+    processes must hear them: those of Ray, and what they start, are born deaf to SIGINT, which
+    multiprocessing mends by chance in some versions of Python.
+    """
     main = threading.current_thread() is threading.main_thread()
     kinds = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT) if main else ()
     before = {kind: signal.getsignal(kind) for kind in kinds}
+    deaf = signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGINT))
     try:
         yield
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, deaf)
         for kind, handler in before.items():
             signal.signal(kind, handler)

@@ -7,13 +7,15 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, Generic
 
 from grace_geom.engines.base import Resources, T, Task, TaskOutcome, again
 from grace_geom.engines.elsewhere import Origin, Report, report, tell
+from grace_geom.engines.feed import ready
 from grace_geom.engines.parts import MachinePart, joined
 from grace_geom.engines.site import SiteOptions
 from grace_geom.errors import Interrupted, UserError, first_line
@@ -27,11 +29,25 @@ PORTS = range(20000, 40000)
 
 @dataclass(frozen=True)
 class _Sent(Generic[T]):
-    """A task that SLURM has."""
+    """A task that SLURM has, and what tells it from another of its name."""
 
     task: Task[T]
     times: int
     job: Any
+    work: str
+
+
+@dataclass
+class _Jobs(Generic[T]):
+    """The jobs of a command.
+
+    Attributes:
+        names: Of all tasks that it has begun.
+        live: What SLURM has now, by task.
+    """
+
+    names: set[str] = field(default_factory=set)
+    live: dict[str, _Sent[T]] = field(default_factory=dict)
 
 
 class _Work(Generic[T]):
@@ -51,7 +67,7 @@ class _Work(Generic[T]):
         port = PORTS[int(here.raw_job_id) % len(PORTS)]
         home.enter()
         try:
-            return part_of_machine(task, f"{here.hostnames[0]}:{port}", here.job_id)
+            return part_of_machine(task, f"{here.hostnames[0]}:{port}", here.job_id, here.node)
         except Interrupted:
             return MachinePart({}, died=True)
 
@@ -87,54 +103,82 @@ class Slurm:
             UserError: If there is no SLURM, if it refuses the jobs, or if a job of an earlier
                 command still does something else under a task's name.
         """
+        yield from self._work(iter(tasks), None)
+
+    def feed(self, tasks: Iterator[Task[T] | None]) -> Iterator[TaskOutcome[T]]:
+        """See :class:`grace_geom.engines.Feeding`. There is room for ``workers`` jobs, queued ones
+        among them; without, each is sent once it is known.
+        """
+        yield from self._work(tasks, self.workers)
+
+    def _work(self, tasks: Iterator[Task[T] | None], room: int | None) -> Iterator[TaskOutcome[T]]:
+        """Outcomes of tasks, of which at most ``room`` are with SLURM at a time."""
         if self.site.cluster == "slurm" and not shutil.which("sbatch"):
             raise UserError(
                 "--engine slurm: there is no sbatch here; start the command on a login node"
             )
+        jobs = _Jobs[T]()
+        try:
+            while True:
+                some = list(islice(ready(tasks), None if room is None else room - len(jobs.live)))
+                self._begin(some, jobs)
+                if not jobs.live:
+                    return
+                ended = [sent for sent in jobs.live.values() if self._ended(sent.job)]
+                for sent in ended:
+                    outcome = self._outcome(sent)
+                    if outcome.failure == "lost" and again(sent.task, outcome.error, sent.times):
+                        self._send([(sent.task, sent.times + 1)], jobs)
+                    else:
+                        del jobs.live[sent.task.name]
+                        self._note(jobs)
+                        yield replace(outcome, attempts=sent.times)
+                if not ended:
+                    time.sleep(self._pause)
+        finally:
+            if jobs.live:
+                ids = " ".join(str(sent.job.job_id) for sent in jobs.live.values())
+                say(
+                    f"{len(jobs.live)} jobs go on without this command; the same command again "
+                    f"waits for them, and `scancel {ids}` stops them"
+                )
+
+    def _begin(self, tasks: Sequence[Task[T]], jobs: "_Jobs[T]") -> None:
+        """Take up the jobs of an earlier command that do these tasks, and send the other tasks."""
         if not tasks:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        live = {sent.task.name: sent for sent in self._attached(tasks)}
-        new = [(task, 1) for task in tasks if task.name not in live]
-        live |= {sent.task.name: sent for sent in self._send(new)}
-        self._note(live, tasks)
-        try:
-            while live:
-                for name in [name for name, sent in live.items() if self._ended(sent)]:
-                    sent = live[name]
-                    outcome = self._outcome(sent)
-                    if outcome.failure == "lost" and again(sent.task, outcome.error, sent.times):
-                        (live[name],) = self._send([(sent.task, sent.times + 1)])
-                        self._note(live, tasks)
-                    else:
-                        del live[name]
-                        self._note(live, tasks)
-                        yield replace(outcome, attempts=sent.times)
-                if live:
-                    time.sleep(self._pause)
-        finally:
-            if live:
-                ids = " ".join(str(sent.job.job_id) for sent in live.values())
-                say(
-                    f"{len(live)} jobs go on without this command; the same command again waits "
-                    f"for them, and `scancel {ids}` stops them"
-                )
+        attached = self._attached(tasks)
+        jobs.names |= {task.name for task in tasks}
+        jobs.live |= {sent.task.name: sent for sent in attached}
+        self._note(jobs)
+        self._send([(task, 1) for task in tasks if task.name not in jobs.live], jobs)
 
-    def _send(self, tasks: Sequence[tuple[Task[T], int]]) -> list[_Sent[T]]:
-        """An array for all tasks that need the same."""
+    def _send(self, tasks: Sequence[tuple[Task[T], int]], jobs: "_Jobs[T]") -> None:
+        """An array for all tasks that need the same, noted before the next one is sent: who is
+        killed meanwhile forgets none.
+        """
         sent: list[_Sent[T]] = []
         for needs in dict.fromkeys(task.resources for task, _ in tasks):
             some = [(task, times) for task, times in tasks if task.resources == needs]
-            executor, home = self._executor(needs), Origin.here()
-            try:
-                with executor.batch():
-                    jobs = [executor.submit(_Work(), home, task) for task, _ in some]
-            except Exception as error:  # submitit has no class of its own for all of these
-                raise UserError(f"SLURM did not take the jobs: {first_line(error)}") from error
-            sent += [_Sent(task, times, job) for (task, times), job in zip(some, jobs, strict=True)]
+            for array in [some] if self.site.cluster == "slurm" else [[one] for one in some]:
+                sent += self._array(needs, array)
+                jobs.live |= {one.task.name: one for one in sent[-len(array) :]}
+                self._note(jobs)
         if sent:
             say(f"{len(sent)} jobs sent to SLURM: {sent[0].job.job_id} ...; logs in {self.folder}")
-        return sent
+
+    def _array(self, needs: Resources, some: Sequence[tuple[Task[T], int]]) -> list[_Sent[T]]:
+        executor, home = self._executor(needs), Origin.here()
+        try:
+            with executor.batch():
+                sent = [executor.submit(_Work(), home, task) for task, _ in some]
+        except Exception as error:  # submitit has no class of its own for all of these
+            raise UserError(f"SLURM did not take the jobs: {first_line(error)}") from error
+        return [
+            _Sent(task, times, job, _digest(task))
+            for (task, times), job in zip(some, sent, strict=True)
+        ]
 
     def _executor(self, needs: Resources) -> Any:
         import submitit
@@ -143,10 +187,10 @@ class Slurm:
         executor.update_parameters(**self.site.parameters(needs, self.workers))
         return executor
 
-    def _ended(self, sent: _Sent[Any]) -> bool:
+    def _ended(self, job: Any) -> bool:
         if self.site.cluster == "local":
-            return sent.job.paths.result_pickle.exists() or not _alive(sent.job)
-        return bool(sent.job.done())
+            return job.paths.result_pickle.exists() or not _alive(job)
+        return bool(job.done())
 
     def _outcome(self, sent: _Sent[T]) -> TaskOutcome[T]:
         from submitit.core.utils import FailedJobError, UncompletedJobError
@@ -169,15 +213,14 @@ class Slurm:
         outcome: TaskOutcome[T] = found[0].outcome
         return outcome
 
-    def _note(self, live: Mapping[str, _Sent[Any]], tasks: Sequence[Task[Any]]) -> None:
+    def _note(self, jobs: "_Jobs[Any]") -> None:
         """Jobs that go on; those of other tasks, by another command here, stay noted."""
-        own = {task.name for task in tasks}
-        jobs = {name: entry for name, entry in self._noted().items() if name not in own}
-        jobs |= {
-            name: {"job": str(sent.job.job_id), "times": sent.times, "work": _digest(sent.task)}
-            for name, sent in live.items()
+        noted = {name: entry for name, entry in self._noted().items() if name not in jobs.names}
+        noted |= {
+            name: {"job": str(sent.job.job_id), "times": sent.times, "work": sent.work}
+            for name, sent in jobs.live.items()
         }
-        text = json.dumps({"format": FORMAT, "jobs": jobs}, indent=1)
+        text = json.dumps({"format": FORMAT, "jobs": noted}, indent=1)
         write_text(self.folder / "jobs.json", text + "\n")
 
     def _noted(self) -> dict[str, Any]:
@@ -206,16 +249,16 @@ class Slurm:
         for task in tasks:
             if task.name not in known:
                 continue
-            entry = known[task.name]
+            entry, work = known[task.name], _digest(task)
             job = self._job(entry["job"], task.resources.nodes)
-            if self._ended(_Sent(task, 1, job)):
+            if self._ended(job):
                 continue
-            if entry["work"] != _digest(task):
+            if entry["work"] != work:
                 raise UserError(
                     f"job {entry['job']} of an earlier command still does {task.name} with other "
                     f"options: wait for it, or `scancel {entry['job']}`"
                 )
-            found.append(_Sent(task, entry["times"], job))
+            found.append(_Sent(task, entry["times"], job, work))
         if found:
             say(f"{len(found)} jobs of an earlier command go on: {found[0].job.job_id} ...")
         return found

@@ -1,7 +1,9 @@
 """Engines as the tests make them; those whose library is absent skip the test that asks."""
 
+import inspect
+import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,6 +19,30 @@ def want(name: str) -> None:
     """Skip the test where the engine cannot be had."""
     if module := MODULES.get(name):
         pytest.importorskip(module, reason=f"--engine {name} needs {module}: the extra {name}")
+
+
+UNUSED = ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port")
+"""Services of a machine of Ray that no test asks, as Ray names their ports."""
+
+
+def _start_raylet(start: Callable[..., object]) -> Callable[..., object]:
+    """How Ray starts a machine, which waits 15 seconds for its helpers to tell their ports, and
+    dies if they are slower: here it is told beforehand.
+    """
+    from ray._raylet import persist_port
+
+    def told(*args: object, **more: object) -> object:
+        known = inspect.signature(start).bind(*args, **more).arguments
+        folder, node = known["session_dir"], known["node_id"]
+        for name in UNUSED:
+            persist_port(folder, node, name, -1)  # none, as Ray's helpers write it themselves
+        with socket.socket() as free:
+            free.bind(("", 0))
+            port = free.getsockname()[1]
+        persist_port(folder, node, "runtime_env_agent_port", port)
+        return start(*args, **more | {"runtime_env_agent_port": port})
+
+    return told
 
 
 class _SlowClock:
@@ -35,10 +61,35 @@ class _SlowClock:
 @contextmanager
 def patient_ray() -> Iterator[None]:
     """Within, Ray may take its time to start. What is started stays for the tests that follow."""
+    from ray._private import services
+
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(services, "start_raylet", _start_raylet(services.start_raylet))
         patch.setattr("ray._private.node.time", _SlowClock())
         patch.setenv("RAY_agent_register_timeout_ms", "300000")
         yield
+
+
+@contextmanager
+def machines(number: int, cores: int) -> Iterator[Engine]:
+    """The engine of a cluster of pretended machines, each of so many cores as Ray counts them."""
+    import ray
+    from ray.cluster_utils import Cluster
+
+    from grace_geom.engines.ray_engine import RayEngine
+
+    ray.shutdown()  # of an earlier test in this process
+    with patient_ray():
+        cluster = Cluster(
+            initialize_head=True, head_node_args={"num_cpus": cores, "include_dashboard": False}
+        )
+        try:
+            for _ in range(number - 1):
+                cluster.add_node(num_cpus=cores)
+            yield RayEngine(Resources(cpus=1), "cpu", cluster.address)
+        finally:
+            ray.shutdown()
+            cluster.shutdown()
 
 
 def options(name: str, folder: Path, **more: object) -> EngineOptions:

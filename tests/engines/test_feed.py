@@ -2,11 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from grace_geom.engines import Feeding, Task, TaskOutcome, attempt, feed
 from grace_geom.engines.local import Local
+from tests.engines import work
+from tests.engines.made import NAMES, engine
 
 
 def double(x: int) -> int:
@@ -64,3 +67,21 @@ def test_an_engine_that_takes_all_at_once_is_given_what_is_ready():
     assert not isinstance(engine, Feeding)
     assert chain.run(feed(engine, iter(chain))) == [2 * i for i in range(1, 8)]
     assert engine.calls == [2, 1, 2, 1, 1]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_free_place_takes_the_next_task_while_another_one_goes_on(name: str, tmp_path: Path):
+    """The slow one ends once the third has run, which begins after the second."""
+    file, found = str(tmp_path / "written"), list[str]()
+
+    def tasks() -> Iterator[Task[object] | None]:
+        yield Task("slow", work.waits_for, (file,))
+        yield Task("quick", work.twice, (1,))
+        while "quick" not in found:
+            yield None
+        yield Task("next", work.writes, (file,))
+
+    for outcome in feed(engine(name, tmp_path), tasks()):
+        found.append(outcome.name)
+        assert not outcome.error and (outcome.name == "quick" or Path(file).exists())
+    assert found[0] == "quick" and sorted(found[1:]) == ["next", "slow"]

@@ -14,7 +14,7 @@ from grace_geom.engines.site import SiteOptions
 from grace_geom.engines.slurm import FORMAT, Slurm
 from grace_geom.errors import UserError
 from tests.engines import work
-from tests.processes import fork, wait_until
+from tests.processes import fork, wait, wait_until
 
 pytest.importorskip("submitit", reason="--engine slurm needs submitit: the extra slurm")
 
@@ -90,6 +90,33 @@ def test_without_sbatch_it_is_refused(slurm: Slurm, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("PATH", "")
     with pytest.raises(UserError, match="no sbatch here; start the command on a login node"):
         list(slurm.run([Task("a", work.twice, (4,))]))
+
+
+def two_arrays(folder: Path) -> list[Task[str]]:
+    some = Resources(cpus=2)
+    wait = (str(folder), str(folder / "go"))
+    tasks = [Task(name, work.begins_and_waits, wait, some) for name in ("a", "b")]
+    return [*tasks, Task("alone", work.writes, (str(folder / "written"),))]
+
+
+def test_who_is_killed_between_two_arrays_forgets_neither(slurm: Slurm, tmp_path: Path) -> None:
+    sbatch = tmp_path / "bin/sbatch"
+    kills = SBATCH.replace("cp ", "[ $number = 102 ] && kill -9 $PPID && exit\ncp ")
+    sbatch.write_text(kills)
+    killed = fork(lambda: list(slurm.run(two_arrays(tmp_path))))
+    try:
+        assert wait([killed]) == [-9]
+        wait_until(lambda: len(list(tmp_path.glob("begun-*"))) == 2)
+        noted = json.loads((slurm.folder / "jobs.json").read_text())["jobs"]
+        assert {name: entry["job"] for name, entry in noted.items()} == {"a": "101_0", "b": "101_1"}
+        outcomes = slurm.run(two_arrays(tmp_path))
+        assert next(outcomes).name == "alone"
+    finally:
+        (tmp_path / "go").touch()
+    assert sorted(outcome.name for outcome in outcomes) == ["a", "b"]
+    assert (
+        len(list(tmp_path.glob("begun-*"))) == 2 and (tmp_path / "bin/next").read_text() == "103\n"
+    )
 
 
 def local(folder: Path) -> Slurm:

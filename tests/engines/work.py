@@ -34,6 +34,30 @@ def dies_at_first(folder: str, times: int) -> str:
     return f"begun {begun + 1} times"
 
 
+def saves_when_stopped(folder: str, seconds: float = 3.0) -> str:
+    """As a training: told to stop it ends its step and saves, told twice it stops at once."""
+    asked: list[int] = []
+
+    def ask(number: int, frame: object) -> None:
+        asked.append(number)
+        if len(asked) > 1:
+            raise KeyboardInterrupt
+
+    usual = signal.signal(signal.SIGINT, ask)
+    try:
+        (Path(folder) / f"begun-{os.getpid()}").touch()
+        end = time.monotonic() + 300
+        while not asked:
+            time.sleep(0.05)
+            if time.monotonic() > end:
+                return "nobody asked"
+        time.sleep(seconds)
+        (Path(folder) / f"saved-{os.getpid()}").touch()
+    finally:
+        signal.signal(signal.SIGINT, usual)
+    raise Interrupted("stopped after step 3")
+
+
 def waits_for(file: str, seconds: float = 300) -> str:
     end = time.monotonic() + seconds
     while not Path(file).exists() and time.monotonic() < end:
