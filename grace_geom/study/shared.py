@@ -173,14 +173,15 @@ class SharedStudy:
         mark = job.folder / COPY_OF
         return mark.is_file() and not mark.read_text().startswith(MORE)
 
-    def plan(self, seconds: Mapping[str, float]) -> None:
+    def plan(self, seconds: Mapping[str, float], devices: float = 1.0) -> None:
         """Tell who watches the store which runs the study has, and what each is expected to take.
 
         Args:
             seconds: By run.
+            devices: That each run holds.
         """
-        content = msgspec.json.format(msgspec.json.encode({"seconds": dict(seconds)}), indent=1)
-        self.store.objects.write(PLAN, content)
+        plan = {"seconds": dict(seconds), "devices": devices}
+        self.store.objects.write(PLAN, msgspec.json.format(msgspec.json.encode(plan), indent=1))
 
     def run(
         self,
