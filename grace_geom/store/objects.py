@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -209,6 +209,21 @@ class ObjectStore:
         """
         with self._told("read"):
             return bytes(self.system.cat_file(self.full(path)))
+
+    @asked_again
+    def ranges(self, pieces: Sequence[tuple[str, int, int]]) -> list[bytes]:
+        """Pieces of objects, asked for at once.
+
+        Args:
+            pieces: Path, first byte, and the byte after the last one.
+
+        Raises:
+            FileNotFoundError: If there is no such object.
+        """
+        paths, starts, ends = zip(*((self.full(p), a, b) for p, a, b in pieces), strict=True)
+        with self._told("read"):
+            found = self.system.cat_ranges(list(paths), list(starts), list(ends), on_error="raise")
+        return [bytes(piece) for piece in found]
 
     @asked_again
     def info(self, path: str) -> Listed:
