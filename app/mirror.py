@@ -37,9 +37,11 @@ class StudyPlan(msgspec.Struct):
 
     Attributes:
         seconds: What each run is expected to take.
+        devices: What each run holds.
     """
 
     seconds: dict[str, float] = {}
+    devices: float = 1.0
 
 
 @dataclass

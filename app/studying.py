@@ -1,4 +1,6 @@
-"""A study in a store while it is made: what runs where, what failed and why, how long it takes."""
+"""A study in a store while it is made: what runs where, what failed and why, the time and the cost
+that are left.
+"""
 
 import time
 from collections.abc import Sequence
@@ -10,6 +12,7 @@ import streamlit as st
 from app.mirror import Mirror
 from app.progress import duration
 from app.shell import text
+from grace_geom.records.costs import device_hours
 from grace_geom.store import FAILED, ClaimState, base_of, version_of
 
 PATIENCE = 2.0
@@ -92,19 +95,35 @@ def remaining(found: Sequence[Standing]) -> float | None:
     """Seconds to the end of the study with as many machines as run now; ``None`` where nothing
     runs, or nobody knows what is left.
     """
-    running = sum(s.state == "running" for s in found)
+    running, rest = sum(s.state == "running" for s in found), work(found)
+    return None if not running or rest is None else rest / running
+
+
+def work(found: Sequence[Standing]) -> float | None:
+    """Seconds that all runs need which are not over, one after another; ``None`` where nobody knows
+    what is left of one.
+    """
     rest = [s.left for s in found if s.state in ("running", "waiting", "stopped", "abandoned")]
-    if not running or any(seconds is None for seconds in rest):
-        return None
-    return sum(seconds for seconds in rest if seconds is not None) / running
+    known = [seconds for seconds in rest if seconds is not None]
+    return sum(known) if len(known) == len(rest) else None
 
 
-def sentence(found: Sequence[Standing]) -> str:
-    """How many runs stand where, and the time left, in Markdown."""
+def sentence(found: Sequence[Standing], devices: float = 1.0) -> str:
+    """How many runs stand where, and the time and the cost left, in Markdown.
+
+    Args:
+        found: The runs.
+        devices: What each of them holds.
+    """
     counts = [f"{n} {state}" for state in reversed(ORDER) if (n := _count(found, state))]
-    left = remaining(found)
-    ends = f"; about {duration(left)} left" if left is not None else ""
-    return f"Of {len(found)} runs: {', '.join(counts)}{ends}."
+    left, rest = remaining(found), work(found)
+    ends = [duration(left)] if left is not None else []
+    ends += [device_hours(rest * devices)] if rest else []
+    return f"Of {len(found)} runs: {', '.join(counts)}{_about(ends)}."
+
+
+def _about(ends: Sequence[str]) -> str:
+    return f"; about {' and '.join(ends)} left" if ends else ""
 
 
 def _count(found: Sequence[Standing], state: str) -> int:
@@ -124,7 +143,7 @@ def _draw(mirror: Mirror) -> None:
     if not found:
         return
     st.header("The study", anchor=False)
-    st.markdown(sentence(found))
+    st.markdown(sentence(found, mirror.plan.devices))
     frame = pd.DataFrame(
         {
             "run": s.run, "state": s.state, "machine": s.host, "started by": s.owner,
@@ -140,5 +159,6 @@ def _draw(mirror: Mirror) -> None:
     st.caption(
         f"{text(mirror.store.url)}, looked at every {REFRESH:.0f} seconds, and never written to. "
         "Time left: what the running ones told of their training, and what the plan expects of the "
-        "others, with as many at a time as run now; evaluations of running ones are not counted."
+        "others, with as many at a time as run now; evaluations of running ones are not counted. "
+        "A device hour is an hour of a GPU, or of a run without one."
     )

@@ -69,8 +69,8 @@ class TrainConfig:
         train_images: Train on a random subset of this size; null: all images.
         image_size: Image size in pixels; null: the model's. Other sizes are resized inside the
             model.
-        shuffle_buffer: Size of the shuffle buffer for reading shards (wds:) nearly sequentially;
-            null: random access, which needs a fast disk.
+        shuffle_buffer: Size of the shuffle buffer for reading shards (wds:) nearly sequentially,
+            those of a store (s3, gs) without a copy; null: random access, which needs a fast disk.
         workers: Number of data-loading processes; null: 0 on the CPU, up to 8 with a GPU. Does not
             affect results.
         epochs: Number of epochs; null: until max_steps, or 10.

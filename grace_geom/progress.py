@@ -65,9 +65,9 @@ class Progress:
         self.done, self.images = self.done + steps, self.images + images
         self.refresh()
 
-    def look(self, stage: str, left: float) -> None:
-        """What is under way, and the seconds left, as somebody else knows them."""
-        self.stage, self.known_left = stage, left
+    def look(self, stage: str, left: float, more: tuple[str, ...] = ()) -> None:
+        """What is under way, the seconds left, and more in words, as somebody else knows them."""
+        self.stage, self.known_left, self.numbers = stage, left, more
 
     def show(self, **numbers: float) -> None:
         """The newest values of some numbers (loss, accuracy)."""

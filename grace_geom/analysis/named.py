@@ -5,7 +5,7 @@ and all of them together.
 import contextlib
 import io
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -68,9 +68,9 @@ def options_of(name: str, checkpoints: Sequence[Path], flags: Sequence[str]) -> 
     return kind(**command.values([*map(str, checkpoints), *flags]))
 
 
-def analyse_named(name: str, options: Common) -> Path:
+def analyse_named(name: str, options: Common, failed: Mapping[str, str] | None = None) -> Path:
     """Measure, print, draw and save; see :func:`grace_geom.analysis.analyse`."""
-    return analyse(name, options, _measure(name), _show(name), drawing(name))
+    return analyse(name, options, _measure(name), _show(name), drawing(name), failed or {})
 
 
 def measure_part(name: str, options: Common, label: str, out: Path) -> PartDone:
@@ -102,15 +102,21 @@ def measure_part(name: str, options: Common, label: str, out: Path) -> PartDone:
     return PartDone(known, time.perf_counter() - began, heard.warnings)
 
 
-def join(name: str, options: Common) -> Joined:
+def join(name: str, options: Common, failed: Mapping[str, str] | None = None) -> Joined:
     """The result of all checkpoints of the options, from parts that :func:`measure_part` left in
     ``options.out``: ``NAME.json``, its arrays and its figures.
+
+    Args:
+        name: Of the analysis.
+        options: Its options, with all checkpoints.
+        failed: Why some were not measured now, by label: the result says so in their places, and
+            holds no number of theirs, not those of an earlier result either.
 
     Raises:
         UserError: If none can be read.
     """
     with _listening() as heard:
-        path = analyse_named(name, options)
+        path = analyse_named(name, options, failed)
     lines = [line for line in heard.printed.splitlines() if not line.startswith("written in ")]
     return Joined(path, "\n".join(lines).strip(), heard.warnings)
 

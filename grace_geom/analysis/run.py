@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from grace_geom import terminal
@@ -47,6 +48,7 @@ from grace_geom.tables import Table
 from grace_geom.tracking import check_installed
 
 O = TypeVar("O", bound=Common)  # noqa: E741
+NONE: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ def analyse(
     measure: Callable[[Subject, O, Path], Part],
     show: Callable[[dict[str, Part], O], Shown],
     draw: Draw,
+    failed: Mapping[str, str] = NONE,
 ) -> Path:
     """Measure every checkpoint, print the tables, write ``NAME.json``, ``.npz``, ``.png``,
     ``.html``. A checkpoint that cannot be measured beside others that can has a row of dashes and
@@ -84,6 +87,7 @@ def analyse(
         measure: One checkpoint to its part. The path is where it may keep the state of long work.
         show: All parts, by label, to tables.
         draw: What was found on each checkpoint to figures, ``NAME-KEY.png`` and ``.html`` each.
+        failed: Why some checkpoints cannot be measured, by label, where that is known already.
 
     Raises:
         UserError: If no checkpoint can be measured.
@@ -91,7 +95,7 @@ def analyse(
     """
     with processes(), terminable(), tf32(False), deterministic(options.deterministic):
         try:
-            return _analyse(name, options, measure, show, draw)
+            return _analyse(name, options, measure, show, draw, failed)
         except PeerLost as lost:
             raise Interrupted(
                 f"{lost}; checkpoints that were done before are kept, the same command goes on "
@@ -105,6 +109,7 @@ def _analyse(
     measure: Callable[[Subject, O, Path], Part],
     show: Callable[[dict[str, Part], O], Shown],
     draw: Draw,
+    failed: Mapping[str, str],
 ) -> Path:
     began = time.perf_counter()
     if warning := check_eps(options.eps):
@@ -112,8 +117,9 @@ def _analyse(
     check_installed(options.report_to)
     files = [checkpoint_file(path) for path in options.checkpoints]
     labels, out = labels_of(files), folder_of(options.out, files)
-    found = _every(name, dict(zip(labels, files, strict=True)), options, measure, out)
-    parts, records, refused = found.parts, found.records, found.refused
+    ours = {x: file for x, file in zip(labels, files, strict=True) if x not in failed}
+    found = _every(name, ours, options, measure, out)
+    parts, records, refused = found.parts, found.records, {**failed, **found.refused}
     if not first():
         return out / f"{name}.json"
     shown = show(parts, options)

@@ -54,12 +54,10 @@ class Picked:
 
 
 def read_many(fetch: Callable[[int], Pixels], positions: np.ndarray) -> np.ndarray | list[Pixels]:
-    """Images at ``positions``: one ``(B, H, W, C)`` block where the reader can read blocks, else a
-    list.
-    """
+    """Images at ``positions``: one ``(B, H, W, C)`` block where the reader has one, else a list."""
     if isinstance(fetch, Picked):
         return read_many(fetch.inner, fetch.positions[positions])
-    many: Callable[[np.ndarray], np.ndarray] | None = getattr(fetch, "many", None)
+    many: Callable[[np.ndarray], np.ndarray | list[Pixels]] | None = getattr(fetch, "many", None)
     return many(positions) if many else [fetch(int(i)) for i in positions]
 
 
@@ -76,7 +74,8 @@ class ImageSet:
         class_names: Names in label order.
         templates: Prompt templates with one ``{}`` each.
         fetch: ``i -> image``, uint8 ``(H, W, 3 or 1)`` or a PIL image; may have
-            ``many(positions) -> (B, H, W, C)`` where all images lie in memory. Picklable.
+            ``many(positions)``: ``(B, H, W, C)`` where all images lie in memory, or PIL images of
+            a store that is asked for all at once. Picklable.
         note: Plain record: files, hashes, how the split was made, seed, number, source, licence;
             ``content`` is a digest of what the images were read from.
         class_ids: Where each class stands in the head of a model with more classes: the logits to

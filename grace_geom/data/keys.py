@@ -101,15 +101,15 @@ def pixel_keys_of(image_set: ImageSet) -> np.ndarray | None:
     A picture that cannot be decoded has a key that no pixels have: whoever reads it is told.
 
     Returns:
-        The keys; ``None`` where images are known by published names, or to decode them all would
-        take too long (:data:`MOST_IMAGES`, :data:`MOST_BYTES`).
+        The keys; ``None`` where images are known by published names, lie in a store, or to decode
+        them all would take too long (:data:`MOST_IMAGES`, :data:`MOST_BYTES`).
 
     Raises:
         UserError: If a file cannot be read.
     """
     fetch, positions = source_of(image_set)
     kind = kind_of(image_set)
-    if kind == "name":
+    if kind == "name" or hasattr(fetch, "known_keys"):
         return None
     if kind == "pixels":
         if getattr(fetch, "channels", None) == 3:
@@ -204,6 +204,9 @@ def _pixels_key(image: Pixels) -> int:
 
 
 def _file_keys(fetch: Any, positions: Sequence[int] | np.ndarray) -> list[int]:
+    known: np.ndarray | None = getattr(fetch, "known_keys", None)
+    if known is not None:  # they were made when the shards were looked through
+        return [int(known[i]) for i in positions]
     if hasattr(fetch, "encoded"):
         return [content_key(fetch.encoded(int(i)), fetch.called(int(i))) for i in positions]
     places: list[Place] = [fetch.place(int(i)) for i in positions]

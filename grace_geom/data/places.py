@@ -6,7 +6,7 @@ import numpy as np
 
 from grace_geom.data.base import ImageSet, Picked
 from grace_geom.data.pictures import Files
-from grace_geom.data.wds import Shards
+from grace_geom.data.shards import Shards
 
 
 def file_names(image_set: ImageSet) -> list[str]:

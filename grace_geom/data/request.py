@@ -16,6 +16,7 @@ class Request:
         data_root: Folder of the data sets; ``None``: the current folder only.
         download: Whether an absent torchvision set may be fetched.
         captions: Whether captions are read too; then labels may be absent.
+        stream: Whether shards of a store stay there.
     """
 
     spec: str
@@ -23,6 +24,7 @@ class Request:
     data_root: Path | None = None
     download: bool = False
     captions: bool = False
+    stream: bool = False
 
     def located(self, name: str) -> Path:
         """A path as named from here, else as named from the data root."""

@@ -3,6 +3,7 @@ takes as long as reading it where the disk is far, and every process of a machin
 """
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import filelock
@@ -20,7 +21,9 @@ SMALL = 2**20
 """Bytes of a shard that is read as quickly as its index."""
 
 
-class _Entry(msgspec.Struct, array_like=True):
+class KeptSample(msgspec.Struct, array_like=True):
+    """A sample, as it is kept."""
+
     name: str
     offset: int
     size: int
@@ -31,7 +34,7 @@ class _Entry(msgspec.Struct, array_like=True):
 class _Index(msgspec.Struct):
     format: str
     shard: str
-    samples: list[_Entry]
+    samples: list[KeptSample]
 
 
 def indexed(path: Path, captions: bool = False) -> list[Sample]:
@@ -75,13 +78,23 @@ def _read(kept: Path) -> list[Sample] | None:
         index = msgspec.json.decode(kept.read_bytes(), type=_Index)
     except (FileNotFoundError, msgspec.MsgspecError):
         return None
-    return [Sample(Member(e.name, e.offset, e.size), e.label, e.captions) for e in index.samples]
+    return samples_in(index.samples)
+
+
+def samples_in(entries: Sequence[KeptSample]) -> list[Sample]:
+    """The samples that were kept."""
+    return [Sample(Member(e.name, e.offset, e.size), e.label, e.captions) for e in entries]
+
+
+def entries_of(samples: Sequence[Sample]) -> list[KeptSample]:
+    """The samples, to be kept."""
+    return [
+        KeptSample(s.image.name, s.image.offset, s.image.size, s.label, s.captions) for s in samples
+    ]
 
 
 def _write(kept: Path, path: Path, found: list[Sample]) -> None:
-    entries = [
-        _Entry(s.image.name, s.image.offset, s.image.size, s.label, s.captions) for s in found
-    ]
+    entries = entries_of(found)
     try:
         content = msgspec.json.encode(_Index(FORMAT, str(path), entries))
     except UnicodeEncodeError:  # a name that is no text: such a shard is read without an index

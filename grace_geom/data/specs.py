@@ -57,6 +57,7 @@ def resolve(
     download: bool = False,
     templates: str | Path | tuple[str, ...] | None = None,
     captions: bool = False,
+    stream: bool = False,
 ) -> ImageSet:
     """One split of the data set that a SPEC names.
 
@@ -79,12 +80,14 @@ def resolve(
             or the sentences.
         captions: Also read captions, where shards and tables (``csv:``) have some. Images that have
             them need no labels, and then no class names.
+        stream: Leave shards of a store (``wds:s3://...``) there, and fetch each picture when it is
+            wanted; else they are copied to the cache.
 
     Raises:
         UserError: For an unknown form, name or split, and for files that are missing or broken.
     """
     scheme, request = _asked(spec, data_root, download)
-    request = replace(request, captions=captions)
+    request = replace(request, captions=captions, stream=stream)
     image_set = choose(READERS[scheme](request), split, spec, seed, val_fraction)
     if image_set.labelled and len(image_set.class_names) < 2:
         raise UserError(

@@ -10,16 +10,17 @@ import glob
 import math
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
-from PIL import Image
 
 from grace_geom.data.base import ImageSet
 from grace_geom.data.captions import settled
+from grace_geom.data.far_shards import FarShards, content_of, far_index
 from grace_geom.data.fetch import cached, cached_if_there, is_url
 from grace_geom.data.listing import hidden_path
 from grace_geom.data.names import (
@@ -29,13 +30,12 @@ from grace_geom.data.names import (
     parse_class_names,
     parse_lines,
 )
-from grace_geom.data.pictures import MAX_BYTES, decode
 from grace_geom.data.prompts import Templates, parse_templates, templates_for
 from grace_geom.data.request import Request
-from grace_geom.data.samples import samples_of
-from grace_geom.data.shard_index import indexed
+from grace_geom.data.samples import Sample, samples_of
+from grace_geom.data.shard_index import indexed, samples_in
+from grace_geom.data.shards import Shards
 from grace_geom.data.splits import Parts, one_or_two
-from grace_geom.data.tarball import Member, content
 from grace_geom.data.text import read_text, shown
 from grace_geom.errors import UserError
 
@@ -47,38 +47,6 @@ CLASSNAMES, TEMPLATES, NSHARDS = (
 )
 
 
-@dataclass(frozen=True)
-class Shards:
-    """Reads pictures out of tar files.
-
-    Attributes:
-        paths: Of the tars.
-        shard: ``(N,)`` which tar an image is in.
-        offset, size: ``(N,)`` where its bytes are.
-        names: Member names, for messages.
-    """
-
-    paths: tuple[str, ...]
-    shard: np.ndarray
-    offset: np.ndarray
-    size: np.ndarray
-    names: tuple[str, ...]
-
-    def __call__(self, i: int) -> Image.Image:
-        path = self.paths[self.shard[i]]
-        member = Member(self.names[i], int(self.offset[i]), int(self.size[i]))
-        found = content(Path(path), member, MAX_BYTES)
-        return decode(found, f"{shown(path)}, member {shown(member.name)}")
-
-    def place(self, i: int) -> tuple[str, int, int | None]:
-        """Tar, offset and number of bytes of an image."""
-        return self.paths[self.shard[i]], int(self.offset[i]), int(self.size[i])
-
-    def called(self, i: int) -> str:
-        """The tar and the member in it."""
-        return f"{self.paths[self.shard[i]]}, member {self.names[i]}"
-
-
 def parts(request: Request) -> Parts:
     """One pattern, or one for training and one for testing, which must agree in class names.
 
@@ -88,7 +56,7 @@ def parts(request: Request) -> Parts:
     local = [_local(request, pattern) for pattern in request.names("pattern")]
     if len(local) == 1 and not local[0].endswith(".tar") and (counted := _counted(local[0])):
         return {
-            split: functools.partial(read, pattern, request.spec, request.captions)
+            split: functools.partial(read, pattern, request.spec, request.captions, request.stream)
             for split, pattern in counted.items()
         }
     if len(local) == 2:
@@ -100,7 +68,9 @@ def parts(request: Request) -> Parts:
                 f"order. Train on the first and evaluate on the second: --data wds:{local[0]} "
                 f"--ood NAME=wds:{local[1]}"
             )
-    return one_or_two(local, lambda pattern: read(pattern, request.spec, request.captions))
+    return one_or_two(
+        local, lambda pattern: read(pattern, request.spec, request.captions, request.stream)
+    )
 
 
 def _local(request: Request, pattern: str) -> str:
@@ -175,7 +145,53 @@ def _matches(name: str) -> list[str]:
     return [name]
 
 
-def read(pattern: str, spec: str, with_captions: bool = False) -> ImageSet:
+@dataclass(frozen=True)
+class _Found:
+    """Shards, and what lies in them.
+
+    Attributes:
+        places: Paths, or addresses of those that are read where they lie.
+        samples: Which shard, and what.
+        content: Digest of all shards.
+        files: A record of each.
+        keys: Of the pictures, where they are known already.
+    """
+
+    places: Sequence[str | Path]
+    samples: list[tuple[int, Sample]]
+    content: str
+    files: list[dict[str, Any]]
+    keys: np.ndarray | None = None
+
+    def reader(self) -> Shards:
+        """Reads the pictures, in their order."""
+        arrays = (
+            tuple(map(str, self.places)),
+            np.array([k for k, _ in self.samples], dtype=np.int32),
+            np.array([sample.image.offset for _, sample in self.samples], dtype=np.int64),
+            np.array([sample.image.size for _, sample in self.samples], dtype=np.int64),
+            tuple(sample.image.name for _, sample in self.samples),
+        )
+        return Shards(*arrays) if self.keys is None else FarShards(*arrays, self.keys)
+
+
+def _near(names: list[str], captions: bool) -> _Found:
+    """Shards on a disk, addresses as copies there."""
+    paths = [cached(name) if is_url(name) else Path(name) for name in names]
+    samples = [(k, sample) for k, path in enumerate(paths) for sample in indexed(path, captions)]
+    content = content_digest([(str(k), path) for k, path in enumerate(paths)])
+    return _Found(paths, samples, content, [file_record(path) for path in paths])
+
+
+def _far(names: list[str], captions: bool) -> _Found:
+    """Shards in a store, which stay there."""
+    found = [far_index(name, captions) for name in names]
+    samples = [(k, one) for k, index in enumerate(found) for one in samples_in(index.samples)]
+    keys = np.array([key for index in found for key in index.keys], dtype=np.uint64)
+    return _Found(names, samples, content_of(found), [x.record() for x in found], keys)
+
+
+def read(pattern: str, spec: str, with_captions: bool = False, stream: bool = False) -> ImageSet:
     """Every labelled picture of the shards, in their order.
 
     Args:
@@ -183,6 +199,7 @@ def read(pattern: str, spec: str, with_captions: bool = False) -> ImageSet:
         spec: For the record.
         with_captions: Also read captions. Pictures that have them need no labels, and then no class
             names.
+        stream: Leave shards of a store (s3, gs) there: pictures are fetched when they are wanted.
 
     Raises:
         UserError: If a shard is missing or broken, a sample has no picture or no label, a label has
@@ -190,14 +207,13 @@ def read(pattern: str, spec: str, with_captions: bool = False) -> ImageSet:
     """
     names = expand(pattern)
     classes = class_names(names, needed=not with_captions)
-    paths = [cached(name) if is_url(name) else Path(name) for name in names]
-    samples = [
-        (k, sample) for k, path in enumerate(paths) for sample in indexed(path, with_captions)
-    ]
+    far = stream and all(is_url(name) and not name.startswith("http") for name in names)
+    found = (_far if far else _near)(names, with_captions)
+    samples = found.samples
     labels, captions = settled(
         [sample.label for _, sample in samples],
         [sample.captions for _, sample in samples],
-        lambda i: f"{shown(paths[samples[i][0]])}: {shown(samples[i][1].image.name)}",
+        lambda i: f"{shown(found.places[samples[i][0]])}: {shown(samples[i][1].image.name)}",
     )
     labelled = any(sample.label is not None for _, sample in samples)
     if labelled and not classes:
@@ -206,24 +222,15 @@ def read(pattern: str, spec: str, with_captions: bool = False) -> ImageSet:
     if labelled and len(bad):
         k, sample = samples[bad[0]]
         raise UserError(
-            f"{paths[k]}: {sample.image.name} has label {sample.label}, but there are "
+            f"{found.places[k]}: {sample.image.name} has label {sample.label}, but there are "
             f"{len(classes)} class names. Labels count from 0."
         )
     kind, templates = _templates(names)
-    content = content_digest([(str(k), path) for k, path in enumerate(paths)])
-    note = {"files": [file_record(path) for path in paths], "content": content, "templates": kind}
+    note = {"files": found.files, "content": found.content, "templates": kind}
     if is_url(names[0]):
         note["urls"] = names
-    reader = Shards(
-        tuple(map(str, paths)),
-        np.array([k for k, _ in samples], dtype=np.int32),
-        np.array([sample.image.offset for _, sample in samples], dtype=np.int64),
-        np.array([sample.image.size for _, sample in samples], dtype=np.int64),
-        tuple(sample.image.name for _, sample in samples),
-    )
-    return ImageSet(
-        _stem(names[0]), spec, "all", labels, classes, templates, reader, note, captions=captions
-    )
+    labelled_as = labels, classes, templates, found.reader(), note
+    return ImageSet(_stem(names[0]), spec, "all", *labelled_as, captions=captions)
 
 
 def class_names(shards: list[str], needed: bool = True) -> tuple[str, ...]:

@@ -23,9 +23,10 @@ from grace_geom.attacks import AttackSpec
 from grace_geom.checkpoint import digest as digest_tensors
 from grace_geom.data import ImageSet
 from grace_geom.data.base import Array, Picked, digest, digest_text
+from grace_geom.data.far_shards import FarShards
 from grace_geom.data.pictures import MAX_BYTES, Files
+from grace_geom.data.shards import Shards
 from grace_geom.data.tarball import Member, content
-from grace_geom.data.wds import Shards
 from grace_geom.models import PROMPT, ClipClassifier
 
 REVISION = 4
@@ -200,11 +201,15 @@ def _pixels(image_set: ImageSet) -> str:
     elif isinstance(reader, Files):
         folder, names = reader.folder, reader.names
         found = _joined(lambda i: _of_file(Path(folder, names[i])), positions)
+    elif isinstance(reader, FarShards):
+        far = reader
+        found = _joined(lambda i: hashlib.sha256(far.encoded(i)).hexdigest(), positions)
     elif isinstance(reader, Shards):
         found = _joined(functools.partial(_of_member, reader), positions)
     else:
         found = str(image_set.note.get("content", ""))
-    return _short([how, type(reader).__qualname__, found])
+    kind = Shards if isinstance(reader, Shards) else type(reader)  # wherever the shards lie
+    return _short([how, kind.__qualname__, found])
 
 
 def _joined(one: Callable[[int], str], positions: np.ndarray) -> str:

@@ -1,4 +1,4 @@
-"""What a step of training costs, as far as it is on record."""
+"""What training costs: a step, as far as it is on record, and work that is left, in words."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -34,6 +34,17 @@ def step_costs(path: Path | str) -> dict[str, float]:
         for label, probe in form.probes.items()
         if probe.step > 0
     }
+
+
+def device_hours(seconds: float) -> str:
+    """``1.3 device hours``, of the seconds that devices are held: each GPU of a run, or the one run
+    where it has none.
+    """
+    hours = seconds / 3600
+    if hours < 0.005:
+        return "under 0.01 device hours"
+    digits = 2 if hours < 0.095 else 1 if hours < 9.95 else 0
+    return f"{hours:,.{digits}f} device hours"
 
 
 def step_seconds(rows: Sequence[Mapping[str, Any]]) -> float | None:

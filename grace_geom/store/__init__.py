@@ -4,11 +4,13 @@ It needs nothing but objects that are made once, so it works on a shared folder,
 Storage alike. No torch here: the dashboard reads a store too.
 """
 
+from grace_geom.store.away import TRIES, AwayError
 from grace_geom.store.claims import (
     DONE,
     FAILED,
     NOBODY,
     STOPPED,
+    WITHDRAWN,
     Claim,
     ClaimState,
     Patience,
@@ -26,7 +28,9 @@ __all__ = [
     "PLAN",
     "PROTOCOLS",
     "STOPPED",
+    "TRIES",
     "WITHDRAWN",
+    "AwayError",
     "Claim",
     "ClaimState",
     "Manifest",

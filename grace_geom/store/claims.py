@@ -250,7 +250,9 @@ def claim(
             place(name, number, "end"), encode(End(WITHDRAWN, "the one before is alive"))
         )
         return None
-    return Claim(objects, name, number, seconds, note, sent)
+    return Claim(
+        objects.once(), name, number, seconds, note, sent
+    )  # beats come again by themselves
 
 
 def beat_of(objects: ObjectStore, name: str, number: int) -> Beat:

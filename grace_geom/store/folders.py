@@ -70,18 +70,19 @@ class Store:
 
     Args:
         url: The address.
+        tries: How often it is asked before it counts as away.
 
     Raises:
         UserError: As :class:`~grace_geom.store.objects.ObjectStore`.
     """
 
-    def __init__(self, url: str | Path) -> None:
-        self.objects = ObjectStore(url)
+    def __init__(self, url: str | Path, tries: int = 1) -> None:
+        self.objects = ObjectStore(url, tries)
         self.patience = Patience()
         self._known: dict[str, Any] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Store, (self.objects.url,)
+        return Store, (self.objects.url, self.objects.tries)
 
     @property
     def url(self) -> str:
@@ -248,7 +249,14 @@ class Store:
                 return None
             after = state.seen if state is not None else NOBODY
         found = claims.claim(self.objects, name, owner, seconds, after, note)
-        if found is not None and self.has(name):  # put since the caller looked
+        if found is None:
+            return None
+        try:
+            whole = self.has(name)  # put since the caller looked?
+        except UserError:
+            found.release(claims.STOPPED)
+            raise
+        if whole:
             found.release()
             return None
         return found

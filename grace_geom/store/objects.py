@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -17,6 +17,7 @@ from typing import IO, Any
 
 from grace_geom.errors import UserError, first_line
 from grace_geom.files import atomic_write
+from grace_geom.store.away import AwayError, asked_again, may_pass
 
 EXTRAS = {"s3": ("s3fs", "s3"), "s3a": ("s3fs", "s3"), "gs": ("gcsfs", "gcs")} | {
     "gcs": ("gcsfs", "gcs")
@@ -72,12 +73,18 @@ class ObjectStore:
 
     Args:
         url: ``s3://bucket/folder``, ``gs://...``, ``memory://...``, ``file:///...`` or a path.
+        tries: How often it is asked, with pauses, before it counts as away
+            (:mod:`grace_geom.store.away`).
+
+    Attributes:
+        missed: Answers that did not come so far.
 
     Raises:
         UserError: For an address of another kind, or if the package for it is missing.
     """
 
-    def __init__(self, url: str | Path) -> None:
+    def __init__(self, url: str | Path, tries: int = 1) -> None:
+        self.tries, self.missed = tries, 0
         self.url = address(url).rstrip("/") or "/"
         self.protocol = protocol_of(self.url) or "file"
         if self.protocol not in PROTOCOLS:
@@ -93,7 +100,13 @@ class ObjectStore:
         self._proven = self.protocol not in EXTRAS
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return ObjectStore, (self.url,)
+        return ObjectStore, (self.url, self.tries)
+
+    def once(self) -> "ObjectStore":
+        """The same objects, asked for a single time: for what is done again soon anyway."""
+        found = ObjectStore(self.url)
+        found._proven = self._proven
+        return found
 
     @property
     def local(self) -> bool:
@@ -114,6 +127,7 @@ class ObjectStore:
         root = self.system._strip_protocol(self.url)
         return f"{root.rstrip('/')}/{path}" if path else root
 
+    @asked_again
     def create(self, path: str, content: bytes) -> bool:
         """Write an object unless there is one, in one step of the file system or server.
 
@@ -175,6 +189,7 @@ class ObjectStore:
             )
         self._proven = True
 
+    @asked_again
     def write(self, path: str, content: bytes) -> None:
         """Write an object, whole, over what is there."""
         with self._told("written"):
@@ -184,6 +199,7 @@ class ObjectStore:
             else:
                 self.system.pipe_file(self.full(path), content)
 
+    @asked_again
     def read(self, path: str) -> bytes:
         """An object's bytes.
 
@@ -194,6 +210,22 @@ class ObjectStore:
         with self._told("read"):
             return bytes(self.system.cat_file(self.full(path)))
 
+    @asked_again
+    def ranges(self, pieces: Sequence[tuple[str, int, int]]) -> list[bytes]:
+        """Pieces of objects, asked for at once.
+
+        Args:
+            pieces: Path, first byte, and the byte after the last one.
+
+        Raises:
+            FileNotFoundError: If there is no such object.
+        """
+        paths, starts, ends = zip(*((self.full(p), a, b) for p, a, b in pieces), strict=True)
+        with self._told("read"):
+            found = self.system.cat_ranges(list(paths), list(starts), list(ends), on_error="raise")
+        return [bytes(piece) for piece in found]
+
+    @asked_again
     def info(self, path: str) -> Listed:
         """Size and version of an object, as it is now.
 
@@ -205,6 +237,7 @@ class ObjectStore:
             self.system.invalidate_cache()
             return _listed(path, self.system.info(self.full(path)))
 
+    @asked_again
     def upload(self, file: Path, path: str) -> None:
         """Write a file's bytes as an object."""
         with self._told("written"):
@@ -212,6 +245,7 @@ class ObjectStore:
                 Path(self.full(path)).parent.mkdir(parents=True, exist_ok=True)
             self.system.put_file(str(file), self.full(path))
 
+    @asked_again
     def download(self, path: str, file: Path) -> None:
         """Write an object's bytes as a file.
 
@@ -230,11 +264,13 @@ class ObjectStore:
         with self._told("read"), self.system.open(self.full(path), "rb") as source:
             shutil.copyfileobj(source, file, PIECE)
 
+    @asked_again
     def remove(self, path: str) -> None:
         """Remove what lies below a path; nothing where there is nothing."""
         with self._told("removed"), contextlib.suppress(FileNotFoundError):
             self.system.rm(self.full(path), recursive=True)
 
+    @asked_again
     def listing(self, below: str) -> list[Listed]:
         """The objects below a path, in order, as they are now; temporary files are left out."""
         with self._told("listed"):
@@ -264,7 +300,8 @@ class ObjectStore:
                 raise
             if isinstance(error, OSError) or type(error).__module__.startswith(LIBRARIES):
                 why = getattr(error, "strerror", None) or first_line(error)
-                raise UserError(
+                kind = AwayError if may_pass(error) else UserError
+                raise kind(
                     f"{self.url} cannot be {what}: {why}. Check the address, the rights and the "
                     "connection"
                 ) from error
@@ -282,8 +319,8 @@ def _link(path: Path, content: bytes) -> bool:
         os.chmod(name, 0o644)
         os.link(name, path)
         return True
-    except FileExistsError:
-        return False
+    except FileExistsError:  # NFS says so too where it is we who made it, and its answer was lost
+        return path.read_bytes() == content
     except OSError as error:
         if error.errno in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS):
             raise UserError(

@@ -17,6 +17,7 @@ from grace_geom.errors import Interrupted, UserError, check_known
 from grace_geom.files import alone
 from grace_geom.known_analyses import ANALYSES
 from grace_geom.progress import duration
+from grace_geom.records import Result
 from grace_geom.study.finished import LaterWork, finished_runs, summary_table
 from grace_geom.study.state import Say
 from grace_geom.tables import Table
@@ -128,6 +129,7 @@ class StudyAnalyses:
         self._waiting: list[tuple[str, str]] = []
         self._under_way: dict[str, tuple[str, str]] = {}
         self._due: set[str] = set()  # results to be written
+        self._before: dict[str, Result | None] = {}  # what lay there
 
     def run(self) -> AnalysesDone:
         """Measure what is not known, write the results, and return what became of each.
@@ -156,6 +158,7 @@ class StudyAnalyses:
                     f"{total - self._left()} of {total} parts are over, and what was measured is "
                     f"kept in {self.folder}; the same command goes on from here"
                 ) from None
+            self._settle()
         return self.done
 
     def table(self) -> Table:
@@ -165,8 +168,8 @@ class StudyAnalyses:
     def _plan(self, shas: Mapping[str, str]) -> None:
         """Note what is current; the rest waits."""
         for name, options in self.plans.items():
-            path = self.folder / f"{name}.json"
-            stored = None if options.fresh else stored_result(path)
+            stored = None if options.fresh else stored_result(self._path(name))
+            self._before[name] = stored
             for label, file in self.files.items():
                 if is_current(stored, options, file, label, shas[label]):
                     self.done.states[name, label] = "current"
@@ -174,8 +177,19 @@ class StudyAnalyses:
                     self._waiting.append((name, label))
             if stored is None or stored.parts.keys() - self.files.keys():
                 self._due.add(name)
-            else:
+
+    def _settle(self) -> None:
+        """Which results answer: those that were written, and those that said the same before. Of
+        what else lies there nothing was touched, and it is said.
+        """
+        for name in self.plans:
+            path = self._path(name)
+            if name in self.done.results or not path.is_file():
+                continue
+            if self._measured(name) and (name, "") not in self.done.errors:
                 self.done.results[name] = path
+            else:
+                self.say(f"warning: {path} is as it was before: an earlier command's result")
 
     def _supply(self) -> Iterator[Task[PartDone | Joined] | None]:
         """Results whose parts are there, then parts."""
@@ -205,6 +219,15 @@ class StudyAnalyses:
             if self.done.states.get((name, label), "failed") != "failed"
         ]
 
+    def _path(self, name: str) -> Path:
+        return self.folder / f"{name}.json"
+
+    def _holds(self, name: str, label: str) -> bool:
+        """Whether the result that lies there has numbers of a run, or nothing that says why not."""
+        before = self._before[name]
+        part = before.parts.get(label) if before is not None else None
+        return part is None or not part.not_measured
+
     def _task(self, name: str, label: str) -> Task[PartDone | Joined]:
         """A part; with no label the result of all."""
         title = f"{name} of {label}" if label else f"{name} of all runs"
@@ -213,9 +236,12 @@ class StudyAnalyses:
         if label:
             one = replace(options, checkpoints=(self.files[label],))
             return Task(title, measure_part, (name, one, label, self.folder), self.resources)
-        some = tuple(self.files[label] for label in self._measured(name))
-        every = replace(options, checkpoints=some, fresh=False)
-        return Task(title, join, (name, every), self.resources)
+        failed = {
+            run: self.done.errors[name, run].splitlines()[0]
+            for run in self.files
+            if self.done.states[name, run] == "failed"
+        }
+        return Task(title, join, (name, replace(options, fresh=False), failed), self.resources)
 
     def _note(self, outcome: TaskOutcome[PartDone | Joined], total: int) -> None:
         name, label = self._under_way.pop(outcome.name)
@@ -230,6 +256,8 @@ class StudyAnalyses:
             self.done.errors[name, label] = outcome.error
             if label:
                 self.done.states[name, label] = "failed"
+                if self._holds(name, label):  # of an earlier run or other settings
+                    self._due.add(name)
             self.failed(f"{count}{outcome.name} failed: {outcome.error.splitlines()[0]}")
             return
         self._due.add(name)

@@ -12,7 +12,7 @@ from grace_geom.checkpoint import trained_on
 from grace_geom.config import TrainConfig, stored_settings
 from grace_geom.data.prompts import given_templates
 from grace_geom.devices import deterministic
-from grace_geom.engines import Engine, Resources, Task, feed
+from grace_geom.engines import Engine, EngineOptions, Resources, Task, feed
 from grace_geom.engines.local import spread_over
 from grace_geom.errors import Interrupted, UserError
 from grace_geom.evaluation import (
@@ -210,6 +210,17 @@ def shared_gpus(options: StudyOptions) -> str:
         return ""
     where = "the GPU" if gpus == 1 else f"{gpus} GPUs, in turn"
     return f"; {workers} runs at a time share {where}"
+
+
+def devices_of(options: StudyOptions, where: EngineOptions) -> float:
+    """Devices that a run holds, for its cost: its GPUs, or its part of one that it shares; 1 on
+    CPUs, and where the engine gives what it has.
+    """
+    if where.gpus_per_run:
+        return where.gpus_per_run
+    workers, gpus = options.workers or 1, len(spread_over(options.device))
+    shared = where.engine == "local" and 0 < gpus < workers
+    return gpus / workers if shared else 1.0
 
 
 def training_seconds(folder: Path) -> float | None:

@@ -64,7 +64,8 @@ class PartKeeper:
         held: Callable[[], bool] = lambda: True,
         every: float = EVERY,
     ) -> None:
-        self.store, self.name, self.number = store, name, number
+        self.store = Store(store.url)  # asked once: the next part comes by itself
+        self.name, self.number = name, number
         self.folder, self.held, self.every = folder, held, every
         self._lock = threading.Lock()
         self._put, self._count, self._step = "", 0, newest_step(folder)

@@ -16,9 +16,19 @@ from grace_geom.evaluation import report as report_record
 from grace_geom.files import alone
 from grace_geom.progress import Progress, duration
 from grace_geom.records import EvalRecord
+from grace_geom.records.costs import device_hours
 from grace_geom.study.also import also_rows, refuse_missing
 from grace_geom.study.estimate import Timing, evaluation_seconds, probe, stops_early
-from grace_geom.study.execute import REAL, RunOutcome, Steps, asked, finished, run_all, shared_gpus
+from grace_geom.study.execute import (
+    REAL,
+    RunOutcome,
+    Steps,
+    asked,
+    devices_of,
+    finished,
+    run_all,
+    shared_gpus,
+)
 from grace_geom.study.options import Job, StudyOptions, jobs_of, refuse_other_runs
 from grace_geom.study.rates import ChoiceOfRates, choice_of_rates, not_evaluated
 from grace_geom.study.reporting import report_table
@@ -100,7 +110,8 @@ class Study:
         expected = self._expected(jobs)
         self._announce(jobs, records, expected, rates.left())
         if self.shared is not None:
-            self.shared.plan({name: each.seconds for name, each in expected.items()})
+            seconds = {name: each.seconds for name, each in expected.items()}
+            self.shared.plan(seconds, self._devices())
         errors: dict[str, str] = {}
         try:
             if rates.missing():
@@ -273,9 +284,10 @@ class Study:
         left = sum(expected[job.name].seconds for job in jobs if job.name not in records) + tried
         if left > 0:
             shared = shared_gpus(self.options) if self.where.engine == "local" else ""
+            hours = device_hours(left * self._devices())
             self.say(
-                f"\nabout {duration(left / self._at_once(len(jobs)))} to go (each method was timed "
-                f"for a few steps){shared}\n"
+                f"\nabout {duration(left / self._at_once(len(jobs)))} to go, {hours} (each method "
+                f"was timed for a few steps){shared}\n"
             )
         else:
             self.say("\nevery run is finished: nothing is trained or measured again")
@@ -294,6 +306,10 @@ class Study:
         """How many runs are made at a time; on this machine as many as there are workers."""
         local = self.where.engine == "local"
         return self.options.workers or 1 if local else self.engine.at_once(jobs)
+
+    def _devices(self) -> float:
+        """What each run holds."""
+        return devices_of(self.options, self.where)
 
     def _run_all(
         self,
@@ -319,12 +335,13 @@ class Study:
         return lambda job: finished(job, self.measures, self.sets, self.say)
 
     def _outcomes(self, jobs: Sequence[Job], expected: dict[str, Expected]) -> Iterator[RunOutcome]:
-        with Watch(jobs, expected, self._at_once(len(jobs))) as watch:
+        with Watch(jobs, expected, self._at_once(len(jobs)), self._devices()) as watch:
             totals = {name: each.steps for name, each in expected.items()}
             for outcome in self._run_all(jobs, self.steps, totals):
                 watch.finish(outcome.job)
                 done = len(watch.over)
-                left = f"   {duration(watch.left())} left" if done < len(jobs) else ""
+                left = f"   {duration(watch.left())}, {watch.cost()} left"
+                left = left if done < len(jobs) else ""
                 tell = self.failed if outcome.error else self.say
                 tell(f"[{done}/{len(jobs)}] {ended(outcome)}{left}")
                 yield outcome

@@ -2,8 +2,6 @@
 by whoever else works on the study.
 """
 
-import getpass
-import os
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,6 +25,7 @@ from grace_geom.store import (
     NOBODY,
     PLAN,
     STOPPED,
+    TRIES,
     Claim,
     ClaimState,
     Patience,
@@ -41,7 +40,8 @@ from grace_geom.store import (
     versioned,
 )
 from grace_geom.study import parts
-from grace_geom.study.execute import RunOutcome, Steps, last_record, number
+from grace_geom.study.claimant import note_of, owner
+from grace_geom.study.execute import RunOutcome, Steps
 from grace_geom.study.options import Job, StudyOptions, refuse_other_runs
 from grace_geom.terminal.voice import warn
 
@@ -159,6 +159,7 @@ class SharedStudy:
             name: state.number if state.end else state.number - 1
             for name, state in self.store.claims().items()
         }
+        self.store.objects.tries = TRIES  # it has answered: the address is right
 
     def fetch(self, jobs: Sequence[Job]) -> None:
         """Bring the newest whole version of each run to this machine, unless it is here."""
@@ -172,14 +173,15 @@ class SharedStudy:
         mark = job.folder / COPY_OF
         return mark.is_file() and not mark.read_text().startswith(MORE)
 
-    def plan(self, seconds: Mapping[str, float]) -> None:
+    def plan(self, seconds: Mapping[str, float], devices: float = 1.0) -> None:
         """Tell who watches the store which runs the study has, and what each is expected to take.
 
         Args:
             seconds: By run.
+            devices: That each run holds.
         """
-        content = msgspec.json.format(msgspec.json.encode({"seconds": dict(seconds)}), indent=1)
-        self.store.objects.write(PLAN, content)
+        plan = {"seconds": dict(seconds), "devices": devices}
+        self.store.objects.write(PLAN, msgspec.json.format(msgspec.json.encode(plan), indent=1))
 
     def run(
         self,
@@ -204,7 +206,7 @@ class SharedStudy:
         wanted = {job.name: 1 for job in jobs}
         waiting = {job.name: job for job in jobs}
         while waiting:
-            newest, states = self._newest(), self.store.claims()
+            newest, states = self._look()
             ready: list[Job] = []
             for job in list(waiting.values()):
                 if newest.get(self._base(job), 0) >= wanted[job.name]:
@@ -270,6 +272,16 @@ class SharedStudy:
             if path.is_file()
         }
 
+    def _look(self) -> tuple[dict[str, int], dict[str, ClaimState]]:
+        """What is whole and who has what. While the store was away nobody could show a sign of
+        life: leases are watched anew.
+        """
+        missed = self.store.objects.missed
+        found = self._newest(), self.store.claims()
+        if self.store.objects.missed != missed:
+            self.patience = Patience()
+        return found
+
     def _base(self, job: Job) -> str:
         return job.folder.relative_to(self.out).as_posix()
 
@@ -295,22 +307,6 @@ class SharedStudy:
             self._told.add((state.name, state.number))
             record = state.record
             self.say(f"{state.name}: {record.owner} has it since {record.since}; waiting for it")
-
-
-def note_of(job: Job, total: int) -> dict[str, Any]:
-    """What a claim tells of its run: the step, of how many, and the seconds of training."""
-    last = last_record(job.folder)
-    found = {"step": number(last, "step"), "seconds": number(last, "seconds"), "total": total}
-    return {key: value for key, value in found.items() if value}
-
-
-def owner() -> str:
-    """Who works here, for people."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a container may have no name for its user
-        user = f"user {os.getuid()}"
-    return f"{user}@{socket.gethostname()}"
 
 
 @contextmanager

@@ -1,4 +1,6 @@
-"""How far a study is: from the files that its runs write, whichever process they run in."""
+"""How far a study is, and what is left of it: from the files that its runs write, whichever process
+they run in.
+"""
 
 import threading
 import time
@@ -9,6 +11,7 @@ from grace_geom.evaluation import record_file
 from grace_geom.methods import method_class
 from grace_geom.progress import Progress, duration
 from grace_geom.records import EvalRecord, RecordError, summarise
+from grace_geom.records.costs import device_hours
 from grace_geom.study.execute import RunOutcome, last_record, number, training_seconds
 from grace_geom.study.options import Job
 from grace_geom.terminal import AREA, Bar
@@ -59,17 +62,21 @@ class _JobState:
 
 
 class Watch:
-    """Shows the running jobs and the time left, on stderr, while the ``with`` block lasts: on a
-    terminal the whole study in a row, and each running job in one below.
+    """Shows running jobs, and the time and cost left, on stderr while the ``with`` block lasts: on
+    a terminal the whole study in a row, and each running job in one below.
 
     Args:
         jobs: The jobs that are not finished.
         expected: By job name.
         workers: Jobs at a time.
+        devices: That each job holds.
     """
 
-    def __init__(self, jobs: Sequence[Job], expected: dict[str, Expected], workers: int) -> None:
-        self.jobs, self.expected, self.workers = list(jobs), expected, workers
+    def __init__(
+        self, jobs: Sequence[Job], expected: dict[str, Expected], workers: int, devices: float = 1.0
+    ) -> None:
+        self.jobs, self.expected, self.devices = list(jobs), expected, devices
+        self.workers = max(1, min(workers, len(self.jobs)))
         self.over: set[str] = set()
         self._progress = Progress(parts=len(self.jobs), every=QUIET_REFRESH)
         self._pause = REFRESH if self._progress.terminal else QUIET_REFRESH
@@ -114,6 +121,13 @@ class Watch:
         """Seconds to the end: what is expected of the rest, times how the plan has done so far."""
         return self._left(sum(self._done(job) for job in self.jobs))
 
+    def cost(self) -> str:
+        """Device hours to the end."""
+        return self._cost(self.left())
+
+    def _cost(self, left: float) -> str:
+        return device_hours(left * self.workers * self.devices)
+
     def _left(self, done: float) -> float:
         total = self._total()
         new, elapsed = done - self._before, time.perf_counter() - self._began
@@ -137,9 +151,11 @@ class Watch:
         done = sum(self._done(job) for job in self.jobs)
         left = self._left(done)
         self._progress.part = len(self.over)
-        self._progress.look("; ".join(state.text() for state in running) or "starting", left)
+        cost = f"{self._cost(left)} left"
+        doing = "; ".join(state.text() for state in running) or "starting"
+        self._progress.look(doing, left, (cost,))
         share, count = done / max(self._total(), 1e-9), f"{len(self.over)}/{len(self.jobs)}"
-        whole = Bar(f"[{count}] runs", "", share, (f"{duration(left)} left",))
+        whole = Bar(f"[{count}] runs", "", share, (f"{duration(left)} left", cost))
         self._rows = (whole, *(state.row() for state in running))
         if not running:
             self._rows += (Bar("  starting"),)

@@ -42,6 +42,7 @@ def images_of(config: TrainConfig, resumed: Checkpoint | None = None) -> tuple[I
         "download": config.download,
         "templates": config.templates,
         "captions": captions != "unused",
+        "stream": config.shuffle_buffer is not None,
     }
     train, val = resolve(config.data, "train", **common), resolve(config.data, "val", **common)
     if captions == "needed" and train.captions is None:
@@ -197,6 +198,7 @@ def _own_test(config: TrainConfig, train: ImageSet) -> ImageSet | None:
     return resolve(
         config.data, "test", data_root=config.data_root, seed=config.split_seed,
         download=config.download, captions=train.captions is not None,
+        stream=config.shuffle_buffer is not None,
     )  # fmt: skip
 
 

@@ -94,7 +94,9 @@ def test_a_broken_run_costs_only_itself(shared: Store, tmp_path: Path) -> None:
 
 
 def test_it_says_what_runs_where_and_what_failed_and_why(shared: Store) -> None:
-    shared.objects.write("plan.json", b'{"seconds": {"ft-s0": 50, "at-s0": 60, "at-s1": 70}}')
+    shared.objects.write(
+        "plan.json", b'{"seconds": {"ft-s0": 50, "at-s0": 60, "at-s1": 70}, "devices": 2}'
+    )
     note = {"step": 25, "total": 100, "seconds": 10.0}
     runs = shared.claim("at-s0", "me@here", 60, note=lambda: note)
     fails = shared.claim("lora-s0", "you@there", 60)
@@ -112,8 +114,9 @@ def test_it_says_what_runs_where_and_what_failed_and_why(shared: Store) -> None:
     one = found["at-s0"]
     assert (one.owner, one.step, one.total, one.left) == ("me@here", 25, 100, 30.0)
     assert remaining(list(found.values())) == 30.0 + 70.0
-    assert sentence(list(found.values())) == (
-        "Of 5 runs: 2 finished, 1 waiting, 1 running, 1 failed; about 1 min 40 s left."
+    assert sentence(list(found.values()), kept.plan.devices) == (  # 2 devices for 100 s
+        "Of 5 runs: 2 finished, 1 waiting, 1 running, 1 failed; about 1 min 40 s and "
+        "0.06 device hours left."
     )
     late = {s.run: s for s in standings(kept, time.time() + 1000)}["at-s0"]
     assert late.state == "abandoned" and "no sign of life" in late.why
@@ -123,7 +126,11 @@ def test_it_says_what_runs_where_and_what_failed_and_why(shared: Store) -> None:
 def test_the_time_left_is_not_guessed() -> None:
     running, unknown = Standing("a", "running", left=10.0), Standing("b", "waiting")
     assert remaining([running, unknown]) is None
-    assert remaining([Standing("b", "waiting", left=5.0)]) is None
+    waits = Standing("b", "waiting", left=7200.0)
+    assert remaining([waits]) is None
+    assert sentence([waits]) == "Of 1 runs: 1 waiting; about 2.0 device hours left."
+    assert sentence([running, unknown]) == "Of 2 runs: 1 waiting, 1 running."
+    assert sentence([Standing("b", "finished")]) == "Of 1 runs: 1 finished."
 
 
 @pytest.mark.parametrize("page", ["overview", "training", "run"])

@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from app import mirror
 from app import store as shown
-from grace_geom.data import resolve
+from grace_geom.data import loader, resolve
 from grace_geom.store import Store
 from tests.app.conftest import write_run
 from tests.data.makers import pictures, rgb, turns, write_shard
@@ -26,6 +27,12 @@ def test_shards_of_a_bucket_are_those_of_a_disk(s3: str, tmp_path: Path, monkeyp
     assert all(np.array_equal(rgb(far, i), rgb(near, i)) for i in range(8))
     (copy,) = (tmp_path / "cache").rglob("001.tar")
     assert copy.stat().st_mtime == bucket.info("001.tar").changed  # the server's, on every machine
+    monkeypatch.setenv("GRACE_GEOM_CACHE", str(tmp_path / "other"))
+    there = resolve(f"wds:{s3}/shards/{{000..001}}.tar", "eval", stream=True)
+    assert there.content == far.content and not list((tmp_path / "other").rglob("*.tar"))
+    how = {"train": True, "buffer": 3, "workers": 2, "context": "fork"}
+    for one, other in zip(loader(there, 3, 8, **how), loader(far, 3, 8, **how), strict=True):
+        assert torch.equal(one.images, other.images) and torch.equal(one.labels, other.labels)
 
 
 def test_the_dashboard_keeps_a_copy_of_a_bucket(s3: str, tmp_path: Path, monkeypatch) -> None:

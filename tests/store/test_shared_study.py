@@ -90,6 +90,8 @@ def test_two_schedulers_make_each_run_once(kind, tmp_path, request) -> None:
     assert [name for name in made if not name.startswith("tables")] == RUNS
     third.run()
     assert Store(url).names() == made  # the same tables are not put again
+    plan = json.loads(Store(url).objects.read("plan.json"))
+    assert sorted(plan["seconds"]) == RUNS and plan["devices"] == 1.0
     table = json.loads(Store(url).read("tables/table.json"))
     assert [row["method"] for row in table["rows"]] == ["zero-shot", "ft", "grace"]
 

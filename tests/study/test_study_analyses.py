@@ -121,28 +121,85 @@ def test_what_is_not_current_is_measured_again_and_nothing_else(finished, measur
     assert "parameter_drift" in work.done.texts
 
 
-def test_a_part_that_fails_costs_itself_alone(finished, monkeypatch):
+@pytest.fixture
+def failing(monkeypatch) -> set[str]:
+    """Runs that cannot be measured."""
+    runs: set[str] = set()
     usual = named._measure
 
-    def failing(name):
+    def measuring(name):
         def measure(subject, options, state):
-            if subject.label == "ft-s1":
+            if subject.label in runs:
                 raise RuntimeError("no such luck")
             return usual(name)(subject, options, state)
 
         return measure
 
-    monkeypatch.setattr(named, "_measure", failing)
+    monkeypatch.setattr(named, "_measure", measuring)
+    return runs
+
+
+def test_a_part_that_fails_costs_itself_alone(finished, failing, monkeypatch):
+    failing.add("ft-s1")
     work, said = analysed(finished)
     failed = {key for key, state in work.done.states.items() if state == "failed"}
     assert failed == {("parameter_drift", "ft-s1")}
     assert any("parameter_drift of ft-s1 failed: RuntimeError: no such luck" in x for x in said)
     result = Result.load(finished / "analyses" / "parameter_drift.json")
-    assert list(result.parts) == ["ft-s0"]
+    assert measured_in(result) == ["ft-s0"]
+    assert result.parts["ft-s1"].not_measured == "RuntimeError: no such luck"
     joined = []
     monkeypatch.setattr("grace_geom.study.analyse.join", lambda *args: joined.append(args))
-    analysed(finished)
+    work, _ = analysed(finished)
     assert joined == [], "a part that fails again changes no result"
+    assert list(work.done.results) == ["parameter_drift"]
+
+
+def measured_in(result: Result) -> list[str]:
+    return [label for label, part in result.parts.items() if not part.not_measured]
+
+
+@pytest.mark.parametrize("change", ["checkpoint", "settings", "fresh"])
+def test_a_part_that_fails_leaves_no_old_number_in_its_place(finished, failing, change):
+    analysed(finished)
+    path = finished / "analyses" / "parameter_drift.json"
+    before, more = Result.load(path), {}
+    if change == "checkpoint":  # the other run is current: nothing new is measured
+        file = finished / "ft-s1" / "ckpt.pt"
+        file.write_bytes((finished / "broken-s0" / "ckpt.pt").read_bytes())
+        EvalRecord(sha256(file), "ft-s1", "ft", 1, {}, ()).save(record_file(file))
+    elif change == "settings":
+        more["set"] = {"parameter_drift.params": "ln_"}
+    else:
+        more["fresh"] = True
+    failing.add("ft-s1")
+    work, _ = analysed(finished, **more)
+    result = Result.load(path)
+    assert list(result.parts) == RUNS and measured_in(result) == ["ft-s0"]
+    assert result.parts["ft-s1"].values == {} != before.parts["ft-s1"].values
+    assert [record["label"] for record in result.checkpoints] == ["ft-s0"]
+    assert "no such luck" in work.done.texts["parameter_drift"]
+    failing.clear()
+    analysed(finished, **more)
+    assert measured_in(Result.load(path)) == RUNS
+
+
+@pytest.mark.parametrize("what", ["every part", "the joining"])
+def test_an_old_result_is_left_and_not_told_as_the_answer(finished, failing, monkeypatch, what):
+    analysed(finished)
+    path = finished / "analyses" / "parameter_drift.json"
+    before = path.read_bytes()
+
+    def torn(*args):
+        raise RuntimeError("torn")
+
+    if what == "every part":
+        failing.update(RUNS)
+    else:
+        monkeypatch.setattr("grace_geom.study.analyse.join", torn)
+    work, said = analysed(finished, set={"parameter_drift.params": "ln_"})
+    assert path.read_bytes() == before and work.done.results == {}
+    assert f"warning: {path} is as it was before: an earlier command's result" in said
 
 
 def test_what_was_measured_before_a_stop_is_kept(finished, measured, monkeypatch):

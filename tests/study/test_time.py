@@ -6,11 +6,12 @@ import pytest
 
 from grace_geom.config import make_config
 from grace_geom.data import resolve
+from grace_geom.engines import EngineOptions
 from grace_geom.evaluation import Measures
 from grace_geom.methods.adversary import Adversary
 from grace_geom.study import StudyOptions
 from grace_geom.study.estimate import passes_of, probe
-from grace_geom.study.execute import last_record
+from grace_geom.study.execute import devices_of, last_record
 from grace_geom.study.options import jobs_of
 from grace_geom.study.watch import Expected, Watch
 from tests.screen import Terminal
@@ -43,7 +44,7 @@ def test_a_terminal_shows_the_study_in_a_row_and_each_running_job_in_one(tmp_pat
         watch._look()
         terminal.redraw()
         whole, job = terminal.rows()
-        assert re.fullmatch(r"\[0/2\] runs ━+─+  .* left", whole)
+        assert re.fullmatch(r"\[0/2\] runs ━+─+  .* left  .* device hours left", whole)
         assert re.fullmatch(r"  ft-s0: training ━+─+ 5/20", job)
         watch.finish(a)
         terminal.redraw()
@@ -64,6 +65,42 @@ def test_time_left_moves_from_the_plan_to_the_pace_of_the_runs(tmp_path):
     for job in jobs[1:10]:
         watch.finish(job)
     assert watch.left() == pytest.approx(100 * (10 + 400) / (20 + 100), abs=0.5)
+
+
+@pytest.mark.parametrize(("workers", "devices"), [(1, 1), (2, 8), (8, 1)])
+def test_the_cost_left_is_that_of_every_run_whoever_makes_it(tmp_path, workers, devices):
+    jobs = jobs_of(StudyOptions(methods=("ft", "grace"), out=tmp_path), {})
+    expected = {job.name: Expected(20, 7000, 200, 3) for job in jobs}
+    watch = Watch(jobs, expected, workers, devices)
+    assert watch.cost() == f"{device_words(4 * devices)}"  # two runs of two hours
+    assert watch.line().endswith(f" left  {device_words(4 * devices)} left")
+    watch.finish(jobs[0])
+    watch._began -= 7200 * 2 / min(2, workers)  # it took as long as both should
+    assert watch.cost() == device_words(2 * devices * (0.1 * 4 + 4) / (0.1 * 4 + 2))
+
+
+def device_words(hours: float) -> str:
+    return f"{hours:.{0 if hours >= 9.95 else 1}f} device hours"
+
+
+@pytest.mark.parametrize(
+    ("flags", "gpus", "devices"),
+    [
+        ({}, 0, 1.0),
+        ({}, 8, 1.0),
+        ({"gpus_per_run": 4.0}, 8, 4.0),
+        ({"engine": "ray", "gpus_per_run": 0.5}, 0, 0.5),
+        ({"engine": "ray"}, 2, 1.0),
+    ],
+)
+def test_a_run_costs_the_devices_that_it_holds(monkeypatch, flags, gpus, devices):
+    monkeypatch.setattr("grace_geom.study.execute.spread_over", lambda device: ("0",) * gpus)
+    assert devices_of(StudyOptions(workers=4), EngineOptions(**flags)) == devices
+
+
+def test_runs_that_share_gpus_cost_their_part(monkeypatch):
+    monkeypatch.setattr("grace_geom.study.execute.spread_over", lambda device: ("0", "1"))
+    assert devices_of(StudyOptions(workers=8), EngineOptions()) == 0.25
 
 
 def test_an_attack_is_counted_in_forwards():
