@@ -141,9 +141,9 @@ def _printed(choice: Choice, found: Ranking, listed: Sequence[Entry], wanted: Wa
     for head, values in _further(choice, listed).items():
         _add(heads, cells, head, values)
     if wanted.deltas:
-        for column in columns:
-            gaps = [_difference(e, choice.baseline, column) for e in listed]
-            _add(heads, cells, f"\u0394 {column}", gaps)
+        gaps = [[_difference(e, choice.baseline, c) for c in columns] for e in listed]
+        for column, of_all in zip(columns, zip(*gaps, strict=True), strict=False):
+            _add(heads, cells, f"\u0394 {column}", of_all)
     if any(e.members for e in listed):
         seeds = [", ".join(str(m.seed) for m in e.members) or str(e.seed) for e in listed]
         _add(heads, cells, "seeds", seeds)

@@ -4,8 +4,9 @@ import numpy as np
 import plotly.graph_objects as go
 
 from grace_geom.plots.legend import Identity, Legend
+from grace_geom.plots.maps import heat
 from grace_geom.plots.palette import LIGHT
-from grace_geom.plots.panels import Curve, Point, heat, overlay, rows
+from grace_geom.plots.panels import Curve, Point, overlay, rows
 from grace_geom.plots.spoken import MOST, spoken, with_numbers
 
 RUNS = ("ft", "grace")
