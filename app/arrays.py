@@ -95,6 +95,7 @@ def _of_part(arrays: dict[str, np.ndarray], forms: dict[str, str]) -> Iterator[s
 
 def _fits(sides: dict[str, int]) -> Callable[[str, int], bool]:
     def fits(wanted: str, size: int) -> bool:
+        """Whether a side has the wanted length, which a letter has wherever it stands."""
         if wanted == "?":
             return True
         if wanted.rstrip("+").isdigit():

@@ -85,8 +85,10 @@ class KeptResults:
 
 kept = KeptResults(most=160)
 """Figures and tables."""
-kept_of_runs = KeptResults(most=256)
-"""What is small and of a single run; it holds the log that it was read from."""
+kept_of_runs = KeptResults(most=1024)
+"""What is small and of a single run, several for each of some hundred runs; it holds the log that
+it was read from.
+"""
 kept_of_logs = KeptResults(most=24)
 """Figures of logs, which another one replaces with each line of a running training."""
 

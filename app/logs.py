@@ -54,6 +54,7 @@ class _Kind:
         self.seen, self.stride = 0, 1
 
     def add(self, place: int, row: dict[str, Any]) -> None:
+        """Take the next row of this kind, or leave it out where the kind is thinned."""
         if self.seen % self.stride == 0:
             self.kept.append((place, row))
         self.seen += 1

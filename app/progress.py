@@ -66,15 +66,21 @@ def progress(
         return RunProgress("untrained", 0, None, None, silent)
     if total is not None and step >= total:
         return RunProgress("finished", step, total, None, silent)
-    times = [t for row in rows if (t := number(row.get("seconds"))) is not None]
-    gaps = sorted(b - a for a, b in pairwise(times) if b > a)
-    usual = gaps[len(gaps) // 2] if gaps else 0.0
-    if silent > max(PATIENCE, 10 * usual):
+    if silent > PATIENCE and silent > 10 * _usual_gap(rows):
         return RunProgress(
             "stopped" if silent > 24 * 3600 else "stalled", step, total, None, silent
         )
-    left = (total - step) * times[-1] / step if total is not None and times and step else None
+    seconds = (t for row in reversed(rows) if (t := number(row.get("seconds"))) is not None)
+    last = next(seconds, None)
+    left = (total - step) * last / step if total is not None and last is not None and step else None
     return RunProgress("running", step, total, left, silent)
+
+
+def _usual_gap(rows: Sequence[Mapping[str, Any]]) -> float:
+    """Seconds from one record to the next, the median; 0 with fewer than two."""
+    times = [t for row in rows if (t := number(row.get("seconds"))) is not None]
+    gaps = sorted(b - a for a, b in pairwise(times) if b > a)
+    return gaps[len(gaps) // 2] if gaps else 0.0
 
 
 def duration(seconds: float | None) -> str:

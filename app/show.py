@@ -4,6 +4,7 @@ that wrap.
 
 import base64
 import html
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -16,8 +17,10 @@ from app.shell import chosen, text
 from grace_geom.plots import paper
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.paper import Exhibit
-from grace_geom.plots.spoken import with_numbers
+from grace_geom.plots.spoken import joined, spoken
 
+Table = Callable[[], pd.DataFrame]
+"""Numbers behind a figure. Few are ever asked for, so nothing of them is made before."""
 MOST_SPOKEN = 4
 """Panels whose numbers the alternative text of a file tells."""
 MARKS = {
@@ -46,7 +49,7 @@ def figure(
     key: str,
     alt: str,
     caption: str,
-    table: pd.DataFrame,
+    table: Table,
     none: str = "",
     *,
     captioned: bool = True,
@@ -58,7 +61,7 @@ def figure(
         key: What the widgets and the downloaded files are called.
         alt: What it shows; up to its first comma, the title of the files.
         caption: Estimator, n, seed, interval, in Markdown.
-        table: The numbers.
+        table: Makes the numbers, where somebody asks for them.
         none: Said where there is no figure.
         captioned: Whether the caption stands below it on the page; files have it in any case.
     """
@@ -73,12 +76,7 @@ def figure(
 
 
 def panels(
-    drawn: Mapping[str, go.Figure],
-    key: str,
-    alt: str,
-    caption: str,
-    table: pd.DataFrame,
-    width: int = 304,
+    drawn: Mapping[str, go.Figure], key: str, alt: str, caption: str, table: Table, width: int = 304
 ) -> None:
     """Small multiples side by side, as many in a row as there is room for; one caption and one set
     of downloads.
@@ -88,7 +86,7 @@ def panels(
         key: What the widgets and the downloaded files are called.
         alt: What a panel shows; its title is added.
         caption: Estimator, n, seed, interval.
-        table: The numbers.
+        table: Makes the numbers, where somebody asks for them.
         width: Of a panel, in pixels.
     """
     width = 464 if len(drawn) == 4 and width == 304 else width  # no row of one
@@ -139,6 +137,21 @@ def swatches(colors: Mapping[str, str]) -> None:
     st.html(f'<div style="line-height:1.7;font-size:0.9rem">{"".join(items)}</div>')
 
 
+_TOLD: dict[int, tuple[weakref.ref[go.Figure], str]] = {}
+"""What each figure that is drawn was found to say, as long as there is the figure."""
+
+
+def told(fig: go.Figure) -> str:
+    """The numbers of a figure in words, found once: its page says them again each time that it is
+    drawn, and so do its files.
+    """
+    place = id(fig)
+    if (known := _TOLD.get(place)) is None:
+        known = weakref.ref(fig, lambda _: _TOLD.pop(place, None)), spoken(fig)
+        _TOLD[place] = known
+    return known[1]
+
+
 def chart(fig: go.Figure, key: str, alt: str) -> None:
     """A figure alone, where one caption and one set of downloads serve several. Its numbers are
     added to the alternative text.
@@ -148,14 +161,14 @@ def chart(fig: go.Figure, key: str, alt: str) -> None:
         "toImageButtonOptions": {"filename": key, "scale": 2},
         "displayModeBar": "hover",
     }
-    st.plotly_chart(fig, theme=None, key=f"figure-{key}", config=config, alt=with_numbers(alt, fig))
+    st.plotly_chart(fig, theme=None, key=f"figure-{key}", config=config, alt=joined(alt, told(fig)))
 
 
 def selectable(fig: go.Figure, key: str, alt: str) -> list[list[Any]]:
     """A scatter whose points can be selected. Returns the ``customdata`` of those that are."""
     config = {"displaylogo": False, "displayModeBar": "hover"}
     event = st.plotly_chart(
-        fig, theme=None, key=f"figure-{key}", config=config, alt=with_numbers(alt, fig),
+        fig, theme=None, key=f"figure-{key}", config=config, alt=joined(alt, told(fig)),
         on_select="rerun",
     )  # fmt: skip
     return [list(p["customdata"]) for p in event.selection.points if "customdata" in p]
@@ -165,14 +178,14 @@ def exhibit(drawn: Mapping[str, go.Figure], alt: str, caption: str) -> Exhibit:
     """Panels as a figure that can be taken along: title -> figure."""
     whole = alt
     for title, fig in list(drawn.items())[:MOST_SPOKEN]:
-        whole = with_numbers(f"{whole} {title}".rstrip(), fig)
+        whole = joined(f"{whole} {title}".rstrip(), told(fig))
     return Exhibit(drawn, chosen().legend, alt.partition(",")[0], paper.plain(caption), whole)
 
 
-def downloads(whole: Exhibit | None, key: str, table: pd.DataFrame) -> None:
+def downloads(whole: Exhibit | None, key: str, table: Table) -> None:
     """The numbers as CSV, the figure as files. Each is made when it is asked for."""
     with st.container(horizontal=True, gap="small"):
-        _file("Data (CSV)", lambda: table.to_csv(index=False), f"{key}.csv", "text/csv")
+        _file("Data (CSV)", lambda: table().to_csv(index=False), f"{key}.csv", "text/csv")
         if whole is not None and whole.panels:
             _menu(whole, key, table)
 
@@ -187,7 +200,7 @@ def _file(
 
 
 @st.fragment
-def _menu(exhibit: Exhibit, key: str, table: pd.DataFrame) -> None:
+def _menu(exhibit: Exhibit, key: str, table: Table) -> None:
     """The files that a figure can be; nothing of it is sent before the menu is opened."""
     menu = st.popover("Figure", type="tertiary", key=f"menu-{key}", on_change="rerun")
     if not menu.open:
@@ -205,14 +218,14 @@ def _menu(exhibit: Exhibit, key: str, table: pd.DataFrame) -> None:
 PICTURES = {"png": "image/png", "svg": "image/svg+xml", "pdf": "application/pdf"}
 
 
-def _whole(exhibit: Exhibit, key: str, table: pd.DataFrame, drawn: bool) -> None:
+def _whole(exhibit: Exhibit, key: str, table: Table, drawn: bool) -> None:
     st.markdown("On white, with title, legend and caption")
     with st.container(horizontal=True, gap="small"):
         for kind, mime in PICTURES.items() if drawn else ():
             _file(kind.upper(), partial(paper.picture, exhibit, kind), f"{key}.{kind}", mime)
         if drawn:
             _file(
-                "HTML", lambda: paper.page(exhibit, table.to_csv(index=False)), f"{key}.html",
+                "HTML", lambda: paper.page(exhibit, table().to_csv(index=False)), f"{key}.html",
                 "text/html", "The picture with its numbers; below 1 MB, opens without a network.",
             )  # fmt: skip
         _file(

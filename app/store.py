@@ -253,20 +253,7 @@ def own_file(entry: Entry, name: str) -> Path | None:
     return path if stamp(path) != ABSENT and inside(path, entry.path) else None
 
 
-def files_of(entry: Entry, most: int = 500) -> list[tuple[Path, int]]:
-    """Files of a run and their bytes, hidden ones left out, as far as they can be looked at."""
-    found: list[tuple[Path, int]] = []
-    for folder, inner, names in os.walk(entry.path):
-        inner[:] = sorted(name for name in inner if not name.startswith("."))
-        for name in sorted(names, key=os.fsencode):
-            path = Path(folder, name)
-            if not name.startswith(".") and own_file(entry, str(path.relative_to(entry.path))):
-                found.append((path, stamp(path)[2]))
-        if len(found) >= most:
-            break
-    return found[:most]
-
-
+@lru_cache(maxsize=4096)  # an entry whose file has changed is another one
 def settings(entry: Entry) -> dict[str, Any]:
     """``config.yaml``; empty where there is none or it cannot be read."""
     path = own_file(entry, "config.yaml")
@@ -289,12 +276,19 @@ def settings_broken(entry: Entry) -> bool:
 
 def lines(entry: Entry, stream: str) -> Lines:
     """``STREAM.jsonl`` of a run, as far as it can be read."""
+    return log(entry, stream)[0]
+
+
+def log(entry: Entry, stream: str) -> tuple[Lines, float]:
+    """The same, and when it was written, in seconds since the epoch; 0 where there is none."""
     path = own_file(entry, f"{stream}.jsonl")
+    if path is None:
+        return Lines(), 0.0
     try:
-        return read_lines(path) if path else Lines()
+        return read_lines(path), stamp(path)[1] / 1e9
     except OSError as error:  # removed or closed to us since the last look
         LOG.warning("%s: %s", readable(str(path)), error)
-        return Lines()
+        return Lines(), stamp(path)[1] / 1e9
 
 
 def findings(
@@ -304,7 +298,8 @@ def findings(
     read; without its arrays where only numbers are wanted.
     """
     files: set[Path] = {e.analyses[name] for e in chosen if name in e.analyses}
-    parents = {folder for e in chosen for folder in e.path.parents}
+    beside = {e.path.parent for e in chosen}  # few, of many runs
+    parents = {folder for place in beside for folder in (place, *place.parents)}
     above = {folder for folder in parents if inside(folder, root)}
     files |= {folder / "analyses" / f"{name}.json" for folder in above}
     found: dict[str, Finding] = {}
@@ -312,12 +307,12 @@ def findings(
     for path in sorted(files, key=lambda p: stamp(p)[1], reverse=True):
         if not os.path.lexists(path):
             continue
-        beside = path.with_suffix(".npz")
-        if not inside(path, root) or not inside(beside, root):
+        arrays_of = path.with_suffix(".npz")
+        if not inside(path, root) or not inside(arrays_of, root):
             problems.append(_relative(f"{path}: a link that leads out of the folder of runs", root))
             continue
         try:
-            shares = _read(path, stamp(path), stamp(beside) if arrays else None, tuple(chosen))
+            shares = _read(path, stamp(path), stamp(arrays_of) if arrays else None, tuple(chosen))
         except RecordError as error:
             problems.append(_relative(str(error), root))
             continue
@@ -375,15 +370,15 @@ def _runs_of(
     if same:
         exact = [e for e in at if _real(e) == real]
         return exact or at or same
-    exact = [e for e in chosen if _real(e) == real]
-    below = [
+    if exact := [e for e in chosen if _real(e) == real]:
+        return exact
+    return [
         e
         for e in chosen
         if folder in e.path.parents
         and _ends_with(place, e.path.relative_to(folder).parts)
         and not (content and known[e.id])
     ]
-    return exact or below
 
 
 @lru_cache(maxsize=4096)

@@ -141,9 +141,9 @@ def _printed(choice: Choice, found: Ranking, listed: Sequence[Entry], wanted: Wa
     for head, values in _further(choice, listed).items():
         _add(heads, cells, head, values)
     if wanted.deltas:
-        for column in columns:
-            gaps = [_difference(e, choice.baseline, column) for e in listed]
-            _add(heads, cells, f"\u0394 {column}", gaps)
+        gaps = [[_difference(e, choice.baseline, c) for c in columns] for e in listed]
+        for column, of_all in zip(columns, zip(*gaps, strict=True), strict=False):
+            _add(heads, cells, f"\u0394 {column}", of_all)
     if any(e.members for e in listed):
         seeds = [", ".join(str(m.seed) for m in e.members) or str(e.seed) for e in listed]
         _add(heads, cells, "seeds", seeds)
@@ -237,7 +237,8 @@ def draw(
         adv: Heading of the column ``Adv``.
     """
     numeric = [
-        any(isinstance(row[i], Figure) for row in table.rows) for i in range(len(table.heads))
+        head == NUMBER or any(isinstance(row[i], Figure) for row in table.rows)
+        for i, head in enumerate(table.heads)
     ]
     frame = pd.DataFrame(
         {
@@ -258,7 +259,7 @@ def draw(
         longest = max(map(len, frame["run"]))
         config["run"] = st.column_config.TextColumn(width=round(20 + LETTER * longest))
     if NUMBER in table.heads:
-        config[NUMBER] = st.column_config.TextColumn(width=35, help=HELP[NUMBER])
+        config[NUMBER] = st.column_config.NumberColumn(width=35, help=HELP[NUMBER])
     long = len(frame) > MOST_ROWS
     st.dataframe(
         _styled(frame, table, colors or {}), hide_index=True, column_config=config,
@@ -276,7 +277,9 @@ def _width(head: str, cells: Sequence[Cell]) -> int:
 def _value(cell: Cell, numeric: bool) -> object:
     if isinstance(cell, Figure):
         return cell.value
-    return (float("nan") if numeric else "") if cell is None else cell
+    if cell is None:
+        return float("nan") if numeric else ""
+    return int(cell) if numeric and cell.isdecimal() else cell
 
 
 def _styled(frame: pd.DataFrame, table: Printed, colors: Mapping[str, str]) -> Any:

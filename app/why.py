@@ -4,6 +4,7 @@ bound.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import pandas as pd
 import streamlit as st
@@ -97,10 +98,6 @@ def geometry(
     """
     st.header("Why? What the geometry says", anchor=False)
     if found.known:
-        rows = [
-            {"run": run, "number": link.number, "value": v, "beside": link.column}
-            for link, x in found.known for run, v in x.items()
-        ]  # fmt: skip
         show.panels(
             {
                 link.title: kept(
@@ -111,7 +108,7 @@ def geometry(
             "why",
             "Scatter of a geometric number against an accuracy, one labelled point a run",
             "A geometric number against an accuracy; bars are 95 % intervals of the accuracy.",
-            pd.DataFrame(rows),
+            partial(_beside, found),
             304 if len(found.known) == 3 else 464,  # whole rows on a wide page
         )
         _in_words(choice, shown, found)
@@ -125,6 +122,13 @@ def geometry(
         )
         commands = [command(choice, name) for name in found.absent]
         st.code("\n".join(commands), language="bash", wrap_lines=True)
+
+
+def _beside(found: Reasons) -> pd.DataFrame:
+    return pd.DataFrame([
+        {"run": run, "number": link.number, "value": v, "beside": link.column}
+        for link, x in found.known for run, v in x.items()
+    ])  # fmt: skip
 
 
 BOUND = {
@@ -160,5 +164,5 @@ def bound(choice: Choice, shown: list[Entry], numbers: Mapping[str, str]) -> Non
                 f"The paper's bound term by term at σ = {shell.inline(s.get('sigma'))}. {terms}. Cross-entropy "
                 "is not bounded by 1: compare runs term by term, the sum certifies nothing;",
             ),
-            values_table(found, list(BOUND)),
+            partial(values_table, found, list(BOUND)),
         )

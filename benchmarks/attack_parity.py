@@ -95,9 +95,12 @@ def mended(kind: Any, start_loss: Tensor) -> Any:
     """
 
     class Mended(kind):
+        """Their attack with the loss of the start in the history that its step size looks at."""
+
         def check_oscillation(
             self, x: Tensor, j: int, k: int, y5: Tensor, k3: float = 0.75
         ) -> Tensor:
+            """Theirs, with the loss of the start where it looks for the one before the first."""
             if j == k - 1:
                 x = x.clone()
                 x[-1] = start_loss

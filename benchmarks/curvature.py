@@ -74,6 +74,8 @@ def cost_table(model: nn.Module, batch: Batch, rounds: int) -> tuple[Table, floa
         return torch.autograd.grad(loss(dict(model.named_parameters()), batch), params)
 
     def forward_over_reverse() -> None:
+        """A Hessian-vector product as the directional derivative of the gradient."""
+
         def here(weights: Weights) -> Tensor:
             return loss(weights, batch)
 
@@ -166,6 +168,7 @@ def job_table(
         found: list[Answer] = []
 
         def run(work: Callable[[], Answer] = work, found: list[Answer] = found) -> None:
+            """Do the work once, whatever it prints."""
             with (
                 contextlib.redirect_stderr(io.StringIO()),
                 contextlib.redirect_stdout(io.StringIO()),
@@ -198,6 +201,7 @@ def eigen_table(model: M, batch: Batch, peers: dict[str, Any], F_: float) -> Tab
         return f"{np.abs(lams / truth - 1).max():.1e}"
 
     def mine(basis: torch.dtype | None = None) -> Answer:
+        """Five largest eigenvalues by our Krylov method, and its products."""
         A = ours(model, batch)
         pairs = eigenpairs(
             A.matvec, Krylov(leaning_start(A.gradient(), 0), basis_dtype=basis), top=5, rtol=1e-4
@@ -282,6 +286,7 @@ def trace_table(
         return H @ v
 
     def deflated(budget: int, seed: int) -> float:
+        """Our trace with the space of an eigenvalue run taken out."""
         krylov = Krylov(
             random_start(A.dim, 1, like)
         )  # of an eigenvalue run, whose products are not counted here

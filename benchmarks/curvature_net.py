@@ -44,6 +44,7 @@ class M(nn.Module):
         self.values = nn.ParameterList(values)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Logits of images."""
         return vit(self.shape, dict(zip(self.names, self.values, strict=True)), x)
 
 
@@ -93,14 +94,17 @@ def sample(n: int = 32) -> Batch:
 
 
 def loss_of(model: nn.Module) -> Callable[[Weights, Batch], Tensor]:
+    """Cross-entropy as a function of weights and a batch."""
     return lambda w, b: F.cross_entropy(functional_call(model, w, (b.images,)), b.labels)
 
 
 def weights_of(model: nn.Module) -> Weights:
+    """The weights of a module by name, detached."""
     return {name: p.detach() for name, p in model.named_parameters()}
 
 
 def ours(model: nn.Module, batch: Batch, **options: Any) -> CurvatureOperator:
+    """Our Hessian operator of one batch."""
     return hessian(loss_of(model), weights_of(model), [batch], **options)
 
 

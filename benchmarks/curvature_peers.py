@@ -43,11 +43,13 @@ def _pyhessian(tool: Any, model: nn.Module, batch: Batch) -> Iterator[tuple[Any,
 
 
 def pyhessian_eigenvalues(tool: Any, model: nn.Module, batch: Batch, tol: float) -> Answer:
+    """Five largest eigenvalues by PyHessian, and its products."""
     with _pyhessian(tool, model, batch) as (peer, count):
         return peer.eigenvalues(tol=tol, top_n=5)[0], count[0]
 
 
 def curvlinops_operator(tool: Any, model: nn.Module, batch: Batch) -> Any:
+    """The Hessian of one batch as curvlinops has it, of a copy of the model."""
     twin = copy_of(model)
     return tool.HessianLinearOperator(
         twin,
@@ -59,6 +61,7 @@ def curvlinops_operator(tool: Any, model: nn.Module, batch: Batch) -> Any:
 
 
 def curvlinops_eigsh(tool: Any, model: nn.Module, batch: Batch) -> Answer:
+    """Five largest eigenvalues by curvlinops in scipy's ``eigsh``, and the products."""
     A, count = curvlinops_operator(tool, model, batch), [0]
     inner = A.to_scipy(dtype=np.float32)
 
@@ -71,17 +74,20 @@ def curvlinops_eigsh(tool: Any, model: nn.Module, batch: Batch) -> Answer:
 
 
 def eigenthings_operator(tool: Any, model: nn.Module, batch: Batch) -> Any:
+    """The Hessian of one batch as hessian-eigenthings has it, of a copy of the model."""
     loss = tool.supervised_loss(nn.CrossEntropyLoss())
     return tool.HessianOperator(copy_of(model), [(batch.images, batch.labels)], loss)
 
 
 def eigenthings_lanczos(tool: Any, model: nn.Module, batch: Batch) -> Answer:
+    """Five largest eigenvalues by hessian-eigenthings, and its products."""
     A, count = eigenthings_operator(tool, model, batch), [0]
     found = tool.lanczos(_counted(A, count), k=5, tol=1e-4, which="LA", seed=0)
     return found.eigenvalues, count[0]
 
 
 def pyhessian_density(tool: Any, model: nn.Module, batch: Batch, steps: int) -> Answer:
+    """How far PyHessian's density is from a mass of 1, or why it fails, and its products."""
     with _pyhessian(tool, model, batch) as (peer, count):
         try:
             _, weights = peer.density(iter=steps, n_v=1)
@@ -94,6 +100,7 @@ def pyhessian_density(tool: Any, model: nn.Module, batch: Batch, steps: int) -> 
 
 
 def curvlinops_density(tool: Any, model: nn.Module, batch: Batch, steps: int) -> Answer:
+    """How far the mass of curvlinops' density is from 1, and its products."""
     torch.manual_seed(0)
     A, count = curvlinops_operator(tool, model, batch), [0]
     inner = A._matmat
@@ -108,6 +115,7 @@ def curvlinops_density(tool: Any, model: nn.Module, batch: Batch, steps: int) ->
 
 
 def eigenthings_density(tool: Any, model: nn.Module, batch: Batch, steps: int) -> Answer:
+    """How far the mass of hessian-eigenthings' density is from 1, and its products."""
     A, count = eigenthings_operator(tool, model, batch), [0]
     found = tool.spectral_density(_counted(A, count), num_runs=1, lanczos_steps=steps, seed=0)
     grid, density = (np.asarray(getattr(found, name)) for name in ("grid", "density"))

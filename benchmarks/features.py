@@ -38,6 +38,7 @@ class Recorded(nn.Module):
         self.layers = nn.ModuleList([_Layer(f) for f in features])
 
     def forward(self, rows: Tensor) -> Tensor:
+        """The last layer's features of some rows; hooks hear every layer."""
         for layer in self.layers:
             out = layer(rows)
         return out
@@ -49,6 +50,7 @@ class _Layer(nn.Module):
         self.features = features
 
     def forward(self, rows: Tensor) -> Tensor:
+        """The features of some rows."""
         return self.features[rows]
 
 

@@ -51,11 +51,13 @@ DRY = Sizes("cpu", (TINY, 4), (TINY, 4), (TINY, 4), 4, 4, 1, 1, 8, "float32", "a
 
 
 def random_model(name: str, device: str) -> ClipClassifier:
+    """A network of random weights with twelve classes."""
     names = [f"class {i}" for i in range(12)]
     return build(ModelSpec(name, "random"), names, ["a photo of a {}"]).to(device)
 
 
 def noise(model: ClipClassifier, n: int) -> Batch:
+    """``n`` random images with random labels, from one seed."""
     g = torch.Generator().manual_seed(0)
     images = torch.rand(n, 3, *model.preprocess.size, generator=g)
     labels = torch.randint(0, len(model.class_names), (n,), generator=g)
@@ -87,6 +89,7 @@ def seconds(work: Callable[[], object], device: str, repeats: int) -> float:
 
 
 def wait(device: str) -> None:
+    """Until the device has done what it was given."""
     if device == "cuda":
         torch.cuda.synchronize()
 

@@ -38,6 +38,7 @@ PEER = "peer (transformers + peft)"
 
 
 def options() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -165,6 +166,7 @@ def _wait(device: str) -> None:
 
 @door
 def main() -> None:
+    """Time the parts in turn and print the table."""
     o = options()
     model = build(
         ModelSpec(o.model, "random"), [f"class {i}" for i in range(12)], ["a photo of a {}"]

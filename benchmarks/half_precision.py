@@ -31,6 +31,7 @@ EPS = (8.0, 4.0, 2.0, 1.0, 0.25)
 
 
 def options() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -104,6 +105,7 @@ def opened(checkpoint: Path | None, images: ImageSet) -> ClipClassifier:
 
 @door
 def main() -> None:
+    """Measure a checkpoint at each precision and print the table."""
     o = options()
     images = resolve(o.data, "test").subset(o.n, 0)
     model = opened(o.checkpoint, images)

@@ -43,6 +43,7 @@ TEMPLATES = ["a photo of a {}"]
 
 
 def options() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -65,6 +66,7 @@ def options() -> argparse.Namespace:
 
 
 def names(classes: int) -> list[str]:
+    """Of so many classes."""
     return [f"class {i}" for i in range(classes)]
 
 
@@ -141,6 +143,7 @@ def answers(memory: Memory, batch: int, gib: float) -> list[str]:
 
 @door
 def main() -> None:
+    """Print what a step needs, or what a pass keeps."""
     o = options()
     if o.table:
         rows = [

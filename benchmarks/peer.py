@@ -66,10 +66,12 @@ class Peer:
         self.optimizer = torch.optim.AdamW(trained, lr=1e-4)
 
     def features(self, x: Tensor) -> Tensor:
+        """Unit features of images in [0, 1]."""
         z = self.tower(pixel_values=(x - self.mean) / self.std).image_embeds  # type: ignore[operator]
         return F.normalize(z, dim=-1)
 
     def loss(self, x: Tensor) -> Tensor:
+        """Cross-entropy of images with the labels of the batch."""
         return F.cross_entropy(self.features(x) @ self.head.T, self.batch.labels)
 
     def attack(self) -> Tensor:

@@ -77,6 +77,7 @@ def cases(folder: Path) -> list[Case]:
         return Case(name, words, code, QUICK)
 
     def step(method: str) -> Case:
+        """One step of a method on a small data set."""
         words: tuple[str, ...] = (
             "-m",
             "grace_geom.train",

@@ -135,6 +135,11 @@ def read_config(path: Path) -> dict[str, Any]:
 
 def _one_of(valid: tuple[str, ...], name: str) -> Any:
     def read(value: object) -> str:
+        """One of the names that are valid.
+
+        Raises:
+            ValueError: It is none of them.
+        """
         if name == "interpolation" and value == "random":  # open_clip: random in training only
             return "bicubic"
         if value not in valid:
@@ -146,6 +151,11 @@ def _one_of(valid: tuple[str, ...], name: str) -> Any:
 
 def _channels(name: str, positive: bool) -> Any:
     def read(value: Any) -> tuple[float, ...]:
+        """Three numbers, one a channel.
+
+        Raises:
+            ValueError: It is not one finite number or three.
+        """
         if isinstance(value, str):
             value = value.split(",")
         items = list(value) if isinstance(value, (list, tuple)) else [value]

@@ -1,5 +1,7 @@
 """Is it flat, and where not?"""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import streamlit as st
@@ -73,13 +75,6 @@ def density(choice: Choice, found: list[Finding]) -> None:
             help="Logarithmic: negative and positive eigenvalues apart, with a kernel of one width "
             "in decades.",
         )  # fmt: skip
-    nodes = [
-        {"run": f.run, "probe": probe, "node": float(x), "weight": float(w)}
-        for f in found
-        if f.array("density_nodes") is not None
-        for probe, row in enumerate(np.atleast_2d(f.array("density_nodes")))
-        for x, w in zip(row, np.atleast_2d(f.array("density_weights"))[probe], strict=True)
-    ]
     if axis == "log":
         left_out = 100 * spectra.near_zero(found)
         drawn = kept(spectra.log_density, found, choice.legend)
@@ -89,7 +84,7 @@ def density(choice: Choice, found: list[Finding]) -> None:
                 f"Gaussian kernel, σ = {spectra.DECADES:g} decades; eigenvalues below "
                 f"a millionth of the largest are left out, up to {left_out:.3g} % of a "
                 f"run's. {caption(found)}",
-                pd.DataFrame(nodes), width=474,
+                partial(_nodes, found), width=474,
             )  # fmt: skip
             return
     show.figure(
@@ -99,9 +94,19 @@ def density(choice: Choice, found: list[Finding]) -> None:
         + answers.curvature(found, choice.names).replace("**", ""),
         f"Gaussian kernel, σ = {spectra.kernel(found) or 0:.3g}; markers: eigenvalues found one by "
         f"one, as high as one eigenvalue is; bands: single probes. {caption(found)}",
-        pd.DataFrame(nodes),
+        partial(_nodes, found),
         "Measured without --density-probes.",
     )
+
+
+def _nodes(found: list[Finding]) -> pd.DataFrame:
+    return pd.DataFrame([
+        {"run": f.run, "probe": probe, "node": float(x), "weight": float(w)}
+        for f in found
+        if f.array("density_nodes") is not None
+        for probe, row in enumerate(np.atleast_2d(f.array("density_nodes")))
+        for x, w in zip(row, np.atleast_2d(f.array("density_weights"))[probe], strict=True)
+    ])  # fmt: skip
 
 
 def numbers(choice: Choice, found: list[Finding]) -> None:
@@ -125,7 +130,7 @@ def numbers(choice: Choice, found: list[Finding]) -> None:
         "One number of the curvature of each run with its interval",
         f"{estimators}. Bars: eigenvalues within their residuals, estimates within 95 %. "
         f"{caption(found)}",
-        values_table(found, there),
+        partial(values_table, found, there),
         width=216,
     )
 
@@ -144,7 +149,7 @@ def matrices(choice: Choice, found: list[Finding]) -> None:
         "Heat map of the mean curvature of each weight matrix, blocks down, kinds across",
         "κ = trace / entries of each matrix' block, one logarithmic colour scale; blank: not above "
         f"0. {caption(found, keys[0] if keys else '')}",
-        values_table(found, keys),
+        partial(values_table, found, keys),
     )
 
 
@@ -189,7 +194,7 @@ def rises(choice: Choice, found: list[Finding]) -> None:
         f"Rise of the {LOSSES[str(loss)].lower()} against the radius of the weight perturbation, "
         "one line a run",
         how(found, f"Maxima: {steps} ascent steps, lower bounds. Gaussian: {samples} pairs, 95 %;"),
-        values_table(found, keys),
+        partial(values_table, found, keys),
     )
 
 

@@ -1,5 +1,7 @@
 """What changed in the representation, and on which data?"""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import streamlit as st
@@ -96,7 +98,7 @@ def by_layer(choice: Choice, found: list[Finding], sets: list[str]) -> None:
         f"layers-{key}",
         f"{name} with the reference by layer, one line a run with its band",
         caption(found, estimator, key),
-        rows(found, key, sets),
+        partial(rows, found, key, sets),
     )
 
 
@@ -110,21 +112,6 @@ def heat_maps(choice: Choice, found: list[Finding], sets: list[str]) -> None:
             bind="query-params", required=True, width="content", label_visibility="collapsed",
         )  # fmt: skip
     distribution = distribution if distribution in sets else sets[0]
-    table = pd.DataFrame(
-        [
-            {
-                "run": f.run,
-                "distribution": distribution,
-                "reference_layer": a,
-                "layer": b,
-                "cka": float(grid[i, j]),
-            }
-            for f in found
-            if (grid := f.array(f"cka_layers/{distribution}")) is not None
-            for i, a in enumerate(layers.layer_names(f))
-            for j, b in enumerate(layers.layer_names(f))
-        ]
-    )
     streamed = found[0].result.settings.get("stream")  # sums give this matrix no intervals
     show.panels(
         kept(layers.layer_by_layer, found, choice.legend, distribution), "cka-layers",
@@ -134,8 +121,19 @@ def heat_maps(choice: Choice, found: list[Finding], sets: list[str]) -> None:
             f"Linear CKA, debiased, {layers.title(distribution).lower()}.",
             *(() if streamed else ("cka",)),
         ),
-        table,
+        partial(cells, found, distribution),
     )  # fmt: skip
+
+
+def cells(found: list[Finding], distribution: str) -> pd.DataFrame:
+    """The numbers of the maps of one distribution."""
+    return pd.DataFrame([
+        {"run": f.run, "distribution": distribution, "reference_layer": a, "layer": b,
+         "cka": float(grid[i, j])}
+        for f in found if (grid := f.array(f"cka_layers/{distribution}")) is not None
+        for i, a in enumerate(layers.layer_names(f))
+        for j, b in enumerate(layers.layer_names(f))
+    ])  # fmt: skip
 
 
 def centroids(choice: Choice) -> None:
@@ -162,7 +160,7 @@ def centroids(choice: Choice) -> None:
             f"Mean over shared classes, unit features. Under attack: {attack_of(found)};",
             intervals(found, "centroid_cosine"),
         ),
-        values_table(found, [f"centroid_cosine/{s}" for s in sets]),
+        partial(values_table, found, [f"centroid_cosine/{s}" for s in sets]),
         "None of the chosen distributions was measured." if found else "",
     )
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -66,7 +67,7 @@ def over_id(choice: Choice, found: list[Finding]) -> None:
     sets, kind, solid = _controls(found, others)
     colors = of_sets(clouds.sets_of(found), choice.ground)
     show.swatches({layers.title(s): colors[s] for s in ("id", *sets)})
-    table = _points_table(found, ("id", *sets), kind)
+    table = partial(_points_table, found, ("id", *sets), kind)
     if solid:
         shown = found[:MOST_SCENES]
         if len(found) > MOST_SCENES:
@@ -228,15 +229,6 @@ def per_image(choice: Choice, found: list[Finding]) -> None:
         "asks for.",
     )
     show.legend([f.run for f in found], choice.legend)
-    table = pd.DataFrame(
-        [
-            {"run": f.run, "number": key, "image": i, "value": float(v)}
-            for f in found
-            for key in features.PER_IMAGE
-            if (a := f.array(key)) is not None
-            for i, v in enumerate(a)
-        ]
-    )
     s = found[0].result.settings
     show.panels(
         kept(features.per_image, found, choice.legend),
@@ -249,8 +241,12 @@ def per_image(choice: Choice, found: list[Finding]) -> None:
             "matrix;",
             "Bands hold the whole line at 95 % (Dvoretzky-Kiefer-Wolfowitz).",
         ),
-        table,
-    )
+        lambda: pd.DataFrame([
+            {"run": f.run, "number": key, "image": i, "value": float(v)}
+            for f in found for key in features.PER_IMAGE if (a := f.array(key)) is not None
+            for i, v in enumerate(a)
+        ]),
+    )  # fmt: skip
 
 
 def dimensions(choice: Choice, found: list[Finding]) -> None:
@@ -273,7 +269,7 @@ def dimensions(choice: Choice, found: list[Finding]) -> None:
             "Number of dimensions in the neighbourhood of an image, two estimators;",
             intervals(found, "lid", "two_nn"),
         ),
-        values_table(found, keys),
+        partial(values_table, found, keys),
         width=474,
     )
 
@@ -313,18 +309,13 @@ def by_layer(choice: Choice, found: list[Finding]) -> None:
             f"{MEASURES[key][1]} Under attack: {attack_of(found)};",
             intervals(found, *(f"features/{s}/{key}" for s in sets)),
         ),
-        values_table(found, keys),
+        partial(values_table, found, keys),
     )
     st.header("Eigenvalue decay", anchor=False)
     layer = st.selectbox(
         "Layer", at, index=len(at) - 1, format_func=layers.short, key="features_layer", width=200,
         bind="query-params", filter_mode="contains", help="emb: the embedding.",
     )  # fmt: skip
-    table = pd.DataFrame([
-        {"run": f.run, "distribution": s, "layer": layer, "i": i, "share": float(v)}
-        for f in found for s in sets if (a := f.array(f"features/{s}/spectrum/{layer}")) is not None
-        for i, v in enumerate(a, start=1)
-    ])  # fmt: skip
     show.panels(
         kept(features.decay, found, choice.legend, sets, layer),
         "decay",
@@ -334,8 +325,13 @@ def by_layer(choice: Choice, found: list[Finding]) -> None:
             "Eigenvalues of the covariance as shares of their sum, down to 1e-6; a steep fall: few "
             "directions carry the features;",
         ),
-        table,
-    )
+        lambda: pd.DataFrame([
+            {"run": f.run, "distribution": s, "layer": layer, "i": i, "share": float(v)}
+            for f in found for s in sets
+            if (a := f.array(f"features/{s}/spectrum/{layer}")) is not None
+            for i, v in enumerate(a, start=1)
+        ]),
+    )  # fmt: skip
 
 
 main()

@@ -158,14 +158,11 @@ def _large(pair: TwoRuns, known: Mapping[str, Mapping[str, Picture]], ids: Seque
     looks = {
         (run, side): getattr(known[run][id], side) for run in known for side in ("clean", "adv")
     }
-    table = pd.DataFrame(
-        [
-            {"run": run, "image": side, "class": name, "probability": p}
-            for (run, side), seen in looks.items()
-            for name, p in zip(seen.names, seen.p, strict=True)
-        ]
-    )
-    show.downloads(None, "image", table)
+    show.downloads(None, "image", lambda: pd.DataFrame([
+        {"run": run, "image": side, "class": name, "probability": p}
+        for (run, side), seen in looks.items()
+        for name, p in zip(seen.names, seen.p, strict=True)
+    ]))  # fmt: skip
 
 
 def _looks(p: Picture) -> list[Shot]:
@@ -217,10 +214,6 @@ def _by_class(pair: TwoRuns) -> None:
         st.info(f"{shell.inline(why)}.")
         return
     first, second = pair.ids
-    table = pd.DataFrame(
-        {"class": found.names, "images": found.n, f"only {pair.name(0)}": found.only_a,
-         f"only {pair.name(1)}": found.only_b, "both": found.both}
-    )  # fmt: skip
     fewer = len(found.shown()) < int((found.n > 0).sum())
     many = " The classes on which the two differ most." if fewer else ""
     show.figure(
@@ -230,9 +223,12 @@ def _by_class(pair: TwoRuns) -> None:
         f"{text(title(pair.asked[0]))}, {pair.asked[0].n} images, of each class "
         f"{_few(found.n)}: with so few, single classes differ by chance; the sentence above has the "
         f"interval over all of them.{many}",
-        table,
+        lambda: pd.DataFrame(
+            {"class": found.names, "images": found.n, f"only {pair.name(0)}": found.only_a,
+             f"only {pair.name(1)}": found.only_b, "both": found.both}
+        ),
         "The two are right on the same images.",
-    )
+    )  # fmt: skip
 
 
 def _few(n: np.ndarray) -> str:
@@ -265,7 +261,7 @@ def _confusion(pair: TwoRuns) -> None:
         "Heat map of the share of each class (row) that is taken for each class (column)",
         f"{text(title(pair.asked[0]))}; in percent of the class. Under attack: predictions for the "
         "attacked images. In the difference blue is more, red less.",
-        frame,
+        lambda: frame,
         width=400,
     )
     if len(frame):

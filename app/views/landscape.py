@@ -1,5 +1,7 @@
 """How does the loss look around it?"""
 
+from functools import partial
+
 import pandas as pd
 import streamlit as st
 
@@ -54,13 +56,6 @@ def straight(choice: Choice, found: list[Finding]) -> None:
     """1-D slices, overlaid."""
     st.header("Straight cuts through the loss", anchor=False)
     drawn = kept(landscape.slices, found, choice.legend)
-    rows = [
-        {"run": f.run, "slice": kind, "distance": float(t), "loss": float(v)}
-        for f in found
-        for kind in landscape.KINDS
-        if (a := f.array(kind)) is not None
-        for t, v in zip(*a, strict=True)
-    ]
     if not drawn:
         st.info("Measured without --slices random or eigen.")
         return
@@ -74,9 +69,13 @@ def straight(choice: Choice, found: list[Finding]) -> None:
             found,
             f"Mean cross-entropy {which}; 0 is the checkpoint; one random direction for all runs;",
         ),
-        pd.DataFrame(rows),
+        lambda: pd.DataFrame([
+            {"run": f.run, "slice": kind, "distance": float(t), "loss": float(v)}
+            for f in found for kind in landscape.KINDS if (a := f.array(kind)) is not None
+            for t, v in zip(*a, strict=True)
+        ]),
         width=474,
-    )
+    )  # fmt: skip
 
 
 def line(choice: Choice, found: list[Finding]) -> None:
@@ -92,11 +91,6 @@ def line(choice: Choice, found: list[Finding]) -> None:
         n for n in names if n != "ood" and choice.sets and choice.keeps(n.removeprefix("ood/"))
     ]
     wanted = chosen or [n for n in ("id", "ood", "adv") if n in names]
-    rows = [
-        {"run": f.run, "distribution": n, "t": float(t), "accuracy": float(v)}
-        for f in found for n in names if (y := f.array(f"line/{n}")) is not None
-        for t, v in zip(f.array("line/t"), y, strict=True)
-    ]  # fmt: skip
     show.panels(
         kept(landscape.line, found, choice.legend, wanted),
         "line",
@@ -106,8 +100,12 @@ def line(choice: Choice, found: list[Finding]) -> None:
             f"Top-1 accuracy; dotted: the checkpoint. Under attack: {attack_of(found)};",
             "Bands: 95 % over images (Wilson; normal for the mean over sets).",
         ),
-        pd.DataFrame(rows),
-    )
+        lambda: pd.DataFrame([
+            {"run": f.run, "distribution": n, "t": float(t), "accuracy": float(v)}
+            for f in found for n in names if (y := f.array(f"line/{n}")) is not None
+            for t, v in zip(f.array("line/t"), y, strict=True)
+        ]),
+    )  # fmt: skip
 
 
 @st.fragment
@@ -139,20 +137,23 @@ def plane(choice: Choice, found: list[Finding]) -> None:
         st.caption(f"The first {MOST_SCENES} runs: choose others in the sidebar.")
         shown = there[:MOST_SCENES]
     drawn = kept(landscape.surfaces if solid else landscape.contours, shown, choice.legend, key)
-    slices = landscape.fields(shown, choice.legend, key)
-    rows = [
-        {"run": run, "first": float(x), "second": float(y), "loss": float(z)}
-        for run, field in slices.items()
-        for y, row in zip(field.y, field.z, strict=True)
-        for x, z in zip(field.x, row, strict=True)
-    ]
     show.panels(
         drawn,
         f"{'surfaces' if solid else 'contours'}-{key}",
         f"Loss in a plane of the weights: {PLANES[key].lower()}",
         how(there, f"Mean loss; {MEANT[key]};"),
-        pd.DataFrame(rows),
+        partial(heights, choice, shown, key),
     )
+
+
+def heights(choice: Choice, found: list[Finding], key: str) -> pd.DataFrame:
+    """The loss at each point of each run's plane."""
+    return pd.DataFrame([
+        {"run": run, "first": float(x), "second": float(y), "loss": float(z)}
+        for run, field in landscape.fields(found, choice.legend, key).items()
+        for y, row in zip(field.y, field.z, strict=True)
+        for x, z in zip(field.x, row, strict=True)
+    ])  # fmt: skip
 
 
 main()

@@ -157,15 +157,15 @@ def relation(
     long = too_long(choice.names[run] for run in at)
     if (long or len(at) > plots.MOST_LABELS) and color == METHOD:
         show.legend(list(at), choice.legend)
-    rows = [
-        {"run": run, picked[0].key: a.value, "x low": a.low, "x high": a.high,
-         picked[1].key: b.value, "y low": b.low, "y high": b.high}
-        for run, (a, b) in points.items()
-    ]  # fmt: skip
     show.figure(
         kept(plots.scatter, points, choice.legend, x, y, drawn), "numbers",
         f"Scatter of {picked[1].title} against {picked[0].title}, a point a run. {_plain(said)}",
-        relations.caption(points, picked, fitted, through), pd.DataFrame(rows),
+        relations.caption(points, picked, fitted, through),
+        lambda: pd.DataFrame([
+            {"run": run, picked[0].key: a.value, "x low": a.low, "x high": a.high,
+             picked[1].key: b.value, "y low": b.low, "y high": b.high}
+            for run, (a, b) in points.items()
+        ]),
         "No chosen run has both numbers on these axes.",
     )  # fmt: skip
 
@@ -208,16 +208,15 @@ def side_by_side(choice: Choice, known: Catalogue) -> None:
     runs = [e.id for e in choice.compared]
     whole = [run for run in runs if all(c.few or run in c.values for c in columns)]
     lost = [text(choice.names[run]) for run in runs if run not in whole]
-    rows: list[dict[str, object]] = [
-        {"run": run} | {c.title: c.values.get(run) for c in columns} for run in whole
-    ]
     show.figure(
         kept(plots.parallel, columns, whole, choice.legend), "parallel",
         f"Parallel coordinates of {', '.join(c.title for c in columns)}, a line a run",
         "A line a run in its colour. Drag along an axis to keep the runs of that range; drag a "
         "title to move its axis. Accuracies in %, means over seeds where there are some."
         + (f" Without one of these numbers: {', '.join(lost)}." if lost else ""),
-        pd.DataFrame(rows),
+        lambda: pd.DataFrame([
+            {"run": run, **{c.title: c.values.get(run) for c in columns}} for run in whole
+        ]),
         "Choose two axes at least that two of the runs have.",
     )  # fmt: skip
 

@@ -1,5 +1,7 @@
 """Which checkpoint is best for my trade-off?"""
 
+from functools import partial
+
 import pandas as pd
 import streamlit as st
 
@@ -199,7 +201,7 @@ def scatters(choice: Choice, ranked: Ranking) -> None:
             f"Scatter of {column} against ID accuracy, a point a run. No other run is better "
             f"in both than: {front}",
             said,
-            tables.with_intervals(shown, ("ID", column)),
+            partial(tables.with_intervals, shown, ("ID", column)),
             f"No chosen run has both ID and {column} accuracy.",
             captioned=False,
         )
@@ -216,30 +218,24 @@ def per_set(choice: Choice, shown: list[Entry]) -> None:
         for key in accuracies.data_sets(asked.values(), tuple(accuracies.SUITE_TITLES))
         if choice.keeps(accuracies.distribution(key))
     ]
-    rows = [
-        {
-            "run": e.id,
-            "suite": a.suite,
-            "data": a.data,
-            "attack": a.attack_name,
-            "n": a.n,
-            "seeds": len(e.members) or 1,
-            "accuracy": mean.value,
-            "ci_low": mean.low,
-            "ci_high": mean.high,
-            "metric": a.metric or "top-1",
-        }
-        for e in shown
-        for key, a in asked[e.id].items()
-        if key in keys and (mean := usual(a))
-    ]
     show.legend([e.id for e in shown], choice.legend)
     show.figure(
         kept(accuracies.dots, asked, choice.legend, keys, means), "data-sets",
         "Dot plot of accuracy on every data set with 95 % intervals, one colour and marker a run",
-        compare.how_measured(shown, tuple({suite for suite, _ in keys})), pd.DataFrame(rows),
-        "None of the chosen distributions was evaluated.",
+        compare.how_measured(shown, tuple({suite for suite, _ in keys})),
+        partial(of_each_set, shown, keys), "None of the chosen distributions was evaluated.",
     )  # fmt: skip
+
+
+def of_each_set(shown: list[Entry], keys: list[tuple[str, str]]) -> pd.DataFrame:
+    """The accuracies of some data sets, a row each."""
+    return pd.DataFrame([
+        {"run": e.id, "suite": a.suite, "data": a.data, "attack": a.attack_name, "n": a.n,
+         "seeds": len(e.members) or 1, "accuracy": mean.value, "ci_low": mean.low,
+         "ci_high": mean.high, "metric": a.metric or "top-1"}
+        for e in shown for key, a in compare.asked(e).items()
+        if key in keys and (mean := usual(a))
+    ])  # fmt: skip
 
 
 main()

@@ -1,5 +1,7 @@
 """How does accuracy fall with ε?"""
 
+from functools import partial
+
 import pandas as pd
 import streamlit as st
 
@@ -75,12 +77,10 @@ def curves(choice: Choice, found: list[Finding]) -> None:
             f"ℓ∞, {s.get('steps')} steps; rings: half of the clean accuracy;",
             "Bands: Wilson 95 % intervals.",
         ),
-        values_table(found, keys),
+        partial(values_table, found, keys),
         width=474 if len(drawn) < 3 else 304,
     )
     st.header("Margins on clean images", anchor=False)
-    rows = [{"run": f.run, "image": i, "margin": float(v)} for f in found
-            if (a := f.array("margin")) is not None for i, v in enumerate(a)]  # fmt: skip
     show.figure(
         kept(robustness.margins, found, choice.legend),
         "margins",
@@ -90,9 +90,12 @@ def curves(choice: Choice, found: list[Finding]) -> None:
             "Dotted: where an answer turns wrong;",
             "Bands hold the whole line at 95 % (Dvoretzky-Kiefer-Wolfowitz).",
         ),
-        pd.DataFrame(rows),
+        lambda: pd.DataFrame([
+            {"run": f.run, "image": i, "margin": float(v)} for f in found
+            if (a := f.array("margin")) is not None for i, v in enumerate(a)
+        ]),
         "No margins on record.",
-    )
+    )  # fmt: skip
 
 
 @st.fragment
@@ -127,8 +130,6 @@ def classes(choice: Choice, found: list[Finding]) -> None:
         )
     drops = {f.run: robustness.drops(f, attack, eps) for f in found}
     heads = robustness.hit_most(drops)
-    rows = [{"run": run, "class": name, "lost": p.value, "low": p.low, "high": p.high}
-            for run, known in drops.items() for name, p in known.items()]  # fmt: skip
     axis = {"title": "Images of the class lost (%)", "rangemode": "tozero"}
     show.figure(
         kept(panels.rows, drops, heads[:MOST_CLASSES], choice.legend, axis),
@@ -145,8 +146,11 @@ def classes(choice: Choice, found: list[Finding]) -> None:
             + ";",
             "Wilson 95 % intervals.",
         ),
-        pd.DataFrame(rows),
-    )
+        lambda: pd.DataFrame([
+            {"run": run, "class": name, "lost": p.value, "low": p.low, "high": p.high}
+            for run, known in drops.items() for name, p in known.items()
+        ]),
+    )  # fmt: skip
 
 
 def transfer(choice: Choice, found: list[Finding]) -> None:
@@ -158,7 +162,7 @@ def transfer(choice: Choice, found: list[Finding]) -> None:
         "transfer",
         "Heat map of the accuracy of every run on the attacked images of every run",
         how(found, "Accuracy in percent; images found by PGD at the run of the row;"),
-        values_table(found, keys),
+        partial(values_table, found, keys),
         "No transfer on record.",
     )
 
@@ -202,7 +206,8 @@ def checks(choice: Choice, found: list[Finding]) -> None:
             "must leave none;",
         )
     )
-    show.downloads(None, "checks", values_table(found, [f"check/{name}" for name in titles]))
+    keys = [f"check/{name}" for name in titles]
+    show.downloads(None, "checks", partial(values_table, found, keys))
 
 
 main()

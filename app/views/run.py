@@ -1,5 +1,6 @@
 """Exactly what is this?"""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -174,12 +175,27 @@ def files(entry: Entry) -> None:
             "KiB": size / 1024,
             "SHA-256": store.digest(path),
         }
-        for path, size in store.files_of(entry)
+        for path, size in files_of(entry)
     ]
     form = {"KiB": st.column_config.NumberColumn("KiB", format="%.1f")}
     st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=form, alt="Files of this run")
     if entry.evaluation and entry.evaluation.checkpoint:
         st.caption(evaluated(entry.evaluation.checkpoint, rows))
+
+
+def files_of(entry: Entry, most: int = 500) -> list[tuple[Path, int]]:
+    """Files of a run and their bytes, hidden ones left out, as far as they can be looked at."""
+    found: list[tuple[Path, int]] = []
+    for folder, inner, names in os.walk(entry.path):
+        inner[:] = sorted(name for name in inner if not name.startswith("."))
+        for name in sorted(names, key=os.fsencode):
+            path = Path(folder, name)
+            if name.startswith(".") or not store.own_file(entry, str(path.relative_to(entry.path))):
+                continue
+            found.append((path, store.stamp(path)[2]))
+        if len(found) >= most:
+            break
+    return found[:most]
 
 
 def evaluated(sha256: str, rows: list[dict[str, Any]]) -> str:

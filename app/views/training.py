@@ -1,12 +1,13 @@
 """Is it going well?"""
 
 import time
+from functools import partial
 
 import pandas as pd
 import streamlit as st
 
 from app import logged, mirror, shell, show, store, studying, verdict
-from app.kept import kept_of_logs
+from app.kept import kept_of_logs, kept_of_runs
 from app.progress import RunProgress, duration, progress
 from app.shell import Choice, text
 from grace_geom.plots import training
@@ -30,9 +31,7 @@ def states(choice: Choice) -> Found:
     """Where each chosen run stands, with its records."""
     found = {}
     for entry in choice.runs:
-        records = store.lines(entry, "metrics")
-        path = store.own_file(entry, "metrics.jsonl")
-        written = store.stamp(path)[1] / 1e9 if path else 0.0
+        records, written = store.log(entry, "metrics")
         silent = time.time() - written if written else 0.0
         found[entry.id] = progress(records.rows, store.settings(entry), silent), records
     return found
@@ -67,11 +66,12 @@ def verdicts(found: Found) -> tuple[dict[str, verdict.Trend], dict[str, verdict.
     """How the loss of each trained run ends; best and last check of held-out images; whether those
     were under attack.
     """
-    rows = {r: log.rows for r, (s, log) in found.items() if log.rows and s.state != "untrained"}
-    attacked = any("val_acc_pgd" in row for some in rows.values() for row in some)
+    logs = {r: log for r, (s, log) in found.items() if log.rows and s.state != "untrained"}
+    attacked = any(kept_of_runs(logged.checked, log, "val_acc_pgd") for log in logs.values())
     key = "val_acc_pgd" if attacked else "val_acc"
-    checks = {run: held for run, some in rows.items() if (held := verdict.held(some, key))}
-    return {run: verdict.trend(some) for run, some in rows.items()}, checks, attacked
+    held = {run: kept_of_runs(logged.held, log, key) for run, log in logs.items()}
+    checks = {run: each for run, each in held.items() if each}
+    return {r: kept_of_runs(logged.trend, log) for r, log in logs.items()}, checks, attacked
 
 
 def controls() -> training.View:
@@ -121,7 +121,8 @@ def panel(
     choice: Choice, logs: logged.Logs, heading: str, keys: list[str], view: training.View,
 ) -> None:  # fmt: skip
     """The logged numbers of one heading below each other."""
-    table = kept_of_logs(logged.table, logs, keys, view.along)
+    known = kept_of_logs(logged.points, logs, keys, view.along)
+    many = sum(len(at) for of_runs in known.values() for at, _ in of_runs.values())
     along = training.ALONG[view.along].lower()
     smoothed = (
         f"Lines: moving average, weight {view.smoothing:g}; faint: as logged."
@@ -136,8 +137,8 @@ def panel(
         kept_of_logs(logged.stack, logs, choice.legend, keys, view),
         f"training-{heading.split()[0].lower()}",
         f"{heading} against {along}, one line a run: {', '.join(map(training.title, keys))}",
-        "  \n".join([f"{smoothed} {len(table)} records.", *meanings]),
-        table,
+        "  \n".join([f"{smoothed} {many} records.", *meanings]),
+        partial(logged.table, known, view.along),
         f"No run has logged both {heading.lower()} and {along}.",
     )
 
@@ -152,15 +153,14 @@ def status(
     st.header("Where each run stands", anchor=False)
     rows = []
     for run, (state, records) in found.items():
-        speed = training.series(records.rows, "images_per_s")[1]
-        seconds = training.series(records.rows, "seconds")[1]
-        trained = seconds[-1] if seconds and state.step else None
+        speed, seconds = kept_of_runs(logged.pace, records)
+        trained = seconds if state.step else None
         rows.append(
             {
                 "run": choice.names[run], "state": state.state,
                 "step": f"{state.step} of {state.total}" if state.total else str(state.step),
                 "trained for": duration(trained), "ends in": duration(state.left),
-                "images a second": f"{speed[-1]:.1f}" if speed else "",
+                "images a second": "" if speed is None else f"{speed:.1f}",
                 **_of_trend(trends.get(run)), **_of_checks(checks.get(run)),
                 "lines not readable": str(records.broken) if records.broken else "",
             }

@@ -1,5 +1,7 @@
 """Where did the weights move?"""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import streamlit as st
@@ -60,7 +62,7 @@ def drift(choice: Choice, found: list[Finding]) -> None:
         "Relative drift of each weight matrix from stem to head, one line a run",
         "‖W − W₀‖_F / ‖W₀‖_F of every weight matrix, exact, without images; a matrix that a run "
         "leaves alone has no point.",
-        values_table(found, ["drift", *names]),
+        partial(values_table, found, ["drift", *names]),
     )
     panels = {
         title: fig for key, title in (("drift", "All weights: ‖θ − θ₀‖ / ‖θ₀‖"),
@@ -72,7 +74,7 @@ def drift(choice: Choice, found: list[Finding]) -> None:
         "drift-all",
         "One number of each run's drift",
         f"Exact, over the {inline(group_name(str(found[0].result.settings.get('params'))))}.",
-        values_table(found, ["drift", "mean_effective_rank", "zero_shot_loss"]),
+        partial(values_table, found, ["drift", "mean_effective_rank", "zero_shot_loss"]),
         width=474,
     )
 
@@ -100,7 +102,7 @@ def singular_values(choice: Choice, found: list[Finding]) -> None:
         f"Singular values of the change of {weight_name(name)}, one line a run",
         f"σᵢ of W − W₀ for {weight_name(name)}, largest first, exact. Behind the rank of a change "
         "stands what rounding leaves.",
-        pd.DataFrame(rows),
+        partial(pd.DataFrame, rows),
         "No run moved this matrix.",
     )
 
@@ -126,17 +128,6 @@ def curriculum(choice: Choice) -> None:
             for key, heading, log in MAPS
             if key in ends
         }
-        rows = [
-            {
-                "run": run,
-                "step": step,
-                "matrix": name,
-                "rank": grids["rank"][i, j],
-                "score": grids["score"][i, j],
-            }
-            for i, name in enumerate(matrices)
-            for j, step in enumerate(steps)
-        ]
         st.markdown(f"Run **{text(choice.names[run])}**")
         show.panels(
             panels,
@@ -144,9 +135,20 @@ def curriculum(choice: Choice) -> None:
             f"Heat map by weight matrix and refresh of {choice.names[run]}",
             f"{len(matrices)} matrices, {len(steps)} refreshes, from curvature.jsonl. Rank "
             f"{HOW['rank']} Score: {HOW['score']}",
-            pd.DataFrame(rows),
+            partial(ranked, run, steps, matrices, grids),
             width=474,
         )
+
+
+def ranked(
+    run: str, steps: list[int], matrices: list[str], grids: dict[str, np.ndarray]
+) -> pd.DataFrame:
+    """Rank and score of each matrix of a run at each refresh."""
+    return pd.DataFrame([
+        {"run": run, "step": step, "matrix": name, "rank": grids["rank"][i, j],
+         "score": grids["score"][i, j]}
+        for i, name in enumerate(matrices) for j, step in enumerate(steps)
+    ])  # fmt: skip
 
 
 def span(

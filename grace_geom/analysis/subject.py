@@ -167,6 +167,7 @@ class Subject:
         own = reader.model is self.model
 
         def answer(images: Tensor, weights: Weights) -> Tensor:
+            """Logits of images at some weights, with the text head of these images."""
             # A text head of other classes must not be overwritten by the checkpoint's, which
             # `weights` may hold.
             at = (

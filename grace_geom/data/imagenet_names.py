@@ -106,6 +106,7 @@ def columns_for(
     absent: list[int] = []
 
     def place(label: int) -> int:
+        """The one column of a label; -1, and noted, where it has none or several."""
         here = places.get(label, [])
         if len(here) != 1:
             absent.append(label)

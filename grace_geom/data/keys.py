@@ -145,6 +145,7 @@ def _decode(fetch: Any, wanted: dict[tuple[Any, ...], int]) -> None:
     missing = [pair for pair in wanted.items() if pair[0] not in _PIXELS]
 
     def read(part: Any) -> None:
+        """Keep the key of each image of a part."""
         for k in part:
             stamp, i = missing[k]
             try:

@@ -216,6 +216,7 @@ def gauss_newton(
         used = [i for i, g in enumerate(pulled) if g.requires_grad]
 
         def product(vs: Sequence[Tensor], keep: bool) -> Sequence[Tensor]:
+            """``J' H J v``, H the loss' Hessian in the outputs; ``keep`` keeps the graph."""
             if not (used and slope.requires_grad):
                 return [torch.zeros_like(p) for p in params]
             Jv = torch.autograd.grad(

@@ -153,6 +153,7 @@ class FastAttack:
         compiled = self.compiler(raised)
 
         def gradient(x: Tensor) -> Tensor:
+            """The gradient of the loss in the images, compiled until a compiler fails."""
             if self.mode == "off":
                 return input_gradient(raised, x)
             try:

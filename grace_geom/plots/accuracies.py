@@ -6,7 +6,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from grace_geom.plots.legend import Legend
-from grace_geom.plots.style import dress, plain_html, row_bands
+from grace_geom.plots.style import dressed, plain_html, row_bands
 from grace_geom.plots.tradeoff import span
 from grace_geom.records import Accuracy, class_counts, is_mean_per_class, shown
 
@@ -81,8 +81,8 @@ def dots(
     per_row = max(30, 9 * len(asked))
     drawn = [known[key] for known in asked.values() for key in keys if key in known]
     by_class = " or mean per-class" if any(a.metric for a in drawn) else ""
-    return dress(
-        go.Figure(traces),
+    return dressed(
+        traces,
         legend.ground,
         80 + per_row * len(keys),
         showlegend=False,

@@ -12,7 +12,7 @@ from grace_geom.plots.legend import Legend
 from grace_geom.plots.palette import Ground, of_sets
 from grace_geom.plots.panels import point, span
 from grace_geom.plots.sample import intervals
-from grace_geom.plots.style import dress, plain_html
+from grace_geom.plots.style import dressed, plain_html
 from grace_geom.records import Finding
 
 RUNS = 5
@@ -23,6 +23,7 @@ CAMERA = {
 """Far enough that the titles of all three axes lie in a narrow panel, and a little to the left,
 where the title of the third one stands.
 """
+Traces = Sequence[Mapping[str, Any]]
 Kind = Literal["pca", "umap"]
 """Coordinates of a cloud, as ``feature_stability`` calls its arrays."""
 MOST_POINTS = 300
@@ -87,12 +88,13 @@ def cloud(
         pictured: Distribution -> places in the source of images that have a picture: their points
             have a ring.
     """
-    shares, figure = _shares(f), go.Figure()
+    shares, traces = _shares(f), list[dict[str, Any]]()
     for name, color in colors.items():
         if (p := _points(f, name, kind)) is None:
             continue
         places = places_of(f, name)
         common: dict[str, Any] = {
+            "type": "scatter3d" if solid else "scatter",
             "mode": "markers",
             "name": plain_html(title(name)),
             "text": _classes(f, name),
@@ -103,14 +105,14 @@ def cloud(
         }
         marker = {"color": color, "opacity": 0.75, "size": 2 if solid else 4}
         if solid:
-            figure.add_scatter3d(z=p[:, 2], marker=marker, **common)
+            traces.append(common | {"z": p[:, 2], "marker": marker})
         else:
-            figure.add_scatter(marker=marker, cliponaxis=False, **common)
+            traces.append(common | {"marker": marker, "cliponaxis": False})
             known = [i for i, place in enumerate(places) if place in (pictured or {}).get(name, ())]
             ring = marker | {"size": 5, "line": {"width": 1.5, "color": ground.text}}
             if known:
-                _ringed(figure, common, known, ring)
-    if not figure.data or not shares:
+                traces.append(_ringed(common, known, ring))
+    if not traces or not shares:
         return None
     if kind == "umap":
         shares = []
@@ -119,16 +121,16 @@ def cloud(
     titles = titles or ["UMAP 1", "UMAP 2"]
     axes = [{"title": {"text": text}, "range": end} for text, end in zip(titles, ends, strict=True)]
     if solid:
-        return _solid(figure, axes, ground, f.run).update_layout(height=height or 380)
-    return _flat(figure, axes, ground).update_layout(height=height or 330)
+        return _solid(traces, axes, ground, f.run, height or 380)
+    return _flat(traces, axes, ground, height or 330)
 
 
 def _ringed(
-    figure: go.Figure, common: Mapping[str, Any], known: Sequence[int], marker: Mapping[str, Any]
-) -> None:
+    common: Mapping[str, Any], known: Sequence[int], marker: Mapping[str, Any]
+) -> dict[str, Any]:
     """Some of the points of a trace once more, over the others."""
     few = {key: [common[key][i] for i in known] for key in ("x", "y", "text", "customdata")}
-    figure.add_scatter(marker=marker, cliponaxis=False, showlegend=False, **(dict(common) | few))
+    return {**common, **few, "marker": marker, "cliponaxis": False, "showlegend": False}
 
 
 def _shown(n: int) -> np.ndarray:
@@ -160,15 +162,17 @@ def _classes(f: Finding, name: str) -> list[str]:
     ]
 
 
-def _flat(figure: go.Figure, axes: Sequence[Mapping[str, Any]], ground: Ground) -> go.Figure:
+def _flat(
+    traces: Traces, axes: Sequence[Mapping[str, Any]], ground: Ground, height: int
+) -> go.Figure:
     common = {"constrain": "domain", "nticks": 6}
     x = {**axes[0], **common}
     y = {**axes[1], **common, "scaleanchor": "x"}
-    return dress(figure, ground, 330, xaxis=x, yaxis=y, showlegend=False)
+    return dressed(traces, ground, height, xaxis=x, yaxis=y, showlegend=False)
 
 
 def _solid(
-    figure: go.Figure, axes: Sequence[Mapping[str, Any]], ground: Ground, run: str
+    traces: Traces, axes: Sequence[Mapping[str, Any]], ground: Ground, run: str, height: int
 ) -> go.Figure:
     look = {
         "gridcolor": ground.grid,
@@ -178,10 +182,10 @@ def _solid(
         "tickfont": {"size": 10},
     }
     scene = {f"{name}axis": look | dict(axis) for name, axis in zip("xyz", axes, strict=True)}
-    return dress(
-        figure,
+    return dressed(
+        traces,
         ground,
-        380,
+        height,
         showlegend=False,
         uirevision=f"cloud-{run}",
         margin={"l": 0, "r": 0, "t": 0, "b": 0},

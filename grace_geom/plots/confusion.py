@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from grace_geom.plots.legend import Legend
-from grace_geom.plots.panels import heat
+from grace_geom.plots.maps import heat
 from grace_geom.plots.style import dress, plain_html
 from grace_geom.records import Accuracy, RecordError, confusion
 

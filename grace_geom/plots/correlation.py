@@ -4,12 +4,13 @@ best run stands.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
 from grace_geom.plots.legend import Legend
-from grace_geom.plots.style import dress, faint, plain_html
+from grace_geom.plots.style import dressed, faint, plain_html
 from grace_geom.plots.tradeoff import label_at, place_labels
 from grace_geom.records import Estimate, Finding, rank_correlation, rank_range
 
@@ -177,33 +178,25 @@ def relation(
     ]
     words = {run: (numbers or legend.names)[run] for run in points}
     places = place_labels(points, words, spans, (230, 200))
-    figure = go.Figure()
+    traces: list[dict[str, Any]] = []
     for run, (there, share) in points.items():
         style, text = legend.looks[run], plain_html(legend.names[run])
-        figure.add_scatter(
-            x=[100 * there.value],
-            y=[100 * share.value],
-            mode="markers+text",
-            **label_at(places[run], plain_html(words[run])),
-            name=text,
-            showlegend=False,
-            textfont={"color": legend.ground.text, "size": 12},
-            cliponaxis=False,
-            marker={"color": style.color, "symbol": style.marker, "size": 10},
-            error_y={
-                "type": "data",
-                "symmetric": False,
+        traces.append({
+            "type": "scatter", "x": [100 * there.value], "y": [100 * share.value], "name": text,
+            "mode": "markers+text", **label_at(places[run], plain_html(words[run])),
+            "textfont": {"color": legend.ground.text, "size": 12}, "cliponaxis": False,
+            "marker": {"color": style.color, "symbol": style.marker, "size": 10},
+            "showlegend": False,
+            "error_y": {
+                "type": "data", "symmetric": False, "color": faint(style.color),
                 "array": [100 * (share.high - share.value)],
-                "arrayminus": [100 * (share.value - share.low)],
-                "color": faint(style.color),
-                "thickness": 1.2,
-                "width": 0,
+                "arrayminus": [100 * (share.value - share.low)], "thickness": 1.2, "width": 0,
             },
-            hovertemplate=f"<b>{text}</b><br>{link.number} %{{x:.4g}}<br>{link.column} %{{y:.1f}} "
-            "%<extra></extra>",
-        )
-    return dress(
-        figure, legend.ground, 280, xaxis={"title": link.number, "range": spans[0], "nticks": 6},
+            "hovertemplate": f"<b>{text}</b><br>{link.number} %{{x:.4g}}<br>{link.column} "
+            "%{y:.1f} %<extra></extra>",
+        })  # fmt: skip
+    return dressed(
+        traces, legend.ground, 280, xaxis={"title": link.number, "range": spans[0], "nticks": 6},
         yaxis={"title": f"{link.column} (%)", "range": spans[1]},
     )  # fmt: skip
 

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from grace_geom.plots.maps import heat, log_ticks
 from grace_geom.plots.palette import Ground
-from grace_geom.plots.panels import heat, log_ticks
 from grace_geom.plots.weight_names import in_order, site
 from grace_geom.records import number
 

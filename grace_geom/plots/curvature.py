@@ -7,7 +7,8 @@ import plotly.graph_objects as go
 
 from grace_geom.plots.columns import is_matrix, union
 from grace_geom.plots.legend import Legend
-from grace_geom.plots.panels import Curve, heat, log_axis, log_ticks, overlay, point
+from grace_geom.plots.maps import heat, log_ticks
+from grace_geom.plots.panels import Curve, log_axis, overlay, point
 from grace_geom.plots.style import plain_html
 from grace_geom.plots.weight_names import MATRICES, Site, in_order, site, weight_name
 from grace_geom.records import Finding
@@ -36,9 +37,11 @@ def by_block(found: Sequence[Finding], legend: Legend, group: str) -> dict[str, 
             height=130 + 24 * len(rows), bar=log_ticks(ends), shown=np.log10(grid),
             interval=np.stack(interval),
         )  # fmt: skip
-        hover = figure.data[0].hovertemplate.replace("%{y}, %{x}", "%{text}")
-        figure.update_traces(text=words, hovertemplate=hover)
-        drawn[legend.names[run]] = figure.update_yaxes(autorange="reversed", dtick=1)
+        cells, axis = figure.data[0], figure.layout.yaxis
+        hover = cells.hovertemplate.replace("%{y}, %{x}", "%{text}")
+        cells.text, cells.hovertemplate = words, hover
+        axis.autorange, axis.dtick = "reversed", 1
+        drawn[legend.names[run]] = figure
     return drawn
 
 

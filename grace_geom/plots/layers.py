@@ -10,7 +10,8 @@ import plotly.graph_objects as go
 from grace_geom.plots.columns import union
 from grace_geom.plots.compose import pages
 from grace_geom.plots.legend import Legend
-from grace_geom.plots.panels import Curve, Point, heat, overlay, point, span
+from grace_geom.plots.maps import heat
+from grace_geom.plots.panels import Curve, Point, overlay, point, span
 from grace_geom.plots.sample import attack, intervals, sample
 from grace_geom.records import Finding
 

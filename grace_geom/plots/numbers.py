@@ -15,7 +15,7 @@ from scipy.special import ndtr, ndtri
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.palette import Ground, of_sets
 from grace_geom.plots.shift import ENDS, TICKS
-from grace_geom.plots.style import dress, faint, plain_html, see_through
+from grace_geom.plots.style import dressed, faint, plain_html, see_through
 from grace_geom.plots.tradeoff import label_at, place_labels
 from grace_geom.plots.variants import too_long
 from grace_geom.records import Estimate
@@ -69,7 +69,7 @@ class Axis:
 
     def settings(self, span: Sequence[float]) -> dict[str, Any]:
         """Title, range and ticks for plotly, whose axis is linear in places."""
-        plain = {"title_text": plain_html(self.title), "range": list(span)}
+        plain = {"title": {"text": plain_html(self.title)}, "range": list(span)}
         if self.scale == "probit":
             shares = _shares(span)
             texts = [f"{100 * t:.4g}" for t in shares]
@@ -158,15 +158,13 @@ def scatter(
     if not spots:
         return None
     spans = [_span([pair[i] for pair in spots.values()], axis) for i, axis in enumerate((x, y))]
-    figure = dress(go.Figure(), legend.ground, SIZE[1] + 70, showlegend=False)
-    if drawn.line is not None:
-        _add_line(figure, drawn.line, spans, legend.ground)
+    traces = [] if drawn.line is None else _line(drawn.line, spans, legend.ground)
     if drawn.diagonal:
         ends = [max(spans[0][0], spans[1][0]), min(spans[0][1], spans[1][1])]
-        figure.add_scatter(
-            x=ends, y=ends, mode="lines", name="equal on both", hoverinfo="skip",
-            line={"color": legend.ground.muted, "width": 1, "dash": "dot"},
-        )  # fmt: skip
+        traces.append({
+            "type": "scatter", "x": ends, "y": ends, "mode": "lines", "name": "equal on both",
+            "line": {"color": legend.ground.muted, "width": 1, "dash": "dot"}, "hoverinfo": "skip",
+        })  # fmt: skip
     long = too_long(legend.names[run] for run in spots)
     names = {run: legend.names[run] for run in spots if len(spots) <= MOST_LABELS and not long}
     scaled = {run: (_hundredth(a), _hundredth(b)) for run, (a, b) in spots.items()}
@@ -175,30 +173,27 @@ def scatter(
     ]  # fmt: skip
     written = place_labels(scaled, names, spans, SIZE, line=line)
     for run, (a, b) in spots.items():
-        _add_point(figure, run, (a, b), written.get(run), legend, drawn)
         told = f"{plain_html(x.title)}: {x.told(points[run][0])}<br>{plain_html(y.title)}: {y.told(points[run][1])}"
         name = plain_html(legend.names[run])
-        figure.data[-1].hovertemplate = f"<b>{name}</b><br>{told}<extra></extra>"
-    return figure.update_xaxes(**x.settings(spans[0])).update_yaxes(**y.settings(spans[1]))
+        point = _point(run, (a, b), written.get(run), legend, drawn)
+        traces.append(point | {"hovertemplate": f"<b>{name}</b><br>{told}<extra></extra>"})
+    axes = {"xaxis": x.settings(spans[0]), "yaxis": y.settings(spans[1])}
+    return dressed(traces, legend.ground, SIZE[1] + 70, **axes, showlegend=False)
 
 
-def _add_point(
-    figure: go.Figure,
-    run: str,
-    spot: tuple[Estimate, Estimate],
-    place: str | None,
-    legend: Legend,
-    drawn: Drawn,
-) -> None:
+def _point(
+    run: str, spot: tuple[Estimate, Estimate], place: str | None, legend: Legend, drawn: Drawn
+) -> dict[str, Any]:
     look, text = legend.looks[run], plain_html(legend.names[run])
     color = drawn.colors.get(run, look.color)
-    figure.add_scatter(
-        x=[spot[0].value], y=[spot[1].value], name=text,
-        mode="markers+text" if place else "markers", **label_at(place or "top center", text),
-        textfont={"color": legend.ground.text, "size": 13}, cliponaxis=False,
-        marker={"color": color, "symbol": look.marker + "-open" * (run in drawn.hollow), "size": 11},
-        error_x=_bars(spot[0], color), error_y=_bars(spot[1], color),
-    )  # fmt: skip
+    symbol = look.marker + "-open" * (run in drawn.hollow)
+    return {
+        "type": "scatter", "x": [spot[0].value], "y": [spot[1].value], "name": text,
+        "mode": "markers+text" if place else "markers", **label_at(place or "top center", text),
+        "textfont": {"color": legend.ground.text, "size": 13}, "cliponaxis": False,
+        "marker": {"color": color, "symbol": symbol, "size": 11},
+        "error_x": _bars(spot[0], color), "error_y": _bars(spot[1], color),
+    }  # fmt: skip
 
 
 def _hundredth(spot: Estimate) -> Estimate:
@@ -222,23 +217,24 @@ def _bars(spot: Estimate, color: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _add_line(
-    figure: go.Figure, line: Fit, spans: Sequence[Sequence[float]], ground: Ground
-) -> None:
+def _line(line: Fit, spans: Sequence[Sequence[float]], ground: Ground) -> list[dict[str, Any]]:
+    """A fitted line above its band."""
     xs = np.linspace(spans[0][0], spans[0][1], 60)
     middle, low, high = (
         np.clip(column, spans[1][0], spans[1][1])
         for column in zip(*(line.at(float(x)) for x in xs), strict=True)
     )
     inside = (middle > spans[1][0]) & (middle < spans[1][1])
-    figure.add_scatter(
-        x=[*xs, *xs[::-1]], y=[*low, *high[::-1]], mode="lines", fill="toself", name="95 % band",
-        fillcolor=see_through(ground.muted, 0.15), line={"width": 0}, hoverinfo="skip",
-    )  # fmt: skip
-    figure.add_scatter(
-        x=xs[inside], y=middle[inside], mode="lines", name="line", hoverinfo="skip",
-        line={"color": ground.muted, "width": 1.6},
-    )  # fmt: skip
+    band = {
+        "x": [*xs, *xs[::-1]], "y": [*low, *high[::-1]], "name": "95 % band", "fill": "toself",
+        "fillcolor": see_through(ground.muted, 0.15), "line": {"width": 0},
+    }  # fmt: skip
+    middle_line = {
+        "x": xs[inside], "y": middle[inside], "name": "line",
+        "line": {"color": ground.muted, "width": 1.6},
+    }  # fmt: skip
+    common = {"type": "scatter", "mode": "lines", "hoverinfo": "skip"}
+    return [common | band, common | middle_line]
 
 
 def colors_of(values: Mapping[str, float | str], ground: Ground) -> dict[str, str]:
@@ -302,19 +298,18 @@ def parallel(columns: Sequence[Column], runs: Sequence[str], legend: Legend) -> 
         "label": "", "values": list(range(n)), "tickvals": list(range(n)), "range": [-0.5, n - 0.5],
         "ticktext": [plain_html(legend.names[run]) for run in runs],
     }  # fmt: skip
-    figure = go.Figure(
-        go.Parcoords(
-            line={"color": [i + 0.5 for i in range(n)], "colorscale": shades, "cmin": 0, "cmax": n},
-            dimensions=[names, *(_dimension(column, runs) for column in columns)],
-            labelfont={"size": 13, "color": legend.ground.text},
-            tickfont={"size": 12, "color": legend.ground.text},
-            rangefont={"size": 1, "color": "rgba(0,0,0,0)"},
-        )
-    )
+    lines = {
+        "type": "parcoords",
+        "line": {"color": [i + 0.5 for i in range(n)], "colorscale": shades, "cmin": 0, "cmax": n},
+        "dimensions": [names, *(_dimension(column, runs) for column in columns)],
+        "labelfont": {"size": 13, "color": legend.ground.text},
+        "tickfont": {"size": 12, "color": legend.ground.text},
+        "rangefont": {"size": 1, "color": "rgba(0,0,0,0)"},
+    }
     longest = max(len(legend.names[run]) for run in runs)
     height = max(320, 24 * n + 90)
-    return dress(
-        figure, legend.ground, height, margin={"l": 20 + 7 * longest, "r": 50, "t": 44, "b": 24}
+    return dressed(
+        [lines], legend.ground, height, margin={"l": 20 + 7 * longest, "r": 50, "t": 44, "b": 24}
     )
 
 

@@ -1,6 +1,4 @@
-"""Small multiples of many kinds: lines with bands, heat maps, rows of points. Plain functions of
-numbers.
-"""
+"""Small multiples: lines with bands, and rows of points. Plain functions of numbers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,13 +8,11 @@ import numpy as np
 import plotly.graph_objects as go
 
 from grace_geom.plots.legend import Legend
-from grace_geom.plots.palette import Ground
-from grace_geom.plots.style import dress, plain_html, row_bands, see_through
+from grace_geom.plots.style import dressed, plain_html, row_bands, see_through
 from grace_geom.plots.variants import too_long
 from grace_geom.records import Finding
 
 MOST_POINTS = 2000
-MOST_CELLS = 256
 Numbers = Sequence[float] | np.ndarray
 
 
@@ -56,7 +52,7 @@ def overlay(
         height: In pixels.
         markers: Whether points are marked.
     """
-    figure, bands = go.Figure(), min(0.18, 0.6 / max(len(curves), 1))
+    traces, bands = list[dict[str, Any]](), min(0.18, 0.6 / max(len(curves), 1))
     for run, curve in curves.items():
         style, at = legend.looks[run], _thin(len(curve.x))
         xs, ys = np.asarray(curve.x, float)[at], np.asarray(curve.y, float)[at]
@@ -69,31 +65,25 @@ def overlay(
                     np.repeat(along, 2)[1:],
                     *(np.repeat(e, 2)[:-1] for e in (low, high)),
                 )
-            figure.add_scatter(
-                x=np.concatenate([along, along[::-1]]),
-                y=np.concatenate([low, high[::-1]]),
-                fill="toself",
-                fillcolor=see_through(style.color, bands),
-                line={"width": 0},
-                mode="lines",
-                hoverinfo="skip",
-                showlegend=False,
-                name=f"{plain_html(legend.names[run])} interval",
-                legendgroup=run,
-            )
-        figure.add_scatter(
-            x=xs,
-            y=ys,
-            name=plain_html(legend.names[run]),
-            legendgroup=run,
-            mode="lines+markers" if (markers and len(xs) <= 40) or _alone(ys) else "lines",
-            line={"color": style.color, "dash": style.dash, "width": 1.8}
-            | ({"shape": "hv"} if curve.step else {}),
-            marker={"symbol": style.marker, "size": 7, "color": style.color},
-            customdata=None if curve.names is None else [plain_html(curve.names[i]) for i in at],
-            hovertemplate=("%{x:.4g}" if curve.names is None else "%{customdata}") + ": %{y:.4g}",
-        )
-    return dress(figure, legend.ground, height, xaxis=dict(x), yaxis=dict(y), showlegend=False)
+            traces.append({
+                "type": "scatter", "mode": "lines", "line": {"width": 0}, "hoverinfo": "skip",
+                "x": np.concatenate([along, along[::-1]]), "y": np.concatenate([low, high[::-1]]),
+                "fill": "toself", "fillcolor": see_through(style.color, bands),
+                "showlegend": False, "legendgroup": run,
+                "name": f"{plain_html(legend.names[run])} interval",
+            })  # fmt: skip
+        named = curve.names
+        traces.append({
+            "type": "scatter", "x": xs, "y": ys, "name": plain_html(legend.names[run]),
+            "mode": "lines+markers" if (markers and len(xs) <= 40) or _alone(ys) else "lines",
+            "line": {"color": style.color, "dash": style.dash, "width": 1.8}
+            | ({"shape": "hv"} if curve.step else {}), "legendgroup": run,
+            "marker": {"symbol": style.marker, "size": 7, "color": style.color},
+            "customdata": None if named is None else [plain_html(named[i]) for i in at],
+            "hovertemplate": ("%{x:.4g}" if named is None else "%{customdata}") + ": %{y:.4g}",
+        })  # fmt: skip
+    axes = {"xaxis": dict(x), "yaxis": dict(y)}
+    return dressed(traces, legend.ground, height, **axes, showlegend=False)
 
 
 def below(
@@ -158,94 +148,6 @@ def span(values: Sequence[Any], room: float = 0.06, log: bool = False) -> list[f
     return [low - margin, high + margin]
 
 
-def averaged(grid: np.ndarray, most: int = MOST_CELLS) -> tuple[np.ndarray, list[np.ndarray]]:
-    """A grid averaged in blocks to at most ``most`` cells a side, and which rows and columns went
-    into each block.
-    """
-    blocks = [np.array_split(np.arange(n), min(n, most)) for n in grid.shape]
-    for axis, parts in enumerate(blocks):
-        if grid.shape[axis] > most:
-            grid = np.stack(
-                [np.nanmean(grid.take(part, axis), axis=axis) for part in parts], axis=axis
-            )
-    return grid, [np.array([part[0] for part in parts]) for parts in blocks]
-
-
-def heat(
-    grid: np.ndarray,
-    xs: Sequence[str],
-    ys: Sequence[str],
-    ends: tuple[float, float],
-    title: str,
-    ground: Ground,
-    axes: tuple[str, str] = ("", ""),
-    *,
-    square: bool = True,
-    words: bool = False,
-    height: int = 320,
-    bar: Mapping[str, Any] | None = None,
-    shown: np.ndarray | None = None,
-    interval: np.ndarray | None = None,
-) -> go.Figure:
-    """A heat map on a colour scale that it shares with its neighbours.
-
-    Args:
-        grid: ``(rows, columns)``, the first row below; averaged in blocks above 256 a side.
-        xs, ys: Names of columns and rows.
-        ends: Of the colour scale.
-        title: Of the colour bar.
-        ground: Light or dark.
-        axes: Titles of the axes.
-        square: Equal cells.
-        words: Write what is coloured into the cells.
-        height: In pixels.
-        bar: More settings of the colour bar.
-        shown: What is coloured, where that is not ``grid`` itself (its logarithm).
-        interval: ``(2, rows, columns)`` ends of an interval for the pointer.
-    """
-    coloured, (rows, columns) = averaged(np.asarray(grid if shown is None else shown, float))
-    numbers, _ = averaged(np.asarray(grid, float))
-    hover = "%{customdata:.4g}"
-    if interval is not None:
-        numbers = np.stack(
-            [numbers, *(averaged(np.asarray(end, float))[0] for end in interval)], -1
-        )
-        hover = "%{customdata[0]:.4g} [%{customdata[1]:.4g}, %{customdata[2]:.4g}]"
-    figure = go.Figure(
-        go.Heatmap(
-            z=np.where(np.isfinite(coloured), coloured, np.nan),
-            customdata=numbers,
-            x=[plain_html(xs[i]) for i in columns],
-            y=[plain_html(ys[i]) for i in rows],
-            zmin=ends[0],
-            zmax=ends[1],
-            colorscale="Viridis",
-            hovertemplate=f"%{{y}}, %{{x}}: {hover}<extra></extra>",
-            texttemplate="%{z:.0f}" if words else "",
-            textfont={"size": 11},
-            colorbar={"title": {"text": title, "side": "right"}, "thickness": 10, "outlinewidth": 0}
-            | dict(bar or {}),
-        )
-    )
-    y: dict[str, Any] = {"title": axes[1], "type": "category", "ticks": "", "nticks": 26}
-    if square:
-        y |= {"scaleanchor": "x", "constrain": "domain"}
-    x = {"title": axes[0], "type": "category", "constrain": "domain", "ticks": "", "nticks": 26}
-    return dress(figure, ground, height, xaxis=x, yaxis=y)
-
-
-def log_ticks(ends: tuple[float, float]) -> dict[str, Any]:
-    """Powers of ten for a colour bar of logarithms, with 2 and 5 between them where there are
-    few."""
-    tens = range(int(np.floor(ends[0])), int(np.ceil(ends[1])) + 1)
-    heads = (1,) if ends[1] - ends[0] > 3 else (1, 2, 5)
-    ticks = [(np.log10(head) + ten, f"{head}·10<sup>{ten}</sup>") for ten in tens for head in heads]
-    return {
-        "tickvals": [t for t, _ in ticks],
-        "ticktext": [name.removeprefix("1·") for _, name in ticks],
-    }
-
-
 def log_axis(values: Sequence[Any]) -> dict[str, Any]:
     """A logarithmic axis over some numbers with plain ticks at 1, 2 and 5, or at powers of ten over
     three decades.
@@ -306,7 +208,7 @@ def rows(
     """
     if not any(points.values()):
         return None
-    figure, step = go.Figure(), 0.72 / max(len(points), 4)
+    traces, step = list[dict[str, Any]](), 0.72 / max(len(points), 4)
     for i, (run, known) in enumerate(points.items()):
         style, offset = legend.looks[run], (i - (len(points) - 1) / 2) * step
         there = [(j, known[head]) for j, head in enumerate(heads) if head in known]
@@ -320,27 +222,19 @@ def rows(
             )
             for side in ("low", "high")
         )
-        figure.add_scatter(
-            x=values,
-            y=[j + offset for j, _ in there],
-            mode="markers",
-            name=plain_html(legend.names[run]),
-            legendgroup=run,
-            marker={"color": style.color, "symbol": style.marker, "size": 8},
-            showlegend=False,
-            error_x={
-                "type": "data",
-                "symmetric": False,
-                "array": high - values,
-                "arrayminus": values - low,
-                "color": style.color,
-                "thickness": 1.2,
-                "width": 0,
+        name = plain_html(legend.names[run])
+        traces.append({
+            "type": "scatter", "x": values, "y": [j + offset for j, _ in there],
+            "mode": "markers", "name": name, "legendgroup": run, "showlegend": False,
+            "marker": {"color": style.color, "symbol": style.marker, "size": 8},
+            "error_x": {
+                "type": "data", "symmetric": False, "array": high - values,
+                "arrayminus": values - low, "color": style.color, "thickness": 1.2, "width": 0,
             },
-            customdata=np.stack([low, high], axis=1) if len(values) else None,
-            hovertemplate=f"{plain_html(legend.names[run])}: %{{x:.4g}} [%{{customdata[0]:.4g}}, "
+            "customdata": np.stack([low, high], axis=1) if len(values) else None,
+            "hovertemplate": f"{name}: %{{x:.4g}} [%{{customdata[0]:.4g}}, "
             f"%{{customdata[1]:.4g}}]<extra></extra>",
-        )
+        })  # fmt: skip
     y = {
         "range": [len(heads) - 0.5, -0.5],
         "tickvals": list(range(len(heads))),
@@ -349,7 +243,7 @@ def rows(
         "ticktext": [plain_html(head) for head in heads],
     }
     height, bands = 70 + max(30, 9 * len(points)) * len(heads), row_bands(len(heads), legend.ground)
-    return dress(figure, legend.ground, height, shapes=bands, xaxis=dict(x), yaxis=y)
+    return dressed(traces, legend.ground, height, shapes=bands, xaxis=dict(x), yaxis=y)
 
 
 def measures(found: Sequence[Finding], legend: Legend, key: str, title: str) -> go.Figure | None:
@@ -359,33 +253,22 @@ def measures(found: Sequence[Finding], legend: Legend, key: str, title: str) -> 
     rows = [(f.run, m) for f in found if (m := f.value(key)) is not None and np.isfinite(m.value)]
     if not rows:
         return None
-    figure = go.Figure()
+    traces: list[dict[str, Any]] = []
     for i, (run, m) in enumerate(rows):
-        style = legend.looks[run]
+        style, name = legend.looks[run], plain_html(legend.names[run])
         low, high = (m.value if end is None else end for end in (m.low, m.high))
-        figure.add_scatter(
-            x=[m.value],
-            y=[i],
-            mode="markers",
-            name=plain_html(legend.names[run]),
-            legendgroup=run,
-            showlegend=False,
-            cliponaxis=False,
-            marker={"color": style.color, "symbol": style.marker, "size": 10},
-            error_x={
-                "type": "data",
-                "symmetric": False,
-                "array": [high - m.value],
-                "arrayminus": [m.value - low],
-                "color": style.color,
-                "thickness": 1.4,
-                "width": 0,
+        traces.append({
+            "type": "scatter", "x": [m.value], "y": [i], "mode": "markers", "name": name,
+            "legendgroup": run, "showlegend": False, "cliponaxis": False,
+            "marker": {"color": style.color, "symbol": style.marker, "size": 10},
+            "error_x": {
+                "type": "data", "symmetric": False, "array": [high - m.value],
+                "arrayminus": [m.value - low], "color": style.color, "thickness": 1.4, "width": 0,
             },
-            hovertemplate=f"{plain_html(legend.names[run])}: %{{x:.4g}} [{low:.4g}, "
-            f"{high:.4g}]<extra></extra>",
-        )
-    return dress(
-        figure,
+            "hovertemplate": f"{name}: %{{x:.4g}} [{low:.4g}, {high:.4g}]<extra></extra>",
+        })  # fmt: skip
+    return dressed(
+        traces,
         legend.ground,
         90 + 30 * len(rows),
         xaxis={"title": title, "rangemode": "tozero"},

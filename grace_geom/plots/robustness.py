@@ -10,8 +10,9 @@ import plotly.graph_objects as go
 from grace_geom.plots import strips
 from grace_geom.plots.compose import pages
 from grace_geom.plots.legend import Legend
+from grace_geom.plots.maps import heat
 from grace_geom.plots.palette import Ground
-from grace_geom.plots.panels import Curve, Point, below, heat, overlay
+from grace_geom.plots.panels import Curve, Point, below, overlay
 from grace_geom.plots.sample import sample
 from grace_geom.plots.style import plain_html
 from grace_geom.quantities import radius

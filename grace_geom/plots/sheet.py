@@ -224,6 +224,7 @@ class Sheet:
         self._inner.clear().scale(w, h).translate(left / width, bottom / height)
 
         def box(x: Sequence[float], y: Sequence[float]) -> tuple[float, float, float, float]:
+            """Left, bottom, width and height of a panel in shares of the sheet."""
             return (
                 left / width + x[0] * w,
                 bottom / height + y[0] * h,

@@ -4,12 +4,13 @@ as the mass. Plain functions of findings.
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
 from grace_geom.plots.legend import Legend
-from grace_geom.plots.style import dress, plain_html, see_through
+from grace_geom.plots.style import dressed, plain_html, see_through
 from grace_geom.plots.variants import too_long
 from grace_geom.quantities import uncertainty
 from grace_geom.records import Finding
@@ -41,17 +42,16 @@ def density(found: Sequence[Finding], legend: Legend) -> go.Figure | None:
     used = np.concatenate([nodes[weights > 0] for nodes, weights in spectra.values()])
     grid = np.linspace(used.min() - 6 * width, used.max() + 6 * width, 1000)
     floor = _floor(found, spectra, width)
-    figure = go.Figure()
+    traces: list[dict[str, Any]] = []
     for f in (f for f in found if f.run in spectra):
         nodes, weights = spectra[f.run]
         probes = _smooth(grid, nodes, weights, width)
-        _line(figure, f.run, legend, grid, probes, floor)
-        _measured_ones(figure, f, legend, width)
+        traces += _line(f.run, legend, grid, probes, floor) + _measured_ones(f, legend, width)
     ends = float(grid[0]), float(grid[-1])
-    _name_peaks(figure, [f for f in found if f.run in spectra], legend, ends)
+    peaks = _named_peaks([f for f in found if f.run in spectra], legend, ends)
     y = {"title": "Density per unit λ", "type": "log", "dtick": 1, "exponentformat": "power"}
     x = {"title": "Eigenvalue λ", "range": list(ends)}
-    return dress(figure, legend.ground, 400, xaxis=x, yaxis=y, showlegend=False)
+    return dressed(traces, legend.ground, 400, xaxis=x, yaxis=y, showlegend=False, **peaks)
 
 
 def log_density(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
@@ -67,21 +67,23 @@ def log_density(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure
         return {}
     ends = np.log10(NEAR_ZERO * largest) - 3 * DECADES, np.log10(largest) + 4 * DECADES
     grid = np.linspace(*ends, 600)
-    floor, drawn, tops = _floor(found, spectra, DECADES), {}, [1e-12]
+    floor, lines, tops = _floor(found, spectra, DECADES), dict[str, list[dict[str, Any]]](), [1e-12]
     for title, sign in (("Negative eigenvalues", -1), ("Positive eigenvalues", 1)):
-        figure = go.Figure()
+        lines[title] = []
         for run, (nodes, weights) in spectra.items():
             there = sign * nodes > NEAR_ZERO * largest
             logs = np.log10(np.where(there, sign * nodes, 1.0))
             probes = _smooth(grid, logs, np.where(there, weights, 0.0), DECADES)
             tops.append(float(probes.max()))
-            _line(figure, run, legend, 10**grid, probes, floor)
-        x = {"type": "log", "dtick": 1, "exponentformat": "power",
-             "range": list(ends[::sign]), "title": "λ" if sign > 0 else "−λ"}  # fmt: skip
-        drawn[title] = dress(figure, legend.ground, 360, xaxis=x, showlegend=False)
+            lines[title] += _line(run, legend, 10**grid, probes, floor)
     y = {"title": "Share of eigenvalues per decade", "type": "log", "exponentformat": "power",
          "range": [np.log10(max(floor, 1e-12)), np.log10(max(tops)) + 0.2]}  # fmt: skip
-    return {title: figure.update_yaxes(y) for title, figure in drawn.items()}
+    x = {"type": "log", "dtick": 1, "exponentformat": "power"}
+    drawn = {}
+    for (title, traces), sign in zip(lines.items(), (-1, 1), strict=True):
+        own = x | {"range": list(ends[::sign]), "title": "λ" if sign > 0 else "−λ"}
+        drawn[title] = dressed(traces, legend.ground, 360, xaxis=own, yaxis=y, showlegend=False)
+    return drawn
 
 
 def near_zero(found: Sequence[Finding]) -> float:
@@ -160,27 +162,30 @@ def _smooth(grid: np.ndarray, nodes: np.ndarray, weights: np.ndarray, width: flo
 
 
 def _line(
-    figure: go.Figure, run: str, legend: Legend, x: np.ndarray, probes: np.ndarray, floor: float
-) -> None:
+    run: str, legend: Legend, x: np.ndarray, probes: np.ndarray, floor: float
+) -> list[dict[str, Any]]:
     """The mean over probes, above a band from the lowest to the highest of them."""
     style, name = legend.looks[run], plain_html(legend.names[run])
+    traces: list[dict[str, Any]] = []
     if probes.shape[1] > 1:
         low, high = (np.maximum(f(probes, axis=1), floor) for f in (np.min, np.max))
-        figure.add_scatter(
-            x=np.concatenate([x, x[::-1]]), y=np.concatenate([low, high[::-1]]),
-            fill="toself", fillcolor=see_through(style.color, 0.15), line={"width": 0},
-            mode="lines", hoverinfo="skip", showlegend=False, legendgroup=run,
-            name=f"{name} probes",
-        )  # fmt: skip
+        traces.append({
+            "type": "scatter", "mode": "lines", "line": {"width": 0}, "hoverinfo": "skip",
+            "x": np.concatenate([x, x[::-1]]), "y": np.concatenate([low, high[::-1]]),
+            "fill": "toself", "fillcolor": see_through(style.color, 0.15), "showlegend": False,
+            "legendgroup": run, "name": f"{name} probes",
+        })  # fmt: skip
     curve = probes.mean(axis=1)
-    figure.add_scatter(
-        x=x, y=np.where(curve > floor, curve, np.nan), mode="lines", name=name, legendgroup=run,
-        line={"color": style.color, "dash": style.dash, "width": 1.6},
-        hovertemplate="λ = %{x:.4g}: %{y:.2g}",
-    )  # fmt: skip
+    traces.append({
+        "type": "scatter", "mode": "lines", "name": name, "legendgroup": run,
+        "x": x, "y": np.where(curve > floor, curve, np.nan),
+        "line": {"color": style.color, "dash": style.dash, "width": 1.6},
+        "hovertemplate": "λ = %{x:.4g}: %{y:.2g}",
+    })  # fmt: skip
+    return traces
 
 
-def _measured_ones(figure: go.Figure, f: Finding, legend: Legend, width: float) -> None:
+def _measured_ones(f: Finding, legend: Legend, width: float) -> list[dict[str, Any]]:
     """A marker at each eigenvalue that Lanczos found by itself, as high as one eigenvalue is."""
     known = [
         (name, m)
@@ -189,17 +194,18 @@ def _measured_ones(figure: go.Figure, f: Finding, legend: Legend, width: float) 
     ]
     dim = f.value("dim").value
     if not known or not dim > 0:
-        return
+        return []
     style = legend.looks[f.run]
     ends = [[m.value if e is None else e for e in (m.low, m.high)] for _, m in known]
-    figure.add_scatter(
-        x=[m.value for _, m in known], y=[1 / (dim * width * _ROOT)] * len(known), mode="markers",
-        name=plain_html(legend.names[f.run]), legendgroup=f.run, showlegend=False,
-        marker={"color": style.color, "symbol": style.marker, "size": 8},
-        customdata=[[plain_html(_called(name)), *pair]
-                    for (name, _), pair in zip(known, ends, strict=True)],
-        hovertemplate="%{customdata[0]} = %{x:.4g} [%{customdata[1]:.4g}, %{customdata[2]:.4g}]",
-    )  # fmt: skip
+    return [{
+        "type": "scatter", "mode": "markers", "name": plain_html(legend.names[f.run]),
+        "x": [m.value for _, m in known], "y": [1 / (dim * width * _ROOT)] * len(known),
+        "legendgroup": f.run, "showlegend": False,
+        "marker": {"color": style.color, "symbol": style.marker, "size": 8},
+        "customdata": [[plain_html(_called(name)), *pair]
+                       for (name, _), pair in zip(known, ends, strict=True)],
+        "hovertemplate": "%{customdata[0]} = %{x:.4g} [%{customdata[1]:.4g}, %{customdata[2]:.4g}]",
+    }]  # fmt: skip
 
 
 def _called(name: str) -> str:
@@ -208,11 +214,11 @@ def _called(name: str) -> str:
     return f"λ{number}{' from below' if '_min_' in name else ''}"
 
 
-def _name_peaks(
-    figure: go.Figure, found: Sequence[Finding], legend: Legend, ends: tuple[float, float]
-) -> None:
-    """A line at each run's largest eigenvalue, named; names that would collide stand on other
-    levels.
+def _named_peaks(
+    found: Sequence[Finding], legend: Legend, ends: tuple[float, float]
+) -> dict[str, list[dict[str, Any]]]:
+    """Shapes and annotations of a layout: a line at each run's largest eigenvalue, named; names
+    that would collide stand on other levels.
 
     A name stands left of its line, or right of it where it would leave the plot.
     """
@@ -222,6 +228,7 @@ def _name_peaks(
         if (m := f.value("lambda_1")) is not None and np.isfinite(m.value)
     )
     levels: list[list[tuple[float, float]]] = []  # what the names on each level cover
+    shapes, said = list[dict[str, Any]](), list[dict[str, Any]]()
     names = {run: plain_html(legend.names[run]) for _, run in tops}
     if too_long(legend.names[run] for _, run in tops):  # the colours tell, which the legend names
         names = dict.fromkeys(names, "λ₁")
@@ -233,19 +240,15 @@ def _name_peaks(
         level = next(free, len(levels))
         levels[level:] = [*levels[level:]] or [[]]
         levels[level].append((begin, end))
-        said = f"{names[run]} {top:.3g}"
-        _name_peak(figure, said, legend.looks[run].color, legend, top, 0.98 - 0.065 * level, left)
-
-
-def _name_peak(
-    figure: go.Figure, said: str, color: str, legend: Legend, top: float, height: float, left: bool
-) -> None:
-    figure.add_shape(
-        type="line", x0=top, x1=top, y0=0, y1=height, yref="paper",
-        line={"color": color, "width": 1, "dash": "dot"},
-    )  # fmt: skip
-    figure.add_annotation(
-        x=top, y=height, yref="paper", text=said,
-        showarrow=False, xanchor="right" if left else "left", yanchor="middle",
-        font={"color": color, "size": 12}, xshift=-3 if left else 3, bgcolor=legend.ground.paper,
-    )  # fmt: skip
+        height, color = 0.98 - 0.065 * level, legend.looks[run].color
+        shapes.append({
+            "type": "line", "x0": top, "x1": top, "y0": 0, "y1": height, "yref": "paper",
+            "line": {"color": color, "width": 1, "dash": "dot"},
+        })  # fmt: skip
+        said.append({
+            "x": top, "y": height, "yref": "paper", "text": f"{names[run]} {top:.3g}",
+            "showarrow": False, "xanchor": "right" if left else "left", "yanchor": "middle",
+            "font": {"color": color, "size": 12}, "xshift": -3 if left else 3,
+            "bgcolor": legend.ground.paper,
+        })  # fmt: skip
+    return {"shapes": shapes, "annotations": said}

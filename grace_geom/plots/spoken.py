@@ -28,7 +28,11 @@ def spoken(figure: go.Figure) -> str:
 
 def with_numbers(alt: str, figure: go.Figure) -> str:
     """An alternative text with the figure's numbers behind it."""
-    said = spoken(figure)
+    return joined(alt, spoken(figure))
+
+
+def joined(alt: str, said: str) -> str:
+    """The same with what :func:`spoken` has said before."""
     return f"{alt.rstrip('. ')}. {said}" if said else alt
 
 
@@ -54,20 +58,25 @@ def _trace(trace: Mapping[str, Any], layout: Mapping[str, Any]) -> str:
 
 def _points(trace: Mapping[str, Any], layout: Mapping[str, Any]) -> str:
     """One place, the ends of a line, or extremes of named rows or columns."""
-    xs, ys = list(trace["x"]), list(trace["y"])
-    known = [(x, y) for x, y in zip(xs, ys, strict=False) if _number(y) and x is not None]
+    pairs = list(zip(trace["x"], trace["y"], strict=False))
     x_axis, y_axis = (layout.get(_axis(trace, which)) or {} for which in "xy")
-    if not known:
-        return ""
     if "lines" not in trace.get("mode", ""):
         for axis, names, values in ((y_axis, 1, 0), (x_axis, 0, 1)):
             if _has_names(axis):
-                named = [(_named(axis, pair[names]), pair[values]) for pair in known]
+                named = [(_named(axis, p[names]), p[values]) for p in pairs if _there(p)]
                 row = _plain(trace["name"])  # a row of its own says its name once
                 return _extremes([(n if n != row else "", v) for n, v in named if _number(v)])
-    (x, y), (u, v) = known[0], known[-1]
+    begin, end = (next(filter(_there, way), None) for way in (pairs, reversed(pairs)))
+    if begin is None or end is None:
+        return ""
+    (x, y), (u, v) = begin, end
     first, last = (_named(x_axis, at) if _has_names(x_axis) else _said(at) for at in (x, u))
-    return f"{_said(y)} at {first}" + (f" to {_said(v)} at {last}" if len(known) > 1 else "")
+    return f"{_said(y)} at {first}" + (f" to {_said(v)} at {last}" if begin is not end else "")
+
+
+def _there(pair: tuple[Any, Any]) -> bool:
+    """Whether a point is drawn."""
+    return _number(pair[1]) and pair[0] is not None
 
 
 def _has_names(axis: Mapping[str, Any]) -> bool:

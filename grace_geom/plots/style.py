@@ -4,7 +4,7 @@ is.
 
 import html
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
@@ -55,6 +55,31 @@ def dress(figure: go.Figure, ground: Ground, height: int, **layout: Any) -> go.F
         height: In pixels.
         layout: More of the layout, which overrules.
     """
+    there = figure.layout.to_plotly_json()
+    common = _common(there, ground, height)
+    # Set at once: plotly looks at the whole layout again after each change of a part.
+    figure.layout = _merged(_merged({**there, "template": {}}, common), layout)
+    return figure
+
+
+def dressed(
+    traces: Sequence[Mapping[str, Any]], ground: Ground, height: int, **layout: Any
+) -> go.Figure:
+    """The same of traces that are not drawn yet: made at once, in half of the time that plotly
+    takes where they are added to a figure, since it looks at an added trace twice.
+
+    Args:
+        traces: What ``go.Figure`` takes: each with its ``type``.
+        ground: Light or dark.
+        height: In pixels.
+        layout: More of the layout, which overrules; axes that it names are dressed too.
+    """
+    common = _common(layout, ground, height)
+    return go.Figure([dict(trace) for trace in traces], _merged(common, layout))
+
+
+def _common(axes_of: Collection[str], ground: Ground, height: int) -> dict[str, Any]:
+    """The layout that all figures have, for the axes that a layout names."""
     axis = {
         "gridcolor": ground.grid,
         "zeroline": False,
@@ -64,9 +89,8 @@ def dress(figure: go.Figure, ground: Ground, height: int, **layout: Any) -> go.F
         "automargin": True,
         "title": {"font": {"size": 13, "color": ground.text}},
     }
-    there = figure.layout.to_plotly_json()
-    axes = {"xaxis", "yaxis"} | {key for key in there if re.fullmatch(r"[xy]axis\d+", key)}
-    common = dict.fromkeys(axes, axis) | {
+    axes = {"xaxis", "yaxis"} | {key for key in axes_of if re.fullmatch(r"[xy]axis\d+", key)}
+    return dict.fromkeys(axes, axis) | {
         "template": {},  # plotly's own is none of ours
         "height": height,
         "paper_bgcolor": "rgba(0,0,0,0)",
@@ -83,9 +107,6 @@ def dress(figure: go.Figure, ground: Ground, height: int, **layout: Any) -> go.F
             "title": {"text": ""},
         },
     }
-    # Set at once: plotly looks at the whole layout again after each change of a part.
-    figure.layout = _merged(_merged({**there, "template": {}}, common), layout)
-    return figure
 
 
 def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,13 +3,14 @@
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.palette import Ground
-from grace_geom.plots.style import dress, faint, plain_html
+from grace_geom.plots.style import dress, dressed, faint, plain_html
 from grace_geom.plots.variants import too_long
 from grace_geom.records import Estimate
 
@@ -70,9 +71,8 @@ def tradeoff(
     points = _points(estimates, x, y)
     if not points:
         return None
-    figure = dress(go.Figure(), legend.ground, size[1] + 70)
-    _add_panel(figure, points, legend, (x, y), titles, size, {}, numbers or {})
-    return figure
+    traces, axes = _panel(points, legend, (x, y), titles, size, numbers or {})
+    return dressed(traces, legend.ground, size[1] + 70, xaxis=axes[0], yaxis=axes[1])
 
 
 def tradeoffs(
@@ -113,7 +113,10 @@ def tradeoffs(
     dress(figure, legend.ground, size[1] + 100 + keyed + _LINE * len(lines), showlegend=True)
     for i, ((column, title), points) in enumerate(known, 1):
         at = {"row": 1, "col": i}
-        _add_panel(figure, points, legend, (x[0], column), (x[1], title), size, at, numbers)
+        traces, axes = _panel(points, legend, (x[0], column), (x[1], title), size, numbers)
+        where = {f"{key}s": [place] * len(traces) for key, place in at.items()}
+        figure.add_traces(traces, **where)  # at once: plotly looks at all of them after each
+        figure.update_xaxes(axes[0], **at).update_yaxes(axes[1], **at)
     for name in (_FRONT, _RINGED, *(named(legend.names[r], n) for r, n in numbers.items())):
         next(t for t in figure.data if t.name == name).showlegend = True
     figure.update_layout(legend={"itemsizing": "constant"})
@@ -136,23 +139,22 @@ def _points(
     }
 
 
-def _add_panel(
-    figure: go.Figure,
+def _panel(
     points: Mapping[str, Point],
     legend: Legend,
     columns: tuple[str, str],
     titles: tuple[str, str],
     size: tuple[int, int],
-    at: Mapping[str, int],
     numbers: Mapping[str, str],
-) -> None:
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Traces, and settings of both axes."""
     spans = [span([p[i] for p in points.values()]) for i in (0, 1)]
     front = pareto({run: (a.value, b.value) for run, (a, b) in points.items()})
     shown = list(points) if len(points) <= _MOST_LABELS else front
     shown = list(points) if numbers else shown
     names = {run: numbers.get(run, legend.names[run]) for run in shown}
     places = place_labels(points, names, spans, size, front)
-    traces = []
+    traces: list[dict[str, Any]] = []
     for run, (a, b) in points.items():
         style, text = legend.looks[run], plain_html(legend.names[run])
         traces.append({
@@ -170,11 +172,9 @@ def _add_panel(
             f"%{{customdata[1]:.1f}}]<br>{columns[1]} %{{y:.1f}} [%{{customdata[2]:.1f}}, "
             f"%{{customdata[3]:.1f}}]<extra></extra>",
         })  # fmt: skip
-    where = {f"{key}s": [place] * len(traces) for key, place in at.items()}
-    figure.add_traces(traces, **where)  # at once: plotly looks at all of them after each
-    _add_front(figure, [points[run] for run in front], spans, legend.ground, at)
-    figure.update_xaxes(title_text=titles[0], range=spans[0], **at)
-    figure.update_yaxes(title_text=titles[1], range=spans[1], **at)
+    traces += _front([points[run] for run in front], spans, legend.ground)
+    axes = [{"title": {"text": t}, "range": ends} for t, ends in zip(titles, spans, strict=True)]
+    return traces, axes
 
 
 def named(name: str, number: str) -> str:
@@ -182,29 +182,20 @@ def named(name: str, number: str) -> str:
     return plain_html(f"{number}: {name}" if number else name)
 
 
-def _add_front(
-    figure: go.Figure,
-    front: Sequence[Point],
-    spans: Sequence[list[float]],
-    ground: Ground,
-    at: Mapping[str, int],
-) -> None:
+def _front(
+    front: Sequence[Point], spans: Sequence[list[float]], ground: Ground
+) -> list[dict[str, Any]]:
+    """The steps of the Pareto front, and rings around its points."""
     xs, ys = [100 * a.value for a, _ in front], [100 * b.value for _, b in front]
-    figure.add_scatter(
-        x=[xs[0], *xs, spans[0][0]],
-        y=[spans[1][0], *ys, ys[-1]],
-        mode="lines",
-        name=_FRONT,
-        hoverinfo="skip",
-        line={"shape": "hv", "color": ground.muted, "width": 1.6, "dash": "dot"},
-        showlegend=False,
-        **at,
-    )
-    figure.add_scatter(
-        x=xs, y=ys, mode="markers", name=_RINGED, hoverinfo="skip", showlegend=False,
-        marker={"size": 21, "symbol": "circle-open", "color": ground.muted, "line": {"width": 1.2}},
-        **at,
-    )  # fmt: skip
+    steps = {
+        "mode": "lines", "name": _FRONT, "x": [xs[0], *xs, spans[0][0]],
+        "y": [spans[1][0], *ys, ys[-1]],
+        "line": {"shape": "hv", "color": ground.muted, "width": 1.6, "dash": "dot"},
+    }  # fmt: skip
+    ring = {"size": 21, "symbol": "circle-open", "color": ground.muted, "line": {"width": 1.2}}
+    rings = {"mode": "markers", "name": _RINGED, "x": xs, "y": ys, "marker": ring}
+    common = {"type": "scatter", "hoverinfo": "skip", "showlegend": False}
+    return [common | steps, common | rings]
 
 
 def span(estimates: Sequence[Estimate]) -> list[float]:

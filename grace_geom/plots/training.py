@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.palette import Look
-from grace_geom.plots.style import dress, plain_html, see_through
+from grace_geom.plots.style import dressed, plain_html, see_through
 from grace_geom.records import number
 
 TITLES = {
@@ -73,6 +73,8 @@ _PANEL, _GAP, _AROUND = 108, 40, 74
 FEW = 20
 """Numbers that are shown as they are: an average of so few would hide when they were measured."""
 Rows = Sequence[Mapping[str, Any]]
+Points = Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]]
+"""Logged number -> run -> places and values, ``(n,)`` each."""
 
 
 @dataclass(frozen=True)
@@ -151,8 +153,27 @@ def _thinned(n: int, most: int) -> Iterable[int]:
     return (round(i * (n - 1) / (most - 1)) for i in range(most)) if n > most else range(n)
 
 
+def points(records: Mapping[str, Rows], keys: Sequence[str], along: str = "step") -> Points:
+    """What :func:`series` finds of several numbers and runs, not thinned; nothing of runs that have
+    none.
+    """
+    found: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]] = {key: {} for key in keys}
+    for run, rows in records.items():
+        placed = [(at, row) for row in rows if (at := number(row.get(along))) is not None]
+        for key in keys:
+            pairs = [(at, v) for at, row in placed if (v := number(row.get(key))) is not None]
+            if pairs:
+                at, values = np.array(pairs).T
+                found[key][run] = at, values
+    return found
+
+
 def stack(
-    records: Mapping[str, Rows], legend: Legend, keys: Sequence[str], view: View | None = None
+    records: Mapping[str, Rows],
+    legend: Legend,
+    keys: Sequence[str],
+    view: View | None = None,
+    known: Points | None = None,
 ) -> go.Figure | None:
     """Logged numbers below each other on one axis, one line a run; ``None`` where nothing is there.
 
@@ -164,23 +185,19 @@ def stack(
         legend: Name and look of each run.
         keys: Logged numbers, the first above.
         view: How they are shown.
+        known: What :func:`points` finds of them, where somebody has asked before.
     """
     view, unit = view or View(), _unit(records, view or View())
     most = max(200, min(2000, 12_000 // max(len(records), 1)))
-    figure, shown = go.Figure(), []
-    for key in keys:
-        lines: list[go.Scatter] = []
-        for run, rows in records.items():
-            at, values = series(rows, key, most=10**9, along=view.along)
-            xs = np.asarray(at) / unit[0]
-            lines += _lines(xs, np.asarray(values), key, _who(run, legend), view, most)
+    shown: list[tuple[str, list[dict[str, Any]]]] = []
+    for key, of_runs in (known or points(records, keys, view.along)).items():
+        lines: list[dict[str, Any]] = []
+        for run, (at, values) in of_runs.items():
+            lines += _lines(at / unit[0], values, key, _who(run, legend), view, most)
         if lines:
-            shown.append((key, lines))
-    for turn, (_, lines) in enumerate(shown, 1):
-        figure.add_traces([line.update(xaxis="x", yaxis=_axis("y", turn)) for line in lines])
-    if not shown:
-        return None
-    return _dressed(figure, legend, shown, view, unit[1])
+            axis = _axis("y", len(shown) + 1)
+            shown.append((key, [line | {"xaxis": "x", "yaxis": axis} for line in lines]))
+    return _drawn(legend, shown, view, unit[1]) if shown else None
 
 
 def _who(run: str, legend: Legend) -> tuple[str, str, Look]:
@@ -189,27 +206,24 @@ def _who(run: str, legend: Legend) -> tuple[str, str, Look]:
 
 def _lines(
     xs: np.ndarray, values: np.ndarray, key: str, who: tuple[str, str, Look], view: View, most: int
-) -> list[go.Scatter]:
+) -> list[dict[str, Any]]:
     """The line of a run in a panel, and its numbers as logged where it is smoothed."""
-    if not len(xs):
-        return []
     run, name, look = who
     smoothed = view.smoothing > 0 and len(values) > FEW
     kept = list(_thinned(len(xs), most))
     drawn = smooth(values, view.smoothing) if smoothed else values
-    base = {"x": xs[kept], "name": name, "legendgroup": run, "showlegend": False}
-    line = go.Scatter(
-        **base, y=drawn[kept],
-        mode="lines" if len(xs) > 40 else "lines+markers",
-        line={"color": look.color, "dash": look.dash, "width": 1.8},
-        marker={"symbol": look.marker, "size": 6, "color": look.color},
-        hovertemplate=f"{plain_html(key)} %{{y:.4g}}",
-    )  # fmt: skip
+    base = {"type": "scatter", "x": xs[kept], "name": name, "legendgroup": run}
+    line = base | {
+        "y": drawn[kept], "mode": "lines" if len(xs) > 40 else "lines+markers",
+        "line": {"color": look.color, "dash": look.dash, "width": 1.8}, "showlegend": False,
+        "marker": {"symbol": look.marker, "size": 6, "color": look.color},
+        "hovertemplate": f"{plain_html(key)} %{{y:.4g}}",
+    }  # fmt: skip
     if not smoothed:
         return [line]
     faint = {"color": see_through(look.color, 0.28), "width": 1}
-    raw = go.Scatter(**base, y=values[kept], mode="lines", line=faint, hoverinfo="skip")
-    return [raw, line]
+    raw = {"y": values[kept], "mode": "lines", "line": faint, "hoverinfo": "skip"}
+    return [base | raw | {"showlegend": False}, line]
 
 
 def _axis(letter: str, turn: int) -> str:
@@ -226,39 +240,38 @@ def _unit(records: Mapping[str, Rows], view: View) -> tuple[float, str]:
     return seconds, f"Time of training ({name})"
 
 
-def _dressed(
-    figure: go.Figure, legend: Legend, shown: Sequence[tuple[str, list[go.Scatter]]], view: View,
-    along: str,
-) -> go.Figure:  # fmt: skip
+def _drawn(
+    legend: Legend, shown: Sequence[tuple[str, list[dict[str, Any]]]], view: View, along: str
+) -> go.Figure:
     """Places of the panels, their names, and one pointer for all."""
     n = len(shown)
     inner = n * _PANEL + (n - 1) * _GAP
-    last = max(float(np.max(line.x)) for _, lines in shown for line in lines)
-    dress(figure, legend.ground, inner + _AROUND, showlegend=False, hovermode="x unified",
-          hoversubplots="axis", uirevision=view.along, margin={"t": 26},
-          hoverlabel={"namelength": -1, "bgcolor": legend.ground.paper})  # fmt: skip
+    last = max(float(np.max(line["x"])) for _, lines in shown for line in lines)
     spike = {"showspikes": True, "spikemode": "across", "spikethickness": 1, "spikedash": "solid",
              "spikecolor": legend.ground.muted, "spikesnap": "cursor"}  # fmt: skip
-    figure.update_xaxes(
-        anchor=_axis("y", n), range=[0, 1.03 * last] if last else [-0.5, 1],
-        title={"text": along, "standoff": 6}, **spike,
-    )  # fmt: skip
+    axes: dict[str, Any] = {"xaxis": spike | {
+        "anchor": _axis("y", n), "range": [0, 1.03 * last] if last else [-0.5, 1],
+        "title": {"text": along, "standoff": 6},
+    }}  # fmt: skip
+    names = []
     for turn, (key, lines) in enumerate(shown, 1):
         top = 1 - (turn - 1) * (_PANEL + _GAP) / inner
-        values = np.concatenate([np.asarray(line.y, float) for line in lines])
-        settings = _numbers(key, values, view) | {
+        values = np.concatenate([line["y"] for line in lines])
+        axes[_axis("yaxis", turn)] = _numbers(key, values, view) | {
             "domain": [max(0.0, top - _PANEL / inner), top], "anchor": "x", "nticks": 5,
         }  # fmt: skip
-        axis = {"gridcolor": legend.ground.grid, "zeroline": False, "ticks": "outside",
-                "linecolor": legend.ground.muted, "tickcolor": legend.ground.muted,
-                "automargin": True}  # fmt: skip
-        figure.update_layout({_axis("yaxis", turn): axis | settings})
-        figure.add_annotation(
-            text=plain_html(_short(key)), showarrow=False,
-            x=0, xref="x domain", xanchor="left", y=1, yref=f"{_axis('y', turn)} domain",
-            yanchor="bottom", yshift=3, font={"size": 13, "color": legend.ground.text},
-        )  # fmt: skip
-    return figure
+        names.append({
+            "text": plain_html(_short(key)), "showarrow": False,
+            "x": 0, "xref": "x domain", "xanchor": "left",
+            "y": 1, "yref": f"{_axis('y', turn)} domain", "yanchor": "bottom", "yshift": 3,
+            "font": {"size": 13, "color": legend.ground.text},
+        })  # fmt: skip
+    return dressed(
+        [line for _, lines in shown for line in lines], legend.ground, inner + _AROUND, **axes,
+        annotations=names, showlegend=False, hovermode="x unified", hoversubplots="axis",
+        uirevision=view.along, margin={"t": 26},
+        hoverlabel={"namelength": -1, "bgcolor": legend.ground.paper},
+    )  # fmt: skip
 
 
 def _short(key: str) -> str:

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import functools
 import json
 import zlib
 from dataclasses import dataclass, field
@@ -168,6 +169,11 @@ class Accuracy:
 
 def outcomes_of(packed: str, n: int) -> np.ndarray:
     """The inverse of :func:`pack`: ``(n,)`` bool, or fewer where so many are not there."""
+    return _unpacked(packed, n).copy()
+
+
+@functools.lru_cache(maxsize=64)  # of the sets of a few runs, which are asked for in each column
+def _unpacked(packed: str, n: int) -> np.ndarray:
     return np.unpackbits(np.frombuffer(base64.b64decode(packed), np.uint8))[:n].astype(bool)
 
 

@@ -20,6 +20,9 @@ SUITES_OF = {name: (suite,) for name, suite in SUITE_OF.items()} | {
     "HM'": ("id", "ood", "zeroshot", "adv", "natural_adv"),
 }  # fmt: skip
 """The suites that a column is made of."""
+MEANS = {"OOD'": ("OOD", "ZS"), "Adv'": ("Adv", "NatAdv")}
+HARMONIC = {"HM": ("ID", "OOD", "Adv"), "HM'": ("ID", "OOD'", "Adv'")}
+"""The columns that are means of others, and their harmonic means."""
 
 
 @dataclass(frozen=True)
@@ -113,13 +116,10 @@ def column_of(shares: Mapping[Key, np.ndarray], column: str) -> np.ndarray:
         with np.errstate(divide="ignore"):
             return np.where((stacked > 0).all(0), len(parts) / (1 / stacked).sum(0), 0.0)
 
-    paper = {"OOD'": ("OOD", "ZS"), "Adv'": ("Adv", "NatAdv")}
-    if column in paper:
-        return np.mean([suite(name) for name in paper[column]], axis=0)
-    if column == "HM":
-        return harmonic([suite("ID"), suite("OOD"), suite("Adv")])
-    if column == "HM'":
-        return harmonic([suite("ID"), column_of(shares, "OOD'"), column_of(shares, "Adv'")])
+    if column in MEANS:
+        return np.mean([suite(name) for name in MEANS[column]], axis=0)
+    if column in HARMONIC:
+        return harmonic([column_of(shares, name) for name in HARMONIC[column]])
     return suite(column)
 
 

@@ -191,7 +191,7 @@ def _padded(rows: Sequence[np.ndarray]) -> np.ndarray:
     return np.stack([np.pad(row, (0, longest - len(row))) for row in rows])
 
 
-@functools.lru_cache(maxsize=8)  # one run is compared with many in turn, and these are large
+@functools.lru_cache(maxsize=16)  # one run is compared with many in turn, in each of some columns
 def _influence(
     group: Group, column: str, imagined: tuple[float, float], weight: float
 ) -> tuple[float, dict[tuple[str, int], np.ndarray]]:

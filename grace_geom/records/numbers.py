@@ -126,13 +126,14 @@ def of_finding(finding: Finding, matrices: bool = False) -> Numbers:
     """
     analysis = finding.result.name
     found: Numbers = {}
+    on = ", ".join(f"{images} {name}" for name, images in finding.part.n.items())
     for name, measure in finding.part.values.items():
         if not math.isfinite(measure.value) or (not matrices and is_of_matrix(name)):
             continue
         key = f"{analysis}/{name}"
         title = TITLES.get(key, f"{name.replace('/', ' ')}, {analysis}")
         share = analysis == "robustness_curve"
-        found[Quantity(key, title, analysis, share)] = _measured(measure, analysis, finding.part.n)
+        found[Quantity(key, title, analysis, share)] = _measured(measure, analysis, on)
     return found
 
 
@@ -142,8 +143,7 @@ def is_of_matrix(name: str) -> bool:
     return (bool(slash) and group in OF_MATRICES) or "visual." in name
 
 
-def _measured(m: Measure, analysis: str, n: Mapping[str, int]) -> Datum:
-    on = ", ".join(f"{images} {name}" for name, images in n.items())
+def _measured(m: Measure, analysis: str, on: str) -> Datum:
     parts = [analysis, m.estimator, f"images: {on}" if on else ""]
     source = ", ".join(part for part in parts if part)
     if m.low is not None and m.high is not None:
@@ -166,18 +166,27 @@ def of_settings(settings: Mapping[str, Any]) -> Numbers:
 def of_log(rows: Sequence[Mapping[str, Any]]) -> Numbers:
     """The last value of each number of the training's log, and how long it took."""
     found: Numbers = {}
-    for row in rows:
-        for name, raw in row.items():
-            value = number(raw)
-            if value is None or name in ("step", "epoch", "val_n"):
-                continue
-            if name == "seconds":
-                quantity = Quantity("cost/training", "training time (s)", "cost")
-            else:
-                share = SHARES.match(name) is not None
-                quantity = Quantity(f"log/{name}", f"last {name}", "training", share)
-            found[quantity] = Datum(value, source=f"metrics.jsonl, step {row.get('step')}")
+    for name in dict.fromkeys(name for row in rows for name in row):
+        if name in ("step", "epoch", "val_n"):
+            continue
+        if (last := _last(rows, name)) is None:
+            continue
+        value, step = last
+        if name == "seconds":
+            quantity = Quantity("cost/training", "training time (s)", "cost")
+        else:
+            share = SHARES.match(name) is not None
+            quantity = Quantity(f"log/{name}", f"last {name}", "training", share)
+        found[quantity] = Datum(value, source=f"metrics.jsonl, step {step}")
     return found
+
+
+def _last(rows: Sequence[Mapping[str, Any]], name: str) -> tuple[float, Any] | None:
+    """The last finite value of a logged number, and its step."""
+    for row in reversed(rows):
+        if (value := number(row.get(name))) is not None:
+            return value, row.get("step")
+    return None
 
 
 def of_costs(passes: float | None, seconds: float | None) -> Numbers:

@@ -114,7 +114,7 @@ def seeds_difference(
     """
     if len(a) != len(b) or not a:
         raise ValueError(f"A paired difference needs pairs; got {len(a)} and {len(b)} runs.")
-    ours, theirs = ([point_estimates(run)[column] for run in runs] for runs in (a, b))
+    ours, theirs = ([point_estimates(run, (column,))[column] for run in runs] for runs in (a, b))
     gaps = [
         x.value - y.value
         for x, y in zip(ours, theirs, strict=True)

@@ -121,6 +121,8 @@ def read_settings(path: Path | str) -> Plain:
 
 def number(value: Any) -> float | None:
     """A finite number; ``None`` for anything else, truth values included."""
+    if type(value) is float:  # most of what a log holds
+        return value if math.isfinite(value) else None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     try:

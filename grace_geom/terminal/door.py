@@ -33,6 +33,7 @@ def door(main: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(main)
     def run(*args: Any, **kwargs: Any) -> None:
+        """Call the command; every way in which it can end has its exit code."""
         argv = args[0] if args else kwargs.get("argv")
         tokens = list(sys.argv[1:] if argv is None else argv)
         document = _switch(tokens, "--json") and not PRINTED.intersection(tokens)

@@ -15,6 +15,7 @@ from grace_geom.checkpoint import checkpoint_of, save_checkpoint
 from grace_geom.data import resolve
 from grace_geom.files import atomic_write
 from grace_geom.models import ModelSpec, build
+from tests.analysis.two_runs import make_two_runs
 from tests.toys import register_toy
 
 
@@ -36,6 +37,12 @@ def unprinted(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     """For every test without the mark."""
     if request.node.get_closest_marker("drawn") is None:
         monkeypatch.setattr("grace_geom.plots.export.save", blank)
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory) -> Path:
+    """A folder with two runs of a toy, an ID set and an OOD set."""
+    return make_two_runs(tmp_path_factory.mktemp("lab"))
 
 
 @pytest.fixture(scope="module")

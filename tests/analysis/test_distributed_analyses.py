@@ -31,7 +31,6 @@ from grace_geom.geometry.operators import CurvatureOperator
 from grace_geom.plots import export
 from grace_geom.records import Part, Result
 from tests.analysis.conftest import blank
-from tests.analysis.test_feature_analyses import lab  # noqa: F401  # a fixture
 from tests.processes import ranks, wait, wait_until
 
 EVERY = ["--dtype", "float64", "--n", "21", "--batch", "4", "--attack-steps", "2"]
@@ -129,7 +128,7 @@ def all_of_them(flags: list[str]) -> None:
 
 
 @pytest.fixture(scope="module")
-def two(lab) -> Path:  # noqa: F811
+def two(lab) -> Path:
     """The folder where two processes left their results."""
     job = ranks(lab, [str(lab)], 2, all_of_them)
     assert wait(job) == [0, 0], (lab / "err.0").read_text() + (lab / "err.1").read_text()
@@ -196,7 +195,7 @@ def slow(flags: list[str]) -> None:
     hessian_spectrum.main(flags)
 
 
-def test_a_killed_process_ends_the_job_and_one_goes_on_from_what_was_kept(lab, tmp_path, capsys):  # noqa: F811
+def test_a_killed_process_ends_the_job_and_one_goes_on_from_what_was_kept(lab, tmp_path, capsys):
     flags = [
         str(lab / "still"),
         *EVERY,
@@ -231,7 +230,7 @@ def elsewhere(flags: list[str]) -> None:
         feature_stability.main(flags)
 
 
-def test_a_disk_that_not_all_see_is_named(lab, tmp_path):  # noqa: F811
+def test_a_disk_that_not_all_see_is_named(lab, tmp_path):
     flags = [str(lab / "still"), *EVERY, *FEW, "--out", str(tmp_path / "out")]
     assert wait(ranks(tmp_path, flags, 2, elsewhere)) == [2, 2]
     assert (
@@ -240,7 +239,7 @@ def test_a_disk_that_not_all_see_is_named(lab, tmp_path):  # noqa: F811
     )
 
 
-def test_what_runs_in_one_process_is_refused_in_two(lab, tmp_path, capsys, monkeypatch):  # noqa: F811
+def test_what_runs_in_one_process_is_refused_in_two(lab, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(SystemExit, match="2"):
         report.main([str(lab / "still"), "--out", str(tmp_path)])

@@ -2,74 +2,23 @@
 checkpoints.
 """
 
-import base64
-import io
 import json
-import math
-import re
-from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import open_clip
 import pytest
-from PIL import Image, ImageDraw
+from PIL import Image
 
-from analyses import feature_stability, report, representation_drift, robustness_curve
-from grace_geom.analyses import ANALYSES, script
-from grace_geom.analysis.report import (
-    ReportOptions,
-    Section,
-    failures,
-    packed_picture,
-    page,
-    run_section,
-)
-from grace_geom.analysis.report import report as write_report
+from analyses import feature_stability, representation_drift, robustness_curve
 from grace_geom.checkpoint import checkpoint_of, open_checkpoint, save_checkpoint
 from grace_geom.data import resolve
 from grace_geom.evaluation.accuracy import evaluate_set
 from grace_geom.models import ModelSpec, build
-from grace_geom.plots.export import figure_of_page, packed_plotly
-from grace_geom.records import Measure, Part, Result
+from grace_geom.records import Result
 from grace_geom.records.masked_gradients import BLACK_BOX
 from tests.analysis.parts import only
-from tests.toys import CLASSES, CONFIG, TEMPLATES, toy_batch, toy_clip
-
-FAST = ["--n", "60", "--batch", "32", "--attack-steps", "2", "--replicates", "6"]
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory) -> Path:
-    """Two runs, an ID set and an OOD set."""
-    root = tmp_path_factory.mktemp("lab")
-    for name, seed in (("id", 0), ("odd", 1)):
-        batch = toy_batch(400, seed)  # a fifth is the test split
-        pixels = (batch.images.permute(0, 2, 3, 1) * 255).round().to(int).numpy().astype(np.uint8)
-        np.savez(
-            root / f"{name}.npz",
-            images=pixels if name == "id" else 255 - pixels,
-            labels=batch.labels.numpy(),
-        )
-        (root / f"{name}.classes.json").write_text(json.dumps(list(CLASSES)))
-    model = toy_clip()
-    for name, scale in (("still", 1.0), ("moved", 1.3)):
-        weights = {
-            n: w * (scale if w.ndim == 2 else 1)
-            for n, w in model.weights().items()
-            if n not in model.head
-        }
-        config = {
-            "data": f"npz:{root}/id.npz",
-            "method": "ft",
-            "ood": {"odd": f"npz:{root}/odd.npz"},
-        }
-        save_checkpoint(root / name / "ckpt.pt", checkpoint_of(model, weights, config=config))
-    return root
-
-
-def runs(lab: Path) -> list[str]:
-    return [str(lab / "still"), str(lab / "moved")]
+from tests.analysis.two_runs import FAST, runs
+from tests.toys import CLASSES, CONFIG, TEMPLATES
 
 
 @pytest.mark.drawn
@@ -272,110 +221,6 @@ def test_radii_out_of_range_are_a_mistake(lab, capsys):
     with pytest.raises(SystemExit):
         robustness_curve.main([runs(lab)[0], "--radii", "4", "--out", str(lab / "wrong")])
     assert "--radii" in capsys.readouterr().err
-
-
-def quick(main):
-    """An analysis at the smallest settings, whatever the report asks."""
-
-    def run(argv):
-        main([*argv, *FAST])
-
-    run.__doc__ = "What it measures <here>."
-    return run
-
-
-def test_report_is_one_file_with_everything_in_it(lab, capsys):
-    def broken(argv):
-        raise RuntimeError("eigenvalues <lost>")
-
-    options = ReportOptions(tuple(map(Path, runs(lab))), out=lab / "report", title="A & B")
-    names = ("feature_stability", "representation_drift")
-    mains = {name: quick(script(name)) for name in names}
-    mains = {names[0]: mains[names[0]], "broken": broken, names[1]: mains[names[1]]}
-    (lab / "report").mkdir()
-    (lab / "report" / "feature_stability-former.png").write_bytes(b"of another version")
-    path = write_report(options, mains)
-    text = path.read_text()
-    assert text.count("data:image/png;base64,") == 8 and "<script" not in text
-    assert "http://" not in text and "https://" not in text  # nothing is fetched
-    assert "A &amp; B" in text and "What it measures &lt;here&gt;." in text
-    assert "This analysis failed: RuntimeError: eigenvalues &lt;lost&gt;" in text
-    assert (
-        "python analyses/feature_stability.py" in text
-        and "95 % intervals" in text
-        and "Table 2" in text
-    )
-    caption = (
-        r'<figcaption>Each distribution over ID, in grey \(<a href="feature_stability.html">'
-        r"feature_stability</a>\)\. data.*n = 60, "
-        "seed = 0.*95 % intervals, estimators: .* more"
-    )
-    assert re.search(caption, text)
-    assert "Levina-Bickel" in text and "n = 60" in text and "seed = 0" in text
-    alts = re.findall(r'<img alt="([^"]*)"', text)
-    assert len(alts) == 8 and all(re.search(r"(still|moved): |lowest |\d points", a) for a in alts)
-    said, told = capsys.readouterr()
-    assert "broken failed: RuntimeError: eigenvalues <lost>\n" in told
-    assert "2 of 3 analyses" in said and f"({len(text.encode()) / 1e6:.1f} MB)" in said
-    assert_interactive(write_report(replace(options, interactive=True), mains), text)
-    assert f"({path.stat().st_size / 1e6:.1f} MB)" in capsys.readouterr().out
-
-
-def assert_interactive(path: Path, light: str) -> None:
-    """Every figure of the light report, as its own page has it, with plotly inside once."""
-    text = path.read_text()
-    assert text.count('id="plotly"') == 1 and "data:image/png" not in text
-    assert "http://" not in re.sub(r"http://www.w3.org[\w/.]*", "", text).partition("<section")[0]
-    drawn = re.findall(r'Plotly\.newPlot\("([\w-]+)"', text)
-    assert sorted(drawn) == sorted(re.findall(r'<a href="([\w-]+)\.html">', light))
-    assert len(set(drawn)) == len(drawn) == 8
-    for stem in drawn:
-        own = figure_of_page(path.with_name(f"{stem}.html"))
-        spec = text.partition(f'<div id="{stem}"')[2].partition("const spec = ")[2]
-        found, _ = json.JSONDecoder().raw_decode(spec)
-        assert found["data"] == json.loads(own.to_json())["data"]
-    assert len(packed_plotly()) < len(text) < len(packed_plotly()) + 3e6
-
-
-def test_pictures_of_a_report_are_small_and_look_the_same(tmp_path):
-    drawn = Image.new("RGB", (2400, 1200), "white")
-    for k, colour in enumerate(("#0072b2", "#d55e00", "#009e73"), start=1):
-        wave = [(x, 600 + 500 * math.sin(x / 100 / k)) for x in range(0, 2400, 8)]
-        ImageDraw.Draw(drawn).line(wave, colour, 12, "curve")
-    smooth = drawn.resize((600, 300), Image.Resampling.BOX).convert(
-        "RGBA"
-    )  # as printed figures are
-    smooth.save(path := tmp_path / "a.png")
-    packed = base64.b64decode(packed_picture(path))
-    assert len(packed) < path.stat().st_size / 2
-    before, after = (
-        np.asarray(Image.open(file).convert("RGB"), float) for file in (path, io.BytesIO(packed))
-    )
-    assert np.abs(before - after).mean() < 0.5, "of 255"
-
-
-def test_a_report_tells_which_checkpoints_an_analysis_left_out(tmp_path):
-    parts = {"a": Part({"drift": Measure(1.0)}), "b": Part(not_measured="not finite")}
-    section = Section("drift", "", "", "", result=Result("drift", (), {}, parts))
-    assert failures(section) == ["drift: b: not measured: not finite"]
-
-
-def test_report_says_why_an_analysis_refused(lab):
-    def refuses(argv):
-        feature_stability.main([*argv, *FAST, "--layers", "blok"])
-
-    argv = [runs(lab)[0], "--out", str(lab / "no")]
-    section = run_section("feature_stability", refuses, argv, lab / "no")
-    assert "did you mean" in section.failure and section.figures == {}
-    assert "This analysis failed" in page("t", ["a"], [section])
-
-
-def test_report_knows_every_analysis_of_the_folder_and_no_other(lab, capsys):
-    scripts = {file.stem for file in Path(report.__file__).parent.glob("*.py")}
-    assert scripts == {*ANALYSES, "report"}
-    with pytest.raises(SystemExit):
-        report.main([runs(lab)[0], "--analyses", "feature_stabilty", "--out", str(lab / "no")])
-    assert "did you mean 'feature_stability'?" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -163,9 +163,21 @@ def test_long_names_of_variants_say_what_differs_and_points_have_the_numbers_of_
             (folder / "config.yaml").write_text("{}")  # nothing explains the names
     app = opened(runs, runs=every)
     frame = app.dataframe[0].value
-    assert frame["#"].tolist() == ["1", "2", "3"]
+    assert frame["#"].tolist() == [1, 2, 3]
     points = [t for t in specs(app)[0]["data"] if t.get("text")]
     assert sorted(t["text"][0].split("<br>")[0] for t in points) == ["1", "2", "3"]
+
+
+def test_numbers_of_rows_sort_as_numbers(monkeypatch):
+    shown = {}
+    monkeypatch.setattr(tables.st, "dataframe", lambda data, **more: shown.update(more, data=data))
+    rows = [[str(i), Figure(50.0 + i), f"run {i}"] for i in range(1, 13)]
+    tables.draw(Printed(["#", "HM", "run"], rows), "ranked", {"run 10": "#123456"})
+    numbers = shown["data"].data["#"]
+    assert numbers.sort_values(ascending=False).tolist() == list(range(12, 0, -1))
+    assert shown["column_config"]["#"]["type_config"]["type"] == "number"
+    html = shown["data"].to_html()
+    assert "#123456" in html and ">10<" in html  # as it is written at the point
 
 
 def test_equal_numbers_keep_intervals_of_their_own():

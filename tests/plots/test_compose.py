@@ -10,8 +10,9 @@ from grace_geom.plots import export, static
 from grace_geom.plots.compose import compose
 from grace_geom.plots.landscape import contours, surfaces
 from grace_geom.plots.legend import Identity, Legend
+from grace_geom.plots.maps import heat, log_ticks
 from grace_geom.plots.moving import BACK
-from grace_geom.plots.panels import Curve, Point, heat, log_ticks, overlay, rows
+from grace_geom.plots.panels import Curve, Point, overlay, rows
 from grace_geom.records import Finding, Part, Result
 
 RUNS = {name: name for name in ("zero-shot", "ft", "grace")}

@@ -14,8 +14,9 @@ from grace_geom.errors import UserError
 from grace_geom.plots import export, static, units
 from grace_geom.plots.landscape import contours, surfaces
 from grace_geom.plots.legend import Identity, Legend
+from grace_geom.plots.maps import heat
 from grace_geom.plots.palette import GROUNDS, LIGHT
-from grace_geom.plots.panels import Curve, Point, heat, log_axis, overlay, rows
+from grace_geom.plots.panels import Curve, Point, log_axis, overlay, rows
 from grace_geom.plots.style import dress
 from grace_geom.plots.texts import inline
 from grace_geom.records import Finding, Measure, Part, Result

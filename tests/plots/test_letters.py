@@ -7,8 +7,9 @@ import pytest
 from grace_geom.plots import static
 from grace_geom.plots.compose import compose
 from grace_geom.plots.legend import Identity, Legend
+from grace_geom.plots.maps import heat
 from grace_geom.plots.palette import LIGHT
-from grace_geom.plots.panels import Curve, heat, log_axis, overlay
+from grace_geom.plots.panels import Curve, log_axis, overlay
 from grace_geom.plots.style import unbroken
 from tests.plots.contact import METHODS, PAGE, faults
 

@@ -14,6 +14,7 @@ from grace_geom.plots import (
     features,
     landscape,
     layers,
+    maps,
     panels,
     robustness,
     static,
@@ -60,7 +61,7 @@ def test_a_band_is_as_wide_as_its_interval():
 
 
 def test_large_grids_are_averaged_on_both_sides():
-    grid, (rows, columns) = panels.averaged(np.add.outer(np.arange(512.0), 10 * np.arange(300.0)))
+    grid, (rows, columns) = maps.averaged(np.add.outer(np.arange(512.0), 10 * np.arange(300.0)))
     assert grid.shape == (256, 256)
     assert grid[0, 0] == pytest.approx(np.mean([[0, 10], [1, 11]]))
     assert (rows[1], columns[1]) == (2, 2)

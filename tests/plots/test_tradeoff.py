@@ -79,6 +79,26 @@ def test_labels_of_two_close_points_do_not_cover_each_other():
     assert places["a"] != places["b"]
 
 
+def test_a_name_stays_inside_of_the_plot():
+    at = Estimate(0.99, 0, 0.99, 0.99), Estimate(0.5, 0, 0.5, 0.5)
+    spans = [[0.0, 100.0], [0.0, 100.0]]
+    assert place_labels({"a": at}, {"a": "a long name"}, spans)["a"].endswith("left")
+
+
+def test_of_many_points_only_those_of_the_front_are_named():
+    runs = [f"run{i:02}" for i in range(15)]  # the last three are beaten by none
+    values = {run: (0.1 + 0.02 * i, 0.9 - 0.1 * (i - 12) if i > 11 else 0.2)
+              for i, run in enumerate(runs)}  # fmt: skip
+    estimates = {
+        run: {c: Estimate(v, 0.01, v - 0.01, v + 0.01) for c, v in zip("xy", pair, strict=True)}
+        for run, pair in values.items()
+    }
+    figure = tradeoff(estimates, legend_of(*runs), "x", "y", ("x", "y"))
+    assert figure is not None
+    named = {t.name for t in figure.data if "text" in (t.mode or "")}
+    assert named == set(pareto(values)) == set(runs[12:])
+
+
 def test_a_name_without_room_beside_its_point_stands_a_line_higher():
     at = {
         "at-s0": (3.1, 74.0),

@@ -41,6 +41,12 @@ def test_a_name_that_settings_do_not_explain_is_a_name():
     assert of_folder("x", "", {}) is None
 
 
+def test_an_option_whose_name_begins_with_another_is_read_whole():
+    known = {"gv": "form", "gv_form": "spread"}
+    found = of_folder("grace-gv-form-spread-s0", "grace", known)
+    assert found == Variant("grace", (("gv_form", "spread"),), 0)
+
+
 def test_names_hold_what_differs_and_the_rest_is_said_once():
     found = shortened({n: of_label(n) for n in LABELS}, {n: n for n in LABELS})
     assert list(found.names.values()) == [
@@ -50,6 +56,8 @@ def test_names_hold_what_differs_and_the_rest_is_said_once():
     assert "adv_at = both, current" in found.said and "the same for all: rho = 0.1" in found.said
     beside = shortened({n: of_label(n) for n in (*LABELS, "ft")}, {n: n for n in (*LABELS, "ft")})
     assert beside.names["ft"] == "ft" and beside.names[LABELS[2]].startswith("grace · task · ")
+    own = {n: of_label(n) for n in LABELS} | {"my-run": None}  # which may be of any method
+    assert shortened(own, {n: n for n in own}).names[LABELS[2]].startswith("grace · task · ")
 
 
 def test_seeds_stay_apart_and_short_names_stay_whole():

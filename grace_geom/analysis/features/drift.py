@@ -86,6 +86,7 @@ def drift(
     L = len(layers)
 
     def statistic(rows: Tensor) -> np.ndarray:
+        """``(layers, layers + 1 + others)``: every CKA of some images, then each layer's."""
         X, Y = ([f.layers[layer][rows] for layer in layers] for f in (a, b))
         matrix = cka_matrix(X, Y).cpu().numpy()
         by_layer = [_one_layer(x, y, rbf) for x, y in zip(X, Y, strict=True)]

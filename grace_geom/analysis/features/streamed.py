@@ -132,6 +132,7 @@ def streams(
     def features(
         models: Mapping[str, ClipClassifier], batches: Iterable[Batch]
     ) -> Iterator[dict[str, Layers]]:
+        """Features of each batch at the plan's layers, by model."""
         return (
             found for _, found in read_features(models, batches, pool=plan.pool, layers=plan.layers)
         )
