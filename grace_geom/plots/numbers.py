@@ -14,9 +14,9 @@ from scipy.special import ndtr, ndtri
 
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.palette import Ground, of_sets
+from grace_geom.plots.placing import add_leaders, label_at, place_labels
 from grace_geom.plots.shift import ENDS, TICKS
 from grace_geom.plots.style import dress, faint, plain_html, see_through
-from grace_geom.plots.tradeoff import label_at, place_labels
 from grace_geom.plots.variants import too_long
 from grace_geom.records import Estimate
 from grace_geom.records.fit import Fit
@@ -179,6 +179,8 @@ def scatter(
         told = f"{plain_html(x.title)}: {x.told(points[run][0])}<br>{plain_html(y.title)}: {y.told(points[run][1])}"
         name = plain_html(legend.names[run])
         figure.data[-1].hovertemplate = f"<b>{name}</b><br>{told}<extra></extra>"
+    middles = {run: (a.value, b.value) for run, (a, b) in spots.items()}
+    add_leaders(figure, written, middles, names, legend.ground)
     return figure.update_xaxes(**x.settings(spans[0])).update_yaxes(**y.settings(spans[1]))
 
 
