@@ -118,7 +118,11 @@ def legend(runs: Sequence[str], names: Legend) -> None:
             f'stroke="{style.color}" stroke-width="1.5"/>'
         )
         items.append(_item(drawing, 42, names.names[run]))
-    st.html(f'<div style="line-height:1.7;font-size:0.9rem">{"".join(items)}</div>')
+    # Of dozens of runs it scrolls, so that the figure stays in sight; the Tab key reaches it.
+    look = "line-height:1.7;font-size:0.9rem;max-height:9rem;overflow-y:auto"
+    st.html(
+        f'<div style="{look}" tabindex="0" role="group" aria-label="Runs">{"".join(items)}</div>'
+    )
 
 
 def _item(drawing: str, width: int, name: str) -> str:

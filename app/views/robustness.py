@@ -9,6 +9,7 @@ from app.kept import kept
 from app.measured import command, how, measured, values_table
 from app.shell import Choice
 from grace_geom.plots import panels, robustness
+from grace_geom.plots.style import from_zero
 from grace_geom.records import Finding, radius_text
 from grace_geom.records.masked_gradients import masked, unconverged
 
@@ -129,7 +130,8 @@ def classes(choice: Choice, found: list[Finding]) -> None:
     heads = robustness.hit_most(drops)
     rows = [{"run": run, "class": name, "lost": p.value, "low": p.low, "high": p.high}
             for run, known in drops.items() for name, p in known.items()]  # fmt: skip
-    axis = {"title": "Images of the class lost (%)", "rangemode": "tozero"}
+    ends = from_zero([e for row in rows for e in (row["lost"], row["low"], row["high"])])
+    axis = {"title": "Images of the class lost (%)", "range": ends}
     show.figure(
         kept(panels.rows, drops, heads[:MOST_CLASSES], choice.legend, axis),
         "classes",

@@ -163,7 +163,7 @@ def _classes(f: Finding, name: str) -> list[str]:
 def _flat(figure: go.Figure, axes: Sequence[Mapping[str, Any]], ground: Ground) -> go.Figure:
     common = {"constrain": "domain", "nticks": 6}
     x = {**axes[0], **common}
-    y = {**axes[1], **common, "scaleanchor": "x"}
+    y = {**axes[1], **common, "scaleanchor": "x", "constraintoward": "top"}
     return dress(figure, ground, 330, xaxis=x, yaxis=y, showlegend=False)
 
 

@@ -206,7 +206,7 @@ def contours(
         ends = [[float(v.min()), float(v.max())] for v in (field.x, field.y)]
         drawn[legend.names[run]] = dress(
             figure, legend.ground, 270, xaxis=x | {"range": ends[0]},
-            yaxis=y | {"scaleanchor": "x", "range": ends[1]},
+            yaxis=y | {"scaleanchor": "x", "range": ends[1], "constraintoward": "top"},
         )  # fmt: skip
     return drawn
 

@@ -1,6 +1,4 @@
-"""Small multiples of many kinds: lines with bands, heat maps, rows of points. Plain functions of
-numbers.
-"""
+"""Small multiples of many kinds: lines with bands, heat maps, rows of points."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +9,7 @@ import plotly.graph_objects as go
 
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.palette import Ground
-from grace_geom.plots.style import dress, plain_html, row_bands, see_through
+from grace_geom.plots.style import dress, from_zero, plain_html, row_bands, see_through
 from grace_geom.plots.variants import too_long
 from grace_geom.records import Finding
 
@@ -229,7 +227,7 @@ def heat(
     )
     y: dict[str, Any] = {"title": axes[1], "type": "category", "ticks": "", "nticks": 26}
     if square:
-        y |= {"scaleanchor": "x", "constrain": "domain"}
+        y |= {"scaleanchor": "x", "constrain": "domain", "constraintoward": "top"}
     x = {"title": axes[0], "type": "category", "constrain": "domain", "ticks": "", "nticks": 26}
     return dress(figure, ground, height, xaxis=x, yaxis=y)
 
@@ -384,11 +382,12 @@ def measures(found: Sequence[Finding], legend: Legend, key: str, title: str) -> 
             hovertemplate=f"{plain_html(legend.names[run])}: %{{x:.4g}} [{low:.4g}, "
             f"{high:.4g}]<extra></extra>",
         )
+    ends = from_zero(e for _, m in rows for e in (m.value, m.low, m.high))
     return dress(
         figure,
         legend.ground,
         90 + 30 * len(rows),
-        xaxis={"title": title, "rangemode": "tozero"},
+        xaxis={"title": title, "range": ends},
         yaxis={
             "tickvals": list(range(len(rows))),
             "ticktext": [plain_html(legend.names[run]) for run, _ in rows],
