@@ -134,7 +134,7 @@ def _item(drawing: str, width: int, name: str) -> str:
     data = base64.b64encode(svg.encode()).decode()
     size = f'width="{width}" height="14" alt="" style="vertical-align:-2px"'
     picture = f'<img src="data:image/svg+xml;base64,{data}" {size}>'
-    return f'<span style="white-space:nowrap;margin-right:1.1rem">{picture} {html.escape(name)}</span> '
+    return f'<span style="display:inline-block;margin-right:1.1rem">{picture} {html.escape(name)}</span> '
 
 
 def swatches(colors: Mapping[str, str]) -> None:

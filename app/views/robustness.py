@@ -130,7 +130,8 @@ def classes(choice: Choice, found: list[Finding]) -> None:
     heads = robustness.hit_most(drops)
     rows = [{"run": run, "class": name, "lost": p.value, "low": p.low, "high": p.high}
             for run, known in drops.items() for name, p in known.items()]  # fmt: skip
-    ends = from_zero([e for row in rows for e in (row["lost"], row["low"], row["high"])])
+    lost = [p for known in drops.values() for p in known.values()]
+    ends = from_zero(e for p in lost for e in (p.value, p.low, p.high))
     axis = {"title": "Images of the class lost (%)", "range": ends}
     show.figure(
         kept(panels.rows, drops, heads[:MOST_CLASSES], choice.legend, axis),

@@ -39,7 +39,9 @@ VARIANTS = tuple(
     for task in ("off", "on") for at in ("current", "perturbed", "both")
     for adapter in ("full", "lora")
 )  # fmt: skip
-RAW = re.compile(r"resblocks|in_proj|c_fc|c_proj|_weight\b|\w+=(on|off)\b.*:|lambda_|:\w+=")
+RAW = re.compile(
+    r"resblocks|in_proj|c_fc|c_proj|_weight\b|\w+=(on|off)\b.*:|lambda_|:\w+=|: ce\b|: visual\b"
+)
 """Names of weights, of keys and of options, as records and labels have them."""
 
 
