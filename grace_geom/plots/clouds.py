@@ -263,4 +263,4 @@ def cosine_of(f: Finding, name: str) -> str:
     if m is None:
         return "not measured" if f.array(f"pca/{name}") is None else "no cosine"
     ends = "" if m.low is None or m.high is None else f" [{m.low:.2f}, {m.high:.2f}]"
-    return f"{m.value:.2f}{ends}".replace(" ", "\N{NO-BREAK SPACE}")
+    return f"{m.value:.2f}{ends}".replace(" ", "\N{NO-BREAK SPACE}").replace("-", "\u2212")
