@@ -248,7 +248,7 @@ def _where(s: str) -> str:
 def _cka(p: Point) -> str:
     if p.low is None or p.high is None or not np.isfinite([p.low, p.high]).all():
         return f"{p.value:.3f}"
-    return f"{p.value:.3f} [{p.low:.3f}, {p.high:.3f}]"
+    return f"{p.value:.3f} [{p.low:.3f}, {p.high:.3f}]".replace("-", "\u2212")
 
 
 def robustness(found: Sequence[Finding], names: Names) -> str:
@@ -309,7 +309,7 @@ def weights(found: Sequence[Finding], names: Names) -> str:
     ranks = {f.run: r for f in found if (r := drifts.common_rank(f)) is not None}
     if ranks:
         each = ", ".join(f"{names[run]} {r}" for run, r in ranks.items())
-        said += f"; changes of low rank: {each}"
+        said += f"; rank of the change of every matrix: {each}"
     return f"{said}."
 
 

@@ -1,5 +1,6 @@
 """Whether features collapse or deform against the pretrained model, in one sentence."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,8 @@ MEASURES = (
 )
 """What tells a collapse: the first that the reference and another run have."""
 MOVED = "centroid_cosine/adv"
+MOST_NAMED = 3
+"""Runs of one kind that the sentence names; the figures below name all."""
 TURNS = {
     "fewer": ("collapses", "collapse"), "more": ("spreads out", "spread out"),
     "unclear": ("does neither clearly", "do neither clearly"),
@@ -73,12 +76,19 @@ def _collapsed(choice: Choice, told: Told) -> str:
         if run != told.reference:
             groups[_turn(p, before)].append(f"**{text(choice.names[run])}** ({_shown(p)})")
     said = "; ".join(
-        f"{', '.join(who)} {TURNS[turn][len(who) > 1]}" for turn, who in groups.items() if who
+        f"{_first(who)} {TURNS[turn][len(who) > 1]}" for turn, who in groups.items() if who
     )
     is_base = is_reference({e.id: e.method for e in choice.single}.get(told.reference, ""))
     word = "the pretrained model" if is_base else "the baseline"
     who = f"{word} **{text(choice.names[told.reference])}** ({_shown(before)})"
     return f"By the {told.name}, against {who}: {said}."
+
+
+def _first(who: Sequence[str]) -> str:
+    """All of a few; of many the first ones and how many more there are."""
+    if len(who) <= MOST_NAMED + 1:
+        return ", ".join(who)
+    return f"{', '.join(who[:MOST_NAMED])} and {len(who) - MOST_NAMED} more"
 
 
 def _turn(p: Point, before: Point) -> str:
@@ -92,9 +102,11 @@ def _turn(p: Point, before: Point) -> str:
 
 
 def _shown(p: Point) -> str:
-    """``8.1 [7.6, 8.4]``."""
-    ends = "" if p.low is None or p.high is None else f" [{p.low:.3g}, {p.high:.3g}]"
-    return f"{p.value:.3g}{ends}"
+    """``8.10 [7.60, 8.42]``: the ends with as many digits after the point as the value."""
+    digits = 2 - math.floor(math.log10(abs(p.value))) if p.value else 2
+    digits = min(max(digits, 0), 3)
+    value, *ends = (f"{v:.{digits}f}" for v in (p.value, p.low, p.high) if v is not None)
+    return f"{value} [{', '.join(ends)}]" if len(ends) == 2 else value
 
 
 def _moved(choice: Choice, found: Sequence[Finding]) -> str:

@@ -19,10 +19,13 @@ from grace_geom.errors import UserError
 from grace_geom.store import PROTOCOLS, protocol_of
 
 VIEWS = Path(__file__).parent / "views"
-# What the Tab key reaches first, seen only then; and flags of commands, which Streamlit's light
-# theme writes too pale for many people. (A bare string here would be drawn.)
+# What the Tab key reaches first, seen only then; less air above a page's question; links whose
+# marks do not lie over each other; and flags of commands, which Streamlit's light theme writes too
+# pale for many people. (A bare string here would be drawn.)
 SKIP = """<a class="skip" href="#content">Skip to the page</a>
 <style>.skip:not(:focus){position:absolute;left:-100vw}
+[data-testid=stMainBlockContainer]{padding-top:4rem}
+[data-testid=stSidebar] [data-testid=stElementContainer]:has(>[data-testid=stPageLink]){margin:-4px 0}
 .token.parameter.variable{color:inherit}</style>"""
 
 

@@ -116,7 +116,11 @@ def legend(runs: Sequence[str], names: Legend) -> None:
             f'stroke="{style.color}" stroke-width="1.5"/>'
         )
         items.append(_item(drawing, 42, names.names[run]))
-    st.html(f'<div style="line-height:1.7;font-size:0.9rem">{"".join(items)}</div>')
+    # Of dozens of runs it scrolls, so that the figure stays in sight; the Tab key reaches it.
+    look = "line-height:1.7;font-size:0.9rem;max-height:9rem;overflow-y:auto"
+    st.html(
+        f'<div style="{look}" tabindex="0" role="group" aria-label="Runs">{"".join(items)}</div>'
+    )
 
 
 def _item(drawing: str, width: int, name: str) -> str:
@@ -128,7 +132,7 @@ def _item(drawing: str, width: int, name: str) -> str:
     data = base64.b64encode(svg.encode()).decode()
     size = f'width="{width}" height="14" alt="" style="vertical-align:-2px"'
     picture = f'<img src="data:image/svg+xml;base64,{data}" {size}>'
-    return f'<span style="white-space:nowrap;margin-right:1.1rem">{picture} {html.escape(name)}</span> '
+    return f'<span style="display:inline-block;margin-right:1.1rem">{picture} {html.escape(name)}</span> '
 
 
 def swatches(colors: Mapping[str, str]) -> None:

@@ -205,7 +205,8 @@ def _losses(names: Mapping[str, str], trends: Mapping[str, Trend]) -> str:
             )
         elif kind in ("falls", "rises"):
             shares = sorted(abs(t.change / (t.last - t.change)) for t in map(trends.get, runs) if t)
-            numbers = f" (by {100 * shares[0]:.2g} to {100 * shares[-1]:.2g} % at the last)"
+            ends = dict.fromkeys(f"{100 * share:.2g}" for share in (shares[0], shares[-1]))
+            numbers = f" (by {' to '.join(ends)} % over the last fifth of the log)"
         said.append(f"{words} {who}{numbers}")
     return "at its end, the loss " + ", ".join(said)
 

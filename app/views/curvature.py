@@ -19,7 +19,7 @@ NUMBERS = (
     ("lambda_1", "Largest eigenvalue λ₁", "curvature in the sharpest direction"),
     ("lambda_min_1", "Smallest eigenvalue", "below 0 the loss falls in that direction"),
     ("trace", "Trace", "sum of all eigenvalues"),
-    ("frobenius/sqrt_d", "‖H‖_F / √d", "root mean square eigenvalue"),
+    ("frobenius/sqrt_d", "‖H‖ / √d (Frobenius)", "root mean square eigenvalue"),
 )
 AXES = {"linear": "Linear λ", "log": "Logarithmic λ"}
 LOSSES = {"ce": "Clean loss", "adv-ce": "Adversarial loss"}

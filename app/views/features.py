@@ -45,13 +45,15 @@ def main() -> None:
     """Answer, clouds, numbers of images, dimension, numbers by layer."""
     choice = shell.page("Do features collapse or deform?")
     found = measured(choice, "feature_stability", ("rho", "rank", "awp_batch"))
+    above = st.container()  # what has not been measured is said below the clouds
     spread = measured(choice, "anisotropy", flags="--parts features")
     spread = [f for f in spread if f.array("features/layers") is not None]
     shell.answer(collapse.sentence(choice, found, spread))
     if found:
-        over_id(choice, found)
-        per_image(choice, found)
-        dimensions(choice, found)
+        with above:
+            over_id(choice, found)
+            per_image(choice, found)
+            dimensions(choice, found)
     if spread:
         st.header("Layer by layer", anchor=False)
         by_layer(choice, spread)

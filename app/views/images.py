@@ -15,6 +15,13 @@ from grace_geom.plots import confusion, pictures, robustness, strips
 from grace_geom.plots.pictures import Picture, Seen
 from grace_geom.records import Finding, RecordError
 
+# On a telephone two controls share a row, so that the first images are in sight. (A bare string
+# here would be drawn.)
+PAIRED = ("images_run", "images_other", "images_right", "images_class")
+NARROW = (
+    f"@media(max-width:640px){{{','.join(f'.st-key-{key}' for key in PAIRED)}"
+    "{flex:0 0 calc(50% - .5rem)!important}}"
+)
 AT_FIRST = 12  # images before anybody has asked for all of them
 ONLY_FIRST, ONLY_SECOND, BOTH, NEITHER = "only Against", "only Run", "both", "neither"
 KINDS = ("all", "they differ", ONLY_FIRST, ONLY_SECOND, BOTH, NEITHER)
@@ -47,6 +54,7 @@ def _gallery(
         st.info("The gallery holds no image of this set that both runs have.")
         return
     kinds = {kind: [i for i in ids if _is(kind, pair, known, i)] for kind in KINDS}
+    st.html(f"<style>{NARROW}</style>")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         there = [kind for kind in KINDS if kinds[kind] and (len(known) > 1 or kind == "all")]
         kind = st.selectbox(

@@ -20,13 +20,21 @@ from grace_geom.records.numbers import Quantity
 from grace_geom.records.printed import Printed
 
 METHOD = "method"
+# On a telephone the figure comes before the controls. (A bare string here would be drawn.)
+NARROW = (
+    "@media(max-width:640px){[data-testid=stLayoutWrapper]:has(>.st-key-numbers-controls),"
+    ".st-key-numbers-top>.st-key-numbers-controls{order:1}}"
+)
 
 
 def main() -> None:
     """Presets, the choice of two numbers, the scatter; then all of them side by side."""
     choice = shell.page("Does one number go with another?")
-    buttons, fields = st.container(horizontal=True, gap="small"), st.container()
-    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
+    st.html(f"<style>{NARROW}</style>")
+    top = st.container(key="numbers-top")
+    controls = top.container(key="numbers-controls")
+    buttons, fields = controls.container(horizontal=True, gap="small"), controls.container()
+    with controls.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
         scales = st.container(horizontal=True, gap="medium")
         with st.popover("More numbers", type="tertiary"):
             matrices = st.toggle(
@@ -50,7 +58,8 @@ def main() -> None:
             "Line through", list(LINES), default="all", required=True, key="numbers_line",
             format_func=LINES.__getitem__, bind="query-params",
         )  # fmt: skip
-    relation(choice, known, (x, y), kinds, color, through or "all")
+    with top:
+        relation(choice, known, (x, y), kinds, color, through or "all")
     side_by_side(choice, known)
     differences(choice, known)
 

@@ -32,6 +32,12 @@ BESIDE = "".join(
     f"{{flex:{grow} 1 {least}px!important;min-width:min(100%,{least}px)}}"
     for key, (grow, least) in ROOM.items()
 )
+# On a telephone the first plot follows the table; what only serves the table comes after the plots.
+NARROW = """@media(max-width:640px){
+[data-testid=stLayoutWrapper]:has(>.st-key-overview-table),.st-key-overview-table{display:contents}
+.st-key-overview-table>*{flex:1 1 100%}
+.st-key-overview-table>:nth-child(n+2){order:2}
+[data-testid=stLayoutWrapper]:has(>.st-key-overview-plots){order:1}}"""
 
 
 def main() -> None:
@@ -51,7 +57,7 @@ def main() -> None:
     for note in why.unlike_geometry(choice, shown, found):
         shell.notice(note)
     seeds(choice, shown)
-    st.html(f"<style>{BESIDE}</style>")
+    st.html(f"<style>{BESIDE}{NARROW}</style>")
     with st.container(horizontal=True, gap="medium"):
         with st.container(key="overview-table"):
             tables.ranked(choice, ranked)

@@ -11,6 +11,7 @@ from app.kept import kept
 from app.measured import command, how, measured, values_table
 from app.shell import Choice
 from grace_geom.plots import panels, robustness
+from grace_geom.plots.style import from_zero
 from grace_geom.records import Finding, radius_text
 from grace_geom.records.masked_gradients import masked, unconverged
 
@@ -130,7 +131,9 @@ def classes(choice: Choice, found: list[Finding]) -> None:
         )
     drops = {f.run: robustness.drops(f, attack, eps) for f in found}
     heads = robustness.hit_most(drops)
-    axis = {"title": "Images of the class lost (%)", "rangemode": "tozero"}
+    lost = [p for known in drops.values() for p in known.values()]
+    ends = from_zero(e for p in lost for e in (p.value, p.low, p.high))
+    axis = {"title": "Images of the class lost (%)", "range": ends}
     show.figure(
         kept(panels.rows, drops, heads[:MOST_CLASSES], choice.legend, axis),
         "classes",

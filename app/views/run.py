@@ -112,7 +112,9 @@ def accuracies(entry: Entry) -> None:
     shares = ("accuracy", "95 % low", "95 % high")
     percent = {name: st.column_config.NumberColumn(name, format="%.1f") for name in shares}
     frame = pd.DataFrame(rows)
-    frame = frame[[name for name in frame if name not in ("attack", "notes") or frame[name].any()]]
+    frame = frame[
+        [name for name in frame if name not in ("attack", "head", "notes") or frame[name].any()]
+    ]
     wide = {name: st.column_config.TextColumn(name, width="medium") for name in ("attack", "head")}
     st.dataframe(
         frame,

@@ -178,7 +178,7 @@ def status(
 def _of_trend(trend: verdict.Trend | None) -> dict[str, str]:
     if trend is None or trend.n < verdict.LEAST:
         return {"loss": trend.kind if trend and trend.kind == "broken" else "", "change": ""}
-    ends = f"{trend.change:+.2g} [{trend.low:+.2g}, {trend.high:+.2g}]"
+    ends = f"{trend.change:+.2g} [{trend.low:+.2g}, {trend.high:+.2g}]".replace("-", "\u2212")
     return {"loss": f"{trend.last:.3g}, {trend.kind}", "change": ends}
 
 

@@ -60,8 +60,8 @@ def drift(choice: Choice, found: list[Finding]) -> None:
         kept(drifts.by_matrix, found, choice.legend),
         "drift",
         "Relative drift of each weight matrix from stem to head, one line a run",
-        "‖W − W₀‖_F / ‖W₀‖_F of every weight matrix, exact, without images; a matrix that a run "
-        "leaves alone has no point.",
+        "‖W − W₀‖ / ‖W₀‖ (Frobenius) of every weight matrix, exact, without images; a matrix that a "
+        "run leaves alone has no point.",
         partial(values_table, found, ["drift", *names]),
     )
     panels = {

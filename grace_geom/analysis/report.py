@@ -32,7 +32,8 @@ body { font: 15px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; m
 body { margin: 2rem auto; padding: 0 1rem }
 h1 { font-size: 1.6rem } h2 { font-size: 1.2rem; margin-top: 3rem; border-top: 1px solid #ddd; padding-top: 1rem }
 pre { font: 12px/1.4 ui-monospace, monospace; overflow-x: auto; background: #f7f7f7; padding: .8rem }
-figure { margin: 1rem 0 } img { max-width: 100%; height: auto } figcaption, .note { color: #555; font-size: 13px }
+figure { margin: 1rem 0 } figure > div { overflow-x: auto }
+img { max-width: 100%; height: auto } figcaption, .note { color: #555; font-size: 13px }
 .failed { border-left: 4px solid #b00020; padding-left: .8rem } nav a { margin-right: 1rem }
 """
 
@@ -217,12 +218,12 @@ def page(
     title: str, labels: Sequence[str], sections: Sequence[Section], interactive: bool = False
 ) -> str:
     """The whole report; pictures or interactive figures lie in it, nothing is fetched."""
-    links = " ".join(f'<a href="#{s.name}">{s.name}</a>' for s in sections)
+    links = " ".join(f'<a href="#{s.name}">{s.name.replace("_", " ")}</a>' for s in sections)
     code = export.plotly_once() if interactive and any(s.figures for s in sections) else ""
     body = code + "\n".join(_section(s, interactive) for s in sections)
     return (
         f'<!doctype html>\n<html lang="en"><head><meta '
-        f'charset="utf-8"><title>{html.escape(title)}</title>'
+        f'charset="utf-8">{export.PHONE}<title>{html.escape(title)}</title>'
         f"<style>{CSS}</style></head><body>\n<h1>{html.escape(title)}</h1>\n"
         "<p>Checkpoints: "
         f"{html.escape(', '.join(labels))}</p>\n<nav>{links}</nav>\n{body}\n</body></html>\n"
@@ -261,7 +262,8 @@ def _drawn(file: Path, title: str, interactive: bool) -> str:
         terminal.say(f"warning: {error}; the report has its picture")
         return _drawn(file, title, interactive=False)
     figure.update_layout(title=None)  # the caption has it
-    return f'<div role="img" aria-label="{alt}">{export.embedded(figure, file.stem)}</div>'
+    id = f"figure-{file.stem}"  # the section has the name of the analysis
+    return f'<div role="img" aria-label="{alt}">{export.embedded(figure, id)}</div>'
 
 
 def caption_of(result: Result) -> str:

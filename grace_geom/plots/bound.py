@@ -11,7 +11,7 @@ from grace_geom.plots.compose import pages
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.panels import Curve, Point, log_axis, overlay, point
 from grace_geom.plots.sample import said
-from grace_geom.plots.style import plain_html
+from grace_geom.plots.style import from_zero, plain_html
 from grace_geom.records import Finding
 
 DOMAINS = {"id": "ID", "ood": "worst OOD", "adv": "Adv"}
@@ -121,8 +121,9 @@ def discrepancies(found: Sequence[Finding], legend: Legend) -> go.Figure | None:
     for f in found:
         largest = {group: _largest(f, keys) for group, keys in groups.items()}
         points[f.run] = {group: p for group, p in largest.items() if p is not None}
-    figure = columns(points, list(groups), legend,
-                     {"title": "(C) / 2 L<sub>f</sub>", "rangemode": "tozero"})  # fmt: skip
+    ends = from_zero(v for known in points.values() for p in known.values() for v in _ends(p))
+    y = {"title": "(C) / 2 L<sub>f</sub>", "range": ends}
+    figure = columns(points, list(groups), legend, y)
     if figure is None:
         return None
     for f in found:

@@ -167,7 +167,7 @@ def _flat(
 ) -> go.Figure:
     common = {"constrain": "domain", "nticks": 6}
     x = {**axes[0], **common}
-    y = {**axes[1], **common, "scaleanchor": "x"}
+    y = {**axes[1], **common, "scaleanchor": "x", "constraintoward": "top"}
     return dressed(traces, ground, height, xaxis=x, yaxis=y, showlegend=False)
 
 
@@ -267,4 +267,4 @@ def cosine_of(f: Finding, name: str) -> str:
     if m is None:
         return "not measured" if f.array(f"pca/{name}") is None else "no cosine"
     ends = "" if m.low is None or m.high is None else f" [{m.low:.2f}, {m.high:.2f}]"
-    return f"{m.value:.2f}{ends}".replace(" ", "\N{NO-BREAK SPACE}")
+    return f"{m.value:.2f}{ends}".replace(" ", "\N{NO-BREAK SPACE}").replace("-", "\u2212")

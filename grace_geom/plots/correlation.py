@@ -10,8 +10,8 @@ import numpy as np
 import plotly.graph_objects as go
 
 from grace_geom.plots.legend import Legend
+from grace_geom.plots.placing import add_leaders, label_at, place_labels
 from grace_geom.plots.style import dressed, faint, plain_html
-from grace_geom.plots.tradeoff import label_at, place_labels
 from grace_geom.records import Estimate, Finding, rank_correlation, rank_range
 
 
@@ -195,10 +195,13 @@ def relation(
             "hovertemplate": f"<b>{text}</b><br>{link.number} %{{x:.4g}}<br>{link.column} "
             "%{y:.1f} %<extra></extra>",
         })  # fmt: skip
-    return dressed(
+    middles = {run: (100 * a.value, 100 * b.value) for run, (a, b) in points.items()}
+    figure = dressed(
         traces, legend.ground, 280, xaxis={"title": link.number, "range": spans[0], "nticks": 6},
         yaxis={"title": f"{link.column} (%)", "range": spans[1]},
     )  # fmt: skip
+    add_leaders(figure, places, middles, words, legend.ground)
+    return figure
 
 
 def _span(estimates: Sequence[Estimate], share: float, percent: bool) -> list[float]:

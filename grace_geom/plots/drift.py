@@ -10,7 +10,7 @@ from grace_geom.plots.columns import matrix_axis, shade_blocks, union
 from grace_geom.plots.compose import pages
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.panels import Curve, log_axis, overlay, point
-from grace_geom.plots.sample import images_range
+from grace_geom.plots.sample import images_range, weights
 from grace_geom.plots.style import dress, plain_html
 from grace_geom.plots.variants import LONG
 from grace_geom.plots.weight_names import in_order, site, weight_name
@@ -97,7 +97,9 @@ def singular(
                 ranks[f.run] = r
     if not lines:
         return None, rows
-    x = {"title": "Index i", "rangemode": "tozero"}
+    longest = max(len(curve.y) for curve in lines.values())
+    step = next((d for d in (1, 2, 5, 10, 20, 50, 100, 200) if 8 * d >= longest), 500)
+    x = {"title": "Index i", "rangemode": "tozero", "dtick": step}  # no half indices
     y: dict[str, Any] = {"title": "σ<sub>i</sub> of W − W₀"}
     values = [float(v) for curve in lines.values() for v in curve.y]
     wide = max(values) > 100 * min(values)
@@ -195,7 +197,7 @@ def figures(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
     moved = by_matrix(found, legend)
     below = {"Relative drift of each matrix": moved} if moved is not None else {}
     s = found[0].result.settings
-    note = f"weights: {s.get('params')}, seed {s.get('seed', 0)}"
+    note = f"{weights(s.get('params'))}, seed {s.get('seed', 0)}"
     if lost is not None:
         used = [n for f in found for n in f.part.n.values()]
         images = f", n = {images_range(used)} in each zero-shot set" if used else ""

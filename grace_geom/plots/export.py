@@ -15,6 +15,7 @@ import gzip
 import html as escape
 import io
 import json
+import math
 import re
 import shutil
 import threading
@@ -193,6 +194,9 @@ def _enlarge(settings: Any) -> None:
             _enlarge(value)
 
 
+PHONE = '<meta name="viewport" content="width=device-width, initial-scale=1">'
+"""Without it a telephone draws a page as wide as a desktop's, with letters too small to read."""
+
 Plotly = Literal["inside", "packed", "cdn", "beside"]
 """Where a page has plotly's code from; see :func:`html`."""
 
@@ -217,9 +221,10 @@ def html(
     made = f'{_SOURCE}{escape.escape(source)}">' if source else ""
     said = escape.escape(alt, quote=True) or title
     return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8">{made}'
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8">{PHONE}{made}'
         f"<title>{title}</title></head>"
-        f'<body><figure style="margin:1em;max-width:1100px"><div role="img" aria-label="{said}">'
+        f'<body><figure style="margin:1em;max-width:1100px"><div role="img" aria-label="{said}" '
+        f'style="overflow-x:auto">'
         f'{_drawn(copy, plotlyjs)}</div><figcaption style="font:14px sans-serif;'
         f'max-width:60em">{escape.escape(caption)}</figcaption></figure></body></html>\n'
     )
@@ -251,10 +256,27 @@ def embedded(figure: go.Figure, id: str, plotly: str = "") -> str:
     """
     spec = json.dumps(json.loads(figure.to_json())).replace("</", "<\\/")
     return (
-        f'<div id="{id}" style="height:{figure.layout.height or 450}px"></div>{plotly}<script>'
+        f'<div id="{id}" style="height:{figure.layout.height or 450}px;'
+        f'min-width:{least_width(figure)}px"></div>{plotly}<script>'
         f'unpacked.then(() => {{ {_SPEC}{spec}; Plotly.newPlot("{id}", spec.data, '
         "spec.layout, {responsive: true}); });</script>"
     )
+
+
+def least_width(figure: go.Figure) -> int:
+    """Pixels that the panels of a row and the notes below need: on a narrower page the figure is
+    moved sideways, or its words would lie over each other.
+    """
+    layout, places = figure.layout.to_plotly_json(), set()
+    for name, axis in layout.items():
+        if name.startswith(("xaxis", "scene")):
+            domain = axis.get("domain") or {}
+            ends = domain.get("x", (0, 1)) if isinstance(domain, dict) else domain
+            places.add(round(float(ends[0]) if len(ends) else 0.0, 2))
+    notes = (a for a in layout.get("annotations", ()) if a.get("xref") == "paper")
+    lines = [line for a in notes for line in (a.get("text") or "").split("<br>")]
+    longest = max((len(escape.unescape(line)) for line in lines), default=0)
+    return max(300 * max(len(places), 1), math.ceil(6 * longest))
 
 
 def figure_of_page(path: Path) -> go.Figure:

@@ -206,7 +206,7 @@ def contours(
         ends = [[float(v.min()), float(v.max())] for v in (field.x, field.y)]
         drawn[legend.names[run]] = dress(
             figure, legend.ground, 270, xaxis=x | {"range": ends[0]},
-            yaxis=y | {"scaleanchor": "x", "range": ends[1]},
+            yaxis=y | {"scaleanchor": "x", "range": ends[1], "constraintoward": "top"},
         )  # fmt: skip
     return drawn
 
@@ -297,7 +297,7 @@ def surfaces(
             scene={
                 "xaxis": axis | {"title": {"text": names[0]}},
                 "yaxis": axis | {"title": {"text": names[1]}},
-                "zaxis": axis | {"title": {"text": "loss"}, "range": [low, high]},
+                "zaxis": axis | {"title": {"text": ""}, "range": [low, high]},  # as the figure says
                 "aspectmode": "manual",
                 "aspectratio": {"x": 1, "y": 1, "z": 0.7},
                 "camera": {"eye": {"x": 1.3, "y": 1.3, "z": 0.8}, "center": {"z": -0.12}},

@@ -76,7 +76,7 @@ def heat(
     }  # fmt: skip
     y: dict[str, Any] = {"title": axes[1], "type": "category", "ticks": "", "nticks": 26}
     if square:
-        y |= {"scaleanchor": "x", "constrain": "domain"}
+        y |= {"scaleanchor": "x", "constrain": "domain", "constraintoward": "top"}
     x = {"title": axes[0], "type": "category", "constrain": "domain", "ticks": "", "nticks": 26}
     return dressed([cells], ground, height, xaxis=x, yaxis=y)
 

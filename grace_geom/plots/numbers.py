@@ -14,9 +14,9 @@ from scipy.special import ndtr, ndtri
 
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.palette import Ground, of_sets
+from grace_geom.plots.placing import add_leaders, label_at, place_labels
 from grace_geom.plots.shift import ENDS, TICKS
 from grace_geom.plots.style import dressed, faint, plain_html, see_through
-from grace_geom.plots.tradeoff import label_at, place_labels
 from grace_geom.plots.variants import too_long
 from grace_geom.records import Estimate
 from grace_geom.records.fit import Fit
@@ -178,7 +178,10 @@ def scatter(
         point = _point(run, (a, b), written.get(run), legend, drawn)
         traces.append(point | {"hovertemplate": f"<b>{name}</b><br>{told}<extra></extra>"})
     axes = {"xaxis": x.settings(spans[0]), "yaxis": y.settings(spans[1])}
-    return dressed(traces, legend.ground, SIZE[1] + 70, **axes, showlegend=False)
+    figure = dressed(traces, legend.ground, SIZE[1] + 70, **axes, showlegend=False)
+    middles = {run: (a.value, b.value) for run, (a, b) in spots.items()}
+    add_leaders(figure, written, middles, names, legend.ground)
+    return figure
 
 
 def _point(

@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from grace_geom.plots.legend import Legend
-from grace_geom.plots.style import dressed, plain_html, row_bands, see_through
+from grace_geom.plots.style import dressed, from_zero, plain_html, row_bands, see_through
 from grace_geom.plots.variants import too_long
 from grace_geom.records import Finding
 
@@ -267,11 +267,12 @@ def measures(found: Sequence[Finding], legend: Legend, key: str, title: str) -> 
             },
             "hovertemplate": f"{name}: %{{x:.4g}} [{low:.4g}, {high:.4g}]<extra></extra>",
         })  # fmt: skip
+    ends = from_zero(e for _, m in rows for e in (m.value, m.low, m.high))
     return dressed(
         traces,
         legend.ground,
         90 + 30 * len(rows),
-        xaxis={"title": title, "rangemode": "tozero"},
+        xaxis={"title": title, "range": ends},
         yaxis={
             "tickvals": list(range(len(rows))),
             "ticktext": [plain_html(legend.names[run]) for run, _ in rows],

@@ -238,7 +238,7 @@ def likeliest(picture: Picture, color: str, ground: Ground) -> go.Figure:
             hovertemplate=f"%{{x:.1f}} %, {name}<extra></extra>",
         )
     words = [f"<b>{plain_html(n)}</b>" if n == picture.label else plain_html(n) for n in every]
-    x = {"title": "Probability (%)", "range": [0, 100]}
+    x = {"title": "Probability (%)", "range": [-5, 105]}
     y = {"tickvals": list(range(len(every))), "ticktext": words, "ticks": ""}
     y |= {"range": [len(every) - 0.5, -0.5]}
     return dress(figure, ground, 110 + 26 * len(every), xaxis=x, yaxis=y)

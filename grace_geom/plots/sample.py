@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 
+from grace_geom.plots.weight_names import group_name
 from grace_geom.quantities import radius
 from grace_geom.records import Finding
 
+LOSSES = {"ce": "cross-entropy", "adv-ce": "cross-entropy under attack"}
+
 
 def said(found: Sequence[Finding], *more: str) -> str:
-    """``weights: visual, loss: ce, n = 60, seed 0; ...`` for the note of a figure.
+    """``weights: image tower, loss: cross-entropy, n = 60, seed 0; ...`` for the note of a figure.
 
     Args:
         found: Findings of one analysis with the same settings.
@@ -15,10 +18,15 @@ def said(found: Sequence[Finding], *more: str) -> str:
     """
     s = found[0].result.settings
     used = {f.run: f.part.n for f in found}
-    named = (("params", "weights"), ("loss", "loss"))
-    parts = [f"{word}: {s[key]}" for key, word in named if s.get(key)]
+    parts = [weights(s["params"])] if s.get("params") else []
+    parts += [f"loss: {LOSSES.get(s['loss'], s['loss'])}"] if s.get("loss") else []
     parts += [sample_size(used, int(s.get("n", 0))), f"seed {s.get('seed', 0)}"]
     return "; ".join([", ".join(parts), *(word for word in more if word)])
+
+
+def weights(params: object) -> str:
+    """``weights: image tower``, or the pattern of their names in quotes."""
+    return f"weights: {group_name(str(params)).removeprefix('weights named ')}"
 
 
 def sample(found: Sequence[Finding]) -> str:

@@ -14,8 +14,9 @@ from scipy.special import ndtr, ndtri
 
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.palette import Ground
+from grace_geom.plots.placing import add_leaders, label_at, place_labels
 from grace_geom.plots.style import dress, faint, plain_html, see_through
-from grace_geom.plots.tradeoff import label_at, named, place_labels
+from grace_geom.plots.tradeoff import named
 from grace_geom.plots.variants import too_long
 from grace_geom.records import Estimate
 from grace_geom.records.effective import ProbitLine
@@ -121,6 +122,8 @@ def _draw(
             f"{100 * b.value:.1f} %<extra></extra>",
             **at,
         )  # fmt: skip
+    middles = {run: (x.value * 100, y.value * 100) for run, (x, y) in places.items()}
+    add_leaders(figure, written, middles, names, legend.ground, at)
     ticks = {"tickvals": list(ndtri(TICKS)), "ticktext": [f"{100 * t:g}" for t in TICKS]}
     figure.update_xaxes(title_text="ID (%)", range=spans[0], **ticks, **at)
     title = f"OOD (%), {plain_html(panel.data)}"

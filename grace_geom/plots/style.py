@@ -3,8 +3,9 @@ is.
 """
 
 import html
+import math
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
@@ -116,6 +117,16 @@ def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]
         both = isinstance(value, Mapping) and isinstance(found.get(key), Mapping)
         found[key] = _merged(found[key], value) if both else value
     return found
+
+
+def from_zero(values: Iterable[float | None], room: float = 0.05) -> list[float]:
+    """A range that holds zero and everything finite, with room at both ends: a marker at its end
+    would lie over the names beside the axis.
+    """
+    known = [v for v in values if v is not None and math.isfinite(v)]
+    low, high = min(0.0, *known, 0.0), max(0.0, *known, 0.0)
+    margin = room * (high - low) or 1.0
+    return [low - margin, high + margin]
 
 
 def row_bands(rows: int, ground: Ground) -> list[dict[str, Any]]:

@@ -10,24 +10,16 @@ from plotly.subplots import make_subplots
 
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.palette import Ground
+from grace_geom.plots.placing import LINE, Point, add_leaders, label_at, place_labels
 from grace_geom.plots.style import dress, dressed, faint, plain_html
 from grace_geom.plots.variants import too_long
 from grace_geom.records import Estimate
 
-_PLACES = (
-    "middle right", "middle left", "top center", "bottom center",
-    "top right", "bottom right", "top left", "bottom left",
-    "top center lifted",
-)  # fmt: skip
-_LINE = 16  # pixels
-_AWAY = 100.0  # pixels that a name may cover before it leaves its point
 _MOST_LABELS = 14
 _MOST_NAMES = 10  # in panels side by side; of more, numbers stand at the points
 _FRONT, _RINGED = "Pareto front", "not beaten in both"
 SIZE = (420, 360)
 """Width and height of a plot on a page of two columns, in pixels."""
-
-Point = tuple[Estimate, Estimate]
 
 
 def pareto(points: Mapping[str, tuple[float, float]]) -> list[str]:
@@ -71,8 +63,10 @@ def tradeoff(
     points = _points(estimates, x, y)
     if not points:
         return None
-    traces, axes = _panel(points, legend, (x, y), titles, size, numbers or {})
-    return dressed(traces, legend.ground, size[1] + 70, xaxis=axes[0], yaxis=axes[1])
+    traces, axes, led = _panel(points, legend, (x, y), titles, size, numbers or {})
+    figure = dressed(traces, legend.ground, size[1] + 70, xaxis=axes[0], yaxis=axes[1])
+    add_leaders(figure, *led, legend.ground)
+    return figure
 
 
 def tradeoffs(
@@ -109,14 +103,15 @@ def tradeoffs(
     crowded = _MOST_NAMES < len(drawn) <= _MOST_LABELS
     many = crowded or too_long(legend.names[run] for run in drawn)
     numbers = {run: str(i) for i, run in enumerate(drawn, 1)} if many else {}
-    keyed = _LINE * math.ceil(len(numbers) / 2)
-    dress(figure, legend.ground, size[1] + 100 + keyed + _LINE * len(lines), showlegend=True)
+    keyed = LINE * math.ceil(len(numbers) / 2)
+    dress(figure, legend.ground, size[1] + 100 + keyed + LINE * len(lines), showlegend=True)
     for i, ((column, title), points) in enumerate(known, 1):
         at = {"row": 1, "col": i}
-        traces, axes = _panel(points, legend, (x[0], column), (x[1], title), size, numbers)
+        traces, axes, led = _panel(points, legend, (x[0], column), (x[1], title), size, numbers)
         where = {f"{key}s": [place] * len(traces) for key, place in at.items()}
         figure.add_traces(traces, **where)  # at once: plotly looks at all of them after each
         figure.update_xaxes(axes[0], **at).update_yaxes(axes[1], **at)
+        add_leaders(figure, *led, legend.ground, at)
     for name in (_FRONT, _RINGED, *(named(legend.names[r], n) for r, n in numbers.items())):
         next(t for t in figure.data if t.name == name).showlegend = True
     figure.update_layout(legend={"itemsizing": "constant"})
@@ -125,7 +120,7 @@ def tradeoffs(
             text="<br>".join(map(plain_html, lines)), showarrow=False, align="left",
             x=0, y=0, xref="paper", yref="paper", xanchor="left", yanchor="top", yshift=-50,
             font={"size": 11, "color": legend.ground.muted},
-        ).update_layout(margin={"b": 55 + _LINE * len(lines)})  # fmt: skip
+        ).update_layout(margin={"b": 55 + LINE * len(lines)})  # fmt: skip
     return figure
 
 
@@ -139,6 +134,10 @@ def _points(
     }
 
 
+_Led = tuple[Mapping[str, str], Mapping[str, tuple[float, float]], Mapping[str, str]]
+"""Places of names, their points and the names, as :func:`add_leaders` takes them."""
+
+
 def _panel(
     points: Mapping[str, Point],
     legend: Legend,
@@ -146,8 +145,8 @@ def _panel(
     titles: tuple[str, str],
     size: tuple[int, int],
     numbers: Mapping[str, str],
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Traces, and settings of both axes."""
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]], _Led]:
+    """Traces, settings of both axes, and where names stand."""
     spans = [span([p[i] for p in points.values()]) for i in (0, 1)]
     front = pareto({run: (a.value, b.value) for run, (a, b) in points.items()})
     shown = list(points) if len(points) <= _MOST_LABELS else front
@@ -174,7 +173,8 @@ def _panel(
         })  # fmt: skip
     traces += _front([points[run] for run in front], spans, legend.ground)
     axes = [{"title": {"text": t}, "range": ends} for t, ends in zip(titles, spans, strict=True)]
-    return traces, axes
+    middles = {run: (100 * a.value, 100 * b.value) for run, (a, b) in points.items()}
+    return traces, axes, (places, middles, names)
 
 
 def named(name: str, number: str) -> str:
@@ -218,107 +218,3 @@ def _bars(e: Estimate, color: str) -> dict[str, object]:
         "thickness": 1.2,
         "width": 0,
     }
-
-
-def place_labels(
-    points: Mapping[str, Point],
-    texts: Mapping[str, str],
-    spans: Sequence[list[float]],
-    size: tuple[int, int] = SIZE,
-    front: Sequence[str] = (),
-    line: Sequence[tuple[float, float]] = (),
-) -> dict[str, str]:
-    """Where each name stands beside its point: of plotly's eight places, or a line above, the one
-    that covers least.
-
-    Args:
-        points: All runs, in shares of 1.
-        texts: The names that are written.
-        spans: Ranges of the axes, in percent.
-        size: Width and height of the plot that the names are placed for, in pixels.
-        front: Runs of the Pareto front, best ``x`` first, whose steps names keep clear of.
-        line: Points of a line that names keep clear of, in percent.
-    """
-    at = {
-        run: tuple(
-            size[i] * (100 * p[i].value - spans[i][0]) / (spans[i][1] - spans[i][0]) for i in (0, 1)
-        )
-        for run, p in points.items()
-    }
-    scale = [size[i] / (spans[i][1] - spans[i][0]) for i in (0, 1)]
-    taken: list[tuple[float, float, float, float]] = []
-    for run, (a, b) in points.items():
-        x, y = at[run]
-        taken.append((x - 11, y - 11, x + 11, y + 11))
-        taken.append(
-            (
-                x - 100 * (a.value - a.low) * scale[0],
-                y - 2,
-                x + 100 * (a.high - a.value) * scale[0],
-                y + 2,
-            )
-        )
-        taken.append(
-            (
-                x - 2,
-                y - 100 * (b.value - b.low) * scale[1],
-                x + 2,
-                y + 100 * (b.high - b.value) * scale[1],
-            )
-        )
-    taken += _steps([at[run] for run in front])
-    taken += [
-        (x - 4, y - 4, x + 4, y + 4)
-        for x, y in (
-            tuple((p[i] - spans[i][0]) * scale[i] for i in (0, 1)) for p in line
-        )
-    ]  # fmt: skip
-    written: list[tuple[float, float, float, float]] = []
-    chosen = {}
-    for run, text in texts.items():
-        boxes = {place: _box(at[run], 7.2 * len(text), place) for place in _PLACES}
-        cost = {
-            p: sum(_overlap(box, other) for other in taken)
-            + 10 * sum(_overlap(box, other) for other in written)
-            + _outside(box, size)
-            for p, box in boxes.items()
-        }
-        cost = {p: c + _AWAY if p.endswith("lifted") else c for p, c in cost.items()}
-        chosen[run] = min(_PLACES, key=lambda place: cost[place])
-        left, bottom, right, top = boxes[chosen[run]]
-        written.append((left - 5, bottom, right + 5, top))  # names need a space between them
-    return chosen
-
-
-def _steps(corners: Sequence[tuple[float, ...]]) -> list[tuple[float, float, float, float]]:
-    """Boxes around the steps of the front, in pixels: from below up to the first point, left to the
-    next one's x and up to it, and from the last one to the left.
-    """
-    boxes, bottom = [], 0.0
-    for i, (x, y) in enumerate(corners):
-        left = corners[i + 1][0] if i + 1 < len(corners) else 0.0
-        boxes += [(x - 4, bottom, x + 4, y), (left, y - 4, x, y + 4)]
-        bottom = y
-    return boxes
-
-
-def label_at(place: str, text: str) -> dict[str, object]:
-    """A place of :func:`place_labels` as plotly takes it; an empty line below lifts a name."""
-    position = place.removesuffix(" lifted")
-    return {"text": [text if position == place else f"{text}<br>\u00a0"], "textposition": position}
-
-
-def _box(at: tuple[float, ...], width: float, place: str) -> tuple[float, float, float, float]:
-    vertical, horizontal, *lifted = place.split()
-    x = at[0] + {"left": -width - 9, "center": -width / 2, "right": 9}[horizontal]
-    y = at[1] + {"bottom": -25, "middle": -8, "top": 9}[vertical] + _LINE * len(lifted)
-    return x, y, x + width, y + _LINE
-
-
-def _overlap(a: Sequence[float], b: Sequence[float]) -> float:
-    return max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
-
-
-def _outside(box: Sequence[float], size: tuple[int, int]) -> float:
-    whole = (box[2] - box[0]) * (box[3] - box[1])
-    return 10 * (whole - _overlap(box, (0, 0, *size)))

@@ -115,7 +115,8 @@ def smooth(values: Sequence[float] | np.ndarray, weight: float) -> np.ndarray:
     """Exponential moving average without the pull to zero of its start.
 
     ``m_t = weight m_{t-1} + (1 - weight) v_t`` from ``m_0 = 0``, divided by ``1 - weight^t``
-    (Kingma & Ba 2015, sec. 3): the first is the first value, and a constant stays what it is.
+    (Kingma & Ba 2015, sec. 3), in steps towards each value: the first is the first value, and a
+    constant stays what it is to the last bit, or its axis would show nothing but rounding.
 
     Args:
         values: ``(n,)``, finite.
@@ -126,8 +127,9 @@ def smooth(values: Sequence[float] | np.ndarray, weight: float) -> np.ndarray:
     """
     found, mean, share = np.array(values, float), 0.0, 1.0
     for i, value in enumerate(found):
-        mean, share = weight * mean + (1 - weight) * float(value), share * weight
-        found[i] = mean / (1 - share)
+        share *= weight
+        mean += (1 - weight) / (1 - share) * (float(value) - mean)
+        found[i] = mean
     return found
 
 

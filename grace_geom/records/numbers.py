@@ -144,7 +144,7 @@ def is_of_matrix(name: str) -> bool:
 
 
 def _measured(m: Measure, analysis: str, on: str) -> Datum:
-    parts = [analysis, m.estimator, f"images: {on}" if on else ""]
+    parts = [analysis, _symbols(m.estimator), f"images: {on}" if on else ""]
     source = ", ".join(part for part in parts if part)
     if m.low is not None and m.high is not None:
         return Datum(m.value, m.low, m.high, source)
@@ -152,6 +152,13 @@ def _measured(m: Measure, analysis: str, on: str) -> Datum:
         half = Z95 * m.error
         return Datum(m.value, m.value - half, m.value + half, f"{source}, 1.96 standard errors")
     return Datum(m.value, source=source)
+
+
+def _symbols(estimator: str) -> str:
+    """``|theta - theta0|`` as pages write it: ``‖θ − θ₀‖``."""
+    for plain, symbol in (("theta0", "θ₀"), ("theta", "θ"), ("sigma", "σ"), (" - ", " − ")):
+        estimator = estimator.replace(plain, symbol)
+    return estimator.replace("|", "‖") if "θ" in estimator else estimator
 
 
 def of_settings(settings: Mapping[str, Any]) -> Numbers:

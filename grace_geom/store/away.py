@@ -55,6 +55,7 @@ def asked_again(method: Callable[Concatenate[A, P], T]) -> Callable[Concatenate[
 
     @functools.wraps(method)
     def asked(store: A, *args: P.args, **kwargs: P.kwargs) -> T:
+        """The method's answer, as soon as the store gives one."""
         missed = 0
         while True:
             try:

@@ -146,6 +146,6 @@ def test_weights_name_runs_the_matrix_and_low_ranks():
              "c": moved(0.0, [0.0, 0.0, 0.0])}  # fmt: skip
     assert answers.weights(found(parts), NAMES) == (
         "**a** moved farthest (‖θ − θ₀‖ / ‖θ₀‖ = 0.1), **b** least (0.01); **block 0, attention "
-        "out** moved most for its size (at **a**, 0.2); changes of low rank: **b** 2."
+        "out** moved most for its size (at **a**, 0.2); rank of the change of every matrix: **b** 2."
     )
     assert answers.weights(found({"c": moved(0.0, [0.0])}), NAMES) == "No weight moved."

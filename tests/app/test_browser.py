@@ -208,6 +208,19 @@ def test_the_table_stands_beside_the_trade_off_and_above_it_on_a_telephone(visit
     assert max(box["x"] + box["width"] for box in (table, plot)) <= 420
 
 
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", [name for name in PAGES if name != "run"])
+def test_a_figure_begins_on_the_first_screen_of_a_telephone(visitors, served, name):
+    page = visitors["phone"].new_page()
+    drawn(page, f"{served}/{name}")
+    seen = "img[src^='data:image/png']" if name == "images" else ".js-plotly-plot"
+    page.wait_for_selector(f"[data-testid=stMain] {seen}", timeout=PATIENCE)
+    ended(page)
+    box = page.locator(f"[data-testid=stMain] {seen}").first.bounding_box()
+    page.close()
+    assert box["y"] < 850 and box["x"] + box["width"] <= 420
+
+
 def faults(page: Any) -> list[str]:
     """What axe-core says of a page, a line each."""
     found = axe.Axe().run(page).response["violations"]

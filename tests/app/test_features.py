@@ -13,8 +13,8 @@ def test_the_answer_holds_each_run_against_the_pretrained_model(opened, lab):
     said = app.main.markdown[0].value.replace("\\", "")
     parts = Result.load(lab / "toy/analyses/anisotropy.json").parts
     before, ft = (parts[run].values[KEY] for run in ("zero-shot-s0", "ft-s0"))
-    assert f"**ft-s0** ({ft.value:.3g} [{ft.low:.3g}, {ft.high:.3g}])" in said
-    assert f"the pretrained model **zero-shot-s0** ({before.value:.3g} [" in said
+    assert f"**ft-s0** ({ft.value:.2f} [{ft.low:.2f}, {ft.high:.2f}])" in said  # 1 to 10
+    assert f"the pretrained model **zero-shot-s0** ({before.value:.2f} [" in said
     clear = "collapse" if ft.high < before.low else "spread" if ft.low > before.high else "neither"
     assert clear in said.partition("Under attack")[0]
     cosines = Result.load(lab / "toy/analyses/feature_stability.json").parts
@@ -29,6 +29,15 @@ def test_a_collapse_is_said_only_where_intervals_are_apart():
     assert collapse._turn(Point(8.4, 8.0, 8.8), before) == "unclear"
     assert collapse._turn(Point(11.0, 10.0, 12.0), before) == "more"
     assert collapse._turn(Point(7.0), Point(8.0)) == "fewer"  # exact numbers
+
+
+def test_ends_have_as_many_digits_as_the_value_and_many_runs_are_counted():
+    assert collapse._shown(Point(4.19, 4.0, 4.41)) == "4.19 [4.00, 4.41]"
+    assert collapse._shown(Point(0.99703, 0.9969, 0.99712)) == "0.997 [0.997, 0.997]"
+    assert collapse._shown(Point(31.4159, 30.0, 33.0)) == "31.4 [30.0, 33.0]"
+    assert collapse._shown(Point(0.0)) == "0.00"
+    assert collapse._first(["a", "b", "c", "d"]) == "a, b, c, d"
+    assert collapse._first(["a", "b", "c", "d", "e"]) == "a, b, c and 2 more"
 
 
 def test_selected_points_show_their_images(opened, lab, monkeypatch):

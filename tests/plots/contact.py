@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 from matplotlib.figure import Figure
-from matplotlib.text import Text
+from matplotlib.text import Annotation, Text
 from matplotlib.transforms import Bbox
 
 from grace_geom.analyses import ANALYSES, drawing
-from grace_geom.plots import static
+from grace_geom.plots import static, units
 from grace_geom.plots.legend import Identity, Legend
 from grace_geom.plots.tradeoff import tradeoffs
 from grace_geom.plots.variants import of_label, shortened
@@ -39,7 +39,9 @@ VARIANTS = tuple(
     for task in ("off", "on") for at in ("current", "perturbed", "both")
     for adapter in ("full", "lora")
 )  # fmt: skip
-RAW = re.compile(r"resblocks|in_proj|c_fc|c_proj|_weight\b|\w+=(on|off)\b.*:|lambda_|:\w+=")
+RAW = re.compile(
+    r"resblocks|in_proj|c_fc|c_proj|_weight\b|\w+=(on|off)\b.*:|lambda_|:\w+=|: ce\b|: visual\b"
+)
 """Names of weights, of keys and of options, as records and labels have them."""
 
 
@@ -61,9 +63,12 @@ def figures(result: Result, count: int, variants: bool = False) -> Mapping[str, 
     return drawing(result.name)(found, legend)
 
 
-def compared(count: int) -> go.Figure | None:
-    """The trade-off of ``compare`` with made-up accuracies, some of them close together."""
-    draws = np.random.default_rng(0).uniform(0.3, 0.9, (count, 3)).round(1)
+def compared(count: int, spread: float = 0.3, seed: int = 0) -> go.Figure | None:
+    """The trade-off of ``compare`` with made-up accuracies, some of them close together, all within
+    ``spread`` of 0.6.
+    """
+    draws = 0.6 + np.random.default_rng(seed).uniform(-spread, spread, (count, 3))
+    draws = draws.round(1) if spread == 0.3 else draws
     estimates = {
         method: {
             c: Estimate(v, 0.01, v - 0.02, v + 0.02) for c, v in zip(COLUMNS, row, strict=True)
@@ -89,6 +94,36 @@ def faults(made: Figure) -> list[str]:
             found.append(f"{one!r} lies over {other!r}")
     found += [f"{name!r} is a raw name" for name, _ in boxes if RAW.search(name)]
     return found
+
+
+def doubtful(made: Figure) -> list[str]:
+    """Names beside points, such as those of :func:`compared`, that lie over another point or are
+    nearer to it than to their own without a line to that; and lines through other points.
+    """
+    made.draw_without_rendering()
+    found = []
+    for ax in made.axes:
+        names = [text for text in ax.texts if isinstance(text, Annotation) and text.get_text()]
+        places = [(name, ax.transData.transform(name.xy)) for name in names]
+        radius = 5.5 * units.POINTS / 72 * made.dpi
+        for name, own in places:
+            box = _extent(name)
+            for other in (at for _, at in places if not np.allclose(at, own, atol=0.5)):
+                away = _gap(box, other)
+                if away < radius or (name.arrow_patch is None and away < _gap(box, own)):
+                    found.append(f"{name.get_text()!r} stands at another point")
+                middle = np.array([(box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2])
+                along = own + np.linspace(0, 1, 50)[:, None] * (middle - own)
+                apart = np.hypot(*(own - other)) > 2 * radius
+                if name.arrow_patch and apart and np.hypot(*(along - other).T).min() < radius:
+                    found.append(f"the line of {name.get_text()!r} runs through another point")
+    return found
+
+
+def _gap(box: Bbox, at: np.ndarray) -> float:
+    """Pixels between a box and a point."""
+    x, y = at
+    return float(np.hypot(max(box.x0 - x, x - box.x1, 0), max(box.y0 - y, y - box.y1, 0)))
 
 
 def _texts(made: Figure) -> Iterator[Text]:

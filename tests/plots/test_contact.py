@@ -9,7 +9,7 @@ from grace_geom.plots import static
 from grace_geom.records import Result
 from tests.app.lab import make_lab
 from tests.plots import contact
-from tests.plots.contact import PAGE, compared, faults, figures
+from tests.plots.contact import PAGE, compared, doubtful, faults, figures
 from tests.processes import made_once
 
 
@@ -34,6 +34,14 @@ def test_letters_of_every_figure_keep_apart(lab, name, count, variants):
 def test_letters_of_the_trade_off_keep_apart(count):
     figure = compared(count)
     assert figure is not None and faults(static.draw(figure, PAGE)) == []
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_number_of_the_trade_off_belongs_to_one_point_in_a_crowd_too(seed):
+    figure = compared(12, 0.04, seed)
+    assert figure is not None
+    made = static.draw(figure, PAGE)
+    assert faults(made) == [] and doubtful(made) == []
 
 
 def test_what_is_wrong_is_found():

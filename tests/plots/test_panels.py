@@ -22,6 +22,7 @@ from grace_geom.plots import (
 )
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.palette import LIGHT, look
+from grace_geom.plots.style import from_zero
 from grace_geom.records import (
     Estimate,
     Finding,
@@ -58,6 +59,13 @@ def test_a_band_is_as_wide_as_its_interval():
     band = line_of(figure, "a interval")
     assert list(band.y) == [0.5, 1.5, 3, 2]
     assert band.fill == "toself"
+
+
+def test_a_dot_plot_holds_zero_and_no_marker_lies_over_the_names():
+    found = [0.0, 2.0, None, float("nan")]
+    assert from_zero(found) == pytest.approx([-0.1, 2.1])
+    assert from_zero([-3.0, -1.0]) == pytest.approx([-3.15, 0.15])
+    assert from_zero([]) == from_zero([0.0]) == [-1.0, 1.0]
 
 
 def test_large_grids_are_averaged_on_both_sides():

@@ -3,8 +3,8 @@
 import pytest
 
 from grace_geom.plots.legend import Identity, Legend
+from grace_geom.plots.placing import place_labels
 from grace_geom.plots.shift import ShiftPanel, above_the_line
-from grace_geom.plots.tradeoff import place_labels
 from grace_geom.records import Estimate
 from grace_geom.records.effective import line_through
 
@@ -32,6 +32,6 @@ def test_names_keep_clear_of_a_line():
     point = {"a": (Estimate(0.5, 0, 0.5, 0.5), Estimate(0.5, 0, 0.5, 0.5))}
     spans = [[0.0, 100.0], [0.0, 100.0]]
     rising = [(x / 2, x / 2) for x in range(201)]
-    assert place_labels(point, {"a": "a run"}, spans)["a"] == "top right"
-    moved = place_labels(point, {"a": "a run"}, spans, line=rising)["a"]
+    assert place_labels(point, {"a": "a run"}, spans, (420, 360))["a"] == "top right"
+    moved = place_labels(point, {"a": "a run"}, spans, (420, 360), line=rising)["a"]
     assert moved in ("top left", "bottom right")

@@ -2,11 +2,14 @@
 
 import itertools
 
+import plotly.graph_objects as go
 import pytest
 
 from grace_geom.plots.accuracies import data_sets, dots
 from grace_geom.plots.legend import Identity, Legend
-from grace_geom.plots.tradeoff import label_at, pareto, place_labels, tradeoff, tradeoffs
+from grace_geom.plots.palette import LIGHT
+from grace_geom.plots.placing import add_leaders, label_at, place_labels
+from grace_geom.plots.tradeoff import SIZE, pareto, tradeoff, tradeoffs
 from grace_geom.records import Estimate, questions, shown
 from tests.app.conftest import evaluation
 from tests.records.flowers import BY_CLASS, flowers
@@ -74,7 +77,10 @@ def test_names_are_not_read_as_tags():
 def test_labels_of_two_close_points_do_not_cover_each_other():
     a, b = Estimate(0.5, 0, 0.5, 0.5), Estimate(0.51, 0, 0.51, 0.51)
     places = place_labels(
-        {"a": (a, a), "b": (b, b)}, {"a": "a long name", "b": "a long name"}, [[0, 100], [0, 100]]
+        {"a": (a, a), "b": (b, b)},
+        {"a": "a long name", "b": "a long name"},
+        [[0, 100], [0, 100]],
+        SIZE,
     )
     assert places["a"] != places["b"]
 
@@ -82,7 +88,7 @@ def test_labels_of_two_close_points_do_not_cover_each_other():
 def test_a_name_stays_inside_of_the_plot():
     at = Estimate(0.99, 0, 0.99, 0.99), Estimate(0.5, 0, 0.5, 0.5)
     spans = [[0.0, 100.0], [0.0, 100.0]]
-    assert place_labels({"a": at}, {"a": "a long name"}, spans)["a"].endswith("left")
+    assert place_labels({"a": at}, {"a": "a long name"}, spans, SIZE)["a"].endswith("left")
 
 
 def test_of_many_points_only_those_of_the_front_are_named():
@@ -99,7 +105,19 @@ def test_of_many_points_only_those_of_the_front_are_named():
     assert named == set(pareto(values)) == set(runs[12:])
 
 
-def test_a_name_without_room_beside_its_point_stands_a_line_higher():
+def written_at(place: str, x: float, y: float, name: str) -> tuple[float, float, float, float]:
+    """Left, bottom, right and top of letters of 12 pixels, from a point in pixels."""
+    wide = 7 * len(name)
+    if place.startswith("led "):
+        right, up = map(float, place.split()[1:])
+        return x + right - wide / 2, y + up - 7, x + right + wide / 2, y + up + 7
+    vertical, horizontal = place.split()
+    left = x + {"left": -9 - wide, "center": -wide / 2, "right": 9}[horizontal]
+    bottom = y + {"bottom": -25, "middle": -8, "top": 9}[vertical]
+    return left, bottom, left + wide, bottom + 14
+
+
+def test_a_name_without_room_beside_its_point_stands_at_the_end_of_a_line():
     at = {
         "at-s0": (3.1, 74.0),
         "ft-s0": (26.7, 1.3),
@@ -115,22 +133,18 @@ def test_a_name_without_room_beside_its_point_stands_a_line_higher():
     scale = [size / (span[1] - span[0]) for size, span in zip((230, 200), spans, strict=True)]
     boxes = []
     for run, (x, y) in at.items():
-        vertical, horizontal, *lifted = places[run].split()
-        aside = {"left": -9 - 7 * len(run), "center": -3.5 * len(run), "right": 9}[horizontal]
-        left = (x - spans[0][0]) * scale[0] + aside
-        bottom = (
-            (y - spans[1][0]) * scale[1]
-            + {"bottom": -25, "middle": -8, "top": 9}[vertical]
-            + 16 * len(lifted)
-        )
-        boxes.append((left, bottom, left + 7 * len(run), bottom + 14))  # letters of 12 pixels
+        middle = (x - spans[0][0]) * scale[0], (y - spans[1][0]) * scale[1]
+        boxes.append(written_at(places[run], *middle, run))
     for a, b in itertools.combinations(boxes, 2):
         assert a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1]
-    assert label_at("top center lifted", "a") == {
-        "text": ["a<br>\u00a0"],
-        "textposition": "top center",
-    }
+    led = [run for run, place in places.items() if place.startswith("led ")]
+    assert led and "at-s0" not in led  # which has room
+    assert label_at(places[led[0]], "a")["text"] == [""]
     assert label_at("top left", "a") == {"text": ["a"], "textposition": "top left"}
+    figure = go.Figure(go.Scatter(x=[1], y=[2]))
+    add_leaders(figure, {"a": "led 30 -40", "b": "top left"}, {"a": (1, 2)}, {"a": "<a>"}, LIGHT)
+    (note,) = figure.layout.annotations
+    assert (note.text, note.x, note.y, note.ax, note.ay) == ("&lt;a&gt;", 1, 2, 30, 40)
 
 
 def test_dots_have_one_row_a_data_set_and_the_intervals_of_the_record():

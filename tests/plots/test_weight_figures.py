@@ -187,7 +187,8 @@ def test_random_slices_of_other_shapes_are_left_out_and_named():
     assert [len(panel(figures[""], t)) for t in ("Along one random direction", "In distribution")
             ] == [1, 2]  # fmt: skip
     assert len([t for t in figures["contour"].data if t.type == "contour"]) == 1
-    assert "grace-s0: other weights" in figures["contour"].layout.annotations[-1].text
+    note = figures["contour"].layout.annotations[-1].text.replace("<br>", " ")
+    assert "grace-s0: other weights" in note
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, 1.0])
@@ -282,6 +283,7 @@ def test_the_rank_of_a_change_is_where_its_singular_values_fall_to_rounding():
     assert len(rows) == 8  # all values, those beyond the rank too
     assert [note.text for note in figure.layout.annotations] == ["rank 2: grace-s0"]
     assert figure.layout.shapes[0].x0 == 2.5
+    assert figure.layout.xaxis.dtick == 1  # indices are whole
 
 
 def test_drift_without_zero_shot_sets_speaks_of_no_bars():
@@ -290,7 +292,7 @@ def test_drift_without_zero_shot_sets_speaks_of_no_bars():
         return {k: v for k, v in values.items() if k != "zero_shot_loss"}, arrays
 
     note = drift.figures(found(without), LEGEND)[""].layout.annotations[-1].text
-    assert note == "weights: visual, seed 3"
+    assert note == "weights: image tower, seed 3"
 
 
 def test_a_run_has_one_colour_in_every_folder_and_on_the_dashboard():
@@ -309,5 +311,5 @@ def test_a_run_has_one_colour_in_every_folder_and_on_the_dashboard():
 def test_the_note_says_how_many_images_were_used():
     assert (
         said(found(a_drift), "", "bars")
-        == "weights: visual, loss: ce, n = 20 (asked: 24), seed 3; bars"
+        == "weights: image tower, loss: cross-entropy, n = 20 (asked: 24), seed 3; bars"
     )
