@@ -18,7 +18,9 @@ from grace_geom.records.accuracy import outcomes_of
 
 record, side, target = sys.argv[1:]
 images, labels = [], []
-for found in json.load(open(record))["accuracies"]:
+with open(record) as file:
+    known = json.load(file)["accuracies"]
+for found in known:
     data = resolve(found["spec"], "eval")
     right = outcomes_of(found["outcomes"], found["n"])
     assert found["suite"] == "ood" and len(data) == found["n"]
