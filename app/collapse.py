@@ -104,7 +104,7 @@ def _turn(p: Point, before: Point) -> str:
 def _shown(p: Point) -> str:
     """``8.10 [7.60, 8.42]``: the ends with as many digits after the point as the value."""
     digits = 2 - math.floor(math.log10(abs(p.value))) if p.value else 2
-    digits = min(max(digits, 0), 3)
+    digits = min(max(digits, 0), 6)
     value, *ends = (f"{v:.{digits}f}" for v in (p.value, p.low, p.high) if v is not None)
     return f"{value} [{', '.join(ends)}]" if len(ends) == 2 else value
 

@@ -78,9 +78,11 @@ def far_index(url: str, captions: bool = False) -> FarIndex:
     """
     parent, _, name = url.rpartition("/")
     try:
-        told = objects_at(parent).info(name)
+        objects = objects_at(parent)
+        told = objects.info(name)
     except FileNotFoundError:
         raise Absent(f"{url}: there is no such object") from None
+    objects.tries = TRIES  # it has answered: the address is right
     version = repr((FORMAT, url, told.version, told.size, captions))
     place = cache_dir() / "shards"
     kept = place / f"{hashlib.sha256(version.encode()).hexdigest()[:32]}.json"
@@ -92,6 +94,8 @@ def far_index(url: str, captions: bool = False) -> FarIndex:
                 found = _looked_through(url, place, captions, told.size, told.changed)
                 _write(kept, found)
             return found
+    except FileNotFoundError:
+        raise Absent(f"{url}: it was removed while it was read") from None
     except OSError as error:
         raise UserError(f"{place} cannot be written: {error.strerror or error}") from None
 
@@ -207,17 +211,19 @@ class FarShards(Shards):
 
 
 def _asked(parent: str, pieces: Sequence[tuple[str, int, int]]) -> list[bytes]:
+    objects = objects_at(parent)
+    objects.tries = TRIES  # it has answered at the start
     try:
-        return objects_at(parent).ranges(pieces)
+        return objects.ranges(pieces)
     except FileNotFoundError as error:
         raise UserError(f"{parent}: a shard is gone since the start: {error}") from None
 
 
 def objects_at(parent: str) -> ObjectStore:
-    """The objects of a folder in a store, asked again where they do not answer."""
+    """The objects of a folder in a store, asked once until they have answered."""
     return _objects_at(parent, os.getpid())
 
 
 @functools.lru_cache(maxsize=64)
 def _objects_at(parent: str, _process: int) -> ObjectStore:  # a fork has connections of its own
-    return ObjectStore(parent, TRIES)
+    return ObjectStore(parent)

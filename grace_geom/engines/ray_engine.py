@@ -247,7 +247,8 @@ class RayEngine:
             for begun in running:
                 self._free(begun)
         if late:
-            warn(f"{len(late)} processes were not ready within {LAST_WORDS:g} s, and were ended")
+            many = "1 process was" if len(late) == 1 else f"{len(late)} processes were"
+            warn(f"{many} not ready within {LAST_WORDS:g} s, and ended by force")
 
 
 def _put(ended: "queue.SimpleQueue[int]", number: int, _: object) -> None:

@@ -17,9 +17,8 @@ BESIDE = (
 )  # fmt: skip
 LINE = 16
 """Height of a line of text, in pixels."""
-_LEADER = (
-    40.0  # pixels of a bar that a name may cover before it moves off, and one for each of its line
-)
+# A line costs as much as covering 40 square pixels of a bar, and one more for each of its pixels.
+_LEADER = 40.0
 _LED = [(r, math.pi * k / 8) for r in (22, 34, 48, 64) for k in range(16) if k % 4]
 _ROUNDS = 3
 _HALF = 11  # pixels from the middle of a point to the edge of its ring

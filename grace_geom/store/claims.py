@@ -250,9 +250,8 @@ def claim(
             place(name, number, "end"), encode(End(WITHDRAWN, "the one before is alive"))
         )
         return None
-    return Claim(
-        objects.once(), name, number, seconds, note, sent
-    )  # beats come again by themselves
+    # Beats come again by themselves.
+    return Claim(objects.once(), name, number, seconds, note, sent)
 
 
 def beat_of(objects: ObjectStore, name: str, number: int) -> Beat:

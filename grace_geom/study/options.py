@@ -41,8 +41,8 @@ same augmentation.
 """
 
 
-MAY_DIFFER = ("epochs", "max_steps", "batch_size", "micro_batch", "train_images", "precision")
-"""Those of them that ``--unequal`` may name."""
+MAY_DIFFER = ("epochs", "max_steps", "micro_batch", "train_images", "precision")
+"""Those of them that ``--unequal`` may name. Not the batch: costs are told in passes of it."""
 
 OF_THE_STUDY = ("method", "out", "seed", "resume", "device", "data_root", "report_to")
 
@@ -88,7 +88,8 @@ class StudyOptions:
         batch_size: Images per optimizer step; null: the data set's recipe.
         train_images: Train on a random subset of this size; null: all images.
         unequal: Settings that methods may differ in, such as max_steps for a comparison at equal
-            cost; each method's own comes from --set or its label. The tables name them.
+            cost; each method's own comes from --set or its label. The heading of table.md names
+            them.
         device: Device: cpu, cuda, cuda:1; auto: GPUs if there are some, shared among the workers.
         deterministic: Same bits in every training and evaluation on the same GPU, for some speed.
         compile: Faster attacks on a GPU, in trainings and evaluations: attack (torch.compile).
@@ -147,6 +148,11 @@ class StudyOptions:
             raise UserError("--methods names no method")
         for name in self.unequal:
             check_known("--unequal", name, MAY_DIFFER)
+        if self.unequal and self.lr_search != "off":
+            raise UserError(
+                f"--lr-search {self.lr_search} spends the same steps on every method, which "
+                "--unequal allows to differ: choose the rates first, in a study on equal terms"
+            )
         if self.lr_grid not in ("off", "search"):
             self.rates(1.0)
         self._no_contradictions()

@@ -65,7 +65,7 @@ def test_who_takes_too_long_is_ended_which_is_said(
     monkeypatch.setattr("grace_geom.engines.ray_engine.LAST_WORDS", 0.5)
     interrupted(made, saving(tmp_path, "a", Resources()), tmp_path, 1)
     said = capsys.readouterr().err
-    assert "warning: 1 processes were not ready within 0.5 s, and were ended" in said
+    assert "warning: 1 process was not ready within 0.5 s, and ended by force" in said
     (pid,) = numbers(tmp_path, "begun")
     wait_until(lambda: not Path(f"/proc/{pid}").exists())
     assert not numbers(tmp_path, "saved")

@@ -5,9 +5,11 @@ import torch
 from torch.nn import functional as F
 from torch.testing import assert_close
 
+from grace_geom.errors import NotFiniteError
 from grace_geom.methods.at import At
+from grace_geom.methods.fast_attack import FastAttack
 from grace_geom.methods.ft import Ft
-from grace_geom.methods.grace_plus import GracePlus, without_overflow
+from grace_geom.methods.grace_plus import GracePlus
 from tests.methods.ends import left_by, same_bits
 from tests.methods.moving import in_double, moved
 from tests.toys import toy_run
@@ -82,9 +84,10 @@ def test_a_batch_that_nothing_prepared_has_the_same_terms():
         assert_close(value, alone[name].detach(), rtol=1e-9, atol=0)
 
 
-def test_a_step_in_pieces_has_the_gradient_of_the_whole():
+@pytest.mark.parametrize("weight", [0.0, 0.4, 1.0])
+def test_a_step_in_pieces_has_the_gradient_of_the_whole(weight):
     batch, model = in_double(6)
-    method = GracePlus(attack_steps=2)
+    method = GracePlus(adv_weight=weight, attack_steps=2)
     whole, cut = moved(method, model), moved(method, model)
     for run, pieces in ((whole, [batch]), (cut, batch.split(2))):
         run.generator.manual_seed(2)
@@ -112,14 +115,54 @@ def test_the_anchor_holds_attacked_features_near_the_pretrained_ones():
     assert near[5.0] > near[0.0] + 0.01
 
 
-def test_a_pixel_whose_gradient_overflowed_stays_where_it_is():
+def test_a_pixel_whose_scaled_gradient_overflowed_stays_where_it_is():
     batch, model = in_double()
     method = GracePlus(attack_steps=1)
     run = moved(method, model)
     noisy = method.with_noise(run, batch)
     fixed = {name: w.detach() for name, w in run.params.items()}
-    gradient = torch.ones_like(batch.images)
-    gradient[0] = float("nan")
-    found = method.attacked(run, fixed, batch, noisy, without_overflow(gradient)).images
+    start = torch.ones_like(batch.images)
+    start[0] = float("nan")
+    found = method.attacked(run, fixed, batch, noisy, start).images
     assert torch.equal(found[0], noisy.images[0])
     assert (found[1:] > noisy.images[1:]).float().mean() > 0.5
+
+
+@pytest.mark.parametrize(("weight", "steps"), [(1.0, 1), (0.5, 2)])
+def test_an_attack_whose_gradient_is_nan_stops_the_run_as_that_of_at_does(
+    weight, steps, monkeypatch
+):
+    monkeypatch.setattr(
+        "grace_geom.methods.grace_plus.input_gradient",
+        lambda loss, x: torch.full_like(x, torch.nan),
+    )
+    batch, model = in_double()
+    method = GracePlus(adv_weight=weight, attack_steps=steps)
+    with pytest.raises(NotFiniteError):
+        method.gradients(moved(method, model), [batch])
+
+
+def test_without_weight_nothing_is_attacked(monkeypatch):
+    def attacked(*args):
+        raise AssertionError("attacked")
+
+    monkeypatch.setattr(GracePlus, "attacked", attacked)
+    batch, model = in_double()
+    method = GracePlus(adv_weight=0.0)
+    run = moved(method, model)
+    assert method.gradients(run, [batch]).terms.keys() == {"task"}
+    assert method.losses(run, method.weights(model, run.params), batch).terms.keys() == {"task"}
+
+
+@pytest.mark.parametrize(
+    ("weight", "steps", "used"), [(1.0, 1, "attack"), (0.5, 2, "attack"), (0.5, 1, "off")]
+)
+def test_a_compiled_attack_is_used_and_told_of_where_there_is_one(weight, steps, used):
+    told = []
+    batch, model = in_double()
+    method = GracePlus(adv_weight=weight, attack_steps=steps)
+    run = moved(method, model)
+    run.fast = FastAttack("attack", told.append, compiler=lambda work, **options: work)
+    method.gradients(run, [batch])
+    assert [record["used"] for record in told] == [used]
+    assert used == "attack" or "shares its pass" in told[0]["reason"]

@@ -22,10 +22,15 @@ def test_what_the_study_names_may_differ_and_nothing_else():
         jobs_of(StudyOptions(methods=("ft", "at"), set=more, unequal=("max_steps",)), {})
 
 
-@pytest.mark.parametrize("name", ["max_step", "data", "split_seed"])
+@pytest.mark.parametrize("name", ["max_step", "data", "split_seed", "batch_size"])
 def test_only_the_budget_may_differ(name):
     with pytest.raises(UserError, match="--unequal"):
         StudyOptions(methods=("ft",), unequal=(name,))
+
+
+def test_a_search_of_equal_steps_is_not_one_of_unequal_runs():
+    with pytest.raises(UserError, match=r"--lr-search asha.*--unequal"):
+        StudyOptions(methods=("ft",), baseline="ft", unequal=("max_steps",), lr_search="asha")
 
 
 def test_the_cost_of_a_run_is_its_steps_times_that_of_one():
