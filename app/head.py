@@ -1,5 +1,6 @@
 """The head of a page: its question, the sentence that answers it, and one line for all notices."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -38,7 +39,20 @@ def answer(sentence: str) -> None:
             :func:`app.shell.text`.
     """
     head = _current()
-    (head.answer if head and head.answer else st).markdown(sentence)
+    (head.answer if head and head.answer else st).markdown(unbroken(sentence))
+
+
+_CODE = re.compile(r"((?<!\\)`[^`]*`)")
+_TIED = re.compile(r"(?<=\d) (?=%)|(?<=\S) (?=[=<>±≤≥≈] [\d−∞])|(?<=[=<>±≤≥≈]) (?=[\d−∞])")
+
+
+def unbroken(sentence: str) -> str:
+    """A sentence whose numbers stay on one line with their unit and with what they are of, as in
+    ``ε = 4/255``, by spaces that do not break; code, which people copy, is left alone.
+    """
+    parts = _CODE.split(sentence)
+    parts[::2] = [_TIED.sub("\u00a0", part) for part in parts[::2]]
+    return "".join(parts)
 
 
 def notice(sentence: str, command: str = "") -> None:

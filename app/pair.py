@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import streamlit as st
 
-from app import shell
 from app.paired import LEVEL
 from app.shell import Choice, text
 from app.store import Entry
@@ -132,9 +131,9 @@ def answer(pair: TwoRuns) -> str:
         )
     a, b = pair.asked
     try:
-        found = confusion.split(a, b)
-    except RecordError as why:
-        return f"No answer image by image: {shell.inline(why)}."
+        first, second = a.right(), b.right()
+    except RecordError:
+        return lacking(a, "which ones a run gets right")
     one, other = (f"**{text(pair.name(i))}**" for i in (0, 1))
     gap = set_difference(b, a)
     lead = ""
@@ -145,14 +144,39 @@ def answer(pair: TwoRuns) -> str:
             f"{other} is {'' if clear else 'not clearly '}{ahead} {one}: {_points(gap.value)} points "
             f"[{_points(gap.low)}, {_points(gap.high)}] on the same images. "
         )
+    return (
+        f"On {text(title(a))}, {a.n} images: {lead}{other} alone is right on "
+        f"**{(second & ~first).sum()}**, {one} alone on **{(first & ~second).sum()}**, both on "
+        f"{(first & second).sum()}.{_gained(a, b)}"
+    )
+
+
+def _gained(a: Accuracy, b: Accuracy) -> str:
+    """The class on which the second gains most; empty where it gains on none, or where no classes
+    are on record, which the sections on classes say.
+    """
+    try:
+        found = confusion.split(a, b)
+    except RecordError:
+        return ""
     top = found.most_gained
     most = found.only_b[top] - found.only_a[top]
-    where = ""
-    if most > 0:
-        where = f" It gains most on **{text(found.names[top])}** ({most:+d} of {found.n[top]})."
+    if most <= 0:
+        return ""
+    return f" It gains most on **{text(found.names[top])}** ({most:+d} of {found.n[top]})."
+
+
+def lacking(a: Accuracy, what: str) -> str:
+    """That the records do not say something of each image of a question, and how to get it.
+
+    Args:
+        a: The number that was asked for.
+        what: What is missing.
+    """
+    images = f"{'attacked images' if a.attack else 'images'} of {text(a.data)}"
     return (
-        f"On {text(title(a))}, {a.n} images: {lead}{other} alone is right on **{found.only_b.sum()}**, "
-        f"{one} alone on **{found.only_a.sum()}**, both on {found.both.sum()}.{where}"
+        f"The records do not say of the {images} {what}; evaluate again, with "
+        "`python -m grace_geom.evaluate CHECKPOINT --fresh`."
     )
 
 

@@ -31,6 +31,13 @@ class RunProgress:
     left: float | None
     silent: float
 
+    @property
+    def ends(self) -> str:
+        """The state for a sentence: ``silent`` where a run has stalled and nobody knows its last
+        step.
+        """
+        return "silent" if self.state == "stalled" and self.total is None else self.state
+
 
 def total_steps(settings: Mapping[str, Any]) -> int | None:
     """Optimiser steps of a run, from ``epochs`` or ``max_steps``, whichever ends first; ``None`` if

@@ -137,7 +137,7 @@ def sentence(
 
     Args:
         names: Run -> name in Markdown.
-        states: Run -> state, as of :mod:`app.progress`.
+        states: Run -> state, as of :attr:`app.progress.RunProgress.ends`.
         trends: Run -> how its loss ends; only trained runs.
         checks: Run -> best and last check; runs with at least two.
         attacked: Whether the checks were under attack.
@@ -160,7 +160,8 @@ def _few(names: Mapping[str, str], runs: Sequence[str]) -> str:
 
 _STATES = {
     "running": ("is being written", "are being written"),
-    "stalled": ("has stalled", "have stalled"),
+    "stalled": ("stopped writing before its last step", "stopped writing before their last step"),
+    "silent": ("writes no more", "write no more"),
     "stopped": ("stopped before its end", "stopped before their end"),
     "finished": ("is finished", "are finished"),
     "untrained": ("was not trained", "were not trained"),
@@ -206,9 +207,9 @@ def _losses(names: Mapping[str, str], trends: Mapping[str, Trend]) -> str:
         elif kind in ("falls", "rises"):
             shares = sorted(abs(t.change / (t.last - t.change)) for t in map(trends.get, runs) if t)
             ends = dict.fromkeys(f"{100 * share:.2g}" for share in (shares[0], shares[-1]))
-            numbers = f" (by {' to '.join(ends)} % over the last fifth of the log)"
+            numbers = f" (by {' to '.join(ends)} % over its last fifth)"
         said.append(f"{words} {who}{numbers}")
-    return "at its end, the loss " + ", ".join(said)
+    return "at the end of the log, the training loss " + ", ".join(said)
 
 
 def _signed(value: float, form: str = ".2g") -> str:
@@ -218,9 +219,9 @@ def _signed(value: float, form: str = ".2g") -> str:
 def _checks(
     names: Mapping[str, str], checks: Mapping[str, HeldOut], attacked: bool, trained: int
 ) -> str:
-    what = "held-out accuracy" + (" under PGD" if attacked else " (`--val-pgd` 0: no attack)")
+    what = "held-out accuracy" + (" under PGD" if attacked else ", without attack,")
     if not checks:
-        return "held-out accuracy was not checked twice (`--eval-every`), so it says nothing"
+        return "held-out accuracy was checked less than twice, so it says nothing"
     fell = [run for run, found in checks.items() if found.fell]
     of = "" if len(checks) == trained else f" of {len(checks)} that were checked"
     if not fell:

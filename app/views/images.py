@@ -8,7 +8,7 @@ import streamlit as st
 
 from app import shell, show, store, wall
 from app.measured import attack_of, measured
-from app.pair import TwoRuns, answer, chosen, title
+from app.pair import TwoRuns, answer, chosen, lacking, title
 from app.shell import Choice, text
 from app.wall import Shot
 from grace_geom.plots import confusion, pictures, robustness, strips
@@ -218,8 +218,8 @@ def _by_class(pair: TwoRuns) -> None:
     st.header("Class by class: who is right alone?", anchor=False)
     try:
         found = confusion.split(*pair.asked)
-    except RecordError as why:
-        st.info(f"{shell.inline(why)}.")
+    except RecordError:
+        st.info(lacking(pair.asked[0], "of which class each is, or who is right"))
         return
     first, second = pair.ids
     fewer = len(found.shown()) < int((found.n > 0).sum())
@@ -253,8 +253,8 @@ def _confusion(pair: TwoRuns) -> None:
     try:
         drawn = confusion.matrices(named, pair.choice.legend)
         rows = confusion.mistakes(pair.asked)
-    except RecordError as why:
-        st.info(f"{shell.inline(why)}.")
+    except RecordError:
+        st.info(lacking(pair.asked[0], "what each is taken for"))
         return
     frame = pd.DataFrame(
         [

@@ -47,7 +47,7 @@ def page(choice: Choice, live: bool) -> None:
         st.rerun()  # the last one has ended: once more as a page that does not look again
     trends, checks, attacked = verdicts(found)
     names = {run: text(choice.names[run]) for run in found}
-    where = {run: state.state for run, (state, _) in found.items()}
+    where = {run: state.ends for run, (state, _) in found.items()}
     shell.answer(verdict.sentence(names, where, trends, checks, attacked))
     logs = {run: found[run][1] for run in drawn(choice, found) if found[run][1].rows}
     view = controls()
@@ -130,7 +130,7 @@ def panel(
         else "As logged, not smoothed."
     )
     meanings = [
-        f"**{training.title(key).split(':')[0]}** (`{key}`): {training.MEANINGS[key]}."
+        f"**{training.title(key).split(':')[0]}**: {training.MEANINGS[key]}."
         for key in keys if key in training.MEANINGS
     ]  # fmt: skip
     show.figure(
@@ -170,8 +170,9 @@ def status(
     st.dataframe(frame, hide_index=True, alt="State of the chosen runs")
     st.caption(
         "Loss: mean over the last fifth of the log, at least 4 records, and its change from as many "
-        "before with Welch's 95 % interval, as if records were independent. Held out: best and last check; "
-        "the change with Newcombe's interval, widened for all checks that could have been the best."
+        "before with Welch's 95 % interval, as if records were independent. Held out: best and last "
+        "check (every `--eval-every` steps, under PGD with `--val-pgd`); the change with Newcombe's "
+        "interval, widened for all checks that could have been the best."
     )
 
 

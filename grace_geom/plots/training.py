@@ -68,6 +68,8 @@ GROUPS = {
 ALONG = {"step": "Step", "epoch": "Epoch", "images_seen": "Images seen", "seconds": "Time"}
 """What numbers can be drawn against, by its name in the log."""
 _UNITS = ((3 * 3600.0, 3600.0, "h"), (180.0, 60.0, "min"), (0.0, 1.0, "s"))
+CONSTANT = 1e-9
+"""Numbers that differ by at most this share of the largest differ by rounding alone."""
 _PANEL, _GAP, _AROUND = 108, 40, 74
 """Pixels of a panel, between two, and around all."""
 FEW = 20
@@ -284,7 +286,7 @@ def _numbers(key: str, values: np.ndarray, view: View) -> dict[str, Any]:
     """Range and numbers of an axis: it holds all values and goes no further than they can."""
     if view.log and not _bounded(key) and (values > 0).all():
         low, high = np.log10(values.min()), np.log10(values.max())
-        room = 0.06 * (high - low) or 0.1
+        room = 0.1 if _constant(values) else 0.06 * (high - low)
         return {"type": "log", "range": [low - room, high + room], "exponentformat": "power"}
     numbers = {"tickformat": ".0%"} if "acc" in key else {"exponentformat": "power"}
     return {"range": _room(values, key)} | numbers
@@ -294,10 +296,17 @@ def _bounded(key: str) -> bool:
     return "acc" in key or key.startswith("cos_")
 
 
+def _constant(values: np.ndarray) -> bool:
+    """Whether an axis around them would show nothing but rounding."""
+    span = float(values.max() - values.min())
+    return span <= CONSTANT * float(np.abs(values).max())
+
+
 def _room(values: np.ndarray, key: str) -> list[float]:
     low, high = float(values.min()), float(values.max())
-    room = 0.08 * (high - low) or 0.1 * abs(high) or 1.0
+    span = 0.0 if _constant(values) else high - low
+    room = 0.08 * span or 0.1 * abs(high) or 1.0
     least = -1.0 if key.startswith("cos_") else 0.0
     most = 1.0 if _bounded(key) else np.inf
-    margin = 0.01 * (high - low or 1.0)  # a line at its bound is not cut in half
+    margin = 0.01 * (span or 1.0)  # a line at its bound is not cut in half
     return [max(low - room, min(least, low) - margin), min(high + room, max(most, high) + margin)]

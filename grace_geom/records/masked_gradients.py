@@ -37,7 +37,7 @@ def masked(values: Mapping[str, Measure]) -> list[str]:
         )
     far = values.get("check/pgd, eps = 64/255")
     if far and far.low is not None and far.low > 0.01:
-        found.append(f"{100 * far.value:.1f} % stand even at ε = 64/255")
+        found.append(f"PGD leaves {100 * far.value:.1f} % even at ε = 64/255")
     text = "the gradient at the images misleads: a random start finds clearly more"
     return found + _clearly_more(values, (("pgd", "pgd, no random start", text),))
 

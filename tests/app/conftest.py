@@ -199,7 +199,8 @@ def opened(monkeypatch):
 def sees(app: AppTest) -> str:
     """Everything that is written on the page."""
     kinds = (app.title, app.header, app.markdown, app.caption, app.info, app.warning, app.code)
-    return "\n".join(str(element.value) for kind in kinds for element in kind)
+    said = "\n".join(str(element.value) for kind in kinds for element in kind)
+    return said.replace("\u00a0", " ")
 
 
 def specs(app: AppTest) -> list[dict]:

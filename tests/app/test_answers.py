@@ -126,7 +126,7 @@ def test_robustness_says_where_accuracy_halves_and_what_the_checks_say():
     )
     hidden = parts | {"a": attacked([0.6, 0.2, 0.0], **{"pgd, eps = 64/255": sure(0.3)})}
     said = answers.robustness(found(hidden, **settings), NAMES)
-    assert "**gradients look masked**: **a**: 30.0 % stand even at ε = 64/255." in said
+    assert "**gradients look masked**: **a**: PGD leaves 30.0 % even at ε = 64/255." in said
     unchecked = {"a": attacked([0.6, 0.2, 0.0]), "b": attacked([0.6, 0.22, 0.0])}
     said = answers.robustness(found(unchecked, **settings), NAMES)
     assert said.endswith("(the first two not clearly apart); masked gradients were not looked for.")

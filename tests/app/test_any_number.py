@@ -14,7 +14,7 @@ ZS, DRIFT = Quantity("ZS", "ZS", "accuracy", True), Quantity("drift", "weight dr
 
 
 def plain(said: str) -> str:
-    return said.replace("\\", "")
+    return said.replace("\\", "").replace("\u00a0", " ")
 
 
 def answer(app) -> str:

@@ -24,6 +24,20 @@ def test_the_answer_counts_images_that_only_one_run_gets_right(opened, lab):
     assert "[" in said and "apgd-ce" in said
 
 
+def test_outcomes_answer_without_classes_and_what_is_missing_is_said_in_words(opened, runs):
+    app = opened(runs, "images", runs=["demo/ft-s0", "demo/grace-s0"], baseline="demo/ft-s0")
+    known = store.entries(runs)
+    ft, grace = (
+        headline_attack(known[f"demo/{run}"].accuracies)[0].right() for run in ("ft-s0", "grace-s0")
+    )
+    said = app.main.markdown[0].value.replace("\\", "")
+    assert f"**grace-s0** alone is right on **{(grace & ~ft).sum()}**" in said
+    assert f"**{(ft & ~grace).sum()}**, both on {(ft & grace).sum()}." in said
+    told = [info.value for info in app.info if "The records do not say" in info.value]
+    assert len(told) == 2 and all("of the attacked images of shapes" in one for one in told)
+    assert "adv/" not in sees(app) and "No answer" not in sees(app)
+
+
 def test_the_wall_shows_each_image_clean_and_attacked_at_both_runs(opened, lab):
     app = opened(lab, "images", runs=["toy/ft-s0", "toy/grace-s0"], baseline="toy/ft-s0")
     bodies = [e.proto.body for e in app.get("html") if "<img" in e.proto.body]

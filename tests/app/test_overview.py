@@ -15,7 +15,7 @@ from tests.app.conftest import APGD, SETS, accuracy, evaluation, sees, specs, wr
 
 
 def plain(said: str) -> str:
-    return said.replace("\\", "")
+    return said.replace("\\", "").replace("\u00a0", " ")
 
 
 def answer(app) -> str:

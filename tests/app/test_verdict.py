@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 
 from app import verdict
+from app.progress import progress
 from app.verdict import Trend, held, sentence, trend
 
 
@@ -86,10 +87,24 @@ def test_what_was_not_checked_is_not_claimed():
     trends = dict.fromkeys("abcd", Trend("short"))
     said = sentence(NAMES, dict.fromkeys("abcd", "finished"), trends, {}, False)
     assert said == (
-        "All 4 runs are finished; at its end, the loss has too few records for a verdict in all 4; "
-        "held-out accuracy was not checked twice (`--eval-every`), so it says nothing."
+        "All 4 runs are finished; at the end of the log, the training loss has too few records for "
+        "a verdict in all 4; held-out accuracy was checked less than twice, so it says nothing."
     )
     one = {"a": verdict.held(checked(0.4, 0.41))}
     said = sentence(NAMES, dict.fromkeys("abcd", "finished"), trends, one, False)
-    assert "`--val-pgd` 0: no attack) ends not clearly below its best in any run of 1" in said
+    assert "accuracy, without attack, ends not clearly below its best in any run of 1" in said
     assert sentence(NAMES, {"a": "untrained"}, {}, {}, False) == "**a** was not trained."
+
+
+def test_runs_that_write_no_more_do_not_contradict_their_falling_loss():
+    trends = dict.fromkeys("abcd", Trend("falls", 0.78, -0.22, -0.3, -0.2, 20))
+    said = sentence(NAMES, dict.fromkeys("abcd", "stalled"), trends, {}, False)
+    assert said.startswith(
+        "All 4 runs stopped writing before their last step; at the end of the log, the training "
+        "loss still falls in all 4 (by 22 % over its last fifth);"
+    )
+    assert "stalled" not in said and "`" not in said
+    rows = [{"step": i, "seconds": float(i)} for i in range(1, 9)]
+    known, unknown = (progress(rows, s, 1000.0).ends for s in ({"max_steps": 100}, {}))
+    assert (known, unknown) == ("stalled", "silent")
+    assert sentence(NAMES, {"a": unknown}, {}, {}, False) == "**a** writes no more."

@@ -75,6 +75,20 @@ def test_the_moving_average_has_no_pull_to_zero_and_the_log_stands_behind_it():
     assert len(few.data) == 1, "few numbers stay as they are"
 
 
+@pytest.mark.parametrize("key", ["lr", "train_acc", "cos_id_adv", "grad_norm"])
+@pytest.mark.parametrize("log", [False, True])
+def test_the_rounding_of_a_constant_fills_no_axis(key, log):
+    values = 0.5 * (1 + 1e-12 * np.random.default_rng(0).normal(size=100))
+    rows = [{"step": i, key: float(v)} for i, v in enumerate(values)]
+    figure = training.stack({"a": rows}, legend("a"), [key], View(smoothing=0.6, log=log))
+    low, high = figure.layout.yaxis.range
+    assert high - low > 0.05, "or ticks are numbers of 17 digits"
+    rows[50][key] *= 1 + 1e-6
+    if not log:
+        figure = training.stack({"a": rows}, legend("a"), [key])
+        assert np.ptp(figure.layout.yaxis.range) < 1e-4, "a change beyond rounding is shown"
+
+
 def test_numbers_stand_against_images_or_time_and_only_of_runs_that_logged_it():
     rows = [row | {"images_seen": 8 * row["step"]} for row in ROWS]
     records, view = {"a": rows, "b": ROWS}, View("images_seen")
