@@ -16,7 +16,9 @@ MEASURES = (
 """What tells a collapse: the first that the reference and another run have."""
 MOVED = "centroid_cosine/adv"
 MOST_NAMED = 3
-"""Runs of one kind that the sentence names; the figures below name all."""
+"""Runs beside the reference that the sentence names one by one; of more it gives counts and the two
+extremes.
+"""
 TURNS = {
     "fewer": ("collapses", "collapse"), "more": ("spreads out", "spread out"),
     "unclear": ("does neither clearly", "do neither clearly"),
@@ -72,23 +74,32 @@ def _collapsed(choice: Choice, told: Told) -> str:
     """Which runs use clearly fewer directions than the reference, which more, which neither."""
     before = told.of[told.reference]
     groups: dict[str, list[str]] = {turn: [] for turn in TURNS}
-    for run, p in told.of.items():
-        if run != told.reference:
-            groups[_turn(p, before)].append(f"**{text(choice.names[run])}** ({_shown(p)})")
-    said = "; ".join(
-        f"{_first(who)} {TURNS[turn][len(who) > 1]}" for turn, who in groups.items() if who
+    others = [run for run in told.of if run != told.reference]
+    for run in others:
+        groups[_turn(told.of[run], before)].append(_named(choice, told, run))
+    many = len(others) > MOST_NAMED
+    said = (", " if many else "; ").join(
+        f"{len(who) if many else ', '.join(who)} {TURNS[turn][len(who) > 1]}"
+        for turn, who in groups.items()
+        if who
     )
+    if many:
+        said = f"of {len(others)} other runs {said}; {_extremes(choice, told, others)}"
     is_base = is_reference({e.id: e.method for e in choice.single}.get(told.reference, ""))
     word = "the pretrained model" if is_base else "the baseline"
-    who = f"{word} **{text(choice.names[told.reference])}** ({_shown(before)})"
-    return f"By the {told.name}, against {who}: {said}."
+    return f"By the {told.name}, against {word} {_named(choice, told, told.reference)}: {said}."
 
 
-def _first(who: Sequence[str]) -> str:
-    """All of a few; of many the first ones and how many more there are."""
-    if len(who) <= MOST_NAMED + 1:
-        return ", ".join(who)
-    return f"{', '.join(who[:MOST_NAMED])} and {len(who) - MOST_NAMED} more"
+def _named(choice: Choice, told: Told, run: str) -> str:
+    """A run with its number."""
+    return f"**{text(choice.names[run])}** ({_shown(told.of[run])})"
+
+
+def _extremes(choice: Choice, told: Told, runs: Sequence[str]) -> str:
+    """The runs of the lowest and of the highest number."""
+    low, high = (f(runs, key=lambda run: told.of[run].value) for f in (min, max))
+    hedge = "" if _turn(told.of[low], told.of[high]) == "fewer" else ", not clearly apart"
+    return f"lowest is {_named(choice, told, low)}, highest {_named(choice, told, high)}{hedge}"
 
 
 def _turn(p: Point, before: Point) -> str:

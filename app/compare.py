@@ -8,13 +8,13 @@ from functools import lru_cache
 from typing import Any
 
 from app import paired
+from app.attacks import attack_said
 from app.paired import Gap
 from app.store import Entry, settings
 from grace_geom.records import (
     SUITES_OF,
     Accuracy,
     Estimate,
-    attack_text,
     by_construction,
     convention_notes,
     how_intervals,
@@ -295,7 +295,7 @@ def how_measured(entries: Sequence[Entry], suites: Sequence[str]) -> str:
         [f"Top-1 accuracy on {_range(clean)} images a data set"] if clean else ["Top-1 accuracy"]
     )
     if attacked:
-        attacks = {attack_text(a.attack) for a in drawn if a.attack is not None}
+        attacks = {attack_said(a.attack) for a in drawn if a.attack is not None}
         parts.append(f"{'; '.join(sorted(attacks))} on {_range(attacked)} images")
     of_runs = [
         a for e in entries for run in e.members or (e,)

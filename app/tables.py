@@ -11,11 +11,12 @@ import pandas as pd
 import streamlit as st
 
 from app import compare, costs, paired, paper, ranking
+from app.attacks import attack_said
 from app.ranking import Ranking
 from app.shell import Choice, inline, text
 from app.store import Entry
 from grace_geom.plots.variants import LONG
-from grace_geom.records import Estimate, attack_text, headline_attack
+from grace_geom.records import Estimate, headline_attack
 from grace_geom.records.printed import MISSING, Cell, Figure, Printed
 
 PAPER = ("OOD'", "Adv'")
@@ -209,7 +210,8 @@ def _adv_head(entries: Sequence[Entry]) -> str:
 def _notes(found: Ranking, listed: Sequence[Entry]) -> list[str]:
     """What bold, \u00b1 and the columns mean."""
     attacks = {
-        attack_text(a.attack): a.n for e in listed for a in headline_attack(e.accuracies)
+        attack_said(a.attack): a.n
+        for e in listed for a in headline_attack(e.accuracies) if a.attack
     }  # fmt: skip
     notes = [
         "Top-1 accuracy in %, \u00b1 half of a 95 % interval.",

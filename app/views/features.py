@@ -86,7 +86,9 @@ def over_id(choice: Choice, found: list[Finding]) -> None:
             for f in found:
                 figure = _cloud(choice, found, f, s, kind, pictured.get(f.run, {}))
                 if figure is not None:
-                    over[f"{choice.names[f.run]}, {layers.brief(s)}: {_cosine(f, s)}"] = figure
+                    over[
+                        f"{choice.names[f.run]}, {layers.brief(s)}: {clouds.named_cosine(f, s)}"
+                    ] = figure
                     chosen += _panel(choice, figure, f, s, kind)
     _selected(choice, pictured, chosen)
     st.caption(_how(found, kind))
@@ -148,14 +150,12 @@ def _panel(
     """
     with st.container(width=304, gap="small"):
         name = choice.names[f.run]
-        st.markdown(f"**{text(name)}**, {text(layers.brief(s))}: {text(_cosine(f, s))}")
+        st.markdown(
+            f"**{text(name)}**, {text(layers.brief(s))}  \n{text(clouds.named_cosine(f, s))}"
+        )
         alt = f"Features of {name}, {layers.title(s)}, over those of ID in grey"
         event = show.selectable(figure, f"cloud-{kind}-{s}-{f.run}", alt)
     return [(f.run, str(of), int(place)) for of, place in event]
-
-
-def _cosine(f: Finding, s: str) -> str:
-    return clouds.cosine_of(f, s).replace("\N{NO-BREAK SPACE}", " ")
 
 
 def _selected(

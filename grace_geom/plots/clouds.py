@@ -1,5 +1,6 @@
 """Images as points: features on principal axes (or a UMAP of them), plain functions of findings."""
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
@@ -262,9 +263,23 @@ def _grid(
 
 
 def cosine_of(f: Finding, name: str) -> str:
-    """``0.64 [0.62, 0.67]``, on one line; in words where there is none."""
+    """``0.64 [0.62, 0.67]``; in words where there is none. Digits are enough that a
+    cosine near 1 is told from 1, and the ends of a narrow interval from each other.
+    """
     m = point(f.value(f"centroid_cosine/{name}"))
     if m is None:
         return "not measured" if f.array(f"pca/{name}") is None else "no cosine"
-    ends = "" if m.low is None or m.high is None else f" [{m.low:.2f}, {m.high:.2f}]"
-    return f"{m.value:.2f}{ends}".replace(" ", "\N{NO-BREAK SPACE}").replace("-", "\u2212")
+    ends: list[float] = [] if m.low is None or m.high is None else [m.low, m.high]
+    wide = max(ends, default=0.0) - min(ends, default=0.0)
+    told = [math.ceil(-math.log10(d)) for d in (wide, (1 - m.value) / 5) if d > 1e-9]
+    digits = min(max([2, *told]), 6)
+    value, *both = (f"{x:.{digits}f}".replace("-", "\u2212") for x in (m.value, *ends))
+    interval = ",\N{NO-BREAK SPACE}".join(both)
+    between = " " if digits > 2 else "\N{NO-BREAK SPACE}"  # long ones may break before the interval
+    return f"{value}{between}[{interval}]" if both else value
+
+
+def named_cosine(f: Finding, name: str) -> str:
+    """``cosine to ID 0.64 [0.62, 0.67]``, which may break; in words where there is none."""
+    said = cosine_of(f, name).replace("\N{NO-BREAK SPACE}", " ")
+    return said if point(f.value(f"centroid_cosine/{name}")) is None else f"cosine to ID {said}"

@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from app import compare, seeds, store
+from app.attacks import attack_said
 from app.store import Entry
 from grace_geom.records import EvalRecord, how_intervals
 from tests.app.conftest import APGD, evaluation
@@ -113,8 +114,15 @@ def test_pixels_are_written_in_255ths_and_shares_are_not(key, value, said):
 
 def test_a_caption_says_estimator_n_seed_and_interval(known):
     said = compare.how_measured(list(known.values()), ("id", "adv"))
-    for part in ("100 images", "apgd-ce 4/255, 20 steps", "seed 0", "95 %", "Wilson"):
+    for part in ("100 images", "APGD-CE, ε = 4/255, 20 steps", "seed 0", "95 %", "Wilson"):
         assert part in said
+
+
+def test_a_caption_calls_an_attack_as_its_legend_does():
+    said = attack_said(APGD | {"precision": "float32"})
+    assert said == "APGD-CE, ε = 4/255, 20 steps, float32"
+    old = {"name": "autoattack", "eps": 0.5, "norm": "l2", "parts": [{"steps": 3}]}
+    assert attack_said(old) == "AutoAttack, ε = 0.5 (l2), 3 steps"  # no precision on record
 
 
 def test_a_caption_says_of_means_and_hm_what_the_tables_say(known):

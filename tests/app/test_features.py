@@ -1,6 +1,10 @@
 """The page of feature geometry: its answer, and pictures of the points that are selected."""
 
+from types import SimpleNamespace
+from typing import cast
+
 from app import collapse, show
+from app.shell import Choice
 from grace_geom.plots.panels import Point
 from grace_geom.records import Result
 from tests.app.conftest import sees
@@ -31,13 +35,35 @@ def test_a_collapse_is_said_only_where_intervals_are_apart():
     assert collapse._turn(Point(7.0), Point(8.0)) == "fewer"  # exact numbers
 
 
-def test_ends_have_as_many_digits_as_the_value_and_many_runs_are_counted():
+def of_runs(values: dict[str, Point]) -> tuple[Choice, collapse.Told]:
+    """Runs with a number each; the first is the reference."""
+    choice = SimpleNamespace(single=(), names={run: run for run in values})
+    return cast(Choice, choice), collapse.Told("rank", values, next(iter(values)))
+
+
+def test_three_runs_are_named_and_of_more_only_their_counts_and_the_extremes():
+    values = {"ref": Point(9.0, 8.5, 9.5), "a": Point(7.0, 6.5, 7.5), "b": Point(6.0, 5.5, 6.4),
+              "c": Point(9.1, 8.6, 9.6)}  # fmt: skip
+    said = collapse._collapsed(*of_runs(values))
+    assert said.endswith(
+        ": **a** (7.00 [6.50, 7.50]), **b** (6.00 [5.50, 6.40]) collapse; "
+        "**c** (9.10 [8.60, 9.60]) does neither clearly."
+    )
+    said = collapse._collapsed(*of_runs(values | {"d": Point(12.0, 11.0, 13.0)}))
+    assert said == (
+        "By the rank, against the baseline **ref** (9.00 [8.50, 9.50]): of 4 other runs "
+        "2 collapse, 1 spreads out, 1 does neither clearly; lowest is **b** (6.00 [5.50, 6.40]), "
+        "highest **d** (12.0 [11.0, 13.0])."
+    )
+    near = {run: Point(9.0, 8.0, 10.0) for run in "abcde"}
+    assert collapse._collapsed(*of_runs(near)).endswith("not clearly apart.")
+
+
+def test_ends_have_as_many_digits_as_the_value():
     assert collapse._shown(Point(4.19, 4.0, 4.41)) == "4.19 [4.00, 4.41]"
     assert collapse._shown(Point(0.99703, 0.9969, 0.99712)) == "0.997 [0.997, 0.997]"
     assert collapse._shown(Point(31.4159, 30.0, 33.0)) == "31.4 [30.0, 33.0]"
     assert collapse._shown(Point(0.0)) == "0.00"
-    assert collapse._first(["a", "b", "c", "d"]) == "a, b, c, d"
-    assert collapse._first(["a", "b", "c", "d", "e"]) == "a, b, c and 2 more"
 
 
 def test_selected_points_show_their_images(opened, lab, monkeypatch):

@@ -74,7 +74,7 @@ def test_the_table_has_differences_settings_and_a_filter(opened, runs):
     assert row["ID"] == pytest.approx(90)
     assert row["Δ ID"] == pytest.approx(30)
     assert np.isnan(frame.set_index("run").loc["zero-shot-s0", "Δ ID"])
-    assert "Adv: apgd-ce 4/255, 20 steps" in plain(sees(app))
+    assert "Adv: APGD-CE, ε = 4/255, 20 steps" in plain(sees(app))
     app.text_input(key="filter").set_value("GRA").run()
     assert app.dataframe[0].value["run"].tolist() == ["grace-s0"]
     app.text_input(key="filter").set_value("zzz").run()

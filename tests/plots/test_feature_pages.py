@@ -153,6 +153,18 @@ def test_every_set_stands_over_id_with_its_cosine():
     assert figure.layout.yaxis.title.text == "sketch<br>PC 2"
 
 
+@pytest.mark.parametrize(
+    ("value", "low", "high", "said"),
+    [(0.64, 0.62, 0.67, "0.64 [0.62, 0.67]"), (0.998903, 0.998885, 0.998926, "0.99890 [0.99889, 0.99893]"),
+     (-0.93, -0.95, -0.91, "\u22120.93 [\u22120.95, \u22120.91]"), (0.99957, None, None, "0.99957"),
+     (1.0, 1.0, 1.0, "1.00 [1.00, 1.00]")],
+)  # fmt: skip
+def test_a_cosine_near_1_has_digits_that_tell_runs_apart(value, low, high, said):
+    f = finding("ft", {"centroid_cosine/adv": Measure(value, None, low, high)}, {})
+    assert clouds.named_cosine(f, "adv") == f"cosine to ID {said}"
+    assert clouds.named_cosine(f, "sketch") == "not measured"
+
+
 def test_many_runs_stand_on_pages_of_five_columns_and_one_run_fills_its_own():
     runs = [f"run{i}" for i in range(6)]
     legend = Legend.of({run: Identity.of_label(run) for run in runs}, {run: run for run in runs})

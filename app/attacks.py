@@ -1,0 +1,20 @@
+"""An attack in the words of captions, the same as in legends and titles."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from grace_geom.records import attack_text, radius_text
+
+
+def attack_said(attack: Mapping[str, Any]) -> str:
+    """``APGD-CE, ε = 4/255, 20 steps, 1 restart, float32``; a precision that is not on record is
+    left out.
+
+    Args:
+        attack: As :attr:`Accuracy.attack`.
+    """
+    name, radius = str(attack["name"]), float(attack["eps"])
+    called = "AutoAttack" if name == "autoattack" else name.upper()
+    rest = attack_text(attack).removeprefix(attack_text(attack, "name"))
+    rest = rest.removesuffix(", precision unknown")
+    return f"{called}, ε = {radius_text(radius, str(attack.get('norm', 'linf')))}{rest}"
