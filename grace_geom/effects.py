@@ -140,16 +140,28 @@ def drawn(found: "Mapping[str, Mapping[str, Effects]]", path: Path) -> None:
     bars = {
         data: {
             column: {
-                f"{c.factor.replace('_', ' ')}: {c.level} − {c.reference}".replace("_", " "): Point(
-                    c.value, c.low, c.high
-                )
+                f"{c.factor}: {c.level} − {c.reference}": Point(c.value, c.low, c.high)
                 for c in effect.contrasts
             }
             for column, effect in columns.items()
         }
         for data, columns in found.items()
     }
-    save(forest(bars), path, 7.0)
+    save(forest(bars, note=bars_are(found)), path, 7.0)
+
+
+def bars_are(found: "Mapping[str, Mapping[str, Effects]]") -> str:
+    """What points and bars of the figure are, and of how many runs."""
+    runs = {}
+    for data, columns in found.items():
+        least, most = min(e.n for e in columns.values()), max(e.n for e in columns.values())
+        count = f"{least} runs" if least == most else f"{least} to {most} runs"
+        runs[data] = f"{count} on {data}" if len(found) > 1 else count
+    model = "a mixed model over" if len(found) == 1 else "mixed models over"
+    return (
+        "Differences in points, averaged over the levels of the other factors: mean and 95 % "
+        f"interval of {model} {', '.join(runs.values())}."
+    )
 
 
 def plan(design: "Design", runs: int | None, seed: int, part: str | None) -> str:
