@@ -86,7 +86,8 @@ def _axis(ends: Sequence[float | None]) -> dict[str, Any]:
             break
     if last - first >= _MOST:  # one side is much shorter: rather fewer numbers than crowded ones
         first, last, step = math.ceil(first / 2), math.floor(last / 2), 2 * step
-    return {"range": [low, high], "tickvals": [round(k * step, 9) for k in range(first, last + 1)]}
+    ticks = [round(k * step, 9) for k in range(first, last + 1)]
+    return {"range": [low, high], "tickvals": ticks, "tickangle": 0}
 
 
 def _written(head: str) -> str:
