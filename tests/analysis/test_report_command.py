@@ -80,12 +80,12 @@ def assert_interactive(path: Path, light: str) -> None:
     text = path.read_text()
     assert text.count('id="plotly"') == 1 and "data:image/png" not in text
     assert "http://" not in re.sub(r"http://www.w3.org[\w/.]*", "", text).partition("<section")[0]
-    drawn = re.findall(r'Plotly\.newPlot\("([\w-]+)"', text)
+    drawn = re.findall(r'Plotly\.newPlot\("figure-([\w-]+)"', text)
     assert sorted(drawn) == sorted(re.findall(r'<a href="([\w-]+)\.html">', light))
     assert len(set(drawn)) == len(drawn) == 8
     for stem in drawn:
         own = figure_of_page(path.with_name(f"{stem}.html"))
-        spec = text.partition(f'<div id="{stem}"')[2].partition("const spec = ")[2]
+        spec = text.partition(f'<div id="figure-{stem}"')[2].partition("const spec = ")[2]
         found, _ = json.JSONDecoder().raw_decode(spec)
         assert found["data"] == json.loads(own.to_json())["data"]
     assert len(packed_plotly()) < len(text) < len(packed_plotly()) + 3e6
