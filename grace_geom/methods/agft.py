@@ -39,7 +39,7 @@ class Agft(Adversary, FullFt):
     """
 
     name: ClassVar[str] = "agft"
-    recipes: ClassVar[dict[str, dict[str, Any]]] = {"shapes": {"lr": 0.0027, "eps_warmup": 0.2}}
+    recipes: ClassVar[dict[str, dict[str, Any]]] = {"shapes": {"lr": 0.0009, "eps_warmup": 0.2}}
     presets: ClassVar[dict[str, dict[str, Any]]] = {"published": PUBLIC_SGD | {"lr": 4e-4}}
     preset_training: ClassVar[dict[str, dict[str, Any]]] = dict.fromkeys(presets, NO_CLIPPING)
 
