@@ -280,33 +280,15 @@ def test_curvature_by_block_and_kind_is_blank_where_it_is_not_positive():
     np.testing.assert_allclose(heat.customdata[2][0], [1, 0.804, 1.196])
 
 
-def test_names_of_close_eigenvalues_stand_on_other_levels():
-    names = {run: f"long-{run}" for run in "abc"}
-    figure = spectra.density(
-        [finding("a", 8.0), finding("b", 8.2), finding("c", 30.0)], legend(**names)
-    )
-    assert figure is not None
-    level = {note.text.split()[0]: note.y for note in figure.layout.annotations}
-    assert level[names["a"]] != level[names["b"]]
-    assert level[names["c"]] == level[names["b"]]  # far enough to share one
-
-
-def test_names_of_eigenvalues_do_not_collide_on_a_telephone():
-    tops = {"zero-shot-s0": 43.6, "ft-s0": 26.7, "lora-s0": 24.4, "grace-s0": 7.5, "at-s0": 3.1}
-    figure = spectra.density([finding(run, top) for run, top in tops.items()], legend(*tops))
-    assert figure is not None
-    start, stop = figure.layout.xaxis.range
-    boxes = []
-    for note in figure.layout.annotations:
-        x, width = (
-            330 * (note.x - start) / (stop - start),
-            6.5 * len(note.text),
-        )  # a plot of 330 pixels
-        x += note.xshift - (width if note.xanchor == "right" else 0)
-        assert x >= 0 and x + width <= 330
-        boxes.append((note.y, x, x + width))
-    for a, b in itertools.combinations(boxes, 2):
-        assert a[0] != b[0] or a[2] <= b[1] or b[2] <= a[1]
+def test_largest_eigenvalues_are_said_by_the_legend_and_nothing_covers_the_density():
+    one, two, three = finding("a", 8.0), finding("b", 53.71), found("c", {"dim": Measure(9)}, {})
+    one.part.values["lambda_1"] = Measure(8.0, None, 7.7, 8.3)
+    every = [one, two, three]
+    figure = spectra.density(every, legend("a", "b", "c"))
+    assert not figure.layout.annotations
+    assert [shape.x0 for shape in figure.layout.shapes] == [8.0, 53.71]
+    names = spectra.with_tops(every, legend("a", "b", "c")).names
+    assert names == {"a": "a, λ₁ = 8.00 ± 0.30", "b": "b, λ₁ = 53.71", "c": "c"}
 
 
 def test_sharpness_has_the_radii_and_rises_of_the_record():
