@@ -13,6 +13,8 @@ from grace_geom.records import Estimate, headline_whole, mean_accuracy, mean_of
 
 COLUMNS = ("HM", "ID", "OOD", "Adv", "HM'", "ZS", "NatAdv")
 """In the order of the table, the first that runs have is what they are ordered by."""
+MOST_NAMED = 8
+"""Points of a small figure that have names; of more, they have the numbers of the table's rows."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +44,11 @@ class Ranking:
         return frozenset([lead.best.id, *close])
 
     def numbers(self, names: Mapping[str, str]) -> dict[str, str]:
-        """``1`` for the best and so on, to stand at points where names are too long for that;
-        empty where they are not.
+        """``1`` for the best and so on, to stand at points where names are too long or too many for
+        that; empty where they are not.
         """
-        if not too_long(names[e.id] for e in self.entries):
+        few = len(self.entries) <= MOST_NAMED
+        if few and not too_long(names[e.id] for e in self.entries):
             return {}
         return {e.id: str(i) for i, e in enumerate(self.entries, 1)}
 
