@@ -39,8 +39,8 @@ HELP = {
     "OOD'": "(OOD + ZS) / 2",
     "Adv'": "(Adv + NatAdv) / 2",
     "AutoAttack": "Accuracy under all attacks of AutoAttack, of which Adv is the first, APGD-CE.",
-    "step (passes)": "A training step in forward passes of its batch, timed before the study.",
-    "step (ms)": "A training step by the clock of the machine that trained, evaluations included.",
+    "passes": "A training step in forward passes of its batch, timed before the study.",
+    "ms a step": "A training step by the clock of the machine that trained, evaluations included.",
 }
 
 
@@ -162,7 +162,7 @@ def _printed(choice: Choice, found: Ranking, listed: Sequence[Entry], wanted: Wa
                 compare.written(key, run[key]) if key in run else None for run in differ.values()
             ]
             _add(heads, cells, "method" if key == "method" else key, known)
-    return Printed(heads, cells, _notes(found, listed))
+    return Printed(heads, cells, _notes(found, listed, heads))
 
 
 def _add(heads: list[str], rows: list[list[Cell]], head: str, cells: Sequence[Cell]) -> None:
@@ -191,10 +191,10 @@ def _further(choice: Choice, listed: Sequence[Entry]) -> dict[str, list[Figure |
     }
     steps = [costs.passes(e, choice.root) for e in listed]
     if any(step is not None for step in steps):
-        known["step (passes)"] = [Figure(x) if x is not None else None for x in steps]
+        known["passes"] = [Figure(x) if x is not None else None for x in steps]
     else:
         times = [costs.seconds(e) for e in listed]
-        known["step (ms)"] = [Figure(1000 * x, digits=None) if x else None for x in times]
+        known["ms a step"] = [Figure(1000 * x, digits=None) if x else None for x in times]
     return {head: cells for head, cells in known.items() if any(cells)}
 
 
@@ -208,7 +208,7 @@ def _difference(entry: Entry, baseline: Entry | None, column: str) -> Figure | N
     return Figure(100 * gap.value, 100 * gap.low, 100 * gap.high, signed=True)
 
 
-def _notes(found: Ranking, listed: Sequence[Entry]) -> list[str]:
+def _notes(found: Ranking, listed: Sequence[Entry], heads: Sequence[str]) -> list[str]:
     """What bold, \u00b1 and the columns mean."""
     attacks = {
         attack_said(a.attack): a.n
@@ -219,6 +219,7 @@ def _notes(found: Ranking, listed: Sequence[Entry]) -> list[str]:
         "Bold: best or not clearly worse." if any(map(found.bold, found.leads)) else "",
         f"Adv: {'; '.join(sorted(attacks))}, {_either(attacks.values())} images."
         if attacks else "",
+        "Passes: forward passes of a training step." if "passes" in heads else "",
     ]  # fmt: skip
     return [note for note in notes if note]
 

@@ -187,6 +187,7 @@ def scatters(choice: Choice, ranked: Ranking) -> None:
             *(["Numbers: rows of the table."] if numbers else []),
         ]
     )
+    key = ranked.key(choice.names)
     panels = (("Adv", "Accuracy under attack (%)"), ("OOD", "Accuracy under shift (%), mean"))
     for column, title in panels:
         axes = ("Accuracy in distribution (%)", title)
@@ -212,7 +213,7 @@ def scatters(choice: Choice, ranked: Ranking) -> None:
             f"id-{column.lower()}",
             f"Scatter of {column} against ID accuracy, a point a run. No other run is better "
             f"in both than: {front}",
-            said,
+            f"{said} {key}.".replace(" .", ""),
             partial(tables.with_intervals, shown, ("ID", column)),
             f"No chosen run has both ID and {column} accuracy.",
             captioned=False,

@@ -213,6 +213,17 @@ def test_many_points_have_numbers_and_means_their_seeds_behind_them(opened, runs
     assert "Adv (" not in " ".join(app.dataframe[0].value.columns)
 
 
+def test_few_points_with_many_letters_have_numbers_too(runs):
+    entries = tuple(store.entries(runs).values())
+    found = ranking.ranking(entries, None)
+    plain = {e.id: "x" * 20 for e in entries}
+    assert found.numbers(plain) == {} and found.key(plain) == ""
+    said = found.key({e.id: "x" * 30 for e in entries})
+    assert said.startswith("1: xxx") and "; 3: xxx" in said, "a file has no table beside it"
+    many = ranking.Ranking(found.entries * 2, found.by, found.leads, None)
+    assert set(many.numbers(plain)) == set(plain), "6 names of 20 letters"
+
+
 def test_equal_numbers_keep_intervals_of_their_own():
     column = [Figure(50.0, 40.0, 60.0), Figure(50.0, 45.0, 55.0), None, Figure(50.0, 40.0, 60.0)]
     table = Printed(
