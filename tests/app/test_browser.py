@@ -299,8 +299,8 @@ def test_back_undoes_a_choice_and_links_between_pages_carry_it(page, served):
 def test_back_undoes_a_control_of_a_page(page, served):
     drawn(page, f"{served}/training?runs=toy%2Fft-s0&runs=toy%2Fgrace-s0")
     page.get_by_role("button", name="Smoothing and axes").click()
-    page.get_by_role("radio", name="Logarithmic").click()
-    page.wait_for_url(lambda url: "training_axes=log" in url, timeout=PATIENCE)
+    page.locator("[data-testid=stButtonGroup] button").filter(has_text="Logarithmic").click()
+    page.wait_for_url(lambda url: "training_axes=Logarithmic" in url, timeout=PATIENCE)
     ended(page)
     page.go_back()
     page.wait_for_url(lambda url: "training_axes" not in url, timeout=PATIENCE)
