@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.palette import Look
+from grace_geom.plots.panels import log_ticks
 from grace_geom.plots.style import dressed, plain_html, see_through
 from grace_geom.records import number
 
@@ -328,7 +329,8 @@ def _numbers(key: str, values: np.ndarray, view: View) -> dict[str, Any]:
         low, high = np.log10(values.min()), np.log10(values.max())
         need = max(0.0, np.log10(1 + LEAST) - (high - low)) / 2
         room = 0.06 * (high - low + 2 * need) + need
-        return {"type": "log", "range": [low - room, high + room], "exponentformat": "power"}
+        low, high = float(low - room), float(high + room)
+        return {"type": "log", "range": [low, high]} | log_ticks(low, high)
     numbers = {"tickformat": ".0%"} if "acc" in key else {"exponentformat": "power"}
     return {"range": _room(values, key)} | numbers
 

@@ -121,6 +121,20 @@ def test_the_line_shows_percent_against_the_way():
     assert drawn["In distribution"].layout.yaxis.range == drawn["Under attack"].layout.yaxis.range
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "texts"),
+    [
+        (-0.62, 0.48, ["0.5", "1", "2"]), (-0.34, -0.24, ["0.5", "0.55"]),
+        (1.55, 1.64, ["36", "38", "40", "42"]), (-1, 0.8, ["0.1", "0.3", "1", "3"]),
+        (-8.5, 0.1, ["10<sup>-8</sup>", "10<sup>-6</sup>", "10<sup>-4</sup>", "0.01", "1"]),
+    ],
+)  # fmt: skip
+def test_ticks_of_a_low_logarithmic_panel_are_few_and_round(low, high, texts):
+    found = panels.log_ticks(low, high)
+    assert found["ticktext"] == texts
+    assert all(low <= np.log10(tick) <= high for tick in found["tickvals"])
+
+
 def test_many_lines_have_their_intervals_at_the_pointer_and_few_have_bands():
     arrays = {"line/t": np.array([0, 1.0]), "line/id": np.array([0.5, 0.75])}
     runs = [f"run{i}" for i in range(landscape.MOST_BANDS + 1)]
