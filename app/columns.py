@@ -32,3 +32,10 @@ class Columns(Mapping[str, Estimate | None]):
 
     def __len__(self) -> int:
         return len(self._names)
+
+
+def values(estimates: Mapping[str, Estimate | None]) -> Mapping[str, float]:
+    """Values alone, in [0, 1], for which no interval is computed that was not asked for."""
+    if isinstance(estimates, Columns):
+        return estimates.points
+    return {name: found.value for name, found in estimates.items() if found is not None}

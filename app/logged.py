@@ -12,10 +12,13 @@ from app.kept import kept_of_logs
 from app.logs import Lines
 from grace_geom.plots import training
 from grace_geom.plots.legend import Legend
+from grace_geom.plots.seed_bands import over_seeds
 from grace_geom.records import number
 
 Logs = Mapping[str, Lines]
 """Run -> its log."""
+Families = Mapping[str, Sequence[str]]
+"""What is drawn -> the runs that it is the mean of, itself where it is a run."""
 
 
 def groups(logs: Logs) -> dict[str, list[str]]:
@@ -23,10 +26,14 @@ def groups(logs: Logs) -> dict[str, list[str]]:
     return training.groups(_rows(logs))
 
 
-def stack(logs: Logs, legend: Legend, keys: Sequence[str], view: training.View) -> go.Figure | None:
-    """Numbers below each other, a line a run; ``None`` where nothing is there."""
+def stack(
+    logs: Logs, legend: Legend, keys: Sequence[str], view: training.View, lines: Families
+) -> go.Figure | None:
+    """Numbers below each other, a line for a run or for the mean of some, with a band; ``None``
+    where nothing is there.
+    """
     known = kept_of_logs(points, logs, keys, view.along)
-    return training.stack(_rows(logs), legend, keys, view, known)
+    return training.stack(_rows(logs), legend, keys, view, *over_seeds(known, lines))
 
 
 def points(logs: Logs, keys: Sequence[str], along: str) -> training.Points:

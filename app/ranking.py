@@ -13,6 +13,13 @@ from grace_geom.records import Estimate, headline_whole, mean_accuracy, mean_of
 
 COLUMNS = ("HM", "ID", "OOD", "Adv", "HM'", "ZS", "NatAdv")
 """In the order of the table, the first that runs have is what they are ordered by."""
+MOST_NAMED, MOST_LETTERS = 8, 90
+"""Points of a small figure that have names, and letters of all of these; of more, points have the
+numbers of the table's rows.
+"""
+
+MOST_KEYED = 24
+"""Runs that a caption names."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +49,23 @@ class Ranking:
         return frozenset([lead.best.id, *close])
 
     def numbers(self, names: Mapping[str, str]) -> dict[str, str]:
-        """``1`` for the best and so on, to stand at points where names are too long for that;
-        empty where they are not.
+        """``1`` for the best and so on, to stand at points where names are too long or too many for
+        that; empty where they are not.
         """
-        if not too_long(names[e.id] for e in self.entries):
+        shown = [names[e.id] for e in self.entries]
+        many = len(shown) > MOST_NAMED or sum(map(len, shown)) > MOST_LETTERS
+        if not many and not too_long(shown):
             return {}
         return {e.id: str(i) for i, e in enumerate(self.entries, 1)}
+
+    def key(self, names: Mapping[str, str]) -> str:
+        """``1: at; 2: grace``, for files, which have no table beside them; empty without numbers
+        and of more runs than a caption holds.
+        """
+        numbers = self.numbers(names)
+        if len(numbers) > MOST_KEYED:
+            return ""
+        return "; ".join(f"{number}: {text(names[run])}" for run, number in numbers.items())
 
     def unsure(self, column: str) -> int:
         """How many runs may be as good as the best."""

@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from app.shell import chosen, text
-from grace_geom.plots import paper
+from grace_geom.plots import coinciding, paper
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.paper import Exhibit
 from grace_geom.plots.spoken import joined, spoken
@@ -53,6 +53,7 @@ def figure(
     none: str = "",
     *,
     captioned: bool = True,
+    legend: Legend | None = None,
 ) -> None:
     """A figure with its caption, its numbers as CSV, and itself as files; or why there is none.
 
@@ -64,6 +65,7 @@ def figure(
         table: Makes the numbers, where somebody asks for them.
         none: Said where there is no figure.
         captioned: Whether the caption stands below it on the page; files have it in any case.
+        legend: Of the files; default that of the page's choice.
     """
     if fig is None:
         if none:
@@ -72,7 +74,7 @@ def figure(
     chart(fig, key, alt)
     if captioned:
         st.caption(caption)
-    downloads(exhibit({"": fig}, alt, caption), key, table)
+    downloads(exhibit({"": fig}, alt, caption, legend), key, table)
 
 
 def panels(
@@ -116,8 +118,9 @@ def legend(runs: Sequence[str], names: Legend) -> None:
             f'stroke="{style.color}" stroke-width="1.5"/>'
         )
         items.append(_item(drawing, 42, names.names[run]))
-    # Of dozens of runs it scrolls, so that the figure stays in sight; the Tab key reaches it.
-    look = "line-height:1.7;font-size:0.9rem;max-height:9rem;overflow-y:auto"
+    # Of dozens of runs it scrolls, so that the figure stays in sight, and half of the sixth line
+    # says so; the Tab key reaches it.
+    look = "line-height:1.7;font-size:0.9rem;max-height:8.4rem;overflow-y:auto"
     st.html(
         f'<div style="{look}" tabindex="0" role="group" aria-label="Runs">{"".join(items)}</div>'
     )
@@ -168,6 +171,13 @@ def chart(fig: go.Figure, key: str, alt: str) -> None:
     st.plotly_chart(fig, theme=None, key=f"figure-{key}", config=config, alt=joined(alt, told(fig)))
 
 
+def coincide(drawn: Mapping[str, go.Figure | None]) -> str:
+    """The end of a caption: which lines lie over each other; empty where none do."""
+    known = {title: fig for title, fig in drawn.items() if fig is not None}
+    said = coinciding.said(known, {run: text(name) for run, name in chosen().names.items()})
+    return f" {said}" if said else ""
+
+
 def selectable(fig: go.Figure, key: str, alt: str) -> list[list[Any]]:
     """A scatter whose points can be selected. Returns the ``customdata`` of those that are."""
     config = {"displaylogo": False, "displayModeBar": "hover"}
@@ -178,12 +188,16 @@ def selectable(fig: go.Figure, key: str, alt: str) -> list[list[Any]]:
     return [list(p["customdata"]) for p in event.selection.points if "customdata" in p]
 
 
-def exhibit(drawn: Mapping[str, go.Figure], alt: str, caption: str) -> Exhibit:
+def exhibit(
+    drawn: Mapping[str, go.Figure], alt: str, caption: str, legend: Legend | None = None
+) -> Exhibit:
     """Panels as a figure that can be taken along: title -> figure."""
     whole = alt
     for title, fig in list(drawn.items())[:MOST_SPOKEN]:
         whole = joined(f"{whole} {title}".rstrip(), told(fig))
-    return Exhibit(drawn, chosen().legend, alt.partition(",")[0], paper.plain(caption), whole)
+    return Exhibit(
+        drawn, legend or chosen().legend, alt.partition(",")[0], paper.plain(caption), whole
+    )
 
 
 def downloads(whole: Exhibit | None, key: str, table: Table) -> None:

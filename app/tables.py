@@ -10,35 +10,37 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from app import compare, costs, paired, paper, ranking
+from app import compare, costs, paired, paper, ranking, widths
 from app.attacks import attack_said
 from app.ranking import Ranking
 from app.shell import Choice, inline, text
 from app.store import Entry
+from app.widths import NUMBER
 from grace_geom.plots.variants import LONG
 from grace_geom.records import Estimate, headline_attack
 from grace_geom.records.printed import MISSING, Cell, Figure, Printed
 
 PAPER = ("OOD'", "Adv'")
+FIRST = ("HM", "ID", "Adv", "OOD")
+"""What a telephone shows: of three numbers beside a long name, those that are traded off."""
+MOST_KEYED = 12
+"""Long names that are written out below the table."""
 MOST_ROWS, ROW = 9, 30
 """Rows that are seen at once, and pixels of each where there are more: figures stay in sight."""
-LETTER = 5.7
-"""Pixels of a letter of a name."""
-NUMBER = "#"
-"""Head of the numbers that stand for long names."""
 HELP = {
     NUMBER: "Stands at the run's point in the figures.",
     "HM": "Harmonic mean of ID, OOD and Adv: low if any of the three is low.",
     "ID": "Accuracy on test images like those it was trained on.",
     "OOD": "Mean accuracy over data sets under shift: other styles, renditions, corruptions.",
+    "Adv": "Accuracy under attack; the note below says which.",
     "HM'": "Harmonic mean of ID, OOD' = (OOD + ZS) / 2 and Adv' = (Adv + NatAdv) / 2.",
     "ZS": "Zero-shot transfer: mean accuracy on tasks that it was not fine-tuned for.",
     "NatAdv": "Accuracy on unmodified images that are hard: the zero-shot model gets them wrong.",
     "OOD'": "(OOD + ZS) / 2",
     "Adv'": "(Adv + NatAdv) / 2",
     "AutoAttack": "Accuracy under all attacks of AutoAttack, of which Adv is the first, APGD-CE.",
-    "step, passes": "A training step in forward passes of its batch, timed before the study.",
-    "step, ms": "A training step by the clock of the machine that trained, evaluations included.",
+    "passes": "A training step in forward passes of its batch, timed before the study.",
+    "ms a step": "A training step by the clock of the machine that trained, evaluations included.",
 }
 
 
@@ -83,7 +85,7 @@ def ranked(choice: Choice, found: Ranking) -> None:
     """Every run, the best first: numbers with intervals, in bold the best of each column and what
     is not clearly worse; differences, settings and the paper's columns on demand.
     """
-    place = st.container()
+    place, below = st.container(), st.container(gap="small")
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
         with st.popover("Columns and filter", type="tertiary"):
             wanted = _controls()
@@ -96,9 +98,13 @@ def ranked(choice: Choice, found: Ranking) -> None:
             st.info(f"No run matches '{text(wanted.filter)}'.")
             return
         colors = {choice.names[e.id]: choice.legend.looks[e.id].color for e in listed}
-        alt = "Accuracies of the chosen runs, best first, in percent"
-        short = NUMBER in table.heads  # the note says the attack
-        draw(table, alt, colors, "Adv" if short else _adv_head(found.entries))
+        draw(table, "Accuracies of the chosen runs, best first, in percent", colors)
+        st.html(widths.further(table))
+    with below:
+        keys = [f"{n}: {text(choice.names[run])}" for run, n in found.numbers(choice.names).items()
+                if widths.cut(choice.names[run]) != choice.names[run]]  # fmt: skip
+        if 0 < len(keys) <= MOST_KEYED:
+            st.caption("; ".join(keys) + ".")
         st.caption(inline(" ".join(table.notes)), help=BOLD)
 
 
@@ -128,7 +134,8 @@ def _controls() -> Wanted:
 
 
 def _printed(choice: Choice, found: Ranking, listed: Sequence[Entry], wanted: Wanted) -> Printed:
-    columns = [c for c in ranking.COLUMNS if c in found.leads]
+    columns = [c for c in FIRST if c in found.leads]
+    columns += [c for c in ranking.COLUMNS if c in found.leads and c not in columns]
     if wanted.paper:
         columns += [c for c in PAPER if any(e.estimates.get(c) for e in listed)]
     heads = ["run", *columns]
@@ -136,9 +143,9 @@ def _printed(choice: Choice, found: Ranking, listed: Sequence[Entry], wanted: Wa
         [choice.names[e.id], *(_cell(e, c, e.id in found.bold(c)) for c in columns)] for e in listed
     ]
     if numbers := found.numbers(choice.names):  # they stand at the points of the figures
-        heads[:2] = [NUMBER, *heads[1:2], "run"]  # long names leave a telephone no other number
+        heads.insert(0, NUMBER)
         for e, row in zip(listed, cells, strict=True):
-            row[:2] = [numbers[e.id], *row[1:2], row[0]]
+            row.insert(0, numbers[e.id])
     for head, values in _further(choice, listed).items():
         _add(heads, cells, head, values)
     if wanted.deltas:
@@ -155,7 +162,7 @@ def _printed(choice: Choice, found: Ranking, listed: Sequence[Entry], wanted: Wa
                 compare.written(key, run[key]) if key in run else None for run in differ.values()
             ]
             _add(heads, cells, "method" if key == "method" else key, known)
-    return Printed(heads, cells, _notes(found, listed))
+    return Printed(heads, cells, _notes(found, listed, heads))
 
 
 def _add(heads: list[str], rows: list[list[Cell]], head: str, cells: Sequence[Cell]) -> None:
@@ -184,10 +191,10 @@ def _further(choice: Choice, listed: Sequence[Entry]) -> dict[str, list[Figure |
     }
     steps = [costs.passes(e, choice.root) for e in listed]
     if any(step is not None for step in steps):
-        known["step, passes"] = [Figure(x) if x is not None else None for x in steps]
+        known["passes"] = [Figure(x) if x is not None else None for x in steps]
     else:
         times = [costs.seconds(e) for e in listed]
-        known["step, ms"] = [Figure(1000 * x, digits=None) if x else None for x in times]
+        known["ms a step"] = [Figure(1000 * x, digits=None) if x else None for x in times]
     return {head: cells for head, cells in known.items() if any(cells)}
 
 
@@ -201,23 +208,18 @@ def _difference(entry: Entry, baseline: Entry | None, column: str) -> Figure | N
     return Figure(100 * gap.value, 100 * gap.low, 100 * gap.high, signed=True)
 
 
-def _adv_head(entries: Sequence[Entry]) -> str:
-    """``Adv (APGD-CE)``: the attack by name where it is the same for all."""
-    names = {a.attack_name for e in entries for a in headline_attack(e.accuracies)}
-    return f"Adv ({names.pop().upper()})" if len(names) == 1 else "Adv"
-
-
-def _notes(found: Ranking, listed: Sequence[Entry]) -> list[str]:
+def _notes(found: Ranking, listed: Sequence[Entry], heads: Sequence[str]) -> list[str]:
     """What bold, \u00b1 and the columns mean."""
     attacks = {
         attack_said(a.attack): a.n
         for e in listed for a in headline_attack(e.accuracies) if a.attack
     }  # fmt: skip
     notes = [
-        "Top-1 accuracy in %, \u00b1 half of a 95 % interval.",
+        "Top-1 accuracy in %, \u00b1 half of a 95 % interval (lopsided ones in full).",
         "Bold: best or not clearly worse." if any(map(found.bold, found.leads)) else "",
         f"Adv: {'; '.join(sorted(attacks))}, {_either(attacks.values())} images."
         if attacks else "",
+        "Passes: forward passes of a training step." if "passes" in heads else "",
     ]  # fmt: skip
     return [note for note in notes if note]
 
@@ -226,9 +228,7 @@ def _either(numbers: Any) -> str:
     return " or ".join(map(str, sorted(set(numbers))))
 
 
-def draw(
-    table: Printed, alt: str, colors: Mapping[str, str] | None = None, adv: str = "Adv"
-) -> None:
+def draw(table: Printed, alt: str, colors: Mapping[str, str] | None = None) -> None:
     """A table on the page: sorted by number at a click, each number with its interval, the best in
     bold, and names in the colours of the figures.
 
@@ -236,7 +236,6 @@ def draw(
         table: What it holds.
         alt: Alternative text.
         colors: Name -> colour of the first column.
-        adv: Heading of the column ``Adv``.
     """
     numeric = [
         head == NUMBER or any(isinstance(row[i], Figure) for row in table.rows)
@@ -248,32 +247,23 @@ def draw(
             for i, head in enumerate(table.heads)
         }
     )
-    heads = [adv if head == "Adv" else head for head in table.heads]
     config: dict[str, Any] = {
         name: st.column_config.NumberColumn(
-            heads[i], help=HELP.get(name), width=_width(heads[i], [row[i] for row in table.rows])
+            help=HELP.get(name), width=widths.width(name, [row[i] for row in table.rows])
         )
         for i, name in enumerate(table.heads)
         if numeric[i]
     }
-    wide = "run" in table.heads and max(map(len, frame["run"]), default=0) > LONG
-    if wide:
-        longest = max(map(len, frame["run"]))
-        config["run"] = st.column_config.TextColumn(width=round(20 + LETTER * longest))
+    if "run" in table.heads and max(map(len, frame["run"]), default=0) > LONG:
+        config["run"] = st.column_config.TextColumn(width=widths.taken("run", list(frame["run"])))
     if NUMBER in table.heads:
-        config[NUMBER] = st.column_config.NumberColumn(width=35, help=HELP[NUMBER])
+        config[NUMBER] = st.column_config.NumberColumn(width=widths.NUMBERS, help=HELP[NUMBER])
     long = len(frame) > MOST_ROWS
     st.dataframe(
         _styled(frame, table, colors or {}), hide_index=True, column_config=config,
         height=ROW * (MOST_ROWS + 1) + ROW // 2 if long else "content",
         row_height=ROW if long else None, placeholder="\u2013", alt=alt,
     )  # fmt: skip
-
-
-def _width(head: str, cells: Sequence[Cell]) -> int:
-    """Pixels that a column needs: Streamlit measures numbers as if none was bold."""
-    written = [round(17 + 5.8 * len(x.short())) for x in cells if isinstance(x, Figure)]
-    return max([64, round(20 + 6.6 * len(head)), *written])
 
 
 def _value(cell: Cell, numeric: bool) -> object:
@@ -297,6 +287,8 @@ def _styled(frame: pd.DataFrame, table: Printed, colors: Mapping[str, str]) -> A
                 color = colors.get(str(table.rows[i][table.heads.index("run")]))
                 weight = 500 if NUMBER in table.heads else 600
                 looks[i][j] = f"color: {color}; font-weight: {weight}" if color else ""
+        if head == "run" and any(widths.cut(str(name)) != name for name in column):
+            styler.format(lambda name: widths.cut(str(name)), subset=["run"])
         for rows, shown in _wordings(column):
             styler.format(_wording(shown), subset=pd.IndexSlice[rows, [head]])
     look = pd.DataFrame(looks, index=frame.index, columns=frame.columns)

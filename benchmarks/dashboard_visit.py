@@ -79,7 +79,11 @@ def turns(app: AppTest) -> list[tuple[str, str, Callable[[], object]]]:
         ("overview", "means again", lambda: app.multiselect("over").set_value(["seed"])),
         ("overview", "find runs", lambda: app.text_input("find").set_value("seed<2")),
         ("drift", "another measure", lambda: app.selectbox("drift_measure").select_index(1)),
-        ("training", "logarithmic", lambda: app.toggle("training_log").set_value(True)),
+        (
+            "training",
+            "logarithmic",
+            lambda: app.segmented_control("training_axes").set_value("log"),
+        ),
         ("numbers", "another number", lambda: app.selectbox("numbers_x").select_index(1)),
     ]
 

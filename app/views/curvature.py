@@ -12,6 +12,7 @@ from app.kept import kept
 from app.measured import attack_of, how, measured, values_table
 from app.shell import Choice, inline, text
 from grace_geom.plots import curvature, panels, spectra
+from grace_geom.plots.legend import Legend
 from grace_geom.plots.weight_names import group_name
 from grace_geom.records import Finding
 
@@ -32,8 +33,9 @@ def main() -> None:
     said = {}
     if shown:
         shell.answer(answers.curvature(shown, answers.bold(choice.names)))
-        show.legend([f.run for f in shown], choice.legend)
-        density(choice, shown)
+        with_tops = spectra.with_tops(shown, choice.legend)
+        show.legend([f.run for f in shown], with_tops)
+        density(choice, shown, with_tops)
         numbers(choice, shown)
         matrices(choice, shown)
         said = meanings(choice, shown)
@@ -64,7 +66,7 @@ def caption(found: list[Finding], key: str = "") -> str:
 
 
 @st.fragment
-def density(choice: Choice, found: list[Finding]) -> None:
+def density(choice: Choice, found: list[Finding], with_tops: Legend) -> None:
     """The whole spectrum, on one of two axes."""
     with st.container(horizontal=True, vertical_alignment="center"):
         heading("Spectral density")
@@ -83,19 +85,22 @@ def density(choice: Choice, found: list[Finding]) -> None:
                 drawn, "density-log", "Spectral density of each run over the logarithm of λ",
                 f"Gaussian kernel, σ = {spectra.DECADES:g} decades; eigenvalues below "
                 f"a millionth of the largest are left out, up to {left_out:.3g} % of a "
-                f"run's. {caption(found)}",
+                f"run's. {caption(found)}{show.coincide(drawn)}",
                 partial(_nodes, found), width=474,
             )  # fmt: skip
             return
+    fig = kept(spectra.density, found, choice.legend)
     show.figure(
-        kept(spectra.density, found, choice.legend),
+        fig,
         "density",
         "Spectral density of each run, linear eigenvalue axis, logarithmic density axis. "
         + answers.curvature(found, choice.names).replace("**", ""),
         f"Gaussian kernel, σ = {spectra.kernel(found) or 0:.3g}; markers: eigenvalues found one by "
-        f"one, as high as one eigenvalue is; bands: single probes. {caption(found)}",
+        f"one, as high as one eigenvalue is; dotted: λ₁; bands: single probes. {caption(found)}"
+        + show.coincide({"": fig}),
         partial(_nodes, found),
         "Measured without --density-probes.",
+        legend=with_tops,
     )
 
 

@@ -55,26 +55,29 @@ def main() -> None:
 def straight(choice: Choice, found: list[Finding]) -> None:
     """1-D slices, overlaid."""
     st.header("Straight cuts through the loss", anchor=False)
-    drawn = kept(landscape.slices, found, choice.legend)
-    if not drawn:
+    cuts = kept(landscape.slices, found, choice.legend)
+    if not cuts:
         st.info("Measured without --slices random or eigen.")
         return
     loss = found[0].result.settings.get("loss")
     which = "on clean images" if loss == "ce" else f"under {attack_of(found)}"
+    ends = kept(landscape.rises, found, choice.legend)
     show.panels(
-        drawn,
+        cuts | ends,
         "slices",
         "Loss along a straight line through the weights, one line a run",
         how(
             found,
             f"Mean cross-entropy {which}; 0 is the checkpoint; one random direction for all runs;",
-        ),
+            "Bars: 95 % over images." if ends else "",
+        )
+        + show.coincide(cuts),
         lambda: pd.DataFrame([
             {"run": f.run, "slice": kind, "distance": float(t), "loss": float(v)}
             for f in found for kind in landscape.KINDS if (a := f.array(kind)) is not None
             for t, v in zip(*a, strict=True)
         ]),
-        width=474,
+        width=304 if len(cuts | ends) > 2 else 474,
     )  # fmt: skip
 
 
@@ -91,21 +94,37 @@ def line(choice: Choice, found: list[Finding]) -> None:
         n for n in names if n != "ood" and choice.sets and choice.keeps(n.removeprefix("ood/"))
     ]
     wanted = chosen or [n for n in ("id", "ood", "adv") if n in names]
+    drawn = kept(landscape.line, found, choice.legend, wanted)
     show.panels(
-        kept(landscape.line, found, choice.legend, wanted),
+        drawn,
         "line",
         "Accuracy on the line from the pretrained weights through the checkpoint, one line a run",
         how(
             found,
             f"Top-1 accuracy; dotted: the checkpoint. Under attack: {attack_of(found)};",
-            "Bands: 95 % over images (Wilson; normal for the mean over sets).",
-        ),
+            intervals(found, wanted),
+        )
+        + show.coincide(drawn),
         lambda: pd.DataFrame([
             {"run": f.run, "distribution": n, "t": float(t), "accuracy": float(v)}
             for f in found for n in names if (y := f.array(f"line/{n}")) is not None
             for t, v in zip(f.array("line/t"), y, strict=True)
         ]),
     )  # fmt: skip
+
+
+def intervals(found: list[Finding], wanted: list[str]) -> str:
+    """What the bands are, or where intervals are to be seen where they are none."""
+    widest = landscape.widest(found, wanted)
+    if not widest:
+        return ""
+    made = "95 % intervals over images (Wilson; normal for the mean over sets)"
+    if len(found) > landscape.MOST_BANDS:
+        few = landscape.MOST_BANDS
+        return (
+            f"At the pointer: {made}, up to ± {widest:.0f} points; bands with at most {few} runs."
+        )
+    return f"Bands: {made}, up to ± {widest:.0f} points."
 
 
 @st.fragment

@@ -1,11 +1,12 @@
 """Which checkpoint is best for my trade-off?"""
 
+from collections.abc import Sequence
 from functools import partial
 
 import pandas as pd
 import streamlit as st
 
-from app import compare, ranking, shell, show, tables, why
+from app import columns, compare, ranking, shell, show, tables, why
 from app.kept import kept
 from app.ranking import Ranking
 from app.shell import Choice, text
@@ -178,10 +179,15 @@ def leaders(choice: Choice, ranked: Ranking) -> None:
 def scatters(choice: Choice, ranked: Ranking) -> None:
     """ID against Adv and against OOD, one below the other."""
     shown, numbers = ranked.entries, ranked.numbers(choice.names)
-    said = (
-        "Up and right is better; bars are 95 % intervals. Ringed: no other is better in both; "
-        f"dotted: the front of these.{' Numbers: rows of the table.' if numbers else ''}"
+    said = " ".join(
+        [
+            "Up and right is better; bars are 95 % intervals. Ringed: no other is better in both;",
+            "dotted: the front of these.",
+            *(["Small and faint: single seeds."] if any(e.members for e in shown) else []),
+            *(["Numbers: rows of the table."] if numbers else []),
+        ]
     )
+    key = ranked.key(choice.names)
     panels = (("Adv", "Accuracy under attack (%)"), ("OOD", "Accuracy under shift (%), mean"))
     for column, title in panels:
         axes = ("Accuracy in distribution (%)", title)
@@ -202,16 +208,28 @@ def scatters(choice: Choice, ranked: Ranking) -> None:
                 axes,
                 size,
                 numbers,
+                singles(shown, "ID", column),
             ),
             f"id-{column.lower()}",
             f"Scatter of {column} against ID accuracy, a point a run. No other run is better "
             f"in both than: {front}",
-            said,
+            f"{said} {key}.".replace(" .", ""),
             partial(tables.with_intervals, shown, ("ID", column)),
             f"No chosen run has both ID and {column} accuracy.",
             captioned=False,
         )
     st.caption(said)
+
+
+def singles(shown: Sequence[Entry], x: str, y: str) -> dict[str, list[tuple[float, float]]]:
+    """The points of each mean's seeds: values alone, whose intervals would take long to compute."""
+    return {
+        e.id: [
+            (at[x], at[y])
+            for at in (columns.values(m.estimates) for m in e.members) if x in at and y in at
+        ]
+        for e in shown if e.members
+    }  # fmt: skip
 
 
 def per_set(choice: Choice, shown: list[Entry]) -> None:

@@ -15,6 +15,10 @@ from grace_geom.plots import training
 REFRESH = 5.0
 MOST_STALLED = 5  # commands that are written out for stalled runs
 WIDTH = 460  # of a column of panels: two beside each other on a laptop, one on a phone
+AXES = (
+    "Axes hold all lines and need not begin at 0. None spans less than a fifth of its largest number, "
+    "10 points of accuracy or 0.05 of a cosine, so that noise does not look like a trend."
+)
 Found = dict[str, tuple[RunProgress, store.Lines]]
 
 
@@ -49,14 +53,23 @@ def page(choice: Choice, live: bool) -> None:
     names = {run: text(choice.names[run]) for run in found}
     where = {run: state.ends for run, (state, _) in found.items()}
     shell.answer(verdict.sentence(names, where, trends, checks, attacked))
-    logs = {run: found[run][1] for run in drawn(choice, found) if found[run][1].rows}
-    view = controls()
-    show.legend(list(logs), choice.legend)
+    view, single = controls(any(e.members for e in choice.compared))
+    lines = drawn(choice, found, single)
+    logs = {run: found[run][1] for runs in lines.values() for run in runs}
+    show.legend(list(lines), choice.legend)
     with st.container(horizontal=True, gap="medium"):
         for heading, keys in kept_of_logs(logged.groups, logs).items():
             with st.container(width=WIDTH, gap="small"):
                 st.header(heading, anchor=False)
-                panel(choice, logs, heading, keys, view)
+                panel(choice, logs, lines, heading, keys, view)
+    every = choice.runs if single else choice.compared
+    if len(lines) < len(every):
+        st.caption(
+            f"{len(lines)} of {len(every)} have a line, those that are being written first. The "
+            "table names all."
+        )
+    if logs:
+        st.caption(AXES)
     status(choice, found, trends, checks)
     stalled(choice, found)
     remarks(choice, found, logs)
@@ -74,8 +87,10 @@ def verdicts(found: Found) -> tuple[dict[str, verdict.Trend], dict[str, verdict.
     return {r: kept_of_runs(logged.trend, log) for r, log in logs.items()}, checks, attacked
 
 
-def controls() -> training.View:
-    """What the figures stand against, how smooth they are, and their axes."""
+def controls(seeds: bool) -> tuple[training.View, bool]:
+    """What the figures stand against, how smooth they are, and their axes; whether single runs are
+    drawn where means over ``seeds`` could be.
+    """
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
         along = st.segmented_control(
             "Against",
@@ -86,61 +101,92 @@ def controls() -> training.View:
             required=True,
             bind="query-params",
         )
-        smoothing = st.slider(
-            "Smoothing", 0.0, 0.99, 0.6, 0.01, key="training_smoothing", width=240,
-            bind="query-params",
-            help="Weight of the past in an exponential moving average that is not pulled to zero "
-            f"at its start. Faint: as logged. Lines of up to {training.FEW} numbers stay as they "
-            "are.",
+        with st.popover("Smoothing and axes"):
+            smoothing = st.slider(
+                "Smoothing", 0.0, 0.99, 0.6, 0.01, key="training_smoothing", width=280,
+                bind="query-params",
+                help="Weight of the past in an exponential moving average that is not pulled to zero "
+                f"at its start. Faint: as logged. Lines of up to {training.FEW} numbers stay as they "
+                "are.",
+            )  # fmt: skip
+            scale = st.segmented_control(
+                "Axes", list(training.SCALES), format_func=training.SCALES.__getitem__,
+                key="training_axes", default="auto", required=True, bind="query-params",
+                help="Logarithmic: losses, norms, rates and speeds that are all above 0. Automatic: "
+                f"losses and norms of which the largest is more than {training.WIDE:g} times the "
+                "smallest.",
+            )  # fmt: skip
+        single = seeds and st.toggle(
+            "Single runs", key="training_single", bind="query-params",
+            help="A line for each run in the place of means over seeds.",
         )  # fmt: skip
-        log = st.toggle(
-            "Logarithmic", key="training_log", bind="query-params",
-            help="Axes of losses, norms, rates and speeds that are all above 0.",
-        )  # fmt: skip
-    return training.View(along, smoothing, log)
+    return training.View(along, smoothing, scale), single
 
 
-def drawn(choice: Choice, found: Found) -> list[str]:
-    """Runs with a line: all of them where they are few, else one seed of each, and those being
-    written; never more than can be told apart.
+def drawn(choice: Choice, found: Found, single: bool) -> dict[str, tuple[str, ...]]:
+    """What has a line, with the runs that it is the mean of: means where there are some and nobody
+    wants single runs. Of too many the first ones, and before them those being written; of single
+    runs at most one seed of each.
     """
-    if len(choice.runs) <= shell.MOST_AT_FIRST:
-        return list(found)
-    one_each = {e.id for e in choice.single}
-    first = [run for run, (state, _) in found.items() if state.state == "running"]
-    runs = [*first, *(run for run in found if run in one_each and run not in first)]
-    kept = set(runs[: 2 * shell.MOST_AT_FIRST])
-    st.caption(
-        f"{len(kept)} of {len(found)} runs have a line: those being written, then one seed of "
-        "each. The table names all."
-    )
-    return [run for run in found if run in kept]
+    logged_ones = {run for run, (_, log) in found.items() if log.rows}
+    most = 2 * shell.MOST_AT_FIRST
+    if single and len(choice.runs) > most:
+        entries = [e for e in choice.runs if e in choice.single or writes(found, e.id)]
+    else:
+        entries = list(choice.runs if single else choice.compared)
+    lines = {
+        e.id: known
+        for e in entries
+        if (known := tuple(m.id for m in e.members or (e,) if m.id in logged_ones))
+    }
+    ordered = sorted(lines, key=lambda line: not any(writes(found, run) for run in lines[line]))
+    kept = set(ordered[:most])
+    return {line: runs for line, runs in lines.items() if line in kept}
+
+
+def writes(found: Found, run: str) -> bool:
+    """Whether a run is being written."""
+    return found[run][0].state == "running"
 
 
 def panel(
-    choice: Choice, logs: logged.Logs, heading: str, keys: list[str], view: training.View,
+    choice: Choice, logs: logged.Logs, lines: logged.Families, heading: str, keys: list[str],
+    view: training.View,
 ) -> None:  # fmt: skip
     """The logged numbers of one heading below each other."""
     known = kept_of_logs(logged.points, logs, keys, view.along)
     many = sum(len(at) for of_runs in known.values() for at, _ in of_runs.values())
     along = training.ALONG[view.along].lower()
-    smoothed = (
-        f"Lines: moving average, weight {view.smoothing:g}; faint: as logged."
-        if view.smoothing
-        else "As logged, not smoothed."
-    )
+    means = any(len(runs) > 1 for runs in lines.values())
     meanings = [
         f"**{training.title(key).split(':')[0]}**: {training.MEANINGS[key]}."
         for key in keys if key in training.MEANINGS
     ]  # fmt: skip
+    fig = kept_of_logs(logged.stack, logs, choice.legend, keys, view, lines)
+    said = f"{drawn_how(view, lines)} {many} records.{show.coincide({heading: fig})}"
     show.figure(
-        kept_of_logs(logged.stack, logs, choice.legend, keys, view),
+        fig,
         f"training-{heading.split()[0].lower()}",
-        f"{heading} against {along}, one line a run: {', '.join(map(training.title, keys))}",
-        "  \n".join([f"{smoothed} {many} records.", *meanings]),
+        f"{heading} against {along}, one line a {'method' if means else 'run'}: "
+        f"{', '.join(map(training.title, keys))}",
+        "  \n".join([said, *meanings]),
         partial(logged.table, known, view.along),
         f"No run has logged both {heading.lower()} and {along}.",
     )
+
+
+def drawn_how(view: training.View, lines: logged.Families) -> str:
+    """What a line, a band and what is faint stand for."""
+    sizes = {min(len(runs), 2) for runs in lines.values()}
+    how = f"moving average, weight {view.smoothing:g}" if view.smoothing else "not smoothed"
+    said = [f"Lines: {how}"]
+    if 2 in sizes:
+        said.append(
+            "means over seeds where all have numbers; bands: from their lowest to their highest"
+        )
+    if 1 in sizes and view.smoothing:
+        said.append(f"faint: {'single runs ' if 2 in sizes else ''}as logged")
+    return f"{'; '.join(said)}."
 
 
 def status(

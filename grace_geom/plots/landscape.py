@@ -8,12 +8,14 @@ import plotly.graph_objects as go
 
 from grace_geom.plots.compose import pages
 from grace_geom.plots.legend import Legend
-from grace_geom.plots.panels import Curve, Point, overlay, span
+from grace_geom.plots.panels import Curve, Point, measures, overlay, span
 from grace_geom.plots.sample import said
 from grace_geom.plots.style import dress, plain_html
 from grace_geom.records import Finding, wilson
 
 MOST_SURFACE = 101
+MOST_BANDS = 4
+"""Lines of a panel that have bands."""
 KINDS = {
     "random": ("Along one random direction", "Filter-normalised distance"),
     "eigen": ("Along the sharpest direction", "Euclidean distance along the top eigenvector"),
@@ -52,8 +54,19 @@ def slices(
         if arrays:
             lines = {run: Curve(a[0], a[1] - _at_checkpoint(a)) for run, a in arrays.items()}
             y = {"title": "Rise of the loss"}
-            drawn[title] = overlay(lines, legend, {"title": axis}, y, height=320)
+            drawn[title] = overlay(lines, legend, {"title": axis}, y, height=300)
     return drawn
+
+
+def rises(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
+    """How far the loss rises at both ends of the random line, a row a run, with the interval over
+    images; nothing where no interval is on record.
+    """
+    key = "random/rise"
+    if all(getattr(f.value(key), "low", None) is None for f in found):
+        return {}
+    figure = measures(found, legend, key, "Rise of the loss")
+    return {} if figure is None else {"Rise at its ends, mean": figure}
 
 
 def _at_checkpoint(a: np.ndarray) -> float:
@@ -68,7 +81,8 @@ def rise(a: np.ndarray) -> float:
 
 def line(found: Sequence[Finding], legend: Legend, wanted: Sequence[str]) -> dict[str, go.Figure]:
     """Accuracies on the line from the pretrained weights (0) through the checkpoint (1), a panel a
-    distribution, with bands: see :func:`shares`.
+    distribution. Intervals, see :func:`shares`, are bands of up to :data:`MOST_BANDS` lines; more
+    would be one grey cloud, so they stand at the pointer.
     """
     every = {
         name: {f.run: c for f in found if (c := _accuracies(f, name)) is not None}
@@ -78,6 +92,8 @@ def line(found: Sequence[Finding], legend: Legend, wanted: Sequence[str]) -> dic
     ends = span([e for c in curves for e in (c.y, c.low, c.high) if e is not None])
     drawn = {}
     for name, lines in every.items():
+        if len(lines) > MOST_BANDS:
+            lines = {run: _at_the_pointer(curve) for run, curve in lines.items()}
         if lines:
             x, y = {"title": "0: pretrained, 1: tuned"}, {"title": "Accuracy (%)", "range": ends}
             figure = overlay(lines, legend, x, y)
@@ -85,6 +101,28 @@ def line(found: Sequence[Finding], legend: Legend, wanted: Sequence[str]) -> dic
                 x=1, line={"color": legend.ground.muted, "width": 1, "dash": "dot"}
             )
     return drawn
+
+
+def _at_the_pointer(curve: Curve) -> Curve:
+    """A line without a band, whose points say their intervals."""
+    if curve.low is None or curve.high is None:
+        return curve
+    ends = zip(curve.x, curve.low, curve.high, strict=True)
+    names = [
+        f"{x:.4g} [{low:.1f}, {high:.1f}]" if np.isfinite(low) else f"{x:.4g}"
+        for x, low, high in ends
+    ]
+    return Curve(curve.x, curve.y, names=names)
+
+
+def widest(found: Sequence[Finding], wanted: Sequence[str]) -> float:
+    """Half of the widest interval of :func:`line`, in points of accuracy; 0 where none is known."""
+    halves = [
+        50 * (p.high - p.low)
+        for f in found for name in wanted if (known := shares(f, name)) is not None
+        for p in known[1] if p.low is not None and p.high is not None
+    ]  # fmt: skip
+    return max(halves, default=0.0)
 
 
 def shares(f: Finding, name: str) -> tuple[np.ndarray, list[Point]] | None:
@@ -320,7 +358,8 @@ def figures(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
     accuracies = line(found, legend, names)
     other = ", ".join(legend.names[f.run] for f in refused)
     left_out = f"{other}: other weights or shapes, so other random directions" if other else ""
-    bands = "bands: 95 % intervals over images" if accuracies else ""
+    few = len(found) <= MOST_BANDS
+    bands = "bands: 95 % intervals over images" if accuracies and few else ""
     ends = "colours and heights end at the 98 % quantile of the loss"
     return pages(
         {

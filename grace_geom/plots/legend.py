@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from grace_geom.plots.palette import (
     LIGHT,
@@ -11,9 +11,10 @@ from grace_geom.plots.palette import (
     Look,
     is_reference,
     look,
+    of_strangers,
     of_variants,
     order,
-    shade,
+    turned,
 )
 
 
@@ -65,8 +66,9 @@ class Legend:
 
         Of several that would look alike (variants, copies in other folders) the one with the
         shortest label keeps it; the others are further shades of the same colour with the same
-        marker, whatever the order in which they are given. Variants of the only method that is
-        shown have hues and markers of their own.
+        marker and other dashes, whatever the order in which they are given. Variants of the only
+        method that is shown have hues and markers of their own. Methods that nobody knows share no
+        colour as long as there are any.
 
         Args:
             runs: Run -> what it is.
@@ -75,10 +77,11 @@ class Legend:
             same: Run -> another run whose look it has, such as the mean that it stands for.
         """
         looks: dict[str, Look] = {}
+        strange = of_strangers({who.method or who.label for who in runs.values()})
         for run in sorted(runs, key=lambda run: _rank(run, runs[run])):
             if same and run in same:
                 continue
-            looks[run] = _free(runs[run], ground, set(looks.values()))
+            looks[run] = _free(runs[run], ground, set(looks.values()), strange)
         looks |= _hues(runs, ground)
         looks |= {run: looks[other] for run, other in (same or {}).items()}
         return cls(names, looks, ground)
@@ -95,10 +98,7 @@ def _hues(runs: Mapping[str, Identity], ground: Ground) -> dict[str, Look]:
     found = dict[str, Look]()
     for run in sorted(own, key=lambda run: _rank(run, own[run])):
         one, first = looks[_plain(own[run].label)], own[run].seed or 0
-        tried = [
-            replace(one, color=shade(one.color, (first + i) % SHADES, ground))
-            for i in range(SHADES)
-        ]
+        tried = [turned(one, first % SHADES + i, ground) for i in range(8 * SHADES)]
         taken = set(found.values())  # copies in other folders are further shades
         found[run] = next((look for look in tried if look not in taken), tried[0])
     return found
@@ -114,12 +114,13 @@ def _rank(run: str, who: Identity) -> tuple[object, ...]:
     return *order(who.method), who.seed or 0, len(plain), plain, run
 
 
-def _free(who: Identity, ground: Ground, taken: set[Look]) -> Look:
+def _free(who: Identity, ground: Ground, taken: set[Look], strange: Mapping[str, int]) -> Look:
     method = who.method or who.label
     if is_reference(method):
         return look(method, ground)
-    turns = (look(method, ground, who.seed, turn) for turn in range(8 * SHADES))
-    return next((one for one in turns if one not in taken), look(method, ground, who.seed))
+    by = strange.get(method, 0)
+    turns = (look(method, ground, who.seed, turn, by) for turn in range(8 * SHADES))
+    return next((one for one in turns if one not in taken), look(method, ground, who.seed, 0, by))
 
 
 def without_seed(name: str) -> str:

@@ -2,8 +2,8 @@
 
 A method has one colour, marker and dash. They come from its name, never from a folder or from its
 place in a list, so a run looks the same on a page, in a PNG and in the next study. Seeds and
-variants of a method are shades of its colour; variants that are seen with no other method have hues
-of their own.
+variants of a method are shades of its colour with other dashes; variants that are seen with no
+other method have hues of their own.
 """
 
 import hashlib
@@ -127,7 +127,9 @@ _SHADES = (0.0, 0.3, -0.1, 0.55, -0.2)
 SHADES = len(_SHADES)
 
 
-def look(method: str, ground: Ground = LIGHT, seed: int | None = None, turn: int = 0) -> Look:
+def look(
+    method: str, ground: Ground = LIGHT, seed: int | None = None, turn: int = 0, by: int = 0
+) -> Look:
     """The look of a run of a method; zero-shot models are grey whatever their seed.
 
     Args:
@@ -137,16 +139,48 @@ def look(method: str, ground: Ground = LIGHT, seed: int | None = None, turn: int
         seed: Of the training; ``None`` for means over seeds.
         turn: 1, 2, ... for further runs of one method in a figure; see
             :class:`~grace_geom.plots.legend.Legend`.
+        by: Of a method that the table does not name, how far its look is from its first one; see
+            :func:`of_strangers`.
     """
     if is_reference(method):
         color, marker, dash = _METHODS["zero-shot"]
     else:
-        color, marker, dash = _METHODS.get(method) or _fallback(method)
+        color, marker, dash = _METHODS.get(method) or _fallback(method, by)
         turn += (seed or 0) % SHADES
     plain = color.light if ground.name == "light" else color.dark
-    found = Look(shade(plain, turn % SHADES, ground), dash, marker)
-    rounds = turn // SHADES
-    return replace(found, dash=_other_dash(dash, rounds)) if rounds else found
+    return turned(Look(plain, dash, marker), turn, ground)
+
+
+def turned(first: Look, turn: int, ground: Ground) -> Look:
+    """The look of a further run of a method: another shade and another dash, the same marker. It
+    comes again after 40 turns, since there are 5 shades and 8 dashes.
+    """
+    color = shade(first.color, turn % SHADES, ground)
+    return replace(first, color=color, dash=_other_dash(first.dash, turn) if turn else first.dash)
+
+
+def of_strangers(methods: Iterable[str]) -> dict[str, int]:
+    """How far each method that the table does not name is from its own first look, so that it has a
+    colour of its own beside the others that are shown. Two that would share one are told apart in
+    the order of names; where all colours are taken, by their markers.
+
+    Args:
+        methods: All that are shown; those that the table names keep their looks.
+    """
+    shown = set(methods)
+    known = [_METHODS["zero-shot" if is_reference(m) else m] for m in shown
+             if is_reference(m) or m in _METHODS]  # fmt: skip
+    colors = {color for color, _, _ in known}
+    pairs = {(color, marker) for color, marker, _ in known}
+    found = {}
+    for method in sorted(m for m in shown if m not in _METHODS and not is_reference(m)):
+        tried = {by: _fallback(method, by)[:2] for by in range(len(_FREE))}
+        free = [by for by, (color, _) in tried.items() if color not in colors]
+        free = free or [by for by, pair in tried.items() if pair not in pairs] or [0]
+        found[method] = free[0]
+        colors.add(tried[free[0]][0])
+        pairs.add(tried[free[0]])
+    return found
 
 
 def of_variants(method: str, labels: Iterable[str], ground: Ground) -> dict[str, Look]:
@@ -186,9 +220,9 @@ def order(method: str) -> tuple[int, str]:
     return METHOD_ORDER.index(method) if method in _METHODS else len(METHOD_ORDER), method
 
 
-def _fallback(name: str) -> tuple[_Color, str, str]:
+def _fallback(name: str, by: int = 0) -> tuple[_Color, str, str]:
     bits = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
-    color, marker = _FREE[int.from_bytes(bits[:4], "big") % len(_FREE)]
+    color, marker = _FREE[(int.from_bytes(bits[:4], "big") + by) % len(_FREE)]
     return color, marker, _DASHES[bits[4] % len(_DASHES)]
 
 

@@ -168,6 +168,34 @@ def log_axis(values: Sequence[Any]) -> dict[str, Any]:
     return {"type": "log", "range": ends, "tickvals": ticks, "ticktext": [_power(t) for t in ticks]}
 
 
+_HEADS = (
+    [1 + i / 10 for i in range(90)], [1 + i / 5 for i in range(45)],
+    [1 + i / 2 for i in range(18)], range(1, 10), (1, 2, 5), (1, 3), (1,),
+)  # fmt: skip
+
+
+def log_ticks(low: float, high: float, most: int = 5) -> dict[str, Any]:
+    """Ticks of a logarithmic axis of a low panel, where plotly's own lie over each other: as many
+    as there is room for, at round numbers.
+
+    Args:
+        low, high: Of the axis, as powers of ten.
+        most: Ticks.
+    """
+    tens, ticks = range(int(np.floor(low)), int(np.ceil(high)) + 1), list[float]()
+    for heads in _HEADS:
+        every = (float(f"{head * 10.0**t:.2g}") for t in tens for head in heads)
+        ticks = [tick for tick in every if low <= np.log10(tick) <= high]
+        if len(ticks) <= most:
+            break
+    ticks = ticks[:: -(-len(ticks) // most) or 1]
+    return {"tickvals": ticks, "ticktext": [_short(tick) for tick in ticks]}
+
+
+def _short(value: float) -> str:
+    return f"{value:g}" if 1e-3 <= value < 1e5 else _power(value)
+
+
 def _power(value: float) -> str:
     """``200`` and ``0.005`` as they are, ``2e-7`` as a power of ten; of a number of one digit."""
     head, _, exponent = f"{value:.0e}".partition("e")

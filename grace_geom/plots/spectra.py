@@ -4,16 +4,16 @@ as the mass. Plain functions of findings.
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
 from grace_geom.plots.legend import Legend
-from grace_geom.plots.style import dressed, plain_html, see_through
-from grace_geom.plots.variants import too_long
+from grace_geom.plots.style import dressed, faint, plain_html, see_through
 from grace_geom.quantities import uncertainty
-from grace_geom.records import Finding
+from grace_geom.records import Finding, Measure, plus_minus
 
 DECADES = 0.1
 """Standard deviation of the kernel over logarithms of eigenvalues, in decades."""
@@ -22,8 +22,6 @@ NEAR_ZERO = 1e-6
 on a logarithmic axis.
 """
 _ROOT = np.sqrt(2 * np.pi)
-_LABEL = 0.022
-"""Width of a letter as a share of a narrow plot, on a telephone."""
 
 Spectra = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
@@ -33,6 +31,8 @@ def density(found: Sequence[Finding], legend: Legend) -> go.Figure | None:
     eigenvalue. Bands: the lowest and the highest density of single probes, where there are several.
     Markers: eigenvalues that were measured one by one, at the height that one eigenvalue has.
 
+    Faint lines: the largest eigenvalues.
+
     The Lanczos nodes of all probes are smoothed with one Gaussian kernel, see :func:`kernel`.
     """
     spectra = _spectra(found)
@@ -41,17 +41,19 @@ def density(found: Sequence[Finding], legend: Legend) -> go.Figure | None:
         return None
     used = np.concatenate([nodes[weights > 0] for nodes, weights in spectra.values()])
     grid = np.linspace(used.min() - 6 * width, used.max() + 6 * width, 1000)
-    floor = _floor(found, spectra, width)
+    floor, strength = _floor(found, spectra, width), _strength(spectra)
     traces: list[dict[str, Any]] = []
     for f in (f for f in found if f.run in spectra):
         nodes, weights = spectra[f.run]
         probes = _smooth(grid, nodes, weights, width)
-        traces += _line(f.run, legend, grid, probes, floor) + _measured_ones(f, legend, width)
+        traces += _line(f.run, legend, grid, probes, floor, strength) + _measured_ones(
+            f, legend, width
+        )
     ends = float(grid[0]), float(grid[-1])
-    peaks = _named_peaks([f for f in found if f.run in spectra], legend, ends)
+    tops = _tops([f for f in found if f.run in spectra], legend)
     y = {"title": "Density per unit λ", "type": "log", "dtick": 1, "exponentformat": "power"}
     x = {"title": "Eigenvalue λ", "range": list(ends)}
-    return dressed(traces, legend.ground, 400, xaxis=x, yaxis=y, showlegend=False, **peaks)
+    return dressed(traces, legend.ground, 400, xaxis=x, yaxis=y, showlegend=False, shapes=tops)
 
 
 def log_density(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
@@ -75,7 +77,7 @@ def log_density(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure
             logs = np.log10(np.where(there, sign * nodes, 1.0))
             probes = _smooth(grid, logs, np.where(there, weights, 0.0), DECADES)
             tops.append(float(probes.max()))
-            lines[title] += _line(run, legend, 10**grid, probes, floor)
+            lines[title] += _line(run, legend, 10**grid, probes, floor, _strength(spectra))
     y = {"title": "Share of eigenvalues per decade", "type": "log", "exponentformat": "power",
          "range": [np.log10(max(floor, 1e-12)), np.log10(max(tops)) + 0.2]}  # fmt: skip
     x = {"type": "log", "dtick": 1, "exponentformat": "power"}
@@ -161,8 +163,13 @@ def _smooth(grid: np.ndarray, nodes: np.ndarray, weights: np.ndarray, width: flo
     return np.asarray((kernels * weights).sum(axis=2) / (width * _ROOT))
 
 
+def _strength(spectra: Spectra) -> float:
+    """Of the colour of a band: many that lie over each other would be as dark as lines."""
+    return min(0.15, 0.6 / max(len(spectra), 1))
+
+
 def _line(
-    run: str, legend: Legend, x: np.ndarray, probes: np.ndarray, floor: float
+    run: str, legend: Legend, x: np.ndarray, probes: np.ndarray, floor: float, strength: float
 ) -> list[dict[str, Any]]:
     """The mean over probes, above a band from the lowest to the highest of them."""
     style, name = legend.looks[run], plain_html(legend.names[run])
@@ -172,7 +179,7 @@ def _line(
         traces.append({
             "type": "scatter", "mode": "lines", "line": {"width": 0}, "hoverinfo": "skip",
             "x": np.concatenate([x, x[::-1]]), "y": np.concatenate([low, high[::-1]]),
-            "fill": "toself", "fillcolor": see_through(style.color, 0.15), "showlegend": False,
+            "fill": "toself", "fillcolor": see_through(style.color, strength), "showlegend": False,
             "legendgroup": run, "name": f"{name} probes",
         })  # fmt: skip
     curve = probes.mean(axis=1)
@@ -214,41 +221,32 @@ def _called(name: str) -> str:
     return f"λ{number}{' from below' if '_min_' in name else ''}"
 
 
-def _named_peaks(
-    found: Sequence[Finding], legend: Legend, ends: tuple[float, float]
-) -> dict[str, list[dict[str, Any]]]:
-    """Shapes and annotations of a layout: a line at each run's largest eigenvalue, named; names
-    that would collide stand on other levels.
-
-    A name stands left of its line, or right of it where it would leave the plot.
+def _tops(found: Sequence[Finding], legend: Legend) -> list[dict[str, Any]]:
+    """Shapes of a layout: a faint line at each run's largest eigenvalue. No words: over a density
+    they would cover its peak, so :func:`with_tops` puts the numbers into the legend.
     """
-    tops = sorted(
-        (m.value, f.run)
-        for f in found
-        if (m := f.value("lambda_1")) is not None and np.isfinite(m.value)
-    )
-    levels: list[list[tuple[float, float]]] = []  # what the names on each level cover
-    shapes, said = list[dict[str, Any]](), list[dict[str, Any]]()
-    names = {run: plain_html(legend.names[run]) for _, run in tops}
-    if too_long(legend.names[run] for _, run in tops):  # the colours tell, which the legend names
-        names = dict.fromkeys(names, "λ₁")
-    for top, run in reversed(tops):
-        at, need = (top - ends[0]) / (ends[1] - ends[0]), _LABEL * (len(names[run]) + 6)
-        left = at >= need
-        begin, end = (at - need, at - 0.005) if left else (at + 0.005, at + need)
-        free = (i for i, level in enumerate(levels) if all(end < a or b < begin for a, b in level))
-        level = next(free, len(levels))
-        levels[level:] = [*levels[level:]] or [[]]
-        levels[level].append((begin, end))
-        height, color = 0.98 - 0.065 * level, legend.looks[run].color
-        shapes.append({
-            "type": "line", "x0": top, "x1": top, "y0": 0, "y1": height, "yref": "paper",
-            "line": {"color": color, "width": 1, "dash": "dot"},
-        })  # fmt: skip
-        said.append({
-            "x": top, "y": height, "yref": "paper", "text": f"{names[run]} {top:.3g}",
-            "showarrow": False, "xanchor": "right" if left else "left", "yanchor": "middle",
-            "font": {"color": color, "size": 12}, "xshift": -3 if left else 3,
-            "bgcolor": legend.ground.paper,
-        })  # fmt: skip
-    return {"shapes": shapes, "annotations": said}
+    tops = [(m.value, f.run) for f in found if (m := _top(f)) is not None]
+    return [
+        {
+            "type": "line", "x0": top, "x1": top, "y0": 0, "y1": 1, "yref": "paper", "layer": "below",
+            "line": {"color": faint(legend.looks[run].color), "width": 1, "dash": "dot"},
+        }
+        for top, run in tops
+    ]  # fmt: skip
+
+
+def _top(f: Finding) -> Measure | None:
+    m: Measure | None = f.value("lambda_1")
+    return m if m is not None and np.isfinite(m.value) else None
+
+
+def with_tops(found: Sequence[Finding], legend: Legend) -> Legend:
+    """A legend that says the largest eigenvalue of each run: ``grace-s0, λ₁ = 53.7 ± 0.3``."""
+    names = dict(legend.names)
+    for f in found:
+        if (m := _top(f)) is not None:
+            half = None if m.low is None or m.high is None else (m.high - m.low) / 2
+            known = half is not None and half >= 5e-4 * abs(m.value)
+            number = plus_minus(m.value, half) if known else f"{m.value:.4g}"
+            names[f.run] = f"{legend.names[f.run]}, λ₁ = {number}"
+    return replace(legend, names=names)

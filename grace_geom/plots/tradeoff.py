@@ -9,13 +9,14 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from grace_geom.plots.legend import Legend
-from grace_geom.plots.palette import Ground
+from grace_geom.plots.palette import Ground, Look
 from grace_geom.plots.placing import LINE, Point, add_leaders, label_at, place_labels
-from grace_geom.plots.style import dress, dressed, faint, plain_html
+from grace_geom.plots.style import dress, dressed, faint, plain_html, see_through
 from grace_geom.plots.variants import too_long
 from grace_geom.records import Estimate
 
 _MOST_LABELS = 14
+_MOST_NUMBERS = 24  # that stand at points; of more, only the front has some
 _MOST_NAMES = 10  # in panels side by side; of more, numbers stand at the points
 _FRONT, _RINGED = "Pareto front", "not beaten in both"
 SIZE = (420, 360)
@@ -43,11 +44,12 @@ def tradeoff(
     titles: tuple[str, str],
     size: tuple[int, int] = SIZE,
     numbers: Mapping[str, str] | None = None,
+    singles: Mapping[str, Sequence[tuple[float, float]]] | None = None,
 ) -> go.Figure | None:
     """Two columns of the summary against each other, in percent, with 95 % intervals.
 
     Runs that no other beats in both are ringed and joined by the steps of the Pareto front; names
-    stand at the points.
+    stand at the points. Of very many points only those of the front have names and bars.
 
     Args:
         estimates: Columns of the summary of each run; those without both are left out.
@@ -56,6 +58,7 @@ def tradeoff(
         titles: Of the axes.
         size: Width and height inside of the axes, in pixels.
         numbers: What stands at the points in the place of names, as a table beside it has it.
+        singles: Mean -> the points of its seeds, in [0, 1], drawn small and faint.
 
     Returns:
         ``None`` where no run has both columns.
@@ -63,7 +66,8 @@ def tradeoff(
     points = _points(estimates, x, y)
     if not points:
         return None
-    traces, axes, led = _panel(points, legend, (x, y), titles, size, numbers or {})
+    seeds = {run: singles[run] for run in points if singles and singles.get(run)}
+    traces, axes, led = _panel(points, legend, (x, y), titles, size, numbers or {}, seeds)
     figure = dressed(traces, legend.ground, size[1] + 70, xaxis=axes[0], yaxis=axes[1])
     add_leaders(figure, *led, legend.ground)
     return figure
@@ -145,16 +149,19 @@ def _panel(
     titles: tuple[str, str],
     size: tuple[int, int],
     numbers: Mapping[str, str],
+    singles: Mapping[str, Sequence[tuple[float, float]]] | None = None,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]], _Led]:
     """Traces, settings of both axes, and where names stand."""
-    spans = [span([p[i] for p in points.values()]) for i in (0, 1)]
+    every = [at for some in (singles or {}).values() for at in some]
+    spans = [span([p[i] for p in points.values()], [at[i] for at in every]) for i in (0, 1)]
     front = pareto({run: (a.value, b.value) for run, (a, b) in points.items()})
     shown = list(points) if len(points) <= _MOST_LABELS else front
-    shown = list(points) if numbers else shown
+    shown = list(points) if numbers and len(points) <= _MOST_NUMBERS else shown
     names = {run: numbers.get(run, legend.names[run]) for run in shown}
     places = place_labels(points, names, spans, size, front)
-    traces: list[dict[str, Any]] = []
+    traces = [_seeds(at, legend.looks[run]) for run, at in (singles or {}).items()]
     for run, (a, b) in points.items():
+        back = len(points) > _MOST_NUMBERS and run not in front
         style, text = legend.looks[run], plain_html(legend.names[run])
         traces.append({
             "type": "scatter", "name": named(legend.names[run], numbers.get(run, "")),
@@ -163,9 +170,10 @@ def _panel(
             "mode": "markers+text" if run in places else "markers",
             **label_at(places.get(run, "top center"), plain_html(names.get(run, ""))),
             "textfont": {"color": legend.ground.text, "size": 13},
-            "marker": {"color": style.color, "symbol": style.marker, "size": 11},
-            "error_x": _bars(a, style.color),
-            "error_y": _bars(b, style.color),
+            "marker": {"symbol": style.marker, "size": 7 if back else 11,
+                       "color": see_through(style.color, 0.5) if back else style.color},
+            "error_x": {} if back else _bars(a, style.color),
+            "error_y": {} if back else _bars(b, style.color),
             "customdata": [[100 * a.low, 100 * a.high, 100 * b.low, 100 * b.high]],
             "hovertemplate": f"<b>{text}</b><br>{columns[0]} %{{x:.1f}} [%{{customdata[0]:.1f}}, "
             f"%{{customdata[1]:.1f}}]<br>{columns[1]} %{{y:.1f}} [%{{customdata[2]:.1f}}, "
@@ -175,6 +183,15 @@ def _panel(
     axes = [{"title": {"text": t}, "range": ends} for t, ends in zip(titles, spans, strict=True)]
     middles = {run: (100 * a.value, 100 * b.value) for run, (a, b) in points.items()}
     return traces, axes, (places, middles, names)
+
+
+def _seeds(at: Sequence[tuple[float, float]], style: Look) -> dict[str, Any]:
+    """Points of the seeds of a mean, which is drawn over them."""
+    return {
+        "type": "scatter", "mode": "markers", "name": "single seeds", "showlegend": False,
+        "x": [100 * x for x, _ in at], "y": [100 * y for _, y in at], "hoverinfo": "skip",
+        "marker": {"color": see_through(style.color, 0.35), "symbol": style.marker, "size": 6},
+    }  # fmt: skip
 
 
 def named(name: str, number: str) -> str:
@@ -198,9 +215,12 @@ def _front(
     return [common | steps, common | rings]
 
 
-def span(estimates: Sequence[Estimate]) -> list[float]:
-    """Range of an axis, in percent: all intervals, and room for names at both ends."""
-    low, high = min(e.low for e in estimates), max(e.high for e in estimates)
+def span(estimates: Sequence[Estimate], more: Sequence[float] = ()) -> list[float]:
+    """Range of an axis, in percent: all intervals and ``more`` points, and room for names at both
+    ends.
+    """
+    low = min(*(e.low for e in estimates), *more, 1.0)
+    high = max(*(e.high for e in estimates), *more, 0.0)
     room = 0.12 * max(high - low, 0.02)
     return [
         max(100 * (low - room), -4.0),

@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.palette import Look
+from grace_geom.plots.panels import log_ticks
 from grace_geom.plots.style import dressed, plain_html, see_through
 from grace_geom.records import number
 
@@ -25,6 +26,14 @@ TITLES = {
     "loss_contrastive": "Contrastive loss of images and captions",
     "loss_feat": "Distance of attacked features",
     "loss_logit": "Divergence of attacked answers",
+    "loss_kl": "Divergence of attacked from clean answers",
+    "loss_clean": "Divergence of clean from attacked answers",
+    "loss_original": "Divergence of pretrained from attacked answers",
+    "loss_cos": "Cosine of clean and attacked features, negative",
+    "loss_fare": "Squared distance of attacked from pretrained features",
+    "loss_attention_adv": "Attention loss under attack",
+    "loss_attention_clean": "Attention loss on clean images",
+    "loss_drift": "Squared distance of the weights from pretrained ones",
     "gram_volume": "Gram volume",
     "train_acc": "Training accuracy",
     "train_acc_adv": "Training accuracy under attack",
@@ -68,15 +77,26 @@ GROUPS = {
 ALONG = {"step": "Step", "epoch": "Epoch", "images_seen": "Images seen", "seconds": "Time"}
 """What numbers can be drawn against, by its name in the log."""
 _UNITS = ((3 * 3600.0, 3600.0, "h"), (180.0, 60.0, "min"), (0.0, 1.0, "s"))
-CONSTANT = 1e-9
-"""Numbers that differ by at most this share of the largest differ by rounding alone."""
 _PANEL, _GAP, _AROUND = 108, 40, 74
 """Pixels of a panel, between two, and around all."""
+BAND = 0.15
+"""Strength of the colour of a band."""
 FEW = 20
 """Numbers that are shown as they are: an average of so few would hide when they were measured."""
 Rows = Sequence[Mapping[str, Any]]
 Points = Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]]
 """Logged number -> run -> places and values, ``(n,)`` each."""
+Bands = Points
+"""The same with the lowest and the highest value at each place."""
+
+SCALES = {"auto": "Automatic", "linear": "Linear", "log": "Logarithmic"}
+"""Of axes, and what they are called."""
+WIDE = 30.0
+"""How many times the smallest number the largest is where an axis turns logarithmic by itself."""
+LEAST, LEAST_ACCURACY, LEAST_COSINE = 0.2, 0.1, 0.05
+"""What an axis spans at least: a share of the largest number, of 1, and of a cosine. Else the noise
+of a level line looks like a trend.
+"""
 
 
 @dataclass(frozen=True)
@@ -86,12 +106,13 @@ class View:
     Attributes:
         along: A key of :data:`ALONG`.
         smoothing: Weight of the past in the moving average, in [0, 1); 0: none.
-        log: Whether axes of positive numbers without a bound are logarithmic.
+        scale: A key of :data:`SCALES`: ``log`` for all positive numbers without a bound, ``auto``
+            for losses and norms that span more than a factor of :data:`WIDE`.
     """
 
     along: str = "step"
     smoothing: float = 0.0
-    log: bool = False
+    scale: str = "auto"
 
 
 def groups(records: Mapping[str, Rows]) -> dict[str, list[str]]:
@@ -109,8 +130,12 @@ def groups(records: Mapping[str, Rows]) -> dict[str, list[str]]:
 
 
 def title(key: str) -> str:
-    """What a logged number is called."""
-    return TITLES.get(key, key)
+    """What a logged number is called; one that nobody has named, by the words of its key."""
+    if key in TITLES:
+        return TITLES[key]
+    kind, _, rest = key.partition("_")
+    words = f"{rest} loss" if kind == "loss" else key
+    return words.replace("_", " ").capitalize()
 
 
 def smooth(values: Sequence[float] | np.ndarray, weight: float) -> np.ndarray:
@@ -178,27 +203,34 @@ def stack(
     keys: Sequence[str],
     view: View | None = None,
     known: Points | None = None,
+    bands: Bands | None = None,
 ) -> go.Figure | None:
     """Logged numbers below each other on one axis, one line a run; ``None`` where nothing is there.
 
-    The smoothed line stands before the numbers as logged, which are faint. The pointer marks one
-    place in all panels.
+    The smoothed line stands before the numbers as logged, which are faint, or before its band. The
+    pointer marks one place in all panels.
 
     Args:
         records: Run -> its records.
         legend: Name and look of each run.
         keys: Logged numbers, the first above.
         view: How they are shown.
-        known: What :func:`points` finds of them, where somebody has asked before.
+        known: What :func:`points` finds of them, where somebody has asked before; or means of it,
+            see :func:`grace_geom.plots.seed_bands.over_seeds`.
+        bands: Of means, smoothed as these are.
     """
     view, unit = view or View(), _unit(records, view or View())
-    most = max(200, min(2000, 12_000 // max(len(records), 1)))
+    every = known or points(records, keys, view.along)
+    most = max(200, min(2000, 12_000 // max(1, *map(len, every.values()))))
     shown: list[tuple[str, list[dict[str, Any]]]] = []
-    for key, of_runs in (known or points(records, keys, view.along)).items():
+    for key, of_runs in every.items():
         lines: list[dict[str, Any]] = []
+        ends = (bands or {}).get(key, {})
         for run, (at, values) in of_runs.items():
-            lines += _lines(at / unit[0], values, key, _who(run, legend), view, most)
+            who = _who(run, legend)
+            lines += _lines(at / unit[0], values, key, who, view, most, ends.get(run))
         if lines:
+            lines.sort(key=lambda line: line["hoverinfo"] != "skip")  # bands lie below all lines
             axis = _axis("y", len(shown) + 1)
             shown.append((key, [line | {"xaxis": "x", "yaxis": axis} for line in lines]))
     return _drawn(legend, shown, view, unit[1]) if shown else None
@@ -209,9 +241,12 @@ def _who(run: str, legend: Legend) -> tuple[str, str, Look]:
 
 
 def _lines(
-    xs: np.ndarray, values: np.ndarray, key: str, who: tuple[str, str, Look], view: View, most: int
-) -> list[dict[str, Any]]:
-    """The line of a run in a panel, and its numbers as logged where it is smoothed."""
+    xs: np.ndarray, values: np.ndarray, key: str, who: tuple[str, str, Look], view: View, most: int,
+    ends: tuple[np.ndarray, np.ndarray] | None,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """The line of a run in a panel, and its numbers as logged where it is smoothed; of a mean, its
+    band.
+    """
     run, name, look = who
     smoothed = view.smoothing > 0 and len(values) > FEW
     kept = list(_thinned(len(xs), most))
@@ -221,13 +256,19 @@ def _lines(
         "y": drawn[kept], "mode": "lines" if len(xs) > 40 else "lines+markers",
         "line": {"color": look.color, "dash": look.dash, "width": 1.8}, "showlegend": False,
         "marker": {"symbol": look.marker, "size": 6, "color": look.color},
-        "hovertemplate": f"{plain_html(key)} %{{y:.4g}}",
+        "hovertemplate": f"{plain_html(key)} %{{y:.4g}}", "hoverinfo": "all",
     }  # fmt: skip
+    below = base | {"mode": "lines", "hoverinfo": "skip", "showlegend": False}
+    if ends is not None:
+        low, high = (smooth(e, view.smoothing)[kept] if smoothed else e[kept] for e in ends)
+        return [below | {
+            "x": np.concatenate([xs[kept], xs[kept][::-1]]), "y": np.concatenate([low, high[::-1]]),
+            "fill": "toself", "fillcolor": see_through(look.color, BAND), "line": {"width": 0},
+        }, line]  # fmt: skip
     if not smoothed:
         return [line]
     faint = {"color": see_through(look.color, 0.28), "width": 1}
-    raw = {"y": values[kept], "mode": "lines", "line": faint, "hoverinfo": "skip"}
-    return [base | raw | {"showlegend": False}, line]
+    return [below | {"y": values[kept], "line": faint}, line]
 
 
 def _axis(letter: str, turn: int) -> str:
@@ -284,29 +325,46 @@ def _short(key: str) -> str:
 
 def _numbers(key: str, values: np.ndarray, view: View) -> dict[str, Any]:
     """Range and numbers of an axis: it holds all values and goes no further than they can."""
-    if view.log and not _bounded(key) and (values > 0).all():
+    if is_log(key, values, view.scale):
         low, high = np.log10(values.min()), np.log10(values.max())
-        room = 0.1 if _constant(values) else 0.06 * (high - low)
-        return {"type": "log", "range": [low - room, high + room], "exponentformat": "power"}
+        need = max(0.0, np.log10(1 + LEAST) - (high - low)) / 2
+        room = 0.06 * (high - low + 2 * need) + need
+        low, high = float(low - room), float(high + room)
+        return {"type": "log", "range": [low, high]} | log_ticks(low, high)
     numbers = {"tickformat": ".0%"} if "acc" in key else {"exponentformat": "power"}
     return {"range": _room(values, key)} | numbers
+
+
+def is_log(key: str, values: np.ndarray, scale: str) -> bool:
+    """Whether the axis of some numbers is logarithmic."""
+    if scale == "linear" or _bounded(key) or not (values > 0).all():
+        return False
+    spans = key.startswith(("loss", "gram_", "grad_norm")) and values.max() > WIDE * values.min()
+    return scale == "log" or bool(spans)
 
 
 def _bounded(key: str) -> bool:
     return "acc" in key or key.startswith("cos_")
 
 
-def _constant(values: np.ndarray) -> bool:
-    """Whether an axis around them would show nothing but rounding."""
-    span = float(values.max() - values.min())
-    return span <= CONSTANT * float(np.abs(values).max())
-
-
 def _room(values: np.ndarray, key: str) -> list[float]:
     low, high = float(values.min()), float(values.max())
-    span = 0.0 if _constant(values) else high - low
-    room = 0.08 * span or 0.1 * abs(high) or 1.0
     least = -1.0 if key.startswith("cos_") else 0.0
     most = 1.0 if _bounded(key) else np.inf
-    margin = 0.01 * (span or 1.0)  # a line at its bound is not cut in half
-    return [max(low - room, min(least, low) - margin), min(high + room, max(most, high) + margin)]
+    need = max(0.0, _least(key, values) - (high - low)) / 2
+    over = max(0.0, high + need - most)  # a window at its bound goes on at the other end
+    room = 0.08 * (high - low + 2 * need)
+    margin = 0.01 * (high - low + 2 * need)  # a line at its bound is not cut in half
+    return [
+        max(low - need - over - room, min(least, low) - margin),
+        min(high + need + room, max(most, high) + margin),
+    ]
+
+
+def _least(key: str, values: np.ndarray) -> float:
+    """What an axis spans at least."""
+    if "acc" in key:
+        return LEAST_ACCURACY
+    if key.startswith("cos_"):
+        return LEAST_COSINE
+    return LEAST * float(np.abs(values).max()) or 1.0

@@ -49,11 +49,13 @@ class Figure:
         return f"[{self._written(self.low)}, {self._written(self.high)}]"
 
     def short(self) -> str:
-        """``71.3 \u00b12.1``, or with its interval where that is lopsided, as near 0 and 100 %."""
+        """``71.3 \u00b12.1``; with its interval where an end is a quarter of that off or more, as
+        near 0 and 100 %.
+        """
         if self.low is None or self.high is None:
             return self.number()
         half = (self.high - self.low) / 2
-        if abs(self.high + self.low - 2 * self.value) > 0.2 * half:
+        if abs(self.high + self.low - 2 * self.value) >= 0.5 * half:
             return f"{self.number()} {self.interval()}"
         return f"{self.number()} \u00b1{self._written(half)}"
 

@@ -298,13 +298,12 @@ def test_back_undoes_a_choice_and_links_between_pages_carry_it(page, served):
 @pytest.mark.nightly
 def test_back_undoes_a_control_of_a_page(page, served):
     drawn(page, f"{served}/training?runs=toy%2Fft-s0&runs=toy%2Fgrace-s0")
-    toggle = page.locator("[data-testid=stCheckbox]").filter(has_text="Logarithmic")
-    toggle.click()
-    page.wait_for_url(lambda url: "training_log=true" in url, timeout=PATIENCE)
+    page.get_by_role("button", name="Smoothing and axes").click()
+    page.locator("[data-testid=stButtonGroup] button").filter(has_text="Logarithmic").click()
+    page.wait_for_url(lambda url: "training_axes=Logarithmic" in url, timeout=PATIENCE)
     ended(page)
     page.go_back()
-    page.wait_for_url(lambda url: "training_log" not in url, timeout=PATIENCE)
-    page.wait_for_selector("[data-testid=stCheckbox] input:not(:checked)", state="attached")
+    page.wait_for_url(lambda url: "training_axes" not in url, timeout=PATIENCE)
 
 
 def test_the_tab_key_reaches_the_page_at_once(page, served):

@@ -2,13 +2,14 @@
 
 import math
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
 
-from app import costs, ranking, store, tables
+from app import costs, ranking, store, tables, widths
 from grace_geom.records import attack_text
 from grace_geom.records.printed import Figure, Printed
 from tests.app.conftest import APGD, SETS, accuracy, evaluation, sees, specs, write_run
@@ -134,9 +135,22 @@ def test_what_a_step_cost_comes_from_the_study_else_from_the_log(runs):
 
 def test_a_column_is_as_wide_as_its_bold_numbers():
     narrow, wide = Figure(5.0), Figure(100.0, 94.0, 100.0)
-    assert tables._width("ID", [narrow]) == 64
-    assert tables._width("ID", [narrow, wide, None]) > 5.8 * len("100.0 [94.0, 100.0]")
-    assert tables._width("step, passes", [narrow]) > 6.6 * len("step, passes")
+    assert widths.width("ID", [narrow]) == 64
+    assert widths.width("ID", [narrow, wide, None]) > 5.8 * len("100.0 [94.0, 100.0]")
+    assert widths.width("step (passes)", [narrow]) > 6.6 * len("step (passes)")
+
+
+def test_columns_that_are_not_seen_before_the_table_is_scrolled_are_named():
+    heads = ["#", "run", "HM", "ID", "OOD", "Adv", "HM'", "ZS", "NatAdv"]
+    row = [
+        "1",
+        "grace · attack steps 1 · alpha 5/255",
+        *(Figure(50.0, 48.0, 52.0) for _ in heads[2:]),
+    ]
+    said = widths.further(Printed(heads, [row]))
+    assert 'wide">Scroll the table sideways for ZS, NatAdv.' in said
+    assert 'narrow">Scroll the table sideways for Adv, HM&#x27;, ZS, NatAdv.' in said
+    assert "Scroll" not in widths.further(Printed(heads[1:5], [["grace", *row[2:5]]]))
 
 
 def test_long_names_of_variants_say_what_differs_and_points_have_the_numbers_of_rows(opened, runs):
@@ -164,6 +178,7 @@ def test_long_names_of_variants_say_what_differs_and_points_have_the_numbers_of_
     app = opened(runs, runs=every)
     frame = app.dataframe[0].value
     assert frame["#"].tolist() == [1, 2, 3]
+    assert "1: grace\\-lar\\-off\\-task\\-off\\-gv" in sees(app)  # a cut name has a key
     points = [t for t in specs(app)[0]["data"] if t.get("text")]
     assert sorted(t["text"][0].split("<br>")[0] for t in points) == ["1", "2", "3"]
 
@@ -178,6 +193,35 @@ def test_numbers_of_rows_sort_as_numbers(monkeypatch):
     assert shown["column_config"]["#"]["type_config"]["type"] == "number"
     html = shown["data"].to_html()
     assert "#123456" in html and ">10<" in html  # as it is written at the point
+
+
+def test_many_points_have_numbers_and_means_their_seeds_behind_them(opened, runs):
+    for i in range(ranking.MOST_NAMED):
+        write_run(runs, f"demo/at{i}-s0", 80, 40 + i)
+    for seed, attacked in ((1, 44), (2, 56)):
+        folder = write_run(runs, f"demo/grace-s{seed}", None)
+        record = evaluation("grace-s0", 80, attacked)
+        replace(record, seed=seed, checkpoint=f"{seed:064}").save(folder / "eval.json")
+    app = opened(runs)
+    assert not app.exception
+    assert app.dataframe[0].value["#"].tolist() == list(range(1, ranking.MOST_NAMED + 4))
+    traces = specs(app)[0]["data"]
+    (seeds,) = (t for t in traces if t.get("name") == "single seeds")
+    assert traces.index(seeds) == 0, "means lie over them"
+    assert sorted(seeds["y"]) == pytest.approx([44, 50, 56])
+    assert "Small and faint: single seeds." in sees(app)
+    assert "Adv (" not in " ".join(app.dataframe[0].value.columns)
+
+
+def test_few_points_with_many_letters_have_numbers_too(runs):
+    entries = tuple(store.entries(runs).values())
+    found = ranking.ranking(entries, None)
+    plain = {e.id: "x" * 20 for e in entries}
+    assert found.numbers(plain) == {} and found.key(plain) == ""
+    said = found.key({e.id: "x" * 30 for e in entries})
+    assert said.startswith("1: xxx") and "; 3: xxx" in said, "a file has no table beside it"
+    many = ranking.Ranking(found.entries * 2, found.by, found.leads, None)
+    assert set(many.numbers(plain)) == set(plain), "6 names of 20 letters"
 
 
 def test_equal_numbers_keep_intervals_of_their_own():

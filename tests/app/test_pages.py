@@ -329,3 +329,33 @@ def test_a_process_that_only_looks_the_script_up_draws_nothing(monkeypatch):
 
     monkeypatch.setattr("streamlit.set_page_config", drawn)
     runpy.run_path(str(Path(__file__).parents[2] / "app" / "main.py"), run_name="__mp_main__")
+
+
+def test_the_training_page_draws_means_over_seeds_and_single_runs_on_request(opened, runs):
+    for seed in (1, 2):
+        folder = write_run(runs, f"demo/grace-s{seed}", None)
+        log = folder / "metrics.jsonl"
+        rows = [json.loads(line) for line in log.read_text().splitlines()]
+        shifted = [row | {"loss": row["loss"] + seed} if "loss" in row else row for row in rows]
+        log.write_text("".join(json.dumps(row) + "\n" for row in shifted))
+        record = evaluation("grace-s0", 80, 50 + seed)
+        replace(record, seed=seed, checkpoint=f"{seed:064}").save(folder / "eval.json")
+    app = opened(runs, "training", runs=["demo/ft-s0", *(f"demo/grace-s{s}" for s in range(3))])
+    assert not app.exception
+    loss = specs(app)[0]
+    bands = [t for t in loss["data"] if t.get("fill") == "toself"]
+    assert {t["name"] for t in bands} == {"grace"}
+    assert {t["name"] for t in loss["data"]} == {"grace", "ft-s0"}
+    said = sees(app)
+    assert (
+        "means over seeds where all have numbers; bands: from their lowest to their highest" in said
+    )
+    assert "faint: single runs as logged" in said
+    assert "Lines of ft\\-s0 and grace coincide." in said
+    assert "Axes hold all lines and need not begin at 0." in said
+    app.toggle(key="training_single").set_value(True).run()
+    assert {t["name"] for t in specs(app)[0]["data"]} == {
+        "ft-s0",
+        *(f"grace-s{s}" for s in range(3)),
+    }
+    assert "bands" not in sees(app) and "faint: as logged" in sees(app)

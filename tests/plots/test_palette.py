@@ -163,3 +163,26 @@ def test_distributions_have_colours_of_their_own_by_name():
 def test_short_names_only_where_they_tell_runs_apart():
     assert short_names(["a/x", "a/y"]) == {"a/x": "x", "a/y": "y"}
     assert short_names(["a/x", "b/x"]) == {"a/x": "a/x", "b/x": "b/x"}
+
+
+def test_seeds_of_a_method_differ_in_shade_and_dash():
+    looks = [look("at", LIGHT, seed) for seed in range(palette.SHADES)]
+    assert len({a.dash for a in looks}) == len({a.color for a in looks}) == palette.SHADES
+    every = {f"at-s{s}": Identity("at", "at", s) for s in range(40)}
+    assert len(set(Legend.of(every, {}).looks.values())) == 40
+
+
+@pytest.mark.parametrize("ground", GROUNDS.values(), ids=GROUNDS)
+def test_strangers_that_are_shown_together_share_no_colour_while_there_are_any(ground):
+    names = [f"method{i}" for i in range(7)]
+    runs = {name: Identity(name, name) for name in names}
+    looks = Legend.of(runs, {}, ground).looks
+    assert len({one.color for one in looks.values()}) == len(names)
+    assert Legend.of(dict(reversed(runs.items())), {}, ground).looks == looks
+    assert looks["method0"] == look("method0", ground), "the first name keeps its own look"
+    many = {f"method{i}": Identity(f"method{i}") for i in range(20)}
+    found = Legend.of(many, {}, ground).looks.values()
+    assert len({(one.color, one.marker) for one in found}) == len(many)
+    beside = Legend.of({"m": Identity("method0", "method0"), "at": Identity("mix-at")}, {}, ground)
+    assert beside.looks["at"] == look("mix-at", ground)
+    assert beside.looks["m"].color != beside.looks["at"].color

@@ -121,6 +121,49 @@ def test_the_line_shows_percent_against_the_way():
     assert drawn["In distribution"].layout.yaxis.range == drawn["Under attack"].layout.yaxis.range
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "texts"),
+    [
+        (-0.62, 0.48, ["0.5", "1", "2"]), (-0.34, -0.24, ["0.5", "0.55"]),
+        (1.55, 1.64, ["36", "38", "40", "42"]), (-1, 0.8, ["0.1", "0.3", "1", "3"]),
+        (-8.5, 0.1, ["10<sup>-8</sup>", "10<sup>-6</sup>", "10<sup>-4</sup>", "0.01", "1"]),
+    ],
+)  # fmt: skip
+def test_ticks_of_a_low_logarithmic_panel_are_few_and_round(low, high, texts):
+    found = panels.log_ticks(low, high)
+    assert found["ticktext"] == texts
+    assert all(low <= np.log10(tick) <= high for tick in found["tickvals"])
+
+
+def test_many_lines_have_their_intervals_at_the_pointer_and_few_have_bands():
+    arrays = {"line/t": np.array([0, 1.0]), "line/id": np.array([0.5, 0.75])}
+    runs = [f"run{i}" for i in range(landscape.MOST_BANDS + 1)]
+    legend = Legend({run: run for run in runs}, {run: look("ft") for run in runs})
+    every = [finding(run, arrays=arrays) for run in runs]
+    for f in every:
+        f.part.n["id"] = 100
+    low, high = (100 * end for end in wilson(75, 100))
+    (few,) = landscape.line(every[:-1], legend, ["id"]).values()
+    assert sum(t.fill == "toself" for t in few.data) == len(runs) - 1
+    (many,) = landscape.line(every, legend, ["id"]).values()
+    assert not any(t.fill for t in many.data) and len(many.data) == len(runs)
+    assert many.data[0].customdata[1] == f"1 [{low:.1f}, {high:.1f}]"
+    half = max(50 * (b - a) for a, b in (wilson(50, 100), wilson(75, 100)))
+    assert landscape.widest(every, ["id", "adv"]) == pytest.approx(half)
+    assert landscape.widest([finding(arrays=arrays)], ["id"]) == 0.0
+
+
+def test_the_rise_at_the_ends_of_a_slice_stands_with_its_interval():
+    known = finding("a", {"random/rise": Measure(0.3, 0.1, 0.1, 0.5)})
+    ((title, figure),) = landscape.rises([known, finding("b")], LEGEND).items()
+    assert title == "Rise at its ends, mean"
+    (row,) = figure.data
+    assert (row.x[0], row.error_x.array[0], row.error_x.arrayminus[0]) == pytest.approx(
+        (0.3, 0.2, 0.2)
+    )
+    assert landscape.rises([finding("a", {"random/rise": Measure(0.3)})], LEGEND) == {}
+
+
 def test_cka_heat_maps_share_the_scale_from_0_to_1():
     grid = np.array([[1.0, 0.2], [0.3, 0.9]])
     f = finding(arrays={"layers": np.array(["block.0", "embedding"]), "cka_layers/id": grid})

@@ -105,6 +105,29 @@ def test_of_many_points_only_those_of_the_front_are_named():
     assert named == set(pareto(values)) == set(runs[12:])
 
 
+def test_points_behind_the_front_of_many_stand_back_and_seeds_are_within_the_axes():
+    at = [0.30 + 0.01 * i for i in range(26)]
+    estimates = {
+        f"run{i}": {c: Estimate(v, 0.01, v - 0.01, v + 0.01) for c in "xy"}
+        for i, v in enumerate(at)
+    }
+    numbers = {run: str(i) for i, run in enumerate(estimates)}
+    legend = legend_of(*estimates)
+    singles = {"run3": [(0.05, 0.1), (0.2, 0.97)], "stranger": [(0.0, 0.0)]}
+    figure = tradeoff(estimates, legend, "x", "y", ("x", "y"), numbers=numbers, singles=singles)
+    named = [t for t in figure.data if "text" in (t.mode or "")]
+    assert [t.name for t in named] == ["25: run25"], "26 numbers would be a cloud"
+    behind = next(t for t in figure.data if t.name == "3: run3")
+    assert behind.marker.size < named[0].marker.size
+    assert behind.error_x.array is None and named[0].error_x.array is not None
+    seeds = figure.data[0]
+    assert list(seeds.x) == pytest.approx([5, 20]) and seeds.hoverinfo == "skip"
+    assert figure.layout.xaxis.range[0] < 5 and figure.layout.yaxis.range[1] > 97
+    fewer = dict(list(estimates.items())[:20])
+    figure = tradeoff(fewer, legend, "x", "y", ("x", "y"), numbers=numbers)
+    assert sum("text" in (t.mode or "") for t in figure.data) == 20
+
+
 def written_at(place: str, x: float, y: float, name: str) -> tuple[float, float, float, float]:
     """Left, bottom, right and top of letters of 12 pixels, from a point in pixels."""
     wide = 7 * len(name)

@@ -8,6 +8,7 @@ import pytest
 from grace_geom.plots import curriculum, curvature, spectra, training
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.palette import LIGHT, look
+from grace_geom.plots.seed_bands import over_seeds
 from grace_geom.plots.training import View, series
 from grace_geom.records import Finding, Measure, Part, Result
 
@@ -76,17 +77,68 @@ def test_the_moving_average_has_no_pull_to_zero_and_the_log_stands_behind_it():
 
 
 @pytest.mark.parametrize("key", ["lr", "train_acc", "cos_id_adv", "grad_norm"])
-@pytest.mark.parametrize("log", [False, True])
-def test_the_rounding_of_a_constant_fills_no_axis(key, log):
-    values = 0.5 * (1 + 1e-12 * np.random.default_rng(0).normal(size=100))
+@pytest.mark.parametrize("scale", training.SCALES)
+@pytest.mark.parametrize("noise", [1e-12, 1e-3])
+def test_the_noise_of_a_level_line_fills_no_axis(key, scale, noise):
+    values = 0.5 * (1 + noise * np.random.default_rng(0).normal(size=100))
     rows = [{"step": i, key: float(v)} for i, v in enumerate(values)]
-    figure = training.stack({"a": rows}, legend("a"), [key], View(smoothing=0.6, log=log))
+    figure = training.stack({"a": rows}, legend("a"), [key], View(scale=scale))
     low, high = figure.layout.yaxis.range
-    assert high - low > 0.05, "or ticks are numbers of 17 digits"
-    rows[50][key] *= 1 + 1e-6
-    if not log:
-        figure = training.stack({"a": rows}, legend("a"), [key])
-        assert np.ptp(figure.layout.yaxis.range) < 1e-4, "a change beyond rounding is shown"
+    if figure.layout.yaxis.type == "log":
+        low, high = 10**low, 10**high
+    least = {"train_acc": 0.1, "cos_id_adv": 0.05}.get(key, 0.2 * 0.5)
+    assert 0.99 * least < high - low < 1.4 * least
+    assert low < values.min() < values.max() < high
+
+
+def test_a_change_is_shown_in_full_and_a_window_at_its_bound_goes_on_below_it():
+    rows = [{"step": i, "loss": 2.0 - i, "train_acc": 0.99} for i in range(2)]
+    figure = training.stack({"a": rows}, legend("a"), ["loss", "train_acc"])
+    assert figure.layout.yaxis.range == pytest.approx((0.92, 2.08))
+    low, high = figure.layout.yaxis2.range
+    assert 1 < high < 1.01 and high - low > training.LEAST_ACCURACY
+
+
+def test_a_loss_that_falls_far_has_a_logarithmic_axis_by_itself():
+    falls = [{"step": i, "loss": 10.0**-i, "lr": 10.0**-i, "train_acc": 0.5} for i in range(4)]
+    keys = ["loss", "lr", "train_acc"]
+    kinds = {}
+    for scale in training.SCALES:
+        layout = training.stack({"a": falls}, legend("a"), keys, View(scale=scale)).layout
+        kinds[scale] = [layout[f"yaxis{n}"].type for n in ("", 2, 3)]
+    assert kinds["auto"] == ["log", None, None]
+    assert kinds["linear"] == [None, None, None]
+    assert kinds["log"] == ["log", "log", None]
+
+
+def test_seeds_become_a_mean_with_a_band_where_all_have_numbers():
+    at = np.arange(0, 50, 1.0)
+    known = {"loss": {"a-s0": (at, at), "a-s1": (at[::2] + 10, 3 * (at[::2] + 10)), "b": (at, -at)}}
+    means, bands = over_seeds(known, {"a": ["a-s0", "a-s1"], "b": ["b"], "c": ["c-s0"]})
+    x, y = means["loss"]["a"]
+    assert (x[0], x[-1]) == (10, 49) and len(x) == 40
+    np.testing.assert_allclose(y, 2 * x)
+    low, high = bands["loss"]["a"]
+    np.testing.assert_allclose(low, x)
+    np.testing.assert_allclose(high, 3 * x)
+    assert means["loss"]["b"] is known["loss"]["b"] and set(means["loss"]) == {"a", "b"}
+    assert set(bands["loss"]) == {"a"}
+    apart = {"loss": {"a-s0": (at[:5], at[:5]), "a-s1": (at[9:], at[9:])}}
+    assert over_seeds(apart, {"a": ["a-s0", "a-s1"]})[0] == {"loss": {}}
+    view = View(smoothing=0.9)
+    figure = training.stack({}, legend("a", "b"), ["loss"], view, means, bands)
+    band, raw, line, other = figure.data
+    assert (band.legendgroup, band.fill, raw.legendgroup) == ("a", "toself", "b")
+    np.testing.assert_allclose(
+        band.y, [*training.smooth(x, 0.9), *training.smooth(3 * x, 0.9)[::-1]]
+    )
+    np.testing.assert_allclose(line.y, training.smooth(2 * x, 0.9))
+    assert other.legendgroup == "b" and other.hovertemplate.startswith("loss ")
+
+
+def test_a_term_that_nobody_has_named_is_called_by_the_words_of_its_key():
+    assert training.title("loss_new_term") == "New term loss"
+    assert training.title("cos_x_y") == "Cos x y"
 
 
 def test_numbers_stand_against_images_or_time_and_only_of_runs_that_logged_it():
@@ -103,11 +155,12 @@ def test_numbers_stand_against_images_or_time_and_only_of_runs_that_logged_it():
 
 
 def test_logarithms_are_of_losses_alone():
-    figure = training.stack({"a": ROWS}, legend("a"), ["loss", "train_acc"], View(log=True))
+    figure = training.stack({"a": ROWS}, legend("a"), ["loss", "train_acc"], View(scale="log"))
     assert (figure.layout.yaxis.type, figure.layout.yaxis2.type) == ("log", None)
     zero = [{"step": 1, "loss": 0.0}, {"step": 2, "loss": 1.0}]
     assert (
-        training.stack({"a": zero}, legend("a"), ["loss"], View(log=True)).layout.yaxis.type is None
+        training.stack({"a": zero}, legend("a"), ["loss"], View(scale="log")).layout.yaxis.type
+        is None
     )
 
 
@@ -227,33 +280,15 @@ def test_curvature_by_block_and_kind_is_blank_where_it_is_not_positive():
     np.testing.assert_allclose(heat.customdata[2][0], [1, 0.804, 1.196])
 
 
-def test_names_of_close_eigenvalues_stand_on_other_levels():
-    names = {run: f"long-{run}" for run in "abc"}
-    figure = spectra.density(
-        [finding("a", 8.0), finding("b", 8.2), finding("c", 30.0)], legend(**names)
-    )
-    assert figure is not None
-    level = {note.text.split()[0]: note.y for note in figure.layout.annotations}
-    assert level[names["a"]] != level[names["b"]]
-    assert level[names["c"]] == level[names["b"]]  # far enough to share one
-
-
-def test_names_of_eigenvalues_do_not_collide_on_a_telephone():
-    tops = {"zero-shot-s0": 43.6, "ft-s0": 26.7, "lora-s0": 24.4, "grace-s0": 7.5, "at-s0": 3.1}
-    figure = spectra.density([finding(run, top) for run, top in tops.items()], legend(*tops))
-    assert figure is not None
-    start, stop = figure.layout.xaxis.range
-    boxes = []
-    for note in figure.layout.annotations:
-        x, width = (
-            330 * (note.x - start) / (stop - start),
-            6.5 * len(note.text),
-        )  # a plot of 330 pixels
-        x += note.xshift - (width if note.xanchor == "right" else 0)
-        assert x >= 0 and x + width <= 330
-        boxes.append((note.y, x, x + width))
-    for a, b in itertools.combinations(boxes, 2):
-        assert a[0] != b[0] or a[2] <= b[1] or b[2] <= a[1]
+def test_largest_eigenvalues_are_said_by_the_legend_and_nothing_covers_the_density():
+    one, two, three = finding("a", 8.0), finding("b", 53.71), found("c", {"dim": Measure(9)}, {})
+    one.part.values["lambda_1"] = Measure(8.0, None, 7.7, 8.3)
+    every = [one, two, three]
+    figure = spectra.density(every, legend("a", "b", "c"))
+    assert not figure.layout.annotations
+    assert [shape.x0 for shape in figure.layout.shapes] == [8.0, 53.71]
+    names = spectra.with_tops(every, legend("a", "b", "c")).names
+    assert names == {"a": "a, λ₁ = 8.00 ± 0.30", "b": "b, λ₁ = 53.71", "c": "c"}
 
 
 def test_sharpness_has_the_radii_and_rises_of_the_record():

@@ -44,6 +44,9 @@ def test_latex_is_a_tabular_of_booktabs_with_everything_escaped(table):
 
 def test_a_lopsided_interval_is_written_out():
     assert Figure(71.3, 69.2, 73.4).short() == "71.3 ±2.1"
+    assert Figure(96.1, 94.5, 97.3).short() == "96.1 ±1.4", "an end is 0.2 off"
+    assert Figure(97.0, 94.4, 98.8).short() == "97.0 ±2.2"
+    assert Figure(97.5, 94.5, 98.5).short() == "97.5 [94.5, 98.5]"
     assert Figure(0.0, 0.0, 10.7).short() == "0.0 [0.0, 10.7]"
     assert Figure(-0.04).short() == "0.0"
     assert Figure(5.0, signed=True).number() == "+5.0"

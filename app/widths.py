@@ -1,0 +1,57 @@
+"""How wide the columns of a table are, and which of them are seen at once."""
+
+import html
+from collections.abc import Sequence
+
+from grace_geom.plots.variants import LONG
+from grace_geom.records.printed import Cell, Figure, Printed
+
+LETTER = 5.7
+"""Pixels of a letter of a name."""
+CUT = 20
+"""Letters that are left of a long name: the numbers stay in sight, and a key has it whole."""
+ROOM = {"wide": 540, "narrow": 385}
+"""Pixels that a table has on a laptop, beside the figures, and on a telephone."""
+MORE = """<style>.more{font-size:.875rem;margin:0}.more.narrow{display:none}
+@media(max-width:640px){.more.narrow{display:block}.more.wide{display:none}}</style>"""
+NUMBERS = 35
+"""Pixels of the column of numbers that stand for names."""
+NUMBER = "#"
+"""Head of the numbers that stand for long names."""
+
+
+def further(table: Printed) -> str:
+    """Which columns are not seen before the table is scrolled, on a laptop and on a telephone: a
+    bar that shows only while it is used says nothing of them. HTML, of which one part is seen.
+    """
+    said = []
+    for where, room in ROOM.items():
+        used, hidden = 0, []
+        for i, head in enumerate(table.heads):
+            used += taken(head, [row[i] for row in table.rows])
+            hidden += [head] if used > room else []
+        if hidden:
+            names = html.escape(", ".join(hidden))
+            said.append(f'<p class="more {where}">Scroll the table sideways for {names}.</p>')
+    return MORE + "".join(said)
+
+
+def taken(head: str, cells: Sequence[Cell]) -> int:
+    """Pixels of a column."""
+    if head == NUMBER:
+        return NUMBERS
+    if any(isinstance(cell, Figure) for cell in cells):
+        return width(head, cells)
+    longest = max((len(cut(str(cell or ""))) for cell in cells), default=0)
+    return round(20 + LETTER * max(longest, len(head)))
+
+
+def cut(name: str) -> str:
+    """A name as the table has it."""
+    return name if len(name) <= LONG else f"{name[:CUT].rstrip(' ·-_')}…"
+
+
+def width(head: str, cells: Sequence[Cell]) -> int:
+    """Pixels that a column needs: Streamlit measures numbers as if none was bold."""
+    written = [round(17 + 5.8 * len(x.short())) for x in cells if isinstance(x, Figure)]
+    return max([64, round(20 + 6.6 * len(head)), *written])
