@@ -19,6 +19,7 @@ def script(name: str) -> Callable[..., None]:
     prog = f"python analyses/{name}.py"
 
     def main(argv: Sequence[str] | None = None) -> None:
+        """Parse, measure, print, draw, save."""
         quick.answer(prog, argv, check=check_checkpoints, begin=starts.analysis(name))
         from grace_geom.analysis.named import analyse_named, options_class
         from grace_geom.cli import parse

@@ -7,26 +7,31 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 HOUSES = ("grace_geom", "app", "analyses", "benchmarks")
 LONG = 6
-"""Lines from which on a function within a function says what it is, too."""
+"""Lines from which on a function within a function, or a method of a private class, says what it
+is, too.
+"""
 Documented = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
 def undocumented(tree: ast.Module) -> Iterator[str]:
     """Public functions, classes and methods without docstring, as ``Class.method``.
 
-    Names with a leading underscore, and what stands inside such a class, are private; so is what
-    stands inside a function, unless it is a function of :data:`LONG` lines.
+    Names with a leading underscore, and what stands inside such a class or inside a function, are
+    private, unless it is a function of :data:`LONG` lines with a name that is not.
     """
     if not ast.get_docstring(tree):
         yield "the module"
     yield from _without(tree, "")
     for outer in ast.walk(tree):
-        if isinstance(outer, ast.FunctionDef | ast.AsyncFunctionDef):
+        private = isinstance(outer, ast.ClassDef) and outer.name.startswith("_")
+        if isinstance(outer, ast.FunctionDef | ast.AsyncFunctionDef) or private:
             yield from (f"{outer.name}.{inner.name}" for inner in _long(outer))
 
 
-def _long(outer: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[ast.FunctionDef]:
-    """Functions right inside of another, but those whose docstring is given to them later."""
+def _long(outer: Documented) -> Iterator[ast.FunctionDef]:
+    """Functions inside of another or of a class, but those whose docstring is given to them
+    later.
+    """
     for node in ast.walk(outer):
         if not isinstance(node, ast.FunctionDef) or node is outer or node.name.startswith("_"):
             continue
@@ -50,8 +55,10 @@ def test_finds_what_has_no_docstring():
     source = "class A:\n  'x'\n  def b(self): ...\n  def _c(self): ...\ndef d(): ...\nclass E: ..."
     assert list(undocumented(ast.parse(source))) == ["the module", "A.b", "d", "E"]
     assert list(undocumented(ast.parse("'x'\ndef a():\n  'y'\n  def b(): ..."))) == []
-    long = "'x'\ndef _a():\n  def b():\n" + LONG * "    pass\n"
+    body = "  def b():\n" + LONG * "    pass\n"
+    long = f"'x'\ndef _a():\n{body}"
     assert list(undocumented(ast.parse(long))) == ["_a.b"]
+    assert list(undocumented(ast.parse(f"'x'\nclass _A:\n{body}"))) == ["_A.b"]
     assert list(undocumented(ast.parse(f"{long}  b.__doc__ = 'y'"))) == []
 
 

@@ -139,6 +139,7 @@ class _Climb(Climb):
 
     @classmethod
     def begin(cls, rows: Tensor, start: Tensor, eps: float, dtype: torch.dtype) -> "_Climb":
+        """The state before the first step, at ``start``; losses are kept in ``dtype``."""
         zero = torch.zeros(len(rows), device=start.device, dtype=dtype)
         empty = torch.zeros_like(start)
         return cls(

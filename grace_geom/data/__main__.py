@@ -1,16 +1,20 @@
 """``python -m grace_geom.data check --data-root DIR``: which known data sets are there, and what is
-missing.
+missing. ``python -m grace_geom.data index s3://BUCKET/{0000..0127}.tar``: indexes of shards, beside
+them.
 """
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from grace_geom.cli import parse, quick
+from grace_geom.errors import check_known
 from grace_geom.terminal import door, finish
 
 PROG = "python -m grace_geom.data"
+COMMANDS = ("check", "index")
 
 
 @dataclass(frozen=True)
@@ -26,21 +30,64 @@ class CheckOptions:
     data_root: Path
 
 
+@dataclass(frozen=True)
+class IndexOptions:
+    """Which shards get an index.
+
+    Attributes:
+        shards: Addresses in a store, such as s3://BUCKET/{0000..0127}.tar.
+        captions: Index the captions too, for methods that train on them (flyp); their samples may
+            lack a label.
+    """
+
+    shards: tuple[str, ...] = field(metadata={"group": "data"})
+    captions: bool = False
+
+
 @door
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse, look, print."""
-    quick.answer(PROG, argv)
+    tokens = list(sys.argv[1:] if argv is None else argv)
+    if tokens and not tokens[0].startswith("-"):
+        check_known("command", tokens[0], COMMANDS)
+    if tokens[:1] == ["index"]:
+        index(tokens[1:])
+        return
+    quick.answer(PROG, tokens)
     from grace_geom.data.check import survey, table
 
     options = parse(
         CheckOptions,
-        argv,
+        tokens,
         positionals=("command",),
         prog=PROG,
-        description="List which of the known data sets are on disk, and what is missing.",
+        description=(
+            "List which of the known data sets are on disk, and what is missing. The other command "
+            "is index (index --help)."
+        ),
     )
     found = survey(options.data_root.expanduser())
     finish(text=table(found), sets=[vars(status) for status in found])
+
+
+def index(argv: Sequence[str]) -> None:
+    """The command ``index``."""
+    prog = f"{PROG} index"
+    quick.answer(prog, argv)
+    from grace_geom.data.beside import write_indexes
+
+    options = parse(
+        IndexOptions,
+        argv,
+        positionals=("shards",),
+        prog=prog,
+        description=(
+            "Look through the shards of a store, and write beside each what was found, as "
+            "SHARD.index.json: every machine that streams them then reads this instead."
+        ),
+    )
+    found = write_indexes(options.shards, options.captions)
+    finish(text=found.text(), **vars(found))
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 copy of a shard.
 
 The order is that of an epoch (:func:`grace_geom.data.batches.buffered_order`), which must know the
-number of pictures in every shard before the first batch; so each shard is looked through once, and
-what was found is kept in the cache for all later starts.
+number of pictures in every shard before the first batch; so each shard is looked through once
+(:mod:`grace_geom.data.far_tar`), and what was found is kept in the cache for all later starts, and
+beside the shard if you like.
 """
 
 import functools
@@ -11,7 +12,9 @@ import hashlib
 import math
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,21 +24,27 @@ import msgspec
 import numpy as np
 from PIL import Image
 
+from grace_geom.data.far_tar import FarTar, looked_through
 from grace_geom.data.fetch import Absent
 from grace_geom.data.keys import content_key, file_key
 from grace_geom.data.names import HASHED_BELOW
 from grace_geom.data.pictures import MAX_BYTES, decode
-from grace_geom.data.samples import samples_of
+from grace_geom.data.samples import Sample, samples_of
 from grace_geom.data.shard_index import KeptSample, entries_of
 from grace_geom.data.shards import Shards
 from grace_geom.data.text import shown
 from grace_geom.errors import UserError
 from grace_geom.files import atomic_write, cache_dir, sha256
-from grace_geom.store import TRIES, ObjectStore
+from grace_geom.store import TRIES, Listed, ObjectStore
+from grace_geom.terminal.voice import warn
 
-FORMAT = "grace_geom.far_shard/1"
+FORMAT = "grace_geom.far_shard/2"
+BESIDE = ".index.json"
+"""What follows a shard's name in that of its index, where one lies beside it in the store."""
 GAP = 2**16
 """Bytes between two pictures that are cheaper to fetch than to ask for the second one apart."""
+READERS = 8
+"""Shards that are looked through at a time."""
 
 
 class FarIndex(msgspec.Struct):
@@ -45,37 +54,56 @@ class FarIndex(msgspec.Struct):
         format: Of the file.
         url: Of the shard.
         size: Its bytes.
+        version: What the store calls this state of it.
         changed: When it was written, by the store's clock.
-        sha256: Of its bytes.
+        captions: Whether captions were read.
         samples: Its pictures.
         keys: Of each picture, as :func:`grace_geom.data.keys.file_key` makes them.
+        sha256: Of its bytes; empty where they were not all read.
     """
 
     format: str
     url: str
     size: int
+    version: str
     changed: float
-    sha256: str
+    captions: bool
     samples: list[KeptSample]
     keys: list[int]
+    sha256: str = ""
 
     def record(self) -> dict[str, Any]:
         """As :func:`grace_geom.data.names.file_record` of a copy."""
         found: dict[str, Any] = {"file": self.url, "bytes": self.size}
-        return found | {"sha256": self.sha256} if self.size < HASHED_BELOW else found
+        known = self.sha256 and self.size < HASHED_BELOW
+        return found | {"sha256": self.sha256} if known else found
 
 
-def far_index(url: str, captions: bool = False) -> FarIndex:
-    """What is in a shard of a store: from the cache, else found in a copy that is then removed.
+def far_indexes(urls: Sequence[str], captions: bool = False) -> list[FarIndex]:
+    """What is in shards of a store: from the cache, else from an index that lies beside a shard
+    (:mod:`grace_geom.data.beside`), else by looking through it, which leaves large pictures where
+    they are.
+
+    The bytes of a small data set name its content
+    (:func:`grace_geom.data.names.content_digest`): its shards are fetched whole.
 
     Args:
-        url: Of the shard.
+        urls: Of the shards.
         captions: As for :func:`~grace_geom.data.samples.samples_of`.
 
     Raises:
         UserError: As :func:`~grace_geom.data.samples.samples_of`; if the store does not answer, or
             the cache cannot be written.
     """
+    for parent in dict.fromkeys(url.rpartition("/")[0] for url in urls):
+        _ = objects_at(parent).system  # opened here: a connection for all threads
+    with ThreadPoolExecutor(READERS) as readers:
+        told = list(readers.map(_told, urls))
+        whole = sum(one.size for one in told) < HASHED_BELOW
+        return list(readers.map(partial(_index, captions=captions, whole=whole), urls, told))
+
+
+def _told(url: str) -> Listed:
     parent, _, name = url.rpartition("/")
     try:
         objects = objects_at(parent)
@@ -83,6 +111,10 @@ def far_index(url: str, captions: bool = False) -> FarIndex:
     except FileNotFoundError:
         raise Absent(f"{url}: there is no such object") from None
     objects.tries = TRIES  # it has answered: the address is right
+    return told
+
+
+def _index(url: str, told: Listed, captions: bool, whole: bool) -> FarIndex:
     version = repr((FORMAT, url, told.version, told.size, captions))
     place = cache_dir() / "shards"
     kept = place / f"{hashlib.sha256(version.encode()).hexdigest()[:32]}.json"
@@ -90,10 +122,10 @@ def far_index(url: str, captions: bool = False) -> FarIndex:
         place.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(place / f"{kept.name[:2]}.lock"):
             found = _read(kept)
-            if found is None:
-                found = _looked_through(url, place, captions, told.size, told.changed)
+            if found is None or (whole and not found.sha256):
+                found = _found(url, told, captions, place if whole else None)
                 _write(kept, found)
-            return found
+            return found if whole else msgspec.structs.replace(found, sha256="")
     except FileNotFoundError:
         raise Absent(f"{url}: it was removed while it was read") from None
     except OSError as error:
@@ -116,7 +148,56 @@ def _write(kept: Path, found: FarIndex) -> None:
         file.write(content)
 
 
-def _looked_through(url: str, place: Path, captions: bool, size: int, changed: float) -> FarIndex:
+def _found(url: str, told: Listed, captions: bool, place: Path | None) -> FarIndex:
+    """What is in a shard; with a place on the disk, from a copy that is then removed."""
+    if place is None and (beside := _beside(url, told, captions)) is not None:
+        return beside
+    digest = ""
+    if place is None:
+        parent, _, name = url.rpartition("/")
+        tar = FarTar(url, told.size, lambda p: _asked(parent, [(name, a, b) for a, b in p]))
+        samples, keys = looked_through(tar, captions)
+        if _told(url).version != told.version:
+            raise UserError(f"{url} was replaced while it was read. Try again")
+    else:
+        samples, keys, digest = _of_a_copy(url, told.size, captions, place)
+    about = FORMAT, url, told.size, told.version, told.changed, captions
+    return FarIndex(*about, entries_of(samples), keys, digest)
+
+
+def _beside(url: str, told: Listed, captions: bool) -> FarIndex | None:
+    parent, _, name = url.rpartition("/")
+    try:
+        found = msgspec.json.decode(objects_at(parent).read(name + BESIDE), type=FarIndex)
+    except FileNotFoundError:
+        return None
+    except UserError as error:
+        if isinstance(error.__cause__, PermissionError):  # S3's answer to who may not list
+            return None
+        raise
+    except msgspec.MsgspecError:
+        _warn_of_indexes(parent)
+        return None
+    about = FORMAT, told.size, told.version, captions
+    if (found.format, found.size, found.version, found.captions) != about:
+        _warn_of_indexes(parent)
+        return None
+    return msgspec.structs.replace(found, url=url, changed=told.changed, sha256="")
+
+
+@functools.cache
+def _warn_of_indexes(parent: str) -> None:
+    """Once for a folder."""
+    warn(
+        f"{parent}: indexes beside shards are damaged, or of other versions of the shards, which "
+        "are looked through: `python -m grace_geom.data index` writes them again"
+    )
+
+
+def _of_a_copy(
+    url: str, size: int, captions: bool, place: Path
+) -> tuple[list[Sample], list[int], str]:
+    """Samples, keys and SHA-256 of a shard that is fetched whole."""
     parent, _, name = url.rpartition("/")
     with TemporaryDirectory(dir=place, prefix=".shard.") as temporary:
         path = Path(temporary) / name
@@ -127,9 +208,9 @@ def _looked_through(url: str, place: Path, captions: bool, size: int, changed: f
             samples = list(samples_of(path, captions))
         except UserError as error:
             raise UserError(str(error).replace(shown(path), shown(url))) from None
-        entries = entries_of(samples)
-        keys = [file_key(str(path), entry.offset, entry.size) for entry in entries]
-        return FarIndex(FORMAT, url, size, changed, sha256(path), entries, keys)
+        images = [sample.image for sample in samples]
+        keys = [file_key(str(path), image.offset, image.size) for image in images]
+        return samples, keys, sha256(path)
 
 
 def content_of(found: Sequence[FarIndex]) -> str:

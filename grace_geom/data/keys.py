@@ -244,12 +244,21 @@ def content_key(content: bytes, name: str) -> int:
         name: Of that file: uncompressed ones count whole.
     """
     size = len(content)
-    blocks = [content[start : start + length] for start, length in _blocks(size, name)]
+    return blocks_key(size, [content[a : a + n] for a, n in blocks_of(size, name)])
+
+
+def blocks_key(size: int, blocks: Sequence[bytes]) -> int:
+    """As :func:`file_key`, of the bytes of :func:`blocks_of` alone."""
     return _hash(f"file {size};".encode(), *blocks)
 
 
-def _blocks(size: int, name: str) -> list[tuple[int, int]]:
-    """Where the blocks of a picture's file begin that its key is made of, and how long they are."""
+def blocks_of(size: int, name: str) -> list[tuple[int, int]]:
+    """Where the blocks of a picture's file begin that its key is made of, and how long they are.
+
+    Args:
+        size: Bytes of the picture's file.
+        name: Of the file that it lies in: uncompressed ones count whole.
+    """
     if size <= 3 * BLOCK or name.lower().endswith(UNCOMPRESSED):
         return [(0, size)]
     return [(start, BLOCK) for start in (0, (size - BLOCK) // 2, size - BLOCK)]
@@ -259,8 +268,7 @@ def _blocks(size: int, name: str) -> list[tuple[int, int]]:
 def _kept_key(path: str, offset: int, size: int | None, length: int, modified: int) -> int:
     size = length - offset if size is None else size
     with open(path, "rb", buffering=0) as file:
-        blocks = [_block(file, offset + start, n) for start, n in _blocks(size, path)]
-    return _hash(f"file {size};".encode(), *blocks)
+        return blocks_key(size, [_block(file, offset + a, n) for a, n in blocks_of(size, path)])
 
 
 def _block(file: Any, start: int, size: int) -> bytes:

@@ -6,13 +6,12 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from grace_geom.data.captions import ALONE, Captions, caption_in, caption_key, captions_of
 from grace_geom.data.listing import is_picture
 from grace_geom.data.pictures import EXTENSIONS
-from grace_geom.data.tarball import Member, content, members
+from grace_geom.data.tarball import Member, Place, content, members
 from grace_geom.data.text import MAX_TEXT, decode_text, shown
 from grace_geom.errors import UserError
 
@@ -28,7 +27,7 @@ class Sample:
     captions: Captions = ()
 
 
-def samples_of(path: Path, captions: bool = False) -> Iterator[Sample]:
+def samples_of(path: Place, captions: bool = False) -> Iterator[Sample]:
     """Pictures with their labels: neighbouring members that share the name before the first dot are
     one sample.
 
@@ -67,7 +66,7 @@ def samples_of(path: Path, captions: bool = False) -> Iterator[Sample]:
         yield _sample(path, current or "", group, captions)
 
 
-def _sample(path: Path, key: str, group: dict[str, Member], captions: bool) -> Sample:
+def _sample(path: Place, key: str, group: dict[str, Member], captions: bool) -> Sample:
     where = f"{shown(path)}: sample {shown(key)}"
     image = _picture(where, group)
     said = _captions(path, group) if captions else ()
@@ -79,7 +78,7 @@ def _sample(path: Path, key: str, group: dict[str, Member], captions: bool) -> S
     return Sample(image, _label(path, where, group, needed=not said), said)
 
 
-def _label(path: Path, where: str, group: dict[str, Member], *, needed: bool) -> int | None:
+def _label(path: Place, where: str, group: dict[str, Member], *, needed: bool) -> int | None:
     """The label of a sample in ``.cls`` or ``.json``; ``None`` only where none is needed."""
     label = _cls_label(path, group["cls"]) if "cls" in group else None
     if "json" not in group:
@@ -90,7 +89,7 @@ def _label(path: Path, where: str, group: dict[str, Member], *, needed: bool) ->
     return said if label is None else label
 
 
-def _captions(path: Path, group: dict[str, Member]) -> Captions:
+def _captions(path: Place, group: dict[str, Member]) -> Captions:
     """The lines of ``.txt``; without one, what ``.json`` holds as caption."""
     if "txt" in group:
         member = group["txt"]
@@ -127,7 +126,7 @@ def _picture(where: str, group: dict[str, Member]) -> Member:
     )
 
 
-def _cls_label(path: Path, member: Member) -> int:
+def _cls_label(path: Place, member: Member) -> int:
     text = content(path, member, MAX_TEXT)
     try:
         return _whole(text.decode("utf-8-sig").strip())
@@ -135,7 +134,7 @@ def _cls_label(path: Path, member: Member) -> int:
         raise _no_label(path, member, error) from None
 
 
-def _json_label(path: Path, member: Member, *, needed: bool, beside: bool) -> int | None:
+def _json_label(path: Place, member: Member, *, needed: bool, beside: bool) -> int | None:
     """The label in a ``.json``, which may be a number or an object with one of ``LABEL_KEYS``.
 
     Args:
@@ -166,7 +165,7 @@ def _json_label(path: Path, member: Member, *, needed: bool, beside: bool) -> in
     return next(iter(found.values()))
 
 
-def _no_label(path: Path, member: Member, error: Exception) -> UserError:
+def _no_label(path: Place, member: Member, error: Exception) -> UserError:
     why = shown(str(error))[:300]
     return UserError(f"{shown(path)}, member {shown(member.name)}: no label in it ({why})")
 

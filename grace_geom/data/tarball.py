@@ -1,9 +1,11 @@
 """Tar files as random access: where each member's bytes lie, without unpacking."""
 
-import os
+import contextlib
 import tarfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Protocol
 
 from grace_geom.data.listing import hidden_path
 from grace_geom.data.names import existing_file
@@ -28,7 +30,25 @@ class Member:
     size: int
 
 
-def members(path: Path) -> list[Member]:
+class Elsewhere(Protocol):
+    """A tar that lies on no disk of ours; as text it is its address.
+
+    Attributes:
+        size: Bytes.
+    """
+
+    size: int
+
+    def open(self) -> IO[bytes]:
+        """Its bytes from the beginning."""
+        ...
+
+
+Place = Path | Elsewhere
+"""Where a tar lies."""
+
+
+def members(path: Place) -> Iterator[Member]:
     """The files in an uncompressed tar, in order; hidden ones (``._x.jpg``, ``__MACOSX/``) are left
     out.
 
@@ -37,10 +57,11 @@ def members(path: Path) -> list[Member]:
             two members leaves no other trace) or compressed, or a member is a link or another thing
             without bytes of its own.
     """
-    existing_file(path)
-    found: list[Member] = []
+    if isinstance(path, Path):
+        existing_file(path)
+    good = 0
     try:
-        with tarfile.open(path, "r:") as tar:
+        with _opened(path) as file, tarfile.open(fileobj=file, mode="r:") as tar:
             for info in tar:
                 if info.size < 0:  # would send the reader back to where it was, for ever
                     raise tarfile.HeaderError(f"{shown(info.name)} has a negative size")
@@ -51,24 +72,28 @@ def members(path: Path) -> list[Member]:
                         f"{shown(path)}: member {shown(info.name)} is a link, a sparse file or a "
                         "device, not a plain file. Write the shard again (tar --hard-dereference)."
                     )
-                found.append(Member(info.name, info.offset_data, info.size))
-            end = tar.offset
-        with open(path, "rb") as file:
-            file.seek(end)
+                good += 1
+                yield Member(info.name, info.offset_data, info.size)
+            file.seek(tar.offset)
             whole = file.read(512) == bytes(512)
     except UserError:
         raise
     except OSError as error:
         raise UserError(f"{shown(path)} cannot be read: {error.strerror or error}") from None
     except Exception as error:  # tarfile lets through what numbers and texts in headers raise
-        raise UserError(_broken(path, len(found), shown(str(error)))) from None
+        raise UserError(_broken(path, good, shown(str(error)))) from None
     if not whole:
-        raise UserError(_broken(path, len(found), "no closing block"))
-    return found
+        raise UserError(_broken(path, good, "no closing block"))
 
 
-def _broken(path: Path, good: int, why: str) -> str:
-    with open(path, "rb") as file:
+@contextlib.contextmanager
+def _opened(path: Place) -> Iterator[IO[bytes]]:
+    with open(path, "rb") if isinstance(path, Path) else path.open() as file:
+        yield file
+
+
+def _broken(path: Place, good: int, why: str) -> str:
+    with _opened(path) as file:
         head = file.read(8)
     packed = next((name for mark, name in PACKED.items() if head.startswith(mark)), None)
     if packed:
@@ -78,11 +103,11 @@ def _broken(path: Path, good: int, why: str) -> str:
     return f"{shown(path)} is not a whole, uncompressed tar ({why}). {mend}"
 
 
-def content(path: Path, member: Member, most: int) -> bytes:
+def content(path: Place, member: Member, most: int) -> bytes:
     """Bytes of a member.
 
     Args:
-        path: Of the tar.
+        path: The tar.
         member: As :func:`members` lists it.
         most: Number of bytes that it may have.
 
@@ -95,10 +120,11 @@ def content(path: Path, member: Member, most: int) -> bytes:
             "read"
         )
     try:
-        if os.path.getsize(path) < member.offset + member.size:
+        size = path.stat().st_size if isinstance(path, Path) else path.size
+        if size < member.offset + member.size:
             found = b""
         else:
-            with open(path, "rb") as file:
+            with _opened(path) as file:
                 file.seek(member.offset)
                 found = file.read(member.size)
     except OSError as error:

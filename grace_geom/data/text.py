@@ -98,7 +98,7 @@ def regular(path: Path) -> Path:
     return path
 
 
-def shown(name: str | Path) -> str:
+def shown(name: object) -> str:
     """A path as one printable line, whatever bytes it is made of: ``caf\\xe9.png``."""
     text = os.fsencode(str(name)).decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

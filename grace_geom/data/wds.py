@@ -20,7 +20,7 @@ import numpy as np
 
 from grace_geom.data.base import ImageSet
 from grace_geom.data.captions import settled
-from grace_geom.data.far_shards import FarShards, content_of, far_index
+from grace_geom.data.far_shards import FarShards, content_of, far_indexes
 from grace_geom.data.fetch import cached, cached_if_there, is_url
 from grace_geom.data.listing import hidden_path
 from grace_geom.data.names import (
@@ -185,7 +185,7 @@ def _near(names: list[str], captions: bool) -> _Found:
 
 def _far(names: list[str], captions: bool) -> _Found:
     """Shards in a store, which stay there."""
-    found = [far_index(name, captions) for name in names]
+    found = far_indexes(names, captions)
     samples = [(k, one) for k, index in enumerate(found) for one in samples_in(index.samples)]
     keys = np.array([key for index in found for key in index.keys], dtype=np.uint64)
     return _Found(names, samples, content_of(found), [x.record() for x in found], keys)

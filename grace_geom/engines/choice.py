@@ -26,7 +26,8 @@ class EngineOptions:
 
     Attributes:
         engine: Where runs are made: local, processes of this machine; ray, tasks of Ray, on this
-            machine or a cluster (--ray-address); slurm, array jobs (--slurm-options).
+            machine or a cluster (--ray-address); slurm, array jobs (--slurm-options). On a cluster
+            --out and the data lie on a disk that all machines see. docs/scale.md has the steps.
         cpus_per_run: CPU cores of each run, with ray (null: 1) or slurm (null: the site's options).
         gpus_per_run: GPUs of each run; of more than one it makes processes as torchrun does. null:
             one where there are GPUs; with slurm what the site's options say. With ray a part of a
@@ -38,7 +39,7 @@ class EngineOptions:
         ray_address: Address of a Ray cluster, auto or HEAD:6379; null: Ray is
             started on this machine for the time of the command.
         slurm_options: YAML file with the site's options of sbatch: partition, account, time
-            (minutes), ...
+            (minutes), ...; cluster: local in it tries the jobs on this machine, without SLURM.
     """
 
     engine: Literal["local", "ray", "slurm"] = field(

@@ -3,12 +3,11 @@ business.
 """
 
 import hashlib
-import json
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Generic
@@ -16,38 +15,24 @@ from typing import Any, Generic
 from grace_geom.engines.base import Resources, T, Task, TaskOutcome, again
 from grace_geom.engines.elsewhere import Origin, Report, report, tell
 from grace_geom.engines.feed import ready
+from grace_geom.engines.job_notes import NotedJob, read_note, read_notes, write_note
 from grace_geom.engines.parts import MachinePart, joined
 from grace_geom.engines.site import SiteOptions
 from grace_geom.errors import Interrupted, UserError, first_line
-from grace_geom.files import write_text
 from grace_geom.terminal import say
 
-FORMAT = "grace_geom.slurm_jobs/1"
 PORTS = range(20000, 40000)
 """Ports at which the machines of a task on several of them meet, by the job's number."""
 
 
 @dataclass(frozen=True)
 class _Sent(Generic[T]):
-    """A task that SLURM has, and what tells it from another of its name."""
+    """A task that SLURM has, and the file in which that is noted."""
 
     task: Task[T]
     times: int
     job: Any
-    work: str
-
-
-@dataclass
-class _Jobs(Generic[T]):
-    """The jobs of a command.
-
-    Attributes:
-        names: Of all tasks that it has begun.
-        live: What SLURM has now, by task.
-    """
-
-    names: set[str] = field(default_factory=set)
-    live: dict[str, _Sent[T]] = field(default_factory=dict)
+    note: Path
 
 
 class _Work(Generic[T]):
@@ -80,17 +65,20 @@ class _Work(Generic[T]):
 
 class Slurm:
     """One job a task. Jobs outlive the command: the same command again waits for those that are
-    still queued or running, which ``jobs.json`` names, and does not send them twice.
+    still queued or running, which the files in ``jobs/`` name, and does not send them twice.
 
     Args:
         site: The site's options.
-        folder: For scripts, logs and ``jobs.json``, on a disk that all machines see.
+        folder: For scripts, logs and ``jobs/``, on a disk that all machines see; several commands
+            may share it.
         workers: Most jobs of an array at a time; ``None``: what the site's options or submitit say.
     """
 
     def __init__(self, site: SiteOptions, folder: Path, workers: int | None = None) -> None:
         self.site, self.folder, self.workers = site, folder.absolute(), workers
+        self.notes = self.folder / "jobs"
         self._pause = 0.1 if site.cluster == "local" else 5.0
+        self._known: dict[str, Any] = {}  # jobs by number
 
     def at_once(self, tasks: int) -> int:
         """All of them or ``workers``; how long they wait in the queue nobody knows."""
@@ -117,44 +105,42 @@ class Slurm:
             raise UserError(
                 "--engine slurm: there is no sbatch here; start the command on a login node"
             )
-        jobs = _Jobs[T]()
+        live: dict[str, _Sent[T]] = {}
         try:
             while True:
-                some = list(islice(ready(tasks), None if room is None else room - len(jobs.live)))
-                self._begin(some, jobs)
-                if not jobs.live:
+                some = list(islice(ready(tasks), None if room is None else room - len(live)))
+                self._begin(some, live)
+                if not live:
                     return
-                ended = [sent for sent in jobs.live.values() if self._ended(sent.job)]
+                ended = [sent for sent in live.values() if self._ended(sent.job)]
                 for sent in ended:
                     outcome = self._outcome(sent)
                     if outcome.failure == "lost" and again(sent.task, outcome.error, sent.times):
-                        self._send([(sent.task, sent.times + 1)], jobs)
+                        self._send([(sent.task, sent.times + 1)], live)
+                        self._forget(sent.note, live)
                     else:
-                        del jobs.live[sent.task.name]
-                        self._note(jobs)
+                        del live[sent.task.name]
+                        self._forget(sent.note, live)
                         yield replace(outcome, attempts=sent.times)
                 if not ended:
                     time.sleep(self._pause)
         finally:
-            if jobs.live:
-                ids = " ".join(str(sent.job.job_id) for sent in jobs.live.values())
+            if live:
+                ids = " ".join(str(sent.job.job_id) for sent in live.values())
                 say(
-                    f"{len(jobs.live)} jobs go on without this command; the same command again "
+                    f"{len(live)} jobs go on without this command; the same command again "
                     f"waits for them, and `scancel {ids}` stops them"
                 )
 
-    def _begin(self, tasks: Sequence[Task[T]], jobs: "_Jobs[T]") -> None:
+    def _begin(self, tasks: Sequence[Task[T]], live: "dict[str, _Sent[T]]") -> None:
         """Take up the jobs of an earlier command that do these tasks, and send the other tasks."""
         if not tasks:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        attached = self._attached(tasks)
-        jobs.names |= {task.name for task in tasks}
-        jobs.live |= {sent.task.name: sent for sent in attached}
-        self._note(jobs)
-        self._send([(task, 1) for task in tasks if task.name not in jobs.live], jobs)
+        live |= self._attached(tasks)
+        self._send([(task, 1) for task in tasks if task.name not in live], live)
 
-    def _send(self, tasks: Sequence[tuple[Task[T], int]], jobs: "_Jobs[T]") -> None:
+    def _send(self, tasks: Sequence[tuple[Task[T], int]], live: "dict[str, _Sent[T]]") -> None:
         """An array for all tasks that need the same, noted before the next one is sent: who is
         killed meanwhile forgets none.
         """
@@ -162,9 +148,9 @@ class Slurm:
         for needs in dict.fromkeys(task.resources for task, _ in tasks):
             some = [(task, times) for task, times in tasks if task.resources == needs]
             for array in [some] if self.site.cluster == "slurm" else [[one] for one in some]:
-                sent += self._array(needs, array)
-                jobs.live |= {one.task.name: one for one in sent[-len(array) :]}
-                self._note(jobs)
+                new = self._array(needs, array)
+                live |= {one.task.name: one for one in new}
+                sent += new
         if sent:
             say(f"{len(sent)} jobs sent to SLURM: {sent[0].job.job_id} ...; logs in {self.folder}")
 
@@ -172,12 +158,17 @@ class Slurm:
         executor, home = self._executor(needs), Origin.here()
         try:
             with executor.batch():
-                sent = [executor.submit(_Work(), home, task) for task, _ in some]
+                jobs = [executor.submit(_Work(), home, task) for task, _ in some]
         except Exception as error:  # submitit has no class of its own for all of these
             raise UserError(f"SLURM did not take the jobs: {first_line(error)}") from error
+        noted = [
+            NotedJob(task.name, str(job.job_id), times, _digest(task), needs.nodes)
+            for (task, times), job in zip(some, jobs, strict=True)
+        ]
+        note = write_note(self.notes, noted)
+        self._known |= {one.job: job for one, job in zip(noted, jobs, strict=True)}
         return [
-            _Sent(task, times, job, _digest(task))
-            for (task, times), job in zip(some, sent, strict=True)
+            _Sent(task, times, job, note) for (task, times), job in zip(some, jobs, strict=True)
         ]
 
     def _executor(self, needs: Resources) -> Any:
@@ -213,61 +204,47 @@ class Slurm:
         outcome: TaskOutcome[T] = found[0].outcome
         return outcome
 
-    def _note(self, jobs: "_Jobs[Any]") -> None:
-        """Jobs that go on; those of other tasks, by another command here, stay noted."""
-        noted = {name: entry for name, entry in self._noted().items() if name not in jobs.names}
-        noted |= {
-            name: {"job": str(sent.job.job_id), "times": sent.times, "work": sent.work}
-            for name, sent in jobs.live.items()
-        }
-        text = json.dumps({"format": FORMAT, "jobs": noted}, indent=1)
-        write_text(self.folder / "jobs.json", text + "\n")
+    def _forget(self, note: Path, live: Mapping[str, "_Sent[Any]"]) -> None:
+        """Remove the note of a submission once all its jobs have ended."""
+        if any(sent.note == note for sent in live.values()):
+            return
+        if all(self._ended(self._job(noted)) for noted in read_note(note)):
+            note.unlink(missing_ok=True)
 
-    def _noted(self) -> dict[str, Any]:
-        """Jobs of earlier commands, by task.
-
-        Raises:
-            UserError: If ``jobs.json`` is damaged: nobody knows then what is still queued.
+    def _attached(self, tasks: Sequence[Task[T]]) -> "dict[str, _Sent[T]]":
+        """Jobs of earlier commands that are still queued or running, by task. Notes of jobs that
+        have all ended are removed.
         """
-        file = self.folder / "jobs.json"
-        if not file.is_file():
-            return {}
-        try:
-            content = json.loads(file.read_text(encoding="utf-8"))
-            if content["format"] != FORMAT:
-                raise ValueError(content["format"])
-            return dict(content["jobs"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(
-                f"{file} cannot be read ({first_line(error)}): see `squeue` for jobs that still "
-                "run, `scancel` them, and remove the file"
-            ) from None
-
-    def _attached(self, tasks: Sequence[Task[T]]) -> list[_Sent[T]]:
-        """Jobs of an earlier command that are still queued or running."""
-        known, found = self._noted(), []
-        for task in tasks:
-            if task.name not in known:
-                continue
-            entry, work = known[task.name], _digest(task)
-            job = self._job(entry["job"], task.resources.nodes)
-            if self._ended(job):
-                continue
-            if entry["work"] != work:
-                raise UserError(
-                    f"job {entry['job']} of an earlier command still does {task.name} with other "
-                    f"options: wait for it, or `scancel {entry['job']}`"
-                )
-            found.append(_Sent(task, entry["times"], job, work))
+        wanted = {task.name: task for task in tasks}
+        found: dict[str, _Sent[T]] = {}
+        for note, jobs in read_notes(self.notes).items():
+            going = [noted for noted in jobs if not self._ended(self._job(noted))]
+            if not going:
+                note.unlink(missing_ok=True)
+            for noted in going:
+                if (task := wanted.get(noted.task)) is None:
+                    continue
+                if noted.work != _digest(task):
+                    raise UserError(
+                        f"job {noted.job} of an earlier command still does {task.name} with other "
+                        f"options: wait for it, or `scancel {noted.job}`"
+                    )
+                if task.name not in found or found[task.name].times < noted.times:
+                    job = self._job(noted)
+                    found[task.name] = _Sent(task, noted.times, job, note)
         if found:
-            say(f"{len(found)} jobs of an earlier command go on: {found[0].job.job_id} ...")
+            first = next(iter(found.values())).job.job_id
+            say(f"{len(found)} jobs of an earlier command go on: {first} ...")
         return found
 
-    def _job(self, number: str, nodes: int) -> Any:
+    def _job(self, noted: NotedJob) -> Any:
         import submitit
 
-        kind = submitit.LocalJob if self.site.cluster == "local" else submitit.SlurmJob
-        return kind(folder=self.folder, job_id=number, tasks=list(range(nodes)))
+        if noted.job not in self._known:
+            kind = submitit.LocalJob if self.site.cluster == "local" else submitit.SlurmJob
+            tasks = list(range(noted.nodes))
+            self._known[noted.job] = kind(folder=self.folder, job_id=noted.job, tasks=tasks)
+        return self._known[noted.job]
 
 
 def _alive(job: Any) -> bool:

@@ -39,6 +39,7 @@ class _LeanNorm(torch.autograd.Function):
     @staticmethod
     @once_differentiable  # mean and rstd depend on z, which a second derivative would not see
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients of ``z``, ``gain`` and ``bias``, as far as they are wanted, and none of eps."""
         z, gain, bias, mean, rstd = ctx.saved_tensors
         wanted = list(ctx.needs_input_grad[:3])
         of_z, of_gain, of_bias = torch.ops.aten.native_layer_norm_backward(

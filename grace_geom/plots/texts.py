@@ -22,6 +22,7 @@ class _Reader(HTMLParser):
         self._open: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Begin a style, or a new line; refuse what cannot be drawn."""
         tag = _SAME.get(tag, tag)
         if tag == "br":
             self.runs.append(("\n", ()))

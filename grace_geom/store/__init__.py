@@ -17,7 +17,7 @@ from grace_geom.store.claims import (
     SeenClaim,
 )
 from grace_geom.store.folders import PARTS, PLAN, Manifest, Store, StoredFile, TakenError
-from grace_geom.store.objects import PROTOCOLS, ObjectStore, address, protocol_of
+from grace_geom.store.objects import PROTOCOLS, Listed, ObjectStore, address, protocol_of
 from grace_geom.store.versions import base_of, newest_versions, version_of, versioned
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "AwayError",
     "Claim",
     "ClaimState",
+    "Listed",
     "Manifest",
     "ObjectStore",
     "Patience",

@@ -48,6 +48,16 @@ def may_pass(error: Exception) -> bool:
     return getattr(error, "errno", None) not in NUMBERS
 
 
+def tries_in(seconds: float, most: int) -> int:
+    """How many tries, ``most`` at most, have pauses between them that take no longer than that; one
+    has none.
+    """
+    tries, pause, left = 1, FIRST, seconds
+    while tries < most and pause <= left:
+        tries, pause, left = tries + 1, min(2 * pause, LONGEST), left - pause
+    return tries
+
+
 def asked_again(method: Callable[Concatenate[A, P], T]) -> Callable[Concatenate[A, P], T]:
     """The method, called up to ``tries`` times while it raises :class:`AwayError`, with a line and
     a pause before each; what it does twice must be as if it was done once.

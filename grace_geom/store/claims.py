@@ -36,6 +36,7 @@ from uuid import uuid4
 import msgspec
 
 from grace_geom.errors import UserError
+from grace_geom.store.away import tries_in
 from grace_geom.store.objects import ObjectStore
 
 FORMAT = "grace_geom.claim/1"
@@ -156,7 +157,7 @@ class Claim:
     """A claim that is renewed by a thread until it is released or lost.
 
     Args:
-        objects: Of the store.
+        objects: Of the store; beats ask it once, as they come again by themselves.
         name: What is claimed.
         number: Of the claim.
         seconds: Length of a lease.
@@ -174,6 +175,7 @@ class Claim:
         sent: float | None = None,
     ) -> None:
         self.objects, self.name, self.number = objects, name, number
+        self._brief = objects.at_most(1)
         self.seconds, self.note = seconds, note
         self.problem = ""
         self._beat, self._lost = 0, False
@@ -190,13 +192,17 @@ class Claim:
     def release(self, how: str = DONE, why: str = "") -> None:
         """End it, so that nobody needs to wait for it to expire; nothing for one that is lost.
 
+        A store that does not answer is asked again until the claim has expired by itself.
+
         Raises:
-            UserError: If the store does not answer; it expires then.
+            UserError: If it does not answer by then.
         """
         self._stop.set()
         self._thread.join()
         if not self._lost:
-            self.objects.create(place(self.name, self.number, "end"), encode(End(how, why)))
+            left = self._renewed + self.seconds - time.monotonic()
+            objects = self.objects.at_most(tries_in(left, self.objects.tries))
+            objects.create(place(self.name, self.number, "end"), encode(End(how, why)))
 
     def _renew(self) -> None:
         while not self._stop.wait(self.seconds / BEATS):
@@ -217,9 +223,9 @@ class Claim:
     def _send(self) -> None:
         sent = time.monotonic()
         beat = Beat(self._beat + 1, self._told())
-        self.objects.write(place(self.name, self.number, "beat"), encode(beat))
+        self._brief.write(place(self.name, self.number, "beat"), encode(beat))
         self._beat = beat.count
-        if exists(self.objects, place(self.name, self.number + 1)):
+        if exists(self._brief, place(self.name, self.number + 1)):
             self._lost = True
         else:
             self._renewed = sent
@@ -250,8 +256,7 @@ def claim(
             place(name, number, "end"), encode(End(WITHDRAWN, "the one before is alive"))
         )
         return None
-    # Beats come again by themselves.
-    return Claim(objects.once(), name, number, seconds, note, sent)
+    return Claim(objects, name, number, seconds, note, sent)
 
 
 def beat_of(objects: ObjectStore, name: str, number: int) -> Beat:

@@ -102,9 +102,9 @@ class ObjectStore:
     def __reduce__(self) -> tuple[Any, ...]:
         return ObjectStore, (self.url, self.tries)
 
-    def once(self) -> "ObjectStore":
-        """The same objects, asked for a single time: for what is done again soon anyway."""
-        found = ObjectStore(self.url)
+    def at_most(self, tries: int) -> "ObjectStore":
+        """The same objects, asked so often at most: once for what is done again soon anyway."""
+        found = ObjectStore(self.url, tries)
         found._proven = self._proven
         return found
 

@@ -222,11 +222,11 @@ class StudyAnalyses:
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}.json"
 
-    def _holds(self, name: str, label: str) -> bool:
-        """Whether the result that lies there has numbers of a run, or nothing that says why not."""
+    def _says(self, name: str, label: str, why: str) -> bool:
+        """Whether the result that lies there says already that a run is not measured, and why."""
         before = self._before[name]
         part = before.parts.get(label) if before is not None else None
-        return part is None or not part.not_measured
+        return part is not None and part.not_measured == why
 
     def _task(self, name: str, label: str) -> Task[PartDone | Joined]:
         """A part; with no label the result of all."""
@@ -253,12 +253,12 @@ class StudyAnalyses:
             return
         count = f"[{total - self._left()}/{total}] " if label else ""
         if value is None:
-            self.done.errors[name, label] = outcome.error
+            self.done.errors[name, label], why = outcome.error, outcome.error.splitlines()[0]
             if label:
                 self.done.states[name, label] = "failed"
-                if self._holds(name, label):  # of an earlier run or other settings
+                if not self._says(name, label, why):  # but an old number, or an old reason
                     self._due.add(name)
-            self.failed(f"{count}{outcome.name} failed: {outcome.error.splitlines()[0]}")
+            self.failed(f"{count}{outcome.name} failed: {why}")
             return
         self._due.add(name)
         self.done.states[name, label] = "current" if value.known else duration(value.seconds)

@@ -9,10 +9,12 @@ from typing import Any
 import torch
 
 from grace_geom.attacks import AttackSpec
-from grace_geom.config import TrainConfig
+from grace_geom.config import NOT_THE_RUN, TrainConfig
 from grace_geom.data import loader
 from grace_geom.devices import DTYPES, pick_device, pick_precision, release_gpu
+from grace_geom.engines import EngineOptions
 from grace_geom.evaluation import Measures, Sets, targets
+from grace_geom.evaluation.identity import key_of
 from grace_geom.methods import Method, Run
 from grace_geom.models import build
 from grace_geom.training import Plan, Trainer
@@ -22,6 +24,12 @@ STANDING = 0.3
 """Share of the attacked images that is assumed to stand to the end where training attacked too;
 else a tenth of it.
 """
+
+
+AS_CHEAP = frozenset(NOT_THE_RUN) - {"device", "deterministic", "compile", "data_root"} | {
+    "seed", "split_seed", "lr",
+}  # fmt: skip
+"""Settings that do not change what a step costs, nor how many there are."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +59,20 @@ class Timing:
     def seconds(self) -> float:
         """Of a whole training."""
         return self.setup + self.steps * self.step
+
+
+def conditions(config: TrainConfig, where: EngineOptions, workers: int) -> str:
+    """16 hexadecimal digits of what :func:`probe` depends on: a timing that was taken under others
+    says nothing.
+
+    Args:
+        config: A run of the method.
+        where: The engine, and what it gives each run.
+        workers: Runs at a time on this machine, which share its cores.
+    """
+    settings = {name: value for name, value in config.flat().items() if name not in AS_CHEAP}
+    place = [where.engine, where.cpus_per_run, where.gpus_per_run]
+    return key_of({"run": settings, "where": [*place, workers * (where.engine == "local")]})
 
 
 def stops_early(method: Method) -> bool:

@@ -49,7 +49,8 @@ class Rates:
     @property
     def steps(self) -> dict[str, int]:
         """Optimiser steps of a whole run, by label."""
-        return {label: timed.steps for label, timed in self.state.probes.items()}
+        known = self.state.probes
+        return {label: known[label].steps for label in self.options.labels() if label in known}
 
 
 class ChoiceOfRates(Protocol):

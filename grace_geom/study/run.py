@@ -18,7 +18,7 @@ from grace_geom.progress import Progress, duration
 from grace_geom.records import EvalRecord
 from grace_geom.records.costs import device_hours
 from grace_geom.study.also import also_rows, refuse_missing
-from grace_geom.study.estimate import Timing, evaluation_seconds, probe, stops_early
+from grace_geom.study.estimate import Timing, conditions, evaluation_seconds, probe, stops_early
 from grace_geom.study.execute import (
     REAL,
     RunOutcome,
@@ -198,17 +198,16 @@ class Study:
             self.sets(target.spec, target.split, job.config.split_seed)
 
     def _time(self, jobs: Sequence[Job]) -> None:
-        """Time the methods that were not timed yet, where the runs will be made; one that fails
-        here fails again, by name, when it is run.
+        """Time the methods that were not timed yet, or as something else, where the runs will be
+        made; one that fails here fails again, by name, when it is run.
         """
-        untimed = {job.label: job for job in reversed(jobs) if job.label not in self.state.probes}
+        untimed = self._untimed(jobs)
         needs = replace(self.where.resources(), processes=1, nodes=1)
         if needs.gpus is not None:
             needs = replace(needs, gpus=min(1, needs.gpus))
         tasks = [
-            Task(f"timing {label}", self.timed, (untimed[label].config,), needs)
-            for label in dict.fromkeys(job.label for job in jobs)
-            if label in untimed
+            Task(f"timing {label}", self.timed, (job.config,), needs)
+            for label, (job, _) in untimed.items()
         ]
         watch = Progress(parts=len(tasks), every=QUIET_REFRESH)
         for outcome in self._timings(tasks, watch):
@@ -219,8 +218,25 @@ class Study:
                 self.say(f"{label} cannot be timed: {outcome.error}")
             else:
                 self.state.probes[label] = outcome.value
+                self.state.probed[label] = untimed[label][1]
         watch.clear()
         self.state.save()
+
+    def _untimed(self, jobs: Sequence[Job]) -> dict[str, tuple[Job, str]]:
+        """The first run of each method that has no time of its own now, and what its time will
+        depend on. What was timed as something else is forgotten.
+        """
+        first: dict[str, Job] = {}
+        for job in jobs:
+            first.setdefault(job.label, job)
+        found: dict[str, tuple[Job, str]] = {}
+        for label, job in first.items():
+            now = conditions(job.config, self.where, self.options.workers or 1)
+            if self.state.probed.get(label) != now:
+                found[label] = job, now
+                self.state.probes.pop(label, None)
+                self.state.probed.pop(label, None)
+        return found
 
     def _timings(
         self, tasks: Sequence[Task[Timing]], watch: Progress
@@ -234,11 +250,10 @@ class Study:
             yield attempt(task)
 
     def _expected(self, jobs: Sequence[Job]) -> dict[str, Expected]:
-        found = {}
+        found, known = {}, self.state.probes
+        some = next((known[label] for label in self.options.labels() if label in known), UNKNOWN)
         for job in jobs:
-            timed = self.state.probes.get(job.label) or next(
-                iter(self.state.probes.values()), UNKNOWN
-            )
+            timed = known.get(job.label, some)
             evaluation = evaluation_seconds(self.measures, job.config, timed.image, self.sets)
             numbers = len(targets(self.measures, job.config.data, job.config.ood))
             found[job.name] = Expected(timed.steps, timed.seconds, evaluation, numbers)

@@ -28,6 +28,7 @@ class _Probe(Struct):
     step: Seconds
     forward: Annotated[float, Meta(gt=0)]
     image: Seconds
+    of: str = ""
 
 
 Score = Annotated[float, Meta(ge=0, le=1)]
@@ -64,6 +65,7 @@ class StudyState:
     Attributes:
         path: The file.
         probes: What each method costs here, by label.
+        probed: What that depends on (:func:`grace_geom.study.estimate.conditions`), by label.
         trials: Held-out score of each learning rate that was tried, by label; ``None`` where the
             trial failed.
         searches: The search for each method's learning rate, by label.
@@ -71,6 +73,7 @@ class StudyState:
 
     path: Path
     probes: dict[str, Timing] = field(default_factory=dict)
+    probed: dict[str, str] = field(default_factory=dict)
     trials: dict[str, dict[str, float | None]] = field(default_factory=dict)
     searches: dict[str, RateSearch] = field(default_factory=dict)
 
@@ -92,12 +95,19 @@ class StudyState:
         except RecordError as error:
             say(str(error))
             return cls(path)
-        probes = {label: Timing(**structs.asdict(timed)) for label, timed in known.probes.items()}
-        return cls(path, probes, known.trials, searches)
+        probed = {label: timed.of for label, timed in known.probes.items()}
+        probes = {
+            label: Timing(timed.steps, timed.setup, timed.step, timed.forward, timed.image)
+            for label, timed in known.probes.items()
+        }
+        return cls(path, probes, probed, known.trials, searches)
 
     def save(self) -> None:
         """Write the file, whole."""
-        probes = {label: asdict(p) for label, p in self.probes.items()}
+        probes = {
+            label: asdict(timed) | {"of": self.probed.get(label, "")}
+            for label, timed in self.probes.items()
+        }
         content: dict[str, Any] = {"format": FORMAT, "probes": probes, "trials": self.trials}
         if self.searches:
             content["search"] = {label: one.plain() for label, one in self.searches.items()}

@@ -2,7 +2,6 @@
 srun and sacct which do on this machine what the real ones do on many.
 """
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -10,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from grace_geom.engines import Resources, Task, TaskOutcome
+from grace_geom.engines.job_notes import NotedJob, read_notes, write_note
 from grace_geom.engines.site import SiteOptions
-from grace_geom.engines.slurm import FORMAT, Slurm
+from grace_geom.engines.slurm import Slurm, _digest
 from grace_geom.errors import UserError
 from tests.engines import work
 from tests.processes import fork, wait, wait_until
@@ -74,7 +74,7 @@ def test_tasks_of_equal_needs_are_one_array_with_the_sites_options(
         assert f"#SBATCH --{flag}" in array
     assert "#SBATCH --mem=1GB" in array and "#SBATCH --signal=USR2@90" in array
     assert not any("array" in line or "mem" in line for line in single if line.startswith("#S"))
-    assert json.loads((tmp_path / "slurm/jobs.json").read_text())["jobs"] == {}
+    assert read_notes(slurm.notes) == {} and not list(slurm.notes.iterdir())
 
 
 @pytest.mark.nightly
@@ -107,8 +107,8 @@ def test_who_is_killed_between_two_arrays_forgets_neither(slurm: Slurm, tmp_path
     try:
         assert wait([killed]) == [-9]
         wait_until(lambda: len(list(tmp_path.glob("begun-*"))) == 2)
-        noted = json.loads((slurm.folder / "jobs.json").read_text())["jobs"]
-        assert {name: entry["job"] for name, entry in noted.items()} == {"a": "101_0", "b": "101_1"}
+        (noted,) = read_notes(slurm.notes).values()
+        assert {one.task: one.job for one in noted} == {"a": "101_0", "b": "101_1"}
         outcomes = slurm.run(two_arrays(tmp_path))
         assert next(outcomes).name == "alone"
     finally:
@@ -165,20 +165,52 @@ def test_a_command_that_stops_says_where_its_jobs_go_on(
     wait_until(lambda: list((tmp_path / "slurm").glob("*_result.pkl")))
 
 
+def test_commands_that_share_a_folder_lose_no_job_of_each_other(
+    slurm: Slurm, tmp_path: Path
+) -> None:
+    other, go = Slurm(slurm.site, slurm.folder), tmp_path / "go"
+    slow = {n: Task(n, work.begins_and_waits, (str(tmp_path), str(go))) for n in ("a", "c")}
+    first = slurm.run([slow["a"], Task("b", work.twice, (1,))])
+    assert next(first).name == "b"
+    before = slurm.notes / "101_0.json"
+    inode, text = before.stat().st_ino, before.read_text()
+    second = other.run([slow["c"], Task("d", work.twice, (1,))])
+    assert next(second).name == "d"
+    assert (before.stat().st_ino, before.read_text()) == (inode, text), "it may be writing its own"
+    assert sorted(p.name for p in slurm.notes.iterdir()) == ["101_0.json", "102_0.json"]
+    for command in (first, second):
+        command.close()  # type: ignore[attr-defined]
+    third = Slurm(slurm.site, slurm.folder)
+    third._pause = 0.1
+    outcomes = third.run(list(slow.values()))
+    wait_until(lambda: len(list(tmp_path.glob("begun-*"))) == 2)
+    go.touch()
+    assert sorted(outcome.name for outcome in outcomes) == ["a", "c"]
+    assert len(list(tmp_path.glob("begun-*"))) == 2 and not list(slurm.notes.iterdir())
+
+
+def test_of_two_jobs_of_a_task_the_later_one_is_waited_for(slurm: Slurm, tmp_path: Path) -> None:
+    task = Task("a", work.begins_and_waits, (str(tmp_path), str(tmp_path / "go")))
+    (tmp_path / "go").touch()
+    (outcome,) = slurm.run([task])  # job 101: its result lies there
+    assert outcome.value is not None
+    for job, times in (("100", 1), ("101", 2)):
+        write_note(slurm.notes, [NotedJob("a", job, times, _digest(task))])
+    (slurm.folder / "101_0_result.pkl").rename(slurm.folder / "kept")
+    found = slurm._attached([task])
+    assert [(sent.times, sent.job.job_id) for sent in found.values()] == [(2, "101")]
+
+
 def test_a_call_without_tasks_forgets_no_job(slurm: Slurm) -> None:
-    entry = {"job": "4711", "times": 1, "work": "x"}
-    slurm.folder.mkdir()
-    noted = slurm.folder / "jobs.json"
-    noted.write_text(json.dumps({"format": FORMAT, "jobs": {"other": entry}}))
+    note = write_note(slurm.notes, [NotedJob("other", "4711", 1, "x")])
     assert list(slurm.run([])) == []
     (outcome,) = slurm.run([Task("mine", work.twice, (4,))])
-    assert outcome.value == 8
-    assert json.loads(noted.read_text())["jobs"] == {"other": entry}
+    assert outcome.value == 8 and list(read_notes(slurm.notes)) == [note]
 
 
 def test_a_damaged_list_of_jobs_is_refused(slurm: Slurm) -> None:
-    slurm.folder.mkdir()
-    for text in ("{", '{"format": "else/9", "jobs": {}}', "[]"):
-        (slurm.folder / "jobs.json").write_text(text)
-        with pytest.raises(UserError, match=r"jobs\.json cannot be read.*squeue"):
+    slurm.notes.mkdir(parents=True)
+    for text in ("{", '{"format": "else/9", "jobs": []}', "[]"):
+        (slurm.notes / "12.json").write_text(text)
+        with pytest.raises(UserError, match=r"12\.json cannot be read.*squeue"):
             list(slurm.run([Task("mine", work.twice, (4,))]))

@@ -13,6 +13,7 @@ from grace_geom.records.schema import read_json
 from grace_geom.study import Study, StudyOptions, run
 from tests.engines.made import NAMES, options, patient_ray, want
 from tests.stub_study import Stub, study
+from tests.study.test_search import Climber
 
 CLOCKS = ("training_seconds", "step_in_forwards", "runs")
 """What depends on the clock, and the digests of checkpoints, which hold it."""
@@ -70,3 +71,36 @@ def test_a_tiny_study_that_trains(name: str, tmp_path: Path) -> None:
         found = read_json(tmp_path / place / "table.json")["rows"]
         rows[place] = [{k: v for k, v in row.items() if k not in CLOCKS} for row in found]
     assert rows["here"] == rows["there"] and len(rows["here"]) == 2
+
+
+def searched(where: EngineOptions, out: Path) -> tuple[object, bytes]:
+    """What a search for rates by an engine finds, one trial at a time, and the table."""
+    pytest.importorskip("optuna", reason="--lr-search asha needs optuna: the extra search")
+    small = {"methods": ("ft",), "baseline": "ft", "seeds": (0,), "trial_share": 0.9}
+    made, _ = study(out, Climber(), lr_search="asha", lr_trials=3, workers=1, **small)
+    made.where = where
+    made.run()
+    found = read_json(out / "table.json")["search"]["ft"]
+    assert sorted(len(trial["scores"]) for trial in found["trials"]) == [1, 1, 2]
+    assert found["steps"] == found["budget"] and not any(t["error"] for t in found["trials"])
+    return found, (out / "table.csv").read_bytes()
+
+
+def test_a_search_for_rates_by_jobs_of_submitit_in_this_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    want("slurm")
+    here = searched(EngineOptions(), tmp_path / "here")
+    site = SiteOptions({"time": 30}, "debug", tmp_path)
+    monkeypatch.setattr(run, "make_engine", lambda *_: Slurm(site, tmp_path / "slurm", 1))
+    where = EngineOptions("slurm", slurm_options=tmp_path)
+    assert searched(where, tmp_path / "there") == here
+
+
+@pytest.mark.nightly
+@pytest.mark.distributed
+@pytest.mark.parametrize("name", NAMES)
+def test_a_search_for_rates_tries_the_same_with_each_engine(name: str, tmp_path: Path) -> None:
+    here = searched(EngineOptions(), tmp_path / "here")
+    with patient_ray() if name == "ray" else nullcontext():
+        assert searched(options(name, tmp_path), tmp_path / "there") == here

@@ -1,15 +1,27 @@
 """Claims: one owner at a time, whoever dies, stops or comes at the same moment."""
 
+import errno
 import multiprocessing
 import os
 import signal
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from grace_geom.store import FAILED, NOBODY, Patience, SeenClaim, Store
+from grace_geom.store import (
+    FAILED,
+    NOBODY,
+    STOPPED,
+    TRIES,
+    AwayError,
+    Patience,
+    SeenClaim,
+    Store,
+    away,
+)
 from grace_geom.store import claims as module
 from tests.processes import fork, wait_until
 
@@ -66,6 +78,32 @@ def test_it_is_renewed_while_the_work_goes_on(store: Store) -> None:
         time.sleep(0.05)
     assert other.claims()["run"].beat.note == {"step": 7} and mine.held
     mine.release()
+
+
+@pytest.mark.parametrize("fails", [2, 10**6])
+def test_the_end_is_told_again_while_the_lease_runs(tmp_path, monkeypatch, fails) -> None:
+    """A lease of 6.5 s has room for pauses of 1 and 2 s, and for no third one."""
+    asked, waited = [], []
+    mine = Store(tmp_path, tries=TRIES).claim("run", "me", 6.5)
+    assert mine is not None
+    real = os.link
+
+    def link(one: str, other: str) -> None:
+        asked.append(other)
+        if len(asked) <= fails:
+            raise OSError(errno.EIO, "the line is cut")
+        real(one, other)
+
+    monkeypatch.setattr(os, "link", link)
+    monkeypatch.setattr(away, "time", SimpleNamespace(sleep=waited.append))
+    if fails > 2:
+        with pytest.raises(AwayError, match=r"the line is cut.*asked 3 times"):
+            mine.release(STOPPED)
+    else:
+        mine.release(STOPPED)
+    assert waited == [1, 2] and len(asked) == 3
+    end = Store(tmp_path).claims()["run"].end
+    assert (end is None) == (fails > 2) and (end is None or end.how == STOPPED)
 
 
 def test_nothing_is_claimed_that_is_whole(store: Store, tmp_path: Path) -> None:
@@ -135,7 +173,7 @@ def test_a_store_that_is_away_costs_the_claim_only_after_a_lease(tmp_path, monke
     store = Store(tmp_path)
     mine = store.claim("run", "me", LEASE)
     assert mine is not None
-    real, failed = mine.objects.write, []
+    real, failed = mine._brief.write, []
 
     def flaky(path: str, content: bytes) -> None:
         if len(failed) < 2:
@@ -143,7 +181,7 @@ def test_a_store_that_is_away_costs_the_claim_only_after_a_lease(tmp_path, monke
             raise module.UserError("away")
         real(path, content)
 
-    monkeypatch.setattr(mine.objects, "write", flaky)
+    monkeypatch.setattr(mine._brief, "write", flaky)
     wait_until(lambda: mine._beat > 0)
     assert mine.held and mine.problem == "away"
     mine.release()

@@ -27,6 +27,7 @@ FAST = {
     "device": "cpu",
 }
 RUNS = ["ft-s0", "ft-s1"]
+LUCK = "no such luck"
 
 
 @pytest.fixture(autouse=True)
@@ -122,15 +123,15 @@ def test_what_is_not_current_is_measured_again_and_nothing_else(finished, measur
 
 
 @pytest.fixture
-def failing(monkeypatch) -> set[str]:
-    """Runs that cannot be measured."""
-    runs: set[str] = set()
+def failing(monkeypatch) -> dict[str, str]:
+    """Runs that cannot be measured, and why."""
+    runs: dict[str, str] = {}
     usual = named._measure
 
     def measuring(name):
         def measure(subject, options, state):
             if subject.label in runs:
-                raise RuntimeError("no such luck")
+                raise RuntimeError(runs[subject.label])
             return usual(name)(subject, options, state)
 
         return measure
@@ -140,7 +141,7 @@ def failing(monkeypatch) -> set[str]:
 
 
 def test_a_part_that_fails_costs_itself_alone(finished, failing, monkeypatch):
-    failing.add("ft-s1")
+    failing["ft-s1"] = LUCK
     work, said = analysed(finished)
     failed = {key for key, state in work.done.states.items() if state == "failed"}
     assert failed == {("parameter_drift", "ft-s1")}
@@ -153,6 +154,18 @@ def test_a_part_that_fails_costs_itself_alone(finished, failing, monkeypatch):
     work, _ = analysed(finished)
     assert joined == [], "a part that fails again changes no result"
     assert list(work.done.results) == ["parameter_drift"]
+
+
+def test_a_part_that_fails_again_for_another_reason_tells_the_new_one(finished, failing):
+    path = finished / "analyses" / "parameter_drift.json"
+    for why in (LUCK, "out of memory"):
+        failing["ft-s1"] = why
+        work, said = analysed(finished)
+        result = Result.load(path)
+        assert measured_in(result) == ["ft-s0"]
+        assert result.parts["ft-s1"].not_measured == f"RuntimeError: {why}"
+        assert why in work.done.texts["parameter_drift"]
+        assert not any("an earlier command's result" in line for line in said)
 
 
 def measured_in(result: Result) -> list[str]:
@@ -172,7 +185,7 @@ def test_a_part_that_fails_leaves_no_old_number_in_its_place(finished, failing, 
         more["set"] = {"parameter_drift.params": "ln_"}
     else:
         more["fresh"] = True
-    failing.add("ft-s1")
+    failing["ft-s1"] = LUCK
     work, _ = analysed(finished, **more)
     result = Result.load(path)
     assert list(result.parts) == RUNS and measured_in(result) == ["ft-s0"]
@@ -194,7 +207,7 @@ def test_an_old_result_is_left_and_not_told_as_the_answer(finished, failing, mon
         raise RuntimeError("torn")
 
     if what == "every part":
-        failing.update(RUNS)
+        failing.update(dict.fromkeys(RUNS, LUCK))
     else:
         monkeypatch.setattr("grace_geom.study.analyse.join", torn)
     work, said = analysed(finished, set={"parameter_drift.params": "ln_"})

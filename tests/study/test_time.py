@@ -9,12 +9,15 @@ from grace_geom.data import resolve
 from grace_geom.engines import EngineOptions
 from grace_geom.evaluation import Measures
 from grace_geom.methods.adversary import Adversary
+from grace_geom.records.schema import read_json
 from grace_geom.study import StudyOptions
-from grace_geom.study.estimate import passes_of, probe
+from grace_geom.study.estimate import Timing, conditions, passes_of, probe
 from grace_geom.study.execute import devices_of, last_record
 from grace_geom.study.options import jobs_of
+from grace_geom.study.state import StudyState
 from grace_geom.study.watch import Expected, Watch
 from tests.screen import Terminal
+from tests.stub_study import Stub, study
 from tests.toys import register_toy
 
 
@@ -183,3 +186,42 @@ def test_an_attack_that_images_leave_early_is_timed_as_if_none_did(toy_data, mon
         {"method": "at", "attack_stop": 0.7, "attack_steps": 1, "epochs": None} | values
     )
     assert probe(config).step > 0 and config.build_method().attack_stop == 0.7
+
+
+def test_a_method_is_timed_again_where_its_cost_may_be_another(tmp_path):
+    asked: list[int] = []
+
+    def told(config):
+        asked.append(config.max_steps)
+        return Timing(config.max_steps, 0.1, 0.05, 0.01, 1e-4)
+
+    def steps_of(**more):
+        one, _ = study(tmp_path, Stub(), **{"methods": ("ft",), "max_steps": 9} | more)
+        one.state, one.timed = StudyState.load(tmp_path / "study.json"), told
+        one._time(jobs_of(one.options, {}, {"ft": 1e-3} if more else None))
+        return one._rates().steps
+
+    assert steps_of() == {"ft": 9} and asked == [9]
+    assert steps_of(seeds=(3,)) == {"ft": 9} and asked == [9], "neither seeds nor rates cost more"
+    assert steps_of(max_steps=30) == {"ft": 30} and asked == [9, 30]
+    steps_of(max_steps=30, batch_size=8)
+    steps_of(max_steps=30, batch_size=8, workers=2)
+    assert asked == [9, 30, 30, 30]
+    (job,) = jobs_of(StudyOptions(methods=("ft",), seeds=(0,), out=tmp_path), {})
+    places = [EngineOptions(), EngineOptions("ray"), EngineOptions("ray", gpus_per_run=0.5)]
+    assert len({conditions(job.config, where, 1) for where in places}) == 3
+    assert len({conditions(job.config, places[1], n) for n in (1, 8)}) == 1, "on other machines"
+    assert steps_of(methods=("lora",), max_steps=5) == {"lora": 5}, "a row that left does not count"
+    assert read_json(tmp_path / "study.json")["probes"].keys() == {"ft", "lora"}
+
+
+def test_a_method_that_cannot_be_timed_now_keeps_no_old_time(tmp_path):
+    one, said = study(tmp_path, Stub(), methods=("ft",), max_steps=9)
+    one.state.probes["ft"] = Timing(4000, 0.1, 0.05, 0.01, 1e-4)  # of an earlier version: as what?
+
+    def fails(config):
+        raise RuntimeError("no such luck")
+
+    one.timed = fails
+    one._time(jobs_of(one.options, {}))
+    assert one.state.probes == {} and "ft cannot be timed: RuntimeError: no such luck" in said
