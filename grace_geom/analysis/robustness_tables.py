@@ -1,6 +1,7 @@
 """Tables of :mod:`grace_geom.analysis.robustness_curve`: accuracy by radius, transfer, checks."""
 
 import math
+import re
 from collections.abc import Sequence
 
 from grace_geom.analysis.numbers import Footnotes
@@ -93,7 +94,7 @@ def check_table(parts: dict[str, Part], eps: float, queries: int) -> Table:
     notes = notes or ["no sign of masked gradients: Square is not stronger than APGD"]
     notes += [f"{label}: {text}" for label, p in parts.items() for text in unconverged(p.values)]
     notes.append(f"{BEYOND}: images that fall to Square and not to APGD")
-    heads = ["checkpoint", *(key.removeprefix("check/").replace("eps", "ε") for key in keys)]
+    heads = ["checkpoint", *(re.sub(r"\beps\b", "ε", key.removeprefix("check/")) for key in keys)]
     return Table(heads, rows, 1, f"Checks at {radius(eps)}; Square: {queries} queries", notes)
 
 
