@@ -228,7 +228,7 @@ def representation(found: Sequence[Finding], names: Names, sets: Sequence[str]) 
     ordered = sorted(lowest, key=lambda run: lowest[run][0].value)
     most = ordered[0]
     p, layer, s = lowest[most]
-    said = f"At {names[most]} **{layer}** moved most, {_where(s)} (CKA {_cka(p)})"
+    said = f"{names[most]} moved most: its **{layer}**, {layers.where(s)} (CKA {_cka(p)})"
     if len(ordered) == 1:
         return f"{said}."
     least, next_to = ordered[-1], ordered[-2]
@@ -236,13 +236,9 @@ def representation(found: Sequence[Finding], names: Names, sets: Sequence[str]) 
         f", not clearly less than {names[next_to]}")  # fmt: skip
     p, layer, s = lowest[least]
     return (
-        f"{said}; {names[least]} moved least{sure}: no layer below CKA {_cka(p)} ({layer}, "
-        f"{_where(s)})."
+        f"{said}; {names[least]} moved least{sure}: no layer below CKA {_cka(p)} (its {layer}, "
+        f"{layers.where(s)})."
     )
-
-
-def _where(s: str) -> str:
-    return {"id": "in distribution", "adv": "under attack"}.get(s, f"on {s}")
 
 
 def _cka(p: Point) -> str:

@@ -315,8 +315,8 @@ def by_layer(choice: Choice, found: list[Finding]) -> None:
     )
     st.header("Eigenvalue decay", anchor=False)
     layer = st.selectbox(
-        "Layer", at, index=len(at) - 1, format_func=layers.short, key="features_layer", width=200,
-        bind="query-params", filter_mode="contains", help="emb: the embedding.",
+        "Layer", at, index=len(at) - 1, format_func=layers.layer_name, key="features_layer", width=200,
+        bind="query-params", filter_mode="contains",
     )  # fmt: skip
     show.panels(
         kept(features.decay, found, choice.legend, sets, layer),

@@ -16,6 +16,10 @@ from grace_geom.plots.sample import attack, intervals, sample
 from grace_geom.records import Finding
 
 WITHIN = "clean-adv"
+EMBEDDING = "embedding"
+"""The last layer, as records and axes call it."""
+NAME_ROOM = 0.16
+"""Share of an axis that its name takes."""
 SMALL = 6
 """Maps in a row at most: they are small, and share their axes."""
 
@@ -27,33 +31,44 @@ def order(names: Sequence[str]) -> list[str]:
 
 def title(name: str) -> str:
     """What a distribution is called above its panel."""
-    known = {
-        "id": "In distribution",
-        "adv": "Under attack",
-        WITHIN: "Clean against attacked, within one run",
-    }
-    return known.get(name, f"Under shift: {name}")
+    return _TITLES.get(name, f"Under shift: {name}")
 
 
 def brief(name: str) -> str:
     """The same where there is little room."""
-    return {"id": "ID", "adv": "attacked", WITHIN: "clean and attacked"}.get(name, name)
+    return _BRIEF.get(name, name)
+
+
+def where(name: str) -> str:
+    """The same within a sentence: ``in distribution``, ``on sketch``."""
+    return _WHERE.get(name, f"on {name}")
+
+
+_TITLES = {
+    "id": "In distribution",
+    "ood": "Under shift",
+    "adv": "Under attack",
+    WITHIN: "Clean against attacked, within one run",
+}
+_BRIEF = {"id": "ID", "ood": "OOD", "adv": "attacked", WITHIN: "clean and attacked"}
+_WHERE = {"id": "in distribution", "ood": "under shift", "adv": "under attack"}
 
 
 def layer_names(f: Finding) -> list[str]:
-    """Of a finding; ``block.3`` is called ``3``, the embedding ``emb``."""
+    """Of a finding, as axes have them; see :func:`short`."""
     layers = f.array("layers")
     return [] if layers is None else [short(str(name)) for name in layers.tolist()]
 
 
 def short(layer: str) -> str:
-    """``block.3`` -> ``3``; ``embedding`` -> ``emb``."""
-    return layer.removeprefix("block.").removeprefix("stage.").replace("embedding", "emb")
+    """``block.3`` -> ``3``; the embedding keeps its name."""
+    return layer.removeprefix("block.").removeprefix("stage.")
 
 
 def layer_name(layer: str) -> str:
-    """Within a sentence: ``3`` -> ``block 3``, ``emb`` -> ``the embedding``."""
-    return "the embedding" if layer == "emb" else f"block {layer}" if layer.isdigit() else layer
+    """Within a sentence, of either name: ``block.3`` or ``3`` -> ``block 3``."""
+    name = short(layer)
+    return f"block {name}" if name.isdigit() else name
 
 
 def by_layer(
@@ -98,9 +113,15 @@ def by_layer(
 
 
 def layer_axis(ticks: Sequence[str]) -> dict[str, Any]:
-    """Axis of blocks; of many, every other one is named, and always the embedding."""
-    every = max(1, -(-len(ticks) // 13))
-    at = [i for i, name in enumerate(ticks) if i % every == 0 or name == "emb"]
+    """Axis of blocks; of many, every other one is named, and always the embedding, whose name needs
+    the room of its neighbours.
+    """
+    every, last = max(1, -(-len(ticks) // 13)), max(len(ticks) - 1, 1)
+    room = NAME_ROOM * last * (EMBEDDING in ticks)
+    at = [
+        i for i, name in enumerate(ticks)
+        if name == EMBEDDING or (i % every == 0 and last - i >= room)
+    ]  # fmt: skip
     return {"title": "Block", "tickvals": at, "ticktext": [ticks[i] for i in at]}
 
 
@@ -118,10 +139,12 @@ def layer_by_layer(
         grid = f.array(f"cka_layers/{distribution}")
         if grid is not None:
             layers, ends = layer_names(f), f.array(f"cka_layers_interval/{distribution}")
-            drawn[legend.names[f.run]] = heat(
+            figure = heat(
                 np.asarray(grid), layers, layers, (0, 1), "CKA", legend.ground, axes,
                 height=height, interval=None if ends is None else np.asarray(ends, float),
             )  # fmt: skip
+            named = layer_axis(layers)["ticktext"]  # all of them would stand aslant
+            drawn[legend.names[f.run]] = figure.update_xaxes(tickvals=named, ticktext=named)
     return drawn
 
 
@@ -143,7 +166,7 @@ def figures(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
     reference = str(found[0].result.settings.get("reference", "pretrained"))
     against = f"against {PurePath(reference).name}, on the same images"
     under = f"attacked: {attack(found)}, found at the run, the same images through both"
-    words = [sample(found), against, under, "emb: the embedding"]
+    words = [sample(found), against, under]
     measured = {
         "": ("Similarity to the reference, layer by layer", "cka", "CKA"),
         "procrustes": ("Procrustes distance to the reference", "procrustes", "Procrustes d²"),

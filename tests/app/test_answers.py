@@ -100,8 +100,8 @@ def test_drift_names_layer_set_and_run_and_leaves_the_reference_out():
              "c": layers_of([1.0, 1.0], [1.0, 1.0])}  # fmt: skip
     said = answers.representation(found(parts), NAMES, ["id", "adv", "clean-adv"])
     assert said == (
-        "At **a** **the embedding** moved most, under attack (CKA 0.200 [0.180, 0.220]); **b** "
-        "moved least: no layer below CKA 0.850 [0.830, 0.870] (block 0, under attack)."
+        "**a** moved most: its **embedding**, under attack (CKA 0.200 [0.180, 0.220]); **b** moved "
+        "least: no layer below CKA 0.850 [0.830, 0.870] (its block 0, under attack)."
     )
     close = {"a": layers_of([0.9, 0.8], [0.7, 0.7]), "b": layers_of([0.9, 0.8], [0.7, 0.72])}
     said = answers.representation(found(close), NAMES, ["id", "adv"])

@@ -128,7 +128,21 @@ def test_cka_heat_maps_share_the_scale_from_0_to_1():
     heat = figure.data[0]
     assert (heat.zmin, heat.zmax) == (0, 1)
     np.testing.assert_array_equal(heat.z, grid)
-    assert (list(heat.x), list(heat.y)) == (["0", "emb"], ["0", "emb"])
+    assert (list(heat.x), list(heat.y)) == (["0", "embedding"], ["0", "embedding"])
+
+
+def test_layers_and_distributions_have_names_for_people():
+    axis = layers.layer_axis([*map(str, range(12)), "embedding"])
+    assert axis["ticktext"][-1] == "embedding"  # its neighbours leave it the room it needs
+    assert axis["ticktext"][:-1] == [str(i) for i in range(11)]
+    assert layers.layer_axis(["0", "1", "2"])["ticktext"] == ["0", "1", "2"]
+    assert [layers.layer_name(n) for n in ("block.3", "3", "embedding")] == [
+        "block 3", "block 3", "embedding"
+    ]  # fmt: skip
+    assert (layers.title("ood"), layers.brief("ood"), layers.where("ood")) == (
+        "Under shift", "OOD", "under shift"
+    )  # fmt: skip
+    assert layers.where("sketch") == "on sketch" and layers.title("sketch") == "Under shift: sketch"
 
 
 def test_panels_by_layer_share_their_scale_and_come_in_order():
