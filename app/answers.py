@@ -207,14 +207,16 @@ def _better(found: Sequence[Finding], names: Names) -> str:
     )
 
 
-def representation(found: Sequence[Finding], names: Names, sets: Sequence[str]) -> str:
+def representation(
+    found: Sequence[Finding], names: Names, sets: Sequence[str], seeds: layers.Seeds | None = None
+) -> str:
     """Of ``representation_drift``: the layer and the distribution that moved most, in which run,
-    and the run that moved least, by CKA with the reference.
+    and the run that moved least, by CKA with the reference; of ``seeds`` by means over trainings.
     """
     lowest: dict[str, tuple[Point, str, str]] = {}
     for f in found:
         for s in (s for s in sets if s != layers.WITHIN):
-            a = f.array(f"cka/{s}")
+            a = layers.of_layers(f, f"cka/{s}", seeds or {})
             if a is None or not np.isfinite(a[0]).any():
                 continue
             i = int(np.nanargmin(a[0]))

@@ -1,6 +1,6 @@
 """Numbers against the layer, and layer against layer, as figures: plain functions of findings."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
@@ -11,15 +11,18 @@ from grace_geom.plots.columns import union
 from grace_geom.plots.compose import pages
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.maps import heat
-from grace_geom.plots.panels import Curve, Point, overlay, point, span
+from grace_geom.plots.panels import Curve, Point, log_axis, overlay, point, span
 from grace_geom.plots.sample import attack, intervals, sample
 from grace_geom.records import Finding
+from grace_geom.records.numbers import over_trainings
 
 WITHIN = "clean-adv"
 EMBEDDING = "embedding"
 """The last layer, as records and axes call it."""
 NAME_ROOM = 0.16
 """Share of an axis that its name takes."""
+WIDE = 2.0
+"""Decades that numbers span before their axis is logarithmic."""
 SMALL = 6
 """Maps in a row at most: they are small, and share their axes."""
 
@@ -71,6 +74,10 @@ def layer_name(layer: str) -> str:
     return f"block {name}" if name.isdigit() else name
 
 
+Seeds = Mapping[str, Sequence[Finding]]
+"""Run that stands for a mean -> findings of the runs that it is the mean of."""
+
+
 def by_layer(
     found: Sequence[Finding],
     legend: Legend,
@@ -78,9 +85,12 @@ def by_layer(
     sets: Sequence[str],
     axis: str,
     bound: Sequence[float] | None = None,
+    seeds: Seeds | None = None,
+    behind: Collection[str] = (),
 ) -> dict[str, go.Figure]:
     """A panel a distribution on one scale, a line a run with its band: arrays ``KEY/SET`` of
-    ``(value, low, high)``. A run stands at its own layers among those of all runs.
+    ``(value, low, high)``. A run stands at its own layers among those of all runs. The scale is
+    logarithmic where values span more than two decades.
 
     Args:
         found: Findings.
@@ -89,14 +99,17 @@ def by_layer(
         sets: Distributions.
         axis: What is measured.
         bound: Range of the axis; default what all panels need.
+        seeds: Runs in whose place means over trainings are drawn, see :func:`of_layers`.
+        behind: Runs whose lines stand back, see :func:`~grace_geom.plots.panels.overlay`.
     """
     arrays = {
-        (f.run, s): np.asarray(a, float)
-        for f in found
-        for s in sets
-        if (a := f.array(f"{key}/{s}")) is not None
-    }
-    ends = list(bound) if bound else span(list(arrays.values()))
+        (f.run, s): a
+        for f in found for s in sets if (a := of_layers(f, f"{key}/{s}", seeds or {})) is not None
+    }  # fmt: skip
+    front = [a for (run, _), a in arrays.items() if run not in behind]
+    y = {"title": axis, "range": list(bound) if bound else span([*arrays.values()])}
+    if not bound and _decades([a[0] for a in front]) > WIDE:
+        y = {"title": axis} | log_axis([a[0] for a in arrays.values()])
     ticks = union(layer_names(f) for f in found)
     drawn = {}
     for s in sets:
@@ -106,10 +119,48 @@ def by_layer(
             if (a := arrays.get((f.run, s))) is not None
         }
         if lines:
-            drawn[title(s)] = overlay(
-                lines, legend, layer_axis(ticks), {"title": axis, "range": ends}
-            )
+            drawn[title(s)] = overlay(lines, legend, layer_axis(ticks), y, behind=behind)
     return drawn
+
+
+def of_layers(f: Finding, name: str, seeds: Seeds) -> np.ndarray | None:
+    """``(3, layers)`` of a number by layer: values, lower and upper ends of 95 % intervals; of a
+    run that stands for a mean of several, means over trainings (Student's t over them).
+
+    Args:
+        f: A finding.
+        name: Of the array.
+        seeds: Findings of the runs that some stand for; those of other layers are left out.
+    """
+    own = f.array(name)
+    if own is None:
+        return None
+    towers = [g for g in seeds.get(f.run, ()) if layer_names(g) == layer_names(f)]
+    each = [np.asarray(a, float)[0] for g in towers if (a := g.array(name)) is not None]
+    return over_trainings(each) if len(each) > 1 else np.asarray(own, float)
+
+
+def ends(
+    found: Sequence[Finding], key: str, sets: Sequence[str], seeds: Seeds, most: int
+) -> list[str]:
+    """The runs whose numbers by layer are lowest and highest, mean over layers and distributions:
+    ``most`` of them, half at either end; all where there are no more.
+    """
+    means = {}
+    for f in found:
+        own = [a[0] for s in sets if (a := of_layers(f, f"{key}/{s}", seeds)) is not None]
+        if own and np.isfinite(level := float(np.mean(np.concatenate(own)))):
+            means[f.run] = level
+    ordered = sorted(means, key=lambda run: means[run])
+    low = most // 2
+    return ordered if len(ordered) <= most else [*ordered[:low], *ordered[low - most :]]
+
+
+def _decades(values: Sequence[np.ndarray]) -> float:
+    """Powers of ten that positive values span; 0 where some are not positive."""
+    flat = np.concatenate(values) if values else np.zeros(0)
+    flat = flat[np.isfinite(flat)]
+    return float(np.log10(flat.max() / flat.min())) if flat.size and flat.min() > 0 else 0.0
 
 
 def layer_axis(ticks: Sequence[str]) -> dict[str, Any]:

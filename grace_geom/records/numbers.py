@@ -220,8 +220,22 @@ def over_runs(each: Sequence[Datum]) -> Datum:
     """
     if len(each) == 1:
         return each[0]
-    values = np.array([x.value for x in each])
-    mean, n = float(values.mean()), len(values)
-    half = float(stdtrit(n - 1, 0.975)) * float(values.std(ddof=1)) / math.sqrt(n)
+    mean, low, high = (float(end[0]) for end in over_trainings([[x.value] for x in each]))
+    n = len(each)
     source = f"{each[0].source}{OVER.format(n)}, Student's t"
-    return Datum(mean, mean - half, mean + half, source)
+    return Datum(mean, low, high, source)
+
+
+def over_trainings(values: Sequence[Sequence[float]]) -> np.ndarray:
+    """Means of several numbers over trainings with their 95 % intervals (Student's t over them).
+
+    Args:
+        values: ``(n, k)``, ``k`` numbers of each of at least two trainings.
+
+    Returns:
+        ``(3, k)``: means, lower and upper ends.
+    """
+    each = np.asarray(values, float)
+    n, mean = len(each), each.mean(axis=0)
+    half = float(stdtrit(n - 1, 0.975)) * each.std(axis=0, ddof=1) / math.sqrt(n)
+    return np.stack([mean, mean - half, mean + half])

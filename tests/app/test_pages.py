@@ -5,6 +5,7 @@ import json
 import os
 import re
 import runpy
+import shutil
 import time
 from dataclasses import replace
 from hashlib import sha256
@@ -14,7 +15,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import shell
-from tests.app.conftest import MAIN, evaluation, sees, specs, spectrum, told, write_run
+from grace_geom.records import Result
+from tests.app.conftest import MAIN, evaluation, flat, sees, specs, spectrum, told, write_run
 
 PAGES = (
     "overview",
@@ -67,6 +69,25 @@ def test_a_caption_says_what_made_the_intervals_of_its_number(opened, lab):
     assert "95 % intervals from 4 half-samples of the images." in said["Linear"]
     assert "95 % intervals from 16 groups of images left out in turn" in said["d²"]
     assert "half" not in said["d²"]
+
+
+def test_drift_draws_means_over_the_seeds_that_were_measured(opened, lab, tmp_path):
+    shutil.copytree(lab / "toy", tmp_path / "toy", ignore=shutil.ignore_patterns("*.pt"))
+    result = Result.load(lab / "toy/analyses/representation_drift.json")
+    part, one = result.parts["ft-s0"], result.checkpoints[0]
+    other = replace(part, arrays=part.arrays | {"cka/id": part.arrays["cka/id"] - 0.2})
+    more = one | {"label": "ft-s1", "path": str(lab / "toy/ft-s1/ckpt.pt"), "sha256": ""}
+    found = replace(
+        result, parts=result.parts | {"ft-s1": other}, checkpoints=(*result.checkpoints, more)
+    )
+    found.save(tmp_path / "toy/analyses")
+    app = opened(tmp_path, "drift")
+    assert not app.exception
+    (mean,) = (
+        t for t in specs(app)[0]["data"] if t["name"] == "ft" and t.get("fill") is None
+    )  # fmt: skip
+    assert [*flat(mean["y"])] == pytest.approx([*(part.arrays["cka/id"][0] - 0.1)])
+    assert any("Means over 2 seeds" in c.value for c in app.caption)
 
 
 @pytest.mark.parametrize("page", ANALYSED)
