@@ -15,7 +15,7 @@ from grace_geom.plots import robustness as radii
 from grace_geom.plots.columns import is_matrix
 from grace_geom.plots.panels import Point, point
 from grace_geom.plots.weight_names import weight_name
-from grace_geom.records import Finding, plus_minus
+from grace_geom.records import Finding, plus_minus, titles
 from grace_geom.records.masked_gradients import masked
 
 Names = Mapping[str, str]
@@ -330,7 +330,7 @@ def identity(
         said += f" with {each}"
     if other:
         keys = list(dict.fromkeys(key for run in (entry, other) for key in differ[run.id]))
-        most = ", ".join(text(key) for key in keys[:4])
+        most = ", ".join(text(titles.setting(key)) for key in keys[:4])
         more = f" and {len(keys) - 4} more" if len(keys) > 4 else ""
         said += (
             f"; it differs from {names[other.id]} in {most}{more}"

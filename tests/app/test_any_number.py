@@ -1,5 +1,7 @@
 """The page of any number: its questions, what it says, and which numbers it offers."""
 
+import re
+
 import pytest
 
 from app import relations
@@ -30,7 +32,7 @@ def test_the_sentence_says_the_direction_and_whether_it_is_clear():
     assert plain(relations.sentence((DRIFT, ZS), 20, many)).endswith("p < 0.001.")
     unsure = together([1, 2, 3, 4], [1, 3, 2, 4])
     said = plain(relations.sentence((DRIFT, ZS), 4, unsure))
-    assert "rises with **weight drift**, but not clearly: r = +0.80 [−0.70, +1.00]" in said
+    assert "**ZS** does not clearly go with **weight drift**: r = +0.80 [−0.70, +1.00]" in said
     assert said.endswith("p = 0.33, too few runs for a rank test.")
     assert "cannot be said of 1 run:" in relations.sentence((DRIFT, ZS), 1, None)
     assert "both axes" in relations.sentence((ZS, ZS), 4, unsure)
@@ -74,6 +76,8 @@ def test_the_catalogue_holds_every_kind_of_number(lab):
     )
     assert groups == sorted(groups, key=groups.index)  # each kind in one piece
     assert len({q.title for q in known.quantities.values()}) == len(known.quantities)  # in links
+    raw = [q.title for q in known.quantities.values() if re.search(r"_|block\.|\bce\b", q.title)]
+    assert raw == []
     assert "parameter_drift/relative/visual.proj" not in known.values
     assert len(known.values["parameter_drift/drift"]) == 3 and len(known.values["ID"]) == 4
     assert known.settings["method"]["toy/grace-s0"] == "grace"
@@ -109,8 +113,9 @@ def test_runs_without_numbers_are_borne_and_settings_that_differ_are_listed(open
     assert not app.exception
     assert "cannot be said of" in answer(app)
     frame = next(d.value for d in app.dataframe if "setting" in d.value).set_index("setting")
-    assert frame.loc["rho", "grace-s0"] == "0.01" and frame.loc["rho", "ft-s0"] == "–"
-    assert "lr" not in frame.index
+    rho = frame.loc["radius ρ of the weight perturbation (rho)"]
+    assert rho["grace-s0"] == "0.01" and rho["ft-s0"] == "–"
+    assert not any("learning rate" in name for name in frame.index)
     buttons = {b.label: b.disabled for b in app.button}
     assert buttons["Drift and zero-shot"] and not buttons["Effective robustness"]
     app = opened(broken, "numbers", runs=["alone/bare-s0"])

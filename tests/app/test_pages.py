@@ -48,11 +48,10 @@ def test_every_page_is_drawn_from_what_real_runs_and_analyses_leave(opened, lab,
     assert not app.exception
     assert app.title[0].value.endswith("?")
     assert not notices(app)
-    if page != "run":
-        figures = app.get("plotly_chart")
-        assert len(figures) >= (2 if page == "numbers" else 4)
-        assert [figure.proto.alt for figure in figures if not told(figure)] == []
-        assert all(spec["data"] for spec in specs(app))
+    figures = app.get("plotly_chart")
+    assert len(figures) >= {"numbers": 2, "run": 1}.get(page, 4)
+    assert [figure.proto.alt for figure in figures if not told(figure)] == []
+    assert all(spec["data"] for spec in specs(app))
 
 
 @pytest.mark.parametrize("page", ["curvature", "landscape", "drift", "robustness", "weights"])
@@ -312,12 +311,16 @@ def test_the_run_page_says_how_to_make_it_again_and_what_differs(opened, runs):
     differs = next(
         d.value for d in app.dataframe if "setting" in d.value and "zero-shot-s0" in d.value
     )
-    assert differs.set_index("setting").loc["rho", "grace-s0"] == "0.01"
+    rho = "radius ρ of the weight perturbation (rho)"
+    assert differs.set_index("setting").loc[rho, "grace-s0"] == "0.01"
     assert (
         "**grace\\-s0** is grace (data shapes, model tiny\\-shapes, seed 0) with ID 80.0 %, OOD "
         "80.0 %, Adv 50.0 %; it differs from **zero\\-shot\\-s0** in method"
     ) in sees(app)
     assert f"SHA-256 {'f' * 64}, which is none of these files" in sees(app)
+    (accuracy,) = specs(app)  # of this run and the one beside it
+    assert [t["name"] for t in accuracy["data"]] == ["grace-s0", "zero-shot-s0"]
+    assert 50 in [*flat(accuracy["data"][0]["x"])]
     app = app.selectbox(key="run_beside").select("demo/ft-s0").run()
     assert app.query_params["run_beside"] in ("demo/ft-s0", ["demo/ft-s0"])
     assert any({"grace-s0", "ft-s0"} <= set(d.value) for d in app.dataframe)
