@@ -261,13 +261,8 @@ def robustness(found: Sequence[Finding], names: Names) -> str:
     if not halves:
         return ""
     ordered = sorted(halves, key=lambda run: -halves[run].value)
-    shown = ordered if len(ordered) <= 6 else [*ordered[:3], *ordered[-2:]]
-    each = [f"{_radius(halves[run], furthest)} ({names[run]})" for run in shown]
-    if len(shown) < len(ordered):
-        each.insert(3, "…")
-    said = f"Under {radii.attack_name(attack)} accuracy is halved at {', '.join(each)}"
-    if len(ordered) > 1 and not _later(halves[ordered[0]], halves[ordered[1]]):
-        said += " (the first two not clearly apart)"
+    each = [f"{names[run]} ({_radius(halves[run], furthest)})" for run in ordered]
+    said = f"Under {radii.attack_name(attack)} accuracy is halved {_last_and_first(each, halves)}"
     checked = [f for f in found if f.names("check")]
     if not checked:
         return f"{said}; masked gradients were not looked for."
@@ -276,6 +271,22 @@ def robustness(found: Sequence[Finding], names: Names) -> str:
         return f"{said}; the checks find no masked gradients."
     signs = "; ".join(f"{names[run]}: {'; '.join(words)}" for run, words in hidden.items())
     return f"{said}; **gradients look masked**: {signs}."
+
+
+def _last_and_first(each: Sequence[str], halves: Points) -> str:
+    """Which run keeps half of its accuracy longest, and which loses it first.
+
+    Args:
+        each: Runs with their radii, the last first.
+        halves: The radii.
+    """
+    if len(each) == 1:
+        return f"at {each[0]}"
+    last, second, *_ = sorted(halves.values(), key=lambda p: -p.value)
+    sure = _later(last, second)
+    if len(each) == 2:
+        return f"last at {each[0]}, {'before it' if sure else 'not clearly after'} at {each[1]}"
+    return f"last at {each[0]}{'' if sure else f', not clearly after {each[1]},'} and first at {each[-1]}"
 
 
 def _later(first: Point, second: Point) -> bool:

@@ -64,7 +64,9 @@ def curves(choice: Choice, found: list[Finding]) -> None:
     """Accuracy against the radius, and margins."""
     st.header("Accuracy against the radius", anchor=False)
     s = found[0].result.settings
-    drawn = kept(robustness.curves, found, choice.legend)
+    base = choice.base_run.id if choice.base_run else ""
+    apart = kept(robustness.gaps, found, choice.legend, base, robustness.strongest(found))
+    drawn = {**kept(robustness.curves, found, choice.legend), **apart}
     keys = [
         "clean",
         *(f"{a}/{name}" for a in robustness.attacks(found) for name in found[0].names(a)),
@@ -76,7 +78,8 @@ def curves(choice: Choice, found: list[Finding]) -> None:
         how(
             found,
             f"ℓ∞, {s.get('steps')} steps; rings: half of the clean accuracy;",
-            "Bands: Wilson 95 % intervals.",
+            "Bands: Wilson 95 % intervals"
+            + (", of the gap those of paired differences (Agresti and Min)." if apart else "."),
         ),
         partial(values_table, found, keys),
         width=474 if len(drawn) < 3 else 304,
