@@ -82,7 +82,7 @@ def over_id(choice: Choice, found: list[Finding]) -> None:
     chosen: list[tuple[str, str, int]] = []
     over: dict[str, go.Figure] = {}
     for s in sets:
-        with st.container(horizontal=True, gap="medium"):
+        with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
             for f in found:
                 figure = _cloud(choice, found, f, s, kind, pictured.get(f.run, {}))
                 if figure is not None:
