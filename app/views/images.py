@@ -78,8 +78,8 @@ def _gallery(
     _walls(pair, known, kept if every else kept[:AT_FIRST], kept)
     st.caption(
         "Behind each prediction stands its margin: the logit of the label less the best other; ✓ "
-        f"right, ✗ wrong. Attacked by {attack_of(found)}, at each run on its own. The same pictures for every run, chosen "
-        f"by their digest (seed {shell.inline(s.get('seed'))}), one of each class in turn, half "
+        f"right, ✗ wrong. Attacked by {attack_of(found)}, at each run on its own. The same pictures "
+        f"for every run, chosen by their digest (seed {shell.inline(s.get('seed'))}), half "
         "of them hard, that is wrong for the pretrained model, where there are so many: their shares "
         "are no accuracies."
     )

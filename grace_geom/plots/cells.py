@@ -251,9 +251,9 @@ def _headed(cell: PlacedFigure) -> float:
     scene are empty, and hold it.
     """
     letters = max(10, int(cell.width / (1.1 * _LETTER)))
-    lines = textwrap.wrap(
-        unbroken(cell.title), letters, break_on_hyphens=False, break_long_words=False
-    )
+    whole = unbroken(cell.title)
+    long = any(len(word) > letters for word in whole.split(" "))  # it would lie over a neighbour
+    lines = textwrap.wrap(whole, letters, break_on_hyphens=long, break_long_words=long)
     cell.head = "<br>".join(plain_html(line) for line in lines)
     named = any(
         note.get("y") == 1 and note.get("yanchor") == "bottom"

@@ -19,8 +19,8 @@ from grace_geom.records.numbers import over_trainings
 WITHIN = "clean-adv"
 EMBEDDING = "embedding"
 """The last layer, as records and axes call it."""
-NAME_ROOM = 0.16
-"""Share of an axis that its name takes."""
+NAME_ROOM, SMALL_ROOM = 0.16, 0.4
+"""Share of an axis that half of its name takes: of a panel, and of a small map."""
 WIDE = 2.0
 """Decades that numbers span before their axis is logarithmic."""
 SMALL = 6
@@ -163,15 +163,19 @@ def _decades(values: Sequence[np.ndarray]) -> float:
     return float(np.log10(flat.max() / flat.min())) if flat.size and flat.min() > 0 else 0.0
 
 
-def layer_axis(ticks: Sequence[str]) -> dict[str, Any]:
+def layer_axis(ticks: Sequence[str], room: float = NAME_ROOM) -> dict[str, Any]:
     """Axis of blocks; of many, every other one is named, and always the embedding, whose name needs
     the room of its neighbours.
+
+    Args:
+        ticks: Names of layers.
+        room: Share of the axis that half of its name takes.
     """
     every, last = max(1, -(-len(ticks) // 13)), max(len(ticks) - 1, 1)
-    room = NAME_ROOM * last * (EMBEDDING in ticks)
+    least = room * last * (EMBEDDING in ticks)
     at = [
         i for i, name in enumerate(ticks)
-        if name == EMBEDDING or (i % every == 0 and last - i >= room)
+        if name == EMBEDDING or (i % every == 0 and last - i >= least)
     ]  # fmt: skip
     return {"title": "Block", "tickvals": at, "ticktext": [ticks[i] for i in at]}
 
@@ -194,8 +198,9 @@ def layer_by_layer(
                 np.asarray(grid), layers, layers, (0, 1), "CKA", legend.ground, axes,
                 height=height, interval=None if ends is None else np.asarray(ends, float),
             )  # fmt: skip
-            named = layer_axis(layers)["ticktext"]  # all of them would stand aslant
-            drawn[legend.names[f.run]] = figure.update_xaxes(tickvals=named, ticktext=named)
+            named = layer_axis(layers, SMALL_ROOM)["ticktext"]  # all of them would stand aslant
+            level = {"tickvals": named, "ticktext": named, "tickangle": 0}
+            drawn[legend.names[f.run]] = figure.update_xaxes(level)
     return drawn
 
 
