@@ -151,7 +151,7 @@ def _panel(
     with st.container(width=304, gap="small"):
         name = choice.names[f.run]
         st.markdown(
-            f"**{text(name)}**, {text(layers.brief(s))}  \n{text(clouds.named_cosine(f, s))}"
+            f"**{text(name)}**  \n{text(layers.brief(s))}: {text(clouds.named_cosine(f, s))}"
         )
         alt = f"Features of {name}, {layers.title(s)}, over those of ID in grey"
         event = show.selectable(figure, f"cloud-{kind}-{s}-{f.run}", alt)

@@ -19,7 +19,7 @@ from grace_geom.records.numbers import over_trainings
 WITHIN = "clean-adv"
 EMBEDDING = "embedding"
 """The last layer, as records and axes call it."""
-NAME_ROOM, SMALL_ROOM = 0.16, 0.4
+NAME_ROOM, SMALL_ROOM = 0.16, 0.3
 """Share of an axis that half of its name takes: of a panel, and of a small map."""
 WIDE = 2.0
 """Decades that numbers span before their axis is logarithmic."""
@@ -199,7 +199,8 @@ def layer_by_layer(
                 height=height, interval=None if ends is None else np.asarray(ends, float),
             )  # fmt: skip
             named = layer_axis(layers, SMALL_ROOM)["ticktext"]  # all of them would stand aslant
-            level = {"tickvals": named, "ticktext": named, "tickangle": 0}
+            words = [name.replace(EMBEDDING, "embed-<br>ding") for name in named]
+            level = {"tickvals": named, "ticktext": words, "tickangle": 0}
             drawn[legend.names[f.run]] = figure.update_xaxes(level)
     return drawn
 
