@@ -251,9 +251,19 @@ def per_image(choice: Choice, found: list[Finding]) -> None:
     )  # fmt: skip
 
 
+@st.fragment
 def dimensions(choice: Choice, found: list[Finding]) -> None:
-    """Intrinsic dimension of each distribution."""
-    st.header("Intrinsic dimension of the embedding", anchor=False)
+    """Intrinsic dimension of each distribution; drawn where somebody opens it."""
+    place = st.expander(
+        "Intrinsic dimension of the embedding", key="features_dimension", on_change="rerun",
+        bind="query-params",
+    )  # fmt: skip
+    if place.open:
+        with place:
+            _dimensions(choice, found)
+
+
+def _dimensions(choice: Choice, found: list[Finding]) -> None:
     sets = [s for s in layers.order([n for f in found for n in f.names("lid")]) if choice.keeps(s)]
     drawn = {}
     for key, title in (("lid", "LID (Levina-Bickel, k = 20)"), ("two_nn", "TwoNN")):
@@ -313,7 +323,21 @@ def by_layer(choice: Choice, found: list[Finding]) -> None:
         ),
         partial(values_table, found, keys),
     )
-    st.header("Eigenvalue decay", anchor=False)
+    decay(choice, found, sets, at)
+
+
+@st.fragment
+def decay(choice: Choice, found: list[Finding], sets: list[str], at: list[str]) -> None:
+    """Eigenvalues of the features at one layer; drawn where somebody opens it."""
+    place = st.expander(
+        "Eigenvalue decay", key="features_decay", on_change="rerun", bind="query-params"
+    )
+    if place.open:
+        with place:
+            _decay(choice, found, sets, at)
+
+
+def _decay(choice: Choice, found: list[Finding], sets: list[str], at: list[str]) -> None:
     layer = st.selectbox(
         "Layer", at, index=len(at) - 1, format_func=layers.layer_name, key="features_layer", width=200,
         bind="query-params", filter_mode="contains",
