@@ -64,9 +64,11 @@ def curves(choice: Choice, found: list[Finding]) -> None:
     """Accuracy against the radius, and margins."""
     st.header("Accuracy against the radius", anchor=False)
     s = found[0].result.settings
-    base = choice.base_run.id if choice.base_run else ""
-    apart = kept(robustness.gaps, found, choice.legend, base, robustness.strongest(found))
-    drawn = {**kept(robustness.curves, found, choice.legend), **apart}
+    base, worst = choice.base_run.id if choice.base_run else "", robustness.strongest(found)
+    apart = kept(robustness.gaps, found, choice.legend, base, worst)
+    each = kept(robustness.curves, found, choice.legend)
+    first = robustness.attack_name(worst)  # the sentence is about it
+    drawn = {first: each[first]} | apart | each if first in each else each
     keys = [
         "clean",
         *(f"{a}/{name}" for a in robustness.attacks(found) for name in found[0].names(a)),

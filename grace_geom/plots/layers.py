@@ -50,11 +50,23 @@ def where(name: str) -> str:
 _TITLES = {
     "id": "In distribution",
     "ood": "Under shift",
+    "shift": "Under shift",
     "adv": "Under attack",
     WITHIN: "Clean against attacked, within one run",
 }
-_BRIEF = {"id": "ID", "ood": "OOD", "adv": "attacked", WITHIN: "clean and attacked"}
-_WHERE = {"id": "in distribution", "ood": "under shift", "adv": "under attack"}
+_BRIEF = {
+    "id": "ID",
+    "ood": "OOD",
+    "shift": "shifted",
+    "adv": "attacked",
+    WITHIN: "clean and attacked",
+}
+_WHERE = {
+    "id": "in distribution",
+    "ood": "under shift",
+    "shift": "under shift",
+    "adv": "under attack",
+}
 
 
 def layer_names(f: Finding) -> list[str]:

@@ -70,6 +70,14 @@ def test_a_caption_says_what_made_the_intervals_of_its_number(opened, lab):
     assert "half" not in said["d²"]
 
 
+def test_the_strongest_attack_stands_first_and_the_gap_to_the_baseline_beside_it(opened, lab):
+    app = opened(lab, "robustness", baseline="toy/ft-s0")
+    said = [m.value.replace("\\", "") for m in app.markdown]
+    worst = re.search(r"Under (\S+) accuracy is halved", said[0])[1]
+    heads = [m.strip("*") for m in said[1:] if m.startswith("**")]
+    assert heads[:2] == [worst, f"{worst}, less ft-s0"] and len(set(heads[:3])) == 3
+
+
 def test_drift_draws_means_over_the_seeds_that_were_measured(opened, lab, tmp_path):
     shutil.copytree(lab / "toy", tmp_path / "toy", ignore=shutil.ignore_patterns("*.pt"))
     result = Result.load(lab / "toy/analyses/representation_drift.json")
