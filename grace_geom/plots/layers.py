@@ -21,6 +21,8 @@ EMBEDDING = "embedding"
 """The last layer, as records and axes call it."""
 NAME_ROOM, SMALL_ROOM = 0.16, 0.3
 """Share of an axis that half of its name takes: of a panel, and of a small map."""
+SIMILARITIES = ("cka",)
+"""Numbers of which 1 is the highest, and low ones say that much moved."""
 WIDE = 2.0
 """Decades that numbers span before their axis is logarithmic."""
 SMALL = 6
@@ -118,9 +120,9 @@ def by_layer(
         (f.run, s): a
         for f in found for s in sets if (a := of_layers(f, f"{key}/{s}", seeds or {})) is not None
     }  # fmt: skip
-    front = [a for (run, _), a in arrays.items() if run not in behind]
+    front = [] if key in SIMILARITIES else list(arrays.values())
     y = {"title": axis, "range": list(bound) if bound else span([*arrays.values()])}
-    if not bound and _decades([a[0] for a in front]) > WIDE:
+    if not bound and _decades(front) > WIDE:
         y = {"title": axis} | log_axis([a[0] for a in arrays.values()])
     ticks = union(layer_names(f) for f in found)
     drawn = {}
@@ -155,22 +157,26 @@ def of_layers(f: Finding, name: str, seeds: Seeds) -> np.ndarray | None:
 def ends(
     found: Sequence[Finding], key: str, sets: Sequence[str], seeds: Seeds, most: int
 ) -> list[str]:
-    """The runs whose numbers by layer are lowest and highest, mean over layers and distributions:
-    ``most`` of them, half at either end; all where there are no more.
+    """The runs whose layer that moved most moved least and most of all: ``most`` of them, half at
+    either end; all where there are no more. They are those that the sentence on drift is about.
     """
+    farthest = np.nanmin if key in SIMILARITIES else np.nanmax
     means = {}
     for f in found:
-        own = [a[0] for s in sets if (a := of_layers(f, f"{key}/{s}", seeds)) is not None]
-        if own and np.isfinite(level := float(np.mean(np.concatenate(own)))):
-            means[f.run] = level
+        own = [
+            a[0] for s in sets
+            if s != WITHIN and (a := of_layers(f, f"{key}/{s}", seeds)) is not None
+        ]  # fmt: skip
+        if own and np.isfinite(flat := np.concatenate(own)).any():
+            means[f.run] = float(farthest(flat))
     ordered = sorted(means, key=lambda run: means[run])
     low = most // 2
     return ordered if len(ordered) <= most else [*ordered[:low], *ordered[low - most :]]
 
 
 def _decades(values: Sequence[np.ndarray]) -> float:
-    """Powers of ten that positive values span; 0 where some are not positive."""
-    flat = np.concatenate(values) if values else np.zeros(0)
+    """Powers of ten that positive values span; 0 where some, or ends of bands, are not positive."""
+    flat = np.concatenate([np.ravel(v) for v in values]) if values else np.zeros(0)
     flat = flat[np.isfinite(flat)]
     return float(np.log10(flat.max() / flat.min())) if flat.size and flat.min() > 0 else 0.0
 

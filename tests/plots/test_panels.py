@@ -193,10 +193,15 @@ def test_of_many_lines_the_extremes_stand_in_front():
 
 
 def test_numbers_by_layer_over_decades_have_a_logarithmic_axis():
-    wide = layers.by_layer([seed("a", 1e-4, start=0.1)], LEGEND, "cka", ["id"], "d")
-    assert wide["In distribution"].layout.yaxis.type == "log"
-    near = layers.by_layer([seed("a", 1e-2, start=0.1)], LEGEND, "cka", ["id"], "d")
-    assert near["In distribution"].layout.yaxis.type != "log"
+    def kind(low: float, key: str = "procrustes", band: float = 1.1) -> str | None:
+        v = np.array([0.5, low])
+        arrays = {f"{key}/id": np.stack([v, v / band, v * band])}
+        f = finding(arrays=arrays | {"layers": np.array(["block.0", "embedding"])})
+        return layers.by_layer([f], LEGEND, key, ["id"], "d")["In distribution"].layout.yaxis.type
+
+    assert kind(1e-3) == "log" and kind(1e-2) != "log"
+    assert kind(1e-3, "cka") != "log"  # a similarity has its own scale
+    assert kind(1e-3, band=-1.1) != "log"  # whose bands would reach below the axis
 
 
 def test_clouds_show_the_components_of_each_distribution_with_equal_axes():
