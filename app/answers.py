@@ -15,7 +15,7 @@ from grace_geom.plots import robustness as radii
 from grace_geom.plots.columns import is_matrix
 from grace_geom.plots.panels import Point, point
 from grace_geom.plots.weight_names import weight_name
-from grace_geom.records import Finding, plus_minus
+from grace_geom.records import Finding, plus_minus, titles
 from grace_geom.records.masked_gradients import masked
 
 Names = Mapping[str, str]
@@ -207,14 +207,16 @@ def _better(found: Sequence[Finding], names: Names) -> str:
     )
 
 
-def representation(found: Sequence[Finding], names: Names, sets: Sequence[str]) -> str:
+def representation(
+    found: Sequence[Finding], names: Names, sets: Sequence[str], seeds: layers.Seeds | None = None
+) -> str:
     """Of ``representation_drift``: the layer and the distribution that moved most, in which run,
-    and the run that moved least, by CKA with the reference.
+    and the run that moved least, by CKA with the reference; of ``seeds`` by means over trainings.
     """
     lowest: dict[str, tuple[Point, str, str]] = {}
     for f in found:
         for s in (s for s in sets if s != layers.WITHIN):
-            a = f.array(f"cka/{s}")
+            a = layers.of_layers(f, f"cka/{s}", seeds or {})
             if a is None or not np.isfinite(a[0]).any():
                 continue
             i = int(np.nanargmin(a[0]))
@@ -228,7 +230,7 @@ def representation(found: Sequence[Finding], names: Names, sets: Sequence[str]) 
     ordered = sorted(lowest, key=lambda run: lowest[run][0].value)
     most = ordered[0]
     p, layer, s = lowest[most]
-    said = f"At {names[most]} **{layer}** moved most, {_where(s)} (CKA {_cka(p)})"
+    said = f"{names[most]} moved most: its **{layer}**, {layers.where(s)} (CKA {_cka(p)})"
     if len(ordered) == 1:
         return f"{said}."
     least, next_to = ordered[-1], ordered[-2]
@@ -236,13 +238,9 @@ def representation(found: Sequence[Finding], names: Names, sets: Sequence[str]) 
         f", not clearly less than {names[next_to]}")  # fmt: skip
     p, layer, s = lowest[least]
     return (
-        f"{said}; {names[least]} moved least{sure}: no layer below CKA {_cka(p)} ({layer}, "
-        f"{_where(s)})."
+        f"{said}; {names[least]} moved least{sure}: no layer below CKA {_cka(p)} (its {layer}, "
+        f"{layers.where(s)})."
     )
-
-
-def _where(s: str) -> str:
-    return {"id": "in distribution", "adv": "under attack"}.get(s, f"on {s}")
 
 
 def _cka(p: Point) -> str:
@@ -263,13 +261,8 @@ def robustness(found: Sequence[Finding], names: Names) -> str:
     if not halves:
         return ""
     ordered = sorted(halves, key=lambda run: -halves[run].value)
-    shown = ordered if len(ordered) <= 6 else [*ordered[:3], *ordered[-2:]]
-    each = [f"{_radius(halves[run], furthest)} ({names[run]})" for run in shown]
-    if len(shown) < len(ordered):
-        each.insert(3, "…")
-    said = f"Under {radii.attack_name(attack)} accuracy is halved at {', '.join(each)}"
-    if len(ordered) > 1 and not _later(halves[ordered[0]], halves[ordered[1]]):
-        said += " (the first two not clearly apart)"
+    each = [f"{names[run]} ({_radius(halves[run], furthest)})" for run in ordered]
+    said = f"Under {radii.attack_name(attack)} accuracy is halved {_last_and_first(each, halves)}"
     checked = [f for f in found if f.names("check")]
     if not checked:
         return f"{said}; masked gradients were not looked for."
@@ -278,6 +271,22 @@ def robustness(found: Sequence[Finding], names: Names) -> str:
         return f"{said}; the checks find no masked gradients."
     signs = "; ".join(f"{names[run]}: {'; '.join(words)}" for run, words in hidden.items())
     return f"{said}; **gradients look masked**: {signs}."
+
+
+def _last_and_first(each: Sequence[str], halves: Points) -> str:
+    """Which run keeps half of its accuracy longest, and which loses it first.
+
+    Args:
+        each: Runs with their radii, the last first.
+        halves: The radii.
+    """
+    if len(each) == 1:
+        return f"at {each[0]}"
+    last, second, *_ = sorted(halves.values(), key=lambda p: -p.value)
+    sure = _later(last, second)
+    if len(each) == 2:
+        return f"last at {each[0]}, {'before it' if sure else 'not clearly after'} at {each[1]}"
+    return f"last at {each[0]}{'' if sure else f', not clearly after {each[1]},'} and first at {each[-1]}"
 
 
 def _later(first: Point, second: Point) -> bool:
@@ -332,7 +341,7 @@ def identity(
         said += f" with {each}"
     if other:
         keys = list(dict.fromkeys(key for run in (entry, other) for key in differ[run.id]))
-        most = ", ".join(text(key) for key in keys[:4])
+        most = ", ".join(text(titles.setting(key)) for key in keys[:4])
         more = f" and {len(keys) - 4} more" if len(keys) > 4 else ""
         said += (
             f"; it differs from {names[other.id]} in {most}{more}"

@@ -2,8 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
-
-import numpy as np
+from functools import lru_cache
 
 from grace_geom.records import Result, number
 
@@ -55,8 +54,11 @@ def misfits(result: Result) -> list[str]:
     """What is wrong with the arrays of a result, a sentence each; none where they can be drawn."""
     if wrong := _setting(result):
         return [wrong]
-    forms = FORMS.get(result.name, {})
-    return [wrong for part in result.parts.values() for wrong in _of_part(part.arrays, forms)]
+    shapes = (
+        tuple((name, a.dtype.kind == "U", a.shape) for name, a in part.arrays.items())
+        for part in result.parts.values()
+    )
+    return [wrong for each in shapes for wrong in _of_part(result.name, each)]
 
 
 def _setting(result: Result) -> str:
@@ -73,24 +75,33 @@ def _setting(result: Result) -> str:
     return ""
 
 
-def _of_part(arrays: dict[str, np.ndarray], forms: dict[str, str]) -> Iterator[str]:
-    sides: dict[str, int] = {}
-    for name in arrays:
+Shapes = tuple[tuple[str, bool, tuple[int, ...]], ...]
+"""Of arrays: name, whether it holds text, shape."""
+
+
+@lru_cache(maxsize=256)  # the runs of an analysis mostly have arrays of the same shapes
+def _of_part(analysis: str, arrays: Shapes) -> tuple[str, ...]:
+    """What is wrong with the arrays of one run, a sentence each."""
+    return tuple(_wrong(arrays, FORMS.get(analysis, {})))
+
+
+def _wrong(arrays: Shapes, forms: dict[str, str]) -> Iterator[str]:
+    sides, there = dict[str, int](), {name for name, _, _ in arrays}
+    for name, _, _ in arrays:
         for pattern, other in NEEDED:
             found = re.fullmatch(pattern, name)
-            if found and (wanted := found.expand(other)) not in arrays:
+            if found and (wanted := found.expand(other)) not in there:
                 yield f"array {name!r} is there without {wanted!r}"
-    for name, array in arrays.items():
+    for name, is_text, shape in arrays:
         form = next((f for pattern, f in forms.items() if re.fullmatch(pattern, name)), None)
         if form is None:
             continue
         text, form = form.startswith("text"), form.removeprefix("text").strip()
         sizes = form.split() or ["?"]
-        kind = "text" if array.dtype.kind == "U" else "numbers"
-        if text != (kind == "text"):
-            yield f"array {name!r} holds {kind}"
-        elif len(sizes) != array.ndim or not all(map(_fits(sides), sizes, array.shape)):
-            yield f"array {name!r} has shape {array.shape}, wanted ({', '.join(sizes)})"
+        if text != is_text:
+            yield f"array {name!r} holds {'text' if is_text else 'numbers'}"
+        elif len(sizes) != len(shape) or not all(map(_fits(sides), sizes, shape)):
+            yield f"array {name!r} has shape {shape}, wanted ({', '.join(sizes)})"
 
 
 def _fits(sides: dict[str, int]) -> Callable[[str, int], bool]:

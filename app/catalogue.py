@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from app import compare, costs, store
 from app.kept import kept_of_runs
 from app.measured import OWN, alike
 from app.shell import Choice
 from app.store import Entry, settings
+from grace_geom.plots.weight_names import weight_name
 from grace_geom.records import numbers
 from grace_geom.records.numbers import Datum, Numbers, Quantity
 
@@ -70,7 +71,15 @@ def catalogue(choice: Choice, matrices: bool = False) -> Catalogue:
     every = {quantity for known in each.values() for quantity in known}
     ordered = sorted(every, key=_place)
     values = {q.key: {run: known[q] for run, known in each.items() if q in known} for q in ordered}
-    return Catalogue({q.key: q for q in ordered}, values, _settings(choice))
+    return Catalogue({q.key: _of_weights(q) for q in ordered}, values, _settings(choice))
+
+
+def _of_weights(quantity: Quantity) -> Quantity:
+    """A number of one matrix of weights with that matrix' name for people."""
+    weight = quantity.key.rpartition("/")[2]
+    if not weight.startswith("visual.") or not quantity.title.endswith(weight):
+        return quantity
+    return replace(quantity, title=quantity.title.removesuffix(weight) + weight_name(weight))
 
 
 def _of_run(run: Entry, choice: Choice, found: list[store.Finding], matrices: bool) -> Numbers:

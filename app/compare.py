@@ -286,6 +286,12 @@ def written(key: str, value: Any) -> str:
     return chosen or str(value)
 
 
+def told(key: str, value: Any) -> str:
+    """The same for tables and sentences: ``on`` and ``off``."""
+    said = written(key, value)
+    return {"True": "on", "False": "off"}.get(said, said)
+
+
 def how_measured(entries: Sequence[Entry], suites: Sequence[str]) -> str:
     """Estimator, n, attack, seeds and interval of what is drawn, as one sentence or two."""
     drawn = [a for e in entries for key, a in asked(e).items() if key[0] in suites]

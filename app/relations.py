@@ -76,15 +76,16 @@ def sentence(picked: tuple[Quantity, Quantity], n: int, found: Together | None) 
             f"Whether {y} goes with {x} cannot be said of {n} run{'' if n == 1 else 's'}: four that "
             "have both numbers, and differ in them, are needed."
         )
-    verb = "rises" if found.r > 0 else "falls"
-    clear = "clearly" if found.clear else "but not clearly"
+    verb = f"{'rises' if found.r > 0 else 'falls'} with {x}, clearly"
+    if not found.clear:
+        verb = f"does not clearly go with {x}"
     few = ", too few runs for a rank test" if found.least > 0.05 else ""
     p = "p < 0.001" if found.p < 0.001 else f"p = {found.p:.2g}"
     said = (
         f"r = {found.r:+.2f} [{found.low:+.2f}, {found.high:+.2f}], Spearman {found.rank:+.2f} "
         f"[{found.rank_low:+.2f}, {found.rank_high:+.2f}], {p}{few}"
     ).replace("-", MINUS)
-    return f"Over {found.n} runs {y} {verb} with {x}, {clear}: {text(said)}."
+    return f"Over {found.n} runs {y} {verb}: {text(said)}."
 
 
 def above(

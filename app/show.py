@@ -92,7 +92,8 @@ def panels(
         width: Of a panel, in pixels.
     """
     width = 464 if len(drawn) == 4 and width == 304 else width  # no row of one
-    with st.container(horizontal=True, gap="medium"):
+    # Titles of one and of two lines leave the figures of a row side by side.
+    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
         for i, (title, fig) in enumerate(drawn.items()):
             with st.container(width=width, gap="small"):
                 st.markdown(f"**{text(title)}**")

@@ -346,45 +346,53 @@ def _shares(result: Result, path: Path, chosen: Sequence[Entry]) -> list[Finding
     many = len(result.parts) > 1
     shares = []
     own = [] if many else [e for e in chosen if path.is_relative_to(e.path)]
+    places = [] if own else [(e, _real(e.path)) for e in chosen]  # once, not for every checkpoint
     for checkpoint in result.checkpoints:
         file = PurePath(str(checkpoint.get("path", "")))
-        matched = own or _runs_of(checkpoint, file.parent, path.parent.parent, chosen)
+        matched = own or _runs_of(checkpoint, file.parent, path.parent.parent, places)
         shares += [Finding(e.id, result, checkpoint["label"]) for e in matched]
     return shares
 
 
 def _runs_of(
-    checkpoint: Mapping[str, Any], place: PurePath, folder: Path, chosen: Sequence[Entry]
+    checkpoint: Mapping[str, Any],
+    place: PurePath,
+    folder: Path,
+    chosen: Sequence[tuple[Entry, str]],
 ) -> list[Entry]:
-    """Runs that a checkpoint of a result in ``folder`` stands for.
+    """Runs (each with where it is) that a checkpoint of a result in ``folder`` stands for.
 
     A run at the recorded place is one, and so is each that was evaluated on a file of the same
     content. Where the folder of runs was moved, its place below ``folder`` tells, unless the
     contents differ: a name alone is no run's, since two may share it.
     """
     content = str(checkpoint.get("sha256", ""))
-    known = {e.id: e.evaluation.checkpoint if e.evaluation else "" for e in chosen}
-    same = [e for e in chosen if content and known[e.id] == content]
-    at = [e for e in same if _ends_with(place, e.path.parts[-1:])]
+    same = [(e, its) for e, its in chosen if content and _content(e) == content]
+    at = [(e, its) for e, its in same if _ends_with(place, e.path.parts[-1:])]
     real = os.path.realpath(place) if place.is_absolute() else ""
     if same:
-        exact = [e for e in at if _real(e) == real]
-        return exact or at or same
-    if exact := [e for e in chosen if _real(e) == real]:
+        exact = [e for e, its in at if its == real]
+        return exact or [e for e, _ in at or same]
+    if exact := [e for e, its in chosen if its == real]:
         return exact
     return [
         e
-        for e in chosen
+        for e, _ in chosen
         if folder in e.path.parents
         and _ends_with(place, e.path.relative_to(folder).parts)
-        and not (content and known[e.id])
+        and not (content and _content(e))
     ]
 
 
+def _content(entry: Entry) -> str:
+    """Of the checkpoint that a run was evaluated on; empty where nobody knows."""
+    return entry.evaluation.checkpoint if entry.evaluation else ""
+
+
 @lru_cache(maxsize=4096)
-def _real(entry: Entry) -> str:
-    """Where its folder is once links are followed."""
-    return os.path.realpath(entry.path)
+def _real(folder: Path) -> str:
+    """Where it is once links are followed."""
+    return os.path.realpath(folder)
 
 
 def _ends_with(place: PurePath, parts: tuple[str, ...]) -> bool:

@@ -14,6 +14,8 @@ LEAST = 96
 
 GAP = 6
 """Pixels between two pictures."""
+IN_A_ROW = 3
+"""Pictures of a card that share a row on any screen."""
 
 
 @dataclass(frozen=True)
@@ -33,26 +35,76 @@ class Shot:
     lines: Sequence[tuple[str, str]] = ()
 
 
-def cards(shown: Mapping[str, Sequence[Shot]], least: int = LEAST) -> None:
+@dataclass(frozen=True)
+class Reply:
+    """What a run says of the pictures of a card, all plain text.
+
+    Attributes:
+        name: Of the run.
+        color: Of the run.
+        cells: What it says, a column each: text, and whether it is right.
+    """
+
+    name: str
+    color: str
+    cells: Sequence[tuple[str, bool]]
+
+
+def cards(
+    shown: Mapping[str, Sequence[Shot]],
+    least: int = LEAST,
+    told: Mapping[str, Sequence[Reply]] | None = None,
+    heads: Sequence[str] = (),
+) -> None:
     """A card a title, its pictures side by side, as many cards in a row as there is room for.
 
     Args:
         shown: Title, plain text -> pictures.
-        least: Width of a picture on the screen, in pixels.
+        least: Width of a picture on the screen, in pixels; up to three of a card share a row on
+            any screen, and shrink where it is narrow.
+        told: Title -> rows of a table below the pictures.
+        heads: Of the columns of these tables.
     """
     if not shown:
         return
     first = next(iter(shown.values()))
     wide = max(_width(shot.pixels, least) for shot in first) * len(first) + GAP * len(first)
     grid = f"grid-template-columns:repeat(auto-fill,minmax(min(100%,{wide}px),1fr))"
-    body = "".join(_card(title, shots, least) for title, shots in shown.items())
+    body = "".join(
+        _card(title, shots, least, _table((told or {}).get(title, ()), heads))
+        for title, shots in shown.items()
+    )
     st.html(f'<div style="display:grid;{grid};gap:0.9rem 1.2rem;font-size:0.82rem">{body}</div>')
 
 
-def _card(title: str, shots: Sequence[Shot], least: int) -> str:
+def _card(title: str, shots: Sequence[Shot], least: int, table: str) -> str:
     body = "".join(_figure(shot, least) for shot in shots)
     head = f'<div style="font-weight:600;margin-bottom:0.15rem">{html.escape(title)}</div>'
-    return f'<div>{head}<div style="display:flex;flex-wrap:wrap;gap:{GAP}px">{body}</div></div>'
+    wrap = "wrap" if len(shots) > IN_A_ROW else "nowrap"
+    row = f'<div style="display:flex;flex-wrap:{wrap};gap:{GAP}px">{body}</div>'
+    return f"<div>{head}{row}{table}</div>"
+
+
+def _table(rows: Sequence[Reply], heads: Sequence[str]) -> str:
+    """Rows of words with a bar of their run's colour; empty where there are none."""
+    if not rows:
+        return ""
+    cell = "border:none;padding:1px 8px 1px 0;text-align:left;vertical-align:top"
+    top = "".join(f'<th scope="col" style="{cell};font-weight:400;opacity:0.75">{html.escape(h)}</th>'
+                  for h in heads)  # fmt: skip
+    body = ""
+    for row in rows:
+        edge = f"{cell};border-left:4px solid {row.color};padding-left:6px;font-weight:400"
+        said = "".join(
+            f'<td style="{cell};white-space:nowrap{"" if right else ";font-weight:600"}">'
+            f"{html.escape(text)}</td>"
+            for text, right in row.cells
+        )
+        body += f'<tr><th scope="row" style="{edge}">{html.escape(row.name)}</th>{said}</tr>'
+    return (
+        '<table style="border-collapse:separate;border-spacing:0 3px;margin-top:2px">'
+        f'<thead><tr><td style="{cell}"></td>{top}</tr></thead><tbody>{body}</tbody></table>'
+    )
 
 
 def _figure(shot: Shot, least: int) -> str:
@@ -62,9 +114,10 @@ def _figure(shot: Shot, least: int) -> str:
     size = f'width="{wide}" height="{round(wide * shot.pixels.shape[0] / shot.pixels.shape[1])}"'
     picture = (
         f'<img src="{data_uri(shot.pixels)}" {size} alt="{html.escape(shot.alt)}" '
-        f'style="image-rendering:pixelated;display:block;border-radius:3px">'
+        f'style="image-rendering:pixelated;display:block;border-radius:3px;max-width:100%;'
+        f'height:auto">'
     )
-    style = f"width:{wide}px;line-height:1.35;overflow-wrap:anywhere"
+    style = f"flex:0 1 {wide}px;min-width:0;line-height:1.35;overflow-wrap:anywhere"
     return f'<div style="{style}">{head}{picture}{lines}</div>'
 
 

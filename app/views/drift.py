@@ -1,17 +1,19 @@
 """What changed in the representation, and on which data?"""
 
+from collections.abc import Collection
+from dataclasses import replace
 from functools import partial
 
-import numpy as np
 import pandas as pd
 import streamlit as st
 
 from app import answers, shell, show
 from app.details import details, heading
 from app.kept import kept
-from app.measured import attack_of, how, intervals, measured, values_table
+from app.measured import alike, attack_of, how, intervals, measured, values_table
 from app.shell import Choice, text
 from grace_geom.plots import layers, panels
+from grace_geom.plots.legend import Legend
 from grace_geom.records import Finding
 
 MEASURES = {  # name, estimator, and what it means
@@ -28,6 +30,7 @@ MEASURES = {  # name, estimator, and what it means
     "procrustes": ("Procrustes distance", "d² after the best rotation and unit scaling, 0 to 2.",
                    "0 where the features are the same up to rotation and scale."),
 }  # fmt: skip
+MOST_IN_FRONT = 6  # lines of a panel in colour, before somebody wants all of them
 
 
 def main() -> None:
@@ -35,15 +38,16 @@ def main() -> None:
     choice = shell.page("What changed, on which data?")
     found = same_layers(choice, measured(choice, "representation_drift"))
     sets = layers.order([s for f in found for s in f.array_names("cka_layers") if choice.keeps(s)])
+    seeds = seeds_of(choice, found)
+    legend = called_by_means(choice, seeds)
     shell.answer(
-        answers.representation(found, answers.bold(choice.names), sets)
+        answers.representation(found, answers.bold(legend.names), sets, seeds)
         or answers.unmeasured("representation_drift")
     )
     if found and not sets:
         st.info("The chosen distributions are not among those that were measured.")
     elif found:
-        show.legend([f.run for f in found], choice.legend)
-        by_layer(choice, found, sets)
+        by_layer(replace(choice, legend=legend), found, sets, seeds)
         heat_maps(choice, found, sets)
     centroids(choice)
     said = {name: meaning for name, _, meaning in MEASURES.values()} if found else {}
@@ -74,17 +78,22 @@ def caption(found: list[Finding], what: str, *keys: str) -> str:
     )
 
 
-def rows(found: list[Finding], key: str, sets: list[str]) -> pd.DataFrame:
+def rows(
+    found: list[Finding], key: str, sets: list[str], seeds: dict[str, list[Finding]]
+) -> pd.DataFrame:
     """The numbers of panels by layer."""
     return pd.DataFrame([
         {"run": f.run, "distribution": s, "layer": layer, "value": v, "low": low, "high": high}
-        for f in found for s in sets if (a := f.array(f"{key}/{s}")) is not None
-        for layer, v, low, high in zip(layers.layer_names(f), *np.asarray(a, float), strict=True)
+        for f in found for s in sets
+        if (a := layers.of_layers(f, f"{key}/{s}", seeds)) is not None
+        for layer, v, low, high in zip(layers.layer_names(f), *a, strict=True)
     ])  # fmt: skip
 
 
 @st.fragment
-def by_layer(choice: Choice, found: list[Finding], sets: list[str]) -> None:
+def by_layer(
+    choice: Choice, found: list[Finding], sets: list[str], seeds: dict[str, list[Finding]]
+) -> None:
     """One measure of the distance to the reference, layer by layer."""
     with st.container(horizontal=True, vertical_alignment="center"):
         heading("Layer by layer")
@@ -92,14 +101,63 @@ def by_layer(choice: Choice, found: list[Finding], sets: list[str]) -> None:
             "Measure", list(MEASURES), format_func=lambda k: MEASURES[k][0], key="drift_measure",
             bind="query-params", filter_mode="contains", width=280, label_visibility="collapsed",
         )  # fmt: skip
+        every = len(found) <= MOST_IN_FRONT or st.toggle(
+            f"All {len(found)} in colour", key="drift_all", bind="query-params"
+        )
     name, estimator, _ = MEASURES[key]
+    front = [f.run for f in found] if every else in_front(choice, found, key, sets, seeds)
+    show.legend(front, choice.legend)
+    behind = tuple(f.run for f in found if f.run not in front)
+    estimator += f" Thin grey lines: {len(behind)} runs between those in colour." if behind else ""
     show.panels(
-        kept(layers.by_layer, found, choice.legend, key, sets, name),
+        kept(layers.by_layer, found, choice.legend, key, sets, name, None, seeds, behind),
         f"layers-{key}",
         f"{name} with the reference by layer, one line a run with its band",
-        caption(found, estimator, key),
-        partial(rows, found, key, sets),
+        caption(found, f"{estimator}{of_seeds(seeds)}", *(() if seeds else (key,))),
+        partial(rows, found, key, sets, seeds),
     )
+
+
+def seeds_of(choice: Choice, found: list[Finding]) -> dict[str, list[Finding]]:
+    """For each run that stands for a mean over seeds, what was found on all of these that were
+    measured as it was; none where that is one.
+    """
+    means = {run.id: e.members for e, run in zip(choice.compared, choice.single, strict=True)}
+    if not any(means[f.run] for f in found):
+        return {}
+    known = alike(choice, "representation_drift")
+    each = {f.run: [known[run.id] for run in means[f.run] if run.id in known] for f in found}
+    return {run: some for run, some in each.items() if len(some) > 1}
+
+
+def called_by_means(choice: Choice, seeds: Collection[str]) -> Legend:
+    """The legend with the names of means for the runs that stand for one."""
+    named = dict(choice.names)
+    for e, run in zip(choice.compared, choice.single, strict=True):
+        if run.id in seeds:
+            named[run.id] = choice.names[e.id]
+    return replace(choice.legend, names=named)
+
+
+def of_seeds(seeds: dict[str, list[Finding]]) -> str:
+    """What lines and bands are where there are means: a sentence."""
+    if not seeds:
+        return ""
+    counts = sorted({len(some) for some in seeds.values()})
+    many = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    return (
+        f" Means over {many} seeds with 95 % intervals (Student's t) where several were measured; "
+        "the sidebar shows each seed."
+    )
+
+
+def in_front(
+    choice: Choice, found: list[Finding], key: str, sets: list[str], seeds: dict[str, list[Finding]]
+) -> list[str]:
+    """Of many runs, those that moved least and most and the baseline, in the order of the page."""
+    shown = {*kept(layers.ends, found, key, sets, seeds, MOST_IN_FRONT - 2)}
+    shown |= {choice.base_run.id} if choice.base_run else set()
+    return [f.run for f in found if f.run in shown]
 
 
 @st.fragment

@@ -82,7 +82,7 @@ def over_id(choice: Choice, found: list[Finding]) -> None:
     chosen: list[tuple[str, str, int]] = []
     over: dict[str, go.Figure] = {}
     for s in sets:
-        with st.container(horizontal=True, gap="medium"):
+        with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
             for f in found:
                 figure = _cloud(choice, found, f, s, kind, pictured.get(f.run, {}))
                 if figure is not None:
@@ -151,7 +151,7 @@ def _panel(
     with st.container(width=304, gap="small"):
         name = choice.names[f.run]
         st.markdown(
-            f"**{text(name)}**, {text(layers.brief(s))}  \n{text(clouds.named_cosine(f, s))}"
+            f"**{text(name)}**  \n{text(layers.brief(s))}: {text(clouds.named_cosine(f, s))}"
         )
         alt = f"Features of {name}, {layers.title(s)}, over those of ID in grey"
         event = show.selectable(figure, f"cloud-{kind}-{s}-{f.run}", alt)
@@ -251,9 +251,19 @@ def per_image(choice: Choice, found: list[Finding]) -> None:
     )  # fmt: skip
 
 
+@st.fragment
 def dimensions(choice: Choice, found: list[Finding]) -> None:
-    """Intrinsic dimension of each distribution."""
-    st.header("Intrinsic dimension of the embedding", anchor=False)
+    """Intrinsic dimension of each distribution; drawn where somebody opens it."""
+    place = st.expander(
+        "Intrinsic dimension of the embedding", key="features_dimension", on_change="rerun",
+        bind="query-params",
+    )  # fmt: skip
+    if place.open:
+        with place:
+            _dimensions(choice, found)
+
+
+def _dimensions(choice: Choice, found: list[Finding]) -> None:
     sets = [s for s in layers.order([n for f in found for n in f.names("lid")]) if choice.keeps(s)]
     drawn = {}
     for key, title in (("lid", "LID (Levina-Bickel, k = 20)"), ("two_nn", "TwoNN")):
@@ -313,10 +323,24 @@ def by_layer(choice: Choice, found: list[Finding]) -> None:
         ),
         partial(values_table, found, keys),
     )
-    st.header("Eigenvalue decay", anchor=False)
+    decay(choice, found, sets, at)
+
+
+@st.fragment
+def decay(choice: Choice, found: list[Finding], sets: list[str], at: list[str]) -> None:
+    """Eigenvalues of the features at one layer; drawn where somebody opens it."""
+    place = st.expander(
+        "Eigenvalue decay", key="features_decay", on_change="rerun", bind="query-params"
+    )
+    if place.open:
+        with place:
+            _decay(choice, found, sets, at)
+
+
+def _decay(choice: Choice, found: list[Finding], sets: list[str], at: list[str]) -> None:
     layer = st.selectbox(
-        "Layer", at, index=len(at) - 1, format_func=layers.short, key="features_layer", width=200,
-        bind="query-params", filter_mode="contains", help="emb: the embedding.",
+        "Layer", at, index=len(at) - 1, format_func=layers.layer_name, key="features_layer", width=200,
+        bind="query-params", filter_mode="contains",
     )  # fmt: skip
     show.panels(
         kept(features.decay, found, choice.legend, sets, layer),

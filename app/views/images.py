@@ -10,7 +10,7 @@ from app import shell, show, store, wall
 from app.measured import attack_of, measured
 from app.pair import TwoRuns, answer, chosen, lacking, title
 from app.shell import Choice, text
-from app.wall import Shot
+from app.wall import Reply, Shot
 from grace_geom.plots import confusion, pictures, robustness, strips
 from grace_geom.plots.pictures import Picture, Seen
 from grace_geom.records import Finding, RecordError
@@ -22,6 +22,7 @@ NARROW = (
     f"@media(max-width:640px){{{','.join(f'.st-key-{key}' for key in PAIRED)}"
     "{flex:0 0 calc(50% - .5rem)!important}}"
 )
+WALL = 128  # pixels of a picture on the wall, where the screen has room
 AT_FIRST = 12  # images before anybody has asked for all of them
 ONLY_FIRST, ONLY_SECOND, BOTH, NEITHER = "only Against", "only Run", "both", "neither"
 KINDS = ("all", "they differ", ONLY_FIRST, ONLY_SECOND, BOTH, NEITHER)
@@ -36,7 +37,6 @@ def main() -> None:
         shell.answer(answer(pair))
     found = {f.run: f for f in measured(choice, "image_gallery", ("shown", "shown_ood", "pixels"))}
     known = {i: pictures.pictures(found[i]) for i in pair.ids if i in found}
-    show.legend(pair.ids, choice.legend)
     if known:
         _gallery(pair, [found[i] for i in known], known)
     else:
@@ -74,17 +74,64 @@ def _gallery(
         every = len(kept) > AT_FIRST and st.toggle(
             f"All {len(kept)}", key="images_all", bind="query-params"
         )
-    shown = kept if every else kept[:AT_FIRST]
-    wall.cards({_headed(_of(known, i)): _shots(pair, known, i) for i in shown})
     s = found[0].result.settings
+    _walls(pair, known, kept if every else kept[:AT_FIRST], kept)
     st.caption(
-        f"{len(ids)} images of this set ({_counted(pair, kinds)}), the same for every run: chosen "
-        f"by their digest (seed {shell.inline(s.get('seed'))}), one of each class in turn, half of them hard, that is "
-        "wrong for the pretrained model, where there are so many. So their shares are no "
-        f"accuracies. Attacked by {attack_of(found)}, at each run on its own. Numbers: margin, the "
-        "logit of the label less the best other; ✓ right, ✗ wrong."
+        "Behind each prediction stands its margin: the logit of the label less the best other; ✓ "
+        f"right, ✗ wrong. Attacked by {attack_of(found)}, at each run on its own. The same pictures "
+        f"for every run, chosen by their digest (seed {shell.inline(s.get('seed'))}), half "
+        "of them hard, that is wrong for the pretrained model, where there are so many: their shares "
+        "are no accuracies."
     )
     _large(pair, known, kept)
+
+
+def _walls(
+    pair: TwoRuns,
+    known: Mapping[str, Mapping[str, Picture]],
+    ids: Sequence[str],
+    every: Sequence[str],
+) -> None:
+    """Cards of some images under a heading for each answer: who alone is right, neither, both; and
+    of how many of ``every`` one that is so.
+    """
+    for kind in (ONLY_FIRST, ONLY_SECOND, NEITHER, BOTH):
+        mine = [i for i in ids if _is(kind, pair, known, i)]
+        if not mine:
+            continue
+        if len(known) > 1:
+            alike = sum(_is(kind, pair, known, i) for i in every)
+            st.markdown(f"**{_who(kind, pair)}**: {alike} of {len(every)} pictures")
+        wall.cards(
+            {_headed(_of(known, i)): _shots(pair, known, i) for i in mine}, WALL,
+            {_headed(_of(known, i)): _told(pair, known, i) for i in mine}, ("clean", "attacked"),
+        )  # fmt: skip
+    if len(ids) < len(every):
+        st.caption(f"{len(ids)} of {len(every)} are shown, those first on which the two differ.")
+
+
+def _who(kind: str, pair: TwoRuns) -> str:
+    """Who is right, as a heading in Markdown."""
+    names = [text(pair.name(i)) for i in range(len(pair.runs))]
+    known = {ONLY_FIRST: f"Only {names[0]} is", ONLY_SECOND: f"Only {names[-1]} is"}
+    said = known.get(kind, "Both are" if kind == BOTH else "Neither is")
+    return f"{said} right {'under attack' if pair.attacked else 'without attack'}"
+
+
+def _told(pair: TwoRuns, known: Mapping[str, Mapping[str, Picture]], id: str) -> list[Reply]:
+    """What each run takes an image for, clean and attacked."""
+    at = [(i, known[run][id]) for i, run in enumerate(pair.ids) if run in known]
+    return [
+        Reply(
+            _numbered(n, pair.name(i), len(at)), pair.color(i),
+            [(_mark(seen), seen.right) for seen in (p.clean, p.adv)],
+        )
+        for n, (i, p) in enumerate(at, 1)
+    ]  # fmt: skip
+
+
+def _numbered(n: int, name: str, of: int) -> str:
+    return f"{n} {name}" if of > 1 else name
 
 
 def _of(known: Mapping[str, Mapping[str, Picture]], id: str) -> Picture:
@@ -105,15 +152,6 @@ def _is(kind: str, pair: TwoRuns, known: Mapping[str, Mapping[str, Picture]], id
     }[kind]  # fmt: skip
 
 
-def _counted(pair: TwoRuns, kinds: Mapping[str, Sequence[str]]) -> str:
-    """How many images are of each kind, in words."""
-    names = [text(pair.name(i)) for i in range(len(pair.runs))]
-    named = {ONLY_FIRST: f"only {names[0]}", ONLY_SECOND: f"only {names[-1]}"}
-    right = (ONLY_FIRST, ONLY_SECOND, BOTH, NEITHER)
-    counts = [f"{named.get(kind, kind)} {len(kinds[kind])}" for kind in right if kinds[kind]]
-    return f"right {'attacked' if pair.attacked else 'clean'}: {', '.join(counts)}"
-
-
 def _mark(seen: Seen) -> str:
     return f"{'✓' if seen.right else '✗'} {seen.names[0]} {_margin(seen.margin)}"
 
@@ -123,15 +161,14 @@ def _margin(value: float) -> str:
 
 
 def _shots(pair: TwoRuns, known: Mapping[str, Mapping[str, Picture]], id: str) -> list[Shot]:
-    """The clean image with what each run takes it for, then what each run's attack made of it."""
+    """The clean image, then what each run's attack made of it."""
     at = [(i, known[run][id]) for i, run in enumerate(pair.ids) if run in known]
     first = at[0][1]
-    clean = [(_mark(p.clean), pair.color(i)) for i, p in at]
-    shots = [Shot(first.clean.pixels, "clean", f"{first.label}, clean", clean)]
-    for i, p in at:
-        line = [(_mark(p.adv), pair.color(i))]
+    shots = [Shot(first.clean.pixels, "clean", f"{first.label}, clean")]
+    for n, (i, p) in enumerate(at, 1):
         alt = f"{p.label}, attacked at {pair.name(i)}, taken for {p.adv.names[0]}"
-        shots.append(Shot(p.adv.pixels, "attacked", alt, line))
+        head = f"attacked at {n}" if len(at) > 1 else "attacked"
+        shots.append(Shot(p.adv.pixels, head, alt))
     return shots
 
 

@@ -1,9 +1,11 @@
 """Does one number of a run go with another?"""
 
+from collections.abc import Sequence
 from typing import cast
 
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from app import compare, relations, shell, show, tables
 from app.catalogue import Catalogue, catalogue, without_attack
@@ -14,7 +16,7 @@ from app.shell import Choice, inline, text
 from grace_geom.plots import numbers as plots
 from grace_geom.plots.numbers import Axis, Scale
 from grace_geom.plots.variants import too_long
-from grace_geom.records import RecordError
+from grace_geom.records import RecordError, titles
 from grace_geom.records.fit import Fit, line_of, together
 from grace_geom.records.numbers import Quantity
 from grace_geom.records.printed import Printed
@@ -33,14 +35,15 @@ def main() -> None:
     st.html(f"<style>{NARROW}</style>")
     top = st.container(key="numbers-top")
     controls = top.container(key="numbers-controls")
-    buttons, fields = controls.container(horizontal=True, gap="small"), controls.container()
-    with controls.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
-        scales = st.container(horizontal=True, gap="medium")
-        with st.popover("More numbers", type="tertiary"):
-            matrices = st.toggle(
-                "Of each matrix of weights", key="numbers_matrices", bind="query-params",
-                help="Curvature, drift and ranks matrix by matrix: some hundred numbers more.",
-            )  # fmt: skip
+    buttons = controls.container(horizontal=True, gap="small")
+    with controls:
+        *fields, more = st.columns([3, 3, 3, 1], vertical_alignment="bottom")
+    with more, st.popover("More", width="stretch", key="numbers_more"):
+        scales = st.container(gap="small")
+        matrices = st.toggle(
+            "Numbers of each matrix of weights", key="numbers_matrices", bind="query-params",
+            help="Curvature, drift and ranks matrix by matrix: some hundred numbers more.",
+        )  # fmt: skip
     known = catalogue(choice, matrices)
     plottable = [key for key, some in known.values.items() if some]
     if len(plottable) < 2:
@@ -50,8 +53,7 @@ def main() -> None:
         return
     with buttons:
         presets(choice, known)
-    with fields:
-        x, y, color = picks(known, plottable)
+    x, y, color = picks(known, plottable, fields)
     with scales:
         kinds = cast(tuple[Scale, Scale], (_scale("x", x), _scale("y", y)))
         through = st.segmented_control(
@@ -85,12 +87,13 @@ def _take(x: str, y: str, preset: Preset) -> None:
         st.session_state[f"numbers_{name}"] = value
 
 
-def picks(known: Catalogue, keys: list[str]) -> tuple[Quantity, Quantity, str]:
-    """What stands on the axes, and what colours mean."""
+def picks(
+    known: Catalogue, keys: list[str], places: Sequence[DeltaGenerator]
+) -> tuple[Quantity, Quantity, str]:
+    """What stands on the axes, and what colours mean; a control in each of three places."""
     first = known.first("parameter_drift/drift", "ID") or keys[0]
     other = known.first("ZS") if first == "parameter_drift/drift" else ""
     start = (first, other or known.first("Adv", "OOD", "HM") or keys[-1])
-    places = st.columns(3)
     picked = []
     for place, axis, key in zip(places, ("x", "y"), start, strict=False):
         _keep(f"numbers_{axis}", keys)
@@ -107,7 +110,8 @@ def picks(known: Catalogue, keys: list[str]) -> tuple[Quantity, Quantity, str]:
     with places[2]:
         color = st.selectbox(
             "Colour by", list(dict.fromkeys(colors)), key="numbers_color", bind="query-params",
-            filter_mode="contains", help="The method, or any setting in which the runs differ.",
+            filter_mode="contains", format_func=titles.setting,
+            help="The method, or any setting in which the runs differ.",
         )  # fmt: skip
     return known.quantities[picked[0]], known.quantities[picked[1]], color
 
@@ -233,13 +237,13 @@ def side_by_side(choice: Choice, known: Catalogue) -> None:
 def _title(known: Catalogue, key: str) -> str:
     if key in known.quantities:
         return known.quantities[key].title
-    return key.removeprefix("setting/")
+    return titles.setting(key.removeprefix("setting/"))
 
 
 def _column(known: Catalogue, key: str) -> plots.Column:
     name = key.removeprefix("setting/")
     if key.startswith("setting/") and name in known.settings:
-        return plots.Column(name, known.settings[name], few=True)
+        return plots.Column(titles.setting(name), known.settings[name], few=True)
     quantity = known.quantities[key]
     values: dict[str, float | str] = {run: x.value for run, x in known.values[key].items()}
     return plots.Column(quantity.title, values, quantity.share)
@@ -254,7 +258,7 @@ def differences(choice: Choice, known: Catalogue) -> None:
         return
     cells: list[list[str | None]] = []
     for name, values in known.settings.items():
-        cells.append([name, *(_cell(name, values.get(run)) for run in runs)])
+        cells.append([titles.with_key(name), *(_cell(name, values.get(run)) for run in runs)])
     notes = [
         "Only settings in which the runs differ; \u2013: without such a setting, or without effect. "
         "Of means over seeds: the settings of the first run."
@@ -271,7 +275,7 @@ def differences(choice: Choice, known: Catalogue) -> None:
 
 
 def _cell(name: str, value: float | str | None) -> str | None:
-    return value if value is None or isinstance(value, str) else compare.written(name, value)
+    return None if value is None else compare.told(name, value)
 
 
 main()

@@ -64,7 +64,11 @@ def curves(choice: Choice, found: list[Finding]) -> None:
     """Accuracy against the radius, and margins."""
     st.header("Accuracy against the radius", anchor=False)
     s = found[0].result.settings
-    drawn = kept(robustness.curves, found, choice.legend)
+    base, worst = choice.base_run.id if choice.base_run else "", robustness.strongest(found)
+    apart = kept(robustness.gaps, found, choice.legend, base, worst)
+    each = kept(robustness.curves, found, choice.legend)
+    first = robustness.attack_name(worst)  # the sentence is about it
+    drawn = {first: each[first]} | apart | each if first in each else each
     keys = [
         "clean",
         *(f"{a}/{name}" for a in robustness.attacks(found) for name in found[0].names(a)),
@@ -76,7 +80,8 @@ def curves(choice: Choice, found: list[Finding]) -> None:
         how(
             found,
             f"ℓ∞, {s.get('steps')} steps; rings: half of the clean accuracy;",
-            "Bands: Wilson 95 % intervals.",
+            "Bands: Wilson 95 % intervals"
+            + (", of the gap those of paired differences (Agresti and Min)." if apart else "."),
         ),
         partial(values_table, found, keys),
         width=474 if len(drawn) < 3 else 304,

@@ -1,17 +1,26 @@
 """Exactly what is this?"""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from app import annotate, answers, compare, head, mirror, shell, store
+from app import annotate, answers, compare, head, mirror, shell, show, store
+from app.kept import kept
 from app.shell import Choice, text
 from app.store import Entry
+from grace_geom.plots import accuracies as plots
 from grace_geom.plots.accuracies import SUITE_TITLES
-from grace_geom.records import attack_text, convention_notes, shown
+from grace_geom.records import attack_text, convention_notes, questions, shown, titles
+
+# On a telephone both controls share a row, so that the figure is in sight. (A bare string here
+# would be drawn.)
+NARROW = (
+    "@media(max-width:640px){.st-key-run,.st-key-run_beside{flex:0 0 calc(50% - .5rem)!important}}"
+)
 
 
 def main() -> None:
@@ -19,6 +28,7 @@ def main() -> None:
     choice = shell.chosen()
     head.title("Exactly what is this?")
     ids = [e.id for e in choice.runs]
+    st.html(f"<style>{NARROW}</style>")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         run = chosen_run(choice, "Run", "run", ids)
         others = [name for name in ids if name != run]
@@ -31,6 +41,7 @@ def main() -> None:
     differ = compare.differing([entry, other]) if other else {}
     plain = store.settings(entry)
     shell.answer(answers.identity(choice, entry, other, differ))
+    drawn(choice, [entry, other] if other else [entry])
     if other:
         difference(choice, (entry, other), differ)
     again(entry, plain)
@@ -58,6 +69,25 @@ def chosen_run(choice: Choice, label: str, key: str, ids: list[str]) -> str:
     return run
 
 
+def drawn(choice: Choice, entries: Sequence[Entry]) -> None:
+    """Accuracy of the run, and of the one beside it, on every data set."""
+    asked = {e.id: questions(e.accuracies) for e in entries if e.accuracies}
+    keys = plots.data_sets(asked.values(), tuple(SUITE_TITLES))
+    if not keys:
+        return  # the section on accuracies says how to get some
+    show.legend(list(asked), choice.legend)
+    show.figure(
+        kept(plots.dots, asked, choice.legend, keys), "run-accuracies",
+        "Dot plot of the accuracy on every data set, one marker a run",
+        compare.how_measured([e for e in entries if e.accuracies], tuple(SUITE_TITLES)),
+        lambda: pd.DataFrame([
+            {"run": run, "suite": key[0], "data": key[1], "accuracy": e.value, "low": e.low,
+             "high": e.high}
+            for run, known in asked.items() for key, a in known.items() if (e := shown(a))
+        ]),
+    )  # fmt: skip
+
+
 def difference(
     choice: Choice, both: tuple[Entry, Entry], differ: dict[str, dict[str, Any]]
 ) -> None:
@@ -65,7 +95,7 @@ def difference(
     names = [choice.names[e.id] for e in both]
     keys = dict.fromkeys(key for e in both for key in differ[e.id])
     rows = [
-        {"setting": key}
+        {"setting": titles.with_key(key)}
         | {name: _value(differ[e.id], key) for name, e in zip(names, both, strict=True)}
         for key in keys
     ]
@@ -80,7 +110,7 @@ def difference(
 
 
 def _value(plain: dict[str, Any], key: str) -> str:
-    return compare.written(key, plain[key]) if key in plain else "–"
+    return compare.told(key, plain[key]) if key in plain else "–"
 
 
 def again(entry: Entry, plain: dict[str, Any]) -> None:

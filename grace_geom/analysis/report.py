@@ -22,20 +22,43 @@ from grace_geom.distributed import asked_for
 from grace_geom.errors import UserError, check_known
 from grace_geom.files import write_text
 from grace_geom.plots import export
-from grace_geom.plots.sample import sample_size
+from grace_geom.plots.compose import TITLE
+from grace_geom.plots.sample import LOSSES, sample_size, weights
 from grace_geom.progress import Progress
 from grace_geom.records import RecordError, Result
 
 CSS = """
 :root { color-scheme: light }
-body { font: 15px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; max-width: 60rem }
-body { margin: 2rem auto; padding: 0 1rem }
-h1 { font-size: 1.6rem } h2 { font-size: 1.2rem; margin-top: 3rem; border-top: 1px solid #ddd; padding-top: 1rem }
-pre { font: 12px/1.4 ui-monospace, monospace; overflow-x: auto; background: #f7f7f7; padding: .8rem }
-figure { margin: 1rem 0 } figure > div { overflow-x: auto }
-img { max-width: 100%; height: auto } figcaption, .note { color: #555; font-size: 13px }
-.failed { border-left: 4px solid #b00020; padding-left: .8rem } nav a { margin-right: 1rem }
+body { font: 16px/1.55 system-ui, sans-serif; color: #1a1a1a; background: #fff; max-width: 66rem }
+body { margin: 2rem auto; padding: 0 1rem; overflow-wrap: anywhere }
+h1 { font-size: 1.7rem; line-height: 1.2 } section { scroll-margin-top: 4rem }
+h2 { font-size: 1.35rem; margin: 3rem 0 .25rem; border-top: 1px solid #ddd; padding-top: 1rem }
+section:first-of-type h2 { border: 0; margin-top: 1rem }
+nav { position: sticky; top: 0; z-index: 2; background: #fff; border-bottom: 1px solid #ddd }
+nav { padding: .5rem 0; font-size: 14px; line-height: 1.6; overflow-x: auto; white-space: nowrap }
+nav a { margin-right: 1rem } a { color: #1d4ed8 }
+pre { font: 13px/1.45 ui-monospace, monospace; overflow-x: auto; background: #f7f7f7 }
+pre { padding: .8rem; overflow-wrap: normal }
+figure { margin: 1.2rem 0 } figure > div { overflow-x: auto } figcaption { font-weight: 600 }
+figcaption a { font-weight: 400 } figcaption a, .note { font-size: 14px } .note { color: #555 }
+img { max-width: 100%; height: auto } summary { cursor: pointer }
+.failed { border-left: 4px solid #b00020; padding-left: .8rem }
+@media print { nav { position: static } figure { break-inside: avoid } }
 """
+
+QUESTIONS = {
+    "hessian_spectrum": "Is the loss flat, and where not?",
+    "sharpness": "How far does the loss rise nearby?",
+    "loss_landscape": "How does the loss look around the weights?",
+    "parameter_drift": "Where did the weights move?",
+    "representation_drift": "What changed in the representation, on which data?",
+    "feature_stability": "Do features stay where they were?",
+    "anisotropy": "Which directions carry curvature and features?",
+    "robustness_curve": "How does accuracy fall with ε?",
+    "image_gallery": "What does each checkpoint see?",
+    "bound_terms": "What does the robust bound say, term by term?",
+}
+"""Headings of the sections; an analysis without one has its name."""
 
 
 @dataclass(frozen=True)
@@ -218,7 +241,7 @@ def page(
     title: str, labels: Sequence[str], sections: Sequence[Section], interactive: bool = False
 ) -> str:
     """The whole report; pictures or interactive figures lie in it, nothing is fetched."""
-    links = " ".join(f'<a href="#{s.name}">{s.name.replace("_", " ")}</a>' for s in sections)
+    links = "\n".join(f'<a href="#{s.name}">{s.name.replace("_", " ")}</a>' for s in sections)
     code = export.plotly_once() if interactive and any(s.figures for s in sections) else ""
     body = code + "\n".join(_section(s, interactive) for s in sections)
     return (
@@ -231,22 +254,27 @@ def page(
 
 
 def _section(section: Section, interactive: bool) -> str:
-    head = f'<section id="{section.name}"><h2>{section.name.replace("_", " ")}</h2>\n'
-    head += f"<p>{html.escape(section.purpose)}</p>\n<pre>{html.escape(section.command)}</pre>\n"
+    """A question, its figures, its numbers, and how they were made."""
+    name = section.name.replace("_", " ")
+    question = html.escape(QUESTIONS.get(section.name, name))
+    head = f'<section id="{section.name}"><h2>{question}</h2>\n<p class="note">{name}: '
+    head += f"{html.escape(section.purpose)}</p>\n"
+    command = f"<pre>{html.escape(section.command)}</pre>"
     if section.failure:
         return (
-            head + '<p class="failed">This analysis failed: '
-            f"{html.escape(section.failure)}</p></section>"
+            f'{head}<p class="failed">This analysis failed: '
+            f"{html.escape(section.failure)}</p>\n{command}</section>"
         )
-    caption = html.escape(caption_of(section.result)) if section.result else ""
     pictures = "\n".join(
-        f"<figure>{_drawn(file, title, interactive)}<figcaption>{html.escape(title)} "
-        f"({_beside(file)}). {caption}</figcaption></figure>"
+        f"<figure><figcaption>{html.escape(title)} ({_beside(file)})</figcaption>\n"
+        f"{_drawn(file, title, interactive)}</figure>"
         for file, title in section.figures.items()
     )
+    caption = html.escape(caption_of(section.result)) if section.result else ""
+    again = f'<details class="note"><summary>Make it again</summary>{command}</details>'
     return (
-        head
-        + f"<pre>{html.escape(section.text)}</pre>\n{pictures}\n{_estimators(section.result)}</section>"
+        f'{head}{pictures}\n<pre tabindex="0">{html.escape(section.text)}</pre>\n'
+        f'<p class="note">{caption}</p>\n{_estimators(section.result)}\n{again}</section>'
     )
 
 
@@ -261,9 +289,13 @@ def _drawn(file: Path, title: str, interactive: bool) -> str:
     except ValueError as error:  # everything else was measured: a picture says the same
         terminal.say(f"warning: {error}; the report has its picture")
         return _drawn(file, title, interactive=False)
-    figure.update_layout(title=None)  # the caption has it
+    if figure.layout.title.text and figure.layout.margin.t:  # the caption has it
+        figure.update_layout(
+            title=None, margin_t=figure.layout.margin.t - TITLE, height=figure.layout.height - TITLE
+        )
     id = f"figure-{file.stem}"  # the section has the name of the analysis
-    return f'<div role="img" aria-label="{alt}">{export.embedded(figure, id)}</div>'
+    drawn = export.embedded(figure, id)
+    return f'<div role="img" aria-label="{alt}" tabindex="0">{drawn}</div>'
 
 
 def caption_of(result: Result) -> str:
@@ -271,9 +303,10 @@ def caption_of(result: Result) -> str:
     sentence.
     """
     s, levels = result.settings, {m.level for m in result.measures() if m.low is not None}
-    known = [
-        f"{key} = {s[key]}" for key in ("seed", "dtype", "params", "loss") if s.get(key) is not None
-    ]
+    known = [f"seed {s['seed']}"] if s.get("seed") is not None else []
+    known += [str(s["dtype"])] if s.get("dtype") else []
+    known += [weights(s["params"])] if s.get("params") else []
+    known += [f"loss: {LOSSES.get(s['loss'], s['loss'])}"] if s.get("loss") else []
     if s.get("n") is not None:
         used = {label: part.n for label, part in result.parts.items() if not part.not_measured}
         known.insert(0, sample_size(used, s["n"]))

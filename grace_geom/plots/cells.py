@@ -87,6 +87,13 @@ class PlacedFigure:
         asked = max(float(self.layout.get("height") or 300) - CHROME, least)
         return min(asked, 1.1 * self.width) if self.square else asked
 
+    @property
+    def overhang(self) -> float:
+        """Pixels that the name of the last tick reaches beyond the end of the horizontal axis."""
+        axis = self.layout.get("xaxis") or {}
+        words = [] if self.square else list(axis.get("ticktext") or ())
+        return max(0.0, _LETTER * _letters(words[-1]) / 2 - _GAP) if words else 0.0
+
     def room(self, side: str) -> float:
         """Pixels that ticks and title need ``left`` of the axes or ``below`` them."""
         if self.solid:  # matplotlib's titles and ticks of three axes stand outside of their box
@@ -145,6 +152,7 @@ def arrange(rows: Sequence[Sequence[PlacedFigure]], columns: int = COLUMNS) -> A
     gaps: dict[int, float] = {}
     for cells, most in wrapped:
         needed = max((cell.room("left") for cell in cells[1:]), default=0.0) + _GAP
+        needed += max((cell.overhang for cell in cells[:-1]), default=0.0)
         gaps[most] = max(gaps.get(most, 0.0), needed)
     for cells, most in wrapped:
         _place_columns(cells, most, gaps[most])
@@ -251,9 +259,9 @@ def _headed(cell: PlacedFigure) -> float:
     scene are empty, and hold it.
     """
     letters = max(10, int(cell.width / (1.1 * _LETTER)))
-    lines = textwrap.wrap(
-        unbroken(cell.title), letters, break_on_hyphens=False, break_long_words=False
-    )
+    whole = unbroken(cell.title)
+    long = any(len(word) > letters for word in whole.split(" "))  # it would lie over a neighbour
+    lines = textwrap.wrap(whole, letters, break_on_hyphens=long, break_long_words=long)
     cell.head = "<br>".join(plain_html(line) for line in lines)
     named = any(
         note.get("y") == 1 and note.get("yanchor") == "bottom"

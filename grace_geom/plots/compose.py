@@ -13,6 +13,8 @@ from grace_geom.plots.style import on_screen, plain_html, unbroken
 
 _KEYED = ("scatter", "scattergl", "scatter3d", "bar", "histogram")
 _SHARED = ("barmode", "bargap", "bargroupgap")
+TITLE = 36
+"""Pixels that the title of a figure takes above everything else."""
 _LINE = 15
 """Pixels of a line of the note."""
 
@@ -169,7 +171,7 @@ def _dress(
     keys = _lines_of_keys(shown, width)
     lines = textwrap.wrap(unbroken(note), int(140 * width / WIDTH), break_on_hyphens=False)
     left, below = sheet.left + 8, sheet.below + 6
-    top, bottom = (44 if title else 8) + 21 * keys + sheet.above, below + _LINE * len(lines) + 6
+    top, bottom = 8 + TITLE * bool(title) + 21 * keys + sheet.above, below + _LINE * len(lines) + 6
     height = round(top + sheet.height + bottom)
     figure.update_layout(
         template="none",

@@ -263,6 +263,10 @@ def embedded(figure: go.Figure, id: str, plotly: str = "") -> str:
     )
 
 
+PANEL, SQUARE = 300, 180
+"""Pixels that a panel needs, and one of equal scales, which is no wider than it is high."""
+
+
 def least_width(figure: go.Figure) -> int:
     """Pixels that the panels of a row and the notes below need: on a narrower page the figure is
     moved sideways, or its words would lie over each other.
@@ -273,10 +277,13 @@ def least_width(figure: go.Figure) -> int:
             domain = axis.get("domain") or {}
             ends = domain.get("x", (0, 1)) if isinstance(domain, dict) else domain
             places.add(round(float(ends[0]) if len(ends) else 0.0, 2))
+    upright = [axis for name, axis in layout.items() if name.startswith("yaxis")]
+    square = bool(upright) and all(axis.get("scaleanchor") for axis in upright)
+    panel = SQUARE if square else PANEL
     notes = (a for a in layout.get("annotations", ()) if a.get("xref") == "paper")
     lines = [line for a in notes for line in (a.get("text") or "").split("<br>")]
     longest = max((len(escape.unescape(line)) for line in lines), default=0)
-    return max(300 * max(len(places), 1), math.ceil(6 * longest))
+    return max(panel * max(len(places), 1), math.ceil(6 * longest))
 
 
 def figure_of_page(path: Path) -> go.Figure:

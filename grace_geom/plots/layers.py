@@ -1,6 +1,6 @@
 """Numbers against the layer, and layer against layer, as figures: plain functions of findings."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
@@ -11,11 +11,20 @@ from grace_geom.plots.columns import union
 from grace_geom.plots.compose import pages
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.maps import heat
-from grace_geom.plots.panels import Curve, Point, overlay, point, span
+from grace_geom.plots.panels import Curve, Point, log_axis, overlay, point, span
 from grace_geom.plots.sample import attack, intervals, sample
 from grace_geom.records import Finding
+from grace_geom.records.numbers import over_trainings
 
 WITHIN = "clean-adv"
+EMBEDDING = "embedding"
+"""The last layer, as records and axes call it."""
+NAME_ROOM, SMALL_ROOM = 0.16, 0.3
+"""Share of an axis that half of its name takes: of a panel, and of a small map."""
+SIMILARITIES = ("cka",)
+"""Numbers of which 1 is the highest, and low ones say that much moved."""
+WIDE = 2.0
+"""Decades that numbers span before their axis is logarithmic."""
 SMALL = 6
 """Maps in a row at most: they are small, and share their axes."""
 
@@ -27,33 +36,60 @@ def order(names: Sequence[str]) -> list[str]:
 
 def title(name: str) -> str:
     """What a distribution is called above its panel."""
-    known = {
-        "id": "In distribution",
-        "adv": "Under attack",
-        WITHIN: "Clean against attacked, within one run",
-    }
-    return known.get(name, f"Under shift: {name}")
+    return _TITLES.get(name, f"Under shift: {name}")
 
 
 def brief(name: str) -> str:
     """The same where there is little room."""
-    return {"id": "ID", "adv": "attacked", WITHIN: "clean and attacked"}.get(name, name)
+    return _BRIEF.get(name, name)
+
+
+def where(name: str) -> str:
+    """The same within a sentence: ``in distribution``, ``on sketch``."""
+    return _WHERE.get(name, f"on {name}")
+
+
+_TITLES = {
+    "id": "In distribution",
+    "ood": "Under shift",
+    "shift": "Under shift",
+    "adv": "Under attack",
+    WITHIN: "Clean against attacked, within one run",
+}
+_BRIEF = {
+    "id": "ID",
+    "ood": "OOD",
+    "shift": "shifted",
+    "adv": "attacked",
+    WITHIN: "clean and attacked",
+}
+_WHERE = {
+    "id": "in distribution",
+    "ood": "under shift",
+    "shift": "under shift",
+    "adv": "under attack",
+}
 
 
 def layer_names(f: Finding) -> list[str]:
-    """Of a finding; ``block.3`` is called ``3``, the embedding ``emb``."""
+    """Of a finding, as axes have them; see :func:`short`."""
     layers = f.array("layers")
     return [] if layers is None else [short(str(name)) for name in layers.tolist()]
 
 
 def short(layer: str) -> str:
-    """``block.3`` -> ``3``; ``embedding`` -> ``emb``."""
-    return layer.removeprefix("block.").removeprefix("stage.").replace("embedding", "emb")
+    """``block.3`` -> ``3``; the embedding keeps its name."""
+    return layer.removeprefix("block.").removeprefix("stage.")
 
 
 def layer_name(layer: str) -> str:
-    """Within a sentence: ``3`` -> ``block 3``, ``emb`` -> ``the embedding``."""
-    return "the embedding" if layer == "emb" else f"block {layer}" if layer.isdigit() else layer
+    """Within a sentence, of either name: ``block.3`` or ``3`` -> ``block 3``."""
+    name = short(layer)
+    return f"block {name}" if name.isdigit() else name
+
+
+Seeds = Mapping[str, Sequence[Finding]]
+"""Run that stands for a mean -> findings of the runs that it is the mean of."""
 
 
 def by_layer(
@@ -63,9 +99,12 @@ def by_layer(
     sets: Sequence[str],
     axis: str,
     bound: Sequence[float] | None = None,
+    seeds: Seeds | None = None,
+    behind: Collection[str] = (),
 ) -> dict[str, go.Figure]:
     """A panel a distribution on one scale, a line a run with its band: arrays ``KEY/SET`` of
-    ``(value, low, high)``. A run stands at its own layers among those of all runs.
+    ``(value, low, high)``. A run stands at its own layers among those of all runs. The scale is
+    logarithmic where values span more than two decades.
 
     Args:
         found: Findings.
@@ -74,14 +113,17 @@ def by_layer(
         sets: Distributions.
         axis: What is measured.
         bound: Range of the axis; default what all panels need.
+        seeds: Runs in whose place means over trainings are drawn, see :func:`of_layers`.
+        behind: Runs whose lines stand back, see :func:`~grace_geom.plots.panels.overlay`.
     """
     arrays = {
-        (f.run, s): np.asarray(a, float)
-        for f in found
-        for s in sets
-        if (a := f.array(f"{key}/{s}")) is not None
-    }
-    ends = list(bound) if bound else span(list(arrays.values()))
+        (f.run, s): a
+        for f in found for s in sets if (a := of_layers(f, f"{key}/{s}", seeds or {})) is not None
+    }  # fmt: skip
+    front = [] if key in SIMILARITIES else list(arrays.values())
+    y = {"title": axis, "range": list(bound) if bound else span([*arrays.values()])}
+    if not bound and _decades(front) > WIDE:
+        y = {"title": axis} | log_axis([a[0] for a in arrays.values()])
     ticks = union(layer_names(f) for f in found)
     drawn = {}
     for s in sets:
@@ -91,16 +133,68 @@ def by_layer(
             if (a := arrays.get((f.run, s))) is not None
         }
         if lines:
-            drawn[title(s)] = overlay(
-                lines, legend, layer_axis(ticks), {"title": axis, "range": ends}
-            )
+            drawn[title(s)] = overlay(lines, legend, layer_axis(ticks), y, behind=behind)
     return drawn
 
 
-def layer_axis(ticks: Sequence[str]) -> dict[str, Any]:
-    """Axis of blocks; of many, every other one is named, and always the embedding."""
-    every = max(1, -(-len(ticks) // 13))
-    at = [i for i, name in enumerate(ticks) if i % every == 0 or name == "emb"]
+def of_layers(f: Finding, name: str, seeds: Seeds) -> np.ndarray | None:
+    """``(3, layers)`` of a number by layer: values, lower and upper ends of 95 % intervals; of a
+    run that stands for a mean of several, means over trainings (Student's t over them).
+
+    Args:
+        f: A finding.
+        name: Of the array.
+        seeds: Findings of the runs that some stand for; those of other layers are left out.
+    """
+    own = f.array(name)
+    if own is None:
+        return None
+    towers = [g for g in seeds.get(f.run, ()) if layer_names(g) == layer_names(f)]
+    each = [np.asarray(a, float)[0] for g in towers if (a := g.array(name)) is not None]
+    return over_trainings(each) if len(each) > 1 else np.asarray(own, float)
+
+
+def ends(
+    found: Sequence[Finding], key: str, sets: Sequence[str], seeds: Seeds, most: int
+) -> list[str]:
+    """The runs whose layer that moved most moved least and most of all: ``most`` of them, half at
+    either end; all where there are no more. They are those that the sentence on drift is about.
+    """
+    farthest = np.nanmin if key in SIMILARITIES else np.nanmax
+    means = {}
+    for f in found:
+        own = [
+            a[0] for s in sets
+            if s != WITHIN and (a := of_layers(f, f"{key}/{s}", seeds)) is not None
+        ]  # fmt: skip
+        if own and np.isfinite(flat := np.concatenate(own)).any():
+            means[f.run] = float(farthest(flat))
+    ordered = sorted(means, key=lambda run: means[run])
+    low = most // 2
+    return ordered if len(ordered) <= most else [*ordered[:low], *ordered[low - most :]]
+
+
+def _decades(values: Sequence[np.ndarray]) -> float:
+    """Powers of ten that positive values span; 0 where some, or ends of bands, are not positive."""
+    flat = np.concatenate([np.ravel(v) for v in values]) if values else np.zeros(0)
+    flat = flat[np.isfinite(flat)]
+    return float(np.log10(flat.max() / flat.min())) if flat.size and flat.min() > 0 else 0.0
+
+
+def layer_axis(ticks: Sequence[str], room: float = NAME_ROOM) -> dict[str, Any]:
+    """Axis of blocks; of many, every other one is named, and always the embedding, whose name needs
+    the room of its neighbours.
+
+    Args:
+        ticks: Names of layers.
+        room: Share of the axis that half of its name takes.
+    """
+    every, last = max(1, -(-len(ticks) // 13)), max(len(ticks) - 1, 1)
+    least = room * last * (EMBEDDING in ticks)
+    at = [
+        i for i, name in enumerate(ticks)
+        if name == EMBEDDING or (i % every == 0 and last - i >= least)
+    ]  # fmt: skip
     return {"title": "Block", "tickvals": at, "ticktext": [ticks[i] for i in at]}
 
 
@@ -118,10 +212,14 @@ def layer_by_layer(
         grid = f.array(f"cka_layers/{distribution}")
         if grid is not None:
             layers, ends = layer_names(f), f.array(f"cka_layers_interval/{distribution}")
-            drawn[legend.names[f.run]] = heat(
+            figure = heat(
                 np.asarray(grid), layers, layers, (0, 1), "CKA", legend.ground, axes,
                 height=height, interval=None if ends is None else np.asarray(ends, float),
             )  # fmt: skip
+            named = layer_axis(layers, SMALL_ROOM)["ticktext"]  # all of them would stand aslant
+            words = [name.replace(EMBEDDING, "embed-<br>ding") for name in named]
+            level = {"tickvals": named, "ticktext": words, "tickangle": 0}
+            drawn[legend.names[f.run]] = figure.update_xaxes(level)
     return drawn
 
 
@@ -143,7 +241,7 @@ def figures(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
     reference = str(found[0].result.settings.get("reference", "pretrained"))
     against = f"against {PurePath(reference).name}, on the same images"
     under = f"attacked: {attack(found)}, found at the run, the same images through both"
-    words = [sample(found), against, under, "emb: the embedding"]
+    words = [sample(found), against, under]
     measured = {
         "": ("Similarity to the reference, layer by layer", "cka", "CKA"),
         "procrustes": ("Procrustes distance to the reference", "procrustes", "Procrustes d²"),

@@ -1,6 +1,6 @@
 """Small multiples: lines with bands, and rows of points. Plain functions of numbers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +42,7 @@ def overlay(
     y: Mapping[str, Any],
     height: int = 290,
     markers: bool = True,
+    behind: Collection[str] = (),
 ) -> go.Figure:
     """One line a run, in its own colour, dash and marker, with bands where there are any.
 
@@ -51,8 +52,11 @@ def overlay(
         x, y: Settings of the axes.
         height: In pixels.
         markers: Whether points are marked.
+        behind: Runs whose lines stand back: thin, grey, below the others, without a band.
     """
-    traces, bands = list[dict[str, Any]](), min(0.18, 0.6 / max(len(curves), 1))
+    traces = [_line_behind(run, curves[run], legend) for run in curves if run in behind]
+    curves = {run: curve for run, curve in curves.items() if run not in behind}
+    bands = min(0.18, 0.6 / max(len(curves), 1))
     for run, curve in curves.items():
         style, at = legend.looks[run], _thin(len(curve.x))
         xs, ys = np.asarray(curve.x, float)[at], np.asarray(curve.y, float)[at]
@@ -84,6 +88,17 @@ def overlay(
         })  # fmt: skip
     axes = {"xaxis": dict(x), "yaxis": dict(y)}
     return dressed(traces, legend.ground, height, **axes, showlegend=False)
+
+
+def _line_behind(run: str, curve: Curve, legend: Legend) -> dict[str, Any]:
+    at = _thin(len(curve.x))
+    return {
+        "type": "scatter", "mode": "lines", "x": np.asarray(curve.x, float)[at],
+        "y": np.asarray(curve.y, float)[at], "name": plain_html(legend.names[run]),
+        "legendgroup": run, "hovertemplate": "%{x:.4g}: %{y:.4g}",
+        "line": {"color": see_through(legend.ground.muted, 0.5), "width": 1}
+        | ({"shape": "hv"} if curve.step else {}),
+    }  # fmt: skip
 
 
 def below(

@@ -2,6 +2,7 @@
 findings.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -17,6 +18,7 @@ from grace_geom.plots.sample import sample
 from grace_geom.plots.style import plain_html
 from grace_geom.quantities import radius
 from grace_geom.records import Finding, wilson
+from grace_geom.records.estimate import Z95
 
 EXAMPLES = 4
 """Pictures in a row."""
@@ -64,6 +66,62 @@ def curves(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
                 _ring(figure, f, attack, legend)
             drawn[attack_name(attack)] = figure
     return drawn
+
+
+def gaps(found: Sequence[Finding], legend: Legend, base: str, attack: str) -> dict[str, go.Figure]:
+    """Accuracy less that of one run against the radius, in points, a line for each other run: what
+    the same images have in common cancels, so that close runs can be told apart. Empty where single
+    images are not on record.
+
+    The bands are 95 % intervals of paired differences, of Wald's form with half an image added to
+    each cell (Agresti and Min, Statistics in Medicine 24, 2005).
+
+    Args:
+        found: Findings; those on other images than the base's are left out.
+        legend: Name and look of each run.
+        base: The run that others are compared with.
+        attack: Of the curves.
+    """
+    own = next((f for f in found if f.run == base), None)
+    falls = None if own is None else own.array(f"falls/{attack}")
+    if own is None or falls is None:
+        return {}
+    radii = [0.0, *sorted(float(r) for r in own.result.settings.get("radii", []))]
+    lines = {}
+    for f in found:
+        other = f.array(f"falls/{attack}")
+        same = other is not None and len(other) == len(falls) and f.images == own.images
+        if f.run == base or not same:
+            continue
+        ends = [paired_gap(_stands(other, r), _stands(falls, r)) for r in radii]
+        y, low, high = 100 * np.array(ends).T
+        lines[f.run] = Curve([255 * r for r in radii], y, low, high)
+    if not lines:
+        return {}
+    most = 255 * radii[-1]
+    x = {"title": "ε in 1/255", "range": [-0.04 * most, 1.04 * most]}
+    y_axis = {"title": "Gap in accuracy (points)"}
+    figure = overlay(lines, legend, x, y_axis, height=340)
+    figure.add_hline(y=0, line={"color": legend.ground.muted, "width": 1, "dash": "dot"})
+    return {f"{attack_name(attack)}, less {legend.names[base]}": figure}
+
+
+def _stands(falls: np.ndarray, eps: float) -> np.ndarray:
+    """Which images are right at every radius up to ``eps``."""
+    return np.asarray(falls) > eps * 1.0001
+
+
+def paired_gap(a: np.ndarray, b: np.ndarray) -> tuple[float, float, float]:
+    """Share of images right in ``a`` less that in ``b``, with its 95 % interval, see :func:`gaps`.
+
+    Args:
+        a, b: ``(n,)`` whether each of the same images is right.
+    """
+    n, only_a, only_b = len(a), int((a & ~b).sum()), int((b & ~a).sum())
+    one, other, of = only_a + 0.5, only_b + 0.5, n + 2
+    middle = (one - other) / of
+    half = Z95 * math.sqrt(((one + other) / of - middle**2) / of)
+    return (only_a - only_b) / n, middle - half, middle + half
 
 
 def attack_name(attack: str) -> str:

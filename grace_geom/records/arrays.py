@@ -7,7 +7,8 @@ import struct
 import tokenize
 import zipfile
 import zlib
-from typing import IO
+from functools import lru_cache
+from typing import IO, Any
 
 import numpy as np
 from numpy.lib import format as npy
@@ -15,6 +16,8 @@ from numpy.lib import format as npy
 MOST_BYTES = 2**30
 """Of all arrays of a file together, unpacked."""
 MOST_ARRAYS = 10_000
+MOST_HEADER = 10_000
+"""Bytes before an array, as numpy allows them."""
 KINDS = "biufU"
 """Numbers, booleans and text; anything else would need pickle."""
 
@@ -44,13 +47,23 @@ def read_arrays(data: bytes, most: int = MOST_BYTES) -> dict[str, np.ndarray]:
         raise ValueError(f"{type(error).__name__}: {error}") from None
 
 
+@lru_cache(maxsize=4096)
+def _header(raw: bytes, version: tuple[int, int]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, order and type; the same few stand before most arrays of a file."""
+    read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+    found: tuple[tuple[int, ...], bool, np.dtype[Any]] = read(io.BytesIO(raw))  # type: ignore[no-untyped-call]
+    return found
+
+
 def _array(file: IO[bytes], member: zipfile.ZipInfo) -> np.ndarray:
     """One array; its size is that of its shape and type, so a header cannot ask for more."""
     version = npy.read_magic(file)  # type: ignore[no-untyped-call]
     if version not in ((1, 0), (2, 0)):
         raise ValueError(f"{member.filename}: version {version} of the format")
-    read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-    shape, fortran, dtype = read(file)  # type: ignore[no-untyped-call]
+    width = 2 if version == (1, 0) else 4
+    length = file.read(width)
+    header = file.read(min(int.from_bytes(length, "little"), MOST_HEADER))
+    shape, fortran, dtype = _header(length + header, version)
     if dtype.kind not in KINDS:
         raise ValueError(f"{member.filename}: {dtype} is not read (allow_pickle=False)")
     size = dtype.itemsize

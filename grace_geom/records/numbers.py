@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.special import stdtrit
 
+from grace_geom.records import titles
 from grace_geom.records.accuracy import Accuracy
 from grace_geom.records.analysis import Measure
 from grace_geom.records.attack import attack_text
@@ -25,17 +26,6 @@ OF_MATRICES = ("block_trace", "kappa", "relative", "norm", "effective_rank", "st
 """Groups of values that have one for each matrix of weights."""
 SHARES = re.compile(r"(train|val)_acc")
 """Logged numbers that are shares of 1."""
-TITLES = {
-    "parameter_drift/drift": "relative weight drift",
-    "hessian_spectrum/lambda_1": "largest Hessian eigenvalue λ₁",
-    "hessian_spectrum/trace": "trace of the Hessian",
-    "hessian_spectrum/frobenius": "Frobenius norm of the Hessian",
-    "feature_stability/centroid_cosine/adv": "class-centroid cosine ID→Adv",
-    "feature_stability/gram_volume": "Gram volume",
-    "bound_terms/A": "bound: (A) proximity",
-    "bound_terms/B": "bound: (B) sharpness",
-    "bound_terms/C": "bound: (C) discrepancy",
-}
 OVER = "; mean over {} seeds"
 """What ends the source of a mean."""
 UNTOLD = {"out", "resume", "resume_anyway", "provenance", "device", "workers", "data_root"}
@@ -131,7 +121,7 @@ def of_finding(finding: Finding, matrices: bool = False) -> Numbers:
         if not math.isfinite(measure.value) or (not matrices and is_of_matrix(name)):
             continue
         key = f"{analysis}/{name}"
-        title = TITLES.get(key, f"{name.replace('/', ' ')}, {analysis}")
+        title = titles.number(analysis, name)
         share = analysis == "robustness_curve"
         found[Quantity(key, title, analysis, share)] = _measured(measure, analysis, on)
     return found
@@ -144,7 +134,7 @@ def is_of_matrix(name: str) -> bool:
 
 
 def _measured(m: Measure, analysis: str, on: str) -> Datum:
-    parts = [analysis, _symbols(m.estimator), f"images: {on}" if on else ""]
+    parts = [analysis.replace("_", " "), _symbols(m.estimator), f"images: {on}" if on else ""]
     source = ", ".join(part for part in parts if part)
     if m.low is not None and m.high is not None:
         return Datum(m.value, m.low, m.high, source)
@@ -164,7 +154,9 @@ def _symbols(estimator: str) -> str:
 def of_settings(settings: Mapping[str, Any]) -> Numbers:
     """Settings that are numbers."""
     return {
-        Quantity(f"setting/{name}", name, "setting"): Datum(value, source="config.yaml")
+        Quantity(f"setting/{name}", titles.setting(name), "setting"): Datum(
+            value, source="config.yaml"
+        )
         for name, raw in settings.items()
         if name not in UNTOLD and (value := number(raw)) is not None
     }
@@ -183,7 +175,7 @@ def of_log(rows: Sequence[Mapping[str, Any]]) -> Numbers:
             quantity = Quantity("cost/training", "training time (s)", "cost")
         else:
             share = SHARES.match(name) is not None
-            quantity = Quantity(f"log/{name}", f"last {name}", "training", share)
+            quantity = Quantity(f"log/{name}", f"last {name.replace('_', ' ')}", "training", share)
         found[quantity] = Datum(value, source=f"metrics.jsonl, step {step}")
     return found
 
@@ -220,8 +212,22 @@ def over_runs(each: Sequence[Datum]) -> Datum:
     """
     if len(each) == 1:
         return each[0]
-    values = np.array([x.value for x in each])
-    mean, n = float(values.mean()), len(values)
-    half = float(stdtrit(n - 1, 0.975)) * float(values.std(ddof=1)) / math.sqrt(n)
+    mean, low, high = (float(end[0]) for end in over_trainings([[x.value] for x in each]))
+    n = len(each)
     source = f"{each[0].source}{OVER.format(n)}, Student's t"
-    return Datum(mean, mean - half, mean + half, source)
+    return Datum(mean, low, high, source)
+
+
+def over_trainings(values: Sequence[Sequence[float]]) -> np.ndarray:
+    """Means of several numbers over trainings with their 95 % intervals (Student's t over them).
+
+    Args:
+        values: ``(n, k)``, ``k`` numbers of each of at least two trainings.
+
+    Returns:
+        ``(3, k)``: means, lower and upper ends.
+    """
+    each = np.asarray(values, float)
+    n, mean = len(each), each.mean(axis=0)
+    half = float(stdtrit(n - 1, 0.975)) * each.std(axis=0, ddof=1) / math.sqrt(n)
+    return np.stack([mean, mean - half, mean + half])

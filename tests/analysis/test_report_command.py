@@ -61,11 +61,19 @@ def test_report_is_one_file_with_everything_in_it(lab, capsys):
     )
     caption = (
         r'<figcaption>Each distribution over ID, in grey \(<a href="feature_stability.html">'
-        r"feature_stability</a>\)\. data.*n = 60, "
-        "seed = 0.*95 % intervals, estimators: .* more"
+        r"feature_stability</a>\)</figcaption>\s*<img alt="
     )
     assert re.search(caption, text)
-    assert "Levina-Bickel" in text and "n = 60" in text and "seed = 0" in text
+    assert "<h2>Do features stay where they were?</h2>" in text and "<h2>broken</h2>" in text
+    (first, _, second) = (part.partition("</section>")[0] for part in text.split("<section ")[1:])
+    for part in (first, second):  # figures, then numbers, then once how they were made
+        order = [
+            part.index(mark)
+            for mark in ("<figcaption", '<pre tabindex="0">', "estimators: ", "Make it")
+        ]
+        assert order == sorted(order) and part.count("estimators: ") == 1
+    assert re.search("data.*n = 60, seed 0, .*95 % intervals, estimators: .* more", first)
+    assert "Levina-Bickel" in text and "params =" not in text and "loss =" not in text
     alts = re.findall(r'<img alt="([^"]*)"', text)
     assert len(alts) == 8 and all(re.search(r"(still|moved): |lowest |\d points", a) for a in alts)
     said, told = capsys.readouterr()

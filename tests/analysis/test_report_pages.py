@@ -5,13 +5,18 @@ taken apart.
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from plotly.subplots import make_subplots
 
 from grace_geom.analysis import report
-from grace_geom.plots import export
+from grace_geom.plots import export, layers
+from grace_geom.plots.compose import compose
+from grace_geom.plots.legend import Legend
+from grace_geom.plots.palette import look
+from grace_geom.records import Finding, Part, Result
 
 
 def interactive_page(folder: Path, name: str) -> str:
@@ -40,6 +45,28 @@ def test_a_figure_keeps_the_width_that_its_panels_need_on_a_telephone(tmp_path: 
     page = interactive_page(tmp_path, "sharpness")
     assert "min-width:900px" in page and "overflow-x: auto" in page
     assert 'name="viewport" content="width=device-width' in page
+
+
+def test_maps_of_equal_scales_need_less_width_and_a_caption_replaces_the_title(
+    tmp_path: Path,
+) -> None:
+    ticks = ["block.0", "block.1", "block.2", "block.3", "embedding"]
+    grid = {"layers": np.array(ticks), "cka_layers/id": np.eye(5)}
+    name = "a-long-name-of-a-run-that-nobody-can-read-at-a-glance-of-two"
+    parts = {f"{name}{i}": Part({}, grid) for i in range(3)}
+    found = [Finding(run, Result("x", (), {"n": 4}, parts), run) for run in parts]
+    legend = Legend({run: run for run in parts}, {run: look("ft") for run in parts})
+    maps = layers.layer_by_layer(found, legend, "id", 230)
+    (axis,) = {str(figure.layout.xaxis.ticktext) for figure in maps.values()}
+    assert axis == str(("0", "1", "2", "embed-<br>ding"))  # level, with room for the name
+    figure = compose("Maps", [maps], legend, "", 6)
+    assert export.least_width(figure) == 3 * export.SQUARE
+    heads = [a.text for a in figure.layout.annotations]
+    assert all("<br>" in head for head in heads)  # none lies over its neighbour
+    export.save_html(figure, tmp_path / "maps.html", "")
+    Image.new("RGB", (4, 4)).save(tmp_path / "maps.png")
+    drawn = report._drawn(tmp_path / "maps.png", "Maps", interactive=True)
+    assert f"height:{figure.layout.height - 36}px" in drawn and ">Maps<" not in drawn
 
 
 def test_a_page_that_holds_no_figure_leaves_the_picture(

@@ -215,10 +215,10 @@ def told(figure) -> bool:
     for trace in spec["data"]:
         names.add(trace.get("name") or "")
         for key in ("x", "y", "z", "customdata"):
-            values += [x for x in _flat(trace.get(key)) if isinstance(x, int | float)]
-            names |= {x for x in _flat(trace.get(key)) if isinstance(x, str)}
+            values += [x for x in flat(trace.get(key)) if isinstance(x, int | float)]
+            names |= {x for x in flat(trace.get(key)) if isinstance(x, str)}
         for one in trace.get("dimensions", ()):
-            values += [x for x in _flat(one.get("values")) if isinstance(x, int | float)]
+            values += [x for x in flat(one.get("values")) if isinstance(x, int | float)]
             names |= {*one.get("ticktext", ()), one.get("label", "")}
     plain = {html.unescape(re.sub("<[^>]+>", " ", name)).strip() for name in names} - {""}
     said = [float(x.replace("\u2212", "-")) for x in re.findall(r"\u2212?\d+\.?\d*(?:e.\d+)?", alt)]
@@ -227,17 +227,17 @@ def told(figure) -> bool:
         number for number in said
         if (np.abs(known - number) <= 0.006 * np.abs(known) + 1e-12).any()
     ]  # fmt: skip
-    counted = any(f"{len(list(_flat(t.get('x'))))} points" in alt for t in spec["data"])
+    counted = any(f"{len(list(flat(t.get('x'))))} points" in alt for t in spec["data"])
     return bool(close or counted) and (not plain or any(name in alt for name in plain))
 
 
-def _flat(values) -> Iterator[object]:
+def flat(values) -> Iterator[object]:
     """Numbers and words of an array of plotly, packed or not."""
     if isinstance(values, dict):
         raw = np.frombuffer(base64.b64decode(values["bdata"]), values["dtype"])
         yield from raw.astype(float).tolist()
     elif isinstance(values, list):
         for one in values:
-            yield from _flat(one)
+            yield from flat(one)
     elif values is not None:
         yield values

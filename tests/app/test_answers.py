@@ -100,8 +100,8 @@ def test_drift_names_layer_set_and_run_and_leaves_the_reference_out():
              "c": layers_of([1.0, 1.0], [1.0, 1.0])}  # fmt: skip
     said = answers.representation(found(parts), NAMES, ["id", "adv", "clean-adv"])
     assert said == (
-        "At **a** **the embedding** moved most, under attack (CKA 0.200 [0.180, 0.220]); **b** "
-        "moved least: no layer below CKA 0.850 [0.830, 0.870] (block 0, under attack)."
+        "**a** moved most: its **embedding**, under attack (CKA 0.200 [0.180, 0.220]); **b** moved "
+        "least: no layer below CKA 0.850 [0.830, 0.870] (its block 0, under attack)."
     )
     close = {"a": layers_of([0.9, 0.8], [0.7, 0.7]), "b": layers_of([0.9, 0.8], [0.7, 0.72])}
     said = answers.representation(found(close), NAMES, ["id", "adv"])
@@ -121,15 +121,19 @@ def test_robustness_says_where_accuracy_halves_and_what_the_checks_say():
     said = answers.robustness(found(parts, **settings), NAMES)
     # from 0.6 at 1 to 0.2 at 2, 0.4 is half way; the band's ends cross 0.4 at 1.375 and 1.625
     assert said == (
-        "Under PGD accuracy is halved at ε > 4/255 (**b**), ε = 1.5/255 [1.4, 1.6] (**a**); the "
-        "checks find no masked gradients."
+        "Under PGD accuracy is halved last at **b** (ε > 4/255), before it at **a** (ε = 1.5/255 "
+        "[1.4, 1.6]); the checks find no masked gradients."
     )
     hidden = parts | {"a": attacked([0.6, 0.2, 0.0], **{"pgd, eps = 64/255": sure(0.3)})}
     said = answers.robustness(found(hidden, **settings), NAMES)
     assert "**gradients look masked**: **a**: PGD leaves 30.0 % even at ε = 64/255." in said
     unchecked = {"a": attacked([0.6, 0.2, 0.0]), "b": attacked([0.6, 0.22, 0.0])}
     said = answers.robustness(found(unchecked, **settings), NAMES)
-    assert said.endswith("(the first two not clearly apart); masked gradients were not looked for.")
+    assert "last at **b** (ε = 1.5/255 [1.4, 1.7]), not clearly after at **a** (" in said
+    assert said.endswith("; masked gradients were not looked for.")
+    three = parts | {"c": attacked([0.6, 0.21, 0.0])}
+    said = answers.robustness(found(three, **settings), NAMES)
+    assert "halved last at **b** (ε > 4/255) and first at **a** (ε = 1.5/255" in said
 
 
 def moved(size: float, spectrum: list[float]) -> Part:

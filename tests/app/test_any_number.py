@@ -1,5 +1,7 @@
 """The page of any number: its questions, what it says, and which numbers it offers."""
 
+import re
+
 import pytest
 
 from app import relations
@@ -30,7 +32,7 @@ def test_the_sentence_says_the_direction_and_whether_it_is_clear():
     assert plain(relations.sentence((DRIFT, ZS), 20, many)).endswith("p < 0.001.")
     unsure = together([1, 2, 3, 4], [1, 3, 2, 4])
     said = plain(relations.sentence((DRIFT, ZS), 4, unsure))
-    assert "rises with **weight drift**, but not clearly: r = +0.80 [−0.70, +1.00]" in said
+    assert "**ZS** does not clearly go with **weight drift**: r = +0.80 [−0.70, +1.00]" in said
     assert said.endswith("p = 0.33, too few runs for a rank test.")
     assert "cannot be said of 1 run:" in relations.sentence((DRIFT, ZS), 1, None)
     assert "both axes" in relations.sentence((ZS, ZS), 4, unsure)
@@ -74,10 +76,16 @@ def test_the_catalogue_holds_every_kind_of_number(lab):
     )
     assert groups == sorted(groups, key=groups.index)  # each kind in one piece
     assert len({q.title for q in known.quantities.values()}) == len(known.quantities)  # in links
+    raw = [q.title for q in known.quantities.values() if re.search(r"_|block\.|\bce\b", q.title)]
+    assert raw == []
     assert "parameter_drift/relative/visual.proj" not in known.values
     assert len(known.values["parameter_drift/drift"]) == 3 and len(known.values["ID"]) == 4
     assert known.settings["method"]["toy/grace-s0"] == "grace"
-    assert len(catalogue(choice_of(lab), matrices=True).values) > len(known.values) + 20
+    whole = catalogue(choice_of(lab), matrices=True)
+    assert len(whole.values) > len(known.values) + 20
+    said = [q.title for q in whole.quantities.values()]
+    assert "relative drift of projection" in said and not any("visual." in one for one in said)
+    assert len(set(said)) == len(said)
 
 
 def test_a_preset_draws_its_numbers_and_the_link_says_so(opened, lab):
@@ -109,8 +117,9 @@ def test_runs_without_numbers_are_borne_and_settings_that_differ_are_listed(open
     assert not app.exception
     assert "cannot be said of" in answer(app)
     frame = next(d.value for d in app.dataframe if "setting" in d.value).set_index("setting")
-    assert frame.loc["rho", "grace-s0"] == "0.01" and frame.loc["rho", "ft-s0"] == "–"
-    assert "lr" not in frame.index
+    rho = frame.loc["radius ρ of the weight perturbation (rho)"]
+    assert rho["grace-s0"] == "0.01" and rho["ft-s0"] == "–"
+    assert not any("learning rate" in name for name in frame.index)
     buttons = {b.label: b.disabled for b in app.button}
     assert buttons["Drift and zero-shot"] and not buttons["Effective robustness"]
     app = opened(broken, "numbers", runs=["alone/bare-s0"])

@@ -209,7 +209,7 @@ def test_the_table_stands_beside_the_trade_off_and_above_it_on_a_telephone(visit
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("name", [name for name in PAGES if name != "run"])
+@pytest.mark.parametrize("name", PAGES)
 def test_a_figure_begins_on_the_first_screen_of_a_telephone(visitors, served, name):
     page = visitors["phone"].new_page()
     drawn(page, f"{served}/{name}")

@@ -7,7 +7,7 @@ from app import collapse, show
 from app.shell import Choice
 from grace_geom.plots.panels import Point
 from grace_geom.records import Result
-from tests.app.conftest import sees
+from tests.app.conftest import sees, specs
 
 KEY = "features/id/effective_rank_centred/embedding"
 
@@ -76,3 +76,13 @@ def test_selected_points_show_their_images(opened, lab, monkeypatch):
     assert body.count("data:image/png;base64,") == 2  # clean, and attacked
     assert f"no. {place}" in body and gallery["label"][0] in body
     assert "1 of the selected images are not in the gallery" in sees(app)
+
+
+def test_the_lower_figures_are_made_where_somebody_opens_them(opened, lab):
+    app = opened(lab, "features")
+    closed = len(specs(app))
+    titles = {"features_dimension": "LID (Levina-Bickel, k = 20)", "features_decay": None}
+    for key, title in titles.items():
+        app = opened(lab, "features", **{key: "true"})
+        assert not app.exception and len(specs(app)) > closed
+        assert title is None or any(title in m.value.replace("\\", "") for m in app.markdown)

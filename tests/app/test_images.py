@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 
 from app import store, wall
-from app.wall import Shot
+from app.wall import Reply, Shot
 from grace_geom.records import headline_attack
 from tests.app.conftest import sees, specs, write_run
 
@@ -40,12 +40,20 @@ def test_outcomes_answer_without_classes_and_what_is_missing_is_said_in_words(op
 
 def test_the_wall_shows_each_image_clean_and_attacked_at_both_runs(opened, lab):
     app = opened(lab, "images", runs=["toy/ft-s0", "toy/grace-s0"], baseline="toy/ft-s0")
-    bodies = [e.proto.body for e in app.get("html") if "<img" in e.proto.body]
-    first = next(body for body in bodies if "display:grid" in body)
-    cards = re.findall(r"font-weight:600[^>]*>([^<]*), no\. (\d+)", first)
+    walls = _walls(app)
+    cards = re.findall(r"font-weight:600[^>]*>([^<]*), no\. (\d+)", walls)
     assert len(cards) == 8 and len(set(cards)) == 8
-    assert first.count("data:image/png;base64,") == 3 * 8
-    assert all(alt for alt in re.findall(r'alt="([^"]*)"', first))
+    assert walls.count("data:image/png;base64,") == 3 * 8
+    assert all(alt for alt in re.findall(r'alt="([^"]*)"', walls))
+    rows = re.findall(r'scope="row"[^>]*>(\d \S+?)</th>', walls)
+    assert rows == ["1 ft-s0", "2 grace-s0"] * 8  # each with what it says clean and attacked
+    marks = re.findall(r"<td[^>]*>([✓✗]) \S+ [+−]\d+\.\d</td>", walls)
+    assert len(marks) == 4 * 8 and {*marks} == {"✓", "✗"}
+    headed = re.findall(
+        r"\*\*(Only \S+ is|Both are|Neither is) right under attack\*\*: (\d+) of 8 pictures",
+        sees(app),
+    )
+    assert sum(int(n) for _, n in headed) == 8 == len(walls.split("<table")) - 1
     there = app.selectbox(key="images_right").options
     assert there[0] == "all" and set(there[1:]) <= {
         "they differ",
@@ -56,9 +64,14 @@ def test_the_wall_shows_each_image_clean_and_attacked_at_both_runs(opened, lab):
     }
     app.selectbox(key="images_right").select(there[-1]).run()
     assert not app.exception
-    again = next(e.proto.body for e in app.get("html") if "display:grid" in e.proto.body)
-    fewer = re.findall(r"font-weight:600[^>]*>([^<]*), no\. (\d+)", again)
+    fewer = re.findall(r"font-weight:600[^>]*>([^<]*), no\. (\d+)", _walls(app))
     assert fewer and set(fewer) < set(cards)
+
+
+def _walls(app) -> str:
+    """The pictures with what each run says of them."""
+    bodies = [e.proto.body for e in app.get("html")]
+    return "".join(body for body in bodies if "display:grid" in body and "<table" in body)
 
 
 def test_without_two_runs_or_a_gallery_it_says_what_to_do(opened, lab, runs):
@@ -91,6 +104,12 @@ def test_words_on_the_wall_are_text_and_small_pictures_are_enlarged_in_whole_ste
     (body,) = written
     assert not any(tag in body for tag in ("<b>", "<i>", "<u>")) and "&quot;quote&quot;" in body
     assert 'width="96" height="60"' in body and "image-rendering:pixelated" in body
+    assert "flex-wrap:nowrap" in body and "max-width:100%" in body  # a card fits a narrow screen
+    wall.cards(
+        {"t": 4 * [Shot(small, "", "")]}, told={"t": [Reply("<b>", "#123456", [("<u>", True)])]}
+    )
+    body = written.pop()
+    assert "flex-wrap:wrap" in body and not any(tag in body for tag in ("<b>", "<u>"))
     written.clear()
     wall.cards({})
     assert not written

@@ -99,7 +99,7 @@ def test_nothing_is_computed_again_at_a_toggle_or_on_the_way_back(opened, runs, 
     app.switch_page("views/overview.py").run()
     assert not app.exception
     assert gap.n == once
-    assert figure.n == 2  # of every distribution, and of the one
+    assert figure.n == 3  # of every distribution, of the one, and on the page of a run
 
 
 def test_a_run_that_was_evaluated_again_is_drawn_again(opened, runs):

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import runpy
+import shutil
 import time
 from dataclasses import replace
 from hashlib import sha256
@@ -14,7 +15,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import shell
-from tests.app.conftest import MAIN, evaluation, sees, specs, spectrum, told, write_run
+from grace_geom.records import Result
+from tests.app.conftest import MAIN, evaluation, flat, sees, specs, spectrum, told, write_run
 
 PAGES = (
     "overview",
@@ -46,11 +48,10 @@ def test_every_page_is_drawn_from_what_real_runs_and_analyses_leave(opened, lab,
     assert not app.exception
     assert app.title[0].value.endswith("?")
     assert not notices(app)
-    if page != "run":
-        figures = app.get("plotly_chart")
-        assert len(figures) >= (2 if page == "numbers" else 4)
-        assert [figure.proto.alt for figure in figures if not told(figure)] == []
-        assert all(spec["data"] for spec in specs(app))
+    figures = app.get("plotly_chart")
+    assert len(figures) >= {"numbers": 2, "run": 1}.get(page, 4)
+    assert [figure.proto.alt for figure in figures if not told(figure)] == []
+    assert all(spec["data"] for spec in specs(app))
 
 
 @pytest.mark.parametrize("page", ["curvature", "landscape", "drift", "robustness", "weights"])
@@ -67,6 +68,33 @@ def test_a_caption_says_what_made_the_intervals_of_its_number(opened, lab):
     assert "95 % intervals from 4 half-samples of the images." in said["Linear"]
     assert "95 % intervals from 16 groups of images left out in turn" in said["d²"]
     assert "half" not in said["d²"]
+
+
+def test_the_strongest_attack_stands_first_and_the_gap_to_the_baseline_beside_it(opened, lab):
+    app = opened(lab, "robustness", baseline="toy/ft-s0")
+    said = [m.value.replace("\\", "") for m in app.markdown]
+    worst = re.search(r"Under (\S+) accuracy is halved", said[0])[1]
+    heads = [m.strip("*") for m in said[1:] if m.startswith("**")]
+    assert heads[:2] == [worst, f"{worst}, less ft-s0"] and len(set(heads[:3])) == 3
+
+
+def test_drift_draws_means_over_the_seeds_that_were_measured(opened, lab, tmp_path):
+    shutil.copytree(lab / "toy", tmp_path / "toy", ignore=shutil.ignore_patterns("*.pt"))
+    result = Result.load(lab / "toy/analyses/representation_drift.json")
+    part, one = result.parts["ft-s0"], result.checkpoints[0]
+    other = replace(part, arrays=part.arrays | {"cka/id": part.arrays["cka/id"] - 0.2})
+    more = one | {"label": "ft-s1", "path": str(lab / "toy/ft-s1/ckpt.pt"), "sha256": ""}
+    found = replace(
+        result, parts=result.parts | {"ft-s1": other}, checkpoints=(*result.checkpoints, more)
+    )
+    found.save(tmp_path / "toy/analyses")
+    app = opened(tmp_path, "drift")
+    assert not app.exception
+    (mean,) = (
+        t for t in specs(app)[0]["data"] if t["name"] == "ft" and t.get("fill") is None
+    )  # fmt: skip
+    assert [*flat(mean["y"])] == pytest.approx([*(part.arrays["cka/id"][0] - 0.1)])
+    assert any("Means over 2 seeds" in c.value for c in app.caption)
 
 
 @pytest.mark.parametrize("page", ANALYSED)
@@ -291,12 +319,16 @@ def test_the_run_page_says_how_to_make_it_again_and_what_differs(opened, runs):
     differs = next(
         d.value for d in app.dataframe if "setting" in d.value and "zero-shot-s0" in d.value
     )
-    assert differs.set_index("setting").loc["rho", "grace-s0"] == "0.01"
+    rho = "radius ρ of the weight perturbation (rho)"
+    assert differs.set_index("setting").loc[rho, "grace-s0"] == "0.01"
     assert (
         "**grace\\-s0** is grace (data shapes, model tiny\\-shapes, seed 0) with ID 80.0 %, OOD "
         "80.0 %, Adv 50.0 %; it differs from **zero\\-shot\\-s0** in method"
     ) in sees(app)
     assert f"SHA-256 {'f' * 64}, which is none of these files" in sees(app)
+    (accuracy,) = specs(app)  # of this run and the one beside it
+    assert [t["name"] for t in accuracy["data"]] == ["grace-s0", "zero-shot-s0"]
+    assert 50 in [*flat(accuracy["data"][0]["x"])]
     app = app.selectbox(key="run_beside").select("demo/ft-s0").run()
     assert app.query_params["run_beside"] in ("demo/ft-s0", ["demo/ft-s0"])
     assert any({"grace-s0", "ft-s0"} <= set(d.value) for d in app.dataframe)

@@ -2,11 +2,15 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from grace_geom.analyses import ANALYSES
-from grace_geom.plots import static
-from grace_geom.records import Result
+from grace_geom.plots import layers, static
+from grace_geom.plots.compose import compose
+from grace_geom.plots.legend import Legend
+from grace_geom.plots.palette import look
+from grace_geom.records import Finding, Part, Result
 from tests.app.lab import make_lab
 from tests.plots import contact
 from tests.plots.contact import PAGE, compared, doubtful, faults, figures
@@ -28,6 +32,16 @@ def test_letters_of_every_figure_keep_apart(lab, name, count, variants):
     assert drawn
     wrong = {key: faults(static.draw(figure, PAGE)) for key, figure in drawn.items()}
     assert {key: found for key, found in wrong.items() if found} == {}
+
+
+def test_a_long_name_at_the_end_of_an_axis_leaves_the_next_panel_its_first():
+    line = np.linspace(0.9, 0.2, 5)
+    arrays = {f"cka/{s}": np.stack([line] * 3) for s in ("id", "sketch", "adv")}
+    arrays["layers"] = np.array([*(f"block.{i}" for i in range(4)), "embedding"])
+    found = [Finding("ft", Result("x", (), {}, {"ft": Part({}, arrays)}), "ft")]
+    legend = Legend({"ft": "ft"}, {"ft": look("ft")})
+    row = layers.by_layer(found, legend, "cka", ["id", "sketch", "adv"], "CKA")
+    assert faults(static.draw(compose("CKA", [row], legend), PAGE)) == []
 
 
 @pytest.mark.parametrize("count", [2, 7, 12])

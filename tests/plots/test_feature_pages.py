@@ -96,7 +96,7 @@ def test_towers_of_other_depths_stand_at_their_own_layers():
     drawn = layers.figures(found, LEGEND)
     assert list(drawn) == ["", "procrustes", "gram", "layers"]
     cka = drawn[""]
-    assert list(cka.layout.xaxis.ticktext) == ["0", "1", "2", "emb"]
+    assert list(cka.layout.xaxis.ticktext) == ["0", "1", "2", "embedding"]
     (shallow, _), (deep, _) = of_run(cka, "ft"), of_run(cka, "grace")
     assert list(shallow.x) == [0, 1, 3] and list(deep.x) == [0, 1, 2, 3]
     np.testing.assert_allclose(shallow.y, [0.9, 0.675, 0.45])

@@ -3,6 +3,7 @@ counted by hand.
 """
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -171,7 +172,21 @@ def test_cka_heat_maps_share_the_scale_from_0_to_1():
     heat = figure.data[0]
     assert (heat.zmin, heat.zmax) == (0, 1)
     np.testing.assert_array_equal(heat.z, grid)
-    assert (list(heat.x), list(heat.y)) == (["0", "emb"], ["0", "emb"])
+    assert (list(heat.x), list(heat.y)) == (["0", "embedding"], ["0", "embedding"])
+
+
+def test_layers_and_distributions_have_names_for_people():
+    axis = layers.layer_axis([*map(str, range(12)), "embedding"])
+    assert axis["ticktext"][-1] == "embedding"  # its neighbours leave it the room it needs
+    assert axis["ticktext"][:-1] == [str(i) for i in range(11)]
+    assert layers.layer_axis(["0", "1", "2"])["ticktext"] == ["0", "1", "2"]
+    assert [layers.layer_name(n) for n in ("block.3", "3", "embedding")] == [
+        "block 3", "block 3", "embedding"
+    ]  # fmt: skip
+    assert (layers.title("ood"), layers.brief("ood"), layers.where("ood")) == (
+        "Under shift", "OOD", "under shift"
+    )  # fmt: skip
+    assert layers.where("sketch") == "on sketch" and layers.title("sketch") == "Under shift: sketch"
 
 
 def test_panels_by_layer_share_their_scale_and_come_in_order():
@@ -183,6 +198,53 @@ def test_panels_by_layer_share_their_scale_and_come_in_order():
     drawn = layers.by_layer([f], LEGEND, "cka", sets, "CKA")
     assert len({tuple(figure.layout.yaxis.range) for figure in drawn.values()}) == 1
     assert list(line_of(drawn["In distribution"]).y) == [0.7, 0.7]
+
+
+def seed(run: str, *cka: float, start: float = 1.0) -> Finding:
+    v = np.array([start, *cka])
+    arrays = {"cka/id": np.stack([v, v - 0.01, v + 0.01])}
+    arrays["layers"] = np.array([f"block.{i}" for i in range(len(v))])
+    return Finding(run, Result("x", (), {}, {run: Part({}, arrays)}), run)
+
+
+def test_of_several_trainings_the_mean_is_drawn_with_its_interval():
+    first, seeds = seed("a", 0.5), [seed("a", 0.5), seed("ft-s1", 0.7), seed("ft-s2", 0.6)]
+    a = layers.of_layers(first, "cka/id", {"a": seeds})
+    half = 4.302653 * 0.1 / math.sqrt(3)  # t at 2 degrees of freedom, sd 0.1
+    np.testing.assert_allclose(a[:, 1], [0.6, 0.6 - half, 0.6 + half], rtol=1e-6)
+    np.testing.assert_allclose(a[:, 0], [1, 1, 1])
+    deep = seed("ft-s3", 0.1, 0.1)  # another tower is no training of the same
+    np.testing.assert_allclose(
+        layers.of_layers(first, "cka/id", {"a": [first, deep]}), first.array("cka/id")
+    )
+    panel = layers.by_layer([first], LEGEND, "cka", ["id"], "CKA", seeds={"a": seeds})
+    assert list(line_of(panel["In distribution"]).y) == pytest.approx([1, 0.6])
+
+
+def test_of_many_lines_the_extremes_stand_in_front():
+    found = [seed(f"m{i}", i / 10) for i in range(8)]
+    legend = Legend({f.run: f.run for f in found}, {f.run: look("ft") for f in found})
+    front = layers.ends(found, "cka", ["id"], {}, 4)
+    assert front == ["m0", "m1", "m6", "m7"]
+    behind = [f.run for f in found if f.run not in front]
+    (figure,) = layers.by_layer(found, legend, "cka", ["id"], "CKA", behind=behind).values()
+    assert [t.name for t in figure.data[:4]] == behind  # below the others
+    assert {t.line.width for t in figure.data[:4]} == {1} and figure.data[0].line.color != (
+        figure.data[5].line.color
+    )
+    assert sum(t.fill == "toself" for t in figure.data) == 4  # bands of those in front alone
+
+
+def test_numbers_by_layer_over_decades_have_a_logarithmic_axis():
+    def kind(low: float, key: str = "procrustes", band: float = 1.1) -> str | None:
+        v = np.array([0.5, low])
+        arrays = {f"{key}/id": np.stack([v, v / band, v * band])}
+        f = finding(arrays=arrays | {"layers": np.array(["block.0", "embedding"])})
+        return layers.by_layer([f], LEGEND, key, ["id"], "d")["In distribution"].layout.yaxis.type
+
+    assert kind(1e-3) == "log" and kind(1e-2) != "log"
+    assert kind(1e-3, "cka") != "log"  # a similarity has its own scale
+    assert kind(1e-3, band=-1.1) != "log"  # whose bands would reach below the axis
 
 
 def test_clouds_show_the_components_of_each_distribution_with_equal_axes():

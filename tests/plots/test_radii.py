@@ -47,6 +47,32 @@ def test_a_ring_is_where_half_of_the_accuracy_is_left():
     }  # fmt: skip
 
 
+def test_the_gap_to_a_run_is_that_of_the_same_images():
+    inf = math.inf
+    own, better = [0, 0.004, inf, 0.01, inf], [0.01, 0.01, inf, inf, inf]
+    found = []
+    for run, falls in (("base", own), ("other", better)):
+        part = Part({}, {"falls/pgd": np.array(falls)})
+        found.append(Finding(run, Result("x", (), {"radii": [0.004, 0.01]}, {run: part}), run))
+    legend = Legend({"base": "base", "other": "other"}, {r: look("ft") for r in ("base", "other")})
+    (title, figure), *_ = robustness.gaps(found, legend, "base", "pgd").items()
+    assert title == "PGD, less base"
+    (line,) = (t for t in figure.data if t.fill is None)
+    assert list(line.y) == pytest.approx([20, 40, 20])  # of five images one, two, one alone
+    assert list(line.x) == pytest.approx([0, 1.02, 2.55])
+    assert robustness.gaps(found[:1], legend, "base", "pgd") == {}
+    assert robustness.gaps(found, legend, "base", "apgd-ce") == {}
+
+
+def test_intervals_of_paired_differences_cover_as_often_as_they_say():
+    rng, inside = np.random.default_rng(0), 0
+    for _ in range(1000):
+        cell = rng.choice(4, 60, p=[0.5, 0.2, 0.1, 0.2])
+        _, low, high = robustness.paired_gap(np.isin(cell, (0, 1)), np.isin(cell, (0, 2)))
+        inside += low <= 0.1 <= high  # 0.2 - 0.1
+    assert abs(inside / 1000 - 0.95) < 3 * math.sqrt(0.95 * 0.05 / 1000)
+
+
 def test_the_strongest_attack_leaves_the_least():
     values = {"clean": Measure(0.8)} | curve("pgd", 0.5, 0.4) | curve("apgd-ce", 0.5, 0.3)
     f = one(values | curve("apgd-t", math.nan), attacks=["pgd", "apgd-ce", "apgd-t"])

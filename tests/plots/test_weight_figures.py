@@ -225,7 +225,7 @@ def test_layers_of_unlike_towers_are_drawn_in_one_order():
         found(tower), LEGEND, "mean_cosine", ["id"], "cos"
     ).values()
     short, long = (t for t in panel.data if t.fill is None)
-    assert list(panel.layout.xaxis.ticktext) == ["0", "1", "emb"]
+    assert list(panel.layout.xaxis.ticktext) == ["0", "1", "embedding"]
     assert list(short.x) == [0, 2] and list(short.y) == [0, 1]
     assert list(long.y) == [0, 1, 2]
 

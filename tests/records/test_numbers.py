@@ -52,7 +52,7 @@ def test_numbers_of_analyses_say_how_they_were_estimated():
     assert list(found) == [f"hessian_spectrum/{name}" for name in ("lambda_1", "trace", "dim")]
     assert found["hessian_spectrum/lambda_1"][0].title == "largest Hessian eigenvalue λ₁"
     first, second = (found[f"hessian_spectrum/{name}"][1] for name in ("lambda_1", "trace"))
-    assert first == Datum(5.0, 4.0, 7.0, "hessian_spectrum, Lanczos, images: 64 id")
+    assert first == Datum(5.0, 4.0, 7.0, "hessian spectrum, Lanczos, images: 64 id")
     half = stats.norm.ppf(0.975) * 0.5
     assert (second.low, second.high) == pytest.approx((8 - half, 8 + half))
     assert found["hessian_spectrum/dim"][1].low is None

@@ -1,0 +1,34 @@
+"""What settings and numbers are called."""
+
+import pytest
+
+from grace_geom.records import titles
+
+
+@pytest.mark.parametrize(
+    ("analysis", "key", "said"),
+    [
+        ("parameter_drift", "drift", "relative weight drift"),
+        ("hessian_spectrum", "lambda_1", "largest Hessian eigenvalue λ₁"),
+        ("hessian_spectrum", "lambda_12", "Hessian eigenvalue λ₁₂"),
+        ("representation_drift", "cka/adv/block.3", "CKA with the reference, attacked block 3"),
+        ("representation_drift", "cka/ood/embedding", "CKA with the reference, OOD embedding"),
+        ("feature_stability", "centroid_cosine/adv", "class-centroid cosine ID→attacked"),
+        ("anisotropy", "features/id/lid/block.0", "LID of features, ID block 0"),
+        ("sharpness", "adv-ce/ball/0.1", "rise of the loss under attack within ρ = 0.1"),
+        ("sharpness", "ce/loss", "clean loss at the checkpoint"),
+        ("robustness_curve", "apgd-ce/4/255", "accuracy under APGD-CE 4/255, robustness curve"),
+        ("robustness_curve", "transfer/a_b", "accuracy on the attacked images of a_b"),
+        ("new_analysis", "some_number/id", "some number ID, new analysis"),
+    ],
+)
+def test_numbers_have_titles_for_people(analysis, key, said):
+    assert titles.number(analysis, key) == said
+
+
+def test_settings_are_called_by_what_they_do_and_keep_their_key_beside():
+    assert titles.setting("lr") == "learning rate"
+    assert titles.with_key("lr") == "learning rate (lr)"
+    assert titles.setting("batch_size") == titles.with_key("batch_size") == "batch size"
+    assert len(set(titles.SETTINGS.values())) == len(titles.SETTINGS)
+    assert len(set(titles.NUMBERS.values())) == len(titles.NUMBERS)
