@@ -24,7 +24,7 @@ PAPER = ("OOD'", "Adv'")
 FIRST = ("HM", "ID", "Adv", "OOD")
 """What a telephone shows: of three numbers beside a long name, those that are traded off."""
 MOST_KEYED = 12
-"""Long names that are written out below the table."""
+"""Long names that are written out in sight below the table; more are folded there."""
 MOST_ROWS, ROW = 9, 30
 """Rows that are seen at once, and pixels of each where there are more: figures stay in sight."""
 HELP = {
@@ -103,7 +103,10 @@ def ranked(choice: Choice, found: Ranking) -> None:
     with below:
         keys = [f"{n}: {text(choice.names[run])}" for run, n in found.numbers(choice.names).items()
                 if widths.cut(choice.names[run]) != choice.names[run]]  # fmt: skip
-        if 0 < len(keys) <= MOST_KEYED:
+        if len(keys) > MOST_KEYED:
+            with st.expander(f"{len(keys)} names that the table cuts", key="table-names"):
+                st.caption("  \n".join(keys))
+        elif keys:
             st.caption("; ".join(keys) + ".")
         st.caption(inline(" ".join(table.notes)), help=BOLD)
 

@@ -16,7 +16,8 @@ Lines = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
 def coinciding(lines: Lines, width: float, height: float) -> list[tuple[str, ...]]:
     """Groups of runs whose lines have the same ends and are nowhere apart by more than
-    :data:`SAME` of the axes; each line is compared with the first of its group.
+    :data:`SAME` of the axes; each line is compared with the first of its group, at the places of
+    both.
 
     Args:
         lines: What is drawn, on the scales of the axes; what is not finite is left out.
@@ -47,8 +48,11 @@ def _same(
     ends = abs(a[0][0] - b[0][0]), abs(a[0][-1] - b[0][-1])
     if max(ends) > SAME * width:
         return False
-    gap = a[1] - (b[1] if np.array_equal(a[0], b[0]) else np.interp(a[0], *b))
-    return bool(np.abs(gap).max() <= SAME * height)
+    if np.array_equal(a[0], b[0]):
+        gaps = a[1] - b[1]
+    else:  # straight lines are farthest apart at a place of one of them
+        gaps = np.concatenate([a[1] - np.interp(a[0], *b), np.interp(b[0], *a) - b[1]])
+    return bool(np.abs(gaps).max() <= SAME * height)
 
 
 def said(drawn: Mapping[str, go.Figure], names: Mapping[str, str]) -> str:

@@ -68,7 +68,7 @@ class Legend:
         shortest label keeps it; the others are further shades of the same colour with the same
         marker and other dashes, whatever the order in which they are given. Variants of the only
         method that is shown have hues and markers of their own. Methods that nobody knows share no
-        colour as long as there are any.
+        colour as long as there are any, so their looks depend on the others that are shown.
 
         Args:
             runs: Run -> what it is.

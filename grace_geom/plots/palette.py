@@ -1,9 +1,13 @@
 """How each method and each distribution looks, in every figure, file and folder.
 
-A method has one colour, marker and dash. They come from its name, never from a folder or from its
-place in a list, so a run looks the same on a page, in a PNG and in the next study. Seeds and
-variants of a method are shades of its colour with other dashes; variants that are seen with no
-other method have hues of their own.
+A method of the table below has one colour, marker and dash. They come from its name, never from a
+folder or from its place in a list, so a run looks the same on a page, in a PNG and in the next
+study. Seeds and variants of a method are shades of its colour with other dashes; variants that are
+seen with no other method have hues of their own.
+
+Methods that the table does not name have a look by their name as well, but give way where others
+that are shown have its colour (:func:`of_strangers`): such a method may look unlike in a figure of
+other methods.
 """
 
 import hashlib
@@ -134,7 +138,7 @@ def look(
 
     Args:
         method: As on record. One that the table does not name, or the name of a checkpoint whose
-            method nobody knows, has a look of its own, the same every time.
+            method nobody knows, has a look of its own, the same every time for one ``by``.
         ground: Light or dark.
         seed: Of the training; ``None`` for means over seeds.
         turn: 1, 2, ... for further runs of one method in a figure; see

@@ -221,7 +221,8 @@ def stack(
     """
     view, unit = view or View(), _unit(records, view or View())
     every = known or points(records, keys, view.along)
-    most = max(200, min(2000, 12_000 // max(1, *map(len, every.values()))))
+    runs = max(map(len, every.values()), default=0)
+    most = max(200, min(2000, 12_000 // max(1, runs)))
     shown: list[tuple[str, list[dict[str, Any]]]] = []
     for key, of_runs in every.items():
         lines: list[dict[str, Any]] = []
@@ -349,16 +350,27 @@ def _bounded(key: str) -> bool:
 
 def _room(values: np.ndarray, key: str) -> list[float]:
     low, high = float(values.min()), float(values.max())
-    least = -1.0 if key.startswith("cos_") else 0.0
-    most = 1.0 if _bounded(key) else np.inf
+    least, most = _bounds(key, low)
     need = max(0.0, _least(key, values) - (high - low)) / 2
-    over = max(0.0, high + need - most)  # a window at its bound goes on at the other end
+    over = max(0.0, high + need - most)  # a window at a bound goes on at the other end
+    under = max(0.0, least - (low - need))
     room = 0.08 * (high - low + 2 * need)
     margin = 0.01 * (high - low + 2 * need)  # a line at its bound is not cut in half
     return [
         max(low - need - over - room, min(least, low) - margin),
-        min(high + need + room, max(most, high) + margin),
+        min(high + need + under + room, max(most, high) + margin),
     ]
+
+
+def _bounds(key: str, low: float) -> tuple[float, float]:
+    """What a number cannot leave; one that was below 0 and is neither accuracy nor cosine has no
+    bounds.
+    """
+    if key.startswith("cos_"):
+        return -1.0, 1.0
+    if _bounded(key):
+        return 0.0, 1.0
+    return 0.0 if low >= 0 else -np.inf, np.inf
 
 
 def _least(key: str, values: np.ndarray) -> float:

@@ -49,8 +49,8 @@ class Figure:
         return f"[{self._written(self.low)}, {self._written(self.high)}]"
 
     def short(self) -> str:
-        """``71.3 \u00b12.1``; with its interval where an end is a quarter of that off or more, as
-        near 0 and 100 %.
+        """``71.3 \u00b12.1``, with half the width of the interval; with the interval itself where
+        the number is a quarter of that half or more from its middle, as near 0 and 100 %.
         """
         if self.low is None or self.high is None:
             return self.number()

@@ -299,11 +299,15 @@ def test_back_undoes_a_choice_and_links_between_pages_carry_it(page, served):
 def test_back_undoes_a_control_of_a_page(page, served):
     drawn(page, f"{served}/training?runs=toy%2Fft-s0&runs=toy%2Fgrace-s0")
     page.get_by_role("button", name="Smoothing and axes").click()
+    page.get_by_role("radio", name="Automatic", checked=True).wait_for(timeout=PATIENCE)
     page.locator("[data-testid=stButtonGroup] button").filter(has_text="Logarithmic").click()
     page.wait_for_url(lambda url: "training_axes=Logarithmic" in url, timeout=PATIENCE)
+    page.get_by_role("radio", name="Logarithmic", checked=True).wait_for(timeout=PATIENCE)
     ended(page)
     page.go_back()
     page.wait_for_url(lambda url: "training_axes" not in url, timeout=PATIENCE)
+    # The browser takes the address back by itself; the control follows only if the page does.
+    page.get_by_role("radio", name="Automatic", checked=True).wait_for(timeout=PATIENCE)
 
 
 def test_the_tab_key_reaches_the_page_at_once(page, served):

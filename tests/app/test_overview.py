@@ -183,6 +183,20 @@ def test_long_names_of_variants_say_what_differs_and_points_have_the_numbers_of_
     assert sorted(t["text"][0].split("<br>")[0] for t in points) == ["1", "2", "3"]
 
 
+def test_every_cut_name_is_written_out_however_many_there_are(opened, runs):
+    names = [f"a-method-of-my-own-with-loss-{i}-s0" for i in range(tables.MOST_KEYED + 1)]
+    for i, name in enumerate(names):
+        write_run(runs, f"demo/{name}", 80, 40 + i)
+    app = opened(runs, runs=[f"demo/{name}" for name in names])
+    assert not app.exception
+    assert len({widths.cut(name) for name in names}) == 1
+    (folded,) = (e for e in app.expander if "names that the table cuts" in e.label)
+    lines = plain(folded.caption[0].value).splitlines()
+    assert [line.strip() for line in lines] == [
+        f"{i}: {name}" for i, name in enumerate(reversed(names), 1)
+    ]
+
+
 def test_numbers_of_rows_sort_as_numbers(monkeypatch):
     shown = {}
     monkeypatch.setattr(tables.st, "dataframe", lambda data, **more: shown.update(more, data=data))

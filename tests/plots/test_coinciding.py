@@ -25,6 +25,12 @@ def test_lines_of_other_places_are_compared_in_between_and_shorter_ones_are_othe
     assert coinciding(lines, 10, 20) == [("a", "b", "d")]
 
 
+@pytest.mark.parametrize("order", [("few", "many"), ("many", "few")])
+def test_a_line_with_few_places_is_not_one_that_leaves_it_between_them(order):
+    known = {"few": ([0, 10], [0, 0]), "many": (X, np.where(X == 5, 9.0, 0.0))}
+    assert coinciding({run: known[run] for run in order}, 10, 10) == []
+
+
 def test_a_row_of_close_lines_is_not_one_group():
     lines = {run: (X, np.full(11, 0.8 * SAME * i)) for i, run in enumerate("abc")}
     assert coinciding(lines, 10, 1) == [("a", "b")]

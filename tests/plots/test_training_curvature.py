@@ -29,6 +29,7 @@ def test_a_line_holds_what_was_logged():
     assert len(figure.data) == 1
     assert list(figure.data[0].y) == [1 / s for s in range(1, 11)]
     assert training.stack({"a": ROWS}, legend("a"), ["gram_volume"]) is None
+    assert training.stack({}, legend(), []) is None
 
 
 def test_panels_stand_below_each_other_on_one_axis_that_the_pointer_shares():
@@ -97,6 +98,19 @@ def test_a_change_is_shown_in_full_and_a_window_at_its_bound_goes_on_below_it():
     assert figure.layout.yaxis.range == pytest.approx((0.92, 2.08))
     low, high = figure.layout.yaxis2.range
     assert 1 < high < 1.01 and high - low > training.LEAST_ACCURACY
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "least"),
+    [("val_acc_pgd", 0.0, 0.1), ("val_acc", 0.02, 0.1), ("cos_id_adv", -1.0, 0.05),
+     ("loss_cos", -0.9, 0.2 * 0.9)],
+)  # fmt: skip
+def test_a_window_at_its_lower_bound_goes_on_above_it(key, value, least):
+    figure = training.stack({"a": [{"step": i, key: value} for i in range(2)]}, legend("a"), [key])
+    low, high = figure.layout.yaxis.range
+    assert low < value < high and least < high - low < 1.4 * least
+    if key != "loss_cos":
+        assert low > {"cos_id_adv": -1.0}.get(key, 0.0) - 0.01
 
 
 def test_a_loss_that_falls_far_has_a_logarithmic_axis_by_itself():
