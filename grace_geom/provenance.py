@@ -29,7 +29,7 @@ def provenance(device: torch.device | str = "cpu") -> dict[str, Any]:
         "packages": {name: installed(name) for name in PACKAGES},
         "system": f"{platform.system()} {platform.machine()}",
         "device": str(device),
-        "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else processor(),
+        "device_name": device_name(device),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "tf32": any(tf32_allowed().values()),
@@ -55,6 +55,11 @@ def commit() -> str | None:
     if revision is None:
         return None
     return revision + ("+" if _git(root, "status", "--porcelain", "--untracked-files=no") else "")
+
+
+def device_name(device: torch.device) -> str:
+    """Model of a GPU, or of the CPU."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
 
 
 def processor() -> str:

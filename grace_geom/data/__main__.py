@@ -83,7 +83,8 @@ def index(argv: Sequence[str]) -> None:
         prog=prog,
         description=(
             "Look through the shards of a store, and write beside each what was found, as "
-            "SHARD.index.json: every machine that streams them then reads this instead."
+            "SHARD.index.json (with --captions SHARD.captions.index.json): every machine that "
+            "streams them then reads this instead."
         ),
     )
     found = write_indexes(options.shards, options.captions)

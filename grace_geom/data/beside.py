@@ -6,10 +6,19 @@ from dataclasses import dataclass
 
 import msgspec
 
-from grace_geom.data.far_shards import BESIDE, READERS, FarIndex, far_indexes, objects_at
+from grace_geom.data import names
+from grace_geom.data.far_shards import (
+    BESIDE,
+    READERS,
+    FarIndex,
+    far_indexes,
+    fetched_whole,
+    objects_at,
+)
 from grace_geom.data.fetch import is_url
 from grace_geom.data.wds import expand
 from grace_geom.errors import UserError
+from grace_geom.terminal.voice import warn
 
 
 @dataclass(frozen=True)
@@ -37,8 +46,10 @@ class IndexesWritten:
 
 
 def write_indexes(patterns: Sequence[str], captions: bool = False) -> IndexesWritten:
-    """Look through shards of a store, and write beside each what was found, as
-    ``SHARD.index.json``.
+    """Look through shards of a store, whatever was found there before, and write beside each what
+    was found: as ``SHARD.index.json``, with captions as ``SHARD.captions.index.json``.
+
+    Warns where a data set of these shards alone is so small that it is fetched whole.
 
     Args:
         patterns: Addresses of shards, as ``wds:`` takes them.
@@ -55,11 +66,17 @@ def write_indexes(patterns: Sequence[str], captions: bool = False) -> IndexesWri
                 f"{url}: indexes lie beside shards of a store (s3://, gs://); others are read where "
                 "they are, or copied, and need none"
             )
-    found = far_indexes(urls, captions)
+    found = far_indexes(urls, captions, afresh=True)
     with ThreadPoolExecutor(READERS) as writers:
         sizes = list(writers.map(_put, found))
-    pictures = sum(len(index.samples) for index in found)
-    return IndexesWritten(len(found), pictures, sum(index.size for index in found), sum(sizes))
+    pictures, total = sum(len(index.samples) for index in found), sum(x.size for x in found)
+    if fetched_whole(found):
+        warn(
+            f"a data set of {_size(total)} is fetched whole by each machine's first start, which "
+            "reads no index: that is for sets whose shards together have "
+            f"{_size(names.HASHED_BELOW)} or more"
+        )
+    return IndexesWritten(len(found), pictures, total, sum(sizes))
 
 
 def _put(index: FarIndex) -> int:
@@ -69,7 +86,7 @@ def _put(index: FarIndex) -> int:
         content = msgspec.json.encode(index)
     except UnicodeEncodeError:
         raise UserError(f"{index.url}: a member's name is no UTF-8, so it has no index") from None
-    objects_at(parent).write(name + BESIDE, content)
+    objects_at(parent).write(name + BESIDE[index.captions], content)
     return len(content)
 
 

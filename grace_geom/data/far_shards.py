@@ -7,11 +7,12 @@ number of pictures in every shard before the first batch; so each shard is looke
 beside the shard if you like.
 """
 
+import contextlib
 import functools
 import hashlib
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -35,12 +36,14 @@ from grace_geom.data.shards import Shards
 from grace_geom.data.text import shown
 from grace_geom.errors import UserError
 from grace_geom.files import atomic_write, cache_dir, sha256
-from grace_geom.store import TRIES, Listed, ObjectStore
+from grace_geom.store import TRIES, AwayError, Listed, ObjectStore
 from grace_geom.terminal.voice import warn
 
 FORMAT = "grace_geom.far_shard/2"
-BESIDE = ".index.json"
-"""What follows a shard's name in that of its index, where one lies beside it in the store."""
+BESIDE = {False: ".index.json", True: ".captions.index.json"}
+"""What follows a shard's name in that of its index, where one lies beside it in the store; by
+whether it has captions. Each has a name of its own, so that neither is written over the other.
+"""
 GAP = 2**16
 """Bytes between two pictures that are cheaper to fetch than to ask for the second one apart."""
 READERS = 8
@@ -72,14 +75,25 @@ class FarIndex(msgspec.Struct):
     keys: list[int]
     sha256: str = ""
 
+    def __post_init__(self) -> None:
+        if len(self.keys) != len(self.samples):
+            raise ValueError(f"{len(self.keys)} keys of {len(self.samples)} pictures")
+
     def record(self) -> dict[str, Any]:
-        """As :func:`grace_geom.data.names.file_record` of a copy."""
+        """Address, size in bytes and, where it is known, SHA-256.
+
+        It is that of a copy (:func:`grace_geom.data.names.file_record`) for a set below
+        :data:`~grace_geom.data.names.HASHED_BELOW`, whose shards are fetched whole. Of a larger set
+        no shard has a SHA-256, however small it is: its bytes are not all read.
+        """
         found: dict[str, Any] = {"file": self.url, "bytes": self.size}
         known = self.sha256 and self.size < HASHED_BELOW
         return found | {"sha256": self.sha256} if known else found
 
 
-def far_indexes(urls: Sequence[str], captions: bool = False) -> list[FarIndex]:
+def far_indexes(
+    urls: Sequence[str], captions: bool = False, afresh: bool = False
+) -> list[FarIndex]:
     """What is in shards of a store: from the cache, else from an index that lies beside a shard
     (:mod:`grace_geom.data.beside`), else by looking through it, which leaves large pictures where
     they are.
@@ -90,6 +104,7 @@ def far_indexes(urls: Sequence[str], captions: bool = False) -> list[FarIndex]:
     Args:
         urls: Of the shards.
         captions: As for :func:`~grace_geom.data.samples.samples_of`.
+        afresh: Look through every shard, whatever was found before; the cache has that then.
 
     Raises:
         UserError: As :func:`~grace_geom.data.samples.samples_of`; if the store does not answer, or
@@ -99,8 +114,13 @@ def far_indexes(urls: Sequence[str], captions: bool = False) -> list[FarIndex]:
         _ = objects_at(parent).system  # opened here: a connection for all threads
     with ThreadPoolExecutor(READERS) as readers:
         told = list(readers.map(_told, urls))
-        whole = sum(one.size for one in told) < HASHED_BELOW
-        return list(readers.map(partial(_index, captions=captions, whole=whole), urls, told))
+        index = partial(_index, captions=captions, whole=fetched_whole(told), afresh=afresh)
+        return list(readers.map(index, urls, told))
+
+
+def fetched_whole(shards: Sequence[Listed | FarIndex]) -> bool:
+    """Whether each start fetches all bytes of a set of these shards, and needs no index."""
+    return sum(one.size for one in shards) < HASHED_BELOW
 
 
 def _told(url: str) -> Listed:
@@ -114,16 +134,17 @@ def _told(url: str) -> Listed:
     return told
 
 
-def _index(url: str, told: Listed, captions: bool, whole: bool) -> FarIndex:
+def _index(url: str, told: Listed, captions: bool, whole: bool, afresh: bool) -> FarIndex:
     version = repr((FORMAT, url, told.version, told.size, captions))
     place = cache_dir() / "shards"
     kept = place / f"{hashlib.sha256(version.encode()).hexdigest()[:32]}.json"
     try:
         place.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(place / f"{kept.name[:2]}.lock"):
-            found = _read(kept)
+            found = None if afresh else _read(kept)
             if found is None or (whole and not found.sha256):
-                found = _found(url, told, captions, place if whole else None)
+                found = None if whole or afresh else _beside(url, told, captions)
+                found = found or _found(url, told, captions, place if whole else None)
                 _write(kept, found)
             return found if whole else msgspec.structs.replace(found, sha256="")
     except FileNotFoundError:
@@ -150,25 +171,44 @@ def _write(kept: Path, found: FarIndex) -> None:
 
 def _found(url: str, told: Listed, captions: bool, place: Path | None) -> FarIndex:
     """What is in a shard; with a place on the disk, from a copy that is then removed."""
-    if place is None and (beside := _beside(url, told, captions)) is not None:
-        return beside
     digest = ""
-    if place is None:
-        parent, _, name = url.rpartition("/")
-        tar = FarTar(url, told.size, lambda p: _asked(parent, [(name, a, b) for a, b in p]))
-        samples, keys = looked_through(tar, captions)
-        if _told(url).version != told.version:
-            raise UserError(f"{url} was replaced while it was read. Try again")
-    else:
-        samples, keys, digest = _of_a_copy(url, told.size, captions, place)
+    with _one_version(url, told):
+        if place is None:
+            parent, _, name = url.rpartition("/")
+            tar = FarTar(url, told.size, lambda p: _asked(parent, [(name, a, b) for a, b in p]))
+            samples, keys = looked_through(tar, captions)
+        else:
+            samples, keys, digest = _of_a_copy(url, captions, place)
     about = FORMAT, url, told.size, told.version, told.changed, captions
     return FarIndex(*about, entries_of(samples), keys, digest)
+
+
+@contextlib.contextmanager
+def _one_version(url: str, told: Listed) -> Iterator[None]:
+    """Refuse what was read of a shard that was replaced meanwhile. Pieces of two versions may look
+    like a broken tar, too: then this is what is said.
+    """
+    try:
+        yield
+    except AwayError:
+        raise
+    except UserError:
+        with contextlib.suppress(Absent):  # the error says that it is gone
+            _check_version(url, told)
+        raise
+    _check_version(url, told)
+
+
+def _check_version(url: str, told: Listed) -> None:
+    if _told(url).version != told.version:
+        raise UserError(f"{url} was replaced while it was read. Try again")
 
 
 def _beside(url: str, told: Listed, captions: bool) -> FarIndex | None:
     parent, _, name = url.rpartition("/")
     try:
-        found = msgspec.json.decode(objects_at(parent).read(name + BESIDE), type=FarIndex)
+        content = objects_at(parent).read(name + BESIDE[captions])
+        found = msgspec.json.decode(content, type=FarIndex)
     except FileNotFoundError:
         return None
     except UserError as error:
@@ -176,34 +216,31 @@ def _beside(url: str, told: Listed, captions: bool) -> FarIndex | None:
             return None
         raise
     except msgspec.MsgspecError:
-        _warn_of_indexes(parent)
+        _warn_of_indexes(parent, captions)
         return None
     about = FORMAT, told.size, told.version, captions
     if (found.format, found.size, found.version, found.captions) != about:
-        _warn_of_indexes(parent)
+        _warn_of_indexes(parent, captions)
         return None
     return msgspec.structs.replace(found, url=url, changed=told.changed, sha256="")
 
 
 @functools.cache
-def _warn_of_indexes(parent: str) -> None:
+def _warn_of_indexes(parent: str, captions: bool) -> None:
     """Once for a folder."""
+    flag = " --captions" if captions else ""
     warn(
         f"{parent}: indexes beside shards are damaged, or of other versions of the shards, which "
-        "are looked through: `python -m grace_geom.data index` writes them again"
+        f"are looked through: `python -m grace_geom.data index{flag}` writes them again"
     )
 
 
-def _of_a_copy(
-    url: str, size: int, captions: bool, place: Path
-) -> tuple[list[Sample], list[int], str]:
+def _of_a_copy(url: str, captions: bool, place: Path) -> tuple[list[Sample], list[int], str]:
     """Samples, keys and SHA-256 of a shard that is fetched whole."""
     parent, _, name = url.rpartition("/")
     with TemporaryDirectory(dir=place, prefix=".shard.") as temporary:
         path = Path(temporary) / name
         objects_at(parent).download(name, path)
-        if path.stat().st_size != size:
-            raise UserError(f"{url} was replaced while it was read. Try again")
         try:
             samples = list(samples_of(path, captions))
         except UserError as error:
@@ -216,7 +253,7 @@ def _of_a_copy(
 def content_of(found: Sequence[FarIndex]) -> str:
     """As :func:`grace_geom.data.names.content_digest` of copies."""
     total = hashlib.sha256()
-    small = sum(index.size for index in found) < HASHED_BELOW
+    small = fetched_whole(found)
     for k, index in enumerate(found):
         whole = math.floor(index.changed)
         when = whole * 10**9 + math.floor((index.changed - whole) * 1e9)

@@ -115,11 +115,11 @@ class Slurm:
                 ended = [sent for sent in live.values() if self._ended(sent.job)]
                 for sent in ended:
                     outcome = self._outcome(sent)
+                    del live[sent.task.name]
                     if outcome.failure == "lost" and again(sent.task, outcome.error, sent.times):
                         self._send([(sent.task, sent.times + 1)], live)
                         self._forget(sent.note, live)
                     else:
-                        del live[sent.task.name]
                         self._forget(sent.note, live)
                         yield replace(outcome, attempts=sent.times)
                 if not ended:
@@ -165,7 +165,14 @@ class Slurm:
             NotedJob(task.name, str(job.job_id), times, _digest(task), needs.nodes)
             for (task, times), job in zip(some, jobs, strict=True)
         ]
-        note = write_note(self.notes, noted)
+        try:
+            note = write_note(self.notes, noted)
+        except UserError as error:
+            ids = " ".join(one.job for one in noted)
+            raise UserError(
+                f"{str(error).rstrip('.')}. SLURM has jobs that are not noted, and the same command "
+                f"would send them again: first `scancel {ids}`"
+            ) from error
         self._known |= {one.job: job for one, job in zip(noted, jobs, strict=True)}
         return [
             _Sent(task, times, job, note) for (task, times), job in zip(some, jobs, strict=True)

@@ -29,10 +29,12 @@ class Counted(Protocol):
 
     Attributes:
         tries: How often, at most.
+        until: Or else until when, by the monotonic clock; ``None``: the number counts.
         missed: Answers that did not come.
     """
 
     tries: int
+    until: float | None
     missed: int
 
 
@@ -48,19 +50,10 @@ def may_pass(error: Exception) -> bool:
     return getattr(error, "errno", None) not in NUMBERS
 
 
-def tries_in(seconds: float, most: int) -> int:
-    """How many tries, ``most`` at most, have pauses between them that take no longer than that; one
-    has none.
-    """
-    tries, pause, left = 1, FIRST, seconds
-    while tries < most and pause <= left:
-        tries, pause, left = tries + 1, min(2 * pause, LONGEST), left - pause
-    return tries
-
-
 def asked_again(method: Callable[Concatenate[A, P], T]) -> Callable[Concatenate[A, P], T]:
-    """The method, called up to ``tries`` times while it raises :class:`AwayError`, with a line and
-    a pause before each; what it does twice must be as if it was done once.
+    """The method, called again while it raises :class:`AwayError`, with a line and a pause before
+    each call: up to ``tries`` times, or for the last time at ``until``. What it does twice must be
+    as if it was done once.
     """
 
     @functools.wraps(method)
@@ -74,10 +67,14 @@ def asked_again(method: Callable[Concatenate[A, P], T]) -> Callable[Concatenate[
                 missed, store.missed = missed + 1, store.missed + 1
                 if store.tries == 1:
                     raise
-                if missed == store.tries:
-                    raise AwayError(f"{error} (asked {missed} times)") from error
                 pause = min(FIRST * 2 ** (missed - 1), LONGEST)
-                warn(f"{error}; asked again in {pause:g} s, {missed + 1} of {store.tries} times")
+                how, over = f"{missed + 1} of {store.tries} times", missed == store.tries
+                if store.until is not None:
+                    left = store.until - time.monotonic()  # the requests took their time, too
+                    how, over, pause = f"for {left:.0f} s more", left <= 0, min(pause, left)
+                if over:
+                    raise AwayError(f"{error} (asked {missed} times)") from error
+                warn(f"{error}; asked again in {pause:.3g} s, {how}")
             time.sleep(pause)
 
     return asked

@@ -36,7 +36,6 @@ from uuid import uuid4
 import msgspec
 
 from grace_geom.errors import UserError
-from grace_geom.store.away import tries_in
 from grace_geom.store.objects import ObjectStore
 
 FORMAT = "grace_geom.claim/1"
@@ -192,16 +191,16 @@ class Claim:
     def release(self, how: str = DONE, why: str = "") -> None:
         """End it, so that nobody needs to wait for it to expire; nothing for one that is lost.
 
-        A store that does not answer is asked again until the claim has expired by itself.
+        A store that does not answer is asked again until the claim has expired by itself, and then
+        for the last time; once only where the store is asked once.
 
         Raises:
-            UserError: If it does not answer by then.
+            UserError: If it does not answer.
         """
         self._stop.set()
         self._thread.join()
         if not self._lost:
-            left = self._renewed + self.seconds - time.monotonic()
-            objects = self.objects.at_most(tries_in(left, self.objects.tries))
+            objects = self.objects.at_most(self.objects.tries, self._renewed + self.seconds)
             objects.create(place(self.name, self.number, "end"), encode(End(how, why)))
 
     def _renew(self) -> None:

@@ -77,6 +77,7 @@ class ObjectStore:
             (:mod:`grace_geom.store.away`).
 
     Attributes:
+        until: When it is asked for the last time instead, by this process's monotonic clock.
         missed: Answers that did not come so far.
 
     Raises:
@@ -85,6 +86,7 @@ class ObjectStore:
 
     def __init__(self, url: str | Path, tries: int = 1) -> None:
         self.tries, self.missed = tries, 0
+        self.until: float | None = None
         self.url = address(url).rstrip("/") or "/"
         self.protocol = protocol_of(self.url) or "file"
         if self.protocol not in PROTOCOLS:
@@ -102,10 +104,15 @@ class ObjectStore:
     def __reduce__(self) -> tuple[Any, ...]:
         return ObjectStore, (self.url, self.tries)
 
-    def at_most(self, tries: int) -> "ObjectStore":
-        """The same objects, asked so often at most: once for what is done again soon anyway."""
+    def at_most(self, tries: int, until: float | None = None) -> "ObjectStore":
+        """The same objects, asked so often at most: once for what is done again soon anyway.
+
+        Args:
+            tries: How often; 1 is once, whatever ``until`` says.
+            until: Ask until then instead, however often, by the monotonic clock.
+        """
         found = ObjectStore(self.url, tries)
-        found._proven = self._proven
+        found._proven, found.until = self._proven, until
         return found
 
     @property

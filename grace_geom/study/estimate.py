@@ -15,8 +15,10 @@ from grace_geom.devices import DTYPES, pick_device, pick_precision, release_gpu
 from grace_geom.engines import EngineOptions
 from grace_geom.evaluation import Measures, Sets, targets
 from grace_geom.evaluation.identity import key_of
+from grace_geom.files import sha256
 from grace_geom.methods import Method, Run
 from grace_geom.models import build
+from grace_geom.provenance import device_name
 from grace_geom.training import Plan, Trainer
 from grace_geom.training.data import images_of
 
@@ -65,14 +67,25 @@ def conditions(config: TrainConfig, where: EngineOptions, workers: int) -> str:
     """16 hexadecimal digits of what :func:`probe` depends on: a timing that was taken under others
     says nothing.
 
+    For runs on this machine the device's name is in it, since ``--device auto`` is another one
+    elsewhere; with SLURM the content of the site's options, which choose it. Which machines Ray
+    takes is not known here.
+
     Args:
         config: A run of the method.
         where: The engine, and what it gives each run.
         workers: Runs at a time on this machine, which share its cores.
+
+    Raises:
+        UserError: If the device is not here.
     """
     settings = {name: value for name, value in config.flat().items() if name not in AS_CHEAP}
-    place = [where.engine, where.cpus_per_run, where.gpus_per_run]
-    return key_of({"run": settings, "where": [*place, workers * (where.engine == "local")]})
+    place: list[Any] = [where.engine, where.cpus_per_run, where.gpus_per_run]
+    if where.engine == "local":
+        place += [workers, device_name(pick_device(config.device))]
+    elif where.slurm_options is not None:
+        place.append(sha256(where.slurm_options))
+    return key_of({"run": settings, "where": place})
 
 
 def stops_early(method: Method) -> bool:

@@ -123,7 +123,7 @@ class Claimed:
             try:
                 claim.release(how, why)
             except UserError as error:
-                warn(f"{name} stays claimed for {self.lease:g} s: {error}")
+                warn(f"{name} stays claimed until its lease of {self.lease:g} s is over: {error}")
 
     def _put(self, job: Job, name: str) -> None:
         known: dict[str, StoredFile] = {}

@@ -2,6 +2,7 @@
 pictures stay where they are.
 """
 
+import hashlib
 import io
 import json
 import tarfile
@@ -172,11 +173,11 @@ def test_an_index_beside_a_shard_is_read_in_its_place(
     assert len(moved) == 2 and sum(moved) < 40 * 100, "the two indexes, no piece of a shard"
 
 
-@pytest.mark.parametrize("what", ["replaced", "damaged", "of captions"])
+@pytest.mark.parametrize("what", ["replaced", "damaged", "a key is missing"])
 def test_an_index_of_another_version_is_told_and_not_used(
     stored: str, tmp_path, monkeypatch, capsys, what
 ) -> None:
-    main(["index", f"{stored}/{{0..1}}.tar", *(["--captions"] if "of" in what else [])])
+    main(["index", f"{stored}/{{0..1}}.tar"])
     monkeypatch.setenv("GRACE_GEOM_CACHE", str(tmp_path / "other"))
     memory = fsspec.filesystem("memory")
     if what == "replaced":
@@ -185,11 +186,96 @@ def test_an_index_of_another_version_is_told_and_not_used(
             memory.pipe_file(f"{stored[8:]}/{name}", path.read_bytes())
     elif what == "damaged":
         memory.pipe_file(f"{stored[8:]}/1.tar.index.json", b"{")
+    else:
+        drop_a_key(stored)
     capsys.readouterr()
     labels, _ = streamed(stored)
     assert len(labels) == (8 if what == "replaced" else 40)
     told = capsys.readouterr().err
     assert told.count("indexes beside shards are damaged, or of other versions") == 1
+    assert "data index`" in told
+    main(["index", f"{stored}/{{0..1}}.tar"])
+    monkeypatch.setenv("GRACE_GEOM_CACHE", str(tmp_path / "third"))
+    far_shards._warn_of_indexes.cache_clear()
+    capsys.readouterr()
+    assert streamed(stored)[0] == labels and "indexes beside" not in capsys.readouterr().err
+
+
+def drop_a_key(stored: str) -> None:
+    """Make the second shard's index one that can be read, and is wrong."""
+    memory, place = fsspec.filesystem("memory"), f"{stored[8:]}/1.tar.index.json"
+    index = json.loads(memory.cat_file(place))
+    memory.pipe_file(place, json.dumps(index | {"keys": index["keys"][1:]}).encode())
+
+
+def test_indexes_with_and_without_captions_lie_side_by_side(
+    stored: str, moved: list[int], tmp_path, monkeypatch, capsys
+) -> None:
+    urls = [f"{stored}/{k}.tar" for k in (0, 1)]
+    for flags in (["--captions"], [], ["--captions"]):
+        main(["index", *urls, *flags])
+    moved.clear()
+    monkeypatch.setenv("GRACE_GEOM_CACHE", str(tmp_path / "other"))
+    for captions in (False, True):
+        assert [one.captions for one in far_shards.far_indexes(urls, captions)] == [captions] * 2
+    assert len(moved) == 4 and sum(moved) < 4 * 20 * 100, "the four indexes, no piece of a shard"
+    fsspec.filesystem("memory").pipe_file(f"{stored[8:]}/0.tar.captions.index.json", b"{")
+    monkeypatch.setenv("GRACE_GEOM_CACHE", str(tmp_path / "third"))
+    capsys.readouterr()
+    assert far_shards.far_indexes(urls) and "indexes beside" not in capsys.readouterr().err
+    far_shards.far_indexes(urls, captions=True)
+    assert "data index --captions` writes them again" in capsys.readouterr().err
+
+
+def test_indexes_are_made_of_the_shards_and_of_nothing_older(stored: str, tmp_path) -> None:
+    main(["index", f"{stored}/{{0..1}}.tar"])
+    memory, place = fsspec.filesystem("memory"), f"{stored[8:]}/1.tar.index.json"
+    truth = memory.cat_file(place)
+    wrong = truth.replace(b'"0001.jpg"', b'"0007.jpg"')
+    memory.pipe_file(place, wrong)
+    for kept in (tmp_path / "cache" / "shards").glob("*.json"):
+        kept.write_bytes(kept.read_bytes().replace(b'"0001.jpg"', b'"0007.jpg"'))
+    main(["index", f"{stored}/{{0..1}}.tar"])
+    assert memory.cat_file(place) == truth != wrong
+
+
+def test_a_set_that_is_fetched_whole_needs_no_index_and_is_told_so(
+    far: str, large, monkeypatch, capsys
+) -> None:
+    main(["index", f"{far}/{PATTERN}"])
+    assert "fetched whole" not in capsys.readouterr().err
+    for module in (far_shards, names):
+        monkeypatch.setattr(module, "HASHED_BELOW", 2**28)
+    main(["index", f"{far}/{PATTERN}"])
+    told = capsys.readouterr()
+    assert "a data set of 0.1 MiB is fetched whole" in told.err and "256.0 MiB or more" in told.err
+    assert "4 shards of 0.1 MiB with 24 pictures" in told.out
+
+
+@pytest.mark.parametrize("how", ["in pieces", "whole"])
+def test_a_shard_that_is_replaced_while_it_is_read_is_not_called_broken(
+    stored: str, monkeypatch, how
+) -> None:
+    memory, place = fsspec.filesystem("memory"), f"{stored[8:]}/1.tar"
+    name = "cat_ranges" if how == "in pieces" else "get_file"
+    if how == "whole":
+        monkeypatch.setattr(far_shards, "HASHED_BELOW", 2**28)
+    real, new = getattr(memory, name), np.random.default_rng(0).bytes(memory.size(place))
+    monkeypatch.setattr(memory, name, lambda *a, **k: memory.pipe_file(place, new) or real(*a, **k))
+    with pytest.raises(UserError, match=r"1\.tar was replaced while it was read\. Try again"):
+        streamed(stored)
+    with pytest.raises(UserError, match=r"1\.tar is not a whole, uncompressed tar"):
+        monkeypatch.setattr(memory, name, real)
+        streamed(stored)
+
+
+def test_a_shard_of_a_large_set_has_no_sha256_on_record(stored: str, monkeypatch) -> None:
+    urls = [f"{stored}/{k}.tar" for k in (0, 1)]
+    assert [one.record().keys() for one in far_shards.far_indexes(urls)] == [{"file", "bytes"}] * 2
+    monkeypatch.setattr(far_shards, "HASHED_BELOW", 2**28)
+    truth = [fsspec.filesystem("memory").cat_file(url[8:]) for url in urls]
+    found = [one.record() for one in far_shards.far_indexes(urls)]
+    assert [one["sha256"] for one in found] == [hashlib.sha256(b).hexdigest() for b in truth]
 
 
 def test_only_shards_of_a_store_have_indexes(tmp_path, capsys) -> None:

@@ -4,6 +4,7 @@ srun and sacct which do on this machine what the real ones do on many.
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,45 @@ def test_who_is_killed_between_two_arrays_forgets_neither(slurm: Slurm, tmp_path
     assert (
         len(list(tmp_path.glob("begun-*"))) == 2 and (tmp_path / "bin/next").read_text() == "103\n"
     )
+
+
+def test_jobs_that_cannot_be_noted_are_named(
+    slurm: Slurm,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def note(folder: Path, jobs: Sequence[NotedJob]) -> Path:
+        if jobs[0].task == "alone":
+            raise UserError("cannot write it: no space left on device. Nothing was changed there.")
+        return write_note(folder, jobs)
+
+    monkeypatch.setattr("grace_geom.engines.slurm.write_note", note)
+    try:
+        with pytest.raises(UserError, match=r"no space left .* send them again: .*`scancel 102`"):
+            list(slurm.run(two_arrays(tmp_path)))
+        wait_until(lambda: len(list(tmp_path.glob("begun-*"))) == 2)
+    finally:
+        (tmp_path / "go").touch()
+    told = capsys.readouterr().err
+    assert "2 jobs go on without this command; the same command again waits" in told
+    assert "`scancel 101_0 101_1` stops them" in told
+
+
+def test_a_job_that_is_over_is_not_told_as_going_on(
+    slurm: Slurm,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """It was lost, and SLURM does not take it a second time."""
+    once = SBATCH.replace("cp ", "[ $number = 102 ] && exit 1\ncp ")
+    (tmp_path / "bin/sbatch").write_text(once)
+    task = Task("a", work.twice, (4,), Resources(retries=1))
+    monkeypatch.setattr(slurm, "_outcome", lambda sent: TaskOutcome("a", failure="lost"))
+    with pytest.raises(UserError, match="SLURM did not take the jobs"):
+        list(slurm.run([task]))
+    assert "go on without this command" not in capsys.readouterr().err
 
 
 def local(folder: Path) -> Slurm:

@@ -80,28 +80,40 @@ def test_it_is_renewed_while_the_work_goes_on(store: Store) -> None:
     mine.release()
 
 
-@pytest.mark.parametrize("fails", [2, 10**6])
-def test_the_end_is_told_again_while_the_lease_runs(tmp_path, monkeypatch, fails) -> None:
-    """A lease of 6.5 s has room for pauses of 1 and 2 s, and for no third one."""
-    asked, waited = [], []
-    mine = Store(tmp_path, tries=TRIES).claim("run", "me", 6.5)
+@pytest.mark.parametrize(
+    ("lease", "fails", "takes", "pauses"),
+    [
+        (120, 2, 0, [1, 2]),
+        (120, 10**6, 0, [1, 2, 4, 8, 16, 32, 57]),  # the last one is what is left
+        (120, 10**6, 30, [1, 2, 4]),  # 30 s until a request is given up: 127 s in all
+        (3600, 10**6, 0, [1, 2, 4, 8, 16, 32, *[60] * 58, 57]),
+    ],
+)
+def test_the_end_is_told_again_until_the_lease_is_over(
+    tmp_path, monkeypatch, capsys, lease, fails, takes, pauses
+) -> None:
+    asked, waited, spent = [], [], []
+    mine = Store(tmp_path, tries=TRIES).claim("run", "me", lease)
     assert mine is not None
-    real = os.link
+    real, began = os.link, mine._renewed
 
     def link(one: str, other: str) -> None:
         asked.append(other)
         if len(asked) <= fails:
+            spent.append(takes)
             raise OSError(errno.EIO, "the line is cut")
         real(one, other)
 
+    clock = SimpleNamespace(sleep=waited.append, monotonic=lambda: began + sum(waited + spent))
     monkeypatch.setattr(os, "link", link)
-    monkeypatch.setattr(away, "time", SimpleNamespace(sleep=waited.append))
+    monkeypatch.setattr(away, "time", clock)
     if fails > 2:
-        with pytest.raises(AwayError, match=r"the line is cut.*asked 3 times"):
+        with pytest.raises(AwayError, match=rf"the line is cut.*asked {len(pauses) + 1} times"):
             mine.release(STOPPED)
     else:
         mine.release(STOPPED)
-    assert waited == [1, 2] and len(asked) == 3
+    assert waited == pytest.approx(pauses) and len(asked) == len(pauses) + 1
+    assert f"asked again in 1 s, for {lease - takes} s more" in capsys.readouterr().err
     end = Store(tmp_path).claims()["run"].end
     assert (end is None) == (fails > 2) and (end is None or end.how == STOPPED)
 

@@ -211,8 +211,26 @@ def test_a_method_is_timed_again_where_its_cost_may_be_another(tmp_path):
     places = [EngineOptions(), EngineOptions("ray"), EngineOptions("ray", gpus_per_run=0.5)]
     assert len({conditions(job.config, where, 1) for where in places}) == 3
     assert len({conditions(job.config, places[1], n) for n in (1, 8)}) == 1, "on other machines"
+    assert len({conditions(job.config, places[0], n) for n in (1, 8)}) == 2
     assert steps_of(methods=("lora",), max_steps=5) == {"lora": 5}, "a row that left does not count"
     assert read_json(tmp_path / "study.json")["probes"].keys() == {"ft", "lora"}
+
+
+def test_a_time_is_of_the_device_that_auto_picks_and_of_the_sites_options(tmp_path, monkeypatch):
+    (job,) = jobs_of(StudyOptions(methods=("ft",), seeds=(0,), out=tmp_path), {})
+    site = tmp_path / "site.yaml"
+    slurm = EngineOptions("slurm", slurm_options=site)
+
+    def now(where=EngineOptions()):  # noqa: B008
+        return conditions(job.config, where, 1)
+
+    site.write_text("time: 240\npartition: a100\n")
+    here, there = now(), now(slurm)
+    assert (here, there) == (now(), now(slurm)) and job.config.device == "auto"
+    monkeypatch.setattr("grace_geom.study.estimate.device_name", lambda device: "NVIDIA H200")
+    assert now() != here and now(slurm) == there, "which machine gives the command does not count"
+    site.write_text("time: 240\npartition: h200\n")
+    assert now(slurm) != there
 
 
 def test_a_method_that_cannot_be_timed_now_keeps_no_old_time(tmp_path):
