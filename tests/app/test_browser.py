@@ -297,7 +297,9 @@ def test_back_undoes_a_choice_and_links_between_pages_carry_it(page, served):
 
 @pytest.mark.nightly
 def test_back_undoes_a_control_of_a_page(page, served):
-    drawn(page, f"{served}/training?runs=toy%2Fft-s0&runs=toy%2Fgrace-s0")
+    # A whole choice: the page adds nothing to it, which would be a step that Back undoes instead.
+    whole = "runs=toy%2Fft-s0&runs=toy%2Fgrace-s0&baseline=toy%2Fft-s0"
+    drawn(page, f"{served}/training?{whole}")
     page.get_by_role("button", name="Smoothing and axes").click()
     page.get_by_role("radio", name="Automatic", checked=True).wait_for(timeout=PATIENCE)
     page.locator("[data-testid=stButtonGroup] button").filter(has_text="Logarithmic").click()
