@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from app.paired import ahead
 from app.shell import Choice, text
 from app.store import Entry, settings
 from grace_geom.plots import drift as drifts
@@ -337,9 +338,14 @@ def identity(
     said += f" ({known})" if known else ""
     columns = {c: e for c in ("ID", "OOD", "Adv") if (e := entry.estimates.get(c)) is not None}
     if columns:
-        each = ", ".join(f"{c} {100 * e.value:.1f} %" for c, e in columns.items())
+        each = ", ".join(
+            f"{c} {100 * e.value:.1f} % {text(f'[{100 * e.low:.1f}, {100 * e.high:.1f}]')}"
+            for c, e in columns.items()
+        )
         said += f" with {each}"
     if other:
+        held = ahead(entry, other, columns)
+        said += f"; against {names[other.id]}, {held}" if held else ""
         keys = list(dict.fromkeys(key for run in (entry, other) for key in differ[run.id]))
         most = ", ".join(text(titles.setting(key)) for key in keys[:4])
         more = f" and {len(keys) - 4} more" if len(keys) > 4 else ""

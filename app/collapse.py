@@ -16,8 +16,8 @@ MEASURES = (
 """What tells a collapse: the first that the reference and another run have."""
 MOVED = "centroid_cosine/adv"
 MOST_NAMED = 3
-"""Runs beside the reference that the sentence names one by one; of more it gives counts and the two
-extremes.
+"""Runs beside the reference that the sentence names one by one; of more it gives counts, and the
+figure below shows each.
 """
 TURNS = {
     "fewer": ("collapses", "collapse"), "more": ("spreads out", "spread out"),
@@ -34,23 +34,26 @@ class Told:
         name: What it is called.
         of: Run -> number.
         reference: The run that the others are held against.
+        key: Of the number in its analysis.
+        found: Where it was found.
     """
 
     name: str
     of: dict[str, Point]
     reference: str
+    key: str = ""
+    found: tuple[Finding, ...] = ()
 
 
-def sentence(choice: Choice, stability: Sequence[Finding], spread: Sequence[Finding]) -> str:
+def sentence(choice: Choice, stability: Sequence[Finding], number: Told | None) -> str:
     """The answer of the page of feature geometry.
 
     Args:
         choice: Of this session.
         stability: Of ``feature_stability``.
-        spread: Of ``anisotropy``.
+        number: Of :func:`told`.
     """
-    told = _told(choice, stability, spread)
-    parts = [_collapsed(choice, told) if told else "", _moved(choice, stability)]
+    parts = [_collapsed(choice, number) if number else "", _moved(choice, stability)]
     known = " ".join(part for part in parts if part)
     return known or (
         "Not measured yet: `feature_stability` and `anisotropy --parts features` on two runs or "
@@ -58,15 +61,21 @@ def sentence(choice: Choice, stability: Sequence[Finding], spread: Sequence[Find
     )
 
 
-def _told(choice: Choice, stability: Sequence[Finding], spread: Sequence[Finding]) -> Told | None:
-    """The measure of a collapse that the reference and another run have."""
+def told(choice: Choice, stability: Sequence[Finding], spread: Sequence[Finding]) -> Told | None:
+    """The measure of a collapse that the reference and another run have.
+
+    Args:
+        choice: Of this session.
+        stability: Of ``feature_stability``.
+        spread: Of ``anisotropy``.
+    """
     methods = {e.id: e.method for e in choice.single}
     pretrained = next((run for run, method in methods.items() if is_reference(method)), None)
     reference = pretrained or (choice.base_run.id if choice.base_run else "")
     for (key, name), found in zip(MEASURES, (spread, stability), strict=True):
         of = {f.run: p for f in found if (p := point(f.value(key))) is not None}
         if reference in of and len(of) > 1:
-            return Told(name, of, reference)
+            return Told(name, of, reference, key, tuple(f for f in found if f.run in of))
     return None
 
 
@@ -84,7 +93,7 @@ def _collapsed(choice: Choice, told: Told) -> str:
         if who
     )
     if many:
-        said = f"of {len(others)} other runs {said}; {_extremes(choice, told, others)}"
+        said = f"of {len(others)} other runs {said}"
     is_base = is_reference({e.id: e.method for e in choice.single}.get(told.reference, ""))
     word = "the pretrained model" if is_base else "the baseline"
     return f"By the {told.name}, against {word} {_named(choice, told, told.reference)}: {said}."
@@ -93,13 +102,6 @@ def _collapsed(choice: Choice, told: Told) -> str:
 def _named(choice: Choice, told: Told, run: str) -> str:
     """A run with its number."""
     return f"**{text(choice.names[run])}** ({_shown(told.of[run])})"
-
-
-def _extremes(choice: Choice, told: Told, runs: Sequence[str]) -> str:
-    """The runs of the lowest and of the highest number."""
-    low, high = (f(runs, key=lambda run: told.of[run].value) for f in (min, max))
-    hedge = "" if _turn(told.of[low], told.of[high]) == "fewer" else ", not clearly apart"
-    return f"lowest is {_named(choice, told, low)}, highest {_named(choice, told, high)}{hedge}"
 
 
 def _turn(p: Point, before: Point) -> str:
@@ -126,11 +128,11 @@ def _moved(choice: Choice, found: Sequence[Finding]) -> str:
     if not of:
         return ""
     ordered = sorted(of, key=lambda run: -of[run].value)
-    names = [f"**{text(choice.names[run])}** ({_shown(of[run])})" for run in ordered]
+    names = [f"**{text(choice.names[run])}** (cosine {_shown(of[run])})" for run in ordered]
     head = "Under attack, class centroids keep a cosine to the clean ones of"
     if len(ordered) == 1:
         return f"{head} {_shown(of[ordered[0]])}."
     clear = _turn(of[ordered[-1]], of[ordered[0]]) == "fewer"
     hedge = "" if clear else ", not clearly apart"
     head = "Under attack, class centroids stay nearest to the clean ones in"
-    return f"{head} {names[0]} and move most in {names[-1]}, by their cosine{hedge}."
+    return f"{head} {names[0]} and move most in {names[-1]}{hedge}."

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import streamlit as st
 
+from app.attacks import attack_said
 from app.paired import LEVEL
 from app.shell import Choice, text
 from app.store import Entry
 from grace_geom.plots import confusion
 from grace_geom.plots.accuracies import SUITE_TITLES
-from grace_geom.records import Accuracy, RecordError, attack_text, questions, set_difference
+from grace_geom.records import Accuracy, RecordError, questions, set_difference
 
 
 @dataclass(frozen=True)
@@ -114,9 +115,9 @@ def _shared(runs: Sequence[Entry]) -> dict[tuple[str, str], tuple[Accuracy, ...]
 
 
 def title(a: Accuracy) -> str:
-    """A question: ``ID, shapes``; ``under apgd-ce 4/255, shapes``."""
+    """A question: ``shapes (ID)``; ``shapes under APGD-CE, ε = 4/255``."""
     if a.attack:
-        return f"{a.data} under {attack_text(a.attack, 'name')}"
+        return f"{a.data} under {attack_said(a.attack, 'name')}"
     return f"{a.data} ({SUITE_TITLES.get(a.suite, a.suite)})"
 
 

@@ -6,6 +6,7 @@ be clear although the two intervals overlap.
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -55,6 +56,28 @@ def gap(a: Entry, b: Entry, column: str) -> Gap | None:
     if found is None or math.isnan(found.p):
         return None
     return Gap(found.value, found.low, found.high, found.p, "the same images")
+
+
+def ahead(a: Entry, b: Entry, columns: Iterable[str]) -> str:
+    """In which columns ``a`` is clearly ahead of ``b``, clearly behind, or neither: ``on the same
+    images clearly ahead in ID, not clearly apart in Adv``; empty where nothing pairs them.
+    """
+    groups: dict[str, list[str]] = {}
+    same: list[str] = []
+    for column in columns:
+        over, under = gap(a, b, column), gap(b, a, column)
+        if over is None or under is None:
+            continue
+        same.append(over.on)
+        side = "ahead" if over.clear else "behind" if under.clear else "apart"
+        how = "not clearly" if side == "apart" else "clearly"
+        groups.setdefault(f"{how} {side} in", []).append(column)
+    told = ", ".join(f"{side} {_listed(names)}" for side, names in groups.items())
+    return f"on {' and '.join(dict.fromkeys(same))} {told}" if told else ""
+
+
+def _listed(words: list[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]] if words[1:] else words)
 
 
 def same_kind(a: Entry, b: Entry) -> bool:

@@ -4,6 +4,7 @@ that wrap.
 
 import base64
 import html
+import re
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -12,6 +13,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from app.shell import chosen, text
 from grace_geom.plots import coinciding, paper
@@ -93,7 +95,7 @@ def panels(
     """
     width = 464 if len(drawn) == 4 and width == 304 else width  # no row of one
     # Titles of one and of two lines leave the figures of a row side by side.
-    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
+    with wide_where_alone(f"panels-{key}"):
         for i, (title, fig) in enumerate(drawn.items()):
             with st.container(width=width, gap="small"):
                 st.markdown(f"**{text(title)}**")
@@ -102,8 +104,28 @@ def panels(
     downloads(exhibit(drawn, alt, caption), key, table)
 
 
-def legend(runs: Sequence[str], names: Legend) -> None:
-    """Colour, dash and marker of every run, once for all panels of a page."""
+NARROW = (
+    "@media(max-width:640px){{.st-key-{key}>[data-testid=stLayoutWrapper]"
+    "{{flex:1 1 100%!important;width:100%!important}}}}"
+)
+
+
+def wide_where_alone(key: str) -> DeltaGenerator:
+    """A row for panels of a fixed width that wraps; on a telephone, where one panel fills a row,
+    panels are as wide as the page.
+
+    Args:
+        key: Of the row.
+    """
+    of_class = re.sub(r"[^A-Za-z0-9_-]", "-", key)  # as Streamlit makes a class of a key
+    st.html(f"<style>{NARROW.format(key=of_class)}</style>")
+    return st.container(horizontal=True, gap="medium", vertical_alignment="bottom", key=key)
+
+
+def legend(runs: Sequence[str], names: Legend, lines: bool = True) -> None:
+    """Colour, dash and marker of every run, once for all panels of a page; without dash where the
+    figure has no ``lines``.
+    """
     items = []
     for run in runs:
         style = names.looks[run]
@@ -113,12 +135,15 @@ def legend(runs: Sequence[str], names: Legend) -> None:
             else style.dash.replace("px", "").replace(",", " ")
         )
         fill = "none" if style.marker == "x" else style.color
-        drawing = (
+        line = (
             f'<path d="M-20 0H20" stroke="{style.color}" stroke-width="1.8" '
-            f'stroke-dasharray="{dash}"/><path d="{MARKS[style.marker]}" fill="{fill}" '
+            f'stroke-dasharray="{dash}"/>'
+        )
+        drawing = (
+            f'{line if lines else ""}<path d="{MARKS[style.marker]}" fill="{fill}" '
             f'stroke="{style.color}" stroke-width="1.5"/>'
         )
-        items.append(_item(drawing, 42, names.names[run]))
+        items.append(_item(drawing, 42 if lines else 16, names.names[run]))
     # Of dozens of runs it scrolls, so that the figure stays in sight, and half of the sixth line
     # says so; the Tab key reaches it.
     look = "line-height:1.7;font-size:0.9rem;max-height:8.4rem;overflow-y:auto"

@@ -42,13 +42,17 @@ MEASURES = {
 
 
 def main() -> None:
-    """Answer, clouds, numbers of images, dimension, numbers by layer."""
+    """Answer and its number, clouds, numbers of images, dimension, numbers by layer."""
     choice = shell.page("Do features collapse or deform?")
     found = measured(choice, "feature_stability", ("rho", "rank", "awp_batch"))
     above = st.container()  # what has not been measured is said below the clouds
     spread = measured(choice, "anisotropy", flags="--parts features")
     spread = [f for f in spread if f.array("features/layers") is not None]
-    shell.answer(collapse.sentence(choice, found, spread))
+    number = collapse.told(choice, found, spread)
+    shell.answer(collapse.sentence(choice, found, number))
+    if number:
+        with above:
+            held_against(choice, number)
     if found:
         with above:
             over_id(choice, found)
@@ -57,6 +61,24 @@ def main() -> None:
     if spread:
         st.header("Layer by layer", anchor=False)
         by_layer(choice, spread)
+
+
+def held_against(choice: Choice, number: collapse.Told) -> None:
+    """The number of the answer, a row a run, over the interval of the reference."""
+    figure = features.held_against(number.of, number.reference, choice.legend, number.name)
+    name = text(choice.names[number.reference])
+    show.figure(
+        figure,
+        "collapse",
+        f"Dot plot of the {number.name}, a row a run",
+        how(
+            number.found,
+            f"Line and grey band: {name} with its interval; a run whose interval lies outside of the "
+            "band uses clearly fewer directions, or more;",
+            intervals(number.found, number.key),
+        ),
+        partial(values_table, number.found, [number.key]),
+    )
 
 
 @st.fragment  # a selected point draws the clouds again, not the page
@@ -81,8 +103,8 @@ def over_id(choice: Choice, found: list[Finding]) -> None:
     pictured = {f.run: pictures.pictures(f) for f in _galleries(choice)}
     chosen: list[tuple[str, str, int]] = []
     over: dict[str, go.Figure] = {}
-    for s in sets:
-        with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
+    for i, s in enumerate(sets):
+        with show.wide_where_alone(f"panels-cloud-{i}"):
             for f in found:
                 figure = _cloud(choice, found, f, s, kind, pictured.get(f.run, {}))
                 if figure is not None:

@@ -9,7 +9,7 @@ import streamlit as st
 from app import shell, show, store, wall
 from app.measured import attack_of, measured
 from app.pair import TwoRuns, answer, chosen, lacking, title
-from app.shell import Choice, text
+from app.shell import text
 from app.wall import Reply, Shot
 from grace_geom.plots import confusion, pictures, robustness, strips
 from grace_geom.plots.pictures import Picture, Seen
@@ -39,9 +39,9 @@ def main() -> None:
     known = {i: pictures.pictures(found[i]) for i in pair.ids if i in found}
     if known:
         _gallery(pair, [found[i] for i in known], known)
-    else:
-        _turned(choice)
     _by_class(pair)
+    if not known:
+        _turned(pair)
     _confusion(pair)
 
 
@@ -229,23 +229,32 @@ def _looks(p: Picture) -> list[Shot]:
     return shots
 
 
-def _turned(choice: Choice) -> None:
-    """Where no gallery was measured: the images that ``robustness_curve`` has kept."""
+def _turned(pair: TwoRuns) -> None:
+    """Where no gallery was measured: the images that ``robustness_curve`` has kept of the two."""
+    choice = pair.choice
     found, _ = store.findings("robustness_curve", choice.single, choice.root)
-    for f in found:
-        shown = robustness.examples(f)
-        if shown:
-            st.markdown(f"Images that the attack turned at **{text(choice.names[f.run])}**")
-            shots = {
-                f"{i}. {before} → {after}": [Shot(x, "", f"{before}, attacked: taken for {after}")]
-                for i, (x, before, after) in enumerate(shown, 1)
-            }
-            wall.cards(shots, least=200)
-    if found:
-        st.caption(
-            "Kept by `robustness_curve`, at each run other ones: clean, the perturbation × "
-            f"{strips.MAGNIFIED} on grey, attacked."
+    known = {f.run: triples for f in found if (triples := robustness.examples(f))}
+    if not known:
+        return
+    st.header("Which images did the attack turn?", anchor=False)
+    own = [run for run in pair.ids if run in known]
+    if not own:
+        others = ", ".join(f"**{text(choice.names[run])}**" for run in known)
+        st.info(
+            f"The robustness curve kept images of neither run, but of {others}: choose one above."
         )
+        return
+    for run in own:
+        st.markdown(f"Images that the attack turned at **{text(choice.names[run])}**")
+        shots = {
+            f"{i}. {before} → {after}": [Shot(x, "", f"{before}, attacked: taken for {after}")]
+            for i, (x, before, after) in enumerate(known[run], 1)
+        }
+        wall.cards(shots, least=200)
+    st.caption(
+        "Kept with the robustness curve, at each run other ones: clean, the perturbation × "
+        f"{strips.MAGNIFIED} on grey, attacked."
+    )
 
 
 def _by_class(pair: TwoRuns) -> None:

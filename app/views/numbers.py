@@ -15,7 +15,6 @@ from app.relations import LINES, PRESETS, Preset
 from app.shell import Choice, inline, text
 from grace_geom.plots import numbers as plots
 from grace_geom.plots.numbers import Axis, Scale
-from grace_geom.plots.variants import too_long
 from grace_geom.records import RecordError, titles
 from grace_geom.records.fit import Fit, line_of, together
 from grace_geom.records.numbers import Quantity
@@ -167,9 +166,9 @@ def relation(
     if shades:
         st.caption(f"Colours: {inline(color)}")
         show.swatches(shades)
-    long = too_long(choice.names[run] for run in at)
-    if (long or len(at) > plots.MOST_LABELS) and color == METHOD:
-        show.legend(list(at), choice.legend)
+    named = plots.labels({run: choice.names[run] for run in at})
+    if not named and color == METHOD:
+        show.legend(list(at), choice.legend, lines=False)
     show.figure(
         kept(plots.scatter, points, choice.legend, x, y, drawn), "numbers",
         f"Scatter of {picked[1].title} against {picked[0].title}, a point a run. {_plain(said)}",

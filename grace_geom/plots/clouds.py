@@ -280,6 +280,6 @@ def cosine_of(f: Finding, name: str) -> str:
 
 
 def named_cosine(f: Finding, name: str) -> str:
-    """``cosine to ID 0.64 [0.62, 0.67]``, which may break; in words where there is none."""
+    """``cosine 0.64 [0.62, 0.67]``, which may break; in words where there is none."""
     said = cosine_of(f, name).replace("\N{NO-BREAK SPACE}", " ")
-    return said if point(f.value(f"centroid_cosine/{name}")) is None else f"cosine to ID {said}"
+    return said if point(f.value(f"centroid_cosine/{name}")) is None else f"cosine {said}"

@@ -1,6 +1,6 @@
 """Features as spectra, numbers by layer and by image: plain functions of findings."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,10 @@ from grace_geom.plots.columns import union
 from grace_geom.plots.compose import pages
 from grace_geom.plots.layers import layer_axis, short, title
 from grace_geom.plots.legend import Legend
-from grace_geom.plots.panels import Curve, below, overlay, span
+from grace_geom.plots.panels import Curve, Point, below, overlay, span
 from grace_geom.plots.sample import attack, intervals, sample
+from grace_geom.plots.style import dressed, plain_html, row_bands, see_through
+from grace_geom.plots.variants import LONG, fitted
 from grace_geom.records import Finding
 
 PER_IMAGE = {
@@ -23,6 +25,55 @@ PER_IMAGE = {
 """Numbers of each image that ``feature_stability`` leaves."""
 FLOAT32 = 1e-7
 """Digits of what is stored: a cosine that is nearer to 1 is 1."""
+
+
+def held_against(of: Mapping[str, Point], reference: str, legend: Legend, title: str) -> go.Figure:
+    """One number of several runs, a row each with its interval, the highest on top, over the value
+    and the interval of one of them.
+
+    Args:
+        of: Run -> number.
+        reference: The run that the others are held against.
+        legend: Name and look of each run. Over 30 rows have no names; the pointer tells them.
+        title: Of the axis.
+    """
+    order, traces = sorted(of, key=lambda run: of[run].value), list[dict[str, Any]]()
+    for i, run in enumerate(order):
+        look, name, value = legend.looks[run], plain_html(legend.names[run]), of[run].value
+        low, high = _ends(of[run])
+        traces.append({
+            "type": "scatter", "x": [value], "y": [i], "mode": "markers", "name": name,
+            "showlegend": False, "cliponaxis": False,
+            "marker": {"color": look.color, "symbol": look.marker, "size": 9},
+            "error_x": {
+                "type": "data", "symmetric": False, "array": [high - value],
+                "arrayminus": [value - low], "color": look.color, "thickness": 1.4, "width": 0,
+            },
+            "hovertemplate": f"{name}: %{{x:.4g}} [{low:.4g}, {high:.4g}]<extra></extra>",
+        })  # fmt: skip
+    muted, (low, high) = legend.ground.muted, _ends(of[reference])
+    upright = {"yref": "y domain", "y0": 0, "y1": 1, "layer": "below"}
+    band = {"type": "rect", "x0": low, "x1": high, "fillcolor": see_through(muted, 0.2)}
+    line = {"type": "line", "x0": of[reference].value, "x1": of[reference].value}
+    shapes = [
+        *row_bands(len(order), legend.ground),
+        band | upright | {"line": {"width": 0}},
+        line | upright | {"line": {"width": 1, "color": muted}},
+    ]
+    named = fitted({run: legend.names[run] for run in order}, LONG)
+    y = {
+        "tickvals": list(range(len(order))), "ticks": "", "showgrid": False,
+        "ticktext": [plain_html(named[run]) for run in order],
+        "showticklabels": len(order) <= 30, "range": [-0.5, len(order) - 0.5],
+    }  # fmt: skip
+    height = 60 + (20 if len(order) <= 30 else 9) * len(order)
+    x = {"title": title[:1].upper() + title[1:]}
+    return dressed(traces, legend.ground, height, shapes=shapes, xaxis=x, yaxis=y)
+
+
+def _ends(p: Point) -> tuple[float, float]:
+    """Of the interval; the value itself where there is none."""
+    return p.value if p.low is None else p.low, p.value if p.high is None else p.high
 
 
 def decay(

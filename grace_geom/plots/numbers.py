@@ -17,7 +17,7 @@ from grace_geom.plots.palette import Ground, of_sets
 from grace_geom.plots.placing import add_leaders, label_at, place_labels
 from grace_geom.plots.shift import ENDS, TICKS
 from grace_geom.plots.style import dressed, faint, plain_html, see_through
-from grace_geom.plots.variants import too_long
+from grace_geom.plots.variants import LONG, fitted, too_long
 from grace_geom.records import Estimate
 from grace_geom.records.fit import Fit
 from grace_geom.records.numbers import Datum
@@ -121,6 +121,19 @@ def places(points: Points, x: Axis, y: Axis) -> dict[str, tuple[float, float]]:
     return {run: (a, b) for run, (a, b) in known.items() if a is not None and b is not None}
 
 
+def labels(names: Mapping[str, str]) -> dict[str, str]:
+    """What stands beside each point, long names shortened; empty where there are too many names, or
+    most are long, and a legend tells the points.
+
+    Args:
+        names: Run -> name.
+    """
+    long = sum(too_long([name]) for name in names.values())
+    if len(names) > MOST_LABELS or 2 * long > len(names):
+        return {}
+    return fitted(names, LONG)
+
+
 @dataclass(frozen=True)
 class Drawn:
     """What stands on a scatter beside its points.
@@ -165,8 +178,7 @@ def scatter(
             "type": "scatter", "x": ends, "y": ends, "mode": "lines", "name": "equal on both",
             "line": {"color": legend.ground.muted, "width": 1, "dash": "dot"}, "hoverinfo": "skip",
         })  # fmt: skip
-    long = too_long(legend.names[run] for run in spots)
-    names = {run: legend.names[run] for run in spots if len(spots) <= MOST_LABELS and not long}
+    names = labels({run: legend.names[run] for run in spots})
     scaled = {run: (_hundredth(a), _hundredth(b)) for run, (a, b) in spots.items()}
     line = [] if drawn.line is None else [
         (float(at), drawn.line.at(float(at))[0]) for at in np.linspace(spans[0][0], spans[0][1], 90)
@@ -175,7 +187,8 @@ def scatter(
     for run, (a, b) in spots.items():
         told = f"{plain_html(x.title)}: {x.told(points[run][0])}<br>{plain_html(y.title)}: {y.told(points[run][1])}"
         name = plain_html(legend.names[run])
-        point = _point(run, (a, b), written.get(run), legend, drawn)
+        place = written.get(run, ""), plain_html(names.get(run, ""))
+        point = _point(run, (a, b), place, legend, drawn)
         traces.append(point | {"hovertemplate": f"<b>{name}</b><br>{told}<extra></extra>"})
     axes = {"xaxis": x.settings(spans[0]), "yaxis": y.settings(spans[1])}
     figure = dressed(traces, legend.ground, SIZE[1] + 70, **axes, showlegend=False)
@@ -185,14 +198,16 @@ def scatter(
 
 
 def _point(
-    run: str, spot: tuple[Estimate, Estimate], place: str | None, legend: Legend, drawn: Drawn
+    run: str, spot: tuple[Estimate, Estimate], place: tuple[str, str], legend: Legend, drawn: Drawn
 ) -> dict[str, Any]:
-    look, text = legend.looks[run], plain_html(legend.names[run])
+    """Of one run; where its words stand and what they are, both empty where it has none."""
+    look, (where, words) = legend.looks[run], place
     color = drawn.colors.get(run, look.color)
     symbol = look.marker + "-open" * (run in drawn.hollow)
     return {
-        "type": "scatter", "x": [spot[0].value], "y": [spot[1].value], "name": text,
-        "mode": "markers+text" if place else "markers", **label_at(place or "top center", text),
+        "type": "scatter", "x": [spot[0].value], "y": [spot[1].value],
+        "name": plain_html(legend.names[run]),
+        "mode": "markers+text" if where else "markers", **label_at(where or "top center", words),
         "textfont": {"color": legend.ground.text, "size": 13}, "cliponaxis": False,
         "marker": {"color": color, "symbol": symbol, "size": 11},
         "error_x": _bars(spot[0], color), "error_y": _bars(spot[1], color),

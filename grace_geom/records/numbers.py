@@ -24,6 +24,8 @@ from grace_geom.records.uneven import TITLE_OF
 
 OF_MATRICES = ("block_trace", "kappa", "relative", "norm", "effective_rank", "stable_rank")
 """Groups of values that have one for each matrix of weights."""
+OF_WEIGHTS = ("parameter_drift",)
+"""Analyses that need no images but for what they say of zero-shot accuracy."""
 SHARES = re.compile(r"(train|val)_acc")
 """Logged numbers that are shares of 1."""
 OVER = "; mean over {} seeds"
@@ -83,7 +85,7 @@ def of_columns(estimates: Mapping[str, Estimate | None], seeds: int = 1) -> Numb
             :func:`~grace_geom.records.over_seeds` gives them.
         seeds: How many they are the mean of.
     """
-    of = f"eval.json{OVER.format(seeds) if seeds > 1 else ''}"
+    of = f"from the evaluation{OVER.format(seeds) if seeds > 1 else ''}"
     return {
         Quantity(name, name, "accuracy", share=True): Datum(e.value, e.low, e.high, of)
         for name, e in estimates.items()
@@ -102,7 +104,7 @@ def of_sets(accuracies: Sequence[Accuracy]) -> Numbers:
         estimate = shown(a)
         under = f", {attack_text(a.attack)}" if a.attack else ""
         quantity = Quantity(f"set/{suite}/{data}", f"{TITLE_OF[suite]} {data}", "data set", True)
-        source = f"eval.json, n = {a.n}{under}"
+        source = f"evaluation on {a.n} images{under}"
         found[quantity] = Datum(estimate.value, estimate.low, estimate.high, source)
     return found
 
@@ -123,7 +125,8 @@ def of_finding(finding: Finding, matrices: bool = False) -> Numbers:
         key = f"{analysis}/{name}"
         title = titles.number(analysis, name)
         share = analysis == "robustness_curve"
-        found[Quantity(key, title, analysis, share)] = _measured(measure, analysis, on)
+        seen = "" if analysis in OF_WEIGHTS and "zero_shot" not in name else on
+        found[Quantity(key, title, analysis, share)] = _measured(measure, analysis, seen)
     return found
 
 

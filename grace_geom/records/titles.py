@@ -51,6 +51,17 @@ SETTINGS = {
     "percentile": "percentile of the highest rank",
     "low_percentile": "percentile of rank 0",
     "log_cosines": "cosines in the log",
+    "pair_with": "text that an image is paired with",
+    "lambda_feat": "weight of the feature distances",
+    "lambda_logit": "weight of the divergences of answers",
+    "lambda_attack": "weight of attention to attacked images",
+    "lambda_clean": "weight of the clean term",
+    "lambda_original": "weight of the pretrained answer",
+    "lambda_cos": "weight of the agreement of features",
+    "lambda_kl": "weight of the KL divergence",
+    "kl_reduction": "reduction of the KL divergence",
+    "scale_factor": "factor on the logit scale",
+    "target_ratio": "scale of the target's logits",
 }
 """Settings whose keys do not say what they are; the others are their keys with spaces."""
 

@@ -1,11 +1,13 @@
 """The page of any number: its questions, what it says, and which numbers it offers."""
 
+import base64
 import re
 
 import pytest
 
-from app import relations
+from app import relations, show
 from app.catalogue import Catalogue, catalogue
+from grace_geom.plots.legend import Identity, Legend
 from grace_geom.plots.numbers import Axis
 from grace_geom.records.fit import line_of, together
 from grace_geom.records.numbers import Datum, Quantity
@@ -57,6 +59,18 @@ def test_what_lies_above_the_line_is_said_in_points_with_its_interval():
     _, gap, below, over = relations.above(rough, points, list(clean), axes)
     assert gap - below == pytest.approx(((0.65 - 0.61) ** 2 + (high - middle) ** 2) ** 0.5)
     assert over - gap == pytest.approx(((0.70 - 0.65) ** 2 + (middle - low) ** 2) ** 0.5)
+
+
+def test_a_legend_of_points_has_no_lines(monkeypatch):
+    written: list[str] = []
+    monkeypatch.setattr(show.st, "html", written.append)
+    names = Legend.of({"ft": Identity("ft", "ft")}, {"ft": "ft"})
+    for lines in (True, False):
+        show.legend(["ft"], names, lines)
+    drawn = [base64.b64decode(re.findall(r"base64,([^\"]+)", body)[0]) for body in written]
+    assert [b"stroke-dasharray" in svg for svg in drawn] == [True, False]
+    show.wide_where_alone("panels-ce/0.1")
+    assert "max-width:640px" in written[2] and ".st-key-panels-ce-0-1>" in written[2]
 
 
 def test_the_first_number_that_two_runs_have_is_taken():

@@ -121,6 +121,7 @@ def test_a_caption_says_estimator_n_seed_and_interval(known):
 def test_a_caption_calls_an_attack_as_its_legend_does():
     said = attack_said(APGD | {"precision": "float32"})
     assert said == "APGD-CE, ε = 4/255, 20 steps, float32"
+    assert attack_said(APGD, "name") == "APGD-CE, ε = 4/255"
     old = {"name": "autoattack", "eps": 0.5, "norm": "l2", "parts": [{"steps": 3}]}
     assert attack_said(old) == "AutoAttack, ε = 0.5 (l2), 3 steps"  # no precision on record
 

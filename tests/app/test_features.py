@@ -25,6 +25,9 @@ def test_the_answer_holds_each_run_against_the_pretrained_model(opened, lab):
     by = {run: part.values["centroid_cosine/adv"].value for run, part in cosines.items()}
     assert f"nearest to the clean ones in **{max(by, key=by.get)}**" in said
     assert f"move most in **{min(by, key=by.get)}**" in said
+    first = specs(app)[0]  # the number of the answer, before the clouds
+    assert first["layout"]["xaxis"]["title"]["text"] == "Effective rank of the ID embedding"
+    assert {t["name"] for t in first["data"]} == {"zero-shot-s0", "ft-s0", "grace-s0"}
 
 
 def test_a_collapse_is_said_only_where_intervals_are_apart():
@@ -41,7 +44,7 @@ def of_runs(values: dict[str, Point]) -> tuple[Choice, collapse.Told]:
     return cast(Choice, choice), collapse.Told("rank", values, next(iter(values)))
 
 
-def test_three_runs_are_named_and_of_more_only_their_counts_and_the_extremes():
+def test_three_runs_are_named_and_of_more_only_their_counts():
     values = {"ref": Point(9.0, 8.5, 9.5), "a": Point(7.0, 6.5, 7.5), "b": Point(6.0, 5.5, 6.4),
               "c": Point(9.1, 8.6, 9.6)}  # fmt: skip
     said = collapse._collapsed(*of_runs(values))
@@ -52,11 +55,8 @@ def test_three_runs_are_named_and_of_more_only_their_counts_and_the_extremes():
     said = collapse._collapsed(*of_runs(values | {"d": Point(12.0, 11.0, 13.0)}))
     assert said == (
         "By the rank, against the baseline **ref** (9.00 [8.50, 9.50]): of 4 other runs "
-        "2 collapse, 1 spreads out, 1 does neither clearly; lowest is **b** (6.00 [5.50, 6.40]), "
-        "highest **d** (12.0 [11.0, 13.0])."
+        "2 collapse, 1 spreads out, 1 does neither clearly."
     )
-    near = {run: Point(9.0, 8.0, 10.0) for run in "abcde"}
-    assert collapse._collapsed(*of_runs(near)).endswith("not clearly apart.")
 
 
 def test_ends_have_as_many_digits_as_the_value():

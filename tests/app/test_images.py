@@ -1,13 +1,13 @@
 """The page of images: its answer, its pictures, and what it does without a gallery."""
 
 import re
-import shutil
+from pathlib import Path
 
 import numpy as np
 
 from app import store, wall
 from app.wall import Reply, Shot
-from grace_geom.records import headline_attack
+from grace_geom.records import Measure, Part, Result, headline_attack
 from tests.app.conftest import sees, specs, write_run
 
 
@@ -21,7 +21,7 @@ def test_the_answer_counts_images_that_only_one_run_gets_right(opened, lab):
     counts = f"**grace-s0** alone is right on **{(grace & ~ft).sum()}**, **ft-s0** alone on "
     assert f"{counts}**{(ft & ~grace).sum()}**, both on {(ft & grace).sum()}." in said
     assert f"{100 * (grace.mean() - ft.mean()):+.1f}".replace("-", "−") in said
-    assert "[" in said and "apgd-ce" in said
+    assert "[" in said and " under APGD-CE, ε = " in said.replace("\u00a0", " ")
 
 
 def test_outcomes_answer_without_classes_and_what_is_missing_is_said_in_words(opened, runs):
@@ -85,15 +85,42 @@ def test_without_two_runs_or_a_gallery_it_says_what_to_do(opened, lab, runs):
     assert not app.exception and specs(app)  # its own confusion matrix
 
 
-def test_without_a_gallery_it_shows_what_the_robustness_curve_kept(opened, lab, tmp_path):
-    shutil.copytree(lab, tmp_path / "runs")
-    for file in (tmp_path / "runs").rglob("image_gallery.*"):
-        file.unlink()
-    app = opened(tmp_path / "runs", "images")
+def test_without_a_gallery_it_shows_what_the_robustness_curve_kept_of_the_two(opened, runs):
+    for run in ("demo/grace-s0", "demo/zero-shot-s0"):
+        turned(runs / run)
+    app = opened(runs, "images", runs=["demo/ft-s0", "demo/grace-s0", "demo/zero-shot-s0"],
+                 baseline="demo/ft-s0")  # fmt: skip
     assert not app.exception
-    assert "Images that the attack turned at **grace" in sees(app)
-    assert "analyses/image_gallery.py" in sees(app)
+    said = _said(app)
+    assert "Images that the attack turned at **grace-s0**" in said
+    assert "turned at **zero-shot-s0**" not in said  # neither of the two that are compared
     assert any("perturbation × 16" in c.value for c in app.caption)
+    order = [header.value for header in app.header]
+    assert order.index("Class by class: who is right alone?") < order.index(TURNED)
+    for file in (runs / "demo/zero-shot-s0").rglob("robustness_curve.*"):
+        file.unlink()
+    app.selectbox(key="images_run").select("demo/zero-shot-s0").run()
+    assert not app.exception
+    assert "of neither run, but of **grace-s0**" in _said(app)
+    assert "Images that the attack turned at" not in sees(app)
+
+
+def _said(app) -> str:
+    return sees(app).replace("\\", "")
+
+
+TURNED = "Which images did the attack turn?"
+
+
+def turned(folder: Path) -> None:
+    """A robustness curve that kept one image."""
+    pixels = np.zeros((1, 8, 8, 3), np.uint8)
+    arrays = {f"example_{part}": pixels for part in ("clean", "adv", "delta")}
+    arrays |= {"example_before": np.array(["circle"]), "example_after": np.array(["star"])}
+    checkpoint = {"label": folder.name, "path": str(folder / "ckpt.pt"), "method": "grace"}
+    settings = {"data": "shapes", "n": 1, "eps": 4 / 255, "steps": 2}
+    parts = {folder.name: Part({"clean": Measure(0.8)}, arrays)}
+    Result("robustness_curve", (checkpoint,), settings, parts).save(folder / "analyses")
 
 
 def test_words_on_the_wall_are_text_and_small_pictures_are_enlarged_in_whole_steps(monkeypatch):

@@ -14,7 +14,7 @@ from PIL import Image
 from grace_geom.plots import clouds, features, layers, robustness, static
 from grace_geom.plots.legend import Identity, Legend
 from grace_geom.plots.palette import LIGHT, of_sets
-from grace_geom.plots.panels import below
+from grace_geom.plots.panels import Point, below
 from grace_geom.plots.sample import intervals
 from grace_geom.records import Finding, Measure, Part, Result
 
@@ -161,8 +161,25 @@ def test_every_set_stands_over_id_with_its_cosine():
 )  # fmt: skip
 def test_a_cosine_near_1_has_digits_that_tell_runs_apart(value, low, high, said):
     f = finding("ft", {"centroid_cosine/adv": Measure(value, None, low, high)}, {})
-    assert clouds.named_cosine(f, "adv") == f"cosine to ID {said}"
+    assert clouds.named_cosine(f, "adv") == f"cosine {said}"
     assert clouds.named_cosine(f, "sketch") == "not measured"
+
+
+def test_one_number_of_all_runs_stands_over_the_interval_of_the_reference():
+    long = "at · attack steps 1 · alpha 5/255 · max steps 588"
+    names = {"ft": "ft", "at": long, "grace": "grace"}
+    legend = Legend.of({run: Identity.of_label(run) for run in names}, names)
+    of = {"ft": Point(4.0, 3.5, 4.5), "at": Point(6.0), "grace": Point(5.0, 4.8, 5.1)}
+    figure = features.held_against(of, "ft", legend, "rank of it")
+    assert [(t.name, t.x[0], t.y[0]) for t in figure.data] == [
+        ("ft", 4.0, 0), ("grace", 5.0, 1), (long, 6.0, 2)
+    ]  # fmt: skip
+    assert (figure.data[0].error_x.array[0], figure.data[2].error_x.array[0]) == (0.5, 0)
+    band, line = figure.layout.shapes[-2:]
+    assert (band.x0, band.x1, line.x0, line.x1) == (3.5, 4.5, 4.0, 4.0)
+    assert figure.layout.yaxis.ticktext[:2] == ("ft", "grace")
+    assert "…" in figure.layout.yaxis.ticktext[2]
+    assert figure.layout.xaxis.title.text == "Rank of it"
 
 
 def test_many_runs_stand_on_pages_of_five_columns_and_one_run_fills_its_own():

@@ -7,7 +7,16 @@ import pytest
 from scipy.stats import norm
 
 from grace_geom.plots.legend import Identity, Legend
-from grace_geom.plots.numbers import Axis, Column, Drawn, colors_of, parallel, places, scatter
+from grace_geom.plots.numbers import (
+    Axis,
+    Column,
+    Drawn,
+    colors_of,
+    labels,
+    parallel,
+    places,
+    scatter,
+)
 from grace_geom.plots.palette import DARK, LIGHT
 from grace_geom.plots.static import draw
 from grace_geom.records.fit import line_of
@@ -63,6 +72,27 @@ def test_points_stand_at_their_places_with_their_intervals_and_line():
     assert "50" in figure.layout.xaxis.ticktext and "20" in figure.layout.yaxis.ticktext
     draw(figure, 6.9)  # on paper too
     assert scatter({}, LEGEND, x, y) is None
+
+
+def test_one_long_name_is_shortened_and_the_others_stand_beside_their_points():
+    names = {
+        "ft": "ft",
+        "at": "at · attack steps 1 · alpha 5/255 · max steps 588",
+        "grace": "grace",
+    }
+    legend = Legend.of({run: Identity(run, run) for run in RUNS}, names)
+    written = labels(names)
+    assert (written["ft"], written["grace"]) == ("ft", "grace")
+    assert len(written["at"]) < 30 and written["at"].startswith("at · ") and "…" in written["at"]
+    near = {run: (Datum(0.3 + 0.2 * i), Datum(0.5 + 0.1 * i)) for i, run in enumerate(RUNS)}
+    figure = scatter(near, legend, Axis("x"), Axis("y"))
+    said = {text for t in figure.data for text in t.text} | {
+        a.text for a in figure.layout.annotations
+    }
+    assert set(written.values()) <= said
+    assert "at · attack steps 1 · alpha 5/255 · max steps 588" in {t.name for t in figure.data}
+    assert labels(dict.fromkeys("abc", 30 * "x")) == {}  # a legend tells these
+    assert labels({str(i): str(i) for i in range(15)}) == {}
 
 
 def test_a_narrow_probit_axis_has_ticks_enough():

@@ -36,7 +36,7 @@ def test_accuracies_are_shares_with_their_intervals():
     sets = by_key(of_sets(rows))  # only OOD has several
     assert list(sets) == ["set/ood/sketch", "set/ood/v2"]
     assert sets["set/ood/v2"][0].title == "OOD v2"
-    assert sets["set/ood/v2"][1].source == "eval.json, n = 100"
+    assert sets["set/ood/v2"][1].source == "evaluation on 100 images"
 
 
 def test_numbers_of_analyses_say_how_they_were_estimated():
@@ -59,6 +59,14 @@ def test_numbers_of_analyses_say_how_they_were_estimated():
     every = by_key(of_finding(Finding("demo/a", result, "a"), matrices=True))
     assert "hessian_spectrum/kappa/visual.proj" in every
     assert not is_of_matrix("ce/relative/0.005") and is_of_matrix("relative/visual.proj")
+
+
+def test_a_drift_of_weights_names_no_images():
+    values = {"drift": Measure(0.2, estimator="exact"), "zero_shot_loss": Measure(0.1)}
+    result = Result("parameter_drift", (), {}, {"a": Part(values, n={"shapes:colour": 64})})
+    found = by_key(of_finding(Finding("demo/a", result, "a")))
+    assert found["parameter_drift/drift"][1].source == "parameter drift, exact"
+    assert "64 shapes:colour" in found["parameter_drift/zero_shot_loss"][1].source
 
 
 def test_settings_costs_and_the_log():
