@@ -307,6 +307,13 @@ def test_a_run_being_written_is_running_and_then_stalled(opened, runs):
     assert any("--resume" in code.value for code in app.code)
 
 
+def test_runs_of_unlike_lengths_stand_against_shares_of_their_logs(opened, runs):
+    write_run(runs, "demo/long-s0", None, steps=300, total=300)
+    app = opened(runs, "training", runs=["demo/ft-s0", "demo/long-s0"])
+    assert app.segmented_control(key="training_against").value == "share"
+    assert specs(app)[0]["layout"]["xaxis"]["title"]["text"] == "Share of each log (%)"
+
+
 def test_the_run_page_says_how_to_make_it_again_and_what_differs(opened, runs):
     app = opened(runs, "run", run="demo/grace-s0")
     assert app.selectbox(key="run").value == "demo/grace-s0"
