@@ -7,7 +7,7 @@ import html
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -92,8 +92,11 @@ def panels(
         width: Of a panel, in pixels.
     """
     width = 464 if len(drawn) == 4 and width == 304 else width  # no row of one
-    # Titles of one and of two lines leave the figures of a row side by side.
-    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
+    # Titles of one and of two lines leave figures of one height side by side.
+    even: Literal["bottom", "top"] = (
+        "bottom" if len({fig.layout.height for fig in drawn.values()}) < 2 else "top"
+    )
+    with st.container(horizontal=True, gap="medium", vertical_alignment=even):
         for i, (title, fig) in enumerate(drawn.items()):
             with st.container(width=width, gap="small"):
                 st.markdown(f"**{text(title)}**")

@@ -353,6 +353,22 @@ def test_spectra_measured_otherwise_are_left_out(opened, runs):
     assert {trace["name"] for trace in specs(app)[0]["data"]} == {"ft-s0"}
 
 
+def test_without_a_density_what_is_there_comes_first_and_the_command_below(opened, runs):
+    spectrum(runs / "demo/ft-s0", 5.0)
+    path = next((runs / "demo/ft-s0/analyses").glob("*.json"))
+    result = Result.load(path)
+    for part in result.parts.values():
+        part.arrays.clear()
+    result.save(path.parent)
+    app = opened(runs, "curvature")
+    assert not [c for c in app.segmented_control if c.key == "curvature_axis"]
+    assert [h.value for h in app.main.header] == [
+        "Four numbers", "Curvature of each matrix", "Spectral density",
+    ]  # fmt: skip
+    lines = [c.value for c in app.code if "hessian_spectrum.py" in c.value]
+    assert lines[-1].endswith("--density-probes 2")
+
+
 def test_an_analysis_of_another_checkpoint_than_the_evaluated_one_is_marked(opened, runs):
     spectrum(runs / "demo/ft-s0", 5.0, sha256="0" * 64)
     assert "measured on another checkpoint file" in sees(opened(runs, "curvature"))
