@@ -325,13 +325,13 @@ def _drawn(
             "text": plain_html(_short(key)), "showarrow": False,
             "x": 0, "xref": "x domain", "xanchor": "left",
             "y": 1, "yref": f"{_axis('y', turn)} domain", "yanchor": "bottom",
-            "yshift": 24 if above and turn == 1 else 3,  # over the numbers of the axis
+            "yshift": 42 if above and turn == 1 else 3,  # over the axis and its title
             "font": {"size": 13, "color": legend.ground.text},
         })  # fmt: skip
     return dressed(
         [line for _, lines in shown for line in lines], legend.ground, inner + _AROUND, **axes,
         annotations=names, showlegend=False, hovermode="x unified", hoversubplots="axis",
-        uirevision=view.along, margin={"t": 48 if above else 26},
+        uirevision=view.along, margin={"t": 64 if above else 26},
         hoverlabel={"namelength": -1, "bgcolor": legend.ground.paper},
     )  # fmt: skip
 
