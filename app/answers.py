@@ -40,8 +40,10 @@ def unmeasured(analysis: str) -> str:
 def amount(p: Point) -> str:
     """A number to its uncertainty, which is half of its interval, where four digits show it."""
     half = _half(p)
-    known = half is not None and half >= 5e-4 * abs(p.value)
-    return plus_minus(p.value, half) if known else f"{p.value:.4g}"
+    if half is None:
+        return f"{p.value:.4g}"
+    known = half >= 5e-4 * abs(p.value)
+    return plus_minus(p.value, half) if known else f"{p.value:#.4g}".rstrip(".")
 
 
 def percent(p: Point) -> str:
@@ -64,8 +66,9 @@ def apart(low: Point, high: Point) -> bool:
 def ends(
     points: Points, names: Names, first: str, last: str, said: Callable[[Point], str] = amount
 ) -> str:
-    """``flattest at **a** (3.1 ± 0.1), not clearly before **b** (3.2 ± 0.1), and sharpest at **c**
-    (9 ± 1)``: the runs with the smallest and the largest number.
+    """``flattest for **a** (3.1 ± 0.1), not clearly before **b** (3.2 ± 0.1), and sharpest for
+    **c** (9 ± 1)``: the runs with the smallest and the largest number. Those of which the same is
+    said share their place.
 
     Args:
         points: At least one.
@@ -73,17 +76,28 @@ def ends(
         first, last: What the smallest and the largest are.
         said: A number in words.
     """
-    ordered = sorted(points, key=lambda run: points[run].value)
-    words = [f"{names[run]} ({said(points[run])})" for run in ordered]
-    if len(ordered) == 1:
-        return f"at {words[0]}"
-    doubt = (
-        "" if apart(points[ordered[0]], points[ordered[1]]) else f", not clearly before {words[1]}"
-    )
-    if len(ordered) == 2:
+    alike: dict[str, list[str]] = {}
+    for run in sorted(points, key=lambda run: points[run].value):
+        alike.setdefault(said(points[run]), []).append(run)
+    words = [f"{_few(runs, names)} ({number})" for number, runs in alike.items()]
+    groups = list(alike.values())
+    if len(groups) == 1:
+        return f"{'alike ' if len(points) > 1 else ''}for {words[0]}"
+    behind = apart(points[groups[0][-1]], points[groups[1][0]])
+    doubt = "" if behind else f", not clearly before {words[1]}"
+    if len(points) == 2:
         return f"{first} {words[0]}{doubt or f', before {words[1]}'}"
-    before = "" if apart(points[ordered[-2]], points[ordered[-1]]) else ", not clearly,"
+    if len(groups) == 2 and not behind:
+        return f"{first} {words[0]}{doubt}"
+    before = "" if apart(points[groups[-2][-1]], points[groups[-1][0]]) else ", not clearly,"
     return f"{first} {words[0]}{doubt and f'{doubt},'} and {last}{before} {words[-1]}"
+
+
+def _few(runs: Sequence[str], names: Names, most: int = 3) -> str:
+    """``**a**, **b** and 4 more``."""
+    shown = [names[run] for run in (runs if len(runs) <= most else runs[: most - 1])]
+    shown += [f"{len(runs) - len(shown)} more"] if len(runs) > most else []
+    return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
 
 
 def curvature(found: Sequence[Finding], names: Names) -> str:
@@ -93,10 +107,10 @@ def curvature(found: Sequence[Finding], names: Names) -> str:
     tops = _points(found, "lambda_1")
     if not tops:
         return ""
-    said = f"By λ₁ the loss is {ends(tops, names, 'flattest at', 'sharpest at')}"
+    said = f"By λ₁ the loss is {ends(tops, names, 'flattest for', 'sharpest for')}"
     if len(tops) == 1:
         ((run, top),) = tops.items()
-        said = f"The largest curvature of the loss at {names[run]} is λ₁ = {amount(top)}"
+        said = f"The largest curvature of the loss for {names[run]} is λ₁ = {amount(top)}"
     traces = _points(found, "trace")
     if len(tops) > 1 and traces.keys() == tops.keys():
         said += _by_trace(tops, traces, names)
@@ -125,7 +139,7 @@ def _most_curved(found: Sequence[Finding], names: Names) -> str:
     low, name, run, p = max(kappas)
     if not low > 0:
         return "; no matrix is clearly curved"
-    at = f" at {names[run]}" if len(found) > 1 else ""
+    at = f" for {names[run]}" if len(found) > 1 else ""
     others = [(q.value, other, q) for _, other, of, q in kappas if of == run and other != name]
     _, other, q = max(others, default=(0.0, "", p))
     doubt = f", not clearly more than in {weight_name(other)}" if other and not apart(q, p) else ""
@@ -143,7 +157,7 @@ def sharpness(found: Sequence[Finding], names: Names) -> str:
     if not rises:
         return ""
     rho = max(float(f.array("ce/ball")[-1, 0]) for f in found if f.run in rises)
-    said = ends(rises, names, "least at", "most at")
+    said = ends(rises, names, "least for", "most for")
     return f"Within ρ = {rho:g} the clean loss rises {said} (no intervals on record)."
 
 
@@ -158,7 +172,7 @@ def landscape(found: Sequence[Finding], names: Names) -> str:
         how = "filter norms along one random direction" if kind == "random" else (
             "along its sharpest direction")  # fmt: skip
         if rises:
-            said = ends(rises, names, "least at", "most at")
+            said = ends(rises, names, "least for", "most for")
             parts.append(f"{reach:g} {how} the loss rises {said}")
     if better := _better(found, names):
         parts.append(better)
@@ -274,6 +288,16 @@ def robustness(found: Sequence[Finding], names: Names) -> str:
     return f"{said}; **gradients look masked**: {signs}."
 
 
+def without_gap(found: Sequence[Finding], base: str, names: Names) -> str:
+    """Why no gap to the baseline ``base`` is drawn; empty where it was measured or is none."""
+    if not base or any(f.run == base for f in found):
+        return ""
+    return (
+        f"No gap to the baseline: {names[base]} was not measured with these runs. Choose another in "
+        "the sidebar, or measure it with them."
+    )
+
+
 def _last_and_first(each: Sequence[str], halves: Points) -> str:
     """Which run keeps half of its accuracy longest, and which loses it first.
 
@@ -282,12 +306,12 @@ def _last_and_first(each: Sequence[str], halves: Points) -> str:
         halves: The radii.
     """
     if len(each) == 1:
-        return f"at {each[0]}"
+        return f"for {each[0]}"
     last, second, *_ = sorted(halves.values(), key=lambda p: -p.value)
     sure = _later(last, second)
     if len(each) == 2:
-        return f"last at {each[0]}, {'before it' if sure else 'not clearly after'} at {each[1]}"
-    return f"last at {each[0]}{'' if sure else f', not clearly after {each[1]},'} and first at {each[-1]}"
+        return f"last for {each[0]}, {'before it' if sure else 'not clearly after'} for {each[1]}"
+    return f"last for {each[0]}{'' if sure else f', not clearly after {each[1]},'} and first for {each[-1]}"
 
 
 def _later(first: Point, second: Point) -> bool:

@@ -8,7 +8,7 @@ import re
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -94,8 +94,11 @@ def panels(
         width: Of a panel, in pixels.
     """
     width = 464 if len(drawn) == 4 and width == 304 else width  # no row of one
-    # Titles of one and of two lines leave the figures of a row side by side.
-    with wide_where_alone(f"panels-{key}"):
+    # Titles of one and of two lines leave figures of one height side by side.
+    even: Literal["bottom", "top"] = (
+        "bottom" if len({fig.layout.height for fig in drawn.values()}) < 2 else "top"
+    )
+    with wide_where_alone(f"panels-{key}", even):
         for i, (title, fig) in enumerate(drawn.items()):
             with st.container(width=width, gap="small"):
                 st.markdown(f"**{text(title)}**")
@@ -110,16 +113,17 @@ NARROW = (
 )
 
 
-def wide_where_alone(key: str) -> DeltaGenerator:
+def wide_where_alone(key: str, even: Literal["bottom", "top"] = "bottom") -> DeltaGenerator:
     """A row for panels of a fixed width that wraps; on a telephone, where one panel fills a row,
     panels are as wide as the page.
 
     Args:
         key: Of the row.
+        even: Where the panels of a row stand level.
     """
     of_class = re.sub(r"[^A-Za-z0-9_-]", "-", key)  # as Streamlit makes a class of a key
     st.html(f"<style>{NARROW.format(key=of_class)}</style>")
-    return st.container(horizontal=True, gap="medium", vertical_alignment="bottom", key=key)
+    return st.container(horizontal=True, gap="medium", vertical_alignment=even, key=key)
 
 
 def legend(runs: Sequence[str], names: Legend, lines: bool = True) -> None:

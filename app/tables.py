@@ -16,7 +16,7 @@ from app.ranking import Ranking
 from app.shell import Choice, inline, text
 from app.store import Entry
 from app.widths import NUMBER
-from grace_geom.plots.variants import LONG
+from grace_geom.plots.variants import LONG, cut
 from grace_geom.records import Estimate, headline_attack
 from grace_geom.records.printed import MISSING, Cell, Figure, Printed
 
@@ -102,7 +102,7 @@ def ranked(choice: Choice, found: Ranking) -> None:
         st.html(widths.further(table))
     with below:
         keys = [f"{n}: {text(choice.names[run])}" for run, n in found.numbers(choice.names).items()
-                if widths.cut(choice.names[run]) != choice.names[run]]  # fmt: skip
+                if cut(choice.names[run]) != choice.names[run]]  # fmt: skip
         if len(keys) > MOST_KEYED:
             with st.expander(f"{len(keys)} names that the table cuts", key="table-names"):
                 st.caption("  \n".join(keys))
@@ -290,8 +290,8 @@ def _styled(frame: pd.DataFrame, table: Printed, colors: Mapping[str, str]) -> A
                 color = colors.get(str(table.rows[i][table.heads.index("run")]))
                 weight = 500 if NUMBER in table.heads else 600
                 looks[i][j] = f"color: {color}; font-weight: {weight}" if color else ""
-        if head == "run" and any(widths.cut(str(name)) != name for name in column):
-            styler.format(lambda name: widths.cut(str(name)), subset=["run"])
+        if head == "run" and any(cut(str(name)) != name for name in column):
+            styler.format(lambda name: cut(str(name)), subset=["run"])
         for rows, shown in _wordings(column):
             styler.format(_wording(shown), subset=pd.IndexSlice[rows, [head]])
     look = pd.DataFrame(looks, index=frame.index, columns=frame.columns)

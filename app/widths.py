@@ -3,13 +3,11 @@
 import html
 from collections.abc import Sequence
 
-from grace_geom.plots.variants import LONG
+from grace_geom.plots.variants import cut
 from grace_geom.records.printed import Cell, Figure, Printed
 
 LETTER = 5.7
 """Pixels of a letter of a name."""
-CUT = 20
-"""Letters that are left of a long name: the numbers stay in sight, and a key has it whole."""
 ROOM = {"wide": 540, "narrow": 385}
 """Pixels that a table has on a laptop, beside the figures, and on a telephone."""
 MORE = """<style>.more{font-size:.875rem;margin:0}.more.narrow{display:none}
@@ -44,11 +42,6 @@ def taken(head: str, cells: Sequence[Cell]) -> int:
         return width(head, cells)
     longest = max((len(cut(str(cell or ""))) for cell in cells), default=0)
     return round(20 + LETTER * max(longest, len(head)))
-
-
-def cut(name: str) -> str:
-    """A name as the table has it."""
-    return name if len(name) <= LONG else f"{name[:CUT].rstrip(' ·-_')}…"
 
 
 def width(head: str, cells: Sequence[Cell]) -> int:

@@ -9,7 +9,7 @@ import streamlit as st
 from app import answers, shell, show
 from app.details import details, heading
 from app.kept import kept
-from app.measured import attack_of, how, measured, values_table
+from app.measured import attack_of, command, how, measured, values_table
 from app.shell import Choice, inline, text
 from grace_geom.plots import curvature, panels, spectra
 from grace_geom.plots.legend import Legend
@@ -35,9 +35,13 @@ def main() -> None:
         shell.answer(answers.curvature(shown, answers.bold(choice.names)))
         with_tops = spectra.with_tops(shown, choice.legend)
         show.legend([f.run for f in shown], with_tops)
-        density(choice, shown, with_tops)
+        known = any(f.array("density_nodes") is not None for f in shown)
+        if known:
+            density(choice, shown, with_tops)
         numbers(choice, shown)
         matrices(choice, shown)
+        if not known:
+            without_density(choice)
         said = meanings(choice, shown)
     rising = sharpness(choice)
     if not shown:
@@ -99,9 +103,19 @@ def density(choice: Choice, found: list[Finding], with_tops: Legend) -> None:
         f"one, as high as one eigenvalue is; dotted: λ₁; bands: single probes. {caption(found)}"
         + show.coincide({"": fig}),
         partial(_nodes, found),
-        "Measured without --density-probes.",
         legend=with_tops,
     )
+
+
+def without_density(choice: Choice) -> None:
+    """What measures the density, below the numbers that are there."""
+    st.header("Spectral density", anchor=False)
+    st.info(
+        "How many eigenvalues lie where was not measured for these runs. This does it, with 2 "
+        "random start vectors:"
+    )
+    line = command(choice, "hessian_spectrum", "--density-probes 2")
+    st.code(line, language="bash", wrap_lines=True)
 
 
 def _nodes(found: list[Finding]) -> pd.DataFrame:
@@ -136,7 +150,6 @@ def numbers(choice: Choice, found: list[Finding]) -> None:
         f"{estimators}. Bars: eigenvalues within their residuals, estimates within 95 %. "
         f"{caption(found)}",
         partial(values_table, found, there),
-        width=216,
     )
 
 

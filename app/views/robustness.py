@@ -65,6 +65,8 @@ def curves(choice: Choice, found: list[Finding]) -> None:
     st.header("Accuracy against the radius", anchor=False)
     s = found[0].result.settings
     base, worst = choice.base_run.id if choice.base_run else "", robustness.strongest(found)
+    if said := answers.without_gap(found, base, answers.bold(choice.names)):
+        st.caption(said)
     apart = kept(robustness.gaps, found, choice.legend, base, worst)
     each = kept(robustness.curves, found, choice.legend)
     first = robustness.attack_name(worst)  # the sentence is about it

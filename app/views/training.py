@@ -53,21 +53,21 @@ def page(choice: Choice, live: bool) -> None:
     names = {run: text(choice.names[run]) for run in found}
     where = {run: state.ends for run, (state, _) in found.items()}
     shell.answer(verdict.sentence(names, where, trends, checks, attacked))
-    view, single = controls(any(e.members for e in choice.compared))
+    view, single = controls(any(e.members for e in choice.compared), at_first(found))
     lines = drawn(choice, found, single)
     logs = {run: found[run][1] for runs in lines.values() for run in runs}
-    show.legend(list(lines), choice.legend)
-    with st.container(horizontal=True, gap="medium"):
-        for heading, keys in kept_of_logs(logged.groups, logs).items():
-            with st.container(width=WIDTH, gap="small"):
-                st.header(heading, anchor=False)
-                panel(choice, logs, lines, heading, keys, view)
     every = choice.runs if single else choice.compared
     if len(lines) < len(every):
         st.caption(
             f"{len(lines)} of {len(every)} have a line, those that are being written first. The "
             "table names all."
         )
+    show.legend(list(lines), choice.legend)
+    with st.container(horizontal=True, gap="medium"):
+        for heading, keys in kept_of_logs(logged.groups, logs).items():
+            with st.container(width=WIDTH, gap="small"):
+                st.header(heading, anchor=False)
+                panel(choice, logs, lines, heading, keys, view)
     if logs:
         st.caption(AXES)
     status(choice, found, trends, checks)
@@ -87,9 +87,20 @@ def verdicts(found: Found) -> tuple[dict[str, verdict.Trend], dict[str, verdict.
     return {r: kept_of_runs(logged.trend, log) for r, log in logs.items()}, checks, attacked
 
 
-def controls(seeds: bool) -> tuple[training.View, bool]:
-    """What the figures stand against, how smooth they are, and their axes; whether single runs are
-    drawn where means over ``seeds`` could be.
+def at_first(found: Found) -> str:
+    """What the figures stand against until somebody chooses: shares of the logs where one has more
+    than twice the steps of another, or the short ones end far to the left; steps while some are
+    being written.
+    """
+    steps = [state.step for state, _ in found.values() if state.step]
+    if not steps or any(writes(found, run) for run in found):
+        return "step"
+    return "share" if max(steps) > 2 * min(steps) else "step"
+
+
+def controls(seeds: bool, against: str) -> tuple[training.View, bool]:
+    """What the figures stand against, first ``against``, how smooth they are, and their axes;
+    whether single runs are drawn where means over ``seeds`` could be.
     """
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
         along = st.segmented_control(
@@ -97,9 +108,11 @@ def controls(seeds: bool) -> tuple[training.View, bool]:
             list(training.ALONG),
             format_func=lambda key: training.ALONG[key],
             key="training_against",
-            default="step",
+            default=against,
             required=True,
             bind="query-params",
+            help="Share: of a run's last step on record, which puts runs of unlike lengths over each "
+            "other.",
         )
         with st.popover("Smoothing and axes"):
             smoothing = st.slider(

@@ -18,6 +18,7 @@ from grace_geom.plots.weight_names import group_name, weight_name
 from grace_geom.records import Finding
 
 Span = tuple[float, float]
+MOST_IN_FRONT = 6  # lines in colour, before somebody wants all of them
 MEANINGS = {
     "Drift": "Left of the first and right of the last block stand the stem and the head. Both "
     "norms are Frobenius norms, over one matrix or over all weights as one vector.",
@@ -52,18 +53,33 @@ def main() -> None:
     details(MEANINGS if found else {"Rank curriculum": MEANINGS["Rank curriculum"]})
 
 
-def drift(choice: Choice, found: list[Finding]) -> None:
-    """Relative drift of every matrix and of all weights."""
-    st.header("Drift from the pretrained weights", anchor=False)
+@st.fragment
+def by_matrix(choice: Choice, found: list[Finding]) -> None:
+    """Relative drift of every matrix; of many runs the extremes in colour before the others."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        heading("Drift from the pretrained weights")
+        every = len(found) <= MOST_IN_FRONT or st.toggle(
+            f"All {len(found)} in colour", key="weights_all", bind="query-params"
+        )
+    front = {f.run for f in found} if every else {*drifts.extremes(found, MOST_IN_FRONT - 2)}
+    front |= {choice.base_run.id} if choice.base_run else set()
+    behind = tuple(f.run for f in found if f.run not in front)
+    fig = kept(drifts.by_matrix, found, choice.legend, behind)
     names = [f"relative/{name}" for name in found[0].names("relative")]
+    grey = f" Thin grey lines: {len(behind)} runs between those in colour." if behind else ""
     show.figure(
-        kept(drifts.by_matrix, found, choice.legend),
+        fig,
         "drift",
         "Relative drift of each weight matrix from stem to head, one line a run",
         "‖W − W₀‖ / ‖W₀‖ (Frobenius) of every weight matrix, exact, without images; a matrix that a "
-        "run leaves alone has no point.",
+        f"run leaves alone has no point.{grey}{show.coincide({'': fig})}",
         partial(values_table, found, ["drift", *names]),
     )
+
+
+def drift(choice: Choice, found: list[Finding]) -> None:
+    """Relative drift of every matrix and of all weights."""
+    by_matrix(choice, found)
     panels = {
         title: fig for key, title in (("drift", "All weights: ‖θ − θ₀‖ / ‖θ₀‖"),
                                       ("mean_effective_rank", "Mean effective rank of W − W₀"))

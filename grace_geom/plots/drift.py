@@ -1,6 +1,6 @@
 """The weights' way from the pretrained ones as figures: plain functions of findings."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,17 +22,22 @@ follow are below ``ROUNDING`` of the first.
 """
 
 
-def by_matrix(found: Sequence[Finding], legend: Legend) -> go.Figure | None:
+def by_matrix(
+    found: Sequence[Finding], legend: Legend, behind: Collection[str] = ()
+) -> go.Figure | None:
     """Relative drift of each weight matrix from the stem over the blocks to the head; biases and
-    gains are left to the CSV. Lines end with their block.
+    gains are left to the CSV. Lines end with their block; those of runs ``behind`` stand back.
     """
     names = matrices(found)
     lines = {f.run: curve for f in found if (curve := _by_matrix(f, names)) is not None}
     if not lines:
         return None
     y = {"title": "‖W − W₀‖ / ‖W₀‖"} | log_axis([curve.y for curve in lines.values()])
-    figure = overlay(lines, legend, matrix_axis(names), y, height=390)
+    figure = overlay(lines, legend, matrix_axis(names), y, height=390, behind=behind)
     figure.update_traces(mode="lines+markers")
+    for trace in figure.data:
+        if trace.legendgroup in behind:  # a matrix alone in its group has a point and no line
+            trace.update(marker={"size": 4, "color": trace.line.color})
     return shade_blocks(figure, names, legend.ground)
 
 
@@ -51,6 +56,15 @@ def _by_matrix(f: Finding, names: Sequence[str]) -> Curve | None:
         return None
     at, values, words = zip(*points, strict=True)
     return Curve(at, values, names=words)
+
+
+def extremes(found: Sequence[Finding], most: int) -> list[str]:
+    """The runs whose weights moved least and most as a whole: ``most`` of them, half at either end;
+    all where there are no more.
+    """
+    known = {f.run: m.value for f in found if (m := f.value("drift")) is not None}
+    ordered, low = sorted(known, key=lambda run: known[run]), most // 2
+    return ordered if len(ordered) <= most else [*ordered[:low], *ordered[low - most :]]
 
 
 def matrices(found: Sequence[Finding]) -> list[str]:

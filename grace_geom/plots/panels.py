@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.style import dressed, from_zero, plain_html, row_bands, see_through
-from grace_geom.plots.variants import too_long
+from grace_geom.plots.variants import cut
 from grace_geom.records import Finding
 
 MOST_POINTS = 2000
@@ -291,7 +291,7 @@ def rows(
 
 def measures(found: Sequence[Finding], legend: Legend, key: str, title: str) -> go.Figure | None:
     """One number of an analysis, a row for each run, with its interval where it has one. Rows have
-    names where these are short, else colours and markers tell them, which a legend names.
+    names, the long ones cut: colours and markers tell these, which a legend names.
     """
     rows = [(f.run, m) for f in found if (m := f.value(key)) is not None and np.isfinite(m.value)]
     if not rows:
@@ -318,8 +318,7 @@ def measures(found: Sequence[Finding], legend: Legend, key: str, title: str) -> 
         xaxis={"title": title, "range": ends},
         yaxis={
             "tickvals": list(range(len(rows))),
-            "ticktext": [plain_html(legend.names[run]) for run, _ in rows],
-            "showticklabels": not too_long(legend.names[run] for run, _ in rows),
+            "ticktext": [plain_html(cut(legend.names[run])) for run, _ in rows],
             "ticks": "",
             "range": [len(rows) - 0.5, -0.5],
             "showgrid": False,

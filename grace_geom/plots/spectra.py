@@ -247,6 +247,6 @@ def with_tops(found: Sequence[Finding], legend: Legend) -> Legend:
         if (m := _top(f)) is not None:
             half = None if m.low is None or m.high is None else (m.high - m.low) / 2
             known = half is not None and half >= 5e-4 * abs(m.value)
-            number = plus_minus(m.value, half) if known else f"{m.value:.4g}"
+            number = plus_minus(m.value, half) if known else f"{m.value:#.4g}".rstrip(".")
             names[f.run] = f"{legend.names[f.run]}, λ₁ = {number}"
     return replace(legend, names=names)

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from grace_geom.plots.variants import cut
+
 MOST = 8
 """Lines, rows or groups of points that are told."""
 CLOUD = 40
@@ -65,7 +67,8 @@ def _points(trace: Mapping[str, Any], layout: Mapping[str, Any]) -> str:
             if _has_names(axis):
                 named = [(_named(axis, p[names]), p[values]) for p in pairs if _there(p)]
                 row = _plain(trace["name"])  # a row of its own says its name once
-                return _extremes([(n if n != row else "", v) for n, v in named if _number(v)])
+                own = row, cut(row)
+                return _extremes([("" if n in own else n, v) for n, v in named if _number(v)])
     begin, end = (next(filter(_there, way), None) for way in (pairs, reversed(pairs)))
     if begin is None or end is None:
         return ""

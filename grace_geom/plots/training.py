@@ -74,11 +74,14 @@ GROUPS = {
     "Optimiser and speed": r"lr$|grad_norm|images_per_s",
 }  # fmt: skip
 
-ALONG = {"step": "Step", "epoch": "Epoch", "images_seen": "Images seen", "seconds": "Time"}
-"""What numbers can be drawn against, by its name in the log."""
+ALONG = {"step": "Step", "epoch": "Epoch", "images_seen": "Images seen", "seconds": "Time",
+         "share": "Share of the log"}  # fmt: skip
+"""What numbers can be drawn against, by its name in the log; ``share``: of its last step."""
 _UNITS = ((3 * 3600.0, 3600.0, "h"), (180.0, 60.0, "min"), (0.0, 1.0, "s"))
-_PANEL, _GAP, _AROUND = 108, 40, 74
+_PANEL, _GAP, _AROUND = 180, 40, 74
 """Pixels of a panel, between two, and around all."""
+MOST_MARKED, MOST_ABOVE_AXIS = 5, 2
+"""Lines whose points are marked: more hide each other. Panels above their axis: it heads more."""
 BAND = 0.15
 """Strength of the colour of a band."""
 FEW = 20
@@ -188,7 +191,11 @@ def points(records: Mapping[str, Rows], keys: Sequence[str], along: str = "step"
     """
     found: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]] = {key: {} for key in keys}
     for run, rows in records.items():
-        placed = [(at, row) for row in rows if (at := number(row.get(along))) is not None]
+        of = "step" if along == "share" else along
+        placed = [(at, row) for row in rows if (at := number(row.get(of))) is not None]
+        if along == "share":
+            last = max((at for at, _ in placed), default=0.0) or 1.0
+            placed = [(at / last, row) for at, row in placed]
         for key in keys:
             pairs = [(at, v) for at, row in placed if (v := number(row.get(key))) is not None]
             if pairs:
@@ -232,9 +239,14 @@ def stack(
             lines += _lines(at / unit[0], values, key, who, view, most, ends.get(run))
         if lines:
             lines.sort(key=lambda line: line["hoverinfo"] != "skip")  # bands lie below all lines
-            axis = _axis("y", len(shown) + 1)
-            shown.append((key, [line | {"xaxis": "x", "yaxis": axis} for line in lines]))
+            on = {"xaxis": "x", "yaxis": _axis("y", len(shown) + 1)}
+            shown.append((key, [_unmarked(line, runs) | on for line in lines]))
     return _drawn(legend, shown, view, unit[1]) if shown else None
+
+
+def _unmarked(line: dict[str, Any], lines: int) -> dict[str, Any]:
+    """One of many lines without markers, unless it is a single point."""
+    return line | {"mode": "lines"} if lines > MOST_MARKED and len(line["x"]) > 1 else line
 
 
 def _who(run: str, legend: Legend) -> tuple[str, str, Look]:
@@ -277,7 +289,9 @@ def _axis(letter: str, turn: int) -> str:
 
 
 def _unit(records: Mapping[str, Rows], view: View) -> tuple[float, str]:
-    """Seconds in a unit of the axis, and what the axis is called."""
+    """What a unit of the axis is in the log's units, and what the axis is called."""
+    if view.along == "share":
+        return 0.01, "Share of each log (%)"
     if view.along != "seconds":
         return 1.0, ALONG[view.along]
     known = [number(row.get("seconds")) or 0.0 for rows in records.values() for row in rows]
@@ -295,9 +309,10 @@ def _drawn(
     last = max(float(np.max(line["x"])) for _, lines in shown for line in lines)
     spike = {"showspikes": True, "spikemode": "across", "spikethickness": 1, "spikedash": "solid",
              "spikecolor": legend.ground.muted, "spikesnap": "cursor"}  # fmt: skip
+    above = n > MOST_ABOVE_AXIS
     axes: dict[str, Any] = {"xaxis": spike | {
-        "anchor": _axis("y", n), "range": [0, 1.03 * last] if last else [-0.5, 1],
-        "title": {"text": along, "standoff": 6},
+        "anchor": "y" if above else _axis("y", n), "side": "top" if above else "bottom",
+        "range": [0, 1.03 * last] if last else [-0.5, 1], "title": {"text": along, "standoff": 6},
     }}  # fmt: skip
     names = []
     for turn, (key, lines) in enumerate(shown, 1):
@@ -309,13 +324,14 @@ def _drawn(
         names.append({
             "text": plain_html(_short(key)), "showarrow": False,
             "x": 0, "xref": "x domain", "xanchor": "left",
-            "y": 1, "yref": f"{_axis('y', turn)} domain", "yanchor": "bottom", "yshift": 3,
+            "y": 1, "yref": f"{_axis('y', turn)} domain", "yanchor": "bottom",
+            "yshift": 42 if above and turn == 1 else 3,  # over the axis and its title
             "font": {"size": 13, "color": legend.ground.text},
         })  # fmt: skip
     return dressed(
         [line for _, lines in shown for line in lines], legend.ground, inner + _AROUND, **axes,
         annotations=names, showlegend=False, hovermode="x unified", hoversubplots="axis",
-        uirevision=view.along, margin={"t": 26},
+        uirevision=view.along, margin={"t": 64 if above else 26},
         hoverlabel={"namelength": -1, "bgcolor": legend.ground.paper},
     )  # fmt: skip
 

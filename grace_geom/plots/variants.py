@@ -11,8 +11,8 @@ from typing import Any
 from grace_geom.files import folder_name
 from grace_geom.records import in_levels
 
-LONG = 24
-"""Characters of a name up to which nothing is shortened."""
+LONG, CUT = 24, 20
+"""Characters of a name that are not shortened, and what a row or a table leaves of longer ones."""
 MOST = 40
 """Characters of a name that no setting explains."""
 AND = " · "
@@ -193,6 +193,11 @@ def fitted(names: Mapping[str, str], most: int = MOST) -> dict[str, str]:
         taken = set(found.values())
         found[run] = cut if cut not in taken else _numbered(cut, taken)
     return found
+
+
+def cut(name: str) -> str:
+    """A name as a row or a table has it: of a long one the begin, and an ellipsis."""
+    return name if len(name) <= LONG else f"{name[:CUT].rstrip(' ·-_')}…"
 
 
 def too_long(names: Iterable[str]) -> bool:

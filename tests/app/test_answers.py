@@ -24,6 +24,25 @@ def sure(value: float, half: float = 0.01) -> Measure:
 def test_an_uncertainty_that_four_digits_do_not_show_is_left_out():
     assert answers.amount(Point(20.748197, 20.748115, 20.748279)) == "20.75"
     assert answers.amount(Point(20.7, 20.2, 21.2)) == "20.70 ± 0.50"
+    exact = [Point(x, x, x) for x in (2.22, 1000.0)]
+    assert [answers.amount(p) for p in exact] == ["2.220", "1000"]
+
+
+def test_runs_of_which_the_same_is_said_share_their_place():
+    names = {run: run for run in "abcdef"}
+
+    def said(*values: float, half: float = 0.0) -> str:
+        points = {
+            run: Point(v, v - half, v + half) for run, v in zip("abcdef", values, strict=False)
+        }
+        return answers.ends(points, names, "least for", "most for")
+
+    assert said(2, 2) == "alike for a and b (2.000)" and said(2) == "for a (2.000)"
+    assert said(9, 2, 2, 9) == "least for b and c (2.000) and most for a and d (9.000)"
+    assert said(2, 2, 2, 2, 9) == "least for a, b and 2 more (2.000) and most for e (9.000)"
+    assert (
+        said(3, 2, 2, half=2) == "least for b and c (2.0 ± 2.0), not clearly before a (3.0 ± 2.0)"
+    )
 
 
 def spectra(**tops: Measure) -> list[Finding]:
@@ -35,11 +54,11 @@ def spectra(**tops: Measure) -> list[Finding]:
 def test_curvature_names_the_flattest_the_sharpest_and_the_matrix():
     said = answers.curvature(spectra(a=sure(3.0, 0.1), b=sure(9.0, 0.5), c=sure(5.0, 0.2)), NAMES)
     assert said == (
-        "By λ₁ the loss is flattest at **a** (3.00 ± 0.10) and sharpest at **b** (9.00 ± 0.50); a "
-        "weight is most curved in **block 0, attention out** at **c** (κ = 0.50 ± 0.10)."
+        "By λ₁ the loss is flattest for **a** (3.00 ± 0.10) and sharpest for **b** (9.00 ± 0.50); a "
+        "weight is most curved in **block 0, attention out** for **c** (κ = 0.50 ± 0.10)."
     )
     close = answers.curvature(spectra(a=sure(3.0, 0.5), b=sure(3.2, 0.5), c=sure(9.0)), NAMES)
-    assert "flattest at **a** (3.00 ± 0.50), not clearly before **b** (3.20 ± 0.50), and" in close
+    assert "flattest for **a** (3.00 ± 0.50), not clearly before **b** (3.20 ± 0.50), and" in close
     assert answers.curvature(found({"a": Part()}), NAMES) == ""
 
 
@@ -61,7 +80,7 @@ def test_a_matrix_is_not_most_curved_by_a_wide_interval():
     f.part.values[f"kappa/{WIDE}"] = Measure(2.0, None, -1.0, 5.0)
     said = answers.curvature([f], NAMES)
     assert "most curved in **block 0, attention out** (κ = 0.50 ± 0.10), not clearly more" in said
-    assert said.startswith("The largest curvature of the loss at **a** is λ₁ = 3.000 ± 0.010")
+    assert said.startswith("The largest curvature of the loss for **a** is λ₁ = 3.000 ± 0.010")
     for name in (OUT, WIDE):
         f.part.values[f"kappa/{name}"] = Measure(2.0, None, -1.0, 5.0)
     assert answers.curvature([f], NAMES).endswith("no matrix is clearly curved.")
@@ -77,14 +96,16 @@ def a_line(rise: float, adv: list[float], n: int = 1000) -> Part:
 def test_the_landscape_says_whose_loss_rises_and_where_the_line_is_better():
     parts = {"a": a_line(0.2, [0.1, 0.6, 0.3]), "b": a_line(3.0, [0.1, 0.2, 0.3])}
     said = answers.landscape(found(parts), NAMES)
-    assert "0.5 filter norms along one random direction the loss rises least at **a** (0.2)" in said
+    assert (
+        "0.5 filter norms along one random direction the loss rises least for **a** (0.2)" in said
+    )
     # Wilson, by hand for 600 of 1000: (0.6 + z^2/2n -+ z sqrt(0.24/n + z^2/4n^2)) / (1 + z^2/n)
     assert "**a** has more accuracy under attack at t = 0.5 (60.0 % [56.9, 63.0]) than at" in said
     close = a_line(0.2, [0.3] * 3), a_line(0.3, [0.3] * 3)
     for part, rise in zip(close, (0.2, 0.3), strict=True):
         part.values["random/rise"] = sure(rise, 0.1)
     said = answers.landscape(found(dict(zip("ab", close, strict=True))), NAMES)
-    assert "least at **a** (0.20 ± 0.10), not clearly before **b** (0.30 ± 0.10)" in said
+    assert "least for **a** (0.20 ± 0.10), not clearly before **b** (0.30 ± 0.10)" in said
     few = {run: a_line(1.0, [0.1, 0.4, 0.3], n=20) for run in "ab"}
     assert "no point has clearly more accuracy under attack" in answers.landscape(found(few), NAMES)
 
@@ -121,7 +142,7 @@ def test_robustness_says_where_accuracy_halves_and_what_the_checks_say():
     said = answers.robustness(found(parts, **settings), NAMES)
     # from 0.6 at 1 to 0.2 at 2, 0.4 is half way; the band's ends cross 0.4 at 1.375 and 1.625
     assert said == (
-        "Under PGD accuracy is halved last at **b** (ε > 4/255), before it at **a** (ε = 1.5/255 "
+        "Under PGD accuracy is halved last for **b** (ε > 4/255), before it for **a** (ε = 1.5/255 "
         "[1.4, 1.6]); the checks find no masked gradients."
     )
     hidden = parts | {"a": attacked([0.6, 0.2, 0.0], **{"pgd, eps = 64/255": sure(0.3)})}
@@ -129,11 +150,17 @@ def test_robustness_says_where_accuracy_halves_and_what_the_checks_say():
     assert "**gradients look masked**: **a**: PGD leaves 30.0 % even at ε = 64/255." in said
     unchecked = {"a": attacked([0.6, 0.2, 0.0]), "b": attacked([0.6, 0.22, 0.0])}
     said = answers.robustness(found(unchecked, **settings), NAMES)
-    assert "last at **b** (ε = 1.5/255 [1.4, 1.7]), not clearly after at **a** (" in said
+    assert "last for **b** (ε = 1.5/255 [1.4, 1.7]), not clearly after for **a** (" in said
     assert said.endswith("; masked gradients were not looked for.")
     three = parts | {"c": attacked([0.6, 0.21, 0.0])}
     said = answers.robustness(found(three, **settings), NAMES)
-    assert "halved last at **b** (ε > 4/255) and first at **a** (ε = 1.5/255" in said
+    assert "halved last for **b** (ε > 4/255) and first for **a** (ε = 1.5/255" in said
+
+
+def test_a_baseline_that_was_not_measured_is_named_in_the_place_of_its_gap():
+    two = found({"a": Part(), "b": Part()})
+    assert answers.without_gap(two, "c", NAMES).startswith("No gap to the baseline: **c** was not")
+    assert answers.without_gap(two, "a", NAMES) == answers.without_gap(two, "", NAMES) == ""
 
 
 def moved(size: float, spectrum: list[float]) -> Part:

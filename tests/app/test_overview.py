@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from app import costs, ranking, store, tables, widths
+from grace_geom.plots.variants import cut
 from grace_geom.records import attack_text
 from grace_geom.records.printed import Figure, Printed
 from tests.app.conftest import APGD, SETS, accuracy, evaluation, sees, specs, write_run
@@ -189,7 +190,7 @@ def test_every_cut_name_is_written_out_however_many_there_are(opened, runs):
         write_run(runs, f"demo/{name}", 80, 40 + i)
     app = opened(runs, runs=[f"demo/{name}" for name in names])
     assert not app.exception
-    assert len({widths.cut(name) for name in names}) == 1
+    assert len({cut(name) for name in names}) == 1
     (folded,) = (e for e in app.expander if "names that the table cuts" in e.label)
     lines = plain(folded.caption[0].value).splitlines()
     assert [line.strip() for line in lines] == [

@@ -307,6 +307,13 @@ def test_a_run_being_written_is_running_and_then_stalled(opened, runs):
     assert any("--resume" in code.value for code in app.code)
 
 
+def test_runs_of_unlike_lengths_stand_against_shares_of_their_logs(opened, runs):
+    write_run(runs, "demo/long-s0", None, steps=300, total=300)
+    app = opened(runs, "training", runs=["demo/ft-s0", "demo/long-s0"])
+    assert app.segmented_control(key="training_against").value == "share"
+    assert specs(app)[0]["layout"]["xaxis"]["title"]["text"] == "Share of each log (%)"
+
+
 def test_the_run_page_says_how_to_make_it_again_and_what_differs(opened, runs):
     app = opened(runs, "run", run="demo/grace-s0")
     assert app.selectbox(key="run").value == "demo/grace-s0"
@@ -349,6 +356,22 @@ def test_spectra_measured_otherwise_are_left_out(opened, runs):
     assert not figure.proto.expanded
     assert "no checkpoint to measure it on: zero\\-shot\\-s0" in sees(app)
     assert {trace["name"] for trace in specs(app)[0]["data"]} == {"ft-s0"}
+
+
+def test_without_a_density_what_is_there_comes_first_and_the_command_below(opened, runs):
+    spectrum(runs / "demo/ft-s0", 5.0)
+    path = next((runs / "demo/ft-s0/analyses").glob("*.json"))
+    result = Result.load(path)
+    for part in result.parts.values():
+        part.arrays.clear()
+    result.save(path.parent)
+    app = opened(runs, "curvature")
+    assert not [c for c in app.segmented_control if c.key == "curvature_axis"]
+    assert [h.value for h in app.main.header] == [
+        "Four numbers", "Curvature of each matrix", "Spectral density",
+    ]  # fmt: skip
+    lines = [c.value for c in app.code if "hessian_spectrum.py" in c.value]
+    assert lines[-1].endswith("--density-probes 2")
 
 
 def test_an_analysis_of_another_checkpoint_than_the_evaluated_one_is_marked(opened, runs):

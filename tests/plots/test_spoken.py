@@ -46,6 +46,10 @@ def test_a_row_of_its_own_says_its_name_once():
     found = [Finding("ft", Result("x", ({"label": "ft"},), {}, part), "ft")]
     figure = measures(found, LEGEND, "trace", "Trace")
     assert figure is not None and spoken(figure) == "ft: 3."
+    long = Legend({"ft": "at · attack steps 1 · alpha 5/255"}, LEGEND.looks)
+    figure = measures(found, long, "trace", "Trace")
+    assert list(figure.layout.yaxis.ticktext) == ["at · attack steps 1…"]
+    assert spoken(figure) == "at · attack steps 1 · alpha 5/255: 3."
 
 
 def test_parallel_axes_have_their_ends_and_names():

@@ -41,7 +41,10 @@ def test_panels_stand_below_each_other_on_one_axis_that_the_pointer_shares():
     assert all(above[0] > below[1] for above, below in itertools.pairwise(domains))
     heads = [note.text for note in figure.layout.annotations]
     assert heads == ["Total loss", "Learning rate", "Training accuracy"]
-    assert (figure.layout.hoversubplots, figure.layout.xaxis.anchor) == ("axis", "y3")
+    axis = figure.layout.xaxis
+    assert (figure.layout.hoversubplots, axis.anchor, axis.side) == ("axis", "y", "top")
+    two = training.stack({"a": ROWS}, legend("a"), ["loss", "lr"]).layout.xaxis
+    assert (two.anchor, two.side) == ("y2", "bottom")
 
 
 @pytest.mark.parametrize("key", [key for key in training.TITLES if key != "lr"])
@@ -166,6 +169,25 @@ def test_numbers_stand_against_images_or_time_and_only_of_runs_that_logged_it():
     figure = training.stack({"a": hours}, legend("a"), ["loss"], View("seconds"))
     assert list(figure.data[0].x) == list(range(1, 11))
     assert figure.layout.xaxis.title.text == "Time of training (h)"
+
+
+def test_shares_of_the_log_put_runs_of_unlike_lengths_over_each_other():
+    figure = training.stack({"a": ROWS, "b": ROWS[:5]}, legend("a", "b"), ["loss"], View("share"))
+    long, short = figure.data
+    assert list(long.x) == pytest.approx(range(10, 101, 10))
+    assert list(short.x) == pytest.approx([20, 40, 60, 80, 100]) and list(short.y) == list(
+        long.y[:5]
+    )
+    assert figure.layout.xaxis.title.text == "Share of each log (%)"
+
+
+def test_points_of_many_lines_have_no_markers_but_a_point_alone_has():
+    runs = "abcdef"
+    for known in (runs[:5], runs):
+        records = dict.fromkeys(known[:-1], ROWS) | {known[-1]: ROWS[:1]}
+        *lines, point = training.stack(records, legend(*known), ["loss"]).data
+        assert {line.mode for line in lines} == {"lines" if known == runs else "lines+markers"}
+        assert point.mode == "lines+markers"
 
 
 def test_logarithms_are_of_losses_alone():

@@ -267,6 +267,21 @@ def test_drift_names_its_matrices_and_has_intervals_over_images():
     assert note.endswith("bars: 95 % intervals over images, n = 20 in each zero-shot set")
 
 
+def test_of_many_runs_the_drift_of_the_extremes_is_in_colour_before_the_others():
+    runs = dict.fromkeys("abcde", "ft")
+    legend = Legend.of(
+        {r: Identity(m, m, i) for i, (r, m) in enumerate(runs.items())}, {r: r for r in runs}
+    )
+    many = found(a_drift, runs)[::-1]
+    front = drift.extremes(many, 3)
+    assert front == ["a", "d", "e"] and drift.extremes(many, 5) == [*"abcde"]
+    figure = drift.by_matrix(many, legend, [run for run in runs if run not in front])
+    colors = {t.legendgroup: t.line.color for t in figure.data}
+    assert colors["b"] == colors["c"] and len(set(colors.values())) == 4
+    alone = next(t for t in figure.data if t.legendgroup == "b")  # the projection has no line
+    assert (alone.mode, alone.marker.color) == ("lines+markers", colors["b"])
+
+
 def test_the_rank_of_a_change_is_where_its_singular_values_fall_to_rounding():
     fall = np.array([3.0, 2.0, 1e-6, 9e-7])
     assert drift.rank(fall) == 2
