@@ -196,7 +196,10 @@ def test_the_table_stands_beside_the_trade_off_and_above_it_on_a_telephone(visit
         page.wait_for_selector(".js-plotly-plot .xtick", state="attached", timeout=PATIENCE)
         boxes = [
             page.locator(selector).first.bounding_box()
-            for selector in ("[data-testid=stDataFrame]", ".js-plotly-plot")
+            for selector in (
+                ".st-key-overview-table [data-testid=stDataFrame]",  # not one further down
+                ".js-plotly-plot",
+            )
         ]
         found[visitor] = boxes
         page.close()

@@ -95,10 +95,12 @@ def test_nothing_is_computed_again_at_a_toggle_or_on_the_way_back(opened, runs, 
     app.toggle(key="overview_differences").set_value(True).run()
     app.multiselect(key="sets").set_value(["adv"]).run()
     app.multiselect(key="sets").set_value([]).run()
+    assert gap.n == once
     app.switch_page("views/run.py").run()
+    assert gap.n == once + 3  # of a run to the one beside it: ID, OOD and Adv
     app.switch_page("views/overview.py").run()
     assert not app.exception
-    assert gap.n == once
+    assert gap.n == once + 3
     assert figure.n == 3  # of every distribution, of the one, and on the page of a run
 
 
