@@ -108,7 +108,7 @@ def by_layer(
     front = [f.run for f in found] if every else in_front(choice, found, key, sets, seeds)
     show.legend(front, choice.legend)
     behind = tuple(f.run for f in found if f.run not in front)
-    estimator += f" Thin grey lines: {len(behind)} runs between those in colour." if behind else ""
+    estimator += f" Thin grey lines: {len(behind)} other runs." if behind else ""
     show.panels(
         kept(layers.by_layer, found, choice.legend, key, sets, name, None, seeds, behind),
         f"layers-{key}",

@@ -46,7 +46,6 @@ def main() -> None:
         answers.weights(found, answers.bold(choice.names)) or answers.unmeasured("parameter_drift")
     )
     if found:
-        show.legend([f.run for f in found], choice.legend)
         drift(choice, found)
         singular_values(choice, found)
     curriculum(choice)
@@ -63,10 +62,11 @@ def by_matrix(choice: Choice, found: list[Finding]) -> None:
         )
     front = {f.run for f in found} if every else {*drifts.extremes(found, MOST_IN_FRONT - 2)}
     front |= {choice.base_run.id} if choice.base_run else set()
+    show.legend([f.run for f in found if f.run in front], choice.legend)
     behind = tuple(f.run for f in found if f.run not in front)
     fig = kept(drifts.by_matrix, found, choice.legend, behind)
     names = [f"relative/{name}" for name in found[0].names("relative")]
-    grey = f" Thin grey lines: {len(behind)} runs between those in colour." if behind else ""
+    grey = f" Thin grey lines: {len(behind)} other runs." if behind else ""
     show.figure(
         fig,
         "drift",
@@ -112,6 +112,8 @@ def singular_values(choice: Choice, found: list[Finding]) -> None:
             help="In the network's order; at first the one that moved most in any run.",
         )  # fmt: skip
     fig, rows = kept(drifts.singular, found, choice.legend, name)
+    if len(found) > MOST_IN_FRONT:  # the legend above may have some of them
+        show.legend([f.run for f in found], choice.legend)
     show.figure(
         fig,
         "singular-values",
