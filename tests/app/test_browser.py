@@ -317,6 +317,7 @@ def test_back_undoes_a_control_of_a_page(page, served):
 
 def test_the_tab_key_reaches_the_page_at_once(page, served):
     drawn(page, served)
+    page.wait_for_selector("[class*=skip]", state="attached", timeout=PATIENCE)
     for _ in range(6):  # past the buttons of Streamlit's own frame
         page.keyboard.press("Tab")
         if page.evaluate("document.activeElement.className.includes('skip')"):
