@@ -11,12 +11,14 @@ from grace_geom.records import Measure, Part, Result, headline_attack
 from tests.app.conftest import sees, specs, write_run
 
 
+def answered(root: Path, run: str) -> np.ndarray:
+    """Which images under attack a run has right, ``(n,)`` bool."""
+    return headline_attack(store.entries(root)[run].accuracies)[0].right()
+
+
 def test_the_answer_counts_images_that_only_one_run_gets_right(opened, lab):
     app = opened(lab, "images", runs=["toy/ft-s0", "toy/grace-s0"], baseline="toy/ft-s0")
-    known = store.entries(lab)
-    ft, grace = (
-        headline_attack(known[f"toy/{run}"].accuracies)[0].right() for run in ("ft-s0", "grace-s0")
-    )
+    ft, grace = (answered(lab, f"toy/{run}") for run in ("ft-s0", "grace-s0"))
     said = app.main.markdown[0].value.replace("\\", "")
     counts = f"**grace-s0** alone is right on **{(grace & ~ft).sum()}**, **ft-s0** alone on "
     assert f"{counts}**{(ft & ~grace).sum()}**, both on {(ft & grace).sum()}." in said
@@ -26,10 +28,7 @@ def test_the_answer_counts_images_that_only_one_run_gets_right(opened, lab):
 
 def test_outcomes_answer_without_classes_and_what_is_missing_is_said_in_words(opened, runs):
     app = opened(runs, "images", runs=["demo/ft-s0", "demo/grace-s0"], baseline="demo/ft-s0")
-    known = store.entries(runs)
-    ft, grace = (
-        headline_attack(known[f"demo/{run}"].accuracies)[0].right() for run in ("ft-s0", "grace-s0")
-    )
+    ft, grace = (answered(runs, f"demo/{run}") for run in ("ft-s0", "grace-s0"))
     said = app.main.markdown[0].value.replace("\\", "")
     assert f"**grace-s0** alone is right on **{(grace & ~ft).sum()}**" in said
     assert f"**{(ft & ~grace).sum()}**, both on {(ft & grace).sum()}." in said

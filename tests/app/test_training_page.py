@@ -1,0 +1,57 @@
+"""The page *Training* as Streamlit runs it."""
+
+import json
+import os
+import time
+from dataclasses import replace
+
+from tests.app.conftest import evaluation, sees, specs, write_run
+
+
+def test_a_run_being_written_is_running_and_then_stalled(opened, runs):
+    folder = write_run(runs, "demo/slow-s0", None, steps=40, total=100)
+    app = opened(runs, "training", runs=["demo/slow-s0"])
+    assert app.dataframe[0].value["state"].tolist() == ["running"]
+    assert "6 s" in app.dataframe[0].value["ends in"].tolist()[0]
+    old = time.time() - 1000
+    os.utime(folder / "metrics.jsonl", (old, old))
+    app = opened(runs, "training", runs=["demo/slow-s0"])
+    assert "has stalled" in sees(app)
+    assert any("--resume" in code.value for code in app.code)
+
+
+def test_runs_of_unlike_lengths_stand_against_shares_of_their_logs(opened, runs):
+    write_run(runs, "demo/long-s0", None, steps=300, total=300)
+    app = opened(runs, "training", runs=["demo/ft-s0", "demo/long-s0"])
+    assert app.segmented_control(key="training_against").value == "share"
+    assert specs(app)[0]["layout"]["xaxis"]["title"]["text"] == "Share of each log (%)"
+
+
+def test_the_training_page_draws_means_over_seeds_and_single_runs_on_request(opened, runs):
+    for seed in (1, 2):
+        folder = write_run(runs, f"demo/grace-s{seed}", None)
+        log = folder / "metrics.jsonl"
+        rows = [json.loads(line) for line in log.read_text().splitlines()]
+        shifted = [row | {"loss": row["loss"] + seed} if "loss" in row else row for row in rows]
+        log.write_text("".join(json.dumps(row) + "\n" for row in shifted))
+        record = evaluation("grace-s0", 80, 50 + seed)
+        replace(record, seed=seed, checkpoint=f"{seed:064}").save(folder / "eval.json")
+    app = opened(runs, "training", runs=["demo/ft-s0", *(f"demo/grace-s{s}" for s in range(3))])
+    assert not app.exception
+    loss = specs(app)[0]
+    bands = [t for t in loss["data"] if t.get("fill") == "toself"]
+    assert {t["name"] for t in bands} == {"grace"}
+    assert {t["name"] for t in loss["data"]} == {"grace", "ft-s0"}
+    said = sees(app)
+    assert (
+        "means over seeds where all have numbers; bands: from their lowest to their highest" in said
+    )
+    assert "faint: single runs as logged" in said
+    assert "Lines of ft\\-s0 and grace coincide." in said
+    assert "Axes hold all lines and need not begin at 0." in said
+    app.toggle(key="training_single").set_value(True).run()
+    assert {t["name"] for t in specs(app)[0]["data"]} == {
+        "ft-s0",
+        *(f"grace-s{s}" for s in range(3)),
+    }
+    assert "bands" not in sees(app) and "faint: as logged" in sees(app)
