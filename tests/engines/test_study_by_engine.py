@@ -28,7 +28,7 @@ def test_a_study_by_jobs_of_submitit_in_this_process(
     here.run()
     site, stub = SiteOptions({"time": 30}, "debug", tmp_path), Stub()
     there, _ = study(tmp_path / "there", stub, **SMALL)
-    there.where = EngineOptions("slurm", slurm_options=tmp_path)
+    there.where = options("slurm", tmp_path)
     monkeypatch.setattr(run, "make_engine", lambda *_: Slurm(site, tmp_path / "slurm"))
     there.run()
     assert sorted(stub.trained) == ["ft-s0", "ft-s1", "zero-shot-s0"]
@@ -93,8 +93,7 @@ def test_a_search_for_rates_by_jobs_of_submitit_in_this_process(
     here = searched(EngineOptions(), tmp_path / "here")
     site = SiteOptions({"time": 30}, "debug", tmp_path)
     monkeypatch.setattr(run, "make_engine", lambda *_: Slurm(site, tmp_path / "slurm", 1))
-    where = EngineOptions("slurm", slurm_options=tmp_path)
-    assert searched(where, tmp_path / "there") == here
+    assert searched(options("slurm", tmp_path), tmp_path / "there") == here
 
 
 @pytest.mark.nightly
