@@ -107,6 +107,8 @@ def panels(
     downloads(exhibit(drawn, alt, caption), key, table)
 
 
+MOST_IN_FRONT = 6
+"""Lines of a figure in colour, before somebody wants all of them."""
 NARROW = (
     "@media(max-width:640px){{.st-key-{key}>[data-testid=stLayoutWrapper]"
     "{{flex:1 1 100%!important;width:100%!important}}}}"

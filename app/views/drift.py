@@ -30,7 +30,6 @@ MEASURES = {  # name, estimator, and what it means
     "procrustes": ("Procrustes distance", "d² after the best rotation and unit scaling, 0 to 2.",
                    "0 where the features are the same up to rotation and scale."),
 }  # fmt: skip
-MOST_IN_FRONT = 6  # lines of a panel in colour, before somebody wants all of them
 
 
 def main() -> None:
@@ -101,7 +100,7 @@ def by_layer(
             "Measure", list(MEASURES), format_func=lambda k: MEASURES[k][0], key="drift_measure",
             bind="query-params", filter_mode="contains", width=280, label_visibility="collapsed",
         )  # fmt: skip
-        every = len(found) <= MOST_IN_FRONT or st.toggle(
+        every = len(found) <= show.MOST_IN_FRONT or st.toggle(
             f"All {len(found)} in colour", key="drift_all", bind="query-params"
         )
     name, estimator, _ = MEASURES[key]
@@ -155,7 +154,7 @@ def in_front(
     choice: Choice, found: list[Finding], key: str, sets: list[str], seeds: dict[str, list[Finding]]
 ) -> list[str]:
     """Of many runs, those that moved least and most and the baseline, in the order of the page."""
-    shown = {*kept(layers.ends, found, key, sets, seeds, MOST_IN_FRONT - 2)}
+    shown = {*kept(layers.ends, found, key, sets, seeds, show.MOST_IN_FRONT - 2)}
     shown |= {choice.base_run.id} if choice.base_run else set()
     return [f.run for f in found if f.run in shown]
 

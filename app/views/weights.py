@@ -18,7 +18,6 @@ from grace_geom.plots.weight_names import group_name, weight_name
 from grace_geom.records import Finding
 
 Span = tuple[float, float]
-MOST_IN_FRONT = 6  # lines in colour, before somebody wants all of them
 MEANINGS = {
     "Drift": "Left of the first and right of the last block stand the stem and the head. Both "
     "norms are Frobenius norms, over one matrix or over all weights as one vector.",
@@ -57,10 +56,10 @@ def by_matrix(choice: Choice, found: list[Finding]) -> None:
     """Relative drift of every matrix; of many runs the extremes in colour before the others."""
     with st.container(horizontal=True, vertical_alignment="center"):
         heading("Drift from the pretrained weights")
-        every = len(found) <= MOST_IN_FRONT or st.toggle(
+        every = len(found) <= show.MOST_IN_FRONT or st.toggle(
             f"All {len(found)} in colour", key="weights_all", bind="query-params"
         )
-    front = {f.run for f in found} if every else {*drifts.extremes(found, MOST_IN_FRONT - 2)}
+    front = {f.run for f in found} if every else {*drifts.extremes(found, show.MOST_IN_FRONT - 2)}
     front |= {choice.base_run.id} if choice.base_run else set()
     show.legend([f.run for f in found if f.run in front], choice.legend)
     behind = tuple(f.run for f in found if f.run not in front)
@@ -112,7 +111,7 @@ def singular_values(choice: Choice, found: list[Finding]) -> None:
             help="In the network's order; at first the one that moved most in any run.",
         )  # fmt: skip
     fig, rows = kept(drifts.singular, found, choice.legend, name)
-    if len(found) > MOST_IN_FRONT:  # the legend above may have some of them
+    if len(found) > show.MOST_IN_FRONT:  # the legend above may have some of them
         show.legend([f.run for f in found], choice.legend)
     show.figure(
         fig,

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import shell
+from app import shell, show
+from grace_geom.plots import drift
 from grace_geom.records import Result
 from tests.app.conftest import MAIN, evaluation, flat, sees, specs, spectrum, told, write_run
 
@@ -370,3 +371,13 @@ def test_a_process_that_only_looks_the_script_up_draws_nothing(monkeypatch):
 
     monkeypatch.setattr("streamlit.set_page_config", drawn)
     runpy.run_path(str(Path(__file__).parents[2] / "app" / "main.py"), run_name="__mp_main__")
+
+
+def test_the_legend_of_weights_has_the_runs_in_colour(opened, lab, monkeypatch):
+    monkeypatch.setattr(show, "MOST_IN_FRONT", 1)
+    monkeypatch.setattr(drift, "extremes", lambda found, most: [])
+    app = opened(lab, "weights", runs=["toy/ft-s0", "toy/grace-s0"], baseline="toy/ft-s0")
+    first, second = (e.proto.body for e in app.get("html") if 'aria-label="Runs"' in e.proto.body)
+    assert "ft-s0" in first and "grace-s0" not in first
+    assert "ft-s0" in second and "grace-s0" in second  # of the singular values, all in colour
+    assert any("Thin grey lines: 1 other runs" in c.value for c in app.caption)
