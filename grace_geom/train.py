@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from grace_geom import starts
 from grace_geom.cli import peek, quick
-from grace_geom.refusals import check_data
+from grace_geom.refusals import check_training
 from grace_geom.terminal import door, finish
 
 
@@ -39,7 +39,7 @@ def _answer(argv: Sequence[str] | None) -> None:
     tokens = list(sys.argv[1:] if argv is None else argv)
     quick.check_name("method", peek(tokens, "method", "grace"), "methods")
     if (key := quick.train_key(tokens)) is not None:
-        quick.answer(key, tokens, {"model": "models"}, check_data, starts.training)
+        quick.answer(key, tokens, {"model": "models"}, check_training, starts.training)
     else:
         quick.begun(f"train: continuing {peek(tokens, 'out', '') or 'a run'}")
 

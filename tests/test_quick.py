@@ -42,6 +42,11 @@ REFUSED = [
     (TRAIN, ("--data", "nowhere"), "unknown data set 'nowhere'"),
     (TRAIN, ("--data", "npz:nowhere.npz"), "no such file or folder: nowhere.npz"),
     ("grace_geom.evaluate", ("nothing.pt",), "no such checkpoint: nothing.pt"),
+    (
+        "grace_geom.evaluate",
+        (f"{ROOT}/README.md",),
+        "README.md is not a checkpoint: it looks like text (Markdown)",
+    ),
     ("grace_geom.study.__main__", ("analyze", "runs"), "did you mean 'analyse'"),
     (
         "grace_geom.study.__main__",
