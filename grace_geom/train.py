@@ -5,11 +5,15 @@ On G GPUs, or several machines: ``torchrun --nproc-per-node G -m grace_geom.trai
 
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from grace_geom import starts
 from grace_geom.cli import peek, quick
 from grace_geom.refusals import check_training
-from grace_geom.terminal import door, finish
+from grace_geom.terminal import door, finish, say
+
+if TYPE_CHECKING:
+    from grace_geom.config import TrainConfig
 
 
 @door
@@ -26,10 +30,42 @@ def main(argv: Sequence[str] | None = None) -> None:
     with processes():
         config = parse_train(argv)
         quick.begun(starts.training({**config.flat(), "out": config.run_dir}))
+        source = _rate_from(config, argv)
+        if source == "default" and first():
+            say(_not_searched(config))
         out = train_run(config)
         if first():
             file, *beside = files_of(out)
-            finish(file, beside=beside, text=str(file), **result_of(out))
+            found = result_of(out) | {"lr_from": source}
+            finish(file, beside=beside, text=str(file), **found)
+
+
+def _rate_from(config: "TrainConfig", argv: Sequence[str] | None) -> str | None:
+    """Where the learning rate comes from: ``given``, ``run`` (that is resumed), ``preset``,
+    ``recipe`` of the data set, or ``default`` of the method; ``None`` where there is none.
+    """
+    from grace_geom.methods.settings import has_recipe, preset_of
+
+    method = config.build_method()
+    if not (method.trains and hasattr(method, "lr")):
+        return None
+    if peek(argv, "lr", ""):
+        return "given"
+    if config.resume:
+        return "run"
+    if "lr" in preset_of(config.method, config.preset):
+        return "preset"
+    return "recipe" if has_recipe(config.data) else "default"
+
+
+def _not_searched(config: "TrainConfig") -> str:
+    """That a general learning rate is only a start, and which command searches."""
+    lr, method = config.build_method().lr, config.method  # type: ignore[attr-defined]
+    return (
+        f"lr {lr:g} is a general start of {method}, not searched for {config.data}: "
+        f"python -m grace_geom.compare --methods {method} --data {config.data} --lr-grid search (or "
+        "--lr-search asha) tries others, --lr sets one"
+    )
 
 
 def _answer(argv: Sequence[str] | None) -> None:

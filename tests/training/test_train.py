@@ -226,6 +226,34 @@ def test_a_batch_larger_than_the_training_set_is_warned_about(tmp_path, capsys):
     assert said in err
 
 
+def test_a_rate_that_nobody_searched_for_these_data_is_said_once(tmp_path, capsys):
+    argv = flags(tmp_path, method="ft", max_steps=1)
+    train.main([*argv, "--json"])
+    out, err = capsys.readouterr()
+    assert json.loads(out)["result"]["lr_from"] == "default"
+    assert err.count("not searched for npz:") == 1
+    assert "lr 3e-05 is a general start of ft" in err and "--methods ft --data npz:" in err
+    assert "--lr-grid search (or --lr-search asha)" in err
+    assert "held-out images tell an accuracy to ±" in err and "--val-fraction (now 0.1)" in err
+    train.main([*argv, f"--out={tmp_path / 'b'}", "--quiet"])
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("argv", "source"),
+    [
+        ("--method ft", "recipe"),
+        ("--method ft --lr 1e-3", "given"),
+        ("--data npz:x.npz --lr=1e-3", "given"),
+        ("--data npz:x.npz", "default"),
+        ("--data npz:x.npz --method pmg-aft --preset published", "preset"),
+        ("--method zero-shot", None),
+    ],
+)
+def test_where_a_rate_comes_from(argv, source):
+    assert train._rate_from(parse_train(argv.split()), argv.split()) == source
+
+
 def test_an_existing_directory_is_not_touched(tmp_path, capsys):
     out = small_run(tmp_path)
     before = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
