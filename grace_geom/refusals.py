@@ -4,7 +4,7 @@ The checks are those of the rooms that use the values, which make them again; he
 What they need is imported when they are asked: ``--help`` needs none of it.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,13 @@ def check_checkpoints(values: Mapping[str, Any]) -> None:
     one = [values[name] for name in ("checkpoint", "run") if name in values]
     for path in (*one, *values.get("checkpoints", ())):
         check_weights(checkpoint_file(path))
+
+
+def check_leading(tokens: Sequence[str]) -> None:
+    """:func:`check_checkpoints` of the arguments before the first flag, where a command takes
+    checkpoints there.
+    """
+    check_checkpoints({"checkpoints": tokens})
 
 
 def check_training(values: Mapping[str, Any]) -> None:

@@ -34,7 +34,8 @@ def introduction(kept: Introduced, trainer: Trainer) -> list[str]:
         epochs = plan.total_steps / plan.steps_per_epoch
         # linear probes have no learning rate, clean methods no attack
         lr, eps = (getattr(trainer.method, name, None) for name in ("lr", "eps"))
-        parts.append(f"{plan.total_steps} steps of {size} images ({epochs:.3g} epochs)")
+        several = "steps" if plan.total_steps > 1 else "step"
+        parts.append(f"{plan.total_steps} {several} of {size} images ({epochs:.3g} epochs)")
         parts += [f"lr {lr:g}"] if lr is not None else []
         parts += [f"ε {radius(eps)}"] if eps is not None else []
     parts.append(f"{kept.where['precision']} on {kept.where['device_name']}")
@@ -58,6 +59,7 @@ def introduction(kept: Introduced, trainer: Trainer) -> list[str]:
 def _few(kept: Introduced) -> str:
     """What so few held-out images tell, and which option gives more of them."""
     n, c = len(kept.val), kept.config
+    images = "image tells" if n == 1 else "images tell"
     if n == c.val_images:
         more = "a larger --val-images looks at more"
     elif "val: seeded" in str(kept.val.note.get("how")):
@@ -67,7 +69,7 @@ def _few(kept: Introduced) -> str:
     else:
         more = "the data's own validation part is so small"
     return (
-        f"warning: {n} held-out images tell an accuracy to ±{100 * half_width(n):.0f} points (95 %): "
+        f"warning: {n} held-out {images} an accuracy to ±{100 * half_width(n):.0f} points (95 %): "
         f"which checkpoint is best, or which learning rate, is largely chance; {more}"
     )
 

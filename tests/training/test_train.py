@@ -199,6 +199,7 @@ def test_no_arguments_means_grace_on_the_embedded_benchmark():
         ({"precision": "fp8"}, "--precision must be one of auto, float32, bf16, fp16, not 'fp8'"),
         ({"config": "/no/such.yaml"}, "no such file: /no/such.yaml"),
         ({"resume": "true"}, "there is no run at"),
+        ({"resume": "/"}, "--resume /: name the run with --out /"),
     ],
 )
 def test_mistakes_exit_with_2_and_leave_nothing(values, said, tmp_path, capsys):
@@ -206,6 +207,11 @@ def test_mistakes_exit_with_2_and_leave_nothing(values, said, tmp_path, capsys):
     argv += [f"--{name.replace('_', '-')}={value}" for name, value in values.items()]
     assert said in refused(argv, capsys)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("flag", ["--method", "--preset"])
+def test_a_flag_at_the_end_that_lacks_its_value_is_said(flag, capsys):
+    assert refused(["--data", "shapes", flag], capsys) == f"error: {flag} needs a value"
 
 
 def test_asking_for_more_images_than_there_are_is_said(tmp_path, capsys):
