@@ -7,7 +7,7 @@ from grace_geom import starts
 from grace_geom.analyses import ANALYSES, script
 from grace_geom.cli import quick
 from grace_geom.errors import check_known
-from grace_geom.refusals import check_checkpoints
+from grace_geom.refusals import check_checkpoints, check_leading
 from grace_geom.terminal import door
 
 PROG = "python analyses/report.py"
@@ -22,7 +22,7 @@ def _check(values: Mapping[str, Any]) -> None:
 @door
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the chosen analyses, reuse what is still valid, write ``report.html``."""
-    quick.answer(PROG, argv, check=_check, begin=starts.report)
+    quick.answer(PROG, argv, check=_check, begin=starts.report, leading=check_leading)
     from grace_geom.analysis.report import ReportOptions, report
     from grace_geom.cli import parse
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from grace_geom import starts
 from grace_geom.cli import quick
 from grace_geom.known_analyses import ANALYSES, drawing
-from grace_geom.refusals import check_checkpoints
+from grace_geom.refusals import check_checkpoints, check_leading
 from grace_geom.terminal import door
 
 __all__ = ["ANALYSES", "drawing", "script"]
@@ -20,7 +20,9 @@ def script(name: str) -> Callable[..., None]:
 
     def main(argv: Sequence[str] | None = None) -> None:
         """Parse, measure, print, draw, save."""
-        quick.answer(prog, argv, check=check_checkpoints, begin=starts.analysis(name))
+        quick.answer(
+            prog, argv, check=check_checkpoints, begin=starts.analysis(name), leading=check_leading
+        )
         from grace_geom.analysis.named import analyse_named, options_class
         from grace_geom.cli import parse
 

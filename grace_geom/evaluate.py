@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from grace_geom import starts
 from grace_geom.cli import Command, part_of, quick
 from grace_geom.errors import Interrupted, UserError
-from grace_geom.refusals import check_evaluation
+from grace_geom.refusals import check_evaluation, check_leading
 from grace_geom.terminal import door, finish, say, show
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Evaluate, write ``eval.json`` beside each checkpoint, print a table; images are shared out
     over processes.
     """
-    quick.answer(PROG, argv, check=check_evaluation, begin=starts.evaluation)
+    quick.answer(PROG, argv, check=check_evaluation, begin=starts.evaluation, leading=check_leading)
     from grace_geom.devices import deterministic
     from grace_geom.distributed import PeerLost, processes
 

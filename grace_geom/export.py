@@ -8,7 +8,7 @@ from typing import Literal
 
 from grace_geom import starts
 from grace_geom.cli import parse, quick
-from grace_geom.refusals import check_checkpoints, refuse_several
+from grace_geom.refusals import check_checkpoints, check_leading, refuse_several
 from grace_geom.terminal import door, finish
 
 PROG = "python -m grace_geom.export"
@@ -49,7 +49,7 @@ class ExportConfig:
 @door
 def main(argv: Sequence[str] | None = None) -> None:
     """Write the file or folder and say how to read it."""
-    quick.answer(PROG, argv, check=check_checkpoints, begin=starts.export)
+    quick.answer(PROG, argv, check=check_checkpoints, begin=starts.export, leading=check_leading)
     refuse_several("export")
     config = parse(
         ExportConfig, argv, positionals=("checkpoint",), prog=PROG,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from grace_geom import starts
 from grace_geom.cli import Command, part_of, quick
-from grace_geom.refusals import check_evaluation, refuse_several
+from grace_geom.refusals import check_evaluation, check_leading, refuse_several
 from grace_geom.terminal import door, finish, say, show
 
 PROG = "python -m grace_geom.interpolate"
@@ -38,7 +38,9 @@ class InterpolateOptions:
 @door
 def main(argv: Sequence[str] | None = None) -> None:
     """Evaluate along the line, write ``dial.json`` beside the checkpoint, print a table."""
-    quick.answer(PROG, argv, check=check_evaluation, begin=starts.interpolation)
+    quick.answer(
+        PROG, argv, check=check_evaluation, begin=starts.interpolation, leading=check_leading
+    )
     refuse_several("interpolate")
     from grace_geom.attacks import check_eps
     from grace_geom.devices import deterministic

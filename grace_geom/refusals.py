@@ -4,7 +4,8 @@ The checks are those of the rooms that use the values, which make them again; he
 What they need is imported when they are asked: ``--help`` needs none of it.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from grace_geom.errors import UserError, nearest
@@ -46,7 +47,7 @@ def check_suites(suites: Collection[str]) -> None:
 
 
 def check_checkpoints(values: Mapping[str, Any]) -> None:
-    """Refuse checkpoints and run directories that are not there.
+    """Refuse checkpoints and run directories that are not there, and files that hold no weights.
 
     Args:
         values: Of the options, by field: ``checkpoints``, ``checkpoint`` or ``run``.
@@ -54,11 +55,38 @@ def check_checkpoints(values: Mapping[str, Any]) -> None:
     Raises:
         UserError: Naming the first one.
     """
+    from grace_geom.records.heads import check_weights
     from grace_geom.records.places import checkpoint_file
 
     one = [values[name] for name in ("checkpoint", "run") if name in values]
     for path in (*one, *values.get("checkpoints", ())):
-        checkpoint_file(path)
+        check_weights(checkpoint_file(path))
+
+
+def check_leading(tokens: Sequence[str]) -> None:
+    """:func:`check_checkpoints` of the arguments before the first flag, where a command takes
+    checkpoints there.
+    """
+    check_checkpoints({"checkpoints": tokens})
+
+
+def check_training(values: Mapping[str, Any]) -> None:
+    """Refuse data that are not there, and files of pretrained weights that hold none.
+
+    Args:
+        values: Of the options, by field: ``data``, ``data_root``, ``pretrained`` and
+            ``pretrained_base``, of which the latter may be missing.
+
+    Raises:
+        UserError: Naming the first one.
+    """
+    from grace_geom.records.heads import check_weights
+
+    check_data(values)
+    for name in ("pretrained", "pretrained_base"):
+        given = values.get(name)
+        if given is not None and Path(given).is_file():  # else a tag, or a folder
+            check_weights(Path(given))
 
 
 def check_evaluation(values: Mapping[str, Any]) -> None:
@@ -84,17 +112,36 @@ def check_evaluation(values: Mapping[str, Any]) -> None:
 
 
 def check_study(values: Mapping[str, Any]) -> None:
-    """Refuse suites that there are none of, and data sets that cannot be found.
+    """Refuse suites that there are none of, data sets that cannot be found, and checkpoints that
+    are not there or hold no weights.
 
     Args:
-        values: Of the options, by field: those of ``Measures``, ``data`` and ``data_root``.
+        values: Of the options, by field: those of ``Measures``, ``also``, and what
+            :func:`check_training` takes.
 
     Raises:
         UserError: Naming the first one.
     """
     check_suites(values["suites"])
-    check_data(values)
+    check_training(values)
+    check_also(values.get("also", {}))
     _check_named(values, surely=True)
+
+
+def check_also(also: Mapping[str, str]) -> None:
+    """Refuse files that are not there, or hold no weights; one that does not fit fails in its row.
+
+    Args:
+        also: Files by the names of their rows.
+
+    Raises:
+        UserError: Naming the first one.
+    """
+    for name, file in also.items():
+        try:
+            check_checkpoints({"checkpoint": file})
+        except UserError as error:
+            raise UserError(f"--also {name}={file}: {error}") from None
 
 
 def check_data(values: Mapping[str, Any], *, surely: bool = True) -> None:

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -42,6 +43,11 @@ REFUSED = [
     (TRAIN, ("--data", "nowhere"), "unknown data set 'nowhere'"),
     (TRAIN, ("--data", "npz:nowhere.npz"), "no such file or folder: nowhere.npz"),
     ("grace_geom.evaluate", ("nothing.pt",), "no such checkpoint: nothing.pt"),
+    (
+        "grace_geom.evaluate",
+        (f"{ROOT}/README.md",),
+        "README.md is not a checkpoint: it looks like text (Markdown)",
+    ),
     ("grace_geom.study.__main__", ("analyze", "runs"), "did you mean 'analyse'"),
     (
         "grace_geom.study.__main__",
@@ -113,6 +119,24 @@ def test_refusals_come_without_torch_in_the_same_words(
     assert said in errors
     assert out == ""
     assert whole[program, flags].errors.endswith(errors) and whole[program, flags].code == 2
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "grace_geom.evaluate",
+        "grace_geom.export",
+        "grace_geom.interpolate",
+        "analyses/sharpness.py",
+        "analyses/report.py",
+    ],
+)
+def test_the_first_call_of_an_installation_looks_at_the_file_too(program, monkeypatch):
+    monkeypatch.setattr("grace_geom.cli.quick.recall", lambda key: None)
+    monkeypatch.setattr("grace_geom.cli.quick.sys", SimpleNamespace(modules={}))  # as if no torch
+    found = answer(program, (f"{ROOT}/README.md", "--no-such-flag"))
+    assert found.code == 2 and "--no-such-flag" not in found.errors
+    assert "README.md is not a checkpoint: it looks like text" in found.errors
 
 
 def test_settings_are_printed_as_the_whole_program_prints_them(whole: Answers, quick: Answers):

@@ -6,7 +6,13 @@ from pathlib import Path
 import pytest
 
 from grace_geom.errors import UserError
-from grace_geom.refusals import check_data, check_evaluation, check_study, refuse_several
+from grace_geom.refusals import (
+    check_data,
+    check_evaluation,
+    check_study,
+    check_training,
+    refuse_several,
+)
 
 ALL = ("id", "ood", "adv", "natural_adv", "zeroshot")
 
@@ -50,6 +56,18 @@ def test_training_data_lies_here_or_below_the_data_root(tmp_path):
         check(values(data=f"npz:{tmp_path}/there.npz"))
         with pytest.raises(UserError, match=r"no such file or folder: there\.npz"):
             check(values(data="npz:there.npz"))
+
+
+def test_a_text_is_no_pretrained_weights_and_no_row_of_a_study(tmp_path):
+    text = tmp_path / "notes.txt"
+    text.write_text("Weights are elsewhere.")
+    given = values(data="shapes", pretrained="openai", also={"theirs": str(text)})
+    with pytest.raises(UserError, match=r"^--also theirs=.*notes\.txt is not a checkpoint"):
+        check_study(given)
+    for name in ("pretrained", "pretrained_base"):
+        with pytest.raises(UserError, match=r"notes\.txt is not a checkpoint: it looks like text"):
+            check_training(values(data="shapes", **{name: str(text)}))
+    check_training(values(data="shapes", pretrained="openai", pretrained_base=None))
 
 
 def test_what_is_not_shared_out_is_refused_in_several_processes(monkeypatch):

@@ -45,7 +45,8 @@ class Common:
             that of --pretrained or of such a file beside the checkpoint, else a guess.
         weights: Weights to use of a foreign checkpoint that holds two sets: ema, model, or a place
             in the file, as the error message names it.
-        classes: JSON file with the class names of a foreign checkpoint's head.
+        classes: File with the class names of a foreign checkpoint's head, as JSON or one a line
+            (.txt).
         no_verify: Do not verify a checkpoint against the digests that it was written with.
     """
 

@@ -15,11 +15,12 @@ from PIL import Image
 
 from grace_geom import terminal
 from grace_geom.analysis.drawing import pictures, shows_images
+from grace_geom.analysis.report_plan import ReportPlan, made_before, unfinished
 from grace_geom.analysis.run import folder_of, say
 from grace_geom.analysis.subject import labels_of
 from grace_geom.checkpoint import checkpoint_file
 from grace_geom.distributed import asked_for
-from grace_geom.errors import UserError, check_known
+from grace_geom.errors import Interrupted, UserError, check_known
 from grace_geom.files import write_text
 from grace_geom.plots import export
 from grace_geom.plots.compose import TITLE
@@ -146,7 +147,8 @@ class Section:
 
 
 def report(options: ReportOptions, mains: Mapping[str, Main]) -> Path:
-    """Run the chosen analyses and write ``report.html`` into their folder.
+    """Run the chosen analyses and write ``report.html`` into their folder, anew after each of them:
+    one that is not finished says what is missing.
 
     What an analysis measured before, on the same checkpoints with the same settings, it takes from
     its cache. One that fails is named in the report with its message, and the others go on.
@@ -158,6 +160,7 @@ def report(options: ReportOptions, mains: Mapping[str, Main]) -> Path:
     Raises:
         UserError: For an analysis that is not here, or a checkpoint that is not there; for several
             processes.
+        Interrupted: With what there is.
     """
     if asked_for() > 1:
         raise UserError(
@@ -169,18 +172,29 @@ def report(options: ReportOptions, mains: Mapping[str, Main]) -> Path:
         check_known("--analyses:", name, mains)
     files = [checkpoint_file(path) for path in options.checkpoints]
     out = folder_of(options.out, files)
-    sections, watch = [], Progress(parts=len(chosen))
+    argv, path = options.arguments(out), out / "report.html"
+    plan = ReportPlan(chosen, made_before(chosen, files, argv[len(files) :], out))
+    say(plan.begun())
+    sections: list[Section] = []
+    bodies: list[str] = []
+    watch = Progress(parts=len(chosen))
     for name in chosen:
         watch.part += 1
         watch.begin(name)
         if not watch.terminal:
             say(watch.line())
-        sections.append(run_section(name, mains[name], options.arguments(out), out))
+        try:
+            sections.append(run_section(name, mains[name], argv, out))
+        except KeyboardInterrupt:
+            watch.clear()
+            raise Interrupted(plan.stopped(path)) from None
+        plan.seconds[name] = watch.seconds
         for why in failures(sections[-1]):
             terminal.failed(why)
+        bodies.append(_section(sections[-1], options.interactive))
+        write_text(path, _whole(options, labels_of(files), sections, bodies, plan.missing))
+        say(plan.ended(name))
     watch.clear()
-    path = out / "report.html"
-    write_text(path, page(options.title, labels_of(files), sections, options.interactive))
     done = sum(not section.failure for section in sections)
     size = path.stat().st_size / 1e6
     terminal.finish(
@@ -241,15 +255,32 @@ def page(
     title: str, labels: Sequence[str], sections: Sequence[Section], interactive: bool = False
 ) -> str:
     """The whole report; pictures or interactive figures lie in it, nothing is fetched."""
+    options = ReportOptions((), title=title, interactive=interactive)
+    return _whole(options, labels, sections, [_section(s, interactive) for s in sections])
+
+
+def _whole(
+    options: ReportOptions,
+    labels: Sequence[str],
+    sections: Sequence[Section],
+    bodies: Sequence[str],
+    missing: Sequence[str] = (),
+) -> str:
+    """The page of these sections, which ``bodies`` has as HTML; it says which analyses are missing
+    as yet.
+    """
+    title = html.escape(options.title)
     links = "\n".join(f'<a href="#{s.name}">{s.name.replace("_", " ")}</a>' for s in sections)
-    code = export.plotly_once() if interactive and any(s.figures for s in sections) else ""
-    body = code + "\n".join(_section(s, interactive) for s in sections)
+    code = export.plotly_once() if options.interactive and any(s.figures for s in sections) else ""
+    body = code + "\n".join(bodies)
+    told = f'<p class="failed">{unfinished(missing, len(sections))}</p>\n' if missing else ""
     return (
         f'<!doctype html>\n<html lang="en"><head><meta '
-        f'charset="utf-8">{export.PHONE}<title>{html.escape(title)}</title>'
-        f"<style>{CSS}</style></head><body>\n<h1>{html.escape(title)}</h1>\n"
+        f'charset="utf-8">{export.PHONE}<title>{title}</title>'
+        f"<style>{CSS}</style></head><body>\n<h1>{title}</h1>\n"
         "<p>Checkpoints: "
-        f"{html.escape(', '.join(labels))}</p>\n<nav>{links}</nav>\n{body}\n</body></html>\n"
+        f"{html.escape(', '.join(labels))}</p>\n{told}<nav>{links}</nav>\n{body}\n"
+        "</body></html>\n"
     )
 
 

@@ -9,6 +9,7 @@ as it does anyway before it runs.
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
 from grace_geom.cli import Command, peek
@@ -23,6 +24,7 @@ def answer(
     names: Mapping[str, str] | None = None,
     check: Callable[[Mapping[str, Any]], None] = lambda values: None,
     begin: Callable[[Mapping[str, Any]], str] | None = None,
+    leading: Callable[[Sequence[str]], object] = lambda tokens: None,
 ) -> None:
     """Answer a command line now, if its options are known from an earlier call.
 
@@ -35,6 +37,8 @@ def answer(
         names: Options whose value must be in a remembered list, by option: ``{"model": "models"}``.
         check: Told the values by option; refuses what can be known to be wrong without torch.
         begin: From the values to the command's first line, which :func:`begun` says here already.
+        leading: Told the arguments before the first flag where the options are not known; refuses
+            what is wrong with them.
 
     Raises:
         SystemExit: After ``--help`` or ``--print-config``.
@@ -43,6 +47,8 @@ def answer(
     if "torch" in sys.modules:
         return
     if (description := recall(key)) is None:
+        tokens = sys.argv[1:] if argv is None else argv
+        leading(list(takewhile(lambda token: not token.startswith("-"), tokens)))
         if speaks():
             say("reading the options from the code, as at the first call of an installation ...")
         return

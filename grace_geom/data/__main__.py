@@ -7,12 +7,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from grace_geom.cli import parse, quick
 from grace_geom.errors import check_known
 from grace_geom.terminal import door, finish
 
+T = TypeVar("T")
 PROG = "python -m grace_geom.data"
 COMMANDS = ("check", "index")
 
@@ -53,42 +54,37 @@ def main(argv: Sequence[str] | None = None) -> None:
     if tokens[:1] == ["index"]:
         index(tokens[1:])
         return
-    quick.answer(PROG, tokens)
+    options = _parsed(
+        CheckOptions, tokens, ("command",), PROG,
+        "List which of the known data sets are on disk, and what is missing. The other command is "
+        "index (index --help).",
+    )  # fmt: skip
     from grace_geom.data.check import survey, table
 
-    options = parse(
-        CheckOptions,
-        tokens,
-        positionals=("command",),
-        prog=PROG,
-        description=(
-            "List which of the known data sets are on disk, and what is missing. The other command "
-            "is index (index --help)."
-        ),
-    )
     found = survey(options.data_root.expanduser())
     finish(text=table(found), sets=[vars(status) for status in found])
 
 
 def index(argv: Sequence[str]) -> None:
     """The command ``index``."""
-    prog = f"{PROG} index"
-    quick.answer(prog, argv)
+    options = _parsed(
+        IndexOptions, argv, ("shards",), f"{PROG} index",
+        "Look through the shards of a store, and write beside each what was found, as "
+        "SHARD.index.json (with --captions SHARD.captions.index.json): every machine that streams "
+        "them then reads this instead.",
+    )  # fmt: skip
     from grace_geom.data.beside import write_indexes
 
-    options = parse(
-        IndexOptions,
-        argv,
-        positionals=("shards",),
-        prog=prog,
-        description=(
-            "Look through the shards of a store, and write beside each what was found, as "
-            "SHARD.index.json (with --captions SHARD.captions.index.json): every machine that "
-            "streams them then reads this instead."
-        ),
-    )
     found = write_indexes(options.shards, options.captions)
     finish(text=found.text(), **vars(found))
+
+
+def _parsed(
+    kind: type[T], argv: Sequence[str], positionals: Sequence[str], prog: str, description: str
+) -> T:
+    """The options of one of the commands; ``--help`` and refusals come without torch."""
+    quick.answer(prog, argv)
+    return parse(kind, argv, positionals=positionals, prog=prog, description=description)
 
 
 if __name__ == "__main__":

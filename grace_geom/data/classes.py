@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from grace_geom.data.imagenet_ids import wnids
-from grace_geom.data.names import Given, check_names, parse_lines, read_class_names
+from grace_geom.data.names import Given, check_names, read_class_names
 from grace_geom.data.prompts import imagenet_class_names
-from grace_geom.data.text import nfc, read_text, shown
+from grace_geom.data.text import nfc
 from grace_geom.errors import UserError, nearest
 
 WNID = re.compile(r"n\d{8}")
@@ -28,8 +28,6 @@ def class_list(of: Path) -> tuple[str, ...]:
     own = of.with_suffix(".classes.json")
     places = [own, *(of.parent / name for name in CLASS_LISTS)]
     found = next((path for path in places if path.is_file()), own)
-    if found.suffix == ".txt":
-        return parse_lines(read_text(found), shown(found))
     return read_class_names(found, of)
 
 

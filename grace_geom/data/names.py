@@ -200,8 +200,8 @@ def parse_class_names(text: str, where: str, keys: Sequence[str] = ()) -> tuple[
 
 
 def read_class_names(path: Path, of: Path, keys: Sequence[str] = ()) -> tuple[str, ...]:
-    """Class names of a data file from the JSON file beside it; ``keys`` as in
-    :func:`parse_class_names`.
+    """Class names of a data file from the JSON file beside it, or from a ``.txt`` with one a line;
+    ``keys`` as in :func:`parse_class_names`.
 
     Raises:
         UserError: If that file is missing or holds something else, or is not UTF-8.
@@ -211,4 +211,6 @@ def read_class_names(path: Path, of: Path, keys: Sequence[str] = ()) -> tuple[st
             f'{shown(of)} has no class names: write {path} as {{"class_names": ["...", ...]}} in label '
             "order (label 0 first)"
         )
+    if path.suffix.lower() == ".txt":
+        return parse_lines(read_text(path), shown(path))
     return parse_class_names(read_text(path), str(path), keys)

@@ -211,8 +211,8 @@ class Source:
             that of --pretrained or of such a file beside the checkpoint, else a guess.
         weights: Weights to use of a foreign checkpoint that holds two sets: ema, model, or a place
             in the file, as the error message names it.
-        classes: JSON file with the class names of a foreign checkpoint's head; default: those of
-            the ID data set.
+        classes: File with the class names of a foreign checkpoint's head, as JSON or one a line
+            (.txt); default: those of the ID data set.
         no_verify: Do not verify a checkpoint against the digests that it was written with.
     """
 

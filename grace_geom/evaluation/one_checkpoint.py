@@ -84,6 +84,11 @@ def assess(
     path = into or record_file(file, source.image_size, other_data(source, config))
     kept_in(path)
     wanted = targets(measures, data, config.get("ood"))
+    for suite in without_sets(measures, wanted):
+        say(
+            f"warning: --suites {suite}: no such sets are known for {data}, and nothing is measured "
+            f"there; name them with --{suite.replace('_', '-')} NAME=SPEC"
+        )
     record = begin(file, sha, model, config, data, measures, size)
     given = checkpoint.templates if config.get("templates") else None
     asked = [
@@ -117,6 +122,14 @@ def assess(
             if first():
                 record = record.merged_into(path, superseded, aside_of(path))
     return record.summed()
+
+
+def without_sets(measures: Measures, wanted: Sequence[Target]) -> list[str]:
+    """Suites that were asked for by name and give nothing; by default every suite is looked for."""
+    if measures.suites == Measures.suites:
+        return []
+    there = {target.suite for target in wanted}
+    return [suite for suite in measures.suites if suite not in there]
 
 
 def measure(

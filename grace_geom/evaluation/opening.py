@@ -99,8 +99,11 @@ def _say_unused(file: Path, options: Opening) -> None:
     ]
     if names:
         flags = ", ".join(f"--{name}" for name in names)
+        what = (
+            "is for the others and changes" if len(names) == 1 else "are for the others and change"
+        )
         warnings.warn(
             f"{file} is a checkpoint of grace_geom, which records its model and classes: {flags} "
-            "is for the others and changes nothing here",
+            f"{what} nothing here",
             stacklevel=3,
         )

@@ -220,7 +220,7 @@ def _notes(records: Sequence[EvalRecord]) -> list[str]:
             f"Subsets of images: {', '.join(sets)}; seeded, ids in eval.json; --n and --n-attack "
             "change them."
         )
-    texts = sorted({a.data for a in every if a.suite == "ood" and a.head.startswith("text")})
+    texts = sorted({a.data for a in every if a.suite != "zeroshot" and a.head.startswith("text")})
     if texts:
         notes.append(
             f"{', '.join(texts)}: read with a text head of its own, the checkpoint's head lacks "

@@ -19,6 +19,7 @@ from grace_geom.errors import UserError
 from grace_geom.models.archive import MAX_PICKLE, Damaged, Storage, Storages, ZipStorages, old_file
 from grace_geom.models.inert_pickle import CodeError, read_pickle
 from grace_geom.models.rebuild import Rebuilder
+from grace_geom.records.heads import check_weights
 from grace_geom.records.places import checkpoint_file
 
 FORMAT = "grace_geom.checkpoint"
@@ -38,10 +39,11 @@ def read_tensors(path: Path | str) -> Any:
     :class:`~grace_geom.models.inert_pickle.Named` for every other object.
 
     Raises:
-        UserError: If the file is missing (the nearest ones are named), truncated, damaged, holds
-            pickled code, or declares more than it has.
+        UserError: If the file is missing (the nearest ones are named), another kind of file,
+            truncated, damaged, holds pickled code, or declares more than it has.
     """
     path = checkpoint_file(path)
+    check_weights(path)
     try:
         return _read(path)
     except CodeError as code:

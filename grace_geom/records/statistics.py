@@ -44,6 +44,16 @@ def wilson_of(p: float, n: float, level: float = 0.95) -> tuple[float, float]:
     return (0.0 if p == 0 else centre - half), (1.0 if p == 1 else centre + half)
 
 
+FEW = 200
+"""Below so many images an accuracy is known to no better than about 7 points."""
+
+
+def half_width(n: int) -> float:
+    """Half of Wilson's 95 % interval at one half, where it is widest: 0.067 for 200 images."""
+    low, high = wilson_of(0.5, n)
+    return (high - low) / 2
+
+
 @dataclass(frozen=True)
 class RankCorrelation:
     """Spearman's rank correlation.

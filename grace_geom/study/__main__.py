@@ -91,7 +91,8 @@ def evaluate(argv: Sequence[str]) -> None:
         show(accuracy_table(list(done.records.values())).text(*_terminal()))
     current = sum(state == "current" for state in done.states.values())
     files = [done.files[name] / "eval.json" for name in done.records]
-    text = f"\n{len(files)} runs, {current} of them measured before: eval.json beside each"
+    several = "run" if len(files) == 1 else "runs"
+    text = f"\n{len(files)} {several}, {current} of them measured before: eval.json beside each"
     finish(*files, text=text, runs=done.plain())
     if not done.records:
         raise UserError("no run of the study could be evaluated; the reasons stand above")

@@ -1,10 +1,8 @@
 """Checkpoints that a study did not make, as rows beside its own."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from grace_geom.checkpoint import checkpoint_file
 from grace_geom.errors import UserError
 from grace_geom.evaluation import Measures, Sets, Source, assess
 from grace_geom.evaluation.watching import Heard
@@ -12,23 +10,6 @@ from grace_geom.files import folder_name
 from grace_geom.study.options import StudyOptions
 from grace_geom.study.rows import Row
 from grace_geom.study.state import Say
-
-
-def refuse_missing(also: Mapping[str, str]) -> None:
-    """Refuse a file that is not there before anything is trained; one that does not fit fails in
-    its row.
-
-    Args:
-        also: Files by the names of their rows.
-
-    Raises:
-        UserError: Naming the first one.
-    """
-    for name, file in also.items():
-        try:
-            checkpoint_file(Path(file))
-        except UserError as error:
-            raise UserError(f"--also {name}={file}: {error}") from None
 
 
 def also_rows(

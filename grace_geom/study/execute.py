@@ -255,6 +255,14 @@ def held_out_text(folder: Path, step: int | None = None) -> str:
     return f"{whole}, harmonic mean of clean {clean:.1f} and PGD-10 {attacked:.1f}{shown}"
 
 
+def held_out_images(folder: Path, step: int | None = None) -> int | None:
+    """How many images the held-out accuracy of a run, or that after a step, rests on; ``None``
+    where nothing says it.
+    """
+    n = number(_held_out(folder, step)[1], "val_n")
+    return None if n is None else round(n)
+
+
 def _held_out(folder: Path, step: int | None) -> tuple[dict[str, float], dict[str, object]]:
     """The newest held-out accuracies of a run, clean first, and the record that has them."""
     path = folder / "metrics.jsonl"

@@ -1,7 +1,7 @@
 """Which learning rates a study takes: it tries a grid, or searches, before its runs."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -11,7 +11,15 @@ from grace_geom.evaluation import Measures, Source
 from grace_geom.methods import method_class
 from grace_geom.progress import Progress
 from grace_geom.records import EvalRecord
-from grace_geom.study.execute import RunOutcome, Steps, Train, held_out_score, held_out_text
+from grace_geom.records.statistics import FEW, half_width
+from grace_geom.study.execute import (
+    RunOutcome,
+    Steps,
+    Train,
+    held_out_images,
+    held_out_score,
+    held_out_text,
+)
 from grace_geom.study.halving import RateTrial
 from grace_geom.study.options import Job, StudyOptions
 from grace_geom.study.rate_tables import edges, search_notes
@@ -37,6 +45,7 @@ class Rates:
         run: Runs jobs.
         say: Where lines for people go.
         failed: Where it is told which trial failed, and why.
+        warned: Whether it was said that held-out images are few.
     """
 
     options: StudyOptions
@@ -45,6 +54,20 @@ class Rates:
     run: Runs
     say: Say
     failed: Say
+    warned: bool = field(default=False, init=False)
+
+    def warn_of_few(self, folder: Path, step: int | None = None) -> None:
+        """Say once that the held-out images of a trial are too few to tell rates apart."""
+        n = held_out_images(folder, step)
+        if n is None or n >= FEW or self.warned:
+            return
+        self.warned = True
+        self.say(
+            f"warning: learning rates are chosen on {n} held-out images, which tell an accuracy to "
+            f"±{100 * half_width(n):.0f} points (95 %): which rate is best is largely chance. Data "
+            "with a larger validation part of their own, or a larger share in the trainings "
+            "(--set METHOD.val_fraction=0.3 for every method), tell more"
+        )
 
     @property
     def steps(self) -> dict[str, int]:
@@ -164,6 +187,7 @@ class GridRates(Rates):
             tell = self.failed if outcome.error else self.say
             shown = outcome.error or held_out_text(outcome.job.folder)
             tell(f"trial {label} at lr {rate:.3g}: {shown}")
+            self.warn_of_few(outcome.job.folder)
         watch.clear()
 
 
@@ -258,6 +282,7 @@ class SearchedRates(Rates):
         tell = self.failed if trial.error else self.say
         shown = trial.error or held_out_text(outcome.job.folder, step)
         tell(f"trial {label} at lr {trial.lr:.3g}, step {step}: {shown}")
+        self.warn_of_few(outcome.job.folder, step)
 
     def _labels(self) -> list[str]:
         return [

@@ -17,7 +17,8 @@ from grace_geom.files import alone
 from grace_geom.progress import Progress, duration
 from grace_geom.records import EvalRecord
 from grace_geom.records.costs import device_hours
-from grace_geom.study.also import also_rows, refuse_missing
+from grace_geom.refusals import check_also
+from grace_geom.study.also import also_rows
 from grace_geom.study.estimate import Timing, conditions, evaluation_seconds, probe, stops_early
 from grace_geom.study.execute import (
     REAL,
@@ -103,7 +104,7 @@ class Study:
         missing = rates.missing()
         jobs = self._jobs(rates, check=not missing)
         self._read_sets(jobs[0])
-        refuse_missing(self.options.also)
+        check_also(self.options.also)
         records = {} if missing else self._finished(jobs)
         self._time([job for job in jobs if job.name not in records])
         refuse_other_runs(rates.jobs())

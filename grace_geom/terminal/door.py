@@ -14,9 +14,10 @@ from typing import Any
 
 from grace_geom.errors import Interrupted, UserError, exit_code, first_line
 from grace_geom.terminal.area import AREA
-from grace_geom.terminal.voice import VOICES, Voice, line, speaks
+from grace_geom.terminal.voice import VOICES, Voice, line, speaks, warn
 
 OUTPUT_FORMAT = "grace_geom.output/1"
+PACKAGE = Path(__file__).parents[1]
 PRINTED = {"--help", "-h", "--print-config"}
 """What is answered by a text on stdout."""
 ON, OFF = ("on", "true", "yes"), ("off", "false", "no")
@@ -68,13 +69,30 @@ def _speaking(voice: Voice) -> Iterator[None]:
         with contextlib.ExitStack() as stack:
             if voice.json:
                 stack.enter_context(contextlib.redirect_stdout(sys.stderr))
+            stack.enter_context(warnings.catch_warnings())
             if voice.quiet:
-                stack.enter_context(warnings.catch_warnings())
                 warnings.simplefilter("ignore")
+            else:
+                warnings.showwarning = _said(warnings.showwarning)
             stack.callback(AREA.leave, owners)  # before the streams are put back that it holds
             yield
     finally:
         VOICES.pop()
+
+
+def _said(usual: Callable[..., None]) -> Callable[..., None]:
+    """Say the package's own warnings as a command says them; others are shown as usual."""
+
+    def shown(
+        message: Warning | str, category: type[Warning], filename: str, *place: Any, **more: Any
+    ) -> None:
+        """In the place of ``warnings.showwarning``."""
+        if category is UserWarning and Path(filename).is_relative_to(PACKAGE):
+            warn(str(message))
+        else:
+            usual(message, category, filename, *place, **more)
+
+    return shown
 
 
 def _refused(voice: Voice, kind: str, message: str, error: BaseException) -> None:

@@ -3,7 +3,7 @@ whole or not at all.
 """
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ from grace_geom.training.randomness import seed_global
 from grace_geom.training.trainer import Plan, Trainer
 
 
-def train_run(config: TrainConfig, *, quiet: bool = False) -> Path:
+def train_run(config: TrainConfig, *, quiet: bool = False, notes: Sequence[str] = ()) -> Path:
     """Train one method and keep everything in ``config.run_dir``.
 
     Nothing is written before data, model and method are known to fit, and nothing stays of a run
@@ -53,6 +53,7 @@ def train_run(config: TrainConfig, *, quiet: bool = False) -> Path:
     Args:
         config: All settings.
         quiet: No progress on stderr.
+        notes: Lines that are said once the training begins.
 
     Returns:
         The run directory: ``config.yaml``, ``metrics.jsonl``, ``curvature.jsonl``,
@@ -65,10 +66,10 @@ def train_run(config: TrainConfig, *, quiet: bool = False) -> Path:
             saved. Another process of the job is gone; the newest checkpoint is named.
     """
     with _only_one(config.run_dir), tf32(config.tf32), deterministic(config.deterministic):
-        return _train(config, quiet=quiet)
+        return _train(config, notes, quiet=quiet)
 
 
-def _train(config: TrainConfig, *, quiet: bool) -> Path:
+def _train(config: TrainConfig, notes: Sequence[str], *, quiet: bool) -> Path:
     check_installed(config.report_to)
     check_installed(("tensorboard",) * config.tensorboard, "--tensorboard")
     out, resumed = config.run_dir, _newest(config)
@@ -107,6 +108,8 @@ def _train(config: TrainConfig, *, quiet: bool) -> Path:
         trainer.run.emit, trainer.run.images = kept.emit, feed.images
         trainer.run.pieces = lambda batch: batch.split(trainer.plan.micro_batch or len(batch))
         kept.start(trainer)
+        for note in notes if distributed.first() and not quiet else ():
+            say(note)
         trainer.run.fast = fast_attack(config, trainer, kept)  # not in what was measured before
         _fit_or_discard(trainer, feed.batches, kept, out)
         trainer.run.fast.end()

@@ -8,6 +8,7 @@ from grace_geom.config import TrainConfig
 from grace_geom.data import ImageSet
 from grace_geom.methods.flyp import Paired
 from grace_geom.quantities import radius
+from grace_geom.records.statistics import FEW, half_width
 from grace_geom.training.trainer import Trainer
 
 
@@ -21,8 +22,8 @@ class Introduced(Protocol):
 
 
 def introduction(kept: Introduced, trainer: Trainer) -> list[str]:
-    """What trains how long on what, in a line; a second one warns of a batch that cannot be
-    filled.
+    """What trains how long on what, in a line; others warn of a batch that cannot be filled, and of
+    too few held-out images.
     """
     step, plan, c = trainer.run.step, trainer.plan, kept.config
     data = kept.where["data"]
@@ -33,7 +34,8 @@ def introduction(kept: Introduced, trainer: Trainer) -> list[str]:
         epochs = plan.total_steps / plan.steps_per_epoch
         # linear probes have no learning rate, clean methods no attack
         lr, eps = (getattr(trainer.method, name, None) for name in ("lr", "eps"))
-        parts.append(f"{plan.total_steps} steps of {size} images ({epochs:.3g} epochs)")
+        several = "steps" if plan.total_steps > 1 else "step"
+        parts.append(f"{plan.total_steps} {several} of {size} images ({epochs:.3g} epochs)")
         parts += [f"lr {lr:g}"] if lr is not None else []
         parts += [f"ε {radius(eps)}"] if eps is not None else []
     parts.append(f"{kept.where['precision']} on {kept.where['device_name']}")
@@ -49,7 +51,27 @@ def introduction(kept: Introduced, trainer: Trainer) -> list[str]:
             f"warning: --batch-size {c.batch_size} is larger than the training set: each step "
             f"takes all {seen} images, one step an epoch. A smaller batch gives more steps"
         )
+    if plan.total_steps and kept.val.labelled and 0 < len(kept.val) < FEW:
+        lines.append(_few(kept))
     return lines
+
+
+def _few(kept: Introduced) -> str:
+    """What so few held-out images tell, and which option gives more of them."""
+    n, c = len(kept.val), kept.config
+    images = "image tells" if n == 1 else "images tell"
+    if n == c.val_images:
+        more = "a larger --val-images looks at more"
+    elif "val: seeded" in str(kept.val.note.get("how")):
+        more = (
+            f"a larger --val-fraction (now {c.val_fraction:g}) holds out more, and trains on less"
+        )
+    else:
+        more = "the data's own validation part is so small"
+    return (
+        f"warning: {n} held-out {images} an accuracy to ±{100 * half_width(n):.0f} points (95 %): "
+        f"which checkpoint is best, or which learning rate, is largely chance; {more}"
+    )
 
 
 def held_out(record: Mapping[str, float]) -> str:

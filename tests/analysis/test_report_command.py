@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw
 
 from analyses import feature_stability, report
 from grace_geom.analyses import ANALYSES, script
+from grace_geom.analysis.named import options_of
 from grace_geom.analysis.report import (
     ReportOptions,
     Section,
@@ -23,7 +24,11 @@ from grace_geom.analysis.report import (
     run_section,
 )
 from grace_geom.analysis.report import report as write_report
+from grace_geom.analysis.report_plan import ReportPlan, made_before
+from grace_geom.errors import Interrupted
+from grace_geom.files import sha256
 from grace_geom.plots.export import figure_of_page, packed_plotly
+from grace_geom.provenance import installed
 from grace_geom.records import Measure, Part, Result
 from tests.analysis.two_runs import FAST, runs
 
@@ -138,3 +143,68 @@ def test_report_knows_every_analysis_of_the_folder_and_no_other(lab, capsys):
     with pytest.raises(SystemExit):
         report.main([runs(lab)[0], "--analyses", "feature_stabilty", "--out", str(lab / "no")])
     assert "did you mean 'feature_stability'?" in capsys.readouterr().err
+
+
+def checkpoint(folder: Path) -> Path:
+    """A run directory whose checkpoint nobody opens."""
+    folder.mkdir()
+    (folder / "ckpt.pt").write_bytes(b"weights")
+    return folder
+
+
+def test_an_interrupted_report_has_what_was_made_and_says_what_is_missing(tmp_path, capsys):
+    out, seen = tmp_path / "out", []
+
+    def made(argv):
+        page = out / "report.html"
+        seen.append(page.read_text() if page.is_file() else "")
+        name = ("first", "second", "third")[len(seen) - 1]
+        Result(name, ({"label": "a"},), {}, {"a": Part({"x": Measure(1.0)})}).save(out)
+
+    def stopped(argv):
+        raise KeyboardInterrupt
+
+    options = ReportOptions((checkpoint(tmp_path / "a"),), out=out)
+    stays = r"1 of 3 analyses are in .*report\.html; missing: second, third\. The same command"
+    with pytest.raises(Interrupted, match=stays):
+        write_report(options, {"first": made, "second": stopped, "third": made})
+    text = (out / "report.html").read_text()
+    assert "has 1 of 3 analyses. Missing: second, third." in text and '<section id="first">' in text
+    told = capsys.readouterr().err.splitlines()
+    assert told[0] == (
+        "to measure: first, second, third (3 of 3); the time is known once the first has ended"
+    )
+    assert "[1/3] first: 0 s; about 0 s left (2 more, if they take as long on average)" in told
+    seen.clear()
+    write_report(options, {"first": made, "second": made, "third": made})
+    assert "Missing: second, third." in seen[1] and "Missing: third." in seen[2]
+    assert "Missing" not in (out / "report.html").read_text()
+
+
+def test_the_time_of_a_report_is_told_from_what_was_measured_in_this_call():
+    plan = ReportPlan(("a", "b", "c", "d"), frozenset("b"))
+    assert plan.begun().startswith(
+        "to measure: a, c, d (3 of 4); made before with these settings: b"
+    )
+    assert plan.left is None
+    plan.seconds["b"] = 0.1
+    assert plan.left is None and plan.ended("b") == "[1/4] b: made before"
+    plan.seconds["a"] = 60
+    assert plan.ended("a").startswith("[2/4] a: 1:00 min; about 2:00 min left (2 more")
+    plan.seconds["c"] = 30
+    assert plan.left == 45 and plan.missing == ["d"]
+    assert "every analysis was made before" in ReportPlan("b", frozenset("b")).begun()
+
+
+def test_results_that_answer_for_the_same_checkpoints_and_settings_are_known(tmp_path):
+    folder, out = checkpoint(tmp_path / "a"), tmp_path / "out"
+    files, names = [folder / "ckpt.pt"], ("sharpness", "anisotropy", "own")
+    settings = options_of("sharpness", files, ["--seed", "1"]).settings()
+    record = {"label": "a", "sha256": sha256(files[0])}
+    parts = {"a": Part({"x": Measure(1.0)})}
+    versions = {"grace_geom": installed("grace_geom")}
+    Result("sharpness", (record,), settings, parts, versions=versions).save(out)
+    assert made_before(names, files, ["--seed", "1"], out) == {"sharpness"}
+    assert not made_before(names, files, ["--seed", "2"], out)
+    files[0].write_bytes(b"other weights")
+    assert not made_before(names, files, ["--seed", "1"], out)

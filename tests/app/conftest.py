@@ -20,6 +20,20 @@ from tests.app.lab import make_lab
 from tests.processes import LONGEST, made_once
 
 MAIN = Path(__file__).resolve().parents[2] / "app" / "main.py"
+PAGES = (
+    "overview",
+    "numbers",
+    "curvature",
+    "landscape",
+    "drift",
+    "features",
+    "robustness",
+    "images",
+    "weights",
+    "training",
+    "run",
+)
+"""As the sidebar has them, by the ends of their addresses."""
 
 SETS = (
     ("id", "shapes"),

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from grace_geom.records import Result
+from tests.app.conftest import PAGES
 from tests.processes import LONGEST
 
 try:
@@ -29,19 +30,8 @@ FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 )  # fmt: skip
-PAGES = (
-    "",
-    "numbers",
-    "curvature",
-    "landscape",
-    "drift",
-    "features",
-    "robustness",
-    "images",
-    "weights",
-    "training",
-    "run",
-)
+ADDRESSES = ("", *PAGES[1:])
+"""The overview is where the address ends."""
 STREAMLITS_OWN: dict[str, str] = {}
 """Rules of axe that a page breaks by what Streamlit makes and nobody can change: id -> why."""
 KNOWN = re.compile(r"404 \(Not Found\)")
@@ -158,7 +148,7 @@ def ended(page: Any) -> None:
 
 LOOKED_AT = [
     pytest.param(name, visitor, marks=[] if (i + j) % 2 == 0 else pytest.mark.nightly)
-    for i, name in enumerate(PAGES) for j, visitor in enumerate(VISITORS)
+    for i, name in enumerate(ADDRESSES) for j, visitor in enumerate(VISITORS)
 ]  # fmt: skip
 """Each page by one visitor with each commit, by the other at night."""
 
@@ -212,7 +202,7 @@ def test_the_table_stands_beside_the_trade_off_and_above_it_on_a_telephone(visit
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", ADDRESSES)
 def test_a_figure_begins_on_the_first_screen_of_a_telephone(visitors, served, name):
     page = visitors["phone"].new_page()
     drawn(page, f"{served}/{name}")

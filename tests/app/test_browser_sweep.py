@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from benchmarks.dashboard import make_drift, make_runs
-from tests.app.test_browser import KNOWN, PAGES, PATIENCE, browser, drawn, ended, serving
+from tests.app.test_browser import ADDRESSES, KNOWN, PATIENCE, browser, drawn, ended, serving
 
 __all__ = ["browser"]
 pytestmark = pytest.mark.nightly
@@ -38,7 +38,7 @@ def address(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", ADDRESSES)
 def test_no_page_fails_at_any_width_whatever_is_touched(browser, address, name, width):
     page = browser.new_page(
         color_scheme=WIDTHS[width], viewport={"width": width, "height": 900},

@@ -17,21 +17,8 @@ from streamlit.testing.v1 import AppTest
 from app import shell, show
 from grace_geom.plots import drift
 from grace_geom.records import Result
-from tests.app.conftest import MAIN, evaluation, flat, sees, specs, spectrum, told, write_run
+from tests.app.conftest import MAIN, PAGES, evaluation, flat, sees, specs, spectrum, told, write_run
 
-PAGES = (
-    "overview",
-    "numbers",
-    "curvature",
-    "landscape",
-    "drift",
-    "features",
-    "robustness",
-    "images",
-    "weights",
-    "training",
-    "run",
-)
 ANALYSED = ("curvature", "landscape", "drift", "features", "robustness", "images", "weights")
 
 

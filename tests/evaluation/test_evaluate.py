@@ -17,6 +17,7 @@ from grace_geom.devices import pick_device
 from grace_geom.errors import UserError
 from grace_geom.evaluate import main
 from grace_geom.evaluation import Measures, Sets, assess, short_name, targets
+from grace_geom.evaluation.one_checkpoint import _head
 from grace_geom.records import EvalRecord
 from tests.toys import CLASSES, register_toy, toy_batch, toy_clip
 
@@ -302,8 +303,28 @@ def test_foreign_weights_are_evaluated_with_the_classes_of_the_data(run, capsys,
     batch = toy_batch(30, 1)
     right = (model((batch.images * 255).round() / 255).argmax(1) == batch.labels).sum()
     assert (record.run, record.method, record.accuracies[0].correct) == ("foreign", "", right)
+    (tmp_path / "names.txt").write_text("\n".join(reversed(CLASSES)))
+    evaluate(capsys, *argv, "--classes", str(tmp_path / "names.txt"))
+    model = toy_clip().with_head(tuple(reversed(CLASSES)), resolve(data, "test").templates)
+    again = EvalRecord.load(tmp_path / "foreign.eval.json")
+    assert again.settings["head"] == _head(model) != record.settings["head"]
     assert outcome(capsys, str(tmp_path / "foreign.pt"), "--data", data)[0] == 2
     assert outcome(capsys, str(tmp_path / "foreign.pt"), "--model", register_toy())[0] == 2
+
+
+def test_what_is_not_measured_and_what_is_read_otherwise_is_said(run, capsys, tmp_path):
+    other = save_npz(tmp_path / "other.npz", 30, 1, ("ring", "cube", "bolt"))
+    main([str(run), "--suites", "id,natural_adv", "--data", other, "--model", "ViT-B-32"])
+    out, err = capsys.readouterr()
+    assert "warning: --suites natural_adv: no such sets are known for npz:" in err
+    assert "name them with --natural-adv NAME=SPEC" in err and "--suites id:" not in err
+    assert "other: read with a text head of its own, the checkpoint's head lacks its classes" in out
+    told = [line for line in err.splitlines() if "--model is for the others" in line]
+    assert len(told) == 1 and told[0].startswith(f"warning: {run}")
+    assert "UserWarning" not in err
+    main([str(run), "--n", "5", "--n-attack", "1", "--attack", "fgsm"])  # by default all are tried
+    out, err = capsys.readouterr()
+    assert "no such sets" not in err and "head of its own" not in out
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from grace_geom.records.statistics import correlations, rank_correlation, rankdata_of_rows, wilson
+from grace_geom.records.statistics import (
+    correlations,
+    half_width,
+    rank_correlation,
+    rankdata_of_rows,
+    wilson,
+)
 
 
 @pytest.mark.parametrize(("correct", "n"), [(0, 10), (1, 10), (37, 50), (10, 10), (4999, 5000)])
@@ -22,6 +28,12 @@ def test_wilson_solves_the_score_equation():
         assert abs(7 / 23 - p) / math.sqrt(p * (1 - p) / 23) == pytest.approx(
             1.959963984540054, rel=1e-9
         )
+
+
+@pytest.mark.parametrize("n", [2, 24, 200])
+def test_no_share_is_known_worse_than_half_a_width_says(n: int):
+    widths = [high - low for low, high in (wilson(k, n) for k in range(n + 1))]
+    assert half_width(n) == pytest.approx(max(widths) / 2)
 
 
 @pytest.mark.parametrize(("correct", "n"), [(-1, 5), (6, 5), (0, 0)])

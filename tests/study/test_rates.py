@@ -120,6 +120,26 @@ def test_a_trial_says_how_many_images_its_score_rests_on(tmp_path):
     assert held_out_text(tmp_path) == "held-out 50.0 %"
 
 
+def test_rates_that_rest_on_few_images_are_warned_of_once(tmp_path):
+    class Counted(Stub):
+        def train(self, config):
+            out = super().train(config)
+            log = out / "metrics.jsonl"
+            log.write_text(log.read_text().replace('"val_acc"', '"val_n": 24, "val_acc"'))
+            return out
+
+    compared, said = study(
+        tmp_path / "few", Counted(), lr_grid="1e-3,1e-2", seeds=(0,), methods=("ft",), baseline="ft"
+    )
+    rates = compared._rates()
+    compared.run()
+    (told,) = [line for line in said if "learning rates are chosen on" in line]
+    assert "24 held-out images" in told and "±19 points" in told
+    (tmp_path / "metrics.jsonl").write_text('{"val_acc": 0.5, "val_n": 200}\n')
+    rates.warn_of_few(tmp_path)
+    assert not rates.warned
+
+
 def test_the_best_rate_is_the_smaller_of_equals_and_failed_trials_do_not_count():
     assert best_rate({"0.1": 0.5, "0.01": 0.7, "0.001": 0.7, "1": None}) == 0.001
     assert best_rate({"1": None}) is None

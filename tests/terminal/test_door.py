@@ -12,6 +12,7 @@ import pytest
 
 from grace_geom.errors import Interrupted, UserError
 from grace_geom.terminal import OUTPUT_FORMAT, door, failed, finish, say, show, start, voice, warn
+from grace_geom.terminal.door import PACKAGE
 from grace_geom.terminal.voice import VOICES
 
 
@@ -155,6 +156,22 @@ def test_a_command_within_a_command_has_a_voice_of_its_own(capsys):
     out = capsys.readouterr().out
     assert json.loads(out)["result"] == {"outer": 1}
     assert sys.stdout is not sys.stderr
+
+
+def test_warnings_of_the_package_are_lines_and_those_of_others_stay_as_they_are(capsys):
+    @door
+    def warned(argv=None):
+        warnings.warn_explicit("of ours", UserWarning, str(PACKAGE / "models" / "x.py"), 1)
+        warnings.warn_explicit("of theirs", UserWarning, "/elsewhere/x.py", 1)
+
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        warned(["--json"])
+        out, err = capsys.readouterr()
+        assert err == "warning: of ours\n" and json.loads(out)["warnings"] == ["of ours"]
+        assert [str(w.message) for w in found] == ["of theirs"]
+        warned(["--quiet"])
+        assert capsys.readouterr() == ("", "") and len(found) == 1
 
 
 def test_a_pipe_gets_no_control_characters(capsys):

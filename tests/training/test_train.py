@@ -199,6 +199,7 @@ def test_no_arguments_means_grace_on_the_embedded_benchmark():
         ({"precision": "fp8"}, "--precision must be one of auto, float32, bf16, fp16, not 'fp8'"),
         ({"config": "/no/such.yaml"}, "no such file: /no/such.yaml"),
         ({"resume": "true"}, "there is no run at"),
+        ({"resume": "/"}, "--resume /: name the run with --out /"),
     ],
 )
 def test_mistakes_exit_with_2_and_leave_nothing(values, said, tmp_path, capsys):
@@ -206,6 +207,11 @@ def test_mistakes_exit_with_2_and_leave_nothing(values, said, tmp_path, capsys):
     argv += [f"--{name.replace('_', '-')}={value}" for name, value in values.items()]
     assert said in refused(argv, capsys)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("flag", ["--method", "--preset"])
+def test_a_flag_at_the_end_that_lacks_its_value_is_said(flag, capsys):
+    assert refused(["--data", "shapes", flag], capsys) == f"error: {flag} needs a value"
 
 
 def test_asking_for_more_images_than_there_are_is_said(tmp_path, capsys):
@@ -224,6 +230,34 @@ def test_a_batch_larger_than_the_training_set_is_warned_about(tmp_path, capsys):
         f"--batch-size 1000000 is larger than the training set: each step takes all {seen} images"
     )
     assert said in err
+
+
+def test_a_rate_that_nobody_searched_for_these_data_is_said_once(tmp_path, capsys):
+    argv = flags(tmp_path, method="ft", max_steps=1)
+    train.main([*argv, "--json"])
+    out, err = capsys.readouterr()
+    assert json.loads(out)["result"]["lr_from"] == "default"
+    assert err.count("not searched for npz:") == 1
+    assert "lr 3e-05 is a general start of ft" in err and "--methods ft --data npz:" in err
+    assert "--lr-grid search (or --lr-search asha)" in err
+    assert "held-out images tell an accuracy to ±" in err and "--val-fraction (now 0.1)" in err
+    train.main([*argv, f"--out={tmp_path / 'b'}", "--quiet"])
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("argv", "source"),
+    [
+        ("--method ft", "recipe"),
+        ("--method ft --lr 1e-3", "given"),
+        ("--data npz:x.npz --lr=1e-3", "given"),
+        ("--data npz:x.npz", "default"),
+        ("--data npz:x.npz --method pmg-aft --preset published", "preset"),
+        ("--method zero-shot", None),
+    ],
+)
+def test_where_a_rate_comes_from(argv, source):
+    assert train._rate_from(parse_train(argv.split()), argv.split()) == source
 
 
 def test_an_existing_directory_is_not_touched(tmp_path, capsys):
