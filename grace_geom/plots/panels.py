@@ -101,6 +101,23 @@ def _line_behind(run: str, curve: Curve, legend: Legend) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def at_the_pointer(curve: Curve, digits: int = 1) -> Curve:
+    """The same line without a band, whose points say their intervals at the pointer.
+
+    Args:
+        curve: A line.
+        digits: Of the ends, after the point.
+    """
+    if curve.low is None or curve.high is None:
+        return curve
+    ends = zip(curve.x, curve.low, curve.high, strict=True)
+    names = [
+        f"{x:.4g} [{low:.{digits}f}, {high:.{digits}f}]" if np.isfinite(low) else f"{x:.4g}"
+        for x, low, high in ends
+    ]
+    return Curve(curve.x, curve.y, names=names)
+
+
 def below(
     values: Mapping[str, np.ndarray], legend: Legend, x: Mapping[str, Any], height: int = 290
 ) -> go.Figure | None:
