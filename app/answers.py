@@ -9,9 +9,9 @@ import numpy as np
 from app.paired import ahead
 from app.shell import Choice, text
 from app.store import Entry, settings
+from grace_geom.plots import cuts, layers
 from grace_geom.plots import drift as drifts
 from grace_geom.plots import landscape as slices
-from grace_geom.plots import layers
 from grace_geom.plots import robustness as radii
 from grace_geom.plots.columns import is_matrix
 from grace_geom.plots.panels import Point, point
@@ -166,7 +166,7 @@ def landscape(found: Sequence[Finding], names: Names) -> str:
     and whether a point between the pretrained weights and a checkpoint, or beyond, is better.
     """
     parts = []
-    kind = next((k for k in slices.KINDS if any(f.array(k) is not None for f in found)), "")
+    kind = next((k for k in cuts.KINDS if any(f.array(k) is not None for f in found)), "")
     if kind:
         rises, reach = _rises(found, kind)
         how = "filter norms along one random direction" if kind == "random" else (
@@ -184,11 +184,11 @@ def _rises(found: Sequence[Finding], kind: str) -> tuple[dict[str, Point], float
     rises, reach = {}, 0.0
     for f in found:
         a = f.array(kind)
-        if a is None or not np.isfinite(a).all():
+        if a is None or not np.isfinite(a[:2]).all():
             continue
         reach = float(a[0][-1])
         known = point(f.value(f"{kind}/rise"))  # older results have no interval
-        rises[f.run] = known or Point(slices.rise(np.asarray(a, float)))
+        rises[f.run] = known or Point(cuts.rise(np.asarray(a, float)))
     return rises, reach
 
 

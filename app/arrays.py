@@ -10,7 +10,7 @@ FORMS = {
     "hessian_spectrum": {"density_nodes": "m k", "density_weights": "m k"},
     "sharpness": {"(ce|adv-ce)/[^/]+": "? 2+"},
     "loss_landscape": {
-        "(random|eigen)": "2+ ?", "contour": "c c", "contour_axis": "c", "line/.*": "p",
+        "(random|eigen)": "2+ ?", "random_more": "? ?", "contour": "c c", "contour_axis": "c", "line/.*": "p",
         "(blocks|block_shapes)": "text",
     },
     "representation_drift": {

@@ -53,11 +53,17 @@ def sentence(choice: Choice, stability: Sequence[Finding], number: Told | None) 
         stability: Of ``feature_stability``.
         number: Of :func:`told`.
     """
-    parts = [_collapsed(choice, number) if number else "", _moved(choice, stability)]
-    known = " ".join(part for part in parts if part)
-    return known or (
-        "Not measured yet: `feature_stability` and `anisotropy --parts features` on two runs or "
-        "more tell, one of them the pretrained model (`--method zero-shot`)."
+    turned = _collapsed(choice, number) if number else ""
+    moved = _moved(choice, stability)
+    if turned and moved:  # one sentence
+        return f"{turned.removesuffix('.')}; {moved[0].lower()}{moved[1:]}"
+    return (
+        turned
+        or moved
+        or (
+            "Not measured yet: `feature_stability` and `anisotropy --parts features` on two runs or "
+            "more tell, one of them the pretrained model (`--method zero-shot`)."
+        )
     )
 
 

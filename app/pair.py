@@ -2,7 +2,7 @@
 asked, and the sentence that says who is right more often.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,19 +56,24 @@ class TwoRuns:
         return a.data if a and a.suite not in ("id", "adv") else "id"
 
 
-def chosen(choice: Choice) -> TwoRuns:
-    """The controls: two runs and a question that both were asked."""
+def chosen(choice: Choice, pictured: Collection[str] = ()) -> TwoRuns:
+    """The controls, behind one button: two runs and a question that both were asked.
+
+    Args:
+        choice: Of this session.
+        pictured: Runs whose images were measured; where there are two, they are offered first.
+    """
     entries = {e.id: e for e in choice.single}
-    base = choice.base_run.id if choice.base_run else next(iter(entries))
-    with st.container(horizontal=True):
-        second = _run("Run", _best(entries, base), entries, choice, "images_run")
-        others = [i for i in entries if i != second]
+    first_seen = [e for e in entries if e in pictured] if len(pictured) > 1 else [*entries]
+    base = choice.base_run.id if choice.base_run else ""
+    base = base if base in first_seen else first_seen[0]
+    with st.popover("Choose runs and images", key="images_choice"):
+        second = _run("Run", _best(entries, first_seen, base), entries, choice, "images_run")
+        others = {i: e for i, e in entries.items() if i != second}
         first = None
         if others:
-            default = base if base in others else others[0]
-            first = _run(
-                "Against", default, {i: entries[i] for i in others}, choice, "images_other"
-            )
+            default = next((i for i in (base, *first_seen) if i in others), next(iter(others)))
+            first = _run("Against", default, others, choice, "images_other")
         runs = tuple(entries[i] for i in (first, second) if i is not None)
         both = _shared(runs)
         key = None
@@ -86,19 +91,19 @@ def chosen(choice: Choice) -> TwoRuns:
 def _run(label: str, default: str, entries: Mapping[str, Entry], choice: Choice, key: str) -> str:
     ids = list(entries)
     return st.selectbox(
-        label, ids, ids.index(default), key=key, width=220, bind="query-params",
+        label, ids, ids.index(default), key=key, width=300, bind="query-params",
         filter_mode="contains", format_func=lambda run: choice.names.get(run, run),
     )  # fmt: skip
 
 
-def _best(entries: Mapping[str, Entry], base: str) -> str:
+def _best(entries: Mapping[str, Entry], among: Sequence[str], base: str) -> str:
     """The run of highest harmonic mean that is not the baseline."""
 
     def score(run: str) -> float:
         known = [e for c in ("HM", "Adv", "ID") if (e := entries[run].estimates.get(c))]
         return known[0].value if known else -1.0
 
-    others = [run for run in entries if run != base]
+    others = [run for run in among if run != base]
     return max(others, key=score) if others else base
 
 
@@ -137,18 +142,19 @@ def answer(pair: TwoRuns) -> str:
         return lacking(a, "which ones a run gets right")
     one, other = (f"**{text(pair.name(i))}**" for i in (0, 1))
     gap = set_difference(b, a)
-    lead = ""
+    parts = []
     if gap is not None and not np.isnan(gap.p):
         clear = gap.p < LEVEL and (gap.low > 0 or gap.high < 0)
-        ahead = "ahead of" if gap.value > 0 else "behind" if gap.value < 0 else "apart from"
-        lead = (
-            f"{other} is {'' if clear else 'not clearly '}{ahead} {one}: {_points(gap.value)} points "
-            f"[{_points(gap.low)}, {_points(gap.high)}] on the same images. "
+        ahead = "ahead" if gap.value > 0 else "behind" if gap.value < 0 else "apart"
+        parts.append(
+            f"is {'' if clear else 'not clearly '}{ahead} ({_points(gap.value)} points "
+            f"[{_points(gap.low)}, {_points(gap.high)}])"
         )
+    parts += [gained] if (gained := _gained(a, b)) else []
     return (
-        f"On {text(title(a))}, {a.n} images: {lead}{other} alone is right on "
+        f"Of {a.n} images of {text(title(a))}, {other} alone is right on "
         f"**{(second & ~first).sum()}**, {one} alone on **{(first & ~second).sum()}**, both on "
-        f"{(first & second).sum()}.{_gained(a, b)}"
+        f"{(first & second).sum()}{': the first ' if parts else ''}{' and '.join(parts)}."
     )
 
 
@@ -164,7 +170,7 @@ def _gained(a: Accuracy, b: Accuracy) -> str:
     most = found.only_b[top] - found.only_a[top]
     if most <= 0:
         return ""
-    return f" It gains most on **{text(found.names[top])}** ({most:+d} of {found.n[top]})."
+    return f"gains most on **{text(found.names[top])}** ({most:+d} of {found.n[top]})"
 
 
 def lacking(a: Accuracy, what: str) -> str:

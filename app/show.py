@@ -20,6 +20,7 @@ from grace_geom.plots import coinciding, paper
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.paper import Exhibit
 from grace_geom.plots.spoken import joined, spoken
+from grace_geom.plots.variants import fitted
 
 Table = Callable[[], pd.DataFrame]
 """Numbers behind a figure. Few are ever asked for, so nothing of them is made before."""
@@ -56,6 +57,7 @@ def figure(
     *,
     captioned: bool = True,
     legend: Legend | None = None,
+    head: str = "",
 ) -> None:
     """A figure with its caption, its numbers as CSV, and itself as files; or why there is none.
 
@@ -68,15 +70,18 @@ def figure(
         none: Said where there is no figure.
         captioned: Whether the caption stands below it on the page; files have it in any case.
         legend: Of the files; default that of the page's choice.
+        head: Above the figure, where its colours need a title.
     """
     if fig is None:
         if none:
             st.info(none)
         return
+    if head:
+        st.markdown(f"**{text(head)}**")
     chart(fig, key, alt)
     if captioned:
         st.caption(caption)
-    downloads(exhibit({"": fig}, alt, caption, legend), key, table)
+    downloads(exhibit({head: fig}, alt, caption, legend), key, table)
 
 
 def panels(
@@ -98,17 +103,40 @@ def panels(
     even: Literal["bottom", "top"] = (
         "bottom" if len({fig.layout.height for fig in drawn.values()}) < 2 else "top"
     )
+    heads = fitted({title: title for title in drawn}, width // LETTER)  # one line each
     with wide_where_alone(f"panels-{key}", even):
         for i, (title, fig) in enumerate(drawn.items()):
             with st.container(width=width, gap="small"):
-                st.markdown(f"**{text(title)}**")
+                st.markdown(f"**{text(heads[title])}**")
                 chart(fig, f"{key}-{i}", f"{alt}: {title}")
     st.caption(caption)
     downloads(exhibit(drawn, alt, caption), key, table)
 
 
+LETTER = 8
+"""Pixels of a letter of a panel's title, at most on average."""
 MOST_IN_FRONT = 6
 """Lines of a figure in colour, before somebody wants all of them."""
+MOST_GREY = 8
+"""Runs in grey that a caption names."""
+
+
+def greys(names: Mapping[str, str], behind: Sequence[str], control: str) -> str:
+    """Which runs are grey and how to see them in colour: the end of a caption; empty where none is.
+
+    Args:
+        names: Of the runs.
+        behind: Those in grey.
+        control: What the switch above the figure is called.
+    """
+    if not behind:
+        return ""
+    shown = [text(names[run]) for run in behind[:MOST_GREY]]
+    more = len(behind) - len(shown)
+    listed = f"{', '.join(shown)}{f' and {more} more' if more else ''}"
+    return f" Thin grey lines: {listed}; “{control}” above colours them."
+
+
 NARROW = (
     "@media(max-width:640px){{.st-key-{key}>[data-testid=stLayoutWrapper]"
     "{{flex:1 1 100%!important;width:100%!important}}}}"

@@ -55,6 +55,7 @@ def cards(
     least: int = LEAST,
     told: Mapping[str, Sequence[Reply]] | None = None,
     heads: Sequence[str] = (),
+    row: str = "",
 ) -> None:
     """A card a title, its pictures side by side, as many cards in a row as there is room for.
 
@@ -64,6 +65,7 @@ def cards(
             any screen, and shrink where it is narrow.
         told: Title -> rows of a table below the pictures.
         heads: Of the columns of these tables.
+        row: What the cards are; where it is given they stand in one row, which scrolls sideways.
     """
     if not shown:
         return
@@ -74,7 +76,16 @@ def cards(
         _card(title, shots, least, _table((told or {}).get(title, ()), heads))
         for title, shots in shown.items()
     )
-    st.html(f'<div style="display:grid;{grid};gap:0.9rem 1.2rem;font-size:0.82rem">{body}</div>')
+    opened = f'<div style="display:grid;{grid};gap:0.9rem 1.2rem;font-size:0.82rem">'
+    if row:  # the Tab key reaches what scrolls
+        flow = (
+            f"grid-auto-flow:column;grid-auto-columns:{wide}px;overflow-x:auto;padding-bottom:6px"
+        )
+        opened = (
+            f'<div style="display:grid;{flow};gap:1.2rem;font-size:0.82rem" tabindex="0" '
+            f'role="group" aria-label="{html.escape(row)}">'
+        )
+    st.html(f"{opened}{body}</div>")
 
 
 def _card(title: str, shots: Sequence[Shot], least: int, table: str) -> str:

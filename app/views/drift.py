@@ -100,20 +100,22 @@ def by_layer(
             "Measure", list(MEASURES), format_func=lambda k: MEASURES[k][0], key="drift_measure",
             bind="query-params", filter_mode="contains", width=280, label_visibility="collapsed",
         )  # fmt: skip
+        label = f"All {len(found)} in colour"
         every = len(found) <= show.MOST_IN_FRONT or st.toggle(
-            f"All {len(found)} in colour", key="drift_all", bind="query-params"
+            label, key="drift_all", bind="query-params"
         )
     name, estimator, _ = MEASURES[key]
     front = [f.run for f in found] if every else in_front(choice, found, key, sets, seeds)
     show.legend(front, choice.legend)
     behind = tuple(f.run for f in found if f.run not in front)
-    estimator += f" Thin grey lines: {len(behind)} other runs." if behind else ""
+    estimator += show.greys(choice.names, behind, label)
     show.panels(
-        kept(layers.by_layer, found, choice.legend, key, sets, name, None, seeds, behind),
+        kept(layers.by_layer, found, choice.legend, key, sets, name, None, seeds, behind, True),
         f"layers-{key}",
         f"{name} with the reference by layer, one line a run with its band",
         caption(found, f"{estimator}{of_seeds(seeds)}", *(() if seeds else (key,))),
         partial(rows, found, key, sets, seeds),
+        width=464,
     )
 
 
@@ -161,25 +163,39 @@ def in_front(
 
 @st.fragment
 def heat_maps(choice: Choice, found: list[Finding], sets: list[str]) -> None:
-    """Every layer with every layer, on one distribution at a time."""
+    """Every layer with every layer, on one distribution at a time; of many runs those that moved
+    least and most there.
+    """
     with st.container(horizontal=True, vertical_alignment="center"):
         heading("Every layer with every layer")
         distribution = st.segmented_control(
-            "Distribution", sets, default=sets[0], format_func=layers.title, key="drift_set",
+            "Distribution", sets, default=sets[0], format_func=layers.brief, key="drift_set",
             bind="query-params", required=True, width="content", label_visibility="collapsed",
         )  # fmt: skip
+        every = len(found) <= show.MOST_IN_FRONT or st.toggle(
+            f"All {len(found)} runs", key="drift_maps_all", bind="query-params"
+        )
     distribution = distribution if distribution in sets else sets[0]
+    shown = found if every else farthest_and_nearest(found, distribution)
     streamed = found[0].result.settings.get("stream")  # sums give this matrix no intervals
+    few = "" if every else f" {len(shown)} of {len(found)} runs: those that moved least and most."
     show.panels(
-        kept(layers.layer_by_layer, found, choice.legend, distribution), "cka-layers",
+        kept(layers.layer_by_layer, shown, choice.legend, distribution), "cka-layers",
         "Heat map of CKA, layers of the reference against layers of the run, colours from 0 to 1",
         caption(
             found,
-            f"Linear CKA, debiased, {layers.title(distribution).lower()}.",
+            f"Linear CKA, debiased, {layers.title(distribution).lower()}.{few}",
             *(() if streamed else ("cka",)),
         ),
         partial(cells, found, distribution),
     )  # fmt: skip
+
+
+def farthest_and_nearest(found: list[Finding], distribution: str) -> list[Finding]:
+    """The runs that moved least and most on one distribution, in the order of the page."""
+    of = distribution if distribution != layers.WITHIN else "adv"
+    ends = kept(layers.ends, found, "cka", [of], {}, show.MOST_IN_FRONT)
+    return [f for f in found if f.run in ends] or found[: show.MOST_IN_FRONT]
 
 
 def cells(found: list[Finding], distribution: str) -> pd.DataFrame:

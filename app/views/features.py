@@ -1,25 +1,19 @@
 """Do features collapse or deform?"""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 import streamlit as st
 
-from app import collapse, shell, show, store, wall
+from app import collapse, points, shell, show
+from app.details import heading
 from app.kept import kept
 from app.measured import attack_of, how, intervals, measured, values_table
 from app.shell import Choice, text
-from app.wall import Shot
-from grace_geom.plots import clouds, features, layers, panels, pictures
-from grace_geom.plots.palette import of_sets
-from grace_geom.plots.pictures import Picture
+from grace_geom.plots import features, layers, panels
 from grace_geom.records import Finding
 
-MOST_SCENES = 6  # three-dimensional panels at a time: browsers keep few of them alive
 MEASURES = {
     "effective_rank_centred": (
         "Effective rank",
@@ -55,7 +49,7 @@ def main() -> None:
             held_against(choice, number)
     if found:
         with above:
-            over_id(choice, found)
+            points.over_id(choice, found)
             per_image(choice, found)
             dimensions(choice, found)
     if spread:
@@ -81,181 +75,26 @@ def held_against(choice: Choice, number: collapse.Told) -> None:
     )
 
 
-@st.fragment  # a selected point draws the clouds again, not the page
-def over_id(choice: Choice, found: list[Finding]) -> None:
-    """Every distribution over ID: a row a distribution, a panel a run."""
-    others = [s for s in clouds.sets_of(found) if s != "id" and choice.keeps(s)]
-    if not others:
-        st.info("No distribution beside ID on record for this choice.")
-        return
-    sets, kind, solid = _controls(found, others)
-    colors = of_sets(clouds.sets_of(found), choice.ground)
-    show.swatches({layers.title(s): colors[s] for s in ("id", *sets)})
-    table = partial(_points_table, found, ("id", *sets), kind)
-    if solid:
-        shown = found[:MOST_SCENES]
-        if len(found) > MOST_SCENES:
-            st.caption(f"The first {MOST_SCENES} runs: choose others in the sidebar.")
-        drawn = kept(clouds.clouds, shown, choice.legend, ["id", *sets], solid=True)
-        alt = "Scatter of three principal components of image features"
-        show.panels(drawn, "cloud-3d", alt, _how(found, kind), table)
-        return
-    pictured = {f.run: pictures.pictures(f) for f in _galleries(choice)}
-    chosen: list[tuple[str, str, int]] = []
-    over: dict[str, go.Figure] = {}
-    for i, s in enumerate(sets):
-        with show.wide_where_alone(f"panels-cloud-{i}"):
-            for f in found:
-                figure = _cloud(choice, found, f, s, kind, pictured.get(f.run, {}))
-                if figure is not None:
-                    over[
-                        f"{choice.names[f.run]}, {layers.brief(s)}: {clouds.named_cosine(f, s)}"
-                    ] = figure
-                    chosen += _panel(choice, figure, f, s, kind)
-    _selected(choice, pictured, chosen)
-    st.caption(_how(found, kind))
-    alt = "Features of every run, each distribution over that of ID in grey"
-    show.downloads(show.exhibit(over, alt, _how(found, kind)), f"cloud-{kind}", table)
-
-
-def _controls(found: list[Finding], others: list[str]) -> tuple[list[str], clouds.Kind, bool]:
-    """Distributions, coordinates and axes."""
-    few = others if len(found) <= 3 else others[-1:]
-    mapped = any(f.array("umap/id") is not None for f in found)
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        names = {layers.brief(s): s for s in others}
-        sets = st.pills(
-            "Over ID, in grey", list(names), selection_mode="multi", key="features_over",
-            default=[layers.brief(s) for s in few], bind="query-params",
-        )  # fmt: skip
-        ways = ["PCA, 2-D", "PCA, 3-D", *(["UMAP"] if mapped else [])]
-        way = st.segmented_control(
-            "Coordinates", ways, default=ways[0], key="features_axes", required=True,
-            bind="query-params",
-        )  # fmt: skip
-    chosen = [names[name] for name in sets] or few
-    return [s for s in others if s in chosen], "umap" if way == "UMAP" else "pca", way == ways[1]
-
-
-def _galleries(choice: Choice) -> list[Finding]:
-    found, _ = store.findings("image_gallery", choice.single, choice.root)
-    return found
-
-
-def _cloud(
-    choice: Choice,
-    found: list[Finding],
-    f: Finding,
-    s: str,
-    kind: clouds.Kind,
-    known: Mapping[str, Picture],
-) -> go.Figure | None:
-    """One run's cloud of one distribution over ID; rings where the gallery has the image."""
-    if f.array(f"{kind}/{s}") is None:
-        return None
-    colors = of_sets(clouds.sets_of(found), choice.ground)
-    there = found if kind == "pca" else [f]  # two maps have no scale in common
-    ends = clouds.reach(there, ["id", s], kind)
-    places = {
-        name: {p.index for p in known.values() if p.set == ("id" if name == "adv" else name)}
-        for name in ("id", s)
-    }
-    pair = {name: colors[name] for name in ("id", s)}
-    return kept(clouds.cloud, f, pair, choice.ground, ends, height=280, kind=kind, pictured=places)
-
-
-def _panel(
-    choice: Choice, figure: go.Figure, f: Finding, s: str, kind: clouds.Kind
-) -> list[tuple[str, str, int]]:
-    """Draw it. Returns the points that somebody selected: run, distribution, place in the
-    source.
-    """
-    with st.container(width=304, gap="small"):
-        name = choice.names[f.run]
-        st.markdown(
-            f"**{text(name)}**  \n{text(layers.brief(s))}: {text(clouds.named_cosine(f, s))}"
-        )
-        alt = f"Features of {name}, {layers.title(s)}, over those of ID in grey"
-        event = show.selectable(figure, f"cloud-{kind}-{s}-{f.run}", alt)
-    return [(f.run, str(of), int(place)) for of, place in event]
-
-
-def _selected(
-    choice: Choice,
-    known: Mapping[str, Mapping[str, Picture]],
-    chosen: Sequence[tuple[str, str, int]],
-) -> None:
-    """The images of the selected points, where the gallery has them."""
-    if not known:
-        st.caption("`analyses/image_gallery.py` on these runs adds pictures to the points.")
-        return
-    if not chosen:
-        st.caption("Points with a ring have a picture: select some by a click, a box or a lasso.")
-        return
-    shots: dict[str, list[Shot]] = {}
-    for run, name, place in dict.fromkeys(chosen):
-        of = "id" if name == "adv" else name
-        p = next((p for p in known[run].values() if (p.set, p.index) == (of, place)), None)
-        if p is not None:
-            seen = p.adv if name == "adv" else p.clean
-            mark = f"{'✓' if seen.right else '✗'} {seen.names[0]}"
-            head = f"{choice.names[run]}: {p.label}, no. {place}"
-            shot = Shot(seen.pixels, layers.brief(name), f"{p.label}, {layers.title(name)}")
-            shots.setdefault(head, []).append(replace(shot, lines=[(mark, "")]))
-    lost = len(dict.fromkeys(chosen)) - sum(len(row) for row in shots.values())
-    wall.cards(shots)
-    if lost:
-        st.caption(f"{lost} of the selected images are not in the gallery.")
-
-
-def _how(found: list[Finding], kind: clouds.Kind) -> str:
-    """What the coordinates are."""
-    s = found[0].result.settings
-    axes = (
-        "Unit features of the embedding on the first principal axes of each run's own ID features "
-        "(axes of two runs do not correspond, their scales do); share of the ID variance in "
-        "brackets;"
-    )
-    if kind == "umap":
-        axes = (
-            "Unit features of the embedding by UMAP, fitted to ID, the others placed in it: cosine "
-            f"distance, {s.get('umap_neighbours')} neighbours, min_dist 0.1, seed {s.get('seed')}; "
-            "distances between groups mean little, and two maps have nothing in common;"
-        )
-    many = f"At most {clouds.MOST_POINTS} images a distribution. Above a panel: mean cosine of "
-    return how(
-        found,
-        f"{axes} {many}class centroids to those of ID. Under attack: {attack_of(found)};",
-        intervals(found, "centroid_cosine"),
-    )
-
-
-def _points_table(found: list[Finding], sets: Sequence[str], kind: clouds.Kind) -> pd.DataFrame:
-    rows = []
-    for f in found:
-        for s in sets:
-            points, labels = f.array(f"{kind}/{s}"), f.array(f"pca_label/{s}")
-            if points is None or labels is None:
-                continue
-            for p, y in zip(points, labels, strict=True):
-                axes = {f"{kind}_{i}": float(v) for i, v in enumerate(p, 1)}
-                rows.append({"run": f.run, "distribution": s, **axes, "label": int(y)})
-    return pd.DataFrame(rows)
-
-
+@st.fragment
 def per_image(choice: Choice, found: list[Finding]) -> None:
     """Numbers of single images, as cumulative shares."""
-    st.header(
-        "Image by image",
-        anchor=False,
-        help="Gram volume: sqrt |det G| of the clean feature, the adversarial one, and the "
-        "adversarial one at perturbed weights (AWP); 0 where the three fall together, as GRACE "
-        "asks for.",
-    )
-    show.legend([f.run for f in found], choice.legend)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        heading(
+            "Image by image",
+            "Gram volume: sqrt |det G| of the clean feature, the adversarial one, and the "
+            "adversarial one at perturbed weights (AWP); 0 where the three fall together, as GRACE "
+            "asks for.",
+        )
+        label = f"All {len(found)} in colour"
+        every = len(found) <= show.MOST_IN_FRONT or st.toggle(
+            label, key="features_images_all", bind="query-params"
+        )
+    front = [f.run for f in (found if every else points.ends(choice, found))]
+    behind = tuple(f.run for f in found if f.run not in front)
+    show.legend(front, choice.legend)
     s = found[0].result.settings
     show.panels(
-        kept(features.per_image, found, choice.legend),
+        kept(features.per_image, found, choice.legend, behind),
         "images",
         "Cumulative share of images below a number, one line a run with its band",
         how(
@@ -263,7 +102,8 @@ def per_image(choice: Choice, found: list[Finding]) -> None:
             f"Share of images at or below a number. Adversarial: {attack_of(found)}. "
             f"AWP: weights perturbed at rank {s.get('rank')}, ‖Δ‖ = {s.get('rho')} ‖W‖ in every "
             "matrix;",
-            "Bands hold the whole line at 95 % (Dvoretzky-Kiefer-Wolfowitz).",
+            "Bands hold the whole line at 95 % (Dvoretzky-Kiefer-Wolfowitz)."
+            + show.greys(choice.names, behind, label),
         ),
         lambda: pd.DataFrame([
             {"run": f.run, "number": key, "image": i, "value": float(v)}
@@ -289,9 +129,9 @@ def _dimensions(choice: Choice, found: list[Finding]) -> None:
     sets = [s for s in layers.order([n for f in found for n in f.names("lid")]) if choice.keeps(s)]
     drawn = {}
     for key, title in (("lid", "LID (Levina-Bickel, k = 20)"), ("two_nn", "TwoNN")):
-        points = layers.points(found, key, sets)
+        dots = layers.points(found, key, sets)
         heads = [layers.title(s) for s in sets]
-        if (fig := kept(panels.rows, points, heads, choice.legend, {"title": title})) is not None:
+        if (fig := kept(panels.rows, dots, heads, choice.legend, {"title": title})) is not None:
             drawn[title] = fig
     keys = [f"{key}/{s}" for key in ("lid", "two_nn") for s in sets]
     show.panels(

@@ -6,50 +6,129 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import shell, show, store, wall
+from app import classes, shell, show, store, wall
+from app.details import heading
+from app.head import unbroken
 from app.measured import attack_of, measured
-from app.pair import TwoRuns, answer, chosen, lacking, title
-from app.shell import text
+from app.pair import TwoRuns, answer, chosen
+from app.shell import Choice, text
 from app.wall import Reply, Shot
-from grace_geom.plots import confusion, pictures, robustness, strips
+from grace_geom.plots import pictures, robustness, strips
 from grace_geom.plots.pictures import Picture, Seen
-from grace_geom.records import Finding, RecordError
+from grace_geom.plots.variants import cut
+from grace_geom.records import Finding
 
 # On a telephone two controls share a row, so that the first images are in sight. (A bare string
 # here would be drawn.)
-PAIRED = ("images_run", "images_other", "images_right", "images_class")
+PAIRED = ("images_right", "images_class")
 NARROW = (
     f"@media(max-width:640px){{{','.join(f'.st-key-{key}' for key in PAIRED)}"
-    "{flex:0 0 calc(50% - .5rem)!important}}"
+    "{flex:0 0 calc(50% - .5rem)!important}}}"
 )
-WALL = 128  # pixels of a picture on the wall, where the screen has room
+IN_STRIP = 8  # images of the first row
 AT_FIRST = 12  # images before anybody has asked for all of them
 ONLY_FIRST, ONLY_SECOND, BOTH, NEITHER = "only Against", "only Run", "both", "neither"
 KINDS = ("all", "they differ", ONLY_FIRST, ONLY_SECOND, BOTH, NEITHER)
 
 
 def main() -> None:
-    """Answer, images, classes, confusion."""
+    """Answer, the images that tell the two apart, classes, all images, confusion."""
     choice = shell.page("Which images does one checkpoint get right and another wrong?")
-    place = st.container()
-    pair = chosen(choice)
-    with place:
-        shell.answer(answer(pair))
-    found = {f.run: f for f in measured(choice, "image_gallery", ("shown", "shown_ood", "pixels"))}
+    top, first = st.container(horizontal=True, vertical_alignment="bottom"), st.container()
+    with st.container():  # what was not measured is said below the first figures
+        found = {
+            f.run: f for f in measured(choice, "image_gallery", ("shown", "shown_ood", "pixels"))
+        }
+    with top:
+        place = st.container(width="content")
+        pair = chosen(choice, found)
+    shell.answer(answer(pair))
     known = {i: pictures.pictures(found[i]) for i in pair.ids if i in found}
+    examples = {} if known else _examples(choice)
+    turned = {run: examples[run] for run in pair.ids if run in examples}
+    with place:
+        _heading(pair, len(known), bool(turned))
+    with first:
+        if known:
+            _strip(pair, [found[i] for i in known], known)
+        elif turned:
+            _turned(pair, turned)
+        classes.by_class(pair, headed=bool(known or turned))
     if known:
         _gallery(pair, [found[i] for i in known], known)
-    _by_class(pair)
-    if not known:
-        _turned(pair)
-    _confusion(pair)
+    elif examples and not turned:
+        others = ", ".join(f"**{text(choice.names[run])}**" for run in examples)
+        st.info(
+            f"The robustness curve kept images of neither run, but of {others}: choose one above."
+        )
+    classes.confusions(pair)
+
+
+TURNED = "Which images did the attack turn?"
+
+
+def _examples(choice: Choice) -> dict[str, list[tuple[np.ndarray, str, str]]]:
+    """The images that ``robustness_curve`` has kept, by run."""
+    found, _ = store.findings("robustness_curve", choice.single, choice.root)
+    return {f.run: triples for f in found if (triples := robustness.examples(f))}
+
+
+def _heading(pair: TwoRuns, known: int, turned: bool) -> None:
+    """Of the first figure, beside the controls; none where there is no such figure."""
+    if known > 1:
+        one = "The attack turns these at one run only"
+        heading(one if pair.attacked else "One run gets these wrong")
+    elif known or turned:
+        heading(TURNED)
+    elif len(pair.asked) > 1:
+        heading(classes.HEADING)
+
+
+def _strip(
+    pair: TwoRuns, found: Sequence[Finding], known: Mapping[str, Mapping[str, Picture]]
+) -> None:
+    """One row of images on which the two differ, in turn of those that the one and the other gets
+    right; of a single run, those that the attack turned.
+    """
+    ids = _ids(pair, known)
+    if len(known) > 1:
+        sides = [
+            [i for i in ids if _is(kind, pair, known, i)] for kind in (ONLY_SECOND, ONLY_FIRST)
+        ]
+        said = ", ".join(
+            f"{text(pair.name(n))} alone is right on {len(side)}"
+            for n, side in zip((1, 0), sides, strict=True)
+        )
+    else:
+        own = next(iter(known.values()))
+        sides = [[i for i in ids if own[i].clean.right and not own[i].adv.right]]
+        said = f"the attack turned {len(sides[0])}"
+    longest = max(map(len, sides))
+    mixed = [side[n] for n in range(longest) for side in sides if n < len(side)][:IN_STRIP]
+    if mixed:
+        wall.cards(
+            {_headed(_of(known, i)): _shots(pair, known, i) for i in mixed},
+            told={_headed(_of(known, i)): _told(pair, known, i) for i in mixed},
+            heads=("clean", "attacked"), row="Images on which the two differ",
+        )  # fmt: skip
+    st.caption(unbroken(
+        f"Of {len(ids)} pictures {said}. Numbers: margin, the logit of the label less the best other; "
+        f"✓ right, ✗ wrong; attacked by {attack_of(found)}, at each run on its own."
+    ))  # fmt: skip
+
+
+def _ids(pair: TwoRuns, known: Mapping[str, Mapping[str, Picture]]) -> list[str]:
+    """The images of the asked set that all runs have, those first on which they differ."""
+    first = next(iter(known.values()))
+    return [i for i in pictures.shared(known) if first[i].set == pair.set]
 
 
 def _gallery(
     pair: TwoRuns, found: Sequence[Finding], known: Mapping[str, Mapping[str, Picture]]
 ) -> None:
     """The images that both have, those first on which they differ, and one of them large."""
-    ids = [i for i in pictures.shared(known) if next(iter(known.values()))[i].set == pair.set]
+    st.header("All pictures, by who is right", anchor=False)
+    ids = _ids(pair, known)
     if not ids:
         st.info("The gallery holds no image of this set that both runs have.")
         return
@@ -61,15 +140,11 @@ def _gallery(
             "Who is right", there, key="images_right", width=200,
             bind="query-params", filter_mode="contains",
         )  # fmt: skip
-        classes = sorted({next(iter(known.values()))[i].label for i in kinds[kind]})
+        labels = sorted({next(iter(known.values()))[i].label for i in kinds[kind]})
         only = st.selectbox(
-            "Class",
-            ["every class", *classes],
-            key="images_class",
-            width=200,
-            bind="query-params",
-            filter_mode="contains",
-        )
+            "Class", ["every class", *labels], key="images_class", width=200,
+            bind="query-params", filter_mode="contains",
+        )  # fmt: skip
         kept = [i for i in kinds[kind] if only in ("every class", _of(known, i).label)]
         every = len(kept) > AT_FIRST and st.toggle(
             f"All {len(kept)}", key="images_all", bind="query-params"
@@ -77,11 +152,9 @@ def _gallery(
     s = found[0].result.settings
     _walls(pair, known, kept if every else kept[:AT_FIRST], kept)
     st.caption(
-        "Behind each prediction stands its margin: the logit of the label less the best other; ✓ "
-        f"right, ✗ wrong. Attacked by {attack_of(found)}, at each run on its own. The same pictures "
-        f"for every run, chosen by their digest (seed {shell.inline(s.get('seed'))}), half "
-        "of them hard, that is wrong for the pretrained model, where there are so many: their shares "
-        "are no accuracies."
+        f"The same pictures for every run, chosen by their digest (seed {shell.inline(s.get('seed'))}),"
+        " half of them hard, that is wrong for the pretrained model, where there are so many: their "
+        "shares are no accuracies."
     )
     _large(pair, known, kept)
 
@@ -103,8 +176,9 @@ def _walls(
             alike = sum(_is(kind, pair, known, i) for i in every)
             st.markdown(f"**{_who(kind, pair)}**: {alike} of {len(every)} pictures")
         wall.cards(
-            {_headed(_of(known, i)): _shots(pair, known, i) for i in mine}, WALL,
-            {_headed(_of(known, i)): _told(pair, known, i) for i in mine}, ("clean", "attacked"),
+            {_headed(_of(known, i)): _shots(pair, known, i) for i in mine},
+            told={_headed(_of(known, i)): _told(pair, known, i) for i in mine},
+            heads=("clean", "attacked"),
         )  # fmt: skip
     if len(ids) < len(every):
         st.caption(f"{len(ids)} of {len(every)} are shown, those first on which the two differ.")
@@ -131,7 +205,7 @@ def _told(pair: TwoRuns, known: Mapping[str, Mapping[str, Picture]], id: str) ->
 
 
 def _numbered(n: int, name: str, of: int) -> str:
-    return f"{n} {name}" if of > 1 else name
+    return f"{n} {cut(name)}" if of > 1 else cut(name)
 
 
 def _of(known: Mapping[str, Mapping[str, Picture]], id: str) -> Picture:
@@ -157,7 +231,9 @@ def _mark(seen: Seen) -> str:
 
 
 def _margin(value: float) -> str:
-    return f"{value:+.1f}".replace("-", "−")
+    return f"{value:+.{1 if abs(value) >= 0.05 else 2}f}".replace(
+        "-", "−"
+    )  # its sign is the answer
 
 
 def _shots(pair: TwoRuns, known: Mapping[str, Mapping[str, Picture]], id: str) -> list[Shot]:
@@ -229,98 +305,19 @@ def _looks(p: Picture) -> list[Shot]:
     return shots
 
 
-def _turned(pair: TwoRuns) -> None:
+def _turned(pair: TwoRuns, known: Mapping[str, Sequence[tuple[np.ndarray, str, str]]]) -> None:
     """Where no gallery was measured: the images that ``robustness_curve`` has kept of the two."""
-    choice = pair.choice
-    found, _ = store.findings("robustness_curve", choice.single, choice.root)
-    known = {f.run: triples for f in found if (triples := robustness.examples(f))}
-    if not known:
-        return
-    st.header("Which images did the attack turn?", anchor=False)
-    own = [run for run in pair.ids if run in known]
-    if not own:
-        others = ", ".join(f"**{text(choice.names[run])}**" for run in known)
-        st.info(
-            f"The robustness curve kept images of neither run, but of {others}: choose one above."
-        )
-        return
-    for run in own:
-        st.markdown(f"Images that the attack turned at **{text(choice.names[run])}**")
+    for run, triples in known.items():
+        st.markdown(f"Images that the attack turned at **{text(pair.choice.names[run])}**")
         shots = {
             f"{i}. {before} → {after}": [Shot(x, "", f"{before}, attacked: taken for {after}")]
-            for i, (x, before, after) in enumerate(known[run], 1)
+            for i, (x, before, after) in enumerate(triples, 1)
         }
         wall.cards(shots, least=200)
     st.caption(
         "Kept with the robustness curve, at each run other ones: clean, the perturbation × "
         f"{strips.MAGNIFIED} on grey, attacked."
     )
-
-
-def _by_class(pair: TwoRuns) -> None:
-    """Classes on which one of two gains."""
-    if len(pair.asked) < 2:
-        return
-    st.header("Class by class: who is right alone?", anchor=False)
-    try:
-        found = confusion.split(*pair.asked)
-    except RecordError:
-        st.info(lacking(pair.asked[0], "of which class each is, or who is right"))
-        return
-    first, second = pair.ids
-    fewer = len(found.shown()) < int((found.n > 0).sum())
-    many = " The classes on which the two differ most." if fewer else ""
-    show.figure(
-        confusion.by_class(found, (first, second), pair.choice.legend),
-        "classes-apart",
-        "Bars to either side of zero: images of each class that only one of two runs gets right",
-        f"{text(title(pair.asked[0]))}, {pair.asked[0].n} images, of each class "
-        f"{_few(found.n)}: with so few, single classes differ by chance; the sentence above has the "
-        f"interval over all of them.{many}",
-        lambda: pd.DataFrame(
-            {"class": found.names, "images": found.n, f"only {pair.name(0)}": found.only_a,
-             f"only {pair.name(1)}": found.only_b, "both": found.both}
-        ),
-        "The two are right on the same images.",
-    )  # fmt: skip
-
-
-def _few(n: np.ndarray) -> str:
-    there = n[n > 0]
-    return f"{there.min()}" if there.min() == there.max() else f"{there.min()} to {there.max()}"
-
-
-def _confusion(pair: TwoRuns) -> None:
-    """What classes are taken for."""
-    if not pair.asked:
-        return
-    st.header("What is taken for what?", anchor=False)
-    named = list(zip(pair.ids, pair.asked, strict=True))
-    try:
-        drawn = confusion.matrices(named, pair.choice.legend)
-        rows = confusion.mistakes(pair.asked)
-    except RecordError:
-        st.info(lacking(pair.asked[0], "what each is taken for"))
-        return
-    frame = pd.DataFrame(
-        [
-            {"label": label, "taken for": other, "images": n}
-            | {pair.name(i): count for i, count in enumerate(counts)}
-            for label, other, n, counts in rows
-        ]
-    )
-    show.panels(
-        drawn,
-        "confusion",
-        "Heat map of the share of each class (row) that is taken for each class (column)",
-        f"{text(title(pair.asked[0]))}; in percent of the class. Under attack: predictions for the "
-        "attacked images. In the difference blue is more, red less.",
-        lambda: frame,
-        width=400,
-    )
-    if len(frame):
-        st.dataframe(frame, hide_index=True, height="content", alt="The commonest mistakes")
-        st.caption("The commonest mistakes, in images.")
 
 
 main()

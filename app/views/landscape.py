@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -10,11 +11,11 @@ from app.details import details, heading
 from app.kept import kept
 from app.measured import attack_of, how, measured
 from app.shell import Choice, text
-from grace_geom.plots import landscape
+from grace_geom.plots import cuts, landscape
 from grace_geom.records import Finding
 
 MEANINGS = {
-    "Straight cuts": "The random direction is filter-normalised (Li et al. 2018) and the same for "
+    "Straight cuts": "Random directions are filter-normalised (Li et al. 2018) and the same for "
     "every run, so the bends compare; the depth alone says nothing of flatness. The interval of "
     "a rise is that of the images' own rises: all losses are on the same ones.",
     "The line": "Accuracy at (1 − t) θ₀ + t θ; the attack is made anew at every point. The dotted "
@@ -24,7 +25,7 @@ MEANINGS = {
 }
 PLANES = {"contour": "Two random directions", "plane": "Through three checkpoints"}
 MEANT = {
-    "contour": "the same directions, levels and colours for all runs",
+    "contour": "two random directions, the same for all runs, as levels and colours are",
     "plane": "the same levels and colours for all runs",
 }
 MOST_SCENES = 6  # three-dimensional panels at a time: browsers keep few of them alive
@@ -55,30 +56,59 @@ def main() -> None:
 def straight(choice: Choice, found: list[Finding]) -> None:
     """1-D slices, overlaid."""
     st.header("Straight cuts through the loss", anchor=False)
-    cuts = kept(landscape.slices, found, choice.legend)
-    if not cuts:
+    drawn = kept(cuts.slices, found, choice.legend)
+    if not drawn:
         st.info("Measured without --slices random or eigen.")
         return
     loss = found[0].result.settings.get("loss")
     which = "on clean images" if loss == "ce" else f"under {attack_of(found)}"
-    ends = kept(landscape.rises, found, choice.legend)
+    ends = kept(cuts.rises, found, choice.legend)
     show.panels(
-        cuts | ends,
+        drawn | ends,
         "slices",
-        "Loss along a straight line through the weights, one line a run",
+        "Loss along a straight line through the weights, one line a run with its band",
         how(
             found,
-            f"Mean cross-entropy {which}; 0 is the checkpoint; one random direction for all runs;",
-            "Bars: 95 % over images." if ends else "",
+            f"Mean cross-entropy {which}; 0 is the checkpoint; the same directions for all runs;",
+            spread(found, bool(ends)),
         )
-        + show.coincide(cuts),
-        lambda: pd.DataFrame([
-            {"run": f.run, "slice": kind, "distance": float(t), "loss": float(v)}
-            for f in found for kind in landscape.KINDS if (a := f.array(kind)) is not None
-            for t, v in zip(*a, strict=True)
-        ]),
-        width=304 if len(cuts | ends) > 2 else 474,
-    )  # fmt: skip
+        + show.coincide(drawn),
+        partial(cut_table, found),
+        width=304 if len(drawn | ends) > 2 else 474,
+    )
+
+
+def spread(found: list[Finding], bars: bool) -> str:
+    """What bands, bars and thin lines of the slices are, and what measures those that lack."""
+    banded = all(
+        cuts.banded(a) for f in found for kind in cuts.KINDS if (a := f.array(kind)) is not None
+    )
+    marks = [word for word, there in (("bands", banded and len(found) <= cuts.MOST_BANDS),
+                                      ("bars", bars)) if there]  # fmt: skip
+    said = f"{' and '.join(marks).capitalize()}: 95 % over images." if marks else ""
+    if banded and len(found) > cuts.MOST_BANDS:
+        said = f"At the pointer: 95 % over images; bands with at most {cuts.MOST_BANDS} runs."
+    more = [len(a) for f in found if (a := f.array("random_more")) is not None]
+    if more:
+        said += f" Thin lines: {max(more)} further random directions."
+    lacks = [word for word, there in (("no intervals along the curves", banded),
+                                      ("one random direction", more)) if not there]  # fmt: skip
+    if lacks:
+        said += (
+            f" These results have {' and '.join(lacks)}: `analyses/loss_landscape.py --directions 3` "
+            f"measures {'both' if len(lacks) > 1 else 'more'}."
+        )
+    return said.strip()
+
+
+def cut_table(found: list[Finding]) -> pd.DataFrame:
+    """Each point of the 1-D slices; ``half`` of its rise's interval where that was measured."""
+    return pd.DataFrame([
+        {"run": f.run, "slice": kind, "distance": float(t), "loss": float(v), "half": float(half)}
+        for f in found for kind in cuts.KINDS if (a := f.array(kind)) is not None
+        for t, v, half in zip(*a[:2], a[2] if cuts.banded(a) else [np.nan] * len(a[0]),
+                              strict=True)
+    ])  # fmt: skip
 
 
 def line(choice: Choice, found: list[Finding]) -> None:
@@ -119,8 +149,8 @@ def intervals(found: list[Finding], wanted: list[str]) -> str:
     if not widest:
         return ""
     made = "95 % intervals over images (Wilson; normal for the mean over sets)"
-    if len(found) > landscape.MOST_BANDS:
-        few = landscape.MOST_BANDS
+    if len(found) > cuts.MOST_BANDS:
+        few = cuts.MOST_BANDS
         return (
             f"At the pointer: {made}, up to ± {widest:.0f} points; bands with at most {few} runs."
         )
@@ -137,13 +167,15 @@ def plane(choice: Choice, found: list[Finding]) -> None:
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         heading("Contours")
-        key = str(
-            st.segmented_control(
-                "Plane", planes, default=planes[0], format_func=PLANES.__getitem__,
-                key="landscape_plane", bind="query-params", required=True, width="content",
-                label_visibility="collapsed",
-            )
-        )  # fmt: skip
+        key = planes[0]
+        if len(planes) > 1:
+            key = str(
+                st.segmented_control(
+                    "Plane", planes, default=planes[0], format_func=PLANES.__getitem__,
+                    key="landscape_plane", bind="query-params", required=True, width="content",
+                    label_visibility="collapsed",
+                )
+            )  # fmt: skip
         solid = st.toggle(
             "As surfaces",
             key="landscape_surfaces",

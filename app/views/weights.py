@@ -51,45 +51,66 @@ def main() -> None:
     details(MEANINGS if found else {"Rank curriculum": MEANINGS["Rank curriculum"]})
 
 
+FORMS = ("Map", "Lines")
+
+
 @st.fragment
 def by_matrix(choice: Choice, found: list[Finding]) -> None:
-    """Relative drift of every matrix; of many runs the extremes in colour before the others."""
+    """Relative drift of every matrix: of many runs as a map, of few as lines."""
     with st.container(horizontal=True, vertical_alignment="center"):
         heading("Drift from the pretrained weights")
-        every = len(found) <= show.MOST_IN_FRONT or st.toggle(
-            f"All {len(found)} in colour", key="weights_all", bind="query-params"
-        )
-    front = {f.run for f in found} if every else {*drifts.extremes(found, show.MOST_IN_FRONT - 2)}
-    front |= {choice.base_run.id} if choice.base_run else set()
-    show.legend([f.run for f in found if f.run in front], choice.legend)
-    behind = tuple(f.run for f in found if f.run not in front)
-    fig = kept(drifts.by_matrix, found, choice.legend, behind)
+        form = st.segmented_control(
+            "Form", FORMS, default=FORMS[len(found) <= show.MOST_IN_FRONT], key="weights_form",
+            bind="query-params", required=True, width="content", label_visibility="collapsed",
+        )  # fmt: skip
+        label, every = f"All {len(found)} in colour", True
+        if form == "Lines" and len(found) > show.MOST_IN_FRONT:
+            every = st.toggle(label, key="weights_all", bind="query-params")
+    said = "‖W − W₀‖ / ‖W₀‖ (Frobenius) of every weight matrix, exact, without images;"
     names = [f"relative/{name}" for name in found[0].names("relative")]
-    grey = f" Thin grey lines: {len(behind)} other runs." if behind else ""
-    show.figure(
-        fig,
-        "drift",
-        "Relative drift of each weight matrix from stem to head, one line a run",
-        "‖W − W₀‖ / ‖W₀‖ (Frobenius) of every weight matrix, exact, without images; a matrix that a "
-        f"run leaves alone has no point.{grey}{show.coincide({'': fig})}",
-        partial(values_table, found, ["drift", *names]),
-    )
+    if form == "Map":
+        fig = kept(drifts.map_by_matrix, found, choice.legend)
+        alt = "Map of the relative drift of each weight matrix from stem to head, a row a run"
+        said += " runs from the one that moved farthest as a whole to the one that moved least; "
+        said += "logarithmic colours; a matrix that a run leaves alone has none."
+    else:
+        front = [f.run for f in found] if every else in_front(choice, found)
+        show.legend(front, choice.legend)
+        behind = tuple(f.run for f in found if f.run not in front)
+        fig = kept(drifts.by_matrix, found, choice.legend, behind)
+        alt = "Relative drift of each weight matrix from stem to head, one line a run"
+        said += " a matrix that a run leaves alone has no point."
+        said += show.greys(choice.names, behind, label) + show.coincide({"": fig})
+    head = "‖W − W₀‖ / ‖W₀‖ of each weight matrix" if form == "Map" else ""
+    table = partial(values_table, found, ["drift", *names])
+    show.figure(fig, "drift", alt, said, table, head=head)
+
+
+def in_front(choice: Choice, found: list[Finding]) -> list[str]:
+    """Of many runs, those that moved least and most as a whole and the baseline, in the order of
+    the page.
+    """
+    shown = {*drifts.extremes(found, show.MOST_IN_FRONT - 2)}
+    shown |= {choice.base_run.id} if choice.base_run else set()
+    return [f.run for f in found if f.run in shown]
 
 
 def drift(choice: Choice, found: list[Finding]) -> None:
     """Relative drift of every matrix and of all weights."""
     by_matrix(choice, found)
+    ordered = drifts.farthest_first(found)
     panels = {
         title: fig for key, title in (("drift", "All weights: ‖θ − θ₀‖ / ‖θ₀‖"),
                                       ("mean_effective_rank", "Mean effective rank of W − W₀"))
-        if (fig := kept(measures, found, choice.legend, key, title)) is not None
+        if (fig := kept(measures, ordered, choice.legend, key, title)) is not None
     }  # fmt: skip
     show.panels(
         panels,
         "drift-all",
         "One number of each run's drift",
-        f"Exact, over the {inline(group_name(str(found[0].result.settings.get('params'))))}.",
-        partial(values_table, found, ["drift", "mean_effective_rank", "zero_shot_loss"]),
+        f"Exact, over the {inline(group_name(str(found[0].result.settings.get('params'))))}; the run "
+        "that moved farthest stands on top.",
+        partial(values_table, ordered, ["drift", "mean_effective_rank", "zero_shot_loss"]),
         width=474,
     )
 
@@ -110,15 +131,20 @@ def singular_values(choice: Choice, found: list[Finding]) -> None:
             label_visibility="collapsed",
             help="In the network's order; at first the one that moved most in any run.",
         )  # fmt: skip
-    fig, rows = kept(drifts.singular, found, choice.legend, name)
-    if len(found) > show.MOST_IN_FRONT:  # the legend above may have some of them
-        show.legend([f.run for f in found], choice.legend)
+        label = f"All {len(found)} in colour"
+        every = len(found) <= show.MOST_IN_FRONT or st.toggle(
+            label, key="weights_values_all", bind="query-params"
+        )
+    front = [f.run for f in found] if every else in_front(choice, found)
+    behind = tuple(f.run for f in found if f.run not in front)
+    fig, rows = kept(drifts.singular, found, choice.legend, name, behind, True)
+    show.legend(front, choice.legend)
     show.figure(
         fig,
         "singular-values",
         f"Singular values of the change of {weight_name(name)}, one line a run",
         f"σᵢ of W − W₀ for {weight_name(name)}, largest first, exact. Behind the rank of a change "
-        "stands what rounding leaves.",
+        f"stands what rounding leaves.{show.greys(choice.names, behind, label)}",
         partial(pd.DataFrame, rows),
         "No run moved this matrix.",
     )

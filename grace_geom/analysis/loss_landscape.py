@@ -48,6 +48,8 @@ class LandscapeOptions(Common):
             checkpoint and the two of --through).
         through: The two other checkpoints of the plane.
         points: Number of points of a 1-D slice.
+        directions: Random directions of the 1-D slice; those after the first are thin lines, whose
+            spread tells how much one direction says.
         span: Half-width of random slices, in units of the filters' norms.
         eigen_span: Half-width along the eigenvector, in Euclidean distance.
         contour_points: Number of points per side of a 2-D slice.
@@ -61,6 +63,7 @@ class LandscapeOptions(Common):
     )
     through: tuple[Path, ...] = ()
     points: int = 15
+    directions: int = 1
     span: float = 0.5
     eigen_span: float = 1.0
     contour_points: int = 7
@@ -76,6 +79,8 @@ class LandscapeOptions(Common):
                             ("--line-points", self.line_points)):  # fmt: skip
             if value < 2:
                 raise UserError(f"{flag} must be at least 2, not {value}")
+        if self.directions < 1:
+            raise UserError(f"--directions must be at least 1, not {self.directions}")
         if ("plane" in self.slices) != (len(self.through) == 2):
             raise UserError(
                 "--slices plane goes with --through A,B, two other checkpoints "
@@ -108,7 +113,7 @@ def measure(subject: Subject, options: LandscapeOptions, state: Path) -> Part:
     through = _through(subject, w, options) if "plane" in options.slices else None
     ts = np.linspace(-options.span, options.span, options.points)
     steps = {
-        "random": len(ts),
+        "random": len(ts) * options.directions,
         "eigen": len(ts),
         "contour": options.contour_points**2,
         "line": len(options.along()),
@@ -127,8 +132,14 @@ def measure(subject: Subject, options: LandscapeOptions, state: Path) -> Part:
     values = {"loss": Measure(mean.value(w), estimator="mean over the sample")}
     d1, d2 = filter_normalised(w, 2 * options.seed), filter_normalised(w, 2 * options.seed + 1)
     if "random" in options.slices:
-        arrays["random"] = np.stack([ts, line(mean.value, w, d1, ts.tolist(), seen)])
+        arrays["random"] = _cut(objective, d1, ts, seen)
         values["random/rise"] = _rise(objective, d1, options.span)
+        more = [
+            line(mean.value, w, filter_normalised(w, _other(options.seed, j)), ts.tolist(), seen)
+            for j in range(1, options.directions)
+        ]
+        if more:
+            arrays["random_more"] = np.stack(more)
     if "contour" in options.slices:
         side = np.linspace(-options.span, options.span, options.contour_points)
         arrays["contour_axis"] = side
@@ -137,11 +148,11 @@ def measure(subject: Subject, options: LandscapeOptions, state: Path) -> Part:
         ts = np.linspace(-options.eigen_span, options.eigen_span, options.points)
         try:
             v, values["eigen/lambda_1"] = _top_eigenvector(objective, options)
-            along = line(mean.value, w, v, ts.tolist(), seen)
+            arrays["eigen"] = _cut(objective, v, ts, seen)
             values["eigen/rise"] = _rise(objective, v, options.eigen_span)
         except NotFiniteError as why:
-            values["eigen/lambda_1"], along = absent(str(why)), np.full(len(ts), np.nan)
-        arrays["eigen"] = np.stack([ts, along])
+            values["eigen/lambda_1"] = absent(str(why))
+            arrays["eigen"] = np.stack([ts, *np.full((2, len(ts)), np.nan)])
     if "line" in options.slices:
         found = _line(subject, before, w, options, seen)
         arrays |= {f"line/{name}": curve for name, curve in found.items()}
@@ -149,6 +160,11 @@ def measure(subject: Subject, options: LandscapeOptions, state: Path) -> Part:
         arrays |= _plane(subject, mean, through, options, seen)
     watch.clear()
     return Part(values, arrays)
+
+
+def _other(seed: int, j: int) -> int:
+    """Seed of the j-th further direction: none of those that any likely ``--seed`` takes."""
+    return 2 * (seed + 1_000_000 * j)
 
 
 def _through(subject: Subject, w: Weights, options: LandscapeOptions) -> Plane:
@@ -202,6 +218,37 @@ def _top_eigenvector(objective: Objective, options: LandscapeOptions) -> tuple[W
     return unflatten(v, objective.weights), Measure(
         lam, None, lam - r, lam + r, 1.0, f"Lanczos, residual {r:.2g}"
     )
+
+
+@torch.no_grad()
+def _cut(
+    objective: Objective, direction: Weights, ts: np.ndarray, after: Callable[[], None]
+) -> np.ndarray:
+    """``(3, t)``: distances, mean losses, and half of the 95 % interval over images of each one's
+    rise above the checkpoint, from the images' own rises.
+    """
+
+    def losses(t: float) -> list[torch.Tensor]:
+        """Of each image, by batch."""
+        at = {name: w + t * direction[name] for name, w in objective.weights.items()}
+        return [
+            F.cross_entropy(objective.outputs(at, b), b.labels, reduction="none").double()
+            for b in objective.batches
+        ]
+
+    here, n, found = losses(0.0), len(objective), []
+    for t in ts.tolist():
+        own = losses(t)
+        rises = [x - start for x, start in zip(own, here, strict=True)]
+        parts = [(x.sum().item(), r.sum().item(), r.square().sum().item())
+                 for x, r in zip(own, rises, strict=True)]  # fmt: skip
+        total, rise, squares = np.sum(
+            everyones(tuple(np.sum([(0.0,) * 3, *parts], axis=0))), axis=0
+        )
+        half = 1.96 * math.sqrt(max(0.0, squares / n - (rise / n) ** 2) / max(n - 1, 1))
+        found.append((t, total / n, half if math.isfinite(squares) else math.nan))
+        after()
+    return np.array(found).T
 
 
 @torch.no_grad()
@@ -335,7 +382,7 @@ def comparable(parts: dict[str, Part]) -> dict[str, Part]:
         return all(part.arrays[n].tolist() == first.arrays[n].tolist() for n in names)
 
     def kept(part: Part) -> Part:
-        odd = ("random", "contour", "contour_axis")
+        odd = ("random", "random_more", "contour", "contour_axis")
         return replace(part, arrays={k: a for k, a in part.arrays.items() if k not in odd})
 
     return {label: part if alike(part) else kept(part) for label, part in parts.items()}

@@ -104,7 +104,9 @@ def cloud(
             "y": p[:, 1],
             "customdata": [[name, place] for place in places],
         }
-        marker = {"color": color, "opacity": 0.75, "size": 2 if solid else 4}
+        under = not solid and len(colors) == 2 and not traces  # larger, so that it is seen below
+        marker = {"color": color, "opacity": 0.55 if under else 0.75}
+        marker |= {"size": 2 if solid else 6 if under else 3.5}
         if solid:
             traces.append(common | {"z": p[:, 2], "marker": marker})
         else:

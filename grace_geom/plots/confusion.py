@@ -4,6 +4,7 @@ taken for.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -11,7 +12,7 @@ import plotly.graph_objects as go
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.maps import heat
 from grace_geom.plots.style import dress, plain_html
-from grace_geom.records import Accuracy, RecordError, confusion
+from grace_geom.records import Accuracy, RecordError, confusion, paired_interval, wilson
 
 MOST_CLASSES = 20
 """Rows of a figure; further classes are those on which two checkpoints differ least."""
@@ -87,42 +88,103 @@ def split(a: Accuracy, b: Accuracy) -> Split:
 
 
 def by_class(found: Split, runs: tuple[str, str], legend: Legend) -> go.Figure | None:
-    """Images that only one of the two gets right, in percent of the class: those of the first to
-    the left, those of the second to the right. ``None`` where the two never differ.
+    """Images that only one of the two gets right, in percent of the class, with Wilson's intervals:
+    those of the first to the left, those of the second to the right. ``None`` where the two never
+    differ.
     """
     rows = found.shown()
     if not len(rows) or not (found.only_a + found.only_b)[rows].any():
         return None
-    figure = go.Figure()
-    n = found.n[rows]
-    y = [plain_html(found.names[i]) for i in rows]
+    figure, n = go.Figure(), found.n[rows]
+    most = 0.0
     for run, counts, side in ((runs[0], found.only_a, -1), (runs[1], found.only_b, 1)):
         share = 100 * counts[rows] / n
-        name = plain_html(legend.names[run])
-        figure.add_bar(
-            x=side * share,
-            y=y,
-            orientation="h",
-            name=f"only {name}",
-            marker={"color": legend.looks[run].color},
-            customdata=np.stack([counts[rows], n, share], axis=1),
-            hovertemplate=f"%{{y}}: %{{customdata[0]}} of %{{customdata[1]}} images "
-            f"(%{{customdata[2]:.1f}} %) only {name}<extra></extra>",
+        ends = 100 * np.array(
+            [wilson(int(k), int(of)) for k, of in zip(counts[rows], n, strict=True)]
         )
-    most = max(100 * float((c[rows] / n).max()) for c in (found.only_a, found.only_b))
+        name, out, back = plain_html(legend.names[run]), ends[:, 1] - share, share - ends[:, 0]
+        most = max(most, float(ends[:, 1].max()))
+        figure.add_bar(
+            x=side * share, y=_names(found, rows), orientation="h", name=f"only {name}",
+            marker={"color": legend.looks[run].color},
+            error_x=_bars(*((out, back) if side > 0 else (back, out)), legend.ground.text),
+            customdata=np.stack([counts[rows], n, share, *ends.T], axis=1),
+            hovertemplate="%{y}: %{customdata[0]} of %{customdata[1]} images (%{customdata[2]:.1f} % "
+            f"[%{{customdata[3]:.1f}}, %{{customdata[4]:.1f}}]) only {name}<extra></extra>",
+        )  # fmt: skip
     ticks = _even_ticks(most)
     x = {
-        "title": "Images that only one of the two gets right (% of the class)",
-        "tickvals": ticks,
-        "ticktext": [f"{abs(tick):g}" for tick in ticks],
-        "range": [-1.05 * most, 1.05 * most],
-    }
-    axis = {"autorange": "reversed", "type": "category", "ticks": "", "showgrid": False}
-    axis |= {"tickmode": "array", "tickvals": y}
+        "title": "Only one is right (% of the class)", "tickvals": ticks,
+        "ticktext": [f"{abs(tick):g}" for tick in ticks], "range": [-1.05 * most, 1.05 * most],
+    }  # fmt: skip
     return dress(
-        figure, legend.ground, 110 + 24 * len(rows), xaxis=x, yaxis=axis, barmode="relative",
-        bargap=0.25,
+        figure, legend.ground, _high(rows), xaxis=x, yaxis=_rows_axis(found, rows),
+        barmode="relative", bargap=0.25,
     )  # fmt: skip
+
+
+def gains(found: Split, runs: tuple[str, str], legend: Legend) -> go.Figure | None:
+    """What the second gains over the first in each class of :func:`by_class`, in points, with the
+    paired interval (:func:`~grace_geom.records.paired_interval`): in the colour of the one that is
+    clearly ahead there, hollow where neither is.
+    """
+    rows = found.shown()
+    if not len(rows) or not (found.only_a + found.only_b)[rows].any():
+        return None
+    a, b, n = (counts[rows] for counts in (found.only_a, found.only_b, found.n))
+    value = 100 * (b - a) / n
+    low, high = (
+        100 * np.array([paired_interval(*map(int, row)) for row in zip(a, b, n, strict=True)]).T
+    )
+    colors = [legend.looks[run].color for run in runs]
+    ground, names = legend.ground, _names(found, rows)
+    figure = go.Figure()
+    sides = (
+        (high < 0, f"{plain_html(legend.names[runs[0]])} ahead", colors[0], True),
+        ((low <= 0) & (high >= 0), "not clear", ground.muted, False),
+        (low > 0, f"{plain_html(legend.names[runs[1]])} ahead", colors[1], True),
+    )
+    for where, name, color, full in sides:
+        at = np.flatnonzero(where)
+        if len(at):
+            figure.add_scatter(
+                x=value[at], y=at, text=[names[i] for i in at], mode="markers", name=name, cliponaxis=False,
+                error_x=_bars(high[at] - value[at], value[at] - low[at], color),
+                marker={"color": color if full else ground.paper, "size": 8,
+                        "line": {"color": color, "width": 2}},
+                customdata=np.stack([low[at], high[at]], axis=1),
+                hovertemplate="%{text}: %{x:+.1f} points [%{customdata[0]:.1f}, "
+                "%{customdata[1]:.1f}]<extra></extra>",
+            )  # fmt: skip
+    x = {"title": "Gain (points)", "range": [min(low.min() - 3, -5), max(high.max() + 3, 5)]}
+    figure.add_vline(x=0, line={"color": ground.muted, "width": 1}, layer="below")
+    axis = _rows_axis(found, rows) | {"type": "linear", "tickvals": list(range(len(rows)))}
+    return dress(figure, ground, _high(rows), xaxis=x, yaxis=axis | {"ticktext": names})
+
+
+def _names(found: Split, rows: np.ndarray) -> list[str]:
+    return [plain_html(found.names[i]) for i in rows]
+
+
+def _bars(right: np.ndarray, left: np.ndarray, color: str) -> dict[str, Any]:
+    """Error bars of these lengths to the right and to the left."""
+    return {
+        "type": "data", "symmetric": False, "array": right, "arrayminus": left, "color": color,
+        "thickness": 1.2, "width": 0,
+    }  # fmt: skip
+
+
+def _high(rows: np.ndarray) -> int:
+    """Pixels of a figure of these classes."""
+    return 110 + 24 * len(rows)
+
+
+def _rows_axis(found: Split, rows: np.ndarray) -> dict[str, Any]:
+    """A row a class, the first on top."""
+    return {
+        "type": "category", "ticks": "", "showgrid": False, "tickmode": "array",
+        "tickvals": _names(found, rows), "range": [len(rows) - 0.5, -0.5],
+    }  # fmt: skip
 
 
 def _even_ticks(most: float) -> list[float]:

@@ -6,13 +6,15 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from grace_geom.plots.columns import matrix_axis, shade_blocks, union
+from grace_geom.plots.columns import groups, matrix_axis, shade_blocks, union
 from grace_geom.plots.compose import pages
+from grace_geom.plots.ends import LETTERS, name_ends
 from grace_geom.plots.legend import Legend
-from grace_geom.plots.panels import Curve, log_axis, overlay, point
+from grace_geom.plots.maps import heat
+from grace_geom.plots.panels import Curve, log_axis, overlay, point, span
 from grace_geom.plots.sample import images_range, weights
 from grace_geom.plots.style import dress, plain_html
-from grace_geom.plots.variants import LONG
+from grace_geom.plots.variants import LONG, fitted
 from grace_geom.plots.weight_names import in_order, site, weight_name
 from grace_geom.records import Finding
 
@@ -39,6 +41,38 @@ def by_matrix(
         if trace.legendgroup in behind:  # a matrix alone in its group has a point and no line
             trace.update(marker={"size": 4, "color": trace.line.color})
     return shade_blocks(figure, names, legend.ground)
+
+
+def map_by_matrix(found: Sequence[Finding], legend: Legend) -> go.Figure | None:
+    """The same as a map: a row a run, the one that moved farthest as a whole on top, a column a
+    matrix, coloured by the logarithm of its relative drift; white between stem, blocks and head.
+    ``None`` where nothing moved.
+    """
+    names, ordered = matrices(found), farthest_first(found)
+    grid = np.array([
+        [m.value if (m := f.value(f"relative/{name}")) is not None and m.value > 0 else np.nan
+         for name in names] for f in reversed(ordered)
+    ], float).reshape(len(ordered), len(names))  # fmt: skip
+    ends = span([grid], 0.0, log=True)
+    if ends is None:
+        return None
+    rows, axis = fitted({f.run: legend.names[f.run] for f in ordered}, LETTERS), log_axis([grid])
+    bar = {"tickvals": np.log10(axis["tickvals"]).tolist(), "ticktext": axis["ticktext"]}
+    figure = heat(
+        grid, [weight_name(name) for name in names], [rows[f.run] for f in reversed(ordered)],
+        (ends[0], ends[1]), "", legend.ground, square=False, height=150 + 22 * len(ordered),
+        bar=bar, shown=np.log10(grid),
+    )  # fmt: skip
+    for _, first, _ in groups(names)[1:]:
+        figure.add_vline(x=first - 0.5, line={"color": legend.ground.paper, "width": 4})
+    columns = matrix_axis(names) | {"range": [-0.5, len(names) - 0.5], "tickfont": {"size": 11}}
+    return figure.update_xaxes(columns).update_yaxes(dtick=1, showgrid=False)
+
+
+def farthest_first(found: Sequence[Finding]) -> list[Finding]:
+    """Runs by how far their weights moved as a whole; those without that number last."""
+    known = {f.run: m.value for f in found if (m := f.value("drift")) is not None}
+    return sorted(found, key=lambda f: -known.get(f.run, -1.0))
 
 
 def _by_matrix(f: Finding, names: Sequence[str]) -> Curve | None:
@@ -93,10 +127,21 @@ def moved_most(found: Sequence[Finding], measure: str = "norm") -> tuple[str, st
 
 
 def singular(
-    found: Sequence[Finding], legend: Legend, matrix: str
+    found: Sequence[Finding],
+    legend: Legend,
+    matrix: str,
+    behind: Collection[str] = (),
+    named: bool = False,
 ) -> tuple[go.Figure | None, list[dict[str, Any]]]:
     """Singular values of one matrix' change, a line a run, down to what rounding leaves; and the
     same as rows. Where a run's values fall off after the r-th, see :func:`rank`, a line says so.
+
+    Args:
+        found: Findings of ``parameter_drift``.
+        legend: Name and look of each run.
+        matrix: Whose change.
+        behind: Runs whose lines stand back, see :func:`~grace_geom.plots.panels.overlay`.
+        named: Whether lines have their runs' names at their ends, where there is room.
     """
     lines, rows, ranks = {}, [], {}
     for f in found:
@@ -118,7 +163,10 @@ def singular(
     values = [float(v) for curve in lines.values() for v in curve.y]
     wide = max(values) > 100 * min(values)
     y |= {"type": "log", "dtick": 1, "exponentformat": "power"} if wide else log_axis([values])
-    figure = overlay(lines, legend, x, y, height=340)
+    figure = overlay(lines, legend, x, y, height=340, behind=behind)
+    if named:
+        figure = name_ends(figure, legend, behind)
+        figure.update_xaxes(tickmode="array", tickvals=[*range(0, longest + 1, step)])
     _mark_ranks(figure, legend, ranks)
     return figure, rows
 

@@ -1,6 +1,6 @@
 """Features as spectra, numbers by layer and by image: plain functions of findings."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -162,17 +162,22 @@ def sweeps(found: Sequence[Finding], legend: Legend, sets: Sequence[str]) -> dic
 
 
 def cumulative(
-    found: Sequence[Finding], legend: Legend, key: str, axis: str, from_one: bool = False
+    found: Sequence[Finding],
+    legend: Legend,
+    key: str,
+    axis: str,
+    from_one: bool = False,
+    behind: Collection[str] = (),
 ) -> go.Figure | None:
     """Per-image numbers as cumulative shares; ``from_one`` shows cosines near 1 by their distance
-    to it, on a logarithmic axis.
+    to it, on a logarithmic axis. Lines of runs ``behind`` are thin and grey, without a band.
     """
     arrays = {f.run: np.asarray(a, float) for f in found if (a := f.array(key)) is not None}
     x: dict[str, Any] = {"title": axis, "nticks": 5}
     if from_one:
         arrays = {run: np.clip(1 - a, FLOAT32, None) for run, a in arrays.items()}
         x |= {"type": "log", "exponentformat": "power"}
-    return below(arrays, legend, x)
+    return below(arrays, legend, x, behind=behind)
 
 
 def figures(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
@@ -207,12 +212,14 @@ def _images(found: Sequence[Finding], legend: Legend) -> list[dict[str, go.Figur
     return [dict(per_image(found, legend))]
 
 
-def per_image(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
-    """Each number of single images as cumulative shares, with bands."""
+def per_image(
+    found: Sequence[Finding], legend: Legend, behind: Collection[str] = ()
+) -> dict[str, go.Figure]:
+    """Each number of single images as cumulative shares, with bands; see :func:`cumulative`."""
     drawn = {}
     for key, name in PER_IMAGE.items():
         axis, near = name.partition(" of ")[0], key == "cos_adv_awp"
         axis = f"1 − {axis.lower()}" if near else axis
-        if (figure := cumulative(found, legend, key, axis, near)) is not None:
+        if (figure := cumulative(found, legend, key, axis, near, behind)) is not None:
             drawn[name] = figure
     return drawn

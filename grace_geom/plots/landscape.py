@@ -1,4 +1,4 @@
-"""Slices of the loss as figures: plain functions of findings."""
+"""The loss on lines and planes through checkpoints as figures: plain functions of findings."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,19 +7,14 @@ import numpy as np
 import plotly.graph_objects as go
 
 from grace_geom.plots.compose import pages
+from grace_geom.plots.cuts import MOST_BANDS, slices
 from grace_geom.plots.legend import Legend
-from grace_geom.plots.panels import Curve, Point, measures, overlay, span
+from grace_geom.plots.panels import Curve, Point, at_the_pointer, overlay, span
 from grace_geom.plots.sample import said
 from grace_geom.plots.style import dress, plain_html
 from grace_geom.records import Finding, wilson
 
 MOST_SURFACE = 101
-MOST_BANDS = 4
-"""Lines of a panel that have bands."""
-KINDS = {
-    "random": ("Along one random direction", "Filter-normalised distance"),
-    "eigen": ("Along the sharpest direction", "Euclidean distance along the top eigenvector"),
-}
 
 
 def comparable(found: Sequence[Finding]) -> tuple[list[Finding], list[Finding]]:
@@ -41,44 +36,6 @@ def _listed(f: Finding, name: str) -> list[str]:
     return [] if array is None else [str(x) for x in array.tolist()]
 
 
-def slices(
-    found: Sequence[Finding], legend: Legend, kinds: Sequence[str] = tuple(KINDS)
-) -> dict[str, go.Figure]:
-    """1-D slices, all runs in one panel for each kind of direction: the rise of the loss over that
-    at the checkpoint, so that bends compare where losses differ.
-    """
-    drawn = {}
-    for kind in kinds:
-        title, axis = KINDS[kind]
-        arrays = {f.run: np.asarray(a, float) for f in found if (a := f.array(kind)) is not None}
-        if arrays:
-            lines = {run: Curve(a[0], a[1] - _at_checkpoint(a)) for run, a in arrays.items()}
-            y = {"title": "Rise of the loss"}
-            drawn[title] = overlay(lines, legend, {"title": axis}, y, height=300)
-    return drawn
-
-
-def rises(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
-    """How far the loss rises at both ends of the random line, a row a run, with the interval over
-    images; nothing where no interval is on record.
-    """
-    key = "random/rise"
-    if all(getattr(f.value(key), "low", None) is None for f in found):
-        return {}
-    figure = measures(found, legend, key, "Rise of the loss")
-    return {} if figure is None else {"Rise at its ends, mean": figure}
-
-
-def _at_checkpoint(a: np.ndarray) -> float:
-    """The loss of a slice ``(2, n)`` at its point nearest to the checkpoint."""
-    return float(a[1][np.abs(a[0]).argmin()])
-
-
-def rise(a: np.ndarray) -> float:
-    """Mean loss at both ends of a slice ``(2, n)`` less the loss at the checkpoint."""
-    return float((a[1][0] + a[1][-1]) / 2) - _at_checkpoint(a)
-
-
 def line(found: Sequence[Finding], legend: Legend, wanted: Sequence[str]) -> dict[str, go.Figure]:
     """Accuracies on the line from the pretrained weights (0) through the checkpoint (1), a panel a
     distribution. Intervals, see :func:`shares`, are bands of up to :data:`MOST_BANDS` lines; more
@@ -93,7 +50,7 @@ def line(found: Sequence[Finding], legend: Legend, wanted: Sequence[str]) -> dic
     drawn = {}
     for name, lines in every.items():
         if len(lines) > MOST_BANDS:
-            lines = {run: _at_the_pointer(curve) for run, curve in lines.items()}
+            lines = {run: at_the_pointer(curve) for run, curve in lines.items()}
         if lines:
             x, y = {"title": "0: pretrained, 1: tuned"}, {"title": "Accuracy (%)", "range": ends}
             figure = overlay(lines, legend, x, y)
@@ -101,18 +58,6 @@ def line(found: Sequence[Finding], legend: Legend, wanted: Sequence[str]) -> dic
                 x=1, line={"color": legend.ground.muted, "width": 1, "dash": "dot"}
             )
     return drawn
-
-
-def _at_the_pointer(curve: Curve) -> Curve:
-    """A line without a band, whose points say their intervals."""
-    if curve.low is None or curve.high is None:
-        return curve
-    ends = zip(curve.x, curve.low, curve.high, strict=True)
-    names = [
-        f"{x:.4g} [{low:.1f}, {high:.1f}]" if np.isfinite(low) else f"{x:.4g}"
-        for x, low, high in ends
-    ]
-    return Curve(curve.x, curve.y, names=names)
 
 
 def widest(found: Sequence[Finding], wanted: Sequence[str]) -> float:
@@ -243,13 +188,17 @@ def contours(
         x, y = ({"title": name, "constrain": "domain", "nticks": 6} for name in TITLES[key])
         ends = [[float(v.min()), float(v.max())] for v in (field.x, field.y)]
         drawn[legend.names[run]] = dress(
-            figure, legend.ground, 270, xaxis=x | {"range": ends[0]},
+            figure, legend.ground, 245, xaxis=x | {"range": ends[0]},
             yaxis=y | {"scaleanchor": "x", "range": ends[1], "constraintoward": "top"},
         )  # fmt: skip
     return drawn
 
 
-BAR = {"title": {"text": "Loss", "side": "right"}, "thickness": 10, "outlinewidth": 0}
+BAR = {
+    "title": {"text": "Loss", "side": "right"}, "thickness": 10, "outlinewidth": 0,
+    "lenmode": "pixels", "len": 158, "y": 1, "yanchor": "top",
+}  # fmt: skip
+"""As high as a square slice in a panel of three in a row."""
 
 
 def _mark(figure: go.Figure, field: Field, legend: Legend) -> None:

@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 
 from grace_geom.plots.columns import union
 from grace_geom.plots.compose import pages
+from grace_geom.plots.ends import name_ends
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.maps import heat
 from grace_geom.plots.panels import Curve, Point, log_axis, overlay, point, span
@@ -25,6 +26,8 @@ SIMILARITIES = ("cka",)
 """Numbers of which 1 is the highest, and low ones say that much moved."""
 WIDE = 2.0
 """Decades that numbers span before their axis is logarithmic."""
+AS_A_MAP = {"lenmode": "pixels", "len": 148, "y": 1, "yanchor": "top"}
+"""A colour bar as high as a map in a panel of three in a row."""
 SMALL = 6
 """Maps in a row at most: they are small, and share their axes."""
 
@@ -101,6 +104,7 @@ def by_layer(
     bound: Sequence[float] | None = None,
     seeds: Seeds | None = None,
     behind: Collection[str] = (),
+    named: bool = False,
 ) -> dict[str, go.Figure]:
     """A panel a distribution on one scale, a line a run with its band: arrays ``KEY/SET`` of
     ``(value, low, high)``. A run stands at its own layers among those of all runs. The scale is
@@ -115,6 +119,7 @@ def by_layer(
         bound: Range of the axis; default what all panels need.
         seeds: Runs in whose place means over trainings are drawn, see :func:`of_layers`.
         behind: Runs whose lines stand back, see :func:`~grace_geom.plots.panels.overlay`.
+        named: Whether lines have their runs' names at their ends, where there is room.
     """
     arrays = {
         (f.run, s): a
@@ -133,7 +138,8 @@ def by_layer(
             if (a := arrays.get((f.run, s))) is not None
         }
         if lines:
-            drawn[title(s)] = overlay(lines, legend, layer_axis(ticks), y, behind=behind)
+            figure = overlay(lines, legend, layer_axis(ticks), y, behind=behind)
+            drawn[title(s)] = name_ends(figure, legend, behind) if named else figure
     return drawn
 
 
@@ -199,7 +205,7 @@ def layer_axis(ticks: Sequence[str], room: float = NAME_ROOM) -> dict[str, Any]:
 
 
 def layer_by_layer(
-    found: Sequence[Finding], legend: Legend, distribution: str, height: int = 275
+    found: Sequence[Finding], legend: Legend, distribution: str, height: int = 238
 ) -> dict[str, go.Figure]:
     """CKA of every layer of the reference with every layer of the run, 0 to 1, a panel a run. The
     pointer shows the intervals.
@@ -214,7 +220,7 @@ def layer_by_layer(
             layers, ends = layer_names(f), f.array(f"cka_layers_interval/{distribution}")
             figure = heat(
                 np.asarray(grid), layers, layers, (0, 1), "CKA", legend.ground, axes,
-                height=height, interval=None if ends is None else np.asarray(ends, float),
+                height=height, bar=AS_A_MAP, interval=None if ends is None else np.asarray(ends, float),
             )  # fmt: skip
             named = layer_axis(layers, SMALL_ROOM)["ticktext"]  # all of them would stand aslant
             words = [name.replace(EMBEDDING, "embed-<br>ding") for name in named]

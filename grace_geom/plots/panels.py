@@ -101,8 +101,29 @@ def _line_behind(run: str, curve: Curve, legend: Legend) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def at_the_pointer(curve: Curve, digits: int = 1) -> Curve:
+    """The same line without a band, whose points say their intervals at the pointer.
+
+    Args:
+        curve: A line.
+        digits: Of the ends, after the point.
+    """
+    if curve.low is None or curve.high is None:
+        return curve
+    ends = zip(curve.x, curve.low, curve.high, strict=True)
+    names = [
+        f"{x:.4g} [{low:.{digits}f}, {high:.{digits}f}]" if np.isfinite(low) else f"{x:.4g}"
+        for x, low, high in ends
+    ]
+    return Curve(curve.x, curve.y, names=names)
+
+
 def below(
-    values: Mapping[str, np.ndarray], legend: Legend, x: Mapping[str, Any], height: int = 290
+    values: Mapping[str, np.ndarray],
+    legend: Legend,
+    x: Mapping[str, Any],
+    height: int = 290,
+    behind: Collection[str] = (),
 ) -> go.Figure | None:
     """Shares of images at or below a number, in percent, a line a run: no bins to choose, tails
     visible. Each line is the empirical distribution function itself, a step at each image.
@@ -115,6 +136,7 @@ def below(
         legend: Name and look of each run.
         x: Settings of the axis.
         height: In pixels.
+        behind: Runs whose lines stand back, see :func:`overlay`.
 
     Returns:
         ``None`` where no run has a number.
@@ -130,7 +152,7 @@ def below(
         return None
     ends = span([curve.x for curve in lines.values()], 0.03, log=x.get("type") == "log")
     y = {"title": "Images below (%)", "range": [-2, 102]}
-    return overlay(lines, legend, {"range": ends} | dict(x), y, height, markers=False)
+    return overlay(lines, legend, {"range": ends} | dict(x), y, height, False, behind)
 
 
 def _alone(values: np.ndarray) -> bool:

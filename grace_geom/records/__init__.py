@@ -38,6 +38,7 @@ from grace_geom.records.paired import (
     Difference,
     image_difference,
     mcnemar,
+    paired_interval,
     seeds_difference,
     set_difference,
 )
@@ -124,6 +125,7 @@ __all__ = [
     "over_levels",
     "over_seeds",
     "pack",
+    "paired_interval",
     "plus_minus",
     "point_estimates",
     "questions",

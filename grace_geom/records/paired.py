@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import bdtr
+from scipy.special import bdtr, ndtri
 
 from grace_geom.records.accuracy import Accuracy
 from grace_geom.records.answers import SUITE_OF, Answers, Key, same_images
@@ -82,6 +82,27 @@ def mcnemar(a: np.ndarray, b: np.ndarray) -> McNemar:
         else min(1.0, 2 * float(bdtr(min(only_a, only_b), only_a + only_b, 0.5)))
     )
     return McNemar(only_a, only_b, (only_a - only_b) / a.size, p)
+
+
+def paired_interval(only_a: int, only_b: int, n: int) -> tuple[float, float]:
+    """95 % interval of ``(only_b - only_a) / n`` from the counts of McNemar's table alone: the
+    adjusted Wald interval of paired shares (Bonett & Price 2012), as :func:`image_difference` has
+    it for one data set.
+
+    Args:
+        only_a: Images that only the first got right.
+        only_b: Images that only the second got right.
+        n: All images, those on which the two agree too.
+
+    Raises:
+        ValueError: Unless ``0 <= only_a + only_b <= n`` and ``n > 0``.
+    """
+    if min(only_a, only_b) < 0 or only_a + only_b > n or n <= 0:
+        raise ValueError(f"{only_a} and {only_b} of {n} images are no paired counts.")
+    a, b = (only_a + 1) / (n + 2), (only_b + 1) / (n + 2)
+    half = float(ndtri(0.975)) * math.sqrt((a + b - (b - a) ** 2) / (n + 2))
+    value = (only_b - only_a) / n
+    return max(-1.0, min(b - a - half, value)), min(1.0, max(b - a + half, value))
 
 
 def image_difference(

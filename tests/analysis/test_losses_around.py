@@ -79,17 +79,24 @@ def test_landscape_passes_through_the_checkpoint_and_the_pretrained_model(runs, 
     ]
     both = [str(runs / "near"), str(runs / "zero_shot")]
     script("loss_landscape")(
-        [*both, *argv, "--slices", "random,eigen,contour,line", "--out", str(tmp_path)]
-    )
+        [*both, *argv, "--slices", "random,eigen,contour,line", "--directions", "2", "--out",
+         str(tmp_path)]
+    )  # fmt: skip
     result = Result.load(tmp_path / "loss_landscape.json")
     for label in ("near", "zero_shot"):
         loss = result.parts[label].values["loss"].value
         for name in ("random", "eigen"):
-            cut = result.parts[label].arrays[name][1]
+            _, cut, half = result.parts[label].arrays[name]
             assert cut[1] == pytest.approx(loss, rel=1e-6)
+            assert half[1] == 0 and (half[[0, 2]] > 0).all()
             rise = result.parts[label].values[f"{name}/rise"]
             assert rise.value == pytest.approx((cut[0] + cut[2]) / 2 - cut[1], rel=1e-4, abs=1e-6)
             assert rise.low < rise.value < rise.high
+            both_ends = (half[0] + half[2]) / 2, abs(half[0] - half[2]) / 2  # of a mean of two
+            assert both_ends[1] - 1e-9 <= rise.high - rise.value <= both_ends[0] + 1e-9
+        (other,) = result.parts[label].arrays["random_more"]
+        assert other[1] == pytest.approx(loss, rel=1e-6)
+        assert abs(other - result.parts[label].arrays["random"][1]).max() > 1e-6
         assert result.parts[label].arrays["contour"][1, 1] == pytest.approx(loss, rel=1e-6)
     line = result.parts["near"].arrays["line/id_loss"]
     assert line[0] == pytest.approx(

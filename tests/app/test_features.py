@@ -20,7 +20,7 @@ def test_the_answer_holds_each_run_against_the_pretrained_model(opened, lab):
     assert f"**ft-s0** ({ft.value:.2f} [{ft.low:.2f}, {ft.high:.2f}])" in said  # 1 to 10
     assert f"the pretrained model **zero-shot-s0** ({before.value:.2f} [" in said
     clear = "collapse" if ft.high < before.low else "spread" if ft.low > before.high else "neither"
-    assert clear in said.partition("Under attack")[0]
+    assert clear in said.partition("; under attack")[0] and said.count(". ") == 0
     cosines = Result.load(lab / "toy/analyses/feature_stability.json").parts
     by = {run: part.values["centroid_cosine/adv"].value for run, part in cosines.items()}
     assert f"nearest to the clean ones in **{max(by, key=by.get)}**" in said
@@ -57,6 +57,21 @@ def test_three_runs_are_named_and_of_more_only_their_counts():
         "By the rank, against the baseline **ref** (9.00 [8.50, 9.50]): of 4 other runs "
         "2 collapse, 1 spreads out, 1 does neither clearly."
     )
+
+
+def test_of_many_runs_the_clouds_that_stay_and_move_most_are_shown(opened, lab, monkeypatch):
+    monkeypatch.setattr(show, "MOST_IN_FRONT", 2)
+    app = opened(lab, "features", baseline="toy/ft-s0", features_over="attacked")
+    heads = [
+        said for m in app.markdown if "attacked: cosine" in (said := m.value.replace("\\", ""))
+    ]
+    cosines = Result.load(lab / "toy/analyses/feature_stability.json").parts
+    by = {run: part.values["centroid_cosine/adv"].value for run, part in cosines.items()}
+    most = max((run for run in by if run != "ft-s0"), key=lambda run: -by[run])
+    assert {h.partition("**  ")[0].strip("*") for h in heads} == {"ft-s0", most}
+    assert any("2 of 3 runs" in c.value for c in app.caption)
+    app.toggle(key="features_all").set_value(True).run()
+    assert len([m for m in app.markdown if "attacked\\: cosine" in m.value]) == 3
 
 
 def test_ends_have_as_many_digits_as_the_value():

@@ -7,6 +7,7 @@ import numpy as np
 
 from app import store, wall
 from app.wall import Reply, Shot
+from grace_geom.plots import pictures
 from grace_geom.records import Measure, Part, Result, headline_attack
 from tests.app.conftest import sees, specs, write_run
 
@@ -21,7 +22,8 @@ def test_the_answer_counts_images_that_only_one_run_gets_right(opened, lab):
     ft, grace = (answered(lab, f"toy/{run}") for run in ("ft-s0", "grace-s0"))
     said = app.main.markdown[0].value.replace("\\", "")
     counts = f"**grace-s0** alone is right on **{(grace & ~ft).sum()}**, **ft-s0** alone on "
-    assert f"{counts}**{(ft & ~grace).sum()}**, both on {(ft & grace).sum()}." in said
+    assert f"{counts}**{(ft & ~grace).sum()}**, both on {(ft & grace).sum()}: the first is " in said
+    assert said.count(". ") == 0  # one sentence
     assert f"{100 * (grace.mean() - ft.mean()):+.1f}".replace("-", "−") in said
     assert "[" in said and " under APGD-CE, ε = " in said.replace("\u00a0", " ")
 
@@ -31,7 +33,7 @@ def test_outcomes_answer_without_classes_and_what_is_missing_is_said_in_words(op
     ft, grace = (answered(runs, f"demo/{run}") for run in ("ft-s0", "grace-s0"))
     said = app.main.markdown[0].value.replace("\\", "")
     assert f"**grace-s0** alone is right on **{(grace & ~ft).sum()}**" in said
-    assert f"**{(ft & ~grace).sum()}**, both on {(ft & grace).sum()}." in said
+    assert f"**{(ft & ~grace).sum()}**, both on {(ft & grace).sum()}" in said
     told = [info.value for info in app.info if "The records do not say" in info.value]
     assert len(told) == 2 and all("of the attacked images of shapes" in one for one in told)
     assert "adv/" not in sees(app) and "No answer" not in sees(app)
@@ -46,7 +48,7 @@ def test_the_wall_shows_each_image_clean_and_attacked_at_both_runs(opened, lab):
     assert all(alt for alt in re.findall(r'alt="([^"]*)"', walls))
     rows = re.findall(r'scope="row"[^>]*>(\d \S+?)</th>', walls)
     assert rows == ["1 ft-s0", "2 grace-s0"] * 8  # each with what it says clean and attacked
-    marks = re.findall(r"<td[^>]*>([✓✗]) \S+ [+−]\d+\.\d</td>", walls)
+    marks = re.findall(r"<td[^>]*>([✓✗]) \S+ [+−]\d+\.\d+</td>", walls)
     assert len(marks) == 4 * 8 and {*marks} == {"✓", "✗"}
     headed = re.findall(
         r"\*\*(Only \S+ is|Both are|Neither is) right under attack\*\*: (\d+) of 8 pictures",
@@ -68,9 +70,54 @@ def test_the_wall_shows_each_image_clean_and_attacked_at_both_runs(opened, lab):
 
 
 def _walls(app) -> str:
-    """The pictures with what each run says of them."""
+    """The pictures with what each run says of them, without those of the first row."""
     bodies = [e.proto.body for e in app.get("html")]
-    return "".join(body for body in bodies if "display:grid" in body and "<table" in body)
+    there = (body for body in bodies if "display:grid" in body and "<table" in body)
+    return "".join(body for body in there if ROW not in body)
+
+
+ROW = "grid-auto-flow:column"
+
+
+def test_the_images_that_tell_the_two_apart_stand_before_the_first_figure(opened, lab):
+    app = opened(lab, "images", runs=["toy/ft-s0", "toy/grace-s0"], baseline="toy/ft-s0")
+    drawn = [e for e in app.main if e.type in ("html", "plotly_chart")]
+    (at,) = (i for i, e in enumerate(drawn) if e.type == "html" and ROW in e.proto.body)
+    assert at < [e.type for e in drawn].index("plotly_chart")
+    row = drawn[at].proto.body
+    cards = row.split("<table")[1:]
+    known = {
+        run: pictures.pictures(f)
+        for run in ("ft-s0", "grace-s0")
+        for f in store.findings("image_gallery", [store.entries(lab)[f"toy/{run}"]], lab)[0]
+    }
+    apart = [
+        id for id, p in known["ft-s0"].items()
+        if p.set == "id" and p.adv.right != known["grace-s0"][id].adv.right
+    ]  # fmt: skip
+    assert 0 < len(apart) == len(cards) <= 8 and 'tabindex="0"' in row
+    for card in cards:  # attacked, one of the two is right
+        marks = re.findall(r"<td[^>]*>([✓✗]) \S+ [+−]\d+\.\d+</td>", card)
+        assert {marks[1], marks[3]} == {"✓", "✗"}
+    said = [c.value.replace("\\", "") for c in app.caption if "alone is right on" in c.value]
+    counts = re.findall(r"(\S+) alone is right on (\d+)", said[0])
+    assert [run for run, _ in counts] == ["grace-s0", "ft-s0"]
+    assert sum(int(n) for _, n in counts) == len(apart)
+
+
+def test_runs_with_pictures_are_compared_first(opened, lab):
+    runs = ["toy/ft-s0", "toy/ft-s1", "toy/grace-s0"]
+    app = opened(lab, "images", runs=runs, baseline="toy/ft-s1", over="none")  # without pictures
+    assert not app.exception
+    pair = {app.selectbox(key=f"images_{which}").value for which in ("run", "other")}
+    assert pair == {"toy/ft-s0", "toy/grace-s0"}
+
+
+def test_classes_have_bars_and_gains_with_intervals(opened, lab):
+    app = opened(lab, "images", runs=["toy/ft-s0", "toy/grace-s0"], baseline="toy/ft-s0")
+    bars, gains = specs(app)[:2]
+    assert {t["type"] for t in bars["data"]} == {"bar"} and gains["data"][0]["type"] == "scatter"
+    assert all("error_x" in t for t in [*bars["data"], *gains["data"]])
 
 
 def test_without_two_runs_or_a_gallery_it_says_what_to_do(opened, lab, runs):
@@ -95,7 +142,7 @@ def test_without_a_gallery_it_shows_what_the_robustness_curve_kept_of_the_two(op
     assert "turned at **zero-shot-s0**" not in said  # neither of the two that are compared
     assert any("perturbation × 16" in c.value for c in app.caption)
     order = [header.value for header in app.header]
-    assert order.index("Class by class: who is right alone?") < order.index(TURNED)
+    assert order.index(TURNED) < order.index("Class by class: who is right alone?")
     for file in (runs / "demo/zero-shot-s0").rglob("robustness_curve.*"):
         file.unlink()
     app.selectbox(key="images_run").select("demo/zero-shot-s0").run()

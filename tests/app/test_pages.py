@@ -363,8 +363,12 @@ def test_a_process_that_only_looks_the_script_up_draws_nothing(monkeypatch):
 def test_the_legend_of_weights_has_the_runs_in_colour(opened, lab, monkeypatch):
     monkeypatch.setattr(show, "MOST_IN_FRONT", 1)
     monkeypatch.setattr(drift, "extremes", lambda found, most: [])
-    app = opened(lab, "weights", runs=["toy/ft-s0", "toy/grace-s0"], baseline="toy/ft-s0")
-    first, second = (e.proto.body for e in app.get("html") if 'aria-label="Runs"' in e.proto.body)
-    assert "ft-s0" in first and "grace-s0" not in first
-    assert "ft-s0" in second and "grace-s0" in second  # of the singular values, all in colour
-    assert any("Thin grey lines: 1 other runs" in c.value for c in app.caption)
+    both = ["toy/ft-s0", "toy/grace-s0"]
+    app = opened(lab, "weights", runs=both, baseline="toy/ft-s0", weights_form="Lines")
+    for body in (e.proto.body for e in app.get("html") if 'aria-label="Runs"' in e.proto.body):
+        assert "ft-s0" in body and "grace-s0" not in body
+    said = [c.value.replace("\\", "") for c in app.caption]
+    assert sum("Thin grey lines: grace-s0; “All 2 in colour” above" in c for c in said) == 2
+    app = opened(lab, "weights", runs=both, baseline="toy/ft-s0")  # many runs: a map without lines
+    first, second = (spec["data"][0] for spec in specs(app)[:2])
+    assert first["type"] == "heatmap" and [*first["y"]][-1] == second["name"]  # the farthest on top

@@ -5,7 +5,7 @@ import pytest
 
 from grace_geom.plots import confusion, static
 from grace_geom.plots.legend import Identity, Legend
-from grace_geom.records import Accuracy, RecordError, pack
+from grace_geom.records import Accuracy, RecordError, pack, paired_interval, wilson
 from grace_geom.records.accuracy import pack_numbers
 
 RUNS = ("ft", "grace")
@@ -49,8 +49,31 @@ def test_bars_go_to_both_sides_in_percent_of_the_class():
     np.testing.assert_allclose(left.x, [0, 0, -100 / 3])
     np.testing.assert_allclose(right.x, [100, 50, 0])
     assert "-" not in "".join(figure.layout.xaxis.ticktext)
+    low, high = (100 * end for end in wilson(1, 2))  # of two dogs only the second gets one right
+    assert (right.error_x.arrayminus[1], right.error_x.array[1]) == pytest.approx(
+        (50 - low, high - 50)
+    )
+    low, high = (100 * end for end in wilson(1, 3))  # of three cats only the first gets one right
+    assert left.x[2] - left.error_x.arrayminus[2] == pytest.approx(-high)
+    assert left.x[2] + left.error_x.array[2] == pytest.approx(-low)
+    assert figure.layout.xaxis.range[1] >= 100  # whole bars of intervals
     static.draw(figure, 7).draw_without_rendering()
     assert confusion.by_class(confusion.split(FT, FT), RUNS, LEGEND) is None
+
+
+def test_gains_are_hollow_unless_their_paired_interval_leaves_zero_out():
+    found = confusion.Split(("cat", "dog", "fox"), *map(np.array, ([40, 40, 40], [1, 20, 6],
+                                                                   [20, 1, 7], [0, 0, 0])))  # fmt: skip
+    figure = confusion.gains(found, RUNS, LEGEND)
+    drawn = {trace.text[0]: trace for trace in figure.data}
+    assert [figure.layout.yaxis.ticktext[int(t.y[0])] for t in drawn.values()] == [*drawn]
+    assert drawn["cat"].marker.color == LEGEND.looks["grace"].color and drawn["cat"].x[0] == 47.5
+    assert drawn["dog"].marker.color == LEGEND.looks["ft"].color and drawn["dog"].x[0] == -47.5
+    assert drawn["fox"].marker.color == LEGEND.ground.paper
+    low, high = (100 * end for end in paired_interval(6, 7, 40))
+    assert tuple(drawn["fox"].customdata[0]) == pytest.approx((low, high)) and low < 0 < high
+    static.draw(figure, 7).draw_without_rendering()
+    assert confusion.gains(confusion.split(FT, FT), RUNS, LEGEND) is None
 
 
 def test_matrices_are_in_percent_and_the_difference_is_the_second_less_the_first():

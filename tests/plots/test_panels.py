@@ -11,6 +11,7 @@ import pytest
 from grace_geom.plots import (
     clouds,
     correlation,
+    cuts,
     drift,
     features,
     landscape,
@@ -138,7 +139,7 @@ def test_ticks_of_a_low_logarithmic_panel_are_few_and_round(low, high, texts):
 
 def test_many_lines_have_their_intervals_at_the_pointer_and_few_have_bands():
     arrays = {"line/t": np.array([0, 1.0]), "line/id": np.array([0.5, 0.75])}
-    runs = [f"run{i}" for i in range(landscape.MOST_BANDS + 1)]
+    runs = [f"run{i}" for i in range(cuts.MOST_BANDS + 1)]
     legend = Legend({run: run for run in runs}, {run: look("ft") for run in runs})
     every = [finding(run, arrays=arrays) for run in runs]
     for f in every:
@@ -152,17 +153,6 @@ def test_many_lines_have_their_intervals_at_the_pointer_and_few_have_bands():
     half = max(50 * (b - a) for a, b in (wilson(50, 100), wilson(75, 100)))
     assert landscape.widest(every, ["id", "adv"]) == pytest.approx(half)
     assert landscape.widest([finding(arrays=arrays)], ["id"]) == 0.0
-
-
-def test_the_rise_at_the_ends_of_a_slice_stands_with_its_interval():
-    known = finding("a", {"random/rise": Measure(0.3, 0.1, 0.1, 0.5)})
-    ((title, figure),) = landscape.rises([known, finding("b")], LEGEND).items()
-    assert title == "Rise at its ends, mean"
-    (row,) = figure.data
-    assert (row.x[0], row.error_x.array[0], row.error_x.arrayminus[0]) == pytest.approx(
-        (0.3, 0.2, 0.2)
-    )
-    assert landscape.rises([finding("a", {"random/rise": Measure(0.3)})], LEGEND) == {}
 
 
 def test_cka_heat_maps_share_the_scale_from_0_to_1():

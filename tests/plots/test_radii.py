@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from grace_geom.plots import landscape, robustness
+from grace_geom.plots import cuts, landscape, robustness
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.palette import look
 from grace_geom.plots.panels import Point
@@ -102,4 +102,4 @@ def test_accuracies_on_the_line_have_the_intervals_of_their_images():
 
 def test_a_rise_is_over_the_loss_at_the_checkpoint():
     a = np.array([[-1.0, 0.0, 1.0], [3.0, 1.0, 2.0]])
-    assert landscape.rise(a) == 1.5
+    assert cuts.rise(a) == 1.5

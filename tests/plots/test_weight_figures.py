@@ -282,6 +282,23 @@ def test_of_many_runs_the_drift_of_the_extremes_is_in_colour_before_the_others()
     assert (alone.mode, alone.marker.color) == ("lines+markers", colors["b"])
 
 
+def test_the_map_of_drift_has_the_run_that_moved_farthest_on_top():
+    def moved(i: int):
+        values, arrays = a_drift(i)
+        if i:  # leaves the stem alone
+            values[f"relative/{MATRICES[1]}"] = Measure(0.0)
+        return values, arrays
+
+    figure = drift.map_by_matrix(found(moved), LEGEND)
+    (cells,) = figure.data
+    assert list(cells.y) == ["ft-s0", "grace-s0"]  # the first row lies below
+    assert list(cells.x) == ["stem convolution", "block 0, MLP in", "projection"]
+    np.testing.assert_allclose(cells.z[0], np.log10([0.02, 0.03, 0.01]))
+    assert np.isnan(cells.z[1][0]) and cells.customdata[1][1] == pytest.approx(0.03)
+    static.draw(figure, 7).draw_without_rendering()
+    assert drift.map_by_matrix(found(lambda i: ({}, {})), LEGEND) is None
+
+
 def test_the_rank_of_a_change_is_where_its_singular_values_fall_to_rounding():
     fall = np.array([3.0, 2.0, 1e-6, 9e-7])
     assert drift.rank(fall) == 2

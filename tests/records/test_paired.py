@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from grace_geom.records import Accuracy, image_difference, mcnemar, pack
+from grace_geom.records import Accuracy, image_difference, mcnemar, pack, paired_interval
 
 
 @pytest.mark.parametrize(("only_a", "only_b"), [(0, 0), (3, 3), (1, 6), (8, 2), (0, 5)])
@@ -32,6 +32,15 @@ def answered(suite: str, right: np.ndarray, **attack: object) -> Accuracy:
         suite, "x", "x", n, k, k / n, 0.0, 1.0, 0.1, attack=attack or None,
         subset={"of": n, "seed": 0, "ids_sha256": "same"}, outcomes=pack(right),
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(("only_a", "only_b", "n"), [(0, 0, 5), (3, 9, 40), (12, 1, 12 + 1)])
+def test_the_interval_of_paired_counts_is_that_of_the_answers(only_a: int, only_b: int, n: int):
+    a, b = np.arange(n) < only_a, np.arange(n)[::-1] < only_b
+    found = image_difference([answered("id", b)], [answered("id", a)], "ID")
+    assert paired_interval(only_a, only_b, n) == pytest.approx((found.low, found.high), abs=1e-9)
+    with pytest.raises(ValueError, match="no paired counts"):
+        paired_interval(only_a, n, n + only_a - 1)
 
 
 def test_other_attacks_and_answers_that_cannot_be_read_are_not_paired():

@@ -1,0 +1,96 @@
+"""Two runs class by class: who is right alone, and what is taken for what."""
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from app import show
+from app.pair import TwoRuns, lacking, title
+from app.shell import text
+from grace_geom.plots import confusion
+from grace_geom.plots.variants import LONG, fitted
+from grace_geom.records import RecordError
+
+HEADING = "Class by class: who is right alone?"
+
+
+def by_class(pair: TwoRuns, headed: bool) -> None:
+    """Classes on which one of two gains; a heading of its own where the page has had another."""
+    if len(pair.asked) < 2:
+        return
+    if headed:
+        st.header(HEADING, anchor=False)
+    try:
+        found = confusion.split(*pair.asked)
+    except RecordError:
+        st.info(lacking(pair.asked[0], "of which class each is, or who is right"))
+        return
+    runs, legend = (pair.ids[0], pair.ids[1]), pair.choice.legend
+    drawn = {
+        "Right alone": confusion.by_class(found, runs, legend),
+        f"Gain of {pair.name(1)} over {pair.name(0)}": confusion.gains(found, runs, legend),
+    }
+    figures = {head: figure for head, figure in drawn.items() if figure is not None}
+    if not figures:
+        st.info("The two are right on the same images.")
+        return
+    fewer = len(found.shown()) < int((found.n > 0).sum())
+    many = " The classes on which the two differ most." if fewer else ""
+    show.panels(
+        figures,
+        "classes-apart",
+        "Images of each class that only one of two runs gets right, a row a class",
+        f"{text(title(pair.asked[0]))}, {pair.asked[0].n} images, of each class "
+        f"{_few(found.n)}. Bars: 95 % over images, Wilson's of each share, the paired one of a gain "
+        f"(Bonett and Price 2012); of 20 classes without a gain one lies off zero by chance.{many}",
+        lambda: _class_table(pair, found),
+        width=474,
+    )  # fmt: skip
+
+
+def _class_table(pair: TwoRuns, found: confusion.Split) -> pd.DataFrame:
+    return pd.DataFrame(
+        {"class": found.names, "images": found.n, f"only {pair.name(0)}": found.only_a,
+         f"only {pair.name(1)}": found.only_b, "both": found.both}
+    )  # fmt: skip
+
+
+def _few(n: np.ndarray) -> str:
+    there = n[n > 0]
+    return f"{there.min()}" if there.min() == there.max() else f"{there.min()} to {there.max()}"
+
+
+def confusions(pair: TwoRuns) -> None:
+    """What classes are taken for."""
+    if not pair.asked:
+        return
+    st.header("What is taken for what?", anchor=False)
+    named = list(zip(pair.ids, pair.asked, strict=True))
+    try:
+        drawn = confusion.matrices(named, pair.choice.legend)
+        rows = confusion.mistakes(pair.asked)
+    except RecordError:
+        st.info(lacking(pair.asked[0], "what each is taken for"))
+        return
+    short = fitted({run: pair.choice.names[run] for run in pair.ids}, LONG)
+    frame = pd.DataFrame([
+        {"label": label, "taken for": other, "images": n}
+        | {short[run]: count for run, count in zip(pair.ids, counts, strict=True)}
+        for label, other, n, counts in rows
+    ])  # fmt: skip
+    alt = "Heat map of the share of each class (row) that is taken for each class (column)"
+    caption = (
+        f"{text(title(pair.asked[0]))}; in percent of the class. Under attack: predictions for the "
+        "attacked images. In the difference blue is more, red less."
+    )
+    with show.wide_where_alone("panels-confusion", "top"):
+        for i, (head, figure) in enumerate(drawn.items()):
+            with st.container(width=464, gap="small"):
+                st.markdown(f"**{text(head)}**")
+                show.chart(figure, f"confusion-{i}", f"{alt}: {head}")
+        if len(frame):
+            with st.container(width=464, gap="small"):
+                st.markdown("**The commonest mistakes, in images**")
+                st.dataframe(frame, hide_index=True, height="content", alt="The commonest mistakes")
+    st.caption(caption)
+    show.downloads(show.exhibit(drawn, alt, caption), "confusion", lambda: frame)
