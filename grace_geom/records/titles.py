@@ -77,6 +77,43 @@ def with_key(key: str) -> str:
     return title if title == key.replace("_", " ") else f"{title} ({key})"
 
 
+LOGGED = {
+    "val_acc_pgd": "Held-out accuracy under PGD",
+    "val_acc": "Held-out accuracy",
+    "loss": "Total loss",
+    "loss_task": "Task loss: cross-entropy on clean images",
+    "loss_lar": "LAR-AWP loss: on attacked images at perturbed weights",
+    "loss_gv": "Gram-volume loss",
+    "loss_adv": "Adversarial loss: cross-entropy on attacked images",
+    "loss_soft": "Cross-entropy of attacked images with the pretrained answer",
+    "loss_dirichlet": "Divergence from the pretrained Dirichlet distributions",
+    "loss_contrastive": "Contrastive loss of images and captions",
+    "loss_feat": "Distance of attacked features",
+    "loss_logit": "Divergence of attacked answers",
+    "loss_kl": "Divergence of attacked from clean answers",
+    "loss_clean": "Divergence of clean from attacked answers",
+    "loss_original": "Divergence of pretrained from attacked answers",
+    "loss_cos": "Cosine of clean and attacked features, negative",
+    "loss_fare": "Squared distance of attacked from pretrained features",
+    "loss_attention_adv": "Attention loss under attack",
+    "loss_attention_clean": "Attention loss on clean images",
+    "loss_drift": "Squared distance of the weights from pretrained ones",
+    "gram_volume": "Gram volume",
+    "train_acc": "Training accuracy",
+    "train_acc_adv": "Training accuracy under attack",
+    "train_acc_awp": "Training accuracy, attacked, at perturbed weights",
+    "lr": "Learning rate",
+    "grad_norm": "Gradient norm",
+    "images_per_s": "Images a second",
+    "cos_id_adv": "Cosine of clean and attacked features",
+    "cos_id_awp": "Cosine of clean and perturbed-weight features",
+    "cos_adv_awp": "Cosine of attacked and perturbed-weight features",
+    "cos_id_base": "Cosine of clean and pretrained features",
+    "cos_adv_base": "Cosine of attacked and pretrained features",
+    "cos_base_awp": "Cosine of pretrained and perturbed-weight features",
+}
+"""Logged number -> its name, the number that answers most first."""
+
 NUMBERS = {
     "parameter_drift/drift": "relative weight drift",
     "parameter_drift/mean_effective_rank": "mean effective rank of the changes",
