@@ -257,16 +257,18 @@ def differences(choice: Choice, known: Catalogue) -> None:
         return
     cells: list[list[str | None]] = []
     for name, values in known.settings.items():
-        cells.append([titles.with_key(name), *(_cell(name, values.get(run)) for run in runs)])
+        known_to = [_cell(name, values.get(run)) for run in runs]
+        cells.append([titles.setting(name), *known_to, name])
     notes = [
         "Only settings in which the runs differ; \u2013: without such a setting, or without effect. "
         "Of means over seeds: the settings of the first run."
     ]
-    table = Printed(["setting", *(choice.names[run] for run in runs)], cells, notes)
+    table = Printed(["setting", *(choice.names[run] for run in runs), "key"], cells, notes)
     frame = {head: [row[i] or "\u2013" for row in cells] for i, head in enumerate(table.heads)}
     st.dataframe(
         pd.DataFrame(frame), hide_index=True, height="content" if len(cells) <= 25 else "auto",
         alt="Settings in which the chosen runs differ",
+        column_config={"setting": st.column_config.TextColumn(width=250)},
     )  # fmt: skip
     more = len(choice.compared) - len(runs)
     st.caption(inline(notes[0]) + (f" {more} more runs are not shown." if more else ""))

@@ -18,7 +18,7 @@ SETTINGS = {
     "spd": "selective projection decay",
     "r": "LoRA rank r",
     "lora_alpha": "LoRA alpha",
-    "targets": "matrices that LoRA adapts",
+    "targets": "names of the weights that train",
     "adapter": "what trains",
     "eps": "radius ε of the attack",
     "alpha": "step size α of the attack",
@@ -62,19 +62,67 @@ SETTINGS = {
     "kl_reduction": "reduction of the KL divergence",
     "scale_factor": "factor on the logit scale",
     "target_ratio": "scale of the target's logits",
+    "logit_scale": "scale of the logits",
+    "tau": "temperature τ of the cosines",
+    "negated": "text that denies a class",
+    "strength": "weight of the Dirichlet divergence",
+    "curvature_labels": "labels of the curvature",
+    "momentum": "momentum of SGD",
+    "train_head": "classification head trains",
+    "project_head": "classification head is projected",
+    "c_low": "smallest C of the probe",
+    "c_high": "largest C of the probe",
+    "c_values": "values of C of the probe",
+    "probe_iterations": "iterations of the probe at most",
+    "wise_alpha": "weight of the fine-tuned model",
+    "norm": "norm of the projection",
+    "radius_lr": "learning rate of the radii",
+    "radius_steps": "steps of the radii",
+    "mu": "learning rate μ of the projection radii",
+    "k": "factor k on positive gradients of the radii",
+    "lam": "strength λ of the projection",
+    "m": "images of a perturbation's group",
+    "eta": "η added to the size of a weight",
+    "gamma": "radius γ of the weight perturbation",
+    "pretrained": "pretrained weights",
+    "pretrained_base": "weights below the pretrained ones",
+    "preprocess": "preprocessing",
+    "deterministic": "same bits in every run",
+    "ood": "sets under shift",
+    "templates": "prompt templates",
+    "split_seed": "seed of the split",
+    "micro_batch": "images of a forward pass",
+    "schedule": "schedule of the learning rate",
+    "tf32": "TF32 products",
+    "bf16_residual": "residual stream in half precision",
+    "compile": "compiled attack",
+    "grad_checkpoint": "blocks recomputed backwards",
+    "eval_every": "epochs between evaluations",
+    "eval_at": "steps with a further evaluation",
+    "save_every": "steps between checkpoints",
+    "keep": "checkpoints that are kept",
+    "log_every": "steps between lines of the log",
+    "out": "folder of the run",
+    "resume": "goes on from a checkpoint",
+    "resume_anyway": "goes on with changed images",
+    "data_root": "folder of the data sets",
+    "download": "missing data sets are fetched",
+    "workers": "processes that load data",
+    "report_to": "experiment trackers",
+    "tensorboard": "TensorBoard",
+    "stop_after": "step after which it stops",
 }
-"""Settings whose keys do not say what they are; the others are their keys with spaces."""
+"""Settings whose keys do not say what they are."""
+PLAIN = frozenset(
+    {"batch_size", "data", "device", "epochs", "image_size", "method", "model", "optimizer",
+     "precision", "preset", "prompt_tokens", "seed", "shuffle_buffer"}
+)  # fmt: skip
+"""Settings whose keys say with spaces what they are."""
 
 
 def setting(key: str) -> str:
     """What a setting is called: ``lr`` -> ``learning rate``."""
     return SETTINGS.get(key) or key.replace("_", " ")
-
-
-def with_key(key: str) -> str:
-    """The same with the key that configurations and command lines have, where that is another."""
-    title = setting(key)
-    return title if title == key.replace("_", " ") else f"{title} ({key})"
 
 
 LOGGED = {

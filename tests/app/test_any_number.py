@@ -131,7 +131,7 @@ def test_runs_without_numbers_are_borne_and_settings_that_differ_are_listed(open
     assert not app.exception
     assert "cannot be said of" in answer(app)
     frame = next(d.value for d in app.dataframe if "setting" in d.value).set_index("setting")
-    rho = frame.loc["radius ρ of the weight perturbation (rho)"]
+    rho = frame.loc["radius ρ of the weight perturbation"]
     assert rho["grace-s0"] == "0.01" and rho["ft-s0"] == "–"
     assert not any("learning rate" in name for name in frame.index)
     buttons = {b.label: b.disabled for b in app.button}

@@ -1,7 +1,11 @@
 """What settings and numbers are called."""
 
+from dataclasses import fields
+
 import pytest
 
+from grace_geom.config import TrainConfig
+from grace_geom.methods import METHODS, method_class
 from grace_geom.records import titles
 
 
@@ -26,9 +30,17 @@ def test_numbers_have_titles_for_people(analysis, key, said):
     assert titles.number(analysis, key) == said
 
 
-def test_settings_are_called_by_what_they_do_and_keep_their_key_beside():
+def test_settings_are_called_by_what_they_do():
     assert titles.setting("lr") == "learning rate"
-    assert titles.with_key("lr") == "learning rate (lr)"
-    assert titles.setting("batch_size") == titles.with_key("batch_size") == "batch size"
+    assert titles.setting("batch_size") == "batch size"
     assert len(set(titles.SETTINGS.values())) == len(titles.SETTINGS)
     assert len(set(titles.NUMBERS.values())) == len(titles.NUMBERS)
+
+
+def test_every_setting_that_runs_can_differ_in_has_a_title():
+    of_methods = {f.name for name in METHODS for f in fields(method_class(name))}
+    of_runs = {f.name for f in fields(TrainConfig)} - {"options"}  # these are the methods'
+    known = titles.SETTINGS.keys() | titles.PLAIN
+    assert of_methods | of_runs == known, "a title for each, and none for what no run has"
+    assert not titles.SETTINGS.keys() & titles.PLAIN
+    assert all("_" not in titles.setting(key) for key in known)
