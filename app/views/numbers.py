@@ -164,7 +164,7 @@ def relation(
     diagonal = picked[0].share and picked[1].share and scales[0] == scales[1]
     drawn = plots.Drawn(fitted, clean if through == "clean" else (), colors, diagonal)
     if shades:
-        st.caption(f"Colours: {inline(color)}")
+        st.caption(f"Colours: {inline(titles.setting(color))}")
         show.swatches(shades)
     named = plots.labels({run: choice.names[run] for run in at})
     if not named and color == METHOD:
@@ -229,7 +229,7 @@ def side_by_side(choice: Choice, known: Catalogue) -> None:
         lambda: pd.DataFrame([
             {"run": run, **{c.title: c.values.get(run) for c in columns}} for run in whole
         ]),
-        "Choose two axes at least that two of the runs have.",
+        "Choose two axes at least that two of the runs have.", least=plots.LEAST_WIDTH,
     )  # fmt: skip
 
 

@@ -162,6 +162,13 @@ LOGGED = {
 }
 """Logged number -> its name, the number that answers most first."""
 
+
+def logged(key: str) -> str:
+    """What a logged number is called in a sentence: ``loss_task`` -> ``task loss``."""
+    title = LOGGED.get(key, "").partition(":")[0] or key.replace("_", " ")
+    return title if title[:2].isupper() or title[1:2] == "-" else title[0].lower() + title[1:]
+
+
 NUMBERS = {
     "parameter_drift/drift": "relative weight drift",
     "parameter_drift/mean_effective_rank": "mean effective rank of the changes",
@@ -252,6 +259,11 @@ def number(analysis: str, key: str) -> str:
     return f"{' '.join(map(_part, parts))}, {analysis.replace('_', ' ')}"
 
 
+def distribution(name: str) -> str:
+    """What a set of images is called: ``id`` -> ``ID``; a data set by its own name."""
+    return _SETS.get(name, name)
+
+
 def _part(part: str) -> str:
     """A distribution, a layer or another word of a key."""
     known = _SETS.get(part) or part.replace("block.", "block ").replace("stage.", "stage ")
@@ -274,4 +286,4 @@ def _under_attack(key: str) -> str:
         return f"accuracy on the attacked images of {rest}"
     if head == "check":
         return f"accuracy in the check {rest}"
-    return f"accuracy under {head.upper()} {rest}, robustness curve" if rest else ""
+    return f"accuracy under {head.upper()}, ε = {rest}, robustness curve" if rest else ""
