@@ -36,7 +36,7 @@ def main() -> None:
     controls = top.container(key="numbers-controls")
     buttons = controls.container(horizontal=True, gap="small")
     with controls:
-        *fields, more = st.columns([3, 3, 3, 1], vertical_alignment="bottom")
+        *fields, more = st.columns([3, 3, 3, 1.7], vertical_alignment="bottom")
     with more, st.popover("More", width="stretch", key="numbers_more"):
         scales = st.container(gap="small")
         matrices = st.toggle(

@@ -16,10 +16,10 @@ from grace_geom.plots import accuracies as plots
 from grace_geom.plots.accuracies import SUITE_TITLES
 from grace_geom.records import Accuracy, attack_said, convention_notes, questions, shown, titles
 
-# On a telephone both controls share a row, so that the figure is in sight; elsewhere the figure and
-# the facts share one. (A bare string here would be drawn.)
+# On a narrow page both controls share a row, so that the figure is in sight; on a wide one the
+# figure and the facts do. (A bare string here would be drawn.)
 LOOK = (
-    "@media(max-width:640px){.st-key-run,.st-key-run_beside{flex:0 0 calc(50% - .5rem)!important}}"
+    "@media(max-width:1100px){.st-key-run,.st-key-run_beside{flex:0 0 calc(50% - .5rem)!important}}"
     ".st-key-run-top>[data-testid=stLayoutWrapper]:has(>.st-key-run-figure)"
     "{flex:3 1 min(480px,100%)!important}"
     ".st-key-run-top>[data-testid=stLayoutWrapper]:has(>.st-key-run-facts)"
@@ -152,8 +152,13 @@ def accuracies(entry: Entry) -> None:
     st.dataframe(
         frame, hide_index=True, alt="Every accuracy of this run", height="content",
         column_config={
-            "accuracy": st.column_config.NumberColumn("accuracy", format="%.1f"),
-            "measured with": st.column_config.TextColumn(width=380),
+            name: st.column_config.NumberColumn(width=wide, format=form)
+            for name, wide, form in (("accuracy", 70, "%.1f"), ("n", 50, None), ("correct", 62, None))
+        }
+        | {
+            name: st.column_config.TextColumn(width=wide)
+            for name, wide in (("suite", 130), ("data", 130), ("95 % interval", 88),
+                               ("measured with", 412))
         },
     )  # fmt: skip
     st.caption("In percent, with Wilson's 95 % intervals.")

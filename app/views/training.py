@@ -18,9 +18,9 @@ WIDTH, WIDEST = 440, 640  # of a column of panels: two on a laptop, one on a pho
 # Columns share the room of a row; on a phone the choice of the axis fits it. (A bare string here
 # would be drawn.)
 LOOK = (
-    f".st-key-training-panels>[data-testid=stLayoutWrapper]{{flex:1 1 {WIDTH}px!important;"
+    f"[class*=st-key-training-panels]>[data-testid=stLayoutWrapper]{{flex:1 1 {WIDTH}px!important;"
     f"max-width:{WIDEST}px}}"
-    "@media(max-width:640px){.st-key-training-panels>[data-testid=stLayoutWrapper]"
+    "@media(max-width:640px){[class*=st-key-training-panels]>[data-testid=stLayoutWrapper]"
     "{flex:1 1 100%!important;max-width:100%}"
     ".st-key-training_against button{padding-left:.45rem;padding-right:.45rem}}"
 )
@@ -79,14 +79,9 @@ def page(choice: Choice, live: bool) -> None:
         )
     show.legend(list(lines), choice.legend)
     st.html(f"<style>{LOOK}</style>")
-    left_out_of = []
-    with st.container(horizontal=True, gap="medium", key="training-panels"):
-        for heading, keys in kept_of_logs(logged.groups, logs, lines).items():
-            with st.container(width=WIDTH, gap="small"):
-                st.header(heading, anchor=False)
-                left_out_of.append(panel(choice, logs, lines, heading, keys, view))
+    beyond = panels(choice, logs, lines, view)
     if logs:
-        st.caption(AXES.format(but=BUT if any(left_out_of) else ""))
+        st.caption(AXES.format(but=BUT if beyond else ""))
     status(choice, found, trends, checks)
     stalled(choice, found)
     remarks(choice, found, logs)
@@ -180,11 +175,35 @@ def writes(found: Found, run: str) -> bool:
     return found[run][0].state == "running"
 
 
+def panels(choice: Choice, logs: logged.Logs, lines: logged.Families, view: training.View) -> bool:
+    """Every logged number by heading, two headings in a row; the terms of single methods, of which
+    there are many, as two columns at the end. Returns whether lines lie beyond an axis.
+    """
+    found, beyond = kept_of_logs(logged.groups, logs, lines), []
+    with st.container(horizontal=True, gap="medium", key="training-panels"):
+        for heading, keys in found.items():
+            if heading != training.OWN:
+                with st.container(width=WIDTH, gap="small"):
+                    st.header(heading, anchor=False)
+                    beyond.append(panel(choice, logs, lines, (heading, ""), keys, view))
+    if own := found.get(training.OWN, []):
+        st.header(training.OWN, anchor=False)
+        half = (len(own) + 1) // 2
+        with st.container(horizontal=True, gap="medium", key="training-panels-own"):
+            for part, keys in (("", own[:half]), ("-2", own[half:])):
+                with st.container(width=WIDTH, gap="small"):
+                    beyond.append(panel(choice, logs, lines, (training.OWN, part), keys, view))
+    return any(beyond)
+
+
 def panel(
-    choice: Choice, logs: logged.Logs, lines: logged.Families, heading: str, keys: list[str],
-    view: training.View,
+    choice: Choice, logs: logged.Logs, lines: logged.Families, where: tuple[str, str],
+    keys: list[str], view: training.View,
 ) -> bool:  # fmt: skip
-    """The logged numbers of one heading below each other; whether lines lie beyond their axes."""
+    """Logged numbers below each other; ``where``: their heading, and which part of it. Returns
+    whether lines lie beyond an axis.
+    """
+    heading, part = where
     known = kept_of_logs(logged.points, logs, keys, view.along)
     many = sum(len(at) for of_runs in known.values() for at, _ in of_runs.values())
     along = training.ALONG[view.along].lower()
@@ -197,7 +216,7 @@ def panel(
     said = f"{drawn_how(view, lines)} {many} records.{show.coincide({heading: fig})}"
     show.figure(
         fig,
-        f"training-{heading.split()[0].lower()}",
+        f"training-{heading.split()[0].lower()}{part}",
         f"{heading} against {along}, one line a {'method' if means else 'run'}: "
         f"{', '.join(map(training.title, keys))}",
         "  \n".join([said, *meanings]),

@@ -44,13 +44,14 @@ def beyond(key: str, lines: Heights, scale: str) -> list[str]:
     return far if 4 * len(far) <= len(lines) else []
 
 
-def axis(key: str, lines: Heights, scale: str) -> dict[str, Any]:
+def axis(key: str, lines: Heights, scale: str, above: float = 0.0) -> dict[str, Any]:
     """Scale, range and numbers of an axis: it holds all values and goes no further than they can.
 
     Args:
         key: The logged number.
         lines: What it holds, one line at least.
         scale: A key of :data:`SCALES`.
+        above: Room for a note at its upper end, as a share of what it spans.
     """
     values = np.concatenate([*lines.values()])
     if is_log(key, lines, scale):
@@ -58,9 +59,11 @@ def axis(key: str, lines: Heights, scale: str) -> dict[str, Any]:
         need = max(0.0, np.log10(1 + LEAST) - (high - low)) / 2
         room = 0.06 * (high - low + 2 * need) + need
         low, high = float(low - room), float(high + room)
+        high += above * (high - low)
         return {"type": "log", "range": [low, high]} | log_ticks(low, high)
     numbers = {"tickformat": ".0%"} if "acc" in key else {"exponentformat": "power"}
-    return {"range": _room(values, key)} | numbers
+    low, high = _room(values, key)
+    return {"range": [low, high + above * (high - low)]} | numbers
 
 
 def is_log(key: str, lines: Heights, scale: str) -> bool:

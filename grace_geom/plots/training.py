@@ -51,9 +51,9 @@ ALONG = {"step": "Step", "epoch": "Epoch", "images_seen": "Images seen", "second
 _UNITS = ((3 * 3600.0, 3600.0, "h"), (180.0, 60.0, "min"), (0.0, 1.0, "s"))
 _PANEL, _GAP, _AROUND = 180, 40, 74
 """Pixels of a panel, between two, and around all."""
-ALONG_NOTE, BEYOND_NOTE, MOST_BEYOND = "along", "beyond", 3
-"""Names of notes that are no panel's: what the axis is, which lines lie above a panel; and how many
-of these are named.
+ALONG_NOTE, BEYOND_NOTE, MOST_BEYOND, LINE = "along", "beyond", 3, 18
+"""Names of notes that are no panel's: what the axis is, which lines lie above a panel; how many of
+these are named; and pixels of a line of them.
 """
 MOST_MARKED, MOST_ABOVE_AXIS = 5, 2
 """Lines whose points are marked: more hide each other. Panels above their axis: it heads more."""
@@ -305,7 +305,8 @@ def _drawn(
                    for run in dict.fromkeys(x["legendgroup"] for x in lines)}  # fmt: skip
         far = beyond(key, heights, view.scale)
         held = {run: values for run, values in heights.items() if run not in far}
-        axes[_axis("yaxis", turn)] = axis(key, held, view.scale) | at | {"anchor": "x", "nticks": 5}
+        numbers = axis(key, held, view.scale, min(len(far), MOST_BEYOND + 1) * LINE / _PANEL)
+        axes[_axis("yaxis", turn)] = numbers | at | {"anchor": "x", "nticks": 5}
         head = _written(plain_html(_short(key)), own, legend.ground.text, above and turn == 1)
         notes += [head] if turn > 1 or not above else [head, _along(along, head, legend)]
         if far:
@@ -349,7 +350,7 @@ def _beyond(
 
 
 def _signed(value: float) -> str:
-    return f"{value:.3g}".replace("-", "\u2212")
+    return f"{float(f'{value:.3g}'):g}".replace("-", "\u2212")
 
 
 def leaves_out(figure: go.Figure | None) -> bool:

@@ -71,7 +71,7 @@ def test_held_out_accuracy_comes_first_and_a_line_beyond_its_axis_is_named(opene
     accuracy, loss = specs(app)[:2]
     assert accuracy["layout"]["annotations"][0]["text"] == "Held-out accuracy"
     notes = [n["text"] for n in loss["layout"]["annotations"] if n.get("name") == "beyond"]
-    assert len(notes) == 1 and "ucat-s0: 10 to 1e+03" in notes[0]
+    assert len(notes) == 1 and "ucat-s0: 10 to 1000" in notes[0]
     assert "Axes hold all lines but those named in the corner" in sees(app)
     table = app.dataframe[0].value.set_index("run")
     assert table.loc["at-s0", ["held out (%)", "best (%)", "at step"]].tolist() == [70, 72, 50]

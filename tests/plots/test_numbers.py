@@ -114,7 +114,7 @@ def test_parallel_axes_have_room_for_their_titles_and_short_names():
     columns = [Column(title, dict.fromkeys(RUNS, 0.5)) for title in ("a", 10 * "title ", "HM")]
     figure = parallel(columns, RUNS, legend)
     (trace,) = figure.data
-    assert trace.labelangle < 0 and figure.layout.margin.t > 150
+    assert trace.labelangle < 0 and figure.layout.margin.t > 110
     assert figure.layout.height - figure.layout.margin.t >= 280
     assert all(len(name) <= 30 for name in trace.dimensions[0].ticktext)
     assert figure.layout.margin.l < 250

@@ -53,7 +53,7 @@ def test_panels_are_named_in_words_and_the_key_is_in_the_tooltip(key):
     figure = training.stack({"a": [{"step": 5, key: 0.5}]}, legend("a"), [key])
     assert figure is not None
     (head,) = figure.layout.annotations
-    assert len(head.text) <= 50 and training.TITLES[key].startswith(head.text.removesuffix(" …"))
+    assert len(head.text) <= 50 and head.text == training.TITLES[key].partition(":")[0]
     assert figure.data[0].hovertemplate.startswith(f"{key} ")
 
 
@@ -142,6 +142,8 @@ def test_a_line_far_above_many_presses_them_together_and_is_named_instead(key):
     figure = training.stack(records, legend(*sizes), keys)
     low, high = figure.layout.yaxis.range
     assert max(abs(low), abs(high)) < 5 and figure.layout.yaxis.type is None
+    top = max(t.y.max() for t in figure.data if t.yaxis == "y" and t.name != "d &amp; e")
+    assert top < low + 0.9 * (high - low), "the note has room above the lines"
     (note,) = (n for n in figure.layout.annotations if n.name == "beyond")
     ends = "400 to 556" if sign > 0 else "\u2212556 to \u2212400"
     assert note.text.endswith(f"d &amp; e: {ends}") and note.yref == "y domain"
