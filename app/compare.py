@@ -8,13 +8,13 @@ from functools import lru_cache
 from typing import Any
 
 from app import paired
-from app.attacks import attack_said
 from app.paired import Gap
 from app.store import Entry, settings
 from grace_geom.records import (
     SUITES_OF,
     Accuracy,
     Estimate,
+    attack_said,
     by_construction,
     convention_notes,
     how_intervals,
@@ -128,19 +128,19 @@ def _against(ours: Entry, other: Entry, names: Mapping[str, str]) -> str:
     size = _escaped(points(gap)) if gap else f"{100 * abs(value):.1f}"
     sure = ", not clearly" if gap and not gap.clear else ""
     said = f"{head}, {size.lstrip('+')} {'behind' if value < 0 else 'ahead of'} **{names[other.id]}**{sure}."
-    known = {column: _difference_of(ours, other, column) for column in ("ID", "OOD", "Adv")}
-    each = ", ".join(f"{column} {found}" for column, found in known.items() if found)
+    known = {column: difference_of(ours, other, column) for column in ("ID", "OOD", "Adv")}
+    each = ", ".join(f"{column} {_escaped(found)}" for column, found in known.items() if found)
     return f"{said} Against it, in points: {each}." if each else said
 
 
-def _difference_of(ours: Entry, other: Entry, column: str) -> str | None:
+def difference_of(ours: Entry, other: Entry, column: str) -> str | None:
     """``+2.2 [1.0, 3.4]``, without an interval where there are no pairs; ``None`` where they cannot
     be compared.
     """
     if (value := delta(ours, other, column)) is None:
         return None
     found = paired.gap(ours, other, column)
-    return _escaped(points(found)) if found else _signed(value)
+    return points(found) if found else _signed(value)
 
 
 def _escaped(interval: str) -> str:
@@ -287,9 +287,9 @@ def written(key: str, value: Any) -> str:
 
 
 def told(key: str, value: Any) -> str:
-    """The same for tables and sentences: ``on`` and ``off``."""
+    """The same for tables and sentences: ``on``, ``off`` and ``none``."""
     said = written(key, value)
-    return {"True": "on", "False": "off"}.get(said, said)
+    return {"True": "on", "False": "off", "None": "none"}.get(said, said)
 
 
 def how_measured(entries: Sequence[Entry], suites: Sequence[str]) -> str:

@@ -21,9 +21,9 @@ Families = Mapping[str, Sequence[str]]
 """What is drawn -> the runs that it is the mean of, itself where it is a run."""
 
 
-def groups(logs: Logs) -> dict[str, list[str]]:
+def groups(logs: Logs, lines: Families) -> dict[str, list[str]]:
     """Names of the logged numbers by heading."""
-    return training.groups(_rows(logs))
+    return training.groups(_rows(logs), lines)
 
 
 def stack(

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import streamlit as st
 
-from app.attacks import attack_said
 from app.paired import LEVEL
 from app.shell import Choice, text
 from app.store import Entry
 from grace_geom.plots import confusion
 from grace_geom.plots.accuracies import SUITE_TITLES
-from grace_geom.records import Accuracy, RecordError, questions, set_difference
+from grace_geom.records import Accuracy, RecordError, attack_said, questions, set_difference
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import html
 import re
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import Any, Literal
 
@@ -58,6 +59,7 @@ def figure(
     captioned: bool = True,
     legend: Legend | None = None,
     head: str = "",
+    least: int = 0,
 ) -> None:
     """A figure with its caption, its numbers as CSV, and itself as files; or why there is none.
 
@@ -71,6 +73,8 @@ def figure(
         captioned: Whether the caption stands below it on the page; files have it in any case.
         legend: Of the files; default that of the page's choice.
         head: Above the figure, where its colours need a title.
+        least: Pixels that it needs to be read; where there is less room, as on a telephone, it
+            scrolls sideways in a box of its own.
     """
     if fig is None:
         if none:
@@ -78,7 +82,8 @@ def figure(
         return
     if head:
         st.markdown(f"**{text(head)}**")
-    chart(fig, key, alt)
+    with at_least(least, key) if least else nullcontext():
+        chart(fig, key, alt)
     if captioned:
         st.caption(caption)
     downloads(exhibit({head: fig}, alt, caption, legend), key, table)
@@ -141,6 +146,16 @@ NARROW = (
     "@media(max-width:640px){{.st-key-{key}>[data-testid=stLayoutWrapper]"
     "{{flex:1 1 100%!important;width:100%!important}}}}"
 )
+
+
+def at_least(width: int, key: str) -> DeltaGenerator:
+    """A place that is at least so many pixels wide, and scrolls sideways where the page is not."""
+    outer, inner = f"scrolled-{key}", f"wide-{key}"
+    st.html(
+        f"<style>.st-key-{outer}{{overflow-x:auto}}.st-key-{outer}>*{{flex-shrink:0}}"
+        f".st-key-{outer}>[data-testid=stLayoutWrapper],.st-key-{inner}{{min-width:{width}px}}</style>"
+    )
+    return st.container(key=outer).container(key=inner)
 
 
 def wide_where_alone(key: str, even: Literal["bottom", "top"] = "bottom") -> DeltaGenerator:

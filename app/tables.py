@@ -11,13 +11,12 @@ import pandas as pd
 import streamlit as st
 
 from app import compare, costs, paired, paper, ranking, widths
-from app.attacks import attack_said
 from app.ranking import Ranking
 from app.shell import Choice, inline, text
 from app.store import Entry
 from app.widths import NUMBER
 from grace_geom.plots.variants import LONG, cut
-from grace_geom.records import Estimate, headline_attack
+from grace_geom.records import Estimate, attack_said, headline_attack
 from grace_geom.records.printed import MISSING, Cell, Figure, Printed
 
 PAPER = ("OOD'", "Adv'")

@@ -36,7 +36,7 @@ def main() -> None:
     controls = top.container(key="numbers-controls")
     buttons = controls.container(horizontal=True, gap="small")
     with controls:
-        *fields, more = st.columns([3, 3, 3, 1], vertical_alignment="bottom")
+        *fields, more = st.columns([3, 3, 3, 1.7], vertical_alignment="bottom")
     with more, st.popover("More", width="stretch", key="numbers_more"):
         scales = st.container(gap="small")
         matrices = st.toggle(
@@ -164,7 +164,7 @@ def relation(
     diagonal = picked[0].share and picked[1].share and scales[0] == scales[1]
     drawn = plots.Drawn(fitted, clean if through == "clean" else (), colors, diagonal)
     if shades:
-        st.caption(f"Colours: {inline(color)}")
+        st.caption(f"Colours: {inline(titles.setting(color))}")
         show.swatches(shades)
     named = plots.labels({run: choice.names[run] for run in at})
     if not named and color == METHOD:
@@ -229,7 +229,7 @@ def side_by_side(choice: Choice, known: Catalogue) -> None:
         lambda: pd.DataFrame([
             {"run": run, **{c.title: c.values.get(run) for c in columns}} for run in whole
         ]),
-        "Choose two axes at least that two of the runs have.",
+        "Choose two axes at least that two of the runs have.", least=plots.LEAST_WIDTH,
     )  # fmt: skip
 
 
@@ -257,16 +257,18 @@ def differences(choice: Choice, known: Catalogue) -> None:
         return
     cells: list[list[str | None]] = []
     for name, values in known.settings.items():
-        cells.append([titles.with_key(name), *(_cell(name, values.get(run)) for run in runs)])
+        known_to = [_cell(name, values.get(run)) for run in runs]
+        cells.append([titles.setting(name), *known_to, name])
     notes = [
         "Only settings in which the runs differ; \u2013: without such a setting, or without effect. "
         "Of means over seeds: the settings of the first run."
     ]
-    table = Printed(["setting", *(choice.names[run] for run in runs)], cells, notes)
+    table = Printed(["setting", *(choice.names[run] for run in runs), "key"], cells, notes)
     frame = {head: [row[i] or "\u2013" for row in cells] for i, head in enumerate(table.heads)}
     st.dataframe(
         pd.DataFrame(frame), hide_index=True, height="content" if len(cells) <= 25 else "auto",
         alt="Settings in which the chosen runs differ",
+        column_config={"setting": st.column_config.TextColumn(width=250)},
     )  # fmt: skip
     more = len(choice.compared) - len(runs)
     st.caption(inline(notes[0]) + (f" {more} more runs are not shown." if more else ""))

@@ -8,18 +8,22 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from app import annotate, answers, compare, head, mirror, shell, show, store
+from app import annotate, answers, compare, glance, head, mirror, shell, show, store
 from app.kept import kept
 from app.shell import Choice, text
 from app.store import Entry
 from grace_geom.plots import accuracies as plots
 from grace_geom.plots.accuracies import SUITE_TITLES
-from grace_geom.records import attack_text, convention_notes, questions, shown, titles
+from grace_geom.records import Accuracy, attack_said, convention_notes, questions, shown, titles
 
-# On a telephone both controls share a row, so that the figure is in sight. (A bare string here
-# would be drawn.)
-NARROW = (
-    "@media(max-width:640px){.st-key-run,.st-key-run_beside{flex:0 0 calc(50% - .5rem)!important}}"
+# On a narrow page both controls share a row, so that the figure is in sight; on a wide one the
+# figure and the facts do. (A bare string here would be drawn.)
+LOOK = (
+    "@media(max-width:1100px){.st-key-run,.st-key-run_beside{flex:0 0 calc(50% - .5rem)!important}}"
+    ".st-key-run-top>[data-testid=stLayoutWrapper]:has(>.st-key-run-figure)"
+    "{flex:3 1 min(480px,100%)!important}"
+    ".st-key-run-top>[data-testid=stLayoutWrapper]:has(>.st-key-run-facts)"
+    "{flex:1 1 min(270px,100%)!important}"
 )
 
 
@@ -28,7 +32,7 @@ def main() -> None:
     choice = shell.chosen()
     head.title("Exactly what is this?")
     ids = [e.id for e in choice.runs]
-    st.html(f"<style>{NARROW}</style>")
+    st.html(f"<style>{LOOK}</style>")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         run = chosen_run(choice, "Run", "run", ids)
         others = [name for name in ids if name != run]
@@ -41,7 +45,11 @@ def main() -> None:
     differ = compare.differing([entry, other]) if other else {}
     plain = store.settings(entry)
     shell.answer(answers.identity(choice, entry, other, differ))
-    drawn(choice, [entry, other] if other else [entry])
+    with st.container(horizontal=True, gap="medium", key="run-top"):
+        with st.container(width=480, gap="small", key="run-figure"):
+            drawn(choice, [entry, other] if other else [entry])
+        with st.container(width=270, gap="small", key="run-facts"):
+            glance.draw(entry, other, choice.names[beside] if other else "")
     if other:
         difference(choice, (entry, other), differ)
     again(entry, plain)
@@ -75,7 +83,7 @@ def drawn(choice: Choice, entries: Sequence[Entry]) -> None:
     keys = plots.data_sets(asked.values(), tuple(SUITE_TITLES))
     if not keys:
         return  # the section on accuracies says how to get some
-    show.legend(list(asked), choice.legend)
+    show.legend(list(asked), choice.legend, lines=False)
     show.figure(
         kept(plots.dots, asked, choice.legend, keys), "run-accuracies",
         "Dot plot of the accuracy on every data set, one marker a run",
@@ -95,8 +103,9 @@ def difference(
     names = [choice.names[e.id] for e in both]
     keys = dict.fromkeys(key for e in both for key in differ[e.id])
     rows = [
-        {"setting": titles.with_key(key)}
+        {"setting": titles.setting(key)}
         | {name: _value(differ[e.id], key) for name, e in zip(names, both, strict=True)}
+        | {"key": key}
         for key in keys
     ]
     if not rows:
@@ -132,34 +141,38 @@ def accuracies(entry: Entry) -> None:
         st.code(f"python -m grace_geom.evaluate {shell.quoted(entry.path)}", language="bash")
         return
     rows = [
-        {"suite": SUITE_TITLES.get(a.suite, a.suite), "data": a.spec,
-         "attack": attack_text(a.attack), "n": a.n,
-         "correct": a.correct, "accuracy": 100 * e.value, "95 % low": 100 * e.low,
-         "95 % high": 100 * e.high, "head": a.head,
+        {"suite": SUITE_TITLES.get(a.suite, a.suite), "data": a.spec, "accuracy": 100 * e.value,
+         "95 % interval": f"[{100 * e.low:.1f}, {100 * e.high:.1f}]", "n": a.n,
+         "correct": a.correct, "measured with": how(a),
          "notes": " ".join((*a.notes, *convention_notes([a])))}
         for a in entry.accuracies if (e := shown(a))
     ]  # fmt: skip
-    shares = ("accuracy", "95 % low", "95 % high")
-    percent = {name: st.column_config.NumberColumn(name, format="%.1f") for name in shares}
     frame = pd.DataFrame(rows)
-    frame = frame[
-        [name for name in frame if name not in ("attack", "head", "notes") or frame[name].any()]
-    ]
-    wide = {name: st.column_config.TextColumn(name, width="medium") for name in ("attack", "head")}
+    frame = frame[[name for name in frame if name != "notes" or frame[name].any()]]
     st.dataframe(
-        frame,
-        hide_index=True,
-        column_config=percent | wide,
-        alt="Every accuracy of this run",
-        height="content",
-    )
+        frame, hide_index=True, alt="Every accuracy of this run", height="content",
+        column_config={
+            name: st.column_config.NumberColumn(width=wide, format=form)
+            for name, wide, form in (("accuracy", 70, "%.1f"), ("n", 50, None), ("correct", 62, None))
+        }
+        | {
+            name: st.column_config.TextColumn(width=wide)
+            for name, wide in (("suite", 130), ("data", 130), ("95 % interval", 88),
+                               ("measured with", 412))
+        },
+    )  # fmt: skip
     st.caption("In percent, with Wilson's 95 % intervals.")
+
+
+def how(a: Accuracy) -> str:
+    """The attack, and what classified."""
+    return "; ".join(part for part in (attack_said(a.attack) if a.attack else "", a.head) if part)
 
 
 def configuration(plain: dict[str, Any]) -> None:
     """Every setting."""
     rows = [
-        {"setting": key, "value": compare.written(key, value)}
+        {"setting": titles.setting(key), "value": compare.told(key, value), "key": key}
         for key, value in plain.items()
         if key != "provenance"
     ]
@@ -204,12 +217,12 @@ def files(entry: Entry) -> None:
     rows = [
         {
             "file": store.readable(path.relative_to(entry.path).as_posix()),
-            "KiB": size / 1024,
+            "size": size,
             "SHA-256": store.digest(path),
         }
         for path, size in files_of(entry)
     ]
-    form = {"KiB": st.column_config.NumberColumn("KiB", format="%.1f")}
+    form = {"size": st.column_config.NumberColumn("size", format="bytes")}
     st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=form, alt="Files of this run")
     if entry.evaluation and entry.evaluation.checkpoint:
         st.caption(evaluated(entry.evaluation.checkpoint, rows))

@@ -14,11 +14,26 @@ from grace_geom.plots import training
 
 REFRESH = 5.0
 MOST_STALLED = 5  # commands that are written out for stalled runs
-WIDTH = 460  # of a column of panels: two beside each other on a laptop, one on a phone
-AXES = (
-    "Axes hold all lines and need not begin at 0. None spans less than a fifth of its largest number, "
-    "10 points of accuracy or 0.05 of a cosine, so that noise does not look like a trend."
+WIDTH, WIDEST = 440, 640  # of a column of panels: two on a laptop, one on a phone
+# Columns share the room of a row; on a phone the choice of the axis fits it. (A bare string here
+# would be drawn.)
+LOOK = (
+    f"[class*=st-key-training-panels]>[data-testid=stLayoutWrapper]{{flex:1 1 {WIDTH}px!important;"
+    f"max-width:{WIDEST}px}}"
+    "@media(max-width:640px){[class*=st-key-training-panels]>[data-testid=stLayoutWrapper]"
+    "{flex:1 1 100%!important;max-width:100%}"
+    ".st-key-training_against button{padding-left:.45rem;padding-right:.45rem}}"
 )
+AXES = (
+    "Axes hold all lines{but} and need not begin at 0. None spans less than a fifth of its largest "
+    "number, 10 points of accuracy or 0.05 of a cosine, so that noise does not look like a trend."
+)
+BUT = (
+    " but those named in the corner of a panel (\u2191), which lie more than "
+    f"{training.APART:g} times above the middle one: linear and logarithmic axes hold them too;"
+)
+MOST_ROWS = 15  # that are shown without a scroll bar
+FORMS = {"held out (%)": "%.1f", "best (%)": "%.1f", "loss": "%.3g", "images a second": "%.0f"}
 Found = dict[str, tuple[RunProgress, store.Lines]]
 
 
@@ -63,13 +78,10 @@ def page(choice: Choice, live: bool) -> None:
             "table names all."
         )
     show.legend(list(lines), choice.legend)
-    with st.container(horizontal=True, gap="medium"):
-        for heading, keys in kept_of_logs(logged.groups, logs).items():
-            with st.container(width=WIDTH, gap="small"):
-                st.header(heading, anchor=False)
-                panel(choice, logs, lines, heading, keys, view)
+    st.html(f"<style>{LOOK}</style>")
+    beyond = panels(choice, logs, lines, view)
     if logs:
-        st.caption(AXES)
+        st.caption(AXES.format(but=BUT if beyond else ""))
     status(choice, found, trends, checks)
     stalled(choice, found)
     remarks(choice, found, logs)
@@ -127,7 +139,8 @@ def controls(seeds: bool, against: str) -> tuple[training.View, bool]:
                 key="training_axes", default="auto", required=True, bind="query-params",
                 help="Logarithmic: losses, norms, rates and speeds that are all above 0. Automatic: "
                 f"losses and norms of which the largest is more than {training.WIDE:g} times the "
-                "smallest.",
+                f"smallest, or one line's median {training.APART:g} times another's; what lies as far "
+                "above the middle one of many lines is named in the corner of its panel instead.",
             )  # fmt: skip
         single = seeds and st.toggle(
             "Single runs", key="training_single", bind="query-params",
@@ -162,11 +175,35 @@ def writes(found: Found, run: str) -> bool:
     return found[run][0].state == "running"
 
 
+def panels(choice: Choice, logs: logged.Logs, lines: logged.Families, view: training.View) -> bool:
+    """Every logged number by heading, two headings in a row; the terms of single methods, of which
+    there are many, as two columns at the end. Returns whether lines lie beyond an axis.
+    """
+    found, beyond = kept_of_logs(logged.groups, logs, lines), []
+    with st.container(horizontal=True, gap="medium", key="training-panels"):
+        for heading, keys in found.items():
+            if heading != training.OWN:
+                with st.container(width=WIDTH, gap="small"):
+                    st.header(heading, anchor=False)
+                    beyond.append(panel(choice, logs, lines, (heading, ""), keys, view))
+    if own := found.get(training.OWN, []):
+        st.header(training.OWN, anchor=False)
+        half = (len(own) + 1) // 2
+        with st.container(horizontal=True, gap="medium", key="training-panels-own"):
+            for part, keys in (("", own[:half]), ("-2", own[half:])):
+                with st.container(width=WIDTH, gap="small"):
+                    beyond.append(panel(choice, logs, lines, (training.OWN, part), keys, view))
+    return any(beyond)
+
+
 def panel(
-    choice: Choice, logs: logged.Logs, lines: logged.Families, heading: str, keys: list[str],
-    view: training.View,
-) -> None:  # fmt: skip
-    """The logged numbers of one heading below each other."""
+    choice: Choice, logs: logged.Logs, lines: logged.Families, where: tuple[str, str],
+    keys: list[str], view: training.View,
+) -> bool:  # fmt: skip
+    """Logged numbers below each other; ``where``: their heading, and which part of it. Returns
+    whether lines lie beyond an axis.
+    """
+    heading, part = where
     known = kept_of_logs(logged.points, logs, keys, view.along)
     many = sum(len(at) for of_runs in known.values() for at, _ in of_runs.values())
     along = training.ALONG[view.along].lower()
@@ -179,13 +216,14 @@ def panel(
     said = f"{drawn_how(view, lines)} {many} records.{show.coincide({heading: fig})}"
     show.figure(
         fig,
-        f"training-{heading.split()[0].lower()}",
+        f"training-{heading.split()[0].lower()}{part}",
         f"{heading} against {along}, one line a {'method' if means else 'run'}: "
         f"{', '.join(map(training.title, keys))}",
         "  \n".join([said, *meanings]),
         partial(logged.table, known, view.along),
         f"No run has logged both {heading.lower()} and {along}.",
     )
+    return training.leaves_out(fig)
 
 
 def drawn_how(view: training.View, lines: logged.Families) -> str:
@@ -216,41 +254,60 @@ def status(
         trained = seconds if state.step else None
         rows.append(
             {
-                "run": choice.names[run], "state": state.state,
+                "run": choice.names[run],
+                **_of_checks(checks.get(run)), **_of_trend(trends.get(run)), "state": state.state,
                 "step": f"{state.step} of {state.total}" if state.total else str(state.step),
                 "trained for": duration(trained), "ends in": duration(state.left),
-                "images a second": "" if speed is None else f"{speed:.1f}",
-                **_of_trend(trends.get(run)), **_of_checks(checks.get(run)),
+                "images a second": speed,
                 "lines not readable": str(records.broken) if records.broken else "",
             }
         )  # fmt: skip
     frame = pd.DataFrame(rows)
-    frame = frame[[name for name in frame if frame[name].any()]]
-    st.dataframe(frame, hide_index=True, alt="State of the chosen runs")
+    told = frame.notna() & (frame != "")
+    frame = frame[[name for name in frame if told[name].any()]]
+    forms = {
+        name: st.column_config.NumberColumn(format=form)
+        for name, form in FORMS.items() if name in frame
+    }  # fmt: skip
+    st.dataframe(
+        frame, hide_index=True, alt="State of the chosen runs", column_config=forms,
+        height="content" if len(frame) <= MOST_ROWS else "auto",
+    )  # fmt: skip
     st.caption(
-        "Loss: mean over the last fifth of the log, at least 4 records, and its change from as many "
-        "before with Welch's 95 % interval, as if records were independent. Held out: best and last "
-        "check (every `--eval-every` steps, under PGD with `--val-pgd`); the change with Newcombe's "
-        "interval, widened for all checks that could have been the best."
+        f"Held out: accuracy in the last and in the best check{_counted(checks)} (every "
+        "`--eval-every` epochs, under PGD with `--val-pgd`); the change with Newcombe's interval, "
+        "widened for all checks that could have been the best. Loss: mean over the last fifth of the "
+        "log, at least 4 records, and its change from as many before with Welch's 95 % interval, as "
+        "if records were independent."
     )
 
 
-def _of_trend(trend: verdict.Trend | None) -> dict[str, str]:
+def _counted(checks: dict[str, verdict.HeldOut]) -> str:
+    """``, of 1024 images, 2 to 10 checks``; empty without any."""
+    if not checks:
+        return ""
+    ends = [sorted({getattr(held, name) for held in checks.values()}) for name in ("n", "checks")]
+    said = [" to ".join(dict.fromkeys(map(str, (each[0], each[-1])))) for each in ends]
+    return f", of {said[0]} images, {said[1]} checks"
+
+
+def _of_trend(trend: verdict.Trend | None) -> dict[str, float | str | None]:
     if trend is None or trend.n < verdict.LEAST:
-        return {"loss": trend.kind if trend and trend.kind == "broken" else "", "change": ""}
+        broken = trend.kind if trend and trend.kind == "broken" else ""
+        return {"loss": None, "change of loss": broken}
     ends = f"{trend.change:+.2g} [{trend.low:+.2g}, {trend.high:+.2g}]".replace("-", "\u2212")
-    return {"loss": f"{trend.last:.3g}, {trend.kind}", "change": ends}
+    return {"loss": trend.last, "change of loss": f"{trend.kind}, {ends}"}
 
 
-def _of_checks(held: verdict.HeldOut | None) -> dict[str, str]:
+def _of_checks(held: verdict.HeldOut | None) -> dict[str, float | str | None]:
     if held is None:
-        return {"held out: best": "", "last": "", "change (points)": ""}
+        return {"held out (%)": None, "best (%)": None, "at step": None, "change (points)": ""}
     low, change, high = (100 * x for x in (held.low, held.change, held.high))
+    ends = f"{change:+.1f} [{low:+.1f}, {high:+.1f}]".replace("-", "\u2212")
     return {
-        "held out: best": f"{100 * held.best:.1f} % at step {held.best_step}",
-        "last": f"{100 * held.last:.1f} % of {held.n}, {held.checks} checks",
-        "change (points)": f"{change:+.1f} [{low:+.1f}, {high:+.1f}]" if change else "0",
-    }
+        "held out (%)": 100 * held.last, "best (%)": 100 * held.best, "at step": held.best_step,
+        "change (points)": ends if change else "0",
+    }  # fmt: skip
 
 
 def stalled(choice: Choice, found: Found) -> None:

@@ -61,12 +61,13 @@ def dots(
             "type": "scatter", "mode": "markers", "name": plain_html(legend.names[run]),
             "x": [100 * e.value for e in means],
             "y": [j + offset for j, _ in rows],
-            "marker": {"color": style.color, "symbol": style.marker, "size": 8},
+            # Small before its interval, which on a telephone is no longer than it.
+            "marker": {"color": style.color, "symbol": style.marker, "size": 6},
             "error_x": {
                 "type": "data", "symmetric": False,
                 "array": [100 * (e.high - e.value) for e in means],
                 "arrayminus": [100 * (e.value - e.low) for e in means],
-                "color": style.color, "thickness": 1.2, "width": 0,
+                "color": style.color, "thickness": 2, "width": 0,
             },
             "customdata": [[plain_html(a.data), counted(a, many)] for _, a in rows],
             "hovertemplate": "%{customdata[0]}: %{x:.1f} % (%{customdata[1]})",

@@ -101,7 +101,8 @@ def _of_figure(figure: go.Figure) -> dict[str, list[tuple[str, ...]]]:
                 _scaled(figure, axes[0], trace.x), _scaled(figure, axes[1], trace.y),
             )  # fmt: skip
     heads = {str(note.yref).removesuffix(" domain"): str(note.text)
-             for note in figure.layout.annotations if str(note.yref).endswith(" domain")}  # fmt: skip
+             for note in figure.layout.annotations
+             if str(note.yref).endswith(" domain") and not note.name}  # fmt: skip
     return {
         heads.get(axes[1], ""): coinciding(
             of_runs, _length(figure, axes[0], [x for x, _ in of_runs.values()]),

@@ -24,8 +24,10 @@ from grace_geom.records.numbers import Datum
 
 Scale = Literal["linear", "log", "probit"]
 MOST_LABELS = 14
-SIZE = (760, 330)
-"""Width and height inside of the axes, in pixels."""
+SIZE, NARROW = (760, 330), 300
+"""Width and height inside of the axes, in pixels, and the width on a telephone."""
+LEAST_WIDTH, SLANT = 720, -25
+"""Pixels that parallel axes need, and degrees by which their titles rise, to clear each other."""
 
 
 @dataclass(frozen=True)
@@ -183,7 +185,7 @@ def scatter(
     line = [] if drawn.line is None else [
         (float(at), drawn.line.at(float(at))[0]) for at in np.linspace(spans[0][0], spans[0][1], 90)
     ]  # fmt: skip
-    written = place_labels(scaled, names, spans, SIZE, line=line)
+    written = place_labels(scaled, names, spans, SIZE, line=line, narrow=NARROW)
     for run, (a, b) in spots.items():
         told = f"{plain_html(x.title)}: {x.told(points[run][0])}<br>{plain_html(y.title)}: {y.told(points[run][1])}"
         name = plain_html(legend.names[run])
@@ -312,23 +314,26 @@ def parallel(columns: Sequence[Column], runs: Sequence[str], legend: Legend) -> 
     shades = [
         [end, legend.looks[run].color] for i, run in enumerate(runs) for end in (i / n, (i + 1) / n)
     ]
+    short = fitted({run: legend.names[run] for run in runs}, LONG)
     names = {
         "label": "", "values": list(range(n)), "tickvals": list(range(n)), "range": [-0.5, n - 0.5],
-        "ticktext": [plain_html(legend.names[run]) for run in runs],
+        "ticktext": [plain_html(short[run]) for run in runs],
     }  # fmt: skip
     lines = {
         "type": "parcoords",
         "line": {"color": [i + 0.5 for i in range(n)], "colorscale": shades, "cmin": 0, "cmax": n},
         "dimensions": [names, *(_dimension(column, runs) for column in columns)],
         "labelfont": {"size": 13, "color": legend.ground.text},
+        "labelangle": SLANT,
         "tickfont": {"size": 12, "color": legend.ground.text},
         "rangefont": {"size": 1, "color": "rgba(0,0,0,0)"},
     }
-    longest = max(len(legend.names[run]) for run in runs)
-    height = max(320, 24 * n + 90)
-    return dressed(
-        [lines], legend.ground, height, margin={"l": 20 + 7 * longest, "r": 50, "t": 44, "b": 24}
-    )
+    longest = max(map(len, short.values()))
+    # Titles are centred over their axes: half of one rises, by two fifths of its length.
+    top = 44 + round(0.42 * 3.2 * max(len(column.title) for column in columns))
+    right = 30 + round(0.9 * 3.2 * len(columns[-1].title))
+    margin = {"l": 20 + 7 * longest, "r": right, "t": top, "b": 24}
+    return dressed([lines], legend.ground, max(280, 24 * n + 46) + top, margin=margin)
 
 
 def _dimension(column: Column, runs: Sequence[str]) -> dict[str, Any]:

@@ -67,6 +67,7 @@ def place_labels(
     size: tuple[int, int],
     front: Sequence[str] = (),
     line: Sequence[tuple[float, float]] = (),
+    narrow: int | None = None,
 ) -> dict[str, str]:
     """Where each name stands: of plotly's eight places beside its point, or at the end of a thin
     line some way off, the one that covers least.
@@ -81,6 +82,8 @@ def place_labels(
         size: Width and height of the plot that the names are placed for, in pixels.
         front: Runs of the Pareto front, best ``x`` first, whose steps names keep clear of.
         line: Points of a line that names keep clear of, in percent.
+        narrow: Width in pixels that the same plot has elsewhere, as on a telephone: names stay
+            inside of it there too.
 
     Returns:
         Places that :func:`label_at` and :func:`add_leaders` understand.
@@ -97,6 +100,9 @@ def place_labels(
     scene = _Scene(np.array([*at.values()]).reshape(-1, 2), _boxes(lines), size)
     widths = {run: _width(text) for run, text in texts.items()}
     tried = {run: _places(at[run], width) for run, width in widths.items()}
+    for run, places in tried.items() if narrow else ():
+        there = _places((at[run][0] * narrow / size[0], at[run][1]), widths[run])
+        places.base += _outside(there.boxes, (narrow, size[1]))
     order = list(at)
     chosen: dict[str, int] = {}
     for _ in range(_ROUNDS):

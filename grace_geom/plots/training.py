@@ -11,45 +11,14 @@ import plotly.graph_objects as go
 
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.palette import Look
-from grace_geom.plots.panels import log_ticks
+from grace_geom.plots.ranges import APART, LEAST, LEAST_ACCURACY, SCALES, WIDE, axis, beyond
 from grace_geom.plots.style import dressed, plain_html, see_through
-from grace_geom.records import number
+from grace_geom.records import number, titles
 
-TITLES = {
-    "loss": "Total loss",
-    "loss_task": "Task loss: cross-entropy on clean images",
-    "loss_lar": "LAR-AWP loss: on attacked images at perturbed weights",
-    "loss_gv": "Gram-volume loss",
-    "loss_adv": "Adversarial loss: cross-entropy on attacked images",
-    "loss_soft": "Cross-entropy of attacked images with the pretrained answer",
-    "loss_dirichlet": "Divergence from the pretrained Dirichlet distributions",
-    "loss_contrastive": "Contrastive loss of images and captions",
-    "loss_feat": "Distance of attacked features",
-    "loss_logit": "Divergence of attacked answers",
-    "loss_kl": "Divergence of attacked from clean answers",
-    "loss_clean": "Divergence of clean from attacked answers",
-    "loss_original": "Divergence of pretrained from attacked answers",
-    "loss_cos": "Cosine of clean and attacked features, negative",
-    "loss_fare": "Squared distance of attacked from pretrained features",
-    "loss_attention_adv": "Attention loss under attack",
-    "loss_attention_clean": "Attention loss on clean images",
-    "loss_drift": "Squared distance of the weights from pretrained ones",
-    "gram_volume": "Gram volume",
-    "train_acc": "Training accuracy",
-    "train_acc_adv": "Training accuracy under attack",
-    "train_acc_awp": "Training accuracy, attacked, at perturbed weights",
-    "val_acc": "Held-out accuracy",
-    "val_acc_pgd": "Held-out accuracy under PGD",
-    "lr": "Learning rate",
-    "grad_norm": "Gradient norm",
-    "images_per_s": "Images a second",
-    "cos_id_adv": "Cosine of clean and attacked features",
-    "cos_id_awp": "Cosine of clean and perturbed-weight features",
-    "cos_adv_awp": "Cosine of attacked and perturbed-weight features",
-    "cos_id_base": "Cosine of clean and pretrained features",
-    "cos_adv_base": "Cosine of attacked and pretrained features",
-    "cos_base_awp": "Cosine of pretrained and perturbed-weight features",
-}
+__all__ = ["APART", "LEAST", "LEAST_ACCURACY", "SCALES", "WIDE"]  # of its axes
+
+TITLES = titles.LOGGED
+"""Logged number -> its name."""
 MEANINGS = {
     "loss": "what the optimiser minimises, the sum of the terms below",
     "loss_task": "cross-entropy on clean images: accuracy where the run trains",
@@ -70,9 +39,11 @@ MEANINGS = {
 }
 """One line for what the name of a logged number does not say."""
 GROUPS = {
-    "Loss": r"loss$|loss_", "Accuracy": r"(train|val)_acc", "Feature geometry": r"cos_|gram_",
+    "Accuracy": r"(train|val)_acc", "Loss": r"loss$|loss_", "Feature geometry": r"cos_|gram_",
     "Optimiser and speed": r"lr$|grad_norm|images_per_s",
 }  # fmt: skip
+OWN, MOST_OWN = "Terms of single methods", 4
+"""Heading of loss terms that one line alone has; how many of them stand among the others."""
 
 ALONG = {"step": "Step", "epoch": "Epoch", "images_seen": "Images seen", "seconds": "Time",
          "share": "Share of the log"}  # fmt: skip
@@ -80,6 +51,10 @@ ALONG = {"step": "Step", "epoch": "Epoch", "images_seen": "Images seen", "second
 _UNITS = ((3 * 3600.0, 3600.0, "h"), (180.0, 60.0, "min"), (0.0, 1.0, "s"))
 _PANEL, _GAP, _AROUND = 180, 40, 74
 """Pixels of a panel, between two, and around all."""
+ALONG_NOTE, BEYOND_NOTE, MOST_BEYOND, LINE = "along", "beyond", 3, 18
+"""Names of notes that are no panel's: what the axis is, which lines lie above a panel; how many of
+these are named; and pixels of a line of them.
+"""
 MOST_MARKED, MOST_ABOVE_AXIS = 5, 2
 """Lines whose points are marked: more hide each other. Panels above their axis: it heads more."""
 BAND = 0.15
@@ -92,15 +67,6 @@ Points = Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]]
 Bands = Points
 """The same with the lowest and the highest value at each place."""
 
-SCALES = {"auto": "Automatic", "linear": "Linear", "log": "Logarithmic"}
-"""Of axes, and what they are called."""
-WIDE = 30.0
-"""How many times the smallest number the largest is where an axis turns logarithmic by itself."""
-LEAST, LEAST_ACCURACY, LEAST_COSINE = 0.2, 0.1, 0.05
-"""What an axis spans at least: a share of the largest number, of 1, and of a cosine. Else the noise
-of a level line looks like a trend.
-"""
-
 
 @dataclass(frozen=True)
 class View:
@@ -110,7 +76,8 @@ class View:
         along: A key of :data:`ALONG`.
         smoothing: Weight of the past in the moving average, in [0, 1); 0: none.
         scale: A key of :data:`SCALES`: ``log`` for all positive numbers without a bound, ``auto``
-            for losses and norms that span more than a factor of :data:`WIDE`.
+            for losses and norms that span more than a factor of :data:`WIDE` or whose lines lie far
+            apart; ``auto`` also leaves out what lies far above the rest.
     """
 
     along: str = "step"
@@ -118,18 +85,33 @@ class View:
     scale: str = "auto"
 
 
-def groups(records: Mapping[str, Rows]) -> dict[str, list[str]]:
+def groups(
+    records: Mapping[str, Rows], lines: Mapping[str, Sequence[str]] | None = None
+) -> dict[str, list[str]]:
     """The logged numbers by heading, in a fixed order; what is no series of its own (n, seconds) is
     left out.
+
+    Args:
+        records: Run -> its records.
+        lines: What is drawn -> the runs that it is the mean of; default each run. Where more than
+            :data:`MOST_OWN` terms of the loss have one line alone among several, these stand under
+            a heading of their own, at the end.
     """
-    keys = dict.fromkeys(key for rows in records.values() for row in rows for key in row)
+    of_run = {run: dict.fromkeys(k for row in rows for k in row) for run, rows in records.items()}
+    keys = dict.fromkeys(key for known in of_run.values() for key in known)
     found = {}
     for title, pattern in GROUPS.items():
         known = [key for key in TITLES if key in keys and re.match(pattern, key)]
         other = [key for key in keys if key not in TITLES and re.match(pattern, key)]
         if known or other:
             found[title] = known + other
-    return found
+    each = list((lines or {run: (run,) for run in records}).values())
+    having = {k: sum(any(k in of_run[run] for run in runs) for runs in each) for k in keys}
+    own = [key for key in found.get("Loss", ()) if key != "loss" and having[key] == 1]
+    if len(each) > 1 and len(own) > MOST_OWN:
+        found["Loss"] = [key for key in found["Loss"] if key not in own]
+        found[OWN] = own
+    return {heading: known for heading, known in found.items() if known}
 
 
 def title(key: str) -> str:
@@ -312,87 +294,69 @@ def _drawn(
     above = n > MOST_ABOVE_AXIS
     axes: dict[str, Any] = {"xaxis": spike | {
         "anchor": "y" if above else _axis("y", n), "side": "top" if above else "bottom",
-        "range": [0, 1.03 * last] if last else [-0.5, 1], "title": {"text": along, "standoff": 6},
+        "range": [0, 1.03 * last] if last else [-0.5, 1],
+        "title": {} if above else {"text": along, "standoff": 6},
     }}  # fmt: skip
-    names = []
+    notes = []
     for turn, (key, lines) in enumerate(shown, 1):
         top = 1 - (turn - 1) * (_PANEL + _GAP) / inner
-        values = np.concatenate([line["y"] for line in lines])
-        axes[_axis("yaxis", turn)] = _numbers(key, values, view) | {
-            "domain": [max(0.0, top - _PANEL / inner), top], "anchor": "x", "nticks": 5,
-        }  # fmt: skip
-        names.append({
-            "text": plain_html(_short(key)), "showarrow": False,
-            "x": 0, "xref": "x domain", "xanchor": "left",
-            "y": 1, "yref": f"{_axis('y', turn)} domain", "yanchor": "bottom",
-            "yshift": 42 if above and turn == 1 else 3,  # over the axis and its title
-            "font": {"size": 13, "color": legend.ground.text},
-        })  # fmt: skip
+        own, at = _axis("y", turn), {"domain": [max(0.0, top - _PANEL / inner), top]}
+        heights = {run: np.concatenate([x["y"] for x in lines if x["legendgroup"] == run])
+                   for run in dict.fromkeys(x["legendgroup"] for x in lines)}  # fmt: skip
+        far = beyond(key, heights, view.scale)
+        held = {run: values for run, values in heights.items() if run not in far}
+        numbers = axis(key, held, view.scale, min(len(far), MOST_BEYOND + 1) * LINE / _PANEL)
+        axes[_axis("yaxis", turn)] = numbers | at | {"anchor": "x", "nticks": 5}
+        head = _written(plain_html(_short(key)), own, legend.ground.text, above and turn == 1)
+        notes += [head] if turn > 1 or not above else [head, _along(along, head, legend)]
+        if far:
+            notes.append(_beyond({legend.names[run]: heights[run] for run in far}, head, legend))
     return dressed(
         [line for _, lines in shown for line in lines], legend.ground, inner + _AROUND, **axes,
-        annotations=names, showlegend=False, hovermode="x unified", hoversubplots="axis",
-        uirevision=view.along, margin={"t": 64 if above else 26},
+        annotations=notes, showlegend=False, hovermode="x unified", hoversubplots="axis",
+        uirevision=view.along, margin={"t": 48 if above else 26},
         hoverlabel={"namelength": -1, "bgcolor": legend.ground.paper},
     )  # fmt: skip
 
 
+def _written(text: str, panel: str, color: str, over_axis: bool) -> dict[str, Any]:
+    """The name of a panel, above it."""
+    return {
+        "text": text, "showarrow": False, "x": 0, "xref": "x domain", "xanchor": "left",
+        "y": 1, "yref": f"{panel} domain", "yanchor": "bottom",
+        "yshift": 26 if over_axis else 3, "font": {"size": 13, "color": color},
+    }  # fmt: skip
+
+
+def _along(text: str, head: Mapping[str, Any], legend: Legend) -> dict[str, Any]:
+    """What the axis above the first panel is, at the other end of the line of the panel's name."""
+    return {**head, "text": text, "x": 1, "xanchor": "right", "name": ALONG_NOTE,
+            "font": {"size": 12, "color": legend.ground.muted}}  # fmt: skip
+
+
+def _beyond(
+    heights: Mapping[str, np.ndarray], head: Mapping[str, Any], legend: Legend
+) -> dict[str, Any]:
+    """Which lines lie above a panel, and where, in its corner."""
+    said = [
+        f"\u2191 {plain_html(name)}: {_signed(values.min())} to {_signed(values.max())}"
+        for name, values in list(heights.items())[:MOST_BEYOND]
+    ]
+    said += [f"and {len(heights) - MOST_BEYOND} more"] * (len(heights) > MOST_BEYOND)
+    return {**head, "text": "<br>".join(said), "x": 1, "xanchor": "right", "align": "right",
+            "yanchor": "top", "yshift": -3, "name": BEYOND_NOTE, "borderpad": 2,
+            "bgcolor": see_through(legend.ground.paper, 0.8),
+            "font": {"size": 12, "color": legend.ground.text}}  # fmt: skip
+
+
+def _signed(value: float) -> str:
+    return f"{float(f'{value:.3g}'):g}".replace("-", "\u2212")
+
+
+def leaves_out(figure: go.Figure | None) -> bool:
+    """Whether a figure of :func:`stack` names lines that lie beyond its axes."""
+    return figure is not None and any(n.name == BEYOND_NOTE for n in figure.layout.annotations)
+
+
 def _short(key: str) -> str:
     return textwrap.shorten(title(key).split(":")[0], 50, placeholder=" …")
-
-
-def _numbers(key: str, values: np.ndarray, view: View) -> dict[str, Any]:
-    """Range and numbers of an axis: it holds all values and goes no further than they can."""
-    if is_log(key, values, view.scale):
-        low, high = np.log10(values.min()), np.log10(values.max())
-        need = max(0.0, np.log10(1 + LEAST) - (high - low)) / 2
-        room = 0.06 * (high - low + 2 * need) + need
-        low, high = float(low - room), float(high + room)
-        return {"type": "log", "range": [low, high]} | log_ticks(low, high)
-    numbers = {"tickformat": ".0%"} if "acc" in key else {"exponentformat": "power"}
-    return {"range": _room(values, key)} | numbers
-
-
-def is_log(key: str, values: np.ndarray, scale: str) -> bool:
-    """Whether the axis of some numbers is logarithmic."""
-    if scale == "linear" or _bounded(key) or not (values > 0).all():
-        return False
-    spans = key.startswith(("loss", "gram_", "grad_norm")) and values.max() > WIDE * values.min()
-    return scale == "log" or bool(spans)
-
-
-def _bounded(key: str) -> bool:
-    return "acc" in key or key.startswith("cos_")
-
-
-def _room(values: np.ndarray, key: str) -> list[float]:
-    low, high = float(values.min()), float(values.max())
-    least, most = _bounds(key, low)
-    need = max(0.0, _least(key, values) - (high - low)) / 2
-    over = max(0.0, high + need - most)  # a window at a bound goes on at the other end
-    under = max(0.0, least - (low - need))
-    room = 0.08 * (high - low + 2 * need)
-    margin = 0.01 * (high - low + 2 * need)  # a line at its bound is not cut in half
-    return [
-        max(low - need - over - room, min(least, low) - margin),
-        min(high + need + under + room, max(most, high) + margin),
-    ]
-
-
-def _bounds(key: str, low: float) -> tuple[float, float]:
-    """What a number cannot leave; one that was below 0 and is neither accuracy nor cosine has no
-    bounds.
-    """
-    if key.startswith("cos_"):
-        return -1.0, 1.0
-    if _bounded(key):
-        return 0.0, 1.0
-    return 0.0 if low >= 0 else -np.inf, np.inf
-
-
-def _least(key: str, values: np.ndarray) -> float:
-    """What an axis spans at least."""
-    if "acc" in key:
-        return LEAST_ACCURACY
-    if key.startswith("cos_"):
-        return LEAST_COSINE
-    return LEAST * float(np.abs(values).max()) or 1.0

@@ -6,7 +6,7 @@ from grace_geom.quantities import in_levels, plus_minus
 from grace_geom.records.accuracy import SUITES, Accuracy, pack
 from grace_geom.records.analysis import RESULT_FORMAT, Measure, Part, Result
 from grace_geom.records.answers import SUITES_OF
-from grace_geom.records.attack import attack_text, radius_text
+from grace_geom.records.attack import attack_said, attack_text, radius_text
 from grace_geom.records.classes import (
     ClassCounts,
     class_counts,
@@ -97,6 +97,7 @@ __all__ = [
     "RunNotes",
     "Uneven",
     "analysis_files",
+    "attack_said",
     "attack_text",
     "by_construction",
     "by_level",

@@ -14,7 +14,7 @@ from scipy.special import stdtrit
 from grace_geom.records import titles
 from grace_geom.records.accuracy import Accuracy
 from grace_geom.records.analysis import Measure
-from grace_geom.records.attack import attack_text
+from grace_geom.records.attack import attack_said
 from grace_geom.records.classes import shown
 from grace_geom.records.estimate import Z95, Estimate
 from grace_geom.records.finding import Finding
@@ -102,7 +102,7 @@ def of_sets(accuracies: Sequence[Accuracy]) -> Numbers:
         if suites.count(suite) < 2:
             continue
         estimate = shown(a)
-        under = f", {attack_text(a.attack)}" if a.attack else ""
+        under = f", {attack_said(a.attack)}" if a.attack else ""
         quantity = Quantity(f"set/{suite}/{data}", f"{TITLE_OF[suite]} {data}", "data set", True)
         source = f"evaluation on {a.n} images{under}"
         found[quantity] = Datum(estimate.value, estimate.low, estimate.high, source)
@@ -118,7 +118,9 @@ def of_finding(finding: Finding, matrices: bool = False) -> Numbers:
     """
     analysis = finding.result.name
     found: Numbers = {}
-    on = ", ".join(f"{images} {name}" for name, images in finding.part.n.items())
+    on = ", ".join(
+        f"{images} {titles.distribution(name)}" for name, images in finding.part.n.items()
+    )
     for name, measure in finding.part.values.items():
         if not math.isfinite(measure.value) or (not matrices and is_of_matrix(name)):
             continue
@@ -137,7 +139,8 @@ def is_of_matrix(name: str) -> bool:
 
 
 def _measured(m: Measure, analysis: str, on: str) -> Datum:
-    parts = [analysis.replace("_", " "), _symbols(m.estimator), f"images: {on}" if on else ""]
+    called = analysis.replace("_", " ").replace("hessian", "Hessian")
+    parts = [called, _symbols(m.estimator), f"images: {on}" if on else ""]
     source = ", ".join(part for part in parts if part)
     if m.low is not None and m.high is not None:
         return Datum(m.value, m.low, m.high, source)
@@ -148,9 +151,12 @@ def _measured(m: Measure, analysis: str, on: str) -> Datum:
 
 
 def _symbols(estimator: str) -> str:
-    """``|theta - theta0|`` as pages write it: ``‖θ − θ₀‖``."""
-    for plain, symbol in (("theta0", "θ₀"), ("theta", "θ"), ("sigma", "σ"), (" - ", " − ")):
+    """``|theta - theta0|`` as pages write it: ``‖θ − θ₀‖``; attacks in the letters of captions."""
+    for plain, symbol in (
+        ("theta0", "θ₀"), ("theta", "θ"), ("sigma", "σ"), (" - ", " − "), ("linf", "ℓ∞")
+    ):  # fmt: skip
         estimator = estimator.replace(plain, symbol)
+    estimator = re.sub(r"\bapgd(-\w+)?", lambda attack: attack[0].upper(), estimator)
     return estimator.replace("|", "‖") if "θ" in estimator else estimator
 
 
@@ -158,7 +164,7 @@ def of_settings(settings: Mapping[str, Any]) -> Numbers:
     """Settings that are numbers."""
     return {
         Quantity(f"setting/{name}", titles.setting(name), "setting"): Datum(
-            value, source="config.yaml"
+            value, source="the run's settings"
         )
         for name, raw in settings.items()
         if name not in UNTOLD and (value := number(raw)) is not None
@@ -169,7 +175,7 @@ def of_log(rows: Sequence[Mapping[str, Any]]) -> Numbers:
     """The last value of each number of the training's log, and how long it took."""
     found: Numbers = {}
     for name in dict.fromkeys(name for row in rows for name in row):
-        if name in ("step", "epoch", "val_n"):
+        if name in ("step", "epoch", "val_n", "val_pgd_n"):
             continue
         if (last := _last(rows, name)) is None:
             continue
@@ -178,8 +184,8 @@ def of_log(rows: Sequence[Mapping[str, Any]]) -> Numbers:
             quantity = Quantity("cost/training", "training time (s)", "cost")
         else:
             share = SHARES.match(name) is not None
-            quantity = Quantity(f"log/{name}", f"last {name.replace('_', ' ')}", "training", share)
-        found[quantity] = Datum(value, source=f"metrics.jsonl, step {step}")
+            quantity = Quantity(f"log/{name}", f"last {titles.logged(name)}", "training", share)
+        found[quantity] = Datum(value, source=f"the training log, step {step}")
     return found
 
 
@@ -199,8 +205,8 @@ def of_costs(passes: float | None, seconds: float | None) -> Numbers:
         seconds: By the clock, evaluations included.
     """
     known = {
-        Quantity("cost/passes", "step in forward passes", "cost"): (passes, "study.json"),
-        Quantity("cost/step", "step (s)", "cost"): (seconds, "metrics.jsonl, the whole training"),
+        Quantity("cost/passes", "step in forward passes", "cost"): (passes, "the study's timing"),
+        Quantity("cost/step", "step (s)", "cost"): (seconds, "the training log, the whole run"),
     }
     return {
         quantity: Datum(value, source=source)

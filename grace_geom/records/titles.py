@@ -18,7 +18,7 @@ SETTINGS = {
     "spd": "selective projection decay",
     "r": "LoRA rank r",
     "lora_alpha": "LoRA alpha",
-    "targets": "matrices that LoRA adapts",
+    "targets": "names of the weights that train",
     "adapter": "what trains",
     "eps": "radius ε of the attack",
     "alpha": "step size α of the attack",
@@ -62,8 +62,62 @@ SETTINGS = {
     "kl_reduction": "reduction of the KL divergence",
     "scale_factor": "factor on the logit scale",
     "target_ratio": "scale of the target's logits",
+    "logit_scale": "scale of the logits",
+    "tau": "temperature τ of the cosines",
+    "negated": "text that denies a class",
+    "strength": "weight of the Dirichlet divergence",
+    "curvature_labels": "labels of the curvature",
+    "momentum": "momentum of SGD",
+    "train_head": "classification head trains",
+    "project_head": "classification head is projected",
+    "c_low": "smallest C of the probe",
+    "c_high": "largest C of the probe",
+    "c_values": "values of C of the probe",
+    "probe_iterations": "iterations of the probe at most",
+    "wise_alpha": "weight of the fine-tuned model",
+    "norm": "norm of the projection",
+    "radius_lr": "learning rate of the radii",
+    "radius_steps": "steps of the radii",
+    "mu": "learning rate μ of the projection radii",
+    "k": "factor k on positive gradients of the radii",
+    "lam": "strength λ of the projection",
+    "m": "images of a perturbation's group",
+    "eta": "η added to the size of a weight",
+    "gamma": "radius γ of the weight perturbation",
+    "pretrained": "pretrained weights",
+    "pretrained_base": "weights below the pretrained ones",
+    "preprocess": "preprocessing",
+    "deterministic": "same bits in every run",
+    "ood": "sets under shift",
+    "templates": "prompt templates",
+    "split_seed": "seed of the split",
+    "micro_batch": "images of a forward pass",
+    "schedule": "schedule of the learning rate",
+    "tf32": "TF32 products",
+    "bf16_residual": "residual stream in half precision",
+    "compile": "compiled attack",
+    "grad_checkpoint": "blocks recomputed backwards",
+    "eval_every": "epochs between evaluations",
+    "eval_at": "steps with a further evaluation",
+    "save_every": "steps between checkpoints",
+    "keep": "checkpoints that are kept",
+    "log_every": "steps between lines of the log",
+    "out": "folder of the run",
+    "resume": "goes on from a checkpoint",
+    "resume_anyway": "goes on with changed images",
+    "data_root": "folder of the data sets",
+    "download": "missing data sets are fetched",
+    "workers": "processes that load data",
+    "report_to": "experiment trackers",
+    "tensorboard": "TensorBoard",
+    "stop_after": "step after which it stops",
 }
-"""Settings whose keys do not say what they are; the others are their keys with spaces."""
+"""Settings whose keys do not say what they are."""
+PLAIN = frozenset(
+    {"batch_size", "data", "device", "epochs", "image_size", "method", "model", "optimizer",
+     "precision", "preset", "prompt_tokens", "seed", "shuffle_buffer"}
+)  # fmt: skip
+"""Settings whose keys say with spaces what they are."""
 
 
 def setting(key: str) -> str:
@@ -71,10 +125,48 @@ def setting(key: str) -> str:
     return SETTINGS.get(key) or key.replace("_", " ")
 
 
-def with_key(key: str) -> str:
-    """The same with the key that configurations and command lines have, where that is another."""
-    title = setting(key)
-    return title if title == key.replace("_", " ") else f"{title} ({key})"
+LOGGED = {
+    "val_acc_pgd": "Held-out accuracy under PGD",
+    "val_acc": "Held-out accuracy",
+    "loss": "Total loss",
+    "loss_task": "Task loss: cross-entropy on clean images",
+    "loss_lar": "LAR-AWP loss: on attacked images at perturbed weights",
+    "loss_gv": "Gram-volume loss",
+    "loss_adv": "Adversarial loss: cross-entropy on attacked images",
+    "loss_soft": "Cross-entropy with the pretrained answer: of attacked images",
+    "loss_dirichlet": "Divergence of Dirichlet distributions: from the pretrained ones",
+    "loss_contrastive": "Contrastive loss of images and captions",
+    "loss_feat": "Distance of attacked features",
+    "loss_logit": "Divergence of attacked answers",
+    "loss_kl": "Divergence of attacked from clean answers",
+    "loss_clean": "Divergence of clean from attacked answers",
+    "loss_original": "Divergence of pretrained from attacked answers",
+    "loss_cos": "Cosine of clean and attacked features, negative",
+    "loss_fare": "Squared distance to pretrained features: of attacked images",
+    "loss_attention_adv": "Attention loss under attack",
+    "loss_attention_clean": "Attention loss on clean images",
+    "loss_drift": "Squared distance of the weights: from the pretrained ones",
+    "gram_volume": "Gram volume",
+    "train_acc": "Training accuracy",
+    "train_acc_adv": "Training accuracy under attack",
+    "train_acc_awp": "Training accuracy, attacked, at perturbed weights",
+    "lr": "Learning rate",
+    "grad_norm": "Gradient norm",
+    "images_per_s": "Images a second",
+    "cos_id_adv": "Cosine of clean and attacked features",
+    "cos_id_awp": "Cosine of clean and perturbed-weight features",
+    "cos_adv_awp": "Cosine of attacked and perturbed-weight features",
+    "cos_id_base": "Cosine of clean and pretrained features",
+    "cos_adv_base": "Cosine of attacked and pretrained features",
+    "cos_base_awp": "Cosine of pretrained and perturbed-weight features",
+}
+"""Logged number -> its name, the number that answers most first."""
+
+
+def logged(key: str) -> str:
+    """What a logged number is called in a sentence: ``loss_task`` -> ``task loss``."""
+    title = LOGGED.get(key, "").partition(":")[0] or key.replace("_", " ")
+    return title if title[:2].isupper() or title[1:2] == "-" else title[0].lower() + title[1:]
 
 
 NUMBERS = {
@@ -167,6 +259,11 @@ def number(analysis: str, key: str) -> str:
     return f"{' '.join(map(_part, parts))}, {analysis.replace('_', ' ')}"
 
 
+def distribution(name: str) -> str:
+    """What a set of images is called: ``id`` -> ``ID``; a data set by its own name."""
+    return _SETS.get(name, name)
+
+
 def _part(part: str) -> str:
     """A distribution, a layer or another word of a key."""
     known = _SETS.get(part) or part.replace("block.", "block ").replace("stage.", "stage ")
@@ -189,4 +286,4 @@ def _under_attack(key: str) -> str:
         return f"accuracy on the attacked images of {rest}"
     if head == "check":
         return f"accuracy in the check {rest}"
-    return f"accuracy under {head.upper()} {rest}, robustness curve" if rest else ""
+    return f"accuracy under {head.upper()}, ε = {rest}, robustness curve" if rest else ""

@@ -91,7 +91,9 @@ def test_the_catalogue_holds_every_kind_of_number(lab):
     assert groups == sorted(groups, key=groups.index)  # each kind in one piece
     assert len({q.title for q in known.quantities.values()}) == len(known.quantities)  # in links
     raw = [q.title for q in known.quantities.values() if re.search(r"_|block\.|\bce\b", q.title)]
-    assert raw == []
+    sources = {x.source for of_runs in known.values.values() for x in of_runs.values()}
+    raw += [s for s in sources if re.search(r"\.json|\.yaml|apgd|linf", s)]
+    assert raw == [] and "the run's settings" in sources
     assert "parameter_drift/relative/visual.proj" not in known.values
     assert len(known.values["parameter_drift/drift"]) == 3 and len(known.values["ID"]) == 4
     assert known.settings["method"]["toy/grace-s0"] == "grace"
@@ -120,6 +122,8 @@ def test_a_preset_draws_its_numbers_and_the_link_says_so(opened, lab):
     assert parallel["data"][0]["type"] == "parcoords"
     app.selectbox(key="numbers_color").select("seed").run()
     assert not app.exception and "Colours: seed" in sees(app)
+    boxes = [e.proto.body for e in app.get("html") if ".st-key-scrolled-parallel" in e.proto.body]
+    assert len(boxes) == 1 and "min-width:720px" in boxes[0]
     again = opened(lab, "numbers", over="none", numbers_x="ID", numbers_y="Adv")
     assert "**Adv**" in answer(again) and "with **ID**" in plain(answer(again))
 
@@ -131,7 +135,7 @@ def test_runs_without_numbers_are_borne_and_settings_that_differ_are_listed(open
     assert not app.exception
     assert "cannot be said of" in answer(app)
     frame = next(d.value for d in app.dataframe if "setting" in d.value).set_index("setting")
-    rho = frame.loc["radius ρ of the weight perturbation (rho)"]
+    rho = frame.loc["radius ρ of the weight perturbation"]
     assert rho["grace-s0"] == "0.01" and rho["ft-s0"] == "–"
     assert not any("learning rate" in name for name in frame.index)
     buttons = {b.label: b.disabled for b in app.button}

@@ -6,9 +6,8 @@ import pytest
 import yaml
 
 from app import compare, seeds, store
-from app.attacks import attack_said
 from app.store import Entry
-from grace_geom.records import EvalRecord, how_intervals
+from grace_geom.records import EvalRecord, attack_said, how_intervals
 from tests.app.conftest import APGD, evaluation
 from tests.records.flowers import BY_CLASS, flowers, without_classes
 

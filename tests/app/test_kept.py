@@ -123,7 +123,7 @@ def test_a_log_that_has_grown_is_drawn_to_its_end(opened, runs):
     app = opened(runs, "training", runs=["demo/ft-s0"])
     assert _end(app) == pytest.approx(1.03 * 100)
     with (runs / "demo/ft-s0/metrics.jsonl").open("a") as file:
-        file.write(json.dumps({"step": 140, "seconds": 14, "loss": 0.1, "loss_task": 0.1}) + "\n")
+        file.write(json.dumps({"step": 140, "seconds": 14, "loss": 0.1, "train_acc": 0.1}) + "\n")
     app.run()
     assert _end(app) == pytest.approx(1.03 * 140)
 

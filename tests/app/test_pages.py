@@ -296,8 +296,8 @@ def test_the_run_page_says_how_to_make_it_again_and_what_differs(opened, runs):
         d.value for d in app.dataframe if "setting" in d.value and "zero-shot-s0" in d.value
     )
     said = sees(app).replace("\\", "")
-    rho = "radius ρ of the weight perturbation (rho)"
-    assert differs.set_index("setting").loc[rho, "grace-s0"] == "0.01"
+    rho = "radius ρ of the weight perturbation"
+    assert differs.set_index("setting").loc[rho, ["grace-s0", "key"]].tolist() == ["0.01", "rho"]
     assert (
         "**grace-s0** is grace (data shapes, model tiny-shapes, seed 0) with ID 80.0 % [76.0, 84.0], "
         "OOD 80.0 % ["
@@ -307,6 +307,12 @@ def test_the_run_page_says_how_to_make_it_again_and_what_differs(opened, runs):
         "OOD and Adv; it differs from **zero-shot-s0** in method"
     ) in said
     assert f"SHA-256 {'f' * 64}, which is none of these files" in sees(app)
+    accuracies = next(d.value for d in app.dataframe if "suite" in d.value)
+    assert "APGD-CE, ε = 4/255, 20 steps" in accuracies["measured with"].tolist()
+    (facts,) = (e.proto.body for e in app.get("html") if 'class="glance"' in e.proto.body)
+    assert "<dt>Adv</dt><dd>50.0 % [46.0, 54.0] <span>Δ +" in facts
+    assert "points over zero-shot-s0" in facts
+    assert "<dt>Trained</dt><dd>100 steps in 10 s</dd>" in facts
     (accuracy,) = specs(app)  # of this run and the one beside it
     assert [t["name"] for t in accuracy["data"]] == ["grace-s0", "zero-shot-s0"]
     assert 50 in [*flat(accuracy["data"][0]["x"])]

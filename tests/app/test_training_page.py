@@ -55,3 +55,27 @@ def test_the_training_page_draws_means_over_seeds_and_single_runs_on_request(ope
         *(f"grace-s{s}" for s in range(3)),
     }
     assert "bands" not in sees(app) and "faint: as logged" in sees(app)
+
+
+def test_held_out_accuracy_comes_first_and_a_line_beyond_its_axis_is_named(opened, runs):
+    for name, factor in (("at", 1), ("awp", 1), ("ucat", 500)):
+        log = write_run(runs, f"demo/{name}-s0", None) / "metrics.jsonl"
+        rows = [json.loads(line) for line in log.read_text().splitlines()]
+        many = [row | {"loss": factor * row["loss"]} if "loss" in row else row for row in rows]
+        early = {"step": 50, "seconds": 5, "val_acc": 0.72, "val_n": 64}
+        many.insert(20, early)
+        many[-1] |= {"val_n": 64}
+        log.write_text("".join(json.dumps(row) + "\n" for row in many))
+    known = [f"demo/{name}-s0" for name in ("at", "awp", "ft", "ucat")]
+    app = opened(runs, "training", runs=known)
+    accuracy, loss = specs(app)[:2]
+    assert accuracy["layout"]["annotations"][0]["text"] == "Held-out accuracy"
+    notes = [n["text"] for n in loss["layout"]["annotations"] if n.get("name") == "beyond"]
+    assert len(notes) == 1 and "ucat-s0: 10 to 1000" in notes[0]
+    assert "Axes hold all lines but those named in the corner" in sees(app)
+    table = app.dataframe[0].value.set_index("run")
+    assert table.loc["at-s0", ["held out (%)", "best (%)", "at step"]].tolist() == [70, 72, 50]
+    assert table["held out (%)"].notna().tolist() == [True, True, False, True]
+    assert ", of 64 images, 2 checks" in sees(app)
+    app.segmented_control(key="training_axes").set_value("linear").run()
+    assert "Axes hold all lines and need not" in sees(app)

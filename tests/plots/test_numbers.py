@@ -95,6 +95,31 @@ def test_one_long_name_is_shortened_and_the_others_stand_beside_their_points():
     assert labels({str(i): str(i) for i in range(15)}) == {}
 
 
+def test_names_stay_inside_of_the_figure_on_a_telephone():
+    far = {run: (Datum(0.1 + 0.4 * i), Datum(0.5 + 0.1 * i)) for i, run in enumerate(RUNS)}
+    names = {run: f"{run}-seed0"[:8] for run in RUNS}
+    figure = scatter(far, Legend.of({r: Identity(r, r) for r in RUNS}, names), Axis("x"), Axis("y"))
+    low, high = figure.layout.xaxis.range
+    for trace in figure.data:
+        ((middle,), (word,)) = trace.x, trace.text
+        width, at = 7.2 * len(word), 300 * (middle - low) / (high - low)
+        side = trace.textposition.split()[1]
+        left = at + {"left": -width - 9, "center": -width / 2, "right": 9}[side]
+        assert word and left >= 0 and left + width <= 300, trace.textposition
+
+
+def test_parallel_axes_have_room_for_their_titles_and_short_names():
+    long = {"ft": "ft · attack steps 1 · alpha 5/255 · max steps 588", "at": "at", "grace": "grace"}
+    legend = Legend.of({r: Identity(r, r) for r in RUNS}, long)
+    columns = [Column(title, dict.fromkeys(RUNS, 0.5)) for title in ("a", 10 * "title ", "HM")]
+    figure = parallel(columns, RUNS, legend)
+    (trace,) = figure.data
+    assert trace.labelangle < 0 and figure.layout.margin.t > 110
+    assert figure.layout.height - figure.layout.margin.t >= 280
+    assert all(len(name) <= 30 for name in trace.dimensions[0].ticktext)
+    assert figure.layout.margin.l < 250
+
+
 def test_a_narrow_probit_axis_has_ticks_enough():
     near = {run: (Datum(0.62 + 0.05 * i), Datum(0.6 + 0.02 * i)) for i, run in enumerate(RUNS)}
     axes = Axis("ID (%)", "probit", True), Axis("OOD (%)", "probit", True)

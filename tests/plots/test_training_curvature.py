@@ -39,8 +39,9 @@ def test_panels_stand_below_each_other_on_one_axis_that_the_pointer_shares():
     domains = [figure.layout[f"yaxis{n}"].domain for n in ("", 2, 3)]
     assert domains[0][1] == 1 and domains[2][0] == pytest.approx(0)
     assert all(above[0] > below[1] for above, below in itertools.pairwise(domains))
-    heads = [note.text for note in figure.layout.annotations]
+    heads = [note.text for note in figure.layout.annotations if not note.name]
     assert heads == ["Total loss", "Learning rate", "Training accuracy"]
+    assert [note.text for note in figure.layout.annotations if note.name == "along"] == ["Step"]
     axis = figure.layout.xaxis
     assert (figure.layout.hoversubplots, axis.anchor, axis.side) == ("axis", "y", "top")
     two = training.stack({"a": ROWS}, legend("a"), ["loss", "lr"]).layout.xaxis
@@ -52,7 +53,7 @@ def test_panels_are_named_in_words_and_the_key_is_in_the_tooltip(key):
     figure = training.stack({"a": [{"step": 5, key: 0.5}]}, legend("a"), [key])
     assert figure is not None
     (head,) = figure.layout.annotations
-    assert len(head.text) <= 50 and training.TITLES[key].startswith(head.text.removesuffix(" …"))
+    assert len(head.text) <= 50 and head.text == training.TITLES[key].partition(":")[0]
     assert figure.data[0].hovertemplate.startswith(f"{key} ")
 
 
@@ -126,6 +127,47 @@ def test_a_loss_that_falls_far_has_a_logarithmic_axis_by_itself():
     assert kinds["auto"] == ["log", None, None]
     assert kinds["linear"] == [None, None, None]
     assert kinds["log"] == ["log", "log", None]
+
+
+@pytest.mark.parametrize("key", ["loss", "grad_norm", "images_per_s", "loss_cos"])
+def test_a_line_far_above_many_presses_them_together_and_is_named_instead(key):
+    sign = -1 if key == "loss_cos" else 1
+    sizes = {"a": 1.0, "b": 2.0, "c": 3.0, "d & e": 400.0}
+    records = {
+        run: [{"step": i, key: sign * size * (1 + 0.01 * i), "train_acc": 0.1 + i / 50}
+              for i in range(40)]
+        for run, size in sizes.items()
+    }  # fmt: skip
+    keys = [key, "train_acc"]
+    figure = training.stack(records, legend(*sizes), keys)
+    low, high = figure.layout.yaxis.range
+    assert max(abs(low), abs(high)) < 5 and figure.layout.yaxis.type is None
+    top = max(t.y.max() for t in figure.data if t.yaxis == "y" and t.name != "d &amp; e")
+    assert top < low + 0.9 * (high - low), "the note has room above the lines"
+    (note,) = (n for n in figure.layout.annotations if n.name == "beyond")
+    ends = "400 to 556" if sign > 0 else "\u2212556 to \u2212400"
+    assert note.text.endswith(f"d &amp; e: {ends}") and note.yref == "y domain"
+    assert training.leaves_out(figure)
+    assert {t.name for t in figure.data} == {"a", "b", "c", "d &amp; e"}, (
+        "its numbers stay in files"
+    )
+    for scale in ("linear", "log"):
+        assert not training.leaves_out(
+            training.stack(records, legend(*sizes), keys, View(scale=scale))
+        )
+    few = {run: records[run] for run in ("a", "b", "d & e")}
+    assert not training.leaves_out(training.stack(few, legend(*sizes), keys)), (
+        "of three none is odd"
+    )
+
+
+def test_lines_far_from_each_other_have_a_logarithmic_axis_by_themselves():
+    apart = {run: [{"step": i, "loss": size, "lr": size} for i in range(3)]
+             for run, size in (("a", 1.0), ("b", 11.0))}  # fmt: skip
+    layout = training.stack(apart, legend("a", "b"), ["loss", "lr"]).layout
+    assert (layout.yaxis.type, layout.yaxis2.type) == ("log", None)
+    near = apart | {"b": [{"step": i, "loss": 9.0} for i in range(3)]}
+    assert training.stack(near, legend("a", "b"), ["loss"]).layout.yaxis.type is None
 
 
 def test_seeds_become_a_mean_with_a_band_where_all_have_numbers():
@@ -209,6 +251,26 @@ def test_what_is_logged_is_found_by_heading():
         "Accuracy": ["val_acc"],
         "Feature geometry": ["cos_x_y"],
     }
+
+
+def test_held_out_accuracy_comes_first_and_terms_of_single_methods_last():
+    shared = {"step": 1, "lr": 1, "train_acc": 1, "val_acc": 1, "val_acc_pgd": 1, "loss": 1}
+    terms = {f"loss_{i}": 1 for i in range(5)}
+    of_grace = [shared | terms | {"loss_task": 1}]
+    records = {"g-s0": of_grace, "g-s1": of_grace, "ft": [shared | {"loss_task": 1}]}
+    lines = {"g": ("g-s0", "g-s1"), "ft": ("ft",)}
+    found = training.groups(records, lines)
+    assert list(found) == ["Accuracy", "Loss", "Optimiser and speed", "Terms of single methods"]
+    assert found["Accuracy"] == ["val_acc_pgd", "val_acc", "train_acc"]
+    assert found["Loss"] == ["loss", "loss_task"]
+    assert found["Terms of single methods"] == list(terms)
+    assert len(training.groups(records)["Loss"]) == 7, "two runs have each term"
+    alone = training.groups({"g-s0": of_grace}, {"g": ("g-s0",)})
+    assert len(alone["Loss"]) == 7, "of one line all terms are its own"
+    fewer = {
+        run: [{k: v for k, v in rows[0].items() if k != "loss_4"}] for run, rows in records.items()
+    }
+    assert len(training.groups(fewer, lines)["Loss"]) == 6
 
 
 def test_long_series_keep_their_ends():

@@ -37,6 +37,9 @@ def test_accuracies_are_shares_with_their_intervals():
     assert list(sets) == ["set/ood/sketch", "set/ood/v2"]
     assert sets["set/ood/v2"][0].title == "OOD v2"
     assert sets["set/ood/v2"][1].source == "evaluation on 100 images"
+    attacked = [accuracy("adv", data, 40, attack=APGD) for data in ("shapes", "other")]
+    source = by_key(of_sets(attacked))["set/adv/other"][1].source
+    assert source == "evaluation on 100 images, APGD-CE, ε = 4/255, 20 steps"
 
 
 def test_numbers_of_analyses_say_how_they_were_estimated():
@@ -52,7 +55,7 @@ def test_numbers_of_analyses_say_how_they_were_estimated():
     assert list(found) == [f"hessian_spectrum/{name}" for name in ("lambda_1", "trace", "dim")]
     assert found["hessian_spectrum/lambda_1"][0].title == "largest Hessian eigenvalue λ₁"
     first, second = (found[f"hessian_spectrum/{name}"][1] for name in ("lambda_1", "trace"))
-    assert first == Datum(5.0, 4.0, 7.0, "hessian spectrum, Lanczos, images: 64 id")
+    assert first == Datum(5.0, 4.0, 7.0, "Hessian spectrum, Lanczos, images: 64 ID")
     half = stats.norm.ppf(0.975) * 0.5
     assert (second.low, second.high) == pytest.approx((8 - half, 8 + half))
     assert found["hessian_spectrum/dim"][1].low is None
@@ -79,7 +82,8 @@ def test_settings_costs_and_the_log():
         {"step": 20, "seconds": 4.0, "loss": math.nan, "train_acc": 0.7},
     ]
     log = by_key(of_log(rows))
-    assert log["log/loss"][1] == Datum(1.5, source="metrics.jsonl, step 10")
+    assert log["log/loss"][1] == Datum(1.5, source="the training log, step 10")
+    assert log["log/train_acc"][0].title == "last training accuracy"
     assert log["log/train_acc"][0].share and log["log/train_acc"][1].value == 0.7
     assert log["cost/training"][1].value == 4.0
     assert list(by_key(of_costs(None, 0.2))) == ["cost/step"]
