@@ -20,13 +20,21 @@ from grace_geom.store import PROTOCOLS, protocol_of
 
 VIEWS = Path(__file__).parent / "views"
 # What the Tab key reaches first, seen only then; less air above a page's question; links whose
-# marks do not lie over each other; and flags of commands, which Streamlit's light theme writes too
-# pale for many people. (A bare string here would be drawn.)
+# marks do not lie over each other; flags of commands, which Streamlit's light theme writes too pale
+# for many people; what is chosen of a few, which Streamlit writes paler than the rest; and whole
+# names of chosen runs. (A bare string here would be drawn.)
 SKIP = """<a class="skip" href="#content">Skip to the page</a>
 <style>.skip:not(:focus){position:absolute;left:-100vw}
 [data-testid=stMainBlockContainer]{padding-top:4rem}
 [data-testid=stSidebar] [data-testid=stElementContainer]:has(>[data-testid=stPageLink]){margin:-4px 0}
-.token.parameter.variable{color:inherit}</style>"""
+.token.parameter.variable{color:inherit}
+[data-testid=stButtonGroup] [data-variant][data-selected]{
+color:inherit;border-color:currentcolor;box-shadow:inset 0 0 0 1px currentcolor}
+[data-testid=stButtonGroup] [data-variant][data-selected] p{color:inherit;font-weight:600}
+[data-tag]{height:auto;min-height:1.75rem;max-width:100%;white-space:normal;padding-block:3px}
+[data-tag]>span{white-space:normal;overflow-wrap:anywhere;line-height:1.35}</style>"""
+# Streamlit writes chosen runs in white, also on the pale ground that they have in the dark.
+CHIPS = "<style>[data-tag]{{color:{color}}}</style>"
 
 
 def folder_of_runs() -> Path:
@@ -106,7 +114,7 @@ def draw(page: StreamlitPage, pages: Sequence[StreamlitPage], root: Path) -> Non
     choice = sidebar(root)
     st.set_page_config(page_title=title(page, root, choice))
     with links:
-        st.html(SKIP)
+        st.html(SKIP + (CHIPS.format(color=choice.ground.paper) if choice else ""))
         for other in pages:  # a link opened elsewhere shows the same runs
             st.page_link(other, query_params=link.shared(), width="stretch")
     if choice is None:

@@ -21,12 +21,14 @@ from grace_geom.plots import coinciding, paper
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.paper import Exhibit
 from grace_geom.plots.spoken import joined, spoken
-from grace_geom.plots.variants import fitted
+from grace_geom.plots.variants import LONG, fitted
 
 Table = Callable[[], pd.DataFrame]
 """Numbers behind a figure. Few are ever asked for, so nothing of them is made before."""
 MOST_SPOKEN = 4
 """Panels whose numbers the alternative text of a file tells."""
+MOST_WHOLE = 6
+"""Names that a caption writes out; of more, the pointer tells them."""
 MARKS = {
     "circle": "M0-4a4 4 0 1 0 .01 0z",
     "square": "M-4-4h8v8h-8z",
@@ -251,6 +253,18 @@ def coincide(drawn: Mapping[str, go.Figure | None]) -> str:
     known = {title: fig for title, fig in drawn.items() if fig is not None}
     said = coinciding.said(known, {run: text(name) for run, name in chosen().names.items()})
     return f" {said}" if said else ""
+
+
+def whole(runs: Sequence[str], names: Mapping[str, str]) -> str:
+    """The end of a caption of rows: names whose middle they leave out; empty where there are none.
+
+    Args:
+        runs: That have rows.
+        names: What is written for each run.
+    """
+    short = fitted({run: names[run] for run in runs}, LONG)
+    said = [f"{text(short[run])}: {text(names[run])}" for run in runs if short[run] != names[run]]
+    return f" {'; '.join(said)}." if 0 < len(said) <= MOST_WHOLE else ""
 
 
 def selectable(fig: go.Figure, key: str, alt: str) -> list[list[Any]]:

@@ -5,7 +5,7 @@ CSV, Markdown or LaTeX.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 import streamlit as st
@@ -22,10 +22,14 @@ from grace_geom.records.printed import MISSING, Cell, Figure, Printed
 PAPER = ("OOD'", "Adv'")
 FIRST = ("HM", "ID", "Adv", "OOD")
 """What a telephone shows: of three numbers beside a long name, those that are traded off."""
+AT_FIRST = ("HM'", "seeds", "AutoAttack", "passes", "ms a step", "ZS", "NatAdv")
+"""Columns that follow, as far as there is room, and in this order; a click shows the others."""
 MOST_KEYED = 12
 """Long names that are written out in sight below the table; more are folded there."""
-MOST_ROWS, ROW = 9, 30
-"""Rows that are seen at once, and pixels of each where there are more: figures stay in sight."""
+MOST_ROWS, FEW_ROWS, ROW = 15, 9, 30
+"""Rows that are seen at once, and pixels of each where there are more than a few: figures stay in
+sight. A telephone shows as many as there are few.
+"""
 HELP = {
     NUMBER: "Stands at the run's point in the figures.",
     "HM": "Harmonic mean of ID, OOD and Adv: low if any of the three is low.",
@@ -89,9 +93,12 @@ def ranked(choice: Choice, found: Ranking) -> None:
         with st.popover("Columns and filter", type="tertiary"):
             wanted = _controls()
         listed = [e for e in found.entries if wanted.keeps(choice.names[e.id], e.method)]
-        table = _printed(choice, found, listed, wanted)
+        whole = table = _printed(choice, found, listed, wanted)
+        if not (wanted.deltas or wanted.paper or wanted.settings):
+            with below:
+                table = _at_first(found, listed, whole)
         if listed:
-            _buttons(table, "runs", "table-ranked")
+            _buttons(whole, "runs", "table-ranked")
     with place:
         if not listed:
             st.info(f"No run matches '{text(wanted.filter)}'.")
@@ -114,6 +121,20 @@ BOLD = (
     "Not clearly worse: the difference to the best, paired over the same images or seeds, has "
     "p \u2265 0.05 or an interval that holds 0. A click on a head sorts by number."
 )
+
+
+def _at_first(found: Ranking, listed: Sequence[Entry], whole: Printed) -> Printed:
+    """The columns that there is room for; all of them at a click on the control for it."""
+    heads, others = widths.fitting(whole, AT_FIRST)
+    if not others or st.toggle(
+        f"Also {', '.join(others)}", key="overview_every", bind="query-params",
+        help="More columns than there is room for: the table then scrolls sideways.",
+    ):  # fmt: skip
+        return whole
+    at = [whole.heads.index(head) for head in heads]
+    return Printed(
+        heads, [[row[i] for i in at] for row in whole.rows], _notes(found, listed, heads)
+    )
 
 
 def _controls() -> Wanted:
@@ -260,11 +281,13 @@ def draw(table: Printed, alt: str, colors: Mapping[str, str] | None = None) -> N
         config["run"] = st.column_config.TextColumn(width=widths.taken("run", list(frame["run"])))
     if NUMBER in table.heads:
         config[NUMBER] = st.column_config.NumberColumn(width=widths.NUMBERS, help=HELP[NUMBER])
-    long = len(frame) > MOST_ROWS
+    height: int | Literal["content"] = "content"
+    if len(frame) > MOST_ROWS:
+        height = ROW * (MOST_ROWS + 1) + ROW // 2
     st.dataframe(
         _styled(frame, table, colors or {}), hide_index=True, column_config=config,
-        height=ROW * (MOST_ROWS + 1) + ROW // 2 if long else "content",
-        row_height=ROW if long else None, placeholder="\u2013", alt=alt,
+        height=height, row_height=ROW if len(frame) > FEW_ROWS else None, placeholder="\u2013",
+        alt=alt,
     )  # fmt: skip
 
 

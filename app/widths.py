@@ -8,7 +8,7 @@ from grace_geom.records.printed import Cell, Figure, Printed
 
 LETTER = 5.7
 """Pixels of a letter of a name."""
-ROOM = {"wide": 540, "narrow": 385}
+ROOM = {"wide": 545, "narrow": 385}
 """Pixels that a table has on a laptop, beside the figures, and on a telephone."""
 MORE = """<style>.more{font-size:.875rem;margin:0}.more.narrow{display:none}
 @media(max-width:640px){.more.narrow{display:block}.more.wide{display:none}}</style>"""
@@ -16,6 +16,27 @@ NUMBERS = 35
 """Pixels of the column of numbers that stand for names."""
 NUMBER = "#"
 """Head of the numbers that stand for long names."""
+
+
+def fitting(table: Printed, last: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Columns that a laptop shows beside the figures without scrolling, and those that it does not.
+
+    Args:
+        table: All that there is.
+        last: Columns that are shown only where there is room, the first ones first; all others are
+            in any case.
+    """
+    room = ROOM["wide"]
+    needed = {head: taken(head, [r[i] for r in table.rows]) for i, head in enumerate(table.heads)}
+    used = sum(pixels for head, pixels in needed.items() if head not in last)
+    left_out = []
+    for head in (head for head in last if head in needed):
+        if used + needed[head] <= room:
+            used += needed[head]
+        else:
+            left_out.append(head)
+    kept = [head for head in table.heads if head not in left_out]
+    return kept, [head for head in table.heads if head in left_out]
 
 
 def further(table: Printed) -> str:

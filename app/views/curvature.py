@@ -1,5 +1,6 @@
 """Is it flat, and where not?"""
 
+import math
 from functools import partial
 
 import numpy as np
@@ -13,14 +14,16 @@ from app.measured import attack_of, command, how, measured, values_table
 from app.shell import Choice, inline, text
 from grace_geom.plots import curvature, panels, spectra
 from grace_geom.plots.legend import Legend
+from grace_geom.plots.panels import point
 from grace_geom.plots.weight_names import group_name
 from grace_geom.records import Finding
 
+FIGURES = "Eigenvalues, trace and norm"
 NUMBERS = (
-    ("lambda_1", "Largest eigenvalue λ₁", "curvature in the sharpest direction"),
-    ("lambda_min_1", "Smallest eigenvalue", "below 0 the loss falls in that direction"),
-    ("trace", "Trace", "sum of all eigenvalues"),
-    ("frobenius/sqrt_d", "‖H‖ / √d (Frobenius)", "root mean square eigenvalue"),
+    ("lambda_1", "Largest eigenvalue λ₁", "Curvature in the sharpest direction"),
+    ("lambda_min_1", "Smallest eigenvalue", "Below 0 the loss falls in that direction"),
+    ("trace", "Trace", "Sum of all eigenvalues"),
+    ("frobenius/sqrt_d", "‖H‖ / √d (Frobenius)", "Root mean square eigenvalue"),
 )
 AXES = {"linear": "Linear λ", "log": "Logarithmic λ"}
 LOSSES = {"ce": "Clean loss", "adv-ce": "Adversarial loss"}
@@ -29,14 +32,14 @@ LOSSES = {"ce": "Clean loss", "adv-ce": "Adversarial loss"}
 def main() -> None:
     """What ``hessian_spectrum`` and ``sharpness`` found."""
     choice = shell.page("Is it flat, and where not?")
-    shown = measured(choice, "hessian_spectrum")
+    shown = flattest_first(measured(choice, "hessian_spectrum"))
     said = {}
     if shown:
         shell.answer(answers.curvature(shown, answers.bold(choice.names)))
-        with_tops = spectra.with_tops(shown, choice.legend)
-        show.legend([f.run for f in shown], with_tops)
         known = any(f.array("density_nodes") is not None for f in shown)
-        if known:
+        if known:  # the rows of the other figures have names
+            with_tops = spectra.with_tops(shown, choice.legend)
+            show.legend([f.run for f in shown], with_tops)
             density(choice, shown, with_tops)
         numbers(choice, shown)
         matrices(choice, shown)
@@ -50,6 +53,12 @@ def main() -> None:
             or answers.unmeasured("hessian_spectrum")
         )
     details(said | sharpness_meaning(rising))
+
+
+def flattest_first(found: list[Finding]) -> list[Finding]:
+    """In the order in which the answer ranks them: by λ₁; those without it come last."""
+    tops = {f.run: point(f.value("lambda_1")) for f in found}
+    return sorted(found, key=lambda f: p.value if (p := tops[f.run]) else math.inf)
 
 
 def caption(found: list[Finding], key: str = "") -> str:
@@ -129,12 +138,14 @@ def _nodes(found: list[Finding]) -> pd.DataFrame:
 
 
 def numbers(choice: Choice, found: list[Finding]) -> None:
-    """Four numbers, each a dot plot."""
-    st.header("Four numbers", anchor=False)
+    """The numbers of the whole matrix, each a dot plot with the baseline marked."""
+    st.header(FIGURES, anchor=False)
+    base = choice.base_run.id if choice.base_run else ""
     drawn = {
-        title: fig for key, title, _ in NUMBERS
-        if (fig := kept(panels.measures, found, choice.legend, key, title)) is not None
+        title: fig for key, title, meaning in NUMBERS
+        if (fig := kept(panels.measures, found, choice.legend, key, meaning, base)) is not None
     }  # fmt: skip
+    marked = " Bold, dotted: the baseline." if base in {f.run for f in found} else ""
     there = [key for key, title, _ in NUMBERS if title in drawn]
     estimators = "; ".join(
         dict.fromkeys(
@@ -147,8 +158,9 @@ def numbers(choice: Choice, found: list[Finding]) -> None:
         drawn,
         "curvature",
         "One number of the curvature of each run with its interval",
-        f"{estimators}. Bars: eigenvalues within their residuals, estimates within 95 %. "
-        f"{caption(found)}",
+        f"Rows: flattest first, by λ₁.{marked} {estimators}. Bars: eigenvalues within their "
+        f"residuals, estimates within 95 %. {caption(found)}"
+        f"{show.whole([f.run for f in found], choice.names)}",
         partial(values_table, found, there),
     )
 
@@ -177,7 +189,7 @@ def meanings(choice: Choice, found: list[Finding]) -> dict[str, str]:
         "Spectral density": "Stochastic Lanczos quadrature: each node carries its weight as mass, "
         "smoothed with a Gaussian kernel of the stated width; nothing is drawn below a hundredth "
         f"of one eigenvalue. {text(spectra.resolved(found, choice.legend))}.",
-        "Four numbers": "; ".join(f"*{title}*: {meaning}" for _, title, meaning in NUMBERS) + ".",
+        FIGURES: "; ".join(f"*{title}*: {meaning.lower()}" for _, title, meaning in NUMBERS) + ".",
         "Curvature of each matrix": "Rows follow the network from its stem to its head. A matrix "
         "that is no block's fills its row. The pointer shows the interval of each estimate.",
     }

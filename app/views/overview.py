@@ -33,12 +33,20 @@ BESIDE = "".join(
     f"{{flex:{grow} 1 {least}px!important;min-width:min(100%,{least}px)}}"
     for key, (grow, least) in ROOM.items()
 )
-# On a telephone the first plot follows the table; what only serves the table comes after the plots.
-NARROW = """@media(max-width:640px){
-[data-testid=stLayoutWrapper]:has(>.st-key-overview-table),.st-key-overview-table{display:contents}
-.st-key-overview-table>*{flex:1 1 100%}
-.st-key-overview-table>:nth-child(n+2){order:2}
-[data-testid=stLayoutWrapper]:has(>.st-key-overview-plots){order:1}}"""
+# Where they stand below each other, the first plot follows the table; what only serves the table
+# comes after the plots. (The sidebar takes 300 pixels.)
+STACKED = """{where}[data-testid=stLayoutWrapper]:has(>.st-key-overview-table),
+{where}.st-key-overview-table{{display:contents}}
+{where}.st-key-overview-table>*{{flex:1 1 100%}}
+{where}.st-key-overview-table>:nth-child(n+2){{order:2}}
+{where}[data-testid=stLayoutWrapper]:has(>.st-key-overview-plots){{order:1}}"""
+WITH_SIDEBAR = "body:has([data-testid=stSidebar][data-collapsed=false]) "
+NARROW = (
+    f"@media(max-width:1011px){{{STACKED.format(where='')}}}"
+    f"@media(max-width:1311px){{{STACKED.format(where=WITH_SIDEBAR)}}}"
+    "@media(max-width:640px){.st-key-overview-table [data-testid=stDataFrameResizable]"
+    "{max-height:317px!important}}"
+)
 
 
 def main() -> None:

@@ -65,18 +65,26 @@ class _Color(NamedTuple):
     dark: str
 
 
-# Found by search: eight hues whose least distance in Oklab, for normal sight and for the three
-# kinds of dichromacy, is as large as the contrasts of 4.5:1 with either ground allow.
+# Found by search: twelve hues whose least distance in Oklab, for normal sight and for the three
+# kinds of dichromacy, is as large as the contrasts of 4.5:1 with either ground allow. Both colours
+# of a pair have about the same hue, so that a run keeps it where the ground changes.
 _GREY = _Color("#6E6E6E", "#A8A8A8")
-_BLUE = _Color("#2F63F8", "#43ACFC")
-_PETROL = _Color("#1D5A70", "#44E1F9")
-_BROWN = _Color("#894C06", "#F99603")
-_GOLD = _Color("#8E710F", "#F2E309")
-_MAGENTA = _Color("#BF2FB9", "#BB5FAA")
-_GREEN = _Color("#2C4A37", "#B1D89D")
-_PURPLE = _Color("#6F049F", "#7F6AFC")
-_RED = _Color("#861309", "#E14D28")
-_COLORS = (_BLUE, _PETROL, _BROWN, _GOLD, _MAGENTA, _GREEN, _PURPLE, _RED)
+_AZURE = _Color("#0376DC", "#0090CC")
+_BROWN = _Color("#761900", "#FC903C")
+_PINE = _Color("#004633", "#00FCA8")
+_CRIMSON = _Color("#E20068", "#FC186C")
+_OCHRE = _Color("#AD6500", "#A87800")
+_MAGENTA = _Color("#D400C8", "#FC30CC")
+_BLUE = _Color("#1C06C8", "#B4D8FC")
+_OLIVE = _Color("#5B5B00", "#F0D800")
+_VIOLET = _Color("#6000FD", "#9090FC")
+_MAUVE = _Color("#8D4A99", "#C03CFC")
+_SLATE = _Color("#4A3E69", "#90789C")
+_PURPLE = _Color("#6B0098", "#E49CE4")
+_COLORS = (
+    _AZURE, _BROWN, _PINE, _CRIMSON, _OCHRE, _MAGENTA, _BLUE, _OLIVE, _VIOLET, _MAUVE, _SLATE,
+    _PURPLE,
+)  # fmt: skip
 _MARKERS = (
     "circle", "square", "triangle-up", "triangle-down", "diamond", "cross", "hexagon", "star",
 )  # fmt: skip
@@ -86,40 +94,42 @@ _DASHES = (
 
 _METHODS = {
     "zero-shot": (_GREY, "x", "2px,2px"),
-    "linear-probe": (_BLUE, "triangle-down", "dot"),
-    "ft": (_BLUE, "circle", "longdash"),
-    "lp-ft": (_BLUE, "square", "dash"),
+    "linear-probe": (_PINE, "triangle-down", "dot"),
+    "ft": (_AZURE, "circle", "longdash"),
+    "lp-ft": (_MAUVE, "square", "dash"),
     "wise-ft": (_BLUE, "diamond", "dashdot"),
-    "flyp": (_BLUE, "triangle-up", "solid"),
-    "tpgm": (_PETROL, "circle", "solid"),
-    "ftp": (_PETROL, "diamond", "longdash"),
-    "spd": (_PETROL, "triangle-up", "dashdot"),
-    "l2-sp": (_GOLD, "circle", "solid"),
-    "sam": (_PURPLE, "circle", "solid"),
-    "asam": (_PURPLE, "square", "dash"),
-    "lora": (_PETROL, "square", "dash"),
-    "lora-spd": (_PETROL, "triangle-down", "dot"),
-    "awp": (_BROWN, "square", "dash"),
+    "flyp": (_SLATE, "triangle-up", "solid"),
+    "tpgm": (_OCHRE, "circle", "solid"),
+    "ftp": (_BROWN, "diamond", "longdash"),
+    "spd": (_VIOLET, "triangle-up", "dashdot"),
+    "l2-sp": (_OLIVE, "diamond", "longdash"),
+    "sam": (_VIOLET, "circle", "solid"),
+    "asam": (_SLATE, "square", "dash"),
+    "lora": (_PINE, "square", "dash"),
+    "lora-spd": (_OLIVE, "triangle-down", "dot"),
+    "awp": (_BLUE, "square", "dash"),
     "at": (_BROWN, "triangle-up", "dashdot"),
-    "mix-at": (_RED, "circle", "solid"),
-    "tecoa": (_GREEN, "diamond", "dot"),
-    "fare": (_PURPLE, "cross", "8px,2px"),
-    "pmg-aft": (_GREEN, "square", "dash"),
-    "trades": (_RED, "hexagon", "3px,2px,9px,2px"),
-    "laat": (_GOLD, "cross", "dash"),
-    "tga-zsr": (_GREEN, "circle", "solid"),
-    "comp-tga": (_GREEN, "cross", "8px,2px"),
-    "agft": (_PETROL, "hexagon", "3px,2px,9px,2px"),
-    "ucat": (_PURPLE, "hexagon", "dot"),
-    "adv-flyp": (_BLUE, "hexagon", "8px,2px"),
-    "lora-tecoa": (_GREEN, "triangle-down", "longdash"),
-    "lora-at": (_GOLD, "triangle-down", "longdashdot"),
-    "lora-mix-at": (_RED, "triangle-down", "dot"),
-    "vpt-pmg-aft": (_GREEN, "hexagon", "dashdot"),
+    "mix-at": (_CRIMSON, "circle", "solid"),
+    "tecoa": (_CRIMSON, "diamond", "dot"),
+    "fare": (_MAUVE, "cross", "8px,2px"),
+    "pmg-aft": (_PINE, "triangle-up", "dashdot"),
+    "trades": (_PURPLE, "hexagon", "3px,2px,9px,2px"),
+    "laat": (_OCHRE, "cross", "dash"),
+    "tga-zsr": (_OLIVE, "circle", "solid"),
+    "comp-tga": (_PINE, "cross", "8px,2px"),
+    "agft": (_SLATE, "hexagon", "3px,2px,9px,2px"),
+    "ucat": (_VIOLET, "hexagon", "dot"),
+    "adv-flyp": (_AZURE, "hexagon", "8px,2px"),
+    "lora-tecoa": (_MAUVE, "triangle-down", "longdash"),
+    "lora-at": (_OCHRE, "triangle-down", "longdashdot"),
+    "lora-mix-at": (_PURPLE, "triangle-down", "dot"),
+    "vpt-pmg-aft": (_BLUE, "cross", "longdash"),
     "grace": (_MAGENTA, "star", "solid"),
-    "grace-plus": (_GOLD, "star", "3px,2px,9px,2px"),
+    "grace-plus": (_OCHRE, "star", "3px,2px,9px,2px"),
 }
-"""Method -> colour, marker, dash; the order is that of the methods in tables and legends."""
+"""Method -> colour, marker, dash; the order is that of the methods in tables and legends. No two
+methods that share a colour are variants of one another, so those have no like colours.
+"""
 
 METHOD_ORDER = tuple(_METHODS)
 _TAKEN = {(color, marker) for color, marker, _ in _METHODS.values()}
@@ -203,15 +213,21 @@ def of_variants(method: str, labels: Iterable[str], ground: Ground) -> dict[str,
     taken: set[Look] = {own}
     for label in sorted(set(labels) - {method}):
         first = hashlib.sha256(label.encode("utf-8", "surrogateescape")).digest()[0]
-        places = [((first + i) % len(hues), turn) for turn in range(8) for i in range(len(hues))]
+        places = [((first + i) % len(hues), turn) for i in range(len(hues)) for turn in range(8)]
         looks = [
             Look(hues[hue], _DASHES[(hue + turn) % 8], _MARKERS[(hue + turn) % 8])
             for hue, turn in places
         ]
         free = [one for one in looks if one not in taken and one.color != own.color]
-        found[label] = free[0] if free else looks[0]
+        found[label] = _least_like(taken, free or looks)
         taken.add(found[label])
     return found
+
+
+def _least_like(taken: Iterable[Look], looks: Sequence[Look]) -> Look:
+    """The first whose colour nobody has; of these, the first whose marker nobody has."""
+    colors, markers = {one.color for one in taken}, {one.marker for one in taken}
+    return min(looks, key=lambda one: (one.color in colors, one.marker in markers))
 
 
 def is_reference(method: str) -> bool:
@@ -310,7 +326,7 @@ def of_values(values: Sequence[str], ground: Ground) -> dict[str, str]:
     hues = [color.light if light else color.dark for color in _COLORS]
     if len(values) <= len(hues):
         return dict(zip(values, hues, strict=False))
-    stops = [color.light if light else color.dark for color in (_BLUE, _PURPLE, _RED)]
+    stops = [color.light if light else color.dark for color in (_AZURE, _PURPLE, _CRIMSON)]
     return {v: _between(stops, i / (len(values) - 1)) for i, v in enumerate(values)}
 
 

@@ -9,10 +9,12 @@ import plotly.graph_objects as go
 
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.style import dressed, from_zero, plain_html, row_bands, see_through
-from grace_geom.plots.variants import cut
+from grace_geom.plots.variants import LONG, fitted
 from grace_geom.records import Finding
 
 MOST_POINTS = 2000
+MOST_HIGH = 6
+"""Rows that have much air; more of them stand closer, so that two figures fit into a screen."""
 Numbers = Sequence[float] | np.ndarray
 
 
@@ -311,9 +313,21 @@ def rows(
     return dressed(traces, legend.ground, height, shapes=bands, xaxis=dict(x), yaxis=y)
 
 
-def measures(found: Sequence[Finding], legend: Legend, key: str, title: str) -> go.Figure | None:
+def measures(
+    found: Sequence[Finding], legend: Legend, key: str, title: str, marked: str = ""
+) -> go.Figure | None:
     """One number of an analysis, a row for each run, with its interval where it has one. Rows have
-    names, the long ones cut: colours and markers tell these, which a legend names.
+    names, of the long ones begin and end; the pointer tells the whole ones.
+
+    Args:
+        found: In the order of the rows.
+        legend: Name and look of each run.
+        key: Of the number.
+        title: Of its axis.
+        marked: A run whose name is bold and whose number has a line through all rows.
+
+    Returns:
+        ``None`` where no run has the number.
     """
     rows = [(f.run, m) for f in found if (m := f.value(key)) is not None and np.isfinite(m.value)]
     if not rows:
@@ -333,14 +347,20 @@ def measures(found: Sequence[Finding], legend: Legend, key: str, title: str) -> 
             "hovertemplate": f"{name}: %{{x:.4g}} [{low:.4g}, {high:.4g}]<extra></extra>",
         })  # fmt: skip
     ends = from_zero(e for _, m in rows for e in (m.value, m.low, m.high))
+    names = {
+        r: plain_html(n) for r, n in fitted({r: legend.names[r] for r, _ in rows}, LONG).items()
+    }
+    line = {"type": "line", "yref": "y domain", "y0": 0, "y1": 1, "layer": "below",
+            "line": {"width": 1, "dash": "dot", "color": legend.ground.muted}}  # fmt: skip
     return dressed(
         traces,
         legend.ground,
-        90 + 30 * len(rows),
+        90 + (30 if len(rows) <= MOST_HIGH else 22) * len(rows),
+        shapes=[line | {"x0": m.value, "x1": m.value} for run, m in rows if run == marked],
         xaxis={"title": title, "range": ends},
         yaxis={
             "tickvals": list(range(len(rows))),
-            "ticktext": [plain_html(cut(legend.names[run])) for run, _ in rows],
+            "ticktext": [f"<b>{names[r]}</b>" if r == marked else names[r] for r, _ in rows],
             "ticks": "",
             "range": [len(rows) - 0.5, -0.5],
             "showgrid": False,

@@ -20,7 +20,8 @@ LINE = 16
 # A line costs as much as covering 40 square pixels of a bar, and one more for each of its pixels.
 _LEADER = 40.0
 _LED = [(r, math.pi * k / 8) for r in (22, 34, 48, 64) for k in range(16) if k % 4]
-_ROUNDS = 3
+_CROSSING = 300.0  # of one line with another
+_ROUNDS = 4
 _HALF = 11  # pixels from the middle of a point to the edge of its ring
 
 Point = tuple[Estimate, Estimate]
@@ -34,12 +35,16 @@ class _Scene:
 
     Attributes:
         middles: ``(n, 2)``, of all points.
-        lines: Bars, steps of the front and other lines.
+        lines: Bars and other lines.
+        steps: Of the front.
+        ringed: Numbers of the points of the front.
         size: Of the plot.
     """
 
     middles: np.ndarray
     lines: Boxes
+    steps: Boxes
+    ringed: frozenset[int]
     size: tuple[int, int]
 
 
@@ -73,7 +78,8 @@ def place_labels(
     line some way off, the one that covers least.
 
     A name without a line is nearer to its own point than to any other, where there is room. Names
-    are placed in turn, and each of them again once all others stand.
+    are placed in turn, and each of them again once all others stand; lines that still cross
+    exchange their ends.
 
     Args:
         points: All runs, in shares of 1.
@@ -94,26 +100,55 @@ def place_labels(
         for run, p in points.items()
     }
     lines = [box for run, p in points.items() for box in _bars(p, at[run], scale)]
-    lines += _steps([at[run] for run in front])
     for x, y in (tuple((p[i] - spans[i][0]) * scale[i] for i in (0, 1)) for p in line):
         lines.append((x - 4, y - 4, x + 4, y + 4))
-    scene = _Scene(np.array([*at.values()]).reshape(-1, 2), _boxes(lines), size)
+    order = list(at)
+    scene = _Scene(
+        np.array([*at.values()]).reshape(-1, 2),
+        _boxes(lines),
+        _boxes(_steps([at[run] for run in front])),
+        frozenset(map(order.index, front)),
+        size,
+    )
     widths = {run: _width(text) for run, text in texts.items()}
     tried = {run: _places(at[run], width) for run, width in widths.items()}
     for run, places in tried.items() if narrow else ():
         there = _places((at[run][0] * narrow / size[0], at[run][1]), widths[run])
         places.base += _outside(there.boxes, (narrow, size[1]))
-    order = list(at)
     chosen: dict[str, int] = {}
     for _ in range(_ROUNDS):
         before = dict(chosen)
         for run, places in tried.items():
             others = [tried[o] for o in chosen if o != run], [chosen[o] for o in chosen if o != run]
-            cost = _cost(places, order.index(run), scene, *_written(*others))
+            cost = _cost(places, order.index(run), scene, *_written(*others), _lines(*others))
             chosen[run] = int(cost.argmin())
         if chosen == before:
             break
-    return {run: tried[run].names[i] for run, i in chosen.items()}
+    return uncrossed({run: tried[run].names[i] for run, i in chosen.items()}, at)
+
+
+def uncrossed(places: Mapping[str, str], at: Mapping[str, tuple[float, ...]]) -> dict[str, str]:
+    """The places with ends of lines exchanged until no two lines cross. Each exchange makes the
+    lines shorter, so there is an end to it.
+
+    Args:
+        places: Of :func:`place_labels`.
+        at: Of each point, in pixels.
+    """
+    led = [run for run, place in places.items() if place.startswith("led ")]
+    starts = np.array([at[run] for run in led]).reshape(-1, 2)
+    ends = starts + np.array([places[run].split()[1:] for run in led], float).reshape(-1, 2)
+    while True:
+        crossing = np.argwhere(_crossed(np.stack([starts, ends], axis=1)))
+        if not len(crossing):
+            break
+        i, j = crossing[0]
+        ends[[i, j]] = ends[[j, i]]
+    moved = {
+        run: f"led {round(right)} {round(up)}"
+        for run, (right, up) in zip(led, ends - starts, strict=True)
+    }
+    return {run: moved.get(run, place) for run, place in places.items()}
 
 
 def label_at(place: str, text: str) -> dict[str, object]:
@@ -175,7 +210,9 @@ def _places(at: Sequence[float], width: float) -> _Tried:
     return _Tried(names, _boxes(boxes), np.stack(paths), np.array(base))
 
 
-def _cost(places: _Tried, own: int, scene: _Scene, written: Boxes, drawn: np.ndarray) -> np.ndarray:
+def _cost(
+    places: _Tried, own: int, scene: _Scene, written: Boxes, drawn: np.ndarray, led_to: np.ndarray
+) -> np.ndarray:
     """``(n,)``: square pixels that a place covers, weighted by how much that matters.
 
     Args:
@@ -184,17 +221,25 @@ def _cost(places: _Tried, own: int, scene: _Scene, written: Boxes, drawn: np.nda
         scene: Points and lines.
         written: Boxes of the other names.
         drawn: ``(k, 2)`` points of the lines to them.
+        led_to: ``(m, 2, 2)``: both ends of each of these lines.
     """
     others = np.delete(scene.middles, own, axis=0)
     boxes, margin = places.boxes, np.array([5, 0, 5, 0])  # names need a space between them
     cost = places.base + _covered(boxes, scene.lines) + _outside(boxes, scene.size)
-    cost = cost + 0.5 * _covered(boxes, _around(scene.middles[own : own + 1]))
+    cost = cost + 4 * _covered(boxes, scene.steps)
+    ring = 3.0 if own in scene.ringed else 0.5
+    cost = cost + ring * _covered(boxes, _around(scene.middles[own : own + 1]))
     cost = cost + 5 * _covered(boxes, _around(others))
     cost = cost + 10 * _covered(boxes, written + margin * [-1, 0, 1, 0])
     cost = cost + 10 * _covered(boxes, _around(drawn, 3))
     led = ~np.isnan(places.paths[:, 0, 0])
-    crossed = _within(places.paths, _around(others, 12)) + _within(places.paths, written)
+    # Where another point lies over the name's own, each line begins within that one too.
+    begins = _gaps(_around(scene.middles[own : own + 1], 0), places.paths.reshape(-1, 2)) < 16
+    away = np.where(begins.reshape(*led.shape, -1, 1), np.nan, places.paths)
+    crossed = _within(away, _around(others, 12)) + _within(places.paths, written)
     cost = cost + np.where(led, 100.0 * crossed, 0.0)
+    both = _crossed(places.paths[:, [0, -1]], led_to).sum(axis=1)
+    cost = cost + np.where(led, _CROSSING * both, 0.0)
     if len(others):
         gap = _gaps(boxes, scene.middles[own : own + 1])[:, 0]
         nearest = _gaps(boxes, others).min(axis=1)
@@ -209,6 +254,32 @@ def _written(places: Sequence[_Tried], chosen: Sequence[int]) -> tuple[Boxes, np
     paths = [p.paths[i] for p, i in zip(places, chosen, strict=True)]
     ends = np.concatenate(paths) if paths else np.zeros((0, 2))
     return boxes, ends[~np.isnan(ends[:, 0])]
+
+
+def _lines(places: Sequence[_Tried], chosen: Sequence[int]) -> np.ndarray:
+    """``(m, 2, 2)``: both ends of the lines to names that stand."""
+    ends = [p.paths[i][[0, -1]] for p, i in zip(places, chosen, strict=True)]
+    known = [pair for pair in ends if not np.isnan(pair).any()]
+    return np.array(known).reshape(-1, 2, 2)
+
+
+def _crossed(lines: np.ndarray, others: np.ndarray | None = None) -> np.ndarray:
+    """``(n, m)``: whether lines ``(n, 2, 2)`` cross ``others`` ``(m, 2, 2)``, default each other:
+    the ends of either lie on both sides of the other. What is not finite crosses nothing.
+    """
+    others = lines if others is None else others
+    a, b = lines[:, None, 0], lines[:, None, 1]
+    c, d = others[None, :, 0], others[None, :, 1]
+    apart = _side(a, b, c) * _side(a, b, d) < 0
+    found: np.ndarray = apart & (_side(c, d, a) * _side(c, d, b) < 0)
+    return found
+
+
+def _side(a: np.ndarray, b: np.ndarray, p: np.ndarray) -> np.ndarray:
+    """> 0 where a point lies left of the way from ``a`` to ``b``."""
+    (x, y), (u, v) = np.moveaxis(b - a, -1, 0), np.moveaxis(p - a, -1, 0)
+    found: np.ndarray = x * v - y * u
+    return found
 
 
 def _bars(p: Point, at: Sequence[float], scale: Sequence[float]) -> list[Sequence[float]]:

@@ -11,8 +11,10 @@ from typing import Any
 from grace_geom.files import folder_name
 from grace_geom.records import in_levels
 
-LONG, CUT = 24, 20
-"""Characters of a name that are not shortened, and what a row or a table leaves of longer ones."""
+LONG = 24
+"""Characters of a name that fits into a row, a table or beside a point; of longer ones :func:`cut`
+leaves begin and end.
+"""
 MOST = 40
 """Characters of a name that no setting explains."""
 AND = " · "
@@ -97,8 +99,7 @@ def shortened(variants: Mapping[str, Variant | None], names: Mapping[str, str]) 
 
     Variants of a method whose names are longer than :data:`LONG` are called by the options in which
     they differ: ``no task · lora · spread``. The method and the seed are left out where all share
-    them. Any other name longer than :data:`MOST` loses what it shares with the others like it, or
-    its middle.
+    them. Any other name longer than :data:`MOST` loses its middle.
 
     Args:
         variants: Run -> what its label says; ``None`` for a run that is called by its name.
@@ -175,29 +176,42 @@ def _sentence(
 
 
 def fitted(names: Mapping[str, str], most: int = MOST) -> dict[str, str]:
-    """Names of at most ``most`` characters or a few more, no two alike: long ones lose what all of
-    them begin and end with, or their middle.
+    """Names of at most ``most`` characters or a few more, no two alike: long ones lose their middle
+    (:func:`cut`); where that leaves two alike, it is what these share that is lost.
     """
-    long = {run: name for run, name in names.items() if len(name) > most}
-    if not long:
-        return dict(names)
-    before = _shared(list(long.values())) if len(long) > 1 else ""
-    after = _shared([n[len(before) :][::-1] for n in long.values()])[::-1] if before else ""
-    found = dict(names)
-    for run, name in long.items():
+    found = {run: cut(name, most) for run, name in names.items()}
+    seen = list(found.values())
+    alike = {run: n for run, n in names.items() if len(n) > most and seen.count(found[run]) > 1}
+    before = _shared(list(alike.values())) if len(alike) > 1 else ""
+    after = _shared([n[len(before) :][::-1] for n in alike.values()])[::-1] if before else ""
+    taken = {name for run, name in found.items() if run not in alike}
+    for run, name in alike.items():
         core = name[len(before) : len(name) - len(after)]
-        told = len(core) > MOST // 3  # else what is left says too little
-        cut = f"{'…' if before else ''}{core}{'…' if after else ''}" if told else name
-        if len(cut) > most:
-            cut = f"{cut[: most // 2 - 1]}…{cut[-(most // 2) :]}"
-        taken = set(found.values())
-        found[run] = cut if cut not in taken else _numbered(cut, taken)
+        end = f"…{core}{'…' if after else ''}"
+        begin = before[: max(most - len(end), 0)].rstrip(_ENDS)
+        short = cut(f"{begin}{end}" if before else name, most)
+        found[run] = short if short not in taken else _numbered(short, taken)
+        taken.add(found[run])
     return found
 
 
-def cut(name: str) -> str:
-    """A name as a row or a table has it: of a long one the begin, and an ellipsis."""
-    return name if len(name) <= LONG else f"{name[:CUT].rstrip(' ·-_')}…"
+def cut(name: str, most: int = LONG) -> str:
+    """A name as rows, tables and points have it: of one longer than ``most`` the begin and the end,
+    where the seed stands, to the end of a word where one is near.
+    """
+    if len(name) <= most:
+        return name
+    head, tail = name[: most // 2], name[most // 2 + 1 - most :]
+    if name[len(head)] not in _ENDS and (at := max(map(head.rfind, _ENDS))) >= len(head) - _NEAR:
+        head = head[:at]
+    if name[-len(tail) - 1] not in _ENDS:
+        ends = [at for end in _ENDS if 0 <= (at := tail.find(end)) < _NEAR]
+        tail = tail[min(ends) :] if ends else tail
+    return f"{head.rstrip(_ENDS)}…{tail.lstrip(_ENDS)}"
+
+
+_ENDS, _NEAR = " ·-_/:", 5
+"""What stands between words, and how many letters of a word are given up for a whole one."""
 
 
 def too_long(names: Iterable[str]) -> bool:

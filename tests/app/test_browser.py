@@ -178,6 +178,13 @@ def test_every_page_without_error_and_without_leaving_this_machine(visitors, ser
     page.close()
 
 
+BELOW = """() => {
+  const [table, plot] = [".st-key-overview-table [data-testid=stDataFrame]", ".js-plotly-plot"]
+    .map(one => document.querySelector(one).getBoundingClientRect());
+  return plot.top >= table.bottom && plot.top < table.bottom + 120;
+}"""
+
+
 def test_the_table_stands_beside_the_trade_off_and_above_it_on_a_telephone(visitors, served):
     found = {}
     for visitor in VISITORS:
@@ -192,6 +199,9 @@ def test_the_table_stands_beside_the_trade_off_and_above_it_on_a_telephone(visit
             )
         ]
         found[visitor] = boxes
+        if visitor == "desktop":  # where they stand below each other, nothing is between them
+            page.set_viewport_size({"width": 1024, "height": 900})
+            page.wait_for_function(BELOW, timeout=PATIENCE)
         page.close()
     table, plot = found["desktop"]
     assert table["x"] + table["width"] <= plot["x"]
@@ -199,6 +209,19 @@ def test_the_table_stands_beside_the_trade_off_and_above_it_on_a_telephone(visit
     table, plot = found["phone"]
     assert table["y"] + table["height"] <= plot["y"]
     assert max(box["x"] + box["width"] for box in (table, plot)) <= 420
+
+
+@pytest.mark.nightly
+def test_what_is_chosen_of_a_few_is_written_no_paler_than_the_rest(visitors, served):
+    for visitor in VISITORS:
+        page = visitors[visitor].new_page()
+        drawn(page, f"{served}/curvature")
+        page.wait_for_selector("[data-variant][data-selected]", timeout=PATIENCE)
+        colors = page.locator("[data-testid=stButtonGroup] [data-variant]").evaluate_all(
+            "all => all.map(one => getComputedStyle(one.querySelector('p') ?? one).color)"
+        )
+        page.close()
+        assert len(colors) > 1 and len(set(colors)) == 1, visitor
 
 
 @pytest.mark.nightly

@@ -343,10 +343,43 @@ def test_without_a_density_what_is_there_comes_first_and_the_command_below(opene
     app = opened(runs, "curvature")
     assert not [c for c in app.segmented_control if c.key == "curvature_axis"]
     assert [h.value for h in app.main.header] == [
-        "Four numbers", "Curvature of each matrix", "Spectral density",
+        "Eigenvalues, trace and norm", "Curvature of each matrix", "Spectral density",
     ]  # fmt: skip
+    assert not [h for h in app.main.get("html") if 'aria-label="Runs"' in h.proto.body], (
+        "the rows have names"
+    )
     lines = [c.value for c in app.code if "hessian_spectrum.py" in c.value]
     assert lines[-1].endswith("--density-probes 2")
+
+
+def test_rows_of_curvature_are_ranked_as_the_answer_ranks_them_and_the_baseline_is_marked(
+    opened, runs
+):
+    for run, top in (("ft", 5.0), ("grace", 2.0), ("zero-shot", 9.0)):
+        spectrum(runs / f"demo/{run}-s0", top)
+    app = opened(runs, "curvature", baseline="demo/ft-s0")
+    said = sees(app)
+    assert said.index("grace") < said.index("zero")
+    rows = [
+        spec["layout"]
+        for spec in specs(app)
+        if "<b>ft-s0</b>" in spec["layout"]["yaxis"].get("ticktext", ())
+    ]
+    assert len(rows) == 4 - 2, "no norm and no smallest eigenvalue on record"
+    for layout in rows:
+        assert layout["yaxis"]["ticktext"] == ["grace-s0", "<b>ft-s0</b>", "zero-shot-s0"]
+        (line,) = layout["shapes"]
+        assert line["x0"] == line["x1"] in (5.0, 15.0)
+    assert "Bold, dotted: the baseline." in said
+
+
+def test_captions_write_names_out_whose_middle_rows_leave_out():
+    names = {"a": "at · attack steps 1 · alpha 5/255 · max steps 588", "b": "ft-s0"}
+    said = show.whole(["a", "b"], names).replace("\\", "")
+    assert said == f" at · attack…steps 588: {names['a']}."
+    assert show.whole(["b"], names) == ""
+    many = {str(i): f"a-method-of-my-own-with-loss-{i}-s0" for i in range(show.MOST_WHOLE + 1)}
+    assert show.whole(list(many), many) == "", "the pointer tells them"
 
 
 def test_an_analysis_of_another_checkpoint_than_the_evaluated_one_is_marked(opened, runs):

@@ -2,13 +2,14 @@
 
 import itertools
 
+import numpy as np
 import plotly.graph_objects as go
 import pytest
 
 from grace_geom.plots.accuracies import data_sets, dots
 from grace_geom.plots.legend import Identity, Legend
 from grace_geom.plots.palette import LIGHT
-from grace_geom.plots.placing import add_leaders, label_at, place_labels
+from grace_geom.plots.placing import add_leaders, label_at, place_labels, uncrossed
 from grace_geom.plots.tradeoff import SIZE, pareto, tradeoff, tradeoffs
 from grace_geom.records import Estimate, questions, shown
 from tests.app.conftest import evaluation
@@ -168,6 +169,69 @@ def test_a_name_without_room_beside_its_point_stands_at_the_end_of_a_line():
     add_leaders(figure, {"a": "led 30 -40", "b": "top left"}, {"a": (1, 2)}, {"a": "<a>"}, LIGHT)
     (note,) = figure.layout.annotations
     assert (note.text, note.x, note.y, note.ax, note.ay) == ("&lt;a&gt;", 1, 2, 30, 40)
+
+
+CLOSE = {
+    "1": (96.0, 80.2), "2": (94.0, 78.8), "3": (92.8, 70.6), "4": (93.6, 66.8), "5": (91.0, 71.4),
+    "6": (93.5, 66.2), "7": (90.5, 72.2), "8": (90.5, 72.0), "9": (82.0, 62.2), "10": (75.6, 49.6),
+    "11": (58.7, 38.8),
+}  # fmt: skip
+"""Accuracies of eleven runs, of which seven are close."""
+
+
+def lines_of(places: dict[str, str], at: dict[str, tuple[float, float]]) -> list[np.ndarray]:
+    """Both ends of each line to a name, in pixels."""
+    return [
+        np.array([at[run], np.add(at[run], [float(x) for x in place.split()[1:]])])
+        for run, place in places.items()
+        if place.startswith("led ")
+    ]
+
+
+def meet(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two lines cross: solved for how far along each of them that is."""
+    along = np.column_stack([one[1] - one[0], other[0] - other[1]])
+    if abs(np.linalg.det(along)) < 1e-9:
+        return False
+    shares = np.linalg.solve(along, other[0] - one[0])
+    return bool(((shares > 0) & (shares < 1)).all())
+
+
+def test_lines_to_the_names_of_close_points_do_not_cross():
+    def placed(size: tuple[int, int]) -> tuple[dict[str, str], dict[str, tuple[float, float]]]:
+        share = {run: [v / 100 for v in xy] for run, xy in CLOSE.items()}
+        points = {
+            run: (Estimate(x, 0, x - 0.01, x + 0.01), Estimate(y, 0, y - 0.04, y + 0.04))
+            for run, (x, y) in share.items()
+        }
+        spans = [[52.0, 101.0], [29.0, 90.0]]
+        places = place_labels(points, {run: run for run in points}, spans, size, ["1"])
+        scale = [n / (high - low) for n, (low, high) in zip(size, spans, strict=True)]
+        return places, {
+            run: ((x - spans[0][0]) * scale[0], (y - spans[1][0]) * scale[1])
+            for run, (x, y) in CLOSE.items()
+        }
+
+    for size in ((330, 185), (260, 185), (200, 150)):
+        places, at = placed(size)
+        lines = lines_of(places, at)
+        assert len(lines) > 1
+        assert not any(meet(a, b) for a, b in itertools.combinations(lines, 2)), size
+        left, bottom, right, top = written_at(places["1"], *at["1"], "1")
+        x, y = np.clip(at["1"][0], left, right), np.clip(at["1"][1], bottom, top)
+        assert np.hypot(x - at["1"][0], y - at["1"][1]) > 10, "a name keeps clear of its ring"
+
+
+def test_lines_that_cross_exchange_their_ends():
+    at = {"a": (0.0, 0.0), "b": (10.0, 0.0), "c": (50.0, 0.0), "d": (5.0, 5.0)}
+    places = {"a": "led 20 30", "b": "led -15 30", "c": "led 0 30", "d": "top left"}
+    assert sum(meet(a, b) for a, b in itertools.combinations(lines_of(places, at), 2)) == 1
+    found = uncrossed(places, at)
+    assert found == places | {"a": "led -5 30", "b": "led 10 30"}
+    fan = {str(i): (10.0 * i, 0.0) for i in range(6)}
+    mirrored = {str(i): f"led {50 - 20 * i} {40 + i}" for i in range(6)}
+    lines = lines_of(uncrossed(mirrored, fan), fan)
+    assert not any(meet(a, b) for a, b in itertools.combinations(lines, 2))
 
 
 def test_dots_have_one_row_a_data_set_and_the_intervals_of_the_record():

@@ -8,7 +8,16 @@ from grace_geom.files import folder_name
 from grace_geom.plots import static
 from grace_geom.plots.legend import Identity, Legend
 from grace_geom.plots.tradeoff import tradeoffs
-from grace_geom.plots.variants import LONG, MOST, Variant, fitted, of_folder, of_label, shortened
+from grace_geom.plots.variants import (
+    LONG,
+    MOST,
+    Variant,
+    cut,
+    fitted,
+    of_folder,
+    of_label,
+    shortened,
+)
 from grace_geom.records import Estimate
 
 LABELS = (
@@ -80,6 +89,29 @@ def test_other_long_names_lose_what_they_share_or_their_middle():
     same = fitted({"a": "x" * 60 + "1" + "y" * 60, "b": "x" * 60 + "2" + "y" * 60})
     assert len(set(same.values())) == 2 and max(map(len, same.values())) <= MOST + 4
     assert fitted({"a": "short"}) == {"a": "short"}
+
+
+def test_a_cut_name_keeps_its_begin_and_its_seed():
+    assert cut("at · attack steps 1 · alpha 5/255 · max steps 588") == "at · attack…steps 588"
+    assert cut("grace-lar-off-task-off-gv-on-s0") == "grace-lar…gv-on-s0"
+    assert cut("grace-plus-s0") == "grace-plus-s0"
+    for name in ("x" * 60, "a-b" * 20, "a method of my own with a loss of my own-s12"):
+        for most in (LONG, MOST):
+            short = cut(name, most)
+            assert len(short) <= most and short.count("…") == 1
+            begin, end = short.split("…")
+            assert name.startswith(begin) and name.endswith(end) and begin and end
+
+
+def test_rows_and_tables_cut_names_alike_and_no_two_are_the_same():
+    names = {str(i): f"a-run-of-last-week-with-rate-{i}-and-seed-s{i % 3}" for i in range(9)}
+    assert len({cut(name) for name in names.values()}) == 3
+    found = fitted(names, LONG)
+    assert found["4"] == "a-run-of-l…4-and-seed-s1" and len(set(found.values())) == len(names)
+    ends = [f"a-run-of-last-week-with-rate-{i}-and-a-long-end-s0" for i in range(3)]
+    assert fitted({name: name for name in ends}, LONG)[ends[1]] == "a-run-of-last-week-wi…1…"
+    other = {"a": "a-method-of-my-own-with-loss-12-s0", "b": "ft-s0"}
+    assert fitted(other, LONG) == {run: cut(name) for run, name in other.items()}
 
 
 def test_points_with_long_names_have_numbers_and_print():
