@@ -32,6 +32,22 @@ def attack_text(attack: Mapping[str, Any] | None, detail: Detail = "steps") -> s
     return ", ".join([head, *counts[0], precision]) if detail == "steps" and counts else head
 
 
+def attack_said(attack: Mapping[str, Any], detail: Detail = "steps") -> str:
+    """The same as captions, legends and titles say it:
+    ``APGD-CE, ε = 4/255, 20 steps, 1 restart, float32``; a precision that is not
+    on record is left out.
+
+    Args:
+        attack: As :attr:`Accuracy.attack`.
+        detail: As of :func:`attack_text`; ``name`` leaves the rest out.
+    """
+    name, eps = str(attack["name"]), float(attack["eps"])
+    called = "AutoAttack" if name == "autoattack" else name.upper()
+    rest = attack_text(attack, detail).removeprefix(attack_text(attack, "name"))
+    rest = rest.removesuffix(", precision unknown")
+    return f"{called}, ε = {radius_text(eps, str(attack.get('norm', 'linf')))}{rest}"
+
+
 def radius_text(eps: float, norm: str = "linf") -> str:
     """``4/255``, in grey levels; ``0.5 (l2)`` in another norm than l-infinity."""
     return radius(eps) if norm == "linf" else f"{eps:.4g} ({norm})"
