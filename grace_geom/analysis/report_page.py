@@ -97,11 +97,17 @@ def page(
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f"{export.PHONE}<title>{html.escape(title)}</title><style>{CSS}</style></head>\n"
         f'<body>{code}<div class="sheet"><header><h1>{html.escape(title)}</h1>\n'
-        f'<p class="note">{len(labels)} checkpoint{"s" * (len(labels) > 1)}: '
-        f"{html.escape(', '.join(labels))}</p>\n{head}</header>\n"
+        f'<p class="note">{_counted(labels, named=best is not None and bool(best.by))}</p>\n'
+        f"{head}</header>\n"
         f'<nav aria-label="Contents"><strong>Contents</strong><ol>{links}</ol></nav>\n'
         f"<main>{body}\n</main></div></body></html>\n"
     )
+
+
+def _counted(labels: Sequence[str], named: bool) -> str:
+    """How many checkpoints there are, and which, but for many that the table names."""
+    count = f"{len(labels)} checkpoint{'s' * (len(labels) > 1)}"
+    return count if named and len(labels) > 6 else html.escape(f"{count}: {', '.join(labels)}")
 
 
 def _section(section: Section, interactive: bool) -> str:

@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 from grace_geom.evaluation.record_files import record_file
 from grace_geom.plots.legend import Identity, Legend, without_seed
 from grace_geom.plots.tradeoff import tradeoff
+from grace_geom.plots.variants import too_long
 from grace_geom.records import (
     Accuracy,
     Estimate,
@@ -40,6 +41,10 @@ CLEAR = 0.05
 """Two-sided p below which a difference counts."""
 MOST_NAMED = 3
 """Checkpoints that the sentence names at most."""
+MOST_POINTS, MOST_LETTERS = 8, 90
+"""Points of a figure that have names, and letters of all of these; of more, points have the places
+of the table.
+"""
 
 
 @dataclass(frozen=True)
@@ -88,6 +93,14 @@ class RankedCheckpoints:
             for label, r in self.records.items()
         }
         return Legend.of(who, {label: label for label in who})
+
+    def numbers(self) -> dict[str, str]:
+        """``1`` for the best and so on, to stand at points where names are too long or too many;
+        empty where they are not.
+        """
+        names = list(self.records)
+        many = len(names) > MOST_POINTS or sum(map(len, names)) > MOST_LETTERS
+        return {x: str(i) for i, x in enumerate(names, 1)} if many or too_long(names) else {}
 
     def accuracies(self) -> Iterator[Accuracy]:
         """Every accuracy of every checkpoint."""
@@ -225,7 +238,9 @@ def figures(standing: RankedCheckpoints) -> dict[str, tuple[str, go.Figure]]:
         titles, size = ("ID accuracy (%)", title), (380, 230)
         if len(known) < 2:
             continue
-        figure = tradeoff(known, standing.legend, "ID", column, titles, size)
+        figure = tradeoff(
+            known, standing.legend, "ID", column, titles, size, standing.numbers() or None
+        )
         if figure is not None:
             drawn[f"standing-{column.lower()}"] = (
                 f"{title.removesuffix(' (%)')} against ID accuracy",

@@ -44,7 +44,8 @@ def first_section(
         for label, why in best.missing.items()
     )
     drawn = "".join(_figure(id, *one, interactive) for id, one in figures(best).items())
-    pair = f'<div class="pair">{drawn}</div><p class="note">{KEY}</p>' if drawn else ""
+    key = f"{'Numbers: places in the table. ' if best.numbers() else ''}{KEY}"
+    pair = f'<div class="pair">{drawn}</div><p class="note">{key}</p>' if drawn else ""
     return ID, QUESTION, (
         f'{head}<p class="finding">{marked_up(best.sentence())}</p>\n{_table(best)}{missing}'
         f'{pair}<details><summary>What the columns are</summary><p class="note">'

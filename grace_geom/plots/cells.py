@@ -16,6 +16,8 @@ WIDTH = 740
 """Pixels of all panels of a row at the narrowest, in print on a page."""
 NARROW = 290
 """The same on a telephone."""
+SMALL = 250
+"""Pixels of the height of a map that stands beside another one on a telephone."""
 _LETTER = 6.8
 """Pixels of a letter of 12 px."""
 CHROME = 90
@@ -186,6 +188,9 @@ def _most(row: Sequence[PlacedFigure]) -> int:
     """Cells of a row that stand side by side on a telephone."""
     if all(cell.pictures for cell in row):
         return 3
+    high = any(float(cell.layout.get("height") or 300) > SMALL for cell in row)
+    if high and any(cell.bars for cell in row):
+        return 1
     return 2 if all(cell.square and not cell.solid for cell in row) else 1
 
 

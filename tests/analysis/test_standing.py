@@ -96,7 +96,20 @@ def test_a_report_without_evaluations_says_what_measures_them(tmp_path: Path) ->
     assert "python -m grace_geom.evaluate runs/a" in text
 
 
+def test_many_points_have_the_places_of_the_table(tmp_path: Path) -> None:
+    files = {f"r{k}": evaluated(tmp_path, f"r{k}", (300 + k, 250, 100 + k)) for k in range(9)}
+    found = standing(files, {})
+    assert found.numbers() == {f"r{8 - i}": str(i + 1) for i in range(9)}
+    title, figure = figures(found)["standing-adv"]
+    assert "1: r8" in {trace.name for trace in figure.data} and "against ID" in title
+    text = page("A report", list(files), [], best=found)
+    assert "Numbers: places in the table." in text and ">9 checkpoints</p>" in text
+
+
 def test_figures_and_words_are_of_what_was_measured(tmp_path: Path) -> None:
     found = three(tmp_path)
-    assert list(figures(found)) == ["standing-adv", "standing-ood"]
+    drawn = figures(found)
+    assert list(drawn) == ["standing-adv", "standing-ood"] and found.numbers() == {}
+    names = {trace.name for trace in drawn["standing-adv"][1].data}
+    assert {"best", "near", "weak"} <= names
     assert how_measured(found).startswith("Top-1 accuracy in % on 400 images a set, Wilson 95 %")
