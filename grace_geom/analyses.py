@@ -36,5 +36,5 @@ def script(name: str) -> Callable[..., None]:
         quick.begun(starts.analysis(name)(vars(options)))
         analyse_named(name, options)
 
-    main.__name__, main.__doc__ = name, ANALYSES[name].text
+    main.__name__, main.__doc__ = name, ANALYSES[name].purpose
     return door(main)

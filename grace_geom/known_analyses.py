@@ -16,87 +16,90 @@ class Analysis:
 
     Attributes:
         options: Name of its options' dataclass in ``grace_geom.analysis.NAME``.
-        text: First lines of ``--help``.
+        purpose: What it measures, one sentence.
         figures: ``MODULE.FUNCTION`` of ``grace_geom.plots``, from findings to figures.
         measure: Name of the function from one checkpoint to its numbers.
         show: Name of the function from all numbers to tables.
+        processes: What several processes do, one sentence.
     """
 
     options: str
-    text: str
+    purpose: str
     figures: str
     measure: str = "measure"
     show: str = "show"
+    processes: str = "Under torchrun the images are divided among the processes; the first one writes and prints."
 
+    @property
+    def text(self) -> str:
+        """First lines of ``--help``."""
+        return f"{self.purpose} {self.processes}"
 
-SHARED = (
-    " Under torchrun the images are divided among the processes; the first one writes and prints."
-)
 
 ANALYSES = {
     "hessian_spectrum": Analysis(
         "SpectrumOptions",
         "Largest and smallest Hessian eigenvalues, trace, Frobenius norm, spectral density and the "
-        "curvature of each matrix." + SHARED,
+        "curvature of each matrix.",
         figures="weight_space.spectrum",
     ),
     "sharpness": Analysis(
         "SharpnessOptions",
         "Sharpness: how far the loss rises within a radius of the weights (SAM, adaptive, relative "
-        "to each matrix, average, m-sharpness)." + SHARED,
+        "to each matrix, average, m-sharpness).",
         figures="weight_space.sharpness",
     ),
     "loss_landscape": Analysis(
         "LandscapeOptions",
         "Loss along filter-normalised random directions, the top Hessian eigenvector and the line "
-        "from the pretrained weights." + SHARED,
+        "from the pretrained weights.",
         figures="landscape.figures",
     ),
     "anisotropy": Analysis(
         "AnisotropyOptions",
-        "Anisotropy of the Hessian (or Gauss-Newton matrix) and of the features." + SHARED,
+        "Anisotropy of the Hessian (or Gauss-Newton matrix) and of the features.",
         figures="weight_space.anisotropy",
     ),
     "bound_terms": Analysis(
         "BoundOptions",
         "The terms of the robust PAC-Bayes bound (Theorem 3.1, Lemma 3.2), each with its "
-        "estimator." + SHARED,
+        "estimator.",
         figures="bound.figures",
     ),
     "parameter_drift": Analysis(
         "ParameterDriftOptions",
         "Relative change and effective rank of each matrix, and its correlation with lost "
-        "zero-shot accuracy. Under torchrun only the images of zero-shot sets are divided.",
+        "zero-shot accuracy.",
         figures="drift.figures",
+        processes="Under torchrun only the images of zero-shot sets are divided.",
     ),
     "representation_drift": Analysis(
         "RepresentationDriftOptions",
         "How far representations moved from a reference checkpoint, on ID, OOD and attacked "
-        "images." + SHARED,
+        "images.",
         "layers.figures",
         "measure_drift",
         "show_drift",
     ),
     "feature_stability": Analysis(
         "StabilityOptions",
-        "How features move between ID, OOD and adversarial images, and under weight perturbation."
-        + SHARED,
+        "How features move between ID, OOD and adversarial images, and under weight perturbation.",
         "features.figures",
         "measure_stability",
         "show_stability",
     ),
     "robustness_curve": Analysis(
         "CurveOptions",
-        "Accuracy against the attack radius, with checks for gradient masking." + SHARED,
+        "Accuracy against the attack radius, with checks for gradient masking.",
         "robustness.figures",
         "measure_curve",
         "show_curve",
     ),
     "image_gallery": Analysis(
         "GalleryOptions",
-        "The same images for every checkpoint: clean and attacked, predictions, margins, saliency. "
-        "Under torchrun every process does all of it; the first one writes and prints.",
+        "The same images for every checkpoint: clean and attacked, predictions, margins, saliency.",
         figures="pictures.figures",
+        processes="Under torchrun every process does all of it; the first one writes and prints.",
     ),
 }
 

@@ -25,6 +25,7 @@ from grace_geom.errors import NotFiniteError, UserError
 from grace_geom.evaluation.accuracy import reader_for
 from grace_geom.geometry.concentration import over_directions, over_matrices
 from grace_geom.plots.columns import is_matrix
+from grace_geom.plots.sample import loss_name, weights
 from grace_geom.records import Measure
 from grace_geom.tables import Cell, Table
 
@@ -161,7 +162,8 @@ def show(parts: dict[str, Part], options: AnisotropyOptions) -> Shown:
         ]
         notes = [
             *feet.notes,
-            f"{options.operator}, {options.params}, {options.loss}, {sample_text(parts, options)}; "
+            f"{options.operator}, {weights(options.params)}, loss: {loss_name(options.loss)}, "
+            f"{sample_text(parts, options)}; "
             "± standard error. Gini and effective number are those of the traces of the matrices: 0 and all "
             "of them if every one had the same",
         ]

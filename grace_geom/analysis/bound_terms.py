@@ -35,6 +35,7 @@ from grace_geom.geometry.operators import hessian
 from grace_geom.geometry.rows import examine
 from grace_geom.geometry.sharpness import average_case
 from grace_geom.geometry.trace import StochasticEstimate, xtrace
+from grace_geom.plots.sample import weights
 from grace_geom.progress import Progress
 from grace_geom.records import Measure
 from grace_geom.tables import Cell, Table
@@ -247,7 +248,7 @@ def show(parts: dict[str, Part], options: BoundOptions) -> Shown:
         "sigma_balanced": "σ*",
     }
     notes = [
-        f"{options.params}, {sample_text(parts, options)}, σ = {options.sigma:g}; ± standard error. A = "
+        f"{weights(options.params)}, {sample_text(parts, options)}, σ = {options.sigma:g}; ± standard error. A = "
         "|θ-θ0|²/2nσ², B = σ²/2 Tr H on the domain of highest loss, C = 2 L_f max d (Lemma 3.2). "
         "Cross-entropy is not bounded by 1 and λ* is not known: compare checkpoints term by term, "
         "the sum is no certificate",

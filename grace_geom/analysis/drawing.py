@@ -72,7 +72,9 @@ def save_figures(
     Returns:
         What the figures are called; none where no number can be drawn.
     """
-    drawn = draw(findings(result), legend_of(result, apart))
+    legend = legend_of(result, apart)
+    drawn = draw(findings(result), legend)
+    narrow = draw(findings(result), replace(legend, narrow=True))
     stems = {(f"{result.name}-{key}" if key else result.name): fig for key, fig in drawn.items()}
     former = _written(folder, result.name)
     former += [folder / f"{result.name}.{ending}" for ending in ("html", "png")]
@@ -85,7 +87,10 @@ def save_figures(
         about["Description"] = with_numbers(title, figure)
         if any(trace.type == "image" for trace in figure.data):
             about[PIXELS] = "of images"
-        export.save_html(figure, folder / f"{stem}.html", "", source=stem, alt=about["Description"])
+        small = narrow.get(stem.removeprefix(result.name).removeprefix("-"))
+        export.save_html(
+            figure, folder / f"{stem}.html", "", source=stem, alt=about["Description"], narrow=small
+        )
         export.save(figure, folder / f"{stem}.png", PAGE, about=about)
     return list(stems)
 

@@ -27,6 +27,7 @@ from grace_geom.distributed import world
 from grace_geom.errors import UserError
 from grace_geom.geometry.second_opinion import PyHessian
 from grace_geom.geometry.trace import StochasticEstimate, hutchpp, xtrace
+from grace_geom.plots.sample import loss_name, weights
 from grace_geom.records import Measure
 from grace_geom.tables import Cell, Table
 
@@ -118,7 +119,8 @@ def show(parts: dict[str, Part], options: SpectrumOptions) -> Shown:
     ]
     table = Table(
         ["checkpoint", *(_heading(n) for n in names)], rows,
-        title=f"{options.operator}, {options.params}, {options.loss}, {sample_text(parts, options)}",
+        title=f"{options.operator}, {weights(options.params)}, loss: {loss_name(options.loss)}, "
+        f"{sample_text(parts, options)}",
         notes=[
             *feet.notes,
             "± standard error of an estimate; ~ an eigenvalue that has not converged to --rtol",

@@ -26,6 +26,7 @@ from grace_geom.geometry.lanczos import eigenpairs
 from grace_geom.geometry.landscape import Plane, filter_normalised, grid, line, plane
 from grace_geom.geometry.mean_loss import MeanLoss
 from grace_geom.geometry.operators import hessian
+from grace_geom.plots.sample import loss_name, weights
 from grace_geom.records import Measure
 from grace_geom.tables import Cell, Table, percent
 from grace_geom.weights import Weights, interpolate, unflatten
@@ -327,7 +328,8 @@ def show(parts: dict[str, Part], options: LandscapeOptions) -> Shown:
     )
     heads += [f"{name} at t = 1, %" for name in kinds] if "line" in options.slices else []
     sample = sample_text(parts, options)
-    title = f"Loss landscape, {options.params}, {options.loss}, {sample}, directions of seed {options.seed}"
+    of = f"{weights(options.params)}, loss: {loss_name(options.loss)}, {sample}"
+    title = f"Loss landscape, {of}, directions of seed {options.seed}"
     notes = list(feet.notes)
     for label, part in parts.items():
         found = part.values.get("eigen/lambda_1")

@@ -17,6 +17,7 @@ from grace_geom.data import ImageSet, suites
 from grace_geom.evaluation.accuracy import evaluate_set
 from grace_geom.geometry.drift import correlation, matrix_drift, relative_drift
 from grace_geom.models import ClipClassifier
+from grace_geom.plots.sample import weights
 from grace_geom.records import Measure
 from grace_geom.tables import Cell, Table, percent
 from grace_geom.weights import select
@@ -151,7 +152,7 @@ def show(parts: dict[str, Part], options: ParameterDriftOptions) -> Shown:
         {},
         [
             *feet.notes,
-            f"{options.params}; zero-shot loss: accuracy points below the pretrained model",
+            f"{weights(options.params)}; zero-shot loss: accuracy points below the pretrained model",
         ],
     )
     if np.isfinite(found.r):

@@ -19,6 +19,7 @@ from grace_geom import terminal
 from grace_geom.analysis.alike import marked
 from grace_geom.analysis.drawing import Draw, save_figures
 from grace_geom.analysis.features.cache import REVISION
+from grace_geom.analysis.heard import tell
 from grace_geom.analysis.numbers import with_refused
 from grace_geom.analysis.options import Common
 from grace_geom.analysis.reporting import report
@@ -143,6 +144,7 @@ def _analyse(
     if news := _replaced(out / f"{name}.json", result):
         say(news)
     path = result.save(out)
+    tell(tables)
     width = shutil.get_terminal_size((100, 24)).columns
     terminal.show("\n\n".join(table.text(width, sys.stdout.isatty()) for table in tables))
     if found.known:

@@ -16,6 +16,7 @@ from grace_geom.batch import Batch, joined
 from grace_geom.errors import UserError
 from grace_geom.geometry.mean_loss import MeanLoss
 from grace_geom.geometry.sharpness import Shape, average_case, m_sharpness, worst_case
+from grace_geom.plots.sample import weights
 from grace_geom.quantities import radius
 from grace_geom.records import Measure
 from grace_geom.tables import Cell, Table
@@ -182,6 +183,10 @@ def show(parts: dict[str, Part], options: SharpnessOptions) -> Shown:
         [label, *(feet.cell(p.values.get(c), undefined=why) for c in columns)]
         for label, p in parts.items()
     ]
-    notes = [*feet.notes, f"{options.params}, {sample_text(parts, options)}", *_legend(options)]
+    notes = [
+        *feet.notes,
+        f"{weights(options.params)}, {sample_text(parts, options)}",
+        *_legend(options),
+    ]
     table = Table(["checkpoint", *columns], rows, title="Sharpness", notes=notes)
     return Shown([table])

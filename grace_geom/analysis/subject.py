@@ -2,7 +2,7 @@
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -326,7 +326,7 @@ def read_once(files: Iterable[Path]) -> Iterator[None]:
         _reading.reset(token)
 
 
-def labels_of(files: list[Path]) -> list[str]:
+def labels_of(files: Sequence[Path]) -> list[str]:
     """A label for each; equal ones are told apart by the folder above.
 
     Raises:

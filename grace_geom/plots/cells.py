@@ -14,6 +14,10 @@ COLUMNS = 3
 """Panels in a row at most."""
 WIDTH = 740
 """Pixels of all panels of a row at the narrowest, in print on a page."""
+NARROW = 290
+"""The same on a telephone."""
+SMALL = 250
+"""Pixels of the height of a map that stands beside another one on a telephone."""
 _LETTER = 6.8
 """Pixels of a letter of 12 px."""
 CHROME = 90
@@ -97,7 +101,7 @@ class PlacedFigure:
     def room(self, side: str) -> float:
         """Pixels that ticks and title need ``left`` of the axes or ``below`` them."""
         if self.solid:  # matplotlib's titles and ticks of three axes stand outside of their box
-            return 44.0
+            return 44.0 if side == "left" else 18.0
         letter = "y" if side == "left" else "x"
         axis = self.layout.get(f"{letter}axis") or {}
         words = list(axis.get("ticktext") or ())
@@ -131,7 +135,9 @@ class Arranged:
     left: float
 
 
-def arrange(rows: Sequence[Sequence[PlacedFigure]], columns: int = COLUMNS) -> Arranged:
+def arrange(
+    rows: Sequence[Sequence[PlacedFigure]], columns: int = COLUMNS, narrow: bool = False
+) -> Arranged:
     """Wrap rows of more than ``columns`` cells as evenly as can be, and place every cell.
 
     Cells that were one row keep one width, and rows of as many columns the same gaps. Those of a
@@ -142,10 +148,15 @@ def arrange(rows: Sequence[Sequence[PlacedFigure]], columns: int = COLUMNS) -> A
     Args:
         rows: None of them empty.
         columns: Cells in a row at most.
+        narrow: Whether the page is a telephone's: one cell in a row, or two flat square ones.
     """
     if all(len(row) == 1 and row[0].square and not row[0].pictures for row in rows):
         rows = [[cell for row in rows for cell in row]]
-    wrapped = [(list(part), most) for row in rows for part, most in _wrapped(row, columns)]
+    wrapped = [
+        (list(part), most)
+        for row in rows
+        for part, most in _wrapped(row, min(columns, _most(row)) if narrow else columns)
+    ]
     for cells, _ in wrapped:
         _share_bars(cells)
         _share_axes(cells)
@@ -171,6 +182,16 @@ def arrange(rows: Sequence[Sequence[PlacedFigure]], columns: int = COLUMNS) -> A
         top -= height + foot + head + _GAP
     left = max(cells[0].room("left") for cells, _ in wrapped)
     return Arranged([c for cells, _ in wrapped for c in cells], total, heads[0], feet[-1], left)
+
+
+def _most(row: Sequence[PlacedFigure]) -> int:
+    """Cells of a row that stand side by side on a telephone."""
+    if all(cell.pictures for cell in row):
+        return 3
+    high = any(float(cell.layout.get("height") or 300) > SMALL for cell in row)
+    if high and any(cell.bars for cell in row):
+        return 1
+    return 2 if all(cell.square and not cell.solid for cell in row) else 1
 
 
 def _wrapped(

@@ -19,10 +19,11 @@ from grace_geom.records import Finding
 RUNS = 5
 """Columns of a page of small clouds at most."""
 CAMERA = {
-    "eye": {"x": 2.25, "y": 2.05, "z": 1.75}, "center": {"x": 0.16, "y": -0.16, "z": -0.1}
+    "eye": {"x": 0.87, "y": 0.79, "z": 0.68}, "center": {"x": 0.04, "y": -0.04, "z": -0.04},
+    "projection": {"type": "orthographic"},
 }  # fmt: skip
-"""Far enough that the titles of all three axes lie in a narrow panel, and a little to the left,
-where the title of the third one stands.
+"""Without perspective, so near that a cloud fills its panel beside the titles of the axes, and a
+little to the left, where the title of the third one stands.
 """
 Traces = Sequence[Mapping[str, Any]]
 Kind = Literal["pca", "umap"]
@@ -183,7 +184,9 @@ def _solid(
         "backgroundcolor": "rgba(0,0,0,0)",
         "nticks": 4,
         "tickfont": {"size": 10},
+        "showticklabels": False,  # of a panel they would take half; all panels have one scale
     }
+    axes = [{**axis, "title": {**axis["title"], "font": {"size": 11}}} for axis in axes]
     scene = {f"{name}axis": look | dict(axis) for name, axis in zip("xyz", axes, strict=True)}
     return dressed(
         traces,
@@ -259,9 +262,20 @@ def _grid(
             y = f"{brief(s)}<br>PC 2" if i == 0 else ""
             figure.update_xaxes(title_text=x, showticklabels=bool(x), nticks=4)
             figure.update_yaxes(title_text=y, showticklabels=bool(y), nticks=4)
-            row[f"{legend.names[f.run]}: {cosine_of(f, s)}"] = figure
+            row[_headed(f, s, legend, s == others[0]) + " " * i] = figure
         drawn.append(row)
     return drawn
+
+
+def _headed(f: Finding, name: str, legend: Legend, first: bool) -> str:
+    """What stands above a cloud of a grid: the cosine, in the first row behind the run; both and
+    the distribution on a narrow page, where rows are broken. Blanks behind it, which nobody sees,
+    tell equal ones apart.
+    """
+    run, cosine = legend.names[f.run], cosine_of(f, name)
+    if legend.narrow:
+        return f"{run}, {brief(name)}: {cosine}"
+    return f"{run}: {cosine}" if first else cosine
 
 
 def cosine_of(f: Finding, name: str) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from grace_geom.plots.cells import COLUMNS, WIDTH, Arranged, PlacedFigure, arrange
+from grace_geom.plots.cells import COLUMNS, NARROW, WIDTH, Arranged, PlacedFigure, arrange
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.moving import Counters, Moved, move
 from grace_geom.plots.style import on_screen, plain_html, unbroken
@@ -17,6 +17,13 @@ TITLE = 36
 """Pixels that the title of a figure takes above everything else."""
 _LINE = 15
 """Pixels of a line of the note."""
+NOTE = 132
+"""Letters of a line of the note on a page."""
+
+
+def headed(lines: int) -> int:
+    """Pixels that a title of so many lines takes."""
+    return TITLE + 21 * (lines - 1) if lines else 0
 
 
 def compose(
@@ -45,18 +52,20 @@ def compose(
         width: Pixels of a row at the narrowest that it is shown or printed.
 
     Returns:
-        A figure with a height and without a width.
+        A figure with a height and without a width. Where the legend is ``narrow``, it is as wide as
+        a telephone, whatever ``columns`` and ``width`` say.
 
     Raises:
         ValueError: There is no panel, or panels disagree about ``barmode`` and the like, which a
             figure has only once.
     """
+    width = NARROW if legend.narrow else width
     cells = [
         [PlacedFigure.of(name, fig, width) for name, fig in row.items()] for row in rows if row
     ]
     if not cells:
         raise ValueError(f"no panel to compose for {title!r}")
-    sheet, counters = arrange(cells, columns), Counters()
+    sheet, counters = arrange(cells, columns, legend.narrow), Counters()
     moved = [move(cell, counters) for cell in sheet.cells]
     _join(sheet.cells, moved)
     traces = [trace for part in moved for trace in part.traces]
@@ -73,7 +82,8 @@ def compose(
         }
     )
     shown = [str(t["name"]) for t in [*keys, *traces] if t.get("showlegend")]
-    whole = "; ".join(part for part in (note, legend.said.removesuffix(".")) if part)
+    said = legend.said.removesuffix(".")
+    whole = "; ".join(part for part in (note, said[:1].lower() + said[1:]) if part)
     return _dress(figure, title, legend, sheet, shown, whole)
 
 
@@ -169,9 +179,11 @@ def _dress(
     """Title, legend, note, and margins that hold them."""
     width = sheet.cells[0].sheet
     keys = _lines_of_keys(shown, width)
-    lines = textwrap.wrap(unbroken(note), int(140 * width / WIDTH), break_on_hyphens=False)
+    lines = textwrap.wrap(unbroken(note), int(NOTE * width / WIDTH), break_on_hyphens=False)
+    heads = textwrap.wrap(title, int(width / 7)) if legend.narrow else [title] * bool(title)
     left, below = sheet.left + 8, sheet.below + 6
-    top, bottom = 8 + TITLE * bool(title) + 21 * keys + sheet.above, below + _LINE * len(lines) + 6
+    top = 8 + headed(len(heads)) + 21 * keys + sheet.above
+    bottom = below + _LINE * len(lines) + 6
     height = round(top + sheet.height + bottom)
     figure.update_layout(
         template="none",
@@ -184,7 +196,7 @@ def _dress(
         **on_screen(legend.ground),
         showlegend=bool(shown),
         title={
-            "text": plain_html(title), "font": {"size": 17}, "x": 0.006, "xanchor": "left",
+            "text": "<br>".join(map(plain_html, heads)), "font": {"size": 17}, "x": 0.006, "xanchor": "left",
             "y": 1 - 10 / height, "yanchor": "top", "yref": "container",
         },
         legend={

@@ -10,27 +10,22 @@ Two engines draw the same figure:
   names elements of SVG and PDF files anew each time.
 """
 
-import base64
-import gzip
 import html as escape
 import io
-import json
-import math
 import re
 import shutil
 import threading
 from collections.abc import Mapping
-from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
 import plotly.graph_objects as go
 from PIL import Image, UnidentifiedImageError
-from plotly.offline import get_plotlyjs
 
 from grace_geom.files import atomic_write, write_text
 from grace_geom.plots import static, units
+from grace_geom.plots.interactive import embedded, plotly_once
 
 DPI = 300
 """Pixels an inch of a PNG."""
@@ -202,7 +197,12 @@ Plotly = Literal["inside", "packed", "cdn", "beside"]
 
 
 def html(
-    figure: go.Figure, caption: str, plotlyjs: Plotly = "packed", source: str = "", alt: str = ""
+    figure: go.Figure,
+    caption: str,
+    plotlyjs: Plotly = "packed",
+    source: str = "",
+    alt: str = "",
+    narrow: go.Figure | None = None,
 ) -> str:
     """A figure as one HTML page with its caption below.
 
@@ -214,6 +214,7 @@ def html(
             in a ``plotly.min.js`` in the same folder; ``"cdn"``: on the network.
         source: What wrote the page; see :func:`source_of_page`.
         alt: What the figure shows, for those who do not see it; default: its title.
+        narrow: The same for a telephone, where plotly is packed; see :func:`embedded`.
     """
     copy = go.Figure(figure)
     copy.update_layout(paper_bgcolor="white")
@@ -225,97 +226,17 @@ def html(
         f"<title>{title}</title></head>"
         f'<body><figure style="margin:1em;max-width:1100px"><div role="img" aria-label="{said}" '
         f'style="overflow-x:auto">'
-        f'{_drawn(copy, plotlyjs)}</div><figcaption style="font:14px sans-serif;'
+        f'{_drawn(copy, plotlyjs, narrow)}</div><figcaption style="font:14px sans-serif;'
         f'max-width:60em">{escape.escape(caption)}</figcaption></figure></body></html>\n'
     )
 
 
-def _drawn(figure: go.Figure, plotlyjs: Plotly) -> str:
+def _drawn(figure: go.Figure, plotlyjs: Plotly, narrow: go.Figure | None) -> str:
     """The part of a page that draws the figure."""
     if plotlyjs != "packed":
         given: Any = {"inside": True, "beside": "directory"}.get(plotlyjs, plotlyjs)
         return str(figure.to_html(include_plotlyjs=given, full_html=False, div_id="figure"))
-    return embedded(figure, "figure", plotly_once())
-
-
-def plotly_once() -> str:
-    """The part of a page that holds plotly, compressed, for all of its :func:`embedded` figures."""
-    return (
-        f'<script type="text/plain" id="plotly">{packed_plotly()}</script>'
-        f"<script>{_UNPACK}</script>"
-    )
-
-
-def embedded(figure: go.Figure, id: str, plotly: str = "") -> str:
-    """The part of a page that draws one figure, once :func:`plotly_once` stands before it.
-
-    Args:
-        figure: As it is shown on a screen.
-        id: Of its element, no other on the page; letters, digits, ``-`` and ``_``.
-        plotly: What is put before the script.
-    """
-    spec = json.dumps(json.loads(figure.to_json())).replace("</", "<\\/")
-    return (
-        f'<div id="{id}" style="height:{figure.layout.height or 450}px;'
-        f'min-width:{least_width(figure)}px"></div>{plotly}<script>'
-        f'unpacked.then(() => {{ {_SPEC}{spec}; Plotly.newPlot("{id}", spec.data, '
-        "spec.layout, {responsive: true}); });</script>"
-    )
-
-
-PANEL, SQUARE = 300, 180
-"""Pixels that a panel needs, and one of equal scales, which is no wider than it is high."""
-
-
-def least_width(figure: go.Figure) -> int:
-    """Pixels that the panels of a row and the notes below need: on a narrower page the figure is
-    moved sideways, or its words would lie over each other.
-    """
-    layout, places = figure.layout.to_plotly_json(), set()
-    for name, axis in layout.items():
-        if name.startswith(("xaxis", "scene")):
-            domain = axis.get("domain") or {}
-            ends = domain.get("x", (0, 1)) if isinstance(domain, dict) else domain
-            places.add(round(float(ends[0]) if len(ends) else 0.0, 2))
-    upright = [axis for name, axis in layout.items() if name.startswith("yaxis")]
-    square = bool(upright) and all(axis.get("scaleanchor") for axis in upright)
-    panel = SQUARE if square else PANEL
-    notes = (a for a in layout.get("annotations", ()) if a.get("xref") == "paper")
-    lines = [line for a in notes for line in (a.get("text") or "").split("<br>")]
-    longest = max((len(escape.unescape(line)) for line in lines), default=0)
-    return max(panel * max(len(places), 1), math.ceil(6 * longest))
-
-
-def figure_of_page(path: Path) -> go.Figure:
-    """The figure of a page by :func:`save_html` with plotly ``"packed"``.
-
-    Raises:
-        ValueError: If there is none.
-        OSError: If the page cannot be read.
-    """
-    page = path.read_text(encoding="utf-8")
-    start = page.find(_SPEC)
-    if start < 0:
-        raise ValueError(f"{path} holds no figure that can be taken out")
-    spec, _ = json.JSONDecoder().raw_decode(page, start + len(_SPEC))
-    return go.Figure(spec, skip_invalid=False)
-
-
-@lru_cache(maxsize=1)
-def packed_plotly() -> str:
-    """plotly's code, compressed (gzip) and in letters (base64); the same each time."""
-    return base64.b64encode(gzip.compress(get_plotlyjs().encode(), 9, mtime=0)).decode("ascii")
-
-
-_SPEC = "const spec = "
-_UNPACK = """const unpacked = (async () => {
-  const bytes = Uint8Array.from(atob(document.getElementById("plotly").textContent),
-                                (c) => c.charCodeAt(0));
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-  (0, eval)(await new Response(stream).text());
-})();
-"""
-"""Puts plotly's code to work; a browser without ``DecompressionStream`` says so in its console."""
+    return embedded(figure, "figure", plotly_once(), narrow)
 
 
 def save_html(
@@ -325,9 +246,10 @@ def save_html(
     plotlyjs: Plotly = "packed",
     source: str = "",
     alt: str = "",
+    narrow: go.Figure | None = None,
 ) -> Path:
     """Write :func:`html` to ``path``, whole or not at all."""
-    write_text(path, html(figure, caption, plotlyjs, source, alt))
+    write_text(path, html(figure, caption, plotlyjs, source, alt, narrow))
     return Path(path)
 
 

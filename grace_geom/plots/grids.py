@@ -255,9 +255,8 @@ def solid(trace: Mapping[str, Any], ax: Any, ink: str) -> Any:
         y = np.arange(z.shape[0]) if trace.get("y") is None else units.numbers(trace["y"])
         if x.ndim == 1:
             x, y = np.meshgrid(x, y)
-        ax.plot_surface(x, y, z, facecolors=cmap(norm(shown)), rstride=1, cstride=1, linewidth=0,
-                        antialiased=False, shade=False, alpha=trace.get("opacity"))  # fmt: skip
-        _level_lines(trace.get("contours") or {}, ax, x, y, z)
+        ax.plot_surface(x, y, z, facecolors=cmap(norm(shown)), rstride=1, cstride=1, shade=False,
+                        alpha=trace.get("opacity"), **_mesh(trace.get("contours") or {}))  # fmt: skip
         if bar is not None:
             colorbar(ax.figure, ax, ScalarMappable(norm, cmap), bar)
         return None
@@ -282,22 +281,17 @@ def solid(trace: Mapping[str, Any], ax: Any, ink: str) -> Any:
     return drawn
 
 
-def _level_lines(how: Mapping[str, Any], ax: Any, x: Any, y: Any, z: np.ndarray) -> None:
-    """Lines of equal height on a surface, over it."""
+def _mesh(how: Mapping[str, Any]) -> dict[str, Any]:
+    """The edges of a surface's cells, where a screen has lines of equal height: those would lie
+    over what hides them.
+    """
     units.known("surface.contours", how, "z")
     lines = how.get("z") or {}
     units.known("surface.contours.z", lines, "show color width start end size")
     if not lines.get("show"):
-        return
-    if not {"start", "end", "size"} <= set(lines):
-        raise ValueError("cannot draw level lines without start, end and size")
-    levels = np.arange(lines["start"], lines["end"] + lines["size"] / 2, lines["size"])
-    inside = levels[(levels > np.nanmin(z)) & (levels < np.nanmax(z))]
-    if len(inside):
-        ax.computed_zorder = False  # else a surface hides all of its lines
-        ax.contour(x, y, np.ma.masked_invalid(z), inside, zorder=10,
-                   colors=[units.color(lines.get("color", "#444444"))],
-                   linewidths=max(0.3, 0.5 * units.points(lines.get("width", 2))))  # fmt: skip
+        return {"linewidth": 0, "antialiased": False}
+    edge = units.color(lines.get("color", "#444444"), 0.6)
+    return {"linewidth": 0.25, "edgecolor": edge, "antialiased": True}
 
 
 def space(figure: Figure, settings: Mapping[str, Any], name: str) -> Any:
@@ -322,11 +316,12 @@ def dress_space(ax: Any, settings: Mapping[str, Any]) -> None:
         s = settings.get(f"{which}axis") or {}
         units.known(
             f"scene.{which}axis", s, "title range gridcolor color backgroundcolor nticks tickfont "
-            "showbackground showgrid zeroline zerolinecolor linecolor showspikes type",
+            "showticklabels showbackground showgrid zeroline zerolinecolor linecolor showspikes type",
         )  # fmt: skip
         if s.get("type", "linear") not in ("linear", "-"):
             raise ValueError(f"cannot draw scene.{which}axis.type {s['type']!r}")
         axis = getattr(ax, f"{which}axis")
+        # Paper has room for the ticks that a panel on a screen hides.
         if s.get("range") is not None:
             getattr(ax, f"set_{which}lim")(*s["range"])
         axis.set_major_locator(ticker.MaxNLocator(s.get("nticks") or 5))
@@ -336,6 +331,8 @@ def dress_space(ax: Any, settings: Mapping[str, Any]) -> None:
         axis.set_label_text(inline(title.get("text") or ""),
                             fontsize=units.font_size(title.get("font"), 13))  # fmt: skip
         axis.labelpad = -4
+        axis.set_rotate_label(False)
+        axis.label.set_rotation(0)
     mode, ratio = settings.get("aspectmode", "auto"), settings.get("aspectratio")
     if ratio and mode in ("manual", "auto"):
         ax.set_box_aspect([ratio[w] for w in "xyz"], zoom=1.15)

@@ -282,12 +282,15 @@ def surfaces(
             uirevision=f"surface-{run}",
             margin={"l": 0, "r": 0, "t": 0, "b": 0},
             scene={
-                "xaxis": axis | {"title": {"text": names[0]}},
-                "yaxis": axis | {"title": {"text": names[1]}},
+                "xaxis": axis | {"title": {"text": names[0], "font": {"size": 11}}},
+                "yaxis": axis | {"title": {"text": names[1], "font": {"size": 11}}},
                 "zaxis": axis | {"title": {"text": ""}, "range": [low, high]},  # as the figure says
                 "aspectmode": "manual",
                 "aspectratio": {"x": 1, "y": 1, "z": 0.7},
-                "camera": {"eye": {"x": 1.3, "y": 1.3, "z": 0.8}, "center": {"z": -0.12}},
+                "camera": {
+                    "eye": {"x": 1.36, "y": 1.36, "z": 0.84},
+                    "center": {"x": 0.06, "y": -0.06, "z": -0.1},
+                },
             },
         )
     return drawn

@@ -47,12 +47,15 @@ class Legend:
         looks: How each is drawn.
         ground: Light or dark.
         said: What the names leave out; empty where they are whole.
+        narrow: Whether figures are for a page as narrow as a telephone: panels stand below each
+            other.
     """
 
     names: Mapping[str, str]
     looks: Mapping[str, Look] = field(default_factory=dict)
     ground: Ground = LIGHT
     said: str = ""
+    narrow: bool = False
 
     @classmethod
     def of(

@@ -6,7 +6,7 @@ from typing import Any
 
 from grace_geom.plots.cells import PlacedFigure, Span
 
-BACK = 1.45
+BACK = 1.2
 """How much farther a camera stands in a panel than in a figure of its own."""
 _LINKS = ("anchor", "scaleanchor", "matches", "overlaying")
 

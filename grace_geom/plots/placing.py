@@ -112,9 +112,10 @@ def place_labels(
     )
     widths = {run: _width(text) for run, text in texts.items()}
     tried = {run: _places(at[run], width) for run, width in widths.items()}
-    for run, places in tried.items() if narrow else ():
-        there = _places((at[run][0] * narrow / size[0], at[run][1]), widths[run])
-        places.base += _outside(there.boxes, (narrow, size[1]))
+    if narrow is not None:
+        for run, places in tried.items():
+            there = _places((at[run][0] * narrow / size[0], at[run][1]), widths[run])
+            places.base += _outside(there.boxes, (narrow, size[1]))
     chosen: dict[str, int] = {}
     for _ in range(_ROUNDS):
         before = dict(chosen)

@@ -19,9 +19,14 @@ def said(found: Sequence[Finding], *more: str) -> str:
     s = found[0].result.settings
     used = {f.run: f.part.n for f in found}
     parts = [weights(s["params"])] if s.get("params") else []
-    parts += [f"loss: {LOSSES.get(s['loss'], s['loss'])}"] if s.get("loss") else []
+    parts += [f"loss: {loss_name(s['loss'])}"] if s.get("loss") else []
     parts += [sample_size(used, int(s.get("n", 0))), f"seed {s.get('seed', 0)}"]
     return "; ".join([", ".join(parts), *(word for word in more if word)])
+
+
+def loss_name(loss: str) -> str:
+    """``ce`` -> ``cross-entropy``."""
+    return LOSSES.get(loss, loss)
 
 
 def weights(params: object) -> str:

@@ -120,7 +120,7 @@ class Sheet:
         look: dict[str, Any] = {
             "fontsize": units.font_size(font), "labelcolor": units.color(font.get("color", "#262730")),
             "frameon": bool(at.get("bgcolor") or at.get("borderwidth")), "borderaxespad": 0,
-            "borderpad": 0.2, "handlelength": 2.6, "columnspacing": 1.2, "labelspacing": 0.35,
+            "borderpad": 0.2, "handlelength": _handle(entries), "columnspacing": 1.2, "labelspacing": 0.35,
             "handletextpad": 0.5, "fancybox": False, "framealpha": 1, "scatterpoints": 1,
             "facecolor": units.color(at.get("bgcolor") or "white"), "loc": self._corner(),
             "edgecolor": units.color(at.get("bordercolor") or (0, 0, 0, 0)),
@@ -317,6 +317,12 @@ class Sheet:
                 if long > room and "$" not in words:
                     most = max(8, int(max(map(len, words.split("\n"))) * room / long))
                     label.set_text("\n".join(textwrap.fill(w, most) for w in words.split("\n")))
+
+
+def _handle(entries: Sequence[tuple[int, Mapping[str, Any]]]) -> float:
+    """Letters that what stands before a name in the legend needs: a line, or a marker alone."""
+    markers = all(trace.get("mode") == "markers" for _, trace in entries)
+    return 1.0 if markers else 2.6
 
 
 def _by_rows(n: int, columns: int) -> list[int]:

@@ -54,6 +54,7 @@ def strip(shown: Sequence[tuple[Pixels, str]], ground: Ground, places: int) -> g
             x=i * step + (width - 1) / 2,
             y=height - 0.5,
             yanchor="top",
+            yshift=-2,
             showarrow=False,
             font={"size": 12},
         )

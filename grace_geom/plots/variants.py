@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from grace_geom.files import folder_name
-from grace_geom.records import in_levels
+from grace_geom.records import in_levels, titles
 
 LONG = 24
 """Characters of a name that fits into a row, a table or beside a point; of longer ones :func:`cut`
@@ -168,8 +168,10 @@ def _sentence(
         key: list(dict.fromkeys(x for v in group.values() for k, x in v.options if k == key))
         for key in dict.fromkeys(key for v in group.values() for key, _ in v.options)
     }
-    differ = "; ".join(f"{key} = {', '.join(sorted(values[key]))}" for key in keys)
-    same = [f"{key} = {known[0]}" for key, known in values.items() if key not in keys]
+    differ = "; ".join(f"{titles.setting(key)} = {', '.join(sorted(values[key]))}" for key in keys)
+    same = [
+        f"{titles.setting(key)} = {known[0]}" for key, known in values.items() if key not in keys
+    ]
     same += [f"seed {s}" for s in seeds if len(seeds) == 1 and s is not None]
     rest = f"; the same for all: {', '.join(same)}" if same else ""
     return f"Names give options of {method}: {differ}{rest}."

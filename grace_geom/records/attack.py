@@ -40,11 +40,11 @@ def attack_said(attack: Mapping[str, Any], detail: Detail = "steps") -> str:
         attack: As :attr:`Accuracy.attack`.
         detail: As of :func:`attack_text`; ``name`` leaves the rest out.
     """
-    name, radius = str(attack["name"]), float(attack["eps"])
+    name, eps = str(attack["name"]), float(attack["eps"])
     called = "AutoAttack" if name == "autoattack" else name.upper()
     rest = attack_text(attack, detail).removeprefix(attack_text(attack, "name"))
     rest = rest.removesuffix(", precision unknown")
-    return f"{called}, ε = {radius_text(radius, str(attack.get('norm', 'linf')))}{rest}"
+    return f"{called}, ε = {radius_text(eps, str(attack.get('norm', 'linf')))}{rest}"
 
 
 def radius_text(eps: float, norm: str = "linf") -> str:

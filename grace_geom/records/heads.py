@@ -68,11 +68,11 @@ def kind_of(head: bytes, suffix: str = "") -> str | None:
         return "NumPy arrays (.npz)" if _first_name(head).endswith(".npy") else None
     if not _is_text(head) or TEXT_PICKLE.match(head):
         return None
-    start = head.decode("utf-8", "ignore").lstrip("\ufeff \t\r\n")
-    if re.match(r"<(!doctype|html|\?xml)", start, re.IGNORECASE):
+    words = head.decode("utf-8", "ignore").lstrip("\ufeff \t\r\n")
+    if re.match(r"<(!doctype|html|\?xml)", words, re.IGNORECASE):
         return "a web page or XML: was its download refused?"
-    if start[:1] in ("{", "["):
-        return "JSON lines" if _is_json(start.partition("\n")[0]) and "\n{" in start else "JSON"
+    if words[:1] in ("{", "["):
+        return "JSON lines" if _is_json(words.partition("\n")[0]) and "\n{" in words else "JSON"
     return f"text ({SUFFIXES[suffix]})" if suffix in SUFFIXES else "text"
 
 

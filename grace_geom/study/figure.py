@@ -12,7 +12,8 @@ from grace_geom.plots.sample import images_range
 from grace_geom.plots.shift import ShiftPanel, above_the_line
 from grace_geom.plots.tradeoff import tradeoffs
 from grace_geom.plots.variants import of_label, shortened
-from grace_geom.records import attack_text, headline_attack, is_mean_per_class, questions
+from grace_geom.records import headline_attack, is_mean_per_class, questions
+from grace_geom.records.attack import attack_said
 from grace_geom.study.effective import Effective
 from grace_geom.study.rows import Row
 
@@ -84,7 +85,7 @@ def attack_label(rows: Sequence[Row]) -> str:
     parts is the first.
     """
     counted = [a for row in rows for r in row.seeds.values() for a in headline_attack(r.accuracies)]
-    attacks = dict.fromkeys(attack_text(a.attack, "name") for a in counted)
+    attacks = dict.fromkeys(attack_said(a.attack, "name") for a in counted if a.attack)
     return f"Accuracy under {' or '.join(attacks)} (%)" if attacks else "Adversarial accuracy (%)"
 
 

@@ -15,19 +15,14 @@ from PIL import Image, ImageDraw
 from analyses import feature_stability, report
 from grace_geom.analyses import ANALYSES, script
 from grace_geom.analysis.named import options_of
-from grace_geom.analysis.report import (
-    ReportOptions,
-    Section,
-    failures,
-    packed_picture,
-    page,
-    run_section,
-)
+from grace_geom.analysis.report import ReportOptions, failures, run_section
 from grace_geom.analysis.report import report as write_report
+from grace_geom.analysis.report_page import Section, page
+from grace_geom.analysis.report_parts import packed_picture
 from grace_geom.analysis.report_plan import ReportPlan, made_before
 from grace_geom.errors import Interrupted
 from grace_geom.files import sha256
-from grace_geom.plots.export import figure_of_page, packed_plotly
+from grace_geom.plots.interactive import figure_of_page, narrow_of_page, packed_plotly
 from grace_geom.provenance import installed
 from grace_geom.records import Measure, Part, Result
 from tests.analysis.two_runs import FAST, runs
@@ -55,7 +50,7 @@ def test_report_is_one_file_with_everything_in_it(lab, capsys):
     (lab / "report" / "feature_stability-former.png").write_bytes(b"of another version")
     path = write_report(options, mains)
     text = path.read_text()
-    assert text.count("data:image/png;base64,") == 8 and "<script" not in text
+    assert text.count("data:image/webp;base64,") == 8 and "<script" not in text
     assert "http://" not in text and "https://" not in text  # nothing is fetched
     assert "A &amp; B" in text and "What it measures &lt;here&gt;." in text
     assert "This analysis failed: RuntimeError: eigenvalues &lt;lost&gt;" in text
@@ -64,22 +59,24 @@ def test_report_is_one_file_with_everything_in_it(lab, capsys):
         and "95 % intervals" in text
         and "Table 2" in text
     )
-    caption = (
-        r'<figcaption>Each distribution over ID, in grey \(<a href="feature_stability.html">'
-        r"feature_stability</a>\)</figcaption>\s*<img alt="
+    links = (
+        '<a href="feature_stability.html">interactive page</a>, <a href="feature_stability.png">'
     )
-    assert re.search(caption, text)
+    assert links in text
+    assert "By their cosine to the clean ones, an attack moves class centroids" in text
+    assert "<strong>moved</strong> moved most: its <strong>" in text
+    assert "torchrun" not in text and "was evaluated, so none is ahead yet" in text
     assert "<h2>Do features stay where they were?</h2>" in text and "<h2>broken</h2>" in text
-    (first, _, second) = (part.partition("</section>")[0] for part in text.split("<section ")[1:])
+    (first, _, second) = (part.partition("</section>")[0] for part in text.split("<section ")[2:])
     for part in (first, second):  # figures, then numbers, then once how they were made
         order = [
             part.index(mark)
-            for mark in ("<figcaption", '<pre tabindex="0">', "estimators: ", "Make it")
+            for mark in ('class="finding"', "<figcaption", "<table", "Estimators of", "Make it")
         ]
-        assert order == sorted(order) and part.count("estimators: ") == 1
-    assert re.search("data.*n = 60, seed 0, .*95 % intervals, estimators: .* more", first)
+        assert order == sorted(order) and part.count("Estimators of") == 1
+    assert re.search("data.*n = 60, seed 0, .*95 % intervals", first)
     assert "Levina-Bickel" in text and "params =" not in text and "loss =" not in text
-    alts = re.findall(r'<img alt="([^"]*)"', text)
+    alts = re.findall(r'<img class="chart" alt="([^"]*)"', text)
     assert len(alts) == 8 and all(re.search(r"(still|moved): |lowest |\d points", a) for a in alts)
     said, told = capsys.readouterr()
     assert "broken failed: RuntimeError: eigenvalues <lost>\n" in told
@@ -91,7 +88,7 @@ def test_report_is_one_file_with_everything_in_it(lab, capsys):
 def assert_interactive(path: Path, light: str) -> None:
     """Every figure of the light report, as its own page has it, with plotly inside once."""
     text = path.read_text()
-    assert text.count('id="plotly"') == 1 and "data:image/png" not in text
+    assert text.count('id="plotly"') == 1 and "data:image/webp" not in text
     assert "http://" not in re.sub(r"http://www.w3.org[\w/.]*", "", text).partition("<section")[0]
     drawn = re.findall(r'Plotly\.newPlot\("figure-([\w-]+)"', text)
     assert sorted(drawn) == sorted(re.findall(r'<a href="([\w-]+)\.html">', light))
@@ -101,6 +98,7 @@ def assert_interactive(path: Path, light: str) -> None:
         spec = text.partition(f'<div id="figure-{stem}"')[2].partition("const spec = ")[2]
         found, _ = json.JSONDecoder().raw_decode(spec)
         assert found["data"] == json.loads(own.to_json())["data"]
+        assert narrow_of_page(path.with_name(f"{stem}.html")) is not None
     assert len(packed_plotly()) < len(text) < len(packed_plotly()) + 3e6
 
 

@@ -11,8 +11,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from plotly.subplots import make_subplots
 
-from grace_geom.analysis import report
-from grace_geom.plots import export, layers
+from grace_geom.analysis import report_page as report
+from grace_geom.plots import export, interactive, layers
 from grace_geom.plots.compose import compose
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.palette import look
@@ -60,7 +60,7 @@ def test_maps_of_equal_scales_need_less_width_and_a_caption_replaces_the_title(
     (axis,) = {str(figure.layout.xaxis.ticktext) for figure in maps.values()}
     assert axis == str(("0", "1", "2", "embed-<br>ding"))  # level, with room for the name
     figure = compose("Maps", [maps], legend, "", 6)
-    assert export.least_width(figure) == 3 * export.SQUARE
+    assert interactive.least_width(figure) == 3 * interactive.SQUARE
     heads = [a.text for a in figure.layout.annotations]
     assert all("<br>" in head for head in heads)  # none lies over its neighbour
     export.save_html(figure, tmp_path / "maps.html", "")
@@ -75,6 +75,8 @@ def test_a_page_that_holds_no_figure_leaves_the_picture(
     file = tmp_path / "x.png"
     Image.new("RGB", (4, 4)).save(file)
     file.with_suffix(".html").write_text("<p>no figure</p>")
-    assert report._drawn(file, "A title", interactive=True).startswith('<img alt="A title"')
+    assert report._drawn(file, "A title", interactive=True).startswith(
+        '<img class="chart" alt="A title"'
+    )
     said = " ".join(capsys.readouterr().err.split())
     assert "holds no figure that can be taken out; the report has its picture" in said

@@ -62,7 +62,8 @@ def test_names_hold_what_differs_and_the_rest_is_said_once():
         "no task · both · full · no gv", "no task · current · lora · spread",
         "task · current · full · spread",
     ]  # fmt: skip
-    assert "adv_at = both, current" in found.said and "the same for all: rho = 0.1" in found.said
+    assert "weights under attack = both, current" in found.said
+    assert "the same for all: radius ρ of the weight perturbation = 0.1" in found.said
     beside = shortened({n: of_label(n) for n in (*LABELS, "ft")}, {n: n for n in (*LABELS, "ft")})
     assert beside.names["ft"] == "ft" and beside.names[LABELS[2]].startswith("grace · task · ")
     own = {n: of_label(n) for n in LABELS} | {"my-run": None}  # which may be of any method

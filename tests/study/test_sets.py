@@ -81,9 +81,9 @@ def test_images_of_another_checkpoint_are_no_whole_attack():
 
 
 def test_the_axis_of_the_figure_names_the_attack_that_is_drawn():
-    assert attack_label([row_of("x", [attacked(40)])]) == "Accuracy under apgd-ce 4/255 (%)"
+    assert attack_label([row_of("x", [attacked(40)])]) == "Accuracy under APGD-CE, ε = 4/255 (%)"
     wide = dataclasses.replace(
         attacked(40), attack=attacked(40).attack | {"norm": "l2", "eps": 0.5}
     )
-    assert attack_label([row_of("x", [wide])]) == "Accuracy under apgd-ce 0.5 (l2) (%)"
+    assert attack_label([row_of("x", [wide])]) == "Accuracy under APGD-CE, ε = 0.5 (l2) (%)"
     assert attack_label([row_of("x", [])]) == "Adversarial accuracy (%)"

@@ -1,0 +1,102 @@
+"""The first section of a report: which checkpoint is best."""
+
+import html
+import io
+import shlex
+from collections.abc import Sequence
+
+import plotly.graph_objects as go
+from PIL import Image
+
+from grace_geom.analysis.report_parts import marked_up, packed
+from grace_geom.analysis.standing import RankedCheckpoints, figures, how_measured
+from grace_geom.plots import export
+from grace_geom.plots.interactive import embedded
+from grace_geom.plots.spoken import with_numbers
+from grace_geom.records import Estimate
+
+ID, QUESTION = "standing", "Which checkpoint is best?"
+WIDE = ("HM'", "ZS", "NatAdv")
+"""Columns that a telephone leaves out."""
+INCHES = 3.9
+"""Width of a picture, two of which stand side by side."""
+KEY = "Ringed: not beaten in both; dotted: Pareto front; bars: 95 % intervals over images."
+
+
+def first_section(
+    best: RankedCheckpoints, files: Sequence[str], interactive: bool
+) -> tuple[str, str, str]:
+    """Id, question and HTML: the answer, the ranked table, and both trade-offs.
+
+    Args:
+        best: The checkpoints in order.
+        files: As a command line names those that were asked for.
+        interactive: Whether figures can be zoomed into.
+    """
+    head = f'<section id="{ID}" class="first"><h2>{QUESTION}</h2>\n'
+    if not best.by:
+        command = shlex.join(["python", "-m", "grace_geom.evaluate", *files])
+        said = "None of these checkpoints was evaluated, so none is ahead yet; this measures them:"
+        body = f'<p class="finding">{said}</p><pre>{html.escape(command)}</pre>'
+        return ID, QUESTION, f"{head}{body}</section>"
+    missing = "".join(
+        f'<p class="note">{html.escape(f"{label} is not in the table: {why}.")}</p>'
+        for label, why in best.missing.items()
+    )
+    drawn = "".join(_figure(id, *one, interactive) for id, one in figures(best).items())
+    key = f"{'Numbers: places in the table. ' if best.numbers() else ''}{KEY}"
+    pair = f'<div class="pair">{drawn}</div><p class="note">{key}</p>' if drawn else ""
+    return ID, QUESTION, (
+        f'{head}<p class="finding">{marked_up(best.sentence())}</p>\n{_table(best)}{missing}'
+        f'{pair}<details><summary>What the columns are</summary><p class="note">'
+        f"{html.escape(how_measured(best))}</p></details></section>"
+    )  # fmt: skip
+
+
+def _table(best: RankedCheckpoints) -> str:
+    leaders, looks = {c: best.leaders(c) for c in best.columns}, best.legend.looks
+    heads = "".join(
+        f'<th scope="col" class="number{_wide(c)}">{html.escape(c)}</th>' for c in best.columns
+    )
+    rows = []
+    for place, (label, columns) in enumerate(best.estimates.items(), 1):
+        cells = "".join(
+            f'<td class="number{_wide(c)}{" best" * (label in leaders[c])}">'
+            f"{_number(columns.get(c))}</td>"
+            for c in best.columns
+        )
+        key = f'<span class="key" style="background:{looks[label].color}"></span>'
+        lead = ' class="lead"' if label in leaders[best.by] else ""
+        rows.append(
+            f'<tr{lead}><th scope="row"><span class="rank">{place}</span> {key}'
+            f"{html.escape(label)}</th>{cells}</tr>"
+        )
+    return (
+        '<div class="scroll" tabindex="0"><table class="ranked"><thead><tr>'
+        f'<th scope="col">Checkpoint</th>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
+        '</div><p class="note">Accuracy in %, 95 % intervals over images. Bold: the best of a '
+        "column and those not clearly worse on the same images.</p>"
+    )
+
+
+def _wide(column: str) -> str:
+    return " wide" * (column in WIDE)
+
+
+def _number(e: Estimate | None) -> str:
+    if e is None:
+        return "–"
+    interval = f"[{100 * e.low:.1f}, {100 * e.high:.1f}]"
+    return f'{100 * e.value:.1f} <span class="interval">{interval}</span>'
+
+
+def _figure(id: str, title: str, figure: go.Figure, interactive: bool) -> str:
+    alt = html.escape(with_numbers(title, figure), quote=True)
+    if interactive:
+        drawn = embedded(figure, f"figure-{id}", narrow=figure)
+        drawn = f'<div role="img" aria-label="{alt}" tabindex="0">{drawn}</div>'
+    else:
+        with Image.open(io.BytesIO(export.printed(figure, "png", INCHES))) as picture:
+            data = packed(picture, exact=False)
+        drawn = f'<img class="chart" alt="{alt}" src="data:image/webp;base64,{data}">'
+    return f"<figure><figcaption>{html.escape(title)}</figcaption>{drawn}</figure>"

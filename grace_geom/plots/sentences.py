@@ -1,0 +1,94 @@
+"""The sentence of each analysis: those of :mod:`.answers`, which the dashboard says too, and those
+that only a report has.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from grace_geom.plots import layers
+from grace_geom.plots.answers import (
+    Names,
+    curvature,
+    ends,
+    landscape,
+    percent,
+    representation,
+    robustness,
+    sharpness,
+    weights,
+)
+from grace_geom.plots.panels import Point, point
+from grace_geom.records import Finding
+
+
+def _measured(found: Sequence[Finding], key: str) -> dict[str, Point]:
+    return {f.run: p for f in found if (p := point(f.value(key))) is not None}
+
+
+def stability(found: Sequence[Finding], names: Names) -> str:
+    """Of ``feature_stability``: in which run an attack moves the class centroids most and least."""
+    of = _measured(found, "centroid_cosine/adv")
+    if not of:
+        return ""
+    said = ends(of, names, "most for", "least for", _cosine)
+    return f"By their cosine to the clean ones, an attack moves class centroids {said}."
+
+
+def _cosine(p: Point) -> str:
+    """``0.473 [0.381, 0.570]``, with more digits near 1."""
+    digits = 3 if p.value < 0.99 else 4
+    value, *both = (f"{v:.{digits}f}" for v in (p.value, p.low, p.high) if v is not None)
+    return f"{value} [{', '.join(both)}]".replace("-", "\u2212") if len(both) == 2 else value
+
+
+def isotropy(found: Sequence[Finding], names: Names) -> str:
+    """Of ``anisotropy``: which run's features of ID images use the fewest and the most directions;
+    where only weights were looked at, by the participation ratio of the curvature.
+    """
+    measures = {
+        "features/id/effective_rank_centred/embedding": "By the effective rank of their embeddings "
+        "ID images use",
+        "curvature/participation_ratio": "By the participation ratio the curvature has",
+    }
+    for key, head in measures.items():
+        if of := _measured(found, key):
+            return f"{head} {ends(of, names, 'fewest directions for', 'most for')}."
+    return ""
+
+
+def bound(found: Sequence[Finding], names: Names) -> str:
+    """Of ``bound_terms``: for which run proximity and sharpness together are least and most, each
+    at the σ that is best for it."""
+    of = {run: Point(2 * p.value) for run, p in _measured(found, "balanced").items()}
+    if not of:
+        return ""
+    return f"Proximity and sharpness, at the best σ of each run, are {ends(of, names, 'least for', 'most for')}."
+
+
+def gallery(found: Sequence[Finding], names: Names) -> str:
+    """Of ``image_gallery``: of the shown ID images, how many the attack leaves right."""
+    of = _measured(found, "right_adv/id")
+    if not of:
+        return ""
+    said = ends(of, names, "fewest for", "most for", percent)
+    return f"Of the ID images shown, which were chosen, those still right under attack are {said}."
+
+
+def _represented(found: Sequence[Finding], names: Names) -> str:
+    """Of ``representation_drift``, on every distribution."""
+    sets = layers.order([s for f in found for s in f.array_names("cka_layers")])
+    return representation(found, names, sets)
+
+
+ANSWERS: Mapping[str, Callable[[Sequence[Finding], Names], str]] = {
+    "hessian_spectrum": curvature,
+    "sharpness": sharpness,
+    "loss_landscape": landscape,
+    "parameter_drift": weights,
+    "representation_drift": _represented,
+    "feature_stability": stability,
+    "anisotropy": isotropy,
+    "robustness_curve": robustness,
+    "image_gallery": gallery,
+    "bound_terms": bound,
+}
+"""The sentence of each analysis; empty where there is nothing to answer from."""

@@ -1,0 +1,39 @@
+"""The sentences that only a report has: the runs at both ends, and their numbers."""
+
+from grace_geom.known_analyses import ANALYSES
+from grace_geom.plots.sentences import ANSWERS
+from grace_geom.records import Finding, Measure, Part, Result
+
+
+def said(analysis: str, key: str, **of: Measure) -> str:
+    """What is said of one number of several runs."""
+    result = Result(analysis, (), {}, {run: Part({key: m}) for run, m in of.items()})
+    found = [Finding(run, result, run) for run in of]
+    return ANSWERS[analysis](found, {run: f"**{run}**" for run in of})
+
+
+def test_every_analysis_has_a_sentence_and_nothing_measured_has_none():
+    assert ANSWERS.keys() == ANALYSES.keys()
+    assert {said(name, "none", a=Measure(1.0)) for name in ANSWERS} == {""}
+
+
+def test_the_lowest_cosine_moved_most_and_those_near_1_have_more_digits():
+    a, b = Measure(0.4, None, 0.3, 0.5), Measure(0.99512, None, 0.994, 0.996)
+    assert said("feature_stability", "centroid_cosine/adv", a=a, b=b) == (
+        "By their cosine to the clean ones, an attack moves class centroids most for **a** "
+        "(0.400 [0.300, 0.500]), before **b** (0.9951 [0.9940, 0.9960])."
+    )
+
+
+def test_directions_sums_and_shares_name_both_ends():
+    one, two = Measure(3.0, None, 2.9, 3.1), Measure(9.0, None, 8.5, 9.5)
+    ranks = said("anisotropy", "features/id/effective_rank_centred/embedding", a=two, b=one)
+    assert "ID images use fewest directions for **b** (3.00 ± 0.10), before **a**" in ranks
+    curved = said("anisotropy", "curvature/participation_ratio", a=two, b=one)
+    assert curved.startswith(
+        "By the participation ratio the curvature has fewest directions for **b**"
+    )
+    sums = said("bound_terms", "balanced", a=Measure(2.0), b=Measure(1.0))
+    assert "least for **b** (2), before **a** (4)" in sums  # (A) + (B), which are equal
+    shares = said("image_gallery", "right_adv/id", a=Measure(0.5), b=Measure(0.75))
+    assert "fewest for **a** (50.0 %), before **b** (75.0 %)" in shares
