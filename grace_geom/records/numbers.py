@@ -52,6 +52,9 @@ class Quantity:
     group: str
     share: bool = False
 
+    def __hash__(self) -> int:  # by what tells them apart: asked for a hundred times a run
+        return hash(self.key)
+
     @property
     def label(self) -> str:
         """The title with its unit."""
