@@ -15,8 +15,7 @@ from grace_geom.plots import confusion, pictures, robustness, strips
 from grace_geom.plots.pictures import Picture, Seen
 from grace_geom.records import Finding, RecordError
 
-# On a telephone two controls share a row, so that the first images are in sight. (A bare string
-# here would be drawn.)
+# On a telephone two controls share a row, so that the first images are in sight.
 PAIRED = ("images_run", "images_other", "images_right", "images_class")
 NARROW = (
     f"@media(max-width:640px){{{','.join(f'.st-key-{key}' for key in PAIRED)}"

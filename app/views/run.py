@@ -16,8 +16,7 @@ from grace_geom.plots import accuracies as plots
 from grace_geom.plots.accuracies import SUITE_TITLES
 from grace_geom.records import attack_text, convention_notes, questions, shown, titles
 
-# On a telephone both controls share a row, so that the figure is in sight. (A bare string here
-# would be drawn.)
+# On a telephone both controls share a row, so that the figure is in sight.
 NARROW = (
     "@media(max-width:640px){.st-key-run,.st-key-run_beside{flex:0 0 calc(50% - .5rem)!important}}"
 )
