@@ -1,16 +1,17 @@
 """Every number of the chosen runs, to be set against any other."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from app import compare, costs, store
-from app.kept import kept_of_runs
+from app.kept import kept, kept_of_runs
+from app.logs import Lines
 from app.measured import OWN, alike
 from app.shell import Choice
 from app.store import Entry, settings
 from grace_geom.plots.weight_names import weight_name
-from grace_geom.records import numbers
+from grace_geom.records import Finding, numbers
 from grace_geom.records.numbers import Datum, Numbers, Quantity
 
 GROUPS = ("accuracy", "data set", *OWN, "cost", "setting", "training")
@@ -58,20 +59,55 @@ def catalogue(choice: Choice, matrices: bool = False) -> Catalogue:
         matrices: Whether numbers of each matrix of weights are wanted too.
     """
     found = {name: alike(choice, name, arrays=False) for name in OWN}
+    own = {
+        run.id: _Own(
+            tuple(f[run.id] for f in found.values() if run.id in f),
+            store.lines(run, "metrics"),
+            costs.passes(run, choice.root),
+            costs.seconds(run),
+        )
+        for entry in choice.compared
+        for run in entry.members or (entry,)
+    }
+    return kept(_catalogue, choice.compared, own, matrices)
+
+
+@dataclass(frozen=True)
+class _Own:
+    """What is known of one run beside its accuracies and settings.
+
+    Attributes:
+        findings: Of analyses.
+        log: Of the training.
+        passes, seconds: What a step cost.
+    """
+
+    findings: tuple[Finding, ...]
+    log: Lines
+    passes: float | None
+    seconds: float | None
+
+
+def _catalogue(compared: Sequence[Entry], own: Mapping[str, _Own], matrices: bool) -> Catalogue:
     each: dict[str, Numbers] = {}
-    for entry in choice.compared:
-        members = [
-            _of_run(run, choice, [f[run.id] for f in found.values() if run.id in f], matrices)
-            for run in entry.members or (entry,)
-        ]
+    for entry in compared:
+        members = [_of_run(run, own[run.id], matrices) for run in entry.members or (entry,)]
         joined = numbers.of_columns(entry.estimates, len(members)) | numbers.of_sets(
             entry.accuracies
         )
         each[entry.id] = joined | _over(members, joined)
-    every = {quantity for known in each.values() for quantity in known}
-    ordered = sorted(every, key=_place)
-    values = {q.key: {run: known[q] for run, known in each.items() if q in known} for q in ordered}
-    return Catalogue({q.key: _of_weights(q) for q in ordered}, values, _settings(choice))
+    values: dict[str, dict[str, Datum]] = {}
+    quantities: dict[str, Quantity] = {}
+    for run, known in each.items():
+        for quantity, datum in known.items():
+            quantities.setdefault(quantity.key, quantity)
+            values.setdefault(quantity.key, {})[run] = datum
+    ordered = sorted(quantities.values(), key=_place)
+    return Catalogue(
+        {q.key: _of_weights(q) for q in ordered},
+        {q.key: values[q.key] for q in ordered},
+        _settings(compared),
+    )
 
 
 def _of_weights(quantity: Quantity) -> Quantity:
@@ -82,16 +118,16 @@ def _of_weights(quantity: Quantity) -> Quantity:
     return replace(quantity, title=quantity.title.removesuffix(weight) + weight_name(weight))
 
 
-def _of_run(run: Entry, choice: Choice, found: list[store.Finding], matrices: bool) -> Numbers:
+def _of_run(run: Entry, own: _Own, matrices: bool) -> Numbers:
     """All numbers of one run but its accuracies."""
-    known = numbers.of_settings(settings(run)) | kept_of_runs(_logged, store.lines(run, "metrics"))
-    known |= numbers.of_costs(costs.passes(run, choice.root), costs.seconds(run))
-    for finding in found:
+    known = numbers.of_settings(settings(run)) | kept_of_runs(_logged, own.log)
+    known |= numbers.of_costs(own.passes, own.seconds)
+    for finding in own.findings:
         known |= kept_of_runs(numbers.of_finding, finding, matrices)
     return known
 
 
-def _logged(log: store.Lines) -> Numbers:
+def _logged(log: Lines) -> Numbers:
     return numbers.of_log(log.rows)
 
 
@@ -112,9 +148,9 @@ def _place(quantity: Quantity) -> tuple[int, int, list[tuple[int, float, str]]]:
     ]  # fmt: skip
 
 
-def _settings(choice: Choice) -> dict[str, dict[str, float | str]]:
+def _settings(compared: Sequence[Entry]) -> dict[str, dict[str, float | str]]:
     """Settings in which the chosen runs differ; of a mean over seeds those of its first run."""
-    firsts = {entry.id: (entry.members or (entry,))[0] for entry in choice.compared}
+    firsts = {entry.id: (entry.members or (entry,))[0] for entry in compared}
     known = compare.differing(list(firsts.values()))
     found: dict[str, dict[str, float | str]] = {}
     for run, first in firsts.items():

@@ -10,6 +10,7 @@ import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Set
+from functools import lru_cache
 from pathlib import PurePath
 from typing import Any, ParamSpec, TypeVar
 
@@ -18,25 +19,13 @@ import numpy as np
 from app.columns import Columns
 from app.logs import Lines
 from app.store import Entry
-from grace_geom.records import Accuracy, EvalRecord, Result
+from grace_geom.plots.legend import Legend
+from grace_geom.records import Accuracy, EvalRecord, Itself, Result
 
 RECORDS = (Accuracy, Columns, Entry, EvalRecord, Lines, Result)
 """Never changed once they are made; what reads or makes them gives out the same one again."""
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-class _Itself:
-    """An object that is equal to itself alone; held, so that no other takes its place."""
-
-    def __init__(self, held: object) -> None:
-        self.held = held
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Itself) and self.held is other.held
-
-    def __hash__(self) -> int:
-        return id(self.held)
 
 
 class KeptResults:
@@ -100,7 +89,7 @@ def told_apart(value: object) -> Hashable:
         TypeError: If nothing is known of such a value.
     """
     if isinstance(value, RECORDS):
-        return _Itself(value)
+        return Itself(value)
     if value is None or isinstance(value, (str, bytes, bool, int, float, PurePath)):
         return type(value), value
     if isinstance(value, np.generic):
@@ -114,7 +103,18 @@ def told_apart(value: object) -> Hashable:
     if isinstance(value, np.ndarray):
         digest = hashlib.sha256(np.ascontiguousarray(value).tobytes()).digest()
         return "array", value.shape, str(value.dtype), digest
+    if isinstance(value, Legend):
+        return _legend(Itself(value))
     if dataclasses.is_dataclass(value):
-        fields = tuple(told_apart(getattr(value, f.name)) for f in dataclasses.fields(value))
-        return type(value), fields
+        return _fields(value)
     raise TypeError(f"kept() cannot tell one {type(value).__name__} from another")
+
+
+@lru_cache(maxsize=8)  # each of the figures of a page asks for the same one, with all its runs
+def _legend(held: Itself) -> Hashable:
+    return _fields(held.held)
+
+
+def _fields(value: Any) -> Hashable:
+    fields = tuple(told_apart(getattr(value, f.name)) for f in dataclasses.fields(value))
+    return type(value), fields

@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -115,10 +116,10 @@ class _Log:
         if row is None:
             self.broken += 1
             return
-        odd = [k for k, v in row.items() if isinstance(v, float) and not math.isfinite(v)]
+        odd = [k for k, v in row.items() if type(v) is float and not math.isfinite(v)]
         for key in odd:
             self.odd[key] = self.odd.get(key, 0) + 1
-        kind = tuple(sorted(row.keys() - set(odd)))
+        kind = _in_order(tuple(row)) if not odd else tuple(sorted(row.keys() - set(odd)))
         if kind not in self.kinds and len(self.kinds) >= MOST_KINDS:
             kind = ()
         self.kinds.setdefault(kind, _Kind()).add(self.total, row)
@@ -179,7 +180,17 @@ def _row(line: bytes) -> dict[str, Any] | None:
         return None
     if step != int(step) or not 0 <= step < 2**53:
         return None
-    if any(not key.isprintable() for key in row):
+    if not _printable(tuple(row)):
         return None
     row["step"] = int(step)
     return row
+
+
+@lru_cache(maxsize=256)  # the rows of a log mostly have the same names
+def _in_order(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(sorted(names))
+
+
+@lru_cache(maxsize=256)
+def _printable(names: tuple[str, ...]) -> bool:
+    return all(name.isprintable() for name in names)

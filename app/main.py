@@ -1,6 +1,8 @@
 """The dashboard: ``streamlit run app/main.py [-- --runs DIR]``, or ``-- s3://BUCKET/STUDY``"""
 
 import argparse
+import atexit
+import gc
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +24,7 @@ VIEWS = Path(__file__).parent / "views"
 # What the Tab key reaches first, seen only then; less air above a page's question; links whose
 # marks do not lie over each other; flags of commands, which Streamlit's light theme writes too pale
 # for many people; what is chosen of a few, which Streamlit writes paler than the rest; and whole
-# names of chosen runs. (A bare string here would be drawn.)
+# names of chosen runs.
 SKIP = """<a class="skip" href="#content">Skip to the page</a>
 <style>.skip:not(:focus){position:absolute;left:-100vw}
 [data-testid=stMainBlockContainer]{padding-top:4rem}
@@ -80,8 +82,18 @@ def nothing_yet(root: Path) -> None:
     st.caption("This page looks again by itself.")
 
 
+@st.cache_resource(show_spinner=False)
+def settle() -> None:
+    """Once for all visitors: what is loaded by now stays as long as the server, so the garbage
+    collector need not look through it while pages are made; a look takes a tenth of a second.
+    """
+    gc.freeze()
+    atexit.register(gc.unfreeze)  # modules of other languages complain of what is left at the end
+
+
 def main() -> None:
     """Sidebar, then the page."""
+    settle()
     st.set_page_config(page_title="grace_geom", layout="wide")
     pages = [
         st.Page(VIEWS / "overview.py", title="Overview", default=True),

@@ -236,6 +236,27 @@ def told(fig: go.Figure) -> str:
     return known[1]
 
 
+_SENT: dict[int, tuple[weakref.ref[go.Figure], dict[str, Any]]] = {}
+"""What of each figure that is drawn goes to the browser, as long as there is the figure."""
+
+
+class _Sent(go.Figure):  # type: ignore[misc]  # plotly has no types
+    """A figure for Streamlit, which asks for its dictionary alone, each time that it is drawn: a
+    copy with packed arrays, made once. Nobody changes a figure that was drawn.
+    """
+
+    def __init__(self, figure: go.Figure) -> None:  # not plotly's, which would make all of it anew
+        place = id(figure)
+        if (known := _SENT.get(place)) is None:
+            known = weakref.ref(figure, lambda _: _SENT.pop(place, None)), figure.to_dict()
+            _SENT[place] = known
+        self._dictionary = known[1]
+
+    def to_dict(self) -> dict[str, Any]:
+        """What :meth:`go.Figure.to_dict` said first."""
+        return self._dictionary
+
+
 def chart(fig: go.Figure, key: str, alt: str) -> None:
     """A figure alone, where one caption and one set of downloads serve several. Its numbers are
     added to the alternative text.
@@ -245,7 +266,8 @@ def chart(fig: go.Figure, key: str, alt: str) -> None:
         "toImageButtonOptions": {"filename": key, "scale": 2},
         "displayModeBar": "hover",
     }
-    st.plotly_chart(fig, theme=None, key=f"figure-{key}", config=config, alt=joined(alt, told(fig)))
+    said = joined(alt, told(fig))
+    st.plotly_chart(_Sent(fig), theme=None, key=f"figure-{key}", config=config, alt=said)
 
 
 def coincide(drawn: Mapping[str, go.Figure | None]) -> str:
@@ -271,7 +293,7 @@ def selectable(fig: go.Figure, key: str, alt: str) -> list[list[Any]]:
     """A scatter whose points can be selected. Returns the ``customdata`` of those that are."""
     config = {"displaylogo": False, "displayModeBar": "hover"}
     event = st.plotly_chart(
-        fig, theme=None, key=f"figure-{key}", config=config, alt=joined(alt, told(fig)),
+        _Sent(fig), theme=None, key=f"figure-{key}", config=config, alt=joined(alt, told(fig)),
         on_select="rerun",
     )  # fmt: skip
     return [list(p["customdata"]) for p in event.selection.points if "customdata" in p]

@@ -187,7 +187,7 @@ def _check_keys(node: Any) -> None:
 
 def _check_scalar(node: Any) -> None:
     kind, value = node.tag.removeprefix(_TAG), node.value
-    if any("\ud800" <= letter <= "\udfff" for letter in value):
+    if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
         raise _Unfit(f"{_line(node)}: half a surrogate pair, which is no text")
     if kind in ("timestamp", "value", "merge") or (kind in ("int", "float") and ":" in value):
         node.tag = _TAG + "str"

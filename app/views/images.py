@@ -18,8 +18,7 @@ from grace_geom.plots.pictures import Picture, Seen
 from grace_geom.plots.variants import cut
 from grace_geom.records import Finding
 
-# On a telephone two controls share a row, so that the first images are in sight. (A bare string
-# here would be drawn.)
+# On a telephone two controls share a row, so that the first images are in sight.
 PAIRED = ("images_right", "images_class")
 NARROW = (
     f"@media(max-width:640px){{{','.join(f'.st-key-{key}' for key in PAIRED)}"

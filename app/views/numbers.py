@@ -21,7 +21,7 @@ from grace_geom.records.numbers import Quantity
 from grace_geom.records.printed import Printed
 
 METHOD = "method"
-# On a telephone the figure comes before the controls. (A bare string here would be drawn.)
+# On a telephone the figure comes before the controls.
 NARROW = (
     "@media(max-width:640px){[data-testid=stLayoutWrapper]:has(>.st-key-numbers-controls),"
     ".st-key-numbers-top>.st-key-numbers-controls{order:1}}"

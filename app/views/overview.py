@@ -25,8 +25,7 @@ TITLES = {
 }
 # Of the trade-off plots, in pixels: both are seen beside the table on the first screen.
 HEIGHT = 255
-# Table and plots side by side where both have room, below each other where they have not. (A bare
-# string here would be drawn.)
+# Table and plots side by side where both have room, below each other where they have not.
 ROOM = {"overview-table": (5, 480), "overview-plots": (3, 340)}
 BESIDE = "".join(
     f"[data-testid=stLayoutWrapper]:has(>.st-key-{key})"

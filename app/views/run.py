@@ -17,7 +17,7 @@ from grace_geom.plots.accuracies import SUITE_TITLES
 from grace_geom.records import Accuracy, attack_said, convention_notes, questions, shown, titles
 
 # On a narrow page both controls share a row, so that the figure is in sight; on a wide one the
-# figure and the facts do. (A bare string here would be drawn.)
+# figure and the facts do.
 LOOK = (
     "@media(max-width:1100px){.st-key-run,.st-key-run_beside{flex:0 0 calc(50% - .5rem)!important}}"
     ".st-key-run-top>[data-testid=stLayoutWrapper]:has(>.st-key-run-figure)"

@@ -195,6 +195,10 @@ def _width(text: str) -> float:
     return sum(8.3 if letter.isdigit() else 7.2 for letter in text)
 
 
+_ALONG = np.linspace(0.0, 1.0, 8)[:, None]
+"""Places on the line to a name that stands some way off."""
+
+
 def _places(at: Sequence[float], width: float) -> _Tried:
     boxes = [_box(at, width, place) for place in BESIDE]
     base = [0.0] * len(BESIDE)
@@ -205,8 +209,7 @@ def _places(at: Sequence[float], width: float) -> _Tried:
         x, y = at[0] + right, at[1] + up
         names.append(f"led {right} {up}")
         boxes.append((x - width / 2, y - LINE / 2, x + width / 2, y + LINE / 2))
-        share = np.linspace(0.0, 1.0, 8)[:, None]
-        paths.append(np.array(at[:2]) + share * np.array([right, up]))
+        paths.append(np.array(at[:2]) + _ALONG * np.array([right, up]))
         base.append(_LEADER + r)
     return _Tried(names, _boxes(boxes), np.stack(paths), np.array(base))
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
+from plotly.basedatatypes import BaseTraceType
 
 from grace_geom.plots.variants import cut
 
@@ -21,7 +22,8 @@ def spoken(figure: go.Figure) -> str:
     the highest, of a map its extremes; empty where it has none.
     """
     layout = figure.layout.to_plotly_json()
-    told = [said for trace in figure.data if (said := _trace(trace.to_plotly_json(), layout))]
+    traces = (trace.to_plotly_json() for trace in figure.data if not _passed_over(trace))
+    told = [said for trace in traces if (said := _trace(trace, layout))]
     if not told:
         return ""
     more = f"; and {len(told) - MOST} more" if len(told) > MOST else ""
@@ -38,18 +40,32 @@ def joined(alt: str, said: str) -> str:
     return f"{alt.rstrip('. ')}. {said}" if said else alt
 
 
+GRIDS = ("heatmap", "contour", "surface")
+POINTS = ("scatter3d", "scatter", "scattergl", "bar")
+"""Kinds of traces of which something is told, beside parallel coordinates."""
+
+
+def _passed_over(trace: BaseTraceType) -> bool:
+    """Whether nothing is told of a trace, found without a copy of all its points."""
+    if trace.type in GRIDS or trace.type == "parcoords":
+        return False
+    if trace.type not in POINTS or trace.hoverinfo == "skip":
+        return True
+    name = _plain(trace.name or "")
+    filled = trace.type != "bar" and "fill" in trace and trace.fill
+    return not name or bool(re.search(r" (interval|probes)$", name) or filled)
+
+
 def _trace(trace: Mapping[str, Any], layout: Mapping[str, Any]) -> str:
     kind = trace["type"]
-    if kind in ("heatmap", "contour", "surface"):
+    if kind in GRIDS:
         return _grid(trace)
     if kind == "parcoords":
         return "; ".join(_dimensions(trace["dimensions"]))
     name = _plain(trace.get("name") or "")
-    if not name or re.search(r" (interval|probes)$", name) or trace.get("fill"):
-        return ""
-    if kind in ("scatter3d", "scatter", "scattergl", "bar"):
+    if kind in POINTS:
         xs, ys = trace.get("x"), trace.get("y")
-        if xs is None or ys is None or trace.get("hoverinfo") == "skip":
+        if xs is None or ys is None:
             return ""
         if kind == "scatter3d" or ("markers" in trace.get("mode", "") and len(xs) >= CLOUD):
             return f"{name}: {len(xs)} points"

@@ -9,6 +9,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
+from plotly.basedatatypes import BaseFigure
+from plotly.colors import get_colorscale
 
 from grace_geom.plots.palette import Ground
 
@@ -66,17 +68,53 @@ def dress(figure: go.Figure, ground: Ground, height: int, **layout: Any) -> go.F
 def dressed(
     traces: Sequence[Mapping[str, Any]], ground: Ground, height: int, **layout: Any
 ) -> go.Figure:
-    """The same of traces that are not drawn yet: made at once, in half of the time that plotly
-    takes where they are added to a figure, since it looks at an added trace twice.
+    """The same of traces that are not drawn yet, made at once and without plotly's checks: a sixth
+    of the time. What is drawn is the same.
 
     Args:
-        traces: What ``go.Figure`` takes: each with its ``type``.
+        traces: What ``go.Figure`` takes, each with its ``type``; settings within settings, not
+            ``title_text``.
         ground: Light or dark.
         height: In pixels.
         layout: More of the layout, which overrules; axes that it names are dressed too.
     """
     common = _common(layout, ground, height)
-    return go.Figure([dict(trace) for trace in traces], _merged(common, layout))
+    return made(traces, _merged(common, layout))
+
+
+UNCHECKED = {"_validate": False} if getattr(BaseFigure, "_allow_disable_validation", False) else {}
+"""plotly's own switch for figures that need no checks; a plotly without it looks at each setting,
+which takes six times as long.
+"""
+
+
+def made(traces: Sequence[Mapping[str, Any]], layout: Mapping[str, Any]) -> go.Figure:
+    """A figure whose settings plotly does not look at: tests do."""
+    return go.Figure([_in_full(trace) for trace in traces], _in_full(layout), **UNCHECKED)
+
+
+def _in_full(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as a browser reads them, which plotly's checks would have made of them: titles have
+    parts, scales of colours their colours, and nothing is ``None`` or empty.
+    """
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        if key == "title" and isinstance(value, str):
+            found[key] = {"text": value}
+        elif key == "colorscale" and isinstance(value, str):
+            colors = [color for _, color in get_colorscale(value)]
+            found[key] = [[i / (len(colors) - 1), color] for i, color in enumerate(colors)]
+        elif isinstance(value, Mapping):
+            found |= {key: inner} if (inner := _in_full(value)) else {}
+        elif isinstance(value, list | tuple) and value and isinstance(value[0], Mapping):
+            found[key] = [_in_full(one) for one in value]
+        elif value is not None:
+            found[key] = value
+    return found
+
+
+NONE: dict[str, Any] = {"data": {"scatter": [{"type": "scatter"}]}}
+"""A template that sets nothing, as plotly writes it: its own is none of ours."""
 
 
 def _common(axes_of: Collection[str], ground: Ground, height: int) -> dict[str, Any]:
@@ -92,7 +130,7 @@ def _common(axes_of: Collection[str], ground: Ground, height: int) -> dict[str, 
     }
     axes = {"xaxis", "yaxis"} | {key for key in axes_of if re.fullmatch(r"[xy]axis\d+", key)}
     return dict.fromkeys(axes, axis) | {
-        "template": {},  # plotly's own is none of ours
+        "template": NONE,
         "height": height,
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",

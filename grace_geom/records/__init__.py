@@ -24,6 +24,7 @@ from grace_geom.records.evaluation import EVAL_FORMAT, EvalRecord
 from grace_geom.records.finding import Finding
 from grace_geom.records.flat import NOT_MEASURED
 from grace_geom.records.groups import Levels, by_level, mean_corruption, over_levels
+from grace_geom.records.itself import Itself
 from grace_geom.records.length import DEFAULT_EPOCHS, total_steps
 from grace_geom.records.listing import (
     RunFiles,
@@ -86,6 +87,7 @@ __all__ = [
     "Estimate",
     "EvalRecord",
     "Finding",
+    "Itself",
     "Levels",
     "Measure",
     "NewerRecordError",

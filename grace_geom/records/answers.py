@@ -2,6 +2,7 @@
 accuracies can be taken image by image; and how the columns of the tables follow from accuracies.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -61,11 +62,14 @@ class Answers:
         Raises:
             RecordError: If the record holds totals only.
         """
+        known: Answers | None = vars(a).get("_answers")  # kept as a cached property would be
+        if known is not None:
+            return known
         a.right()
         by_class = is_mean_per_class(a)
         if by_class:
             a.label_of_each()
-        return cls(
+        vars(a)["_answers"] = found = cls(
             (a.suite, a.data),
             a.spec,
             int(a.subset.get("of", a.n)),
@@ -76,6 +80,7 @@ class Answers:
             str(a.subset.get("content") or ""),
             a.labels if by_class else "",
         )
+        return found
 
     def right(self) -> np.ndarray:
         """``(n,)`` bool, image by image."""
@@ -93,14 +98,26 @@ class Answers:
         return float((correct[n > 0] / n[n > 0]).mean())
 
     def positions(self) -> np.ndarray:
-        """``(n,)`` places in the whole set, drawn as :meth:`ImageSet.subset` draws them."""
-        if self.n >= self.of:
-            return np.arange(self.n)
-        if self.seed is None:
+        """``(n,)`` places in the whole set, drawn as :meth:`ImageSet.subset` draws them.
+
+        Raises:
+            RecordError: If the record does not say how they were drawn.
+        """
+        if self.n < self.of and self.seed is None:
             raise RecordError(
                 f"{'/'.join(self.key)}: the record does not say how its images were drawn"
             )
-        return np.sort(np.random.default_rng(self.seed).choice(self.of, self.n, replace=False))
+        return _places(self.of, self.n, self.seed)
+
+
+@functools.lru_cache(maxsize=64)  # runs of a study share their images
+def _places(of: int, n: int, seed: int | None) -> np.ndarray:
+    """Which ``n`` of how many, in order; not to be written to."""
+    every = n >= of
+    found = np.arange(n) if every else np.random.default_rng(seed).choice(of, n, replace=False)
+    found.sort()
+    found.flags.writeable = False
+    return found
 
 
 def column_of(shares: Mapping[Key, np.ndarray], column: str) -> np.ndarray:

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,9 @@ class Quantity:
     title: str
     group: str
     share: bool = False
+
+    def __hash__(self) -> int:  # by what tells them apart: asked for a hundred times a run
+        return hash(self.key)
 
     @property
     def label(self) -> str:
@@ -124,12 +128,15 @@ def of_finding(finding: Finding, matrices: bool = False) -> Numbers:
     for name, measure in finding.part.values.items():
         if not math.isfinite(measure.value) or (not matrices and is_of_matrix(name)):
             continue
-        key = f"{analysis}/{name}"
-        title = titles.number(analysis, name)
-        share = analysis == "robustness_curve"
         seen = "" if analysis in OF_WEIGHTS and "zero_shot" not in name else on
-        found[Quantity(key, title, analysis, share)] = _measured(measure, analysis, seen)
+        found[_of_analysis(analysis, name)] = _measured(measure, analysis, seen)
     return found
+
+
+@lru_cache(maxsize=4096)  # every run has the same
+def _of_analysis(analysis: str, name: str) -> Quantity:
+    share = analysis == "robustness_curve"
+    return Quantity(f"{analysis}/{name}", titles.number(analysis, name), analysis, share)
 
 
 def is_of_matrix(name: str) -> bool:
@@ -150,6 +157,7 @@ def _measured(m: Measure, analysis: str, on: str) -> Datum:
     return Datum(m.value, source=source)
 
 
+@lru_cache(maxsize=256)
 def _symbols(estimator: str) -> str:
     """``|theta - theta0|`` as pages write it: ``‖θ − θ₀‖``; attacks in the letters of captions."""
     for plain, symbol in (

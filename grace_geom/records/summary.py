@@ -23,6 +23,7 @@ from grace_geom.records.answers import (
 from grace_geom.records.classes import shown
 from grace_geom.records.crossed import Spread, share_interval, spread
 from grace_geom.records.estimate import Z95, Estimate
+from grace_geom.records.itself import Itself
 from grace_geom.records.schema import RecordError
 from grace_geom.records.statistics import correlations, rank_correlation, rankdata, rankdata_of_rows
 
@@ -250,6 +251,20 @@ def point_estimates(
     """The columns of :func:`summarise` with its values, and errors that take sets as independent:
     a hundredth of the work, for lists of many runs.
     """
+    if isinstance(accuracies, tuple):  # a record's own, which is compared with many others
+        known = _points(Itself(accuracies))
+        return {name: known[name] for name in columns}
+    return _made_points(accuracies, columns)
+
+
+@lru_cache(maxsize=512)
+def _points(accuracies: Itself) -> dict[str, Estimate | None]:
+    return _made_points(accuracies.held, COLUMNS)
+
+
+def _made_points(
+    accuracies: Sequence[Accuracy], columns: Sequence[str]
+) -> dict[str, Estimate | None]:
     wanted = {suite for column in columns for suite in SUITES_OF[column]}
     asked = [a for a in strongest(accuracies) if a.attack is None and a.suite != "adv"]
     asked += headline_attack(accuracies) if "adv" in wanted else []
@@ -331,6 +346,17 @@ def questions(accuracies: Sequence[Accuracy]) -> dict[Key, Accuracy]:
     """What the summary is made of, by suite and data set: the strongest clean accuracies, and the
     attack that ``Adv`` stands for.
     """
+    if isinstance(accuracies, tuple):
+        return dict(_questions(Itself(accuracies)))
+    return _asked(accuracies)
+
+
+@lru_cache(maxsize=512)
+def _questions(accuracies: Itself) -> dict[Key, Accuracy]:
+    return _asked(accuracies.held)
+
+
+def _asked(accuracies: Sequence[Accuracy]) -> dict[Key, Accuracy]:
     found = [a for a in strongest(accuracies) if a.attack is None] + headline_attack(accuracies)
     return {(a.suite, a.data): a for a in found}
 

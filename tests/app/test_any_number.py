@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from app import relations, show
+from app import costs, relations, show
 from app.catalogue import Catalogue, catalogue
 from grace_geom.plots.legend import Identity, Legend
 from grace_geom.plots.numbers import Axis
@@ -102,6 +102,16 @@ def test_the_catalogue_holds_every_kind_of_number(lab):
     said = [q.title for q in whole.quantities.values()]
     assert "relative drift of projection" in said and not any("visual." in one for one in said)
     assert len(set(said)) == len(said)
+
+
+def test_numbers_are_gathered_once_while_nothing_changes(lab, monkeypatch):
+    known = catalogue(choice_of(lab))
+    assert catalogue(choice_of(lab)) is known
+    assert catalogue(choice_of(lab), matrices=True) is not known
+    costly = next(iter(known.values["ID"]))
+    monkeypatch.setattr(costs, "seconds", lambda run: 7.0 if run.id == costly else None)
+    now = catalogue(choice_of(lab))
+    assert now.values["cost/step"].keys() == {costly} and now is not known
 
 
 def test_a_preset_draws_its_numbers_and_the_link_says_so(opened, lab):

@@ -10,6 +10,7 @@ import pytest
 from app.kept import KeptResults, told_apart
 from app.store import Entry
 from grace_geom.plots import accuracies, layers, training
+from grace_geom.plots.legend import Identity, Legend
 from grace_geom.records import Result, paired
 from tests.app.conftest import evaluation, sees, specs
 
@@ -62,6 +63,13 @@ def test_a_record_is_told_from_a_copy_of_it_that_was_read_later(tmp_path):
     assert kept(make, [entry]) is kept(make, [entry])
     kept(make, [again])
     assert make.n == 2
+
+
+def test_a_legend_is_told_by_what_it_says():
+    who = {"a": Identity("ft", "ft", 0)}
+    one, same = (Legend.of(who, {"a": "a"}) for _ in range(2))
+    assert told_apart(one) is told_apart(one) and told_apart(one) == told_apart(same)
+    assert told_apart(one) != told_apart(Legend.of(who, {"a": "b"}))
 
 
 def test_what_could_change_unseen_is_refused():

@@ -6,12 +6,15 @@ import json
 from collections import Counter, OrderedDict
 
 import pandas as pd
+import plotly.graph_objects as go
+import pytest
 
 from app import kept, logged, measured, show
 from app.logs import Lines
-from grace_geom.plots import spoken, training
+from grace_geom.plots import spoken, style, training
 from grace_geom.plots.legend import Identity, Legend
 from tests.app.conftest import specs
+from tests.figures import checked
 
 LEGEND = Legend.of({"a": Identity("ft", "ft", 0)}, {"a": "a"})
 
@@ -53,6 +56,41 @@ def test_each_figure_is_put_into_words_once(opened, lab, monkeypatch):
     app.run()
     assert said.total() == once  # the same figures are drawn again
     assert [element.proto.alt for element in app.get("plotly_chart")] == alts
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "overview", "numbers", "curvature", "landscape", "drift", "features", "robustness",
+        "images", "weights", "training", "run",
+    ],
+)  # fmt: skip
+def test_figures_of_pages_stand_plotlys_checks(opened, lab, monkeypatch, page):
+    drawn = []
+    make = checked(style.made)
+    monkeypatch.setattr(style, "made", lambda *parts: drawn.append(1) or make(*parts))
+    monkeypatch.setattr(kept.kept, "_known", OrderedDict())  # no figure is there yet
+    monkeypatch.setattr(kept.kept_of_logs, "_known", OrderedDict())
+    app = opened(lab, page)
+    assert not app.exception
+    assert drawn and specs(app)
+
+
+def test_a_figure_that_is_drawn_again_is_sent_as_it_was(opened, lab, monkeypatch):
+    packed = []
+    pack = go.Figure.to_dict
+    monkeypatch.setattr(kept.kept, "_known", OrderedDict())
+    app = opened(lab, "weights")
+    first = specs(app)
+    monkeypatch.setattr(go.Figure, "to_dict", lambda self: packed.append(1) or pack(self))
+    assert specs(app.run()) == first and len(first) > 1
+    assert not packed
+    figure = training.stack({"a": [{"step": 1, "loss": 2.0}]}, LEGEND, ["loss"])
+    assert show._Sent(figure).to_dict() == pack(figure)
+    place = id(figure)
+    del figure
+    gc.collect()
+    assert place not in show._SENT
 
 
 def test_words_go_with_their_figure():

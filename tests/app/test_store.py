@@ -12,7 +12,7 @@ import yaml
 from app import shell, store
 from grace_geom.plots.legend import Identity, Legend
 from grace_geom.plots.palette import GROUNDS
-from grace_geom.records import Measure, Part, Result
+from grace_geom.records import Measure, Part, Result, inside
 from tests.app.conftest import spectrum, write_run
 
 
@@ -58,6 +58,25 @@ def test_links_out_of_the_folder_are_not_followed(runs, tmp_path):
         assert "leads out" in " ".join(found[run].problems)
     assert store.settings(found["demo/inner-s0"]) == {}
     assert store.lines(found["demo/inner-s0"], "metrics") == store.Lines()
+
+
+def test_what_lies_inside_is_told_by_where_links_end(tmp_path):
+    root, outside = tmp_path / "runs", tmp_path / "elsewhere"
+    for folder in (root / "a", outside):
+        folder.mkdir(parents=True)
+        (folder / "eval.json").touch()
+    (root / "near").symlink_to(root / "a")
+    (root / "far").symlink_to(outside)
+    (root / "a/far.json").symlink_to(outside / "eval.json")
+    (root / "round").symlink_to(root / "round")
+    (tmp_path / "door").symlink_to(root)
+    for path in (root, root / "a", root / "a/eval.json", root / "near/eval.json", root / "new/x"):
+        assert inside(path, root) and inside(path, tmp_path / "door")
+    away = ("far", "far/eval.json", "a/far.json", "..", "a/../..", "round", "round/x")
+    for name in away:
+        assert not inside(root / name, root)
+    assert not inside(tmp_path / "runs-2", root)
+    assert not inside(root / "a", root / "round")
 
 
 def test_a_line_that_is_cut_short_costs_only_itself(runs):

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from scipy.special import ndtri
 
-from grace_geom.records import Accuracy, over_seeds, pack, paired
+from grace_geom.records import Accuracy, RecordError, over_seeds, pack, paired
 from grace_geom.records import crossed as rule
+from grace_geom.records.accuracy import pack_numbers
 from grace_geom.records.answers import Answers
 from grace_geom.records.crossed import Spread, gap_interval, half_width, p_value, share_interval
 from grace_geom.records.estimate import Z95, Estimate
@@ -242,6 +243,32 @@ def test_shares_stay_between_0_and_100_and_hold_their_value(share: float, betwee
     assert 0 <= low <= share <= high <= 1 and high > low
     low, high = gap_interval(2 * share - 1, Spread(2 * share - 1, 2, between, 1e-4, 5e-5))
     assert -1 <= low <= 2 * share - 1 <= high <= 1
+
+
+def test_images_of_one_class_add_what_they_do_where_classes_count():
+    right = np.random.default_rng(0).random(200) < 0.7
+    plain = answers(right)
+    classed = replace(plain, labels=pack_numbers(np.zeros(200, int)))
+    for imagined in ((1.0, 0.0), (0.0, 1.0)):
+        share, images, ends = rule._linear(plain, imagined, 0.5)
+        wanted = rule._linear(classed, imagined, 0.5)
+        assert share == wanted[0]
+        assert np.array_equal(images, wanted[1]) and np.array_equal(ends, wanted[2])
+        _, images, _ = rule._linear(plain, imagined, 1.0)
+        _, wider, _ = rule._linear(classed, imagined, 1.0)  # a class knows its variance with n - 1
+        assert np.allclose(wider, images * math.sqrt(200 / 199), rtol=1e-13, atol=0)
+
+
+def test_a_part_of_a_set_stands_where_it_was_drawn():
+    drawn_of = replace(answers(np.arange(5) < 3), of=20, seed=4)
+    places = drawn_of.positions()
+    wanted = np.sort(np.random.default_rng(4).choice(20, 5, replace=False))
+    assert np.array_equal(places, wanted) and drawn_of.positions() is places
+    with pytest.raises(ValueError, match="read-only"):
+        places[0] = 1
+    with pytest.raises(RecordError, match="how its images were drawn"):
+        replace(drawn_of, seed=None).positions()
+    assert np.array_equal(answers(np.arange(5) < 3).positions(), np.arange(5))
 
 
 def test_totals_alone_give_the_larger_error():
