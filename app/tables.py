@@ -22,7 +22,7 @@ from grace_geom.records.printed import MISSING, Cell, Figure, Printed
 PAPER = ("OOD'", "Adv'")
 FIRST = ("HM", "ID", "Adv", "OOD")
 """What a telephone shows: of three numbers beside a long name, those that are traded off."""
-AT_FIRST = ("HM'", "seeds", "AutoAttack", "passes", "ms a step", "ZS", "NatAdv")
+AT_FIRST = ("HM'", "AutoAttack", "passes", "ms a step", "ZS", "NatAdv")
 """Columns that follow, as far as there is room, and in this order; a click shows the others."""
 MOST_KEYED = 12
 """Long names that are written out in sight below the table; more are folded there."""

@@ -86,7 +86,7 @@ def test_a_figure_that_is_drawn_again_is_sent_as_it_was(opened, lab, monkeypatch
     assert specs(app.run()) == first and len(first) > 1
     assert not packed
     figure = training.stack({"a": [{"step": 1, "loss": 2.0}]}, LEGEND, ["loss"])
-    assert show._Sent(figure).to_dict() == pack(figure)
+    assert show._Packed(figure).to_dict() == pack(figure)
     place = id(figure)
     del figure
     gc.collect()

@@ -198,7 +198,8 @@ def test_long_names_of_variants_say_what_differs_and_points_have_the_numbers_of_
     frame = app.dataframe[0].value
     assert frame["run"].tolist() == ["gv", "spread", "no gv"]
     said = plain(sees(app))
-    assert "gv = off, on; gv_form = spread; the same for all: lar = off, task = off" in said
+    assert "Gram-volume loss = off, on; form of the Gram-volume loss = spread; " in said
+    assert "the same for all: loss at perturbed weights = off, clean loss = off" in said
     assert "#" not in frame  # such names stand at the points themselves
     app = opened(runs, runs=[*every, "demo/ft-s0", "demo/zero-shot-s0"])
     assert {"grace · gv", "ft-s0"} <= set(app.dataframe[0].value["run"])
