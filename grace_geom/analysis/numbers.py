@@ -54,6 +54,11 @@ def number(measure: Measure) -> Cell:
     return Cell(about + text, value=measure.value)
 
 
+def three_digits(measure: Measure) -> Cell:
+    """``0.0971``: a number without an error whose further digits nobody compares."""
+    return Cell(f"{measure.value:#.3g}".rstrip(".") if measure.value else "0", value=measure.value)
+
+
 class Footnotes:
     """The cells of one table. Where there is no number they hold a dash with a mark, and
     :attr:`notes` says what each mark means.

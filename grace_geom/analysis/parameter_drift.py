@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from grace_geom.analysis.numbers import Footnotes, absent
+from grace_geom.analysis.numbers import Footnotes, absent, three_digits
 from grace_geom.analysis.objective import GROUPS
 from grace_geom.analysis.options import Common
 from grace_geom.analysis.run import Part, Shown
@@ -130,9 +130,13 @@ def show(parts: dict[str, Part], options: ParameterDriftOptions) -> Shown:
     rows: list[list[Cell | str]] = [
         [
             label,
-            feet.cell(part.values["drift"], undefined="the pretrained weights are all 0"),
             feet.cell(
-                part.values.get("mean_effective_rank"), missing="no matrix is among the weights"
+                part.values["drift"], three_digits, undefined="the pretrained weights are all 0"
+            ),
+            feet.cell(
+                part.values.get("mean_effective_rank"),
+                three_digits,
+                missing="no matrix is among the weights",
             ),
             feet.cell(
                 part.values.get("zero_shot_loss"),

@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 
 from grace_geom import terminal
 from grace_geom.analysis.drawing import findings, shows_images
-from grace_geom.analysis.report_parts import marked_up, packed_picture, table
+from grace_geom.analysis.report_parts import as_sentence, marked_up, picture, table
 from grace_geom.analysis.report_plan import unfinished
 from grace_geom.analysis.report_style import CSS
 from grace_geom.analysis.standing import RankedCheckpoints
@@ -38,6 +38,10 @@ QUESTIONS = {
     "bound_terms": "What does the robust bound say, term by term?",
 }
 """Headings of the sections; an analysis without one has its name."""
+FIRST = {"feature_stability": "feature_stability-centroids"}
+"""The figure that shows what the sentence says, where that is not the main one."""
+MOST_ROWS = 12
+"""Of a table that stands open: a longer one would part its section from the next."""
 
 
 @dataclass(frozen=True)
@@ -159,8 +163,9 @@ def _section(section: Section, interactive: bool) -> str:
         command = f"<pre>{html.escape(section.command)}</pre>"
         return f'{head}<p class="failed">This analysis failed: {why}</p>\n{command}</section>'
     answer = _answer(section)
-    first, *more = [_figure(*one, interactive) for one in section.figures.items()] or [""]
-    names = "; ".join(list(section.figures.values())[1:])
+    figures = sorted(section.figures.items(), key=lambda f: f[0].stem != FIRST.get(section.name))
+    first, *more = [_figure(*one, interactive) for one in figures] or [""]
+    names = "; ".join(name for _, name in figures[1:])
     hidden = "\n".join(more)
     if more:
         hidden = f"<details><summary>More figures: {html.escape(names)}</summary>{hidden}</details>"
@@ -182,26 +187,25 @@ def _figure(file: Path, title: str, interactive: bool) -> str:
     report."""
     drawn = _drawn(file, title, interactive)
     links = f'<div class="links">{_beside(file)}</div>'
-    if drawn.startswith("<img"):
+    if drawn.startswith(("<img", "<picture")):
         return f"<figure>{drawn}\n<figcaption>{links}</figcaption></figure>"
     return f"<figure><figcaption>{html.escape(title)}</figcaption>\n{drawn}{links}</figure>"
 
 
 def _drawn(file: Path, title: str, interactive: bool) -> str:
     """A figure of a PNG: the picture, or what its interactive page draws."""
-    alt = html.escape(export.texts(file).get("Description", title), quote=True)
-    kind = "photo" if shows_images(file) else "chart"
+    alt = export.texts(file).get("Description", title)
     if not interactive or not file.with_suffix(".html").is_file():
-        data = packed_picture(file)
-        return f'<img class="{kind}" alt="{alt}" src="data:image/webp;base64,{data}">'
+        return picture(file, alt)
     try:
         drawn = _of_page(file.with_suffix(".html"))
     except ValueError as error:  # everything else was measured: a picture says the same
         terminal.say(f"warning: {error}; the report has its picture")
         return _drawn(file, title, interactive=False)
-    if kind == "photo":
+    if shows_images(file):
         drawn = drawn.replace('class="plot"', 'class="plot photo"', 1)
-    return f'<div role="img" aria-label="{alt}" tabindex="0">{drawn}</div>'
+    said = html.escape(alt, quote=True)
+    return f'<div role="img" aria-label="{said}" tabindex="0">{drawn}</div>'
 
 
 def _of_page(path: Path) -> str:
@@ -228,18 +232,21 @@ def _beside(file: Path) -> str:
     files = [f for f in (file.with_suffix(".html"), file) if f.is_file()]
     words = {".html": "interactive page", ".png": "PNG"}
     named = [f'<a href="{html.escape(f.name)}">{words[f.suffix]}</a>' for f in files]
-    return f"{html.escape(file.stem)}: {', '.join(named)}"
+    return f"Open the figure: {', '.join(named)}"
 
 
 def _numbers(section: Section) -> str:
-    """The first table, and the others behind a line."""
+    """The first table, and the others behind a line; with them the first, if it is long."""
     if not section.tables:
         return f'<pre tabindex="0">{html.escape(section.text)}</pre>' if section.text else ""
-    first, *more = map(table, section.tables)
-    hidden = "\n".join(more)
-    names = "; ".join(t.title for t in section.tables[1:] if t.title)
-    summary = html.escape(f"More tables: {names}" if names else "More tables")
-    return first + (f"<details><summary>{summary}</summary>{hidden}</details>" if more else "")
+    start = int(len(section.tables[0].rows) <= MOST_ROWS)
+    shown, hidden = (
+        "\n".join(map(table, some)) for some in (section.tables[:start], section.tables[start:])
+    )
+    names = "; ".join(t.title for t in section.tables[start:] if t.title)
+    head = "More tables" if start else "Tables"
+    summary = html.escape(f"{head}: {names}" if names else head)
+    return shown + (f"<details><summary>{summary}</summary>{hidden}</details>" if hidden else "")
 
 
 def _how(section: Section) -> str:
@@ -247,7 +254,7 @@ def _how(section: Section) -> str:
     made = f"<pre>{html.escape(section.command)}</pre>"
     said = f'<p class="note">{html.escape(section.purpose)}</p>'
     if section.result is not None:
-        said += f'<p class="note">{html.escape(caption_of(section.result))}</p>'
+        said += f'<p class="note">{html.escape(as_sentence(caption_of(section.result)))}</p>'
         said += _estimators(section.result)
     return (
         f"<details><summary>How it was measured, and the command</summary>{said}"

@@ -3,6 +3,7 @@
 CSS = """
 :root { color-scheme: light dark; --ground: #fff; --text: #1d222b; --muted: #57606d }
 :root { --line: #dfe3e8; --band: #f5f6f8; --link: #1d4fc4; --good: #eef3fd; --bad: #b00020 }
+:root { --shade: #1d222b40 }
 * { box-sizing: border-box }
 html { scroll-padding-top: 1rem; -webkit-text-size-adjust: 100% }
 body { font: 16px/1.6 system-ui, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif }
@@ -27,7 +28,12 @@ figcaption { font-weight: 600; font-size: .95rem } figcaption a { font-weight: 4
 .links { font-size: .8rem; font-weight: 400; color: var(--muted); text-align: right }
 img { display: block; max-width: 100%; height: auto }
 .photo { background: #fff; color: #1d222b; border-radius: 4px }
-.scroll { overflow-x: auto } table { border-collapse: collapse; font-size: .9rem }
+.scroll { overflow-x: auto; background: no-repeat
+  local linear-gradient(to right, var(--ground) 35%, transparent) 0 0 / 2.5rem 100%,
+  no-repeat local linear-gradient(to left, var(--ground) 35%, transparent) 100% 0 / 2.5rem 100%,
+  no-repeat linear-gradient(to right, var(--shade), transparent) 0 0 / .9rem 100%,
+  no-repeat linear-gradient(to left, var(--shade), transparent) 100% 0 / .9rem 100% }
+table { border-collapse: collapse; font-size: .9rem }
 table { font-variant-numeric: tabular-nums; line-height: 1.4; margin: .75rem 0 .25rem }
 caption { text-align: left; font-weight: 600; padding-bottom: .3rem }
 th, td { padding: .34rem .8rem .34rem 0; text-align: left; vertical-align: top; font-weight: 400 }
@@ -60,12 +66,12 @@ summary:hover { color: var(--link) } details ul { padding-left: 1.1rem }
   .finding { font-size: 1rem } .pair { grid-template-columns: 1fr; gap: 0 }
   table { font-size: .82rem; overflow-wrap: normal } th, td { padding-right: .7rem }
   .ranked { width: 100% } .ranked th, .ranked td { padding-right: .3rem }
-  tbody th { white-space: normal } thead th { font-size: .72rem }
+  tbody th, thead .number { white-space: normal } thead th { font-size: .72rem }
   .interval { display: block; margin: 0; font-size: .76em }
 }
 @media (prefers-color-scheme: dark) {
   :root { --ground: #13161c; --text: #e7eaf0; --muted: #a4adba; --line: #2c323c; --band: #1b2028 }
-  :root { --link: #8fb5ff; --good: #1b2434; --bad: #ff8a98 }
+  :root { --link: #8fb5ff; --good: #1b2434; --bad: #ff8a98; --shade: #e7eaf04d }
   .plot, .chart, .key { filter: invert(.93) hue-rotate(180deg) } .chart { mix-blend-mode: screen }
 }
 @media print {
@@ -73,7 +79,7 @@ summary:hover { color: var(--link) } details ul { padding-left: 1.1rem }
   :root { --band: #f5f6f8; --good: #eef3fd; --link: #000 }
   body { font-size: 10.5pt } .sheet { display: block; max-width: none; padding: 0 }
   nav, .links { display: none } figure, tr, .pair { break-inside: avoid }
-  h2, .finding { break-after: avoid } a { text-decoration: none } .scroll { overflow: visible }
+  h2, .finding { break-after: avoid } a { text-decoration: none } .scroll { overflow: visible; background: none }
   .plot, .chart, .key { filter: none; mix-blend-mode: normal }
 }
 """

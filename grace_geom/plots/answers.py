@@ -77,8 +77,9 @@ def ends(
         return f"{first} {words[0]}{doubt or f', before {words[1]}'}"
     if len(groups) == 2 and not behind:
         return f"{first} {words[0]}{doubt}"
-    before = "" if apart(points[groups[-2][-1]], points[groups[-1][0]]) else ", not clearly,"
-    return f"{first} {words[0]}{doubt and f'{doubt},'} and {last}{before} {words[-1]}"
+    ahead = apart(points[groups[-2][-1]], points[groups[-1][0]])
+    open_end = "" if ahead else f", not clearly after {words[-2]}"
+    return f"{first} {words[0]}{doubt and f'{doubt},'} and {last} {words[-1]}{open_end}"
 
 
 def _few(runs: Sequence[str], names: Names, most: int = 3) -> str:

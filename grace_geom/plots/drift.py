@@ -247,17 +247,17 @@ def zero_shot(found: Sequence[Finding], legend: Legend) -> go.Figure | None:
 
 
 def figures(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
-    """Drift of each matrix; singular values of the change that is largest in any run; drift against
-    zero-shot loss.
+    """Drift of each matrix; below it drift against zero-shot loss, and singular values of the
+    change that is largest in any run.
     """
-    first = moved_most(found)
-    above: dict[str, go.Figure] = {}
-    if first and (falling := singular(found, legend, first[0])[0]) is not None:
-        above[f"Singular values of the change of {weight_name(first[0])}"] = falling
-    if (lost := zero_shot(found, legend)) is not None:
-        above["Drift against zero-shot loss"] = lost
     moved = by_matrix(found, legend)
-    below = {"Relative drift of each matrix": moved} if moved is not None else {}
+    above = {"Relative drift of each matrix": moved} if moved is not None else {}
+    below: dict[str, go.Figure] = {}
+    if (lost := zero_shot(found, legend)) is not None:
+        below["Drift against zero-shot loss"] = lost
+    first = moved_most(found)
+    if first and (falling := singular(found, legend, first[0])[0]) is not None:
+        below[f"Singular values of the change of {weight_name(first[0])}"] = falling
     s = found[0].result.settings
     note = f"{weights(s.get('params'))}, seed {s.get('seed', 0)}"
     if lost is not None:

@@ -11,7 +11,7 @@ from grace_geom.plots.columns import union
 from grace_geom.plots.compose import pages
 from grace_geom.plots.layers import layer_axis, short, title
 from grace_geom.plots.legend import Legend
-from grace_geom.plots.panels import Curve, Point, below, overlay, span
+from grace_geom.plots.panels import Curve, Point, below, measures, overlay, point, span
 from grace_geom.plots.sample import attack, intervals, sample
 from grace_geom.plots.style import dressed, plain_html, row_bands, see_through
 from grace_geom.plots.variants import LONG, fitted
@@ -181,8 +181,9 @@ def cumulative(
 
 
 def figures(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
-    """Of ``feature_stability``: every distribution over that of ID on two principal axes, all of
-    them on three (Fig. 2a), numbers of single images, and LID against k.
+    """Of ``feature_stability``: every distribution over that of ID on two principal axes, how far
+    each moves the class centroids, all of them on three axes (Fig. 2a), numbers of single images,
+    and LID against k.
     """
     sets = sets_of(found)
     bands = intervals(found, "lid_sweep")
@@ -191,7 +192,11 @@ def figures(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
     shares = "in brackets: share of the ID variance on PC 1, 2 and 3"
     s = found[0].result.settings
     awp = f"AWP: rank {s.get('rank')}, |Δ| = {s.get('rho')} |W| in every attention and MLP matrix"
+    made = intervals(found, "centroid_cosine")
+    bars = f"; bars: {made}" if made else ""
     rows = {
+        "centroids": ("Cosine of class centroids to ID",
+                      [centroids(found, legend, sets)], f"{note}{bars}"),
         "fig2a": ("ID, shifted and attacked images",
                   [clouds(found, legend, sets, solid=True)], f"{axes}; {shares}; {note}"),
         "images": ("Image by image", _images(found, legend),
@@ -202,8 +207,32 @@ def figures(found: Sequence[Finding], legend: Legend) -> dict[str, go.Figure]:
     }  # fmt: skip
     drawn = over_id(found, legend, sets, f"{axes}; {note}") | pages(rows, legend)
     for key, figure in drawn.items():
-        if key not in ("images", "lid"):  # the points of clouds are too small for a key
+        if key not in (
+            "centroids",
+            "images",
+            "lid",
+        ):  # the points of clouds are too small for a key
             figure.update_layout(legend={"itemsizing": "constant"})
+    return drawn
+
+
+def centroids(
+    found: Sequence[Finding], legend: Legend, sets: Sequence[str]
+) -> dict[str, go.Figure | None]:
+    """Mean cosine of class centroids to those of ID, a panel a distribution on one scale, attacked
+    images first; a row a run, the one that the attack moves most on top.
+    """
+    names = sorted((s for s in sets if s != "id"), key=lambda s: s != "adv")
+    if not names:
+        return {}
+    known = {f.run: p.value for f in found if (p := point(f.value(f"centroid_cosine/{names[0]}")))}
+    ordered = sorted(found, key=lambda f: known.get(f.run, np.inf))
+    drawn = {title(s): measures(ordered, legend, f"centroid_cosine/{s}", "Cosine") for s in names}
+    shown = [figure for figure in drawn.values() if figure is not None]
+    ends = [figure.layout.xaxis.range for figure in shown]
+    for figure in shown:
+        figure.update_xaxes(range=[min(low for low, _ in ends), max(high for _, high in ends)])
+        figure.update_traces(legendgroup=None)  # rows have names, and need no legend
     return drawn
 
 

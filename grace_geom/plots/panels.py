@@ -352,11 +352,12 @@ def measures(
     }
     line = {"type": "line", "yref": "y domain", "y0": 0, "y1": 1, "layer": "below",
             "line": {"width": 1, "dash": "dot", "color": legend.ground.muted}}  # fmt: skip
+    lines = [line | {"x0": m.value, "x1": m.value} for run, m in rows if run == marked]
     return dressed(
         traces,
         legend.ground,
         90 + (30 if len(rows) <= MOST_HIGH else 22) * len(rows),
-        shapes=[line | {"x0": m.value, "x1": m.value} for run, m in rows if run == marked],
+        **({"shapes": lines} if lines else {}),
         xaxis={"title": title, "range": ends},
         yaxis={
             "tickvals": list(range(len(rows))),

@@ -78,8 +78,8 @@ def draw(
         ValueError: Names the trace or setting that this drawing would lose, or says that the labels
             leave no room at this size.
     """
-    traces = [trace.to_plotly_json() for trace in figure.data]
-    layout = figure.layout.to_plotly_json()
+    traces = [units.unpacked(trace.to_plotly_json()) for trace in figure.data]
+    layout = units.unpacked(figure.layout.to_plotly_json())
     _check(traces, layout)
     with style(family), units.letters(letters):
         sheet = Sheet(width_in, height_in or inches_high(figure), layout)

@@ -1,5 +1,6 @@
 """From plotly's units, colours and names to matplotlib's."""
 
+import base64
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -150,6 +151,21 @@ def known(where: str, given: Mapping[str, Any], names: str) -> None:
             + (f" (nor {', '.join(lost[1:])})" if lost[1:] else "")
             + ': leave it out, or save the figure with engine="browser"'
         )
+
+
+def unpacked(settings: Any) -> Any:
+    """Settings of a figure with arrays where JSON has their bytes: ``{"dtype": "f8", "bdata":
+    ...}``, as plotly writes a figure that is read again from its page.
+    """
+    if isinstance(settings, dict):
+        if settings.keys() >= {"dtype", "bdata"}:
+            array = np.frombuffer(base64.b64decode(settings["bdata"]), settings["dtype"])
+            shape = [int(n) for n in str(settings.get("shape", len(array))).split(",")]
+            return array.reshape(shape)
+        return {key: unpacked(value) for key, value in settings.items()}
+    if isinstance(settings, list | tuple):
+        return type(settings)(map(unpacked, settings))
+    return settings
 
 
 def numbers(values: Any) -> np.ndarray:

@@ -24,7 +24,7 @@ FEATURES = {
 
 
 def spectrum(found: Sequence[Finding], legend: Legend) -> Figures:
-    """Density and largest eigenvalues above, mean curvature of each matrix below."""
+    """Largest eigenvalues and density above, mean curvature of each matrix below."""
     settings, width = found[0].result.settings, spectra.kernel(found)
     smoothed, probes = "", int(settings.get("density_probes", 0))
     if width is not None:
@@ -32,8 +32,8 @@ def spectrum(found: Sequence[Finding], legend: Legend) -> Figures:
             f"band: spread of {probes} probes" if probes > 1 else "one probe"
         )
     above = {
-        "Spectral density": _lower(spectra.density(found, legend)),
         "Largest eigenvalues": eigenvalues(found, legend),
+        "Spectral density": _lower(spectra.density(found, legend)),
     }
     below = {"Mean curvature of each matrix, κ = trace / entries": by_matrix(found, legend)}
     name = OPERATORS.get(str(settings.get("operator")), str(settings.get("operator")))

@@ -2,21 +2,27 @@
 taken apart.
 """
 
+import base64
+import io
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import plotly.graph_objects as go
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from plotly.subplots import make_subplots
 
 from grace_geom.analysis import report_page as report
-from grace_geom.plots import export, interactive, layers
+from grace_geom.analysis import report_parts as parts_of_it
+from grace_geom.plots import export, interactive, layers, units
 from grace_geom.plots.compose import compose
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.palette import look
 from grace_geom.records import Finding, Part, Result
+from grace_geom.tables import Table
 
 
 def interactive_page(folder: Path, name: str) -> str:
@@ -80,3 +86,68 @@ def test_a_page_that_holds_no_figure_leaves_the_picture(
     )
     said = " ".join(capsys.readouterr().err.split())
     assert "holds no figure that can be taken out; the report has its picture" in said
+
+
+def two_forms(folder: Path, narrow: go.Figure) -> str:
+    """What a report has of a figure whose page shows another one to a telephone."""
+    wide = go.Figure(go.Scatter(x=np.arange(3.0), y=np.arange(3.0))).update_layout(height=300)
+    export.save_html(wide, folder / "x.html", "", narrow=narrow)
+    Image.new("RGB", (4, 4)).save(folder / "x.png")
+    return report._drawn(folder / "x.png", "A < B", interactive=False)
+
+
+def test_a_telephone_has_a_picture_of_the_narrow_figure_in_letters_of_its_size(
+    tmp_path: Path,
+) -> None:
+    tall = go.Figure(go.Heatmap(z=np.eye(3), colorscale="Greys")).update_layout(height=720)
+    drawn = two_forms(tmp_path, tall)
+    assert drawn.startswith('<picture><source media="screen and (max-width: 640px)" srcset="')
+    assert drawn.endswith("</picture>") and 'alt="A &lt; B"' in drawn
+    small, large = re.findall('base64,([^"]+)', drawn)
+    with Image.open(io.BytesIO(base64.b64decode(small))) as picture:
+        assert picture.height == pytest.approx(
+            720 / parts_of_it.TELEPHONE * picture.width, rel=0.01
+        )
+        assert picture.width > 390  # pixels of a telephone, which are not to be enlarged
+    assert small != large
+
+
+def test_a_narrow_figure_that_cannot_be_printed_is_told_and_leaves_the_wide_picture(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drawn = two_forms(tmp_path, go.Figure(go.Pie(values=[1, 2])).update_layout(height=300))
+    assert drawn.startswith('<img class="chart"')
+    assert "warning: x has no form for a telephone" in " ".join(capsys.readouterr().err.split())
+
+
+def test_arrays_of_a_page_are_those_that_were_drawn() -> None:
+    z = np.arange(6, dtype=np.int16).reshape(2, 3)
+    found = units.unpacked(go.Figure(go.Heatmap(z=z, x=["a", "b", "c"])).to_plotly_json()["data"])
+    assert np.array_equal(found[0]["z"], z) and list(found[0]["x"]) == ["a", "b", "c"]
+    packed = {"dtype": "f8", "bdata": base64.b64encode(np.array([1.5, 2.0])).decode()}
+    assert units.unpacked({"y": (packed, 1)})["y"][0].tolist() == [1.5, 2.0]
+
+
+def test_numbers_have_true_minus_signs_and_notes_begin_with_a_capital() -> None:
+    said = parts_of_it.printed
+    assert said("-0.3 [-0.57, 2.90]") == "\u22120.3 [\u22120.57, 2.90]"
+    assert said("-") == "–" and said("-¹") == "–¹"
+    for same in ("1e-07", "lora-s0", "0.1-0.5", "--n 64", "2026-11-30", "--seed -x"):
+        assert said(same) == same
+    rows = [["ft", "1.0", "-2.0"]]
+    drawn = parts_of_it.table(Table(["run", "a", "b"], rows, notes=["bars: 95 %", "ft: left out"]))
+    assert "\u22122.0</td>" in drawn and ">Bars: 95 %<" in drawn and ">ft: left out<" in drawn
+
+
+def test_the_figure_of_the_sentence_comes_first_and_a_long_table_is_folded(tmp_path: Path) -> None:
+    figures = {}
+    for stem, title in (("feature_stability", "Clouds"), (report.FIRST["feature_stability"], "B")):
+        Image.new("RGB", (4, 4)).save(tmp_path / f"{stem}.png")
+        figures[tmp_path / f"{stem}.png"] = title
+    tables = [Table(["run", "x"], [["ft", "1"]] * n, title=f"{n} rows") for n in (40, 2)]
+    section = report.Section("feature_stability", "", "", "", figures, tables=tables)
+    text = report.part_of(section, interactive=False).body
+    assert "<summary>More figures: Clouds</summary>" in text
+    assert "<summary>Tables: 40 rows; 2 rows</summary>" in text
+    short = report.part_of(replace(section, tables=tables[::-1]), interactive=False).body
+    assert "<summary>More tables: 40 rows</summary>" in short

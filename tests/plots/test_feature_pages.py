@@ -153,6 +153,18 @@ def test_every_set_stands_over_id_with_its_cosine():
     assert figure.layout.yaxis.title.text == "sketch<br>PC 2"
 
 
+def test_centroids_are_ranked_under_attack_and_shown_on_one_scale():
+    found = [stability_of("ft"), stability_of("grace", 0.1, ("id", "adv"))]
+    far, near = Measure(0.2, None, 0.1, 0.3), Measure(0.9, None, 0.8, 0.95)
+    found[0].part.values.update({"centroid_cosine/adv": near, "centroid_cosine/sketch": far})
+    found[1].part.values["centroid_cosine/adv"] = far
+    figure = features.figures(found, LEGEND)["centroids"]
+    assert heads(figure) == [layers.title("adv"), layers.title("sketch")]  # as the sentence ranks
+    assert figure.layout.yaxis.ticktext == ("grace", "ft")
+    assert figure.layout.xaxis.range == figure.layout.xaxis2.range
+    assert not any(trace.showlegend for trace in figure.data)  # the rows have names
+
+
 @pytest.mark.parametrize(
     ("value", "low", "high", "said"),
     [(0.64, 0.62, 0.67, "0.64 [0.62, 0.67]"), (0.998903, 0.998885, 0.998926, "0.99890 [0.99889, 0.99893]"),
@@ -186,7 +198,7 @@ def test_many_runs_stand_on_pages_of_five_columns_and_one_run_fills_its_own():
     runs = [f"run{i}" for i in range(6)]
     legend = Legend.of({run: Identity.of_label(run) for run in runs}, {run: run for run in runs})
     drawn = features.figures([stability_of(run) for run in runs], legend)
-    assert list(drawn) == ["", "2", "fig2a", "images", "lid"]
+    assert list(drawn) == ["", "2", "centroids", "fig2a", "images", "lid"]
     shown = [[head.partition(":")[0] for head in heads(drawn[key])][:3] for key in ("", "2")]
     assert shown == [runs[:3], runs[3:]]
     assert "page 2 of 2" in drawn["2"].layout.title.text

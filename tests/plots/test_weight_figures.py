@@ -116,6 +116,18 @@ def test_every_figure_is_drawn_and_printed_with_its_sample(name):
         static.draw(figure, 7.0)
 
 
+def test_the_panel_that_the_sentence_speaks_of_is_the_first():
+    for name, title in (("drift", "Relative drift of each matrix"),
+                        ("spectrum", "Largest eigenvalues")):  # fmt: skip
+        draw, make, settings, _ = DRAWN[name]
+        figure = draw(found(make, **settings), LEGEND)[""]
+        first = next(a for a in figure.layout.annotations if a.text == title)
+        pair = [
+            figure.layout[f"{ref[0]}axis{ref.split()[0][1:]}"] for ref in (first.xref, first.yref)
+        ]
+        assert (pair[0].domain[0], pair[1].domain[1]) == (0, 1)  # above, to the left
+
+
 def panel(figure, title: str):
     """Traces of the panel below a title, in the legend's order; bands and entries left out."""
     heads = [a for a in figure.layout.annotations if a.text.replace("<br>", " ") == title]
