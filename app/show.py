@@ -240,7 +240,7 @@ _SENT: dict[int, tuple[weakref.ref[go.Figure], dict[str, Any]]] = {}
 """What of each figure that is drawn goes to the browser, as long as there is the figure."""
 
 
-class _Sent(go.Figure):  # type: ignore[misc]  # plotly has no types
+class _Packed(go.Figure):  # type: ignore[misc]  # plotly has no types
     """A figure for Streamlit, which asks for its dictionary alone, each time that it is drawn: a
     copy with packed arrays, made once. Nobody changes a figure that was drawn.
     """
@@ -250,11 +250,21 @@ class _Sent(go.Figure):  # type: ignore[misc]  # plotly has no types
         if (known := _SENT.get(place)) is None:
             known = weakref.ref(figure, lambda _: _SENT.pop(place, None)), figure.to_dict()
             _SENT[place] = known
-        self._dictionary = known[1]
+        self._dictionary, self._whole = known[1], None
 
     def to_dict(self) -> dict[str, Any]:
         """What :meth:`go.Figure.to_dict` said first."""
         return self._dictionary
+
+    def __getattr__(self, name: str) -> Any:
+        """Whatever else of a figure another version of Streamlit may ask for: that of a whole one,
+        made from the dictionary once.
+        """
+        if name in ("_dictionary", "_whole"):  # __init__ did not run, as in a copy under way
+            raise AttributeError(name)
+        if self._whole is None:
+            self._whole = go.Figure(self._dictionary)
+        return getattr(self._whole, name)
 
 
 def chart(fig: go.Figure, key: str, alt: str) -> None:
@@ -267,7 +277,7 @@ def chart(fig: go.Figure, key: str, alt: str) -> None:
         "displayModeBar": "hover",
     }
     said = joined(alt, told(fig))
-    st.plotly_chart(_Sent(fig), theme=None, key=f"figure-{key}", config=config, alt=said)
+    st.plotly_chart(_Packed(fig), theme=None, key=f"figure-{key}", config=config, alt=said)
 
 
 def coincide(drawn: Mapping[str, go.Figure | None]) -> str:
@@ -293,7 +303,7 @@ def selectable(fig: go.Figure, key: str, alt: str) -> list[list[Any]]:
     """A scatter whose points can be selected. Returns the ``customdata`` of those that are."""
     config = {"displaylogo": False, "displayModeBar": "hover"}
     event = st.plotly_chart(
-        _Sent(fig), theme=None, key=f"figure-{key}", config=config, alt=joined(alt, told(fig)),
+        _Packed(fig), theme=None, key=f"figure-{key}", config=config, alt=joined(alt, told(fig)),
         on_select="rerun",
     )  # fmt: skip
     return [list(p["customdata"]) for p in event.selection.points if "customdata" in p]
