@@ -9,12 +9,8 @@ from app.paired import ahead
 from app.shell import Choice, text
 from app.store import Entry, settings
 from grace_geom.plots.answers import Names
-from grace_geom.plots.answers import amount as amount
-from grace_geom.plots.answers import apart as apart
 from grace_geom.plots.answers import curvature as curvature
-from grace_geom.plots.answers import ends as ends
 from grace_geom.plots.answers import landscape as landscape
-from grace_geom.plots.answers import percent as percent
 from grace_geom.plots.answers import representation as representation
 from grace_geom.plots.answers import robustness as robustness
 from grace_geom.plots.answers import sharpness as sharpness

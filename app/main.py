@@ -87,6 +87,7 @@ def settle() -> None:
     """Once for all visitors: what is loaded by now stays as long as the server, so the garbage
     collector need not look through it while pages are made; a look takes a tenth of a second.
     """
+    gc.collect()  # what is garbage by now would stay too
     gc.freeze()
     atexit.register(gc.unfreeze)  # modules of other languages complain of what is left at the end
 

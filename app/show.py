@@ -250,11 +250,21 @@ class _Packed(go.Figure):  # type: ignore[misc]  # plotly has no types
         if (known := _SENT.get(place)) is None:
             known = weakref.ref(figure, lambda _: _SENT.pop(place, None)), figure.to_dict()
             _SENT[place] = known
-        self._dictionary = known[1]
+        self._dictionary, self._whole = known[1], None
 
     def to_dict(self) -> dict[str, Any]:
         """What :meth:`go.Figure.to_dict` said first."""
         return self._dictionary
+
+    def __getattr__(self, name: str) -> Any:
+        """Whatever else of a figure another version of Streamlit may ask for: that of a whole one,
+        made from the dictionary once.
+        """
+        if name in ("_dictionary", "_whole"):  # __init__ did not run, as in a copy under way
+            raise AttributeError(name)
+        if self._whole is None:
+            self._whole = go.Figure(self._dictionary)
+        return getattr(self._whole, name)
 
 
 def chart(fig: go.Figure, key: str, alt: str) -> None:

@@ -86,7 +86,7 @@ def check_training(values: Mapping[str, Any]) -> None:
     for name in ("pretrained", "pretrained_base"):
         given = values.get(name)
         if given is not None and Path(given).is_file():  # else a tag, or a folder
-            check_weights(Path(given))
+            check_weights(Path(given), arrays=True)
 
 
 def check_evaluation(values: Mapping[str, Any]) -> None:

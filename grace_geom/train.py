@@ -3,6 +3,7 @@
 On G GPUs, or several machines: ``torchrun --nproc-per-node G -m grace_geom.train ...``
 """
 
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -62,10 +63,28 @@ def _not_searched(config: "TrainConfig") -> str:
     """That a general learning rate is only a start, and which command searches."""
     lr, method = config.build_method().lr, config.method  # type: ignore[attr-defined]
     return (
-        f"lr {lr:g} is a general start of {method}, not searched for {config.data}: "
-        f"python -m grace_geom.compare --methods {method} --data {config.data} --lr-grid search (or "
-        "--lr-search asha) tries others, --lr sets one"
+        f"lr {lr:g} is a general start of {method}, not searched for {config.data}; --lr sets "
+        "another, and this tries some (or --lr-search asha in the place of --lr-grid search):\n"
+        f"{shlex.join(_search(config))}"
     )
+
+
+def _search(config: "TrainConfig") -> list[str]:
+    """The study that searches for the learning rate of a run: same data, network, length and
+    preset.
+    """
+    from grace_geom.models.sources import written
+
+    words = ["python", "-m", "grace_geom.compare", "--methods", config.method]
+    words += ["--data", config.data, "--model", written(config.model)]
+    for name in ("data_root", "pretrained", "epochs", "max_steps", "train_images"):
+        value = getattr(config, name)
+        words += [f"--{name.replace('_', '-')}", str(value)] if value is not None else []
+    words += ["--batch-size", str(config.batch_size)]
+    for name in ("preset", "pretrained_base", "preprocess", "templates", "image_size"):
+        value = getattr(config, name)
+        words += ["--set", f"{config.method}.{name}={value}"] if value is not None else []
+    return [*words, "--lr-grid", "search"]
 
 
 def _answer(argv: Sequence[str] | None) -> None:

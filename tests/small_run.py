@@ -51,6 +51,20 @@ def small_config(folder: Path, method: str = "lora", **values: Any) -> TrainConf
     )
 
 
+def flags(folder: Path, **values: Any) -> list[str]:
+    """A command line for a small run, made from flat settings."""
+    config = small_config(folder, **values)
+    given = {
+        "model": config.model,
+        "pretrained": "random",
+        "data": config.data,
+        "device": "cpu",
+        "out": config.out,
+    }
+    given |= {"epochs": 2, "batch_size": 8, "method": config.method} | values
+    return [f"--{name.replace('_', '-')}={value}" for name, value in given.items()]
+
+
 def small_run(folder: Path, method: str = "lora", **values: Any) -> Path:
     """The run directory of a finished small run."""
     return train_run(small_config(folder, method, **values), quiet=True)

@@ -3,9 +3,11 @@
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from grace_geom.errors import UserError
+from grace_geom.models import ModelSpec, loading
 from grace_geom.refusals import (
     check_data,
     check_evaluation,
@@ -68,6 +70,20 @@ def test_a_text_is_no_pretrained_weights_and_no_row_of_a_study(tmp_path):
         with pytest.raises(UserError, match=r"notes\.txt is not a checkpoint: it looks like text"):
             check_training(values(data="shapes", **{name: str(text)}))
     check_training(values(data="shapes", pretrained="openai", pretrained_base=None))
+
+
+@pytest.mark.parametrize("name", ["pretrained", "pretrained_base"])
+def test_arrays_of_pretrained_weights_reach_the_reader(name, tmp_path, monkeypatch):
+    file = tmp_path / "siglip.npz"
+    np.savez(file, weights=np.zeros(3))
+    check_training(values(data="shapes", **{name: str(file)}))
+
+    def read(model: str, path: Path) -> None:
+        raise UserError(f"read as {model}: {path.name}")
+
+    monkeypatch.setattr(loading, "_from_big_vision", read)
+    with pytest.raises(UserError, match="read as tiny-shapes: siglip"):
+        loading.open_clip_model(ModelSpec("tiny-shapes", str(file)))
 
 
 def test_what_is_not_shared_out_is_refused_in_several_processes(monkeypatch):

@@ -10,13 +10,12 @@ from app import logged, mirror, shell, show, store, studying, verdict
 from app.kept import kept_of_logs, kept_of_runs
 from app.progress import RunProgress, duration, progress
 from app.shell import Choice, text
-from grace_geom.plots import training
+from grace_geom.plots import ranges, training
 
 REFRESH = 5.0
 MOST_STALLED = 5  # commands that are written out for stalled runs
 WIDTH, WIDEST = 440, 640  # of a column of panels: two on a laptop, one on a phone
-# Columns share the room of a row; on a phone the choice of the axis fits it. (A bare string here
-# would be drawn.)
+# Columns share the room of a row; on a phone the choice of the axis fits it.
 LOOK = (
     f"[class*=st-key-training-panels]>[data-testid=stLayoutWrapper]{{flex:1 1 {WIDTH}px!important;"
     f"max-width:{WIDEST}px}}"
@@ -30,7 +29,7 @@ AXES = (
 )
 BUT = (
     " but those named in the corner of a panel (\u2191), which lie more than "
-    f"{training.APART:g} times above the middle one: linear and logarithmic axes hold them too;"
+    f"{ranges.APART:g} times above the middle one: linear and logarithmic axes hold them too;"
 )
 MOST_ROWS = 15  # that are shown without a scroll bar
 FORMS = {"held out (%)": "%.1f", "best (%)": "%.1f", "loss": "%.3g", "images a second": "%.0f"}
@@ -135,11 +134,11 @@ def controls(seeds: bool, against: str) -> tuple[training.View, bool]:
                 "are.",
             )  # fmt: skip
             scale = st.segmented_control(
-                "Axes", list(training.SCALES), format_func=training.SCALES.__getitem__,
+                "Axes", list(ranges.SCALES), format_func=ranges.SCALES.__getitem__,
                 key="training_axes", default="auto", required=True, bind="query-params",
                 help="Logarithmic: losses, norms, rates and speeds that are all above 0. Automatic: "
-                f"losses and norms of which the largest is more than {training.WIDE:g} times the "
-                f"smallest, or one line's median {training.APART:g} times another's; what lies as far "
+                f"losses and norms of which the largest is more than {ranges.WIDE:g} times the "
+                f"smallest, or one line's median {ranges.APART:g} times another's; what lies as far "
                 "above the middle one of many lines is named in the corner of its panel instead.",
             )  # fmt: skip
         single = seeds and st.toggle(

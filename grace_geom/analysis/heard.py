@@ -2,23 +2,40 @@
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 from grace_geom.tables import Table
 
-_LISTENING: list[list[Table]] = []
+
+@dataclass
+class AnalysisTold:
+    """What an analysis told.
+
+    Attributes:
+        tables: That it showed.
+        measured: Checkpoints that it measured in this call; ``None`` where it did not come to its
+            end.
+    """
+
+    tables: list[Table] = field(default_factory=list)
+    measured: int | None = None
+
+
+_LISTENING: list[AnalysisTold] = []
 
 
 @contextlib.contextmanager
-def tables_heard() -> Iterator[list[Table]]:
-    """A list that every table goes into which an analysis shows meanwhile."""
-    _LISTENING.append([])
+def heard() -> Iterator[AnalysisTold]:
+    """What an analysis tells meanwhile."""
+    _LISTENING.append(AnalysisTold())
     try:
         yield _LISTENING[-1]
     finally:
         _LISTENING.pop()
 
 
-def tell(tables: Sequence[Table]) -> None:
-    """Give tables to whoever listens."""
-    for heard in _LISTENING:
-        heard.extend(tables)
+def tell(tables: Sequence[Table], measured: int) -> None:
+    """Give whoever listens the tables, and how many checkpoints were measured for them now."""
+    for listener in _LISTENING:
+        listener.tables.extend(tables)
+        listener.measured = measured

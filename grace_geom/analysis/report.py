@@ -11,9 +11,9 @@ from pathlib import Path
 
 from grace_geom import terminal
 from grace_geom.analysis.drawing import pictures
-from grace_geom.analysis.heard import tables_heard
+from grace_geom.analysis.heard import heard
 from grace_geom.analysis.report_page import ReportPart, Section, assembled, part_of
-from grace_geom.analysis.report_plan import ReportPlan, made_before
+from grace_geom.analysis.report_plan import ReportPlan, contents_now, made_before
 from grace_geom.analysis.run import folder_of, say
 from grace_geom.analysis.standing import standing
 from grace_geom.analysis.subject import labels_of
@@ -98,8 +98,8 @@ def report(options: ReportOptions, mains: Mapping[str, Main]) -> Path:
         mains: Every analysis by name, as what takes its command line.
 
     Raises:
-        UserError: For an analysis that is not here, or a checkpoint that is not there; for several
-            processes.
+        UserError: For an analysis that is not here, or a checkpoint that is not there or cannot be
+            read; for several processes.
         Interrupted: With what there is.
     """
     if asked_for() > 1:
@@ -111,13 +111,12 @@ def report(options: ReportOptions, mains: Mapping[str, Main]) -> Path:
     for name in chosen:
         check_known("--analyses:", name, mains)
     files = [checkpoint_file(path) for path in options.checkpoints]
-    out = folder_of(options.out, files)
-    argv, path = options.arguments(out), out / "report.html"
-    plan = ReportPlan(chosen, made_before(chosen, files, argv[len(files) :], out))
-    say(plan.begun())
-    sections: list[Section] = []
-    parts: list[ReportPart] = []
     labelled = dict(zip(labels_of(files), files, strict=True))
+    out, contents = folder_of(options.out, files), contents_now(labelled)
+    argv = options.arguments(out)
+    known = made_before(chosen, files, argv[len(files) :], out, contents)
+    pages = _Pages(options, labelled, contents, ReportPlan(chosen, known), out / "report.html")
+    say(pages.plan.begun())
     watch = Progress(parts=len(chosen))
     for name in chosen:
         watch.part += 1
@@ -125,42 +124,72 @@ def report(options: ReportOptions, mains: Mapping[str, Main]) -> Path:
         if not watch.terminal:
             say(watch.line())
         try:
-            sections.append(run_section(name, mains[name], argv, out))
+            section = run_section(name, mains[name], argv, out)
         except KeyboardInterrupt:
             watch.clear()
-            raise Interrupted(plan.stopped(path)) from None
-        plan.seconds[name] = watch.seconds
-        for why in failures(sections[-1]):
-            terminal.failed(why)
-        parts.append(part_of(sections[-1], options.interactive))
-        best = standing(labelled, _contents(sections))
-        told = assembled(
-            options.title, list(labelled), parts, options.interactive, best, plan.missing
-        )
-        write_text(path, told)
-        say(plan.ended(name))
+            raise Interrupted(pages.plan.stopped(pages.path)) from None
+        pages.add(section, watch.seconds)
     watch.clear()
-    done = sum(not section.failure for section in sections)
-    size = path.stat().st_size / 1e6
-    terminal.finish(
-        path,
-        text=f"{done} of {len(sections)} analyses are in {path} ({size:.1f} MB)",
-        analyses={
-            s.name: {"file": str(out / f"{s.name}.json"), "failure": s.failure} for s in sections
-        },
-    )
-    return path
+    pages.finish()
+    return pages.path
+
+
+@dataclass
+class _Pages:
+    """A report that grows by one section after another.
+
+    Attributes:
+        options: Its options.
+        files: Label -> checkpoint file.
+        contents: Label -> SHA-256 of the file when the report began.
+        plan: What is done, and what is not.
+        path: Where the page is.
+    """
+
+    options: ReportOptions
+    files: Mapping[str, Path]
+    contents: Mapping[str, str]
+    plan: ReportPlan
+    path: Path
+    sections: list[Section] = field(default_factory=list)
+    parts: list[ReportPart] = field(default_factory=list)
+
+    def add(self, section: Section, seconds: float) -> None:
+        """Write the page with one more section, and tell how long that took."""
+        if section.failure or section.cached:
+            self.plan.others[section.name] = "failed" if section.failure else "made before"
+        else:
+            self.plan.seconds[section.name] = seconds
+        for why in failures(section):
+            terminal.failed(why)
+        self.sections.append(section)
+        self.parts.append(part_of(section, self.options.interactive))
+        best = standing(self.files, {**self.contents, **_contents(self.sections)})
+        missing = self.plan.missing
+        title, interactive = self.options.title, self.options.interactive
+        told = assembled(title, list(self.files), self.parts, interactive, best, missing)
+        write_text(self.path, told)
+        say(self.plan.ended(section.name))
+
+    def finish(self) -> None:
+        """Tell where the page is, and what is in it."""
+        done = sum(not section.failure for section in self.sections)
+        size, out = self.path.stat().st_size / 1e6, self.path.parent
+        terminal.finish(
+            self.path,
+            text=f"{done} of {len(self.sections)} analyses are in {self.path} ({size:.1f} MB)",
+            analyses={
+                s.name: {"file": str(out / f"{s.name}.json"), "failure": s.failure}
+                for s in self.sections
+            },
+        )
 
 
 def run_section(name: str, main: Main, argv: list[str], out: Path) -> Section:
     """Run one analysis and gather what it printed and wrote."""
     printed, errors = io.StringIO(), io.StringIO()
     failure = ""
-    with (
-        tables_heard() as tables,
-        contextlib.redirect_stdout(printed),
-        contextlib.redirect_stderr(errors),
-    ):
+    with heard() as told, contextlib.redirect_stdout(printed), contextlib.redirect_stderr(errors):
         try:
             main(argv)
         except SystemExit as stop:
@@ -183,7 +212,10 @@ def run_section(name: str, main: Main, argv: list[str], out: Path) -> Section:
     text = "\n".join(
         line for line in printed.getvalue().splitlines() if not line.startswith("written in ")
     )
-    return Section(name, purpose, command, text.strip(), drawn, result, failure, tables)
+    cached = not failure and told.measured == 0
+    return Section(
+        name, purpose, command, text.strip(), drawn, result, failure, told.tables, cached
+    )
 
 
 def _contents(sections: Sequence[Section]) -> dict[str, str]:

@@ -57,6 +57,7 @@ class Section:
         result: What it saved, or ``None`` where it failed.
         failure: Why it failed; the report says so in its place.
         tables: The same as the text, of analyses that give their tables.
+        cached: Whether nothing of it was measured in this call.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Section:
     result: Result | None = None
     failure: str = ""
     tables: Sequence[Table] = ()
+    cached: bool = False
 
     @property
     def question(self) -> str:
@@ -131,7 +133,7 @@ def assembled(
         best: The evaluated checkpoints in order.
         missing: Analyses that have not ended; the page says so.
     """
-    first = [] if best is None else [ReportPart(*first_section(best, labels, interactive))]
+    first = [] if best is None else [ReportPart(*first_section(best, interactive))]
     links = "".join(
         f'<li><a href="#{part.id}">{html.escape(part.name)}</a></li>' for part in [*first, *parts]
     )

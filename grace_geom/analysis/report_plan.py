@@ -1,13 +1,11 @@
 """What a report has to do: which of its analyses were made before, and how long the others take."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 
 from grace_geom.analysis.current import answers, stored_result
 from grace_geom.analysis.named import options_of
-from grace_geom.analysis.subject import labels_of
 from grace_geom.errors import UserError
 from grace_geom.files import sha256
 from grace_geom.known_analyses import ANALYSES
@@ -20,25 +18,27 @@ class ReportPlan:
 
     Attributes:
         names: All of them, in their order.
-        known: Those that were made before.
-        seconds: What each that has ended took.
+        known: Those that were made before, as far as their files tell.
+        seconds: What each took that was measured in this call.
+        others: What became of each other one that has ended: ``made before`` or ``failed``.
     """
 
     names: Sequence[str]
     known: frozenset[str] = frozenset()
     seconds: dict[str, float] = field(default_factory=dict)
+    others: dict[str, str] = field(default_factory=dict)
 
     @property
     def missing(self) -> list[str]:
         """Those that have not ended."""
-        return [name for name in self.names if name not in self.seconds]
+        return [name for name in self.names if name not in {**self.seconds, **self.others}]
 
     @property
     def left(self) -> float | None:
         """Seconds that the rest takes if its analyses take as long as those that were measured in
         this call, on average; ``None`` while there is none.
         """
-        times = [time for name, time in self.seconds.items() if name not in self.known]
+        times = self.seconds.values()
         waiting = [name for name in self.missing if name not in self.known]
         return sum(times) / len(times) * len(waiting) if times else None
 
@@ -59,8 +59,8 @@ class ReportPlan:
         """What one took, and what is left: ``[1/3] sharpness: 41 s; about 1:22 min left (2 more, if
         they take as long on average)``.
         """
-        count = f"[{len(self.seconds)}/{len(self.names)}] "
-        took = "made before" if name in self.known else duration(self.seconds[name])
+        count = f"[{len(self.names) - len(self.missing)}/{len(self.names)}] "
+        took = self.others.get(name) or duration(self.seconds[name])
         waiting = sum(other not in self.known for other in self.missing)
         if self.left is None or not waiting:
             return f"{count}{name}: {took}"
@@ -71,7 +71,7 @@ class ReportPlan:
 
     def stopped(self, path: Path) -> str:
         """What there is of a report that was interrupted, and how it goes on."""
-        done = len(self.seconds)
+        done = len(self.names) - len(self.missing)
         there = f"{done} of {len(self.names)} analyses are in {path}" if done else "nothing is done"
         return f"{there}; missing: {', '.join(self.missing)}. The same command goes on with them"
 
@@ -85,8 +85,27 @@ def unfinished(missing: Sequence[str], done: int) -> str:
     )
 
 
+def contents_now(files: Mapping[str, Path]) -> dict[str, str]:
+    """SHA-256 of each checkpoint, by its label.
+
+    Raises:
+        UserError: For one that cannot be read.
+    """
+    found = {}
+    for label, file in files.items():
+        try:
+            found[label] = sha256(file)
+        except OSError as error:
+            raise UserError(f"{file} cannot be read: {error.strerror}") from None
+    return found
+
+
 def made_before(
-    names: Sequence[str], files: Sequence[Path], flags: Sequence[str], out: Path
+    names: Sequence[str],
+    files: Sequence[Path],
+    flags: Sequence[str],
+    out: Path,
+    contents: Mapping[str, str],
 ) -> frozenset[str]:
     """The analyses whose result in a folder answers for all these checkpoints; whether their images
     are still the same, the analysis itself finds out.
@@ -96,8 +115,8 @@ def made_before(
         files: Checkpoints.
         flags: What each analysis is called with beside them.
         out: The folder.
+        contents: SHA-256 of each checkpoint, by its label.
     """
-    sha, labels = cache(sha256), labels_of(files)
 
     def known(name: str) -> bool:
         """Whether the result that lies there answers for every checkpoint."""
@@ -106,10 +125,7 @@ def made_before(
             return False
         try:
             own = options_of(name, files, flags)
-            return all(
-                answers(stored, own, label, sha(file))
-                for label, file in zip(labels, files, strict=True)
-            )
+            return all(answers(stored, own, label, sha) for label, sha in contents.items())
         except UserError:  # the analysis says what is wrong
             return False
 

@@ -16,7 +16,7 @@ section.first { margin-top: 1rem; border: 0; padding-top: 0 }
 main > section:first-child { margin-top: 1rem }
 p { margin: .5rem 0 } a { color: var(--link); text-underline-offset: 2px }
 .finding { font-size: 1.08rem; line-height: 1.55; max-width: 50rem }
-.note, .about { font-size: .85rem; line-height: 1.5; color: var(--muted); max-width: 52rem }
+.note { font-size: .85rem; line-height: 1.5; color: var(--muted); max-width: 52rem }
 nav { font-size: .9rem; line-height: 1.45 } nav ol { list-style: none; margin: 0; padding: 0 }
 nav a { color: var(--text); text-decoration: none; display: block; padding: .2rem 0 }
 nav a:hover, nav a:focus { color: var(--link); text-decoration: underline }

@@ -144,7 +144,7 @@ def _analyse(
     if news := _replaced(out / f"{name}.json", result):
         say(news)
     path = result.save(out)
-    tell(tables)
+    tell(tables, len(parts) - found.known)
     width = shutil.get_terminal_size((100, 24)).columns
     terminal.show("\n\n".join(table.text(width, sys.stdout.isatty()) for table in tables))
     if found.known:

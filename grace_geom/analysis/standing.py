@@ -3,6 +3,7 @@ clearly worse in each column, and the sentence that says so.
 """
 
 import math
+import string
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,12 +74,14 @@ class RankedCheckpoints:
         estimates: Label -> columns, in the same order.
         missing: Label -> why there is no evaluation.
         by: The column that orders them; empty where none has a number.
+        files: Label -> checkpoint file, of all that were asked for.
     """
 
     records: Mapping[str, EvalRecord]
     estimates: Mapping[str, Mapping[str, Estimate | None]]
     missing: Mapping[str, str]
     by: str
+    files: Mapping[str, Path]
 
     @property
     def columns(self) -> list[str]:
@@ -94,13 +97,28 @@ class RankedCheckpoints:
         }
         return Legend.of(who, {label: label for label in who})
 
-    def numbers(self) -> dict[str, str]:
-        """``1`` for the best and so on, to stand at points where names are too long or too many;
-        empty where they are not.
+    def ranks(self) -> dict[str, str]:
+        """``1`` for the best and so on, of those that have the number; none where some of them may
+        not be compared.
         """
-        names = list(self.records)
+        if not self.by or self._unlike(self.by):
+            return {}
+        ranked = [label for label, known in self.estimates.items() if known.get(self.by)]
+        return {label: str(i) for i, label in enumerate(ranked, 1)}
+
+    def numbers(self) -> dict[str, str]:
+        """Ranks, and letters for those without one, to stand at points where names are too long or
+        too many; empty where they are not.
+        """
+        names, ranks = list(self.records), self.ranks()
         many = len(names) > MOST_POINTS or sum(map(len, names)) > MOST_LETTERS
-        return {x: str(i) for i, x in enumerate(names, 1)} if many or too_long(names) else {}
+        others = [label for label in names if label not in ranks]
+        letters = {label: _letter(i) for i, label in enumerate(others)}
+        return ranks | letters if many or too_long(names) else {}
+
+    def _unlike(self, column: str) -> bool:
+        """Whether the best of a column may not be compared with some other."""
+        return any(a.reason for a in self.ahead(column)[1])
 
     def accuracies(self) -> Iterator[Accuracy]:
         """Every accuracy of every checkpoint."""
@@ -128,12 +146,12 @@ class RankedCheckpoints:
 
     def leaders(self, column: str) -> frozenset[str]:
         """The best of a column and those that are not clearly worse; none where nobody else has the
-        number.
+        number, or somebody has one that may not be compared.
         """
         best, others = self.ahead(column)
-        if not others:
+        if not others or any(a.reason for a in others):
             return frozenset()
-        return frozenset([best, *(a.other for a in others if not (a.clear or a.reason))])
+        return frozenset([best, *(a.other for a in others if not a.clear)])
 
     def sentence(self) -> str:
         """Which checkpoint is best, by how much over the next, and which may be as good; in
@@ -143,6 +161,8 @@ class RankedCheckpoints:
             return ""
         best, others = self.ahead(self.by)
         what = "the best trade-off" if self.by == "HM" else f"the highest {self.by}"
+        if any(a.reason for a in others):
+            what = f"the highest {self.by} on record"
         e = self.estimates[best][self.by]
         assert e is not None  # it is ahead by it
         head = f"**{best}** has {what}, {self.by} {100 * e.value:.1f} % "
@@ -166,6 +186,11 @@ def _listed(some: Sequence[Ahead]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
+def _letter(i: int) -> str:
+    """``a`` to ``z``, then ``a2`` and so on."""
+    return string.ascii_lowercase[i % 26] + (str(i // 26 + 1) if i >= 26 else "")
+
+
 def _signed(share: float) -> str:
     """In points, with one digit and a true minus; never ``-0.0``."""
     return f"{round(100 * share, 1) + 0.0:+.1f}".replace("-", "\u2212")
@@ -176,8 +201,7 @@ def standing(files: Mapping[str, Path], contents: Mapping[str, str]) -> RankedCh
 
     Args:
         files: Label -> checkpoint file.
-        contents: Label -> its SHA-256, where that is known: an evaluation of another content does
-            not count.
+        contents: Label -> its SHA-256: an evaluation of another content does not count.
     """
     records: dict[str, EvalRecord] = {}
     missing: dict[str, str] = {}
@@ -187,7 +211,7 @@ def standing(files: Mapping[str, Path], contents: Mapping[str, str]) -> RankedCh
         except RecordError as error:
             missing[label] = str(error) if record_file(file).exists() else "not evaluated"
             continue
-        if contents.get(label, record.checkpoint) != record.checkpoint:
+        if contents[label] != record.checkpoint:
             missing[label] = "evaluated before the checkpoint was last written"
             continue
         records[label] = record
@@ -200,7 +224,7 @@ def standing(files: Mapping[str, Path], contents: Mapping[str, str]) -> RankedCh
 
     ordered = sorted(records, key=number, reverse=True)
     return RankedCheckpoints(
-        {x: records[x] for x in ordered}, {x: estimates[x] for x in ordered}, missing, by
+        {x: records[x] for x in ordered}, {x: estimates[x] for x in ordered}, missing, by, files
     )
 
 
@@ -220,7 +244,8 @@ def how_measured(standing: RankedCheckpoints) -> str:
     head = f"Top-1 accuracy in % on {n} images a set" if n else "Top-1 accuracy in %"
     return (
         f"{head}, {how_intervals(values)}, which say nothing of other training seeds. "
-        "Bold: the best of a column and those that are not clearly worse on the same images. "
+        "Bold: the best of a column and those that are not clearly worse on the same images; none "
+        "where some differ in attack or images. "
         f"{'; '.join(parts)}."
     )
 

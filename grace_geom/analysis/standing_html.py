@@ -3,7 +3,8 @@
 import html
 import io
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import plotly.graph_objects as go
 from PIL import Image
@@ -20,31 +21,30 @@ WIDE = ("HM'", "ZS", "NatAdv")
 """Columns that a telephone leaves out."""
 INCHES = 3.9
 """Width of a picture, two of which stand side by side."""
+MEASURES = '<p class="note">This measures what is missing:</p>'
 KEY = "Ringed: not beaten in both; dotted: Pareto front; bars: 95 % intervals over images."
 
 
-def first_section(
-    best: RankedCheckpoints, files: Sequence[str], interactive: bool
-) -> tuple[str, str, str]:
+def first_section(best: RankedCheckpoints, interactive: bool) -> tuple[str, str, str]:
     """Id, question and HTML: the answer, the ranked table, and both trade-offs.
 
     Args:
         best: The checkpoints in order.
-        files: As a command line names those that were asked for.
         interactive: Whether figures can be zoomed into.
     """
     head = f'<section id="{ID}" class="first"><h2>{QUESTION}</h2>\n'
     if not best.by:
-        command = shlex.join(["python", "-m", "grace_geom.evaluate", *files])
         said = "None of these checkpoints was evaluated, so none is ahead yet; this measures them:"
-        body = f'<p class="finding">{said}</p><pre>{html.escape(command)}</pre>'
+        body = f'<p class="finding">{said}</p>{_command(list(best.files.values()))}'
         return ID, QUESTION, f"{head}{body}</section>"
     missing = "".join(
         f'<p class="note">{html.escape(f"{label} is not in the table: {why}.")}</p>'
         for label, why in best.missing.items()
     )
+    if missing:
+        missing += f"{MEASURES}{_command([best.files[label] for label in best.missing])}"
     drawn = "".join(_figure(id, *one, interactive) for id, one in figures(best).items())
-    key = f"{'Numbers: places in the table. ' if best.numbers() else ''}{KEY}"
+    key = f"{_named(best.numbers())}{KEY}"
     pair = f'<div class="pair">{drawn}</div><p class="note">{key}</p>' if drawn else ""
     return ID, QUESTION, (
         f'{head}<p class="finding">{marked_up(best.sentence())}</p>\n{_table(best)}{missing}'
@@ -53,13 +53,26 @@ def first_section(
     )  # fmt: skip
 
 
+def _command(files: Sequence[Path]) -> str:
+    """What evaluates these checkpoints."""
+    words = ["python", "-m", "grace_geom.evaluate", *map(str, files)]
+    return f"<pre>{html.escape(shlex.join(words))}</pre>"
+
+
+def _named(numbers: Mapping[str, str]) -> str:
+    """What stands at the points in the place of names; empty where names do."""
+    kinds = {"Numbers" if place.isdigit() else "Letters" for place in numbers.values()}
+    said = " and ".join(sorted(kinds, reverse=True)).capitalize()
+    return f"{said}: places in the table. " if said else ""
+
+
 def _table(best: RankedCheckpoints) -> str:
     leaders, looks = {c: best.leaders(c) for c in best.columns}, best.legend.looks
     heads = "".join(
         f'<th scope="col" class="number{_wide(c)}">{html.escape(c)}</th>' for c in best.columns
     )
-    rows = []
-    for place, (label, columns) in enumerate(best.estimates.items(), 1):
+    rows, places = [], best.numbers() or best.ranks()
+    for label, columns in best.estimates.items():
         cells = "".join(
             f'<td class="number{_wide(c)}{" best" * (label in leaders[c])}">'
             f"{_number(columns.get(c))}</td>"
@@ -68,14 +81,15 @@ def _table(best: RankedCheckpoints) -> str:
         key = f'<span class="key" style="background:{looks[label].color}"></span>'
         lead = ' class="lead"' if label in leaders[best.by] else ""
         rows.append(
-            f'<tr{lead}><th scope="row"><span class="rank">{place}</span> {key}'
+            f'<tr{lead}><th scope="row"><span class="rank">{places.get(label, "")}</span> {key}'
             f"{html.escape(label)}</th>{cells}</tr>"
         )
     return (
         '<div class="scroll" tabindex="0"><table class="ranked"><thead><tr>'
         f'<th scope="col">Checkpoint</th>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
         '</div><p class="note">Accuracy in %, 95 % intervals over images. Bold: the best of a '
-        "column and those not clearly worse on the same images.</p>"
+        "column and those not clearly worse on the same images; none where attacks or images "
+        "differ.</p>"
     )
 
 

@@ -7,7 +7,7 @@ import itertools
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from grace_geom.distributed import first, wait_for_all
 from grace_geom.errors import UserError
 from grace_geom.evaluation import identity
 from grace_geom.evaluation.accuracy import evaluate_set, with_classes
-from grace_geom.evaluation.adversarial import match
+from grace_geom.evaluation.adversarial import TransferImages, match
 from grace_geom.evaluation.compiled import Compiled
 from grace_geom.evaluation.image_sets import Sets
 from grace_geom.evaluation.measures import Measures, Source, Target, short_name, targets
@@ -57,8 +57,8 @@ def assess(
     Numbers of an earlier evaluation are kept where checkpoint and settings agree: those of the very
     same measurement (:mod:`~grace_geom.evaluation.identity`) are taken from there, unless
     ``fresh``; those on more or fewer images stay beside the new ones. Another ID data set or image
-    size than the run's own has a file of its own (:func:`record_file`), and so has the same
-    checkpoint once it is read as another model (:func:`set_aside`).
+    size than the run's own has a file of its own (:func:`record_file`), and so has a checkpoint
+    once it is read as another model (:func:`set_aside`).
 
     Args:
         path: A checkpoint or a run directory.
@@ -84,36 +84,90 @@ def assess(
     path = into or record_file(file, source.image_size, other_data(source, config))
     kept_in(path)
     wanted = targets(measures, data, config.get("ood"))
-    for suite in without_sets(measures, wanted):
-        say(
-            f"warning: --suites {suite}: no such sets are known for {data}, and nothing is measured "
-            f"there; name them with --{suite.replace('_', '-')} NAME=SPEC"
-        )
+    _say_without_sets(measures, wanted, data, say)
     record = begin(file, sha, model, config, data, measures, size)
-    given = checkpoint.templates if config.get("templates") else None
-    asked = [
-        (t, image_set_of(t, measures, sets, config, given, checkpoint)) for t in wanted
-    ]  # a missing one stops us here
-    moved = []
-    if extras.transfer:
-        own = Target("adv", short_name(data), data, "test", None, None)
-        whole = image_set_of(own, measures, sets, config, given, checkpoint)
-        moved = [match(stored, whole, own.name, size) for stored in extras.transfer]
-    temperature = None
-    if extras.calibration:
-        val = held_out(data, checkpoint, source, measures)
-        temperature = held_out_temperature(model, val, size, measures.eval_batch, source.workers)
-    if first():
-        set_aside(path, record, say)
-    wait_for_all()
-    earlier = _earlier(path, record)
-    record = replace(record, accuracies=_kept(earlier, wanted, measures.suites))
-    superseded = [a for a in earlier if a not in record.accuracies]
+    assessed = _Assessed(model, checkpoint, data, size, measures, source, sets)
+    asked = [(t, assessed.images(t)) for t in wanted]  # a missing one stops us here
+    moved = assessed.moved(extras)
+    temperature = assessed.temperature() if extras.calibration else None
+    record, superseded = _with_earlier(path, record, wanted, measures.suites, say)
     known = () if fresh or extras.gather is not None else record.accuracies
     numbers = itertools.chain(
         measure(model, asked, known, measures, source, size, watcher, extras.gather, temperature),
         transfers(model, moved, size, measures.eval_batch, extras.gather),
     )
+    return _written(numbers, record, path, superseded)
+
+
+@dataclass(frozen=True)
+class _Assessed:
+    """A checkpoint with what its evaluation looks at."""
+
+    model: ClipClassifier
+    checkpoint: Checkpoint
+    data: str
+    size: int
+    measures: Measures
+    source: Source
+    sets: Sets
+
+    def images(self, target: Target) -> ImageSet:
+        """Those of a target."""
+        config = self.checkpoint.config
+        given = self.checkpoint.templates if config.get("templates") else None
+        return image_set_of(target, self.measures, self.sets, config, given, self.checkpoint)
+
+    def moved(self, extras: Extras) -> list[TransferImages]:
+        """Adversarial images of other checkpoints, with the ID test images that they belong to."""
+        if not extras.transfer:
+            return []
+        own = Target("adv", short_name(self.data), self.data, "test", None, None)
+        whole = self.images(own)
+        return [match(stored, whole, own.name, self.size) for stored in extras.transfer]
+
+    def temperature(self) -> Temperature:
+        """That of the clean held-out images."""
+        val = held_out(self.data, self.checkpoint, self.source, self.measures)
+        batch, workers = self.measures.eval_batch, self.source.workers
+        return held_out_temperature(self.model, val, self.size, batch, workers)
+
+
+def _with_earlier(
+    path: Path,
+    record: EvalRecord,
+    wanted: list[Target],
+    suites: tuple[str, ...],
+    say: Callable[[str], object],
+) -> tuple[EvalRecord, list[Accuracy]]:
+    """The record with what was found before, and what of that is superseded; a record of another
+    model is set aside.
+    """
+    if first():
+        set_aside(path, record, say)
+    wait_for_all()
+    earlier = _earlier(path, record)
+    record = replace(record, accuracies=_kept(earlier, wanted, suites))
+    return record, [a for a in earlier if a not in record.accuracies]
+
+
+def _say_without_sets(
+    measures: Measures, wanted: Sequence[Target], data: str, say: Callable[[str], object]
+) -> None:
+    """Warn of suites that were asked for and have no sets."""
+    for suite in without_sets(measures, wanted):
+        say(
+            f"warning: --suites {suite}: no such sets are known for {data}, and nothing is measured "
+            f"there; name them with --{suite.replace('_', '-')} NAME=SPEC"
+        )
+
+
+def _written(
+    numbers: Iterable[tuple[Accuracy, bool]],
+    record: EvalRecord,
+    path: Path,
+    superseded: Sequence[Accuracy],
+) -> EvalRecord:
+    """The record with all of these numbers, which was written after each new one."""
     for accuracy, new in numbers:
         if new:
             record = replace(

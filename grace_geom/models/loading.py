@@ -34,6 +34,7 @@ from grace_geom.models.spec import ModelSpec
 from grace_geom.models.tensor_files import is_ours, read_tensors, verify_digest
 from grace_geom.models.weight_sets import SCALES
 from grace_geom.preprocess import Preprocess, parsed
+from grace_geom.records.heads import ARRAYS
 from grace_geom.records.places import checkpoint_file
 from grace_geom.weights import Weights
 
@@ -297,7 +298,7 @@ def _from_file(spec: ModelSpec, path: Path) -> tuple[nn.Module, str]:
     """The model at the weights of a file, by the reader that every door uses, and their origin."""
     model, given = spec.model, f"--pretrained {path}"
     origin = f"{path.name}:{sha256(path)}"
-    if path.suffix in (".npz", ".npy"):  # big_vision's, which open_clip converts
+    if path.suffix in ARRAYS:  # big_vision's, which open_clip converts
         clip = _from_big_vision(model, path)
         preprocess_as_file(clip, spec, path)
         return clip, origin

@@ -50,28 +50,12 @@ def dots(
     """
     if not keys:
         return None
-    traces: list[dict[str, Any]] = []
     step = 0.72 / max(len(asked), 4)
+    traces = []
     for i, (run, known) in enumerate(asked.items()):
-        style, many = legend.looks[run], (seeds or {}).get(run, 1)
         rows = [(j, known[key]) for j, key in enumerate(keys) if key in known]
-        means = [shown(a) for _, a in rows]
         offset = (i - (len(asked) - 1) / 2) * step
-        traces.append({
-            "type": "scatter", "mode": "markers", "name": plain_html(legend.names[run]),
-            "x": [100 * e.value for e in means],
-            "y": [j + offset for j, _ in rows],
-            # Small before its interval, which on a telephone is no longer than it.
-            "marker": {"color": style.color, "symbol": style.marker, "size": 6},
-            "error_x": {
-                "type": "data", "symmetric": False,
-                "array": [100 * (e.high - e.value) for e in means],
-                "arrayminus": [100 * (e.value - e.low) for e in means],
-                "color": style.color, "thickness": 2, "width": 0,
-            },
-            "customdata": [[plain_html(a.data), counted(a, many)] for _, a in rows],
-            "hovertemplate": "%{customdata[0]}: %{x:.1f} % (%{customdata[1]})",
-        })  # fmt: skip
+        traces.append(_points(run, rows, legend, offset, (seeds or {}).get(run, 1)))
     border = {"type": "line", "xref": "x domain", "x0": 0, "x1": 1, "yref": "y"}
     border["line"] = {"color": legend.ground.muted, "width": 1}
     borders = [
@@ -97,6 +81,28 @@ def dots(
             "ticktext": [_row_name(key) for key in keys],
         },
     )
+
+
+def _points(
+    run: str, rows: Sequence[tuple[int, Accuracy]], legend: Legend, offset: float, seeds: int
+) -> dict[str, Any]:
+    """The points of a run, in rows by their number, with intervals."""
+    style, means = legend.looks[run], [shown(a) for _, a in rows]
+    return {
+        "type": "scatter", "mode": "markers", "name": plain_html(legend.names[run]),
+        "x": [100 * e.value for e in means],
+        "y": [j + offset for j, _ in rows],
+        # Small before its interval, which on a telephone is no longer than it.
+        "marker": {"color": style.color, "symbol": style.marker, "size": 6},
+        "error_x": {
+            "type": "data", "symmetric": False,
+            "array": [100 * (e.high - e.value) for e in means],
+            "arrayminus": [100 * (e.value - e.low) for e in means],
+            "color": style.color, "thickness": 2, "width": 0,
+        },
+        "customdata": [[plain_html(a.data), counted(a, seeds)] for _, a in rows],
+        "hovertemplate": "%{customdata[0]}: %{x:.1f} % (%{customdata[1]})",
+    }  # fmt: skip
 
 
 def counted(a: Accuracy, seeds: int = 1) -> str:

@@ -68,7 +68,7 @@ def _further(found: Sequence[Finding], legend: Legend) -> list[dict[str, Any]]:
                 "type": "scatter", "mode": "lines", "x": a[0], "y": a[1] - _at_checkpoint(a),
                 "line": {"color": see_through(legend.looks[f.run].color, 0.45), "width": 0.8},
                 "hoverinfo": "skip", "showlegend": False, "legendgroup": f.run,
-                "name": f"{plain_html(legend.names[f.run])} interval",
+                "name": plain_html(legend.names[f.run]),
             })  # fmt: skip
     return drawn
 

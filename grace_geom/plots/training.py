@@ -11,11 +11,9 @@ import plotly.graph_objects as go
 
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.palette import Look
-from grace_geom.plots.ranges import APART, LEAST, LEAST_ACCURACY, SCALES, WIDE, axis, beyond
+from grace_geom.plots.ranges import axis, beyond
 from grace_geom.plots.style import dressed, plain_html, see_through
 from grace_geom.records import number, titles
-
-__all__ = ["APART", "LEAST", "LEAST_ACCURACY", "SCALES", "WIDE"]  # of its axes
 
 TITLES = titles.LOGGED
 """Logged number -> its name."""
@@ -75,9 +73,9 @@ class View:
     Attributes:
         along: A key of :data:`ALONG`.
         smoothing: Weight of the past in the moving average, in [0, 1); 0: none.
-        scale: A key of :data:`SCALES`: ``log`` for all positive numbers without a bound, ``auto``
-            for losses and norms that span more than a factor of :data:`WIDE` or whose lines lie far
-            apart; ``auto`` also leaves out what lies far above the rest.
+        scale: A key of :data:`~.ranges.SCALES`: ``log`` for all positive numbers without a bound,
+            ``auto`` for losses and norms that span more than a factor of :data:`~.ranges.WIDE` or
+            whose lines lie far apart; ``auto`` also leaves out what lies far above the rest.
     """
 
     along: str = "step"

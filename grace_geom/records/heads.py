@@ -31,13 +31,16 @@ EXPECTED = (
     "expected a run directory, or weights as torch.save or safetensors write them (ckpt.pt, .pt, "
     ".bin, .safetensors)"
 )
+ARRAYS = (".npz", ".npy")
+"""Names of NumPy's files, which hold the weights of big_vision's models."""
 
 
-def check_weights(path: Path) -> None:
+def check_weights(path: Path, *, arrays: bool = False) -> None:
     """Refuse a file that surely holds no weights.
 
     Args:
         path: A file that is there; one that cannot be read is left to who reads it.
+        arrays: Whether NumPy's files may hold weights too, as those of pretrained models may.
 
     Raises:
         UserError: With what it looks like, and the run that it lies in.
@@ -49,9 +52,12 @@ def check_weights(path: Path) -> None:
         return
     if (kind := kind_of(head, path.suffix.lower())) is None:
         return
+    if arrays and "NumPy" in kind and path.suffix in ARRAYS:
+        return
     run = next((f for f in (path.parent, path.parent.parent) if (f / "ckpt.pt").is_file()), None)
     meant = f"; did you mean its run, {run}?" if run is not None and path.name != "ckpt.pt" else ""
-    raise UserError(f"{path} is not a checkpoint: it looks like {kind}; {EXPECTED}{meant}")
+    expected = f"{EXPECTED}, or big_vision's .npz" if arrays else EXPECTED
+    raise UserError(f"{path} is not a checkpoint: it looks like {kind}; {expected}{meant}")
 
 
 def kind_of(head: bytes, suffix: str = "") -> str | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from grace_geom.config import TrainConfig
+from grace_geom.config import TrainConfig, stored_settings
 from grace_geom.errors import UserError
 from grace_geom.evaluation import Measures, Source
 from grace_geom.methods import method_class
@@ -28,6 +28,8 @@ from grace_geom.study.search import RateSearch, ToRung, new_search, rung_config
 from grace_geom.study.state import Say, StudyState
 from grace_geom.study.trials import as_jobs, best_rate, trials_of
 from grace_geom.study.watch import QUIET_REFRESH
+from grace_geom.training.data import where_began
+from grace_geom.training.sentences import more_held_out
 
 Runs = Callable[[Sequence[Job] | Iterator[Job | None], Steps], Iterator[RunOutcome]]
 """Jobs and what each does -> outcomes as they come. ``None`` among the jobs: ask again after the
@@ -62,11 +64,12 @@ class Rates:
         if n is None or n >= FEW or self.warned:
             return
         self.warned = True
+        kept = stored_settings(folder)
+        how = str(where_began(folder, "data", "val", "how"))
         self.say(
             f"warning: learning rates are chosen on {n} held-out images, which tell an accuracy to "
-            f"±{100 * half_width(n):.0f} points (95 %): which rate is best is largely chance. Data "
-            "with a larger validation part of their own, or a larger share in the trainings "
-            "(--set METHOD.val_fraction=0.3 for every method), tell more"
+            f"±{100 * half_width(n):.0f} points (95 %): which rate is best is largely chance; "
+            f"{more_held_out(n, kept['val_images'], kept['val_fraction'], how, _set_for_all)}"
         )
 
     @property
@@ -74,6 +77,10 @@ class Rates:
         """Optimiser steps of a whole run, by label."""
         known = self.state.probes
         return {label: known[label].steps for label in self.options.labels() if label in known}
+
+
+def _set_for_all(name: str, value: float) -> str:
+    return f"{name} (now {value:g}; --set METHOD.{name}=VALUE for every method)"
 
 
 class ChoiceOfRates(Protocol):

@@ -147,7 +147,7 @@ def _changed(
         else _changed_since_earlier_version(config, train)
     )
     if not found and train.captions is not None:
-        before = _kept(config, "data", "captions")
+        before = where_began(config.run_dir, "data", "captions")
         if before != _captions_digest(train):
             found = ["captions of the training images are others"]
     if not found:
@@ -165,7 +165,7 @@ def _changed(
 def _changed_since_earlier_version(config: TrainConfig, train: ImageSet) -> list[str]:
     """The same of a run that kept no list: its record has the number and the places of its
     images."""
-    record = _kept(config, "data", "train")
+    record = where_began(config.run_dir, "data", "train")
     if not isinstance(record, dict) or "ids_sha256" not in record:
         return ["the run keeps no record of its images, so they cannot be compared"]
     if record["ids_sha256"] == train.note.get("ids_sha256"):
@@ -175,9 +175,9 @@ def _changed_since_earlier_version(config: TrainConfig, train: ImageSet) -> list
     return [f"it was trained on {record.get('images')} other images than today's {len(train)}{why}"]
 
 
-def _kept(config: TrainConfig, *keys: str) -> Any:
+def where_began(run_dir: Path, *keys: str) -> Any:
     """A value of the record in ``config.yaml``; ``None`` where there is none."""
-    record: Any = read_yaml(config.run_dir / "config.yaml").get(RECORD)
+    record: Any = read_yaml(run_dir / "config.yaml").get(RECORD)
     for key in keys:
         record = record.get(key) if isinstance(record, dict) else None
     return record

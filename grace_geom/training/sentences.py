@@ -1,6 +1,6 @@
 """What a training says about itself while it runs."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -58,19 +58,40 @@ def introduction(kept: Introduced, trainer: Trainer) -> list[str]:
 
 def _few(kept: Introduced) -> str:
     """What so few held-out images tell, and which option gives more of them."""
-    n, c = len(kept.val), kept.config
+    n = len(kept.val)
     images = "image tells" if n == 1 else "images tell"
-    if n == c.val_images:
-        more = "a larger --val-images looks at more"
-    elif "val: seeded" in str(kept.val.note.get("how")):
-        more = (
-            f"a larger --val-fraction (now {c.val_fraction:g}) holds out more, and trains on less"
-        )
-    else:
-        more = "the data's own validation part is so small"
+    more = more_held_out(
+        n, kept.config.val_images, kept.config.val_fraction, str(kept.val.note.get("how")), _flag
+    )
     return (
         f"warning: {n} held-out {images} an accuracy to ±{100 * half_width(n):.0f} points (95 %): "
         f"which checkpoint is best, or which learning rate, is largely chance; {more}"
+    )
+
+
+def _flag(name: str, value: float) -> str:
+    return f"--{name.replace('_', '-')} (now {value:g})"
+
+
+def more_held_out(
+    n: int, most: int, share: float, how: str, option: Callable[[str, float], str]
+) -> str:
+    """What gives more held-out images: the option that limits them, or other data.
+
+    Args:
+        n: Held-out images of an evaluation.
+        most: ``val_images``.
+        share: ``val_fraction``.
+        how: Where the held-out images come from, as the note of their set has it.
+        option: How a reader sets an option, by its name and its value now.
+    """
+    if n == most:
+        return f"a larger {option('val_images', most)} looks at more"
+    if "val: seeded" in how:
+        return f"a larger {option('val_fraction', share)} holds out more, and trains on less"
+    return (
+        "they are the data's own validation part: add images to it, or leave it out of the data, "
+        f"and {option('val_fraction', share)} of the training images is held out instead"
     )
 
 

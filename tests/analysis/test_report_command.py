@@ -14,17 +14,19 @@ from PIL import Image, ImageDraw
 
 from analyses import feature_stability, report
 from grace_geom.analyses import ANALYSES, script
+from grace_geom.analysis.heard import tell
 from grace_geom.analysis.named import options_of
 from grace_geom.analysis.report import ReportOptions, failures, run_section
 from grace_geom.analysis.report import report as write_report
 from grace_geom.analysis.report_page import Section, page
 from grace_geom.analysis.report_parts import packed_picture
-from grace_geom.analysis.report_plan import ReportPlan, made_before
+from grace_geom.analysis.report_plan import ReportPlan, contents_now, made_before
 from grace_geom.errors import Interrupted
 from grace_geom.files import sha256
 from grace_geom.plots.interactive import figure_of_page, narrow_of_page, packed_plotly
 from grace_geom.provenance import installed
 from grace_geom.records import Measure, Part, Result
+from tests.analysis.test_standing import evaluated
 from tests.analysis.two_runs import FAST, runs
 
 
@@ -188,13 +190,48 @@ def test_the_time_of_a_report_is_told_from_what_was_measured_in_this_call():
         "to measure: a, c, d (3 of 4); made before with these settings: b"
     )
     assert plan.left is None
-    plan.seconds["b"] = 0.1
+    plan.others["b"] = "made before"
     assert plan.left is None and plan.ended("b") == "[1/4] b: made before"
     plan.seconds["a"] = 60
     assert plan.ended("a").startswith("[2/4] a: 1:00 min; about 2:00 min left (2 more")
-    plan.seconds["c"] = 30
-    assert plan.left == 45 and plan.missing == ["d"]
+    plan.others["c"] = "failed"
+    assert plan.left == 60 and plan.missing == ["d"]
+    assert plan.ended("c").startswith("[3/4] c: failed; about 1:00 min left (1 more")
     assert "every analysis was made before" in ReportPlan("b", frozenset("b")).begun()
+
+
+def test_what_was_measured_anew_is_not_said_to_be_made_before(tmp_path, capsys):
+    out, name = tmp_path / "out", "sharpness"
+    options = ReportOptions((checkpoint(tmp_path / "a"),), out=out)
+    flags = options.arguments(out)[1:]
+    settings = options_of(name, [tmp_path / "a" / "ckpt.pt"], flags).settings()
+    record = {"label": "a", "sha256": sha256(tmp_path / "a" / "ckpt.pt")}
+    versions = {"grace_geom": installed("grace_geom")}
+    result = Result(name, (record,), settings, {"a": Part()}, versions=versions)
+    result.save(out)
+
+    def told(measured: int) -> str:
+        def main(argv: list[str]) -> None:
+            tell([], measured)
+
+        write_report(options, {name: main})
+        err = capsys.readouterr().err
+        assert "every analysis was made before" in err, "as far as its file tells"
+        return err.splitlines()[-1]
+
+    assert told(measured=0) == "[1/1] sharpness: made before"
+    assert told(measured=1) == "[1/1] sharpness: 0 s"
+
+
+def test_a_stale_evaluation_does_not_rank_where_no_analysis_has_read_the_checkpoint(tmp_path):
+    def broken(argv: list[str]) -> None:
+        raise RuntimeError("lost")
+
+    evaluated(tmp_path, "a", (360, 300, 240), sha="of earlier weights").write_bytes(b"weights")
+    folder = tmp_path / "a"
+    text = write_report(ReportOptions((folder,), out=tmp_path / "out"), {"x": broken}).read_text()
+    assert "None of these checkpoints was evaluated" in text
+    assert f"python -m grace_geom.evaluate {folder}/ckpt.pt</pre>" in text
 
 
 def test_results_that_answer_for_the_same_checkpoints_and_settings_are_known(tmp_path):
@@ -205,7 +242,8 @@ def test_results_that_answer_for_the_same_checkpoints_and_settings_are_known(tmp
     parts = {"a": Part({"x": Measure(1.0)})}
     versions = {"grace_geom": installed("grace_geom")}
     Result("sharpness", (record,), settings, parts, versions=versions).save(out)
-    assert made_before(names, files, ["--seed", "1"], out) == {"sharpness"}
-    assert not made_before(names, files, ["--seed", "2"], out)
+    now = contents_now({"a": files[0]})
+    assert made_before(names, files, ["--seed", "1"], out, now) == {"sharpness"}
+    assert not made_before(names, files, ["--seed", "2"], out, now)
     files[0].write_bytes(b"other weights")
-    assert not made_before(names, files, ["--seed", "1"], out)
+    assert not made_before(names, files, ["--seed", "1"], out, contents_now({"a": files[0]}))

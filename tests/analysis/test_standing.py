@@ -1,6 +1,9 @@
 """Which checkpoint is best: the order, who may be as good, and what the report says of it."""
 
+import html
 import re
+import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +64,9 @@ def test_one_image_is_no_clear_lead_and_two_hundred_are(tmp_path: Path) -> None:
 
 def test_an_evaluation_of_another_content_does_not_count(tmp_path: Path) -> None:
     files = {name: evaluated(tmp_path, name, (360, 300, 240)) for name in ("old", "new")}
-    found = standing(files | {"none": tmp_path / "none" / "ckpt.pt"}, {"old": "rewritten"})
+    found = standing(
+        files | {"none": tmp_path / "none" / "ckpt.pt"}, {"old": "rewritten", "new": "new"}
+    )
     assert list(found.records) == ["new"] and found.sentence().endswith("].")
     assert found.missing == {
         "old": "evaluated before the checkpoint was last written", "none": "not evaluated"
@@ -72,9 +77,32 @@ def test_attacks_that_differ_are_not_compared(tmp_path: Path) -> None:
     files = {name: evaluated(tmp_path, name, (360, 300, k)) for name, k in (("a", 240), ("b", 10))}
     path = tmp_path / "b" / "eval.json"
     path.write_text(path.read_text().replace('"steps": 100', '"steps": 10'))
-    found = standing(files, {})
-    assert "not to be compared with **b** (attacks are not the same)" in found.sentence()
-    assert found.leaders("Adv") == {"a"}
+    found = standing(files, {"a": "a", "b": "b"})
+    said = found.sentence()
+    assert said.startswith("**a** has the highest HM on record, HM 73.0 % [")
+    assert "not to be compared with **b** (attacks are not the same)" in said
+    assert found.leaders("Adv") == found.leaders("HM") == set() and found.ranks() == {}
+    assert found.leaders("ID") == {"a", "b"}
+    table = page("A report", list(files), [], best=found).partition("<tbody>")[2]
+    assert 'class="lead"' not in table and '<span class="rank"></span>' in table
+
+
+def test_a_checkpoint_without_the_number_has_no_rank(tmp_path: Path) -> None:
+    files = {name: evaluated(tmp_path, name, (360, 300, 240)) for name in ("a", "b")}
+    record = EvalRecord.load(path := tmp_path / "b" / "eval.json")
+    replace(record, accuracies=record.accuracies[:1]).summed().save(path)
+    found = standing(files, {"a": "a", "b": "b"})
+    assert found.ranks() == {"a": "1"} and list(found.records) == ["a", "b"]
+    text = page("A report", list(files), [], best=found)
+    assert re.findall(r'"rank">([^<]*)</span>', text) == ["1", ""]
+
+
+def test_what_was_not_evaluated_as_it_is_now_has_the_command_that_does(tmp_path: Path) -> None:
+    files = {name: evaluated(tmp_path, f"my {name}", (360, 300, 240)) for name in ("old", "new")}
+    found = standing(files, {"old": "rewritten", "new": "my new"})
+    text = page("A report", ["old", "new"], [], best=found)
+    command = shlex.join(["python", "-m", "grace_geom.evaluate", str(files["old"])])
+    assert f"<pre>{html.escape(command)}</pre>" in text
 
 
 def test_a_report_opens_with_the_answer_and_the_ranked_table(tmp_path: Path) -> None:
@@ -90,20 +118,26 @@ def test_a_report_opens_with_the_answer_and_the_ranked_table(tmp_path: Path) -> 
 
 
 def test_a_report_without_evaluations_says_what_measures_them(tmp_path: Path) -> None:
-    found = standing({"runs/a": tmp_path / "a" / "ckpt.pt"}, {})
-    text = page("A report", ["runs/a"], [], best=found)
+    found = standing({"a": tmp_path / "run" / "ckpt.pt"}, {"a": "a"})
+    text = page("A report", ["a"], [], best=found)
     assert "was evaluated, so none is ahead yet" in text and found.sentence() == ""
-    assert "python -m grace_geom.evaluate runs/a" in text
+    assert f"python -m grace_geom.evaluate {tmp_path}/run/ckpt.pt</pre>" in text
 
 
 def test_many_points_have_the_places_of_the_table(tmp_path: Path) -> None:
     files = {f"r{k}": evaluated(tmp_path, f"r{k}", (300 + k, 250, 100 + k)) for k in range(9)}
-    found = standing(files, {})
+    found = standing(files, {name: name for name in files})
     assert found.numbers() == {f"r{8 - i}": str(i + 1) for i in range(9)}
     title, figure = figures(found)["standing-adv"]
     assert "1: r8" in {trace.name for trace in figure.data} and "against ID" in title
     text = page("A report", list(files), [], best=found)
     assert "Numbers: places in the table." in text and ">9 checkpoints</p>" in text
+    found = standing(files, {name: "other" if name == "r8" else name for name in files})
+    assert found.numbers() == {}, "eight names have room"
+    other = (tmp_path / "r0" / "eval.json").read_text().replace('"steps": 100', '"steps": 10')
+    (tmp_path / "r0" / "eval.json").write_text(other)
+    letters = standing(files, {name: name for name in files}).numbers()
+    assert letters == {f"r{8 - i}": "abcdefghi"[i] for i in range(9)}, "nobody has a rank"
 
 
 def test_figures_and_words_are_of_what_was_measured(tmp_path: Path) -> None:

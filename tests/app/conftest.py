@@ -217,6 +217,14 @@ def sees(app: AppTest) -> str:
     return said.replace("\u00a0", " ")
 
 
+def notices(app: AppTest) -> list[str]:
+    """What the page says under its one line of notices."""
+    lines = [e for e in app.expander if re.fullmatch(r"\d+ notices?", e.label)]
+    said = [m.value.removeprefix("- ") for e in lines for m in e.markdown]
+    assert [e.label.split()[0] for e in lines] == ([str(len(said))] if said else [])
+    return [*said, *(w.value for w in app.warning)]
+
+
 def specs(app: AppTest) -> list[dict]:
     """The figures of the page."""
     return [json.loads(element.proto.spec) for element in app.get("plotly_chart")]

@@ -3,6 +3,7 @@
 import numpy as np
 
 from app import answers
+from grace_geom.plots.answers import amount, ends
 from grace_geom.plots.panels import Point
 from grace_geom.records import Finding, Measure, Part, Result
 
@@ -22,10 +23,10 @@ def sure(value: float, half: float = 0.01) -> Measure:
 
 
 def test_an_uncertainty_that_four_digits_do_not_show_is_left_out():
-    assert answers.amount(Point(20.748197, 20.748115, 20.748279)) == "20.75"
-    assert answers.amount(Point(20.7, 20.2, 21.2)) == "20.70 ± 0.50"
+    assert amount(Point(20.748197, 20.748115, 20.748279)) == "20.75"
+    assert amount(Point(20.7, 20.2, 21.2)) == "20.70 ± 0.50"
     exact = [Point(x, x, x) for x in (2.22, 1000.0)]
-    assert [answers.amount(p) for p in exact] == ["2.220", "1000"]
+    assert [amount(p) for p in exact] == ["2.220", "1000"]
 
 
 def test_runs_of_which_the_same_is_said_share_their_place():
@@ -35,7 +36,7 @@ def test_runs_of_which_the_same_is_said_share_their_place():
         points = {
             run: Point(v, v - half, v + half) for run, v in zip("abcdef", values, strict=False)
         }
-        return answers.ends(points, names, "least for", "most for")
+        return ends(points, names, "least for", "most for")
 
     assert said(2, 2) == "alike for a and b (2.000)" and said(2) == "for a (2.000)"
     assert said(9, 2, 2, 9) == "least for b and c (2.000) and most for a and d (9.000)"

@@ -93,6 +93,16 @@ def test_a_figure_that_is_drawn_again_is_sent_as_it_was(opened, lab, monkeypatch
     assert place not in show._SENT
 
 
+def test_whatever_is_asked_of_a_figure_that_is_sent_has_an_answer():
+    figure = training.stack({"a": [{"step": 1, "loss": 2.0}]}, LEGEND, ["loss"])
+    sent = show._Packed(figure)
+    assert sent.layout.height == figure.layout.height and sent.layout.width is None
+    assert sent.data[0].name == "a" and sent.data[0] is sent.data[0], "made once"
+    assert sent.to_plotly_json() == figure.to_dict()
+    with pytest.raises(AttributeError):
+        _ = sent.nothing_of_this_name
+
+
 def test_words_go_with_their_figure():
     figure = training.stack({"a": [{"step": 1, "loss": 2.0}]}, LEGEND, ["loss"])
     assert "a: 2 at 1" in show.told(figure) and id(figure) in show._TOLD

@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 import pytest
 
 from grace_geom.plots.palette import DARK
-from grace_geom.plots.style import dress, dressed
+from grace_geom.plots.style import UNCHECKED, dress, dressed
 from tests.figures import checked
 
 LINE = {"x": [0.0, 1.0], "y": [2.0, 3.0], "mode": "lines", "name": "a", "line": {"width": 2}}
@@ -44,7 +44,7 @@ def test_what_is_made_without_checks_is_what_plotly_would_have_made():
 
 
 def test_tests_refuse_what_plotly_refuses():
-    plain = checked(lambda traces, layout: go.Figure(traces, layout, _validate=False))
+    plain = checked(lambda traces, layout: go.Figure(traces, layout, **UNCHECKED))
     with pytest.raises(ValueError, match="Invalid property"):
         plain([{"type": "scatter", "colour": "red"}], {})
     with pytest.raises(AssertionError):

@@ -41,6 +41,17 @@ def test_what_a_file_looks_like_is_said(tmp_path, name, content, says):
     assert "\n" not in str(error.value) and "did you mean" not in str(error.value)
 
 
+def test_arrays_may_be_pretrained_weights_but_no_checkpoint(tmp_path):
+    for name, content in (("x.npz", npz()), ("x.npy", b"\x93NUMPY" + bytes(20))):
+        (tmp_path / name).write_bytes(content)
+        check_weights(tmp_path / name, arrays=True)
+        with pytest.raises(UserError, match="is not a checkpoint: it looks like"):
+            check_weights(tmp_path / name)
+    (tmp_path / "x.bin").write_bytes(npz())  # its reader goes by the name
+    with pytest.raises(UserError, match=r"NumPy arrays \(\.npz\); .*, or big_vision's \.npz$"):
+        check_weights(tmp_path / "x.bin", arrays=True)
+
+
 @pytest.mark.parametrize("place", ["metrics.jsonl", "analyses/sharpness.json"])
 def test_the_run_that_it_lies_in_is_offered(tmp_path, place):
     (tmp_path / "ckpt.pt").touch()

@@ -126,6 +126,8 @@ def test_rates_that_rest_on_few_images_are_warned_of_once(tmp_path):
             out = super().train(config)
             log = out / "metrics.jsonl"
             log.write_text(log.read_text().replace('"val_acc"', '"val_n": 24, "val_acc"'))
+            kept = out / "config.yaml"
+            kept.write_text(kept.read_text().replace("val_images: 5000", "val_images: 24"))
             return out
 
     compared, said = study(
@@ -135,6 +137,7 @@ def test_rates_that_rest_on_few_images_are_warned_of_once(tmp_path):
     compared.run()
     (told,) = [line for line in said if "learning rates are chosen on" in line]
     assert "24 held-out images" in told and "±19 points" in told
+    assert "a larger val_images (now 24; --set METHOD.val_images=VALUE for every method)" in told
     (tmp_path / "metrics.jsonl").write_text('{"val_acc": 0.5, "val_n": 200}\n')
     rates.warn_of_few(tmp_path)
     assert not rates.warned

@@ -18,34 +18,15 @@ from grace_geom import train
 from grace_geom.checkpoint import load_checkpoint, open_checkpoint
 from grace_geom.config import parse_train
 from grace_geom.data import resolve
-from grace_geom.distributed import World
 from grace_geom.errors import UserError
 from grace_geom.methods import METHODS
-from grace_geom.methods.flyp import Flyp
-from grace_geom.methods.grace import Grace
-from grace_geom.methods.sam import Sam
 from grace_geom.records.statistics import wilson
-from grace_geom.training import run as training
 from grace_geom.training import train_run
 from tests.processes import LONGEST, wait_until
-from tests.small_run import lines, small_config, small_run, write_npz
+from tests.small_run import flags, lines, small_config, small_run, write_npz
 from tests.toys import register_toy, toy_clip
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def flags(folder: Path, **values) -> list[str]:
-    """A command line for a small run, made from flat settings."""
-    config = small_config(folder, **values)
-    given = {
-        "model": config.model,
-        "pretrained": "random",
-        "data": config.data,
-        "device": "cpu",
-        "out": config.out,
-    }
-    given |= {"epochs": 2, "batch_size": 8, "method": config.method} | values
-    return [f"--{name.replace('_', '-')}={value}" for name, value in given.items()]
 
 
 def refused(argv: list[str], capsys) -> str:
@@ -214,52 +195,6 @@ def test_a_flag_at_the_end_that_lacks_its_value_is_said(flag, capsys):
     assert refused(["--data", "shapes", flag], capsys) == f"error: {flag} needs a value"
 
 
-def test_asking_for_more_images_than_there_are_is_said(tmp_path, capsys):
-    train.main(flags(tmp_path, train_images=10**6, epochs=1))
-    assert "training images (all there are, of 1000000 asked for), " in capsys.readouterr().err
-
-
-def test_a_batch_larger_than_the_training_set_is_warned_about(tmp_path, capsys):
-    train.main(
-        flags(tmp_path, method="at", batch_size=10**6, epochs=2, attack_steps=1, eps="2/255")
-    )
-    err = capsys.readouterr().err
-    seen = len(resolve(f"npz:{tmp_path / 'toy.npz'}", "train"))
-    assert f" 2 steps of {seen} images (2 epochs), lr " in err and ", ε 2/255, " in err
-    said = (
-        f"--batch-size 1000000 is larger than the training set: each step takes all {seen} images"
-    )
-    assert said in err
-
-
-def test_a_rate_that_nobody_searched_for_these_data_is_said_once(tmp_path, capsys):
-    argv = flags(tmp_path, method="ft", max_steps=1)
-    train.main([*argv, "--json"])
-    out, err = capsys.readouterr()
-    assert json.loads(out)["result"]["lr_from"] == "default"
-    assert err.count("not searched for npz:") == 1
-    assert "lr 3e-05 is a general start of ft" in err and "--methods ft --data npz:" in err
-    assert "--lr-grid search (or --lr-search asha)" in err
-    assert "held-out images tell an accuracy to ±" in err and "--val-fraction (now 0.1)" in err
-    train.main([*argv, f"--out={tmp_path / 'b'}", "--quiet"])
-    assert capsys.readouterr().err == ""
-
-
-@pytest.mark.parametrize(
-    ("argv", "source"),
-    [
-        ("--method ft", "recipe"),
-        ("--method ft --lr 1e-3", "given"),
-        ("--data npz:x.npz --lr=1e-3", "given"),
-        ("--data npz:x.npz", "default"),
-        ("--data npz:x.npz --method pmg-aft --preset published", "preset"),
-        ("--method zero-shot", None),
-    ],
-)
-def test_where_a_rate_comes_from(argv, source):
-    assert train._rate_from(parse_train(argv.split()), argv.split()) == source
-
-
 def test_an_existing_directory_is_not_touched(tmp_path, capsys):
     out = small_run(tmp_path)
     before = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
@@ -360,11 +295,6 @@ def test_a_full_disk_keeps_the_last_good_checkpoint(tmp_path, monkeypatch):
     assert load_checkpoint(tmp_path / "run").step == 10
 
 
-def test_a_radius_of_most_of_the_range_is_warned_about(tmp_path, capsys):
-    train.main(flags(tmp_path, method="at", eps=0.75, attack_steps=1, epochs=1))
-    assert "warning: --eps" in capsys.readouterr().err
-
-
 def test_ctrl_c_in_a_real_process(tmp_path):
     spec = write_npz(tmp_path, 600)
     out = tmp_path / "run"
@@ -415,18 +345,3 @@ def test_ctrl_c_in_a_real_process(tmp_path):
 def test_registered_toy_is_what_the_runs_use(tmp_path):
     assert small_config(tmp_path).model == register_toy()
     assert train_run(small_config(tmp_path, epochs=0), quiet=True) == tmp_path / "run"
-
-
-@pytest.mark.parametrize(
-    ("method", "said"),
-    [(Flyp(), "contrasts its own 4 images"), (Sam(m=3), "4 images of a step, no multiple of --m "
-                                                        "3"), (Sam(m=2), ""),
-     (Sam(), ""), (Grace(), "")],
-)  # fmt: skip
-def test_what_processes_change_is_said_by_one_and_recorded(method, said, capsys):
-    records = [training._shared_out(method, 8, World(rank, 2)) for rank in range(2)]
-    assert records[0] == records[1] and records[0]["processes"] == 2
-    assert said in records[0].get("processes_change", "") and (
-        "processes_change" in records[0]
-    ) == bool(said)
-    assert capsys.readouterr().err.count("warning: in 2 processes") == bool(said)

@@ -1,16 +1,15 @@
-"""Figures of training records, ranks and spectra."""
+"""Figures of training records and ranks."""
 
 import itertools
 
 import numpy as np
 import pytest
 
-from grace_geom.plots import curriculum, curvature, spectra, training
+from grace_geom.plots import curriculum, ranges, training
 from grace_geom.plots.legend import Legend
 from grace_geom.plots.palette import LIGHT, look
 from grace_geom.plots.seed_bands import over_seeds
 from grace_geom.plots.training import View, series
-from grace_geom.records import Finding, Measure, Part, Result
 
 ROWS = [
     {"step": s, "loss": 1 / s, "train_acc": 0.5, "lr": 1e-3, "seconds": 2.0 * s}
@@ -82,7 +81,7 @@ def test_the_moving_average_has_no_pull_to_zero_and_the_log_stands_behind_it():
 
 
 @pytest.mark.parametrize("key", ["lr", "train_acc", "cos_id_adv", "grad_norm"])
-@pytest.mark.parametrize("scale", training.SCALES)
+@pytest.mark.parametrize("scale", ranges.SCALES)
 @pytest.mark.parametrize("noise", [1e-12, 1e-3])
 def test_the_noise_of_a_level_line_fills_no_axis(key, scale, noise):
     values = 0.5 * (1 + noise * np.random.default_rng(0).normal(size=100))
@@ -101,7 +100,7 @@ def test_a_change_is_shown_in_full_and_a_window_at_its_bound_goes_on_below_it():
     figure = training.stack({"a": rows}, legend("a"), ["loss", "train_acc"])
     assert figure.layout.yaxis.range == pytest.approx((0.92, 2.08))
     low, high = figure.layout.yaxis2.range
-    assert 1 < high < 1.01 and high - low > training.LEAST_ACCURACY
+    assert 1 < high < 1.01 and high - low > ranges.LEAST_ACCURACY
 
 
 @pytest.mark.parametrize(
@@ -121,7 +120,7 @@ def test_a_loss_that_falls_far_has_a_logarithmic_axis_by_itself():
     falls = [{"step": i, "loss": 10.0**-i, "lr": 10.0**-i, "train_acc": 0.5} for i in range(4)]
     keys = ["loss", "lr", "train_acc"]
     kinds = {}
-    for scale in training.SCALES:
+    for scale in ranges.SCALES:
         layout = training.stack({"a": falls}, legend("a"), keys, View(scale=scale)).layout
         kinds[scale] = [layout[f"yaxis{n}"].type for n in ("", 2, 3)]
     assert kinds["auto"] == ["log", None, None]
@@ -295,108 +294,3 @@ def test_heat_map_of_many_refreshes_is_averaged_in_blocks():
     assert z.shape == (2, 256)
     assert (z[0, 0], z[0, -1]) == (1.5, 998)  # means of the first four and of the last three
     assert list(figure.data[0].x[:2]) == ["0", "4"]  # a block is named by its first refresh
-
-
-def finding(run: str, top: float) -> Finding:
-    arrays = {"density_nodes": np.array([[0.0, top]]), "density_weights": np.array([[0.75, 0.25]])}
-    return found(run, {"dim": Measure(100), "lambda_1": Measure(top)}, arrays)
-
-
-def found(run: str, values: dict, arrays: dict) -> Finding:
-    parts = {run: Part(values, arrays)}
-    return Finding(run, Result("hessian_spectrum", ({"label": run},), {}, parts), run)
-
-
-def test_density_has_the_mass_and_the_mean_of_its_nodes():
-    figure = spectra.density([finding("a", 8.0)], legend("a"))
-    assert figure is not None
-    x, y = np.asarray(figure.data[0].x), np.nan_to_num(np.asarray(figure.data[0].y, float))
-    mass = np.trapezoid(y, x)
-    assert mass == pytest.approx(1, rel=1e-2)
-    assert np.trapezoid(x * y, x) / mass == pytest.approx(2.0, rel=1e-2)
-    assert figure.layout.yaxis.type == "log"
-    assert figure.layout.xaxis.type != "log"
-
-
-def test_each_measured_eigenvalue_stands_in_the_density_as_high_as_one_is():
-    one = finding("a", 8.0)
-    one.part.values["lambda_2"] = Measure(3.0, None, 2.0, 4.0)
-    figure = spectra.density([one], legend("a"))
-    assert figure is not None
-    (marks,) = (t for t in figure.data if t.mode == "markers")
-    width = spectra.kernel([one])
-    alone = np.exp(0) / (width * np.sqrt(2 * np.pi)) / 100  # one of 100 eigenvalues, at its centre
-    assert list(marks.x) == [8.0, 3.0]
-    np.testing.assert_allclose(marks.y, alone)
-    assert list(marks.customdata[1]) == ["λ₂", 2.0, 4.0]
-
-
-def test_negative_and_positive_eigenvalues_share_the_mass_per_decade():
-    nodes, weights = np.array([[-0.5, 1e-9, 20.0]]), np.array([[0.25, 0.5, 0.25]])
-    arrays = {"density_nodes": nodes, "density_weights": weights}
-    one = found("a", {"dim": Measure(100)}, arrays)
-    drawn = spectra.log_density([one], legend("a"))
-    assert list(drawn) == ["Negative eigenvalues", "Positive eigenvalues"]
-    for figure, at in zip(drawn.values(), (0.5, 20.0), strict=True):
-        x = np.log10(np.asarray(figure.data[0].x))
-        y = np.nan_to_num(np.asarray(figure.data[0].y, float))
-        assert np.trapezoid(y, x) == pytest.approx(0.25, rel=1e-2)
-        assert 10 ** x[y.argmax()] == pytest.approx(at, rel=0.05)
-    ranges = [figure.layout.xaxis.range for figure in drawn.values()]
-    assert ranges[0] == ranges[1][::-1] and ranges[1][0] < ranges[1][1]  # mirrored
-    assert spectra.near_zero([one]) == pytest.approx(0.5)
-
-
-def test_what_was_not_resolved_is_said():
-    one, two = finding("a", 8.0), finding("b", 3.0)
-    for f, words in ((one, ""), (two, ", not converged")):
-        top = f.value("lambda_1").value
-        f.part.values["lambda_1"] = Measure(top, None, top - 0.02, top + 0.02, 1, f"x{words}")
-        f.part.values["products"] = Measure(12)
-    said = spectra.resolved([one, two], legend("a", "b"))
-    assert "2 Lanczos nodes from one random vector: " in said
-    assert "±0.020 or better (12 products a run)" in said
-    assert said.endswith("not converged within the products allowed: b")
-
-
-def test_curvature_by_block_and_kind_is_blank_where_it_is_not_positive():
-    block = "visual.transformer.resblocks"
-    values = {
-        "kappa/visual.proj": Measure(1.0, 0.1),
-        f"kappa/{block}.0.attn.in_proj_weight": Measure(0.1),
-        f"kappa/{block}.1.attn.in_proj_weight": Measure(-0.1),
-        f"kappa/{block}.1.mlp.c_fc.weight": Measure(0.01),
-        f"kappa/{block}.1.ln_1.weight": Measure(5.0),
-    }
-    (figure,) = curvature.by_block([found("r", values, {})], legend("r"), "kappa").values()
-    heat = figure.data[0]
-    assert list(heat.y) == ["block 0", "block 1", "projection"]
-    assert list(heat.x) == ["attention in", "MLP in"]
-    z = np.asarray(heat.z, float)
-    np.testing.assert_allclose(z, [[-1, np.nan], [np.nan, -2], [0, 0]], atol=1e-12)
-    assert heat.text[1][1] == "block 1, MLP in"
-    np.testing.assert_allclose(heat.customdata[2][0], [1, 0.804, 1.196])
-
-
-def test_largest_eigenvalues_are_said_by_the_legend_and_nothing_covers_the_density():
-    one, two, three = finding("a", 8.0), finding("b", 53.71), found("c", {"dim": Measure(9)}, {})
-    one.part.values["lambda_1"] = Measure(8.0, None, 7.7, 8.3)
-    every = [one, two, three]
-    figure = spectra.density(every, legend("a", "b", "c"))
-    assert not figure.layout.annotations
-    assert [shape.x0 for shape in figure.layout.shapes] == [8.0, 53.71]
-    names = spectra.with_tops(every, legend("a", "b", "c")).names
-    assert names == {"a": "a, λ₁ = 8.00 ± 0.30", "b": "b, λ₁ = 53.71", "c": "c"}
-
-
-def test_sharpness_has_the_radii_and_rises_of_the_record():
-    arrays = {
-        "ce/ball": np.array([[0.1, 1.0], [0.2, 3.0]]),
-        "ce/average": np.array([[5.0, -0.1, 0.05]]),
-    }
-    drawn = curvature.sharpness([found("r", {}, arrays)], legend("r"), "ce")
-    ball, average = drawn.values()
-    assert (list(ball.data[0].x), list(ball.data[0].y)) == ([0.1, 0.2], [1.0, 3.0])
-    assert ball.layout.yaxis.type == "log"
-    assert average.layout.yaxis.type != "log"  # a mean over few perturbations may be negative
-    np.testing.assert_allclose(average.data[0].y, [-0.1 - 1.96 * 0.05, -0.1 + 1.96 * 0.05])
